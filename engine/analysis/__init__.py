@@ -1,0 +1,1 @@
+"""Pure functions on blocks and tables: finalise, layers, overlap, statistics."""

@@ -1,0 +1,314 @@
+"""Phase 1: what a finished matrix leaves behind per gene set and view.
+
+Reads a matrix in row tiles; returns tables of top pairs, row and column sums, histogram,
+reliability of halves. Nothing here depends on how the sums were made.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+
+from engine.analysis import statistics
+from engine.attention.topk import TopK, TopPairs
+from engine.attention.views import histogram, view_values
+
+# Genes in the permutation null of half-to-half agreement; a seeded sample where there are more.
+_NULL_GENES = 384
+_HUBS = 10
+
+
+@dataclass(frozen=True)
+class HalfTile:
+    """Rows of a matrix.
+
+    Attributes
+    ----------
+    first
+        Index of the first row.
+    sums
+        [2, quantities, rows, genes] float32, one block per half.
+    pairs
+        [2, rows, genes] int32.
+    """
+
+    first: int
+    sums: np.ndarray
+    pairs: np.ndarray
+
+
+@dataclass(frozen=True)
+class MatrixSource:
+    """A matrix that can be read any number of times.
+
+    Attributes
+    ----------
+    tiles
+        Each call yields all row tiles in order.
+    n_genes
+        Genes of the accumulated axis.
+    cells
+        Cells in each half.
+    min_cells
+        Cells that a pair needs in both halves together.
+    """
+
+    tiles: Callable[[], Iterable[HalfTile]]
+    n_genes: int
+    cells: tuple[int, int]
+    min_cells: int
+
+    def values(self, genes: np.ndarray, view: str) -> Iterator[tuple[int, np.ndarray, np.ndarray]]:
+        """Yield (first row, values, eligible) of the total over both halves, for a gene set.
+
+        Rows and columns are positions in ``genes`` (ascending axis indices).
+        """
+        for first, tile, rows in self._rows(genes):
+            grid = np.ix_(rows, genes)
+            pairs = tile.pairs.sum(0)[grid]
+            sums = tile.sums.astype(np.float64).sum(0)[:, rows][:, :, genes]
+            yield first, view_values(sums, pairs, sum(self.cells), view), pairs >= self.min_cells
+
+    def halves(
+        self, genes: np.ndarray, view: str
+    ) -> Iterator[tuple[int, np.ndarray, np.ndarray, np.ndarray]]:
+        """Yield (first row, values of half 0, of half 1, usable): off-diagonal pairs only.
+
+        A pair is usable when it is eligible and each half has half of ``min_cells``.
+        """
+        need = -(-self.min_cells // 2)
+        for first, tile, rows in self._rows(genes):
+            grid = np.ix_(rows, genes)
+            pairs = tile.pairs[:, grid[0], grid[1]]
+            use = (pairs.sum(0) >= self.min_cells) & (pairs >= need).all(0)
+            at = np.arange(len(rows))
+            use[at, at + first] = False
+            x, y = (
+                view_values(tile.sums[h][:, rows][:, :, genes], pairs[h], self.cells[h], view)
+                for h in (0, 1)
+            )
+            yield first, x, y, use
+
+    def look_up(
+        self, genes: np.ndarray, view: str, query: np.ndarray, key: np.ndarray
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """Return [pairs] cells that hold both genes, and [2, pairs] values in each half.
+
+        ``query`` and ``key`` are positions in ``genes``; a half without such cells gives NaN.
+        """
+        cells = np.zeros(len(query), np.int64)
+        values = np.full((2, len(query)), np.nan, np.float32)
+        for first, tile, rows in self._rows(genes):
+            here = np.flatnonzero((query >= first) & (query < first + len(rows)))
+            i, j = rows[query[here] - first], genes[key[here]]
+            cells[here] = tile.pairs[:, i, j].sum(0)
+            for h in (0, 1):
+                found = view_values(
+                    tile.sums[h][:, i, j][:, None], tile.pairs[h, i, j][None], self.cells[h], view
+                )[0]
+                values[h, here] = np.where(tile.pairs[h, i, j] > 0, found, np.float32(np.nan))
+        return cells, values
+
+    def _rows(self, genes: np.ndarray) -> Iterator[tuple[int, HalfTile, np.ndarray]]:
+        for tile in self.tiles():
+            inside = (genes >= tile.first) & (genes < tile.first + tile.pairs.shape[1])
+            if inside.any():
+                yield int(np.argmax(inside)), tile, genes[inside] - tile.first
+
+
+@dataclass(frozen=True)
+class Finalised:
+    """Tables of one matrix; genes are indices into the accumulated axis."""
+
+    topk: pd.DataFrame
+    genes: pd.DataFrame
+    histogram: pd.DataFrame
+    stats: pd.DataFrame
+
+
+def finalise(
+    matrix: MatrixSource,
+    gene_sets: dict[str, np.ndarray],
+    views: list[str],
+    *,
+    top_k: int,
+    permutations: int,
+    seed: int,
+) -> Finalised:
+    """Finalise one matrix over every declared gene set and view.
+
+    Returns
+    -------
+    Finalised
+        ``topk``: gene_set, view, part (total, half0, half1), query, key, value, rank, cells
+        (n_ij), value_half0, value_half1.
+        ``genes``: gene_set, view, gene, row_sum, col_sum, row_pairs, col_pairs (eligible).
+        ``histogram``: gene_set, view, bin, count. ``stats``: one row per gene set and view.
+    """
+    collected: dict[str, list[pd.DataFrame]] = {"topk": [], "genes": [], "histogram": []}
+    stats = []
+    for name, genes in gene_sets.items():
+        for view in views:
+            label = {"gene_set": name, "view": view}
+            tables, row = _one(matrix, genes, view, top_k)
+            row |= _reliability(matrix, genes, view, permutations, seed)
+            for key, table in tables.items():
+                collected[key].append(table.assign(**label)[[*label, *table.columns]])
+            stats.append(label | row)
+    joined = {k: pd.concat(v, ignore_index=True) for k, v in collected.items()}
+    return Finalised(**joined, stats=pd.DataFrame(stats))
+
+
+def _one(
+    matrix: MatrixSource, genes: np.ndarray, view: str, k: int
+) -> tuple[dict[str, pd.DataFrame], dict[str, object]]:
+    n = len(genes)
+    tops = {part: TopK(k) for part in ("total", "half0", "half1")}
+    bins = np.zeros(1 << 16, np.int64)
+    row_sum, col_sum = np.zeros(n), np.zeros(n)
+    row_pairs, col_pairs = np.zeros(n, np.int64), np.zeros(n, np.int64)
+    n_eligible = 0
+    for first, values, eligible in matrix.values(genes, view):
+        off = eligible.copy()
+        at = np.arange(len(values))
+        off[at, at + first] = False
+        n_eligible += int(off.sum())
+        tops["total"].update(first, values, eligible)
+        bins += histogram(values[off])
+        kept = np.where(off, values, 0.0).astype(np.float64)
+        row_sum[first : first + len(values)] = kept.sum(1)
+        row_pairs[first : first + len(values)] = off.sum(1)
+        col_sum += kept.sum(0)
+        col_pairs += off.sum(0)
+    for first, x, y, use in matrix.halves(genes, view):
+        tops["half0"].update(first, x, use)
+        tops["half1"].update(first, y, use)
+    top = {part: collector.result() for part, collector in tops.items()}
+    frames = [_top_frame(part, pairs, matrix, genes, view) for part, pairs in top.items()]
+    used = np.flatnonzero(bins)
+    tables = {
+        "topk": pd.concat(frames, ignore_index=True),
+        "genes": pd.DataFrame(
+            {
+                "gene": genes.astype(np.int32),
+                "row_sum": row_sum,
+                "col_sum": col_sum,
+                "row_pairs": row_pairs,
+                "col_pairs": col_pairs,
+            }
+        ),
+        "histogram": pd.DataFrame({"bin": used.astype(np.uint16), "count": bins[used]}),
+    }
+    best = top["total"]
+    row = {
+        "n_genes": n,
+        "n_cells": sum(matrix.cells),
+        "n_cells_half0": matrix.cells[0],
+        "n_cells_half1": matrix.cells[1],
+        "min_cells": matrix.min_cells,
+        "n_eligible": n_eligible,
+        "n_top": len(best.value),
+        "kth_value": float(best.value[-1]) if len(best.value) else float("nan"),
+        "tie_truncated": best.tie_truncated,
+        "hub_query_share": _hub_share(best.query),
+        "hub_key_share": _hub_share(best.key),
+        "half_topk_jaccard": _jaccard(top["half0"], top["half1"], n),
+    }
+    return tables, row
+
+
+def _top_frame(
+    part: str, pairs: TopPairs, matrix: MatrixSource, genes: np.ndarray, view: str
+) -> pd.DataFrame:
+    # rank among eligible pairs: 1 + number of strictly greater values, all of which are in here
+    rank = np.searchsorted(-pairs.value, -pairs.value, side="left") + 1
+    cells, halves = matrix.look_up(genes, view, pairs.query, pairs.key)
+    return pd.DataFrame(
+        {
+            "part": part,
+            "query": genes[pairs.query].astype(np.int32),
+            "key": genes[pairs.key].astype(np.int32),
+            "value": pairs.value,
+            "rank": rank.astype(np.int64),
+            "cells": cells,
+            "value_half0": halves[0],
+            "value_half1": halves[1],
+        }
+    )
+
+
+def _hub_share(genes: np.ndarray) -> float:
+    """Share of top pairs that fall on the 10 most frequent genes of that side."""
+    if not len(genes):
+        return float("nan")
+    counts = np.sort(np.unique(genes, return_counts=True)[1])
+    return float(counts[-_HUBS:].sum() / len(genes))
+
+
+def _jaccard(a: TopPairs, b: TopPairs, n: int) -> float:
+    x = set((a.query.astype(np.int64) * n + a.key).tolist())
+    y = set((b.query.astype(np.int64) * n + b.key).tolist())
+    return len(x & y) / len(x | y) if x | y else float("nan")
+
+
+def _reliability(
+    matrix: MatrixSource, genes: np.ndarray, view: str, permutations: int, seed: int
+) -> dict[str, object]:
+    """Agreement of the halves: raw, and after removing each gene's row and column mean.
+
+    The raw correlation is high from gene main effects alone, so the double-centred one is the
+    evidence for pairs. Means are over usable pairs; the centring is held fixed in the jackknife.
+    The null permutes gene labels of one half (rows and columns together).
+    """
+    n = len(genes)
+    raw = statistics.PairMoments.zero(n)
+    # sums of each half over usable pairs: by row, by column; counts alike
+    rows, columns, n_rows, n_columns = (np.zeros((2, n)) for _ in range(4))
+    for first, x, y, use in matrix.halves(genes, view):
+        raw.add(first, x, y, use)
+        here = slice(first, first + len(x))
+        for h, v in enumerate((x, y)):
+            kept = np.where(use, v, 0.0).astype(np.float64)
+            rows[h, here] += kept.sum(1)
+            columns[h] += kept.sum(0)
+            n_rows[h, here] += use.sum(1)
+            n_columns[h] += use.sum(0)
+    row_mean = rows / np.maximum(n_rows, 1)
+    col_mean = columns / np.maximum(n_columns, 1)
+    grand = rows.sum(1) / np.maximum(n_rows.sum(1), 1)
+    rng = np.random.default_rng(seed)
+    sample = np.sort(rng.choice(n, min(n, _NULL_GENES), replace=False))
+    centred = statistics.PairMoments.zero(n)
+    blocks: list[tuple[np.ndarray, np.ndarray, np.ndarray]] = []
+    for first, x, y, use in matrix.halves(genes, view):
+        here = slice(first, first + len(x))
+        a, b = (
+            v - row_mean[h, here, None] - col_mean[h][None] + grand[h] for h, v in enumerate((x, y))
+        )
+        centred.add(first, a, b, use)
+        inside = sample[(sample >= first) & (sample < first + len(x))] - first
+        blocks.append(tuple(v[inside][:, sample] for v in (a, b, use)))  # type: ignore[arg-type]
+    r, r_low, r_high = statistics.correlation(raw)
+    c, c_low, c_high = statistics.correlation(centred)
+    null = np.zeros(0)
+    if blocks and not np.isnan(c):
+        a, b, use = (np.concatenate(parts) for parts in zip(*blocks, strict=True))
+        null = statistics.qap_correlations(a, b, use, use, permutations, seed)
+    low, high = statistics.null_range(null)
+    return {
+        "half_pairs": int(raw.total[0]),
+        "half_raw": r,
+        "half_raw_low": r_low,
+        "half_raw_high": r_high,
+        "half_centred": c,
+        "half_centred_low": c_low,
+        "half_centred_high": c_high,
+        "half_null_low": low,
+        "half_null_high": high,
+        "half_null_genes": len(sample) if len(null) else 0,
+        "half_p": statistics.permutation_p(c, null),
+        "spearman_brown": statistics.spearman_brown(c),
+    }

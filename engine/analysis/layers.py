@@ -1,0 +1,144 @@
+"""Phase 2: layers of one model against each other over the union of their top pairs."""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+from scipy.stats import rankdata
+
+from engine.analysis import statistics
+from engine.analysis.finalise import MatrixSource
+from engine.attention.ranks import values_and_ranks
+
+
+def union_of(topk: list[pd.DataFrame]) -> tuple[np.ndarray, np.ndarray]:
+    """Return (query, key) of every pair in any table, ordered by (query, key)."""
+    pairs = pd.concat([t[["query", "key"]] for t in topk]).drop_duplicates()
+    pairs = pairs.sort_values(["query", "key"])
+    return pairs["query"].to_numpy(np.int64), pairs["key"].to_numpy(np.int64)
+
+
+def union_table(
+    matrices: dict[int, MatrixSource], genes: np.ndarray, view: str, topk: dict[int, pd.DataFrame]
+) -> tuple[pd.DataFrame, dict[int, int]]:
+    """Read every union pair's value and exact rank in every layer.
+
+    Parameters
+    ----------
+    matrices
+        Layer -> matrix.
+    genes
+        [genes] ascending axis indices of the gene set.
+    topk
+        Layer -> its top pairs (axis indices).
+
+    Returns
+    -------
+    table
+        query, key (axis indices), value_<layer> (null where not eligible), rank_<layer>
+        (0 where not eligible).
+    n_eligible
+        Layer -> number of ranked pairs.
+    """
+    query, key = union_of(list(topk.values()))
+    columns: dict[str, np.ndarray] = {"query": query.astype(np.int32), "key": key.astype(np.int32)}
+    local_q, local_k = np.searchsorted(genes, query), np.searchsorted(genes, key)
+    n_eligible = {}
+    for layer, matrix in matrices.items():
+        values, ranks, n_eligible[layer] = values_and_ranks(
+            lambda m=matrix: m.values(genes, view),  # type: ignore[misc]
+            local_q,
+            local_k,
+        )
+        columns[f"value_{layer}"], columns[f"rank_{layer}"] = values, ranks
+    return pd.DataFrame(columns), n_eligible
+
+
+def compare_layers(
+    matrices: dict[int, MatrixSource],
+    genes: np.ndarray,
+    view: str,
+    union: pd.DataFrame,
+    *,
+    permutations: int,
+    seed: int,
+) -> pd.DataFrame:
+    """Spearman correlation of every two layers over the union pairs.
+
+    The null permutes gene labels of the second layer (rows and columns together, QAP): the
+    union pairs of the first are then read at permuted places in the second. The interval deletes
+    one gene at a time (ranks held fixed).
+
+    Returns
+    -------
+    DataFrame
+        layer_a, layer_b, n_pairs, spearman, low, high, null_low, null_high, p.
+    """
+    layers = list(matrices)
+    query = np.searchsorted(genes, union["query"].to_numpy())
+    key = np.searchsorted(genes, union["key"].to_numpy())
+    rng = np.random.default_rng(seed)
+    relabel = [rng.permutation(len(genes)) for _ in range(permutations)]
+    rows = []
+    for j, b in enumerate(layers):
+        dense, eligible = _dense(matrices[b], genes, view)
+        shuffled = [(p[query], p[key]) for p in relabel]
+        for a in layers[: j + 1]:
+            x, y = union[f"value_{a}"].to_numpy(), union[f"value_{b}"].to_numpy()
+            use = ~(np.isnan(x) | np.isnan(y))
+            r, low, high = _spearman(x[use], y[use], query[use], key[use], len(genes))
+            null = np.full(permutations, np.nan)
+            if a != b and use.sum() > 2:
+                ranked = rankdata(x[use])
+                for n, (q, k) in enumerate(shuffled):
+                    q, k = q[use], k[use]
+                    ok = eligible[q, k]
+                    null[n] = _pearson(ranked[ok], rankdata(dense[q, k][ok]))
+            null_low, null_high = statistics.null_range(null)
+            rows.append(
+                {
+                    "layer_a": a,
+                    "layer_b": b,
+                    "n_pairs": int(use.sum()),
+                    "spearman": r,
+                    "low": low,
+                    "high": high,
+                    "null_low": null_low,
+                    "null_high": null_high,
+                    "p": statistics.permutation_p(r, null) if a != b else float("nan"),
+                }
+            )
+    return pd.DataFrame(rows)
+
+
+def _dense(matrix: MatrixSource, genes: np.ndarray, view: str) -> tuple[np.ndarray, np.ndarray]:
+    """Hold one view of one matrix; panels are at most a few thousand genes."""
+    dense = np.zeros((len(genes), len(genes)), np.float32)
+    eligible = np.zeros(dense.shape, bool)
+    for first, values, ok in matrix.values(genes, view):
+        dense[first : first + len(values)] = values
+        eligible[first : first + len(values)] = ok
+    np.fill_diagonal(eligible, False)
+    return dense, eligible
+
+
+def _pearson(x: np.ndarray, y: np.ndarray) -> float:
+    if len(x) < 3:
+        return float("nan")
+    x, y = x - x.mean(), y - y.mean()
+    scale = np.sqrt((x @ x) * (y @ y))
+    return float((x @ y) / scale) if scale > 0 else float("nan")
+
+
+def _spearman(
+    x: np.ndarray, y: np.ndarray, query: np.ndarray, key: np.ndarray, n_genes: int
+) -> tuple[float, float, float]:
+    if len(x) < 3:
+        return float("nan"), float("nan"), float("nan")
+    rx, ry = rankdata(x), rankdata(y)
+    rx, ry = rx - rx.mean(), ry - ry.mean()  # centred, so that moments keep their digits
+    parts = np.stack([np.ones(len(rx)), rx, ry, rx * rx, ry * ry, rx * ry])
+    by_gene = np.stack(
+        [np.bincount(query, p, n_genes) + np.bincount(key, p, n_genes) for p in parts]
+    )
+    return statistics.correlation(statistics.PairMoments(parts.sum(1), by_gene))

@@ -1,0 +1,125 @@
+"""Overlap of top pairs with a network: rate over unordered pairs, background, permutation p."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from engine.analysis import statistics
+from engine.octopus.nulls import degree_strata, permute_within
+
+_MORE_DRAWS = 10
+
+
+def overlap_test(
+    query: np.ndarray,
+    key: np.ndarray,
+    vertices: np.ndarray,
+    adjacency: np.ndarray,
+    eligible: np.ndarray,
+    *,
+    permutations: int,
+    seed: int,
+) -> dict[str, float | int]:
+    """Compare top pairs with a network.
+
+    The unit is the unordered pair of two genes on different vertices, both in the network. The
+    null permutes the network's gene labels among genes of like degree; where no draw reaches the
+    observed count, ten times as many are drawn. The interval deletes one gene at a time.
+
+    Parameters
+    ----------
+    query, key
+        [pairs] gene indices of the ordered top pairs.
+    vertices
+        [genes] vertex of each gene, -1 if it has none.
+    adjacency
+        [genes, genes] bool, symmetric.
+    eligible
+        [genes, genes] bool: pairs that could have been top pairs.
+
+    Returns
+    -------
+    dict
+        Counts, edge rate with interval, background rate, null mean and 95 % range, fold over the
+        null mean, p, number of permutations and strata.
+    """
+    n = len(vertices)
+    mapped = vertices >= 0
+    low, high = np.minimum(query, key), np.maximum(query, key)
+    keys = np.unique(low.astype(np.int64) * n + high)
+    i, j = keys // n, keys % n
+    inside = mapped[i] & mapped[j] & (vertices[i] != vertices[j])
+    i, j = i[inside], j[inside]
+    # background: every eligible unordered pair of the same universe
+    a, b = np.triu_indices(n, 1)
+    either = eligible[a, b] | eligible[b, a]
+    universe = either & mapped[a] & mapped[b] & (vertices[a] != vertices[b])
+    background = adjacency[a[universe], b[universe]]
+    edges = adjacency[i, j]
+    count, pairs = int(edges.sum()), len(i)
+    degree = adjacency[:, mapped].sum(1)
+    where = np.flatnonzero(mapped)
+    strata = degree_strata(degree[where])
+    null = _null(i, j, where, strata, adjacency, permutations, seed)
+    if pairs and not (null >= count).any():
+        more = permutations * (_MORE_DRAWS - 1)
+        null = np.concatenate([null, _null(i, j, where, strata, adjacency, more, seed + 1)])
+    rate = count / pairs if pairs else float("nan")
+    null_rate = null / pairs if pairs else np.zeros(0)
+    interval = _interval(i, j, edges, n)
+    null_low, null_high = statistics.null_range(null_rate)
+    mean = float(null_rate.mean()) if len(null_rate) else float("nan")
+    sizes = np.bincount(strata) if len(strata) else np.zeros(1, int)
+    return {
+        "n_top_ordered": len(query),
+        "n_unordered": len(keys),
+        "n_pairs": pairs,
+        "n_edges": count,
+        "edge_rate": rate,
+        "low": interval[0],
+        "high": interval[1],
+        "n_background": int(universe.sum()),
+        "background_rate": float(background.mean()) if len(background) else float("nan"),
+        "null_mean": mean,
+        "null_low": null_low,
+        "null_high": null_high,
+        "fold_over_null": rate / mean if mean and mean > 0 else float("nan"),
+        "p": statistics.permutation_p(count, null) if pairs else float("nan"),
+        "n_permutations": len(null),
+        "n_genes_in_network": int(mapped.sum()),
+        "n_strata": len(sizes),
+        "smallest_stratum": int(sizes.min()),
+    }
+
+
+def _null(
+    i: np.ndarray,
+    j: np.ndarray,
+    where: np.ndarray,
+    strata: np.ndarray,
+    adjacency: np.ndarray,
+    draws: int,
+    seed: int,
+) -> np.ndarray:
+    """Return [draws] numbers of edges among the pairs after relabelling the network's genes."""
+    rng = np.random.default_rng(seed)
+    out = np.empty(draws)
+    relabel = np.arange(len(adjacency))
+    for d in range(draws):
+        relabel[where] = where[permute_within(strata, rng)]
+        out[d] = adjacency[relabel[i], relabel[j]].sum()
+    return out
+
+
+def _interval(i: np.ndarray, j: np.ndarray, edges: np.ndarray, n: int) -> tuple[float, float]:
+    """Delete-one-gene jackknife of the edge rate over genes that occur in the pairs."""
+    if not len(i):
+        return float("nan"), float("nan")
+    pairs = np.bincount(i, minlength=n) + np.bincount(j, minlength=n)
+    hits = np.bincount(i[edges], minlength=n) + np.bincount(j[edges], minlength=n)
+    used = pairs > 0
+    left = len(i) - pairs[used]
+    kept = np.divide(
+        edges.sum() - hits[used], left, out=np.full(len(left), np.nan), where=left > 0
+    )
+    return statistics.jackknife_interval(float(edges.mean()), kept)

@@ -1,0 +1,127 @@
+"""Statistics for pairs that share genes: permutations of gene labels and gene jackknives."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from statsmodels.stats.multitest import multipletests
+
+
+@dataclass(frozen=True)
+class PairMoments:
+    """Moments of (x, y) over pairs, with the part that touches each gene.
+
+    Attributes
+    ----------
+    total
+        [6] float64: n, sum x, sum y, sum xx, sum yy, sum xy.
+    by_gene
+        [6, genes] float64: the same over pairs that the gene takes part in.
+    """
+
+    total: np.ndarray
+    by_gene: np.ndarray
+
+    @classmethod
+    def zero(cls, n_genes: int) -> PairMoments:
+        """Return the identity of :meth:`add`."""
+        return cls(np.zeros(6), np.zeros((6, n_genes)))
+
+    def add(self, first_row: int, x: np.ndarray, y: np.ndarray, use: np.ndarray) -> None:
+        """Add rows; ``x, y, use`` are [rows, genes]; the diagonal is left out by the caller."""
+        x, y = np.where(use, x, 0.0), np.where(use, y, 0.0)
+        for m, part in enumerate((use.astype(np.float64), x, y, x * x, y * y, x * y)):
+            rows = part.sum(1)
+            self.total[m] += rows.sum()
+            self.by_gene[m] += part.sum(0)
+            self.by_gene[m, first_row : first_row + len(rows)] += rows
+
+
+def _pearson(m: np.ndarray) -> np.ndarray:
+    """Correlation from moments [6, ...]; NaN where undefined."""
+    n, sx, sy, sxx, syy, sxy = m
+    with np.errstate(divide="ignore", invalid="ignore"):
+        vx, vy = sxx - sx * sx / n, syy - sy * sy / n
+        # moments lose digits by cancellation: a variance below rounding is no variance
+        ok = (n > 2) & (vx > 1e-12 * sxx) & (vy > 1e-12 * syy)
+        return np.where(ok, (sxy - sx * sy / n) / np.sqrt(vx * vy), np.nan)
+
+
+def correlation(moments: PairMoments) -> tuple[float, float, float]:
+    """Return Pearson's r over pairs and its 95 % interval from a delete-one-gene jackknife.
+
+    Pairs that share a gene are dependent, so genes are deleted, not pairs
+    (Efron and Tibshirani 1993, ch. 11).
+    """
+    r = float(_pearson(moments.total))
+    used = moments.by_gene[0] > 0
+    left_out = _pearson(moments.total[:, None] - moments.by_gene[:, used])
+    low, high = jackknife_interval(r, left_out)
+    return r, low, high
+
+
+def jackknife_interval(estimate: float, left_out: np.ndarray) -> tuple[float, float]:
+    """Return the normal 95 % interval from delete-one estimates; NaN when undefined."""
+    left_out = left_out[~np.isnan(left_out)]
+    n = len(left_out)
+    if n < 3 or np.isnan(estimate):
+        return float("nan"), float("nan")
+    se = np.sqrt((n - 1) / n * ((left_out - left_out.mean()) ** 2).sum())
+    return float(estimate - 1.959964 * se), float(estimate + 1.959964 * se)
+
+
+def permutation_p(observed: float, null: np.ndarray) -> float:
+    """Return the one-sided p = (1 + b) / (1 + B) of large values (Phipson and Smyth 2010)."""
+    null = null[~np.isnan(null)]
+    if np.isnan(observed) or not len(null):
+        return float("nan")
+    return float((1 + (null >= observed - 1e-12).sum()) / (1 + len(null)))
+
+
+def adjust(p: np.ndarray) -> np.ndarray:
+    """Return Benjamini-Hochberg q-values; NaN entries stay and do not count as tests."""
+    q = np.full(len(p), np.nan)
+    known = ~np.isnan(p)
+    if known.any():
+        q[known] = multipletests(p[known], method="fdr_bh")[1]
+    return q
+
+
+def qap_correlations(
+    x: np.ndarray, y: np.ndarray, use_x: np.ndarray, use_y: np.ndarray, n: int, seed: int
+) -> np.ndarray:
+    """Return [n] correlations of x with y after one permutation on y's rows and columns.
+
+    Parameters
+    ----------
+    x, y
+        [genes, genes]; the diagonal must not be in use.
+    use_x, use_y
+        [genes, genes] bool.
+    """
+    rng = np.random.default_rng(seed)
+    out = np.empty(n)
+    for b in range(n):
+        p = rng.permutation(len(x))
+        grid = np.ix_(p, p)
+        use = use_x & use_y[grid]
+        a, c = x[use], y[grid][use]
+        a, c = a - a.mean() if len(a) else a, c - c.mean() if len(c) else c
+        scale = np.sqrt((a @ a) * (c @ c))
+        out[b] = (a @ c) / scale if scale > 0 else np.nan
+    return out
+
+
+def null_range(null: np.ndarray) -> tuple[float, float]:
+    """Return the central 95 % of a null distribution; NaN when empty."""
+    null = null[~np.isnan(null)]
+    if not len(null):
+        return float("nan"), float("nan")
+    low, high = np.quantile(null, [0.025, 0.975])
+    return float(low), float(high)
+
+
+def spearman_brown(r: float) -> float:
+    """Return the reliability of the whole from the correlation of its halves, 2r / (1 + r)."""
+    return float("nan") if np.isnan(r) or r <= -1 else 2 * r / (1 + r)

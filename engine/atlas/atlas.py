@@ -1,0 +1,216 @@
+"""An opened atlas: validated genes, cells by category and half, and a stream of count batches."""
+
+from __future__ import annotations
+
+import hashlib
+import threading
+from collections.abc import Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from scipy import sparse
+
+from engine.atlas import source
+from engine.atlas.counts import canonical, check_counts, count_fault
+from engine.atlas.index import CellIndex, build_index
+from engine.config import AtlasConfig
+from engine.errors import InputError
+from engine.vocabulary import GeneTable, resolve_genes
+
+_SAMPLE_ROWS = 256
+
+
+@dataclass(frozen=True)
+class CellBatch:
+    """Cells in reading order.
+
+    Attributes
+    ----------
+    rows
+        [cells] int64 positions in the atlas.
+    cell_ids
+        [cells] str.
+    counts
+        [cells, genes] float32 CSR, canonical; columns follow ``Atlas.genes``.
+    """
+
+    rows: np.ndarray
+    cell_ids: np.ndarray
+    counts: sparse.csr_matrix
+
+
+class Atlas:
+    """An AnnData store opened for reading. The user's store is never written to.
+
+    Raises
+    ------
+    InputError
+        If the store, its counts, its gene ids or the named columns cannot be used.
+    """
+
+    def __init__(self, config: AtlasConfig) -> None:
+        self.config = config
+        self._root = source.open_group(config.path)
+        self.cell_ids = source.read_index(self._root["obs"])
+        self.counts_source, self._rows = self._find_counts()
+        var = self._var()
+        ids = self._gene_ids(var)
+        symbols = None
+        if config.symbol_key in source.frame_columns(var):
+            symbols = source.as_text(source.read_column(var, config.symbol_key))
+        self.genes: GeneTable
+        self.genes, self._gene_of_column, self.gene_report = resolve_genes(
+            ids,
+            symbols,
+            where=f"{config.path}: var[{config.gene_id_key or 'index'}]",
+            duplicates=config.duplicate_genes,
+        )
+        self._column_ids = ids
+        self._lock = threading.Lock()
+        if self._rows.shape != (len(self.cell_ids), len(ids)):
+            raise InputError(
+                f"{config.path}: {self.counts_source}",
+                f"shape {self._rows.shape}, expected {(len(self.cell_ids), len(ids))}",
+                "rewrite the store with anndata",
+            )
+        self._check_sample()
+
+    def _var(self) -> Any:
+        if self.counts_source == "raw.X":
+            return self._root["raw/var"]
+        return self._root["var"]
+
+    def _gene_ids(self, var: Any) -> np.ndarray:
+        key = self.config.gene_id_key
+        if key is None:
+            return source.read_index(var)
+        if key not in source.frame_columns(var):
+            raise InputError(
+                f"{self.config.path}: var",
+                f"no column {key!r}; it has {source.frame_columns(var)}",
+                "correct atlas.gene_id_key",
+            )
+        return source.as_text(source.read_column(var, key))
+
+    def _find_counts(self) -> tuple[str, source.SparseRows | source.DenseRows]:
+        """Look in raw.X, layers/counts, X; take the first whose sampled values are counts."""
+        config = self.config
+        auto = config.counts == "auto"
+        names = ["raw.X", "layers/counts", "X"] if auto else [config.counts]
+        seen = []
+        for name in names:
+            node = source.element(self._root, name)
+            if node is None:
+                seen.append(f"{name}: absent")
+                continue
+            rows = source.open_rows(node, f"{config.path}: {name}")
+            sample = _sample(rows.shape[0])
+            fault = count_fault(rows.rows(sample)[0])
+            if fault is None or not auto:
+                return name, rows
+            seen.append(f"{name}: holds {fault[1]}")
+        raise InputError(
+            f"{config.path}: counts",
+            f"no raw counts found ({'; '.join(seen)})",
+            "add raw counts as raw.X or layers/counts, or name their place in atlas.counts",
+        )
+
+    def _check_sample(self) -> None:
+        rows = _sample(len(self.cell_ids))
+        data, indices, indptr = self._rows.rows(rows)
+        matrix = sparse.csr_matrix((data, indices, indptr), shape=(len(rows), self._rows.shape[1]))
+        check_counts(
+            matrix, self.cell_ids[rows], self._column_ids, f"{self.config.path}: {self.counts_source}"
+        )
+
+    @property
+    def cost(self) -> source.ReadCost:
+        """Elements decoded and needed so far."""
+        return self._rows.cost
+
+    def column(self, name: str, field: str) -> pd.Series:
+        """Return an obs column.
+
+        Raises
+        ------
+        InputError
+            If there is no such column; ``field`` is the setting that named it.
+        """
+        have = source.frame_columns(self._root["obs"])
+        if name not in have:
+            raise InputError(
+                f"{self.config.path}: obs", f"no column {name!r}; it has {have}", f"correct {field}"
+            )
+        return source.read_column(self._root["obs"], name)
+
+    def index(self, seed: int) -> CellIndex:
+        """Group the selected cells by category and donor-disjoint half."""
+        c = self.config
+        columns = [self.column(k, "atlas.category_key") for k in c.category_key]
+        donors = (
+            None if c.replicate_key is None else self.column(c.replicate_key, "atlas.replicate_key")
+        )
+        primary = None
+        if c.primary_only and "is_primary_data" in source.frame_columns(self._root["obs"]):
+            primary = self.column("is_primary_data", "atlas").to_numpy(dtype=bool)
+        return build_index(
+            self.cell_ids, columns, donors, primary, c.categories, seed=seed, where=c.path
+        )
+
+    def fingerprint(self) -> str:
+        """Return a digest of ids, shape and row lengths (not of every value).
+
+        It tells atlases apart and sees added, removed or reordered cells and genes; a value
+        changed in place keeps it.
+        """
+        digest = hashlib.sha256()
+        for ids in (self.cell_ids, self._column_ids):
+            digest.update("\n".join(ids).encode())
+        digest.update(repr((self.counts_source, self._rows.shape)).encode())
+        if isinstance(self._rows, source.SparseRows):
+            digest.update(self._rows.indptr.tobytes())
+        return digest.hexdigest()
+
+    def read(self, rows: np.ndarray) -> CellBatch:
+        """Read ascending rows as canonical counts over ``genes``.
+
+        Raises
+        ------
+        InputError
+            If a value is not a raw count.
+        """
+        with self._lock:  # one decoder window per atlas
+            data, indices, indptr = self._rows.rows(np.asarray(rows, np.int64))
+        shape = (len(rows), self._rows.shape[1])
+        matrix = sparse.csr_matrix((data, indices.astype(np.int64), indptr), shape=shape)
+        where = f"{self.config.path}: {self.counts_source}"
+        check_counts(matrix, self.cell_ids[rows], self._column_ids, where)
+        keep = self._gene_of_column[matrix.indices] >= 0
+        if not keep.all():
+            matrix.data[~keep] = 0
+        columns = np.where(keep, self._gene_of_column[matrix.indices], 0)
+        matrix = sparse.csr_matrix((matrix.data, columns, matrix.indptr), (len(rows), len(self.genes)))
+        return CellBatch(np.asarray(rows), self.cell_ids[rows], canonical(matrix))
+
+    def stream(self, rows: np.ndarray, batch_cells: int) -> Iterator[CellBatch]:
+        """Yield batches of ascending rows, reading one batch ahead in a thread."""
+        parts = [rows[i : i + batch_cells] for i in range(0, len(rows), batch_cells)]
+        with ThreadPoolExecutor(1, thread_name_prefix="atlas") as pool:
+            ahead: Future[CellBatch] | None = pool.submit(self.read, parts[0]) if parts else None
+            for following in [*parts[1:], None]:
+                assert ahead is not None
+                batch = ahead.result()
+                ahead = pool.submit(self.read, following) if following is not None else None
+                yield batch
+
+
+def _sample(n: int) -> np.ndarray:
+    """Return up to 256 rows in 8 runs spread over the matrix, so that few chunks are decoded."""
+    if n <= _SAMPLE_ROWS:
+        return np.arange(n)
+    run = _SAMPLE_ROWS // 8
+    starts = np.linspace(0, n - run, 8).astype(np.int64)
+    return np.unique((starts[:, None] + np.arange(run)).ravel())

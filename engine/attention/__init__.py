@@ -1,0 +1,1 @@
+"""The reduction: sums over cells, top-K, ranks, views. No models, no store, no Ray."""

@@ -1,0 +1,64 @@
+"""Values of a matrix from its sums: estimators, eligibility, and the order of float values."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from engine.attention.accumulate import QUANTITIES
+
+# view -> (summed quantity, divisor)
+_VIEWS = {
+    "marginal": ("probability", "cells"),
+    "conditional": ("probability", "pairs"),
+    "lift": ("lift", "pairs"),
+    "logit": ("logit", "pairs"),
+}
+
+
+def default_min_cells(n_cells: int) -> int:
+    """Return max(20, 1 % of the category): fewer cells rank noise first."""
+    return max(20, -(-n_cells // 100))
+
+
+def view_values(sums: np.ndarray, pairs: np.ndarray, n_cells: int, view: str) -> np.ndarray:
+    """Turn sums into a view.
+
+    Parameters
+    ----------
+    sums
+        [quantities, rows, genes].
+    pairs
+        [rows, genes] cells that hold both genes (n_ij).
+    n_cells
+        Cells of the category (n_C).
+    view
+        ``marginal`` sum/n_C (an absent pair counts 0), ``conditional`` sum/n_ij, ``lift``
+        mean of tokens x probability (1 = uniform attention), ``logit`` mean score.
+
+    Returns
+    -------
+    ndarray
+        [rows, genes] float32; 0 where the divisor is 0 (such pairs are never eligible).
+    """
+    quantity, divisor = _VIEWS[view]
+    total = sums[QUANTITIES.index(quantity)].astype(np.float64)
+    by = np.float64(n_cells) if divisor == "cells" else pairs.astype(np.float64)
+    return np.divide(total, by, out=np.zeros_like(total), where=by > 0).astype(np.float32)
+
+
+def sortable(values: np.ndarray) -> np.ndarray:
+    """Map float32 to uint32 so that integer order is float order; -0 and 0 are one key."""
+    bits = (values.astype(np.float32) + np.float32(0)).view(np.uint32)
+    return np.where(bits >> 31, ~bits, bits | np.uint32(1 << 31))
+
+
+def histogram(values: np.ndarray) -> np.ndarray:
+    """Count values by the high 16 bits of their sort key; returns [65536] int64."""
+    return np.bincount((sortable(values) >> 16).astype(np.int64).ravel(), minlength=1 << 16)
+
+
+def bin_edges() -> np.ndarray:
+    """Return the smallest float32 of each histogram bin, [65536]; NaN bins included."""
+    keys = np.arange(1 << 16, dtype=np.uint32) << 16
+    bits = np.where(keys >> 31, keys & np.uint32(0x7FFFFFFF), ~keys)
+    return bits.astype(np.uint32).view(np.float32)

@@ -1,0 +1,206 @@
+"""Phase 2 and overlap as Dask graphs: layers against each other, top pairs against the network."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from dask.delayed import Delayed, delayed
+
+from engine.analysis import statistics
+from engine.analysis.layers import compare_layers, union_table
+from engine.analysis.overlap import overlap_test
+from engine.analysis.sources import committed, stored_matrix
+from engine.cluster.graphs import compute
+from engine.config import NetworkConfig
+from engine.octopus.network import Network, open_network
+from engine.store import tiles
+from engine.store.plan import Plan, matrix_work, pairs_work
+from engine.store.root import RunRoot
+from engine.store.tables import read_table, write_table
+
+
+@dataclass(frozen=True)
+class Block:
+    """A finished (model, category): the unit of phase 2."""
+
+    model: str
+    category: int
+
+    def label(self, plan: Plan) -> dict[str, Any]:
+        """Return the leading columns of its table rows."""
+        return {"model": self.model, "category": plan.categories[self.category].name}
+
+
+def finished_blocks(plan: Plan, set_aside: set[str]) -> list[Block]:
+    """Return the (model, category) blocks none of whose work was set aside."""
+    blocks = []
+    for m in plan.models:
+        for c in range(len(plan.categories)):
+            works = {u.work for h in (0, 1) for u in plan.units_of(m.name, c, h)}
+            works |= {pairs_work(m.name, c), *(matrix_work(m.name, c, y) for y in m.layers)}
+            if not works & set_aside:
+                blocks.append(Block(m.name, c))
+    return blocks
+
+
+def collect(
+    root: RunRoot, plan: Plan, blocks: list[Block], config: NetworkConfig | None
+) -> None:
+    """Join phase 1 tables of all matrices, in plan order, under ``tables/`` and ``topk/``.
+
+    Top pairs gain ``in_network`` (null where a gene is not in the network, or there is none).
+    """
+    network = None if config is None else open_network(config.path)
+    for table in ("stats", "genes", "histogram", "mass", "topk"):
+        frames: dict[str, list[pd.DataFrame]] = {}
+        for block in blocks:
+            m = plan.model(block.model)
+            for layer in m.layers:
+                record = committed(root, plan, matrix_work(m.name, block.category, layer))
+                frame = read_table(root, f"{record.folder}/{table}.parquet")
+                if table == "topk" and network is not None:
+                    frame["in_network"] = _in_network(frame, network.vertex_of(m.axis), network)
+                frames.setdefault(m.name, []).append(name_genes(frame, m.axis, m.symbols))
+        if table == "topk":
+            for name, parts in frames.items():
+                write_table(root, f"topk/{name}.parquet", pd.concat(parts, ignore_index=True))
+        elif frames:
+            every = [f for parts in frames.values() for f in parts]
+            write_table(root, f"tables/{table}.parquet", pd.concat(every, ignore_index=True))
+
+
+def _in_network(frame: pd.DataFrame, vertices: np.ndarray, network: Network) -> pd.Series:
+    a, b = vertices[frame["query"].to_numpy()], vertices[frame["key"].to_numpy()]
+    found = pd.array(network.connected(a, b), dtype="boolean")
+    found[(a < 0) | (b < 0)] = pd.NA
+    return pd.Series(found, index=frame.index)
+
+
+def name_genes(frame: pd.DataFrame, axis: list[str], symbols: list[str]) -> pd.DataFrame:
+    """Replace axis indices in query, key and gene columns by Ensembl ids, and add symbols."""
+    ids, names = np.array(axis, dtype=object), np.array(symbols, dtype=object)
+    for column in ("query", "key", "gene"):
+        if column in frame:
+            at = frame[column].to_numpy()
+            frame = frame.assign(**{column: ids[at]})
+            frame.insert(int(frame.columns.get_loc(column)) + 1, f"{column}_symbol", names[at])
+    return frame
+
+
+def layers(
+    root: RunRoot, plan: Plan, blocks: list[Block], scheduler: Any
+) -> pd.DataFrame:
+    """Run phase 2 for every block; writes ``union/`` and ``tables/layers.parquet``."""
+    jobs = [
+        (block, name, view, delayed(_layers_of)(str(root.path), plan, block, name, view))
+        for block in blocks
+        for name in plan.model(block.model).gene_sets
+        for view in plan.views
+    ]
+    results = compute([j[-1] for j in jobs], scheduler)
+    rows, unions = [], {}
+    for (block, name, view, _), (union, compared) in zip(jobs, results, strict=True):
+        m = plan.model(block.model)
+        label = block.label(plan) | {"gene_set": name, "view": view}
+        rows.append(_labelled(compared, label))
+        named = name_genes(union, m.axis, m.symbols)
+        unions.setdefault(block, []).append(_labelled(named, label))
+    for block, frames in unions.items():
+        path = f"union/{block.model}.c{block.category:04d}.parquet"
+        write_table(root, path, pd.concat(frames, ignore_index=True))
+    table = pd.concat(rows, ignore_index=True) if rows else pd.DataFrame({"p": []})
+    # one family per gene set and view: all pairs of layers in all models and categories
+    table["q"] = _adjust_by(table, ["gene_set", "view"])
+    write_table(root, "tables/layers.parquet", table)
+    return table
+
+
+def _layers_of(
+    run: str, plan: Plan, block: Block, gene_set: str, view: str
+) -> tuple[pd.DataFrame, pd.DataFrame]:
+    root, m = RunRoot(run), plan.model(block.model)
+    genes = np.array(m.gene_sets[gene_set])
+    matrices, top = {}, {}
+    for layer in m.layers:
+        matrices[layer] = stored_matrix(root, plan, m.name, block.category, layer)
+        top[layer] = _top(root, plan, block, layer, gene_set, view)
+    union, ranked = union_table(matrices, genes, view, top)
+    compared = compare_layers(
+        matrices, genes, view, union, permutations=plan.permutations, seed=plan.seed
+    )
+    compared["n_eligible"] = compared["layer_b"].map(ranked)
+    return union, compared
+
+
+def _top(
+    root: RunRoot, plan: Plan, block: Block, layer: int, gene_set: str, view: str
+) -> pd.DataFrame:
+    record = committed(root, plan, matrix_work(block.model, block.category, layer))
+    top = read_table(root, f"{record.folder}/topk.parquet")
+    return top[(top["gene_set"] == gene_set) & (top["view"] == view) & (top["part"] == "total")]
+
+
+def overlap(
+    root: RunRoot, plan: Plan, blocks: list[Block], config: NetworkConfig, scheduler: Any
+) -> pd.DataFrame:
+    """Test every top-K list against the network; writes ``tables/overlap.parquet``.
+
+    One task per (model, category), with its network block built once; q-values are adjusted over
+    the family of all tests of one gene set and view.
+    """
+    network = delayed(open_network)(config.path)
+    tasks: list[Delayed] = [
+        delayed(_overlap_of)(str(root.path), plan, block, network, config.permutations)
+        for block in blocks
+    ]
+    rows = [row for rows in compute(tasks, scheduler) for row in rows]
+    table = pd.DataFrame(rows) if rows else pd.DataFrame({"p": []})
+    table["q"] = _adjust_by(table, ["gene_set", "view"])
+    write_table(root, "tables/overlap.parquet", table)
+    return table
+
+
+def _overlap_of(
+    run: str, plan: Plan, block: Block, network: Network, permutations: int
+) -> list[dict[str, Any]]:
+    root, m = RunRoot(run), plan.model(block.model)
+    vertices = network.vertex_of(m.axis)
+    record = committed(root, plan, pairs_work(m.name, block.category))
+    array = tiles.open_array(root.at(f"{record.folder}/pairs.zarr"), "pairs")
+    eligible = tiles.read_rows(array, 0, len(m.axis)).sum(0)
+    eligible = eligible >= plan.categories[block.category].min_cells
+    rows = []
+    for name, members in m.gene_sets.items():
+        genes = np.array(members)
+        adjacency = network.adjacency(vertices[genes])
+        grid = np.ix_(genes, genes)
+        for layer in m.layers:
+            for view in plan.views:
+                top = _top(root, plan, block, layer, name, view)
+                tested = overlap_test(
+                    np.searchsorted(genes, top["query"].to_numpy()),
+                    np.searchsorted(genes, top["key"].to_numpy()),
+                    vertices[genes],
+                    adjacency,
+                    eligible[grid],
+                    permutations=permutations,
+                    seed=plan.seed,
+                )
+                label = {"layer": layer, "gene_set": name, "view": view}
+                rows.append(block.label(plan) | label | tested)
+    return rows
+
+
+def _adjust_by(table: pd.DataFrame, family: list[str]) -> np.ndarray:
+    q = np.full(len(table), np.nan)
+    if len(table):
+        for _, rows in table.groupby(family, sort=False).indices.items():
+            q[rows] = statistics.adjust(table["p"].to_numpy(float)[rows])
+    return q
+
+
+def _labelled(frame: pd.DataFrame, label: dict[str, Any]) -> pd.DataFrame:
+    return pd.concat([pd.DataFrame(label, index=frame.index), frame], axis=1)

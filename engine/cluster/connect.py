@@ -1,0 +1,57 @@
+"""Reaching a Ray cluster: the one given, or a local one that dies with this process."""
+
+from __future__ import annotations
+
+import logging
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from engine.errors import OctoscopeError
+
+_OBJECT_STORE = 256 * 1024 * 1024  # only plans and small tables travel
+
+
+@contextmanager
+def ray_cluster(address: str | None = None) -> Iterator[Any]:
+    """Connect to Ray, yield the module, and disconnect.
+
+    Parameters
+    ----------
+    address
+        A cluster's address; None: ``RAY_ADDRESS`` (set inside `ray job submit`), else local.
+
+    Raises
+    ------
+    OctoscopeError
+        If no connection can be made.
+    """
+    # Ray 2.60 changes its default by version and by how it is started: state it.
+    os.environ.setdefault("RAY_AUTH_MODE", "token")
+    # Actors with num_gpus=0 must not see GPUs (engine.cluster.fleet hides them explicitly).
+    os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
+    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+    os.environ["OCTOSCOPE_DRIVER_PID"] = str(os.getpid())
+    import ray
+
+    owned = not ray.is_initialized()
+    if owned:
+        address = address or os.environ.get("RAY_ADDRESS")
+        options: dict[str, Any] = {"log_to_driver": False, "logging_level": logging.ERROR}
+        if address is None:
+            options |= {
+                "num_cpus": os.cpu_count() or 1,
+                "include_dashboard": False,
+                "object_store_memory": _OBJECT_STORE,
+                "_system_config": {"enable_metrics_collection": False},
+            }
+        try:
+            ray.init(address=address, **options)
+        except (ConnectionError, RuntimeError, ValueError) as error:
+            raise OctoscopeError(f"cannot reach Ray at {address or 'local'}: {error}") from error
+    try:
+        yield ray
+    finally:
+        if owned:
+            ray.shutdown()

@@ -1,0 +1,132 @@
+"""The dispatcher: which work runs next, what is tried again, what is set aside.
+
+It knows a :class:`Fleet` and a question to the store; it knows neither Ray nor science, so tests
+drive it with an in-process fleet.
+"""
+
+from __future__ import annotations
+
+import time
+from collections import deque
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+from typing import Protocol
+
+from engine.errors import InputError, OctoscopeError
+
+
+@dataclass(frozen=True)
+class Work:
+    """A piece of work: its folder in the run, and the group of actors that can do it."""
+
+    id: str
+    group: str
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What came back for a submitted piece of work; ``error`` is None on success."""
+
+    work: Work
+    error: BaseException | None = None
+
+
+class Fleet(Protocol):
+    """Actors that run work."""
+
+    def free(self, group: str) -> int:
+        """Return how many more pieces a group takes now."""
+        ...
+
+    def submit(self, work: Work) -> None:
+        """Start a piece of work."""
+        ...
+
+    def wait(self, timeout: float) -> list[Outcome]:
+        """Return what finished, waiting up to ``timeout`` seconds for the first."""
+        ...
+
+    def abandon(self, work: Work) -> None:
+        """Kill whatever runs a piece of work; it will not be reported."""
+        ...
+
+
+@dataclass
+class Result:
+    """Outcome of a dispatch: pieces done here, found done, and set aside with the reason."""
+
+    done: list[str] = field(default_factory=list)
+    found: list[str] = field(default_factory=list)
+    set_aside: dict[str, str] = field(default_factory=dict)
+
+
+def dispatch(
+    works: Iterable[Work],
+    fleet: Fleet,
+    is_done: Callable[[str], bool],
+    *,
+    attempts: int,
+    timeout: float,
+    on_change: Callable[[Work, str], None] = lambda work, what: None,
+    clock: Callable[[], float] = time.monotonic,
+) -> Result:
+    """Run every piece of work that is not done.
+
+    An attempt that fails or disappears is followed by another only after the store has been asked
+    whether its record exists: the effect may have happened although an error came back.
+
+    Parameters
+    ----------
+    is_done
+        Asks the store for a record.
+    attempts
+        Tries per piece before it is set aside. Faults that a retry cannot mend
+        (:class:`OctoscopeError`) are set aside at once.
+    timeout
+        Seconds after which a running piece counts as hung.
+
+    Raises
+    ------
+    InputError
+        When a worker finds bad input: the rest would fail alike.
+    """
+    result = Result()
+    waiting: dict[str, deque[Work]] = {}
+    for work in works:
+        if is_done(work.id):
+            result.found.append(work.id)
+            on_change(work, "found")
+        else:
+            waiting.setdefault(work.group, deque()).append(work)
+    tries: dict[str, int] = {}
+    running: dict[Work, float] = {}
+    while any(waiting.values()) or running:
+        for group, queue in waiting.items():
+            while queue and fleet.free(group) > 0:
+                work = queue.popleft()
+                tries[work.id] = tries.get(work.id, 0) + 1
+                running[work] = clock()
+                fleet.submit(work)
+                on_change(work, "started")
+        outcomes = fleet.wait(min(timeout, 1.0))
+        for work, since in list(running.items()):
+            if clock() - since > timeout and not any(o.work == work for o in outcomes):
+                fleet.abandon(work)
+                error = TimeoutError(f"no answer within {timeout:g} s")
+                outcomes.append(Outcome(work, error))
+        for outcome in outcomes:
+            work, error = outcome.work, outcome.error
+            if running.pop(work, None) is None:
+                continue  # abandoned before
+            if error is None or is_done(work.id):
+                result.done.append(work.id)
+                on_change(work, "done")
+            elif isinstance(error, InputError):
+                raise error
+            elif isinstance(error, OctoscopeError) or tries[work.id] >= attempts:
+                result.set_aside[work.id] = f"{type(error).__name__}: {error}"
+                on_change(work, "set aside")
+            else:
+                waiting[work.group].append(work)
+                on_change(work, "again")
+    return result

@@ -1,0 +1,301 @@
+"""A run from plan to ``_SUCCESS``: the stages in order, each restartable."""
+
+from __future__ import annotations
+
+import os
+import platform
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+
+from engine import __version__
+from engine.cluster import analyse
+from engine.cluster.connect import ray_cluster
+from engine.cluster.dispatch import Result, Work, dispatch
+from engine.cluster.fleet import RayFleet
+from engine.cluster.graphs import ray_scheduler
+from engine.cluster.planner import make_plan, result_fields
+from engine.cluster.progress import Reporter
+from engine.config import RunConfig, dump_config, load_config
+from engine.errors import InputError, OctoscopeError
+from engine.report.page import write_report
+from engine.store.crash import crash_point
+from engine.store.manifest import require_success, tracked, write_manifest
+from engine.store.plan import Plan, differences, load_plan, save_plan
+from engine.store.records import read_record, sweep
+from engine.store.root import RunRoot, to_json
+
+DONE, SET_ASIDE = 0, 3
+
+
+def prepare(config: RunConfig, run: str) -> tuple[RunRoot, Plan]:
+    """Plan a run and freeze configuration and plan in its directory.
+
+    A directory that already holds the same plan is accepted, so that a job can be submitted twice.
+
+    Raises
+    ------
+    InputError
+        If the input cannot be used, or the directory holds something else.
+    """
+    root = RunRoot(run)
+    if root.exists("config.yaml"):
+        present = load_config(root.at("config.yaml"))
+        changed = differences(result_fields(present), result_fields(config))
+        if changed:
+            raise InputError(
+                f"{root.path}",
+                f"holds a run of another configuration; it differs in {', '.join(changed[:8])}",
+                "run into a new directory, or use `octoscope resume`",
+            )
+        return root, replan(root)
+    if root.path.exists() and (root.path.is_file() or any(root.path.iterdir())):
+        raise InputError(str(root.path), "is not an empty directory", "choose another")
+    plan = make_plan(config, root.path)
+    root.path.mkdir(parents=True, exist_ok=True)
+    root.create_once("config.yaml", dump_config(config).encode())
+    save_plan(root, plan)
+    return root, plan
+
+
+def replan(root: RunRoot) -> Plan:
+    """Check that inputs and versions are still those of the frozen plan, and return it.
+
+    Raises
+    ------
+    InputError
+        Naming what changed: a resumed run must equal an uninterrupted one.
+    """
+    if not root.exists("config.yaml"):
+        raise InputError(str(root.path), "no config.yaml in it", "give a run directory")
+    config = load_config(root.at("config.yaml"))
+    if not root.exists("plan.json"):  # stopped between the two files
+        save_plan(root, make_plan(config, root.path))
+    plan = load_plan(root)
+    save_plan(root, make_plan(config, root.path, threads=plan.threads))
+    return plan
+
+
+def execute(
+    root: RunRoot, plan: Plan, console: Console, *, stage: str = "all", address: str | None = None
+) -> int:
+    """Run every stage that is not done; returns the exit code.
+
+    Parameters
+    ----------
+    stage
+        ``attention`` (units, matrices), ``analysis`` (phase 2, overlap, report) or ``all``.
+
+    Returns
+    -------
+    int
+        0 done, 3 done with units set aside.
+
+    Raises
+    ------
+    OctoscopeError
+        If the analysis is asked for before the attention stage is done.
+    """
+    config = load_config(root.at("config.yaml"))
+    if root.exists("_SUCCESS"):
+        require_success(root)
+        _remove_scratch(root, plan, config)
+        console.print(f"{root.path}: finished already")
+        return _exit_code(root)
+    with ray_cluster(address) as ray, Reporter(root, console) as reporter:
+        if stage in ("all", "attention"):
+            works = [u.work for u in plan.units] + plan.pairs_work() + plan.matrix_work()
+            sweep(root, works, plan.hash)
+            aside = _attention(ray, root, plan, config, reporter)
+            root.replace("attention.json", to_json({"set_aside": aside}))
+        done = root.read_json("attention.json")
+        if done is None:
+            raise OctoscopeError(f"{root.path}: the attention stage is not done; run it first")
+        if stage in ("all", "analysis"):
+            aside = done["set_aside"]
+            blocks = analyse.finished_blocks(plan, set(aside))
+            _analysis(root, plan, config, blocks, reporter, ray_scheduler())
+            _finish(root, plan, config, aside)
+    if root.exists("_SUCCESS"):
+        return _exit_code(root)
+    return SET_ASIDE if done["set_aside"] else DONE
+
+
+def _attention(
+    ray: Any, root: RunRoot, plan: Plan, config: RunConfig, reporter: Reporter
+) -> dict[str, str]:
+    """Units on model actors, reduction and phase 1 on CPU actors; returns what was set aside."""
+    e = config.execution
+    units = [Work(u.work, u.model) for u in plan.units]
+    groups: dict[str, tuple[str | None, int]] = {m.name: (m.name, e.actors) for m in plan.models}
+    aside = _stage(ray, root, plan, config, reporter, "attention", units, groups).set_aside
+    for stage, works in (("pair counts", plan.pairs_work()), ("matrices", plan.matrix_work())):
+        usable = {(b.model, b.category) for b in analyse.finished_blocks(plan, set(aside))}
+        todo = [Work(w, "cpu") for w in works if _block_of(w) in usable]
+        n = max(1, (os.cpu_count() or 1) // plan.threads)
+        done = _stage(ray, root, plan, config, reporter, stage, todo, {"cpu": (None, n)})
+        aside |= done.set_aside
+    return aside
+
+
+def _block_of(work: str) -> tuple[str, int]:
+    name = work.split("/", 1)[1]
+    model, category = name.rsplit(".", 2 if work.startswith("matrices/") else 1)[:2]
+    return model, int(category[1:])
+
+
+def _stage(
+    ray: Any,
+    root: RunRoot,
+    plan: Plan,
+    config: RunConfig,
+    reporter: Reporter,
+    name: str,
+    works: list[Work],
+    groups: dict[str, tuple[str | None, int]],
+) -> Result:
+    def is_done(work: str) -> bool:
+        return read_record(root, work, plan.hash) is not None
+
+    e = config.execution
+    reporter.stage(name, len(works))
+    needed = {w.group for w in works if not is_done(w.id)}
+    fleet = RayFleet(
+        ray,
+        str(root.path),
+        {g: spec for g, spec in groups.items() if g in needed},
+        threads=plan.threads,
+        gpu=ray.cluster_resources().get("GPU", 0) > 0 and e.device in ("auto", "cuda"),
+        start_timeout=e.start_timeout,
+    )
+    try:
+        return dispatch(
+            works,
+            fleet,
+            is_done,
+            attempts=e.attempts,
+            timeout=e.unit_timeout,
+            on_change=lambda work, what: reporter.change(name, work, what),
+        )
+    finally:
+        fleet.stop()
+
+
+def _analysis(
+    root: RunRoot,
+    plan: Plan,
+    config: RunConfig,
+    blocks: list[analyse.Block],
+    reporter: Reporter,
+    scheduler: Any,
+) -> None:
+    """Join phase 1 tables, then phase 2 and overlap through Dask with the scheduler given."""
+    steps = [
+        ("tables", lambda: analyse.collect(root, plan, blocks, config.network)),
+        ("layers", lambda: analyse.layers(root, plan, blocks, scheduler)),
+    ]
+    if config.network is not None:
+        network = config.network
+        steps.append(("overlap", lambda: analyse.overlap(root, plan, blocks, network, scheduler)))
+    reporter.stage("analysis", len(steps))
+    for name, step in steps:
+        reporter.change("analysis", Work(name, "dask"), "started")
+        step()
+        reporter.change("analysis", Work(name, "dask"), "done")
+
+
+def _finish(root: RunRoot, plan: Plan, config: RunConfig, set_aside: dict[str, str]) -> None:
+    """Provenance, report, manifest, ``_SUCCESS``; scratch goes only after that."""
+    root.replace("run.json", to_json(_provenance(root, plan, config, set_aside)))
+    write_report(root, plan, config)
+    kept = [f for f in root.files() if tracked(f) and not _is_scratch(f, plan, config, root)]
+    write_manifest(root, plan, kept)
+    crash_point("before-success")
+    success = {
+        "manifest": root.digest("manifest.json"),
+        "exit_code": SET_ASIDE if set_aside else DONE,
+        "set_aside": sorted(set_aside),
+    }
+    root.create_once("_SUCCESS", to_json(success))
+    _remove_scratch(root, plan, config)
+
+
+def _is_scratch(path: str, plan: Plan, config: RunConfig, root: RunRoot) -> bool:
+    """Unit sums always; dense matrices unless they are kept. Commit records stay."""
+    if path.endswith("record.json"):
+        return False
+    if path.startswith("units/"):
+        return True
+    dense = path.startswith(("pairs/", "matrices/"))
+    return dense and not (config.keep_dense == "fp32" and ".zarr/" in path)
+
+
+def _remove_scratch(root: RunRoot, plan: Plan, config: RunConfig) -> None:
+    for path in root.files():
+        if _is_scratch(path, plan, config, root):
+            root.at(path).unlink(missing_ok=True)
+    for top in ("units", "pairs", "matrices"):
+        folders = sorted(root.at(top).rglob("*"), key=lambda p: -len(p.parts))
+        for folder in folders:
+            if folder.is_dir() and not any(folder.iterdir()):
+                folder.rmdir()
+
+
+def _provenance(
+    root: RunRoot, plan: Plan, config: RunConfig, set_aside: dict[str, str]
+) -> dict[str, Any]:
+    cells = []
+    for m in plan.models:
+        for c, category in enumerate(plan.categories):
+            units = [u for h in (0, 1) for u in plan.units_of(m.name, c, h)]
+            records = [read_record(root, u.work, plan.hash) for u in units]
+            facts = [r.facts for r in records if r is not None]
+            cells.append(
+                {
+                    "model": m.name,
+                    "category": category.name,
+                    "selected": sum(category.cells),
+                    "used": sum(f["cells_used"] for f in facts),
+                    "refused": [x for f in facts for x in f["cells_refused"]],
+                    "tokens": sum(f["tokens"] for f in facts),
+                    "seconds": round(sum(f["seconds"] for f in facts), 3),
+                    "wait_seconds": round(sum(f["wait_seconds"] for f in facts), 3),
+                }
+            )
+    return {
+        "schema": "octoscope-run/1",
+        "octoscope": __version__,
+        "finished": datetime.now(UTC).isoformat(timespec="seconds"),
+        "plan": plan.hash,
+        "config": plan.config_hash,
+        "seed": plan.seed,
+        "atlas": plan.atlas,
+        "checkpoints": {m.name: m.digests for m in plan.models},
+        "versions": plan.versions,
+        "machine": {"system": platform.system(), "arch": platform.machine()},
+        "cells": cells,
+        "cells_not_selected": plan.refused_cells,
+        "genes": {m.name: m.gene_report for m in plan.models},
+        "set_aside": set_aside,
+    }
+
+
+def _exit_code(root: RunRoot) -> int:
+    success = root.read_json("_SUCCESS")
+    return int(success["exit_code"])
+
+
+def run_directory(path: str | Path) -> RunRoot:
+    """Open an existing run directory.
+
+    Raises
+    ------
+    InputError
+        If it is not one.
+    """
+    root = RunRoot(path)
+    if not root.exists("plan.json"):
+        raise InputError(str(root.path), "is not a run directory", "give the --out of a run")
+    return root

@@ -1,0 +1,166 @@
+"""Ray actors: one pinned replica of a model each, or none (matrix work on CPUs)."""
+
+from __future__ import annotations
+
+import os
+from typing import Any
+
+from engine.cluster.dispatch import Outcome, Work
+from engine.cluster.matrices import MatrixRunner
+from engine.cluster.units import UnitRunner
+from engine.config import load_config
+from engine.errors import OctoscopeError
+from engine.store.plan import load_plan
+from engine.store.root import RunRoot
+
+_IN_FLIGHT = 2  # per actor: one runs, one waits in its queue
+_PASSED = ("OCTOSCOPE_CRASH_AT", "OCTOSCOPE_DRIVER_PID")
+
+
+class Worker:
+    """Runs in the actor's process. Reads the plan, the atlas and the checkpoint itself."""
+
+    def __init__(self, run: str, model: str | None) -> None:
+        root = RunRoot(run)
+        self._plan = load_plan(root)
+        self._model = model
+        if model is None:
+            self._matrices = MatrixRunner(root, self._plan)
+        else:
+            config = load_config(root.at("config.yaml"))
+            self._units = UnitRunner(root, self._plan, config, model)
+            self._by_work = {u.work: u for u in self._plan.units if u.model == model}
+
+    def ready(self) -> int:
+        """Return the process id once the constructor is through."""
+        return os.getpid()
+
+    def run(self, work: str) -> None:
+        """Do one piece of work and commit it."""
+        if self._model is not None:
+            self._units.run(self._by_work[work])
+            return
+        kind, name = work.split("/", 1)
+        model, category, *layer = name.rsplit(".", 1 if kind == "pairs" else 2)
+        if kind == "pairs":
+            self._matrices.pairs(model, int(category[1:]))
+        else:
+            self._matrices.matrix(model, int(category[1:]), int(layer[0][1:]))
+
+
+class RayFleet:
+    """Groups of identical actors.
+
+    Parameters
+    ----------
+    ray
+        The connected module.
+    run
+        Run directory.
+    groups
+        Group name -> (model or None, number of actors).
+    threads
+        CPUs per actor, also its compute threads.
+    gpu
+        Whether model actors hold one GPU each.
+
+    Raises
+    ------
+    OctoscopeError
+        If the actors are not ready within ``start_timeout`` seconds.
+    """
+
+    def __init__(
+        self,
+        ray: Any,
+        run: str,
+        groups: dict[str, tuple[str | None, int]],
+        *,
+        threads: int,
+        gpu: bool,
+        start_timeout: float,
+    ) -> None:
+        self._ray = ray
+        threads_env = {n: str(threads) for n in ("OMP_NUM_THREADS", "MKL_NUM_THREADS")}
+        env = threads_env | {k: os.environ[k] for k in _PASSED if k in os.environ}
+        self._actors: dict[str, list[Any]] = {}
+        remote = ray.remote(Worker)
+        for group, (model, count) in groups.items():
+            on_gpu = gpu and model is not None
+            hidden = {} if on_gpu else {"CUDA_VISIBLE_DEVICES": ""}
+            options = remote.options(
+                num_cpus=threads,
+                num_gpus=1 if on_gpu else 0,
+                max_restarts=-1,
+                max_task_retries=0,  # Ray would repeat effects; the dispatcher re-issues instead
+                runtime_env={"env_vars": env | hidden},
+            )
+            self._actors[group] = [options.remote(run, model) for _ in range(count)]
+        self._load = {id(a): 0 for actors in self._actors.values() for a in actors}
+        self._running: dict[Any, tuple[Work, Any]] = {}
+        self._await_start(start_timeout)
+
+    def _await_start(self, timeout: float) -> None:
+        waiting = [a.ready.remote() for actors in self._actors.values() for a in actors]
+        if not waiting:
+            return
+        ready, missing = self._ray.wait(waiting, num_returns=len(waiting), timeout=timeout)
+        if missing:
+            have = self._ray.cluster_resources()
+            self.stop()
+            raise OctoscopeError(
+                f"{len(missing)} of {len(waiting)} actors did not start within {timeout:g} s; the "
+                f"cluster has {have.get('CPU', 0):g} CPUs and {have.get('GPU', 0):g} GPUs. "
+                "Lower execution.actors or execution.threads, or add nodes"
+            )
+        try:
+            self._ray.get(ready)
+        except self._ray.exceptions.RayError as error:
+            self.stop()
+            raise _cause(error) from None
+
+    def free(self, group: str) -> int:
+        """Return free places in the queues of a group."""
+        return sum(_IN_FLIGHT - self._load[id(a)] for a in self._actors[group])
+
+    def submit(self, work: Work) -> None:
+        """Give work to the least loaded actor of its group."""
+        actor = min(self._actors[work.group], key=lambda a: self._load[id(a)])
+        self._load[id(actor)] += 1
+        self._running[actor.run.remote(work.id)] = (work, actor)
+
+    def wait(self, timeout: float) -> list[Outcome]:
+        """Return finished work."""
+        if not self._running:
+            return []
+        ready, _ = self._ray.wait(list(self._running), num_returns=1, timeout=timeout)
+        outcomes = []
+        for reference in ready:
+            work, actor = self._running.pop(reference)
+            self._load[id(actor)] -= 1
+            try:
+                self._ray.get(reference)
+                outcomes.append(Outcome(work))
+            except self._ray.exceptions.RayError as error:
+                outcomes.append(Outcome(work, _cause(error)))
+        return outcomes
+
+    def abandon(self, work: Work) -> None:
+        """Kill the actor that runs a piece of work; Ray restarts it."""
+        for reference, (running, actor) in list(self._running.items()):
+            if running == work:
+                del self._running[reference]
+                self._load[id(actor)] -= 1
+                self._ray.kill(actor, no_restart=False)
+
+    def stop(self) -> None:
+        """Kill all actors."""
+        for actors in self._actors.values():
+            for actor in actors:
+                self._ray.kill(actor)
+
+
+def _cause(error: BaseException) -> BaseException:
+    """Return the exception that the worker raised, where Ray wrapped one."""
+    inner = getattr(error, "cause", None)
+    return inner if isinstance(inner, BaseException) else error

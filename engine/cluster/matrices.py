@@ -1,0 +1,107 @@
+"""Reducing units to matrices and finalising them (phase 1). No Ray in here."""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+
+from engine.analysis.finalise import finalise
+from engine.analysis.sources import committed, matrix_source
+from engine.attention.accumulate import QUANTITIES
+from engine.cluster.units import layer_name
+from engine.store import tiles
+from engine.store.crash import crash_point
+from engine.store.plan import Plan, matrix_work, pairs_work
+from engine.store.records import Record, commit, new_attempt
+from engine.store.root import RunRoot
+from engine.store.tables import table_bytes
+
+
+class MatrixRunner:
+    """Reduces the units of a category and finalises its matrices."""
+
+    def __init__(self, root: RunRoot, plan: Plan) -> None:
+        self._root, self._plan = root, plan
+
+    def _records(self, model: str, category: int, half: int) -> list[Record]:
+        units = self._plan.units_of(model, category, half)
+        return [committed(self._root, self._plan, u.work) for u in units]
+
+    def _tile(
+        self, records: list[Record], name: str, first: int, stop: int, empty: np.ndarray
+    ) -> np.ndarray:
+        """Sum one row tile over units in plan order (fixed binary tree, fp64)."""
+        parts = []
+        for record in records:
+            array = tiles.open_array(self._root.at(f"{record.folder}/sums.zarr"), name)
+            parts.append(tiles.read_rows(array, first, stop))
+        return tiles.tree_sum(parts) if parts else empty
+
+    def pairs(self, model: str, category: int) -> Record:
+        """Add up pair counts and used cells of both halves; commit."""
+        folder = new_attempt(self._root, pairs_work(model, category))
+        n, tile = len(self._plan.model(model).axis), self._plan.tile
+        path = self._root.at(f"{folder}/pairs.zarr")
+        array = tiles.create_array(path, "pairs", (2, n, n), "int32", tile)
+        halves = [self._records(model, category, h) for h in (0, 1)]
+        for first, stop in tiles.row_ranges(n, tile):
+            empty = np.zeros((stop - first, n), np.int32)
+            block = [self._tile(r, "pairs", first, stop, empty) for r in halves]
+            tiles.write_rows(array, first, np.stack(block))
+        facts = {
+            "cells_used": [sum(r.facts["cells_used"] for r in records) for records in halves],
+            "cells_refused": [c for records in halves for r in records for c in r.facts["cells_refused"]],
+        }
+        return commit(self._root, folder, self._plan.hash, facts)
+
+    def matrix(self, model: str, category: int, layer: int) -> Record:
+        """Reduce one layer to dense sums (fp32, per half), finalise it, commit.
+
+        Every later table reads these fp32 sums, so phases agree to the bit.
+        """
+        plan, m = self._plan, self._plan.model(model)
+        folder = new_attempt(self._root, matrix_work(model, category, layer))
+        n, tile = len(m.axis), plan.tile
+        halves = [self._records(model, category, h) for h in (0, 1)]
+        path = self._root.at(f"{folder}/dense.zarr")
+        array = tiles.create_array(path, "sums", (2, len(QUANTITIES), n, n), "float32", tile)
+        name = layer_name(layer, "sums")
+        for first, stop in tiles.row_ranges(n, tile):
+            empty = np.zeros((len(QUANTITIES), stop - first, n))
+            block = [self._tile(r, name, first, stop, empty) for r in halves]
+            tiles.write_rows(array, first, np.stack(block).astype(np.float32))
+        crash_point("in-finalise", folder)
+        source = matrix_source(self._root, plan, model, category, path)
+        done = finalise(
+            source,
+            {name: np.array(genes) for name, genes in m.gene_sets.items()},
+            plan.views,
+            top_k=plan.top_k,
+            permutations=plan.permutations,
+            seed=plan.seed,
+        )
+        label = {"model": model, "category": plan.categories[category].name, "layer": layer}
+        tables = {
+            "topk": done.topk,
+            "genes": done.genes,
+            "histogram": done.histogram,
+            "stats": done.stats,
+            "mass": self._mass(model, layer, halves[0] + halves[1]),
+        }
+        for table, frame in tables.items():
+            frame = pd.concat([pd.DataFrame(label, index=frame.index), frame], axis=1)
+            self._root.at(f"{folder}/{table}.parquet").write_bytes(table_bytes(frame))
+        return commit(self._root, folder, plan.hash, {})
+
+    def _mass(self, model: str, layer: int, records: list[Record]) -> pd.DataFrame:
+        """Return attention mass per query gene: mean per cell that holds the gene."""
+        m = self._plan.model(model)
+        n = len(m.axis)
+        columns = len(m.mass_columns)
+        mass = self._tile(records, layer_name(layer, "mass"), 0, n, np.zeros((n, columns)))
+        cells = self._tile(records, layer_name(layer, "cells"), 0, 1, np.zeros((1, n), np.int64))[0]
+        mean = np.divide(mass, cells[:, None], out=np.zeros_like(mass), where=cells[:, None] > 0)
+        frame = pd.DataFrame({"gene": np.arange(n, dtype=np.int32), "cells": cells})
+        for i, name in enumerate(m.mass_columns):
+            frame[f"to_{name}"] = mean[:, i]
+        return frame[frame["cells"] > 0].reset_index(drop=True)

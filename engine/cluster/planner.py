@@ -1,0 +1,297 @@
+"""Making a plan: a pure function of configuration, atlas and checkpoints; sizes and refusals."""
+
+from __future__ import annotations
+
+import os
+import platform
+import shutil
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import psutil
+
+from engine.atlas import Atlas, CellIndex
+from engine.attention.accumulate import QUANTITIES
+from engine.attention.views import default_min_cells
+from engine.config import LOCAL_PANEL_LIMIT, GeneSetConfig, ModelConfig, RunConfig
+from engine.errors import InputError
+from engine.models import FoundationModel, GeneMatch, load_model
+from engine.models.weights import folder_digest
+from engine.store.plan import CategoryPlan, ModelPlan, Plan, Unit
+from engine.store.root import hash_json
+from engine.vocabulary import GeneTable, select_genes
+
+DEMONSTRATION = "DEMONSTRATION.md"
+_IMPORTS = 900e6  # resident bytes of a worker before it holds anything: torch, ray, zarr
+_LIBRARIES = ("octoscope", "torch", "numpy", "zarr", "anndata", "pyarrow", "ray", "scipy")
+
+
+def parse_bytes(text: str) -> float:
+    """Read sizes such as ``8GB`` or ``512MB``.
+
+    Raises
+    ------
+    InputError
+        If it is not a number with one of the units.
+    """
+    for unit, factor in (("TB", 1e12), ("GB", 1e9), ("MB", 1e6), ("KB", 1e3)):
+        if text.upper().endswith(unit):
+            try:
+                return float(text[: -len(unit)]) * factor
+            except ValueError:
+                break
+    raise InputError("execution.memory", f"{text!r} is not a size", "write it like 8GB")
+
+
+def model_plans(config: RunConfig, atlas: Atlas, index: CellIndex) -> list[ModelPlan]:
+    """Load every checkpoint once, match genes, resolve gene sets.
+
+    Raises
+    ------
+    InputError
+        If a checkpoint, an option or a gene set cannot be used.
+    """
+    loaded: list[tuple[ModelConfig, FoundationModel, GeneMatch, dict[str, Any]]] = []
+    for m in config.models:
+        model = load_model(m.path, family=m.family, options=m.options, seed=config.seed)
+        match = model.match(atlas.genes)
+        extra = model.dataset_options(None, match)
+        if extra is None:
+            extra = model.dataset_options(_totals(atlas, index), match)
+        loaded.append((m, model, match, {**m.options, **(extra or {})}))
+    available = {m.name: match.genes.take(match.matched) for m, _, match, _ in loaded}
+    sets = {g.name: _gene_set(g, available, atlas.genes) for g in config.gene_sets}
+    return [_model_plan(config, *entry, sets) for entry in loaded]
+
+
+def _totals(atlas: Atlas, index: CellIndex) -> np.ndarray:
+    totals = np.zeros(len(atlas.genes))
+    for rows in (r for halves in index.halves for r in halves):
+        for batch in atlas.stream(rows, 1024):
+            totals += np.asarray(batch.counts.sum(axis=0)).ravel()
+    return totals
+
+
+def _gene_set(
+    declared: GeneSetConfig, available: dict[str, GeneTable], genes: GeneTable
+) -> set[str] | None:
+    """Return the Ensembl ids of a set; None for "all genes of each model"."""
+    where = f"gene_sets.{declared.name}"
+    if declared.kind == "panel":
+        index, _ = select_genes(declared.genes or [], genes, where=where)
+        return set(genes.ensembl[index])
+    if declared.kind == "model":
+        return None
+    names = declared.models or list(available)
+    common = set.intersection(*(set(available[n].ensembl) for n in names))
+    if not common:
+        raise InputError(where, f"no gene is in all of {names}", "choose other models")
+    return common
+
+
+def _model_plan(
+    config: RunConfig,
+    m: ModelConfig,
+    model: FoundationModel,
+    match: GeneMatch,
+    options: dict[str, Any],
+    sets: dict[str, set[str] | None],
+) -> ModelPlan:
+    names, symbols = match.genes.ensembl, match.genes.symbol
+    usable = match.matched
+    input_genes = None
+    if m.panel is not None and (panel := sets[m.panel]) is not None:
+        usable = np.array([i for i in usable if names[i] in panel], np.int64)
+        input_genes = sorted(names[i] for i in usable)
+    wanted = sets.get(config.accumulate)
+    kept = [i for i in usable if wanted is None or names[i] in wanted]
+    # The axis is ordered by Ensembl id: it does not depend on vocabulary or atlas order.
+    axis = sorted((str(names[i]), str(symbols[i])) for i in kept)
+    position = {e: a for a, (e, _) in enumerate(axis)}
+    gene_sets = {
+        name: sorted(position[g] for g in (position if genes is None else genes) if g in position)
+        for name, genes in sets.items()
+    }
+    for name, members in gene_sets.items():
+        if len(members) < 3:
+            raise InputError(
+                f"gene_sets.{name}",
+                f"{len(members)} of its genes are accumulated for model {m.name}",
+                "declare more genes, or widen `accumulate`",
+            )
+    if len(axis) > LOCAL_PANEL_LIMIT:
+        raise InputError(
+            "accumulate",
+            f"{len(axis)} genes for model {m.name}; this version takes {LOCAL_PANEL_LIMIT}",
+            "set `accumulate` to a gene set of that size or less",
+        )
+    layers = list(range(model.n_layers)) if m.layers is None else sorted(set(m.layers))
+    if not layers or layers[0] < 0 or layers[-1] >= model.n_layers:
+        raise InputError(
+            f"models.{m.name}.layers", f"{m.layers}", f"choose from 0 to {model.n_layers - 1}"
+        )
+    path = Path(m.path)
+    return ModelPlan(
+        name=m.name,
+        family=m.family,
+        path=m.path,
+        digests=folder_digest(path, sorted(f.name for f in path.iterdir() if f.is_file())),
+        options=options,
+        input_genes=input_genes,
+        layers=layers,
+        n_layers=model.n_layers,
+        n_heads=model.n_heads,
+        d=model.d,
+        mass_columns=["kept", "outside", *model.special_kinds],
+        axis=[e for e, _ in axis],
+        symbols=[s for _, s in axis],
+        gene_sets=gene_sets,
+        max_tokens=model.max_tokens(match),
+        demonstration=(path / DEMONSTRATION).exists(),
+        gene_report={
+            "atlas_genes": len(match.model_gene),
+            "model_genes": len(match.genes),
+            "matched": len(match.matched),
+            "accumulated": len(axis),
+        },
+    )
+
+
+def make_plan(config: RunConfig, run: Path, threads: int | None = None) -> Plan:
+    """Plan a run. Nothing is written.
+
+    Parameters
+    ----------
+    threads
+        Torch threads per actor of an earlier plan; None: from the configuration or this machine.
+
+    Raises
+    ------
+    InputError
+        If any input cannot be used, or memory or disk do not suffice.
+    """
+    atlas = Atlas(config.atlas)
+    index = atlas.index(config.seed)
+    models = model_plans(config, atlas, index)
+    execution = config.execution
+    if threads is None:
+        replicas = len(models) * execution.actors
+        threads = execution.threads or max(1, (os.cpu_count() or 1) // replicas)
+    categories = [
+        CategoryPlan(
+            name=name,
+            cells=(len(halves[0]), len(halves[1])),
+            donors=index.donors[c] if index.donors else None,
+            min_cells=config.min_cells or default_min_cells(len(halves[0]) + len(halves[1])),
+        )
+        for c, (name, halves) in enumerate(zip(index.categories, index.halves, strict=True))
+    ]
+    units = [
+        Unit(
+            id=f"{m.name}.c{c:04d}.h{half}.{start:08d}",
+            model=m.name,
+            category=c,
+            half=half,
+            start=start,
+            stop=min(start + execution.unit_cells, n),
+        )
+        for m in models
+        for c, category in enumerate(categories)
+        for half, n in enumerate(category.cells)
+        for start in range(0, n, execution.unit_cells)
+    ]
+    plan = Plan(
+        config_hash=hash_json(result_fields(config)),
+        atlas={
+            "fingerprint": atlas.fingerprint(),
+            "counts": atlas.counts_source,
+            "cells": len(atlas.cell_ids),
+            "genes": len(atlas.genes),
+            "selected": index.selected,
+            "replicates": config.atlas.replicate_key or "cells",
+        },
+        categories=categories,
+        refused_cells=index.refused,
+        models=models,
+        units=units,
+        views=list(config.views),
+        tile=execution.tile,
+        micro_batch=execution.micro_batch,
+        batch_cells=min(execution.batch_cells, execution.micro_batch),
+        threads=threads,
+        top_k=config.top_k,
+        permutations=config.permutations,
+        seed=config.seed,
+        versions={"python": platform.python_version(), **{n: version(n) for n in _LIBRARIES}},
+        needs=_needs(config, models, categories, units),
+    )
+    _refuse_what_cannot_fit(config, plan, run)
+    return plan
+
+
+def result_fields(config: RunConfig) -> dict[str, Any]:
+    """Return the configuration without what only changes where and how fast it runs."""
+    tree = config.model_dump(mode="json")
+    for name in ("memory", "attempts", "unit_timeout", "start_timeout", "actors", "threads"):
+        tree["execution"].pop(name)
+    return tree
+
+
+def _needs(
+    config: RunConfig, models: list[ModelPlan], categories: list[CategoryPlan], units: list[Unit]
+) -> dict[str, float]:
+    """Project bytes: per actor, scratch (until the run ends) and the finished store."""
+    e, q = config.execution, len(QUANTITIES)
+    actor = scratch = kept = tables = 0.0
+    for m in models:
+        n2, longest = float(len(m.axis)) ** 2, max((u.stop - u.start for u in units), default=0)
+        cells = min(e.micro_batch, longest)
+        forward = min(e.batch_cells, cells) * m.max_tokens * m.d * 4 * 12
+        compute = (
+            n2 * (8 * q + 4)  # one layer's sums, pair counts
+            + longest * m.max_tokens * (m.d * 4 + 30)  # residual stream and tokens of a unit
+            + cells * m.max_tokens * m.d * 4 * 4  # q and k of a micro-batch, twice (gathered)
+            + forward
+            + 6 * (1 << 24)  # tiles of scores
+        )
+        rows = min(e.tile, len(m.axis)) * len(m.axis)
+        finalise = rows * (2 * q * 4 + 2 * 4 + 8 * q * 3 + 64) + n2 * 12
+        actor = max(actor, _IMPORTS + max(compute, finalise))
+        per_model = sum(u.model == m.name for u in units)
+        dense = len(categories) * n2 * (len(m.layers) * 2 * q * 4 + 2 * 4)
+        scratch += per_model * n2 * (len(m.layers) * q * 8 + 4) + dense
+        kept += dense if config.keep_dense == "fp32" else 0
+        top = 3 * 2 * config.top_k * 24.0 * len(config.gene_sets) * len(config.views)
+        tables += len(categories) * len(m.layers) * top + 5e6
+    return {
+        "actor_bytes": actor,
+        "scratch_bytes": scratch,
+        "store_bytes": kept + tables,
+        "units": float(len(units)),
+    }
+
+
+def _refuse_what_cannot_fit(config: RunConfig, plan: Plan, run: Path) -> None:
+    memory = config.execution.memory
+    limit = parse_bytes(memory) if memory else 0.8 * psutil.virtual_memory().available
+    actors = config.execution.actors * len(plan.models)
+    if plan.needs["actor_bytes"] * (1 if memory else actors) > limit:
+        raise InputError(
+            "plan",
+            f"each of {actors} actors needs {plan.needs['actor_bytes'] / 1e9:.1f} GB, "
+            f"{limit / 1e9:.1f} GB are allowed in all",
+            "lower execution.unit_cells, or `accumulate` a smaller gene set",
+        )
+    place = run
+    while not place.exists():
+        place = place.parent
+    free = shutil.disk_usage(place).free
+    total = plan.needs["scratch_bytes"] + plan.needs["store_bytes"]
+    if total > free:
+        raise InputError(
+            "plan",
+            f"needs up to {total / 1e9:.1f} GB of disk at {place}, {free / 1e9:.1f} GB are free",
+            "choose another run directory, or `accumulate` a smaller gene set",
+        )

@@ -1,0 +1,161 @@
+"""Computing one unit: cells to tokens to layers to sums, then commit. No Ray in here."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+
+from engine.atlas import Atlas
+from engine.attention.accumulate import BatchLayout, LayerSums, PairCounts, QKBatch
+from engine.config import RunConfig
+from engine.models import TOKEN_KINDS, GeneMatch, Tokens, load_model
+from engine.models.protocol import GENE
+from engine.store import tiles
+from engine.store.plan import Plan, Unit
+from engine.store.records import Record, commit, new_attempt
+from engine.store.root import RunRoot
+
+_OUTSIDE = 1  # mass column of genes that are not accumulated
+
+
+def layer_name(layer: int, what: str) -> str:
+    """Return the array name of a layer's ``sums``, ``mass`` or ``cells``."""
+    return f"layer_{layer:03d}_{what}"
+
+
+@dataclass
+class _Batch:
+    """A physical batch between layers."""
+
+    residual: torch.Tensor
+    mask: torch.Tensor
+    layout: BatchLayout
+
+
+class UnitRunner:
+    """Holds one model and the atlas, and computes units of that model."""
+
+    def __init__(self, root: RunRoot, plan: Plan, config: RunConfig, model: str) -> None:
+        self._root, self._plan = root, plan
+        self._m = plan.model(model)
+        device = config.execution.device
+        if device == "auto":
+            device = "cuda" if torch.cuda.is_available() else "cpu"
+        self._device = torch.device(device)
+        torch.set_num_threads(plan.threads)
+        self._atlas = Atlas(config.atlas)
+        self._index = self._atlas.index(config.seed)
+        self._model = load_model(
+            self._m.path,
+            family=self._m.family,
+            device=device,
+            options=self._m.options,
+            seed=config.seed,
+        )
+        self._match = self._restrict(self._model.match(self._atlas.genes))
+        position = {e: i for i, e in enumerate(self._m.axis)}
+        # The last entry serves index -1: tokens that are not genes.
+        self._panel = np.array([position.get(e, -1) for e in self._match.genes.ensembl] + [-1])
+
+    def _restrict(self, match: GeneMatch) -> GeneMatch:
+        """Let only the declared input panel into the model, where one is declared."""
+        if self._m.input_genes is None:
+            return match
+        allowed = np.isin(match.genes.ensembl.astype(str), self._m.input_genes)
+        model_gene = np.where(
+            (match.model_gene >= 0) & allowed[match.model_gene], match.model_gene, -1
+        )
+        return GeneMatch(match.genes, model_gene.astype(np.int32), match.report)
+
+    def run(self, unit: Unit) -> Record:
+        """Compute a unit and commit it.
+
+        Raises
+        ------
+        MassError
+            If a layer's attention does not total one; nothing is committed.
+        InputError
+            If a count is not a count.
+        """
+        started = time.monotonic()
+        folder = new_attempt(self._root, unit.work)
+        path = self._root.at(f"{folder}/sums.zarr")
+        batches, facts = self._embed(unit)
+        n, tile = len(self._m.axis), self._plan.tile
+        pairs = PairCounts(n, tile=tile)
+        for group in batches:
+            for batch in group:
+                pairs.add(batch.layout)
+        self._write(path, "pairs", pairs.counts.numpy())
+        for layer in range(self._m.n_layers):
+            wanted = layer in self._m.layers
+            sums = LayerSums(n, tuple(self._m.mass_columns), tile=tile, device=self._device)
+            for group in batches:
+                parts = []
+                for batch in group:
+                    attention, batch.residual = self._model.layer(layer, batch.residual, batch.mask)
+                    if wanted:
+                        a = attention
+                        parts.append(QKBatch(a.q, a.k, a.scale, a.mask, batch.layout))
+                if wanted and parts:
+                    sums.add(parts)
+            if wanted:
+                sums.check_mass(f"model {self._m.name}, unit {unit.id}, layer {layer}")
+                self._write(path, layer_name(layer, "sums"), sums.sums.cpu().numpy())
+                self._write(path, layer_name(layer, "mass"), sums.mass.cpu().numpy())
+                self._write(path, layer_name(layer, "cells"), sums.cells.cpu().numpy()[None])
+            if layer == max(self._m.layers):
+                break
+        facts["seconds"] = round(time.monotonic() - started, 3)
+        return commit(self._root, folder, self._plan.hash, facts)
+
+    def _write(self, path: Any, name: str, values: np.ndarray) -> None:
+        array = tiles.create_array(path, name, values.shape, str(values.dtype), self._plan.tile)
+        for first, stop in tiles.row_ranges(values.shape[-2], self._plan.tile):
+            tiles.write_rows(array, first, values[..., first:stop, :])
+
+    def _embed(self, unit: Unit) -> tuple[list[list[_Batch]], dict[str, Any]]:
+        """Return residuals of the unit's cells in logical micro-batches of physical batches."""
+        rows = self._index.halves[unit.category][unit.half][unit.start : unit.stop]
+        groups: list[list[_Batch]] = []
+        refused: list[dict[str, str]] = []
+        used = n_tokens = 0
+        waited = 0.0
+        at = time.monotonic()
+        for cells in self._atlas.stream(rows, self._plan.micro_batch):
+            waited += time.monotonic() - at
+            tokens = self._model.tokenize(cells.counts, self._match, cells.cell_ids)
+            usable = (tokens.kind == GENE).any(1)
+            for cell in tokens.cell_ids[~usable]:
+                refused.append({"cell": str(cell), "why": "no gene of the model is expressed"})
+            keep = np.flatnonzero(usable)
+            group = []
+            for start in range(0, len(keep), self._plan.batch_cells):
+                part = tokens.take(keep[start : start + self._plan.batch_cells])
+                group.append(self._batch(part))
+            used += len(keep)
+            n_tokens += int(tokens.mask[keep].sum())
+            groups.append(group)
+            at = time.monotonic()
+        facts = {
+            "cells_used": used,
+            "cells_refused": refused,
+            "tokens": n_tokens,
+            "wait_seconds": round(waited, 3),
+        }
+        return groups, facts
+
+    def _batch(self, tokens: Tokens) -> _Batch:
+        panel = self._panel[tokens.gene]
+        special = np.full(panel.shape, -1, np.int64)
+        special[(tokens.kind == GENE) & (panel < 0)] = _OUTSIDE
+        for kind in self._model.special_kinds:
+            column = self._m.mass_columns.index(kind)
+            special[(tokens.kind == TOKEN_KINDS.index(kind)) & tokens.mask] = column
+        mask = torch.from_numpy(tokens.mask).to(self._device)
+        return _Batch(self._model.embed(tokens), mask, BatchLayout(panel, special))
+

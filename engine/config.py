@@ -1,0 +1,231 @@
+"""The configuration of a run: one source for YAML, ``--set``, help texts and the saved file."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import yaml
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
+
+from engine.errors import InputError
+
+View = Literal["marginal", "conditional", "lift", "logit"]
+LOCAL_PANEL_LIMIT = 4096
+
+
+def _safe_name(value: str) -> str:
+    # Names become folder names and table keys; anything else could leave the run directory.
+    allowed = set("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789._-")
+    if not value or value[0] in ".-" or set(value) - allowed or len(value) > 64:
+        raise ValueError("use 1 to 64 of the characters A-Z a-z 0-9 . _ - (not first: . -)")
+    return value
+
+
+Name = Annotated[str, AfterValidator(_safe_name)]
+
+
+class _Section(BaseModel):
+    model_config = ConfigDict(extra="forbid", validate_default=True)
+
+
+class AtlasConfig(_Section):
+    """Where the cells are and which of them are used."""
+
+    path: str = Field(description="AnnData in Zarr (v2 or v3; path or fsspec URL), or an h5ad file")
+    counts: str = Field(
+        "auto", description="Where raw counts are: auto, X, raw.X or layers/<name>"
+    )
+    category_key: list[str] = Field(
+        default_factory=list, description="obs column(s) that define the categories"
+    )
+    replicate_key: str | None = Field(None, description="obs column of the donor; null: none")
+    gene_id_key: str | None = Field(None, description="var column of Ensembl ids; null: the index")
+    symbol_key: str = Field("feature_name", description="var column of gene symbols")
+    primary_only: bool = Field(True, description="Use cells with is_primary_data == True only")
+    categories: list[str] | None = Field(None, description="Categories to use; null: all")
+    duplicate_genes: Literal["refuse", "sum"] = Field(
+        "refuse", description="What to do with genes that have one id after version stripping"
+    )
+
+
+class ModelConfig(_Section):
+    """One checkpoint and how its tokens are made."""
+
+    name: Name
+    family: str = Field(description="Entry point in the group octoscope.models, e.g. scgpt")
+    path: str = Field(description="The published checkpoint folder")
+    tokens: Literal["published", "panel"] = Field(
+        "published", description="Genes that enter the model: its own recipe, or gene_sets[panel]"
+    )
+    panel: Name | None = Field(None, description="Gene set that enters the model, if tokens: panel")
+    layers: list[int] | None = Field(None, description="Layers to accumulate; null: all")
+    options: dict[str, Any] = Field(default_factory=dict, description="The family's own settings")
+
+
+class GeneSetConfig(_Section):
+    """A declared list of genes over which matrices are finalised."""
+
+    name: Name
+    kind: Literal["model", "intersection", "panel"] = "panel"
+    models: list[Name] | None = Field(None, description="For intersection; null: all models")
+    genes: list[str] | None = Field(None, description="For panel: Ensembl ids or symbols")
+
+
+class ExecutionConfig(_Section):
+    """Resources. Nothing here changes which pairs are found; threads may change last bits."""
+
+    device: str = Field("auto", description="auto, cpu, cuda")
+    threads: int = Field(0, ge=0, description="Torch threads per actor; 0: CPUs / actors")
+    actors: int = Field(1, ge=1, description="Replicas per model")
+    batch_cells: int = Field(16, ge=1, description="Cells in one forward pass")
+    micro_batch: int = Field(32, ge=1, description="Cells summed in fp32 before fp64")
+    unit_cells: int = Field(512, ge=1, description="Cells per unit; residuals of all are held")
+    tile: int = Field(512, ge=16, description="Rows and columns of an accumulator tile")
+    memory: str | None = Field(None, description="Limit per actor, e.g. 8GB; null: 80 % of free")
+    attempts: int = Field(3, ge=1, description="Tries per unit before it is set aside")
+    unit_timeout: float = Field(3600, gt=0, description="Seconds before a unit counts as hung")
+    start_timeout: float = Field(300, gt=0, description="Seconds for the fleet to start")
+
+
+class NetworkConfig(_Section):
+    """The molecular network that top pairs are compared with."""
+
+    path: str = Field(description="Octopus directory (vertices, edges, genes), or 'demo'")
+    permutations: int = Field(1000, ge=100, description="Gene-label permutations per test")
+
+
+class RunConfig(_Section):
+    """Everything that decides the content of a run directory."""
+
+    title: str = Field("Octoscope run", max_length=200)
+    seed: int = Field(0, ge=0)
+    atlas: AtlasConfig
+    models: list[ModelConfig] = Field(min_length=1)
+    gene_sets: list[GeneSetConfig] = Field(
+        default_factory=lambda: [GeneSetConfig(name="all", kind="model")], min_length=1
+    )
+    accumulate: str = Field("all", description="Pairs that are summed: all, or a gene set's name")
+    views: list[View] = Field(["marginal", "conditional", "lift", "logit"], min_length=1)
+    top_k: int = Field(1000, ge=1)
+    min_cells: int | None = Field(
+        None, ge=1, description="Cells a pair needs to be eligible; null: max(20, 1 % of category)"
+    )
+    heads: Literal["mean"] = "mean"
+    permutations: int = Field(200, ge=50, description="Permutations between matrices (QAP)")
+    network: NetworkConfig | None = None
+    keep_dense: Literal["none", "fp32"] = "none"
+    notes: list[str] = Field(default_factory=list, description="Shown at the top of the report")
+    execution: ExecutionConfig = Field(default_factory=lambda: ExecutionConfig())
+
+    def model_post_init(self, _: Any) -> None:
+        """Check references between sections.
+
+        Raises
+        ------
+        ValueError
+            If a gene set or model is named but not declared, or a name is used twice.
+        """
+        if not self.atlas.category_key:
+            raise ValueError("atlas.category_key: name at least one obs column")
+        sets, models = [g.name for g in self.gene_sets], [m.name for m in self.models]
+        for kind, names in (("gene_sets", sets), ("models", models)):
+            twice = {n for n in names if names.count(n) > 1}
+            if twice:
+                raise ValueError(f"{kind}: the name {sorted(twice)[0]!r} is used twice")
+        if self.accumulate != "all" and self.accumulate not in sets:
+            raise ValueError(f"accumulate: gene set {self.accumulate!r} is not declared in {sets}")
+        for g in self.gene_sets:
+            if (g.kind == "panel") != (g.genes is not None):
+                raise ValueError(f"gene_sets.{g.name}: kind panel needs genes, other kinds none")
+            for m in g.models or []:
+                if m not in models:
+                    raise ValueError(f"gene_sets.{g.name}.models: {m!r} is not one of {models}")
+        for m in self.models:
+            if (m.tokens == "panel") != (m.panel is not None):
+                raise ValueError(f"models.{m.name}: tokens: panel needs panel, and only then")
+            if m.panel is not None and m.panel not in sets:
+                raise ValueError(f"models.{m.name}.panel: {m.panel!r} is not declared in {sets}")
+
+
+def apply_overrides(tree: dict[str, Any], overrides: list[str]) -> dict[str, Any]:
+    """Apply ``a.b=c`` and ``models.0.path=x`` to a nested dict; values are read as YAML.
+
+    Raises
+    ------
+    InputError
+        If an override has no ``=`` or walks into something that is not a mapping or list.
+    """
+    for text in overrides:
+        key, sep, value = text.partition("=")
+        if not sep:
+            raise InputError(f"--set {text}", "no '=' in it", "write --set section.field=value")
+        node: Any = tree
+        parts = key.split(".")
+        try:
+            for part in parts[:-1]:
+                if isinstance(node, list):
+                    node = node[int(part)]
+                else:
+                    node = node.setdefault(part, {})
+            parsed = yaml.safe_load(value)
+            if isinstance(node, list):
+                node[int(parts[-1])] = parsed
+            else:
+                node[parts[-1]] = parsed
+        except (TypeError, ValueError, IndexError, AttributeError, yaml.YAMLError) as error:
+            raise InputError(f"--set {text}", str(error), "check the path to the field") from None
+    return tree
+
+
+def parse_config(tree: Any, source: str) -> RunConfig:
+    """Validate a nested dict.
+
+    Raises
+    ------
+    InputError
+        Naming the field, what was found there and what is allowed.
+    """
+    if not isinstance(tree, dict):
+        raise InputError(source, "not a mapping of fields", "start from `octoscope demo --config`")
+    try:
+        return RunConfig.model_validate(tree)
+    except ValidationError as error:
+        first = error.errors()[0]
+        field = ".".join(str(p) for p in first["loc"]) or "(top level)"
+        fix = f"correct {field}"
+        if first["type"] == "extra_forbidden":
+            fix = f"remove {field} or correct its spelling"
+        elif first["type"] == "missing":
+            fix = f"add {field}"
+        more = f" (and {error.error_count() - 1} more)" if error.error_count() > 1 else ""
+        raise InputError(f"{source}: {field}", first["msg"] + more, fix) from None
+
+
+def load_config(path: str | Path, overrides: list[str] | None = None) -> RunConfig:
+    """Read YAML with ``safe_load``, apply overrides, validate; relative paths are the file's."""
+    path = Path(path)
+    try:
+        tree = yaml.safe_load(path.read_text())
+    except OSError as error:
+        raise InputError(str(path), error.strerror or "cannot be read", "check the path") from None
+    except yaml.YAMLError as error:
+        raise InputError(str(path), f"not YAML ({error})", "correct the syntax") from None
+    if isinstance(tree, dict):
+        _anchor_paths(tree, path.parent)
+        apply_overrides(tree, overrides or [])
+    return parse_config(tree, str(path))
+
+
+def _anchor_paths(tree: dict[str, Any], base: Path) -> None:
+    """Resolve relative paths in a file against that file, so a config can be run from anywhere."""
+    sections = [tree.get("atlas"), tree.get("network"), *(tree.get("models") or [])]
+    for section in sections:
+        value = section.get("path") if isinstance(section, dict) else None
+        if isinstance(value, str) and "://" not in value and value != "demo":
+            section["path"] = str((base / value).resolve())  # type: ignore[index]
+
+
+def dump_config(config: RunConfig) -> str:
+    """Return YAML that ``load_config`` reads back to an equal configuration."""
+    return yaml.safe_dump(config.model_dump(mode="json"), sort_keys=False, allow_unicode=True)

@@ -1,0 +1,1 @@
+"""Embedded demonstration data, checkpoint and configuration."""

@@ -1,0 +1,62 @@
+"""``attention dump``: joins an atlas and a model, outside any run."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from engine.atlas import Atlas
+from engine.config import AtlasConfig
+from engine.errors import InputError
+from engine.models import load_model
+from engine.models.dump import dump, token_genes, tokens_of_dump
+
+
+def write_dump(
+    checkpoint: Path,
+    cells: str,
+    target: Path,
+    *,
+    tokens: Path | None = None,
+    positions: Path | None = None,
+    options: dict[str, Any] | None = None,
+    upstream: bool = False,
+    seed: int = 0,
+) -> None:
+    """Write hidden states and attention of all cells of a file, in one batch.
+
+    Parameters
+    ----------
+    tokens
+        A dump whose ``token_row``, ``token_value``, ``mask`` and positions are used instead of
+        tokens made from the cells.
+    positions
+        A dump whose stored positions are used.
+    upstream
+        Draw random numbers as the authors' code does (one sequential stream).
+
+    Raises
+    ------
+    InputError
+        If a file or option cannot be used.
+    """
+    model = load_model(checkpoint, options=options, seed=seed)
+    stored = None
+    if tokens is not None:
+        given, names, stored = tokens_of_dump(tokens)
+    else:
+        atlas = Atlas(AtlasConfig(path=cells))
+        if upstream:
+            if not hasattr(model, "use_upstream_randomness"):
+                raise InputError("--rng upstream", f"{model.family} draws nothing", "leave it out")
+            model.use_upstream_randomness()
+        match = model.match(atlas.genes)
+        batch = atlas.read(np.arange(len(atlas.cell_ids)))
+        given = model.tokenize(batch.counts, match, batch.cell_ids)
+        names = token_genes(given, match)
+    if positions is not None:
+        _, _, stored = tokens_of_dump(positions)
+    with target.open("wb") as handle:
+        np.savez_compressed(handle, **dump(model, given, names, stored))

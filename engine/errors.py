@@ -1,0 +1,39 @@
+"""Errors that reach the user, each with the exit code that the command line returns."""
+
+
+class OctoscopeError(Exception):
+    """The run failed for a reason that is not the user's input (exit code 1)."""
+
+    exit_code = 1
+
+
+class InputError(OctoscopeError):
+    """Something the user gave cannot be used (exit code 2).
+
+    Parameters
+    ----------
+    where
+        The file, and the field inside it, that is at fault.
+    problem
+        What was found, and what was expected.
+    fix
+        What to change.
+    """
+
+    exit_code = 2
+
+    def __init__(self, where: str, problem: str, fix: str) -> None:
+        super().__init__(f"{where}: {problem}. Fix: {fix}")
+        self.where, self.problem, self.fix = where, problem, fix
+
+    def __reduce__(self) -> tuple[type, tuple[str, str, str]]:
+        # Exceptions cross process boundaries (Ray); the default rebuild passes one argument only.
+        return type(self), (self.where, self.problem, self.fix)
+
+
+class DamagedRunError(OctoscopeError):
+    """A run directory is incomplete or an object in it does not match its digest."""
+
+
+class MassError(OctoscopeError):
+    """A row of attention does not sum to one: the unit must not be committed."""

@@ -1,0 +1,173 @@
+"""The contract between a model family and everything else."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol, runtime_checkable
+
+import numpy as np
+import torch
+from scipy import sparse
+
+from engine.vocabulary import GeneTable
+
+# A token is a gene, padding, or one of the families' special tokens.
+TOKEN_KINDS = ("gene", "pad", "cls", "eos", "cell", "class", "depth", "count")
+GENE, PAD = 0, 1
+
+
+@dataclass(frozen=True)
+class GeneMatch:
+    """How the genes of an atlas meet the vocabulary of a model.
+
+    Attributes
+    ----------
+    genes
+        The model's gene tokens, in vocabulary order, under the atlas's ids where they match.
+    model_gene
+        [atlas genes] int32, index into ``genes``; -1 where the model has no such gene.
+    report
+        One row per atlas gene that is not used: id, what, why.
+    """
+
+    genes: GeneTable
+    model_gene: np.ndarray
+    report: list[dict[str, str]]
+
+    @property
+    def matched(self) -> np.ndarray:
+        """Ascending indices into ``genes`` of the genes that the atlas has."""
+        return np.unique(self.model_gene[self.model_gene >= 0])
+
+
+@dataclass(frozen=True)
+class Tokens:
+    """Model input of a batch of cells.
+
+    Attributes
+    ----------
+    cell_ids
+        [cells] str.
+    gene
+        [cells, tokens] int32, index into the match's ``genes``; -1 at other tokens.
+    kind
+        [cells, tokens] int8, index into ``TOKEN_KINDS``.
+    value
+        [cells, tokens] float32, as the model receives it.
+    row
+        [cells, tokens] int64, row of the embedding table.
+    mask
+        [cells, tokens] bool, True where the token is attended to.
+    """
+
+    cell_ids: np.ndarray
+    gene: np.ndarray
+    kind: np.ndarray
+    value: np.ndarray
+    row: np.ndarray
+    mask: np.ndarray
+
+    def take(self, index: np.ndarray) -> Tokens:
+        """Return the cells at ``index``, padding trimmed to the longest of them."""
+        width = int(self.mask[index].sum(1).max(initial=1))
+        # Tokens are left-aligned: real tokens first, padding after.
+        arrays = (self.gene, self.kind, self.value, self.row, self.mask)
+        return Tokens(self.cell_ids[index], *(a[index][:, :width] for a in arrays))
+
+
+@dataclass(frozen=True)
+class LayerAttention:
+    """What one layer attends with, after the model's own normalisation, biases and scale.
+
+    Attributes
+    ----------
+    q, k
+        [cells, heads, tokens, d_head]; k repeated for grouped heads.
+    scale
+        Factor on q.k before the softmax.
+    mask
+        [cells, tokens] bool, True where a key is attended to.
+    lse
+        [cells, heads, tokens] log-sum-exp over attended keys, where the forward pass yields it.
+    """
+
+    q: torch.Tensor
+    k: torch.Tensor
+    scale: float
+    mask: torch.Tensor
+    lse: torch.Tensor | None = None
+
+
+@runtime_checkable
+class FoundationModel(Protocol):
+    """One checkpoint, ready to run. The caller drives the layers."""
+
+    family: str
+    variant: str
+    n_layers: int
+    n_heads: int
+    d: int
+    special_kinds: tuple[str, ...]
+    options: Mapping[str, Any]
+    tolerances: Mapping[str, float]
+
+    @classmethod
+    def recognises(cls, path: Path) -> bool:
+        """Tell whether the folder looks like this family's published files."""
+        ...
+
+    @classmethod
+    def load(
+        cls,
+        path: Path,
+        *,
+        device: torch.device,
+        dtype: torch.dtype = torch.float32,
+        options: Mapping[str, Any] | None = None,
+        seed: int = 0,
+    ) -> FoundationModel:
+        """Read published files: strict keys and shapes, no code execution, finite weights."""
+        ...
+
+    @property
+    def genes(self) -> GeneTable:
+        """Gene table of the gene tokens, in vocabulary order."""
+        ...
+
+    def match(self, genes: GeneTable) -> GeneMatch:
+        """Match the genes of an atlas with the vocabulary."""
+        ...
+
+    def max_tokens(self, match: GeneMatch) -> int:
+        """Upper bound of tokens per cell, special tokens included."""
+        ...
+
+    def dataset_options(self, totals: np.ndarray | None, match: GeneMatch) -> dict[str, Any] | None:
+        """Return options that depend on the whole data set, so that batches agree with it.
+
+        Called with None first; a family that needs totals returns None and is called again with
+        the [atlas genes] sums of counts over all selected cells. The result joins the options.
+        """
+        ...
+
+    def tokenize(
+        self, counts: sparse.csr_matrix, match: GeneMatch, cell_ids: np.ndarray
+    ) -> Tokens:
+        """Apply the family's preprocessing to raw counts [cells, atlas genes]."""
+        ...
+
+    def embed(self, tokens: Tokens) -> torch.Tensor:
+        """Return the residual stream [cells, tokens, d] that enters layer 0."""
+        ...
+
+    def layer(
+        self, i: int, residual: torch.Tensor, mask: torch.Tensor
+    ) -> tuple[LayerAttention, torch.Tensor]:
+        """Run layer ``i``; return what it attends with and the residual stream after it."""
+        ...
+
+    def output(self, residual: torch.Tensor) -> torch.Tensor:
+        """Return the model's final state from the last residual stream."""
+        ...

@@ -1,0 +1,359 @@
+"""scGPT (Cui et al. 2024), native: the encoder of the published whole-human and organ models.
+
+    h0 = LN(E[token]) + LN(W2 relu(W1 min(x, 512) + b1) + b2)
+    layer: a = softmax(q k^T / sqrt(d_head)); y = LN1(h + (a v) Wo^T + bo)
+           h' = LN2(y + W2 relu(W1 y + b1) + b2)                       (post-norm, eps 1e-5)
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from pydantic import ValidationError
+from scipy import sparse
+
+from engine.errors import InputError
+from engine.models.protocol import GENE, PAD, TOKEN_KINDS, GeneMatch, LayerAttention, Tokens
+from engine.models.scgpt_tokens import (
+    CellRandomness,
+    ScGPTOptions,
+    UpstreamRandomness,
+    bin_values,
+    choose_tokens,
+)
+from engine.models.weights import load_state, read_json, take_strict
+from engine.vocabulary import GeneTable, ensembl_of_symbols
+
+_MAX_VALUE = 512.0
+_CLS = TOKEN_KINDS.index("cls")
+# Heads that do not enter the encoder, one by one.
+_HEADS = (
+    "flag_encoder.",
+    "decoder.",
+    "mvc_decoder.",
+    "cls_decoder.",
+    "sim.",
+    "grad_reverse_discriminator.",
+    "batch_encoder.",
+    "dsbn.",
+    "bn.",
+)
+
+
+class ScGPT:
+    """A published scGPT folder: ``args.json``, ``vocab.json``, ``best_model.pt``."""
+
+    family = "scgpt"
+    special_kinds = ("cls",)
+    files = ("args.json", "vocab.json", "best_model.pt")
+    # fp32 against the authors' code (docs/models.md)
+    tolerances: Mapping[str, float] = {
+        "attn": 2e-6,
+        "hidden": 5e-6,
+        "logits": 2e-5,
+        "lse": 2e-5,
+        "output": 5e-6,
+    }
+
+    def __init__(
+        self,
+        weights: dict[str, torch.Tensor],
+        vocab: dict[str, int],
+        settings: ScGPTOptions,
+        *,
+        n_layers: int,
+        n_heads: int,
+        special: dict[str, int],
+        seed: int,
+    ) -> None:
+        self._w = weights
+        self._vocab = vocab
+        self._settings = settings
+        self._special = special
+        self.n_layers, self.n_heads = n_layers, n_heads
+        self.d = int(weights["encoder.embedding.weight"].shape[1])
+        self.variant = settings.recipe
+        self.options: Mapping[str, Any] = settings.model_dump()
+        self._device = weights["encoder.embedding.weight"].device
+        self._randomness: CellRandomness | UpstreamRandomness = CellRandomness(
+            seed if settings.binning_seed is None else settings.binning_seed
+        )
+        names = sorted((r, n) for n, r in vocab.items() if n not in special)
+        self._rows = np.array([r for r, _ in names], np.int64)
+        symbols = np.array([n for _, n in names], dtype=object)
+        self._genes = GeneTable(ensembl_of_symbols(symbols), symbols)
+
+    @classmethod
+    def recognises(cls, path: Path) -> bool:
+        """Tell whether the folder holds scGPT's three files."""
+        return all((path / name).exists() for name in cls.files)
+
+    @classmethod
+    def load(
+        cls,
+        path: Path,
+        *,
+        device: torch.device,
+        dtype: torch.dtype = torch.float32,
+        options: Mapping[str, Any] | None = None,
+        seed: int = 0,
+    ) -> ScGPT:
+        """Read the published files; dimensions come from ``args.json`` and the tensors.
+
+        Raises
+        ------
+        InputError
+            If a file is absent or damaged, an option unknown, or a weight missing, unexpected or
+            of the wrong shape.
+        """
+        args = read_json(path / "args.json", "models.*.path")
+        vocab = {str(k): int(v) for k, v in read_json(path / "vocab.json", "models.*.path").items()}
+        where = str(path / "best_model.pt")
+        try:
+            n_layers, n_heads = int(args["nlayers"]), int(args["nheads"])
+            d, ff = int(args["embsize"]), int(args["d_hid"])
+        except KeyError as error:
+            raise InputError(
+                str(path / "args.json"), f"no field {error}", "give scGPT's own args.json"
+            ) from None
+        style = args.get("input_emb_style", "continuous")
+        if style != "continuous" or args.get("pre_norm", False):
+            raise InputError(
+                str(path / "args.json"),
+                f"input_emb_style {style!r}, pre_norm {args.get('pre_norm', False)}",
+                "only the published continuous, post-norm encoder is supported",
+            )
+        try:
+            settings = ScGPTOptions(**{"n_bins": int(args.get("n_bins", 51)), **(options or {})})
+        except ValidationError as error:
+            first = error.errors()[0]
+            field = ".".join(str(p) for p in first["loc"])
+            raise InputError(
+                f"models.*.options.{field}",
+                first["msg"],
+                f"use one of {', '.join(ScGPTOptions.model_fields)}",
+            ) from None
+        special = {n: vocab[n] for n in ("<pad>", "<cls>", "<eoc>") if n in vocab}
+        if "<pad>" not in special or "<cls>" not in special:
+            raise InputError(str(path / "vocab.json"), "no <pad> or <cls>", "give scGPT's vocab")
+        state = {
+            n.replace("self_attn.in_proj_", "self_attn.Wqkv."): v
+            for n, v in load_state(path / "best_model.pt").items()
+        }
+        rows = max(vocab.values()) + 1
+        weights = take_strict(
+            state, _expected(rows, d, ff, n_layers), _HEADS, where=where, dtype=dtype, device=device
+        )
+        if d % n_heads:
+            raise InputError(str(path / "args.json"), f"embsize {d} / nheads {n_heads}", "check")
+        return cls(
+            weights,
+            vocab,
+            settings,
+            n_layers=n_layers,
+            n_heads=n_heads,
+            special=special,
+            seed=seed,
+        )
+
+    @property
+    def genes(self) -> GeneTable:
+        """Vocabulary genes in row order; Ensembl ids from GENCODE where the symbol is unique."""
+        return self._genes
+
+    def max_tokens(self, match: GeneMatch) -> int:
+        """Return ``max_length`` or the matched genes, ``<cls>`` included."""
+        return min(self._settings.max_length, len(match.matched) + 1)
+
+    def dataset_options(self, totals: np.ndarray | None, match: GeneMatch) -> dict[str, Any] | None:
+        """Fix the gene filter of recipe ``preprocessor``, which runs over the whole data set."""
+        s = self._settings
+        filtered = s.recipe == "preprocessor" and s.filter_gene_by_counts
+        if not filtered or s.context_genes is not None:
+            return {}
+        if totals is None:
+            return None
+        keep = (match.model_gene >= 0) & (totals >= s.filter_gene_by_counts)
+        return {"context_genes": [str(g) for g in match.genes.ensembl[match.model_gene[keep]]]}
+
+    def use_upstream_randomness(self) -> None:
+        """Draw from the authors' sequential streams; tokens then depend on the order of cells."""
+        seed = self._settings.binning_seed or 0
+        sampling = self._settings.sampling_seed
+        self._randomness = UpstreamRandomness(seed, seed if sampling is None else sampling)
+
+    def match(self, genes: GeneTable) -> GeneMatch:
+        """Match symbols exactly (case matters), as the authors do; by Ensembl id without symbols.
+
+        Raises
+        ------
+        InputError
+            If no gene of the atlas is in the vocabulary.
+        """
+        by_symbol = {s: i for i, s in enumerate(self._genes.symbol)}
+        by_id = {e: i for i, e in enumerate(self._genes.ensembl) if e}
+        use_ids = not any(genes.symbol)
+        model_gene = np.full(len(genes), -1, np.int32)
+        ensembl, report = self._genes.ensembl.copy(), []
+        taken: dict[int, str] = {}
+        for i, (gene, symbol) in enumerate(zip(genes.ensembl, genes.symbol, strict=True)):
+            hit = by_id.get(gene) if use_ids else by_symbol.get(symbol)
+            if hit is None:
+                report.append({"id": gene, "what": "dropped", "why": "not in the vocabulary"})
+            elif hit in taken:
+                why = f"{symbol} is already taken by {taken[hit]}"
+                report.append({"id": gene, "what": "dropped", "why": why})
+            else:
+                model_gene[i], taken[hit], ensembl[hit] = hit, gene, gene
+        if not taken:
+            raise InputError(
+                "models.*.path: vocab.json",
+                f"none of the atlas's {len(genes)} genes is in the vocabulary "
+                f"of {len(self._genes)}",
+                "check atlas.symbol_key and the checkpoint's organism",
+            )
+        matched = set(taken.values())
+        for i, e in enumerate(ensembl):  # an id that GENCODE gives but another token took
+            if i not in taken and (e in matched or not e):
+                ensembl[i] = ""
+        return GeneMatch(GeneTable(ensembl, self._genes.symbol), model_gene, report)
+
+    def tokenize(
+        self, counts: sparse.csr_matrix, match: GeneMatch, cell_ids: np.ndarray
+    ) -> Tokens:
+        """Apply the chosen recipe; see :mod:`engine.models.scgpt_tokens`."""
+        s = self._settings
+        keep, order = self._context(counts, match)
+        cells = []
+        for c, cell_id in enumerate(cell_ids):
+            span = slice(counts.indptr[c], counts.indptr[c + 1])
+            columns, values = counts.indices[span], counts.data[span]
+            inside = keep[columns]
+            columns, values = columns[inside], values[inside]
+            if s.recipe == "preprocessor":
+                values = self._scale(values)
+            uniforms, permutation = self._randomness.cell(str(cell_id))
+            bins = bin_values(values, s.n_bins, uniforms)
+            if s.recipe == "preprocessor" and s.include_zero_gene:
+                dense = np.zeros(len(match.model_gene), np.float32)
+                dense[columns] = bins
+                columns, bins = order, dense[order]
+            chosen = choose_tokens(
+                len(columns),
+                s.max_length - 1,
+                permutation,
+                keep_order=isinstance(self._randomness, CellRandomness),
+            )
+            cells.append((match.model_gene[columns[chosen]], bins[chosen]))
+        return self._assemble(cells, cell_ids)
+
+    def _context(self, counts: sparse.csr_matrix, match: GeneMatch) -> tuple[Any, np.ndarray]:
+        """Return which atlas genes may become tokens, as a mask and as ascending columns."""
+        s = self._settings
+        keep = match.model_gene >= 0
+        if s.recipe == "preprocessor":
+            if s.context_genes is not None:
+                wanted = set(s.context_genes)
+                model = match.genes
+                named = np.array(
+                    [e in wanted or g in wanted for e, g in zip(model.ensembl, model.symbol, strict=True)]
+                )
+                keep &= np.where(match.model_gene >= 0, named[match.model_gene], False)
+            elif s.filter_gene_by_counts:
+                # A filter over the data set: the caller passes all cells, or context_genes.
+                totals = np.asarray(counts.sum(axis=0)).ravel()
+                keep &= totals >= s.filter_gene_by_counts
+        return keep, np.flatnonzero(keep)
+
+    def _scale(self, values: np.ndarray) -> np.ndarray:
+        s = self._settings
+        total = values.sum(dtype=np.float32)
+        if s.normalize_total and total > 0:
+            # float32 in this order, as scanpy's normalize_total computes it
+            values = values / np.float32(total / np.float32(s.normalize_total))
+        return np.log1p(values) if s.log1p else values
+
+    def _assemble(self, cells: list[tuple[np.ndarray, np.ndarray]], cell_ids: np.ndarray) -> Tokens:
+        s = self._settings
+        width = 1 + max((len(g) for g, _ in cells), default=0)
+        shape = (len(cells), width)
+        gene = np.full(shape, -1, np.int32)
+        kind = np.full(shape, PAD, np.int8)
+        value = np.full(shape, s.pad_value, np.float32)
+        row = np.full(shape, self._special["<pad>"], np.int64)
+        kind[:, 0], row[:, 0] = _CLS, self._special["<cls>"]
+        if s.recipe == "preprocessor":
+            value[:, 0] = 0.0
+        for c, (genes, bins) in enumerate(cells):
+            span = slice(1, 1 + len(genes))
+            gene[c, span], value[c, span], kind[c, span] = genes, bins, GENE
+            row[c, span] = self._rows[genes]
+        return Tokens(np.asarray(cell_ids), gene, kind, value, row, kind != PAD)
+
+    @torch.no_grad()
+    def embed(self, tokens: Tokens) -> torch.Tensor:
+        """Return [cells, tokens, d]: gene embedding plus embedded bin."""
+        w = self._w
+        row = torch.from_numpy(tokens.row).to(self._device)
+        dtype = w["encoder.embedding.weight"].dtype
+        value = torch.from_numpy(tokens.value).to(self._device, dtype).unsqueeze(-1)
+        g = self._norm(F.embedding(row, w["encoder.embedding.weight"]), "encoder.enc_norm")
+        v = F.relu(self._linear(value.clamp(max=_MAX_VALUE), "value_encoder.linear1"))
+        v = self._norm(self._linear(v, "value_encoder.linear2"), "value_encoder.norm")
+        return g + v
+
+    @torch.no_grad()
+    def layer(
+        self, i: int, residual: torch.Tensor, mask: torch.Tensor
+    ) -> tuple[LayerAttention, torch.Tensor]:
+        """Run layer ``i`` (post-norm)."""
+        p = f"transformer_encoder.layers.{i}."
+        cells, tokens, d = residual.shape
+        d_head = d // self.n_heads
+        qkv = self._linear(residual, p + "self_attn.Wqkv")
+        q, k, v = qkv.view(cells, tokens, 3, self.n_heads, d_head).permute(2, 0, 3, 1, 4).unbind(0)
+        attended = F.scaled_dot_product_attention(q, k, v, attn_mask=mask[:, None, None, :])
+        attended = attended.transpose(1, 2).reshape(cells, tokens, d)
+        y = self._norm(residual + self._linear(attended, p + "self_attn.out_proj"), p + "norm1")
+        z = self._linear(F.relu(self._linear(y, p + "linear1")), p + "linear2")
+        return LayerAttention(q, k, 1 / math.sqrt(d_head), mask), self._norm(y + z, p + "norm2")
+
+    def output(self, residual: torch.Tensor) -> torch.Tensor:
+        """Return the residual itself: there is no final norm."""
+        return residual
+
+    def _linear(self, x: torch.Tensor, name: str) -> torch.Tensor:
+        return F.linear(x, self._w[f"{name}.weight"], self._w[f"{name}.bias"])
+
+    def _norm(self, x: torch.Tensor, name: str) -> torch.Tensor:
+        return F.layer_norm(
+            x, x.shape[-1:], self._w[f"{name}.weight"], self._w[f"{name}.bias"], eps=1e-5
+        )
+
+
+def _expected(rows: int, d: int, ff: int, n_layers: int) -> dict[str, tuple[int, ...]]:
+    """Return name -> shape of every encoder weight."""
+    shapes: dict[str, tuple[int, ...]] = {"encoder.embedding.weight": (rows, d)}
+
+    def pair(name: str, *shape: int) -> None:
+        shapes[f"{name}.weight"], shapes[f"{name}.bias"] = shape, (shape[0],)
+
+    pair("encoder.enc_norm", d)
+    pair("value_encoder.linear1", d, 1)
+    pair("value_encoder.linear2", d, d)
+    pair("value_encoder.norm", d)
+    for i in range(n_layers):
+        p = f"transformer_encoder.layers.{i}."
+        pair(p + "self_attn.Wqkv", 3 * d, d)
+        pair(p + "self_attn.out_proj", d, d)
+        pair(p + "linear1", ff, d)
+        pair(p + "linear2", d, ff)
+        pair(p + "norm1", d)
+        pair(p + "norm2", d)
+    return shapes

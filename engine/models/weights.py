@@ -1,0 +1,119 @@
+"""Reading checkpoints without executing code, and checking every key and shape."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import pickle
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file
+
+from engine.errors import InputError
+
+
+def read_json(path: Path, field: str) -> dict[str, Any]:
+    """Read a JSON object.
+
+    Raises
+    ------
+    InputError
+        If the file is absent, not JSON, or not an object.
+    """
+    try:
+        value = json.loads(path.read_text())
+    except FileNotFoundError:
+        raise InputError(str(path), "does not exist", f"complete the folder in {field}") from None
+    except (json.JSONDecodeError, UnicodeDecodeError) as error:
+        raise InputError(str(path), f"not JSON ({error})", "download it again") from None
+    if not isinstance(value, dict):
+        raise InputError(str(path), "not a JSON object", "download it again")
+    return value
+
+
+def load_state(path: Path) -> dict[str, torch.Tensor]:
+    """Read a state dict from safetensors, or from a torch file with ``weights_only=True``.
+
+    Raises
+    ------
+    InputError
+        If the file is absent, truncated, holds objects other than tensors, or non-finite weights.
+    """
+    if not path.exists():
+        raise InputError(str(path), "does not exist", "check models.*.path")
+    try:
+        if path.suffix == ".safetensors":
+            state: Any = load_file(path)
+        else:
+            state = torch.load(path, map_location="cpu", weights_only=True)
+    except (RuntimeError, EOFError, pickle.UnpicklingError, SafetensorError, ValueError) as error:
+        first = str(error).splitlines()[0] if str(error) else type(error).__name__
+        raise InputError(
+            str(path),
+            f"cannot be read as weights (truncated, or holds more than tensors): {first[:160]}",
+            "download it again from its authors",
+        ) from None
+    if isinstance(state, Mapping) and isinstance(state.get("state_dict"), Mapping):
+        state = state["state_dict"]
+    if not isinstance(state, Mapping) or not all(
+        isinstance(v, torch.Tensor) for v in state.values()
+    ):
+        raise InputError(str(path), "not a name -> tensor dict", "give the published weights file")
+    for name, tensor in state.items():
+        if tensor.is_floating_point() and not torch.isfinite(tensor).all():
+            raise InputError(str(path), f"{name} holds NaN or infinity", "download it again")
+    return {str(k).removeprefix("module."): v for k, v in state.items()}
+
+
+def take_strict(
+    state: Mapping[str, torch.Tensor],
+    expected: Mapping[str, tuple[int, ...]],
+    ignored_prefixes: Iterable[str],
+    *,
+    where: str,
+    dtype: torch.dtype,
+    device: torch.device,
+) -> dict[str, torch.Tensor]:
+    """Take exactly the expected tensors; everything else must belong to a named head.
+
+    Raises
+    ------
+    InputError
+        Naming the first missing, unexpected or wrongly shaped tensor with both shapes.
+    """
+    missing = [name for name in expected if name not in state]
+    if missing:
+        raise InputError(
+            where,
+            f"{len(missing)} weights are missing (first: {missing[0]})",
+            "check that the file belongs to this family and variant",
+        )
+    prefixes = tuple(ignored_prefixes)
+    extra = [n for n in state if n not in expected and not n.startswith(prefixes)]
+    if extra:
+        raise InputError(
+            where,
+            f"{len(extra)} unexpected weights (first: {extra[0]})",
+            "check that the file belongs to this family and variant",
+        )
+    for name, shape in expected.items():
+        if tuple(state[name].shape) != tuple(shape):
+            raise InputError(
+                f"{where}: {name}",
+                f"shape {tuple(state[name].shape)}, expected {tuple(shape)}",
+                "check that weights, settings and vocabulary belong together",
+            )
+    return {name: state[name].to(device=device, dtype=dtype) for name in expected}
+
+
+def folder_digest(path: Path, names: Iterable[str]) -> dict[str, str]:
+    """Return SHA-256 of each named file of a checkpoint folder."""
+    digests = {}
+    for name in names:
+        with (path / name).open("rb") as handle:
+            digests[name] = hashlib.file_digest(handle, "sha256").hexdigest()
+    return digests

@@ -1,0 +1,1 @@
+"""The molecular network: reading, building, look-ups, label permutations."""

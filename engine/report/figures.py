@@ -1,0 +1,144 @@
+"""Figures of the report as inline SVG (matplotlib). Names from data are drawn as plain text."""
+
+from __future__ import annotations
+
+import io
+import re
+
+import matplotlib as mpl
+import numpy as np
+import pandas as pd
+from matplotlib.figure import Figure
+
+_STYLE = {
+    "svg.fonttype": "none",
+    "svg.hashsalt": "octoscope",  # element ids, and so the bytes, repeat
+    "font.family": "sans-serif",
+    "font.size": 9,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "text.parse_math": False,  # a '$' in a category name is a dollar sign
+}
+_BLUE, _GREY, _ORANGE = "#1f5fa8", "#9aa4ae", "#c8641b"
+
+
+def _svg(figure: Figure, label: str) -> str:
+    buffer = io.StringIO()
+    figure.savefig(buffer, format="svg", metadata={"Date": None}, bbox_inches="tight")
+    text = buffer.getvalue()
+    text = text[text.index("<svg") :]
+    # ids repeat between figures of one page: make them unique to this one
+    tag = re.sub(r"[^a-z0-9]+", "-", label.lower())[:40]
+    text = re.sub(r'\bid="([^"]+)"', rf'id="{tag}-\1"', text)
+    text = re.sub(r"url\(#([^)]+)\)", rf"url(#{tag}-\1)", text)
+    text = re.sub(r'xlink:href="#([^"]+)"', rf'xlink:href="#{tag}-\1"', text)
+    return text.replace("<svg ", '<svg role="img" ', 1)
+
+
+def _grid(names: list[str], width: float, height: float) -> tuple[Figure, np.ndarray]:
+    columns = min(4, len(names))
+    rows = -(-len(names) // columns)
+    figure = Figure(figsize=(width * columns, height * rows), layout="constrained")
+    axes = np.atleast_1d(figure.subplots(rows, columns, squeeze=False).ravel())
+    for axis, name in zip(axes, names, strict=False):
+        axis.set_title(name if len(name) <= 32 else name[:31] + "…", fontsize=9)
+    for axis in axes[len(names) :]:
+        axis.set_visible(False)
+    return figure, axes
+
+
+def layer_heatmaps(table: pd.DataFrame, label: str) -> str:
+    """Draw Spearman between layers, one square per category."""
+    with mpl.rc_context(_STYLE):
+        names = list(dict.fromkeys(table["category"]))
+        figure, axes = _grid(names, 2.6, 2.5)
+        image = None
+        for axis, name in zip(axes, names, strict=False):
+            part = table[table["category"] == name]
+            layers = sorted(set(part["layer_a"]) | set(part["layer_b"]))
+            at = {layer: i for i, layer in enumerate(layers)}
+            square = np.full((len(layers), len(layers)), np.nan)
+            for row in part.itertuples():
+                i, j = at[row.layer_a], at[row.layer_b]  # type: ignore[index]
+                square[i, j] = square[j, i] = row.spearman
+            image = axis.imshow(square, vmin=-1, vmax=1, cmap="RdBu_r")
+            if len(layers) <= 8:
+                for (i, j), value in np.ndenumerate(square):
+                    if not np.isnan(value):
+                        shade = "white" if abs(value) > 0.6 else "black"
+                        axis.text(j, i, f"{value:.2f}", ha="center", va="center", color=shade, fontsize=7)
+            axis.set_xticks(range(len(layers)), [str(x) for x in layers])
+            axis.set_yticks(range(len(layers)), [str(x) for x in layers])
+            axis.set_xlabel("layer")
+            axis.set_ylabel("layer")
+        if image is not None:
+            figure.colorbar(image, ax=list(axes[: len(names)]), label="Spearman", shrink=0.7)
+        return _svg(figure, label)
+
+
+def by_layer(
+    table: pd.DataFrame,
+    label: str,
+    *,
+    value: str,
+    low: str,
+    high: str,
+    null_low: str,
+    null_high: str,
+    ylabel: str,
+    reference: str | None = None,
+) -> str:
+    """Draw a value per layer with its interval, and the central 95 % of its null as a band."""
+    with mpl.rc_context(_STYLE):
+        names = list(dict.fromkeys(table["category"]))
+        figure, axes = _grid(names, 2.7, 2.3)
+        for axis, name in zip(axes, names, strict=False):
+            part = table[table["category"] == name].sort_values("layer")
+            x = part["layer"].to_numpy(float)
+            y = part[value].to_numpy(float)
+            wide = np.repeat(x, 2) + np.tile([-0.4, 0.4], len(x))
+            axis.fill_between(
+                wide,
+                np.repeat(part[null_low].to_numpy(float), 2),
+                np.repeat(part[null_high].to_numpy(float), 2),
+                color=_GREY,
+                alpha=0.45,
+                linewidth=0,
+                label="null, central 95 %",
+            )
+            errors = [y - part[low].to_numpy(float), part[high].to_numpy(float) - y]
+            axis.errorbar(
+                x, y, yerr=np.clip(errors, 0, None), fmt="o", color=_BLUE, capsize=3, markersize=4,
+                label="observed, 95 % interval",
+            )  # fmt: skip
+            if reference is not None:
+                axis.plot(x, part[reference], "_", color=_ORANGE, markersize=12, label="background")
+            axis.set_xticks(x, [str(int(v)) for v in x])
+            axis.set_xlabel("layer")
+            axis.set_ylabel(ylabel)
+        handles, texts = axes[0].get_legend_handles_labels()
+        figure.legend(handles, texts, loc="outside lower center", ncols=3, frameon=False, fontsize=8)
+        return _svg(figure, label)
+
+
+def mass_bars(table: pd.DataFrame, label: str) -> str:
+    """Draw where attention goes per layer: kept genes, other genes, special tokens."""
+    with mpl.rc_context(_STYLE):
+        names = list(dict.fromkeys(table["category"]))
+        kinds = [c for c in table.columns if c.startswith("to_")]
+        figure, axes = _grid(names, 2.7, 2.2)
+        colours = mpl.colormaps["tab10"].colors  # type: ignore[attr-defined]
+        for axis, name in zip(axes, names, strict=False):
+            part = table[table["category"] == name].sort_values("layer")
+            x, base = part["layer"].to_numpy(float), np.zeros(len(part))
+            for kind, colour in zip(kinds, colours, strict=False):
+                height = part[kind].to_numpy(float)
+                axis.bar(x, height, bottom=base, color=colour, width=0.75, label=kind[3:])
+                base = base + height
+            axis.set_ylim(0, 1)
+            axis.set_xticks(x, [str(int(v)) for v in x])
+            axis.set_xlabel("layer")
+            axis.set_ylabel("share of attention")
+        handles, texts = axes[0].get_legend_handles_labels()
+        figure.legend(handles, texts, loc="outside lower center", ncols=4, frameon=False, fontsize=8)
+        return _svg(figure, label)

@@ -1,0 +1,166 @@
+"""The report: one self-contained HTML file, made from the run's tables alone."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from jinja2 import Environment, PackageLoader, StrictUndefined
+from markupsafe import Markup
+
+from engine.config import RunConfig
+from engine.report import figures
+from engine.store.plan import ModelPlan, Plan
+from engine.store.root import RunRoot
+from engine.store.tables import read_table
+
+_TOP_ROWS = 15
+_VIEW_TEXT = {
+    "marginal": "mean attention per cell of the category (a cell without the pair counts 0)",
+    "conditional": "mean attention over cells that hold both genes",
+    "lift": "attention relative to uniform attention (1 = uniform)",
+    "logit": "mean scaled query-key score before the softmax",
+}
+
+
+def write_report(root: RunRoot, plan: Plan, config: RunConfig) -> None:
+    """Write ``report/index.html`` from ``run.json`` and the tables."""
+    env = Environment(
+        loader=PackageLoader("engine.report"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    env.filters |= {"figure": _figure, "p": _p, "count": lambda n: f"{int(n):,}"}
+    page = env.get_template("report.html.j2").render(**_content(root, plan, config))
+    root.replace("report/index.html", page.encode())
+
+
+def _content(root: RunRoot, plan: Plan, config: RunConfig) -> dict[str, Any]:
+    run = root.read_json("run.json")
+    gene_set, view = config.gene_sets[0].name, plan.views[0]
+    done = root.exists("tables/stats.parquet")
+    models = [
+        _model(root, plan, m, gene_set, view, config.network is not None) for m in plan.models
+    ] if done else []  # fmt: skip
+    return {
+        "config": config,
+        "plan": plan,
+        "run": run,
+        "models": [m for m in models if m],
+        "view": view,
+        "view_text": _VIEW_TEXT[view],
+        "gene_set": gene_set,
+        "demonstrations": [m.name for m in plan.models if m.demonstration],
+        "cells_refused": sum(len(c["refused"]) for c in run["cells"]),
+        "cells_used": {m.name: _used(run, m.name) for m in plan.models},
+        "network": _network_text(config),
+    }
+
+
+def _used(run: dict[str, Any], model: str) -> int:
+    return sum(c["used"] for c in run["cells"] if c["model"] == model)
+
+
+def _network_text(config: RunConfig) -> str:
+    if config.network is None:
+        return ""
+    from engine.octopus.network import open_network
+
+    network = open_network(config.network.path)
+    return (
+        f"{network.meta.get('name', config.network.path)}: {len(network.vertices):,} vertices, "
+        f"{len(network.pair_keys):,} connected pairs"
+    )
+
+
+def _model(
+    root: RunRoot, plan: Plan, m: ModelPlan, gene_set: str, view: str, with_network: bool
+) -> dict[str, Any] | None:
+    def primary(table: str) -> pd.DataFrame:
+        t = read_table(root, f"tables/{table}.parquet")
+        return t[(t["model"] == m.name) & (t["gene_set"] == gene_set) & (t["view"] == view)]
+
+    stats = primary("stats")
+    if stats.empty:
+        return None
+    layers = primary("layers")
+    mass = read_table(root, "tables/mass.parquet")
+    mass = mass[mass["model"] == m.name]
+    kinds = [c for c in mass.columns if c.startswith("to_") and c[3:] in m.mass_columns]
+    weights = mass["cells"].to_numpy(float)
+    shares = mass[kinds].multiply(weights, axis=0).assign(weight=weights)
+    shares = shares.groupby([mass["category"], mass["layer"]], sort=False).sum().reset_index()
+    shares[kinds] = shares[kinds].divide(shares["weight"], axis=0)
+    tag = m.name
+    content = {
+        "plan": m,
+        "stats": stats.to_dict("records"),
+        "layers": layers[layers["layer_a"] != layers["layer_b"]].to_dict("records"),
+        "heatmap": figures.layer_heatmaps(layers, f"{tag} layers"),
+        "reliability": figures.by_layer(
+            stats,
+            f"{tag} reliability",
+            value="half_centred",
+            low="half_centred_low",
+            high="half_centred_high",
+            null_low="half_null_low",
+            null_high="half_null_high",
+            ylabel="half-to-half r, double-centred",
+        ),
+        "mass": figures.mass_bars(shares, f"{tag} mass"),
+        "top": _top_pairs(root, m, gene_set, view, with_network),
+        "overlap": [],
+        "overlap_figure": "",
+    }
+    if with_network:
+        tested = primary("overlap")
+        content["overlap"] = tested.to_dict("records")
+        content["overlap_figure"] = figures.by_layer(
+            tested,
+            f"{tag} overlap",
+            value="edge_rate",
+            low="low",
+            high="high",
+            null_low="null_low",
+            null_high="null_high",
+            ylabel="edge rate",
+            reference="background_rate",
+        )
+    return content
+
+
+def _top_pairs(
+    root: RunRoot, m: ModelPlan, gene_set: str, view: str, with_network: bool
+) -> list[dict[str, Any]]:
+    """Return per category the best-ranked pairs over all layers."""
+    top = read_table(root, f"topk/{m.name}.parquet")
+    top = top[(top["gene_set"] == gene_set) & (top["view"] == view) & (top["part"] == "total")]
+    tables = []
+    for category, part in top.groupby("category", sort=False):
+        layers = part.groupby(["query", "key"])["layer"].transform("size")
+        part = part.assign(n_layers=layers)
+        best = part.sort_values(["rank", "layer", "query", "key"], kind="stable")
+        best = best.drop_duplicates(["query", "key"]).head(_TOP_ROWS)
+        rows = best.to_dict("records")
+        for row in rows:
+            known = row.get("in_network") if with_network else None
+            row["edge"] = "–" if known is None or pd.isna(known) else ("yes" if known else "no")
+        tables.append({"category": category, "rows": rows})
+    return tables
+
+
+def _figure(value: Any, digits: int = 3) -> str:
+    """Format a number; an undefined one is said to be so."""
+    if value is None or (isinstance(value, float) and np.isnan(value)):
+        return "n/a"
+    return f"{value:.{digits}g}"
+
+
+def _p(value: Any) -> Markup | str:
+    """Format a p-value; no p is ever shown as 0."""
+    if value is None or np.isnan(value):
+        return "n/a"
+    return f"{value:.2g}" if value >= 1e-4 else Markup("&lt; 1e-4")

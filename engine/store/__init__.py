@@ -1,0 +1,1 @@
+"""Run directories: plan, attempts, records, tiles, tables, manifest. No Ray, no models."""

@@ -1,0 +1,178 @@
+"""The plan: everything that decides a run's bytes, frozen before anything runs."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict
+
+from engine.errors import InputError
+from engine.store.root import RunRoot, hash_json, to_json
+
+SCHEMA = "octoscope-plan/1"
+
+
+def pairs_work(model: str, category: int) -> str:
+    """Return the folder of the pair counts of a model and category."""
+    return f"pairs/{model}.c{category:04d}"
+
+
+def matrix_work(model: str, category: int, layer: int) -> str:
+    """Return the folder of one matrix."""
+    return f"matrices/{model}.c{category:04d}.l{layer:03d}"
+
+
+class _Value(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class Unit(_Value):
+    """One (model, category, half, cell range): the smallest restartable piece of work."""
+
+    id: str
+    model: str
+    category: int
+    half: int
+    start: int
+    stop: int
+
+    @property
+    def work(self) -> str:
+        """Folder in the run."""
+        return f"units/{self.id}"
+
+
+class ModelPlan(_Value):
+    """A checkpoint as it will be used. ``axis`` holds the accumulated genes (Ensembl ids)."""
+
+    name: str
+    family: str
+    path: str
+    digests: dict[str, str]
+    options: dict[str, Any]
+    input_genes: list[str] | None
+    layers: list[int]
+    n_layers: int
+    n_heads: int
+    d: int
+    mass_columns: list[str]
+    axis: list[str]
+    symbols: list[str]
+    gene_sets: dict[str, list[int]]
+    max_tokens: int
+    demonstration: bool
+    gene_report: dict[str, int]
+
+
+class CategoryPlan(_Value):
+    """A category and how its cells are divided."""
+
+    name: str
+    cells: tuple[int, int]
+    donors: int | None
+    min_cells: int
+
+
+class Plan(_Value):
+    """What will be computed, and what it needs."""
+
+    schema_version: str = SCHEMA
+    config_hash: str
+    atlas: dict[str, Any]
+    categories: list[CategoryPlan]
+    refused_cells: dict[str, int]
+    models: list[ModelPlan]
+    units: list[Unit]
+    views: list[str]
+    tile: int
+    micro_batch: int
+    batch_cells: int
+    threads: int
+    top_k: int
+    permutations: int
+    seed: int
+    versions: dict[str, str]
+    needs: dict[str, float]
+
+    @property
+    def hash(self) -> str:
+        """Digest that every commit record carries."""
+        return hash_json(self.model_dump(mode="json"))
+
+    def model(self, name: str) -> ModelPlan:
+        """Return a model by name."""
+        return next(m for m in self.models if m.name == name)
+
+    def units_of(self, model: str, category: int, half: int) -> list[Unit]:
+        """Return the units of one half, by index."""
+        return [
+            u
+            for u in self.units
+            if (u.model, u.category, u.half) == (model, category, half)
+        ]
+
+    def pairs_work(self) -> list[str]:
+        """Return the folders of pair counts, one per model and category."""
+        return [
+            pairs_work(m.name, c) for m in self.models for c in range(len(self.categories))
+        ]
+
+    def matrix_work(self) -> list[str]:
+        """Return the folders of matrices, one per model, category and layer."""
+        return [
+            matrix_work(m.name, c, layer)
+            for m in self.models
+            for c in range(len(self.categories))
+            for layer in m.layers
+        ]
+
+
+def save_plan(root: RunRoot, plan: Plan) -> None:
+    """Freeze the plan in the run directory.
+
+    Raises
+    ------
+    InputError
+        If another plan is already there, naming the parts that differ.
+    """
+    body = plan.model_dump(mode="json")
+    if root.create_once("plan.json", to_json(body)):
+        return
+    present = root.read_json("plan.json")
+    differing = differences(present, body)
+    if differing:
+        raise InputError(
+            f"{root.path}/plan.json",
+            f"a different plan is there; it differs in {', '.join(differing[:8])}",
+            "run into a new directory, or undo the change",
+        )
+
+
+def load_plan(root: RunRoot) -> Plan:
+    """Read the frozen plan.
+
+    Raises
+    ------
+    InputError
+        If there is none, or it was written by another format version.
+    """
+    body = root.read_json("plan.json")
+    if body is None:
+        raise InputError(str(root.path), "no plan.json in it", "give a run directory")
+    if body.get("schema_version") != SCHEMA:
+        raise InputError(
+            f"{root.path}/plan.json",
+            f"format {body.get('schema_version')!r}, this version reads {SCHEMA!r}",
+            "use the version that wrote it",
+        )
+    return Plan.model_validate(body)
+
+
+def differences(old: Any, new: Any, prefix: str = "") -> list[str]:
+    """Return dotted names of the fields in which two JSON values differ."""
+    if isinstance(old, dict) and isinstance(new, dict):
+        found = []
+        for key in sorted(old.keys() | new.keys()):
+            found += differences(old.get(key), new.get(key), f"{prefix}{key}.")
+        return found
+    return [] if old == new else [prefix.rstrip(".")]

@@ -1,0 +1,41 @@
+"""Parquet tables of a run: deterministic bytes, category and gene names as plain strings."""
+
+from __future__ import annotations
+
+import io
+from pathlib import Path
+
+import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from engine.errors import DamagedRunError
+from engine.store.root import RunRoot
+
+
+def table_bytes(frame: pd.DataFrame) -> bytes:
+    """Return a frame as Parquet (zstd); the same frame gives the same bytes."""
+    table = pa.Table.from_pandas(frame, preserve_index=False).replace_schema_metadata(None)
+    buffer = io.BytesIO()
+    pq.write_table(table, buffer, compression="zstd", store_schema=False)
+    return buffer.getvalue()
+
+
+def write_table(root: RunRoot, relative: str, frame: pd.DataFrame) -> None:
+    """Write a table atomically."""
+    root.replace(relative, table_bytes(frame))
+
+
+def read_table(root: RunRoot | Path, relative: str) -> pd.DataFrame:
+    """Read a table.
+
+    Raises
+    ------
+    DamagedRunError
+        If it is absent or not Parquet.
+    """
+    path = root.at(relative) if isinstance(root, RunRoot) else root / relative
+    try:
+        return pq.ParquetFile(path).read().to_pandas()
+    except (OSError, pa.ArrowInvalid) as error:
+        raise DamagedRunError(f"{path}: cannot be read ({error})") from None

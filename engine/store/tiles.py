@@ -1,0 +1,84 @@
+"""Gene by gene arrays on disk: Zarr v3, row tiles, CRC32C, every chunk written."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import zarr
+from zarr.codecs import Crc32cCodec, ZstdCodec
+
+from engine.errors import DamagedRunError
+
+
+def create_array(path: Path, name: str, shape: tuple[int, ...], dtype: str, tile: int) -> Any:
+    """Create an array [..., rows, genes] in chunks of one leading index and ``tile`` rows.
+
+    Empty chunks are written too, so that a chunk that is absent is always damage.
+    """
+    lead = len(shape) - 2
+    chunks = (1,) * lead + (max(1, min(tile, shape[-2])), max(1, shape[-1]))
+    with zarr.config.set({"array.write_empty_chunks": True}):
+        group = zarr.open_group(path, mode="a", zarr_format=3)
+        return group.create_array(
+            name,
+            shape=shape,
+            chunks=chunks,
+            dtype=dtype,
+            fill_value=0,
+            compressors=[ZstdCodec(level=1), Crc32cCodec()],
+        )
+
+
+def write_rows(array: Any, first: int, values: np.ndarray) -> None:
+    """Write rows [first, first + rows) of the last two axes; whole chunks only."""
+    with zarr.config.set({"array.write_empty_chunks": True}):
+        array[..., first : first + values.shape[-2], :] = values
+
+
+def open_array(path: Path, name: str) -> Any:
+    """Open an array read-only.
+
+    Raises
+    ------
+    DamagedRunError
+        If it is not there.
+    """
+    try:
+        return zarr.open_group(path, mode="r")[name]
+    except (KeyError, FileNotFoundError, ValueError) as error:
+        raise DamagedRunError(f"{path}/{name}: cannot be opened ({error})") from None
+
+
+def read_rows(array: Any, first: int, stop: int) -> np.ndarray:
+    """Read rows of the last two axes.
+
+    Raises
+    ------
+    DamagedRunError
+        If a chunk does not match its checksum. Zarr reads a chunk that is absent as zeros, so
+        callers check the record's list of objects first (:func:`require_objects`).
+    """
+    try:
+        return np.asarray(array[..., first:stop, :])
+    except (ValueError, RuntimeError) as error:
+        raise DamagedRunError(f"{array.store_path}: {error}") from None
+
+
+def row_ranges(n: int, tile: int) -> Iterator[tuple[int, int]]:
+    """Yield (first, stop) of each row tile."""
+    for first in range(0, n, tile):
+        yield first, min(first + tile, n)
+
+
+def tree_sum(parts: list[np.ndarray]) -> np.ndarray:
+    """Sum in a fixed binary tree over the order given, in the parts' dtype.
+
+    The order is by unit index, so the result does not depend on which unit finished first.
+    """
+    while len(parts) > 1:
+        paired = [parts[i] + parts[i + 1] for i in range(0, len(parts) - 1, 2)]
+        parts = paired + ([parts[-1]] if len(parts) % 2 else [])
+    return parts[0]

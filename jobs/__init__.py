@@ -1,0 +1,1 @@
+"""Thin scripts for `ray job submit`: parse, call the engine, exit with its code."""

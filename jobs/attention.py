@@ -1,0 +1,31 @@
+"""Plan a run and compute its attention stage: ``python -m jobs.attention CONFIG --out RUN``."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+
+from rich.console import Console
+
+from engine.cli import guarded
+from engine.cluster.driver import execute, prepare
+from engine.config import load_config
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Parse, run, return the exit code."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("config")
+    parser.add_argument("--out", required=True)
+    parser.add_argument("--set", action="append", default=[], dest="overrides")
+    given = parser.parse_args(arguments)
+
+    def call() -> int:
+        root, plan = prepare(load_config(given.config, given.overrides), given.out)
+        return execute(root, plan, Console(), stage="attention")
+
+    return guarded(call)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,28 @@
+"""Finish a run: layers, overlap through Dask-on-Ray, report: ``python -m jobs.overlap RUN``."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+
+from rich.console import Console
+
+from engine.cli import guarded
+from engine.cluster.driver import execute, replan, run_directory
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Parse, run, return the exit code."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("run")
+    given = parser.parse_args(arguments)
+
+    def call() -> int:
+        root = run_directory(given.run)
+        return execute(root, replan(root), Console(), stage="analysis")
+
+    return guarded(call)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
