@@ -55,10 +55,3 @@ def sortable(values: np.ndarray) -> np.ndarray:
 def histogram(values: np.ndarray) -> np.ndarray:
     """Count values by the high 16 bits of their sort key; returns [65536] int64."""
     return np.bincount((sortable(values) >> 16).astype(np.int64).ravel(), minlength=1 << 16)
-
-
-def bin_edges() -> np.ndarray:
-    """Return the smallest float32 of each histogram bin, [65536]; NaN bins included."""
-    keys = np.arange(1 << 16, dtype=np.uint32) << 16
-    bits = np.where(keys >> 31, keys & np.uint32(0x7FFFFFFF), ~keys)
-    return bits.astype(np.uint32).view(np.float32)

@@ -13,7 +13,7 @@ from rich.console import Console
 from engine import __version__
 from engine.cluster import analyse
 from engine.cluster.connect import ray_cluster
-from engine.cluster.dispatch import Result, Work, dispatch
+from engine.cluster.dispatch import Work, dispatch
 from engine.cluster.fleet import RayFleet
 from engine.cluster.graphs import ray_scheduler
 from engine.cluster.planner import make_plan, result_fields
@@ -130,14 +130,14 @@ def _attention(
     e = config.execution
     units = [Work(u.work, u.model) for u in plan.units]
     groups: dict[str, tuple[str | None, int]] = {m.name: (m.name, e.actors) for m in plan.models}
-    aside = _stage(ray, root, plan, config, reporter, "attention", units, groups).set_aside
-    for stage, works in (("pair counts", plan.pairs_work()), ("matrices", plan.matrix_work())):
-        usable = {(b.model, b.category) for b in analyse.finished_blocks(plan, set(aside))}
-        todo = [Work(w, "cpu") for w in works if _block_of(w) in usable]
-        n = max(1, (os.cpu_count() or 1) // plan.threads)
-        done = _stage(ray, root, plan, config, reporter, stage, todo, {"cpu": (None, n)})
-        aside |= done.set_aside
-    return aside
+    aside = _stage(ray, root, plan, config, reporter, [("attention", units)], groups)
+    usable = {(b.model, b.category) for b in analyse.finished_blocks(plan, set(aside))}
+    stages = [
+        (stage, [Work(w, "cpu") for w in works if _block_of(w) in usable])
+        for stage, works in (("pair counts", plan.pairs_work()), ("matrices", plan.matrix_work()))
+    ]
+    n = max(1, (os.cpu_count() or 1) // plan.threads)
+    return aside | _stage(ray, root, plan, config, reporter, stages, {"cpu": (None, n)})
 
 
 def _block_of(work: str) -> tuple[str, int]:
@@ -152,16 +152,16 @@ def _stage(
     plan: Plan,
     config: RunConfig,
     reporter: Reporter,
-    name: str,
-    works: list[Work],
+    stages: list[tuple[str, list[Work]]],
     groups: dict[str, tuple[str | None, int]],
-) -> Result:
+) -> dict[str, str]:
+    """Run stages one after the other on one fleet; returns what was set aside and why."""
+
     def is_done(work: str) -> bool:
         return read_record(root, work, plan.hash) is not None
 
     e = config.execution
-    reporter.stage(name, len(works))
-    needed = {w.group for w in works if not is_done(w.id)}
+    needed = {w.group for _, works in stages for w in works if not is_done(w.id)}
     fleet = RayFleet(
         ray,
         str(root.path),
@@ -170,15 +170,21 @@ def _stage(
         gpu=ray.cluster_resources().get("GPU", 0) > 0 and e.device in ("auto", "cuda"),
         start_timeout=e.start_timeout,
     )
+    aside: dict[str, str] = {}
     try:
-        return dispatch(
-            works,
-            fleet,
-            is_done,
-            attempts=e.attempts,
-            timeout=e.unit_timeout,
-            on_change=lambda work, what: reporter.change(name, work, what),
-        )
+        for name, works in stages:
+            reporter.stage(name, len(works))
+            lost = {_block_of(w) for w in aside}
+            result = dispatch(
+                [w for w in works if w.group != "cpu" or _block_of(w.id) not in lost],
+                fleet,
+                is_done,
+                attempts=e.attempts,
+                timeout=e.unit_timeout,
+                on_change=lambda work, what, stage=name: reporter.change(stage, work, what),  # type: ignore[misc]
+            )
+            aside |= result.set_aside
+        return aside
     finally:
         fleet.stop()
 

@@ -1,0 +1,62 @@
+"""Halves: each cell once, donors never on both sides, independent of order."""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from engine.atlas.index import build_index
+from engine.errors import InputError
+
+
+def index(ids: np.ndarray, kinds: list[str | None], **kw: object):  # type: ignore[no-untyped-def]
+    options = {"donors": None, "primary": None, "wanted": None, "seed": 0, "where": "a"} | kw
+    return build_index(ids, [pd.Series(kinds)], **options)  # type: ignore[arg-type]
+
+
+@settings(max_examples=50, deadline=None)
+@given(st.lists(st.sampled_from(["a", "b", None]), min_size=1, max_size=60), st.randoms())
+def test_each_cell_once_and_halves_follow_the_cell(kinds: list[str | None], random: object) -> None:
+    if all(k is None for k in kinds):
+        kinds[0] = "a"
+    ids = np.array([f"c{i}" for i in range(len(kinds))], object)
+    made = index(ids, kinds)
+    rows = np.concatenate([h for halves in made.halves for h in halves])
+    assert len(rows) == len(set(rows)) == made.selected == sum(k is not None for k in kinds)
+    assert made.selected + sum(made.refused.values()) == len(kinds)
+    for a, b in made.halves:
+        assert abs(len(a) - len(b)) <= 1
+    order = np.arange(len(kinds))
+    random.shuffle(order)  # type: ignore[attr-defined]
+    other = index(ids[order], [kinds[i] for i in order])
+    for (a, _), (b, _) in zip(made.halves, other.halves, strict=True):
+        assert set(ids[a]) == set(ids[order][b])
+
+
+def test_donors_are_disjoint_over_the_whole_atlas() -> None:
+    n = 300
+    rng = np.random.default_rng(0)
+    donors = pd.Series(rng.choice([f"d{i}" for i in range(9)], n))
+    kinds = rng.choice(["a", "b", "c"], n).tolist()
+    made = index(np.array([f"c{i}" for i in range(n)], object), kinds, donors=donors)
+    left = set(donors[np.concatenate([h[0] for h in made.halves])])
+    right = set(donors[np.concatenate([h[1] for h in made.halves])])
+    assert not left & right
+    assert len(left) - len(right) in (0, 1)
+    assert made.donors == [9, 9, 9]
+
+
+def test_selection_is_counted_and_checked() -> None:
+    ids = np.array(list("abcdef"), object)
+    kinds = ["x", "x", "y", "y", None, "z"]
+    primary = np.array([True, False, True, True, True, True])
+    made = index(ids, kinds, primary=primary, wanted=["x", "y"])
+    assert made.refused == {"not primary data": 1, "no category": 1, "category not asked for": 1}
+    assert made.selected == 3
+    with pytest.raises(InputError, match="'q' has no cell"):
+        index(ids, kinds, wanted=["q"])
+    with pytest.raises(InputError, match="not unique"):
+        index(np.array(list("aacdef"), object), kinds)
