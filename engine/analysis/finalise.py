@@ -17,7 +17,7 @@ from engine.attention.topk import TopK, TopPairs
 from engine.attention.views import histogram, view_values
 
 # Genes in the permutation null of half-to-half agreement; a seeded sample where there are more.
-_NULL_GENES = 384
+_NULL_GENES = 256
 _HUBS = 10
 
 
@@ -211,6 +211,7 @@ def _one(
         "min_cells": matrix.min_cells,
         "n_eligible": n_eligible,
         "n_top": len(best.value),
+        "top_share": len(best.value) / n_eligible if n_eligible else float("nan"),
         "kth_value": float(best.value[-1]) if len(best.value) else float("nan"),
         "tie_truncated": best.tie_truncated,
         "hub_query_share": _hub_share(best.query),

@@ -113,13 +113,8 @@ def _null(
 
 def _interval(i: np.ndarray, j: np.ndarray, edges: np.ndarray, n: int) -> tuple[float, float]:
     """Delete-one-gene jackknife of the edge rate over genes that occur in the pairs."""
-    if not len(i):
-        return float("nan"), float("nan")
     pairs = np.bincount(i, minlength=n) + np.bincount(j, minlength=n)
     hits = np.bincount(i[edges], minlength=n) + np.bincount(j[edges], minlength=n)
     used = pairs > 0
-    left = len(i) - pairs[used]
-    kept = np.divide(
-        edges.sum() - hits[used], left, out=np.full(len(left), np.nan), where=left > 0
-    )
-    return statistics.jackknife_interval(float(edges.mean()), kept)
+    without = (edges.sum() - hits[used], len(i) - pairs[used])
+    return statistics.rate_interval(edges.sum(), len(i), without)

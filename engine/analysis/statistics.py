@@ -52,16 +52,44 @@ def correlation(moments: PairMoments) -> tuple[float, float, float]:
     """Return Pearson's r over pairs and its 95 % interval from a delete-one-gene jackknife.
 
     Pairs that share a gene are dependent, so genes are deleted, not pairs
-    (Efron and Tibshirani 1993, ch. 11).
+    (Efron and Tibshirani 1993, ch. 11); on Fisher's z, so that the interval stays below 1.
     """
     r = float(_pearson(moments.total))
     used = moments.by_gene[0] > 0
     left_out = _pearson(moments.total[:, None] - moments.by_gene[:, used])
-    low, high = jackknife_interval(r, left_out)
-    return r, low, high
+    low, high = jackknife_interval(_fisher(np.float64(r)), _fisher(left_out))
+    return r, float(np.tanh(low)), float(np.tanh(high))
 
 
-def jackknife_interval(estimate: float, left_out: np.ndarray) -> tuple[float, float]:
+def _fisher(r: np.ndarray | np.float64) -> np.ndarray:
+    """Fisher's z; correlations of 1 to rounding stay finite."""
+    return np.arctanh(np.clip(r, -1 + 1e-12, 1 - 1e-12))
+
+
+def rate_interval(hits: float, total: float, without: tuple[np.ndarray, np.ndarray]) -> tuple[float, float]:
+    """Return the 95 % jackknife interval of a rate, on the arcsine scale: it stays in [0, 1].
+
+    Parameters
+    ----------
+    without
+        Hits and totals with one gene deleted, each [genes].
+    """
+
+    def angle(h: np.ndarray | float, n: np.ndarray | float) -> np.ndarray:
+        with np.errstate(divide="ignore", invalid="ignore"):
+            rate = np.where(np.asarray(n) > 0, np.divide(h, n), np.nan)
+        return np.arcsin(np.sqrt(np.clip(rate, 0, 1)))
+
+    if not total:
+        return float("nan"), float("nan")
+    ends = jackknife_interval(angle(hits, total), angle(*without))
+    low, high = np.sin(np.clip(ends, 0, np.pi / 2)) ** 2
+    return float(low), float(high)
+
+
+def jackknife_interval(
+    estimate: float | np.ndarray, left_out: np.ndarray
+) -> tuple[float, float]:
     """Return the normal 95 % interval from delete-one estimates; NaN when undefined."""
     left_out = left_out[~np.isnan(left_out)]
     n = len(left_out)
@@ -102,14 +130,24 @@ def qap_correlations(
     """
     rng = np.random.default_rng(seed)
     out = np.empty(n)
+    # zeros outside use, and centred values: sums over a mask become plain dot products
+    u, v = use_x.astype(np.float64), use_y.astype(np.float64)
+    x = np.where(use_x, x - x[use_x].mean() if use_x.any() else 0.0, 0.0)
+    y = np.where(use_y, y - y[use_y].mean() if use_y.any() else 0.0, 0.0)
+    xx = x * x
     for b in range(n):
         p = rng.permutation(len(x))
-        grid = np.ix_(p, p)
-        use = use_x & use_y[grid]
-        a, c = x[use], y[grid][use]
-        a, c = a - a.mean() if len(a) else a, c - c.mean() if len(c) else c
-        scale = np.sqrt((a @ a) * (c @ c))
-        out[b] = (a @ c) / scale if scale > 0 else np.nan
+        shuffled = y.take(p, 0).take(p, 1)
+        mask = v.take(p, 0).take(p, 1)
+        moments = [
+            np.vdot(u, mask),
+            np.vdot(x, mask),
+            np.vdot(u, shuffled),
+            np.vdot(xx, mask),
+            np.vdot(u, shuffled * shuffled),
+            np.vdot(x, shuffled),
+        ]
+        out[b] = _pearson(np.array(moments))
     return out
 
 

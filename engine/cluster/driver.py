@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import platform
 from datetime import UTC, datetime
 from pathlib import Path
@@ -136,7 +135,8 @@ def _attention(
         (stage, [Work(w, "cpu") for w in works if _block_of(w) in usable])
         for stage, works in (("pair counts", plan.pairs_work()), ("matrices", plan.matrix_work()))
     ]
-    n = max(1, (os.cpu_count() or 1) // plan.threads)
+    cpus = int(ray.cluster_resources().get("CPU", 1))
+    n = max(1, min(cpus, max(len(works) for _, works in stages)))
     return aside | _stage(ray, root, plan, config, reporter, stages, {"cpu": (None, n)})
 
 
@@ -166,7 +166,7 @@ def _stage(
         ray,
         str(root.path),
         {g: spec for g, spec in groups.items() if g in needed},
-        threads=plan.threads,
+        threads={g: plan.threads if model else 1 for g, (model, _) in groups.items()},
         gpu=ray.cluster_resources().get("GPU", 0) > 0 and e.device in ("auto", "cuda"),
         start_timeout=e.start_timeout,
     )

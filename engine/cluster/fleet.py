@@ -14,6 +14,7 @@ from engine.store.plan import load_plan
 from engine.store.root import RunRoot
 
 _IN_FLIGHT = 2  # per actor: one runs, one waits in its queue
+_THREAD_LIMITS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
 _PASSED = ("OCTOSCOPE_CRASH_AT", "OCTOSCOPE_DRIVER_PID")
 
 
@@ -60,7 +61,7 @@ class RayFleet:
     groups
         Group name -> (model or None, number of actors).
     threads
-        CPUs per actor, also its compute threads.
+        Group name -> CPUs per actor, also its compute threads.
     gpu
         Whether model actors hold one GPU each.
 
@@ -76,24 +77,24 @@ class RayFleet:
         run: str,
         groups: dict[str, tuple[str | None, int]],
         *,
-        threads: int,
+        threads: dict[str, int],
         gpu: bool,
         start_timeout: float,
     ) -> None:
         self._ray = ray
-        threads_env = {n: str(threads) for n in ("OMP_NUM_THREADS", "MKL_NUM_THREADS")}
-        env = threads_env | {k: os.environ[k] for k in _PASSED if k in os.environ}
+        passed = {k: os.environ[k] for k in _PASSED if k in os.environ}
         self._actors: dict[str, list[Any]] = {}
         remote = ray.remote(Worker)
         for group, (model, count) in groups.items():
             on_gpu = gpu and model is not None
             hidden = {} if on_gpu else {"CUDA_VISIBLE_DEVICES": ""}
+            env = passed | hidden | {n: str(threads[group]) for n in _THREAD_LIMITS}
             options = remote.options(
-                num_cpus=threads,
+                num_cpus=threads[group],
                 num_gpus=1 if on_gpu else 0,
                 max_restarts=-1,
                 max_task_retries=0,  # Ray would repeat effects; the dispatcher re-issues instead
-                runtime_env={"env_vars": env | hidden},
+                runtime_env={"env_vars": env},
             )
             self._actors[group] = [options.remote(run, model) for _ in range(count)]
         self._load = {id(a): 0 for actors in self._actors.values() for a in actors}

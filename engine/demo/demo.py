@@ -36,7 +36,7 @@ def demo_tree() -> dict[str, Any]:
             {"name": "all", "kind": "model"},
             {"name": "immune", "kind": "panel", "genes": PANEL},
         ],
-        "top_k": 1000,
+        "top_k": 500,
         "network": {"path": "demo", "permutations": 1000},
         "notes": [
             "The cells are 559 immune cells from one sample table; categories are labels made from "

@@ -108,10 +108,11 @@ def _model(
             high="half_centred_high",
             null_low="half_null_low",
             null_high="half_null_high",
-            ylabel="half-to-half r, double-centred",
+            ylabel="centred r of halves",
         ),
         "mass": figures.mass_bars(shares, f"{tag} mass"),
         "top": _top_pairs(root, m, gene_set, view, with_network),
+        "saturated": list(dict.fromkeys(stats.loc[stats["top_share"] > 0.1, "category"])),
         "overlap": [],
         "overlap_figure": "",
     }
