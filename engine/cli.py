@@ -23,11 +23,13 @@ app = typer.Typer(
     help="Read the attention of single-cell foundation models and test it against a network.",
     no_args_is_help=True,
     pretty_exceptions_enable=False,
-    epilog="Exit codes: 0 done, 1 failed, 2 bad input, 3 done with units set aside, 130/143 stopped.",
+    epilog="Exit: 0 done, 1 failed, 2 bad input, 3 done with units set aside, 130/143 stopped",
 )
 atlas_app = typer.Typer(help="Look at and convert atlases.", no_args_is_help=True)
 models_app = typer.Typer(help="Look at checkpoints.", no_args_is_help=True)
-attention_app = typer.Typer(help="Hidden states and attention of single cells.", no_args_is_help=True)
+attention_app = typer.Typer(
+    help="Hidden states and attention of single cells.", no_args_is_help=True
+)
 app.add_typer(atlas_app, name="atlas")
 app.add_typer(models_app, name="models")
 app.add_typer(attention_app, name="attention")
@@ -117,7 +119,9 @@ def _show_plan(made: Any) -> None:
         f"{needs['store_bytes'] / 1e9:.2f} GB after"
     )
     refused = ", ".join(f"{n} {why}" for why, n in made.refused_cells.items()) or "none"
-    out.print(f"cells selected {made.atlas['selected']} of {made.atlas['cells']}; refused: {refused}")
+    out.print(
+        f"cells selected {made.atlas['selected']} of {made.atlas['cells']}; refused: {refused}"
+    )
 
 
 @app.command()
@@ -324,7 +328,9 @@ def attention_diff(
     rows = diff(ours, theirs)
     table = Table("array", "worst", "allowed", "", title="difference")
     for r in rows:
-        table.add_row(r.name, f"{r.worst:.3g}", f"{r.allowed:.3g}", r.note + ("" if r.ok else " BAD"))
+        table.add_row(
+            r.name, f"{r.worst:.3g}", f"{r.allowed:.3g}", r.note + ("" if r.ok else " BAD")
+        )
     value = [{"array": r.name, "worst": r.worst, "allowed": r.allowed, "ok": r.ok} for r in rows]
     _print(value, as_json, lambda: table)
     if not all(r.ok for r in rows):

@@ -33,9 +33,7 @@ class AtlasConfig(_Section):
     """Where the cells are and which of them are used."""
 
     path: str = Field(description="AnnData in Zarr (v2 or v3; path or fsspec URL), or an h5ad file")
-    counts: str = Field(
-        "auto", description="Where raw counts are: auto, X, raw.X or layers/<name>"
-    )
+    counts: str = Field("auto", description="Where raw counts are: auto, X, raw.X or layers/<name>")
     category_key: list[str] = Field(
         default_factory=list, description="obs column(s) that define the categories"
     )
@@ -141,11 +139,13 @@ class RunConfig(_Section):
             for m in g.models or []:
                 if m not in models:
                     raise ValueError(f"gene_sets.{g.name}.models: {m!r} is not one of {models}")
-        for m in self.models:
-            if (m.tokens == "panel") != (m.panel is not None):
-                raise ValueError(f"models.{m.name}: tokens: panel needs panel, and only then")
-            if m.panel is not None and m.panel not in sets:
-                raise ValueError(f"models.{m.name}.panel: {m.panel!r} is not declared in {sets}")
+        for model in self.models:
+            if (model.tokens == "panel") != (model.panel is not None):
+                raise ValueError(f"models.{model.name}: tokens: panel needs panel, and only then")
+            if model.panel is not None and model.panel not in sets:
+                raise ValueError(
+                    f"models.{model.name}.panel: {model.panel!r} is not declared in {sets}"
+                )
 
 
 def apply_overrides(tree: dict[str, Any], overrides: list[str]) -> dict[str, Any]:
@@ -164,10 +164,7 @@ def apply_overrides(tree: dict[str, Any], overrides: list[str]) -> dict[str, Any
         parts = key.split(".")
         try:
             for part in parts[:-1]:
-                if isinstance(node, list):
-                    node = node[int(part)]
-                else:
-                    node = node.setdefault(part, {})
+                node = node[int(part)] if isinstance(node, list) else node.setdefault(part, {})
             parsed = yaml.safe_load(value)
             if isinstance(node, list):
                 node[int(parts[-1])] = parsed
@@ -223,7 +220,7 @@ def _anchor_paths(tree: dict[str, Any], base: Path) -> None:
     for section in sections:
         value = section.get("path") if isinstance(section, dict) else None
         if isinstance(value, str) and "://" not in value and value != "demo":
-            section["path"] = str((base / value).resolve())  # type: ignore[index]
+            section["path"] = str((base / value).resolve())
 
 
 def dump_config(config: RunConfig) -> str:

@@ -203,7 +203,7 @@ def _one(
         "histogram": pd.DataFrame({"bin": used.astype(np.uint16), "count": bins[used]}),
     }
     best = top["total"]
-    row = {
+    row: dict[str, object] = {
         "n_genes": n,
         "n_cells": sum(matrix.cells),
         "n_cells_half0": matrix.cells[0],

@@ -41,7 +41,8 @@ def overlap_test(
     -------
     dict
         Counts, edge rate with interval, background rate, null mean and 95 % range, fold over the
-        null mean, p, number of permutations and strata.
+        null mean, p, number of permutations and strata, genes alone in their stratum, and the
+        share of pairs of two such genes (no permutation changes them).
     """
     n = len(vertices)
     mapped = vertices >= 0
@@ -69,7 +70,8 @@ def overlap_test(
     interval = _interval(i, j, edges, n)
     null_low, null_high = statistics.null_range(null_rate)
     mean = float(null_rate.mean()) if len(null_rate) else float("nan")
-    sizes = np.bincount(strata) if len(strata) else np.zeros(1, int)
+    alone = np.zeros(n, bool)
+    alone[where] = np.bincount(strata, minlength=1)[strata] == 1
     return {
         "n_top_ordered": len(query),
         "n_unordered": len(keys),
@@ -87,8 +89,9 @@ def overlap_test(
         "p": statistics.permutation_p(count, null) if pairs else float("nan"),
         "n_permutations": len(null),
         "n_genes_in_network": int(mapped.sum()),
-        "n_strata": len(sizes),
-        "smallest_stratum": int(sizes.min()),
+        "n_strata": len(np.unique(strata)),
+        "n_genes_alone": int(alone.sum()),
+        "share_uncontrolled": float((alone[i] & alone[j]).mean()) if pairs else float("nan"),
     }
 
 

@@ -48,9 +48,7 @@ def matrix_source(
     return MatrixSource(read, n, (used[0], used[1]), plan.categories[category].min_cells)
 
 
-def stored_matrix(
-    root: RunRoot, plan: Plan, model: str, category: int, layer: int
-) -> MatrixSource:
+def stored_matrix(root: RunRoot, plan: Plan, model: str, category: int, layer: int) -> MatrixSource:
     """Open a finished matrix.
 
     Raises

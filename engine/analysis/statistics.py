@@ -66,7 +66,9 @@ def _fisher(r: np.ndarray | np.float64) -> np.ndarray:
     return np.arctanh(np.clip(r, -1 + 1e-12, 1 - 1e-12))
 
 
-def rate_interval(hits: float, total: float, without: tuple[np.ndarray, np.ndarray]) -> tuple[float, float]:
+def rate_interval(
+    hits: float, total: float, without: tuple[np.ndarray, np.ndarray]
+) -> tuple[float, float]:
     """Return the 95 % jackknife interval of a rate, on the arcsine scale: it stays in [0, 1].
 
     Parameters
@@ -87,9 +89,7 @@ def rate_interval(hits: float, total: float, without: tuple[np.ndarray, np.ndarr
     return float(low), float(high)
 
 
-def jackknife_interval(
-    estimate: float | np.ndarray, left_out: np.ndarray
-) -> tuple[float, float]:
+def jackknife_interval(estimate: float | np.ndarray, left_out: np.ndarray) -> tuple[float, float]:
     """Return the normal 95 % interval from delete-one estimates; NaN when undefined."""
     left_out = left_out[~np.isnan(left_out)]
     n = len(left_out)

@@ -123,7 +123,10 @@ class Atlas:
         data, indices, indptr = self._rows.rows(rows)
         matrix = sparse.csr_matrix((data, indices, indptr), shape=(len(rows), self._rows.shape[1]))
         check_counts(
-            matrix, self.cell_ids[rows], self._column_ids, f"{self.config.path}: {self.counts_source}"
+            matrix,
+            self.cell_ids[rows],
+            self._column_ids,
+            f"{self.config.path}: {self.counts_source}",
         )
 
     @property
@@ -192,7 +195,9 @@ class Atlas:
         if not keep.all():
             matrix.data[~keep] = 0
         columns = np.where(keep, self._gene_of_column[matrix.indices], 0)
-        matrix = sparse.csr_matrix((matrix.data, columns, matrix.indptr), (len(rows), len(self.genes)))
+        matrix = sparse.csr_matrix(
+            (matrix.data, columns, matrix.indptr), (len(rows), len(self.genes))
+        )
         return CellBatch(np.asarray(rows), self.cell_ids[rows], canonical(matrix))
 
     def stream(self, rows: np.ndarray, batch_cells: int) -> Iterator[CellBatch]:

@@ -90,8 +90,9 @@ def convert(config: AtlasConfig, target: str, batch_cells: int = 1024) -> dict[s
 def _write(atlas: Atlas, order: np.ndarray, path: Path, batch_cells: int) -> int:
     # anndata's own arrays (obs, var) get the same checksum; they are small, so not sharded
     kwargs = {"compressors": [ZstdCodec(level=5), Crc32cCodec()]}
-    with zarr.config.set({"default_zarr_format": 3}), anndata.settings.override(
-        auto_shard_zarr_v3=False
+    with (
+        zarr.config.set({"default_zarr_format": 3}),
+        anndata.settings.override(auto_shard_zarr_v3=False),
     ):
         root = zarr.open_group(path, mode="w", zarr_format=3)
         root.attrs.update({"encoding-type": "anndata", "encoding-version": "0.1.0"})

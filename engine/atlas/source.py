@@ -73,7 +73,7 @@ def read_column(group: Any, name: str) -> pd.Series:
 def element(root: Any, name: str) -> Any | None:
     """Return the group or array at ``name`` (``X``, ``raw.X``, ``layers/counts``), or None."""
     path = "raw/X" if name == "raw.X" else name
-    return root[path] if path in root else None
+    return root.get(path, None)
 
 
 @dataclass

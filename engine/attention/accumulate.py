@@ -167,7 +167,9 @@ class _Cell:
         take = torch.from_numpy(at).to(q.device)
         queries = q[:, take].float() * batch.scale
         outside = {
-            int(column): k[:, torch.from_numpy(np.flatnonzero(special == column)).to(k.device)].float()
+            int(column): k[
+                :, torch.from_numpy(np.flatnonzero(special == column)).to(k.device)
+            ].float()
             for column in np.unique(special[special >= 0])
         }
         return cls(
@@ -216,7 +218,9 @@ def _row_lse(q: torch.Tensor, k: torch.Tensor, tile: int) -> torch.Tensor:
     for start in range(0, q.shape[1], tile):
         rows = slice(start, min(start + tile, q.shape[1]))
         for h in _head_chunks(len(q), (rows.stop - rows.start) * tile):
-            total = torch.full((h.stop - h.start, rows.stop - rows.start), -torch.inf, device=q.device)
+            total = torch.full(
+                (h.stop - h.start, rows.stop - rows.start), -torch.inf, device=q.device
+            )
             for at in range(0, k.shape[1], tile):
                 scores = q[h, rows] @ k[h, at : at + tile].transpose(1, 2)
                 total = torch.logaddexp(total, torch.logsumexp(scores, -1))

@@ -46,9 +46,7 @@ def finished_blocks(plan: Plan, set_aside: set[str]) -> list[Block]:
     return blocks
 
 
-def collect(
-    root: RunRoot, plan: Plan, blocks: list[Block], config: NetworkConfig | None
-) -> None:
+def collect(root: RunRoot, plan: Plan, blocks: list[Block], config: NetworkConfig | None) -> None:
     """Join phase 1 tables of all matrices, in plan order, under ``tables/`` and ``topk/``.
 
     Top pairs gain ``in_network`` (null where a gene is not in the network, or there is none).
@@ -86,13 +84,11 @@ def name_genes(frame: pd.DataFrame, axis: list[str], symbols: list[str]) -> pd.D
         if column in frame:
             at = frame[column].to_numpy()
             frame = frame.assign(**{column: ids[at]})
-            frame.insert(int(frame.columns.get_loc(column)) + 1, f"{column}_symbol", names[at])
+            frame.insert(list(frame.columns).index(column) + 1, f"{column}_symbol", names[at])
     return frame
 
 
-def layers(
-    root: RunRoot, plan: Plan, blocks: list[Block], scheduler: Any
-) -> pd.DataFrame:
+def layers(root: RunRoot, plan: Plan, blocks: list[Block], scheduler: Any) -> pd.DataFrame:
     """Run phase 2 for every block; writes ``union/`` and ``tables/layers.parquet``."""
     jobs = [
         (block, name, view, delayed(_layers_of)(str(root.path), plan, block, name, view))
@@ -101,7 +97,8 @@ def layers(
         for view in plan.views
     ]
     results = compute([j[-1] for j in jobs], scheduler)
-    rows, unions = [], {}
+    rows: list[pd.DataFrame] = []
+    unions: dict[Block, list[pd.DataFrame]] = {}
     for (block, name, view, _), (union, compared) in zip(jobs, results, strict=True):
         m = plan.model(block.model)
         label = block.label(plan) | {"gene_set": name, "view": view}

@@ -112,8 +112,8 @@ def dispatch(
         for work, since in list(running.items()):
             if clock() - since > timeout and not any(o.work == work for o in outcomes):
                 fleet.abandon(work)
-                error = TimeoutError(f"no answer within {timeout:g} s")
-                outcomes.append(Outcome(work, error))
+                late = TimeoutError(f"no answer within {timeout:g} s")
+                outcomes.append(Outcome(work, late))
         for outcome in outcomes:
             work, error = outcome.work, outcome.error
             if running.pop(work, None) is None:

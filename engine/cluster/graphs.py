@@ -17,7 +17,7 @@ def ray_scheduler() -> Callable[..., Any]:
     """Return Dask-on-Ray's scheduler; nothing global is changed."""
     from ray.util.dask import ray_dask_get
 
-    return ray_dask_get  # type: ignore[no-any-return]
+    return ray_dask_get
 
 
 def compute(tasks: Sequence[Delayed], scheduler: Any = "threads") -> list[Any]:

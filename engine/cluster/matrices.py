@@ -50,7 +50,9 @@ class MatrixRunner:
             tiles.write_rows(array, first, np.stack(block))
         facts = {
             "cells_used": [sum(r.facts["cells_used"] for r in records) for records in halves],
-            "cells_refused": [c for records in halves for r in records for c in r.facts["cells_refused"]],
+            "cells_refused": [
+                c for records in halves for r in records for c in r.facts["cells_refused"]
+            ],
         }
         return commit(self._root, folder, self._plan.hash, facts)
 

@@ -158,4 +158,3 @@ class UnitRunner:
             special[(tokens.kind == TOKEN_KINDS.index(kind)) & tokens.mask] = column
         mask = torch.from_numpy(tokens.mask).to(self._device)
         return _Batch(self._model.embed(tokens), mask, BatchLayout(panel, special))
-

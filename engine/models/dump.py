@@ -47,7 +47,9 @@ def tokens_of_dump(path: Path) -> tuple[Tokens, np.ndarray, np.ndarray]:
             )
             return tokens, z["token_gene"], z["positions"]
     except (OSError, KeyError, ValueError) as error:
-        raise InputError(str(path), f"not a dump ({error})", "give a file of `attention dump`") from None
+        raise InputError(
+            str(path), f"not a dump ({error})", "give a file of `attention dump`"
+        ) from None
 
 
 def token_genes(tokens: Tokens, match: GeneMatch) -> np.ndarray:
@@ -95,7 +97,9 @@ def dump(
     for i in range(model.n_layers):
         out[f"hidden_{i}"] = _at(residual, positions, stored)
         attention, residual = model.layer(i, residual, mask)
-        for name, value in _scores(attention.q, attention.k, attention.scale, mask, positions).items():
+        for name, value in _scores(
+            attention.q, attention.k, attention.scale, mask, positions
+        ).items():
             out[f"{name}_{i}"] = value
     out["output"] = _at(model.output(residual), positions, stored)
     out["meta_json"] = np.array(
@@ -195,7 +199,9 @@ def diff(ours: Path, theirs: Path) -> list[Difference]:
             note = f"shape {a[name].shape} against {b[name].shape}"
             rows.append(Difference(name, np.inf, 0, note))
         elif name in _EXACT:
-            rows.append(Difference(name, float((a[name] != b[name]).sum()), 0, "entries that differ"))
+            rows.append(
+                Difference(name, float((a[name] != b[name]).sum()), 0, "entries that differ")
+            )
         elif name == "token_value":
             real = b["mask"] & ~np.isnan(b[name])
             rows.append(Difference(name, _worst(a[name][real], b[name][real]), 1e-5))

@@ -152,9 +152,7 @@ class FoundationModel(Protocol):
         """
         ...
 
-    def tokenize(
-        self, counts: sparse.csr_matrix, match: GeneMatch, cell_ids: np.ndarray
-    ) -> Tokens:
+    def tokenize(self, counts: sparse.csr_matrix, match: GeneMatch, cell_ids: np.ndarray) -> Tokens:
         """Apply the family's preprocessing to raw counts [cells, atlas genes]."""
         ...
 

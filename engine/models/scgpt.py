@@ -1,8 +1,8 @@
 """scGPT (Cui et al. 2024), native: the encoder of the published whole-human and organ models.
 
-    h0 = LN(E[token]) + LN(W2 relu(W1 min(x, 512) + b1) + b2)
-    layer: a = softmax(q k^T / sqrt(d_head)); y = LN1(h + (a v) Wo^T + bo)
-           h' = LN2(y + W2 relu(W1 y + b1) + b2)                       (post-norm, eps 1e-5)
+h0 = LN(E[token]) + LN(W2 relu(W1 min(x, 512) + b1) + b2)
+layer: a = softmax(q k^T / sqrt(d_head)); y = LN1(h + (a v) Wo^T + bo)
+       h' = LN2(y + W2 relu(W1 y + b1) + b2)                       (post-norm, eps 1e-5)
 """
 
 from __future__ import annotations
@@ -139,7 +139,7 @@ class ScGPT:
                 first["msg"],
                 f"use one of {', '.join(ScGPTOptions.model_fields)}",
             ) from None
-        special = {n: vocab[n] for n in ("<pad>", "<cls>", "<eoc>") if n in vocab}
+        special: dict[str, int] = {n: vocab[n] for n in ("<pad>", "<cls>", "<eoc>") if n in vocab}
         if "<pad>" not in special or "<cls>" not in special:
             raise InputError(str(path / "vocab.json"), "no <pad> or <cls>", "give scGPT's vocab")
         state = {
@@ -224,9 +224,7 @@ class ScGPT:
                 ensembl[i] = ""
         return GeneMatch(GeneTable(ensembl, self._genes.symbol), model_gene, report)
 
-    def tokenize(
-        self, counts: sparse.csr_matrix, match: GeneMatch, cell_ids: np.ndarray
-    ) -> Tokens:
+    def tokenize(self, counts: sparse.csr_matrix, match: GeneMatch, cell_ids: np.ndarray) -> Tokens:
         """Apply the chosen recipe; see :mod:`engine.models.scgpt_tokens`."""
         s = self._settings
         keep, order = self._context(counts, match)
@@ -262,7 +260,10 @@ class ScGPT:
                 wanted = set(s.context_genes)
                 model = match.genes
                 named = np.array(
-                    [e in wanted or g in wanted for e, g in zip(model.ensembl, model.symbol, strict=True)]
+                    [
+                        e in wanted or g in wanted
+                        for e, g in zip(model.ensembl, model.symbol, strict=True)
+                    ]
                 )
                 keep &= np.where(match.model_gene >= 0, named[match.model_gene], False)
             elif s.filter_gene_by_counts:

@@ -98,7 +98,9 @@ def _read(folder: Path) -> Network:
     try:
         meta = json.loads((folder / "octopus.json").read_text())
     except (OSError, ValueError) as error:
-        raise InputError(f"{folder}/octopus.json", str(error), "build the directory again") from None
+        raise InputError(
+            f"{folder}/octopus.json", str(error), "build the directory again"
+        ) from None
     return Network(vertices, genes, np.unique(keys[src != dst]), meta)
 
 

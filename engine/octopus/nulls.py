@@ -4,27 +4,16 @@ from __future__ import annotations
 
 import numpy as np
 
-_MIN_STRATUM = 10
-
 
 def degree_strata(degree: np.ndarray) -> np.ndarray:
-    """Return [genes] stratum numbers: quarter-log2 bins of degree + 1, merged to 10 genes or more.
+    """Return [genes] stratum numbers: quarter-log2 bins of degree + 1, never merged.
 
-    Equal-count bins put all hubs together, which leaves degree differences inside the top bin;
-    geometric bins keep them apart (docs/science.md).
+    Merging bins until they hold ten genes puts hubs of very different degree together: pairs
+    that only prefer hubs then reach p < 0.05 in 40 % of simulated runs instead of 8 %
+    (docs/science.md). The price is that a hub alone in its bin keeps its place.
     """
-    fine = np.floor(4 * np.log2(degree + 1.0)).astype(int)
-    strata = np.zeros(len(degree), int)
-    current, size, last = 0, 0, -1
-    for value in np.unique(fine)[::-1]:  # from hubs down, so that the hubs' bins stay narrow
-        if size >= _MIN_STRATUM:
-            last, current, size = current, current + 1, 0
-        members = fine == value
-        strata[members] = current
-        size += int(members.sum())
-    if 0 < size < _MIN_STRATUM and last >= 0:
-        strata[strata == current] = last
-    return strata
+    bins = np.floor(4 * np.log2(degree + 1.0)).astype(int)
+    return np.unique(bins, return_inverse=True)[1]
 
 
 def permute_within(strata: np.ndarray, rng: np.random.Generator) -> np.ndarray:

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import io
 import re
+from typing import Any
 
 import matplotlib as mpl
 import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
-_STYLE = {
+_STYLE: Any = {
     "svg.fonttype": "none",
     "svg.hashsalt": "octoscope",  # element ids, and so the bytes, repeat
     "font.family": "sans-serif",
@@ -59,14 +60,16 @@ def layer_heatmaps(table: pd.DataFrame, label: str) -> str:
             at = {layer: i for i, layer in enumerate(layers)}
             square = np.full((len(layers), len(layers)), np.nan)
             for row in part.itertuples():
-                i, j = at[row.layer_a], at[row.layer_b]  # type: ignore[index]
+                i, j = at[row.layer_a], at[row.layer_b]
                 square[i, j] = square[j, i] = row.spearman
             image = axis.imshow(square, vmin=-1, vmax=1, cmap="RdBu_r")
             if len(layers) <= 8:
                 for (i, j), value in np.ndenumerate(square):
                     if not np.isnan(value):
                         shade = "white" if abs(value) > 0.6 else "black"
-                        axis.text(j, i, f"{value:.2f}", ha="center", va="center", color=shade, fontsize=7)
+                        axis.text(
+                            j, i, f"{value:.2f}", ha="center", va="center", color=shade, fontsize=7
+                        )
             axis.set_xticks(range(len(layers)), [str(x) for x in layers])
             axis.set_yticks(range(len(layers)), [str(x) for x in layers])
             axis.set_xlabel("layer")
@@ -117,7 +120,9 @@ def by_layer(
             axis.set_xlabel("layer")
             axis.set_ylabel(ylabel)
         handles, texts = axes[0].get_legend_handles_labels()
-        figure.legend(handles, texts, loc="outside lower center", ncols=3, frameon=False, fontsize=8)
+        figure.legend(
+            handles, texts, loc="outside lower center", ncols=3, frameon=False, fontsize=8
+        )
         return _svg(figure, label)
 
 
@@ -140,5 +145,7 @@ def mass_bars(table: pd.DataFrame, label: str) -> str:
             axis.set_xlabel("layer")
             axis.set_ylabel("share of attention")
         handles, texts = axes[0].get_legend_handles_labels()
-        figure.legend(handles, texts, loc="outside lower center", ncols=4, frameon=False, fontsize=8)
+        figure.legend(
+            handles, texts, loc="outside lower center", ncols=4, frameon=False, fontsize=8
+        )
         return _svg(figure, label)

@@ -105,17 +105,11 @@ class Plan(_Value):
 
     def units_of(self, model: str, category: int, half: int) -> list[Unit]:
         """Return the units of one half, by index."""
-        return [
-            u
-            for u in self.units
-            if (u.model, u.category, u.half) == (model, category, half)
-        ]
+        return [u for u in self.units if (u.model, u.category, u.half) == (model, category, half)]
 
     def pairs_work(self) -> list[str]:
         """Return the folders of pair counts, one per model and category."""
-        return [
-            pairs_work(m.name, c) for m in self.models for c in range(len(self.categories))
-        ]
+        return [pairs_work(m.name, c) for m in self.models for c in range(len(self.categories))]
 
     def matrix_work(self) -> list[str]:
         """Return the folders of matrices, one per model, category and layer."""

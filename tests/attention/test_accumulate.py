@@ -44,7 +44,9 @@ def batch(d: dict[str, np.ndarray], index: np.ndarray, scale: float = 0.4) -> QK
     )
 
 
-def reduce(d: dict[str, np.ndarray], genes: int, tile: int, groups: list[list[np.ndarray]]) -> LayerSums:
+def reduce(
+    d: dict[str, np.ndarray], genes: int, tile: int, groups: list[list[np.ndarray]]
+) -> LayerSums:
     sums = LayerSums(genes, MASS, tile=tile, device=torch.device("cpu"))
     for group in groups:
         sums.add([batch(d, part) for part in group])
@@ -126,7 +128,9 @@ def test_mass_goes_to_kept_outside_and_special() -> None:
     assert float((total - 1).abs().max()) < 1e-5
 
 
-def test_a_key_left_out_of_the_softmax_breaks_the_invariant(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_key_left_out_of_the_softmax_breaks_the_invariant(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     d = make(5, 3, 12, 10, 3)
     whole = accumulate._row_lse
     monkeypatch.setattr(accumulate, "_row_lse", lambda q, k, tile: whole(q, k[:, 1:], tile))

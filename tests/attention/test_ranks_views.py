@@ -20,7 +20,9 @@ FLOATS = st.floats(width=32, allow_nan=False)
 
 @settings(max_examples=100, deadline=None)
 @given(st.integers(2, 8), st.integers(1, 8), st.data())
-def test_ranks_count_strictly_greater_eligible_pairs(n: int, tile: int, draw: st.DataObject) -> None:
+def test_ranks_count_strictly_greater_eligible_pairs(
+    n: int, tile: int, draw: st.DataObject
+) -> None:
     values = draw.draw(arrays(np.float32, (n, n), elements=st.sampled_from([-1, -0.0, 0, 1, 2])))
     eligible = draw.draw(arrays(bool, (n, n)))
     off = np.array([(i, j) for i in range(n) for j in range(n) if i != j])

@@ -26,7 +26,9 @@ def test_equals_brute_force_with_all_ties(n: int, k: int, tile: int, draw: st.Da
     values = draw.draw(arrays(np.float32, (n, n), elements=VALUES.map(np.float32)))
     eligible = draw.draw(arrays(bool, (n, n)))
     found = collect(values, eligible, k, tile, cap=n * n).result()
-    assert list(zip(found.query.tolist(), found.key.tolist(), strict=True)) == top_k(values, eligible, k)
+    assert list(zip(found.query.tolist(), found.key.tolist(), strict=True)) == top_k(
+        values, eligible, k
+    )
     assert not found.tie_truncated
     assert not np.signbit(found.value[found.value == 0]).any()
 
@@ -47,6 +49,9 @@ def test_a_cap_keeps_the_lexicographically_first_ties(
 def test_many_rising_values_compact_without_loss() -> None:
     values = np.arange(40_000, dtype=np.float32).reshape(200, 200)
     found = collect(values, np.ones((200, 200), bool), 10, 7, None).result()
-    assert found.value.tolist() == sorted(
-        (v for i, row in enumerate(values) for j, v in enumerate(row) if i != j), reverse=True
-    )[:10]
+    assert (
+        found.value.tolist()
+        == sorted(
+            (v for i, row in enumerate(values) for j, v in enumerate(row) if i != j), reverse=True
+        )[:10]
+    )

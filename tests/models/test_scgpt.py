@@ -1,4 +1,4 @@
-"""scGPT against its authors' code: tokens, hidden states, attention; and the mistakes it catches."""
+"""scGPT against its authors' code: tokens, hidden states, attention, and caught mistakes."""
 
 from __future__ import annotations
 
@@ -228,9 +228,7 @@ def _save(path: Path, change: Any) -> None:
     ],
     ids=["missing", "unexpected", "shape", "nan", "code"],
 )
-def test_bad_weights_are_refused(
-    oracle: Path, tmp_path: Path, change: Any, message: str
-) -> None:
+def test_bad_weights_are_refused(oracle: Path, tmp_path: Path, change: Any, message: str) -> None:
     path = broken(oracle, tmp_path)
     _save(path, change)
     with pytest.raises(InputError, match=message):

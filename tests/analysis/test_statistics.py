@@ -1,0 +1,160 @@
+"""Intervals against explicit deletion, permutation p against its definition, calibration."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from engine.analysis import statistics
+from engine.analysis.overlap import overlap_test
+
+
+def dense(n: int, seed: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    rng = np.random.default_rng(seed)
+    x = rng.normal(size=(n, n))
+    y = 0.5 * x + rng.normal(size=(n, n))
+    use = rng.random((n, n)) < 0.7
+    np.fill_diagonal(use, False)
+    return x, y, use
+
+
+def test_moments_and_jackknife_equal_deleting_genes_one_by_one() -> None:
+    n = 15
+    x, y, use = dense(n, 0)
+    moments = statistics.PairMoments.zero(n)
+    for first in (0, 6):
+        stop = 6 if first == 0 else n
+        moments.add(first, x[first:stop], y[first:stop], use[first:stop])
+    r, low, high = statistics.correlation(moments)
+    assert r == pytest.approx(np.corrcoef(x[use], y[use])[0, 1])
+    left_out = []
+    for g in range(n):
+        keep = use.copy()
+        keep[g] = keep[:, g] = False
+        left_out.append(np.corrcoef(x[keep], y[keep])[0, 1])
+    z = np.arctanh(left_out)
+    se = np.sqrt((n - 1) / n * ((z - z.mean()) ** 2).sum())
+    assert low == pytest.approx(np.tanh(np.arctanh(r) - 1.959964 * se))
+    assert high == pytest.approx(np.tanh(np.arctanh(r) + 1.959964 * se))
+
+
+def test_deleting_pairs_instead_of_genes_would_be_too_narrow() -> None:
+    # gene effects shared by all pairs of a gene: the gene jackknife must see the dependence
+    n = 40
+    rng = np.random.default_rng(1)
+    a, b = rng.normal(size=(2, n))
+    x, y = a[:, None] + a[None], b[:, None] + b[None]
+    use = ~np.eye(n, dtype=bool)
+    moments = statistics.PairMoments.zero(n)
+    moments.add(0, x, y, use)
+    _, low, high = statistics.correlation(moments)
+    pairs = use.sum()
+    assert high - low > 4 * 2 * 1.96 / np.sqrt(pairs)
+
+
+def test_constant_values_have_no_correlation() -> None:
+    moments = statistics.PairMoments.zero(4)
+    moments.add(0, np.full((4, 4), 0.3), np.arange(16.0).reshape(4, 4), ~np.eye(4, dtype=bool))
+    assert np.isnan(statistics.correlation(moments)).all()
+
+
+def test_qap_equals_explicit_permutation() -> None:
+    x, y, use = dense(20, 2)
+    other = np.random.default_rng(5).random((20, 20)) < 0.8
+    np.fill_diagonal(other, False)
+    got = statistics.qap_correlations(x, y, use, other, 4, seed=3)
+    rng = np.random.default_rng(3)
+    for value in got:
+        p = rng.permutation(20)
+        grid = np.ix_(p, p)
+        both = use & other[grid]
+        assert value == pytest.approx(np.corrcoef(x[both], y[grid][both])[0, 1])
+
+
+def test_p_is_never_zero_and_counts_ties() -> None:
+    assert statistics.permutation_p(5, np.array([1.0, 2, 3, 4])) == pytest.approx(1 / 5)
+    assert statistics.permutation_p(3, np.array([1.0, 2, 3, 4])) == pytest.approx(3 / 5)
+    assert np.isnan(statistics.permutation_p(float("nan"), np.array([1.0])))
+
+
+def test_adjust_leaves_undefined_tests_out() -> None:
+    q = statistics.adjust(np.array([0.01, np.nan, 0.04]))
+    assert q[[0, 2]] == pytest.approx([0.02, 0.04])
+    assert np.isnan(q[1])
+
+
+def test_rate_interval_stays_in_range_and_contains_the_rate() -> None:
+    hits, total = np.array([0, 1, 1]), np.array([8, 9, 9])
+    low, high = statistics.rate_interval(1, 10, (hits, total))
+    assert 0 <= low <= 0.1 <= high <= 1
+
+
+def hub_network(n: int, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
+    """A network whose edges follow gene propensities (hubs), and the propensities."""
+    propensity = rng.lognormal(0, 1.2, n)
+    p = np.minimum(1, 0.02 * np.outer(propensity, propensity))
+    adjacency = np.triu(rng.random((n, n)) < p, 1)
+    return adjacency | adjacency.T, propensity
+
+
+def hub_top(n: int, weight: np.ndarray, k: int, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
+    """Top pairs that prefer hubs and know nothing else."""
+    score = np.log(np.outer(weight, weight)) + rng.gumbel(size=(n, n))
+    np.fill_diagonal(score, -np.inf)
+    best = np.argsort(-score.ravel())[:k]
+    return best // n, best % n
+
+
+def p_values(stratified: bool, monkeypatch: pytest.MonkeyPatch, runs: int = 60) -> np.ndarray:
+    if not stratified:
+        monkeypatch.setattr(
+            "engine.analysis.overlap.degree_strata", lambda degree: np.zeros(len(degree), int)
+        )
+    out = []
+    for seed in range(runs):
+        rng = np.random.default_rng(seed)
+        adjacency, propensity = hub_network(150, rng)
+        query, key = hub_top(150, propensity, 150, rng)
+        eligible = ~np.eye(150, dtype=bool)
+        tested = overlap_test(
+            query, key, np.arange(150), adjacency, eligible, permutations=100, seed=seed
+        )
+        out.append(tested["p"])
+    return np.array(out)
+
+
+def test_hubs_alone_give_no_small_p_and_without_strata_they_would(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    # 60 runs: at a true 5 % level P(more than 9 below 0.05) is 2e-3
+    assert (p_values(True, monkeypatch) < 0.05).sum() <= 9
+    assert (p_values(False, monkeypatch) < 0.05).sum() > 30  # the mistake, shown once
+
+
+def test_planted_wiring_is_found() -> None:
+    rng = np.random.default_rng(0)
+    adjacency, propensity = hub_network(150, rng)
+    query, key = hub_top(150, propensity, 150, rng)
+    edges = np.argwhere(np.triu(adjacency))
+    chosen = edges[rng.choice(len(edges), 60, replace=False)]
+    query[:60], key[:60] = chosen[:, 0], chosen[:, 1]
+    tested = overlap_test(
+        query, key, np.arange(150), adjacency, ~np.eye(150, dtype=bool), permutations=200, seed=0
+    )
+    assert tested["p"] < 0.01
+    assert tested["n_permutations"] == 2000  # more draws where p is at its floor
+    assert tested["fold_over_null"] > 1.2
+
+
+def test_the_unit_is_the_unordered_pair_of_mapped_genes() -> None:
+    adjacency = np.zeros((5, 5), bool)
+    adjacency[0, 1] = adjacency[1, 0] = True
+    vertices = np.array([0, 1, 2, -1, 2])  # gene 3 unmapped, genes 2 and 4 share a vertex
+    query, key = np.array([0, 1, 2, 3, 2]), np.array([1, 0, 4, 0, 0])
+    tested = overlap_test(
+        query, key, vertices, adjacency, ~np.eye(5, dtype=bool), permutations=100, seed=0
+    )
+    assert (tested["n_top_ordered"], tested["n_unordered"], tested["n_pairs"]) == (5, 4, 2)
+    assert tested["edge_rate"] == 0.5
+    assert tested["n_background"] == 5  # pairs of genes 0, 1, 2, 4 but not (2, 4)
+    assert tested["background_rate"] == pytest.approx(0.2)

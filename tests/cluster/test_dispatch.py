@@ -1,0 +1,115 @@
+"""The dispatcher under faults: a table of outcomes per piece of work, and a model of the store."""
+
+from __future__ import annotations
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+import pytest
+
+from engine.cluster.dispatch import Outcome, Result, Work, dispatch
+from engine.errors import InputError, MassError
+
+
+class TableFleet:
+    """Runs work in process. Each piece has a list of outcomes, one per attempt.
+
+    ok: done; lost: effect happened, an error came back; fail: no effect, an error;
+    hang: never answers; mass, input: errors of the engine.
+    """
+
+    def __init__(self, table: dict[str, list[str]], places: int = 2) -> None:
+        self.table, self.places = table, places
+        self.store: dict[str, int] = {}
+        self.calls: dict[str, int] = {}
+        self.running: list[Work] = []
+        self.now = 0.0
+
+    def free(self, group: str) -> int:
+        return self.places - len(self.running)
+
+    def submit(self, work: Work) -> None:
+        assert self.free(work.group) > 0
+        self.calls[work.id] = self.calls.get(work.id, 0) + 1
+        self.running.append(work)
+
+    def wait(self, timeout: float) -> list[Outcome]:
+        self.now += timeout
+        for work in self.running:
+            outcomes = self.table.get(work.id, [])
+            what = outcomes[self.calls[work.id] - 1] if self.calls[work.id] <= len(outcomes) else "ok"
+            if what == "hang":
+                continue
+            self.running.remove(work)
+            if what in ("ok", "lost"):
+                self.store[work.id] = self.store.get(work.id, 0) + 1
+            error: dict[str, BaseException | None] = {
+                "ok": None,
+                "lost": ConnectionError("actor died"),
+                "fail": ConnectionError("actor died"),
+                "mass": MassError("sums to 2"),
+                "input": InputError("atlas", "bad", "fix"),
+            }
+            return [Outcome(work, error[what])]
+        return []
+
+    def abandon(self, work: Work) -> None:
+        self.running.remove(work)
+
+
+def go(table: dict[str, list[str]], names: list[str], done: tuple[str, ...] = ()) -> tuple[TableFleet, Result]:
+    fleet = TableFleet(table)
+    fleet.store |= dict.fromkeys(done, 1)
+    result = dispatch(
+        [Work(n, "g") for n in names],
+        fleet,
+        lambda work: work in fleet.store,
+        attempts=3,
+        timeout=5,
+        clock=lambda: fleet.now,
+    )
+    return fleet, result
+
+
+def test_failures_are_tried_again_and_poison_is_set_aside() -> None:
+    fleet, result = go({"b": ["fail", "fail"], "c": ["fail"] * 9, "d": ["hang"]}, list("abcd"))
+    assert sorted(result.done) == ["a", "b", "d"]
+    assert list(result.set_aside) == ["c"]
+    assert "ConnectionError" in result.set_aside["c"]
+    assert fleet.calls == {"a": 1, "b": 3, "c": 3, "d": 2}
+
+
+def test_an_effect_that_came_back_as_an_error_is_not_repeated() -> None:
+    fleet, result = go({"a": ["lost"]}, ["a"])
+    assert fleet.calls == {"a": 1}
+    assert result.done == ["a"]
+
+
+def test_what_is_done_is_not_run() -> None:
+    fleet, result = go({}, ["a", "b"], done=("a",))
+    assert fleet.calls == {"b": 1}
+    assert result.found == ["a"]
+
+
+def test_broken_invariants_are_not_retried_and_bad_input_ends_the_run() -> None:
+    fleet, result = go({"a": ["mass"]}, ["a", "b"])
+    assert fleet.calls["a"] == 1
+    assert list(result.set_aside) == ["a"]
+    with pytest.raises(InputError):
+        go({"a": ["input"]}, ["a", "b"])
+
+
+@settings(max_examples=100, deadline=None)
+@given(
+    st.dictionaries(
+        st.sampled_from("abcdefg"),
+        st.lists(st.sampled_from(["ok", "lost", "fail", "hang"]), max_size=4),
+    )
+)
+def test_every_piece_ends_once_whatever_happens(table: dict[str, list[str]]) -> None:
+    fleet, result = go(table, list("abcdefg"))
+    ended = result.done + list(result.set_aside)
+    assert sorted(ended) == list("abcdefg")
+    assert set(result.done) == set(fleet.store)
+    assert all(n == 1 for n in fleet.store.values())
+    assert max(fleet.calls.values()) <= 3
