@@ -278,6 +278,7 @@ def _provenance(
         "config": plan.config_hash,
         "seed": plan.seed,
         "atlas": plan.atlas,
+        "network": plan.network,
         "checkpoints": {m.name: m.digests for m in plan.models},
         "versions": plan.versions,
         "machine": {"system": platform.system(), "arch": platform.machine()},

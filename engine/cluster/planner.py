@@ -19,6 +19,7 @@ from engine.config import LOCAL_PANEL_LIMIT, GeneSetConfig, ModelConfig, RunConf
 from engine.errors import InputError
 from engine.models import FoundationModel, GeneMatch, load_model
 from engine.models.weights import folder_digest
+from engine.octopus.network import network_facts
 from engine.store.plan import CategoryPlan, ModelPlan, Plan, Unit
 from engine.store.root import hash_json
 from engine.vocabulary import GeneTable, select_genes
@@ -212,6 +213,7 @@ def make_plan(config: RunConfig, run: Path, threads: int | None = None) -> Plan:
             "selected": index.selected,
             "replicates": config.atlas.replicate_key or "cells",
         },
+        network=network_facts(config.network.path) if config.network else None,
         categories=categories,
         refused_cells=index.refused,
         models=models,

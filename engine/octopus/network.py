@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from dataclasses import dataclass
 from importlib.resources import as_file, files
@@ -65,6 +66,26 @@ class Network:
         out = np.zeros((len(vertices), len(vertices)), bool)
         out[i, j] = self.connected(vertices[i], vertices[j])
         return out | out.T
+
+
+def network_facts(path: str) -> dict[str, Any]:
+    """Read a network once and return its name, sizes and a digest, for plan and provenance.
+
+    Raises
+    ------
+    InputError
+        If it cannot be used.
+    """
+    network = open_network(path)
+    digest = hashlib.sha256(network.pair_keys.tobytes())
+    digest.update("\n".join(network.genes["gene"].astype(str)).encode())
+    digest.update(network.genes["vertex"].to_numpy(np.int64).tobytes())
+    return {
+        "name": network.meta.get("name", path),
+        "vertices": len(network.vertices),
+        "pairs": len(network.pair_keys),
+        "sha256": digest.hexdigest(),
+    }
 
 
 def open_network(path: str) -> Network:

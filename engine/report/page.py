@@ -56,7 +56,7 @@ def _content(root: RunRoot, plan: Plan, config: RunConfig) -> dict[str, Any]:
         "demonstrations": [m.name for m in plan.models if m.demonstration],
         "cells_refused": sum(len(c["refused"]) for c in run["cells"]),
         "cells_used": {m.name: _used(run, m.name) for m in plan.models},
-        "network": _network_text(config),
+        "network": _network_text(plan),
     }
 
 
@@ -64,16 +64,11 @@ def _used(run: dict[str, Any], model: str) -> int:
     return sum(c["used"] for c in run["cells"] if c["model"] == model)
 
 
-def _network_text(config: RunConfig) -> str:
-    if config.network is None:
+def _network_text(plan: Plan) -> str:
+    if plan.network is None:
         return ""
-    from engine.octopus.network import open_network
-
-    network = open_network(config.network.path)
-    return (
-        f"{network.meta.get('name', config.network.path)}: {len(network.vertices):,} vertices, "
-        f"{len(network.pair_keys):,} connected pairs"
-    )
+    n = plan.network
+    return f"{n['name']}: {n['vertices']:,} vertices, {n['pairs']:,} connected pairs"
 
 
 def _model(

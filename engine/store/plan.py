@@ -79,6 +79,7 @@ class Plan(_Value):
     schema_version: str = SCHEMA
     config_hash: str
     atlas: dict[str, Any]
+    network: dict[str, Any] | None
     categories: list[CategoryPlan]
     refused_cells: dict[str, int]
     models: list[ModelPlan]

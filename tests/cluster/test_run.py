@@ -1,0 +1,180 @@
+"""Whole runs on real Ray: the same bytes twice, the same tables for other batches, jobs, CLI."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pyarrow.parquet as pq
+import pytest
+import yaml
+
+from tests.conftest import octoscope, small_tree, tables_of
+
+
+def table(run: Path, name: str) -> pd.DataFrame:
+    return pq.ParquetFile(run / name).read().to_pandas()
+
+
+def test_a_run_is_complete_and_verified(finished_run: Path) -> None:
+    checked = octoscope("verify", str(finished_run))
+    assert checked.returncode == 0, checked.stderr
+    told = json.loads((finished_run / "run.json").read_text())
+    assert [c["category"] for c in told["cells"]] == ["T cell", "macrophage"]
+    for c in told["cells"]:
+        assert c["selected"] == c["used"] + len(c["refused"]) == 24
+    assert set(told["checkpoints"]["tiny"]) >= {"best_model.pt", "vocab.json", "args.json"}
+    names = set(tables_of(finished_run))
+    assert names >= {f"tables/{t}.parquet" for t in ("stats", "mass", "layers", "overlap", "genes")}
+    assert {"topk/tiny.parquet", "union/tiny.c0000.parquet"} <= names
+    assert not list((finished_run / "units").rglob("*.zarr"))  # scratch is gone after _SUCCESS
+
+
+def test_tables_agree_with_each_other(finished_run: Path) -> None:
+    top = table(finished_run, "topk/tiny.parquet")
+    union = pd.concat([table(finished_run, f"union/tiny.c000{c}.parquet") for c in (0, 1)])
+    total = top[top["part"] == "total"]
+    keys = ["category", "gene_set", "view", "query", "key"]
+    for layer in (0, 2):
+        joined = total[total["layer"] == layer].merge(union, on=keys)
+        assert len(joined) == (total["layer"] == layer).sum()
+        assert (joined["value"] == joined[f"value_{layer}"]).all()
+        assert (joined["rank"] == joined[f"rank_{layer}"]).all()
+    stats = table(finished_run, "tables/stats.parquet")
+    assert (stats["n_eligible"] > 0).all()
+    mass = table(finished_run, "tables/mass.parquet")
+    assert np.allclose(mass[["to_kept", "to_outside", "to_cls"]].sum(axis=1), 1, atol=1e-5)
+    assert mass["to_outside"].mean() > 0.05  # the panel is smaller than what the model sees
+
+
+def test_two_runs_of_one_plan_are_bit_identical(
+    finished_run: Path, small_config: Path, tmp_path: Path
+) -> None:
+    again = tmp_path / "again"
+    done = octoscope("run", str(small_config), "--out", str(again), "--set", "keep_dense=fp32")
+    assert done.returncode == 0, done.stderr
+    assert tables_of(again) == tables_of(finished_run)
+
+
+def test_batch_size_changes_no_table_beyond_tolerance(
+    finished_run: Path, small_config: Path, tmp_path: Path
+) -> None:
+    run = tmp_path / "one"
+    done = octoscope(
+        "run", str(small_config), "--out", str(run),
+        "--set", "execution.batch_cells=1", "--set", "execution.micro_batch=64",
+        "--set", "execution.unit_cells=64", "--set", "execution.tile=17",
+        "--set", "execution.actors=2",
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    keys = ["category", "gene_set", "view", "query", "key"]
+    for c in (0, 1):
+        name = f"union/tiny.c000{c}.parquet"
+        a, b = table(finished_run, name), table(run, name)
+        both = a.merge(b, on=keys, suffixes=("", "_b"))
+        assert len(both) >= 0.98 * max(len(a), len(b))  # pairs within rounding of the K-th value
+        for view, part in both.groupby("view"):
+            for layer in (0, 2):
+                x, y = part[f"value_{layer}"], part[f"value_{layer}_b"]
+                assert (x.isna() == y.isna()).all()
+                assert (x - y).abs().max() <= 1e-5 * x.abs().mean(), view
+    a, b = (table(r, "tables/stats.parquet") for r in (finished_run, run))
+    for column in ("n_eligible", "n_cells", "half_pairs"):
+        assert (a[column] == b[column]).all()
+    assert np.allclose(a["half_centred"], b["half_centred"], atol=1e-4)
+
+
+def test_same_command_again_and_changed_configuration(
+    finished_run: Path, small_config: Path, tmp_path: Path
+) -> None:
+    run = Path(shutil.copytree(finished_run, tmp_path / "run"))
+    same = octoscope("run", str(small_config), "--out", str(run), "--set", "keep_dense=fp32")
+    assert same.returncode == 0
+    assert "finished already" in same.stdout
+    other = octoscope("run", str(small_config), "--out", str(run), "--set", "top_k=7")
+    assert other.returncode == 2
+    assert "top_k" in other.stderr
+
+
+def test_status_and_report_and_info(finished_run: Path, small_atlas: Path) -> None:
+    told = json.loads(octoscope("status", str(finished_run), "--json").stdout)
+    assert told["state"] == "finished"
+    where = octoscope("report", str(finished_run))
+    assert Path(where.stdout.strip()).is_file()
+    info = octoscope("atlas", "info", str(small_atlas), "--category", "cell_type", "--json")
+    assert json.loads(info.stdout)["cells of macrophage"] == 24
+    seen = octoscope("models", "list", "--json")
+    assert "scgpt" in json.loads(seen.stdout)
+
+
+def test_jobs_run_by_module_in_two_steps(
+    finished_run: Path, small_config: Path, tmp_path: Path
+) -> None:
+    run = tmp_path / "jobs"
+
+    def job(*arguments: str) -> subprocess.CompletedProcess[str]:
+        command = [sys.executable, "-m", *arguments]
+        here = Path(__file__).parents[2]
+        return subprocess.run(
+            command, capture_output=True, text=True, timeout=300, cwd=here, env=os.environ, check=False
+        )
+
+    planned = octoscope("plan", str(small_config), "--out", str(run), "--set", "keep_dense=fp32")
+    assert planned.returncode == 0
+    assert "Plan" in planned.stdout
+    early = job("jobs.overlap", str(run))
+    assert early.returncode == 1
+    assert "attention stage is not done" in early.stderr
+    first = job("jobs.attention", str(small_config), "--out", str(run), "--set", "keep_dense=fp32")
+    assert first.returncode == 0, first.stderr
+    assert not (run / "_SUCCESS").exists()
+    second = job("jobs.overlap", str(run))
+    assert second.returncode == 0, second.stderr
+    assert tables_of(run) == tables_of(finished_run)
+
+
+def test_cells_without_genes_and_tiny_categories_are_listed(
+    small_atlas: Path, tmp_path: Path
+) -> None:
+    import anndata as ad
+
+    cells = ad.read_zarr(small_atlas)
+    kinds = cells.obs["cell_type"].astype(str).to_numpy()
+    kinds[0], kinds[1] = "one cell only", None
+    cells.obs["cell_type"] = kinds
+    cells.obs.loc[cells.obs_names[1], "cell_type"] = np.nan
+    counts = cells.X.tolil()
+    vocabulary = json.loads((Path(small_tree(small_atlas)["models"][0]["path"]) / "vocab.json").read_text())
+    known = cells.var["feature_name"].isin(vocabulary).to_numpy()
+    counts[2, np.flatnonzero(known)] = 0
+    cells.X = counts.tocsr()
+    path = tmp_path / "odd.h5ad"
+    cells.write_h5ad(path)
+    config = tmp_path / "odd.yaml"
+    config.write_text(yaml.safe_dump(small_tree(path)))
+    run = tmp_path / "run"
+    done = octoscope("run", str(config), "--out", str(run))
+    assert done.returncode == 0, done.stderr
+    told = json.loads((run / "run.json").read_text())
+    by_name = {c["category"]: c for c in told["cells"]}
+    assert told["cells_not_selected"] == {"no category": 1}
+    assert by_name["one cell only"]["used"] == 1
+    assert len(by_name["T cell"]["refused"]) == 1
+    assert by_name["T cell"]["refused"][0]["cell"] == cells.obs_names[2]
+    stats = table(run, "tables/stats.parquet")
+    one = stats[stats["category"] == "one cell only"]
+    assert (one["n_eligible"] == 0).all()
+    assert one["half_centred"].isna().all()
+
+
+@pytest.mark.slow
+def test_the_demonstration_finishes_verified(tmp_path: Path) -> None:
+    done = octoscope("demo", "--out", str(tmp_path / "demo"), timeout=600)
+    assert done.returncode == 0, done.stderr
+    assert "verified" in done.stdout

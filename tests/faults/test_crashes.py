@@ -1,0 +1,158 @@
+"""Kill -9 of the driver at named points, damage on disk: found, and resumed to the same bytes."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import psutil
+import pytest
+
+from engine.store.crash import POINTS
+from tests.conftest import octoscope, tables_of
+
+
+def crash(config: Path, run: Path, where: str) -> None:
+    """Run until the crash point kills the driver; the process must have died of SIGKILL."""
+    command = [sys.executable, "-c", "from engine.cli import main; main()"]
+    command += ["run", str(config), "--out", str(run), "--set", "keep_dense=fp32"]
+    env = os.environ | {"OCTOSCOPE_CRASH_AT": where}
+    died = subprocess.run(command, env=env, capture_output=True, timeout=200, check=False)
+    assert died.returncode == -signal.SIGKILL, died.stdout
+    assert not (run / "_SUCCESS").exists()
+
+
+@pytest.mark.parametrize(
+    "where",
+    [
+        "before-write@h1.00000008",
+        "after-data@h1.00000008",
+        "after-record@c0001.h0.00000000",
+        "in-finalise@c0001.l002",
+        "before-success",
+    ],
+)
+def test_kill_then_resume_gives_the_same_bytes(
+    where: str, finished_run: Path, small_config: Path, tmp_path: Path
+) -> None:
+    run = tmp_path / "run"
+    crash(small_config, run, where)
+    told = json.loads(octoscope("status", str(run), "--json").stdout)
+    assert told["state"] == "unfinished"
+    before = {p: p.read_bytes() for p in (run / "units").rglob("record.json")}
+    assert before or where.startswith("before-write")
+    resumed = octoscope("resume", str(run))
+    assert resumed.returncode == 0, resumed.stderr
+    assert tables_of(run) == tables_of(finished_run)
+    assert octoscope("verify", str(run)).returncode == 0
+    # what had been committed was not computed again
+    assert all(p.read_bytes() == body for p, body in before.items())
+
+
+def test_every_named_point_is_swept() -> None:
+    import inspect
+
+    marks = inspect.getsource(sys.modules[__name__])
+    assert all(f'"{point}' in marks for point in POINTS)
+
+
+def test_a_dead_driver_leaves_no_worker(small_config: Path, tmp_path: Path) -> None:
+    crash(small_config, tmp_path / "run", "after-data@h1.00000008")
+    deadline = time.time() + 30
+    while time.time() < deadline:
+        left = [
+            p for p in psutil.process_iter(["name"]) if p.info["name"].startswith("ray::Worker")
+        ]
+        if not left:
+            return
+        time.sleep(0.5)
+    pytest.fail(f"{len(left)} workers outlived their driver")
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_signals_stop_cleanly_and_resume_finishes(
+    number: signal.Signals, finished_run: Path, small_config: Path, tmp_path: Path
+) -> None:
+    run = tmp_path / "run"
+    command = [sys.executable, "-c", "from engine.cli import main; main()"]
+    command += ["run", str(small_config), "--out", str(run), "--set", "keep_dense=fp32"]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    deadline = time.time() + 120
+    while not list(run.glob("units/*/record.json")) and time.time() < deadline:
+        time.sleep(0.1)
+    process.send_signal(number)
+    process.communicate(timeout=60)
+    assert process.returncode == 128 + number
+    assert json.loads((run / "progress.json").read_text())["status"] == "failed"
+    assert octoscope("resume", str(run)).returncode == 0
+    assert tables_of(run) == tables_of(finished_run)
+
+
+@pytest.fixture
+def copy(finished_run: Path, tmp_path: Path) -> Path:
+    return Path(shutil.copytree(finished_run, tmp_path / "copy"))
+
+
+def dense_chunk(run: Path) -> Path:
+    return next(p for p in sorted(run.glob("matrices/*/*/dense.zarr/sums/c/**/*")) if p.is_file())
+
+
+def test_verify_finds_a_flipped_bit(copy: Path) -> None:
+    for victim in (dense_chunk(copy), copy / "tables/stats.parquet"):
+        raw = bytearray(victim.read_bytes())
+        raw[len(raw) // 2] ^= 1
+        victim.write_bytes(raw)
+        found = octoscope("verify", str(copy))
+        assert found.returncode == 1
+        assert f"{victim.relative_to(copy)}: content does not match" in found.stderr
+
+
+def test_verify_finds_missing_truncated_and_foreign_objects(copy: Path) -> None:
+    missing = dense_chunk(copy)
+    missing.unlink()
+    cut = copy / "topk/tiny.parquet"
+    cut.write_bytes(cut.read_bytes()[:100])
+    (copy / "tables/mine.parquet").write_bytes(b"x")
+    faults = {f["object"]: f["what"] for f in json.loads(octoscope("verify", str(copy), "--json").stdout)}
+    assert faults[str(missing.relative_to(copy))] == "missing"
+    assert "100 bytes" in faults["topk/tiny.parquet"]
+    assert faults["tables/mine.parquet"] == "not part of the run"
+    assert len(faults) == 3
+
+
+def test_verify_finds_damage_in_an_unfinished_run(small_config: Path, tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    crash(small_config, run, "in-finalise@c0001.l002")
+    assert octoscope("verify", str(run)).returncode == 0
+    victim = next(p for p in sorted(run.glob("units/*/*/sums.zarr/pairs/c/**/*")) if p.is_file())
+    victim.unlink()
+    found = octoscope("verify", str(run))
+    assert found.returncode == 1
+    assert "missing" in found.stderr
+
+
+def test_readers_refuse_a_run_without_success_or_with_another_manifest(copy: Path) -> None:
+    manifest = (copy / "manifest.json").read_text()
+    (copy / "manifest.json").write_text(manifest.replace("tables/stats", "tables/other"))
+    refused = octoscope("report", str(copy))
+    assert refused.returncode == 1
+    assert "does not match _SUCCESS" in refused.stderr
+    (copy / "_SUCCESS").unlink()
+    refused = octoscope("report", str(copy))
+    assert refused.returncode == 1
+    assert "octoscope resume" in refused.stderr
+
+
+def test_resume_refuses_changed_inputs(copy: Path, tmp_path: Path) -> None:
+    (copy / "_SUCCESS").unlink()
+    config = copy / "config.yaml"
+    config.write_text(config.read_text().replace("top_k: 50", "top_k: 51"))
+    refused = octoscope("resume", str(copy))
+    assert refused.returncode == 2
+    assert "top_k" in refused.stderr
