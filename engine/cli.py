@@ -138,7 +138,8 @@ def run(config: Config, out_: Out, overrides: Set = None, address: Address = Non
 @app.command()
 def resume(run: Run, address: Address = None) -> None:
     """Continue an interrupted run: only what has no commit record is computed."""
-    from engine.cluster.driver import execute, replan, run_directory
+    from engine.cluster.driver import execute, replan
+    from engine.store.plan import run_directory
 
     root = run_directory(run)
     raise typer.Exit(execute(root, replan(root), out, address=address))
@@ -147,7 +148,8 @@ def resume(run: Run, address: Address = None) -> None:
 @app.command()
 def overlap(run: Run, address: Address = None) -> None:
     """Run the analysis stage alone: layers, overlap with the network, report."""
-    from engine.cluster.driver import execute, replan, run_directory
+    from engine.cluster.driver import execute, replan
+    from engine.store.plan import run_directory
 
     root = run_directory(run)
     raise typer.Exit(execute(root, replan(root), out, stage="analysis", address=address))
@@ -156,8 +158,8 @@ def overlap(run: Run, address: Address = None) -> None:
 @app.command()
 def status(run: Run, as_json: AsJson = False) -> None:
     """Say how far a run is, from its directory alone."""
-    from engine.cluster.driver import run_directory
     from engine.cluster.progress import summary
+    from engine.store.plan import run_directory
 
     rows = summary(run_directory(run))
     _print(rows, as_json, lambda: _rows(run, rows))
@@ -170,9 +172,8 @@ def verify(run: Run, as_json: AsJson = False) -> None:
 
 
 def _verify(run: str, as_json: bool = False) -> None:
-    from engine.cluster.driver import run_directory
     from engine.store.manifest import verify as check
-    from engine.store.plan import load_plan
+    from engine.store.plan import load_plan, run_directory
 
     root = run_directory(run)
     faults = check(root, load_plan(root))
@@ -190,8 +191,8 @@ def _verify(run: str, as_json: bool = False) -> None:
 @app.command()
 def report(run: Run) -> None:
     """Say where the report of a finished run is, after checking that it is intact."""
-    from engine.cluster.driver import run_directory
     from engine.store.manifest import check_objects, require_success
+    from engine.store.plan import run_directory
 
     root = run_directory(run)
     name = "report/index.html"

@@ -8,7 +8,8 @@ import sys
 from rich.console import Console
 
 from engine.cli import guarded
-from engine.cluster.driver import execute, replan, run_directory
+from engine.cluster.driver import execute, replan
+from engine.store.plan import run_directory
 
 
 def main(arguments: list[str] | None = None) -> int:

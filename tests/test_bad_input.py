@@ -1,3 +1,4 @@
+# ruff: noqa: E501
 """Bad input ends with exit code 2 and a line that names the field and the fix; nothing is left."""
 
 from __future__ import annotations

@@ -13,10 +13,10 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
+from engine.attention.views import QUANTITIES
 from engine.errors import MassError
 
-QUANTITIES = ("probability", "lift", "logit")
-_TILE_ELEMENTS = 1 << 22  # scores held at once: 16 MB of fp32
+_TILE_ELEMENTS = 1 << 20  # scores held at once: 4 MB of fp32, near the cache
 
 
 @dataclass(frozen=True)

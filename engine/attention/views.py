@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from engine.attention.accumulate import QUANTITIES
-
+# What is summed over cells, in the order of the first axis of every sums array.
+QUANTITIES = ("probability", "lift", "logit")
 # view -> (summed quantity, divisor)
 _VIEWS = {
     "marginal": ("probability", "cells"),

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import logging
 import os
+import signal
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -46,10 +48,13 @@ def ray_cluster(address: str | None = None) -> Iterator[Any]:
                 "object_store_memory": _OBJECT_STORE,
                 "_system_config": {"enable_metrics_collection": False},
             }
+        handler = signal.getsignal(signal.SIGTERM)
         try:
             ray.init(address=address, **options)
         except (ConnectionError, RuntimeError, ValueError) as error:
             raise OctoscopeError(f"cannot reach Ray at {address or 'local'}: {error}") from error
+        if threading.current_thread() is threading.main_thread():
+            signal.signal(signal.SIGTERM, handler)  # Ray puts its own, which exits with 15
     try:
         yield ray
     finally:

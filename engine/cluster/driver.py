@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import platform
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import Any
 
 from rich.console import Console
@@ -19,7 +18,6 @@ from engine.cluster.planner import make_plan, result_fields
 from engine.cluster.progress import Reporter
 from engine.config import RunConfig, dump_config, load_config
 from engine.errors import InputError, OctoscopeError
-from engine.report.page import write_report
 from engine.store.crash import crash_point
 from engine.store.manifest import require_success, tracked, write_manifest
 from engine.store.plan import Plan, differences, load_plan, save_plan
@@ -214,6 +212,8 @@ def _analysis(
 
 def _finish(root: RunRoot, plan: Plan, config: RunConfig, set_aside: dict[str, str]) -> None:
     """Provenance, report, manifest, ``_SUCCESS``; scratch goes only after that."""
+    from engine.report.page import write_report  # matplotlib: only when it is needed
+
     root.replace("run.json", to_json(_provenance(root, plan, config, set_aside)))
     write_report(root, plan, config)
     kept = [f for f in root.files() if tracked(f) and not _is_scratch(f, plan, config, root)]
@@ -292,17 +292,3 @@ def _provenance(
 def _exit_code(root: RunRoot) -> int:
     success = root.read_json("_SUCCESS")
     return int(success["exit_code"])
-
-
-def run_directory(path: str | Path) -> RunRoot:
-    """Open an existing run directory.
-
-    Raises
-    ------
-    InputError
-        If it is not one.
-    """
-    root = RunRoot(path)
-    if not root.exists("plan.json"):
-        raise InputError(str(root.path), "is not a run directory", "give the --out of a run")
-    return root

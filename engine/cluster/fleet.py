@@ -6,8 +6,6 @@ import os
 from typing import Any
 
 from engine.cluster.dispatch import Outcome, Work
-from engine.cluster.matrices import MatrixRunner
-from engine.cluster.units import UnitRunner
 from engine.config import load_config
 from engine.errors import OctoscopeError
 from engine.store.plan import load_plan
@@ -25,9 +23,14 @@ class Worker:
         root = RunRoot(run)
         self._plan = load_plan(root)
         self._model = model
+        # Imported here: a worker loads torch or the analysis, not both (seconds of start-up).
         if model is None:
+            from engine.cluster.matrices import MatrixRunner
+
             self._matrices = MatrixRunner(root, self._plan)
         else:
+            from engine.cluster.units import UnitRunner
+
             config = load_config(root.at("config.yaml"))
             self._units = UnitRunner(root, self._plan, config, model)
             self._by_work = {u.work: u for u in self._plan.units if u.model == model}

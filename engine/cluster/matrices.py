@@ -7,11 +7,10 @@ import pandas as pd
 
 from engine.analysis.finalise import finalise
 from engine.analysis.sources import committed, matrix_source
-from engine.attention.accumulate import QUANTITIES
-from engine.cluster.units import layer_name
+from engine.attention.views import QUANTITIES
 from engine.store import tiles
 from engine.store.crash import crash_point
-from engine.store.plan import Plan, matrix_work, pairs_work
+from engine.store.plan import Plan, layer_name, matrix_work, pairs_work
 from engine.store.records import Record, commit, new_attempt
 from engine.store.root import RunRoot
 from engine.store.tables import table_bytes

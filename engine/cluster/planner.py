@@ -13,8 +13,7 @@ import numpy as np
 import psutil
 
 from engine.atlas import Atlas, CellIndex
-from engine.attention.accumulate import QUANTITIES
-from engine.attention.views import default_min_cells
+from engine.attention.views import QUANTITIES, default_min_cells
 from engine.config import LOCAL_PANEL_LIMIT, GeneSetConfig, ModelConfig, RunConfig
 from engine.errors import InputError
 from engine.models import FoundationModel, GeneMatch, load_model
@@ -256,7 +255,7 @@ def _needs(
             + longest * m.max_tokens * (m.d * 4 + 30)  # residual stream and tokens of a unit
             + cells * m.max_tokens * m.d * 4 * 4  # q and k of a micro-batch, twice (gathered)
             + forward
-            + 6 * (1 << 24)  # tiles of scores
+            + 6 * (1 << 22)  # tiles of scores
         )
         rows = min(e.tile, len(m.axis)) * len(m.axis)
         finalise = rows * (2 * q * 4 + 2 * 4 + 8 * q * 3 + 64) + n2 * 12

@@ -15,16 +15,11 @@ from engine.config import RunConfig
 from engine.models import TOKEN_KINDS, GeneMatch, Tokens, load_model
 from engine.models.protocol import GENE
 from engine.store import tiles
-from engine.store.plan import Plan, Unit
+from engine.store.plan import Plan, Unit, layer_name
 from engine.store.records import Record, commit, new_attempt
 from engine.store.root import RunRoot
 
 _OUTSIDE = 1  # mass column of genes that are not accumulated
-
-
-def layer_name(layer: int, what: str) -> str:
-    """Return the array name of a layer's ``sums``, ``mass`` or ``cells``."""
-    return f"layer_{layer:03d}_{what}"
 
 
 @dataclass

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 from pydantic import BaseModel, ConfigDict
@@ -20,6 +21,11 @@ def pairs_work(model: str, category: int) -> str:
 def matrix_work(model: str, category: int, layer: int) -> str:
     """Return the folder of one matrix."""
     return f"matrices/{model}.c{category:04d}.l{layer:03d}"
+
+
+def layer_name(layer: int, what: str) -> str:
+    """Return the array name in a unit of a layer's ``sums``, ``mass`` or ``cells``."""
+    return f"layer_{layer:03d}_{what}"
 
 
 class _Value(BaseModel):
@@ -161,6 +167,20 @@ def load_plan(root: RunRoot) -> Plan:
             "use the version that wrote it",
         )
     return Plan.model_validate(body)
+
+
+def run_directory(path: str | Path) -> RunRoot:
+    """Open an existing run directory.
+
+    Raises
+    ------
+    InputError
+        If it is not one.
+    """
+    root = RunRoot(path)
+    if not root.exists("plan.json"):
+        raise InputError(str(root.path), "is not a run directory", "give the --out of a run")
+    return root
 
 
 def differences(old: Any, new: Any, prefix: str = "") -> list[str]:

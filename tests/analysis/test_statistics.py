@@ -97,7 +97,9 @@ def hub_network(n: int, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarra
     return adjacency | adjacency.T, propensity
 
 
-def hub_top(n: int, weight: np.ndarray, k: int, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
+def hub_top(
+    n: int, weight: np.ndarray, k: int, rng: np.random.Generator
+) -> tuple[np.ndarray, np.ndarray]:
     """Top pairs that prefer hubs and know nothing else."""
     score = np.log(np.outer(weight, weight)) + rng.gumbel(size=(n, n))
     np.fill_diagonal(score, -np.inf)

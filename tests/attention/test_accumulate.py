@@ -9,7 +9,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from engine.attention import accumulate, reference
-from engine.attention.accumulate import QUANTITIES, BatchLayout, LayerSums, PairCounts, QKBatch
+from engine.attention.accumulate import BatchLayout, LayerSums, PairCounts, QKBatch
+from engine.attention.views import QUANTITIES
 from engine.errors import MassError
 
 MASS = ("kept", "outside", "cls")

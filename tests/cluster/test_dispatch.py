@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-
-import pytest
 
 from engine.cluster.dispatch import Outcome, Result, Work, dispatch
 from engine.errors import InputError, MassError
@@ -37,7 +36,8 @@ class TableFleet:
         self.now += timeout
         for work in self.running:
             outcomes = self.table.get(work.id, [])
-            what = outcomes[self.calls[work.id] - 1] if self.calls[work.id] <= len(outcomes) else "ok"
+            call = self.calls[work.id]
+            what = outcomes[call - 1] if call <= len(outcomes) else "ok"
             if what == "hang":
                 continue
             self.running.remove(work)
@@ -57,7 +57,9 @@ class TableFleet:
         self.running.remove(work)
 
 
-def go(table: dict[str, list[str]], names: list[str], done: tuple[str, ...] = ()) -> tuple[TableFleet, Result]:
+def go(
+    table: dict[str, list[str]], names: list[str], done: tuple[str, ...] = ()
+) -> tuple[TableFleet, Result]:
     fleet = TableFleet(table)
     fleet.store |= dict.fromkeys(done, 1)
     result = dispatch(

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import shutil
 import subprocess
 import sys
@@ -122,7 +121,7 @@ def test_jobs_run_by_module_in_two_steps(
         command = [sys.executable, "-m", *arguments]
         here = Path(__file__).parents[2]
         return subprocess.run(
-            command, capture_output=True, text=True, timeout=300, cwd=here, env=os.environ, check=False
+            command, capture_output=True, text=True, timeout=300, cwd=here, check=False
         )
 
     planned = octoscope("plan", str(small_config), "--out", str(run), "--set", "keep_dense=fp32")
@@ -150,7 +149,8 @@ def test_cells_without_genes_and_tiny_categories_are_listed(
     cells.obs["cell_type"] = kinds
     cells.obs.loc[cells.obs_names[1], "cell_type"] = np.nan
     counts = cells.X.tolil()
-    vocabulary = json.loads((Path(small_tree(small_atlas)["models"][0]["path"]) / "vocab.json").read_text())
+    checkpoint = Path(small_tree(small_atlas)["models"][0]["path"])
+    vocabulary = json.loads((checkpoint / "vocab.json").read_text())
     known = cells.var["feature_name"].isin(vocabulary).to_numpy()
     counts[2, np.flatnonzero(known)] = 0
     cells.X = counts.tocsr()

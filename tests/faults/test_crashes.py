@@ -14,7 +14,11 @@ from pathlib import Path
 import psutil
 import pytest
 
+from engine.cluster import analyse
+from engine.config import load_config
 from engine.store.crash import POINTS
+from engine.store.plan import load_plan
+from engine.store.root import RunRoot
 from tests.conftest import octoscope, tables_of
 
 
@@ -31,11 +35,11 @@ def crash(config: Path, run: Path, where: str) -> None:
 @pytest.mark.parametrize(
     "where",
     [
-        "before-write@h1.00000008",
+        pytest.param("before-write@h1.00000008", marks=pytest.mark.slow),
         "after-data@h1.00000008",
-        "after-record@c0001.h0.00000000",
+        pytest.param("after-record@c0001.h0.00000000", marks=pytest.mark.slow),
         "in-finalise@c0001.l002",
-        "before-success",
+        pytest.param("before-success", marks=pytest.mark.slow),
     ],
 )
 def test_kill_then_resume_gives_the_same_bytes(
@@ -53,6 +57,24 @@ def test_kill_then_resume_gives_the_same_bytes(
     assert octoscope("verify", str(run)).returncode == 0
     # what had been committed was not computed again
     assert all(p.read_bytes() == body for p, body in before.items())
+
+
+@pytest.mark.slow
+def test_dask_on_threads_gives_the_bytes_of_dask_on_ray(
+    finished_run: Path, small_config: Path, tmp_path: Path
+) -> None:
+    run = tmp_path / "run"
+    crash(small_config, run, "before-success")
+    root = RunRoot(run)
+    plan, config = load_plan(root), load_config(run / "config.yaml")
+    for top in ("tables", "topk", "union"):
+        shutil.rmtree(run / top)
+    blocks = analyse.finished_blocks(plan, set())
+    assert config.network is not None
+    analyse.collect(root, plan, blocks, config.network)
+    analyse.layers(root, plan, blocks, "threads")
+    analyse.overlap(root, plan, blocks, config.network, "threads")
+    assert tables_of(run) == tables_of(finished_run)
 
 
 def test_every_named_point_is_swept() -> None:
@@ -75,7 +97,9 @@ def test_a_dead_driver_leaves_no_worker(small_config: Path, tmp_path: Path) -> N
     pytest.fail(f"{len(left)} workers outlived their driver")
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize(
+    "number", [pytest.param(signal.SIGINT, marks=pytest.mark.slow), signal.SIGTERM]
+)
 def test_signals_stop_cleanly_and_resume_finishes(
     number: signal.Signals, finished_run: Path, small_config: Path, tmp_path: Path
 ) -> None:
@@ -119,7 +143,8 @@ def test_verify_finds_missing_truncated_and_foreign_objects(copy: Path) -> None:
     cut = copy / "topk/tiny.parquet"
     cut.write_bytes(cut.read_bytes()[:100])
     (copy / "tables/mine.parquet").write_bytes(b"x")
-    faults = {f["object"]: f["what"] for f in json.loads(octoscope("verify", str(copy), "--json").stdout)}
+    found = json.loads(octoscope("verify", str(copy), "--json").stdout)
+    faults = {f["object"]: f["what"] for f in found}
     assert faults[str(missing.relative_to(copy))] == "missing"
     assert "100 bytes" in faults["topk/tiny.parquet"]
     assert faults["tables/mine.parquet"] == "not part of the run"
