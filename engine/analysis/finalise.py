@@ -258,37 +258,32 @@ def _jaccard(a: TopPairs, b: TopPairs, n: int) -> float:
 def _reliability(
     matrix: MatrixSource, genes: np.ndarray, view: str, permutations: int, seed: int
 ) -> dict[str, object]:
-    """Agreement of the halves: raw, and after removing each gene's row and column mean.
+    """Agreement of the halves: raw, and after removing each gene's row and column effect.
 
     The raw correlation is high from gene main effects alone, so the double-centred one is the
-    evidence for pairs. Means are over usable pairs; the centring is held fixed in the jackknife.
+    evidence for pairs. The centring is held fixed in the jackknife.
     The null permutes gene labels of one half (rows and columns together).
     """
     n = len(genes)
     raw = statistics.PairMoments.zero(n)
-    # sums of each half over usable pairs: by row, by column; counts alike
-    rows, columns, n_rows, n_columns = (np.zeros((2, n)) for _ in range(4))
+    rows, columns = np.zeros((2, n)), np.zeros((2, n))  # sums of each half over usable pairs
+    usable = np.zeros((n, n), bool)
     for first, x, y, use in matrix.halves(genes, view):
         raw.add(first, x, y, use)
         here = slice(first, first + len(x))
+        usable[here] = use
         for h, v in enumerate((x, y)):
             kept = np.where(use, v, 0.0).astype(np.float64)
             rows[h, here] += kept.sum(1)
             columns[h] += kept.sum(0)
-            n_rows[h, here] += use.sum(1)
-            n_columns[h] += use.sum(0)
-    row_mean = rows / np.maximum(n_rows, 1)
-    col_mean = columns / np.maximum(n_columns, 1)
-    grand = rows.sum(1) / np.maximum(n_rows.sum(1), 1)
+    fits = [statistics.additive_fit(usable, rows[h], columns[h]) for h in (0, 1)]
     rng = np.random.default_rng(seed)
     sample = np.sort(rng.choice(n, min(n, _NULL_GENES), replace=False))
     centred = statistics.PairMoments.zero(n)
     blocks: list[tuple[np.ndarray, np.ndarray, np.ndarray]] = []
     for first, x, y, use in matrix.halves(genes, view):
         here = slice(first, first + len(x))
-        a, b = (
-            v - row_mean[h, here, None] - col_mean[h][None] + grand[h] for h, v in enumerate((x, y))
-        )
+        a, b = (v - r[here, None] - c[None] for v, (r, c) in zip((x, y), fits, strict=True))
         centred.add(first, a, b, use)
         inside = sample[(sample >= first) & (sample < first + len(x))] - first
         blocks.append(tuple(v[inside][:, sample] for v in (a, b, use)))  # type: ignore[arg-type]

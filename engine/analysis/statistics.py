@@ -89,6 +89,39 @@ def rate_interval(
     return float(low), float(high)
 
 
+def additive_fit(
+    use: np.ndarray, row_sums: np.ndarray, col_sums: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    """Fit x_ij = r_i + c_j by least squares over the pairs in use (two-way layout with gaps).
+
+    Plain row and column means leave part of the gene effects behind wherever a pair is missing
+    (the diagonal always is), and both halves share that rest.
+
+    Parameters
+    ----------
+    use
+        [rows, columns] bool.
+    row_sums, col_sums
+        Sums of x over the pairs in use.
+
+    Returns
+    -------
+    tuple of ndarray
+        r [rows] and c [columns], by alternating exact updates until they stand still.
+    """
+    weight = use.astype(np.float64)
+    n_rows, n_cols = np.maximum(weight.sum(1), 1), np.maximum(weight.sum(0), 1)
+    r, c = np.zeros(len(row_sums)), np.zeros(len(col_sums))
+    scale = np.abs(row_sums / n_rows).max(initial=0) + 1e-300
+    for _ in range(500):
+        r = (row_sums - weight @ c) / n_rows
+        new = (col_sums - weight.T @ r) / n_cols
+        moved, c = np.abs(new - c).max(initial=0), new
+        if moved < 1e-9 * scale:
+            break
+    return r, c
+
+
 def jackknife_interval(estimate: float | np.ndarray, left_out: np.ndarray) -> tuple[float, float]:
     """Return the normal 95 % interval from delete-one estimates; NaN when undefined."""
     left_out = left_out[~np.isnan(left_out)]

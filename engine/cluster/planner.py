@@ -258,7 +258,7 @@ def _needs(
             + 6 * (1 << 22)  # tiles of scores
         )
         rows = min(e.tile, len(m.axis)) * len(m.axis)
-        finalise = rows * (2 * q * 4 + 2 * 4 + 8 * q * 3 + 64) + n2 * 12
+        finalise = rows * (2 * q * 4 + 2 * 4 + 8 * q * 3 + 64) + n2 * (8 + 12)
         actor = max(actor, _IMPORTS + max(compute, finalise))
         per_model = sum(u.model == m.name for u in units)
         dense = len(categories) * n2 * (len(m.layers) * 2 * q * 4 + 2 * 4)

@@ -160,3 +160,17 @@ def test_the_unit_is_the_unordered_pair_of_mapped_genes() -> None:
     assert tested["edge_rate"] == 0.5
     assert tested["n_background"] == 5  # pairs of genes 0, 1, 2, 4 but not (2, 4)
     assert tested["background_rate"] == pytest.approx(0.2)
+
+
+def test_additive_fit_removes_gene_effects_exactly_with_gaps() -> None:
+    rng = np.random.default_rng(0)
+    n = 30
+    use = rng.random((n, n)) < 0.5
+    np.fill_diagonal(use, False)
+    x = rng.lognormal(size=n)[:, None] + rng.lognormal(size=n)[None]
+    kept = np.where(use, x, 0)
+    r, c = statistics.additive_fit(use, kept.sum(1), kept.sum(0))
+    assert np.abs((x - r[:, None] - c)[use]).max() < 1e-6
+    # the mistake it replaces: means over the pairs that are there
+    plain = x - kept.sum(1)[:, None] / use.sum(1)[:, None] - kept.sum(0) / use.sum(0)
+    assert np.abs((plain + kept.sum() / use.sum())[use]).max() > 0.1

@@ -1,0 +1,144 @@
+"""Phase 1 and 2 on planted matrices: reliability, support, layers, gene sets."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from engine.analysis.finalise import HalfTile, MatrixSource, finalise
+from engine.analysis.layers import compare_layers, union_table
+from engine.attention.views import QUANTITIES, view_values
+
+N = 40
+
+
+def source(
+    halves: np.ndarray, pairs: np.ndarray, cells: tuple[int, int] = (50, 50), tile: int = 16
+) -> MatrixSource:
+    """Wrap mean probabilities [2, N, N] of halves as summed quantities."""
+    sums = np.repeat((halves * pairs)[:, None], len(QUANTITIES), axis=1).astype(np.float32)
+
+    def tiles() -> Iterator[HalfTile]:
+        for first in range(0, halves.shape[-1], tile):
+            rows = slice(first, first + tile)
+            yield HalfTile(first, sums[:, :, rows], pairs[:, rows])
+
+    return MatrixSource(tiles, halves.shape[-1], cells, min_cells=20)
+
+
+def main_effects(seed: int, noise: float, signal: float) -> np.ndarray:
+    """Two halves that share gene effects, and a pair signal of the given size."""
+    rng = np.random.default_rng(seed)
+    effects = rng.lognormal(size=N)[:, None] + rng.lognormal(size=N)[None]
+    shared = signal * rng.normal(size=(N, N))
+    return np.stack([effects + shared + noise * rng.normal(size=(N, N)) for _ in range(2)])
+
+
+FULL = np.full((2, N, N), 50, np.int32)
+
+
+def stats_of(m: MatrixSource, permutations: int = 100) -> pd.Series:
+    done = finalise(
+        m, {"all": np.arange(N)}, ["conditional"], top_k=30, permutations=permutations, seed=0
+    )
+    return done.stats.iloc[0]
+
+
+def test_noise_with_gene_effects_is_not_mistaken_for_signal() -> None:
+    row = stats_of(source(main_effects(0, noise=0.3, signal=0.0), FULL))
+    assert row["half_raw"] > 0.8  # main effects alone
+    assert abs(row["half_centred"]) < 0.1
+    assert row["half_p"] > 0.01
+    assert row["half_null_low"] < row["half_centred"] < row["half_null_high"]
+
+
+def test_shared_pair_signal_is_found() -> None:
+    row = stats_of(source(main_effects(0, noise=0.3, signal=0.3), FULL))
+    assert 0.35 < row["half_centred"] < 0.65
+    assert row["half_p"] == pytest.approx(1 / 101)
+    assert row["half_centred_low"] < 0.5 < row["half_centred_high"]
+    assert row["spearman_brown"] > row["half_centred"]
+
+
+def test_p_values_of_noise_are_uniform_enough() -> None:
+    p = [stats_of(source(main_effects(s, 0.3, 0.0), FULL), 50)["half_p"] for s in range(40)]
+    assert np.mean(np.array(p) < 0.1) < 0.25
+    assert 0.35 < np.mean(p) < 0.65
+
+
+def test_ineligible_pairs_appear_nowhere() -> None:
+    pairs = FULL.copy()
+    pairs[:, :5] = 4  # support of 8 cells: below the floor
+    halves = main_effects(1, 0.1, 0.3)
+    halves[:, :5] += 100
+    m = source(halves, pairs)
+    done = finalise(m, {"all": np.arange(N)}, ["conditional"], top_k=50, permutations=50, seed=0)
+    assert done.topk["query"].min() >= 5
+    assert done.stats.iloc[0]["n_eligible"] == (N - 5) * (N - 1)
+    assert done.histogram["count"].sum() == (N - 5) * (N - 1)
+    assert (done.genes.loc[done.genes["gene"] < 5, "row_pairs"] == 0).all()
+
+
+def test_top_pairs_carry_rank_support_and_both_halves() -> None:
+    rng = np.random.default_rng(0)
+    pairs = rng.integers(15, 45, (2, N, N)).astype(np.int32)
+    halves = main_effects(2, 0.2, 0.3)
+    m = source(halves, pairs, cells=(45, 45), tile=7)
+    genes = np.array([1, 4, 9, 10, 17, 25, 30, 39])
+    done = finalise(m, {"some": genes}, ["conditional"], top_k=12, permutations=50, seed=0)
+    total = (halves * pairs).sum(0) / pairs.sum(0)
+    top = done.topk[done.topk["part"] == "total"]
+    want = sorted((-np.float32(total[i, j]), i, j) for i in genes for j in genes if i != j)[:12]
+    assert [(q, k) for q, k in zip(top["query"], top["key"], strict=True)] == [w[1:] for w in want]
+    assert top["rank"].tolist() == list(range(1, 13))
+    for r in top.itertuples():
+        assert r.cells == pairs[:, r.query, r.key].sum()
+        for h in (0, 1):
+            assert getattr(r, f"value_half{h}") == pytest.approx(halves[h, r.query, r.key], 1e-5)
+    assert done.stats.iloc[0]["n_top"] == 12
+
+
+def test_layers_against_each_other() -> None:
+    rng = np.random.default_rng(3)
+    base = rng.normal(size=(N, N))
+    layers = {
+        0: np.stack([base + 0.2 * rng.normal(size=(N, N)) for _ in range(2)]),
+        1: np.stack([base + 0.2 * rng.normal(size=(N, N)) for _ in range(2)]),
+        2: np.stack([rng.normal(size=(N, N)) for _ in range(2)]),
+    }
+    sources = {y: source(h, FULL) for y, h in layers.items()}
+    genes = np.arange(N)
+    top = {}
+    for y, m in sources.items():
+        done = finalise(m, {"all": genes}, ["conditional"], top_k=60, permutations=50, seed=0)
+        top[y] = done.topk[done.topk["part"] == "total"]
+    union, ranked = union_table(sources, genes, "conditional", top)
+    assert ranked == dict.fromkeys(layers, N * (N - 1))
+    dense = view_values(
+        np.repeat((layers[1] * FULL).sum(0)[None], 3, 0), FULL.sum(0), 100, "conditional"
+    )
+    for r in union.head(40).itertuples():
+        off = dense[~np.eye(N, dtype=bool)]
+        assert r.value_1 == pytest.approx(dense[r.query, r.key], rel=1e-6)
+        assert abs(r.rank_1 - 1 - (off > dense[r.query, r.key]).sum()) <= 1
+    table = compare_layers(sources, genes, "conditional", union, permutations=99, seed=0)
+    by = table.set_index(["layer_a", "layer_b"])
+    assert by.loc[(0, 0), "spearman"] == pytest.approx(1)
+    related, unrelated = by.loc[(0, 1)], by.loc[(0, 2)]
+    assert related["spearman"] > 0.8
+    assert related["p"] == pytest.approx(0.01)
+    assert related["low"] < related["spearman"] < related["high"]
+    assert related["null_high"] < related["spearman"]
+    assert unrelated["spearman"] < 0.2
+
+
+def test_a_half_without_cells_gives_undefined_not_zero() -> None:
+    pairs = FULL.copy()
+    pairs[1] = 0
+    row = stats_of(source(main_effects(0, 0.1, 0.1), pairs, cells=(50, 0)))
+    assert np.isnan(row["half_centred"])
+    assert np.isnan(row["half_topk_jaccard"])
+    assert row["n_eligible"] == N * (N - 1)
