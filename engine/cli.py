@@ -189,17 +189,24 @@ def _verify(run: str, as_json: bool = False) -> None:
 
 
 @app.command()
-def report(run: Run) -> None:
-    """Say where the report of a finished run is, after checking that it is intact."""
-    from engine.store.manifest import check_objects, require_success
+def report(
+    run: Run,
+    gene_set: Annotated[str | None, typer.Option(help="Declared gene set to show")] = None,
+    view: Annotated[str | None, typer.Option(help="View to show")] = None,
+    out_: Annotated[Path | None, typer.Option("--out", help="HTML file to write")] = None,
+) -> None:
+    """Say where the report of a finished run is, or write one for another gene set or view."""
+    from engine.report.page import render, stored_report
     from engine.store.plan import run_directory
 
     root = run_directory(run)
-    name = "report/index.html"
-    faults = check_objects(root, {name: require_success(root)["objects"][name]})
-    if faults:
-        raise OctoscopeError(f"{name}: {faults[0].what}")
-    typer.echo(str(root.at(name)))
+    if gene_set is None and view is None:
+        typer.echo(str(stored_report(root)))
+        return
+    if out_ is None:
+        raise InputError("--out", "is missing", "name a file outside the run, which is sealed")
+    out_.write_bytes(render(root, gene_set, view))
+    typer.echo(str(out_))
 
 
 @atlas_app.command("info")
@@ -354,12 +361,14 @@ def _root(
 
 
 def _stop(number: int, frame: FrameType | None) -> None:
+    err.print("stopped; `octoscope resume` continues a run")
     raise SystemExit(128 + number)
 
 
 def guarded(call: Callable[[], Any]) -> int:
     """Call, print an error in one line, and return the exit code."""
-    signal.signal(signal.SIGTERM, _stop)
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, _stop)
     try:
         code = call()
         return code if isinstance(code, int) else 0
@@ -367,11 +376,8 @@ def guarded(call: Callable[[], Any]) -> int:
         kind = "bad input" if isinstance(error, InputError) else "error"
         err.print(f"[bold]{kind}:[/bold] {escape(str(error))}", soft_wrap=True)
         return error.exit_code
-    except KeyboardInterrupt:
-        err.print("interrupted; `octoscope resume` continues")
-        return 130
 
 
 def main() -> None:
     """Entry point of the console script."""
-    sys.exit(guarded(lambda: app(standalone_mode=False) if len(sys.argv) > 1 else app()))
+    sys.exit(guarded(app))

@@ -164,22 +164,20 @@ class _Cell:
         panel, special = batch.layout.panel[c], batch.layout.special[c]
         at = np.flatnonzero(panel >= 0)
         at = at[np.argsort(panel[at], kind="stable")]
-        take = torch.from_numpy(at).to(q.device)
-        queries = q[:, take].float() * batch.scale
+        queries = _tokens(q, at).float() * batch.scale
         outside = {
-            int(column): k[
-                :, torch.from_numpy(np.flatnonzero(special == column)).to(k.device)
-            ].float()
+            int(column): _tokens(k, np.flatnonzero(special == column)).float()
             for column in np.unique(special[special >= 0])
         }
+        attended = np.flatnonzero(mask.cpu().numpy())
         return cls(
             queries,
-            k[:, take].float(),
-            _row_lse(queries, k[:, mask].float(), tile),
+            _tokens(k, at).float(),
+            _row_lse(queries, _tokens(k, attended).float(), tile),
             torch.from_numpy(panel[at]).to(q.device),
             panel[at],
             outside,
-            int(mask.sum()),
+            len(attended),
         )
 
     def span(self, start: int, stop: int) -> slice:
@@ -205,6 +203,13 @@ class _Cell:
             scores = self.q[h, rows] @ keys[h].transpose(1, 2)
             out += scores.sub_(self.lse[h, rows, None]).exp_().sum(0)
         return out / len(self.q)
+
+
+def _tokens(x: torch.Tensor, index: np.ndarray) -> torch.Tensor:
+    """Return x[:, index]; a view where the tokens are consecutive, so that no copy is held."""
+    if len(index) and index[-1] - index[0] == len(index) - 1 and (np.diff(index) == 1).all():
+        return x[:, int(index[0]) : int(index[-1]) + 1]
+    return x[:, torch.from_numpy(index).to(x.device)]
 
 
 def _head_chunks(heads: int, elements: int) -> list[slice]:

@@ -215,7 +215,7 @@ def _finish(root: RunRoot, plan: Plan, config: RunConfig, set_aside: dict[str, s
     from engine.report.page import write_report  # matplotlib: only when it is needed
 
     root.replace("run.json", to_json(_provenance(root, plan, config, set_aside)))
-    write_report(root, plan, config)
+    write_report(root)
     kept = [f for f in root.files() if tracked(f) and not _is_scratch(f, plan, config, root)]
     write_manifest(root, plan, kept)
     crash_point("before-success")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -9,9 +10,11 @@ import pandas as pd
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
-from engine.config import RunConfig
+from engine.config import RunConfig, load_config
+from engine.errors import DamagedRunError, InputError
 from engine.report import figures
-from engine.store.plan import ModelPlan, Plan
+from engine.store.manifest import check_objects, require_success
+from engine.store.plan import ModelPlan, Plan, load_plan
 from engine.store.root import RunRoot
 from engine.store.tables import read_table
 
@@ -24,8 +27,55 @@ _VIEW_TEXT = {
 }
 
 
-def write_report(root: RunRoot, plan: Plan, config: RunConfig) -> None:
+REPORT = "report/index.html"
+
+
+def write_report(root: RunRoot) -> None:
     """Write ``report/index.html`` from ``run.json`` and the tables."""
+    root.replace(REPORT, page(root, None, None))
+
+
+def stored_report(root: RunRoot) -> Path:
+    """Return the path of a finished run's report, after checking that it is intact.
+
+    Raises
+    ------
+    DamagedRunError
+        If the run is unfinished or the report damaged.
+    """
+    for fault in check_objects(root, {REPORT: require_success(root)["objects"][REPORT]}):
+        raise DamagedRunError(f"{fault.object}: {fault.what}")
+    return root.at(REPORT)
+
+
+def render(root: RunRoot, gene_set: str | None, view: str | None) -> bytes:
+    """Return the report of a finished run for a declared gene set and view.
+
+    Raises
+    ------
+    InputError
+        If the gene set or view was not declared, with the cost of a new run.
+    DamagedRunError
+        If the run is unfinished.
+    """
+    require_success(root)
+    return page(root, gene_set, view)
+
+
+def page(root: RunRoot, gene_set: str | None, view: str | None) -> bytes:
+    """Return the page as UTF-8; None stands for the first declared gene set and view."""
+    plan, config = load_plan(root), load_config(root.at("config.yaml"))
+    run = root.read_json("run.json")
+    sets = [g.name for g in config.gene_sets]
+    cost = sum(c["seconds"] for c in run["cells"])
+    for kind, value, declared in (("gene_sets", gene_set, sets), ("views", view, plan.views)):
+        if value is not None and value not in declared:
+            raise InputError(
+                f"{root.path}/config.yaml: {kind}",
+                f"{value!r} was not declared; this run has {', '.join(declared)}",
+                f"declare it and run again into a new directory ({len(plan.units)} units, "
+                f"{cost:.0f} actor-seconds last time): a top-K list cannot be restricted later",
+            )
     env = Environment(
         loader=PackageLoader("engine.report"),
         autoescape=True,
@@ -34,13 +84,14 @@ def write_report(root: RunRoot, plan: Plan, config: RunConfig) -> None:
         lstrip_blocks=True,
     )
     env.filters |= {"figure": _figure, "p": _p, "count": lambda n: f"{int(n):,}"}
-    page = env.get_template("report.html.j2").render(**_content(root, plan, config))
-    root.replace("report/index.html", page.encode())
+    template = env.get_template("report.html.j2")
+    content = _content(root, plan, config, run, gene_set or sets[0], view or plan.views[0])
+    return template.render(**content).encode()
 
 
-def _content(root: RunRoot, plan: Plan, config: RunConfig) -> dict[str, Any]:
-    run = root.read_json("run.json")
-    gene_set, view = config.gene_sets[0].name, plan.views[0]
+def _content(
+    root: RunRoot, plan: Plan, config: RunConfig, run: dict[str, Any], gene_set: str, view: str
+) -> dict[str, Any]:
     done = root.exists("tables/stats.parquet")
     models = [
         _model(root, plan, m, gene_set, view, config.network is not None) for m in plan.models

@@ -106,6 +106,16 @@ def test_status_and_report_and_info(finished_run: Path, small_atlas: Path) -> No
     assert told["state"] == "finished"
     where = octoscope("report", str(finished_run))
     assert Path(where.stdout.strip()).is_file()
+    page = finished_run.parent / "logit.html"
+    made = octoscope("report", str(finished_run), "--view", "logit", "--out", str(page))
+    assert made.returncode == 0, made.stderr
+    assert "mean scaled query-key score" in page.read_text()
+    refused = octoscope("report", str(finished_run), "--gene-set", "other", "--out", str(page))
+    assert refused.returncode == 2
+    assert "'other' was not declared; this run has panel" in refused.stderr
+    assert "actor-seconds" in refused.stderr
+    assert octoscope("nonsense").returncode == 2
+    assert octoscope("--version").stdout.strip() == "0.1.0"
     info = octoscope("atlas", "info", str(small_atlas), "--category", "cell_type", "--json")
     assert json.loads(info.stdout)["cells of macrophage"] == 24
     seen = octoscope("models", "list", "--json")
