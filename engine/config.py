@@ -172,6 +172,7 @@ def apply_overrides(tree: dict[str, Any], overrides: list[str]) -> dict[str, Any
                 node[parts[-1]] = parsed
         except (TypeError, ValueError, IndexError, AttributeError, yaml.YAMLError) as error:
             raise InputError(f"--set {text}", str(error), "check the path to the field") from None
+    _anchor_paths(tree, Path.cwd())  # relative paths given on the command line
     return tree
 
 

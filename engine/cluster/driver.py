@@ -101,6 +101,9 @@ def execute(
         _remove_scratch(root, plan, config)
         console.print(f"{root.path}: finished already")
         return _exit_code(root)
+    for path in root.files():  # temporary files of a killed writer; nothing is in flight yet
+        if path.endswith(".partial"):
+            root.at(path).unlink(missing_ok=True)
     with ray_cluster(address) as ray, Reporter(root, console) as reporter:
         if stage in ("all", "attention"):
             works = [u.work for u in plan.units] + plan.pairs_work() + plan.matrix_work()

@@ -11,7 +11,6 @@ from engine.errors import OctoscopeError
 from engine.store.plan import load_plan
 from engine.store.root import RunRoot
 
-_IN_FLIGHT = 2  # per actor: one runs, one waits in its queue
 _THREAD_LIMITS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
 _PASSED = ("OCTOSCOPE_CRASH_AT", "OCTOSCOPE_DRIVER_PID")
 
@@ -124,8 +123,11 @@ class RayFleet:
             raise _cause(error) from None
 
     def free(self, group: str) -> int:
-        """Return free places in the queues of a group."""
-        return sum(_IN_FLIGHT - self._load[id(a)] for a in self._actors[group])
+        """Return how many actors of a group are idle.
+
+        One piece per actor: a queued piece would run its deadline down while it waits.
+        """
+        return sum(not self._load[id(a)] for a in self._actors[group])
 
     def submit(self, work: Work) -> None:
         """Give work to the least loaded actor of its group."""

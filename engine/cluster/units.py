@@ -12,6 +12,7 @@ import torch
 from engine.atlas import Atlas
 from engine.attention.accumulate import BatchLayout, LayerSums, PairCounts, QKBatch
 from engine.config import RunConfig
+from engine.errors import InputError
 from engine.models import TOKEN_KINDS, GeneMatch, Tokens, load_model
 from engine.models.protocol import GENE
 from engine.store import tiles
@@ -40,6 +41,8 @@ class UnitRunner:
         device = config.execution.device
         if device == "auto":
             device = "cuda" if torch.cuda.is_available() else "cpu"
+        if device.startswith("cuda") and not torch.cuda.is_available():
+            raise InputError("execution.device", "cuda, but no GPU is visible", "use auto or cpu")
         self._device = torch.device(device)
         torch.set_num_threads(plan.threads)
         self._atlas = Atlas(config.atlas)

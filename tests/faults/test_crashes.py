@@ -51,8 +51,11 @@ def test_kill_then_resume_gives_the_same_bytes(
     assert told["state"] == "unfinished"
     before = {p: p.read_bytes() for p in (run / "units").rglob("record.json")}
     assert before or where.startswith("before-write")
+    stray = run / ".plan.json.0a.partial"  # what a writer killed inside a write leaves
+    stray.write_text("half")
     resumed = octoscope("resume", str(run))
     assert resumed.returncode == 0, resumed.stderr
+    assert not stray.exists()
     assert tables_of(run) == tables_of(finished_run)
     assert octoscope("verify", str(run)).returncode == 0
     # what had been committed was not computed again

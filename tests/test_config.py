@@ -1,0 +1,70 @@
+"""The configuration: one source for YAML, overrides and the saved file."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import yaml
+
+from engine.config import dump_config, load_config, parse_config
+from engine.demo.demo import demo_config, demo_tree
+from engine.errors import InputError
+
+
+def test_the_saved_file_reads_back_equal(tmp_path: Path) -> None:
+    config = demo_config()
+    (tmp_path / "c.yaml").write_text(dump_config(config))
+    assert load_config(tmp_path / "c.yaml") == config
+
+
+def test_relative_paths_belong_to_the_file_or_to_the_command_line(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tree = demo_tree()
+    tree["atlas"]["path"], tree["models"][0]["path"] = "cells.zarr", "/abs/model"
+    (tmp_path / "sub").mkdir()
+    (tmp_path / "sub/c.yaml").write_text(yaml.safe_dump(tree))
+    monkeypatch.chdir(tmp_path)
+    config = load_config("sub/c.yaml")
+    assert config.atlas.path == str(tmp_path / "sub/cells.zarr")
+    assert config.models[0].path == "/abs/model"
+    assert config.network is not None
+    assert config.network.path == "demo"
+    config = load_config("sub/c.yaml", ["atlas.path=other.zarr", "models.0.path=s3://b/m"])
+    assert config.atlas.path == str(tmp_path / "other.zarr")
+    assert config.models[0].path == "s3://b/m"
+
+
+@pytest.mark.parametrize(
+    ("text", "found"),
+    [
+        ("top_k", "no '='"),
+        ("models.7.name=x", "models.7.name"),
+        ("title.a.b=x", "title.a.b"),
+        ("atlas.path=[", "atlas.path"),
+    ],
+)
+def test_overrides_that_cannot_be_applied_are_named(tmp_path: Path, text: str, found: str) -> None:
+    (tmp_path / "c.yaml").write_text(yaml.safe_dump(demo_tree()))
+    with pytest.raises(InputError, match=found):
+        load_config(tmp_path / "c.yaml", [text])
+
+
+def test_cross_references_are_checked() -> None:
+    tree = demo_tree()
+    tree["gene_sets"].append({"name": "all", "kind": "model"})
+    with pytest.raises(InputError, match="'all' is used twice"):
+        parse_config(tree, "c")
+    tree = demo_tree()
+    tree["gene_sets"] = [{"name": "x", "kind": "intersection", "models": ["nobody"]}]
+    with pytest.raises(InputError, match="'nobody' is not one of"):
+        parse_config(tree, "c")
+    tree = demo_tree()
+    tree["models"][0]["tokens"] = "panel"
+    with pytest.raises(InputError, match="needs panel"):
+        parse_config(tree, "c")
+    tree = demo_tree()
+    tree["atlas"]["category_key"] = []
+    with pytest.raises(InputError, match="at least one obs column"):
+        parse_config(tree, "c")
