@@ -130,7 +130,11 @@ class ScGPT:
                 "only the published continuous, post-norm encoder is supported",
             )
         try:
-            settings = ScGPTOptions(**{"n_bins": int(args.get("n_bins", 51)), **(options or {})})
+            given = dict(options or {})
+            defaults = {"pad_value": float(args.get("pad_value", -2))}
+            if given.get("recipe") == "preprocessor":
+                defaults["n_bins"] = int(args.get("n_bins", 51))  # embed_data fixes 51
+            settings = ScGPTOptions(**{**defaults, **given})
         except ValidationError as error:
             first = error.errors()[0]
             field = ".".join(str(p) for p in first["loc"])

@@ -1,0 +1,122 @@
+"""Plans as pure values, and one unit against the written-out reference, without Ray."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from engine.atlas import Atlas
+from engine.attention import reference
+from engine.attention.views import QUANTITIES
+from engine.cluster.driver import prepare
+from engine.cluster.planner import make_plan, parse_bytes
+from engine.cluster.units import UnitRunner
+from engine.config import load_config, parse_config
+from engine.errors import InputError, MassError
+from engine.models import load_model
+from engine.store import tiles
+from engine.store.plan import layer_name
+from tests.conftest import small_tree
+
+
+def two_models(atlas: Path) -> dict[str, Any]:
+    tree = small_tree(atlas)
+    second = dict(tree["models"][0]) | {"name": "panel", "tokens": "panel", "panel": "panel"}
+    second["layers"] = [1]
+    tree["models"].append(second)
+    tree["gene_sets"].append({"name": "both", "kind": "intersection"})
+    return tree
+
+
+def test_a_plan_is_a_pure_function_of_its_inputs(small_atlas: Path, tmp_path: Path) -> None:
+    config = parse_config(two_models(small_atlas), "c")
+    plan = make_plan(config, tmp_path)
+    assert make_plan(config, tmp_path).hash == plan.hash
+    tree = two_models(small_atlas) | {"seed": 1}
+    assert make_plan(parse_config(tree, "c"), tmp_path).hash != plan.hash
+    # resources that change neither content nor order of sums keep the units
+    tree = two_models(small_atlas)
+    tree["execution"] |= {"actors": 5, "attempts": 1}
+    assert make_plan(parse_config(tree, "c"), tmp_path).units == plan.units
+    for m in plan.models:
+        for c, category in enumerate(plan.categories):
+            for half in (0, 1):
+                units = plan.units_of(m.name, c, half)
+                spans = [(u.start, u.stop) for u in units]
+                assert spans[0][0] == 0
+                assert spans[-1][1] == category.cells[half]
+                assert all(a[1] == b[0] for a, b in zip(spans, spans[1:], strict=False))
+    assert plan.model("panel").input_genes == plan.model("panel").axis
+    assert plan.model("tiny").gene_sets["both"] == plan.model("tiny").gene_sets["panel"]
+    assert plan.needs["actor_bytes"] > 0
+
+
+@pytest.mark.parametrize("model", ["tiny", "panel"])
+def test_a_unit_equals_the_reference_on_real_cells(
+    model: str, small_atlas: Path, tmp_path: Path
+) -> None:
+    config = parse_config(two_models(small_atlas), "c")
+    root, plan = prepare(config, str(tmp_path / "run"))
+    m = plan.model(model)
+    unit = plan.units_of(model, 1, 0)[0]
+    record = UnitRunner(root, plan, load_config(root.at("config.yaml")), model).run(unit)
+    assert record.facts["cells_used"] == unit.stop - unit.start
+    atlas = Atlas(config.atlas)
+    rows = atlas.index(config.seed).halves[1][0][unit.start : unit.stop]
+    cells = atlas.read(rows)
+    net = load_model(m.path, options=m.options, seed=config.seed)
+    match = net.match(atlas.genes)
+    if model == "panel":
+        outside = ~np.isin(match.genes.ensembl.astype(str), m.axis)
+        match.model_gene[outside[match.model_gene]] = -1
+    tokens = net.tokenize(cells.counts, match, cells.cell_ids)
+    position = {e: i for i, e in enumerate(m.axis)}
+    panel = np.array([position.get(e, -1) for e in match.genes.ensembl] + [-1])[tokens.gene]
+    residual, mask = net.embed(tokens), torch.from_numpy(tokens.mask)
+    path = root.at(f"{record.folder}/sums.zarr")
+    for layer in range(max(m.layers) + 1):
+        a, residual = net.layer(layer, residual, mask)
+        if layer not in m.layers:
+            continue
+        want = reference.sums(a.q.numpy(), a.k.numpy(), a.scale, tokens.mask, panel, len(m.axis))
+        got = tiles.open_array(path, layer_name(layer, "sums"))[:]
+        for i, name in enumerate(QUANTITIES):
+            covered = np.abs(want[name][want["pairs"] > 0]).mean()
+            # fp32 forward against fp64 reference: peaks carry the rounding of their logits
+            allowed = 1e-5 * covered + 1e-6 * np.abs(want[name])
+            assert (np.abs(got[i] - want[name]) <= allowed).all(), (layer, name)
+        assert (tiles.open_array(path, "pairs")[:] == want["pairs"]).all()
+        mass = tiles.open_array(path, layer_name(layer, "mass"))[:]
+        assert mass[:, 0] == pytest.approx(want["probability"].sum(1), rel=1e-5, abs=1e-6)
+        outside_mass = mass[:, m.mass_columns.index("outside")].sum()
+        assert (outside_mass == 0) == (model == "panel")
+
+
+def test_weights_that_blow_up_are_refused_before_commit(
+    small_atlas: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    root, plan = prepare(parse_config(small_tree(small_atlas), "c"), str(tmp_path / "run"))
+    runner = UnitRunner(root, plan, load_config(root.at("config.yaml")), "tiny")
+    embed = type(runner._model).embed
+
+    def poisoned(self: Any, tokens: Any) -> torch.Tensor:
+        out = embed(self, tokens)
+        out[0, 1] = float("nan")
+        return out
+
+    monkeypatch.setattr(type(runner._model), "embed", poisoned)
+    unit = plan.units[0]
+    with pytest.raises(MassError, match=rf"model tiny, unit {unit.id}, layer 0"):
+        runner.run(unit)
+    assert not root.exists(f"{unit.work}/record.json")
+
+
+def test_sizes() -> None:
+    assert parse_bytes("1.5GB") == 1.5e9
+    for bad in ("8", "GB", "xMB"):
+        with pytest.raises(InputError, match="execution.memory"):
+            parse_bytes(bad)
