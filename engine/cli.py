@@ -173,10 +173,10 @@ def verify(run: Run, as_json: AsJson = False) -> None:
 
 def _verify(run: str, as_json: bool = False) -> None:
     from engine.store.manifest import verify as check
-    from engine.store.plan import load_plan, run_directory
+    from engine.store.plan import run_directory
 
     root = run_directory(run)
-    faults = check(root, load_plan(root))
+    faults = check(root)
     if as_json:
         typer.echo(json.dumps([{"object": f.object, "what": f.what} for f in faults]))
     else:

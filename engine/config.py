@@ -207,7 +207,7 @@ def load_config(path: str | Path, overrides: list[str] | None = None) -> RunConf
         tree = yaml.safe_load(path.read_text())
     except OSError as error:
         raise InputError(str(path), error.strerror or "cannot be read", "check the path") from None
-    except yaml.YAMLError as error:
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
         raise InputError(str(path), f"not YAML ({error})", "correct the syntax") from None
     if isinstance(tree, dict):
         _anchor_paths(tree, path.parent)
@@ -217,7 +217,9 @@ def load_config(path: str | Path, overrides: list[str] | None = None) -> RunConf
 
 def _anchor_paths(tree: dict[str, Any], base: Path) -> None:
     """Resolve relative paths in a file against that file, so a config can be run from anywhere."""
-    sections = [tree.get("atlas"), tree.get("network"), *(tree.get("models") or [])]
+    models = tree.get("models")
+    listed = models if isinstance(models, list) else []
+    sections = [tree.get("atlas"), tree.get("network"), *listed]
     for section in sections:
         value = section.get("path") if isinstance(section, dict) else None
         if isinstance(value, str) and "://" not in value and value != "demo":

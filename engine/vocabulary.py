@@ -105,9 +105,10 @@ def resolve_genes(
     stripped = np.array([strip_version(i) or "" for i in raw], dtype=object)
     report: list[dict[str, str]] = []
     missing = stripped == ""
-    if missing.all():  # the index holds symbols
-        stripped = ensembl_of_symbols(raw)
-        symbols = raw if symbols is None else symbols
+    if missing.any():  # symbols in the index, or mixed with ids as in 10x tables
+        stripped[missing] = ensembl_of_symbols(raw[missing])
+        if symbols is None:
+            symbols = np.where(missing, raw, symbols_of_ensembl(stripped))
         missing = stripped == ""
         if missing.all():
             raise InputError(
@@ -117,7 +118,9 @@ def resolve_genes(
                 "set atlas.gene_id_key to the var column that holds Ensembl ids",
             )
     for name in raw[missing]:
-        report.append({"id": str(name), "what": "dropped", "why": "not an Ensembl gene id"})
+        report.append(
+            {"id": str(name), "what": "dropped", "why": "no Ensembl id, no unique symbol"}
+        )
     table_ids: list[str] = []
     first: dict[str, int] = {}
     gene_of_column = np.full(len(raw), -1, np.int32)

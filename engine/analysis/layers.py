@@ -82,7 +82,6 @@ def compare_layers(
     rows = []
     for j, b in enumerate(layers):
         dense, eligible = _dense(matrices[b], genes, view)
-        shuffled = [(p[query], p[key]) for p in relabel]
         for a in layers[: j + 1]:
             x, y = union[f"value_{a}"].to_numpy(), union[f"value_{b}"].to_numpy()
             use = ~(np.isnan(x) | np.isnan(y))
@@ -90,8 +89,8 @@ def compare_layers(
             null = np.full(permutations, np.nan)
             if a != b and use.sum() > 2:
                 ranked = rankdata(x[use])
-                for n, (q, k) in enumerate(shuffled):
-                    q, k = q[use], k[use]
+                for n, p in enumerate(relabel):
+                    q, k = p[query[use]], p[key[use]]
                     ok = eligible[q, k]
                     null[n] = _pearson(ranked[ok], rankdata(dense[q, k][ok]))
             null_low, null_high = statistics.null_range(null)

@@ -106,7 +106,13 @@ class Atlas:
             if node is None:
                 seen.append(f"{name}: absent")
                 continue
-            rows = source.open_rows(node, f"{config.path}: {name}")
+            try:
+                rows = source.open_rows(node, f"{config.path}: {name}")
+            except source.LayoutError as error:
+                if not auto:
+                    raise
+                seen.append(f"{name}: {error.problem}")
+                continue
             sample = _sample(rows.shape[0])
             fault = count_fault(rows.rows(sample)[0])
             if fault is None or not auto:
@@ -158,16 +164,16 @@ class Atlas:
         )
         primary = None
         if c.primary_only and "is_primary_data" in source.frame_columns(self._root["obs"]):
-            primary = self.column("is_primary_data", "atlas").to_numpy(dtype=bool)
+            primary = _as_bool(self.column("is_primary_data", "atlas"), c.path)
         return build_index(
             self.cell_ids, columns, donors, primary, c.categories, seed=seed, where=c.path
         )
 
-    def fingerprint(self) -> str:
-        """Return a digest of ids, shape and row lengths (not of every value).
+    def fingerprint(self, index: CellIndex) -> str:
+        """Return a digest of ids, shape, row lengths and the selection (not of every value).
 
-        It tells atlases apart and sees added, removed or reordered cells and genes; a value
-        changed in place keeps it.
+        It sees added, removed, reordered or relabelled cells and genes; a count changed in place
+        keeps it.
         """
         digest = hashlib.sha256()
         for ids in (self.cell_ids, self._column_ids):
@@ -175,6 +181,8 @@ class Atlas:
         digest.update(repr((self.counts_source, self._rows.shape)).encode())
         if isinstance(self._rows, source.SparseRows):
             digest.update(self._rows.indptr.tobytes())
+        for rows in (r for halves in index.halves for r in halves):
+            digest.update(rows.astype(np.int64).tobytes() + b"|")
         return digest.hexdigest()
 
     def read(self, rows: np.ndarray) -> CellBatch:
@@ -210,6 +218,17 @@ class Atlas:
                 batch = ahead.result()
                 ahead = pool.submit(self.read, following) if following is not None else None
                 yield batch
+
+
+def _as_bool(column: pd.Series, where: str) -> np.ndarray:
+    """Read a truth column stored as bool, nullable bool or text; missing is False."""
+    text = column.astype(str).str.lower()
+    if not text.isin(["true", "false", "nan", "<na>", "none"]).all():
+        odd = text[~text.isin(["true", "false"])].iloc[0]
+        raise InputError(
+            f"{where}: obs[is_primary_data]", f"holds {odd!r}", "set atlas.primary_only: false"
+        )
+    return (text == "true").to_numpy()
 
 
 def _sample(n: int) -> np.ndarray:

@@ -98,7 +98,7 @@ def build_index(
         outside = ~np.isin(names.astype(str), np.array(wanted, dtype=str))
         refused["category not asked for"] = int((outside & keep).sum())
         keep &= ~outside
-        present = sorted(wanted)
+        present = sorted(set(wanted))
     if not present:
         raise InputError(f"{where}: obs", "no cell is left after selection", "check atlas settings")
     half_of_cell = np.zeros(len(cell_ids), np.int8)

@@ -35,10 +35,10 @@ def open_group(path: str) -> Any:
             raise InputError(path, "does not exist", "check atlas.path")
         try:
             group = zarr.open_group(path, mode="r")
-        except (FileNotFoundError, NotADirectoryError, ValueError, KeyError, OSError) as error:
+        except (ValueError, KeyError, OSError, ImportError, TypeError) as error:
             raise InputError(
                 path,
-                f"not a Zarr group ({type(error).__name__})",
+                f"not a Zarr group ({type(error).__name__}: {str(error)[:100]})",
                 "give an AnnData store in Zarr, or an .h5ad file",
             ) from None
     missing = [name for name in ("X", "obs", "var") if name not in group]
@@ -47,6 +47,10 @@ def open_group(path: str) -> Any:
     if missing:
         raise InputError(path, f"no {', '.join(missing)} in it", "write it with anndata.write_zarr")
     return group
+
+
+class LayoutError(InputError):
+    """A matrix is stored in a way that rows cannot be read from; nothing is damaged."""
 
 
 def as_text(values: Any) -> np.ndarray:
@@ -104,8 +108,15 @@ class SparseRows:
         self._window = window
         self._cache: dict[int, tuple[np.ndarray, np.ndarray]] = {}
         self.cost = ReadCost()
-        if len(self.indptr) != self.shape[0] + 1 or (np.diff(self.indptr) < 0).any():
-            raise InputError(str(group.name), "indptr does not fit the shape", "rewrite the store")
+        self._name = str(group.name)
+        ends = (self.indptr[0], self.indptr[-1]) if len(self.indptr) else (-1, -1)
+        fits = ends == (0, self._data.shape[0]) and self._data.shape == self._indices.shape
+        if len(self.indptr) != self.shape[0] + 1 or not fits or (np.diff(self.indptr) < 0).any():
+            raise InputError(
+                f"{self._name}/indptr",
+                "does not fit the shape, data or indices (a missing chunk reads as zeros)",
+                "restore or rewrite the store",
+            )
 
     def _load(self, first: int, last: int) -> None:
         """Decode chunks ``first`` to ``last`` with one read per array, unless all are there."""
@@ -125,7 +136,21 @@ class SparseRows:
             self.cost.read += hi - lo
             for c in run:
                 part = slice(c * self._chunk - lo, (c + 1) * self._chunk - lo)
+                self._refuse_absent(c, data[part], indices[part])
                 self._cache[c] = (data[part], indices[part])
+
+    def _refuse_absent(self, chunk: int, data: np.ndarray, indices: np.ndarray) -> None:
+        """Zarr reads a missing chunk as zeros: stored values of 0, or one column for all."""
+        lo = chunk * self._chunk
+        cells = np.searchsorted(self.indptr, (lo, lo + len(data)), side="right")
+        repeated = len(indices) > int(cells[1] - cells[0]) + 1 and not indices.any()
+        if (len(data) and not data.any()) or repeated:
+            name = "indices" if data.any() else "data"
+            raise InputError(
+                f"{self._name}/{name}, chunk {chunk}",
+                "holds zeros only, as a missing chunk does",
+                "restore the chunk, or rewrite the store without explicit zeros",
+            )
 
     def rows(self, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Return ``data, indices, indptr`` of the given ascending rows."""
@@ -191,7 +216,7 @@ def open_rows(node: Any, where: str) -> SparseRows | DenseRows:
 
     Raises
     ------
-    InputError
+    LayoutError
         For CSC (row reads would decode everything) and unknown encodings.
     """
     encoding = node.attrs.get("encoding-type", "array")
@@ -200,5 +225,7 @@ def open_rows(node: Any, where: str) -> SparseRows | DenseRows:
     if encoding in ("array", "dense") and hasattr(node, "shape"):
         return DenseRows(node)
     if encoding == "csc_matrix":
-        raise InputError(where, "stored by column (CSC)", "run `octoscope atlas convert` on it")
-    raise InputError(where, f"unknown encoding {encoding!r}", "store counts as CSR or dense")
+        raise LayoutError(
+            where, "stored by column (CSC)", "store it by row: adata.X = adata.X.tocsr()"
+        )
+    raise LayoutError(where, f"unknown encoding {encoding!r}", "store counts as CSR or dense")

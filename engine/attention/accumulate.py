@@ -152,7 +152,7 @@ class _Cell:
 
     q: torch.Tensor  # [heads, panel tokens, d_head], scaled
     k: torch.Tensor  # [heads, panel tokens, d_head]
-    lse: torch.Tensor  # [heads, panel tokens]
+    lse: tuple[torch.Tensor, torch.Tensor]  # maximum and log-sum, [heads, panel tokens] each
     genes: torch.Tensor  # [panel tokens] ascending panel indices
     genes_np: np.ndarray
     outside: dict[int, torch.Tensor]  # mass column -> keys [heads, tokens, d_head]
@@ -193,15 +193,19 @@ class _Cell:
         for h in _head_chunks(len(self.q), probability.numel()):
             scores = self.q[h, rows] @ keys[h].transpose(1, 2)
             logit += scores.sum(0)
-            probability += scores.sub_(self.lse[h, rows, None]).exp_().sum(0)
+            probability += self._exp(scores, h, rows).sum(0)
         return probability / len(self.q), logit / len(self.q)
+
+    def _exp(self, scores: torch.Tensor, h: slice, rows: slice) -> torch.Tensor:
+        top, log_sum = self.lse
+        return scores.sub_(top[h, rows, None]).sub_(log_sum[h, rows, None]).exp_()
 
     def probabilities(self, rows: slice, keys: torch.Tensor) -> torch.Tensor:
         """Return head-mean probabilities [rows, keys] of the given keys [heads, keys, d_head]."""
         out = torch.zeros((rows.stop - rows.start, keys.shape[1]), device=keys.device)
         for h in _head_chunks(len(self.q), out.numel()):
             scores = self.q[h, rows] @ keys[h].transpose(1, 2)
-            out += scores.sub_(self.lse[h, rows, None]).exp_().sum(0)
+            out += self._exp(scores, h, rows).sum(0)
         return out / len(self.q)
 
 
@@ -217,20 +221,23 @@ def _head_chunks(heads: int, elements: int) -> list[slice]:
     return [slice(h, min(h + step, heads)) for h in range(0, heads, step)]
 
 
-def _row_lse(q: torch.Tensor, k: torch.Tensor, tile: int) -> torch.Tensor:
-    """Return log-sum-exp [heads, queries] of q k^T over all keys, in tiles."""
-    out = torch.empty(q.shape[:2], device=q.device)
+def _row_lse(q: torch.Tensor, k: torch.Tensor, tile: int) -> tuple[torch.Tensor, torch.Tensor]:
+    """Return (row maximum, log of the sum of exp(score - maximum)), each [heads, queries].
+
+    Kept apart because their sum, rounded to fp32, loses the digits that large scores need.
+    """
+    top = torch.full(q.shape[:2], -torch.inf, device=q.device)
+    total = torch.zeros(q.shape[:2], device=q.device)
     for start in range(0, q.shape[1], tile):
         rows = slice(start, min(start + tile, q.shape[1]))
         for h in _head_chunks(len(q), (rows.stop - rows.start) * tile):
-            total = torch.full(
-                (h.stop - h.start, rows.stop - rows.start), -torch.inf, device=q.device
-            )
             for at in range(0, k.shape[1], tile):
                 scores = q[h, rows] @ k[h, at : at + tile].transpose(1, 2)
-                total = torch.logaddexp(total, torch.logsumexp(scores, -1))
-            out[h, rows] = total
-    return out
+                highest = torch.maximum(top[h, rows], scores.amax(-1))
+                here = scores.sub_(highest[..., None]).exp_().sum(-1)
+                total[h, rows] = total[h, rows] * (top[h, rows] - highest).exp_() + here
+                top[h, rows] = highest
+    return top, total.log_()
 
 
 class PairCounts:

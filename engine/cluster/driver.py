@@ -71,7 +71,7 @@ def replan(root: RunRoot) -> Plan:
     if not root.exists("plan.json"):  # stopped between the two files
         save_plan(root, make_plan(config, root.path))
     plan = load_plan(root)
-    save_plan(root, make_plan(config, root.path, threads=plan.threads))
+    save_plan(root, make_plan(config, root.path, threads=plan.threads, check_fit=False))
     return plan
 
 
@@ -98,16 +98,14 @@ def execute(
     config = load_config(root.at("config.yaml"))
     if root.exists("_SUCCESS"):
         require_success(root)
-        _remove_scratch(root, plan, config)
-        console.print(f"{root.path}: finished already")
-        return _exit_code(root)
-    for path in root.files():  # temporary files of a killed writer; nothing is in flight yet
-        if path.endswith(".partial"):
-            root.at(path).unlink(missing_ok=True)
+        if not root.read_json("_SUCCESS")["set_aside"]:
+            _remove_scratch(root, config)
+            console.print(f"{root.path}: finished already")
+            return _exit_code(root)
+        # What was set aside may succeed now: its inputs were kept.
+        root.at("_SUCCESS").unlink()
     with ray_cluster(address) as ray, Reporter(root, console) as reporter:
         if stage in ("all", "attention"):
-            works = [u.work for u in plan.units] + plan.pairs_work() + plan.matrix_work()
-            sweep(root, works, plan.hash)
             aside = _attention(ray, root, plan, config, reporter)
             root.replace("attention.json", to_json({"set_aside": aside}))
         done = root.read_json("attention.json")
@@ -130,14 +128,25 @@ def _attention(
     e = config.execution
     units = [Work(u.work, u.model) for u in plan.units]
     groups: dict[str, tuple[str | None, int]] = {m.name: (m.name, e.actors) for m in plan.models}
-    aside = _stage(ray, root, plan, config, reporter, [("attention", units)], groups)
+    have = ray.cluster_resources()
+    fits = e.actors * len(groups) * plan.threads <= have.get("CPU", 1)
+    if have.get("GPU", 0) > 0 and e.device != "cpu":
+        fits = fits and e.actors * len(groups) <= have["GPU"]
+    aside: dict[str, str] = {}
+    # All models at once where the cluster holds them, else one after the other.
+    for names in [list(groups)] if fits else [[name] for name in groups]:
+        part = [u for u in units if u.group in names]
+        stage = "attention" if fits else f"attention, {names[0]}"
+        spec = {name: groups[name] for name in names}
+        aside |= _stage(ray, root, plan, config, reporter, [(stage, part)], spec)
     usable = {(b.model, b.category) for b in analyse.finished_blocks(plan, set(aside))}
     stages = [
         (stage, [Work(w, "cpu") for w in works if _block_of(w) in usable])
         for stage, works in (("pair counts", plan.pairs_work()), ("matrices", plan.matrix_work()))
     ]
-    cpus = int(ray.cluster_resources().get("CPU", 1))
-    n = max(1, min(cpus, max(len(works) for _, works in stages)))
+    cpus, most = int(have.get("CPU", 1)), max(len(works) for _, works in stages)
+    memory = int(have.get("memory", 0) // plan.needs["actor_bytes"])  # of the whole cluster
+    n = max(1, min(cpus, most, memory))
     return aside | _stage(ray, root, plan, config, reporter, stages, {"cpu": (None, n)})
 
 
@@ -214,12 +223,24 @@ def _analysis(
 
 
 def _finish(root: RunRoot, plan: Plan, config: RunConfig, set_aside: dict[str, str]) -> None:
-    """Provenance, report, manifest, ``_SUCCESS``; scratch goes only after that."""
+    """Provenance, report, manifest, ``_SUCCESS``; scratch goes only after that.
+
+    Where work was set aside, scratch stays, so that `resume` can try it again.
+    """
     from engine.report.page import write_report  # matplotlib: only when it is needed
 
+    if root.exists("_SUCCESS"):
+        return  # another driver finished the same plan; its manifest must not be replaced
+    works = [u.work for u in plan.units] + plan.pairs_work() + plan.matrix_work()
+    sweep(root, works, plan.hash)
+    for path in root.files():
+        if path.endswith(".partial"):  # of a writer that was killed inside a write
+            root.at(path).unlink(missing_ok=True)
     root.replace("run.json", to_json(_provenance(root, plan, config, set_aside)))
     write_report(root)
-    kept = [f for f in root.files() if tracked(f) and not _is_scratch(f, plan, config, root)]
+    kept = [f for f in root.files() if tracked(f)]
+    if not set_aside:
+        kept = [f for f in kept if not _is_scratch(f, config)]
     write_manifest(root, plan, kept)
     crash_point("before-success")
     success = {
@@ -228,10 +249,11 @@ def _finish(root: RunRoot, plan: Plan, config: RunConfig, set_aside: dict[str, s
         "set_aside": sorted(set_aside),
     }
     root.create_once("_SUCCESS", to_json(success))
-    _remove_scratch(root, plan, config)
+    if not set_aside:
+        _remove_scratch(root, config)
 
 
-def _is_scratch(path: str, plan: Plan, config: RunConfig, root: RunRoot) -> bool:
+def _is_scratch(path: str, config: RunConfig) -> bool:
     """Unit sums always; dense matrices unless they are kept. Commit records stay."""
     if path.endswith("record.json"):
         return False
@@ -241,9 +263,9 @@ def _is_scratch(path: str, plan: Plan, config: RunConfig, root: RunRoot) -> bool
     return dense and not (config.keep_dense == "fp32" and ".zarr/" in path)
 
 
-def _remove_scratch(root: RunRoot, plan: Plan, config: RunConfig) -> None:
+def _remove_scratch(root: RunRoot, config: RunConfig) -> None:
     for path in root.files():
-        if _is_scratch(path, plan, config, root):
+        if _is_scratch(path, config):
             root.at(path).unlink(missing_ok=True)
     for top in ("units", "pairs", "matrices"):
         folders = sorted(root.at(top).rglob("*"), key=lambda p: -len(p.parts))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import time
 from typing import Any
 
 from engine.cluster.dispatch import Outcome, Work
@@ -101,6 +102,8 @@ class RayFleet:
             self._actors[group] = [options.remote(run, model) for _ in range(count)]
         self._load = {id(a): 0 for actors in self._actors.values() for a in actors}
         self._running: dict[Any, tuple[Work, Any]] = {}
+        self._recovering: dict[Any, tuple[Any, float]] = {}
+        self._start_timeout = start_timeout
         self._await_start(start_timeout)
 
     def _await_start(self, timeout: float) -> None:
@@ -136,28 +139,61 @@ class RayFleet:
         self._running[actor.run.remote(work.id)] = (work, actor)
 
     def wait(self, timeout: float) -> list[Outcome]:
-        """Return finished work."""
-        if not self._running:
+        """Return finished work.
+
+        Raises
+        ------
+        OctoscopeError
+            If an actor that died is not back within the start-up deadline.
+        """
+        watched = [*self._running, *self._recovering]
+        if not watched:
             return []
-        ready, _ = self._ray.wait(list(self._running), num_returns=1, timeout=timeout)
+        ready, _ = self._ray.wait(watched, num_returns=1, timeout=timeout)
         outcomes = []
         for reference in ready:
+            if reference in self._recovering:
+                self._recovered(reference)
+                continue
             work, actor = self._running.pop(reference)
             self._load[id(actor)] -= 1
             try:
                 self._ray.get(reference)
                 outcomes.append(Outcome(work))
             except self._ray.exceptions.RayError as error:
+                if isinstance(error, self._ray.exceptions.RayActorError):
+                    self._recover(actor, time.monotonic())
                 outcomes.append(Outcome(work, _cause(error)))
         return outcomes
+
+    def _recover(self, actor: Any, since: float) -> None:
+        """Give an actor no work until its restarted constructor is through.
+
+        Calls to a restarting actor fail at once: without this the idle-looking dead actor would
+        use up the attempts of every piece that is left.
+        """
+        self._load[id(actor)] = 1
+        self._recovering[actor.ready.remote()] = (actor, since)
+
+    def _recovered(self, reference: Any) -> None:
+        actor, since = self._recovering.pop(reference)
+        try:
+            self._ray.get(reference)
+            self._load[id(actor)] = 0
+        except self._ray.exceptions.RayActorError as error:
+            if time.monotonic() - since > self._start_timeout:
+                raise OctoscopeError(
+                    f"an actor died and did not come back in {self._start_timeout:g} s: {error}"
+                ) from None
+            self._recover(actor, since)
 
     def abandon(self, work: Work) -> None:
         """Kill the actor that runs a piece of work; Ray restarts it."""
         for reference, (running, actor) in list(self._running.items()):
             if running == work:
                 del self._running[reference]
-                self._load[id(actor)] -= 1
                 self._ray.kill(actor, no_restart=False)
+                self._recover(actor, time.monotonic())
 
     def stop(self) -> None:
         """Kill all actors."""

@@ -8,9 +8,7 @@ from typing import Any
 import dask
 from dask.delayed import Delayed
 
-from engine.errors import OctoscopeError
-
-MAX_TASKS = 2000  # about 1 ms of overhead a task on Ray; larger graphs must use larger blocks
+MAX_TASKS = 2000  # about 1 ms of overhead a task on Ray
 
 
 def ray_scheduler() -> Callable[..., Any]:
@@ -21,16 +19,16 @@ def ray_scheduler() -> Callable[..., Any]:
 
 
 def compute(tasks: Sequence[Delayed], scheduler: Any = "threads") -> list[Any]:
-    """Compute delayed values together, in order.
-
-    Raises
-    ------
-    OctoscopeError
-        If the graph has more tasks than the limit.
-    """
-    if not tasks:
-        return []
-    n = len({key for task in tasks for key in dict(task.__dask_graph__())})
-    if n > MAX_TASKS:
-        raise OctoscopeError(f"a graph of {n} tasks; the limit is {MAX_TASKS}: use larger blocks")
-    return list(dask.compute(*tasks, scheduler=scheduler, optimize_graph=False))
+    """Compute delayed values in order, in graphs of at most ``MAX_TASKS`` tasks."""
+    results: list[Any] = []
+    part: list[Delayed] = []
+    keys: set[Any] = set()
+    for task in [*tasks, None]:
+        new = set() if task is None else set(dict(task.__dask_graph__()))
+        if part and (task is None or len(keys | new) > MAX_TASKS):
+            results += dask.compute(*part, scheduler=scheduler, optimize_graph=False)
+            part, keys = [], set()
+        if task is not None:
+            part.append(task)
+            keys |= new
+    return results

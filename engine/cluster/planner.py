@@ -25,7 +25,9 @@ from engine.vocabulary import GeneTable, select_genes
 
 DEMONSTRATION = "DEMONSTRATION.md"
 _IMPORTS = 900e6  # resident bytes of a worker before it holds anything: torch, ray, zarr
-_LIBRARIES = ("octoscope", "torch", "numpy", "zarr", "anndata", "pyarrow", "ray", "scipy")
+_LIBRARIES = (
+    "octoscope", "torch", "numpy", "pandas", "zarr", "anndata", "pyarrow", "ray", "dask", "scipy",
+)  # fmt: skip
 
 
 def parse_bytes(text: str) -> float:
@@ -159,13 +161,17 @@ def _model_plan(
     )
 
 
-def make_plan(config: RunConfig, run: Path, threads: int | None = None) -> Plan:
+def make_plan(
+    config: RunConfig, run: Path, threads: int | None = None, *, check_fit: bool = True
+) -> Plan:
     """Plan a run. Nothing is written.
 
     Parameters
     ----------
     threads
         Torch threads per actor of an earlier plan; None: from the configuration or this machine.
+    check_fit
+        Refuse what does not fit; not on resume, where the run's own scratch is on the disk.
 
     Raises
     ------
@@ -205,7 +211,7 @@ def make_plan(config: RunConfig, run: Path, threads: int | None = None) -> Plan:
     plan = Plan(
         config_hash=hash_json(result_fields(config)),
         atlas={
-            "fingerprint": atlas.fingerprint(),
+            "fingerprint": atlas.fingerprint(index),
             "counts": atlas.counts_source,
             "cells": len(atlas.cell_ids),
             "genes": len(atlas.genes),
@@ -228,7 +234,8 @@ def make_plan(config: RunConfig, run: Path, threads: int | None = None) -> Plan:
         versions={"python": platform.python_version(), **{n: version(n) for n in _LIBRARIES}},
         needs=_needs(config, models, categories, units),
     )
-    _refuse_what_cannot_fit(config, plan, run)
+    if check_fit:
+        _refuse_what_cannot_fit(config, plan, run)
     return plan
 
 

@@ -6,6 +6,7 @@ import json
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+from zipfile import BadZipFile
 
 import numpy as np
 import torch
@@ -46,7 +47,7 @@ def tokens_of_dump(path: Path) -> tuple[Tokens, np.ndarray, np.ndarray]:
                 z["mask"],
             )
             return tokens, z["token_gene"], z["positions"]
-    except (OSError, KeyError, ValueError) as error:
+    except (OSError, KeyError, ValueError, BadZipFile) as error:
         raise InputError(
             str(path), f"not a dump ({error})", "give a file of `attention dump`"
         ) from None
@@ -185,7 +186,7 @@ def diff(ours: Path, theirs: Path) -> list[Difference]:
         try:
             loaded.append(dict(np.load(path, allow_pickle=False)))
             json.loads(str(loaded[-1]["meta_json"]))
-        except (OSError, KeyError, ValueError) as error:
+        except (OSError, KeyError, ValueError, BadZipFile) as error:
             raise InputError(str(path), f"not a dump ({error})", "give a dump file") from None
     a, b = loaded
     tolerances = json.loads(str(b["meta_json"]))["tolerances"]

@@ -82,7 +82,8 @@ class ScGPT:
         self.options: Mapping[str, Any] = settings.model_dump()
         self._device = weights["encoder.embedding.weight"].device
         self._randomness: CellRandomness | UpstreamRandomness = CellRandomness(
-            seed if settings.binning_seed is None else settings.binning_seed
+            seed if settings.binning_seed is None else settings.binning_seed,
+            seed if settings.sampling_seed is None else settings.sampling_seed,
         )
         names = sorted((r, n) for n, r in vocab.items() if n not in special)
         self._rows = np.array([r for r, _ in names], np.int64)
@@ -118,10 +119,20 @@ class ScGPT:
         try:
             n_layers, n_heads = int(args["nlayers"]), int(args["nheads"])
             d, ff = int(args["embsize"]), int(args["d_hid"])
-        except KeyError as error:
+            pad_value = float(args.get("pad_value", -2))
+            fits = d % n_heads == 0 and n_layers > 0
+        except (KeyError, TypeError, ValueError, ZeroDivisionError) as error:
             raise InputError(
-                str(path / "args.json"), f"no field {error}", "give scGPT's own args.json"
+                str(path / "args.json"),
+                f"nlayers, nheads, embsize, d_hid or pad_value cannot be used ({error!r})",
+                "give scGPT's own args.json",
             ) from None
+        if not fits:
+            raise InputError(
+                str(path / "args.json"),
+                f"nlayers {n_layers}, embsize {d}, nheads {n_heads}",
+                "give scGPT's own args.json",
+            )
         style = args.get("input_emb_style", "continuous")
         if style != "continuous" or args.get("pre_norm", False):
             raise InputError(
@@ -131,7 +142,7 @@ class ScGPT:
             )
         try:
             given = dict(options or {})
-            defaults = {"pad_value": float(args.get("pad_value", -2))}
+            defaults: dict[str, Any] = {"pad_value": pad_value}
             if given.get("recipe") == "preprocessor":
                 defaults["n_bins"] = int(args.get("n_bins", 51))  # embed_data fixes 51
             settings = ScGPTOptions(**{**defaults, **given})
@@ -154,8 +165,6 @@ class ScGPT:
         weights = take_strict(
             state, _expected(rows, d, ff, n_layers), _HEADS, where=where, dtype=dtype, device=device
         )
-        if d % n_heads:
-            raise InputError(str(path / "args.json"), f"embsize {d} / nheads {n_heads}", "check")
         return cls(
             weights,
             vocab,

@@ -69,13 +69,13 @@ def bin_values(values: np.ndarray, n_bins: int, uniforms: Uniforms) -> np.ndarra
 class CellRandomness:
     """Binning and subsampling numbers of each cell, from a counter-based stream."""
 
-    def __init__(self, seed: int) -> None:
-        self._seed = seed
+    def __init__(self, binning_seed: int, sampling_seed: int) -> None:
+        self._binning_seed, self._sampling_seed = binning_seed, sampling_seed
 
     def cell(self, cell_id: str) -> tuple[Uniforms, Callable[[int], np.ndarray]]:
         """Return (uniforms, permutation) of one cell."""
-        binning = cell_generator(self._seed, "scgpt/binning", cell_id)
-        sampling = cell_generator(self._seed, "scgpt/sampling", cell_id)
+        binning = cell_generator(self._binning_seed, "scgpt/binning", cell_id)
+        sampling = cell_generator(self._sampling_seed, "scgpt/sampling", cell_id)
         return binning.random, sampling.permutation
 
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from engine.errors import DamagedRunError
-from engine.store.plan import Plan
+from engine.store.plan import Plan, load_plan
 from engine.store.records import Record, read_record
 from engine.store.root import RunRoot, to_json
 
@@ -47,7 +47,10 @@ def require_success(root: RunRoot) -> dict[str, Any]:
     DamagedRunError
         If the run is incomplete or its manifest does not match ``_SUCCESS``.
     """
-    success = root.read_json("_SUCCESS")
+    try:
+        success = root.read_json("_SUCCESS")
+    except ValueError as error:
+        raise DamagedRunError(f"{root.path}/_SUCCESS: not JSON ({error})") from None
     if success is None:
         raise DamagedRunError(
             f"{root.path}: the run is not finished (no _SUCCESS); use `octoscope resume`"
@@ -92,7 +95,7 @@ def require_objects(root: RunRoot, record: Record) -> None:
             raise DamagedRunError(f"{name}: missing or truncated")
 
 
-def verify(root: RunRoot, plan: Plan) -> list[Fault]:
+def verify(root: RunRoot) -> list[Fault]:
     """Check every object of a run, finished or not: missing, damaged, foreign.
 
     Returns
@@ -109,6 +112,7 @@ def verify(root: RunRoot, plan: Plan) -> list[Fault]:
         except DamagedRunError as error:
             return [Fault("manifest.json", str(error))]
     else:
+        plan = load_plan(root)
         for work in (*(u.work for u in plan.units), *plan.pairs_work(), *plan.matrix_work()):
             record = read_record(root, work, plan.hash)
             if record is not None:

@@ -98,8 +98,10 @@ def read_record(root: RunRoot, work: str, plan: str) -> Record | None:
 
 
 def sweep(root: RunRoot, works: Iterable[str], plan: str) -> int:
-    """Delete attempts that did not win; returns how many. Only the driver calls this, before
-    any work is in flight.
+    """Delete attempts that did not win; returns how many.
+
+    The driver calls this once, after all work is committed. At the start of a resume a worker
+    of the last driver may still be writing: taking its folder away would let it commit the rest.
     """
     swept = 0
     for work in works:

@@ -8,6 +8,7 @@ from typing import Any
 import anndata as ad
 import fsspec
 import numpy as np
+import pandas as pd
 import pytest
 import zarr
 from scipy import sparse
@@ -178,6 +179,44 @@ def test_symbols_as_index_are_mapped(tmp_path: Path) -> None:
     assert atlas.genes.symbol.tolist() == ["CD19", "CD14", "LYZ"]
 
 
+@pytest.mark.parametrize("name", ["data", "indices", "indptr"])
+def test_a_missing_chunk_is_not_read_as_zeros(tmp_path: Path, name: str) -> None:
+    path = write(make_adata(60, 40), tmp_path / "a.zarr", "v3")
+    for chunk in [p for p in (path / "X" / name / "c").rglob("*") if p.is_file()]:
+        chunk.unlink()
+    with pytest.raises(InputError, match=rf"X/{name}.*missing chunk|zeros only"):
+        Atlas(config(path))
+
+
+def test_symbols_mixed_with_ids_are_all_kept(tmp_path: Path) -> None:
+    a = make_adata(12, 4)
+    a.var_names = ["CD3E", "LYZ", "CD14", "ENSG00000238009"]
+    del a.var["feature_name"]
+    genes = Atlas(config(write(a, tmp_path / "m.zarr", "v3"))).genes
+    assert genes.symbol.tolist()[:3] == ["CD3E", "LYZ", "CD14"]
+    assert genes.ensembl[3] == "ENSG00000238009"
+
+
+@pytest.mark.parametrize("kind", ["bool", "text", "category"])
+def test_only_primary_data_is_used_however_it_is_stored(tmp_path: Path, kind: str) -> None:
+    a = make_adata()
+    truth = np.arange(12) < 5
+    a.obs["is_primary_data"] = {
+        "bool": truth,
+        "text": truth.astype(str),
+        "category": pd.Categorical(truth.astype(str)),
+    }[kind]
+    index = Atlas(config(write(a, tmp_path / "p.zarr", "v3"))).index(0)
+    assert index.selected == 5
+    assert index.refused == {"not primary data": 7}
+
+
+def test_a_csc_copy_does_not_hide_good_counts(tmp_path: Path) -> None:
+    a = make_adata()
+    a.layers["counts"] = a.X.tocsc()
+    assert Atlas(config(write(a, tmp_path / "c.zarr", "v3"))).counts_source == "X"
+
+
 def test_stores_that_are_none(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="does not exist"):
         Atlas(config(tmp_path / "nothing.zarr"))
@@ -193,5 +232,5 @@ def test_stores_that_are_none(tmp_path: Path) -> None:
         Atlas(config(tmp_path / "empty.zarr"))
     a = make_adata()
     a.X = a.X.tocsc()
-    with pytest.raises(InputError, match="atlas convert"):
+    with pytest.raises(InputError, match="stored by column"):
         Atlas(config(write(a, tmp_path / "csc.zarr", "v3")))

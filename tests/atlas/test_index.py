@@ -56,6 +56,7 @@ def test_selection_is_counted_and_checked() -> None:
     made = index(ids, kinds, primary=primary, wanted=["x", "y"])
     assert made.refused == {"not primary data": 1, "no category": 1, "category not asked for": 1}
     assert made.selected == 3
+    assert index(ids, kinds, wanted=["x", "x"]).selected == 2
     with pytest.raises(InputError, match="'q' has no cell"):
         index(ids, kinds, wanted=["q"])
     with pytest.raises(InputError, match="not unique"):

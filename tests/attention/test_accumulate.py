@@ -139,6 +139,22 @@ def test_a_key_left_out_of_the_softmax_breaks_the_invariant(
         reduce(d, 10, 4, [[np.arange(5)]]).check_mass("model m, layer 0")
 
 
+def test_large_scores_keep_the_invariant() -> None:
+    rng = np.random.default_rng(0)
+    d = {
+        "q": 10 * rng.normal(size=(1, 1, 200, 32)).astype(np.float32),
+        "k": rng.normal(size=(1, 1, 200, 32)).astype(np.float32),
+        "mask": np.ones((1, 200), bool),
+        "panel": np.arange(200)[None],
+        "special": np.full((1, 200), -1),
+    }
+    logits = 1.5 * d["q"][0, 0] @ d["k"][0, 0].T
+    assert np.abs(logits).max() > 300
+    sums = LayerSums(200, MASS, tile=64, device=torch.device("cpu"))
+    sums.add([batch(d, np.arange(1), 1.5)])
+    sums.check_mass("one cell, one head")
+
+
 def test_nan_in_q_is_refused() -> None:
     d = make(5, 3, 12, 10, 3)
     d["q"][2] = np.nan

@@ -87,13 +87,66 @@ def test_every_named_point_is_swept() -> None:
     assert all(f'"{point}' in marks for point in POINTS)
 
 
+def workers() -> list[psutil.Process]:
+    found = []
+    for p in psutil.process_iter(["name"]):
+        if (p.info["name"] or "").startswith("ray::Worker"):
+            found.append(p)
+    return found
+
+
+def test_a_killed_worker_is_replaced_and_nothing_is_lost(
+    finished_run: Path, small_config: Path, tmp_path: Path
+) -> None:
+    run = tmp_path / "run"
+    command = [sys.executable, "-c", "from engine.cli import main; main()"]
+    command += ["run", str(small_config), "--out", str(run), "--set", "keep_dense=fp32"]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    deadline = time.time() + 120
+    while not list(run.glob("units/*/attempt-*")) and time.time() < deadline:
+        time.sleep(0.05)
+    victims = workers()
+    assert victims
+    for victim in victims:
+        victim.kill()
+    out, err = process.communicate(timeout=200)
+    assert process.returncode == 0, err
+    assert b"set aside" not in out
+    assert tables_of(run) == tables_of(finished_run)
+
+
+def test_work_set_aside_is_listed_and_resume_tries_it_again(
+    finished_run: Path, small_config: Path, tmp_path: Path
+) -> None:
+    run = tmp_path / "run"
+    assert (
+        octoscope(
+            "plan", str(small_config), "--out", str(run), "--set", "keep_dense=fp32"
+        ).returncode
+        == 0
+    )
+    blocked = run / "units/tiny.c0001.h0.00000000"
+    blocked.parent.mkdir()
+    blocked.write_text("no folder can be made here")  # a disk fault on one unit
+    ended = octoscope("resume", str(run))
+    assert ended.returncode == 3, ended.stderr
+    told = json.loads((run / "run.json").read_text())
+    assert list(told["set_aside"]) == ["units/tiny.c0001.h0.00000000"]
+    page = (run / "report/index.html").read_text()
+    assert "Incomplete." in page
+    assert "tiny.c0001.h0.00000000" in page
+    assert octoscope("verify", str(run)).returncode == 0
+    blocked.unlink()
+    assert octoscope("resume", str(run)).returncode == 0
+    assert tables_of(run) == tables_of(finished_run)
+    assert octoscope("verify", str(run)).returncode == 0
+
+
 def test_a_dead_driver_leaves_no_worker(small_config: Path, tmp_path: Path) -> None:
     crash(small_config, tmp_path / "run", "after-data@h1.00000008")
     deadline = time.time() + 30
     while time.time() < deadline:
-        left = [
-            p for p in psutil.process_iter(["name"]) if p.info["name"].startswith("ray::Worker")
-        ]
+        left = workers()
         if not left:
             return
         time.sleep(0.5)
