@@ -64,8 +64,10 @@ def model_plans(config: RunConfig, atlas: Atlas, index: CellIndex) -> list[Model
             extra = model.dataset_options(_totals(atlas, index), match)
         loaded.append((m, model, match, {**m.options, **(extra or {})}))
     available = {m.name: match.genes.take(match.matched) for m, _, match, _ in loaded}
-    sets = {g.name: _gene_set(g, available, atlas.genes) for g in config.gene_sets}
-    return [_model_plan(config, *entry, sets) for entry in loaded]
+    found = {g.name: _gene_set(g, available, atlas.genes) for g in config.gene_sets}
+    sets = {name: genes for name, (genes, _) in found.items()}
+    absent = {name: names for name, (_, names) in found.items()}
+    return [_model_plan(config, *entry, sets, absent) for entry in loaded]
 
 
 def _totals(atlas: Atlas, index: CellIndex) -> np.ndarray:
@@ -78,19 +80,19 @@ def _totals(atlas: Atlas, index: CellIndex) -> np.ndarray:
 
 def _gene_set(
     declared: GeneSetConfig, available: dict[str, GeneTable], genes: GeneTable
-) -> set[str] | None:
-    """Return the Ensembl ids of a set; None for "all genes of each model"."""
+) -> tuple[set[str] | None, list[str]]:
+    """Return the Ensembl ids of a set (None: all genes of each model) and the names not found."""
     where = f"gene_sets.{declared.name}"
     if declared.kind == "panel":
-        index, _ = select_genes(declared.genes or [], genes, where=where)
-        return set(genes.ensembl[index])
+        index, absent = select_genes(declared.genes or [], genes, where=where)
+        return set(genes.ensembl[index]), absent
     if declared.kind == "model":
-        return None
+        return None, []
     names = declared.models or list(available)
     common = set.intersection(*(set(available[n].ensembl) for n in names))
     if not common:
         raise InputError(where, f"no gene is in all of {names}", "choose other models")
-    return common
+    return common, []
 
 
 def _model_plan(
@@ -100,6 +102,7 @@ def _model_plan(
     match: GeneMatch,
     options: dict[str, Any],
     sets: dict[str, set[str] | None],
+    absent: dict[str, list[str]],
 ) -> ModelPlan:
     names, symbols = match.genes.ensembl, match.genes.symbol
     usable = match.matched
@@ -150,6 +153,10 @@ def _model_plan(
         axis=[e for e, _ in axis],
         symbols=[s for _, s in axis],
         gene_sets=gene_sets,
+        gene_sets_absent={
+            name: absent[name] + sorted((genes or set()) - set(position))
+            for name, genes in sets.items()
+        },
         max_tokens=model.max_tokens(match),
         demonstration=(path / DEMONSTRATION).exists(),
         gene_report={

@@ -49,7 +49,8 @@ class Unit(_Value):
 
 
 class ModelPlan(_Value):
-    """A checkpoint as it will be used. ``axis`` holds the accumulated genes (Ensembl ids)."""
+    """A checkpoint as it will be used. ``axis`` holds the accumulated genes (Ensembl ids);
+    ``gene_sets_absent`` the declared genes that are not among them."""
 
     name: str
     family: str
@@ -65,6 +66,7 @@ class ModelPlan(_Value):
     axis: list[str]
     symbols: list[str]
     gene_sets: dict[str, list[int]]
+    gene_sets_absent: dict[str, list[str]]
     max_tokens: int
     demonstration: bool
     gene_report: dict[str, int]

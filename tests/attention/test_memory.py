@@ -41,7 +41,7 @@ def peak(tokens: int, heads: int, cells: int, limit: int = 0) -> int:
         [sys.executable, "-c", SCRIPT, *map(str, (tokens, heads, cells, limit))],
         capture_output=True,
         text=True,
-        timeout=580,
+        timeout=880,
         check=False,
     )
     assert done.returncode == 0, done.stderr[-2000:]
@@ -55,6 +55,7 @@ def test_doubling_cells_or_heads_keeps_the_peak() -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(1800)
 def test_6000_tokens_16_heads_32_cells_within_1500_mb() -> None:
     base = peak(6000, 16, 32, 1_500_000_000)
     assert peak(6000, 16, 64, 1_500_000_000) < 1.05 * base
@@ -62,8 +63,8 @@ def test_6000_tokens_16_heads_32_cells_within_1500_mb() -> None:
 
 @pytest.mark.slow
 def test_6000_tokens_32_heads() -> None:
-    base = peak(6000, 16, 8, 1_500_000_000)
-    assert peak(6000, 32, 8, 1_500_000_000) < 1.05 * base
+    base = peak(6000, 16, 2, 1_500_000_000)
+    assert peak(6000, 32, 2, 1_500_000_000) < 1.05 * base
 
 
 def test_the_limit_is_real() -> None:

@@ -53,6 +53,12 @@ def test_a_plan_is_a_pure_function_of_its_inputs(small_atlas: Path, tmp_path: Pa
     assert plan.model("panel").input_genes == plan.model("panel").axis
     assert plan.model("tiny").gene_sets["both"] == plan.model("tiny").gene_sets["panel"]
     assert plan.needs["actor_bytes"] > 0
+    tree = small_tree(small_atlas)
+    tree["gene_sets"][0]["genes"] = ["CD3E", "LYZ", "CD14", "NOSUCH", "ENSG00000186092"]
+    made = make_plan(parse_config(tree, "c"), tmp_path).model("tiny")
+    # one is in no table, one (OR4F5) is in the atlas but not in the model
+    assert made.gene_sets_absent["panel"] == ["NOSUCH", "ENSG00000186092"]
+    assert len(made.axis) == 3
 
 
 @pytest.mark.parametrize("model", ["tiny", "panel"])

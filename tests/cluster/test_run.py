@@ -181,10 +181,3 @@ def test_cells_without_genes_and_tiny_categories_are_listed(
     one = stats[stats["category"] == "one cell only"]
     assert (one["n_eligible"] == 0).all()
     assert one["half_centred"].isna().all()
-
-
-@pytest.mark.slow
-def test_the_demonstration_finishes_verified(tmp_path: Path) -> None:
-    done = octoscope("demo", "--out", str(tmp_path / "demo"), timeout=600)
-    assert done.returncode == 0, done.stderr
-    assert "verified" in done.stdout
