@@ -11,7 +11,6 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pyarrow.parquet as pq
-import pytest
 import yaml
 
 from tests.conftest import octoscope, small_tree, tables_of
