@@ -4,7 +4,7 @@
 
 A network whose edges follow gene propensities, and top pairs drawn by the same propensities and
 nothing else: a calibrated test gives p < 0.05 in 5 % of runs. Compared: the strata of
-``engine.octopus.nulls`` (quarter-log2 bins of degree), the same bins merged to ten genes, no strata.
+``engine.octopus.nulls`` (quarter-log2 bins of degree), these merged to ten genes, no strata.
 Prints one line per case and one JSON line last.
 """
 
