@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import signal
+import sys
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -29,8 +30,10 @@ def ray_cluster(address: str | None = None) -> Iterator[Any]:
     OctoscopeError
         If no connection can be made.
     """
-    # Ray 2.60 changes its default by version and by how it is started: state it.
-    os.environ.setdefault("RAY_AUTH_MODE", "token")
+    # Ray's default changes by version and by how it is started: state it. Ray reads the mode when
+    # it is imported; changed later, this process and the cluster it starts would disagree.
+    if "ray" not in sys.modules:
+        os.environ.setdefault("RAY_AUTH_MODE", "token")
     # Actors with num_gpus=0 must not see GPUs (engine.cluster.fleet hides them explicitly).
     os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")

@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
+import importlib.util
 import json
 from pathlib import Path
 
 import jsonschema
 import pytest
-import ray.autoscaler
 import yaml
 
 ROOT = Path(__file__).parents[2]
 
 
 def schema() -> dict[str, object]:
-    path = Path(ray.autoscaler.__file__).parent / "ray-schema.json"
+    spec = importlib.util.find_spec("ray")  # not imported: that would fix its settings
+    assert spec is not None
+    assert spec.submodule_search_locations
+    path = Path(spec.submodule_search_locations[0]) / "autoscaler" / "ray-schema.json"
     return json.loads(path.read_text())  # type: ignore[no-any-return]
 
 

@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
+from typing import Any
+
 import pytest
 from dask.delayed import delayed
 
@@ -9,7 +14,7 @@ from engine.cluster import graphs
 from engine.cluster.connect import ray_cluster
 
 
-def tasks(n: int) -> list[object]:
+def tasks(n: int) -> list[Any]:
     shared = delayed(lambda: 10)()
     return [delayed(lambda s, i: s + i)(shared, i) for i in range(n)]
 
@@ -17,10 +22,26 @@ def tasks(n: int) -> list[object]:
 @pytest.mark.parametrize("limit", [3, 1000])
 def test_order_is_kept_in_slices(monkeypatch: pytest.MonkeyPatch, limit: int) -> None:
     monkeypatch.setattr(graphs, "MAX_TASKS", limit)
-    assert graphs.compute(tasks(8)) == [10 + i for i in range(8)]  # type: ignore[arg-type]
+    assert graphs.compute(tasks(8)) == [10 + i for i in range(8)]
     assert graphs.compute([]) == []
 
 
 def test_ray_gives_what_threads_give() -> None:
     with ray_cluster():
-        assert graphs.compute(tasks(8), graphs.ray_scheduler()) == graphs.compute(tasks(8))  # type: ignore[arg-type]
+        assert graphs.compute(tasks(8), graphs.ray_scheduler()) == graphs.compute(tasks(8))
+
+
+def test_a_ray_imported_before_keeps_its_own_mode() -> None:
+    script = """
+import ray
+from engine.cluster import connect, graphs
+from dask.delayed import delayed
+with connect.ray_cluster():
+    print(graphs.compute([delayed(int)('7')], graphs.ray_scheduler()))
+"""
+    env = {k: v for k, v in os.environ.items() if k != "RAY_AUTH_MODE"}
+    command = [sys.executable, "-c", script]
+    done = subprocess.run(
+        command, capture_output=True, text=True, env=env, timeout=120, check=False
+    )
+    assert "[7]" in done.stdout, done.stderr[-2000:]
