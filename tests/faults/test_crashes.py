@@ -95,6 +95,7 @@ def workers() -> list[psutil.Process]:
     return found
 
 
+@pytest.mark.slow
 def test_a_killed_worker_is_replaced_and_nothing_is_lost(
     finished_run: Path, small_config: Path, tmp_path: Path
 ) -> None:
@@ -151,9 +152,8 @@ def test_a_dead_driver_leaves_no_worker(small_config: Path, tmp_path: Path) -> N
     pytest.fail(f"{len(left)} workers outlived their driver")
 
 
-@pytest.mark.parametrize(
-    "number", [pytest.param(signal.SIGINT, marks=pytest.mark.slow), signal.SIGTERM]
-)
+@pytest.mark.slow
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_signals_stop_cleanly_and_resume_finishes(
     number: signal.Signals, finished_run: Path, small_config: Path, tmp_path: Path
 ) -> None:
