@@ -58,6 +58,9 @@ class ModelConfig(_Section):
     )
     panel: Name | None = Field(None, description="Gene set that enters the model, if tokens: panel")
     layers: list[int] | None = Field(None, description="Layers to accumulate; null: all")
+    dtype: Literal["float32", "bfloat16", "float16"] = Field(
+        "float32", description="Weights and products; residual stream and sums stay float32"
+    )
     options: dict[str, Any] = Field(default_factory=dict, description="The family's own settings")
 
 
@@ -76,9 +79,12 @@ class ExecutionConfig(_Section):
     device: str = Field("auto", description="auto, cpu, cuda")
     threads: int = Field(0, ge=0, description="Torch threads per actor; 0: CPUs / actors")
     actors: int = Field(1, ge=1, description="Replicas per model")
-    batch_cells: int = Field(16, ge=1, description="Cells in one forward pass")
-    micro_batch: int = Field(32, ge=1, description="Cells summed in fp32 before fp64")
-    unit_cells: int = Field(512, ge=1, description="Cells per unit; residuals of all are held")
+    batch_cells: int = Field(16, ge=1, description="Cells in one forward pass, at most")
+    micro_batch: int = Field(32, ge=1, description="Cells summed in fp32 before fp64, at most")
+    unit_cells: int = Field(512, ge=1, description="Cells per unit, at most; residuals are held")
+    working_set: str = Field(
+        "2GB", description="Bound on a unit's residuals; long inputs get smaller units and batches"
+    )
     tile: int = Field(512, ge=16, description="Rows and columns of an accumulator tile")
     memory: str | None = Field(None, description="Limit per actor, e.g. 8GB; null: 80 % of free")
     attempts: int = Field(3, ge=1, description="Tries per unit before it is set aside")

@@ -6,12 +6,16 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 
 from engine.atlas import Atlas
 from engine.config import AtlasConfig
+from engine.dataset import fixed_options
 from engine.errors import InputError
 from engine.models import load_model
 from engine.models.dump import dump, token_genes, tokens_of_dump
+
+DTYPES = ("float32", "bfloat16", "float16")
 
 
 def write_dump(
@@ -29,6 +33,8 @@ def write_dump(
 
     Parameters
     ----------
+    options
+        The family's own settings; ``dtype``: float32, bfloat16 or float16.
     tokens
         A dump whose ``token_row``, ``token_value``, ``mask`` and positions are used instead of
         tokens made from the cells.
@@ -42,7 +48,12 @@ def write_dump(
     InputError
         If a file or option cannot be used.
     """
-    model = load_model(checkpoint, options=options, seed=seed)
+    options = dict(options or {})
+    kind = str(options.pop("dtype", "float32"))
+    if kind not in DTYPES:
+        raise InputError("--option dtype", f"{kind!r}", f"use one of {', '.join(DTYPES)}")
+    dtype = getattr(torch, kind)
+    model = load_model(checkpoint, dtype=dtype, options=options, seed=seed)
     stored = None
     if tokens is not None:
         given, names, stored = tokens_of_dump(tokens)
@@ -53,9 +64,19 @@ def write_dump(
                 raise InputError("--rng upstream", f"{model.family} draws nothing", "leave it out")
             model.use_upstream_randomness()
         match = model.match(atlas.genes)
-        batch = atlas.read(np.arange(len(atlas.cell_ids)))
+        rows = np.arange(len(atlas.cell_ids))
+        if not upstream and (extra := fixed_options(model, match, atlas, [rows])):
+            model = load_model(checkpoint, dtype=dtype, options=options | extra, seed=seed)
+        batch = atlas.read(rows)
         given = model.tokenize(batch.counts, match, batch.cell_ids)
         names = token_genes(given, match)
+        empty = ~given.mask.any(1)
+        if empty.any():
+            raise InputError(
+                cells,
+                f"cell {given.cell_ids[np.argmax(empty)]} has no counts among the model's genes",
+                "leave such cells out",
+            )
     if positions is not None:
         _, _, stored = tokens_of_dump(positions)
     with target.open("wb") as handle:

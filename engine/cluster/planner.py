@@ -16,8 +16,9 @@ from engine.atlas import Atlas, CellIndex
 from engine.attention.views import QUANTITIES, default_min_cells
 from engine.config import LOCAL_PANEL_LIMIT, GeneSetConfig, ModelConfig, RunConfig
 from engine.errors import InputError
-from engine.models import FoundationModel, GeneMatch, load_model
-from engine.models.weights import folder_digest
+from engine.dataset import fixed_options
+from engine.models import FoundationModel, GeneMatch, checkpoint_files, load_model
+from engine.models.weights import file_digests
 from engine.octopus.network import network_facts
 from engine.store.plan import CategoryPlan, ModelPlan, Plan, Unit
 from engine.store.root import hash_json
@@ -30,7 +31,7 @@ _LIBRARIES = (
 )  # fmt: skip
 
 
-def parse_bytes(text: str) -> float:
+def parse_bytes(text: str, field: str = "execution.memory") -> float:
     """Read sizes such as ``8GB`` or ``512MB``.
 
     Raises
@@ -44,7 +45,7 @@ def parse_bytes(text: str) -> float:
                 return float(text[: -len(unit)]) * factor
             except ValueError:
                 break
-    raise InputError("execution.memory", f"{text!r} is not a size", "write it like 8GB")
+    raise InputError(field, f"{text!r} is not a size", "write it like 8GB")
 
 
 def model_plans(config: RunConfig, atlas: Atlas, index: CellIndex) -> list[ModelPlan]:
@@ -55,27 +56,26 @@ def model_plans(config: RunConfig, atlas: Atlas, index: CellIndex) -> list[Model
     InputError
         If a checkpoint, an option or a gene set cannot be used.
     """
-    loaded: list[tuple[ModelConfig, FoundationModel, GeneMatch, dict[str, Any]]] = []
+    loaded: list[tuple[ModelConfig, FoundationModel, GeneMatch]] = []
     for m in config.models:
         model = load_model(m.path, family=m.family, options=m.options, seed=config.seed)
-        match = model.match(atlas.genes)
-        extra = model.dataset_options(None, match)
-        if extra is None:
-            extra = model.dataset_options(_totals(atlas, index), match)
-        loaded.append((m, model, match, {**m.options, **(extra or {})}))
-    available = {m.name: match.genes.take(match.matched) for m, _, match, _ in loaded}
+        loaded.append((m, model, model.match(atlas.genes)))
+    available = {m.name: match.genes.take(match.matched) for m, _, match in loaded}
     found = {g.name: _gene_set(g, available, atlas.genes) for g in config.gene_sets}
     sets = {name: genes for name, (genes, _) in found.items()}
     absent = {name: names for name, (_, names) in found.items()}
-    return [_model_plan(config, *entry, sets, absent) for entry in loaded]
-
-
-def _totals(atlas: Atlas, index: CellIndex) -> np.ndarray:
-    totals = np.zeros(len(atlas.genes))
-    for rows in (r for halves in index.halves for r in halves):
-        for batch in atlas.stream(rows, 1024):
-            totals += np.asarray(batch.counts.sum(axis=0)).ravel()
-    return totals
+    categories = [np.sort(np.concatenate(halves)) for halves in index.halves]
+    plans = []
+    for m, model, match in loaded:
+        panel = sets[m.panel] if m.panel is not None else None
+        match = match.with_panel(None if panel is None else sorted(panel))
+        extra = fixed_options(model, match, atlas, categories)
+        if extra:
+            options = {**m.options, **extra}
+            model = load_model(m.path, family=m.family, options=options, seed=config.seed)
+            m = m.model_copy(update={"options": options})
+        plans.append(_model_plan(config, m, model, match, sets, absent))
+    return plans
 
 
 def _gene_set(
@@ -100,16 +100,12 @@ def _model_plan(
     m: ModelConfig,
     model: FoundationModel,
     match: GeneMatch,
-    options: dict[str, Any],
     sets: dict[str, set[str] | None],
     absent: dict[str, list[str]],
 ) -> ModelPlan:
     names, symbols = match.genes.ensembl, match.genes.symbol
-    usable = match.matched
-    input_genes = None
-    if m.panel is not None and (panel := sets[m.panel]) is not None:
-        usable = np.array([i for i in usable if names[i] in panel], np.int64)
-        input_genes = sorted(names[i] for i in usable)
+    usable = match.allowed
+    input_genes = None if match.panel is None else sorted(str(names[i]) for i in usable)
     wanted = sets.get(config.accumulate)
     kept = [i for i in usable if wanted is None or names[i] in wanted]
     # The axis is ordered by Ensembl id: it does not depend on vocabulary or atlas order.
@@ -142,8 +138,8 @@ def _model_plan(
         name=m.name,
         family=m.family,
         path=m.path,
-        digests=folder_digest(path, sorted(f.name for f in path.iterdir() if f.is_file())),
-        options=options,
+        digests=file_digests(checkpoint_files(path)),
+        options=m.options,
         input_genes=input_genes,
         layers=layers,
         n_layers=model.n_layers,
@@ -157,8 +153,9 @@ def _model_plan(
             name: absent[name] + sorted((genes or set()) - set(position))
             for name, genes in sets.items()
         },
-        max_tokens=model.max_tokens(match),
-        demonstration=(path / DEMONSTRATION).exists(),
+        dtype=m.dtype,
+        **_working_set(config, model.max_tokens(match), model.d),
+        demonstration=((path if path.is_dir() else path.parent) / DEMONSTRATION).exists(),
         gene_report={
             "atlas_genes": len(match.model_gene),
             "model_genes": len(match.genes),
@@ -166,6 +163,23 @@ def _model_plan(
             "accumulated": len(axis),
         },
     )
+
+
+def _working_set(config: RunConfig, tokens: int, d: int) -> dict[str, int]:
+    """Return tokens, and the cells of units and batches that ``execution.working_set`` allows.
+
+    A function of configuration and checkpoint alone: unit boundaries do not depend on a machine.
+    """
+    e = config.execution
+    residual = tokens * (d * 4 + 30)
+    limit = parse_bytes(e.working_set, "execution.working_set")
+    micro = min(e.micro_batch, int(limit / 4 / (residual * 4)))  # q and k, twice when gathered
+    return {
+        "max_tokens": tokens,
+        "unit_cells": max(1, min(e.unit_cells, int(limit / residual))),
+        "micro_batch": max(1, micro),
+        "batch_cells": max(1, min(e.batch_cells, micro, int(limit / 4 / (residual * 12)))),
+    }
 
 
 def make_plan(
@@ -208,12 +222,12 @@ def make_plan(
             category=c,
             half=half,
             start=start,
-            stop=min(start + execution.unit_cells, n),
+            stop=min(start + m.unit_cells, n),
         )
         for m in models
         for c, category in enumerate(categories)
         for half, n in enumerate(category.cells)
-        for start in range(0, n, execution.unit_cells)
+        for start in range(0, n, m.unit_cells)
     ]
     plan = Plan(
         config_hash=hash_json(result_fields(config)),
@@ -232,8 +246,6 @@ def make_plan(
         units=units,
         views=list(config.views),
         tile=execution.tile,
-        micro_batch=execution.micro_batch,
-        batch_cells=min(execution.batch_cells, execution.micro_batch),
         threads=threads,
         top_k=config.top_k,
         permutations=config.permutations,
@@ -261,9 +273,10 @@ def _needs(
     e, q = config.execution, len(QUANTITIES)
     actor = scratch = kept = tables = 0.0
     for m in models:
-        n2, longest = float(len(m.axis)) ** 2, max((u.stop - u.start for u in units), default=0)
-        cells = min(e.micro_batch, longest)
-        forward = min(e.batch_cells, cells) * m.max_tokens * m.d * 4 * 12
+        n2 = float(len(m.axis)) ** 2
+        longest = max((u.stop - u.start for u in units if u.model == m.name), default=0)
+        cells = min(m.micro_batch, longest)
+        forward = min(m.batch_cells, cells) * m.max_tokens * m.d * 4 * 12
         compute = (
             n2 * (8 * q + 4)  # one layer's sums, pair counts
             + longest * m.max_tokens * (m.d * 4 + 30)  # residual stream and tokens of a unit

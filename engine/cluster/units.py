@@ -13,7 +13,7 @@ from engine.atlas import Atlas
 from engine.attention.accumulate import BatchLayout, LayerSums, PairCounts, QKBatch
 from engine.config import RunConfig
 from engine.errors import InputError
-from engine.models import TOKEN_KINDS, GeneMatch, Tokens, load_model
+from engine.models import TOKEN_KINDS, Tokens, load_model
 from engine.models.protocol import GENE
 from engine.store import tiles
 from engine.store.plan import Plan, Unit, layer_name
@@ -51,24 +51,17 @@ class UnitRunner:
             self._m.path,
             family=self._m.family,
             device=device,
+            dtype=getattr(torch, self._m.dtype),
             options=self._m.options,
             seed=config.seed,
         )
-        self._match = self._restrict(self._model.match(self._atlas.genes))
+        # Only a declared input panel enters the model, where one is declared.
+        self._match = self._model.match(self._atlas.genes).with_panel(self._m.input_genes)
         position = {e: i for i, e in enumerate(self._m.axis)}
         # The last entry serves index -1: tokens that are not genes.
         self._panel = np.array([position.get(e, -1) for e in self._match.genes.ensembl] + [-1])
 
-    def _restrict(self, match: GeneMatch) -> GeneMatch:
-        """Let only the declared input panel into the model, where one is declared."""
-        if self._m.input_genes is None:
-            return match
-        allowed = np.isin(match.genes.ensembl.astype(str), self._m.input_genes)
-        model_gene = np.where(
-            (match.model_gene >= 0) & allowed[match.model_gene], match.model_gene, -1
-        )
-        return GeneMatch(match.genes, model_gene.astype(np.int32), match.report)
-
+    @torch.inference_mode()
     def run(self, unit: Unit) -> Record:
         """Compute a unit and commit it.
 
@@ -124,7 +117,7 @@ class UnitRunner:
         used = n_tokens = 0
         waited = 0.0
         at = time.monotonic()
-        for cells in self._atlas.stream(rows, self._plan.micro_batch):
+        for cells in self._atlas.stream(rows, self._m.micro_batch):
             waited += time.monotonic() - at
             tokens = self._model.tokenize(cells.counts, self._match, cells.cell_ids)
             usable = (tokens.kind == GENE).any(1)
@@ -132,8 +125,8 @@ class UnitRunner:
                 refused.append({"cell": str(cell), "why": "no gene of the model is expressed"})
             keep = np.flatnonzero(usable)
             group = []
-            for start in range(0, len(keep), self._plan.batch_cells):
-                part = tokens.take(keep[start : start + self._plan.batch_cells])
+            for start in range(0, len(keep), self._m.batch_cells):
+                part = tokens.take(keep[start : start + self._m.batch_cells])
                 group.append(self._batch(part))
             used += len(keep)
             n_tokens += int(tokens.mask[keep].sum())

@@ -30,16 +30,77 @@ class GeneMatch:
         [atlas genes] int32, index into ``genes``; -1 where the model has no such gene.
     report
         One row per atlas gene that is not used: id, what, why.
+    panel
+        [model genes] bool, the only genes that may become tokens where a panel is declared; None:
+        the family's own recipe. Counts of other genes still enter totals.
     """
 
     genes: GeneTable
     model_gene: np.ndarray
     report: list[dict[str, str]]
+    panel: np.ndarray | None = None
 
     @property
     def matched(self) -> np.ndarray:
         """Ascending indices into ``genes`` of the genes that the atlas has."""
         return np.unique(self.model_gene[self.model_gene >= 0])
+
+    @property
+    def allowed(self) -> np.ndarray:
+        """Ascending indices into ``genes`` of matched genes that may become tokens."""
+        matched = self.matched
+        return matched if self.panel is None else matched[self.panel[matched]]
+
+    def with_panel(self, ensembl: list[str] | None) -> GeneMatch:
+        """Return the match in which only these genes (atlas ids) may become tokens."""
+        if ensembl is None:
+            return self
+        panel = np.isin(self.genes.ensembl.astype(str), ensembl)
+        return GeneMatch(self.genes, self.model_gene, self.report, panel)
+
+    def model_counts(self, counts: sparse.csr_matrix) -> sparse.csr_matrix:
+        """Return counts [cells, model genes] from counts [cells, atlas genes]."""
+        used = np.flatnonzero(self.model_gene >= 0)
+        place = sparse.csr_matrix(
+            (np.ones(len(used), np.float32), (used, self.model_gene[used])),
+            shape=(len(self.model_gene), len(self.genes)),
+        )
+        found = sparse.csr_matrix(counts @ place)
+        found.sort_indices()
+        return found
+
+
+@dataclass(frozen=True)
+class GeneStatistics:
+    """What a family's choice of genes may depend on, over all selected cells.
+
+    Attributes
+    ----------
+    cells
+        [categories] int64.
+    total
+        [atlas genes] float64, sum of raw counts.
+    mean, variance
+        [categories, atlas genes] float64 of ln(1 + 1e4 count / cell total); variance divides by n.
+    """
+
+    cells: np.ndarray
+    total: np.ndarray
+    mean: np.ndarray
+    variance: np.ndarray
+
+
+@dataclass(frozen=True)
+class Variant:
+    """A published size of a family, and where users get it (text: some say "from the file")."""
+
+    name: str
+    n_layers: str
+    d: str
+    n_heads: str
+    files: str
+    source: str
+    licence: str
 
 
 @dataclass(frozen=True)
@@ -105,6 +166,7 @@ class FoundationModel(Protocol):
     """One checkpoint, ready to run. The caller drives the layers."""
 
     family: str
+    variants: tuple[Variant, ...]
     variant: str
     n_layers: int
     n_heads: int
@@ -115,7 +177,7 @@ class FoundationModel(Protocol):
 
     @classmethod
     def recognises(cls, path: Path) -> bool:
-        """Tell whether the folder looks like this family's published files."""
+        """Tell whether the folder (or file) looks like this family's published files."""
         ...
 
     @classmethod
@@ -144,11 +206,13 @@ class FoundationModel(Protocol):
         """Upper bound of tokens per cell, special tokens included."""
         ...
 
-    def dataset_options(self, totals: np.ndarray | None, match: GeneMatch) -> dict[str, Any] | None:
+    def dataset_options(
+        self, statistics: GeneStatistics | None, match: GeneMatch
+    ) -> dict[str, Any] | None:
         """Return options that depend on the whole data set, so that batches agree with it.
 
-        Called with None first; a family that needs totals returns None and is called again with
-        the [atlas genes] sums of counts over all selected cells. The result joins the options.
+        Called with None first; a family that needs statistics returns None and is called again
+        with them. The result joins the options.
         """
         ...
 

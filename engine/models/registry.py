@@ -20,16 +20,25 @@ def families() -> dict[str, type[FoundationModel]]:
     return {e.name: e.load() for e in sorted(entry_points(group=GROUP), key=lambda e: e.name)}
 
 
+def _require(path: Path) -> None:
+    if not path.exists():
+        raise InputError(str(path), "does not exist", "give the published checkpoint")
+
+
+def checkpoint_files(path: Path) -> list[Path]:
+    """Return every file of a checkpoint, given as a folder or as a single file, by name."""
+    return sorted(f for f in path.iterdir() if f.is_file()) if path.is_dir() else [path]
+
+
 def family_of(path: Path) -> str:
-    """Return the family whose published files are in a folder.
+    """Return the family whose published files are in a folder, or are this file.
 
     Raises
     ------
     InputError
         If the folder is absent or no installed family recognises it.
     """
-    if not path.is_dir():
-        raise InputError(str(path), "not a folder", "give the published checkpoint folder")
+    _require(path)
     for name, family in families().items():
         if family.recognises(path):
             return name
@@ -57,8 +66,7 @@ def load_model(
         If the family is not installed, or the files cannot be used.
     """
     path = Path(path)
-    if not path.is_dir():
-        raise InputError(str(path), "not a folder", "give the published checkpoint folder")
+    _require(path)
     name = family or family_of(path)
     known = families()
     if name not in known:

@@ -15,11 +15,22 @@ from typing import Any
 import numpy as np
 import torch
 import torch.nn.functional as F
-from pydantic import ValidationError
 from scipy import sparse
 
 from engine.errors import InputError
-from engine.models.protocol import GENE, PAD, TOKEN_KINDS, GeneMatch, LayerAttention, Tokens
+from engine.models.blocks import attend
+from engine.models.matching import by_symbol
+from engine.models.options import read_options
+from engine.models.protocol import (
+    GENE,
+    PAD,
+    TOKEN_KINDS,
+    GeneMatch,
+    GeneStatistics,
+    LayerAttention,
+    Tokens,
+    Variant,
+)
 from engine.models.scgpt_tokens import (
     CellRandomness,
     ScGPTOptions,
@@ -30,6 +41,9 @@ from engine.models.scgpt_tokens import (
 from engine.models.weights import load_state, read_json, take_strict
 from engine.vocabulary import GeneTable, ensembl_of_symbols
 
+_FILES = "args.json, vocab.json, best_model.pt"
+_SOURCE = "links in the README of github.com/bowang-lab/scGPT"
+_LICENCE = "see that repository"
 _MAX_VALUE = 512.0
 _CLS = TOKEN_KINDS.index("cls")
 # Heads that do not enter the encoder, one by one.
@@ -51,6 +65,13 @@ class ScGPT:
 
     family = "scgpt"
     special_kinds = ("cls",)
+    variants = (
+        Variant("whole-human", "12", "512", "8", _FILES, _SOURCE, _LICENCE),
+        Variant(
+            "organs, pan-cancer, continual", "args.json", "args.json", "args.json",
+            _FILES, _SOURCE, _LICENCE,
+        ),
+    )  # fmt: skip
     files = ("args.json", "vocab.json", "best_model.pt")
     # fp32 against the authors' code (docs/models.md)
     tolerances: Mapping[str, float] = {
@@ -140,20 +161,10 @@ class ScGPT:
                 f"input_emb_style {style!r}, pre_norm {args.get('pre_norm', False)}",
                 "only the published continuous, post-norm encoder is supported",
             )
-        try:
-            given = dict(options or {})
-            defaults: dict[str, Any] = {"pad_value": pad_value}
-            if given.get("recipe") == "preprocessor":
-                defaults["n_bins"] = int(args.get("n_bins", 51))  # embed_data fixes 51
-            settings = ScGPTOptions(**{**defaults, **given})
-        except ValidationError as error:
-            first = error.errors()[0]
-            field = ".".join(str(p) for p in first["loc"])
-            raise InputError(
-                f"models.*.options.{field}",
-                first["msg"],
-                f"use one of {', '.join(ScGPTOptions.model_fields)}",
-            ) from None
+        defaults: dict[str, Any] = {"pad_value": pad_value}
+        if (options or {}).get("recipe") == "preprocessor":
+            defaults["n_bins"] = int(args.get("n_bins", 51))  # embed_data fixes 51
+        settings = read_options(ScGPTOptions, options, defaults)
         special: dict[str, int] = {n: vocab[n] for n in ("<pad>", "<cls>", "<eoc>") if n in vocab}
         if "<pad>" not in special or "<cls>" not in special:
             raise InputError(str(path / "vocab.json"), "no <pad> or <cls>", "give scGPT's vocab")
@@ -182,17 +193,19 @@ class ScGPT:
 
     def max_tokens(self, match: GeneMatch) -> int:
         """Return ``max_length`` or the matched genes, ``<cls>`` included."""
-        return min(self._settings.max_length, len(match.matched) + 1)
+        return min(self._settings.max_length, len(match.allowed) + 1)
 
-    def dataset_options(self, totals: np.ndarray | None, match: GeneMatch) -> dict[str, Any] | None:
+    def dataset_options(
+        self, statistics: GeneStatistics | None, match: GeneMatch
+    ) -> dict[str, Any] | None:
         """Fix the gene filter of recipe ``preprocessor``, which runs over the whole data set."""
         s = self._settings
         filtered = s.recipe == "preprocessor" and s.filter_gene_by_counts
         if not filtered or s.context_genes is not None:
             return {}
-        if totals is None:
+        if statistics is None:
             return None
-        keep = (match.model_gene >= 0) & (totals >= s.filter_gene_by_counts)
+        keep = (match.model_gene >= 0) & (statistics.total >= s.filter_gene_by_counts)
         return {"context_genes": [str(g) for g in match.genes.ensembl[match.model_gene[keep]]]}
 
     def use_upstream_randomness(self) -> None:
@@ -209,33 +222,7 @@ class ScGPT:
         InputError
             If no gene of the atlas is in the vocabulary.
         """
-        by_symbol = {s: i for i, s in enumerate(self._genes.symbol)}
-        by_id = {e: i for i, e in enumerate(self._genes.ensembl) if e}
-        use_ids = not any(genes.symbol)
-        model_gene = np.full(len(genes), -1, np.int32)
-        ensembl, report = self._genes.ensembl.copy(), []
-        taken: dict[int, str] = {}
-        for i, (gene, symbol) in enumerate(zip(genes.ensembl, genes.symbol, strict=True)):
-            hit = by_id.get(gene) if use_ids else by_symbol.get(symbol)
-            if hit is None:
-                report.append({"id": gene, "what": "dropped", "why": "not in the vocabulary"})
-            elif hit in taken:
-                why = f"{symbol} is already taken by {taken[hit]}"
-                report.append({"id": gene, "what": "dropped", "why": why})
-            else:
-                model_gene[i], taken[hit], ensembl[hit] = hit, gene, gene
-        if not taken:
-            raise InputError(
-                "models.*.path: vocab.json",
-                f"none of the atlas's {len(genes)} genes is in the vocabulary "
-                f"of {len(self._genes)}",
-                "check atlas.symbol_key and the checkpoint's organism",
-            )
-        matched = set(taken.values())
-        for i, e in enumerate(ensembl):  # an id that GENCODE gives but another token took
-            if i not in taken and (e in matched or not e):
-                ensembl[i] = ""
-        return GeneMatch(GeneTable(ensembl, self._genes.symbol), model_gene, report)
+        return by_symbol(self._genes, genes, "models.*.path: vocab.json")
 
     def tokenize(self, counts: sparse.csr_matrix, match: GeneMatch, cell_ids: np.ndarray) -> Tokens:
         """Apply the chosen recipe; see :mod:`engine.models.scgpt_tokens`."""
@@ -268,6 +255,8 @@ class ScGPT:
         """Return which atlas genes may become tokens, as a mask and as ascending columns."""
         s = self._settings
         keep = match.model_gene >= 0
+        if match.panel is not None:
+            keep &= match.panel[match.model_gene]
         if s.recipe == "preprocessor":
             if s.context_genes is not None:
                 wanted = set(s.context_genes)
@@ -310,7 +299,6 @@ class ScGPT:
             row[c, span] = self._rows[genes]
         return Tokens(np.asarray(cell_ids), gene, kind, value, row, kind != PAD)
 
-    @torch.no_grad()
     def embed(self, tokens: Tokens) -> torch.Tensor:
         """Return [cells, tokens, d]: gene embedding plus embedded bin."""
         w = self._w
@@ -322,7 +310,6 @@ class ScGPT:
         v = self._norm(self._linear(v, "value_encoder.linear2"), "value_encoder.norm")
         return g + v
 
-    @torch.no_grad()
     def layer(
         self, i: int, residual: torch.Tensor, mask: torch.Tensor
     ) -> tuple[LayerAttention, torch.Tensor]:
@@ -332,8 +319,7 @@ class ScGPT:
         d_head = d // self.n_heads
         qkv = self._linear(residual, p + "self_attn.Wqkv")
         q, k, v = qkv.view(cells, tokens, 3, self.n_heads, d_head).permute(2, 0, 3, 1, 4).unbind(0)
-        attended = F.scaled_dot_product_attention(q, k, v, attn_mask=mask[:, None, None, :])
-        attended = attended.transpose(1, 2).reshape(cells, tokens, d)
+        attended = attend(q, k, v, mask)
         y = self._norm(residual + self._linear(attended, p + "self_attn.out_proj"), p + "norm1")
         z = self._linear(F.relu(self._linear(y, p + "linear1")), p + "linear2")
         return LayerAttention(q, k, 1 / math.sqrt(d_head), mask), self._norm(y + z, p + "norm2")

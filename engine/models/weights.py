@@ -14,6 +14,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 
 from engine.errors import InputError
+from engine.models.inert import load_inert
 
 
 def read_json(path: Path, field: str) -> dict[str, Any]:
@@ -35,6 +36,35 @@ def read_json(path: Path, field: str) -> dict[str, Any]:
     return value
 
 
+_BROKEN = (RuntimeError, EOFError, pickle.UnpicklingError, SafetensorError, ValueError, KeyError)
+
+
+def _unreadable(path: Path, error: Exception) -> InputError:
+    first = str(error).splitlines()[0] if str(error) else type(error).__name__
+    return InputError(
+        str(path),
+        f"cannot be read as weights (truncated, or holds more than tensors): {first[:160]}",
+        "download it again from its authors",
+    )
+
+
+def checkpoint_in(path: Path, suffix: str) -> Path | None:
+    """Return the one file with a suffix: ``path`` itself, or the only such file in the folder.
+
+    Raises
+    ------
+    InputError
+        If the folder holds several.
+    """
+    if path.is_file():
+        return path if path.suffix == suffix else None
+    found = sorted(path.glob(f"*{suffix}"))
+    if len(found) > 1:
+        names = ", ".join(f.name for f in found)
+        raise InputError(str(path), f"holds several checkpoints: {names}", "give one of the files")
+    return found[0] if found else None
+
+
 def load_state(path: Path) -> dict[str, torch.Tensor]:
     """Read a state dict from safetensors, or from a torch file with ``weights_only=True``.
 
@@ -50,15 +80,41 @@ def load_state(path: Path) -> dict[str, torch.Tensor]:
             state: Any = load_file(path)
         else:
             state = torch.load(path, map_location="cpu", weights_only=True)
-    except (RuntimeError, EOFError, pickle.UnpicklingError, SafetensorError, ValueError) as error:
-        first = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise InputError(
-            str(path),
-            f"cannot be read as weights (truncated, or holds more than tensors): {first[:160]}",
-            "download it again from its authors",
-        ) from None
+    except _BROKEN as error:
+        raise _unreadable(path, error) from None
     if isinstance(state, Mapping) and isinstance(state.get("state_dict"), Mapping):
         state = state["state_dict"]
+    return _tensors(path, state)
+
+
+def load_lightning(path: Path) -> tuple[dict[str, torch.Tensor], dict[str, Any]]:
+    """Read (weights, hyper-parameters) of a Lightning checkpoint; no code in it is run.
+
+    Callbacks and optimiser state may be of any class: they are read as inert placeholders.
+
+    Raises
+    ------
+    InputError
+        If the file is absent, truncated, not such a checkpoint, or holds non-finite weights.
+    """
+    if not path.exists():
+        raise InputError(str(path), "does not exist", "check models.*.path")
+    try:
+        try:
+            whole: Any = torch.load(path, map_location="cpu", weights_only=True)
+        except pickle.UnpicklingError:
+            whole = load_inert(path)
+    except (*_BROKEN, AttributeError, TypeError, IndexError) as error:
+        raise _unreadable(path, error) from None
+    settings = whole.get("hyper_parameters") if isinstance(whole, Mapping) else None
+    if not isinstance(settings, Mapping) or "state_dict" not in whole:
+        raise InputError(
+            str(path), "no state_dict or no hyper_parameters", "give the Lightning checkpoint"
+        )
+    return _tensors(path, whole["state_dict"]), dict(settings)
+
+
+def _tensors(path: Path, state: Any) -> dict[str, torch.Tensor]:
     if not isinstance(state, Mapping) or not all(
         isinstance(v, torch.Tensor) for v in state.values()
     ):
@@ -66,7 +122,7 @@ def load_state(path: Path) -> dict[str, torch.Tensor]:
     for name, tensor in state.items():
         if tensor.is_floating_point() and not torch.isfinite(tensor).all():
             raise InputError(str(path), f"{name} holds NaN or infinity", "download it again")
-    return {str(k).removeprefix("module."): v for k, v in state.items()}
+    return {str(k).removeprefix("module."): v.detach() for k, v in state.items()}
 
 
 def take_strict(
@@ -110,10 +166,10 @@ def take_strict(
     return {name: state[name].to(device=device, dtype=dtype) for name in expected}
 
 
-def folder_digest(path: Path, names: Iterable[str]) -> dict[str, str]:
-    """Return SHA-256 of each named file of a checkpoint folder."""
+def file_digests(files: Iterable[Path]) -> dict[str, str]:
+    """Return name -> SHA-256 of each file of a checkpoint."""
     digests = {}
-    for name in names:
-        with (path / name).open("rb") as handle:
-            digests[name] = hashlib.file_digest(handle, "sha256").hexdigest()
+    for file in files:
+        with file.open("rb") as handle:
+            digests[file.name] = hashlib.file_digest(handle, "sha256").hexdigest()
     return digests

@@ -67,7 +67,11 @@ class ModelPlan(_Value):
     symbols: list[str]
     gene_sets: dict[str, list[int]]
     gene_sets_absent: dict[str, list[str]]
+    dtype: str
     max_tokens: int
+    unit_cells: int
+    micro_batch: int
+    batch_cells: int
     demonstration: bool
     gene_report: dict[str, int]
 
@@ -94,8 +98,6 @@ class Plan(_Value):
     units: list[Unit]
     views: list[str]
     tile: int
-    micro_batch: int
-    batch_cells: int
     threads: int
     top_k: int
     permutations: int

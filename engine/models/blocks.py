@@ -1,0 +1,30 @@
+"""Parts that the native families share."""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+
+
+def attend(q: torch.Tensor, k: torch.Tensor, v: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
+    """Return [cells, tokens, heads x d_head] attention output, scale 1/sqrt(d_head).
+
+    ``mask`` [cells, tokens] is left out where every token is attended to: the kernels that hold
+    no [tokens, tokens] matrix are then always available.
+    """
+    keys = None if bool(mask.all()) else mask[:, None, None, :]
+    out = F.scaled_dot_product_attention(q, k, v, attn_mask=keys)
+    return out.transpose(1, 2).flatten(2)
+
+
+def split_heads(x: torch.Tensor, n_heads: int) -> torch.Tensor:
+    """Return [cells, heads, tokens, d_head] of [cells, tokens, heads x d_head], head-major."""
+    return x.unflatten(-1, (n_heads, -1)).transpose(1, 2)
+
+
+def layer_norm(
+    x: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor, eps: float
+) -> torch.Tensor:
+    """Normalise in float32, return the dtype of ``weight``: a wider residual stream stays wide."""
+    out = F.layer_norm(x.float(), x.shape[-1:], weight.float(), bias.float(), eps)
+    return out.to(weight.dtype)
