@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, get_args
 
 import yaml
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
@@ -11,6 +11,8 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationErr
 from engine.errors import InputError
 
 View = Literal["marginal", "conditional", "lift", "logit"]
+DType = Literal["float32", "bfloat16", "float16"]
+DTYPES: tuple[str, ...] = get_args(DType)
 LOCAL_PANEL_LIMIT = 4096
 
 
@@ -58,7 +60,7 @@ class ModelConfig(_Section):
     )
     panel: Name | None = Field(None, description="Gene set that enters the model, if tokens: panel")
     layers: list[int] | None = Field(None, description="Layers to accumulate; null: all")
-    dtype: Literal["float32", "bfloat16", "float16"] = Field(
+    dtype: DType = Field(
         "float32", description="Weights and products; residual stream and sums stay float32"
     )
     options: dict[str, Any] = Field(default_factory=dict, description="The family's own settings")
@@ -92,6 +94,18 @@ class ExecutionConfig(_Section):
     start_timeout: float = Field(300, gt=0, description="Seconds for the fleet to start")
 
 
+class EdgesConfig(_Section):
+    """A network per matrix: the strongest key genes of each query gene, under ``edges/``."""
+
+    per_query: int = Field(20, ge=1, description="Key genes kept per query gene")
+    threshold: float | None = Field(
+        None, description="Smallest value kept; with view lift, 1 is uniform attention"
+    )
+    symmetrise: bool = Field(False, description="Rank (A + A^T) / 2 instead of A")
+    gene_set: Name | None = Field(None, description="Declared gene set; null: the first")
+    view: View | None = Field(None, description="Declared view; null: the first")
+
+
 class NetworkConfig(_Section):
     """The molecular network that top pairs are compared with."""
 
@@ -118,6 +132,7 @@ class RunConfig(_Section):
     heads: Literal["mean"] = "mean"
     permutations: int = Field(200, ge=50, description="Permutations between matrices (QAP)")
     network: NetworkConfig | None = None
+    edges: EdgesConfig | None = None
     keep_dense: Literal["none", "fp32"] = "none"
     notes: list[str] = Field(default_factory=list, description="Shown at the top of the report")
     execution: ExecutionConfig = Field(default_factory=lambda: ExecutionConfig())
@@ -145,6 +160,13 @@ class RunConfig(_Section):
             for m in g.models or []:
                 if m not in models:
                     raise ValueError(f"gene_sets.{g.name}.models: {m!r} is not one of {models}")
+        if self.edges is not None:
+            for field, value, declared in (
+                ("gene_set", self.edges.gene_set, sets),
+                ("view", self.edges.view, list(self.views)),
+            ):
+                if value is not None and value not in declared:
+                    raise ValueError(f"edges.{field}: {value!r} is not declared in {declared}")
         for model in self.models:
             if (model.tokens == "panel") != (model.panel is not None):
                 raise ValueError(f"models.{model.name}: tokens: panel needs panel, and only then")

@@ -15,8 +15,6 @@ from engine.errors import InputError
 from engine.models import load_model
 from engine.models.dump import dump, token_genes, tokens_of_dump
 
-DTYPES = ("float32", "bfloat16", "float16")
-
 
 def write_dump(
     checkpoint: Path,
@@ -26,6 +24,7 @@ def write_dump(
     tokens: Path | None = None,
     positions: Path | None = None,
     options: dict[str, Any] | None = None,
+    dtype: str = "float32",
     upstream: bool = False,
     seed: int = 0,
 ) -> None:
@@ -34,7 +33,9 @@ def write_dump(
     Parameters
     ----------
     options
-        The family's own settings; ``dtype``: float32, bfloat16 or float16.
+        The family's own settings.
+    dtype
+        float32, bfloat16 or float16.
     tokens
         A dump whose ``token_row``, ``token_value``, ``mask`` and positions are used instead of
         tokens made from the cells.
@@ -48,12 +49,9 @@ def write_dump(
     InputError
         If a file or option cannot be used.
     """
-    options = dict(options or {})
-    kind = str(options.pop("dtype", "float32"))
-    if kind not in DTYPES:
-        raise InputError("--option dtype", f"{kind!r}", f"use one of {', '.join(DTYPES)}")
-    dtype = getattr(torch, kind)
-    model = load_model(checkpoint, dtype=dtype, options=options, seed=seed)
+    options = options or {}
+    kind = getattr(torch, dtype)
+    model = load_model(checkpoint, dtype=kind, options=options, seed=seed)
     stored = None
     if tokens is not None:
         given, names, stored = tokens_of_dump(tokens)
@@ -66,7 +64,7 @@ def write_dump(
         match = model.match(atlas.genes)
         rows = np.arange(len(atlas.cell_ids))
         if not upstream and (extra := fixed_options(model, match, atlas, [rows])):
-            model = load_model(checkpoint, dtype=dtype, options=options | extra, seed=seed)
+            model = load_model(checkpoint, dtype=kind, options=options | extra, seed=seed)
         batch = atlas.read(rows)
         given = model.tokenize(batch.counts, match, batch.cell_ids)
         names = token_genes(given, match)

@@ -7,7 +7,7 @@ import sys
 
 from rich.console import Console
 
-from engine.cli import guarded
+from engine.cli.shared import guarded
 from engine.cluster.driver import execute, prepare
 from engine.config import load_config
 

@@ -7,7 +7,7 @@ import sys
 
 from rich.console import Console
 
-from engine.cli import guarded
+from engine.cli.shared import guarded
 from engine.cluster.driver import execute, replan
 from engine.store.plan import run_directory
 

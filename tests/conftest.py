@@ -90,6 +90,7 @@ def small_tree(atlas: Path) -> dict[str, Any]:
         "top_k": 50,
         "min_cells": 6,
         "permutations": 50,
+        "edges": {"per_query": 5, "view": "logit", "symmetrise": True},
         "network": {"path": "demo", "permutations": 100},
         "execution": {"unit_cells": 8, "tile": 32, "threads": 1, "actors": 1},
     }
@@ -104,7 +105,9 @@ def small_config(small_atlas: Path) -> Path:
 
 def tables_of(run: Path) -> dict[str, bytes]:
     """Return the bytes of every table of a run."""
-    files = [p for top in ("tables", "topk", "union") for p in (run / top).rglob("*.parquet")]
+    files = [
+        p for top in ("tables", "topk", "union", "edges") for p in (run / top).rglob("*.parquet")
+    ]
     return {str(p.relative_to(run)): p.read_bytes() for p in sorted(files)}
 
 

@@ -15,7 +15,8 @@ import pytest
 import yaml
 from scipy import sparse
 
-from engine.cli import app, guarded
+from engine.cli.app import app
+from engine.cli.shared import guarded
 from tests.conftest import small_tree
 
 

@@ -53,11 +53,11 @@ def test_overrides_that_cannot_be_applied_are_named(tmp_path: Path, text: str, f
 
 def test_cross_references_are_checked() -> None:
     tree = demo_tree()
-    tree["gene_sets"].append({"name": "all", "kind": "model"})
-    with pytest.raises(InputError, match="'all' is used twice"):
+    tree["gene_sets"].append({"name": "common", "kind": "model"})
+    with pytest.raises(InputError, match="'common' is used twice"):
         parse_config(tree, "c")
     tree = demo_tree()
-    tree["gene_sets"] = [{"name": "x", "kind": "intersection", "models": ["nobody"]}]
+    tree["gene_sets"] = [{"name": "common", "kind": "intersection", "models": ["nobody"]}]
     with pytest.raises(InputError, match="'nobody' is not one of"):
         parse_config(tree, "c")
     tree = demo_tree()

@@ -106,9 +106,10 @@ class LayerSums:
             if block.shape == buffer.shape:
                 buffer += block
             else:
-                # indices are unique within a cell, so nothing is lost and no atomics are needed
-                i, j = cell.genes[rows] - r, cell.genes[columns] - s
-                buffer[:, i[:, None], j[None, :]] += block
+                # indices are unique within a cell, so the order of additions cannot vary
+                wide = torch.zeros((len(block), block.shape[1], width), device=block.device)
+                wide.index_copy_(2, cell.genes[columns] - s, block)
+                buffer.index_add_(1, cell.genes[rows] - r, wide)
         if touched:
             self.sums[:, r : r + height, s : s + width] += buffer
 

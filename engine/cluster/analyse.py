@@ -52,19 +52,20 @@ def collect(root: RunRoot, plan: Plan, blocks: list[Block], config: NetworkConfi
     Top pairs gain ``in_network`` (null where a gene is not in the network, or there is none).
     """
     network = None if config is None else open_network(config.path)
-    for table in ("stats", "genes", "histogram", "mass", "topk"):
+    per_model = ("topk",) if plan.edges is None else ("topk", "edges")
+    for table in ("stats", "genes", "histogram", "mass", *per_model):
         frames: dict[str, list[pd.DataFrame]] = {}
         for block in blocks:
             m = plan.model(block.model)
             for layer in m.layers:
                 record = committed(root, plan, matrix_work(m.name, block.category, layer))
                 frame = read_table(root, f"{record.folder}/{table}.parquet")
-                if table == "topk" and network is not None:
+                if table in per_model and network is not None:
                     frame["in_network"] = _in_network(frame, network.vertex_of(m.axis), network)
                 frames.setdefault(m.name, []).append(name_genes(frame, m.axis, m.symbols))
-        if table == "topk":
+        if table in per_model:
             for name, parts in frames.items():
-                write_table(root, f"topk/{name}.parquet", pd.concat(parts, ignore_index=True))
+                write_table(root, f"{table}/{name}.parquet", pd.concat(parts, ignore_index=True))
         elif frames:
             every = [f for parts in frames.values() for f in parts]
             write_table(root, f"tables/{table}.parquet", pd.concat(every, ignore_index=True))

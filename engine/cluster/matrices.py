@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 
+from engine.analysis.edges import strongest_keys
 from engine.analysis.finalise import finalise
 from engine.analysis.sources import committed, matrix_source
 from engine.attention.views import QUANTITIES
@@ -89,6 +90,16 @@ class MatrixRunner:
             "stats": done.stats,
             "mass": self._mass(model, layer, halves[0] + halves[1]),
         }
+        if plan.edges is not None:
+            e = plan.edges
+            tables["edges"] = strongest_keys(
+                source,
+                np.array(m.gene_sets[e.gene_set]),
+                e.view,
+                per_query=e.per_query,
+                threshold=e.threshold,
+                symmetrise=e.symmetrise,
+            )
         for table, frame in tables.items():
             frame = pd.concat([pd.DataFrame(label, index=frame.index), frame], axis=1)
             self._root.at(f"{folder}/{table}.parquet").write_bytes(table_bytes(frame))

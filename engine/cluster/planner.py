@@ -15,12 +15,12 @@ import psutil
 from engine.atlas import Atlas, CellIndex
 from engine.attention.views import QUANTITIES, default_min_cells
 from engine.config import LOCAL_PANEL_LIMIT, GeneSetConfig, ModelConfig, RunConfig
-from engine.errors import InputError
 from engine.dataset import fixed_options
+from engine.errors import InputError
 from engine.models import FoundationModel, GeneMatch, checkpoint_files, load_model
 from engine.models.weights import file_digests
 from engine.octopus.network import network_facts
-from engine.store.plan import CategoryPlan, ModelPlan, Plan, Unit
+from engine.store.plan import CategoryPlan, EdgesPlan, ModelPlan, Plan, Unit
 from engine.store.root import hash_json
 from engine.vocabulary import GeneTable, select_genes
 
@@ -204,8 +204,10 @@ def make_plan(
     models = model_plans(config, atlas, index)
     execution = config.execution
     if threads is None:
-        replicas = len(models) * execution.actors
-        threads = execution.threads or max(1, (os.cpu_count() or 1) // replicas)
+        # Models share the CPUs, or take turns where there are more replicas than CPUs.
+        cpus, replicas = os.cpu_count() or 1, len(models) * execution.actors
+        together = replicas if replicas <= cpus else execution.actors
+        threads = execution.threads or max(1, cpus // together)
     categories = [
         CategoryPlan(
             name=name,
@@ -248,6 +250,7 @@ def make_plan(
         tile=execution.tile,
         threads=threads,
         top_k=config.top_k,
+        edges=_edges(config),
         permutations=config.permutations,
         seed=config.seed,
         versions={"python": platform.python_version(), **{n: version(n) for n in _LIBRARIES}},
@@ -256,6 +259,19 @@ def make_plan(
     if check_fit:
         _refuse_what_cannot_fit(config, plan, run)
     return plan
+
+
+def _edges(config: RunConfig) -> EdgesPlan | None:
+    e = config.edges
+    if e is None:
+        return None
+    return EdgesPlan(
+        per_query=e.per_query,
+        threshold=e.threshold,
+        symmetrise=e.symmetrise,
+        gene_set=e.gene_set or config.gene_sets[0].name,
+        view=e.view or config.views[0],
+    )
 
 
 def result_fields(config: RunConfig) -> dict[str, Any]:
@@ -286,6 +302,8 @@ def _needs(
         )
         rows = min(e.tile, len(m.axis)) * len(m.axis)
         finalise = rows * (2 * q * 4 + 2 * 4 + 8 * q * 3 + 64) + n2 * (8 + 12)
+        if config.edges is not None and config.edges.symmetrise:
+            finalise += n2 * 24  # the set's matrix, its transpose in fp64
         actor = max(actor, _IMPORTS + max(compute, finalise))
         per_model = sum(u.model == m.name for u in units)
         dense = len(categories) * n2 * (len(m.layers) * 2 * q * 4 + 2 * 4)

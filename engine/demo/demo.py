@@ -1,4 +1,4 @@
-"""The demonstration: embedded cells, checkpoint and network, and the configuration to run them."""
+"""The demonstration: embedded cells, checkpoints and network, and the configuration to run them."""
 
 from __future__ import annotations
 
@@ -24,18 +24,40 @@ def data(name: str) -> Path:
     return Path(str(files("engine.demo").joinpath("data"))) / name
 
 
+def checkpoint(name: str) -> str:
+    """Return the path of an embedded checkpoint."""
+    return str(data("checkpoints") / name)
+
+
 def demo_tree() -> dict[str, Any]:
     """Return the demonstration's configuration as a nested dict."""
     return {
         "title": "Octoscope demonstration: 559 human immune cells",
         "atlas": {"path": str(data("immune559.zarr")), "category_key": ["cell_type"]},
         "models": [
-            {"name": "scgpt-demo", "family": "scgpt", "path": str(data("checkpoints/scgpt-demo"))}
+            {"name": "scgpt-demo", "family": "scgpt", "path": checkpoint("scgpt-demo")},
+            {
+                "name": "scprint-demo",
+                "family": "scprint",
+                "path": checkpoint("scprint-demo"),
+                "options": {"context": "most_expr_overall"},
+            },
+            {
+                "name": "aidocell-demo",
+                "family": "aidocell",
+                "path": checkpoint("aidocell-demo"),
+                "tokens": "panel",
+                "panel": "common",
+            },
         ],
         "gene_sets": [
-            {"name": "all", "kind": "model"},
+            {"name": "common", "kind": "intersection"},
             {"name": "immune", "kind": "panel", "genes": PANEL},
         ],
+        "accumulate": "common",
+        "edges": {"per_query": 10, "view": "lift", "threshold": 1.0},
+        # lift and marginal rank alike where every cell has the same tokens; both are kept for scGPT
+        "views": ["marginal", "lift", "logit"],
         "top_k": 500,
         "network": {"path": "demo", "permutations": 1000},
         "notes": [

@@ -150,7 +150,7 @@ class AIDOCell:
                     "give a published AIDO.Cell folder",
                 )
         try:
-            shapes = _expected(config)
+            shapes = expected_shapes(config)
             float(config["bin_alpha"]), float(config["layer_norm_eps"])
         except (KeyError, TypeError, ValueError, ZeroDivisionError) as error:
             raise InputError(
@@ -167,9 +167,7 @@ class AIDOCell:
         file = file if file.exists() else path / "pytorch_model.bin"
         # the published file holds the masked-language-model class, its encoder under `bert.`
         state = {n.removeprefix("bert."): v for n, v in load_state(file).items()}
-        weights = take_strict(
-            state, shapes, _HEADS, where=str(file), dtype=dtype, device=device
-        )
+        weights = take_strict(state, shapes, _HEADS, where=str(file), dtype=dtype, device=device)
         return cls(weights, config, read_options(AIDOCellOptions, options))
 
     @property
@@ -272,7 +270,7 @@ class AIDOCell:
         return layer_norm(x, self._w[f"{name}.weight"], self._w[f"{name}.bias"], self._eps)
 
 
-def _expected(config: Mapping[str, Any]) -> dict[str, tuple[int, ...]]:
+def expected_shapes(config: Mapping[str, Any]) -> dict[str, tuple[int, ...]]:
     """Return name -> shape of every encoder weight."""
     d, ff, bins = (int(config[k]) for k in ("hidden_size", "intermediate_size", "bin_num"))
     n_layers, heads = int(config["num_hidden_layers"]), int(config["num_attention_heads"])

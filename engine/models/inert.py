@@ -44,6 +44,7 @@ class Inert(dict[Any, Any]):
     """
 
     def __new__(cls, *args: Any, **kwargs: Any) -> Inert:
+        """Take any argument."""
         return super().__new__(cls)
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:

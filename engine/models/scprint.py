@@ -189,9 +189,7 @@ class ScPRINT:
             return {}
         if statistics is None:
             return None
-        chosen = choose_overall(
-            rule, statistics, match, self._settings.max_len, self._named(match)
-        )
+        chosen = choose_overall(rule, statistics, match, self._settings.max_len, self._named(match))
         return {"context": "some", "context_genes": [str(g) for g in match.genes.ensembl[chosen]]}
 
     def tokenize(self, counts: sparse.csr_matrix, match: GeneMatch, cell_ids: np.ndarray) -> Tokens:

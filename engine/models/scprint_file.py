@@ -68,13 +68,19 @@ class ScPRINTFile:
             Naming the first missing, unexpected or wrongly shaped weight.
         """
         weights = take_strict(
-            self.state, self._expected(), _HEADS, where=str(self.path), dtype=dtype, device=device
+            self.state,
+            self.expected_shapes(),
+            _HEADS,
+            where=str(self.path),
+            dtype=dtype,
+            device=device,
         )
         if "pos_encoder.pe" in weights:
             weights["pos_encoder.pe"] = weights["pos_encoder.pe"][:, 0]
         return weights
 
-    def _expected(self) -> dict[str, tuple[int, ...]]:
+    def expected_shapes(self) -> dict[str, tuple[int, ...]]:
+        """Return name -> shape of every encoder weight."""
         d, kv = self.d, self.n_kv_heads * (self.d // self.n_heads)
         n = len(self.genes)
         shapes: dict[str, tuple[int, ...]] = {
@@ -128,9 +134,7 @@ def read_file(path: Path) -> ScPRINTFile:
         raise InputError(f"{path}: depth_encoder", "absent: no depth token, not scPRINT v1", _V1)
     table = [name for name in _GENE_TABLES if name in state]
     if len(table) != 1:
-        raise InputError(
-            f"{path}: gene_encoder.embedding.weight", f"found {table or 'none'}", _V1
-        )
+        raise InputError(f"{path}: gene_encoder.embedding.weight", f"found {table or 'none'}", _V1)
     state["gene_encoder.weight"] = state.pop(table[0])
     try:
         genes = [str(g) for g in settings["genes"]]
@@ -143,9 +147,7 @@ def read_file(path: Path) -> ScPRINTFile:
         codes = settings.get("gene_pos_enc")
         position = None if codes is None else np.array([int(c) for c in codes], np.int64)
     except (KeyError, TypeError, ValueError) as error:
-        raise InputError(
-            f"{path}: hyper_parameters", f"cannot be used ({error!r})", _V1
-        ) from None
+        raise InputError(f"{path}: hyper_parameters", f"cannot be used ({error!r})", _V1) from None
     if d % n_heads or n_layers < 1 or n_kv_heads < 1 or n_heads % n_kv_heads:
         text = f"d_model {d}, nhead {n_heads}, num_heads_kv {kv}, nlayers {n_layers}"
         raise InputError(f"{path}: hyper_parameters", text, _V1)
@@ -180,4 +182,3 @@ def _position_code(position: np.ndarray, d: int) -> torch.Tensor:
     code = np.zeros((len(position), d))
     code[:, 0::2], code[:, 1::2] = np.sin(angle), np.cos(angle[:, : d // 2])
     return torch.from_numpy(code.astype(np.float32))[:, None]
-

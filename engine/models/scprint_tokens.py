@@ -103,7 +103,7 @@ def choose_overall(
     used = used[np.isin(match.model_gene[used], match.allowed)]
     genes = match.model_gene[used]
     best = genes[np.lexsort((genes, -score[used]))]
-    chosen = list(dict.fromkeys([*named.tolist(), *best.tolist()]))[:max(max_len, len(named))]
+    chosen = list(dict.fromkeys([*named.tolist(), *best.tolist()]))[: max(max_len, len(named))]
     return np.sort(np.array(chosen, np.int64))
 
 

@@ -104,6 +104,7 @@ def _content(
         "view": view,
         "view_text": _VIEW_TEXT[view],
         "gene_set": gene_set,
+        "panels": [m for m in plan.models if m.input_genes is not None],
         "demonstrations": [m.name for m in plan.models if m.demonstration],
         "cells_refused": sum(len(c["refused"]) for c in run["cells"]),
         "cells_used": {m.name: _used(run, m.name) for m in plan.models},
@@ -143,6 +144,7 @@ def _model(
     tag = m.name
     content = {
         "plan": m,
+        "shown_options": _shown_options(m.options),
         "stats": stats.to_dict("records"),
         "layers": layers[layers["layer_a"] != layers["layer_b"]].to_dict("records"),
         "heatmap": figures.layer_heatmaps(layers, f"{tag} layers"),
@@ -176,7 +178,24 @@ def _model(
             ylabel="edge rate",
             reference="background_rate",
         )
+    special = shares[[k for k in kinds if k not in ("to_kept", "to_outside")]].sum(axis=1)
+    measured = {name: stats[name] for name in ("n_eligible", "half_centred", "hub_key_share")}
+    measured["special"] = special
+    if with_network:
+        measured["fold"] = tested["fold_over_null"]
+    content["summary"] = {name: _spread(values) for name, values in measured.items()}
     return content
+
+
+def _shown_options(options: dict[str, Any]) -> str:
+    """Name the settings that the plan fixed; long lists by their length."""
+    short = {k: f"{len(v)} genes" if isinstance(v, list) else v for k, v in options.items()}
+    return ", ".join(f"{k} {v}" for k, v in short.items())
+
+
+def _spread(values: pd.Series) -> dict[str, float]:
+    known = values.dropna().astype(float)
+    return {"middle": known.median(), "low": known.min(), "high": known.max()}
 
 
 def _top_pairs(

@@ -85,6 +85,16 @@ class CategoryPlan(_Value):
     min_cells: int
 
 
+class EdgesPlan(_Value):
+    """Which network every matrix leaves behind; see ``engine.analysis.edges``."""
+
+    per_query: int
+    threshold: float | None
+    symmetrise: bool
+    gene_set: str
+    view: str
+
+
 class Plan(_Value):
     """What will be computed, and what it needs."""
 
@@ -100,6 +110,7 @@ class Plan(_Value):
     tile: int
     threads: int
     top_k: int
+    edges: EdgesPlan | None
     permutations: int
     seed: int
     versions: dict[str, str]

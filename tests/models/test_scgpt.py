@@ -15,7 +15,7 @@ from scipy import sparse
 
 from engine.dump import write_dump
 from engine.errors import InputError
-from engine.models import load_model
+from engine.models import GeneStatistics, load_model
 from engine.models.dump import diff
 from engine.models.scgpt import ScGPT
 from engine.models.scgpt_tokens import UpstreamRandomness, bin_values
@@ -140,7 +140,11 @@ def test_second_recipe_keeps_its_gene_filter_when_split(oracle: Path) -> None:
     model = load_model(oracle / "checkpoint", options=options)
     match = model.match(genes)
     assert model.dataset_options(None, match) is None
-    fixed = model.dataset_options(np.asarray(counts.sum(0)).ravel(), match)
+    nothing = np.zeros((1, len(genes)))
+    totals = np.asarray(counts.sum(0)).ravel()
+    fixed = model.dataset_options(
+        GeneStatistics(np.array([len(ids)]), totals, nothing, nothing), match
+    )
     model = load_model(oracle / "checkpoint", options=options | (fixed or {}))
     whole = model.tokenize(counts, match, ids)
     for c in range(len(ids)):

@@ -1,0 +1,5 @@
+"""The command line."""
+
+from engine.cli.app import main
+
+__all__ = ["main"]

@@ -1,0 +1,204 @@
+"""``octoscope``: the command line. It reads arguments, calls the engine and sets the exit code."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+import yaml
+from rich.markup import escape
+from rich.table import Table
+
+from engine import __version__
+from engine.cli import atlas, models
+from engine.cli.shared import AsJson, err, guarded, out, rows_table, show
+from engine.errors import InputError
+
+app = typer.Typer(
+    help="Read the attention of single-cell foundation models and test it against a network.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    epilog="Exit: 0 done, 1 failed, 2 bad input, 3 done with units set aside, 130/143 stopped",
+)
+app.add_typer(atlas.app, name="atlas")
+app.add_typer(models.models_app, name="models")
+app.add_typer(models.attention_app, name="attention")
+
+Config = Annotated[Path, typer.Argument(help="Configuration file (YAML)")]
+Run = Annotated[str, typer.Argument(help="Run directory")]
+Out = Annotated[str, typer.Option("--out", help="Run directory to make")]
+Set = Annotated[list[str] | None, typer.Option("--set", help="Override: section.field=value")]
+Address = Annotated[str | None, typer.Option("--address", help="Ray cluster; default: local")]
+
+
+@app.command()
+def demo(
+    out_: Annotated[str, typer.Option("--out", help="Run directory to make")] = "demo-run",
+    config: Annotated[bool, typer.Option("--config", help="Print the configuration only")] = False,
+    overrides: Set = None,
+) -> None:
+    """Run the embedded demonstration to a verified report."""
+    from engine.config import apply_overrides, parse_config
+    from engine.demo.demo import demo_tree
+
+    tree = apply_overrides(demo_tree(), overrides or [])
+    if config:
+        typer.echo(yaml.safe_dump(tree, sort_keys=False))
+        return
+    from engine.cluster.driver import execute, prepare
+
+    root, plan = prepare(parse_config(tree, "demo configuration"), out_)
+    _show_plan(plan)
+    code = execute(root, plan, out)
+    _verify(str(root.path))
+    out.print(f"report: {root.path}/report/index.html", soft_wrap=True)
+    raise typer.Exit(code)
+
+
+@app.command()
+def plan(
+    config: Config,
+    out_: Annotated[str, typer.Option("--out", help="Run directory to make")],
+    overrides: Set = None,
+    as_json: AsJson = False,
+) -> None:
+    """Plan a run: check inputs, memory and disk, freeze the plan in the run directory."""
+    from engine.cluster.driver import prepare
+    from engine.config import load_config
+
+    _, made = prepare(load_config(config, overrides), out_)
+    if as_json:
+        typer.echo(made.model_dump_json())
+    else:
+        _show_plan(made)
+
+
+def _show_plan(made: Any) -> None:
+    table = Table("model", "category", "cells", "halves", "units", "layers", "genes", title="Plan")
+    for m in made.models:
+        for c, category in enumerate(made.categories):
+            n = sum(len(made.units_of(m.name, c, h)) for h in (0, 1))
+            a, b = category.cells
+            name = m.name + (" (demonstration)" if m.demonstration else "")
+            cells = (str(a + b), f"{a} + {b}", str(n), str(len(m.layers)), str(len(m.axis)))
+            table.add_row(name, escape(category.name), *cells)
+    out.print(table)
+    needs = made.needs
+    out.print(
+        f"plan {made.hash[:12]}: {len(made.units)} units; per actor up to "
+        f"{needs['actor_bytes'] / 1e9:.1f} GB of memory; disk up to "
+        f"{needs['scratch_bytes'] / 1e9:.2f} GB while it runs, "
+        f"{needs['store_bytes'] / 1e9:.2f} GB after"
+    )
+    refused = ", ".join(f"{n} {why}" for why, n in made.refused_cells.items()) or "none"
+    out.print(
+        f"cells selected {made.atlas['selected']} of {made.atlas['cells']}; refused: {refused}"
+    )
+
+
+@app.command()
+def run(config: Config, out_: Out, overrides: Set = None, address: Address = None) -> None:
+    """Plan and run; the same command again continues an unfinished run."""
+    from engine.cluster.driver import execute, prepare
+    from engine.config import load_config
+
+    root, made = prepare(load_config(config, overrides), out_)
+    _show_plan(made)
+    raise typer.Exit(execute(root, made, out, address=address))
+
+
+@app.command()
+def resume(run: Run, address: Address = None) -> None:
+    """Continue an interrupted run: only what has no commit record is computed."""
+    from engine.cluster.driver import execute, replan
+    from engine.store.plan import run_directory
+
+    root = run_directory(run)
+    raise typer.Exit(execute(root, replan(root), out, address=address))
+
+
+@app.command()
+def overlap(run: Run, address: Address = None) -> None:
+    """Run the analysis stage alone: layers, overlap with the network, report."""
+    from engine.cluster.driver import execute, replan
+    from engine.store.plan import run_directory
+
+    root = run_directory(run)
+    raise typer.Exit(execute(root, replan(root), out, stage="analysis", address=address))
+
+
+@app.command()
+def status(run: Run, as_json: AsJson = False) -> None:
+    """Say how far a run is, from its directory alone."""
+    from engine.cluster.progress import summary
+    from engine.store.plan import run_directory
+
+    rows = summary(run_directory(run))
+    show(rows, as_json, lambda: rows_table(run, rows))
+
+
+@app.command()
+def verify(run: Run, as_json: AsJson = False) -> None:
+    """Check every object of a run against its digest."""
+    _verify(run, as_json)
+
+
+def _verify(run: str, as_json: bool = False) -> None:
+    from engine.store.manifest import verify as check
+    from engine.store.plan import run_directory
+
+    root = run_directory(run)
+    faults = check(root)
+    if as_json:
+        typer.echo(json.dumps([{"object": f.object, "what": f.what} for f in faults]))
+    else:
+        for fault in faults:
+            err.print(f"{escape(fault.object)}: {escape(fault.what)}", soft_wrap=True)
+        state = "finished" if root.exists("_SUCCESS") else "unfinished"
+        out.print(f"{state} run, {len(faults)} faults" if faults else f"verified: {state} run")
+    if faults:
+        raise typer.Exit(1)
+
+
+@app.command()
+def report(
+    run: Run,
+    gene_set: Annotated[str | None, typer.Option(help="Declared gene set to show")] = None,
+    view: Annotated[str | None, typer.Option(help="View to show")] = None,
+    out_: Annotated[Path | None, typer.Option("--out", help="HTML file to write")] = None,
+) -> None:
+    """Say where the report of a finished run is, or write one for another gene set or view."""
+    from engine.report.page import render, stored_report
+    from engine.store.plan import run_directory
+
+    root = run_directory(run)
+    if gene_set is None and view is None:
+        typer.echo(str(stored_report(root)))
+        return
+    if out_ is None:
+        raise InputError("--out", "is missing", "name a file outside the run, which is sealed")
+    out_.write_bytes(render(root, gene_set, view))
+    typer.echo(str(out_))
+
+
+def _version(value: bool) -> None:
+    if value:
+        typer.echo(__version__)
+        raise typer.Exit
+
+
+@app.callback()
+def _root(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version")
+    ] = False,
+) -> None:
+    pass
+
+
+def main() -> None:
+    """Entry point of the console script."""
+    sys.exit(guarded(app))

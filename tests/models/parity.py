@@ -1,0 +1,78 @@
+"""Judging a family against what its authors' code computed; changing weights on the way."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from engine.dump import write_dump
+from engine.models.dump import Difference, diff
+from tests.conftest import octoscope
+
+DATA = Path(__file__).parents[1] / "data"
+Weights = dict[str, torch.Tensor]
+
+
+def judge_by_command(checkpoint: Path, cells: Path, dump: Path, out: Path, *given: str) -> None:
+    """Run `attention dump` and `attention diff` as a user does; every array must agree."""
+    made = octoscope("attention", "dump", str(checkpoint), str(cells), "--out", str(out), *given)
+    assert made.returncode == 0, made.stderr
+    judged = octoscope("attention", "diff", str(out), str(dump), "--json")
+    assert judged.returncode == 0, judged.stdout
+    names = {r["array"] for r in json.loads(judged.stdout)}
+    assert names >= {"attn_0", "logits_1", "lse_1", "hidden_1", "output", "token_value"}
+
+
+def differences(
+    checkpoint: Path, dump: Path, tmp: Path, cells: Path | None = None, **given: Any
+) -> list[Difference]:
+    """Return the judged arrays: from given tokens, or from cells with options."""
+    out = tmp / "ours.npz"
+    if cells is None:
+        write_dump(checkpoint, "", out, tokens=dump, **given)
+    else:
+        write_dump(checkpoint, str(cells), out, positions=dump, **given)
+    return diff(out, dump)
+
+
+def change_weights(
+    monkeypatch: pytest.MonkeyPatch, family: type, change: Callable[[Weights], None]
+) -> None:
+    """Let every later load of a family use changed weights."""
+    whole = family.__init__  # type: ignore[misc]
+
+    def changed(self: Any, weights: Weights, *args: Any, **kw: Any) -> None:
+        weights = {name: w.clone() for name, w in weights.items()}
+        change(weights)
+        whole(self, weights, *args, **kw)
+
+    monkeypatch.setattr(family, "__init__", changed)
+
+
+def zero(part: str, rows: slice = slice(None)) -> Callable[[Weights], None]:
+    """Return a change: these rows of every weight whose name ends so become zero."""
+
+    def change(w: Weights) -> None:
+        hits = [name for name in w if name.endswith(part)]
+        assert hits
+        for name in hits:
+            w[name][rows] = 0
+
+    return change
+
+
+def no_affine(part: str) -> Callable[[Weights], None]:
+    """Return a change: LayerNorms whose name ends so lose weight and bias."""
+
+    def change(w: Weights) -> None:
+        hits = [name for name in w if name.rsplit(".", 1)[0].endswith(part)]
+        assert hits
+        for name in hits:
+            w[name].fill_(1.0 if name.endswith("weight") else 0.0)
+
+    return change
