@@ -96,6 +96,30 @@ def small_tree(atlas: Path) -> dict[str, Any]:
     }
 
 
+def three_families(atlas: Path) -> dict[str, Any]:
+    """Return the small run with scPRINT on its own context and AIDO.Cell on a panel."""
+    tree = small_tree(atlas)
+    tree["models"][0]["layers"] = [1]
+    tree["models"] += [
+        {
+            "name": "scprint",
+            "family": "scprint",
+            "path": str(data("checkpoints/scprint-demo")),
+            "options": {"context": "most_var_within", "max_len": 90, "context_genes": ["LYZ"]},
+            "layers": [0, 1],
+        },
+        {
+            "name": "aidocell",
+            "family": "aidocell",
+            "path": str(data("checkpoints/aidocell-demo")),
+            "tokens": "panel",
+            "panel": "panel",
+            "layers": [1],
+        },
+    ]
+    return tree
+
+
 @pytest.fixture(scope="session")
 def small_config(small_atlas: Path) -> Path:
     path = small_atlas.parent / "small.yaml"

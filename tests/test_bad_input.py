@@ -118,7 +118,7 @@ def _wrong_size(path: Path) -> None:
         (_truncate, "cannot be read as weights"),
         (_wrong_size, "weights are missing"),
         (lambda p: (p / "vocab.json").unlink(), "vocab.json"),
-        (shutil.rmtree, "not a folder"),
+        (shutil.rmtree, "does not exist"),
     ],
     ids=["truncated", "other size", "no vocabulary", "absent"],
 )

@@ -153,6 +153,7 @@ def _model_plan(
             name: absent[name] + sorted((genes or set()) - set(position))
             for name, genes in sets.items()
         },
+        checkpoint_bytes=sum(f.stat().st_size for f in checkpoint_files(path)),
         dtype=m.dtype,
         **_working_set(config, model.max_tokens(match), model.d),
         demonstration=((path if path.is_dir() else path.parent) / DEMONSTRATION).exists(),
@@ -299,6 +300,7 @@ def _needs(
             + cells * m.max_tokens * m.d * 4 * 4  # q and k of a micro-batch, twice (gathered)
             + forward
             + 6 * (1 << 22)  # tiles of scores
+            + 1.5 * m.checkpoint_bytes  # as read, and converted
         )
         rows = min(e.tile, len(m.axis)) * len(m.axis)
         finalise = rows * (2 * q * 4 + 2 * 4 + 8 * q * 3 + 64) + n2 * (8 + 12)

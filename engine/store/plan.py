@@ -56,6 +56,7 @@ class ModelPlan(_Value):
     family: str
     path: str
     digests: dict[str, str]
+    checkpoint_bytes: int
     options: dict[str, Any]
     input_genes: list[str] | None
     layers: list[int]

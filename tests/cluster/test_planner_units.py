@@ -20,7 +20,7 @@ from engine.errors import InputError, MassError
 from engine.models import load_model
 from engine.store import tiles
 from engine.store.plan import layer_name
-from tests.conftest import small_tree
+from tests.conftest import small_tree, three_families
 
 
 def two_models(atlas: Path) -> dict[str, Any]:
@@ -61,11 +61,12 @@ def test_a_plan_is_a_pure_function_of_its_inputs(small_atlas: Path, tmp_path: Pa
     assert len(made.axis) == 3
 
 
-@pytest.mark.parametrize("model", ["tiny", "panel"])
+@pytest.mark.parametrize("model", ["tiny", "panel", "scprint", "aidocell"])
 def test_a_unit_equals_the_reference_on_real_cells(
     model: str, small_atlas: Path, tmp_path: Path
 ) -> None:
-    config = parse_config(two_models(small_atlas), "c")
+    tree = two_models(small_atlas) if model in ("tiny", "panel") else three_families(small_atlas)
+    config = parse_config(tree, "c")
     root, plan = prepare(config, str(tmp_path / "run"))
     m = plan.model(model)
     unit = plan.units_of(model, 1, 0)[0]
@@ -75,10 +76,7 @@ def test_a_unit_equals_the_reference_on_real_cells(
     rows = atlas.index(config.seed).halves[1][0][unit.start : unit.stop]
     cells = atlas.read(rows)
     net = load_model(m.path, options=m.options, seed=config.seed)
-    match = net.match(atlas.genes)
-    if model == "panel":
-        outside = ~np.isin(match.genes.ensembl.astype(str), m.axis)
-        match.model_gene[outside[match.model_gene]] = -1
+    match = net.match(atlas.genes).with_panel(m.input_genes)
     tokens = net.tokenize(cells.counts, match, cells.cell_ids)
     position = {e: i for i, e in enumerate(m.axis)}
     panel = np.array([position.get(e, -1) for e in match.genes.ensembl] + [-1])[tokens.gene]
@@ -99,7 +97,10 @@ def test_a_unit_equals_the_reference_on_real_cells(
         mass = tiles.open_array(path, layer_name(layer, "mass"))[:]
         assert mass[:, 0] == pytest.approx(want["probability"].sum(1), rel=1e-5, abs=1e-6)
         outside_mass = mass[:, m.mass_columns.index("outside")].sum()
-        assert (outside_mass == 0) == (model == "panel")
+        assert (outside_mass == 0) == (model in ("panel", "aidocell"))
+        for kind in net.special_kinds:
+            assert mass[:, m.mass_columns.index(kind)].min() >= 0
+            assert mass[:, m.mass_columns.index(kind)].sum() > 0
 
 
 def test_weights_that_blow_up_are_refused_before_commit(
@@ -119,6 +120,57 @@ def test_weights_that_blow_up_are_refused_before_commit(
     with pytest.raises(MassError, match=rf"model tiny, unit {unit.id}, layer 0"):
         runner.run(unit)
     assert not root.exists(f"{unit.work}/record.json")
+
+
+def test_a_context_over_the_data_set_is_frozen_in_the_plan(
+    small_atlas: Path, tmp_path: Path
+) -> None:
+    plan = make_plan(parse_config(three_families(small_atlas), "c"), tmp_path)
+    m = plan.model("scprint")
+    assert m.options["context"] == "some"
+    assert len(m.options["context_genes"]) == 90
+    assert m.max_tokens == 98
+    lyz = m.symbols.index("LYZ")
+    assert m.axis[lyz] in m.options["context_genes"]
+    tree = three_families(small_atlas)
+    tree["atlas"]["categories"] = ["T cell"]
+    other = make_plan(parse_config(tree, "c"), tmp_path).model("scprint")
+    assert other.options["context_genes"] != m.options["context_genes"]
+    assert plan.model("aidocell").max_tokens == len(plan.model("aidocell").axis) + 2
+
+
+def test_long_inputs_get_smaller_units_and_batches(small_atlas: Path, tmp_path: Path) -> None:
+    tree = three_families(small_atlas)
+    del tree["models"][2]["panel"]
+    tree["models"][2]["tokens"] = "published"
+    tree["execution"] |= {"unit_cells": 64, "working_set": "30MB"}
+    plan = make_plan(parse_config(tree, "c"), tmp_path)
+    short, long = plan.model("scprint"), plan.model("aidocell")
+    assert long.max_tokens == 19266
+    assert (short.unit_cells, short.micro_batch, short.batch_cells) == (64, 32, 16)
+    assert long.unit_cells * long.max_tokens * (long.d * 4 + 30) <= 30e6
+    assert (long.unit_cells, long.micro_batch, long.batch_cells) == (9, 1, 1)
+    spans = [u.stop - u.start for u in plan.units if u.model == "aidocell"]
+    assert max(spans) == 9
+    assert sum(spans) == 48
+    tree["execution"]["working_set"] = "much"
+    with pytest.raises(InputError, match=r"execution.working_set.*'much'"):
+        make_plan(parse_config(tree, "c"), tmp_path)
+
+
+def test_lower_precision_reaches_the_unit(small_atlas: Path, tmp_path: Path) -> None:
+    sums = {}
+    for dtype in ("float32", "bfloat16"):
+        tree = three_families(small_atlas)
+        tree["models"] = [tree["models"][1] | {"dtype": dtype}]
+        config = parse_config(tree, "c")
+        root, plan = prepare(config, str(tmp_path / dtype))
+        runner = UnitRunner(root, plan, load_config(root.at("config.yaml")), "scprint")
+        record = runner.run(plan.units[0])
+        path = root.at(f"{record.folder}/sums.zarr")
+        sums[dtype] = tiles.open_array(path, layer_name(0, "sums"))[:]
+    gap = np.abs(sums["float32"] - sums["bfloat16"])[0].max() / sums["float32"][0].max()
+    assert 1e-6 < gap < 0.1
 
 
 def test_sizes() -> None:

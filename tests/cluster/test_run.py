@@ -11,9 +11,10 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pyarrow.parquet as pq
+import pytest
 import yaml
 
-from tests.conftest import octoscope, small_tree, tables_of
+from tests.conftest import octoscope, small_tree, tables_of, three_families
 
 
 def table(run: Path, name: str) -> pd.DataFrame:
@@ -49,6 +50,26 @@ def test_tables_agree_with_each_other(finished_run: Path) -> None:
     mass = table(finished_run, "tables/mass.parquet")
     assert np.allclose(mass[["to_kept", "to_outside", "to_cls"]].sum(axis=1), 1, atol=1e-5)
     assert mass["to_outside"].mean() > 0.05  # the panel is smaller than what the model sees
+
+
+def test_edges_are_the_strongest_keys(finished_run: Path) -> None:
+    edges = pd.read_parquet(finished_run / "edges/tiny.parquet")
+    assert set(edges["category"]) == {"T cell", "macrophage"}
+    assert set(edges["layer"]) == {0, 2}
+    groups = edges.groupby(["category", "layer", "query"])
+    assert groups.size().max() == 5
+    for _, rows in groups:
+        assert rows["rank"].tolist() == list(range(1, len(rows) + 1))
+        assert (rows["value"].diff().dropna() <= 0).all()
+    assert (edges["query"] != edges["key"]).all()
+    assert (edges["cells"] >= 6).all()
+    # symmetrised: a pair that both of its genes list has one value
+    keys = ["category", "layer", "query", "key"]
+    back = edges.rename(columns={"query": "key", "key": "query"})
+    both = edges.merge(back, on=keys, suffixes=("", "_back"))
+    assert len(both) > 10
+    assert (both["value"] == both["value_back"]).all()
+    assert edges["in_network"].notna().any()
 
 
 def test_two_runs_of_one_plan_are_bit_identical(
@@ -118,7 +139,7 @@ def test_status_and_report_and_info(finished_run: Path, small_atlas: Path) -> No
     info = octoscope("atlas", "info", str(small_atlas), "--category", "cell_type", "--json")
     assert json.loads(info.stdout)["cells of macrophage"] == 24
     seen = octoscope("models", "list", "--json")
-    assert "scgpt" in json.loads(seen.stdout)
+    assert "scgpt" in {r["family"] for r in json.loads(seen.stdout)}
 
 
 def test_jobs_run_by_module_in_two_steps(
@@ -180,3 +201,28 @@ def test_cells_without_genes_and_tiny_categories_are_listed(
     one = stats[stats["category"] == "one cell only"]
     assert (one["n_eligible"] == 0).all()
     assert one["half_centred"].isna().all()
+
+
+@pytest.mark.slow
+def test_three_families_run_side_by_side(small_atlas: Path, tmp_path: Path) -> None:
+    tree = three_families(small_atlas)
+    (tmp_path / "c.yaml").write_text(yaml.safe_dump(tree))
+    done = octoscope("run", str(tmp_path / "c.yaml"), "--out", str(tmp_path / "run"), timeout=500)
+    assert done.returncode == 0, done.stdout + done.stderr
+    run = tmp_path / "run"
+    mass = pd.read_parquet(run / "tables/mass.parquet")
+    used = {
+        "tiny": ["to_cls"],
+        "scprint": ["to_depth", "to_cell", "to_class"],
+        "aidocell": ["to_depth"],
+    }
+    for model, columns in used.items():
+        rows = mass[mass["model"] == model]
+        assert rows[["to_kept", "to_outside", *columns]].sum(axis=1).to_numpy() == pytest.approx(1)
+        assert (rows[columns].mean() > 0).all()
+        assert (run / f"edges/{model}.parquet").exists()
+    report = (run / "report/index.html").read_text()
+    assert 'id="side-by-side"' in report
+    assert 'id="shared-data"' in report
+    assert "reads a reduced panel of" in report
+    assert octoscope("verify", str(run)).returncode == 0
