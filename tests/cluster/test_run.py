@@ -81,6 +81,7 @@ def test_two_runs_of_one_plan_are_bit_identical(
     assert tables_of(again) == tables_of(finished_run)
 
 
+@pytest.mark.slow
 def test_batch_size_changes_no_table_beyond_tolerance(
     finished_run: Path, small_config: Path, tmp_path: Path
 ) -> None:
