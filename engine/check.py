@@ -62,6 +62,7 @@ def check_model(
     tokens = model.tokenize(batch.counts, match, batch.cell_ids)
     tokenising = (time.perf_counter() - started) / len(rows)
     lengths = tokens.mask.sum(1)
+    bound = model.max_tokens(match, atlas.most_expressed(np.arange(n)))
     usable = np.flatnonzero((tokens.kind == GENE).any(1))
     seconds: list[float] = []
     peaks: list[int] = []
@@ -89,10 +90,10 @@ def check_model(
         "sampled cells without usable genes": len(rows) - len(usable),
         "tokens per cell, median": int(np.median(lengths)),
         "tokens per cell, largest": int(lengths.max()),
-        "tokens per cell, bound": model.max_tokens(match),
+        "tokens per cell, bound": bound,
         "seconds per cell, tokens": float(f"{tokenising:.3g}"),
         "seconds per cell, all layers": float(f"{min(seconds):.3g}") if seconds else None,
-        "residual bytes per cell": model.max_tokens(match) * model.d * 4,
+        "residual bytes per cell": bound * model.d * 4,
         "peak bytes of one cell's forward pass": max(peaks) if peaks else None,
     }
 

@@ -42,6 +42,11 @@ class AtlasConfig(_Section):
     replicate_key: str | None = Field(None, description="obs column of the donor; null: none")
     gene_id_key: str | None = Field(None, description="var column of Ensembl ids; null: the index")
     symbol_key: str = Field("feature_name", description="var column of gene symbols")
+    gene_aliases: str | None = Field(
+        None,
+        description="Table (tsv, csv, parquet) with columns alias and ensembl: symbols and retired "
+        "ids that stand for a current Ensembl id; null: none",
+    )
     primary_only: bool = Field(True, description="Use cells with is_primary_data == True only")
     categories: list[str] | None = Field(None, description="Categories to use; null: all")
     duplicate_genes: Literal["refuse", "sum"] = Field(
@@ -60,6 +65,11 @@ class ModelConfig(_Section):
     )
     panel: Name | None = Field(None, description="Gene set that enters the model, if tokens: panel")
     layers: list[int] | None = Field(None, description="Layers to accumulate; null: all")
+    python: str | None = Field(
+        None,
+        description="Python of another environment that has octoscope and the family's plug-in; "
+        "null: this one",
+    )
     dtype: DType = Field(
         "float32", description="Weights and products; residual stream and sums stay float32"
     )
@@ -249,9 +259,10 @@ def _anchor_paths(tree: dict[str, Any], base: Path) -> None:
     listed = models if isinstance(models, list) else []
     sections = [tree.get("atlas"), tree.get("network"), *listed]
     for section in sections:
-        value = section.get("path") if isinstance(section, dict) else None
-        if isinstance(value, str) and "://" not in value and value != "demo":
-            section["path"] = str((base / value).resolve())
+        for name in ("path", "gene_aliases"):
+            value = section.get(name) if isinstance(section, dict) else None
+            if isinstance(value, str) and "://" not in value and value != "demo":
+                section[name] = str((base / value).resolve())
 
 
 def dump_config(config: RunConfig) -> str:

@@ -77,5 +77,13 @@ def write_dump(
             )
     if positions is not None:
         _, _, stored = tokens_of_dump(positions)
+    width = given.mask.shape[1]
+    if stored is not None and (stored.shape[0] != len(given.mask) or stored.max() >= width):
+        raise InputError(
+            str(positions or tokens),
+            f"positions of shape {stored.shape} up to {stored.max()}; here are {len(given.mask)} "
+            f"cells of at most {width} tokens",
+            "give a dump of the same cells and settings",
+        )
     with target.open("wb") as handle:
         np.savez_compressed(handle, **dump(model, given, names, stored))

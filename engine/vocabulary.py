@@ -1,11 +1,16 @@
-"""Gene identifiers: Ensembl ids and symbols, versions stripped, duplicates refused."""
+"""Gene identifiers of an atlas: Ensembl ids, symbols, aliases, retired ids, duplicates.
+
+How a model's vocabulary meets them is in :mod:`engine.models.matching`.
+"""
 
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache
 from importlib.resources import files
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -72,7 +77,12 @@ def symbols_of_ensembl(ensembl: np.ndarray) -> np.ndarray:
 
 
 def resolve_genes(
-    identifiers: np.ndarray, symbols: np.ndarray | None, *, where: str, duplicates: str = "refuse"
+    identifiers: np.ndarray,
+    symbols: np.ndarray | None,
+    *,
+    where: str,
+    duplicates: str = "refuse",
+    aliases: Mapping[str, str] | None = None,
 ) -> tuple[GeneTable, np.ndarray, list[dict[str, str]]]:
     """Turn the gene ids of an atlas into Ensembl ids.
 
@@ -86,6 +96,8 @@ def resolve_genes(
         File and field for messages.
     duplicates
         ``refuse``, or ``sum``: columns with one id become one gene.
+    aliases
+        Upper-case symbol or retired Ensembl id -> current Ensembl id; see :func:`read_aliases`.
 
     Returns
     -------
@@ -94,7 +106,7 @@ def resolve_genes(
     gene_of_column
         [columns] int32, index into ``table``; -1 for columns without a gene id.
     report
-        One row per column that was merged or dropped: id, what, why.
+        One row per column that was renamed, merged or dropped: id, what, why.
 
     Raises
     ------
@@ -104,6 +116,11 @@ def resolve_genes(
     raw = np.asarray(identifiers, dtype=object)
     stripped = np.array([strip_version(i) or "" for i in raw], dtype=object)
     report: list[dict[str, str]] = []
+    for column, name in enumerate(raw):
+        current = (aliases or {}).get((stripped[column] or str(name)).upper())
+        if current and current != stripped[column]:
+            stripped[column] = current
+            report.append({"id": str(name), "what": "renamed", "why": f"alias of {current}"})
     missing = stripped == ""
     if missing.any():  # symbols in the index, or mixed with ids as in 10x tables
         stripped[missing] = ensembl_of_symbols(raw[missing])
@@ -150,6 +167,41 @@ def resolve_genes(
     else:
         symbol = np.asarray(symbols, dtype=object)[column_of_gene]
     return GeneTable(ensembl, symbol), gene_of_column, report
+
+
+def read_aliases(path: str | Path) -> dict[str, str]:
+    """Read a table with columns ``alias`` and ``ensembl``; returns upper-case alias -> id.
+
+    Raises
+    ------
+    InputError
+        If the file cannot be read, lacks a column, holds something that is no Ensembl id, or
+        gives one alias two meanings.
+    """
+    path = Path(path)
+    try:
+        if path.suffix == ".parquet":
+            table = pd.read_parquet(path)
+        else:
+            separator = "," if path.suffix == ".csv" else "\t"
+            table = pd.read_csv(path, sep=separator, dtype=str, keep_default_na=False)
+    except (OSError, ValueError) as error:
+        text = f"cannot be read ({error})"
+        raise InputError(str(path), text, "check atlas.gene_aliases") from None
+    if not {"alias", "ensembl"} <= set(table.columns):
+        raise InputError(
+            str(path), f"columns {list(table.columns)}", "name two columns alias and ensembl"
+        )
+    aliases: dict[str, str] = {}
+    for alias, identifier in zip(table["alias"], table["ensembl"], strict=True):
+        current, key = strip_version(str(identifier)), str(alias).upper()
+        if current is None:
+            raise InputError(f"{path}: {alias}", f"{identifier!r} is no Ensembl gene id", "mend it")
+        if aliases.setdefault(key, current) != current:
+            raise InputError(
+                f"{path}: {alias}", f"stands for {aliases[key]} and {current}", "keep one of them"
+            )
+    return aliases
 
 
 def select_genes(names: list[str], table: GeneTable, *, where: str) -> tuple[np.ndarray, list[str]]:

@@ -18,7 +18,7 @@ from engine.atlas.counts import canonical, check_counts, count_fault
 from engine.atlas.index import CellIndex, build_index
 from engine.config import AtlasConfig
 from engine.errors import InputError
-from engine.vocabulary import GeneTable, resolve_genes
+from engine.vocabulary import GeneTable, read_aliases, resolve_genes
 
 _SAMPLE_ROWS = 256
 
@@ -67,6 +67,7 @@ class Atlas:
             symbols,
             where=f"{config.path}: var[{config.gene_id_key or 'index'}]",
             duplicates=config.duplicate_genes,
+            aliases=read_aliases(config.gene_aliases) if config.gene_aliases else None,
         )
         self._column_ids = ids
         self._lock = threading.Lock()
@@ -139,6 +140,13 @@ class Atlas:
     def cost(self) -> source.ReadCost:
         """Elements decoded and needed so far."""
         return self._rows.cost
+
+    def most_expressed(self, rows: np.ndarray) -> int:
+        """Return an upper bound of the genes with a count above zero in any one of the cells."""
+        if isinstance(self._rows, source.SparseRows) and len(rows):
+            stored = self._rows.indptr[rows + 1] - self._rows.indptr[rows]
+            return min(int(stored.max()), len(self.genes))
+        return len(self.genes)
 
     def column(self, name: str, field: str) -> pd.Series:
         """Return an obs column.

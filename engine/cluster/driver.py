@@ -14,7 +14,7 @@ from engine.cluster.connect import ray_cluster
 from engine.cluster.dispatch import Work, dispatch
 from engine.cluster.fleet import RayFleet
 from engine.cluster.graphs import ray_scheduler
-from engine.cluster.planner import make_plan, result_fields
+from engine.cluster.planner import make_plan, plan_run, result_fields
 from engine.cluster.progress import Reporter
 from engine.config import RunConfig, dump_config, load_config
 from engine.errors import InputError, OctoscopeError
@@ -23,8 +23,10 @@ from engine.store.manifest import require_success, tracked, write_manifest
 from engine.store.plan import Plan, differences, load_plan, save_plan
 from engine.store.records import read_record, sweep
 from engine.store.root import RunRoot, to_json
+from engine.store.tables import write_table
 
 DONE, SET_ASIDE = 0, 3
+VOCABULARY = "tables/vocabulary.parquet"
 
 
 def prepare(config: RunConfig, run: str) -> tuple[RunRoot, Plan]:
@@ -50,10 +52,11 @@ def prepare(config: RunConfig, run: str) -> tuple[RunRoot, Plan]:
         return root, replan(root)
     if root.path.exists() and (root.path.is_file() or any(root.path.iterdir())):
         raise InputError(str(root.path), "is not an empty directory", "choose another")
-    plan = make_plan(config, root.path)
+    plan, genes = plan_run(config, root.path)
     root.path.mkdir(parents=True, exist_ok=True)
     root.create_once("config.yaml", dump_config(config).encode())
     save_plan(root, plan)
+    write_table(root, VOCABULARY, genes)
     return root, plan
 
 
@@ -71,7 +74,10 @@ def replan(root: RunRoot) -> Plan:
     if not root.exists("plan.json"):  # stopped between the two files
         save_plan(root, make_plan(config, root.path))
     plan = load_plan(root)
-    save_plan(root, make_plan(config, root.path, threads=plan.threads, check_fit=False))
+    again, genes = plan_run(config, root.path, threads=plan.threads, check_fit=False)
+    save_plan(root, again)
+    if not root.exists(VOCABULARY):
+        write_table(root, VOCABULARY, genes)
     return plan
 
 
@@ -179,6 +185,7 @@ def _stage(
         threads={g: plan.threads if model else 1 for g, (model, _) in groups.items()},
         gpu=ray.cluster_resources().get("GPU", 0) > 0 and e.device in ("auto", "cuda"),
         start_timeout=e.start_timeout,
+        python={m.name: m.python for m in plan.models if m.python is not None},
     )
     aside: dict[str, str] = {}
     try:

@@ -67,6 +67,8 @@ class RayFleet:
         Group name -> CPUs per actor, also its compute threads.
     gpu
         Whether model actors hold one GPU each.
+    python
+        Group name -> Python of another environment, for plug-ins with packages of their own.
 
     Raises
     ------
@@ -83,6 +85,7 @@ class RayFleet:
         threads: dict[str, int],
         gpu: bool,
         start_timeout: float,
+        python: dict[str, str] | None = None,
     ) -> None:
         self._ray = ray
         passed = {k: os.environ[k] for k in _PASSED if k in os.environ}
@@ -92,12 +95,15 @@ class RayFleet:
             on_gpu = gpu and model is not None
             hidden = {} if on_gpu else {"CUDA_VISIBLE_DEVICES": ""}
             env = passed | hidden | {n: str(threads[group]) for n in _THREAD_LIMITS}
+            runtime: dict[str, Any] = {"env_vars": env}
+            if python and group in python:
+                runtime["py_executable"] = python[group]
             options = remote.options(
                 num_cpus=threads[group],
                 num_gpus=1 if on_gpu else 0,
                 max_restarts=-1,
                 max_task_retries=0,  # Ray would repeat effects; the dispatcher re-issues instead
-                runtime_env={"env_vars": env},
+                runtime_env=runtime,
             )
             self._actors[group] = [options.remote(run, model) for _ in range(count)]
         self._load = {id(a): 0 for actors in self._actors.values() for a in actors}

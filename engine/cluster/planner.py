@@ -4,78 +4,68 @@ from __future__ import annotations
 
 import os
 import platform
-import shutil
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import psutil
+import pandas as pd
 
 from engine.atlas import Atlas, CellIndex
-from engine.attention.views import QUANTITIES, default_min_cells
+from engine.attention.views import default_min_cells
+from engine.cluster.describe import (
+    ModelFacts,
+    checkpoint_digests,
+    describe,
+    describe_elsewhere,
+)
+from engine.cluster.sizes import project, refuse_what_cannot_fit, working_set
 from engine.config import LOCAL_PANEL_LIMIT, GeneSetConfig, ModelConfig, RunConfig
-from engine.dataset import fixed_options
 from engine.errors import InputError
-from engine.models import FoundationModel, GeneMatch, checkpoint_files, load_model
-from engine.models.weights import file_digests
+from engine.models import GeneMatch, checkpoint_files
 from engine.octopus.network import network_facts
 from engine.store.plan import CategoryPlan, EdgesPlan, ModelPlan, Plan, Unit
 from engine.store.root import hash_json
 from engine.vocabulary import GeneTable, select_genes
 
 DEMONSTRATION = "DEMONSTRATION.md"
-_IMPORTS = 900e6  # resident bytes of a worker before it holds anything: torch, ray, zarr
 _LIBRARIES = (
     "octoscope", "torch", "numpy", "pandas", "zarr", "anndata", "pyarrow", "ray", "dask", "scipy",
 )  # fmt: skip
 
 
-def parse_bytes(text: str, field: str = "execution.memory") -> float:
-    """Read sizes such as ``8GB`` or ``512MB``.
-
-    Raises
-    ------
-    InputError
-        If it is not a number with one of the units.
-    """
-    for unit, factor in (("TB", 1e12), ("GB", 1e9), ("MB", 1e6), ("KB", 1e3)):
-        if text.upper().endswith(unit):
-            try:
-                return float(text[: -len(unit)]) * factor
-            except ValueError:
-                break
-    raise InputError(field, f"{text!r} is not a size", "write it like 8GB")
-
-
-def model_plans(config: RunConfig, atlas: Atlas, index: CellIndex) -> list[ModelPlan]:
-    """Load every checkpoint once, match genes, resolve gene sets.
+def model_plans(
+    config: RunConfig, atlas: Atlas, index: CellIndex
+) -> tuple[list[ModelPlan], dict[str, GeneMatch]]:
+    """Load every checkpoint, match genes, resolve gene sets; returns plans and matches by name.
 
     Raises
     ------
     InputError
         If a checkpoint, an option or a gene set cannot be used.
     """
-    loaded: list[tuple[ModelConfig, FoundationModel, GeneMatch]] = []
-    for m in config.models:
-        model = load_model(m.path, family=m.family, options=m.options, seed=config.seed)
-        loaded.append((m, model, model.match(atlas.genes)))
-    available = {m.name: match.genes.take(match.matched) for m, _, match in loaded}
+    categories = [np.sort(np.concatenate(halves)) for halves in index.halves]
+
+    def facts_of(m: ModelConfig, panel: list[str] | None, match_only: bool = False) -> ModelFacts:
+        if m.python is None:
+            return describe(m, atlas, categories, panel, config.seed, match_only=match_only)
+        return describe_elsewhere(
+            m, config.atlas, categories, panel, config.seed, match_only=match_only
+        )
+
+    # what enters a model by a panel may depend on the genes that all models have
+    facts = {m.name: facts_of(m, None, match_only=m.panel is not None) for m in config.models}
+    matches = {name: f.match for name, f in facts.items()}
+    available = {name: match.genes.take(match.matched) for name, match in matches.items()}
     found = {g.name: _gene_set(g, available, atlas.genes) for g in config.gene_sets}
     sets = {name: genes for name, (genes, _) in found.items()}
     absent = {name: names for name, (_, names) in found.items()}
-    categories = [np.sort(np.concatenate(halves)) for halves in index.halves]
-    plans = []
-    for m, model, match in loaded:
-        panel = sets[m.panel] if m.panel is not None else None
-        match = match.with_panel(None if panel is None else sorted(panel))
-        extra = fixed_options(model, match, atlas, categories)
-        if extra:
-            options = {**m.options, **extra}
-            model = load_model(m.path, family=m.family, options=options, seed=config.seed)
-            m = m.model_copy(update={"options": options})
-        plans.append(_model_plan(config, m, model, match, sets, absent))
-    return plans
+    for m in config.models:
+        if m.panel is not None:
+            panel = sets[m.panel]
+            facts[m.name] = facts_of(m, None if panel is None else sorted(panel))
+    plans = [_model_plan(config, m, facts[m.name], sets, absent) for m in config.models]
+    return plans, {m.name: facts[m.name].match for m in config.models}
 
 
 def _gene_set(
@@ -98,11 +88,11 @@ def _gene_set(
 def _model_plan(
     config: RunConfig,
     m: ModelConfig,
-    model: FoundationModel,
-    match: GeneMatch,
+    facts: ModelFacts,
     sets: dict[str, set[str] | None],
     absent: dict[str, list[str]],
 ) -> ModelPlan:
+    match = facts.match
     names, symbols = match.genes.ensembl, match.genes.symbol
     usable = match.allowed
     input_genes = None if match.panel is None else sorted(str(names[i]) for i in usable)
@@ -128,24 +118,26 @@ def _model_plan(
             f"{len(axis)} genes for model {m.name}; this version takes {LOCAL_PANEL_LIMIT}",
             "set `accumulate` to a gene set of that size or less",
         )
-    layers = list(range(model.n_layers)) if m.layers is None else sorted(set(m.layers))
-    if not layers or layers[0] < 0 or layers[-1] >= model.n_layers:
+    layers = list(range(facts.n_layers)) if m.layers is None else sorted(set(m.layers))
+    if not layers or layers[0] < 0 or layers[-1] >= facts.n_layers:
         raise InputError(
-            f"models.{m.name}.layers", f"{m.layers}", f"choose from 0 to {model.n_layers - 1}"
+            f"models.{m.name}.layers", f"{m.layers}", f"choose from 0 to {facts.n_layers - 1}"
         )
     path = Path(m.path)
     return ModelPlan(
         name=m.name,
         family=m.family,
         path=m.path,
-        digests=file_digests(checkpoint_files(path)),
-        options=m.options,
+        python=m.python,
+        package=facts.package,
+        digests=checkpoint_digests(path, checkpoint_files(path), facts.digests),
+        options=facts.options,
         input_genes=input_genes,
         layers=layers,
-        n_layers=model.n_layers,
-        n_heads=model.n_heads,
-        d=model.d,
-        mass_columns=["kept", "outside", *model.special_kinds],
+        n_layers=facts.n_layers,
+        n_heads=facts.n_heads,
+        d=facts.d,
+        mass_columns=["kept", "outside", *facts.special_kinds],
         axis=[e for e, _ in axis],
         symbols=[s for _, s in axis],
         gene_sets=gene_sets,
@@ -155,7 +147,7 @@ def _model_plan(
         },
         checkpoint_bytes=sum(f.stat().st_size for f in checkpoint_files(path)),
         dtype=m.dtype,
-        **_working_set(config, model.max_tokens(match), model.d),
+        **working_set(config, facts.max_tokens, facts.d),
         demonstration=((path if path.is_dir() else path.parent) / DEMONSTRATION).exists(),
         gene_report={
             "atlas_genes": len(match.model_gene),
@@ -166,27 +158,15 @@ def _model_plan(
     )
 
 
-def _working_set(config: RunConfig, tokens: int, d: int) -> dict[str, int]:
-    """Return tokens, and the cells of units and batches that ``execution.working_set`` allows.
-
-    A function of configuration and checkpoint alone: unit boundaries do not depend on a machine.
-    """
-    e = config.execution
-    residual = tokens * (d * 4 + 30)
-    limit = parse_bytes(e.working_set, "execution.working_set")
-    micro = min(e.micro_batch, int(limit / 4 / (residual * 4)))  # q and k, twice when gathered
-    return {
-        "max_tokens": tokens,
-        "unit_cells": max(1, min(e.unit_cells, int(limit / residual))),
-        "micro_batch": max(1, micro),
-        "batch_cells": max(1, min(e.batch_cells, micro, int(limit / 4 / (residual * 12)))),
-    }
+def make_plan(config: RunConfig, run: Path) -> Plan:
+    """Return the plan alone; see :func:`plan_run`."""
+    return plan_run(config, run)[0]
 
 
-def make_plan(
+def plan_run(
     config: RunConfig, run: Path, threads: int | None = None, *, check_fit: bool = True
-) -> Plan:
-    """Plan a run. Nothing is written.
+) -> tuple[Plan, pd.DataFrame]:
+    """Plan a run; returns the plan and what became of every gene. Nothing is written.
 
     Parameters
     ----------
@@ -202,7 +182,7 @@ def make_plan(
     """
     atlas = Atlas(config.atlas)
     index = atlas.index(config.seed)
-    models = model_plans(config, atlas, index)
+    models, matches = model_plans(config, atlas, index)
     execution = config.execution
     if threads is None:
         # Models share the CPUs, or take turns where there are more replicas than CPUs.
@@ -255,11 +235,31 @@ def make_plan(
         permutations=config.permutations,
         seed=config.seed,
         versions={"python": platform.python_version(), **{n: version(n) for n in _LIBRARIES}},
-        needs=_needs(config, models, categories, units),
+        needs=project(config, models, categories, units),
     )
     if check_fit:
-        _refuse_what_cannot_fit(config, plan, run)
-    return plan
+        refuse_what_cannot_fit(config, plan, run)
+    return plan, vocabulary_table(atlas, matches)
+
+
+def vocabulary_table(atlas: Atlas, matches: dict[str, GeneMatch]) -> pd.DataFrame:
+    """Return what became of every gene: per model, and before any model, in the atlas itself.
+
+    Columns: model ('' for the atlas), gene, symbol, what (matched, renamed, merged, dropped), why.
+    """
+    columns = ["model", "gene", "symbol", "what", "why"]
+    own = pd.DataFrame(atlas.gene_report, columns=["id", "what", "why"], dtype=object)
+    own = own.rename(columns={"id": "gene"}).assign(model="", symbol="")
+    frames = [own[columns]]
+    for name, match in matches.items():
+        frame = pd.DataFrame(
+            {"gene": atlas.genes.ensembl, "symbol": atlas.genes.symbol, "model": name}
+        )
+        said = {row["id"]: (row["what"], row["why"]) for row in match.report}
+        said_of = [said.get(g, ("matched", "")) for g in frame["gene"]]
+        frame["what"], frame["why"] = zip(*said_of, strict=True)
+        frames.append(frame[columns])
+    return pd.concat(frames, ignore_index=True).astype(str)
 
 
 def _edges(config: RunConfig) -> EdgesPlan | None:
@@ -281,65 +281,3 @@ def result_fields(config: RunConfig) -> dict[str, Any]:
     for name in ("memory", "attempts", "unit_timeout", "start_timeout", "actors", "threads"):
         tree["execution"].pop(name)
     return tree
-
-
-def _needs(
-    config: RunConfig, models: list[ModelPlan], categories: list[CategoryPlan], units: list[Unit]
-) -> dict[str, float]:
-    """Project bytes: per actor, scratch (until the run ends) and the finished store."""
-    e, q = config.execution, len(QUANTITIES)
-    actor = scratch = kept = tables = 0.0
-    for m in models:
-        n2 = float(len(m.axis)) ** 2
-        longest = max((u.stop - u.start for u in units if u.model == m.name), default=0)
-        cells = min(m.micro_batch, longest)
-        forward = min(m.batch_cells, cells) * m.max_tokens * m.d * 4 * 12
-        compute = (
-            n2 * (8 * q + 4)  # one layer's sums, pair counts
-            + longest * m.max_tokens * (m.d * 4 + 30)  # residual stream and tokens of a unit
-            + cells * m.max_tokens * m.d * 4 * 4  # q and k of a micro-batch, twice (gathered)
-            + forward
-            + 6 * (1 << 22)  # tiles of scores
-            + 1.5 * m.checkpoint_bytes  # as read, and converted
-        )
-        rows = min(e.tile, len(m.axis)) * len(m.axis)
-        finalise = rows * (2 * q * 4 + 2 * 4 + 8 * q * 3 + 64) + n2 * (8 + 12)
-        if config.edges is not None and config.edges.symmetrise:
-            finalise += n2 * 24  # the set's matrix, its transpose in fp64
-        actor = max(actor, _IMPORTS + max(compute, finalise))
-        per_model = sum(u.model == m.name for u in units)
-        dense = len(categories) * n2 * (len(m.layers) * 2 * q * 4 + 2 * 4)
-        scratch += per_model * n2 * (len(m.layers) * q * 8 + 4) + dense
-        kept += dense if config.keep_dense == "fp32" else 0
-        top = 3 * 2 * config.top_k * 24.0 * len(config.gene_sets) * len(config.views)
-        tables += len(categories) * len(m.layers) * top + 5e6
-    return {
-        "actor_bytes": actor,
-        "scratch_bytes": scratch,
-        "store_bytes": kept + tables,
-        "units": float(len(units)),
-    }
-
-
-def _refuse_what_cannot_fit(config: RunConfig, plan: Plan, run: Path) -> None:
-    memory = config.execution.memory
-    limit = parse_bytes(memory) if memory else 0.8 * psutil.virtual_memory().available
-    actors = config.execution.actors * len(plan.models)
-    if plan.needs["actor_bytes"] * (1 if memory else actors) > limit:
-        raise InputError(
-            "plan",
-            f"each of {actors} actors needs {plan.needs['actor_bytes'] / 1e9:.1f} GB, "
-            f"{limit / 1e9:.1f} GB are allowed in all",
-            "lower execution.unit_cells, or `accumulate` a smaller gene set",
-        )
-    place = run
-    while not place.exists():
-        place = place.parent
-    free = shutil.disk_usage(place).free
-    total = plan.needs["scratch_bytes"] + plan.needs["store_bytes"]
-    if total > free:
-        raise InputError(
-            "plan",
-            f"needs up to {total / 1e9:.1f} GB of disk at {place}, {free / 1e9:.1f} GB are free",
-            "choose another run directory, or `accumulate` a smaller gene set",
-        )

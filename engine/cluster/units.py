@@ -56,7 +56,8 @@ class UnitRunner:
             seed=config.seed,
         )
         # Only a declared input panel enters the model, where one is declared.
-        self._match = self._model.match(self._atlas.genes).with_panel(self._m.input_genes)
+        match = self._model.match(self._atlas.genes).named_by(self._atlas.genes)
+        self._match = match.with_panel(self._m.input_genes)
         position = {e: i for i, e in enumerate(self._m.axis)}
         # The last entry serves index -1: tokens that are not genes.
         self._panel = np.array([position.get(e, -1) for e in self._match.genes.ensembl] + [-1])

@@ -23,9 +23,9 @@ from pydantic import BaseModel, ConfigDict, field_validator
 from scipy import sparse
 
 from engine.errors import InputError
-from engine.models.blocks import attend, layer_norm, split_heads
+from engine.models.blocks import attend, embed_values, layer_norm, split_heads
 from engine.models.gene_list import gene_list_19264
-from engine.models.matching import by_symbol
+from engine.models.matching import by_gene_list
 from engine.models.options import read_options
 from engine.models.protocol import (
     GENE,
@@ -76,6 +76,7 @@ class AIDOCell:
     """AIDO.Cell: a folder with ``config.json`` and ``pytorch_model.bin`` or safetensors."""
 
     family = "aidocell"
+    files: tuple[Path, ...] = ()
     special_kinds = ("depth",)
     variants = (
         Variant("3M", "6", "128", "4", _FILES, "huggingface.co/genbio-ai/AIDO.Cell-3M", _LICENCE),
@@ -183,12 +184,9 @@ class AIDOCell:
         InputError
             If no gene of the atlas is in the list.
         """
-        found = by_symbol(self.genes, genes, "models.*.path: gene list")
-        ids = self.genes.symbol.copy()
-        ids[found.matched] = found.genes.ensembl[found.matched]
-        return GeneMatch(GeneTable(ids, self.genes.symbol), found.model_gene, found.report)
+        return by_gene_list(genes)
 
-    def max_tokens(self, match: GeneMatch) -> int:
+    def max_tokens(self, match: GeneMatch, expressed: int) -> int:
         """Return the length of every cell's input."""
         return len(self._context(match)) + self._settings.depth_tokens
 
@@ -230,15 +228,20 @@ class AIDOCell:
 
     def embed(self, tokens: Tokens) -> torch.Tensor:
         """Return the residual stream, float32 whatever the weights' dtype."""
-        w = self._w
+        w, p = self._w, "gene_embedding."
         value = torch.from_numpy(tokens.value).to(self._device)
         row = torch.from_numpy(tokens.row).to(self._device)
-        u = F.leaky_relu(self._linear(value.to(self._dtype)[..., None], "linear1"), 0.1)
-        bins = torch.softmax(self._alpha * u + self._linear(u, "linear2"), -1)
-        e = bins @ w["gene_embedding.lookup_table.weight"]
-        for name, code in (("mask", self._mask_id), ("pad", self._pad_id)):
-            special = w[f"gene_embedding.{name}_embedding.weight"][0]
-            e = torch.where((value == code)[..., None], special, e)
+        e = embed_values(
+            value,
+            (w[p + "linear1.weight"], w[p + "linear1.bias"]),
+            (w[p + "linear2.weight"], w[p + "linear2.bias"]),
+            w[p + "lookup_table.weight"],
+            self._alpha,
+            {
+                self._mask_id: w[p + "mask_embedding.weight"][0],
+                self._pad_id: w[p + "pad_embedding.weight"][0],
+            },
+        )
         return e.float() + F.embedding(row, w["position_embedding.weight"]).float()
 
     def layer(
@@ -263,7 +266,6 @@ class AIDOCell:
         return self._norm(residual, "encoder.ln")
 
     def _linear(self, x: torch.Tensor, name: str) -> torch.Tensor:
-        name = f"gene_embedding.{name}" if name.startswith("linear") else name
         return F.linear(x, self._w[f"{name}.weight"], self._w.get(f"{name}.bias"))
 
     def _norm(self, x: torch.Tensor, name: str) -> torch.Tensor:

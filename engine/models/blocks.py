@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import torch
 import torch.nn.functional as F
 
@@ -28,3 +30,38 @@ def layer_norm(
     """Normalise in float32, return the dtype of ``weight``: a wider residual stream stays wide."""
     out = F.layer_norm(x.float(), x.shape[-1:], weight.float(), bias.float(), eps)
     return out.to(weight.dtype)
+
+
+def embed_values(
+    value: torch.Tensor,
+    first: tuple[torch.Tensor, torch.Tensor],
+    second: tuple[torch.Tensor, torch.Tensor],
+    table: torch.Tensor,
+    alpha: float,
+    special: Mapping[float, torch.Tensor],
+) -> torch.Tensor:
+    """Embed numbers by soft bins (xTrimoGene's auto-discretisation; AIDO.Cell, scFoundation).
+
+    u = leaky_relu_0.1(v w1 + b1); e = softmax(alpha u + W2 u + b2) T
+
+    Parameters
+    ----------
+    value
+        [cells, tokens] float32.
+    first, second
+        Weight and bias of the two linear maps: [bins, 1], [bins]; [bins, bins], [bins].
+    table
+        T, [bins, d].
+    special
+        Values that stand for a row [d] of their own (mask, padding), compared exactly.
+
+    Returns
+    -------
+    torch.Tensor
+        [cells, tokens, d] in the dtype of ``table``.
+    """
+    u = F.leaky_relu(F.linear(value.to(table.dtype)[..., None], *first), 0.1)
+    out = torch.softmax(alpha * u + F.linear(u, *second), -1) @ table
+    for code, row in special.items():
+        out = torch.where((value == code)[..., None], row, out)
+    return out

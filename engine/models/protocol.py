@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
 
@@ -29,7 +29,7 @@ class GeneMatch:
     model_gene
         [atlas genes] int32, index into ``genes``; -1 where the model has no such gene.
     report
-        One row per atlas gene that is not used: id, what, why.
+        One row per atlas gene that is dropped, merged or renamed: id, what, why.
     panel
         [model genes] bool, the only genes that may become tokens where a panel is declared; None:
         the family's own recipe. Counts of other genes still enter totals.
@@ -51,12 +51,32 @@ class GeneMatch:
         matched = self.matched
         return matched if self.panel is None else matched[self.panel[matched]]
 
+    def named_by(self, atlas: GeneTable) -> GeneMatch:
+        """Return the match with matched genes under the atlas's ids and symbols.
+
+        Models of one run then call a gene alike, whatever their own vocabularies call it. Of
+        several atlas genes that become one, the one with the model's own id gives the name, else
+        the first. An unmatched gene whose id the atlas uses for another gene loses it.
+        """
+        ensembl, symbol = self.genes.ensembl.copy(), self.genes.symbol.copy()
+        own = self.genes.ensembl
+        first: dict[int, int] = {}
+        for a, g in enumerate(self.model_gene.tolist()):
+            if g >= 0 and (g not in first or atlas.ensembl[a] == own[g]):
+                first[g] = a
+        for g, a in first.items():
+            ensembl[g], symbol[g] = atlas.ensembl[a], atlas.symbol[a] or symbol[g]
+        used = {str(atlas.ensembl[a]) for a in first.values()}
+        for g, name in enumerate(own):
+            if g not in first and str(name) in used:
+                ensembl[g] = ""
+        return replace(self, genes=GeneTable(ensembl, symbol))
+
     def with_panel(self, ensembl: list[str] | None) -> GeneMatch:
         """Return the match in which only these genes (atlas ids) may become tokens."""
         if ensembl is None:
             return self
-        panel = np.isin(self.genes.ensembl.astype(str), ensembl)
-        return GeneMatch(self.genes, self.model_gene, self.report, panel)
+        return replace(self, panel=np.isin(self.genes.ensembl.astype(str), ensembl))
 
     def model_counts(self, counts: sparse.csr_matrix) -> sparse.csr_matrix:
         """Return counts [cells, model genes] from counts [cells, atlas genes]."""
@@ -163,7 +183,10 @@ class LayerAttention:
 
 @runtime_checkable
 class FoundationModel(Protocol):
-    """One checkpoint, ready to run. The caller drives the layers."""
+    """One checkpoint, ready to run. The caller drives the layers.
+
+    ``files``: files outside the checkpoint that decide its results; their digests join the plan.
+    """
 
     family: str
     variants: tuple[Variant, ...]
@@ -174,6 +197,7 @@ class FoundationModel(Protocol):
     special_kinds: tuple[str, ...]
     options: Mapping[str, Any]
     tolerances: Mapping[str, float]
+    files: tuple[Path, ...]
 
     @classmethod
     def recognises(cls, path: Path) -> bool:
@@ -202,8 +226,11 @@ class FoundationModel(Protocol):
         """Match the genes of an atlas with the vocabulary."""
         ...
 
-    def max_tokens(self, match: GeneMatch) -> int:
-        """Upper bound of tokens per cell, special tokens included."""
+    def max_tokens(self, match: GeneMatch, expressed: int) -> int:
+        """Upper bound of tokens per cell, special tokens included.
+
+        ``expressed``: the most genes with a count above zero in any one cell.
+        """
         ...
 
     def dataset_options(

@@ -41,7 +41,8 @@ from engine.models.scgpt_tokens import (
 from engine.models.weights import load_state, read_json, take_strict
 from engine.vocabulary import GeneTable, ensembl_of_symbols
 
-_FILES = "args.json, vocab.json, best_model.pt"
+_NAMES = ("args.json", "vocab.json", "best_model.pt")
+_FILES = ", ".join(_NAMES)
 _SOURCE = "links in the README of github.com/bowang-lab/scGPT"
 _LICENCE = "see that repository"
 _MAX_VALUE = 512.0
@@ -72,7 +73,7 @@ class ScGPT:
             _FILES, _SOURCE, _LICENCE,
         ),
     )  # fmt: skip
-    files = ("args.json", "vocab.json", "best_model.pt")
+    files: tuple[Path, ...] = ()
     # fp32 against the authors' code (docs/models.md)
     tolerances: Mapping[str, float] = {
         "attn": 2e-6,
@@ -114,7 +115,7 @@ class ScGPT:
     @classmethod
     def recognises(cls, path: Path) -> bool:
         """Tell whether the folder holds scGPT's three files."""
-        return all((path / name).exists() for name in cls.files)
+        return all((path / name).exists() for name in _NAMES)
 
     @classmethod
     def load(
@@ -191,9 +192,13 @@ class ScGPT:
         """Vocabulary genes in row order; Ensembl ids from GENCODE where the symbol is unique."""
         return self._genes
 
-    def max_tokens(self, match: GeneMatch) -> int:
-        """Return ``max_length`` or the matched genes, ``<cls>`` included."""
-        return min(self._settings.max_length, len(match.allowed) + 1)
+    def max_tokens(self, match: GeneMatch, expressed: int) -> int:
+        """Return ``max_length``, or the genes that one cell can have, ``<cls>`` included."""
+        s = self._settings
+        genes = len(match.allowed)
+        if not (s.recipe == "preprocessor" and s.include_zero_gene):
+            genes = min(genes, expressed)
+        return min(s.max_length, genes + 1)
 
     def dataset_options(
         self, statistics: GeneStatistics | None, match: GeneMatch

@@ -42,7 +42,7 @@ from engine.models.scprint_tokens import (
     choose_in_cell,
     choose_overall,
 )
-from engine.models.weights import checkpoint_in
+from engine.models.weights import checkpoint_in, names_inside
 from engine.vocabulary import GeneTable, select_genes, symbols_of_ensembl
 
 _DEPTH, _CELL, _CLASS = (TOKEN_KINDS.index(k) for k in ("depth", "cell", "class"))
@@ -54,6 +54,7 @@ class ScPRINT:
     """scPRINT: a Lightning checkpoint (`.ckpt`), or a folder that holds one."""
 
     family = "scprint"
+    files: tuple[Path, ...] = ()
     special_kinds = ("depth", "cell", "class")
     # head counts of the published files are read from them: training configurations disagree
     variants = (
@@ -94,8 +95,10 @@ class ScPRINT:
 
     @classmethod
     def recognises(cls, path: Path) -> bool:
-        """Tell whether this is a ``.ckpt`` file, or a folder that holds one."""
-        return checkpoint_in(path, ".ckpt") is not None
+        """Tell whether this is a Lightning ``.ckpt`` file, or a folder that holds one."""
+        found = checkpoint_in(path, ".ckpt")
+        # files before torch's zip format show no names
+        return found is not None and b"mae_autobin" not in names_inside(found)
 
     @classmethod
     def load(
@@ -145,7 +148,7 @@ class ScPRINT:
         """
         return by_ensembl(self._genes, genes, "models.*.path: hyper_parameters.genes")
 
-    def max_tokens(self, match: GeneMatch) -> int:
+    def max_tokens(self, match: GeneMatch, expressed: int) -> int:
         """Return the tokens of every cell: depth, cell, classes, genes."""
         if self._rule(match) in PER_CELL:
             n = min(self._settings.max_len, len(match.allowed))

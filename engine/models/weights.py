@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import pickle
+import zipfile
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
@@ -65,6 +66,19 @@ def checkpoint_in(path: Path, suffix: str) -> Path | None:
     return found[0] if found else None
 
 
+def names_inside(path: Path) -> bytes:
+    """Return the pickled skeleton of a torch file, to tell families apart; nothing is unpickled.
+
+    Empty where the file is not torch's zip format.
+    """
+    try:
+        with zipfile.ZipFile(path) as archive:
+            inner = [n for n in archive.namelist() if n.endswith("/data.pkl")]
+            return archive.read(inner[0]) if inner else b""
+    except (OSError, zipfile.BadZipFile):
+        return b""
+
+
 def load_state(path: Path) -> dict[str, torch.Tensor]:
     """Read a state dict from safetensors, or from a torch file with ``weights_only=True``.
 
@@ -84,37 +98,55 @@ def load_state(path: Path) -> dict[str, torch.Tensor]:
         raise _unreadable(path, error) from None
     if isinstance(state, Mapping) and isinstance(state.get("state_dict"), Mapping):
         state = state["state_dict"]
-    return _tensors(path, state)
+    return tensors_of(path, state)
+
+
+def load_whole(path: Path) -> Any:
+    """Read a torch file that holds more than weights; no code in it is run.
+
+    Objects of classes that are not needed to rebuild tensors are read as inert placeholders.
+
+    Raises
+    ------
+    InputError
+        If the file is absent, truncated or not a torch file.
+    """
+    if not path.exists():
+        raise InputError(str(path), "does not exist", "check models.*.path")
+    try:
+        try:
+            return torch.load(path, map_location="cpu", weights_only=True)
+        except pickle.UnpicklingError:
+            return load_inert(path)
+    except (*_BROKEN, AttributeError, TypeError, IndexError) as error:
+        raise _unreadable(path, error) from None
 
 
 def load_lightning(path: Path) -> tuple[dict[str, torch.Tensor], dict[str, Any]]:
     """Read (weights, hyper-parameters) of a Lightning checkpoint; no code in it is run.
-
-    Callbacks and optimiser state may be of any class: they are read as inert placeholders.
 
     Raises
     ------
     InputError
         If the file is absent, truncated, not such a checkpoint, or holds non-finite weights.
     """
-    if not path.exists():
-        raise InputError(str(path), "does not exist", "check models.*.path")
-    try:
-        try:
-            whole: Any = torch.load(path, map_location="cpu", weights_only=True)
-        except pickle.UnpicklingError:
-            whole = load_inert(path)
-    except (*_BROKEN, AttributeError, TypeError, IndexError) as error:
-        raise _unreadable(path, error) from None
+    whole = load_whole(path)
     settings = whole.get("hyper_parameters") if isinstance(whole, Mapping) else None
     if not isinstance(settings, Mapping) or "state_dict" not in whole:
         raise InputError(
             str(path), "no state_dict or no hyper_parameters", "give the Lightning checkpoint"
         )
-    return _tensors(path, whole["state_dict"]), dict(settings)
+    return tensors_of(path, whole["state_dict"]), dict(settings)
 
 
-def _tensors(path: Path, state: Any) -> dict[str, torch.Tensor]:
+def tensors_of(path: Path, state: Any) -> dict[str, torch.Tensor]:
+    """Return a state dict's tensors by name, without a ``module.`` prefix.
+
+    Raises
+    ------
+    InputError
+        If it holds anything but tensors, or NaN or infinity.
+    """
     if not isinstance(state, Mapping) or not all(
         isinstance(v, torch.Tensor) for v in state.values()
     ):

@@ -55,6 +55,8 @@ class ModelPlan(_Value):
     name: str
     family: str
     path: str
+    python: str | None
+    package: str
     digests: dict[str, str]
     checkpoint_bytes: int
     options: dict[str, Any]

@@ -13,7 +13,8 @@ from engine.atlas import Atlas
 from engine.attention import reference
 from engine.attention.views import QUANTITIES
 from engine.cluster.driver import prepare
-from engine.cluster.planner import make_plan, parse_bytes
+from engine.cluster.planner import make_plan
+from engine.cluster.sizes import parse_bytes
 from engine.cluster.units import UnitRunner
 from engine.config import load_config, parse_config
 from engine.errors import InputError, MassError

@@ -162,7 +162,7 @@ def test_published_input_of_every_cell() -> None:
     tokens = model.tokenize(counts, match, ids)
     want = np.load(FULL)
     assert tokens.value.shape == (4, 19266)
-    assert model.max_tokens(match) == 19266
+    assert model.max_tokens(match, 10**6) == 19266
     assert np.abs(tokens.value - want["token_value"]).max() < 1e-5
     assert tokens.value[:, -1].max() > 5 == tokens.value[0, -1]  # one cell is above the floor
     for c in range(4):
@@ -187,7 +187,7 @@ def test_a_panel_keeps_values_and_changes_hidden_states() -> None:
     panel = match.with_panel(match.genes.ensembl[match.matched[:50]].tolist())
     narrow = model.tokenize(counts, panel, ids)
     assert narrow.mask.shape == (4, 52)
-    assert model.max_tokens(panel) == 52
+    assert model.max_tokens(panel, 10**6) == 52
     at = [int(np.flatnonzero(wide.row[0] == r)[0]) for r in narrow.row[0]]
     assert (wide.value[:, at] == narrow.value).all()
     states = []

@@ -253,7 +253,7 @@ def test_contexts_of_cells_do_not_depend_on_batches(rule: str) -> None:
     match = model.match(genes)
     whole = model.tokenize(counts, match, ids)
     assert whole.mask.sum(1).tolist() == [28] * 6
-    assert model.max_tokens(match) == 28
+    assert model.max_tokens(match, 10**6) == 28
     for c in range(len(ids)):
         alone = model.tokenize(counts[[c]], match, ids[[c]])
         assert (alone.row[0] == whole.row[c]).all()
@@ -302,7 +302,7 @@ def test_a_rule_over_the_data_set_is_fixed_once_and_named_genes_join() -> None:
     assert len(fixed["context_genes"]) == 15
     assert named in fixed["context_genes"]
     model = load_model(CHECKPOINT, options=options | fixed)
-    assert model.max_tokens(match) == 23
+    assert model.max_tokens(match, 10**6) == 23
     dense = match.model_counts(counts).toarray().sum(0)
     chosen = model.tokenize(counts, match, ids).row[0, 8:]
     others = [g for g in chosen if match.genes.ensembl[g] != named]
@@ -316,7 +316,7 @@ def test_a_panel_is_the_context() -> None:
     tokens = model.tokenize(counts, match, ids)
     inside = [g for g in GENES[:30] if g in set(genes.ensembl)]
     assert match.genes.ensembl[tokens.gene[0, 8:]].tolist() == sorted(inside)
-    assert model.max_tokens(match) == tokens.mask.shape[1] == len(inside) + 8
+    assert model.max_tokens(match, 10**6) == tokens.mask.shape[1] == len(inside) + 8
     full = np.log2(1 + np.asarray(counts.sum(1)).ravel())
     assert np.allclose(tokens.value[:, 0], full)  # depth still counts every gene
 

@@ -1,0 +1,118 @@
+"""Sizes of a plan: cells of units and batches, projected bytes, refusing what cannot fit."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import psutil
+
+from engine.attention.views import QUANTITIES
+from engine.config import RunConfig
+from engine.errors import InputError
+from engine.store.plan import CategoryPlan, ModelPlan, Plan, Unit
+
+_IMPORTS = 900e6  # resident bytes of a worker before it holds anything: torch, ray, zarr
+
+
+def parse_bytes(text: str, field: str = "execution.memory") -> float:
+    """Read sizes such as ``8GB`` or ``512MB``.
+
+    Raises
+    ------
+    InputError
+        If it is not a number with one of the units.
+    """
+    for unit, factor in (("TB", 1e12), ("GB", 1e9), ("MB", 1e6), ("KB", 1e3)):
+        if text.upper().endswith(unit):
+            try:
+                return float(text[: -len(unit)]) * factor
+            except ValueError:
+                break
+    raise InputError(field, f"{text!r} is not a size", "write it like 8GB")
+
+
+def working_set(config: RunConfig, tokens: int, d: int) -> dict[str, int]:
+    """Return tokens, and the cells of units and batches that ``execution.working_set`` allows.
+
+    A function of configuration and checkpoint alone: unit boundaries do not depend on a machine.
+    """
+    e = config.execution
+    residual = tokens * (d * 4 + 30)
+    limit = parse_bytes(e.working_set, "execution.working_set")
+    micro = min(e.micro_batch, int(limit / 4 / (residual * 4)))  # q and k, twice when gathered
+    return {
+        "max_tokens": tokens,
+        "unit_cells": max(1, min(e.unit_cells, int(limit / residual))),
+        "micro_batch": max(1, micro),
+        "batch_cells": max(1, min(e.batch_cells, micro, int(limit / 4 / (residual * 12)))),
+    }
+
+
+def project(
+    config: RunConfig, models: list[ModelPlan], categories: list[CategoryPlan], units: list[Unit]
+) -> dict[str, float]:
+    """Project bytes: per actor, scratch (until the run ends) and the finished store."""
+    e, q = config.execution, len(QUANTITIES)
+    actor = scratch = kept = tables = 0.0
+    for m in models:
+        n2 = float(len(m.axis)) ** 2
+        longest = max((u.stop - u.start for u in units if u.model == m.name), default=0)
+        cells = min(m.micro_batch, longest)
+        forward = min(m.batch_cells, cells) * m.max_tokens * m.d * 4 * 12
+        compute = (
+            n2 * (8 * q + 4)  # one layer's sums, pair counts
+            + longest * m.max_tokens * (m.d * 4 + 30)  # residual stream and tokens of a unit
+            + cells * m.max_tokens * m.d * 4 * 4  # q and k of a micro-batch, twice (gathered)
+            + forward
+            + 6 * (1 << 22)  # tiles of scores
+            + 1.5 * m.checkpoint_bytes  # as read, and converted
+        )
+        rows = min(e.tile, len(m.axis)) * len(m.axis)
+        finalise = rows * (2 * q * 4 + 2 * 4 + 8 * q * 3 + 64) + n2 * (8 + 12)
+        if config.edges is not None and config.edges.symmetrise:
+            finalise += n2 * 24  # the set's matrix, its transpose in fp64
+        actor = max(actor, _IMPORTS + max(compute, finalise))
+        per_model = sum(u.model == m.name for u in units)
+        dense = len(categories) * n2 * (len(m.layers) * 2 * q * 4 + 2 * 4)
+        scratch += per_model * n2 * (len(m.layers) * q * 8 + 4) + dense
+        kept += dense if config.keep_dense == "fp32" else 0
+        top = 3 * 2 * config.top_k * 24.0 * len(config.gene_sets) * len(config.views)
+        tables += len(categories) * len(m.layers) * top + 5e6
+    return {
+        "actor_bytes": actor,
+        "scratch_bytes": scratch,
+        "store_bytes": kept + tables,
+        "units": float(len(units)),
+    }
+
+
+def refuse_what_cannot_fit(config: RunConfig, plan: Plan, run: Path) -> None:
+    """Compare the plan's needs with this machine.
+
+    Raises
+    ------
+    InputError
+        If memory or disk do not suffice, naming the setting to change.
+    """
+    memory = config.execution.memory
+    limit = parse_bytes(memory) if memory else 0.8 * psutil.virtual_memory().available
+    actors = config.execution.actors * len(plan.models)
+    if plan.needs["actor_bytes"] * (1 if memory else actors) > limit:
+        raise InputError(
+            "plan",
+            f"each of {actors} actors needs {plan.needs['actor_bytes'] / 1e9:.1f} GB, "
+            f"{limit / 1e9:.1f} GB are allowed in all",
+            "lower execution.unit_cells, or `accumulate` a smaller gene set",
+        )
+    place = run
+    while not place.exists():
+        place = place.parent
+    free = shutil.disk_usage(place).free
+    total = plan.needs["scratch_bytes"] + plan.needs["store_bytes"]
+    if total > free:
+        raise InputError(
+            "plan",
+            f"needs up to {total / 1e9:.1f} GB of disk at {place}, {free / 1e9:.1f} GB are free",
+            "choose another run directory, or `accumulate` a smaller gene set",
+        )
