@@ -22,7 +22,7 @@ from engine.models import Tokens
 from engine.models.geneformer import Geneformer
 
 OUT = CHECKPOINTS / "geneformer-demo"
-SEED, STEPS, BATCH, MASKED = 20261126, 900, 24, 0.15
+SEED, STEPS, BATCH, MASKED = 20261126, 5000, 24, 0.3
 D, HEADS, LAYERS, FF, POSITIONS = 64, 4, 3, 128, 512
 HEAD = {
     "cls.predictions.transform.dense.weight": (D, D),
@@ -62,6 +62,7 @@ def write(
     state = {f"bert.{n}": v.detach().clone().contiguous() for n, v in weights.items()}
     state |= {n: v.detach().clone() for n, v in head.items()}
     save_file(state, OUT / "model.safetensors")
+    (OUT / "model.safetensors").chmod(0o644)
     (OUT / "DEMONSTRATION.md").write_text(notes)
 
 

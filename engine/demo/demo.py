@@ -49,6 +49,18 @@ def demo_tree() -> dict[str, Any]:
                 "tokens": "panel",
                 "panel": "common",
             },
+            {
+                "name": "scfoundation-demo",
+                "family": "scfoundation",
+                "path": checkpoint("scfoundation-demo"),
+                "tokens": "panel",
+                "panel": "common",
+            },
+            {
+                "name": "geneformer-demo",
+                "family": "geneformer",
+                "path": checkpoint("geneformer-demo"),
+            },
         ],
         "gene_sets": [
             {"name": "common", "kind": "intersection"},
@@ -56,7 +68,8 @@ def demo_tree() -> dict[str, Any]:
         ],
         "accumulate": "common",
         "edges": {"per_query": 10, "view": "lift", "threshold": 1.0},
-        # lift and marginal rank alike where every cell has the same tokens; both are kept for scGPT
+        # lift and marginal rank alike where every cell has the same tokens; both are kept for
+        # models whose cells have tokens of their own
         "views": ["marginal", "lift", "logit"],
         "top_k": 500,
         "network": {"path": "demo", "permutations": 1000},
