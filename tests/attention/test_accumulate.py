@@ -8,8 +8,9 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from engine.attention import accumulate, reference
+from engine.attention import accumulate, reference, row_blocks, tiled
 from engine.attention.accumulate import BatchLayout, LayerSums, PairCounts, QKBatch
+from engine.attention.fused import _exp
 from engine.attention.views import QUANTITIES
 from engine.errors import MassError
 
@@ -54,6 +55,15 @@ def reduce(
     return sums
 
 
+def use_tiles(monkeypatch: pytest.MonkeyPatch, tile: int = 16) -> None:
+    """Let sums on a CPU take the way of other devices."""
+
+    def instead(cells: list, sums: np.ndarray, mass: np.ndarray) -> None:
+        tiled.add_tiled(cells, torch.from_numpy(sums), torch.from_numpy(mass), tile)
+
+    monkeypatch.setattr(accumulate, "add_row_blocks", instead)
+
+
 def close(x: np.ndarray, y: np.ndarray) -> bool:
     """The contract's tolerance: 1e-5 of the mean magnitude, over entries that were summed.
 
@@ -68,19 +78,25 @@ def expected(d: dict[str, np.ndarray], genes: int) -> dict[str, np.ndarray]:
     return reference.sums(d["q"], d["k"], 0.4, d["mask"], d["panel"], genes)
 
 
+@pytest.mark.parametrize("way", ["row blocks", "tiles"])
 @settings(max_examples=40, deadline=None)
 @given(
     st.integers(1, 6), st.integers(1, 4), st.integers(2, 14), st.integers(3, 15),
     st.integers(1, 17), st.integers(0, 10_000), st.data(),
 )  # fmt: skip
 def test_sums_equal_the_reference_for_any_split_order_and_tile(
-    cells: int, heads: int, tokens: int, genes: int, tile: int, seed: int, draw: st.DataObject
-) -> None:
+    way: str, cells: int, heads: int, tokens: int, genes: int, tile: int, seed: int,
+    draw: st.DataObject,
+) -> None:  # fmt: skip
     d = make(cells, heads, tokens, genes, seed)
     order = np.array(draw.draw(st.permutations(range(cells))))
     cut = draw.draw(st.integers(0, cells))
     groups = [[part] for part in (order[:cut], order[cut:]) if len(part)]
-    sums = reduce(d, genes, tile, groups)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(row_blocks, "_ROWS", (1, tile))
+        if way == "tiles":
+            use_tiles(patch, tile)
+        sums = reduce(d, genes, tile, groups)
     want = expected(d, genes)
     for i, name in enumerate(QUANTITIES):
         assert close(sums.sums[i].numpy(), want[name]), name
@@ -91,6 +107,48 @@ def test_sums_equal_the_reference_for_any_split_order_and_tile(
     assert (counts.counts.numpy() == want["pairs"]).all()
 
 
+def test_cells_with_every_gene_take_no_scatter_and_agree() -> None:
+    rng = np.random.default_rng(4)
+    d = make(3, 2, 9, 7, 0)
+    d["mask"][:] = True
+    d["panel"][:] = np.stack([np.r_[-1, rng.permutation(7), -1] for _ in range(3)])
+    d["special"][:] = np.where(d["panel"] < 0, 1, -1)
+    d["special"][:, 0] = 2
+    sums = reduce(d, 7, 16, [[np.arange(3)]])
+    want = expected(d, 7)
+    for i, name in enumerate(QUANTITIES):
+        assert close(sums.sums[i].numpy(), want[name]), name
+    # one cell with a token fewer: the same sums through the scatter
+    d["mask"][2, 8], d["special"][2, 8] = False, -1
+    sums, want = reduce(d, 7, 16, [[np.arange(3)]]), expected(d, 7)
+    for i, name in enumerate(QUANTITIES):
+        assert close(sums.sums[i].numpy(), want[name]), name
+
+
+def test_threads_do_not_change_a_bit() -> None:
+    d = make(6, 4, 60, 70, 1)
+    threads, found = torch.get_num_threads(), []
+    try:
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(row_blocks, "_ROWS", (8, 8))
+            for n in (1, 2, 3):
+                torch.set_num_threads(n)
+                found.append(reduce(d, 70, 16, [[np.arange(6)]]))
+    finally:
+        torch.set_num_threads(threads)
+    for other in found[1:]:
+        assert torch.equal(found[0].sums, other.sums)
+        assert torch.equal(found[0].mass, other.mass)
+
+
+def test_exp_is_exact_to_rounding_and_keeps_nan() -> None:
+    x = -np.linspace(0, 87, 20_001).astype(np.float32)
+    got = np.array([_exp(v) for v in x])
+    assert np.abs(got / np.exp(x.astype(float)) - 1).max() < 2e-7
+    assert _exp(np.float32(-1e30)) < 2e-38
+    assert np.isnan(_exp(np.float32(np.nan)))
+
+
 def test_physical_batches_do_not_change_a_bit() -> None:
     d = make(8, 4, 20, 25, 1)
     one = reduce(d, 25, 16, [[np.arange(8)]])
@@ -99,10 +157,14 @@ def test_physical_batches_do_not_change_a_bit() -> None:
     assert torch.equal(one.mass, many.mass)
 
 
-def test_head_chunks_do_not_change_the_result(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("way", ["row blocks", "tiles"])
+def test_head_chunks_do_not_change_the_result(way: str, monkeypatch: pytest.MonkeyPatch) -> None:
     d = make(3, 8, 20, 25, 2)
     whole = reduce(d, 25, 16, [[np.arange(3)]])
-    monkeypatch.setattr(accumulate, "_TILE_ELEMENTS", 300)
+    if way == "tiles":
+        use_tiles(monkeypatch)
+    monkeypatch.setattr(row_blocks, "_SCORES", 300)
+    monkeypatch.setattr(tiled, "_TILE_ELEMENTS", 300)
     chunked = reduce(d, 25, 16, [[np.arange(3)]])
     assert close(chunked.sums.numpy(), whole.sums.numpy())
 
@@ -133,10 +195,30 @@ def test_a_key_left_out_of_the_softmax_breaks_the_invariant(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     d = make(5, 3, 12, 10, 3)
-    whole = accumulate._row_lse
-    monkeypatch.setattr(accumulate, "_row_lse", lambda q, k, tile: whole(q, k[:, 1:], tile))
+    use_tiles(monkeypatch)
+    whole = tiled._row_lse
+    monkeypatch.setattr(tiled, "_row_lse", lambda q, k, tile: whole(q, k[:, 1:], tile))
     with pytest.raises(MassError, match=r"attention mass of query gene \d+"):
         reduce(d, 10, 4, [[np.arange(5)]]).check_mass("model m, layer 0")
+
+
+def test_a_key_left_out_of_the_mass_breaks_the_invariant(monkeypatch: pytest.MonkeyPatch) -> None:
+    d = make(5, 3, 12, 10, 3)
+    whole = row_blocks.add_heads
+
+    def shorter(scores: np.ndarray, kept: int, ends: np.ndarray, *rest: np.ndarray) -> None:
+        whole(scores, kept, np.maximum(ends - 1, kept), *rest)
+
+    monkeypatch.setattr(row_blocks, "add_heads", shorter)
+    with pytest.raises(MassError, match=r"attention mass of query gene \d+"):
+        reduce(d, 10, 4, [[np.arange(5)]]).check_mass("model m, layer 0")
+
+
+def test_a_key_that_the_layout_does_not_place_is_refused() -> None:
+    d = make(5, 3, 12, 10, 3)
+    d["special"][2, 0] = -1
+    with pytest.raises(ValueError, match="keys are attended to, the layout places"):
+        reduce(d, 10, 4, [[np.arange(5)]])
 
 
 def test_large_scores_keep_the_invariant() -> None:
@@ -155,14 +237,21 @@ def test_large_scores_keep_the_invariant() -> None:
     sums.check_mass("one cell, one head")
 
 
-def test_nan_in_q_is_refused() -> None:
+@pytest.mark.parametrize("way", ["row blocks", "tiles"])
+@pytest.mark.parametrize(("name", "token"), [("q", slice(None)), ("k", 0), ("k", 1)])
+@pytest.mark.parametrize("value", [np.nan, np.inf])
+def test_nan_and_infinity_are_refused(
+    way: str, name: str, token: object, value: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if way == "tiles":
+        use_tiles(monkeypatch)
     d = make(5, 3, 12, 10, 3)
-    d["q"][2] = np.nan
+    d[name][2, :, token] = value  # key 0 is a special token: its scores reach no pair
     with pytest.raises(MassError, match="layer 7"):
         reduce(d, 10, 4, [[np.arange(5)]]).check_mass("model m, layer 7")
 
 
-@pytest.mark.parametrize("mistake", ["no scale", "sum over heads", "mask ignored"])
+@pytest.mark.parametrize("mistake", ["no scale", "sum over heads", "other cells' genes"])
 def test_the_reference_catches_mistakes(mistake: str) -> None:
     d = make(4, 3, 12, 10, 5)
     want = expected(d, 10)
@@ -170,8 +259,8 @@ def test_the_reference_catches_mistakes(mistake: str) -> None:
     scale = 0.4
     if mistake == "no scale":
         scale = 1.0
-    elif mistake == "mask ignored":
-        wrong["mask"] = np.ones_like(d["mask"])
+    elif mistake == "other cells' genes":
+        wrong["panel"] = np.where(d["panel"] >= 0, (d["panel"] + 1) % 10, -1)
     sums = LayerSums(10, MASS, tile=4, device=torch.device("cpu"))
     sums.add([batch(wrong, np.arange(4), scale)])
     factor = 3 if mistake == "sum over heads" else 1

@@ -1,0 +1,109 @@
+"""The reduction with torch operations alone: any device, tile by tile.
+
+One pass gives the log-sum-exp of every query row over all attended keys; each tile of the
+accumulator then loops over cells and chunks of heads: scores, exp(score - lse), mean over heads.
+"""
+
+from __future__ import annotations
+
+import torch
+
+from engine.attention.cells import Cell
+
+_TILE_ELEMENTS = 1 << 20  # scores held at once: 4 MB of fp32, near the cache
+
+
+def add_tiled(cells: list[Cell], sums: torch.Tensor, mass: torch.Tensor, tile: int) -> None:
+    """Add a logical micro-batch to the sums of a layer, in place.
+
+    Parameters
+    ----------
+    sums
+        [3, genes, genes] float64: probability, lift, logit.
+    mass
+        [genes, mass columns] float64; column 0 is the kept keys.
+    """
+    lse = [_row_lse(cell.q, cell.k, tile) for cell in cells]
+    at = [torch.from_numpy(cell.genes).to(sums.device) for cell in cells]
+    n = sums.shape[1]
+    for r in range(0, n, tile):
+        for s in range(0, n, tile):
+            _add_tile(cells, lse, at, sums, mass, (r, min(r + tile, n)), (s, min(s + tile, n)))
+    for cell, rows_lse, genes in zip(cells, lse, at, strict=True):
+        start = cell.kept
+        for column, end in cell.groups:
+            for first in range(0, cell.kept, tile):
+                rows = slice(first, min(first + tile, cell.kept))
+                for a in range(start, end, tile):
+                    p, _ = _head_means(cell, rows_lse, rows, slice(a, min(a + tile, end)))
+                    mass[genes[rows], column] += p.sum(1, dtype=torch.float64)
+            start = end
+
+
+def _add_tile(
+    cells: list[Cell],
+    lse: list[tuple[torch.Tensor, torch.Tensor]],
+    at: list[torch.Tensor],
+    sums: torch.Tensor,
+    mass: torch.Tensor,
+    row: tuple[int, int],
+    column: tuple[int, int],
+) -> None:
+    buffer = torch.zeros((len(sums), row[1] - row[0], column[1] - column[0]), device=sums.device)
+    touched = False
+    for cell, rows_lse, genes in zip(cells, lse, at, strict=True):
+        rows, columns = cell.span(*row), cell.span(*column)
+        if rows.start == rows.stop or columns.start == columns.stop:
+            continue
+        touched = True
+        probability, logit = _head_means(cell, rows_lse, rows, columns)
+        mass[genes[rows], 0] += probability.sum(1, dtype=torch.float64)
+        block = torch.stack((probability, probability * cell.n_tokens, logit))
+        if block.shape == buffer.shape:
+            buffer += block
+        else:
+            # indices are unique within a cell, so the order of additions cannot vary
+            wide = torch.zeros((*block.shape[:2], buffer.shape[2]), device=block.device)
+            wide.index_copy_(2, genes[columns] - column[0], block)
+            buffer.index_add_(1, genes[rows] - row[0], wide)
+    if touched:
+        sums[:, row[0] : row[1], column[0] : column[1]] += buffer
+
+
+def _head_means(
+    cell: Cell, lse: tuple[torch.Tensor, torch.Tensor], rows: slice, columns: slice
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Return head means [rows, columns] of probability and logit."""
+    keys, (top, log_sum) = cell.k[:, columns], lse
+    probability = torch.zeros((rows.stop - rows.start, keys.shape[1]), device=keys.device)
+    logit = torch.zeros_like(probability)
+    for h in _head_chunks(len(cell.q), probability.numel()):
+        scores = cell.q[h, rows] @ keys[h].transpose(1, 2)
+        logit += scores.sum(0)
+        scores.sub_(top[h, rows, None]).sub_(log_sum[h, rows, None])
+        probability += scores.exp_().sum(0)
+    return probability / len(cell.q), logit / len(cell.q)
+
+
+def _head_chunks(heads: int, elements: int) -> list[slice]:
+    step = max(1, _TILE_ELEMENTS // max(1, elements))
+    return [slice(h, min(h + step, heads)) for h in range(0, heads, step)]
+
+
+def _row_lse(q: torch.Tensor, k: torch.Tensor, tile: int) -> tuple[torch.Tensor, torch.Tensor]:
+    """Return (row maximum, log of the sum of exp(score - maximum)), each [heads, queries].
+
+    Kept apart because their sum, rounded to fp32, loses the digits that large scores need.
+    """
+    top = torch.full(q.shape[:2], -torch.inf, device=q.device)
+    total = torch.zeros(q.shape[:2], device=q.device)
+    for start in range(0, q.shape[1], tile):
+        rows = slice(start, min(start + tile, q.shape[1]))
+        for h in _head_chunks(len(q), (rows.stop - rows.start) * tile):
+            for at in range(0, k.shape[1], tile):
+                scores = q[h, rows] @ k[h, at : at + tile].transpose(1, 2)
+                highest = torch.maximum(top[h, rows], scores.amax(-1))
+                here = scores.sub_(highest[..., None]).exp_().sum(-1)
+                total[h, rows] = total[h, rows] * (top[h, rows] - highest).exp_() + here
+                top[h, rows] = highest
+    return top, total.log_()
