@@ -120,6 +120,15 @@ def three_families(atlas: Path) -> dict[str, Any]:
     return tree
 
 
+def five_families(atlas: Path) -> dict[str, Any]:
+    """Return the run above with the two families whose cells have tokens of their own."""
+    tree = three_families(atlas)
+    for name in ("scfoundation", "geneformer"):
+        path = str(data(f"checkpoints/{name}-demo"))
+        tree["models"].append({"name": name, "family": name, "path": path, "layers": [1]})
+    return tree
+
+
 @pytest.fixture(scope="session")
 def small_config(small_atlas: Path) -> Path:
     path = small_atlas.parent / "small.yaml"

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import pickle
+import shutil
 from pathlib import Path
 from typing import Any
 
+import anndata as ad
 import numpy as np
 import pytest
 import torch
@@ -21,7 +24,8 @@ from engine.errors import InputError, MassError
 from engine.models import load_model
 from engine.store import tiles
 from engine.store.plan import layer_name
-from tests.conftest import small_tree, three_families
+from engine.store.tables import read_table
+from tests.conftest import five_families, small_tree, three_families
 
 
 def two_models(atlas: Path) -> dict[str, Any]:
@@ -62,11 +66,13 @@ def test_a_plan_is_a_pure_function_of_its_inputs(small_atlas: Path, tmp_path: Pa
     assert len(made.axis) == 3
 
 
-@pytest.mark.parametrize("model", ["tiny", "panel", "scprint", "aidocell"])
+@pytest.mark.parametrize(
+    "model", ["tiny", "panel", "scprint", "aidocell", "scfoundation", "geneformer"]
+)
 def test_a_unit_equals_the_reference_on_real_cells(
     model: str, small_atlas: Path, tmp_path: Path
 ) -> None:
-    tree = two_models(small_atlas) if model in ("tiny", "panel") else three_families(small_atlas)
+    tree = two_models(small_atlas) if model in ("tiny", "panel") else five_families(small_atlas)
     config = parse_config(tree, "c")
     root, plan = prepare(config, str(tmp_path / "run"))
     m = plan.model(model)
@@ -77,7 +83,7 @@ def test_a_unit_equals_the_reference_on_real_cells(
     rows = atlas.index(config.seed).halves[1][0][unit.start : unit.stop]
     cells = atlas.read(rows)
     net = load_model(m.path, options=m.options, seed=config.seed)
-    match = net.match(atlas.genes).with_panel(m.input_genes)
+    match = net.match(atlas.genes).named_by(atlas.genes).with_panel(m.input_genes)
     tokens = net.tokenize(cells.counts, match, cells.cell_ids)
     position = {e: i for i, e in enumerate(m.axis)}
     panel = np.array([position.get(e, -1) for e in match.genes.ensembl] + [-1])[tokens.gene]
@@ -138,6 +144,57 @@ def test_a_context_over_the_data_set_is_frozen_in_the_plan(
     other = make_plan(parse_config(tree, "c"), tmp_path).model("scprint")
     assert other.options["context_genes"] != m.options["context_genes"]
     assert plan.model("aidocell").max_tokens == len(plan.model("aidocell").axis) + 2
+
+
+def test_gene_names_tokens_and_dictionaries_join_the_plan(
+    small_atlas: Path, tmp_path: Path
+) -> None:
+    """Families whose cells have tokens of their own are bounded by what a cell expresses."""
+    cells = ad.read_zarr(small_atlas)
+    geneformer = Path(small_tree(small_atlas)["models"][0]["path"]).parent / "geneformer-demo"
+    checkpoint = Path(shutil.copytree(geneformer, tmp_path / "checkpoint"))
+    (tmp_path / "elsewhere").mkdir()
+    for file in checkpoint.glob("*.pkl"):
+        file.rename(tmp_path / "elsewhere" / file.name)
+    # the atlas knows LYZ by an id that the dictionary says is retired, and CD3E twice
+    mapping = tmp_path / "elsewhere/ensembl_mapping_dict_demo.pkl"
+    known = pickle.loads(mapping.read_bytes())
+    ids = cells.var_names.to_numpy(dtype=object).copy()
+    lyz, cd3e = (int(np.flatnonzero(cells.var["feature_name"] == g)[0]) for g in ("LYZ", "CD3E"))
+    spare = int(np.flatnonzero(cells.var["feature_name"] == "OR4F5")[0])
+    known |= {"ENSG00009999991": ids[lyz], "ENSG00009999992": ids[cd3e]}
+    mapping.write_bytes(pickle.dumps(known))
+    ids[lyz], ids[spare] = "ENSG00009999991", "ENSG00009999992"
+    cells.var.index = ids
+    cells.write_h5ad(tmp_path / "atlas.h5ad")
+
+    tree = five_families(tmp_path / "atlas.h5ad")
+    tree["models"][4] |= {
+        "path": str(checkpoint), "options": {"dictionaries": str(tmp_path / "elsewhere")}
+    }  # fmt: skip
+    by_name = ["tiny", "aidocell", "scfoundation", "geneformer"]  # scPRINT knows current ids only
+    tree["gene_sets"].append({"name": "common", "kind": "intersection", "models": by_name})
+    config = parse_config(tree, "c")
+    root, plan = prepare(config, str(tmp_path / "run"))
+    m, other = plan.model("geneformer"), plan.model("scfoundation")
+    # one name for one gene in all models, whatever their dictionaries call it
+    assert "ENSG00009999991" in m.axis
+    assert "ENSG00009999991" in other.axis
+    assert "ENSG00009999991" in [other.axis[i] for i in other.gene_sets["common"]]
+    assert {f.name for f in (tmp_path / "elsewhere").iterdir()} < set(m.digests)
+    expressed = int((cells.X > 0).sum(1).max())
+    assert other.max_tokens == expressed + 2
+    assert m.max_tokens <= min(512, expressed + 2)
+    said = read_table(root, "tables/vocabulary.parquet")
+    mine = said[said["model"] == "geneformer"].set_index("gene")["what"]
+    assert mine["ENSG00009999991"] == "renamed"
+    assert "merged" in (mine["ENSG00009999992"], mine[ids[cd3e]])
+    assert set(said["model"]) == {p.name for p in plan.models}
+    assert (said.groupby("model").size() == len(ids)).all()
+    # another dictionary is another plan
+    known["NEW"] = ids[cd3e]
+    mapping.write_bytes(pickle.dumps(known))
+    assert make_plan(config, tmp_path).hash != plan.hash
 
 
 def test_long_inputs_get_smaller_units_and_batches(small_atlas: Path, tmp_path: Path) -> None:

@@ -14,7 +14,7 @@ import pyarrow.parquet as pq
 import pytest
 import yaml
 
-from tests.conftest import octoscope, small_tree, tables_of, three_families
+from tests.conftest import five_families, octoscope, small_tree, tables_of
 
 
 def table(run: Path, name: str) -> pd.DataFrame:
@@ -205,8 +205,8 @@ def test_cells_without_genes_and_tiny_categories_are_listed(
 
 
 @pytest.mark.slow
-def test_three_families_run_side_by_side(small_atlas: Path, tmp_path: Path) -> None:
-    tree = three_families(small_atlas)
+def test_five_families_run_side_by_side(small_atlas: Path, tmp_path: Path) -> None:
+    tree = five_families(small_atlas)
     (tmp_path / "c.yaml").write_text(yaml.safe_dump(tree))
     done = octoscope("run", str(tmp_path / "c.yaml"), "--out", str(tmp_path / "run"), timeout=500)
     assert done.returncode == 0, done.stdout + done.stderr
@@ -216,6 +216,8 @@ def test_three_families_run_side_by_side(small_atlas: Path, tmp_path: Path) -> N
         "tiny": ["to_cls"],
         "scprint": ["to_depth", "to_cell", "to_class"],
         "aidocell": ["to_depth"],
+        "scfoundation": ["to_count"],
+        "geneformer": ["to_cls", "to_eos"],
     }
     for model, columns in used.items():
         rows = mass[mass["model"] == model]
