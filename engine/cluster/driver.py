@@ -23,10 +23,9 @@ from engine.store.manifest import require_success, tracked, write_manifest
 from engine.store.plan import Plan, differences, load_plan, save_plan
 from engine.store.records import read_record, sweep
 from engine.store.root import RunRoot, to_json
-from engine.store.tables import write_table
+from engine.store.tables import VOCABULARY, write_table
 
 DONE, SET_ASIDE = 0, 3
-VOCABULARY = "tables/vocabulary.parquet"
 
 
 def prepare(config: RunConfig, run: str) -> tuple[RunRoot, Plan]:

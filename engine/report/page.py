@@ -16,7 +16,7 @@ from engine.report import figures
 from engine.store.manifest import check_objects, require_success
 from engine.store.plan import ModelPlan, Plan, load_plan
 from engine.store.root import RunRoot
-from engine.store.tables import read_table
+from engine.store.tables import VOCABULARY, read_table
 
 _TOP_ROWS = 15
 _VIEW_TEXT = {
@@ -96,7 +96,13 @@ def _content(
     models = [
         _model(root, plan, m, gene_set, view, config.network is not None) for m in plan.models
     ] if done else []  # fmt: skip
+    genes = read_table(root, VOCABULARY)
     return {
+        "vocabulary": {
+            m.name: genes.loc[genes["model"] == m.name, "what"].value_counts().to_dict()
+            for m in plan.models
+        },
+        "atlas_genes_changed": int((genes["model"] == "").sum()),
         "config": config,
         "plan": plan,
         "run": run,

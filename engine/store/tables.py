@@ -12,6 +12,8 @@ import pyarrow.parquet as pq
 from engine.errors import DamagedRunError
 from engine.store.root import RunRoot
 
+VOCABULARY = "tables/vocabulary.parquet"  # what became of every gene, per model
+
 
 def table_bytes(frame: pd.DataFrame) -> bytes:
     """Return a frame as Parquet (zstd); the same frame gives the same bytes."""

@@ -1,0 +1,190 @@
+"""Accumulating per-cell attention: ours against eager attention and this machine's own rates.
+
+    python benchmarks/accumulate.py [--tokens 1200] [--heads 8] [--dim 64] [--ragged 0.4]
+
+Each side runs in processes of its own, with equal threads, three times; medians are compared. Eager
+is softmax(q k^T / sqrt(d)) of every cell, averaged over heads and added up, as one would write it
+(head by head where [heads, tokens, tokens] exceeds 2 GB). The roofline is the same matrix
+products in the same blocks, and torch.exp over as many numbers, with as many threads. `--ragged s`
+gives each cell a random share s of the genes; its rate per score is compared with that of full
+sets. Prints one JSON line last.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+import numpy as np
+import torch
+
+RUNS = 3
+
+
+def status(key: str) -> int:
+    for line in Path("/proc/self/status").read_text().splitlines():
+        if line.startswith(key):
+            return int(line.split()[1]) * 1024
+    raise KeyError(key)
+
+
+def cell_of(a: argparse.Namespace, c: int) -> tuple[torch.Tensor, torch.Tensor, np.ndarray]:
+    """Return q, k [heads, tokens, dim] and the ascending genes of cell ``c``."""
+    rng = np.random.default_rng(c)
+    n = a.tokens if a.share == 1 else int(a.tokens * a.share * rng.uniform(0.8, 1.2))
+    genes = np.sort(rng.permutation(a.tokens)[:n])
+    g = torch.Generator().manual_seed(c)
+    q, k = torch.randn(2, a.heads, n, a.dim, generator=g)
+    return q, k, genes
+
+
+def ours(a: argparse.Namespace) -> tuple[float, np.ndarray, int]:
+    from engine.attention.accumulate import BatchLayout, LayerSums, QKBatch
+
+    def batch(q: torch.Tensor, k: torch.Tensor, genes: np.ndarray) -> QKBatch:
+        layout = BatchLayout(genes[None], np.full((1, len(genes)), -1))
+        mask = torch.ones((1, len(genes)), dtype=torch.bool)
+        return QKBatch(q[None], k[None], a.dim**-0.5, mask, layout)
+
+    warm = LayerSums(64, ("kept",), tile=512, device=torch.device("cpu"))
+    warm.add([batch(*torch.randn(2, a.heads, 64, a.dim), np.arange(64))])  # compile
+    base = status("VmRSS")
+    sums = LayerSums(a.tokens, ("kept",), tile=512, device=torch.device("cpu"))
+    took, scores = 0.0, 0
+    with torch.inference_mode():
+        for first in range(0, a.cells, a.micro):
+            parts = [batch(*cell_of(a, c)) for c in range(first, min(first + a.micro, a.cells))]
+            started = time.perf_counter()
+            sums.add(parts)
+            took += time.perf_counter() - started
+            scores += sum(a.heads * p.q.shape[2] ** 2 for p in parts)
+    print(json.dumps({"peak": status("VmHWM") - base}))
+    return took, sums.sums[0].numpy(), scores
+
+
+def eager(a: argparse.Namespace) -> tuple[float, np.ndarray, int]:
+    base = status("VmRSS")
+    total = torch.zeros((a.tokens, a.tokens), dtype=torch.float64)
+    logit = torch.zeros_like(total)
+    took, scores = 0.0, 0
+    at_once = a.heads if a.heads * a.tokens**2 * 4 <= 2e9 else 1
+    with torch.inference_mode():
+        for c in range(a.cells):
+            q, k, genes = cell_of(a, c)
+            at = torch.from_numpy(genes)
+            started = time.perf_counter()
+            for h in range(0, a.heads, at_once):
+                s = q[h : h + at_once] @ k[h : h + at_once].transpose(1, 2) * a.dim**-0.5
+                p = torch.softmax(s, -1)
+                if len(at) == a.tokens:
+                    total += p.sum(0) / a.heads
+                    logit += s.sum(0) / a.heads
+                else:
+                    total[at[:, None], at] += p.sum(0) / a.heads
+                    logit[at[:, None], at] += s.sum(0) / a.heads
+            took += time.perf_counter() - started
+            scores += a.heads * len(at) ** 2
+    print(json.dumps({"peak": status("VmHWM") - base}))
+    return took, total.numpy(), scores
+
+
+def roofline(a: argparse.Namespace) -> tuple[float, np.ndarray, int]:
+    from concurrent.futures import ThreadPoolExecutor
+
+    from engine.attention.row_blocks import _SCORES
+
+    q, k, _ = cell_of(a, 0)
+    tokens = q.shape[1]
+    rows = int(np.clip(_SCORES // tokens, 64, 1024))
+    blocks = [(h, r) for h in range(a.heads) for r in range(0, tokens, rows)]
+
+    def run(kind: str) -> float:
+        def block(at: tuple[int, int]) -> None:
+            h, r = at
+            x = q[h, r : r + rows]
+            out = held.setdefault(threading.get_ident(), torch.zeros(rows * tokens))
+            s = out[: len(x) * tokens].view(len(x), tokens)
+            torch.mm(x, k[h].T, out=s) if kind == "product" else torch.exp(s, out=s)
+
+        import threading
+
+        held: dict[int, torch.Tensor] = {}
+        with ThreadPoolExecutor(a.threads, initializer=torch.set_num_threads, initargs=(1,)) as p:
+            list(p.map(block, blocks))
+            held = {i: torch.zeros_like(x) for i, x in held.items()}
+            started = time.perf_counter()
+            list(p.map(block, blocks))
+            return time.perf_counter() - started
+
+    with torch.inference_mode():
+        took = sum(min(run(kind) for _ in range(3)) for kind in ("product", "exp"))
+    return took * a.cells, np.zeros(0), a.cells * a.heads * tokens**2
+
+
+SIDES = {"ours": ours, "eager": eager, "roofline": roofline}
+
+
+def measure(a: argparse.Namespace, side: str, share: float, folder: Path) -> dict[str, float]:
+    """Run a side in a process of its own, RUNS times; return medians."""
+    found = []
+    for _ in range(RUNS):
+        done = subprocess.run(
+            [sys.executable, __file__, "--side", side, "--out", str(folder / f"{side}.npy"),
+             "--share", str(share), *(f"--{n}={getattr(a, n)}" for n in
+             ("tokens", "heads", "dim", "cells", "micro", "threads"))],
+            capture_output=True, text=True, check=True,
+        )  # fmt: skip
+        merged: dict[str, float] = {}
+        for line in done.stdout.splitlines():
+            merged |= json.loads(line)
+        found.append(merged)
+    return {key: float(np.median([f[key] for f in found])) for key in found[0]}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser()
+    for name, default in (("tokens", 1200), ("heads", 8), ("dim", 64), ("cells", 8), ("micro", 8)):
+        parser.add_argument(f"--{name}", type=int, default=default)
+    parser.add_argument("--threads", type=int, default=torch.get_num_threads())
+    parser.add_argument("--ragged", type=float, default=0.0)
+    parser.add_argument("--share", type=float, default=1.0)
+    parser.add_argument("--side", choices=SIDES)
+    parser.add_argument("--out")
+    a = parser.parse_args()
+    torch.set_num_threads(a.threads)
+    if a.side:
+        took, values, scores = SIDES[a.side](a)
+        np.save(a.out, values)
+        print(json.dumps({"seconds": took, "scores": scores}))
+        return
+    with tempfile.TemporaryDirectory() as tmp:
+        folder = Path(tmp)
+        sides = {side: measure(a, side, 1.0, folder) for side in SIDES}
+        x, y = (np.load(folder / f"{side}.npy") for side in ("ours", "eager"))
+        parity = float(np.abs(x - y).max() / np.abs(y).mean())
+        row = {
+            "benchmark": "accumulate", "tokens": a.tokens, "heads": a.heads, "dim": a.dim,
+            "cells": a.cells, "threads": a.threads,
+            "speed_ratio": round(sides["eager"]["seconds"] / sides["ours"]["seconds"], 2),
+            "memory_ratio": round(sides["ours"]["peak"] / sides["eager"]["peak"], 3),
+            "roofline_share": round(sides["roofline"]["seconds"] / sides["ours"]["seconds"], 3),
+            "parity": parity,
+        }  # fmt: skip
+        for side, found in sides.items():
+            row |= {f"{side}_{key}": value for key, value in found.items() if key != "scores"}
+        if a.ragged:
+            part = measure(a, "ours", a.ragged, folder)
+            rate, full = (f["scores"] / f["seconds"] for f in (part, sides["ours"]))
+            row |= {"ragged_share_of_genes": a.ragged, "ragged_rate": round(rate / full, 3)}
+            other = measure(a, "eager", a.ragged, folder)
+            row |= {"ragged_speed_ratio": round(other["seconds"] / part["seconds"], 2)}
+        print(json.dumps(row))
+
+
+if __name__ == "__main__":
+    main()
