@@ -15,6 +15,9 @@ from engine.errors import InputError
 from engine.models import load_model
 from engine.models.dump import dump, token_genes, tokens_of_dump
 
+_OF_THE_DUMP = "token_gene where token_kind is gene"
+_LARGEST = 8e9  # bytes of one layer's attention and logits in memory
+
 
 def write_dump(
     checkpoint: Path,
@@ -49,7 +52,9 @@ def write_dump(
     InputError
         If a file or option cannot be used.
     """
-    options = options or {}
+    options = dict(options or {})
+    if options.get("context_genes") == _OF_THE_DUMP:  # as dumps describe it in their meta
+        options["context_genes"] = str(positions or tokens or "")
     kind = getattr(torch, dtype)
     model = load_model(checkpoint, dtype=kind, options=options, seed=seed)
     stored = None
@@ -57,14 +62,12 @@ def write_dump(
         given, names, stored = tokens_of_dump(tokens)
     else:
         atlas = Atlas(AtlasConfig(path=cells))
-        if upstream:
-            if not hasattr(model, "use_upstream_randomness"):
-                raise InputError("--rng upstream", f"{model.family} draws nothing", "leave it out")
-            model.use_upstream_randomness()
         match = model.match(atlas.genes)
         rows = np.arange(len(atlas.cell_ids))
-        if not upstream and (extra := fixed_options(model, match, atlas, [rows])):
+        if extra := fixed_options(model, match, atlas, [rows]):
             model = load_model(checkpoint, dtype=kind, options=options | extra, seed=seed)
+        if upstream and hasattr(model, "use_upstream_randomness"):  # other families draw nothing
+            model.use_upstream_randomness()
         batch = atlas.read(rows)
         given = model.tokenize(batch.counts, match, batch.cell_ids)
         names = token_genes(given, match)
@@ -78,12 +81,34 @@ def write_dump(
     if positions is not None:
         _, _, stored = tokens_of_dump(positions)
     width = given.mask.shape[1]
-    if stored is not None and (stored.shape[0] != len(given.mask) or stored.max() >= width):
+    if stored is None:
+        held = 2 * len(given.mask) * model.n_heads * width**2 * 4
+        if held > _LARGEST:
+            raise InputError(
+                str(cells),
+                f"attention between all {width} tokens takes {held / 1e9:.0f} GB per layer",
+                "name the tokens to store: --positions DUMP",
+            )
+    elif (
+        stored.ndim != 2
+        or stored.shape[0] != len(given.mask)
+        or not stored.size
+        or not 0 <= stored.min() <= stored.max() < width
+    ):
         raise InputError(
             str(positions or tokens),
-            f"positions of shape {stored.shape} up to {stored.max()}; here are {len(given.mask)} "
-            f"cells of at most {width} tokens",
+            f"positions of shape {stored.shape} up to {stored.max(initial=0)}; here are "
+            f"{len(given.mask)} cells of at most {width} tokens",
             "give a dump of the same cells and settings",
         )
+    try:
+        content = dump(model, given, names, stored)
+    except (IndexError, RuntimeError, ValueError) as error:
+        if tokens is None:
+            raise
+        text = f"its tokens do not fit this model ({str(error).splitlines()[0]})"
+        raise InputError(str(tokens), text, "give a dump of this family and size") from None
+    if not target.absolute().parent.is_dir():
+        raise InputError(str(target), "its folder does not exist", "make the folder")
     with target.open("wb") as handle:
-        np.savez_compressed(handle, **dump(model, given, names, stored))
+        np.savez_compressed(handle, **content)

@@ -45,7 +45,7 @@ class GeneTable:
 
 def strip_version(identifier: str) -> str | None:
     """Return the Ensembl gene id without its version, or None if it is not one."""
-    match = _ENSEMBL.match(identifier)
+    match = _ENSEMBL.match(identifier.upper())
     return match.group(1) if match else None
 
 

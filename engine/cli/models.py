@@ -103,6 +103,7 @@ def attention_dump(
     pairs = options_of(option)
     if rng not in ("cell", "upstream"):
         raise InputError("--rng", f"{rng!r}", "use cell or upstream")
+    pairs.pop("checkpoint", None)  # dumps name it, and the dtype, among their options
     write_dump(
         checkpoint,
         cells,
@@ -110,7 +111,7 @@ def attention_dump(
         tokens=tokens,
         positions=positions,
         options=pairs,
-        dtype=_dtype(str(pairs.pop("dtype", dtype))),  # dumps name it among the options
+        dtype=_dtype(str(pairs.pop("dtype", dtype))),
         upstream=rng == "upstream",
         seed=seed,
     )

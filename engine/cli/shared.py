@@ -53,7 +53,11 @@ def options_of(given: list[str] | None) -> dict[str, Any]:
         key, sep, value = text.partition("=")
         if not sep:
             raise InputError(f"--option {text}", "no '=' in it", "write --option key=value")
-        pairs[key] = yaml.safe_load(value)
+        try:
+            pairs[key] = yaml.safe_load(value)
+        except yaml.YAMLError as error:
+            problem = f"not YAML ({str(error).splitlines()[0]})"
+            raise InputError(f"--option {text}", problem, "quote the value") from None
     return pairs
 
 

@@ -52,6 +52,7 @@ _FIXED = {
     "position_embedding_type": "absolute",
     "hidden_act": "swiglu",
 }
+_MAY_LACK = ("position_embedding_type", "hidden_act")  # the class's own defaults
 
 
 class AIDOCellOptions(BaseModel):
@@ -144,7 +145,7 @@ class AIDOCell:
         where = path / "config.json"
         config = read_json(where, "models.*.path")
         for name, value in _FIXED.items():
-            if config.get(name) != value:
+            if config.get(name, value if name in _MAY_LACK else None) != value:
                 raise InputError(
                     f"{where}: {name}",
                     f"{config.get(name)!r}, the published models have {value!r}",
@@ -152,7 +153,10 @@ class AIDOCell:
                 )
         try:
             shapes = expected_shapes(config)
-            float(config["bin_alpha"]), float(config["layer_norm_eps"])
+            float(config["bin_alpha"])
+            float(config.get("mask_token_id", -1)), float(config.get("pad_token_id", -2))
+            if float(config["layer_norm_eps"]) < 0:
+                raise ValueError(f"layer_norm_eps {config['layer_norm_eps']}")
         except (KeyError, TypeError, ValueError, ZeroDivisionError) as error:
             raise InputError(
                 str(where), f"cannot be used ({error!r})", "give AIDO.Cell's own config.json"
@@ -276,7 +280,7 @@ def expected_shapes(config: Mapping[str, Any]) -> dict[str, tuple[int, ...]]:
     """Return name -> shape of every encoder weight."""
     d, ff, bins = (int(config[k]) for k in ("hidden_size", "intermediate_size", "bin_num"))
     n_layers, heads = int(config["num_hidden_layers"]), int(config["num_attention_heads"])
-    if d % heads or n_layers < 1:
+    if heads < 1 or d % heads or n_layers < 1:
         raise ValueError(f"hidden_size {d}, num_attention_heads {heads}, layers {n_layers}")
     biased = bool(config.get("add_linear_bias", False))
     shapes: dict[str, tuple[int, ...]] = {

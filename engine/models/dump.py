@@ -43,11 +43,11 @@ def tokens_of_dump(path: Path) -> tuple[Tokens, np.ndarray, np.ndarray]:
                 np.full(z["mask"].shape, -1, np.int32),
                 kinds.reshape(z["mask"].shape),
                 z["token_value"].astype(np.float32),
-                z["token_row"],
-                z["mask"],
+                z["token_row"].astype(np.int64, casting="safe"),
+                z["mask"].astype(bool),
             )
-            return tokens, z["token_gene"], z["positions"]
-    except (OSError, KeyError, ValueError, BadZipFile) as error:
+            return tokens, z["token_gene"], z["positions"].astype(np.int64, casting="safe")
+    except (OSError, KeyError, ValueError, TypeError, AttributeError, BadZipFile) as error:
         raise InputError(
             str(path), f"not a dump ({error})", "give a file of `attention dump`"
         ) from None
@@ -181,16 +181,9 @@ def diff(ours: Path, theirs: Path) -> list[Difference]:
     InputError
         If a file is not a dump.
     """
-    loaded = []
-    for path in (ours, theirs):
-        try:
-            loaded.append(dict(np.load(path, allow_pickle=False)))
-            json.loads(str(loaded[-1]["meta_json"]))
-        except (OSError, KeyError, ValueError, BadZipFile) as error:
-            raise InputError(str(path), f"not a dump ({error})", "give a dump file") from None
-    a, b = loaded
+    a, b = _loaded(ours), _loaded(theirs)
     tolerances = json.loads(str(b["meta_json"]))["tolerances"]
-    rows = []
+    rows, compared = [], False
     for name in b:
         if name == "meta_json":
             continue
@@ -200,15 +193,42 @@ def diff(ours: Path, theirs: Path) -> list[Difference]:
             note = f"shape {a[name].shape} against {b[name].shape}"
             rows.append(Difference(name, np.inf, 0, note))
         elif name in _EXACT:
-            rows.append(
-                Difference(name, float((a[name] != b[name]).sum()), 0, "entries that differ")
-            )
+            differ = a[name] != b[name]
+            if name in ("token_gene", "token_row"):  # padding may be filled with anything
+                differ &= b["mask"]
+            rows.append(Difference(name, float(differ.sum()), 0, "entries that differ"))
         elif name == "token_value":
             real = b["mask"] & ~np.isnan(b[name])
             rows.append(Difference(name, _worst(a[name][real], b[name][real]), 1e-5))
         else:
             rows.append(_compare(name, a[name], b[name], b, tolerances))
+            compared |= not np.isnan(b[name]).all()
+    if not compared:
+        raise InputError(
+            str(theirs), "stores no hidden states and no attention", "give a complete dump"
+        )
     return rows
+
+
+def _loaded(path: Path) -> dict[str, Any]:
+    """Read a dump for comparison.
+
+    Raises
+    ------
+    InputError
+        If it is not one, or its meta names no tolerances.
+    """
+    try:
+        with np.load(path, allow_pickle=False) as file:
+            content = dict(file)
+        tolerances = json.loads(str(content["meta_json"]))["tolerances"]
+        for name in ("mask", "positions", "token_kind"):
+            content[name]
+        if not isinstance(tolerances, dict):
+            raise TypeError("meta_json names no tolerances")
+    except (OSError, KeyError, ValueError, TypeError, AttributeError, BadZipFile) as error:
+        raise InputError(str(path), f"not a dump ({error})", "give a dump file") from None
+    return content
 
 
 def _worst(x: np.ndarray, y: np.ndarray) -> float:
@@ -232,6 +252,8 @@ def _compare(
     else:
         keep = np.broadcast_to(real[:, :, None], y.shape)
     keep = keep & ~np.isnan(y)
+    if kind not in allowed:
+        return Difference(name, np.inf, 0, "no tolerance in the second file")
     row = Difference(name, _worst(x[keep], y[keep]), allowed[kind])
     relative = allowed.get(f"{kind}_rel")
     if relative is None or not row.ok:

@@ -46,7 +46,10 @@ _HEADS = (
     "cls.predictions.transform.",
     "cls.predictions.decoder.",
     "pooler.dense.",
+    "cls.seq_relationship.",
+    "classifier.",
     "embeddings.position_ids",
+    "embeddings.token_type_ids",
 )
 _ATTENTION = "octoscope"
 _SOURCE, _LICENCE = "huggingface.co/ctheodoris/Geneformer", "Apache-2.0"
@@ -165,7 +168,7 @@ class Geneformer:
         file = path / "model.safetensors"
         file = file if file.exists() else path / "pytorch_model.bin"
         # the published file holds the masked-language-model class, its encoder under `bert.`
-        state = {n.removeprefix("bert."): v for n, v in load_state(file).items()}
+        state = {_current(n): v for n, v in load_state(file).items()}
         shapes = {n: tuple(v.shape) for n, v in bert.state_dict().items()}
         weights = take_strict(state, shapes, _HEADS, where=str(file), dtype=dtype, device=device)
         return cls(weights, bert, dictionaries, settings)
@@ -265,6 +268,17 @@ class Geneformer:
         return residual
 
 
+def _current(name: str) -> str:
+    """Return a weight's name without the class prefix, LayerNorm parts as they are called now."""
+    name = name.removeprefix("bert.")
+    for old, new in (
+        (".LayerNorm.gamma", ".LayerNorm.weight"),
+        (".LayerNorm.beta", ".LayerNorm.bias"),
+    ):
+        name = name.removesuffix(old) + new if name.endswith(old) else name
+    return name
+
+
 def _attention(
     module: Any, query: torch.Tensor, key: torch.Tensor, value: torch.Tensor,
     attention_mask: torch.Tensor, scaling: float | None = None, **_: Any,
@@ -285,6 +299,7 @@ def _skeleton(path: Path) -> Any:
         If the config cannot be used.
     """
     # imported here: seconds of start-up that the other families do not need
+    from huggingface_hub.errors import StrictDataclassError
     from transformers import AttentionInterface, BertConfig, BertModel
 
     config = read_json(path, "models.*.path")
@@ -295,13 +310,20 @@ def _skeleton(path: Path) -> Any:
             "give a published Geneformer folder",
         )
     AttentionInterface.register(_ATTENTION, _attention)
+    # ways of training and of saving memory that would wrap the layers called here
+    for name in ("gradient_checkpointing", "chunk_size_feed_forward", "is_decoder"):
+        config.pop(name, None)
     try:
         settings = BertConfig(**config)
         settings._attn_implementation = _ATTENTION
         with torch.device("meta"):
             return BertModel(settings, add_pooling_layer=False)
-    except (ValueError, TypeError, KeyError, AttributeError, ZeroDivisionError) as error:
-        raise InputError(str(path), f"cannot be used ({error})", "download it again") from None
+    except (
+        ValueError, TypeError, KeyError, AttributeError, ZeroDivisionError, RuntimeError,
+        AssertionError, StrictDataclassError,
+    ) as error:  # fmt: skip
+        text = " ".join(str(error).split())[:200]
+        raise InputError(str(path), f"cannot be used ({text})", "download it again") from None
 
 
 def _settle(given: GeneformerOptions, config: Any, dictionaries: Dictionaries) -> GeneformerOptions:

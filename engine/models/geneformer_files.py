@@ -17,6 +17,8 @@ _ALLOWED = {
     ("numpy", "dtype"),
     ("numpy.core.multiarray", "scalar"),
     ("numpy._core.multiarray", "scalar"),
+    ("_codecs", "encode"),  # bytes of numpy numbers in old pickles
+    ("collections", "OrderedDict"),
 }
 _KINDS = {
     "tokens": "token_dictionary*.pkl",
@@ -75,6 +77,7 @@ def find_dictionaries(checkpoint: Path, given: str | None, *, mapped: bool) -> D
     InputError
         If there is no such folder, a file is absent, there are several, or one cannot be read.
     """
+    checkpoint = checkpoint.resolve()  # "." has no parent of its own
     near = [checkpoint, checkpoint.parent, checkpoint.parent.parent]
     if given is None:
         places = [p for base in near[:2] for p in (base, base / "dictionaries")]
@@ -93,7 +96,8 @@ def find_dictionaries(checkpoint: Path, given: str | None, *, mapped: bool) -> D
             str(found["tokens"]), "rows below 0 or used twice, or no <pad>", "download it again"
         )
     medians = _read(found["medians"], float)
-    bad = [g for g, m in medians.items() if not (np.isfinite(m) and m > 0)]
+    used = {g: medians[g] for g in tokens if g in medians}
+    bad = [g for g, m in used.items() if not (np.isfinite(m) and m > 0)]
     if bad:
         raise InputError(str(found["medians"]), f"median of {bad[0]}: {medians[bad[0]]}", _FIX)
     return Dictionaries(
@@ -109,7 +113,10 @@ def _only(folder: Path, pattern: str) -> Path:
     files = sorted(folder.glob(pattern))
     if len(files) != 1:
         names = ", ".join(f.name for f in files) or "none"
-        raise InputError(str(folder), f"needs one {pattern}, found {names}", _FIX)
+        fix = _FIX
+        if pattern == _KINDS["mapping"] and not files:
+            fix += "; without it, set models.*.options.collapse_ensembl: false (ids as they are)"
+        raise InputError(str(folder), f"needs one {pattern}, found {names}", fix)
     return files[0]
 
 
@@ -133,7 +140,9 @@ def _read(path: Path, kind: Callable[[Any], Any]) -> dict[str, Any]:
             value = _Unpickler(handle).load()
     except (pickle.UnpicklingError, EOFError, AttributeError, ImportError, IndexError) as error:
         raise InputError(str(path), f"cannot be read: {error}", "download it again") from None
-    except (TypeError, ValueError, KeyError, OSError, MemoryError) as error:
+    except (
+        TypeError, ValueError, KeyError, OSError, MemoryError, OverflowError, AssertionError,
+    ) as error:  # fmt: skip
         raise InputError(str(path), f"cannot be read: {error!r}", "download it again") from None
     plain = (str, int, float, np.number)
     if not isinstance(value, Mapping) or not all(

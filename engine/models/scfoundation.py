@@ -67,7 +67,7 @@ class ScFoundationOptions(BaseModel):
     @field_validator("target")
     @classmethod
     def _known(cls, value: str) -> str:
-        number = r"\d+(\.\d+)?([eE][+-]?\d+)?"
+        number = r"-?\d+(\.\d+)?([eE][+-]?\d+)?"
         if not re.fullmatch(rf"[taf]{number}|bulk|modelgenerator", value):
             raise ValueError("use t4 or another tX, aX, fX with a number X, bulk, modelgenerator")
         if value[0] == "f" and float(value[1:]) <= 0:

@@ -22,6 +22,7 @@ _DECODER = (
     "norm.",
     "to_final.",
 )
+_MODEL = "mae_autobin"
 _FIX = "give scFoundation's published models.ckpt"
 
 
@@ -135,14 +136,13 @@ def read_section(path: Path, section: str) -> ScFoundationFile:
 
 
 def _flat(config: Any) -> dict[str, Any]:
-    """Merge the two nested settings (model and data set) as the authors' loader does."""
-    flat: dict[str, Any] = {}
+    """Merge the settings of the model and of its data set, chosen by name as the authors do."""
     if not isinstance(config, Mapping):
-        return flat
-    for name, value in config.items():
-        if name not in ("model_config", "dataset_config"):
-            flat[name] = value
-        elif isinstance(value, Mapping):
-            for inner in value.values():
-                flat |= inner if isinstance(inner, Mapping) else {}
+        return {}
+    flat = dict(config)
+    for name, chosen in (("model_config", config.get("model")), ("dataset_config", "rnaseq")):
+        nested = flat.pop(name, None)
+        if isinstance(nested, Mapping):
+            inner = nested.get(chosen) if chosen in nested else nested.get(_MODEL)
+            flat |= inner if isinstance(inner, Mapping) else {}
     return flat

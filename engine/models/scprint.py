@@ -97,7 +97,6 @@ class ScPRINT:
     def recognises(cls, path: Path) -> bool:
         """Tell whether this is a Lightning ``.ckpt`` file, or a folder that holds one."""
         found = checkpoint_in(path, ".ckpt")
-        # files before torch's zip format show no names
         return found is not None and b"mae_autobin" not in names_inside(found)
 
     @classmethod
@@ -158,6 +157,21 @@ class ScPRINT:
             n = len(self._fixed(match))
         return n + len(self._classes) + 2
 
+    def use_upstream_randomness(self) -> None:
+        """Refuse contexts that the authors draw from a global stream.
+
+        Raises
+        ------
+        InputError
+            For the rules that choose genes in each cell.
+        """
+        if self._settings.context in PER_CELL:
+            raise InputError(
+                "--rng upstream",
+                f"context {self._settings.context!r} draws from numpy's global stream upstream",
+                "give the genes (context: some), or leave it out",
+            )
+
     def _rule(self, match: GeneMatch) -> str:
         default = "most_var_within" if match.panel is None else "some"
         return self._settings.context or default
@@ -207,7 +221,8 @@ class ScPRINT:
         for c in range(len(cell_ids)):
             raw[c] = found[c].toarray()[0, genes[c]]
         total = raw.sum(1)
-        usable = total > 0
+        # a context without counts is undefined where values are divided by its sum
+        usable = total > 0 if self._normalization == "sum" else np.ones(len(total), bool)
         if self._normalization == "sum":
             raw /= np.where(usable, total, 1)[:, None]
         else:

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
+import torch.nn.functional as F
 
 from engine.errors import InputError
 from engine.models.weights import load_lightning, take_strict
@@ -21,13 +22,15 @@ _HEADS = (
     "mvc_decoder.gene2query.",
     "mvc_decoder.norm.",
     "mvc_decoder.pred_var_zero.",
+    "mvc_decoder.fc1.",
+    "mvc_decoder.fc2.",
+    "bottleneck_mlps.",
 )
 # What marks another architecture: a part of a weight's name, or a hyper-parameter and its value.
 _OTHER_WEIGHTS = {
     "cell_transformer.": "cell-specific blocks",
     ".mixer.Wq.": "cell-specific blocks (cross-attention)",
     "metacell_encoder.": "metacell tokens",
-    "gene_encoder.1.": "fine-tuned gene embeddings",
 }
 _OTHER_SETTINGS = {
     "cell_specific_blocks": True,
@@ -36,6 +39,7 @@ _OTHER_SETTINGS = {
     "prenorm": False,
 }
 _V1 = "give one of scPRINT's v1 checkpoints (small-v1, medium-v1.5, large-v1)"
+_ADAPTERS = ("gene_encoder.1", "gene_encoder.3")  # fine-tuned gene embeddings
 _GENE_TABLES = {
     "gene_encoder.embedding.weight": "1.x",
     "gene_encoder.0.embedding.weight": "1.x",
@@ -76,7 +80,14 @@ class ScPRINTFile:
             device=device,
         )
         if "pos_encoder.pe" in weights:
-            weights["pos_encoder.pe"] = weights["pos_encoder.pe"][:, 0]
+            weights["pos_encoder.pe"] = weights["pos_encoder.pe"].flatten(1)
+        if _ADAPTERS[0] + ".weight" in weights:
+            # Sequential(table, Linear, ReLU, Linear): one table, worked out once
+            table = weights["gene_encoder.weight"].float()
+            for i, name in enumerate(_ADAPTERS):
+                parts = (weights.pop(f"{name}.{p}").float() for p in ("weight", "bias"))
+                table = F.linear(F.relu(table) if i else table, *parts)
+            weights["gene_encoder.weight"] = table.to(dtype)
         return weights
 
     def expected_shapes(self) -> dict[str, tuple[int, ...]]:
@@ -88,13 +99,16 @@ class ScPRINTFile:
             "class_encoder.embedding.weight": (len(self.classes) + 1, d),
         }
         if "pos_encoder.pe" in self.state:
-            shapes["pos_encoder.pe"] = (n, 1, d)
+            flat = self.state["pos_encoder.pe"].ndim == 2
+            shapes["pos_encoder.pe"] = (n, d) if flat else (n, 1, d)
         linear: dict[str, tuple[int, int]] = {}
+        if any(n.startswith(_ADAPTERS) for n in self.state):
+            linear |= dict.fromkeys(_ADAPTERS, (d, d))
         norms = ["transformer.norm"]
         for name in ("expr_encoder", "depth_encoder"):
             linear[f"{name}.encoder.0"] = (d, 1)
             step = 0
-            while step == 0 or f"{name}.encoder.{step + 4}.weight" in self.state:
+            while f"{name}.encoder.{step + 4}.weight" in self.state:
                 norms.append(f"{name}.encoder.{step + 1}")
                 step += 4
                 linear[f"{name}.encoder.{step}"] = (d, d)
@@ -104,14 +118,19 @@ class ScPRINTFile:
             linear |= {
                 p + "mixer.Wqkv": (d + 2 * kv, d),
                 p + "mixer.out_proj": (d, d),
-                p + "mlp.fc1": (4 * d, d),
-                p + "mlp.fc2": (d, 4 * d),
+                p + "mlp.fc1": (self._ff(p), d),
+                p + "mlp.fc2": (d, self._ff(p)),
             }
         for name in norms:
             shapes[f"{name}.weight"] = shapes[f"{name}.bias"] = (d,)
         for name, shape in linear.items():
             shapes[f"{name}.weight"], shapes[f"{name}.bias"] = shape, (shape[0],)
         return shapes
+
+    def _ff(self, block: str) -> int:
+        """Return the width of a block's MLP: 4 d unless the file says otherwise."""
+        weight = self.state.get(f"{block}mlp.fc1.weight")
+        return 4 * self.d if weight is None else int(weight.shape[0])
 
 
 def read_file(path: Path) -> ScPRINTFile:
@@ -142,13 +161,14 @@ def read_file(path: Path) -> ScPRINTFile:
         kv = settings.get("num_heads_kv")
         n_kv_heads = n_heads if kv is None else int(kv)
         # 1.x: class -> count; files saved by 2.x: a list, with the counts beside it
-        classes = [str(c) for c in settings["classes"]]
+        named = settings.get("classes")
+        classes = [str(c) for c in (settings["label_counts"] if named is None else named)]
         normalization = str(settings.get("normalization") or "sum")
         codes = settings.get("gene_pos_enc")
         position = None if codes is None else np.array([int(c) for c in codes], np.int64)
     except (KeyError, TypeError, ValueError) as error:
         raise InputError(f"{path}: hyper_parameters", f"cannot be used ({error!r})", _V1) from None
-    if d % n_heads or n_layers < 1 or n_kv_heads < 1 or n_heads % n_kv_heads:
+    if min(n_heads, n_kv_heads, n_layers) < 1 or d % n_heads or n_heads % n_kv_heads:
         text = f"d_model {d}, nhead {n_heads}, num_heads_kv {kv}, nlayers {n_layers}"
         raise InputError(f"{path}: hyper_parameters", text, _V1)
     if len(set(genes)) != len(genes):

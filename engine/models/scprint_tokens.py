@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from pathlib import Path
 from typing import Any, Literal
+from zipfile import BadZipFile
 
 import numpy as np
 from pydantic import BaseModel, ConfigDict, Field, field_validator
@@ -60,13 +61,18 @@ class ScPRINTOptions(BaseModel):
         if not isinstance(value, str):
             return value
         path = Path(value)
-        if len(value) < 4096 and path.is_file():
-            if path.suffix == ".npz":
+        try:
+            is_file = path.is_file()
+        except OSError:  # a list of genes is too long for a name
+            is_file = False
+        if is_file and path.suffix == ".npz":
+            try:
                 with np.load(path, allow_pickle=False) as dump:
                     names = dump["token_gene"][dump["token_kind"] == "gene"]
-                    return [str(n) for n in dict.fromkeys(names.tolist())]
-            value = path.read_text()
-        return value.replace(",", " ").split()
+            except (OSError, KeyError, ValueError, BadZipFile) as error:
+                raise ValueError(f"{path} is not a dump ({error})") from None
+            return [str(n) for n in dict.fromkeys(names.tolist())]
+        return (path.read_text() if is_file else value).replace(",", " ").split()
 
 
 def rank_genes(rule: str, statistics: GeneStatistics) -> np.ndarray:

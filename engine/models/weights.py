@@ -37,7 +37,10 @@ def read_json(path: Path, field: str) -> dict[str, Any]:
     return value
 
 
-_BROKEN = (RuntimeError, EOFError, pickle.UnpicklingError, SafetensorError, ValueError, KeyError)
+_BROKEN = (
+    RuntimeError, EOFError, pickle.UnpicklingError, SafetensorError, ValueError, KeyError, OSError,
+    AttributeError, TypeError, IndexError, OverflowError, AssertionError,
+)  # fmt: skip
 
 
 def _unreadable(path: Path, error: Exception) -> InputError:
@@ -69,13 +72,16 @@ def checkpoint_in(path: Path, suffix: str) -> Path | None:
 def names_inside(path: Path) -> bytes:
     """Return the pickled skeleton of a torch file, to tell families apart; nothing is unpickled.
 
-    Empty where the file is not torch's zip format.
+    Of a file in torch's older format, the first megabyte.
     """
     try:
         with zipfile.ZipFile(path) as archive:
             inner = [n for n in archive.namelist() if n.endswith("/data.pkl")]
             return archive.read(inner[0]) if inner else b""
-    except (OSError, zipfile.BadZipFile):
+    except zipfile.BadZipFile:
+        with path.open("rb") as handle:
+            return handle.read(1 << 20)
+    except OSError:
         return b""
 
 
@@ -118,7 +124,7 @@ def load_whole(path: Path) -> Any:
             return torch.load(path, map_location="cpu", weights_only=True)
         except pickle.UnpicklingError:
             return load_inert(path)
-    except (*_BROKEN, AttributeError, TypeError, IndexError) as error:
+    except _BROKEN as error:
         raise _unreadable(path, error) from None
 
 
@@ -152,6 +158,8 @@ def tensors_of(path: Path, state: Any) -> dict[str, torch.Tensor]:
     ):
         raise InputError(str(path), "not a name -> tensor dict", "give the published weights file")
     for name, tensor in state.items():
+        if tensor.layout is not torch.strided:
+            raise InputError(f"{path}: {name}", f"stored as {tensor.layout}", "store it dense")
         if tensor.is_floating_point() and not torch.isfinite(tensor).all():
             raise InputError(str(path), f"{name} holds NaN or infinity", "download it again")
     return {str(k).removeprefix("module."): v.detach() for k, v in state.items()}
@@ -195,6 +203,9 @@ def take_strict(
                 f"shape {tuple(state[name].shape)}, expected {tuple(shape)}",
                 "check that weights, settings and vocabulary belong together",
             )
+        if not state[name].is_floating_point():
+            problem = f"holds {state[name].dtype}, expected floating-point numbers"
+            raise InputError(f"{where}: {name}", problem, "give the published, unquantised file")
     return {name: state[name].to(device=device, dtype=dtype) for name in expected}
 
 

@@ -33,6 +33,7 @@ from tests.models.parity import (
 
 ORACLE = DATA / "geneformer"
 CELLS = ORACLE / "cells.h5ad"
+GENE = "ENSG00000003756"
 V2, V1 = ORACLE / "checkpoint", ORACLE / "v1/checkpoint"
 DUMP2, DUMP1 = ORACLE / "dump.npz", ORACLE / "v1/dump.npz"
 
@@ -221,6 +222,38 @@ def test_older_files_with_heads_buffers_and_bin_load(tmp_path: Path) -> None:
     assert all(r.ok for r in differences(path, DUMP2, tmp_path))
 
 
+def test_settings_of_training_and_old_names_change_nothing(tmp_path: Path) -> None:
+    path = copied(tmp_path)
+    config = json.loads((path / "config.json").read_text())
+    config |= {"gradient_checkpointing": True, "chunk_size_feed_forward": 7}
+    (path / "config.json").write_text(json.dumps(config))
+    state = load_file(path / "model.safetensors")
+    for name in list(state):
+        for new, old in (("LayerNorm.weight", "gamma"), ("LayerNorm.bias", "beta")):
+            if name.endswith(new):
+                state[name.rsplit(".", 1)[0] + f".{old}"] = state.pop(name)
+    save_file(state, path / "model.safetensors")
+    assert all(r.ok for r in differences(path, DUMP2, tmp_path))
+
+
+@pytest.mark.parametrize(
+    "change", [{"hidden_size": "64"}, {"num_attention_heads": 5}, {"vocab_size": -1},
+               {"pad_token_id": 999}, {"hidden_act": "nosuch"}],
+)  # fmt: skip
+def test_configs_that_cannot_be_used_are_named(tmp_path: Path, change: dict[str, Any]) -> None:
+    path = copied(tmp_path)
+    config = json.loads((path / "config.json").read_text())
+    (path / "config.json").write_text(json.dumps(config | change))
+    with pytest.raises(InputError, match=r"config.json: cannot be used"):
+        load_model(path)
+
+
+def test_dictionaries_are_found_from_a_relative_checkpoint(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(V1)
+    for given in (None, "v1/dictionaries", "../dictionaries"):
+        load_model(Path("."), options={"dictionaries": given})
+
+
 class _Runs:
     """Would run a command when unpickled by an ordinary reader."""
 
@@ -233,7 +266,7 @@ class _Runs:
     [
         ("token_dictionary_gc95M.pkl", {"a": _Runs()}, r"it names \w+.system, which is not run"),
         ("gene_median_dictionary_gc95M.pkl", {"a": "x"}, "not text -> float"),
-        ("gene_median_dictionary_gc95M.pkl", {"ENSG1": -1.0}, "median of ENSG1: -1.0"),
+        ("gene_median_dictionary_gc95M.pkl", {GENE: -1.0}, f"median of {GENE}: -1.0"),
         ("token_dictionary_gc95M.pkl", {"<pad>": 0, "ENSG1": 900}, "token row 900.*has 276 rows"),
         ("token_dictionary_gc95M.pkl", {"<pad>": 0, "ENSG1": 0}, "used twice"),
         ("token_dictionary_gc95M.pkl", [1, 2], "not text -> int"),

@@ -161,7 +161,13 @@ def test_other_published_targets_equal_the_authors_code(target: str, stored: str
 
 @pytest.mark.parametrize(
     ("target", "expected"),
-    [("t5.5", (5.5, 3.0)), ("f10", (4.0, 3.0)), ("a0.5", (3.5, 3.0)), ("bulk", (3.0, 3.0))],
+    [
+        ("t5.5", (5.5, 3.0)),
+        ("a-0.5", (2.5, 3.0)),
+        ("f10", (4.0, 3.0)),
+        ("a0.5", (3.5, 3.0)),
+        ("bulk", (3.0, 3.0)),
+    ],
 )
 def test_every_target_by_hand(target: str, expected: tuple[float, float]) -> None:
     genes = GeneTable(np.array(["ENSG00000121410"], object), np.array(["A1BG"], object))
@@ -279,8 +285,24 @@ def test_bad_files_and_options_are_refused(
         load_model(changed_file(tmp_path, change), family="scfoundation", options=options)
 
 
+def test_settings_are_those_of_the_named_model(tmp_path: Path) -> None:
+    def distract(whole: Any) -> None:
+        config = whole["gene"]["config"]
+        config["model_config"]["other"] = {"bin_alpha": 0.5, "encoder": {"heads": 2}}
+        config["dataset_config"]["bulk"] = {"bin_alpha": 0.5}
+
+    path = changed_file(tmp_path, distract)
+    assert all(r.ok for r in differences(path, GENE, tmp_path))
+
+
 def test_the_file_is_told_apart_from_scprint_whatever_its_name(tmp_path: Path) -> None:
     renamed = tmp_path / "weights.ckpt"
     renamed.write_bytes((CHECKPOINT / "models.ckpt").read_bytes())
     assert family_of(renamed) == "scfoundation"
+    old = tmp_path / "old"
+    old.mkdir()
+    whole = torch.load(renamed, weights_only=True)
+    torch.save(whole, old / "models.ckpt", _use_new_zipfile_serialization=False)
+    assert family_of(old) == "scfoundation"
+    assert all(r.ok for r in differences(old, GENE, tmp_path))
     assert family_of(DATA / "scprint/checkpoint") == "scprint"

@@ -352,3 +352,81 @@ def test_lower_precision_stays_near_and_is_not_float32(
     rows = differences(CHECKPOINT, DUMP, tmp_path, dtype=dtype)
     worst = max(r.worst for r in rows if r.name.startswith("attn"))
     assert 1e-5 < worst < bound
+
+
+def test_a_long_list_of_genes_is_a_list(tmp_path: Path) -> None:
+    assert len(",".join(GENES)) > 255  # longer than a file name may be
+    options = {"context": "some", "context_genes": ",".join(GENES)}
+    assert all(r.ok for r in differences(CHECKPOINT, DUMP, tmp_path, CELLS, options=options))
+    (tmp_path / "broken.npz").write_bytes(b"PK")
+    with pytest.raises(InputError, match=r"broken.npz is not a dump"):
+        load_model(CHECKPOINT, options={"context_genes": str(tmp_path / "broken.npz")})
+
+
+def test_other_layouts_of_the_same_weights_agree(tmp_path: Path) -> None:
+    def otherwise(whole: Any) -> None:
+        state, settings = whole["state_dict"], whole["hyper_parameters"]
+        table = next(n for n in state if n.startswith("gene_encoder"))
+        state["gene_encoder.0.embeddings.weight"] = state.pop(table)
+        state["pos_encoder.pe"] = state["pos_encoder.pe"][:, 0]
+        counts = settings.pop("classes")
+        settings["label_counts"] = counts if isinstance(counts, dict) else dict.fromkeys(counts, 2)
+        state["bottleneck_mlps.0.weight"] = torch.ones(2)
+
+    assert all(r.ok for r in differences(changed_file(tmp_path, otherwise), DUMP, tmp_path))
+
+
+def test_fine_tuned_gene_embeddings_are_worked_out_once(tmp_path: Path) -> None:
+    rng = torch.Generator().manual_seed(0)
+
+    def adapted(whole: Any) -> None:
+        state = whole["state_dict"]
+        table = next(n for n in state if n.startswith("gene_encoder"))
+        state["gene_encoder.0.embedding.weight"] = state.pop(table)
+        for name in ("gene_encoder.1", "gene_encoder.3"):
+            state[f"{name}.weight"] = torch.randn(48, 48, generator=rng)
+            state[f"{name}.bias"] = torch.randn(48, generator=rng)
+
+    path = changed_file(tmp_path, adapted)
+    whole = torch.load(path, weights_only=True)["state_dict"]
+    layers = torch.nn.Sequential(
+        torch.nn.Embedding.from_pretrained(whole["gene_encoder.0.embedding.weight"]),
+        torch.nn.Linear(48, 48), torch.nn.ReLU(), torch.nn.Linear(48, 48),
+    )  # fmt: skip
+    with torch.no_grad():
+        for i in (1, 3):
+            layers[i].weight[:] = whole[f"gene_encoder.{i}.weight"]
+            layers[i].bias[:] = whole[f"gene_encoder.{i}.bias"]
+        want = layers(torch.arange(len(layers[0].weight)))
+    got = load_model(path)._w["gene_encoder.weight"]  # type: ignore[attr-defined]
+    assert torch.allclose(got, want, atol=1e-5)
+    changed = differences(path, DUMP, tmp_path)
+    assert not all(r.ok for r in changed)
+    state = torch.load(path, weights_only=True)
+    del state["state_dict"]["gene_encoder.3.bias"]
+    torch.save(state, path)
+    with pytest.raises(InputError, match=r"missing.*gene_encoder.3.bias"):
+        load_model(path)
+
+
+def test_a_context_without_counts_is_defined_in_log_mode() -> None:
+    counts, genes, ids = atlas()
+    empty = sparse.csr_matrix(counts.shape, dtype=np.float32)
+    for mode, kept in (("log", True), ("sum", False)):
+        model = load_model(CHECKPOINT, options=SOME | {"normalization": mode})
+        tokens = model.tokenize(empty, model.match(genes), ids)
+        assert bool(tokens.mask.all()) is kept
+
+
+@pytest.mark.parametrize("setting", ["nhead", "nlayers"])
+def test_zero_heads_or_layers_are_named(tmp_path: Path, setting: str) -> None:
+    path = changed_file(tmp_path, lambda w: w["hyper_parameters"].update({setting: 0}))
+    with pytest.raises(InputError, match=r"hyper_parameters: d_model 48"):
+        load_model(path)
+
+
+def test_upstream_streams_of_a_cell_are_refused(tmp_path: Path) -> None:
+    out = tmp_path / "o.npz"
+    write_dump(CHECKPOINT, str(CELLS), out, options=SOME, upstream=True)  # draws nothing
+    with pytest.raises(InputError, match=r"--rng upstream.*global stream"):
+        write_dump(CHECKPOINT, str(CELLS), out, options={"context": "random_expr"}, upstream=True)
