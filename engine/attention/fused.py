@@ -17,6 +17,8 @@ from llvmlite import ir
 from numba import njit, types
 from numba.extending import intrinsic
 
+from engine.attention.compiled import compiled
+
 
 @intrinsic
 def _float_of_bits(context: Any, bits: Any) -> Any:
@@ -57,7 +59,7 @@ def _largest(x: np.ndarray) -> np.float32:
     return top
 
 
-@njit(nogil=True, cache=True, fastmath={"reassoc", "contract", "nsz", "arcp"})
+@compiled({"reassoc", "contract", "nsz", "arcp"})
 def add_heads(
     scores: np.ndarray,
     kept: int,
@@ -115,7 +117,7 @@ def add_heads(
                 at = ends[g]
 
 
-@njit(nogil=True, cache=True, fastmath={"contract", "nsz"})
+@compiled({"contract", "nsz"})
 def scatter(
     values: np.ndarray, rows: np.ndarray, genes: np.ndarray, weight: np.float32, sums: np.ndarray
 ) -> None:

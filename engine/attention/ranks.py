@@ -6,6 +6,9 @@ from collections.abc import Callable, Iterable
 
 import numpy as np
 
+from engine.attention.compiled import compiled
+from engine.attention.views import sortable
+
 RowTiles = Callable[[], Iterable[tuple[int, np.ndarray, np.ndarray]]]
 
 
@@ -37,19 +40,61 @@ def values_and_ranks(
         found = np.where(eligible[rows, columns], block[rows, columns], np.float32(np.nan))
         values[inside] = found
     known = ~np.isnan(values)
-    distinct = np.unique(values[known])
+    keys = np.unique(sortable(values[known]))
+    # where the keys of each pattern of high bits begin: a look-up instead of a search
+    table = np.searchsorted(keys, np.arange((1 << 16) + 1, dtype=np.uint64) << 16)
     # above[i] counts matrix values v with exactly i distinct query values smaller than v
-    above = np.zeros(len(distinct) + 1, np.int64)
+    above = np.zeros(len(keys) + 1, np.int64)
     n_eligible = 0
     for first, block, eligible in tiles():
-        off = eligible.copy()
-        diagonal = np.arange(len(block))
-        off[diagonal, diagonal + first] = False
-        flat = block[off]
-        n_eligible += len(flat)
-        above += np.bincount(np.searchsorted(distinct, flat, side="left"), minlength=len(above))
+        bits = np.ascontiguousarray(block, np.float32).view(np.uint32)
+        n_eligible += _place(bits, eligible, first, keys, table, above)
     greater = above[::-1].cumsum()[::-1]  # greater[i]: values with at least i smaller distinct ones
     ranks = np.zeros(len(query), np.int64)
-    position = np.searchsorted(distinct, values[known])
+    position = np.searchsorted(keys, sortable(values[known]))
     ranks[known] = 1 + greater[position + 1]
     return values, ranks, n_eligible
+
+
+@compiled()
+def _place(
+    bits: np.ndarray,
+    eligible: np.ndarray,
+    first: int,
+    keys: np.ndarray,
+    table: np.ndarray,
+    above: np.ndarray,
+) -> int:
+    """Count a block's eligible off-diagonal values by how many keys are smaller; returns how many.
+
+    Parameters
+    ----------
+    bits
+        [rows, genes] uint32, the float32 values bit by bit; see ``views.sortable`` for the order.
+    keys
+        Sorted distinct uint32.
+    table
+        [65537] int64, where the keys begin whose high 16 bits are at least the index.
+    above
+        [keys + 1] int64, added to.
+    """
+    top = np.uint32(1 << 31)
+    n = 0
+    for i in range(bits.shape[0]):
+        for j in range(bits.shape[1]):
+            if not eligible[i, j] or first + i == j:
+                continue
+            x = bits[i, j]
+            if x == top:  # -0 is 0
+                x = np.uint32(0)
+            key = ~x if x & top else x | top
+            lo, hi = table[key >> 16], table[(key >> 16) + 1]
+            while lo < hi:
+                middle = (lo + hi) // 2
+                if keys[middle] < key:
+                    lo = middle + 1
+                else:
+                    hi = middle
+            above[lo] += 1
+            n += 1
+    return n

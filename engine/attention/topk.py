@@ -6,6 +6,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from engine.attention.compiled import compiled
+
+_ROOM = 1 << 16  # pairs held before they are thinned out, at least
+
 
 @dataclass(frozen=True)
 class TopPairs:
@@ -51,16 +55,20 @@ class TopK:
 
     def update(self, first_row: int, values: np.ndarray, eligible: np.ndarray) -> None:
         """Add rows ``first_row ...``; both arrays are [rows, genes], eligible is bool."""
-        keep = eligible & (values >= self._threshold)
-        rows, columns = np.nonzero(keep)
-        off = rows + first_row != columns
-        rows, columns = rows[off], columns[off]
-        # -0 is 0, so that it ties with 0
-        found = values[rows, columns].astype(np.float32) + np.float32(0)
-        self._held.append(((rows + first_row).astype(np.int32), columns.astype(np.int32), found))
-        self._n += len(found)
-        if self._n > 4 * self._cap:
-            self._compact()
+        values = np.ascontiguousarray(values, np.float32)
+        row = column = 0
+        while row < len(values):
+            room = max(4 * self._cap, _ROOM) - self._n
+            query, key = np.empty((2, room), np.int32)
+            value = np.empty(room, np.float32)
+            found, row, column = _sift(
+                values, eligible, first_row, row, column, np.float32(self._threshold),
+                query, key, value,
+            )  # fmt: skip
+            self._held.append((query[:found], key[:found], value[:found]))
+            self._n += found
+            if row < len(values) or self._n > 2 * self._cap:
+                self._compact()
 
     def _compact(self) -> None:
         query, key, value = (np.concatenate(parts) for parts in zip(*self._held, strict=True))
@@ -89,3 +97,35 @@ class TopK:
         order = np.lexsort((key, query, -value))
         truncated = self._dropped_at is not None and self._dropped_at == self._threshold
         return TopPairs(query[order], key[order], value[order], truncated)
+
+
+@compiled()
+def _sift(
+    values: np.ndarray,
+    eligible: np.ndarray,
+    first: int,
+    row: int,
+    column: int,
+    threshold: np.float32,
+    query: np.ndarray,
+    key: np.ndarray,
+    value: np.ndarray,
+) -> tuple[int, int, int]:
+    """Copy eligible off-diagonal pairs at or above the threshold until the room is used up.
+
+    Returns
+    -------
+    tuple of int
+        Pairs copied, and the row and column to go on from; the row is past the end when done.
+    """
+    n = 0
+    for i in range(row, values.shape[0]):
+        for j in range(column, values.shape[1]):
+            if eligible[i, j] and values[i, j] >= threshold and first + i != j:
+                if n == len(value):
+                    return n, i, j
+                query[n], key[n] = first + i, j
+                value[n] = values[i, j] + np.float32(0)  # -0 is 0, so that it ties with 0
+                n += 1
+        column = 0
+    return n, values.shape[0], 0

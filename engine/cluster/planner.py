@@ -31,6 +31,7 @@ from engine.vocabulary import GeneTable, select_genes
 DEMONSTRATION = "DEMONSTRATION.md"
 _LIBRARIES = (
     "octoscope", "torch", "numpy", "pandas", "zarr", "anndata", "pyarrow", "ray", "dask", "scipy",
+    "numba", "transformers",
 )  # fmt: skip
 
 

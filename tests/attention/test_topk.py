@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import numpy as np
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
+from engine.attention import topk
 from engine.attention.reference import top_k
 from engine.attention.topk import TopK
 
@@ -21,11 +23,15 @@ def collect(values: np.ndarray, eligible: np.ndarray, k: int, tile: int, cap: in
 
 
 @settings(max_examples=150, deadline=None)
-@given(st.integers(2, 9), st.integers(1, 40), st.integers(1, 9), st.data())
-def test_equals_brute_force_with_all_ties(n: int, k: int, tile: int, draw: st.DataObject) -> None:
+@given(st.integers(2, 9), st.integers(1, 40), st.integers(1, 9), st.booleans(), st.data())
+def test_equals_brute_force_with_all_ties(
+    n: int, k: int, tile: int, little_room: bool, draw: st.DataObject
+) -> None:
     values = draw.draw(arrays(np.float32, (n, n), elements=VALUES.map(np.float32)))
     eligible = draw.draw(arrays(bool, (n, n)))
-    found = collect(values, eligible, k, tile, cap=n * n).result()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(topk, "_ROOM", 1 if little_room else 1 << 16)
+        found = collect(values, eligible, k, tile, cap=n * n).result()
     assert list(zip(found.query.tolist(), found.key.tolist(), strict=True)) == top_k(
         values, eligible, k
     )
@@ -46,7 +52,11 @@ def test_a_cap_keeps_the_lexicographically_first_ties(
     assert found.tie_truncated == (len(every) > k)
 
 
-def test_many_rising_values_compact_without_loss() -> None:
+@pytest.mark.parametrize("room", [1, 1 << 16])
+def test_many_rising_values_compact_without_loss(
+    room: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(topk, "_ROOM", room)  # with cap 20: thinned out every 80 pairs
     values = np.arange(40_000, dtype=np.float32).reshape(200, 200)
     found = collect(values, np.ones((200, 200), bool), 10, 7, None).result()
     assert (
