@@ -13,6 +13,8 @@ from engine.store.plan import Plan, matrix_work, pairs_work
 from engine.store.records import Record, read_record
 from engine.store.root import RunRoot
 
+HELD_BYTES = 256_000_000
+
 
 def committed(root: RunRoot, plan: Plan, work: str) -> Record:
     """Return the record of finished work whose objects are all there.
@@ -30,15 +32,28 @@ def committed(root: RunRoot, plan: Plan, work: str) -> Record:
 
 
 def matrix_source(
-    root: RunRoot, plan: Plan, model: str, category: int, sums_folder: Path
+    root: RunRoot, plan: Plan, model: str, category: int, sums_folder: Path, *, hold: bool = False
 ) -> MatrixSource:
-    """Open a matrix whose reduced sums are in ``sums_folder``."""
+    """Open a matrix whose reduced sums are in ``sums_folder``.
+
+    ``hold``: keep a small matrix (up to ``HELD_BYTES``) in memory once it is read.
+    """
     pairs = committed(root, plan, pairs_work(model, category))
     counts = tiles.open_array(root.at(f"{pairs.folder}/pairs.zarr"), "pairs")
     sums = tiles.open_array(sums_folder, "sums")
     n = len(plan.model(model).axis)
+    hold = hold and sums.nbytes + counts.nbytes <= HELD_BYTES
+    held: list[HalfTile] = []
 
     def read() -> Iterator[HalfTile]:
+        if not hold:
+            yield from stored()
+            return
+        if not held:
+            held.extend(stored())
+        yield from held
+
+    def stored() -> Iterator[HalfTile]:
         for first, stop in tiles.row_ranges(n, plan.tile):
             yield HalfTile(
                 first, tiles.read_rows(sums, first, stop), tiles.read_rows(counts, first, stop)

@@ -7,6 +7,8 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.stats import false_discovery_control
 
+from engine.attention.compiled import compiled
+
 
 @dataclass(frozen=True)
 class PairMoments:
@@ -163,25 +165,35 @@ def qap_correlations(
     """
     rng = np.random.default_rng(seed)
     out = np.empty(n)
-    # zeros outside use, and centred values: sums over a mask become plain dot products
+    # zeros outside use, and centred values: sums over a mask become plain products
     u, v = use_x.astype(np.float64), use_y.astype(np.float64)
     x = np.where(use_x, x - x[use_x].mean() if use_x.any() else 0.0, 0.0)
     y = np.where(use_y, y - y[use_y].mean() if use_y.any() else 0.0, 0.0)
-    xx = x * x
     for b in range(n):
-        p = rng.permutation(len(x))
-        shuffled = y.take(p, 0).take(p, 1)
-        mask = v.take(p, 0).take(p, 1)
-        moments = [
-            np.vdot(u, mask),
-            np.vdot(x, mask),
-            np.vdot(u, shuffled),
-            np.vdot(xx, mask),
-            np.vdot(u, shuffled * shuffled),
-            np.vdot(x, shuffled),
-        ]
-        out[b] = _pearson(np.array(moments))
+        out[b] = _pearson(_relabelled_moments(x, y, u, v, rng.permutation(len(x))))
     return out
+
+
+@compiled()
+def _relabelled_moments(
+    x: np.ndarray, y: np.ndarray, u: np.ndarray, v: np.ndarray, p: np.ndarray
+) -> np.ndarray:
+    """Return [6] moments of x and y[p][:, p] over pairs used by both; no copy of y is made."""
+    total = np.zeros(6)
+    for i in range(len(p)):
+        row = np.zeros(6)
+        of_y, of_v = y[p[i]], v[p[i]]
+        for j in range(len(p)):
+            a, b = x[i, j], of_y[p[j]]
+            here, there = u[i, j], of_v[p[j]]
+            row[0] += here * there
+            row[1] += a * there
+            row[2] += here * b
+            row[3] += a * a * there
+            row[4] += here * b * b
+            row[5] += a * b
+        total += row
+    return total
 
 
 def null_range(null: np.ndarray) -> tuple[float, float]:

@@ -73,7 +73,7 @@ class MatrixRunner:
             block = [self._tile(r, name, first, stop, empty) for r in halves]
             tiles.write_rows(array, first, np.stack(block).astype(np.float32))
         crash_point("in-finalise", folder)
-        source = matrix_source(self._root, plan, model, category, path)
+        source = matrix_source(self._root, plan, model, category, path, hold=True)
         done = finalise(
             source,
             {name: np.array(genes) for name, genes in m.gene_sets.items()},

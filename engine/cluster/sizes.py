@@ -7,6 +7,7 @@ from pathlib import Path
 
 import psutil
 
+from engine.analysis.sources import HELD_BYTES
 from engine.attention.views import QUANTITIES
 from engine.config import RunConfig
 from engine.errors import InputError
@@ -69,7 +70,8 @@ def project(
             + 1.5 * m.checkpoint_bytes  # as read, and converted
         )
         rows = min(e.tile, len(m.axis)) * len(m.axis)
-        finalise = rows * (2 * q * 4 + 2 * 4 + 8 * q * 3 + 64) + n2 * (8 + 12)
+        held = min(HELD_BYTES, n2 * (2 * q * 4 + 2 * 4))  # a small matrix is kept while finalised
+        finalise = held + rows * (2 * q * 4 + 2 * 4 + 8 * q * 3 + 64) + n2 * (8 + 12)
         if config.edges is not None and config.edges.symmetrise:
             finalise += n2 * 24  # the set's matrix, its transpose in fp64
         actor = max(actor, _IMPORTS + max(compute, finalise))
