@@ -35,6 +35,17 @@ def block_rows(cells: list[Cell]) -> int:
     return int(np.clip(_SCORES // longest, *_ROWS))
 
 
+def block_bytes(genes: int, tokens: int, threads: int) -> int:
+    """Return an upper bound of what blocks in progress hold, beside the accumulator.
+
+    Three fp32 sums over the block's rows, the scores, and twice the block's own rows before they
+    are scattered; at worst one block is a quarter of all rows.
+    """
+    most_rows = min(genes, max(_ROWS[1], -(-genes // _EVEN)))
+    scores = max(_SCORES, _ROWS[0] * tokens)
+    return 4 * min(threads, _EVEN) * (3 * most_rows * genes + scores + 2 * most_rows * tokens)
+
+
 def add_row_blocks(cells: list[Cell], sums: np.ndarray, mass: np.ndarray) -> None:
     """Add a logical micro-batch to the sums of a layer, in place.
 

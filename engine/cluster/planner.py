@@ -236,7 +236,7 @@ def plan_run(
         permutations=config.permutations,
         seed=config.seed,
         versions={"python": platform.python_version(), **{n: version(n) for n in _LIBRARIES}},
-        needs=project(config, models, categories, units),
+        needs=project(config, models, categories, units, threads),
     )
     if check_fit:
         refuse_what_cannot_fit(config, plan, run)

@@ -8,6 +8,7 @@ from pathlib import Path
 import psutil
 
 from engine.analysis.sources import HELD_BYTES
+from engine.attention.row_blocks import block_bytes
 from engine.attention.views import QUANTITIES
 from engine.config import RunConfig
 from engine.errors import InputError
@@ -51,7 +52,11 @@ def working_set(config: RunConfig, tokens: int, d: int) -> dict[str, int]:
 
 
 def project(
-    config: RunConfig, models: list[ModelPlan], categories: list[CategoryPlan], units: list[Unit]
+    config: RunConfig,
+    models: list[ModelPlan],
+    categories: list[CategoryPlan],
+    units: list[Unit],
+    threads: int,
 ) -> dict[str, float]:
     """Project bytes: per actor, scratch (until the run ends) and the finished store."""
     e, q = config.execution, len(QUANTITIES)
@@ -66,7 +71,7 @@ def project(
             + longest * m.max_tokens * (m.d * 4 + 30)  # residual stream and tokens of a unit
             + cells * m.max_tokens * m.d * 4 * 4  # q and k of a micro-batch, twice (gathered)
             + forward
-            + 6 * (1 << 22)  # tiles of scores
+            + block_bytes(len(m.axis), m.max_tokens, threads)
             + 1.5 * m.checkpoint_bytes  # as read, and converted
         )
         rows = min(e.tile, len(m.axis)) * len(m.axis)
