@@ -13,6 +13,7 @@ from engine.config import AtlasConfig
 from engine.dataset import gene_statistics
 from engine.demo.demo import checkpoint
 from tests.conftest import octoscope
+from tests.models.parity import DATA
 
 
 def test_list_names_every_family_with_its_source() -> None:
@@ -28,6 +29,13 @@ def test_inspect_and_check_tell_what_a_run_would_do(small_atlas: Path) -> None:
     rows = json.loads(inspected.stdout)
     assert (rows["family"], rows["layers"], rows["heads"], rows["d"]) == ("scprint", 3, 4, 64)
     assert len(rows["sha256"]["model.ckpt"]) == 64
+    shown = octoscope(
+        "models", "inspect", str(DATA / "geneformer/v1/checkpoint"),
+        "--option", "dictionaries=v1/dictionaries", "--json",
+    )  # fmt: skip
+    rows = json.loads(shown.stdout)
+    assert rows["variant"] == "V1, custom size"
+    assert "token_dictionary_gc30M_like.pkl" in rows["sha256"]
     checked = octoscope(
         "models", "check", checkpoint("scprint-demo"), str(small_atlas),
         "--option", "context=most expr", "--option", "max_len=50", "--dtype", "bfloat16", "--json",

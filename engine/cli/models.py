@@ -42,13 +42,14 @@ def models_list(as_json: AsJson = False) -> None:
 @models_app.command("inspect")
 def models_inspect(
     checkpoint: Annotated[Path, typer.Argument(help="Published checkpoint folder or file")],
+    option: Options = None,
     as_json: AsJson = False,
 ) -> None:
     """Load a checkpoint strictly and say what it is."""
     from engine.models import checkpoint_files, load_model
     from engine.models.weights import file_digests
 
-    model = load_model(checkpoint)
+    model = load_model(checkpoint, options=options_of(option))
     rows = {
         "family": model.family,
         "variant": model.variant,
@@ -59,7 +60,7 @@ def models_inspect(
         "genes with an Ensembl id": int((model.genes.ensembl != "").sum()),
         "special tokens": ", ".join(model.special_kinds),
         "options": dict(model.options),
-        "sha256": file_digests(checkpoint_files(checkpoint)),
+        "sha256": file_digests([*checkpoint_files(checkpoint), *model.files]),
     }
     show(rows, as_json, lambda: rows_table(str(checkpoint), rows))
 

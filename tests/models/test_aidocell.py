@@ -51,7 +51,9 @@ _SHARED = ["--option", "context=shared", "--option", "depth_tokens=0"]
 @pytest.mark.parametrize(
     ("checkpoint", "dump", "given"),
     [
-        pytest.param(PLAIN, FULL, ["--positions", str(FULL)], id="full from cells"),
+        pytest.param(
+            PLAIN, FULL, ["--positions", str(FULL)], id="full from cells", marks=pytest.mark.slow
+        ),
         pytest.param(
             PLAIN, FULL, ["--tokens", str(FULL)], id="full from tokens", marks=pytest.mark.slow
         ),
