@@ -7,15 +7,27 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import anndata as ad
+import numpy as np
 import pytest
 import torch
+from scipy import sparse
 
 from engine.dump import write_dump
 from engine.models.dump import Difference, diff
+from engine.vocabulary import GeneTable
 from tests.conftest import octoscope
 
 DATA = Path(__file__).parents[1] / "data"
 Weights = dict[str, torch.Tensor]
+
+
+def read_cells(path: Path) -> tuple[sparse.csr_matrix, GeneTable, np.ndarray]:
+    """Return counts, genes and ids of an h5ad file, without the engine's own reader."""
+    a = ad.read_h5ad(path)
+    symbols = a.var["feature_name"].astype(str).to_numpy(dtype=object)
+    genes = GeneTable(a.var_names.to_numpy(dtype=object), symbols)
+    return sparse.csr_matrix(a.X), genes, a.obs_names.to_numpy(dtype=object)
 
 
 def judge_by_command(checkpoint: Path, cells: Path, dump: Path, out: Path, *given: str) -> None:

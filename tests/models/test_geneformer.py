@@ -9,7 +9,6 @@ import shutil
 from pathlib import Path
 from typing import Any
 
-import anndata as ad
 import numpy as np
 import pytest
 import torch
@@ -28,6 +27,7 @@ from tests.models.parity import (
     differences,
     judge_by_command,
     no_affine,
+    read_cells,
     zero,
 )
 
@@ -39,10 +39,7 @@ DUMP2, DUMP1 = ORACLE / "dump.npz", ORACLE / "v1/dump.npz"
 
 
 def atlas() -> tuple[sparse.csr_matrix, GeneTable, np.ndarray]:
-    a = ad.read_h5ad(CELLS)
-    symbols = a.var["feature_name"].astype(str).to_numpy(dtype=object)
-    genes = GeneTable(a.var_names.to_numpy(dtype=object), symbols)
-    return sparse.csr_matrix(a.X), genes, a.obs_names.to_numpy(dtype=object)
+    return read_cells(CELLS)
 
 
 @pytest.mark.parametrize(

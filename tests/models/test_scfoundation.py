@@ -5,7 +5,6 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-import anndata as ad
 import numpy as np
 import pytest
 import torch
@@ -24,6 +23,7 @@ from tests.models.parity import (
     differences,
     judge_by_command,
     no_affine,
+    read_cells,
     zero,
 )
 
@@ -33,10 +33,7 @@ GENE, CELL = ORACLE / "dump.npz", ORACLE / "dump_cell.npz"
 
 
 def atlas() -> tuple[sparse.csr_matrix, GeneTable, np.ndarray]:
-    a = ad.read_h5ad(CELLS)
-    symbols = a.var["feature_name"].astype(str).to_numpy(dtype=object)
-    genes = GeneTable(a.var_names.to_numpy(dtype=object), symbols)
-    return sparse.csr_matrix(a.X), genes, a.obs_names.to_numpy(dtype=object)
+    return read_cells(CELLS)
 
 
 @pytest.mark.parametrize(

@@ -26,6 +26,7 @@ from tests.models.parity import (
     differences,
     judge_by_command,
     no_affine,
+    read_cells,
     zero,
 )
 
@@ -36,10 +37,7 @@ SOME: dict[str, Any] = {"context": "some", "context_genes": GENES}
 
 
 def atlas() -> tuple[sparse.csr_matrix, GeneTable, np.ndarray]:
-    a = ad.read_h5ad(CELLS)
-    symbols = a.var["feature_name"].astype(str).to_numpy(dtype=object)
-    genes = GeneTable(a.var_names.to_numpy(dtype=object), symbols)
-    return sparse.csr_matrix(a.X), genes, a.obs_names.to_numpy(dtype=object)
+    return read_cells(CELLS)
 
 
 @pytest.mark.parametrize(
