@@ -19,6 +19,7 @@ from engine.config import load_config
 from engine.store.crash import POINTS
 from engine.store.plan import load_plan
 from engine.store.root import RunRoot
+from engine.store.tables import VOCABULARY
 from tests.conftest import octoscope, tables_of
 
 
@@ -72,6 +73,9 @@ def test_dask_on_threads_gives_the_bytes_of_dask_on_ray(
     plan, config = load_plan(root), load_config(run / "config.yaml")
     for top in ("tables", "topk", "union"):
         shutil.rmtree(run / top)
+    genes = run / VOCABULARY  # written when the run was prepared, not by an analysis
+    genes.parent.mkdir()
+    shutil.copy(finished_run / VOCABULARY, genes)
     blocks = analyse.finished_blocks(plan, set())
     assert config.network is not None
     analyse.collect(root, plan, blocks, config.network)
