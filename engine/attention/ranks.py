@@ -7,22 +7,82 @@ from collections.abc import Callable, Iterable
 import numpy as np
 
 from engine.attention.compiled import compiled
+from engine.attention.topk import EVERY
 from engine.attention.views import sortable
 
-RowTiles = Callable[[], Iterable[tuple[int, np.ndarray, np.ndarray]]]
+_PARTS = 4  # parts of the index per value
+
+RowTiles = Callable[[], Iterable[tuple[int, np.ndarray, np.ndarray | None]]]
+
+
+class RankTable:
+    """Sorted values of queries, and an index that finds a value's place in a step or two.
+
+    The 16 high bits of a value's sort key choose a stretch of the index, which divides the low
+    bits into four times as many equal parts as the stretch has values (interpolation in integers,
+    so order is kept exactly): most parts hold one value or none, and need no search.
+
+    Parameters
+    ----------
+    values
+        [queries] float32, no NaN.
+    by_absolute_value
+        Rank by |value|.
+    keep_self
+        Count pairs of a gene with itself.
+    """
+
+    def __init__(
+        self, values: np.ndarray, *, by_absolute_value: bool = False, keep_self: bool = False
+    ) -> None:
+        self._absolute, self._keep_self = by_absolute_value, keep_self
+        keys = sortable(np.abs(values) if by_absolute_value else values)
+        self._keys, self._place = np.unique(keys, return_inverse=True)
+        high, low = (self._keys >> 16).astype(np.int64), (self._keys & 0xFFFF).astype(np.int64)
+        parts = np.maximum(_PARTS * np.bincount(high, minlength=1 << 16), 1)
+        offset = np.concatenate([[0], np.cumsum(parts)])
+        per_part = np.bincount(offset[high] + (low * parts[high] >> 16), minlength=offset[-1])
+        self._begin = np.concatenate([[0], np.cumsum(per_part)]).astype(np.uint32)
+        self._offset = offset.astype(np.uint32)
+        self._ended = np.append(self._keys, np.uint32(0xFFFFFFFF))
+
+    def count(self, first: int, values: np.ndarray, eligible: np.ndarray | None) -> np.ndarray:
+        """Return [keys + 1] int64: how many of the rows' pairs exceed exactly so many keys."""
+        above = np.zeros(len(self._keys) + 1, np.int64)
+        bits = np.ascontiguousarray(values, np.float32).view(np.uint32)
+        _count(
+            bits, EVERY if eligible is None else eligible, first, self._absolute, self._keep_self,
+            self._ended, self._offset, self._begin, above,
+        )  # fmt: skip
+        return above
+
+    def ranks(self, above: np.ndarray) -> np.ndarray:
+        """Return [queries] int64, 1 + pairs with a strictly greater value, from summed counts."""
+        greater = above[::-1].cumsum()[::-1]  # pairs that exceed at least so many keys
+        return 1 + greater[self._place + 1]
 
 
 def values_and_ranks(
-    tiles: RowTiles, query: np.ndarray, key: np.ndarray
+    tiles: RowTiles,
+    query: np.ndarray,
+    key: np.ndarray,
+    *,
+    by_absolute_value: bool = False,
+    keep_self: bool = False,
 ) -> tuple[np.ndarray, np.ndarray, int]:
-    """Look pairs up and rank them among all eligible off-diagonal pairs.
+    """Look pairs up and rank them among all eligible pairs.
 
     Parameters
     ----------
     tiles
-        Each call yields ``(first row, values [rows, genes], eligible [rows, genes])`` once more.
+        Each call yields ``(first row, values [rows, genes], eligible [rows, genes])`` once more;
+        eligible is None where every pair is.
     query, key
         [pairs] row and column of each pair.
+    by_absolute_value
+        Rank by |value|.
+    keep_self
+        Rank among pairs of a gene with itself too.
 
     Returns
     -------
@@ -35,66 +95,81 @@ def values_and_ranks(
     """
     values = np.full(len(query), np.nan, np.float32)
     for first, block, eligible in tiles():
-        inside = (query >= first) & (query < first + len(block))
-        rows, columns = query[inside] - first, key[inside]
-        found = np.where(eligible[rows, columns], block[rows, columns], np.float32(np.nan))
+        inside, found = pick(first, block, query, key)
+        if eligible is not None:
+            found = np.where(pick(first, eligible, query, key)[1], found, np.float32(np.nan))
         values[inside] = found
     known = ~np.isnan(values)
-    keys = np.unique(sortable(values[known]))
-    # where the keys of each pattern of high bits begin: a look-up instead of a search
-    table = np.searchsorted(keys, np.arange((1 << 16) + 1, dtype=np.uint64) << 16)
-    # above[i] counts matrix values v with exactly i distinct query values smaller than v
-    above = np.zeros(len(keys) + 1, np.int64)
-    n_eligible = 0
-    for first, block, eligible in tiles():
-        bits = np.ascontiguousarray(block, np.float32).view(np.uint32)
-        n_eligible += _place(bits, eligible, first, keys, table, above)
-    greater = above[::-1].cumsum()[::-1]  # greater[i]: values with at least i smaller distinct ones
+    table = RankTable(values[known], by_absolute_value=by_absolute_value, keep_self=keep_self)
+    above = sum((table.count(*tile) for tile in tiles()), np.zeros(1, np.int64))
     ranks = np.zeros(len(query), np.int64)
-    position = np.searchsorted(keys, sortable(values[known]))
-    ranks[known] = 1 + greater[position + 1]
-    return values, ranks, n_eligible
+    if known.any():
+        ranks[known] = table.ranks(above)
+    return values, ranks, int(above.sum())
+
+
+def pick(
+    first: int, block: np.ndarray, query: np.ndarray, key: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    """Return which pairs lie in the rows from ``first`` on, and their entries."""
+    inside = np.flatnonzero((query >= first) & (query < first + len(block)))
+    return inside, block[query[inside] - first, key[inside]]
 
 
 @compiled()
-def _place(
+def _count(
     bits: np.ndarray,
     eligible: np.ndarray,
     first: int,
+    absolute: bool,
+    keep_self: bool,
     keys: np.ndarray,
-    table: np.ndarray,
+    offset: np.ndarray,
+    begin: np.ndarray,
     above: np.ndarray,
-) -> int:
-    """Count a block's eligible off-diagonal values by how many keys are smaller; returns how many.
+) -> None:
+    """Count a block's eligible values by how many keys are smaller.
 
     Parameters
     ----------
     bits
         [rows, genes] uint32, the float32 values bit by bit; see ``views.sortable`` for the order.
+    eligible
+        [rows, genes] bool; without rows: every pair is.
     keys
-        Sorted distinct uint32.
-    table
-        [65537] int64, where the keys begin whose high 16 bits are at least the index.
+        Sorted distinct uint32, and the largest uint32 once more.
+    offset, begin
+        The index of :class:`RankTable`.
     above
         [keys + 1] int64, added to.
     """
-    top = np.uint32(1 << 31)
-    n = 0
+    # each step is a loop of its own over a row in cache: the first two vectorise
+    top, half, one = np.uint32(1 << 31), np.uint32(16), np.uint64(1)
+    every = len(eligible) == 0
+    n = bits.shape[1]
+    key, part = np.empty(n, np.uint32), np.empty(n, np.uint32)
     for i in range(bits.shape[0]):
-        for j in range(bits.shape[1]):
-            if not eligible[i, j] or first + i == j:
+        row = bits[i]
+        for j in range(n):
+            x = np.uint32(row[j] & np.uint32(0x7FFFFFFF)) if absolute else row[j]
+            x = np.uint32(0) if x == top else x  # -0 is 0
+            key[j] = np.uint32(x ^ np.uint32(np.uint32(np.int32(x) >> np.int32(31)) | top))
+        for j in range(n):
+            high = np.uint64(key[j] >> half)
+            at = np.uint64(offset[high])
+            low = np.uint64(key[j] & np.uint32(0xFFFF))
+            part[j] = np.uint32(at + (low * (np.uint64(offset[high + one]) - at) >> np.uint64(16)))
+        for j in range(n):
+            if not (every or eligible[i, j]) or (first + i == j and not keep_self):
                 continue
-            x = bits[i, j]
-            if x == top:  # -0 is 0
-                x = np.uint32(0)
-            key = ~x if x & top else x | top
-            lo, hi = table[key >> 16], table[(key >> 16) + 1]
+            lo, hi = np.uint64(begin[part[j]]), np.uint64(begin[np.uint64(part[j]) + one])
+            if hi - lo < 2:  # without a branch: where the part is empty, the next key is larger
+                above[lo + np.uint64(keys[lo] < key[j])] += 1
+                continue
             while lo < hi:
-                middle = (lo + hi) // 2
-                if keys[middle] < key:
-                    lo = middle + 1
+                middle = (lo + hi) >> one
+                if keys[middle] < key[j]:
+                    lo = middle + one
                 else:
                     hi = middle
             above[lo] += 1
-            n += 1
-    return n

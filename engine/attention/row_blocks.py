@@ -6,27 +6,16 @@ run on threads, each with one torch thread, and neither their number nor their o
 
 from __future__ import annotations
 
-from concurrent.futures import ThreadPoolExecutor
-from functools import cache
-
 import numpy as np
 import torch
 
 from engine.attention.cells import Cell
 from engine.attention.fused import add_heads, scatter
+from engine.attention.threads import map_blocks
 
 _SCORES = 1 << 18  # scores of one head in a block: 1 MB of fp32, near the cache
 _EVEN = 4  # blocks come in multiples of this, so that a few threads share them evenly
 _ROWS = (64, 1024)  # rows in a block: fewer starve the matrix product, more spill the cache
-
-
-@cache
-def _pool(threads: int) -> ThreadPoolExecutor:
-    # the pool's threads run one block each; torch must not start threads of its own in them
-    pool = ThreadPoolExecutor(threads, "reduce", initializer=torch.set_num_threads, initargs=(1,))
-    list(pool.map(lambda _: None, range(threads)))
-    torch.set_num_threads(threads)
-    return pool
 
 
 def block_rows(cells: list[Cell]) -> int:
@@ -68,12 +57,8 @@ def add_row_blocks(cells: list[Cell], sums: np.ndarray, mass: np.ndarray) -> Non
         with torch.inference_mode():
             _add_block(cells, sums, mass, *edge, rows, equal)
 
-    threads = torch.get_num_threads()
-    if threads == 1 or len(edges) == 1:
-        for edge in edges:
-            run(edge)
-    else:
-        list(_pool(threads).map(run, edges))
+    for _ in map_blocks(run, edges):
+        pass
 
 
 def _add_block(

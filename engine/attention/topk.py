@@ -9,6 +9,7 @@ import numpy as np
 from engine.attention.compiled import compiled
 
 _ROOM = 1 << 16  # pairs held before they are thinned out, at least
+EVERY = np.zeros((0, 0), bool)  # stands for "all pairs are eligible" in compiled loops
 
 
 @dataclass(frozen=True)
@@ -34,7 +35,7 @@ class TopPairs:
 class TopK:
     """Collects the K largest eligible pairs, with all ties at the K-th value up to a cap.
 
-    Rows must arrive in ascending order. Self pairs are left out.
+    Rows must arrive in ascending order.
 
     Parameters
     ----------
@@ -42,19 +43,39 @@ class TopK:
         Number of pairs.
     cap
         Largest number of pairs returned, ties included; default ``2 k``.
+    by_absolute_value
+        Order by |value|; the pairs keep their signs.
+    keep_self
+        Let pairs of a gene with itself take part.
+    floor
+        A value below which no pair can be among the K largest, if one is known.
     """
 
-    def __init__(self, k: int, cap: int | None = None) -> None:
+    def __init__(
+        self,
+        k: int,
+        cap: int | None = None,
+        *,
+        by_absolute_value: bool = False,
+        keep_self: bool = False,
+        floor: float = -np.inf,
+    ) -> None:
         if k < 1:
             raise ValueError("k must be at least 1")
         self._k, self._cap = k, max(k, 2 * k if cap is None else cap)
+        self._absolute, self._keep_self = by_absolute_value, keep_self
         self._held: list[tuple[np.ndarray, np.ndarray, np.ndarray]] = []
         self._n = 0
-        self._threshold = -np.inf
+        self._threshold = floor
         self._dropped_at: float | None = None  # value whose ties were cut at the cap
 
-    def update(self, first_row: int, values: np.ndarray, eligible: np.ndarray) -> None:
-        """Add rows ``first_row ...``; both arrays are [rows, genes], eligible is bool."""
+    @property
+    def threshold(self) -> float:
+        """A value below which no further pair can be among the K largest."""
+        return self._threshold
+
+    def update(self, first_row: int, values: np.ndarray, eligible: np.ndarray | None) -> None:
+        """Add rows ``first_row ...``: [rows, genes] values and bool; None: all are eligible."""
         values = np.ascontiguousarray(values, np.float32)
         row = column = 0
         while row < len(values):
@@ -62,19 +83,31 @@ class TopK:
             query, key = np.empty((2, room), np.int32)
             value = np.empty(room, np.float32)
             found, row, column = _sift(
-                values, eligible, first_row, row, column, np.float32(self._threshold),
+                values, EVERY if eligible is None else eligible, first_row, row, column,
+                np.float32(self._threshold), self._absolute, self._keep_self,
                 query, key, value,
             )  # fmt: skip
-            self._held.append((query[:found], key[:found], value[:found]))
+            # copies: a view would keep all of the room alive
+            self._held.append((query[:found].copy(), key[:found].copy(), value[:found].copy()))
             self._n += found
             if row < len(values) or self._n > 2 * self._cap:
                 self._compact()
 
+    def absorb(self, later: TopK) -> None:
+        """Add what another collector of the same settings found in rows after this one's."""
+        self._held += later._held
+        self._n += later._n
+        if later._dropped_at is not None and later._dropped_at >= self._threshold:
+            self._dropped_at = later._dropped_at
+        if self._held:
+            self._compact()
+
     def _compact(self) -> None:
         query, key, value = (np.concatenate(parts) for parts in zip(*self._held, strict=True))
         if len(value) > self._k:
-            kth = np.partition(value, len(value) - self._k)[len(value) - self._k]
-            above, ties = value > kth, np.flatnonzero(value == kth)
+            size = np.abs(value) if self._absolute else value
+            kth = np.partition(size, len(size) - self._k)[len(size) - self._k]
+            above, ties = size > kth, np.flatnonzero(size == kth)
             room = self._cap - int(above.sum())
             if self._dropped_at is not None and kth > self._dropped_at:
                 self._dropped_at = None
@@ -94,7 +127,7 @@ class TopK:
             return TopPairs(empty, empty, np.zeros(0, np.float32), False)
         self._compact()
         query, key, value = self._held[0]
-        order = np.lexsort((key, query, -value))
+        order = np.lexsort((key, query, -np.abs(value) if self._absolute else -value))
         truncated = self._dropped_at is not None and self._dropped_at == self._threshold
         return TopPairs(query[order], key[order], value[order], truncated)
 
@@ -107,11 +140,15 @@ def _sift(
     row: int,
     column: int,
     threshold: np.float32,
+    absolute: bool,
+    keep_self: bool,
     query: np.ndarray,
     key: np.ndarray,
     value: np.ndarray,
 ) -> tuple[int, int, int]:
-    """Copy eligible off-diagonal pairs at or above the threshold until the room is used up.
+    """Copy eligible pairs at or above the threshold until the room is used up.
+
+    ``eligible`` without rows: every pair is.
 
     Returns
     -------
@@ -119,9 +156,11 @@ def _sift(
         Pairs copied, and the row and column to go on from; the row is past the end when done.
     """
     n = 0
+    every = len(eligible) == 0
     for i in range(row, values.shape[0]):
         for j in range(column, values.shape[1]):
-            if eligible[i, j] and values[i, j] >= threshold and first + i != j:
+            size = abs(values[i, j]) if absolute else values[i, j]
+            if size >= threshold and (every or eligible[i, j]) and (keep_self or first + i != j):
                 if n == len(value):
                     return n, i, j
                 query[n], key[n] = first + i, j

@@ -1,0 +1,106 @@
+"""A matrix given as a product Q K^T: read in blocks of rows, never held whole.
+
+A mean of logits over heads (and over cells, for a fixed token set) is one matrix product, so such
+a matrix costs [genes, d] in memory and one GEMM for each reading.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import TypeVar
+
+import numpy as np
+import torch
+
+from engine.attention.ranks import RankTable, pick
+from engine.attention.threads import map_blocks
+from engine.attention.topk import TopK, TopPairs
+
+Result = TypeVar("Result")
+
+_SCORES = 1 << 20  # scores in a block: 4 MB of fp32
+_ROWS = (32, 512)
+
+
+@dataclass(frozen=True)
+class Factors:
+    """Queries and keys whose products are the matrix: value_ij = q_i . k_j.
+
+    Attributes
+    ----------
+    q, k
+        [genes, d] float32, contiguous; all heads side by side, scale and head mean folded into q.
+    """
+
+    q: np.ndarray
+    k: np.ndarray
+
+    @classmethod
+    def of_heads(cls, q: np.ndarray, k: np.ndarray, scale: float) -> Factors:
+        """Fold [heads, genes, d_head] arrays: the product is the mean over heads of scale q.k."""
+        heads, genes, _ = q.shape
+
+        def side_by_side(x: np.ndarray) -> np.ndarray:
+            return np.ascontiguousarray(x.transpose(1, 0, 2).reshape(genes, -1), np.float32)
+
+        return cls(side_by_side(q) * np.float32(scale / heads), side_by_side(k))
+
+    def blocks(self, work: Callable[[int, np.ndarray], Result]) -> Iterator[Result]:
+        """Call ``work(first row, values [rows, genes])`` for all rows; yields in row order.
+
+        Blocks run on threads. ``values`` is overwritten after the call; block edges depend on the
+        number of genes alone, so the values of a pair are the same bits in every reading.
+        """
+        q, k_t = torch.from_numpy(self.q), torch.from_numpy(self.k).T
+        n = len(self.q)
+        rows = int(np.clip(_SCORES // n, *_ROWS))
+
+        def run(first: int) -> Result:
+            return work(first, torch.mm(q[first : first + rows], k_t).numpy())
+
+        return map_blocks(run, range(0, n, rows))
+
+    def top_pairs(
+        self, k: int, *, by_absolute_value: bool = False, keep_self: bool = False
+    ) -> TopPairs:
+        """Return the K largest pairs; see :class:`~engine.attention.topk.TopK`."""
+
+        def collector() -> TopK:
+            return TopK(
+                k,
+                by_absolute_value=by_absolute_value,
+                keep_self=keep_self,
+                floor=found.threshold if found else -np.inf,
+            )
+
+        found: TopK | None = None
+        found = collector()
+
+        def sift(first: int, values: np.ndarray) -> TopK:
+            # the threshold so far may be read late, never early: it only rises
+            here = collector()
+            here.update(first, values, None)
+            return here
+
+        for part in self.blocks(sift):
+            found.absorb(part)
+        return found.result()
+
+    def values(self, query: np.ndarray, key: np.ndarray) -> np.ndarray:
+        """Return [pairs] float32 values of pairs."""
+        out = np.empty(len(query), np.float32)
+        for inside, found in self.blocks(lambda first, block: pick(first, block, query, key)):
+            out[inside] = found
+        return out
+
+    def ranks(
+        self, values: np.ndarray, *, by_absolute_value: bool = False, keep_self: bool = False
+    ) -> np.ndarray:
+        """Return [values] int64: 1 + number of pairs with a strictly greater value."""
+        table = RankTable(values, by_absolute_value=by_absolute_value, keep_self=keep_self)
+        above = sum(
+            self.blocks(lambda first, block: table.count(first, block, None)),
+            np.zeros(1, np.int64),
+        )
+        return table.ranks(above)
