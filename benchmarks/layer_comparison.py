@@ -102,7 +102,11 @@ def compare(a: argparse.Namespace, shape: dict[str, int], seed: int) -> dict[str
             return said
         runs = []
         for i in range(a.peer_runs or a.runs):
-            command = [str(napistu()), str(HERE / "peer_napistu.py"), *map(str, (inputs, out, told))]
+            command = [
+                str(napistu()),
+                str(HERE / "peer_napistu.py"),
+                *map(str, (inputs, out, told)),
+            ]
             subprocess.run(command + ["--no-parity"] * (i > 0), check=True)
             runs.append(json.loads(told.read_text()))
         theirs = {n: float(np.median([r[n] for r in runs])) for n in mine}

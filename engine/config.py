@@ -6,10 +6,12 @@ from pathlib import Path
 from typing import Annotated, Any, Literal, get_args
 
 import yaml
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 
 from engine.errors import InputError
 
+Estimator = Literal["per_cell", "mean_residual"]
+HeadChoice = Literal["mean", "max", "each"] | Annotated[int, Field(ge=0)]
 View = Literal["marginal", "conditional", "lift", "logit"]
 DType = Literal["float32", "bfloat16", "float16"]
 DTYPES: tuple[str, ...] = get_args(DType)
@@ -25,6 +27,7 @@ def _safe_name(value: str) -> str:
 
 
 Name = Annotated[str, AfterValidator(_safe_name)]
+ONE_OR_MORE = BeforeValidator(lambda value: value if isinstance(value, list) else [value])
 
 
 class _Section(BaseModel):
@@ -139,7 +142,22 @@ class RunConfig(_Section):
     min_cells: int | None = Field(
         None, ge=1, description="Cells a pair needs to be eligible; null: max(20, 1 % of category)"
     )
-    heads: Literal["mean"] = "mean"
+    heads: Annotated[list[HeadChoice], ONE_OR_MORE] = Field(
+        ["mean"],
+        min_length=1,
+        description="Within each cell: mean over heads, max over heads, each head, or head "
+        "numbers; several give several matrices, the first under the model's own name",
+    )
+    estimators: Annotated[list[Estimator], ONE_OR_MORE] = Field(
+        ["per_cell"],
+        min_length=1,
+        description="per_cell: mean of each cell's attention; mean_residual: attention of the mean "
+        "cell over the accumulated genes; several give several matrices",
+    )
+    projection: Literal["faithful", "bare"] = Field(
+        "faithful",
+        description="For mean_residual: the model's own norm and biases, or its bare W_q and W_k",
+    )
     permutations: int = Field(200, ge=50, description="Permutations between matrices (QAP)")
     network: NetworkConfig | None = None
     edges: EdgesConfig | None = None

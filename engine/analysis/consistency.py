@@ -88,9 +88,7 @@ def compare_factors(
     values, ranks = {}, {}
     for name, f in layers.items():
         values[name] = f.values(query, key)
-        ranks[name] = f.ranks(
-            values[name], by_absolute_value=by_absolute_value, keep_self=peer
-        )
+        ranks[name] = f.ranks(values[name], by_absolute_value=by_absolute_value, keep_self=peer)
     union = {"query": query.astype(np.int32), "key": key.astype(np.int32)}
     union |= {f"value_{name}": v for name, v in values.items()}
     union |= {f"rank_{name}": r for name, r in ranks.items()}
@@ -100,7 +98,9 @@ def compare_factors(
         chosen = ranks[a] <= top_k if peer else np.isin(every, codes[a])
         for b in layers:
             if a != b:
-                rows.append({"query_layer": a, "eval_layer": b, **_agreement(ranks[b][chosen], n_ranked)})
+                rows.append(
+                    {"query_layer": a, "eval_layer": b, **_agreement(ranks[b][chosen], n_ranked)}
+                )
     return Consistency(
         top,
         pd.DataFrame(union),

@@ -33,11 +33,26 @@ class HalfTile:
         [2, quantities, rows, genes] float32, one block per half.
     pairs
         [2, rows, genes] int32.
+    total, total_pairs
+        [quantities, rows, genes] float32 and [rows, genes] int32 of both halves together, where
+        they are not the sums of the halves.
     """
 
     first: int
     sums: np.ndarray
     pairs: np.ndarray
+    total: np.ndarray | None = None
+    total_pairs: np.ndarray | None = None
+
+    @property
+    def both(self) -> np.ndarray:
+        """Values of both halves together."""
+        return self.sums.astype(np.float64).sum(0) if self.total is None else self.total
+
+    @property
+    def pairs_both(self) -> np.ndarray:
+        """Cells of both halves together that hold a pair."""
+        return self.pairs.sum(0) if self.total_pairs is None else self.total_pairs
 
 
 @dataclass(frozen=True)
@@ -54,12 +69,18 @@ class MatrixSource:
         Cells in each half.
     min_cells
         Cells that a pair needs in both halves together.
+    means
+        Whether the values are means (of a mean cell) and not sums over cells.
     """
 
     tiles: Callable[[], Iterable[HalfTile]]
     n_genes: int
     cells: tuple[int, int]
     min_cells: int
+    means: bool = False
+
+    def _view(self, sums: np.ndarray, pairs: np.ndarray, n_cells: int, view: str) -> np.ndarray:
+        return view_values(sums, pairs, n_cells, view, means=self.means)
 
     def values(self, genes: np.ndarray, view: str) -> Iterator[tuple[int, np.ndarray, np.ndarray]]:
         """Yield (first row, values, eligible) of the total over both halves, for a gene set.
@@ -68,9 +89,9 @@ class MatrixSource:
         """
         for first, tile, rows in self._rows(genes):
             grid = np.ix_(rows, genes)
-            pairs = tile.pairs.sum(0)[grid]
-            sums = tile.sums.astype(np.float64).sum(0)[:, rows][:, :, genes]
-            yield first, view_values(sums, pairs, sum(self.cells), view), pairs >= self.min_cells
+            pairs = tile.pairs_both[grid]
+            sums = tile.both[:, rows][:, :, genes]
+            yield first, self._view(sums, pairs, sum(self.cells), view), pairs >= self.min_cells
 
     def halves(
         self, genes: np.ndarray, view: str
@@ -83,11 +104,11 @@ class MatrixSource:
         for first, tile, rows in self._rows(genes):
             grid = np.ix_(rows, genes)
             pairs = tile.pairs[:, grid[0], grid[1]]
-            use = (pairs.sum(0) >= self.min_cells) & (pairs >= need).all(0)
+            use = (tile.pairs_both[grid] >= self.min_cells) & (pairs >= need).all(0)
             at = np.arange(len(rows))
             use[at, at + first] = False
             x, y = (
-                view_values(tile.sums[h][:, rows][:, :, genes], pairs[h], self.cells[h], view)
+                self._view(tile.sums[h][:, rows][:, :, genes], pairs[h], self.cells[h], view)
                 for h in (0, 1)
             )
             yield first, x, y, use
@@ -104,9 +125,9 @@ class MatrixSource:
         for first, tile, rows in self._rows(genes):
             here = np.flatnonzero((query >= first) & (query < first + len(rows)))
             i, j = rows[query[here] - first], genes[key[here]]
-            cells[here] = tile.pairs[:, i, j].sum(0)
+            cells[here] = tile.pairs_both[i, j]
             for h in (0, 1):
-                found = view_values(
+                found = self._view(
                     tile.sums[h][:, i, j][:, None], tile.pairs[h, i, j][None], self.cells[h], view
                 )[0]
                 values[h, here] = np.where(tile.pairs[h, i, j] > 0, found, np.float32(np.nan))

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
+
+import numpy as np
 
 from engine.analysis.finalise import HalfTile, MatrixSource
 from engine.errors import DamagedRunError
 from engine.store import tiles
 from engine.store.manifest import require_objects
-from engine.store.plan import Plan, matrix_work, pairs_work
+from engine.store.plan import ModelPlan, Plan, matrix_work, pairs_work
 from engine.store.records import Record, read_record
 from engine.store.root import RunRoot
 
@@ -38,12 +40,14 @@ def matrix_source(
 
     ``hold``: keep a small matrix (up to ``HELD_BYTES``) in memory once it is read.
     """
-    pairs = committed(root, plan, pairs_work(model, category))
+    m = plan.model(model)
+    pairs = committed(root, plan, pairs_work(m.base, category))
     counts = tiles.open_array(root.at(f"{pairs.folder}/pairs.zarr"), "pairs")
     sums = tiles.open_array(sums_folder, "sums")
-    n = len(plan.model(model).axis)
+    n = len(m.axis)
     hold = hold and sums.nbytes + counts.nbytes <= HELD_BYTES
     held: list[HalfTile] = []
+    rows_of = _pairs_reader(root, pairs, m)
 
     def read() -> Iterator[HalfTile]:
         if not hold:
@@ -55,12 +59,43 @@ def matrix_source(
 
     def stored() -> Iterator[HalfTile]:
         for first, stop in tiles.row_ranges(n, plan.tile):
-            yield HalfTile(
-                first, tiles.read_rows(sums, first, stop), tiles.read_rows(counts, first, stop)
-            )
+            block = tiles.read_rows(sums, first, stop)
+            whole = block[2] if len(block) > 2 else None  # of a mean cell: no sum of halves
+            n_ij = rows_of(first, stop)
+            yield HalfTile(first, block[:2], n_ij[:2], whole, n_ij[2] if len(n_ij) > 2 else None)
 
     used = pairs.facts["cells_used"]
-    return MatrixSource(read, n, (used[0], used[1]), plan.categories[category].min_cells)
+    return MatrixSource(
+        read,
+        n,
+        (used[0], used[1]),
+        plan.categories[category].min_cells,
+        means=m.estimator == "mean_residual",
+    )
+
+
+def _pairs_reader(root: RunRoot, pairs: Record, m: ModelPlan) -> Callable[[int, int], np.ndarray]:
+    """Return a reader of rows of n_ij [2, rows, genes]; of a mean cell [3, rows, genes].
+
+    For a mean cell a pair needs only that each gene has enough cells: n_ij is the smaller of n_i
+    and n_j, in each half and, as the third block, in both together.
+    """
+    path = root.at(f"{pairs.folder}/pairs.zarr")
+    if m.estimator == "mean_residual":
+        halves = tiles.read_rows(tiles.open_array(path, "cells"), 0, 1)[:, 0]
+        cells = np.concatenate([halves, halves.sum(0, keepdims=True, dtype=halves.dtype)])
+        return lambda first, stop: np.minimum(cells[:, first:stop, None], cells[:, None, :])
+    counts = tiles.open_array(path, "pairs")
+    return lambda first, stop: tiles.read_rows(counts, first, stop)
+
+
+def eligible_pairs(root: RunRoot, plan: Plan, model: str, category: int) -> np.ndarray:
+    """Return [genes, genes] bool: pairs with enough cells in both halves together."""
+    m = plan.model(model)
+    pairs = committed(root, plan, pairs_work(m.base, category))
+    n_ij = _pairs_reader(root, pairs, m)(0, len(m.axis))
+    both = n_ij[2] if len(n_ij) > 2 else n_ij.sum(0)
+    return both >= plan.categories[category].min_cells
 
 
 def stored_matrix(root: RunRoot, plan: Plan, model: str, category: int, layer: int) -> MatrixSource:

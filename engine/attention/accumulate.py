@@ -11,37 +11,50 @@ from __future__ import annotations
 import numpy as np
 import torch
 
-from engine.attention.cells import BatchLayout, Cell, QKBatch
+from engine.attention.cells import BatchLayout, Cell, Heads, QKBatch
 from engine.attention.row_blocks import add_row_blocks
 from engine.attention.tiled import add_tiled
 from engine.attention.views import QUANTITIES
 from engine.errors import MassError
 
-__all__ = ["BatchLayout", "LayerSums", "PairCounts", "QKBatch"]
+__all__ = ["BatchLayout", "Heads", "LayerSums", "PairCounts", "QKBatch"]
 
 
 class LayerSums:
     """Sums of one layer over the cells added so far.
 
+    Parameters
+    ----------
+    heads
+        Reductions over heads, each within a cell: ``mean``, ``max`` or the index of one head.
+
     Attributes
     ----------
     sums
-        [quantities, genes, genes] float64 tensor: sum over cells of head-mean probability, of
-        tokens x probability (lift), of head-mean logit.
+        [reductions, quantities, genes, genes] float64 tensor: sum over cells of probability, of
+        tokens x probability (lift), of logit. ``max`` takes the largest of each over heads.
     mass
-        [genes, mass columns] float64 tensor: attention of each query gene to kept genes (first
-        column) and to each other kind of key.
+        [reductions, genes, mass columns] float64 tensor: attention of each query gene to kept
+        genes (first column) and to each other kind of key. Sums of ``max`` exceed one per cell.
     cells
         [genes] int64 tensor: cells in which the gene is a query.
     """
 
     def __init__(
-        self, n_genes: int, mass_columns: tuple[str, ...], *, tile: int, device: torch.device
+        self,
+        n_genes: int,
+        mass_columns: tuple[str, ...],
+        *,
+        tile: int,
+        device: torch.device,
+        heads: tuple[Heads, ...] = ("mean",),
     ) -> None:
         self.n_genes, self.tile, self.mass_columns = n_genes, tile, mass_columns
-        size = (len(QUANTITIES), n_genes, n_genes)
+        self.heads = heads
+        size = (len(heads), len(QUANTITIES), n_genes, n_genes)
         self.sums = torch.zeros(size, dtype=torch.float64, device=device)
-        self.mass = torch.zeros((n_genes, len(mass_columns)), dtype=torch.float64, device=device)
+        shape = (len(heads), n_genes, len(mass_columns))
+        self.mass = torch.zeros(shape, dtype=torch.float64, device=device)
         self.cells = torch.zeros(n_genes, dtype=torch.int64, device=device)
 
     def add(self, parts: list[QKBatch]) -> None:
@@ -53,9 +66,9 @@ class LayerSums:
         for cell in cells:
             self.cells[torch.from_numpy(cell.genes).to(self.cells.device)] += 1
         if self.sums.device.type == "cpu":
-            add_row_blocks(cells, self.sums.numpy(), self.mass.numpy())
+            add_row_blocks(cells, self.sums.numpy(), self.mass.numpy(), self.heads)
         else:
-            add_tiled(cells, self.sums, self.mass, self.tile)
+            add_tiled(cells, self.sums, self.mass, self.heads, self.tile)
 
     def check_mass(self, where: str, tolerance: float = 1e-5) -> None:
         """Refuse sums whose attention rows do not total one per cell.
@@ -68,16 +81,20 @@ class LayerSums:
         used = self.cells > 0
         if not bool(used.any()):
             return
-        total = self.mass.sum(1)[used] / self.cells[used]
+        total = self.mass.sum(2)[:, used] / self.cells[used]
         gap = (total - 1).abs()
+        for r, heads in enumerate(self.heads):
+            if heads == "max":  # the largest over heads total one or more
+                gap[r] = (1 - total[r]).clamp(min=0) + 0 * total[r]
         gap = torch.where(torch.isfinite(gap), gap, torch.inf)
         worst = int(gap.argmax())
         finite = bool(torch.isfinite(self.sums.sum()))
-        if float(gap[worst]) > tolerance or not finite:
-            gene = int(torch.nonzero(used)[worst])
+        if float(gap.ravel()[worst]) > tolerance or not finite:
+            gene = int(torch.nonzero(used)[worst % gap.shape[1]])
             raise MassError(
-                f"{where}: attention mass of query gene {gene} is {float(total[worst]):.6g} per "
-                f"cell, expected 1 +- {tolerance:g}" + ("" if finite else "; sums are not finite")
+                f"{where}: attention mass of query gene {gene} is "
+                f"{float(total.ravel()[worst]):.6g} per cell, expected 1 +- {tolerance:g}"
+                + ("" if finite else "; sums are not finite")
             )
 
 

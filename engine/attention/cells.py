@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 import torch
+
+# What becomes of a cell's heads: their mean, the largest of each value, or one head alone.
+Heads = Literal["mean", "max"] | int
 
 
 @dataclass(frozen=True)

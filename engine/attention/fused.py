@@ -117,6 +117,63 @@ def add_heads(
                 at = ends[g]
 
 
+@compiled({"reassoc", "contract", "nsz", "arcp"})
+def raise_peaks(scores: np.ndarray, probability: np.ndarray, logit: np.ndarray) -> None:
+    """Raise the largest probability and score over heads so far, in place.
+
+    Parameters
+    ----------
+    scores
+        [heads, rows, keys] float32; left as they are.
+    probability, logit
+        [rows, keys] float32, at 0 and -infinity before the first heads.
+    """
+    heads, rows, keys = scores.shape
+    shifted = np.empty(keys, np.float32)
+    for i in range(rows):
+        for h in range(heads):
+            s = scores[h, i]
+            top = _largest(s)
+            total = np.float32(0.0)
+            for t in range(keys):
+                shifted[t] = _exp(s[t] - top)
+                total += shifted[t]
+            scale = np.float32(1.0) / total
+            for t in range(keys):
+                p = shifted[t] * scale
+                # NaN must spread, so it is not compared away
+                probability[i, t] = probability[i, t] if probability[i, t] > p else p
+                logit[i, t] = logit[i, t] if logit[i, t] > s[t] else s[t]
+
+
+@compiled({"reassoc", "contract", "nsz", "arcp"})
+def add_peaks(
+    peaks: np.ndarray,
+    peak_logits: np.ndarray,
+    kept: int,
+    ends: np.ndarray,
+    columns: np.ndarray,
+    probability: np.ndarray,
+    logit: np.ndarray,
+    mass: np.ndarray,
+) -> None:
+    """Add the largest values over heads [rows, keys] to sums; see :func:`add_heads`."""
+    for i in range(peaks.shape[0]):
+        inside = np.float32(0.0)
+        for t in range(kept):
+            probability[i, t] += peaks[i, t]
+            logit[i, t] += peak_logits[i, t]
+            inside += peaks[i, t]
+        mass[i, 0] += inside
+        at = kept
+        for g in range(len(ends)):
+            outside = np.float32(0.0)
+            for t in range(at, ends[g]):
+                outside += peaks[i, t]
+            mass[i, columns[g]] += outside
+            at = ends[g]
+
+
 @compiled({"contract", "nsz"})
 def scatter(
     values: np.ndarray, rows: np.ndarray, genes: np.ndarray, weight: np.float32, sums: np.ndarray

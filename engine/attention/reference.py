@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
+from engine.attention.cells import Heads
+
 
 def softmax_rows(logits: np.ndarray) -> np.ndarray:
     """Return softmax over the last axis."""
@@ -12,9 +14,9 @@ def softmax_rows(logits: np.ndarray) -> np.ndarray:
 
 
 def cell_attention(
-    q: np.ndarray, k: np.ndarray, scale: float, mask: np.ndarray
+    q: np.ndarray, k: np.ndarray, scale: float, mask: np.ndarray, heads: Heads = "mean"
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Return (probability, logit) of one cell, means over heads.
+    """Return (probability, logit) of one cell, heads reduced.
 
     Parameters
     ----------
@@ -22,6 +24,8 @@ def cell_attention(
         [heads, tokens, d_head].
     mask
         [tokens] bool; other keys get probability 0.
+    heads
+        ``mean``, ``max`` (of each value over heads) or one head's index.
 
     Returns
     -------
@@ -30,7 +34,12 @@ def cell_attention(
     """
     logits = scale * q.astype(np.float64) @ k.astype(np.float64).transpose(0, 2, 1)
     masked = np.where(mask, logits, -np.inf)
-    return softmax_rows(masked).mean(0), logits.mean(0)
+    probability = softmax_rows(masked)
+    if heads == "mean":
+        return probability.mean(0), logits.mean(0)
+    if heads == "max":
+        return probability.max(0), logits.max(0)
+    return probability[heads], logits[heads]
 
 
 def sums(
@@ -40,6 +49,7 @@ def sums(
     mask: np.ndarray,
     panel_gene: np.ndarray,
     n_genes: int,
+    heads: Heads = "mean",
 ) -> dict[str, np.ndarray]:
     """Sum over cells what :mod:`engine.attention.accumulate` sums.
 
@@ -60,7 +70,7 @@ def sums(
     out = {name: np.zeros((n_genes, n_genes)) for name in ("probability", "lift", "logit")}
     pairs = np.zeros((n_genes, n_genes), np.int64)
     for c in range(len(q)):
-        probability, logit = cell_attention(q[c], k[c], scale, mask[c])
+        probability, logit = cell_attention(q[c], k[c], scale, mask[c], heads)
         at = np.flatnonzero(mask[c] & (panel_gene[c] >= 0))
         genes = panel_gene[c][at]
         here, there = np.ix_(genes, genes), np.ix_(at, at)

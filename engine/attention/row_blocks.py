@@ -9,8 +9,8 @@ from __future__ import annotations
 import numpy as np
 import torch
 
-from engine.attention.cells import Cell
-from engine.attention.fused import add_heads, scatter
+from engine.attention.cells import Cell, Heads
+from engine.attention.fused import add_heads, add_peaks, raise_peaks, scatter
 from engine.attention.threads import map_blocks
 
 _SCORES = 1 << 18  # scores of one head in a block: 1 MB of fp32, near the cache
@@ -24,28 +24,33 @@ def block_rows(cells: list[Cell]) -> int:
     return int(np.clip(_SCORES // longest, *_ROWS))
 
 
-def block_bytes(genes: int, tokens: int, threads: int) -> int:
+def block_bytes(genes: int, tokens: int, threads: int, heads: int = 1) -> int:
     """Return an upper bound of what blocks in progress hold, beside the accumulator.
 
-    Three fp32 sums over the block's rows, the scores, and twice the block's own rows before they
-    are scattered; at worst one block is a quarter of all rows.
+    Per reduction over heads three fp32 sums over the block's rows and twice the block's own rows
+    before they are scattered, and the scores; at worst one block is a quarter of all rows.
     """
     most_rows = min(genes, max(_ROWS[1], -(-genes // _EVEN)))
-    scores = max(_SCORES, _ROWS[0] * tokens)
-    return 4 * min(threads, _EVEN) * (3 * most_rows * genes + scores + 2 * most_rows * tokens)
+    scores = 4 * max(_SCORES, _ROWS[0] * tokens)  # and a copy, and the peaks of max
+    sums = heads * (3 * most_rows * genes + 2 * most_rows * tokens)
+    return 4 * min(threads, _EVEN) * (sums + scores)
 
 
-def add_row_blocks(cells: list[Cell], sums: np.ndarray, mass: np.ndarray) -> None:
+def add_row_blocks(
+    cells: list[Cell], sums: np.ndarray, mass: np.ndarray, heads: tuple[Heads, ...]
+) -> None:
     """Add a logical micro-batch to the sums of a layer, in place.
 
     Parameters
     ----------
     sums
-        [3, genes, genes] float64: probability, lift, logit.
+        [reductions, 3, genes, genes] float64: probability, lift, logit.
     mass
-        [genes, mass columns] float64; column 0 is the kept keys.
+        [reductions, genes, mass columns] float64; column 0 is the kept keys.
+    heads
+        How each reduction treats heads.
     """
-    n, rows = sums.shape[1], block_rows(cells)
+    n, rows = sums.shape[2], block_rows(cells)
     kept = max(1.0, float(np.mean([cell.kept for cell in cells])))
     # genes that hold about so many tokens of a cell; an even number of blocks, whatever the threads
     count = -(-n // int(np.ceil(rows * n / kept)))
@@ -55,7 +60,7 @@ def add_row_blocks(cells: list[Cell], sums: np.ndarray, mass: np.ndarray) -> Non
 
     def run(edge: tuple[int, int]) -> None:
         with torch.inference_mode():
-            _add_block(cells, sums, mass, *edge, rows, equal)
+            _add_block(cells, sums, mass, heads, *edge, rows, equal)
 
     for _ in map_blocks(run, edges):
         pass
@@ -65,6 +70,7 @@ def _add_block(
     cells: list[Cell],
     sums: np.ndarray,
     mass: np.ndarray,
+    heads: tuple[Heads, ...],
     first: int,
     stop: int,
     rows: int,
@@ -74,10 +80,10 @@ def _add_block(
 
     ``equal``: all cells attend to as many tokens, so lift is the probability times that number.
     """
-    n = sums.shape[1]
-    probability, logit = np.zeros((2, stop - first, n), np.float32)
-    lift = None if equal else np.zeros_like(probability)
-    buffer: torch.Tensor | None = None
+    n = sums.shape[2]
+    total = np.zeros((len(heads), 2, stop - first, n), np.float32)  # probability, logit
+    lift = None if equal else np.zeros((len(heads), stop - first, n), np.float32)
+    buffer = torch.empty(max(_SCORES, rows * max(cell.n_tokens for cell in cells)))
     for cell in cells:
         span = cell.span(first, stop)
         size = span.stop - span.start
@@ -85,34 +91,70 @@ def _add_block(
             continue
         whole = cell.kept == n  # every gene is a token: rows and columns are where they belong
         direct = whole and equal
-        p, x = (probability, logit) if direct else np.zeros((2, size, cell.kept), np.float32)
-        shares = np.zeros((size, mass.shape[1]))
-        ends = np.array([end for _, end in cell.groups], np.int64)
-        columns = np.array([column for column, _ in cell.groups], np.int64)
-        heads = len(cell.q)
-        step = max(1, _SCORES // (min(rows, size) * cell.n_tokens))  # heads at once
-        if buffer is None or buffer.numel() < step * min(rows, size) * cell.n_tokens:
-            buffer = torch.empty(step * min(rows, size) * cell.n_tokens)
+        own = total if direct else np.zeros((len(heads), 2, size, cell.kept), np.float32)
+        shares = np.zeros((len(heads), size, mass.shape[2]))
         for at in range(0, size, rows):
             part = slice(at, min(at + rows, size))
-            height = part.stop - part.start
-            for h in range(0, heads, step):
-                some = slice(h, min(h + step, heads))
-                shape = (some.stop - some.start, height, cell.n_tokens)
-                scores = buffer[: shape[0] * shape[1] * shape[2]].view(shape)
-                q = cell.q[some, span.start + part.start : span.start + part.stop]
-                torch.bmm(q, cell.k[some].transpose(1, 2), out=scores)
-                add_heads(
-                    scores.numpy(), cell.kept, ends, columns, np.float32(1 / heads),
-                    p[part], x[part], shares[part],
-                )  # fmt: skip
-        mass[cell.genes[span]] += shares
+            _add_rows(cell, heads, span.start, part, buffer, own[:, :, part], shares[:, part])
+        mass[:, cell.genes[span]] += shares
         if not direct:
             into = cell.genes[span] - first
-            scatter(p, into, cell.genes, np.float32(1), probability)
-            scatter(x, into, cell.genes, np.float32(1), logit)
-            if lift is not None:
-                scatter(p, into, cell.genes, np.float32(cell.n_tokens), lift)
-    sums[0, first:stop] += probability
-    sums[1, first:stop] += probability * np.float32(cells[0].n_tokens) if lift is None else lift
-    sums[2, first:stop] += logit
+            for r in range(len(heads)):
+                scatter(own[r, 0], into, cell.genes, np.float32(1), total[r, 0])
+                scatter(own[r, 1], into, cell.genes, np.float32(1), total[r, 1])
+                if lift is not None:
+                    scatter(own[r, 0], into, cell.genes, np.float32(cell.n_tokens), lift[r])
+    sums[:, 0, first:stop] += total[:, 0]
+    sums[:, 1, first:stop] += total[:, 0] * np.float32(cells[0].n_tokens) if lift is None else lift
+    sums[:, 2, first:stop] += total[:, 1]
+
+
+def _add_rows(
+    cell: Cell,
+    heads: tuple[Heads, ...],
+    start: int,
+    part: slice,
+    buffer: torch.Tensor,
+    sums: np.ndarray,
+    shares: np.ndarray,
+) -> None:
+    """Add rows ``start + part`` of one cell.
+
+    Parameters
+    ----------
+    buffer
+        float32 room for the scores of the rows, of as many heads as fit.
+    sums
+        [reductions, 2, rows, kept] float32: probability, logit.
+    shares
+        [reductions, rows, mass columns] float64.
+    """
+    height, n_heads = part.stop - part.start, len(cell.q)
+    ends = np.array([end for _, end in cell.groups], np.int64)
+    columns = np.array([column for column, _ in cell.groups], np.int64)
+    where = (cell.kept, ends, columns)
+    peaks: np.ndarray | None = None
+    if "max" in heads:
+        peaks = np.zeros((2, height, cell.n_tokens), np.float32)
+        peaks[1] = -np.inf
+    step = max(1, _SCORES // (height * cell.n_tokens))  # heads at once
+    for h in range(0, n_heads, step):
+        some = range(h, min(h + step, n_heads))
+        q = cell.q[some.start : some.stop, start + part.start : start + part.stop]
+        k = cell.k[some.start : some.stop].transpose(1, 2)
+        shape = (len(some), height, cell.n_tokens)
+        room = buffer[: shape[0] * shape[1] * shape[2]].view(shape)
+        scores = torch.bmm(q, k, out=room).numpy()
+        # reductions that leave the scores as they are come first
+        if peaks is not None:
+            raise_peaks(scores, *peaks)
+        for r, reduction in enumerate(heads):
+            if isinstance(reduction, int) and reduction in some:
+                one = scores[reduction - h : reduction - h + 1].copy()
+                add_heads(one, *where, np.float32(1), *sums[r], shares[r])
+        for r, reduction in enumerate(heads):
+            if reduction == "mean":
+                add_heads(scores, *where, np.float32(1 / n_heads), *sums[r], shares[r])
+    if peaks is not None:
+        r = heads.index("max")
+        add_peaks(*peaks, *where, *sums[r], shares[r])

@@ -1,42 +1,52 @@
 """The reduction with torch operations alone: any device, tile by tile.
 
 One pass gives the log-sum-exp of every query row over all attended keys; each tile of the
-accumulator then loops over cells and chunks of heads: scores, exp(score - lse), mean over heads.
+accumulator then loops over cells and chunks of heads: scores, exp(score - lse), one value per
+reduction over heads.
 """
 
 from __future__ import annotations
 
 import torch
 
-from engine.attention.cells import Cell
+from engine.attention.cells import Cell, Heads
 
 _TILE_ELEMENTS = 1 << 20  # scores held at once: 4 MB of fp32, near the cache
 
 
-def add_tiled(cells: list[Cell], sums: torch.Tensor, mass: torch.Tensor, tile: int) -> None:
+def add_tiled(
+    cells: list[Cell],
+    sums: torch.Tensor,
+    mass: torch.Tensor,
+    heads: tuple[Heads, ...],
+    tile: int,
+) -> None:
     """Add a logical micro-batch to the sums of a layer, in place.
 
     Parameters
     ----------
     sums
-        [3, genes, genes] float64: probability, lift, logit.
+        [reductions, 3, genes, genes] float64: probability, lift, logit.
     mass
-        [genes, mass columns] float64; column 0 is the kept keys.
+        [reductions, genes, mass columns] float64; column 0 is the kept keys.
+    heads
+        How each reduction treats heads.
     """
     lse = [_row_lse(cell.q, cell.k, tile) for cell in cells]
     at = [torch.from_numpy(cell.genes).to(sums.device) for cell in cells]
-    n = sums.shape[1]
+    n = sums.shape[2]
     for r in range(0, n, tile):
         for s in range(0, n, tile):
-            _add_tile(cells, lse, at, sums, mass, (r, min(r + tile, n)), (s, min(s + tile, n)))
+            edges = (r, min(r + tile, n)), (s, min(s + tile, n))
+            _add_tile(cells, lse, at, sums, mass, heads, *edges)
     for cell, rows_lse, genes in zip(cells, lse, at, strict=True):
         start = cell.kept
         for column, end in cell.groups:
             for first in range(0, cell.kept, tile):
                 rows = slice(first, min(first + tile, cell.kept))
                 for a in range(start, end, tile):
-                    p, _ = _head_means(cell, rows_lse, rows, slice(a, min(a + tile, end)))
-                    mass[genes[rows], column] += p.sum(1, dtype=torch.float64)
+                    p, _ = _over_heads(cell, rows_lse, heads, rows, slice(a, min(a + tile, end)))
+                    mass[:, genes[rows], column] += p.sum(2, dtype=torch.float64)
             start = end
 
 
@@ -46,43 +56,59 @@ def _add_tile(
     at: list[torch.Tensor],
     sums: torch.Tensor,
     mass: torch.Tensor,
+    heads: tuple[Heads, ...],
     row: tuple[int, int],
     column: tuple[int, int],
 ) -> None:
-    buffer = torch.zeros((len(sums), row[1] - row[0], column[1] - column[0]), device=sums.device)
+    size = (*sums.shape[:2], row[1] - row[0], column[1] - column[0])
+    buffer = torch.zeros(size, device=sums.device)
     touched = False
     for cell, rows_lse, genes in zip(cells, lse, at, strict=True):
         rows, columns = cell.span(*row), cell.span(*column)
         if rows.start == rows.stop or columns.start == columns.stop:
             continue
         touched = True
-        probability, logit = _head_means(cell, rows_lse, rows, columns)
-        mass[genes[rows], 0] += probability.sum(1, dtype=torch.float64)
-        block = torch.stack((probability, probability * cell.n_tokens, logit))
+        probability, logit = _over_heads(cell, rows_lse, heads, rows, columns)
+        mass[:, genes[rows], 0] += probability.sum(2, dtype=torch.float64)
+        block = torch.stack((probability, probability * cell.n_tokens, logit), 1)
         if block.shape == buffer.shape:
             buffer += block
         else:
             # indices are unique within a cell, so the order of additions cannot vary
-            wide = torch.zeros((*block.shape[:2], buffer.shape[2]), device=block.device)
-            wide.index_copy_(2, genes[columns] - column[0], block)
-            buffer.index_add_(1, genes[rows] - row[0], wide)
+            wide = torch.zeros((*block.shape[:3], buffer.shape[3]), device=block.device)
+            wide.index_copy_(3, genes[columns] - column[0], block)
+            buffer.index_add_(2, genes[rows] - row[0], wide)
     if touched:
-        sums[:, row[0] : row[1], column[0] : column[1]] += buffer
+        sums[:, :, row[0] : row[1], column[0] : column[1]] += buffer
 
 
-def _head_means(
-    cell: Cell, lse: tuple[torch.Tensor, torch.Tensor], rows: slice, columns: slice
+def _over_heads(
+    cell: Cell,
+    lse: tuple[torch.Tensor, torch.Tensor],
+    heads: tuple[Heads, ...],
+    rows: slice,
+    columns: slice,
 ) -> tuple[torch.Tensor, torch.Tensor]:
-    """Return head means [rows, columns] of probability and logit."""
+    """Return probability and logit, each [reductions, rows, columns]."""
     keys, (top, log_sum) = cell.k[:, columns], lse
-    probability = torch.zeros((rows.stop - rows.start, keys.shape[1]), device=keys.device)
-    logit = torch.zeros_like(probability)
-    for h in _head_chunks(len(cell.q), probability.numel()):
+    size = (len(heads), rows.stop - rows.start, keys.shape[1])
+    probability, logit = torch.zeros((2, *size), device=keys.device)
+    for r, reduction in enumerate(heads):
+        if reduction == "max":
+            logit[r] = -torch.inf
+    for h in _head_chunks(len(cell.q), size[1] * size[2]):
         scores = cell.q[h, rows] @ keys[h].transpose(1, 2)
-        logit += scores.sum(0)
-        scores.sub_(top[h, rows, None]).sub_(log_sum[h, rows, None])
-        probability += scores.exp_().sum(0)
-    return probability / len(cell.q), logit / len(cell.q)
+        shares = (scores - top[h, rows, None]).sub_(log_sum[h, rows, None]).exp_()
+        for r, reduction in enumerate(heads):
+            if reduction == "mean":
+                logit[r] += scores.sum(0) / len(cell.q)
+                probability[r] += shares.sum(0) / len(cell.q)
+            elif reduction == "max":
+                logit[r] = torch.maximum(logit[r], scores.amax(0))
+                probability[r] = torch.maximum(probability[r], shares.amax(0))
+            elif h.start <= reduction < h.stop:
+                logit[r], probability[r] = scores[reduction - h.start], shares[reduction - h.start]
+    return probability, logit
 
 
 def _head_chunks(heads: int, elements: int) -> list[slice]:

@@ -20,7 +20,9 @@ def default_min_cells(n_cells: int) -> int:
     return max(20, -(-n_cells // 100))
 
 
-def view_values(sums: np.ndarray, pairs: np.ndarray, n_cells: int, view: str) -> np.ndarray:
+def view_values(
+    sums: np.ndarray, pairs: np.ndarray, n_cells: int, view: str, *, means: bool = False
+) -> np.ndarray:
     """Turn sums into a view.
 
     Parameters
@@ -34,6 +36,8 @@ def view_values(sums: np.ndarray, pairs: np.ndarray, n_cells: int, view: str) ->
     view
         ``marginal`` sum/n_C (an absent pair counts 0), ``conditional`` sum/n_ij, ``lift``
         mean of tokens x probability (1 = uniform attention), ``logit`` mean score.
+    means
+        The values are means already, as those of a mean cell; nothing is divided.
 
     Returns
     -------
@@ -42,6 +46,8 @@ def view_values(sums: np.ndarray, pairs: np.ndarray, n_cells: int, view: str) ->
     """
     quantity, divisor = _VIEWS[view]
     total = sums[QUANTITIES.index(quantity)].astype(np.float64)
+    if means:
+        return np.where(pairs > 0, total, 0).astype(np.float32)
     by = np.float64(n_cells) if divisor == "cells" else pairs.astype(np.float64)
     return np.divide(total, by, out=np.zeros_like(total), where=by > 0).astype(np.float32)
 

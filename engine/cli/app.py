@@ -78,7 +78,7 @@ def plan(
 
 def _show_plan(made: Any) -> None:
     table = Table("model", "category", "cells", "halves", "units", "layers", "genes", title="Plan")
-    for m in made.models:
+    for m in made.bases:
         for c, category in enumerate(made.categories):
             n = sum(len(made.units_of(m.name, c, h)) for h in (0, 1))
             a, b = category.cells
@@ -86,6 +86,8 @@ def _show_plan(made: Any) -> None:
             cells = (str(a + b), f"{a} + {b}", str(n), str(len(m.layers)), str(len(m.axis)))
             table.add_row(name, escape(category.name), *cells)
     out.print(table)
+    if len(made.models) > len(made.bases):
+        out.print(f"matrices: {', '.join(m.name for m in made.models)}")
     needs = made.needs
     out.print(
         f"plan {made.hash[:12]}: {len(made.units)} units; per actor up to "

@@ -12,12 +12,11 @@ from dask.delayed import Delayed, delayed
 from engine.analysis import statistics
 from engine.analysis.layers import compare_layers, union_table
 from engine.analysis.overlap import overlap_test
-from engine.analysis.sources import committed, stored_matrix
+from engine.analysis.sources import committed, eligible_pairs, stored_matrix
 from engine.cluster.graphs import compute
 from engine.config import NetworkConfig
 from engine.octopus.network import Network, open_network
-from engine.store import tiles
-from engine.store.plan import Plan, matrix_work, pairs_work
+from engine.store.plan import Plan, matrix_work, pairs_work, residual_work
 from engine.store.root import RunRoot
 from engine.store.tables import read_table, write_table
 
@@ -40,7 +39,8 @@ def finished_blocks(plan: Plan, set_aside: set[str]) -> list[Block]:
     for m in plan.models:
         for c in range(len(plan.categories)):
             works = {u.work for h in (0, 1) for u in plan.units_of(m.name, c, h)}
-            works |= {pairs_work(m.name, c), *(matrix_work(m.name, c, y) for y in m.layers)}
+            works |= {pairs_work(m.base, c), residual_work(m.base, c)}
+            works |= {matrix_work(m.name, c, y) for y in m.layers}
             if not works & set_aside:
                 blocks.append(Block(m.name, c))
     return blocks
@@ -166,10 +166,7 @@ def _overlap_of(
 ) -> list[dict[str, Any]]:
     root, m = RunRoot(run), plan.model(block.model)
     vertices = network.vertex_of(m.axis)
-    record = committed(root, plan, pairs_work(m.name, block.category))
-    array = tiles.open_array(root.at(f"{record.folder}/pairs.zarr"), "pairs")
-    eligible = tiles.read_rows(array, 0, len(m.axis)).sum(0)
-    eligible = eligible >= plan.categories[block.category].min_cells
+    eligible = eligible_pairs(root, plan, m.name, block.category)
     rows = []
     for name, members in m.gene_sets.items():
         genes = np.array(members)

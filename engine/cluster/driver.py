@@ -20,7 +20,7 @@ from engine.config import RunConfig, dump_config, load_config
 from engine.errors import InputError, OctoscopeError
 from engine.store.crash import crash_point
 from engine.store.manifest import require_success, tracked, write_manifest
-from engine.store.plan import Plan, differences, load_plan, save_plan
+from engine.store.plan import Plan, block_of, differences, load_plan, save_plan
 from engine.store.records import read_record, sweep
 from engine.store.root import RunRoot, to_json
 from engine.store.tables import VOCABULARY, write_table
@@ -132,7 +132,7 @@ def _attention(
     """Units on model actors, reduction and phase 1 on CPU actors; returns what was set aside."""
     e = config.execution
     units = [Work(u.work, u.model) for u in plan.units]
-    groups: dict[str, tuple[str | None, int]] = {m.name: (m.name, e.actors) for m in plan.models}
+    groups: dict[str, tuple[str | None, int]] = {m.name: (m.name, e.actors) for m in plan.bases}
     have = ray.cluster_resources()
     fits = e.actors * len(groups) * plan.threads <= have.get("CPU", 1)
     if have.get("GPU", 0) > 0 and e.device != "cpu":
@@ -143,10 +143,12 @@ def _attention(
         part = [u for u in units if u.group in names]
         stage = "attention" if fits else f"attention, {names[0]}"
         spec = {name: groups[name] for name in names}
-        aside |= _stage(ray, root, plan, config, reporter, [(stage, part)], spec)
+        means = [Work(w, block_of(w)[0]) for w in plan.residual_work() if block_of(w)[0] in names]
+        todo = [(stage, part)] + ([("mean cells" + stage[9:], means)] if means else [])
+        aside |= _stage(ray, root, plan, config, reporter, todo, spec)
     usable = {(b.model, b.category) for b in analyse.finished_blocks(plan, set(aside))}
     stages = [
-        (stage, [Work(w, "cpu") for w in works if _block_of(w) in usable])
+        (stage, [Work(w, "cpu") for w in works if block_of(w) in usable])
         for stage, works in (("pair counts", plan.pairs_work()), ("matrices", plan.matrix_work()))
     ]
     cpus, most = int(have.get("CPU", 1)), max(len(works) for _, works in stages)
@@ -155,10 +157,9 @@ def _attention(
     return aside | _stage(ray, root, plan, config, reporter, stages, {"cpu": (None, n)})
 
 
-def _block_of(work: str) -> tuple[str, int]:
-    name = work.split("/", 1)[1]
-    model, category = name.rsplit(".", 2 if work.startswith("matrices/") else 1)[:2]
-    return model, int(category[1:])
+def _base_block(plan: Plan, work: str) -> tuple[str, int]:
+    name, category = block_of(work)
+    return plan.model(name).base, category
 
 
 def _stage(
@@ -184,15 +185,16 @@ def _stage(
         threads={g: plan.threads if model else 1 for g, (model, _) in groups.items()},
         gpu=ray.cluster_resources().get("GPU", 0) > 0 and e.device in ("auto", "cuda"),
         start_timeout=e.start_timeout,
-        python={m.name: m.python for m in plan.models if m.python is not None},
+        python={m.name: m.python for m in plan.bases if m.python is not None},
     )
     aside: dict[str, str] = {}
     try:
         for name, works in stages:
             reporter.stage(name, len(works))
-            lost = {_block_of(w) for w in aside}
+            # what needs a piece that was set aside is not tried
+            lost = {_base_block(plan, w) for w in aside}
             result = dispatch(
-                [w for w in works if w.group != "cpu" or _block_of(w.id) not in lost],
+                [w for w in works if _base_block(plan, w.id) not in lost],
                 fleet,
                 is_done,
                 attempts=e.attempts,
@@ -237,8 +239,7 @@ def _finish(root: RunRoot, plan: Plan, config: RunConfig, set_aside: dict[str, s
 
     if root.exists("_SUCCESS"):
         return  # another driver finished the same plan; its manifest must not be replaced
-    works = [u.work for u in plan.units] + plan.pairs_work() + plan.matrix_work()
-    sweep(root, works, plan.hash)
+    sweep(root, plan.works(), plan.hash)
     for path in root.files():
         if path.endswith(".partial"):  # of a writer that was killed inside a write
             root.at(path).unlink(missing_ok=True)
@@ -263,7 +264,7 @@ def _is_scratch(path: str, config: RunConfig) -> bool:
     """Unit sums always; dense matrices unless they are kept. Commit records stay."""
     if path.endswith("record.json"):
         return False
-    if path.startswith("units/"):
+    if path.startswith(("units/", "residuals/")):
         return True
     dense = path.startswith(("pairs/", "matrices/"))
     return dense and not (config.keep_dense == "fp32" and ".zarr/" in path)
@@ -273,7 +274,7 @@ def _remove_scratch(root: RunRoot, config: RunConfig) -> None:
     for path in root.files():
         if _is_scratch(path, config):
             root.at(path).unlink(missing_ok=True)
-    for top in ("units", "pairs", "matrices"):
+    for top in ("units", "residuals", "pairs", "matrices"):
         folders = sorted(root.at(top).rglob("*"), key=lambda p: -len(p.parts))
         for folder in folders:
             if folder.is_dir() and not any(folder.iterdir()):
@@ -284,7 +285,7 @@ def _provenance(
     root: RunRoot, plan: Plan, config: RunConfig, set_aside: dict[str, str]
 ) -> dict[str, Any]:
     cells = []
-    for m in plan.models:
+    for m in plan.bases:
         for c, category in enumerate(plan.categories):
             units = [u for h in (0, 1) for u in plan.units_of(m.name, c, h)]
             records = [read_record(root, u.work, plan.hash) for u in units]
@@ -310,12 +311,12 @@ def _provenance(
         "seed": plan.seed,
         "atlas": plan.atlas,
         "network": plan.network,
-        "checkpoints": {m.name: m.digests for m in plan.models},
+        "checkpoints": {m.name: m.digests for m in plan.bases},
         "versions": plan.versions,
         "machine": {"system": platform.system(), "arch": platform.machine()},
         "cells": cells,
         "cells_not_selected": plan.refused_cells,
-        "genes": {m.name: m.gene_report for m in plan.models},
+        "genes": {m.name: m.gene_report for m in plan.bases},
         "set_aside": set_aside,
     }
 

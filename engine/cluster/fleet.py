@@ -9,7 +9,7 @@ from typing import Any
 from engine.cluster.dispatch import Outcome, Work
 from engine.config import load_config
 from engine.errors import OctoscopeError
-from engine.store.plan import load_plan
+from engine.store.plan import block_of, load_plan
 from engine.store.root import RunRoot
 
 _THREAD_LIMITS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
@@ -41,15 +41,16 @@ class Worker:
 
     def run(self, work: str) -> None:
         """Do one piece of work and commit it."""
-        if self._model is not None:
+        kind = work.split("/", 1)[0]
+        model, category = block_of(work)
+        if kind == "units":
             self._units.run(self._by_work[work])
-            return
-        kind, name = work.split("/", 1)
-        model, category, *layer = name.rsplit(".", 1 if kind == "pairs" else 2)
-        if kind == "pairs":
-            self._matrices.pairs(model, int(category[1:]))
+        elif kind == "residuals":
+            self._units.mean_cell(category)
+        elif kind == "pairs":
+            self._matrices.pairs(model, category)
         else:
-            self._matrices.matrix(model, int(category[1:]), int(layer[0][1:]))
+            self._matrices.matrix(model, category, int(work.rsplit(".l", 1)[1]))
 
 
 class RayFleet:

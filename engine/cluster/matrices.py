@@ -2,16 +2,29 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import pandas as pd
+import torch
 
 from engine.analysis.edges import strongest_keys
 from engine.analysis.finalise import finalise
 from engine.analysis.sources import committed, matrix_source
+from engine.attention.accumulate import BatchLayout, LayerSums, QKBatch
 from engine.attention.views import QUANTITIES
+from engine.cluster.mean_cells import PARTS
 from engine.store import tiles
 from engine.store.crash import crash_point
-from engine.store.plan import Plan, layer_name, matrix_work, pairs_work
+from engine.store.plan import (
+    ModelPlan,
+    Plan,
+    layer_name,
+    matrix_work,
+    pairs_work,
+    residual_work,
+    sums_name,
+)
 from engine.store.records import Record, commit, new_attempt
 from engine.store.root import RunRoot
 from engine.store.tables import table_bytes
@@ -44,10 +57,15 @@ class MatrixRunner:
         path = self._root.at(f"{folder}/pairs.zarr")
         array = tiles.create_array(path, "pairs", (2, n, n), "int32", tile)
         halves = [self._records(model, category, h) for h in (0, 1)]
+        held = np.zeros((2, 1, n), np.int32)  # cells that hold each gene
         for first, stop in tiles.row_ranges(n, tile):
             empty = np.zeros((stop - first, n), np.int32)
             block = [self._tile(r, "pairs", first, stop, empty) for r in halves]
             tiles.write_rows(array, first, np.stack(block))
+            at = np.arange(stop - first)
+            held[:, 0, first:stop] = np.stack(block)[:, at, at + first]
+        cells = tiles.create_array(path, "cells", held.shape, "int32", tile)
+        tiles.write_rows(cells, 0, held)
         facts = {
             "cells_used": [sum(r.facts["cells_used"] for r in records) for records in halves],
             "cells_refused": [
@@ -63,15 +81,11 @@ class MatrixRunner:
         """
         plan, m = self._plan, self._plan.model(model)
         folder = new_attempt(self._root, matrix_work(model, category, layer))
-        n, tile = len(m.axis), plan.tile
-        halves = [self._records(model, category, h) for h in (0, 1)]
         path = self._root.at(f"{folder}/dense.zarr")
-        array = tiles.create_array(path, "sums", (2, len(QUANTITIES), n, n), "float32", tile)
-        name = layer_name(layer, "sums")
-        for first, stop in tiles.row_ranges(n, tile):
-            empty = np.zeros((len(QUANTITIES), stop - first, n))
-            block = [self._tile(r, name, first, stop, empty) for r in halves]
-            tiles.write_rows(array, first, np.stack(block).astype(np.float32))
+        if m.estimator == "per_cell":
+            mass = self._cells_matrix(m, category, layer, path)
+        else:
+            mass = self._mean_cell_matrix(m, category, layer, path)
         crash_point("in-finalise", folder)
         source = matrix_source(self._root, plan, model, category, path, hold=True)
         done = finalise(
@@ -88,7 +102,7 @@ class MatrixRunner:
             "genes": done.genes,
             "histogram": done.histogram,
             "stats": done.stats,
-            "mass": self._mass(model, layer, halves[0] + halves[1]),
+            "mass": mass,
         }
         if plan.edges is not None:
             e = plan.edges
@@ -105,15 +119,62 @@ class MatrixRunner:
             self._root.at(f"{folder}/{table}.parquet").write_bytes(table_bytes(frame))
         return commit(self._root, folder, plan.hash, {})
 
-    def _mass(self, model: str, layer: int, records: list[Record]) -> pd.DataFrame:
-        """Return attention mass per query gene: mean per cell that holds the gene."""
-        m = self._plan.model(model)
-        n = len(m.axis)
-        columns = len(m.mass_columns)
-        mass = self._tile(records, layer_name(layer, "mass"), 0, n, np.zeros((n, columns)))
-        cells = self._tile(records, layer_name(layer, "cells"), 0, 1, np.zeros((1, n), np.int64))[0]
-        mean = np.divide(mass, cells[:, None], out=np.zeros_like(mass), where=cells[:, None] > 0)
-        frame = pd.DataFrame({"gene": np.arange(n, dtype=np.int32), "cells": cells})
-        for i, name in enumerate(m.mass_columns):
-            frame[f"to_{name}"] = mean[:, i]
-        return frame[frame["cells"] > 0].reset_index(drop=True)
+    def _cells_matrix(self, m: ModelPlan, category: int, layer: int, path: Path) -> pd.DataFrame:
+        """Write the sums over cells [halves, quantities, genes, genes]; returns the mass."""
+        n, tile = len(m.axis), self._plan.tile
+        halves = [self._records(m.name, category, h) for h in (0, 1)]
+        array = tiles.create_array(path, "sums", (2, len(QUANTITIES), n, n), "float32", tile)
+        name = sums_name(layer, m.heads)
+        for first, stop in tiles.row_ranges(n, tile):
+            empty = np.zeros((len(QUANTITIES), stop - first, n))
+            block = [self._tile(r, name, first, stop, empty) for r in halves]
+            tiles.write_rows(array, first, np.stack(block).astype(np.float32))
+        records, columns = halves[0] + halves[1], len(m.mass_columns)
+        mass = self._tile(records, sums_name(layer, m.heads, "mass"), 0, n, np.zeros((n, columns)))
+        cells = self._tile(records, layer_name(layer, "cells"), 0, 1, np.zeros((1, n), np.int64))
+        return _mass_table(m, mass, cells[0])
+
+    def _mean_cell_matrix(
+        self, m: ModelPlan, category: int, layer: int, path: Path
+    ) -> pd.DataFrame:
+        """Write the attention of the mean cells [parts, quantities, genes, genes].
+
+        The parts are half 0, half 1 and all cells: the attention of the mean over all cells is
+        not the mean of the halves' attention. Returns the mass of all cells.
+        """
+        n, tile = len(m.axis), self._plan.tile
+        record = committed(self._root, self._plan, residual_work(m.base, category))
+        source = self._root.at(f"{record.folder}/attends.zarr")
+
+        def read(name: str) -> np.ndarray:
+            array = tiles.open_array(source, name)
+            return tiles.read_rows(array, 0, array.shape[-2])
+
+        there = read("present")
+        q, k = (
+            torch.from_numpy(read(layer_name(layer, x))).unflatten(0, (PARTS, -1)) for x in "qk"
+        )
+        shape = (PARTS, len(QUANTITIES), n, n)
+        array = tiles.create_array(path, "sums", shape, "float32", tile)
+        parts = np.zeros(shape, np.float32)
+        for part in range(PARTS):
+            at = np.flatnonzero(there[part])
+            sums = LayerSums(n, tuple(m.mass_columns), tile=tile, device=q.device, heads=(m.heads,))
+            if len(at):
+                layout = BatchLayout(at[None], np.full((1, len(at)), -1))
+                mask = torch.ones((1, len(at)), dtype=torch.bool)
+                sums.add([QKBatch(q[part, None, :, at], k[part, None, :, at], 1.0, mask, layout)])
+            sums.check_mass(f"model {m.name}, category {category}, layer {layer}, mean cell")
+            parts[part] = sums.sums[0].numpy()
+        for first, stop in tiles.row_ranges(n, tile):
+            tiles.write_rows(array, first, parts[:, :, first:stop])
+        return _mass_table(m, sums.mass[0].numpy(), sums.cells.numpy())
+
+
+def _mass_table(m: ModelPlan, mass: np.ndarray, cells: np.ndarray) -> pd.DataFrame:
+    """Return attention mass per query gene: mean per cell that holds the gene."""
+    mean = np.divide(mass, cells[:, None], out=np.zeros_like(mass), where=cells[:, None] > 0)
+    frame = pd.DataFrame({"gene": np.arange(len(cells), dtype=np.int32), "cells": cells})
+    for i, name in enumerate(m.mass_columns):
+        frame[f"to_{name}"] = mean[:, i]
+    return frame[frame["cells"] > 0].reset_index(drop=True)

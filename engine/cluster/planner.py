@@ -19,6 +19,7 @@ from engine.cluster.describe import (
     describe,
     describe_elsewhere,
 )
+from engine.cluster.readings import readings, refuse_shared_names
 from engine.cluster.sizes import project, refuse_what_cannot_fit, working_set
 from engine.config import LOCAL_PANEL_LIMIT, GeneSetConfig, ModelConfig, RunConfig
 from engine.errors import InputError
@@ -65,7 +66,12 @@ def model_plans(
         if m.panel is not None:
             panel = sets[m.panel]
             facts[m.name] = facts_of(m, None if panel is None else sorted(panel))
-    plans = [_model_plan(config, m, facts[m.name], sets, absent) for m in config.models]
+    plans = [
+        reading
+        for m in config.models
+        for reading in readings(config, _model_plan(config, m, facts[m.name], sets, absent))
+    ]
+    refuse_shared_names(plans)
     return plans, {m.name: facts[m.name].match for m in config.models}
 
 
@@ -127,6 +133,10 @@ def _model_plan(
     path = Path(m.path)
     return ModelPlan(
         name=m.name,
+        base=m.name,
+        estimator="per_cell",
+        heads="mean",
+        projection=None,
         family=m.family,
         path=m.path,
         python=m.python,
@@ -184,10 +194,11 @@ def plan_run(
     atlas = Atlas(config.atlas)
     index = atlas.index(config.seed)
     models, matches = model_plans(config, atlas, index)
+    bases = [m for m in models if m.name == m.base]
     execution = config.execution
     if threads is None:
         # Models share the CPUs, or take turns where there are more replicas than CPUs.
-        cpus, replicas = os.cpu_count() or 1, len(models) * execution.actors
+        cpus, replicas = os.cpu_count() or 1, len(bases) * execution.actors
         together = replicas if replicas <= cpus else execution.actors
         threads = execution.threads or max(1, cpus // together)
     categories = [
@@ -208,7 +219,7 @@ def plan_run(
             start=start,
             stop=min(start + m.unit_cells, n),
         )
-        for m in models
+        for m in bases
         for c, category in enumerate(categories)
         for half, n in enumerate(category.cells)
         for start in range(0, n, m.unit_cells)

@@ -102,12 +102,14 @@ def summary(root: RunRoot) -> dict[str, Any]:
     if not root.exists("_SUCCESS"):
         works = {
             "units": [u.work for u in plan.units],
+            "mean cells": plan.residual_work(),
             "pair counts": plan.pairs_work(),
             "matrices": plan.matrix_work(),
         }
         for kind, names in works.items():
             done = sum(root.exists(record_path(n)) for n in names)
-            rows[kind] = f"{done} of {len(names)} committed"
+            if names:
+                rows[kind] = f"{done} of {len(names)} committed"
     progress = root.read_json("progress.json")
     if progress is not None:
         age = time.time() - progress["updated"]

@@ -62,30 +62,42 @@ def project(
     e, q = config.execution, len(QUANTITIES)
     actor = scratch = kept = tables = 0.0
     for m in models:
-        n2 = float(len(m.axis)) ** 2
+        if m.name != m.base:
+            continue
+        n, n2 = len(m.axis), float(len(m.axis)) ** 2
+        readings = [r for r in models if r.base == m.name]
+        sums = sum(r.estimator == "per_cell" for r in readings)
+        means = len(readings) > sums
         longest = max((u.stop - u.start for u in units if u.model == m.name), default=0)
         cells = min(m.micro_batch, longest)
         forward = min(m.batch_cells, cells) * m.max_tokens * m.d * 4 * 12
         compute = (
-            n2 * (8 * q + 4)  # one layer's sums, pair counts
+            n2 * (8 * q * sums + 4)  # one layer's sums, pair counts
+            + n * m.d * 8 * means
             + longest * m.max_tokens * (m.d * 4 + 30)  # residual stream and tokens of a unit
             + cells * m.max_tokens * m.d * 4 * 4  # q and k of a micro-batch, twice (gathered)
             + forward
-            + block_bytes(len(m.axis), m.max_tokens, threads)
+            + block_bytes(n, m.max_tokens, threads, sums)
             + 1.5 * m.checkpoint_bytes  # as read, and converted
         )
-        rows = min(e.tile, len(m.axis)) * len(m.axis)
-        held = min(HELD_BYTES, n2 * (2 * q * 4 + 2 * 4))  # a small matrix is kept while finalised
+        parts = 3 if means else 2
+        rows = min(e.tile, n) * n
+        held = min(HELD_BYTES, n2 * (parts * q * 4 + 2 * 4))  # a small matrix is kept
         finalise = held + rows * (2 * q * 4 + 2 * 4 + 8 * q * 3 + 64) + n2 * (8 + 12)
+        if means:  # three parts, one accumulator, the halves' pair counts
+            finalise += n2 * (parts * q * 4 + 8 * q) + block_bytes(n, n, 1)
         if config.edges is not None and config.edges.symmetrise:
             finalise += n2 * 24  # the set's matrix, its transpose in fp64
         actor = max(actor, _IMPORTS + max(compute, finalise))
         per_model = sum(u.model == m.name for u in units)
-        dense = len(categories) * n2 * (len(m.layers) * 2 * q * 4 + 2 * 4)
-        scratch += per_model * n2 * (len(m.layers) * q * 8 + 4) + dense
+        layers = len(m.layers)
+        dense = len(categories) * n2 * 2 * 4
+        dense += len(categories) * n2 * layers * 4 * q * (2 * sums + 3 * (len(readings) - sums))
+        scratch += per_model * (n2 * (layers * q * 8 * sums + 4) + layers * n * m.d * 8 * means)
+        scratch += dense + len(categories) * layers * 3 * n * m.d * 2 * 4 * means
         kept += dense if config.keep_dense == "fp32" else 0
         top = 3 * 2 * config.top_k * 24.0 * len(config.gene_sets) * len(config.views)
-        tables += len(categories) * len(m.layers) * top + 5e6
+        tables += len(categories) * layers * len(readings) * top + 5e6
     return {
         "actor_bytes": actor,
         "scratch_bytes": scratch,
@@ -104,7 +116,7 @@ def refuse_what_cannot_fit(config: RunConfig, plan: Plan, run: Path) -> None:
     """
     memory = config.execution.memory
     limit = parse_bytes(memory) if memory else 0.8 * psutil.virtual_memory().available
-    actors = config.execution.actors * len(plan.models)
+    actors = config.execution.actors * len(plan.bases)
     if plan.needs["actor_bytes"] * (1 if memory else actors) > limit:
         raise InputError(
             "plan",

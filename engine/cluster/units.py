@@ -11,12 +11,14 @@ import torch
 
 from engine.atlas import Atlas
 from engine.attention.accumulate import BatchLayout, LayerSums, PairCounts, QKBatch
+from engine.attention.residuals import ResidualSums
+from engine.cluster.mean_cells import attend_mean_cells
 from engine.config import RunConfig
 from engine.errors import InputError
 from engine.models import TOKEN_KINDS, Tokens, load_model
 from engine.models.protocol import GENE
 from engine.store import tiles
-from engine.store.plan import Plan, Unit, layer_name
+from engine.store.plan import Plan, Unit, layer_name, sums_name
 from engine.store.records import Record, commit, new_attempt
 from engine.store.root import RunRoot
 
@@ -60,6 +62,8 @@ class UnitRunner:
         self._match = match.with_panel(self._m.input_genes)
         position = {e: i for i, e in enumerate(self._m.axis)}
         # The last entry serves index -1: tokens that are not genes.
+        self._heads = tuple(r.heads for r in plan.readings(model, "per_cell"))
+        self._residuals = bool(plan.readings(model, "mean_residual"))
         self._panel = np.array([position.get(e, -1) for e in self._match.genes.ensembl] + [-1])
 
     @torch.inference_mode()
@@ -84,26 +88,45 @@ class UnitRunner:
                 pairs.add(batch.layout)
         self._write(path, "pairs", pairs.counts.numpy())
         for layer in range(self._m.n_layers):
-            wanted = layer in self._m.layers
-            sums = LayerSums(n, tuple(self._m.mass_columns), tile=tile, device=self._device)
+            sums = residuals = None
+            if layer in self._m.layers:
+                columns = tuple(self._m.mass_columns)
+                if self._heads:
+                    sums = LayerSums(n, columns, tile=tile, device=self._device, heads=self._heads)
+                if self._residuals:
+                    residuals = ResidualSums(n, self._m.d, device=self._device)
             for group in batches:
                 parts = []
                 for batch in group:
-                    attention, batch.residual = self._model.layer(layer, batch.residual, batch.mask)
-                    if wanted:
-                        a = attention
+                    if residuals is not None:
+                        residuals.add(batch.residual, batch.layout.panel)
+                    a, batch.residual = self._model.layer(layer, batch.residual, batch.mask)
+                    if sums is not None:
                         parts.append(QKBatch(a.q, a.k, a.scale, a.mask, batch.layout))
-                if wanted and parts:
+                if sums is not None and parts:
                     sums.add(parts)
-            if wanted:
-                sums.check_mass(f"model {self._m.name}, unit {unit.id}, layer {layer}")
-                self._write(path, layer_name(layer, "sums"), sums.sums.cpu().numpy())
-                self._write(path, layer_name(layer, "mass"), sums.mass.cpu().numpy())
-                self._write(path, layer_name(layer, "cells"), sums.cells.cpu().numpy()[None])
+            where = f"model {self._m.name}, unit {unit.id}, layer {layer}"
+            if sums is not None:
+                sums.check_mass(where)
+                for r, heads in enumerate(self._heads):
+                    self._write(path, sums_name(layer, heads), sums.sums[r].cpu().numpy())
+                    self._write(path, sums_name(layer, heads, "mass"), sums.mass[r].cpu().numpy())
+            if residuals is not None:
+                residuals.check(where)
+                self._write(path, layer_name(layer, "residual"), residuals.sums.cpu().numpy())
+            if layer in self._m.layers:
+                held = pairs.counts.diagonal().numpy().astype(np.int64)
+                self._write(path, layer_name(layer, "cells"), held[None])
             if layer == max(self._m.layers):
                 break
         facts["seconds"] = round(time.monotonic() - started, 3)
         return commit(self._root, folder, self._plan.hash, facts)
+
+    def mean_cell(self, category: int) -> Record:
+        """Commit what the model attends with for a category's mean cell."""
+        return attend_mean_cells(
+            self._root, self._plan, self._m, self._model, self._device, category
+        )
 
     def _write(self, path: Any, name: str, values: np.ndarray) -> None:
         array = tiles.create_array(path, name, values.shape, str(values.dtype), self._plan.tile)

@@ -23,7 +23,7 @@ from pydantic import BaseModel, ConfigDict, field_validator
 from scipy import sparse
 
 from engine.errors import InputError
-from engine.models.blocks import attend, embed_values, layer_norm, split_heads
+from engine.models.blocks import attend, embed_values, head_weights, layer_norm, split_heads
 from engine.models.gene_list import gene_list_19264
 from engine.models.matching import by_gene_list
 from engine.models.options import read_options
@@ -264,6 +264,12 @@ class AIDOCell:
         gated = gated * self._linear(z, p + "mlp.up_proj")
         residual = residual + self._linear(gated, p + "mlp.down_proj")
         return LayerAttention(q, k, 1 / math.sqrt(q.shape[-1]), mask), residual
+
+    def projections(self, i: int) -> tuple[torch.Tensor, torch.Tensor]:
+        """Return W_q and W_k of layer ``i``, each [heads, d_head, d], without biases."""
+        name = f"encoder.layer.{i}.attention.self"
+        q, k = (self._w[f"{name}.{n}.weight"] for n in ("query", "key"))
+        return head_weights(q, self.n_heads), head_weights(k, self.n_heads)
 
     def output(self, residual: torch.Tensor) -> torch.Tensor:
         """Return the final LayerNorm of the residual stream."""

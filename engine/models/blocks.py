@@ -24,6 +24,11 @@ def split_heads(x: torch.Tensor, n_heads: int) -> torch.Tensor:
     return x.unflatten(-1, (n_heads, -1)).transpose(1, 2)
 
 
+def head_weights(weight: torch.Tensor, n_heads: int) -> torch.Tensor:
+    """Return [heads, d_head, d] of a projection's weight [heads x d_head, d], head-major."""
+    return weight.unflatten(0, (n_heads, -1))
+
+
 def layer_norm(
     x: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor, eps: float
 ) -> torch.Tensor:

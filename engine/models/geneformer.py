@@ -22,7 +22,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from scipy import sparse
 
 from engine.errors import InputError
-from engine.models.blocks import attend
+from engine.models.blocks import attend, head_weights
 from engine.models.geneformer_files import Dictionaries, find_dictionaries
 from engine.models.matching import by_mapping
 from engine.models.options import read_options
@@ -262,6 +262,12 @@ class Geneformer:
         part = layer.attention.self
         q, k, scale = part.__dict__.pop(_ATTENTION)
         return LayerAttention(q, k, scale, mask), after
+
+    def projections(self, i: int) -> tuple[torch.Tensor, torch.Tensor]:
+        """Return W_q and W_k of layer ``i``, each [heads, d_head, d], without biases."""
+        part = self._bert.encoder.layer[i].attention.self
+        q, k = part.query.weight, part.key.weight
+        return head_weights(q, self.n_heads), head_weights(k, self.n_heads)
 
     def output(self, residual: torch.Tensor) -> torch.Tensor:
         """Return the residual itself: the last operation is the layer's own LayerNorm."""

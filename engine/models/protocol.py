@@ -260,3 +260,12 @@ class FoundationModel(Protocol):
     def output(self, residual: torch.Tensor) -> torch.Tensor:
         """Return the model's final state from the last residual stream."""
         ...
+
+
+@runtime_checkable
+class BareProjections(Protocol):
+    """A family that also shows its projections without norm and biases (``projection: bare``)."""
+
+    def projections(self, i: int) -> tuple[torch.Tensor, torch.Tensor]:
+        """Return W_q and W_k of layer ``i``, each [heads, d_head, d]; k repeated if grouped."""
+        ...

@@ -25,7 +25,7 @@ from pydantic import BaseModel, ConfigDict, field_validator
 from scipy import sparse
 
 from engine.errors import InputError
-from engine.models.blocks import attend, embed_values, split_heads
+from engine.models.blocks import attend, embed_values, head_weights, split_heads
 from engine.models.gene_list import gene_list_19264
 from engine.models.matching import by_gene_list
 from engine.models.options import read_options
@@ -252,6 +252,11 @@ class ScFoundation:
         z = self._linear(F.relu(self._linear(y, p + "linear1")), p + "linear2")
         after = self._norm(y + z, p + "norm2")
         return LayerAttention(q, k, 1 / math.sqrt(q.shape[-1]), mask), after
+
+    def projections(self, i: int) -> tuple[torch.Tensor, torch.Tensor]:
+        """Return W_q and W_k of layer ``i``, each [heads, d_head, d], without biases."""
+        q, k, _ = self._w[f"encoder.transformer_encoder.{i}.self_attn.in_proj_weight"].chunk(3)
+        return head_weights(q, self.n_heads), head_weights(k, self.n_heads)
 
     def output(self, residual: torch.Tensor) -> torch.Tensor:
         """Return the encoder's final LayerNorm, which follows the last layer's own."""

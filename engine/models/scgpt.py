@@ -18,7 +18,7 @@ import torch.nn.functional as F
 from scipy import sparse
 
 from engine.errors import InputError
-from engine.models.blocks import attend
+from engine.models.blocks import attend, head_weights
 from engine.models.matching import by_symbol
 from engine.models.options import read_options
 from engine.models.protocol import (
@@ -328,6 +328,12 @@ class ScGPT:
         y = self._norm(residual + self._linear(attended, p + "self_attn.out_proj"), p + "norm1")
         z = self._linear(F.relu(self._linear(y, p + "linear1")), p + "linear2")
         return LayerAttention(q, k, 1 / math.sqrt(d_head), mask), self._norm(y + z, p + "norm2")
+
+    def projections(self, i: int) -> tuple[torch.Tensor, torch.Tensor]:
+        """Return W_q and W_k of layer ``i``, each [heads, d_head, d], without biases."""
+        weight = self._w[f"transformer_encoder.layers.{i}.self_attn.Wqkv.weight"]
+        q, k, _ = weight.chunk(3)
+        return head_weights(q, self.n_heads), head_weights(k, self.n_heads)
 
     def output(self, residual: torch.Tensor) -> torch.Tensor:
         """Return the residual itself: there is no final norm."""

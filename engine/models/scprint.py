@@ -21,7 +21,7 @@ import torch.nn.functional as F
 from scipy import sparse
 
 from engine.errors import InputError
-from engine.models.blocks import attend, layer_norm, split_heads
+from engine.models.blocks import attend, head_weights, layer_norm, split_heads
 from engine.models.matching import by_ensembl
 from engine.models.options import read_options
 from engine.models.protocol import (
@@ -303,6 +303,14 @@ class ScPRINT:
         z = F.gelu(self._linear(self._norm(residual, p + "norm2"), p + "mlp.fc1"))
         residual = residual + self._linear(z, p + "mlp.fc2")
         return LayerAttention(q, k, 1 / math.sqrt(d_head), mask), residual
+
+    def projections(self, i: int) -> tuple[torch.Tensor, torch.Tensor]:
+        """Return W_q and W_k of layer ``i``, each [heads, d_head, d], without biases."""
+        d_head = self.d // self.n_heads
+        sizes = [self.d, self._kv_heads * d_head, self._kv_heads * d_head]
+        q, k, _ = self._w[f"transformer.blocks.{i}.mixer.Wqkv.weight"].split(sizes)
+        k = head_weights(k, self._kv_heads).repeat_interleave(self.n_heads // self._kv_heads, 0)
+        return head_weights(q, self.n_heads), k
 
     def output(self, residual: torch.Tensor) -> torch.Tensor:
         """Return the final LayerNorm of the residual stream."""

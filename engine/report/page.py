@@ -100,7 +100,7 @@ def _content(
     return {
         "vocabulary": {
             m.name: genes.loc[genes["model"] == m.name, "what"].value_counts().to_dict()
-            for m in plan.models
+            for m in plan.bases
         },
         "atlas_genes_changed": int((genes["model"] == "").sum()),
         "config": config,
@@ -110,10 +110,10 @@ def _content(
         "view": view,
         "view_text": _VIEW_TEXT[view],
         "gene_set": gene_set,
-        "panels": [m for m in plan.models if m.input_genes is not None],
-        "demonstrations": [m.name for m in plan.models if m.demonstration],
+        "panels": [m for m in plan.bases if m.input_genes is not None],
+        "demonstrations": [m.name for m in plan.bases if m.demonstration],
         "cells_refused": sum(len(c["refused"]) for c in run["cells"]),
-        "cells_used": {m.name: _used(run, m.name) for m in plan.models},
+        "cells_used": {m.name: _used(run, m.name) for m in plan.bases},
         "network": _network_text(plan),
     }
 
@@ -151,6 +151,7 @@ def _model(
     content = {
         "plan": m,
         "shown_options": _shown_options(m.options),
+        "reading": _reading(m),
         "stats": stats.to_dict("records"),
         "layers": layers[layers["layer_a"] != layers["layer_b"]].to_dict("records"),
         "heatmap": figures.layer_heatmaps(layers, f"{tag} layers"),
@@ -191,6 +192,21 @@ def _model(
         measured["fold"] = tested["fold_over_null"]
     content["summary"] = {name: _spread(values) for name, values in measured.items()}
     return content
+
+
+def _reading(m: ModelPlan) -> str:
+    """Say how cells and heads became one matrix, where it is not the mean over both."""
+    said = []
+    if m.estimator == "mean_residual":
+        said.append(
+            "Attention of the mean cell over the accumulated genes "
+            f"({m.projection} projection), not the mean of each cell's attention."
+        )
+    if m.heads == "max":
+        said.append("The largest value over heads within each cell.")
+    elif m.heads != "mean":
+        said.append(f"Head {m.heads} alone.")
+    return " ".join(said)
 
 
 def _shown_options(options: dict[str, Any]) -> str:

@@ -113,7 +113,7 @@ def verify(root: RunRoot) -> list[Fault]:
             return [Fault("manifest.json", str(error))]
     else:
         plan = load_plan(root)
-        for work in (*(u.work for u in plan.units), *plan.pairs_work(), *plan.matrix_work()):
+        for work in plan.works():
             record = read_record(root, work, plan.hash)
             if record is not None:
                 known |= record.objects

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict
 
 from engine.errors import InputError
 from engine.store.root import RunRoot, hash_json, to_json
 
-SCHEMA = "octoscope-plan/1"
+SCHEMA = "octoscope-plan/2"
 
 
 def pairs_work(model: str, category: int) -> str:
@@ -23,8 +23,26 @@ def matrix_work(model: str, category: int, layer: int) -> str:
     return f"matrices/{model}.c{category:04d}.l{layer:03d}"
 
 
+def residual_work(model: str, category: int) -> str:
+    """Return the folder of what a model attends with for the mean cell of a category."""
+    return f"residuals/{model}.c{category:04d}"
+
+
+def block_of(work: str) -> tuple[str, int]:
+    """Return the (model, category) that a piece of work belongs to."""
+    kind, name = work.split("/", 1)
+    rest = {"units": 3, "matrices": 2}.get(kind, 1)
+    model, category = name.rsplit(".", rest)[:2]
+    return model, int(category[1:])
+
+
+def sums_name(layer: int, heads: str | int, what: str = "sums") -> str:
+    """Return the array name in a unit of a layer's ``sums`` or ``mass`` for a head reduction."""
+    return layer_name(layer, f"{heads if isinstance(heads, str) else f'h{heads:02d}'}_{what}")
+
+
 def layer_name(layer: int, what: str) -> str:
-    """Return the array name in a unit of a layer's ``sums``, ``mass`` or ``cells``."""
+    """Return the array name in a unit of a layer's ``cells`` or ``residual``."""
     return f"layer_{layer:03d}_{what}"
 
 
@@ -49,10 +67,29 @@ class Unit(_Value):
 
 
 class ModelPlan(_Value):
-    """A checkpoint as it will be used. ``axis`` holds the accumulated genes (Ensembl ids);
-    ``gene_sets_absent`` the declared genes that are not among them."""
+    """A reading of a checkpoint: one matrix per category and layer.
+
+    Attributes
+    ----------
+    base
+        The model whose units hold the sums: itself, or the reading declared first.
+    estimator
+        ``per_cell``: mean of each cell's attention; ``mean_residual``: attention of the mean cell.
+    heads
+        ``mean``, ``max`` or one head.
+    projection
+        For ``mean_residual``: ``faithful`` (the model's own norm and biases) or ``bare``.
+    axis
+        Ensembl ids of the accumulated genes.
+    gene_sets_absent
+        Declared genes that are not among them.
+    """
 
     name: str
+    base: str
+    estimator: Literal["per_cell", "mean_residual"]
+    heads: Literal["mean", "max"] | int
+    projection: Literal["faithful", "bare"] | None
     family: str
     path: str
     python: str | None
@@ -128,16 +165,40 @@ class Plan(_Value):
         """Return a model by name."""
         return next(m for m in self.models if m.name == name)
 
+    @property
+    def bases(self) -> list[ModelPlan]:
+        """Return one reading per checkpoint: the one whose units hold the sums."""
+        return [m for m in self.models if m.name == m.base]
+
+    def readings(self, base: str, estimator: str) -> list[ModelPlan]:
+        """Return the readings of a checkpoint by one estimator."""
+        return [m for m in self.models if (m.base, m.estimator) == (base, estimator)]
+
     def units_of(self, model: str, category: int, half: int) -> list[Unit]:
         """Return the units of one half, by index."""
-        return [u for u in self.units if (u.model, u.category, u.half) == (model, category, half)]
+        base = self.model(model).base
+        return [u for u in self.units if (u.model, u.category, u.half) == (base, category, half)]
 
     def pairs_work(self) -> list[str]:
-        """Return the folders of pair counts, one per model and category."""
-        return [pairs_work(m.name, c) for m in self.models for c in range(len(self.categories))]
+        """Return the folders of pair counts, one per checkpoint and category."""
+        return [pairs_work(m.name, c) for m in self.bases for c in range(len(self.categories))]
+
+    def residual_work(self) -> list[str]:
+        """Return the folders of mean cells, one per checkpoint so read and category."""
+        return [
+            residual_work(m.name, c)
+            for m in self.bases
+            if self.readings(m.name, "mean_residual")
+            for c in range(len(self.categories))
+        ]
+
+    def works(self) -> list[str]:
+        """Return the folders of all work, in the order of stages."""
+        units = [u.work for u in self.units]
+        return units + self.residual_work() + self.pairs_work() + self.matrix_work()
 
     def matrix_work(self) -> list[str]:
-        """Return the folders of matrices, one per model, category and layer."""
+        """Return the folders of matrices, one per reading, category and layer."""
         return [
             matrix_work(m.name, c, layer)
             for m in self.models

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from engine.attention import accumulate, reference, row_blocks, tiled
-from engine.attention.accumulate import BatchLayout, LayerSums, PairCounts, QKBatch
+from engine.attention.accumulate import BatchLayout, Heads, LayerSums, PairCounts, QKBatch
 from engine.attention.fused import _exp
 from engine.attention.views import QUANTITIES
 from engine.errors import MassError
@@ -47,9 +47,13 @@ def batch(d: dict[str, np.ndarray], index: np.ndarray, scale: float = 0.4) -> QK
 
 
 def reduce(
-    d: dict[str, np.ndarray], genes: int, tile: int, groups: list[list[np.ndarray]]
+    d: dict[str, np.ndarray],
+    genes: int,
+    tile: int,
+    groups: list[list[np.ndarray]],
+    heads: tuple[Heads, ...] = ("mean",),
 ) -> LayerSums:
-    sums = LayerSums(genes, MASS, tile=tile, device=torch.device("cpu"))
+    sums = LayerSums(genes, MASS, tile=tile, device=torch.device("cpu"), heads=heads)
     for group in groups:
         sums.add([batch(d, part) for part in group])
     return sums
@@ -58,8 +62,8 @@ def reduce(
 def use_tiles(monkeypatch: pytest.MonkeyPatch, tile: int = 16) -> None:
     """Let sums on a CPU take the way of other devices."""
 
-    def instead(cells: list, sums: np.ndarray, mass: np.ndarray) -> None:
-        tiled.add_tiled(cells, torch.from_numpy(sums), torch.from_numpy(mass), tile)
+    def instead(cells: list, sums: np.ndarray, mass: np.ndarray, heads: tuple) -> None:
+        tiled.add_tiled(cells, torch.from_numpy(sums), torch.from_numpy(mass), heads, tile)
 
     monkeypatch.setattr(accumulate, "add_row_blocks", instead)
 
@@ -74,8 +78,8 @@ def close(x: np.ndarray, y: np.ndarray) -> bool:
     return bool(np.abs(x - y).max(initial=0) <= 1e-5 * scale)
 
 
-def expected(d: dict[str, np.ndarray], genes: int) -> dict[str, np.ndarray]:
-    return reference.sums(d["q"], d["k"], 0.4, d["mask"], d["panel"], genes)
+def expected(d: dict[str, np.ndarray], genes: int, heads: Heads = "mean") -> dict[str, np.ndarray]:
+    return reference.sums(d["q"], d["k"], 0.4, d["mask"], d["panel"], genes, heads)
 
 
 @pytest.mark.parametrize("way", ["row blocks", "tiles"])
@@ -96,10 +100,15 @@ def test_sums_equal_the_reference_for_any_split_order_and_tile(
         patch.setattr(row_blocks, "_ROWS", (1, tile))
         if way == "tiles":
             use_tiles(patch, tile)
-        sums = reduce(d, genes, tile, groups)
-    want = expected(d, genes)
-    for i, name in enumerate(QUANTITIES):
-        assert close(sums.sums[i].numpy(), want[name]), name
+        # one pass gives every reduction over heads, in any order of asking
+        reductions: tuple[Heads, ...] = draw.draw(
+            st.permutations(["mean", "max", *range(heads)]).map(tuple)
+        )
+        sums = reduce(d, genes, tile, groups, reductions)
+    for r, reduction in enumerate(reductions):
+        want = expected(d, genes, reduction)
+        for i, name in enumerate(QUANTITIES):
+            assert close(sums.sums[r, i].numpy(), want[name]), (reduction, name)
     sums.check_mass("test")
     counts = PairCounts(genes, tile=tile)
     for group in groups:
@@ -117,12 +126,12 @@ def test_cells_with_every_gene_take_no_scatter_and_agree() -> None:
     sums = reduce(d, 7, 16, [[np.arange(3)]])
     want = expected(d, 7)
     for i, name in enumerate(QUANTITIES):
-        assert close(sums.sums[i].numpy(), want[name]), name
+        assert close(sums.sums[0, i].numpy(), want[name]), name
     # one cell with a token fewer: the same sums through the scatter
     d["mask"][2, 8], d["special"][2, 8] = False, -1
     sums, want = reduce(d, 7, 16, [[np.arange(3)]]), expected(d, 7)
     for i, name in enumerate(QUANTITIES):
-        assert close(sums.sums[i].numpy(), want[name]), name
+        assert close(sums.sums[0, i].numpy(), want[name]), name
 
 
 def test_threads_do_not_change_a_bit() -> None:
@@ -185,9 +194,9 @@ def test_mass_goes_to_kept_outside_and_special() -> None:
     d = make(5, 3, 12, 10, 3)
     sums = reduce(d, 10, 4, [[np.arange(5)]])
     kept = expected(d, 10)["probability"].sum(1)
-    assert close(sums.mass[:, 0].numpy(), kept)
-    assert float(sums.mass[:, 2].sum()) > 0
-    total = sums.mass.sum(1)[sums.cells > 0] / sums.cells[sums.cells > 0]
+    assert close(sums.mass[0, :, 0].numpy(), kept)
+    assert float(sums.mass[0, :, 2].sum()) > 0
+    total = sums.mass[0].sum(1)[sums.cells > 0] / sums.cells[sums.cells > 0]
     assert float((total - 1).abs().max()) < 1e-5
 
 
@@ -264,4 +273,4 @@ def test_the_reference_catches_mistakes(mistake: str) -> None:
     sums = LayerSums(10, MASS, tile=4, device=torch.device("cpu"))
     sums.add([batch(wrong, np.arange(4), scale)])
     factor = 3 if mistake == "sum over heads" else 1
-    assert not close(factor * sums.sums[0].numpy(), want["probability"])
+    assert not close(factor * sums.sums[0, 0].numpy(), want["probability"])

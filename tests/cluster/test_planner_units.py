@@ -23,7 +23,7 @@ from engine.config import load_config, parse_config
 from engine.errors import InputError, MassError
 from engine.models import load_model
 from engine.store import tiles
-from engine.store.plan import layer_name
+from engine.store.plan import sums_name
 from engine.store.tables import read_table
 from tests.conftest import five_families, small_tree, three_families
 
@@ -94,14 +94,14 @@ def test_a_unit_equals_the_reference_on_real_cells(
         if layer not in m.layers:
             continue
         want = reference.sums(a.q.numpy(), a.k.numpy(), a.scale, tokens.mask, panel, len(m.axis))
-        got = tiles.open_array(path, layer_name(layer, "sums"))[:]
+        got = tiles.open_array(path, sums_name(layer, "mean"))[:]
         for i, name in enumerate(QUANTITIES):
             covered = np.abs(want[name][want["pairs"] > 0]).mean()
             # fp32 forward against fp64 reference: peaks carry the rounding of their logits
             allowed = 1e-5 * covered + 1e-6 * np.abs(want[name])
             assert (np.abs(got[i] - want[name]) <= allowed).all(), (layer, name)
         assert (tiles.open_array(path, "pairs")[:] == want["pairs"]).all()
-        mass = tiles.open_array(path, layer_name(layer, "mass"))[:]
+        mass = tiles.open_array(path, sums_name(layer, "mean", "mass"))[:]
         assert mass[:, 0] == pytest.approx(want["probability"].sum(1), rel=1e-5, abs=1e-6)
         outside_mass = mass[:, m.mass_columns.index("outside")].sum()
         assert (outside_mass == 0) == (model in ("panel", "aidocell"))
@@ -226,7 +226,7 @@ def test_lower_precision_reaches_the_unit(small_atlas: Path, tmp_path: Path) -> 
         runner = UnitRunner(root, plan, load_config(root.at("config.yaml")), "scprint")
         record = runner.run(plan.units[0])
         path = root.at(f"{record.folder}/sums.zarr")
-        sums[dtype] = tiles.open_array(path, layer_name(0, "sums"))[:]
+        sums[dtype] = tiles.open_array(path, sums_name(0, "mean"))[:]
     gap = np.abs(sums["float32"] - sums["bfloat16"])[0].max() / sums["float32"][0].max()
     assert 1e-6 < gap < 0.1
 

@@ -229,3 +229,39 @@ def test_five_families_run_side_by_side(small_atlas: Path, tmp_path: Path) -> No
     assert 'id="shared-data"' in report
     assert "reads a reduced panel of" in report
     assert octoscope("verify", str(run)).returncode == 0
+
+
+def test_more_readings_join_every_table_and_change_nothing_else(
+    finished_run: Path, small_config: Path, tmp_path: Path
+) -> None:
+    run = tmp_path / "run"
+    done = octoscope(
+        "run", str(small_config), "--out", str(run),
+        "--set", "heads=[mean, max]", "--set", "estimators=[per_cell, mean_residual]",
+    )  # fmt: skip
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert octoscope("verify", str(run)).returncode == 0
+    names = ["tiny", "tiny.max", "tiny.residual", "tiny.residual.max"]
+    for name in ("stats", "mass", "layers", "overlap", "genes"):
+        every = table(run, f"tables/{name}.parquet")
+        assert list(dict.fromkeys(every["model"])) == names, name
+    assert (run / "topk/tiny.max.parquet").exists()
+    # the reading that was there before has the same pairs, values and ranks
+    before, after = (table(where, "topk/tiny.parquet") for where in (finished_run, run))
+    pd.testing.assert_frame_equal(before, after)
+    stats = table(run, "tables/stats.parquet").set_index("model")
+    mean, largest = (
+        table(run, f"topk/{m}.parquet").query("part == 'total' and view == 'marginal'")
+        for m in ("tiny", "tiny.max")
+    )
+    assert largest["value"].min() > mean["value"].min()  # a maximum is at least the mean
+    assert (stats.loc["tiny.residual", "n_eligible"] > 0).all()
+    mass = table(run, "tables/mass.parquet")
+    of_mean_cell = mass[mass["model"] == "tiny.residual"]
+    assert np.allclose(of_mean_cell["to_kept"], 1, atol=1e-5)
+    page = (run / "report/index.html").read_text()
+    assert "Attention of the mean cell over the accumulated genes (faithful projection)" in page
+    assert "The largest value over heads within each cell." in page
+    told = json.loads((run / "run.json").read_text())
+    assert list(told["checkpoints"]) == ["tiny"]
+    assert not list((run / "residuals").rglob("*.zarr"))

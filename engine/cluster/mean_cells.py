@@ -1,0 +1,107 @@
+"""What a model attends with for the mean cell of a category. No Ray in here."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+
+from engine.analysis.sources import committed
+from engine.attention.residuals import mean_cells, present
+from engine.errors import InputError
+from engine.models.protocol import BareProjections, FoundationModel
+from engine.store import tiles
+from engine.store.plan import ModelPlan, Plan, layer_name, residual_work
+from engine.store.records import Record, commit, new_attempt
+from engine.store.root import RunRoot
+
+PARTS = 3  # half 0, half 1, all cells
+
+
+@torch.inference_mode()
+def attend_mean_cells(
+    root: RunRoot,
+    plan: Plan,
+    base: ModelPlan,
+    model: FoundationModel,
+    device: torch.device,
+    category: int,
+) -> Record:
+    """Average the residual streams of a category's units and commit each layer's q and k.
+
+    Arrays per layer: ``q`` and ``k`` [parts x heads, genes, d_head] float32, q scaled; and once
+    ``present`` [parts, genes], the genes that enough cells hold: the only keys.
+
+    Raises
+    ------
+    InputError
+        If bare projections are asked for and the family does not show them.
+    """
+    folder = new_attempt(root, residual_work(base.name, category))
+    path, n = root.at(f"{folder}/attends.zarr"), len(base.axis)
+    halves = [
+        [committed(root, plan, u.work) for u in plan.units_of(base.name, category, h)]
+        for h in (0, 1)
+    ]
+
+    def total(name: str, shape: tuple[int, ...], dtype: str) -> np.ndarray:
+        out = np.zeros((2, *shape), dtype)
+        for h, records in enumerate(halves):
+            parts = []
+            for record in records:
+                array = tiles.open_array(root.at(f"{record.folder}/sums.zarr"), name)
+                parts.append(tiles.read_rows(array, 0, shape[0]))
+            if parts:
+                out[h] = tiles.tree_sum(parts)
+        return out
+
+    def write(name: str, values: np.ndarray) -> None:
+        array = tiles.create_array(path, name, values.shape, str(values.dtype), plan.tile)
+        for first, stop in tiles.row_ranges(values.shape[-2], plan.tile):
+            tiles.write_rows(array, first, values[..., first:stop, :])
+
+    for layer in base.layers:
+        cells = total(layer_name(layer, "cells"), (1, n), "int64")[:, 0]
+        mean = mean_cells(total(layer_name(layer, "residual"), (n, base.d), "float64"), cells)
+        there = present(cells, plan.categories[category].min_cells)
+        if layer == base.layers[0]:
+            write("present", there)
+        q, k = [], []
+        for part in range(PARTS):
+            state = torch.from_numpy(mean[part]).to(device)[None]
+            mask = torch.from_numpy(there[part]).to(device)[None]
+            q_part, k_part = _project(base, model, layer, state, mask)
+            q.append(q_part)
+            k.append(k_part)
+        write(layer_name(layer, "q"), np.concatenate(q))
+        write(layer_name(layer, "k"), np.concatenate(k))
+    return commit(root, folder, plan.hash, {})
+
+
+def _project(
+    base: ModelPlan,
+    model: FoundationModel,
+    layer: int,
+    state: torch.Tensor,
+    mask: torch.Tensor,
+) -> tuple[np.ndarray, np.ndarray]:
+    """Return q (scaled) and k [heads, genes, d_head]; genes that are not there hold zeros."""
+    at = torch.nonzero(mask[0])[:, 0]
+    shape = (base.n_heads, mask.shape[1], base.d // base.n_heads)
+    q, k = np.zeros((2, *shape), np.float32)
+    if not len(at):
+        return q, k
+    attention, _ = model.layer(layer, state[:, at], mask[:, at])
+    found = attention.q[0], attention.k[0]
+    if base.projection == "bare":
+        if not isinstance(model, BareProjections):
+            raise InputError(
+                "projection", f"family {base.family} does not show bare projections", "use faithful"
+            )
+        found = tuple(  # type: ignore[assignment]
+            torch.einsum("ntd,hed->hte", state[:, at].to(w.dtype), w)
+            for w in model.projections(layer)
+        )
+    where = at.cpu().numpy()
+    q[:, where] = (found[0].float() * attention.scale).cpu().numpy()
+    k[:, where] = found[1].float().cpu().numpy()
+    return q, k

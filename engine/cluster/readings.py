@@ -1,0 +1,70 @@
+"""Readings of a model: which matrices its units give, by estimator and by what becomes of heads."""
+
+from __future__ import annotations
+
+from engine.attention.cells import Heads
+from engine.config import RunConfig
+from engine.errors import InputError
+from engine.store.plan import ModelPlan
+
+
+def readings(config: RunConfig, m: ModelPlan) -> list[ModelPlan]:
+    """Return one plan entry per estimator and head reduction; the first has the model's name.
+
+    Raises
+    ------
+    InputError
+        If a head is asked for that the model does not have.
+    """
+    found: list[ModelPlan] = []
+    for estimator in dict.fromkeys(config.estimators):
+        for heads in _head_choices(config, m):
+            name = m.name if not found else _reading_name(m.name, estimator, heads)
+            residual = estimator == "mean_residual"
+            found.append(
+                m.model_copy(
+                    update={
+                        "name": name,
+                        "estimator": estimator,
+                        "heads": heads,
+                        "projection": config.projection if residual else None,
+                    }
+                )
+            )
+    return found
+
+
+def _head_choices(config: RunConfig, m: ModelPlan) -> list[Heads]:
+    choices: list[Heads] = []
+    for heads in config.heads:
+        if isinstance(heads, int) and heads >= m.n_heads:
+            raise InputError(
+                "heads", f"{heads}, but {m.name} has {m.n_heads}", f"0 to {m.n_heads - 1}"
+            )
+        choices += range(m.n_heads) if heads == "each" else [heads]
+    return list(dict.fromkeys(choices))
+
+
+def _reading_name(base: str, estimator: str, heads: Heads) -> str:
+    parts = ["residual"] if estimator == "mean_residual" else []
+    if heads != "mean" or not parts:
+        parts.append(f"head{heads:02d}" if isinstance(heads, int) else heads)
+    return ".".join([base, *parts])
+
+
+def refuse_shared_names(plans: list[ModelPlan]) -> None:
+    """Refuse readings that would carry the name of another model.
+
+    Raises
+    ------
+    InputError
+        Naming the model to rename.
+    """
+    seen: set[str] = set()
+    for m in plans:
+        if m.name in seen:
+            raise InputError(
+                f"models.{m.base}", f"its reading would be called {m.name!r}, as another model is",
+                "rename one",
+            )  # fmt: skip
+        seen.add(m.name)

@@ -1,0 +1,244 @@
+"""Readings of one model: heads and estimators, from real cells to matrices, against references."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from engine.analysis.sources import eligible_pairs, stored_matrix
+from engine.attention import reference
+from engine.attention.views import QUANTITIES
+from engine.cluster.driver import prepare
+from engine.cluster.matrices import MatrixRunner
+from engine.cluster.planner import make_plan
+from engine.cluster.units import UnitRunner
+from engine.config import load_config, parse_config
+from engine.errors import InputError
+from engine.models import load_model
+from engine.models.protocol import BareProjections
+from engine.store import tiles
+from engine.store.plan import Plan, matrix_work, sums_name
+from engine.store.records import read_record
+from engine.store.root import RunRoot
+from tests.conftest import five_families, small_tree
+
+FAMILIES = ["tiny", "scprint", "aidocell", "scfoundation", "geneformer"]
+
+
+def one_model(atlas: Path, name: str, **changes: Any) -> dict[str, Any]:
+    tree = five_families(atlas) if name != "tiny" else small_tree(atlas)
+    tree["models"] = [m for m in tree["models"] if m["name"] == name]
+    return tree | changes
+
+
+def by_hand(root: RunRoot, plan: Plan, model: str, category: int) -> list[dict[str, np.ndarray]]:
+    """Run a category's cells through the model; per unit the inputs of every accumulated layer."""
+    runner = UnitRunner(root, plan, load_config(root.at("config.yaml")), model)
+    seen = []
+    for half in (0, 1):
+        for unit in plan.units_of(model, category, half):
+            runner.run(unit)
+            groups, _ = runner._embed(unit)
+            for batch in (b for group in groups for b in group):
+                residual = batch.residual
+                for layer in range(max(plan.model(model).layers) + 1):
+                    a, after = runner._model.layer(layer, residual, batch.mask)
+                    if layer in plan.model(model).layers:
+                        seen.append(
+                            {
+                                "unit": np.array(unit.start), "half": np.array(half),
+                                "layer": np.array(layer), "q": a.q.numpy(), "k": a.k.numpy(),
+                                "scale": np.array(a.scale), "mask": batch.mask.numpy(),
+                                "panel": batch.layout.panel, "residual": residual.numpy(),
+                            }
+                        )  # fmt: skip
+                    residual = after
+    runner.mean_cell(category)
+    MatrixRunner(root, plan).pairs(model, category)
+    return seen
+
+
+@pytest.mark.parametrize("model", FAMILIES)
+def test_matrices_of_every_reading_equal_the_references(
+    model: str, small_atlas: Path, tmp_path: Path
+) -> None:
+    tree = one_model(
+        small_atlas, model, heads=["mean", "max", 1], estimators=["per_cell", "mean_residual"],
+        keep_dense="fp32",
+    )  # fmt: skip
+    root, plan = prepare(parse_config(tree, "c"), str(tmp_path / "run"))
+    names = [f"{model}{end}" for end in ("", ".max", ".head01", ".residual", ".residual.max")]
+    assert [m.name for m in plan.models] == [*names, f"{model}.residual.head01"]
+    assert [m.name for m in plan.bases] == [model]
+    with torch.inference_mode():
+        seen = by_hand(root, plan, model, 1)
+    layer = plan.models[0].layers[-1]
+    n = len(plan.models[0].axis)
+    mine = [s for s in seen if s["layer"] == layer]
+    matrices = MatrixRunner(root, plan)
+    for m in plan.models:
+        matrices.matrix(m.name, 1, layer)
+        record = read_record(root, matrix_work(m.name, 1, layer), plan.hash)
+        assert record is not None
+        dense = tiles.open_array(root.at(f"{record.folder}/dense.zarr"), "sums")[:]
+        if m.estimator == "per_cell":
+            for half in (0, 1):
+                parts = [
+                    reference.sums(
+                        s["q"], s["k"], float(s["scale"]), s["mask"], s["panel"], n, m.heads
+                    )
+                    for s in mine if s["half"] == half
+                ]  # fmt: skip
+                for i, name in enumerate(QUANTITIES):
+                    want = sum(p[name] for p in parts)
+                    close(dense[half, i], want, (m.name, name))
+        else:
+            check_mean_cell(root, plan, m.name, layer, mine, dense)
+
+
+def close(got: np.ndarray, want: np.ndarray, what: object) -> None:
+    scale = np.abs(want[want != 0]).mean() if want.any() else 1.0
+    assert (np.abs(got - want) <= 2e-5 * scale + 2e-6 * np.abs(want)).all(), what
+
+
+def check_mean_cell(
+    root: RunRoot, plan: Plan, name: str, layer: int, seen: list[dict], dense: np.ndarray
+) -> None:
+    """Average residuals by hand, project by the model's own layer, attend by the reference."""
+    m = plan.model(name)
+    n, floor = len(m.axis), plan.categories[1].min_cells
+    sums, cells = np.zeros((2, n, m.d)), np.zeros((2, n), int)
+    for s in seen:
+        for c, t in zip(*np.nonzero(s["panel"] >= 0), strict=True):
+            sums[s["half"], s["panel"][c, t]] += s["residual"][c, t]
+            cells[s["half"], s["panel"][c, t]] += 1
+    parts = [(sums[0], cells[0], -(-floor // 2)), (sums[1], cells[1], -(-floor // 2))]
+    parts.append((sums.sum(0), cells.sum(0), floor))
+    net = load_model(m.path, options=m.options)
+    for part, (total, held, need) in enumerate(parts):
+        at = np.flatnonzero(held >= need)
+        mean = torch.from_numpy((total[at] / held[at][:, None]).astype(np.float32))[None]
+        mask = torch.ones((1, len(at)), dtype=torch.bool)
+        with torch.inference_mode():
+            a, _ = net.layer(layer, mean, mask)
+        probability, logit = reference.cell_attention(
+            a.q[0].numpy(), a.k[0].numpy(), a.scale, mask[0].numpy(), m.heads
+        )
+        grid = np.ix_(at, at)
+        for i, want in enumerate((probability, len(at) * probability, logit)):
+            whole = np.zeros((n, n))
+            whole[grid] = want
+            close(dense[part, i], whole, (name, part, i))
+    source = stored_matrix(root, plan, name, 1, layer)
+    genes = np.arange(n)
+    values = np.concatenate([v for _, v, _ in source.values(genes, "conditional")])
+    eligible = np.concatenate([e for _, _, e in source.values(genes, "conditional")])
+    enough = cells.sum(0) >= floor
+    assert (eligible == np.outer(enough, enough)).all()
+    assert (eligible == eligible_pairs(root, plan, name, 1)).all()
+    assert np.array_equal(values[eligible], dense[2, 0][eligible])  # a mean is not divided again
+
+
+@pytest.mark.parametrize("model", FAMILIES)
+def test_bare_projections_are_the_weights_alone(
+    model: str, small_atlas: Path, tmp_path: Path
+) -> None:
+    tree = one_model(small_atlas, model)
+    m = make_plan(parse_config(tree, "c"), tmp_path).models[0]
+    net = load_model(m.path, options=m.options)
+    assert isinstance(net, BareProjections)
+    g = torch.Generator().manual_seed(0)
+    x = torch.randn((1, 12, m.d), generator=g)
+    w_q, w_k = net.projections(0)
+    assert w_q.shape == w_k.shape == (m.n_heads, m.d // m.n_heads, m.d)
+    mask = torch.ones((1, 12), dtype=torch.bool)
+    with torch.inference_mode():
+        a, _ = net.layer(0, x, mask)
+        # a pre-norm family projects normalised states: undo by giving the layer such a state
+        q_bare, k_bare = (torch.einsum("ntd,hed->nhte", x, w) for w in (w_q, w_k))
+        shift_q, shift_k = (a.q - q_bare), (a.k - k_bare)
+    if model in ("tiny", "scfoundation", "geneformer"):  # post-norm: only biases differ
+        for shift in (shift_q, shift_k):
+            assert float((shift - shift[:, :, :1]).abs().max()) < 1e-4
+    else:
+        mean, spread = x.mean(-1, keepdim=True), x.var(-1, keepdim=True, unbiased=False)
+        with torch.inference_mode():
+            b, _ = net.layer(0, 3 * x + 1, mask)  # the norm takes scale and shift away
+        assert float((a.q - b.q).abs().max()) < 1e-3
+        norm = (
+            "transformer.blocks.0.norm1" if model == "scprint" else "encoder.layer.0.attention.ln"
+        )
+        weights: Any = net
+        y = (x - mean) / spread.add(1e-6 if model == "scprint" else 1e-5).sqrt()
+        y = y * weights._w[f"{norm}.weight"] + weights._w[f"{norm}.bias"]
+        for found, w in ((a.q, w_q), (a.k, w_k)):
+            shift = found - torch.einsum("ntd,hed->nhte", y, w)
+            assert float((shift - shift[:, :, :1]).abs().max()) < 1e-3
+
+
+def test_bare_and_faithful_differ_and_the_mean_cell_is_not_the_mean(
+    small_atlas: Path, tmp_path: Path
+) -> None:
+    found = {}
+    for projection in ("faithful", "bare"):
+        tree = one_model(
+            small_atlas, "tiny", estimators=["mean_residual"], projection=projection,
+            keep_dense="fp32",
+        )  # fmt: skip
+        root, plan = prepare(parse_config(tree, "c"), str(tmp_path / projection))
+        assert [m.name for m in plan.models] == ["tiny"]  # the first reading has the model's name
+        runner = UnitRunner(root, plan, load_config(root.at("config.yaml")), "tiny")
+        for unit in plan.units:
+            record = runner.run(unit)
+            # without per_cell readings no gene by gene sums are made for the layers
+            with pytest.raises(Exception, match="cannot be opened"):
+                tiles.open_array(root.at(f"{record.folder}/sums.zarr"), sums_name(0, "mean"))
+        runner.mean_cell(1)
+        matrices = MatrixRunner(root, plan)
+        matrices.pairs("tiny", 1)
+        matrices.matrix("tiny", 1, 0)
+        source = stored_matrix(root, plan, "tiny", 1, 0)
+        genes = np.arange(len(plan.models[0].axis))
+        found[projection] = np.concatenate([v for _, v, _ in source.values(genes, "logit")])
+    assert np.abs(found["bare"] - found["faithful"]).max() > 1e-2
+
+
+@pytest.mark.parametrize(
+    ("changes", "where"),
+    [
+        ({"heads": [99]}, "heads"),
+        ({"heads": "median"}, "heads"),
+        ({"estimators": ["per_cell", "per_gene"]}, "estimators"),
+        ({"projection": "bald"}, "projection"),
+    ],
+)
+def test_what_does_not_exist_is_refused(
+    changes: dict[str, Any], where: str, small_atlas: Path, tmp_path: Path
+) -> None:
+    with pytest.raises(InputError, match=where):
+        make_plan(parse_config(small_tree(small_atlas) | changes, "c"), tmp_path)
+
+
+def test_a_reading_does_not_take_the_name_of_another_model(
+    small_atlas: Path, tmp_path: Path
+) -> None:
+    tree = small_tree(small_atlas) | {"heads": ["mean", "max"]}
+    tree["models"].append(tree["models"][0] | {"name": "tiny.max"})
+    with pytest.raises(InputError, match=r"'tiny\.max'"):
+        make_plan(parse_config(tree, "c"), tmp_path)
+
+
+def test_each_gives_one_reading_per_head(small_atlas: Path, tmp_path: Path) -> None:
+    plan = make_plan(parse_config(small_tree(small_atlas) | {"heads": "each"}, "c"), tmp_path)
+    heads = plan.bases[0].n_heads
+    assert [m.heads for m in plan.models] == list(range(heads))
+    assert (
+        plan.needs["scratch_bytes"]
+        > heads
+        / 2
+        * make_plan(parse_config(small_tree(small_atlas), "c"), tmp_path).needs["scratch_bytes"]
+    )
