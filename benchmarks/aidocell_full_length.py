@@ -17,6 +17,7 @@ import time
 from pathlib import Path
 
 import torch
+from measure import status
 
 from engine.cluster.planner import make_plan
 from engine.cluster.units import UnitRunner
@@ -27,13 +28,6 @@ from engine.store.plan import save_plan
 from engine.store.root import RunRoot
 
 SHAPES = {"3M": (6, 128, 4, 320), "10M": (8, 256, 8, 640), "100M": (18, 640, 20, 1664)}
-
-
-def status(key: str) -> int:
-    for line in Path("/proc/self/status").read_text().splitlines():
-        if line.startswith(key):
-            return int(line.split()[1]) * 1024
-    raise KeyError(key)
 
 
 def write_checkpoint(folder: Path, size: str, n_layers: int) -> None:

@@ -17,15 +17,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
+from measure import status
 
 RUNS, TILE = 3, 512
-
-
-def status(key: str) -> int:
-    for line in Path("/proc/self/status").read_text().splitlines():
-        if line.startswith(key):
-            return int(line.split()[1]) * 1024
-    raise KeyError(key)
 
 
 def ours(values: np.ndarray, eligible: np.ndarray, a: argparse.Namespace) -> list[int]:

@@ -13,8 +13,9 @@ import numpy as np
 import pandas as pd
 
 from engine.analysis import statistics
+from engine.attention.histograms import histogram
 from engine.attention.topk import TopK, TopPairs
-from engine.attention.views import histogram, view_values
+from engine.attention.views import view_values
 
 # Genes in the permutation null of half-to-half agreement; a seeded sample where there are more.
 _NULL_GENES = 256

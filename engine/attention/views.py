@@ -56,8 +56,3 @@ def sortable(values: np.ndarray) -> np.ndarray:
     """Map float32 to uint32 so that integer order is float order; -0 and 0 are one key."""
     bits = (values.astype(np.float32) + np.float32(0)).view(np.uint32)
     return np.where(bits >> 31, ~bits, bits | np.uint32(1 << 31))
-
-
-def histogram(values: np.ndarray) -> np.ndarray:
-    """Count values by the high 16 bits of their sort key; returns [65536] int64."""
-    return np.bincount((sortable(values) >> 16).astype(np.int64).ravel(), minlength=1 << 16)

@@ -12,7 +12,9 @@ from dask.delayed import Delayed, delayed
 from engine.analysis import statistics
 from engine.analysis.layers import compare_layers, union_table
 from engine.analysis.overlap import overlap_test
+from engine.analysis.separation import separation_test
 from engine.analysis.sources import committed, eligible_pairs, stored_matrix
+from engine.attention.histograms import bins_of
 from engine.cluster.graphs import compute
 from engine.config import NetworkConfig
 from engine.octopus.network import Network, open_network
@@ -143,9 +145,10 @@ def _top(
 
 def overlap(
     root: RunRoot, plan: Plan, blocks: list[Block], config: NetworkConfig, scheduler: Any
-) -> pd.DataFrame:
-    """Test every top-K list against the network; writes ``tables/overlap.parquet``.
+) -> None:
+    """Test every top-K list and every whole matrix against the network.
 
+    Writes ``tables/overlap.parquet`` and ``tables/separation.parquet``.
     One task per (model, category), with its network block built once; q-values are adjusted over
     the family of all tests of one gene set and view.
     """
@@ -154,20 +157,23 @@ def overlap(
         delayed(_overlap_of)(str(root.path), plan, block, network, config.permutations)
         for block in blocks
     ]
-    rows = [row for rows in compute(tasks, scheduler) for row in rows]
-    table = pd.DataFrame(rows) if rows else pd.DataFrame({"p": []})
-    table["q"] = _adjust_by(table, ["gene_set", "view"])
-    write_table(root, "tables/overlap.parquet", table)
-    return table
+    found = compute(tasks, scheduler)
+    for i, name in enumerate(("overlap", "separation")):
+        rows = [row for tables in found for row in tables[i]]
+        table = pd.DataFrame(rows) if rows else pd.DataFrame({"p": []})
+        table["q"] = _adjust_by(table, ["gene_set", "view"])
+        write_table(root, f"tables/{name}.parquet", table)
 
 
 def _overlap_of(
     run: str, plan: Plan, block: Block, network: Network, permutations: int
-) -> list[dict[str, Any]]:
+) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
     root, m = RunRoot(run), plan.model(block.model)
     vertices = network.vertex_of(m.axis)
     eligible = eligible_pairs(root, plan, m.name, block.category)
-    rows = []
+    rows: list[dict[str, Any]] = []
+    separated: list[dict[str, Any]] = []
+    sources = {y: stored_matrix(root, plan, m.name, block.category, y) for y in m.layers}
     for name, members in m.gene_sets.items():
         genes = np.array(members)
         adjacency = network.adjacency(vertices[genes])
@@ -186,7 +192,17 @@ def _overlap_of(
                 )
                 label = {"layer": layer, "gene_set": name, "view": view}
                 rows.append(block.label(plan) | label | tested)
-    return rows
+                tiles = sources[layer].values(genes, view)
+                whole = separation_test(
+                    np.concatenate([bins_of(values) for _, values, _ in tiles]),
+                    eligible[grid],
+                    vertices[genes],
+                    adjacency,
+                    permutations=plan.permutations,
+                    seed=plan.seed,
+                )
+                separated.append(block.label(plan) | label | whole)
+    return rows, separated
 
 
 def _adjust_by(table: pd.DataFrame, family: list[str]) -> np.ndarray:

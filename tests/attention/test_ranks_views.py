@@ -8,12 +8,7 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
 from engine.attention.ranks import values_and_ranks
-from engine.attention.views import (
-    default_min_cells,
-    histogram,
-    sortable,
-    view_values,
-)
+from engine.attention.views import default_min_cells, sortable, view_values
 
 FLOATS = st.floats(width=32, allow_nan=False)
 
@@ -49,15 +44,6 @@ def test_sort_keys_order_like_floats(a: float, b: float) -> None:
     x, y = sortable(np.array([a, b], np.float32))
     assert (x < y) == (np.float32(a) < np.float32(b))
     assert (x == y) == (np.float32(a) == np.float32(b))
-
-
-@settings(max_examples=50, deadline=None)
-@given(arrays(np.float32, st.integers(1, 50), elements=FLOATS))
-def test_histogram_bins_are_in_the_order_of_values(values: np.ndarray) -> None:
-    counts = histogram(values)
-    assert counts.sum() == len(values)
-    bins = np.repeat(np.arange(1 << 16), counts)  # the sorted values' bins
-    assert (bins == (sortable(np.sort(values)) >> 16)).all()
 
 
 def test_views_divide_by_cells_or_pairs_and_never_give_nan() -> None:

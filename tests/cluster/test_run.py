@@ -30,7 +30,9 @@ def test_a_run_is_complete_and_verified(finished_run: Path) -> None:
         assert c["selected"] == c["used"] + len(c["refused"]) == 24
     assert set(told["checkpoints"]["tiny"]) >= {"best_model.pt", "vocab.json", "args.json"}
     names = set(tables_of(finished_run))
-    assert names >= {f"tables/{t}.parquet" for t in ("stats", "mass", "layers", "overlap", "genes")}
+    assert names >= {
+        f"tables/{t}.parquet" for t in ("stats", "mass", "layers", "overlap", "separation", "genes")
+    }
     assert {"topk/tiny.parquet", "union/tiny.c0000.parquet"} <= names
     assert not list((finished_run / "units").rglob("*.zarr"))  # scratch is gone after _SUCCESS
 
@@ -242,7 +244,7 @@ def test_more_readings_join_every_table_and_change_nothing_else(
     assert done.returncode == 0, done.stdout + done.stderr
     assert octoscope("verify", str(run)).returncode == 0
     names = ["tiny", "tiny.max", "tiny.residual", "tiny.residual.max"]
-    for name in ("stats", "mass", "layers", "overlap", "genes"):
+    for name in ("stats", "mass", "layers", "overlap", "separation", "genes"):
         every = table(run, f"tables/{name}.parquet")
         assert list(dict.fromkeys(every["model"])) == names, name
     assert (run / "topk/tiny.max.parquet").exists()

@@ -1,0 +1,88 @@
+"""How well a whole matrix separates the pairs of a network from all others."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from engine.analysis import statistics
+from engine.attention.histograms import BINS, auroc, average_precision, percentiles
+from engine.octopus.nulls import degree_strata, permute_within
+
+
+def separation_test(
+    bins: np.ndarray,
+    eligible: np.ndarray,
+    vertices: np.ndarray,
+    adjacency: np.ndarray,
+    *,
+    permutations: int,
+    seed: int,
+) -> dict[str, float | int]:
+    """Rank all eligible ordered pairs of the network's genes by value; where are the edges?
+
+    The null permutes the network's gene labels among genes of like degree, as for the overlap of
+    top pairs. The interval deletes one gene at a time, with the distribution of the other pairs
+    held fixed.
+
+    Parameters
+    ----------
+    bins
+        [genes, genes] uint16 of :func:`~engine.attention.histograms.bins_of`.
+    eligible
+        [genes, genes] bool.
+    vertices
+        [genes] vertex of each gene, -1 if it has none.
+    adjacency
+        [genes, genes] bool, symmetric.
+
+    Returns
+    -------
+    dict
+        n_pairs, n_edges (ordered, of genes on different vertices), auroc with interval, the error
+        of binning, null mean and 95 % range, p (of large values), average_precision and its chance
+        level, number of permutations.
+    """
+    mapped = vertices >= 0
+    usable = eligible & mapped[:, None] & mapped & (vertices[:, None] != vertices)
+    i, j = np.nonzero(usable & adjacency)
+    every = np.bincount(bins[usable], minlength=BINS)
+    edges = np.bincount(bins[i, j], minlength=BINS)
+    area, error = auroc(edges, every - edges)
+    share = percentiles(every - edges)[bins[i, j]]
+    where = np.flatnonzero(mapped)
+    strata = degree_strata(adjacency[:, mapped].sum(1)[where])
+    rng = np.random.default_rng(seed)
+    relabel, null = np.arange(len(bins)), np.full(permutations, np.nan)
+    a, b = np.nonzero(adjacency & mapped[:, None] & mapped)
+    for d in range(permutations):
+        relabel[where] = where[permute_within(strata, rng)]
+        x, y = relabel[a], relabel[b]
+        inside = usable[x, y]
+        drawn = np.bincount(bins[x[inside], y[inside]], minlength=BINS)
+        null[d] = auroc(drawn, every - drawn)[0]
+    low, high = _interval(share, i, j, len(bins))
+    null_low, null_high = statistics.null_range(null)
+    known = null[~np.isnan(null)]
+    return {
+        "n_pairs": int(every.sum()),
+        "n_edges": len(i),
+        "auroc": area,
+        "low": low,
+        "high": high,
+        "binning_error": error,
+        "null_mean": float(known.mean()) if len(known) else float("nan"),
+        "null_low": null_low,
+        "null_high": null_high,
+        "p": statistics.permutation_p(area, null),
+        "n_permutations": permutations,
+        "average_precision": average_precision(edges, every - edges),
+        "edge_share": len(i) / max(int(every.sum()), 1),
+    }
+
+
+def _interval(share: np.ndarray, i: np.ndarray, j: np.ndarray, n: int) -> tuple[float, float]:
+    count = np.bincount(i, minlength=n) + np.bincount(j, minlength=n)
+    score = np.bincount(i, share, n) + np.bincount(j, share, n)
+    used = count > 0
+    without = (share.sum() - score[used], len(share) - count[used])
+    return statistics.rate_interval(float(share.sum()), float(len(share)), without)
