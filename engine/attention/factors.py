@@ -6,6 +6,7 @@ a matrix costs [genes, d] in memory and one GEMM for each reading.
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import TypeVar
@@ -19,7 +20,7 @@ from engine.attention.topk import TopK, TopPairs
 
 Result = TypeVar("Result")
 
-_SCORES = 1 << 20  # scores in a block: 4 MB of fp32
+_SCORES = 1 << 18  # scores in a block: 1 MB of fp32, near the cache
 _ROWS = (32, 512)
 
 
@@ -56,8 +57,14 @@ class Factors:
         n = len(self.q)
         rows = int(np.clip(_SCORES // n, *_ROWS))
 
+        held = threading.local()  # one block's room a thread: memory does not grow with blocks
+
         def run(first: int) -> Result:
-            return work(first, torch.mm(q[first : first + rows], k_t).numpy())
+            if not hasattr(held, "room"):
+                held.room = torch.empty(rows * n)
+            some = q[first : first + rows]
+            out = held.room[: len(some) * n].view(len(some), n)
+            return work(first, torch.mm(some, k_t, out=out).numpy())
 
         return map_blocks(run, range(0, n, rows))
 

@@ -42,17 +42,21 @@ class RankTable:
         parts = np.maximum(_PARTS * np.bincount(high, minlength=1 << 16), 1)
         offset = np.concatenate([[0], np.cumsum(parts)])
         per_part = np.bincount(offset[high] + (low * parts[high] >> 16), minlength=offset[-1])
-        self._begin = np.concatenate([[0], np.cumsum(per_part)]).astype(np.uint32)
+        begin = np.concatenate([[0], np.cumsum(per_part)])
+        ended = np.append(self._keys, np.uint32(0xFFFFFFFF))
+        # what one look-up needs: the next key, where it is, and whether others share its part
+        several = np.append(np.diff(begin) > 1, False).astype(np.uint64) << np.uint64(31)
+        next_key = ended[begin].astype(np.uint64) << np.uint64(32)
+        self._entry = next_key | several | begin.astype(np.uint64)
         self._offset = offset.astype(np.uint32)
-        self._ended = np.append(self._keys, np.uint32(0xFFFFFFFF))
 
     def count(self, first: int, values: np.ndarray, eligible: np.ndarray | None) -> np.ndarray:
-        """Return [keys + 1] int64: how many of the rows' pairs exceed exactly so many keys."""
-        above = np.zeros(len(self._keys) + 1, np.int64)
+        """Return [keys + 1] uint32: how many of the rows' pairs exceed exactly so many keys."""
+        above = np.zeros(len(self._keys) + 1, np.uint32)  # a block has fewer than 2**32 values
         bits = np.ascontiguousarray(values, np.float32).view(np.uint32)
         _count(
             bits, EVERY if eligible is None else eligible, first, self._absolute, self._keep_self,
-            self._ended, self._offset, self._begin, above,
+            self._keys, self._offset, self._entry, above,
         )  # fmt: skip
         return above
 
@@ -125,7 +129,7 @@ def _count(
     keep_self: bool,
     keys: np.ndarray,
     offset: np.ndarray,
-    begin: np.ndarray,
+    entry: np.ndarray,
     above: np.ndarray,
 ) -> None:
     """Count a block's eligible values by how many keys are smaller.
@@ -137,11 +141,12 @@ def _count(
     eligible
         [rows, genes] bool; without rows: every pair is.
     keys
-        Sorted distinct uint32, and the largest uint32 once more.
-    offset, begin
-        The index of :class:`RankTable`.
+        Sorted distinct uint32.
+    offset, entry
+        The index of :class:`RankTable`: where each stretch begins; of each part the next key in the
+        high half, bit 31 if the part has several keys, and the position of the next key.
     above
-        [keys + 1] int64, added to.
+        [keys + 1] uint32, added to.
     """
     # each step is a loop of its own over a row in cache: the first two vectorise
     top, half, one = np.uint32(1 << 31), np.uint32(16), np.uint64(1)
@@ -162,14 +167,17 @@ def _count(
         for j in range(n):
             if not (every or eligible[i, j]) or (first + i == j and not keep_self):
                 continue
-            lo, hi = np.uint64(begin[part[j]]), np.uint64(begin[np.uint64(part[j]) + one])
-            if hi - lo < 2:  # without a branch: where the part is empty, the next key is larger
-                above[lo + np.uint64(keys[lo] < key[j])] += 1
+            found = entry[part[j]]
+            lo = found & np.uint64(0x7FFFFFFF)
+            if not found & np.uint64(1 << 31):
+                # without a branch: where the part is empty, the next key is larger
+                above[lo + np.uint64(np.uint32(found >> np.uint64(32)) < key[j])] += np.uint32(1)
                 continue
+            hi = entry[np.uint64(part[j]) + one] & np.uint64(0x7FFFFFFF)
             while lo < hi:
                 middle = (lo + hi) >> one
                 if keys[middle] < key[j]:
                     lo = middle + one
                 else:
                     hi = middle
-            above[lo] += 1
+            above[lo] += np.uint32(1)
