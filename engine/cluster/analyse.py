@@ -41,7 +41,9 @@ def finished_blocks(plan: Plan, set_aside: set[str]) -> list[Block]:
     for m in plan.models:
         for c in range(len(plan.categories)):
             works = {u.work for h in (0, 1) for u in plan.units_of(m.name, c, h)}
-            works |= {pairs_work(m.base, c), residual_work(m.base, c)}
+            works.add(pairs_work(m.base, c))
+            if m.estimator == "mean_residual":
+                works.add(residual_work(m.base, c))
             works |= {matrix_work(m.name, c, y) for y in m.layers}
             if not works & set_aside:
                 blocks.append(Block(m.name, c))

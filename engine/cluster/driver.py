@@ -146,10 +146,11 @@ def _attention(
         means = [Work(w, block_of(w)[0]) for w in plan.residual_work() if block_of(w)[0] in names]
         todo = [(stage, part)] + ([("mean cells" + stage[9:], means)] if means else [])
         aside |= _stage(ray, root, plan, config, reporter, todo, spec)
-    usable = {(b.model, b.category) for b in analyse.finished_blocks(plan, set(aside))}
+    readings = {(b.model, b.category) for b in analyse.finished_blocks(plan, set(aside))}
+    bases = {(plan.model(m).base, c) for m, c in readings}  # whose pair counts they share
     stages = [
-        (stage, [Work(w, "cpu") for w in works if block_of(w) in usable])
-        for stage, works in (("pair counts", plan.pairs_work()), ("matrices", plan.matrix_work()))
+        ("pair counts", [Work(w, "cpu") for w in plan.pairs_work() if block_of(w) in bases]),
+        ("matrices", [Work(w, "cpu") for w in plan.matrix_work() if block_of(w) in readings]),
     ]
     cpus, most = int(have.get("CPU", 1)), max(len(works) for _, works in stages)
     memory = int(have.get("memory", 0) // plan.needs["actor_bytes"])  # of the whole cluster
