@@ -53,7 +53,8 @@ def auroc(positives: np.ndarray, negatives: np.ndarray) -> tuple[float, float]:
     p, n = int(positives.sum()), int(negatives.sum())
     if not p or not n:
         return float("nan"), float("nan")
-    area = float(positives @ percentiles(negatives) / p)
+    # a sum, not a BLAS product: its bits do not depend on the number of threads
+    area = float((positives * percentiles(negatives)).sum() / p)
     together = float((positives.astype(float) * negatives).sum() / (float(p) * n))
     return area, together / 2
 
