@@ -62,7 +62,11 @@ def by_hand(root: RunRoot, plan: Plan, model: str, category: int) -> list[dict[s
     return seen
 
 
-@pytest.mark.parametrize("model", FAMILIES)
+@pytest.mark.parametrize(
+    "model",
+    # scFoundation's reference takes two minutes
+    [pytest.param(m, marks=pytest.mark.slow if m == "scfoundation" else ()) for m in FAMILIES],
+)
 def test_matrices_of_every_reading_equal_the_references(
     model: str, small_atlas: Path, tmp_path: Path
 ) -> None:

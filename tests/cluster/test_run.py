@@ -233,6 +233,7 @@ def test_five_families_run_side_by_side(small_atlas: Path, tmp_path: Path) -> No
     assert octoscope("verify", str(run)).returncode == 0
 
 
+@pytest.mark.slow
 def test_more_readings_join_every_table_and_change_nothing_else(
     finished_run: Path, small_config: Path, tmp_path: Path
 ) -> None:
