@@ -59,6 +59,8 @@ def attend_mean_cells(
         for first, stop in tiles.row_ranges(values.shape[-2], plan.tile):
             tiles.write_rows(array, first, values[..., first:stop, :])
 
+    # the base may be a per-cell reading, which has no projection
+    bare = plan.readings(base.name, "mean_residual")[0].projection == "bare"
     for layer in base.layers:
         cells = total(layer_name(layer, "cells"), (1, n), "int64")[:, 0]
         mean = mean_cells(total(layer_name(layer, "residual"), (n, base.d), "float64"), cells)
@@ -69,7 +71,7 @@ def attend_mean_cells(
         for part in range(PARTS):
             state = torch.from_numpy(mean[part]).to(device)[None]
             mask = torch.from_numpy(there[part]).to(device)[None]
-            q_part, k_part = _project(base, model, layer, state, mask)
+            q_part, k_part = _project(base, model, layer, state, mask, bare)
             q.append(q_part)
             k.append(k_part)
         write(layer_name(layer, "q"), np.concatenate(q))
@@ -83,6 +85,7 @@ def _project(
     layer: int,
     state: torch.Tensor,
     mask: torch.Tensor,
+    bare: bool,
 ) -> tuple[np.ndarray, np.ndarray]:
     """Return q (scaled) and k [heads, genes, d_head]; genes that are not there hold zeros."""
     at = torch.nonzero(mask[0])[:, 0]
@@ -92,7 +95,7 @@ def _project(
         return q, k
     attention, _ = model.layer(layer, state[:, at], mask[:, at])
     found = attention.q[0], attention.k[0]
-    if base.projection == "bare":
+    if bare:
         if not isinstance(model, BareProjections):
             raise InputError(
                 "projection", f"family {base.family} does not show bare projections", "use faithful"

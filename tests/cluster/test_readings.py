@@ -184,6 +184,19 @@ def test_bare_projections_are_the_weights_alone(
             assert float((shift - shift[:, :, :1]).abs().max()) < 1e-3
 
 
+def test_bare_holds_beside_a_per_cell_reading(small_atlas: Path, tmp_path: Path) -> None:
+    arrays = {}
+    for estimators in (["mean_residual"], ["per_cell", "mean_residual"]):
+        tree = one_model(small_atlas, "tiny", estimators=estimators, projection="bare")
+        root, plan = prepare(parse_config(tree, "c"), str(tmp_path / f"run{len(estimators)}"))
+        runner = UnitRunner(root, plan, load_config(root.at("config.yaml")), "tiny")
+        for unit in (u for u in plan.units if u.category == 1):
+            runner.run(unit)
+        path = root.at(f"{runner.mean_cell(1).folder}/attends.zarr")
+        arrays[len(estimators)] = tiles.open_array(path, "layer_000_q")[:]
+    assert np.array_equal(arrays[1], arrays[2])
+
+
 def test_bare_and_faithful_differ_and_the_mean_cell_is_not_the_mean(
     small_atlas: Path, tmp_path: Path
 ) -> None:
