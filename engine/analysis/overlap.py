@@ -67,7 +67,7 @@ def overlap_test(
         null = np.concatenate([null, _null(i, j, where, strata, adjacency, more, seed + 1)])
     rate = count / pairs if pairs else float("nan")
     null_rate = null / pairs if pairs else np.zeros(0)
-    interval = _interval(i, j, edges, n)
+    interval = statistics.pair_rate_interval(i, j, edges.astype(np.float64), n)
     null_low, null_high = statistics.null_range(null_rate)
     mean = float(null_rate.mean()) if len(null_rate) else float("nan")
     alone = np.zeros(n, bool)
@@ -112,12 +112,3 @@ def _null(
         relabel[where] = where[permute_within(strata, rng)]
         out[d] = adjacency[relabel[i], relabel[j]].sum()
     return out
-
-
-def _interval(i: np.ndarray, j: np.ndarray, edges: np.ndarray, n: int) -> tuple[float, float]:
-    """Delete-one-gene jackknife of the edge rate over genes that occur in the pairs."""
-    pairs = np.bincount(i, minlength=n) + np.bincount(j, minlength=n)
-    hits = np.bincount(i[edges], minlength=n) + np.bincount(j[edges], minlength=n)
-    used = pairs > 0
-    without = (edges.sum() - hits[used], len(i) - pairs[used])
-    return statistics.rate_interval(edges.sum(), len(i), without)

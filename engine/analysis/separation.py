@@ -60,7 +60,7 @@ def separation_test(
         inside = usable[x, y]
         drawn = np.bincount(bins[x[inside], y[inside]], minlength=BINS)
         null[d] = auroc(drawn, every - drawn)[0]
-    low, high = _interval(share, i, j, len(bins))
+    low, high = statistics.pair_rate_interval(i, j, share, len(bins))
     null_low, null_high = statistics.null_range(null)
     known = null[~np.isnan(null)]
     return {
@@ -78,11 +78,3 @@ def separation_test(
         "average_precision": average_precision(edges, every - edges),
         "edge_share": len(i) / max(int(every.sum()), 1),
     }
-
-
-def _interval(share: np.ndarray, i: np.ndarray, j: np.ndarray, n: int) -> tuple[float, float]:
-    count = np.bincount(i, minlength=n) + np.bincount(j, minlength=n)
-    score = np.bincount(i, share, n) + np.bincount(j, share, n)
-    used = count > 0
-    without = (share.sum() - score[used], len(share) - count[used])
-    return statistics.rate_interval(float(share.sum()), float(len(share)), without)

@@ -42,10 +42,9 @@ def matrix_source(
     """
     m = plan.model(model)
     pairs = committed(root, plan, pairs_work(m.base, category))
-    counts = tiles.open_array(root.at(f"{pairs.folder}/pairs.zarr"), "pairs")
     sums = tiles.open_array(sums_folder, "sums")
     n = len(m.axis)
-    hold = hold and sums.nbytes + counts.nbytes <= HELD_BYTES
+    hold = hold and sums.nbytes + 2 * 4 * n * n <= HELD_BYTES  # sums and n_ij of both halves
     held: list[HalfTile] = []
     rows_of = _pairs_reader(root, pairs, m)
 

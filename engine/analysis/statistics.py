@@ -91,6 +91,25 @@ def rate_interval(
     return float(low), float(high)
 
 
+def pair_rate_interval(
+    i: np.ndarray, j: np.ndarray, score: np.ndarray, n_genes: int
+) -> tuple[float, float]:
+    """Return the interval of the mean score in [0, 1] of pairs, deleting one gene at a time.
+
+    Parameters
+    ----------
+    i, j
+        [pairs] genes of each pair.
+    score
+        [pairs] float64.
+    """
+    pairs = np.bincount(i, minlength=n_genes) + np.bincount(j, minlength=n_genes)
+    scores = np.bincount(i, score, n_genes) + np.bincount(j, score, n_genes)
+    used = pairs > 0
+    total = float(score.sum())
+    return rate_interval(total, len(i), (total - scores[used], len(i) - pairs[used]))
+
+
 def additive_fit(
     use: np.ndarray, row_sums: np.ndarray, col_sums: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray]:

@@ -68,25 +68,13 @@ class Factors:
 
         return map_blocks(run, range(0, n, rows))
 
-    def top_pairs(
-        self, k: int, *, by_absolute_value: bool = False, keep_self: bool = False
-    ) -> TopPairs:
+    def top_pairs(self, k: int, *, by_absolute_value: bool = False) -> TopPairs:
         """Return the K largest pairs; see :class:`~engine.attention.topk.TopK`."""
-
-        def collector() -> TopK:
-            return TopK(
-                k,
-                by_absolute_value=by_absolute_value,
-                keep_self=keep_self,
-                floor=found.threshold if found else -np.inf,
-            )
-
-        found: TopK | None = None
-        found = collector()
+        found = TopK(k, by_absolute_value=by_absolute_value)
 
         def sift(first: int, values: np.ndarray) -> TopK:
             # the threshold so far may be read late, never early: it only rises
-            here = collector()
+            here = TopK(k, by_absolute_value=by_absolute_value, floor=found.threshold)
             here.update(first, values, None)
             return here
 

@@ -35,7 +35,7 @@ class TopPairs:
 class TopK:
     """Collects the K largest eligible pairs, with all ties at the K-th value up to a cap.
 
-    Rows must arrive in ascending order.
+    Rows must arrive in ascending order. Self pairs are left out.
 
     Parameters
     ----------
@@ -45,8 +45,6 @@ class TopK:
         Largest number of pairs returned, ties included; default ``2 k``.
     by_absolute_value
         Order by |value|; the pairs keep their signs.
-    keep_self
-        Let pairs of a gene with itself take part.
     floor
         A value below which no pair can be among the K largest, if one is known.
     """
@@ -57,13 +55,12 @@ class TopK:
         cap: int | None = None,
         *,
         by_absolute_value: bool = False,
-        keep_self: bool = False,
         floor: float = -np.inf,
     ) -> None:
         if k < 1:
             raise ValueError("k must be at least 1")
         self._k, self._cap = k, max(k, 2 * k if cap is None else cap)
-        self._absolute, self._keep_self = by_absolute_value, keep_self
+        self._absolute = by_absolute_value
         self._held: list[tuple[np.ndarray, np.ndarray, np.ndarray]] = []
         self._n = 0
         self._threshold = floor
@@ -84,7 +81,7 @@ class TopK:
             value = np.empty(room, np.float32)
             found, row, column = _sift(
                 values, EVERY if eligible is None else eligible, first_row, row, column,
-                np.float32(self._threshold), self._absolute, self._keep_self,
+                np.float32(self._threshold), self._absolute,
                 query, key, value,
             )  # fmt: skip
             # copies: a view would keep all of the room alive
@@ -141,12 +138,11 @@ def _sift(
     column: int,
     threshold: np.float32,
     absolute: bool,
-    keep_self: bool,
     query: np.ndarray,
     key: np.ndarray,
     value: np.ndarray,
 ) -> tuple[int, int, int]:
-    """Copy eligible pairs at or above the threshold until the room is used up.
+    """Copy eligible off-diagonal pairs at or above the threshold until the room is used up.
 
     ``eligible`` without rows: every pair is.
 
@@ -160,7 +156,7 @@ def _sift(
     for i in range(row, values.shape[0]):
         for j in range(column, values.shape[1]):
             size = abs(values[i, j]) if absolute else values[i, j]
-            if size >= threshold and (every or eligible[i, j]) and (keep_self or first + i != j):
+            if size >= threshold and (every or eligible[i, j]) and first + i != j:
                 if n == len(value):
                     return n, i, j
                 query[n], key[n] = first + i, j

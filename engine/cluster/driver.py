@@ -141,10 +141,10 @@ def _attention(
     # All models at once where the cluster holds them, else one after the other.
     for names in [list(groups)] if fits else [[name] for name in groups]:
         part = [u for u in units if u.group in names]
-        stage = "attention" if fits else f"attention, {names[0]}"
+        of = "" if fits else f", {names[0]}"
         spec = {name: groups[name] for name in names}
         means = [Work(w, block_of(w)[0]) for w in plan.residual_work() if block_of(w)[0] in names]
-        todo = [(stage, part)] + ([("mean cells" + stage[9:], means)] if means else [])
+        todo = [(f"attention{of}", part)] + ([(f"mean cells{of}", means)] if means else [])
         aside |= _stage(ray, root, plan, config, reporter, todo, spec)
     readings = {(b.model, b.category) for b in analyse.finished_blocks(plan, set(aside))}
     bases = {(plan.model(m).base, c) for m, c in readings}  # whose pair counts they share

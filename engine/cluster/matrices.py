@@ -60,10 +60,10 @@ class MatrixRunner:
         held = np.zeros((2, 1, n), np.int32)  # cells that hold each gene
         for first, stop in tiles.row_ranges(n, tile):
             empty = np.zeros((stop - first, n), np.int32)
-            block = [self._tile(r, "pairs", first, stop, empty) for r in halves]
-            tiles.write_rows(array, first, np.stack(block))
+            block = np.stack([self._tile(r, "pairs", first, stop, empty) for r in halves])
+            tiles.write_rows(array, first, block)
             at = np.arange(stop - first)
-            held[:, 0, first:stop] = np.stack(block)[:, at, at + first]
+            held[:, 0, first:stop] = block[:, at, at + first]
         cells = tiles.create_array(path, "cells", held.shape, "int32", tile)
         tiles.write_rows(cells, 0, held)
         facts = {
