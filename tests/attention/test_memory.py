@@ -21,17 +21,20 @@ def status(key):
             return int(line.split()[1]) * 1024
 if limit:
     resource.setrlimit(resource.RLIMIT_AS, (status("VmSize") + limit,) * 2)
+def reduce(tokens, heads, cells):
+    layout = BatchLayout(np.arange(tokens)[None], np.full((1, tokens), -1))
+    sums = LayerSums(tokens, ("kept", "outside"), tile=512, device=torch.device("cpu"))
+    pairs = PairCounts(tokens, tile=512)
+    mask = torch.ones(1, tokens, dtype=torch.bool)
+    for cell in range(cells):
+        g = torch.Generator().manual_seed(cell)
+        q, k = (torch.randn(1, heads, tokens, 16, generator=g) for _ in range(2))
+        sums.add([QKBatch(q, k, 0.25, mask, layout)])
+        pairs.add(layout)
+    sums.check_mass("test")
+reduce(64, 1, 1)  # compiled code and its libraries are no part of what grows
 imports = status("VmRSS")
-layout = BatchLayout(np.arange(tokens)[None], np.full((1, tokens), -1))
-sums = LayerSums(tokens, ("kept", "outside"), tile=512, device=torch.device("cpu"))
-pairs = PairCounts(tokens, tile=512)
-mask = torch.ones(1, tokens, dtype=torch.bool)
-for cell in range(cells):
-    g = torch.Generator().manual_seed(cell)
-    q, k = (torch.randn(1, heads, tokens, 16, generator=g) for _ in range(2))
-    sums.add([QKBatch(q, k, 0.25, mask, layout)])
-    pairs.add(layout)
-sums.check_mass("test")
+reduce(tokens, heads, cells)
 print(status("VmHWM") - imports)
 """
 
@@ -49,9 +52,12 @@ def peak(tokens: int, heads: int, cells: int, limit: int = 0) -> int:
 
 
 def test_doubling_cells_or_heads_keeps_the_peak() -> None:
+    # two runs of one shape differ by up to 10 % at this size (pages of the allocator, threads), so
+    # the allowance is counted in matrices: held per cell or head, at least two more would stand
+    allowance = 1.5 * 4 * 3000**2
     base = peak(3000, 4, 2)
-    assert peak(3000, 4, 4) < 1.05 * base
-    assert peak(3000, 8, 2) < 1.05 * base
+    assert peak(3000, 4, 4) < base + allowance
+    assert peak(3000, 8, 2) < base + allowance
 
 
 @pytest.mark.slow
@@ -70,7 +76,7 @@ def test_6000_tokens_32_heads() -> None:
 def test_the_limit_is_real() -> None:
     # the mistake this guards against: holding [heads, tokens, tokens] of one cell
     script = SCRIPT.replace(
-        "    sums.add(", "    x = (q @ k.transpose(-1, -2)).exp()\n    sums.add("
+        "        sums.add(", "        x = (q @ k.transpose(-1, -2)).exp()\n        sums.add("
     )
     done = subprocess.run(
         [sys.executable, "-c", script, "6000", "16", "1", "1500000000"],
