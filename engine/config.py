@@ -11,6 +11,7 @@ from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Fie
 from engine.errors import InputError
 
 Estimator = Literal["per_cell", "mean_residual"]
+Correlation = Literal["pearson", "spearman"]
 HeadChoice = Literal["mean", "max", "each"] | Annotated[int, Field(ge=0)]
 View = Literal["marginal", "conditional", "lift", "logit"]
 DType = Literal["float32", "bfloat16", "float16"]
@@ -157,6 +158,11 @@ class RunConfig(_Section):
     projection: Literal["faithful", "bare"] = Field(
         "faithful",
         description="For mean_residual: the model's own norm and biases, or its bare W_q and W_k",
+    )
+    coexpression: Annotated[list[Correlation], ONE_OR_MORE] = Field(
+        default_factory=list,
+        description="Correlation of log-normalised counts over the cells of each category, as "
+        "matrices beside those of the models: pearson, spearman, or both",
     )
     permutations: int = Field(200, ge=50, description="Permutations between matrices (QAP)")
     network: NetworkConfig | None = None

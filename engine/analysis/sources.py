@@ -33,6 +33,16 @@ def committed(root: RunRoot, plan: Plan, work: str) -> Record:
     return record
 
 
+def unit_rows(
+    root: RunRoot, records: list[Record], name: str, first: int, stop: int
+) -> list[np.ndarray]:
+    """Return rows of an array of every unit, in the order of the records."""
+    return [
+        tiles.read_rows(tiles.open_array(root.at(f"{r.folder}/sums.zarr"), name), first, stop)
+        for r in records
+    ]
+
+
 def matrix_source(
     root: RunRoot, plan: Plan, model: str, category: int, sums_folder: Path, *, hold: bool = False
 ) -> MatrixSource:
@@ -59,7 +69,7 @@ def matrix_source(
     def stored() -> Iterator[HalfTile]:
         for first, stop in tiles.row_ranges(n, plan.tile):
             block = tiles.read_rows(sums, first, stop)
-            whole = block[2] if len(block) > 2 else None  # of a mean cell: no sum of halves
+            whole = block[2] if len(block) > 2 else None  # where it is no sum of the halves
             n_ij = rows_of(first, stop)
             yield HalfTile(first, block[:2], n_ij[:2], whole, n_ij[2] if len(n_ij) > 2 else None)
 
@@ -69,18 +79,18 @@ def matrix_source(
         n,
         (used[0], used[1]),
         plan.categories[category].min_cells,
-        means=m.estimator == "mean_residual",
+        means=m.estimator != "per_cell",
     )
 
 
 def _pairs_reader(root: RunRoot, pairs: Record, m: ModelPlan) -> Callable[[int, int], np.ndarray]:
-    """Return a reader of rows of n_ij [2, rows, genes]; of a mean cell [3, rows, genes].
+    """Return a reader of rows of n_ij [2, rows, genes]; of what is no sum [3, rows, genes].
 
-    For a mean cell a pair needs only that each gene has enough cells: n_ij is the smaller of n_i
-    and n_j, in each half and, as the third block, in both together.
+    For a mean cell, and for co-expression, a pair needs only that each gene has enough cells: n_ij
+    is the smaller of n_i and n_j, in each half and, as the third block, in both together.
     """
     path = root.at(f"{pairs.folder}/pairs.zarr")
-    if m.estimator == "mean_residual":
+    if m.estimator != "per_cell":
         halves = tiles.read_rows(tiles.open_array(path, "cells"), 0, 1)[:, 0]
         cells = np.concatenate([halves, halves.sum(0, keepdims=True, dtype=halves.dtype)])
         return lambda first, stop: np.minimum(cells[:, first:stop, None], cells[:, None, :])

@@ -13,6 +13,8 @@ _VIEWS = {
     "lift": ("lift", "pairs"),
     "logit": ("logit", "pairs"),
 }
+# The only view of a co-expression matrix, which holds one value a pair.
+CORRELATION = "correlation"
 
 
 def default_min_cells(n_cells: int) -> int:
@@ -35,7 +37,8 @@ def view_values(
         Cells of the category (n_C).
     view
         ``marginal`` sum/n_C (an absent pair counts 0), ``conditional`` sum/n_ij, ``lift``
-        mean of tokens x probability (1 = uniform attention), ``logit`` mean score.
+        mean of tokens x probability (1 = uniform attention), ``logit`` mean score;
+        ``correlation`` (``means`` only): the one quantity there is.
     means
         The values are means already, as those of a mean cell; nothing is divided.
 
@@ -44,6 +47,8 @@ def view_values(
     ndarray
         [rows, genes] float32; 0 where the divisor is 0 (such pairs are never eligible).
     """
+    if view == CORRELATION:
+        return np.where(pairs > 0, sums[0], 0).astype(np.float32)
     quantity, divisor = _VIEWS[view]
     total = sums[QUANTITIES.index(quantity)].astype(np.float64)
     if means:

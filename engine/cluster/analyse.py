@@ -63,6 +63,8 @@ def collect(root: RunRoot, plan: Plan, blocks: list[Block], config: NetworkConfi
             m = plan.model(block.model)
             for layer in m.layers:
                 record = committed(root, plan, matrix_work(m.name, block.category, layer))
+                if table == "edges" and plan.edges and plan.edges.view not in m.views:
+                    continue
                 frame = read_table(root, f"{record.folder}/{table}.parquet")
                 if table in per_model and network is not None:
                     frame["in_network"] = _in_network(frame, network.vertex_of(m.axis), network)
@@ -99,7 +101,7 @@ def layers(root: RunRoot, plan: Plan, blocks: list[Block], scheduler: Any) -> pd
         (block, name, view, delayed(_layers_of)(str(root.path), plan, block, name, view))
         for block in blocks
         for name in plan.model(block.model).gene_sets
-        for view in plan.views
+        for view in plan.model(block.model).views
     ]
     results = compute([j[-1] for j in jobs], scheduler)
     rows: list[pd.DataFrame] = []
@@ -181,7 +183,7 @@ def _overlap_of(
         adjacency = network.adjacency(vertices[genes])
         grid = np.ix_(genes, genes)
         for layer in m.layers:
-            for view in plan.views:
+            for view in m.views:
                 top = _top(root, plan, block, layer, name, view)
                 tested = overlap_test(
                     np.searchsorted(genes, top["query"].to_numpy()),

@@ -136,7 +136,7 @@ def _attention(
     have = ray.cluster_resources()
     fits = e.actors * len(groups) * plan.threads <= have.get("CPU", 1)
     if have.get("GPU", 0) > 0 and e.device != "cpu":
-        fits = fits and e.actors * len(groups) <= have["GPU"]
+        fits = fits and e.actors * len(plan.checkpoints) <= have["GPU"]
     aside: dict[str, str] = {}
     # All models at once where the cluster holds them, else one after the other.
     for names in [list(groups)] if fits else [[name] for name in groups]:
@@ -184,7 +184,9 @@ def _stage(
         str(root.path),
         {g: spec for g, spec in groups.items() if g in needed},
         threads={g: plan.threads if model else 1 for g, (model, _) in groups.items()},
-        gpu=ray.cluster_resources().get("GPU", 0) > 0 and e.device in ("auto", "cuda"),
+        gpu={m.name for m in plan.checkpoints}
+        if ray.cluster_resources().get("GPU", 0) > 0 and e.device in ("auto", "cuda")
+        else set(),
         start_timeout=e.start_timeout,
         python={m.name: m.python for m in plan.bases if m.python is not None},
     )
@@ -312,12 +314,12 @@ def _provenance(
         "seed": plan.seed,
         "atlas": plan.atlas,
         "network": plan.network,
-        "checkpoints": {m.name: m.digests for m in plan.bases},
+        "checkpoints": {m.name: m.digests for m in plan.checkpoints},
         "versions": plan.versions,
         "machine": {"system": platform.system(), "arch": platform.machine()},
         "cells": cells,
         "cells_not_selected": plan.refused_cells,
-        "genes": {m.name: m.gene_report for m in plan.bases},
+        "genes": {m.name: m.gene_report for m in plan.checkpoints},
         "set_aside": set_aside,
     }
 

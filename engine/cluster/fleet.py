@@ -9,7 +9,7 @@ from typing import Any
 from engine.cluster.dispatch import Outcome, Work
 from engine.config import load_config
 from engine.errors import OctoscopeError
-from engine.store.plan import block_of, load_plan
+from engine.store.plan import COEXPRESSION, block_of, load_plan
 from engine.store.root import RunRoot
 
 _THREAD_LIMITS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
@@ -28,12 +28,17 @@ class Worker:
             from engine.cluster.matrices import MatrixRunner
 
             self._matrices = MatrixRunner(root, self._plan)
+            return
+        config = load_config(root.at("config.yaml"))
+        self._by_work = {u.work: u for u in self._plan.units if u.model == model}
+        if self._plan.model(model).family == COEXPRESSION:
+            from engine.cluster.coexpression import CoexpressionRunner
+
+            self._units: Any = CoexpressionRunner(root, self._plan, config, model)
         else:
             from engine.cluster.units import UnitRunner
 
-            config = load_config(root.at("config.yaml"))
             self._units = UnitRunner(root, self._plan, config, model)
-            self._by_work = {u.work: u for u in self._plan.units if u.model == model}
 
     def ready(self) -> int:
         """Return the process id once the constructor is through."""
@@ -67,7 +72,7 @@ class RayFleet:
     threads
         Group name -> CPUs per actor, also its compute threads.
     gpu
-        Whether model actors hold one GPU each.
+        Groups whose actors hold one GPU each.
     python
         Group name -> Python of another environment, for plug-ins with packages of their own.
 
@@ -84,7 +89,7 @@ class RayFleet:
         groups: dict[str, tuple[str | None, int]],
         *,
         threads: dict[str, int],
-        gpu: bool,
+        gpu: set[str],
         start_timeout: float,
         python: dict[str, str] | None = None,
     ) -> None:
@@ -93,7 +98,7 @@ class RayFleet:
         self._actors: dict[str, list[Any]] = {}
         remote = ray.remote(Worker)
         for group, (model, count) in groups.items():
-            on_gpu = gpu and model is not None
+            on_gpu = group in gpu
             hidden = {} if on_gpu else {"CUDA_VISIBLE_DEVICES": ""}
             env = passed | hidden | {n: str(threads[group]) for n in _THREAD_LIMITS}
             runtime: dict[str, Any] = {"env_vars": env}

@@ -10,13 +10,15 @@ import torch
 
 from engine.analysis.edges import strongest_keys
 from engine.analysis.finalise import finalise
-from engine.analysis.sources import committed, matrix_source
+from engine.analysis.sources import committed, matrix_source, unit_rows
 from engine.attention.accumulate import BatchLayout, LayerSums, QKBatch
 from engine.attention.views import QUANTITIES
+from engine.cluster.coexpression import write_correlations
 from engine.cluster.mean_cells import PARTS
 from engine.store import tiles
 from engine.store.crash import crash_point
 from engine.store.plan import (
+    COEXPRESSION,
     ModelPlan,
     Plan,
     layer_name,
@@ -44,10 +46,7 @@ class MatrixRunner:
         self, records: list[Record], name: str, first: int, stop: int, empty: np.ndarray
     ) -> np.ndarray:
         """Sum one row tile over units in plan order (fixed binary tree, fp64)."""
-        parts = []
-        for record in records:
-            array = tiles.open_array(self._root.at(f"{record.folder}/sums.zarr"), name)
-            parts.append(tiles.read_rows(array, first, stop))
+        parts = unit_rows(self._root, records, name, first, stop)
         return tiles.tree_sum(parts) if parts else empty
 
     def pairs(self, model: str, category: int) -> Record:
@@ -55,17 +54,20 @@ class MatrixRunner:
         folder = new_attempt(self._root, pairs_work(model, category))
         n, tile = len(self._plan.model(model).axis), self._plan.tile
         path = self._root.at(f"{folder}/pairs.zarr")
-        array = tiles.create_array(path, "pairs", (2, n, n), "int32", tile)
         halves = [self._records(model, category, h) for h in (0, 1)]
         held = np.zeros((2, 1, n), np.int32)  # cells that hold each gene
-        for first, stop in tiles.row_ranges(n, tile):
-            empty = np.zeros((stop - first, n), np.int32)
-            block = np.stack([self._tile(r, "pairs", first, stop, empty) for r in halves])
-            tiles.write_rows(array, first, block)
-            at = np.arange(stop - first)
-            held[:, 0, first:stop] = block[:, at, at + first]
-        cells = tiles.create_array(path, "cells", held.shape, "int32", tile)
-        tiles.write_rows(cells, 0, held)
+        if self._plan.model(model).family == COEXPRESSION:
+            for h, records in enumerate(halves):
+                held[h] = self._tile(records, "cells", 0, 1, held[h])
+        else:
+            array = tiles.create_array(path, "pairs", (2, n, n), "int32", tile)
+            for first, stop in tiles.row_ranges(n, tile):
+                empty = np.zeros((stop - first, n), np.int32)
+                block = np.stack([self._tile(r, "pairs", first, stop, empty) for r in halves])
+                tiles.write_rows(array, first, block)
+                at = np.arange(stop - first)
+                held[:, 0, first:stop] = block[:, at, at + first]
+        tiles.write_array(path, "cells", held, tile)
         facts = {
             "cells_used": [sum(r.facts["cells_used"] for r in records) for records in halves],
             "cells_refused": [
@@ -84,14 +86,18 @@ class MatrixRunner:
         path = self._root.at(f"{folder}/dense.zarr")
         if m.estimator == "per_cell":
             mass = self._cells_matrix(m, category, layer, path)
-        else:
+        elif m.estimator == "mean_residual":
             mass = self._mean_cell_matrix(m, category, layer, path)
+        else:
+            halves = [self._records(model, category, h) for h in (0, 1)]
+            write_correlations(self._root, halves, m, folder, path, plan.tile)
+            mass = pd.DataFrame({"gene": np.zeros(0, np.int32), "cells": np.zeros(0, np.int64)})
         crash_point("in-finalise", folder)
         source = matrix_source(self._root, plan, model, category, path, hold=True)
         done = finalise(
             source,
             {name: np.array(genes) for name, genes in m.gene_sets.items()},
-            plan.views,
+            m.views,
             top_k=plan.top_k,
             permutations=plan.permutations,
             seed=plan.seed,
@@ -104,8 +110,8 @@ class MatrixRunner:
             "stats": done.stats,
             "mass": mass,
         }
-        if plan.edges is not None:
-            e = plan.edges
+        e = plan.edges
+        if e is not None and e.view in m.views:
             tables["edges"] = strongest_keys(
                 source,
                 np.array(m.gene_sets[e.gene_set]),

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import torch
 
-from engine.analysis.sources import committed
+from engine.analysis.sources import committed, unit_rows
 from engine.attention.residuals import mean_cells, present
 from engine.errors import InputError
 from engine.models.protocol import BareProjections, FoundationModel
@@ -46,18 +46,12 @@ def attend_mean_cells(
     def total(name: str, shape: tuple[int, ...], dtype: str) -> np.ndarray:
         out = np.zeros((2, *shape), dtype)
         for h, records in enumerate(halves):
-            parts = []
-            for record in records:
-                array = tiles.open_array(root.at(f"{record.folder}/sums.zarr"), name)
-                parts.append(tiles.read_rows(array, 0, shape[0]))
-            if parts:
-                out[h] = tiles.tree_sum(parts)
+            if records:
+                out[h] = tiles.tree_sum(unit_rows(root, records, name, 0, shape[0]))
         return out
 
     def write(name: str, values: np.ndarray) -> None:
-        array = tiles.create_array(path, name, values.shape, str(values.dtype), plan.tile)
-        for first, stop in tiles.row_ranges(values.shape[-2], plan.tile):
-            tiles.write_rows(array, first, values[..., first:stop, :])
+        tiles.write_array(path, name, values, plan.tile)
 
     # the base may be a per-cell reading, which has no projection
     bare = plan.readings(base.name, "mean_residual")[0].projection == "bare"

@@ -19,7 +19,7 @@ from engine.cluster.describe import (
     describe,
     describe_elsewhere,
 )
-from engine.cluster.readings import readings, refuse_shared_names
+from engine.cluster.readings import coexpression, readings, refuse_shared_names
 from engine.cluster.sizes import project, refuse_what_cannot_fit, working_set
 from engine.config import LOCAL_PANEL_LIMIT, GeneSetConfig, ModelConfig, RunConfig
 from engine.errors import InputError
@@ -71,6 +71,9 @@ def model_plans(
         for m in config.models
         for reading in readings(config, _model_plan(config, m, facts[m.name], sets, absent))
     ]
+    if config.coexpression:
+        symbols = dict(zip(atlas.genes.ensembl, atlas.genes.symbol, strict=True))
+        plans += coexpression(config, plans, symbols)
     refuse_shared_names(plans)
     return plans, {m.name: facts[m.name].match for m in config.models}
 
@@ -137,6 +140,7 @@ def _model_plan(
         estimator="per_cell",
         heads="mean",
         projection=None,
+        views=list(config.views),
         family=m.family,
         path=m.path,
         python=m.python,

@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 from engine.attention.cells import Heads
+from engine.attention.views import CORRELATION
 from engine.config import RunConfig
 from engine.errors import InputError
-from engine.store.plan import ModelPlan
+from engine.store.plan import COEXPRESSION, ModelPlan
+
+# Co-expression holds no residual streams, and a unit's co-moments are worth many cells.
+UNIT_BATCHES = 16
 
 
 def readings(config: RunConfig, m: ModelPlan) -> list[ModelPlan]:
@@ -68,3 +72,53 @@ def refuse_shared_names(plans: list[ModelPlan]) -> None:
                 "rename one",
             )  # fmt: skip
         seen.add(m.name)
+
+
+def coexpression(
+    config: RunConfig, models: list[ModelPlan], symbols: dict[str, str]
+) -> list[ModelPlan]:
+    """Return one entry per correlation asked for, over every gene that a model accumulates.
+
+    Its gene sets are the declared ones; a set of kind ``model`` is the whole axis.
+    """
+    axis = sorted({gene for m in models for gene in m.axis})
+    position = {gene: i for i, gene in enumerate(axis)}
+    sets: dict[str, set[str]] = {}
+    for m in models:
+        for name, members in m.gene_sets.items():
+            sets.setdefault(name, set()).update(m.axis[i] for i in members)
+    return [
+        ModelPlan(
+            name=f"{COEXPRESSION}.{kind}",
+            base=f"{COEXPRESSION}.{config.coexpression[0]}",
+            estimator=kind,
+            heads="mean",
+            projection=None,
+            views=[CORRELATION],
+            family=COEXPRESSION,
+            path="",
+            python=None,
+            package="octoscope",
+            digests={},
+            checkpoint_bytes=0,
+            options={},
+            input_genes=None,
+            layers=[0],
+            n_layers=1,
+            n_heads=0,
+            d=0,
+            mass_columns=[],
+            axis=axis,
+            symbols=[symbols[gene] for gene in axis],
+            gene_sets={n: sorted(position[g] for g in genes) for n, genes in sets.items()},
+            gene_sets_absent={n: [] for n in sets},
+            dtype="float64",
+            max_tokens=0,
+            unit_cells=UNIT_BATCHES * config.execution.unit_cells,
+            micro_batch=config.execution.unit_cells,
+            batch_cells=config.execution.unit_cells,
+            demonstration=False,
+            gene_report={},
+        )
+        for kind in dict.fromkeys(config.coexpression)
+    ]

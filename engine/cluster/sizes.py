@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+from collections.abc import Sequence
 from pathlib import Path
 
 import psutil
@@ -12,7 +13,7 @@ from engine.attention.row_blocks import block_bytes
 from engine.attention.views import QUANTITIES
 from engine.config import RunConfig
 from engine.errors import InputError
-from engine.store.plan import CategoryPlan, ModelPlan, Plan, Unit
+from engine.store.plan import COEXPRESSION, CategoryPlan, ModelPlan, Plan, Unit
 
 _IMPORTS = 900e6  # resident bytes of a worker before it holds anything: torch, ray, zarr
 
@@ -64,6 +65,14 @@ def project(
     for m in models:
         if m.name != m.base:
             continue
+        if m.family == COEXPRESSION:
+            kinds = [r.estimator for r in models if r.base == m.name]
+            need = _coexpression_bytes(m, kinds, categories, units)
+            actor = max(actor, _IMPORTS + need["actor"])
+            scratch += need["scratch"]
+            kept += need["dense"] if config.keep_dense == "fp32" else 0
+            tables += len(categories) * len(kinds) * 3 * 2 * config.top_k * 24.0
+            continue
         n, n2 = len(m.axis), float(len(m.axis)) ** 2
         readings = [r for r in models if r.base == m.name]
         sums = sum(r.estimator == "per_cell" for r in readings)
@@ -104,6 +113,22 @@ def project(
         "store_bytes": kept + tables,
         "units": float(len(units)),
     }
+
+
+def _coexpression_bytes(
+    m: ModelPlan, kinds: Sequence[str], categories: list[CategoryPlan], units: list[Unit]
+) -> dict[str, float]:
+    """Bytes of an actor, of scratch and of the dense matrices among it."""
+    n2 = float(len(m.axis)) ** 2
+    own = [u.stop - u.start for u in units if u.model == m.name]
+    # at worst every gene is expressed in every cell; a value and its place, by cell and by gene
+    spill = max(own, default=0) * len(m.axis) * 12.0 * ("spearman" in kinds)
+    compute = n2 * 8 * 3 * ("pearson" in kinds) + 2 * spill
+    finalise = n2 * (3 * 4 + 8 * 3) + min(HELD_BYTES, n2 * 20) + spill + n2 * 20
+    dense = len(categories) * len(kinds) * n2 * 3 * 4
+    sums = len(own) * n2 * 8 * ("pearson" in kinds)
+    values = sum(own) * len(m.axis) * 12.0 * ("spearman" in kinds)
+    return {"actor": max(compute, finalise), "scratch": dense + sums + values, "dense": dense}
 
 
 def refuse_what_cannot_fit(config: RunConfig, plan: Plan, run: Path) -> None:

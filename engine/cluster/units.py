@@ -129,9 +129,7 @@ class UnitRunner:
         )
 
     def _write(self, path: Any, name: str, values: np.ndarray) -> None:
-        array = tiles.create_array(path, name, values.shape, str(values.dtype), self._plan.tile)
-        for first, stop in tiles.row_ranges(values.shape[-2], self._plan.tile):
-            tiles.write_rows(array, first, values[..., first:stop, :])
+        tiles.write_array(path, name, values, self._plan.tile)
 
     def _embed(self, unit: Unit) -> tuple[list[list[_Batch]], dict[str, Any]]:
         """Return residuals of the unit's cells in logical micro-batches of physical batches."""

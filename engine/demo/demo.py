@@ -71,6 +71,7 @@ def demo_tree() -> dict[str, Any]:
         # lift and marginal rank alike where every cell has the same tokens; both are kept for
         # models whose cells have tokens of their own
         "views": ["marginal", "lift", "logit"],
+        "coexpression": ["pearson", "spearman"],
         "top_k": 500,
         "network": {"path": "demo", "permutations": 1000},
         "notes": [

@@ -10,11 +10,12 @@ import pandas as pd
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
+from engine.attention.views import CORRELATION
 from engine.config import RunConfig, load_config
 from engine.errors import DamagedRunError, InputError
 from engine.report import figures
 from engine.store.manifest import check_objects, require_success
-from engine.store.plan import ModelPlan, Plan, load_plan
+from engine.store.plan import COEXPRESSION, ModelPlan, Plan, load_plan
 from engine.store.root import RunRoot
 from engine.store.tables import VOCABULARY, read_table
 
@@ -24,6 +25,7 @@ _VIEW_TEXT = {
     "conditional": "mean attention over cells that hold both genes",
     "lift": "attention relative to uniform attention (1 = uniform)",
     "logit": "mean scaled query-key score before the softmax",
+    CORRELATION: "correlation of log-normalised counts over the cells of the category",
 }
 
 
@@ -68,7 +70,8 @@ def page(root: RunRoot, gene_set: str | None, view: str | None) -> bytes:
     run = root.read_json("run.json")
     sets = [g.name for g in config.gene_sets]
     cost = sum(c["seconds"] for c in run["cells"])
-    for kind, value, declared in (("gene_sets", gene_set, sets), ("views", view, plan.views)):
+    views = list(dict.fromkeys(v for m in plan.models for v in m.views))
+    for kind, value, declared in (("gene_sets", gene_set, sets), ("views", view, views)):
         if value is not None and value not in declared:
             raise InputError(
                 f"{root.path}/config.yaml: {kind}",
@@ -100,7 +103,7 @@ def _content(
     return {
         "vocabulary": {
             m.name: genes.loc[genes["model"] == m.name, "what"].value_counts().to_dict()
-            for m in plan.bases
+            for m in plan.checkpoints
         },
         "atlas_genes_changed": int((genes["model"] == "").sum()),
         "config": config,
@@ -108,10 +111,9 @@ def _content(
         "run": run,
         "models": [m for m in models if m],
         "view": view,
-        "view_text": _VIEW_TEXT[view],
         "gene_set": gene_set,
-        "panels": [m for m in plan.bases if m.input_genes is not None],
-        "demonstrations": [m.name for m in plan.bases if m.demonstration],
+        "panels": [m for m in plan.checkpoints if m.input_genes is not None],
+        "demonstrations": [m.name for m in plan.checkpoints if m.demonstration],
         "cells_refused": sum(len(c["refused"]) for c in run["cells"]),
         "cells_used": {m.name: _used(run, m.name) for m in plan.bases},
         "network": _network_text(plan),
@@ -132,6 +134,9 @@ def _network_text(plan: Plan) -> str:
 def _model(
     root: RunRoot, plan: Plan, m: ModelPlan, gene_set: str, view: str, with_network: bool
 ) -> dict[str, Any] | None:
+    if view not in m.views:  # co-expression has a view of its own
+        view = m.views[0]
+
     def primary(table: str) -> pd.DataFrame:
         t = read_table(root, f"tables/{table}.parquet")
         return t[(t["model"] == m.name) & (t["gene_set"] == gene_set) & (t["view"] == view)]
@@ -150,11 +155,14 @@ def _model(
     tag = m.name
     content = {
         "plan": m,
+        "attends": m.family != COEXPRESSION,
+        "view": view,
+        "view_text": _VIEW_TEXT[view],
         "shown_options": _shown_options(m.options),
         "reading": _reading(m),
         "stats": stats.to_dict("records"),
         "layers": layers[layers["layer_a"] != layers["layer_b"]].to_dict("records"),
-        "heatmap": figures.layer_heatmaps(layers, f"{tag} layers"),
+        "heatmap": figures.layer_heatmaps(layers, f"{tag} layers") if len(m.layers) > 1 else "",
         "reliability": figures.by_layer(
             stats,
             f"{tag} reliability",
@@ -165,7 +173,7 @@ def _model(
             null_high="half_null_high",
             ylabel="centred r of halves",
         ),
-        "mass": figures.mass_bars(shares, f"{tag} mass"),
+        "mass": figures.mass_bars(shares, f"{tag} mass") if kinds else "",
         "top": _top_pairs(root, m, gene_set, view, with_network),
         "saturated": list(dict.fromkeys(stats.loc[stats["top_share"] > 0.1, "category"])),
         "overlap": [],
@@ -187,7 +195,7 @@ def _model(
         )
     special = shares[[k for k in kinds if k not in ("to_kept", "to_outside")]].sum(axis=1)
     measured = {name: stats[name] for name in ("n_eligible", "half_centred", "hub_key_share")}
-    measured["special"] = special
+    measured["special"] = special if kinds else pd.Series(dtype=float)
     if with_network:
         measured["fold"] = tested["fold_over_null"]
     content["summary"] = {name: _spread(values) for name, values in measured.items()}
@@ -197,6 +205,12 @@ def _model(
 def _reading(m: ModelPlan) -> str:
     """Say how cells and heads became one matrix, where it is not the mean over both."""
     said = []
+    if m.family == COEXPRESSION:
+        return (
+            f"{m.estimator.capitalize()} correlation of log-normalised counts (10,000 per cell) "
+            "over cells: not attention, but what attention must exceed. It is symmetric, so each "
+            "pair of genes stands twice among the top pairs."
+        )
     if m.estimator == "mean_residual":
         said.append(
             "Attention of the mean cell over the accumulated genes "

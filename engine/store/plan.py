@@ -11,6 +11,7 @@ from engine.errors import InputError
 from engine.store.root import RunRoot, hash_json, to_json
 
 SCHEMA = "octoscope-plan/2"
+COEXPRESSION = "coexpression"  # family of the entries that no checkpoint stands behind
 
 
 def pairs_work(model: str, category: int) -> str:
@@ -74,11 +75,14 @@ class ModelPlan(_Value):
     base
         The model whose units hold the sums: itself, or the reading declared first.
     estimator
-        ``per_cell``: mean of each cell's attention; ``mean_residual``: attention of the mean cell.
+        ``per_cell``: mean of each cell's attention; ``mean_residual``: attention of the mean cell;
+        ``pearson``, ``spearman``: co-expression, whose entries have one "layer" and no checkpoint.
     heads
         ``mean``, ``max`` or one head.
     projection
         For ``mean_residual``: ``faithful`` (the model's own norm and biases) or ``bare``.
+    views
+        Views that its matrices are finalised in.
     axis
         Ensembl ids of the accumulated genes.
     gene_sets_absent
@@ -87,9 +91,10 @@ class ModelPlan(_Value):
 
     name: str
     base: str
-    estimator: Literal["per_cell", "mean_residual"]
+    estimator: Literal["per_cell", "mean_residual", "pearson", "spearman"]
     heads: Literal["mean", "max"] | int
     projection: Literal["faithful", "bare"] | None
+    views: list[str]
     family: str
     path: str
     python: str | None
@@ -167,8 +172,13 @@ class Plan(_Value):
 
     @property
     def bases(self) -> list[ModelPlan]:
-        """Return one reading per checkpoint: the one whose units hold the sums."""
+        """Return the entries whose units hold the sums: one per checkpoint, and co-expression."""
         return [m for m in self.models if m.name == m.base]
+
+    @property
+    def checkpoints(self) -> list[ModelPlan]:
+        """Return one entry per checkpoint."""
+        return [m for m in self.bases if m.family != COEXPRESSION]
 
     def readings(self, base: str, estimator: str) -> list[ModelPlan]:
         """Return the readings of a checkpoint by one estimator."""

@@ -38,6 +38,13 @@ def write_rows(array: Any, first: int, values: np.ndarray) -> None:
         array[..., first : first + values.shape[-2], :] = values
 
 
+def write_array(path: Path, name: str, values: np.ndarray, tile: int) -> None:
+    """Create an array [..., rows, genes] and write all of it, row tile by row tile."""
+    array = create_array(path, name, values.shape, str(values.dtype), tile)
+    for first, stop in row_ranges(values.shape[-2], tile):
+        write_rows(array, first, values[..., first:stop, :])
+
+
 def open_array(path: Path, name: str) -> Any:
     """Open an array read-only.
 

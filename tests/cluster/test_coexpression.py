@@ -1,0 +1,137 @@
+"""Co-expression through a run: from counts on disk to tables, against scipy on the same cells."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import anndata as ad
+import numpy as np
+import pandas as pd
+import pytest
+import yaml
+from scipy.stats import rankdata
+
+from engine.cluster.coexpression import CoexpressionRunner
+from engine.cluster.driver import prepare
+from engine.cluster.matrices import MatrixRunner
+from engine.config import load_config, parse_config
+from engine.errors import InputError
+from engine.store import tiles
+from engine.store.plan import Plan, matrix_work
+from engine.store.records import read_record
+from engine.store.root import RunRoot
+from tests.conftest import octoscope, small_tree, tables_of
+
+
+def matrices(tree: dict, run: Path) -> tuple[RunRoot, Plan, dict[str, np.ndarray]]:
+    root, plan = prepare(parse_config(tree, "c"), str(run))
+    base = plan.bases[-1].name
+    runner = CoexpressionRunner(root, plan, load_config(root.at("config.yaml")), base)
+    for unit in plan.units:
+        if unit.model == base:
+            runner.run(unit)
+    after, found = MatrixRunner(root, plan), {}
+    for c in range(len(plan.categories)):
+        after.pairs(base, c)
+    for m in plan.models[1:]:
+        after.matrix(m.name, 1, 0)
+        record = read_record(root, matrix_work(m.name, 1, 0), plan.hash)
+        assert record is not None
+        found[m.name] = tiles.open_array(root.at(f"{record.folder}/dense.zarr"), "sums")[:]
+    return root, plan, found
+
+
+def log_values(atlas: Path, plan: Plan, kind: str) -> pd.DataFrame:
+    cells = ad.read_zarr(atlas)
+    counts = np.asarray(cells.X.todense(), np.float64)
+    values = np.log1p(1e4 * counts / counts.sum(1, keepdims=True))
+    frame = pd.DataFrame(values, index=cells.obs_names, columns=cells.var_names)
+    return frame.loc[(cells.obs["cell_type"] == kind).to_numpy(), plan.models[-1].axis]
+
+
+@pytest.mark.parametrize("unit_cells", [1, 8])
+def test_correlations_are_scipys(small_atlas: Path, tmp_path: Path, unit_cells: int) -> None:
+    # 24 cells of a type: units of 16 batches of 1 cell are uneven, 16 of 8 hold a half each
+    tree = small_tree(small_atlas) | {"coexpression": ["pearson", "spearman"]}
+    tree["execution"]["unit_cells"] = unit_cells
+    root, plan, found = matrices(tree, tmp_path / "run")
+    assert [m.name for m in plan.models] == [
+        "tiny",
+        "coexpression.pearson",
+        "coexpression.spearman",
+    ]
+    values = log_values(small_atlas, plan, plan.categories[1].name)
+    index = RunRoot(root.path).read_json("plan.json")["categories"][1]["cells"]
+    assert index == [12, 12]
+    dense = values.to_numpy()
+    with np.errstate(invalid="ignore", divide="ignore"):
+        want = {
+            "coexpression.pearson": np.nan_to_num(np.corrcoef(dense.T)),
+            "coexpression.spearman": np.nan_to_num(np.corrcoef(rankdata(dense, axis=0).T)),
+        }
+    for name, matrix in found.items():
+        np.testing.assert_allclose(matrix[2, 0], want[name], atol=2e-6)
+        # the halves are not the whole, and each is a correlation of its own
+        assert np.abs(matrix[0, 0] - matrix[2, 0]).max() > 0.05
+        assert np.abs(matrix[:2]).max() <= 1
+
+
+def test_units_do_not_matter(small_atlas: Path, tmp_path: Path) -> None:
+    found = []
+    for unit_cells in (1, 8):
+        tree = small_tree(small_atlas) | {"coexpression": ["spearman", "pearson"]}
+        tree["execution"]["unit_cells"] = unit_cells
+        found.append(matrices(tree, tmp_path / f"run{unit_cells}")[2])
+    for name, matrix in found[0].items():
+        np.testing.assert_allclose(matrix, found[1][name], atol=1e-6)
+    # ranks are exact: their correlations are the same bits
+    np.testing.assert_array_equal(
+        found[0]["coexpression.spearman"], found[1]["coexpression.spearman"]
+    )
+
+
+def test_a_run_treats_it_as_a_matrix_like_any_other(small_atlas: Path, tmp_path: Path) -> None:
+    tree = small_tree(small_atlas) | {"coexpression": "pearson", "keep_dense": "fp32"}
+    tree["models"][0]["layers"] = [1]
+    config = tmp_path / "c.yaml"
+    config.write_text(yaml.safe_dump(tree))
+    run = tmp_path / "run"
+    done = octoscope("run", str(config), "--out", str(run))
+    assert done.returncode == 0, done.stdout + done.stderr
+    name = "coexpression.pearson"
+    for table in ("stats", "genes", "histogram", "overlap", "separation", "layers"):
+        frame = pd.read_parquet(run / f"tables/{table}.parquet")
+        own = frame[frame["model"] == name]
+        assert set(own["view"]) == {"correlation"}, table
+        assert set(own["category"]) == {"T cell", "macrophage"}, table
+    assert name not in set(pd.read_parquet(run / "tables/mass.parquet")["model"])
+    assert not (run / f"edges/{name}.parquet").exists()
+    plan = Plan.model_validate(json.loads((run / "plan.json").read_text()))
+    values = log_values(small_atlas, plan, "macrophage")
+    expressed = (values > 0).sum()
+    top = pd.read_parquet(run / f"topk/{name}.parquet")
+    top = top[(top["category"] == "macrophage") & (top["part"] == "total")]
+    genes = values.columns[expressed >= 6]
+    square = pd.DataFrame(np.corrcoef(values[genes].T), genes, genes)
+    np.fill_diagonal(square.values, -2)
+    best = np.sort(square.to_numpy().ravel())[::-1][:50]
+    np.testing.assert_allclose(top["value"].to_numpy()[:50], best, atol=2e-6)
+    report = (run / "report/index.html").read_text()
+    assert "Pearson correlation of log-normalised counts" in report
+    assert report.count("Where attention goes") == 1  # the model's; co-expression has none
+    shown = octoscope(
+        "report", str(run), "--view", "correlation", "--out", str(tmp_path / "r.html")
+    )
+    assert shown.returncode == 0, shown.stderr
+    # another run gives the same bytes
+    again = tmp_path / "again"
+    assert octoscope("run", str(config), "--out", str(again)).returncode == 0
+    assert tables_of(run) == tables_of(again)
+
+
+def test_a_model_of_that_name_is_refused(small_atlas: Path, tmp_path: Path) -> None:
+    tree = small_tree(small_atlas) | {"coexpression": ["pearson"]}
+    tree["models"][0]["name"] = "coexpression.pearson"
+    with pytest.raises(InputError, match="rename one"):
+        prepare(parse_config(tree, "c"), str(tmp_path / "run"))
