@@ -159,6 +159,11 @@ class RunConfig(_Section):
         "faithful",
         description="For mean_residual: the model's own norm and biases, or its bare W_q and W_k",
     )
+    moments: Literal[1, 2] = Field(
+        1,
+        description="2: also the standard deviation between cells of each top pair's attention "
+        "(estimator per_cell)",
+    )
     coexpression: Annotated[list[Correlation], ONE_OR_MORE] = Field(
         default_factory=list,
         description="Correlation of log-normalised counts over the cells of each category, as "

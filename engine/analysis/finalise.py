@@ -14,6 +14,7 @@ import pandas as pd
 
 from engine.analysis import statistics
 from engine.attention.histograms import histogram
+from engine.attention.spread import Spread
 from engine.attention.topk import TopK, TopPairs
 from engine.attention.views import view_values
 
@@ -37,6 +38,8 @@ class HalfTile:
     total, total_pairs
         [quantities, rows, genes] float32 and [rows, genes] int32 of both halves together, where
         they are not the sums of the halves.
+    m2
+        [2, rows, genes] float32 sums of squared deviations of the probability, where followed.
     """
 
     first: int
@@ -44,6 +47,7 @@ class HalfTile:
     pairs: np.ndarray
     total: np.ndarray | None = None
     total_pairs: np.ndarray | None = None
+    m2: np.ndarray | None = None
 
     @property
     def both(self) -> np.ndarray:
@@ -72,6 +76,8 @@ class MatrixSource:
         Cells that a pair needs in both halves together.
     means
         Whether the values are means (of a mean cell) and not sums over cells.
+    moments
+        2 where tiles have ``m2``.
     """
 
     tiles: Callable[[], Iterable[HalfTile]]
@@ -79,6 +85,7 @@ class MatrixSource:
     cells: tuple[int, int]
     min_cells: int
     means: bool = False
+    moments: int = 1
 
     def _view(self, sums: np.ndarray, pairs: np.ndarray, n_cells: int, view: str) -> np.ndarray:
         return view_values(sums, pairs, n_cells, view, means=self.means)
@@ -134,6 +141,24 @@ class MatrixSource:
                 values[h, here] = np.where(tile.pairs[h, i, j] > 0, found, np.float32(np.nan))
         return cells, values
 
+    def cell_deviation(self, genes: np.ndarray, query: np.ndarray, key: np.ndarray) -> np.ndarray:
+        """Return [pairs] float32: standard deviation of a pair's probability between cells.
+
+        Over the cells of both halves that hold both genes; needs two moments.
+        """
+        found = np.full(len(query), np.nan, np.float32)
+        for first, tile, rows in self._rows(genes):
+            if tile.m2 is None:
+                break
+            here = np.flatnonzero((query >= first) & (query < first + len(rows)))
+            i, j = rows[query[here] - first], genes[key[here]]
+            x, y = (
+                Spread(tile.pairs[h, i, j], tile.sums[h, 0, i, j].astype(float), tile.m2[h, i, j])
+                for h in (0, 1)
+            )
+            found[here] = x.merge(y).deviation()
+        return found
+
     def _rows(self, genes: np.ndarray) -> Iterator[tuple[int, HalfTile, np.ndarray]]:
         for tile in self.tiles():
             inside = (genes >= tile.first) & (genes < tile.first + tile.pairs.shape[1])
@@ -166,7 +191,8 @@ def finalise(
     -------
     Finalised
         ``topk``: gene_set, view, part (total, half0, half1), query, key, value, rank, cells
-        (n_ij), value_half0, value_half1.
+        (n_ij), value_half0, value_half1; with two moments cell_sd, the standard deviation of the
+        pair's probability between cells, whatever the view.
         ``genes``: gene_set, view, gene, row_sum, col_sum, row_pairs, col_pairs (eligible).
         ``histogram``: gene_set, view, bin, count. ``stats``: one row per gene set and view.
     """
@@ -260,6 +286,11 @@ def _top_frame(
             "value_half0": halves[0],
             "value_half1": halves[1],
         }
+        | (
+            {"cell_sd": matrix.cell_deviation(genes, pairs.query, pairs.key)}
+            if matrix.moments == 2
+            else {}
+        )
     )
 
 

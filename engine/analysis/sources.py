@@ -54,7 +54,10 @@ def matrix_source(
     pairs = committed(root, plan, pairs_work(m.base, category))
     sums = tiles.open_array(sums_folder, "sums")
     n = len(m.axis)
-    hold = hold and sums.nbytes + 2 * 4 * n * n <= HELD_BYTES  # sums and n_ij of both halves
+    followed = plan.moments == 2 and m.estimator == "per_cell"
+    m2 = tiles.open_array(sums_folder, "m2") if followed else None
+    # sums, n_ij and, where followed, squared deviations of both halves
+    hold = hold and sums.nbytes + (16 if followed else 8) * n * n <= HELD_BYTES
     held: list[HalfTile] = []
     rows_of = _pairs_reader(root, pairs, m)
 
@@ -71,7 +74,9 @@ def matrix_source(
             block = tiles.read_rows(sums, first, stop)
             whole = block[2] if len(block) > 2 else None  # where it is no sum of the halves
             n_ij = rows_of(first, stop)
-            yield HalfTile(first, block[:2], n_ij[:2], whole, n_ij[2] if len(n_ij) > 2 else None)
+            both = n_ij[2] if len(n_ij) > 2 else None
+            deviations = None if m2 is None else tiles.read_rows(m2, first, stop)
+            yield HalfTile(first, block[:2], n_ij[:2], whole, both, deviations)
 
     used = pairs.facts["cells_used"]
     return MatrixSource(
@@ -80,6 +85,7 @@ def matrix_source(
         (used[0], used[1]),
         plan.categories[category].min_cells,
         means=m.estimator != "per_cell",
+        moments=2 if followed else 1,
     )
 
 

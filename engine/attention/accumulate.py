@@ -28,6 +28,9 @@ class LayerSums:
     heads
         Reductions over heads, each within a cell: ``mean``, ``max`` or the index of one head.
 
+    moments
+        2: also follow the spread of each pair's probability over the cells that hold both genes.
+
     Attributes
     ----------
     sums
@@ -36,6 +39,9 @@ class LayerSums:
     mass
         [reductions, genes, mass columns] float64 tensor: attention of each query gene to kept
         genes (first column) and to each other kind of key. Sums of ``max`` exceed one per cell.
+    spread
+        [reductions, genes, genes] float64 tensor with two moments, else None: sum over cells of
+        the squared deviation of the probability from its mean (M2).
     cells
         [genes] int64 tensor: cells in which the gene is a query.
     """
@@ -48,6 +54,7 @@ class LayerSums:
         tile: int,
         device: torch.device,
         heads: tuple[Heads, ...] = ("mean",),
+        moments: int = 1,
     ) -> None:
         self.n_genes, self.tile, self.mass_columns = n_genes, tile, mass_columns
         self.heads = heads
@@ -56,6 +63,11 @@ class LayerSums:
         shape = (len(heads), n_genes, len(mass_columns))
         self.mass = torch.zeros(shape, dtype=torch.float64, device=device)
         self.cells = torch.zeros(n_genes, dtype=torch.int64, device=device)
+        self.spread: torch.Tensor | None = None
+        if moments == 2:
+            size_of_spread = (len(heads), n_genes, n_genes)
+            self.spread = torch.zeros(size_of_spread, dtype=torch.float64, device=device)
+            self._held = torch.zeros((n_genes, n_genes), dtype=torch.int32, device=device)
 
     def add(self, parts: list[QKBatch]) -> None:
         """Add one logical micro-batch, given as the physical batches that it ran in."""
@@ -66,9 +78,11 @@ class LayerSums:
         for cell in cells:
             self.cells[torch.from_numpy(cell.genes).to(self.cells.device)] += 1
         if self.sums.device.type == "cpu":
-            add_row_blocks(cells, self.sums.numpy(), self.mass.numpy(), self.heads)
+            second = None if self.spread is None else (self.spread.numpy(), self._held.numpy())
+            add_row_blocks(cells, self.sums.numpy(), self.mass.numpy(), self.heads, second)
         else:
-            add_tiled(cells, self.sums, self.mass, self.heads, self.tile)
+            on_device = None if self.spread is None else (self.spread, self._held)
+            add_tiled(cells, self.sums, self.mass, self.heads, self.tile, on_device)
 
     def check_mass(self, where: str, tolerance: float = 1e-5) -> None:
         """Refuse sums whose attention rows do not total one per cell.

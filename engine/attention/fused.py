@@ -175,6 +175,68 @@ def add_peaks(
 
 
 @compiled({"contract", "nsz"})
+def follow_spread(
+    values: np.ndarray,
+    rows: np.ndarray,
+    genes: np.ndarray,
+    held: np.ndarray,
+    mean: np.ndarray,
+    spread: np.ndarray,
+) -> None:
+    """Add one cell's values to running means and squared deviations (Welford), in place.
+
+    Parameters
+    ----------
+    values
+        [rows, kept] float32.
+    rows, genes
+        Where they belong in the other arrays [genes, genes].
+    held
+        Cells so far, this one included, float32.
+    mean, spread
+        float32 mean and sum of squared deviations.
+    """
+    for i in range(len(rows)):
+        n, m, s, row = held[rows[i]], mean[rows[i]], spread[rows[i]], values[i]
+        for t in range(len(genes)):
+            g = genes[t]
+            gap = row[t] - m[g]
+            m[g] += gap / n[g]
+            s[g] += gap * (row[t] - m[g])
+
+
+@compiled()
+def merge_spread(
+    held: np.ndarray,
+    total: np.ndarray,
+    spread: np.ndarray,
+    more: np.ndarray,
+    more_total: np.ndarray,
+    more_spread: np.ndarray,
+) -> None:
+    """Merge a second set of cells into squared deviations (Chan), and into counts, in place.
+
+    Parameters
+    ----------
+    held, total, spread
+        [rows, genes] int32 cells, float64 sums and squared deviations of the first set; the sums
+        are read only.
+    more, more_total, more_spread
+        The same of the second set, float32.
+    """
+    for i in range(held.shape[0]):
+        for j in range(held.shape[1]):
+            a, b = np.float64(held[i, j]), np.float64(more[i, j])
+            if b == 0:
+                continue
+            spread[i, j] += np.float64(more_spread[i, j])
+            if a > 0:
+                gap = np.float64(more_total[i, j]) / b - total[i, j] / a
+                spread[i, j] += gap * gap * (a * b / (a + b))
+            held[i, j] += np.int32(b)
+
+
+@compiled({"contract", "nsz"})
 def scatter(
     values: np.ndarray, rows: np.ndarray, genes: np.ndarray, weight: np.float32, sums: np.ndarray
 ) -> None:

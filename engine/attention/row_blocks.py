@@ -10,7 +10,14 @@ import numpy as np
 import torch
 
 from engine.attention.cells import Cell, Heads
-from engine.attention.fused import add_heads, add_peaks, raise_peaks, scatter
+from engine.attention.fused import (
+    add_heads,
+    add_peaks,
+    follow_spread,
+    merge_spread,
+    raise_peaks,
+    scatter,
+)
 from engine.attention.threads import map_blocks
 
 _SCORES = 1 << 18  # scores of one head in a block: 1 MB of fp32, near the cache
@@ -27,17 +34,22 @@ def block_rows(cells: list[Cell]) -> int:
 def block_bytes(genes: int, tokens: int, threads: int, heads: int = 1) -> int:
     """Return an upper bound of what blocks in progress hold, beside the accumulator.
 
-    Per reduction over heads three fp32 sums over the block's rows and twice the block's own rows
-    before they are scattered, and the scores; at worst one block is a quarter of all rows.
+    Per reduction over heads five fp32 sums over the block's rows (two of them for two moments) and
+    twice the block's own rows before they are scattered, and the scores; at worst one block is a
+    quarter of all rows.
     """
     most_rows = min(genes, max(_ROWS[1], -(-genes // _EVEN)))
     scores = 4 * max(_SCORES, _ROWS[0] * tokens)  # and a copy, and the peaks of max
-    sums = heads * (3 * most_rows * genes + 2 * most_rows * tokens)
+    sums = heads * (5 * most_rows * genes + 2 * most_rows * tokens)
     return 4 * min(threads, _EVEN) * (sums + scores)
 
 
 def add_row_blocks(
-    cells: list[Cell], sums: np.ndarray, mass: np.ndarray, heads: tuple[Heads, ...]
+    cells: list[Cell],
+    sums: np.ndarray,
+    mass: np.ndarray,
+    heads: tuple[Heads, ...],
+    second: tuple[np.ndarray, np.ndarray] | None = None,
 ) -> None:
     """Add a logical micro-batch to the sums of a layer, in place.
 
@@ -49,6 +61,9 @@ def add_row_blocks(
         [reductions, genes, mass columns] float64; column 0 is the kept keys.
     heads
         How each reduction treats heads.
+    second
+        For two moments: squared deviations [reductions, genes, genes] float64 of the probability,
+        and the cells so far that hold each pair [genes, genes] int32.
     """
     n, rows = sums.shape[2], block_rows(cells)
     kept = max(1.0, float(np.mean([cell.kept for cell in cells])))
@@ -60,7 +75,7 @@ def add_row_blocks(
 
     def run(edge: tuple[int, int]) -> None:
         with torch.inference_mode():
-            _add_block(cells, sums, mass, heads, *edge, rows, equal)
+            _add_block(cells, sums, mass, heads, second, *edge, rows, equal)
 
     for _ in map_blocks(run, edges):
         pass
@@ -71,6 +86,7 @@ def _add_block(
     sums: np.ndarray,
     mass: np.ndarray,
     heads: tuple[Heads, ...],
+    second: tuple[np.ndarray, np.ndarray] | None,
     first: int,
     stop: int,
     rows: int,
@@ -83,6 +99,7 @@ def _add_block(
     n = sums.shape[2]
     total = np.zeros((len(heads), 2, stop - first, n), np.float32)  # probability, logit
     lift = None if equal else np.zeros((len(heads), stop - first, n), np.float32)
+    spread = None if second is None else _Spread(len(heads), stop - first, n)
     buffer = torch.empty(max(_SCORES, rows * max(cell.n_tokens for cell in cells)))
     for cell in cells:
         span = cell.span(first, stop)
@@ -90,7 +107,7 @@ def _add_block(
         if not size:
             continue
         whole = cell.kept == n  # every gene is a token: rows and columns are where they belong
-        direct = whole and equal
+        direct = whole and equal and spread is None
         own = total if direct else np.zeros((len(heads), 2, size, cell.kept), np.float32)
         shares = np.zeros((len(heads), size, mass.shape[2]))
         for at in range(0, size, rows):
@@ -99,14 +116,41 @@ def _add_block(
         mass[:, cell.genes[span]] += shares
         if not direct:
             into = cell.genes[span] - first
+            if spread is not None:
+                spread.add(own[:, 0], into, cell.genes)
             for r in range(len(heads)):
                 scatter(own[r, 0], into, cell.genes, np.float32(1), total[r, 0])
                 scatter(own[r, 1], into, cell.genes, np.float32(1), total[r, 1])
                 if lift is not None:
                     scatter(own[r, 0], into, cell.genes, np.float32(cell.n_tokens), lift[r])
+    if spread is not None and second is not None:
+        spread.merge(sums[:, 0, first:stop], total[:, 0], *(x[..., first:stop, :] for x in second))
     sums[:, 0, first:stop] += total[:, 0]
     sums[:, 1, first:stop] += total[:, 0] * np.float32(cells[0].n_tokens) if lift is None else lift
     sums[:, 2, first:stop] += total[:, 1]
+
+
+class _Spread:
+    """Mean and squared deviations of a block's pairs over the cells of one micro-batch, fp32."""
+
+    def __init__(self, reductions: int, rows: int, genes: int) -> None:
+        self._held = np.zeros((rows, genes), np.float32)
+        self._mean, self._m2 = np.zeros((2, reductions, rows, genes), np.float32)
+
+    def add(self, values: np.ndarray, rows: np.ndarray, genes: np.ndarray) -> None:
+        """Add a cell: [reductions, rows, kept] probabilities that belong at (rows, genes)."""
+        one = np.ones((len(rows), len(genes)), np.float32)
+        scatter(one, rows, genes, np.float32(1), self._held)
+        for r, value in enumerate(values):
+            follow_spread(value, rows, genes, self._held, self._mean[r], self._m2[r])
+
+    def merge(
+        self, sums: np.ndarray, more: np.ndarray, spread: np.ndarray, held: np.ndarray
+    ) -> None:
+        """Merge into what earlier micro-batches left; ``sums`` do not hold this one's yet."""
+        for r in range(len(sums)):
+            into = held if r + 1 == len(sums) else held.copy()  # counts are shared, added once
+            merge_spread(into, sums[r], spread[r], self._held, more[r], self._m2[r])
 
 
 def _add_rows(

@@ -20,6 +20,7 @@ def add_tiled(
     mass: torch.Tensor,
     heads: tuple[Heads, ...],
     tile: int,
+    second: tuple[torch.Tensor, torch.Tensor] | None = None,
 ) -> None:
     """Add a logical micro-batch to the sums of a layer, in place.
 
@@ -31,6 +32,9 @@ def add_tiled(
         [reductions, genes, mass columns] float64; column 0 is the kept keys.
     heads
         How each reduction treats heads.
+    second
+        For two moments: squared deviations [reductions, genes, genes] float64 of the probability,
+        and the cells so far that hold each pair [genes, genes] int32.
     """
     lse = [_row_lse(cell.q, cell.k, tile) for cell in cells]
     at = [torch.from_numpy(cell.genes).to(sums.device) for cell in cells]
@@ -38,7 +42,7 @@ def add_tiled(
     for r in range(0, n, tile):
         for s in range(0, n, tile):
             edges = (r, min(r + tile, n)), (s, min(s + tile, n))
-            _add_tile(cells, lse, at, sums, mass, heads, *edges)
+            _add_tile(cells, lse, at, sums, mass, heads, second, *edges)
     for cell, rows_lse, genes in zip(cells, lse, at, strict=True):
         start = cell.kept
         for column, end in cell.groups:
@@ -57,12 +61,16 @@ def _add_tile(
     sums: torch.Tensor,
     mass: torch.Tensor,
     heads: tuple[Heads, ...],
+    second: tuple[torch.Tensor, torch.Tensor] | None,
     row: tuple[int, int],
     column: tuple[int, int],
 ) -> None:
     size = (*sums.shape[:2], row[1] - row[0], column[1] - column[0])
     buffer = torch.zeros(size, device=sums.device)
     touched = False
+    spread: torch.Tensor | None = None
+    if second is not None:
+        spread = torch.zeros((3, size[0], *size[2:]), device=sums.device)  # cells, mean, M2
     for cell, rows_lse, genes in zip(cells, lse, at, strict=True):
         rows, columns = cell.span(*row), cell.span(*column)
         if rows.start == rows.stop or columns.start == columns.stop:
@@ -71,6 +79,8 @@ def _add_tile(
         probability, logit = _over_heads(cell, rows_lse, heads, rows, columns)
         mass[:, genes[rows], 0] += probability.sum(2, dtype=torch.float64)
         block = torch.stack((probability, probability * cell.n_tokens, logit), 1)
+        if spread is not None:
+            _follow(spread, probability, genes[rows] - row[0], genes[columns] - column[0])
         if block.shape == buffer.shape:
             buffer += block
         else:
@@ -78,8 +88,40 @@ def _add_tile(
             wide = torch.zeros((*block.shape[:3], buffer.shape[3]), device=block.device)
             wide.index_copy_(3, genes[columns] - column[0], block)
             buffer.index_add_(2, genes[rows] - row[0], wide)
+    if touched and spread is not None and second is not None:
+        where = (slice(*row), slice(*column))
+        _merge(sums[:, 0, *where], buffer[:, 0], spread, second[0][:, *where], second[1][where])
     if touched:
         sums[:, :, row[0] : row[1], column[0] : column[1]] += buffer
+
+
+def _follow(
+    spread: torch.Tensor, values: torch.Tensor, rows: torch.Tensor, columns: torch.Tensor
+) -> None:
+    """Add a cell's values [reductions, rows, columns] to cells, mean, M2 of a tile (Welford)."""
+    grid = (slice(None), rows[:, None], columns[None])
+    held, mean, m2 = (x[grid] for x in spread)
+    held = held + 1
+    gap = values - mean
+    mean = mean + gap / held
+    m2 = m2 + gap * (values - mean)
+    for x, new in zip(spread, (held, mean, m2), strict=True):
+        x[grid] = new
+
+
+def _merge(
+    total: torch.Tensor,
+    more_total: torch.Tensor,
+    spread: torch.Tensor,
+    m2: torch.Tensor,
+    held: torch.Tensor,
+) -> None:
+    """Merge a micro-batch's cells and squared deviations into those before it (Chan), in place."""
+    a, b = held.double(), spread[0].double()
+    gap = more_total.double() / b.clamp(min=1) - total / a.clamp(min=1)
+    both = (a > 0) & (b > 0)
+    m2 += spread[2].double() + torch.where(both, gap**2 * a * b / (a + b).clamp(min=1), 0)
+    held += spread[0, 0].int()
 
 
 def _over_heads(

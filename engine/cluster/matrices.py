@@ -12,6 +12,7 @@ from engine.analysis.edges import strongest_keys
 from engine.analysis.finalise import finalise
 from engine.analysis.sources import committed, matrix_source, unit_rows
 from engine.attention.accumulate import BatchLayout, LayerSums, QKBatch
+from engine.attention.spread import Spread, merge_tree
 from engine.attention.views import QUANTITIES
 from engine.cluster.coexpression import write_correlations
 from engine.cluster.mean_cells import PARTS
@@ -131,14 +132,30 @@ class MatrixRunner:
         halves = [self._records(m.name, category, h) for h in (0, 1)]
         array = tiles.create_array(path, "sums", (2, len(QUANTITIES), n, n), "float32", tile)
         name = sums_name(layer, m.heads)
+        m2 = None
+        if self._plan.moments == 2:
+            m2 = tiles.create_array(path, "m2", (2, n, n), "float32", tile)
         for first, stop in tiles.row_ranges(n, tile):
             empty = np.zeros((len(QUANTITIES), stop - first, n))
             block = [self._tile(r, name, first, stop, empty) for r in halves]
             tiles.write_rows(array, first, np.stack(block).astype(np.float32))
+            if m2 is not None:
+                deviations = [self._deviations(r, layer, m, first, stop) for r in halves]
+                tiles.write_rows(m2, first, np.stack(deviations).astype(np.float32))
         records, columns = halves[0] + halves[1], len(m.mass_columns)
         mass = self._tile(records, sums_name(layer, m.heads, "mass"), 0, n, np.zeros((n, columns)))
         cells = self._tile(records, layer_name(layer, "cells"), 0, 1, np.zeros((1, n), np.int64))
         return _mass_table(m, mass, cells[0])
+
+    def _deviations(
+        self, records: list[Record], layer: int, m: ModelPlan, first: int, stop: int
+    ) -> np.ndarray:
+        """Return [rows, genes] squared deviations of the probability over the cells of units."""
+        names = ("pairs", sums_name(layer, m.heads), sums_name(layer, m.heads, "m2"))
+        n, total, m2 = (unit_rows(self._root, records, name, first, stop) for name in names)
+        if not records:
+            return np.zeros((stop - first, len(m.axis)))
+        return merge_tree([Spread(a, b[0], c) for a, b, c in zip(n, total, m2, strict=True)]).m2
 
     def _mean_cell_matrix(
         self, m: ModelPlan, category: int, layer: int, path: Path

@@ -247,6 +247,7 @@ def plan_run(
         tile=execution.tile,
         threads=threads,
         top_k=config.top_k,
+        moments=config.moments,
         edges=_edges(config),
         permutations=config.permutations,
         seed=config.seed,

@@ -77,11 +77,13 @@ def project(
         readings = [r for r in models if r.base == m.name]
         sums = sum(r.estimator == "per_cell" for r in readings)
         means = len(readings) > sums
+        second = config.moments == 2 and sums > 0
         longest = max((u.stop - u.start for u in units if u.model == m.name), default=0)
         cells = min(m.micro_batch, longest)
         forward = min(m.batch_cells, cells) * m.max_tokens * m.d * 4 * 12
         compute = (
             n2 * (8 * q * sums + 4)  # one layer's sums, pair counts
+            + n2 * (8 * sums + 4) * second  # squared deviations, and their counts
             + n * m.d * 8 * means
             + longest * m.max_tokens * (m.d * 4 + 30)  # residual stream and tokens of a unit
             + cells * m.max_tokens * m.d * 4 * 4  # q and k of a micro-batch, twice (gathered)
@@ -91,7 +93,8 @@ def project(
         )
         parts = 3 if means else 2
         rows = min(e.tile, n) * n
-        held = min(HELD_BYTES, n2 * (parts * q * 4 + 2 * 4))  # a small matrix is kept
+        # a small matrix is kept
+        held = min(HELD_BYTES, n2 * (parts * q * 4 + 2 * 4 * (1 + second)))
         finalise = held + rows * (2 * q * 4 + 2 * 4 + 8 * q * 3 + 64) + n2 * (8 + 12)
         if means:  # three parts, one accumulator, the halves' pair counts
             finalise += n2 * (parts * q * 4 + 8 * q) + block_bytes(n, n, 1)
@@ -102,7 +105,9 @@ def project(
         layers = len(m.layers)
         dense = len(categories) * n2 * 2 * 4
         dense += len(categories) * n2 * layers * 4 * q * (2 * sums + 3 * (len(readings) - sums))
+        dense += len(categories) * n2 * layers * 4 * 2 * sums * second
         scratch += per_model * (n2 * (layers * q * 8 * sums + 4) + layers * n * m.d * 8 * means)
+        scratch += per_model * n2 * layers * 8 * sums * second
         scratch += dense + len(categories) * layers * 3 * n * m.d * 2 * 4 * means
         kept += dense if config.keep_dense == "fp32" else 0
         top = 3 * 2 * config.top_k * 24.0 * len(config.gene_sets) * len(config.views)

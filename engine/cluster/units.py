@@ -92,7 +92,14 @@ class UnitRunner:
             if layer in self._m.layers:
                 columns = tuple(self._m.mass_columns)
                 if self._heads:
-                    sums = LayerSums(n, columns, tile=tile, device=self._device, heads=self._heads)
+                    sums = LayerSums(
+                        n,
+                        columns,
+                        tile=tile,
+                        device=self._device,
+                        heads=self._heads,
+                        moments=self._plan.moments,
+                    )
                 if self._residuals:
                     residuals = ResidualSums(n, self._m.d, device=self._device)
             for group in batches:
@@ -111,6 +118,9 @@ class UnitRunner:
                 for r, heads in enumerate(self._heads):
                     self._write(path, sums_name(layer, heads), sums.sums[r].cpu().numpy())
                     self._write(path, sums_name(layer, heads, "mass"), sums.mass[r].cpu().numpy())
+                    if sums.spread is not None:
+                        m2 = sums.spread[r].cpu().numpy()
+                        self._write(path, sums_name(layer, heads, "m2"), m2)
             if residuals is not None:
                 residuals.check(where)
                 self._write(path, layer_name(layer, "residual"), residuals.sums.cpu().numpy())

@@ -38,7 +38,7 @@ def block_of(work: str) -> tuple[str, int]:
 
 
 def sums_name(layer: int, heads: str | int, what: str = "sums") -> str:
-    """Return the array name in a unit of a layer's ``sums`` or ``mass`` for a head reduction."""
+    """Return the array name in a unit of a layer's sums, mass or m2 for a head reduction."""
     return layer_name(layer, f"{heads if isinstance(heads, str) else f'h{heads:02d}'}_{what}")
 
 
@@ -155,6 +155,7 @@ class Plan(_Value):
     tile: int
     threads: int
     top_k: int
+    moments: int
     edges: EdgesPlan | None
     permutations: int
     seed: int

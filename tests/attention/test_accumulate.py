@@ -52,8 +52,10 @@ def reduce(
     tile: int,
     groups: list[list[np.ndarray]],
     heads: tuple[Heads, ...] = ("mean",),
+    moments: int = 1,
 ) -> LayerSums:
-    sums = LayerSums(genes, MASS, tile=tile, device=torch.device("cpu"), heads=heads)
+    device = torch.device("cpu")
+    sums = LayerSums(genes, MASS, tile=tile, device=device, heads=heads, moments=moments)
     for group in groups:
         sums.add([batch(d, part) for part in group])
     return sums
@@ -62,8 +64,11 @@ def reduce(
 def use_tiles(monkeypatch: pytest.MonkeyPatch, tile: int = 16) -> None:
     """Let sums on a CPU take the way of other devices."""
 
-    def instead(cells: list, sums: np.ndarray, mass: np.ndarray, heads: tuple) -> None:
-        tiled.add_tiled(cells, torch.from_numpy(sums), torch.from_numpy(mass), heads, tile)
+    def instead(
+        cells: list, sums: np.ndarray, mass: np.ndarray, heads: tuple, second: tuple | None
+    ) -> None:
+        both = None if second is None else tuple(torch.from_numpy(x) for x in second)
+        tiled.add_tiled(cells, torch.from_numpy(sums), torch.from_numpy(mass), heads, tile, both)
 
     monkeypatch.setattr(accumulate, "add_row_blocks", instead)
 
@@ -274,3 +279,53 @@ def test_the_reference_catches_mistakes(mistake: str) -> None:
     sums.add([batch(wrong, np.arange(4), scale)])
     factor = 3 if mistake == "sum over heads" else 1
     assert not close(factor * sums.sums[0, 0].numpy(), want["probability"])
+
+
+def two_pass(d: dict[str, np.ndarray], genes: int, heads: Heads) -> np.ndarray:
+    """Sum of squared deviations from the mean over the cells that hold each pair, in float64."""
+    seen = np.full((len(d["q"]), genes, genes), np.nan)
+    for c in range(len(seen)):
+        p, _ = reference.cell_attention(d["q"][c], d["k"][c], 0.4, d["mask"][c], heads)
+        at = np.flatnonzero(d["mask"][c] & (d["panel"][c] >= 0))
+        seen[c][np.ix_(d["panel"][c][at], d["panel"][c][at])] = p[np.ix_(at, at)]
+    held = np.maximum((~np.isnan(seen)).sum(0), 1)
+    mean = np.nansum(seen, 0) / held
+    return np.nansum((seen - mean) ** 2, 0)
+
+
+def alike(d: dict[str, np.ndarray], seed: int) -> dict[str, np.ndarray]:
+    """Let every cell hold the same tokens and nearly the same attention: CV about 1e-3."""
+    rng = np.random.default_rng(seed)
+    d = {name: np.repeat(x[:1], len(x), 0) for name, x in d.items()}
+    for name in ("q", "k"):
+        d[name] = d[name] * (1 + 1e-3 * rng.normal(size=d[name].shape)).astype(np.float32)
+    return d
+
+
+@pytest.mark.parametrize("way", ["row blocks", "tiles"])
+@pytest.mark.parametrize("steady", [False, True])
+def test_spread_equals_two_passes(way: str, steady: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    if way == "tiles":
+        use_tiles(monkeypatch, 8)
+
+    @settings(max_examples=15, deadline=None)
+    @given(st.integers(0, 2**32 - 1), st.integers(3, 24), st.integers(1, 9))
+    def check(seed: int, genes: int, micro: int) -> None:
+        d = make(11, 3, 20, genes, seed)
+        if steady:
+            d = alike(d, seed)
+        order = np.random.default_rng(seed).permutation(11)
+        groups = [[order[i : i + micro]] for i in range(0, 11, micro)]
+        heads: tuple[Heads, ...] = ("mean", "max", 1)
+        sums = reduce(d, genes, 16, groups, heads, moments=2)
+        plain = reduce(d, genes, 16, groups, heads)
+        assert close(sums.sums.numpy(), plain.sums.numpy())
+        assert sums.spread is not None
+        for r, reduction in enumerate(heads):
+            want = two_pass(d, genes, reduction)
+            got = sums.spread[r].numpy()
+            assert (got >= 0).all()
+            # fp32 scores move a probability by 1e-7 or so: of a deviation of 1e-3, a thousandth
+            np.testing.assert_allclose(got, want, rtol=2e-3, atol=1e-12)
+
+    check()

@@ -24,6 +24,7 @@ from engine.store import tiles
 from engine.store.plan import Plan, matrix_work, sums_name
 from engine.store.records import read_record
 from engine.store.root import RunRoot
+from engine.store.tables import read_table
 from tests.conftest import five_families, small_tree
 
 FAMILIES = ["tiny", "scprint", "aidocell", "scfoundation", "geneformer"]
@@ -57,7 +58,8 @@ def by_hand(root: RunRoot, plan: Plan, model: str, category: int) -> list[dict[s
                             }
                         )  # fmt: skip
                     residual = after
-    runner.mean_cell(category)
+    if plan.readings(model, "mean_residual"):
+        runner.mean_cell(category)
     MatrixRunner(root, plan).pairs(model, category)
     return seen
 
@@ -259,3 +261,34 @@ def test_each_gives_one_reading_per_head(small_atlas: Path, tmp_path: Path) -> N
         / 2
         * make_plan(parse_config(small_tree(small_atlas), "c"), tmp_path).needs["scratch_bytes"]
     )
+
+
+def test_two_moments_tell_the_spread_between_cells(small_atlas: Path, tmp_path: Path) -> None:
+    tree = one_model(small_atlas, "geneformer", moments=2, heads=["mean", "max"])
+    tree["execution"]["unit_cells"] = 5  # the halves of 12 cells merge from three units
+    root, plan = prepare(parse_config(tree, "c"), str(tmp_path / "run"))
+    with torch.inference_mode():
+        seen = by_hand(root, plan, "geneformer", 1)
+    n, layer = len(plan.models[0].axis), plan.models[0].layers[-1]
+    per_cell = []
+    for s in (s for s in seen if s["layer"] == layer):
+        for c in range(len(s["q"])):
+            one = {x: s[x][c : c + 1] for x in ("q", "k", "mask", "panel")}
+            scale = float(s["scale"])
+            for m in plan.models:
+                got = reference.sums(
+                    one["q"], one["k"], scale, one["mask"], one["panel"], n, m.heads
+                )
+                cell = np.where(got["pairs"] > 0, got["probability"], np.nan)
+                per_cell.append((m.name, cell))
+    for m in plan.models:
+        values = np.stack([cell for name, cell in per_cell if name == m.name])
+        assert len(values) == 24
+        MatrixRunner(root, plan).matrix(m.name, 1, layer)
+        record = read_record(root, matrix_work(m.name, 1, layer), plan.hash)
+        assert record is not None
+        top = read_table(root, f"{record.folder}/topk.parquet")
+        assert len(top) > 100
+        at = values[:, top["query"].to_numpy(), top["key"].to_numpy()]
+        want = np.nanstd(at, axis=0, ddof=1)
+        np.testing.assert_allclose(top["cell_sd"], want, rtol=2e-3, atol=1e-9)
