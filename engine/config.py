@@ -16,7 +16,6 @@ HeadChoice = Literal["mean", "max", "each"] | Annotated[int, Field(ge=0)]
 View = Literal["marginal", "conditional", "lift", "logit"]
 DType = Literal["float32", "bfloat16", "float16"]
 DTYPES: tuple[str, ...] = get_args(DType)
-LOCAL_PANEL_LIMIT = 4096
 
 
 def _safe_name(value: str) -> str:

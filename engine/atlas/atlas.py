@@ -141,6 +141,10 @@ class Atlas:
         """Elements decoded and needed so far."""
         return self._rows.cost
 
+    def cost_of(self, rows: np.ndarray) -> source.ReadCost:
+        """Return the bytes that reading ascending rows decodes and uses; reads nothing."""
+        return self._rows.cost_of(np.asarray(rows, np.int64))
+
     def most_expressed(self, rows: np.ndarray) -> int:
         """Return an upper bound of the genes with a count above zero in any one of the cells."""
         if isinstance(self._rows, source.SparseRows) and len(rows):

@@ -56,8 +56,13 @@ class _ShardWriter:
         self._held, self._n = [joined[n:]], len(joined) - n
 
 
-def convert(config: AtlasConfig, target: str, batch_cells: int = 1024) -> dict[str, int]:
-    """Write the counts of an atlas to ``target``, cells sorted by category (then as they were).
+def convert(
+    config: AtlasConfig, target: str, batch_cells: int = 1024, seed: int = 0
+) -> dict[str, int]:
+    """Write the counts of an atlas to ``target``: by category, then by half, then as they were.
+
+    A unit of a run reads cells of one half, so halves that lie together are read once; they are
+    those of a run with the same ``seed`` and donor column.
 
     obs is kept whole; var holds the Ensembl ids as index and ``feature_name``. Counts become
     ``X``. Memory: one batch, one shard per array, and obs.
@@ -77,7 +82,11 @@ def convert(config: AtlasConfig, target: str, batch_cells: int = 1024) -> dict[s
         raise InputError(target, "exists", "choose a new path; nothing is overwritten")
     atlas = Atlas(config)
     keys = [atlas.column(k, "category_key").astype(str).to_numpy() for k in config.category_key]
-    order = np.lexsort((np.arange(len(atlas.cell_ids)), *keys[::-1]))
+    half = np.zeros(len(atlas.cell_ids), np.int8)
+    for _, second in atlas.index(seed).halves if keys else ():
+        half[second] = 1
+    by: list[np.ndarray] = [np.arange(len(half)), half, *keys[::-1]]
+    order = np.lexsort(by)
     partial = out.with_name(out.name + f".partial-{os.getpid()}")
     try:
         nnz = _write(atlas, order, partial, batch_cells)

@@ -82,7 +82,7 @@ def element(root: Any, name: str) -> Any | None:
 
 @dataclass
 class ReadCost:
-    """Elements decoded and elements used, to show what the layout of a store costs."""
+    """Elements (or bytes) decoded and used, to show what the layout of a store costs."""
 
     read: int = 0
     needed: int = 0
@@ -152,6 +152,19 @@ class SparseRows:
                 "restore the chunk, or rewrite the store without explicit zeros",
             )
 
+    def cost_of(self, rows: np.ndarray) -> ReadCost:
+        """Return the bytes that reading ascending rows once decodes and uses; reads nothing."""
+        starts, stops = self.indptr[rows], self.indptr[rows + 1]
+        some = stops > starts
+        # +1 where a row's first chunk comes, -1 after its last: chunks that any row touches
+        edges = np.zeros(int(self.indptr[-1]) // self._chunk + 2, np.int64)
+        np.add.at(edges, starts[some] // self._chunk, 1)
+        np.add.at(edges, (stops[some] - 1) // self._chunk + 1, -1)
+        touched = np.flatnonzero(np.cumsum(edges) > 0)
+        sizes = np.minimum((touched + 1) * self._chunk, self.indptr[-1]) - touched * self._chunk
+        each = self._data.dtype.itemsize + self._indices.dtype.itemsize
+        return ReadCost(int(sizes.sum()) * each, int((stops - starts).sum()) * each)
+
     def rows(self, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Return ``data, indices, indptr`` of the given ascending rows."""
         starts, stops = self.indptr[rows], self.indptr[rows + 1]
@@ -193,6 +206,13 @@ class DenseRows:
         self._chunk = int(array.chunks[0]) if array.chunks else 256
         self._held: tuple[int, np.ndarray] | None = None
         self.cost = ReadCost()
+
+    def cost_of(self, rows: np.ndarray) -> ReadCost:
+        """Return the bytes that reading ascending rows once decodes and uses; reads nothing."""
+        chunks = np.unique(rows // self._chunk)
+        read = np.minimum((chunks + 1) * self._chunk, self.shape[0]) - chunks * self._chunk
+        each = self.shape[1] * self._array.dtype.itemsize
+        return ReadCost(int(read.sum()) * each, len(rows) * each)
 
     def rows(self, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Return ``data, indices, indptr`` of the given ascending rows (zeros left out)."""

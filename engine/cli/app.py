@@ -63,17 +63,25 @@ def plan(
     config: Config,
     out_: Annotated[str, typer.Option("--out", help="Run directory to make")],
     overrides: Set = None,
+    calibrate: Annotated[
+        bool, typer.Option(help="Time each model on a few cells, to say how long the run takes")
+    ] = True,
     as_json: AsJson = False,
 ) -> None:
-    """Plan a run: check inputs, memory and disk, freeze the plan in the run directory."""
+    """Plan a run: check inputs, memory, disk and time, freeze the plan in the run directory."""
+    from engine.cluster.calibrate import estimate
     from engine.cluster.driver import prepare
     from engine.config import load_config
 
-    _, made = prepare(load_config(config, overrides), out_)
-    if as_json:
-        typer.echo(made.model_dump_json())
-    else:
+    settings = load_config(config, overrides)
+    _, made = prepare(settings, out_)
+    if not as_json:
         _show_plan(made)
+    timed = estimate(made, settings) if calibrate else []
+    if as_json:
+        typer.echo(json.dumps(made.model_dump(mode="json") | {"estimate": timed}))
+    elif timed:
+        _show_estimate(timed)
 
 
 def _show_plan(made: Any) -> None:
@@ -95,10 +103,37 @@ def _show_plan(made: Any) -> None:
         f"{needs['scratch_bytes'] / 1e9:.2f} GB while it runs, "
         f"{needs['store_bytes'] / 1e9:.2f} GB after"
     )
+    read, needed = needs["bytes_read"], max(needs["bytes_needed"], 1)
+    wasteful = read > 2 * needed
+    out.print(
+        f"counts: every model decodes {read / 1e9:.3f} GB of the atlas and uses "
+        f"{needed / 1e9:.3f} GB ({read / needed:.1f} x)"
+        + ("; `octoscope atlas convert` sorts cells so that less is read" if wasteful else "")
+    )
     refused = ", ".join(f"{n} {why}" for why, n in made.refused_cells.items()) or "none"
     out.print(
         f"cells selected {made.atlas['selected']} of {made.atlas['cells']}; refused: {refused}"
     )
+
+
+def _show_estimate(timed: list[dict[str, Any]]) -> None:
+    names = [f"seconds_per_{what}" for what in ("cell", "unit", "matrix")]
+    names += ["unit_hours", "matrix_hours"]
+    titles = ("s per cell", "per unit", "per matrix", "hours of units", "of matrices")
+    table = Table("model", *titles, title="Time, measured here")
+    for row in timed:
+        known = (row[n] for n in names)
+        table.add_row(row["model"], *("not timed" if x is None else f"{x:.3g}" for x in known))
+    out.print(table)
+    hours = {n: sum(r[n] or 0 for r in timed) for n in ("unit_hours", "matrix_hours")}
+    out.print(
+        f"about {60 * sum(hours.values()):.1f} minutes of one actor before the analysis: "
+        f"{60 * hours['unit_hours']:.1f} of units (shared by the actors of each model) and "
+        f"{60 * hours['matrix_hours']:.1f} of matrices (shared by all CPUs). From a few cells "
+        "in this process, with the plan's threads: an estimate for machines like this one"
+    )
+    if any(r["unit_hours"] is None for r in timed):
+        out.print("models that run in another environment are not timed")
 
 
 @app.command()

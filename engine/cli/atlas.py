@@ -50,12 +50,20 @@ def atlas_convert(
     category: Annotated[list[str] | None, typer.Option(help="obs column(s) to sort by")] = None,
     counts: Annotated[str, typer.Option(help="auto, X, raw.X or layers/<name>")] = "auto",
     gene_id: Annotated[str | None, typer.Option(help="var column of Ensembl ids")] = None,
+    donor: Annotated[str | None, typer.Option(help="obs column of donors, if runs use it")] = None,
+    seed: Annotated[int, typer.Option(help="The seed of the runs to come")] = 0,
     as_json: AsJson = False,
 ) -> None:
-    """Rewrite an atlas sorted by category: sharded Zarr v3 with checksums."""
+    """Rewrite an atlas sorted by category and half: sharded Zarr v3 with checksums."""
     from engine.atlas import convert
     from engine.config import AtlasConfig
 
-    config = AtlasConfig(path=path, counts=counts, category_key=category or [], gene_id_key=gene_id)
-    rows = convert(config, target)
+    config = AtlasConfig(
+        path=path,
+        counts=counts,
+        category_key=category or [],
+        gene_id_key=gene_id,
+        replicate_key=donor,
+    )
+    rows = convert(config, target, seed=seed)
     show(rows, as_json, lambda: rows_table(target, rows))

@@ -21,7 +21,7 @@ from engine.cluster.describe import (
 )
 from engine.cluster.readings import coexpression, readings, refuse_shared_names
 from engine.cluster.sizes import project, refuse_what_cannot_fit, working_set
-from engine.config import LOCAL_PANEL_LIMIT, GeneSetConfig, ModelConfig, RunConfig
+from engine.config import GeneSetConfig, ModelConfig, RunConfig
 from engine.errors import InputError
 from engine.models import GeneMatch, checkpoint_files
 from engine.octopus.network import network_facts
@@ -122,12 +122,6 @@ def _model_plan(
                 f"{len(members)} of its genes are accumulated for model {m.name}",
                 "declare more genes, or widen `accumulate`",
             )
-    if len(axis) > LOCAL_PANEL_LIMIT:
-        raise InputError(
-            "accumulate",
-            f"{len(axis)} genes for model {m.name}; this version takes {LOCAL_PANEL_LIMIT}",
-            "set `accumulate` to a gene set of that size or less",
-        )
     layers = list(range(facts.n_layers)) if m.layers is None else sorted(set(m.layers))
     if not layers or layers[0] < 0 or layers[-1] >= facts.n_layers:
         raise InputError(
@@ -252,11 +246,26 @@ def plan_run(
         permutations=config.permutations,
         seed=config.seed,
         versions={"python": platform.python_version(), **{n: version(n) for n in _LIBRARIES}},
-        needs=project(config, models, categories, units, threads),
+        needs=project(config, models, categories, units, threads) | _reading(atlas, index, units),
     )
     if check_fit:
         refuse_what_cannot_fit(config, plan, run)
     return plan, vocabulary_table(atlas, matches)
+
+
+def _reading(atlas: Atlas, index: CellIndex, units: list[Unit]) -> dict[str, float]:
+    """Return bytes of counts that the units of one model decode, and that they use.
+
+    Of the model with the most units, which reads the most.
+    """
+    models = [u.model for u in units]
+    most = max(dict.fromkeys(models), key=models.count)
+    costs = [
+        atlas.cost_of(index.halves[u.category][u.half][u.start : u.stop])
+        for u in units if u.model == most
+    ]  # fmt: skip
+    read, needed = sum(c.read for c in costs), sum(c.needed for c in costs)
+    return {"bytes_read": float(read), "bytes_needed": float(needed)}
 
 
 def vocabulary_table(atlas: Atlas, matches: dict[str, GeneMatch]) -> pd.DataFrame:

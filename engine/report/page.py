@@ -158,6 +158,7 @@ def _model(
         "attends": m.family != COEXPRESSION,
         "view": view,
         "view_text": _VIEW_TEXT[view],
+        "spread": plan.moments == 2 and m.estimator == "per_cell",
         "shown_options": _shown_options(m.options),
         "reading": _reading(m),
         "stats": stats.to_dict("records"),
