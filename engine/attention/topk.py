@@ -8,6 +8,7 @@ import numpy as np
 
 from engine.attention.compiled import compiled
 
+_STRETCH = 64  # values of a row that are looked at together
 _ROOM = 1 << 16  # pairs held before they are thinned out, at least
 EVERY = np.zeros((0, 0), bool)  # stands for "all pairs are eligible" in compiled loops
 
@@ -62,7 +63,7 @@ class TopK:
         self._k, self._cap = k, max(k, 2 * k if cap is None else cap)
         self._absolute = by_absolute_value
         self._held: list[tuple[np.ndarray, np.ndarray, np.ndarray]] = []
-        self._n = 0
+        self._n = self._kept = 0
         self._threshold = floor
         self._dropped_at: float | None = None  # value whose ties were cut at the cap
 
@@ -96,7 +97,7 @@ class TopK:
         self._n += later._n
         if later._dropped_at is not None and later._dropped_at >= self._threshold:
             self._dropped_at = later._dropped_at
-        if self._held:
+        if self._held and self._n > self._kept + self._k // 4:  # else the threshold hardly rises
             self._compact()
 
     def _compact(self) -> None:
@@ -116,6 +117,7 @@ class TopK:
             query, key, value = query[keep], key[keep], value[keep]
             self._threshold = float(kth)
         self._held, self._n = [(query, key, value)], len(value)
+        self._kept = self._n
 
     def result(self) -> TopPairs:
         """Return the pairs collected so far."""
@@ -153,14 +155,28 @@ def _sift(
     """
     n = 0
     every = len(eligible) == 0
+    columns = values.shape[1]
     for i in range(row, values.shape[0]):
-        for j in range(column, values.shape[1]):
-            size = abs(values[i, j]) if absolute else values[i, j]
-            if size >= threshold and (every or eligible[i, j]) and first + i != j:
-                if n == len(value):
-                    return n, i, j
-                query[n], key[n] = first + i, j
-                value[n] = values[i, j] + np.float32(0)  # -0 is 0, so that it ties with 0
-                n += 1
+        line = values[i]
+        while column < columns:
+            # few values pass: most stretches are left after a count that vectorises
+            end = min(column + _STRETCH, columns)
+            passing = np.int32(0)
+            if absolute:
+                for j in range(column, end):
+                    passing += np.int32(abs(line[j]) >= threshold)
+            else:
+                for j in range(column, end):
+                    passing += np.int32(line[j] >= threshold)
+            if passing:
+                for j in range(column, end):
+                    size = abs(line[j]) if absolute else line[j]
+                    if size >= threshold and (every or eligible[i, j]) and first + i != j:
+                        if n == len(value):
+                            return n, i, j
+                        query[n], key[n] = first + i, j
+                        value[n] = line[j] + np.float32(0)  # -0 is 0, so that it ties with 0
+                        n += 1
+            column = end
         column = 0
     return n, values.shape[0], 0
