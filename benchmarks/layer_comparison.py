@@ -18,6 +18,7 @@ import os
 import subprocess
 import sys
 import tempfile
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -58,12 +59,22 @@ def ours(inputs: Path, out: Path) -> dict[str, float]:
             projected = (torch.from_numpy(x) @ torch.from_numpy(w).T).numpy()
             return projected.reshape(len(x), heads, -1).transpose(1, 0, 2)
 
-        layers = {}
-        for i, x in enumerate(data["residual"]):
-            q, k_heads = split(x, data["w_q"][i]), split(x, data["w_k"][i])
-            layers[i] = Factors.of_heads(q, k_heads, q.shape[2] ** -0.5)
+        class Layers(Mapping[int, Factors]):
+            """Factors made when asked for: projecting is quick, holding all is not."""
+
+            def __getitem__(self, i: int) -> Factors:
+                x = data["residual"][i]
+                q, k_heads = split(x, data["w_q"][i]), split(x, data["w_k"][i])
+                return Factors.of_heads(q, k_heads, q.shape[2] ** -0.5)
+
+            def __iter__(self) -> Iterator[int]:
+                return iter(range(len(data["residual"])))
+
+            def __len__(self) -> int:
+                return len(data["residual"])
+
         return compare_factors(
-            layers, k, by_absolute_value=bool(data["absolute"]), conventions="peer"
+            Layers(), k, by_absolute_value=bool(data["absolute"]), conventions="peer"
         )
 
     small = data | {"residual": data["residual"][:, :64]}

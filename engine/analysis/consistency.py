@@ -59,7 +59,8 @@ def compare_factors(
     Parameters
     ----------
     layers
-        Layer -> factors over the same genes.
+        Layer -> factors over the same genes; each is asked for twice, so a mapping may make
+        them on demand instead of holding all.
     top_k
         Pairs per layer, all ties at the last kept; self pairs are left out.
     by_absolute_value
@@ -74,21 +75,24 @@ def compare_factors(
     ValueError
         If layers differ in their number of genes.
     """
-    sizes = {len(f.q) for f in layers.values()}
+    sizes, top = set(), {}
+    for name in layers:
+        factors = layers[name]
+        sizes.add(len(factors.q))
+        top[name] = factors.top_pairs(top_k, by_absolute_value=by_absolute_value)
     if len(sizes) != 1:
         raise ValueError(f"layers have different numbers of genes: {sorted(sizes)}")
     n, peer = sizes.pop(), conventions == "peer"
     n_ranked = n * n if peer else n * (n - 1)
-    top = {
-        name: f.top_pairs(top_k, by_absolute_value=by_absolute_value) for name, f in layers.items()
-    }
     codes = {name: t.query.astype(np.int64) * n + t.key for name, t in top.items()}
     every = np.unique(np.concatenate(list(codes.values())))
     query, key = np.divmod(every, n)
     values, ranks = {}, {}
-    for name, f in layers.items():
-        values[name] = f.values(query, key)
-        ranks[name] = f.ranks(values[name], by_absolute_value=by_absolute_value, keep_self=peer)
+    for name in layers:
+        f = layers[name]
+        values[name], ranks[name] = f.values_and_ranks(
+            query, key, by_absolute_value=by_absolute_value, keep_self=peer
+        )
     union = {"query": query.astype(np.int32), "key": key.astype(np.int32)}
     union |= {f"value_{name}": v for name, v in values.items()}
     union |= {f"rank_{name}": r for name, r in ranks.items()}

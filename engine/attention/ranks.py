@@ -41,13 +41,15 @@ class RankTable:
         high, low = (self._keys >> 16).astype(np.int64), (self._keys & 0xFFFF).astype(np.int64)
         parts = np.maximum(_PARTS * np.bincount(high, minlength=1 << 16), 1)
         offset = np.concatenate([[0], np.cumsum(parts)])
-        per_part = np.bincount(offset[high] + (low * parts[high] >> 16), minlength=offset[-1])
-        begin = np.concatenate([[0], np.cumsum(per_part)])
+        part = offset[high] + (low * parts[high] >> 16)  # ascending, as the keys are
+        begin = np.searchsorted(part, np.arange(offset[-1] + 1))
         ended = np.append(self._keys, np.uint32(0xFFFFFFFF))
-        # what one look-up needs: the next key, where it is, and whether others share its part
-        several = np.append(np.diff(begin) > 1, False).astype(np.uint64) << np.uint64(31)
-        next_key = ended[begin].astype(np.uint64) << np.uint64(32)
-        self._entry = next_key | several | begin.astype(np.uint64)
+        # what one look-up needs: the next key, where it is, and whether others share its part;
+        # the index has four entries a value, so it is made in place
+        self._entry = ended[begin].astype(np.uint64)
+        self._entry <<= np.uint64(32)
+        self._entry |= begin.view(np.uint64)
+        self._entry[:-1][np.diff(begin) > 1] |= np.uint64(1 << 31)
         self._offset = offset.astype(np.uint32)
 
     def count(self, first: int, values: np.ndarray, eligible: np.ndarray | None) -> np.ndarray:
