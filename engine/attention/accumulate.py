@@ -13,6 +13,7 @@ import torch
 
 from engine.attention.cells import BatchLayout, Cell, Heads, QKBatch
 from engine.attention.row_blocks import add_row_blocks
+from engine.attention.threads import map_blocks
 from engine.attention.tiled import add_tiled
 from engine.attention.views import QUANTITIES
 from engine.errors import MassError
@@ -71,8 +72,8 @@ class LayerSums:
 
     def add(self, parts: list[QKBatch]) -> None:
         """Add one logical micro-batch, given as the physical batches that it ran in."""
-        cells = [Cell.of(part, c) for part in parts for c in range(len(part.q))]
-        cells = [cell for cell in cells if cell.kept]
+        places = [(part, c) for part in parts for c in range(len(part.q))]
+        cells = [cell for cell in map_blocks(_cell_of, places) if cell.kept]
         if not cells:
             return
         for cell in cells:
@@ -110,6 +111,11 @@ class LayerSums:
                 f"{float(total.ravel()[worst]):.6g} per cell, expected 1 +- {tolerance:g}"
                 + ("" if finite else "; sums are not finite")
             )
+
+
+def _cell_of(place: tuple[QKBatch, int]) -> Cell:
+    with torch.inference_mode():  # a thread's own setting
+        return Cell.of(*place)
 
 
 class PairCounts:
