@@ -153,7 +153,13 @@ def measure(a: argparse.Namespace, side: str, share: float, folder: Path) -> dic
 
 def main() -> None:
     parser = argparse.ArgumentParser()
-    for name, default in (("tokens", 1200), ("heads", 8), ("dim", 64), ("cells", 32), ("micro", 16)):
+    for name, default in (
+        ("tokens", 1200),
+        ("heads", 8),
+        ("dim", 64),
+        ("cells", 32),
+        ("micro", 16),
+    ):
         parser.add_argument(f"--{name}", type=int, default=default)
     parser.add_argument("--threads", type=int, default=torch.get_num_threads())
     parser.add_argument("--ragged", type=float, default=0.0)

@@ -18,7 +18,8 @@ def python_of(name: str, requirements: tuple[str, ...]) -> Path:
     if not done.exists():
         print(f"installing {' '.join(requirements)} into {folder}", file=sys.stderr)
         subprocess.run([sys.executable, "-m", "venv", str(folder)], check=True)
-        subprocess.run([str(python), "-m", "pip", "install", "-q", *requirements], check=True)
+        install = [str(python), "-m", "pip", "install", "-q", *requirements]
+        subprocess.run(install, check=True, timeout=900)
         done.touch()
     return python
 

@@ -42,7 +42,8 @@ class RankTable:
         parts = np.maximum(_PARTS * np.bincount(high, minlength=1 << 16), 1)
         offset = np.concatenate([[0], np.cumsum(parts)])
         part = offset[high] + (low * parts[high] >> 16)  # ascending, as the keys are
-        begin = np.searchsorted(part, np.arange(offset[-1] + 1))
+        begin = np.zeros(offset[-1] + 1, np.int64)
+        np.cumsum(np.bincount(part, minlength=offset[-1]), out=begin[1:])
         ended = np.append(self._keys, np.uint32(0xFFFFFFFF))
         # what one look-up needs: the next key, where it is, and whether others share its part;
         # the index has four entries a value, so it is made in place
