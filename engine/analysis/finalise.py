@@ -13,7 +13,7 @@ import numpy as np
 import pandas as pd
 
 from engine.analysis import statistics
-from engine.attention.histograms import histogram
+from engine.attention.histograms import histogram, quantiles
 from engine.attention.spread import Spread
 from engine.attention.topk import TopK, TopPairs
 from engine.attention.views import view_values
@@ -21,6 +21,7 @@ from engine.attention.views import view_values
 # Genes in the permutation null of half-to-half agreement; a seeded sample where there are more.
 _NULL_GENES = 256
 _HUBS = 10
+_QUANTILES = {"p50": 0.5, "p99": 0.99, "p999": 0.999}  # of eligible values, from their histogram
 
 
 @dataclass(frozen=True)
@@ -251,6 +252,7 @@ def _one(
         "histogram": pd.DataFrame({"bin": used.astype(np.uint16), "count": bins[used]}),
     }
     best = top["total"]
+    marks = quantiles(bins, np.array(list(_QUANTILES.values()))) if bins.any() else None
     row: dict[str, object] = {
         "n_genes": n,
         "n_cells": sum(matrix.cells),
@@ -261,6 +263,10 @@ def _one(
         "n_top": len(best.value),
         "top_share": len(best.value) / n_eligible if n_eligible else float("nan"),
         "kth_value": float(best.value[-1]) if len(best.value) else float("nan"),
+        **{
+            f"value_{n}": float("nan") if marks is None else float(marks[i])
+            for i, n in enumerate(_QUANTILES)
+        },
         "tie_truncated": best.tie_truncated,
         "hub_query_share": _hub_share(best.query),
         "hub_key_share": _hub_share(best.key),

@@ -142,3 +142,14 @@ def test_a_half_without_cells_gives_undefined_not_zero() -> None:
     assert np.isnan(row["half_centred"])
     assert np.isnan(row["half_topk_jaccard"])
     assert row["n_eligible"] == N * (N - 1)
+
+
+def test_quantiles_of_eligible_values_are_in_the_stats() -> None:
+    m = source(main_effects(3, noise=0.3, signal=0.3), FULL)
+    row = stats_of(m)
+    values = np.concatenate([v[e & ~np.eye(N, dtype=bool)[f : f + len(v)]]
+                             for f, v, e in m.values(np.arange(N), "conditional")])  # fmt: skip
+    for name, at in (("p50", 0.5), ("p99", 0.99), ("p999", 0.999)):
+        want = np.quantile(values, at, method="inverted_cdf")
+        assert abs(row[f"value_{name}"] - want) <= abs(want) / 128
+    assert row["value_p50"] < row["value_p99"] < row["value_p999"]

@@ -103,8 +103,9 @@ def test_values_and_ranks_are_those_of_two_readings(
     # a guess that misses by the last bit is found out, whatever the BLAS
     exact = factors._dot
 
-    def off(q: np.ndarray, k: np.ndarray, a: np.ndarray, b: np.ndarray, out: np.ndarray) -> None:
-        exact(q, k, a, b, out)
+    def off(*arguments: np.ndarray) -> None:
+        exact(*arguments)
+        out = arguments[-1]
         out[::7] = np.nextafter(out[::7], np.float32(np.inf))
 
     monkeypatch.setattr(factors, "_dot", off)
