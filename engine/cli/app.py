@@ -99,14 +99,15 @@ def _show_plan(made: Any) -> None:
     needs = made.needs
     out.print(
         f"plan {made.hash[:12]}: {len(made.units)} units; per actor up to "
-        f"{needs['actor_bytes'] / 1e9:.1f} GB of memory; disk up to "
+        f"{needs['actor_bytes'] / 1e9:.1f} GB of memory, of which on the model's device "
+        f"{needs['device_bytes'] / 1e9:.2f} GB; disk up to "
         f"{needs['scratch_bytes'] / 1e9:.2f} GB while it runs, "
         f"{needs['store_bytes'] / 1e9:.2f} GB after"
     )
     read, needed = needs["bytes_read"], max(needs["bytes_needed"], 1)
     wasteful = read > 2 * needed
     out.print(
-        f"counts: every model decodes {read / 1e9:.3f} GB of the atlas and uses "
+        f"counts: a model decodes up to {read / 1e9:.3f} GB of the atlas and uses "
         f"{needed / 1e9:.3f} GB ({read / needed:.1f} x)"
         + ("; `octoscope atlas convert` sorts cells so that less is read" if wasteful else "")
     )

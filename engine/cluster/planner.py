@@ -73,7 +73,8 @@ def model_plans(
     ]
     if config.coexpression:
         symbols = dict(zip(atlas.genes.ensembl, atlas.genes.symbol, strict=True))
-        plans += coexpression(config, plans, symbols)
+        most = max(atlas.most_expressed(rows) for rows in categories)
+        plans += coexpression(config, plans, symbols, most)
     refuse_shared_names(plans)
     return plans, {m.name: facts[m.name].match for m in config.models}
 

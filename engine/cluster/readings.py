@@ -75,11 +75,12 @@ def refuse_shared_names(plans: list[ModelPlan]) -> None:
 
 
 def coexpression(
-    config: RunConfig, models: list[ModelPlan], symbols: dict[str, str]
+    config: RunConfig, models: list[ModelPlan], symbols: dict[str, str], most_expressed: int
 ) -> list[ModelPlan]:
     """Return one entry per correlation asked for, over every gene that a model accumulates.
 
-    Its gene sets are the declared ones; a set of kind ``model`` is the whole axis.
+    Its gene sets are the declared ones; a set of kind ``model`` is the whole axis. The tokens of a
+    cell are its expressed genes, ``most_expressed`` at most.
     """
     axis = sorted({gene for m in models for gene in m.axis})
     position = {gene: i for i, gene in enumerate(axis)}
@@ -113,7 +114,7 @@ def coexpression(
             gene_sets={n: sorted(position[g] for g in genes) for n, genes in sets.items()},
             gene_sets_absent={n: [] for n in sets},
             dtype="float64",
-            max_tokens=0,
+            max_tokens=most_expressed,
             unit_cells=UNIT_BATCHES * config.execution.unit_cells,
             micro_batch=config.execution.unit_cells,
             batch_cells=config.execution.unit_cells,

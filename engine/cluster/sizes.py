@@ -59,9 +59,13 @@ def project(
     units: list[Unit],
     threads: int,
 ) -> dict[str, float]:
-    """Project bytes: per actor, scratch (until the run ends) and the finished store."""
+    """Project bytes: per actor, on its device, scratch (until the run ends), finished store.
+
+    ``device_bytes`` is what a model's actor holds where its device is: on a GPU in its memory, on a
+    CPU as part of ``actor_bytes``.
+    """
     e, q = config.execution, len(QUANTITIES)
-    actor = scratch = kept = tables = 0.0
+    actor = device = scratch = kept = tables = 0.0
     for m in models:
         if m.name != m.base:
             continue
@@ -91,6 +95,7 @@ def project(
             + block_bytes(n, m.max_tokens, threads, sums)
             + 1.5 * m.checkpoint_bytes  # as read, and converted
         )
+        device = max(device, compute)
         parts = 3 if means else 2
         rows = min(e.tile, n) * n
         # a small matrix is kept
@@ -114,6 +119,7 @@ def project(
         tables += len(categories) * layers * len(readings) * top + 5e6
     return {
         "actor_bytes": actor,
+        "device_bytes": device,
         "scratch_bytes": scratch,
         "store_bytes": kept + tables,
         "units": float(len(units)),
@@ -126,13 +132,14 @@ def _coexpression_bytes(
     """Bytes of an actor, of scratch and of the dense matrices among it."""
     n2 = float(len(m.axis)) ** 2
     own = [u.stop - u.start for u in units if u.model == m.name]
-    # at worst every gene is expressed in every cell; a value and its place, by cell and by gene
-    spill = max(own, default=0) * len(m.axis) * 12.0 * ("spearman" in kinds)
+    # a value and its place, by cell and by gene
+    expressed = min(len(m.axis), m.max_tokens) * 12.0 * ("spearman" in kinds)
+    spill = max(own, default=0) * expressed
     compute = n2 * 8 * 3 * ("pearson" in kinds) + 2 * spill
     finalise = n2 * (3 * 4 + 8 * 3) + min(HELD_BYTES, n2 * 20) + spill + n2 * 20
     dense = len(categories) * len(kinds) * n2 * 3 * 4
     sums = len(own) * n2 * 8 * ("pearson" in kinds)
-    values = sum(own) * len(m.axis) * 12.0 * ("spearman" in kinds)
+    values = sum(own) * expressed
     return {"actor": max(compute, finalise), "scratch": dense + sums + values, "dense": dense}
 
 

@@ -16,6 +16,7 @@ from engine.cluster.coexpression import CoexpressionRunner
 from engine.cluster.driver import prepare
 from engine.cluster.matrices import MatrixRunner
 from engine.config import load_config, parse_config
+from engine.demo.demo import data
 from engine.errors import InputError
 from engine.store import tiles
 from engine.store.plan import Plan, matrix_work
@@ -135,3 +136,27 @@ def test_a_model_of_that_name_is_refused(small_atlas: Path, tmp_path: Path) -> N
     tree["models"][0]["name"] = "coexpression.pearson"
     with pytest.raises(InputError, match="rename one"):
         prepare(parse_config(tree, "c"), str(tmp_path / "run"))
+
+
+def test_single_cells_and_cells_without_counts_give_no_correlation(tmp_path: Path) -> None:
+    cells = ad.read_zarr(data("immune559.zarr"))[:9].copy()
+    counts = cells.X.tolil()
+    counts[:2] = 0
+    cells.X = counts.tocsr()
+    cells.obs["cell_type"] = ["B", "Z"] + 7 * ["M"]
+    cells.write_zarr(tmp_path / "a.zarr")
+    tree = small_tree(tmp_path / "a.zarr") | {"coexpression": ["pearson", "spearman"]}
+    root, plan, found = matrices(tree, tmp_path / "run")
+    assert [c.cells for c in plan.categories] == [(1, 0), (4, 3), (1, 0)]
+    assert all(np.isfinite(m).all() and np.abs(m).max() <= 1 for m in found.values())
+    assert all(np.abs(m[2]).max() > 0.99 for m in found.values())
+    unit = read_record(root, plan.units_of(plan.models[1].name, 0, 0)[0].work, plan.hash)
+    assert unit is not None
+    assert unit.facts["cells_used"] == 0
+    assert [c["why"] for c in unit.facts["cells_refused"]] == ["no counts"]
+    after = MatrixRunner(root, plan)
+    for m in plan.models[1:]:
+        record = after.matrix(m.name, 0, 0)
+        dense = tiles.open_array(root.at(f"{record.folder}/dense.zarr"), "sums")[:]
+        assert not dense.any()
+        assert not list(root.at(record.folder).glob("*.partial"))
