@@ -16,7 +16,7 @@ from engine.analysis import statistics
 from engine.attention.histograms import histogram, quantiles
 from engine.attention.spread import Spread
 from engine.attention.topk import TopK, TopPairs
-from engine.attention.views import view_values
+from engine.attention.views import CORRELATION, view_values
 
 # Genes in the permutation null of half-to-half agreement; a seeded sample where there are more.
 _NULL_GENES = 256
@@ -139,7 +139,9 @@ class MatrixSource:
                 found = self._view(
                     tile.sums[h][:, i, j][:, None], tile.pairs[h, i, j][None], self.cells[h], view
                 )[0]
-                values[h, here] = np.where(tile.pairs[h, i, j] > 0, found, np.float32(np.nan))
+                least = 2 if view == CORRELATION else 1  # one cell has no correlation
+                known = tile.pairs[h, i, j] >= least
+                values[h, here] = np.where(known, found, np.float32(np.nan))
         return cells, values
 
     def cell_deviation(self, genes: np.ndarray, query: np.ndarray, key: np.ndarray) -> np.ndarray:

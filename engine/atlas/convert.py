@@ -62,7 +62,8 @@ def convert(
     """Write the counts of an atlas to ``target``: by category, then by half, then as they were.
 
     A unit of a run reads cells of one half, so halves that lie together are read once; they are
-    those of a run with the same ``seed`` and donor column.
+    those of a run with the same seed, categories, donors and ``primary_only``. Where no half can
+    be told (no primary cell, ids that repeat), the order is by category alone.
 
     obs is kept whole; var holds the Ensembl ids as index and ``feature_name``. Counts become
     ``X``. Memory: one batch, one shard per array, and obs.
@@ -83,7 +84,11 @@ def convert(
     atlas = Atlas(config)
     keys = [atlas.column(k, "category_key").astype(str).to_numpy() for k in config.category_key]
     half = np.zeros(len(atlas.cell_ids), np.int8)
-    for _, second in atlas.index(seed).halves if keys else ():
+    try:
+        halves = atlas.index(seed).halves if keys else []
+    except InputError:  # a run would refuse these cells; rewriting them needs no selection
+        halves = []
+    for _, second in halves:
         half[second] = 1
     by: list[np.ndarray] = [np.arange(len(half)), half, *keys[::-1]]
     order = np.lexsort(by)

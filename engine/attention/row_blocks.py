@@ -31,7 +31,7 @@ def block_rows(cells: list[Cell]) -> int:
     return int(np.clip(_SCORES // longest, *_ROWS))
 
 
-def block_bytes(genes: int, tokens: int, threads: int, heads: int = 1) -> int:
+def block_bytes(genes: int, tokens: int, threads: int, heads: int = 1, moments: int = 1) -> int:
     """Return an upper bound of what blocks in progress hold, beside the accumulator.
 
     Per reduction over heads five fp32 sums over the block's rows (two of them for two moments) and
@@ -41,6 +41,8 @@ def block_bytes(genes: int, tokens: int, threads: int, heads: int = 1) -> int:
     most_rows = min(genes, max(_ROWS[1], -(-genes // _EVEN)))
     scores = 4 * max(_SCORES, _ROWS[0] * tokens)  # and a copy, and the peaks of max
     sums = heads * (5 * most_rows * genes + 2 * most_rows * tokens)
+    if moments == 2:  # counts of cells, twice, and the ones that are added to them
+        sums += 2 * most_rows * genes + most_rows * tokens
     return 4 * min(threads, _EVEN) * (sums + scores)
 
 

@@ -74,10 +74,10 @@ def plan(
     from engine.config import load_config
 
     settings = load_config(config, overrides)
-    _, made = prepare(settings, out_)
+    root, made = prepare(settings, out_)
     if not as_json:
         _show_plan(made)
-    timed = estimate(made, settings) if calibrate else []
+    timed = estimate(made, settings, root.path.absolute().parent) if calibrate else []
     if as_json:
         typer.echo(json.dumps(made.model_dump(mode="json") | {"estimate": timed}))
     elif timed:
@@ -107,7 +107,7 @@ def _show_plan(made: Any) -> None:
     read, needed = needs["bytes_read"], max(needs["bytes_needed"], 1)
     wasteful = read > 2 * needed
     out.print(
-        f"counts: a model decodes up to {read / 1e9:.3f} GB of the atlas and uses "
+        f"counts: the model with the most units decodes {read / 1e9:.3f} GB of the atlas and uses "
         f"{needed / 1e9:.3f} GB ({read / needed:.1f} x)"
         + ("; `octoscope atlas convert` sorts cells so that less is read" if wasteful else "")
     )

@@ -14,73 +14,64 @@ from engine.store.plan import COEXPRESSION, ModelPlan, Plan, Unit
 from engine.store.root import RunRoot
 
 _CELLS = (1, 8)  # cells of the timed units: their difference is what a cell costs
+_LONG = 10.0  # seconds of a unit of one cell, beyond which more cells are not tried
 
 
-def estimate(plan: Plan, config: RunConfig) -> list[dict[str, Any]]:
+def estimate(plan: Plan, config: RunConfig, place: Path) -> list[dict[str, Any]]:
     """Time each model on a few cells of its largest category, and one matrix of it.
 
-    Changes no result: nothing is written into the run. Units are timed with the plan's threads in
-    this process, one at a time; matrices with one thread.
+    Changes no result: what is written goes to a folder under ``place`` and is removed. Everything
+    runs in this process, one thing at a time, with the plan's threads. What a unit does once for
+    each micro-batch is counted once, so units of many cells take somewhat longer.
 
     Returns
     -------
     list of dict
         Per model: ``model``, ``seconds_per_cell``, ``seconds_per_unit`` (what a unit costs beside
-        its cells), ``seconds_per_matrix``, and ``unit_hours``, ``matrix_hours`` of one actor for
-        the whole plan; the figures are None for a model that runs in another environment.
+        its cells; 0 where one cell takes so long that no more were tried), ``seconds_per_matrix``,
+        and ``unit_hours``, ``matrix_hours`` of one actor for the whole plan; the figures are None
+        for a model that runs in another environment.
     """
-    found = []
+    found: list[dict[str, Any]] = []
     for m in plan.bases:
         if m.python is not None:
             names = ("seconds_per_cell", "seconds_per_unit", "seconds_per_matrix", "unit_hours",
                      "matrix_hours")  # fmt: skip
             found.append({"model": m.name, **dict.fromkeys(names)})
             continue
-        found.append({"model": m.name, **_of_model(plan, config, m)})
+        with tempfile.TemporaryDirectory(prefix="octoscope-plan-", dir=place) as folder:
+            found.append({"model": m.name, **_of_model(plan, config, m, Path(folder))})
     return found
 
 
-def _of_model(plan: Plan, config: RunConfig, m: ModelPlan) -> dict[str, float]:
+def _of_model(plan: Plan, config: RunConfig, m: ModelPlan, folder: Path) -> dict[str, float]:
     from engine.cluster.matrices import MatrixRunner
 
-    category = max(range(len(plan.categories)), key=lambda c: plan.categories[c].cells)
+    category = max(range(len(plan.categories)), key=lambda c: sum(plan.categories[c].cells))
     cells = plan.categories[category].cells
-    small = min(_CELLS[0], cells[0])
-    with tempfile.TemporaryDirectory(prefix="octoscope-plan-") as folder:
-
-        def units_of(sizes: tuple[int, int]) -> list[Unit]:
-            return [
-                Unit(
-                    id=f"{m.name}.c{category:04d}.h{half}.00000000",
-                    model=m.name, category=category, half=half, start=0, stop=size,
-                )
-                for half, size in enumerate(sizes) if size
-            ]  # fmt: skip
-
-        root = RunRoot(Path(folder) / "run")
-        root.path.mkdir()
-        # the halves' first cells: one unit of one cell, one of a few
-        several = min(_CELLS[1], cells[1])
-        short = plan.model_copy(update={"units": units_of((small, several))})
-        runner = _runner(root, short, config, m)
+    root, short, runner = _trial(plan, config, m, category, (min(_CELLS[0], cells[0]), 0), folder)
+    first = _timed(partial(runner.run, short.units[0])) if short.units else 0.0
+    per_cell, per_unit = first, 0.0
+    if first < _LONG:
+        sizes = (min(_CELLS[0], cells[0]), min(_CELLS[1], cells[1]))
+        root, short, runner = _trial(plan, config, m, category, sizes, folder)
         times: dict[int, float] = {}
         for unit in short.units:
             # again and again: the first loads code and fills caches
             tries = [_timed(partial(runner.run, unit)) for _ in range(3)]
             times[unit.stop - unit.start] = min(tries[1:])
-        sizes = sorted(times)
-        gap = sizes[-1] - sizes[0]
-        per_cell = (times[sizes[-1]] - times[sizes[0]]) / gap if gap else times[sizes[0]]
+        least, most = min(times), max(times)
+        per_cell = (times[most] - times[least]) / (most - least) if most > least else times[most]
         per_cell = max(per_cell, 0.0)
-        per_unit = max(times[sizes[0]] - per_cell * sizes[0], 0.0)
-        if plan.readings(m.name, "mean_residual"):
-            runner.mean_cell(category)
-        matrices = MatrixRunner(root, short)
-        pairs = _timed(partial(matrices.pairs, m.name, category))
-        readings = [r for r in plan.models if r.base == m.name]
-        per_matrix = sum(
-            _timed(partial(matrices.matrix, r.name, category, m.layers[0])) for r in readings
-        )
+        per_unit = max(times[least] - per_cell * least, 0.0)
+    if plan.readings(m.name, "mean_residual"):
+        runner.mean_cell(category)
+    matrices = MatrixRunner(root, short)
+    pairs = _timed(partial(matrices.pairs, m.name, category))
+    readings = [r for r in plan.models if r.base == m.name]
+    per_matrix = sum(
+        _timed(partial(matrices.matrix, r.name, category, m.layers[0])) for r in readings
+    )
     units = [u for u in plan.units if u.model == m.name]
     n_cells = sum(u.stop - u.start for u in units)
     in_all = len(plan.categories) * (pairs + per_matrix * len(m.layers))
@@ -92,6 +83,25 @@ def _of_model(plan: Plan, config: RunConfig, m: ModelPlan) -> dict[str, float]:
         "unit_hours": (n_cells * per_cell + len(units) * per_unit) / 3600,
         "matrix_hours": in_all / 3600,
     }
+
+
+def _trial(
+    plan: Plan, config: RunConfig, m: ModelPlan, category: int, sizes: tuple[int, int], folder: Path
+) -> tuple[RunRoot, Plan, Any]:
+    """Return a run of a model's first cells in each half, and what computes its units."""
+    units = [
+        Unit(
+            id=f"{m.name}.c{category:04d}.h{half}.00000000",
+            model=m.name, category=category, half=half, start=0, stop=size,
+        )
+        for half, size in enumerate(sizes) if size
+    ]  # fmt: skip
+    # a few cells make pairs eligible, so that a matrix costs what it costs
+    eligible = [c.model_copy(update={"min_cells": 1}) for c in plan.categories]
+    short = plan.model_copy(update={"units": units, "categories": eligible})
+    root = RunRoot(folder / f"trial-{len(list(folder.iterdir()))}")
+    root.path.mkdir()
+    return root, short, _runner(root, short, config, m)
 
 
 def _runner(root: RunRoot, plan: Plan, config: RunConfig, m: ModelPlan) -> Any:

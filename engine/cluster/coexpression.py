@@ -18,6 +18,7 @@ from engine.attention.coexpression import (
     log_normalise,
     merge_tree,
     rise,
+    varying,
 )
 from engine.config import RunConfig
 from engine.store import tiles
@@ -137,8 +138,9 @@ def _pearson_rows(root: RunRoot, records: list[Record], first: int, stop: int) -
 def _pearson_squares(root: RunRoot, records: list[Record], n: int, tile: int) -> np.ndarray:
     squares = np.zeros(n)
     for first, stop in tiles.row_ranges(n, tile) if records else ():
-        rows = _pearson_rows(root, records, first, stop).products
-        squares[first:stop] = rows[np.arange(stop - first), np.arange(first, stop)]
+        found = _pearson_rows(root, records, first, stop)
+        own = found.products[np.arange(stop - first), np.arange(first, stop)]
+        squares[first:stop] = varying(own, found.mean[first:stop], found.n)
     return squares
 
 

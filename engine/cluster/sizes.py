@@ -75,7 +75,7 @@ def project(
             actor = max(actor, _IMPORTS + need["actor"])
             scratch += need["scratch"]
             kept += need["dense"] if config.keep_dense == "fp32" else 0
-            tables += len(categories) * len(kinds) * 3 * 2 * config.top_k * 24.0
+            tables += len(categories) * len(kinds) * 6 * config.top_k * 24.0 * len(config.gene_sets)
             continue
         n, n2 = len(m.axis), float(len(m.axis)) ** 2
         readings = [r for r in models if r.base == m.name]
@@ -92,7 +92,7 @@ def project(
             + longest * m.max_tokens * (m.d * 4 + 30)  # residual stream and tokens of a unit
             + cells * m.max_tokens * m.d * 4 * 4  # q and k of a micro-batch, twice (gathered)
             + forward
-            + block_bytes(n, m.max_tokens, threads, sums)
+            + block_bytes(n, m.max_tokens, threads, sums, config.moments)
             + 1.5 * m.checkpoint_bytes  # as read, and converted
         )
         device = max(device, compute)
@@ -136,10 +136,10 @@ def _coexpression_bytes(
     expressed = min(len(m.axis), m.max_tokens) * 12.0 * ("spearman" in kinds)
     spill = max(own, default=0) * expressed
     compute = n2 * 8 * 3 * ("pearson" in kinds) + 2 * spill
-    finalise = n2 * (3 * 4 + 8 * 3) + min(HELD_BYTES, n2 * 20) + spill + n2 * 20
+    finalise = n2 * (3 * 4 + 8 * 3) + min(HELD_BYTES, n2 * 24) + spill + n2 * 20
     dense = len(categories) * len(kinds) * n2 * 3 * 4
     sums = len(own) * n2 * 8 * ("pearson" in kinds)
-    values = sum(own) * expressed
+    values = sum(own) * expressed * (1 + 8 / 12)  # and the ranks of each, while they are used
     return {"actor": max(compute, finalise), "scratch": dense + sums + values, "dense": dense}
 
 

@@ -10,7 +10,7 @@ from pydantic import BaseModel, ConfigDict
 from engine.errors import InputError
 from engine.store.root import RunRoot, hash_json, to_json
 
-SCHEMA = "octoscope-plan/2"
+SCHEMA = "octoscope-plan/3"
 COEXPRESSION = "coexpression"  # family of the entries that no checkpoint stands behind
 
 

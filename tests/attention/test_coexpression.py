@@ -16,6 +16,7 @@ from engine.attention.coexpression import (
     log_normalise,
     merge_tree,
     rise,
+    varying,
 )
 
 
@@ -94,3 +95,17 @@ def test_spearman_is_scipys(seed: int, cells: int) -> None:
     np.testing.assert_array_equal(
         correlation(total.rows(2, 4), total.squares(), first=2), got[2:4]
     )  # fmt: skip
+
+
+@pytest.mark.parametrize("sizes", [(25,), (50,), (13, 27), (1, 1, 90)])
+def test_a_gene_of_one_value_has_no_correlation(sizes: tuple[int, ...]) -> None:
+    # the mean of a constant is rounded, so its deviations are tiny and alike: noise, not zero
+    rng, n = np.random.default_rng(0), sum(sizes)
+    dense = np.stack([np.full(n, 3.1234567), np.full(n, 0.7), rng.random(n), rng.random(n)], 1)
+    edges = np.cumsum([0, *sizes])
+    parts = [dense[a:b] for a, b in zip(edges, edges[1:], strict=False)]
+    got = merge_tree([CoMoments.of(sparse.csr_matrix(part)) for part in parts])
+    squares = varying(got.products.diagonal(), got.mean, got.n)
+    found = correlation(got.products, squares)
+    assert not found[:2].any()
+    np.testing.assert_allclose(found[2:, 2:], np.corrcoef(dense[:, 2:].T), atol=1e-6)

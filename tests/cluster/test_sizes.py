@@ -116,7 +116,7 @@ def test_an_estimate_of_time_for_every_model(small_atlas: Path, tmp_path: Path) 
     config = parse_config(small_tree(small_atlas) | {"coexpression": ["spearman"]}, "c")
     root, plan = prepare(config, str(tmp_path / "run"))
     before = sorted(p.name for p in root.path.rglob("*"))
-    told = estimate(plan, config)
+    told = estimate(plan, config, tmp_path)
     assert [row["model"] for row in told] == ["tiny", "coexpression.spearman"]
     tiny = told[0]
     units = [u for u in plan.units if u.model == "tiny"]
@@ -125,6 +125,7 @@ def test_an_estimate_of_time_for_every_model(small_atlas: Path, tmp_path: Path) 
     assert 0 < tiny["unit_hours"] < 0.1
     assert 0 < tiny["matrix_hours"] < 0.1
     assert sorted(p.name for p in root.path.rglob("*")) == before  # nothing is left in the run
+    assert [p.name for p in tmp_path.iterdir()] == ["run"]
 
 
 def test_plan_says_what_is_read_and_names_convert(tmp_path: Path) -> None:
