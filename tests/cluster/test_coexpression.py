@@ -125,10 +125,22 @@ def test_a_run_treats_it_as_a_matrix_like_any_other(small_atlas: Path, tmp_path:
         "report", str(run), "--view", "correlation", "--out", str(tmp_path / "r.html")
     )
     assert shown.returncode == 0, shown.stderr
-    # another run gives the same bytes
-    again = tmp_path / "again"
-    assert octoscope("run", str(config), "--out", str(again)).returncode == 0
-    assert tables_of(run) == tables_of(again)
+
+
+@pytest.mark.slow
+def test_two_runs_with_coexpression_have_the_same_bytes(small_atlas: Path, tmp_path: Path) -> None:
+    tree = small_tree(small_atlas) | {"coexpression": ["spearman", "pearson"], "moments": 2}
+    config = tmp_path / "c.yaml"
+    config.write_text(yaml.safe_dump(tree))
+    found = []
+    for name, actors in (("one", 1), ("two", 2)):
+        run = tmp_path / name
+        done = octoscope(
+            "run", str(config), "--out", str(run), "--set", f"execution.actors={actors}"
+        )
+        assert done.returncode == 0, done.stdout + done.stderr
+        found.append(tables_of(run))
+    assert found[0] == found[1]
 
 
 def test_a_model_of_that_name_is_refused(small_atlas: Path, tmp_path: Path) -> None:

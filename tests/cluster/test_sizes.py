@@ -80,7 +80,13 @@ def config_of(name: str, folder: Path) -> Path:
     return path
 
 
-@pytest.mark.parametrize("name", SHAPES)
+@pytest.mark.parametrize(
+    "name",
+    [
+        pytest.param(n, marks=pytest.mark.slow if n in ("long rows", "edges") else ())
+        for n in SHAPES
+    ],
+)
 def test_measured_peaks_stay_below_the_projection(name: str, tmp_path: Path) -> None:
     config = config_of(name, tmp_path)
     base = 1 if name == "co-expression" else 0
