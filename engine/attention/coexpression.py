@@ -77,14 +77,6 @@ class CoMoments:
         return CoMoments(n, mean, self.products + other.products + between, self.first)
 
 
-def merge_tree(parts: list[CoMoments]) -> CoMoments:
-    """Merge in a fixed binary tree over the order given."""
-    while len(parts) > 1:
-        paired = [parts[i].merge(parts[i + 1]) for i in range(0, len(parts) - 1, 2)]
-        parts = paired + ([parts[-1]] if len(parts) % 2 else [])
-    return parts[0]
-
-
 def varying(squares: np.ndarray, mean: np.ndarray, n: int) -> np.ndarray:
     """Return sums of squared deviations, 0 where they are the rounding of a constant value."""
     rounding = n * (8 * np.finfo(np.float64).eps * mean) ** 2

@@ -37,11 +37,3 @@ class Spread:
         by = np.maximum(self.n - 1, 1)
         found = np.sqrt(np.maximum(self.m2, 0) / by)
         return np.where(self.n > 1, found, np.nan).astype(np.float32)
-
-
-def merge_tree(parts: list[Spread]) -> Spread:
-    """Merge in a fixed binary tree over the order given."""
-    while len(parts) > 1:
-        paired = [parts[i].merge(parts[i + 1]) for i in range(0, len(parts) - 1, 2)]
-        parts = paired + ([parts[-1]] if len(parts) % 2 else [])
-    return parts[0]

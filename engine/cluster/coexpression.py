@@ -9,14 +9,13 @@ import numpy as np
 import pandas as pd
 from scipy import sparse
 
-from engine.analysis.sources import unit_rows
+from engine.analysis.sources import PARTS, unit_rows
 from engine.atlas import Atlas
 from engine.attention.coexpression import (
     CoMoments,
     RankProducts,
     correlation,
     log_normalise,
-    merge_tree,
     rise,
     varying,
 )
@@ -26,7 +25,6 @@ from engine.store.plan import ModelPlan, Plan, Unit
 from engine.store.records import Record, commit, new_attempt
 from engine.store.root import RunRoot
 
-PARTS = 3  # half 0, half 1, all cells
 _SPILL_TILE = 1 << 20  # values in a chunk of the spill
 _RANKED = 1 << 21  # values that are ranked at once: 64 MB with their order
 
@@ -127,12 +125,11 @@ def write_correlations(
 def _pearson_rows(root: RunRoot, records: list[Record], first: int, stop: int) -> CoMoments:
     means = unit_rows(root, records, "mean", 0, 1)
     products = unit_rows(root, records, "products", first, stop)
-    return merge_tree(
-        [
-            CoMoments(int(r.facts["cells_used"]), mean[0], rows, first)
-            for r, mean, rows in zip(records, means, products, strict=True)
-        ]
-    )
+    parts = [
+        CoMoments(int(r.facts["cells_used"]), mean[0], rows, first)
+        for r, mean, rows in zip(records, means, products, strict=True)
+    ]
+    return tiles.fold_tree(parts, CoMoments.merge)
 
 
 def _pearson_squares(root: RunRoot, records: list[Record], n: int, tile: int) -> np.ndarray:

@@ -10,12 +10,11 @@ import torch
 
 from engine.analysis.edges import strongest_keys
 from engine.analysis.finalise import finalise
-from engine.analysis.sources import committed, matrix_source, unit_rows
+from engine.analysis.sources import PARTS, committed, matrix_source, unit_rows
 from engine.attention.accumulate import BatchLayout, LayerSums, QKBatch
-from engine.attention.spread import Spread, merge_tree
+from engine.attention.spread import Spread
 from engine.attention.views import QUANTITIES
 from engine.cluster.coexpression import write_correlations
-from engine.cluster.mean_cells import PARTS
 from engine.store import tiles
 from engine.store.crash import crash_point
 from engine.store.plan import (
@@ -155,7 +154,8 @@ class MatrixRunner:
         n, total, m2 = (unit_rows(self._root, records, name, first, stop) for name in names)
         if not records:
             return np.zeros((stop - first, len(m.axis)))
-        return merge_tree([Spread(a, b[0], c) for a, b, c in zip(n, total, m2, strict=True)]).m2
+        parts = [Spread(a, b[0], c) for a, b, c in zip(n, total, m2, strict=True)]
+        return tiles.fold_tree(parts, Spread.merge).m2
 
     def _mean_cell_matrix(
         self, m: ModelPlan, category: int, layer: int, path: Path

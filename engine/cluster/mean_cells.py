@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import torch
 
-from engine.analysis.sources import committed, unit_rows
+from engine.analysis.sources import PARTS, committed, unit_rows
 from engine.attention.residuals import mean_cells, present
 from engine.errors import InputError
 from engine.models.protocol import BareProjections, FoundationModel
@@ -13,8 +13,6 @@ from engine.store import tiles
 from engine.store.plan import ModelPlan, Plan, layer_name, residual_work
 from engine.store.records import Record, commit, new_attempt
 from engine.store.root import RunRoot
-
-PARTS = 3  # half 0, half 1, all cells
 
 
 @torch.inference_mode()

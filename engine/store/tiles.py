@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import operator
+from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import zarr
 from zarr.codecs import Crc32cCodec, ZstdCodec
 
 from engine.errors import DamagedRunError
+
+Part = TypeVar("Part")
 
 
 def create_array(path: Path, name: str, shape: tuple[int, ...], dtype: str, tile: int) -> Any:
@@ -80,12 +83,17 @@ def row_ranges(n: int, tile: int) -> Iterator[tuple[int, int]]:
         yield first, min(first + tile, n)
 
 
-def tree_sum(parts: list[np.ndarray]) -> np.ndarray:
-    """Sum in a fixed binary tree over the order given, in the parts' dtype.
+def fold_tree(parts: list[Part], merge: Callable[[Part, Part], Part]) -> Part:
+    """Merge in a fixed binary tree over the order given.
 
     The order is by unit index, so the result does not depend on which unit finished first.
     """
     while len(parts) > 1:
-        paired = [parts[i] + parts[i + 1] for i in range(0, len(parts) - 1, 2)]
+        paired = [merge(parts[i], parts[i + 1]) for i in range(0, len(parts) - 1, 2)]
         parts = paired + ([parts[-1]] if len(parts) % 2 else [])
     return parts[0]
+
+
+def tree_sum(parts: list[np.ndarray]) -> np.ndarray:
+    """Sum in the parts' dtype; see :func:`fold_tree`."""
+    return fold_tree(parts, operator.add)

@@ -14,10 +14,10 @@ from engine.attention.coexpression import (
     RankProducts,
     correlation,
     log_normalise,
-    merge_tree,
     rise,
     varying,
 )
+from engine.store.tiles import fold_tree
 
 
 def some_counts(rng: np.random.Generator, cells: int, genes: int) -> sparse.csr_matrix:
@@ -43,7 +43,7 @@ def test_pearson_is_numpys_in_any_parts(seed: int, sizes: list[int]) -> None:
     values = log_normalise(some_counts(rng, cells, 7))
     edges = np.cumsum([0, *sizes, 3])
     parts = [CoMoments.of(values[a:b]) for a, b in zip(edges, edges[1:], strict=False)]
-    got = merge_tree(parts)
+    got = fold_tree(parts, CoMoments.merge)
     assert got.n == cells
     dense = values.toarray()
     np.testing.assert_allclose(got.mean, dense.mean(0), rtol=1e-12, atol=1e-14)
@@ -63,7 +63,7 @@ def test_a_large_mean_does_not_drown_the_spread() -> None:
     rng = np.random.default_rng(1)
     dense = 1e6 + 1e-2 * rng.standard_normal((500, 4))
     parts = [CoMoments.of(sparse.csr_matrix(dense[i : i + 100])) for i in range(0, 500, 100)]
-    got = merge_tree(parts)
+    got = fold_tree(parts, CoMoments.merge)
     want = np.corrcoef((dense - 1e6).T)
     np.testing.assert_allclose(
         correlation(got.products, got.products.diagonal()), want, atol=1e-6
@@ -104,7 +104,7 @@ def test_a_gene_of_one_value_has_no_correlation(sizes: tuple[int, ...]) -> None:
     dense = np.stack([np.full(n, 3.1234567), np.full(n, 0.7), rng.random(n), rng.random(n)], 1)
     edges = np.cumsum([0, *sizes])
     parts = [dense[a:b] for a, b in zip(edges, edges[1:], strict=False)]
-    got = merge_tree([CoMoments.of(sparse.csr_matrix(part)) for part in parts])
+    got = fold_tree([CoMoments.of(sparse.csr_matrix(part)) for part in parts], CoMoments.merge)
     squares = varying(got.products.diagonal(), got.mean, got.n)
     found = correlation(got.products, squares)
     assert not found[:2].any()
