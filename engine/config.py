@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Any, Literal, get_args
+from typing import Annotated, Any, Literal, TypeVar, get_args
 
 import yaml
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
@@ -16,6 +16,7 @@ HeadChoice = Literal["mean", "max", "each"] | Annotated[int, Field(ge=0)]
 View = Literal["marginal", "conditional", "lift", "logit"]
 DType = Literal["float32", "bfloat16", "float16"]
 DTYPES: tuple[str, ...] = get_args(DType)
+Model = TypeVar("Model", bound=BaseModel)
 
 
 def _safe_name(value: str) -> str:
@@ -250,10 +251,21 @@ def parse_config(tree: Any, source: str) -> RunConfig:
     InputError
         Naming the field, what was found there and what is allowed.
     """
+    return validated(RunConfig, tree, source, "start from `octoscope demo --config`")
+
+
+def validated(kind: type[Model], tree: Any, source: str, start: str) -> Model:
+    """Return a nested dict as a configuration of some kind.
+
+    Raises
+    ------
+    InputError
+        Naming the field, what was found there and what is allowed.
+    """
     if not isinstance(tree, dict):
-        raise InputError(source, "not a mapping of fields", "start from `octoscope demo --config`")
+        raise InputError(source, "not a mapping of fields", start)
     try:
-        return RunConfig.model_validate(tree)
+        return kind.model_validate(tree)
     except ValidationError as error:
         first = error.errors()[0]
         field = ".".join(str(p) for p in first["loc"]) or "(top level)"
@@ -266,15 +278,26 @@ def parse_config(tree: Any, source: str) -> RunConfig:
         raise InputError(f"{source}: {field}", first["msg"] + more, fix) from None
 
 
-def load_config(path: str | Path, overrides: list[str] | None = None) -> RunConfig:
-    """Read YAML with ``safe_load``, apply overrides, validate; relative paths are the file's."""
-    path = Path(path)
+def read_yaml(path: Path) -> Any:
+    """Read YAML with ``safe_load``.
+
+    Raises
+    ------
+    InputError
+        If the file cannot be read or is not YAML.
+    """
     try:
-        tree = yaml.safe_load(path.read_text())
+        return yaml.safe_load(path.read_text())
     except OSError as error:
         raise InputError(str(path), error.strerror or "cannot be read", "check the path") from None
     except (yaml.YAMLError, UnicodeDecodeError) as error:
         raise InputError(str(path), f"not YAML ({error})", "correct the syntax") from None
+
+
+def load_config(path: str | Path, overrides: list[str] | None = None) -> RunConfig:
+    """Read YAML with ``safe_load``, apply overrides, validate; relative paths are the file's."""
+    path = Path(path)
+    tree = read_yaml(path)
     if isinstance(tree, dict):
         _anchor_paths(tree, path.parent)
         apply_overrides(tree, overrides or [])

@@ -13,7 +13,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from engine import __version__
-from engine.cli import atlas, models
+from engine.cli import atlas, models, octopus
 from engine.cli.shared import AsJson, err, guarded, out, rows_table, show
 from engine.errors import InputError
 
@@ -25,6 +25,7 @@ app = typer.Typer(
 )
 app.add_typer(atlas.app, name="atlas")
 app.add_typer(models.models_app, name="models")
+app.add_typer(octopus.app, name="octopus")
 app.add_typer(models.attention_app, name="attention")
 
 Config = Annotated[Path, typer.Argument(help="Configuration file (YAML)")]

@@ -1,25 +1,28 @@
-"""An Octopus directory: vertices, edges, genes as Parquet; look-ups for many pairs at once."""
+"""A molecular network opened from an Octopus directory: look-ups for many pairs at once."""
 
 from __future__ import annotations
 
 import hashlib
-import json
-from dataclasses import dataclass
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+from functools import cached_property
 from importlib.resources import as_file, files
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
-import pyarrow as pa
-import pyarrow.parquet as pq
 
 from engine.errors import InputError
+from engine.octopus.directory import codes_of, read_meta, read_table
+from engine.octopus.pairs import Edges, PairIndex, index_pairs, unordered_keys
+from engine.octopus.schema import ROLES
 
-EDGE_COLUMNS = (
-    "src", "dst", "role_src", "role_dst", "directed", "sign", "source", "release",
-    "score", "refs", "origin",
-)  # fmt: skip
+_LOADED = [
+    "src", "dst", "role_src", "role_dst", "directed", "sign", "source", "score", "refs",
+    "reaction", "evidence",
+]  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -29,43 +32,92 @@ class Network:
     Attributes
     ----------
     vertices
-        Columns ``vertex`` (0..n-1) and ``name``.
+        Columns of :data:`engine.octopus.schema.VERTICES`; ``vertex`` is 0..n-1.
     genes
-        Columns ``gene`` (Ensembl id), ``vertex``, ``how`` (how it mapped).
-    pair_keys
-        Sorted distinct int64 keys low * n + high of connected unordered pairs, no self pairs.
+        Columns ``gene`` (Ensembl id), ``vertex``, ``how``; a gene may have several vertices and a
+        vertex several genes.
+    edges
+        Source assertions.
+    sources
+        Names of the sources, in the order of ``edges.source``.
     meta
         Content of ``octopus.json``: sources, releases, counts.
+    folder
+        Where it was read from; None for one made in memory.
     """
 
     vertices: pd.DataFrame
     genes: pd.DataFrame
-    pair_keys: np.ndarray
-    meta: dict[str, Any]
+    edges: Edges
+    sources: list[str]
+    meta: dict[str, Any] = field(default_factory=dict)
+    folder: Path | None = None
+
+    @cached_property
+    def pair_keys(self) -> np.ndarray:
+        """Sorted int64 keys low * n + high of connected unordered pairs, no self pairs."""
+        return unordered_keys(self.edges, len(self.vertices))
+
+    @cached_property
+    def index(self) -> PairIndex:
+        """Sorted ordered pairs with what is asserted of each."""
+        return index_pairs(self.edges, len(self.vertices))
+
+    @cached_property
+    def degree(self) -> np.ndarray:
+        """[vertices] int64 numbers of distinct neighbours, self excluded."""
+        n = len(self.vertices)
+        low, high = self.pair_keys // max(n, 1), self.pair_keys % max(n, 1)
+        return np.bincount(low, minlength=n) + np.bincount(high, minlength=n)
+
+    @cached_property
+    def gene_index(self) -> pd.Index:
+        """Distinct genes, in the order of ``genes``."""
+        return pd.Index(self.genes["gene"].unique())
 
     def vertex_of(self, ensembl: list[str] | np.ndarray) -> np.ndarray:
-        """Return [genes] int64 vertices; -1 where a gene is not in the network."""
-        known = dict(zip(self.genes["gene"], self.genes["vertex"], strict=True))
-        return np.array([known.get(str(g), -1) for g in ensembl], np.int64)
+        """Return [genes] int64 vertices; -1 where a gene is not in the network.
+
+        Of a gene with several vertices (compartments), the first.
+        """
+        at = self.gene_index.get_indexer(pd.Index([str(g) for g in ensembl]))
+        first = self.genes.groupby("gene", sort=False)["vertex"].min().to_numpy(np.int64)
+        return np.where(at >= 0, first[at] if len(first) else -1, -1)
 
     def connected(self, a: np.ndarray, b: np.ndarray) -> np.ndarray:
-        """Return [pairs] bool: whether an edge joins the vertices, in either direction."""
-        low, high = np.minimum(a, b).astype(np.int64), np.maximum(a, b).astype(np.int64)
-        keys = low * len(self.vertices) + high
-        order = np.argsort(keys)  # sorted queries walk the table once: 6x faster when many
-        at = np.searchsorted(self.pair_keys, keys[order])
-        at = np.minimum(at, len(self.pair_keys) - 1)
-        found = np.zeros(len(keys), bool)
+        """Return [pairs] bool: whether an edge joins two vertices, in either direction."""
+        a, b = np.asarray(a, np.int64), np.asarray(b, np.int64)
+        low, high = np.minimum(a, b), np.maximum(a, b)
+        query = np.where((low >= 0) & (low != high), low * len(self.vertices) + high, -1)
+        order = np.argsort(query)
+        sorted_query = query[order]
+        found = np.zeros(len(query), bool)
         if len(self.pair_keys):
-            found[order] = self.pair_keys[at] == keys[order]
-        return found & (low >= 0) & (low != high)
+            at = np.searchsorted(self.pair_keys, sorted_query)
+            at[at == len(self.pair_keys)] = 0
+            found[order] = self.pair_keys[at] == sorted_query
+        return found
+
+    def has_edges(self, a: np.ndarray, b: np.ndarray) -> np.ndarray:
+        """Return [pairs] bool: whether an edge leads from vertex a to vertex b."""
+        return self.index.find(a, b) >= 0
 
     def adjacency(self, vertices: np.ndarray) -> np.ndarray:
-        """Return [genes, genes] bool, symmetric, False on the diagonal and for vertex -1."""
-        i, j = np.triu_indices(len(vertices), 1)
-        out = np.zeros((len(vertices), len(vertices)), bool)
-        out[i, j] = self.connected(vertices[i], vertices[j])
-        return out | out.T
+        """Return [genes, genes] bool, symmetric, False between genes of one vertex and for -1."""
+        distinct, place = np.unique(vertices, return_inverse=True)
+        n = len(self.vertices)
+        at = np.full(n + 1, -1)
+        at[distinct[distinct >= 0]] = np.flatnonzero(distinct >= 0)
+        low, high = at[self.pair_keys // max(n, 1)], at[self.pair_keys % max(n, 1)]
+        inside = (low >= 0) & (high >= 0)
+        small = np.zeros((len(distinct), len(distinct)), bool)
+        small[low[inside], high[inside]] = True
+        small |= small.T
+        return small[place[:, None], place[None, :]]
+
+    def with_edges(self, edges: Edges) -> Network:
+        """Return the same vertices and genes with other assertions."""
+        return replace(self, edges=edges)
 
 
 def network_facts(path: str) -> dict[str, Any]:
@@ -88,49 +140,52 @@ def network_facts(path: str) -> dict[str, Any]:
     }
 
 
-def open_network(path: str) -> Network:
+@contextmanager
+def octopus_folder(path: str | Path) -> Iterator[Path]:
+    """Give the folder of an Octopus directory, or of the embedded one (``demo``)."""
+    if str(path) == "demo":
+        with as_file(files("engine.demo").joinpath("data/octopus")) as folder:
+            yield folder
+    else:
+        yield Path(path)
+
+
+def open_network(path: str | Path) -> Network:
     """Read an Octopus directory, or the embedded demonstration network (``demo``).
 
     Raises
     ------
     InputError
-        If a file or column is missing, or an edge names a vertex that does not exist.
+        If a file or column is missing, or an edge names a vertex, role or source that does not
+        exist.
     """
-    if path == "demo":
-        with as_file(files("engine.demo").joinpath("data/octopus")) as folder:
-            return _read(folder)
-    return _read(Path(path))
-
-
-def _read(folder: Path) -> Network:
-    vertices = _table(folder / "vertices.parquet", ["vertex", "name"])
-    genes = _table(folder / "genes.parquet", ["gene", "vertex", "how"])
-    edges = _table(folder / "edges.parquet", list(EDGE_COLUMNS), ["src", "dst"])
-    n = len(vertices)
-    src, dst = edges["src"].to_numpy(np.int64), edges["dst"].to_numpy(np.int64)
-    outside = (src < 0) | (src >= n) | (dst < 0) | (dst >= n)
+    with octopus_folder(path) as folder:
+        meta = read_meta(folder)
+        vertices = read_table(folder, "vertices").to_pandas()
+        genes = read_table(folder, "genes").to_pandas()
+        table = read_table(folder, "edges", _LOADED)
+    where, names = f"{folder}/edges.parquet", list(meta["sources"])
+    columns: dict[str, np.ndarray] = {}
+    for column in _LOADED:
+        known = {"role_src": ROLES, "role_dst": ROLES, "source": names}.get(column)
+        if known is None:
+            values = table[column].to_numpy()
+            columns[column] = values.astype(bool) if column == "directed" else values
+            continue
+        try:
+            columns[column] = codes_of(table[column], known)
+        except ValueError as error:
+            raise InputError(f"{where}: {column}", str(error), "build it again") from None
+    edges, n = Edges(**columns), len(vertices)
+    outside = (edges.src < 0) | (edges.src >= n) | (edges.dst < 0) | (edges.dst >= n)
     if outside.any():
         raise InputError(
-            f"{folder}/edges.parquet: row {int(outside.argmax())}",
+            f"{where}: row {int(outside.argmax())}",
             f"names a vertex outside 0..{n - 1}",
-            "build the directory again",
+            "build or import the directory again",
         )
-    keys = np.minimum(src, dst) * n + np.maximum(src, dst)
-    try:
-        meta = json.loads((folder / "octopus.json").read_text())
-    except (OSError, ValueError) as error:
+    if (genes["vertex"] < 0).any() or (genes["vertex"] >= n).any():
         raise InputError(
-            f"{folder}/octopus.json", str(error), "build the directory again"
-        ) from None
-    return Network(vertices, genes, np.unique(keys[src != dst]), meta)
-
-
-def _table(path: Path, required: list[str], columns: list[str] | None = None) -> pd.DataFrame:
-    try:
-        file = pq.ParquetFile(path)
-        missing = [c for c in required if c not in file.schema_arrow.names]
-        if missing:
-            raise InputError(str(path), f"no column {missing[0]!r}", "build the directory again")
-        return file.read(columns=columns).to_pandas()
-    except (OSError, pa.ArrowInvalid) as error:
-        raise InputError(str(path), f"cannot be read ({error})", "check network.path") from None
+            f"{folder}/genes.parquet", f"a vertex outside 0..{n - 1}", "build it again"
+        )
+    return Network(vertices, genes, edges, names, meta, folder)

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import numpy as np
+import pandas as pd
+
+from engine.octopus.network import Network
 
 
 def degree_strata(degree: np.ndarray) -> np.ndarray:
@@ -23,3 +26,37 @@ def permute_within(strata: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     out = np.empty(len(strata), np.int64)
     out[order] = shuffled
     return out
+
+
+def gene_table(network: Network, genes: list[str] | np.ndarray) -> pd.DataFrame:
+    """Return what a degree-matched null needs to know of a set of genes.
+
+    Returns
+    -------
+    DataFrame
+        gene, vertex (-1: not in the network), how, same_vertex (another gene of the set has this
+        vertex), degree (neighbours in the whole network), degree_in_set (neighbours among the
+        set's vertices), stratum (of ``degree_in_set``, -1 outside the network), and
+        ``degree_<source>`` for every source.
+    """
+    vertices = network.vertex_of(genes)
+    inside = vertices >= 0
+    how = network.genes.drop_duplicates("gene").set_index("gene")["how"]
+    distinct, place = np.unique(vertices[inside], return_inverse=True)
+    within = network.adjacency(distinct).sum(1)[place] if len(distinct) else np.zeros(0, int)
+    count = np.bincount(place, minlength=len(distinct))[place] if len(distinct) else within
+    table = pd.DataFrame({"gene": np.asarray(genes, dtype=object), "vertex": vertices})
+    table["how"] = how.reindex(table["gene"]).to_numpy()
+    for name, values, absent in (
+        ("same_vertex", count > 1, False),
+        ("degree", network.degree[vertices[inside]], 0),
+        ("degree_in_set", within, 0),
+        ("stratum", degree_strata(within), -1),
+    ):
+        table[name] = absent
+        table.loc[inside, name] = values
+    for code, source in enumerate(network.sources):
+        mine = network.with_edges(network.edges.select(network.edges.source == code))
+        table[f"degree_{source}"] = 0
+        table.loc[inside, f"degree_{source}"] = mine.degree[vertices[inside]]
+    return table

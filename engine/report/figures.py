@@ -149,3 +149,46 @@ def mass_bars(table: pd.DataFrame, label: str) -> str:
             handles, texts, loc="outside lower center", ncols=4, frameon=False, fontsize=8
         )
         return _svg(figure, label)
+
+
+def source_heatmap(table: pd.DataFrame, value: str, label: str) -> str:
+    """Draw a square of sources against sources; self comparisons are left blank."""
+    with mpl.rc_context(_STYLE):
+        names = list(dict.fromkeys(table["source_a"]))
+        pivot = table.pivot(index="source_a", columns="source_b", values=value)
+        square = pivot.loc[names, names].to_numpy(float, copy=True)
+        np.fill_diagonal(square, np.nan)
+        size = 1.6 + 0.55 * len(names)
+        figure = Figure(figsize=(size + 1.2, size), layout="constrained")
+        axis = figure.subplots()
+        image = axis.imshow(square, cmap="Blues", vmin=0)
+        axis.set_xticks(range(len(names)), names, rotation=45, ha="right")
+        axis.set_yticks(range(len(names)), names)
+        for i in range(len(names)):
+            for j in range(len(names)):
+                if i != j and not np.isnan(square[i, j]):
+                    dark = square[i, j] > 0.6 * np.nanmax(square)
+                    axis.text(j, i, f"{square[i, j]:.2g}", ha="center", va="center", fontsize=7,
+                              color="white" if dark else "black")  # fmt: skip
+        if len(names) > 1:
+            figure.colorbar(image, ax=axis, shrink=0.7, label=label)
+        return _svg(figure, label)
+
+
+def source_bars(table: pd.DataFrame, columns: dict[str, str], label: str) -> str:
+    """Draw horizontal bars per source on a logarithmic scale, one group per column."""
+    with mpl.rc_context(_STYLE):
+        figure = Figure(figsize=(7, 0.9 + 0.45 * len(table)), layout="constrained")
+        axis = figure.subplots()
+        place = np.arange(len(table))
+        height = 0.8 / len(columns)
+        for i, ((column, title), color) in enumerate(
+            zip(columns.items(), (_BLUE, _ORANGE, _GREY), strict=False)
+        ):
+            axis.barh(place + i * height, table[column], height, label=title, color=color)
+        axis.set_yticks(place + height * (len(columns) - 1) / 2, table["source"])
+        axis.invert_yaxis()
+        axis.set_xscale("symlog", linthresh=1)
+        axis.set_xlabel(label)
+        axis.legend(fontsize=8, frameon=False)
+        return _svg(figure, label)

@@ -1,4 +1,4 @@
-"""Look-ups and label permutations against brute force."""
+"""Opening a directory, connected pairs and adjacency against brute force."""
 
 from __future__ import annotations
 
@@ -13,74 +13,95 @@ from hypothesis import strategies as st
 
 from engine.demo.demo import data
 from engine.errors import InputError
+from engine.octopus.directory import verify_directory
 from engine.octopus.network import Network, open_network
-from engine.octopus.nulls import degree_strata, permute_within
-from engine.octopus.sources.omnipath import read_omnipath
-
-
-def network(n: int, edges: list[tuple[int, int]]) -> Network:
-    src = np.array([e[0] for e in edges], np.int64)
-    dst = np.array([e[1] for e in edges], np.int64)
-    keys = np.unique((np.minimum(src, dst) * n + np.maximum(src, dst))[src != dst])
-    vertices = pd.DataFrame({"vertex": range(n), "name": [f"v{i}" for i in range(n)]})
-    genes = pd.DataFrame({"gene": [f"g{i}" for i in range(n)], "vertex": range(n), "how": "x"})
-    return Network(vertices, genes, keys, {})
-
+from engine.octopus.nulls import degree_strata, gene_table, permute_within
+from tests.octopus.conftest import network_of
 
 EDGES = st.lists(st.tuples(st.integers(0, 7), st.integers(0, 7)), max_size=30)
+
+
+def plain(n: int, edges: list[tuple[int, int]]) -> Network:
+    role = "interactor"
+    return network_of(n, [(a, b, role, role, False, 0, 0, float("nan")) for a, b in edges])
 
 
 @settings(max_examples=60, deadline=None)
 @given(EDGES, EDGES)
 def test_connected_equals_a_set(edges: list[tuple[int, int]], pairs: list[tuple[int, int]]) -> None:
-    net = network(8, edges)
+    net = plain(8, edges)
     known = {frozenset(e) for e in edges if e[0] != e[1]}
     a, b = (np.array([p[i] for p in pairs], np.int64) for i in (0, 1))
     assert net.connected(a, b).tolist() == [frozenset(p) in known for p in pairs]
     square = net.adjacency(np.arange(8))
     assert (square == square.T).all()
     assert square.sum() == 2 * len(known)
+    neighbours = [sum(v in p for p in known) for v in range(8)]
+    assert net.degree.tolist() == neighbours
 
 
 def test_genes_without_a_vertex_are_never_connected() -> None:
-    net = network(4, [(0, 1), (2, 3)])
+    net = plain(4, [(0, 1), (2, 3)])
     vertices = net.vertex_of(["g0", "nope", "g1"])
     assert vertices.tolist() == [0, -1, 1]
     assert net.adjacency(vertices).sum() == 2
 
 
-def test_omnipath_keeps_direction_and_invents_no_sign() -> None:
-    table = pd.DataFrame(
-        {
-            "source": ["A", "B", "A", "A"],
-            "target": ["B", "C", "C", "Z"],
-            "is_directed": [True, False, True, True],
-            "is_stimulation": [True, False, True, True],
-            "is_inhibition": [False, False, True, False],
-            "type": ["transcriptional"] * 4,
-            "n_references": [1.0, np.nan, 2.0, 1.0],
-        }
-    )
-    edges, dropped = read_omnipath(table, {"A": 0, "B": 1, "C": 2}, "r")
-    assert dropped == 1
-    assert edges["sign"].tolist() == [1, 0, 0]
-    assert edges["directed"].tolist() == [True, False, True]
-    assert len(edges) == 3  # a directed row gives one edge, not its reverse as well
+def test_genes_of_one_vertex_have_equal_rows_and_no_edge_between_them() -> None:
+    net = plain(3, [(0, 1), (0, 0)])
+    square = net.adjacency(np.array([0, 0, 1, -1]))
+    assert square.tolist() == [
+        [False, False, True, False],
+        [False, False, True, False],
+        [True, True, False, False],
+        [False, False, False, False],
+    ]
 
 
-def test_the_embedded_network_opens_and_damage_is_named(tmp_path: Path) -> None:
+def test_the_embedded_network_is_a_directory_like_any_other(tmp_path: Path) -> None:
     net = open_network("demo")
-    assert net.meta["vertices"] == len(net.vertices) == 11_888
+    assert net.meta["counts"]["vertices"] == len(net.vertices) == 11_711
+    assert len(net.pair_keys) == 127_225
+    with pytest.raises(InputError, match=r"octopus\.json"):
+        open_network(tmp_path)
     folder = tmp_path / "octopus"
     shutil.copytree(data("octopus"), folder)
+    assert verify_directory(folder) == []
     edges = pd.read_parquet(folder / "edges.parquet")
     edges.loc[5, "dst"] = 10**6
     edges.to_parquet(folder / "edges.parquet")
     with pytest.raises(InputError, match="row 5"):
-        open_network(str(folder))
+        open_network(folder)
+    assert verify_directory(folder) == ["edges.parquet: content does not match its digest"]
     edges.drop(columns="sign").to_parquet(folder / "edges.parquet")
     with pytest.raises(InputError, match="'sign'"):
-        open_network(str(folder))
+        open_network(folder)
+
+
+def test_an_older_directory_is_refused_by_name(tmp_path: Path) -> None:
+    folder = tmp_path / "octopus"
+    shutil.copytree(data("octopus"), folder)
+    meta = folder / "octopus.json"
+    meta.write_text(meta.read_text().replace("octoscope-octopus/2", "octoscope-octopus/1"))
+    with pytest.raises(InputError, match="octoscope-octopus/1.*build or import"):
+        open_network(folder)
+
+
+def test_the_gene_table_counts_by_source_and_within_the_set() -> None:
+    rows = [
+        (0, 1, "stimulator", "modified", True, 1, 0, 0.5),
+        (1, 2, "interactor", "interactor", False, 0, 1, 0.5),
+        (2, 3, "interactor", "interactor", False, 0, 1, 0.5),
+    ]
+    genes = [("a", 0), ("b", 1), ("c", 2), ("c2", 2), ("d", 3)]
+    table = gene_table(network_of(4, rows, genes), ["a", "b", "c", "c2", "x"]).set_index("gene")
+    assert table["vertex"].tolist() == [0, 1, 2, 2, -1]
+    assert table["degree"].tolist() == [1, 2, 2, 2, 0]
+    assert table["degree_in_set"].tolist() == [1, 2, 1, 1, 0]  # d is not in the set
+    assert table["degree_TWO"].tolist() == [0, 1, 2, 2, 0]
+    assert table["same_vertex"].tolist() == [False, False, True, True, False]
+    assert table["stratum"]["x"] == -1
+    assert table["stratum"]["a"] == table["stratum"]["c"] != table["stratum"]["b"]
 
 
 @settings(max_examples=50, deadline=None)

@@ -1,0 +1,240 @@
+"""Reading a Napistu bundle: a ``tar.gz`` or folder of pickles and a table of identifiers."""
+
+from __future__ import annotations
+
+import io
+import tarfile
+import zlib
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from engine.errors import InputError
+from engine.octopus.napistu.peer import UNNAMED, PeerGraph, roles_of
+from engine.octopus.napistu.unpickle import Opaque, load_pickle
+
+_MEMBERS = (
+    "napistu_graph.pkl",
+    "sbml_dfs.pkl",
+    "species_identifiers.tsv",
+    "species_identifiers.parquet",
+)
+# Names of edge attributes since 0.11, then in older bundles.
+_SBO_UP = ("sbo_term_upstream", "sbo_term")
+_SBO_DOWN = ("sbo_term_downstream", "sbo_term")
+# Columns of reactions_data as they are mounted on edges by the peer: <SOURCE>_<column>.
+_MOUNTED = ("STRING_", "IntAct_", "OmniPath_", "Reactome-FI_")
+
+
+def read_bundle(path: Path, trust: str | None = None) -> PeerGraph:
+    """Read a bundle, packed or unpacked.
+
+    Raises
+    ------
+    InputError
+        If it holds no graph, is damaged, or names classes that are not allowed.
+    """
+    files = _members(path)
+    where = f"{path}: napistu_graph.pkl"
+    if "napistu_graph.pkl" not in files:
+        raise InputError(
+            str(path), "holds no napistu_graph.pkl", "give a Napistu bundle, store or its folder"
+        )
+    graph = load_pickle(files.pop("napistu_graph.pkl"), where, trust)
+    vertices, edges, reactions = _graph(graph, where)
+    del graph
+    peer = PeerGraph(vertices, edges, _no_assertions(), list(reactions))
+    if "sbml_dfs.pkl" in files:
+        tables = load_pickle(files.pop("sbml_dfs.pkl"), f"{path}: sbml_dfs.pkl", trust)
+        _model(peer, tables, reactions, f"{path}: sbml_dfs.pkl")
+    else:
+        peer.notes.append("no sbml_dfs.pkl: which source states an edge is not known")
+        _mounted(peer, reactions)
+    peer.edges = peer.edges[[c for c in peer.edges if not str(c).startswith(_MOUNTED)]]
+    peer.identifiers = _identifiers(files, str(path))
+    if peer.identifiers.empty:
+        peer.notes.append("no table of identifiers: genes cannot be mapped")
+    return peer
+
+
+def _members(path: Path) -> dict[str, bytes]:
+    if path.is_dir():
+        found = {n: path / n for n in _MEMBERS if (path / n).is_file()}
+        return {name: file.read_bytes() for name, file in found.items()}
+    out: dict[str, bytes] = {}
+    try:
+        with tarfile.open(path, "r:*") as archive:
+            for member in archive:
+                name = Path(member.name).name
+                if name in _MEMBERS and member.isfile():
+                    handle = archive.extractfile(member)
+                    out[name] = handle.read() if handle else b""
+    except (OSError, tarfile.TarError, EOFError, zlib.error) as error:
+        raise InputError(str(path), f"cannot be read ({error})", "download it again") from None
+    return out
+
+
+def _graph(graph: Any, where: str) -> tuple[pd.DataFrame, pd.DataFrame, pd.Index]:
+    """Return vertices, edges and the reaction ids that ``edges.reaction`` counts."""
+    if not isinstance(graph, Opaque) or len(graph.args) != 6:
+        raise InputError(where, "is not a pickled NapistuGraph", "give a Napistu bundle")
+    n, pairs, directed, _, vertex, edge = graph.args
+    if not directed:
+        raise InputError(where, "the graph is undirected", "give the directed graph")
+    try:
+        ends = np.array(pairs, np.int64).reshape(-1, 2)
+        frame = pd.DataFrame({k: pd.Series(v) for k, v in vertex.items()})
+    except (TypeError, ValueError) as error:
+        raise InputError(where, str(error), "get the file again") from None
+    for column in ("name",):
+        if column not in frame:
+            raise InputError(where, f"vertices have no {column!r}", "give a Napistu bundle")
+    if len(frame) != n or (len(ends) and (ends.min() < 0 or ends.max() >= n)):
+        raise InputError(where, "edges name vertices that do not exist", "get the file again")
+    up = next((edge[k] for k in _SBO_UP if k in edge), None)
+    down = next((edge[k] for k in _SBO_DOWN if k in edge), None)
+    if up is None or down is None:
+        raise InputError(where, "edges have no sbo_term", "give a Napistu graph >= 0.5")
+    reaction, reactions = pd.factorize(np.array(edge.get("r_id", ["?"] * len(ends)), object))
+    edges = pd.DataFrame(
+        {
+            "src": ends[:, 0],
+            "dst": ends[:, 1],
+            "role_src": roles_of(up, where),
+            "role_dst": roles_of(down, where),
+            "reaction": reaction,
+            "reversible": np.array(edge.get("r_isreversible", [False] * len(ends)), bool),
+            "reverse": np.array(edge.get("direction", ["forward"] * len(ends))) == "reverse",
+        }
+    )
+    for name, values in edge.items():
+        if name.startswith(_MOUNTED):
+            edges[name] = values
+    none = [None] * n
+    vertices = pd.DataFrame(
+        {
+            "name": frame["name"].astype(str),
+            "label": frame.get("node_name", frame["name"]).astype(str),
+            "node_type": frame.get("node_type", pd.Series(["species"] * n)),
+            "species_type": frame.get("species_type", pd.Series(none)),
+            "species": frame.get("s_id", frame["name"]),
+            "compartment": frame.get("c_id", pd.Series(none)),
+        }
+    )
+    return vertices, edges, pd.Index(reactions)
+
+
+def _no_assertions() -> pd.DataFrame:
+    return pd.DataFrame({"reaction": [], "source": [], "ordinal": []}).astype(
+        {"reaction": int, "source": str, "ordinal": int}
+    )
+
+
+def _model(peer: PeerGraph, model: Any, reactions: pd.Index, where: str) -> None:
+    """Add what ``sbml_dfs.pkl`` says of sources, evidence and pathways."""
+    state = getattr(model, "state", None)
+    if not isinstance(state, dict) or not isinstance(state.get("reactions"), pd.DataFrame):
+        raise InputError(where, "is not a pickled SBML_dfs", "give a Napistu bundle")
+    rows, releases = [], {}
+    frame = state["reactions"]
+    known = reactions.get_indexer(frame.index)
+    for code, source in zip(known, frame.get("r_Source", []), strict=False):
+        if code < 0:
+            continue
+        stated = _source_table(source)
+        for name, ordinal, date in stated["own"]:
+            rows.append((code, name, ordinal))
+            releases[name] = date
+        missing = stated["all"] - {r[0] for r in stated["own"]}
+        rows += [(code, name, -1) for name in missing]
+    peer.assertions = pd.DataFrame(rows, columns=["reaction", "source", "ordinal"])
+    peer.releases = {k: v for k, v in releases.items() if v}
+    for name, table in (state.get("reactions_data") or {}).items():
+        if isinstance(table, pd.DataFrame):
+            at = reactions.get_indexer(table.index)
+            data = table.reset_index(drop=True).assign(reaction=at)
+            peer.evidence[str(name)] = data[at >= 0].reset_index(drop=True)
+    peer.pathways = _pathways(state.get("species"))
+
+
+def _source_table(source: Any) -> dict[str, Any]:
+    """Return the sources of one reaction: with own numbers, and all that it names."""
+    state = getattr(source, "state", None)
+    table = state.get("source") if isinstance(state, dict) else None
+    if not isinstance(table, pd.DataFrame) or "model" not in table:
+        return {"own": [], "all": set()}
+    names = table["data_source"] if "data_source" in table else table["model"]
+    own = []
+    for model, name, r_id, date in zip(
+        table["model"], names, table.get("r_id", names), table.get("date", names), strict=True
+    ):
+        if isinstance(name, str) and model == name:
+            digits = str(r_id)[1:]
+            own.append((name, int(digits) if digits.isdigit() else -1, _text(date)))
+    return {"own": own, "all": {n for n in names if isinstance(n, str)}}
+
+
+def _text(value: Any) -> str:
+    return value if isinstance(value, str) else ""
+
+
+def _pathways(species: Any) -> pd.DataFrame:
+    rows = []
+    if isinstance(species, pd.DataFrame) and "s_Source" in species:
+        for s_id, source in zip(species.index, species["s_Source"], strict=True):
+            state = getattr(source, "state", None)
+            table = state.get("source") if isinstance(state, dict) else None
+            if not isinstance(table, pd.DataFrame) or "pathway_id" not in table:
+                continue
+            files = table[table["file"].notna()] if "file" in table else table[:0]
+            rows += [(s_id, p, n) for p, n in zip(files["pathway_id"], files["name"], strict=True)]
+    return pd.DataFrame(rows, columns=["s_id", "pathway", "name"]).drop_duplicates()
+
+
+def _mounted(peer: PeerGraph, reactions: pd.Index) -> None:
+    """Tell sources from edge attributes ``<SOURCE>_<column>``: missing means not from it."""
+    rows = []
+    for prefix in _MOUNTED:
+        columns = [str(c) for c in peer.edges if str(c).startswith(prefix)]
+        if not columns:
+            continue
+        present = peer.edges[columns].notna().any(axis=1)
+        data = peer.edges.loc[present, ["reaction", *columns]].drop_duplicates("reaction")
+        data = data.rename(columns={c: c.removeprefix(prefix) for c in columns})
+        peer.evidence[prefix[:-1]] = data.reset_index(drop=True)
+        rows += [(r, prefix[:-1], -1) for r in data["reaction"]]
+    peer.assertions = pd.DataFrame(rows, columns=["reaction", "source", "ordinal"])
+    if rows:
+        peer.notes.append(f"sources told from edge attributes; edges of others are {UNNAMED!r}")
+
+
+def _identifiers(files: dict[str, bytes], where: str) -> pd.DataFrame:
+    try:
+        if "species_identifiers.parquet" in files:
+            table = pd.read_parquet(io.BytesIO(files["species_identifiers.parquet"]))
+        elif "species_identifiers.tsv" in files:
+            table = pd.read_csv(
+                io.BytesIO(files["species_identifiers.tsv"]), sep="\t", dtype=str, na_values=[""],
+                keep_default_na=False,
+            )  # fmt: skip
+        else:
+            return pd.DataFrame(columns=["s_id", "ontology", "identifier", "bqb"])
+    except (OSError, ValueError) as error:
+        raise InputError(f"{where}: species_identifiers", str(error), "get it again") from None
+    return identifier_table(table, f"{where}: species_identifiers")
+
+
+def identifier_table(table: pd.DataFrame, where: str) -> pd.DataFrame:
+    """Return s_id, ontology, identifier, bqb of a table of species identifiers.
+
+    Raises
+    ------
+    InputError
+        If one of these columns is missing.
+    """
+    for column in ("s_id", "ontology", "identifier", "bqb"):
+        if column not in table:
+            raise InputError(where, f"no column {column!r}", "give the peer's table")
+    return table[["s_id", "ontology", "identifier", "bqb"]].astype(str).reset_index(drop=True)

@@ -1,0 +1,36 @@
+"""Counting what a table of assertions holds: by source, role, sign and release."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+
+from engine.octopus.directory import codes_of
+from engine.octopus.schema import ROLES
+
+
+def count_edges(table: pa.Table, vertices: int) -> dict[str, Any]:
+    """Return vertices, assertions and what they say, each as a number or name -> number."""
+
+    def by(column: str) -> dict[str, int]:
+        counted = table[column].combine_chunks().value_counts()
+        return {str(c["values"]): c["counts"].as_py() for c in counted}
+
+    src, dst = (codes_of(table[c], ROLES).astype(int) for c in ("role_src", "role_dst"))
+    kinds = np.bincount(src * len(ROLES) + dst, minlength=len(ROLES) ** 2)
+    directed = int(np.count_nonzero(table["directed"].to_numpy()))
+    return {
+        "vertices": vertices,
+        "assertions": table.num_rows,
+        "directed": directed,
+        "undirected": table.num_rows - directed,
+        "by_source": dict(sorted(by("source").items())),
+        "by_release": dict(sorted(by("release").items())),
+        "by_relation": {
+            f"{ROLES[k // len(ROLES)]} -> {ROLES[k % len(ROLES)]}": int(kinds[k])
+            for k in np.flatnonzero(kinds)
+        },
+        "by_sign": dict(sorted(by("sign").items())),
+    }

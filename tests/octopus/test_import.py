@@ -1,0 +1,226 @@
+"""What Napistu wrote, reproduced exactly; its defects repaired; nothing executed."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import json
+import os
+import pickle
+import shutil
+import tarfile
+from collections import Counter
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from engine.errors import InputError
+from engine.octopus.genes import map_genes
+from engine.octopus.lookups import describe_genes
+from engine.octopus.napistu.convert import import_napistu
+from engine.octopus.network import Network, open_network
+from engine.octopus.schema import ROLES, SBO
+from engine.octopus.views import graph_edges
+from tests.octopus.conftest import BUNDLE, FIXTURE, expected
+
+_ROLES = np.array(ROLES)
+
+
+def graph_of(network: Network) -> Counter[tuple[str, str, str, str]]:
+    g, names = graph_edges(network.edges), network.vertices["name"].to_numpy()
+    return Counter(
+        zip(names[g["src"]], names[g["dst"]], _ROLES[g["role_src"]], _ROLES[g["role_dst"]],
+            strict=True)
+    )  # fmt: skip
+
+
+def peer_graph(name: str = "edges") -> Counter[tuple[str, str, str, str]]:
+    e = expected(name)
+    roles = [e[f"sbo_term_{end}stream"].map(SBO) for end in ("up", "down")]
+    return Counter(zip(e["from"], e["to"], *roles, strict=True))
+
+
+def test_the_bundle_gives_the_peers_graph(peer: Network) -> None:
+    assert graph_of(peer) == peer_graph()
+    e = expected("edges")
+    names = pd.read_parquet(peer.folder / "reactions.parquet")["name"].to_numpy()  # type: ignore
+    g = graph_edges(peer.edges)
+    assert Counter(names[g["reaction"]]) == Counter(e["r_id"])
+    assert len(g) == json.loads((FIXTURE / "expected/expected.json").read_text())["n_edges"]
+
+
+def test_the_bundle_gives_the_peers_vertices(peer: Network) -> None:
+    v, want = peer.vertices, expected("vertices")
+    for ours, theirs in (
+        ("name", "name"), ("label", "node_name"), ("node_type", "node_type"),
+        ("species_type", "species_type"), ("species", "s_id"), ("compartment", "c_id"),
+    ):  # fmt: skip
+        assert v[ours].tolist() == want[theirs].tolist(), ours
+
+
+def test_the_bundle_gives_the_peers_gene_map(peer: Network) -> None:
+    want = expected("gene_to_vertex")
+    names = peer.vertices["name"].to_numpy()[peer.genes["vertex"]]
+    assert set(zip(peer.genes["gene"], names, strict=True)) == set(
+        zip(want["ensembl_gene"], want["name"], strict=True)
+    )
+    assert set(peer.genes["how"]) == {
+        "ensembl_gene BQB_IS_ENCODED_BY",
+        "ensembl_gene BQB_IS",  # as IntAct refers to some proteins
+    }
+
+
+def test_the_bundle_answers_has_edges_as_the_peer(peer: Network) -> None:
+    want, facts = (
+        expected("has_edges"),
+        json.loads((FIXTURE / "expected/expected.json").read_text()),
+    )
+    found = describe_genes(peer, want["from_gene"].to_numpy(), want["to_gene"].to_numpy())
+    assert found["mapped"].all()
+    assert found["forward"].tolist() == want["has_edges"].tolist()
+    assert found["reverse"].tolist() == want["has_edges_reversed"].tolist()
+    assert found["forward"].mean() == pytest.approx(facts["observed_rate_mapped"])
+    every = expected("query_gene_pairs")
+    asked = describe_genes(peer, every["from_gene"].to_numpy(), every["to_gene"].to_numpy())
+    assert asked["mapped"].sum() == facts["n_mapped"]
+    pairs = expected("has_edges_vertex_pairs")
+    a, b = pairs["src"].to_numpy(), pairs["dst"].to_numpy()
+    assert (a == b).sum() == 5  # self pairs are asked as well
+    assert peer.has_edges(a, b).tolist() == pairs["has_edges"].tolist()
+
+
+def test_a_store_gives_the_same_graph_and_answers(imported: dict[str, Path], peer: Network) -> None:
+    store = open_network(imported["store peer"])
+    assert graph_of(store) == peer_graph()
+    assert store.genes[["gene", "vertex"]].equals(peer.genes[["gene", "vertex"]])
+    by_source = store.meta["counts"]["by_source"]
+    told = peer.meta["counts"]["by_source"]
+    assert {s: by_source[s] for s in ("STRING", "IntAct", "Reactome-FI")} == {
+        s: told[s] for s in ("STRING", "IntAct", "Reactome-FI")
+    }
+    assert by_source["Napistu"] > 0  # what a store cannot tell is not given a source
+
+
+def test_compartments_stay_and_a_gene_may_have_several_vertices(imported: dict[str, Path]) -> None:
+    net = open_network(imported["compartments peer"])
+    assert graph_of(net) == peer_graph("compartmentalized_edges")
+    ids = pd.read_parquet(imported["compartments peer"] / "identifiers.parquet")
+    for ontology in ("uniprot", "chebi"):
+        want = expected(f"compartmentalized_{ontology}_to_vertex")
+        mine = map_genes(ids, ontology)
+        names = net.vertices["name"].to_numpy()[mine["vertex"]]
+        assert set(zip(mine["gene"], names, strict=True)) == set(
+            zip(want[ontology], want["name"], strict=True)
+        )
+
+
+def test_older_layout_with_reaction_vertices(imported: dict[str, Path]) -> None:
+    net = open_network(imported["reactions peer"])
+    assert (net.vertices["node_type"] == "reaction").sum() == 762
+    assert net.meta["counts"]["by_source"] == {"Napistu": 2251}
+    assert len(net.index.keys) == 2745  # one edge per ordered pair there
+    assert any("no sbml_dfs.pkl" in n for n in net.meta["notes"])
+
+
+def test_corrected_removes_exactly_the_rows_that_omnipath_never_had(
+    imported: dict[str, Path], raw: Path
+) -> None:
+    net = open_network(imported["bundle corrected"])
+    table = pd.read_csv(raw / "omnipath/omnipath_interactions.tsv", sep="\t")
+    ids = pd.read_parquet(imported["bundle corrected"] / "identifiers.parquet")
+    of = ids[(ids["ontology"] == "uniprot") & (ids["bqb"] == "BQB_IS")].set_index("identifier")
+    code = net.sources.index("OmniPath")
+    e = net.edges
+    actor = np.isin(_ROLES[e.role_src], ["modifier", "stimulator", "inhibitor"])
+    mine = (e.source == code) & actor
+    stated = set(zip(e.src[mine].tolist(), e.dst[mine].tolist(), strict=True))
+    signed = table["consensus_stimulation"] | table["consensus_inhibition"]
+    directed = table[table["consensus_direction"] | signed]
+    true = set(zip(of["vertex"][directed["source"]], of["vertex"][directed["target"]], strict=True))
+    assert stated == true
+    fixed = {c["source"]: c for c in net.meta["corrections"]}
+    assert (fixed["OmniPath"]["peer"], fixed["OmniPath"]["corrected"]) == (333, 200)
+
+
+def test_corrected_makes_undirected_pairs_valid_both_ways(imported: dict[str, Path]) -> None:
+    before, after = (open_network(imported[f"bundle {m}"]) for m in ("peer", "corrected"))
+    for net, one_way in ((before, 57), (after, 0)):
+        e = net.edges
+        pair = (_ROLES[e.role_src] == "interactor") & (_ROLES[e.role_dst] == "interactor")
+        a, b = e.src[pair], e.dst[pair]
+        assert (net.has_edges(a, b) != net.has_edges(b, a)).sum() == one_way
+    assert {c["peer"] for c in after.meta["corrections"]} == {333, 57}
+
+
+class Poison:
+    """Runs a command when it is unpickled."""
+
+    def __init__(self, flag: Path) -> None:
+        self.flag = flag
+
+    def __reduce__(self) -> tuple[object, tuple[str]]:
+        return os.system, (f"touch {self.flag}",)
+
+
+def poisoned(tmp_path: Path, member: str) -> tuple[Path, Path, str]:
+    flag, bundle = tmp_path / "ran", tmp_path / "bundle.tar.gz"
+    body = pickle.dumps(Poison(flag))
+    with tarfile.open(BUNDLE) as source, tarfile.open(bundle, "w:gz") as target:
+        for item in source:
+            data = source.extractfile(item).read()  # type: ignore[union-attr]
+            name = Path(item.name).name
+            data = body if name == member else data
+            info = tarfile.TarInfo(name)
+            info.size = len(data)
+            target.addfile(info, io.BytesIO(data))
+    return bundle, flag, hashlib.sha256(body).hexdigest()
+
+
+@pytest.mark.parametrize("member", ["napistu_graph.pkl", "sbml_dfs.pkl"])
+def test_a_poisoned_pickle_is_named_and_not_run(tmp_path: Path, member: str) -> None:
+    bundle, flag, digest = poisoned(tmp_path, member)
+    with pytest.raises(InputError, match=rf"{member}.*names (posix|nt)\.system.*not.*executed"):
+        import_napistu(bundle, tmp_path / "out")
+    with pytest.raises(InputError, match="system"):  # the digest of another file opens nothing
+        import_napistu(bundle, tmp_path / "out", trust=digest[::-1])
+    assert not flag.exists()
+    assert not (tmp_path / "out").exists()
+    with pytest.raises(InputError, match="not a pickled"):  # trusted: it runs, and is no network
+        import_napistu(bundle, tmp_path / "out", trust=digest)
+    assert flag.exists()
+
+
+def test_a_poisoned_tensor_file_is_named_and_not_run(tmp_path: Path) -> None:
+    import torch
+
+    store, flag = tmp_path / "store", tmp_path / "ran"
+    shutil.copytree(FIXTURE / "store", store)
+    torch.save({"x": Poison(flag)}, store / "napistu_data" / "edge_prediction.pt")
+    with pytest.raises(InputError, match=r"edge_prediction\.pt.*system"):
+        import_napistu(store, tmp_path / "out")
+    assert not flag.exists()
+
+
+def test_damage_is_named_and_nothing_is_left(tmp_path: Path) -> None:
+    cut = tmp_path / "cut.tar.gz"
+    cut.write_bytes(BUNDLE.read_bytes()[:100_000])
+    with pytest.raises(InputError, match=r"cut\.tar\.gz"):
+        import_napistu(cut, tmp_path / "out")
+    with pytest.raises(InputError, match="does not exist"):
+        import_napistu(tmp_path / "nothing", tmp_path / "out")
+    empty = tmp_path / "empty"
+    empty.mkdir()
+    with pytest.raises(InputError, match="no napistu_graph"):
+        import_napistu(empty, tmp_path / "out")
+    store = tmp_path / "store"
+    shutil.copytree(FIXTURE / "store", store)
+    (store / "pandas_dfs/name_to_sid_map.parquet").unlink()
+    with pytest.raises(InputError, match="name_to_sid_map"):
+        import_napistu(store, tmp_path / "out")
+    left = {"cut.tar.gz", "empty", "store"}
+    assert {p.name for p in tmp_path.iterdir()} == left
+    (tmp_path / "out").mkdir()
+    with pytest.raises(InputError, match="exists already"):
+        import_napistu(BUNDLE, tmp_path / "out")

@@ -1,0 +1,123 @@
+"""Views: STRING rescored as STRING does it, sources, signs; the graph as a view of assertions."""
+
+from __future__ import annotations
+
+from collections import Counter
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from engine.errors import InputError
+from engine.octopus.channels import COEXPRESSION, combined_score
+from engine.octopus.network import Network, open_network
+from engine.octopus.schema import ROLES
+from engine.octopus.sources.string import CHANNELS
+from engine.octopus.views import INDEPENDENT, View, graph_edges, view
+from tests.octopus.conftest import network_of
+
+# Rows of 9606.protein.links.full as STRING publishes them (v11.0, v11.5): channels, combined.
+PUBLISHED = [
+    ((0, 0, 0, 0, 0, 0, 54, 0, 0, 0, 0, 103, 85), 155),
+    ((0, 0, 0, 0, 0, 0, 0, 0, 180, 0, 0, 0, 61), 197),
+    ((0, 0, 0, 0, 0, 0, 62, 0, 152, 0, 0, 0, 101), 222),
+    ((0, 0, 0, 0, 0, 0, 0, 0, 161, 0, 0, 47, 58), 181),
+    ((0, 0, 0, 0, 0, 60, 63, 0, 213, 0, 0, 0, 72), 270),
+    ((0, 0, 0, 332, 0, 0, 62, 0, 181, 0, 0, 0, 125), 490),
+    ((0, 0, 0, 0, 0, 0, 0, 0, 160, 0, 0, 0, 0), 159),
+    ((0, 0, 0, 0, 0, 0, 61, 0, 158, 0, 0, 542, 0), 606),
+    ((0, 0, 0, 0, 0, 69, 61, 0, 78, 0, 0, 0, 89), 167),
+]
+
+
+def channels() -> pd.DataFrame:
+    return pd.DataFrame([row for row, _ in PUBLISHED], columns=CHANNELS)
+
+
+def test_all_channels_give_strings_own_score() -> None:
+    scores = np.floor(1000 * combined_score(channels())).astype(int)
+    assert scores.tolist() == [score for _, score in PUBLISHED]
+
+
+def test_channels_that_are_taken_out_do_not_count() -> None:
+    some = channels()
+    left = combined_score(some, COEXPRESSION)
+    for name in ("coexpression", "textmining"):
+        some[[name, f"{name}_transferred"]] = 0
+    assert np.allclose(left, combined_score(some), atol=1e-12)
+    assert (left <= combined_score(channels()) + 1e-12).all()
+    with pytest.raises(ValueError, match="'gossip'"):
+        combined_score(channels(), ["gossip"])
+
+
+def test_homology_weakens_cooccurrence_and_text_mining_only() -> None:
+    base = dict.fromkeys(CHANNELS, 0)
+    for channel, weakened in (("textmining", True), ("cooccurence", True), ("database", False)):
+        pair = pd.DataFrame([base | {channel: 800}, base | {channel: 800, "homology": 900}])
+        plain, homologous = combined_score(pair)
+        assert (homologous < plain) == weakened
+
+
+def test_independent_evidence_leaves_no_pair_of_coexpression_alone(peer: Network) -> None:
+    kept = view(peer, INDEPENDENT)
+    string = peer.sources.index("STRING")
+    table = pd.read_parquet(peer.folder / "evidence/STRING.parquet")  # type: ignore[operator]
+    score = combined_score(table, COEXPRESSION)
+    mine = peer.edges.source == string
+    strong = np.floor(1000 * score[peer.edges.evidence[mine]]) >= 150
+    assert (kept.edges.source == string).sum() == strong.sum() < mine.sum()
+    fi = peer.sources.index("Reactome-FI")
+    assert (kept.edges.score[kept.edges.source == fi] == 1).all()
+    assert (peer.edges.score[peer.edges.source == fi] < 1).any()
+    others = ~np.isin(peer.edges.source, [string, fi])
+    assert (~np.isin(kept.edges.source, [string, fi])).sum() == others.sum()
+
+
+def test_views_by_source_sign_direction_and_confidence() -> None:
+    rows = [
+        (0, 1, "stimulator", "modified", True, 1, 0, 0.9),
+        (1, 2, "interactor", "interactor", False, 0, 1, 0.4),
+        (2, 3, "modifier", "modified", True, 0, 1, float("nan")),
+    ]
+    net = network_of(4, rows)
+
+    def left(what: View) -> list[int]:
+        return view(net, what).edges.src.tolist()
+
+    assert left(View()) == [0, 1, 2]
+    assert left(View(sources=("TWO",))) == [1, 2]
+    assert left(View(without_sources=("TWO",))) == [0]
+    assert left(View(signed=True)) == [0]
+    assert left(View(directed=True)) == [0, 2]
+    assert left(View(min_score=0.5)) == [0, 2]  # a source without scores is not judged by them
+    with pytest.raises(InputError, match="'THREE'.*ONE, TWO"):
+        view(net, View(sources=("THREE",)))
+    assert len(net.edges) == 3  # a view leaves the network as it is
+
+
+def test_rescoring_without_the_channels_is_refused(imported: dict[str, Path]) -> None:
+    store = open_network(imported["store peer"])
+    with pytest.raises(InputError, match="channels are not in this directory"):
+        view(store, INDEPENDENT)
+
+
+def test_the_graph_counts_a_reaction_once_and_turns_reversible_ones() -> None:
+    rows = [
+        (0, 1, "reactant", "product", False, 0, 0, float("nan")),
+        (0, 1, "reactant", "product", False, 0, 1, float("nan")),
+        (2, 0, "catalyst", "reactant", False, 0, 0, float("nan")),
+    ]
+    net = network_of(3, rows)
+    net.edges.reaction[:] = 0
+    g = graph_edges(net.edges)
+    found = Counter(
+        (r.src, r.dst, ROLES[r.role_src], ROLES[r.role_dst], r.reverse) for r in g.itertuples()
+    )
+    assert found == Counter(
+        [
+            (0, 1, "reactant", "product", False),
+            (1, 0, "reactant", "product", True),  # backwards the product is consumed
+            (2, 0, "catalyst", "reactant", False),  # nothing leads back to a catalyst
+        ]
+    )
