@@ -131,8 +131,7 @@ def index_pairs(edges: Edges, vertices: int) -> PairIndex:
     def both(values: np.ndarray) -> np.ndarray:
         return np.concatenate([values, values[mirror]])
 
-    order = np.argsort(key, kind="stable")
-    key = key[order]
+    key, order = _sorted(key, vertices)
     starts = np.flatnonzero(np.diff(key, prepend=key[0] - 1)) if len(key) else np.zeros(0, int)
 
     def gather(values: np.ndarray, how: np.ufunc) -> np.ndarray:
@@ -151,6 +150,20 @@ def index_pairs(edges: Edges, vertices: int) -> PairIndex:
         gather(both(edges.score), np.fmax),
         [f"{ROLES[k // _R]} -> {ROLES[k % _R]}" for k in present],
     )
+
+
+def _sorted(key: np.ndarray, vertices: int) -> tuple[np.ndarray, np.ndarray]:
+    """Return keys below vertices squared in ascending order, and the order (stable).
+
+    Key and row fit one integer for any graph of this kind, and sorting values is four times
+    faster than sorting positions.
+    """
+    bits = max(len(key) - 1, 1).bit_length()
+    if (vertices * vertices).bit_length() + bits > 63:
+        order = np.argsort(key, kind="stable")
+        return key[order], order
+    packed = np.sort((key << bits) | np.arange(len(key)))
+    return packed >> bits, packed & ((1 << bits) - 1)
 
 
 def _key(a: np.ndarray, b: np.ndarray, vertices: int) -> np.ndarray:

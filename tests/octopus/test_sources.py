@@ -19,7 +19,7 @@ from engine.octopus.sources.annotation import Annotation, read_annotation
 from engine.octopus.sources.edge_list import read_edge_list
 from engine.octopus.sources.intact import read_intact
 from engine.octopus.sources.locations import without_shared_location
-from engine.octopus.sources.miscore import publication_score, scored_terms
+from engine.octopus.sources.miscore import category_score, publication_score, scored_terms
 from engine.octopus.sources.omnipath import read_omnipath
 from engine.octopus.sources.reactome import read_reactome
 from engine.octopus.sources.reactome_fi import read_reactome_fi
@@ -283,6 +283,42 @@ def test_intact_reads_each_interaction_own_facts(tmp_path: Path) -> None:
     peer = read_intact(path, "x", "peer")
     assert peer.pairs is not None
     assert sorted(peer.species) == ["aaa_human", "ccc_human"]  # known by the ending of its name
+
+
+def test_miscore_counts_the_largest_of_equal_scores() -> None:
+    counts = pd.DataFrame({"association": [1, 0], "colocalization": [1, 0], "biochemical": [0, 1]})
+    # a = 0.66; the two terms of score 0.33 add one count, not two
+    assert category_score(counts).tolist() == pytest.approx(
+        [math.log(1.66) / math.log(2.66), math.log(2) / math.log(3)]
+    )
+
+
+def test_omnipath_signs_that_no_resource_gives_are_not_believed(tmp_path: Path) -> None:
+    path = tmp_path / "omnipath.tsv"
+    flags = "is_directed is_stimulation is_inhibition consensus_direction consensus_stimulation"
+    path.write_text(
+        "\t".join(["source", "target", *flags.split(), "consensus_inhibition"])
+        + "\nP35557\tO95336\t0\t0\t0\t0\t1\t1\nP35557\tP35558\t1\t1\t1\t1\t1\t1\n"
+    )
+    record = read_omnipath(path, None, "x", "corrected")
+    assert [{r for _, r in s} for s in statements(record)] == [
+        {"interactor"}, {"modifier", "modified"},
+    ]  # fmt: skip
+
+
+def test_entities_of_intact_are_not_expanded(raw: Path, tmp_path: Path) -> None:
+    secret = tmp_path / "secret"
+    secret.write_text("secret_human")
+    text = (raw / "intact/human_00.xml").read_text().split("?>", 1)[1]
+    name = text.split("<interactor ", 1)[1].split("<shortLabel>", 1)[1].split("<", 1)[0]
+    path = tmp_path / "one.xml"
+    path.write_text(
+        f'<?xml version="1.0"?><!DOCTYPE x [<!ENTITY s SYSTEM "file://{secret}">]>'
+        + text.replace(f"<shortLabel>{name}<", "<shortLabel>&s;<", 1)
+    )
+    record = read_intact(path, "x", "corrected")
+    assert "secret_human" not in record.species
+    assert record.tally.noted["interactor without a name or primary reference"] == 1
 
 
 def test_miscore_terms_from_an_ontology(tmp_path: Path) -> None:

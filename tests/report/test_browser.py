@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +10,7 @@ import anndata as ad
 import numpy as np
 import pytest
 import yaml
-from playwright.sync_api import Page, sync_playwright
+from playwright.sync_api import Page
 
 from tests.conftest import octoscope, small_tree
 
@@ -48,18 +47,6 @@ def nasty_run(small_atlas: Path, tmp_path_factory: pytest.TempPathFactory) -> Pa
     done = octoscope("run", str(config), "--out", str(run))
     assert done.returncode == 0, done.stderr
     return run
-
-
-@pytest.fixture(scope="module")
-def page() -> Iterator[Page]:
-    names = ("chromium", "chromium-browser", "google-chrome")
-    binary = next(filter(None, (shutil.which(n) for n in names)), None)
-    assert binary, "install Chromium from your system's packages"
-    flags = ["--no-sandbox", "--disable-gpu", "--disable-background-networking", "--disable-sync"]
-    with sync_playwright() as p:
-        browser = p.chromium.launch(executable_path=binary, args=flags)
-        yield browser.new_page(viewport={"width": 1200, "height": 900})
-        browser.close()
 
 
 def opened(page: Page, run: Path) -> list[str]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
+from functools import lru_cache
 from urllib.parse import urlsplit
 
 _ENSEMBL = re.compile(r"(ENS(?:[A-Z]{3})?([GTP])\d+)")
@@ -27,6 +28,7 @@ _RENAMED = {
 }
 
 
+@lru_cache(maxsize=1 << 20)  # pathway files repeat each other's species: 5 of 6 are known
 def parse_uri(uri: str) -> tuple[str, str] | None:
     """Return (ontology, identifier) of an annotation address; None if its kind is not known.
 

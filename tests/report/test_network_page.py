@@ -1,0 +1,48 @@
+"""The page of a network in a real headless Chromium."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+from playwright.sync_api import Page
+
+from engine.octopus.napistu.convert import import_napistu
+from engine.octopus.network import open_network
+from engine.octopus.views import INDEPENDENT, view
+from engine.report.network_page import network_page
+from tests.octopus.conftest import BUNDLE
+
+
+def test_sources_corrections_and_figures_are_shown(page: Page, tmp_path: Path) -> None:
+    import_napistu(BUNDLE, tmp_path / "net")
+    network = open_network(tmp_path / "net")
+    unkind = "<script>window.hacked=1</script>"
+    network = replace(network, meta=network.meta | {"name": unkind})
+    file = tmp_path / "network.html"
+    file.write_bytes(network_page(network))
+    logged: list[str] = []
+    page.on("console", lambda m: logged.append(m.text))
+    page.on("pageerror", lambda e: logged.append(str(e)))
+    page.goto(file.as_uri())
+    assert page.locator("h1").inner_text() == unkind
+    assert page.evaluate("window.hacked") is None
+    rows = page.locator("#sources tbody tr")
+    assert rows.count() == len(network.sources) == 6
+    assert page.locator("figure svg").count() == 3
+    corrected = page.locator("#corrections").inner_text()
+    assert "333" in corrected
+    assert "200" in corrected
+    left = len(view(network, INDEPENDENT).pair_keys)
+    assert f"{left:,} of {len(network.pair_keys):,}" in page.locator("#limits").inner_text()
+    assert page.locator("#peer").count() == 0
+    assert not logged
+
+
+def test_peer_mode_says_so(page: Page, tmp_path: Path) -> None:
+    import_napistu(BUNDLE, tmp_path / "net", "peer")
+    file = tmp_path / "network.html"
+    file.write_bytes(network_page(open_network(tmp_path / "net")))
+    page.goto(file.as_uri())
+    assert "defects" in page.locator("#peer").inner_text()
+    assert page.locator("#corrections").count() == 0
