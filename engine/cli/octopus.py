@@ -160,7 +160,8 @@ def info(
     rows, table, overlap = summary(network), source_table(network), source_overlap(network)
     rows |= {f"release of {s}": r for s, r in zip(table["source"], table["release"], strict=True)}
     if as_json:
-        body = rows | {"sources": table.to_dict("records"), "overlap": overlap.to_dict("records")}
+        known = overlap.astype(object).where(overlap.notna(), None)
+        body = rows | {"sources": table.to_dict("records"), "overlap": known.to_dict("records")}
         show(body, True, Table)
         return
     out.print(rows_table(str(directory), rows))
@@ -203,18 +204,17 @@ def lookup(
 ) -> None:
     """Say for every ordered pair of genes what the network asserts."""
     from engine.octopus.lookups import annotate
-    from engine.octopus.tables import read_pairs
+    from engine.octopus.tables import new_file, read_pairs
 
     network = _viewed(directory, source, without, without_channel, independent, directed, signed,
                       min_score)  # fmt: skip
     names = tuple(columns.split(","))
     if len(names) != 2:
         raise InputError("--columns", f"{columns!r} is not two names", "write first,second")
-    if target.exists():
-        raise InputError(str(target), "exists already", "name a new file")
     table = read_pairs(pairs, names)
-    found = annotate(table, network, *names, distance=distance)
-    found.to_parquet(target, compression="zstd", index=False)
+    with new_file(target) as file:
+        found = annotate(table, network, *names, distance=distance)
+        found.to_parquet(file, compression="zstd", index=False)
     out.print(
         f"{len(found):,} pairs, {int(found['mapped'].sum()):,} with both genes in the network, "
         f"{int(found['forward'].sum()):,} with an edge in their order, "
@@ -238,14 +238,13 @@ def genes(
 ) -> None:
     """Write vertex, degree by source, and stratum of a set of genes, for nulls."""
     from engine.octopus.nulls import gene_table
-    from engine.octopus.tables import read_genes
+    from engine.octopus.tables import new_file, read_genes
 
-    if target.exists():
-        raise InputError(str(target), "exists already", "name a new file")
     network = _viewed(directory, source, without, without_channel, independent, directed, signed,
                       min_score)  # fmt: skip
-    table = gene_table(network, read_genes(listed))
-    table.to_parquet(target, compression="zstd", index=False)
+    with new_file(target) as file:
+        table = gene_table(network, read_genes(listed))
+        table.to_parquet(file, compression="zstd", index=False)
     inside = table["vertex"] >= 0
     out.print(
         f"{len(table):,} genes, {int(inside.sum()):,} in the network, "
@@ -284,7 +283,9 @@ def report(
 ) -> None:
     """Write a page that compares the sources of a network."""
     from engine.octopus.network import open_network
+    from engine.octopus.tables import new_file
     from engine.report.network_page import network_page
 
-    target.write_bytes(network_page(open_network(directory)))
+    with new_file(target) as file:
+        file.write_bytes(network_page(open_network(directory)))
     typer.echo(str(target))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pickle
+from collections import OrderedDict
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,15 +12,8 @@ from typing import Any
 import numpy as np
 
 from engine.errors import InputError
+from engine.restricted import numpy_names
 
-# Rebuilds numpy numbers, under the module path before and after numpy 2; nothing else is found.
-_ALLOWED = {
-    ("numpy", "dtype"),
-    ("numpy.core.multiarray", "scalar"),
-    ("numpy._core.multiarray", "scalar"),
-    ("_codecs", "encode"),  # bytes of numpy numbers in old pickles
-    ("collections", "OrderedDict"),
-}
 _KINDS = {
     "tokens": "token_dictionary*.pkl",
     "medians": "gene_median_dictionary*.pkl",
@@ -122,9 +116,10 @@ def _only(folder: Path, pattern: str) -> Path:
 
 class _Unpickler(pickle.Unpickler):
     def find_class(self, module: str, name: str) -> Any:
-        if (module, name) not in _ALLOWED:
+        known = numpy_names() | {("collections", "OrderedDict"): OrderedDict}
+        if (module, name) not in known:
             raise pickle.UnpicklingError(f"it names {module}.{name}, which is not run")
-        return super().find_class(module, name)
+        return known[(module, name)]
 
 
 def _read(path: Path, kind: Callable[[Any], Any]) -> dict[str, Any]:

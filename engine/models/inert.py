@@ -7,34 +7,12 @@ A Lightning checkpoint carries callbacks, optimisers and settings of any class. 
 
 from __future__ import annotations
 
+import collections
 import pickle
-import zipfile
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
-import torch
-
-# What rebuilds tensors, arrays and plain containers. Nothing here calls code named in a file.
-_ALLOWED = {
-    ("collections", "OrderedDict"),
-    ("collections", "defaultdict"),
-    ("torch", "Size"),
-    ("torch", "device"),
-    ("torch.nn.parameter", "Parameter"),
-    ("torch._utils", "_rebuild_tensor_v2"),
-    ("torch._utils", "_rebuild_parameter"),
-    ("torch.serialization", "_get_layout"),
-    ("torch.storage", "TypedStorage"),
-    ("torch.storage", "UntypedStorage"),
-    ("numpy", "dtype"),
-    ("numpy", "ndarray"),
-    ("numpy.core.multiarray", "_reconstruct"),
-    ("numpy._core.multiarray", "_reconstruct"),
-    ("numpy.core.multiarray", "scalar"),
-    ("numpy._core.multiarray", "scalar"),
-    ("_codecs", "encode"),
-}
+from engine.restricted import load_torch_zip, numpy_names, torch_names
 
 
 class Inert(dict[Any, Any]):
@@ -65,11 +43,9 @@ class Inert(dict[Any, Any]):
 
 class _Unpickler(pickle.Unpickler):
     def find_class(self, module: str, name: str) -> Any:
-        storage = module == "torch" and name.endswith("Storage")
-        kind = module == "torch" and isinstance(getattr(torch, name, None), torch.dtype)
-        if storage or kind or (module, name) in _ALLOWED:
-            return super().find_class(module, name)
-        return Inert
+        if (module, name) == ("collections", "OrderedDict"):
+            return collections.OrderedDict
+        return numpy_names().get((module, name)) or torch_names().get((module, name), Inert)
 
 
 def load_inert(path: Path) -> Any:
@@ -78,11 +54,6 @@ def load_inert(path: Path) -> Any:
     Raises
     ------
     pickle.UnpicklingError
-        If it is not a zip file (torch's format before 1.6 cannot be restricted).
+        If it is not a zip file (torch's format before 1.6 cannot be restricted), or TorchScript.
     """
-    if not zipfile.is_zipfile(path):
-        raise pickle.UnpicklingError("not torch's zip format")
-    restricted = ModuleType("restricted_pickle")
-    restricted.Unpickler = _Unpickler  # type: ignore[attr-defined]
-    restricted.__name__ = "restricted_pickle"
-    return torch.load(path, map_location="cpu", weights_only=False, pickle_module=restricted)
+    return load_torch_zip(str(path), _Unpickler)

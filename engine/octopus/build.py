@@ -68,7 +68,8 @@ def _digest(path: Path) -> dict[str, Any]:
     if path.is_file():
         return {"name": path.name, **file_digest(path)}
     inside = sorted(p for p in path.rglob("*") if p.is_file())
-    return {"name": path.name, "files": {p.name: file_digest(p)["sha256"] for p in inside}}
+    digests = {str(p.relative_to(path)): file_digest(p)["sha256"] for p in inside}
+    return {"name": path.name, "files": digests}
 
 
 def _require_files(config: OctopusConfig) -> None:
@@ -92,6 +93,12 @@ def read_sources(config: OctopusConfig, say: Say = lambda _: None) -> list[Sourc
     def add(record: SourceRecord) -> None:
         records.append(record)
         t = record.tally
+        if not t.kept:
+            why = "; ".join(f"{n} {reason}" for reason, n in t.dropped.items()) or "no rows"
+            raise InputError(
+                str(record.files[0]), f"nothing of {record.name} can be used: {why}",
+                "check that it is that source's file, and that the annotation knows its ids",
+            )  # fmt: skip
         say(f"{record.name}: {t.read:,} read, {t.kept:,} kept, {t.merged:,} merged, "
             f"{sum(t.dropped.values()):,} dropped")  # fmt: skip
 
@@ -160,13 +167,21 @@ def _write(
                    else {"vertices": n, "assertions": 0}) | {"genes": genes["gene"].nunique()},
         "sources": {r.name: _facts(r, digests, len(s.src)) for r, s in
                     zip(records, consensus.statements, strict=True) if r.name in names},
-        "annotation": [_facts(r, digests, 0) for r in records if r.name not in names],
+        "annotation": _annotation(config),
+        "without_statements": [_facts(r, digests, 0) for r in records if r.name not in names],
         "corrections": [d for r in records for d in r.defects],
         "notes": [],
     }  # fmt: skip
     body["sources"] = dict(sorted(body["sources"].items()))
     writer.close(body)
     return body
+
+
+def _annotation(config: OctopusConfig) -> dict[str, Any] | None:
+    if config.annotation is None:
+        return None
+    files = [_digest(config.annotation.path)]
+    return {"release": config.annotation.release, "files": files}
 
 
 def _facts(

@@ -16,7 +16,7 @@ PRIOR = 0.041
 # STRING publishes pairs from this score on.
 PUBLISHED = 0.15
 COEXPRESSION = frozenset({"coexpression", "textmining"})
-_CHANNELS = (
+CHANNELS = (
     "neighborhood", "fusion", "cooccurence", "coexpression", "experiments", "database",
     "textmining",
 )  # fmt: skip
@@ -40,11 +40,11 @@ def combined_score(channels: pd.DataFrame, without: Collection[str] = ()) -> np.
     ValueError
         If a channel to leave out does not exist.
     """
-    unknown = set(without) - set(_CHANNELS)
+    unknown = set(without) - set(CHANNELS)
     if unknown:
-        raise ValueError(f"{sorted(unknown)[0]!r} is not one of {', '.join(_CHANNELS)}")
+        raise ValueError(f"{sorted(unknown)[0]!r} is not one of {', '.join(CHANNELS)}")
     missing = np.ones(len(channels))
-    for name in _CHANNELS:
+    for name in CHANNELS:
         if name in without:
             continue
         left = 1 - _without_prior(channels[name])

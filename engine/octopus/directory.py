@@ -37,7 +37,7 @@ class DirectoryWriter:
         if known is not None:
             table = table.select(known.names).cast(known)
         if name not in self._open:
-            path = self.folder / f"{name}.parquet"
+            path = inside(self.folder, f"{name}.parquet")
             path.parent.mkdir(exist_ok=True)
             counters = [c for c in _COUNTERS if c in table.schema.names]
             plain = [c for c in table.schema.names if c not in counters]
@@ -58,6 +58,20 @@ class DirectoryWriter:
         body = {"schema": SCHEMA, **meta, "files": dict(sorted(files.items()))}
         text = json.dumps(body, indent=1, ensure_ascii=False) + "\n"
         (self.folder / "octopus.json").write_text(text)
+
+
+def inside(folder: Path, name: str) -> Path:
+    """Return the path of a file in a directory.
+
+    Raises
+    ------
+    InputError
+        If the name leads out of it.
+    """
+    path = (folder / name).resolve()
+    if not path.is_relative_to(folder.resolve()) or ".." in Path(name).parts:
+        raise InputError(f"{folder}/octopus.json", f"{name!r} leads out of the directory", _AGAIN)
+    return path
 
 
 @contextmanager
@@ -158,7 +172,7 @@ def verify_directory(folder: Path) -> list[str]:
     files = read_meta(folder).get("files", {})
     faults = []
     for name, expected in files.items():
-        path = folder / name
+        path = inside(folder, name)
         if not path.is_file():
             faults.append(f"{name}: missing")
         elif file_digest(path) != expected:

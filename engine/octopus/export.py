@@ -9,8 +9,10 @@ import numpy as np
 import pandas as pd
 
 from engine.errors import InputError
+from engine.octopus.lookups import bit_names
 from engine.octopus.network import Network
 from engine.octopus.schema import ROLES
+from engine.octopus.tables import new_file
 
 GRAPHML_EDGES = 200_000  # what Cytoscape and igraph still open comfortably
 
@@ -39,15 +41,8 @@ def export(network: Network, path: Path, kind: str, limit: int = GRAPHML_EDGES) 
     }
     if kind not in writers:
         raise InputError("--format", f"{kind!r} is unknown", f"choose of {', '.join(writers)}")
-    if path.exists():
-        raise InputError(str(path), "exists already", "name a new file")
-    temporary = path.with_name(f".{path.name}.partial")
-    try:
-        rows = writers[kind](network, temporary, limit)
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)
-    return rows
+    with new_file(path) as temporary:
+        return writers[kind](network, temporary, limit)
 
 
 def _names(network: Network) -> np.ndarray:
@@ -55,7 +50,7 @@ def _names(network: Network) -> np.ndarray:
     names = network.vertices["name"].to_numpy(object).copy()
     genes = network.genes.groupby("vertex")["gene"].agg(["first", "nunique"])
     single = genes[genes["nunique"] == 1]["first"]
-    names[single.index.to_numpy()] = single.to_numpy()
+    names[single.index.to_numpy(int)] = single.to_numpy()
     return names
 
 
@@ -98,20 +93,29 @@ def _decoupler(network: Network, path: Path, _: int) -> int:
 
 
 def _omnipath(network: Network, path: Path, _: int) -> int:
-    table = _assertions(network)
-    swap = ~table["directed"] & (table["source"] > table["target"])
-    table.loc[swap, ["source", "target"]] = table.loc[swap, ["target", "source"]].to_numpy()
-    out = (
-        table.assign(up=table["sign"] > 0, down=table["sign"] < 0)
-        .groupby(["source", "target", "directed"], sort=True)
-        .agg(
-            is_stimulation=("up", "any"),
-            is_inhibition=("down", "any"),
-            sources=("resource", lambda s: ";".join(sorted(set(s)))),
-            n_references=("references", "max"),
-        )
-        .reset_index()
-        .rename(columns={"directed": "is_directed"})
+    e, n, names = network.edges, len(network.vertices), _names(network)
+    swap = ~e.directed & (names[e.src] > names[e.dst])
+    src, dst = np.where(swap, e.dst, e.src), np.where(swap, e.src, e.dst)
+    key = (src.astype(np.int64) * n + dst) * 2 + e.directed
+    order = np.argsort(key, kind="stable")
+    key = key[order]
+    starts = np.flatnonzero(np.diff(key, prepend=-1))
+
+    def gather(values: np.ndarray, how: np.ufunc) -> np.ndarray:
+        return how.reduceat(values[order], starts) if len(starts) else values[:0]
+
+    bits = gather(np.uint64(1) << e.source.astype(np.uint64), np.bitwise_or)
+    pair = key[starts] // 2
+    out = pd.DataFrame(
+        {
+            "source": names[pair // max(n, 1)],
+            "target": names[pair % max(n, 1)],
+            "is_directed": key[starts] % 2 > 0,
+            "is_stimulation": gather(e.sign > 0, np.logical_or),
+            "is_inhibition": gather(e.sign < 0, np.logical_or),
+            "sources": bit_names(bits, network.sources),
+            "n_references": gather(e.refs, np.maximum),
+        }
     )
     out.to_csv(path, sep="\t", index=False)
     return len(out)
@@ -125,23 +129,25 @@ def _graphml(network: Network, path: Path, limit: int) -> int:
         raise InputError(
             "--format graphml",
             f"{len(index.keys):,} edges are more than {limit:,}",
-            "export a view (--source, --min-score, --genes), or raise --limit",
+            "export a view (--source, --min-score, --signed), or raise --limit",
         )
-    names, labels = _names(network), network.vertices["label"].to_numpy(object)
+    names, labels = network.vertices["name"].to_numpy(object), network.vertices["label"]
+    genes = network.genes.groupby("vertex")["gene"].agg(";".join).to_dict()
     graph = nx.DiGraph()
     src, dst = index.keys // n, index.keys % n
     kinds = network.vertices["species_type"].to_numpy(object)
     for v in np.unique(np.concatenate([src, dst])):
-        graph.add_node(names[v], label=str(labels[v]), species_type=str(kinds[v]))
+        facts = {"label": str(labels[v]), "species_type": str(kinds[v])}
+        graph.add_node(names[v], **facts, genes=genes.get(v, ""))
     for i, (a, b) in enumerate(zip(src, dst, strict=True)):
         bits = int(index.sources[i])
-        facts = {
+        said: dict[str, object] = {
             "sources": ";".join(s for k, s in enumerate(network.sources) if bits >> k & 1),
             "sign": {1: 1, 2: -1}.get(int(index.sign[i]), 0),
         }
         if not np.isnan(index.score[i]):
-            facts["score"] = float(index.score[i])
-        graph.add_edge(names[a], names[b], **facts)
+            said["score"] = float(index.score[i])
+        graph.add_edge(names[a], names[b], **said)
     with path.open("wb") as handle:
         nx.write_graphml(graph, handle)
     return graph.number_of_edges()

@@ -6,6 +6,11 @@ import numpy as np
 import pandas as pd
 
 from engine.octopus.network import Network
+from engine.octopus.schema import ROLES
+
+_TABLE = ["source", "release", "assertions", "pairs", "private_pairs", "vertices",
+          "private_vertices", "directed", "signed", "self_pairs"]  # fmt: skip
+_OVERLAP = ["source_a", "source_b", "pairs", "pairs_jaccard", "vertices", "vertices_jaccard"]
 
 
 def _unordered(network: Network) -> tuple[np.ndarray, np.ndarray]:
@@ -63,7 +68,7 @@ def source_table(network: Network) -> pd.DataFrame:
                 "self_pairs": int((mine & (edges.src == edges.dst)).sum()),
             }
         )
-    return pd.DataFrame(rows)
+    return pd.DataFrame(rows, columns=_TABLE)
 
 
 def source_overlap(network: Network) -> pd.DataFrame:
@@ -86,7 +91,7 @@ def source_overlap(network: Network) -> pd.DataFrame:
                 both, either = int((one & two).sum()), int((one | two).sum())
                 row |= {what: both, f"{what}_jaccard": both / either if either else float("nan")}
             rows.append(row)
-    return pd.DataFrame(rows)
+    return pd.DataFrame(rows, columns=_OVERLAP)
 
 
 def summary(network: Network) -> dict[str, object]:
@@ -95,7 +100,12 @@ def summary(network: Network) -> dict[str, object]:
     per_vertex = genes.groupby("vertex")["gene"].nunique()
     per_gene = genes.groupby("gene")["vertex"].nunique()
     degree = network.degree[np.unique(genes["vertex"])] if len(genes) else np.zeros(1, int)
-    relations = network.meta.get("counts", {}).get("by_relation", {})
+    e, width = network.edges, len(ROLES)
+    kinds = np.bincount(e.role_src.astype(int) * width + e.role_dst, minlength=width * width)
+    relations = {
+        f"{ROLES[k // width]} -> {ROLES[k % width]}": int(kinds[k]) for k in np.flatnonzero(kinds)
+    }
+    signs = {s: int((e.sign == s).sum()) for s in (-1, 0, 1)}
     return {
         "name": network.meta.get("name", ""),
         "mode": network.meta.get("mode", ""),
@@ -110,5 +120,5 @@ def summary(network: Network) -> dict[str, object]:
         "degree of genes, median": float(np.median(degree)),
         "degree of genes, largest": int(degree.max()),
         **{f"relation {name}": count for name, count in relations.items()},
-        **{f"sign {s}": c for s, c in network.meta.get("counts", {}).get("by_sign", {}).items()},
+        **{f"sign {s}": c for s, c in signs.items()},
     }

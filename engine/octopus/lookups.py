@@ -49,29 +49,31 @@ def describe_genes(
         ``same_vertex``: different genes that share a vertex, or the same gene twice. No edge of
         the network can join such a pair, so it must not count as a pair without an edge.
     """
-    codes, first = _gene_codes(network, gene_a), _gene_codes(network, gene_b)
-    offsets, members = _gene_vertices(network)
-    counts = np.diff(offsets)
-    mapped = (codes >= 0) & (first >= 0)
-    many = np.where(mapped, counts[codes] * counts[first], 1)
-    rows = np.repeat(np.arange(len(codes)), many)
-    within = np.arange(len(rows)) - np.repeat(np.cumsum(many) - many, many)
-    per_b = np.where(mapped, counts[first], 1)[rows]
-    inside = mapped[rows]
-    a = np.where(inside, members[_safe(offsets[codes][rows] + within // per_b, members)], -1)
-    b = np.where(inside, members[_safe(offsets[first][rows] + within % per_b, members)], -1)
-    out = _described(network, a, b, rows, len(codes))
+    a, b, rows, mapped = _expanded(network, gene_a, gene_b)
+    out = _described(network, a, b, rows, len(mapped))
     out.insert(0, "mapped", mapped)
     return out
 
 
-def _safe(at: np.ndarray, members: np.ndarray) -> np.ndarray:
-    return np.minimum(at, len(members) - 1)
+def _expanded(
+    network: Network, gene_a: Sequence[str] | np.ndarray, gene_b: Sequence[str] | np.ndarray
+) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+    """Return vertex pairs of gene pairs, the gene pair of each, and which gene pairs are mapped.
 
-
-def _gene_codes(network: Network, genes: Sequence[str] | np.ndarray) -> np.ndarray:
-    known = network.gene_index
-    return known.get_indexer(pd.Index(np.asarray(genes, dtype=object)))
+    A gene pair that is not mapped has one vertex pair, of -1.
+    """
+    first, second = network.gene_codes(gene_a), network.gene_codes(gene_b)
+    offsets, members = _gene_vertices(network)
+    counts = np.diff(offsets)
+    mapped = (first >= 0) & (second >= 0)
+    many = np.where(mapped, counts[first] * counts[second], 1)
+    rows = np.repeat(np.arange(len(first)), many)
+    within = np.arange(len(rows)) - np.repeat(np.cumsum(many) - many, many)
+    per = np.where(mapped, counts[second], 1)[rows]
+    inside, last = mapped[rows], len(members) - 1
+    a = members[np.minimum(offsets[first][rows] + within // per, last)]
+    b = members[np.minimum(offsets[second][rows] + within % per, last)]
+    return np.where(inside, a, -1), np.where(inside, b, -1), rows, mapped
 
 
 def _gene_vertices(network: Network) -> tuple[np.ndarray, np.ndarray]:
@@ -108,8 +110,8 @@ def _described(
             "forward": joined(here, np.logical_or),
             "reverse": joined(back >= 0, np.logical_or),
             "stated": of(index.order) & STATED > 0,
-            "sources": _names(of(index.sources), network.sources),
-            "relations": _names(of(index.relations), index.relation_names),
+            "sources": bit_names(of(index.sources), network.sources),
+            "relations": bit_names(of(index.relations), index.relation_names),
             "sign": np.select([sign == POSITIVE, sign == NEGATIVE], [1, -1], 0).astype(np.int8),
             "contradictory": sign == POSITIVE | NEGATIVE,
             "score": joined(score, np.fmax),
@@ -127,7 +129,7 @@ def _degree(network: Network, vertices: np.ndarray) -> np.ndarray:
     return out
 
 
-def _names(bits: np.ndarray, names: list[str]) -> pd.Categorical[str]:
+def bit_names(bits: np.ndarray, names: list[str]) -> pd.Categorical[str]:
     """Return bit sets as ``;``-joined names; the number of distinct sets is small."""
     distinct, place = np.unique(bits, return_inverse=True)
     labels = [";".join(n for i, n in enumerate(names) if int(s) >> i & 1) for s in distinct]
@@ -144,21 +146,27 @@ def annotate(
     a, b
         Names of the columns of genes (Ensembl ids).
     distance
-        Also add ``distance``: edges on the shortest path between the genes' first vertices, up to
-        this many (-1: longer, or a gene is not in the network). 0: leave it out.
+        Also add ``distance``: edges on the shortest path between any vertices of the two genes, up
+        to this many (-1: longer, or a gene is not in the network). 0: leave it out.
 
     Returns
     -------
     DataFrame
-        The columns of ``pairs``, those of :func:`describe_genes`, and ``shared_pathways``.
+        The columns of ``pairs``, those of :func:`describe_genes`, and ``shared_pathways``; names
+        that ``pairs`` has already get the prefix ``network_``.
     """
     gene_a, gene_b = pairs[a].to_numpy(object), pairs[b].to_numpy(object)
     found = describe_genes(network, gene_a, gene_b).set_axis(pairs.index)
     found["shared_pathways"] = shared_pathways(network, gene_a, gene_b)
     if distance:
-        vertices = network.vertex_of(gene_a), network.vertex_of(gene_b)
-        found["distance"] = pair_distances(network, *vertices, limit=distance)
-    return pd.concat([pairs, found], axis=1)
+        a_of, b_of, rows, _ = _expanded(network, gene_a, gene_b)
+        steps = pair_distances(network, a_of, b_of, limit=distance).astype(np.int32)
+        steps[steps < 0] = distance + 1
+        starts = np.flatnonzero(np.diff(rows, prepend=-1))
+        nearest = np.minimum.reduceat(steps, starts) if len(starts) else steps
+        found["distance"] = np.where(nearest > distance, -1, nearest)
+    taken = [c for c in found if c in pairs]
+    return pd.concat([pairs, found.rename(columns={c: f"network_{c}" for c in taken})], axis=1)
 
 
 class GeneBitmap:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from functools import cached_property
@@ -16,6 +16,7 @@ import pandas as pd
 
 from engine.errors import InputError
 from engine.octopus.directory import codes_of, read_meta, read_table
+from engine.octopus.genes import ensembl_gene
 from engine.octopus.pairs import Edges, PairIndex, index_pairs, unordered_keys
 from engine.octopus.schema import ROLES
 
@@ -75,12 +76,19 @@ class Network:
         """Distinct genes, in the order of ``genes``."""
         return pd.Index(self.genes["gene"].unique())
 
-    def vertex_of(self, ensembl: list[str] | np.ndarray) -> np.ndarray:
+    def gene_codes(self, genes: Sequence[str] | np.ndarray) -> np.ndarray:
+        """Return [genes] positions in ``gene_index``, -1 if absent; versions of ids are ignored."""
+        codes, distinct = pd.factorize(np.asarray(genes, dtype=object))
+        plain = [ensembl_gene(str(g)) or str(g) for g in distinct]
+        place = self.gene_index.get_indexer(pd.Index(plain, dtype=object))
+        return np.where(codes >= 0, place[codes] if len(place) else -1, -1)
+
+    def vertex_of(self, ensembl: Sequence[str] | np.ndarray) -> np.ndarray:
         """Return [genes] int64 vertices; -1 where a gene is not in the network.
 
         Of a gene with several vertices (compartments), the first.
         """
-        at = self.gene_index.get_indexer(pd.Index([str(g) for g in ensembl]))
+        at = self.gene_codes(ensembl)
         first = self.genes.groupby("gene", sort=False)["vertex"].min().to_numpy(np.int64)
         return np.where(at >= 0, first[at] if len(first) else -1, -1)
 

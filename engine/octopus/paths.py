@@ -91,6 +91,7 @@ def shared_pathways(
     bits = np.zeros((len(genes) + 1, max(words, 1)), np.uint64)  # the last row: no pathway
     row, column = genes.get_indexer(sets["gene"]), names.get_indexer(sets["pathway"])
     np.bitwise_or.at(bits, (row, column // 64), np.uint64(1) << (column % 64).astype(np.uint64))
-    i = genes.get_indexer(pd.Index(np.asarray(gene_a, dtype=object)))
-    j = genes.get_indexer(pd.Index(np.asarray(gene_b, dtype=object)))
+    known = network.gene_index
+    row_of = np.append(genes.get_indexer(known), -1)  # a gene outside the network: no pathway
+    i, j = row_of[network.gene_codes(gene_a)], row_of[network.gene_codes(gene_b)]
     return np.bitwise_count(bits[i] & bits[j]).sum(axis=1, dtype=np.int64)

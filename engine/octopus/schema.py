@@ -7,6 +7,8 @@ import pyarrow as pa
 
 SCHEMA = "octoscope-octopus/2"
 
+UNNAMED = "Napistu"  # source of imported edges whose sources the files do not tell
+
 # Roles of a participant, by their terms in the Systems Biology Ontology.
 SBO = {
     "SBO:0000010": "reactant",
@@ -44,7 +46,12 @@ VERTICES = pa.schema(
 )
 GENES = pa.schema([("gene", pa.string()), ("vertex", pa.int32()), ("how", pa.string())])
 IDENTIFIERS = pa.schema(
-    [("vertex", pa.int32()), ("ontology", _NAME), ("identifier", pa.string()), ("bqb", _NAME)]
+    [
+        ("vertex", pa.int32()),
+        ("ontology", pa.dictionary(pa.int16(), pa.string())),
+        ("identifier", pa.string()),
+        ("bqb", _NAME),
+    ]
 )
 PATHWAYS = pa.schema([("pathway", pa.string()), ("name", pa.string()), ("vertex", pa.int32())])
 REACTIONS = pa.schema([("reaction", pa.int32()), ("name", pa.string())])

@@ -2,11 +2,34 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pandas as pd
 
 from engine.errors import InputError
+
+
+@contextmanager
+def new_file(path: Path) -> Iterator[Path]:
+    """Give a file beside ``path`` to write into; it gets the name once it is complete.
+
+    Raises
+    ------
+    InputError
+        If something is there already, or the folder is not.
+    """
+    if path.exists():
+        raise InputError(str(path), "exists already", "name a new file")
+    if not path.absolute().parent.is_dir():
+        raise InputError(str(path.absolute().parent), "is no folder", "make it first")
+    temporary = path.with_name(f".{path.name}.partial")
+    try:
+        yield temporary
+        temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)
 
 
 def read_pairs(path: Path, columns: tuple[str, ...]) -> pd.DataFrame:
@@ -44,7 +67,7 @@ def read_genes(path: Path) -> list[str]:
         If it cannot be read or is empty.
     """
     try:
-        lines = path.read_text(encoding="utf-8").split()
+        lines = path.read_text(encoding="utf-8-sig").split()
     except (OSError, UnicodeDecodeError) as error:
         raise InputError(str(path), f"cannot be read ({error})", "give a text file") from None
     if not lines:

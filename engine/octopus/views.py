@@ -9,11 +9,11 @@ import numpy as np
 import pandas as pd
 
 from engine.errors import InputError
-from engine.octopus.channels import COEXPRESSION, PUBLISHED, combined_score
+from engine.octopus.channels import CHANNELS, COEXPRESSION, PUBLISHED, combined_score
 from engine.octopus.directory import read_table
 from engine.octopus.network import Network
 from engine.octopus.pairs import Edges
-from engine.octopus.schema import ACTORS, MIRRORED
+from engine.octopus.schema import ACTORS, MIRRORED, UNNAMED
 
 
 @dataclass(frozen=True)
@@ -71,11 +71,21 @@ def view(network: Network, what: View) -> Network:
     if what.without_sources:
         keep &= ~np.isin(edges.source, _codes(network, what.without_sources))
     score = edges.score
+    if what.string_without:
+        _check_channels(what.string_without)
+    unnamed = UNNAMED in known and keep[edges.source == network.sources.index(UNNAMED)].any()
+    if (what.string_without or what.curated_only) and unnamed:
+        raise InputError(
+            UNNAMED, "the sources of its edges are not known, so evidence cannot be taken out",
+            "import a bundle with sbml_dfs.pkl, or build from source files",
+        )  # fmt: skip
     if what.string_without and "STRING" in known:
         score, below = _rescored(network, what.string_without)
         keep &= ~below
     if what.curated_only and "Reactome-FI" in known:
-        keep &= ~((edges.source == network.sources.index("Reactome-FI")) & (edges.score < 1))
+        # without a score a prediction cannot be told from a curated interaction
+        curated = edges.score >= 1
+        keep &= curated | (edges.source != network.sources.index("Reactome-FI"))
     if what.directed:
         keep &= edges.directed
     if what.signed:
@@ -83,6 +93,14 @@ def view(network: Network, what: View) -> Network:
     if what.min_score is not None:
         keep &= ~(score < what.min_score)
     return network.with_edges(replace(edges, score=score).select(keep))
+
+
+def _check_channels(names: Collection[str]) -> None:
+    for name in names:
+        if name not in CHANNELS:
+            raise InputError(
+                "STRING channels", f"{name!r} is unknown", f"choose among {', '.join(CHANNELS)}"
+            )
 
 
 def _codes(network: Network, names: Sequence[str]) -> list[int]:
@@ -101,8 +119,10 @@ def _rescored(network: Network, without: Collection[str]) -> tuple[np.ndarray, n
     table = read_table(network.folder, "evidence/STRING").to_pandas()
     try:
         rescored = combined_score(table, without)
-    except (KeyError, ValueError) as error:
-        raise InputError("STRING channels", str(error), "name a channel of STRING") from None
+    except KeyError as error:
+        raise InputError(
+            f"{network.folder}/evidence/STRING.parquet", f"no column {error}", "build it again"
+        ) from None
     score = edges.score.copy()
     score[rows] = rescored[edges.evidence[rows]]
     below = np.zeros(len(edges), bool)

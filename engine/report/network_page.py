@@ -8,6 +8,7 @@ from markupsafe import Markup
 from engine import __version__
 from engine.octopus.info import source_overlap, source_table, summary
 from engine.octopus.network import Network
+from engine.octopus.schema import UNNAMED
 from engine.octopus.views import INDEPENDENT, view
 from engine.report import figures
 
@@ -50,7 +51,7 @@ def _independent(network: Network) -> dict[str, int] | None:
     known = {"STRING", "Reactome-FI"} & set(network.sources)
     code = network.sources.index("STRING") if "STRING" in known else 255
     string = network.edges.source == code
-    if not known or (network.edges.evidence[string] < 0).any():
+    if not known or UNNAMED in network.sources or (network.edges.evidence[string] < 0).any():
         return None
     kept = view(network, INDEPENDENT)
     return {"all": len(network.pair_keys), "kept": len(kept.pair_keys)}

@@ -306,6 +306,25 @@ def test_rows_that_cannot_be_used_cost_only_themselves(raw: Path, tmp_path: Path
     assert rows["read"] == rows["kept"] + rows["merged"] + sum(rows["dropped"].values())
 
 
+def test_a_file_of_which_nothing_can_be_used_stops_the_build(raw: Path, tmp_path: Path) -> None:
+    tree = build_tree(raw, "corrected")
+    for name, content, message in (
+        ("empty.tsv", "", "nothing of TRRUST can be used: no rows"),
+        ("turned.tsv", "1\tActivation\tFX000\tFX001\n", "kind is not Activation"),
+        ("short.tsv", "FX000\tFX001\n", "another number of fields"),
+    ):
+        path = tmp_path / name
+        path.write_text(content)
+        tree["sources"] = {"TRRUST": {"path": str(path)}}
+        with pytest.raises(InputError, match=message):
+            build_from(tree, tmp_path / f"{name}-out")
+    head = (raw / "omnipath/omnipath_interactions.tsv").read_text().splitlines()[0]
+    (tmp_path / "head.tsv").write_text(head + "\n")
+    tree["sources"] = {"OmniPath": {"path": str(tmp_path / "head.tsv")}}
+    with pytest.raises(InputError, match="nothing of OmniPath"):
+        build_from(tree, tmp_path / "head-out")
+
+
 def test_xml_entities_are_not_expanded(raw: Path, tmp_path: Path) -> None:
     secret = tmp_path / "secret"
     secret.write_text("the secret")

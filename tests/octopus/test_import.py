@@ -7,10 +7,12 @@ import io
 import json
 import os
 import pickle
+import pickletools
 import shutil
 import tarfile
 from collections import Counter
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -201,6 +203,63 @@ def test_a_poisoned_tensor_file_is_named_and_not_run(tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"edge_prediction\.pt.*system"):
         import_napistu(store, tmp_path / "out")
     assert not flag.exists()
+
+
+def repacked(tmp_path: Path, change: dict[str, Any]) -> Path:
+    """The bundle with some members pickled anew."""
+    bundle = tmp_path / "changed.tar.gz"
+    with tarfile.open(BUNDLE) as source, tarfile.open(bundle, "w:gz") as target:
+        for item in source:
+            name = Path(item.name).name
+            data = change.get(name) or source.extractfile(item).read()  # type: ignore[union-attr]
+            info = tarfile.TarInfo(name)
+            info.size = len(data)
+            target.addfile(info, io.BytesIO(data))
+    return bundle
+
+
+@pytest.mark.parametrize("name", ["../../PWNED", "a/b", "x" * 300, "<script>"])
+def test_names_of_sources_never_become_paths(tmp_path: Path, name: str) -> None:
+    with tarfile.open(BUNDLE) as archive:
+        model = archive.extractfile("./sbml_dfs.pkl").read()  # type: ignore[union-attr]
+    assert model.count(b"\x8c\x08OmniPath") >= 1
+    text = name.encode()
+    kind = (
+        b"\x8c" + bytes([len(text)]) if len(text) < 256 else b"X" + len(text).to_bytes(4, "little")
+    )
+    # without frames, which would have to be measured anew
+    plain = pickletools.optimize(model)
+    changed = unframed(plain).replace(b"\x8c\x08OmniPath", kind + text)
+    bundle = repacked(tmp_path, {"sbml_dfs.pkl": changed})
+    with pytest.raises(InputError, match="a source is called"):
+        import_napistu(bundle, tmp_path / "deep" / "out")
+    assert {p.name for p in tmp_path.rglob("*")} <= {"changed.tar.gz", "deep"}
+
+
+def unframed(data: bytes) -> bytes:
+    """Return a pickle without FRAME opcodes."""
+    out, at = bytearray(), 0
+    for op, _, place in pickletools.genops(data):
+        if op.name == "FRAME" and place is not None:
+            out += data[at:place]
+            at = place + 9
+    return bytes(out + data[at:])
+
+
+@pytest.mark.parametrize(
+    "graph", [b"\x80\x04N.", pickle.dumps([1, 2]), pickle.dumps({"a": 1}), b"", b"\x80\x04"]
+)
+def test_other_pickles_are_no_network(tmp_path: Path, graph: bytes) -> None:
+    bundle = repacked(tmp_path, {"napistu_graph.pkl": graph or b" "})
+    with pytest.raises(InputError, match="napistu_graph|changed"):
+        import_napistu(bundle, tmp_path / "out")
+
+
+def test_a_bundle_cut_in_its_last_bytes_is_damaged(tmp_path: Path) -> None:
+    cut = tmp_path / "cut.tar.gz"
+    cut.write_bytes(BUNDLE.read_bytes()[:-4])
+    with pytest.raises(InputError, match="cut"):
+        import_napistu(cut, tmp_path / "out")
 
 
 def test_damage_is_named_and_nothing_is_left(tmp_path: Path) -> None:

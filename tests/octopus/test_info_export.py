@@ -74,6 +74,22 @@ def test_graphml_opens_elsewhere_and_is_capped(peer: Network, tmp_path: Path) ->
         export(peer, tmp_path / "x", "sif")
 
 
+def test_vertices_of_one_gene_stay_apart_and_an_empty_network_is_no_crash(tmp_path: Path) -> None:
+    role = "interactor"
+    rows = [(0, 1, role, role, False, 0, 0, 0.5)]
+    net = network_of(2, rows, [("g", 0), ("g", 1)])
+    export(net, tmp_path / "n.graphml", "graphml")
+    graph = nx.read_graphml(tmp_path / "n.graphml")
+    assert sorted(graph.nodes) == ["v0", "v1"]
+    assert {d["genes"] for _, d in graph.nodes(data=True)} == {"g"}
+    empty = network_of(0, [])
+    assert len(source_table(empty)) == 2
+    for kind in ("parquet", "graphml", "decoupler", "omnipath"):
+        assert export(empty, tmp_path / f"empty.{kind}", kind) == 0
+    with pytest.raises(InputError, match="is no folder"):
+        export(net, tmp_path / "no" / "x.tsv", "omnipath")
+
+
 def test_exports_invent_no_sign(tmp_path: Path) -> None:
     rows = [
         (0, 1, "stimulator", "modified", True, 1, 0, 0.5),

@@ -95,6 +95,20 @@ def test_a_gene_answers_for_all_its_vertices() -> None:
     assert found["same_vertex"].tolist() == [False, False, True, False, False]
 
 
+def test_annotate_takes_the_nearest_vertices_and_keeps_other_columns() -> None:
+    rows = [(1, 2, "interactor", "interactor", False, 0, 0, 0.5)]
+    net = network_of(4, rows, [("ENSG01", 0), ("ENSG01", 1), ("ENSG02", 2), ("ENSG03", 3)])
+    pairs = pd.DataFrame(
+        {"query": ["ENSG01.4", "ENSG01", "x"], "key": ["ENSG02", "ENSG03", "ENSG02"], "score": 7.0}
+    )
+    found = annotate(pairs, net, "query", "key", distance=2)
+    assert found["mapped"].tolist() == [True, True, False]  # a version is no other gene
+    assert found["distance"].tolist() == [1, -1, -1]
+    assert found["score"].tolist() == [7.0] * 3
+    assert found["network_score"].tolist()[0] == 0.5
+    assert annotate(pairs.iloc[:0], net, "query", "key", distance=2).empty
+
+
 @settings(max_examples=60, deadline=None)
 @given(rows(), st.lists(st.integers(-1, N - 1), min_size=1, max_size=19))
 def test_the_bitmap_equals_adjacency(rows: list[Row], vertices: list[int]) -> None:

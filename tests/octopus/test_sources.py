@@ -189,6 +189,64 @@ def test_string_without_a_mirror(raw: Path, tmp_path: Path) -> None:
         read_string(path, aliases, "x", "corrected", taxon="10090")
 
 
+def test_string_rows_without_a_protein_or_score(raw: Path, tmp_path: Path) -> None:
+    lines = (raw / "string/9606.protein.links.full.v11.5.txt").read_text().splitlines()
+    a, b, *rest = lines[1].split()
+    broken = [" ".join(["", b, *rest]), " ".join([a, b, *rest[:-1], "5000"]),
+              " ".join([a, b, *rest[:-1], ""])]  # fmt: skip
+    path = tmp_path / "links.txt"
+    path.write_text("\n".join([lines[0], *broken, "", "too few", *lines[1:]]) + "\n")
+    aliases = raw / "string/9606.protein.aliases.v11.5.txt"
+    record = read_string(path, aliases, "x", "peer")
+    t, p = record.tally, record.pairs
+    assert p is not None
+    assert t.dropped == {
+        "without a protein, or a score outside 0..1000": 4, "another number of fields": 1,
+    }  # fmt: skip
+    assert t.read == t.kept + t.merged + sum(t.dropped.values())
+    assert p.a.min() >= 0
+    assert len(p) == 420
+    written = path.read_text().splitlines()
+    for i in (0, 7, 200, 419):  # the line is that of the file, whatever was left out before it
+        x, y, *_ = written[p.origin[i] - 1].split()
+        assert {x, y} == {record.species[p.a[i]], record.species[p.b[i]]}
+
+
+def test_a_byte_order_mark_and_quotes(tmp_path: Path) -> None:
+    path = tmp_path / "mine.csv"
+    path.write_text('"source","target","directed"\n"ENSG01","ENSG02.3",TRUE\n', "utf-8-sig")
+    record = read_edge_list(path, "mine", "ensembl_gene", None, "v1")
+    assert set(record.identifiers["identifier"]) == {"ENSG01", "ENSG02"}
+    genes = tmp_path / "genes.tsv"
+    genes.write_text("ensembl_gene\tsymbol\tuniprot\nENSG01.5\tX\tP1; P2\n", "utf-8-sig")
+    table = read_annotation(genes).table
+    assert set(table["identifier"]) == {"ENSG01", "X", "P1", "P2"}
+
+
+def test_a_damaged_part_of_an_archive_costs_that_part(raw: Path, tmp_path: Path) -> None:
+    archive = tmp_path / "human.zip"
+    files = sorted((raw / "intact").glob("*.xml"))
+    with zipfile.ZipFile(archive, "w") as z:
+        for file in files:
+            z.writestr(file.name, file.read_bytes())
+    data = bytearray(archive.read_bytes())
+    at = data.index(files[1].read_bytes()[5000:5020])
+    data[at] ^= 1
+    archive.write_bytes(bytes(data))
+    record = read_intact(archive, "x", "corrected")
+    t = record.tally
+    assert t.noted["XML file that cannot be read to its end"] == 1
+    assert t.read == t.kept + t.merged + sum(t.dropped.values())
+    cut = tmp_path / "cut"
+    cut.mkdir()
+    for file in files:
+        (cut / file.name).write_bytes(file.read_bytes())
+    (cut / files[2].name).write_bytes(files[2].read_bytes()[:-4000])
+    t = read_intact(cut, "x", "corrected").tally
+    assert t.dropped["in the unfinished entry of a file that breaks off"] > 0
+    assert t.read == t.kept + t.merged + sum(t.dropped.values())
+
+
 def test_omnipath_ids_of_every_kind(tmp_path: Path, annotation: Annotation) -> None:
     head = "source\ttarget\tis_directed\tis_stimulation\tis_inhibition\n"
     rows = [
@@ -400,6 +458,7 @@ def test_an_edge_list_of_ones_own(tmp_path: Path, annotation: Annotation) -> Non
         ("http://www.ncbi.nlm.nih.gov/pubmed/16747180", ("pubmed", "16747180")),
         ("http://identifiers.org/bigg.metabolite/atp", ("bigg_metabolite", "atp")),
         ("urn:miriam:chebi:1", None),
+        ("http://[bad/x", None),
         ("http://example.org/x", None),
         ("not a url", None),
     ],

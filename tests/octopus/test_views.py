@@ -98,8 +98,12 @@ def test_views_by_source_sign_direction_and_confidence() -> None:
 
 def test_rescoring_without_the_channels_is_refused(imported: dict[str, Path]) -> None:
     store = open_network(imported["store peer"])
-    with pytest.raises(InputError, match="channels are not in this directory"):
+    with pytest.raises(InputError, match="sources of its edges are not known"):
         view(store, INDEPENDENT)
+    with pytest.raises(InputError, match="'gossip' is unknown"):
+        view(store, View(string_without=("gossip",)))
+    with pytest.raises(InputError, match="channels are not in this directory"):
+        view(view(store, View(without_sources=("Napistu",))), View(string_without=("textmining",)))
 
 
 def test_the_graph_counts_a_reaction_once_and_turns_reversible_ones() -> None:

@@ -10,10 +10,13 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+import psutil
 
 from engine.errors import InputError
-from engine.octopus.napistu.peer import UNNAMED, PeerGraph, roles_of
-from engine.octopus.napistu.unpickle import Opaque, load_pickle
+from engine.octopus.napistu.peer import PeerGraph, roles_of
+from engine.octopus.napistu.unpickle import load_pickle, plain
+from engine.octopus.schema import UNNAMED
+from engine.restricted import Opaque
 
 _MEMBERS = (
     "napistu_graph.pkl",
@@ -69,11 +72,23 @@ def _members(path: Path) -> dict[str, bytes]:
             for member in archive:
                 name = Path(member.name).name
                 if name in _MEMBERS and member.isfile():
+                    _require_room(path, name, member.size)
                     handle = archive.extractfile(member)
                     out[name] = handle.read() if handle else b""
+            while archive.fileobj is not None and archive.fileobj.read(1 << 20):
+                pass  # to the very end: a cut file is damaged, whatever it still holds
     except (OSError, tarfile.TarError, EOFError, zlib.error) as error:
         raise InputError(str(path), f"cannot be read ({error})", "download it again") from None
     return out
+
+
+def _require_room(path: Path, name: str, size: int) -> None:
+    free = psutil.virtual_memory().available
+    if size > free:
+        raise InputError(
+            f"{path}: {name}", f"takes {size / 1e9:.1f} GB, {free / 1e9:.1f} GB of memory are free",
+            "use a machine with more memory; a store is smaller",
+        )  # fmt: skip
 
 
 def _graph(graph: Any, where: str) -> tuple[pd.DataFrame, pd.DataFrame, pd.Index]:
@@ -88,9 +103,8 @@ def _graph(graph: Any, where: str) -> tuple[pd.DataFrame, pd.DataFrame, pd.Index
         frame = pd.DataFrame({k: pd.Series(v) for k, v in vertex.items()})
     except (TypeError, ValueError) as error:
         raise InputError(where, str(error), "get the file again") from None
-    for column in ("name",):
-        if column not in frame:
-            raise InputError(where, f"vertices have no {column!r}", "give a Napistu bundle")
+    if "name" not in frame:
+        raise InputError(where, "vertices have no 'name'", "give a Napistu bundle")
     if len(frame) != n or (len(ends) and (ends.min() < 0 or ends.max() >= n)):
         raise InputError(where, "edges name vertices that do not exist", "get the file again")
     up = next((edge[k] for k in _SBO_UP if k in edge), None)
@@ -135,10 +149,10 @@ def _no_assertions() -> pd.DataFrame:
 def _model(peer: PeerGraph, model: Any, reactions: pd.Index, where: str) -> None:
     """Add what ``sbml_dfs.pkl`` says of sources, evidence and pathways."""
     state = getattr(model, "state", None)
-    if not isinstance(state, dict) or not isinstance(state.get("reactions"), pd.DataFrame):
+    frame = plain(state.get("reactions")) if isinstance(state, dict) else None
+    if not isinstance(frame, pd.DataFrame) or not isinstance(state, dict):
         raise InputError(where, "is not a pickled SBML_dfs", "give a Napistu bundle")
     rows, releases = [], {}
-    frame = state["reactions"]
     known = reactions.get_indexer(frame.index)
     for code, source in zip(known, frame.get("r_Source", []), strict=False):
         if code < 0:
@@ -152,17 +166,18 @@ def _model(peer: PeerGraph, model: Any, reactions: pd.Index, where: str) -> None
     peer.assertions = pd.DataFrame(rows, columns=["reaction", "source", "ordinal"])
     peer.releases = {k: v for k, v in releases.items() if v}
     for name, table in (state.get("reactions_data") or {}).items():
+        table = plain(table)
         if isinstance(table, pd.DataFrame):
             at = reactions.get_indexer(table.index)
             data = table.reset_index(drop=True).assign(reaction=at)
             peer.evidence[str(name)] = data[at >= 0].reset_index(drop=True)
-    peer.pathways = _pathways(state.get("species"))
+    peer.pathways = _pathways(plain(state.get("species")))
 
 
 def _source_table(source: Any) -> dict[str, Any]:
     """Return the sources of one reaction: with own numbers, and all that it names."""
     state = getattr(source, "state", None)
-    table = state.get("source") if isinstance(state, dict) else None
+    table = plain(state.get("source")) if isinstance(state, dict) else None
     if not isinstance(table, pd.DataFrame) or "model" not in table:
         return {"own": [], "all": set()}
     names = table["data_source"] if "data_source" in table else table["model"]
@@ -172,7 +187,7 @@ def _source_table(source: Any) -> dict[str, Any]:
     ):
         if isinstance(name, str) and model == name:
             digits = str(r_id)[1:]
-            own.append((name, int(digits) if digits.isdigit() else -1, _text(date)))
+            own.append((name, int(digits) if digits.isdecimal() else -1, _text(date)))
     return {"own": own, "all": {n for n in names if isinstance(n, str)}}
 
 
@@ -185,7 +200,7 @@ def _pathways(species: Any) -> pd.DataFrame:
     if isinstance(species, pd.DataFrame) and "s_Source" in species:
         for s_id, source in zip(species.index, species["s_Source"], strict=True):
             state = getattr(source, "state", None)
-            table = state.get("source") if isinstance(state, dict) else None
+            table = plain(state.get("source")) if isinstance(state, dict) else None
             if not isinstance(table, pd.DataFrame) or "pathway_id" not in table:
                 continue
             files = table[table["file"].notna()] if "file" in table else table[:0]

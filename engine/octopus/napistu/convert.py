@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import pickle
+import re
 from pathlib import Path
 from typing import Any, Literal
 
@@ -13,15 +15,20 @@ from engine.errors import InputError
 from engine.octopus.directory import DirectoryWriter, file_digest, new_directory
 from engine.octopus.genes import map_genes
 from engine.octopus.napistu.bundle import read_bundle
-from engine.octopus.napistu.peer import UNNAMED, PeerGraph
+from engine.octopus.napistu.peer import PeerGraph
 from engine.octopus.napistu.store import read_store
-from engine.octopus.schema import ACTORS, ROLE_CODE, ROLES, coded, sign_of
+from engine.octopus.schema import ACTORS, ROLE_CODE, ROLES, UNNAMED, coded, sign_of
 from engine.octopus.tally import count_edges
 
 Mode = Literal["peer", "corrected"]
 _SCORE = {"STRING": ("combined_score", 1000), "IntAct": ("miscore", 1),
           "Reactome-FI": ("fi_score", 1)}  # fmt: skip
 _REFS = {"OmniPath": "n_references", "IntAct": "n_publications"}
+
+
+# What reading parts of another shape than Napistu's raises.
+_MISSHAPEN = (TypeError, ValueError, LookupError, AttributeError, OverflowError, AssertionError,
+              pickle.UnpicklingError, pa.ArrowException)  # fmt: skip
 
 
 def import_napistu(
@@ -55,7 +62,14 @@ def import_napistu(
     if not source.exists():
         raise InputError(str(source), "does not exist", "give a bundle, a store or its folder")
     is_store = source.is_dir() and (source / "registry.json").exists()
-    peer = read_store(source, trust) if is_store else read_bundle(source, trust)
+    try:
+        peer = read_store(source, trust) if is_store else read_bundle(source, trust)
+    except _MISSHAPEN as error:
+        raise InputError(
+            str(source), f"is not what Napistu writes ({type(error).__name__}: {error})",
+            "get the files again",
+        ) from None  # fmt: skip
+    _check(peer, str(source))
     rows, corrections = _assertions(peer, mode)
     meta = {
         "name": f"{source.name.removesuffix('.tar.gz')} ({mode})",
@@ -70,6 +84,20 @@ def import_napistu(
     }
     with new_directory(target) as writer:
         return write_peer(writer, peer, rows, meta)
+
+
+def _check(peer: PeerGraph, where: str) -> None:
+    """Refuse edges without vertices, and names of sources that are no names."""
+    n = len(peer.vertices)
+    ends = peer.edges[["src", "dst"]].to_numpy(np.int64)
+    if len(ends) and (ends.min() < 0 or ends.max() >= n):
+        raise InputError(where, f"edges name vertices outside 0..{n - 1}", "get the file again")
+    for name in {*peer.assertions["source"].unique(), *peer.evidence}:
+        # Names of sources become names of files.
+        if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9 ._-]{0,63}", str(name)):
+            raise InputError(where, f"a source is called {str(name)[:80]!r}", "get the file again")
+    if peer.assertions["source"].nunique() > 63:
+        raise InputError(where, "more than 63 sources", "get the file again")
 
 
 def _assertions(peer: PeerGraph, mode: Mode) -> tuple[pd.DataFrame, list[dict[str, Any]]]:
@@ -94,6 +122,8 @@ def _assertions(peer: PeerGraph, mode: Mode) -> tuple[pd.DataFrame, list[dict[st
         return rows, []
     corrections = []
     spurious = _reversed_omnipath(edges, peer)
+    own = peer.assertions
+    known = bool(((own["source"] == "OmniPath") & (own["ordinal"] >= 0)).any())
     doubled = rows["reaction"].isin(spurious) & (rows["source"] == "OmniPath")
     before = int((rows["source"] == "OmniPath").sum())
     rows = rows[~doubled]
@@ -105,8 +135,8 @@ def _assertions(peer: PeerGraph, mode: Mode) -> tuple[pd.DataFrame, list[dict[st
             "corrected": before - int(doubled.sum()),
             "unit": "assertions",
             "how": "of two consecutive reactions with exchanged roles the second is removed"
-            if len(peer.reactions)
-            else "not repaired: this store does not tell which edges form one reaction",
+            if known
+            else "not repaired: the files do not tell OmniPath's own reactions",
         }
     )
     interactor = ROLE_CODE["interactor"]

@@ -11,8 +11,6 @@ import pandas as pd
 from engine.errors import InputError
 from engine.octopus.schema import ROLE_CODE, SBO
 
-UNNAMED = "Napistu"  # source of edges whose sources the files do not tell
-
 
 @dataclass
 class PeerGraph:
@@ -27,7 +25,7 @@ class PeerGraph:
         reverse (the edge against the reaction's own order).
     assertions
         Columns reaction (int code), source, ordinal (number of the reaction within the source,
-        -1 unknown). A reaction without any row has the source :data:`UNNAMED`.
+        -1 unknown). A reaction without any row has the source ``schema.UNNAMED``.
     reactions
         Names of the reactions that codes stand for, where the files give them.
     evidence

@@ -12,8 +12,9 @@ import pandas as pd
 from engine.errors import InputError
 from engine.octopus.napistu.bundle import identifier_table
 from engine.octopus.napistu.peer import PeerGraph
-from engine.octopus.napistu.unpickle import Opaque, load_torch
+from engine.octopus.napistu.unpickle import load_torch, plain
 from engine.octopus.schema import ROLE_CODE, SBO
+from engine.restricted import Opaque
 
 # A feature that is 1 where a source has data on an edge, under one of these names.
 _PRESENT = {
@@ -44,7 +45,7 @@ def read_store(path: Path, trust: str | None = None) -> PeerGraph:
     sid = _frame(path, "name_to_sid_map")
     species = dict(zip(sid.index if sid.index.name == "name" else sid["name"], sid["s_id"],
                        strict=True))  # fmt: skip
-    vertex_names = [str(v) for v in tensors["ng_vertex_names"]]
+    vertex_names = [str(v) for v in plain(tensors["ng_vertex_names"])]
     if len(vertex_names) != len(tensors["x"]) or list(species) != vertex_names:
         raise InputError(
             f"{path}/pandas_dfs/name_to_sid_map", "does not list the vertices in their order",

@@ -13,7 +13,7 @@ import pyarrow as pa
 from engine.errors import InputError
 from engine.octopus.components import components
 from engine.octopus.sources.record import SourceRecord, Tally, identifier_frame
-from engine.octopus.sources.text import open_binary, stream_table
+from engine.octopus.sources.text import header_names, open_binary, stream_table
 
 # Column of a table -> ontology; the first name is the one asked for.
 COLUMNS = {
@@ -100,11 +100,14 @@ def read_annotation(path: Path) -> Annotation:
             part = pd.DataFrame({"gene": number, "identifier": values}).dropna()
             part["identifier"] = part["identifier"].astype(str).str.split(";")
             part = part.explode("identifier")
+            part["identifier"] = part["identifier"].str.strip()
+            if ontology.startswith("ensembl_"):
+                part["identifier"] = part["identifier"].str.replace(r"\.\d+$", "", regex=True)
             part.insert(1, "ontology", ontology)
-            parts.append(part[part["identifier"].str.strip() != ""])
-    if not parts:
-        raise InputError(str(path), "has no rows", "give a table of genes")
-    table = pd.concat(parts, ignore_index=True)
+            parts.append(part[part["identifier"] != ""])
+    table = pd.concat(parts, ignore_index=True) if parts else pd.DataFrame()
+    if table.empty:
+        raise InputError(str(path), "has no ids", "give a table of genes")
     tally.kept = table["gene"].nunique()
     tally.drop("row without any id", tally.read - tally.kept)
     return Annotation(_joined(table), [path], tally)
@@ -131,8 +134,7 @@ def _columns(path: Path, delimiter: str) -> dict[str, str]:
             raise InputError(str(path), f"cannot be read ({error})", "get it again") from None
     else:
         with open_binary(path) as handle:
-            line = handle.readline(1 << 20).decode(errors="replace")
-            names = line.rstrip("\r\n").split(delimiter)
+            names = header_names(handle.readline(1 << 20), delimiter, str(path))
     found = {
         ontology: next(a for a in aliases if a in names)
         for ontology, aliases in COLUMNS.items()

@@ -59,7 +59,7 @@ def read_edge_list(
         raise InputError(f"{path}: score", "a value is outside 0..1", "rescale it")
     zero = pd.Series(0, index=frame.index)
     sign = frame.get("sign", zero).fillna(0).to_numpy(int)
-    directed = frame.get("directed", zero == 0).fillna(True).to_numpy(bool) | (sign != 0)
+    directed = frame.get("directed", zero == 0).ne(False).to_numpy(bool) | (sign != 0)
     role = np.select(
         [sign > 0, sign < 0, directed],
         [ROLE_CODE[r] for r in ("stimulator", "inhibitor", "modifier")],

@@ -77,6 +77,9 @@ def read_intact(
         except InputError as error:
             if path.suffix == ".xml":
                 raise
+            lost = "in the unfinished entry of a file that breaks off"
+            tally.drop(lost, len(state.grouped))
+            state.new_entry()
             tally.note("XML file that cannot be read to its end", 1, [f"{name}: {error.problem}"])
         names.append(name)
     if not names or not tally.read:

@@ -104,6 +104,8 @@ def _parents(path: Path) -> dict[str, set[str]]:
             raise InputError(str(path), str(error), "give psimiOntology.json") from None
         while stack:
             node, above = stack.pop()
+            if not isinstance(node, dict):
+                raise InputError(str(path), "a term is no object", "give psimiOntology.json")
             name = str(node.get("name", ""))
             out.setdefault(name, set()).update({above} if above else set())
             stack += [(child, name) for child in node.get("children", [])]

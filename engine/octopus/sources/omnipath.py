@@ -57,7 +57,7 @@ def read_omnipath(
     names = pd.Index(pd.unique(pd.concat([frame["source"], frame["target"]]).astype(str)))
     identifiers, complexes = _identify(names, annotation)
     known = np.zeros(len(names), bool)
-    known[identifiers["species"].unique()] = True
+    known[identifiers["species"].to_numpy(int)] = True
     a, b = names.get_indexer(frame["source"]), names.get_indexer(frame["target"])
     mapped = known[a] & known[b]
     unknown = names[~known]
@@ -104,7 +104,7 @@ def read_omnipath(
 
 def _consensus(frame: pd.DataFrame) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Return directed, stimulation, inhibition; signs that no resource gives are not believed."""
-    given = {c: frame[c].fillna(False).to_numpy(bool) for c in _FLAGS if c in frame}
+    given = {c: frame[c].eq(True).to_numpy(bool) for c in _FLAGS if c in frame}
     plain = [given[c] for c in _FLAGS[:3]]
     if not all(c in given for c in _FLAGS[3:]):
         return plain[0], plain[1], plain[2]

@@ -90,13 +90,8 @@ def _listed(path: Path) -> dict[str, str]:
     """Return pathway id (file stem) -> name of human pathways, in the file's order."""
     with open_binary(path) as handle:
         header = handle.readline(1 << 20).decode(errors="replace").startswith("file\t")
-    unread = Tally()
-    if header:
-        columns = {c: pa.string() for c in ("file", "name", "organismal_species")}
-        batches = list(stream_table(path, columns, unread))
-    else:
-        columns = {c: pa.string() for c in ("file", "name", "organismal_species")}
-        batches = list(stream_table(path, columns, unread, header=False))
+    columns = {c: pa.string() for c in ("file", "name", "organismal_species")}
+    batches = list(stream_table(path, columns, Tally(), header=header))
     out: dict[str, str] = {}
     for batch in batches:
         for file, name, species in zip(*(batch[c].to_pylist() for c in columns), strict=True):

@@ -12,7 +12,7 @@ import pyarrow.compute as pac
 
 from engine.errors import InputError
 from engine.octopus.sources.record import SourceRecord, Tally, identifier_frame, pairs_of
-from engine.octopus.sources.text import Names, stream_table
+from engine.octopus.sources.text import Names, line_of, stream_table
 
 CHANNELS = (
     "neighborhood", "neighborhood_transferred", "fusion", "cooccurence", "homology",
@@ -56,21 +56,25 @@ def read_string(
     mirrors: list[np.ndarray] = []
     row = 0
     order: np.ndarray = np.zeros(0, np.int32)  # rank of each protein's name
-    for batch in stream_table(links, columns, tally, delimiter=" "):
+    skipped: list[int] = []
+    for batch in stream_table(links, columns, tally, delimiter=" ", skipped=skipped):
         known = len(names)
         a, b = names.of(batch["protein1"]), names.of(batch["protein2"])
         if len(names) != known:
             _require_taxon(links, names.names[known:], taxon)
             order = np.argsort(np.argsort(np.array(names.names)))
-        first, self_pair = order[a] < order[b], a == b
+        combined = batch["combined_score"].fill_null(-1).to_numpy()
+        broken = (a < 0) | (b < 0) | (combined < 0) | (combined > 1000)
+        tally.drop("without a protein, or a score outside 0..1000", int(broken.sum()))
+        first, self_pair = (order[a] < order[b]) & ~broken, (a == b) & ~broken
         tally.drop("pair of a protein with itself", int(self_pair.sum()))
-        combined = batch["combined_score"].to_numpy()
         keep = np.flatnonzero(first)
         ends.append((a[keep], b[keep]))
         scores.append(combined[keep])
-        rows.append((keep + row + 2).astype(np.int32))
-        channels.append(batch.select(CHANNELS).take(pa.array(keep)))
-        back = np.flatnonzero(~first & ~self_pair)
+        rows.append((keep + row + 1).astype(np.int32))
+        kept = batch.select(CHANNELS).take(pa.array(keep))
+        channels.append(kept.from_arrays([c.fill_null(0) for c in kept.columns], list(CHANNELS)))
+        back = np.flatnonzero(~first & ~self_pair & ~broken)
         tally.merged += len(back)
         mirrors.append(_fingerprint(b[back], a[back], combined[back]))
         row += batch.num_rows
@@ -83,7 +87,7 @@ def read_string(
         evidence = evidence.append_column("combined_score", pa.array(score, pa.int16()))
     pairs = pairs_of(
         a, b, score=score / np.float32(1000),
-        origin=np.concatenate(rows) if rows else np.zeros(0, np.int32),
+        origin=line_of(np.concatenate(rows), skipped) + 1 if rows else None,
     )  # fmt: skip
     record = SourceRecord(
         "STRING", release, names.names, identifier_frame([]), pairs, evidence=evidence,
@@ -109,7 +113,9 @@ def _check_mirrors(
     lonely = missing + extra
     if mode == "peer":
         raise InputError(
-            str(path), f"{lonely} rows have no mirrored row of equal combined_score",
+            str(path),
+            f"{lonely} rows have no mirrored row of equal combined_score "
+            f"({len(here)} rows in one order, {len(back)} in the other)",
             "download it again, or use mode corrected",
         )  # fmt: skip
     tally.note("pair whose mirrored row is missing or differs", missing)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import gzip
-import io
 import zipfile
 import zlib
 from collections.abc import Iterator
@@ -58,6 +57,7 @@ def stream_table(
     delimiter: str = "\t",
     header: bool = True,
     optional: tuple[str, ...] = (),
+    skipped: list[int] | None = None,
 ) -> Iterator[pa.RecordBatch]:
     """Yield record batches with the given columns, in the order of the file.
 
@@ -69,6 +69,8 @@ def stream_table(
         Name -> type of each wanted column. Without a header they are the file's columns in order.
     optional
         Columns that may be missing; they are then missing from the batches.
+    skipped
+        Filled with the rows that are left out, counted from 1 after the header.
 
     Raises
     ------
@@ -79,34 +81,32 @@ def stream_table(
     if path.suffix == ".parquet":
         yield from _parquet(path, columns, optional, tally)
         return
-    skipped: list[int] = []
+    skipped = [] if skipped is None else skipped
 
     def bad(row: Any) -> str:
         skipped.append(row.number or 0)
         return "skip"
 
     with open_binary(path) as handle:
-        stream: Any = handle
         names = list(columns)
         if header:
-            first = handle.readline(1 << 20)
-            names = _header(path, first, delimiter, columns, optional)
-            stream = _Chained(first, handle)
+            names = _header(path, handle.readline(1 << 20), delimiter, columns, optional)
         wanted = {c: t for c, t in columns.items() if c in names}
         try:
             reader = pc.open_csv(
-                stream,
+                handle,
                 read_options=pc.ReadOptions(
-                    block_size=_BLOCK, use_threads=False,
-                    column_names=None if header else names,
+                    block_size=_BLOCK, use_threads=False, column_names=names,
                 ),
                 parse_options=pc.ParseOptions(
-                    delimiter=delimiter, quote_char=False, invalid_row_handler=bad
+                    delimiter=delimiter, quote_char='"' if delimiter == "," else False,
+                    ignore_empty_lines=False, invalid_row_handler=bad,
                 ),
                 convert_options=pc.ConvertOptions(
                     column_types=wanted, include_columns=list(wanted), strings_can_be_null=True,
                     null_values=["", "NA", "nan"], quoted_strings_can_be_null=False,
-                    true_values=["True", "true", "1"], false_values=["False", "false", "0"],
+                    true_values=["True", "TRUE", "true", "1"],
+                    false_values=["False", "FALSE", "false", "0"],
                 ),
             )  # fmt: skip
             for batch in reader:
@@ -138,15 +138,25 @@ def read_frame(
     InputError
         As :func:`stream_table`.
     """
+    skipped: list[int] = []
     batches = list(
-        stream_table(path, columns, tally, delimiter=delimiter, header=header, optional=optional)
-    )
+        stream_table(
+            path, columns, tally, delimiter=delimiter, header=header, optional=optional,
+            skipped=skipped,
+        )
+    )  # fmt: skip
     if batches:
         frame = pa.Table.from_batches(batches).to_pandas()
     else:
         frame = pd.DataFrame(columns=[c for c in columns if c not in optional])
-    frame["row"] = np.arange(1, len(frame) + 1) + header
+    frame["row"] = line_of(np.arange(1, len(frame) + 1), skipped) + header
     return frame
+
+
+def line_of(row: np.ndarray, skipped: list[int]) -> np.ndarray:
+    """Return where the n-th readable row stands among all rows, both from 1."""
+    left_out = np.sort(np.array(skipped, np.int64))
+    return row + np.searchsorted(left_out - np.arange(len(left_out)), row, side="right")
 
 
 def _header(
@@ -156,10 +166,7 @@ def _header(
     columns: dict[str, pa.DataType],
     optional: tuple[str, ...],
 ) -> list[str]:
-    try:
-        names = line.decode().rstrip("\r\n").split(delimiter)
-    except UnicodeDecodeError:
-        raise InputError(f"{path}: line 1", "is not text", "unpack or download it") from None
+    names = header_names(line, delimiter, str(path))
     missing = [c for c in columns if c not in names and c not in optional]
     if missing:
         raise InputError(
@@ -171,6 +178,21 @@ def _header(
     if twice:
         raise InputError(f"{path}: line 1", f"column {twice[0]!r} twice", "keep one of them")
     return names
+
+
+def header_names(line: bytes, delimiter: str, where: str) -> list[str]:
+    """Return the column names of a header line; a byte order mark and quotes are taken off.
+
+    Raises
+    ------
+    InputError
+        If it is not text.
+    """
+    try:
+        names = line.decode("utf-8-sig").rstrip("\r\n").split(delimiter)
+    except UnicodeDecodeError:
+        raise InputError(f"{where}: line 1", "is not text", "unpack or download it") from None
+    return [n.strip('"') for n in names]
 
 
 def _parquet(
@@ -187,7 +209,7 @@ def _parquet(
             tally.read += batch.num_rows
             cast = [batch.column(c).cast(t) for c, t in wanted.items()]
             yield pa.RecordBatch.from_arrays(cast, names=list(wanted))
-    except (OSError, pa.ArrowInvalid) as error:
+    except (OSError, pa.ArrowException) as error:
         raise InputError(str(path), f"cannot be read ({error})", "get it again") from None
 
 
@@ -195,28 +217,6 @@ def _plain(message: str) -> str:
     if "straddling object" in message:
         return f"a line is longer than {_BLOCK >> 20} MB"
     return message.splitlines()[0][:300]
-
-
-class _Chained(io.RawIOBase):
-    """The header line again, then the rest of a stream."""
-
-    def __init__(self, first: bytes, rest: IO[bytes]) -> None:
-        self._first, self._rest = first, rest
-
-    def readable(self) -> bool:
-        """Tell that it can be read."""
-        return True
-
-    def readinto(self, buffer: Any) -> int:
-        """Fill a buffer."""
-        if self._first:
-            n = min(len(buffer), len(self._first))
-            buffer[:n] = self._first[:n]
-            self._first = self._first[n:]
-            return n
-        data = self._rest.read(len(buffer))
-        buffer[: len(data)] = data
-        return len(data)
 
 
 class Names:

@@ -39,7 +39,10 @@ def parse_uri(uri: str) -> tuple[str, str] | None:
     >>> parse_uri("https://identifiers.org/ncbigene/1591")
     ('ncbi_entrez_gene', '1591')
     """
-    parts = urlsplit(uri.strip())
+    try:
+        parts = urlsplit(uri.strip())
+    except ValueError:  # one malformed address must not cost a file
+        return None
     path = [p for p in parts.path.split("/") if p]
     if not parts.netloc or not path:
         return None

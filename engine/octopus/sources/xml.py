@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import zipfile
+import zlib
 from collections.abc import Iterator
 from typing import IO, Any
 
@@ -31,7 +33,7 @@ def stream_elements(handle: IO[bytes], where: str, tags: tuple[str, ...]) -> Ite
             element.clear()
             while element.getprevious() is not None and element.getparent() is not None:
                 del element.getparent()[0]
-    except etree.XMLSyntaxError as error:
+    except (etree.XMLSyntaxError, OSError, EOFError, zlib.error, zipfile.BadZipFile) as error:
         raise InputError(where, str(error)[:300], "download the file again") from None
 
 
