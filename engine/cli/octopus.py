@@ -82,12 +82,14 @@ def _made(made: dict[str, Any], target: Path, as_json: bool) -> None:
         show(made, True, Table)
         return
     counts = made["counts"]
-    table = Table("source", "release", "read", "merged", "dropped", "statements", title=str(target))
+    heads = ("source", "release", "read", "mapped", "merged", "dropped", "statements")
+    table = Table(*heads, title=str(target))
     for name, facts in made["sources"].items():
         rows = facts.get("rows", {})
         dropped = sum(rows.get("dropped", {}).values()) if rows else ""
         table.add_row(
             escape(name), escape(str(facts.get("release", ""))), str(rows.get("read", "")),
+            f"{facts['mapped']} of {facts['species']} species" if "mapped" in facts else "",
             str(rows.get("merged", 0) if rows else ""), str(dropped),
             str(counts["by_source"].get(name, 0)),
         )  # fmt: skip

@@ -15,7 +15,7 @@ from engine.octopus.directory import DirectoryWriter, file_digest, new_directory
 from engine.octopus.genes import map_genes
 from engine.octopus.merge import Consensus, Statements, join_sources
 from engine.octopus.schema import ROLES, coded, sign_of
-from engine.octopus.sources.annotation import Annotation, dogma, read_annotation
+from engine.octopus.sources.annotation import Annotation, dogma, read_annotation, require_organism
 from engine.octopus.sources.edge_list import read_edge_list
 from engine.octopus.sources.intact import read_intact
 from engine.octopus.sources.locations import without_shared_location
@@ -90,7 +90,9 @@ def read_sources(config: OctopusConfig, say: Say = lambda _: None) -> list[Sourc
     annotation: Annotation | None = None
     records: list[SourceRecord] = []
 
-    def add(record: SourceRecord) -> None:
+    def add(record: SourceRecord, checked: str | None = None) -> None:
+        if annotation is not None and checked is not None:
+            require_organism(record, annotation, checked)
         records.append(record)
         t = record.tally
         if not t.kept:
@@ -113,13 +115,13 @@ def read_sources(config: OctopusConfig, say: Say = lambda _: None) -> list[Sourc
             without_shared_location(record, f.locations)
         add(record)
     if s.OmniPath is not None:
-        add(read_omnipath(s.OmniPath.path, annotation, s.OmniPath.release, mode))
+        add(read_omnipath(s.OmniPath.path, annotation, s.OmniPath.release, mode), "uniprot")
     if s.IntAct is not None:
         add(read_intact(s.IntAct.path, s.IntAct.release, mode, s.IntAct.ontology))
     if s.TRRUST is not None:
-        add(read_trrust(s.TRRUST.path, annotation, s.TRRUST.release))
+        add(read_trrust(s.TRRUST.path, annotation, s.TRRUST.release), "symbol")
     if s.reactome_fi is not None:
-        add(read_reactome_fi(s.reactome_fi.path, annotation, s.reactome_fi.release, mode))
+        add(read_reactome_fi(s.reactome_fi.path, annotation, s.reactome_fi.release, mode), "symbol")
     if s.Recon3D is not None:
         add(read_recon3d(s.Recon3D.path, s.Recon3D.release))
     for e in s.edge_lists:

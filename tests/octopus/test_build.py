@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import re
 import sqlite3
 from collections import Counter
 from pathlib import Path
@@ -304,6 +305,31 @@ def test_rows_that_cannot_be_used_cost_only_themselves(raw: Path, tmp_path: Path
         "kind is not Activation, Repression or Unknown": 1,
     }
     assert rows["read"] == rows["kept"] + rows["merged"] + sum(rows["dropped"].values())
+
+
+def test_files_of_another_organism_are_refused(raw: Path, tmp_path: Path) -> None:
+    tree = build_tree(raw, "corrected")
+    for source, folder, name in (
+        ("OmniPath", "omnipath", "omnipath_interactions.tsv"),
+        ("TRRUST", "trrust", "trrust_rawdata.human.tsv"),
+        ("Reactome-FI", "reactome_fi", "FIsInGene_with_annotations.txt"),
+    ):
+        text = (raw / folder / name).read_text()
+        strange = tmp_path / name
+        # another organism's proteins and symbols have the same form
+        strange.write_text(
+            re.sub(r"\b([OPQ]\d)[A-Z0-9]{3}(\d)\b", r"\1ZZZ\2", text).replace("FX", "Mx")
+        )
+        tree["sources"] = {source: {"path": str(strange)}}
+        with pytest.raises(InputError, match=f"the annotation knows [01] of .* of {source}"):
+            build_from(tree, tmp_path / f"{source}-out")
+    folder_of_mice = tmp_path / "mouse"
+    folder_of_mice.mkdir()
+    text = (raw / "reactome/reactome_tca.sbml").read_text()
+    (folder_of_mice / "R-MMU-71403.sbml").write_text(text.replace("R-HSA-", "R-MMU-"))
+    tree["sources"] = {"Reactome": {"sbml": str(folder_of_mice)}}
+    with pytest.raises(InputError, match="organism 'MMU', expected HSA"):
+        build_from(tree, tmp_path / "mouse-out")
 
 
 def test_a_file_of_which_nothing_can_be_used_stops_the_build(raw: Path, tmp_path: Path) -> None:

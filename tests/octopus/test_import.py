@@ -9,9 +9,11 @@ import os
 import pickle
 import pickletools
 import shutil
+import sys
 import tarfile
 from collections import Counter
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import numpy as np
@@ -244,6 +246,70 @@ def unframed(data: bytes) -> bytes:
             out += data[at:place]
             at = place + 9
     return bytes(out + data[at:])
+
+
+class NapistuGraph:
+    """Pickles as igraph's subclass does, under the peer's name."""
+
+    def __init__(self, *parts: Any) -> None:
+        self.parts = parts
+
+    def __reduce__(self) -> tuple[Any, tuple[Any, ...], dict[str, Any]]:
+        return NapistuGraph, self.parts, {}
+
+
+NapistuGraph.__module__ = "napistu.network.ng_core"
+
+
+@pytest.fixture
+def peers_module(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("napistu", "napistu.network", "napistu.network.ng_core"):
+        monkeypatch.setitem(sys.modules, name, ModuleType(name))
+    monkeypatch.setattr(
+        sys.modules["napistu.network.ng_core"], "NapistuGraph", NapistuGraph, raising=False
+    )
+
+
+@pytest.mark.usefixtures("peers_module")
+def test_edge_attributes_of_older_bundles(tmp_path: Path) -> None:
+    vertices = {
+        "name": ["a", "b", "R1", "c"],
+        "node_type": ["species", "species", "reaction", "species"],
+    }
+    edges = {
+        "from": ["a", "a", "R1"], "to": ["b", "R1", "c"],
+        "sbo_term": ["SBO:0000336", "SBO:0000010", "SBO:0000011"],
+        "stoichiometry": [0.0, -1.0, 1.0], "upstream_weight": [1, 1, 1],
+        "r_id": ["R0", "R1", "R1"],
+    }  # fmt: skip
+    graph = NapistuGraph(4, [(0, 1), (0, 2), (2, 3)], True, {}, vertices, edges)
+    folder = tmp_path / "old"
+    folder.mkdir()
+    (folder / "napistu_graph.pkl").write_bytes(pickle.dumps(graph))
+    import_napistu(folder, tmp_path / "net", "peer")
+    e = open_network(tmp_path / "net").edges
+    assert [(ROLES[a], ROLES[b]) for a, b in zip(e.role_src, e.role_dst, strict=True)] == [
+        ("interactor", "interactor"), ("reactant", "unknown"), ("unknown", "product"),
+    ]  # fmt: skip
+
+
+@pytest.mark.usefixtures("peers_module")
+def test_sources_told_by_attributes_that_the_peer_mounts_on_edges(tmp_path: Path) -> None:
+    edges = {
+        "sbo_term_upstream": ["SBO:0000336"] * 3, "sbo_term_downstream": ["SBO:0000336"] * 3,
+        "r_id": ["R0", "R1", "R2"], "r_isreversible": [True] * 3,
+        "STRING_combined_score": [900, None, None], "IntAct_miscore": [None, 0.5, None],
+    }  # fmt: skip
+    graph = NapistuGraph(3, [(0, 1), (1, 2), (0, 2)], True, {}, {"name": ["a", "b", "c"]}, edges)
+    folder = tmp_path / "graph"
+    folder.mkdir()
+    (folder / "napistu_graph.pkl").write_bytes(pickle.dumps(graph))
+    made = import_napistu(folder, tmp_path / "net", "peer")
+    assert made["counts"]["by_source"] == {"IntAct": 1, "Napistu": 1, "STRING": 1}
+    table = pd.read_parquet(tmp_path / "net/edges.parquet").set_index("source")
+    assert table["score"]["STRING"] == pytest.approx(0.9)
+    assert table["score"]["IntAct"] == pytest.approx(0.5)
+    assert np.isnan(table["score"]["Napistu"])
 
 
 @pytest.mark.parametrize(

@@ -15,7 +15,7 @@ import psutil
 from engine.errors import InputError
 from engine.octopus.napistu.peer import PeerGraph, roles_of
 from engine.octopus.napistu.unpickle import load_pickle, plain
-from engine.octopus.schema import UNNAMED
+from engine.octopus.schema import ROLE_CODE, UNNAMED
 from engine.restricted import Opaque
 
 _MEMBERS = (
@@ -24,9 +24,6 @@ _MEMBERS = (
     "species_identifiers.tsv",
     "species_identifiers.parquet",
 )
-# Names of edge attributes since 0.11, then in older bundles.
-_SBO_UP = ("sbo_term_upstream", "sbo_term")
-_SBO_DOWN = ("sbo_term_downstream", "sbo_term")
 # Columns of reactions_data as they are mounted on edges by the peer: <SOURCE>_<column>.
 _MOUNTED = ("STRING_", "IntAct_", "OmniPath_", "Reactome-FI_")
 
@@ -107,17 +104,14 @@ def _graph(graph: Any, where: str) -> tuple[pd.DataFrame, pd.DataFrame, pd.Index
         raise InputError(where, "vertices have no 'name'", "give a Napistu bundle")
     if len(frame) != n or (len(ends) and (ends.min() < 0 or ends.max() >= n)):
         raise InputError(where, "edges name vertices that do not exist", "get the file again")
-    up = next((edge[k] for k in _SBO_UP if k in edge), None)
-    down = next((edge[k] for k in _SBO_DOWN if k in edge), None)
-    if up is None or down is None:
-        raise InputError(where, "edges have no sbo_term", "give a Napistu graph >= 0.5")
+    role_src, role_dst = _roles(edge, ends, frame.get("node_type"), where)
     reaction, reactions = pd.factorize(np.array(edge.get("r_id", ["?"] * len(ends)), object))
     edges = pd.DataFrame(
         {
             "src": ends[:, 0],
             "dst": ends[:, 1],
-            "role_src": roles_of(up, where),
-            "role_dst": roles_of(down, where),
+            "role_src": role_src,
+            "role_dst": role_dst,
             "reaction": reaction,
             "reversible": np.array(edge.get("r_isreversible", [False] * len(ends)), bool),
             "reverse": np.array(edge.get("direction", ["forward"] * len(ends))) == "reverse",
@@ -138,6 +132,32 @@ def _graph(graph: Any, where: str) -> tuple[pd.DataFrame, pd.DataFrame, pd.Index
         }
     )
     return vertices, edges, pd.Index(reactions)
+
+
+def _roles(
+    edge: dict[str, Any], ends: np.ndarray, kinds: pd.Series | None, where: str
+) -> tuple[np.ndarray, np.ndarray]:
+    """Return role codes of both ends of every edge.
+
+    Bundles before 0.11 have one ``sbo_term`` per edge: that of the participant that acts, or of
+    the product where the edge starts at a reaction. The other end's role is known of interactors
+    only.
+    """
+    if "sbo_term_upstream" in edge and "sbo_term_downstream" in edge:
+        ends_of = (edge[f"sbo_term_{x}stream"] for x in ("up", "down"))
+        up, down = (roles_of(x, where) for x in ends_of)
+        return up, down
+    if "sbo_term" not in edge:
+        raise InputError(where, "edges have no sbo_term", "give a Napistu graph")
+    role, unknown = roles_of(edge["sbo_term"], where), ROLE_CODE["unknown"]
+    from_reaction = np.zeros(len(ends), bool)
+    if kinds is not None:
+        from_reaction = (kinds == "reaction").to_numpy()[ends[:, 0]]
+    pair = role == ROLE_CODE["interactor"]
+    return (
+        np.where(from_reaction, unknown, role).astype(np.uint8),
+        np.where(from_reaction | pair, role, unknown).astype(np.uint8),
+    )
 
 
 def _no_assertions() -> pd.DataFrame:

@@ -24,6 +24,7 @@ COLUMNS = {
     "uniprot": ("uniprot", "uniprot_ids"),
     "symbol": ("symbol", "gene_symbol"),
 }
+_FAMILIAR = 0.1  # share of a source's species that the annotation of its organism knows
 _QUALIFIER = {
     "uniprot": "BQB_IS",
     "ensembl_protein": "BQB_IS",
@@ -111,6 +112,38 @@ def read_annotation(path: Path) -> Annotation:
     tally.kept = table["gene"].nunique()
     tally.drop("row without any id", tally.read - tally.kept)
     return Annotation(_joined(table), [path], tally)
+
+
+def require_organism(record: SourceRecord, annotation: Annotation, ontology: str) -> None:
+    """Refuse a source hardly any of whose species the annotation knows.
+
+    Parameters
+    ----------
+    ontology
+        ``symbol``: the species' names are symbols. Otherwise its identifiers of that ontology are
+        looked at; a source without any, or an annotation without any, is not judged.
+
+    Raises
+    ------
+    InputError
+        If fewer than one in ten is known: the files are of another organism.
+    """
+    table = annotation.table
+    known = set(table["identifier"][table["ontology"] == ontology])
+    if ontology == "symbol":
+        asked = set(record.species)
+    else:
+        ids = record.identifiers
+        own = (ids["ontology"] == ontology) & (ids["bqb"] == "BQB_IS")
+        asked = set(ids["identifier"][own])
+    found = len(asked & known)
+    if known and asked and found < _FAMILIAR * len(asked):
+        raise InputError(
+            str(record.files[0]),
+            f"the annotation knows {found} of {len(asked)} {ontology} of {record.name}, for "
+            f"example not {sorted(asked - known)[0]!r}",
+            "give source and annotation of one organism",
+        )
 
 
 def _joined(table: pd.DataFrame) -> pd.DataFrame:

@@ -54,6 +54,7 @@ def read_reactome(sbml: Path, pathways: Path | None, release: str) -> SourceReco
     if not files:
         raise InputError(str(sbml), "holds no readable SBML of human pathways", "give the export")
     joined = join_files(files, list(range(len(files))), tally)
+    _require_human(sbml, joined.identifiers)
     rows = []
     for name, place in zip(names, joined.of_file, strict=True):
         key = Path(name).stem
@@ -84,6 +85,17 @@ def read_recon3d(path: Path, release: str) -> SourceRecord:
         "Recon3D", release, joined.species, joined.identifiers, reactions=joined.reactions,
         files=[path], file_names=[path.name], tally=tally,
     )  # fmt: skip
+
+
+def _require_human(path: Path, identifiers: pd.DataFrame) -> None:
+    own = (identifiers["ontology"] == "reactome") & (identifiers["bqb"] == "BQB_IS")
+    kinds = identifiers["identifier"][own].str.extract(r"^R-([A-Z]{3})-")[0].dropna()
+    kinds = kinds[~kinds.isin(["ALL", "NUL"])]  # small molecules belong to no organism
+    if len(kinds) and (kinds == "HSA").mean() < 0.5:
+        raise InputError(
+            str(path), f"its pathways are of organism {kinds.mode()[0]!r}, expected HSA (human)",
+            "give human pathways, or ReactomePathways.txt to choose them",
+        )  # fmt: skip
 
 
 def _listed(path: Path) -> dict[str, str]:
