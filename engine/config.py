@@ -123,7 +123,13 @@ class EdgesConfig(_Section):
 class NetworkConfig(_Section):
     """The molecular network that top pairs are compared with."""
 
-    path: str = Field(description="Octopus directory (vertices, edges, genes), or 'demo'")
+    path: str = Field(description="Octopus directory (docs/octopus.md), or 'demo'")
+    sources: list[str] | None = Field(None, description="Sources that count; null: all")
+    independent: bool = Field(
+        False,
+        description="Leave co-expression evidence out: STRING rescored without its co-expression "
+        "and text-mining channels, Reactome-FI without predictions",
+    )
     permutations: int = Field(1000, ge=100, description="Gene-label permutations per test")
 
 

@@ -17,7 +17,7 @@ from scipy import sparse
 
 from engine.cli.app import app
 from engine.cli.shared import guarded
-from tests.conftest import small_tree
+from tests.conftest import octoscope, small_tree
 
 
 def call(*arguments: str) -> int:
@@ -161,3 +161,14 @@ def test_configuration_files_that_are_none(
     (tmp_path / "full").mkdir()
     (tmp_path / "full/x").write_text("mine")
     config.write_text(yaml.safe_dump({"title": "x"}))
+
+
+def test_a_source_that_the_network_lacks_is_named(small_atlas: Path, tmp_path: Path) -> None:
+    tree = small_tree(small_atlas)
+    tree["network"] = {"path": "demo", "sources": ["KEGG"]}
+    config = tmp_path / "run.yaml"
+    config.write_text(yaml.safe_dump(tree))
+    done = octoscope("plan", str(config), "--out", str(tmp_path / "run"), "--no-calibrate")
+    assert done.returncode == 2
+    assert "'KEGG' is not in this network" in done.stderr
+    assert not (tmp_path / "run").exists()

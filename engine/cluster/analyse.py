@@ -17,7 +17,8 @@ from engine.analysis.sources import committed, eligible_pairs, stored_matrix
 from engine.attention.histograms import bins_of
 from engine.cluster.graphs import compute
 from engine.config import NetworkConfig
-from engine.octopus.network import Network, open_network
+from engine.octopus.network import Network
+from engine.octopus.views import open_view
 from engine.store.plan import Plan, matrix_work, pairs_work, residual_work
 from engine.store.root import RunRoot
 from engine.store.tables import read_table, write_table
@@ -55,7 +56,7 @@ def collect(root: RunRoot, plan: Plan, blocks: list[Block], config: NetworkConfi
 
     Top pairs gain ``in_network`` (null where a gene is not in the network, or there is none).
     """
-    network = None if config is None else open_network(config.path)
+    network = None if config is None else _opened(config)
     per_model = ("topk",) if plan.edges is None else ("topk", "edges")
     for table in ("stats", "genes", "histogram", "mass", *per_model):
         frames: dict[str, list[pd.DataFrame]] = {}
@@ -75,6 +76,10 @@ def collect(root: RunRoot, plan: Plan, blocks: list[Block], config: NetworkConfi
         elif frames:
             every = [f for parts in frames.values() for f in parts]
             write_table(root, f"tables/{table}.parquet", pd.concat(every, ignore_index=True))
+
+
+def _opened(config: NetworkConfig) -> Network:
+    return open_view(config.path, config.sources, config.independent)
 
 
 def _in_network(frame: pd.DataFrame, vertices: np.ndarray, network: Network) -> pd.Series:
@@ -156,7 +161,7 @@ def overlap(
     One task per (model, category), with its network block built once; q-values are adjusted over
     the family of all tests of one gene set and view.
     """
-    network = delayed(open_network)(config.path)
+    network = delayed(_opened)(config)
     tasks: list[Delayed] = [
         delayed(_overlap_of)(str(root.path), plan, block, network, config.permutations)
         for block in blocks

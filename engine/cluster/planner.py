@@ -24,7 +24,7 @@ from engine.cluster.sizes import project, refuse_what_cannot_fit, working_set
 from engine.config import GeneSetConfig, ModelConfig, RunConfig
 from engine.errors import InputError
 from engine.models import GeneMatch, checkpoint_files
-from engine.octopus.network import network_facts
+from engine.octopus.views import network_facts
 from engine.store.plan import CategoryPlan, EdgesPlan, ModelPlan, Plan, Unit
 from engine.store.root import hash_json
 from engine.vocabulary import GeneTable, select_genes
@@ -233,7 +233,9 @@ def plan_run(
             "selected": index.selected,
             "replicates": config.atlas.replicate_key or "cells",
         },
-        network=network_facts(config.network.path) if config.network else None,
+        network=network_facts(**config.network.model_dump(exclude={"permutations"}))
+        if config.network
+        else None,
         categories=categories,
         refused_cells=index.refused,
         models=models,

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
@@ -126,26 +125,6 @@ class Network:
     def with_edges(self, edges: Edges) -> Network:
         """Return the same vertices and genes with other assertions."""
         return replace(self, edges=edges)
-
-
-def network_facts(path: str) -> dict[str, Any]:
-    """Read a network once and return its name, sizes and a digest, for plan and provenance.
-
-    Raises
-    ------
-    InputError
-        If it cannot be used.
-    """
-    network = open_network(path)
-    digest = hashlib.sha256(network.pair_keys.tobytes())
-    digest.update("\n".join(network.genes["gene"].astype(str)).encode())
-    digest.update(network.genes["vertex"].to_numpy(np.int64).tobytes())
-    return {
-        "name": network.meta.get("name", path),
-        "vertices": len(network.vertices),
-        "pairs": len(network.pair_keys),
-        "sha256": digest.hexdigest(),
-    }
 
 
 @contextmanager

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -11,7 +13,7 @@ import pandas as pd
 from engine.errors import InputError
 from engine.octopus.channels import CHANNELS, COEXPRESSION, PUBLISHED, combined_score
 from engine.octopus.directory import read_table
-from engine.octopus.network import Network
+from engine.octopus.network import Network, open_network
 from engine.octopus.pairs import Edges
 from engine.octopus.schema import ACTORS, MIRRORED, UNNAMED
 
@@ -93,6 +95,46 @@ def view(network: Network, what: View) -> Network:
     if what.min_score is not None:
         keep &= ~(score < what.min_score)
     return network.with_edges(replace(edges, score=score).select(keep))
+
+
+def open_view(
+    path: str, sources: Sequence[str] | None = None, independent: bool = False
+) -> Network:
+    """Open a directory and take the part of it that a run asks for.
+
+    Raises
+    ------
+    InputError
+        If the directory cannot be used, or does not hold what was asked for.
+    """
+    what = replace(INDEPENDENT if independent else View(), sources=tuple(sources or ()) or None)
+    network = open_network(path)
+    return network if what == View() else view(network, what)
+
+
+def network_facts(
+    path: str, sources: Sequence[str] | None = None, independent: bool = False
+) -> dict[str, Any]:
+    """Read a view once and return its name, sizes and a digest, for plan and provenance.
+
+    Raises
+    ------
+    InputError
+        If it cannot be used.
+    """
+    network = open_view(path, sources, independent)
+    digest = hashlib.sha256(network.pair_keys.tobytes())
+    digest.update("\n".join(network.genes["gene"].astype(str)).encode())
+    digest.update(network.genes["vertex"].to_numpy(np.int64).tobytes())
+    name = str(network.meta.get("name", path))
+    parts = [", ".join(sources)] if sources else []
+    parts += ["without co-expression evidence"] if independent else []
+    return {
+        "name": f"{name} ({'; '.join(parts)})" if parts else name,
+        "vertices": len(network.vertices),
+        "pairs": len(network.pair_keys),
+        "sha256": digest.hexdigest(),
+    }
 
 
 def _check_channels(names: Collection[str]) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -14,7 +15,14 @@ from engine.octopus.channels import COEXPRESSION, combined_score
 from engine.octopus.network import Network, open_network
 from engine.octopus.schema import ROLES
 from engine.octopus.sources.string import CHANNELS
-from engine.octopus.views import INDEPENDENT, View, graph_edges, view
+from engine.octopus.views import (
+    INDEPENDENT,
+    View,
+    graph_edges,
+    network_facts,
+    open_view,
+    view,
+)
 from tests.octopus.conftest import network_of
 
 # Rows of 9606.protein.links.full as STRING publishes them (v11.0, v11.5): channels, combined.
@@ -104,6 +112,20 @@ def test_rescoring_without_the_channels_is_refused(imported: dict[str, Path]) ->
         view(store, View(string_without=("gossip",)))
     with pytest.raises(InputError, match="channels are not in this directory"):
         view(view(store, View(without_sources=("Napistu",))), View(string_without=("textmining",)))
+
+
+def test_a_run_may_ask_for_a_view(built: dict[str, Path]) -> None:
+    path = str(built["corrected"])
+    whole = open_network(path)
+    asked = open_view(path, ["STRING", "TRRUST"], independent=True)
+    what = replace(INDEPENDENT, sources=("STRING", "TRRUST"))
+    assert (asked.pair_keys == view(whole, what).pair_keys).all()
+    assert (open_view(path).pair_keys == whole.pair_keys).all()
+    facts = [network_facts(path, s, i) for s in (None, ["TRRUST"]) for i in (False, True)]
+    assert len({f["sha256"] for f in facts}) == 3  # TRRUST has no evidence to take out
+    assert facts[1]["name"] == "fixture (without co-expression evidence)"
+    assert facts[3]["name"] == "fixture (TRRUST; without co-expression evidence)"
+    assert facts[2]["pairs"] == 153
 
 
 def test_the_graph_counts_a_reaction_once_and_turns_reversible_ones() -> None:
