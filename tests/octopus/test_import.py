@@ -99,6 +99,10 @@ def test_a_store_gives_the_same_graph_and_answers(imported: dict[str, Path], pee
     store = open_network(imported["store peer"])
     assert graph_of(store) == peer_graph()
     assert store.genes[["gene", "vertex"]].equals(peer.genes[["gene", "vertex"]])
+    want = expected("vertices")
+    assert store.vertices["species_type"].tolist() == want["species_type"].tolist()
+    assert store.vertices["name"].tolist() == want["name"].tolist()
+    assert (store.vertices["label"] != store.vertices["name"]).mean() > 0.9
     by_source = store.meta["counts"]["by_source"]
     told = peer.meta["counts"]["by_source"]
     assert {s: by_source[s] for s in ("STRING", "IntAct", "Reactome-FI")} == {

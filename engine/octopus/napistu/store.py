@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -51,18 +52,21 @@ def read_store(path: Path, trust: str | None = None) -> PeerGraph:
             f"{path}/pandas_dfs/name_to_sid_map", "does not list the vertices in their order",
             "get the store again",
         )  # fmt: skip
+    listed = _frame(path, "species_identifiers").reset_index()
+    titles = listed.drop_duplicates("s_id").set_index("s_id").get("s_name", pd.Series(dtype=object))
+    s_ids = pd.Series([species[v] for v in vertex_names])
     vertices = pd.DataFrame(
         {
             "name": vertex_names,
-            "label": vertex_names,
+            "label": s_ids.map(titles).fillna(pd.Series(vertex_names)).astype(str),
             "node_type": "species",
-            "species_type": None,
-            "species": [species[v] for v in vertex_names],
+            "species_type": _Features(tensors, "x", "vertex").kinds(),
+            "species": s_ids,
             "compartment": None,
         }
     )
     ends = tensors["edge_index"].numpy()
-    feature = _Features(tensors)
+    feature = _Features(tensors, "edge_attr", "edge")
     frame = pd.DataFrame(
         {
             "src": ends[0],
@@ -80,9 +84,7 @@ def read_store(path: Path, trust: str | None = None) -> PeerGraph:
         at = frame["reaction"][feature.present(prefix)].unique()
         rows.append(pd.DataFrame({"reaction": at, "source": source, "ordinal": -1}))
     peer = PeerGraph(vertices, frame, pd.concat(rows, ignore_index=True))
-    peer.identifiers = identifier_table(
-        _frame(path, "species_identifiers").reset_index(), f"{path}/pandas_dfs/species_identifiers"
-    )
+    peer.identifiers = identifier_table(listed, f"{path}/pandas_dfs/species_identifiers")
     peer.notes += [
         "a store tells the sources STRING, IntAct, OmniPath and Reactome-FI only; scores and "
         "which rows form one reaction are not in it"
@@ -145,12 +147,13 @@ def _mapping(data: Any, where: str) -> dict[str, Any]:
 
 
 class _Features:
-    """Columns of the encoded edge attributes; identical ones were merged under one name."""
+    """Columns of encoded attributes; identical ones were merged under one name."""
 
-    def __init__(self, tensors: dict[str, Any]) -> None:
-        self.values = tensors["edge_attr"].numpy()
-        self.place = {name: i for i, name in enumerate(tensors["edge_feature_names"])}
-        aliases = tensors.get("edge_feature_name_aliases") or {}
+    def __init__(self, tensors: dict[str, Any], values: str, what: str) -> None:
+        self.values = tensors[values].numpy()
+        names = tensors.get(f"{what}_feature_names") or []
+        self.place = {name: i for i, name in enumerate(names)}
+        aliases = tensors.get(f"{what}_feature_name_aliases") or {}
         for name, merged_into in aliases.items():
             if merged_into in self.place:
                 self.place[name] = self.place[merged_into]
@@ -165,6 +168,15 @@ class _Features:
         out = np.full(len(self.values), ROLE_CODE["unknown"], np.uint8)
         for term, role in SBO.items():
             out[self.flag(f"categorical__sbo_term_{end}_{term}")] = ROLE_CODE[role]
+        return out
+
+    def kinds(self) -> np.ndarray:
+        """Return [vertices] kinds of species from their one-hot columns, None where none is set."""
+        out = np.full(len(self.values), None, object)
+        for name in self.place:
+            match = re.fullmatch(r"(?:sparse_)?categorical__species_type_(\w+)", name)
+            if match:
+                out[self.flag(name)] = match.group(1)
         return out
 
     def present(self, prefix: str) -> np.ndarray:
