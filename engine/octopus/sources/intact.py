@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import zipfile
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 from typing import IO, Any, Literal
 
@@ -121,9 +122,13 @@ def _read(handle: IO[bytes], where: str, state: _Reading, taxon: str) -> None:
             state.new_entry()
 
 
+@cache
+def _qualified(path: str) -> str:
+    return "/".join(_NS + p for p in path.split("/"))
+
+
 def _text(element: Any, path: str) -> str:
-    found = element.findtext("/".join(_NS + p for p in path.split("/")))
-    return (found or "").strip()
+    return (element.findtext(_qualified(path)) or "").strip()
 
 
 def _experiment(element: Any, state: _Reading) -> None:
