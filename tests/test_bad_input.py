@@ -81,7 +81,7 @@ CASES: dict[str, tuple[Any, list[str], list[str]]] = {
     "no atlas": (None, ["atlas.path=/nowhere.zarr"], ["/nowhere.zarr", "does not exist"]),
     "name that leaves the run": (None, ["models.0.name=../../x"], ["models.0.name", "A-Z"]),
     "too little memory": (None, ["execution.memory=100MB"], ["actors needs", "execution.unit_cells"]),
-    "no network": (None, ["network.path=/nowhere"], ["vertices.parquet", "network.path"]),
+    "no network": (None, ["network.path=/nowhere"], ["octopus.json", "network.path"]),
 }  # fmt: skip
 
 
