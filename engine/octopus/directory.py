@@ -118,7 +118,9 @@ def read_meta(folder: Path) -> dict[str, Any]:
     try:
         meta: dict[str, Any] = json.loads(path.read_text())
     except (OSError, ValueError) as error:
-        raise InputError(str(path), f"cannot be read ({error})", _AGAIN) from None
+        raise InputError(
+            str(path), f"cannot be read ({error})", f"check the path (network.path), or {_AGAIN}"
+        ) from None
     found = meta.get("schema") if isinstance(meta, dict) else None
     if found != SCHEMA:
         raise InputError(str(path), f"schema is {found!r}, expected {SCHEMA!r}", _AGAIN)
