@@ -67,7 +67,15 @@ def test_a_plan_is_a_pure_function_of_its_inputs(small_atlas: Path, tmp_path: Pa
 
 
 @pytest.mark.parametrize(
-    "model", ["tiny", "panel", "scprint", "aidocell", "scfoundation", "geneformer"]
+    "model",
+    [
+        "tiny",
+        "panel",
+        "scprint",
+        "aidocell",
+        pytest.param("scfoundation", marks=pytest.mark.slow),
+        "geneformer",
+    ],
 )
 def test_a_unit_equals_the_reference_on_real_cells(
     model: str, small_atlas: Path, tmp_path: Path

@@ -74,6 +74,7 @@ def test_edges_are_the_strongest_keys(finished_run: Path) -> None:
     assert edges["in_network"].notna().any()
 
 
+@pytest.mark.slow
 def test_two_runs_of_one_plan_are_bit_identical(
     finished_run: Path, small_config: Path, tmp_path: Path
 ) -> None:
@@ -145,6 +146,7 @@ def test_status_and_report_and_info(finished_run: Path, small_atlas: Path) -> No
     assert "scgpt" in {r["family"] for r in json.loads(seen.stdout)}
 
 
+@pytest.mark.slow
 def test_jobs_run_by_module_in_two_steps(
     finished_run: Path, small_config: Path, tmp_path: Path
 ) -> None:
@@ -171,6 +173,7 @@ def test_jobs_run_by_module_in_two_steps(
     assert tables_of(run) == tables_of(finished_run)
 
 
+@pytest.mark.slow
 def test_cells_without_genes_and_tiny_categories_are_listed(
     small_atlas: Path, tmp_path: Path
 ) -> None:
