@@ -31,11 +31,13 @@ Name = Annotated[str, AfterValidator(_safe_name)]
 ONE_OR_MORE = BeforeValidator(lambda value: value if isinstance(value, list) else [value])
 
 
-class _Section(BaseModel):
+class Section(BaseModel):
+    """Fields of a configuration; unknown ones are refused."""
+
     model_config = ConfigDict(extra="forbid", validate_default=True)
 
 
-class AtlasConfig(_Section):
+class AtlasConfig(Section):
     """Where the cells are and which of them are used."""
 
     path: str = Field(description="AnnData in Zarr (v2 or v3; path or fsspec URL), or an h5ad file")
@@ -58,7 +60,7 @@ class AtlasConfig(_Section):
     )
 
 
-class ModelConfig(_Section):
+class ModelConfig(Section):
     """One checkpoint and how its tokens are made."""
 
     name: Name
@@ -80,7 +82,7 @@ class ModelConfig(_Section):
     options: dict[str, Any] = Field(default_factory=dict, description="The family's own settings")
 
 
-class GeneSetConfig(_Section):
+class GeneSetConfig(Section):
     """A declared list of genes over which matrices are finalised."""
 
     name: Name
@@ -89,7 +91,7 @@ class GeneSetConfig(_Section):
     genes: list[str] | None = Field(None, description="For panel: Ensembl ids or symbols")
 
 
-class ExecutionConfig(_Section):
+class ExecutionConfig(Section):
     """Resources. Nothing here changes which pairs are found; threads may change last bits."""
 
     device: str = Field("auto", description="auto, cpu, cuda")
@@ -108,7 +110,7 @@ class ExecutionConfig(_Section):
     start_timeout: float = Field(300, gt=0, description="Seconds for the fleet to start")
 
 
-class EdgesConfig(_Section):
+class EdgesConfig(Section):
     """A network per matrix: the strongest key genes of each query gene, under ``edges/``."""
 
     per_query: int = Field(20, ge=1, description="Key genes kept per query gene")
@@ -120,7 +122,7 @@ class EdgesConfig(_Section):
     view: View | None = Field(None, description="Declared view; null: the first")
 
 
-class NetworkConfig(_Section):
+class NetworkConfig(Section):
     """The molecular network that top pairs are compared with."""
 
     path: str = Field(description="Octopus directory (docs/octopus.md), or 'demo'")
@@ -133,7 +135,7 @@ class NetworkConfig(_Section):
     permutations: int = Field(1000, ge=100, description="Gene-label permutations per test")
 
 
-class RunConfig(_Section):
+class RunConfig(Section):
     """Everything that decides the content of a run directory."""
 
     title: str = Field("Octoscope run", max_length=200)

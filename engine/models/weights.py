@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import pickle
 import zipfile
@@ -14,6 +13,7 @@ import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file
 
+from engine.digests import file_digest
 from engine.errors import InputError
 from engine.models.inert import load_inert
 
@@ -213,6 +213,5 @@ def file_digests(files: Iterable[Path]) -> dict[str, str]:
     """Return name -> SHA-256 of each file of a checkpoint."""
     digests = {}
     for file in files:
-        with file.open("rb") as handle:
-            digests[file.name] = hashlib.file_digest(handle, "sha256").hexdigest()
+        digests[file.name] = file_digest(file)["sha256"]
     return digests

@@ -9,9 +9,10 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
+from engine.digests import file_digest
 from engine.errors import InputError
 from engine.octopus.config import OctopusConfig
-from engine.octopus.directory import DirectoryWriter, file_digest, new_directory
+from engine.octopus.directory import DirectoryWriter, new_directory
 from engine.octopus.genes import map_genes
 from engine.octopus.merge import Consensus, Statements, join_sources
 from engine.octopus.schema import ROLES, coded, sign_of

@@ -35,7 +35,7 @@ def components(n: int, item: np.ndarray, key: Any) -> np.ndarray:
     )
     _, label = connected_components(graph, directed=False)
     order = np.concatenate([item, np.arange(n)])
-    number, first = pd.factorize(label[order])
+    number, _ = pd.factorize(label[order])
     out = np.empty(n, np.int64)
     out[order] = number
     return out

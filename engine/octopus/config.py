@@ -5,18 +5,14 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, Field
 
-from engine.config import Name, read_yaml, validated
+from engine.config import Name, Section, read_yaml, validated
 
 START = "start from the example in the documentation (docs/octopus.md)"
 
 
-class _Section(BaseModel):
-    model_config = ConfigDict(extra="forbid", validate_default=True)
-
-
-class _Source(_Section):
+class _Source(Section):
     release: str = Field("unknown", description="Version of the files, for the record")
 
 
@@ -70,7 +66,7 @@ class EdgeList(OneFile):
     ids: Name = Field("symbol", description="Ontology of both ends")
 
 
-class Sources(_Section):
+class Sources(Section):
     """Files of each source; absent sources are left out."""
 
     STRING: StringFiles | None = None
@@ -83,7 +79,7 @@ class Sources(_Section):
     edge_lists: list[EdgeList] = Field(default_factory=list)
 
 
-class OctopusConfig(_Section):
+class OctopusConfig(Section):
     """Everything that decides the content of a built Octopus directory."""
 
     name: str = Field("Octopus", max_length=200)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os
 import shutil
@@ -16,6 +15,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from engine.digests import file_digest
 from engine.errors import InputError
 from engine.octopus.schema import SCHEMA, TABLES
 
@@ -99,13 +99,6 @@ def new_directory(path: str | Path) -> Iterator[DirectoryWriter]:
         shutil.rmtree(hidden, ignore_errors=True)
 
 
-def file_digest(path: Path) -> dict[str, Any]:
-    """Return size and SHA-256 of a file."""
-    with path.open("rb") as handle:
-        value = hashlib.file_digest(handle, "sha256").hexdigest()
-        return {"bytes": handle.tell(), "sha256": value}
-
-
 def read_meta(folder: Path) -> dict[str, Any]:
     """Return ``octopus.json``.
 
@@ -128,7 +121,7 @@ def read_meta(folder: Path) -> dict[str, Any]:
 
 
 def read_table(folder: Path, name: str, columns: list[str] | None = None) -> pa.Table:
-    """Return one table of a directory, its size checked against ``octopus.json``'s.
+    """Return one table of a directory.
 
     Raises
     ------

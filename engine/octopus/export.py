@@ -11,6 +11,7 @@ import pandas as pd
 from engine.errors import InputError
 from engine.octopus.lookups import bit_names
 from engine.octopus.network import Network
+from engine.octopus.pairs import NEGATIVE, POSITIVE, Groups, source_bits
 from engine.octopus.schema import ROLES
 from engine.octopus.tables import new_file
 
@@ -96,25 +97,18 @@ def _omnipath(network: Network, path: Path, _: int) -> int:
     e, n, names = network.edges, len(network.vertices), _names(network)
     swap = ~e.directed & (names[e.src] > names[e.dst])
     src, dst = np.where(swap, e.dst, e.src), np.where(swap, e.src, e.dst)
-    key = (src.astype(np.int64) * n + dst) * 2 + e.directed
-    order = np.argsort(key, kind="stable")
-    key = key[order]
-    starts = np.flatnonzero(np.diff(key, prepend=-1))
-
-    def gather(values: np.ndarray, how: np.ufunc) -> np.ndarray:
-        return how.reduceat(values[order], starts) if len(starts) else values[:0]
-
-    bits = gather(np.uint64(1) << e.source.astype(np.uint64), np.bitwise_or)
-    pair = key[starts] // 2
+    groups = Groups((src.astype(np.int64) * n + dst) * 2 + e.directed, 2 * n * n)
+    bits = groups.reduce(source_bits(e.source), np.bitwise_or)
+    pair = groups.keys // 2
     out = pd.DataFrame(
         {
             "source": names[pair // max(n, 1)],
             "target": names[pair % max(n, 1)],
-            "is_directed": key[starts] % 2 > 0,
-            "is_stimulation": gather(e.sign > 0, np.logical_or),
-            "is_inhibition": gather(e.sign < 0, np.logical_or),
+            "is_directed": groups.keys % 2 > 0,
+            "is_stimulation": groups.reduce(e.sign > 0, np.logical_or),
+            "is_inhibition": groups.reduce(e.sign < 0, np.logical_or),
             "sources": bit_names(bits, network.sources),
-            "n_references": gather(e.refs, np.maximum),
+            "n_references": groups.reduce(e.refs, np.maximum),
         }
     )
     out.to_csv(path, sep="\t", index=False)
@@ -139,11 +133,11 @@ def _graphml(network: Network, path: Path, limit: int) -> int:
     for v in np.unique(np.concatenate([src, dst])):
         facts = {"label": str(labels[v]), "species_type": str(kinds[v])}
         graph.add_node(names[v], **facts, genes=genes.get(v, ""))
+    sources = bit_names(index.sources, network.sources)
     for i, (a, b) in enumerate(zip(src, dst, strict=True)):
-        bits = int(index.sources[i])
         said: dict[str, object] = {
-            "sources": ";".join(s for k, s in enumerate(network.sources) if bits >> k & 1),
-            "sign": {1: 1, 2: -1}.get(int(index.sign[i]), 0),
+            "sources": sources[i],
+            "sign": {POSITIVE: 1, NEGATIVE: -1}.get(int(index.sign[i]), 0),
         }
         if not np.isnan(index.score[i]):
             said["score"] = float(index.score[i])

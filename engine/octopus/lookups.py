@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 
 from engine.octopus.network import Network
-from engine.octopus.pairs import NEGATIVE, POSITIVE, STATED
+from engine.octopus.pairs import NEGATIVE, POSITIVE, STATED, Groups
 from engine.octopus.paths import pair_distances, shared_pathways
 
 
@@ -197,11 +197,9 @@ class GeneBitmap:
         j = by_vertex[np.repeat(start[high], many) + within % per]
         for x, y in ((i, j), (j, i)):
             flat = x * self.bits.shape[1] + (y >> 3)
-            order = np.argsort(flat, kind="stable")
-            flat, mask = flat[order], (np.uint8(1) << (y & 7).astype(np.uint8))[order]
-            starts = np.flatnonzero(np.diff(flat, prepend=-1))
-            if len(starts):
-                self.bits.ravel()[flat[starts]] |= np.bitwise_or.reduceat(mask, starts)
+            groups = Groups(flat, self.bits.size)
+            mask = np.uint8(1) << (y & 7).astype(np.uint8)
+            self.bits.ravel()[groups.keys] |= groups.reduce(mask, np.bitwise_or)
 
     def connected(self, i: np.ndarray, j: np.ndarray) -> np.ndarray:
         """Return [pairs] bool for gene positions i, j."""

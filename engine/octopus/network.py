@@ -16,7 +16,7 @@ import pandas as pd
 from engine.errors import InputError
 from engine.octopus.directory import codes_of, read_meta, read_table
 from engine.octopus.genes import ensembl_gene
-from engine.octopus.pairs import Edges, PairIndex, index_pairs, unordered_keys
+from engine.octopus.pairs import Edges, PairIndex, find_keys, index_pairs, unordered_keys
 from engine.octopus.schema import ROLES
 
 _LOADED = [
@@ -96,14 +96,7 @@ class Network:
         a, b = np.asarray(a, np.int64), np.asarray(b, np.int64)
         low, high = np.minimum(a, b), np.maximum(a, b)
         query = np.where((low >= 0) & (low != high), low * len(self.vertices) + high, -1)
-        order = np.argsort(query)
-        sorted_query = query[order]
-        found = np.zeros(len(query), bool)
-        if len(self.pair_keys):
-            at = np.searchsorted(self.pair_keys, sorted_query)
-            at[at == len(self.pair_keys)] = 0
-            found[order] = self.pair_keys[at] == sorted_query
-        return found
+        return find_keys(self.pair_keys, query) >= 0
 
     def has_edges(self, a: np.ndarray, b: np.ndarray) -> np.ndarray:
         """Return [pairs] bool: whether an edge leads from vertex a to vertex b."""

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from engine.octopus.schema import ACTORS, MIRRORED, ROLES
+from engine.octopus.schema import ACTORS, MIRRORED, ROLES, relation_name
 
 POSITIVE, NEGATIVE = 1, 2
 STATED, UNORDERED = 1, 2  # an assertion in this order; an assertion of the pair in no order
@@ -50,6 +50,11 @@ class Edges:
     def __len__(self) -> int:
         return len(self.src)
 
+    @property
+    def both_ways(self) -> np.ndarray:
+        """[assertions] bool: stated in no order; what acts on a reaction leads one way only."""
+        return ~self.directed & ~np.isin(self.role_src, ACTORS)
+
     def select(self, keep: np.ndarray) -> Edges:
         """Return the assertions of a mask or index array."""
         return Edges(**{k: v[keep] for k, v in vars(self).items()})
@@ -91,15 +96,55 @@ class PairIndex:
         n = self.vertices
         inside = (a >= 0) & (b >= 0) & (a < n) & (b < n)
         query = np.where(inside, a * n + b, -1)
-        if not len(self.keys):
-            return np.full(len(query), -1)
-        order = np.argsort(query)  # sorted queries walk the table once: 6x faster when many
-        at = np.empty(len(query), np.int64)
-        sorted_query = query[order]
-        place = np.searchsorted(self.keys, sorted_query)
-        place[place == len(self.keys)] = 0
-        at[order] = np.where(self.keys[place] == sorted_query, place, -1)
-        return at
+        return find_keys(self.keys, query)
+
+
+def find_keys(keys: np.ndarray, query: np.ndarray) -> np.ndarray:
+    """Return [queries] int64 positions in ascending keys, -1 where absent."""
+    if not len(keys):
+        return np.full(len(query), -1)
+    order = np.argsort(query)  # sorted queries walk the table once: 6x faster when many
+    sorted_query = query[order]
+    place = np.searchsorted(keys, sorted_query)
+    place[place == len(keys)] = 0
+    at = np.empty(len(query), np.int64)
+    at[order] = np.where(keys[place] == sorted_query, place, -1)
+    return at
+
+
+class Groups:
+    """Rows grouped by key: distinct keys in ascending order, and reductions of other columns.
+
+    Parameters
+    ----------
+    key
+        [rows] int64 in 0..bound-1.
+    bound
+        Above the largest key. Key and row number fit one integer for any network of ours, and
+        sorting values is four times faster than sorting positions.
+    """
+
+    def __init__(self, key: np.ndarray, bound: int) -> None:
+        bits = max(len(key) - 1, 1).bit_length()
+        if int(bound).bit_length() + bits > 63:
+            self._order = np.argsort(key, kind="stable")
+            ascending = key[self._order]
+        else:
+            packed = np.sort((key.astype(np.int64) << bits) | np.arange(len(key)))
+            self._order, ascending = packed & ((1 << bits) - 1), packed >> bits
+        self._starts = np.flatnonzero(np.diff(ascending, prepend=-1))
+        self.keys = ascending[self._starts]
+
+    def reduce(self, values: np.ndarray, how: np.ufunc) -> np.ndarray:
+        """Return [keys] one value per key, e.g. with ``np.bitwise_or``."""
+        if not len(self._starts):
+            return values[:0]
+        return np.asarray(how.reduceat(values[self._order], self._starts))
+
+
+def source_bits(source: np.ndarray) -> np.ndarray:
+    """Return uint64 bit sets of one source each."""
+    return np.uint64(1) << source.astype(np.uint64)
 
 
 def index_pairs(edges: Edges, vertices: int) -> PairIndex:
@@ -110,8 +155,7 @@ def index_pairs(edges: Edges, vertices: int) -> PairIndex:
     ValueError
         If more than 64 kinds of relation or sources occur: they do not fit the bit sets.
     """
-    two_way = ~edges.directed & ~np.isin(edges.role_src, ACTORS)
-    mirror = np.flatnonzero(two_way & (edges.src != edges.dst))
+    mirror = np.flatnonzero(edges.both_ways & (edges.src != edges.dst))
     key = np.concatenate(
         [_key(edges.src, edges.dst, vertices), _key(edges.dst[mirror], edges.src[mirror], vertices)]
     )
@@ -131,39 +175,19 @@ def index_pairs(edges: Edges, vertices: int) -> PairIndex:
     def both(values: np.ndarray) -> np.ndarray:
         return np.concatenate([values, values[mirror]])
 
-    key, order = _sorted(key, vertices)
-    starts = np.flatnonzero(np.diff(key, prepend=key[0] - 1)) if len(key) else np.zeros(0, int)
-
-    def gather(values: np.ndarray, how: np.ufunc) -> np.ndarray:
-        return how.reduceat(values[order], starts) if len(starts) else values[:0]
-
+    groups = Groups(key, vertices * vertices)
     sign = np.where(edges.sign > 0, POSITIVE, np.where(edges.sign < 0, NEGATIVE, 0))
     stated = np.where(edges.directed, STATED, UNORDERED)
-    source = np.uint64(1) << edges.source.astype(np.uint64)
     return PairIndex(
         vertices,
-        key[starts],
-        gather(both(source), np.bitwise_or),
-        gather(bit[kind], np.bitwise_or),
-        gather(both(sign.astype(np.uint8)), np.bitwise_or),
-        gather(both(stated.astype(np.uint8)), np.bitwise_or),
-        gather(both(edges.score), np.fmax),
-        [f"{ROLES[k // _R]} -> {ROLES[k % _R]}" for k in present],
+        groups.keys,
+        groups.reduce(both(source_bits(edges.source)), np.bitwise_or),
+        groups.reduce(bit[kind], np.bitwise_or),
+        groups.reduce(both(sign.astype(np.uint8)), np.bitwise_or),
+        groups.reduce(both(stated.astype(np.uint8)), np.bitwise_or),
+        groups.reduce(both(edges.score), np.fmax),
+        [relation_name(int(k)) for k in present],
     )
-
-
-def _sorted(key: np.ndarray, vertices: int) -> tuple[np.ndarray, np.ndarray]:
-    """Return keys below vertices squared in ascending order, and the order (stable).
-
-    Key and row fit one integer for any graph of this kind, and sorting values is four times
-    faster than sorting positions.
-    """
-    bits = max(len(key) - 1, 1).bit_length()
-    if (vertices * vertices).bit_length() + bits > 63:
-        order = np.argsort(key, kind="stable")
-        return key[order], order
-    packed = np.sort((key << bits) | np.arange(len(key)))
-    return packed >> bits, packed & ((1 << bits) - 1)
 
 
 def _key(a: np.ndarray, b: np.ndarray, vertices: int) -> np.ndarray:

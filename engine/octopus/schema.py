@@ -89,6 +89,17 @@ def coded(codes: np.ndarray, names: tuple[str, ...] | list[str], wide: bool = Fa
     return pa.DictionaryArray.from_arrays(pa.array(codes, kind), pa.array(list(names), pa.string()))
 
 
+def relation_name(code: int) -> str:
+    """Return ``upstream -> downstream`` of a relation: upstream role x number of roles + other."""
+    return f"{ROLES[code // len(ROLES)]} -> {ROLES[code % len(ROLES)]}"
+
+
+def count_relations(role_src: np.ndarray, role_dst: np.ndarray) -> dict[str, int]:
+    """Return how often each relation occurs among role codes."""
+    kinds = np.bincount(role_src.astype(int) * len(ROLES) + role_dst)
+    return {relation_name(int(k)): int(kinds[k]) for k in np.flatnonzero(kinds)}
+
+
 def sign_of(role: np.ndarray) -> np.ndarray:
     """Return int8 signs of upstream role codes: 1 stimulator, -1 inhibitor, 0 any other."""
     table = np.array([SIGN_OF_ROLE.get(r, 0) for r in ROLES], np.int8)

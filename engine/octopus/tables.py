@@ -9,6 +9,7 @@ from pathlib import Path
 import pandas as pd
 
 from engine.errors import InputError
+from engine.octopus.sources.text import delimiter_of
 
 
 @contextmanager
@@ -44,8 +45,7 @@ def read_pairs(path: Path, columns: tuple[str, ...]) -> pd.DataFrame:
         if path.suffix == ".parquet":
             table = pd.read_parquet(path)
         else:
-            delimiter = "," if ".csv" in path.suffixes else "\t"
-            table = pd.read_csv(path, sep=delimiter, dtype=dict.fromkeys(columns, str))
+            table = pd.read_csv(path, sep=delimiter_of(path), dtype=dict.fromkeys(columns, str))
     except (OSError, ValueError) as error:
         raise InputError(str(path), f"cannot be read ({error})", "give a table") from None
     missing = [c for c in columns if c not in table]

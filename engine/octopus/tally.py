@@ -8,7 +8,7 @@ import numpy as np
 import pyarrow as pa
 
 from engine.octopus.directory import codes_of
-from engine.octopus.schema import ROLES
+from engine.octopus.schema import ROLES, count_relations
 
 
 def count_edges(table: pa.Table, vertices: int) -> dict[str, Any]:
@@ -18,8 +18,7 @@ def count_edges(table: pa.Table, vertices: int) -> dict[str, Any]:
         counted = table[column].combine_chunks().value_counts()
         return {str(c["values"]): c["counts"].as_py() for c in counted}
 
-    src, dst = (codes_of(table[c], ROLES).astype(int) for c in ("role_src", "role_dst"))
-    kinds = np.bincount(src * len(ROLES) + dst, minlength=len(ROLES) ** 2)
+    roles = (codes_of(table[c], ROLES) for c in ("role_src", "role_dst"))
     directed = int(np.count_nonzero(table["directed"].to_numpy()))
     return {
         "vertices": vertices,
@@ -28,9 +27,6 @@ def count_edges(table: pa.Table, vertices: int) -> dict[str, Any]:
         "undirected": table.num_rows - directed,
         "by_source": dict(sorted(by("source").items())),
         "by_release": dict(sorted(by("release").items())),
-        "by_relation": {
-            f"{ROLES[k // len(ROLES)]} -> {ROLES[k % len(ROLES)]}": int(kinds[k])
-            for k in np.flatnonzero(kinds)
-        },
+        "by_relation": count_relations(*roles),
         "by_sign": dict(sorted(by("sign").items())),
     }

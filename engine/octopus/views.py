@@ -15,7 +15,7 @@ from engine.octopus.channels import CHANNELS, COEXPRESSION, PUBLISHED, combined_
 from engine.octopus.directory import read_table
 from engine.octopus.network import Network, open_network
 from engine.octopus.pairs import Edges
-from engine.octopus.schema import ACTORS, MIRRORED, UNNAMED
+from engine.octopus.schema import MIRRORED, UNNAMED
 
 
 @dataclass(frozen=True)
@@ -186,7 +186,7 @@ def graph_edges(edges: Edges) -> pd.DataFrame:
     """
     columns = ["reaction", "src", "dst", "role_src", "role_dst"]
     own = pd.DataFrame({c: getattr(edges, c) for c in columns}).assign(reverse=False)
-    back = own[~edges.directed & ~np.isin(edges.role_src, ACTORS)].copy()
+    back = own[edges.both_ways].copy()
     back[["src", "dst"]] = back[["dst", "src"]].to_numpy()
     src, dst = back["role_src"].to_numpy(), back["role_dst"].to_numpy()
     back["role_src"], back["role_dst"], back["reverse"] = MIRRORED[dst], MIRRORED[src], True

@@ -10,6 +10,7 @@ import uuid
 from pathlib import Path
 from typing import Any
 
+from engine.digests import file_digest
 from engine.errors import InputError
 
 
@@ -99,9 +100,7 @@ class RunRoot:
 
     def digest(self, relative: str) -> dict[str, Any]:
         """Return size and SHA-256 of an object."""
-        with self.at(relative).open("rb") as handle:
-            value = hashlib.file_digest(handle, "sha256").hexdigest()
-            return {"bytes": handle.tell(), "sha256": value}
+        return file_digest(self.at(relative))
 
 
 def to_json(value: Any) -> bytes:

@@ -11,13 +11,14 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 
+from engine.digests import file_digest
 from engine.errors import InputError
-from engine.octopus.directory import DirectoryWriter, file_digest, new_directory
+from engine.octopus.directory import DirectoryWriter, new_directory
 from engine.octopus.genes import map_genes
 from engine.octopus.napistu.bundle import read_bundle
 from engine.octopus.napistu.peer import PeerGraph
 from engine.octopus.napistu.store import read_store
-from engine.octopus.schema import ACTORS, ROLE_CODE, ROLES, UNNAMED, coded, sign_of
+from engine.octopus.schema import ACTORS, MIRRORED, ROLE_CODE, ROLES, UNNAMED, coded, sign_of
 from engine.octopus.tally import count_edges
 
 Mode = Literal["peer", "corrected"]
@@ -105,14 +106,9 @@ def _assertions(peer: PeerGraph, mode: Mode) -> tuple[pd.DataFrame, list[dict[st
     edges = peer.edges.copy()
     back = edges["reverse"].to_numpy()
     # A reverse edge repeats its reaction backwards: keep the reaction's own order only.
-    swap = {"reactant": "product", "product": "reactant"}
-    other = np.array([ROLE_CODE[swap.get(r, r)] for r in ROLES], np.uint8)
-    for a, b in (("src", "dst"), ("role_src", "role_dst")):
-        one, two = edges[a].to_numpy().copy(), edges[b].to_numpy().copy()
-        if a == "role_src":
-            edges[a], edges[b] = np.where(back, other[two], one), np.where(back, other[one], two)
-        else:
-            edges[a], edges[b] = np.where(back, two, one), np.where(back, one, two)
+    ends, roles = edges[["dst", "src"]].to_numpy(), edges[["role_dst", "role_src"]].to_numpy()
+    edges.loc[back, ["src", "dst"]] = ends[back]
+    edges.loc[back, ["role_src", "role_dst"]] = MIRRORED[roles[back]]
     edges = edges.drop_duplicates(["reaction", "src", "dst", "role_src", "role_dst"])
     edges["directed"] = ~edges["reversible"].to_numpy() | edges["role_src"].isin(ACTORS).to_numpy()
     told = peer.assertions.drop_duplicates(["reaction", "source"])

@@ -13,7 +13,7 @@ import pyarrow as pa
 from engine.errors import InputError
 from engine.octopus.components import components
 from engine.octopus.sources.record import SourceRecord, Tally, identifier_frame
-from engine.octopus.sources.text import header_names, open_binary, stream_table
+from engine.octopus.sources.text import delimiter_of, header_names, open_binary, stream_table
 
 # Column of a table -> ontology; the first name is the one asked for.
 COLUMNS = {
@@ -88,7 +88,7 @@ def read_annotation(path: Path) -> Annotation:
     if path.suffix == ".sqlite":
         return Annotation(_sqlite(path), [path])
     tally = Tally()
-    delimiter = "," if ".csv" in path.suffixes else "\t"
+    delimiter = delimiter_of(path)
     found = _columns(path, delimiter)
     parts: list[pd.DataFrame] = []
     row = 0

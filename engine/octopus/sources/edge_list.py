@@ -13,7 +13,7 @@ from engine.octopus.genes import ensembl_gene
 from engine.octopus.schema import ROLE_CODE
 from engine.octopus.sources.annotation import Annotation
 from engine.octopus.sources.record import SourceRecord, Tally, identifier_frame, pairs_of
-from engine.octopus.sources.text import read_frame
+from engine.octopus.sources.text import delimiter_of, read_frame
 
 
 def read_edge_list(
@@ -40,8 +40,8 @@ def read_edge_list(
         "source": pa.string(), "target": pa.string(), "sign": pa.int8(), "directed": pa.bool_(),
         "score": pa.float32(), "references": pa.int32(),
     }  # fmt: skip
-    delimiter = "," if ".csv" in path.suffixes else "\t"
-    frame = read_frame(path, columns, tally, delimiter=delimiter, optional=tuple(columns)[2:])
+    optional = tuple(columns)[2:]
+    frame = read_frame(path, columns, tally, delimiter=delimiter_of(path), optional=optional)
     empty = frame[["source", "target"]].isna().any(axis=1)
     tally.drop("without a source or target", int(empty.sum()))
     frame = frame[~empty]

@@ -180,6 +180,11 @@ def _header(
     return names
 
 
+def delimiter_of(path: Path) -> str:
+    """Return what separates the fields of a text table: a comma in ``.csv``, else a tab."""
+    return "," if ".csv" in path.suffixes else "\t"
+
+
 def header_names(line: bytes, delimiter: str, where: str) -> list[str]:
     """Return the column names of a header line; a byte order mark and quotes are taken off.
 
