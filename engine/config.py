@@ -108,6 +108,15 @@ class ExecutionConfig(Section):
     attempts: int = Field(3, ge=1, description="Tries per unit before it is set aside")
     unit_timeout: float = Field(3600, gt=0, description="Seconds before a unit counts as hung")
     start_timeout: float = Field(300, gt=0, description="Seconds for the fleet to start")
+    grace: float = Field(
+        60, ge=0, description="Seconds that running units get to finish after SIGINT or SIGTERM"
+    )
+    lease: float = Field(
+        60,
+        ge=0,
+        description="Seconds without a sign of life until another driver may take over; "
+        "0: no lease, several drivers may work on one run",
+    )
 
 
 class EdgesConfig(Section):
@@ -310,6 +319,15 @@ def load_config(path: str | Path, overrides: list[str] | None = None) -> RunConf
         _anchor_paths(tree, path.parent)
         apply_overrides(tree, overrides or [])
     return parse_config(tree, str(path))
+
+
+def config_of_text(text: str, source: str) -> RunConfig:
+    """Read and validate YAML that is not a file of its own; ``source`` names it in errors."""
+    try:
+        tree = yaml.safe_load(text)
+    except yaml.YAMLError as error:
+        raise InputError(source, f"not YAML ({error})", "correct the syntax") from None
+    return parse_config(tree, source)
 
 
 def _anchor_paths(tree: dict[str, Any], base: Path) -> None:

@@ -8,7 +8,8 @@ import sys
 from rich.console import Console
 
 from engine.cli.shared import guarded
-from engine.cluster.driver import execute, prepare
+from engine.cluster.driver import execute
+from engine.cluster.frozen import prepare
 from engine.config import load_config
 
 
@@ -21,8 +22,9 @@ def main(arguments: list[str] | None = None) -> int:
     given = parser.parse_args(arguments)
 
     def call() -> int:
-        root, plan = prepare(load_config(given.config, given.overrides), given.out)
-        return execute(root, plan, Console(), stage="attention")
+        config = load_config(given.config, given.overrides)
+        root, plan = prepare(config, given.out)
+        return execute(root, plan, Console(), config=config, stage="attention")
 
     return guarded(call)
 

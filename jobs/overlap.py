@@ -8,7 +8,8 @@ import sys
 from rich.console import Console
 
 from engine.cli.shared import guarded
-from engine.cluster.driver import execute, replan
+from engine.cluster.driver import execute
+from engine.cluster.frozen import replan
 from engine.store.plan import run_directory
 
 

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from pathlib import Path
+from typing import Any
 
 import numpy as np
+from zarr.abc.store import Store
 
 from engine.analysis.finalise import HalfTile, MatrixSource
 from engine.errors import DamagedRunError
@@ -34,33 +35,41 @@ def committed(root: RunRoot, plan: Plan, work: str) -> Record:
     return record
 
 
+def unit_arrays(root: RunRoot, records: list[Record], name: str) -> list[Any]:
+    """Open an array of every unit, in the order of the records."""
+    return [tiles.open_array(root.zarr(f"{r.folder}/sums.zarr"), name) for r in records]
+
+
+def rows_of(arrays: list[Any], first: int, stop: int) -> Iterator[np.ndarray]:
+    """Yield the same rows of every array; one is held at a time."""
+    for array in arrays:
+        yield tiles.read_rows(array, first, stop)
+
+
 def unit_rows(
     root: RunRoot, records: list[Record], name: str, first: int, stop: int
-) -> list[np.ndarray]:
-    """Return rows of an array of every unit, in the order of the records."""
-    return [
-        tiles.read_rows(tiles.open_array(root.at(f"{r.folder}/sums.zarr"), name), first, stop)
-        for r in records
-    ]
+) -> Iterator[np.ndarray]:
+    """Yield rows of an array of every unit, in the order of the records."""
+    return rows_of(unit_arrays(root, records, name), first, stop)
 
 
 def matrix_source(
-    root: RunRoot, plan: Plan, model: str, category: int, sums_folder: Path, *, hold: bool = False
+    root: RunRoot, plan: Plan, model: str, category: int, sums_store: Store, *, hold: bool = False
 ) -> MatrixSource:
-    """Open a matrix whose reduced sums are in ``sums_folder``.
+    """Open a matrix whose reduced sums are in ``sums_store``.
 
     ``hold``: keep a small matrix (up to ``HELD_BYTES``) in memory once it is read.
     """
     m = plan.model(model)
     pairs = committed(root, plan, pairs_work(m.base, category))
-    sums = tiles.open_array(sums_folder, "sums")
+    sums = tiles.open_array(sums_store, "sums")
     n = len(m.axis)
     followed = plan.moments == 2 and m.estimator == "per_cell"
-    m2 = tiles.open_array(sums_folder, "m2") if followed else None
+    m2 = tiles.open_array(sums_store, "m2") if followed else None
     # sums, n_ij and, where followed, squared deviations of both halves
     hold = hold and sums.nbytes + (16 if followed else 8) * n * n <= HELD_BYTES
     held: list[HalfTile] = []
-    rows_of = _pairs_reader(root, pairs, m)
+    counts = _pairs_reader(root, pairs, m)
 
     def read() -> Iterator[HalfTile]:
         if not hold:
@@ -74,7 +83,7 @@ def matrix_source(
         for first, stop in tiles.row_ranges(n, plan.tile):
             block = tiles.read_rows(sums, first, stop)
             whole = block[2] if len(block) > 2 else None  # where it is no sum of the halves
-            n_ij = rows_of(first, stop)
+            n_ij = counts(first, stop)
             both = n_ij[2] if len(n_ij) > 2 else None
             deviations = None if m2 is None else tiles.read_rows(m2, first, stop)
             yield HalfTile(first, block[:2], n_ij[:2], whole, both, deviations)
@@ -96,12 +105,12 @@ def _pairs_reader(root: RunRoot, pairs: Record, m: ModelPlan) -> Callable[[int, 
     For a mean cell, and for co-expression, a pair needs only that each gene has enough cells: n_ij
     is the smaller of n_i and n_j, in each half and, as the third block, in both together.
     """
-    path = root.at(f"{pairs.folder}/pairs.zarr")
+    store = root.zarr(f"{pairs.folder}/pairs.zarr")
     if m.estimator != "per_cell":
-        halves = tiles.read_rows(tiles.open_array(path, "cells"), 0, 1)[:, 0]
+        halves = tiles.read_rows(tiles.open_array(store, "cells"), 0, 1)[:, 0]
         cells = np.concatenate([halves, halves.sum(0, keepdims=True, dtype=halves.dtype)])
         return lambda first, stop: np.minimum(cells[:, first:stop, None], cells[:, None, :])
-    counts = tiles.open_array(path, "pairs")
+    counts = tiles.open_array(store, "pairs")
     return lambda first, stop: tiles.read_rows(counts, first, stop)
 
 
@@ -123,4 +132,4 @@ def stored_matrix(root: RunRoot, plan: Plan, model: str, category: int, layer: i
         If it is not finished, or its dense sums are gone.
     """
     record = committed(root, plan, matrix_work(model, category, layer))
-    return matrix_source(root, plan, model, category, root.at(f"{record.folder}/dense.zarr"))
+    return matrix_source(root, plan, model, category, root.zarr(f"{record.folder}/dense.zarr"))

@@ -32,7 +32,13 @@ Config = Annotated[Path, typer.Argument(help="Configuration file (YAML)")]
 Run = Annotated[str, typer.Argument(help="Run directory")]
 Out = Annotated[str, typer.Option("--out", help="Run directory to make")]
 Set = Annotated[list[str] | None, typer.Option("--set", help="Override: section.field=value")]
+Execution = Annotated[
+    list[str] | None, typer.Option("--set", help="Change how it executes: execution.field=value")
+]
 Address = Annotated[str | None, typer.Option("--address", help="Ray cluster; default: local")]
+Steal = Annotated[
+    bool, typer.Option("--steal", help="Take over from a driver elsewhere whose lease has expired")
+]
 
 
 @app.command()
@@ -49,13 +55,14 @@ def demo(
     if config:
         typer.echo(yaml.safe_dump(tree, sort_keys=False))
         return
-    from engine.cluster.driver import execute, prepare
+    from engine.cluster.driver import execute
+    from engine.cluster.frozen import prepare
 
     root, plan = prepare(parse_config(tree, "demo configuration"), out_)
     _show_plan(plan)
     code = execute(root, plan, out)
-    _verify(str(root.path))
-    out.print(f"report: {root.path}/report/index.html", soft_wrap=True)
+    _verify(root.url)
+    out.print(f"report: {root.url}/report/index.html", soft_wrap=True)
     raise typer.Exit(code)
 
 
@@ -71,14 +78,15 @@ def plan(
 ) -> None:
     """Plan a run: check inputs, memory, disk and time, freeze the plan in the run directory."""
     from engine.cluster.calibrate import estimate
-    from engine.cluster.driver import prepare
+    from engine.cluster.frozen import prepare
     from engine.config import load_config
 
     settings = load_config(config, overrides)
     root, made = prepare(settings, out_)
     if not as_json:
         _show_plan(made)
-    timed = estimate(made, settings, root.path.absolute().parent) if calibrate else []
+    place = None if root.folder is None else root.folder.parent
+    timed = estimate(made, settings, place) if calibrate else []
     if as_json:
         typer.echo(json.dumps(made.model_dump(mode="json") | {"estimate": timed}))
     elif timed:
@@ -139,34 +147,46 @@ def _show_estimate(timed: list[dict[str, Any]]) -> None:
 
 
 @app.command()
-def run(config: Config, out_: Out, overrides: Set = None, address: Address = None) -> None:
+def run(
+    config: Config, out_: Out, overrides: Set = None, address: Address = None, steal: Steal = False
+) -> None:
     """Plan and run; the same command again continues an unfinished run."""
-    from engine.cluster.driver import execute, prepare
+    from engine.cluster.driver import execute
+    from engine.cluster.frozen import prepare
     from engine.config import load_config
 
-    root, made = prepare(load_config(config, overrides), out_)
+    settings = load_config(config, overrides)
+    root, made = prepare(settings, out_)
     _show_plan(made)
-    raise typer.Exit(execute(root, made, out, address=address))
+    raise typer.Exit(execute(root, made, out, config=settings, address=address, steal=steal))
 
 
 @app.command()
-def resume(run: Run, address: Address = None) -> None:
+def resume(
+    run: Run, overrides: Execution = None, address: Address = None, steal: Steal = False
+) -> None:
     """Continue an interrupted run: only what has no commit record is computed."""
-    from engine.cluster.driver import execute, replan
+    from engine.cluster.driver import execute
+    from engine.cluster.frozen import replan, run_config
     from engine.store.plan import run_directory
 
     root = run_directory(run)
-    raise typer.Exit(execute(root, replan(root), out, address=address))
+    settings = run_config(root, overrides)
+    made = replan(root)
+    raise typer.Exit(execute(root, made, out, config=settings, address=address, steal=steal))
 
 
 @app.command()
-def overlap(run: Run, address: Address = None) -> None:
+def overlap(run: Run, address: Address = None, steal: Steal = False) -> None:
     """Run the analysis stage alone: layers, overlap with the network, report."""
-    from engine.cluster.driver import execute, replan
+    from engine.cluster.driver import execute
+    from engine.cluster.frozen import replan, run_config
     from engine.store.plan import run_directory
 
     root = run_directory(run)
-    raise typer.Exit(execute(root, replan(root), out, stage="analysis", address=address))
+    made, settings = replan(root), run_config(root)
+    code = execute(root, made, out, config=settings, stage="analysis", address=address, steal=steal)
+    raise typer.Exit(code)
 
 
 @app.command()
@@ -200,6 +220,24 @@ def _verify(run: str, as_json: bool = False) -> None:
         out.print(f"{state} run, {len(faults)} faults" if faults else f"verified: {state} run")
     if faults:
         raise typer.Exit(1)
+
+
+@app.command()
+def repair(
+    run: Run,
+    dry: Annotated[bool, typer.Option("--dry-run", help="Say what would be done only")] = False,
+    address: Address = None,
+    steal: Steal = False,
+) -> None:
+    """Find damage and compute again what is damaged, and what that needs; then verify."""
+    from engine.cluster.mend import mend
+    from engine.store.plan import run_directory
+
+    root = run_directory(run)
+    code = mend(root, out, dry=dry, address=address, steal=steal)
+    if not dry:
+        _verify(root.url)
+    raise typer.Exit(code)
 
 
 @app.command()

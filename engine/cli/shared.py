@@ -75,5 +75,6 @@ def guarded(call: Callable[[], Any]) -> int:
         return code if isinstance(code, int) else 0
     except OctoscopeError as error:
         kind = "bad input" if isinstance(error, InputError) else "error"
+        kind = "stopped" if error.exit_code > 128 else kind
         err.print(f"[bold]{kind}:[/bold] {escape(str(error))}", soft_wrap=True)
         return error.exit_code

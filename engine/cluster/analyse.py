@@ -36,6 +36,36 @@ class Block:
         return {"model": self.model, "category": plan.categories[self.category].name}
 
 
+_JOINED = ("stats", "genes", "histogram", "mass")  # of all matrices in one table each
+
+
+@dataclass(frozen=True)
+class Needs:
+    """What a table is made from: the matrices of some blocks, with or without their values."""
+
+    blocks: list[Block]
+    dense: bool
+
+
+def outputs(plan: Plan, blocks: list[Block], network: bool) -> dict[str, Needs]:
+    """Return every table of the analysis, in the order in which they are made."""
+    found: dict[str, Needs] = {}
+    for model in dict.fromkeys(b.model for b in blocks):
+        of_model = Needs([b for b in blocks if b.model == model], dense=False)
+        found[f"topk/{model}.parquet"] = of_model
+        if plan.edges is not None and plan.edges.view in plan.model(model).views:
+            found[f"edges/{model}.parquet"] = of_model
+    if blocks:
+        found |= {f"tables/{name}.parquet": Needs(blocks, dense=False) for name in _JOINED}
+    found |= {_union_path(b): Needs([b], dense=True) for b in blocks}
+    later = ("layers", "overlap", "separation") if network else ("layers",)
+    return found | {f"tables/{name}.parquet": Needs(blocks, dense=True) for name in later}
+
+
+def _union_path(block: Block) -> str:
+    return f"union/{block.model}.c{block.category:04d}.parquet"
+
+
 def finished_blocks(plan: Plan, set_aside: set[str]) -> list[Block]:
     """Return the (model, category) blocks none of whose work was set aside."""
     blocks = []
@@ -51,17 +81,27 @@ def finished_blocks(plan: Plan, set_aside: set[str]) -> list[Block]:
     return blocks
 
 
-def collect(root: RunRoot, plan: Plan, blocks: list[Block], config: NetworkConfig | None) -> None:
+def collect(
+    root: RunRoot,
+    plan: Plan,
+    blocks: list[Block],
+    config: NetworkConfig | None,
+    wanted: set[str] | None = None,
+) -> None:
     """Join phase 1 tables of all matrices, in plan order, under ``tables/`` and ``topk/``.
 
     Top pairs gain ``in_network`` (null where a gene is not in the network, or there is none).
+    ``wanted``: the tables to write; None: all.
     """
     network = None if config is None else _opened(config)
     per_model = ("topk",) if plan.edges is None else ("topk", "edges")
-    for table in ("stats", "genes", "histogram", "mass", *per_model):
+    for table in (*_JOINED, *per_model):
         frames: dict[str, list[pd.DataFrame]] = {}
         for block in blocks:
             m = plan.model(block.model)
+            name = f"{table}/{m.name}.parquet" if table in per_model else f"tables/{table}.parquet"
+            if wanted is not None and name not in wanted:
+                continue
             for layer in m.layers:
                 record = committed(root, plan, matrix_work(m.name, block.category, layer))
                 if table == "edges" and plan.edges and plan.edges.view not in m.views:
@@ -100,10 +140,22 @@ def name_genes(frame: pd.DataFrame, axis: list[str], symbols: list[str]) -> pd.D
     return frame
 
 
-def layers(root: RunRoot, plan: Plan, blocks: list[Block], scheduler: Any) -> pd.DataFrame:
-    """Run phase 2 for every block; writes ``union/`` and ``tables/layers.parquet``."""
+def layers(
+    root: RunRoot,
+    plan: Plan,
+    blocks: list[Block],
+    scheduler: Any,
+    wanted: set[str] | None = None,
+) -> None:
+    """Run phase 2 for every block; writes ``union/`` and ``tables/layers.parquet``.
+
+    ``wanted``: the tables to write; None: all.
+    """
+    joined = "tables/layers.parquet"
+    if wanted is not None and joined not in wanted:
+        blocks = [b for b in blocks if _union_path(b) in wanted]
     jobs = [
-        (block, name, view, delayed(_layers_of)(str(root.path), plan, block, name, view))
+        (block, name, view, delayed(_layers_of)(root.url, plan, block, name, view))
         for block in blocks
         for name in plan.model(block.model).gene_sets
         for view in plan.model(block.model).views
@@ -118,13 +170,14 @@ def layers(root: RunRoot, plan: Plan, blocks: list[Block], scheduler: Any) -> pd
         named = name_genes(union, m.axis, m.symbols)
         unions.setdefault(block, []).append(_labelled(named, label))
     for block, frames in unions.items():
-        path = f"union/{block.model}.c{block.category:04d}.parquet"
-        write_table(root, path, pd.concat(frames, ignore_index=True))
+        if wanted is None or _union_path(block) in wanted:
+            write_table(root, _union_path(block), pd.concat(frames, ignore_index=True))
+    if wanted is not None and joined not in wanted:
+        return
     table = pd.concat(rows, ignore_index=True) if rows else pd.DataFrame({"p": []})
     # one family per gene set and view: all pairs of layers in all models and categories
     table["q"] = _adjust_by(table, ["gene_set", "view"])
-    write_table(root, "tables/layers.parquet", table)
-    return table
+    write_table(root, joined, table)
 
 
 def _layers_of(
@@ -163,7 +216,7 @@ def overlap(
     """
     network = delayed(_opened)(config)
     tasks: list[Delayed] = [
-        delayed(_overlap_of)(str(root.path), plan, block, network, config.permutations)
+        delayed(_overlap_of)(root.url, plan, block, network, config.permutations)
         for block in blocks
     ]
     found = compute(tasks, scheduler)

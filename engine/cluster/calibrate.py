@@ -17,10 +17,11 @@ _CELLS = (1, 8)  # cells of the timed units: their difference is what a cell cos
 _LONG = 10.0  # seconds of a unit of one cell, beyond which more cells are not tried
 
 
-def estimate(plan: Plan, config: RunConfig, place: Path) -> list[dict[str, Any]]:
+def estimate(plan: Plan, config: RunConfig, place: Path | None) -> list[dict[str, Any]]:
     """Time each model on a few cells of its largest category, and one matrix of it.
 
-    Changes no result: what is written goes to a folder under ``place`` and is removed. Everything
+    Changes no result: what is written goes to a folder under ``place`` (None: the
+    system's place for temporary files) and is removed. Everything
     runs in this process, one thing at a time, with the plan's threads. What a unit does once for
     each micro-batch is counted once, so units of many cells take somewhat longer.
 
@@ -100,7 +101,6 @@ def _trial(
     eligible = [c.model_copy(update={"min_cells": 1}) for c in plan.categories]
     short = plan.model_copy(update={"units": units, "categories": eligible})
     root = RunRoot(folder / f"trial-{len(list(folder.iterdir()))}")
-    root.path.mkdir()
     return root, short, _runner(root, short, config, m)
 
 

@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 from scipy import sparse
+from zarr.abc.store import Store
 
 from engine.analysis.sources import PARTS, unit_rows
 from engine.atlas import Atlas
@@ -22,7 +23,7 @@ from engine.attention.coexpression import (
 from engine.config import RunConfig
 from engine.store import tiles
 from engine.store.plan import ModelPlan, Plan, Unit
-from engine.store.records import Record, commit, new_attempt
+from engine.store.records import Attempt, Record
 from engine.store.root import RunRoot
 
 _SPILL_TILE = 1 << 20  # values in a chunk of the spill
@@ -41,8 +42,8 @@ class CoexpressionRunner:
         kinds = [m.estimator for m in plan.models if m.base == model]
         self._pearson, self._spearman = "pearson" in kinds, "spearman" in kinds
 
-    def run(self, unit: Unit) -> Record:
-        """Compute a unit and commit it.
+    def run(self, unit: Unit, halvings: int = 0) -> Record:
+        """Compute a unit and commit it; there is no batch to halve.
 
         Arrays: ``cells`` [1, genes] cells that express each gene; for Pearson ``mean`` [1, genes]
         and ``products`` [genes, genes]; for Spearman the values by gene: ``values`` and ``cell``
@@ -54,8 +55,8 @@ class CoexpressionRunner:
             If a count is not a count.
         """
         started = time.monotonic()
-        folder = new_attempt(self._root, unit.work)
-        path, n = self._root.at(f"{folder}/sums.zarr"), len(self._m.axis)
+        attempt = Attempt(self._root, unit.work)
+        store, n = attempt.zarr("sums.zarr"), len(self._m.axis)
         rows = self._index.halves[unit.category][unit.half][unit.start : unit.stop]
         moments = CoMoments(0, np.zeros(n), np.zeros((n, n) if self._pearson else (0, n)))
         cells, used, waited = np.zeros((1, n), np.int64), 0, 0.0
@@ -75,16 +76,16 @@ class CoexpressionRunner:
                 held.append(values)
             at = time.monotonic()
         tile = self._plan.tile
-        tiles.write_array(path, "cells", cells, tile)
+        tiles.write_array(store, "cells", cells, tile)
         if self._pearson:
-            tiles.write_array(path, "mean", moments.mean[None], tile)
-            tiles.write_array(path, "products", moments.products, tile)
+            tiles.write_array(store, "mean", moments.mean[None], tile)
+            tiles.write_array(store, "products", moments.products, tile)
         if self._spearman:
             by_gene = sparse.vstack([*held, sparse.csr_matrix((0, n))]).tocsc()
-            tiles.write_array(path, "ends", by_gene.indptr[None].astype(np.int64), tile)
-            tiles.write_array(path, "values", by_gene.data[:, None], _SPILL_TILE)
+            tiles.write_array(store, "ends", by_gene.indptr[None].astype(np.int64), tile)
+            tiles.write_array(store, "values", by_gene.data[:, None], _SPILL_TILE)
             cell = by_gene.indices[:, None].astype(np.int32)
-            tiles.write_array(path, "cell", cell, _SPILL_TILE)
+            tiles.write_array(store, "cell", cell, _SPILL_TILE)
         facts = {
             "cells_used": used,
             "cells_refused": refused,
@@ -92,18 +93,18 @@ class CoexpressionRunner:
             "wait_seconds": round(waited, 3),
             "seconds": round(time.monotonic() - started, 3),
         }
-        return commit(self._root, folder, self._plan.hash, facts)
+        return attempt.commit(self._plan.hash, facts)
 
 
 def write_correlations(
-    root: RunRoot, halves: list[list[Record]], m: ModelPlan, folder: str, path: Path, tile: int
+    attempt: Attempt, halves: list[list[Record]], m: ModelPlan, store: Store, tile: int
 ) -> None:
     """Write ``sums`` [half 0, half 1, all cells; 1; genes; genes] of an entry's correlations.
 
     The correlation over all cells is not the mean of the halves', so it is a part of its own.
     """
-    n = len(m.axis)
-    array = tiles.create_array(path, "sums", (PARTS, 1, n, n), "float32", tile)
+    n, root = len(m.axis), attempt.root
+    array = tiles.create_array(store, "sums", (PARTS, 1, n, n), "float32", tile)
     parts = [*halves, halves[0] + halves[1]]
     if m.estimator == "pearson":
         squares = [_pearson_squares(root, records, n, tile) for records in parts]
@@ -117,7 +118,8 @@ def write_correlations(
         return
     found = np.zeros((PARTS, 1, n, n), np.float32)
     for p, records in enumerate(parts):
-        found[p, 0] = _spearman(root, records, n, root.at(f"{folder}/rises.partial"))
+        with attempt.room() as room:
+            found[p, 0] = _spearman(root, records, n, room / "rises")
     for first, stop in tiles.row_ranges(n, tile):
         tiles.write_rows(array, first, found[:, :, first:stop])
 
@@ -125,11 +127,13 @@ def write_correlations(
 def _pearson_rows(root: RunRoot, records: list[Record], first: int, stop: int) -> CoMoments:
     means = unit_rows(root, records, "mean", 0, 1)
     products = unit_rows(root, records, "products", first, stop)
-    parts = [
+    parts = (
         CoMoments(int(r.facts["cells_used"]), mean[0], rows, first)
         for r, mean, rows in zip(records, means, products, strict=True)
-    ]
-    return tiles.fold_tree(parts, CoMoments.merge)
+    )
+    found = tiles.fold_tree(parts, CoMoments.merge)
+    assert found is not None  # callers ask for parts that have units
+    return found
 
 
 def _pearson_squares(root: RunRoot, records: list[Record], n: int, tile: int) -> np.ndarray:
@@ -156,7 +160,7 @@ def _spearman(root: RunRoot, records: list[Record], n: int, room: Path) -> np.nd
     if not begin[-1]:
         return correlation(total.rows(0, n), total.squares())
     rises = np.memmap(room, np.float64, "w+", shape=(int(begin[-1]),))
-    reads = [tiles.open_array(root.at(f"{r.folder}/sums.zarr"), "values") for r in records]
+    reads = [tiles.open_array(root.zarr(f"{r.folder}/sums.zarr"), "values") for r in records]
     for genes in _gene_blocks(positive):
         parts = [
             tiles.read_rows(a, int(e[genes.start]), int(e[genes.stop]))[:, 0]
@@ -172,12 +176,11 @@ def _spearman(root: RunRoot, records: list[Record], n: int, room: Path) -> np.nd
                 at = int(begin[u] + ends[u, gene])
                 rises[at : at + len(piece)] = piece
     for u, record in enumerate(records):
-        cell = unit_rows(root, [record], "cell", 0, int(ends[u, -1]))[0][:, 0]
+        cell = next(unit_rows(root, [record], "cell", 0, int(ends[u, -1])))[:, 0]
         shape = (int(record.facts["cells_used"]), n)
         here = np.asarray(rises[begin[u] : begin[u + 1]])
         total.add(sparse.csc_matrix((here, cell, ends[u]), shape).tocsr())
     del rises
-    room.unlink()
     return correlation(total.rows(0, n), total.squares())
 
 

@@ -6,13 +6,16 @@ drive it with an in-process fleet.
 
 from __future__ import annotations
 
+import errno
 import time
 from collections import deque
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from typing import Protocol
 
-from engine.errors import InputError, OctoscopeError
+from engine.errors import InputError, OctoscopeError, StoreFullError
+
+_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
 @dataclass(frozen=True)
@@ -68,6 +71,7 @@ def dispatch(
     attempts: int,
     timeout: float,
     on_change: Callable[[Work, str], None] = lambda work, what: None,
+    stop: Callable[[], bool] = lambda: False,
     clock: Callable[[], float] = time.monotonic,
 ) -> Result:
     """Run every piece of work that is not done.
@@ -84,11 +88,15 @@ def dispatch(
         (:class:`OctoscopeError`) are set aside at once.
     timeout
         Seconds after which a running piece counts as hung.
+    stop
+        Asked again and again; once True nothing new starts, and what runs is waited for.
 
     Raises
     ------
     InputError
         When a worker finds bad input: the rest would fail alike.
+    StoreFullError
+        When the store takes no more bytes; likewise.
     """
     result = Result()
     waiting: dict[str, deque[Work]] = {}
@@ -101,8 +109,11 @@ def dispatch(
     tries: dict[str, int] = {}
     running: dict[Work, float] = {}
     while any(waiting.values()) or running:
+        stopping = stop()
+        if stopping and not running:
+            break
         for group, queue in waiting.items():
-            while queue and fleet.free(group) > 0:
+            while queue and not stopping and fleet.free(group) > 0:
                 work = queue.popleft()
                 tries[work.id] = tries.get(work.id, 0) + 1
                 running[work] = clock()
@@ -123,6 +134,10 @@ def dispatch(
                 on_change(work, "done")
             elif isinstance(error, InputError):
                 raise error
+            elif isinstance(error, OSError) and error.errno in _FULL:
+                raise StoreFullError(
+                    f"{work.id}: {error.strerror}; free some space, then `octoscope resume`"
+                ) from error
             elif isinstance(error, OctoscopeError) or tries[work.id] >= attempts:
                 result.set_aside[work.id] = f"{type(error).__name__}: {error}"
                 on_change(work, "set aside")

@@ -7,7 +7,7 @@ import time
 from typing import Any
 
 from engine.cluster.dispatch import Outcome, Work
-from engine.config import load_config
+from engine.cluster.frozen import run_config
 from engine.errors import OctoscopeError
 from engine.store.plan import COEXPRESSION, block_of, load_plan
 from engine.store.root import RunRoot
@@ -29,7 +29,7 @@ class Worker:
 
             self._matrices = MatrixRunner(root, self._plan)
             return
-        config = load_config(root.at("config.yaml"))
+        config = run_config(root)
         self._by_work = {u.work: u for u in self._plan.units if u.model == model}
         if self._plan.model(model).family == COEXPRESSION:
             from engine.cluster.coexpression import CoexpressionRunner
@@ -44,12 +44,15 @@ class Worker:
         """Return the process id once the constructor is through."""
         return os.getpid()
 
-    def run(self, work: str) -> None:
-        """Do one piece of work and commit it."""
+    def run(self, work: str, halvings: int = 0) -> None:
+        """Do one piece of work and commit it.
+
+        ``halvings``: how often it was killed for its memory before.
+        """
         kind = work.split("/", 1)[0]
         model, category = block_of(work)
         if kind == "units":
-            self._units.run(self._by_work[work])
+            self._units.run(self._by_work[work], halvings)
         elif kind == "residuals":
             self._units.mean_cell(category)
         elif kind == "pairs":
@@ -115,6 +118,7 @@ class RayFleet:
         self._load = {id(a): 0 for actors in self._actors.values() for a in actors}
         self._running: dict[Any, tuple[Work, Any]] = {}
         self._recovering: dict[Any, tuple[Any, float]] = {}
+        self._short: dict[str, int] = {}  # work -> times its actor died
         self._start_timeout = start_timeout
         self._await_start(start_timeout)
 
@@ -148,7 +152,8 @@ class RayFleet:
         """Give work to the least loaded actor of its group."""
         actor = min(self._actors[work.group], key=lambda a: self._load[id(a)])
         self._load[id(actor)] += 1
-        self._running[actor.run.remote(work.id)] = (work, actor)
+        halvings = self._short.get(work.id, 0)
+        self._running[actor.run.remote(work.id, halvings)] = (work, actor)
 
     def wait(self, timeout: float) -> list[Outcome]:
         """Return finished work.
@@ -173,10 +178,17 @@ class RayFleet:
                 self._ray.get(reference)
                 outcomes.append(Outcome(work))
             except self._ray.exceptions.RayError as error:
-                if isinstance(error, self._ray.exceptions.RayActorError):
+                if self._died(error):
+                    # The kernel's out-of-memory killer leaves no other trace than a death; a
+                    # smaller step gives the same bytes, so every death counts.
+                    self._short[work.id] = self._short.get(work.id, 0) + 1
                     self._recover(actor, time.monotonic())
                 outcomes.append(Outcome(work, _cause(error)))
         return outcomes
+
+    def _died(self, error: BaseException) -> bool:
+        known = self._ray.exceptions
+        return isinstance(error, known.RayActorError | known.OutOfMemoryError)
 
     def _recover(self, actor: Any, since: float) -> None:
         """Give an actor no work until its restarted constructor is through.
@@ -192,7 +204,9 @@ class RayFleet:
         try:
             self._ray.get(reference)
             self._load[id(actor)] = 0
-        except self._ray.exceptions.RayActorError as error:
+        except self._ray.exceptions.RayError as error:
+            if not self._died(error):
+                raise _cause(error) from None
             if time.monotonic() - since > self._start_timeout:
                 raise OctoscopeError(
                     f"an actor died and did not come back in {self._start_timeout:g} s: {error}"

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
 import torch
+from zarr.abc.store import Store
 
 from engine.analysis.edges import strongest_keys
 from engine.analysis.finalise import finalise
-from engine.analysis.sources import PARTS, committed, matrix_source, unit_rows
+from engine.analysis.sources import PARTS, committed, matrix_source, rows_of, unit_arrays
 from engine.attention.accumulate import BatchLayout, LayerSums, QKBatch
 from engine.attention.spread import Spread
 from engine.attention.views import QUANTITIES
@@ -27,7 +28,7 @@ from engine.store.plan import (
     residual_work,
     sums_name,
 )
-from engine.store.records import Record, commit, new_attempt
+from engine.store.records import Attempt, Record
 from engine.store.root import RunRoot
 from engine.store.tables import table_bytes
 
@@ -42,39 +43,36 @@ class MatrixRunner:
         units = self._plan.units_of(model, category, half)
         return [committed(self._root, self._plan, u.work) for u in units]
 
-    def _tile(
-        self, records: list[Record], name: str, first: int, stop: int, empty: np.ndarray
-    ) -> np.ndarray:
-        """Sum one row tile over units in plan order (fixed binary tree, fp64)."""
-        parts = unit_rows(self._root, records, name, first, stop)
-        return tiles.tree_sum(parts) if parts else empty
+    def _arrays(self, records: list[Record], name: str) -> list[Any]:
+        return unit_arrays(self._root, records, name)
 
     def pairs(self, model: str, category: int) -> Record:
         """Add up pair counts and used cells of both halves; commit."""
-        folder = new_attempt(self._root, pairs_work(model, category))
+        attempt = Attempt(self._root, pairs_work(model, category))
         n, tile = len(self._plan.model(model).axis), self._plan.tile
-        path = self._root.at(f"{folder}/pairs.zarr")
+        store = attempt.zarr("pairs.zarr")
         halves = [self._records(model, category, h) for h in (0, 1)]
         held = np.zeros((2, 1, n), np.int32)  # cells that hold each gene
         if self._plan.model(model).family == COEXPRESSION:
             for h, records in enumerate(halves):
-                held[h] = self._tile(records, "cells", 0, 1, held[h])
+                held[h] = _tile(self._arrays(records, "cells"), 0, 1, held[h])
         else:
-            array = tiles.create_array(path, "pairs", (2, n, n), "int32", tile)
+            array = tiles.create_array(store, "pairs", (2, n, n), "int32", tile)
+            counts = [self._arrays(records, "pairs") for records in halves]
             for first, stop in tiles.row_ranges(n, tile):
                 empty = np.zeros((stop - first, n), np.int32)
-                block = np.stack([self._tile(r, "pairs", first, stop, empty) for r in halves])
+                block = np.stack([_tile(arrays, first, stop, empty) for arrays in counts])
                 tiles.write_rows(array, first, block)
                 at = np.arange(stop - first)
                 held[:, 0, first:stop] = block[:, at, at + first]
-        tiles.write_array(path, "cells", held, tile)
+        tiles.write_array(store, "cells", held, tile)
         facts = {
             "cells_used": [sum(r.facts["cells_used"] for r in records) for records in halves],
             "cells_refused": [
                 c for records in halves for r in records for c in r.facts["cells_refused"]
             ],
         }
-        return commit(self._root, folder, self._plan.hash, facts)
+        return attempt.commit(self._plan.hash, facts)
 
     def matrix(self, model: str, category: int, layer: int) -> Record:
         """Reduce one layer to dense sums (fp32, per half), finalise it, commit.
@@ -82,18 +80,18 @@ class MatrixRunner:
         Every later table reads these fp32 sums, so phases agree to the bit.
         """
         plan, m = self._plan, self._plan.model(model)
-        folder = new_attempt(self._root, matrix_work(model, category, layer))
-        path = self._root.at(f"{folder}/dense.zarr")
+        attempt = Attempt(self._root, matrix_work(model, category, layer))
+        store = attempt.zarr("dense.zarr")
         if m.estimator == "per_cell":
-            mass = self._cells_matrix(m, category, layer, path)
+            mass = self._cells_matrix(m, category, layer, store)
         elif m.estimator == "mean_residual":
-            mass = self._mean_cell_matrix(m, category, layer, path)
+            mass = self._mean_cell_matrix(m, category, layer, store)
         else:
             halves = [self._records(model, category, h) for h in (0, 1)]
-            write_correlations(self._root, halves, m, folder, path, plan.tile)
+            write_correlations(attempt, halves, m, store, plan.tile)
             mass = pd.DataFrame({"gene": np.zeros(0, np.int32), "cells": np.zeros(0, np.int64)})
-        crash_point("in-finalise", folder)
-        source = matrix_source(self._root, plan, model, category, path, hold=True)
+        crash_point("mid-finalise", attempt.work)
+        source = matrix_source(self._root, plan, model, category, store, hold=True)
         done = finalise(
             source,
             {name: np.array(genes) for name, genes in m.gene_sets.items()},
@@ -122,43 +120,40 @@ class MatrixRunner:
             )
         for table, frame in tables.items():
             frame = pd.concat([pd.DataFrame(label, index=frame.index), frame], axis=1)
-            self._root.at(f"{folder}/{table}.parquet").write_bytes(table_bytes(frame))
-        return commit(self._root, folder, plan.hash, {})
+            attempt.write(f"{table}.parquet", table_bytes(frame))
+        return attempt.commit(plan.hash, {})
 
-    def _cells_matrix(self, m: ModelPlan, category: int, layer: int, path: Path) -> pd.DataFrame:
+    def _cells_matrix(self, m: ModelPlan, category: int, layer: int, store: Store) -> pd.DataFrame:
         """Write the sums over cells [halves, quantities, genes, genes]; returns the mass."""
         n, tile = len(m.axis), self._plan.tile
         halves = [self._records(m.name, category, h) for h in (0, 1)]
-        array = tiles.create_array(path, "sums", (2, len(QUANTITIES), n, n), "float32", tile)
+        array = tiles.create_array(store, "sums", (2, len(QUANTITIES), n, n), "float32", tile)
         name = sums_name(layer, m.heads)
         m2 = None
         if self._plan.moments == 2:
-            m2 = tiles.create_array(path, "m2", (2, n, n), "float32", tile)
+            m2 = tiles.create_array(store, "m2", (2, n, n), "float32", tile)
+            followed = [
+                [self._arrays(r, x) for x in ("pairs", name, sums_name(layer, m.heads, "m2"))]
+                for r in halves
+            ]
+        sums = [self._arrays(records, name) for records in halves]
         for first, stop in tiles.row_ranges(n, tile):
             empty = np.zeros((len(QUANTITIES), stop - first, n))
-            block = [self._tile(r, name, first, stop, empty) for r in halves]
+            block = [_tile(arrays, first, stop, empty) for arrays in sums]
             tiles.write_rows(array, first, np.stack(block).astype(np.float32))
+            crash_point("mid-reduce", matrix_work(m.name, category, layer))
             if m2 is not None:
-                deviations = [self._deviations(r, layer, m, first, stop) for r in halves]
+                deviations = [_deviations(arrays, first, stop, n) for arrays in followed]
                 tiles.write_rows(m2, first, np.stack(deviations).astype(np.float32))
         records, columns = halves[0] + halves[1], len(m.mass_columns)
-        mass = self._tile(records, sums_name(layer, m.heads, "mass"), 0, n, np.zeros((n, columns)))
-        cells = self._tile(records, layer_name(layer, "cells"), 0, 1, np.zeros((1, n), np.int64))
+        masses = self._arrays(records, sums_name(layer, m.heads, "mass"))
+        mass = _tile(masses, 0, n, np.zeros((n, columns)))
+        held = self._arrays(records, layer_name(layer, "cells"))
+        cells = _tile(held, 0, 1, np.zeros((1, n), np.int64))
         return _mass_table(m, mass, cells[0])
 
-    def _deviations(
-        self, records: list[Record], layer: int, m: ModelPlan, first: int, stop: int
-    ) -> np.ndarray:
-        """Return [rows, genes] squared deviations of the probability over the cells of units."""
-        names = ("pairs", sums_name(layer, m.heads), sums_name(layer, m.heads, "m2"))
-        n, total, m2 = (unit_rows(self._root, records, name, first, stop) for name in names)
-        if not records:
-            return np.zeros((stop - first, len(m.axis)))
-        parts = [Spread(a, b[0], c) for a, b, c in zip(n, total, m2, strict=True)]
-        return tiles.fold_tree(parts, Spread.merge).m2
-
     def _mean_cell_matrix(
-        self, m: ModelPlan, category: int, layer: int, path: Path
+        self, m: ModelPlan, category: int, layer: int, store: Store
     ) -> pd.DataFrame:
         """Write the attention of the mean cells [parts, quantities, genes, genes].
 
@@ -167,7 +162,7 @@ class MatrixRunner:
         """
         n, tile = len(m.axis), self._plan.tile
         record = committed(self._root, self._plan, residual_work(m.base, category))
-        source = self._root.at(f"{record.folder}/attends.zarr")
+        source = self._root.zarr(f"{record.folder}/attends.zarr")
 
         def read(name: str) -> np.ndarray:
             array = tiles.open_array(source, name)
@@ -178,7 +173,7 @@ class MatrixRunner:
             torch.from_numpy(read(layer_name(layer, x))).unflatten(0, (PARTS, -1)) for x in "qk"
         )
         shape = (PARTS, len(QUANTITIES), n, n)
-        array = tiles.create_array(path, "sums", shape, "float32", tile)
+        array = tiles.create_array(store, "sums", shape, "float32", tile)
         parts = np.zeros(shape, np.float32)
         for part in range(PARTS):
             at = np.flatnonzero(there[part])
@@ -192,6 +187,23 @@ class MatrixRunner:
         for first, stop in tiles.row_ranges(n, tile):
             tiles.write_rows(array, first, parts[:, :, first:stop])
         return _mass_table(m, sums.mass[0].numpy(), sums.cells.numpy())
+
+
+def _tile(arrays: list[Any], first: int, stop: int, empty: np.ndarray) -> np.ndarray:
+    """Sum one row tile over units in plan order (fixed binary tree, the units' dtype)."""
+    found = tiles.tree_sum(rows_of(arrays, first, stop))
+    return empty if found is None else found
+
+
+def _deviations(arrays: list[list[Any]], first: int, stop: int, n: int) -> np.ndarray:
+    """Return [rows, genes] squared deviations of the probability over the cells of units.
+
+    ``arrays``: of every unit pair counts, sums and squared deviations.
+    """
+    counts, sums, m2 = (rows_of(a, first, stop) for a in arrays)
+    parts = (Spread(a, b[0], c) for a, b, c in zip(counts, sums, m2, strict=True))
+    found = tiles.fold_tree(parts, Spread.merge)
+    return np.zeros((stop - first, n)) if found is None else found.m2
 
 
 def _mass_table(m: ModelPlan, mass: np.ndarray, cells: np.ndarray) -> pd.DataFrame:

@@ -11,7 +11,7 @@ from engine.errors import InputError
 from engine.models.protocol import BareProjections, FoundationModel
 from engine.store import tiles
 from engine.store.plan import ModelPlan, Plan, layer_name, residual_work
-from engine.store.records import Record, commit, new_attempt
+from engine.store.records import Attempt, Record
 from engine.store.root import RunRoot
 
 
@@ -34,8 +34,8 @@ def attend_mean_cells(
     InputError
         If bare projections are asked for and the family does not show them.
     """
-    folder = new_attempt(root, residual_work(base.name, category))
-    path, n = root.at(f"{folder}/attends.zarr"), len(base.axis)
+    attempt = Attempt(root, residual_work(base.name, category))
+    store, n = attempt.zarr("attends.zarr"), len(base.axis)
     halves = [
         [committed(root, plan, u.work) for u in plan.units_of(base.name, category, h)]
         for h in (0, 1)
@@ -44,12 +44,13 @@ def attend_mean_cells(
     def total(name: str, shape: tuple[int, ...], dtype: str) -> np.ndarray:
         out = np.zeros((2, *shape), dtype)
         for h, records in enumerate(halves):
-            if records:
-                out[h] = tiles.tree_sum(unit_rows(root, records, name, 0, shape[0]))
+            found = tiles.tree_sum(unit_rows(root, records, name, 0, shape[0]))
+            if found is not None:
+                out[h] = found
         return out
 
     def write(name: str, values: np.ndarray) -> None:
-        tiles.write_array(path, name, values, plan.tile)
+        tiles.write_array(store, name, values, plan.tile)
 
     # the base may be a per-cell reading, which has no projection
     bare = plan.readings(base.name, "mean_residual")[0].projection == "bare"
@@ -68,7 +69,7 @@ def attend_mean_cells(
             k.append(k_part)
         write(layer_name(layer, "q"), np.concatenate(q))
         write(layer_name(layer, "k"), np.concatenate(k))
-    return commit(root, folder, plan.hash, {})
+    return attempt.commit(plan.hash, {})
 
 
 def _project(

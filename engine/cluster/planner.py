@@ -30,6 +30,10 @@ from engine.store.root import hash_json
 from engine.vocabulary import GeneTable, select_genes
 
 DEMONSTRATION = "DEMONSTRATION.md"
+# settings of execution that change where and how fast a run goes, and nothing of its result
+_FREE = (
+    "memory", "attempts", "unit_timeout", "start_timeout", "grace", "lease", "actors", "threads",
+)  # fmt: skip
 _LIBRARIES = (
     "octoscope", "torch", "numpy", "pandas", "zarr", "anndata", "pyarrow", "ray", "dask", "scipy",
     "numba", "transformers",
@@ -168,18 +172,20 @@ def _model_plan(
     )
 
 
-def make_plan(config: RunConfig, run: Path) -> Plan:
+def make_plan(config: RunConfig, run: Path | None) -> Plan:
     """Return the plan alone; see :func:`plan_run`."""
     return plan_run(config, run)[0]
 
 
 def plan_run(
-    config: RunConfig, run: Path, threads: int | None = None, *, check_fit: bool = True
+    config: RunConfig, run: Path | None, threads: int | None = None, *, check_fit: bool = True
 ) -> tuple[Plan, pd.DataFrame]:
     """Plan a run; returns the plan and what became of every gene. Nothing is written.
 
     Parameters
     ----------
+    run
+        Folder of the run, for the space on its disk; None: an object store.
     threads
         Torch threads per actor of an earlier plan; None: from the configuration or this machine.
     check_fit
@@ -307,6 +313,6 @@ def _edges(config: RunConfig) -> EdgesPlan | None:
 def result_fields(config: RunConfig) -> dict[str, Any]:
     """Return the configuration without what only changes where and how fast it runs."""
     tree = config.model_dump(mode="json")
-    for name in ("memory", "attempts", "unit_timeout", "start_timeout", "actors", "threads"):
+    for name in _FREE:
         tree["execution"].pop(name)
     return tree

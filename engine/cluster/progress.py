@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from contextlib import suppress
 from types import TracebackType
 from typing import Any
 
@@ -10,8 +11,11 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from engine.cluster.dispatch import Work
+from engine.cluster.drain import Stopped
+from engine.cluster.repair import JOURNAL
+from engine.store.lease import LEASE
 from engine.store.plan import load_plan
-from engine.store.records import record_path
+from engine.store.records import read_records
 from engine.store.root import RunRoot, to_json
 
 _WRITE_EVERY = 2.0  # seconds between rewrites of progress.json
@@ -49,7 +53,8 @@ class Reporter:
     ) -> None:
         if self._console.is_terminal:
             self._live.stop()
-        self._write("failed" if error else "finished")
+        ended = "failed" if error else "finished"
+        self._write("stopped" if isinstance(error, Stopped) else ended)
 
     def stage(self, name: str, total: int) -> None:
         """Begin a stage of ``total`` pieces."""
@@ -92,14 +97,18 @@ class Reporter:
             "updated": self._written,
             "stages": self._state,
         }
-        self._root.replace("progress.json", to_json(body))
+        with suppress(OSError):  # a full store stops the work itself; this only tells of it
+            self._root.replace("progress.json", to_json(body))
 
 
 def summary(root: RunRoot) -> dict[str, Any]:
     """Return how far a run is, from records and ``progress.json`` alone."""
     plan = load_plan(root)
     rows: dict[str, Any] = {"state": "finished" if root.exists("_SUCCESS") else "unfinished"}
-    if not root.exists("_SUCCESS"):
+    sealed = root.read_json("_SUCCESS")
+    if sealed is not None and "finished" in sealed:
+        rows["finished"] = sealed["finished"]
+    if sealed is None:
         works = {
             "units": [u.work for u in plan.units],
             "mean cells": plan.residual_work(),
@@ -107,7 +116,7 @@ def summary(root: RunRoot) -> dict[str, Any]:
             "matrices": plan.matrix_work(),
         }
         for kind, names in works.items():
-            done = sum(root.exists(record_path(n)) for n in names)
+            done = len(read_records(root, names, plan.hash))
             if names:
                 rows[kind] = f"{done} of {len(names)} committed"
     progress = root.read_json("progress.json")
@@ -116,4 +125,9 @@ def summary(root: RunRoot) -> dict[str, Any]:
         rows["last driver"] = f"{progress['status']}, last seen {age:.0f} s ago"
     aside = (root.read_json("attention.json") or {}).get("set_aside", {})
     rows["set aside"] = len(aside)
+    lease = root.read_json(LEASE)
+    if lease is not None:
+        rows["held by"] = f"process {lease['pid']} on {lease['host']}"
+    if root.exists(JOURNAL):
+        rows["repair"] = "in the middle of one; `octoscope resume` goes on"
     return rows

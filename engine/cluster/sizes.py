@@ -143,8 +143,8 @@ def _coexpression_bytes(
     return {"actor": max(compute, finalise), "scratch": dense + sums + values, "dense": dense}
 
 
-def refuse_what_cannot_fit(config: RunConfig, plan: Plan, run: Path) -> None:
-    """Compare the plan's needs with this machine.
+def refuse_what_cannot_fit(config: RunConfig, plan: Plan, run: Path | None) -> None:
+    """Compare the plan's needs with this machine; of an object store the space is not known.
 
     Raises
     ------
@@ -161,6 +161,8 @@ def refuse_what_cannot_fit(config: RunConfig, plan: Plan, run: Path) -> None:
             f"{limit / 1e9:.1f} GB are allowed in all",
             "lower execution.unit_cells, or `accumulate` a smaller gene set",
         )
+    if run is None:
+        return
     place = run
     while not place.exists():
         place = place.parent

@@ -8,18 +8,21 @@ from typing import Any
 
 import numpy as np
 import torch
+from zarr.abc.store import Store
 
 from engine.atlas import Atlas
 from engine.attention.accumulate import BatchLayout, LayerSums, PairCounts, QKBatch
+from engine.attention.finite import require_finite
 from engine.attention.residuals import ResidualSums
 from engine.cluster.mean_cells import attend_mean_cells
+from engine.cluster.physical import PhysicalBatches
 from engine.config import RunConfig
 from engine.errors import InputError
 from engine.models import TOKEN_KINDS, Tokens, load_model
 from engine.models.protocol import GENE
 from engine.store import tiles
 from engine.store.plan import Plan, Unit, layer_name, sums_name
-from engine.store.records import Record, commit, new_attempt
+from engine.store.records import Attempt, Record
 from engine.store.root import RunRoot
 
 _OUTSIDE = 1  # mass column of genes that are not accumulated
@@ -32,6 +35,7 @@ class _Batch:
     residual: torch.Tensor
     mask: torch.Tensor
     layout: BatchLayout
+    cell_ids: np.ndarray
 
 
 class UnitRunner:
@@ -57,6 +61,7 @@ class UnitRunner:
             options=self._m.options,
             seed=config.seed,
         )
+        self._physical = PhysicalBatches(self._model, self._device)
         # Only a declared input panel enters the model, where one is declared.
         match = self._model.match(self._atlas.genes).named_by(self._atlas.genes)
         self._match = match.with_panel(self._m.input_genes)
@@ -67,26 +72,36 @@ class UnitRunner:
         self._panel = np.array([position.get(e, -1) for e in self._match.genes.ensembl] + [-1])
 
     @torch.inference_mode()
-    def run(self, unit: Unit) -> Record:
+    def run(self, unit: Unit, halvings: int = 0) -> Record:
         """Compute a unit and commit it.
+
+        Parameters
+        ----------
+        halvings
+            How often earlier attempts were killed for their memory.
 
         Raises
         ------
         MassError
             If a layer's attention does not total one; nothing is committed.
+        ActivationError
+            If queries or keys are not finite, naming layer, heads and cells.
+        MemoryShortError
+            If a single cell does not fit.
         InputError
             If a count is not a count.
         """
         started = time.monotonic()
-        folder = new_attempt(self._root, unit.work)
-        path = self._root.at(f"{folder}/sums.zarr")
+        attempt = Attempt(self._root, unit.work)
+        store = attempt.zarr("sums.zarr")
+        self._physical.start_from(self._m.batch_cells, halvings)
         batches, facts = self._embed(unit)
         n, tile = len(self._m.axis), self._plan.tile
         pairs = PairCounts(n, tile=tile)
         for group in batches:
             for batch in group:
                 pairs.add(batch.layout)
-        self._write(path, "pairs", pairs.counts.numpy())
+        self._write(store, "pairs", pairs.counts.numpy())
         for layer in range(self._m.n_layers):
             sums = residuals = None
             if layer in self._m.layers:
@@ -102,35 +117,38 @@ class UnitRunner:
                     )
                 if self._residuals:
                     residuals = ResidualSums(n, self._m.d, device=self._device)
+            where = f"model {self._m.name}, unit {unit.id}, layer {layer}"
             for group in batches:
                 parts = []
                 for batch in group:
                     if residuals is not None:
                         residuals.add(batch.residual, batch.layout.panel)
-                    a, batch.residual = self._model.layer(layer, batch.residual, batch.mask)
+                    a, batch.residual = self._physical.layer(
+                        layer, batch.residual, batch.mask, unit.work
+                    )
+                    require_finite(a.q, a.k, batch.cell_ids, batch.mask, where)
                     if sums is not None:
                         parts.append(QKBatch(a.q, a.k, a.scale, a.mask, batch.layout))
                 if sums is not None and parts:
                     sums.add(parts)
-            where = f"model {self._m.name}, unit {unit.id}, layer {layer}"
             if sums is not None:
                 sums.check_mass(where)
                 for r, heads in enumerate(self._heads):
-                    self._write(path, sums_name(layer, heads), sums.sums[r].cpu().numpy())
-                    self._write(path, sums_name(layer, heads, "mass"), sums.mass[r].cpu().numpy())
+                    self._write(store, sums_name(layer, heads), sums.sums[r].cpu().numpy())
+                    self._write(store, sums_name(layer, heads, "mass"), sums.mass[r].cpu().numpy())
                     if sums.spread is not None:
                         m2 = sums.spread[r].cpu().numpy()
-                        self._write(path, sums_name(layer, heads, "m2"), m2)
+                        self._write(store, sums_name(layer, heads, "m2"), m2)
             if residuals is not None:
                 residuals.check(where)
-                self._write(path, layer_name(layer, "residual"), residuals.sums.cpu().numpy())
+                self._write(store, layer_name(layer, "residual"), residuals.sums.cpu().numpy())
             if layer in self._m.layers:
                 held = pairs.counts.diagonal().numpy().astype(np.int64)
-                self._write(path, layer_name(layer, "cells"), held[None])
+                self._write(store, layer_name(layer, "cells"), held[None])
             if layer == max(self._m.layers):
                 break
         facts["seconds"] = round(time.monotonic() - started, 3)
-        return commit(self._root, folder, self._plan.hash, facts)
+        return attempt.commit(self._plan.hash, facts)
 
     def mean_cell(self, category: int) -> Record:
         """Commit what the model attends with for a category's mean cell."""
@@ -138,8 +156,8 @@ class UnitRunner:
             self._root, self._plan, self._m, self._model, self._device, category
         )
 
-    def _write(self, path: Any, name: str, values: np.ndarray) -> None:
-        tiles.write_array(path, name, values, self._plan.tile)
+    def _write(self, store: Store, name: str, values: np.ndarray) -> None:
+        tiles.write_array(store, name, values, self._plan.tile)
 
     def _embed(self, unit: Unit) -> tuple[list[list[_Batch]], dict[str, Any]]:
         """Return residuals of the unit's cells in logical micro-batches of physical batches."""
@@ -180,4 +198,4 @@ class UnitRunner:
             column = self._m.mass_columns.index(kind)
             special[(tokens.kind == TOKEN_KINDS.index(kind)) & tokens.mask] = column
         mask = torch.from_numpy(tokens.mask).to(self._device)
-        return _Batch(self._model.embed(tokens), mask, BatchLayout(panel, special))
+        return _Batch(self._model.embed(tokens), mask, BatchLayout(panel, special), tokens.cell_ids)

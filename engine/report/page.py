@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -11,7 +10,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
 from engine.attention.views import CORRELATION
-from engine.config import RunConfig, load_config
+from engine.config import RunConfig, config_of_text
 from engine.errors import DamagedRunError, InputError
 from engine.report import figures
 from engine.store.manifest import check_objects, require_success
@@ -37,8 +36,8 @@ def write_report(root: RunRoot) -> None:
     root.replace(REPORT, page(root, None, None))
 
 
-def stored_report(root: RunRoot) -> Path:
-    """Return the path of a finished run's report, after checking that it is intact.
+def stored_report(root: RunRoot) -> str:
+    """Return the path or URL of a finished run's report, after checking that it is intact.
 
     Raises
     ------
@@ -66,7 +65,8 @@ def render(root: RunRoot, gene_set: str | None, view: str | None) -> bytes:
 
 def page(root: RunRoot, gene_set: str | None, view: str | None) -> bytes:
     """Return the page as UTF-8; None stands for the first declared gene set and view."""
-    plan, config = load_plan(root), load_config(root.at("config.yaml"))
+    plan, text = load_plan(root), root.read("config.yaml") or b""
+    config = config_of_text(text.decode(), root.at("config.yaml"))
     run = root.read_json("run.json")
     sets = [g.name for g in config.gene_sets]
     cost = sum(c["seconds"] for c in run["cells"])
@@ -74,7 +74,7 @@ def page(root: RunRoot, gene_set: str | None, view: str | None) -> bytes:
     for kind, value, declared in (("gene_sets", gene_set, sets), ("views", view, views)):
         if value is not None and value not in declared:
             raise InputError(
-                f"{root.path}/config.yaml: {kind}",
+                f"{root.at('config.yaml')}: {kind}",
                 f"{value!r} was not declared; this run has {', '.join(declared)}",
                 f"declare it and run again into a new directory ({len(plan.units)} units, "
                 f"{cost:.0f} actor-seconds last time): a top-K list cannot be restricted later",

@@ -1,27 +1,47 @@
-"""Named crash points, so that tests can kill real processes at exact moments.
+"""Named points at which tests kill, hang or fail real processes.
 
-``OCTOSCOPE_CRASH_AT=[worker:]<point>[@<text in the work's name>]`` sends SIGKILL to the driver (its
-pid is in ``OCTOSCOPE_DRIVER_PID``; not with ``worker:``) and to this process when execution reaches
-the point. Without the variable a point costs one dictionary look-up.
+``OCTOSCOPE_CRASH_AT=[<how>:]<point>[@<text in the work's name>]``. Without the variable a point
+costs one dictionary look-up. How:
+
+- nothing: SIGKILL to the driver (its pid is in ``OCTOSCOPE_DRIVER_PID``) and to this process;
+- ``worker``: SIGKILL to this process alone;
+- ``hang``: sleep for an hour;
+- ``full``: the store has no space left;
+- ``memory``: the device has no memory left.
 """
 
 from __future__ import annotations
 
+import errno
 import os
 import signal
+import time
 
-POINTS = ("before-write", "after-data", "after-record", "in-finalise", "before-success")
+POINTS = (
+    "before-write", "mid-layer", "after-data", "after-record", "mid-reduce", "mid-finalise",
+    "before-success",
+)  # fmt: skip
+_HOWS = ("worker", "hang", "full", "memory")
 
 
 def crash_point(name: str, work: str = "") -> None:
-    """Die here if the environment asks for it."""
+    """Die, hang or fail here if the environment asks for it."""
     wanted = os.environ.get("OCTOSCOPE_CRASH_AT")
     if not wanted:
         return
-    point, _, part = wanted.removeprefix("worker:").partition("@")
+    how, _, rest = wanted.partition(":")
+    if how not in _HOWS:
+        how, rest = "", wanted
+    point, _, part = rest.partition("@")
     if point != name or part not in work:
         return
+    if how == "hang":
+        time.sleep(3600)
+    elif how == "full":
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), work)
+    elif how == "memory":
+        raise MemoryError(work)
     driver = int(os.environ.get("OCTOSCOPE_DRIVER_PID", "0"))
-    if driver and driver != os.getpid() and not wanted.startswith("worker:"):
+    if driver and driver != os.getpid() and how != "worker":
         os.kill(driver, signal.SIGKILL)
     os.kill(os.getpid(), signal.SIGKILL)

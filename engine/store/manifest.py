@@ -7,11 +7,13 @@ from typing import Any
 
 from engine.errors import DamagedRunError
 from engine.store.plan import Plan, load_plan
-from engine.store.records import Record, read_record
+from engine.store.records import Record, left_by, read_record, record_path
 from engine.store.root import RunRoot, to_json
 
-# Written while a run is in progress, or rewritten after it: not part of the result.
-_UNTRACKED = ("manifest.json", "_SUCCESS", "progress.json", "logs/")
+# Written while a run is in progress, or beside it: not part of the result.
+_UNTRACKED = (
+    "manifest.json", "_SUCCESS", "progress.json", "lease.json", "repair.json", "logs/", "foreign/",
+)  # fmt: skip
 SCHEMA = "octoscope-manifest/1"
 
 
@@ -23,18 +25,20 @@ class Fault:
     what: str
 
 
+FOREIGN = "not part of the run"
+
+
 def tracked(path: str) -> bool:
-    """Tell whether a file belongs to the result."""
-    return not path.startswith(_UNTRACKED)
+    """Tell whether an object that is no part of the result is foreign.
+
+    What attempts that did not win left behind is not: no reader sees it, and `repair` sweeps it.
+    """
+    return not (path.startswith(_UNTRACKED) or path.endswith(".partial") or left_by(path)[0])
 
 
-def write_manifest(root: RunRoot, plan: Plan, keep: list[str]) -> dict[str, Any]:
-    """List every object that stays, with its digest; write ``manifest.json``."""
-    body = {
-        "schema": SCHEMA,
-        "plan": plan.hash,
-        "objects": {name: root.digest(name) for name in sorted(keep)},
-    }
+def write_manifest(root: RunRoot, plan: Plan, objects: dict[str, dict[str, Any]]) -> dict[str, Any]:
+    """Write ``manifest.json``: every object that stays, with its digest."""
+    body = {"schema": SCHEMA, "plan": plan.hash, "objects": dict(sorted(objects.items()))}
     root.replace("manifest.json", to_json(body))
     return body
 
@@ -50,15 +54,15 @@ def require_success(root: RunRoot) -> dict[str, Any]:
     try:
         success = root.read_json("_SUCCESS")
     except ValueError as error:
-        raise DamagedRunError(f"{root.path}/_SUCCESS: not JSON ({error})") from None
+        raise DamagedRunError(f"{root.url}/_SUCCESS: not JSON ({error})") from None
     if success is None:
         raise DamagedRunError(
-            f"{root.path}: the run is not finished (no _SUCCESS); use `octoscope resume`"
+            f"{root.url}: the run is not finished (no _SUCCESS); use `octoscope resume`"
         )
     if not root.exists("manifest.json"):
-        raise DamagedRunError(f"{root.path}: manifest.json is missing")
+        raise DamagedRunError(f"{root.url}: manifest.json is missing")
     if root.digest("manifest.json") != success["manifest"]:
-        raise DamagedRunError(f"{root.path}: manifest.json does not match _SUCCESS")
+        raise DamagedRunError(f"{root.url}: manifest.json does not match _SUCCESS")
     manifest: dict[str, Any] = root.read_json("manifest.json")
     return manifest
 
@@ -67,10 +71,11 @@ def check_objects(root: RunRoot, objects: dict[str, dict[str, Any]]) -> list[Fau
     """Compare objects with their digests."""
     faults = []
     for name, expected in objects.items():
-        if not root.at(name).is_file():
+        try:
+            found = root.digest(name)
+        except (FileNotFoundError, IsADirectoryError):
             faults.append(Fault(name, "missing"))
             continue
-        found = root.digest(name)
         if found["bytes"] != expected["bytes"]:
             what = f"has {found['bytes']} bytes, expected {expected['bytes']}"
             faults.append(Fault(name, what))
@@ -90,9 +95,8 @@ def require_objects(root: RunRoot, record: Record) -> None:
         Naming the first object at fault.
     """
     for name, expected in record.objects.items():
-        path = root.at(name)
-        if not path.is_file() or path.stat().st_size != expected["bytes"]:
-            raise DamagedRunError(f"{name}: missing or truncated")
+        if root.size(name) != expected["bytes"]:
+            raise DamagedRunError(f"{name}: missing or truncated; use `octoscope repair`")
 
 
 def verify(root: RunRoot) -> list[Fault]:
@@ -103,22 +107,25 @@ def verify(root: RunRoot) -> list[Fault]:
     list of Fault
         Empty if the run is sound.
     """
-    finished = root.exists("_SUCCESS")
-    known: dict[str, dict[str, Any]] = {}
+    if not root.exists("_SUCCESS"):
+        return _verify_unfinished(root)
+    try:
+        known = dict(require_success(root)["objects"])
+    except DamagedRunError as error:
+        return [Fault("manifest.json", str(error))]
+    faults = check_objects(root, known)
+    return faults + [Fault(f, FOREIGN) for f in root.files() if tracked(f) and f not in known]
+
+
+def _verify_unfinished(root: RunRoot) -> list[Fault]:
+    plan = load_plan(root)
     faults: list[Fault] = []
-    if finished:
+    for work in plan.works():
         try:
-            known = dict(require_success(root)["objects"])
-        except DamagedRunError as error:
-            return [Fault("manifest.json", str(error))]
-    else:
-        plan = load_plan(root)
-        for work in plan.works():
             record = read_record(root, work, plan.hash)
-            if record is not None:
-                known |= record.objects
-    faults += check_objects(root, known)
-    if finished:
-        foreign = [f for f in root.files() if tracked(f) and f not in known]
-        faults += [Fault(f, "not part of the run") for f in foreign]
+        except DamagedRunError as error:
+            faults.append(Fault(record_path(work), str(error)))
+            continue
+        if record is not None:
+            faults += check_objects(root, record.objects)
     return faults

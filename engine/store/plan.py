@@ -7,7 +7,7 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict
 
-from engine.errors import InputError
+from engine.errors import DamagedRunError, InputError
 from engine.store.root import RunRoot, hash_json, to_json
 
 SCHEMA = "octoscope-plan/3"
@@ -233,7 +233,7 @@ def save_plan(root: RunRoot, plan: Plan) -> None:
     differing = differences(present, body)
     if differing:
         raise InputError(
-            f"{root.path}/plan.json",
+            root.at("plan.json"),
             f"a different plan is there; it differs in {', '.join(differing[:8])}",
             "run into a new directory, or undo the change",
         )
@@ -246,17 +246,33 @@ def load_plan(root: RunRoot) -> Plan:
     ------
     InputError
         If there is none, or it was written by another format version.
+    DamagedRunError
+        If it is no JSON.
     """
-    body = root.read_json("plan.json")
+    try:
+        body = root.read_json("plan.json")
+    except ValueError as error:
+        raise DamagedRunError(f"{root.at('plan.json')}: not JSON ({error})") from None
     if body is None:
-        raise InputError(str(root.path), "no plan.json in it", "give a run directory")
-    if body.get("schema_version") != SCHEMA:
-        raise InputError(
-            f"{root.path}/plan.json",
-            f"format {body.get('schema_version')!r}, this version reads {SCHEMA!r}",
-            "use the version that wrote it",
+        raise InputError(root.url, "no plan.json in it", "give a run directory")
+    found = str(body.get("schema_version"))
+    if found != SCHEMA:
+        newer = found.startswith("octoscope-plan/") and _number(found) > _number(SCHEMA)
+        written = body.get("versions", {}).get("octoscope", "an earlier version")
+        fix = (
+            "pip install --upgrade octoscope"
+            if newer
+            else f"read it with octoscope {written}, or run its config.yaml into a new directory: "
+            f"octoscope run {root.at('config.yaml')} --out NEW"
         )
+        problem = f"format {found!r}, written by octoscope {written}; this version reads {SCHEMA!r}"
+        raise InputError(root.at("plan.json"), problem, fix)
     return Plan.model_validate(body)
+
+
+def _number(schema: str) -> int:
+    digits = schema.rpartition("/")[2]
+    return int(digits) if digits.isdecimal() else 0
 
 
 def run_directory(path: str | Path) -> RunRoot:
@@ -269,7 +285,7 @@ def run_directory(path: str | Path) -> RunRoot:
     """
     root = RunRoot(path)
     if not root.exists("plan.json"):
-        raise InputError(str(root.path), "is not a run directory", "give the --out of a run")
+        raise InputError(root.url, "is not a run directory", "give the --out of a run")
     return root
 
 

@@ -2,14 +2,26 @@
 
 from __future__ import annotations
 
+import json
+import tempfile
 import uuid
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
+
+from zarr.abc.store import Store
+from zarr.core.buffer import Buffer
+from zarr.storage import WrapperStore
 
 from engine.errors import DamagedRunError
 from engine.store.crash import crash_point
-from engine.store.root import RunRoot, to_json
+from engine.store.root import RunRoot, digest_of, to_json
+
+SCHEMA = "octoscope-record/1"
+_AT_ONCE = 16  # requests in flight where records are read together
 
 
 @dataclass(frozen=True)
@@ -26,6 +38,8 @@ class Record:
         Path relative to the run -> bytes and sha256.
     facts
         What the work reports about itself (cells, refusals, seconds).
+    digest
+        Bytes and sha256 of the record itself.
     """
 
     work: str
@@ -33,6 +47,7 @@ class Record:
     plan: str
     objects: dict[str, dict[str, Any]]
     facts: dict[str, Any]
+    digest: dict[str, Any]
 
     @property
     def folder(self) -> str:
@@ -45,37 +60,88 @@ def record_path(work: str) -> str:
     return f"{work}/record.json"
 
 
-def new_attempt(root: RunRoot, work: str) -> str:
-    """Make the folder of a fresh attempt; returns its path relative to the run."""
-    folder = f"{work}/attempt-{uuid.uuid4().hex}"
-    root.at(folder).mkdir(parents=True)
-    crash_point("before-write", work)
-    return folder
+class Attempt:
+    """One try at a piece of work: objects in a folder of its own, digested as they are written.
 
-
-def commit(root: RunRoot, folder: str, plan: str, facts: dict[str, Any]) -> Record:
-    """Digest what an attempt wrote and make it the result, unless another attempt was first.
-
-    The loser's data is deleted; either way the winner's record is returned.
+    Nothing of it is seen by readers before :meth:`commit`. Nothing is listed or read back.
     """
-    work, attempt = folder.rsplit("/", 1)
-    crash_point("after-data", work)
-    objects = {name: root.digest(name) for name in root.files(folder)}
-    body = {
-        "schema": "octoscope-record/1",
-        "work": work,
-        "attempt": attempt,
-        "plan": plan,
-        "objects": objects,
-        "facts": facts,
-    }
-    won = root.create_once(record_path(work), to_json(body))
-    crash_point("after-record", work)
-    if not won:
-        root.remove_tree(folder)
-    record = read_record(root, work, plan)
-    assert record is not None
-    return record
+
+    def __init__(self, root: RunRoot, work: str) -> None:
+        self.root, self.work = root, work
+        self.name = f"attempt-{uuid.uuid4().hex}"
+        self.folder = f"{work}/{self.name}"
+        self._objects: dict[str, dict[str, Any]] = {}
+        crash_point("before-write", work)
+
+    def zarr(self, name: str) -> Store:
+        """Return a Zarr store inside the attempt."""
+        prefix = f"{self.folder}/{name}"
+        return _Noting(self.root.zarr(prefix), self._note, prefix)
+
+    def write(self, name: str, data: bytes) -> None:
+        """Write one object."""
+        self.root.replace(f"{self.folder}/{name}", data)
+        self._note(f"{self.folder}/{name}", data)
+
+    def _note(self, name: str, data: bytes) -> None:
+        self._objects[name] = digest_of(data)
+
+    @contextmanager
+    def room(self) -> Iterator[Path]:
+        """Yield a folder on this machine for files that are gone before the commit.
+
+        On the run's own disk where it has one.
+        """
+        place = self.root.folder
+        if place is not None:
+            place = place / self.folder
+            place.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(suffix=".partial", dir=place) as folder:
+            yield Path(folder)
+
+    def commit(self, plan: str, facts: dict[str, Any]) -> Record:
+        """Make what was written the result, unless another attempt was first.
+
+        The loser's data is deleted; either way the winner's record is returned.
+        """
+        crash_point("after-data", self.work)
+        body = {
+            "schema": SCHEMA,
+            "work": self.work,
+            "attempt": self.name,
+            "plan": plan,
+            "objects": self._objects,
+            "facts": facts,
+        }
+        self.root.create_once(record_path(self.work), to_json(body))
+        crash_point("after-record", self.work)
+        record = read_record(self.root, self.work, plan)
+        if record is None:
+            raise DamagedRunError(f"{record_path(self.work)}: vanished after it was written")
+        # Not by what the create returned: a repeated request whose first answer was lost is told
+        # that the name is taken, by itself.
+        if record.attempt != self.name:
+            self.root.remove(self._objects)
+        return record
+
+
+class _Noting(WrapperStore[Store]):
+    """A store that digests what is written to it; a value written again replaces the first."""
+
+    def __init__(self, store: Store, note: Callable[[str, bytes], None], prefix: str) -> None:
+        super().__init__(store)
+        self._note, self._prefix = note, prefix
+
+    def _with_store(self, store: Store) -> _Noting:
+        return type(self)(store, self._note, self._prefix)
+
+    async def set(self, key: str, value: Buffer) -> None:
+        await self._store.set(key, value)
+        self._note(f"{self._prefix}/{key}", value.to_bytes())
+
+    async def set_if_not_exists(self, key: str, value: Buffer) -> None:
+        if not await self._store.exists(key):
+            await self.set(key, value)
 
 
 def read_record(root: RunRoot, work: str, plan: str) -> Record | None:
@@ -86,33 +152,57 @@ def read_record(root: RunRoot, work: str, plan: str) -> Record | None:
     DamagedRunError
         If the record belongs to another plan or cannot be read.
     """
+    raw = root.read(record_path(work))
+    if raw is None:
+        return None
     try:
-        body = root.read_json(record_path(work))
+        body = json.loads(raw)
+        if body["plan"] != plan:
+            raise DamagedRunError(f"{record_path(work)}: belongs to another plan")
+        parts = (body["attempt"], plan, body["objects"], body["facts"])
     except ValueError as error:
         raise DamagedRunError(f"{record_path(work)}: not JSON ({error})") from None
-    if body is None:
-        return None
-    if body.get("plan") != plan:
-        raise DamagedRunError(f"{record_path(work)}: belongs to another plan")
-    return Record(body["work"], body["attempt"], plan, body["objects"], body["facts"])
+    except (KeyError, TypeError) as error:
+        raise DamagedRunError(f"{record_path(work)}: not a record ({error!r})") from None
+    return Record(work, *parts, digest=digest_of(raw))
 
 
-def sweep(root: RunRoot, works: Iterable[str], plan: str) -> int:
-    """Delete attempts that did not win; returns how many.
+def read_records(root: RunRoot, works: Iterable[str], plan: str) -> dict[str, Record]:
+    """Return the records of all work that is done; gets by name, several at a time.
+
+    Raises
+    ------
+    DamagedRunError
+        As :func:`read_record`.
+    """
+    works = list(works)
+    with ThreadPoolExecutor(_AT_ONCE) as pool:
+        found = pool.map(lambda work: read_record(root, work, plan), works)
+        return {w: r for w, r in zip(works, found, strict=True) if r is not None}
+
+
+def sweep(root: RunRoot, plan: str, tops: Iterable[str]) -> int:
+    """Delete attempts that did not win, and half-written files; returns how many objects.
 
     The driver calls this once, after all work is committed. At the start of a resume a worker
     of the last driver may still be writing: taking its folder away would let it commit the rest.
     """
-    swept = 0
-    for work in works:
-        folder = root.at(work)
-        if not folder.is_dir():
-            continue
-        record = read_record(root, work, plan)
-        for child in folder.iterdir():
-            if child.is_dir() and (record is None or child.name != record.attempt):
-                root.remove_tree(f"{work}/{child.name}")
-                swept += 1
-            elif child.name.endswith(".partial"):
-                child.unlink(missing_ok=True)
-    return swept
+    lost, winners = [], {}
+    for top in tops:
+        for name in root.files(top):
+            work, attempt = left_by(name)
+            if attempt and work not in winners:
+                record = read_record(root, work, plan)
+                winners[work] = None if record is None else record.attempt
+            if name.endswith(".partial") or (attempt and attempt != winners[work]):
+                lost.append(name)
+    root.remove(lost)
+    return len(lost)
+
+
+def left_by(name: str) -> tuple[str, str]:
+    """Return the work and the attempt that an object belongs to; '' for both if to none."""
+    parts = name.split("/")
+    if len(parts) > 3 and parts[2].startswith("attempt-"):
+        return "/".join(parts[:2]), parts[2]
+    return "", ""

@@ -1,106 +1,125 @@
-"""A run directory: atomic writes, create-once, digests. The only way anything is written."""
+"""A run directory: names kept inside it, JSON, digests. The only way anything is written."""
 
 from __future__ import annotations
 
 import hashlib
 import json
-import os
-import shutil
-import uuid
-from pathlib import Path
-from typing import Any
+from collections.abc import Iterable
+from pathlib import Path, PurePosixPath
+from typing import Any, BinaryIO
 
-from engine.digests import file_digest
-from engine.errors import InputError
+from zarr.abc.store import Store
+
+from engine.store.objects import LocalObjects, Objects, objects_at
+
+_BLOCK = 1 << 20
 
 
 class RunRoot:
-    """A run directory on a local (or mounted) file system.
+    """A run directory: a path, or a URL of an object store with conditional create.
+
+    Parameters
+    ----------
+    place
+        Path, ``file://``, or an fsspec URL.
+    objects
+        What is there; None: opened from ``place``.
+
+    Attributes
+    ----------
+    url
+        Absolute path or URL.
 
     Raises
     ------
     InputError
-        For URLs: object stores need conditional create, which this version does not have.
+        If the URL holds credentials, or its store has no conditional create.
     """
 
-    def __init__(self, path: str | Path) -> None:
-        text = str(path)
-        if text.startswith("file://"):
-            text = text.removeprefix("file://")
-        if "://" in text:
-            raise InputError(
-                text, "run directories must be on a file system in this version", "give a path"
-            )
-        self.path = Path(text).absolute()
+    def __init__(self, place: str | Path, objects: Objects | None = None) -> None:
+        self.objects = objects_at(str(place)) if objects is None else objects
+        local = isinstance(self.objects, LocalObjects)
+        self.url = str(self.objects.path) if local else str(place).rstrip("/")  # type: ignore[attr-defined]
 
-    def at(self, relative: str) -> Path:
-        """Return the absolute path of an object.
+    @property
+    def folder(self) -> Path | None:
+        """The folder on this machine, or None for an object store."""
+        return self.objects.path if isinstance(self.objects, LocalObjects) else None
+
+    def _inside(self, relative: str) -> str:
+        parts = PurePosixPath(relative).parts
+        if ".." in parts or relative.startswith("/") or "\\" in relative or not parts:
+            raise ValueError(f"{relative!r} leaves the run directory")
+        return relative
+
+    def at(self, relative: str) -> str:
+        """Return the full name of an object, for messages.
 
         Raises
         ------
         ValueError
-            If it would leave the run directory.
+            If it would leave the run directory; so does every other method.
         """
-        path = (self.path / relative).absolute()
-        if ".." in Path(relative).parts or not path.is_relative_to(self.path):
-            raise ValueError(f"{relative!r} leaves the run directory")
-        return path
+        return f"{self.url}/{self._inside(relative)}"
 
     def exists(self, relative: str) -> bool:
         """Tell whether an object is there."""
-        return self.at(relative).exists()
+        return self.size(relative) is not None
+
+    def size(self, relative: str) -> int | None:
+        """Return the bytes of an object; None if it is absent."""
+        return self.objects.size(self._inside(relative))
+
+    def read(self, relative: str) -> bytes | None:
+        """Return an object's content; None if it is absent."""
+        return self.objects.read(self._inside(relative))
+
+    def open(self, relative: str) -> BinaryIO:
+        """Open an object for reading; raises FileNotFoundError."""
+        return self.objects.open(self._inside(relative))
 
     def read_json(self, relative: str) -> Any:
-        """Read JSON; None if the object is absent."""
-        try:
-            return json.loads(self.at(relative).read_text())
-        except FileNotFoundError:
-            return None
+        """Read JSON; None if the object is absent. Raises ValueError if it is no JSON."""
+        raw = self.read(relative)
+        return None if raw is None else json.loads(raw)
 
     def replace(self, relative: str, data: bytes) -> None:
         """Write atomically, over anything that is there."""
-        temporary = self._temporary(relative, data)
-        os.replace(temporary, self.at(relative))
+        self.objects.write(self._inside(relative), data)
 
     def create_once(self, relative: str, data: bytes) -> bool:
-        """Write atomically unless the object exists; returns whether this call wrote it.
+        """Write atomically unless the object exists; returns whether this call wrote it."""
+        return self.objects.create(self._inside(relative), data)
 
-        ``os.link`` fails when the name is taken, also between processes, and the content is
-        complete before the name appears.
-        """
-        temporary = self._temporary(relative, data)
-        try:
-            os.link(temporary, self.at(relative))
-        except FileExistsError:
-            return False
-        finally:
-            temporary.unlink(missing_ok=True)
-        return True
-
-    def _temporary(self, relative: str, data: bytes) -> Path:
-        target = self.at(relative)
-        target.parent.mkdir(parents=True, exist_ok=True)
-        temporary = target.with_name(f".{target.name}.{uuid.uuid4().hex}.partial")
-        with temporary.open("wb") as handle:
-            handle.write(data)
-            handle.flush()
-            os.fsync(handle.fileno())
-        return temporary
+    def remove(self, names: Iterable[str]) -> None:
+        """Delete objects that are there."""
+        self.objects.delete([self._inside(n) for n in names])
 
     def remove_tree(self, relative: str) -> None:
-        """Delete a folder and all in it; nothing happens if it is absent."""
-        shutil.rmtree(self.at(relative), ignore_errors=True)
+        """Delete all objects below a name; nothing happens if there are none."""
+        self.objects.delete_tree(self._inside(relative))
 
-    def files(self, relative: str = "") -> list[str]:
-        """Return all files below a folder, sorted, relative to the run directory."""
-        top = self.at(relative) if relative else self.path
-        return sorted(
-            str(p.relative_to(self.path)) for p in top.rglob("*") if p.is_file() or p.is_symlink()
-        )
+    def files(self, below: str = "") -> list[str]:
+        """Return the names of all objects below one, sorted, relative to the run directory."""
+        return self.objects.names(self._inside(below) if below else "")
+
+    def zarr(self, relative: str) -> Store:
+        """Return a Zarr store at a name."""
+        return self.objects.zarr(self._inside(relative))
 
     def digest(self, relative: str) -> dict[str, Any]:
-        """Return size and SHA-256 of an object."""
-        return file_digest(self.at(relative))
+        """Return size and SHA-256 of an object; raises FileNotFoundError."""
+        value, size = hashlib.sha256(), 0
+        with self.open(relative) as handle:
+            while block := handle.read(_BLOCK):
+                value.update(block)
+                size += len(block)
+        return {"bytes": size, "sha256": value.hexdigest()}
+
+
+def digest_of(data: bytes) -> dict[str, Any]:
+    """Return size and SHA-256 of bytes, as :meth:`RunRoot.digest` does of an object."""
+    return {"bytes": len(data), "sha256": hashlib.sha256(data).hexdigest()}
 
 
 def to_json(value: Any) -> bytes:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-from pathlib import Path
 
 import pandas as pd
 import pyarrow as pa
@@ -28,7 +27,7 @@ def write_table(root: RunRoot, relative: str, frame: pd.DataFrame) -> None:
     root.replace(relative, table_bytes(frame))
 
 
-def read_table(root: RunRoot | Path, relative: str) -> pd.DataFrame:
+def read_table(root: RunRoot, relative: str) -> pd.DataFrame:
     """Read a table.
 
     Raises
@@ -36,8 +35,8 @@ def read_table(root: RunRoot | Path, relative: str) -> pd.DataFrame:
     DamagedRunError
         If it is absent or not Parquet.
     """
-    path = root.at(relative) if isinstance(root, RunRoot) else root / relative
     try:
-        return pq.ParquetFile(path).read().to_pandas()
+        with root.open(relative) as handle:
+            return pq.ParquetFile(handle).read().to_pandas()
     except (OSError, pa.ArrowInvalid) as error:
-        raise DamagedRunError(f"{path}: cannot be read ({error})") from None
+        raise DamagedRunError(f"{root.at(relative)}: cannot be read ({error})") from None

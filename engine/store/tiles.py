@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import operator
-from collections.abc import Callable, Iterator
-from pathlib import Path
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any, TypeVar
 
 import numpy as np
 import zarr
+from zarr.abc.store import Store
 from zarr.codecs import Crc32cCodec, ZstdCodec
 
 from engine.errors import DamagedRunError
@@ -16,7 +16,7 @@ from engine.errors import DamagedRunError
 Part = TypeVar("Part")
 
 
-def create_array(path: Path, name: str, shape: tuple[int, ...], dtype: str, tile: int) -> Any:
+def create_array(store: Store, name: str, shape: tuple[int, ...], dtype: str, tile: int) -> Any:
     """Create an array [..., rows, genes] in chunks of one leading index and ``tile`` rows.
 
     Empty chunks are written too, so that a chunk that is absent is always damage.
@@ -24,7 +24,7 @@ def create_array(path: Path, name: str, shape: tuple[int, ...], dtype: str, tile
     lead = len(shape) - 2
     chunks = (1,) * lead + (max(1, min(tile, shape[-2])), max(1, shape[-1]))
     with zarr.config.set({"array.write_empty_chunks": True}):
-        group = zarr.open_group(path, mode="a", zarr_format=3)
+        group = zarr.open_group(store, mode="a", zarr_format=3)
         return group.create_array(
             name,
             shape=shape,
@@ -41,14 +41,14 @@ def write_rows(array: Any, first: int, values: np.ndarray) -> None:
         array[..., first : first + values.shape[-2], :] = values
 
 
-def write_array(path: Path, name: str, values: np.ndarray, tile: int) -> None:
+def write_array(store: Store, name: str, values: np.ndarray, tile: int) -> None:
     """Create an array [..., rows, genes] and write all of it, row tile by row tile."""
-    array = create_array(path, name, values.shape, str(values.dtype), tile)
+    array = create_array(store, name, values.shape, str(values.dtype), tile)
     for first, stop in row_ranges(values.shape[-2], tile):
         write_rows(array, first, values[..., first:stop, :])
 
 
-def open_array(path: Path, name: str) -> Any:
+def open_array(store: Store, name: str) -> Any:
     """Open an array read-only.
 
     Raises
@@ -57,9 +57,9 @@ def open_array(path: Path, name: str) -> Any:
         If it is not there.
     """
     try:
-        return zarr.open_group(path, mode="r")[name]
+        return zarr.open_group(store, mode="r")[name]
     except (KeyError, FileNotFoundError, ValueError) as error:
-        raise DamagedRunError(f"{path}/{name}: cannot be opened ({error})") from None
+        raise DamagedRunError(f"{store}/{name}: cannot be opened ({error})") from None
 
 
 def read_rows(array: Any, first: int, stop: int) -> np.ndarray:
@@ -83,17 +83,27 @@ def row_ranges(n: int, tile: int) -> Iterator[tuple[int, int]]:
         yield first, min(first + tile, n)
 
 
-def fold_tree(parts: list[Part], merge: Callable[[Part, Part], Part]) -> Part:
-    """Merge in a fixed binary tree over the order given.
+def fold_tree(parts: Iterable[Part], merge: Callable[[Part, Part], Part]) -> Part | None:
+    """Merge in a fixed binary tree over the order given; None if there is nothing.
 
-    The order is by unit index, so the result does not depend on which unit finished first.
+    The order is by unit index, so the result does not depend on which unit finished first. Parts
+    are taken one by one: beside the one at hand at most log2(parts) + 1 merged ones are held.
     """
-    while len(parts) > 1:
-        paired = [merge(parts[i], parts[i + 1]) for i in range(0, len(parts) - 1, 2)]
-        parts = paired + ([parts[-1]] if len(parts) % 2 else [])
-    return parts[0]
+    held: list[tuple[int, Part]] = []  # (parts merged, value), sizes falling
+    for part in parts:
+        size = 1
+        while held and held[-1][0] == size:
+            before, value = held.pop()
+            part, size = merge(value, part), size + before
+        held.append((size, part))
+    if not held:
+        return None
+    total = held.pop()[1]
+    while held:
+        total = merge(held.pop()[1], total)
+    return total
 
 
-def tree_sum(parts: list[np.ndarray]) -> np.ndarray:
+def tree_sum(parts: Iterable[np.ndarray]) -> np.ndarray | None:
     """Sum in the parts' dtype; see :func:`fold_tree`."""
     return fold_tree(parts, operator.add)

@@ -13,9 +13,9 @@ import yaml
 from scipy.stats import rankdata
 
 from engine.cluster.coexpression import CoexpressionRunner
-from engine.cluster.driver import prepare
+from engine.cluster.frozen import prepare, run_config
 from engine.cluster.matrices import MatrixRunner
-from engine.config import load_config, parse_config
+from engine.config import parse_config
 from engine.demo.demo import data
 from engine.errors import InputError
 from engine.store import tiles
@@ -28,7 +28,7 @@ from tests.conftest import octoscope, small_tree, tables_of
 def matrices(tree: dict, run: Path) -> tuple[RunRoot, Plan, dict[str, np.ndarray]]:
     root, plan = prepare(parse_config(tree, "c"), str(run))
     base = plan.bases[-1].name
-    runner = CoexpressionRunner(root, plan, load_config(root.at("config.yaml")), base)
+    runner = CoexpressionRunner(root, plan, run_config(root), base)
     for unit in plan.units:
         if unit.model == base:
             runner.run(unit)
@@ -39,7 +39,7 @@ def matrices(tree: dict, run: Path) -> tuple[RunRoot, Plan, dict[str, np.ndarray
         after.matrix(m.name, 1, 0)
         record = read_record(root, matrix_work(m.name, 1, 0), plan.hash)
         assert record is not None
-        found[m.name] = tiles.open_array(root.at(f"{record.folder}/dense.zarr"), "sums")[:]
+        found[m.name] = tiles.open_array(root.zarr(f"{record.folder}/dense.zarr"), "sums")[:]
     return root, plan, found
 
 
@@ -63,7 +63,7 @@ def test_correlations_are_scipys(small_atlas: Path, tmp_path: Path, unit_cells: 
         "coexpression.spearman",
     ]
     values = log_values(small_atlas, plan, plan.categories[1].name)
-    index = RunRoot(root.path).read_json("plan.json")["categories"][1]["cells"]
+    index = RunRoot(root.url).read_json("plan.json")["categories"][1]["cells"]
     assert index == [12, 12]
     dense = values.to_numpy()
     with np.errstate(invalid="ignore", divide="ignore"):
@@ -169,6 +169,6 @@ def test_single_cells_and_cells_without_counts_give_no_correlation(tmp_path: Pat
     after = MatrixRunner(root, plan)
     for m in plan.models[1:]:
         record = after.matrix(m.name, 0, 0)
-        dense = tiles.open_array(root.at(f"{record.folder}/dense.zarr"), "sums")[:]
+        dense = tiles.open_array(root.zarr(f"{record.folder}/dense.zarr"), "sums")[:]
         assert not dense.any()
-        assert not list(root.at(record.folder).glob("*.partial"))
+        assert not list(Path(root.at(record.folder)).glob("*.partial"))

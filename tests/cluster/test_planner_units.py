@@ -15,11 +15,11 @@ import torch
 from engine.atlas import Atlas
 from engine.attention import reference
 from engine.attention.views import QUANTITIES
-from engine.cluster.driver import prepare
+from engine.cluster.frozen import prepare, run_config
 from engine.cluster.planner import make_plan
 from engine.cluster.sizes import parse_bytes
 from engine.cluster.units import UnitRunner
-from engine.config import load_config, parse_config
+from engine.config import parse_config
 from engine.errors import InputError, MassError
 from engine.models import load_model
 from engine.store import tiles
@@ -85,7 +85,7 @@ def test_a_unit_equals_the_reference_on_real_cells(
     root, plan = prepare(config, str(tmp_path / "run"))
     m = plan.model(model)
     unit = plan.units_of(model, 1, 0)[0]
-    record = UnitRunner(root, plan, load_config(root.at("config.yaml")), model).run(unit)
+    record = UnitRunner(root, plan, run_config(root), model).run(unit)
     assert record.facts["cells_used"] == unit.stop - unit.start
     atlas = Atlas(config.atlas)
     rows = atlas.index(config.seed).halves[1][0][unit.start : unit.stop]
@@ -96,7 +96,7 @@ def test_a_unit_equals_the_reference_on_real_cells(
     position = {e: i for i, e in enumerate(m.axis)}
     panel = np.array([position.get(e, -1) for e in match.genes.ensembl] + [-1])[tokens.gene]
     residual, mask = net.embed(tokens), torch.from_numpy(tokens.mask)
-    path = root.at(f"{record.folder}/sums.zarr")
+    path = root.zarr(f"{record.folder}/sums.zarr")
     for layer in range(max(m.layers) + 1):
         a, residual = net.layer(layer, residual, mask)
         if layer not in m.layers:
@@ -122,7 +122,7 @@ def test_weights_that_blow_up_are_refused_before_commit(
     small_atlas: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     root, plan = prepare(parse_config(small_tree(small_atlas), "c"), str(tmp_path / "run"))
-    runner = UnitRunner(root, plan, load_config(root.at("config.yaml")), "tiny")
+    runner = UnitRunner(root, plan, run_config(root), "tiny")
     embed = type(runner._model).embed
 
     def poisoned(self: Any, tokens: Any) -> torch.Tensor:
@@ -231,9 +231,9 @@ def test_lower_precision_reaches_the_unit(small_atlas: Path, tmp_path: Path) -> 
         tree["models"] = [tree["models"][1] | {"dtype": dtype}]
         config = parse_config(tree, "c")
         root, plan = prepare(config, str(tmp_path / dtype))
-        runner = UnitRunner(root, plan, load_config(root.at("config.yaml")), "scprint")
+        runner = UnitRunner(root, plan, run_config(root), "scprint")
         record = runner.run(plan.units[0])
-        path = root.at(f"{record.folder}/sums.zarr")
+        path = root.zarr(f"{record.folder}/sums.zarr")
         sums[dtype] = tiles.open_array(path, sums_name(0, "mean"))[:]
     gap = np.abs(sums["float32"] - sums["bfloat16"])[0].max() / sums["float32"][0].max()
     assert 1e-6 < gap < 0.1

@@ -12,11 +12,11 @@ import torch
 from engine.analysis.sources import eligible_pairs, stored_matrix
 from engine.attention import reference
 from engine.attention.views import QUANTITIES
-from engine.cluster.driver import prepare
+from engine.cluster.frozen import prepare, run_config
 from engine.cluster.matrices import MatrixRunner
 from engine.cluster.planner import make_plan
 from engine.cluster.units import UnitRunner
-from engine.config import load_config, parse_config
+from engine.config import parse_config
 from engine.errors import InputError
 from engine.models import load_model
 from engine.models.protocol import BareProjections
@@ -38,7 +38,7 @@ def one_model(atlas: Path, name: str, **changes: Any) -> dict[str, Any]:
 
 def by_hand(root: RunRoot, plan: Plan, model: str, category: int) -> list[dict[str, np.ndarray]]:
     """Run a category's cells through the model; per unit the inputs of every accumulated layer."""
-    runner = UnitRunner(root, plan, load_config(root.at("config.yaml")), model)
+    runner = UnitRunner(root, plan, run_config(root), model)
     seen = []
     for half in (0, 1):
         for unit in plan.units_of(model, category, half):
@@ -90,7 +90,7 @@ def test_matrices_of_every_reading_equal_the_references(
         matrices.matrix(m.name, 1, layer)
         record = read_record(root, matrix_work(m.name, 1, layer), plan.hash)
         assert record is not None
-        dense = tiles.open_array(root.at(f"{record.folder}/dense.zarr"), "sums")[:]
+        dense = tiles.open_array(root.zarr(f"{record.folder}/dense.zarr"), "sums")[:]
         if m.estimator == "per_cell":
             for half in (0, 1):
                 parts = [
@@ -191,10 +191,10 @@ def test_bare_holds_beside_a_per_cell_reading(small_atlas: Path, tmp_path: Path)
     for estimators in (["mean_residual"], ["per_cell", "mean_residual"]):
         tree = one_model(small_atlas, "tiny", estimators=estimators, projection="bare")
         root, plan = prepare(parse_config(tree, "c"), str(tmp_path / f"run{len(estimators)}"))
-        runner = UnitRunner(root, plan, load_config(root.at("config.yaml")), "tiny")
+        runner = UnitRunner(root, plan, run_config(root), "tiny")
         for unit in (u for u in plan.units if u.category == 1):
             runner.run(unit)
-        path = root.at(f"{runner.mean_cell(1).folder}/attends.zarr")
+        path = root.zarr(f"{runner.mean_cell(1).folder}/attends.zarr")
         arrays[len(estimators)] = tiles.open_array(path, "layer_000_q")[:]
     assert np.array_equal(arrays[1], arrays[2])
 
@@ -210,12 +210,12 @@ def test_bare_and_faithful_differ_and_the_mean_cell_is_not_the_mean(
         )  # fmt: skip
         root, plan = prepare(parse_config(tree, "c"), str(tmp_path / projection))
         assert [m.name for m in plan.models] == ["tiny"]  # the first reading has the model's name
-        runner = UnitRunner(root, plan, load_config(root.at("config.yaml")), "tiny")
+        runner = UnitRunner(root, plan, run_config(root), "tiny")
         for unit in plan.units:
             record = runner.run(unit)
             # without per_cell readings no gene by gene sums are made for the layers
             with pytest.raises(Exception, match="cannot be opened"):
-                tiles.open_array(root.at(f"{record.folder}/sums.zarr"), sums_name(0, "mean"))
+                tiles.open_array(root.zarr(f"{record.folder}/sums.zarr"), sums_name(0, "mean"))
         runner.mean_cell(1)
         matrices = MatrixRunner(root, plan)
         matrices.pairs("tiny", 1)

@@ -12,7 +12,7 @@ import pytest
 import yaml
 
 from engine.cluster.calibrate import estimate
-from engine.cluster.driver import prepare
+from engine.cluster.frozen import prepare
 from engine.config import parse_config
 from engine.demo.demo import data
 from engine.errors import InputError
@@ -20,7 +20,7 @@ from tests.conftest import octoscope, small_tree
 
 SCRIPT = """
 import ctypes, json, sys
-from engine.cluster.driver import prepare
+from engine.cluster.frozen import prepare
 from engine.cluster.fleet import Worker
 from engine.config import load_config
 from engine.store.plan import block_of
@@ -43,11 +43,11 @@ base = plan.bases[int(sys.argv[3])].name
 of_base = lambda works: [w for w in works if plan.model(block_of(w)[0]).base == base]
 units = of_base([u.work for u in plan.units])
 units += of_base(plan.residual_work())
-cells = Worker(str(root.path), base)
+cells = Worker(root.url, base)
 told = {"unit_peak": peak_of(cells, units)}
 del cells
 matrices = of_base(plan.pairs_work()) + of_base(plan.matrix_work())
-told["matrix_peak"] = peak_of(Worker(str(root.path), None), matrices)
+told["matrix_peak"] = peak_of(Worker(root.url, None), matrices)
 print(json.dumps(told | plan.needs))
 """
 IMPORTS = 900e6  # of the projection, what a worker holds before its work: not measured here
@@ -121,7 +121,7 @@ def test_a_plan_that_cannot_fit_names_the_setting(small_atlas: Path, tmp_path: P
 def test_an_estimate_of_time_for_every_model(small_atlas: Path, tmp_path: Path) -> None:
     config = parse_config(small_tree(small_atlas) | {"coexpression": ["spearman"]}, "c")
     root, plan = prepare(config, str(tmp_path / "run"))
-    before = sorted(p.name for p in root.path.rglob("*"))
+    before = sorted(p.name for p in Path(root.url).rglob("*"))
     told = estimate(plan, config, tmp_path)
     assert [row["model"] for row in told] == ["tiny", "coexpression.spearman"]
     tiny = told[0]
@@ -130,7 +130,7 @@ def test_an_estimate_of_time_for_every_model(small_atlas: Path, tmp_path: Path) 
     assert tiny["unit_hours"] == pytest.approx(hours)
     assert 0 < tiny["unit_hours"] < 0.1
     assert 0 < tiny["matrix_hours"] < 0.1
-    assert sorted(p.name for p in root.path.rglob("*")) == before  # nothing is left in the run
+    assert sorted(p.name for p in Path(root.url).rglob("*")) == before  # nothing is left in the run
     assert [p.name for p in tmp_path.iterdir()] == ["run"]
 
 

@@ -43,10 +43,38 @@ def test_a_flipped_bit_raises(tmp_path: Path) -> None:
         tiles.read_rows(tiles.open_array(path, "sums"), 0, 4)
 
 
-@given(st.lists(st.integers(-1000, 1000), min_size=1, max_size=20))
-def test_tree_sum_is_a_sum(values: list[int]) -> None:
-    parts = [np.array([float(v)]) for v in values]
-    assert tiles.tree_sum(parts)[0] == sum(values)
+def levels(parts: list[float]) -> float:
+    """Merge neighbours level by level, the odd one carried: the tree as one would draw it."""
+    while len(parts) > 1:
+        paired = [parts[i] + parts[i + 1] for i in range(0, len(parts) - 1, 2)]
+        parts = paired + ([parts[-1]] if len(parts) % 2 else [])
+    return parts[0]
+
+
+@given(st.lists(st.floats(-1e20, 1e20), min_size=1, max_size=70))
+def test_one_by_one_gives_the_tree_to_the_bit(values: list[float]) -> None:
+    found = tiles.tree_sum(np.array([v]) for v in values)
+    assert found is not None
+    assert found[0] == levels(values)
+    assert tiles.tree_sum(iter(())) is None
+
+
+@pytest.mark.parametrize("n", [1, 64, 100, 1000])
+def test_a_tree_holds_few_parts_however_many_there_are(n: int) -> None:
+    alive = most = 0
+
+    class Part:
+        def __init__(self) -> None:
+            nonlocal alive, most
+            alive += 1
+            most = max(most, alive)
+
+        def __del__(self) -> None:
+            nonlocal alive
+            alive -= 1
+
+    assert tiles.fold_tree((Part() for _ in range(n)), lambda a, b: Part()) is not None
+    assert most <= np.log2(n) + 4
 
 
 def test_tree_sum_has_one_order() -> None:

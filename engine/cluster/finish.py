@@ -1,0 +1,119 @@
+"""The end of a run: provenance, report, manifest, ``_SUCCESS``; scratch goes only after that."""
+
+from __future__ import annotations
+
+import platform
+from datetime import UTC, datetime
+from typing import Any
+
+from engine import __version__
+from engine.cluster import analyse
+from engine.cluster.frozen import CONFIG
+from engine.config import RunConfig
+from engine.store.crash import crash_point
+from engine.store.manifest import write_manifest
+from engine.store.plan import Plan
+from engine.store.records import Record, read_records, record_path, sweep
+from engine.store.root import RunRoot, to_json
+from engine.store.tables import VOCABULARY
+
+DONE, SET_ASIDE = 0, 3
+ATTENTION = "attention.json"  # what the attention stage set aside, and why
+WORK = ("units", "residuals", "pairs", "matrices")  # folders of scratch and records
+
+
+def finish(root: RunRoot, plan: Plan, config: RunConfig, set_aside: dict[str, str]) -> int:
+    """Seal a run; returns the exit code.
+
+    What is written is the same whichever driver writes it. Where work was set aside, scratch
+    stays, so that `resume` can try it again.
+    """
+    from engine.report.page import REPORT, write_report  # matplotlib: only when it is needed
+
+    present = root.read_json("_SUCCESS")
+    if present is not None and set(present["set_aside"]) <= set(set_aside):
+        return int(present["exit_code"])  # another driver finished, with as much or more
+    records = read_records(root, plan.works(), plan.hash)
+    root.replace("run.json", to_json(_provenance(plan, records, set_aside)))
+    write_report(root)
+    blocks = analyse.finished_blocks(plan, set(set_aside))
+    names = [CONFIG, "plan.json", "run.json", ATTENTION, VOCABULARY, REPORT]
+    names += analyse.outputs(plan, blocks, config.network is not None)
+    kept = {name: root.digest(name) for name in names}
+    for work, record in records.items():
+        kept[record_path(work)] = record.digest
+        kept |= {n: d for n, d in record.objects.items() if set_aside or not is_scratch(n, config)}
+    write_manifest(root, plan, kept)
+    crash_point("before-success")
+    success = {
+        "manifest": root.digest("manifest.json"),
+        "exit_code": SET_ASIDE if set_aside else DONE,
+        "set_aside": sorted(set_aside),
+        "finished": datetime.now(UTC).isoformat(timespec="seconds"),
+    }
+    if present is None:
+        root.create_once("_SUCCESS", to_json(success))
+    else:
+        root.replace("_SUCCESS", to_json(success))
+    tidy(root, plan, config)
+    return exit_code(root)
+
+
+def exit_code(root: RunRoot) -> int:
+    """Return the exit code that a finished run ended with."""
+    return int(root.read_json("_SUCCESS")["exit_code"])
+
+
+def tidy(root: RunRoot, plan: Plan, config: RunConfig) -> None:
+    """Delete what attempts that did not win left, and of a complete run the scratch."""
+    if exit_code(root) == DONE:
+        root.remove([f for top in WORK for f in root.files(top) if is_scratch(f, config)])
+    sweep(root, plan.hash, ["tables", "topk", "union", "edges", "report", *WORK])
+    root.remove([f for f in root.files() if "/" not in f and f.endswith(".partial")])
+
+
+def is_scratch(path: str, config: RunConfig) -> bool:
+    """Tell what goes: unit sums always, matrices unless they are kept. Commit records stay."""
+    if path.endswith("/record.json"):
+        return False
+    if path.startswith(("units/", "residuals/")):
+        return True
+    return path.startswith(("pairs/", "matrices/")) and config.keep_dense == "none"
+
+
+def _provenance(
+    plan: Plan, records: dict[str, Record], set_aside: dict[str, str]
+) -> dict[str, Any]:
+    cells = []
+    for m in plan.bases:
+        for c, category in enumerate(plan.categories):
+            units = [u for h in (0, 1) for u in plan.units_of(m.name, c, h)]
+            facts = [records[u.work].facts for u in units if u.work in records]
+            cells.append(
+                {
+                    "model": m.name,
+                    "category": category.name,
+                    "selected": sum(category.cells),
+                    "used": sum(f["cells_used"] for f in facts),
+                    "refused": [x for f in facts for x in f["cells_refused"]],
+                    "tokens": sum(f["tokens"] for f in facts),
+                    "seconds": round(sum(f["seconds"] for f in facts), 3),
+                    "wait_seconds": round(sum(f["wait_seconds"] for f in facts), 3),
+                }
+            )
+    return {
+        "schema": "octoscope-run/1",
+        "octoscope": __version__,
+        "plan": plan.hash,
+        "config": plan.config_hash,
+        "seed": plan.seed,
+        "atlas": plan.atlas,
+        "network": plan.network,
+        "checkpoints": {m.name: m.digests for m in plan.checkpoints},
+        "versions": plan.versions,
+        "machine": {"system": platform.system(), "arch": platform.machine()},
+        "cells": cells,
+        "cells_not_selected": plan.refused_cells,
+        "genes": {m.name: m.gene_report for m in plan.checkpoints},
+        "set_aside": set_aside,
+    }

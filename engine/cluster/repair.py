@@ -1,0 +1,198 @@
+"""Repair: from the faults of a run to the least work that mends them, remembered until done."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass, replace
+
+from engine.cluster import analyse
+from engine.cluster.finish import ATTENTION
+from engine.cluster.frozen import CONFIG
+from engine.cluster.planner import plan_run
+from engine.config import RunConfig
+from engine.errors import DamagedRunError
+from engine.store.manifest import FOREIGN, Fault, require_success
+from engine.store.plan import Plan, block_of, matrix_work, pairs_work, residual_work
+from engine.store.records import Record, read_record, record_path
+from engine.store.root import RunRoot, to_json
+from engine.store.tables import VOCABULARY, write_table
+
+JOURNAL = "repair.json"
+
+
+@dataclass(frozen=True)
+class Repair:
+    """What has to be made again.
+
+    Attributes
+    ----------
+    works
+        Folders of work whose records are withdrawn.
+    outputs
+        Tables of the analysis.
+    opened
+        Whether the records were withdrawn already.
+    """
+
+    works: list[str]
+    outputs: list[str]
+    opened: bool = False
+
+
+def read_repair(root: RunRoot) -> Repair | None:
+    """Return the repair that a run is in the middle of, or None."""
+    body = root.read_json(JOURNAL)
+    return None if body is None else Repair(**body)
+
+
+def note_repair(root: RunRoot, repair: Repair) -> None:
+    """Remember a repair of a finished run; the next driver carries it out."""
+    root.replace(JOURNAL, to_json(asdict(repair)))
+
+
+def plan_repair(root: RunRoot, plan: Plan, config: RunConfig, faults: list[Fault]) -> Repair:
+    """Find the least work that mends the faults.
+
+    A table needs the matrices that it is made from, a matrix its units: what of these is still
+    there and sound is used, what went as scratch is computed again.
+
+    Raises
+    ------
+    DamagedRunError
+        If the configuration is damaged: nothing else says what the run was.
+    """
+    bad = {f.object for f in faults if f.what != FOREIGN}
+    if CONFIG in bad:
+        raise DamagedRunError(f"{root.at(CONFIG)}: damaged; restore it from a copy")
+    finished = root.exists("_SUCCESS")
+    aside = set((root.read_json(ATTENTION) or {}).get("set_aside", {}))
+    made = analyse.outputs(plan, analyse.finished_blocks(plan, aside), config.network is not None)
+    outputs = [name for name in made if name in bad] if finished else []
+    if "manifest.json" in bad:  # without digests no table can be trusted
+        outputs = list(made)
+    works: set[str] = set()
+    touched = {"/".join(name.split("/")[:2]) for name in bad}
+    for work in (w for w in plan.works() if w in touched):
+        _again(root, plan, work, bad, works, finished)
+    for name in outputs:
+        for work in _matrices(plan, made[name]):
+            if not _whole(root, plan, work, bad, dense=made[name].dense):
+                _again(root, plan, work, bad, works, finished)
+            elif made[name].dense:
+                pairs = _pairs_of(plan, work)
+                if not _whole(root, plan, pairs, bad):
+                    _again(root, plan, pairs, bad, works, finished)
+    order = plan.works()
+    return Repair([w for w in order if w in works], outputs)
+
+
+def _matrices(plan: Plan, needs: analyse.Needs) -> list[str]:
+    return [
+        matrix_work(b.model, b.category, layer)
+        for b in needs.blocks
+        for layer in plan.model(b.model).layers
+    ]
+
+
+def _pairs_of(plan: Plan, matrix: str) -> str:
+    model, category = block_of(matrix)
+    return pairs_work(plan.model(model).base, category)
+
+
+def _whole(root: RunRoot, plan: Plan, work: str, bad: set[str], *, dense: bool = True) -> bool:
+    """Tell whether what a piece of work wrote (its tables alone, if not ``dense``) is there."""
+    if record_path(work) in bad:
+        return False
+    try:
+        record: Record | None = read_record(root, work, plan.hash)
+    except DamagedRunError:
+        return False
+    if record is None:
+        return False
+    names = [n for n in record.objects if dense or ".zarr/" not in n]
+    return not any(n in bad or not root.exists(n) for n in names)
+
+
+def _again(
+    root: RunRoot, plan: Plan, work: str, bad: set[str], works: set[str], finished: bool
+) -> None:
+    """Add a piece of work, and what it is made from where that is no longer there."""
+    if work in works:
+        return
+    works.add(work)
+    for source in _sources(plan, work):
+        # of an unfinished run what has no record yet is simply still to do
+        open_still = not finished and not root.exists(record_path(source))
+        if not open_still and not _whole(root, plan, source, bad):
+            _again(root, plan, source, bad, works, finished)
+
+
+def _sources(plan: Plan, work: str) -> list[str]:
+    kind = work.split("/", 1)[0]
+    if kind == "units":
+        return []
+    name, category = block_of(work)
+    m = plan.model(name)
+    units = [u.work for h in (0, 1) for u in plan.units_of(name, category, h)]
+    if kind in ("pairs", "residuals"):
+        return units
+    pairs = [pairs_work(m.base, category)]
+    if m.estimator == "mean_residual":
+        return [residual_work(m.base, category), *pairs]
+    return units + pairs
+
+
+def open_repair(root: RunRoot, repair: Repair) -> Repair:
+    """Note the repair, reopen the run, withdraw records. Killed here, the next call goes on.
+
+    The journal comes first and goes last: what is withdrawn is always in it. Of an unfinished run
+    withdrawing is all, and `resume` does the rest.
+    """
+    finished = root.exists("_SUCCESS") or root.exists(JOURNAL)
+    if finished:
+        note_repair(root, repair)
+        root.remove(["_SUCCESS"])
+    root.remove([record_path(w) for w in repair.works])
+    opened = replace(repair, opened=True)
+    if finished:
+        note_repair(root, opened)
+    return opened
+
+
+def mend_frozen(root: RunRoot, config: RunConfig, faults: list[Fault]) -> Plan | None:
+    """Make a damaged plan or vocabulary again from the configuration; returns a new plan.
+
+    Raises
+    ------
+    DamagedRunError
+        If the inputs or versions have changed since, so that it is another plan.
+    """
+    bad = {f.object for f in faults}
+    if not bad & {"plan.json", VOCABULARY}:
+        return None
+    threads = config.execution.threads or None
+    plan, genes = plan_run(config, root.folder, threads=threads, check_fit=False)
+    expected = require_success(root)["plan"]
+    if plan.hash != expected:
+        raise DamagedRunError(
+            f"{root.at('plan.json')}: damaged, and planning again gives another plan "
+            f"({plan.hash[:12]}, not {expected[:12]}): inputs, versions or CPUs changed since; "
+            "restore it from a copy"
+        )
+    root.replace("plan.json", to_json(plan.model_dump(mode="json")))
+    write_table(root, VOCABULARY, genes)
+    return plan
+
+
+def set_foreign_apart(root: RunRoot, faults: list[Fault]) -> list[str]:
+    """Move objects that are no part of the run under ``foreign/``; returns their names there.
+
+    They are somebody's: nothing is deleted.
+    """
+    moved = []
+    for fault in faults:
+        data = root.read(fault.object) if fault.what == FOREIGN else None
+        if data is not None:
+            root.replace(f"foreign/{fault.object}", data)
+            root.remove([fault.object])
+            moved.append(f"foreign/{fault.object}")
+    return moved

@@ -1,0 +1,295 @@
+"""Where a run's bytes are: a folder or an object store; atomic writes, names created once."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import threading
+import uuid
+from collections.abc import Iterable
+from contextlib import suppress
+from pathlib import Path
+from typing import Any, BinaryIO, Protocol
+
+import fsspec
+from zarr.abc.store import Store
+from zarr.storage import FsspecStore, LocalStore
+
+from engine.errors import InputError
+
+# Protocols whose file systems pass "create" on as a condition that the store itself checks
+# (If-None-Match, ifGenerationMatch): a client that looks first and writes then is not exclusive.
+CONDITIONAL = ("s3", "s3a", "gs", "gcs", "abfs", "abfss", "az", "memory")
+
+
+class Objects(Protocol):
+    """Objects by name; names use ``/`` and are relative to the place."""
+
+    def read(self, name: str) -> bytes | None:
+        """Return an object's bytes, or None if it is absent."""
+        ...
+
+    def open(self, name: str) -> BinaryIO:
+        """Open an object for reading; raises FileNotFoundError."""
+        ...
+
+    def size(self, name: str) -> int | None:
+        """Return an object's bytes, or None if it is absent."""
+        ...
+
+    def write(self, name: str, data: bytes) -> None:
+        """Write an object atomically, over one that is there."""
+        ...
+
+    def create(self, name: str, data: bytes) -> bool:
+        """Write an object unless it exists; of all callers everywhere one alone gets True."""
+        ...
+
+    def delete(self, names: Iterable[str]) -> None:
+        """Delete objects that are there."""
+        ...
+
+    def delete_tree(self, name: str) -> None:
+        """Delete all objects below a name."""
+        ...
+
+    def names(self, below: str = "") -> list[str]:
+        """List objects below a name, sorted."""
+        ...
+
+    def zarr(self, name: str) -> Store:
+        """Return a Zarr store at a name."""
+        ...
+
+
+class LocalObjects:
+    """A folder on a local or mounted file system."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def read(self, name: str) -> bytes | None:
+        """Return an object's bytes, or None if it is absent."""
+        try:
+            return (self.path / name).read_bytes()
+        except FileNotFoundError:
+            return None
+
+    def open(self, name: str) -> BinaryIO:
+        """Open an object for reading; raises FileNotFoundError."""
+        return (self.path / name).open("rb")
+
+    def size(self, name: str) -> int | None:
+        """Return an object's bytes, or None if it is absent."""
+        path = self.path / name
+        return path.stat().st_size if path.is_file() else None
+
+    def write(self, name: str, data: bytes) -> None:
+        """Write beside, flush to disk, rename over."""
+        temporary = self._temporary(name, data)
+        os.replace(temporary, self.path / name)
+
+    def create(self, name: str, data: bytes) -> bool:
+        """Write beside, then ``os.link``.
+
+        It fails when the name is taken, also between processes and over NFS, and the content is
+        complete before the name appears. (fsspec's exclusive create is not exclusive here.)
+        """
+        temporary = self._temporary(name, data)
+        try:
+            os.link(temporary, self.path / name)
+        except FileExistsError:
+            return False
+        finally:
+            temporary.unlink(missing_ok=True)
+        return True
+
+    def _temporary(self, name: str, data: bytes) -> Path:
+        target = self.path / name
+        target.parent.mkdir(parents=True, exist_ok=True)
+        temporary = target.with_name(f".{target.name}.{uuid.uuid4().hex}.partial")
+        try:
+            with temporary.open("wb") as handle:
+                handle.write(data)
+                handle.flush()
+                os.fsync(handle.fileno())
+        except OSError:  # no space: leave nothing half-written behind
+            temporary.unlink(missing_ok=True)
+            raise
+        return temporary
+
+    def delete(self, names: Iterable[str]) -> None:
+        """Delete files, then the folders that they leave empty."""
+        parents = set()
+        for name in names:
+            path = self.path / name
+            path.unlink(missing_ok=True)
+            parents |= {p for p in path.parents if p != self.path and p.is_relative_to(self.path)}
+        for folder in sorted(parents, key=lambda p: -len(p.parts)):
+            if folder.is_dir() and not any(folder.iterdir()):
+                folder.rmdir()
+
+    def delete_tree(self, name: str) -> None:
+        """Delete a folder and all in it."""
+        shutil.rmtree(self.path / name, ignore_errors=True)
+
+    def names(self, below: str = "") -> list[str]:
+        """List files, sorted."""
+        found = (self.path / below).rglob("*")
+        return sorted(
+            p.relative_to(self.path).as_posix() for p in found if p.is_file() or p.is_symlink()
+        )
+
+    def zarr(self, name: str) -> Store:
+        """Return a Zarr store in a folder."""
+        return LocalStore(self.path / name)
+
+
+class RemoteObjects:
+    """A prefix in an object store, through fsspec.
+
+    Parameters
+    ----------
+    system
+        A file system whose ``pipe_file(mode="create")`` is a conditional write.
+    """
+
+    def __init__(self, system: Any, base: str) -> None:
+        self.system, self.base = system, base.rstrip("/")
+        # In memory "create" looks and then writes; one process, so a lock makes it one step.
+        self._step = _MEMORY if _protocol(system) == "memory" else None
+
+    def _at(self, name: str) -> str:
+        return f"{self.base}/{name}" if name else self.base
+
+    def read(self, name: str) -> bytes | None:
+        """Return an object's bytes, or None if it is absent."""
+        try:
+            return bytes(self.system.cat_file(self._at(name)))
+        except FileNotFoundError:
+            return None
+
+    def open(self, name: str) -> BinaryIO:
+        """Open an object for reading; raises FileNotFoundError."""
+        return self.system.open(self._at(name), "rb")
+
+    def size(self, name: str) -> int | None:
+        """Return an object's bytes, or None if it is absent."""
+        try:
+            return int(self.system.info(self._at(name), refresh=True)["size"])
+        except FileNotFoundError:
+            return None
+
+    def write(self, name: str, data: bytes) -> None:
+        """Put an object; object stores do this atomically."""
+        self.system.pipe_file(self._at(name), data)
+
+    def create(self, name: str, data: bytes) -> bool:
+        """Put an object on the condition that there is none of its name."""
+        try:
+            if self._step is None:
+                self.system.pipe_file(self._at(name), data, mode="create")
+            else:
+                with self._step:
+                    self.system.pipe_file(self._at(name), data, mode="create")
+        except FileExistsError:
+            return False
+        return True
+
+    def delete(self, names: Iterable[str]) -> None:
+        """Delete objects that are there."""
+        paths = [self._at(n) for n in names]
+        try:
+            self.system.rm(paths)
+        except FileNotFoundError:  # another driver took one: one by one then
+            for path in paths:
+                try:
+                    self.system.rm_file(path)
+                except FileNotFoundError:
+                    continue
+
+    def delete_tree(self, name: str) -> None:
+        """Delete all objects below a name."""
+        self.delete(self.names(name))
+
+    def names(self, below: str = "") -> list[str]:
+        """List objects, sorted."""
+        self.system.invalidate_cache()
+        cut = len(self.base.lstrip("/")) + 1
+        try:
+            found = self.system.find(self._at(below))
+        except FileNotFoundError:
+            return []
+        return sorted(p.lstrip("/")[cut:] for p in found)
+
+    def zarr(self, name: str) -> Store:
+        """Return a Zarr store below a name."""
+        return FsspecStore.from_mapper(self.system.get_mapper(self._at(name)))
+
+
+_MEMORY = threading.Lock()
+
+
+def _protocol(system: Any) -> str:
+    protocol = system.protocol
+    return str(protocol if isinstance(protocol, str) else protocol[0])
+
+
+def objects_at(url: str) -> LocalObjects | RemoteObjects:
+    """Return the objects at a path or URL.
+
+    Raises
+    ------
+    InputError
+        If the URL holds a password, its package is not installed, or its store has no conditional
+        create, without which two attempts could both win.
+    """
+    if "://" not in url or url.startswith("file://"):
+        return LocalObjects(Path(url.removeprefix("file://")).absolute())
+    protocol, rest = url.split("://", 1)
+    where = f"{protocol}://{rest.rsplit('@', 1)[-1]}"
+    if "@" in rest.split("/", 1)[0] and protocol not in ("abfs", "abfss", "az"):
+        raise InputError(
+            where,
+            "the URL holds credentials, which would be written into the run",
+            "give them by the environment (AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY, ...)",
+        )
+    if protocol not in CONDITIONAL:
+        raise InputError(
+            where,
+            f"{protocol} has no conditional create, so two attempts could both win",
+            f"use a path, or one of {', '.join(f'{p}://' for p in CONDITIONAL[:-1])}",
+        )
+    try:
+        # listings are asked for seldom, and must be true
+        system, base = fsspec.url_to_fs(url, use_listings_cache=False)
+    except ImportError as error:
+        raise InputError(where, str(error), f"pip install 'octoscope[{protocol}]'") from None
+    return RemoteObjects(system, base)
+
+
+def require_conditional_create(objects: Objects, where: str) -> None:
+    """Try it: a second create of one name must be refused.
+
+    Raises
+    ------
+    InputError
+        If it is not, or the store cannot be written to.
+    """
+    name = f".octoscope-{uuid.uuid4().hex}"
+    try:
+        if objects.create(name, b"1") and not objects.create(name, b"2"):
+            return
+    except (OSError, ValueError) as error:
+        raise InputError(
+            where, f"cannot be written ({error})", "check the address and the rights to it"
+        ) from None
+    finally:
+        with suppress(OSError, ValueError):
+            objects.delete([name])
+    raise InputError(
+        where,
+        "the store overwrites what exists although asked not to (If-None-Match), so two attempts "
+        "could both win",
+        "use a store with conditional writes",
+    )

@@ -1,0 +1,238 @@
+"""Damage on disk: found, named, and repaired by computing again only what it needs."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from engine.cluster.frozen import run_config
+from engine.cluster.repair import plan_repair
+from engine.store.manifest import verify
+from engine.store.plan import load_plan
+from engine.store.root import RunRoot
+from tests.conftest import octoscope, tables_of
+from tests.faults.runs import crash
+
+
+@pytest.fixture
+def copy(finished_run: Path, tmp_path: Path) -> Path:
+    return Path(shutil.copytree(finished_run, tmp_path / "copy"))
+
+
+def flip(path: Path) -> None:
+    raw = bytearray(path.read_bytes())
+    raw[len(raw) // 2] ^= 1
+    path.write_bytes(raw)
+
+
+def cut(path: Path) -> None:
+    path.write_bytes(path.read_bytes()[:100])
+
+
+def dense_chunk(run: Path, matrix: str = "*") -> Path:
+    found = sorted(run.glob(f"matrices/{matrix}/*/dense.zarr/sums/c/**/*"))
+    return next(p for p in found if p.is_file())
+
+
+def test_verify_finds_a_flipped_bit(copy: Path) -> None:
+    for victim in (dense_chunk(copy), copy / "tables/stats.parquet"):
+        flip(victim)
+        found = octoscope("verify", str(copy))
+        assert found.returncode == 1
+        assert f"{victim.relative_to(copy)}: content does not match" in found.stderr
+
+
+def test_verify_finds_missing_truncated_and_foreign_objects(copy: Path) -> None:
+    missing = dense_chunk(copy)
+    missing.unlink()
+    record = copy / "units/tiny.c0000.h0.00000000/record.json"
+    record.unlink()
+    cut(copy / "topk/tiny.parquet")
+    (copy / "tables/mine.parquet").write_bytes(b"x")
+    late = copy / "units/tiny.c0000.h0.00000000/attempt-late/sums"  # a worker that woke too late
+    late.parent.mkdir()
+    late.write_bytes(b"x")
+    found = json.loads(octoscope("verify", str(copy), "--json").stdout)
+    faults = {f["object"]: f["what"] for f in found}
+    assert faults[str(missing.relative_to(copy))] == "missing"
+    assert faults[str(record.relative_to(copy))] == "missing"
+    assert "100 bytes" in faults["topk/tiny.parquet"]
+    assert faults["tables/mine.parquet"] == "not part of the run"
+    assert len(faults) == 4
+
+
+def needed(run: Path) -> tuple[list[str], list[str]]:
+    root = RunRoot(run)
+    found = plan_repair(root, load_plan(root), run_config(root), verify(root))
+    return found.works, found.outputs
+
+
+UNITS = [f"units/tiny.c0000.h{half}.0000000{start}" for half in (0, 1) for start in (0, 8)]
+
+
+@pytest.mark.parametrize(
+    ("damage", "works", "outputs"),
+    [
+        (lambda r: None, [], []),
+        (lambda r: flip(r / "report/index.html"), [], []),
+        (lambda r: cut(r / "run.json"), [], []),
+        (lambda r: (r / "topk/tiny.parquet").unlink(), [], ["topk/tiny.parquet"]),
+        (lambda r: flip(r / "tables/layers.parquet"), [], ["tables/layers.parquet"]),
+        (lambda r: flip(r / "union/tiny.c0001.parquet"), [], ["union/tiny.c0001.parquet"]),
+        (
+            lambda r: dense_chunk(r, "tiny.c0000.l002").unlink(),
+            [*UNITS, "matrices/tiny.c0000.l002"],
+            [],
+        ),
+        (
+            lambda r: shutil.rmtree(next((r / "pairs/tiny.c0000").glob("attempt-*"))),
+            [*UNITS, "pairs/tiny.c0000"],
+            [],
+        ),
+        (lambda r: cut(r / UNITS[1] / "record.json"), [UNITS[1]], []),
+    ],
+    ids=["none", "report", "run.json", "topk", "layers", "union", "matrix", "pairs", "record"],
+)
+def test_a_repair_computes_only_what_is_damaged_and_what_that_needs(
+    copy: Path, damage: Callable[[Path], None], works: list[str], outputs: list[str]
+) -> None:
+    damage(copy)
+    assert needed(copy) == (works, outputs)
+
+
+def test_without_dense_matrices_a_table_needs_them_again(copy: Path) -> None:
+    for folder in (*copy.glob("matrices/*/attempt-*"), *copy.glob("pairs/*/attempt-*")):
+        shutil.rmtree(folder)  # as `keep_dense: none` leaves a run
+    manifest = json.loads((copy / "manifest.json").read_text())
+    manifest["objects"] = {k: v for k, v in manifest["objects"].items() if "/attempt-" not in k}
+    (copy / "manifest.json").write_text(json.dumps(manifest))
+    root = RunRoot(copy)
+    root.replace("_SUCCESS", json.dumps(
+        root.read_json("_SUCCESS") | {"manifest": root.digest("manifest.json")}).encode()
+    )  # fmt: skip
+    assert verify(root) == []
+    (copy / "union/tiny.c0000.parquet").unlink()
+    works, outputs = needed(copy)
+    assert outputs == ["union/tiny.c0000.parquet"]
+    assert works == [
+        *UNITS, "pairs/tiny.c0000", "matrices/tiny.c0000.l000", "matrices/tiny.c0000.l002",
+    ]  # fmt: skip
+
+
+def mended(run: Path, finished_run: Path) -> str:
+    done = octoscope("repair", str(run))
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert tables_of(run) == tables_of(finished_run)
+    assert verify(RunRoot(run)) == []
+    assert not (run / "repair.json").exists()
+    return str(done.stdout)
+
+
+def test_repair_gives_the_bytes_back(copy: Path, finished_run: Path) -> None:
+    flip(copy / "topk/tiny.parquet")
+    (copy / "union/tiny.c0001.parquet").unlink()
+    (copy / "tables/mine.parquet").write_bytes(b"x")
+    untouched = {p: p.read_bytes() for p in copy.glob("units/*/record.json")}
+    dry = octoscope("repair", str(copy), "--dry-run")
+    assert "3 faults; to compute again: 0 units, 0 other pieces of work, 2 tables" in dry.stdout
+    assert len(verify(RunRoot(copy))) == 3
+    said = mended(copy, finished_run)
+    assert "topk/tiny.parquet: content does not match its digest" in said
+    assert (copy / "foreign/tables/mine.parquet").read_bytes() == b"x"
+    assert all(p.read_bytes() == body for p, body in untouched.items())
+
+
+@pytest.mark.slow
+def test_repair_computes_units_again_for_a_lost_chunk(copy: Path, finished_run: Path) -> None:
+    lost = dense_chunk(copy, "tiny.c0000.l002")
+    before = {
+        p.relative_to(copy / "matrices/tiny.c0000.l002").parts[1:]: p.read_bytes()
+        for p in lost.parents[3].rglob("*")
+        if p.is_file()
+    }
+    flip(lost)
+    others = {p: p.read_bytes() for p in copy.glob("units/*c0001*/record.json")}
+    assert "4 units, 1 other pieces of work, 0 tables" in mended(copy, finished_run)
+    again = copy / "matrices/tiny.c0000.l002"
+    after = {
+        p.relative_to(again).parts[1:]: p.read_bytes()
+        for p in again.glob("attempt-*/**/*")
+        if p.is_file()
+    }
+    assert {k: v for k, v in after.items() if k in before} == before
+    assert all(p.read_bytes() == body for p, body in others.items())
+    assert not list((copy / "units").rglob("*.zarr"))
+
+
+@pytest.mark.slow
+def test_a_lost_plan_and_vocabulary_are_made_again(copy: Path, finished_run: Path) -> None:
+    flip(copy / "plan.json")
+    cut(copy / "tables/vocabulary.parquet")
+    mended(copy, finished_run)
+    assert (copy / "plan.json").read_bytes() == (finished_run / "plan.json").read_bytes()
+    config = copy / "config.yaml"
+    config.write_text(config.read_text() + "\n")
+    refused = octoscope("repair", str(copy))
+    assert refused.returncode == 1
+    assert "config.yaml: damaged; restore it" in refused.stderr
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("where", ["after-data@units/tiny.c0000.h1.00000008", "before-success"])
+def test_a_repair_that_is_killed_goes_on(where: str, copy: Path, finished_run: Path) -> None:
+    dense_chunk(copy, "tiny.c0000.l002").unlink()
+    died = octoscope("repair", str(copy), env={"OCTOSCOPE_CRASH_AT": where})
+    assert died.returncode == -9, died.stdout + died.stderr
+    assert not (copy / "_SUCCESS").exists()
+    told = octoscope("status", str(copy)).stdout
+    assert "in the middle of one" in told
+    resumed = octoscope("resume", str(copy))
+    assert resumed.returncode == 0, resumed.stdout + resumed.stderr
+    assert tables_of(copy) == tables_of(finished_run)
+    assert verify(RunRoot(copy)) == []
+    assert not (copy / "repair.json").exists()
+
+
+@pytest.mark.slow
+def test_damage_in_an_unfinished_run_is_withdrawn_and_resumed(
+    small_config: Path, finished_run: Path, tmp_path: Path
+) -> None:
+    run = tmp_path / "run"
+    crash(small_config, run, "mid-finalise@c0001.l002")
+    assert octoscope("verify", str(run)).returncode == 0
+    victim = next(p for p in sorted(run.glob("units/*/*/sums.zarr/pairs/c/**/*")) if p.is_file())
+    victim.unlink()
+    found = octoscope("verify", str(run))
+    assert found.returncode == 1
+    assert "missing" in found.stderr
+    mended_ = octoscope("repair", str(run))
+    assert mended_.returncode == 0, mended_.stderr
+    assert "1 units, 0 other pieces of work" in mended_.stdout
+    assert octoscope("resume", str(run)).returncode == 0
+    assert tables_of(run) == tables_of(finished_run)
+    assert octoscope("verify", str(run)).returncode == 0
+
+
+def test_readers_refuse_a_run_without_success_or_with_another_manifest(copy: Path) -> None:
+    manifest = (copy / "manifest.json").read_text()
+    (copy / "manifest.json").write_text(manifest.replace("tables/stats", "tables/other"))
+    refused = octoscope("report", str(copy))
+    assert refused.returncode == 1
+    assert "does not match _SUCCESS" in refused.stderr
+    (copy / "_SUCCESS").unlink()
+    refused = octoscope("report", str(copy))
+    assert refused.returncode == 1
+    assert "octoscope resume" in refused.stderr
+
+
+def test_resume_refuses_changed_inputs(copy: Path, tmp_path: Path) -> None:
+    (copy / "_SUCCESS").unlink()
+    config = copy / "config.yaml"
+    config.write_text(config.read_text().replace("top_k: 50", "top_k: 51"))
+    refused = octoscope("resume", str(copy))
+    assert refused.returncode == 2
+    assert "top_k" in refused.stderr

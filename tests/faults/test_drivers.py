@@ -1,0 +1,192 @@
+"""Drivers: two at once, leases, death, signals that drain."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import time
+from pathlib import Path
+
+import psutil
+import pytest
+
+from engine.errors import InputError
+from engine.store.lease import LEASE, Lease
+from engine.store.manifest import verify
+from engine.store.root import RunRoot, to_json
+from tests.conftest import octoscope, tables_of
+from tests.faults.runs import KEEP, start, until, workers
+
+
+def lease_of(root: RunRoot, **changes: object) -> None:
+    root.replace(LEASE, to_json(root.read_json(LEASE) | changes))
+
+
+def test_a_lease_keeps_others_out_until_it_is_given_back(tmp_path: Path) -> None:
+    root = RunRoot(tmp_path)
+    with Lease(root, 60) as held:
+        with pytest.raises(InputError, match=r"works on this run, last seen \d+ s ago"):
+            Lease(root, 60, steal=True).__enter__()
+        assert not held.lost
+    assert not root.exists(LEASE)
+    with Lease(root, 0):
+        assert not root.exists(LEASE)  # switched off
+
+
+def test_a_dead_driver_of_this_machine_holds_nothing(tmp_path: Path) -> None:
+    root = RunRoot(tmp_path)
+    with Lease(root, 60):
+        mine = root.read(LEASE)
+        assert mine is not None
+    for changes in ({"pid": 2**22 + 1}, {"started": 1.0}):  # no such process; another of its number
+        root.replace(LEASE, mine)
+        lease_of(root, **changes)
+        with Lease(root, 60):
+            assert root.read_json(LEASE)["pid"] == os.getpid()
+
+
+def test_an_expired_lease_of_another_machine_is_taken_only_when_asked(tmp_path: Path) -> None:
+    root = RunRoot(tmp_path)
+    with Lease(root, 60):
+        mine = root.read(LEASE)
+        assert mine is not None
+    root.replace(LEASE, mine)
+    lease_of(root, machine="elsewhere", host="node7", seen=time.time() - 30)
+    with pytest.raises(InputError, match="node7.*give --steal in 30 s"):
+        Lease(root, 60, steal=True).__enter__()
+    lease_of(root, seen=time.time() - 61)
+    with pytest.raises(InputError, match="no sign of life for 61 s.*--steal"):
+        Lease(root, 60).__enter__()
+    with Lease(root, 60, steal=True):
+        assert root.read_json(LEASE)["host"] != "node7"
+
+
+def test_a_driver_notices_that_its_lease_was_taken_and_keeps_it_alive(tmp_path: Path) -> None:
+    root = RunRoot(tmp_path)
+    with Lease(root, 0.4) as held:
+        first = root.read_json(LEASE)["seen"]
+        until(lambda: root.read_json(LEASE)["seen"] > first, 5)
+        assert not held.lost
+        lease_of(root, id="another")
+        until(lambda: held.lost, 5)
+    assert root.read_json(LEASE)["id"] == "another"  # not ours to give back
+
+
+@pytest.mark.slow
+def test_the_second_driver_is_told_who_holds_the_run(small_config: Path, tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    first = start("run", str(small_config), "--out", str(run), *KEEP)
+    until(lambda: (run / LEASE).exists())
+    for more in ((), ("--steal",)):
+        second = octoscope("resume", str(run), *more)
+        assert second.returncode == 2, second.stdout + second.stderr
+        assert f"process {first.pid}" in second.stderr.replace("\n", " ")
+    first.kill()
+    first.communicate()
+    assert octoscope("resume", str(run)).returncode == 0  # it is dead: no --steal needed
+
+
+@pytest.mark.slow
+def test_two_drivers_at_once_give_the_same_tables(
+    small_config: Path, finished_run: Path, tmp_path: Path
+) -> None:
+    run = tmp_path / "run"
+    off = ("--set", "execution.lease=0")
+    assert octoscope(
+        "plan", str(small_config), "--out", str(run), *KEEP, *off, "--no-calibrate"
+    ).returncode == 0  # fmt: skip
+    both = [start("resume", str(run)) for _ in range(2)]
+    ended = [p.communicate(timeout=400) for p in both]
+    assert [p.returncode for p in both] == [0, 0], ended
+    assert tables_of(run) == tables_of(finished_run)
+    assert verify(RunRoot(run)) == []
+    left = [f for f in RunRoot(run).files("units") if not f.endswith("record.json")]
+    assert left == []
+
+
+@pytest.mark.slow
+def test_a_driver_that_was_stopped_and_wakes_changes_nothing(
+    small_config: Path, finished_run: Path, tmp_path: Path
+) -> None:
+    run = tmp_path / "run"
+    sleeper = start("run", str(small_config), "--out", str(run), *KEEP)
+    until(lambda: list(run.glob("units/*/attempt-*")))
+    family = [sleeper.pid, *(p.pid for p in psutil.Process(sleeper.pid).children(recursive=True))]
+    for pid in family:
+        os.kill(pid, signal.SIGSTOP)
+    lease_of(RunRoot(run), machine="elsewhere", seen=0)  # as another machine would see it
+    done = octoscope("resume", str(run), "--steal")
+    assert done.returncode == 0, done.stdout + done.stderr
+    files = {f: (run / f).read_bytes() for f in RunRoot(run).files() if f != "progress.json"}
+    for pid in reversed(family):
+        os.kill(pid, signal.SIGCONT)
+    out, err = sleeper.communicate(timeout=300)
+    assert sleeper.returncode in (0, 1), out + err
+    assert tables_of(run) == tables_of(finished_run)
+    assert verify(RunRoot(run)) == []
+    after = {f: (run / f).read_bytes() for f in RunRoot(run).files() if f != "progress.json"}
+    assert {f: after.get(f) for f in files} == files
+    # what it was writing when it woke lost, and no reader sees it
+    assert all("/attempt-" in f or f.endswith(".partial") for f in after.keys() - files.keys())
+
+
+@pytest.mark.slow
+def test_a_dead_driver_leaves_no_worker(small_config: Path, tmp_path: Path) -> None:
+    driver = start("run", str(small_config), "--out", str(tmp_path / "run"), *KEEP)
+    until(lambda: workers(driver.pid))
+    driver.kill()
+    driver.communicate()
+    until(lambda: not workers(driver.pid), 30)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_signals_let_running_units_finish_and_resume_does_the_rest(
+    number: signal.Signals, finished_run: Path, small_config: Path, tmp_path: Path
+) -> None:
+    run = tmp_path / "run"
+    process = start("run", str(small_config), "--out", str(run), *KEEP)
+    until(lambda: list(run.glob("units/*/attempt-*")))
+    os.killpg(process.pid, number)  # as a terminal does: to the whole group, Ray's workers too
+    out, err = process.communicate(timeout=100)
+    assert process.returncode == 128 + number, out + err
+    assert b"octoscope resume" in err
+    assert json.loads((run / "progress.json").read_text())["status"] == "stopped"
+    assert not (run / LEASE).exists()
+    begun = {p.parent for p in run.glob("units/*/attempt-*")}
+    assert begun
+    assert all((unit / "record.json").exists() for unit in begun)  # none was cut off
+    assert len(begun) < 8
+    assert octoscope("resume", str(run)).returncode == 0
+    assert tables_of(run) == tables_of(finished_run)
+
+
+@pytest.mark.slow
+def test_a_second_signal_does_not_wait(small_config: Path, tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    process = start(
+        "run", str(small_config), "--out", str(run), *KEEP,
+        env={"OCTOSCOPE_CRASH_AT": "hang:after-data@units"},
+    )  # fmt: skip
+    until(lambda: list(run.glob("units/*/attempt-*/sums.zarr")))
+    process.send_signal(signal.SIGTERM)
+    time.sleep(2)
+    assert process.poll() is None  # it waits for the unit, up to execution.grace
+    process.send_signal(signal.SIGTERM)
+    process.communicate(timeout=30)
+    assert process.returncode == 128 + signal.SIGTERM
+
+
+@pytest.mark.slow
+def test_grace_is_bounded(small_config: Path, tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    process = start(
+        "run", str(small_config), "--out", str(run), *KEEP, "--set", "execution.grace=3",
+        env={"OCTOSCOPE_CRASH_AT": "hang:after-data@units"},
+    )  # fmt: skip
+    until(lambda: list(run.glob("units/*/attempt-*/sums.zarr")))
+    process.send_signal(signal.SIGTERM)
+    process.communicate(timeout=30)
+    assert process.returncode == 128 + signal.SIGTERM
+    assert not list(run.glob("units/*/record.json"))
