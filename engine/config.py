@@ -27,7 +27,17 @@ def _safe_name(value: str) -> str:
     return value
 
 
+def _without_credentials(value: str) -> str:
+    # Paths are written into the run: what is in them is read by whoever reads the run.
+    protocol, sep, rest = value.partition("://")
+    place = rest.split("/", 1)[0]
+    if sep and "@" in place and (":" in place or protocol not in ("abfs", "abfss", "az")):
+        raise ValueError("holds credentials; give them by the environment (AWS_..., ...)")
+    return value
+
+
 Name = Annotated[str, AfterValidator(_safe_name)]
+Place = Annotated[str, AfterValidator(_without_credentials)]
 ONE_OR_MORE = BeforeValidator(lambda value: value if isinstance(value, list) else [value])
 
 
@@ -40,7 +50,9 @@ class Section(BaseModel):
 class AtlasConfig(Section):
     """Where the cells are and which of them are used."""
 
-    path: str = Field(description="AnnData in Zarr (v2 or v3; path or fsspec URL), or an h5ad file")
+    path: Place = Field(
+        description="AnnData in Zarr (v2 or v3; path or fsspec URL), or an h5ad file"
+    )
     counts: str = Field("auto", description="Where raw counts are: auto, X, raw.X or layers/<name>")
     category_key: list[str] = Field(
         default_factory=list, description="obs column(s) that define the categories"
@@ -65,7 +77,7 @@ class ModelConfig(Section):
 
     name: Name
     family: str = Field(description="Entry point in the group octoscope.models, e.g. scgpt")
-    path: str = Field(description="The published checkpoint folder")
+    path: Place = Field(description="The published checkpoint folder")
     tokens: Literal["published", "panel"] = Field(
         "published", description="Genes that enter the model: its own recipe, or gene_sets[panel]"
     )
@@ -134,7 +146,7 @@ class EdgesConfig(Section):
 class NetworkConfig(Section):
     """The molecular network that top pairs are compared with."""
 
-    path: str = Field(description="Octopus directory (docs/octopus.md), or 'demo'")
+    path: Place = Field(description="Octopus directory (docs/octopus.md), or 'demo'")
     sources: list[str] | None = Field(None, description="Sources that count; null: all")
     independent: bool = Field(
         False,

@@ -35,5 +35,17 @@ class DamagedRunError(OctoscopeError):
     """A run directory is incomplete or an object in it does not match its digest."""
 
 
+class MemoryShortError(OctoscopeError):
+    """A single cell does not fit into memory; another attempt would not either."""
+
+
+class StoreFullError(OctoscopeError):
+    """The run's store takes no more bytes; what is committed stays, and `resume` goes on."""
+
+
 class MassError(OctoscopeError):
     """A row of attention does not sum to one: the unit must not be committed."""
+
+
+class ActivationError(OctoscopeError):
+    """A model's queries or keys are not finite: the unit must not be committed."""

@@ -19,12 +19,13 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("config")
     parser.add_argument("--out", required=True)
     parser.add_argument("--set", action="append", default=[], dest="overrides")
+    parser.add_argument("--steal", action="store_true", help="take over an expired lease")
     given = parser.parse_args(arguments)
 
     def call() -> int:
         config = load_config(given.config, given.overrides)
         root, plan = prepare(config, given.out)
-        return execute(root, plan, Console(), config=config, stage="attention")
+        return execute(root, plan, Console(), config=config, stage="attention", steal=given.steal)
 
     return guarded(call)
 

@@ -17,11 +17,12 @@ def main(arguments: list[str] | None = None) -> int:
     """Parse, run, return the exit code."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("run")
+    parser.add_argument("--steal", action="store_true", help="take over an expired lease")
     given = parser.parse_args(arguments)
 
     def call() -> int:
         root = run_directory(given.run)
-        return execute(root, replan(root), Console(), stage="analysis")
+        return execute(root, replan(root), Console(), stage="analysis", steal=given.steal)
 
     return guarded(call)
 

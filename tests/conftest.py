@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+import uuid
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +18,7 @@ import yaml
 from scipy import sparse
 
 from engine.demo.demo import data
+from tests.s3 import s3_server
 
 ORACLE = Path(__file__).parent / "data" / "scgpt"
 
@@ -142,6 +145,18 @@ def tables_of(run: Path) -> dict[str, bytes]:
         p for top in ("tables", "topk", "union", "edges") for p in (run / top).rglob("*.parquet")
     ]
     return {str(p.relative_to(run)): p.read_bytes() for p in sorted(files)}
+
+
+@pytest.fixture(scope="session")
+def _s3() -> Iterator[str]:
+    with s3_server() as url:
+        yield url
+
+
+@pytest.fixture
+def bucket(_s3: str) -> str:
+    """A place of its own on a real S3 server, which AWS_* of the environment point at."""
+    return f"{_s3}/{uuid.uuid4().hex}"
 
 
 @pytest.fixture(scope="session")

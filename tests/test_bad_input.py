@@ -78,6 +78,9 @@ CASES: dict[str, tuple[Any, list[str], list[str]]] = {
     "unknown family": (None, ["models.0.family=gpt5"], ["models.*.family", "'gpt5' is not installed"]),
     "layer that is not there": (None, ["models.0.layers=[9]"], ["models.tiny.layers", "0 to 3"]),
     "not a Zarr store": (None, ["atlas.path=/etc"], ["/etc", "not a Zarr group"]),
+    "a password in a path": (
+        None, ["atlas.path=s3://key:hidden@bucket/a.zarr"], ["atlas.path", "holds credentials"],
+    ),
     "no atlas": (None, ["atlas.path=/nowhere.zarr"], ["/nowhere.zarr", "does not exist"]),
     "name that leaves the run": (None, ["models.0.name=../../x"], ["models.0.name", "A-Z"]),
     "too little memory": (None, ["execution.memory=100MB"], ["actors needs", "execution.unit_cells"]),

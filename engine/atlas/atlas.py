@@ -13,14 +13,12 @@ import numpy as np
 import pandas as pd
 from scipy import sparse
 
-from engine.atlas import source
-from engine.atlas.counts import canonical, check_counts, count_fault
+from engine.atlas import frames, source
+from engine.atlas.counts import canonical, check_counts, find_counts, sample_rows
 from engine.atlas.index import CellIndex, build_index
 from engine.config import AtlasConfig
 from engine.errors import InputError
 from engine.vocabulary import GeneTable, read_aliases, resolve_genes
-
-_SAMPLE_ROWS = 256
 
 
 @dataclass(frozen=True)
@@ -54,13 +52,13 @@ class Atlas:
     def __init__(self, config: AtlasConfig) -> None:
         self.config = config
         self._root = source.open_group(config.path)
-        self.cell_ids = source.read_index(self._root["obs"])
-        self.counts_source, self._rows = self._find_counts()
+        self.cell_ids = frames.read_index(self._root["obs"], config.path)
+        self.counts_source, self._rows = find_counts(self._root, config)
         var = self._var()
         ids = self._gene_ids(var)
         symbols = None
-        if config.symbol_key in source.frame_columns(var):
-            symbols = source.as_text(source.read_column(var, config.symbol_key))
+        if config.symbol_key in frames.frame_columns(var):
+            symbols = frames.as_text(frames.read_column(var, config.symbol_key, config.path))
         self.genes: GeneTable
         self.genes, self._gene_of_column, self.gene_report = resolve_genes(
             ids,
@@ -87,54 +85,31 @@ class Atlas:
     def _gene_ids(self, var: Any) -> np.ndarray:
         key = self.config.gene_id_key
         if key is None:
-            return source.read_index(var)
-        if key not in source.frame_columns(var):
+            return frames.read_index(var, self.config.path)
+        if key not in frames.frame_columns(var):
             raise InputError(
                 f"{self.config.path}: var",
-                f"no column {key!r}; it has {source.frame_columns(var)}",
+                f"no column {key!r}; it has {frames.frame_columns(var)}",
                 "correct atlas.gene_id_key",
             )
-        return source.as_text(source.read_column(var, key))
-
-    def _find_counts(self) -> tuple[str, source.SparseRows | source.DenseRows]:
-        """Look in raw.X, layers/counts, X; take the first whose sampled values are counts."""
-        config = self.config
-        auto = config.counts == "auto"
-        names = ["raw.X", "layers/counts", "X"] if auto else [config.counts]
-        seen = []
-        for name in names:
-            node = source.element(self._root, name)
-            if node is None:
-                seen.append(f"{name}: absent")
-                continue
-            try:
-                rows = source.open_rows(node, f"{config.path}: {name}")
-            except source.LayoutError as error:
-                if not auto:
-                    raise
-                seen.append(f"{name}: {error.problem}")
-                continue
-            sample = _sample(rows.shape[0])
-            fault = count_fault(rows.rows(sample)[0])
-            if fault is None or not auto:
-                return name, rows
-            seen.append(f"{name}: holds {fault[1]}")
-        raise InputError(
-            f"{config.path}: counts",
-            f"no raw counts found ({'; '.join(seen)})",
-            "add raw counts as raw.X or layers/counts, or name their place in atlas.counts",
-        )
+        return frames.as_text(frames.read_column(var, key, self.config.path))
 
     def _check_sample(self) -> None:
-        rows = _sample(len(self.cell_ids))
-        data, indices, indptr = self._rows.rows(rows)
-        matrix = sparse.csr_matrix((data, indices, indptr), shape=(len(rows), self._rows.shape[1]))
-        check_counts(
-            matrix,
-            self.cell_ids[rows],
-            self._column_ids,
-            f"{self.config.path}: {self.counts_source}",
-        )
+        rows = sample_rows(len(self.cell_ids))
+        self._checked(rows, *self._rows.rows(rows))
+
+    def _checked(
+        self, rows: np.ndarray, data: np.ndarray, indices: np.ndarray, indptr: np.ndarray
+    ) -> sparse.csr_matrix:
+        """Return rows as a matrix of counts, as they are stored."""
+        shape = (len(rows), self._rows.shape[1])
+        matrix = sparse.csr_matrix((data, indices.astype(np.int64), indptr), shape=shape)
+
+        def place(row: int, nth: int, column: int) -> str:
+            return f"{self.config.path}: {self._rows.place(int(rows[row]), nth, column)}"
+
+        check_counts(matrix, self.cell_ids[rows], self._column_ids, place)
+        return matrix
 
     @property
     def cost(self) -> source.ReadCost:
@@ -160,12 +135,12 @@ class Atlas:
         InputError
             If there is no such column; ``field`` is the setting that named it.
         """
-        have = source.frame_columns(self._root["obs"])
+        have = frames.frame_columns(self._root["obs"])
         if name not in have:
             raise InputError(
                 f"{self.config.path}: obs", f"no column {name!r}; it has {have}", f"correct {field}"
             )
-        return source.read_column(self._root["obs"], name)
+        return frames.read_column(self._root["obs"], name, self.config.path)
 
     def index(self, seed: int) -> CellIndex:
         """Group the selected cells by category and donor-disjoint half."""
@@ -175,7 +150,7 @@ class Atlas:
             None if c.replicate_key is None else self.column(c.replicate_key, "atlas.replicate_key")
         )
         primary = None
-        if c.primary_only and "is_primary_data" in source.frame_columns(self._root["obs"]):
+        if c.primary_only and "is_primary_data" in frames.frame_columns(self._root["obs"]):
             primary = _as_bool(self.column("is_primary_data", "atlas"), c.path)
         return build_index(
             self.cell_ids, columns, donors, primary, c.categories, seed=seed, where=c.path
@@ -203,14 +178,12 @@ class Atlas:
         Raises
         ------
         InputError
-            If a value is not a raw count.
+            If a chunk is absent, cannot be decoded or names a gene that is not there, or a value
+            is not a raw count.
         """
         with self._lock:  # one decoder window per atlas
-            data, indices, indptr = self._rows.rows(np.asarray(rows, np.int64))
-        shape = (len(rows), self._rows.shape[1])
-        matrix = sparse.csr_matrix((data, indices.astype(np.int64), indptr), shape=shape)
-        where = f"{self.config.path}: {self.counts_source}"
-        check_counts(matrix, self.cell_ids[rows], self._column_ids, where)
+            stored = self._rows.rows(np.asarray(rows, np.int64))
+        matrix = self._checked(rows, *stored)
         keep = self._gene_of_column[matrix.indices] >= 0
         if not keep.all():
             matrix.data[~keep] = 0
@@ -241,12 +214,3 @@ def _as_bool(column: pd.Series, where: str) -> np.ndarray:
             f"{where}: obs[is_primary_data]", f"holds {odd!r}", "set atlas.primary_only: false"
         )
     return (text == "true").to_numpy()
-
-
-def _sample(n: int) -> np.ndarray:
-    """Return up to 256 rows in 8 runs spread over the matrix, so that few chunks are decoded."""
-    if n <= _SAMPLE_ROWS:
-        return np.arange(n)
-    run = _SAMPLE_ROWS // 8
-    starts = np.linspace(0, n - run, 8).astype(np.int64)
-    return np.unique((starts[:, None] + np.arange(run)).ravel())

@@ -9,11 +9,12 @@ from pathlib import Path
 import anndata
 import numpy as np
 import zarr
-from anndata.io import read_elem, write_elem
+from anndata.io import write_elem
 from zarr.codecs import BloscCodec, Crc32cCodec, ZstdCodec
 
-from engine.atlas import source
+from engine.atlas import frames, source
 from engine.atlas.atlas import Atlas
+from engine.atlas.chunks import DamageError
 from engine.config import AtlasConfig
 from engine.errors import InputError
 
@@ -66,7 +67,8 @@ def convert(
     be told (no primary cell, ids that repeat), the order is by category alone.
 
     obs is kept whole; var holds the Ensembl ids as index and ``feature_name``. Counts become
-    ``X``. Memory: one batch, one shard per array, and obs.
+    ``X``. Memory: one batch, one shard per array, and obs. Every chunk is written, with CRC32C. In
+    obs columns that no setting names, chunks that the source lacks are read as zeros.
 
     Returns
     -------
@@ -86,6 +88,8 @@ def convert(
     half = np.zeros(len(atlas.cell_ids), np.int8)
     try:
         halves = atlas.index(seed).halves if keys else []
+    except DamageError:
+        raise
     except InputError:  # a run would refuse these cells; rewriting them needs no selection
         halves = []
     for _, second in halves:
@@ -105,12 +109,14 @@ def _write(atlas: Atlas, order: np.ndarray, path: Path, batch_cells: int) -> int
     # anndata's own arrays (obs, var) get the same checksum; they are small, so not sharded
     kwargs = {"compressors": [ZstdCodec(level=5), Crc32cCodec()]}
     with (
-        zarr.config.set({"default_zarr_format": 3}),
+        # chunks of zeros too, so that one that is absent is always damage
+        zarr.config.set({"default_zarr_format": 3, "array.write_empty_chunks": True}),
         anndata.settings.override(auto_shard_zarr_v3=False),
     ):
         root = zarr.open_group(path, mode="w", zarr_format=3)
         root.attrs.update({"encoding-type": "anndata", "encoding-version": "0.1.0"})
-        obs = read_elem(source.open_group(atlas.config.path)["obs"]).iloc[order]
+        obs = frames.read_frame(source.open_group(atlas.config.path)["obs"], atlas.config.path)
+        obs = obs.iloc[order]
         write_elem(root, "obs", obs, dataset_kwargs=kwargs)
         var = obs.iloc[:0, :0].reindex(atlas.genes.ensembl)
         var["feature_name"] = atlas.genes.symbol.astype(str)

@@ -1,4 +1,7 @@
-"""Reading arrays and tables of an AnnData store: Zarr (v2, v3; any fsspec URL) or h5ad."""
+"""Opening an AnnData store, Zarr (v2, v3; any fsspec URL) or h5ad, and reading rows of counts.
+
+Nothing is read from a chunk that is absent or cannot be decoded (:mod:`engine.atlas.chunks`).
+"""
 
 from __future__ import annotations
 
@@ -8,11 +11,12 @@ from typing import Any
 
 import h5py
 import numpy as np
-import pandas as pd
 import zarr
-from anndata.io import read_elem
 
+from engine.atlas import blosc, chunks
 from engine.errors import InputError
+
+blosc.register()
 
 
 def open_group(path: str) -> Any:
@@ -41,7 +45,7 @@ def open_group(path: str) -> Any:
                 f"not a Zarr group ({type(error).__name__}: {str(error)[:100]})",
                 "give an AnnData store in Zarr, or an .h5ad file",
             ) from None
-    missing = [name for name in ("X", "obs", "var") if name not in group]
+    missing = [name for name in ("X", "obs", "var") if chunks.member(group, name, path) is None]
     if missing == ["X"] and ("raw" in group or "layers" in group):
         missing = []
     if missing:
@@ -53,31 +57,9 @@ class LayoutError(InputError):
     """A matrix is stored in a way that rows cannot be read from; nothing is damaged."""
 
 
-def as_text(values: Any) -> np.ndarray:
-    """Return any array of names (fixed width, variable width, categorical) as str objects."""
-    return pd.Series(values).astype(str).to_numpy(dtype=object)
-
-
-def frame_columns(group: Any) -> list[str]:
-    """Return the column names of an AnnData data frame group."""
-    return [str(c) for c in group.attrs.get("column-order", [])]
-
-
-def read_index(group: Any) -> np.ndarray:
-    """Return the index of a data frame group, [rows] str objects."""
-    key = group.attrs.get("_index", "_index")
-    return as_text(read_elem(group[key]))
-
-
-def read_column(group: Any, name: str) -> pd.Series:
-    """Return one column of a data frame group; only that column is read."""
-    return pd.Series(read_elem(group[name]))
-
-
-def element(root: Any, name: str) -> Any | None:
+def element(root: Any, name: str, path: str) -> Any | None:
     """Return the group or array at ``name`` (``X``, ``raw.X``, ``layers/counts``), or None."""
-    path = "raw/X" if name == "raw.X" else name
-    return root.get(path, None)
+    return chunks.member(root, "raw/X" if name == "raw.X" else name, path)
 
 
 @dataclass
@@ -91,32 +73,42 @@ class ReadCost:
 class SparseRows:
     """Row access to a CSR matrix on disk: whole chunks, each decoded once while in the window.
 
+    An absent chunk is refused, and so is one of zeros only (:func:`zeros_fault`).
+
     Parameters
     ----------
     group
         Group with ``data``, ``indices`` and ``indptr``.
+    path
+        The store, for messages.
     window
         Chunks of ``data`` and ``indices`` that are kept decoded.
     """
 
-    def __init__(self, group: Any, window: int = 8) -> None:
+    def __init__(self, group: Any, path: str, window: int = 8) -> None:
         self.shape = tuple(int(n) for n in group.attrs["shape"])
-        self.indptr = np.asarray(group["indptr"][:]).astype(np.int64)
-        self._data, self._indices = group["data"], group["indices"]
-        chunks = self._data.chunks
-        self._chunk = int(chunks[0]) if chunks else max(1, int(self._data.shape[0]))
+        self._path = path
+        self._data, self._indices, pointers = (
+            chunks.required(group, name, path) for name in ("data", "indices", "indptr")
+        )
+        self.indptr = chunks.read_rows(path, pointers).astype(np.int64)
+        size = self._data.shape[0]
+        fault = indptr_fault(self.indptr, self.shape[0], size)
+        if fault is not None or self._indices.shape != (size,):
+            raise InputError(
+                f"{path}: {chunks.name_of(pointers)}",
+                fault or f"{self._indices.shape[0]} indices for {size} values",
+                chunks.RESTORE,
+            )
+        self._chunk = chunks.grid_of(self._data)[0]
         self._window = window
         self._cache: dict[int, tuple[np.ndarray, np.ndarray]] = {}
         self.cost = ReadCost()
-        self._name = str(group.name)
-        ends = (self.indptr[0], self.indptr[-1]) if len(self.indptr) else (-1, -1)
-        fits = ends == (0, self._data.shape[0]) and self._data.shape == self._indices.shape
-        if len(self.indptr) != self.shape[0] + 1 or not fits or (np.diff(self.indptr) < 0).any():
-            raise InputError(
-                f"{self._name}/indptr",
-                "does not fit the shape, data or indices (a missing chunk reads as zeros)",
-                "restore or rewrite the store",
-            )
+
+    def place(self, row: int, nth: int, column: int) -> str:
+        """Return the chunk that holds the ``nth`` stored value of a row."""
+        at = int(self.indptr[row]) + nth
+        return chunks.place_of(self._data, (at // chunks.grid_of(self._data)[0],))
 
     def _load(self, first: int, last: int) -> None:
         """Decode chunks ``first`` to ``last`` with one read per array, unless all are there."""
@@ -132,25 +124,26 @@ class SparseRows:
                 run.append(missing.pop(0))
             lo = run[0] * self._chunk
             hi = min((run[-1] + 1) * self._chunk, int(self._data.shape[0]))
-            data, indices = self._data[lo:hi], self._indices[lo:hi]
+            data = chunks.read_rows(self._path, self._data, lo, hi)
+            indices = chunks.read_rows(self._path, self._indices, lo, hi)
+            fault = chunks.range_fault(indices, 0, self.shape[1])
+            if fault is not None:
+                raise self._damage(self._indices, lo + fault[0], fault[1])
             self.cost.read += hi - lo
             for c in run:
-                part = slice(c * self._chunk - lo, (c + 1) * self._chunk - lo)
-                self._refuse_absent(c, data[part], indices[part])
+                at = c * self._chunk
+                part = slice(at - lo, at - lo + self._chunk)
+                for array, values, pointers in (
+                    (self._data, data[part], None),
+                    (self._indices, indices[part], self.indptr),
+                ):
+                    zeros = zeros_fault(values, at, pointers)
+                    if zeros is not None:
+                        raise self._damage(array, at, zeros)
                 self._cache[c] = (data[part], indices[part])
 
-    def _refuse_absent(self, chunk: int, data: np.ndarray, indices: np.ndarray) -> None:
-        """Zarr reads a missing chunk as zeros: stored values of 0, or one column for all."""
-        lo = chunk * self._chunk
-        cells = np.searchsorted(self.indptr, (lo, lo + len(data)), side="right")
-        repeated = len(indices) > int(cells[1] - cells[0]) + 1 and not indices.any()
-        if (len(data) and not data.any()) or repeated:
-            name = "indices" if data.any() else "data"
-            raise InputError(
-                f"{self._name}/{name}, chunk {chunk}",
-                "holds zeros only, as a missing chunk does",
-                "restore the chunk, or rewrite the store without explicit zeros",
-            )
+    def _damage(self, array: Any, at: int, problem: str) -> chunks.DamageError:
+        return chunks.damage(self._path, array, (at // chunks.grid_of(array)[0],), problem)
 
     def cost_of(self, rows: np.ndarray) -> ReadCost:
         """Return the bytes that reading ascending rows once decodes and uses; reads nothing."""
@@ -197,15 +190,53 @@ class SparseRows:
         return data, indices, out_ptr
 
 
-class DenseRows:
-    """Row access to a dense matrix on disk, in whole row chunks."""
+def zeros_fault(values: np.ndarray, first: int, indptr: np.ndarray | None = None) -> str | None:
+    """Return what is wrong with a chunk of ``data`` (of ``indices``, if ``indptr``), or None.
 
-    def __init__(self, array: Any) -> None:
+    Zeros in place of a chunk are seen without asking the store, so inside a shard too: no value
+    would be stored as 0, and of the values of a cell only one belongs to the first column.
+    """
+    if not len(values) or values.any():
+        return None
+    if indptr is not None:
+        ends = np.searchsorted(indptr, (first, first + len(values)), side="right")
+        if len(values) <= int(ends[1] - ends[0]) + 1:
+            return None
+    return "holds zeros only, as a missing chunk does"
+
+
+def indptr_fault(indptr: np.ndarray, rows: int, size: int) -> str | None:
+    """Return what is wrong with the row pointers of ``rows`` rows of ``size`` values, or None."""
+    if len(indptr) != rows + 1:
+        return f"{len(indptr)} row pointers for {rows} rows"
+    falls = np.flatnonzero(np.diff(indptr) < 0)
+    if len(falls):
+        at = int(falls[0])
+        return f"falls from {indptr[at]} to {indptr[at + 1]} at row {at}"
+    if (indptr[0], indptr[-1]) != (0, size):
+        return f"runs from {indptr[0]} to {indptr[-1]}, expected 0 to {size}"
+    return None
+
+
+class DenseRows:
+    """Row access to a dense matrix on disk, in whole row chunks.
+
+    An absent chunk is refused, although writers leave out chunks of zeros: a lost one reads the
+    same, and real counts hardly ever fill a chunk with zeros (many cells without any count, or a
+    block of genes that none of many cells expresses). A chunk of zeros that is there is read.
+    """
+
+    def __init__(self, array: Any, path: str) -> None:
         self.shape = tuple(int(n) for n in array.shape)
-        self._array = array
+        self._array, self._path = array, path
         self._chunk = int(array.chunks[0]) if array.chunks else 256
         self._held: tuple[int, np.ndarray] | None = None
         self.cost = ReadCost()
+
+    def place(self, row: int, nth: int, column: int) -> str:
+        """Return the chunk that holds the value of a row in a column."""
+        grid = chunks.grid_of(self._array)
+        return chunks.place_of(self._array, (row // grid[0], column // grid[1]))
 
     def cost_of(self, rows: np.ndarray) -> ReadCost:
         """Return the bytes that reading ascending rows once decodes and uses; reads nothing."""
@@ -220,7 +251,8 @@ class DenseRows:
         for chunk in np.unique(rows // self._chunk):
             if self._held is None or self._held[0] != chunk:
                 lo = int(chunk) * self._chunk
-                values = np.asarray(self._array[lo : min(lo + self._chunk, self.shape[0])])
+                hi = min(lo + self._chunk, self.shape[0])
+                values = chunks.read_rows(self._path, self._array, lo, hi)
                 self._held = (int(chunk), values)
                 self.cost.read += values.size
             here = rows // self._chunk == chunk
@@ -231,19 +263,22 @@ class DenseRows:
         return block[row, column], column, np.concatenate([[0], np.cumsum(counts)])
 
 
-def open_rows(node: Any, where: str) -> SparseRows | DenseRows:
-    """Choose the reader by the element's declared encoding.
+def open_rows(node: Any, path: str) -> SparseRows | DenseRows:
+    """Choose the reader by the element's declared encoding; ``path`` is the store's.
 
     Raises
     ------
     LayoutError
         For CSC (row reads would decode everything) and unknown encodings.
+    DamageError
+        If the row pointers cannot be read.
     """
+    where = f"{path}: {chunks.name_of(node)}"
     encoding = node.attrs.get("encoding-type", "array")
     if encoding == "csr_matrix":
-        return SparseRows(node)
+        return SparseRows(node, path)
     if encoding in ("array", "dense") and hasattr(node, "shape"):
-        return DenseRows(node)
+        return DenseRows(node, path)
     if encoding == "csc_matrix":
         raise LayoutError(
             where, "stored by column (CSC)", "store it by row: adata.X = adata.X.tocsr()"

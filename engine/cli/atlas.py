@@ -1,14 +1,15 @@
-"""``octoscope atlas``: look at and convert atlases."""
+"""``octoscope atlas``: look at, check and convert atlases."""
 
 from __future__ import annotations
 
 from typing import Annotated, Any
 
 import typer
+from rich.markup import escape
 
-from engine.cli.shared import AsJson, rows_table, show
+from engine.cli.shared import AsJson, err, rows_table, show
 
-app = typer.Typer(help="Look at and convert atlases.", no_args_is_help=True)
+app = typer.Typer(help="Look at, check and convert atlases.", no_args_is_help=True)
 
 
 @app.command("info")
@@ -41,6 +42,43 @@ def atlas_info(
             rows[f"cells of {name}"] = sum(len(h) for h in halves)
         rows |= {f"refused: {why}": k for why, k in index.refused.items()}
     show(rows, as_json, lambda: rows_table(path, rows))
+
+
+@app.command("check")
+def atlas_check(
+    path: Annotated[str, typer.Argument(help="AnnData in Zarr, or h5ad")],
+    category: Annotated[list[str] | None, typer.Option(help="obs column of categories")] = None,
+    counts: Annotated[str, typer.Option(help="auto, X, raw.X or layers/<name>")] = "auto",
+    gene_id: Annotated[str | None, typer.Option(help="var column of Ensembl ids")] = None,
+    donor: Annotated[str | None, typer.Option(help="obs column of donors, if runs use it")] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Read every chunk once and list those that are missing or damaged; exit 1 if there are any."""
+    from engine.atlas import check
+    from engine.config import AtlasConfig
+
+    config = AtlasConfig(
+        path=path,
+        counts=counts,
+        category_key=category or [],
+        gene_id_key=gene_id,
+        replicate_key=donor,
+    )
+    found = check(config)
+    bare = [name for name, checked in found.checksums.items() if not checked]
+    rows = {
+        "counts": found.counts,
+        "chunks read": found.chunks,
+        "arrays with a checksum": f"{len(found.checksums) - len(bare)} of {len(found.checksums)}",
+        "without (a changed bit can pass unseen)": ", ".join(bare) or "none",
+        "faults": len(found.faults),
+    }
+    show(found.as_dict(), as_json, lambda: rows_table(path, rows))
+    if not as_json:
+        for fault in found.faults:
+            err.print(escape(str(fault)), soft_wrap=True)
+    if found.faults:
+        raise typer.Exit(1)
 
 
 @app.command("convert")

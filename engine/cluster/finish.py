@@ -32,6 +32,7 @@ def finish(root: RunRoot, plan: Plan, config: RunConfig, set_aside: dict[str, st
 
     present = root.read_json("_SUCCESS")
     if present is not None and set(present["set_aside"]) <= set(set_aside):
+        tidy(root, plan, config)
         return int(present["exit_code"])  # another driver finished, with as much or more
     records = read_records(root, plan.works(), plan.hash)
     root.replace("run.json", to_json(_provenance(plan, records, set_aside)))

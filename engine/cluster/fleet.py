@@ -12,6 +12,7 @@ from engine.errors import OctoscopeError
 from engine.store.plan import COEXPRESSION, block_of, load_plan
 from engine.store.root import RunRoot
 
+_PAUSE = 0.2  # seconds before an actor that is not back yet is asked again
 _THREAD_LIMITS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
 _PASSED = ("OCTOSCOPE_CRASH_AT", "OCTOSCOPE_DRIVER_PID")
 
@@ -161,11 +162,13 @@ class RayFleet:
         Raises
         ------
         OctoscopeError
-            If an actor that died is not back within the start-up deadline.
+            If all actors of a group died and none is back within the start-up deadline. Where
+            others are left they go on: nodes come and go.
         """
         watched = [*self._running, *self._recovering]
         if not watched:
             return []
+        self._refuse_an_empty_group()
         ready, _ = self._ray.wait(watched, num_returns=1, timeout=timeout)
         outcomes = []
         for reference in ready:
@@ -207,11 +210,21 @@ class RayFleet:
         except self._ray.exceptions.RayError as error:
             if not self._died(error):
                 raise _cause(error) from None
-            if time.monotonic() - since > self._start_timeout:
-                raise OctoscopeError(
-                    f"an actor died and did not come back in {self._start_timeout:g} s: {error}"
-                ) from None
+            time.sleep(_PAUSE)
             self._recover(actor, since)
+
+    def _refuse_an_empty_group(self) -> None:
+        gone = {id(actor): since for actor, since in self._recovering.values()}
+        for group, actors in self._actors.items():
+            since = [gone.get(id(a)) for a in actors]
+            dead = [s for s in since if s is not None]
+            late = dead and time.monotonic() - max(dead) > self._start_timeout
+            if len(dead) == len(actors) and late:
+                raise OctoscopeError(
+                    f"all {len(actors)} actors of {group} died and none came back in "
+                    f"{self._start_timeout:g} s; what is committed stays, `octoscope resume` goes "
+                    "on when there are nodes"
+                )
 
     def abandon(self, work: Work) -> None:
         """Kill the actor that runs a piece of work; Ray restarts it."""

@@ -56,6 +56,19 @@ def prepare(config: RunConfig, run: str) -> tuple[RunRoot, Plan]:
         If the input cannot be used, or the directory holds something else.
     """
     root = RunRoot(run)
+    if root.url.startswith("memory://"):
+        raise InputError(
+            root.url, "is memory of this process, which actors do not share", "give a path or s3://"
+        )
+    try:
+        return _prepare(root, config)
+    except OSError as error:
+        raise InputError(
+            root.url, f"cannot be used ({error})", "check the address and the rights to it"
+        ) from error
+
+
+def _prepare(root: RunRoot, config: RunConfig) -> tuple[RunRoot, Plan]:
     if root.exists(CONFIG):
         present = run_config(root)
         changed = differences(result_fields(present), result_fields(config))
@@ -71,9 +84,9 @@ def prepare(config: RunConfig, run: str) -> tuple[RunRoot, Plan]:
         raise InputError(root.url, "is a file", "choose another")
     if root.files():
         raise InputError(root.url, "is not an empty directory", "choose another")
-    plan, genes = plan_run(config, folder)
     if not isinstance(root.objects, LocalObjects):
         require_conditional_create(root.objects, root.url)
+    plan, genes = plan_run(config, folder)
     root.create_once(CONFIG, dump_config(config).encode())
     save_plan(root, plan)
     write_table(root, VOCABULARY, genes)

@@ -127,7 +127,7 @@ def summary(root: RunRoot) -> dict[str, Any]:
     rows["set aside"] = len(aside)
     lease = root.read_json(LEASE)
     if lease is not None:
-        rows["held by"] = f"process {lease['pid']} on {lease['host']}"
+        rows["held by"] = f"process {lease.get('pid')} on {lease.get('host')}"
     if root.exists(JOURNAL):
         rows["repair"] = "in the middle of one; `octoscope resume` goes on"
     return rows

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import shutil
 from collections.abc import Sequence
 from pathlib import Path
@@ -101,12 +102,13 @@ def project(
         # a small matrix is kept
         held = min(HELD_BYTES, n2 * (parts * q * 4 + 2 * 4 * (1 + second)))
         finalise = held + rows * (2 * q * 4 + 2 * 4 + 8 * q * 3 + 64) + n2 * (8 + 12)
+        per_model = sum(u.model == m.name for u in units)
+        finalise += rows * 8 * q * (math.log2(max(1, per_model)) + 2)  # the tree of their sums
         if means:  # three parts, one accumulator, the halves' pair counts
             finalise += n2 * (parts * q * 4 + 8 * q) + block_bytes(n, n, 1)
         if config.edges is not None and config.edges.symmetrise:
             finalise += n2 * 24  # the set's matrix, its transpose in fp64
         actor = max(actor, _IMPORTS + max(compute, finalise))
-        per_model = sum(u.model == m.name for u in units)
         layers = len(m.layers)
         dense = len(categories) * n2 * 2 * 4
         dense += len(categories) * n2 * layers * 4 * q * (2 * sums + 3 * (len(readings) - sums))

@@ -11,7 +11,7 @@ import torch
 import torch.nn.functional as F
 
 from engine.errors import InputError
-from engine.models.weights import load_lightning, take_strict
+from engine.models.weights import load_lightning, narrowed, take_strict
 
 # Heads that do not enter the encoder, one by one.
 _HEADS = (
@@ -87,7 +87,8 @@ class ScPRINTFile:
             for i, name in enumerate(_ADAPTERS):
                 parts = (weights.pop(f"{name}.{p}").float() for p in ("weight", "bias"))
                 table = F.linear(F.relu(table) if i else table, *parts)
-            weights["gene_encoder.weight"] = table.to(dtype)
+            where = f"{self.path}: gene_encoder.weight, through its adapters"
+            weights["gene_encoder.weight"] = narrowed(where, table, dtype)
         return weights
 
     def expected_shapes(self) -> dict[str, tuple[int, ...]]:

@@ -160,6 +160,10 @@ def tensors_of(path: Path, state: Any) -> dict[str, torch.Tensor]:
     for name, tensor in state.items():
         if tensor.layout is not torch.strided:
             raise InputError(f"{path}: {name}", f"stored as {tensor.layout}", "store it dense")
+        if tensor.is_floating_point() and (tensor.itemsize < 2 or tensor.is_meta):
+            what = "without values" if tensor.is_meta else f"as {tensor.dtype}"
+            fix = "give the published, unquantised file"
+            raise InputError(f"{path}: {name}", f"stored {what}", fix)
         if tensor.is_floating_point() and not torch.isfinite(tensor).all():
             raise InputError(str(path), f"{name} holds NaN or infinity", "download it again")
     return {str(k).removeprefix("module."): v.detach() for k, v in state.items()}
@@ -179,7 +183,8 @@ def take_strict(
     Raises
     ------
     InputError
-        Naming the first missing, unexpected or wrongly shaped tensor with both shapes.
+        Naming the first missing, unexpected or wrongly shaped tensor with both shapes, or one
+        with numbers that ``dtype`` cannot hold.
     """
     missing = [name for name in expected if name not in state]
     if missing:
@@ -206,7 +211,23 @@ def take_strict(
         if not state[name].is_floating_point():
             problem = f"holds {state[name].dtype}, expected floating-point numbers"
             raise InputError(f"{where}: {name}", problem, "give the published, unquantised file")
-    return {name: state[name].to(device=device, dtype=dtype) for name in expected}
+    return {n: narrowed(f"{where}: {n}", state[n], dtype).to(device) for n in expected}
+
+
+def narrowed(where: str, tensor: torch.Tensor, dtype: torch.dtype) -> torch.Tensor:
+    """Return a finite tensor in another type.
+
+    Raises
+    ------
+    InputError
+        If a number is too large for it.
+    """
+    found = tensor.to(dtype)
+    if found.dtype != tensor.dtype and not torch.isfinite(found).all():
+        largest = f"{torch.finfo(dtype).max:g}"
+        problem = f"holds numbers beyond {largest}, the largest of {dtype}"
+        raise InputError(where, problem, "set dtype: float32 (or bfloat16)")
+    return found
 
 
 def file_digests(files: Iterable[Path]) -> dict[str, str]:

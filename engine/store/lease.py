@@ -11,6 +11,7 @@ import platform
 import threading
 import time
 import uuid
+from contextlib import suppress
 from types import TracebackType
 from typing import Any
 
@@ -62,8 +63,9 @@ class Lease:
             return
         self._ended.set()
         self._thread.join()
-        if self._held():
-            self._root.remove([LEASE])
+        with suppress(OSError):  # it expires by itself
+            if self._held():
+                self._root.remove([LEASE])
 
     def _body(self) -> bytes:
         process = psutil.Process()

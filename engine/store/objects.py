@@ -5,9 +5,10 @@ from __future__ import annotations
 import os
 import shutil
 import threading
+import time
 import uuid
 from collections.abc import Iterable
-from contextlib import suppress
+from contextlib import nullcontext, suppress
 from pathlib import Path
 from typing import Any, BinaryIO, Protocol
 
@@ -186,15 +187,22 @@ class RemoteObjects:
 
     def create(self, name: str, data: bytes) -> bool:
         """Put an object on the condition that there is none of its name."""
-        try:
-            if self._step is None:
-                self.system.pipe_file(self._at(name), data, mode="create")
-            else:
-                with self._step:
+        for pause in _PAUSES:
+            try:
+                with self._step or nullcontext():
                     self.system.pipe_file(self._at(name), data, mode="create")
-        except FileExistsError:
-            return False
-        return True
+            except FileExistsError:
+                return False
+            except OSError as error:
+                code = _s3_code(error)
+                if code == "PreconditionFailed":  # where the answer does not name the condition
+                    return False
+                if code != "ConditionalRequestConflict" or pause is None:
+                    raise
+                time.sleep(pause)  # two at the same moment: S3 may refuse both
+            else:
+                return True
+        raise AssertionError("the last pause is None")
 
     def delete(self, names: Iterable[str]) -> None:
         """Delete objects that are there."""
@@ -214,13 +222,15 @@ class RemoteObjects:
 
     def names(self, below: str = "") -> list[str]:
         """List objects, sorted."""
-        self.system.invalidate_cache()
-        cut = len(self.base.lstrip("/")) + 1
+        top = self._at(below).strip("/") + "/"
+        cut = len(self.base.strip("/")) + 1
         try:
             found = self.system.find(self._at(below))
         except FileNotFoundError:
             return []
-        return sorted(p.lstrip("/")[cut:] for p in found)
+        paths = (p.lstrip("/") for p in found)
+        # some servers list the folder that once was
+        return sorted(p[cut:] for p in paths if p.startswith(top) and not p.endswith("/"))
 
     def zarr(self, name: str) -> Store:
         """Return a Zarr store below a name."""
@@ -228,6 +238,14 @@ class RemoteObjects:
 
 
 _MEMORY = threading.Lock()
+_PAUSES = (0.05, 0.2, 0.8, 3.2, None)  # seconds between tries where S3 refuses two at once
+_EXTRAS = {"s3a": "s3", "gcs": "gs", "abfs": "az", "abfss": "az"}  # protocol -> extra
+
+
+def _s3_code(error: BaseException) -> str:
+    """Return S3's own code of an error, or ''."""
+    response = getattr(error.__cause__, "response", None) or {}
+    return str(response.get("Error", {}).get("Code", ""))
 
 
 def _protocol(system: Any) -> str:
@@ -261,10 +279,12 @@ def objects_at(url: str) -> LocalObjects | RemoteObjects:
             f"use a path, or one of {', '.join(f'{p}://' for p in CONDITIONAL[:-1])}",
         )
     try:
-        # listings are asked for seldom, and must be true
-        system, base = fsspec.url_to_fs(url, use_listings_cache=False)
+        # Listings are asked for seldom, and must be true; one request per object, not two.
+        more = {"max_concurrency": 1} if protocol in ("s3", "s3a") else {}
+        system, base = fsspec.url_to_fs(url, use_listings_cache=False, **more)
     except ImportError as error:
-        raise InputError(where, str(error), f"pip install 'octoscope[{protocol}]'") from None
+        fix = f"pip install 'octoscope[{_EXTRAS.get(protocol, protocol)}]'"
+        raise InputError(where, str(error), fix) from None
     return RemoteObjects(system, base)
 
 

@@ -13,7 +13,7 @@ import pytest
 import zarr
 from scipy import sparse
 
-from engine.atlas import Atlas, convert
+from engine.atlas import Atlas, check, convert
 from engine.config import AtlasConfig
 from engine.errors import InputError
 from tests.conftest import make_adata
@@ -93,23 +93,45 @@ def test_a_flipped_bit_in_a_converted_atlas_is_not_read_as_data(tmp_path: Path) 
     raw = bytearray(chunk.read_bytes())
     raw[len(raw) // 3] ^= 4
     chunk.write_bytes(raw)
-    with pytest.raises(Exception, match=r"(?i)checksum|crc|shard"):
+    with pytest.raises(InputError, match=r"X/data, chunk 0 \(X/data/c/0\): .*(?i:checksum|shard)"):
         Atlas(config(target))
 
 
-def test_unsorted_and_duplicate_indices_and_integer_types(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("data", "indices", "indptr"),
+    [
+        ("uint8", "int32", "int32"),
+        ("uint16", "int64", "int64"),
+        ("uint32", "uint32", "uint32"),
+        ("int64", "uint16", "int32"),
+        ("float64", "uint64", "uint64"),
+        ("float32", "uint8", "int64"),
+    ],
+)
+def test_unsorted_and_duplicate_indices_and_integer_types(
+    data: str, indices: str, indptr: str, tmp_path: Path
+) -> None:
     path = write(make_adata(3, 6), tmp_path / "a.zarr", "v2")
     (path / ".zmetadata").unlink()  # the arrays below are new
     root = zarr.open_group(path, mode="a")
-    want = np.array([[0, 5, 0, 2, 0, 0], [1, 0, 0, 0, 0, 0], [0, 0, 0, 0, 0, 9]])
-    for data, indices, indptr in (("uint16", "int64", "int64"), ("int64", "uint32", "int32")):
-        del root["X/data"], root["X/indices"], root["X/indptr"]
-        root["X"].create_array("data", data=np.array([2, 3, 2, 1, 9], data))
-        root["X"].create_array("indices", data=np.array([3, 1, 1, 0, 5], indices))
-        root["X"].create_array("indptr", data=np.array([0, 3, 4, 5], indptr))
-        got = Atlas(config(path)).read(np.arange(3)).counts
-        assert (got.toarray() == want).all()
-        assert got.has_canonical_format
+    most = 255  # of the smallest type; beyond it where 255 is reached twice
+    want = np.array([[0, 5, 0, most, 0, 0], [1, 0, 0, 0, 0, 0], [2 * most, 0, 0, 0, 0, 9]])
+    stored = {
+        "data": np.array([most, 3, 2, 1, most, 9, most], data),
+        "indices": np.array([3, 1, 1, 0, 0, 5, 0], indices),
+        "indptr": np.array([0, 3, 4, 7], indptr),
+    }
+    for name, values in stored.items():
+        del root[f"X/{name}"]
+        root["X"].create_array(name, data=values)
+    atlas = Atlas(config(path))
+    got = atlas.read(np.arange(3)).counts
+    assert (got.toarray() == want).all()
+    assert got.dtype == np.float32
+    assert got.has_canonical_format
+    assert [atlas.read(np.array([i])).counts.sum() for i in range(3)] == want.sum(1).tolist()
+    assert atlas.most_expressed(np.arange(3)) == 3  # a bound: what is stored
+    assert check(config(path)).faults == []
 
 
 def test_raw_counts_are_found_where_they_are(tmp_path: Path) -> None:

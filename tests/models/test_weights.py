@@ -4,15 +4,20 @@ from __future__ import annotations
 
 import os
 import pickle
+import shutil
 from collections import OrderedDict
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
+from safetensors.torch import load_file, save_file
 
+from engine.demo.demo import data
 from engine.errors import InputError
-from engine.models.weights import load_lightning
+from engine.models import load_model
+from engine.models.weights import load_lightning, load_state, take_strict
 
 
 class Callback:
@@ -87,3 +92,105 @@ def test_a_truncated_file_is_refused(tmp_path: Path) -> None:
     path.write_bytes(path.read_bytes()[:-400])
     with pytest.raises(InputError, match="cannot be read as weights"):
         load_lightning(path)
+
+
+State = dict[str, torch.Tensor]
+
+
+def in_torch_file(file: str, *keys: str) -> Callable[[Path, Callable[[State], str]], str]:
+    """Return a function that changes the state dict inside a folder's torch file."""
+
+    def change(folder: Path, spoil: Callable[[State], str]) -> str:
+        whole = torch.load(folder / file, map_location="cpu", weights_only=False)
+        state = whole
+        for key in keys:
+            state = state[key]
+        name = spoil(state)
+        torch.save(whole, folder / file)
+        return name
+
+    return change
+
+
+def in_safetensors(source: str) -> Callable[[Path, Callable[[State], str]], str]:
+    """Return a function that writes changed weights of a folder as safetensors."""
+
+    def change(folder: Path, spoil: Callable[[State], str]) -> str:
+        if source.endswith(".safetensors"):
+            state = load_file(folder / source)
+        else:
+            state = torch.load(folder / source, map_location="cpu", weights_only=True)
+            (folder / source).unlink()
+        state = {n: v.clone() for n, v in state.items()}
+        name = spoil(state)
+        save_file(state, folder / "model.safetensors")
+        return name
+
+    return change
+
+
+FILES = {
+    "scgpt": ("best_model.pt", in_torch_file("best_model.pt")),
+    "scprint": ("model.ckpt", in_torch_file("model.ckpt", "state_dict")),
+    "scfoundation": ("models.ckpt", in_torch_file("models.ckpt", "gene", "state_dict")),
+    "aidocell": ("pytorch_model.bin", in_torch_file("pytorch_model.bin")),
+    "aidocell safetensors": ("model.safetensors", in_safetensors("pytorch_model.bin")),
+    "geneformer": ("model.safetensors", in_safetensors("model.safetensors")),
+}
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf")])
+@pytest.mark.parametrize("kind", FILES)
+def test_weights_that_are_not_finite_name_file_and_tensor(
+    kind: str, value: float, tmp_path: Path
+) -> None:
+    family = kind.split()[0]
+    folder = shutil.copytree(data(f"checkpoints/{family}-demo"), tmp_path / "checkpoint")
+    file, change = FILES[kind]
+
+    def spoil(state: State) -> str:
+        name = [n for n in state if state[n].ndim == 2][-1]
+        state[name][-1, -1] = value
+        return name
+
+    name = change(folder, spoil)
+    with pytest.raises(InputError) as caught:
+        load_model(folder, family=family)
+    assert str(folder / file) in caught.value.where
+    assert f"{name} holds NaN or infinity" in caught.value.problem
+
+
+def test_weights_that_the_type_asked_for_cannot_hold_are_refused(tmp_path: Path) -> None:
+    folder = shutil.copytree(data("checkpoints/scgpt-demo"), tmp_path / "checkpoint")
+
+    def spoil(state: State) -> str:
+        name = "encoder.enc_norm.weight"
+        state[name][0] = 7e4
+        return name
+
+    name = in_torch_file("best_model.pt")(folder, spoil)
+    load_model(folder, dtype=torch.float32)
+    load_model(folder, dtype=torch.bfloat16)
+    with pytest.raises(InputError, match=rf"{name}: holds numbers beyond 65504.*bfloat16"):
+        load_model(folder, dtype=torch.float16)
+
+
+@pytest.mark.parametrize("dtype", [torch.float8_e4m3fn, torch.float8_e5m2])
+def test_quantised_weights_are_refused_by_name(dtype: torch.dtype, tmp_path: Path) -> None:
+    path = tmp_path / "a.pt"
+    torch.save({"a": torch.ones(2), "b": torch.ones(2).to(dtype)}, path)
+    with pytest.raises(InputError, match=r"a\.pt: b: stored as torch\.float8.*unquantised"):
+        load_state(path)
+
+
+def test_integers_in_place_of_weights_are_refused() -> None:
+    cpu = torch.device("cpu")
+    with pytest.raises(InputError, match=r"file: a: holds torch\.int8"):
+        take_strict(
+            {"a": torch.ones(2, dtype=torch.int8)},
+            {"a": (2,)},
+            (),
+            where="file",
+            dtype=torch.float32,
+            device=cpu,
+        )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,8 @@ import pytest
 import yaml
 from playwright.sync_api import Page
 
+from engine.store.root import RunRoot
+from engine.store.tables import read_table
 from tests.conftest import octoscope, small_tree
 
 NASTY = ["<script>window.hacked=1</script>", '"onload="x $a_b$ & Ä' + "n" * 300, "../../etc/passwd"]
@@ -103,3 +106,13 @@ def test_names_from_data_never_become_paths(nasty_run: Path) -> None:
         assert not set(path.name) & set('<>$"& ')
         assert len(path.name) < 100
     assert not (nasty_run.parent.parent / "etc").exists()
+
+
+def test_names_from_data_are_never_paths(nasty_run: Path) -> None:
+    """Slashes, Unicode and 300 characters stay values in tables; files have names of our own."""
+    files = [p.relative_to(nasty_run).as_posix() for p in nasty_run.rglob("*")]
+    assert all(re.fullmatch(r"[A-Za-z0-9._/-]+", f) for f in files)
+    made = {p.name for p in nasty_run.parent.iterdir()}
+    assert made == {"nasty.h5ad", "nasty.yaml", "checkpoint", "run"}  # nothing beside the run
+    stats = read_table(RunRoot(nasty_run), "tables/stats.parquet")
+    assert set(stats["category"]) == set(NASTY)

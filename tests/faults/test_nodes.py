@@ -1,0 +1,96 @@
+"""Several nodes and any number of actors: the same units and bytes, also when a node is lost."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from engine.store.plan import load_plan
+from engine.store.records import read_records
+from engine.store.root import RunRoot
+from tests.conftest import octoscope, tables_of
+from tests.faults.runs import KEEP, crash, start, until
+
+pytestmark = pytest.mark.slow
+
+
+@pytest.fixture(scope="module")
+def cluster() -> Iterator[Any]:
+    """A head with six CPUs by name; tests add nodes."""
+    os.environ["RAY_AUTH_MODE"] = "token"  # read when Ray is imported, here and in the drivers
+    from ray.cluster_utils import Cluster
+
+    made = Cluster(initialize_head=True, head_node_args={"num_cpus": 6})
+    yield made
+    made.shutdown()
+
+
+def written(run: Path) -> dict[str, Any]:
+    """Return what each piece of work wrote, whatever its attempt was called."""
+    root = RunRoot(run)
+    plan = load_plan(root)
+    records = read_records(root, plan.works(), plan.hash)
+    assert sorted(records) == sorted(plan.works())
+    return {
+        work: {name[len(record.folder) :]: digest for name, digest in record.objects.items()}
+        for work, record in records.items()
+    }
+
+
+@pytest.mark.parametrize("actors", [2, 5])
+def test_any_number_of_actors_gives_the_same_units_and_bytes(
+    actors: int, cluster: Any, small_config: Path, finished_run: Path, tmp_path: Path
+) -> None:
+    run = tmp_path / "run"
+    done = octoscope(
+        "run", str(small_config), "--out", str(run), *KEEP, "--address", cluster.address,
+        "--set", f"execution.actors={actors}",
+    )  # fmt: skip
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert (run / "plan.json").read_bytes() == (finished_run / "plan.json").read_bytes()
+    assert written(run) == written(finished_run)  # the finished run had one actor
+    assert tables_of(run) == tables_of(finished_run)
+
+
+def test_a_resume_on_another_number_of_actors_gives_the_same_bytes(
+    cluster: Any, small_config: Path, finished_run: Path, tmp_path: Path
+) -> None:
+    run = tmp_path / "run"
+    crash(small_config, run, "after-record@h1.00000000")
+    before = {p: p.read_bytes() for p in run.glob("units/*/record.json")}
+    assert before
+    resumed = octoscope(
+        "resume", str(run), "--address", cluster.address, "--set", "execution.actors=5"
+    )
+    assert resumed.returncode == 0, resumed.stdout + resumed.stderr
+    assert all(p.read_bytes() == body for p, body in before.items())
+    assert written(run) == written(finished_run)
+    assert tables_of(run) == tables_of(finished_run)
+
+
+def test_a_node_that_is_lost_takes_nothing_with_it(
+    cluster: Any, small_config: Path, finished_run: Path, tmp_path: Path
+) -> None:
+    run = tmp_path / "run"
+    node = cluster.add_node(num_cpus=2)
+    cluster.wait_for_nodes()
+    # eight actors: they do not all fit on the head, so some are on the node that is lost
+    process = start(
+        "run", str(small_config), "--out", str(run), *KEEP, "--address", cluster.address,
+        "--set", "execution.actors=8",
+    )  # fmt: skip
+    until(lambda: list(run.glob("units/*/attempt-*")))
+    raylet = node.all_processes["raylet"][0].process
+    cluster.remove_node(node, allow_graceful=False)
+    assert raylet.poll() is not None  # it died
+    out, err = process.communicate(timeout=300)
+    assert process.returncode == 0, out + err
+    assert b"set aside" not in out
+    assert json.loads((run / "attention.json").read_text()) == {"set_aside": {}}
+    assert written(run) == written(finished_run)
+    assert tables_of(run) == tables_of(finished_run)

@@ -1,0 +1,67 @@
+"""Runs that earlier versions wrote: read, or refused with what reads them."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+
+from engine.errors import InputError
+from engine.report.page import render
+from engine.store.manifest import verify
+from engine.store.plan import load_plan
+from engine.store.records import read_records
+from engine.store.root import RunRoot
+from engine.store.tables import read_table
+from tests.conftest import octoscope
+
+STORES = Path(__file__).parents[1] / "data" / "stores"
+# plan-3: before attempts digested what they write; plan-3b: since
+READ = ("plan-3", "plan-3b")
+REFUSED = ("plan-1", "plan-2")
+
+
+def test_every_store_is_tested() -> None:
+    assert sorted(p.name for p in STORES.iterdir() if p.is_dir()) == sorted(READ + REFUSED)
+
+
+@pytest.mark.parametrize("name", READ)
+def test_stores_of_this_format_are_read(name: str) -> None:
+    root = RunRoot(STORES / name)
+    assert verify(root) == []
+    plan = load_plan(root)
+    records = read_records(root, plan.works(), plan.hash)  # the plan still hashes to what they say
+    assert sorted(records) == sorted(plan.works())
+    top = read_table(root, "topk/tiny.parquet")
+    assert len(top.query("part == 'total'")) == 10
+    assert set(top["category"]) == {"T cell"}
+    assert top["in_network"].notna().all()
+    assert b"T cell" in render(root, None, None)
+
+
+@pytest.mark.parametrize("name", REFUSED)
+def test_stores_of_earlier_formats_are_refused_with_what_reads_them(name: str) -> None:
+    root = RunRoot(STORES / name)
+    number = name.rpartition("-")[2]
+    with pytest.raises(InputError) as caught:
+        load_plan(root)
+    assert f"octoscope-plan/{number}" in caught.value.problem
+    assert "read it with octoscope 0.1.0" in caught.value.fix
+    assert f"octoscope run {root.at('config.yaml')} --out NEW" in caught.value.fix
+    for command in ("status", "resume", "repair", "report"):
+        refused = octoscope(command, root.url)
+        assert refused.returncode == 2, command
+        assert "--out NEW" in refused.stderr
+    assert octoscope("verify", root.url).returncode == 0  # a manifest is read whatever the plan
+
+
+def test_a_store_of_a_later_version_asks_for_it(tmp_path: Path) -> None:
+    run = Path(shutil.copytree(STORES / "plan-3b", tmp_path / "run"))
+    plan = json.loads((run / "plan.json").read_text())
+    later = plan | {"schema_version": "octoscope-plan/99"}
+    later["versions"] = plan["versions"] | {"octoscope": "9.0"}
+    (run / "plan.json").write_text(json.dumps(later))
+    with pytest.raises(InputError, match=r"written by octoscope 9\.0.*pip install --upgrade"):
+        load_plan(RunRoot(run))
