@@ -67,6 +67,12 @@ class AtlasConfig(Section):
     )
     primary_only: bool = Field(True, description="Use cells with is_primary_data == True only")
     categories: list[str] | None = Field(None, description="Categories to use; null: all")
+    absent_chunks: Literal["refuse", "zeros"] = Field(
+        "refuse",
+        description="Chunks that are not in the store, of a dense matrix and of obs and var "
+        "columns: refuse, or read them as zeros, which writers leave out unless told otherwise "
+        "(a lost chunk then reads as the first category, False or no counts)",
+    )
     duplicate_genes: Literal["refuse", "sum"] = Field(
         "refuse", description="What to do with genes that have one id after version stripping"
     )

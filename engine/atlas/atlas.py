@@ -58,7 +58,7 @@ class Atlas:
         ids = self._gene_ids(var)
         symbols = None
         if config.symbol_key in frames.frame_columns(var):
-            symbols = frames.as_text(frames.read_column(var, config.symbol_key, config.path))
+            symbols = frames.as_text(self._column(var, config.symbol_key))
         self.genes: GeneTable
         self.genes, self._gene_of_column, self.gene_report = resolve_genes(
             ids,
@@ -77,6 +77,10 @@ class Atlas:
             )
         self._check_sample()
 
+    def _column(self, group: Any, name: str) -> pd.Series:
+        may_lack = self.config.absent_chunks == "zeros"
+        return frames.read_column(group, name, self.config.path, may_lack=may_lack)
+
     def _var(self) -> Any:
         if self.counts_source == "raw.X":
             return self._root["raw/var"]
@@ -92,7 +96,7 @@ class Atlas:
                 f"no column {key!r}; it has {frames.frame_columns(var)}",
                 "correct atlas.gene_id_key",
             )
-        return frames.as_text(frames.read_column(var, key, self.config.path))
+        return frames.as_text(self._column(var, key))
 
     def _check_sample(self) -> None:
         rows = sample_rows(len(self.cell_ids))
@@ -140,7 +144,7 @@ class Atlas:
             raise InputError(
                 f"{self.config.path}: obs", f"no column {name!r}; it has {have}", f"correct {field}"
             )
-        return frames.read_column(self._root["obs"], name, self.config.path)
+        return self._column(self._root["obs"], name)
 
     def index(self, seed: int) -> CellIndex:
         """Group the selected cells by category and donor-disjoint half."""

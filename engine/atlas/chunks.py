@@ -33,7 +33,8 @@ GONE = "is not in the store"
 RESTORE = "restore the store from a copy, or write it again"
 RESTORE_ABSENT = (
     "restore the chunk; if a writer left it out because all of it is zero, write the array again "
-    'with zarr.config.set({"array.write_empty_chunks": True}) (a dense matrix: as CSR)'
+    'with zarr.config.set({"array.write_empty_chunks": True}) (a dense matrix: as CSR), or set '
+    "atlas.absent_chunks: zeros"
 )
 
 _CHECKSUMS = ("crc32", "crc32c", "adler32", "fletcher32", "jenkins_lookup3", "gzip", "zlib")
@@ -169,7 +170,8 @@ def is_uniform(values: np.ndarray) -> bool:
     """Tell whether all values are the same, as those of an absent chunk are."""
     first, last = values.flat[0], values.flat[-1]
     if first == last:
-        return bool((values == first).all())
+        # the first row alone settles most dense blocks
+        return bool(np.all(values[0] == first) and (values == first).all())
     return bool(first != first and (values != values).all())  # NaN
 
 
@@ -213,11 +215,13 @@ def try_chunk(
     return values, None
 
 
-def read_rows(path: str, array: Any, first: int = 0, stop: int | None = None) -> np.ndarray:
+def read_rows(
+    path: str, array: Any, first: int = 0, stop: int | None = None, *, may_lack: bool = False
+) -> np.ndarray:
     """Return rows [first, stop) of an array, all of whose chunks are there and decode.
 
     Whether a chunk is there is asked only where all values read from it are the same, so that a
-    sound store costs no request.
+    sound store costs no request. ``may_lack``: absent chunks are zeros.
 
     Raises
     ------
@@ -231,13 +235,13 @@ def read_rows(path: str, array: Any, first: int = 0, stop: int | None = None) ->
         if is_transient(error):
             raise
         for chunk in chunks_of(array, first, stop):
-            _, problem = try_chunk(array, chunk)
+            _, problem = try_chunk(array, chunk, may_lack=may_lack)
             if problem is not None:
                 raise damage(path, array, chunk, problem) from None
         where = f"{path}: {name_of(array)}, rows {first} to {stop - 1}"
         raise DamageError(where, undecodable(error), RESTORE) from None
     grid = grid_of(array)
-    for chunk in chunks_of(array, first, stop):
+    for chunk in () if may_lack else chunks_of(array, first, stop):
         lows = [c * n for c, n in zip(chunk, grid, strict=True)]
         ends = [low + n for low, n in zip(lows, grid, strict=True)]
         lows[0], ends[0] = max(0, lows[0] - first), ends[0] - first

@@ -35,7 +35,9 @@ def candidates(config: AtlasConfig) -> list[str]:
     return ["raw.X", "layers/counts", "X"] if config.counts == "auto" else [config.counts]
 
 
-def look_for_counts(root: Any, name: str, path: str) -> tuple[Rows | None, str | None]:
+def look_for_counts(
+    root: Any, name: str, path: str, *, may_lack: bool = False
+) -> tuple[Rows | None, str | None]:
     """Open a place where counts may be; also return why a sample says that they are not there.
 
     Raises
@@ -48,7 +50,7 @@ def look_for_counts(root: Any, name: str, path: str) -> tuple[Rows | None, str |
     node = source.element(root, name, path)
     if node is None:
         return None, "absent"
-    rows = source.open_rows(node, path)
+    rows = source.open_rows(node, path, may_lack=may_lack)
     sample = sample_rows(rows.shape[0])
     data, indices, indptr = rows.rows(sample)
     fault = count_fault(data)
@@ -72,7 +74,9 @@ def find_counts(root: Any, config: AtlasConfig) -> tuple[str, Rows]:
     seen = []
     for name in candidates(config):
         try:
-            rows, problem = look_for_counts(root, name, config.path)
+            rows, problem = look_for_counts(
+                root, name, config.path, may_lack=config.absent_chunks == "zeros"
+            )
         except source.LayoutError as error:
             if not auto:
                 raise

@@ -39,15 +39,17 @@ def read_index(group: Any, path: str) -> np.ndarray:
     return as_text(_read(group, index_name(group), path))
 
 
-def read_column(group: Any, name: str, path: str) -> pd.Series:
+def read_column(group: Any, name: str, path: str, *, may_lack: bool = False) -> pd.Series:
     """Return one column of a data frame group; only that column is read.
+
+    ``may_lack``: absent chunks are zeros.
 
     Raises
     ------
     InputError
         If a chunk of it is absent, cannot be decoded or names a category that is not there.
     """
-    return pd.Series(_read(group, name, path))
+    return pd.Series(_read(group, name, path, may_lack))
 
 
 @dataclass(frozen=True)
@@ -93,10 +95,10 @@ def read_frame(group: Any, path: str) -> pd.DataFrame:
     return _decoded(group, [group[name] for name in group], path)
 
 
-def _read(group: Any, name: str, path: str) -> Any:
+def _read(group: Any, name: str, path: str, may_lack: bool = False) -> Any:
     node = chunks.required(group, name, path)
     for part in column_parts(node):
-        for chunk in () if part.may_lack else chunks.chunks_of(part.array):
+        for chunk in () if may_lack or part.may_lack else chunks.chunks_of(part.array):
             if not chunks.is_stored(part.array, chunk):
                 raise chunks.damage(path, part.array, chunk, chunks.ABSENT)
     return _decoded(node, [node], path)

@@ -42,7 +42,7 @@ def ray_cluster(address: str | None = None) -> Iterator[Any]:
 
     owned = not ray.is_initialized()
     if owned:
-        address = address or os.environ.get("RAY_ADDRESS")
+        address = address or os.environ.get("RAY_ADDRESS") or None
         options: dict[str, Any] = {"log_to_driver": False, "logging_level": logging.ERROR}
         if address is None:
             options |= {
@@ -53,7 +53,8 @@ def ray_cluster(address: str | None = None) -> Iterator[Any]:
             }
         handler = signal.getsignal(signal.SIGTERM)
         try:
-            ray.init(address=address, **options)
+            # "local", not None: that would join any cluster that runs on this machine
+            ray.init(address=address or "local", **options)
         except (ConnectionError, RuntimeError, ValueError) as error:
             raise OctoscopeError(f"cannot reach Ray at {address or 'local'}: {error}") from error
         if threading.current_thread() is threading.main_thread():

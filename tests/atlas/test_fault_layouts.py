@@ -82,6 +82,24 @@ def test_absent_numbers_and_truth_values_are_refused(tmp_path: Path) -> None:
     assert check(config(path)).faults == []
 
 
+def test_who_knows_that_nothing_was_lost_may_read_absent_chunks_as_zeros(tmp_path: Path) -> None:
+    a = cells()
+    a.obs["is_primary_data"] = np.arange(60) >= 16
+    path = write(a, tmp_path / "a.zarr", 3)
+    told = config(path).model_copy(update={"absent_chunks": "zeros"})
+    assert Atlas(told).index(0).selected == 44
+    dense = cells()
+    dense.X = dense.X.toarray()
+    dense.X[:] = np.where(np.arange(60)[:, None] < 32, 0, dense.X)
+    path = write(dense, tmp_path / "d.zarr", 3)
+    if not any("X" in f.array for f in check(config(path)).faults):
+        pytest.skip("this writer wrote its chunks of zeros")
+    with pytest.raises(DamageError, match="absent_chunks: zeros"):
+        read_all(path)
+    told = config(path).model_copy(update={"absent_chunks": "zeros"})
+    assert (Atlas(told).read(np.arange(60)).counts.toarray() == dense.X).all()
+
+
 def test_a_missing_chunk_in_an_object_store_is_named(tmp_path: Path) -> None:
     path = write(cells(), tmp_path / "a.zarr", 3)
     memory = fsspec.filesystem("memory")
