@@ -24,8 +24,8 @@ class Stopped(OctoscopeError):
 class Drain:
     """Takes the first signal as a request; use as a context manager.
 
-    Inside :meth:`patience`, the request is only noted, and whoever waits for work asks
-    :meth:`asked`. Elsewhere, and at the second signal, :class:`Stopped` is raised on the spot.
+    Inside :meth:`patience` it is only noted, and whoever waits for work asks :meth:`asked`; a
+    second signal ends the grace. Elsewhere :class:`Stopped` is raised on the spot.
 
     Parameters
     ----------
@@ -58,8 +58,8 @@ class Drain:
     def _take(self, number: int, frame: FrameType | None) -> None:
         again = self._number is not None
         self._number = number
-        self._until = time.monotonic() + self._grace
-        if again or not self._patient:
+        self._until = time.monotonic() + (0 if again else self._grace)
+        if not self._patient:
             raise Stopped(number)
 
     @contextmanager
@@ -70,6 +70,10 @@ class Drain:
             yield
         finally:
             self._patient = False
+        self.carry_out()
+
+    def carry_out(self) -> None:
+        """Raise :class:`Stopped` if there was a signal."""
         if self._number is not None:
             raise Stopped(self._number)
 

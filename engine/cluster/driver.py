@@ -90,6 +90,9 @@ def execute(
             console.print(f"{root.url}: finished by another driver")
             tidy(root, plan, config)
             return exit_code(root)
+        except SystemError:
+            drain.carry_out()  # what a handler raises inside Ray's compiled code comes out so
+            raise
         except OSError as error:
             raise OctoscopeError(
                 f"{root.url}: {error}; nothing is lost, `octoscope resume` goes on"

@@ -1,7 +1,7 @@
 """Named points at which tests kill, hang or fail real processes.
 
-``OCTOSCOPE_CRASH_AT=[<how>:]<point>[@<text in the work's name>]``. Without the variable a point
-costs one dictionary look-up. How:
+``OCTOSCOPE_CRASH_AT=[<how>:]<point>[@<text in the work's name>]``, several with commas. Without the
+variable a point costs one dictionary look-up. How:
 
 - nothing: SIGKILL to the driver (its pid is in ``OCTOSCOPE_DRIVER_PID``) and to this process;
 - ``worker``: SIGKILL to this process alone;
@@ -27,14 +27,16 @@ _HOWS = ("worker", "hang", "full", "memory")
 def crash_point(name: str, work: str = "") -> None:
     """Die, hang or fail here if the environment asks for it."""
     wanted = os.environ.get("OCTOSCOPE_CRASH_AT")
-    if not wanted:
-        return
-    how, _, rest = wanted.partition(":")
-    if how not in _HOWS:
-        how, rest = "", wanted
-    point, _, part = rest.partition("@")
-    if point != name or part not in work:
-        return
+    for one in wanted.split(",") if wanted else ():
+        how, _, rest = one.partition(":")
+        if how not in _HOWS:
+            how, rest = "", one
+        point, _, part = rest.partition("@")
+        if point == name and part in work:
+            _carry_out(how, work)
+
+
+def _carry_out(how: str, work: str) -> None:
     if how == "hang":
         time.sleep(3600)
     elif how == "full":

@@ -182,14 +182,16 @@ def test_a_lost_plan_and_vocabulary_are_made_again(copy: Path, finished_run: Pat
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("where", ["after-data@units/tiny.c0000.h1.00000008", "before-success"])
-def test_a_repair_that_is_killed_goes_on(where: str, copy: Path, finished_run: Path) -> None:
+def test_a_repair_that_is_killed_goes_on(copy: Path, finished_run: Path) -> None:
     dense_chunk(copy, "tiny.c0000.l002").unlink()
-    died = octoscope("repair", str(copy), env={"OCTOSCOPE_CRASH_AT": where})
-    assert died.returncode == -9, died.stdout + died.stderr
-    assert not (copy / "_SUCCESS").exists()
-    told = octoscope("status", str(copy)).stdout
-    assert "in the middle of one" in told
+    for command, where in (
+        ("repair", "after-data@units/tiny.c0000.h1.00000008"),
+        ("resume", "before-success"),
+    ):
+        died = octoscope(command, str(copy), env={"OCTOSCOPE_CRASH_AT": where})
+        assert died.returncode == -9, died.stdout + died.stderr
+        assert not (copy / "_SUCCESS").exists()
+        assert "in the middle of one" in octoscope("status", str(copy)).stdout
     resumed = octoscope("resume", str(copy))
     assert resumed.returncode == 0, resumed.stdout + resumed.stderr
     assert tables_of(copy) == tables_of(finished_run)

@@ -11,6 +11,7 @@ from pathlib import Path
 import psutil
 import pytest
 
+from engine.cluster.drain import Drain, Stopped
 from engine.errors import InputError
 from engine.store.lease import LEASE, Lease
 from engine.store.manifest import verify
@@ -74,7 +75,9 @@ def test_a_driver_notices_that_its_lease_was_taken_and_keeps_it_alive(tmp_path: 
 
 
 @pytest.mark.slow
-def test_the_second_driver_is_told_who_holds_the_run(small_config: Path, tmp_path: Path) -> None:
+def test_a_second_driver_is_told_who_holds_the_run_and_a_dead_one_leaves_nothing(
+    small_config: Path, tmp_path: Path
+) -> None:
     run = tmp_path / "run"
     first = start("run", str(small_config), "--out", str(run), *KEEP)
     until(lambda: (run / LEASE).exists())
@@ -82,8 +85,10 @@ def test_the_second_driver_is_told_who_holds_the_run(small_config: Path, tmp_pat
         second = octoscope("resume", str(run), *more)
         assert second.returncode == 2, second.stdout + second.stderr
         assert f"process {first.pid}" in second.stderr.replace("\n", " ")
+    until(lambda: workers(first.pid))
     first.kill()
     first.communicate()
+    until(lambda: not workers(first.pid), 60)  # it leaves no actor
     assert octoscope("resume", str(run)).returncode == 0  # it is dead: no --steal needed
 
 
@@ -132,50 +137,26 @@ def test_a_driver_that_was_stopped_and_wakes_changes_nothing(
 
 
 @pytest.mark.slow
-def test_a_dead_driver_leaves_no_worker(small_config: Path, tmp_path: Path) -> None:
-    driver = start("run", str(small_config), "--out", str(tmp_path / "run"), *KEEP)
-    until(lambda: workers(driver.pid))
-    driver.kill()
-    driver.communicate()
-    until(lambda: not workers(driver.pid), 30)
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_signals_let_running_units_finish_and_resume_does_the_rest(
-    number: signal.Signals, finished_run: Path, small_config: Path, tmp_path: Path
+    finished_run: Path, small_config: Path, tmp_path: Path
 ) -> None:
     run = tmp_path / "run"
-    process = start("run", str(small_config), "--out", str(run), *KEEP)
-    until(lambda: list(run.glob("units/*/attempt-*")))
-    os.killpg(process.pid, number)  # as a terminal does: to the whole group, Ray's workers too
-    out, err = process.communicate(timeout=100)
-    assert process.returncode == 128 + number, out + err
-    assert b"octoscope resume" in err
-    assert json.loads((run / "progress.json").read_text())["status"] == "stopped"
-    assert not (run / LEASE).exists()
-    begun = {p.parent for p in run.glob("units/*/attempt-*")}
-    assert begun
-    assert all((unit / "record.json").exists() for unit in begun)  # none was cut off
-    assert len(begun) < 8
+    commands = (("run", str(small_config), "--out", str(run), *KEEP), ("resume", str(run)))
+    for number, command in zip((signal.SIGINT, signal.SIGTERM), commands, strict=True):
+        before = set(run.glob("units/*/attempt-*"))
+        process = start(*command)
+        until(lambda seen=before: set(run.glob("units/*/attempt-*")) - seen)
+        os.killpg(process.pid, number)  # as a terminal does: the whole group, Ray's workers too
+        out, err = process.communicate(timeout=100)
+        assert process.returncode == 128 + number, out + err
+        assert b"octoscope resume" in err
+        assert json.loads((run / "progress.json").read_text())["status"] == "stopped"
+        assert not (run / LEASE).exists()
+        begun = {p.parent for p in run.glob("units/*/attempt-*")}
+        assert all((unit / "record.json").exists() for unit in begun)  # none was cut off
+        assert 0 < len(begun) < 8
     assert octoscope("resume", str(run)).returncode == 0
     assert tables_of(run) == tables_of(finished_run)
-
-
-@pytest.mark.slow
-def test_a_second_signal_does_not_wait(small_config: Path, tmp_path: Path) -> None:
-    run = tmp_path / "run"
-    process = start(
-        "run", str(small_config), "--out", str(run), *KEEP,
-        env={"OCTOSCOPE_CRASH_AT": "hang:after-data@units"},
-    )  # fmt: skip
-    until(lambda: list(run.glob("units/*/attempt-*/sums.zarr")))
-    process.send_signal(signal.SIGTERM)
-    time.sleep(2)
-    assert process.poll() is None  # it waits for the unit, up to execution.grace
-    process.send_signal(signal.SIGTERM)
-    process.communicate(timeout=30)
-    assert process.returncode == 128 + signal.SIGTERM
 
 
 @pytest.mark.slow
@@ -186,7 +167,26 @@ def test_grace_is_bounded(small_config: Path, tmp_path: Path) -> None:
         env={"OCTOSCOPE_CRASH_AT": "hang:after-data@units"},
     )  # fmt: skip
     until(lambda: list(run.glob("units/*/attempt-*/sums.zarr")))
+    sent = time.time()
     process.send_signal(signal.SIGTERM)
-    process.communicate(timeout=30)
-    assert process.returncode == 128 + signal.SIGTERM
+    out, err = process.communicate(timeout=60)
+    assert process.returncode == 128 + signal.SIGTERM, out + err
+    assert time.time() - sent > 3  # it waited for the unit
     assert not list(run.glob("units/*/record.json"))
+
+
+def test_a_request_is_noted_carried_out_and_hurried() -> None:
+    before = signal.getsignal(signal.SIGTERM)
+    with Drain(grace=60) as drain:
+        assert not drain.asked()
+        with pytest.raises(Stopped) as stopped, drain.patience():
+            os.kill(os.getpid(), signal.SIGTERM)
+            assert drain.asked()  # nothing new, and what runs goes on
+            os.kill(os.getpid(), signal.SIGTERM)
+            with pytest.raises(Stopped):
+                drain.asked()  # the second ends the grace
+        assert stopped.value.exit_code == 143
+        with pytest.raises(Stopped) as stopped:  # nobody asks here: on the spot
+            os.kill(os.getpid(), signal.SIGINT)
+        assert stopped.value.exit_code == 130
+    assert signal.getsignal(signal.SIGTERM) is before
