@@ -78,3 +78,6 @@ def guarded(call: Callable[[], Any]) -> int:
         kind = "stopped" if error.exit_code > 128 else kind
         err.print(f"[bold]{kind}:[/bold] {escape(str(error))}", soft_wrap=True)
         return error.exit_code
+    except OSError as error:
+        err.print(f"[bold]error:[/bold] {escape(str(error))}", soft_wrap=True)
+        return 1

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -36,6 +37,7 @@ class Block:
         return {"model": self.model, "category": plan.categories[self.category].name}
 
 
+Writer = Callable[[RunRoot, str, pd.DataFrame], object]  # stores a table under a name
 _JOINED = ("stats", "genes", "histogram", "mass")  # of all matrices in one table each
 
 
@@ -87,6 +89,7 @@ def collect(
     blocks: list[Block],
     config: NetworkConfig | None,
     wanted: set[str] | None = None,
+    write: Writer = write_table,
 ) -> None:
     """Join phase 1 tables of all matrices, in plan order, under ``tables/`` and ``topk/``.
 
@@ -112,10 +115,10 @@ def collect(
                 frames.setdefault(m.name, []).append(name_genes(frame, m.axis, m.symbols))
         if table in per_model:
             for name, parts in frames.items():
-                write_table(root, f"{table}/{name}.parquet", pd.concat(parts, ignore_index=True))
+                write(root, f"{table}/{name}.parquet", pd.concat(parts, ignore_index=True))
         elif frames:
             every = [f for parts in frames.values() for f in parts]
-            write_table(root, f"tables/{table}.parquet", pd.concat(every, ignore_index=True))
+            write(root, f"tables/{table}.parquet", pd.concat(every, ignore_index=True))
 
 
 def _opened(config: NetworkConfig) -> Network:
@@ -146,6 +149,7 @@ def layers(
     blocks: list[Block],
     scheduler: Any,
     wanted: set[str] | None = None,
+    write: Writer = write_table,
 ) -> None:
     """Run phase 2 for every block; writes ``union/`` and ``tables/layers.parquet``.
 
@@ -171,13 +175,13 @@ def layers(
         unions.setdefault(block, []).append(_labelled(named, label))
     for block, frames in unions.items():
         if wanted is None or _union_path(block) in wanted:
-            write_table(root, _union_path(block), pd.concat(frames, ignore_index=True))
+            write(root, _union_path(block), pd.concat(frames, ignore_index=True))
     if wanted is not None and joined not in wanted:
         return
     table = pd.concat(rows, ignore_index=True) if rows else pd.DataFrame({"p": []})
     # one family per gene set and view: all pairs of layers in all models and categories
     table["q"] = _adjust_by(table, ["gene_set", "view"])
-    write_table(root, joined, table)
+    write(root, joined, table)
 
 
 def _layers_of(
@@ -206,7 +210,12 @@ def _top(
 
 
 def overlap(
-    root: RunRoot, plan: Plan, blocks: list[Block], config: NetworkConfig, scheduler: Any
+    root: RunRoot,
+    plan: Plan,
+    blocks: list[Block],
+    config: NetworkConfig,
+    scheduler: Any,
+    write: Writer = write_table,
 ) -> None:
     """Test every top-K list and every whole matrix against the network.
 
@@ -224,7 +233,7 @@ def overlap(
         rows = [row for tables in found for row in tables[i]]
         table = pd.DataFrame(rows) if rows else pd.DataFrame({"p": []})
         table["q"] = _adjust_by(table, ["gene_set", "view"])
-        write_table(root, f"tables/{name}.parquet", table)
+        write(root, f"tables/{name}.parquet", table)
 
 
 def _overlap_of(

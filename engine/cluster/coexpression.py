@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 from pathlib import Path
 
@@ -159,7 +160,11 @@ def _spearman(root: RunRoot, records: list[Record], n: int, room: Path) -> np.nd
     total = RankProducts(positive, n_cells)
     if not begin[-1]:
         return correlation(total.rows(0, n), total.squares())
-    rises = np.memmap(room, np.float64, "w+", shape=(int(begin[-1]),))
+    with room.open("wb") as handle:  # a sparse file would end in SIGBUS on a full disk
+        if hasattr(os, "posix_fallocate"):  # not on macOS
+            os.posix_fallocate(handle.fileno(), 0, int(begin[-1]) * 8)
+        handle.truncate(int(begin[-1]) * 8)
+    rises = np.memmap(room, np.float64, "r+", shape=(int(begin[-1]),))
     reads = [tiles.open_array(root.zarr(f"{r.folder}/sums.zarr"), "values") for r in records]
     for genes in _gene_blocks(positive):
         parts = [

@@ -3,15 +3,25 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from contextlib import suppress
 from typing import Any
 
+import pandas as pd
 from rich.console import Console
 
 from engine.cluster import analyse
 from engine.cluster.connect import ray_cluster
 from engine.cluster.dispatch import Work, dispatch
 from engine.cluster.drain import Drain, Stopped
-from engine.cluster.finish import ATTENTION, DONE, SET_ASIDE, exit_code, finish, tidy
+from engine.cluster.finish import (
+    ATTENTION,
+    DONE,
+    SET_ASIDE,
+    exit_code,
+    finish,
+    read_set_aside,
+    tidy,
+)
 from engine.cluster.fleet import RayFleet
 from engine.cluster.frozen import run_config
 from engine.cluster.graphs import ray_scheduler
@@ -24,6 +34,7 @@ from engine.store.manifest import require_success
 from engine.store.plan import Plan, block_of
 from engine.store.records import read_record, read_records
 from engine.store.root import RunRoot, to_json
+from engine.store.tables import write_table
 
 
 def execute(
@@ -62,41 +73,43 @@ def execute(
         If another driver holds the run.
     """
     config = config or run_config(root)
-    repair = read_repair(root)
-    if root.exists("_SUCCESS") and (repair is None or repair.opened):
-        root.remove([JOURNAL])
-        require_success(root)
-        if exit_code(root) == DONE:
-            tidy(root, plan, config)
-            console.print(f"{root.url}: finished already")
-            return DONE
     e = config.execution
     with Lease(root, e.lease, steal=steal) as lease, Drain(e.grace) as drain:
+        working = False
         try:
+            repair = read_repair(root)
             if repair is not None and not repair.opened:
                 repair = open_repair(root, repair)
-            elif repair is None:
-                root.remove(["_SUCCESS"])  # what was set aside may succeed now: scratch was kept
+            elif exit_code(root) == DONE:
+                require_success(root)
+                root.remove([JOURNAL])
+                tidy(root, plan, config)
+                console.print(f"{root.url}: finished already")
+                return DONE
+            root.remove(["_SUCCESS"])  # what was set aside may succeed now: its scratch was kept
+            working = True
             run = _Run(root, plan, config, console, lease, drain, repair)
             code = run.stages(stage, address)
-            root.remove([JOURNAL])
+            if exit_code(root) == DONE:
+                root.remove([JOURNAL])
             return code
-        except Stopped:
-            raise
-        except OctoscopeError:
-            if lease.lost or not root.exists("_SUCCESS"):
+        except (OctoscopeError, OSError) as error:
+            # Of two drivers the other may have removed what this one was reading.
+            ours = not working or lease.lost or isinstance(error, Stopped)
+            another = None if ours else exit_code(root)
+            if another is not None:
+                console.print(f"{root.url}: finished by another driver")
+                with suppress(OSError):
+                    tidy(root, plan, config)
+                return another
+            if isinstance(error, OctoscopeError):
                 raise
-            # The other driver of two removed what this one was reading.
-            console.print(f"{root.url}: finished by another driver")
-            tidy(root, plan, config)
-            return exit_code(root)
-        except SystemError:
-            drain.carry_out()  # what a handler raises inside Ray's compiled code comes out so
-            raise
-        except OSError as error:
             raise OctoscopeError(
                 f"{root.url}: {error}; nothing is lost, `octoscope resume` goes on"
             ) from error
+        except SystemError:
+            drain.carry_out()  # what a handler raises inside Ray's compiled code comes out so
+            raise
 
 
 class _Run:
@@ -114,29 +127,46 @@ class _Run:
     ) -> None:
         self._root, self._plan, self._config, self._console = root, plan, config, console
         self._lease, self._drain, self._repair = lease, drain, repair
+        self._written: dict[str, dict[str, Any]] = {}  # table -> digest
 
     def stages(self, stage: str, address: str | None) -> int:
         """Run the stages asked for; returns the exit code."""
         root, plan, config = self._root, self._plan, self._config
         with ray_cluster(address) as ray, Reporter(root, self._console) as reporter:
-            if stage in ("all", "attention") and (self._repair is None or self._repair.works):
-                aside = self._attention(ray, reporter)
-                if self._repair is not None:
-                    aside |= (root.read_json(ATTENTION) or {}).get("set_aside", {})
-                # two drivers may differ in what failed: a record settles it
-                have = read_records(root, aside, plan.hash)
-                aside = {w: why for w, why in aside.items() if w not in have}
-                root.replace(ATTENTION, to_json({"set_aside": aside}))
-            done = root.read_json(ATTENTION)
-            if done is None:
-                raise OctoscopeError(f"{root.url}: the attention stage is not done; run it first")
-            aside = done["set_aside"]
-            if stage in ("all", "analysis"):
-                if self._repair is None or self._repair.outputs:
-                    blocks = analyse.finished_blocks(plan, set(aside))
-                    self._analysis(blocks, reporter, ray_scheduler())
-                return finish(root, plan, config, aside)
-        return SET_ASIDE if aside else DONE
+            try:
+                if stage in ("all", "attention") and (self._repair is None or self._repair.works):
+                    aside = self._attention(ray, reporter)
+                    if self._repair is not None:
+                        aside |= read_set_aside(root) or {}
+                    # two drivers may differ in what failed: a record settles it
+                    have = read_records(root, aside, plan.hash)
+                    aside = {w: why for w, why in aside.items() if w not in have}
+                    root.replace(ATTENTION, to_json({"set_aside": aside}))
+                known = read_set_aside(root)
+                if known is None:
+                    raise OctoscopeError(
+                        f"{root.url}: the attention stage is not done; run it first"
+                    )
+                if stage in ("all", "analysis"):
+                    if self._repair is None or self._repair.outputs:
+                        blocks = analyse.finished_blocks(plan, set(known))
+                        self._analysis(blocks, reporter, ray_scheduler())
+                    self._check_alone()
+                    return finish(root, plan, config, known, self._written)
+            except ray.exceptions.RayError as error:
+                raise OctoscopeError(f"{type(error).__name__}: {error}") from error
+        return SET_ASIDE if known else DONE
+
+    def _check_alone(self) -> None:
+        """Refuse to write over what another driver has sealed since."""
+        if self._lease.lost:
+            raise OctoscopeError(f"{self._root.url}: another driver took the run over")
+        if self._root.exists("_SUCCESS"):
+            raise OctoscopeError(f"{self._root.url}: finished by another driver")
+
+    def _write(self, root: RunRoot, name: str, frame: pd.DataFrame) -> None:
+        self._check_alone()
+        self._written[name] = write_table(root, name, frame)
 
     def _attention(self, ray: Any, reporter: Reporter) -> dict[str, str]:
         """Units on model actors, reduction and phase 1 on CPU actors; returns what is set aside."""
@@ -231,14 +261,15 @@ class _Run:
         """Join phase 1 tables, then phase 2 and overlap through Dask with the scheduler given."""
         root, plan, network = self._root, self._plan, self._config.network
         wanted = None if self._repair is None else set(self._repair.outputs)
+        write = self._write
         steps: list[tuple[str, Callable[[], None]]] = [
-            ("tables", lambda: analyse.collect(root, plan, blocks, network, wanted)),
-            ("layers", lambda: analyse.layers(root, plan, blocks, scheduler, wanted)),
+            ("tables", lambda: analyse.collect(root, plan, blocks, network, wanted, write)),
+            ("layers", lambda: analyse.layers(root, plan, blocks, scheduler, wanted, write)),
         ]
         tests = {"tables/overlap.parquet", "tables/separation.parquet"}
         if network is not None and (wanted is None or wanted & tests):
             steps.append(
-                ("overlap", lambda: analyse.overlap(root, plan, blocks, network, scheduler))
+                ("overlap", lambda: analyse.overlap(root, plan, blocks, network, scheduler, write))
             )
         reporter.stage("analysis", len(steps))
         for name, step in steps:

@@ -10,10 +10,11 @@ from engine import __version__
 from engine.cluster import analyse
 from engine.cluster.frozen import CONFIG
 from engine.config import RunConfig
+from engine.errors import DamagedRunError
 from engine.store.crash import crash_point
 from engine.store.manifest import write_manifest
 from engine.store.plan import Plan
-from engine.store.records import Record, read_records, record_path, sweep
+from engine.store.records import Record, left_by, read_records, record_path, sweep
 from engine.store.root import RunRoot, to_json
 from engine.store.tables import VOCABULARY
 
@@ -22,11 +23,23 @@ ATTENTION = "attention.json"  # what the attention stage set aside, and why
 WORK = ("units", "residuals", "pairs", "matrices")  # folders of scratch and records
 
 
-def finish(root: RunRoot, plan: Plan, config: RunConfig, set_aside: dict[str, str]) -> int:
+def finish(
+    root: RunRoot,
+    plan: Plan,
+    config: RunConfig,
+    set_aside: dict[str, str],
+    written: dict[str, dict[str, Any]],
+) -> int:
     """Seal a run; returns the exit code.
 
     What is written is the same whichever driver writes it. Where work was set aside, scratch
     stays, so that `resume` can try it again.
+
+    Parameters
+    ----------
+    written
+        Digests of the tables that this driver wrote. Of others, as in a repair, the digests that
+        were sealed before stay: what is in their place now has not been looked at.
     """
     from engine.report.page import REPORT, write_report  # matplotlib: only when it is needed
 
@@ -38,15 +51,17 @@ def finish(root: RunRoot, plan: Plan, config: RunConfig, set_aside: dict[str, st
     root.replace("run.json", to_json(_provenance(plan, records, set_aside)))
     write_report(root)
     blocks = analyse.finished_blocks(plan, set(set_aside))
-    names = [CONFIG, "plan.json", "run.json", ATTENTION, VOCABULARY, REPORT]
-    names += analyse.outputs(plan, blocks, config.network is not None)
-    kept = {name: root.digest(name) for name in names}
+    own = [CONFIG, "plan.json", "run.json", ATTENTION, VOCABULARY, REPORT]
+    tables = analyse.outputs(plan, blocks, config.network is not None)
+    sealed = written if set(tables) <= set(written) else _sealed(root) | written
+    kept = {name: root.digest(name) for name in own}
+    kept |= {name: sealed.get(name) or root.digest(name) for name in tables}
     for work, record in records.items():
         kept[record_path(work)] = record.digest
         kept |= {n: d for n, d in record.objects.items() if set_aside or not is_scratch(n, config)}
     write_manifest(root, plan, kept)
     crash_point("before-success")
-    success = {
+    success: dict[str, Any] = {
         "manifest": root.digest("manifest.json"),
         "exit_code": SET_ASIDE if set_aside else DONE,
         "set_aside": sorted(set_aside),
@@ -57,12 +72,34 @@ def finish(root: RunRoot, plan: Plan, config: RunConfig, set_aside: dict[str, st
     else:
         root.replace("_SUCCESS", to_json(success))
     tidy(root, plan, config)
-    return exit_code(root)
+    return int(success["exit_code"])
 
 
-def exit_code(root: RunRoot) -> int:
-    """Return the exit code that a finished run ended with."""
-    return int(root.read_json("_SUCCESS")["exit_code"])
+def _sealed(root: RunRoot) -> dict[str, dict[str, Any]]:
+    """Return the digests of an earlier manifest, if it can be read."""
+    try:
+        body = root.read_json("manifest.json")
+    except ValueError:
+        return {}
+    return dict(body["objects"]) if isinstance(body, dict) and "objects" in body else {}
+
+
+def exit_code(root: RunRoot) -> int | None:
+    """Return the exit code that a finished run ended with; None if it is not finished."""
+    try:
+        body = root.read_json("_SUCCESS")
+        return None if body is None else int(body["exit_code"])
+    except (ValueError, KeyError, TypeError) as error:
+        raise DamagedRunError(f"{root.at('_SUCCESS')}: {error!r}; use `octoscope repair`") from None
+
+
+def read_set_aside(root: RunRoot) -> dict[str, str] | None:
+    """Return what the attention stage set aside; None if it is not done, or says nothing."""
+    try:
+        found = root.read_json(ATTENTION)["set_aside"]
+    except (ValueError, KeyError, TypeError):
+        return None
+    return dict(found) if isinstance(found, dict) else None
 
 
 def tidy(root: RunRoot, plan: Plan, config: RunConfig) -> None:
@@ -70,12 +107,13 @@ def tidy(root: RunRoot, plan: Plan, config: RunConfig) -> None:
     if exit_code(root) == DONE:
         root.remove([f for top in WORK for f in root.files(top) if is_scratch(f, config)])
     sweep(root, plan.hash, ["tables", "topk", "union", "edges", "report", *WORK])
-    root.remove([f for f in root.files() if "/" not in f and f.endswith(".partial")])
+    halves = [f for f in root.files() if "/" not in f and f.startswith(".")]
+    root.remove([f for f in halves if f.endswith(".partial")])
 
 
 def is_scratch(path: str, config: RunConfig) -> bool:
     """Tell what goes: unit sums always, matrices unless they are kept. Commit records stay."""
-    if path.endswith("/record.json"):
+    if not left_by(path)[0]:
         return False
     if path.startswith(("units/", "residuals/")):
         return True

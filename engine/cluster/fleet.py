@@ -21,6 +21,13 @@ class Worker:
     """Runs in the actor's process. Reads the plan, the atlas and the checkpoint itself."""
 
     def __init__(self, run: str, model: str | None) -> None:
+        self._failure: Exception | None = None
+        try:
+            self._load(run, model)
+        except Exception as error:  # noqa: BLE001  told by ready(): Ray drops a constructor's
+            self._failure = error
+
+    def _load(self, run: str, model: str | None) -> None:
         root = RunRoot(run)
         self._plan = load_plan(root)
         self._model = model
@@ -42,7 +49,9 @@ class Worker:
             self._units = UnitRunner(root, self._plan, config, model)
 
     def ready(self) -> int:
-        """Return the process id once the constructor is through."""
+        """Return the process id once the constructor is through; raises what it met."""
+        if self._failure is not None:
+            raise self._failure
         return os.getpid()
 
     def run(self, work: str, halvings: int = 0) -> None:
@@ -124,23 +133,34 @@ class RayFleet:
         self._await_start(start_timeout)
 
     def _await_start(self, timeout: float) -> None:
-        waiting = [a.ready.remote() for actors in self._actors.values() for a in actors]
-        if not waiting:
-            return
-        ready, missing = self._ray.wait(waiting, num_returns=len(waiting), timeout=timeout)
-        if missing:
-            have = self._ray.cluster_resources()
-            self.stop()
-            raise OctoscopeError(
-                f"{len(missing)} of {len(waiting)} actors did not start within {timeout:g} s; the "
-                f"cluster has {have.get('CPU', 0):g} CPUs and {have.get('GPU', 0):g} GPUs. "
-                "Lower execution.actors or execution.threads, or add nodes"
-            )
+        """Wait until every group has an actor; the others join when they are there.
+
+        A cluster may be smaller than asked for, or grow: what has started works.
+        """
+        now = time.monotonic()
+        for actors in self._actors.values():
+            for actor in actors:
+                self._recover(actor, now)
         try:
-            self._ray.get(ready)
-        except self._ray.exceptions.RayError as error:
+            while any(not self._alive(group) for group in self._actors):
+                ready, _ = self._ray.wait(list(self._recovering), num_returns=1, timeout=1.0)
+                for reference in ready:
+                    self._recovered(reference)
+                if time.monotonic() - now > timeout:
+                    have = self._ray.cluster_resources()
+                    missing = [g for g in self._actors if not self._alive(g)]
+                    raise OctoscopeError(
+                        f"no actor of {', '.join(missing)} started within {timeout:g} s; the "
+                        f"cluster has {have.get('CPU', 0):g} CPUs and {have.get('GPU', 0):g} GPUs. "
+                        "Lower execution.threads or execution.actors, or add nodes"
+                    )
+        except OctoscopeError:
             self.stop()
-            raise _cause(error) from None
+            raise
+
+    def _alive(self, group: str) -> int:
+        gone = {id(actor) for actor, _ in self._recovering.values()}
+        return sum(id(a) not in gone for a in self._actors[group])
 
     def free(self, group: str) -> int:
         """Return how many actors of a group are idle.
@@ -209,7 +229,10 @@ class RayFleet:
             self._load[id(actor)] = 0
         except self._ray.exceptions.RayError as error:
             if not self._died(error):
-                raise _cause(error) from None
+                cause = _cause(error)
+                if isinstance(cause, OctoscopeError):
+                    raise cause from None
+                raise OctoscopeError(f"an actor cannot start: {cause!r}") from error
             time.sleep(_PAUSE)
             self._recover(actor, since)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from engine.cluster.planner import make_plan, plan_run, result_fields
 from engine.config import RunConfig, apply_overrides, config_of_text, dump_config, parse_config
 from engine.errors import InputError
-from engine.store.objects import LocalObjects, require_conditional_create
+from engine.store.objects import PROBE, require_conditional_create
 from engine.store.plan import Plan, differences, load_plan, save_plan
 from engine.store.root import RunRoot
 from engine.store.tables import VOCABULARY, write_table
@@ -29,7 +29,7 @@ def run_config(root: RunRoot, changes: list[str] | None = None) -> RunConfig:
     text = root.read(CONFIG)
     if text is None:
         raise InputError(root.url, f"no {CONFIG} in it", "give a run directory")
-    config = config_of_text(text.decode(), root.at(CONFIG))
+    config = config_of_text(text.decode(errors="replace"), root.at(CONFIG))
     if not changes:
         return config
     tree = apply_overrides(config.model_dump(mode="json"), changes)
@@ -82,12 +82,15 @@ def _prepare(root: RunRoot, config: RunConfig) -> tuple[RunRoot, Plan]:
     folder = root.folder
     if folder is not None and folder.is_file():
         raise InputError(root.url, "is a file", "choose another")
-    if root.files():
+    if any(not f.startswith(PROBE) for f in root.files()):
         raise InputError(root.url, "is not an empty directory", "choose another")
-    if not isinstance(root.objects, LocalObjects):
+    if folder is None:
         require_conditional_create(root.objects, root.url)
     plan, genes = plan_run(config, folder)
-    root.create_once(CONFIG, dump_config(config).encode())
+    if folder is not None:  # made by it: not before the input is known to be good
+        require_conditional_create(root.objects, root.url)
+    if not root.create_once(CONFIG, dump_config(config).encode()):
+        return _prepare(root, config)  # another was first
     save_plan(root, plan)
     write_table(root, VOCABULARY, genes)
     return root, plan

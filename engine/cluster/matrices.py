@@ -38,10 +38,14 @@ class MatrixRunner:
 
     def __init__(self, root: RunRoot, plan: Plan) -> None:
         self._root, self._plan = root, plan
+        self._checked: dict[str, Record] = {}  # units whose objects were all there
 
     def _records(self, model: str, category: int, half: int) -> list[Record]:
         units = self._plan.units_of(model, category, half)
-        return [committed(self._root, self._plan, u.work) for u in units]
+        for unit in units:
+            if unit.work not in self._checked:
+                self._checked[unit.work] = committed(self._root, self._plan, unit.work)
+        return [self._checked[u.work] for u in units]
 
     def _arrays(self, records: list[Record], name: str) -> list[Any]:
         return unit_arrays(self._root, records, name)

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from contextlib import nullcontext
+
 from rich.console import Console
 
 from engine.cluster.driver import execute
 from engine.cluster.finish import DONE
-from engine.cluster.frozen import replan, run_config
+from engine.cluster.frozen import CONFIG, replan, run_config
 from engine.cluster.repair import (
     mend_frozen,
     note_repair,
@@ -15,6 +17,7 @@ from engine.cluster.repair import (
     read_repair,
     set_foreign_apart,
 )
+from engine.errors import DamagedRunError
 from engine.store.lease import Lease
 from engine.store.manifest import FOREIGN, verify
 from engine.store.plan import load_plan
@@ -41,28 +44,37 @@ def mend(
     DamagedRunError
         If the configuration is damaged, or the plan and the inputs have changed since.
     """
-    config = run_config(root)
+    if not dry and read_repair(root) is not None:
+        # an earlier repair was cut off: its tables are not sealed, so nothing could be checked
+        execute(root, replan(root), console, address=address, steal=steal)
     faults = verify(root)
     for fault in faults:
         console.print(f"{fault.object}: {fault.what}", markup=False, soft_wrap=True)
-    if not dry:
-        mend_frozen(root, config, faults)
-    plan = load_plan(root) if dry else replan(root)
-    repair = plan_repair(root, plan, config, faults)
-    units = sum(w.startswith("units/") for w in repair.works)
-    console.print(
-        f"{len(faults)} faults; to compute again: {units} units, {len(repair.works) - units} other "
-        f"pieces of work, {len(repair.outputs)} tables"
-    )
-    if dry:
+    bad = {f.object for f in faults if f.what != FOREIGN}
+    if CONFIG in bad:
+        raise DamagedRunError(f"{root.at(CONFIG)}: damaged; restore it from a copy")
+    config = run_config(root)
+    if dry and "plan.json" in bad:
+        console.print("plan.json would be made again first; then the rest can be told")
         return DONE
-    for name in set_foreign_apart(root, faults):
-        console.print(f"moved to {name}", markup=False, soft_wrap=True)
-    if not root.exists("_SUCCESS") and read_repair(root) is None:
-        with Lease(root, config.execution.lease, steal=steal):
+    with Lease(root, config.execution.lease, steal=steal) if not dry else nullcontext():
+        if not dry:
+            mend_frozen(root, config, faults)
+        plan = load_plan(root) if dry else replan(root)
+        repair = plan_repair(root, plan, config, faults)
+        units = sum(w.startswith("units/") for w in repair.works)
+        console.print(
+            f"{len(faults)} faults; to compute again: {units} units, "
+            f"{len(repair.works) - units} other pieces of work, {len(repair.outputs)} tables"
+        )
+        if dry:
+            return DONE
+        for name in set_foreign_apart(root, faults):
+            console.print(f"moved to {name}", markup=False, soft_wrap=True)
+        if not root.exists("_SUCCESS"):
             open_repair(root, repair)
-        console.print(f"{root.url}: an unfinished run; `octoscope resume` computes the rest")
-        return DONE
-    if any(f.what != FOREIGN for f in faults):
-        note_repair(root, repair)
+            console.print(f"{root.url}: an unfinished run; `octoscope resume` computes the rest")
+            return DONE
+        if bad:
+            note_repair(root, repair)
     return execute(root, plan, console, address=address, steal=steal)

@@ -5,8 +5,7 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass, replace
 
 from engine.cluster import analyse
-from engine.cluster.finish import ATTENTION
-from engine.cluster.frozen import CONFIG
+from engine.cluster.finish import ATTENTION, read_set_aside
 from engine.cluster.planner import plan_run
 from engine.config import RunConfig
 from engine.errors import DamagedRunError
@@ -40,8 +39,12 @@ class Repair:
 
 def read_repair(root: RunRoot) -> Repair | None:
     """Return the repair that a run is in the middle of, or None."""
-    body = root.read_json(JOURNAL)
-    return None if body is None else Repair(**body)
+    try:
+        body = root.read_json(JOURNAL)
+        return None if body is None else Repair(**body)
+    except (ValueError, TypeError) as error:
+        problem = f"damaged ({error}); remove it and use `octoscope repair`"
+        raise DamagedRunError(f"{root.at(JOURNAL)}: {problem}") from None
 
 
 def note_repair(root: RunRoot, repair: Repair) -> None:
@@ -54,17 +57,10 @@ def plan_repair(root: RunRoot, plan: Plan, config: RunConfig, faults: list[Fault
 
     A table needs the matrices that it is made from, a matrix its units: what of these is still
     there and sound is used, what went as scratch is computed again.
-
-    Raises
-    ------
-    DamagedRunError
-        If the configuration is damaged: nothing else says what the run was.
     """
     bad = {f.object for f in faults if f.what != FOREIGN}
-    if CONFIG in bad:
-        raise DamagedRunError(f"{root.at(CONFIG)}: damaged; restore it from a copy")
     finished = root.exists("_SUCCESS")
-    aside = set((root.read_json(ATTENTION) or {}).get("set_aside", {}))
+    aside = set(read_set_aside(root) or {})
     made = analyse.outputs(plan, analyse.finished_blocks(plan, aside), config.network is not None)
     outputs = [name for name in made if name in bad] if finished else []
     if "manifest.json" in bad:  # without digests no table can be trusted
@@ -152,6 +148,9 @@ def open_repair(root: RunRoot, repair: Repair) -> Repair:
         note_repair(root, repair)
         root.remove(["_SUCCESS"])
     root.remove([record_path(w) for w in repair.works])
+    left = [w for w in repair.works if root.exists(record_path(w))]
+    if left:
+        raise DamagedRunError(f"{root.at(record_path(left[0]))}: cannot be deleted")
     opened = replace(repair, opened=True)
     if finished:
         note_repair(root, opened)
@@ -166,7 +165,11 @@ def mend_frozen(root: RunRoot, config: RunConfig, faults: list[Fault]) -> Plan |
     DamagedRunError
         If the inputs or versions have changed since, so that it is another plan.
     """
-    bad = {f.object for f in faults}
+    bad = {f.object for f in faults if f.what != FOREIGN}
+    if ATTENTION in bad:
+        names = (root.read_json("_SUCCESS") or {}).get("set_aside", [])
+        aside = dict.fromkeys(names, "set aside before a repair")
+        root.replace(ATTENTION, to_json({"set_aside": aside}))
     if not bad & {"plan.json", VOCABULARY}:
         return None
     threads = config.execution.threads or None
@@ -190,9 +193,17 @@ def set_foreign_apart(root: RunRoot, faults: list[Fault]) -> list[str]:
     """
     moved = []
     for fault in faults:
-        data = root.read(fault.object) if fault.what == FOREIGN else None
-        if data is not None:
-            root.replace(f"foreign/{fault.object}", data)
-            root.remove([fault.object])
-            moved.append(f"foreign/{fault.object}")
+        if fault.what != FOREIGN:
+            continue
+        try:
+            data = root.read(fault.object)
+        except OSError:  # a link to a folder: not ours to follow
+            continue
+        if data is None:
+            continue
+        name, n = f"foreign/{fault.object}", 1
+        while not root.create_once(name, data):  # one of that name was moved before
+            name, n = f"foreign/{fault.object}.{n}", n + 1
+        root.remove([fault.object])
+        moved.append(name)
     return moved

@@ -21,6 +21,7 @@ from engine.errors import InputError
 from engine.store.root import RunRoot, to_json
 
 LEASE = "lease.json"
+_CLOCK_STEP = 2.0  # seconds that a correction of the clock may move the start of a process
 
 
 class Lease:
@@ -88,6 +89,8 @@ class Lease:
             present = self._read()
             if present is None:
                 continue
+            if present["id"] == self._id:  # the first answer of a repeated request was lost
+                return
             self._refuse_if_alive(present)
             self._root.remove([LEASE])
         raise InputError(self._root.at(LEASE), "another driver took the run", "wait for it")
@@ -95,7 +98,8 @@ class Lease:
     def _refuse_if_alive(self, lease: dict[str, Any]) -> None:
         if lease["machine"] == _machine():
             try:
-                alive = psutil.Process(lease["pid"]).create_time() == lease["started"]
+                started = psutil.Process(lease["pid"]).create_time()
+                alive = abs(started - lease["started"]) < _CLOCK_STEP
             except psutil.Error:
                 alive = False
             if not alive:

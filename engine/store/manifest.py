@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
 
 from engine.errors import DamagedRunError
 from engine.store.plan import Plan, load_plan
-from engine.store.records import Record, left_by, read_record, record_path
+from engine.store.records import AT_ONCE, Record, left_by, read_record, record_path
 from engine.store.root import RunRoot, to_json
 
 # Written while a run is in progress, or beside it: not part of the result.
@@ -26,6 +27,7 @@ class Fault:
 
 
 FOREIGN = "not part of the run"
+MISSING = "missing"
 
 
 def tracked(path: str) -> bool:
@@ -61,7 +63,7 @@ def require_success(root: RunRoot) -> dict[str, Any]:
         )
     if not root.exists("manifest.json"):
         raise DamagedRunError(f"{root.url}: manifest.json is missing")
-    if root.digest("manifest.json") != success["manifest"]:
+    if not isinstance(success, dict) or root.digest("manifest.json") != success.get("manifest"):
         raise DamagedRunError(f"{root.url}: manifest.json does not match _SUCCESS")
     manifest: dict[str, Any] = root.read_json("manifest.json")
     return manifest
@@ -74,7 +76,7 @@ def check_objects(root: RunRoot, objects: dict[str, dict[str, Any]]) -> list[Fau
         try:
             found = root.digest(name)
         except (FileNotFoundError, IsADirectoryError):
-            faults.append(Fault(name, "missing"))
+            faults.append(Fault(name, MISSING))
             continue
         if found["bytes"] != expected["bytes"]:
             what = f"has {found['bytes']} bytes, expected {expected['bytes']}"
@@ -94,8 +96,10 @@ def require_objects(root: RunRoot, record: Record) -> None:
     DamagedRunError
         Naming the first object at fault.
     """
-    for name, expected in record.objects.items():
-        if root.size(name) != expected["bytes"]:
+    with ThreadPoolExecutor(AT_ONCE) as pool:
+        sizes = pool.map(root.size, record.objects)
+    for (name, expected), size in zip(record.objects.items(), sizes, strict=True):
+        if size != expected["bytes"]:
             raise DamagedRunError(f"{name}: missing or truncated; use `octoscope repair`")
 
 
@@ -112,7 +116,9 @@ def verify(root: RunRoot) -> list[Fault]:
     try:
         known = dict(require_success(root)["objects"])
     except DamagedRunError as error:
-        return [Fault("manifest.json", str(error))]
+        # what is missing may have been scratch; what is there can be checked by its record
+        there = [f for f in _verify_unfinished(root) if f.what != MISSING]
+        return [Fault("manifest.json", str(error)), *there]
     faults = check_objects(root, known)
     return faults + [Fault(f, FOREIGN) for f in root.files() if tracked(f) and f not in known]
 

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import os
-import shutil
 import threading
 import time
 import uuid
-from collections.abc import Iterable
-from contextlib import nullcontext, suppress
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager, nullcontext, suppress
 from pathlib import Path
 from typing import Any, BinaryIO, Protocol
 
@@ -20,6 +19,7 @@ from engine.errors import InputError
 
 # Protocols whose file systems pass "create" on as a condition that the store itself checks
 # (If-None-Match, ifGenerationMatch): a client that looks first and writes then is not exclusive.
+PROBE = ".octoscope-"  # of names that a trial of a store may leave behind
 CONDITIONAL = ("s3", "s3a", "gs", "gcs", "abfs", "abfss", "az", "memory")
 
 
@@ -48,10 +48,6 @@ class Objects(Protocol):
 
     def delete(self, names: Iterable[str]) -> None:
         """Delete objects that are there."""
-        ...
-
-    def delete_tree(self, name: str) -> None:
-        """Delete all objects below a name."""
         ...
 
     def names(self, below: str = "") -> list[str]:
@@ -127,19 +123,16 @@ class LocalObjects:
             path.unlink(missing_ok=True)
             parents |= {p for p in path.parents if p != self.path and p.is_relative_to(self.path)}
         for folder in sorted(parents, key=lambda p: -len(p.parts)):
-            if folder.is_dir() and not any(folder.iterdir()):
+            with suppress(OSError):  # not empty, or gone already
                 folder.rmdir()
-
-    def delete_tree(self, name: str) -> None:
-        """Delete a folder and all in it."""
-        shutil.rmtree(self.path / name, ignore_errors=True)
 
     def names(self, below: str = "") -> list[str]:
         """List files, sorted."""
-        found = (self.path / below).rglob("*")
-        return sorted(
-            p.relative_to(self.path).as_posix() for p in found if p.is_file() or p.is_symlink()
-        )
+        found = []
+        for folder, folders, files in os.walk(self.path / below):  # others may delete meanwhile
+            links = [f for f in folders if os.path.islink(os.path.join(folder, f))]
+            found += [Path(folder, f).relative_to(self.path).as_posix() for f in files + links]
+        return sorted(found)
 
     def zarr(self, name: str) -> Store:
         """Return a Zarr store in a folder."""
@@ -166,30 +159,35 @@ class RemoteObjects:
     def read(self, name: str) -> bytes | None:
         """Return an object's bytes, or None if it is absent."""
         try:
-            return bytes(self.system.cat_file(self._at(name)))
+            with _os_errors():
+                return bytes(self.system.cat_file(self._at(name)))
         except FileNotFoundError:
             return None
 
     def open(self, name: str) -> BinaryIO:
         """Open an object for reading; raises FileNotFoundError."""
-        return self.system.open(self._at(name), "rb")
+        with _os_errors():
+            return self.system.open(self._at(name), "rb")
 
     def size(self, name: str) -> int | None:
         """Return an object's bytes, or None if it is absent."""
         try:
-            return int(self.system.info(self._at(name), refresh=True)["size"])
+            with _os_errors():
+                found = self.system.info(self._at(name), refresh=True)
         except FileNotFoundError:
             return None
+        return int(found["size"]) if found["type"] == "file" else None
 
     def write(self, name: str, data: bytes) -> None:
         """Put an object; object stores do this atomically."""
-        self.system.pipe_file(self._at(name), data)
+        with _os_errors():
+            self.system.pipe_file(self._at(name), data)
 
     def create(self, name: str, data: bytes) -> bool:
         """Put an object on the condition that there is none of its name."""
         for pause in _PAUSES:
             try:
-                with self._step or nullcontext():
+                with _os_errors(), self._step or nullcontext():
                     self.system.pipe_file(self._at(name), data, mode="create")
             except FileExistsError:
                 return False
@@ -208,7 +206,8 @@ class RemoteObjects:
         """Delete objects that are there."""
         paths = [self._at(n) for n in names]
         try:
-            self.system.rm(paths)
+            with _os_errors():
+                self.system.rm(paths)
         except FileNotFoundError:  # another driver took one: one by one then
             for path in paths:
                 try:
@@ -216,16 +215,13 @@ class RemoteObjects:
                 except FileNotFoundError:
                     continue
 
-    def delete_tree(self, name: str) -> None:
-        """Delete all objects below a name."""
-        self.delete(self.names(name))
-
     def names(self, below: str = "") -> list[str]:
         """List objects, sorted."""
         top = self._at(below).strip("/") + "/"
         cut = len(self.base.strip("/")) + 1
         try:
-            found = self.system.find(self._at(below))
+            with _os_errors():
+                found = self.system.find(self._at(below))
         except FileNotFoundError:
             return []
         paths = (p.lstrip("/") for p in found)
@@ -235,6 +231,19 @@ class RemoteObjects:
     def zarr(self, name: str) -> Store:
         """Return a Zarr store below a name."""
         return FsspecStore.from_mapper(self.system.get_mapper(self._at(name)))
+
+
+@contextmanager
+def _os_errors() -> Iterator[None]:
+    """Turn what a client library raises before any answer (no key, no connection) into OSError."""
+    try:
+        yield
+    except OSError:
+        raise
+    except Exception as error:
+        if type(error).__module__.startswith(("botocore", "aiobotocore", "google", "azure")):
+            raise OSError(f"{type(error).__name__}: {error}") from error
+        raise
 
 
 _MEMORY = threading.Lock()
@@ -278,6 +287,8 @@ def objects_at(url: str) -> LocalObjects | RemoteObjects:
             f"{protocol} has no conditional create, so two attempts could both win",
             f"use a path, or one of {', '.join(f'{p}://' for p in CONDITIONAL[:-1])}",
         )
+    if any(c in rest for c in "*?[]"):  # clients would take them for patterns, in deletions too
+        raise InputError(where, "has one of * ? [ ] in it", "choose another name")
     try:
         # Listings are asked for seldom, and must be true; one request per object, not two.
         more = {"max_concurrency": 1} if protocol in ("s3", "s3a") else {}
@@ -296,9 +307,11 @@ def require_conditional_create(objects: Objects, where: str) -> None:
     InputError
         If it is not, or the store cannot be written to.
     """
-    name = f".octoscope-{uuid.uuid4().hex}"
+    name = f"{PROBE}{uuid.uuid4().hex}"
     try:
-        if objects.create(name, b"1") and not objects.create(name, b"2"):
+        objects.create(name, b"1")
+        objects.create(name, b"2")
+        if objects.read(name) == b"1":
             return
     except (OSError, ValueError) as error:
         raise InputError(

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, ValidationError
 
 from engine.errors import DamagedRunError, InputError
 from engine.store.root import RunRoot, hash_json, to_json
@@ -267,7 +267,12 @@ def load_plan(root: RunRoot) -> Plan:
         )
         problem = f"format {found!r}, written by octoscope {written}; this version reads {SCHEMA!r}"
         raise InputError(root.at("plan.json"), problem, fix)
-    return Plan.model_validate(body)
+    try:
+        return Plan.model_validate(body)
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(str(p) for p in first["loc"])
+        raise DamagedRunError(f"{root.at('plan.json')}: {where}: {first['msg']}") from None
 
 
 def _number(schema: str) -> int:
@@ -284,7 +289,7 @@ def run_directory(path: str | Path) -> RunRoot:
         If it is not one.
     """
     root = RunRoot(path)
-    if not root.exists("plan.json"):
+    if not root.exists("plan.json") and not root.exists("config.yaml"):
         raise InputError(root.url, "is not a run directory", "give the --out of a run")
     return root
 

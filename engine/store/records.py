@@ -21,7 +21,7 @@ from engine.store.crash import crash_point
 from engine.store.root import RunRoot, digest_of, to_json
 
 SCHEMA = "octoscope-record/1"
-_AT_ONCE = 16  # requests in flight where records are read together
+AT_ONCE = 16  # requests in flight where records are read together
 
 
 @dataclass(frozen=True)
@@ -139,6 +139,10 @@ class _Noting(WrapperStore[Store]):
         await self._store.set(key, value)
         self._note(f"{self._prefix}/{key}", value.to_bytes())
 
+    async def _set_many(self, values: Iterable[tuple[str, Buffer]]) -> None:
+        for key, value in values:
+            await self.set(key, value)
+
     async def set_if_not_exists(self, key: str, value: Buffer) -> None:
         if not await self._store.exists(key):
             await self.set(key, value)
@@ -176,7 +180,7 @@ def read_records(root: RunRoot, works: Iterable[str], plan: str) -> dict[str, Re
         As :func:`read_record`.
     """
     works = list(works)
-    with ThreadPoolExecutor(_AT_ONCE) as pool:
+    with ThreadPoolExecutor(AT_ONCE) as pool:
         found = pool.map(lambda work: read_record(root, work, plan), works)
         return {w: r for w, r in zip(works, found, strict=True) if r is not None}
 

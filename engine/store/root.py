@@ -95,10 +95,6 @@ class RunRoot:
         """Delete objects that are there."""
         self.objects.delete([self._inside(n) for n in names])
 
-    def remove_tree(self, relative: str) -> None:
-        """Delete all objects below a name; nothing happens if there are none."""
-        self.objects.delete_tree(self._inside(relative))
-
     def files(self, below: str = "") -> list[str]:
         """Return the names of all objects below one, sorted, relative to the run directory."""
         return self.objects.names(self._inside(below) if below else "")

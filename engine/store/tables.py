@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import io
+from typing import Any
 
 import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 
 from engine.errors import DamagedRunError
-from engine.store.root import RunRoot
+from engine.store.root import RunRoot, digest_of
 
 VOCABULARY = "tables/vocabulary.parquet"  # what became of every gene, per model
 
@@ -22,9 +23,11 @@ def table_bytes(frame: pd.DataFrame) -> bytes:
     return buffer.getvalue()
 
 
-def write_table(root: RunRoot, relative: str, frame: pd.DataFrame) -> None:
-    """Write a table atomically."""
-    root.replace(relative, table_bytes(frame))
+def write_table(root: RunRoot, relative: str, frame: pd.DataFrame) -> dict[str, Any]:
+    """Write a table atomically; returns its bytes and sha256."""
+    data = table_bytes(frame)
+    root.replace(relative, data)
+    return digest_of(data)
 
 
 def read_table(root: RunRoot, relative: str) -> pd.DataFrame:

@@ -47,9 +47,9 @@ def test_a_fleet_that_cannot_start_ends_in_time(small_config: Path, tmp_path: Pa
     started = time.time()
     ended = octoscope(
         "run", str(small_config), "--out", str(tmp_path / "run"),
-        "--set", "execution.actors=6", "--set", "execution.start_timeout=10",
+        "--set", "execution.threads=64", "--set", "execution.start_timeout=10",
     )  # fmt: skip
     assert ended.returncode == 1
-    assert "did not start within 10 s" in ended.stderr
-    assert "Lower execution.actors" in ended.stderr
+    assert "no actor of tiny started within 10 s" in ended.stderr
+    assert "Lower execution.threads" in ended.stderr
     assert time.time() - started < 100

@@ -184,9 +184,10 @@ def test_a_lost_plan_and_vocabulary_are_made_again(copy: Path, finished_run: Pat
 @pytest.mark.slow
 def test_a_repair_that_is_killed_goes_on(copy: Path, finished_run: Path) -> None:
     dense_chunk(copy, "tiny.c0000.l002").unlink()
+    flip(copy / "topk/tiny.parquet")  # must not be sealed as it is
     for command, where in (
         ("repair", "after-data@units/tiny.c0000.h1.00000008"),
-        ("resume", "before-success"),
+        ("repair", "before-success"),
     ):
         died = octoscope(command, str(copy), env={"OCTOSCOPE_CRASH_AT": where})
         assert died.returncode == -9, died.stdout + died.stderr
@@ -238,3 +239,58 @@ def test_resume_refuses_changed_inputs(copy: Path, tmp_path: Path) -> None:
     refused = octoscope("resume", str(copy))
     assert refused.returncode == 2
     assert "top_k" in refused.stderr
+
+
+def test_damaged_notes_of_a_run_are_named_or_made_again(copy: Path, finished_run: Path) -> None:
+    cut(copy / "attention.json")
+    (copy / "attention.json").write_text("{}")
+    mended(copy, finished_run)
+    assert json.loads((copy / "attention.json").read_text()) == {"set_aside": {}}
+    (copy / "repair.json").write_text("{")
+    for command in ("resume", "repair"):
+        told = octoscope(command, str(copy))
+        assert told.returncode == 1
+        assert "repair.json: damaged" in told.stderr
+        assert "Traceback" not in told.stderr
+
+
+def test_files_of_others_are_moved_never_deleted(copy: Path, finished_run: Path) -> None:
+    for folder in ("units", "matrices/tiny.c0000.l000", "tables"):
+        (copy / folder / "mine.txt").write_text(folder)
+    (copy / "half.partial").write_text("mine too")
+    mended(copy, finished_run)
+    (copy / "units/mine.txt").write_text("again")
+    mended(copy, finished_run)
+    assert (copy / "foreign/units/mine.txt").read_text() == "units"
+    assert (copy / "foreign/units/mine.txt.1").read_text() == "again"
+    assert (copy / "foreign/tables/mine.txt").read_text() == "tables"
+    assert (copy / "half.partial").exists()
+
+
+def test_a_driver_does_not_write_over_what_another_has_sealed(
+    copy: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One that was stopped inside the analysis wakes after another finished the run."""
+    import io
+
+    from rich.console import Console
+
+    from engine.cluster import analyse, driver
+    from engine.cluster.frozen import replan
+
+    root = RunRoot(copy)
+    sealed = root.read("_SUCCESS")
+    assert sealed is not None
+    root.remove(["_SUCCESS"])
+
+    def woken(*arguments: object) -> None:
+        write = arguments[-1]
+        assert callable(write)
+        root.replace("_SUCCESS", sealed)  # the other finished meanwhile
+        write(root, "tables/stats.parquet", None)
+
+    monkeypatch.setattr(analyse, "collect", woken)
+    said = io.StringIO()
+    assert driver.execute(root, replan(root), Console(file=said), stage="analysis") == 0
+    assert "finished by another driver" in said.getvalue()
+    assert verify(root) == []

@@ -177,14 +177,19 @@ def test_grace_is_bounded(small_config: Path, tmp_path: Path) -> None:
 
 def test_a_request_is_noted_carried_out_and_hurried() -> None:
     before = signal.getsignal(signal.SIGTERM)
-    with Drain(grace=60) as drain:
-        assert not drain.asked()
-        with pytest.raises(Stopped) as stopped, drain.patience():
+
+    def wait_for_work(drain: Drain) -> None:
+        with drain.patience():
             os.kill(os.getpid(), signal.SIGTERM)
             assert drain.asked()  # nothing new, and what runs goes on
             os.kill(os.getpid(), signal.SIGTERM)
             with pytest.raises(Stopped):
                 drain.asked()  # the second ends the grace
+
+    with Drain(grace=60) as drain:
+        assert not drain.asked()
+        with pytest.raises(Stopped) as stopped:
+            wait_for_work(drain)
         assert stopped.value.exit_code == 143
         with pytest.raises(Stopped) as stopped:  # nobody asks here: on the spot
             os.kill(os.getpid(), signal.SIGINT)

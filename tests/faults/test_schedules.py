@@ -159,7 +159,7 @@ class Schedules(RuleBasedStateMachine):
             digest_of(c)["sha256"] for c in CONTENT.values()
         }
         assert len(left) == len(UNITS)
-        self.root.remove_tree("units")
+        self.root.remove(self.root.files("units"))
 
 
 TestSchedules = Schedules.TestCase
