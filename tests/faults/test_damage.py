@@ -132,6 +132,7 @@ def mended(run: Path, finished_run: Path) -> str:
     return str(done.stdout)
 
 
+@pytest.mark.slow
 def test_repair_gives_the_bytes_back(copy: Path, finished_run: Path) -> None:
     flip(copy / "topk/tiny.parquet")
     (copy / "union/tiny.c0001.parquet").unlink()
@@ -241,6 +242,7 @@ def test_resume_refuses_changed_inputs(copy: Path, tmp_path: Path) -> None:
     assert "top_k" in refused.stderr
 
 
+@pytest.mark.slow
 def test_damaged_notes_of_a_run_are_named_or_made_again(copy: Path, finished_run: Path) -> None:
     cut(copy / "attention.json")
     (copy / "attention.json").write_text("{}")
@@ -254,6 +256,7 @@ def test_damaged_notes_of_a_run_are_named_or_made_again(copy: Path, finished_run
         assert "Traceback" not in told.stderr
 
 
+@pytest.mark.slow
 def test_files_of_others_are_moved_never_deleted(copy: Path, finished_run: Path) -> None:
     for folder in ("units", "matrices/tiny.c0000.l000", "tables"):
         (copy / folder / "mine.txt").write_text(folder)
@@ -291,6 +294,6 @@ def test_a_driver_does_not_write_over_what_another_has_sealed(
 
     monkeypatch.setattr(analyse, "collect", woken)
     said = io.StringIO()
-    assert driver.execute(root, replan(root), Console(file=said), stage="analysis") == 0
+    assert driver.execute(root, replan(root), Console(file=said, width=300), stage="analysis") == 0
     assert "finished by another driver" in said.getvalue()
     assert verify(root) == []

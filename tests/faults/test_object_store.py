@@ -57,6 +57,7 @@ def test_a_run_on_s3_is_killed_resumed_and_repaired_to_the_same_bytes(
         assert SECRET not in said.stdout + said.stderr
 
 
+@pytest.mark.slow
 def test_a_store_that_cannot_be_written_is_refused_before_anything_runs(
     bucket: str, small_config: Path
 ) -> None:

@@ -125,6 +125,7 @@ assert objects[0] == objects[1]
 """
 
 
+@pytest.mark.slow
 def test_a_real_memory_limit_halves_the_batch_and_keeps_the_bytes(
     small_config: Path, tmp_path: Path
 ) -> None:
@@ -194,6 +195,7 @@ assert read_record(root, unit.work, plan.hash) is not None
 """
 
 
+@pytest.mark.slow
 def test_a_limit_on_file_sizes_leaves_nothing_half_done(small_config: Path, tmp_path: Path) -> None:
     done = subprocess.run(
         [sys.executable, "-c", FULL, str(small_config), str(tmp_path / "run")],

@@ -60,6 +60,7 @@ def test_sixteen_concurrent_attempts_leave_one_winner(root: RunRoot) -> None:
     check_one_winner(root, winners)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("place", ["path", "s3"])
 def test_sixteen_processes_leave_one_winner(
     place: str, tmp_path: Path, request: pytest.FixtureRequest
@@ -151,7 +152,7 @@ def test_objects_that_are_gone_or_cut_are_refused(root: RunRoot) -> None:
 def test_paths_stay_inside_the_run(tmp_path: Path) -> None:
     root = RunRoot(tmp_path / "run")
     for name in ("../x", "a/../../x", "/etc/passwd", "", "a\\..\\b"):
-        for call in (root.at, root.read, root.zarr, root.files, root.open):
+        for call in (root.at, root.read, root.zarr, root.size, root.open):
             with pytest.raises(ValueError, match="leaves the run"):
                 call(name)
 
