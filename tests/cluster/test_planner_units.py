@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pickle
+import re
 import shutil
 from pathlib import Path
 from typing import Any
@@ -20,7 +21,7 @@ from engine.cluster.planner import make_plan
 from engine.cluster.sizes import parse_bytes
 from engine.cluster.units import UnitRunner
 from engine.config import parse_config
-from engine.errors import InputError, MassError
+from engine.errors import ActivationError, InputError
 from engine.models import load_model
 from engine.store import tiles
 from engine.store.plan import sums_name
@@ -132,7 +133,10 @@ def test_weights_that_blow_up_are_refused_before_commit(
 
     monkeypatch.setattr(type(runner._model), "embed", poisoned)
     unit = plan.units[0]
-    with pytest.raises(MassError, match=rf"model tiny, unit {unit.id}, layer 0"):
+    rows = runner._index.halves[unit.category][unit.half][unit.start : unit.stop]
+    cell = re.escape(str(runner._atlas.cell_ids[rows[0]]))
+    said = rf"model tiny, unit {unit.id}, layer 0, heads 0, 1.*not finite in 1 cell: {cell}$"
+    with pytest.raises(ActivationError, match=said):
         runner.run(unit)
     assert not root.exists(f"{unit.work}/record.json")
 
