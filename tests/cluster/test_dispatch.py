@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from engine.cluster.dispatch import Outcome, Result, Work, dispatch
-from engine.errors import InputError, MassError
+from engine.errors import InputError, MassError, StoreFullError
 
 
 class TableFleet:
@@ -115,3 +115,28 @@ def test_every_piece_ends_once_whatever_happens(table: dict[str, list[str]]) -> 
     assert set(result.done) == set(fleet.store)
     assert all(n == 1 for n in fleet.store.values())
     assert max(fleet.calls.values()) <= 3
+
+
+def test_a_request_to_stop_starts_nothing_new_and_waits_for_what_runs() -> None:
+    fleet = TableFleet({}, places=2)
+    result = dispatch(
+        [Work(n, "g") for n in "abcdef"],
+        fleet,
+        lambda work: work in fleet.store,
+        attempts=3,
+        timeout=5,
+        stop=lambda: bool(fleet.store),  # asked after the first is done, while another runs
+        clock=lambda: fleet.now,
+    )
+    assert sorted(result.done) == ["a", "b"]
+    assert not fleet.running
+    assert not result.set_aside
+
+
+def test_a_full_store_ends_the_run() -> None:
+    class Full(TableFleet):
+        def wait(self, timeout: float) -> list[Outcome]:
+            return [Outcome(self.running.pop(), OSError(28, "No space left on device"))]
+
+    with pytest.raises(StoreFullError, match="free some space, then `octoscope resume`"):
+        dispatch([Work("a", "g")], Full({}), lambda _: False, attempts=3, timeout=5)
