@@ -53,6 +53,7 @@ def test_inspect_and_check_tell_what_a_run_would_do(small_atlas: Path) -> None:
     assert "--dtype: 'int8'" in bad.stderr
 
 
+@pytest.mark.slow
 def test_check_measures_the_memory_of_a_long_input(small_atlas: Path) -> None:
     # in a process of its own: memory that an earlier test freed would hide the growth
     checked = octoscope(

@@ -92,6 +92,7 @@ def test_units_do_not_matter(small_atlas: Path, tmp_path: Path) -> None:
     )
 
 
+@pytest.mark.slow
 def test_a_run_treats_it_as_a_matrix_like_any_other(small_atlas: Path, tmp_path: Path) -> None:
     tree = small_tree(small_atlas) | {"coexpression": "pearson", "keep_dense": "fp32"}
     tree["models"][0]["layers"] = [1]

@@ -53,8 +53,9 @@ def atlas() -> tuple[sparse.csr_matrix, GeneTable, np.ndarray]:
             ["--option", "convention=V1", "--option", "dictionaries=v1/dictionaries",
              "--option", "max_input=64", "--option", "special_tokens=false"],
             id="V1 from cells",
+            marks=pytest.mark.slow,
         ),
-        pytest.param(V1, DUMP1, ["--tokens", str(DUMP1)], id="V1 from tokens"),
+        pytest.param(V1, DUMP1, ["--tokens", str(DUMP1)], id="V1 from tokens", marks=pytest.mark.slow),
     ],
 )  # fmt: skip
 def test_dump_equals_the_authors_code(
