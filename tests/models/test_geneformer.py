@@ -55,7 +55,9 @@ def atlas() -> tuple[sparse.csr_matrix, GeneTable, np.ndarray]:
             id="V1 from cells",
             marks=pytest.mark.slow,
         ),
-        pytest.param(V1, DUMP1, ["--tokens", str(DUMP1)], id="V1 from tokens", marks=pytest.mark.slow),
+        pytest.param(
+            V1, DUMP1, ["--tokens", str(DUMP1)], id="V1 from tokens", marks=pytest.mark.slow
+        ),
     ],
 )  # fmt: skip
 def test_dump_equals_the_authors_code(
