@@ -96,8 +96,11 @@ def require_objects(root: RunRoot, record: Record) -> None:
     DamagedRunError
         Naming the first object at fault.
     """
-    with ThreadPoolExecutor(AT_ONCE) as pool:
-        sizes = pool.map(root.size, record.objects)
+    if root.folder is not None:
+        sizes = [root.size(name) for name in record.objects]
+    else:  # a request each
+        with ThreadPoolExecutor(AT_ONCE) as pool:
+            sizes = list(pool.map(root.size, record.objects))
     for (name, expected), size in zip(record.objects.items(), sizes, strict=True):
         if size != expected["bytes"]:
             raise DamagedRunError(f"{name}: missing or truncated; use `octoscope repair`")
