@@ -9,6 +9,7 @@ import yaml
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 
 from engine.errors import InputError
+from engine.places import holds_credentials
 
 Estimator = Literal["per_cell", "mean_residual"]
 Correlation = Literal["pearson", "spearman"]
@@ -28,10 +29,7 @@ def _safe_name(value: str) -> str:
 
 
 def _without_credentials(value: str) -> str:
-    # Paths are written into the run: what is in them is read by whoever reads the run.
-    protocol, sep, rest = value.partition("://")
-    place = rest.split("/", 1)[0]
-    if sep and "@" in place and (":" in place or protocol not in ("abfs", "abfss", "az")):
+    if holds_credentials(value):
         raise ValueError("holds credentials; give them by the environment (AWS_..., ...)")
     return value
 
@@ -76,6 +74,11 @@ class AtlasConfig(Section):
     duplicate_genes: Literal["refuse", "sum"] = Field(
         "refuse", description="What to do with genes that have one id after version stripping"
     )
+
+    @property
+    def may_lack(self) -> bool:
+        """Whether absent chunks are zeros."""
+        return self.absent_chunks == "zeros"
 
 
 class ModelConfig(Section):

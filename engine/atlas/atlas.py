@@ -78,8 +78,8 @@ class Atlas:
         self._check_sample()
 
     def _column(self, group: Any, name: str) -> pd.Series:
-        may_lack = self.config.absent_chunks == "zeros"
-        return frames.read_column(group, name, self.config.path, may_lack=may_lack)
+        config = self.config
+        return frames.read_column(group, name, config.path, may_lack=config.may_lack)
 
     def _var(self) -> Any:
         if self.counts_source == "raw.X":

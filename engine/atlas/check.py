@@ -108,13 +108,13 @@ def check(config: AtlasConfig) -> AtlasCheck:
     donor = [config.replicate_key] if config.replicate_key else []
     gene_id = [config.gene_id_key] if config.gene_id_key else []
     primary = ["is_primary_data"] if config.primary_only else []
-    _check_columns(result, obs, [*config.category_key, *donor], primary, config.path)
-    _check_columns(result, var, gene_id, [config.symbol_key], config.path)
+    _check_columns(result, obs, [*config.category_key, *donor], primary, config)
+    _check_columns(result, var, gene_id, [config.symbol_key], config)
     node = source.element(root, name, config.path)
     if hasattr(node, "keys"):
         _check_sparse(result, node, config.path)
     else:
-        result.read(node, _no_count)
+        result.read(node, _no_count, may_lack=config.may_lack)
     return result
 
 
@@ -123,7 +123,7 @@ def _counts_name(root: Any, config: AtlasConfig) -> str:
     present = []
     for name in candidates(config):
         try:
-            rows, problem = look_for_counts(root, name, config.path)
+            rows, problem = look_for_counts(root, name, config)
         except source.LayoutError:
             continue
         except InputError:
@@ -136,14 +136,14 @@ def _counts_name(root: Any, config: AtlasConfig) -> str:
 
 
 def _check_columns(
-    result: AtlasCheck, group: Any, named: list[str], optional: list[str], path: str
+    result: AtlasCheck, group: Any, named: list[str], optional: list[str], config: AtlasConfig
 ) -> None:
+    path, index = config.path, frames.index_name(group)
     have = frames.frame_columns(group)
     for name in named:
         if name not in have:
             where = f"{path}: {chunks.name_of(group)}"
             raise InputError(where, f"no column {name!r}; it has {have}", "name one of them")
-    index = frames.index_name(group)
     for name in dict.fromkeys([index, *named, *(c for c in optional if c in have)]):
         try:
             node = chunks.required(group, name, path)
@@ -152,7 +152,8 @@ def _check_columns(
             continue
         for part in frames.column_parts(node):
             look = None if part.limits is None else _within(*part.limits)
-            result.read(part.array, look, may_lack=part.may_lack)
+            may_lack = part.may_lack or (config.may_lack and name != index)
+            result.read(part.array, look, may_lack=may_lack)
 
 
 def _check_sparse(result: AtlasCheck, group: Any, path: str) -> None:

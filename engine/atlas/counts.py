@@ -35,9 +35,7 @@ def candidates(config: AtlasConfig) -> list[str]:
     return ["raw.X", "layers/counts", "X"] if config.counts == "auto" else [config.counts]
 
 
-def look_for_counts(
-    root: Any, name: str, path: str, *, may_lack: bool = False
-) -> tuple[Rows | None, str | None]:
+def look_for_counts(root: Any, name: str, config: AtlasConfig) -> tuple[Rows | None, str | None]:
     """Open a place where counts may be; also return why a sample says that they are not there.
 
     Raises
@@ -47,10 +45,10 @@ def look_for_counts(
     DamageError
         If a chunk that was read is damaged.
     """
-    node = source.element(root, name, path)
+    node = source.element(root, name, config.path)
     if node is None:
         return None, "absent"
-    rows = source.open_rows(node, path, may_lack=may_lack)
+    rows = source.open_rows(node, config.path, may_lack=config.may_lack)
     sample = sample_rows(rows.shape[0])
     data, indices, indptr = rows.rows(sample)
     fault = count_fault(data)
@@ -74,9 +72,7 @@ def find_counts(root: Any, config: AtlasConfig) -> tuple[str, Rows]:
     seen = []
     for name in candidates(config):
         try:
-            rows, problem = look_for_counts(
-                root, name, config.path, may_lack=config.absent_chunks == "zeros"
-            )
+            rows, problem = look_for_counts(root, name, config)
         except source.LayoutError as error:
             if not auto:
                 raise

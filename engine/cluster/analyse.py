@@ -39,6 +39,7 @@ class Block:
 
 Writer = Callable[[RunRoot, str, pd.DataFrame], object]  # stores a table under a name
 _JOINED = ("stats", "genes", "histogram", "mass")  # of all matrices in one table each
+_PER_MODEL = ("topk", "edges")
 
 
 @dataclass(frozen=True)
@@ -97,28 +98,22 @@ def collect(
     ``wanted``: the tables to write; None: all.
     """
     network = None if config is None else _opened(config)
-    per_model = ("topk",) if plan.edges is None else ("topk", "edges")
-    for table in (*_JOINED, *per_model):
+    made = outputs(plan, blocks, network=False)
+    for table in (*_JOINED, *_PER_MODEL):
         frames: dict[str, list[pd.DataFrame]] = {}
         for block in blocks:
             m = plan.model(block.model)
-            name = f"{table}/{m.name}.parquet" if table in per_model else f"tables/{table}.parquet"
-            if wanted is not None and name not in wanted:
+            path = f"{table}/{m.name}.parquet" if table in _PER_MODEL else f"tables/{table}.parquet"
+            if path not in made or (wanted is not None and path not in wanted):
                 continue
             for layer in m.layers:
                 record = committed(root, plan, matrix_work(m.name, block.category, layer))
-                if table == "edges" and plan.edges and plan.edges.view not in m.views:
-                    continue
                 frame = read_table(root, f"{record.folder}/{table}.parquet")
-                if table in per_model and network is not None:
+                if table in _PER_MODEL and network is not None:
                     frame["in_network"] = _in_network(frame, network.vertex_of(m.axis), network)
-                frames.setdefault(m.name, []).append(name_genes(frame, m.axis, m.symbols))
-        if table in per_model:
-            for name, parts in frames.items():
-                write(root, f"{table}/{name}.parquet", pd.concat(parts, ignore_index=True))
-        elif frames:
-            every = [f for parts in frames.values() for f in parts]
-            write(root, f"tables/{table}.parquet", pd.concat(every, ignore_index=True))
+                frames.setdefault(path, []).append(name_genes(frame, m.axis, m.symbols))
+        for path, parts in frames.items():
+            write(root, path, pd.concat(parts, ignore_index=True))
 
 
 def _opened(config: NetworkConfig) -> Network:

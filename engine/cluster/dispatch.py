@@ -9,7 +9,7 @@ from __future__ import annotations
 import errno
 import time
 from collections import deque
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Container, Iterable
 from dataclasses import dataclass, field
 from typing import Protocol
 
@@ -70,6 +70,7 @@ def dispatch(
     *,
     attempts: int,
     timeout: float,
+    known: Container[str] | None = None,
     on_change: Callable[[Work, str], None] = lambda work, what: None,
     stop: Callable[[], bool] = lambda: False,
     clock: Callable[[], float] = time.monotonic,
@@ -83,6 +84,8 @@ def dispatch(
     ----------
     is_done
         Asks the store for a record.
+    known
+        What was found done just before, so that it is not asked one by one; None: ask ``is_done``.
     attempts
         Tries per piece before it is set aside. Faults that a retry cannot mend
         (:class:`OctoscopeError`) are set aside at once.
@@ -101,7 +104,7 @@ def dispatch(
     result = Result()
     waiting: dict[str, deque[Work]] = {}
     for work in works:
-        if is_done(work.id):
+        if is_done(work.id) if known is None else work.id in known:
             result.found.append(work.id)
             on_change(work, "found")
         else:

@@ -157,10 +157,13 @@ class _Run:
                 raise OctoscopeError(f"{type(error).__name__}: {error}") from error
         return SET_ASIDE if known else DONE
 
-    def _check_alone(self) -> None:
-        """Refuse to write over what another driver has sealed since."""
+    def _check_lease(self) -> None:
         if self._lease.lost:
             raise OctoscopeError(f"{self._root.url}: another driver took the run over")
+
+    def _check_alone(self) -> None:
+        """Refuse to write over what another driver has sealed since."""
+        self._check_lease()
         if self._root.exists("_SUCCESS"):
             raise OctoscopeError(f"{self._root.url}: finished by another driver")
 
@@ -217,9 +220,6 @@ class _Run:
         root, plan, e = self._root, self._plan, self._config.execution
         have = set(read_records(root, [w.id for _, works in stages for w in works], plan.hash))
 
-        def is_done(work: str) -> bool:
-            return work in have or read_record(root, work, plan.hash) is not None
-
         needed = {w.group for _, works in stages for w in works if w.id not in have}
         on_gpu = ray.cluster_resources().get("GPU", 0) > 0 and e.device in ("auto", "cuda")
         fleet = RayFleet(
@@ -241,7 +241,8 @@ class _Run:
                     result = dispatch(
                         [w for w in works if _base_block(plan, w.id) not in lost],
                         fleet,
-                        is_done,
+                        lambda work: read_record(root, work, plan.hash) is not None,
+                        known=have,
                         attempts=e.attempts,
                         timeout=e.unit_timeout,
                         on_change=lambda work, what, s=name: reporter.change(s, work, what),  # type: ignore[misc]
@@ -253,8 +254,7 @@ class _Run:
             fleet.stop()
 
     def _stop(self) -> bool:
-        if self._lease.lost:
-            raise OctoscopeError(f"{self._root.url}: another driver took the run over")
+        self._check_lease()
         return self._drain.asked()
 
     def _analysis(self, blocks: list[analyse.Block], reporter: Reporter, scheduler: Any) -> None:

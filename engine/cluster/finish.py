@@ -20,7 +20,6 @@ from engine.store.tables import VOCABULARY
 
 DONE, SET_ASIDE = 0, 3
 ATTENTION = "attention.json"  # what the attention stage set aside, and why
-WORK = ("units", "residuals", "pairs", "matrices")  # folders of scratch and records
 
 
 def finish(
@@ -53,7 +52,7 @@ def finish(
     blocks = analyse.finished_blocks(plan, set(set_aside))
     own = [CONFIG, "plan.json", "run.json", ATTENTION, VOCABULARY, REPORT]
     tables = analyse.outputs(plan, blocks, config.network is not None)
-    sealed = written if set(tables) <= set(written) else _sealed(root) | written
+    sealed = _sealed(root) | written
     kept = {name: root.digest(name) for name in own}
     kept |= {name: sealed.get(name) or root.digest(name) for name in tables}
     for work, record in records.items():
@@ -104,11 +103,11 @@ def read_set_aside(root: RunRoot) -> dict[str, str] | None:
 
 def tidy(root: RunRoot, plan: Plan, config: RunConfig) -> None:
     """Delete what attempts that did not win left, and of a complete run the scratch."""
+    names = root.files()
     if exit_code(root) == DONE:
-        root.remove([f for top in WORK for f in root.files(top) if is_scratch(f, config)])
-    sweep(root, plan.hash, ["tables", "topk", "union", "edges", "report", *WORK])
-    halves = [f for f in root.files() if "/" not in f and f.startswith(".")]
-    root.remove([f for f in halves if f.endswith(".partial")])
+        root.remove([f for f in names if is_scratch(f, config)])
+        names = [f for f in names if not is_scratch(f, config)]
+    sweep(root, plan.hash, names)
 
 
 def is_scratch(path: str, config: RunConfig) -> bool:

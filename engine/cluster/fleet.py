@@ -130,9 +130,9 @@ class RayFleet:
         self._recovering: dict[Any, tuple[Any, float]] = {}
         self._short: dict[str, int] = {}  # work -> times its actor died
         self._start_timeout = start_timeout
-        self._await_start(start_timeout)
+        self._await_start()
 
-    def _await_start(self, timeout: float) -> None:
+    def _await_start(self) -> None:
         """Wait until every group has an actor; the others join when they are there.
 
         A cluster may be smaller than asked for, or grow: what has started works.
@@ -142,25 +142,21 @@ class RayFleet:
             for actor in actors:
                 self._recover(actor, now)
         try:
-            while any(not self._alive(group) for group in self._actors):
+            while any(self._gone(group) is not None for group in self._actors):
+                self._refuse_an_empty_group()
                 ready, _ = self._ray.wait(list(self._recovering), num_returns=1, timeout=1.0)
                 for reference in ready:
                     self._recovered(reference)
-                if time.monotonic() - now > timeout:
-                    have = self._ray.cluster_resources()
-                    missing = [g for g in self._actors if not self._alive(g)]
-                    raise OctoscopeError(
-                        f"no actor of {', '.join(missing)} started within {timeout:g} s; the "
-                        f"cluster has {have.get('CPU', 0):g} CPUs and {have.get('GPU', 0):g} GPUs. "
-                        "Lower execution.threads or execution.actors, or add nodes"
-                    )
         except OctoscopeError:
             self.stop()
             raise
 
-    def _alive(self, group: str) -> int:
-        gone = {id(actor) for actor, _ in self._recovering.values()}
-        return sum(id(a) not in gone for a in self._actors[group])
+    def _gone(self, group: str) -> float | None:
+        """Return since when a group has had no actor; None if it has one."""
+        since = {id(actor): at for actor, at in self._recovering.values()}
+        found = [since.get(id(actor)) for actor in self._actors[group]]
+        missing = [at for at in found if at is not None]
+        return max(missing) if len(missing) == len(found) else None
 
     def free(self, group: str) -> int:
         """Return how many actors of a group are idle.
@@ -237,17 +233,17 @@ class RayFleet:
             self._recover(actor, since)
 
     def _refuse_an_empty_group(self) -> None:
-        gone = {id(actor): since for actor, since in self._recovering.values()}
-        for group, actors in self._actors.items():
-            since = [gone.get(id(a)) for a in actors]
-            dead = [s for s in since if s is not None]
-            late = dead and time.monotonic() - max(dead) > self._start_timeout
-            if len(dead) == len(actors) and late:
-                raise OctoscopeError(
-                    f"all {len(actors)} actors of {group} died and none came back in "
-                    f"{self._start_timeout:g} s; what is committed stays, `octoscope resume` goes "
-                    "on when there are nodes"
-                )
+        for group in self._actors:
+            since = self._gone(group)
+            if since is None or time.monotonic() - since <= self._start_timeout:
+                continue
+            have = self._ray.cluster_resources()
+            raise OctoscopeError(
+                f"no actor of {group} started within {self._start_timeout:g} s; the cluster has "
+                f"{have.get('CPU', 0):g} CPUs and {have.get('GPU', 0):g} GPUs. Lower "
+                "execution.threads or execution.actors, or add nodes; what is committed stays, and "
+                "`octoscope resume` goes on"
+            )
 
     def abandon(self, work: Work) -> None:
         """Kill the actor that runs a piece of work; Ray restarts it."""

@@ -19,7 +19,7 @@ from engine.cluster.repair import (
 )
 from engine.errors import DamagedRunError
 from engine.store.lease import Lease
-from engine.store.manifest import FOREIGN, verify
+from engine.store.manifest import damaged, verify
 from engine.store.plan import load_plan
 from engine.store.root import RunRoot
 
@@ -50,7 +50,7 @@ def mend(
     faults = verify(root)
     for fault in faults:
         console.print(f"{fault.object}: {fault.what}", markup=False, soft_wrap=True)
-    bad = {f.object for f in faults if f.what != FOREIGN}
+    bad = damaged(faults)
     if CONFIG in bad:
         raise DamagedRunError(f"{root.at(CONFIG)}: damaged; restore it from a copy")
     config = run_config(root)

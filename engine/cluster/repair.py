@@ -9,9 +9,9 @@ from engine.cluster.finish import ATTENTION, read_set_aside
 from engine.cluster.planner import plan_run
 from engine.config import RunConfig
 from engine.errors import DamagedRunError
-from engine.store.manifest import FOREIGN, Fault, require_success
+from engine.store.manifest import FOREIGN, Fault, damaged, require_success
 from engine.store.plan import Plan, block_of, matrix_work, pairs_work, residual_work
-from engine.store.records import Record, read_record, record_path
+from engine.store.records import read_record, record_path
 from engine.store.root import RunRoot, to_json
 from engine.store.tables import VOCABULARY, write_table
 
@@ -58,27 +58,23 @@ def plan_repair(root: RunRoot, plan: Plan, config: RunConfig, faults: list[Fault
     A table needs the matrices that it is made from, a matrix its units: what of these is still
     there and sound is used, what went as scratch is computed again.
     """
-    bad = {f.object for f in faults if f.what != FOREIGN}
-    finished = root.exists("_SUCCESS")
+    bad, finished = damaged(faults), root.exists("_SUCCESS")
     aside = set(read_set_aside(root) or {})
     made = analyse.outputs(plan, analyse.finished_blocks(plan, aside), config.network is not None)
     outputs = [name for name in made if name in bad] if finished else []
     if "manifest.json" in bad:  # without digests no table can be trusted
         outputs = list(made)
-    works: set[str] = set()
+    needed = _Needed(root, plan, bad, finished)
     touched = {"/".join(name.split("/")[:2]) for name in bad}
-    for work in (w for w in plan.works() if w in touched):
-        _again(root, plan, work, bad, works, finished)
+    for work in plan.works():
+        if work in touched:
+            needed.add(work)
     for name in outputs:
         for work in _matrices(plan, made[name]):
-            if not _whole(root, plan, work, bad, dense=made[name].dense):
-                _again(root, plan, work, bad, works, finished)
-            elif made[name].dense:
-                pairs = _pairs_of(plan, work)
-                if not _whole(root, plan, pairs, bad):
-                    _again(root, plan, pairs, bad, works, finished)
-    order = plan.works()
-    return Repair([w for w in order if w in works], outputs)
+            needed.add_unless_whole(work, dense=made[name].dense)
+            if made[name].dense:
+                needed.add_unless_whole(_pairs_of(plan, work))
+    return Repair([w for w in plan.works() if w in needed.works], outputs)
 
 
 def _matrices(plan: Plan, needs: analyse.Needs) -> list[str]:
@@ -94,47 +90,56 @@ def _pairs_of(plan: Plan, matrix: str) -> str:
     return pairs_work(plan.model(model).base, category)
 
 
-def _whole(root: RunRoot, plan: Plan, work: str, bad: set[str], *, dense: bool = True) -> bool:
-    """Tell whether what a piece of work wrote (its tables alone, if not ``dense``) is there."""
-    if record_path(work) in bad:
-        return False
-    try:
-        record: Record | None = read_record(root, work, plan.hash)
-    except DamagedRunError:
-        return False
-    if record is None:
-        return False
-    names = [n for n in record.objects if dense or ".zarr/" not in n]
-    return not any(n in bad or not root.exists(n) for n in names)
+class _Needed:
+    """Work that has to be done again, with what it is made from where that is no longer there."""
 
+    def __init__(self, root: RunRoot, plan: Plan, bad: set[str], finished: bool) -> None:
+        self._root, self._plan, self._bad, self._finished = root, plan, bad, finished
+        self._seen: dict[tuple[str, bool], bool] = {}  # tables share matrices: asked once
+        self.works: set[str] = set()
 
-def _again(
-    root: RunRoot, plan: Plan, work: str, bad: set[str], works: set[str], finished: bool
-) -> None:
-    """Add a piece of work, and what it is made from where that is no longer there."""
-    if work in works:
-        return
-    works.add(work)
-    for source in _sources(plan, work):
-        # of an unfinished run what has no record yet is simply still to do
-        open_still = not finished and not root.exists(record_path(source))
-        if not open_still and not _whole(root, plan, source, bad):
-            _again(root, plan, source, bad, works, finished)
+    def add(self, work: str) -> None:
+        if work in self.works:
+            return
+        self.works.add(work)
+        for source in self._sources(work):
+            # of an unfinished run what has no record yet is simply still to do
+            if self._finished or self._root.exists(record_path(source)):
+                self.add_unless_whole(source)
 
+    def add_unless_whole(self, work: str, *, dense: bool = True) -> None:
+        key = work, dense
+        if key not in self._seen:
+            self._seen[key] = self._whole(work, dense)
+        if not self._seen[key]:
+            self.add(work)
 
-def _sources(plan: Plan, work: str) -> list[str]:
-    kind = work.split("/", 1)[0]
-    if kind == "units":
-        return []
-    name, category = block_of(work)
-    m = plan.model(name)
-    units = [u.work for h in (0, 1) for u in plan.units_of(name, category, h)]
-    if kind in ("pairs", "residuals"):
-        return units
-    pairs = [pairs_work(m.base, category)]
-    if m.estimator == "mean_residual":
-        return [residual_work(m.base, category), *pairs]
-    return units + pairs
+    def _whole(self, work: str, dense: bool) -> bool:
+        """Tell whether what a piece of work wrote (its tables alone, if not ``dense``) is there."""
+        if record_path(work) in self._bad:
+            return False
+        try:
+            record = read_record(self._root, work, self._plan.hash)
+        except DamagedRunError:
+            return False
+        if record is None:
+            return False
+        names = [n for n in record.objects if dense or ".zarr/" not in n]
+        return not any(n in self._bad or not self._root.exists(n) for n in names)
+
+    def _sources(self, work: str) -> list[str]:
+        kind = work.split("/", 1)[0]
+        if kind == "units":
+            return []
+        name, category = block_of(work)
+        m = self._plan.model(name)
+        units = [u.work for h in (0, 1) for u in self._plan.units_of(name, category, h)]
+        if kind in ("pairs", "residuals"):
+            return units
+        pairs = [pairs_work(m.base, category)]
+        if m.estimator == "mean_residual":
+            return [residual_work(m.base, category), *pairs]
+        return units + pairs
 
 
 def open_repair(root: RunRoot, repair: Repair) -> Repair:
@@ -157,21 +162,21 @@ def open_repair(root: RunRoot, repair: Repair) -> Repair:
     return opened
 
 
-def mend_frozen(root: RunRoot, config: RunConfig, faults: list[Fault]) -> Plan | None:
-    """Make a damaged plan or vocabulary again from the configuration; returns a new plan.
+def mend_frozen(root: RunRoot, config: RunConfig, faults: list[Fault]) -> None:
+    """Make a damaged plan, vocabulary or list of what was set aside again.
 
     Raises
     ------
     DamagedRunError
         If the inputs or versions have changed since, so that it is another plan.
     """
-    bad = {f.object for f in faults if f.what != FOREIGN}
+    bad = damaged(faults)
     if ATTENTION in bad:
         names = (root.read_json("_SUCCESS") or {}).get("set_aside", [])
         aside = dict.fromkeys(names, "set aside before a repair")
         root.replace(ATTENTION, to_json({"set_aside": aside}))
     if not bad & {"plan.json", VOCABULARY}:
-        return None
+        return
     threads = config.execution.threads or None
     plan, genes = plan_run(config, root.folder, threads=threads, check_fit=False)
     expected = require_success(root)["plan"]
@@ -183,7 +188,6 @@ def mend_frozen(root: RunRoot, config: RunConfig, faults: list[Fault]) -> Plan |
         )
     root.replace("plan.json", to_json(plan.model_dump(mode="json")))
     write_table(root, VOCABULARY, genes)
-    return plan
 
 
 def set_foreign_apart(root: RunRoot, faults: list[Fault]) -> list[str]:

@@ -30,6 +30,11 @@ FOREIGN = "not part of the run"
 MISSING = "missing"
 
 
+def damaged(faults: list[Fault]) -> set[str]:
+    """Return the objects of the run that are missing or wrong."""
+    return {f.object for f in faults if f.what != FOREIGN}
+
+
 def tracked(path: str) -> bool:
     """Tell whether an object that is no part of the result is foreign.
 

@@ -16,9 +16,11 @@ from zarr.abc.store import Store
 from zarr.storage import FsspecStore, LocalStore
 
 from engine.errors import InputError
+from engine.places import holds_credentials
 
 # Protocols whose file systems pass "create" on as a condition that the store itself checks
 # (If-None-Match, ifGenerationMatch): a client that looks first and writes then is not exclusive.
+_HALF = ".partial"  # end of the names that a file has until it is whole
 PROBE = ".octoscope-"  # of names that a trial of a store may leave behind
 CONDITIONAL = ("s3", "s3a", "gs", "gcs", "abfs", "abfss", "az", "memory")
 
@@ -104,7 +106,7 @@ class LocalObjects:
     def _temporary(self, name: str, data: bytes) -> Path:
         target = self.path / name
         target.parent.mkdir(parents=True, exist_ok=True)
-        temporary = target.with_name(f".{target.name}.{uuid.uuid4().hex}.partial")
+        temporary = target.with_name(f".{target.name}.{uuid.uuid4().hex}{_HALF}")
         try:
             with temporary.open("wb") as handle:
                 handle.write(data)
@@ -257,6 +259,11 @@ def _s3_code(error: BaseException) -> str:
     return str(response.get("Error", {}).get("Code", ""))
 
 
+def is_half_written(name: str) -> bool:
+    """Tell whether an object is what a writer of a folder leaves when it is killed in a write."""
+    return name.rpartition("/")[2].startswith(".") and name.endswith(_HALF)
+
+
 def _protocol(system: Any) -> str:
     protocol = system.protocol
     return str(protocol if isinstance(protocol, str) else protocol[0])
@@ -275,7 +282,7 @@ def objects_at(url: str) -> LocalObjects | RemoteObjects:
         return LocalObjects(Path(url.removeprefix("file://")).absolute())
     protocol, rest = url.split("://", 1)
     where = f"{protocol}://{rest.rsplit('@', 1)[-1]}"
-    if "@" in rest.split("/", 1)[0] and protocol not in ("abfs", "abfss", "az"):
+    if holds_credentials(url):
         raise InputError(
             where,
             "the URL holds credentials, which would be written into the run",

@@ -16,9 +16,11 @@ from zarr.abc.store import Store
 from zarr.core.buffer import Buffer
 from zarr.storage import WrapperStore
 
+from engine.digests import digest_of
 from engine.errors import DamagedRunError
 from engine.store.crash import crash_point
-from engine.store.root import RunRoot, digest_of, to_json
+from engine.store.objects import is_half_written
+from engine.store.root import RunRoot, to_json
 
 SCHEMA = "octoscope-record/1"
 AT_ONCE = 16  # requests in flight where records are read together
@@ -185,21 +187,20 @@ def read_records(root: RunRoot, works: Iterable[str], plan: str) -> dict[str, Re
         return {w: r for w, r in zip(works, found, strict=True) if r is not None}
 
 
-def sweep(root: RunRoot, plan: str, tops: Iterable[str]) -> int:
-    """Delete attempts that did not win, and half-written files; returns how many objects.
+def sweep(root: RunRoot, plan: str, names: Iterable[str]) -> int:
+    """Delete what is left of attempts that did not win, and half-written files; returns how many.
 
     The driver calls this once, after all work is committed. At the start of a resume a worker
     of the last driver may still be writing: taking its folder away would let it commit the rest.
     """
     lost, winners = [], {}
-    for top in tops:
-        for name in root.files(top):
-            work, attempt = left_by(name)
-            if attempt and work not in winners:
-                record = read_record(root, work, plan)
-                winners[work] = None if record is None else record.attempt
-            if name.endswith(".partial") or (attempt and attempt != winners[work]):
-                lost.append(name)
+    for name in names:
+        work, attempt = left_by(name)
+        if attempt and work not in winners:
+            record = read_record(root, work, plan)
+            winners[work] = None if record is None else record.attempt
+        if is_half_written(name) or (attempt and attempt != winners[work]):
+            lost.append(name)
     root.remove(lost)
     return len(lost)
 

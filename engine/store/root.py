@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 from collections.abc import Iterable
 from pathlib import Path, PurePosixPath
@@ -10,9 +9,8 @@ from typing import Any, BinaryIO
 
 from zarr.abc.store import Store
 
+from engine.digests import digest_of, stream_digest
 from engine.store.objects import LocalObjects, Objects, objects_at
-
-_BLOCK = 1 << 20
 
 
 class RunRoot:
@@ -38,8 +36,7 @@ class RunRoot:
 
     def __init__(self, place: str | Path, objects: Objects | None = None) -> None:
         self.objects = objects_at(str(place)) if objects is None else objects
-        local = isinstance(self.objects, LocalObjects)
-        self.url = str(self.objects.path) if local else str(place).rstrip("/")  # type: ignore[attr-defined]
+        self.url = str(self.folder or str(place).rstrip("/"))
 
     @property
     def folder(self) -> Path | None:
@@ -105,17 +102,8 @@ class RunRoot:
 
     def digest(self, relative: str) -> dict[str, Any]:
         """Return size and SHA-256 of an object; raises FileNotFoundError."""
-        value, size = hashlib.sha256(), 0
         with self.open(relative) as handle:
-            while block := handle.read(_BLOCK):
-                value.update(block)
-                size += len(block)
-        return {"bytes": size, "sha256": value.hexdigest()}
-
-
-def digest_of(data: bytes) -> dict[str, Any]:
-    """Return size and SHA-256 of bytes, as :meth:`RunRoot.digest` does of an object."""
-    return {"bytes": len(data), "sha256": hashlib.sha256(data).hexdigest()}
+            return stream_digest(handle)
 
 
 def to_json(value: Any) -> bytes:
@@ -125,4 +113,4 @@ def to_json(value: Any) -> bytes:
 
 def hash_json(value: Any) -> str:
     """Return SHA-256 of the canonical JSON."""
-    return hashlib.sha256(to_json(value)).hexdigest()
+    return str(digest_of(to_json(value))["sha256"])

@@ -9,8 +9,9 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from engine.digests import digest_of
 from engine.errors import DamagedRunError
-from engine.store.root import RunRoot, digest_of
+from engine.store.root import RunRoot
 
 VOCABULARY = "tables/vocabulary.parquet"  # what became of every gene, per model
 

@@ -23,22 +23,21 @@ def create_array(store: Store, name: str, shape: tuple[int, ...], dtype: str, ti
     """
     lead = len(shape) - 2
     chunks = (1,) * lead + (max(1, min(tile, shape[-2])), max(1, shape[-1]))
-    with zarr.config.set({"array.write_empty_chunks": True}):
-        group = zarr.open_group(store, mode="a", zarr_format=3)
-        return group.create_array(
-            name,
-            shape=shape,
-            chunks=chunks,
-            dtype=dtype,
-            fill_value=0,
-            compressors=[ZstdCodec(level=1), Crc32cCodec()],
-        )
+    return zarr.open_group(store, mode="a", zarr_format=3).create_array(
+        name,
+        shape=shape,
+        chunks=chunks,
+        dtype=dtype,
+        fill_value=0,
+        compressors=[ZstdCodec(level=1), Crc32cCodec()],
+        # of this array: zarr.config is the whole process's, and attempts may run in threads
+        config={"write_empty_chunks": True},
+    )
 
 
 def write_rows(array: Any, first: int, values: np.ndarray) -> None:
     """Write rows [first, first + rows) of the last two axes; whole chunks only."""
-    with zarr.config.set({"array.write_empty_chunks": True}):
-        array[..., first : first + values.shape[-2], :] = values
+    array[..., first : first + values.shape[-2], :] = values
 
 
 def write_array(store: Store, name: str, values: np.ndarray, tile: int) -> None:

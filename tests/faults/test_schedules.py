@@ -15,9 +15,10 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
 from engine.cluster.dispatch import Outcome, Work, dispatch
+from engine.digests import digest_of
 from engine.errors import StoreFullError
 from engine.store.records import Attempt, read_record, record_path, sweep
-from engine.store.root import RunRoot, digest_of
+from engine.store.root import RunRoot
 
 PLAN = "plan"
 UNITS = [f"units/u{i}" for i in range(6)]
@@ -153,7 +154,7 @@ class Schedules(RuleBasedStateMachine):
         assert not result.set_aside
         for zombie in self.zombies:
             zombie.commit(PLAN, {})
-        sweep(self.root, PLAN, ["units"])
+        sweep(self.root, PLAN, self.root.files("units"))
         left = [f for f in self.root.files() if not f.endswith("record.json")]
         assert {digest_of(self.root.read(f) or b"")["sha256"] for f in left} == {
             digest_of(c)["sha256"] for c in CONTENT.values()
