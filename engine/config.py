@@ -6,7 +6,15 @@ from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar, get_args
 
 import yaml
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    ValidationError,
+    field_validator,
+)
 
 from engine.errors import InputError
 from engine.places import holds_credentials
@@ -115,9 +123,25 @@ class GeneSetConfig(Section):
 class ExecutionConfig(Section):
     """Resources. Nothing here changes which pairs are found; threads may change last bits."""
 
-    device: str = Field("auto", description="auto, cpu, cuda")
+    device: Literal["auto", "cpu", "cuda"] = Field(
+        "auto",
+        description="auto: GPUs if the cluster has some now; cuda: ask for GPUs, also of a cluster "
+        "that has yet to start them; cpu",
+    )
     threads: int = Field(0, ge=0, description="Torch threads per actor; 0: CPUs / actors")
     actors: int = Field(1, ge=1, description="Replicas per model")
+    gpus: float = Field(
+        1,
+        gt=0,
+        description="GPUs per replica, where there are GPUs: whole, or a fraction that replicas "
+        "share (each may then use that part of its memory)",
+    )
+    readers: int = Field(2, ge=1, description="Threads per replica that decode the atlas")
+    log: Literal["text", "json"] = Field(
+        "text",
+        description="text: a live view on a terminal, plain lines elsewhere; json: an object per "
+        "event with run, stage, unit and actor",
+    )
     batch_cells: int = Field(16, ge=1, description="Cells in one forward pass, at most")
     micro_batch: int = Field(32, ge=1, description="Cells summed in fp32 before fp64, at most")
     unit_cells: int = Field(512, ge=1, description="Cells per unit, at most; residuals are held")
@@ -138,6 +162,13 @@ class ExecutionConfig(Section):
         description="Seconds without a sign of life until another driver may take over; "
         "0: no lease, several drivers may work on one run",
     )
+
+    @field_validator("gpus")
+    @classmethod
+    def _whole_or_shared(cls, value: float) -> float:
+        if value > 1 and value != int(value):
+            raise ValueError("a fraction below 1, or whole GPUs")
+        return value
 
 
 class EdgesConfig(Section):

@@ -14,7 +14,7 @@ from rich.table import Table
 
 from engine import __version__
 from engine.cli import atlas, models, octopus
-from engine.cli.shared import AsJson, err, guarded, out, rows_table, show
+from engine.cli.shared import AsJson, err, guarded, out, rows_table
 from engine.errors import InputError
 
 app = typer.Typer(
@@ -45,13 +45,16 @@ Steal = Annotated[
 def demo(
     out_: Annotated[str, typer.Option("--out", help="Run directory to make")] = "demo-run",
     config: Annotated[bool, typer.Option("--config", help="Print the configuration only")] = False,
+    small: Annotated[
+        bool, typer.Option("--small", help="Two models, two cell types: seconds, not minutes")
+    ] = False,
     overrides: Set = None,
 ) -> None:
     """Run the embedded demonstration to a verified report."""
     from engine.config import apply_overrides, parse_config
     from engine.demo.demo import demo_tree
 
-    tree = apply_overrides(demo_tree(), overrides or [])
+    tree = apply_overrides(demo_tree(small=small), overrides or [])
     if config:
         typer.echo(yaml.safe_dump(tree, sort_keys=False))
         return
@@ -190,13 +193,26 @@ def overlap(run: Run, address: Address = None, steal: Steal = False) -> None:
 
 
 @app.command()
-def status(run: Run, as_json: AsJson = False) -> None:
-    """Say how far a run is, from its directory alone."""
-    from engine.cluster.progress import summary
+def status(
+    run: Run,
+    as_json: AsJson = False,
+    watch: Annotated[bool, typer.Option("--watch", help="Until its driver ends")] = False,
+) -> None:
+    """Say how far a run is, from its directory alone: stages, actors, rates, time left."""
+    from engine.cluster.progress import follow, last_seen, summary
+    from engine.cluster.view import render
     from engine.store.plan import run_directory
 
-    rows = summary(run_directory(run))
-    show(rows, as_json, lambda: rows_table(run, rows))
+    root = run_directory(run)
+    if watch:
+        follow(root, out)
+    rows, progress = summary(root), last_seen(root)
+    if as_json:
+        typer.echo(json.dumps({**rows, "progress": progress}, ensure_ascii=False))
+        return
+    out.print(rows_table(run, rows))
+    if progress is not None and progress["status"] == "running" and "actors" in progress:
+        out.print(render(progress))
 
 
 @app.command()

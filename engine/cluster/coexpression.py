@@ -43,8 +43,8 @@ class CoexpressionRunner:
         kinds = [m.estimator for m in plan.models if m.base == model]
         self._pearson, self._spearman = "pearson" in kinds, "spearman" in kinds
 
-    def run(self, unit: Unit, halvings: int = 0) -> Record:
-        """Compute a unit and commit it; there is no batch to halve.
+    def run(self, unit: Unit, halvings: int = 0, ahead: Unit | None = None) -> Record:
+        """Compute a unit and commit it; no batch is halved, and nothing is read for the next.
 
         Arrays: ``cells`` [1, genes] cells that express each gene; for Pearson ``mean`` [1, genes]
         and ``products`` [genes, genes]; for Spearman the values by gene: ``values`` and ``cell``

@@ -9,9 +9,9 @@ from __future__ import annotations
 import errno
 import time
 from collections import deque
-from collections.abc import Callable, Container, Iterable
+from collections.abc import Callable, Container, Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import Any, Protocol
 
 from engine.errors import InputError, OctoscopeError, StoreFullError
 
@@ -28,9 +28,27 @@ class Work:
 
 @dataclass(frozen=True)
 class Outcome:
-    """What came back for a submitted piece of work; ``error`` is None on success."""
+    """What came back for a submitted piece of work; ``error`` is None on success.
+
+    ``facts``: what the worker tells of itself (seconds, cells).
+    """
 
     work: Work
+    error: BaseException | None = None
+    facts: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Change:
+    """What happened to a piece of work: found, started, done, again or set aside.
+
+    ``error``: why it goes again or was set aside.
+    """
+
+    work: Work
+    what: str
+    actor: str = ""
+    facts: Mapping[str, Any] = field(default_factory=dict)
     error: BaseException | None = None
 
 
@@ -41,8 +59,11 @@ class Fleet(Protocol):
         """Return how many more pieces a group takes now."""
         ...
 
-    def submit(self, work: Work) -> None:
-        """Start a piece of work."""
+    def submit(self, work: Work, ahead: Work | None = None) -> str:
+        """Start a piece of work; returns the actor's name.
+
+        ``ahead``: what this actor will probably get next, so that it can read for it meanwhile.
+        """
         ...
 
     def wait(self, timeout: float) -> list[Outcome]:
@@ -71,7 +92,7 @@ def dispatch(
     attempts: int,
     timeout: float,
     known: Container[str] | None = None,
-    on_change: Callable[[Work, str], None] = lambda work, what: None,
+    on_change: Callable[[Change], None] = lambda change: None,
     stop: Callable[[], bool] = lambda: False,
     clock: Callable[[], float] = time.monotonic,
 ) -> Result:
@@ -106,35 +127,39 @@ def dispatch(
     for work in works:
         if is_done(work.id) if known is None else work.id in known:
             result.found.append(work.id)
-            on_change(work, "found")
+            on_change(Change(work, "found"))
         else:
             waiting.setdefault(work.group, deque()).append(work)
     tries: dict[str, int] = {}
-    running: dict[Work, float] = {}
+    running: dict[Work, tuple[float, str]] = {}  # since when, and where
     while any(waiting.values()) or running:
         stopping = stop()
         if stopping and not running:
             break
         for group, queue in waiting.items():
-            while queue and not stopping and fleet.free(group) > 0:
+            while queue and not stopping and (free := fleet.free(group)) > 0:
                 work = queue.popleft()
                 tries[work.id] = tries.get(work.id, 0) + 1
-                running[work] = clock()
-                fleet.submit(work)
-                on_change(work, "started")
+                # The other idle actors take their piece now, and those that run will be through
+                # before this one: what comes after all of them is this actor's next.
+                others = free - 1 + sum(w.group == group for w in running)
+                actor = fleet.submit(work, queue[others] if len(queue) > others else None)
+                running[work] = clock(), actor
+                on_change(Change(work, "started", actor))
         outcomes = fleet.wait(min(timeout, 1.0))
-        for work, since in list(running.items()):
+        for work, (since, _) in list(running.items()):
             if clock() - since > timeout and not any(o.work == work for o in outcomes):
                 fleet.abandon(work)
                 late = TimeoutError(f"no answer within {timeout:g} s")
                 outcomes.append(Outcome(work, late))
         for outcome in outcomes:
             work, error = outcome.work, outcome.error
-            if running.pop(work, None) is None:
+            if work not in running:
                 continue  # abandoned before
+            _, actor = running.pop(work)
             if error is None or is_done(work.id):
                 result.done.append(work.id)
-                on_change(work, "done")
+                on_change(Change(work, "done", actor, outcome.facts))
             elif isinstance(error, InputError):
                 raise error
             elif isinstance(error, OSError) and error.errno in _FULL:
@@ -143,8 +168,8 @@ def dispatch(
                 ) from error
             elif isinstance(error, OctoscopeError) or tries[work.id] >= attempts:
                 result.set_aside[work.id] = f"{type(error).__name__}: {error}"
-                on_change(work, "set aside")
+                on_change(Change(work, "set aside", actor, error=error))
             else:
                 waiting[work.group].append(work)
-                on_change(work, "again")
+                on_change(Change(work, "again", actor, error=error))
     return result

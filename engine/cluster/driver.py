@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterable
 from contextlib import suppress
+from functools import partial
 from typing import Any
 
 import pandas as pd
 from rich.console import Console
 
 from engine.cluster import analyse
-from engine.cluster.connect import ray_cluster
-from engine.cluster.dispatch import Work, dispatch
+from engine.cluster.connect import address_of, ray_cluster
+from engine.cluster.dispatch import Change, Work, dispatch
 from engine.cluster.drain import Drain, Stopped
 from engine.cluster.finish import (
     ATTENTION,
@@ -22,7 +24,7 @@ from engine.cluster.finish import (
     read_set_aside,
     tidy,
 )
-from engine.cluster.fleet import RayFleet
+from engine.cluster.fleet import Group, RayFleet
 from engine.cluster.frozen import run_config
 from engine.cluster.graphs import ray_scheduler
 from engine.cluster.progress import Reporter
@@ -132,7 +134,8 @@ class _Run:
     def stages(self, stage: str, address: str | None) -> int:
         """Run the stages asked for; returns the exit code."""
         root, plan, config = self._root, self._plan, self._config
-        with ray_cluster(address) as ray, Reporter(root, self._console) as reporter:
+        log = config.execution.log
+        with ray_cluster(address) as ray, Reporter(root, self._console, log) as reporter:
             try:
                 if stage in ("all", "attention") and (self._repair is None or self._repair.works):
                     aside = self._attention(ray, reporter)
@@ -150,7 +153,9 @@ class _Run:
                 if stage in ("all", "analysis"):
                     if self._repair is None or self._repair.outputs:
                         blocks = analyse.finished_blocks(plan, set(known))
-                        self._analysis(blocks, reporter, ray_scheduler())
+                        # locally on threads: workers of Ray would first load everything again
+                        scheduler = ray_scheduler() if address_of(address) else "threads"
+                        self._analysis(blocks, reporter, scheduler)
                     self._check_alone()
                     return finish(root, plan, config, known, self._written)
             except ray.exceptions.RayError as error:
@@ -173,12 +178,14 @@ class _Run:
 
     def _attention(self, ray: Any, reporter: Reporter) -> dict[str, str]:
         """Units on model actors, reduction and phase 1 on CPU actors; returns what is set aside."""
-        plan, e = self._plan, self._config.execution
-        groups: dict[str, tuple[str | None, int]] = {m.name: (m.name, e.actors) for m in plan.bases}
-        have = ray.cluster_resources()
-        fits = e.actors * len(groups) * plan.threads <= have.get("CPU", 1)
-        if have.get("GPU", 0) > 0 and e.device != "cpu":
-            fits = fits and e.actors * len(plan.checkpoints) <= have["GPU"]
+        plan, have = self._plan, ray.cluster_resources()
+        groups = self._model_groups(have.get("GPU", 0))
+        # A cluster that has yet to start its nodes takes the models one after the other.
+        wanted = {
+            "CPU": sum(g.actors * g.threads for g in groups.values()),
+            "GPU": sum(g.actors * g.gpus for g in groups.values()),
+        }
+        fits = all(n <= have.get(kind, 0) for kind, n in wanted.items())
         units = self._works(u.work for u in plan.units)
         aside: dict[str, str] = {}
         # All models at once where the cluster holds them, else one after the other.
@@ -202,7 +209,20 @@ class _Run:
         cpus, most = int(have.get("CPU", 1)), max(len(pairs), len(matrices))
         memory = int(have.get("memory", 0) // plan.needs["actor_bytes"])  # of the whole cluster
         n = max(1, min(cpus, most, memory))
-        return aside | self._dispatch(ray, reporter, todo, {"cpu": (None, n)})
+        return aside | self._dispatch(ray, reporter, todo, {"cpu": Group(None, n)})
+
+    def _model_groups(self, gpus: float) -> dict[str, Group]:
+        """Return the replicas of each model, on GPUs where they are asked for or are ``gpus``."""
+        plan, e = self._plan, self._config.execution
+        on_gpu = e.device == "cuda" or (e.device == "auto" and gpus > 0)
+        computing = {m.name for m in plan.checkpoints}  # co-expression has no use for a GPU
+        groups = {}
+        for m in plan.bases:
+            share = e.gpus if on_gpu and m.name in computing else 0
+            # beside a GPU the CPUs read: one thread drives it
+            threads = max(plan.threads, 1 + e.readers) if share else plan.threads
+            groups[m.name] = Group(m.name, e.actors, threads, share, m.python)
+        return groups
 
     def _works(self, works: Iterable[str]) -> list[str]:
         """Leave out what a repair does not touch: its scratch is gone."""
@@ -214,27 +234,24 @@ class _Run:
         ray: Any,
         reporter: Reporter,
         stages: list[tuple[str, list[Work]]],
-        groups: dict[str, tuple[str | None, int]],
+        groups: dict[str, Group],
     ) -> dict[str, str]:
         """Run stages one after the other on one fleet; returns what was set aside and why."""
         root, plan, e = self._root, self._plan, self._config.execution
         have = set(read_records(root, [w.id for _, works in stages for w in works], plan.hash))
 
         needed = {w.group for _, works in stages for w in works if w.id not in have}
-        on_gpu = ray.cluster_resources().get("GPU", 0) > 0 and e.device in ("auto", "cuda")
         fleet = RayFleet(
             ray,
             root.url,
-            {g: spec for g, spec in groups.items() if g in needed},
-            threads={g: plan.threads if model else 1 for g, (model, _) in groups.items()},
-            gpu={m.name for m in plan.checkpoints} if on_gpu else set(),
+            {name: group for name, group in groups.items() if name in needed},
             start_timeout=e.start_timeout,
-            python={m.name: m.python for m in plan.bases if m.python is not None},
+            on_actor=reporter.actor,
         )
         aside: dict[str, str] = {}
         try:
             for name, works in stages:
-                reporter.stage(name, len(works))
+                reporter.stage(name, works)
                 # what needs a piece that was set aside is not tried
                 lost = {_base_block(plan, w) for w in aside}
                 with self._drain.patience():
@@ -245,7 +262,7 @@ class _Run:
                         known=have,
                         attempts=e.attempts,
                         timeout=e.unit_timeout,
-                        on_change=lambda work, what, s=name: reporter.change(s, work, what),  # type: ignore[misc]
+                        on_change=partial(reporter.change, name),
                         stop=self._stop,
                     )
                 aside |= result.set_aside
@@ -271,11 +288,14 @@ class _Run:
             steps.append(
                 ("overlap", lambda: analyse.overlap(root, plan, blocks, network, scheduler, write))
             )
-        reporter.stage("analysis", len(steps))
-        for name, step in steps:
-            reporter.change("analysis", Work(name, "dask"), "started")
+        works = [Work(name, "dask") for name, _ in steps]
+        reporter.stage("analysis", works)
+        for work, (_, step) in zip(works, steps, strict=True):
+            reporter.change("analysis", Change(work, "started"))
+            started = time.monotonic()
             step()
-            reporter.change("analysis", Work(name, "dask"), "done")
+            facts = {"seconds": round(time.monotonic() - started, 3)}
+            reporter.change("analysis", Change(work, "done", facts=facts))
 
 
 def _base_block(plan: Plan, work: str) -> tuple[str, int]:

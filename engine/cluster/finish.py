@@ -14,7 +14,7 @@ from engine.errors import DamagedRunError
 from engine.store.crash import crash_point
 from engine.store.manifest import write_manifest
 from engine.store.plan import Plan
-from engine.store.records import Record, left_by, read_records, record_path, sweep
+from engine.store.records import each_record, left_by, record_path, sweep
 from engine.store.root import RunRoot, to_json
 from engine.store.tables import VOCABULARY
 
@@ -46,18 +46,20 @@ def finish(
     if present is not None and set(present["set_aside"]) <= set(set_aside):
         tidy(root, plan, config)
         return int(present["exit_code"])  # another driver finished, with as much or more
-    records = read_records(root, plan.works(), plan.hash)
-    root.replace("run.json", to_json(_provenance(plan, records, set_aside)))
+    facts: dict[str, dict[str, Any]] = {}
+    kept: dict[str, dict[str, Any]] = {}
+    for record in each_record(root, plan.works(), plan.hash):  # of scratch only digests pass
+        facts[record.work] = record.facts
+        kept[record_path(record.work)] = record.digest
+        kept |= {n: d for n, d in record.objects.items() if set_aside or not is_scratch(n, config)}
+    root.replace("run.json", to_json(_provenance(plan, facts, set_aside)))
     write_report(root)
     blocks = analyse.finished_blocks(plan, set(set_aside))
     own = [CONFIG, "plan.json", "run.json", ATTENTION, VOCABULARY, REPORT]
     tables = analyse.outputs(plan, blocks, config.network is not None)
     sealed = _sealed(root) | written
-    kept = {name: root.digest(name) for name in own}
+    kept |= {name: root.digest(name) for name in own}
     kept |= {name: sealed.get(name) or root.digest(name) for name in tables}
-    for work, record in records.items():
-        kept[record_path(work)] = record.digest
-        kept |= {n: d for n, d in record.objects.items() if set_aside or not is_scratch(n, config)}
     write_manifest(root, plan, kept)
     crash_point("before-success")
     success: dict[str, Any] = {
@@ -120,13 +122,13 @@ def is_scratch(path: str, config: RunConfig) -> bool:
 
 
 def _provenance(
-    plan: Plan, records: dict[str, Record], set_aside: dict[str, str]
+    plan: Plan, told: dict[str, dict[str, Any]], set_aside: dict[str, str]
 ) -> dict[str, Any]:
     cells = []
     for m in plan.bases:
         for c, category in enumerate(plan.categories):
             units = [u for h in (0, 1) for u in plan.units_of(m.name, c, h)]
-            facts = [records[u.work].facts for u in units if u.work in records]
+            facts = [told[u.work] for u in units if u.work in told]
             cells.append(
                 {
                     "model": m.name,

@@ -4,71 +4,42 @@ from __future__ import annotations
 
 import os
 import time
+from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any
 
 from engine.cluster.dispatch import Outcome, Work
-from engine.cluster.frozen import run_config
+from engine.cluster.worker import Worker
 from engine.errors import OctoscopeError
-from engine.store.plan import COEXPRESSION, block_of, load_plan
-from engine.store.root import RunRoot
 
 _PAUSE = 0.2  # seconds before an actor that is not back yet is asked again
 _THREAD_LIMITS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
 _PASSED = ("OCTOSCOPE_CRASH_AT", "OCTOSCOPE_DRIVER_PID")
 
 
-class Worker:
-    """Runs in the actor's process. Reads the plan, the atlas and the checkpoint itself."""
+@dataclass(frozen=True)
+class Group:
+    """Identical actors.
 
-    def __init__(self, run: str, model: str | None) -> None:
-        self._failure: Exception | None = None
-        try:
-            self._load(run, model)
-        except Exception as error:  # noqa: BLE001  told by ready(): Ray drops a constructor's
-            self._failure = error
+    Attributes
+    ----------
+    model
+        The model that each holds; None: matrix work.
+    actors
+        How many.
+    threads
+        CPUs per actor, also its compute threads.
+    gpus
+        GPUs per actor, whole or a fraction that several share; 0: GPUs are hidden from it.
+    python
+        Python of another environment, for a plug-in with packages of its own.
+    """
 
-    def _load(self, run: str, model: str | None) -> None:
-        root = RunRoot(run)
-        self._plan = load_plan(root)
-        self._model = model
-        # Imported here: a worker loads torch or the analysis, not both (seconds of start-up).
-        if model is None:
-            from engine.cluster.matrices import MatrixRunner
-
-            self._matrices = MatrixRunner(root, self._plan)
-            return
-        config = run_config(root)
-        self._by_work = {u.work: u for u in self._plan.units if u.model == model}
-        if self._plan.model(model).family == COEXPRESSION:
-            from engine.cluster.coexpression import CoexpressionRunner
-
-            self._units: Any = CoexpressionRunner(root, self._plan, config, model)
-        else:
-            from engine.cluster.units import UnitRunner
-
-            self._units = UnitRunner(root, self._plan, config, model)
-
-    def ready(self) -> int:
-        """Return the process id once the constructor is through; raises what it met."""
-        if self._failure is not None:
-            raise self._failure
-        return os.getpid()
-
-    def run(self, work: str, halvings: int = 0) -> None:
-        """Do one piece of work and commit it.
-
-        ``halvings``: how often it was killed for its memory before.
-        """
-        kind = work.split("/", 1)[0]
-        model, category = block_of(work)
-        if kind == "units":
-            self._units.run(self._by_work[work], halvings)
-        elif kind == "residuals":
-            self._units.mean_cell(category)
-        elif kind == "pairs":
-            self._matrices.pairs(model, category)
-        else:
-            self._matrices.matrix(model, category, int(work.rsplit(".l", 1)[1]))
+    model: str | None
+    actors: int
+    threads: int = 1
+    gpus: float = 0
+    python: str | None = None
 
 
 class RayFleet:
@@ -81,13 +52,10 @@ class RayFleet:
     run
         Run directory.
     groups
-        Group name -> (model or None, number of actors).
-    threads
-        Group name -> CPUs per actor, also its compute threads.
-    gpu
-        Groups whose actors hold one GPU each.
-    python
-        Group name -> Python of another environment, for plug-ins with packages of their own.
+        By name.
+    on_actor
+        Called with an actor's name, what became of it (started, lost, stopped) and, when it
+        started, where it is.
 
     Raises
     ------
@@ -99,34 +67,38 @@ class RayFleet:
         self,
         ray: Any,
         run: str,
-        groups: dict[str, tuple[str | None, int]],
+        groups: dict[str, Group],
         *,
-        threads: dict[str, int],
-        gpu: set[str],
         start_timeout: float,
-        python: dict[str, str] | None = None,
+        on_actor: Callable[[str, str, dict[str, Any]], None] = lambda name, what, place: None,
     ) -> None:
-        self._ray = ray
+        self._ray, self._on_actor = ray, on_actor
         passed = {k: os.environ[k] for k in _PASSED if k in os.environ}
         self._actors: dict[str, list[Any]] = {}
+        self._names: dict[int, str] = {}
         remote = ray.remote(Worker)
-        for group, (model, count) in groups.items():
-            on_gpu = group in gpu
-            hidden = {} if on_gpu else {"CUDA_VISIBLE_DEVICES": ""}
-            env = passed | hidden | {n: str(threads[group]) for n in _THREAD_LIMITS}
+        for name, group in groups.items():
+            hidden = {} if group.gpus else {"CUDA_VISIBLE_DEVICES": ""}
+            env = passed | hidden | {n: str(group.threads) for n in _THREAD_LIMITS}
             runtime: dict[str, Any] = {"env_vars": env}
-            if python and group in python:
-                runtime["py_executable"] = python[group]
+            if group.python is not None:
+                runtime["py_executable"] = group.python
             options = remote.options(
-                num_cpus=threads[group],
-                num_gpus=1 if on_gpu else 0,
+                num_cpus=group.threads,
+                num_gpus=group.gpus,
                 max_restarts=-1,
                 max_task_retries=0,  # Ray would repeat effects; the dispatcher re-issues instead
                 runtime_env=runtime,
             )
-            self._actors[group] = [options.remote(run, model) for _ in range(count)]
+            self._actors[name] = []
+            for i in range(group.actors):
+                called = f"{name}.{i}"
+                actor = options.remote(run, group.model, called, group.gpus)
+                self._actors[name].append(actor)
+                self._names[id(actor)] = called
         self._load = {id(a): 0 for actors in self._actors.values() for a in actors}
         self._running: dict[Any, tuple[Work, Any]] = {}
+        self._ahead: dict[int, Work | None] = {}  # actor -> what it was told to read for
         self._recovering: dict[Any, tuple[Any, float]] = {}
         self._short: dict[str, int] = {}  # work -> times its actor died
         self._start_timeout = start_timeout
@@ -165,12 +137,16 @@ class RayFleet:
         """
         return sum(not self._load[id(a)] for a in self._actors[group])
 
-    def submit(self, work: Work) -> None:
-        """Give work to the least loaded actor of its group."""
-        actor = min(self._actors[work.group], key=lambda a: self._load[id(a)])
+    def submit(self, work: Work, ahead: Work | None = None) -> str:
+        """Give work to an idle actor of its group, best to one that has read for it already."""
+        idle = [a for a in self._actors[work.group] if not self._load[id(a)]]
+        actor = next((a for a in idle if self._ahead.get(id(a)) == work), idle[0])
         self._load[id(actor)] += 1
+        self._ahead[id(actor)] = ahead
         halvings = self._short.get(work.id, 0)
-        self._running[actor.run.remote(work.id, halvings)] = (work, actor)
+        following = None if ahead is None else ahead.id
+        self._running[actor.run.remote(work.id, halvings, following)] = (work, actor)
+        return self._names[id(actor)]
 
     def wait(self, timeout: float) -> list[Outcome]:
         """Return finished work.
@@ -185,7 +161,9 @@ class RayFleet:
         if not watched:
             return []
         self._refuse_an_empty_group()
-        ready, _ = self._ray.wait(watched, num_returns=1, timeout=timeout)
+        ready, rest = self._ray.wait(watched, num_returns=1, timeout=timeout)
+        if ready and rest:  # what else is there already, in one question
+            ready += self._ray.wait(rest, num_returns=len(rest), timeout=0)[0]
         outcomes = []
         for reference in ready:
             if reference in self._recovering:
@@ -194,13 +172,13 @@ class RayFleet:
             work, actor = self._running.pop(reference)
             self._load[id(actor)] -= 1
             try:
-                self._ray.get(reference)
-                outcomes.append(Outcome(work))
+                outcomes.append(Outcome(work, facts=self._ray.get(reference)))
             except self._ray.exceptions.RayError as error:
                 if self._died(error):
                     # The kernel's out-of-memory killer leaves no other trace than a death; a
                     # smaller step gives the same bytes, so every death counts.
                     self._short[work.id] = self._short.get(work.id, 0) + 1
+                    self._tell(actor, "lost")
                     self._recover(actor, time.monotonic())
                 outcomes.append(Outcome(work, _cause(error)))
         return outcomes
@@ -216,13 +194,15 @@ class RayFleet:
         use up the attempts of every piece that is left.
         """
         self._load[id(actor)] = 1
+        self._ahead.pop(id(actor), None)
         self._recovering[actor.ready.remote()] = (actor, since)
 
     def _recovered(self, reference: Any) -> None:
         actor, since = self._recovering.pop(reference)
         try:
-            self._ray.get(reference)
+            place = self._ray.get(reference)
             self._load[id(actor)] = 0
+            self._tell(actor, "started", place)
         except self._ray.exceptions.RayError as error:
             if not self._died(error):
                 cause = _cause(error)
@@ -251,6 +231,7 @@ class RayFleet:
             if running == work:
                 del self._running[reference]
                 self._ray.kill(actor, no_restart=False)
+                self._tell(actor, "lost")
                 self._recover(actor, time.monotonic())
 
     def stop(self) -> None:
@@ -258,6 +239,10 @@ class RayFleet:
         for actors in self._actors.values():
             for actor in actors:
                 self._ray.kill(actor)
+                self._tell(actor, "stopped")
+
+    def _tell(self, actor: Any, what: str, place: dict[str, Any] | None = None) -> None:
+        self._on_actor(self._names[id(actor)], what, place or {})
 
 
 def _cause(error: BaseException) -> BaseException:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from engine.cluster.connect import require_lasting
 from engine.cluster.planner import make_plan, plan_run, result_fields
 from engine.config import RunConfig, apply_overrides, config_of_text, dump_config, parse_config
 from engine.errors import InputError
@@ -55,6 +56,7 @@ def prepare(config: RunConfig, run: str) -> tuple[RunRoot, Plan]:
     InputError
         If the input cannot be used, or the directory holds something else.
     """
+    require_lasting(run)
     root = RunRoot(run)
     if root.url.startswith("memory://"):
         raise InputError(

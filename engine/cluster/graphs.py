@@ -7,6 +7,7 @@ from typing import Any
 
 import dask
 from dask.delayed import Delayed
+from threadpoolctl import threadpool_limits
 
 MAX_TASKS = 2000  # about 1 ms of overhead a task on Ray
 
@@ -19,7 +20,17 @@ def ray_scheduler() -> Callable[..., Any]:
 
 
 def compute(tasks: Sequence[Delayed], scheduler: Any = "threads") -> list[Any]:
-    """Compute delayed values in order, in graphs of at most ``MAX_TASKS`` tasks."""
+    """Compute delayed values in order, in graphs of at most ``MAX_TASKS`` tasks.
+
+    Tasks on threads use one BLAS thread each, as Ray's workers do: the same last bits.
+    """
+    if scheduler == "threads":
+        with threadpool_limits(limits=1):
+            return _in_slices(tasks, scheduler)
+    return _in_slices(tasks, scheduler)
+
+
+def _in_slices(tasks: Sequence[Delayed], scheduler: Any) -> list[Any]:
     results: list[Any] = []
     part: list[Delayed] = []
     keys: set[Any] = set()

@@ -1,48 +1,69 @@
-"""Progress of a run: one live view, plain lines without a terminal, ``progress.json``."""
+"""Telling how far a run is: a live view, plain or JSON lines without a terminal, ``progress.json``.
+
+``octoscope status`` shows the same from the run directory alone.
+"""
 
 from __future__ import annotations
 
+import json
+import threading
 import time
-from contextlib import suppress
+from collections import Counter
+from collections.abc import Iterable
+from contextlib import nullcontext, suppress
 from types import TracebackType
 from typing import Any
 
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.live import Live
 
-from engine.cluster.dispatch import Work
+from engine.cluster import view
+from engine.cluster.dispatch import Change, Work
 from engine.cluster.drain import Stopped
 from engine.cluster.repair import JOURNAL
+from engine.cluster.tally import Tally
 from engine.store.lease import LEASE
 from engine.store.plan import load_plan
 from engine.store.records import read_records
 from engine.store.root import RunRoot, to_json
 
-_WRITE_EVERY = 2.0  # seconds between rewrites of progress.json
+PROGRESS = "progress.json"
+_WRITE_EVERY = 5.0  # seconds between rewrites of progress.json
 _LINE_EVERY = 15.0  # seconds between plain lines
+_SILENT = 60.0  # seconds after which a driver counts as gone
+_ASIDE = ("set aside", "again")
 
 
 class Reporter:
-    """Counts work per stage; use as a context manager around a run."""
+    """Counts work per stage and actor; use as a context manager around a run.
 
-    def __init__(self, root: RunRoot, console: Console) -> None:
-        self._root, self._console = root, console
-        self._state: dict[str, dict[str, int]] = {}
-        self._started = time.time()
-        self._written = self._said = 0.0
-        self._bars: dict[str, Any] = {}
-        self._live = Progress(
-            TextColumn("{task.description}"),
-            BarColumn(),
-            MofNCompleteColumn(),
-            TextColumn("{task.fields[extra]}"),
-            TimeRemainingColumn(),
-            console=console,
-        )
+    Parameters
+    ----------
+    log
+        ``text``: a live view on a terminal, else plain lines; ``json``: one JSON object per event,
+        with run, stage, unit and actor.
+    """
+
+    def __init__(self, root: RunRoot, console: Console, log: str = "text") -> None:
+        self._root, self._console, self._json = root, console, log == "json"
+        self._tally = Tally(earlier=last_seen(root))
+        self._said = 0.0
+        self._ended = threading.Event()
+        # told by a thread: a unit or a table may take an hour, in which nothing changes
+        self._teller = threading.Thread(target=self._tell, name="progress", daemon=True)
+        live = console.is_terminal and not self._json
+        self._live = None
+        if live:
+            self._live = Live(
+                console=console,
+                get_renderable=lambda: view.render(self._tally.snapshot()),
+                refresh_per_second=2,
+            )
 
     def __enter__(self) -> Reporter:
-        if self._console.is_terminal:
+        if self._live is not None:
             self._live.start()
+        self._teller.start()
         return self
 
     def __exit__(
@@ -51,54 +72,60 @@ class Reporter:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        if self._console.is_terminal:
+        if self._live is not None:
             self._live.stop()
+        self._ended.set()
+        self._teller.join()
         ended = "failed" if error else "finished"
         self._write("stopped" if isinstance(error, Stopped) else ended)
 
-    def stage(self, name: str, total: int) -> None:
-        """Begin a stage of ``total`` pieces."""
-        self._state[name] = {"total": total, "done": 0, "running": 0, "set_aside": 0, "again": 0}
-        if self._console.is_terminal:
-            self._bars[name] = self._live.add_task(name, total=total, extra="")
-        else:
-            self._console.print(f"{name}: {total} to do")
-        self._write("running")
+    def stage(self, name: str, works: Iterable[Work]) -> None:
+        """Begin a stage."""
+        groups = Counter(w.group for w in works)
+        self._tally.stage(name, dict(groups))
+        self._say("stage", f"{name}: {groups.total()} to do", stage=name, total=groups.total())
 
-    def change(self, stage: str, work: Work, what: str) -> None:
+    def actor(self, name: str, what: str, place: dict[str, Any]) -> None:
+        """Note that an actor started, was lost or stopped."""
+        self._tally.actor(name, what, place)
+        if what == "lost" or self._json:
+            self._say("actor", f"actor {name}: {what}", actor=name, what=what, **place)
+
+    def change(self, stage: str, change: Change) -> None:
         """Note that a piece started, finished, was found, goes again or was set aside."""
-        s = self._state[stage]
-        s["running"] += {"started": 1, "found": 0}.get(what, -1)
-        if what in ("done", "found"):
-            s["done"] += 1
-        elif what == "set aside":
-            s["set_aside"] += 1
-            self._console.print(f"set aside: {work.id}")
-        elif what == "again":
-            s["again"] += 1
-            self._console.print(f"trying again: {work.id}")
+        ended = self._tally.change(stage, change).ended
+        work = change.work.id
+        if self._json and change.what != "found":
+            told = dict(change.facts)
+            if change.error is not None:
+                told["error"] = f"{type(change.error).__name__}: {change.error}"
+            self._say("work", "", stage=stage, unit=work, actor=change.actor, what=change.what,
+                      **told)  # fmt: skip
+        elif change.what in _ASIDE:
+            said = "set aside" if change.what == "set aside" else "trying again"
+            self._say("work", f"{said}: {work}")
         now = time.time()
-        finished = s["done"] + s["set_aside"] == s["total"]
-        if self._console.is_terminal:
-            extra = f"{s['running']} running"
-            self._live.update(self._bars[stage], completed=s["done"], extra=extra)
-        elif finished or now - self._said > _LINE_EVERY:
+        if self._live is None and not self._json and (ended or now - self._said > _LINE_EVERY):
             self._said = now
-            took = now - self._started
-            self._console.print(f"{stage}: {s['done']}/{s['total']} done ({took:.0f} s)")
-        if finished or now - self._written > _WRITE_EVERY:
+            snapshot = self._tally.snapshot()
+            self._say("line", view.line(stage, snapshot["stages"][stage], snapshot))
+
+    def _say(self, event: str, text: str, **more: Any) -> None:
+        if not self._json:
+            if self._live is None or event != "stage":  # the view shows the stages
+                self._console.print(text, markup=False, highlight=False, soft_wrap=True)
+            return
+        body = {"time": round(time.time(), 3), "run": self._root.url, "event": event, **more}
+        self._console.print(json.dumps(body), markup=False, highlight=False, soft_wrap=True)
+
+    def _tell(self) -> None:
+        self._write("running")
+        while not self._ended.wait(_WRITE_EVERY):
             self._write("running")
 
     def _write(self, status: str) -> None:
-        self._written = time.time()
-        body = {
-            "status": status,
-            "started": self._started,
-            "updated": self._written,
-            "stages": self._state,
-        }
         with suppress(OSError):  # a full store stops the work itself; this only tells of it
-            self._root.replace("progress.json", to_json(body))
+            self._root.replace(PROGRESS, to_json({"status": status, **self._tally.snapshot()}))
 
 
 def summary(root: RunRoot) -> dict[str, Any]:
@@ -119,10 +146,12 @@ def summary(root: RunRoot) -> dict[str, Any]:
             done = len(read_records(root, names, plan.hash))
             if names:
                 rows[kind] = f"{done} of {len(names)} committed"
-    progress = root.read_json("progress.json")
+    progress = last_seen(root)
     if progress is not None:
         age = time.time() - progress["updated"]
         rows["last driver"] = f"{progress['status']}, last seen {age:.0f} s ago"
+        if "actor_hours" in progress:
+            rows["time"] = view.hours(progress)
     aside = (root.read_json("attention.json") or {}).get("set_aside", {})
     rows["set aside"] = len(aside)
     lease = root.read_json(LEASE)
@@ -131,3 +160,35 @@ def summary(root: RunRoot) -> dict[str, Any]:
     if root.exists(JOURNAL):
         rows["repair"] = "in the middle of one; `octoscope resume` goes on"
     return rows
+
+
+def last_seen(root: RunRoot) -> dict[str, Any] | None:
+    """Return what the last driver wrote about itself; None if there was none."""
+    found = root.read_json(PROGRESS)
+    return None if found is None else dict(found)
+
+
+def follow(root: RunRoot, console: Console, every: float = 2.0) -> None:
+    """Show what a run's driver writes until it ends: live on a terminal, else line by line.
+
+    A driver that has not written for a minute counts as ended: it may have been killed.
+    """
+    live = console.is_terminal
+    said: dict[str, str] = {}
+    with Live(console=console, auto_refresh=False) if live else nullcontext() as shown:
+        while True:
+            progress = last_seen(root)
+            if progress is None or "actors" not in progress:
+                return
+            if shown is not None:
+                shown.update(view.render(progress), refresh=True)
+            else:
+                for name, stage in view.in_order(progress["stages"]):
+                    text = view.line(name, stage, progress)
+                    if said.get(name, "").split("(")[0] != text.split("(")[0]:
+                        said[name] = text
+                        console.print(text, markup=False, highlight=False, soft_wrap=True)
+            silent = time.time() - progress["updated"] > _SILENT
+            if progress["status"] != "running" or silent:
+                return
+            time.sleep(every)

@@ -14,26 +14,10 @@ from engine.attention.row_blocks import block_bytes
 from engine.attention.views import QUANTITIES
 from engine.config import RunConfig
 from engine.errors import InputError
+from engine.sizes import parse_bytes
 from engine.store.plan import COEXPRESSION, CategoryPlan, ModelPlan, Plan, Unit
 
 _IMPORTS = 900e6  # resident bytes of a worker before it holds anything: torch, ray, zarr
-
-
-def parse_bytes(text: str, field: str = "execution.memory") -> float:
-    """Read sizes such as ``8GB`` or ``512MB``.
-
-    Raises
-    ------
-    InputError
-        If it is not a number with one of the units.
-    """
-    for unit, factor in (("TB", 1e12), ("GB", 1e9), ("MB", 1e6), ("KB", 1e3)):
-        if text.upper().endswith(unit):
-            try:
-                return float(text[: -len(unit)]) * factor
-            except ValueError:
-                break
-    raise InputError(field, f"{text!r} is not a size", "write it like 8GB")
 
 
 def working_set(config: RunConfig, tokens: int, d: int) -> dict[str, int]:
@@ -91,6 +75,7 @@ def project(
             + n2 * (8 * sums + 4) * second  # squared deviations, and their counts
             + n * m.d * 8 * means
             + longest * m.max_tokens * (m.d * 4 + 30)  # residual stream and tokens of a unit
+            + longest * m.max_tokens * 36  # tokens not embedded yet, and those of the next unit
             + cells * m.max_tokens * m.d * 4 * 4  # q and k of a micro-batch, twice (gathered)
             + forward
             + block_bytes(n, m.max_tokens, threads, sums, config.moments)

@@ -8,12 +8,14 @@ from typing import Any
 
 import numpy as np
 import torch
+import zarr
 from zarr.abc.store import Store
 
 from engine.atlas import Atlas
 from engine.attention.accumulate import BatchLayout, LayerSums, PairCounts, QKBatch
 from engine.attention.finite import require_finite
 from engine.attention.residuals import ResidualSums
+from engine.cluster.feed import Feed
 from engine.cluster.mean_cells import attend_mean_cells
 from engine.cluster.physical import PhysicalBatches
 from engine.config import RunConfig
@@ -25,6 +27,7 @@ from engine.store.plan import Plan, Unit, layer_name, sums_name
 from engine.store.records import Attempt, Record
 from engine.store.root import RunRoot
 
+_NO_GENE = "no gene of the model is expressed"
 _OUTSIDE = 1  # mass column of genes that are not accumulated
 
 
@@ -39,9 +42,14 @@ class _Batch:
 
 
 class UnitRunner:
-    """Holds one model and the atlas, and computes units of that model."""
+    """Holds one model and the atlas, and computes units of that model.
 
-    def __init__(self, root: RunRoot, plan: Plan, config: RunConfig, model: str) -> None:
+    ``share``: of a GPU that several replicas share, the part of its memory that this one may use.
+    """
+
+    def __init__(
+        self, root: RunRoot, plan: Plan, config: RunConfig, model: str, share: float = 1
+    ) -> None:
         self._root, self._plan = root, plan
         self._m = plan.model(model)
         device = config.execution.device
@@ -50,7 +58,10 @@ class UnitRunner:
         if device.startswith("cuda") and not torch.cuda.is_available():
             raise InputError("execution.device", "cuda, but no GPU is visible", "use auto or cpu")
         self._device = torch.device(device)
+        if self._device.type == "cuda" and 0 < share < 1:
+            torch.cuda.set_per_process_memory_fraction(share, self._device)
         torch.set_num_threads(plan.threads)
+        zarr.config.set({"threading.max_workers": config.execution.readers})
         self._atlas = Atlas(config.atlas)
         self._index = self._atlas.index(config.seed)
         self._model = load_model(
@@ -70,13 +81,31 @@ class UnitRunner:
         self._heads = tuple(r.heads for r in plan.readings(model, "per_cell"))
         self._residuals = bool(plan.readings(model, "mean_residual"))
         self._panel = np.array([position.get(e, -1) for e in self._match.genes.ensembl] + [-1])
+        self._feed = Feed(
+            self._atlas,
+            self._index.halves,
+            self._model,
+            self._match,
+            self._m.micro_batch,
+            self._m.batch_cells,
+            self._device,
+        )
+
+    @property
+    def device(self) -> str:
+        """Where the model is: ``cpu``, or a GPU's name."""
+        if self._device.type == "cuda":
+            return str(torch.cuda.get_device_name(self._device))
+        return self._device.type
 
     @torch.inference_mode()
-    def run(self, unit: Unit, halvings: int = 0) -> Record:
+    def run(self, unit: Unit, halvings: int = 0, ahead: Unit | None = None) -> Record:
         """Compute a unit and commit it.
 
         Parameters
         ----------
+        ahead
+            The unit that is probably next: its cells are read while this one's layers run.
         halvings
             How often earlier attempts were killed for their memory.
 
@@ -96,6 +125,8 @@ class UnitRunner:
         store = attempt.zarr("sums.zarr")
         self._physical.start_from(self._m.batch_cells, halvings)
         batches, facts = self._embed(unit)
+        if ahead is not None:
+            self._feed.ahead(ahead)
         n, tile = len(self._m.axis), self._plan.tile
         pairs = PairCounts(n, tile=tile)
         for group in batches:
@@ -161,27 +192,16 @@ class UnitRunner:
 
     def _embed(self, unit: Unit) -> tuple[list[list[_Batch]], dict[str, Any]]:
         """Return residuals of the unit's cells in logical micro-batches of physical batches."""
-        rows = self._index.halves[unit.category][unit.half][unit.start : unit.stop]
         groups: list[list[_Batch]] = []
         refused: list[dict[str, str]] = []
         used = n_tokens = 0
         waited = 0.0
-        at = time.monotonic()
-        for cells in self._atlas.stream(rows, self._m.micro_batch):
-            waited += time.monotonic() - at
-            tokens = self._model.tokenize(cells.counts, self._match, cells.cell_ids)
-            usable = (tokens.kind == GENE).any(1)
-            for cell in tokens.cell_ids[~usable]:
-                refused.append({"cell": str(cell), "why": "no gene of the model is expressed"})
-            keep = np.flatnonzero(usable)
-            group = []
-            for start in range(0, len(keep), self._m.batch_cells):
-                part = tokens.take(keep[start : start + self._m.batch_cells])
-                group.append(self._batch(part))
-            used += len(keep)
-            n_tokens += int(tokens.mask[keep].sum())
-            groups.append(group)
-            at = time.monotonic()
+        for fed in self._feed.batches(unit):
+            waited += fed.waited
+            refused += [{"cell": c, "why": _NO_GENE} for c in fed.refused]
+            groups.append([self._batch(part) for part in fed.parts])
+            used += sum(len(part.cell_ids) for part in fed.parts)
+            n_tokens += sum(int(part.mask.sum()) for part in fed.parts)
         facts = {
             "cells_used": used,
             "cells_refused": refused,
@@ -198,4 +218,4 @@ class UnitRunner:
             column = self._m.mass_columns.index(kind)
             special[(tokens.kind == TOKEN_KINDS.index(kind)) & tokens.mask] = column
         mask = torch.from_numpy(tokens.mask).to(self._device)
-        return _Batch(self._model.embed(tokens), mask, BatchLayout(panel, special), tokens.cell_ids)
+        return _Batch(self._feed.embed(tokens), mask, BatchLayout(panel, special), tokens.cell_ids)

@@ -29,9 +29,12 @@ def checkpoint(name: str) -> str:
     return str(data("checkpoints") / name)
 
 
-def demo_tree() -> dict[str, Any]:
-    """Return the demonstration's configuration as a nested dict."""
-    return {
+def demo_tree(*, small: bool = False) -> dict[str, Any]:
+    """Return the demonstration's configuration as a nested dict.
+
+    ``small``: two models, two categories, the small panel; seconds instead of minutes.
+    """
+    tree: dict[str, Any] = {
         "title": "Octoscope demonstration: 559 human immune cells",
         "atlas": {"path": str(data("immune559.zarr")), "category_key": ["cell_type"]},
         "models": [
@@ -82,6 +85,17 @@ def demo_tree() -> dict[str, Any]:
             "evidence of molecular wiring.",
         ],
     }
+    if small:
+        tree["atlas"]["categories"] = ["T cell", "macrophage"]
+        tree["models"] = tree["models"][:2]
+        for m in tree["models"]:
+            m["layers"] = [0, 2]
+        tree["accumulate"] = "immune"
+        tree["gene_sets"] = tree["gene_sets"][1:]
+        tree["network"]["permutations"] = 100
+        tree["execution"] = {"threads": 1, "unit_cells": 64}
+        del tree["coexpression"]
+    return tree
 
 
 def demo_config() -> RunConfig:

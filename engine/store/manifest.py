@@ -7,8 +7,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from engine.errors import DamagedRunError
+from engine.store.objects import AT_ONCE
 from engine.store.plan import Plan, load_plan
-from engine.store.records import AT_ONCE, Record, left_by, read_record, record_path
+from engine.store.records import Record, left_by, read_record, record_path
 from engine.store.root import RunRoot, to_json
 
 # Written while a run is in progress, or beside it: not part of the result.

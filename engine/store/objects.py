@@ -23,6 +23,7 @@ from engine.places import holds_credentials
 _HALF = ".partial"  # end of the names that a file has until it is whole
 PROBE = ".octoscope-"  # of names that a trial of a store may leave behind
 CONDITIONAL = ("s3", "s3a", "gs", "gcs", "abfs", "abfss", "az", "memory")
+AT_ONCE = 64  # requests in flight where many small objects are asked for; connections to S3
 
 
 class Objects(Protocol):
@@ -298,7 +299,12 @@ def objects_at(url: str) -> LocalObjects | RemoteObjects:
         raise InputError(where, "has one of * ? [ ] in it", "choose another name")
     try:
         # Listings are asked for seldom, and must be true; one request per object, not two.
-        more = {"max_concurrency": 1} if protocol in ("s3", "s3a") else {}
+        more: dict[str, Any] = {}
+        if protocol in ("s3", "s3a"):
+            # botocore keeps 10 connections unless told: with a distant store that is the rate
+            own = fsspec.config.conf.get(protocol, {}).get("config_kwargs", {})
+            pool = {"max_pool_connections": AT_ONCE}
+            more = {"max_concurrency": 1, "config_kwargs": pool | own}
         system, base = fsspec.url_to_fs(url, use_listings_cache=False, **more)
     except ImportError as error:
         fix = f"pip install 'octoscope[{_EXTRAS.get(protocol, protocol)}]'"

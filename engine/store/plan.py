@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from functools import cached_property
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic.dataclasses import dataclass
 
 from engine.errors import DamagedRunError, InputError
 from engine.store.root import RunRoot, hash_json, to_json
@@ -51,7 +54,9 @@ class _Value(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
 
-class Unit(_Value):
+# Not a BaseModel: of a large plan every actor holds 10^5, and those take twelve times the memory.
+@dataclass(frozen=True, slots=True, config=ConfigDict(extra="forbid"))
+class Unit:
     """One (model, category, half, cell range): the smallest restartable piece of work."""
 
     id: str
@@ -162,10 +167,25 @@ class Plan(_Value):
     versions: dict[str, str]
     needs: dict[str, float]
 
-    @property
+    @cached_property
     def hash(self) -> str:
         """Digest that every commit record carries."""
         return hash_json(self.model_dump(mode="json"))
+
+    @cached_property
+    def halves(self) -> dict[tuple[str, int, int], list[Unit]]:
+        """Units by (base model, category, half), each list by index."""
+        found: dict[tuple[str, int, int], list[Unit]] = {}
+        for u in self.units:
+            found.setdefault((u.model, u.category, u.half), []).append(u)
+        return found
+
+    def model_copy(self, *, update: Mapping[str, Any] | None = None, deep: bool = False) -> Self:
+        """Return a copy with changes; what was derived from the old values is derived again."""
+        made = super().model_copy(update=update, deep=deep)
+        for derived in ("hash", "halves"):
+            made.__dict__.pop(derived, None)
+        return made
 
     def model(self, name: str) -> ModelPlan:
         """Return a model by name."""
@@ -187,8 +207,7 @@ class Plan(_Value):
 
     def units_of(self, model: str, category: int, half: int) -> list[Unit]:
         """Return the units of one half, by index."""
-        base = self.model(model).base
-        return [u for u in self.units if (u.model, u.category, u.half) == (base, category, half)]
+        return list(self.halves.get((self.model(model).base, category, half), []))
 
     def pairs_work(self) -> list[str]:
         """Return the folders of pair counts, one per checkpoint and category."""

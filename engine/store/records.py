@@ -5,12 +5,13 @@ from __future__ import annotations
 import json
 import tempfile
 import uuid
+from collections import deque
 from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from zarr.abc.store import Store
 from zarr.core.buffer import Buffer
@@ -19,11 +20,12 @@ from zarr.storage import WrapperStore
 from engine.digests import digest_of
 from engine.errors import DamagedRunError
 from engine.store.crash import crash_point
-from engine.store.objects import is_half_written
+from engine.store.objects import AT_ONCE, is_half_written
 from engine.store.root import RunRoot, to_json
 
 SCHEMA = "octoscope-record/1"
-AT_ONCE = 16  # requests in flight where records are read together
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -176,15 +178,54 @@ def read_record(root: RunRoot, work: str, plan: str) -> Record | None:
 def read_records(root: RunRoot, works: Iterable[str], plan: str) -> dict[str, Record]:
     """Return the records of all work that is done; gets by name, several at a time.
 
+    Of many units they take much memory: see :func:`each_record`, :func:`done_among`.
+
     Raises
     ------
     DamagedRunError
         As :func:`read_record`.
     """
-    works = list(works)
+    return {r.work: r for r in each_record(root, works, plan)}
+
+
+def each_record(root: RunRoot, works: Iterable[str], plan: str) -> Iterator[Record]:
+    """Yield the records of all work that is done, in the order of ``works``; few are held.
+
+    Raises
+    ------
+    DamagedRunError
+        As :func:`read_record`.
+    """
+    for record in _at_once(lambda work: read_record(root, work, plan), works):
+        if record is not None:
+            yield record
+
+
+def done_among(root: RunRoot, works: Iterable[str], plan: str) -> set[str]:
+    """Return which work is done; like :func:`read_records`, but nothing of a record is kept.
+
+    Raises
+    ------
+    DamagedRunError
+        As :func:`read_record`.
+    """
+
+    def done(work: str) -> str | None:
+        return None if read_record(root, work, plan) is None else work
+
+    return {work for work in _at_once(done, works) if work is not None}
+
+
+def _at_once(call: Callable[[str], T], works: Iterable[str]) -> Iterator[T]:
+    """Call for each, several at a time; yields in order and holds no more than is in flight."""
     with ThreadPoolExecutor(AT_ONCE) as pool:
-        found = pool.map(lambda work: read_record(root, work, plan), works)
-        return {w: r for w, r in zip(works, found, strict=True) if r is not None}
+        asked: deque[Future[T]] = deque()
+        for work in works:
+            asked.append(pool.submit(call, work))
+            if len(asked) == 2 * AT_ONCE:  # more than there are threads: none of them waits
+                yield asked.popleft().result()
+        while asked:
+            yield asked.popleft().result()
 
 
 def sweep(root: RunRoot, plan: str, names: Iterable[str]) -> int:
@@ -193,13 +234,13 @@ def sweep(root: RunRoot, plan: str, names: Iterable[str]) -> int:
     The driver calls this once, after all work is committed. At the start of a resume a worker
     of the last driver may still be writing: taking its folder away would let it commit the rest.
     """
-    lost, winners = [], {}
+    names = list(names)
+    works = dict.fromkeys(left_by(name)[0] for name in names if left_by(name)[0])
+    winners = {r.work: r.attempt for r in each_record(root, works, plan)}
+    lost = []
     for name in names:
         work, attempt = left_by(name)
-        if attempt and work not in winners:
-            record = read_record(root, work, plan)
-            winners[work] = None if record is None else record.attempt
-        if is_half_written(name) or (attempt and attempt != winners[work]):
+        if is_half_written(name) or (attempt and attempt != winners.get(work)):
             lost.append(name)
     root.remove(lost)
     return len(lost)

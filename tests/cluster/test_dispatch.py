@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from engine.cluster.dispatch import Outcome, Result, Work, dispatch
+from engine.cluster.dispatch import Change, Outcome, Result, Work, dispatch
 from engine.errors import InputError, MassError, StoreFullError
 
 
@@ -22,15 +22,18 @@ class TableFleet:
         self.store: dict[str, int] = {}
         self.calls: dict[str, int] = {}
         self.running: list[Work] = []
+        self.ahead: dict[str, str | None] = {}
         self.now = 0.0
 
     def free(self, group: str) -> int:
         return self.places - len(self.running)
 
-    def submit(self, work: Work) -> None:
+    def submit(self, work: Work, ahead: Work | None = None) -> str:
         assert self.free(work.group) > 0
         self.calls[work.id] = self.calls.get(work.id, 0) + 1
         self.running.append(work)
+        self.ahead[work.id] = ahead.id if ahead else None
+        return "actor"
 
     def wait(self, timeout: float) -> list[Outcome]:
         self.now += timeout
@@ -140,3 +143,30 @@ def test_a_full_store_ends_the_run() -> None:
 
     with pytest.raises(StoreFullError, match="free some space, then `octoscope resume`"):
         dispatch([Work("a", "g")], Full({}), lambda _: False, attempts=3, timeout=5)
+
+
+@pytest.mark.parametrize(("places", "ahead"), [(1, "bcdef"), (2, "cdef"), (3, "def")])
+def test_an_actor_is_told_what_it_will_get_next(places: int, ahead: str) -> None:
+    fleet = TableFleet({}, places)  # ends pieces in the order in which they began
+    dispatch(
+        [Work(n, "g") for n in "abcdef"],
+        fleet,
+        lambda work: False,
+        attempts=3,
+        timeout=5,
+        clock=lambda: fleet.now,
+    )
+    told = [fleet.ahead[n] for n in "abcdef"]
+    assert told == [*ahead, *[None] * places]
+
+
+def test_changes_carry_the_actor_its_facts_and_the_error() -> None:
+    seen: list[Change] = []
+    fleet = TableFleet({"a": ["fail"]})
+    dispatch(
+        [Work("a", "g")], fleet, lambda work: False, attempts=2, timeout=5, on_change=seen.append
+    )
+    assert [c.what for c in seen] == ["started", "again", "started", "done"]
+    assert {c.actor for c in seen} == {"actor"}
+    assert isinstance(seen[1].error, ConnectionError)
+    assert seen[3].error is None

@@ -40,11 +40,12 @@ class Fleet:
     def free(self, group: str) -> int:
         return self.places - len(self.running)
 
-    def submit(self, work: Work) -> None:
+    def submit(self, work: Work, ahead: Work | None = None) -> str:
         attempt = Attempt(self.machine.root, work.id)
         attempt.write("sums", CONTENT[work.id])
         self.running.append((work, attempt))
         self.machine.tries[work.id] = self.machine.tries.get(work.id, 0) + 1
+        return "actor"
 
     def wait(self, timeout: float) -> list[Outcome]:
         self.lives -= 1
@@ -178,9 +179,10 @@ def test_attempts_are_bounded_by_the_setting(attempts: int) -> None:
         def __init__(self) -> None:
             self.at: list[Work] = []
 
-        def submit(self, work: Work) -> None:
+        def submit(self, work: Work, ahead: Work | None = None) -> str:
             calls.append(work.id)
             self.at.append(work)
+            return "actor"
 
         def wait(self, timeout: float) -> list[Outcome]:
             return [Outcome(self.at.pop(), ValueError("bad"))]

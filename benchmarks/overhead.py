@@ -1,0 +1,251 @@
+"""Ray against plain processes: the same units, the same runners, the same store, in one job.
+
+    python benchmarks/overhead.py [--cells 200000] [--categories 8] [--panel 256] [--memory 1.5GB]
+
+A synthetic atlas larger than the memory limit (``RLIMIT_DATA`` of every process, Ray's included) is
+read by scGPT's demonstration checkpoint on a panel of genes, zeros included, one layer, one torch
+thread. Two pools are there all the time and take turns, category by category, which goes first
+alternating: Ray actors behind the real dispatcher, and plain processes that have the units dealt
+out beforehand. Each commits to a run directory of its own; the records must agree.
+
+Times are from the first unit handed out to the last one back; starting the pools is told apart.
+``overhead``: Ray over plain with two of each, from the sums. ``efficiency``: one actor's seconds
+over twice those of two actors, on the first categories. One JSON line last.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import multiprocessing
+import resource
+import statistics
+import tempfile
+import time
+from pathlib import Path
+from typing import Any
+
+import psutil
+import synthetic_atlas
+
+from engine.cluster.connect import ray_cluster
+from engine.cluster.dispatch import Work, dispatch
+from engine.cluster.fleet import Group, RayFleet
+from engine.cluster.frozen import prepare, run_config
+from engine.cluster.sizes import parse_bytes
+from engine.config import RunConfig
+from engine.demo.demo import data
+from engine.models import load_model
+from engine.store.plan import Plan, load_plan
+from engine.store.records import read_record, read_records
+from engine.store.root import RunRoot
+
+MODEL = "panel"
+
+
+def configuration(atlas: Path, panel: int, unit_cells: int) -> RunConfig:
+    checkpoint = data("checkpoints/scgpt-demo")
+    model = load_model(str(checkpoint), family="scgpt", device="cpu")
+    listed = set(synthetic_atlas.genes_of(20_000).ensembl)
+    genes = [g for g in map(str, model.genes.ensembl) if g in listed][:panel]
+    assert len(genes) == panel, f"the checkpoint has {len(genes)} of the atlas's genes"
+    recipe = {"recipe": "preprocessor", "include_zero_gene": True, "filter_gene_by_counts": 0}
+    return RunConfig.model_validate({
+        "atlas": {"path": str(atlas), "category_key": ["cell_type"]},
+        "models": [{
+            "name": MODEL, "family": "scgpt", "path": str(checkpoint), "tokens": "panel",
+            "panel": "panel", "layers": [0], "options": recipe,
+        }],
+        "gene_sets": [{"name": "panel", "genes": genes}],
+        "accumulate": "panel", "views": ["marginal"], "top_k": 1000,
+        "execution": {"threads": 1, "unit_cells": unit_cells, "device": "cpu", "readers": 1},
+    })  # fmt: skip
+
+
+def plain(run: str, orders: Any, answers: Any) -> None:
+    """A plain process: units in the order in which they come, the next one known."""
+    from engine.cluster.units import UnitRunner
+
+    root = RunRoot(run)
+    plan = load_plan(root)
+    runner = UnitRunner(root, plan, run_config(root), MODEL)
+    by_id = {u.id: u for u in plan.units}
+    answers.put("ready")
+    while (units := orders.get()) is not None:
+        for i, unit in enumerate(units):
+            following = by_id[units[i + 1]] if i + 1 < len(units) else None
+            runner.run(by_id[unit], 0, following)
+        answers.put("done")
+
+
+class Plain:
+    """Plain processes."""
+
+    def __init__(self, run: str, n: int) -> None:
+        started = time.perf_counter()
+        spawn = multiprocessing.get_context("spawn")
+        self._answers = spawn.Queue()
+        self._orders = [spawn.Queue() for _ in range(n)]
+        self._all = [
+            spawn.Process(target=plain, args=(run, o, self._answers)) for o in self._orders
+        ]
+        for process in self._all:
+            process.start()
+        for _ in self._all:
+            self._answers.get()
+        self.start_seconds = time.perf_counter() - started
+
+    def seconds(self, units: list[str]) -> float:
+        """Compute units, dealt out in turn."""
+        started = time.perf_counter()
+        for i, orders in enumerate(self._orders):
+            orders.put(units[i :: len(self._orders)])
+        for _ in self._all:
+            self._answers.get()
+        return time.perf_counter() - started
+
+    def peak(self) -> int:
+        return max(resident_peak(p.pid) for p in self._all if p.pid)
+
+    def stop(self) -> None:
+        for orders in self._orders:
+            orders.put(None)
+        for process in self._all:
+            process.join()
+
+
+class Actors:
+    """Ray actors behind the dispatcher."""
+
+    def __init__(self, ray: Any, root: RunRoot, plan: Plan, n: int) -> None:
+        started = time.perf_counter()
+        self._pids: list[int] = []
+        self._root, self._plan, self._started = root, plan, 0
+        self._fleet = RayFleet(
+            ray, root.url, {MODEL: Group(MODEL, n)}, start_timeout=300, on_actor=self._note
+        )
+        while self._started < n:
+            self._fleet.wait(1)
+        self.start_seconds = time.perf_counter() - started
+
+    def _note(self, name: str, what: str, place: dict[str, Any]) -> None:
+        if what == "started":
+            self._started += 1
+            self._pids.append(place["pid"])
+
+    def seconds(self, units: list[str]) -> float:
+        """Compute units through the dispatcher."""
+        started = time.perf_counter()
+        result = dispatch(
+            [Work(f"units/{u}", MODEL) for u in units],
+            self._fleet,
+            lambda work: read_record(self._root, work, self._plan.hash) is not None,
+            attempts=1,
+            timeout=3600,
+        )
+        assert len(result.done) == len(units), result.set_aside
+        return time.perf_counter() - started
+
+    def peak(self) -> int:
+        return max(resident_peak(pid) for pid in self._pids)
+
+    def stop(self) -> None:
+        self._fleet.stop()
+
+
+def resident_peak(pid: int) -> int:
+    """Return the most that a process had resident, in bytes."""
+    for line in Path(f"/proc/{pid}/status").read_text().splitlines():
+        if line.startswith("VmHWM"):
+            return int(line.split()[1]) * 1024
+    raise ValueError(pid)
+
+
+def same(a: RunRoot, b: RunRoot, plan: Plan) -> bool:
+    """Tell whether two runs hold the same units, to the byte."""
+    works = [u.work for u in plan.units]
+    one, other = (read_records(r, works, plan.hash) for r in (a, b))
+    return all(
+        {k[len(one[w].folder) :]: v for k, v in one[w].objects.items()}
+        == {k[len(other[w].folder) :]: v for k, v in other[w].objects.items()}
+        for w in works
+    )
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser.add_argument("--cells", type=int, default=200_000)
+    parser.add_argument("--categories", type=int, default=8)
+    parser.add_argument("--single", type=int, default=2, help="categories with one actor too")
+    parser.add_argument("--panel", type=int, default=256)
+    parser.add_argument("--unit-cells", type=int, default=1024)
+    parser.add_argument("--memory", default="1.5GB")
+    parser.add_argument("--atlas", help="an atlas that is there already")
+    a = parser.parse_args()
+    limit = int(parse_bytes(a.memory))
+    with tempfile.TemporaryDirectory(prefix="octoscope-overhead-") as folder:
+        atlas = Path(a.atlas or f"{folder}/atlas.zarr")
+        if not atlas.exists():
+            shape = synthetic_atlas.Shape(cells=a.cells, categories=a.categories)
+            synthetic_atlas.write_zarr(atlas, shape)
+        resource.setrlimit(resource.RLIMIT_DATA, (limit, limit))  # children inherit it
+        config = configuration(atlas, a.panel, a.unit_cells)
+        roots = {}
+        for name in ("ray", "plain", "one"):
+            roots[name], plan = prepare(config, f"{folder}/{name}")
+        units = [
+            [u.id for h in (0, 1) for u in plan.units_of(MODEL, c, h)]
+            for c in range(len(plan.categories))
+        ]
+        took: dict[str, list[float]] = {"ray": [], "plain": [], "one": []}
+        with ray_cluster() as ray:
+            pools: dict[str, Plain | Actors] = {
+                "plain": Plain(roots["plain"].url, 2),
+                "ray": Actors(ray, roots["ray"], plan, 2),
+            }
+            starts = {name: pool.start_seconds for name, pool in pools.items()}
+            for c, of_category in enumerate(units):
+                for name in ("ray", "plain") if c % 2 else ("plain", "ray"):
+                    took[name].append(pools[name].seconds(of_category))
+                print(
+                    f"{plan.categories[c].name}: {len(of_category)} units, "
+                    f"Ray {took['ray'][-1]:.1f} s, plain {took['plain'][-1]:.1f} s",
+                    flush=True,
+                )
+            peaks = {name: pool.peak() for name, pool in pools.items()}
+            driver = psutil.Process().memory_info().rss
+            for pool in pools.values():
+                pool.stop()
+            alone = Actors(ray, roots["one"], plan, 1)
+            took["one"] = [alone.seconds(of_category) for of_category in units[: a.single]]
+            alone.stop()
+        ratios = [r / p for r, p in zip(took["ray"], took["plain"], strict=True)]
+        two = sum(took["ray"][: a.single])
+        decoded = plan.needs["bytes_needed"]
+        waited = [
+            r.facts["wait_seconds"] / r.facts["seconds"]
+            for r in read_records(roots["ray"], [u.work for u in plan.units], plan.hash).values()
+        ]
+        print(json.dumps({
+            "benchmark": "overhead",
+            "cells": sum(sum(c.cells) for c in plan.categories),
+            "units": len(plan.units),
+            "overhead": round(sum(took["ray"]) / sum(took["plain"]) - 1, 4),
+            "overhead_per_category": [round(r - 1, 4) for r in ratios],
+            "overhead_median": round(statistics.median(ratios) - 1, 4),
+            "efficiency": round(sum(took["one"]) / (2 * two), 4) if two else None,
+            "cells_per_second": round(sum(sum(c.cells) for c in plan.categories)
+                                      / sum(took["ray"]), 1),
+            "seconds": {name: round(sum(t), 2) for name, t in took.items()},
+            "start_seconds": {name: round(t, 2) for name, t in starts.items()},
+            "parity": same(roots["ray"], roots["plain"], plan),
+            "waited_for_data": round(statistics.mean(waited), 4),
+            "atlas_bytes_decoded": decoded,
+            "memory_limit": limit,
+            "atlas_over_limit": round(decoded / limit, 2),
+            "peak_resident": peaks | {"driver": driver},
+        }))  # fmt: skip
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,232 @@
+"""What is counted while a run goes on, and how it is shown."""
+
+from __future__ import annotations
+
+import io
+import json
+import threading
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+from rich.console import Console
+
+from engine.cluster import progress, view
+from engine.cluster.dispatch import Change, Outcome, Work, dispatch
+from engine.cluster.progress import PROGRESS, Reporter
+from engine.cluster.tally import Tally
+from engine.store.root import RunRoot, to_json
+
+PLACE = {"host": "node7", "pid": 42, "device": "H100", "gpus": 0.5}
+
+
+class Clock:
+    def __init__(self) -> None:
+        self.now = 1000.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+def done(work: Work, actor: str, seconds: float, cells: int, waited: float) -> Change:
+    facts = {"seconds": seconds, "cells_used": cells, "wait_seconds": waited}
+    return Change(work, "done", actor, facts)
+
+
+def two_units() -> tuple[Tally, Clock]:
+    """Two actors of one group: one has done a unit of 300 cells in 10 s, one runs its first."""
+    clock = Clock()
+    tally = Tally(clock)
+    works = [Work(f"units/u{i}", "scgpt") for i in range(6)]
+    tally.stage("attention", {"scgpt": 6})
+    for name in ("scgpt.0", "scgpt.1"):
+        tally.actor(name, "started", PLACE)
+    tally.change("attention", Change(works[0], "started", "scgpt.0"))
+    tally.change("attention", Change(works[1], "started", "scgpt.1"))
+    clock.now += 10
+    tally.change("attention", done(works[0], "scgpt.0", 10.0, 300, 0.5))
+    return tally, clock
+
+
+def test_rates_waiting_time_left_and_gpu_hours() -> None:
+    tally, clock = two_units()
+    s = tally.snapshot()
+    stage = s["stages"]["attention"]
+    assert (stage["done"], stage["running"], stage["total"]) == (1, 1, 6)
+    assert stage["cells_per_second"] == pytest.approx(30)
+    assert stage["wait_share"] == pytest.approx(0.05)
+    assert stage["seconds_left"] == pytest.approx(5 * 10 / 2)  # five pieces, two actors
+    assert s["actor_hours"] == pytest.approx(2 * 10 / 3600, abs=1e-5)
+    assert s["gpu_hours"] == pytest.approx(2 * 0.5 * 10 / 3600, abs=1e-5)
+    first, second = s["actors"]
+    assert (first["state"], first["pieces"], first["cells"]) == ("idle", 1, 300)
+    assert (second["state"], second["work"]) == ("running", "units/u1")
+
+
+def test_lost_and_stopped_actors_hold_nothing_more_and_do_not_shorten_the_rest() -> None:
+    tally, clock = two_units()
+    tally.actor("scgpt.1", "lost", {})
+    tally.change("attention", Change(Work("units/u1", "scgpt"), "again", "scgpt.1"))
+    before = tally.snapshot()
+    assert before["stages"]["attention"]["seconds_left"] == pytest.approx(50)  # one is left
+    assert before["actors"][1]["state"] == "lost"
+    tally.actor("scgpt.0", "stopped", {})
+    clock.now += 3600
+    assert tally.snapshot()["gpu_hours"] == before["gpu_hours"]
+    tally.actor("scgpt.0", "started", PLACE)
+    clock.now += 3600
+    assert tally.snapshot()["gpu_hours"] == pytest.approx(before["gpu_hours"] + 0.5, abs=1e-5)
+
+
+def test_time_left_is_unknown_until_every_group_has_ended_a_piece() -> None:
+    clock = Clock()
+    tally = Tally(clock)
+    tally.stage("attention", {"a": 1, "b": 2})
+    tally.actor("a.0", "started", PLACE)
+    tally.change("attention", Change(Work("units/a", "a"), "started", "a.0"))
+    tally.change("attention", done(Work("units/a", "a"), "a.0", 4, 1, 0))
+    assert tally.snapshot()["stages"]["attention"]["seconds_left"] is None
+    for i in range(2):
+        tally.change("attention", Change(Work(f"units/b{i}", "b"), "found"))
+    stage = tally.snapshot()["stages"]["attention"]
+    assert stage["seconds_left"] == 0
+    assert stage["done"] == 3
+
+
+def test_earlier_drivers_hours_are_kept() -> None:
+    tally = Tally(Clock(), earlier={"gpu_hours": 2.5, "actor_hours": 4.0})
+    assert tally.snapshot()["gpu_hours"] == 2.5
+    assert tally.snapshot()["actor_hours"] == 4.0
+
+
+def test_the_view_shows_each_actor_and_the_line_says_the_same() -> None:
+    tally, clock = two_units()
+    snapshot = tally.snapshot()
+    out = Console(file=io.StringIO(), width=160)
+    out.print(view.render(snapshot, clock.now))
+    shown = out.file.getvalue()  # type: ignore[attr-defined]
+    for text in ("1/6", "30", "5.0 %", "25 s", "scgpt.0", "node7:42", "H100 x 0.5", "units/u1"):
+        assert text in shown
+    line = view.line("attention", snapshot["stages"]["attention"], snapshot)
+    assert line.startswith("attention: 1/6 done, 1 running, 30 cells/s, waited for data 5.0 %")
+    assert "25 s left" in line
+
+
+def test_a_view_of_very_many_actors_stays_short_and_escapes_names() -> None:
+    tally = Tally(Clock())
+    for i in range(1000):
+        tally.actor(f"[red]m[/red].{i}", "started", PLACE)
+    out = Console(file=io.StringIO(), width=160)
+    out.print(view.render(tally.snapshot(), 1000.0))
+    shown = out.file.getvalue()  # type: ignore[attr-defined]
+    assert len(shown.splitlines()) < 30
+    assert "and 980 more" in shown
+    assert "[red]m[/red].0" in shown
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"),
+    [(0.2, "0 s"), (119, "119 s"), (125, "2 min"), (7260, "2 h 01"), (None, "")],
+)
+def test_durations(seconds: float | None, text: str) -> None:
+    assert view.duration(seconds) == text
+
+
+class Fleet:
+    """One actor, in process; every second piece fails once."""
+
+    def __init__(self) -> None:
+        self.at: list[Work] = []
+        self.failed: set[str] = set()
+
+    def free(self, group: str) -> int:
+        return 1 - len(self.at)
+
+    def submit(self, work: Work, ahead: Work | None = None) -> str:
+        self.at.append(work)
+        return "g.0"
+
+    def wait(self, timeout: float) -> list[Outcome]:
+        work = self.at.pop()
+        if work.id.endswith("1") and work.id not in self.failed:
+            self.failed.add(work.id)
+            return [Outcome(work, ConnectionError("died"))]
+        return [Outcome(work, facts={"seconds": 0.5, "cells_used": 8, "wait_seconds": 0.1})]
+
+    def abandon(self, work: Work) -> None:
+        raise AssertionError
+
+
+def ran(root: RunRoot, log: str) -> str:
+    """Run three pieces under a reporter; returns what was printed."""
+    out = Console(file=io.StringIO(), width=200)
+    works = [Work(f"units/u{i}", "g") for i in range(3)]
+    with Reporter(root, out, log) as reporter:
+        reporter.actor("g.0", "started", PLACE)
+        reporter.stage("attention", works)
+        dispatch(
+            works, Fleet(), lambda _: False, attempts=3, timeout=9,
+            on_change=lambda change: reporter.change("attention", change),
+        )  # fmt: skip
+    return str(out.file.getvalue())  # type: ignore[attr-defined]
+
+
+def test_lines_without_a_terminal_and_progress_json(tmp_path: Path) -> None:
+    root = RunRoot(tmp_path)
+    said = ran(root, "text")
+    assert "attention: 3 to do" in said
+    assert "trying again: units/u1" in said
+    assert "attention: 3/3 done" in said
+    told: dict[str, Any] = root.read_json(PROGRESS)
+    assert told["status"] == "finished"
+    assert told["stages"]["attention"]["cells"] == 24
+    assert told["stages"]["attention"]["again"] == 1
+    assert told["actors"][0]["pieces"] == 3
+
+
+def test_json_lines_carry_run_unit_and_actor(tmp_path: Path) -> None:
+    lines = [json.loads(line) for line in ran(RunRoot(tmp_path), "json").splitlines()]
+    assert {e["run"] for e in lines} == {str(tmp_path)}
+    work = [(e["unit"], e["actor"], e["what"]) for e in lines if e["event"] == "work"]
+    assert ("units/u0", "g.0", "done") in work
+    again = next(e for e in lines if e.get("what") == "again")
+    assert again["error"] == "ConnectionError: died"
+
+
+def test_a_driver_that_says_nothing_new_still_shows_that_it_lives(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(progress, "_WRITE_EVERY", 0.05)
+    root = RunRoot(tmp_path)
+    with Reporter(root, Console(file=io.StringIO())) as reporter:
+        reporter.stage("attention", [Work("units/u0", "g")])
+        time.sleep(0.3)
+        first = root.read_json(PROGRESS)["updated"]
+        time.sleep(0.3)
+        assert root.read_json(PROGRESS)["updated"] > first
+        assert root.read_json(PROGRESS)["status"] == "running"
+
+
+def test_follow_ends_with_the_driver_and_says_each_change_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    root, (tally, _) = RunRoot(tmp_path), two_units()
+
+    def write(status: str) -> None:
+        body = {"status": status, **tally.snapshot(), "updated": time.time()}
+        root.replace(PROGRESS, to_json(body))
+
+    write("running")
+    out = Console(file=io.StringIO(), width=200)
+    following = threading.Thread(target=progress.follow, args=(root, out, 0.05))
+    following.start()
+    time.sleep(0.3)
+    assert following.is_alive()
+    write("finished")
+    following.join(5)
+    assert not following.is_alive()
+    assert str(out.file.getvalue()).count("attention: 1/6 done") == 1  # type: ignore[attr-defined]
+    monkeypatch.setattr(progress, "_SILENT", -1.0)  # a driver that was killed
+    write("running")
+    progress.follow(root, out, 60)

@@ -1,0 +1,91 @@
+"""A Ray head of its own for the tests: token authentication, dashboard on localhost, own ports."""
+
+from __future__ import annotations
+
+import os
+import secrets
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+RAY = str(Path(sys.executable).parent / "ray")
+
+
+@dataclass(frozen=True)
+class Head:
+    """A running head."""
+
+    dashboard: str
+    metrics: str
+    logs: Path
+    env: dict[str, str]
+
+    def ray(self, *arguments: str, timeout: float = 300, **env: str) -> subprocess.CompletedProcess:
+        """Run Ray's own command line, with the token."""
+        return subprocess.run(
+            [RAY, *arguments], capture_output=True, text=True, timeout=timeout, check=False,
+            env={**self.env, **env},
+        )  # fmt: skip
+
+
+def free_ports(n: int) -> list[int]:
+    """Return ports that nothing listens on."""
+    sockets = [socket.socket() for _ in range(n)]
+    for s in sockets:
+        s.bind(("127.0.0.1", 0))
+    ports = [int(s.getsockname()[1]) for s in sockets]
+    for s in sockets:
+        s.close()
+    return ports
+
+
+@contextmanager
+def ray_head(cpus: int, gpus: int = 0) -> Iterator[Head]:
+    """Start a head; it and all it started are gone at the end."""
+    port, dashboard, client, metrics = free_ports(4)
+    place = Path(tempfile.mkdtemp(prefix="oct", dir="/tmp"))  # short: sockets are named under it
+    env = {k: v for k, v in os.environ.items() if not k.startswith("RAY_")}
+    env |= {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": secrets.token_hex(32)}
+    head = subprocess.Popen(
+        [
+            RAY, "start", "--head", "--block", f"--port={port}", f"--num-cpus={cpus}",
+            f"--num-gpus={gpus}", "--dashboard-host=127.0.0.1", f"--dashboard-port={dashboard}",
+            f"--ray-client-server-port={client}", f"--metrics-export-port={metrics}",
+            f"--temp-dir={place}", "--object-store-memory=200000000", "--disable-usage-stats",
+        ],
+        stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, env=env,
+        start_new_session=True,
+    )  # fmt: skip
+    address = f"http://127.0.0.1:{dashboard}"
+    try:
+        deadline = time.monotonic() + 120
+        while True:
+            try:
+                urllib.request.urlopen(f"{address}/api/version", timeout=2)
+            except urllib.error.HTTPError:
+                break  # no token: it answers, and refuses
+            except OSError:
+                assert head.poll() is None, head.stdout and head.stdout.read()
+                assert time.monotonic() < deadline, "the head did not start"
+                time.sleep(0.3)
+            else:
+                break
+        logs = place / "session_latest" / "logs"
+        yield Head(address, f"http://127.0.0.1:{metrics}", logs, env)
+    finally:
+        os.killpg(head.pid, signal.SIGTERM)
+        try:
+            head.wait(20)
+        except subprocess.TimeoutExpired:
+            os.killpg(head.pid, signal.SIGKILL)
+        shutil.rmtree(place, ignore_errors=True)

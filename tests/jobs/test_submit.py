@@ -1,0 +1,173 @@
+"""``ray job submit`` for real: a head with token authentication, logs, exit codes, resume."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import threading
+import urllib.error
+import urllib.request
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from tests.conftest import octoscope, small_tree, tables_of
+from tests.jobs.head import Head, ray_head
+
+pytestmark = pytest.mark.slow
+ROOT = Path(__file__).parents[2]
+KILLS = "units/tiny.c0001.h0.00000000"
+
+
+@pytest.fixture(scope="module")
+def head() -> Iterator[Head]:
+    with ray_head(cpus=4, gpus=2) as made:  # GPUs by name: Ray counts and hides, nothing computes
+        yield made
+
+
+def submit(
+    head: Head, name: str, *entrypoint: str, env: dict[str, str] | None = None
+) -> tuple[subprocess.CompletedProcess, dict[str, Any]]:
+    """Submit a job as the guide shows it; returns what the command did, and Ray's job record."""
+    more = ["--runtime-env-json", json.dumps({"env_vars": env})] if env else []
+    done = head.ray(
+        "job", "submit", "--address", head.dashboard, "--working-dir", str(ROOT),
+        "--submission-id", name, *more, "--", *entrypoint,
+    )  # fmt: skip
+    request = urllib.request.Request(
+        f"{head.dashboard}/api/jobs/{name}",
+        headers={"Authorization": f"Bearer {head.env['RAY_AUTH_TOKEN']}"},
+    )
+    with urllib.request.urlopen(request, timeout=20) as answer:
+        return done, json.load(answer)
+
+
+@contextmanager
+def metrics_of(head: Head, run: Path) -> Iterator[dict[str, float]]:
+    """Look at the node's Prometheus port as long as this lasts; yields the last sum per name."""
+    seen: dict[str, float] = {}
+    ended = threading.Event()
+
+    def look() -> None:
+        while not ended.wait(0.5):
+            with urllib.request.urlopen(head.metrics, timeout=20) as answer:
+                lines = answer.read().decode().splitlines()
+            now: dict[str, float] = {}
+            for line in lines:
+                if line.startswith("ray_octoscope_") and f'run="{run}"' in line:
+                    name = line.partition("{")[0]
+                    now[name] = now.get(name, 0) + float(line.rsplit(" ", 1)[1])
+            seen.update(now)
+
+    looking = threading.Thread(target=look, daemon=True)
+    looking.start()
+    try:
+        yield seen
+    finally:
+        ended.set()
+        looking.join()
+
+
+def events_of(said: str) -> list[dict[str, Any]]:
+    """Return the JSON lines of a job's log."""
+    return [json.loads(line) for line in said.splitlines() if line.startswith('{"time"')]
+
+
+def test_without_the_token_nothing_is_accepted(head: Head) -> None:
+    for token in ("", "0" * 64):
+        refused = head.ray(
+            "job", "submit", "--address", head.dashboard, "--", "true",
+            RAY_AUTH_TOKEN=token, RAY_AUTH_TOKEN_PATH="/nonexistent",
+        )  # fmt: skip
+        assert refused.returncode != 0
+        with pytest.raises(urllib.error.HTTPError, match="40[13]"):
+            urllib.request.urlopen(f"{head.dashboard}/api/jobs/", timeout=20)
+
+
+def test_bad_input_is_told_in_the_logs_with_exit_code_2(
+    head: Head, small_atlas: Path, tmp_path: Path
+) -> None:
+    tree = small_tree(small_atlas)
+    tree["atlas"]["category_key"] = ["no_such_column"]
+    config = tmp_path / "bad.yaml"
+    config.write_text(yaml.safe_dump(tree))
+    done, job = submit(
+        head, "bad", "python", "-m", "jobs.run", str(config), "--out", str(tmp_path / "run")
+    )
+    assert done.returncode == 1  # Ray's own: the job failed
+    assert (job["status"], job["driver_exit_code"]) == ("FAILED", 2)
+    assert "no column 'no_such_column'" in done.stdout
+    logs = head.ray("job", "logs", "bad", "--address", head.dashboard)
+    assert "no column 'no_such_column'" in logs.stdout
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_run_directory_that_goes_with_the_job_is_refused(head: Head, small_config: Path) -> None:
+    done, job = submit(head, "gone", "python", "-m", "jobs.run", str(small_config), "--out", "run")
+    assert job["driver_exit_code"] == 2
+    assert "deleted with the job" in done.stdout
+
+
+def test_units_set_aside_give_3_a_second_submission_resumes_and_stages_can_be_jobs(
+    head: Head, small_config: Path, finished_run: Path, tmp_path: Path
+) -> None:
+    run = tmp_path / "run"
+    planned = octoscope("plan", str(small_config), "--out", str(run), "--set", "keep_dense=fp32")
+    assert planned.returncode == 0, planned.stderr
+    early, job = submit(head, "early", "python", "-m", "jobs.overlap", str(run))
+    assert job["driver_exit_code"] == 1
+    assert "the attention stage is not done; run it first" in early.stdout
+
+    attention = (
+        "python", "-m", "jobs.attention", str(small_config), "--out", str(run),
+        "--set", "keep_dense=fp32", "--set", "execution.log=json",
+        "--set", "execution.gpus=0.5", "--set", "execution.actors=2",
+        "--set", "execution.readers=1",
+    )  # fmt: skip
+    with metrics_of(head, run) as metrics:
+        done, job = submit(
+            head, "first", *attention, env={"OCTOSCOPE_CRASH_AT": f"worker:after-data@{KILLS}"}
+        )
+    assert job["driver_exit_code"] == 3, done.stdout + done.stderr
+    events = events_of(done.stdout)
+    aside = [e for e in events if e.get("what") == "set aside"]
+    assert [(e["unit"], e["run"]) for e in aside] == [(KILLS, str(run))]
+    assert aside[0]["actor"] in ("tiny.0", "tiny.1")
+    # two replicas share a GPU, those that reduce on CPUs see none
+    started = [e for e in events if e["event"] == "actor" and e["what"] == "started"]
+    seen = {(e["actor"][:-2], e["gpus"], e["visible"]) for e in started}
+    assert seen == {("tiny", 0.5, "0"), ("cpu", 0, "")}
+    assert {e["actor"] for e in started} > {"tiny.0", "tiny.1"}
+    assert metrics["ray_octoscope_cells_total"] > 0, metrics
+    assert metrics["ray_octoscope_pieces_total"] > 0, metrics
+    told = json.loads(octoscope("status", str(run), "--json").stdout)
+    assert told["set aside"] == 1
+    assert told["units"] == "7 of 8 committed"
+
+    assert told["progress"]["gpu_hours"] > 0
+
+    again, job = submit(head, "second", "python", "-m", "jobs.run", *attention[3:])
+    assert (again.returncode, job["status"], job["driver_exit_code"]) == (0, "SUCCEEDED", 0)
+    events = events_of(again.stdout)
+    units = [e["unit"] for e in events if e.get("what") == "done" and e["stage"] == "attention"]
+    assert units == [KILLS]  # the others were there
+    assert tables_of(run) == tables_of(finished_run)
+    assert octoscope("verify", str(run)).returncode == 0
+
+    # actors' own logs: JSON with run, unit and Ray's ids
+    lines = [
+        json.loads(line)
+        for file in head.logs.glob("worker-*.err")
+        for line in file.read_text().splitlines()
+        if line.startswith('{"asctime"')
+    ]
+    committed = {e["work"]: e for e in lines if e["message"] == "committed"}
+    assert KILLS in committed
+    assert committed[KILLS]["run"] == str(run)
+    assert committed[KILLS]["actor"] in ("tiny.0", "tiny.1")
+    assert committed[KILLS]["actor_id"]
+    assert committed[KILLS]["node_id"]
