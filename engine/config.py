@@ -144,9 +144,17 @@ class ExecutionConfig(Section):
     )
     batch_cells: int = Field(16, ge=1, description="Cells in one forward pass, at most")
     micro_batch: int = Field(32, ge=1, description="Cells summed in fp32 before fp64, at most")
-    unit_cells: int = Field(512, ge=1, description="Cells per unit, at most; residuals are held")
+    unit_cells: int = Field(512, ge=1, description="Cells per unit, at most")
     working_set: str = Field(
-        "2GB", description="Bound on a unit's residuals; long inputs get smaller units and batches"
+        "2GB",
+        description="Bound on the residuals that are held at once; long inputs get smaller "
+        "batches, and smaller units unless macro_batches allows more",
+    )
+    macro_batches: int = Field(
+        1,
+        ge=1,
+        description="Working sets per unit, at most: more make units larger and commits fewer, but "
+        "the sums of all layers are then held in the device's memory",
     )
     tile: int = Field(512, ge=16, description="Rows and columns of an accumulator tile")
     memory: str | None = Field(None, description="Limit per actor, e.g. 8GB; null: 80 % of free")

@@ -9,7 +9,8 @@ from __future__ import annotations
 import queue
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -21,6 +22,7 @@ from engine.models import GeneMatch, Tokens
 from engine.models.protocol import GENE, FoundationModel
 from engine.store.plan import Unit
 
+_PATIENCE = 0.5  # seconds until a full reading looks whether it is still wanted
 _TOKEN_ARRAYS = ("gene", "kind", "value", "row", "mask")
 
 
@@ -55,7 +57,7 @@ class _Reading:
 
     def __init__(self, feed: Feed, rows: np.ndarray) -> None:
         self._feed, self._rows = feed, rows
-        self._made: queue.SimpleQueue[Fed | _End] = queue.SimpleQueue()
+        self._made: queue.Queue[Fed | _End] = queue.Queue(feed.most)
         self._stopped = threading.Event()
         self._thread = threading.Thread(target=self._read, name="feed", daemon=True)
         self._thread.start()
@@ -63,12 +65,17 @@ class _Reading:
     def _read(self) -> None:
         try:
             for fed in self._feed.make(self._rows):
+                self._put(fed)
                 if self._stopped.is_set():
                     return
-                self._made.put(fed)
-            self._made.put(_End())
+            self._put(_End())
         except BaseException as error:  # noqa: BLE001  raised where the tokens are asked for
-            self._made.put(_End(error))
+            self._put(_End(error))
+
+    def _put(self, made: Fed | _End) -> None:
+        while not self._stopped.is_set():
+            with suppress(queue.Full):
+                return self._made.put(made, timeout=_PATIENCE)
 
     def stop(self) -> None:
         """Give up; what was read is not needed."""
@@ -99,6 +106,8 @@ class Feed:
         Cells in a micro-batch and in a physical batch, at most.
     device
         On a GPU, tokens are put into pinned memory, so that they are copied beside the compute.
+    most
+        Micro-batches that are held before they are asked for, at most; 0: a whole unit.
     """
 
     def __init__(
@@ -110,7 +119,9 @@ class Feed:
         micro_batch: int,
         batch_cells: int,
         device: torch.device,
+        most: int = 0,
     ) -> None:
+        self.most = most
         self._atlas, self._halves, self._model, self._match = atlas, halves, model, match
         self._micro_batch, self._batch_cells = micro_batch, batch_cells
         self._copies = torch.cuda.Stream(device) if device.type == "cuda" else None
@@ -141,7 +152,7 @@ class Feed:
             self._ahead[1].stop()
             self._ahead = None
 
-    def batches(self, unit: Unit) -> Iterator[Fed]:
+    def batches(self, unit: Unit) -> Generator[Fed, None, None]:
         """Yield a unit's micro-batches in its order.
 
         Raises

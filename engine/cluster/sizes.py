@@ -29,10 +29,15 @@ def working_set(config: RunConfig, tokens: int, d: int) -> dict[str, int]:
     residual = tokens * (d * 4 + 30)
     limit = parse_bytes(e.working_set, "execution.working_set")
     micro = min(e.micro_batch, int(limit / 4 / (residual * 4)))  # q and k, twice when gathered
+    micro = max(1, micro)
+    macro = max(1, int(limit / residual))
+    if e.macro_batches > 1:
+        macro = max(micro, macro - macro % micro)  # whole micro-batches: sums keep their order
     return {
         "max_tokens": tokens,
-        "unit_cells": max(1, min(e.unit_cells, int(limit / residual))),
-        "micro_batch": max(1, micro),
+        "unit_cells": max(1, min(e.unit_cells, macro * e.macro_batches)),
+        "macro_cells": max(1, min(e.unit_cells, macro)),
+        "micro_batch": micro,
         "batch_cells": max(1, min(e.batch_cells, micro, int(limit / 4 / (residual * 12)))),
     }
 
@@ -68,12 +73,16 @@ def project(
         means = len(readings) > sums
         second = config.moments == 2 and sums > 0
         longest = max((u.stop - u.start for u in units if u.model == m.name), default=0)
+        macro = m.macro_cells or m.unit_cells
+        turns = -(-longest // macro)  # of a unit through the layers
+        longest = min(longest, macro)
         cells = min(m.micro_batch, longest)
         forward = min(m.batch_cells, cells) * m.max_tokens * m.d * 4 * 12
         compute = (
-            n2 * (8 * q * sums + 4)  # one layer's sums, pair counts
-            + n2 * (8 * sums + 4) * second  # squared deviations, and their counts
-            + n * m.d * 8 * means
+            n2 * 4  # pair counts
+            # sums, squared deviations and their counts: of one layer, or of all between turns
+            + (len(m.layers) if turns > 1 else 1)
+            * (n2 * 8 * q * sums + n2 * (8 * sums + 4) * second + n * m.d * 8 * means)
             + longest * m.max_tokens * (m.d * 4 + 30)  # residual stream and tokens of a unit
             + longest * m.max_tokens * 36  # tokens not embedded yet, and those of the next unit
             + cells * m.max_tokens * m.d * 4 * 4  # q and k of a micro-batch, twice (gathered)

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import itertools
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -15,7 +16,7 @@ from engine.atlas import Atlas
 from engine.attention.accumulate import BatchLayout, LayerSums, PairCounts, QKBatch
 from engine.attention.finite import require_finite
 from engine.attention.residuals import ResidualSums
-from engine.cluster.feed import Feed
+from engine.cluster.feed import Fed, Feed
 from engine.cluster.mean_cells import attend_mean_cells
 from engine.cluster.physical import PhysicalBatches
 from engine.config import RunConfig
@@ -39,6 +40,31 @@ class _Batch:
     mask: torch.Tensor
     layout: BatchLayout
     cell_ids: np.ndarray
+
+
+@dataclass
+class _Layer:
+    """What is added up of one layer."""
+
+    i: int
+    where: str
+    sums: LayerSums | None = None
+    residuals: ResidualSums | None = None
+
+
+@dataclass
+class _Facts:
+    """What a unit's record tells."""
+
+    cells_used: int = 0
+    cells_refused: list[dict[str, str]] = field(default_factory=list)
+    tokens: int = 0
+    wait_seconds: float = 0.0
+    seconds: float = 0.0
+
+    def told(self) -> dict[str, Any]:
+        times = {"wait_seconds": round(self.wait_seconds, 3), "seconds": round(self.seconds, 3)}
+        return vars(self) | times
 
 
 class UnitRunner:
@@ -81,6 +107,8 @@ class UnitRunner:
         self._heads = tuple(r.heads for r in plan.readings(model, "per_cell"))
         self._residuals = bool(plan.readings(model, "mean_residual"))
         self._panel = np.array([position.get(e, -1) for e in self._match.genes.ensembl] + [-1])
+        # micro-batches that pass the layers together
+        self._in_macro = -(-(self._m.macro_cells or self._m.unit_cells) // self._m.micro_batch)
         self._feed = Feed(
             self._atlas,
             self._index.halves,
@@ -89,6 +117,7 @@ class UnitRunner:
             self._m.micro_batch,
             self._m.batch_cells,
             self._device,
+            most=self._in_macro,
         )
 
     @property
@@ -124,62 +153,79 @@ class UnitRunner:
         attempt = Attempt(self._root, unit.work)
         store = attempt.zarr("sums.zarr")
         self._physical.start_from(self._m.batch_cells, halvings)
-        batches, facts = self._embed(unit)
-        if ahead is not None:
-            self._feed.ahead(ahead)
-        n, tile = len(self._m.axis), self._plan.tile
-        pairs = PairCounts(n, tile=tile)
-        for group in batches:
-            for batch in group:
-                pairs.add(batch.layout)
-        self._write(store, "pairs", pairs.counts.numpy())
-        for layer in range(self._m.n_layers):
-            sums = residuals = None
-            if layer in self._m.layers:
-                columns = tuple(self._m.mass_columns)
-                if self._heads:
-                    sums = LayerSums(
-                        n,
-                        columns,
-                        tile=tile,
-                        device=self._device,
-                        heads=self._heads,
-                        moments=self._plan.moments,
-                    )
-                if self._residuals:
-                    residuals = ResidualSums(n, self._m.d, device=self._device)
-            where = f"model {self._m.name}, unit {unit.id}, layer {layer}"
-            for group in batches:
-                parts = []
+        pairs = PairCounts(len(self._m.axis), tile=self._plan.tile)
+        facts = _Facts()
+        held: dict[int, _Layer] = {}  # between macro-batches; one at a time where there is one
+        micro = self._m.micro_batch
+        left = -(-(unit.stop - unit.start) // micro)
+        feed = self._feed.batches(unit)
+        while left > 0:
+            groups = [self._embed(fed, facts) for fed in itertools.islice(feed, self._in_macro)]
+            left -= self._in_macro
+            if left <= 0:
+                feed.close()
+                if ahead is not None:
+                    self._feed.ahead(ahead)
+            for group in groups:
                 for batch in group:
-                    if residuals is not None:
-                        residuals.add(batch.residual, batch.layout.panel)
-                    a, batch.residual = self._physical.layer(
-                        layer, batch.residual, batch.mask, unit.work
-                    )
-                    require_finite(a.q, a.k, batch.cell_ids, batch.mask, where)
-                    if sums is not None:
-                        parts.append(QKBatch(a.q, a.k, a.scale, a.mask, batch.layout))
-                if sums is not None and parts:
-                    sums.add(parts)
-            if sums is not None:
-                sums.check_mass(where)
-                for r, heads in enumerate(self._heads):
-                    self._write(store, sums_name(layer, heads), sums.sums[r].cpu().numpy())
-                    self._write(store, sums_name(layer, heads, "mass"), sums.mass[r].cpu().numpy())
-                    if sums.spread is not None:
-                        m2 = sums.spread[r].cpu().numpy()
-                        self._write(store, sums_name(layer, heads, "m2"), m2)
-            if residuals is not None:
-                residuals.check(where)
-                self._write(store, layer_name(layer, "residual"), residuals.sums.cpu().numpy())
-            if layer in self._m.layers:
-                held = pairs.counts.diagonal().numpy().astype(np.int64)
-                self._write(store, layer_name(layer, "cells"), held[None])
-            if layer == max(self._m.layers):
-                break
-        facts["seconds"] = round(time.monotonic() - started, 3)
-        return attempt.commit(self._plan.hash, facts)
+                    pairs.add(batch.layout)
+            for i in range(max(self._m.layers) + 1):
+                wanted = i in self._m.layers
+                layer = (held.pop(i, None) or self._layer(i, unit)) if wanted else None
+                self._drive(i, groups, layer, unit)
+                if layer is not None and left > 0:
+                    held[i] = layer
+                elif layer is not None:
+                    self._write_layer(store, layer, pairs)
+        self._write(store, "pairs", pairs.counts.numpy())
+        facts.seconds = time.monotonic() - started
+        return attempt.commit(self._plan.hash, facts.told())
+
+    def _layer(self, i: int, unit: Unit) -> _Layer:
+        n, m = len(self._m.axis), self._m
+        made = _Layer(i, f"model {m.name}, unit {unit.id}, layer {i}")
+        if self._heads:
+            made.sums = LayerSums(
+                n,
+                tuple(m.mass_columns),
+                tile=self._plan.tile,
+                device=self._device,
+                heads=self._heads,
+                moments=self._plan.moments,
+            )
+        if self._residuals:
+            made.residuals = ResidualSums(n, m.d, device=self._device)
+        return made
+
+    def _drive(self, i: int, groups: list[list[_Batch]], layer: _Layer | None, unit: Unit) -> None:
+        """Run layer ``i`` over a macro-batch; add what it attends with to ``layer``."""
+        where = f"model {self._m.name}, unit {unit.id}, layer {i}"
+        for group in groups:
+            parts = []
+            for batch in group:
+                if layer is not None and layer.residuals is not None:
+                    layer.residuals.add(batch.residual, batch.layout.panel)
+                a, batch.residual = self._physical.layer(i, batch.residual, batch.mask, unit.work)
+                require_finite(a.q, a.k, batch.cell_ids, batch.mask, where)
+                if layer is not None and layer.sums is not None:
+                    parts.append(QKBatch(a.q, a.k, a.scale, a.mask, batch.layout))
+            if layer is not None and layer.sums is not None and parts:
+                layer.sums.add(parts)
+
+    def _write_layer(self, store: Store, layer: _Layer, pairs: PairCounts) -> None:
+        sums, residuals, i = layer.sums, layer.residuals, layer.i
+        if sums is not None:
+            sums.check_mass(layer.where)
+            for r, heads in enumerate(self._heads):
+                self._write(store, sums_name(i, heads), sums.sums[r].cpu().numpy())
+                self._write(store, sums_name(i, heads, "mass"), sums.mass[r].cpu().numpy())
+                if sums.spread is not None:
+                    self._write(store, sums_name(i, heads, "m2"), sums.spread[r].cpu().numpy())
+        if residuals is not None:
+            residuals.check(layer.where)
+            self._write(store, layer_name(i, "residual"), residuals.sums.cpu().numpy())
+        cells = pairs.counts.diagonal().numpy().astype(np.int64)
+        self._write(store, layer_name(i, "cells"), cells[None])
 
     def mean_cell(self, category: int) -> Record:
         """Commit what the model attends with for a category's mean cell."""
@@ -190,25 +236,13 @@ class UnitRunner:
     def _write(self, store: Store, name: str, values: np.ndarray) -> None:
         tiles.write_array(store, name, values, self._plan.tile)
 
-    def _embed(self, unit: Unit) -> tuple[list[list[_Batch]], dict[str, Any]]:
-        """Return residuals of the unit's cells in logical micro-batches of physical batches."""
-        groups: list[list[_Batch]] = []
-        refused: list[dict[str, str]] = []
-        used = n_tokens = 0
-        waited = 0.0
-        for fed in self._feed.batches(unit):
-            waited += fed.waited
-            refused += [{"cell": c, "why": _NO_GENE} for c in fed.refused]
-            groups.append([self._batch(part) for part in fed.parts])
-            used += sum(len(part.cell_ids) for part in fed.parts)
-            n_tokens += sum(int(part.mask.sum()) for part in fed.parts)
-        facts = {
-            "cells_used": used,
-            "cells_refused": refused,
-            "tokens": n_tokens,
-            "wait_seconds": round(waited, 3),
-        }
-        return groups, facts
+    def _embed(self, fed: Fed, facts: _Facts) -> list[_Batch]:
+        """Return a micro-batch's residuals in physical batches."""
+        facts.wait_seconds += fed.waited
+        facts.cells_refused += [{"cell": c, "why": _NO_GENE} for c in fed.refused]
+        facts.cells_used += sum(len(part.cell_ids) for part in fed.parts)
+        facts.tokens += sum(int(part.mask.sum()) for part in fed.parts)
+        return [self._batch(part) for part in fed.parts]
 
     def _batch(self, tokens: Tokens) -> _Batch:
         panel = self._panel[tokens.gene]

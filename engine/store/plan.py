@@ -92,6 +92,9 @@ class ModelPlan(_Value):
         Ensembl ids of the accumulated genes.
     gene_sets_absent
         Declared genes that are not among them.
+    macro_cells
+        Cells whose residuals are held at once; a larger unit passes the layers in several turns,
+        and holds the sums of all layers between them. None: a unit's.
     """
 
     name: str
@@ -120,6 +123,7 @@ class ModelPlan(_Value):
     dtype: str
     max_tokens: int
     unit_cells: int
+    macro_cells: int | None = None
     micro_batch: int
     batch_cells: int
     demonstration: bool

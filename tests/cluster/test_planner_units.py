@@ -18,13 +18,14 @@ from engine.attention import reference
 from engine.attention.views import QUANTITIES
 from engine.cluster.frozen import prepare, run_config
 from engine.cluster.planner import make_plan
-from engine.cluster.sizes import parse_bytes
 from engine.cluster.units import UnitRunner
 from engine.config import parse_config
 from engine.errors import ActivationError, InputError
 from engine.models import load_model
+from engine.sizes import parse_bytes
 from engine.store import tiles
 from engine.store.plan import sums_name
+from engine.store.root import RunRoot
 from engine.store.tables import read_table
 from tests.conftest import five_families, small_tree, three_families
 
@@ -117,6 +118,27 @@ def test_a_unit_equals_the_reference_on_real_cells(
         for kind in net.special_kinds:
             assert mass[:, m.mass_columns.index(kind)].min() >= 0
             assert mass[:, m.mass_columns.index(kind)].sum() > 0
+
+
+def test_turns_through_the_layers_change_no_byte(small_atlas: Path, tmp_path: Path) -> None:
+    tree = small_tree(small_atlas)
+    tree |= {"moments": 2, "estimators": ["per_cell", "mean_residual"]}
+    tree["execution"] |= {"unit_cells": 11, "micro_batch": 2, "batch_cells": 1}
+    root, plan = prepare(parse_config(tree, "c"), str(tmp_path / "run"))
+    unit = plan.units_of("tiny", 0, 0)[0]
+    assert unit.stop - unit.start == 11
+    written = []
+    for macro in (None, 6, 2):  # one turn, two, six; the last of them one cell
+        models = [m.model_copy(update={"macro_cells": macro}) for m in plan.models]
+        turns = plan.model_copy(update={"models": models})
+        place = RunRoot(tmp_path / f"of-{macro}")
+        runner = UnitRunner(place, turns, run_config(root), "tiny")
+        record = runner.run(unit, ahead=plan.units_of("tiny", 0, 1)[0])
+        runner._feed.drop()
+        assert record.facts["cells_used"] == 11
+        written.append({n[len(record.folder) :]: d for n, d in record.objects.items()})
+    assert len(written[0]) > 20
+    assert written[0] == written[1] == written[2]
 
 
 def test_weights_that_blow_up_are_refused_before_commit(

@@ -13,6 +13,7 @@ import yaml
 
 from engine.cluster.calibrate import estimate
 from engine.cluster.frozen import prepare
+from engine.cluster.sizes import working_set
 from engine.config import parse_config
 from engine.demo.demo import data
 from engine.errors import InputError
@@ -21,7 +22,7 @@ from tests.conftest import octoscope, small_tree
 SCRIPT = """
 import ctypes, json, sys
 from engine.cluster.frozen import prepare
-from engine.cluster.fleet import Worker
+from engine.cluster.worker import Worker
 from engine.config import load_config
 from engine.store.plan import block_of
 
@@ -34,8 +35,8 @@ def peak_of(worker, works):
     ctypes.CDLL("libc.so.6").malloc_trim(0)  # what was freed before counts when it is used again
     before = status("VmRSS")
     open("/proc/self/clear_refs", "w").write("5")
-    for work in works:
-        worker.run(work)
+    for work, ahead in zip(works, [*works[1:], None]):
+        worker.run(work, 0, ahead)
     return status("VmHWM") - before
 
 root, plan = prepare(load_config(sys.argv[1]), sys.argv[2])
@@ -43,17 +44,22 @@ base = plan.bases[int(sys.argv[3])].name
 of_base = lambda works: [w for w in works if plan.model(block_of(w)[0]).base == base]
 units = of_base([u.work for u in plan.units])
 units += of_base(plan.residual_work())
-cells = Worker(root.url, base)
+cells = Worker(root.url, base, "a.0")
 told = {"unit_peak": peak_of(cells, units)}
 del cells
 matrices = of_base(plan.pairs_work()) + of_base(plan.matrix_work())
-told["matrix_peak"] = peak_of(Worker(root.url, None), matrices)
+told["matrix_peak"] = peak_of(Worker(root.url, None, "cpu.0"), matrices)
 print(json.dumps(told | plan.needs))
 """
 IMPORTS = 900e6  # of the projection, what a worker holds before its work: not measured here
 
 SHAPES: dict[str, dict[str, Any]] = {
     "many cells": {"execution": {"unit_cells": 300, "micro_batch": 64, "batch_cells": 64}},
+    "turns": {
+        "layers": [0, 1, 2, 3],
+        "accumulate": "all",
+        "execution": {"unit_cells": 300, "working_set": "16MB", "macro_batches": 9},
+    },
     "long rows": {"accumulate": "all", "execution": {"batch_cells": 2, "tile": 128}},
     "readings": {
         "heads": ["mean", "max", 0],
@@ -68,11 +74,11 @@ SHAPES: dict[str, dict[str, Any]] = {
 
 def config_of(name: str, folder: Path) -> Path:
     tree = small_tree(data("immune559.zarr")) | {"permutations": 50, "network": None, "edges": None}
-    tree |= {k: v for k, v in SHAPES[name].items() if k != "execution"}
+    tree |= {k: v for k, v in SHAPES[name].items() if k not in ("execution", "layers")}
     tree["atlas"]["categories"] = ["T cell"]
     tree["gene_sets"].append({"name": "every", "kind": "model"})
     tree["execution"] = {"threads": 2, "unit_cells": 32} | SHAPES[name].get("execution", {})
-    tree["models"][0] |= {"layers": [1], "options": {"max_length": 600}}
+    tree["models"][0] |= {"layers": SHAPES[name].get("layers", [1]), "options": {"max_length": 600}}
     if tree["accumulate"] == "all":
         tree["accumulate"] = "every"
     path = folder / "c.yaml"
@@ -83,7 +89,7 @@ def config_of(name: str, folder: Path) -> Path:
 @pytest.mark.parametrize(
     "name",
     [
-        pytest.param(n, marks=pytest.mark.slow if n in ("long rows", "edges") else ())
+        pytest.param(n, marks=pytest.mark.slow if n in ("turns", "long rows", "edges") else ())
         for n in SHAPES
     ],
 )
@@ -160,3 +166,19 @@ def _read(atlas: Path, folder: Path) -> dict[str, float]:
     tree["execution"]["unit_cells"] = 100
     run = folder / f"read-{atlas.name}"
     return prepare(parse_config(tree, "c"), str(run))[1].needs
+
+
+def test_more_working_sets_make_larger_units_of_whole_micro_batches() -> None:
+    tree = small_tree(data("immune559.zarr"))
+    tree["execution"] = {"unit_cells": 10**6, "micro_batch": 7, "working_set": "4MB"}
+
+    def sizes(**execution: int) -> dict[str, int]:
+        changed = tree | {"execution": tree["execution"] | execution}
+        return working_set(parse_config(changed, "c"), 200, 64)
+
+    one, four = sizes(), sizes(macro_batches=4)
+    assert one["unit_cells"] == one["macro_cells"] == 4_000_000 // (200 * (64 * 4 + 30))
+    assert four["macro_cells"] % four["micro_batch"] == 0
+    assert 0 <= one["macro_cells"] - four["macro_cells"] < four["micro_batch"]
+    assert four["unit_cells"] == 4 * four["macro_cells"]
+    assert sizes(macro_batches=4, unit_cells=20)["unit_cells"] == 20
