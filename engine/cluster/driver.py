@@ -206,6 +206,7 @@ class _Run:
             ("pair counts", [Work(w, "cpu") for w in pairs]),
             ("matrices", [Work(w, "cpu") for w in matrices]),
         ]
+        have = ray.cluster_resources()  # again: nodes may have come for the units
         cpus, most = int(have.get("CPU", 1)), max(len(pairs), len(matrices))
         memory = int(have.get("memory", 0) // plan.needs["actor_bytes"])  # of the whole cluster
         n = max(1, min(cpus, most, memory))

@@ -422,11 +422,13 @@ def test_slurm_passes_sigterm_on_and_queues_the_job_again(
 
 def test_slurm_takes_a_run_that_ends_while_it_is_stopped_as_it_ended(quick: Any) -> None:
     job = quick(1)
-    job.program("entry", "#!/bin/bash\ntrap 'exit 0' TERM\necho ready\n"
+    job.program("entry", "#!/bin/bash\ntrap 'sleep 2; exit 0' TERM\necho ready\n"
                 "while :; do sleep 0.1; done\n")  # fmt: skip
     process = job.start("entry")
     read_until(process, "ready")
-    process.send_signal(signal.SIGTERM)
+    for _ in range(2):  # each ends bash's `wait` early
+        process.send_signal(signal.SIGTERM)
+        time.sleep(0.5)
     told, _ = process.communicate(timeout=60)
     assert process.returncode == 0, told
     assert not job.requeued()
