@@ -56,6 +56,8 @@ def ray_head(cpus: int, gpus: int = 0) -> Iterator[Head]:
     place = Path(tempfile.mkdtemp(prefix="oct", dir="/tmp"))  # short: sockets are named under it
     env = {k: v for k, v in os.environ.items() if not k.startswith("RAY_")}
     env |= {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": secrets.token_hex(32)}
+    # the actors of a tiny run would be gone before they report, every 10 s by default
+    env["RAY_metrics_report_interval_ms"] = "500"
     head = subprocess.Popen(
         [
             RAY, "start", "--head", "--block", f"--port={port}", f"--num-cpus={cpus}",
