@@ -20,6 +20,8 @@ from engine.config import AtlasConfig
 from engine.errors import InputError
 from engine.vocabulary import GeneTable, read_aliases, resolve_genes
 
+_AHEAD = 1 << 21  # values decoded at a time: 16 MB, and what is read of them again
+
 
 @dataclass(frozen=True)
 class CellBatch:
@@ -68,6 +70,10 @@ class Atlas:
             aliases=read_aliases(config.gene_aliases) if config.gene_aliases else None,
         )
         self._column_ids = ids
+        # where a stored column goes; None: it stays where it is
+        same = np.array_equal(self._gene_of_column, np.arange(len(self.genes)))
+        self._place = None if same else self._gene_of_column.astype(np.int32)
+        self._drops = bool((self._gene_of_column < 0).any())
         self._lock = threading.Lock()
         if self._rows.shape != (len(self.cell_ids), len(ids)):
             raise InputError(
@@ -107,7 +113,11 @@ class Atlas:
     ) -> sparse.csr_matrix:
         """Return rows as a matrix of counts, as they are stored."""
         shape = (len(rows), self._rows.shape[1])
-        matrix = sparse.csr_matrix((data, indices.astype(np.int64), indptr), shape=shape)
+        # the readers saw that every index is in range
+        small = max(*shape, len(data)) < 1 << 31
+        kind = np.int32 if small else np.int64
+        parts = (data, indices.astype(kind, copy=False), indptr.astype(kind, copy=False))
+        matrix = sparse.csr_matrix(parts, shape=shape)
 
         def place(row: int, nth: int, column: int) -> str:
             return f"{self.config.path}: {self._rows.place(int(rows[row]), nth, column)}"
@@ -188,25 +198,57 @@ class Atlas:
         with self._lock:  # one decoder window per atlas
             stored = self._rows.rows(np.asarray(rows, np.int64))
         matrix = self._checked(rows, *stored)
-        keep = self._gene_of_column[matrix.indices] >= 0
-        if not keep.all():
-            matrix.data[~keep] = 0
-        columns = np.where(keep, self._gene_of_column[matrix.indices], 0)
-        matrix = sparse.csr_matrix(
-            (matrix.data, columns, matrix.indptr), (len(rows), len(self.genes))
-        )
+        if self._place is not None:
+            data, indptr, columns = matrix.data, matrix.indptr, self._place[matrix.indices]
+            if self._drops:
+                keep = columns >= 0
+                data, columns = data[keep], columns[keep]
+                indptr = np.concatenate([[0], np.cumsum(keep)])[indptr].astype(indptr.dtype)
+            matrix = sparse.csr_matrix((data, columns, indptr), (len(rows), len(self.genes)))
         return CellBatch(np.asarray(rows), self.cell_ids[rows], canonical(matrix))
 
     def stream(self, rows: np.ndarray, batch_cells: int) -> Iterator[CellBatch]:
-        """Yield batches of ascending rows, reading one batch ahead in a thread."""
-        parts = [rows[i : i + batch_cells] for i in range(0, len(rows), batch_cells)]
+        """Yield batches of ascending rows, reading ahead in a thread.
+
+        Batches that lie together are read together, as many as decode ``_AHEAD`` values (at least
+        one batch, and one alone at first, so that work can begin).
+        """
+        groups = self._groups(np.asarray(rows, np.int64), batch_cells)
+        if not groups:
+            return
         with ThreadPoolExecutor(1, thread_name_prefix="atlas") as pool:
-            ahead: Future[CellBatch] | None = pool.submit(self.read, parts[0]) if parts else None
-            for following in [*parts[1:], None]:
+            ahead: Future[CellBatch] | None = pool.submit(self.read, groups[0])
+            for following in [*groups[1:], None]:
                 assert ahead is not None
-                batch = ahead.result()
+                cells = ahead.result()
                 ahead = pool.submit(self.read, following) if following is not None else None
-                yield batch
+                yield from _batches(cells, batch_cells)
+
+    def _groups(self, rows: np.ndarray, batch_cells: int) -> list[np.ndarray]:
+        """Cut rows into what is read at a time: whole batches."""
+        ends = np.append(np.arange(batch_cells, len(rows), batch_cells), len(rows))
+        if not len(rows):
+            return []
+        decoded = self._rows.decoded(rows)[ends - 1].tolist()
+        groups, start, before = [], 0, -_AHEAD  # the first batch is a group
+        for i, end in enumerate(ends.tolist()):
+            if i + 1 == len(ends) or decoded[i + 1] - before > _AHEAD:
+                groups.append(rows[start:end])
+                start, before = end, decoded[i]
+        return groups
+
+
+def _batches(cells: CellBatch, batch_cells: int) -> Iterator[CellBatch]:
+    """Cut cells into batches that share its memory."""
+    counts = cells.counts
+    for first in range(0, len(cells.rows), batch_cells):
+        part = slice(first, min(first + batch_cells, len(cells.rows)))
+        lo, hi = counts.indptr[part.start], counts.indptr[part.stop]
+        indptr = counts.indptr[part.start : part.stop + 1] - lo
+        shape = (part.stop - part.start, counts.shape[1])
+        batch = sparse.csr_matrix((counts.data[lo:hi], counts.indices[lo:hi], indptr), shape)
+        batch.has_canonical_format = True
+        yield CellBatch(cells.rows[part], cells.cell_ids[part], batch)
 
 
 def _as_bool(column: pd.Series, where: str) -> np.ndarray:

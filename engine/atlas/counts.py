@@ -94,7 +94,14 @@ def row_of(indptr: np.ndarray, at: int) -> int:
 
 def count_fault(data: np.ndarray) -> tuple[int, str] | None:
     """Return the position of the first value that is no count and what it is, or None."""
-    if data.dtype.kind in "ub":
+    if data.dtype.kind in "ub" or not len(data):
+        return None
+    # What sound data takes: three passes. NaN fails the first comparison.
+    if (
+        data.min() >= 0
+        and data.max() < np.inf
+        and (data.dtype.kind == "i" or np.array_equal(np.rint(data), data))
+    ):
         return None
     if data.dtype.kind == "i":
         bad = data < 0
@@ -151,6 +158,7 @@ def canonical(matrix: sparse.csr_matrix) -> sparse.csr_matrix:
     if matrix.data.dtype not in (np.float32, np.float64):
         matrix.data = matrix.data.astype(np.float64)  # a sum may not fit in the type of its terms
     matrix.sum_duplicates()
-    matrix.data = np.rint(matrix.data).astype(np.float32)
-    matrix.eliminate_zeros()
+    matrix.data = np.rint(matrix.data, out=matrix.data).astype(np.float32, copy=False)
+    if matrix.nnz and matrix.data.min() <= 0:
+        matrix.eliminate_zeros()
     return matrix

@@ -5,6 +5,7 @@ Nothing is read from a chunk that is absent or cannot be decoded (:mod:`engine.a
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,10 +14,13 @@ import h5py
 import numpy as np
 import zarr
 
-from engine.atlas import blosc, chunks
+from engine.atlas import blosc, chunks, pipeline
 from engine.errors import InputError
 
+_RUN = 1 << 21  # values read at a time: 16 chunks as `atlas convert` writes them
+
 blosc.register()
+pipeline.register()
 
 
 def open_group(path: str) -> Any:
@@ -100,6 +104,10 @@ class SparseRows:
                 fault or f"{self._indices.shape[0]} indices for {size} values",
                 chunks.RESTORE,
             )
+        self._quick = tuple(
+            pipeline.quick(group, name, array)
+            for name, array in (("data", self._data), ("indices", self._indices))
+        )
         self._chunk = chunks.grid_of(self._data)[0]
         self._window = window
         self._cache: dict[int, tuple[np.ndarray, np.ndarray]] = {}
@@ -124,8 +132,10 @@ class SparseRows:
                 run.append(missing.pop(0))
             lo = run[0] * self._chunk
             hi = min((run[-1] + 1) * self._chunk, int(self._data.shape[0]))
-            data = chunks.read_rows(self._path, self._data, lo, hi)
-            indices = chunks.read_rows(self._path, self._indices, lo, hi)
+            data, indices = (
+                chunks.read_rows(self._path, array, lo, hi, through=through)
+                for array, through in zip((self._data, self._indices), self._quick, strict=True)
+            )
             fault = chunks.range_fault(indices, 0, self.shape[1])
             if fault is not None:
                 raise self._damage(self._indices, lo + fault[0], fault[1])
@@ -142,8 +152,22 @@ class SparseRows:
                         raise self._damage(array, at, zeros)
                 self._cache[c] = (data[part], indices[part])
 
+    def _trim(self, last: int) -> None:
+        """Keep the last chunk only, on its own, where a long run was read: its arrays are large."""
+        if len(self._cache) > self._window:
+            data, indices = self._cache[last]
+            self._cache = {last: (data.copy(), indices.copy())}
+
     def _damage(self, array: Any, at: int, problem: str) -> chunks.DamageError:
         return chunks.damage(self._path, array, (at // chunks.grid_of(array)[0],), problem)
+
+    def decoded(self, rows: np.ndarray) -> np.ndarray:
+        """Return how many values reading ascending rows has decoded after each; reads nothing."""
+        starts, stops = self.indptr[rows], self.indptr[rows + 1]
+        first = starts // self._chunk
+        last = np.where(stops > starts, (stops - 1) // self._chunk, -1)
+        before = np.maximum.accumulate(np.concatenate([[-1], last]))[:-1]
+        return np.cumsum(np.maximum(last - np.maximum(first - 1, before), 0)) * self._chunk
 
     def cost_of(self, rows: np.ndarray) -> ReadCost:
         """Return the bytes that reading ascending rows once decodes and uses; reads nothing."""
@@ -166,28 +190,49 @@ class SparseRows:
         data = np.empty(total, self._data.dtype)
         indices = np.empty(total, self._indices.dtype)
         self.cost.needed += total
-        # Runs of rows whose chunks touch are read together.
-        first_chunk = starts // self._chunk
-        last_chunk = np.maximum(first_chunk, (stops - 1) // self._chunk)
-        at = 0
-        while at < len(rows):
-            end = at + 1
-            while end < len(rows) and first_chunk[end] <= last_chunk[end - 1] + 1:
-                end += 1
-            occupied = [i for i in range(at, end) if stops[i] > starts[i]]
-            if occupied:
-                self._load(int(first_chunk[occupied[0]]), int(last_chunk[occupied[-1]]))
-            for i in occupied:
-                pos, out = int(starts[i]), int(out_ptr[i])
-                while pos < stops[i]:
-                    chunk = pos // self._chunk
-                    take = int(min(stops[i], (chunk + 1) * self._chunk) - pos)
-                    source = slice(pos - chunk * self._chunk, pos - chunk * self._chunk + take)
-                    data[out : out + take] = self._cache[chunk][0][source]
-                    indices[out : out + take] = self._cache[chunk][1][source]
-                    pos, out = pos + take, out + take
-            at = end
+        done = 0
+        for first, last, spans in self._runs(starts, stops):
+            self._load(first, last)
+            for lo, hi in spans:
+                while lo < hi:
+                    chunk = lo // self._chunk
+                    at = lo - chunk * self._chunk
+                    take = min(hi - lo, self._chunk - at)
+                    values, columns = self._cache[chunk]
+                    data[done : done + take] = values[at : at + take]
+                    indices[done : done + take] = columns[at : at + take]
+                    lo, done = lo + take, done + take
+            self._trim(last)
         return data, indices, out_ptr
+
+    def _runs(
+        self, starts: np.ndarray, stops: np.ndarray
+    ) -> Iterator[tuple[int, int, list[tuple[int, int]]]]:
+        """Yield chunks to be read together, first and last, and the stretches of values in them.
+
+        Rows that lie one after the other are one stretch, cut where a run would become too long.
+        """
+        some = stops > starts
+        starts, stops = starts[some], stops[some]
+        if not len(starts):
+            return
+        breaks = np.flatnonzero(starts[1:] != stops[:-1]) + 1
+        lows, highs = starts[np.r_[0, breaks]], stops[np.r_[breaks, len(stops)] - 1]
+        longest = max(1, _RUN // self._chunk) * self._chunk
+        first = last = -1
+        spans: list[tuple[int, int]] = []
+        for lo, hi in zip(lows.tolist(), highs.tolist(), strict=True):
+            while lo < hi:
+                chunk = lo // self._chunk
+                if spans and (chunk > last + 1 or lo >= first * self._chunk + longest):
+                    yield first, last, spans
+                    spans = []
+                if not spans:
+                    first = chunk
+                end = min(hi, first * self._chunk + longest)
+                spans.append((lo, end))
+                last, lo = (end - 1) // self._chunk, end
+        yield first, last, spans
 
 
 def zeros_fault(values: np.ndarray, first: int, indptr: np.ndarray | None = None) -> str | None:
@@ -196,7 +241,7 @@ def zeros_fault(values: np.ndarray, first: int, indptr: np.ndarray | None = None
     Zeros in place of a chunk are seen without asking the store, so inside a shard too: no value
     would be stored as 0, and of the values of a cell only one belongs to the first column.
     """
-    if not len(values) or values.any():
+    if not len(values) or values[0] or values[-1] or values.any():  # mostly settled by two
         return None
     if indptr is not None:
         ends = np.searchsorted(indptr, (first, first + len(values)), side="right")
@@ -233,6 +278,12 @@ class DenseRows:
         self._chunk = int(array.chunks[0]) if array.chunks else 256
         self._held: tuple[int, np.ndarray] | None = None
         self.cost = ReadCost()
+
+    def decoded(self, rows: np.ndarray) -> np.ndarray:
+        """Return how many values reading ascending rows has decoded after each; reads nothing."""
+        chunk = rows // self._chunk
+        new = np.concatenate([[True], chunk[1:] != chunk[:-1]])[: len(rows)]
+        return np.cumsum(new) * self._chunk * self.shape[1]
 
     def place(self, row: int, nth: int, column: int) -> str:
         """Return the chunk that holds the value of a row in a column."""

@@ -215,20 +215,26 @@ class AIDOCell:
         total = np.asarray(found.sum(axis=1), np.float64).ravel()
         usable = total > 0
         context, depth = self._context(match), self._settings.depth_tokens
-        shape = (len(cell_ids), len(context) + depth)
-        gene = np.full(shape, -1, np.int32)
-        kind = np.full(shape, PAD, np.int8)
-        value = np.full(shape, self._pad_id, np.float32)
-        n = len(context)
-        row = np.tile(np.r_[context, len(self.genes) + np.arange(depth)], (len(cell_ids), 1))
-        raw = found[usable][:, context].toarray().astype(np.float64)
-        scaled = np.log1p(raw / total[usable, None] * _TARGET)
-        gene[usable, :n], kind[usable, :n] = context, GENE
-        value[usable, :n] = np.minimum(scaled, _CAP)
+        n, shape = len(context), (len(cell_ids), len(context) + depth)
+        gene, kind = np.empty(shape, np.int32), np.full(shape, GENE, np.int8)
+        row = np.empty(shape, np.int64)
+        gene[:] = np.r_[context, np.full(depth, -1)]
+        row[:] = np.r_[context, len(self.genes) + np.arange(depth)]
+        value = np.zeros(shape, np.float32)
+        # ln(1 + 0) is 0: only what is above 0 is computed
+        place = np.full(len(self.genes), -1)
+        place[context] = np.arange(n)
+        cell = np.repeat(np.arange(len(cell_ids)), np.diff(found.indptr))
+        at = place[found.indices]
+        inside = (at >= 0) & usable[cell]
+        cell, at, raw = cell[inside], at[inside], found.data[inside].astype(np.float64)
+        value[cell, at] = np.minimum(np.log1p(raw / total[cell] * _TARGET), _CAP)
         if depth:
             level = np.clip(np.log10(total[usable]), _LOG10_FLOOR, _CAP)
             kind[usable, n:], value[usable, n:] = _DEPTH, level[:, None]
-        return Tokens(np.asarray(cell_ids), gene, kind, value, row.astype(np.int64), kind != PAD)
+        if not usable.all():
+            gene[~usable], kind[~usable], value[~usable] = -1, PAD, self._pad_id
+        return Tokens(np.asarray(cell_ids), gene, kind, value, row, kind != PAD)
 
     def embed(self, tokens: Tokens) -> torch.Tensor:
         """Return the residual stream, float32 whatever the weights' dtype."""

@@ -36,6 +36,7 @@ from engine.models.protocol import (
     Tokens,
     Variant,
 )
+from engine.models.ragged import held, kept, ranked
 from engine.models.weights import load_state, read_json, take_strict
 from engine.vocabulary import GeneTable, symbols_of_ensembl
 
@@ -217,30 +218,25 @@ class Geneformer:
         found = match.model_counts(counts)
         panel = np.zeros(len(self._genes), bool)
         panel[match.allowed] = True
+        inside = panel[found.indices] & (found.data > 0)
+        indptr, (genes, raw) = kept(inside, found.indptr, found.indices, found.data)
+        values = raw.astype(np.float64) / self._median[genes]
         special = len(self.special_kinds)
-        ranked = []
-        for c in range(len(cell_ids)):
-            span = slice(found.indptr[c], found.indptr[c + 1])
-            genes, values = found.indices[span], found.data[span].astype(np.float64)
-            inside = panel[genes] & (values > 0)
-            genes, values = genes[inside], values[inside] / self._median[genes[inside]]
-            order = np.lexsort((genes, -values))
-            ranked.append(genes[order][: self._max_input - special])
-        lengths = [len(g) + special if len(g) else 0 for g in ranked]
-        shape = (len(cell_ids), max(lengths, default=1) or 1)
+        room = self._max_input - special
+        first, n = int(special > 0), np.minimum(np.diff(indptr), room)
+        lengths = np.where(n > 0, n + special, 0)  # nothing of the model: padding only
+        shape = (len(cell_ids), int(lengths.max(initial=1)))
+        places = held(n, shape[1], first)
         gene = np.full(shape, -1, np.int32)
-        kind = np.full(shape, PAD, np.int8)
-        row = np.full(shape, self._dictionaries.tokens["<pad>"], np.int64)
-        first = 1 if special else 0
-        for c, genes in enumerate(ranked):
-            if not len(genes):
-                continue  # nothing of the model is expressed: padding only
-            stop = first + len(genes)
-            gene[c, first:stop], kind[c, first:stop] = genes, GENE
-            row[c, first:stop] = self._rows[genes]
-            if special:
-                kind[c, 0], row[c, 0] = _CLS, self._dictionaries.tokens["<cls>"]
-                kind[c, stop], row[c, stop] = _EOS, self._dictionaries.tokens["<eos>"]
+        gene[places] = genes[ranked(values, indptr, room)]
+        tokens = self._dictionaries.tokens
+        kind = np.where(places, np.int8(GENE), np.int8(PAD))
+        row = np.append(self._rows, tokens["<pad>"])[gene]
+        if special:
+            cells = np.flatnonzero(n)
+            kind[cells, 0], row[cells, 0] = _CLS, tokens["<cls>"]
+            ends = n[cells] + 1
+            kind[cells, ends], row[cells, ends] = _EOS, tokens["<eos>"]
         value = np.full(shape, np.nan, np.float32)
         return Tokens(np.asarray(cell_ids), gene, kind, value, row, kind != PAD)
 

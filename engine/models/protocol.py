@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
 
@@ -11,6 +12,7 @@ import numpy as np
 import torch
 from scipy import sparse
 
+from engine.models.ragged import placed
 from engine.vocabulary import GeneTable
 
 # A token is a gene, padding, or one of the families' special tokens.
@@ -40,12 +42,12 @@ class GeneMatch:
     report: list[dict[str, str]]
     panel: np.ndarray | None = None
 
-    @property
+    @cached_property
     def matched(self) -> np.ndarray:
         """Ascending indices into ``genes`` of the genes that the atlas has."""
         return np.unique(self.model_gene[self.model_gene >= 0])
 
-    @property
+    @cached_property
     def allowed(self) -> np.ndarray:
         """Ascending indices into ``genes`` of matched genes that may become tokens."""
         matched = self.matched
@@ -79,14 +81,11 @@ class GeneMatch:
         return replace(self, panel=np.isin(self.genes.ensembl.astype(str), ensembl))
 
     def model_counts(self, counts: sparse.csr_matrix) -> sparse.csr_matrix:
-        """Return counts [cells, model genes] from counts [cells, atlas genes]."""
-        used = np.flatnonzero(self.model_gene >= 0)
-        place = sparse.csr_matrix(
-            (np.ones(len(used), np.float32), (used, self.model_gene[used])),
-            shape=(len(self.model_gene), len(self.genes)),
-        )
-        found = sparse.csr_matrix(counts @ place)
-        found.sort_indices()
+        """Return counts [cells, model genes], canonical, from counts [cells, atlas genes]."""
+        n = len(self.genes)
+        parts = placed(counts.indptr, counts.indices, counts.data, self.model_gene, n)
+        found = sparse.csr_matrix(parts, shape=(counts.shape[0], n))
+        found.has_canonical_format = True
         return found
 
 

@@ -39,6 +39,7 @@ from engine.models.protocol import (
     Tokens,
     Variant,
 )
+from engine.models.ragged import held, kept, padded
 from engine.models.scfoundation_file import SECTIONS, ScFoundationFile, read_section
 from engine.models.weights import checkpoint_in, names_inside
 from engine.vocabulary import GeneTable
@@ -178,22 +179,21 @@ class ScFoundation:
         total = np.asarray(found.sum(axis=1), np.float64).ravel()
         panel = np.zeros(len(self.genes), bool)
         panel[match.allowed] = True
-        cells = []
-        for c in range(len(cell_ids)):
-            span = slice(found.indptr[c], found.indptr[c + 1])
-            expressed = found.data[span] > 0
-            genes = found.indices[span][expressed]
-            value = np.log1p(found.data[span][expressed] / max(total[c], 1.0) * _TARGET)
-            depth = self._depth(total[c], float(value.sum())) if len(genes) else []
-            inside = panel[genes]
-            cells.append((genes[inside], value[inside], depth))
-        return self._assemble(cells, cell_ids)
+        indptr, (genes, raw) = kept(found.data > 0, found.indptr, found.indices, found.data)
+        lengths = np.diff(indptr)
+        value = np.log1p(raw / np.repeat(np.maximum(total, 1.0), lengths) * _TARGET)
+        depth = [
+            self._depth(total[c], value[indptr[c] : indptr[c + 1]]) if n else []
+            for c, n in enumerate(lengths.tolist())
+        ]
+        indptr, (genes, value) = kept(panel[genes], indptr, genes, value)
+        return self._assemble(genes, value, indptr, depth, cell_ids)
 
-    def _depth(self, total: float, normalised: float) -> list[tuple[int, float]]:
-        """Return (row, value) of the tokens T and S that are above 0."""
+    def _depth(self, total: float, normalised: np.ndarray) -> list[tuple[int, float]]:
+        """Return (row, value) of the tokens T and S that are above 0, of a cell with counts."""
         target, source = self._settings.target, math.log10(total)
         if target == "modelgenerator":
-            first = source = math.log10(normalised)
+            first = source = math.log10(float(normalised.sum()))
         elif target == "bulk":
             first = source
         else:
@@ -203,22 +203,20 @@ class ScFoundation:
         return [(n + i, v) for i, v in enumerate((first, source)) if v > 0]
 
     def _assemble(
-        self,
-        cells: list[tuple[np.ndarray, np.ndarray, list[tuple[int, float]]]],
-        cell_ids: np.ndarray,
-    ) -> Tokens:
-        width = max((len(g) + len(depth) for g, _, depth in cells), default=0)
-        shape = (len(cells), max(width, 1))
-        gene = np.full(shape, -1, np.int32)
-        kind = np.full(shape, PAD, np.int8)
-        value = np.full(shape, np.nan, np.float32)
-        row = np.full(shape, -1, np.int64)
-        for c, (genes, values, depth) in enumerate(cells):
-            n = len(genes)
-            if not n:
-                continue  # nothing of the model is expressed: padding only
-            gene[c, :n], kind[c, :n], value[c, :n], row[c, :n] = genes, GENE, values, genes
-            for i, (place, level) in enumerate(depth, start=n):
+        self, genes: np.ndarray, values: np.ndarray, indptr: np.ndarray,
+        depth: list[list[tuple[int, float]]], cell_ids: np.ndarray,
+    ) -> Tokens:  # fmt: skip
+        lengths = np.diff(indptr)
+        # a cell of which nothing of the model is expressed: padding only
+        depth = [levels if n else [] for levels, n in zip(depth, lengths.tolist(), strict=True)]
+        width = max((n + len(d) for n, d in zip(lengths.tolist(), depth, strict=True)), default=0)
+        shape = (len(depth), max(width, 1))
+        gene = padded(genes, indptr, shape, -1, np.int32)
+        kind = np.where(held(lengths, shape[1]), np.int8(GENE), np.int8(PAD))
+        value = padded(values, indptr, shape, np.nan, np.float32)
+        row = gene.astype(np.int64)
+        for c, levels in enumerate(depth):
+            for i, (place, level) in enumerate(levels, start=int(lengths[c])):
                 kind[c, i], value[c, i], row[c, i] = _COUNT, level, place
         return Tokens(np.asarray(cell_ids), gene, kind, value, row, kind != PAD)
 

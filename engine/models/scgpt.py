@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -31,11 +32,12 @@ from engine.models.protocol import (
     Tokens,
     Variant,
 )
+from engine.models.ragged import held, kept, padded
 from engine.models.scgpt_tokens import (
     CellRandomness,
     ScGPTOptions,
     UpstreamRandomness,
-    bin_values,
+    bin_cells,
     choose_tokens,
 )
 from engine.models.weights import load_state, read_json, take_strict
@@ -233,28 +235,36 @@ class ScGPT:
         """Apply the chosen recipe; see :mod:`engine.models.scgpt_tokens`."""
         s = self._settings
         keep, order = self._context(counts, match)
-        cells = []
-        for c, cell_id in enumerate(cell_ids):
-            span = slice(counts.indptr[c], counts.indptr[c + 1])
-            columns, values = counts.indices[span], counts.data[span]
-            inside = keep[columns]
-            columns, values = columns[inside], values[inside]
-            if s.recipe == "preprocessor":
-                values = self._scale(values)
-            uniforms, permutation = self._randomness.cell(str(cell_id))
-            bins = bin_values(values, s.n_bins, uniforms)
-            if s.recipe == "preprocessor" and s.include_zero_gene:
-                dense = np.zeros(len(match.model_gene), np.float32)
-                dense[columns] = bins
-                columns, bins = order, dense[order]
-            chosen = choose_tokens(
-                len(columns),
-                s.max_length - 1,
-                permutation,
-                keep_order=isinstance(self._randomness, CellRandomness),
-            )
-            cells.append((match.model_gene[columns[chosen]], bins[chosen]))
-        return self._assemble(cells, cell_ids)
+        indptr, (columns, values) = kept(
+            keep[counts.indices], counts.indptr, counts.indices, counts.data
+        )
+        if s.recipe == "preprocessor":
+            values = self._scale(values, indptr)
+        all_genes = s.recipe == "preprocessor" and s.include_zero_gene
+        ordered = isinstance(self._randomness, CellRandomness)
+        room = s.max_length - 1
+        uniforms = np.empty(len(values))
+        cut: dict[int, np.ndarray] = {}
+        for c, (low, high) in enumerate(pairwise(indptr.tolist())):
+            draw, permutation = self._randomness.cell(str(cell_ids[c]))
+            if high > low:
+                uniforms[low:high] = draw(high - low)
+            n = len(order) if all_genes else high - low
+            if n > room:
+                cut[c] = choose_tokens(n, room, permutation, keep_order=ordered)
+        bins = bin_cells(values, indptr, s.n_bins, uniforms)
+        if all_genes:
+            dense = np.zeros((len(cell_ids), len(match.model_gene)), np.float32)
+            dense[np.repeat(np.arange(len(cell_ids)), np.diff(indptr)), columns] = bins
+            bins, columns = dense[:, order].ravel(), np.tile(order, len(cell_ids))
+            indptr = np.arange(len(cell_ids) + 1) * len(order)
+        if cut:
+            ends = list(pairwise(indptr.tolist()))
+            places = [a + cut[c] if c in cut else np.arange(a, b) for c, (a, b) in enumerate(ends)]
+            at = np.concatenate(places)
+            columns, bins = columns[at], bins[at]
+            indptr = np.concatenate([[0], np.cumsum([len(p) for p in places])])
+        return self._assemble(match.model_gene[columns], bins, indptr, cell_ids)
 
     def _context(self, counts: sparse.csr_matrix, match: GeneMatch) -> tuple[Any, np.ndarray]:
         """Return which atlas genes may become tokens, as a mask and as ascending columns."""
@@ -279,29 +289,31 @@ class ScGPT:
                 keep &= totals >= s.filter_gene_by_counts
         return keep, np.flatnonzero(keep)
 
-    def _scale(self, values: np.ndarray) -> np.ndarray:
+    def _scale(self, values: np.ndarray, indptr: np.ndarray) -> np.ndarray:
         s = self._settings
-        total = values.sum(dtype=np.float32)
-        if s.normalize_total and total > 0:
-            # float32 in this order, as scanpy's normalize_total computes it
-            values = values / np.float32(total / np.float32(s.normalize_total))
+        factors = np.ones(len(indptr) - 1, np.float32)
+        for c, (low, high) in enumerate(pairwise(indptr.tolist())):
+            total = values[low:high].sum(dtype=np.float32)
+            if s.normalize_total and total > 0:
+                # float32 in this order, as scanpy's normalize_total computes it
+                factors[c] = np.float32(total / np.float32(s.normalize_total))
+        if s.normalize_total:
+            values = values / np.repeat(factors, np.diff(indptr))
         return np.log1p(values) if s.log1p else values
 
-    def _assemble(self, cells: list[tuple[np.ndarray, np.ndarray]], cell_ids: np.ndarray) -> Tokens:
+    def _assemble(
+        self, genes: np.ndarray, bins: np.ndarray, indptr: np.ndarray, cell_ids: np.ndarray
+    ) -> Tokens:
         s = self._settings
-        width = 1 + max((len(g) for g, _ in cells), default=0)
-        shape = (len(cells), width)
-        gene = np.full(shape, -1, np.int32)
-        kind = np.full(shape, PAD, np.int8)
-        value = np.full(shape, s.pad_value, np.float32)
-        row = np.full(shape, self._special["<pad>"], np.int64)
+        lengths = np.diff(indptr)
+        shape = (len(lengths), 1 + int(lengths.max(initial=0)))
+        gene = padded(genes, indptr, shape, -1, np.int32, first=1)
+        value = padded(bins, indptr, shape, s.pad_value, np.float32, first=1)
+        kind = np.where(held(lengths, shape[1], first=1), np.int8(GENE), np.int8(PAD))
+        row = np.append(self._rows, self._special["<pad>"])[gene]
         kind[:, 0], row[:, 0] = _CLS, self._special["<cls>"]
         if s.recipe == "preprocessor":
             value[:, 0] = 0.0
-        for c, (genes, bins) in enumerate(cells):
-            span = slice(1, 1 + len(genes))
-            gene[c, span], value[c, span], kind[c, span] = genes, bins, GENE
-            row[c, span] = self._rows[genes]
         return Tokens(np.asarray(cell_ids), gene, kind, value, row, kind != PAD)
 
     def embed(self, tokens: Tokens) -> torch.Tensor:

@@ -14,7 +14,9 @@ import numpy as np
 import torch
 from pydantic import BaseModel, ConfigDict
 
-from engine.models.randomness import cell_generator
+from engine.compiled import compiled
+from engine.models.ragged import padded
+from engine.models.randomness import CellGenerators
 
 Uniforms = Callable[[int], np.ndarray]
 
@@ -39,7 +41,22 @@ class ScGPTOptions(BaseModel):
 
 
 def bin_values(values: np.ndarray, n_bins: int, uniforms: Uniforms) -> np.ndarray:
-    """Bin the expressed values of one cell into 1..n_bins-1.
+    """Bin the expressed values of one cell into 1..n_bins-1; see :func:`bin_cells`.
+
+    Parameters
+    ----------
+    uniforms
+        Returns that many numbers in [0, 1).
+    """
+    if not len(values):
+        return np.zeros(0, np.float32)
+    return bin_cells(values, np.array([0, len(values)]), n_bins, uniforms(len(values)))
+
+
+def bin_cells(
+    values: np.ndarray, indptr: np.ndarray, n_bins: int, uniforms: np.ndarray
+) -> np.ndarray:
+    """Bin the expressed values of each cell into 1..n_bins-1.
 
     edges = quantiles at linspace(0, 1, n_bins-1); with l = digitize(x, edges) and
     r = digitize(x, edges, right=True) the bin is ceil(u (r - l) + l), one uniform per value: a
@@ -49,34 +66,82 @@ def bin_values(values: np.ndarray, n_bins: int, uniforms: Uniforms) -> np.ndarra
     Parameters
     ----------
     values
-        [genes], all positive.
+        Positive, of one cell after the other.
+    indptr
+        [cells + 1], where cells begin and end.
     uniforms
-        Returns that many numbers in [0, 1).
+        A number in [0, 1) for each value.
 
     Returns
     -------
     ndarray
-        [genes] float32.
+        [values] float32.
     """
-    if not len(values):
-        return np.zeros(0, np.float32)
-    edges = np.quantile(values, np.linspace(0, 1, n_bins - 1))
-    left = np.digitize(values, edges)
-    right = np.digitize(values, edges, right=True)
-    return np.ceil(uniforms(len(values)) * (right - left) + left).astype(np.float32)
+    edges = _quantiles(values, indptr, np.linspace(0, 1, n_bins - 1))
+    return _bins(values.astype(np.float64), indptr, edges, uniforms)
+
+
+def _quantiles(values: np.ndarray, indptr: np.ndarray, q: np.ndarray) -> np.ndarray:
+    """Return [cells, quantiles] float64, bit for bit what ``np.quantile`` gives for each cell."""
+    lengths = np.diff(indptr)
+    cells = np.arange(len(lengths))[:, None]
+    above = values.max(initial=0)  # padding comes last
+    shape = (len(lengths), max(1, int(lengths.max(initial=0))))
+    ordered = padded(values, indptr, shape, above, values.dtype.type)
+    ordered.sort(axis=1)
+    last = np.maximum(lengths - 1, 0)[:, None]
+    at = last * q
+    before = np.minimum(np.floor(at).astype(np.int64), last)
+    share = np.where(before < last, at - before, 0.0)
+    a, b = ordered[cells, before], ordered[cells, np.minimum(before + 1, last)]
+    rise = b - a
+    return np.where(share < 0.5, a + rise * share, b - rise * (1 - share))
+
+
+@compiled()
+def _bins(
+    values: np.ndarray, indptr: np.ndarray, edges: np.ndarray, uniforms: np.ndarray
+) -> np.ndarray:
+    out = np.empty(len(values), np.float32)
+    n = edges.shape[1]
+    distinct, begins = np.empty(n), np.empty(n + 1, np.int64)
+    for c in range(len(edges)):
+        m = 0
+        for k in range(n):
+            if m == 0 or edges[c, k] > distinct[m - 1]:
+                distinct[m], begins[m] = edges[c, k], k
+                m += 1
+        begins[m] = n
+        for i in range(indptr[c], indptr[c + 1]):
+            x = values[i]
+            at, size = 0, m
+            while size > 0:
+                half = size >> 1
+                if distinct[at + half] < x:
+                    at += half + 1
+                    size -= half + 1
+                else:
+                    size = half
+            right = begins[at]  # edges below x
+            left = begins[at + 1] if at < m and distinct[at] == x else right  # and at x
+            out[i] = np.ceil(uniforms[i] * (right - left) + left)
+    return out
 
 
 class CellRandomness:
     """Binning and subsampling numbers of each cell, from a counter-based stream."""
 
     def __init__(self, binning_seed: int, sampling_seed: int) -> None:
-        self._binning_seed, self._sampling_seed = binning_seed, sampling_seed
+        self._binning = CellGenerators(binning_seed, "scgpt/binning")
+        self._sampling = CellGenerators(sampling_seed, "scgpt/sampling")
 
     def cell(self, cell_id: str) -> tuple[Uniforms, Callable[[int], np.ndarray]]:
-        """Return (uniforms, permutation) of one cell."""
-        binning = cell_generator(self._binning_seed, "scgpt/binning", cell_id)
-        sampling = cell_generator(self._sampling_seed, "scgpt/sampling", cell_id)
-        return binning.random, sampling.permutation
+        """Return (uniforms, permutation) of one cell, each to be called once, before the next."""
+
+        def permutation(n: int) -> np.ndarray:
+            return self._sampling.of(cell_id).permutation(n)
+
+        return self._binning.of(cell_id).random, permutation
 
 
 class UpstreamRandomness:

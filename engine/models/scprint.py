@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -90,6 +91,7 @@ class ScPRINT:
         }
         ids = np.array(file.genes, dtype=object)
         self._genes = GeneTable(ids, symbols_of_ensembl(ids))
+        self._context: tuple[GeneMatch, np.ndarray] | None = None
         table = weights["gene_encoder.weight"]
         self._device, self._dtype = table.device, table.dtype
 
@@ -188,7 +190,9 @@ class ScPRINT:
         """Return the context of rule ``some``: ascending model genes."""
         if self._settings.context_genes is None and match.panel is not None:
             return match.allowed
-        chosen = self._named(match)
+        if self._context is None or self._context[0] is not match:  # looked up once for all batches
+            self._context = match, self._named(match)
+        chosen = self._context[1]
         if not len(chosen):
             raise InputError(
                 "models.*.options.context_genes",
@@ -217,16 +221,14 @@ class ScPRINT:
         found = match.model_counts(counts)
         depth = np.log2(1 + np.asarray(counts.sum(axis=1), np.float64).ravel())
         genes = self._contexts(found, match, cell_ids)
-        raw = np.zeros(genes.shape)
-        for c in range(len(cell_ids)):
-            raw[c] = found[c].toarray()[0, genes[c]]
+        raw = self._counts_of(found, genes)
         total = raw.sum(1)
         # a context without counts is undefined where values are divided by its sum
         usable = total > 0 if self._normalization == "sum" else np.ones(len(total), bool)
         if self._normalization == "sum":
             raw /= np.where(usable, total, 1)[:, None]
         else:
-            raw = np.log2(1 + raw)
+            raw[raw > 0] = np.log2(1 + raw[raw > 0])  # log2(1 + 0) is 0
         n_class = len(self._classes)
         shape = (len(cell_ids), genes.shape[1] + n_class + 2)
         gene = np.full(shape, -1, np.int32)
@@ -242,20 +244,35 @@ class ScPRINT:
         gene[:, first:] = np.where(usable[:, None], genes, -1)
         return Tokens(np.asarray(cell_ids), gene, kind, value, row, kind != PAD)
 
+    def _counts_of(self, found: sparse.csr_matrix, genes: np.ndarray) -> np.ndarray:
+        """Return [cells, genes] float64 counts of each cell's own genes."""
+        raw = np.zeros(genes.shape)
+        place = np.full(found.shape[1], -1)
+        for c, (low, high) in enumerate(pairwise(found.indptr.tolist())):
+            if c == 0 or genes.strides[0]:  # else all cells have the first one's genes
+                place[:] = -1
+                place[genes[c]] = np.arange(genes.shape[1])
+            at = place[found.indices[low:high]]
+            raw[c, at[at >= 0]] = found.data[low:high][at >= 0]
+        return raw
+
     def _contexts(
         self, found: sparse.csr_matrix, match: GeneMatch, cell_ids: np.ndarray
     ) -> np.ndarray:
         """Return [cells, genes] ascending model genes."""
         rule = self._rule(match)
         if rule not in PER_CELL:
-            return np.tile(self._fixed(match), (len(cell_ids), 1))
+            fixed = self._fixed(match)
+            return np.broadcast_to(fixed, (len(cell_ids), len(fixed)))
         allowed = match.allowed
         room = min(self._settings.max_len, len(allowed))
+        may = np.zeros(len(self._genes), bool)
+        may[allowed] = True
         chosen = np.zeros((len(cell_ids), room), np.int64)
         for c, cell_id in enumerate(cell_ids):
             span = slice(found.indptr[c], found.indptr[c + 1])
             columns, values = found.indices[span], found.data[span]
-            inside = np.isin(columns, allowed) & (values > 0)
+            inside = may[columns] & (values > 0)
             chosen[c] = choose_in_cell(
                 rule, columns[inside], values[inside], allowed, room, self._seed, str(cell_id)
             )

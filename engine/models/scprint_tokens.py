@@ -135,6 +135,9 @@ def choose_in_cell(
         else:
             chosen = rng.permutation(expressed)[:room]
     else:
-        rest = np.setdiff1d(allowed, expressed)
+        left = np.zeros(int(allowed.max(initial=0)) + 1, bool)
+        left[allowed] = True
+        left[expressed] = False
+        rest = np.flatnonzero(left)  # int64, which numpy permutes fastest
         chosen = np.r_[expressed, rng.permutation(rest)[: room - len(expressed)]]
     return np.sort(chosen)

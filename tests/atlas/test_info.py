@@ -1,0 +1,284 @@
+"""`atlas info`: every kind of finding on a real store, and the figures beside them."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import anndata as ad
+import fsspec
+import numpy as np
+import pandas as pd
+import pytest
+import zarr
+from scipy import sparse
+
+from engine.atlas import AtlasInfo, convert, info
+from engine.atlas.findings import Finding, Findings
+from engine.atlas.layout import ArrayCost, look_at_layout
+from engine.cli.app import app
+from engine.cli.shared import guarded
+from engine.config import AtlasConfig
+from tests.atlas.stores import cells, file_of, put, write
+from tests.conftest import make_adata
+
+GIVEN = {"category_key": ["cell_type"], "replicate_key": "donor"}
+
+
+def look(path: Path, seed: int = 0, quick: bool = False, **given: Any) -> AtlasInfo:
+    return info(AtlasConfig(path=str(path), **{**GIVEN, **given}), seed, quick=quick)
+
+
+def said(result: AtlasInfo, severity: str, text: str) -> Finding:
+    """Return the one finding of a severity whose place and problem are as given."""
+    told = [f for f in result.findings.found if f.severity == severity]
+    hits = [f for f in told if re.search(text, f"{f.where}: {f.problem}")]
+    assert len(hits) == 1, result.findings.found
+    return hits[0]
+
+
+def with_obs(name: str, values: Any) -> Callable[[], ad.AnnData]:
+    def made() -> ad.AnnData:
+        a = cells()
+        a.obs[name] = values
+        return a
+
+    return made
+
+
+def with_ids(change: Callable[[list[str]], list[str]]) -> Callable[[], ad.AnnData]:
+    def made() -> ad.AnnData:
+        a = cells()
+        a.var_names = change(list(a.var_names))
+        return a
+
+    return made
+
+
+def logged() -> ad.AnnData:
+    a = cells()
+    a.X = sparse.csr_matrix(np.log1p(a.X.toarray()))
+    return a
+
+
+def counts_aside() -> ad.AnnData:
+    a = logged()
+    a.layers["counts"] = cells().X
+    a.raw = logged()
+    return a
+
+
+def by_column() -> ad.AnnData:
+    a = cells()
+    a.X = a.X.tocsc()
+    return a
+
+
+MIXED = np.random.default_rng(0).permutation(60)  # a chunk of one value would be left out
+KINDS = pd.Categorical(["A"] * 30 + ["B"] * 19 + [None] * 11)[MIXED]
+PRIMARY = np.arange(60) >= 13
+TWICE = with_ids(lambda ids: [ids[0] + ".1", ids[0] + ".2", *ids[2:]])
+ODD = with_ids(lambda ids: ["MT-XYZ", "x2", *ids[2:]])
+ONE_DONOR = with_obs("donor", ["d0"] * 60)
+TWO_DONORS = with_obs("donor", ["d0", "d1"] * 30)
+
+
+@pytest.mark.parametrize(
+    ("made", "given", "severity", "text"),
+    [
+        (logged, {}, "error", r"X: holds 0\.693147 \(not a whole number\) in X/data, chunk 0"),
+        (logged, {"counts": "X"}, "error", r"X: holds 0\.693147"),
+        (counts_aside, {}, "note", r"raw\.X: not used: holds 0\.69"),
+        (cells, {"counts": "layers/none"}, "error", "no counts: none of layers/none is there"),
+        (by_column, {}, "error", r"X: stored by column \(CSC\)"),
+        (TWICE, {}, "error", r"var\[index\]: 1 columns have the id of another \(first: ENSG0+\.2"),
+        (TWICE, {"duplicate_genes": "sum"}, "note", "1 of 40 columns merged"),
+        (ODD, {}, "warning", r"var\[index\]: 2 of 40 ids are no Ensembl gene ids \(first: MT-XYZ"),
+        (ODD, {}, "note", r"2 of 40 columns dropped \(first: MT-XYZ"),
+        (cells, {"gene_id_key": "ens"}, "error", r"no column 'ens'; it has \['feature_name'\]"),
+        (cells, {"category_key": ["kind"]}, "error", r"'kind'; it has \['cell_type', 'donor'\]"),
+        (cells, {"category_key": []}, "note", "no category column is given"),
+        (with_obs("cell_type", KINDS), {}, "warning", r"cell_type\]: 11 of 60 cells have no categ"),
+        (
+            with_obs("cell_type", KINDS),
+            {},
+            "warning",
+            r"1 categories have fewer .*: B \(19\)",
+        ),
+        (cells, {"replicate_key": None}, "note", "no donor column is given"),
+        (cells, {"replicate_key": "who"}, "error", r"no column 'who'; it has"),
+        (ONE_DONOR, {}, "warning", r"obs\[donor\]: one donor only in A, B"),
+        (TWO_DONORS, {}, "warning", r"fewer than two donors in a half of A \(1 and 1\)"),
+        (cells, {}, "note", r"obs\[is_primary_data\]: no such column"),
+        (with_obs("is_primary_data", PRIMARY), {}, "note", "13 of 60 cells are not primary data"),
+        (with_obs("is_primary_data", ["?"] * 60), {}, "error", r"is_primary_data\]: holds '\?'"),
+        (cells, {}, "warning", "no checksum in obs/_index, .* and 2 more"),
+        (cells, {}, "warning", r"small objects: X/data \(13 of 0\.\d KB\)"),
+    ],
+)
+def test_each_kind_of_finding(
+    made: Callable[[], ad.AnnData], given: dict[str, Any], severity: str, text: str, tmp_path: Path
+) -> None:
+    said(look(write(made(), tmp_path / "a.zarr", 3), **given), severity, text)
+
+
+def test_a_converted_atlas_gives_no_finding(tmp_path: Path) -> None:
+    a = cells()
+    a.obs["donor"] = [f"d{i % 7}" for i in range(60)]
+    a.obs["is_primary_data"] = True
+    config = AtlasConfig(path=str(write(a, tmp_path / "a.zarr", 3)), **GIVEN)
+    convert(config, str(tmp_path / "b.zarr"))
+    assert look(tmp_path / "b.zarr").findings.found == []
+    assert look(tmp_path / "b.zarr", replicate_key=None).findings.errors == []
+
+
+def test_zarr_2_and_an_object_store(tmp_path: Path) -> None:
+    path = write(cells(), tmp_path / "a.zarr", 2)
+    local = look(path)
+    said(local, "note", "Zarr format 2")
+    assert all(a.stored for a in local.arrays)
+    memory = fsspec.filesystem("memory")
+    memory.put(str(path), "/info.zarr", recursive=True)
+    remote = look("memory://info.zarr")  # type: ignore[arg-type]
+    memory.rm("/info.zarr", recursive=True)
+    assert {a.stored for a in remote.arrays} == {None}
+    assert [a.objects for a in remote.arrays] == [a.objects for a in local.arrays]
+    said(remote, "warning", r"small objects: X/data \(13 of 0\.5 KB\)")
+
+
+def test_h5ad(tmp_path: Path) -> None:
+    cells().write_h5ad(tmp_path / "a.h5ad", compression="gzip")
+    result = look(tmp_path / "a.h5ad")
+    assert {f.severity for f in result.findings.found} == {"note", "warning"}
+    assert not [f for f in result.findings.found if "checksum" in f.problem]
+    assert {a.array for a in result.arrays if a.stored} >= {"X/data", "X/indices", "X/indptr"}
+
+
+def test_many_objects_are_named() -> None:
+    found, arrays = Findings(), [ArrayCost("X/data", (1,), 100_001, None, 1 << 40, True)]
+    look_at_layout(arrays, "X", None, found)
+    assert found.found == []  # h5ad: one file
+    look_at_layout(arrays, "X", zarr.open_group({}, mode="w"), found)
+    assert [f.problem for f in found.found] == ["100,001 objects"]
+
+
+@pytest.fixture(scope="module")
+def mixed(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """3,000 cells whose categories lie interleaved, all in one chunk of 18 MB."""
+    a = make_adata(3000, 1200)
+    a.obs["donor"] = [f"d{i % 7}" for i in range(3000)]
+    chunks = dict.fromkeys(("obs/_index", "obs/cell_type", "obs/donor", "var/_index"), (3000,))
+    path = tmp_path_factory.mktemp("mixed") / "a b.zarr"
+    return write(a, path, 3, X=(1 << 22,), **chunks)
+
+
+def test_an_atlas_that_is_read_many_times_names_the_command_that_helps(mixed: Path) -> None:
+    result = look(mixed, seed=3)
+    large = said(result, "warning", r"X: one cell decodes 18 MB, 512 cells use 3\.1 MB")
+    apart = said(result, "warning", r"X: units of 512 cells decode \d\.\d times the bytes")
+    for finding in (large, apart):
+        assert finding.fix.endswith(
+            f"`octoscope atlas convert '{mixed}' sorted.zarr --category cell_type --donor donor"
+            " --seed 3`"
+        )
+    rows = result.rows
+    units = -(-rows["cells of A"] // 1024) * 2 + -(-rows["cells of B"] // 1024) * 2
+    assert rows["read over needed by units"] == pytest.approx(units, rel=0.35)
+    target = mixed.parent / "sorted.zarr"
+    config = AtlasConfig(path=str(mixed), **GIVEN)
+    convert(config, str(target), seed=3)
+    after = look(target, seed=3)
+    assert after.rows["read over needed by units"] < 2
+    assert not [f for f in after.findings.found if f.severity != "note"]
+
+
+def test_figures(tmp_path: Path) -> None:
+    a, path = cells(), write(cells(), tmp_path / "a.zarr", 3)
+    result = look(path)
+    rows = result.rows
+    assert rows["cells"] == 60
+    assert rows["genes"] == 40
+    assert rows["nonzero"] == a.X.nnz
+    assert (rows["cells of A"], rows["cells of B"]) == (40, 20)
+    assert rows["mean counts per cell"] == pytest.approx(a.X.sum() / 60, abs=0.05)
+    assert rows["mean genes per cell"] == pytest.approx(a.X.nnz / 60, abs=0.05)
+    assert rows["cells checked per second"] > 0
+    data = next(c for c in result.arrays if c.array == "X/data")
+    files = [p for p in (path / "X/data").rglob("*") if p.is_file()]
+    assert data.objects == len(files) - 1  # and its metadata
+    assert data.stored == sum(p.stat().st_size for p in files)
+    assert data.decoded == a.X.nnz * 4
+    assert not data.checksum
+    quick = look(path, quick=True).rows
+    assert "nonzero" not in quick
+    assert quick["mean counts per cell"] == rows["mean counts per cell"]  # the sample is all
+
+
+def test_quick_reads_a_sample_only(tmp_path: Path) -> None:
+    path = write(make_adata(600, 40), tmp_path / "a.zarr", 3, X=(4096,))
+    put(path, "X/data", 300 * 25, 0.5)
+    assert look(path, replicate_key=None, quick=True).findings.errors == []
+    said(look(path, replicate_key=None), "error", r"X/data, chunk 1 .*, cell cell\d+, gene ENSG")
+
+
+def test_all_that_is_wrong_is_said_at_once(tmp_path: Path) -> None:
+    a = by_column()
+    a.obs["cell_type"] = KINDS
+    a.obs_names = ["cell"] * 60
+    a.var_names = ["x0", *a.var_names[1:]]
+    result = look(write(a, tmp_path / "a.zarr", 2), replicate_key="who")
+    problems = [f.problem for f in result.findings.errors]
+    assert [p.split("(")[0].split(";")[0] for p in problems] == [
+        "stored by column ",
+        "no column 'who'",
+    ]
+    said(result, "warning", "11 of 60 cells have no category")
+    said(result, "warning", "1 of 40 ids are no Ensembl")
+    said(result, "note", "Zarr format 2")
+    said(look(tmp_path / "a.zarr", replicate_key=None), "error", "cell ids are not unique")
+
+
+def test_damage_is_a_finding_and_the_rest_is_looked_at(tmp_path: Path) -> None:
+    path = write(cells(), tmp_path / "a.zarr", 3)
+    file_of(path, "X/indices", 3).unlink()
+    (path / "obs/donor/zarr.json").write_text("{")
+    result = look(path)
+    said(result, "error", r"X/indices, chunk 3 \(X/indices/c/3\): a missing chunk")
+    said(result, "error", r"obs/donor: its metadata cannot be decoded")
+    said(result, "note", "is_primary_data")
+    said(look(path, gene_id_key="ens"), "error", "X/indices, chunk 3")  # whatever else is wrong
+    path = write(TWICE(), tmp_path / "b.zarr", 3)
+    assert look(path).rows["genes"] == 39
+
+
+def test_the_command(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    def call(path: Path, *more: str) -> int:
+        command = ["atlas", "info", str(path), "--category", "cell_type", *more]
+        return guarded(lambda: app(command, standalone_mode=False))
+
+    a = cells()
+    a.obs["cell_type"] = ["[bold]B[/bold]\x1b[31m" if i % 3 else "A" for i in range(60)]
+    path = write(a, tmp_path / "[red]a.zarr", 3)
+    assert call(path, "--donor", "donor") == 0
+    said_ = capsys.readouterr()
+    assert "cells of [bold]B[/bold]?[31m" in said_.out
+    assert "\x1b" not in said_.out
+    assert "small objects" in " ".join(said_.out.split())
+    assert call(path, "--json", "--quick") == 0
+    told = json.loads(capsys.readouterr().out)
+    assert told["cells of A"] == 20
+    assert "nonzero" not in told
+    assert {"severity", "where", "problem", "fix"} == set(told["findings"][0])
+    assert "X/data" in {x["array"] for x in told["arrays"]}
+    assert call(path, "--donor", "who", "--json") == 2
+    said_ = capsys.readouterr()
+    assert json.loads(said_.out)["cells"] == 60  # what can be told is told
+    assert "bad input:" in said_.err
+    assert "no column 'who'" in said_.err
+    assert call(tmp_path / "none.zarr") == 2
+    assert "none.zarr: does not exist" in capsys.readouterr().err
+    assert call(path, "--duplicate-genes", "mean") == 2
+    assert "arguments: duplicate_genes" in capsys.readouterr().err

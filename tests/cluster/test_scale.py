@@ -1,0 +1,250 @@
+"""What a run of many units costs its driver: store calls, requests in flight, memory per unit."""
+
+from __future__ import annotations
+
+import sys
+import threading
+import tracemalloc
+import uuid
+from argparse import Namespace
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import fsspec
+import pytest
+from rich.console import Console
+
+from engine.cluster.dispatch import Outcome, Result, Work, dispatch
+from engine.cluster.progress import Reporter
+from engine.store import plan as plans
+from engine.store.lease import Lease
+from engine.store.objects import AT_ONCE, LocalObjects
+from engine.store.plan import Plan, load_plan, save_plan
+from engine.store.records import (
+    Attempt,
+    done_among,
+    each_record,
+    read_record,
+    read_records,
+    record_path,
+    sweep,
+)
+from engine.store.root import RunRoot, to_json
+
+sys.path.insert(0, str(Path(__file__).parents[2] / "benchmarks"))
+
+import dispatcher
+
+UNITS = 2000
+
+
+class Fleet:
+    """64 actors that commit real records when they are waited for."""
+
+    def __init__(self, root: RunRoot, plan: str) -> None:
+        self.root, self.plan = root, plan
+        self.running: list[Work] = []
+
+    def free(self, group: str) -> int:
+        return 64 - len(self.running)
+
+    def submit(self, work: Work, ahead: Work | None = None) -> str:
+        self.running.append(work)
+        return ""
+
+    def wait(self, timeout: float) -> list[Outcome]:
+        work = self.running.pop(0)
+        Attempt(self.root, work.id).commit(self.plan, {})
+        return [Outcome(work)]
+
+    def abandon(self, work: Work) -> None:
+        raise AssertionError
+
+
+@pytest.fixture(scope="module")
+def plan() -> Plan:
+    return dispatcher.made_plan(UNITS)
+
+
+@pytest.fixture
+def place(plan: Plan) -> Iterator[tuple[RunRoot, Counter[str]]]:
+    """A run in memory whose calls are counted."""
+    root, counts = dispatcher.opened(f"memory://scale-{uuid.uuid4().hex}/run")
+    save_plan(root, plan)
+    counts.clear()
+    yield root, counts
+    fsspec.filesystem("memory").store.clear()
+
+
+def drive(root: RunRoot, plan: Plan, **more: Any) -> Result:
+    """Ask what is done and run the rest, as the driver does."""
+    works = [Work(u.work, dispatcher.MODEL) for u in plan.units]
+    return dispatch(
+        works,
+        Fleet(root, plan.hash),
+        lambda work: read_record(root, work, plan.hash) is not None,
+        known=done_among(root, (w.id for w in works), plan.hash),
+        attempts=3,
+        timeout=600,
+        **more,
+    )
+
+
+def test_a_run_and_a_resume_ask_once_by_key_and_list_nothing(
+    place: tuple[RunRoot, Counter[str]], plan: Plan
+) -> None:
+    root, counts = place
+    assert len(drive(root, plan).done) == UNITS
+    # driver: is it done? actor: create the record, read who won
+    assert counts == {"get": 2 * UNITS, "create": UNITS}
+    counts.clear()
+    assert len(drive(root, plan).found) == UNITS
+    assert counts == {"get": UNITS}
+    root.remove([record_path(u.work) for u in plan.units[::100]])
+    counts.clear()
+    result = drive(root, plan)
+    assert (len(result.found), len(result.done)) == (UNITS - 20, 20)
+    assert counts == {"get": UNITS + 20, "create": 20}
+
+
+def test_lease_and_progress_cost_by_time_and_not_by_unit(
+    place: tuple[RunRoot, Counter[str]], plan: Plan
+) -> None:
+    root, counts = place
+    n = UNITS // 4
+    some = plan.model_copy(update={"units": plan.units[:n]})
+    with Lease(root, 600), Reporter(root, Console(quiet=True)) as reporter:
+        reporter.stage("attention", [Work(u.work, dispatcher.MODEL) for u in some.units])
+        drive(root, some, on_change=partial(reporter.change, "attention"))
+    beside = counts - Counter(get=2 * n, create=n)
+    assert 0 < beside.total() < n / 20
+
+
+def with_objects(root: RunRoot, plan: Plan, works: list[str], objects: int) -> None:
+    """Write records that list objects, as those of real units do."""
+    for work in works:
+        listed = {
+            f"{work}/attempt-{'0' * 32}/sums.zarr/layer_{i:03d}/c/0": {
+                "bytes": i, "sha256": f"{i:064d}"
+            }
+            for i in range(objects)
+        }  # fmt: skip
+        root.create_once(record_path(work), to_json({
+            "schema": "octoscope-record/1", "work": work, "attempt": f"attempt-{'0' * 32}",
+            "plan": plan.hash, "objects": listed, "facts": {},
+        }))  # fmt: skip
+
+
+def grown(call: Callable[[], Any], units: int = UNITS) -> tuple[float, float]:
+    """Return the bytes per unit that a call's result holds, and its peak."""
+    tracemalloc.start()
+    try:
+        kept = call()
+        held, peak = tracemalloc.get_traced_memory()
+        del kept
+    finally:
+        tracemalloc.stop()
+    return held / units, peak / units
+
+
+def test_memory_per_unit_is_that_of_names_whatever_a_record_holds(
+    place: tuple[RunRoot, Counter[str]], plan: Plan
+) -> None:
+    root, _ = place
+    n = UNITS // 2
+    works = [u.work for u in plan.units[:n]]
+    with_objects(root, plan, works, 10)
+    whole, _ = grown(lambda: read_records(root, works, plan.hash), n)
+    assert whole > 4000  # what it is about
+    held, peak = grown(lambda: done_among(root, works, plan.hash), n)
+    assert held < 200
+    assert peak < 2000  # with what is in flight
+    _, peak = grown(lambda: sum(1 for _ in each_record(root, works, plan.hash)), n)
+    assert peak < 2000
+
+
+def test_a_loaded_plan_takes_a_few_hundred_bytes_per_unit(
+    place: tuple[RunRoot, Counter[str]], plan: Plan
+) -> None:
+    held, _ = grown(lambda: load_plan(place[0]))
+    assert held < 500
+    assert (place[0].size("plan.json") or 0) / UNITS < 200
+
+
+def test_the_dispatcher_holds_little_beside_the_names(plan: Plan) -> None:
+    class Nothing(Fleet):
+        def wait(self, timeout: float) -> list[Outcome]:
+            return [Outcome(self.running.pop(0))]
+
+    works = [Work(u.work, "g") for u in plan.units]
+    fleet = Nothing(RunRoot("memory://nothing"), "")
+    held, peak = grown(
+        lambda: dispatch(works, fleet, lambda _: False, known=set(), attempts=3, timeout=9)
+    )
+    assert held < 100
+    assert peak < 400
+
+
+class Meeting(LocalObjects):
+    """Answers a read once as many wait for theirs as may be in flight."""
+
+    def __init__(self, path: Path) -> None:
+        super().__init__(path)
+        self.barrier = threading.Barrier(AT_ONCE, timeout=20)
+
+    def read(self, name: str) -> bytes | None:
+        self.barrier.wait()
+        return super().read(name)
+
+
+@pytest.mark.parametrize("what", ["done", "sweep"])
+def test_many_gets_are_in_flight_at_once(what: str, tmp_path: Path) -> None:
+    root = RunRoot(tmp_path, Meeting(tmp_path))
+    works = [f"units/u{i}" for i in range(3 * AT_ONCE)]
+    if what == "done":
+        assert done_among(root, works, "plan") == set()
+    else:
+        assert sweep(root, "plan", [f"{w}/attempt-1/sums" for w in works]) == len(works)
+
+
+def test_s3_keeps_a_connection_for_each_and_the_users_own_settings(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def settings() -> Mapping[str, Any]:
+        objects: Any = RunRoot("s3://nowhere/run").objects
+        return dict(objects.system.config_kwargs)
+
+    assert settings() == {"max_pool_connections": AT_ONCE}
+    own = {"s3": {"addressing_style": "path"}}
+    monkeypatch.setitem(fsspec.config.conf, "s3", {"config_kwargs": own})
+    assert settings() == {"max_pool_connections": AT_ONCE, **own}
+
+
+def test_what_follows_from_a_plan_is_derived_once_and_again_for_a_changed_copy(
+    plan: Plan, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    calls = []
+    real = plans.hash_json
+    monkeypatch.setattr(plans, "hash_json", lambda body: calls.append(1) or real(body))
+    fresh = Plan.model_validate(plan.model_dump(mode="json"))
+    assert {fresh.hash for _ in range(5)} == {plan.hash}
+    assert len(calls) == 1
+    name = dispatcher.MODEL
+    for category, half in ((0, 0), (3, 1), (99, 0)):
+        by_hand = [u for u in fresh.units if (u.category, u.half) == (category, half)]
+        assert fresh.units_of(name, category, half) == by_hand
+    short = fresh.model_copy(update={"units": fresh.units[:3]})
+    assert short.units_of(name, 0, 0) == fresh.units[:3]
+    assert not short.units_of(name, 1, 0)
+    assert short.hash != fresh.hash
+    assert fresh == plan  # what is derived takes no part
+
+
+def test_the_benchmark_runs_small() -> None:
+    found = dispatcher.main(Namespace(units=300, actors=8, hosts=2, store="memory", latency=0))
+    assert found["first"]["actor_calls_per_unit"]["create"] == 1
+    assert found["resume"]["driver_calls"]["get"] < 1.1 * 300
+    assert set(found["ratios"]) == {"run_of_roofline", "resume_of_roofline"}
