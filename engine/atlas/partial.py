@@ -71,9 +71,9 @@ class Partial:
             self._release()  # it ended, and took its lock away, between our two steps
             raise busy
         try:
-            self._refuse_existing()
+            self._refuse_existing()  # another may have ended before we held the lock
         except InputError:
-            self._remove()
+            self.__exit__(None, None, None)
             raise
         return self
 

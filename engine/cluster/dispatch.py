@@ -18,7 +18,7 @@ from engine.errors import InputError, OctoscopeError, StoreFullError
 _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Work:
     """A piece of work: its folder in the run, and the group of actors that can do it."""
 

@@ -34,7 +34,7 @@ from engine.errors import OctoscopeError
 from engine.store.lease import Lease
 from engine.store.manifest import require_success
 from engine.store.plan import Plan, block_of
-from engine.store.records import read_record, read_records
+from engine.store.records import done_among, read_record
 from engine.store.root import RunRoot, to_json
 from engine.store.tables import write_table
 
@@ -142,7 +142,7 @@ class _Run:
                     if self._repair is not None:
                         aside |= read_set_aside(root) or {}
                     # two drivers may differ in what failed: a record settles it
-                    have = read_records(root, aside, plan.hash)
+                    have = done_among(root, aside, plan.hash)
                     aside = {w: why for w, why in aside.items() if w not in have}
                     root.replace(ATTENTION, to_json({"set_aside": aside}))
                 known = read_set_aside(root)
@@ -239,7 +239,7 @@ class _Run:
     ) -> dict[str, str]:
         """Run stages one after the other on one fleet; returns what was set aside and why."""
         root, plan, e = self._root, self._plan, self._config.execution
-        have = set(read_records(root, [w.id for _, works in stages for w in works], plan.hash))
+        have = done_among(root, (w.id for _, works in stages for w in works), plan.hash)
 
         needed = {w.group for _, works in stages for w in works if w.id not in have}
         fleet = RayFleet(

@@ -24,7 +24,7 @@ from engine.cluster.repair import JOURNAL
 from engine.cluster.tally import Tally
 from engine.store.lease import LEASE
 from engine.store.plan import load_plan
-from engine.store.records import read_records
+from engine.store.records import done_among
 from engine.store.root import RunRoot, to_json
 
 PROGRESS = "progress.json"
@@ -143,7 +143,7 @@ def summary(root: RunRoot) -> dict[str, Any]:
             "matrices": plan.matrix_work(),
         }
         for kind, names in works.items():
-            done = len(read_records(root, names, plan.hash))
+            done = len(done_among(root, names, plan.hash))
             if names:
                 rows[kind] = f"{done} of {len(names)} committed"
     progress = last_seen(root)

@@ -7,7 +7,13 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    SerializerFunctionWrapHandler,
+    ValidationError,
+    model_serializer,
+)
 from pydantic.dataclasses import dataclass
 
 from engine.errors import DamagedRunError, InputError
@@ -128,6 +134,14 @@ class ModelPlan(_Value):
     batch_cells: int
     demonstration: bool
     gene_report: dict[str, int]
+
+    @model_serializer(mode="wrap")
+    def _as_written(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """Leave out what plans of earlier versions do not have: they keep their hash."""
+        body: dict[str, Any] = handler(self)
+        if body["macro_cells"] is None:
+            del body["macro_cells"]
+        return body
 
 
 class CategoryPlan(_Value):

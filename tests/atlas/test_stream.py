@@ -20,6 +20,7 @@ from zarr.codecs import BloscCodec, Crc32cCodec
 
 from engine.atlas import Atlas, convert, pipeline, source
 from engine.atlas.chunks import DamageError
+from engine.models import scgpt_tokens
 from engine.models.protocol import GeneMatch
 from engine.models.ragged import ranked
 from engine.models.randomness import CellGenerators, cell_generator
@@ -264,11 +265,13 @@ def test_bins_are_those_of_numpy(seed: int) -> None:
         values = np.log1p(values / np.float32(rng.uniform(0.1, 3)))
     n_bins, uniforms = int(rng.choice([2, 6, 51])), rng.random(len(values))
     got = bin_cells(values, indptr, n_bins, uniforms)
-    for low, high in zip(indptr, indptr[1:], strict=False):
+    quantiles = scgpt_tokens._quantiles(values, indptr, np.linspace(0, 1, n_bins - 1))
+    for cell, (low, high) in enumerate(zip(indptr, indptr[1:], strict=False)):
         x = values[low:high]
         if not len(x):
             continue
         edges = np.quantile(x, np.linspace(0, 1, n_bins - 1))
+        assert (quantiles[cell] == edges).all()
         left, right = np.digitize(x, edges), np.digitize(x, edges, right=True)
         want = np.ceil(uniforms[low:high] * (right - left) + left).astype(np.float32)
         assert (got[low:high] == want).all()
