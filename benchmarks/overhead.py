@@ -1,12 +1,13 @@
 """Ray against plain processes: the same units, the same runners, the same store, in one job.
 
-    python benchmarks/overhead.py [--cells 200000] [--categories 8] [--panel 256] [--memory 1.5GB]
+    python benchmarks/overhead.py [--cells 200000] [--categories 8] [--panel 256] [--expressed 2000]
+        [--memory 2.5GB]
 
-A synthetic atlas larger than the memory limit (``RLIMIT_DATA`` of every process, Ray's included) is
-read by scGPT's demonstration checkpoint on a panel of genes, zeros included, one layer, one torch
-thread. Two pools are there all the time and take turns, category by category, which goes first
-alternating: Ray actors behind the real dispatcher, and plain processes that have the units dealt
-out beforehand. Each commits to a run directory of its own; the records must agree.
+A synthetic atlas larger than the memory limit (``RLIMIT_DATA`` of every worker process) is read by
+scGPT's demonstration checkpoint on a panel of genes, zeros included, one layer, one torch thread.
+Two pools are there all the time and take turns, category by category, which goes first alternating:
+Ray actors behind the real dispatcher, and plain processes that have the units dealt out beforehand.
+Each commits to a run directory of its own; the records must agree.
 
 Times are from the first unit handed out to the last one back; starting the pools is told apart.
 ``overhead``: Ray over plain with two of each, from the sums. ``efficiency``: one actor's seconds
@@ -18,7 +19,7 @@ from __future__ import annotations
 import argparse
 import json
 import multiprocessing
-import resource
+import queue
 import statistics
 import tempfile
 import time
@@ -32,10 +33,10 @@ from engine.cluster.connect import ray_cluster
 from engine.cluster.dispatch import Work, dispatch
 from engine.cluster.fleet import Group, RayFleet
 from engine.cluster.frozen import prepare, run_config
-from engine.cluster.sizes import parse_bytes
 from engine.config import RunConfig
 from engine.demo.demo import data
 from engine.models import load_model
+from engine.sizes import parse_bytes
 from engine.store.plan import Plan, load_plan
 from engine.store.records import read_record, read_records
 from engine.store.root import RunRoot
@@ -78,7 +79,22 @@ def plain(run: str, orders: Any, answers: Any) -> None:
         answers.put("done")
 
 
-class Plain:
+class Pool:
+    """Processes that compute units."""
+
+    pids: list[int]
+
+    def limit(self, data: int) -> None:
+        """Bound what each may allocate from now on."""
+        for pid in self.pids:
+            psutil.Process(pid).rlimit(psutil.RLIMIT_DATA, (data, data))
+
+    def peak(self) -> int:
+        """Return the most that one had resident, in bytes."""
+        return max(resident_peak(pid) for pid in self.pids)
+
+
+class Plain(Pool):
     """Plain processes."""
 
     def __init__(self, run: str, n: int) -> None:
@@ -91,8 +107,8 @@ class Plain:
         ]
         for process in self._all:
             process.start()
-        for _ in self._all:
-            self._answers.get()
+        self.pids = [p.pid for p in self._all if p.pid]
+        self._wait()
         self.start_seconds = time.perf_counter() - started
 
     def seconds(self, units: list[str]) -> float:
@@ -100,12 +116,18 @@ class Plain:
         started = time.perf_counter()
         for i, orders in enumerate(self._orders):
             orders.put(units[i :: len(self._orders)])
-        for _ in self._all:
-            self._answers.get()
+        self._wait()
         return time.perf_counter() - started
 
-    def peak(self) -> int:
-        return max(resident_peak(p.pid) for p in self._all if p.pid)
+    def _wait(self) -> None:
+        """Wait for one answer of each process."""
+        left = len(self._all)
+        while left:
+            try:
+                self._answers.get(timeout=5)
+                left -= 1
+            except queue.Empty:
+                assert all(p.is_alive() for p in self._all), "a plain process died"
 
     def stop(self) -> None:
         for orders in self._orders:
@@ -114,12 +136,12 @@ class Plain:
             process.join()
 
 
-class Actors:
+class Actors(Pool):
     """Ray actors behind the dispatcher."""
 
     def __init__(self, ray: Any, root: RunRoot, plan: Plan, n: int) -> None:
         started = time.perf_counter()
-        self._pids: list[int] = []
+        self.pids: list[int] = []
         self._root, self._plan, self._started = root, plan, 0
         self._fleet = RayFleet(
             ray, root.url, {MODEL: Group(MODEL, n)}, start_timeout=300, on_actor=self._note
@@ -131,7 +153,7 @@ class Actors:
     def _note(self, name: str, what: str, place: dict[str, Any]) -> None:
         if what == "started":
             self._started += 1
-            self._pids.append(place["pid"])
+            self.pids.append(place["pid"])
 
     def seconds(self, units: list[str]) -> float:
         """Compute units through the dispatcher."""
@@ -145,9 +167,6 @@ class Actors:
         )
         assert len(result.done) == len(units), result.set_aside
         return time.perf_counter() - started
-
-    def peak(self) -> int:
-        return max(resident_peak(pid) for pid in self._pids)
 
     def stop(self) -> None:
         self._fleet.stop()
@@ -175,20 +194,22 @@ def same(a: RunRoot, b: RunRoot, plan: Plan) -> bool:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--cells", type=int, default=200_000)
+    parser.add_argument("--expressed", type=int, default=2000)
     parser.add_argument("--categories", type=int, default=8)
     parser.add_argument("--single", type=int, default=2, help="categories with one actor too")
     parser.add_argument("--panel", type=int, default=256)
     parser.add_argument("--unit-cells", type=int, default=1024)
-    parser.add_argument("--memory", default="1.5GB")
+    parser.add_argument("--memory", default="2.5GB")
     parser.add_argument("--atlas", help="an atlas that is there already")
     a = parser.parse_args()
     limit = int(parse_bytes(a.memory))
     with tempfile.TemporaryDirectory(prefix="octoscope-overhead-") as folder:
         atlas = Path(a.atlas or f"{folder}/atlas.zarr")
         if not atlas.exists():
-            shape = synthetic_atlas.Shape(cells=a.cells, categories=a.categories)
+            shape = synthetic_atlas.Shape(
+                cells=a.cells, categories=a.categories, expressed=a.expressed
+            )
             synthetic_atlas.write_zarr(atlas, shape)
-        resource.setrlimit(resource.RLIMIT_DATA, (limit, limit))  # children inherit it
         config = configuration(atlas, a.panel, a.unit_cells)
         roots = {}
         for name in ("ray", "plain", "one"):
@@ -204,6 +225,8 @@ def main() -> None:
                 "ray": Actors(ray, roots["ray"], plan, 2),
             }
             starts = {name: pool.start_seconds for name, pool in pools.items()}
+            for pool in pools.values():
+                pool.limit(limit)
             for c, of_category in enumerate(units):
                 for name in ("ray", "plain") if c % 2 else ("plain", "ray"):
                     took[name].append(pools[name].seconds(of_category))
@@ -217,6 +240,7 @@ def main() -> None:
             for pool in pools.values():
                 pool.stop()
             alone = Actors(ray, roots["one"], plan, 1)
+            alone.limit(limit)
             took["one"] = [alone.seconds(of_category) for of_category in units[: a.single]]
             alone.stop()
         ratios = [r / p for r, p in zip(took["ray"], took["plain"], strict=True)]
