@@ -28,10 +28,13 @@ class Inputs:
         Assumed: bytes per second that one GPU's node writes to and reads from the store.
     read_rate, token_rate
         Measured: cells per second and core, read and tokenised.
+    tile
+        Genes along a chunk of a matrix; each chunk is an object.
     driver_seconds
-        Measured: of the driver's one core, per unit.
+        Measured: of the driver's one core, per unit (dispatched, and its record asked on S3).
     requests
-        Measured: of the store per unit, in a run; ``resume_rate``: records found per second.
+        Measured: of the store per unit beside its chunks; ``resume_rate``: records found per
+        second, on S3 and on a busy machine.
     """
 
     cells: float = 1e8
@@ -40,16 +43,22 @@ class Inputs:
     genes: int = 5000
     ms_per_cell: float = 7.0
     store_rate: float = 1e9
-    read_rate: float = 20_000
-    token_rate: float = 5_000
-    driver_seconds: float = 0.002
-    requests: float = 2.0
-    resume_rate: float = 500
+    tile: int = 512
+    read_rate: float = 24_000
+    token_rate: float = 9_300
+    driver_seconds: float = 0.0033
+    requests: float = 3.0
+    resume_rate: float = 150
 
 
 def unit_bytes(i: Inputs) -> float:
     """Return what a unit commits: fp64 sums of every layer, and int32 pair counts."""
     return i.genes**2 * (i.layers * 8 * len(QUANTITIES) + 4)
+
+
+def chunks(i: Inputs) -> int:
+    """Return the objects of a unit: chunks of its sums, with both quantities, and pair counts."""
+    return (i.layers + 1) * math.ceil(i.genes / i.tile) ** 2
 
 
 def row(i: Inputs, unit_cells: int) -> dict[str, float]:
@@ -72,7 +81,8 @@ def row(i: Inputs, unit_cells: int) -> dict[str, float]:
         "scratch_tb": units * unit_bytes(i) / 1e12,
         "reduce_min": units * unit_bytes(i) / (i.store_rate * i.gpus) / 60,
         "driver_core": i.driver_seconds * min(i.gpus, units) / (compute + commit),
-        "store_requests_per_s": i.requests * min(i.gpus, units) / (compute + commit),
+        "objects": units * chunks(i),
+        "store_requests_per_s": (i.requests + chunks(i)) * min(i.gpus, units) / (compute + commit),
         "resume_s": units / i.resume_rate,
         "lost_with_a_gpu_h": (compute + commit) / 2 / 3600,
     }

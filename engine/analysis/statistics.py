@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.stats import false_discovery_control
 
-from engine.attention.compiled import compiled
+from engine.compiled import compiled
 
 
 @dataclass(frozen=True)

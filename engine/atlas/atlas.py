@@ -165,7 +165,7 @@ class Atlas:
         )
         primary = None
         if c.primary_only and "is_primary_data" in frames.frame_columns(self._root["obs"]):
-            primary = _as_bool(self.column("is_primary_data", "atlas"), c.path)
+            primary = frames.as_bool(self.column("is_primary_data", "atlas"), c.path)
         return build_index(
             self.cell_ids, columns, donors, primary, c.categories, seed=seed, where=c.path
         )
@@ -249,14 +249,3 @@ def _batches(cells: CellBatch, batch_cells: int) -> Iterator[CellBatch]:
         batch = sparse.csr_matrix((counts.data[lo:hi], counts.indices[lo:hi], indptr), shape)
         batch.has_canonical_format = True
         yield CellBatch(cells.rows[part], cells.cell_ids[part], batch)
-
-
-def _as_bool(column: pd.Series, where: str) -> np.ndarray:
-    """Read a truth column stored as bool, nullable bool or text; missing is False."""
-    text = column.astype(str).str.lower()
-    if not text.isin(["true", "false", "nan", "<na>", "none"]).all():
-        odd = text[~text.isin(["true", "false"])].iloc[0]
-        raise InputError(
-            f"{where}: obs[is_primary_data]", f"holds {odd!r}", "set atlas.primary_only: false"
-        )
-    return (text == "true").to_numpy()

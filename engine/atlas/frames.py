@@ -127,3 +127,20 @@ def _refuse_undecodable(node: Any, path: str) -> None:
                 problem = fault[1] if fault else None
             if problem is not None:
                 raise chunks.damage(path, part.array, chunk, problem)
+
+
+def as_bool(column: pd.Series, where: str) -> np.ndarray:
+    """Read a truth column stored as bool, nullable bool or text; missing is False.
+
+    Raises
+    ------
+    InputError
+        If a value is neither; ``where``: the store.
+    """
+    text = column.astype(str).str.lower()
+    if not text.isin(["true", "false", "nan", "<na>", "none"]).all():
+        odd = text[~text.isin(["true", "false"])].iloc[0]
+        raise InputError(
+            f"{where}: obs[is_primary_data]", f"holds {odd!r}", "set atlas.primary_only: false"
+        )
+    return (text == "true").to_numpy()

@@ -14,10 +14,10 @@ from typing import TypeVar
 import numpy as np
 import torch
 
-from engine.attention.compiled import compiled
 from engine.attention.ranks import RankTable, pick
 from engine.attention.threads import map_blocks
 from engine.attention.topk import TopK, TopPairs
+from engine.compiled import compiled
 
 Result = TypeVar("Result")
 

@@ -17,7 +17,7 @@ from llvmlite import ir
 from numba import njit, types
 from numba.extending import intrinsic
 
-from engine.attention.compiled import compiled
+from engine.compiled import compiled
 
 
 @intrinsic

@@ -6,9 +6,9 @@ from collections.abc import Callable, Iterable
 
 import numpy as np
 
-from engine.attention.compiled import compiled
 from engine.attention.topk import EVERY
 from engine.attention.views import sortable
+from engine.compiled import compiled
 
 _PARTS = 4  # parts of the index per value
 

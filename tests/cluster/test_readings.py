@@ -15,7 +15,7 @@ from engine.attention.views import QUANTITIES
 from engine.cluster.frozen import prepare, run_config
 from engine.cluster.matrices import MatrixRunner
 from engine.cluster.planner import make_plan
-from engine.cluster.units import UnitRunner
+from engine.cluster.units import UnitRunner, _Facts
 from engine.config import parse_config
 from engine.errors import InputError
 from engine.models import load_model
@@ -43,7 +43,7 @@ def by_hand(root: RunRoot, plan: Plan, model: str, category: int) -> list[dict[s
     for half in (0, 1):
         for unit in plan.units_of(model, category, half):
             runner.run(unit)
-            groups, _ = runner._embed(unit)
+            groups = [runner._embed(fed, _Facts()) for fed in runner._feed.batches(unit)]
             for batch in (b for group in groups for b in group):
                 residual = batch.residual
                 for layer in range(max(plan.model(model).layers) + 1):
