@@ -8,7 +8,7 @@
 # job is queued again; the same command then continues. --steal: a node may have died.
 #
 # Sites differ: set partition, account and GPUs on the command line (sbatch --partition=... ).
-# Started with stand-ins for srun and scontrol (tests/cluster/test_manifests.py); not run on Slurm.
+# Started with stand-ins for srun and scontrol (tests/cluster/test_slurm.py); not run on Slurm.
 #
 #SBATCH --job-name=octoscope
 #SBATCH --nodes=2
