@@ -24,6 +24,7 @@ def test_list_names_every_family_with_its_source() -> None:
     assert "AIDO.Cell-100M" in text
 
 
+@pytest.mark.slow
 def test_inspect_and_check_tell_what_a_run_would_do(small_atlas: Path) -> None:
     inspected = octoscope("models", "inspect", checkpoint("scprint-demo"), "--json")
     rows = json.loads(inspected.stdout)

@@ -325,6 +325,7 @@ print(status("VmHWM") - before)
 """
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(sys.platform != "linux", reason="peaks are read from /proc")
 def test_the_peak_stays_within_memory_and_a_constant(tmp_path: Path) -> None:
     a = make_adata(4000, 4000)

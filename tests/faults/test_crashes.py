@@ -51,6 +51,7 @@ def test_a_run_killed_at_every_point_in_turn_gives_the_same_bytes(
     assert octoscope("verify", str(run)).returncode == 0
 
 
+@pytest.mark.slow
 def test_kill_then_resume_gives_the_same_bytes(
     finished_run: Path, small_config: Path, tmp_path: Path
 ) -> None:

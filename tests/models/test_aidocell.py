@@ -278,6 +278,7 @@ def _peak(how: str) -> int:
     return int(done.stdout)
 
 
+@pytest.mark.slow
 def test_a_forward_pass_at_full_length_never_holds_tokens_by_tokens() -> None:
     one_head = 19266**2 * 4
     assert _peak("as it is") < one_head / 4
