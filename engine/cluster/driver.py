@@ -114,6 +114,11 @@ def execute(
             raise
 
 
+# Blocks (model, category) that a local run analyses on threads: workers of Ray first load everything
+# again (8 s), but threads share one interpreter, so that more blocks take longer than that.
+_FEW = 4
+
+
 class _Run:
     """One call of :func:`execute`: what its stages share."""
 
@@ -153,8 +158,8 @@ class _Run:
                 if stage in ("all", "analysis"):
                     if self._repair is None or self._repair.outputs:
                         blocks = analyse.finished_blocks(plan, set(known))
-                        # locally on threads: workers of Ray would first load everything again
-                        scheduler = ray_scheduler() if address_of(address) else "threads"
+                        few = address_of(address) is None and len(blocks) <= _FEW
+                        scheduler = "threads" if few else ray_scheduler()
                         self._analysis(blocks, reporter, scheduler)
                     self._check_alone()
                     return finish(root, plan, config, known, self._written)
