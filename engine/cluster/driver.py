@@ -114,8 +114,8 @@ def execute(
             raise
 
 
-# Blocks (model, category) that a local run analyses on threads: workers of Ray first load everything
-# again (8 s), but threads share one interpreter, so that more blocks take longer than that.
+# Blocks (model, category) that a local run analyses on threads: workers of Ray first load
+# everything again (8 s), but threads share one interpreter, so that more blocks take longer.
 _FEW = 4
 
 
