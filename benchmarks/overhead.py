@@ -70,8 +70,9 @@ def plain(run: str, orders: Any, answers: Any) -> None:
     from engine.cluster.units import UnitRunner
 
     root = RunRoot(run)
-    plan = load_plan(root)
-    runner = UnitRunner(root, plan, run_config(root), MODEL)
+    plan, config = load_plan(root), run_config(root)
+    zarr.config.set({"threading.max_workers": config.execution.readers})  # as actors do
+    runner = UnitRunner(root, plan, config, MODEL)
     by_id = {u.id: u for u in plan.units}
     answers.put("ready")
     while (units := orders.get()) is not None:

@@ -28,11 +28,12 @@ import pandas as pd
 import zarr
 from anndata.io import write_elem
 from numba import njit
-from zarr.codecs import BloscCodec, Crc32cCodec, ZstdCodec
+from zarr.codecs import Crc32cCodec, ZstdCodec
 
+from engine.atlas import shards
 from engine.vocabulary import GeneTable, ensembl_of_symbols, reference_genes
 
-CHUNK, SHARD = 1 << 17, 1 << 24  # elements, as `atlas convert` writes
+LAYOUT = shards.Layout()  # as `atlas convert` writes
 _BLOCK = 1 << 21  # elements made at a time
 
 
@@ -175,13 +176,8 @@ class _Shards:
     """Fills an array with whole shards."""
 
     def __init__(self, group: zarr.Group, name: str, size: int, dtype: str) -> None:
-        chunk = min(CHUNK, size)
-        shard = chunk * min(SHARD // chunk, -(-size // chunk))
-        codecs = [BloscCodec(cname="zstd", clevel=5, shuffle="shuffle"), Crc32cCodec()]
-        self._array = group.create_array(
-            name, shape=(size,), chunks=(chunk,), shards=(shard,), dtype=dtype, compressors=codecs
-        )
-        self._room = np.empty(min(shard, size), dtype)
+        self._array = shards.create(group, name, size, dtype, LAYOUT)
+        self._room = np.empty(min(self._array.shards[0], size), dtype)
         self._size, self._n, self._at = size, 0, 0
 
     def append(self, values: np.ndarray) -> None:
@@ -234,7 +230,11 @@ def write_h5ad(path: str | Path, shape: Shape, compression: str | None = None) -
     with h5py.File(path, "w-") as root:
         group = _frame(root, cells, {})
         size = int(cells.indptr[-1])
-        chunks = {"chunks": (min(CHUNK, size),), "compression": compression} if compression else {}
+        chunks = (
+            {"chunks": (min(LAYOUT.chunk, size),), "compression": compression}
+            if compression
+            else {}
+        )
         group.create_dataset("indptr", data=cells.indptr)
         data = group.create_dataset("data", (size,), "f4", **chunks)
         indices = group.create_dataset("indices", (size,), "i4", **chunks)

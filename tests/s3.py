@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import shutil
-import socket
 import subprocess
 import sys
 import tempfile
@@ -16,25 +15,17 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
+from tests.ports import free_ports
+
 BUCKET = "octoscope"
 SECRET = "a-secret-of-the-tests"
-
-
-def _free_ports(n: int) -> list[int]:
-    sockets = [socket.socket() for _ in range(n)]
-    for s in sockets:
-        s.bind(("127.0.0.1", 0))
-    ports = [int(s.getsockname()[1]) for s in sockets]
-    for s in sockets:
-        s.close()
-    return ports
 
 
 @contextmanager
 def s3_server(timeout: float = 90) -> Iterator[str]:
     """Start a server, point AWS_* of this process at it, make a bucket; yields its URL."""
     data = Path(tempfile.mkdtemp(prefix="octoscope-s3-"))
-    ports = _free_ports(8)
+    ports = free_ports(8)
     m, mg, v, vg, f, fg, s, sg = ports
     env = {
         "AWS_ENDPOINT_URL": f"http://127.0.0.1:{s}",

@@ -9,7 +9,6 @@ import pandas as pd
 
 from engine.atlas import frames
 from engine.atlas.findings import Findings, some_of
-from engine.atlas.frames import as_bool
 from engine.atlas.index import CellIndex, build_index
 from engine.config import AtlasConfig
 
@@ -90,7 +89,7 @@ def _primary(obs: Any, config: AtlasConfig, found: Findings) -> np.ndarray | Non
         return None
     with found.caught():
         column = frames.read_column(obs, "is_primary_data", config.path, may_lack=config.may_lack)
-        primary = as_bool(column, config.path)
+        primary = frames.as_bool(column, config.path)
         others = int((~primary).sum())
         if others:
             problem = f"{others:,} of {len(primary):,} cells are not primary data"

@@ -140,6 +140,5 @@ def encoded_bytes(atlas: Atlas) -> tuple[float, float]:
     counts = atlas.read(rows).counts
     codec = numcodecs.Blosc(cname="zstd", clevel=_LEVEL, shuffle=numcodecs.Blosc.SHUFFLE)
     arrays = (counts.data.astype(np.float32), counts.indices.astype(np.int32))
-    return counts.nnz / max(1, len(rows)), sum(len(codec.encode(a)) for a in arrays) / max(
-        1, counts.nnz
-    )
+    encoded = sum(len(codec.encode(a)) for a in arrays)
+    return counts.nnz / max(1, len(rows)), encoded / max(1, counts.nnz)

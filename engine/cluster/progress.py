@@ -51,9 +51,8 @@ class Reporter:
         self._ended = threading.Event()
         # told by a thread: a unit or a table may take an hour, in which nothing changes
         self._teller = threading.Thread(target=self._tell, name="progress", daemon=True)
-        live = console.is_terminal and not self._json
         self._live = None
-        if live:
+        if console.is_terminal and not self._json:
             self._live = Live(
                 console=console,
                 get_renderable=lambda: view.render(self._tally.snapshot()),

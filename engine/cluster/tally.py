@@ -157,11 +157,11 @@ class Tally:
     def snapshot(self) -> dict[str, Any]:
         """Return everything as plain values; what ``progress.json`` holds and views show.
 
-        Per stage beside its counts ``cells_per_second`` (of all actors, since it began),
-        ``wait_share`` (of the seconds in which replicas had a unit: waited for cells) and
-        ``seconds_left`` (None before anything was timed): of each group the pieces left, times
-        their mean seconds, over its actors; the longest. In all ``actor_hours`` and
-        ``gpu_hours`` that were held, earlier drivers included.
+        Per stage and actor beside its counts ``cells_per_second`` (of a stage: of all actors, since
+        it began; of an actor: while it had a unit) and ``wait_share`` (of the seconds in which
+        replicas had a unit: waited for cells). Per stage ``seconds_left`` (None before anything
+        was timed): of each group the pieces left, times their mean seconds, over its actors; the
+        longest. In all ``actor_hours`` and ``gpu_hours`` that were held, earlier drivers included.
         """
         with self._lock:
             now = self._clock()
@@ -172,7 +172,7 @@ class Tally:
                 "started": self.started,
                 "updated": now,
                 "stages": {name: self._stage(s, now) for name, s in self.stages.items()},
-                "actors": [asdict(a) for a in held],
+                "actors": [asdict(a) | _rates(a, a.seconds) for a in held],
                 "actor_hours": self._hours("actor_hours", sum(a.held for a in held)),
                 "gpu_hours": self._hours("gpu_hours", sum(a.held * a.gpus for a in held)),
             }
@@ -183,10 +183,8 @@ class Tally:
     def _stage(self, s: Stage, now: float) -> dict[str, Any]:
         counts = asdict(s)
         counts.pop("groups")
-        took = (s.until or now) - s.since
         return counts | {
-            "cells_per_second": s.cells / took if s.cells and took > 0 else None,
-            "wait_share": s.wait_seconds / s.seconds if s.cells and s.seconds else None,
+            **_rates(s, (s.until or now) - s.since),
             "seconds_left": 0.0 if s.ended else self._left(s),
         }
 
@@ -201,3 +199,12 @@ class Tally:
                         for a in self.actors.values())  # fmt: skip
             found.append(group.left * group.seconds / group.timed / max(1, hands))
         return max(found)
+
+
+def _rates(counts: Stage | Actor, took: float) -> dict[str, float | None]:
+    """Return cells per second of ``took``, and the share of waiting; None where none were used."""
+    some = counts.cells and counts.seconds
+    return {
+        "cells_per_second": counts.cells / took if counts.cells and took > 0 else None,
+        "wait_share": counts.wait_seconds / counts.seconds if some else None,
+    }

@@ -9,7 +9,6 @@ from typing import Any
 
 import numpy as np
 import torch
-import zarr
 from zarr.abc.store import Store
 
 from engine.atlas import Atlas
@@ -87,7 +86,6 @@ class UnitRunner:
         if self._device.type == "cuda" and 0 < share < 1:
             torch.cuda.set_per_process_memory_fraction(share, self._device)
         torch.set_num_threads(plan.threads)
-        zarr.config.set({"threading.max_workers": config.execution.readers})
         self._atlas = Atlas(config.atlas)
         self._index = self._atlas.index(config.seed)
         self._model = load_model(
@@ -171,8 +169,9 @@ class UnitRunner:
                     pairs.add(batch.layout)
             for i in range(max(self._m.layers) + 1):
                 wanted = i in self._m.layers
-                layer = (held.pop(i, None) or self._layer(i, unit)) if wanted else None
-                self._drive(i, groups, layer, unit)
+                where = f"model {self._m.name}, unit {unit.id}, layer {i}"
+                layer = (held.pop(i, None) or self._layer(i, where)) if wanted else None
+                self._drive(i, groups, layer, unit.work, where)
                 if layer is not None and left > 0:
                     held[i] = layer
                 elif layer is not None:
@@ -181,9 +180,9 @@ class UnitRunner:
         facts.seconds = time.monotonic() - started
         return attempt.commit(self._plan.hash, facts.told())
 
-    def _layer(self, i: int, unit: Unit) -> _Layer:
+    def _layer(self, i: int, where: str) -> _Layer:
         n, m = len(self._m.axis), self._m
-        made = _Layer(i, f"model {m.name}, unit {unit.id}, layer {i}")
+        made = _Layer(i, where)
         if self._heads:
             made.sums = LayerSums(
                 n,
@@ -197,15 +196,16 @@ class UnitRunner:
             made.residuals = ResidualSums(n, m.d, device=self._device)
         return made
 
-    def _drive(self, i: int, groups: list[list[_Batch]], layer: _Layer | None, unit: Unit) -> None:
+    def _drive(
+        self, i: int, groups: list[list[_Batch]], layer: _Layer | None, work: str, where: str
+    ) -> None:
         """Run layer ``i`` over a macro-batch; add what it attends with to ``layer``."""
-        where = f"model {self._m.name}, unit {unit.id}, layer {i}"
         for group in groups:
             parts = []
             for batch in group:
                 if layer is not None and layer.residuals is not None:
                     layer.residuals.add(batch.residual, batch.layout.panel)
-                a, batch.residual = self._physical.layer(i, batch.residual, batch.mask, unit.work)
+                a, batch.residual = self._physical.layer(i, batch.residual, batch.mask, work)
                 require_finite(a.q, a.k, batch.cell_ids, batch.mask, where)
                 if layer is not None and layer.sums is not None:
                     parts.append(QKBatch(a.q, a.k, a.scale, a.mask, batch.layout))

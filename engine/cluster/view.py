@@ -39,9 +39,9 @@ def _stages(stages: dict[str, Any]) -> Table:
             ProgressBar(total=max(1, s["total"]), completed=s["done"] + s["set_aside"], width=24),
             f"{s['done']}/{s['total']}" + (f" ({s['set_aside']} aside)" if s["set_aside"] else ""),
             str(s["running"]),
-            _number(s.get("cells_per_second")),
-            _share(s.get("wait_share")),
-            duration(s.get("seconds_left")),
+            _number(s["cells_per_second"]),
+            _share(s["wait_share"]),
+            duration(s["seconds_left"]),
         )
     return table
 
@@ -53,8 +53,6 @@ def _actors(actors: list[dict[str, Any]], now: float) -> Table:
         table.add_column(title, justify="right" if right else "left", no_wrap=True)
     shown = sorted(actors, key=lambda a: (_ORDER.index(a["state"]), a["name"]))
     for a in shown[:_ACTORS]:
-        rate = a["cells"] / a["seconds"] if a["cells"] and a["seconds"] else None
-        share = a["wait_seconds"] / a["seconds"] if a["cells"] and a["seconds"] else None
         since = duration(now - a["since"])
         device = a["device"] + (f" x {a['gpus']:g}" if a["gpus"] not in (0, 1) else "")
         table.add_row(
@@ -63,8 +61,8 @@ def _actors(actors: list[dict[str, Any]], now: float) -> Table:
             escape(device),
             a["state"],
             str(a["pieces"]),
-            _number(rate),
-            _share(share),
+            _number(a["cells_per_second"]),
+            _share(a["wait_share"]),
             f"{escape(a['work'])} {since}" if a["work"] else since,
         )
     if len(shown) > _ACTORS:

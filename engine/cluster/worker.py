@@ -8,8 +8,9 @@ import socket
 import time
 from typing import Any
 
+import zarr
+
 from engine.cluster.frozen import run_config
-from engine.cluster.metrics import WorkMetrics
 from engine.store.plan import COEXPRESSION, block_of, load_plan
 from engine.store.root import RunRoot
 
@@ -44,6 +45,10 @@ class Worker:
     def _load(self, run: str, model: str | None) -> None:
         root = RunRoot(run)
         self._plan = load_plan(root)
+        # Imported here: it imports Ray, which a driver may not before its settings are made
+        # (engine.cluster.connect).
+        from engine.cluster.metrics import WorkMetrics
+
         self._metrics = WorkMetrics(run, model or "matrices")
         self._device = "cpu"
         # Imported here: a worker loads torch or the analysis, not both (seconds of start-up).
@@ -53,6 +58,7 @@ class Worker:
             self._matrices = MatrixRunner(root, self._plan)
             return
         config = run_config(root)
+        zarr.config.set({"threading.max_workers": config.execution.readers})
         self._by_work = {u.work: u for u in self._plan.units if u.model == model}
         if self._plan.model(model).family == COEXPRESSION:
             from engine.cluster.coexpression import CoexpressionRunner

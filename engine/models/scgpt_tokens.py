@@ -40,19 +40,6 @@ class ScGPTOptions(BaseModel):
     context_genes: list[str] | None = None
 
 
-def bin_values(values: np.ndarray, n_bins: int, uniforms: Uniforms) -> np.ndarray:
-    """Bin the expressed values of one cell into 1..n_bins-1; see :func:`bin_cells`.
-
-    Parameters
-    ----------
-    uniforms
-        Returns that many numbers in [0, 1).
-    """
-    if not len(values):
-        return np.zeros(0, np.float32)
-    return bin_cells(values, np.array([0, len(values)]), n_bins, uniforms(len(values)))
-
-
 def bin_cells(
     values: np.ndarray, indptr: np.ndarray, n_bins: int, uniforms: np.ndarray
 ) -> np.ndarray:

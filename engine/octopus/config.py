@@ -7,7 +7,8 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, Field
 
-from engine.config import Name, Section, read_yaml, validated
+from engine.config import read_yaml, validated
+from engine.fields import Name, Section
 
 START = "start from the example in the documentation (docs/octopus.md)"
 

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
 
 from engine.errors import DamagedRunError
-from engine.store.objects import AT_ONCE
 from engine.store.plan import Plan, load_plan
-from engine.store.records import Record, left_by, read_record, record_path
+from engine.store.records import Record, at_once, left_by, read_record, record_path
 from engine.store.root import RunRoot, to_json
 
 # Written while a run is in progress, or beside it: not part of the result.
@@ -105,8 +103,7 @@ def require_objects(root: RunRoot, record: Record) -> None:
     if root.folder is not None:
         sizes = [root.size(name) for name in record.objects]
     else:  # a request each
-        with ThreadPoolExecutor(AT_ONCE) as pool:
-            sizes = list(pool.map(root.size, record.objects))
+        sizes = list(at_once(root.size, record.objects))
     for (name, expected), size in zip(record.objects.items(), sizes, strict=True):
         if size != expected["bytes"]:
             raise DamagedRunError(f"{name}: missing or truncated; use `octoscope repair`")

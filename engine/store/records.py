@@ -196,7 +196,7 @@ def each_record(root: RunRoot, works: Iterable[str], plan: str) -> Iterator[Reco
     DamagedRunError
         As :func:`read_record`.
     """
-    for record in _at_once(lambda work: read_record(root, work, plan), works):
+    for record in at_once(lambda work: read_record(root, work, plan), works):
         if record is not None:
             yield record
 
@@ -213,10 +213,10 @@ def done_among(root: RunRoot, works: Iterable[str], plan: str) -> set[str]:
     def done(work: str) -> str | None:
         return None if read_record(root, work, plan) is None else work
 
-    return {work for work in _at_once(done, works) if work is not None}
+    return {work for work in at_once(done, works) if work is not None}
 
 
-def _at_once(call: Callable[[str], T], works: Iterable[str]) -> Iterator[T]:
+def at_once(call: Callable[[str], T], works: Iterable[str]) -> Iterator[T]:
     """Call for each, several at a time; yields in order and holds no more than is in flight."""
     with ThreadPoolExecutor(AT_ONCE) as pool:
         asked: deque[Future[T]] = deque()

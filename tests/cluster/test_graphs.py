@@ -45,3 +45,11 @@ with connect.ray_cluster():
         command, capture_output=True, text=True, env=env, timeout=120, check=False
     )
     assert "[7]" in done.stdout, done.stderr[-2000:]
+
+
+def test_the_driver_imports_ray_only_after_its_settings() -> None:
+    script = "import sys, engine.cluster.driver, jobs.run; print('ray' in sys.modules)"
+    done = subprocess.run(
+        [sys.executable, "-c", script], capture_output=True, text=True, timeout=120, check=False
+    )
+    assert done.stdout.strip() == "False", done.stderr[-2000:]

@@ -6,7 +6,6 @@ import os
 import secrets
 import shutil
 import signal
-import socket
 import subprocess
 import sys
 import tempfile
@@ -17,6 +16,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+
+from tests.ports import free_ports
 
 RAY = str(Path(sys.executable).parent / "ray")
 
@@ -36,17 +37,6 @@ class Head:
             [RAY, *arguments], capture_output=True, text=True, timeout=timeout, check=False,
             env={**self.env, **env},
         )  # fmt: skip
-
-
-def free_ports(n: int) -> list[int]:
-    """Return ports that nothing listens on."""
-    sockets = [socket.socket() for _ in range(n)]
-    for s in sockets:
-        s.bind(("127.0.0.1", 0))
-    ports = [int(s.getsockname()[1]) for s in sockets]
-    for s in sockets:
-        s.close()
-    return ports
 
 
 @contextmanager

@@ -18,7 +18,7 @@ from engine.errors import InputError
 from engine.models import GeneStatistics, load_model
 from engine.models.dump import diff
 from engine.models.scgpt import ScGPT
-from engine.models.scgpt_tokens import UpstreamRandomness, bin_values
+from engine.models.scgpt_tokens import UpstreamRandomness, bin_cells
 from engine.vocabulary import GeneTable
 from tests.conftest import octoscope
 
@@ -203,7 +203,7 @@ def test_upstream_stream_depends_on_order_and_ours_does_not(oracle: Path) -> Non
 
 def test_bins_of_one_repeated_value_cover_the_range() -> None:
     stream = UpstreamRandomness(0, 0).cell("")[0]
-    bins = bin_values(np.ones(2000, np.float32), 51, stream)
+    bins = bin_cells(np.ones(2000, np.float32), np.array([0, 2000]), 51, stream(2000))
     assert bins.min() == 1
     assert bins.max() == 50
 
