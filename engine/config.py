@@ -13,13 +13,13 @@ from pydantic import (
     field_validator,
 )
 
+from engine.analysis_config import CompareConfig, EdgesConfig, NetworkConfig
 from engine.errors import InputError
-from engine.fields import ONE_OR_MORE, Name, Place, Section
+from engine.fields import ONE_OR_MORE, Name, Place, Section, View
 
 Estimator = Literal["per_cell", "mean_residual"]
 Correlation = Literal["pearson", "spearman"]
 HeadChoice = Literal["mean", "max", "each"] | Annotated[int, Field(ge=0)]
-View = Literal["marginal", "conditional", "lift", "logit"]
 DType = Literal["float32", "bfloat16", "float16"]
 DTYPES: tuple[str, ...] = get_args(DType)
 Model = TypeVar("Model", bound=BaseModel)
@@ -151,31 +151,6 @@ class ExecutionConfig(Section):
         return value
 
 
-class EdgesConfig(Section):
-    """A network per matrix: the strongest key genes of each query gene, under ``edges/``."""
-
-    per_query: int = Field(20, ge=1, description="Key genes kept per query gene")
-    threshold: float | None = Field(
-        None, description="Smallest value kept; with view lift, 1 is uniform attention"
-    )
-    symmetrise: bool = Field(False, description="Rank (A + A^T) / 2 instead of A")
-    gene_set: Name | None = Field(None, description="Declared gene set; null: the first")
-    view: View | None = Field(None, description="Declared view; null: the first")
-
-
-class NetworkConfig(Section):
-    """The molecular network that top pairs are compared with."""
-
-    path: Place = Field(description="Octopus directory (docs/octopus.md), or 'demo'")
-    sources: list[str] | None = Field(None, description="Sources that count; null: all")
-    independent: bool = Field(
-        False,
-        description="Leave co-expression evidence out: STRING rescored without its co-expression "
-        "and text-mining channels, Reactome-FI without predictions",
-    )
-    permutations: int = Field(1000, ge=100, description="Gene-label permutations per test")
-
-
 class RunConfig(Section):
     """Everything that decides the content of a run directory."""
 
@@ -221,6 +196,14 @@ class RunConfig(Section):
     permutations: int = Field(200, ge=50, description="Permutations between matrices (QAP)")
     network: NetworkConfig | None = None
     edges: EdgesConfig | None = None
+    centred: list[View] = Field(
+        default_factory=list,
+        description="Views that are also analysed without each gene's row and column effect, under "
+        "the name <view>.centred (and with any, correlation.centred)",
+    )
+    compare: CompareConfig | None = Field(
+        default_factory=CompareConfig, description="null: no comparisons"
+    )
     keep_dense: Literal["none", "fp32"] = "none"
     notes: list[str] = Field(default_factory=list, description="Shown at the top of the report")
     execution: ExecutionConfig = Field(default_factory=lambda: ExecutionConfig())
@@ -255,6 +238,10 @@ class RunConfig(Section):
             ):
                 if value is not None and value not in declared:
                     raise ValueError(f"edges.{field}: {value!r} is not declared in {declared}")
+        for view in self.centred:
+            if view not in self.views:
+                raise ValueError(f"centred: {view!r} is not one of the views {list(self.views)}")
+        self._check_comparisons(models)
         for model in self.models:
             if (model.tokens == "panel") != (model.panel is not None):
                 raise ValueError(f"models.{model.name}: tokens: panel needs panel, and only then")
@@ -262,6 +249,23 @@ class RunConfig(Section):
                 raise ValueError(
                     f"models.{model.name}.panel: {model.panel!r} is not declared in {sets}"
                 )
+
+    def _check_comparisons(self, models: list[str]) -> None:
+        compare = self.compare or CompareConfig()
+        for k in compare.k or []:
+            if not 1 <= k <= self.top_k:
+                raise ValueError(f"compare.k: {k} is not between 1 and top_k ({self.top_k})")
+        seen: set[str] = set()
+        for group, members in (compare.kinship or {}).items():
+            for name in members:
+                if name not in models:
+                    raise ValueError(f"compare.kinship.{group}: {name!r} is not one of {models}")
+                if name in seen:
+                    raise ValueError(f"compare.kinship.{group}: {name!r} is in two groups")
+                seen.add(name)
+        for pool, categories in compare.pools.items():
+            if len(set(categories)) < 2:
+                raise ValueError(f"compare.pools.{pool}: name at least two categories")
 
 
 def apply_overrides(tree: dict[str, Any], overrides: list[str]) -> dict[str, Any]:

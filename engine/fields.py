@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Literal
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict
 
@@ -25,6 +25,9 @@ def _without_credentials(value: str) -> str:
 
 Name = Annotated[str, AfterValidator(_safe_name)]
 Place = Annotated[str, AfterValidator(_without_credentials)]
+View = Literal["marginal", "conditional", "lift", "logit"]
+Combination = Literal["sum", "max", "absolute-argmax"]
+Conventions = Literal["corrected", "peer"]
 ONE_OR_MORE = BeforeValidator(lambda value: value if isinstance(value, list) else [value])
 
 

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Literal
 
 import numpy as np
 import pandas as pd
@@ -16,8 +15,7 @@ from scipy.stats import rankdata
 
 from engine.attention.factors import Factors
 from engine.attention.topk import TopPairs
-
-Conventions = Literal["corrected", "peer"]
+from engine.fields import Conventions
 
 
 @dataclass(frozen=True)

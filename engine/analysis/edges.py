@@ -7,11 +7,11 @@ from collections.abc import Iterable
 import numpy as np
 import pandas as pd
 
-from engine.analysis.finalise import MatrixSource
+from engine.analysis.matrix import PairMatrix
 
 
 def strongest_keys(
-    matrix: MatrixSource,
+    matrix: PairMatrix,
     genes: np.ndarray,
     view: str,
     *,

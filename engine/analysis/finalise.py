@@ -6,167 +6,21 @@ reliability of halves. Nothing here depends on how the sums were made.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
 
 from engine.analysis import statistics
+from engine.analysis.derived import fit_halves
+from engine.analysis.matrix import PairMatrix
 from engine.attention.histograms import histogram, quantiles
-from engine.attention.spread import Spread
 from engine.attention.topk import TopK, TopPairs
-from engine.attention.views import CORRELATION, view_values
 
 # Genes in the permutation null of half-to-half agreement; a seeded sample where there are more.
 _NULL_GENES = 256
 _HUBS = 10
 _QUANTILES = {"p50": 0.5, "p99": 0.99, "p999": 0.999}  # of eligible values, from their histogram
-
-
-@dataclass(frozen=True)
-class HalfTile:
-    """Rows of a matrix.
-
-    Attributes
-    ----------
-    first
-        Index of the first row.
-    sums
-        [2, quantities, rows, genes] float32, one block per half.
-    pairs
-        [2, rows, genes] int32.
-    total, total_pairs
-        [quantities, rows, genes] float32 and [rows, genes] int32 of both halves together, where
-        they are not the sums of the halves.
-    m2
-        [2, rows, genes] float32 sums of squared deviations of the probability, where followed.
-    """
-
-    first: int
-    sums: np.ndarray
-    pairs: np.ndarray
-    total: np.ndarray | None = None
-    total_pairs: np.ndarray | None = None
-    m2: np.ndarray | None = None
-
-    @property
-    def both(self) -> np.ndarray:
-        """Values of both halves together."""
-        return self.sums.astype(np.float64).sum(0) if self.total is None else self.total
-
-    @property
-    def pairs_both(self) -> np.ndarray:
-        """Cells of both halves together that hold a pair."""
-        return self.pairs.sum(0) if self.total_pairs is None else self.total_pairs
-
-
-@dataclass(frozen=True)
-class MatrixSource:
-    """A matrix that can be read any number of times.
-
-    Attributes
-    ----------
-    tiles
-        Each call yields all row tiles in order.
-    n_genes
-        Genes of the accumulated axis.
-    cells
-        Cells in each half.
-    min_cells
-        Cells that a pair needs in both halves together.
-    means
-        Whether the values are means (of a mean cell) and not sums over cells.
-    moments
-        2 where tiles have ``m2``.
-    """
-
-    tiles: Callable[[], Iterable[HalfTile]]
-    n_genes: int
-    cells: tuple[int, int]
-    min_cells: int
-    means: bool = False
-    moments: int = 1
-
-    def _view(self, sums: np.ndarray, pairs: np.ndarray, n_cells: int, view: str) -> np.ndarray:
-        return view_values(sums, pairs, n_cells, view, means=self.means)
-
-    def values(self, genes: np.ndarray, view: str) -> Iterator[tuple[int, np.ndarray, np.ndarray]]:
-        """Yield (first row, values, eligible) of the total over both halves, for a gene set.
-
-        Rows and columns are positions in ``genes`` (ascending axis indices).
-        """
-        for first, tile, rows in self._rows(genes):
-            grid = np.ix_(rows, genes)
-            pairs = tile.pairs_both[grid]
-            sums = tile.both[:, rows][:, :, genes]
-            yield first, self._view(sums, pairs, sum(self.cells), view), pairs >= self.min_cells
-
-    def halves(
-        self, genes: np.ndarray, view: str
-    ) -> Iterator[tuple[int, np.ndarray, np.ndarray, np.ndarray]]:
-        """Yield (first row, values of half 0, of half 1, usable): off-diagonal pairs only.
-
-        A pair is usable when it is eligible and each half has half of ``min_cells``.
-        """
-        need = -(-self.min_cells // 2)
-        for first, tile, rows in self._rows(genes):
-            grid = np.ix_(rows, genes)
-            pairs = tile.pairs[:, grid[0], grid[1]]
-            use = (tile.pairs_both[grid] >= self.min_cells) & (pairs >= need).all(0)
-            at = np.arange(len(rows))
-            use[at, at + first] = False
-            x, y = (
-                self._view(tile.sums[h][:, rows][:, :, genes], pairs[h], self.cells[h], view)
-                for h in (0, 1)
-            )
-            yield first, x, y, use
-
-    def look_up(
-        self, genes: np.ndarray, view: str, query: np.ndarray, key: np.ndarray
-    ) -> tuple[np.ndarray, np.ndarray]:
-        """Return [pairs] cells that hold both genes, and [2, pairs] values in each half.
-
-        ``query`` and ``key`` are positions in ``genes``; a half without such cells gives NaN.
-        """
-        cells = np.zeros(len(query), np.int64)
-        values = np.full((2, len(query)), np.nan, np.float32)
-        for first, tile, rows in self._rows(genes):
-            here = np.flatnonzero((query >= first) & (query < first + len(rows)))
-            i, j = rows[query[here] - first], genes[key[here]]
-            cells[here] = tile.pairs_both[i, j]
-            for h in (0, 1):
-                found = self._view(
-                    tile.sums[h][:, i, j][:, None], tile.pairs[h, i, j][None], self.cells[h], view
-                )[0]
-                least = 2 if view == CORRELATION else 1  # one cell has no correlation
-                known = tile.pairs[h, i, j] >= least
-                values[h, here] = np.where(known, found, np.float32(np.nan))
-        return cells, values
-
-    def cell_deviation(self, genes: np.ndarray, query: np.ndarray, key: np.ndarray) -> np.ndarray:
-        """Return [pairs] float32: standard deviation of a pair's probability between cells.
-
-        Over the cells of both halves that hold both genes; needs two moments.
-        """
-        found = np.full(len(query), np.nan, np.float32)
-        for first, tile, rows in self._rows(genes):
-            if tile.m2 is None:
-                break
-            here = np.flatnonzero((query >= first) & (query < first + len(rows)))
-            i, j = rows[query[here] - first], genes[key[here]]
-            x, y = (
-                Spread(tile.pairs[h, i, j], tile.sums[h, 0, i, j].astype(float), tile.m2[h, i, j])
-                for h in (0, 1)
-            )
-            found[here] = x.merge(y).deviation()
-        return found
-
-    def _rows(self, genes: np.ndarray) -> Iterator[tuple[int, HalfTile, np.ndarray]]:
-        for tile in self.tiles():
-            inside = (genes >= tile.first) & (genes < tile.first + tile.pairs.shape[1])
-            if inside.any():
-                yield int(np.argmax(inside)), tile, genes[inside] - tile.first
 
 
 @dataclass(frozen=True)
@@ -180,7 +34,7 @@ class Finalised:
 
 
 def finalise(
-    matrix: MatrixSource,
+    matrix: PairMatrix,
     gene_sets: dict[str, np.ndarray],
     views: list[str],
     *,
@@ -214,7 +68,7 @@ def finalise(
 
 
 def _one(
-    matrix: MatrixSource, genes: np.ndarray, view: str, k: int
+    matrix: PairMatrix, genes: np.ndarray, view: str, k: int
 ) -> tuple[dict[str, pd.DataFrame], dict[str, object]]:
     n = len(genes)
     tops = {part: TopK(k) for part in ("total", "half0", "half1")}
@@ -278,7 +132,7 @@ def _one(
 
 
 def _top_frame(
-    part: str, pairs: TopPairs, matrix: MatrixSource, genes: np.ndarray, view: str
+    part: str, pairs: TopPairs, matrix: PairMatrix, genes: np.ndarray, view: str
 ) -> pd.DataFrame:
     # rank among eligible pairs: 1 + number of strictly greater values, all of which are in here
     rank = np.searchsorted(-pairs.value, -pairs.value, side="left") + 1
@@ -317,7 +171,7 @@ def _jaccard(a: TopPairs, b: TopPairs, n: int) -> float:
 
 
 def _reliability(
-    matrix: MatrixSource, genes: np.ndarray, view: str, permutations: int, seed: int
+    matrix: PairMatrix, genes: np.ndarray, view: str, permutations: int, seed: int
 ) -> dict[str, object]:
     """Agreement of the halves: raw, and after removing each gene's row and column effect.
 
@@ -327,17 +181,7 @@ def _reliability(
     """
     n = len(genes)
     raw = statistics.PairMoments.zero(n)
-    rows, columns = np.zeros((2, n)), np.zeros((2, n))  # sums of each half over usable pairs
-    usable = np.zeros((n, n), bool)
-    for first, x, y, use in matrix.halves(genes, view):
-        raw.add(first, x, y, use)
-        here = slice(first, first + len(x))
-        usable[here] = use
-        for h, v in enumerate((x, y)):
-            kept = np.where(use, v, 0.0).astype(np.float64)
-            rows[h, here] += kept.sum(1)
-            columns[h] += kept.sum(0)
-    fits = [statistics.additive_fit(usable, rows[h], columns[h]) for h in (0, 1)]
+    fits = fit_halves(matrix, genes, view, raw.add)
     rng = np.random.default_rng(seed)
     sample = np.sort(rng.choice(n, min(n, _NULL_GENES), replace=False))
     centred = statistics.PairMoments.zero(n)

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import numpy as np
 import pandas as pd
 from scipy.stats import rankdata
 
 from engine.analysis import statistics
-from engine.analysis.finalise import MatrixSource
+from engine.analysis.matrix import PairMatrix
 from engine.attention.ranks import values_and_ranks
 
 
@@ -19,7 +21,7 @@ def union_of(topk: list[pd.DataFrame]) -> tuple[np.ndarray, np.ndarray]:
 
 
 def union_table(
-    matrices: dict[int, MatrixSource], genes: np.ndarray, view: str, topk: dict[int, pd.DataFrame]
+    matrices: Mapping[int, PairMatrix], genes: np.ndarray, view: str, topk: dict[int, pd.DataFrame]
 ) -> tuple[pd.DataFrame, dict[int, int]]:
     """Read every union pair's value and exact rank in every layer.
 
@@ -55,7 +57,7 @@ def union_table(
 
 
 def compare_layers(
-    matrices: dict[int, MatrixSource],
+    matrices: Mapping[int, PairMatrix],
     genes: np.ndarray,
     view: str,
     union: pd.DataFrame,
@@ -110,7 +112,7 @@ def compare_layers(
     return pd.DataFrame(rows)
 
 
-def _dense(matrix: MatrixSource, genes: np.ndarray, view: str) -> tuple[np.ndarray, np.ndarray]:
+def _dense(matrix: PairMatrix, genes: np.ndarray, view: str) -> tuple[np.ndarray, np.ndarray]:
     """Hold one view of one matrix; panels are at most a few thousand genes."""
     dense = np.zeros((len(genes), len(genes)), np.float32)
     eligible = np.zeros(dense.shape, bool)
@@ -134,10 +136,4 @@ def _spearman(
 ) -> tuple[float, float, float]:
     if len(x) < 3:
         return float("nan"), float("nan"), float("nan")
-    rx, ry = rankdata(x), rankdata(y)
-    rx, ry = rx - rx.mean(), ry - ry.mean()  # centred, so that moments keep their digits
-    parts = np.stack([np.ones(len(rx)), rx, ry, rx * rx, ry * ry, rx * ry])
-    by_gene = np.stack(
-        [np.bincount(query, p, n_genes) + np.bincount(key, p, n_genes) for p in parts]
-    )
-    return statistics.correlation(statistics.PairMoments(parts.sum(1), by_gene))
+    return statistics.pair_correlation(rankdata(x), rankdata(y), query, key, n_genes)

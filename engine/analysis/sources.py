@@ -1,4 +1,4 @@
-"""Matrices of a run as :class:`~engine.analysis.finalise.MatrixSource`."""
+"""Matrices of a run as :class:`~engine.analysis.matrix.MatrixSource`."""
 
 from __future__ import annotations
 
@@ -8,7 +8,8 @@ from typing import Any
 import numpy as np
 from zarr.abc.store import Store
 
-from engine.analysis.finalise import HalfTile, MatrixSource
+from engine.analysis.derived import Centred
+from engine.analysis.matrix import HalfTile, MatrixSource
 from engine.errors import DamagedRunError
 from engine.store import tiles
 from engine.store.manifest import require_objects
@@ -54,11 +55,11 @@ def unit_rows(
 
 
 def matrix_source(
-    root: RunRoot, plan: Plan, model: str, category: int, sums_store: Store, *, hold: bool = False
+    root: RunRoot, plan: Plan, model: str, category: int, sums_store: Store, *, hold: int = 0
 ) -> MatrixSource:
     """Open a matrix whose reduced sums are in ``sums_store``.
 
-    ``hold``: keep a small matrix (up to ``HELD_BYTES``) in memory once it is read.
+    ``hold``: keep it in memory once it is read, if it takes no more bytes than that.
     """
     m = plan.model(model)
     pairs = committed(root, plan, pairs_work(m.base, category))
@@ -67,12 +68,12 @@ def matrix_source(
     followed = plan.moments == 2 and m.estimator == "per_cell"
     m2 = tiles.open_array(sums_store, "m2") if followed else None
     # sums, n_ij and, where followed, squared deviations of both halves
-    hold = hold and sums.nbytes + (16 if followed else 8) * n * n <= HELD_BYTES
+    keep = sums.nbytes + (16 if followed else 8) * n * n <= hold
     held: list[HalfTile] = []
     counts = _pairs_reader(root, pairs, m)
 
     def read() -> Iterator[HalfTile]:
-        if not hold:
+        if not keep:
             yield from stored()
             return
         if not held:
@@ -86,7 +87,9 @@ def matrix_source(
             n_ij = counts(first, stop)
             both = n_ij[2] if len(n_ij) > 2 else None
             deviations = None if m2 is None else tiles.read_rows(m2, first, stop)
-            yield HalfTile(first, block[:2], n_ij[:2], whole, both, deviations)
+            tile = [HalfTile(first, block[:2], n_ij[:2], whole, both, deviations)]
+            del block, n_ij, whole, both, deviations
+            yield tile.pop()  # held by the caller alone
 
     used = pairs.facts["cells_used"]
     return MatrixSource(
@@ -123,8 +126,10 @@ def eligible_pairs(root: RunRoot, plan: Plan, model: str, category: int) -> np.n
     return both >= plan.categories[category].min_cells
 
 
-def stored_matrix(root: RunRoot, plan: Plan, model: str, category: int, layer: int) -> MatrixSource:
-    """Open a finished matrix.
+def stored_sums(
+    root: RunRoot, plan: Plan, model: str, category: int, layer: int, *, hold: int = 0
+) -> MatrixSource:
+    """Open a finished matrix as its sums; ``hold`` as for :func:`matrix_source`.
 
     Raises
     ------
@@ -132,4 +137,12 @@ def stored_matrix(root: RunRoot, plan: Plan, model: str, category: int, layer: i
         If it is not finished, or its dense sums are gone.
     """
     record = committed(root, plan, matrix_work(model, category, layer))
-    return matrix_source(root, plan, model, category, root.zarr(f"{record.folder}/dense.zarr"))
+    store = root.zarr(f"{record.folder}/dense.zarr")
+    return matrix_source(root, plan, model, category, store, hold=hold)
+
+
+def stored_matrix(
+    root: RunRoot, plan: Plan, model: str, category: int, layer: int, *, hold: int = 0
+) -> Centred:
+    """Open a finished matrix with every view, as :func:`stored_sums`."""
+    return Centred(stored_sums(root, plan, model, category, layer, hold=hold))

@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
+import pandas as pd
+from scipy.sparse import csr_array
 from scipy.stats import false_discovery_control
 
 from engine.compiled import compiled
@@ -61,6 +63,28 @@ def correlation(moments: PairMoments) -> tuple[float, float, float]:
     left_out = _pearson(moments.total[:, None] - moments.by_gene[:, used])
     low, high = jackknife_interval(_fisher(np.float64(r)), _fisher(left_out))
     return r, float(np.tanh(low)), float(np.tanh(high))
+
+
+def pair_correlation(
+    x: np.ndarray, y: np.ndarray, query: np.ndarray, key: np.ndarray, n_genes: int
+) -> tuple[float, float, float]:
+    """Return Pearson's r over listed pairs and its interval, deleting one gene at a time.
+
+    Parameters
+    ----------
+    x, y
+        [pairs] float64, no NaN.
+    query, key
+        [pairs] genes of each pair.
+    """
+    if len(x) < 3:
+        return float("nan"), float("nan"), float("nan")
+    x, y = x - x.mean(), y - y.mean()  # centred, so that moments keep their digits
+    parts = np.stack([np.ones(len(x)), x, y, x * x, y * y, x * y])
+    by_gene = np.stack(
+        [np.bincount(query, p, n_genes) + np.bincount(key, p, n_genes) for p in parts]
+    )
+    return correlation(PairMoments(parts.sum(1), by_gene))
 
 
 def _fisher(r: np.ndarray | np.float64) -> np.ndarray:
@@ -130,13 +154,20 @@ def additive_fit(
     tuple of ndarray
         r [rows] and c [columns], by alternating exact updates until they stand still.
     """
-    weight = use.astype(np.float64)
-    n_rows, n_cols = np.maximum(weight.sum(1), 1), np.maximum(weight.sum(0), 1)
+    n_rows, n_cols = np.maximum(use.sum(1), 1), np.maximum(use.sum(0), 1)
+    # Of the pairs in use and those left out the fewer are held: mostly the diagonal alone.
+    most = 2 * np.count_nonzero(use) > use.size
+    held = csr_array(~use if most else use, dtype=np.float64)
+
+    def summed(a: csr_array, v: np.ndarray) -> np.ndarray:
+        return v.sum() - a @ v if most else a @ v
+
+    turned = held.T.tocsr()
     r, c = np.zeros(len(row_sums)), np.zeros(len(col_sums))
     scale = np.abs(row_sums / n_rows).max(initial=0) + 1e-300
     for _ in range(500):
-        r = (row_sums - weight @ c) / n_rows
-        new = (col_sums - weight.T @ r) / n_cols
+        r = (row_sums - summed(held, c)) / n_rows
+        new = (col_sums - summed(turned, r)) / n_cols
         moved, c = np.abs(new - c).max(initial=0), new
         if moved < 1e-9 * scale:
             break
@@ -168,6 +199,21 @@ def adjust(p: np.ndarray) -> np.ndarray:
     if known.any():
         q[known] = false_discovery_control(p[known])
     return q
+
+
+def adjust_by(table: pd.DataFrame, family: list[str]) -> np.ndarray:
+    """Return q-values of a table's ``p``, adjusted over each group of equal ``family`` columns."""
+    q = np.full(len(table), np.nan)
+    if len(table):
+        for _, rows in table.groupby(family, sort=False).indices.items():
+            q[rows] = adjust(table["p"].to_numpy(float)[rows])
+    return q
+
+
+def known_mean(values: np.ndarray) -> float:
+    """Return the mean of what is not NaN; NaN where nothing is."""
+    known = values[~np.isnan(values)]
+    return float(known.mean()) if len(known) else float("nan")
 
 
 def qap_correlations(

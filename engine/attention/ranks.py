@@ -73,6 +73,9 @@ def values_and_ranks(
     tiles: RowTiles,
     query: np.ndarray,
     key: np.ndarray,
+    *,
+    by_absolute_value: bool = False,
+    keep_self: bool = False,
 ) -> tuple[np.ndarray, np.ndarray, int]:
     """Look pairs up and rank them among all eligible off-diagonal pairs.
 
@@ -83,6 +86,10 @@ def values_and_ranks(
         eligible is None where every pair is.
     query, key
         [pairs] row and column of each pair.
+    by_absolute_value
+        Rank by |value|.
+    keep_self
+        Pairs of a gene with itself are ranked too.
 
     Returns
     -------
@@ -100,7 +107,7 @@ def values_and_ranks(
             found = np.where(pick(first, eligible, query, key)[1], found, np.float32(np.nan))
         values[inside] = found
     known = ~np.isnan(values)
-    table = RankTable(values[known])
+    table = RankTable(values[known], by_absolute_value=by_absolute_value, keep_self=keep_self)
     above = sum((table.count(*tile) for tile in tiles()), np.zeros(1, np.int64))
     ranks = np.zeros(len(query), np.int64)
     if known.any():

@@ -15,6 +15,8 @@ _VIEWS = {
 }
 # The only view of a co-expression matrix, which holds one value a pair.
 CORRELATION = "correlation"
+# Of a view's name: without each gene's row and column effect.
+CENTRED = ".centred"
 
 
 def default_min_cells(n_cells: int) -> int:
@@ -47,12 +49,21 @@ def view_values(
     ndarray
         [rows, genes] float32; 0 where the divisor is 0 (such pairs are never eligible).
     """
-    if view == CORRELATION:
-        return np.where(pairs > 0, sums[0], 0).astype(np.float32)
-    quantity, divisor = _VIEWS[view]
-    total = sums[QUANTITIES.index(quantity)].astype(np.float64)
-    if means:
-        return np.where(pairs > 0, total, 0).astype(np.float32)
+    return one_view(sums[quantity_of(view)], pairs, n_cells, view, means=means)
+
+
+def quantity_of(view: str) -> int:
+    """Return the index of the summed quantity that a view is made from."""
+    return 0 if view == CORRELATION else QUANTITIES.index(_VIEWS[view][0])
+
+
+def one_view(
+    sums: np.ndarray, pairs: np.ndarray, n_cells: int, view: str, *, means: bool = False
+) -> np.ndarray:
+    """Turn sums of a view's own quantity, [rows, genes], into it; as :func:`view_values`."""
+    if means or view == CORRELATION:
+        return np.where(pairs > 0, sums, 0).astype(np.float32)
+    divisor, total = _VIEWS[view][1], sums.astype(np.float64)
     by = np.float64(n_cells) if divisor == "cells" else pairs.astype(np.float64)
     return np.divide(total, by, out=np.zeros_like(total), where=by > 0).astype(np.float32)
 

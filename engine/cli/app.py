@@ -13,7 +13,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from engine import __version__
-from engine.cli import atlas, models, octopus
+from engine.cli import atlas, compare, models, octopus
 from engine.cli.shared import AsJson, err, guarded, out, rows_table
 from engine.errors import InputError
 
@@ -27,6 +27,8 @@ app.add_typer(atlas.app, name="atlas")
 app.add_typer(models.models_app, name="models")
 app.add_typer(octopus.app, name="octopus")
 app.add_typer(models.attention_app, name="attention")
+app.add_typer(compare.app, name="compare")
+app.command()(compare.export)
 
 Config = Annotated[Path, typer.Argument(help="Configuration file (YAML)")]
 Run = Annotated[str, typer.Argument(help="Run directory")]

@@ -15,9 +15,14 @@ from engine.analysis.layers import compare_layers, union_table
 from engine.analysis.overlap import overlap_test
 from engine.analysis.separation import separation_test
 from engine.analysis.sources import committed, eligible_pairs, stored_matrix
+from engine.analysis_config import NetworkConfig
 from engine.attention.histograms import bins_of
+from engine.cluster.comparable import labelled, name_genes
+from engine.cluster.compare import TABLES, compare
+from engine.cluster.consensus import agree, consensus_tables
+from engine.cluster.geometries import GEOMETRY, geometry, geometry_blocks
 from engine.cluster.graphs import compute
-from engine.config import NetworkConfig
+from engine.cluster.pools import pool, pool_tables
 from engine.octopus.network import Network
 from engine.octopus.views import open_view
 from engine.store.plan import Plan, matrix_work, pairs_work, residual_work
@@ -44,10 +49,14 @@ _PER_MODEL = ("topk", "edges")
 
 @dataclass(frozen=True)
 class Needs:
-    """What a table is made from: the matrices of some blocks, with or without their values."""
+    """What a table is made from: the matrices of some blocks, with or without their values.
+
+    ``residuals``: also their mean cells.
+    """
 
     blocks: list[Block]
     dense: bool
+    residuals: bool = False
 
 
 def outputs(plan: Plan, blocks: list[Block], network: bool) -> dict[str, Needs]:
@@ -62,7 +71,12 @@ def outputs(plan: Plan, blocks: list[Block], network: bool) -> dict[str, Needs]:
         found |= {f"tables/{name}.parquet": Needs(blocks, dense=False) for name in _JOINED}
     found |= {_union_path(b): Needs([b], dense=True) for b in blocks}
     later = ("layers", "overlap", "separation") if network else ("layers",)
-    return found | {f"tables/{name}.parquet": Needs(blocks, dense=True) for name in later}
+    found |= {f"tables/{name}.parquet": Needs(blocks, dense=True) for name in later}
+    finished = {(b.model, b.category) for b in blocks}
+    return found | {
+        name: Needs(blocks, dense=True, residuals=name == GEOMETRY)
+        for name in comparison_tables(plan, finished)
+    }
 
 
 def _union_path(block: Block) -> str:
@@ -111,7 +125,7 @@ def collect(
                 frame = read_table(root, f"{record.folder}/{table}.parquet")
                 if table in _PER_MODEL and network is not None:
                     frame["in_network"] = _in_network(frame, network.vertex_of(m.axis), network)
-                frames.setdefault(path, []).append(name_genes(frame, m.axis, m.symbols))
+                frames.setdefault(path, []).append(name_genes(frame, m))
         for path, parts in frames.items():
             write(root, path, pd.concat(parts, ignore_index=True))
 
@@ -122,20 +136,47 @@ def _opened(config: NetworkConfig) -> Network:
 
 def _in_network(frame: pd.DataFrame, vertices: np.ndarray, network: Network) -> pd.Series:
     a, b = vertices[frame["query"].to_numpy()], vertices[frame["key"].to_numpy()]
+    return pd.Series(_connected(network, a, b), index=frame.index)
+
+
+def _connected(network: Network, a: np.ndarray, b: np.ndarray) -> Any:
+    """Tell of each pair of vertices whether they are joined; null where a gene has none."""
     found = pd.array(network.connected(a, b), dtype="boolean")
     found[(a < 0) | (b < 0)] = pd.NA
-    return pd.Series(found, index=frame.index)
+    return found
 
 
-def name_genes(frame: pd.DataFrame, axis: list[str], symbols: list[str]) -> pd.DataFrame:
-    """Replace axis indices in query, key and gene columns by Ensembl ids, and add symbols."""
-    ids, names = np.array(axis, dtype=object), np.array(symbols, dtype=object)
-    for column in ("query", "key", "gene"):
-        if column in frame:
-            at = frame[column].to_numpy()
-            frame = frame.assign(**{column: ids[at]})
-            frame.insert(list(frame.columns).index(column) + 1, f"{column}_symbol", names[at])
-    return frame
+def comparison(
+    root: RunRoot,
+    plan: Plan,
+    blocks: list[Block],
+    config: NetworkConfig | None,
+    scheduler: Any,
+    write: Writer = write_table,
+) -> None:
+    """Compare models, estimators, heads and categories; writes the tables of that.
+
+    The consensus networks gain ``in_network``, as the top pairs do.
+    """
+    finished = {(b.model, b.category) for b in blocks}
+    tables = compare(root.url, plan, finished, scheduler)
+    for made in (agree, pool, geometry):
+        tables |= made(root.url, plan, finished, scheduler)
+    network = None if config is None else _opened(config)
+    for name in comparison_tables(plan, finished):
+        frame = tables[name]
+        if name.startswith("consensus/") and network is not None:
+            a, b = (network.vertex_of(frame[end].to_numpy()) for end in ("query", "key"))
+            frame = frame.assign(in_network=_connected(network, a, b))
+        write(root, name, frame)
+
+
+def comparison_tables(plan: Plan, finished: set[tuple[str, int]]) -> list[str]:
+    """Return the tables that the comparisons leave; none where they are not asked for."""
+    if plan.compare is None or not finished:
+        return []
+    made = [*TABLES, *consensus_tables(plan, finished), *pool_tables(plan, finished)]
+    return [*made, GEOMETRY] if geometry_blocks(plan, finished) else made
 
 
 def layers(
@@ -165,9 +206,9 @@ def layers(
     for (block, name, view, _), (union, compared) in zip(jobs, results, strict=True):
         m = plan.model(block.model)
         label = block.label(plan) | {"gene_set": name, "view": view}
-        rows.append(_labelled(compared, label))
-        named = name_genes(union, m.axis, m.symbols)
-        unions.setdefault(block, []).append(_labelled(named, label))
+        rows.append(labelled(compared, label))
+        named = name_genes(union, m)
+        unions.setdefault(block, []).append(labelled(named, label))
     for block, frames in unions.items():
         if wanted is None or _union_path(block) in wanted:
             write(root, _union_path(block), pd.concat(frames, ignore_index=True))
@@ -175,7 +216,7 @@ def layers(
         return
     table = pd.concat(rows, ignore_index=True) if rows else pd.DataFrame({"p": []})
     # one family per gene set and view: all pairs of layers in all models and categories
-    table["q"] = _adjust_by(table, ["gene_set", "view"])
+    table["q"] = statistics.adjust_by(table, ["gene_set", "view"])
     write(root, joined, table)
 
 
@@ -227,7 +268,7 @@ def overlap(
     for i, name in enumerate(("overlap", "separation")):
         rows = [row for tables in found for row in tables[i]]
         table = pd.DataFrame(rows) if rows else pd.DataFrame({"p": []})
-        table["q"] = _adjust_by(table, ["gene_set", "view"])
+        table["q"] = statistics.adjust_by(table, ["gene_set", "view"])
         write(root, f"tables/{name}.parquet", table)
 
 
@@ -269,15 +310,3 @@ def _overlap_of(
                 )
                 separated.append(block.label(plan) | label | whole)
     return rows, separated
-
-
-def _adjust_by(table: pd.DataFrame, family: list[str]) -> np.ndarray:
-    q = np.full(len(table), np.nan)
-    if len(table):
-        for _, rows in table.groupby(family, sort=False).indices.items():
-            q[rows] = statistics.adjust(table["p"].to_numpy(float)[rows])
-    return q
-
-
-def _labelled(frame: pd.DataFrame, label: dict[str, Any]) -> pd.DataFrame:
-    return pd.concat([pd.DataFrame(label, index=frame.index), frame], axis=1)

@@ -294,6 +294,15 @@ class _Run:
             steps.append(
                 ("overlap", lambda: analyse.overlap(root, plan, blocks, network, scheduler, write))
             )
+        finished = {(b.model, b.category) for b in blocks}
+        compared = analyse.comparison_tables(plan, finished)
+        if compared and (wanted is None or wanted & set(compared)):
+            steps.append(
+                (
+                    "comparisons",
+                    lambda: analyse.comparison(root, plan, blocks, network, scheduler, write),
+                )
+            )
         works = [Work(name, "dask") for name, _ in steps]
         reporter.stage("analysis", works)
         for work, (_, step) in zip(works, steps, strict=True):

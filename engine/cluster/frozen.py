@@ -31,6 +31,8 @@ def run_config(root: RunRoot, changes: list[str] | None = None) -> RunConfig:
     if text is None:
         raise InputError(root.url, f"no {CONFIG} in it", "give a run directory")
     config = config_of_text(text.decode(errors="replace"), root.at(CONFIG))
+    if "compare" not in config.model_fields_set:  # written before there were comparisons
+        config = config.model_copy(update={"compare": None})
     if not changes:
         return config
     tree = apply_overrides(config.model_dump(mode="json"), changes)

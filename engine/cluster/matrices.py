@@ -9,9 +9,17 @@ import pandas as pd
 import torch
 from zarr.abc.store import Store
 
+from engine.analysis.derived import Centred
 from engine.analysis.edges import strongest_keys
 from engine.analysis.finalise import finalise
-from engine.analysis.sources import PARTS, committed, matrix_source, rows_of, unit_arrays
+from engine.analysis.sources import (
+    HELD_BYTES,
+    PARTS,
+    committed,
+    matrix_source,
+    rows_of,
+    unit_arrays,
+)
 from engine.attention.accumulate import BatchLayout, LayerSums, QKBatch
 from engine.attention.spread import Spread
 from engine.attention.views import QUANTITIES
@@ -95,7 +103,7 @@ class MatrixRunner:
             write_correlations(attempt, halves, m, store, plan.tile)
             mass = pd.DataFrame({"gene": np.zeros(0, np.int32), "cells": np.zeros(0, np.int64)})
         crash_point("mid-finalise", attempt.work)
-        source = matrix_source(self._root, plan, model, category, store, hold=True)
+        source = Centred(matrix_source(self._root, plan, model, category, store, hold=HELD_BYTES))
         done = finalise(
             source,
             {name: np.array(genes) for name, genes in m.gene_sets.items()},

@@ -27,7 +27,8 @@ def attend_mean_cells(
     """Average the residual streams of a category's units and commit each layer's q and k.
 
     Arrays per layer: ``q`` and ``k`` [parts x heads, genes, d_head] float32, q scaled; and once
-    ``present`` [parts, genes], the genes that enough cells hold: the only keys.
+    ``present`` [parts, genes], the genes that enough cells hold: the only keys. Also per layer
+    ``mean`` [genes, d] float32, the averaged residual stream of all cells.
 
     Raises
     ------
@@ -69,6 +70,7 @@ def attend_mean_cells(
             k.append(k_part)
         write(layer_name(layer, "q"), np.concatenate(q))
         write(layer_name(layer, "k"), np.concatenate(k))
+        write(layer_name(layer, "mean"), mean[2].astype(np.float32))  # of all cells
     return attempt.commit(plan.hash, {})
 
 

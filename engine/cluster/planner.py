@@ -12,7 +12,8 @@ import numpy as np
 import pandas as pd
 
 from engine.atlas import Atlas, CellIndex
-from engine.attention.views import default_min_cells
+from engine.attention.views import CENTRED, default_min_cells
+from engine.cluster.comparing import compare_plan
 from engine.cluster.describe import (
     ModelFacts,
     checkpoint_digests,
@@ -25,7 +26,14 @@ from engine.config import GeneSetConfig, ModelConfig, RunConfig
 from engine.errors import InputError
 from engine.models import GeneMatch, checkpoint_files
 from engine.octopus.views import network_facts
-from engine.store.plan import CategoryPlan, EdgesPlan, ModelPlan, Plan, Unit
+from engine.store.plan import (
+    COEXPRESSION,
+    CategoryPlan,
+    EdgesPlan,
+    ModelPlan,
+    Plan,
+    Unit,
+)
 from engine.store.root import hash_json
 from engine.vocabulary import GeneTable, select_genes
 
@@ -140,7 +148,7 @@ def _model_plan(
         estimator="per_cell",
         heads="mean",
         projection=None,
-        views=list(config.views),
+        views=[*config.views, *(view + CENTRED for view in config.centred)],
         family=m.family,
         path=m.path,
         python=m.python,
@@ -253,6 +261,7 @@ def plan_run(
         top_k=config.top_k,
         moments=config.moments,
         edges=_edges(config),
+        compare=compare_plan(config, [m for m in bases if m.family != COEXPRESSION], categories),
         permutations=config.permutations,
         seed=config.seed,
         versions={"python": platform.python_version(), **{n: version(n) for n in _LIBRARIES}},
@@ -316,4 +325,8 @@ def result_fields(config: RunConfig) -> dict[str, Any]:
     tree = config.model_dump(mode="json")
     for name in _FREE:
         tree["execution"].pop(name)
+    # left out where not asked for, as in configurations of earlier versions: they keep their hash
+    for name in ("centred", "compare"):
+        if not tree[name]:
+            tree.pop(name)
     return tree

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from engine.attention.cells import Heads
-from engine.attention.views import CORRELATION
+from engine.attention.views import CENTRED, CORRELATION
 from engine.config import RunConfig
 from engine.errors import InputError
 from engine.store.plan import COEXPRESSION, ModelPlan
@@ -95,7 +95,7 @@ def coexpression(
             estimator=kind,
             heads="mean",
             projection=None,
-            views=[CORRELATION],
+            views=[CORRELATION, *([CORRELATION + CENTRED] if config.centred else [])],
             family=COEXPRESSION,
             path="",
             python=None,

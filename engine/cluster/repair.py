@@ -74,6 +74,8 @@ def plan_repair(root: RunRoot, plan: Plan, config: RunConfig, faults: list[Fault
             needed.add_unless_whole(work, dense=made[name].dense)
             if made[name].dense:
                 needed.add_unless_whole(_pairs_of(plan, work))
+            if made[name].residuals and _of_mean_cell(plan, work):
+                needed.add_unless_whole(_residuals_of(plan, work))
     return Repair([w for w in plan.works() if w in needed.works], outputs)
 
 
@@ -83,6 +85,15 @@ def _matrices(plan: Plan, needs: analyse.Needs) -> list[str]:
         for b in needs.blocks
         for layer in plan.model(b.model).layers
     ]
+
+
+def _of_mean_cell(plan: Plan, matrix: str) -> bool:
+    return plan.model(block_of(matrix)[0]).estimator == "mean_residual"
+
+
+def _residuals_of(plan: Plan, matrix: str) -> str:
+    model, category = block_of(matrix)
+    return residual_work(plan.model(model).base, category)
 
 
 def _pairs_of(plan: Plan, matrix: str) -> str:

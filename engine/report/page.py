@@ -9,10 +9,10 @@ import pandas as pd
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
-from engine.attention.views import CORRELATION
+from engine.attention.views import CENTRED, CORRELATION
 from engine.config import RunConfig, config_of_text
 from engine.errors import DamagedRunError, InputError
-from engine.report import figures
+from engine.report import comparisons, figures
 from engine.store.manifest import check_objects, require_success
 from engine.store.plan import COEXPRESSION, ModelPlan, Plan, load_plan
 from engine.store.root import RunRoot
@@ -117,6 +117,7 @@ def _content(
         "cells_refused": sum(len(c["refused"]) for c in run["cells"]),
         "cells_used": {m.name: _used(run, m.name) for m in plan.bases},
         "network": _network_text(plan),
+        "together": comparisons.models_together(root, plan, gene_set, view) if done else None,
     }
 
 
@@ -157,7 +158,7 @@ def _model(
         "plan": m,
         "attends": m.family != COEXPRESSION,
         "view": view,
-        "view_text": _VIEW_TEXT[view],
+        "view_text": _view_text(view),
         "spread": plan.moments == 2 and m.estimator == "per_cell",
         "shown_options": _shown_options(m.options),
         "reading": _reading(m),
@@ -179,6 +180,7 @@ def _model(
         "saturated": list(dict.fromkeys(stats.loc[stats["top_share"] > 0.1, "category"])),
         "overlap": [],
         "overlap_figure": "",
+        "compared": comparisons.of_model(root, plan, m, gene_set, view),
     }
     if with_network:
         tested = primary("overlap")
@@ -201,6 +203,12 @@ def _model(
         measured["fold"] = tested["fold_over_null"]
     content["summary"] = {name: _spread(values) for name, values in measured.items()}
     return content
+
+
+def _view_text(view: str) -> str:
+    plain = view.removesuffix(CENTRED)
+    without = "" if plain == view else ", without each gene's row and column effect"
+    return _VIEW_TEXT[plain] + without
 
 
 def _reading(m: ModelPlan) -> str:

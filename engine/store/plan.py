@@ -17,6 +17,7 @@ from pydantic import (
 from pydantic.dataclasses import dataclass
 
 from engine.errors import DamagedRunError, InputError
+from engine.fields import Combination, Conventions
 from engine.store.root import RunRoot, hash_json, to_json
 
 SCHEMA = "octoscope-plan/3"
@@ -163,6 +164,23 @@ class EdgesPlan(_Value):
     view: str
 
 
+class PoolPlan(_Value):
+    """Categories, by index, that are also read as one."""
+
+    categories: list[int]
+    min_cells: int
+
+
+class ComparePlan(_Value):
+    """How matrices are compared: how many strongest pairs, which models are one voice, pools."""
+
+    k: list[int]
+    kinship: dict[str, str]  # model -> its group
+    layers: Combination
+    conventions: Conventions
+    pools: dict[str, PoolPlan]
+
+
 class Plan(_Value):
     """What will be computed, and what it needs."""
 
@@ -180,10 +198,19 @@ class Plan(_Value):
     top_k: int
     moments: int
     edges: EdgesPlan | None
+    compare: ComparePlan | None = None
     permutations: int
     seed: int
     versions: dict[str, str]
     needs: dict[str, float]
+
+    @model_serializer(mode="wrap")
+    def _as_written(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """Leave out what plans of earlier versions do not have: they keep their hash."""
+        body: dict[str, Any] = handler(self)
+        if body["compare"] is None:
+            del body["compare"]
+        return body
 
     @cached_property
     def hash(self) -> str:

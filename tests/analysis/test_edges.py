@@ -8,7 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from engine.analysis.edges import strongest_keys
-from tests.analysis.test_finalise import N, source
+from tests.analysis.matrices import source
+from tests.analysis.test_finalise import N
 
 
 def brute_force(

@@ -2,31 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
 import numpy as np
 import pandas as pd
 import pytest
 
-from engine.analysis.finalise import HalfTile, MatrixSource, finalise
+from engine.analysis.finalise import finalise
 from engine.analysis.layers import compare_layers, union_table
-from engine.attention.views import QUANTITIES, view_values
+from engine.analysis.matrix import MatrixSource
+from engine.attention.views import view_values
+from tests.analysis.matrices import source
 
 N = 40
-
-
-def source(
-    halves: np.ndarray, pairs: np.ndarray, cells: tuple[int, int] = (50, 50), tile: int = 16
-) -> MatrixSource:
-    """Wrap mean probabilities [2, N, N] of halves as summed quantities."""
-    sums = np.repeat((halves * pairs)[:, None], len(QUANTITIES), axis=1).astype(np.float32)
-
-    def tiles() -> Iterator[HalfTile]:
-        for first in range(0, halves.shape[-1], tile):
-            rows = slice(first, first + tile)
-            yield HalfTile(first, sums[:, :, rows], pairs[:, rows])
-
-    return MatrixSource(tiles, halves.shape[-1], cells, min_cells=20)
 
 
 def main_effects(seed: int, noise: float, signal: float) -> np.ndarray:

@@ -10,19 +10,7 @@ from pathlib import Path
 
 import pytest
 
-BENCHMARKS = Path(__file__).parents[2] / "benchmarks"
-sys.path.insert(0, str(BENCHMARKS))
-
-from peer_environment import napistu  # noqa: E402
-
-
-@pytest.fixture(scope="module")
-def peer() -> None:
-    """Make the peer's environment where there is none yet; without a package index: skip."""
-    try:
-        napistu()
-    except (subprocess.CalledProcessError, subprocess.TimeoutExpired) as error:
-        pytest.skip(f"napistu-torch 0.4.0 cannot be installed here: {error}")
+from tests.analysis.conftest import BENCHMARKS
 
 
 @pytest.mark.slow
@@ -34,7 +22,7 @@ def peer() -> None:
         ["--genes=1000", "--layers=2", "--dim=64", "--heads=2", "--k=6000", "--signed"],
     ],
 )
-def test_layers_compared_equal_the_peers(peer: None, shape: list[str]) -> None:
+def test_layers_compared_equal_the_peers(peer: Path, shape: list[str]) -> None:
     done = subprocess.run(
         [sys.executable, str(BENCHMARKS / "layer_comparison.py"), "--runs=1", "--peer", *shape],
         capture_output=True,

@@ -1,0 +1,354 @@
+"""Matrices against each other over the union of their strongest pairs: ranks, overlap, coherence.
+
+Matrices may be layers, models, estimators, heads or categories: all that is asked of them is one
+set of genes. The mathematics is that of docs/science.md, "Agreement".
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from scipy.stats import rankdata
+
+from engine.analysis import statistics
+from engine.attention.histograms import BINS, bins_of
+from engine.attention.ranks import values_and_ranks
+from engine.fields import Conventions
+
+Pairs = tuple[np.ndarray, np.ndarray]  # query and key
+Read = Callable[[], Iterable[tuple[int, np.ndarray, np.ndarray]]]
+_AT_ONCE = 1 << 22  # places that are looked up together
+GROUPS = 20  # of genes, deleted in turn for the interval of a median
+
+
+@dataclass(frozen=True)
+class Placed:
+    """Pairs and where they stand in each of several matrices.
+
+    Attributes
+    ----------
+    query, key
+        [pairs] int64 positions in the common set of genes.
+    values
+        [matrices, pairs] float32; NaN where not eligible.
+    ranks
+        [matrices, pairs] int64; 0 where not eligible.
+    n_ranked
+        [matrices] int64: pairs among which ranks are counted.
+    n_genes
+        Size of the set.
+    """
+
+    query: np.ndarray
+    key: np.ndarray
+    values: np.ndarray
+    ranks: np.ndarray
+    n_ranked: np.ndarray
+    n_genes: int
+
+    @property
+    def quantiles(self) -> np.ndarray:
+        """[matrices, pairs] rank / number of ranked pairs, 0 to 1, small is strong; NaN."""
+        ranks = np.where(self.ranks > 0, self.ranks, np.nan)
+        return ranks / np.maximum(self.n_ranked, 1)[:, None]
+
+    def among(self, k: int) -> np.ndarray:
+        """Return [matrices, pairs] bool: which pairs are among each matrix's k strongest.
+
+        All ties at the k-th value are.
+        """
+        return (self.ranks > 0) & (self.ranks <= k)
+
+
+def place(
+    readers: Sequence[Read],
+    query: np.ndarray,
+    key: np.ndarray,
+    n_genes: int,
+    *,
+    conventions: Conventions = "corrected",
+    by_absolute_value: bool = False,
+) -> Placed:
+    """Read values and exact ranks of pairs in every matrix, one matrix at a time.
+
+    Parameters
+    ----------
+    readers
+        Of each matrix; every call yields ``(first row, values, eligible)`` once more, in one
+        order of genes.
+    conventions
+        ``corrected``: ranks among eligible pairs of different genes. ``peer`` (napistu-torch
+        0.4.0): among all genes^2 values, self pairs included.
+    """
+    values, ranks, n_ranked = [], [], []
+    for read in readers:
+        v, r, n = values_and_ranks(
+            read, query, key, by_absolute_value=by_absolute_value, keep_self=conventions == "peer"
+        )
+        values.append(v)
+        ranks.append(r)
+        n_ranked.append(n)
+    return Placed(
+        query, key, np.stack(values), np.stack(ranks), np.array(n_ranked, np.int64), n_genes
+    )
+
+
+def union(tops: Iterable[Pairs], n_genes: int) -> Pairs:
+    """Return (query, key) of the pairs in any list, ordered by (query, key)."""
+    codes = [np.asarray(q, np.int64) * n_genes + k for q, k in tops]
+    every = np.unique(np.concatenate(codes)) if codes else np.zeros(0, np.int64)
+    query, key = np.divmod(every, n_genes)
+    return query, key
+
+
+def spearman(placed: Placed) -> tuple[np.ndarray, np.ndarray]:
+    """Return [matrices, matrices] Spearman correlation of values, and the numbers of pairs.
+
+    Over the pairs eligible in both; NaN below three.
+    """
+    n = len(placed.values)
+    known = ~np.isnan(placed.values)
+    r, pairs = np.full((n, n), np.nan), np.zeros((n, n), np.int64)
+    every = bool(known.all())
+    whole = [rankdata(v) for v in placed.values] if every else []
+    for a in range(n):
+        for b in range(a + 1):
+            use = known[a] & known[b]
+            pairs[a, b] = pairs[b, a] = int(use.sum())
+            if pairs[a, b] < 3:
+                continue
+            x, y = (whole[m] if every else rankdata(placed.values[m][use]) for m in (a, b))
+            if x.std() > 0 and y.std() > 0:
+                r[a, b] = r[b, a] = np.corrcoef(x, y)[0, 1]
+    return r, pairs
+
+
+class Null:
+    """Medians under permutations of the evaluated matrix's gene labels (QAP).
+
+    The union's pairs are read at permuted places in one matrix; a place's quantile comes from the
+    matrix's histogram of 65,536 bins of value, so it is off by less than half a bin's share.
+    Each permutation is drawn once and used for every matrix.
+
+    Parameters
+    ----------
+    permutations, seed
+        Draws and where they come from.
+    """
+
+    def __init__(self, n_genes: int, permutations: int, seed: int) -> None:
+        rng = np.random.default_rng(seed)
+        self._relabel = [rng.permutation(n_genes) for _ in range(permutations)]
+        self._n_genes = n_genes
+
+    def medians(
+        self, read: Read, query: np.ndarray, key: np.ndarray, chosen: np.ndarray, k: np.ndarray
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """Return [query sets, draws] median quantiles, and shares of pairs within the first k.
+
+        Parameters
+        ----------
+        read
+            The evaluated matrix.
+        chosen
+            [query sets, pairs] bool.
+        k
+            [query sets] rank up to which a pair counts as shared.
+        """
+        bins = np.zeros((self._n_genes, self._n_genes), np.uint16)
+        eligible = np.zeros(bins.shape, bool)
+        for first, values, ok in read():
+            here = slice(first, first + len(values))
+            bins[here], eligible[here] = bins_of(values), ok
+        np.fill_diagonal(eligible, False)
+        every = bool(eligible.sum() == eligible.size - len(eligible))
+        share = _from_the_top(np.bincount(bins[eligible], minlength=BINS))
+        n = max(int(eligible.sum()), 1)
+        medians = np.full((len(chosen), len(self._relabel)), np.nan)
+        shared = np.full(medians.shape, np.nan)
+        sets = [np.flatnonzero(c) for c in chosen]
+        step = max(1, _AT_ONCE // max(len(query), 1))
+        for first in range(0, len(self._relabel), step):
+            draws = np.stack(self._relabel[first : first + step])
+            q, j = draws[:, query], draws[:, key]
+            found = share[bins[q, j]]
+            if not every:
+                found[~eligible[q, j]] = np.nan
+            here = slice(first, first + len(draws))
+            for row, at in enumerate(sets):
+                medians[row, here], shared[row, here] = _middle(found[:, at], k[row] / n)
+        return medians, shared
+
+
+def _middle(found: np.ndarray, limit: float) -> tuple[np.ndarray, np.ndarray]:
+    """Return [rows] the median of what is known in each row, and the share of it up to a limit."""
+    known = np.count_nonzero(~np.isnan(found), axis=1)
+    within = np.count_nonzero(found <= limit, axis=1)
+    if not found.shape[1]:
+        return np.full(len(found), np.nan), np.full(len(found), np.nan)
+    # NaN last, and one more of them, so that a row without any known value has NaN in the middle
+    rising = np.sort(np.pad(found, ((0, 0), (0, 1)), constant_values=np.nan), axis=1)
+    at = np.arange(len(found))
+    low, high = rising[at, np.maximum(known - 1, 0) // 2], rising[at, known // 2]
+    return (low.astype(np.float64) + high) / 2, within / np.maximum(known, 1)
+
+
+def _from_the_top(counts: np.ndarray) -> np.ndarray:
+    """Return [bins] float32: share of values above each bin, with half of those in it."""
+    above = counts[::-1].cumsum()[::-1] - counts
+    return ((above + counts / 2) / max(int(counts.sum()), 1)).astype(np.float32)
+
+
+@dataclass(frozen=True)
+class Agreement:
+    """Where each matrix's strongest pairs stand in others.
+
+    Attributes
+    ----------
+    rows
+        query, eval (indices of matrices), k, n_pairs (of the query's first k that are eligible in
+        the other), median_quantile with interval, null median and 95 % range and p (of small
+        medians), mean, min and max quantile, jaccard of both lists of k, null_jaccard (its mean
+        under the same permutations).
+    deleted
+        [groups, matrices, matrices, ks] median quantiles without each group of genes.
+    null
+        [draws, matrices, matrices, ks] median quantiles under the permutations.
+    """
+
+    rows: list[dict[str, float | int]]
+    deleted: np.ndarray
+    null: np.ndarray
+
+    def join(self, other: Agreement) -> Agreement:
+        """Return both together; they must be of different evaluated matrices."""
+        return Agreement(
+            self.rows + other.rows,
+            np.fmax(self.deleted, other.deleted),
+            np.fmax(self.null, other.null),
+        )
+
+    @property
+    def medians(self) -> np.ndarray:
+        """[matrices, matrices, ks] median quantiles; NaN where there is none."""
+        out = np.full(self.null.shape[1:], np.nan)
+        ks = list(dict.fromkeys(row["k"] for row in self.rows))
+        for row in self.rows:
+            where = int(row["query"]), int(row["eval"]), ks.index(row["k"])
+            out[where] = row["median_quantile"]
+        return out
+
+
+def agreement(
+    placed: Placed,
+    readers: Mapping[int, Read],
+    ks: Sequence[int],
+    *,
+    permutations: int,
+    seed: int,
+) -> Agreement:
+    """Tell where each matrix's strongest pairs stand in those that ``readers`` names.
+
+    The interval deletes each of 20 random groups of genes in turn.
+    """
+    m, n_k = len(placed.values), len(ks)
+    quantiles = placed.quantiles
+    among = np.stack([placed.among(k) for k in ks], axis=1)  # [matrices, ks, pairs]
+    group = np.random.default_rng(seed + 1).integers(0, GROUPS, placed.n_genes)
+    touched = [(group[placed.query] == g) | (group[placed.key] == g) for g in range(GROUPS)]
+    drawn = Null(placed.n_genes, permutations, seed)
+    deleted = np.full((GROUPS, m, m, n_k), np.nan)
+    null = np.full((permutations, m, m, n_k), np.nan)
+    rows: list[dict[str, float | int]] = []
+    flat, limits = among.reshape(m * n_k, -1), np.tile(np.asarray(ks), m)
+    for b, read in readers.items():
+        medians, shared = drawn.medians(read, placed.query, placed.key, flat, limits)
+        for a in range(m):
+            for i, k in enumerate(ks if a != b else []):
+                use = among[a, i] & ~np.isnan(quantiles[b])
+                q = quantiles[b][use]
+                null[:, a, b, i] = medians[a * n_k + i]
+                for g in range(GROUPS):
+                    rest = q[~touched[g][use]]
+                    deleted[g, a, b, i] = np.median(rest) if len(rest) else np.nan
+                both = int((among[a, i] & among[b, i]).sum())
+                either = int((among[a, i] | among[b, i]).sum())
+                # pairs of the list that a relabelled list would share, as a Jaccard index
+                chance = shared[a * n_k + i] * len(q)
+                sizes = int(among[a, i].sum()) + int(among[b, i].sum()) - chance
+                rows.append(
+                    {"query": a, "eval": b, "k": k, "n_pairs": len(q)}
+                    | _of_quantiles(q, deleted[:, a, b, i], null[:, a, b, i])
+                    | {
+                        "jaccard": both / either if either else float("nan"),
+                        "null_jaccard": float(np.mean(chance / np.maximum(sizes, 1))),
+                    }
+                )
+    return Agreement(rows, deleted, null)
+
+
+def _of_quantiles(q: np.ndarray, deleted: np.ndarray, null: np.ndarray) -> dict[str, float]:
+    none = float("nan")
+    median = float(np.median(q)) if len(q) else none
+    low, high = statistics.jackknife_interval(median, deleted)
+    null_low, null_high = statistics.null_range(null)
+    return {
+        "median_quantile": median,
+        "low": float(np.clip(low, 0, 1)),
+        "high": float(np.clip(high, 0, 1)),
+        "null_median": statistics.known_mean(null),
+        "null_low": null_low,
+        "null_high": null_high,
+        "p": statistics.permutation_p(-median, -null),
+        "mean_quantile": float(q.mean()) if len(q) else none,
+        "min_quantile": float(q.min()) if len(q) else none,
+        "max_quantile": float(q.max()) if len(q) else none,
+    }
+
+
+def coherence(
+    medians: np.ndarray, models: Sequence[str], groups: Sequence[str], without: str | None = None
+) -> np.ndarray:
+    """Return how strongly other kinship groups agree with each matrix.
+
+    Of -log10(2 min(m, 0.5)), m the median quantile: the mean over a model's matrices, then over a
+    group's models, then over the *other* groups. 0 is chance or worse.
+
+    Parameters
+    ----------
+    medians
+        [..., query, eval]; NaN is left out.
+    models, groups
+        Of each matrix.
+    without
+        A model whose matrices do not count as evaluators.
+
+    Returns
+    -------
+    ndarray
+        [..., query]; NaN without another group.
+    """
+    with np.errstate(divide="ignore"):
+        score = -np.log10(2 * np.minimum(medians, 0.5))
+    names, kin = np.array(models, object), np.array(groups, object)
+    by_group: dict[str, list[np.ndarray]] = {}
+    for model in dict.fromkeys(models):
+        if model != without:
+            at = np.flatnonzero(names == model)
+            by_group.setdefault(kin[at[0]], []).append(_mean(score[..., at]))
+    out = np.full(score.shape[:-1], np.nan)
+    for a in range(score.shape[-2]):
+        others = [_mean(np.stack([v[..., a] for v in parts], -1))
+                  for group, parts in by_group.items() if group != kin[a]]  # fmt: skip
+        if others:
+            out[..., a] = _mean(np.stack(others, -1))
+    return out
+
+
+def _mean(values: np.ndarray) -> np.ndarray:
+    """Mean over the last axis of what is known; NaN where nothing is."""
+    known = ~np.isnan(values)
+    total = np.where(known, values, 0).sum(-1)
+    return np.where(known.any(-1), total / np.maximum(known.sum(-1), 1), np.nan)

@@ -1,0 +1,278 @@
+"""Matrices made of others: without gene effects, layers as one, categories as one."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+
+import numpy as np
+
+from engine.analysis import statistics
+from engine.analysis.matrix import HalfTile, MatrixSource, PairMatrix
+from engine.attention.spread import Spread
+from engine.attention.views import CENTRED
+from engine.fields import Combination
+
+Fit = tuple[np.ndarray, np.ndarray]  # effects of rows and of columns
+
+
+class Centred:
+    """A matrix that has of every view ``v`` also ``v.centred``.
+
+    A centred value is what is left after the exact least-squares fit of row and column effects over
+    the eligible pairs of different genes (of the halves: over the usable ones). The average-product
+    correction of evolutionary couplings is the multiplicative sibling of this.
+    """
+
+    def __init__(self, matrix: PairMatrix) -> None:
+        self._matrix = matrix
+        self._fits: dict[tuple[str, bytes], Fit] = {}
+        self._half_fits: dict[tuple[str, bytes], list[Fit]] = {}
+        self.n_genes, self.cells = matrix.n_genes, matrix.cells
+        self.min_cells, self.moments = matrix.min_cells, matrix.moments
+
+    def values(self, genes: np.ndarray, view: str) -> Iterator[tuple[int, np.ndarray, np.ndarray]]:
+        """Yield (first row, values, eligible)."""
+        plain = view.removesuffix(CENTRED)
+        if plain == view:
+            yield from self._matrix.values(genes, view)
+            return
+        rows, columns = self._fit(genes, plain)
+        for first, values, eligible in self._matrix.values(genes, plain):
+            here = rows[first : first + len(values), None]
+            yield first, (values - here - columns).astype(np.float32), eligible
+
+    def halves(
+        self, genes: np.ndarray, view: str
+    ) -> Iterator[tuple[int, np.ndarray, np.ndarray, np.ndarray]]:
+        """Yield (first row, values of half 0, of half 1, usable)."""
+        plain = view.removesuffix(CENTRED)
+        if plain == view:
+            yield from self._matrix.halves(genes, view)
+            return
+        fits = self._fit_halves(genes, plain)
+        for first, x, y, use in self._matrix.halves(genes, plain):
+            here = slice(first, first + len(x))
+            a, b = (
+                (v - rows[here, None] - columns).astype(np.float32)
+                for v, (rows, columns) in zip((x, y), fits, strict=True)
+            )
+            yield first, a, b, use
+
+    def look_up(
+        self, genes: np.ndarray, view: str, query: np.ndarray, key: np.ndarray
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """Return [pairs] cells that hold both genes, and [2, pairs] values in each half."""
+        plain = view.removesuffix(CENTRED)
+        cells, values = self._matrix.look_up(genes, plain, query, key)
+        if plain != view:
+            fits = self._fit_halves(genes, plain)
+            values = np.stack(
+                [v - r[query] - c[key] for v, (r, c) in zip(values, fits, strict=True)]
+            ).astype(np.float32)
+        return cells, values
+
+    def cell_deviation(self, genes: np.ndarray, query: np.ndarray, key: np.ndarray) -> np.ndarray:
+        """Return [pairs] standard deviation between cells of the pair's probability."""
+        return self._matrix.cell_deviation(genes, query, key)
+
+    def _fit(self, genes: np.ndarray, view: str) -> Fit:
+        name = view, genes.tobytes()
+        if name not in self._fits:
+            n = len(genes)
+            use, row_sums, col_sums = np.zeros((n, n), bool), np.zeros(n), np.zeros(n)
+            for first, values, eligible in self._matrix.values(genes, view):
+                here = slice(first, first + len(values))
+                use[here] = eligible
+                at = np.arange(len(values))
+                use[at + first, at + first] = False
+                kept = np.where(use[here], values, 0.0).astype(np.float64)
+                row_sums[here] = kept.sum(1)
+                col_sums += kept.sum(0)
+            self._fits[name] = statistics.additive_fit(use, row_sums, col_sums)
+        return self._fits[name]
+
+    def _fit_halves(self, genes: np.ndarray, view: str) -> list[Fit]:
+        name = view, genes.tobytes()
+        if name not in self._half_fits:
+            self._half_fits[name] = fit_halves(self._matrix, genes, view)
+        return self._half_fits[name]
+
+
+def fit_halves(
+    matrix: PairMatrix,
+    genes: np.ndarray,
+    view: str,
+    also: Callable[[int, np.ndarray, np.ndarray, np.ndarray], None] = lambda first, x, y, use: None,
+) -> list[Fit]:
+    """Fit row and column effects of each half over its usable pairs.
+
+    ``also`` is shown every block, so that one pass over the matrix serves twice.
+    """
+    n = len(genes)
+    rows, columns = np.zeros((2, n)), np.zeros((2, n))
+    usable = np.zeros((n, n), bool)
+    for first, x, y, use in matrix.halves(genes, view):
+        here = slice(first, first + len(x))
+        usable[here] = use
+        also(first, x, y, use)
+        for h, v in enumerate((x, y)):
+            kept = np.where(use, v, 0.0).astype(np.float64)
+            rows[h, here] += kept.sum(1)
+            columns[h] += kept.sum(0)
+    return [statistics.additive_fit(usable, rows[h], columns[h]) for h in (0, 1)]
+
+
+def combine(stack: np.ndarray, how: Combination) -> np.ndarray:
+    """Combine matrices along the first axis: sum, largest, or largest by size with its sign.
+
+    Of equal sizes the first layer's value is taken.
+    """
+    if how == "sum":
+        return stack.sum(0, dtype=np.float64).astype(np.float32)
+    return np.take_along_axis(stack, _winner(stack, how)[None], 0)[0]
+
+
+def _winner(stack: np.ndarray, how: Combination) -> np.ndarray:
+    return np.argmax(np.abs(stack) if how == "absolute-argmax" else stack, axis=0)
+
+
+class Kept:
+    """A matrix whose blocks of the set and view asked for last stay in memory, if they are small.
+
+    What is made of several matrices is then made once, not once per pass.
+
+    Parameters
+    ----------
+    most
+        Bytes that may stay.
+    """
+
+    def __init__(self, matrix: PairMatrix, most: int) -> None:
+        self._matrix, self._most = matrix, most
+        self._values: tuple[object, list[tuple[int, np.ndarray, np.ndarray]]] = None, []
+        self._halves: tuple[object, list[tuple[int, np.ndarray, np.ndarray, np.ndarray]]] = None, []
+        self.n_genes, self.cells = matrix.n_genes, matrix.cells
+        self.min_cells, self.moments = matrix.min_cells, matrix.moments
+        self.look_up, self.cell_deviation = matrix.look_up, matrix.cell_deviation
+
+    def values(self, genes: np.ndarray, view: str) -> Iterator[tuple[int, np.ndarray, np.ndarray]]:
+        """Yield (first row, values, eligible)."""
+        if 14 * len(genes) ** 2 > self._most:  # three values and two flags of every pair
+            yield from self._matrix.values(genes, view)
+            return
+        if self._values[0] != (asked := (view, genes.tobytes())):
+            self._values = asked, list(self._matrix.values(genes, view))
+        yield from self._values[1]
+
+    def halves(
+        self, genes: np.ndarray, view: str
+    ) -> Iterator[tuple[int, np.ndarray, np.ndarray, np.ndarray]]:
+        """Yield (first row, values of half 0, of half 1, usable)."""
+        if 14 * len(genes) ** 2 > self._most:
+            yield from self._matrix.halves(genes, view)
+            return
+        if self._halves[0] != (asked := (view, genes.tobytes())):
+            self._halves = asked, list(self._matrix.halves(genes, view))
+        yield from self._halves[1]
+
+
+class LayerConsensus:
+    """Layers of one model and category as one matrix; each half is combined for itself.
+
+    Pairs are eligible alike in all layers: a pair's cells do not depend on the layer.
+
+    Parameters
+    ----------
+    layers
+        Layer -> matrix.
+    how
+        ``sum``; ``max``; ``absolute-argmax``: the value of the layer where it is largest by size.
+    """
+
+    moments = 1
+
+    def __init__(self, layers: dict[int, PairMatrix], how: Combination) -> None:
+        first = next(iter(layers.values()))
+        self._layers, self._how = layers, how
+        self.n_genes, self.cells, self.min_cells = first.n_genes, first.cells, first.min_cells
+
+    def values(self, genes: np.ndarray, view: str) -> Iterator[tuple[int, np.ndarray, np.ndarray]]:
+        """Yield (first row, values, eligible)."""
+        for parts in zip(*(m.values(genes, view) for m in self._layers.values()), strict=True):
+            yield parts[0][0], combine(np.stack([v for _, v, _ in parts]), self._how), parts[0][2]
+
+    def halves(
+        self, genes: np.ndarray, view: str
+    ) -> Iterator[tuple[int, np.ndarray, np.ndarray, np.ndarray]]:
+        """Yield (first row, values of half 0, of half 1, usable)."""
+        for parts in zip(*(m.halves(genes, view) for m in self._layers.values()), strict=True):
+            x, y = (combine(np.stack([p[h] for p in parts]), self._how) for h in (1, 2))
+            yield parts[0][0], x, y, parts[0][3]
+
+    def look_up(
+        self, genes: np.ndarray, view: str, query: np.ndarray, key: np.ndarray
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """Return [pairs] cells that hold both genes, and [2, pairs] values in each half."""
+        found = [m.look_up(genes, view, query, key) for m in self._layers.values()]
+        values = np.stack([v for _, v in found])
+        if self._how == "sum":
+            return found[0][0], values.sum(0, dtype=np.float64).astype(np.float32)
+        blank = np.isnan(values)  # of all layers alike: a half without cells
+        return found[0][0], np.where(
+            blank[0], np.float32(np.nan), combine(np.where(blank, 0, values), self._how)
+        )
+
+    def cell_deviation(self, genes: np.ndarray, query: np.ndarray, key: np.ndarray) -> np.ndarray:
+        """Return NaN: it is not defined for several layers."""
+        return np.full(len(query), np.nan, np.float32)
+
+    def winning_layer(
+        self, genes: np.ndarray, view: str, query: np.ndarray, key: np.ndarray
+    ) -> np.ndarray:
+        """Return [pairs] the layer where a pair is largest (of ``absolute-argmax``: by size)."""
+        how: Combination = "absolute-argmax" if self._how == "absolute-argmax" else "max"
+        found = np.zeros((len(self._layers), len(query)), np.float32)
+        for row, matrix in zip(found, self._layers.values(), strict=True):
+            for first, values, _ in matrix.values(genes, view):
+                here = np.flatnonzero((query >= first) & (query < first + len(values)))
+                row[here] = values[query[here] - first, key[here]]
+        return np.array(list(self._layers))[_winner(found, how)]
+
+
+def pooled(sources: Sequence[MatrixSource], min_cells: int) -> MatrixSource:
+    """Return several categories of one model and layer as one: sums and cells are added.
+
+    Raises
+    ------
+    ValueError
+        If their values are means already, as of mean cells and of co-expression.
+    """
+    if any(s.means for s in sources):
+        raise ValueError("means of categories do not add up to the mean of all their cells")
+    followed = all(s.moments == 2 for s in sources)
+
+    def tiles() -> Iterator[HalfTile]:
+        for parts in zip(*(s.tiles() for s in sources), strict=True):
+            sums = np.stack([p.sums for p in parts]).sum(0, dtype=np.float64).astype(np.float32)
+            pairs = np.stack([p.pairs for p in parts]).sum(0, dtype=np.int32)
+            yield HalfTile(parts[0].first, sums, pairs, m2=_spread(parts) if followed else None)
+
+    cells = tuple(sum(s.cells[h] for s in sources) for h in (0, 1))
+    first = sources[0]
+    return MatrixSource(
+        tiles, first.n_genes, (cells[0], cells[1]), min_cells, moments=2 if followed else 1
+    )
+
+
+def _spread(parts: Sequence[HalfTile]) -> np.ndarray:
+    """Merge squared deviations of categories by Chan's rule."""
+    merged = Spread(parts[0].pairs, parts[0].sums[:, 0].astype(float), _m2(parts[0]))
+    for p in parts[1:]:
+        merged = merged.merge(Spread(p.pairs, p.sums[:, 0].astype(float), _m2(p)))
+    return merged.m2.astype(np.float32)
+
+
+def _m2(tile: HalfTile) -> np.ndarray:
+    if tile.m2 is None:
+        raise ValueError("a tile without squared deviations")
+    return tile.m2

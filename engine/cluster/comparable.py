@@ -1,0 +1,222 @@
+"""Which matrices of a run can be put beside each other, and how they are read then."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from engine.analysis.derived import LayerConsensus
+from engine.analysis.matrix import PairMatrix
+from engine.analysis.sources import HELD_BYTES, committed, stored_matrix
+from engine.attention.topk import TopK
+from engine.attention.views import CENTRED, CORRELATION
+from engine.store.plan import COEXPRESSION, ModelPlan, Plan, load_plan, matrix_work
+from engine.store.root import RunRoot
+from engine.store.tables import read_table
+
+Tiles = Iterable[tuple[int, np.ndarray, np.ndarray]]
+
+
+@dataclass(frozen=True)
+class Member:
+    """A matrix of a comparison: one layer of one reading, over the comparison's genes."""
+
+    model: str
+    layer: int
+    view: str
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """Matrices of one category over one set of genes.
+
+    Attributes
+    ----------
+    kind
+        ``models`` (all layers of all models, and co-expression), ``estimators`` or ``heads`` (of
+        one layer).
+    genes
+        Ensembl ids that all members have, ascending.
+    """
+
+    kind: str
+    category: int
+    gene_set: str
+    view: str
+    genes: tuple[str, ...]
+    members: tuple[Member, ...]
+
+
+@lru_cache(maxsize=4)
+def plan_of(run: str) -> Plan:
+    """Return a run's plan; a worker loads it once, it never changes."""
+    return load_plan(RunRoot(run))
+
+
+def shared_genes(plan: Plan, models: Iterable[str], gene_set: str | None) -> tuple[str, ...]:
+    """Return the Ensembl ids that all of the models have, ascending: of a gene set, or of all."""
+    found: set[str] | None = None
+    for name in models:
+        m = plan.model(name)
+        mine = set(m.axis if gene_set is None else (m.axis[i] for i in m.gene_sets[gene_set]))
+        found = mine if found is None else found & mine
+    return tuple(sorted(found or ()))
+
+
+def comparisons(plan: Plan, finished: set[tuple[str, int]]) -> list[Comparison]:
+    """Return every comparison between matrices of the finished (reading, category) blocks."""
+    made: list[Comparison] = []
+    for c in range(len(plan.categories)):
+        for gene_set in dict.fromkeys(s for m in plan.models for s in m.gene_sets):
+            for view in dict.fromkeys(v for m in plan.checkpoints for v in m.views):
+                made += _of_models(plan, finished, c, gene_set, view)
+                for base in plan.checkpoints:
+                    made += _of_readings(plan, finished, c, gene_set, view, base)
+    return [x for x in made if len(x.members) > 1 and len(x.genes) > 2]
+
+
+def _of_models(
+    plan: Plan, finished: set[tuple[str, int]], category: int, gene_set: str, view: str
+) -> list[Comparison]:
+    models = comparable_models(plan, finished, category, gene_set, view)
+    genes = shared_genes(plan, models, gene_set)
+    members = [Member(m, layer, view) for m in models for layer in plan.model(m).layers]
+    members += [
+        Member(m.name, 0, v) for m, v in correlations(plan, finished, category, view, genes)
+    ]
+    return [Comparison("models", category, gene_set, view, genes, tuple(members))]
+
+
+def comparable_models(
+    plan: Plan, finished: set[tuple[str, int]], category: int, gene_set: str, view: str
+) -> list[str]:
+    """Return the checkpoints with a finished matrix of a set and view, by their first reading."""
+    return [
+        m.name
+        for m in plan.checkpoints
+        if (m.name, category) in finished and gene_set in m.gene_sets and view in m.views
+    ]
+
+
+def correlations(
+    plan: Plan,
+    finished: set[tuple[str, int]],
+    category: int,
+    view: str,
+    genes: tuple[str, ...],
+) -> list[tuple[ModelPlan, str]]:
+    """Return the finished co-expression entries that have the genes, and the view that matches."""
+    wanted = CORRELATION + (CENTRED if view.endswith(CENTRED) else "")
+    return [
+        (m, wanted)
+        for m in plan.models
+        if m.family == COEXPRESSION
+        and (m.name, category) in finished
+        and wanted in m.views
+        and set(genes) <= set(m.axis)
+    ]
+
+
+def _of_readings(
+    plan: Plan,
+    finished: set[tuple[str, int]],
+    category: int,
+    gene_set: str,
+    view: str,
+    base: ModelPlan,
+) -> list[Comparison]:
+    """Estimators, and heads, of one checkpoint against each other, layer by layer."""
+    mine = [
+        m
+        for m in plan.models
+        if m.base == base.name and (m.name, category) in finished and gene_set in m.gene_sets
+    ]
+    made = []
+    for layer in base.layers:
+        for m in mine:
+            twin = [t for t in mine if t.heads == m.heads and t.estimator == "mean_residual"]
+            if m.estimator == "per_cell" and twin:
+                made.append(("estimators", [m, *twin], layer))
+        for estimator in ("per_cell", "mean_residual"):
+            heads = [m for m in mine if isinstance(m.heads, int) and m.estimator == estimator]
+            made.append(("heads", heads, layer))
+    return [
+        Comparison(
+            kind,
+            category,
+            gene_set,
+            view,
+            shared_genes(plan, [m.name for m in readings], gene_set),
+            tuple(Member(m.name, layer, view) for m in readings if view in m.views),
+        )
+        for kind, readings, layer in made
+    ]
+
+
+def places_of(m: ModelPlan, genes: Iterable[str]) -> np.ndarray:
+    """Return the axis indices of Ensembl ids, ascending as these are."""
+    at = {gene: i for i, gene in enumerate(m.axis)}
+    return np.array([at[gene] for gene in genes], np.int64)
+
+
+def reader(
+    root: RunRoot, plan: Plan, category: int, member: Member, genes: tuple[str, ...]
+) -> Callable[[], Tiles]:
+    """Return what yields a member's (first row, values, eligible) as often as it is called."""
+    matrix = stored_matrix(root, plan, member.model, category, member.layer, hold=HELD_BYTES)
+    at = places_of(plan.model(member.model), genes)
+    return lambda: matrix.values(at, member.view)
+
+
+def strongest(
+    root: RunRoot, plan: Plan, category: int, member: Member, genes: tuple[str, ...], gene_set: str
+) -> tuple[np.ndarray, np.ndarray]:
+    """Return (query, key), positions in ``genes``, of a member's top pairs.
+
+    As they were committed, where they were made over these genes; otherwise in one more pass.
+    """
+    m = plan.model(member.model)
+    at = places_of(m, genes)
+    if m.gene_sets.get(gene_set) == at.tolist():
+        record = committed(root, plan, matrix_work(member.model, category, member.layer))
+        top = read_table(root, f"{record.folder}/topk.parquet")
+        top = top[(top["gene_set"] == gene_set) & (top["view"] == member.view)]
+        top = top[top["part"] == "total"]
+        return np.searchsorted(at, top["query"]), np.searchsorted(at, top["key"])
+    found = TopK(plan.top_k)
+    for block in reader(root, plan, category, member, genes)():
+        found.update(*block)
+    best = found.result()
+    return best.query.astype(np.int64), best.key.astype(np.int64)
+
+
+def layers_of(root: RunRoot, plan: Plan, category: int, model: str) -> LayerConsensus:
+    """Return the layers of a model's first reading as one matrix, as the plan combines them."""
+    how = "absolute-argmax" if plan.compare is None else plan.compare.layers
+    m = plan.model(model)
+    share = HELD_BYTES // len(m.layers)  # they are read in step
+    layers: dict[int, PairMatrix] = {
+        y: stored_matrix(root, plan, model, category, y, hold=share) for y in m.layers
+    }
+    return LayerConsensus(layers, how)
+
+
+def labelled(frame: pd.DataFrame, label: dict[str, Any]) -> pd.DataFrame:
+    """Return a table with leading columns of one value each."""
+    return pd.concat([pd.DataFrame(label, index=frame.index), frame], axis=1)
+
+
+def name_genes(frame: pd.DataFrame, m: ModelPlan) -> pd.DataFrame:
+    """Replace axis indices in query, key and gene columns by Ensembl ids, and add symbols."""
+    ids, names = np.array(m.axis, dtype=object), np.array(m.symbols, dtype=object)
+    for column in ("query", "key", "gene"):
+        if column in frame:
+            at = frame[column].to_numpy()
+            frame = frame.assign(**{column: ids[at]})
+            frame.insert(list(frame.columns).index(column) + 1, f"{column}_symbol", names[at])
+    return frame

@@ -1,0 +1,257 @@
+"""Comparisons between finished matrices as Dask graphs; the tables that they leave."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import reduce
+from itertools import combinations
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from dask.delayed import delayed
+
+from engine.analysis import statistics
+from engine.analysis.agreement import (
+    Agreement,
+    Pairs,
+    Placed,
+    agreement,
+    coherence,
+    place,
+    spearman,
+    union,
+)
+from engine.cluster.comparable import (
+    Comparison,
+    comparisons,
+    plan_of,
+    reader,
+    strongest,
+)
+from engine.cluster.graphs import compute
+from engine.store.plan import COEXPRESSION, Plan
+from engine.store.root import RunRoot
+
+AGREEMENT = "tables/agreement.parquet"
+COHERENCE = "tables/coherence.parquet"
+CATEGORIES = "tables/agreement_categories.parquet"
+GENE_SETS = "tables/gene_sets.parquet"
+TABLES = (AGREEMENT, CATEGORIES, COHERENCE, GENE_SETS)
+_MOST_MODELS = 8  # all subsets of more are too many to list: of those, pairs and the whole
+
+
+@dataclass(frozen=True)
+class Compared:
+    """What one comparison found: rows of ``agreement`` and of ``coherence``."""
+
+    agreement: pd.DataFrame
+    coherence: pd.DataFrame
+
+
+def compare(
+    run: str, plan: Plan, finished: set[tuple[str, int]], scheduler: Any
+) -> dict[str, pd.DataFrame]:
+    """Put all comparable matrices beside each other; returns the tables by name."""
+    todo = comparisons(plan, finished)
+    found = compute([_graph(run, plan, x) for x in todo], scheduler)
+    agreed = pd.concat([f.agreement for f in found], ignore_index=True) if found else _NO_AGREEMENT
+    cohered = [f.coherence for f in found if len(f.coherence)]
+    coherent = pd.concat(cohered, ignore_index=True) if cohered else _NO_COHERENCE
+    family = ["comparison", "gene_set", "view", "k"]
+    agreed = agreed.assign(q=statistics.adjust_by(agreed, family))
+    coherent = coherent.assign(q=statistics.adjust_by(coherent, ["gene_set", "view", "k"]))
+    return {
+        AGREEMENT: agreed,
+        CATEGORIES: over_categories(agreed),
+        COHERENCE: coherent,
+        GENE_SETS: gene_sets(plan),
+    }
+
+
+_LABEL = ["comparison", "category", "gene_set", "view"]
+_ENDS = ["query_model", "query_layer", "query_view", "eval_model", "eval_layer", "eval_view"]
+_NO_AGREEMENT = pd.DataFrame(columns=[*_LABEL, *_ENDS, "k", "median_quantile", "jaccard", "p"])
+_NO_COHERENCE = pd.DataFrame(columns=["gene_set", "view", "k", "p"])
+
+
+def _graph(run: str, plan: Plan, x: Comparison) -> Any:
+    """One comparison: top pairs, then values and ranks and nulls model by model."""
+    models = list(dict.fromkeys(m.model for m in x.members))
+    comparison = delayed(x, traverse=False)  # one object for all tasks
+    parts = [[i for i, m in enumerate(x.members) if m.model == name] for name in models]
+    tops = [delayed(_tops)(run, comparison, part) for part in parts]
+    pairs = delayed(_union)(tops, len(x.genes))
+    placed = delayed(_join)(
+        [delayed(_place)(run, comparison, part, pairs) for part in parts], parts
+    )
+    found = [delayed(_evaluate)(run, comparison, part, placed) for part in parts]
+    return delayed(_tables)(run, comparison, placed, found)
+
+
+def _tops(run: str, x: Comparison, part: Sequence[int]) -> list[Pairs]:
+    root, plan = RunRoot(run), plan_of(run)
+    return [strongest(root, plan, x.category, x.members[i], x.genes, x.gene_set) for i in part]
+
+
+def _union(tops: list[list[Pairs]], n_genes: int) -> Pairs:
+    return union([pair for part in tops for pair in part], n_genes)
+
+
+def _place(run: str, x: Comparison, part: Sequence[int], pairs: Pairs) -> Placed:
+    root, plan = RunRoot(run), plan_of(run)
+    readers = [reader(root, plan, x.category, x.members[i], x.genes) for i in part]
+    how = "corrected" if plan.compare is None else plan.compare.conventions
+    return place(readers, *pairs, n_genes=len(x.genes), conventions=how)
+
+
+def _join(placed: list[Placed], parts: list[list[int]]) -> Placed:
+    """Return the parts as one, in the order of members."""
+    order = np.argsort(np.concatenate(parts))
+    first = placed[0]
+    return Placed(
+        first.query,
+        first.key,
+        np.concatenate([p.values for p in placed])[order],
+        np.concatenate([p.ranks for p in placed])[order],
+        np.concatenate([p.n_ranked for p in placed])[order],
+        first.n_genes,
+    )
+
+
+def _evaluate(run: str, x: Comparison, part: Sequence[int], placed: Placed) -> Agreement:
+    root, plan = RunRoot(run), plan_of(run)
+    readers = {i: reader(root, plan, x.category, x.members[i], x.genes) for i in part}
+    ks = [] if plan.compare is None else plan.compare.k
+    return agreement(placed, readers, ks, permutations=plan.permutations, seed=plan.seed)
+
+
+def _tables(run: str, x: Comparison, placed: Placed, found: list[Agreement]) -> Compared:
+    plan = plan_of(run)
+    whole = reduce(Agreement.join, found)
+    label = {
+        "comparison": x.kind,
+        "category": plan.categories[x.category].name,
+        "gene_set": x.gene_set,
+        "view": x.view,
+    }
+    r, n_both = spearman(placed)
+    rows = []
+    for row in sorted(whole.rows, key=lambda row: (row["query"], row["eval"], row["k"])):
+        a, b = int(row["query"]), int(row["eval"])
+        ends: dict[str, Any] = {}
+        for side, member in (("query", x.members[a]), ("eval", x.members[b])):
+            ends |= {
+                f"{side}_model": member.model,
+                f"{side}_layer": member.layer,
+                f"{side}_view": member.view,
+            }
+        measured = {k: v for k, v in row.items() if k not in ("query", "eval")}
+        more = {
+            "n_genes": len(x.genes),
+            "n_union": len(placed.query),
+            "n_correlated": int(n_both[a, b]),
+            "spearman": float(r[a, b]),
+        }
+        rows.append(label | ends | measured | more)
+    cohered = _coherence(plan, x, whole) if x.kind == "models" else []
+    return Compared(pd.DataFrame(rows), pd.DataFrame([label | row for row in cohered]))
+
+
+def _coherence(plan: Plan, x: Comparison, whole: Agreement) -> list[dict[str, Any]]:
+    """Coherence of every layer of a model, with every model left out in turn."""
+    if plan.compare is None:
+        return []
+    at = [i for i, m in enumerate(x.members) if plan.model(m.model).family != COEXPRESSION]
+    models = [x.members[i].model for i in at]
+    groups = [plan.compare.kinship[m] for m in models]
+    if len(set(groups)) < 2:
+        return []
+    square = np.ix_(at, at)
+    names, rows = list(dict.fromkeys(models)), []
+    left_out = [None, *names] if len(names) > 2 else [None]
+    for i, k in enumerate(plan.compare.k):
+        medians = whole.medians[..., i][square]
+        deleted = whole.deleted[..., i][:, at][:, :, at]
+        null = whole.null[..., i][:, at][:, :, at]
+        for without in left_out:
+            value = coherence(medians, models, groups, without)
+            dropped = coherence(deleted, models, groups, without)
+            drawn = coherence(null, models, groups, without)
+            for a, member in enumerate(at):
+                if models[a] == without:
+                    continue
+                others = {g for m, g in zip(models, groups, strict=True) if m != without}
+                low, high = statistics.jackknife_interval(value[a], dropped[:, a])
+                null_low, null_high = statistics.null_range(drawn[:, a])
+                rows.append(
+                    {
+                        "model": models[a],
+                        "layer": x.members[member].layer,
+                        "group": groups[a],
+                        "k": k,
+                        "left_out": without or "",
+                        "n_groups": len(others - {groups[a]}),
+                        "coherence": float(value[a]),
+                        "low": low,
+                        "high": high,
+                        "null_mean": statistics.known_mean(drawn[:, a]),
+                        "null_low": null_low,
+                        "null_high": null_high,
+                        "p": statistics.permutation_p(float(value[a]), drawn[:, a]),
+                    }
+                )
+    return rows
+
+
+def over_categories(agreed: pd.DataFrame) -> pd.DataFrame:
+    """Aggregate agreement over categories by the median, with the smallest and largest kept.
+
+    Returns
+    -------
+    DataFrame
+        One row per comparison, gene_set, view, ends and k: n_categories, and of median_quantile,
+        spearman and jaccard the median, ``_min`` and ``_max`` over categories.
+    """
+    keys = ["comparison", "gene_set", "view", *_ENDS, "k"]
+    measured = ["median_quantile", "spearman", "jaccard"]
+    if agreed.empty:
+        return pd.DataFrame(columns=[*keys, "n_categories"])
+    groups = agreed.groupby(keys, sort=False)
+    table = groups.size().rename("n_categories").to_frame()
+    for name in measured:
+        table[name] = groups[name].median()
+        table[f"{name}_min"], table[f"{name}_max"] = groups[name].min(), groups[name].max()
+    return table.reset_index()
+
+
+def gene_sets(plan: Plan) -> pd.DataFrame:
+    """Count the accumulated genes that each subset of models shares: more models, fewer genes.
+
+    Returns
+    -------
+    DataFrame
+        models (joined by +), n_models, n_groups (kinship), n_genes, share_of_smallest (of the
+        smallest vocabulary among them).
+    """
+    names = [m.name for m in plan.checkpoints]
+    axes = {m.name: set(m.axis) for m in plan.checkpoints}
+    sizes: Sequence[int] = range(1, len(names) + 1)
+    if len(names) > _MOST_MODELS:
+        sizes = [1, 2, len(names)]
+    rows = []
+    for size in sizes:
+        for subset in combinations(names, size):
+            shared = set.intersection(*(axes[name] for name in subset))
+            kin = {} if plan.compare is None else plan.compare.kinship
+            rows.append(
+                {
+                    "models": "+".join(subset),
+                    "n_models": size,
+                    "n_groups": len({kin.get(name, name) for name in subset}),
+                    "n_genes": len(shared),
+                    "share_of_smallest": len(shared) / min(len(axes[name]) for name in subset),
+                }
+            )
+    return pd.DataFrame(rows)

@@ -1,0 +1,124 @@
+"""Two finished runs that kept their matrices: do they find the same pairs?"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pandas as pd
+from dask.delayed import delayed
+
+from engine.analysis import statistics
+from engine.analysis.agreement import agreement, place, spearman, union
+from engine.cluster.comparable import Member, plan_of, reader, strongest
+from engine.cluster.graphs import compute
+from engine.errors import InputError
+from engine.store.manifest import require_success
+from engine.store.records import read_record
+from engine.store.root import RunRoot
+
+
+def compare_runs(first: str, second: str, scheduler: Any = "threads") -> pd.DataFrame:
+    """Compare every matrix that both runs have: same model, category, layer, gene set and view.
+
+    Over the genes that both have, at the smaller ``top_k``. Each row's null relabels the genes of
+    the run that is evaluated.
+
+    Returns
+    -------
+    DataFrame
+        query_run and eval_run (0: first, 1: second), model, category, layer, gene_set, view,
+        n_genes, and the columns of an agreement; q over all rows of one gene set and view.
+
+    Raises
+    ------
+    InputError
+        If they share no matrix, or one did not keep its matrices.
+    DamagedRunError
+        If one is unfinished.
+    """
+    plans = []
+    for url in (first, second):
+        root = RunRoot(url)
+        require_success(root)
+        plan = plan_of(root.url)
+        works = plan.matrix_work()
+        record = read_record(root, works[0], plan.hash) if works else None
+        if record is None or not any(".zarr/" in n and root.exists(n) for n in record.objects):
+            raise InputError(
+                root.at("config.yaml"),
+                "keep_dense: none; its matrices are gone",
+                "run again into a new directory with keep_dense: fp32",
+            )
+        plans.append(plan)
+    a, b = plans
+    names = [{c.name: i for i, c in enumerate(p.categories)} for p in plans]
+    todo = [
+        (names[0][category], names[1][category], m.name, layer, gene_set, view)
+        for m in a.models
+        for twin in (t for t in b.models if t.name == m.name)
+        for category in names[0]
+        if category in names[1]
+        for layer in m.layers
+        if layer in twin.layers
+        for gene_set in m.gene_sets
+        if gene_set in twin.gene_sets
+        for view in m.views
+        if view in twin.views
+    ]
+    if not todo:
+        raise InputError(
+            second, f"has no matrix in common with {first}", "models, categories, layers, gene "
+            "sets and views are matched by name",
+        )  # fmt: skip
+    found = compute([delayed(_matched)(first, second, *x) for x in todo], scheduler)
+    table = pd.concat(found, ignore_index=True)
+    return table.assign(q=statistics.adjust_by(table, ["gene_set", "view"]))
+
+
+def _matched(
+    first: str, second: str, c0: int, c1: int, model: str, layer: int, gene_set: str, view: str
+) -> pd.DataFrame:
+    roots = [RunRoot(first), RunRoot(second)]
+    plans, categories = [plan_of(r.url) for r in roots], (c0, c1)
+    member = Member(model, layer, view)
+    mine = []
+    for plan in plans:
+        m = plan.model(model)
+        mine.append({m.axis[i] for i in m.gene_sets[gene_set]})
+    genes = tuple(sorted(mine[0] & mine[1]))
+    if len(genes) < 3:
+        return pd.DataFrame({"gene_set": [], "view": [], "p": []})
+    readers = [
+        reader(r, p, c, member, genes) for r, p, c in zip(roots, plans, categories, strict=True)
+    ]
+    tops = [
+        strongest(r, p, c, member, genes, gene_set)
+        for r, p, c in zip(roots, plans, categories, strict=True)
+    ]
+    placed = place(readers, *union(tops, len(genes)), n_genes=len(genes))
+    k = min(p.top_k for p in plans)
+    found = agreement(
+        placed,
+        dict(enumerate(readers)),
+        [k],
+        permutations=min(p.permutations for p in plans),
+        seed=plans[0].seed,
+    )
+    r, pairs = spearman(placed)
+    label = {
+        "model": model,
+        "category": plans[0].categories[c0].name,
+        "layer": layer,
+        "gene_set": gene_set,
+        "view": view,
+        "n_genes": len(genes),
+        "spearman": float(r[0, 1]),
+        "n_correlated": int(pairs[0, 1]),
+    }
+    rows = [
+        {"query_run": row["query"], "eval_run": row["eval"]}
+        | label
+        | {k: v for k, v in row.items() if k not in ("query", "eval")}
+        for row in found.rows
+    ]
+    return pd.DataFrame(rows)

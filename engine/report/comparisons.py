@@ -1,0 +1,176 @@
+"""What the report says of comparisons: models, consensus, categories, estimators, heads."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pandas as pd
+
+from engine.report import comparison_figures, figures
+from engine.store.plan import COEXPRESSION, ModelPlan, Plan
+from engine.store.root import RunRoot
+from engine.store.tables import read_table
+
+_ROWS = 15
+
+
+def models_together(root: RunRoot, plan: Plan, gene_set: str, view: str) -> dict[str, Any] | None:
+    """Return the section that puts models beside each other; None where nothing is compared."""
+    if plan.compare is None or not root.exists("tables/agreement.parquet"):
+        return None
+
+    def of(table: str, shown_view: str = view) -> pd.DataFrame:
+        name = f"tables/{table}.parquet"
+        if not root.exists(name):
+            return pd.DataFrame()
+        t = read_table(root, name)
+        return t[(t["gene_set"] == gene_set) & (t["view"] == shown_view)]
+
+    agreed = of("agreement")
+    agreed = agreed[agreed["comparison"] == "models"]
+    if agreed.empty:
+        return None
+    k = max(plan.compare.k)
+    known = {m.name for m in plan.checkpoints}
+    names = [m.name for m in plan.checkpoints if m.name in set(agreed["query_model"])]
+    median = of("agreement_categories")
+    median = median[(median["comparison"] == "models") & (median["k"] == k)]
+    across = agreed[
+        (agreed["query_model"] != agreed["eval_model"])
+        & agreed["query_model"].isin(known)
+        & agreed["eval_model"].isin(known)
+    ]
+    return {
+        "k": k,
+        "n_genes": int(agreed["n_genes"].iloc[0]),
+        "n_models": len(names),
+        "correlations": [m.name for m in plan.models if m.family == COEXPRESSION],
+        "kinship": [
+            {"group": g, "models": [m for m in names if plan.compare.kinship[m] == g]}
+            for g in dict.fromkeys(plan.compare.kinship[m] for m in names)
+        ],
+        "square": comparison_figures.agreement_square(median, "agreement of models"),
+        "by_k": comparison_figures.by_k(_by_k(across), "agreement by K")
+        if len(plan.compare.k) > 1 and len(across)
+        else "",
+        "pairs": _model_pairs(across[across["k"] == k]),
+        "gene_sets": read_table(root, "tables/gene_sets.parquet").to_dict("records"),
+        "support": of("support").to_dict("records"),
+        "contrasts": of("contrasts").to_dict("records"),
+        "networks": _networks(root, plan, gene_set, view, names),
+        "how": plan.compare.layers,
+    }
+
+
+def _by_k(across: pd.DataFrame) -> pd.DataFrame:
+    groups = across.groupby(["query_model", "k"], sort=False)
+    of = groups["median_quantile"]
+    quartiles = {"low": of.quantile(0.25), "middle": of.median(), "high": of.quantile(0.75)}
+    return pd.DataFrame(quartiles | {"null": groups["null_median"].median()}).reset_index()
+
+
+def _model_pairs(across: pd.DataFrame) -> list[dict[str, Any]]:
+    """Return per ordered pair of models the spread over their layers and categories."""
+    rows = []
+    for (a, b), part in across.groupby(["query_model", "eval_model"], sort=False):
+        known = part.dropna(subset=["median_quantile"]).sort_values("median_quantile")
+        best = known.iloc[0] if len(known) else None
+        rows.append(
+            {
+                "query": a,
+                "eval": b,
+                "n": len(part),
+                "median": part["median_quantile"].median(),
+                "smallest": part["median_quantile"].min(),
+                "largest": part["median_quantile"].max(),
+                "null": part["null_median"].median(),
+                "below": int((part["q"] < 0.05).sum()),
+                "jaccard": part["jaccard"].median(),
+                "null_jaccard": part["null_jaccard"].median(),
+                "best": None if best is None else best.to_dict(),
+            }
+        )
+    return rows
+
+
+def _networks(
+    root: RunRoot, plan: Plan, gene_set: str, view: str, names: list[str]
+) -> list[dict[str, Any]]:
+    shown = []
+    for c, category in enumerate(plan.categories):
+        path = f"consensus/c{c:04d}.parquet"
+        if not root.exists(path):
+            continue
+        t = read_table(root, path)
+        t = t[(t["gene_set"] == gene_set) & (t["view"] == view)]
+        correlated = [x for x in t.columns if x.startswith(f"quantile_{COEXPRESSION}")]
+        rows = t.head(_ROWS).to_dict("records")
+        for row in rows:
+            there = {m: row.get(f"quantile_{m}") for m in names}
+            row["best_models"] = [m for m, q in there.items() if q is not None and pd.notna(q)]
+            row["correlation"] = row.get(correlated[0]) if correlated else None
+            edge = row.get("in_network")
+            row["edge"] = "–" if edge is None or pd.isna(edge) else ("yes" if edge else "no")
+        both = t["n_groups"] >= 2
+        shown.append(
+            {"category": category.name, "rows": rows, "n": len(t), "n_shared": int(both.sum())}
+        )
+    return shown
+
+
+def of_model(root: RunRoot, plan: Plan, m: ModelPlan, gene_set: str, view: str) -> dict[str, Any]:
+    """Return what comparisons say of one model: coherence, estimators, heads."""
+    empty: dict[str, Any] = {"coherence": "", "coherence_rows": [], "estimators": "", "heads": []}
+    if plan.compare is None or not root.exists("tables/agreement.parquet"):
+        return empty
+    k = max(plan.compare.k)
+    agreed = read_table(root, "tables/agreement.parquet")
+    agreed = agreed[
+        (agreed["gene_set"] == gene_set) & (agreed["view"] == view) & (agreed["k"] == k)
+    ]
+    coherent = read_table(root, "tables/coherence.parquet")
+    if len(coherent):
+        coherent = coherent[
+            (coherent["model"] == m.name)
+            & (coherent["gene_set"] == gene_set)
+            & (coherent["view"] == view)
+            & (coherent["k"] == k)
+            & (coherent["left_out"] == "")
+        ]
+    if len(coherent):
+        empty |= {
+            "coherence_rows": coherent.to_dict("records"),
+            "coherence": figures.by_layer(
+                coherent,
+                f"{m.name} coherence",
+                value="coherence",
+                low="low",
+                high="high",
+                null_low="null_low",
+                null_high="null_high",
+                ylabel="coherence",
+            ),
+        }
+    estimators = agreed[
+        (agreed["comparison"] == "estimators") & (agreed["query_model"] == m.name)
+    ].rename(columns={"query_layer": "layer"})
+    if len(estimators):
+        empty["estimators"] = figures.by_layer(
+            estimators,
+            f"{m.name} estimators",
+            value="median_quantile",
+            low="low",
+            high="high",
+            null_low="null_low",
+            null_high="null_high",
+            ylabel="median quantile",
+        )
+        empty["estimator_rows"] = estimators.to_dict("records")
+    heads = agreed[(agreed["comparison"] == "heads") & (agreed["query_model"] == m.name)]
+    empty["heads"] = [
+        {"category": c, "layer": y, "n": len(part), "median": part["median_quantile"].median(),
+         "smallest": part["median_quantile"].min(), "largest": part["median_quantile"].max(),
+         "null": part["null_median"].median()}
+        for (c, y), part in heads.groupby(["category", "query_layer"], sort=False)
+    ]  # fmt: skip
+    return empty

@@ -1,0 +1,112 @@
+"""Consensus of models and contrasts of categories: definitions, nulls, planted structure."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from engine.analysis.consensus import contrast_test, score, specificity, support, support_test
+
+GROUPS = ["A", "A", "B"]
+
+
+def test_score_averages_models_then_groups_and_the_unknown_is_chance() -> None:
+    q = np.array([[0.01, 0.1, np.nan, np.nan], [0.1, np.nan, np.nan, np.nan],
+                  [0.001, 0.1, 0.01, np.nan]])  # fmt: skip
+    found = score(q, GROUPS)
+    assert found[0] == pytest.approx((1.5 + 3) / 2)
+    assert found[1] == pytest.approx(1)
+    assert found[2] == pytest.approx((np.log10(2) + 2) / 2)  # group A cannot rank it
+    assert np.isnan(found[3])
+    assert score(np.stack([q, q], 1), GROUPS).shape == (2, 4)  # [models, categories, pairs]
+
+
+def test_support_counts_models_and_groups() -> None:
+    members = np.array([[1, 1, 0], [1, 0, 0], [0, 1, 0]], bool)
+    models, groups = support(members, GROUPS)
+    assert models.tolist() == [2, 2, 0]
+    assert groups.tolist() == [1, 2, 0]
+
+
+def lists(seed: int, planted: int, n: int = 50, k: int = 120) -> tuple[np.ndarray, ...]:
+    """Three models' lists of k pairs among hubs of their own, the first ``planted`` shared."""
+    rng = np.random.default_rng(seed)
+    shared = rng.choice(n * n, planted, replace=False)
+    codes = []
+    for _ in range(3):
+        heavy = rng.lognormal(size=n)[:, None] * rng.lognormal(size=n)
+        rest = np.argsort(-(heavy * rng.lognormal(size=(n, n))).ravel())[: k - planted]
+        codes.append(np.concatenate([shared, rest]))
+    every = np.unique(np.concatenate(codes))
+    return every // n, every % n, np.stack([np.isin(every, c) for c in codes])
+
+
+def test_lists_that_share_nothing_look_like_the_null() -> None:
+    p = []
+    for seed in range(60):
+        query, key, members = lists(seed, 0)
+        found = support_test(query, key, members, ["A", "B", "C"], 50, permutations=60, seed=seed)
+        assert found["n_groups"].tolist() == [2, 3]
+        p.append(found["p"].iloc[0])
+    assert np.mean(np.array(p) < 0.1) < 0.22
+    assert 0.35 < np.mean(p) < 0.65
+
+
+def test_shared_pairs_are_found_and_kin_count_once() -> None:
+    query, key, members = lists(0, 30)
+    found = support_test(query, key, members, ["A", "B", "C"], 50, permutations=99, seed=0)
+    assert found["n_pairs"].iloc[1] >= 30
+    assert found["p"].tolist() == [0.01, 0.01]
+    assert (found["n_pairs"] > found["null_high"]).all()
+    kin = support_test(query, key, members, ["A", "A", "C"], 50, permutations=99, seed=0)
+    assert kin["n_groups"].tolist() == [2]
+    together = (members[0] | members[1]) & members[2]
+    assert kin["n_pairs"].tolist() == [together.sum()]
+
+
+def test_specificity_is_against_the_best_other_category() -> None:
+    q = np.array([[0.01, 0.1, 0.2, np.nan], [0.1, 0.01, np.nan, 0.1], [0.2, 0.5, np.nan, 0.2]])
+    contrast, rival = specificity(q)
+    assert contrast[0, :2] == pytest.approx([1, -1])
+    assert contrast[1, :2] == pytest.approx([-1, 1])
+    assert rival[:, 0].tolist() == [1, 0, 0]
+    assert np.isnan(contrast[0, 2])  # eligible nowhere else
+    assert np.isnan(contrast[0, 3])  # not eligible here
+    assert (rival[0, 2], rival[0, 3], rival[1, 3]) == (-1, -1, 2)
+    assert contrast[1, 3] == pytest.approx(np.log10(2))
+
+
+def categories(seed: int, planted: float, noise: float = 0.4) -> dict[str, float | int]:
+    """Two categories of 40 genes with the same pairs, some stronger in the first by ``planted``."""
+    rng = np.random.default_rng(seed)
+    n = 40
+    shared = rng.normal(size=(n, n))
+    special = (rng.random((n, n)) < 0.1) * planted
+    # [category, half]
+    values = [
+        [shared + e + noise * rng.normal(size=(n, n)) for _ in range(2)] for e in (special, 0)
+    ]
+    total = np.array([np.mean(v, axis=0) for v in values])
+    parts = [total, np.array([v[0] for v in values]), np.array([v[1] for v in values])]
+    query, key = np.nonzero(~np.eye(n, dtype=bool))
+    quantiles = []
+    for part in parts:
+        flat = part[:, query, key]
+        quantiles.append((np.argsort(np.argsort(-flat, axis=1), axis=1) + 1) / flat.shape[1])
+    top = quantiles[0][0] < 0.15
+    of = [specificity(q)[0][0, top] for q in quantiles]
+    within = np.abs(np.log10(quantiles[1][0, top] / quantiles[2][0, top]))
+    return contrast_test(of[0], np.stack(of[1:]), within, query[top], key[top], n)
+
+
+def test_noise_between_categories_is_not_a_contrast() -> None:
+    found = [categories(s, 0.0) for s in range(20)]
+    assert np.mean([f["n_specific"] / f["n_pairs"] for f in found]) < 0.03
+    assert abs(np.mean([f["half_correlation"] for f in found])) < 0.1
+
+
+def test_planted_contrasts_are_found_in_both_halves() -> None:
+    found = categories(0, 3.0)
+    assert found["n_specific"] > 0.2 * found["n_pairs"]
+    assert found["half_correlation"] > 0.5
+    assert found["low"] > 0.2

@@ -1,0 +1,164 @@
+"""Matrices made of others, against what dense arithmetic says."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from engine.analysis.derived import Centred, Kept, LayerConsensus, pooled
+from engine.analysis.matrix import HalfTile, MatrixSource
+from tests.analysis.matrices import dense, source
+
+N = 23
+
+
+def some(seed: int, floor: int = 40) -> tuple[np.ndarray, np.ndarray]:
+    rng = np.random.default_rng(seed)
+    return rng.normal(size=(2, N, N)), rng.integers(floor, 50, (2, N, N)).astype(np.int32)
+
+
+def least_squares(values: np.ndarray, use: np.ndarray) -> np.ndarray:
+    """Residuals of x_ij = r_i + c_j by numpy's solver over the pairs in use."""
+    i, j = np.nonzero(use)
+    design = np.zeros((len(i), 2 * N))
+    design[np.arange(len(i)), i] = 1
+    design[np.arange(len(i)), N + j] = 1
+    fit = np.linalg.lstsq(design, values[i, j], rcond=None)[0]
+    return values - fit[:N, None] - fit[None, N:]
+
+
+@pytest.mark.parametrize("gaps", [False, True])
+def test_centred_is_what_least_squares_leaves(gaps: bool) -> None:
+    halves, pairs = some(0)
+    halves += np.linspace(0, 5, N)[:, None] + np.linspace(3, 0, N)
+    if gaps:  # most pairs are not eligible: the sparse side of the fit changes
+        pairs[:, np.random.default_rng(1).random((N, N)) < 0.6] = 3
+    matrix, genes = source(halves, pairs, tile=5), np.arange(N)
+    centred = Centred(matrix)
+    plain, eligible = dense(matrix.values(genes, "conditional"))
+    use = eligible & ~np.eye(N, dtype=bool)
+    found, still = dense(centred.values(genes, "conditional.centred"))
+    assert (still == eligible).all()
+    assert np.allclose(found[use], least_squares(plain, use)[use], atol=1e-4)
+    if not gaps:  # and nothing of the gene effects is left
+        assert np.abs(np.where(use, found, 0).sum(0)).max() < 1e-3
+    usable = np.concatenate([u for *_, u in matrix.halves(genes, "conditional")])
+    for h in (0, 1):
+        one = np.concatenate([b[1 + h] for b in matrix.halves(genes, "conditional")])
+        got = np.concatenate([b[1 + h] for b in centred.halves(genes, "conditional.centred")])
+        assert np.allclose(got[usable], least_squares(one, usable)[usable], atol=1e-4)
+    q, k = np.nonzero(usable)
+    _, looked = centred.look_up(genes, "conditional.centred", q[:9], k[:9])
+    assert np.allclose(looked[1], got[q[:9], k[:9]], atol=1e-5)
+    same, _ = dense(centred.values(genes, "conditional"))
+    assert (same == plain).all()
+
+
+@given(seed=st.integers(0, 10**6))
+@settings(max_examples=20, deadline=None)
+def test_gene_effects_do_not_change_the_centred_matrix(seed: int) -> None:
+    halves, pairs = some(seed)
+    rng = np.random.default_rng(seed)
+    moved = halves + rng.normal(size=N)[:, None] + rng.normal(size=N)
+    genes = np.sort(rng.choice(N, 12, replace=False))
+    a, b = (
+        dense(Centred(source(h, pairs)).values(genes, "conditional.centred"))[0]
+        for h in (halves, moved)
+    )
+    off = ~np.eye(12, dtype=bool)
+    assert np.allclose(a[off], b[off], atol=1e-4)
+
+
+@pytest.mark.parametrize("how", ["sum", "max", "absolute-argmax"])
+def test_layers_as_one(how: str) -> None:
+    _, pairs = some(0)
+    layers = {y: some(y + 1)[0] for y in (0, 3, 5)}
+    genes = np.sort(np.random.default_rng(0).choice(N, 15, replace=False))
+    one = LayerConsensus({y: source(h, pairs) for y, h in layers.items()}, how)  # type: ignore[arg-type]
+    grid = np.ix_(genes, genes)
+
+    def combined(stack: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        at = np.argmax(np.abs(stack) if how == "absolute-argmax" else stack, 0)
+        best = np.take_along_axis(stack, at[None], 0)[0]
+        return (stack.sum(0) if how == "sum" else best), np.array([0, 3, 5])[at]
+
+    total = np.stack([(h * pairs).sum(0) / pairs.sum(0) for h in layers.values()])
+    want, layer = combined(total)
+    got, eligible = dense(one.values(genes, "conditional"))
+    assert np.allclose(got, want[grid], atol=1e-5)
+    assert eligible.all()
+    for h in (0, 1):
+        want_half, _ = combined(np.stack([v[h] for v in layers.values()]))
+        got_half = np.concatenate([b[1 + h] for b in one.halves(genes, "conditional")])
+        assert np.allclose(got_half, want_half[grid], atol=1e-5)
+        _, looked = one.look_up(genes, "conditional", np.array([0, 4]), np.array([2, 9]))
+        assert np.allclose(looked[h], want_half[grid][[0, 4], [2, 9]], atol=1e-5)
+    winner = one.winning_layer(genes, "conditional", np.array([0, 4, 7]), np.array([2, 9, 1]))
+    assert winner.tolist() == layer[grid][[0, 4, 7], [2, 9, 1]].tolist()
+
+
+def test_the_first_of_equal_layers_wins_and_signs_stay() -> None:
+    _, pairs = some(0)
+    up, down = np.full((2, N, N), 2.0), np.full((2, N, N), -2.0)
+    one = LayerConsensus({4: source(down, pairs), 7: source(up, pairs)}, "absolute-argmax")
+    genes = np.arange(N)
+    assert np.allclose(dense(one.values(genes, "conditional"))[0], -2)
+    assert one.winning_layer(genes, "conditional", np.array([1]), np.array([2])).tolist() == [4]
+
+
+def test_pooled_categories_equal_their_cells_together() -> None:
+    a, b = some(1), some(2)
+    pool = pooled([source(*a, cells=(50, 51)), source(*b, cells=(60, 61))], min_cells=30)
+    assert (pool.cells, pool.min_cells) == ((110, 112), 30)
+    weighted = a[0] * a[1] + b[0] * b[1]
+    pairs = a[1] + b[1]
+    want = weighted.sum(0) / pairs.sum(0)
+    got, _ = dense(pool.values(np.arange(N), "conditional"))
+    assert np.allclose(got, want, atol=1e-5)
+    marginal, _ = dense(pool.values(np.arange(N), "marginal"))
+    assert np.allclose(marginal, weighted.sum(0) / 222, atol=1e-5)
+    x = np.concatenate([block[1] for block in pool.halves(np.arange(N), "conditional")])
+    off = ~np.eye(N, dtype=bool)
+    assert np.allclose(x[off], (weighted[0] / pairs[0])[off], atol=1e-5)
+
+
+def test_the_spread_of_a_pool_is_that_of_its_cells() -> None:
+    rng = np.random.default_rng(0)
+    values = [rng.normal(size=(2, 9, 4, 4)) + shift for shift in (0, 3)]  # [half, cell, i, j]
+
+    def of(cells: np.ndarray) -> MatrixSource:
+        sums = np.repeat(cells.sum(1)[:, None], 3, axis=1).astype(np.float32)
+        m2 = ((cells - cells.mean(1, keepdims=True)) ** 2).sum(1).astype(np.float32)
+        pairs = np.full((2, 4, 4), 9, np.int32)
+        return MatrixSource(
+            lambda: iter([HalfTile(0, sums, pairs, m2=m2)]), 4, (9, 9), 1, moments=2
+        )
+
+    pool = pooled([of(v) for v in values], 1)
+    q, k = np.array([0, 3]), np.array([1, 2])
+    want = np.concatenate([v.reshape(18, 4, 4) for v in values]).std(0, ddof=1)
+    assert np.allclose(pool.cell_deviation(np.arange(4), q, k), want[q, k], atol=1e-4)
+
+
+def test_means_are_not_pooled() -> None:
+    halves, pairs = some(0)
+    plain = source(halves, pairs)
+    mean = MatrixSource(plain.tiles, N, (50, 50), 20, means=True)
+    with pytest.raises(ValueError, match="do not add up"):
+        pooled([plain, mean], 20)
+
+
+def test_what_is_kept_is_what_was_read() -> None:
+    matrix, genes = Centred(source(*some(0))), np.arange(0, N, 2)
+    for most in (10**6, 10):
+        kept = Kept(matrix, most)
+        for view in ("conditional.centred", "lift", "conditional.centred"):
+            for _ in range(2):
+                assert (
+                    dense(kept.values(genes, view))[0] == dense(matrix.values(genes, view))[0]
+                ).all()
+                blocks = (m.halves(genes, view) for m in (kept, matrix))
+                for one, two in zip(*blocks, strict=True):
+                    assert all(np.array_equal(x, y) for x, y in zip(one[1:], two[1:], strict=True))

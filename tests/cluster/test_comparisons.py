@@ -1,0 +1,260 @@
+"""Comparisons of a whole run: three families, two estimators, heads, co-expression, a pool."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import anndata as ad
+import networkx as nx
+import numpy as np
+import pandas as pd
+import pytest
+import yaml
+
+from engine.analysis.agreement import place, union
+from engine.attention.topk import TopK
+from engine.cluster.comparable import Member, plan_of, reader
+from engine.cluster.frozen import run_config
+from engine.cluster.repair import plan_repair
+from engine.store.manifest import Fault
+from engine.store.root import RunRoot
+from tests.conftest import octoscope, small_tree, three_families
+
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
+
+
+@pytest.fixture(scope="module")
+def compared(small_atlas: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A run of three families that keeps its matrices."""
+    tree = three_families(small_atlas)
+    tree |= {
+        "estimators": ["per_cell", "mean_residual"],
+        "coexpression": ["pearson"],
+        "centred": ["logit"],
+        "keep_dense": "fp32",
+        "compare": {"k": [10, 50], "pools": {"both": ["T cell", "macrophage"]}},
+    }
+    tree["models"][0]["layers"] = [0, 2]
+    tree["gene_sets"].append({"name": "shared", "kind": "intersection"})
+    folder = tmp_path_factory.mktemp("compared")
+    (folder / "run.yaml").write_text(yaml.safe_dump(tree))
+    done = octoscope("run", str(folder / "run.yaml"), "--out", str(folder / "run"), timeout=600)
+    assert done.returncode == 0, done.stderr
+    return folder / "run"
+
+
+def table(run: Path, name: str) -> pd.DataFrame:
+    return pd.read_parquet(run / f"{name}.parquet")
+
+
+def test_every_pair_of_layers_of_every_model_is_compared(compared: Path) -> None:
+    agreed = table(compared, "tables/agreement")
+    assert set(agreed["comparison"]) == {"models", "estimators"}
+    of = agreed[(agreed["comparison"] == "models") & (agreed["gene_set"] == "shared")]
+    logit = of[(of["view"] == "logit") & (of["category"] == "T cell") & (of["k"] == 50)]
+    ends = {(m, y) for m, y in logit[["query_model", "query_layer"]].itertuples(index=False)}
+    layers = {("tiny", 0), ("tiny", 2), ("scprint", 0), ("scprint", 1), ("aidocell", 1)}
+    assert ends == layers | {("coexpression.pearson", 0)}
+    assert len(logit) == 6 * 5
+    assert set(of["view"]) == {"marginal", "logit", "logit.centred"}
+    assert (logit["null_low"] <= logit["null_high"]).all()
+    known = logit.dropna(subset=["p"])  # of 24 cells some lists are not eligible elsewhere
+    assert len(known) > 20
+    assert known["p"].between(1 / 51, 1).all()
+    assert (known["q"] >= known["p"]).all()
+    assert (logit.loc[logit["p"].isna(), "n_pairs"] == 0).all()
+    twins = agreed[agreed["comparison"] == "estimators"]
+    assert (twins["query_layer"] == twins["eval_layer"]).all()
+    assert set(twins["eval_model"]) >= {"tiny.residual", "tiny"}
+    counted = table(compared, "tables/agreement_categories")
+    assert set(counted["n_categories"]) == {2}
+    one = counted[(counted["query_model"] == "tiny") & (counted["eval_model"] == "scprint")].iloc[0]
+    keys = ["comparison", "gene_set", "view", "query_model", "query_layer", "query_view",
+            "eval_model", "eval_layer", "eval_view", "k"]  # fmt: skip
+    same = agreed.merge(one[keys].to_frame().T.astype(agreed[keys].dtypes.to_dict()), on=keys)
+    assert one["median_quantile"] == pytest.approx(same["median_quantile"].median())
+    assert one["median_quantile_max"] == same["median_quantile"].max()
+
+
+def test_a_row_equals_the_matrices_that_were_kept(compared: Path) -> None:
+    root = RunRoot(compared)
+    plan = plan_of(root.url)
+    category = [c.name for c in plan.categories].index("macrophage")
+    m = plan.model("scprint")
+    genes = tuple(sorted(m.axis[i] for i in m.gene_sets["shared"]))
+    members = [Member("scprint", 1, "logit.centred"), Member("aidocell", 1, "logit.centred")]
+    readers = [reader(root, plan, category, x, genes) for x in members]
+    tops = []
+    for read in readers:
+        top = TopK(50)
+        for block in read():
+            top.update(*block)
+        best = top.result()
+        tops.append((best.query.astype(np.int64), best.key.astype(np.int64)))
+    placed = place(readers, *union(tops, len(genes)), n_genes=len(genes))
+    q = placed.quantiles[1][placed.among(50)[0]]
+    agreed = table(compared, "tables/agreement")
+    row = agreed[
+        (agreed["category"] == "macrophage") & (agreed["gene_set"] == "shared")
+        & (agreed["view"] == "logit.centred") & (agreed["k"] == 50)
+        & (agreed["query_model"] == "scprint") & (agreed["query_layer"] == 1)
+        & (agreed["eval_model"] == "aidocell") & (agreed["eval_layer"] == 1)
+    ]  # fmt: skip
+    assert len(row) == 1
+    assert row["n_pairs"].item() == (~np.isnan(q)).sum() > 10
+    assert row["median_quantile"].item() == pytest.approx(np.nanmedian(q))
+
+
+def test_consensus_networks_and_their_tables_agree(compared: Path) -> None:
+    plan = plan_of(RunRoot(compared).url)
+    for c, category in enumerate(plan.categories):
+        net = table(compared, f"consensus/c{c:04d}")
+        assert set(net["category"]) == {category.name}
+        one = net[(net["gene_set"] == "shared") & (net["view"] == "logit")]
+        assert one["score"].is_monotonic_decreasing
+        assert not one.duplicated(["query", "key"]).any()
+        assert (one["n_models"] >= one["n_groups"]).all()
+        tops = 0
+        for model in ("tiny", "scprint", "aidocell"):
+            top = table(compared, f"consensus/{model}")
+            top = top[(top["gene_set"] == "shared") & (top["view"] == "logit")]
+            top = top[(top["part"] == "total") & (top["category"] == category.name)]
+            both = one.merge(top, on=["query", "key"])
+            assert len(both) == len(top)  # every model's pair is in the network
+            assert np.allclose(
+                both[f"quantile_{model}"], both["rank_y"] / both[f"quantile_{model}"].pipe(
+                    lambda q, r=both["rank_y"]: (r / q).median()
+                )
+            )  # fmt: skip
+            assert (both[f"layer_{model}"] == both["layer"]).all()
+            tops += len(top)
+        assert one["n_models"].sum() == tops
+        assert one["in_network"].notna().any()
+        correlated = one["quantile_coexpression.pearson"].dropna()
+        assert len(correlated) > 20
+        assert correlated.between(0, 1).all()
+    support = table(compared, "tables/support")
+    net = table(compared, "consensus/c0000")
+    for row in support[support["category"] == plan.categories[0].name].itertuples():
+        of = net[(net["gene_set"] == row.gene_set) & (net["view"] == row.view)]
+        assert (of["n_groups"] >= row.n_groups).sum() == row.n_pairs
+
+
+def test_contrasts_pools_geometry_and_gene_sets_are_there(compared: Path) -> None:
+    contrasts = table(compared, "tables/contrasts")
+    assert set(contrasts["category"]) == {"T cell", "macrophage"}
+    assert (contrasts["n_specific"] <= contrasts["n_pairs"]).all()
+    # of two categories one's contrast is the other's, with the sign turned
+    nets = [table(compared, f"consensus/c000{c}") for c in (0, 1)]
+    keys = ["gene_set", "view", "query", "key"]
+    both = nets[0].merge(nets[1], on=keys)
+    assert len(both) > 20
+    assert np.allclose(both["specificity_x"], -both["specificity_y"], equal_nan=True)
+    pools = table(compared, "tables/pools")
+    assert set(pools["pool"]) == {"both"}
+    assert set(pools["model"]) == {"tiny", "scprint", "aidocell"}  # mean cells do not add up
+    stats = table(compared, "tables/stats")
+    for model in ("tiny", "aidocell"):
+        cells = stats[stats["model"] == model].groupby("category")["n_cells"].first().sum()
+        assert (pools.loc[pools["model"] == model, "n_cells"] == cells).all()
+    assert len(table(compared, "pools/tiny"))
+    geometry = table(compared, "tables/geometry")
+    assert len(geometry) == 2 * 10  # five layers in two categories
+    assert geometry["spearman"].between(-1, 1).all()
+    shared = table(compared, "tables/gene_sets").set_index("models")["n_genes"]
+    assert len(shared) == 7
+    assert shared["tiny+scprint"] <= min(shared["tiny"], shared["scprint"])
+
+
+def test_the_report_shows_the_models_together(compared: Path) -> None:
+    page = (compared / "report/index.html").read_text()
+    for name in ("together", "model-pairs", "trade-off", "contrasts", "support"):
+        assert f'id="{name}"' in page, name
+    for name in ("agreement", "by-k", "coherence", "estimators"):
+        assert f'<figure class="{name}"><svg' in page, name
+    assert "scfoundation-aidocell" in page
+
+
+def test_the_command_line_answers_from_the_tables(compared: Path, tmp_path: Path) -> None:
+    told = octoscope("compare", "models", str(compared), "--gene-set", "shared", "--json")
+    rows = json.loads(told.stdout)
+    assert {r["query_model"] for r in rows} >= {"tiny", "scprint", "aidocell"}
+    assert all(r["query_model"] != r["eval_model"] for r in rows)
+    told = octoscope("compare", "layers", str(compared), "--category", "T cell", "--k", "10")
+    assert told.returncode == 0, told.stderr
+    assert "tiny, layer 0" in told.stdout
+    for wrong, said in (
+        (("--gene-set", "none"), "was not compared"),
+        (("--k", "7"), "was not compared"),
+        (("--category", "none"), "is not in this run"),
+    ):
+        refused = octoscope("compare", "models", str(compared), *wrong)
+        assert refused.returncode == 2
+        assert said in refused.stderr.replace("\n", " ")
+    itself = octoscope("compare", "runs", str(compared), str(compared), "--json")
+    rows = json.loads(itself.stdout)
+    assert rows
+    assert {r["jaccard"] for r in rows} == {1.0}
+    assert all(r["spearman"] == pytest.approx(1) or r["spearman"] is None for r in rows)
+
+
+def test_networks_open_elsewhere(compared: Path, tmp_path: Path) -> None:
+    asked = ("--gene-set", "shared", "--view", "logit", "--category", "T cell", "--top", "40")
+
+    def export(name: str, *more: str) -> Path:
+        done = octoscope("export", str(compared), "--out", str(tmp_path / name), *asked, *more)
+        assert done.returncode == 0, done.stderr
+        return tmp_path / name
+
+    net = pd.read_parquet(export("net.parquet"))
+    assert len(net) == 40
+    graph = nx.read_graphml(export("net.graphml"))
+    assert graph.is_directed()
+    assert graph.number_of_edges() == 40
+    first = net.iloc[0]
+    edge = graph.edges[first["query"], first["key"]]
+    assert edge["score"] == pytest.approx(first["score"])
+    assert graph.nodes[first["query"]]["label"] == first["query_symbol"]
+    omnipath = pd.read_csv(export("net.tsv"), sep="\t")
+    assert (omnipath["is_directed"] == 1).all()
+    assert (omnipath[["is_stimulation", "is_inhibition"]] == 0).all().all()  # nothing invented
+    decoupler = pd.read_csv(export("flat.tsv", "--format", "decoupler"), sep="\t")
+    assert decoupler.columns.tolist() == ["source", "target"]
+    cells = ad.read_h5ad(export("net.h5ad"))
+    at = [cells.var_names.get_loc(first[end]) for end in ("query", "key")]
+    assert cells.varp["T cell"][at[0], at[1]] == pytest.approx(first["score"])
+    assert cells.varp["T cell"].nnz == 40
+    shared = pd.read_parquet(export("shared.parquet", "--min-groups", "2"))
+    assert (shared["n_groups"] >= 2).all()
+    again = octoscope("export", str(compared), "--out", str(tmp_path / "net.parquet"))
+    assert again.returncode == 2
+    assert "exists already" in again.stderr.replace("\n", " ")
+    unknown = octoscope("export", str(compared), "--out", str(tmp_path / "net.xyz"))
+    assert unknown.returncode == 2
+
+
+def test_a_run_without_comparisons_has_none_and_says_so(small_atlas: Path, tmp_path: Path) -> None:
+    tree = small_tree(small_atlas) | {"compare": None}
+    (tmp_path / "run.yaml").write_text(yaml.safe_dump(tree))
+    done = octoscope("run", str(tmp_path / "run.yaml"), "--out", str(tmp_path / "run"))
+    assert done.returncode == 0, done.stderr
+    assert not (tmp_path / "run/consensus").exists()
+    assert not (tmp_path / "run/tables/agreement.parquet").exists()
+    refused = octoscope("compare", "models", str(tmp_path / "run"))
+    assert refused.returncode == 2
+    assert "compare: null" in refused.stderr.replace("\n", " ")
+    kept = octoscope("compare", "runs", str(tmp_path / "run"), str(tmp_path / "run"))
+    assert kept.returncode == 2
+    assert "keep_dense" in kept.stderr.replace("\n", " ")
+
+
+def test_a_lost_comparison_needs_its_matrices_and_mean_cells(compared: Path) -> None:
+    root = RunRoot(compared)
+    plan, config = plan_of(root.url), run_config(root)
+    lost = [Fault("tables/geometry.parquet", "is missing")]
+    needed = plan_repair(root, plan, config, lost)
+    assert needed.outputs == ["tables/geometry.parquet"]
+    assert set(needed.works) >= set(plan.residual_work())  # scratch: computed again
+    lost = [Fault("consensus/c0000.parquet", "is damaged")]
+    assert plan_repair(root, plan, config, lost).works == []  # the matrices were kept
