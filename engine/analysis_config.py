@@ -40,6 +40,12 @@ class CompareConfig(Section):
     k: Annotated[list[int], ONE_OR_MORE] | None = Field(
         None, description="Pairs that count as a matrix's strongest; null: top_k and a tenth of it"
     )
+    gene_sets: list[Name] | None = Field(
+        None, description="Gene sets that models and categories are compared over; null: all"
+    )
+    views: list[str] | None = Field(
+        None, description="Views that they are compared in, <view>.centred too; null: all"
+    )
     kinship: dict[Name, list[Name]] | None = Field(
         None,
         description="Models that count as one voice, by group; a model in none is its own. null: "

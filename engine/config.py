@@ -255,6 +255,15 @@ class RunConfig(Section):
         for k in compare.k or []:
             if not 1 <= k <= self.top_k:
                 raise ValueError(f"compare.k: {k} is not between 1 and top_k ({self.top_k})")
+        views = [*self.views, *(f"{v}.centred" for v in self.centred)]
+        sets = [g.name for g in self.gene_sets]
+        for field, values, declared in (
+            ("gene_sets", compare.gene_sets, sets),
+            ("views", compare.views, views),
+        ):
+            for value in values or []:
+                if value not in declared:
+                    raise ValueError(f"compare.{field}: {value!r} is not one of {declared}")
         seen: set[str] = set()
         for group, members in (compare.kinship or {}).items():
             for name in members:

@@ -178,21 +178,29 @@ class Null:
                 found[~eligible[q, j]] = np.nan
             here = slice(first, first + len(draws))
             for row, at in enumerate(sets):
-                medians[row, here], shared[row, here] = _middle(found[:, at], k[row] / n)
+                part = found[:, at]
+                medians[row, here] = medians_of(part)
+                shared[row, here] = _share_within(part, k[row] / n)
         return medians, shared
 
 
-def _middle(found: np.ndarray, limit: float) -> tuple[np.ndarray, np.ndarray]:
-    """Return [rows] the median of what is known in each row, and the share of it up to a limit."""
-    known = np.count_nonzero(~np.isnan(found), axis=1)
-    within = np.count_nonzero(found <= limit, axis=1)
-    if not found.shape[1]:
-        return np.full(len(found), np.nan), np.full(len(found), np.nan)
-    # NaN last, and one more of them, so that a row without any known value has NaN in the middle
-    rising = np.sort(np.pad(found, ((0, 0), (0, 1)), constant_values=np.nan), axis=1)
-    at = np.arange(len(found))
-    low, high = rising[at, np.maximum(known - 1, 0) // 2], rising[at, known // 2]
-    return (low.astype(np.float64) + high) / 2, within / np.maximum(known, 1)
+def medians_of(values: np.ndarray) -> np.ndarray:
+    """Return [rows] the median of what is known in each row; NaN where nothing is."""
+    n = values.shape[1]
+    if not n:
+        return np.full(len(values), np.nan)
+    known = np.count_nonzero(~np.isnan(values), axis=1)
+    rising = np.sort(values, axis=1)  # NaN last
+    at = np.arange(len(values))
+    low = rising[at, np.maximum(known - 1, 0) // 2]
+    return (low.astype(np.float64) + rising[at, np.minimum(known // 2, n - 1)]) / 2
+
+
+def _share_within(values: np.ndarray, limit: float) -> np.ndarray:
+    """Return [rows] the share of what is known in each row that is up to a limit; NaN: nothing."""
+    known = np.count_nonzero(~np.isnan(values), axis=1)
+    within = np.count_nonzero(values <= limit, axis=1)
+    return np.where(known > 0, within / np.maximum(known, 1), np.nan)
 
 
 def _from_the_top(counts: np.ndarray) -> np.ndarray:
@@ -263,16 +271,21 @@ def agreement(
     null = np.full((permutations, m, m, n_k), np.nan)
     rows: list[dict[str, float | int]] = []
     flat, limits = among.reshape(m * n_k, -1), np.tile(np.asarray(ks), m)
+    evaluated = list(readers)
+    of = quantiles[evaluated]  # [evaluated, pairs]
+    for a in range(m):
+        for i in range(n_k):
+            for g in range(GROUPS):
+                rest = among[a, i] & ~touched[g]
+                deleted[g, a, evaluated, i] = medians_of(of[:, rest])
     for b, read in readers.items():
         medians, shared = drawn.medians(read, placed.query, placed.key, flat, limits)
+        deleted[:, b, b] = np.nan
         for a in range(m):
             for i, k in enumerate(ks if a != b else []):
-                use = among[a, i] & ~np.isnan(quantiles[b])
-                q = quantiles[b][use]
+                q = quantiles[b][among[a, i]]
+                q = q[~np.isnan(q)]
                 null[:, a, b, i] = medians[a * n_k + i]
-                for g in range(GROUPS):
-                    rest = q[~touched[g][use]]
-                    deleted[g, a, b, i] = np.median(rest) if len(rest) else np.nan
                 both = int((among[a, i] & among[b, i]).sum())
                 either = int((among[a, i] | among[b, i]).sum())
                 # pairs of the list that a relabelled list would share, as a Jaccard index

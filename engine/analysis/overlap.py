@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from engine.analysis import statistics
-from engine.octopus.nulls import degree_strata, permute_within
+from engine.octopus.nulls import degree_strata, permutations_within
 
 _MORE_DRAWS = 10
 
@@ -105,10 +105,9 @@ def _null(
     seed: int,
 ) -> np.ndarray:
     """Return [draws] numbers of edges among the pairs after relabelling the network's genes."""
-    rng = np.random.default_rng(seed)
     out = np.empty(draws)
     relabel = np.arange(len(adjacency))
-    for d in range(draws):
-        relabel[where] = where[permute_within(strata, rng)]
+    for d, permuted in enumerate(permutations_within(strata, draws, seed)):
+        relabel[where] = where[permuted]
         out[d] = adjacency[relabel[i], relabel[j]].sum()
     return out

@@ -6,7 +6,7 @@ import numpy as np
 
 from engine.analysis import statistics
 from engine.attention.histograms import BINS, auroc, average_precision, percentiles
-from engine.octopus.nulls import degree_strata, permute_within
+from engine.octopus.nulls import degree_strata, permutations_within
 
 
 def separation_test(
@@ -45,20 +45,24 @@ def separation_test(
     mapped = vertices >= 0
     usable = eligible & mapped[:, None] & mapped & (vertices[:, None] != vertices)
     i, j = np.nonzero(usable & adjacency)
-    every = np.bincount(bins[usable], minlength=BINS)
-    edges = np.bincount(bins[i, j], minlength=BINS)
+    # of the bins only those that hold a value: as many as are looked through per permutation
+    held = np.flatnonzero(np.bincount(bins[usable], minlength=BINS))
+    place = np.zeros(BINS, np.uint16)
+    place[held] = np.arange(len(held))
+    bins, n_bins = place[bins], len(held)
+    every = np.bincount(bins[usable], minlength=n_bins)
+    edges = np.bincount(bins[i, j], minlength=n_bins)
     area, error = auroc(edges, every - edges)
     share = percentiles(every - edges)[bins[i, j]]
     where = np.flatnonzero(mapped)
     strata = degree_strata(adjacency[:, mapped].sum(1)[where])
-    rng = np.random.default_rng(seed)
     relabel, null = np.arange(len(bins)), np.full(permutations, np.nan)
     a, b = np.nonzero(adjacency & mapped[:, None] & mapped)
-    for d in range(permutations):
-        relabel[where] = where[permute_within(strata, rng)]
+    for d, permuted in enumerate(permutations_within(strata, permutations, seed)):
+        relabel[where] = where[permuted]
         x, y = relabel[a], relabel[b]
         inside = usable[x, y]
-        drawn = np.bincount(bins[x[inside], y[inside]], minlength=BINS)
+        drawn = np.bincount(bins[x[inside], y[inside]], minlength=n_bins)
         null[d] = auroc(drawn, every - drawn)[0]
     low, high = statistics.pair_rate_interval(i, j, share, len(bins))
     null_low, null_high = statistics.null_range(null)

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from engine.analysis.derived import LayerConsensus
+from engine.analysis.derived import Centred, LayerConsensus
 from engine.analysis.matrix import PairMatrix
 from engine.analysis.sources import HELD_BYTES, committed, stored_matrix
 from engine.attention.topk import TopK
@@ -72,12 +72,27 @@ def comparisons(plan: Plan, finished: set[tuple[str, int]]) -> list[Comparison]:
     """Return every comparison between matrices of the finished (reading, category) blocks."""
     made: list[Comparison] = []
     for c in range(len(plan.categories)):
-        for gene_set in dict.fromkeys(s for m in plan.models for s in m.gene_sets):
-            for view in dict.fromkeys(v for m in plan.checkpoints for v in m.views):
-                made += _of_models(plan, finished, c, gene_set, view)
-                for base in plan.checkpoints:
-                    made += _of_readings(plan, finished, c, gene_set, view, base)
+        for gene_set, view in asked(plan):
+            made += _of_models(plan, finished, c, gene_set, view)
+            for base in plan.checkpoints:
+                made += _of_readings(plan, finished, c, gene_set, view, base)
     return [x for x in made if len(x.members) > 1 and len(x.genes) > 2]
+
+
+def asked(plan: Plan) -> list[tuple[str, str]]:
+    """Return the gene sets and views that are compared; none without comparisons."""
+    if plan.compare is None:
+        return []
+    return [(s, v) for s in plan.compare.gene_sets for v in plan.compare.views]
+
+
+def asked_of(plan: Plan, m: ModelPlan) -> tuple[list[str], list[str]]:
+    """Return the gene sets and the views that are compared and that a model has."""
+    pairs = asked(plan)
+    return (
+        [s for s in m.gene_sets if any(s == x for x, _ in pairs)],
+        [v for v in m.views if any(v == x for _, x in pairs)],
+    )
 
 
 def _of_models(
@@ -168,9 +183,15 @@ def reader(
     root: RunRoot, plan: Plan, category: int, member: Member, genes: tuple[str, ...]
 ) -> Callable[[], Tiles]:
     """Return what yields a member's (first row, values, eligible) as often as it is called."""
-    matrix = stored_matrix(root, plan, member.model, category, member.layer, hold=HELD_BYTES)
+    matrix = _held(root.url, member.model, category, member.layer)
     at = places_of(plan.model(member.model), genes)
     return lambda: matrix.values(at, member.view)
+
+
+@lru_cache(maxsize=4)
+def _held(run: str, model: str, category: int, layer: int) -> Centred:
+    """Open a matrix; what a worker read last it need not read again for the next question."""
+    return stored_matrix(RunRoot(run), plan_of(run), model, category, layer, hold=HELD_BYTES)
 
 
 def strongest(

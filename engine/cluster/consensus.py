@@ -18,6 +18,8 @@ from engine.analysis.sources import HELD_BYTES
 from engine.attention.topk import TopK
 from engine.cluster.comparable import (
     Member,
+    asked,
+    asked_of,
     comparable_models,
     correlations,
     labelled,
@@ -101,43 +103,46 @@ def questions(plan: Plan, finished: set[tuple[str, int]]) -> list[Question]:
     """Return every gene set and view with something to compare."""
     made = []
     every = range(len(plan.categories))
-    for gene_set in dict.fromkeys(s for m in plan.models for s in m.gene_sets):
-        for view in dict.fromkeys(v for m in plan.checkpoints for v in m.views):
-            of = {c: comparable_models(plan, finished, c, gene_set, view) for c in every}
-            models = [m.name for m in plan.checkpoints if any(m.name in x for x in of.values())]
-            genes = shared_genes(plan, models, gene_set)
-            blocks = tuple((m, c) for m in models for c in every if m in of[c])
-            known = tuple(
-                (m.name, v, c)
-                for c in every
-                for m, v in correlations(plan, finished, c, view, genes)
-            )
-            if len(blocks) > 1 and len(genes) > 2:
-                made.append(Question(gene_set, view, genes, blocks, known))
+    for gene_set, view in asked(plan):
+        of = {c: comparable_models(plan, finished, c, gene_set, view) for c in every}
+        models = [m.name for m in plan.checkpoints if any(m.name in x for x in of.values())]
+        genes = shared_genes(plan, models, gene_set)
+        blocks = tuple((m, c) for m in models for c in every if m in of[c])
+        known = tuple(
+            (m.name, v, c) for c in every for m, v in correlations(plan, finished, c, view, genes)
+        )
+        if len(blocks) > 1 and len(genes) > 2:
+            made.append(Question(gene_set, view, genes, blocks, known))
     return made
 
 
 def consensus_tables(plan: Plan, finished: set[tuple[str, int]]) -> list[str]:
     """Return the tables that :func:`agree` makes of the finished (reading, category) blocks."""
-    asked = questions(plan, finished)
-    blocks = {b for b in finished if b[0] in {m.name for m in plan.checkpoints}}
+    todo = questions(plan, finished)
+    blocks = _blocks(plan, finished)
     kin = {} if plan.compare is None else plan.compare.kinship
     made = [LAYERS] if blocks else []
     made += [layers_path(m.name) for m in plan.checkpoints if any(b[0] == m.name for b in blocks)]
-    made += sorted({network_path(c) for q in asked for _, c in q.blocks})
-    if any(len({kin.get(m, m) for m in q.models}) > 1 for q in asked):
+    made += sorted({network_path(c) for q in todo for _, c in q.blocks})
+    if any(len({kin.get(m, m) for m in q.models}) > 1 for q in todo):
         made.append(SUPPORT)
-    if any(len({c for _, c in q.blocks}) > 1 for q in asked):
+    if any(len({c for _, c in q.blocks}) > 1 for q in todo):
         made.append(CONTRASTS)
     return made
+
+
+def _blocks(plan: Plan, finished: set[tuple[str, int]]) -> list[tuple[str, int]]:
+    """Return the finished (model, category) whose layers become one matrix, in plan order."""
+    every = range(len(plan.categories))
+    models = [m.name for m in plan.checkpoints if all(asked_of(plan, m))]
+    return [(m, c) for m in models for c in every if (m, c) in finished]
 
 
 def agree(
     run: str, plan: Plan, finished: set[tuple[str, int]], scheduler: Any
 ) -> dict[str, pd.DataFrame]:
     """Make one matrix of each model's layers and compare those; returns the tables by name."""
-    every = range(len(plan.categories))
-    blocks = [(m.name, c) for m in plan.checkpoints for c in every if (m.name, c) in finished]
+    blocks = _blocks(plan, finished)
     tables = dict(zip(blocks, compute([delayed(_layers)(run, *b) for b in blocks], scheduler),
                       strict=True))  # fmt: skip
     made: dict[str, list[pd.DataFrame]] = {LAYERS: [stats for _, stats in tables.values()]}
@@ -158,18 +163,19 @@ def _layers(run: str, model: str, category: int) -> tuple[pd.DataFrame, pd.DataF
     """Return top pairs and statistics of a model's layers as one matrix."""
     root, plan = RunRoot(run), plan_of(run)
     m, matrix = plan.model(model), layers_of(root, plan, category, model)
-    sets = {name: np.array(members) for name, members in m.gene_sets.items()}
+    names, views = asked_of(plan, m)
+    sets = {name: np.array(m.gene_sets[name]) for name in names}
     done = finalise(
         Kept(matrix, HELD_BYTES),
         sets,
-        m.views,
+        views,
         top_k=plan.top_k,
         permutations=plan.permutations,
         seed=plan.seed,
     )
     top, layer = done.topk, np.zeros(len(done.topk), np.int32)
-    for asked, part in top.reset_index().groupby(["gene_set", "view"], sort=False):
-        name, view = (str(x) for x in asked)
+    for keys, part in top.reset_index().groupby(["gene_set", "view"], sort=False):
+        name, view = (str(x) for x in keys)
         genes, rows = sets[name], part["index"].to_numpy()
         at = (np.searchsorted(genes, part[end].to_numpy()) for end in ("query", "key"))
         layer[rows] = matrix.winning_layer(genes, view, *at)
@@ -179,12 +185,12 @@ def _layers(run: str, model: str, category: int) -> tuple[pd.DataFrame, pd.DataF
 
 
 def _graph(run: str, plan: Plan, q: Question) -> Any:
-    asked = delayed(q, traverse=False)
-    tops = [delayed(_top)(run, asked, *block) for block in q.blocks]
+    question = delayed(q, traverse=False)
+    tops = [delayed(_top)(run, question, *block) for block in q.blocks]
     pairs = delayed(_union)(tops, len(q.genes))
-    standing = [delayed(_stand)(run, asked, *block, pairs) for block in q.blocks]
-    correlated = [delayed(_correlated)(run, asked, *x, pairs) for x in q.correlations]
-    return delayed(_tables)(run, asked, pairs, standing, correlated)
+    standing = [delayed(_stand)(run, question, *block, pairs) for block in q.blocks]
+    correlated = [delayed(_correlated)(run, question, *x, pairs) for x in q.correlations]
+    return delayed(_tables)(run, question, pairs, standing, correlated)
 
 
 def _top(run: str, q: Question, model: str, category: int) -> Pairs:

@@ -71,9 +71,13 @@ def demo_tree(*, small: bool = False) -> dict[str, Any]:
         ],
         "accumulate": "common",
         "edges": {"per_query": 10, "view": "lift", "threshold": 1.0},
-        # lift and marginal rank alike where every cell has the same tokens; both are kept for
-        # models whose cells have tokens of their own
-        "views": ["marginal", "lift", "logit"],
+        "views": ["lift", "logit"],
+        "centred": ["lift"],
+        "compare": {
+            "k": [50, 100, 200, 500],
+            "gene_sets": ["common"],
+            "views": ["lift", "lift.centred"],
+        },
         "coexpression": ["pearson", "spearman"],
         "top_k": 500,
         "network": {"path": "demo", "permutations": 1000},
@@ -92,6 +96,7 @@ def demo_tree(*, small: bool = False) -> dict[str, Any]:
             m["layers"] = [0, 2]
         tree["accumulate"] = "immune"
         tree["gene_sets"] = tree["gene_sets"][1:]
+        del tree["centred"], tree["compare"]
         tree["network"]["permutations"] = 100
         tree["execution"] = {"threads": 1, "unit_cells": 64}
         del tree["coexpression"]

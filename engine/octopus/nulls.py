@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+from functools import lru_cache
+
 import numpy as np
 import pandas as pd
 
 from engine.octopus.network import Network
+
+_KEPT_BYTES = 64_000_000
 
 
 def degree_strata(degree: np.ndarray) -> np.ndarray:
@@ -26,6 +31,25 @@ def permute_within(strata: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     out = np.empty(len(strata), np.int64)
     out[order] = shuffled
     return out
+
+
+def permutations_within(strata: np.ndarray, draws: int, seed: int) -> Iterable[np.ndarray]:
+    """Yield ``draws`` permutations of :func:`permute_within`, the same for the same seed.
+
+    Tests of one set of genes ask for the same ones over and over: while they are small they stay.
+    """
+    if draws * len(strata) * 8 <= _KEPT_BYTES:
+        yield from _kept(strata.tobytes(), strata.dtype.str, draws, seed)
+        return
+    rng = np.random.default_rng(seed)
+    for _ in range(draws):
+        yield permute_within(strata, rng)
+
+
+@lru_cache(maxsize=4)
+def _kept(strata: bytes, dtype: str, draws: int, seed: int) -> np.ndarray:
+    rng, within = np.random.default_rng(seed), np.frombuffer(strata, dtype)
+    return np.stack([permute_within(within, rng) for _ in range(draws)])
 
 
 def gene_table(network: Network, genes: list[str] | np.ndarray) -> pd.DataFrame:

@@ -175,6 +175,8 @@ class ComparePlan(_Value):
     """How matrices are compared: how many strongest pairs, which models are one voice, pools."""
 
     k: list[int]
+    gene_sets: list[str]
+    views: list[str]
     kinship: dict[str, str]  # model -> its group
     layers: Combination
     conventions: Conventions
