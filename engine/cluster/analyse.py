@@ -11,10 +11,11 @@ import pandas as pd
 from dask.delayed import Delayed, delayed
 
 from engine.analysis import statistics
+from engine.analysis.derived import Centred
 from engine.analysis.layers import compare_layers, union_table
 from engine.analysis.overlap import overlap_test
 from engine.analysis.separation import separation_test
-from engine.analysis.sources import committed, eligible_pairs, stored_matrix
+from engine.analysis.sources import HELD_BYTES, committed, eligible_pairs, stored_matrix
 from engine.analysis_config import NetworkConfig
 from engine.attention.histograms import bins_of
 from engine.cluster.comparable import labelled, name_genes
@@ -194,24 +195,12 @@ def layers(
     joined = "tables/layers.parquet"
     if wanted is not None and joined not in wanted:
         blocks = [b for b in blocks if _union_path(b) in wanted]
-    jobs = [
-        (block, name, view, delayed(_layers_of)(root.url, plan, block, name, view))
-        for block in blocks
-        for name in plan.model(block.model).gene_sets
-        for view in plan.model(block.model).views
-    ]
-    results = compute([j[-1] for j in jobs], scheduler)
-    rows: list[pd.DataFrame] = []
-    unions: dict[Block, list[pd.DataFrame]] = {}
-    for (block, name, view, _), (union, compared) in zip(jobs, results, strict=True):
-        m = plan.model(block.model)
-        label = block.label(plan) | {"gene_set": name, "view": view}
-        rows.append(labelled(compared, label))
-        named = name_genes(union, m)
-        unions.setdefault(block, []).append(labelled(named, label))
-    for block, frames in unions.items():
+    results = compute([delayed(_layers_of)(root.url, plan, block) for block in blocks], scheduler)
+    rows = [compared for _, compared in results if len(compared)]
+    unions = {block: union for block, (union, _) in zip(blocks, results, strict=True)}
+    for block, union in unions.items():
         if wanted is None or _union_path(block) in wanted:
-            write(root, _union_path(block), pd.concat(frames, ignore_index=True))
+            write(root, _union_path(block), union)
     if wanted is not None and joined not in wanted:
         return
     table = pd.concat(rows, ignore_index=True) if rows else pd.DataFrame({"p": []})
@@ -220,28 +209,44 @@ def layers(
     write(root, joined, table)
 
 
-def _layers_of(
-    run: str, plan: Plan, block: Block, gene_set: str, view: str
-) -> tuple[pd.DataFrame, pd.DataFrame]:
+def _layers_of(run: str, plan: Plan, block: Block) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Return the union's pairs and the comparison of layers, for all gene sets and views."""
     root, m = RunRoot(run), plan.model(block.model)
-    genes = np.array(m.gene_sets[gene_set])
-    matrices, top = {}, {}
+    matrices, tops = _opened_layers(root, plan, block)
+    unions, tables = [], []
+    for name, members in m.gene_sets.items():
+        genes = np.array(members)
+        for view in m.views:
+            top = {y: _top(frame, name, view) for y, frame in tops.items()}
+            union, ranked = union_table(matrices, genes, view, top)
+            compared = compare_layers(
+                matrices, genes, view, union, permutations=plan.permutations, seed=plan.seed
+            )
+            compared["n_eligible"] = compared["layer_b"].map(ranked)
+            label = block.label(plan) | {"gene_set": name, "view": view}
+            unions.append(labelled(name_genes(union, m), label))
+            tables.append(labelled(compared, label))
+    return pd.concat(unions, ignore_index=True), pd.concat(tables, ignore_index=True)
+
+
+def _opened_layers(
+    root: RunRoot, plan: Plan, block: Block
+) -> tuple[dict[int, Centred], dict[int, pd.DataFrame]]:
+    """Return the matrices of a block, kept in memory once read where they are small, and top pairs.
+
+    Every gene set and view reads them several times.
+    """
+    m = plan.model(block.model)
+    share = HELD_BYTES // len(m.layers)
+    matrices, tops = {}, {}
     for layer in m.layers:
-        matrices[layer] = stored_matrix(root, plan, m.name, block.category, layer)
-        top[layer] = _top(root, plan, block, layer, gene_set, view)
-    union, ranked = union_table(matrices, genes, view, top)
-    compared = compare_layers(
-        matrices, genes, view, union, permutations=plan.permutations, seed=plan.seed
-    )
-    compared["n_eligible"] = compared["layer_b"].map(ranked)
-    return union, compared
+        matrices[layer] = stored_matrix(root, plan, m.name, block.category, layer, hold=share)
+        record = committed(root, plan, matrix_work(m.name, block.category, layer))
+        tops[layer] = read_table(root, f"{record.folder}/topk.parquet")
+    return matrices, tops
 
 
-def _top(
-    root: RunRoot, plan: Plan, block: Block, layer: int, gene_set: str, view: str
-) -> pd.DataFrame:
-    record = committed(root, plan, matrix_work(block.model, block.category, layer))
-    top = read_table(root, f"{record.folder}/topk.parquet")
+def _top(top: pd.DataFrame, gene_set: str, view: str) -> pd.DataFrame:
     return top[(top["gene_set"] == gene_set) & (top["view"] == view) & (top["part"] == "total")]
 
 
@@ -280,14 +285,14 @@ def _overlap_of(
     eligible = eligible_pairs(root, plan, m.name, block.category)
     rows: list[dict[str, Any]] = []
     separated: list[dict[str, Any]] = []
-    sources = {y: stored_matrix(root, plan, m.name, block.category, y) for y in m.layers}
+    sources, tops = _opened_layers(root, plan, block)
     for name, members in m.gene_sets.items():
         genes = np.array(members)
         adjacency = network.adjacency(vertices[genes])
         grid = np.ix_(genes, genes)
         for layer in m.layers:
             for view in m.views:
-                top = _top(root, plan, block, layer, name, view)
+                top = _top(tops[layer], name, view)
                 tested = overlap_test(
                     np.searchsorted(genes, top["query"].to_numpy()),
                     np.searchsorted(genes, top["key"].to_numpy()),
