@@ -280,9 +280,13 @@ def _tables(
             if of == c:
                 frame[f"quantile_{name}"] = values
         frame = frame[frame["n_models"] > 0].sort_values(
-            ["score", "query", "key"], ascending=[False, True, True], kind="stable"
+            ["n_groups", "score", "query", "key"],
+            ascending=[False, False, True, True],
+            kind="stable",
         )
-        frame["rank"] = frame["score"].rank(method="min", ascending=False).astype(np.int64)
+        ahead = frame.duplicated(["n_groups", "score"])  # equal voices and scores share a rank
+        at = pd.Series(np.arange(1, len(frame) + 1), frame.index)
+        frame["rank"] = at.mask(ahead).ffill().astype(np.int64)
         made[network_path(c)] = [
             labelled(_named_genes(plan, q, frame), {"category": names[i]} | label)
         ]

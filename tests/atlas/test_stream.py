@@ -99,7 +99,13 @@ def windows(monkeypatch: pytest.MonkeyPatch) -> Any:
     return change
 
 
-@pytest.mark.parametrize("layout", LAYOUTS)
+@pytest.mark.parametrize(
+    "layout",
+    [
+        pytest.param(n, marks=pytest.mark.slow if n in ("unsorted", "duplicates") else ())
+        for n in LAYOUTS
+    ],
+)
 @given(
     rows=st.lists(st.integers(0, 59), unique=True).map(sorted),
     batch=st.integers(1, 70),

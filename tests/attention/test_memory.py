@@ -51,6 +51,7 @@ def peak(tokens: int, heads: int, cells: int, limit: int = 0) -> int:
     return int(done.stdout)
 
 
+@pytest.mark.slow
 def test_doubling_cells_or_heads_keeps_the_peak() -> None:
     # two runs of one shape differ by up to 10 % at this size (pages of the allocator, threads), so
     # the allowance is counted in matrices: held per cell or head, at least two more would stand

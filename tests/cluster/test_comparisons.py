@@ -112,7 +112,9 @@ def test_consensus_networks_and_their_tables_agree(compared: Path) -> None:
         net = table(compared, f"consensus/c{c:04d}")
         assert set(net["category"]) == {category.name}
         one = net[(net["gene_set"] == "shared") & (net["view"] == "logit")]
-        assert one["score"].is_monotonic_decreasing
+        order = list(zip(-one["n_groups"], -one["score"], strict=True))
+        assert order == sorted(order)
+        assert one["rank"].tolist() == [1 + sum(x < y for x in order) for y in order]
         assert not one.duplicated(["query", "key"]).any()
         assert (one["n_models"] >= one["n_groups"]).all()
         tops = 0

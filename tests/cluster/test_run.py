@@ -125,6 +125,7 @@ def test_same_command_again_and_changed_configuration(
     assert "top_k" in other.stderr
 
 
+@pytest.mark.slow
 def test_status_and_report_and_info(finished_run: Path, small_atlas: Path) -> None:
     told = json.loads(octoscope("status", str(finished_run), "--json").stdout)
     assert told["state"] == "finished"

@@ -89,7 +89,9 @@ def config_of(name: str, folder: Path) -> Path:
 @pytest.mark.parametrize(
     "name",
     [
-        pytest.param(n, marks=pytest.mark.slow if n in ("turns", "long rows", "edges") else ())
+        pytest.param(
+            n, marks=pytest.mark.slow if n in ("turns", "long rows", "edges", "readings") else ()
+        )
         for n in SHAPES
     ],
 )

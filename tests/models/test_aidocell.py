@@ -55,9 +55,13 @@ _SHARED = ["--option", "context=shared", "--option", "depth_tokens=0"]
             PLAIN, FULL, ["--tokens", str(FULL)], id="full from tokens", marks=pytest.mark.slow
         ),
         pytest.param(PLAIN, SUB, ["--positions", str(SUB), *_SHARED], id="sub from cells"),
-        pytest.param(PLAIN, SUB, ["--tokens", str(SUB)], id="sub from tokens"),
+        pytest.param(
+            PLAIN, SUB, ["--tokens", str(SUB)], id="sub from tokens", marks=pytest.mark.slow
+        ),
         pytest.param(BIASED, BIAS, ["--positions", str(BIAS), *_SHARED], id="bias from cells"),
-        pytest.param(BIASED, BIAS, ["--tokens", str(BIAS)], id="bias from tokens"),
+        pytest.param(
+            BIASED, BIAS, ["--tokens", str(BIAS)], id="bias from tokens", marks=pytest.mark.slow
+        ),
     ],
 )
 def test_dump_equals_the_authors_code(
@@ -176,6 +180,7 @@ def test_the_gene_list_keeps_names_that_look_like_missing_values() -> None:
     assert all(isinstance(s, str) and s for s in genes.symbol)
 
 
+@pytest.mark.slow
 def test_a_panel_keeps_values_and_changes_hidden_states() -> None:
     counts, genes, ids = atlas()
     model = load_model(PLAIN)

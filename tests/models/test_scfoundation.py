@@ -40,7 +40,7 @@ def atlas() -> tuple[sparse.csr_matrix, GeneTable, np.ndarray]:
     "given",
     [
         pytest.param(["--option", "section=gene", "--option", "target=t4"], id="cells"),
-        pytest.param(["--tokens", str(GENE)], id="tokens"),
+        pytest.param(["--tokens", str(GENE)], id="tokens", marks=pytest.mark.slow),
     ],
 )
 def test_dump_equals_the_authors_code(tmp_path: Path, given: list[str]) -> None:

@@ -34,7 +34,7 @@ def cells(oracle: Path) -> tuple[sparse.csr_matrix, GeneTable, np.ndarray]:
     "given",
     [
         pytest.param(["--rng", "upstream", "--option", "binning_seed=2023"], id="from cells"),
-        pytest.param(["--tokens", "dump.npz"], id="from given tokens"),
+        pytest.param(["--tokens", "dump.npz"], id="from given tokens", marks=pytest.mark.slow),
     ],
 )
 def test_dump_equals_the_authors_code(oracle: Path, tmp_path: Path, given: list[str]) -> None:

@@ -44,7 +44,7 @@ def atlas() -> tuple[sparse.csr_matrix, GeneTable, np.ndarray]:
     "given",
     [
         pytest.param(["--option", f"context_genes={DUMP}", "--option", "context=some"], id="cells"),
-        pytest.param(["--tokens", str(DUMP)], id="tokens"),
+        pytest.param(["--tokens", str(DUMP)], id="tokens", marks=pytest.mark.slow),
     ],
 )
 def test_dump_equals_the_authors_code(tmp_path: Path, given: list[str]) -> None:

@@ -71,7 +71,9 @@ def test_figures_are_present_and_nothing_is_logged(page: Page, finished_run: Pat
         assert box["width"] > 200
         assert box["height"] > 100
         assert page.locator(f"figure.{name} svg text").count() > 4
-    assert page.locator("table.pairs tbody tr").count() == 30  # 2 categories x 15
+    assert page.locator("#model-1 table.pairs tbody tr").count() == 30  # 2 categories x 15
+    assert page.locator("#together figure.agreement svg").count() == 1
+    assert page.locator("#together table.pairs tbody tr").count() == 30
     limits = page.locator("#limits").inner_text()
     assert "demonstration checkpoint" in limits
     assert "trained on the same cells" in limits
@@ -80,15 +82,16 @@ def test_figures_are_present_and_nothing_is_logged(page: Page, finished_run: Pat
 
 def test_the_gene_filter_hides_other_rows(page: Page, finished_run: Path) -> None:
     opened(page, finished_run)
-    first = page.locator("table.pairs tbody tr td").first.inner_text()
-    page.locator("input.filter").first.fill(first.lower())
-    shown = page.locator("table.pairs tbody tr:not([hidden])")
+    first = page.locator("#model-1 table.pairs tbody tr td").first.inner_text()
+    page.locator("#model-1 input.filter").first.fill(first.lower())
+    shown = page.locator("#model-1 table.pairs tbody tr:not([hidden])")
     assert 0 < shown.count() < 30
     for row in shown.all():
         cells = [row.locator("td").nth(i).text_content() or "" for i in (0, 1)]
         assert any(c.startswith(first) for c in cells)
 
 
+@pytest.mark.slow
 def test_names_from_data_are_text(page: Page, nasty_run: Path) -> None:
     assert opened(page, nasty_run) == []
     assert page.evaluate("window.hacked") is None
@@ -101,6 +104,7 @@ def test_names_from_data_are_text(page: Page, nasty_run: Path) -> None:
     assert "$a_b$" in titles  # not set as mathematics
 
 
+@pytest.mark.slow
 def test_names_from_data_never_become_paths(nasty_run: Path) -> None:
     for path in nasty_run.rglob("*"):
         assert not set(path.name) & set('<>$"& ')
@@ -108,6 +112,7 @@ def test_names_from_data_never_become_paths(nasty_run: Path) -> None:
     assert not (nasty_run.parent.parent / "etc").exists()
 
 
+@pytest.mark.slow
 def test_names_from_data_are_never_paths(nasty_run: Path) -> None:
     """Slashes, Unicode and 300 characters stay values in tables; files have names of our own."""
     files = [p.relative_to(nasty_run).as_posix() for p in nasty_run.rglob("*")]
