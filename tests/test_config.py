@@ -7,9 +7,12 @@ from pathlib import Path
 import pytest
 import yaml
 
+from engine.cluster.frozen import run_config
+from engine.cluster.planner import result_fields
 from engine.config import dump_config, load_config, parse_config
 from engine.demo.demo import demo_config, demo_tree
 from engine.errors import InputError
+from engine.store.root import RunRoot
 
 
 def test_the_saved_file_reads_back_equal(tmp_path: Path) -> None:
@@ -68,3 +71,40 @@ def test_cross_references_are_checked() -> None:
     tree["atlas"]["category_key"] = []
     with pytest.raises(InputError, match="at least one obs column"):
         parse_config(tree, "c")
+
+
+@pytest.mark.parametrize(
+    ("section", "found"),
+    [
+        ({"k": [501]}, "501 is not between 1 and top_k"),
+        ({"kinship": {"one": ["nobody"]}}, "'nobody' is not one of"),
+        ({"kinship": {"a": ["scgpt-demo"], "b": ["scgpt-demo"]}}, "is in two groups"),
+        ({"pools": {"lymphocytes": ["T cell"]}}, "at least two categories"),
+        ({"gene_sets": ["none"]}, "'none' is not one of"),
+        ({"views": ["logit.centred"]}, "'logit.centred' is not one of"),
+    ],
+)
+def test_comparisons_name_what_is_not_there(section: dict[str, object], found: str) -> None:
+    tree = demo_tree()
+    tree["compare"] = section
+    with pytest.raises(InputError, match=found):
+        parse_config(tree, "c")
+
+
+def test_a_centred_view_is_one_of_the_views() -> None:
+    tree = demo_tree() | {"centred": ["marginal"], "compare": None}
+    with pytest.raises(InputError, match="'marginal' is not one of the views"):
+        parse_config(tree, "c")
+
+
+def test_a_configuration_from_before_comparisons_has_none(tmp_path: Path) -> None:
+    """A run that was started without them is resumed without them, under the same hash."""
+    tree = demo_config().model_dump(mode="json")
+    del tree["compare"], tree["centred"]
+    (tmp_path / "config.yaml").write_text(yaml.safe_dump(tree))
+    stored = run_config(RunRoot(tmp_path))
+    assert stored.compare is None
+    assert not {"compare", "centred"} & set(result_fields(stored))
+    (tmp_path / "config.yaml").write_text(dump_config(demo_config()))
+    assert run_config(RunRoot(tmp_path)) == demo_config()
+    assert "compare" in result_fields(demo_config())

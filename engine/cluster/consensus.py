@@ -285,8 +285,8 @@ def _tables(
             kind="stable",
         )
         ahead = frame.duplicated(["n_groups", "score"])  # equal voices and scores share a rank
-        at = pd.Series(np.arange(1, len(frame) + 1), frame.index)
-        frame["rank"] = at.mask(ahead).ffill().astype(np.int64)
+        row = pd.Series(np.arange(1, len(frame) + 1), frame.index)
+        frame["rank"] = row.mask(ahead).ffill().astype(np.int64)
         made[network_path(c)] = [
             labelled(_named_genes(plan, q, frame), {"category": names[i]} | label)
         ]

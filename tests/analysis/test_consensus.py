@@ -34,7 +34,7 @@ def lists(seed: int, planted: int, n: int = 50, k: int = 120) -> tuple[np.ndarra
     shared = rng.choice(n * n, planted, replace=False)
     codes = []
     for _ in range(3):
-        heavy = rng.lognormal(size=n)[:, None] * rng.lognormal(size=n)
+        heavy = rng.lognormal(sigma=2, size=n)[:, None] * rng.lognormal(sigma=2, size=n)
         rest = np.argsort(-(heavy * rng.lognormal(size=(n, n))).ravel())[: k - planted]
         codes.append(np.concatenate([shared, rest]))
     every = np.unique(np.concatenate(codes))

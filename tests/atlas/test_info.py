@@ -175,6 +175,7 @@ def mixed(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return write(a, path, 3, X=(1 << 22,), **chunks)
 
 
+@pytest.mark.slow
 def test_an_atlas_that_is_read_many_times_names_the_command_that_helps(mixed: Path) -> None:
     result = look(mixed, seed=3)
     large = said(result, "warning", r"X: one cell decodes 18 MB, 512 cells use 3\.1 MB")

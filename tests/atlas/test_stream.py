@@ -102,7 +102,9 @@ def windows(monkeypatch: pytest.MonkeyPatch) -> Any:
 @pytest.mark.parametrize(
     "layout",
     [
-        pytest.param(n, marks=pytest.mark.slow if n in ("unsorted", "duplicates") else ())
+        pytest.param(
+            n, marks=pytest.mark.slow if n in ("unsorted", "duplicates", "sharded") else ()
+        )
         for n in LAYOUTS
     ],
 )

@@ -31,6 +31,7 @@ def test_ray_gives_what_threads_give() -> None:
         assert graphs.compute(tasks(8), graphs.ray_scheduler()) == graphs.compute(tasks(8))
 
 
+@pytest.mark.slow
 def test_a_ray_imported_before_keeps_its_own_mode() -> None:
     script = """
 import ray

@@ -102,6 +102,7 @@ def test_rayjob_continues_when_it_is_retried_and_ends(job: dict[str, Any]) -> No
     assert read.start_timeout > ExecutionConfig().start_timeout
 
 
+@pytest.mark.slow
 def test_the_job_understands_the_entrypoint(job: dict[str, Any], tmp_path: Path) -> None:
     words = shlex.split(job["spec"]["entrypoint"])
     words[0], words[3] = sys.executable, str(tmp_path / "none.yaml")

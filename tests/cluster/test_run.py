@@ -113,6 +113,7 @@ def test_batch_size_changes_no_table_beyond_tolerance(
     assert np.allclose(a["half_centred"], b["half_centred"], atol=1e-4)
 
 
+@pytest.mark.slow
 def test_same_command_again_and_changed_configuration(
     finished_run: Path, small_config: Path, tmp_path: Path
 ) -> None:

@@ -86,14 +86,12 @@ def config_of(name: str, folder: Path) -> Path:
     return path
 
 
+LONG = ("turns", "long rows", "edges", "readings", "many cells")
+
+
 @pytest.mark.parametrize(
     "name",
-    [
-        pytest.param(
-            n, marks=pytest.mark.slow if n in ("turns", "long rows", "edges", "readings") else ()
-        )
-        for n in SHAPES
-    ],
+    [pytest.param(n, marks=pytest.mark.slow if n in LONG else ()) for n in SHAPES],
 )
 def test_measured_peaks_stay_below_the_projection(name: str, tmp_path: Path) -> None:
     config = config_of(name, tmp_path)
@@ -142,6 +140,7 @@ def test_an_estimate_of_time_for_every_model(small_atlas: Path, tmp_path: Path) 
     assert [p.name for p in tmp_path.iterdir()] == ["run"]
 
 
+@pytest.mark.slow
 def test_plan_says_what_is_read_and_names_convert(tmp_path: Path) -> None:
     tree = small_tree(data("immune559.zarr"))
     tree["execution"]["unit_cells"] = 4

@@ -233,6 +233,7 @@ def test_readers_refuse_a_run_without_success_or_with_another_manifest(copy: Pat
     assert "octoscope resume" in refused.stderr
 
 
+@pytest.mark.slow
 def test_resume_refuses_changed_inputs(copy: Path, tmp_path: Path) -> None:
     (copy / "_SUCCESS").unlink()
     config = copy / "config.yaml"
@@ -270,6 +271,7 @@ def test_files_of_others_are_moved_never_deleted(copy: Path, finished_run: Path)
     assert (copy / "half.partial").exists()
 
 
+@pytest.mark.slow
 def test_a_driver_does_not_write_over_what_another_has_sealed(
     copy: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

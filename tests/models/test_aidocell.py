@@ -58,7 +58,13 @@ _SHARED = ["--option", "context=shared", "--option", "depth_tokens=0"]
         pytest.param(
             PLAIN, SUB, ["--tokens", str(SUB)], id="sub from tokens", marks=pytest.mark.slow
         ),
-        pytest.param(BIASED, BIAS, ["--positions", str(BIAS), *_SHARED], id="bias from cells"),
+        pytest.param(
+            BIASED,
+            BIAS,
+            ["--positions", str(BIAS), *_SHARED],
+            id="bias from cells",
+            marks=pytest.mark.slow,
+        ),
         pytest.param(
             BIASED, BIAS, ["--tokens", str(BIAS)], id="bias from tokens", marks=pytest.mark.slow
         ),

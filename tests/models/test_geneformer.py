@@ -46,7 +46,9 @@ def atlas() -> tuple[sparse.csr_matrix, GeneTable, np.ndarray]:
     ("checkpoint", "dump", "given"),
     [
         pytest.param(V2, DUMP2, [], id="V2 from cells"),
-        pytest.param(V2, DUMP2, ["--tokens", str(DUMP2)], id="V2 from tokens", marks=pytest.mark.slow),
+        pytest.param(
+            V2, DUMP2, ["--tokens", str(DUMP2)], id="V2 from tokens", marks=pytest.mark.slow
+        ),
         pytest.param(
             V1,
             DUMP1,

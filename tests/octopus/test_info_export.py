@@ -111,6 +111,7 @@ def test_exports_invent_no_sign(tmp_path: Path) -> None:
     assert len(pd.read_parquet(tmp_path / "p.parquet")) == 5
 
 
+@pytest.mark.slow
 def test_the_commands_from_files_to_answers(raw: Path, tmp_path: Path) -> None:
     tree = build_tree(raw, "corrected")
     (tmp_path / "build.yaml").write_text(yaml.safe_dump(tree))
@@ -159,6 +160,7 @@ def test_the_commands_from_files_to_answers(raw: Path, tmp_path: Path) -> None:
     assert "edges.parquet: content does not match" in damaged.stderr
 
 
+@pytest.mark.slow
 def test_importing_from_the_command_line(tmp_path: Path) -> None:
     bundle = FIXTURE / "bundle" / "human_consensus_no_rxns.tar.gz"
     made = octoscope("octopus", "import", str(bundle), str(tmp_path / "net"), "--mode", "peer")
