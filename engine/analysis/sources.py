@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from threading import Lock
 from typing import Any
 
 import numpy as np
@@ -69,16 +70,18 @@ def matrix_source(
     m2 = tiles.open_array(sums_store, "m2") if followed else None
     # sums, n_ij and, where followed, squared deviations of both halves
     keep = sums.nbytes + (16 if followed else 8) * n * n <= hold
-    held: list[HalfTile] = []
+    held: list[list[HalfTile]] = []
+    filling = Lock()  # Dask's threads may share a matrix
     counts = _pairs_reader(root, pairs, m)
 
     def read() -> Iterator[HalfTile]:
         if not keep:
             yield from stored()
             return
-        if not held:
-            held.extend(stored())
-        yield from held
+        with filling:
+            if not held:
+                held.append(list(stored()))
+        yield from held[0]
 
     def stored() -> Iterator[HalfTile]:
         for first, stop in tiles.row_ranges(n, plan.tile):

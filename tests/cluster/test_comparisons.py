@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import threading
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import anndata as ad
@@ -13,6 +15,8 @@ import pytest
 import yaml
 
 from engine.analysis.agreement import place, union
+from engine.analysis.derived import Centred
+from engine.analysis.sources import HELD_BYTES, stored_matrix
 from engine.attention.topk import TopK
 from engine.cluster.comparable import Member, plan_of, reader
 from engine.cluster.frozen import run_config
@@ -104,6 +108,23 @@ def test_a_row_equals_the_matrices_that_were_kept(compared: Path) -> None:
     assert len(row) == 1
     assert row["n_pairs"].item() == (~np.isnan(q)).sum() > 10
     assert row["median_quantile"].item() == pytest.approx(np.nanmedian(q))
+
+
+def test_threads_that_share_a_matrix_all_read_the_whole_of_it(compared: Path) -> None:
+    root = RunRoot(compared)
+    plan = plan_of(root.url)
+    genes = np.arange(len(plan.model("tiny").axis))
+    for _ in range(5):
+        matrix = stored_matrix(root, plan, "tiny", 0, 0, hold=HELD_BYTES)
+        together = threading.Barrier(8)
+
+        def read(matrix: Centred = matrix, together: threading.Barrier = together) -> int:
+            together.wait()
+            return sum(len(values) for _, values, _ in matrix.values(genes, "logit"))
+
+        with ThreadPoolExecutor(8) as threads:
+            found = [f.result() for f in [threads.submit(read) for _ in range(8)]]
+        assert found == [len(genes)] * 8
 
 
 def test_consensus_networks_and_their_tables_agree(compared: Path) -> None:
