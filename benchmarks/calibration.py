@@ -23,13 +23,12 @@ import numpy as np
 from rich.console import Console
 from rich.table import Table
 
-from engine.analysis.agreement import agreement, place, union
+from engine.analysis.agreement import agreement, place, strongest_of, union
 from engine.analysis.consensus import support_test
 from engine.analysis.derived import Centred
 from engine.analysis.finalise import finalise
 from engine.analysis.geometry import compare_geometry
 from engine.analysis.matrix import HalfTile, MatrixSource
-from engine.attention.topk import TopK
 
 Matrix = np.ndarray
 Structure = Callable[[np.random.Generator, int], list[Matrix]]
@@ -84,23 +83,17 @@ def agreement_p(matrices: list[Matrix], k: int, permutations: int, seed: int, vi
     genes = np.arange(len(matrices[0]))
     sides = [Centred(source(np.stack([m, m]))) for m in matrices[:2]]
     readers = [lambda s=s: s.values(genes, view) for s in sides]  # type: ignore[misc]
-    placed = place(readers, *union([top(r, k) for r in readers], len(genes)), n_genes=len(genes))
+    placed = place(
+        readers, *union([strongest_of(r, k) for r in readers], len(genes)), n_genes=len(genes)
+    )
     found = agreement(placed, {1: readers[1]}, [k], permutations=permutations, seed=seed)
     return float(found.rows[0]["p"])
-
-
-def top(read: Callable[[], Iterator[tuple[int, Matrix, Matrix]]], k: int) -> tuple[Matrix, Matrix]:
-    found = TopK(k)
-    for block in read():
-        found.update(*block)
-    best = found.result()
-    return best.query.astype(np.int64), best.key.astype(np.int64)
 
 
 def support_p(matrices: list[Matrix], k: int, permutations: int, seed: int) -> float:
     n = len(matrices[0])
     every = np.ones((n, n), bool)
-    lists = [top(lambda m=m: iter([(0, m, every)]), k) for m in matrices]  # type: ignore[misc]
+    lists = [strongest_of(lambda m=m: iter([(0, m, every)]), k) for m in matrices]  # type: ignore[misc]
     query, key = union(lists, n)
     codes = query * n + key
     members = np.stack([np.isin(codes, q * n + j) for q, j in lists])

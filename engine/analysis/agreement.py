@@ -15,6 +15,7 @@ from scipy.stats import rankdata
 from engine.analysis import statistics
 from engine.attention.histograms import BINS, bins_of
 from engine.attention.ranks import values_and_ranks
+from engine.attention.topk import TopK
 from engine.fields import Conventions
 
 Pairs = tuple[np.ndarray, np.ndarray]  # query and key
@@ -93,6 +94,15 @@ def place(
     return Placed(
         query, key, np.stack(values), np.stack(ranks), np.array(n_ranked, np.int64), n_genes
     )
+
+
+def strongest_of(read: Read, k: int) -> Pairs:
+    """Return (query, key) of a matrix's K largest eligible pairs, in one pass."""
+    found = TopK(k)
+    for block in read():
+        found.update(*block)
+    best = found.result()
+    return best.query.astype(np.int64), best.key.astype(np.int64)
 
 
 def union(tops: Iterable[Pairs], n_genes: int) -> Pairs:
@@ -311,7 +321,7 @@ def _of_quantiles(q: np.ndarray, deleted: np.ndarray, null: np.ndarray) -> dict[
         "median_quantile": median,
         "low": float(np.clip(low, 0, 1)),
         "high": float(np.clip(high, 0, 1)),
-        "null_median": statistics.known_mean(null),
+        "null_median": float(statistics.known_mean(null)),
         "null_low": null_low,
         "null_high": null_high,
         "p": statistics.permutation_p(-median, -null),
@@ -350,18 +360,14 @@ def coherence(
     for model in dict.fromkeys(models):
         if model != without:
             at = np.flatnonzero(names == model)
-            by_group.setdefault(kin[at[0]], []).append(_mean(score[..., at]))
+            by_group.setdefault(kin[at[0]], []).append(statistics.known_mean(score[..., at], -1))
     out = np.full(score.shape[:-1], np.nan)
     for a in range(score.shape[-2]):
-        others = [_mean(np.stack([v[..., a] for v in parts], -1))
-                  for group, parts in by_group.items() if group != kin[a]]  # fmt: skip
+        others = [
+            statistics.known_mean(np.stack([v[..., a] for v in parts], -1), -1)
+            for group, parts in by_group.items()
+            if group != kin[a]
+        ]
         if others:
-            out[..., a] = _mean(np.stack(others, -1))
+            out[..., a] = statistics.known_mean(np.stack(others, -1), -1)
     return out
-
-
-def _mean(values: np.ndarray) -> np.ndarray:
-    """Mean over the last axis of what is known; NaN where nothing is."""
-    known = ~np.isnan(values)
-    total = np.where(known, values, 0).sum(-1)
-    return np.where(known.any(-1), total / np.maximum(known.sum(-1), 1), np.nan)

@@ -12,13 +12,6 @@ from engine.analysis import statistics
 _CHANCE = np.log10(2)  # -log10 of the middle quantile
 
 
-def _mean(values: np.ndarray) -> np.ndarray:
-    """Mean over the first axis of what is known; NaN where nothing is."""
-    known = ~np.isnan(values)
-    total = np.where(known, values, 0).sum(0)
-    return np.where(known.any(0), total / np.maximum(known.sum(0), 1), np.nan)
-
-
 def score(quantiles: np.ndarray, groups: Sequence[str]) -> np.ndarray:
     """Return [pairs] the mean over kinship groups of -log10 of a pair's quantile.
 
@@ -32,7 +25,7 @@ def score(quantiles: np.ndarray, groups: Sequence[str]) -> np.ndarray:
         [models, pairs] rank / ranked pairs; NaN where not eligible.
     """
     kin, strength = np.array(groups, object), -np.log10(quantiles)
-    of_groups = np.stack([_mean(strength[kin == g]) for g in dict.fromkeys(groups)])
+    of_groups = np.stack([statistics.known_mean(strength[kin == g]) for g in dict.fromkeys(groups)])
     known = ~np.isnan(of_groups).all(0)
     return np.where(known, np.where(np.isnan(of_groups), _CHANCE, of_groups).mean(0), np.nan)
 

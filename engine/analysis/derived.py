@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 
 import numpy as np
 
@@ -191,7 +191,7 @@ class LayerConsensus:
 
     moments = 1
 
-    def __init__(self, layers: dict[int, PairMatrix], how: Combination) -> None:
+    def __init__(self, layers: Mapping[int, PairMatrix], how: Combination) -> None:
         first = next(iter(layers.values()))
         self._layers, self._how = layers, how
         self.n_genes, self.cells, self.min_cells = first.n_genes, first.cells, first.min_cells

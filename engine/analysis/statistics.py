@@ -210,10 +210,11 @@ def adjust_by(table: pd.DataFrame, family: list[str]) -> np.ndarray:
     return q
 
 
-def known_mean(values: np.ndarray) -> float:
-    """Return the mean of what is not NaN; NaN where nothing is."""
-    known = values[~np.isnan(values)]
-    return float(known.mean()) if len(known) else float("nan")
+def known_mean(values: np.ndarray, axis: int = 0) -> np.ndarray:
+    """Return the mean over an axis of what is not NaN; NaN where nothing is."""
+    known = ~np.isnan(values)
+    total = np.where(known, values, 0).sum(axis)
+    return np.where(known.any(axis), total / np.maximum(known.sum(axis), 1), np.nan)
 
 
 def qap_correlations(

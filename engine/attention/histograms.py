@@ -39,7 +39,7 @@ def quantiles(counts: np.ndarray, at: np.ndarray) -> np.ndarray:
 
 
 def percentiles(counts: np.ndarray) -> np.ndarray:
-    """Return [65536] float64: share of the counted values below each bin, half of those in it."""
+    """Return [bins] float64: share of the counted values below each bin, half of those in it."""
     below = np.cumsum(counts) - counts
     return (below + counts / 2) / max(int(counts.sum()), 1)
 

@@ -11,14 +11,19 @@ import pandas as pd
 from dask.delayed import Delayed, delayed
 
 from engine.analysis import statistics
-from engine.analysis.derived import Centred
 from engine.analysis.layers import compare_layers, union_table
 from engine.analysis.overlap import overlap_test
 from engine.analysis.separation import separation_test
-from engine.analysis.sources import HELD_BYTES, committed, eligible_pairs, stored_matrix
+from engine.analysis.sources import committed, eligible_pairs
 from engine.analysis_config import NetworkConfig
 from engine.attention.histograms import bins_of
-from engine.cluster.comparable import labelled, name_genes
+from engine.cluster.comparable import (
+    labelled,
+    name_genes,
+    of_all_cells,
+    open_layers,
+    top_table,
+)
 from engine.cluster.compare import TABLES, compare
 from engine.cluster.consensus import agree, consensus_tables
 from engine.cluster.geometries import GEOMETRY, geometry, geometry_blocks
@@ -197,8 +202,7 @@ def layers(
         blocks = [b for b in blocks if _union_path(b) in wanted]
     results = compute([delayed(_layers_of)(root.url, plan, block) for block in blocks], scheduler)
     rows = [compared for _, compared in results if len(compared)]
-    unions = {block: union for block, (union, _) in zip(blocks, results, strict=True)}
-    for block, union in unions.items():
+    for block, (union, _) in zip(blocks, results, strict=True):
         if wanted is None or _union_path(block) in wanted:
             write(root, _union_path(block), union)
     if wanted is not None and joined not in wanted:
@@ -212,12 +216,13 @@ def layers(
 def _layers_of(run: str, plan: Plan, block: Block) -> tuple[pd.DataFrame, pd.DataFrame]:
     """Return the union's pairs and the comparison of layers, for all gene sets and views."""
     root, m = RunRoot(run), plan.model(block.model)
-    matrices, tops = _opened_layers(root, plan, block)
+    matrices = open_layers(root, plan, block.category, block.model)
+    tops = _tops_of(root, plan, block)
     unions, tables = [], []
     for name, members in m.gene_sets.items():
         genes = np.array(members)
         for view in m.views:
-            top = {y: _top(frame, name, view) for y, frame in tops.items()}
+            top = {y: of_all_cells(frame, name, view) for y, frame in tops.items()}
             union, ranked = union_table(matrices, genes, view, top)
             compared = compare_layers(
                 matrices, genes, view, union, permutations=plan.permutations, seed=plan.seed
@@ -229,25 +234,11 @@ def _layers_of(run: str, plan: Plan, block: Block) -> tuple[pd.DataFrame, pd.Dat
     return pd.concat(unions, ignore_index=True), pd.concat(tables, ignore_index=True)
 
 
-def _opened_layers(
-    root: RunRoot, plan: Plan, block: Block
-) -> tuple[dict[int, Centred], dict[int, pd.DataFrame]]:
-    """Return the matrices of a block, kept in memory once read where they are small, and top pairs.
-
-    Every gene set and view reads them several times.
-    """
-    m = plan.model(block.model)
-    share = HELD_BYTES // len(m.layers)
-    matrices, tops = {}, {}
-    for layer in m.layers:
-        matrices[layer] = stored_matrix(root, plan, m.name, block.category, layer, hold=share)
-        record = committed(root, plan, matrix_work(m.name, block.category, layer))
-        tops[layer] = read_table(root, f"{record.folder}/topk.parquet")
-    return matrices, tops
-
-
-def _top(top: pd.DataFrame, gene_set: str, view: str) -> pd.DataFrame:
-    return top[(top["gene_set"] == gene_set) & (top["view"] == view) & (top["part"] == "total")]
+def _tops_of(root: RunRoot, plan: Plan, block: Block) -> dict[int, pd.DataFrame]:
+    return {
+        y: top_table(root, plan, block.model, block.category, y)
+        for y in plan.model(block.model).layers
+    }
 
 
 def overlap(
@@ -285,14 +276,15 @@ def _overlap_of(
     eligible = eligible_pairs(root, plan, m.name, block.category)
     rows: list[dict[str, Any]] = []
     separated: list[dict[str, Any]] = []
-    sources, tops = _opened_layers(root, plan, block)
+    sources = open_layers(root, plan, block.category, block.model)
+    tops = _tops_of(root, plan, block)
     for name, members in m.gene_sets.items():
         genes = np.array(members)
         adjacency = network.adjacency(vertices[genes])
         grid = np.ix_(genes, genes)
         for layer in m.layers:
             for view in m.views:
-                top = _top(tops[layer], name, view)
+                top = of_all_cells(tops[layer], name, view)
                 tested = overlap_test(
                     np.searchsorted(genes, top["query"].to_numpy()),
                     np.searchsorted(genes, top["key"].to_numpy()),

@@ -10,12 +10,11 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from engine.analysis.agreement import strongest_of
 from engine.analysis.derived import Centred, LayerConsensus
-from engine.analysis.matrix import PairMatrix
 from engine.analysis.sources import HELD_BYTES, committed, stored_matrix
-from engine.attention.topk import TopK
 from engine.attention.views import CENTRED, CORRELATION
-from engine.store.plan import COEXPRESSION, ModelPlan, Plan, load_plan, matrix_work
+from engine.store.plan import COEXPRESSION, ComparePlan, ModelPlan, Plan, load_plan, matrix_work
 from engine.store.root import RunRoot
 from engine.store.tables import read_table
 
@@ -58,6 +57,13 @@ def plan_of(run: str) -> Plan:
     return load_plan(RunRoot(run))
 
 
+def settings(plan: Plan) -> ComparePlan:
+    """Return how a run compares; nothing in here is asked of a run that does not."""
+    if plan.compare is None:
+        raise ValueError("a plan without comparisons")
+    return plan.compare
+
+
 def shared_genes(plan: Plan, models: Iterable[str], gene_set: str | None) -> tuple[str, ...]:
     """Return the Ensembl ids that all of the models have, ascending: of a gene set, or of all."""
     found: set[str] | None = None
@@ -80,19 +86,15 @@ def comparisons(plan: Plan, finished: set[tuple[str, int]]) -> list[Comparison]:
 
 
 def asked(plan: Plan) -> list[tuple[str, str]]:
-    """Return the gene sets and views that are compared; none without comparisons."""
-    if plan.compare is None:
-        return []
-    return [(s, v) for s in plan.compare.gene_sets for v in plan.compare.views]
+    """Return the gene sets and views that are compared."""
+    c = settings(plan)
+    return [(s, v) for s in c.gene_sets for v in c.views]
 
 
 def asked_of(plan: Plan, m: ModelPlan) -> tuple[list[str], list[str]]:
     """Return the gene sets and the views that are compared and that a model has."""
-    pairs = asked(plan)
-    return (
-        [s for s in m.gene_sets if any(s == x for x, _ in pairs)],
-        [v for v in m.views if any(v == x for _, x in pairs)],
-    )
+    c = settings(plan)
+    return [s for s in m.gene_sets if s in c.gene_sets], [v for v in m.views if v in c.views]
 
 
 def _of_models(
@@ -204,27 +206,33 @@ def strongest(
     m = plan.model(member.model)
     at = places_of(m, genes)
     if m.gene_sets.get(gene_set) == at.tolist():
-        record = committed(root, plan, matrix_work(member.model, category, member.layer))
-        top = read_table(root, f"{record.folder}/topk.parquet")
-        top = top[(top["gene_set"] == gene_set) & (top["view"] == member.view)]
-        top = top[top["part"] == "total"]
+        top = top_table(root, plan, member.model, category, member.layer)
+        top = of_all_cells(top, gene_set, member.view)
         return np.searchsorted(at, top["query"]), np.searchsorted(at, top["key"])
-    found = TopK(plan.top_k)
-    for block in reader(root, plan, category, member, genes)():
-        found.update(*block)
-    best = found.result()
-    return best.query.astype(np.int64), best.key.astype(np.int64)
+    return strongest_of(reader(root, plan, category, member, genes), plan.top_k)
+
+
+def top_table(root: RunRoot, plan: Plan, model: str, category: int, layer: int) -> pd.DataFrame:
+    """Read the top pairs that a matrix left behind: every gene set, view and part."""
+    record = committed(root, plan, matrix_work(model, category, layer))
+    return read_table(root, f"{record.folder}/topk.parquet")
+
+
+def of_all_cells(top: pd.DataFrame, gene_set: str, view: str) -> pd.DataFrame:
+    """Return the top pairs of a gene set and view from both halves together."""
+    return top[(top["gene_set"] == gene_set) & (top["view"] == view) & (top["part"] == "total")]
+
+
+def open_layers(root: RunRoot, plan: Plan, category: int, model: str) -> dict[int, Centred]:
+    """Open all layers of a reading; small ones stay in memory, together up to ``HELD_BYTES``."""
+    m = plan.model(model)
+    share = HELD_BYTES // len(m.layers)
+    return {y: stored_matrix(root, plan, model, category, y, hold=share) for y in m.layers}
 
 
 def layers_of(root: RunRoot, plan: Plan, category: int, model: str) -> LayerConsensus:
     """Return the layers of a model's first reading as one matrix, as the plan combines them."""
-    how = "absolute-argmax" if plan.compare is None else plan.compare.layers
-    m = plan.model(model)
-    share = HELD_BYTES // len(m.layers)  # they are read in step
-    layers: dict[int, PairMatrix] = {
-        y: stored_matrix(root, plan, model, category, y, hold=share) for y in m.layers
-    }
-    return LayerConsensus(layers, how)
+    return LayerConsensus(open_layers(root, plan, category, model), settings(plan).layers)
 
 
 def labelled(frame: pd.DataFrame, label: dict[str, Any]) -> pd.DataFrame:

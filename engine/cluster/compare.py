@@ -28,6 +28,7 @@ from engine.cluster.comparable import (
     comparisons,
     plan_of,
     reader,
+    settings,
     strongest,
 )
 from engine.cluster.graphs import compute
@@ -102,8 +103,7 @@ def _union(tops: list[list[Pairs]], n_genes: int) -> Pairs:
 def _place(run: str, x: Comparison, part: Sequence[int], pairs: Pairs) -> Placed:
     root, plan = RunRoot(run), plan_of(run)
     readers = [reader(root, plan, x.category, x.members[i], x.genes) for i in part]
-    how = "corrected" if plan.compare is None else plan.compare.conventions
-    return place(readers, *pairs, n_genes=len(x.genes), conventions=how)
+    return place(readers, *pairs, n_genes=len(x.genes), conventions=settings(plan).conventions)
 
 
 def _join(placed: list[Placed], parts: list[list[int]]) -> Placed:
@@ -123,7 +123,7 @@ def _join(placed: list[Placed], parts: list[list[int]]) -> Placed:
 def _evaluate(run: str, x: Comparison, part: Sequence[int], placed: Placed) -> Agreement:
     root, plan = RunRoot(run), plan_of(run)
     readers = {i: reader(root, plan, x.category, x.members[i], x.genes) for i in part}
-    ks = [] if plan.compare is None else plan.compare.k
+    ks = settings(plan).k
     return agreement(placed, readers, ks, permutations=plan.permutations, seed=plan.seed)
 
 
@@ -161,17 +161,16 @@ def _tables(run: str, x: Comparison, placed: Placed, found: list[Agreement]) -> 
 
 def _coherence(plan: Plan, x: Comparison, whole: Agreement) -> list[dict[str, Any]]:
     """Coherence of every layer of a model, with every model left out in turn."""
-    if plan.compare is None:
-        return []
+    c = settings(plan)
     at = [i for i, m in enumerate(x.members) if plan.model(m.model).family != COEXPRESSION]
     models = [x.members[i].model for i in at]
-    groups = [plan.compare.kinship[m] for m in models]
+    groups = [c.kinship[m] for m in models]
     if len(set(groups)) < 2:
         return []
     square = np.ix_(at, at)
     names, rows = list(dict.fromkeys(models)), []
     left_out = [None, *names] if len(names) > 2 else [None]
-    for i, k in enumerate(plan.compare.k):
+    for i, k in enumerate(c.k):
         medians = whole.medians[..., i][square]
         deleted = whole.deleted[..., i][:, at][:, :, at]
         null = whole.null[..., i][:, at][:, :, at]
@@ -196,7 +195,7 @@ def _coherence(plan: Plan, x: Comparison, whole: Agreement) -> list[dict[str, An
                         "coherence": float(value[a]),
                         "low": low,
                         "high": high,
-                        "null_mean": statistics.known_mean(drawn[:, a]),
+                        "null_mean": float(statistics.known_mean(drawn[:, a])),
                         "null_low": null_low,
                         "null_high": null_high,
                         "p": statistics.permutation_p(float(value[a]), drawn[:, a]),
@@ -240,16 +239,15 @@ def gene_sets(plan: Plan) -> pd.DataFrame:
     sizes: Sequence[int] = range(1, len(names) + 1)
     if len(names) > _MOST_MODELS:
         sizes = [1, 2, len(names)]
-    rows = []
+    rows, kin = [], settings(plan).kinship
     for size in sizes:
         for subset in combinations(names, size):
             shared = set.intersection(*(axes[name] for name in subset))
-            kin = {} if plan.compare is None else plan.compare.kinship
             rows.append(
                 {
                     "models": "+".join(subset),
                     "n_models": size,
-                    "n_groups": len({kin.get(name, name) for name in subset}),
+                    "n_groups": len({kin[name] for name in subset}),
                     "n_genes": len(shared),
                     "share_of_smallest": len(shared) / min(len(axes[name]) for name in subset),
                 }

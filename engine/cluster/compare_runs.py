@@ -9,7 +9,7 @@ from dask.delayed import delayed
 
 from engine.analysis import statistics
 from engine.analysis.agreement import agreement, place, spearman, union
-from engine.cluster.comparable import Member, plan_of, reader, strongest
+from engine.cluster.comparable import Member, plan_of, reader, shared_genes, strongest
 from engine.cluster.graphs import compute
 from engine.errors import InputError
 from engine.store.manifest import require_success
@@ -81,10 +81,7 @@ def _matched(
     roots = [RunRoot(first), RunRoot(second)]
     plans, categories = [plan_of(r.url) for r in roots], (c0, c1)
     member = Member(model, layer, view)
-    mine = []
-    for plan in plans:
-        m = plan.model(model)
-        mine.append({m.axis[i] for i in m.gene_sets[gene_set]})
+    mine = [set(shared_genes(plan, [model], gene_set)) for plan in plans]
     genes = tuple(sorted(mine[0] & mine[1]))
     if len(genes) < 3:
         return pd.DataFrame({"gene_set": [], "view": [], "p": []})

@@ -11,11 +11,10 @@ import pandas as pd
 from dask.delayed import delayed
 
 from engine.analysis import consensus, statistics
-from engine.analysis.agreement import Pairs, place, union
+from engine.analysis.agreement import Pairs, place, strongest_of, union
 from engine.analysis.derived import Kept
 from engine.analysis.finalise import finalise
 from engine.analysis.sources import HELD_BYTES
-from engine.attention.topk import TopK
 from engine.cluster.comparable import (
     Member,
     asked,
@@ -28,6 +27,7 @@ from engine.cluster.comparable import (
     places_of,
     plan_of,
     reader,
+    settings,
     shared_genes,
     strongest,
 )
@@ -120,11 +120,11 @@ def consensus_tables(plan: Plan, finished: set[tuple[str, int]]) -> list[str]:
     """Return the tables that :func:`agree` makes of the finished (reading, category) blocks."""
     todo = questions(plan, finished)
     blocks = _blocks(plan, finished)
-    kin = {} if plan.compare is None else plan.compare.kinship
+    kin = settings(plan).kinship
     made = [LAYERS] if blocks else []
     made += [layers_path(m.name) for m in plan.checkpoints if any(b[0] == m.name for b in blocks)]
     made += sorted({network_path(c) for q in todo for _, c in q.blocks})
-    if any(len({kin.get(m, m) for m in q.models}) > 1 for q in todo):
+    if any(len({kin[m] for m in q.models}) > 1 for q in todo):
         made.append(SUPPORT)
     if any(len({c for _, c in q.blocks}) > 1 for q in todo):
         made.append(CONTRASTS)
@@ -197,11 +197,8 @@ def _top(run: str, q: Question, model: str, category: int) -> Pairs:
     """Return (query, key) of the top pairs of a model's layers as one."""
     root, plan = RunRoot(run), plan_of(run)
     matrix = layers_of(root, plan, category, model)
-    found = TopK(plan.top_k)
-    for block in matrix.values(places_of(plan.model(model), q.genes), q.view):
-        found.update(*block)
-    best = found.result()
-    return best.query.astype(np.int64), best.key.astype(np.int64)
+    genes = places_of(plan.model(model), q.genes)
+    return strongest_of(lambda: matrix.values(genes, q.view), plan.top_k)
 
 
 def _union(tops: list[Pairs], n_genes: int) -> Pairs:
@@ -219,7 +216,7 @@ def _stand(run: str, q: Question, model: str, category: int, pairs: Pairs) -> St
             yield first, (x, y)[h], use
 
     readers = [lambda: kept.values(genes, q.view), lambda: half(0), lambda: half(1)]
-    how = "corrected" if plan.compare is None else plan.compare.conventions
+    how = settings(plan).conventions
     placed = place(readers, *pairs, n_genes=len(q.genes), conventions=how)
     codes, times = pairs[0] * len(genes) + pairs[1], np.zeros(len(pairs[0]), np.int16)
     for layer in m.layers:
@@ -251,9 +248,11 @@ def _tables(
 ) -> dict[str, pd.DataFrame]:
     """Assemble networks, support and contrasts of one gene set and view."""
     plan = plan_of(run)
-    kin = {} if plan.compare is None else plan.compare.kinship
+    kin = settings(plan).kinship
     models, label = q.models, {"gene_set": q.gene_set, "view": q.view}
-    groups = [kin.get(m, m) for m in models]
+    groups = [kin[m] for m in models]
+    first = plan.model(models[0])
+    axis = places_of(first, q.genes)
     categories = sorted({c for _, c in q.blocks})
     there = dict(zip(q.blocks, standing, strict=True))
     shape = len(models), len(categories), len(_PARTS), len(pairs[0])
@@ -287,9 +286,8 @@ def _tables(
         ahead = frame.duplicated(["n_groups", "score"])  # equal voices and scores share a rank
         row = pd.Series(np.arange(1, len(frame) + 1), frame.index)
         frame["rank"] = row.mask(ahead).ffill().astype(np.int64)
-        made[network_path(c)] = [
-            labelled(_named_genes(plan, q, frame), {"category": names[i]} | label)
-        ]
+        frame = frame.assign(**{end: axis[frame[end]] for end in ("query", "key")})
+        made[network_path(c)] = [labelled(name_genes(frame, first), {"category": names[i]} | label)]
         if len(set(groups)) > 1:
             tested = consensus.support_test(
                 *pairs, seen[:, 0], groups, len(q.genes),
@@ -324,18 +322,6 @@ def _network(
 def _named(rival: np.ndarray, names: list[str]) -> np.ndarray:
     """Return categories by name, '' for none."""
     return np.array([*names, ""], dtype=object)[rival]
-
-
-def _named_genes(plan: Plan, q: Question, frame: pd.DataFrame) -> pd.DataFrame:
-    m = plan.model(q.models[0])
-    symbols = dict(zip(m.axis, m.symbols, strict=True))
-    ids = np.array(q.genes, dtype=object)
-    named: dict[str, Any] = {}
-    for end in ("query", "key"):
-        gene = ids[frame[end].to_numpy()]
-        named |= {end: gene, f"{end}_symbol": [symbols[g] for g in gene]}
-    rest = frame.drop(columns=["query", "key"])
-    return pd.concat([pd.DataFrame(named, index=frame.index), rest], axis=1)
 
 
 def _contrasts(

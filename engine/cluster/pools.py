@@ -11,7 +11,7 @@ from dask.delayed import delayed
 from engine.analysis.derived import Centred, pooled
 from engine.analysis.finalise import finalise
 from engine.analysis.sources import stored_sums
-from engine.cluster.comparable import labelled, name_genes, plan_of
+from engine.cluster.comparable import labelled, name_genes, plan_of, settings
 from engine.cluster.graphs import compute
 from engine.store.plan import ModelPlan, Plan
 from engine.store.root import RunRoot
@@ -30,7 +30,7 @@ def pooled_readings(plan: Plan, finished: set[tuple[str, int]]) -> list[tuple[Mo
     Means of categories do not add up to the mean of their cells, so mean cells and co-expression
     have no pools.
     """
-    pools = {} if plan.compare is None else plan.compare.pools
+    pools = settings(plan).pools
     return [
         (m, pool)
         for m in plan.models
@@ -62,9 +62,7 @@ def pool(
 
 def _finalised(run: str, model: str, name: str, layer: int) -> tuple[pd.DataFrame, pd.DataFrame]:
     root, plan = RunRoot(run), plan_of(run)
-    if plan.compare is None:
-        raise ValueError("no pools in this plan")
-    p, m = plan.compare.pools[name], plan.model(model)
+    p, m = settings(plan).pools[name], plan.model(model)
     parts = [stored_sums(root, plan, model, c, layer) for c in p.categories]
     done = finalise(
         Centred(pooled(parts, p.min_cells)),

@@ -19,12 +19,12 @@ def models_together(root: RunRoot, plan: Plan, gene_set: str, view: str) -> dict
     if plan.compare is None or not root.exists("tables/agreement.parquet"):
         return None
 
-    def of(table: str, shown_view: str = view) -> pd.DataFrame:
+    def of(table: str) -> pd.DataFrame:
         name = f"tables/{table}.parquet"
         if not root.exists(name):
             return pd.DataFrame()
         t = read_table(root, name)
-        return t[(t["gene_set"] == gene_set) & (t["view"] == shown_view)]
+        return t[(t["gene_set"] == gene_set) & (t["view"] == view)]
 
     agreed = of("agreement")
     agreed = agreed[agreed["comparison"] == "models"]
@@ -57,7 +57,7 @@ def models_together(root: RunRoot, plan: Plan, gene_set: str, view: str) -> dict
         "gene_sets": read_table(root, "tables/gene_sets.parquet").to_dict("records"),
         "support": of("support").to_dict("records"),
         "contrasts": of("contrasts").to_dict("records"),
-        "networks": _networks(root, plan, gene_set, view, names),
+        "networks": _networks(root, plan, gene_set, view),
         "how": plan.compare.layers,
     }
 
@@ -93,9 +93,7 @@ def _model_pairs(across: pd.DataFrame) -> list[dict[str, Any]]:
     return rows
 
 
-def _networks(
-    root: RunRoot, plan: Plan, gene_set: str, view: str, names: list[str]
-) -> list[dict[str, Any]]:
+def _networks(root: RunRoot, plan: Plan, gene_set: str, view: str) -> list[dict[str, Any]]:
     shown = []
     for c, category in enumerate(plan.categories):
         path = f"consensus/c{c:04d}.parquet"
@@ -106,11 +104,8 @@ def _networks(
         correlated = [x for x in t.columns if x.startswith(f"quantile_{COEXPRESSION}")]
         rows = t.head(_ROWS).to_dict("records")
         for row in rows:
-            there = {m: row.get(f"quantile_{m}") for m in names}
-            row["best_models"] = [m for m, q in there.items() if q is not None and pd.notna(q)]
             row["correlation"] = row.get(correlated[0]) if correlated else None
-            edge = row.get("in_network")
-            row["edge"] = "–" if edge is None or pd.isna(edge) else ("yes" if edge else "no")
+            row["edge"] = edge_text(row.get("in_network"))
         both = t["n_groups"] >= 2
         shown.append(
             {"category": category.name, "rows": rows, "n": len(t), "n_shared": int(both.sum())}
@@ -118,11 +113,16 @@ def _networks(
     return shown
 
 
+def edge_text(known: Any) -> str:
+    """Say whether the network has an edge; – where it lacks a gene, or there is no network."""
+    return "–" if known is None or pd.isna(known) else ("yes" if known else "no")
+
+
 def of_model(root: RunRoot, plan: Plan, m: ModelPlan, gene_set: str, view: str) -> dict[str, Any]:
     """Return what comparisons say of one model: coherence, estimators, heads."""
-    empty: dict[str, Any] = {"coherence": "", "coherence_rows": [], "estimators": "", "heads": []}
+    said: dict[str, Any] = {"coherence": "", "coherence_rows": [], "estimators": "", "heads": []}
     if plan.compare is None or not root.exists("tables/agreement.parquet"):
-        return empty
+        return said
     k = max(plan.compare.k)
     agreed = read_table(root, "tables/agreement.parquet")
     agreed = agreed[
@@ -138,16 +138,12 @@ def of_model(root: RunRoot, plan: Plan, m: ModelPlan, gene_set: str, view: str) 
             & (coherent["left_out"] == "")
         ]
     if len(coherent):
-        empty |= {
+        said |= {
             "coherence_rows": coherent.to_dict("records"),
             "coherence": figures.by_layer(
                 coherent,
                 f"{m.name} coherence",
                 value="coherence",
-                low="low",
-                high="high",
-                null_low="null_low",
-                null_high="null_high",
                 ylabel="coherence",
             ),
         }
@@ -155,22 +151,18 @@ def of_model(root: RunRoot, plan: Plan, m: ModelPlan, gene_set: str, view: str) 
         (agreed["comparison"] == "estimators") & (agreed["query_model"] == m.name)
     ].rename(columns={"query_layer": "layer"})
     if len(estimators):
-        empty["estimators"] = figures.by_layer(
+        said["estimators"] = figures.by_layer(
             estimators,
             f"{m.name} estimators",
             value="median_quantile",
-            low="low",
-            high="high",
-            null_low="null_low",
-            null_high="null_high",
             ylabel="median quantile",
         )
-        empty["estimator_rows"] = estimators.to_dict("records")
+        said["estimator_rows"] = estimators.to_dict("records")
     heads = agreed[(agreed["comparison"] == "heads") & (agreed["query_model"] == m.name)]
-    empty["heads"] = [
+    said["heads"] = [
         {"category": c, "layer": y, "n": len(part), "median": part["median_quantile"].median(),
          "smallest": part["median_quantile"].min(), "largest": part["median_quantile"].max(),
          "null": part["null_median"].median()}
         for (c, y), part in heads.groupby(["category", "query_layer"], sort=False)
     ]  # fmt: skip
-    return empty
+    return said

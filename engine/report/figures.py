@@ -84,11 +84,11 @@ def by_layer(
     label: str,
     *,
     value: str,
-    low: str,
-    high: str,
-    null_low: str,
-    null_high: str,
     ylabel: str,
+    low: str = "low",
+    high: str = "high",
+    null_low: str = "null_low",
+    null_high: str = "null_high",
     reference: str | None = None,
 ) -> str:
     """Draw a value per layer with its interval, and the central 95 % of its null as a band."""

@@ -189,10 +189,6 @@ def _model(
             tested,
             f"{tag} overlap",
             value="edge_rate",
-            low="low",
-            high="high",
-            null_low="null_low",
-            null_high="null_high",
             ylabel="edge rate",
             reference="background_rate",
         )
@@ -258,7 +254,7 @@ def _top_pairs(
         rows = best.to_dict("records")
         for row in rows:
             known = row.get("in_network") if with_network else None
-            row["edge"] = "–" if known is None or pd.isna(known) else ("yes" if known else "no")
+            row["edge"] = comparisons.edge_text(known)
         tables.append({"category": category, "rows": rows})
     return tables
 
