@@ -11,4 +11,5 @@ if ! command -v chromium >/dev/null && ! command -v chromium-browser >/dev/null 
     exit 1
   fi
 fi
-exec python -m pytest "$@"
+# two at a time, a file in one process: tests wait for Ray to start more than they compute
+exec python -m pytest -n 2 --dist loadfile "$@"

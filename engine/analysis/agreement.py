@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from scipy.stats import rankdata
+import scipy
 
 from engine.analysis import statistics
 from engine.attention.histograms import BINS, bins_of
@@ -122,14 +122,16 @@ def spearman(placed: Placed) -> tuple[np.ndarray, np.ndarray]:
     known = ~np.isnan(placed.values)
     r, pairs = np.full((n, n), np.nan), np.zeros((n, n), np.int64)
     every = bool(known.all())
-    whole = [rankdata(v) for v in placed.values] if every else []
+    whole = [scipy.stats.rankdata(v) for v in placed.values] if every else []
     for a in range(n):
         for b in range(a + 1):
             use = known[a] & known[b]
             pairs[a, b] = pairs[b, a] = int(use.sum())
             if pairs[a, b] < 3:
                 continue
-            x, y = (whole[m] if every else rankdata(placed.values[m][use]) for m in (a, b))
+            x, y = (
+                whole[m] if every else scipy.stats.rankdata(placed.values[m][use]) for m in (a, b)
+            )
             if x.std() > 0 and y.std() > 0:
                 r[a, b] = r[b, a] = np.corrcoef(x, y)[0, 1]
     return r, pairs

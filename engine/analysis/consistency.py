@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
-from scipy.stats import rankdata
+import scipy
 
 from engine.attention.factors import Factors
 from engine.attention.topk import TopPairs
@@ -94,7 +94,7 @@ def compare_factors(
     union = {"query": query.astype(np.int32), "key": key.astype(np.int32)}
     union |= {f"value_{name}": v for name, v in values.items()}
     union |= {f"rank_{name}": r for name, r in ranks.items()}
-    placed = np.stack([rankdata(v) for v in values.values()])
+    placed = np.stack([scipy.stats.rankdata(v) for v in values.values()])
     rows = []
     for a in layers:
         chosen = ranks[a] <= top_k if peer else np.isin(every, codes[a])

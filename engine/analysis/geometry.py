@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 import pandas as pd
-from scipy.stats import rankdata
+import scipy
 
 from engine.analysis import statistics
 
@@ -50,7 +50,7 @@ def compare_geometry(
         j = (i + rng.integers(1, n, most)) % n  # another gene, each ordered pair alike
     sample = np.sort(rng.choice(n, min(n, _NULL_GENES), replace=False))
     units = [_unit(s) for s in streams]
-    ranks = [rankdata(_cosines(u, i, j)) for u in units]
+    ranks = [scipy.stats.rankdata(_cosines(u, i, j)) for u in units]
     small = [_ranked_square(u[sample]) for u in units]
     off = ~np.eye(len(sample), dtype=bool)
     rows = []
@@ -99,5 +99,5 @@ def _ranked_square(unit: np.ndarray) -> np.ndarray:
     n = len(unit)
     upper = np.triu_indices(n, 1)
     square = np.zeros((n, n))
-    square[upper] = rankdata((unit @ unit.T)[upper])
+    square[upper] = scipy.stats.rankdata((unit @ unit.T)[upper])
     return square + square.T

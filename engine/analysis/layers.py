@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 import numpy as np
 import pandas as pd
-from scipy.stats import rankdata
+import scipy
 
 from engine.analysis import statistics
 from engine.analysis.matrix import PairMatrix
@@ -90,11 +90,11 @@ def compare_layers(
             r, low, high = _spearman(x[use], y[use], query[use], key[use], len(genes))
             null = np.full(permutations, np.nan)
             if a != b and use.sum() > 2:
-                ranked = rankdata(x[use])
+                ranked = scipy.stats.rankdata(x[use])
                 for n, p in enumerate(relabel):
                     q, k = p[query[use]], p[key[use]]
                     ok = eligible[q, k]
-                    null[n] = _pearson(ranked[ok], rankdata(dense[q, k][ok]))
+                    null[n] = _pearson(ranked[ok], scipy.stats.rankdata(dense[q, k][ok]))
             null_low, null_high = statistics.null_range(null)
             rows.append(
                 {
@@ -136,4 +136,6 @@ def _spearman(
 ) -> tuple[float, float, float]:
     if len(x) < 3:
         return float("nan"), float("nan"), float("nan")
-    return statistics.pair_correlation(rankdata(x), rankdata(y), query, key, n_genes)
+    return statistics.pair_correlation(
+        scipy.stats.rankdata(x), scipy.stats.rankdata(y), query, key, n_genes
+    )

@@ -6,8 +6,8 @@ from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
+import scipy
 from scipy.sparse import csr_array
-from scipy.stats import false_discovery_control
 
 from engine.compiled import compiled
 
@@ -197,7 +197,7 @@ def adjust(p: np.ndarray) -> np.ndarray:
     q = np.full(len(p), np.nan)
     known = ~np.isnan(p)
     if known.any():
-        q[known] = false_discovery_control(p[known])
+        q[known] = scipy.stats.false_discovery_control(p[known])
     return q
 
 

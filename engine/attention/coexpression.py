@@ -9,8 +9,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
+import scipy
 from scipy import sparse
-from scipy.stats import rankdata
 
 _DEPTH = 1e4  # counts per cell after normalisation
 _CELLS = 1024  # cells that are made dense at once
@@ -109,7 +109,7 @@ def rise(values: np.ndarray, n_cells: int) -> np.ndarray:
     """
     zeros = n_cells - len(values)
     # zeros share ranks 1 .. zeros; where there are none, ranks rise from (0 + 1) / 2
-    return zeros + rankdata(values) - (zeros + 1) / 2
+    return zeros + scipy.stats.rankdata(values) - (zeros + 1) / 2
 
 
 class RankProducts:

@@ -28,11 +28,11 @@ from engine.cluster.fleet import Group, RayFleet
 from engine.cluster.frozen import run_config
 from engine.cluster.graphs import ray_scheduler
 from engine.cluster.progress import Reporter
-from engine.cluster.repair import JOURNAL, Repair, open_repair, read_repair
+from engine.cluster.repair import Repair, open_repair, read_repair
 from engine.config import RunConfig
 from engine.errors import OctoscopeError
 from engine.store.lease import Lease
-from engine.store.manifest import require_success
+from engine.store.manifest import JOURNAL, require_success
 from engine.store.plan import Plan, block_of
 from engine.store.records import done_among, read_record
 from engine.store.root import RunRoot, to_json

@@ -20,9 +20,9 @@ from rich.live import Live
 from engine.cluster import view
 from engine.cluster.dispatch import Change, Work
 from engine.cluster.drain import Stopped
-from engine.cluster.repair import JOURNAL
 from engine.cluster.tally import Tally
 from engine.store.lease import LEASE
+from engine.store.manifest import JOURNAL
 from engine.store.plan import load_plan
 from engine.store.records import done_among
 from engine.store.root import RunRoot, to_json

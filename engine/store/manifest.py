@@ -10,9 +10,11 @@ from engine.store.plan import Plan, load_plan
 from engine.store.records import Record, at_once, left_by, read_record, record_path
 from engine.store.root import RunRoot, to_json
 
+JOURNAL = "repair.json"  # a repair that is under way
+
 # Written while a run is in progress, or beside it: not part of the result.
 _UNTRACKED = (
-    "manifest.json", "_SUCCESS", "progress.json", "lease.json", "repair.json", "logs/", "foreign/",
+    "manifest.json", "_SUCCESS", "progress.json", "lease.json", JOURNAL, "logs/", "foreign/",
 )  # fmt: skip
 SCHEMA = "octoscope-manifest/1"
 
