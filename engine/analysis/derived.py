@@ -7,9 +7,9 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 import numpy as np
 
 from engine.analysis import statistics
-from engine.analysis.matrix import HalfTile, MatrixSource, PairMatrix
+from engine.analysis.matrix import HalfTile, MatrixSource, PairMatrix, Tile
 from engine.attention.spread import Spread
-from engine.attention.views import CENTRED
+from engine.attention.views import CENTRED, QUANTITIES
 from engine.fields import Combination
 
 Fit = tuple[np.ndarray, np.ndarray]  # effects of rows and of columns
@@ -253,8 +253,16 @@ def pooled(sources: Sequence[MatrixSource], min_cells: int) -> MatrixSource:
 
     def tiles() -> Iterator[HalfTile]:
         for parts in zip(*(s.tiles() for s in sources), strict=True):
-            sums = np.stack([p.sums for p in parts]).sum(0, dtype=np.float64).astype(np.float32)
-            pairs = np.stack([p.pairs for p in parts]).sum(0, dtype=np.int32)
+            sums = np.stack(
+                [
+                    [
+                        np.stack([p.half(h, q) for p in parts]).sum(0, dtype=np.float64)
+                        for q in range(len(QUANTITIES))
+                    ]
+                    for h in (0, 1)
+                ]
+            ).astype(np.float32)
+            pairs = np.stack([_held(p) for p in parts]).sum(0, dtype=np.int32)
             yield HalfTile(parts[0].first, sums, pairs, m2=_spread(parts) if followed else None)
 
     cells = tuple(sum(s.cells[h] for s in sources) for h in (0, 1))
@@ -264,15 +272,23 @@ def pooled(sources: Sequence[MatrixSource], min_cells: int) -> MatrixSource:
     )
 
 
-def _spread(parts: Sequence[HalfTile]) -> np.ndarray:
+def _held(tile: Tile) -> np.ndarray:
+    return np.stack([tile.held(h) for h in (0, 1)])
+
+
+def _spread(parts: Sequence[Tile]) -> np.ndarray:
     """Merge squared deviations of categories by Chan's rule."""
-    merged = Spread(parts[0].pairs, parts[0].sums[:, 0].astype(float), _m2(parts[0]))
+
+    def of(p: Tile) -> Spread:
+        return Spread(_held(p), np.stack([p.half(h, 0) for h in (0, 1)]).astype(float), _m2(p))
+
+    merged = of(parts[0])
     for p in parts[1:]:
-        merged = merged.merge(Spread(p.pairs, p.sums[:, 0].astype(float), _m2(p)))
+        merged = merged.merge(of(p))
     return merged.m2.astype(np.float32)
 
 
-def _m2(tile: HalfTile) -> np.ndarray:
+def _m2(tile: Tile) -> np.ndarray:
     if tile.m2 is None:
         raise ValueError("a tile without squared deviations")
     return tile.m2

@@ -12,7 +12,7 @@ import numpy as np
 import pandas as pd
 
 from engine.analysis import statistics
-from engine.analysis.derived import fit_halves
+from engine.analysis.derived import Fit, fit_halves
 from engine.analysis.matrix import PairMatrix
 from engine.attention.histograms import histogram, quantiles
 from engine.attention.topk import TopK, TopPairs
@@ -58,8 +58,10 @@ def finalise(
     for name, genes in gene_sets.items():
         for view in views:
             label = {"gene_set": name, "view": view}
-            tables, row = _one(matrix, genes, view, top_k)
-            row |= _reliability(matrix, genes, view, permutations, seed)
+            halves = _Halves(len(genes), top_k)
+            fits = fit_halves(matrix, genes, view, halves.add)
+            tables, row = _one(matrix, genes, view, top_k, halves.top())
+            row |= _reliability(matrix, genes, view, permutations, seed, fits, halves.raw)
             for key, table in tables.items():
                 collected[key].append(table.assign(**label)[[*label, *table.columns]])
             stats.append(label | row)
@@ -67,11 +69,29 @@ def finalise(
     return Finalised(**joined, stats=pd.DataFrame(stats))
 
 
+class _Halves:
+    """What one pass over both halves finds: the strongest pairs of each, their moments."""
+
+    def __init__(self, n_genes: int, k: int) -> None:
+        self._tops = (TopK(k), TopK(k))
+        self.raw = statistics.PairMoments.zero(n_genes)
+
+    def add(self, first: int, x: np.ndarray, y: np.ndarray, use: np.ndarray) -> None:
+        """Add rows of both halves."""
+        self.raw.add(first, x, y, use)
+        for top, values in zip(self._tops, (x, y), strict=True):
+            top.update(first, values, use)
+
+    def top(self) -> dict[str, TopPairs]:
+        """Return the strongest pairs of each half."""
+        return {f"half{h}": top.result() for h, top in enumerate(self._tops)}
+
+
 def _one(
-    matrix: PairMatrix, genes: np.ndarray, view: str, k: int
+    matrix: PairMatrix, genes: np.ndarray, view: str, k: int, halves: dict[str, TopPairs]
 ) -> tuple[dict[str, pd.DataFrame], dict[str, object]]:
     n = len(genes)
-    tops = {part: TopK(k) for part in ("total", "half0", "half1")}
+    strongest = TopK(k)
     bins = np.zeros(1 << 16, np.int64)
     row_sum, col_sum = np.zeros(n), np.zeros(n)
     row_pairs, col_pairs = np.zeros(n, np.int64), np.zeros(n, np.int64)
@@ -81,21 +101,17 @@ def _one(
         at = np.arange(len(values))
         off[at, at + first] = False
         n_eligible += int(off.sum())
-        tops["total"].update(first, values, eligible)
+        strongest.update(first, values, eligible)
         bins += histogram(values[off])
         kept = np.where(off, values, 0.0).astype(np.float64)
         row_sum[first : first + len(values)] = kept.sum(1)
         row_pairs[first : first + len(values)] = off.sum(1)
         col_sum += kept.sum(0)
         col_pairs += off.sum(0)
-    for first, x, y, use in matrix.halves(genes, view):
-        tops["half0"].update(first, x, use)
-        tops["half1"].update(first, y, use)
-    top = {part: collector.result() for part, collector in tops.items()}
-    frames = [_top_frame(part, pairs, matrix, genes, view) for part, pairs in top.items()]
+    top = {"total": strongest.result()} | halves
     used = np.flatnonzero(bins)
     tables = {
-        "topk": pd.concat(frames, ignore_index=True),
+        "topk": _top_frame(top, matrix, genes, view),
         "genes": pd.DataFrame(
             {
                 "gene": genes.astype(np.int32),
@@ -132,27 +148,24 @@ def _one(
 
 
 def _top_frame(
-    part: str, pairs: TopPairs, matrix: PairMatrix, genes: np.ndarray, view: str
+    top: dict[str, TopPairs], matrix: PairMatrix, genes: np.ndarray, view: str
 ) -> pd.DataFrame:
+    query, key = (np.concatenate([getattr(p, x) for p in top.values()]) for x in ("query", "key"))
     # rank among eligible pairs: 1 + number of strictly greater values, all of which are in here
-    rank = np.searchsorted(-pairs.value, -pairs.value, side="left") + 1
-    cells, halves = matrix.look_up(genes, view, pairs.query, pairs.key)
+    ranks = [np.searchsorted(-p.value, -p.value, side="left") + 1 for p in top.values()]
+    cells, halves = matrix.look_up(genes, view, query, key)
     return pd.DataFrame(
         {
-            "part": part,
-            "query": genes[pairs.query].astype(np.int32),
-            "key": genes[pairs.key].astype(np.int32),
-            "value": pairs.value,
-            "rank": rank.astype(np.int64),
+            "part": np.repeat(list(top), [len(p.value) for p in top.values()]),
+            "query": genes[query].astype(np.int32),
+            "key": genes[key].astype(np.int32),
+            "value": np.concatenate([p.value for p in top.values()]),
+            "rank": np.concatenate(ranks).astype(np.int64),
             "cells": cells,
             "value_half0": halves[0],
             "value_half1": halves[1],
         }
-        | (
-            {"cell_sd": matrix.cell_deviation(genes, pairs.query, pairs.key)}
-            if matrix.moments == 2
-            else {}
-        )
+        | ({"cell_sd": matrix.cell_deviation(genes, query, key)} if matrix.moments == 2 else {})
     )
 
 
@@ -171,17 +184,23 @@ def _jaccard(a: TopPairs, b: TopPairs, n: int) -> float:
 
 
 def _reliability(
-    matrix: PairMatrix, genes: np.ndarray, view: str, permutations: int, seed: int
+    matrix: PairMatrix,
+    genes: np.ndarray,
+    view: str,
+    permutations: int,
+    seed: int,
+    fits: list[Fit],
+    raw: statistics.PairMoments,
 ) -> dict[str, object]:
     """Agreement of the halves: raw, and after removing each gene's row and column effect.
 
     The raw correlation is high from gene main effects alone, so the double-centred one is the
     evidence for pairs. The centring is held fixed in the jackknife.
     The null permutes gene labels of one half (rows and columns together).
+
+    ``fits``, ``raw``: each half's effects, and the moments of the raw values.
     """
     n = len(genes)
-    raw = statistics.PairMoments.zero(n)
-    fits = fit_halves(matrix, genes, view, raw.add)
     rng = np.random.default_rng(seed)
     sample = np.sort(rng.choice(n, min(n, _NULL_GENES), replace=False))
     centred = statistics.PairMoments.zero(n)

@@ -68,9 +68,52 @@ class PairMatrix(Protocol):
         ...
 
 
+class Tile(Protocol):
+    """Rows of a matrix: what is stored of them, or computed when it is asked for.
+
+    Attributes
+    ----------
+    first
+        Index of the first row.
+    m2
+        [2, rows, genes] float32 sums of squared deviations of the probability, where followed.
+    """
+
+    @property
+    def first(self) -> int:
+        """Index of the first row."""
+        ...
+
+    @property
+    def rows(self) -> int:
+        """Number of rows."""
+        ...
+
+    @property
+    def m2(self) -> np.ndarray | None:
+        """Sums of squared deviations."""
+        ...
+
+    def half(self, h: int, quantity: int) -> np.ndarray:
+        """Return one quantity of half ``h``, [rows, genes] float32."""
+        ...
+
+    def both(self, quantity: int) -> np.ndarray:
+        """Return one quantity of both halves together, [rows, genes]."""
+        ...
+
+    def held(self, h: int) -> np.ndarray:
+        """Return the cells of half ``h`` that hold each pair, [rows, genes] int32."""
+        ...
+
+    def held_by_both(self) -> np.ndarray:
+        """Return the cells of both halves together that hold each pair."""
+        ...
+
+
 @dataclass(frozen=True)
 class HalfTile:
-    """Rows of a matrix.
+    """Rows that are in memory.
 
     Attributes
     ----------
@@ -94,15 +137,27 @@ class HalfTile:
     total_pairs: np.ndarray | None = None
     m2: np.ndarray | None = None
 
+    @property
+    def rows(self) -> int:
+        """Number of rows."""
+        return self.pairs.shape[1]
+
+    def half(self, h: int, quantity: int) -> np.ndarray:
+        """Return one quantity of half ``h``, [rows, genes] float32."""
+        return self.sums[h, quantity]
+
     def both(self, quantity: int) -> np.ndarray:
-        """Values of one quantity [rows, genes] of both halves together."""
+        """Return one quantity of both halves together, [rows, genes]."""
         if self.total is not None:
             return self.total[quantity]
         return self.sums[:, quantity].astype(np.float64).sum(0)
 
-    @property
-    def pairs_both(self) -> np.ndarray:
-        """Cells of both halves together that hold a pair."""
+    def held(self, h: int) -> np.ndarray:
+        """Return the cells of half ``h`` that hold each pair, [rows, genes] int32."""
+        return self.pairs[h]
+
+    def held_by_both(self) -> np.ndarray:
+        """Return the cells of both halves together that hold each pair."""
         return self.pairs.sum(0) if self.total_pairs is None else self.total_pairs
 
 
@@ -126,7 +181,7 @@ class MatrixSource:
         2 where tiles have ``m2``.
     """
 
-    tiles: Callable[[], Iterable[HalfTile]]
+    tiles: Callable[[], Iterable[Tile]]
     n_genes: int
     cells: tuple[int, int]
     min_cells: int
@@ -142,7 +197,7 @@ class MatrixSource:
         Rows and columns are positions in ``genes`` (ascending axis indices).
         """
         for first, tile, rows in self._rows(genes):
-            pairs = _cut(tile.pairs_both, rows, genes)
+            pairs = _cut(tile.held_by_both(), rows, genes)
             sums = _cut(tile.both(quantity_of(view)), rows, genes)
             del tile  # whoever reads many matrices in step holds their values, not their tiles
             values = self._view(sums, pairs, sum(self.cells), view)
@@ -158,14 +213,14 @@ class MatrixSource:
         """
         need = -(-self.min_cells // 2)
         for first, tile, rows in self._rows(genes):
-            pairs = [_cut(tile.pairs[h], rows, genes) for h in (0, 1)]
-            use = _cut(tile.pairs_both, rows, genes) >= self.min_cells
+            pairs = [_cut(tile.held(h), rows, genes) for h in (0, 1)]
+            use = _cut(tile.held_by_both(), rows, genes) >= self.min_cells
             use &= (pairs[0] >= need) & (pairs[1] >= need)
             at = np.arange(len(rows))
             use[at, at + first] = False
             x, y = (
                 self._view(
-                    _cut(tile.sums[h, quantity_of(view)], rows, genes),
+                    _cut(tile.half(h, quantity_of(view)), rows, genes),
                     pairs[h],
                     self.cells[h],
                     view,
@@ -187,12 +242,14 @@ class MatrixSource:
         for first, tile, rows in self._rows(genes):
             here = np.flatnonzero((query >= first) & (query < first + len(rows)))
             i, j = rows[query[here] - first], genes[key[here]]
-            cells[here] = tile.pairs_both[i, j]
+            if not len(here):
+                continue
+            cells[here] = tile.held_by_both()[i, j]
             for h in (0, 1):
-                sums = tile.sums[h, quantity_of(view), i, j]
-                found = self._view(sums, tile.pairs[h, i, j], self.cells[h], view)
+                sums, held = tile.half(h, quantity_of(view))[i, j], tile.held(h)[i, j]
+                found = self._view(sums, held, self.cells[h], view)
                 least = 2 if view == CORRELATION else 1  # one cell has no correlation
-                known = tile.pairs[h, i, j] >= least
+                known = held >= least
                 values[h, here] = np.where(known, found, np.float32(np.nan))
         return cells, values
 
@@ -208,15 +265,15 @@ class MatrixSource:
             here = np.flatnonzero((query >= first) & (query < first + len(rows)))
             i, j = rows[query[here] - first], genes[key[here]]
             x, y = (
-                Spread(tile.pairs[h, i, j], tile.sums[h, 0, i, j].astype(float), tile.m2[h, i, j])
+                Spread(tile.held(h)[i, j], tile.half(h, 0)[i, j].astype(float), tile.m2[h, i, j])
                 for h in (0, 1)
             )
             found[here] = x.merge(y).deviation()
         return found
 
-    def _rows(self, genes: np.ndarray) -> Iterator[tuple[int, HalfTile, np.ndarray]]:
+    def _rows(self, genes: np.ndarray) -> Iterator[tuple[int, Tile, np.ndarray]]:
         for tile in self.tiles():
-            inside = (genes >= tile.first) & (genes < tile.first + tile.pairs.shape[1])
+            inside = (genes >= tile.first) & (genes < tile.first + tile.rows)
             if inside.any():
                 found = [(int(np.argmax(inside)), tile, genes[inside] - tile.first)]
                 del tile

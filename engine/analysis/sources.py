@@ -1,4 +1,4 @@
-"""Matrices of a run as :class:`~engine.analysis.matrix.MatrixSource`."""
+"""Sums that a run has written as :class:`~engine.analysis.matrix.MatrixSource`."""
 
 from __future__ import annotations
 
@@ -9,12 +9,11 @@ from typing import Any
 import numpy as np
 from zarr.abc.store import Store
 
-from engine.analysis.derived import Centred
 from engine.analysis.matrix import HalfTile, MatrixSource
 from engine.errors import DamagedRunError
 from engine.store import tiles
 from engine.store.manifest import require_objects
-from engine.store.plan import ModelPlan, Plan, matrix_work, pairs_work
+from engine.store.plan import ModelPlan, Plan, pairs_work
 from engine.store.records import Record, read_record
 from engine.store.root import RunRoot
 
@@ -105,18 +104,23 @@ def matrix_source(
     )
 
 
+def gene_cells(root: RunRoot, pairs: Record) -> np.ndarray:
+    """Return [3, genes] int32: cells of half 0, of half 1 and of both that hold each gene."""
+    array = tiles.open_array(root.zarr(f"{pairs.folder}/pairs.zarr"), "cells")
+    halves = tiles.read_rows(array, 0, 1)[:, 0]
+    return np.concatenate([halves, halves.sum(0, keepdims=True, dtype=halves.dtype)])
+
+
 def _pairs_reader(root: RunRoot, pairs: Record, m: ModelPlan) -> Callable[[int, int], np.ndarray]:
     """Return a reader of rows of n_ij [2, rows, genes]; of what is no sum [3, rows, genes].
 
     For a mean cell, and for co-expression, a pair needs only that each gene has enough cells: n_ij
     is the smaller of n_i and n_j, in each half and, as the third block, in both together.
     """
-    store = root.zarr(f"{pairs.folder}/pairs.zarr")
     if m.estimator != "per_cell":
-        halves = tiles.read_rows(tiles.open_array(store, "cells"), 0, 1)[:, 0]
-        cells = np.concatenate([halves, halves.sum(0, keepdims=True, dtype=halves.dtype)])
+        cells = gene_cells(root, pairs)
         return lambda first, stop: np.minimum(cells[:, first:stop, None], cells[:, None, :])
-    counts = tiles.open_array(store, "pairs")
+    counts = tiles.open_array(root.zarr(f"{pairs.folder}/pairs.zarr"), "pairs")
     return lambda first, stop: tiles.read_rows(counts, first, stop)
 
 
@@ -127,25 +131,3 @@ def eligible_pairs(root: RunRoot, plan: Plan, model: str, category: int) -> np.n
     n_ij = _pairs_reader(root, pairs, m)(0, len(m.axis))
     both = n_ij[2] if len(n_ij) > 2 else n_ij.sum(0)
     return both >= plan.categories[category].min_cells
-
-
-def stored_sums(
-    root: RunRoot, plan: Plan, model: str, category: int, layer: int, *, hold: int = 0
-) -> MatrixSource:
-    """Open a finished matrix as its sums; ``hold`` as for :func:`matrix_source`.
-
-    Raises
-    ------
-    DamagedRunError
-        If it is not finished, or its dense sums are gone.
-    """
-    record = committed(root, plan, matrix_work(model, category, layer))
-    store = root.zarr(f"{record.folder}/dense.zarr")
-    return matrix_source(root, plan, model, category, store, hold=hold)
-
-
-def stored_matrix(
-    root: RunRoot, plan: Plan, model: str, category: int, layer: int, *, hold: int = 0
-) -> Centred:
-    """Open a finished matrix with every view, as :func:`stored_sums`."""
-    return Centred(stored_sums(root, plan, model, category, layer, hold=hold))

@@ -43,10 +43,12 @@ class Factors:
     @classmethod
     def of_heads(cls, q: np.ndarray, k: np.ndarray, scale: float) -> Factors:
         """Fold [heads, genes, d_head] arrays: the product is the mean over heads of scale q.k."""
-        heads, genes, _ = q.shape
+        heads, genes, width = q.shape
 
         def side_by_side(x: np.ndarray) -> np.ndarray:
-            return np.ascontiguousarray(x.transpose(1, 0, 2).reshape(genes, -1), np.float32)
+            return np.ascontiguousarray(
+                x.transpose(1, 0, 2).reshape(genes, heads * width), np.float32
+            )
 
         return cls(side_by_side(q) * np.float32(scale / heads), side_by_side(k))
 

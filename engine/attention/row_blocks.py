@@ -31,6 +31,11 @@ def block_rows(cells: list[Cell]) -> int:
     return int(np.clip(_SCORES // longest, *_ROWS))
 
 
+def room_for(cells: list[Cell]) -> torch.Tensor:
+    """Return float32 room for the scores of :func:`block_rows` rows, of as many heads as fit."""
+    return torch.empty(max(_SCORES, block_rows(cells) * max(cell.n_tokens for cell in cells)))
+
+
 def block_bytes(genes: int, tokens: int, threads: int, heads: int = 1, moments: int = 1) -> int:
     """Return an upper bound of what blocks in progress hold, beside the accumulator.
 
@@ -102,7 +107,7 @@ def _add_block(
     total = np.zeros((len(heads), 2, stop - first, n), np.float32)  # probability, logit
     lift = None if equal else np.zeros((len(heads), stop - first, n), np.float32)
     spread = None if second is None else _Spread(len(heads), stop - first, n)
-    buffer = torch.empty(max(_SCORES, rows * max(cell.n_tokens for cell in cells)))
+    buffer = room_for(cells)
     for cell in cells:
         span = cell.span(first, stop)
         size = span.stop - span.start
@@ -114,7 +119,7 @@ def _add_block(
         shares = np.zeros((len(heads), size, mass.shape[2]))
         for at in range(0, size, rows):
             part = slice(at, min(at + rows, size))
-            _add_rows(cell, heads, span.start, part, buffer, own[:, :, part], shares[:, part])
+            attend_rows(cell, heads, span.start, part, buffer, own[:, :, part], shares[:, part])
         mass[:, cell.genes[span]] += shares
         if not direct:
             into = cell.genes[span] - first
@@ -155,7 +160,7 @@ class _Spread:
             merge_spread(into, sums[r], spread[r], self._held, more[r], self._m2[r])
 
 
-def _add_rows(
+def attend_rows(
     cell: Cell,
     heads: tuple[Heads, ...],
     start: int,
@@ -169,7 +174,7 @@ def _add_rows(
     Parameters
     ----------
     buffer
-        float32 room for the scores of the rows, of as many heads as fit.
+        Of :func:`room_for`.
     sums
         [reductions, 2, rows, kept] float32: probability, logit.
     shares

@@ -12,7 +12,8 @@ import pandas as pd
 
 from engine.analysis.agreement import strongest_of
 from engine.analysis.derived import Centred, LayerConsensus
-from engine.analysis.sources import HELD_BYTES, committed, stored_matrix
+from engine.analysis.sources import HELD_BYTES, committed
+from engine.analysis.stored import stored_matrix
 from engine.attention.views import CENTRED, CORRELATION
 from engine.store.plan import COEXPRESSION, ComparePlan, ModelPlan, Plan, load_plan, matrix_work
 from engine.store.root import RunRoot

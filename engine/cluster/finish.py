@@ -113,12 +113,15 @@ def tidy(root: RunRoot, plan: Plan, config: RunConfig) -> None:
 
 
 def is_scratch(path: str, config: RunConfig) -> bool:
-    """Tell what goes: unit sums always, matrices unless they are kept. Commit records stay."""
+    """Tell what goes: unit sums always, matrices unless they are kept. Commit records stay.
+
+    The matrices of mean cells are kept as the queries and keys that they are computed from.
+    """
     if not left_by(path)[0]:
         return False
-    if path.startswith(("units/", "residuals/")):
+    if path.startswith("units/"):
         return True
-    return path.startswith(("pairs/", "matrices/")) and config.keep_dense == "none"
+    return path.startswith(("pairs/", "residuals/", "matrices/")) and config.keep_dense == "none"
 
 
 def _provenance(

@@ -6,21 +6,13 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-import torch
 from zarr.abc.store import Store
 
 from engine.analysis.derived import Centred
 from engine.analysis.edges import strongest_keys
 from engine.analysis.finalise import finalise
-from engine.analysis.sources import (
-    HELD_BYTES,
-    PARTS,
-    committed,
-    matrix_source,
-    rows_of,
-    unit_arrays,
-)
-from engine.attention.accumulate import BatchLayout, LayerSums, QKBatch
+from engine.analysis.mean_cells import mean_cell_source, mean_cells_of
+from engine.analysis.sources import HELD_BYTES, committed, matrix_source, rows_of, unit_arrays
 from engine.attention.spread import Spread
 from engine.attention.views import QUANTITIES
 from engine.cluster.coexpression import write_correlations
@@ -33,7 +25,6 @@ from engine.store.plan import (
     layer_name,
     matrix_work,
     pairs_work,
-    residual_work,
     sums_name,
 )
 from engine.store.records import Attempt, Record
@@ -89,21 +80,25 @@ class MatrixRunner:
     def matrix(self, model: str, category: int, layer: int) -> Record:
         """Reduce one layer to dense sums (fp32, per half), finalise it, commit.
 
-        Every later table reads these fp32 sums, so phases agree to the bit.
+        Every later table reads these fp32 sums, so phases agree to the bit. Nothing dense is
+        written of a mean cell: its matrix is computed from q and k whenever it is read.
         """
         plan, m = self._plan, self._plan.model(model)
         attempt = Attempt(self._root, matrix_work(model, category, layer))
-        store = attempt.zarr("dense.zarr")
-        if m.estimator == "per_cell":
-            mass = self._cells_matrix(m, category, layer, store)
-        elif m.estimator == "mean_residual":
-            mass = self._mean_cell_matrix(m, category, layer, store)
+        if m.estimator == "mean_residual":
+            mass = self._mean_cell_mass(m, category, layer)
+            matrix = mean_cell_source(self._root, plan, model, category, layer, hold=HELD_BYTES)
         else:
-            halves = [self._records(model, category, h) for h in (0, 1)]
-            write_correlations(attempt, halves, m, store, plan.tile)
-            mass = pd.DataFrame({"gene": np.zeros(0, np.int32), "cells": np.zeros(0, np.int64)})
+            store = attempt.zarr("dense.zarr")
+            if m.estimator == "per_cell":
+                mass = self._cells_matrix(m, category, layer, store)
+            else:
+                halves = [self._records(model, category, h) for h in (0, 1)]
+                write_correlations(attempt, halves, m, store, plan.tile)
+                mass = pd.DataFrame({"gene": np.zeros(0, np.int32), "cells": np.zeros(0, np.int64)})
+            matrix = matrix_source(self._root, plan, model, category, store, hold=HELD_BYTES)
         crash_point("mid-finalise", attempt.work)
-        source = Centred(matrix_source(self._root, plan, model, category, store, hold=HELD_BYTES))
+        source = Centred(matrix)
         done = finalise(
             source,
             {name: np.array(genes) for name, genes in m.gene_sets.items()},
@@ -164,41 +159,12 @@ class MatrixRunner:
         cells = _tile(held, 0, 1, np.zeros((1, n), np.int64))
         return _mass_table(m, mass, cells[0])
 
-    def _mean_cell_matrix(
-        self, m: ModelPlan, category: int, layer: int, store: Store
-    ) -> pd.DataFrame:
-        """Write the attention of the mean cells [parts, quantities, genes, genes].
-
-        The parts are half 0, half 1 and all cells: the attention of the mean over all cells is
-        not the mean of the halves' attention. Returns the mass of all cells.
-        """
-        n, tile = len(m.axis), self._plan.tile
-        record = committed(self._root, self._plan, residual_work(m.base, category))
-        source = self._root.zarr(f"{record.folder}/attends.zarr")
-
-        def read(name: str) -> np.ndarray:
-            array = tiles.open_array(source, name)
-            return tiles.read_rows(array, 0, array.shape[-2])
-
-        there = read("present")
-        q, k = (
-            torch.from_numpy(read(layer_name(layer, x))).unflatten(0, (PARTS, -1)) for x in "qk"
-        )
-        shape = (PARTS, len(QUANTITIES), n, n)
-        array = tiles.create_array(store, "sums", shape, "float32", tile)
-        parts = np.zeros(shape, np.float32)
-        for part in range(PARTS):
-            at = np.flatnonzero(there[part])
-            sums = LayerSums(n, tuple(m.mass_columns), tile=tile, device=q.device, heads=(m.heads,))
-            if len(at):
-                layout = BatchLayout(at[None], np.full((1, len(at)), -1))
-                mask = torch.ones((1, len(at)), dtype=torch.bool)
-                sums.add([QKBatch(q[part, None, :, at], k[part, None, :, at], 1.0, mask, layout)])
-            sums.check_mass(f"model {m.name}, category {category}, layer {layer}, mean cell")
-            parts[part] = sums.sums[0].numpy()
-        for first, stop in tiles.row_ranges(n, tile):
-            tiles.write_rows(array, first, parts[:, :, first:stop])
-        return _mass_table(m, sums.mass[0].numpy(), sums.cells.numpy())
+    def _mean_cell_mass(self, m: ModelPlan, category: int, layer: int) -> pd.DataFrame:
+        """Return the mass of the mean of all cells; its keys are genes alone."""
+        of_all = mean_cells_of(self._root, self._plan, m.name, category, layer)[2]
+        mass = np.zeros((len(m.axis), len(m.mass_columns)))
+        mass[:, 0] = of_all.mass()
+        return _mass_table(m, mass, of_all.there.astype(np.int64))
 
 
 def _tile(arrays: list[Any], first: int, stop: int, empty: np.ndarray) -> np.ndarray:

@@ -10,7 +10,7 @@ from dask.delayed import delayed
 
 from engine.analysis.derived import Centred, pooled
 from engine.analysis.finalise import finalise
-from engine.analysis.sources import stored_sums
+from engine.analysis.stored import stored_sums
 from engine.cluster.comparable import labelled, name_genes, plan_of, settings
 from engine.cluster.graphs import compute
 from engine.store.plan import ModelPlan, Plan

@@ -72,7 +72,7 @@ def plan_repair(root: RunRoot, plan: Plan, config: RunConfig, faults: list[Fault
             needed.add_unless_whole(work, dense=made[name].dense)
             if made[name].dense:
                 needed.add_unless_whole(_pairs_of(plan, work))
-            if made[name].residuals and _of_mean_cell(plan, work):
+            if (made[name].dense or made[name].residuals) and _of_mean_cell(plan, work):
                 needed.add_unless_whole(_residuals_of(plan, work))
     return Repair([w for w in plan.works() if w in needed.works], outputs)
 

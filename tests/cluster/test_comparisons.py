@@ -16,7 +16,8 @@ import yaml
 
 from engine.analysis.agreement import place, union
 from engine.analysis.derived import Centred
-from engine.analysis.sources import HELD_BYTES, stored_matrix
+from engine.analysis.sources import HELD_BYTES
+from engine.analysis.stored import stored_matrix
 from engine.attention.topk import TopK
 from engine.cluster.comparable import Member, plan_of, reader
 from engine.cluster.frozen import run_config

@@ -1,0 +1,131 @@
+"""Matrices of mean cells: computed from stored queries and keys whenever rows are read."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from threading import Lock
+
+import numpy as np
+
+from engine.analysis.matrix import HalfTile, MatrixSource, Tile
+from engine.analysis.sources import committed, gene_cells
+from engine.attention.mean_cell import MeanCell
+from engine.attention.views import QUANTITIES
+from engine.store import tiles
+from engine.store.plan import Plan, layer_name, pairs_work, residual_work
+from engine.store.root import RunRoot
+
+PARTS = ("half 0", "half 1", "all cells")
+
+
+@dataclass(frozen=True)
+class MeanTile:
+    """Rows of a mean cell's matrix; the total is a third mean cell, not the mean of the halves'.
+
+    Attributes
+    ----------
+    first, rows
+        Index of the first row, and their number.
+    parts
+        The mean cells of half 0, half 1 and all cells.
+    cells
+        [parts, genes] int32 cells that hold each gene. A pair needs only that each gene has enough
+        cells: n_ij is the smaller of n_i and n_j.
+    """
+
+    first: int
+    rows: int
+    parts: list[MeanCell]
+    cells: np.ndarray
+    m2: None = None
+
+    def half(self, h: int, quantity: int) -> np.ndarray:
+        """Compute one quantity of half ``h``, [rows, genes] float32."""
+        return self.parts[h].rows(quantity, self.first, self.first + self.rows)
+
+    def both(self, quantity: int) -> np.ndarray:
+        """Compute one quantity of all cells, [rows, genes] float32."""
+        return self.half(2, quantity)
+
+    def held(self, h: int) -> np.ndarray:
+        """Return the cells of half ``h`` that hold each pair, [rows, genes] int32."""
+        own = self.cells[h, self.first : self.first + self.rows]
+        return np.minimum(own[:, None], self.cells[h])
+
+    def held_by_both(self) -> np.ndarray:
+        """Return the cells of both halves together that hold each pair."""
+        return self.held(2)
+
+    def in_memory(self) -> HalfTile:
+        """Return the rows with everything computed."""
+        halves, whole = (
+            np.stack([[self.half(p, q) for q in range(len(QUANTITIES))] for p in part])
+            for part in ((0, 1), (2,))
+        )
+        pairs = np.stack([self.held(p) for p in (0, 1)])
+        return HalfTile(self.first, halves, pairs, whole[0], self.held(2))
+
+
+def mean_cells_of(
+    root: RunRoot, plan: Plan, model: str, category: int, layer: int
+) -> list[MeanCell]:
+    """Open what a model attends with for the mean cells of a category.
+
+    Raises
+    ------
+    DamagedRunError
+        If it is not finished, or gone.
+    """
+    m = plan.model(model)
+    record = committed(root, plan, residual_work(m.base, category))
+    store = root.zarr(f"{record.folder}/attends.zarr")
+
+    def read(name: str) -> np.ndarray:
+        array = tiles.open_array(store, name)
+        return tiles.read_rows(array, 0, array.shape[-2])
+
+    there = read("present")
+    shape = (len(PARTS), m.n_heads, len(m.axis), -1)
+    q, k = (read(layer_name(layer, x)).reshape(shape) for x in "qk")
+    where = f"model {model}, category {category}, layer {layer}, mean cell of"
+    return [
+        MeanCell(q[p], k[p], there[p], m.heads, f"{where} {name}") for p, name in enumerate(PARTS)
+    ]
+
+
+def mean_cell_source(
+    root: RunRoot, plan: Plan, model: str, category: int, layer: int, *, hold: int = 0
+) -> MatrixSource:
+    """Open a matrix of mean cells.
+
+    ``hold``: compute it once and keep it in memory, if it takes no more bytes than that.
+    """
+    m = plan.model(model)
+    pairs = committed(root, plan, pairs_work(m.base, category))
+    n, used, cells = len(m.axis), pairs.facts["cells_used"], gene_cells(root, pairs)
+    parts = mean_cells_of(root, plan, model, category, layer)
+    keep = 4 * n * n * len(PARTS) * (len(QUANTITIES) + 1) <= hold
+    held: list[list[HalfTile]] = []
+    filling = Lock()  # Dask's threads may share a matrix
+
+    def computed() -> Iterator[MeanTile]:
+        for first, stop in tiles.row_ranges(n, plan.tile):
+            yield MeanTile(first, stop - first, parts, cells)
+
+    def read() -> Iterator[Tile]:
+        if not keep:
+            yield from computed()
+            return
+        with filling:
+            if not held:
+                held.append([tile.in_memory() for tile in computed()])
+        yield from held[0]
+
+    return MatrixSource(
+        read,
+        n,
+        (used[0], used[1]),
+        plan.categories[category].min_cells,
+        means=True,
+    )

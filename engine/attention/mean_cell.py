@@ -1,0 +1,131 @@
+"""Attention of one cell, computed when rows of it are read: nothing [genes, genes] is held.
+
+A mean cell has one query and one key a gene, so its matrix is a function of [genes, d] and costs
+less to compute than three quantities of it cost to store and read at published sizes.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+
+from engine.attention.cells import Cell, Heads
+from engine.attention.factors import Factors
+from engine.attention.row_blocks import attend_rows, block_rows, room_for
+from engine.attention.threads import map_blocks
+from engine.attention.views import QUANTITIES
+from engine.errors import MassError
+
+_TOLERANCE = 1e-5  # of an attention row's total
+_AT_ONCE = 1024  # rows whose mass is computed at once
+
+
+class MeanCell:
+    """One cell whose tokens are the genes that are there; they alone are keys.
+
+    Parameters
+    ----------
+    q, k
+        [heads, genes, d_head] float32, q scaled.
+    there
+        [genes] bool, the genes that are tokens.
+    heads
+        What becomes of the heads.
+    where
+        Named when attention rows do not total one.
+    """
+
+    def __init__(
+        self, q: np.ndarray, k: np.ndarray, there: np.ndarray, heads: Heads, where: str
+    ) -> None:
+        self.there, self._heads, self._where = there, heads, where
+        at = np.flatnonzero(there)
+        q, k = q[:, at], k[:, at]
+        self._cell = Cell(torch.from_numpy(q), torch.from_numpy(k), at, [], len(at))
+        self._scores: Factors | None = None
+        if isinstance(heads, int):
+            self._scores = Factors(q[heads], k[heads])
+        elif heads == "mean":
+            self._scores = Factors.of_heads(q, k, 1.0)
+
+    def rows(self, quantity: int, first: int, stop: int) -> np.ndarray:
+        """Return one quantity of rows [first, stop) as [rows, genes] float32; 0 without tokens.
+
+        The values of a pair are the same bits whenever the same rows are asked for.
+
+        Raises
+        ------
+        MassError
+            If a row of attention does not total one, naming its gene; also if it is not finite.
+        """
+        cell, found = self._cell, np.zeros((stop - first, len(self.there)), np.float32)
+        span = cell.span(first, stop)
+        if span.start == span.stop:
+            return found
+        name = QUANTITIES[quantity]
+        if name == "logit" and self._scores is not None:
+            values = self._multiply(self._scores, span)
+        else:
+            both = self._attend(span)
+            values = both[1] if name == "logit" else both[0]
+            if name == "lift":
+                values *= np.float32(cell.n_tokens)
+        found[np.ix_(cell.genes[span] - first, cell.genes)] = values
+        return found
+
+    def mass(self) -> np.ndarray:
+        """Return [genes] float64: attention of each query gene to all genes; 0 without a token."""
+        total = np.zeros(len(self.there))
+        for at in range(0, self._cell.kept, _AT_ONCE):
+            span = slice(at, min(at + _AT_ONCE, self._cell.kept))
+            total[self._cell.genes[span]] = self._attend(span)[0].sum(1, dtype=np.float64)
+        return total
+
+    def _blocks(self, span: slice) -> list[slice]:
+        height = block_rows([self._cell])
+        edges = range(span.start, span.stop, height)
+        return [slice(at, min(at + height, span.stop)) for at in edges]
+
+    def _multiply(self, scores: Factors, span: slice) -> np.ndarray:
+        out = np.empty((span.stop - span.start, self._cell.kept), np.float32)
+        q, k_t = torch.from_numpy(scores.q), torch.from_numpy(scores.k).T
+
+        def run(part: slice) -> None:
+            into = out[part.start - span.start : part.stop - span.start]
+            torch.mm(q[part], k_t, out=torch.from_numpy(into))
+            if not np.isfinite(into).all():
+                raise MassError(f"{self._where}: scores are not finite")
+
+        for _ in map_blocks(run, self._blocks(span)):
+            pass
+        return out
+
+    def _attend(self, span: slice) -> np.ndarray:
+        """Return [2, rows, kept]: probability and logit."""
+        cell = self._cell
+        out = np.zeros((1, 2, span.stop - span.start, cell.kept), np.float32)
+        shares = np.zeros((1, span.stop - span.start, 1))
+
+        def run(part: slice) -> None:
+            here = slice(part.start - span.start, part.stop - span.start)
+            attend_rows(
+                cell, (self._heads,), span.start, here, room_for([cell]), out[:, :, here],
+                shares[:, here],
+            )  # fmt: skip
+
+        for _ in map_blocks(run, self._blocks(span)):
+            pass
+        self._check(shares[0, :, 0], cell.genes[span])
+        return out[0]
+
+    def _check(self, total: np.ndarray, genes: np.ndarray) -> None:
+        gap = np.abs(total - 1)
+        if self._heads == "max":  # the largest over heads total one or more
+            gap = np.maximum(1 - total, 0) + 0 * total
+        gap = np.where(np.isfinite(gap), gap, np.inf)
+        worst = int(gap.argmax())
+        if gap[worst] > _TOLERANCE:
+            raise MassError(
+                f"{self._where}: attention mass of query gene {genes[worst]} is "
+                f"{total[worst]:.6g}, expected 1 +- {_TOLERANCE:g}"
+            )
