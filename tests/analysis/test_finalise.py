@@ -85,6 +85,16 @@ def test_top_pairs_carry_rank_support_and_both_halves() -> None:
         for h in (0, 1):
             assert getattr(r, f"value_half{h}") == pytest.approx(halves[h, r.query, r.key], 1e-5)
     assert done.stats.iloc[0]["n_top"] == 12
+    for h in (0, 1):  # pairs that both halves hold often enough
+        of_half = done.topk[done.topk["part"] == f"half{h}"]
+        usable = (pairs.sum(0) >= 20) & (pairs >= 10).all(0)
+        want = sorted(
+            (-np.float32(halves[h, i, j]), i, j)
+            for i in genes for j in genes if i != j and usable[i, j]
+        )[:12]  # fmt: skip
+        found = zip(of_half["query"], of_half["key"], strict=True)
+        assert list(found) == [w[1:] for w in want]
+        assert of_half["value"].to_numpy() == pytest.approx(of_half[f"value_half{h}"], rel=1e-6)
 
 
 def test_layers_against_each_other() -> None:
