@@ -11,7 +11,8 @@ Each commits to a run directory of its own; the records must agree.
 
 Times are from the first unit handed out to the last one back; starting the pools is told apart.
 ``overhead``: Ray over plain with two of each, from the sums. ``efficiency``: one actor's seconds
-over twice those of two actors, on the first categories. One JSON line last.
+over twice those of two actors, on the first categories.
+``overhead_interval``: 95 % of bootstrap means over categories. One JSON line last.
 """
 
 from __future__ import annotations
@@ -26,6 +27,7 @@ import time
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import psutil
 import synthetic_atlas
 import zarr
@@ -198,6 +200,14 @@ def nonzero(atlas: Path) -> int:
     return int(zarr.open_group(atlas, mode="r")["X/data"].shape[0])
 
 
+def interval(ratios: list[float]) -> list[float] | None:
+    """Return where the mean overhead of the categories lies (95 %, percentile bootstrap)."""
+    if len(ratios) < 2:
+        return None
+    drawn = np.random.default_rng(0).choice(ratios, (10_000, len(ratios))).mean(1) - 1
+    return [round(float(x), 4) for x in np.percentile(drawn, [2.5, 97.5])]
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--cells", type=int, default=200_000)
@@ -270,6 +280,7 @@ def main() -> None:
             "overhead": round(sum(took["ray"]) / sum(took["plain"]) - 1, 4),
             "overhead_per_category": [round(r - 1, 4) for r in ratios],
             "overhead_median": round(statistics.median(ratios) - 1, 4),
+            "overhead_interval": interval(ratios),
             "efficiency": round(sum(took["one"]) / (2 * two), 4) if two else None,
             "cells_per_second": round(sum(sum(c.cells) for c in plan.categories[:-1])
                                       / sum(took["ray"]), 1),

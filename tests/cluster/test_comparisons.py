@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -23,6 +24,7 @@ from engine.cluster.comparable import Member, plan_of, reader
 from engine.cluster.frozen import run_config
 from engine.cluster.repair import plan_repair
 from engine.store.manifest import Fault
+from engine.store.plan import block_of
 from engine.store.root import RunRoot
 from tests.conftest import octoscope, small_tree, three_families
 
@@ -273,12 +275,22 @@ def test_a_run_without_comparisons_has_none_and_says_so(small_atlas: Path, tmp_p
     assert "keep_dense" in kept.stderr.replace("\n", " ")
 
 
-def test_a_lost_comparison_needs_its_matrices_and_mean_cells(compared: Path) -> None:
-    root = RunRoot(compared)
+def test_a_lost_comparison_needs_its_matrices_and_mean_cells(
+    compared: Path, tmp_path: Path
+) -> None:
+    copy = tmp_path / "run"
+    shutil.copytree(compared, copy)
+    root = RunRoot(copy)
     plan, config = plan_of(root.url), run_config(root)
-    lost = [Fault("tables/geometry.parquet", "is missing")]
-    needed = plan_repair(root, plan, config, lost)
-    assert needed.outputs == ["tables/geometry.parquet"]
-    assert set(needed.works) >= set(plan.residual_work())  # scratch: computed again
-    lost = [Fault("consensus/c0000.parquet", "is damaged")]
-    assert plan_repair(root, plan, config, lost).works == []  # the matrices were kept
+    for name in ("tables/geometry.parquet", "consensus/c0000.parquet"):
+        needed = plan_repair(root, plan, config, [Fault(name, "is missing")])
+        assert needed.outputs == [name]
+        assert needed.works == []  # matrices were kept, and what mean cells attend with
+    base, category = block_of(plan.residual_work()[0])
+    for chunk in copy.glob(f"residuals/{base}.c{category:04d}/*/attends.zarr/*_q/c/**/*"):
+        if chunk.is_file():
+            chunk.unlink()
+    for name in ("tables/geometry.parquet", "consensus/c0000.parquet"):
+        needed = plan_repair(root, plan, config, [Fault(name, "is missing")])
+        assert plan.residual_work()[0] in needed.works
+        assert any(w.startswith(f"units/{base}.c{category:04d}.") for w in needed.works)
