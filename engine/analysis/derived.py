@@ -253,15 +253,7 @@ def pooled(sources: Sequence[MatrixSource], min_cells: int) -> MatrixSource:
 
     def tiles() -> Iterator[HalfTile]:
         for parts in zip(*(s.tiles() for s in sources), strict=True):
-            sums = np.stack(
-                [
-                    [
-                        np.stack([p.half(h, q) for p in parts]).sum(0, dtype=np.float64)
-                        for q in range(len(QUANTITIES))
-                    ]
-                    for h in (0, 1)
-                ]
-            ).astype(np.float32)
+            sums = np.stack([_sums(p) for p in parts]).sum(0, dtype=np.float64).astype(np.float32)
             pairs = np.stack([_held(p) for p in parts]).sum(0, dtype=np.int32)
             yield HalfTile(parts[0].first, sums, pairs, m2=_spread(parts) if followed else None)
 
@@ -270,6 +262,10 @@ def pooled(sources: Sequence[MatrixSource], min_cells: int) -> MatrixSource:
     return MatrixSource(
         tiles, first.n_genes, (cells[0], cells[1]), min_cells, moments=2 if followed else 1
     )
+
+
+def _sums(tile: Tile) -> np.ndarray:
+    return np.stack([[tile.half(h, q) for q in range(len(QUANTITIES))] for h in (0, 1)])
 
 
 def _held(tile: Tile) -> np.ndarray:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
+from threading import Lock
 from typing import Protocol
 
 import numpy as np
@@ -159,6 +160,20 @@ class HalfTile:
     def held_by_both(self) -> np.ndarray:
         """Return the cells of both halves together that hold each pair."""
         return self.pairs.sum(0) if self.total_pairs is None else self.total_pairs
+
+
+def kept(read: Callable[[], Iterable[Tile]]) -> Callable[[], Iterable[Tile]]:
+    """Return what reads the same tiles, but only once: they stay in memory."""
+    held: list[list[Tile]] = []
+    filling = Lock()  # Dask's threads may share a matrix
+
+    def again() -> Iterable[Tile]:
+        with filling:
+            if not held:
+                held.append(list(read()))
+        return held[0]
+
+    return again
 
 
 @dataclass(frozen=True)

@@ -4,19 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from threading import Lock
 
 import numpy as np
 
-from engine.analysis.matrix import HalfTile, MatrixSource, Tile
-from engine.analysis.sources import committed, gene_cells
+from engine.analysis.matrix import HalfTile, MatrixSource, kept
+from engine.analysis.sources import PARTS, committed, gene_cells
 from engine.attention.mean_cell import MeanCell
 from engine.attention.views import QUANTITIES
 from engine.store import tiles
 from engine.store.plan import Plan, layer_name, pairs_work, residual_work
 from engine.store.root import RunRoot
 
-PARTS = ("half 0", "half 1", "all cells")
+_NAMES = ("half 0", "half 1", "all cells")  # of the parts
 
 
 @dataclass(frozen=True)
@@ -86,11 +85,11 @@ def mean_cells_of(
         return tiles.read_rows(array, 0, array.shape[-2])
 
     there = read("present")
-    shape = (len(PARTS), m.n_heads, len(m.axis), -1)
+    shape = (PARTS, m.n_heads, len(m.axis), -1)
     q, k = (read(layer_name(layer, x)).reshape(shape) for x in "qk")
     where = f"model {model}, category {category}, layer {layer}, mean cell of"
     return [
-        MeanCell(q[p], k[p], there[p], m.heads, f"{where} {name}") for p, name in enumerate(PARTS)
+        MeanCell(q[p], k[p], there[p], m.heads, f"{where} {name}") for p, name in enumerate(_NAMES)
     ]
 
 
@@ -105,25 +104,14 @@ def mean_cell_source(
     pairs = committed(root, plan, pairs_work(m.base, category))
     n, used, cells = len(m.axis), pairs.facts["cells_used"], gene_cells(root, pairs)
     parts = mean_cells_of(root, plan, model, category, layer)
-    keep = 4 * n * n * len(PARTS) * (len(QUANTITIES) + 1) <= hold
-    held: list[list[HalfTile]] = []
-    filling = Lock()  # Dask's threads may share a matrix
+    keep = 4 * n * n * PARTS * (len(QUANTITIES) + 1) <= hold
 
     def computed() -> Iterator[MeanTile]:
         for first, stop in tiles.row_ranges(n, plan.tile):
             yield MeanTile(first, stop - first, parts, cells)
 
-    def read() -> Iterator[Tile]:
-        if not keep:
-            yield from computed()
-            return
-        with filling:
-            if not held:
-                held.append([tile.in_memory() for tile in computed()])
-        yield from held[0]
-
     return MatrixSource(
-        read,
+        kept(lambda: (tile.in_memory() for tile in computed())) if keep else computed,
         n,
         (used[0], used[1]),
         plan.categories[category].min_cells,

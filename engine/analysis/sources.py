@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from threading import Lock
 from typing import Any
 
 import numpy as np
 from zarr.abc.store import Store
 
-from engine.analysis.matrix import HalfTile, MatrixSource
+from engine.analysis.matrix import HalfTile, MatrixSource, kept
 from engine.errors import DamagedRunError
 from engine.store import tiles
 from engine.store.manifest import require_objects
@@ -69,18 +68,7 @@ def matrix_source(
     m2 = tiles.open_array(sums_store, "m2") if followed else None
     # sums, n_ij and, where followed, squared deviations of both halves
     keep = sums.nbytes + (16 if followed else 8) * n * n <= hold
-    held: list[list[HalfTile]] = []
-    filling = Lock()  # Dask's threads may share a matrix
     counts = _pairs_reader(root, pairs, m)
-
-    def read() -> Iterator[HalfTile]:
-        if not keep:
-            yield from stored()
-            return
-        with filling:
-            if not held:
-                held.append(list(stored()))
-        yield from held[0]
 
     def stored() -> Iterator[HalfTile]:
         for first, stop in tiles.row_ranges(n, plan.tile):
@@ -95,7 +83,7 @@ def matrix_source(
 
     used = pairs.facts["cells_used"]
     return MatrixSource(
-        read,
+        kept(stored) if keep else stored,
         n,
         (used[0], used[1]),
         plan.categories[category].min_cells,
