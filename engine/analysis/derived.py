@@ -8,6 +8,7 @@ import numpy as np
 
 from engine.analysis import statistics
 from engine.analysis.matrix import HalfTile, MatrixSource, PairMatrix, Tile
+from engine.analysis.passes import add_sums
 from engine.attention.spread import Spread
 from engine.attention.views import CENTRED, QUANTITIES
 from engine.fields import Combination
@@ -85,9 +86,7 @@ class Centred:
                 use[here] = eligible
                 at = np.arange(len(values))
                 use[at + first, at + first] = False
-                kept = np.where(use[here], values, 0.0).astype(np.float64)
-                row_sums[here] = kept.sum(1)
-                col_sums += kept.sum(0)
+                add_sums(values, use[here], first, row_sums, col_sums)
             self._fits[name] = statistics.additive_fit(use, row_sums, col_sums)
         return self._fits[name]
 
@@ -112,13 +111,10 @@ def fit_halves(
     rows, columns = np.zeros((2, n)), np.zeros((2, n))
     usable = np.zeros((n, n), bool)
     for first, x, y, use in matrix.halves(genes, view):
-        here = slice(first, first + len(x))
-        usable[here] = use
+        usable[first : first + len(x)] = use
         also(first, x, y, use)
         for h, v in enumerate((x, y)):
-            kept = np.where(use, v, 0.0).astype(np.float64)
-            rows[h, here] += kept.sum(1)
-            columns[h] += kept.sum(0)
+            add_sums(v, use, first, rows[h], columns[h])
     return [statistics.additive_fit(usable, rows[h], columns[h]) for h in (0, 1)]
 
 

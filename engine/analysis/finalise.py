@@ -14,7 +14,8 @@ import pandas as pd
 from engine.analysis import statistics
 from engine.analysis.derived import Fit, fit_halves
 from engine.analysis.matrix import PairMatrix
-from engine.attention.histograms import histogram, quantiles
+from engine.analysis.passes import tally
+from engine.attention.histograms import BINS, quantiles
 from engine.attention.topk import TopK, TopPairs
 
 # Genes in the permutation null of half-to-half agreement; a seeded sample where there are more.
@@ -92,22 +93,12 @@ def _one(
 ) -> tuple[dict[str, pd.DataFrame], dict[str, object]]:
     n = len(genes)
     strongest = TopK(k)
-    bins = np.zeros(1 << 16, np.int64)
+    bins = np.zeros(BINS, np.int64)
     row_sum, col_sum = np.zeros(n), np.zeros(n)
     row_pairs, col_pairs = np.zeros(n, np.int64), np.zeros(n, np.int64)
-    n_eligible = 0
     for first, values, eligible in matrix.values(genes, view):
-        off = eligible.copy()
-        at = np.arange(len(values))
-        off[at, at + first] = False
-        n_eligible += int(off.sum())
         strongest.update(first, values, eligible)
-        bins += histogram(values[off])
-        kept = np.where(off, values, 0.0).astype(np.float64)
-        row_sum[first : first + len(values)] = kept.sum(1)
-        row_pairs[first : first + len(values)] = off.sum(1)
-        col_sum += kept.sum(0)
-        col_pairs += off.sum(0)
+        tally(values, eligible, first, row_sum, col_sum, row_pairs, col_pairs, bins)
     top = {"total": strongest.result()} | halves
     used = np.flatnonzero(bins)
     tables = {
@@ -123,7 +114,7 @@ def _one(
         ),
         "histogram": pd.DataFrame({"bin": used.astype(np.uint16), "count": bins[used]}),
     }
-    best = top["total"]
+    best, n_eligible = top["total"], int(row_pairs.sum())
     marks = quantiles(bins, np.array(list(_QUANTILES.values()))) if bins.any() else None
     row: dict[str, object] = {
         "n_genes": n,
@@ -205,12 +196,15 @@ def _reliability(
     sample = np.sort(rng.choice(n, min(n, _NULL_GENES), replace=False))
     centred = statistics.PairMoments.zero(n)
     blocks: list[tuple[np.ndarray, np.ndarray, np.ndarray]] = []
+    rows, columns = (np.stack(of) for of in zip(*fits, strict=True))
     for first, x, y, use in matrix.halves(genes, view):
-        here = slice(first, first + len(x))
-        a, b = (v - r[here, None] - c[None] for v, (r, c) in zip((x, y), fits, strict=True))
-        centred.add(first, a, b, use)
-        inside = sample[(sample >= first) & (sample < first + len(x))] - first
-        blocks.append(tuple(v[inside][:, sample] for v in (a, b, use)))  # type: ignore[arg-type]
+        centred.add(first, x, y, use, (rows, columns))
+        inside = sample[(sample >= first) & (sample < first + len(x))]
+        a, b = (
+            v[inside - first][:, sample] - rows[h, inside, None] - columns[h, sample]
+            for h, v in enumerate((x, y))
+        )
+        blocks.append((a, b, use[inside - first][:, sample]))
     r, r_low, r_high = statistics.correlation(raw)
     c, c_low, c_high = statistics.correlation(centred)
     null = np.zeros(0)

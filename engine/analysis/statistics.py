@@ -9,6 +9,7 @@ import pandas as pd
 import scipy
 from scipy.sparse import csr_array
 
+from engine.analysis.passes import add_moments
 from engine.compiled import compiled
 
 
@@ -32,14 +33,20 @@ class PairMoments:
         """Return the identity of :meth:`add`."""
         return cls(np.zeros(6), np.zeros((6, n_genes)))
 
-    def add(self, first_row: int, x: np.ndarray, y: np.ndarray, use: np.ndarray) -> None:
-        """Add rows; ``x, y, use`` are [rows, genes]; the diagonal is left out by the caller."""
-        x, y = np.where(use, x, 0.0), np.where(use, y, 0.0)
-        for m, part in enumerate((use.astype(np.float64), x, y, x * x, y * y, x * y)):
-            rows = part.sum(1)
-            self.total[m] += rows.sum()
-            self.by_gene[m] += part.sum(0)
-            self.by_gene[m, first_row : first_row + len(rows)] += rows
+    def add(
+        self,
+        first_row: int,
+        x: np.ndarray,
+        y: np.ndarray,
+        use: np.ndarray,
+        effects: tuple[np.ndarray, np.ndarray] | None = None,
+    ) -> None:
+        """Add rows; ``x, y, use`` are [rows, genes]; the diagonal is left out by the caller.
+
+        ``effects``: of rows and of columns, each [2, genes], subtracted from x and y.
+        """
+        rows, columns = np.zeros((2, 2, x.shape[1])) if effects is None else effects
+        add_moments(x, y, use, first_row, rows, columns, self.total, self.by_gene)
 
 
 def _pearson(m: np.ndarray) -> np.ndarray:

@@ -11,6 +11,7 @@ import torch
 
 from engine.attention.cells import Cell, Heads
 from engine.attention.factors import Factors
+from engine.attention.fused import scatter
 from engine.attention.row_blocks import attend_rows, block_rows, room_for
 from engine.attention.threads import map_blocks
 from engine.attention.views import QUANTITIES
@@ -58,10 +59,10 @@ class MeanCell:
         MassError
             If a row of attention does not total one, naming its gene; also if it is not finite.
         """
-        cell, found = self._cell, np.zeros((stop - first, len(self.there)), np.float32)
+        cell = self._cell
         span = cell.span(first, stop)
         if span.start == span.stop:
-            return found
+            return np.zeros((stop - first, len(self.there)), np.float32)
         name = QUANTITIES[quantity]
         if name == "logit" and self._scores is not None:
             values = self._multiply(self._scores, span)
@@ -70,7 +71,10 @@ class MeanCell:
             values = both[1] if name == "logit" else both[0]
             if name == "lift":
                 values *= np.float32(cell.n_tokens)
-        found[np.ix_(cell.genes[span] - first, cell.genes)] = values
+        if cell.kept == len(self.there):
+            return values
+        found = np.zeros((stop - first, len(self.there)), np.float32)
+        scatter(values, cell.genes[span] - first, cell.genes, np.float32(1), found)
         return found
 
     def mass(self) -> np.ndarray:

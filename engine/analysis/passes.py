@@ -1,0 +1,138 @@
+"""Compiled passes over a block of a matrix: its sums are taken while each row is in cache.
+
+Sums are float64 and taken in the order of pairs, so they are the same bits on any machine. Calls
+release the GIL.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from engine.compiled import compiled
+
+
+@compiled()
+def add_moments(
+    x: np.ndarray,
+    y: np.ndarray,
+    use: np.ndarray,
+    first: int,
+    row_effects: np.ndarray,
+    column_effects: np.ndarray,
+    total: np.ndarray,
+    by_gene: np.ndarray,
+) -> None:
+    """Add a block's pairs in use to the moments of (x, y), less the effects of row and column.
+
+    Parameters
+    ----------
+    x, y
+        [rows, genes] float; what is not in use may be anything.
+    use
+        [rows, genes] bool.
+    first
+        Gene of the first row.
+    row_effects, column_effects
+        [2, genes] float64, of x and of y.
+    total
+        [6] float64: n, sum x, sum y, sum xx, sum yy, sum xy; added to.
+    by_gene
+        [6, genes] float64: the same over the pairs of a gene on either side; added to.
+    """
+    n, of_x, of_y, of_xx, of_yy, of_xy = by_gene
+    for i in range(x.shape[0]):
+        xs, ys, used = x[i], y[i], use[i]
+        r, s = row_effects[0, first + i], row_effects[1, first + i]
+        m0 = m1 = m2 = m3 = m4 = m5 = 0.0
+        for j in range(x.shape[1]):
+            u = 1.0 if used[j] else 0.0
+            a = np.float64(xs[j]) - r - column_effects[0, j] if used[j] else 0.0
+            b = np.float64(ys[j]) - s - column_effects[1, j] if used[j] else 0.0
+            n[j] += u
+            of_x[j] += a
+            of_y[j] += b
+            of_xx[j] += a * a
+            of_yy[j] += b * b
+            of_xy[j] += a * b
+            m0 += u
+            m1 += a
+            m2 += b
+            m3 += a * a
+            m4 += b * b
+            m5 += a * b
+        for m, value in enumerate((m0, m1, m2, m3, m4, m5)):
+            total[m] += value
+            by_gene[m, first + i] += value
+
+
+@compiled()
+def add_sums(
+    values: np.ndarray,
+    use: np.ndarray,
+    first: int,
+    row_sums: np.ndarray,
+    column_sums: np.ndarray,
+) -> None:
+    """Add a block's pairs in use to the sums of rows and columns, in place.
+
+    Parameters
+    ----------
+    values, use
+        [rows, genes] float and bool.
+    row_sums, column_sums
+        [genes] float64.
+    """
+    for i in range(values.shape[0]):
+        line, used = values[i], use[i]
+        row = 0.0
+        for j in range(values.shape[1]):
+            x = np.float64(line[j]) if used[j] else 0.0
+            row += x
+            column_sums[j] += x
+        row_sums[first + i] += row
+
+
+@compiled()
+def tally(
+    values: np.ndarray,
+    eligible: np.ndarray,
+    first: int,
+    row_sums: np.ndarray,
+    column_sums: np.ndarray,
+    row_pairs: np.ndarray,
+    column_pairs: np.ndarray,
+    bins: np.ndarray,
+) -> None:
+    """Add a block's eligible pairs of different genes to sums, counts and histogram, in place.
+
+    Parameters
+    ----------
+    values, eligible
+        [rows, genes] float32 and bool.
+    row_sums, column_sums
+        [genes] float64.
+    row_pairs, column_pairs
+        [genes] int64.
+    bins
+        [65536] int64: values by the high half of their sort key, as ``histograms.bins_of``.
+    """
+    top, n = np.uint32(1 << 31), values.shape[1]
+    key = np.empty(n, np.uint16)
+    for i in range(values.shape[0]):
+        line, used = values[i], eligible[i]
+        bits = (line + np.float32(0)).view(np.uint32)  # -0 is 0
+        for j in range(n):
+            x = bits[j]
+            turned = np.uint32(x ^ np.uint32(np.uint32(np.int32(x) >> np.int32(31)) | top))
+            key[j] = np.uint16(turned >> np.uint32(16))
+        row, pairs = 0.0, 0
+        for j in range(n):
+            if used[j] and first + i != j:
+                x = np.float64(line[j])
+                row += x
+                column_sums[j] += x
+                pairs += 1
+                column_pairs[j] += 1
+                bins[key[j]] += 1
+        row_sums[first + i] += row
+        row_pairs[first + i] += pairs
