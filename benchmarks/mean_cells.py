@@ -25,7 +25,7 @@ import zarr.storage
 from engine.analysis.derived import Centred
 from engine.analysis.finalise import finalise
 from engine.analysis.matrix import MatrixSource
-from engine.analysis.mean_cells import MeanTile
+from engine.analysis.mean_cells import ComputedRows, MeanTile
 from engine.attention.mean_cell import MeanCell
 from engine.store import tiles
 
@@ -39,6 +39,7 @@ def main() -> None:
     p.add_argument("--dim", type=int, default=512)
     p.add_argument("--heads", type=int, default=8)
     p.add_argument("--view", default="lift")
+    p.add_argument("--hold", type=int, default=0, help="bytes kept between readings")
     p.add_argument("--k", type=int, default=10_000)
     a = p.parse_args()
     rng, n = np.random.default_rng(0), a.genes
@@ -52,9 +53,11 @@ def main() -> None:
     cells = np.full((3, n), 100, np.int32)
     cells[2] = 200
 
+    computed_rows = ComputedRows(parts, a.hold)
+
     def rows() -> Iterator[MeanTile]:
         for first, stop in tiles.row_ranges(n, TILE):
-            yield MeanTile(first, stop - first, parts, cells)
+            yield MeanTile(first, stop - first, computed_rows, cells)
 
     parts[0].rows(0, 0, 64)  # compiled before it is timed
     matrix = Centred(MatrixSource(rows, n, (100, 100), 20, means=True))
@@ -63,7 +66,7 @@ def main() -> None:
     finalised = time.perf_counter() - began
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
 
-    tile = MeanTile(0, min(TILE, n), parts, cells)
+    tile = MeanTile(0, min(TILE, n), ComputedRows(parts, 0), cells)
     began = time.perf_counter()
     block = tile.in_memory()
     count = -(-n // TILE)

@@ -51,6 +51,11 @@ class CompareConfig(Section):
         description="Models that count as one voice, by group; a model in none is its own. null: "
         "one group per family, scFoundation and AIDO.Cell together",
     )
+    consensus: bool = Field(
+        True,
+        description="Also make one matrix of each model's layers and compare those: consensus "
+        "networks, support, contrasts. Reads every matrix ten more times",
+    )
     layers: Combination = Field(
         "absolute-argmax",
         description="How a model's layers become one matrix: sum, max, or the value of the layer "

@@ -129,6 +129,11 @@ class ExecutionConfig(Section):
         "the sums of all layers are then held in the device's memory",
     )
     tile: int = Field(512, ge=16, description="Rows and columns of an accumulator tile")
+    hold: str = Field(
+        "256MB",
+        description="Bytes of a matrix that a task keeps between readings; what does not fit is "
+        "read, or computed, once more each time",
+    )
     memory: str | None = Field(None, description="Limit per actor, e.g. 8GB; null: 80 % of free")
     attempts: int = Field(3, ge=1, description="Tries per unit before it is set aside")
     unit_timeout: float = Field(3600, gt=0, description="Seconds before a unit counts as hung")

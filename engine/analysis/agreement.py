@@ -13,7 +13,7 @@ import numpy as np
 import scipy
 
 from engine.analysis import statistics
-from engine.attention.histograms import BINS, bins_of
+from engine.attention.histograms import BINS, bins_of, count
 from engine.attention.ranks import values_and_ranks
 from engine.attention.topk import TopK
 from engine.fields import Conventions
@@ -170,14 +170,15 @@ class Null:
             [query sets] rank up to which a pair counts as shared.
         """
         bins = np.zeros((self._n_genes, self._n_genes), np.uint16)
-        eligible = np.zeros(bins.shape, bool)
+        eligible, counts = np.zeros(bins.shape, bool), np.zeros(BINS, np.int64)
         for first, values, ok in read():
             here = slice(first, first + len(values))
             bins[here], eligible[here] = bins_of(values), ok
+            count(bins[here], ok, first, counts)
         np.fill_diagonal(eligible, False)
-        every = bool(eligible.sum() == eligible.size - len(eligible))
-        share = _from_the_top(np.bincount(bins[eligible], minlength=BINS))
-        n = max(int(eligible.sum()), 1)
+        every = counts.sum() == eligible.size - len(eligible)
+        share = _from_the_top(counts)
+        n = max(int(counts.sum()), 1)
         medians = np.full((len(chosen), len(self._relabel)), np.nan)
         shared = np.full(medians.shape, np.nan)
         sets = [np.flatnonzero(c) for c in chosen]

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
 import numpy as np
 
 from engine.analysis import statistics
 from engine.analysis.matrix import HalfTile, MatrixSource, PairMatrix, Tile
-from engine.analysis.passes import add_sums
+from engine.analysis.passes import add_sums, take_larger
 from engine.attention.spread import Spread
 from engine.attention.views import CENTRED, QUANTITIES
 from engine.fields import Combination
@@ -118,14 +118,21 @@ def fit_halves(
     return [statistics.additive_fit(usable, rows[h], columns[h]) for h in (0, 1)]
 
 
-def combine(stack: np.ndarray, how: Combination) -> np.ndarray:
-    """Combine matrices along the first axis: sum, largest, or largest by size with its sign.
+def combine(layers: Iterable[np.ndarray], how: Combination) -> np.ndarray:
+    """Combine matrices of one shape: sum, largest, or largest by size with its sign.
 
     Of equal sizes the first layer's value is taken.
     """
+    parts = iter(layers)
     if how == "sum":
-        return stack.sum(0, dtype=np.float64).astype(np.float32)
-    return np.take_along_axis(stack, _winner(stack, how)[None], 0)[0]
+        total = next(parts).astype(np.float64)
+        for values in parts:
+            total += values
+        return total.astype(np.float32)
+    found = np.array(next(parts), np.float32)
+    for values in parts:
+        take_larger(found.ravel(), np.ascontiguousarray(values).ravel(), how != "max")
+    return found
 
 
 def _winner(stack: np.ndarray, how: Combination) -> np.ndarray:
@@ -151,9 +158,14 @@ class Kept:
         self.min_cells, self.moments = matrix.min_cells, matrix.moments
         self.look_up, self.cell_deviation = matrix.look_up, matrix.cell_deviation
 
+    @staticmethod
+    def room(n_genes: int) -> int:
+        """Return the bytes of what stays: three values and two flags of every pair."""
+        return 14 * n_genes**2
+
     def values(self, genes: np.ndarray, view: str) -> Iterator[tuple[int, np.ndarray, np.ndarray]]:
         """Yield (first row, values, eligible)."""
-        if 14 * len(genes) ** 2 > self._most:  # three values and two flags of every pair
+        if self.room(len(genes)) > self._most:
             yield from self._matrix.values(genes, view)
             return
         if self._values[0] != (asked := (view, genes.tobytes())):
@@ -164,7 +176,7 @@ class Kept:
         self, genes: np.ndarray, view: str
     ) -> Iterator[tuple[int, np.ndarray, np.ndarray, np.ndarray]]:
         """Yield (first row, values of half 0, of half 1, usable)."""
-        if 14 * len(genes) ** 2 > self._most:
+        if self.room(len(genes)) > self._most:
             yield from self._matrix.halves(genes, view)
             return
         if self._halves[0] != (asked := (view, genes.tobytes())):
@@ -195,14 +207,14 @@ class LayerConsensus:
     def values(self, genes: np.ndarray, view: str) -> Iterator[tuple[int, np.ndarray, np.ndarray]]:
         """Yield (first row, values, eligible)."""
         for parts in zip(*(m.values(genes, view) for m in self._layers.values()), strict=True):
-            yield parts[0][0], combine(np.stack([v for _, v, _ in parts]), self._how), parts[0][2]
+            yield parts[0][0], combine((v for _, v, _ in parts), self._how), parts[0][2]
 
     def halves(
         self, genes: np.ndarray, view: str
     ) -> Iterator[tuple[int, np.ndarray, np.ndarray, np.ndarray]]:
         """Yield (first row, values of half 0, of half 1, usable)."""
         for parts in zip(*(m.halves(genes, view) for m in self._layers.values()), strict=True):
-            x, y = (combine(np.stack([p[h] for p in parts]), self._how) for h in (1, 2))
+            x, y = (combine([p[h] for p in parts], self._how) for h in (1, 2))
             yield parts[0][0], x, y, parts[0][3]
 
     def look_up(

@@ -15,7 +15,7 @@ from engine.analysis import statistics
 from engine.analysis.derived import Fit, fit_halves
 from engine.analysis.matrix import PairMatrix
 from engine.analysis.passes import tally
-from engine.attention.histograms import BINS, quantiles
+from engine.attention.histograms import BINS, bins_of, quantiles
 from engine.attention.topk import TopK, TopPairs
 
 # Genes in the permutation null of half-to-half agreement; a seeded sample where there are more.
@@ -98,7 +98,9 @@ def _one(
     row_pairs, col_pairs = np.zeros(n, np.int64), np.zeros(n, np.int64)
     for first, values, eligible in matrix.values(genes, view):
         strongest.update(first, values, eligible)
-        tally(values, eligible, first, row_sum, col_sum, row_pairs, col_pairs, bins)
+        tally(
+            values, eligible, first, row_sum, col_sum, row_pairs, col_pairs, bins_of(values), bins
+        )
     top = {"total": strongest.result()} | halves
     used = np.flatnonzero(bins)
     tables = {

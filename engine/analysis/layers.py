@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 import pandas as pd
 import scipy
 
 from engine.analysis import statistics
+from engine.analysis.derived import Kept
 from engine.analysis.matrix import PairMatrix
 from engine.attention.ranks import values_and_ranks
 
@@ -21,7 +22,11 @@ def union_of(topk: list[pd.DataFrame]) -> tuple[np.ndarray, np.ndarray]:
 
 
 def union_table(
-    matrices: Mapping[int, PairMatrix], genes: np.ndarray, view: str, topk: dict[int, pd.DataFrame]
+    matrices: Mapping[int, PairMatrix],
+    genes: np.ndarray,
+    view: str,
+    topk: dict[int, pd.DataFrame],
+    hold: int = 0,
 ) -> tuple[pd.DataFrame, dict[int, int]]:
     """Read every union pair's value and exact rank in every layer.
 
@@ -33,6 +38,8 @@ def union_table(
         [genes] ascending axis indices of the gene set.
     topk
         Layer -> its top pairs (axis indices).
+    hold
+        Bytes of a layer that may stay in memory between its two readings.
 
     Returns
     -------
@@ -47,8 +54,9 @@ def union_table(
     local_q, local_k = np.searchsorted(genes, query), np.searchsorted(genes, key)
     n_eligible = {}
     for layer, matrix in matrices.items():
+        kept = Kept(matrix, hold)
         values, ranks, n_eligible[layer] = values_and_ranks(
-            lambda m=matrix: m.values(genes, view),  # type: ignore[misc]
+            lambda kept=kept: kept.values(genes, view),  # type: ignore[misc]
             local_q,
             local_k,
         )
@@ -84,17 +92,21 @@ def compare_layers(
     rows = []
     for j, b in enumerate(layers):
         dense, eligible = _dense(matrices[b], genes, view)
+        y = union[f"value_{b}"].to_numpy()
+        # layers mostly have the same eligible pairs: these share the reading of permuted places
+        alike: dict[bytes, list[int]] = {}
+        for a in layers[:j]:
+            use = ~(np.isnan(union[f"value_{a}"].to_numpy()) | np.isnan(y))
+            alike.setdefault(use.tobytes(), []).append(a)
+        nulls = {b: np.full(permutations, np.nan)}
+        for mask, together in alike.items():
+            use = np.frombuffer(mask, bool)
+            values = {a: union[f"value_{a}"].to_numpy()[use] for a in together}
+            nulls |= _null(values, query[use], key[use], relabel, dense, eligible)
         for a in layers[: j + 1]:
-            x, y = union[f"value_{a}"].to_numpy(), union[f"value_{b}"].to_numpy()
+            x, null = union[f"value_{a}"].to_numpy(), nulls[a]
             use = ~(np.isnan(x) | np.isnan(y))
             r, low, high = _spearman(x[use], y[use], query[use], key[use], len(genes))
-            null = np.full(permutations, np.nan)
-            if a != b and use.sum() > 2:
-                ranked = scipy.stats.rankdata(x[use])
-                for n, p in enumerate(relabel):
-                    q, k = p[query[use]], p[key[use]]
-                    ok = eligible[q, k]
-                    null[n] = _pearson(ranked[ok], scipy.stats.rankdata(dense[q, k][ok]))
             null_low, null_high = statistics.null_range(null)
             rows.append(
                 {
@@ -110,6 +122,34 @@ def compare_layers(
                 }
             )
     return pd.DataFrame(rows)
+
+
+def _null(
+    values: Mapping[int, np.ndarray],
+    query: np.ndarray,
+    key: np.ndarray,
+    relabel: Sequence[np.ndarray],
+    dense: np.ndarray,
+    eligible: np.ndarray,
+) -> dict[int, np.ndarray]:
+    """Return, per layer, [draws] Spearman with another layer at permuted places.
+
+    Parameters
+    ----------
+    values
+        Layer -> [pairs].
+    dense, eligible
+        [genes, genes] of the other layer.
+    """
+    ranked = {a: scipy.stats.rankdata(x) for a, x in values.items()}
+    nulls = {a: np.full(len(relabel), np.nan) for a in values}
+    for n, p in enumerate(relabel if len(query) > 2 else []):
+        q, k = p[query], p[key]
+        ok = eligible[q, k]
+        there = scipy.stats.rankdata(dense[q, k][ok])
+        for a, x in ranked.items():
+            nulls[a][n] = _pearson(x[ok], there)
+    return nulls
 
 
 def _dense(matrix: PairMatrix, genes: np.ndarray, view: str) -> tuple[np.ndarray, np.ndarray]:

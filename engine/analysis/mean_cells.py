@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from threading import Lock
 
 import numpy as np
 
-from engine.analysis.matrix import HalfTile, MatrixSource, kept
+from engine.analysis.matrix import HalfTile, MatrixSource
 from engine.analysis.sources import PARTS, committed, gene_cells
 from engine.attention.mean_cell import MeanCell
 from engine.attention.views import QUANTITIES
@@ -18,6 +19,44 @@ from engine.store.root import RunRoot
 _NAMES = ("half 0", "half 1", "all cells")  # of the parts
 
 
+class ComputedRows:
+    """Rows of a matrix's mean cells; what was computed is kept as far as it fits.
+
+    Of the quantity asked for last, where not all fit.
+
+    Parameters
+    ----------
+    parts
+        The mean cells of half 0, half 1 and all cells.
+    most
+        Bytes that may be kept.
+    """
+
+    def __init__(self, parts: list[MeanCell], most: int) -> None:
+        self._parts, self._most, self._size = parts, most, 0
+        self._kept: dict[tuple[int, int, int, int], np.ndarray] = {}
+        self._changing = Lock()  # Dask's threads may share a matrix
+
+    def rows(self, part: int, quantity: int, first: int, stop: int) -> np.ndarray:
+        """Return [rows, genes] float32, as :meth:`MeanCell.rows`; not to be written to."""
+        asked = part, quantity, first, stop
+        found = self._kept.get(asked)
+        if found is None:
+            found = self._parts[part].rows(quantity, first, stop)
+            found.flags.writeable = False
+            self._keep(asked, found)
+        return found
+
+    def _keep(self, asked: tuple[int, int, int, int], found: np.ndarray) -> None:
+        with self._changing:
+            if self._size + found.nbytes > self._most:
+                for other in [x for x in self._kept if x[1] != asked[1]]:
+                    self._size -= self._kept.pop(other).nbytes
+            if self._size + found.nbytes <= self._most and asked not in self._kept:
+                self._kept[asked] = found
+                self._size += found.nbytes
+
+
 @dataclass(frozen=True)
 class MeanTile:
     """Rows of a mean cell's matrix; the total is a third mean cell, not the mean of the halves'.
@@ -26,29 +65,29 @@ class MeanTile:
     ----------
     first, rows
         Index of the first row, and their number.
-    parts
-        The mean cells of half 0, half 1 and all cells.
+    computed
+        Rows of the mean cells of half 0, half 1 and all cells.
     cells
-        [parts, genes] int32 cells that hold each gene. A pair needs only that each gene has enough
+        [parts, genes] cells that hold each gene. A pair needs only that each gene has enough
         cells: n_ij is the smaller of n_i and n_j.
     """
 
     first: int
     rows: int
-    parts: list[MeanCell]
+    computed: ComputedRows
     cells: np.ndarray
     m2: None = None
 
     def half(self, h: int, quantity: int) -> np.ndarray:
         """Compute one quantity of half ``h``, [rows, genes] float32."""
-        return self.parts[h].rows(quantity, self.first, self.first + self.rows)
+        return self.computed.rows(h, quantity, self.first, self.first + self.rows)
 
     def both(self, quantity: int) -> np.ndarray:
         """Compute one quantity of all cells, [rows, genes] float32."""
         return self.half(2, quantity)
 
     def held(self, h: int) -> np.ndarray:
-        """Return the cells of half ``h`` that hold each pair, [rows, genes] int32."""
+        """Return the cells of half ``h`` that hold each pair, [rows, genes] integers."""
         own = self.cells[h, self.first : self.first + self.rows]
         return np.minimum(own[:, None], self.cells[h])
 
@@ -98,20 +137,20 @@ def mean_cell_source(
 ) -> MatrixSource:
     """Open a matrix of mean cells.
 
-    ``hold``: compute it once and keep it in memory, if it takes no more bytes than that.
+    ``hold``: bytes of what was computed that are kept.
     """
     m = plan.model(model)
     pairs = committed(root, plan, pairs_work(m.base, category))
     n, used, cells = len(m.axis), pairs.facts["cells_used"], gene_cells(root, pairs)
-    parts = mean_cells_of(root, plan, model, category, layer)
-    keep = 4 * n * n * PARTS * (len(QUANTITIES) + 1) <= hold
+    cells = cells.astype(np.min_scalar_type(cells.max(initial=0)))  # read for every pair
+    rows = ComputedRows(mean_cells_of(root, plan, model, category, layer), hold)
 
     def computed() -> Iterator[MeanTile]:
         for first, stop in tiles.row_ranges(n, plan.tile):
-            yield MeanTile(first, stop - first, parts, cells)
+            yield MeanTile(first, stop - first, rows, cells)
 
     return MatrixSource(
-        kept(lambda: (tile.in_memory() for tile in computed())) if keep else computed,
+        computed,
         n,
         (used[0], used[1]),
         plan.categories[category].min_cells,

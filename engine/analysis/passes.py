@@ -102,6 +102,7 @@ def tally(
     row_pairs: np.ndarray,
     column_pairs: np.ndarray,
     bins: np.ndarray,
+    counts: np.ndarray,
 ) -> None:
     """Add a block's eligible pairs of different genes to sums, counts and histogram, in place.
 
@@ -114,25 +115,36 @@ def tally(
     row_pairs, column_pairs
         [genes] int64.
     bins
-        [65536] int64: values by the high half of their sort key, as ``histograms.bins_of``.
+        [rows, genes] uint16 bins of the values.
+    counts
+        [65536] int64 pairs in each bin.
     """
-    top, n = np.uint32(1 << 31), values.shape[1]
-    key = np.empty(n, np.uint16)
     for i in range(values.shape[0]):
         line, used = values[i], eligible[i]
-        bits = (line + np.float32(0)).view(np.uint32)  # -0 is 0
-        for j in range(n):
-            x = bits[j]
-            turned = np.uint32(x ^ np.uint32(np.uint32(np.int32(x) >> np.int32(31)) | top))
-            key[j] = np.uint16(turned >> np.uint32(16))
         row, pairs = 0.0, 0
-        for j in range(n):
+        for j in range(values.shape[1]):
             if used[j] and first + i != j:
                 x = np.float64(line[j])
                 row += x
                 column_sums[j] += x
                 pairs += 1
                 column_pairs[j] += 1
-                bins[key[j]] += 1
+                counts[bins[i, j]] += 1
         row_sums[first + i] += row
         row_pairs[first + i] += pairs
+
+
+@compiled()
+def take_larger(found: np.ndarray, values: np.ndarray, by_size: bool) -> None:
+    """Put values where they are larger than what was found, in place; both [pairs] float32.
+
+    ``by_size``: where they are larger by absolute value.
+    """
+    if by_size:
+        for i in range(len(found)):
+            x, y = found[i], values[i]
+            found[i] = y if abs(y) > abs(x) else x
+    else:
+        for i in range(len(found)):
+            x, y = found[i], values[i]
+            found[i] = y if y > x else x

@@ -16,7 +16,6 @@ from engine.store.plan import ModelPlan, Plan, pairs_work
 from engine.store.records import Record, read_record
 from engine.store.root import RunRoot
 
-HELD_BYTES = 256_000_000
 PARTS = 3  # half 0, half 1, all cells: of matrices whose total is no sum of the halves
 
 

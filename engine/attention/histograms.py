@@ -4,19 +4,49 @@ from __future__ import annotations
 
 import numpy as np
 
-from engine.attention.views import sortable
+from engine.compiled import compiled
 
 BINS = 1 << 16
 
 
 def bins_of(values: np.ndarray) -> np.ndarray:
-    """Return each value's bin, uint16; bins are in the order of values."""
-    return (sortable(values) >> 16).astype(np.uint16)
+    """Return each value's bin, uint16; bins are in the order of values.
+
+    A bin is the high half of the value's key in ``views.sortable``.
+    """
+    values = np.ascontiguousarray(values, np.float32)
+    bins = np.empty(values.shape, np.uint16)
+    _bin(values.ravel().view(np.uint32), bins.ravel())
+    return bins
 
 
-def histogram(values: np.ndarray) -> np.ndarray:
-    """Count values by bin; returns [65536] int64."""
-    return np.bincount(bins_of(values).ravel(), minlength=BINS)
+@compiled()
+def _bin(bits: np.ndarray, bins: np.ndarray) -> None:
+    top = np.uint32(1 << 31)
+    for i in range(len(bits)):
+        x = np.uint32(0) if bits[i] == top else bits[i]  # -0 is 0
+        key = np.uint32(x ^ np.uint32(np.uint32(np.int32(x) >> np.int32(31)) | top))
+        bins[i] = np.uint16(key >> np.uint32(16))
+
+
+@compiled()
+def count(bins: np.ndarray, eligible: np.ndarray, first: int, counts: np.ndarray) -> None:
+    """Add the eligible pairs of different genes to the counts of their bins, in place.
+
+    Parameters
+    ----------
+    bins, eligible
+        [rows, genes] uint16 and bool.
+    first
+        Gene of the first row.
+    counts
+        [65536] int64.
+    """
+    for i in range(bins.shape[0]):
+        line, used = bins[i], eligible[i]
+        for j in range(bins.shape[1]):
+            if used[j] and first + i != j:
+                counts[line[j]] += 1
 
 
 def quantiles(counts: np.ndarray, at: np.ndarray) -> np.ndarray:

@@ -62,6 +62,8 @@ def one_view(
 ) -> np.ndarray:
     """Turn sums of a view's own quantity, [rows, genes], into it; as :func:`view_values`."""
     if means or view == CORRELATION:
+        if pairs.all():
+            return sums.astype(np.float32, copy=False)
         return np.where(pairs > 0, sums, 0).astype(np.float32, copy=False)
     divisor, total = _VIEWS[view][1], sums.astype(np.float64)
     by = np.float64(n_cells) if divisor == "cells" else pairs.astype(np.float64)

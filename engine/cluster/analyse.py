@@ -11,6 +11,7 @@ import pandas as pd
 from dask.delayed import Delayed, delayed
 
 from engine.analysis import statistics
+from engine.analysis.derived import Kept
 from engine.analysis.layers import compare_layers, union_table
 from engine.analysis.overlap import overlap_test
 from engine.analysis.separation import separation_test
@@ -216,14 +217,16 @@ def layers(
 def _layers_of(run: str, plan: Plan, block: Block) -> tuple[pd.DataFrame, pd.DataFrame]:
     """Return the union's pairs and the comparison of layers, for all gene sets and views."""
     root, m = RunRoot(run), plan.model(block.model)
-    matrices = open_layers(root, plan, block.category, block.model)
+    room = Kept.room(len(m.axis))  # of the layer that is read
+    left = plan.hold - room if room <= plan.hold else plan.hold
+    matrices = open_layers(root, plan, block.category, block.model, left)
     tops = _tops_of(root, plan, block)
     unions, tables = [], []
     for name, members in m.gene_sets.items():
         genes = np.array(members)
         for view in m.views:
             top = {y: of_all_cells(frame, name, view) for y, frame in tops.items()}
-            union, ranked = union_table(matrices, genes, view, top)
+            union, ranked = union_table(matrices, genes, view, top, plan.hold)
             compared = compare_layers(
                 matrices, genes, view, union, permutations=plan.permutations, seed=plan.seed
             )
@@ -276,7 +279,7 @@ def _overlap_of(
     eligible = eligible_pairs(root, plan, m.name, block.category)
     rows: list[dict[str, Any]] = []
     separated: list[dict[str, Any]] = []
-    sources = open_layers(root, plan, block.category, block.model)
+    sources = open_layers(root, plan, block.category, block.model, plan.hold)
     tops = _tops_of(root, plan, block)
     for name, members in m.gene_sets.items():
         genes = np.array(members)

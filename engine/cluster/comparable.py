@@ -11,14 +11,15 @@ import numpy as np
 import pandas as pd
 
 from engine.analysis.agreement import strongest_of
-from engine.analysis.derived import Centred, LayerConsensus
-from engine.analysis.sources import HELD_BYTES, committed
+from engine.analysis.derived import Centred, Kept, LayerConsensus
+from engine.analysis.sources import committed
 from engine.analysis.stored import stored_matrix
 from engine.attention.views import CENTRED, CORRELATION
 from engine.store.plan import COEXPRESSION, ComparePlan, ModelPlan, Plan, load_plan, matrix_work
 from engine.store.root import RunRoot
 from engine.store.tables import read_table
 
+_LAST = 4  # matrices that a worker read last and keeps
 Tiles = Iterable[tuple[int, np.ndarray, np.ndarray]]
 
 
@@ -191,10 +192,11 @@ def reader(
     return lambda: matrix.values(at, member.view)
 
 
-@lru_cache(maxsize=4)
+@lru_cache(maxsize=_LAST)
 def _held(run: str, model: str, category: int, layer: int) -> Centred:
     """Open a matrix; what a worker read last it need not read again for the next question."""
-    return stored_matrix(RunRoot(run), plan_of(run), model, category, layer, hold=HELD_BYTES)
+    plan = plan_of(run)
+    return stored_matrix(RunRoot(run), plan, model, category, layer, hold=plan.hold // _LAST)
 
 
 def strongest(
@@ -224,16 +226,25 @@ def of_all_cells(top: pd.DataFrame, gene_set: str, view: str) -> pd.DataFrame:
     return top[(top["gene_set"] == gene_set) & (top["view"] == view) & (top["part"] == "total")]
 
 
-def open_layers(root: RunRoot, plan: Plan, category: int, model: str) -> dict[int, Centred]:
-    """Open all layers of a reading; small ones stay in memory, together up to ``HELD_BYTES``."""
+def open_layers(
+    root: RunRoot, plan: Plan, category: int, model: str, hold: int
+) -> dict[int, Centred]:
+    """Open all layers of a reading; together they keep up to ``hold`` bytes in memory."""
     m = plan.model(model)
-    share = HELD_BYTES // len(m.layers)
+    share = hold // len(m.layers)
     return {y: stored_matrix(root, plan, model, category, y, hold=share) for y in m.layers}
 
 
-def layers_of(root: RunRoot, plan: Plan, category: int, model: str) -> LayerConsensus:
-    """Return the layers of a model's first reading as one matrix, as the plan combines them."""
-    return LayerConsensus(open_layers(root, plan, category, model), settings(plan).layers)
+def layers_of(root: RunRoot, plan: Plan, category: int, model: str) -> tuple[LayerConsensus, Kept]:
+    """Return the layers of a model's first reading as one matrix, as the plan combines them.
+
+    And the same matrix with its blocks kept, if the plan lets them be: layers keep what is left.
+    """
+    room = Kept.room(len(plan.model(model).axis))
+    left = plan.hold - room if room <= plan.hold else plan.hold
+    layers = open_layers(root, plan, category, model, left)
+    matrix = LayerConsensus(layers, settings(plan).layers)
+    return matrix, Kept(matrix, plan.hold)
 
 
 def labelled(frame: pd.DataFrame, label: dict[str, Any]) -> pd.DataFrame:

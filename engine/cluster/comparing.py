@@ -43,6 +43,7 @@ def compare_plan(
     by_family = {m.name: _KIN.get(m.family, m.family) for m in models}
     return ComparePlan(
         k=sorted(set(c.k or [max(1, config.top_k // 10), config.top_k])),
+        consensus=c.consensus,
         gene_sets=c.gene_sets or [g.name for g in config.gene_sets],
         views=c.views or [*config.views, *(view + CENTRED for view in config.centred)],
         kinship={

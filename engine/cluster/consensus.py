@@ -12,9 +12,7 @@ from dask.delayed import delayed
 
 from engine.analysis import consensus, statistics
 from engine.analysis.agreement import Pairs, place, strongest_of, union
-from engine.analysis.derived import Kept
 from engine.analysis.finalise import finalise
-from engine.analysis.sources import HELD_BYTES
 from engine.cluster.comparable import (
     Member,
     asked,
@@ -24,6 +22,7 @@ from engine.cluster.comparable import (
     labelled,
     layers_of,
     name_genes,
+    of_all_cells,
     places_of,
     plan_of,
     reader,
@@ -39,6 +38,7 @@ LAYERS = "tables/consensus_layers.parquet"
 SUPPORT = "tables/support.parquet"
 CONTRASTS = "tables/contrasts.parquet"
 _PARTS = ("total", "half0", "half1")
+_ENDS = ("query", "key")
 
 
 def network_path(category: int) -> str:
@@ -101,7 +101,9 @@ class Standing:
 
 def questions(plan: Plan, finished: set[tuple[str, int]]) -> list[Question]:
     """Return every gene set and view with something to compare."""
-    made = []
+    made: list[Question] = []
+    if not settings(plan).consensus:
+        return made
     every = range(len(plan.categories))
     for gene_set, view in asked(plan):
         of = {c: comparable_models(plan, finished, c, gene_set, view) for c in every}
@@ -133,7 +135,7 @@ def consensus_tables(plan: Plan, finished: set[tuple[str, int]]) -> list[str]:
 
 def _blocks(plan: Plan, finished: set[tuple[str, int]]) -> list[tuple[str, int]]:
     """Return the finished (model, category) whose layers become one matrix, in plan order."""
-    every = range(len(plan.categories))
+    every = range(len(plan.categories) if settings(plan).consensus else 0)
     models = [m.name for m in plan.checkpoints if all(asked_of(plan, m))]
     return [(m, c) for m in models for c in every if (m, c) in finished]
 
@@ -149,7 +151,8 @@ def agree(
     for (model, _), (top, _) in tables.items():
         made.setdefault(layers_path(model), []).append(top)
     todo = questions(plan, finished)
-    for found in compute([_graph(run, plan, q) for q in todo], scheduler):
+    listed = {block: top for block, (top, _) in tables.items()}
+    for found in compute([_graph(run, plan, q, listed) for q in todo], scheduler):
         for name, frame in found.items():
             made.setdefault(name, []).append(frame)
     joined = {name: pd.concat(parts, ignore_index=True) for name, parts in made.items() if parts}
@@ -162,11 +165,12 @@ def agree(
 def _layers(run: str, model: str, category: int) -> tuple[pd.DataFrame, pd.DataFrame]:
     """Return top pairs and statistics of a model's layers as one matrix."""
     root, plan = RunRoot(run), plan_of(run)
-    m, matrix = plan.model(model), layers_of(root, plan, category, model)
+    m = plan.model(model)
+    matrix, kept = layers_of(root, plan, category, model)
     names, views = asked_of(plan, m)
     sets = {name: np.array(m.gene_sets[name]) for name in names}
     done = finalise(
-        Kept(matrix, HELD_BYTES),
+        kept,
         sets,
         views,
         top_k=plan.top_k,
@@ -184,9 +188,17 @@ def _layers(run: str, model: str, category: int) -> tuple[pd.DataFrame, pd.DataF
     return labelled(top, label), labelled(done.stats, label | {"layers": len(m.layers)})
 
 
-def _graph(run: str, plan: Plan, q: Question) -> Any:
+def _graph(run: str, plan: Plan, q: Question, listed: dict[tuple[str, int], pd.DataFrame]) -> Any:
     question = delayed(q, traverse=False)
-    tops = [delayed(_top)(run, question, *block) for block in q.blocks]
+    tops: list[Any] = []
+    for model, category in q.blocks:
+        m = plan.model(model)
+        if m.gene_sets[q.gene_set] == places_of(m, q.genes).tolist():
+            top = of_all_cells(listed[model, category], q.gene_set, q.view)
+            genes = np.array(q.genes)
+            tops.append(tuple(np.searchsorted(genes, top[x].to_numpy(str)) for x in _ENDS))
+        else:
+            tops.append(delayed(_top)(run, question, model, category))
     pairs = delayed(_union)(tops, len(q.genes))
     standing = [delayed(_stand)(run, question, *block, pairs) for block in q.blocks]
     correlated = [delayed(_correlated)(run, question, *x, pairs) for x in q.correlations]
@@ -196,7 +208,7 @@ def _graph(run: str, plan: Plan, q: Question) -> Any:
 def _top(run: str, q: Question, model: str, category: int) -> Pairs:
     """Return (query, key) of the top pairs of a model's layers as one."""
     root, plan = RunRoot(run), plan_of(run)
-    matrix = layers_of(root, plan, category, model)
+    matrix, _ = layers_of(root, plan, category, model)
     genes = places_of(plan.model(model), q.genes)
     return strongest_of(lambda: matrix.values(genes, q.view), plan.top_k)
 
@@ -207,9 +219,9 @@ def _union(tops: list[Pairs], n_genes: int) -> Pairs:
 
 def _stand(run: str, q: Question, model: str, category: int, pairs: Pairs) -> Standing:
     root, plan = RunRoot(run), plan_of(run)
-    matrix, m = layers_of(root, plan, category, model), plan.model(model)
+    m = plan.model(model)
+    matrix, kept = layers_of(root, plan, category, model)
     genes = places_of(m, q.genes)
-    kept = Kept(matrix, HELD_BYTES)
 
     def half(h: int) -> Iterable[tuple[int, np.ndarray, np.ndarray]]:
         for first, x, y, use in kept.halves(genes, q.view):

@@ -12,7 +12,7 @@ from engine.analysis.derived import Centred
 from engine.analysis.edges import strongest_keys
 from engine.analysis.finalise import finalise
 from engine.analysis.mean_cells import mean_cell_source, mean_cells_of
-from engine.analysis.sources import HELD_BYTES, committed, matrix_source, rows_of, unit_arrays
+from engine.analysis.sources import committed, matrix_source, rows_of, unit_arrays
 from engine.attention.spread import Spread
 from engine.attention.views import QUANTITIES
 from engine.cluster.coexpression import write_correlations
@@ -87,7 +87,7 @@ class MatrixRunner:
         attempt = Attempt(self._root, matrix_work(model, category, layer))
         if m.estimator == "mean_residual":
             mass = self._mean_cell_mass(m, category, layer)
-            matrix = mean_cell_source(self._root, plan, model, category, layer, hold=HELD_BYTES)
+            matrix = mean_cell_source(self._root, plan, model, category, layer, hold=plan.hold)
         else:
             store = attempt.zarr("dense.zarr")
             if m.estimator == "per_cell":
@@ -96,7 +96,7 @@ class MatrixRunner:
                 halves = [self._records(model, category, h) for h in (0, 1)]
                 write_correlations(attempt, halves, m, store, plan.tile)
                 mass = pd.DataFrame({"gene": np.zeros(0, np.int32), "cells": np.zeros(0, np.int64)})
-            matrix = matrix_source(self._root, plan, model, category, store, hold=HELD_BYTES)
+            matrix = matrix_source(self._root, plan, model, category, store, hold=plan.hold)
         crash_point("mid-finalise", attempt.work)
         source = Centred(matrix)
         done = finalise(

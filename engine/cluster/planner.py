@@ -26,8 +26,10 @@ from engine.config import GeneSetConfig, ModelConfig, RunConfig
 from engine.errors import InputError
 from engine.models import GeneMatch, checkpoint_files
 from engine.octopus.views import network_facts
+from engine.sizes import parse_bytes
 from engine.store.plan import (
     COEXPRESSION,
+    HOLD,
     CategoryPlan,
     EdgesPlan,
     ModelPlan,
@@ -257,6 +259,7 @@ def plan_run(
         units=units,
         views=list(config.views),
         tile=execution.tile,
+        hold=int(parse_bytes(execution.hold, "execution.hold")),
         threads=threads,
         top_k=config.top_k,
         moments=config.moments,
@@ -329,4 +332,8 @@ def result_fields(config: RunConfig) -> dict[str, Any]:
     for name in ("centred", "compare"):
         if not tree[name]:
             tree.pop(name)
+    if tree.get("compare", {}).get("consensus"):
+        tree["compare"].pop("consensus")
+    if parse_bytes(tree["execution"]["hold"], "execution.hold") == HOLD:
+        tree["execution"].pop("hold")
     return tree

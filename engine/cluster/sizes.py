@@ -9,7 +9,6 @@ from pathlib import Path
 
 import psutil
 
-from engine.analysis.sources import HELD_BYTES
 from engine.attention.row_blocks import block_bytes
 from engine.attention.views import QUANTITIES
 from engine.config import RunConfig
@@ -55,13 +54,14 @@ def project(
     CPU as part of ``actor_bytes``.
     """
     e, q = config.execution, len(QUANTITIES)
+    hold = parse_bytes(e.hold, "execution.hold")
     actor = device = scratch = kept = tables = 0.0
     for m in models:
         if m.name != m.base:
             continue
         if m.family == COEXPRESSION:
             kinds = [r.estimator for r in models if r.base == m.name]
-            need = _coexpression_bytes(m, kinds, categories, units)
+            need = _coexpression_bytes(m, kinds, categories, units, hold)
             actor = max(actor, _IMPORTS + need["actor"])
             scratch += need["scratch"]
             kept += need["dense"] if config.keep_dense == "fp32" else 0
@@ -94,7 +94,7 @@ def project(
         parts = 3 if means else 2
         rows = min(e.tile, n) * n
         # a small matrix is kept
-        held = min(HELD_BYTES, n2 * (parts * q * 4 + 2 * 4 * (1 + second)))
+        held = min(hold, n2 * (parts * q * 4 + 2 * 4 * (1 + second)))
         finalise = held + rows * (2 * q * 4 + 2 * 4 + 8 * q * 3 + 64) + n2 * (8 + 12)
         attends = 3 * n * m.d * 2 * 4.0  # q and k of the mean cells of a layer
         per_model = sum(u.model == m.name for u in units)
@@ -125,7 +125,11 @@ def project(
 
 
 def _coexpression_bytes(
-    m: ModelPlan, kinds: Sequence[str], categories: list[CategoryPlan], units: list[Unit]
+    m: ModelPlan,
+    kinds: Sequence[str],
+    categories: list[CategoryPlan],
+    units: list[Unit],
+    hold: float,
 ) -> dict[str, float]:
     """Bytes of an actor, of scratch and of the dense matrices among it."""
     n2 = float(len(m.axis)) ** 2
@@ -134,7 +138,7 @@ def _coexpression_bytes(
     expressed = min(len(m.axis), m.max_tokens) * 12.0 * ("spearman" in kinds)
     spill = max(own, default=0) * expressed
     compute = n2 * 8 * 3 * ("pearson" in kinds) + 2 * spill
-    finalise = n2 * (3 * 4 + 8 * 3) + min(HELD_BYTES, n2 * 24) + spill + n2 * 20
+    finalise = n2 * (3 * 4 + 8 * 3) + min(hold, n2 * 24) + spill + n2 * 20
     dense = len(categories) * len(kinds) * n2 * 3 * 4
     sums = len(own) * n2 * 8 * ("pearson" in kinds)
     values = sum(own) * expressed * (1 + 8 / 12)  # and the ranks of each, while they are used

@@ -177,7 +177,12 @@ class ScGPT:
         }
         rows = max(vocab.values()) + 1
         weights = take_strict(
-            state, _expected(rows, d, ff, n_layers), _HEADS, where=where, dtype=dtype, device=device
+            state,
+            expected_shapes(rows, d, ff, n_layers),
+            _HEADS,
+            where=where,
+            dtype=dtype,
+            device=device,
         )
         return cls(
             weights,
@@ -360,7 +365,7 @@ class ScGPT:
         )
 
 
-def _expected(rows: int, d: int, ff: int, n_layers: int) -> dict[str, tuple[int, ...]]:
+def expected_shapes(rows: int, d: int, ff: int, n_layers: int) -> dict[str, tuple[int, ...]]:
     """Return name -> shape of every encoder weight."""
     shapes: dict[str, tuple[int, ...]] = {"encoder.embedding.weight": (rows, d)}
 

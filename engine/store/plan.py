@@ -21,6 +21,7 @@ from engine.fields import Combination, Conventions
 from engine.store.root import RunRoot, hash_json, to_json
 
 SCHEMA = "octoscope-plan/3"
+HOLD = 256_000_000  # bytes of a matrix that a task keeps, unless asked
 COEXPRESSION = "coexpression"  # family of the entries that no checkpoint stands behind
 
 
@@ -178,6 +179,7 @@ class ComparePlan(_Value):
     gene_sets: list[str]
     views: list[str]
     kinship: dict[str, str]  # model -> its group
+    consensus: bool = True
     layers: Combination
     conventions: Conventions
     pools: dict[str, PoolPlan]
@@ -196,6 +198,7 @@ class Plan(_Value):
     units: list[Unit]
     views: list[str]
     tile: int
+    hold: int = HOLD
     threads: int
     top_k: int
     moments: int
@@ -212,6 +215,10 @@ class Plan(_Value):
         body: dict[str, Any] = handler(self)
         if body["compare"] is None:
             del body["compare"]
+        elif body["compare"]["consensus"]:
+            del body["compare"]["consensus"]
+        if body["hold"] == HOLD:
+            del body["hold"]
         return body
 
     @cached_property

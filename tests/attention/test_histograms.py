@@ -8,10 +8,11 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
 from engine.attention.histograms import (
+    BINS,
     auroc,
     average_precision,
     bins_of,
-    histogram,
+    count,
     quantiles,
 )
 from engine.attention.views import sortable
@@ -19,6 +20,23 @@ from engine.attention.views import sortable
 FLOATS = st.floats(width=32, allow_nan=False)
 # values that lie in bins of their own: the histogram then loses nothing
 APART = st.sampled_from([-8.0, -1.0, -0.5, 0.0, 0.25, 1.0, 2.0, 1e6])
+
+
+def histogram(values: np.ndarray) -> np.ndarray:
+    """Count values by bin."""
+    return np.bincount(bins_of(values), minlength=BINS)
+
+
+@settings(max_examples=50, deadline=None)
+@given(st.integers(0, 2**32 - 1), st.integers(0, 3))
+def test_eligible_pairs_of_different_genes_are_counted_by_bin(seed: int, first: int) -> None:
+    rng = np.random.default_rng(seed)
+    values = rng.choice(np.float32([-1, -0.0, 0, 2]), (3, 6))
+    eligible = rng.random((3, 6)) < 0.7
+    counts = np.zeros(BINS, np.int64)
+    count(bins_of(values), eligible, first, counts)
+    eligible[np.arange(3), np.arange(3) + first] = False
+    assert np.array_equal(counts, histogram(values[eligible]))
 
 
 @settings(max_examples=50, deadline=None)

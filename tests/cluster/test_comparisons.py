@@ -17,14 +17,13 @@ import yaml
 
 from engine.analysis.agreement import place, union
 from engine.analysis.derived import Centred
-from engine.analysis.sources import HELD_BYTES
 from engine.analysis.stored import stored_matrix
 from engine.attention.topk import TopK
 from engine.cluster.comparable import Member, plan_of, reader
 from engine.cluster.frozen import run_config
 from engine.cluster.repair import plan_repair
 from engine.store.manifest import Fault
-from engine.store.plan import block_of
+from engine.store.plan import HOLD, block_of
 from engine.store.root import RunRoot
 from tests.conftest import octoscope, small_tree, three_families
 
@@ -118,7 +117,7 @@ def test_threads_that_share_a_matrix_all_read_the_whole_of_it(compared: Path) ->
     plan = plan_of(root.url)
     genes = np.arange(len(plan.model("tiny").axis))
     for _ in range(5):
-        matrix = stored_matrix(root, plan, "tiny", 0, 0, hold=HELD_BYTES)
+        matrix = stored_matrix(root, plan, "tiny", 0, 0, hold=HOLD)
         together = threading.Barrier(8)
 
         def read(matrix: Centred = matrix, together: threading.Barrier = together) -> int:
