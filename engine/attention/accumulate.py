@@ -118,6 +118,13 @@ def _cell_of(place: tuple[QKBatch, int]) -> Cell:
         return Cell.of(*place)
 
 
+def gene_cells(layout: BatchLayout, n_genes: int) -> np.ndarray:
+    """Return [genes] int64: cells of a batch that hold each gene as a token."""
+    cell, token = np.nonzero(layout.panel >= 0)
+    held = np.unique(cell * n_genes + layout.panel[cell, token])
+    return np.bincount(held % n_genes, minlength=n_genes)
+
+
 class PairCounts:
     """n_ij: cells that hold both genes as tokens; shared by all layers of a unit.
 

@@ -19,7 +19,6 @@ from engine.cluster.coexpression import write_correlations
 from engine.store import tiles
 from engine.store.crash import crash_point
 from engine.store.plan import (
-    COEXPRESSION,
     ModelPlan,
     Plan,
     layer_name,
@@ -56,7 +55,7 @@ class MatrixRunner:
         store = attempt.zarr("pairs.zarr")
         halves = [self._records(model, category, h) for h in (0, 1)]
         held = np.zeros((2, 1, n), np.int32)  # cells that hold each gene
-        if self._plan.model(model).family == COEXPRESSION:
+        if not self._plan.readings(model, "per_cell"):
             for h, records in enumerate(halves):
                 held[h] = _tile(self._arrays(records, "cells"), 0, 1, held[h])
         else:

@@ -79,7 +79,7 @@ def project(
         cells = min(m.micro_batch, longest)
         forward = min(m.batch_cells, cells) * m.max_tokens * m.d * 4 * 12
         compute = (
-            n2 * 4  # pair counts
+            n2 * 4 * (sums > 0)  # pair counts
             # sums, squared deviations and their counts: of one layer, or of all between turns
             + (len(m.layers) if turns > 1 else 1)
             * (n2 * 8 * q * sums + n2 * (8 * sums + 4) * second + n * m.d * 8 * means)
@@ -105,11 +105,13 @@ def project(
             finalise += n2 * 24  # the set's matrix, its transpose in fp64
         actor = max(actor, _IMPORTS + max(compute, finalise))
         layers = len(m.layers)
-        dense = len(categories) * n2 * 2 * 4
+        dense = len(categories) * n2 * 2 * 4 * (sums > 0)
         dense += len(categories) * n2 * layers * 4 * q * 2 * sums
         dense += len(categories) * layers * (attends + n * m.d * 4) * means  # and the mean cell
         dense += len(categories) * n2 * layers * 4 * 2 * sums * second
-        scratch += per_model * (n2 * (layers * q * 8 * sums + 4) + layers * n * m.d * 8 * means)
+        scratch += per_model * (
+            n2 * (layers * q * 8 * sums + 4 * (sums > 0)) + layers * n * m.d * 8 * means
+        )
         scratch += per_model * n2 * layers * 8 * sums * second
         scratch += dense
         kept += dense if config.keep_dense == "fp32" else 0

@@ -12,7 +12,7 @@ import torch
 from zarr.abc.store import Store
 
 from engine.atlas import Atlas
-from engine.attention.accumulate import BatchLayout, LayerSums, PairCounts, QKBatch
+from engine.attention.accumulate import BatchLayout, LayerSums, PairCounts, QKBatch, gene_cells
 from engine.attention.finite import require_finite
 from engine.attention.residuals import ResidualSums
 from engine.cluster.feed import Fed, Feed
@@ -151,7 +151,10 @@ class UnitRunner:
         attempt = Attempt(self._root, unit.work)
         store = attempt.zarr("sums.zarr")
         self._physical.start_from(self._m.batch_cells, halvings)
-        pairs = PairCounts(len(self._m.axis), tile=self._plan.tile)
+        n = len(self._m.axis)
+        # pairs of genes are counted for sums over cells alone: a mean cell needs each gene's cells
+        pairs = PairCounts(n, tile=self._plan.tile) if self._heads else None
+        cells = np.zeros(n, np.int64)
         facts = _Facts()
         held: dict[int, _Layer] = {}  # between macro-batches; one at a time where there is one
         micro = self._m.micro_batch
@@ -166,7 +169,9 @@ class UnitRunner:
                     self._feed.ahead(ahead)
             for group in groups:
                 for batch in group:
-                    pairs.add(batch.layout)
+                    cells += gene_cells(batch.layout, n)
+                    if pairs is not None:
+                        pairs.add(batch.layout)
             for i in range(max(self._m.layers) + 1):
                 wanted = i in self._m.layers
                 where = f"model {self._m.name}, unit {unit.id}, layer {i}"
@@ -175,8 +180,11 @@ class UnitRunner:
                 if layer is not None and left > 0:
                     held[i] = layer
                 elif layer is not None:
-                    self._write_layer(store, layer, pairs)
-        self._write(store, "pairs", pairs.counts.numpy())
+                    self._write_layer(store, layer, cells)
+        if pairs is not None:
+            self._write(store, "pairs", pairs.counts.numpy())
+        else:
+            self._write(store, "cells", cells[None].astype(np.int32))
         facts.seconds = time.monotonic() - started
         return attempt.commit(self._plan.hash, facts.told())
 
@@ -212,7 +220,7 @@ class UnitRunner:
             if layer is not None and layer.sums is not None and parts:
                 layer.sums.add(parts)
 
-    def _write_layer(self, store: Store, layer: _Layer, pairs: PairCounts) -> None:
+    def _write_layer(self, store: Store, layer: _Layer, cells: np.ndarray) -> None:
         sums, residuals, i = layer.sums, layer.residuals, layer.i
         if sums is not None:
             sums.check_mass(layer.where)
@@ -224,7 +232,6 @@ class UnitRunner:
         if residuals is not None:
             residuals.check(layer.where)
             self._write(store, layer_name(i, "residual"), residuals.sums.cpu().numpy())
-        cells = pairs.counts.diagonal().numpy().astype(np.int64)
         self._write(store, layer_name(i, "cells"), cells[None])
 
     def mean_cell(self, category: int) -> Record:
