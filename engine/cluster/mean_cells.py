@@ -14,6 +14,8 @@ from engine.store.plan import ModelPlan, Plan, layer_name, residual_work
 from engine.store.records import Attempt, Record
 from engine.store.root import RunRoot
 
+_TOKENS = 1024  # of a mean cell that pass a layer together
+
 
 @torch.inference_mode()
 def attend_mean_cells(
@@ -88,18 +90,21 @@ def _project(
     q, k = np.zeros((2, *shape), np.float32)
     if not len(at):
         return q, k
-    attention, _ = model.layer(layer, state[:, at], mask[:, at])
-    found = attention.q[0], attention.k[0]
-    if bare:
-        if not isinstance(model, BareProjections):
-            raise InputError(
-                "projection", f"family {base.family} does not show bare projections", "use faithful"
-            )
-        found = tuple(  # type: ignore[assignment]
-            torch.einsum("ntd,hed->hte", state[:, at].to(w.dtype), w)
-            for w in model.projections(layer)
+    if bare and not isinstance(model, BareProjections):
+        raise InputError(
+            "projection", f"family {base.family} does not show bare projections", "use faithful"
         )
-    where = at.cpu().numpy()
-    q[:, where] = (found[0].float() * attention.scale).cpu().numpy()
-    k[:, where] = found[1].float().cpu().numpy()
+    # A token's query and key are made of its own residual stream alone, so the layer, which also
+    # attends and goes on, need not see all genes at once: that would cost genes^2.
+    for part in torch.split(at, _TOKENS):
+        attention, _ = model.layer(layer, state[:, part], mask[:, part])
+        found = attention.q[0], attention.k[0]
+        if bare:
+            found = tuple(  # type: ignore[assignment]
+                torch.einsum("ntd,hed->hte", state[:, part].to(w.dtype), w)
+                for w in model.projections(layer)  # type: ignore[attr-defined]
+            )
+        where = part.cpu().numpy()
+        q[:, where] = (found[0].float() * attention.scale).cpu().numpy()
+        k[:, where] = found[1].float().cpu().numpy()
     return q, k
