@@ -188,6 +188,12 @@ class RunConfig(Section):
         "faithful",
         description="For mean_residual: the model's own norm and biases, or its bare W_q and W_k",
     )
+    donor_groups: int = Field(
+        0,
+        ge=0,
+        description="Groups of donors (atlas.replicate_key) per category, at most, that are left "
+        "out in turn: intervals of top pairs over donors; an even number from 4 on, 0: none",
+    )
     moments: Literal[1, 2] = Field(
         1,
         description="2: also the standard deviation between cells of each top pair's attention "
@@ -243,6 +249,10 @@ class RunConfig(Section):
             ):
                 if value is not None and value not in declared:
                     raise ValueError(f"edges.{field}: {value!r} is not declared in {declared}")
+        if self.donor_groups and (self.donor_groups < 4 or self.donor_groups % 2):
+            raise ValueError(f"donor_groups: {self.donor_groups} is not an even number from 4 on")
+        if self.donor_groups and self.atlas.replicate_key is None:
+            raise ValueError("donor_groups: needs atlas.replicate_key, the column of donors")
         for view in self.centred:
             if view not in self.views:
                 raise ValueError(f"centred: {view!r} is not one of the views {list(self.views)}")

@@ -13,10 +13,12 @@ import pandas as pd
 
 from engine.analysis import statistics
 from engine.analysis.derived import Fit, fit_halves
+from engine.analysis.donors import LeftOut, donor_jackknife
 from engine.analysis.matrix import PairMatrix
 from engine.analysis.passes import tally
 from engine.attention.histograms import BINS, bins_of, quantiles
 from engine.attention.topk import TopK, TopPairs
+from engine.attention.views import CENTRED
 
 # Genes in the permutation null of half-to-half agreement; a seeded sample where there are more.
 _NULL_GENES = 256
@@ -42,15 +44,19 @@ def finalise(
     top_k: int,
     permutations: int,
     seed: int,
+    left_out: LeftOut | None = None,
 ) -> Finalised:
     """Finalise one matrix over every declared gene set and view.
+
+    ``left_out``: the matrix without groups of donors, for the views that are not centred.
 
     Returns
     -------
     Finalised
         ``topk``: gene_set, view, part (total, half0, half1), query, key, value, rank, cells
         (n_ij), value_half0, value_half1; with two moments cell_sd, the standard deviation of the
-        pair's probability between cells, whatever the view.
+        pair's probability between cells, whatever the view; with donor groups donor_low and
+        donor_high of the total.
         ``genes``: gene_set, view, gene, row_sum, col_sum, row_pairs, col_pairs (eligible).
         ``histogram``: gene_set, view, bin, count. ``stats``: one row per gene set and view.
     """
@@ -61,7 +67,9 @@ def finalise(
             label = {"gene_set": name, "view": view}
             halves = _Halves(len(genes), top_k)
             fits = fit_halves(matrix, genes, view, halves.add)
-            tables, row = _one(matrix, genes, view, top_k, halves.top())
+            tables, row, best = _one(matrix, genes, view, top_k, halves.top())
+            if left_out is not None:
+                row |= _over_donors(left_out, genes, view, best, top_k, tables["topk"])
             row |= _reliability(matrix, genes, view, permutations, seed, fits, halves.raw)
             for key, table in tables.items():
                 collected[key].append(table.assign(**label)[[*label, *table.columns]])
@@ -90,7 +98,7 @@ class _Halves:
 
 def _one(
     matrix: PairMatrix, genes: np.ndarray, view: str, k: int, halves: dict[str, TopPairs]
-) -> tuple[dict[str, pd.DataFrame], dict[str, object]]:
+) -> tuple[dict[str, pd.DataFrame], dict[str, object], TopPairs]:
     n = len(genes)
     strongest = TopK(k)
     bins = np.zeros(BINS, np.int64)
@@ -137,7 +145,20 @@ def _one(
         "hub_key_share": _hub_share(best.key),
         "half_topk_jaccard": _jaccard(top["half0"], top["half1"], n),
     }
-    return tables, row
+    return tables, row, best
+
+
+def _over_donors(
+    left_out: LeftOut, genes: np.ndarray, view: str, best: TopPairs, k: int, top: pd.DataFrame
+) -> dict[str, object]:
+    """Return what donors do to a matrix; puts the intervals of its top pairs into their table."""
+    top["donor_low"] = top["donor_high"] = np.nan
+    if view.endswith(CENTRED):  # its effects would have to be fitted anew without each group
+        return {}
+    low, high, row = donor_jackknife(left_out, genes, view, best, k)
+    total = top["part"] == "total"
+    top.loc[total, "donor_low"], top.loc[total, "donor_high"] = low, high
+    return dict(row)
 
 
 def _top_frame(

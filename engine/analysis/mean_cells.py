@@ -2,20 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from threading import Lock
 
 import numpy as np
 
 from engine.analysis.matrix import HalfTile, MatrixSource
-from engine.analysis.sources import PARTS, committed, gene_cells
+from engine.analysis.sources import committed, gene_cells
 from engine.attention.mean_cell import MeanCell
 from engine.attention.views import QUANTITIES
 from engine.store import tiles
 from engine.store.plan import Plan, layer_name, pairs_work, residual_work
 from engine.store.root import RunRoot
 
+WITHOUT = "_without"  # of what is stored of all cells but each donor group
 _NAMES = ("half 0", "half 1", "all cells")  # of the parts
 
 
@@ -108,13 +109,34 @@ class MeanTile:
 def mean_cells_of(
     root: RunRoot, plan: Plan, model: str, category: int, layer: int
 ) -> list[MeanCell]:
-    """Open what a model attends with for the mean cells of a category.
+    """Open what a model attends with for the mean cells of half 0, half 1 and all cells.
 
     Raises
     ------
     DamagedRunError
         If it is not finished, or gone.
     """
+    return _open(root, plan, model, category, layer, _NAMES, "")
+
+
+def mean_cells_without_donors(
+    root: RunRoot, plan: Plan, model: str, category: int, layer: int
+) -> list[MeanCell]:
+    """Open the mean cells of all but each donor group, as :func:`mean_cells_of`."""
+    groups = plan.categories[category].groups or []
+    names = [f"all but donor group {g}" for g in range(len(groups))]
+    return _open(root, plan, model, category, layer, names, WITHOUT)
+
+
+def _open(
+    root: RunRoot,
+    plan: Plan,
+    model: str,
+    category: int,
+    layer: int,
+    names: Sequence[str],
+    suffix: str,
+) -> list[MeanCell]:
     m = plan.model(model)
     record = committed(root, plan, residual_work(m.base, category))
     store = root.zarr(f"{record.folder}/attends.zarr")
@@ -123,12 +145,12 @@ def mean_cells_of(
         array = tiles.open_array(store, name)
         return tiles.read_rows(array, 0, array.shape[-2])
 
-    there = read("present")
-    shape = (PARTS, m.n_heads, len(m.axis), -1)
-    q, k = (read(layer_name(layer, x)).reshape(shape) for x in "qk")
+    there = read(f"present{suffix}")
+    shape = (len(names), m.n_heads, len(m.axis), -1)
+    q, k = (read(layer_name(layer, f"{x}{suffix}")).reshape(shape) for x in "qk")
     where = f"model {model}, category {category}, layer {layer}, mean cell of"
     return [
-        MeanCell(q[p], k[p], there[p], m.heads, f"{where} {name}") for p, name in enumerate(_NAMES)
+        MeanCell(q[p], k[p], there[p], m.heads, f"{where} {name}") for p, name in enumerate(names)
     ]
 
 

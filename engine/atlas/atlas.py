@@ -156,8 +156,8 @@ class Atlas:
             )
         return self._column(self._root["obs"], name)
 
-    def index(self, seed: int) -> CellIndex:
-        """Group the selected cells by category and donor-disjoint half."""
+    def index(self, seed: int, donor_groups: int = 0) -> CellIndex:
+        """Group the selected cells by category and donor-disjoint half, and into donor groups."""
         c = self.config
         columns = [self.column(k, "atlas.category_key") for k in c.category_key]
         donors = (
@@ -167,8 +167,9 @@ class Atlas:
         if c.primary_only and "is_primary_data" in frames.frame_columns(self._root["obs"]):
             primary = frames.as_bool(self.column("is_primary_data", "atlas"), c.path)
         return build_index(
-            self.cell_ids, columns, donors, primary, c.categories, seed=seed, where=c.path
-        )
+            self.cell_ids, columns, donors, primary, c.categories, seed=seed, where=c.path,
+            donor_groups=donor_groups,
+        )  # fmt: skip
 
     def fingerprint(self, index: CellIndex) -> str:
         """Return a digest of ids, shape, row lengths and the selection (not of every value).

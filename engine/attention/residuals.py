@@ -61,8 +61,13 @@ def mean_cells(sums: np.ndarray, cells: np.ndarray) -> np.ndarray:
         [2, genes] cells that hold the gene; where there is none, the mean is 0.
     """
     total = np.concatenate([sums, sums.sum(0, keepdims=True)])
-    n = np.concatenate([cells, cells.sum(0, keepdims=True)])[..., None]
-    return np.divide(total, n, out=np.zeros_like(total), where=n > 0).astype(np.float32)
+    return divided(total, np.concatenate([cells, cells.sum(0, keepdims=True)]))
+
+
+def divided(sums: np.ndarray, cells: np.ndarray) -> np.ndarray:
+    """Return means [..., genes, d] float32 of sums over cells [..., genes]; 0 without a cell."""
+    n = cells[..., None]
+    return np.divide(sums, n, out=np.zeros_like(sums), where=n > 0).astype(np.float32)
 
 
 def present(cells: np.ndarray, min_cells: int) -> np.ndarray:

@@ -9,18 +9,22 @@ import pandas as pd
 from zarr.abc.store import Store
 
 from engine.analysis.derived import Centred
+from engine.analysis.donors import LeftOut
 from engine.analysis.edges import strongest_keys
 from engine.analysis.finalise import finalise
-from engine.analysis.mean_cells import mean_cell_source, mean_cells_of
+from engine.analysis.mean_cells import mean_cell_source, mean_cells_of, mean_cells_without_donors
 from engine.analysis.sources import committed, matrix_source, rows_of, unit_arrays
+from engine.analysis.without_donors import MeanCellsWithoutDonors, Rows, SumsWithoutDonors
 from engine.attention.spread import Spread
 from engine.attention.views import QUANTITIES
 from engine.cluster.coexpression import write_correlations
 from engine.store import tiles
 from engine.store.crash import crash_point
 from engine.store.plan import (
+    COEXPRESSION,
     ModelPlan,
     Plan,
+    Unit,
     layer_name,
     matrix_work,
     pairs_work,
@@ -39,11 +43,12 @@ class MatrixRunner:
         self._checked: dict[str, Record] = {}  # units whose objects were all there
 
     def _records(self, model: str, category: int, half: int) -> list[Record]:
-        units = self._plan.units_of(model, category, half)
-        for unit in units:
-            if unit.work not in self._checked:
-                self._checked[unit.work] = committed(self._root, self._plan, unit.work)
-        return [self._checked[u.work] for u in units]
+        return [self._record(u) for u in self._plan.units_of(model, category, half)]
+
+    def _record(self, unit: Unit) -> Record:
+        if unit.work not in self._checked:
+            self._checked[unit.work] = committed(self._root, self._plan, unit.work)
+        return self._checked[unit.work]
 
     def _arrays(self, records: list[Record], name: str) -> list[Any]:
         return unit_arrays(self._root, records, name)
@@ -105,6 +110,7 @@ class MatrixRunner:
             top_k=plan.top_k,
             permutations=plan.permutations,
             seed=plan.seed,
+            left_out=self._left_out(m, category, layer),
         )
         label = {"model": model, "category": plan.categories[category].name, "layer": layer}
         tables = {
@@ -157,6 +163,38 @@ class MatrixRunner:
         held = self._arrays(records, layer_name(layer, "cells"))
         cells = _tile(held, 0, 1, np.zeros((1, n), np.int64))
         return _mass_table(m, mass, cells[0])
+
+    def _left_out(self, m: ModelPlan, category: int, layer: int) -> LeftOut | None:
+        """Open the matrix without each donor group; None where there are none."""
+        plan = self._plan
+        groups, n = plan.categories[category].groups, len(m.axis)
+        if groups is None or m.family == COEXPRESSION:
+            return None
+        donors = [g.donors for g in groups]
+        if m.estimator == "mean_residual":
+            parts = mean_cells_without_donors(self._root, plan, m.name, category, layer)
+            return MeanCellsWithoutDonors(donors, parts, n, plan.tile)
+        records = [
+            [self._record(unit) for unit in units]
+            for units in plan.units_by_group(m.name, category)
+        ]
+        name = sums_name(layer, m.heads)
+
+        def reader(sums: list[Any], pairs: list[Any]) -> Rows:
+            def read(first: int, stop: int) -> tuple[np.ndarray, np.ndarray]:
+                empty = np.zeros((len(QUANTITIES), stop - first, n))
+                return _tile(sums, first, stop, empty), _tile(pairs, first, stop, empty[0])
+
+            return read
+
+        return SumsWithoutDonors(
+            donors,
+            [sum(r.facts["cells_used"] for r in of) for of in records],
+            [reader(self._arrays(of, name), self._arrays(of, "pairs")) for of in records],
+            n,
+            plan.categories[category].min_cells,
+            plan.tile,
+        )
 
     def _mean_cell_mass(self, m: ModelPlan, category: int, layer: int) -> pd.DataFrame:
         """Return the mass of the mean of all cells; its keys are genes alone."""

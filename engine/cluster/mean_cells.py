@@ -5,8 +5,10 @@ from __future__ import annotations
 import numpy as np
 import torch
 
-from engine.analysis.sources import PARTS, committed, unit_rows
-from engine.attention.residuals import mean_cells, present
+from engine.analysis.mean_cells import WITHOUT
+from engine.analysis.sources import committed, unit_rows
+from engine.analysis.without_donors import floors
+from engine.attention.residuals import divided, mean_cells, present
 from engine.errors import InputError
 from engine.models.protocol import BareProjections, FoundationModel
 from engine.store import tiles
@@ -30,7 +32,8 @@ def attend_mean_cells(
 
     Arrays per layer: ``q`` and ``k`` [parts x heads, genes, d_head] float32, q scaled; and once
     ``present`` [parts, genes], the genes that enough cells hold: the only keys. Also per layer
-    ``mean`` [genes, d] float32, the averaged residual stream of all cells.
+    ``mean`` [genes, d] float32, the averaged residual stream of all cells. With donor groups also
+    ``present_without``, ``q_without`` and ``k_without``, of all cells but each group's.
 
     Raises
     ------
@@ -43,36 +46,47 @@ def attend_mean_cells(
         [committed(root, plan, u.work) for u in plan.units_of(base.name, category, h)]
         for h in (0, 1)
     ]
+    groups = [
+        [committed(root, plan, u.work) for u in units]
+        for units in plan.units_by_group(base.name, category)
+    ]
+    min_cells = plan.categories[category].min_cells
+    need = floors(min_cells, [sum(r.facts["cells_used"] for r in records) for records in groups])
 
-    def total(name: str, shape: tuple[int, ...], dtype: str) -> np.ndarray:
-        out = np.zeros((2, *shape), dtype)
-        for h, records in enumerate(halves):
+    def totals(parts: list[list[Record]], name: str, shape: tuple[int, ...]) -> np.ndarray:
+        out = np.zeros((len(parts), *shape))
+        for part, records in zip(out, parts, strict=True):
             found = tiles.tree_sum(unit_rows(root, records, name, 0, shape[0]))
             if found is not None:
-                out[h] = found
+                part[:] = found
         return out
 
     def write(name: str, values: np.ndarray) -> None:
         tiles.write_array(store, name, values, plan.tile)
 
+    def write_attended(layer: int, mean: np.ndarray, there: np.ndarray, suffix: str) -> None:
+        if layer == base.layers[0]:
+            write(f"present{suffix}", there)
+        found = []
+        for state, mask in zip(mean, there, strict=True):
+            state, mask = (torch.from_numpy(x).to(device)[None] for x in (state, mask))
+            found.append(_project(base, model, layer, state, mask, bare))
+        for name, parts in zip("qk", zip(*found, strict=True), strict=True):
+            write(layer_name(layer, f"{name}{suffix}"), np.concatenate(parts))
+
     # the base may be a per-cell reading, which has no projection
     bare = plan.readings(base.name, "mean_residual")[0].projection == "bare"
     for layer in base.layers:
-        cells = total(layer_name(layer, "cells"), (1, n), "int64")[:, 0]
-        mean = mean_cells(total(layer_name(layer, "residual"), (n, base.d), "float64"), cells)
-        there = present(cells, plan.categories[category].min_cells)
-        if layer == base.layers[0]:
-            write("present", there)
-        q, k = [], []
-        for part in range(PARTS):
-            state = torch.from_numpy(mean[part]).to(device)[None]
-            mask = torch.from_numpy(there[part]).to(device)[None]
-            q_part, k_part = _project(base, model, layer, state, mask, bare)
-            q.append(q_part)
-            k.append(k_part)
-        write(layer_name(layer, "q"), np.concatenate(q))
-        write(layer_name(layer, "k"), np.concatenate(k))
+        cells = totals(halves, layer_name(layer, "cells"), (1, n))[:, 0]
+        sums = totals(halves, layer_name(layer, "residual"), (n, base.d))
+        mean = mean_cells(sums, cells)
+        write_attended(layer, mean, present(cells, min_cells), "")
         write(layer_name(layer, "mean"), mean[2].astype(np.float32))  # of all cells
+        if groups:
+            held = cells.sum(0) - totals(groups, layer_name(layer, "cells"), (1, n))[:, 0]
+            left = sums.sum(0) - totals(groups, layer_name(layer, "residual"), (n, base.d))
+            mean = divided(left, held)
+            write_attended(layer, mean, held >= need[:, None], WITHOUT)
     return attempt.commit(plan.hash, {})
 
 

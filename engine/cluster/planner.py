@@ -31,6 +31,7 @@ from engine.store.plan import (
     COEXPRESSION,
     HOLD,
     CategoryPlan,
+    DonorGroupPlan,
     EdgesPlan,
     ModelPlan,
     Plan,
@@ -208,7 +209,7 @@ def plan_run(
         If any input cannot be used, or memory or disk do not suffice.
     """
     atlas = Atlas(config.atlas)
-    index = atlas.index(config.seed)
+    index = atlas.index(config.seed, config.donor_groups)
     models, matches = model_plans(config, atlas, index)
     bases = [m for m in models if m.name == m.base]
     execution = config.execution
@@ -223,6 +224,7 @@ def plan_run(
             cells=(len(halves[0]), len(halves[1])),
             donors=index.donors[c] if index.donors else None,
             min_cells=config.min_cells or default_min_cells(len(halves[0]) + len(halves[1])),
+            groups=[DonorGroupPlan(**vars(g)) for g in index.groups[c]] if index.groups else None,
         )
         for c, (name, halves) in enumerate(zip(index.categories, index.halves, strict=True))
     ]
@@ -233,12 +235,12 @@ def plan_run(
             category=c,
             half=half,
             start=start,
-            stop=min(start + m.unit_cells, n),
+            stop=min(start + m.unit_cells, stop),
         )
         for m in bases
         for c, category in enumerate(categories)
-        for half, n in enumerate(category.cells)
-        for start in range(0, n, m.unit_cells)
+        for half, first, stop in category.stretches
+        for start in range(first, stop, m.unit_cells)
     ]
     plan = Plan(
         config_hash=hash_json(result_fields(config)),
@@ -329,7 +331,7 @@ def result_fields(config: RunConfig) -> dict[str, Any]:
     for name in _FREE:
         tree["execution"].pop(name)
     # left out where not asked for, as in configurations of earlier versions: they keep their hash
-    for name in ("centred", "compare"):
+    for name in ("centred", "compare", "donor_groups"):
         if not tree[name]:
             tree.pop(name)
     if tree.get("compare", {}).get("consensus"):

@@ -93,25 +93,27 @@ def project(
         device = max(device, compute)
         parts = 3 if means else 2
         rows = min(e.tile, n) * n
+        groups = max((len(c.groups or []) for c in categories), default=0)  # of donors
         # a small matrix is kept
         held = min(hold, n2 * (parts * q * 4 + 2 * 4 * (1 + second)))
         finalise = held + rows * (2 * q * 4 + 2 * 4 + 8 * q * 3 + 64) + n2 * (8 + 12)
         attends = 3 * n * m.d * 2 * 4.0  # q and k of the mean cells of a layer
         per_model = sum(u.model == m.name for u in units)
         finalise += rows * 8 * q * (math.log2(max(1, per_model)) + 2)  # the tree of their sums
+        finalise += rows * 8 * (5 * groups + q * (groups > 0))  # a tile without each group
         if means:  # q and k as read and by gene; a tile's probabilities and logits, and scores
-            finalise += 3 * attends + rows * 4 * 5 + block_bytes(n, n, threads)
+            finalise += 3 * attends * (1 + groups / 3) + rows * 4 * 5 + block_bytes(n, n, threads)
         if config.edges is not None and config.edges.symmetrise:
             finalise += n2 * 24  # the set's matrix, its transpose in fp64
         actor = max(actor, _IMPORTS + max(compute, finalise))
         layers = len(m.layers)
         dense = len(categories) * n2 * 2 * 4 * (sums > 0)
         dense += len(categories) * n2 * layers * 4 * q * 2 * sums
-        dense += len(categories) * layers * (attends + n * m.d * 4) * means  # and the mean cell
+        # and the mean cell; without each group
+        dense += len(categories) * layers * (attends * (1 + groups / 3) + n * m.d * 4) * means
         dense += len(categories) * n2 * layers * 4 * 2 * sums * second
-        scratch += per_model * (
-            n2 * (layers * q * 8 * sums + 4 * (sums > 0)) + layers * n * m.d * 8 * means
-        )
+        scratch += per_model * n2 * (layers * q * 8 * sums + 4 * (sums > 0))
+        scratch += per_model * layers * n * m.d * 8 * means
         scratch += per_model * n2 * layers * 8 * sums * second
         scratch += dense
         kept += dense if config.keep_dense == "fp32" else 0

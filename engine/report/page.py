@@ -163,6 +163,7 @@ def _model(
         "shown_options": _shown_options(m.options),
         "reading": _reading(m),
         "stats": stats.to_dict("records"),
+        **_donors(stats),
         "layers": layers[layers["layer_a"] != layers["layer_b"]].to_dict("records"),
         "heatmap": figures.layer_heatmaps(layers, f"{tag} layers") if len(m.layers) > 1 else "",
         "reliability": figures.by_layer(
@@ -232,6 +233,20 @@ def _shown_options(options: dict[str, Any]) -> str:
     """Name the settings that the plan fixed; long lists by their length."""
     short = {k: f"{len(v)} genes" if isinstance(v, list) else v for k, v in options.items()}
     return ", ".join(f"{k} {v}" for k, v in short.items())
+
+
+def _donors(stats: pd.DataFrame) -> dict[str, Any]:
+    """Return the rows that say what donors do, and a warning where the groups are few."""
+    if "donor_groups" not in stats:
+        return {"donors": [], "few_donors": ""}
+    rows = stats.dropna(subset=["donor_groups"])
+    few = int(rows["donor_groups"].min()) if len(rows) else 0
+    return {
+        "donors": rows.to_dict("records"),
+        "few_donors": f"{few} groups at the least: such intervals are rough."
+        if 0 < few < 6
+        else "",
+    }
 
 
 def _spread(values: pd.Series) -> dict[str, float]:

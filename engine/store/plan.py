@@ -146,6 +146,15 @@ class ModelPlan(_Value):
         return body
 
 
+class DonorGroupPlan(_Value):
+    """Cells [start, stop) of a half, of so many donors; units lie within one group."""
+
+    half: int
+    start: int
+    stop: int
+    donors: int
+
+
 class CategoryPlan(_Value):
     """A category and how its cells are divided."""
 
@@ -153,6 +162,22 @@ class CategoryPlan(_Value):
     cells: tuple[int, int]
     donors: int | None
     min_cells: int
+    groups: list[DonorGroupPlan] | None = None
+
+    @property
+    def stretches(self) -> list[tuple[int, int, int]]:
+        """Return (half, first, stop) of what units divide: the groups, or the halves."""
+        if self.groups is None:
+            return [(half, 0, n) for half, n in enumerate(self.cells)]
+        return [(g.half, g.start, g.stop) for g in self.groups]
+
+    @model_serializer(mode="wrap")
+    def _as_written(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """Leave out what plans of earlier versions do not have: they keep their hash."""
+        body: dict[str, Any] = handler(self)
+        if body["groups"] is None:
+            del body["groups"]
+        return body
 
 
 class EdgesPlan(_Value):
@@ -262,6 +287,13 @@ class Plan(_Value):
     def units_of(self, model: str, category: int, half: int) -> list[Unit]:
         """Return the units of one half, by index."""
         return list(self.halves.get((self.model(model).base, category, half), []))
+
+    def units_by_group(self, model: str, category: int) -> list[list[Unit]]:
+        """Return the units of each donor group of a category; none where it has no groups."""
+        return [
+            [u for u in self.units_of(model, category, g.half) if g.start <= u.start < g.stop]
+            for g in self.categories[category].groups or []
+        ]
 
     def pairs_work(self) -> list[str]:
         """Return the folders of pair counts, one per checkpoint and category."""

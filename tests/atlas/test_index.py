@@ -61,3 +61,34 @@ def test_selection_is_counted_and_checked() -> None:
         index(ids, kinds, wanted=["q"])
     with pytest.raises(InputError, match="not unique"):
         index(np.array(list("aacdef"), object), kinds)
+
+
+def test_donor_groups_divide_each_half_and_change_nothing_else() -> None:
+    n = 400
+    rng = np.random.default_rng(1)
+    donors = pd.Series(rng.choice([f"d{i}" for i in range(11)], n))
+    kinds = np.where(donors == "d3", "only d3", rng.choice(["a", "b"], n)).tolist()
+    ids = np.array([f"c{i}" for i in range(n)], object)
+    plain = index(ids, kinds, donors=donors)
+    made = index(ids, kinds, donors=donors, donor_groups=6)
+    assert plain.groups is None
+    assert made.groups is not None
+    assert made.categories == ["a", "b", "only d3"]
+    for c, groups in enumerate(made.groups):
+        seen: list[set[str]] = []
+        for half in (0, 1):
+            rows = made.halves[c][half]
+            assert np.array_equal(np.sort(rows), plain.halves[c][half])
+            mine = [g for g in groups if g.half == half]
+            # one after the other, whole
+            assert [g.start for g in mine] == [0, *(g.stop for g in mine)][: len(mine)]
+            assert (mine[-1].stop if mine else 0) == len(rows)
+            for g in mine:
+                part = rows[g.start : g.stop]
+                assert (np.diff(part) > 0).all()
+                seen.append(set(donors[part]))
+                assert len(seen[-1]) == g.donors
+            assert len(mine) <= 3
+            assert max((g.donors for g in mine), default=0) <= 2  # dealt out evenly
+        assert sum(map(len, seen)) == len(set.union(*seen)) == made.donors[c]  # type: ignore[index]
+    assert len(made.groups[2]) == 1  # of a single donor

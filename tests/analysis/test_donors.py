@@ -1,0 +1,148 @@
+"""Donor groups left out in turn: intervals against formulas and simulation, and lists."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from engine.analysis.donors import donor_jackknife, interval
+from engine.analysis.without_donors import SumsWithoutDonors, floors
+from engine.attention.topk import TopK
+
+N, G = 20, 5
+GENES = np.arange(N)
+
+
+def test_groups_of_one_size_give_the_delete_one_jackknife() -> None:
+    rng = np.random.default_rng(0)
+    x = rng.normal(size=(7, 4))  # donors, values
+    without = np.stack([np.delete(x, i, 0).mean(0) for i in range(7)])
+    low, high = interval(x.mean(0), without, np.full(7, 3))
+    # of a mean, the jackknife's standard error is that of the mean
+    half = 2.446912 * x.std(0, ddof=1) / np.sqrt(7)  # t of 6 degrees of freedom
+    assert np.allclose(low, x.mean(0) - half)
+    assert np.allclose(high, x.mean(0) + half)
+
+
+@settings(max_examples=20, deadline=None)
+@given(st.lists(st.integers(1, 6), min_size=3, max_size=8), st.integers(0, 2**31))
+def test_groups_of_unequal_size_follow_the_published_formula(sizes: list[int], seed: int) -> None:
+    x = np.random.default_rng(seed).normal(size=sum(sizes))
+    parts = np.split(x, np.cumsum(sizes)[:-1])
+    whole, n, g = x.mean(), len(x), len(sizes)
+    without = np.array([(x.sum() - p.sum()) / (n - len(p)) for p in parts])
+    estimate = g * whole - sum((1 - m / n) * t for m, t in zip(sizes, without, strict=True))
+    variance = 0.0
+    for m, t in zip(sizes, without, strict=True):
+        h = n / m
+        variance += (h * whole - (h - 1) * t - estimate) ** 2 / (h - 1) / g
+    low, high = interval(np.array([whole]), without[:, None], np.array(sizes))
+    ratio = (high - low)[0] / 2 / np.sqrt(variance)
+    assert 2.3 < ratio < 4.31  # t of 2 to 7 degrees of freedom
+    assert (low + high)[0] / 2 == pytest.approx(whole)
+
+
+def test_the_interval_covers_a_mean_over_donors_as_often_as_it_says() -> None:
+    rng = np.random.default_rng(1)
+    sizes = np.array([2, 1, 3, 2, 2, 1])
+    owner = np.repeat(np.arange(6), sizes)
+    inside = naive = 0
+    for _ in range(1000):
+        donor = rng.normal(size=11)  # what differs between donors
+        cells = donor[:, None] + rng.normal(0, 3, (11, 50))  # and within
+        without = np.array([cells[owner != g].mean() for g in range(6)])
+        low, high = interval(np.array([cells.mean()]), without[:, None], sizes)
+        inside += bool(low[0] <= 0 <= high[0])
+        half = 1.96 * cells.std() / np.sqrt(cells.size)
+        naive += bool(abs(cells.mean()) <= half)
+    assert 920 <= inside <= 980  # 950 expected, standard deviation 7
+    assert naive < 600  # the mistake it replaces: cells as if they were donors
+
+
+def test_too_few_groups_and_pairs_of_one_group_have_no_interval() -> None:
+    assert np.isnan(interval(np.ones(2), np.ones((2, 2)), np.array([1, 1]))).all()
+    without = np.array([[1.0, 2], [np.nan, 2], [3, 5], [1, 2]])
+    low, high = interval(np.array([1.5, 2]), without, np.ones(4, int))
+    assert np.isnan([low[0], high[0]]).all()
+    assert not np.isnan([low[1], high[1]]).any()
+
+
+def sums(seed: int = 0) -> tuple[SumsWithoutDonors, np.ndarray, np.ndarray]:
+    """Return a matrix of donor groups, and their [groups, genes, genes] sums and counts."""
+    rng = np.random.default_rng(seed)
+    held = rng.integers(0, 9, (G, N, N))
+    values = rng.gamma(2, 1, (G, N, N)) * held
+
+    def reader(g: int):  # type: ignore[no-untyped-def]
+        return lambda first, stop: (
+            np.stack([values[g, first:stop], 3 * values[g, first:stop], 0 * values[g, first:stop]]),
+            held[g, first:stop],
+        )
+
+    made = SumsWithoutDonors([2, 1, 1, 3, 1], [10, 9, 9, 12, 9], [reader(g) for g in range(G)],
+                             N, 20, 8)  # fmt: skip
+    return made, values, held
+
+
+@pytest.mark.parametrize("view", ["conditional", "lift"])
+@pytest.mark.parametrize("genes", [GENES, GENES[3::4]])
+def test_every_group_is_left_out_of_sums_and_counts(view: str, genes: np.ndarray) -> None:
+    made, values, held = sums()
+    grid = np.ix_(genes, genes)
+    blocks = list(made.values(genes, view))
+    found, known, eligible = (np.concatenate([b[i] for b in blocks], 1) for i in (1, 2, 3))
+    for g in range(G):
+        rest = [x for x in range(G) if x != g]
+        n = held[rest].sum(0)[grid]
+        mean = values[rest].sum(0)[grid] * (3 if view == "lift" else 1) / np.maximum(n, 1)
+        assert np.allclose(found[g], np.where(n > 0, mean, 0))
+        assert np.array_equal(known[g], n > 0)
+        assert np.array_equal(eligible[g], n >= -(-20 * (49 - made.cells[g]) // 49))
+    assert floors(20, made.cells).tolist() == [16, 17, 17, 16, 17]
+
+
+class Dense:
+    """Matrices without each group, as they are."""
+
+    def __init__(self, values: np.ndarray, known: np.ndarray) -> None:
+        self._values, self._known = values.astype(np.float32), known
+        self.donors = [1] * len(values)
+
+    def values(
+        self, genes: np.ndarray, view: str
+    ) -> Iterator[tuple[int, np.ndarray, np.ndarray, np.ndarray]]:
+        """Yield rows in tiles of 6."""
+        for at in range(0, N, 6):
+            known = self._known[:, at : at + 6]
+            yield at, self._values[:, at : at + 6], known, known
+
+
+def test_lists_without_each_group_are_compared_with_the_whole() -> None:
+    rng = np.random.default_rng(2)
+    base = rng.normal(size=(N, N))
+    without = base + rng.normal(0, 0.2, (G, N, N))
+    without[2] = rng.normal(size=(N, N))  # everything hangs on the third group
+    known = rng.random((G, N, N)) < 0.95
+    best = TopK(30)
+    best.update(0, base.astype(np.float32), np.ones((N, N), bool))
+    top = best.result()
+    low, high, row = donor_jackknife(Dense(without, known), GENES, "logit", top, 30)
+    own = set(zip(top.query.tolist(), top.key.tolist(), strict=True))
+    lists = []
+    for values, there in zip(without.astype(np.float32), known, strict=True):
+        masked = np.where(there & ~np.eye(N, dtype=bool), values, -np.inf)
+        flat = np.argsort(-masked, axis=None)[:30]
+        lists.append(set(zip(*(x.tolist() for x in np.divmod(flat, N)), strict=True)))
+    jaccard = [len(own & x) / len(own | x) for x in lists]
+    assert row["donor_jaccard_mean"] == pytest.approx(np.mean(jaccard))
+    assert row["donor_jaccard_min"] == pytest.approx(jaccard[2])
+    assert jaccard[2] < 0.2
+    assert row["donor_kept"] == pytest.approx(len(own.intersection(*lists)) / 30)
+    assert (row["donors"], row["donor_groups"]) == (G, G)
+    blank = ~known[:, top.query, top.key].all(0)
+    assert np.array_equal(np.isnan(low), blank)
+    assert np.array_equal(np.isnan(high), blank)

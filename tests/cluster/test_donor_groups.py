@@ -1,0 +1,154 @@
+"""Donor groups left out of a run: the same matrices as of a run without these cells."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import anndata as ad
+import numpy as np
+import pytest
+
+from engine.analysis.stored import stored_sums
+from engine.cluster.frozen import prepare, run_config
+from engine.cluster.matrices import MatrixRunner
+from engine.cluster.planner import make_plan
+from engine.cluster.units import UnitRunner
+from engine.config import parse_config
+from engine.errors import InputError
+from engine.store.plan import Plan, matrix_work
+from engine.store.records import read_record
+from engine.store.root import RunRoot
+from engine.store.tables import read_table
+from tests.conftest import octoscope, small_tree
+
+CATEGORY, LAYER = 1, 2
+
+
+@pytest.fixture(scope="module")
+def donors_atlas(small_atlas: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("donors") / "donors.h5ad"
+    cells = ad.read_zarr(small_atlas)
+    cells.obs["donor"] = [f"d{i * 7 % 6}" for i in range(len(cells))]
+    cells.write_h5ad(path)
+    return path
+
+
+def tree(atlas: Path, **changes: Any) -> dict[str, Any]:
+    made = small_tree(atlas) | {"estimators": ["per_cell", "mean_residual"], "network": None}
+    made["atlas"]["replicate_key"] = "donor"
+    return made | changes
+
+
+def computed(config: dict[str, Any], run: Path) -> tuple[RunRoot, Plan, MatrixRunner]:
+    """Run a category's units and reduce them, in this process."""
+    root, plan = prepare(parse_config(config, "c"), str(run))
+    runner = UnitRunner(root, plan, run_config(root), "tiny")
+    for half in (0, 1):
+        for unit in plan.units_of("tiny", CATEGORY, half):
+            runner.run(unit)
+    runner.mean_cell(CATEGORY)
+    matrices = MatrixRunner(root, plan)
+    matrices.pairs("tiny", CATEGORY)
+    for m in plan.models:
+        matrices.matrix(m.name, CATEGORY, LAYER)
+    return root, plan, matrices
+
+
+def test_a_matrix_without_a_group_is_that_of_the_other_donors(
+    donors_atlas: Path, tmp_path: Path
+) -> None:
+    root, plan, matrices = computed(tree(donors_atlas, donor_groups=4), tmp_path / "run")
+    groups = plan.categories[CATEGORY].groups
+    assert groups is not None
+    assert [g.donors for g in groups] == [2, 1, 2, 1]
+    # units keep to groups
+    for half in (0, 1):
+        edges = [(g.start, g.stop) for g in groups if g.half == half]
+        for u in plan.units_of("tiny", CATEGORY, half):
+            assert any(a <= u.start < u.stop <= b for a, b in edges)
+    cells = ad.read_h5ad(donors_atlas)
+    index = UnitRunner(root, plan, run_config(root), "tiny")._index
+    g = 2
+    gone = index.halves[CATEGORY][groups[g].half][groups[g].start : groups[g].stop]
+    keep = np.setdiff1d(np.arange(len(cells)), gone)
+    assert len(set(cells.obs["donor"].iloc[gone])) == 2
+    assert not set(cells.obs["donor"].iloc[gone]) & set(
+        cells.obs["donor"][(cells.obs["cell_type"] == plan.categories[CATEGORY].name)].iloc[
+            np.isin(np.flatnonzero(cells.obs["cell_type"] == plan.categories[CATEGORY].name), keep)
+        ]
+    )
+    cells[keep].copy().write_h5ad(tmp_path / "rest.h5ad")
+    every = sum(plan.categories[CATEGORY].cells)
+    least = -(-6 * (every - len(gone)) // every)
+    other, plain, _ = computed(tree(tmp_path / "rest.h5ad", min_cells=least), tmp_path / "rest")
+    genes = np.arange(len(plan.models[0].axis))
+    for m in plan.models:
+        left_out = matrices._left_out(m, CATEGORY, LAYER)
+        assert left_out is not None
+        source = stored_sums(other, plain, m.name, CATEGORY, LAYER)
+        for view in ("marginal", "logit"):
+            for (first, values, known, enough), (at, want, eligible) in zip(
+                left_out.values(genes, view), source.values(genes, view), strict=True
+            ):
+                assert first == at
+                assert np.allclose(values[g], want, rtol=1e-5, atol=2e-6), (m.name, view)
+                assert np.array_equal(enough[g], eligible)
+                assert (known[g] | ~eligible).all()
+
+
+def test_tables_say_what_donors_do(donors_atlas: Path, tmp_path: Path) -> None:
+    config = tree(donors_atlas, donor_groups=6, centred=["logit"])
+    root, plan, _ = computed(config, tmp_path / "run")
+    for m in plan.models:
+        record = read_record(root, matrix_work(m.name, CATEGORY, LAYER), plan.hash)
+        assert record is not None
+        top = read_table(root, f"{record.folder}/topk.parquet")
+        plain = (top["part"] == "total") & ~top["view"].str.endswith(".centred")
+        inside = top[plain].dropna(subset=["donor_low"])
+        assert len(inside) > 50
+        assert (
+            (inside["donor_low"] < inside["value"]) & (inside["value"] < inside["donor_high"])
+        ).all()
+        assert top.loc[~plain, ["donor_low", "donor_high"]].isna().all().all()
+        stats = read_table(root, f"{record.folder}/stats.parquet").set_index("view")
+        assert stats.loc["logit", ["donors", "donor_groups"]].tolist() == [6, 6]
+        row = stats.loc["marginal"]
+        least = row["donor_jaccard_min"]
+        assert 0 < row["donor_kept"] <= 2 * least / (1 + least)  # of two lists of one length
+        assert least <= row["donor_jaccard_mean"] < 1
+        assert np.isnan(stats.loc["logit.centred", "donor_kept"])
+
+
+@pytest.mark.parametrize("groups", [2, 5])
+def test_numbers_of_groups_that_make_no_sense_are_refused(groups: int, donors_atlas: Path) -> None:
+    with pytest.raises(InputError, match="even number from 4"):
+        parse_config(tree(donors_atlas, donor_groups=groups), "c")
+    without = tree(donors_atlas, donor_groups=4)
+    without["atlas"]["replicate_key"] = None
+    with pytest.raises(InputError, match="replicate_key"):
+        parse_config(without, "c")
+
+
+def test_without_groups_a_plan_is_what_it_was(donors_atlas: Path) -> None:
+    plan = make_plan(parse_config(tree(donors_atlas), "c"), None)
+    body = plan.model_dump(mode="json")
+    assert "groups" not in body["categories"][0]
+    assert "hold" not in body
+    assert make_plan(parse_config(tree(donors_atlas, donor_groups=0), "c"), None).hash == plan.hash
+
+
+@pytest.mark.slow
+def test_a_whole_run_with_donor_groups(donors_atlas: Path, tmp_path: Path) -> None:
+    import yaml
+
+    path = tmp_path / "c.yaml"
+    path.write_text(yaml.safe_dump(tree(donors_atlas, donor_groups=4, coexpression=["pearson"])))
+    done = octoscope("run", str(path), "--out", str(tmp_path / "run"))
+    assert done.returncode == 0, done.stdout + done.stderr
+    root = RunRoot(str(tmp_path / "run"))
+    assert read_table(root, "topk/tiny.parquet")["donor_low"].notna().any()
+    assert "are left out in turn" in (tmp_path / "run/report/index.html").read_text()
+    again = octoscope("resume", str(tmp_path / "run"))
+    assert again.returncode == 0
+    assert "finished already" in again.stdout
