@@ -10,7 +10,8 @@ nothing to do with wiring: a *shared* structure that a test rightly finds and ca
 ``donors`` (for halves: what donors add is low rank; disjoint halves have other donors, mixed ones
 the same). ``donor intervals``: the rate is how often the 95 % interval of a pair's value misses the
 truth, of any pair and of the pairs with the largest values, which were chosen by what is measured
-(donors differ, cells of a donor too, groups have one to three donors). ``planted``: a tenth of the pairs is raised on both sides: the rate is power.
+(donors differ, cells of a donor too, groups have one to three donors). ``planted``: a tenth of the
+pairs is raised on both sides: the rate is power.
 
 Prints a table, and one JSON line last; failures are shown, not hidden.
 """
