@@ -203,6 +203,8 @@ def main() -> None:
                 print(f"{time.perf_counter() - began:8.1f} s  {line}", end="", flush=True)
         seconds = time.perf_counter() - began
         watch.end()
+        if not (run / "plan.json").exists():
+            sys.exit(process.returncode or 1)  # refused; it said why
         needs = json.loads((run / "plan.json").read_text())["needs"]
         print(json.dumps({
             "benchmark": "full_size", "kind": a.kind, "genes": a.genes, "shapes": a.shapes,

@@ -10,11 +10,11 @@ from pydantic import (
     BaseModel,
     Field,
     ValidationError,
-    field_validator,
 )
 
 from engine.analysis_config import CompareConfig, EdgesConfig, NetworkConfig
 from engine.errors import InputError
+from engine.execution_config import ExecutionConfig
 from engine.fields import ONE_OR_MORE, Name, Place, Section, View
 
 Estimator = Literal["per_cell", "mean_residual"]
@@ -90,70 +90,6 @@ class GeneSetConfig(Section):
     kind: Literal["model", "intersection", "panel"] = "panel"
     models: list[Name] | None = Field(None, description="For intersection; null: all models")
     genes: list[str] | None = Field(None, description="For panel: Ensembl ids or symbols")
-
-
-class ExecutionConfig(Section):
-    """Resources. Nothing here changes which pairs are found; threads may change last bits."""
-
-    device: Literal["auto", "cpu", "cuda"] = Field(
-        "auto",
-        description="auto: GPUs if the cluster has some now; cuda: ask for GPUs, also of a cluster "
-        "that has yet to start them; cpu",
-    )
-    threads: int = Field(0, ge=0, description="Torch threads per actor; 0: CPUs / actors")
-    actors: int = Field(1, ge=1, description="Replicas per model")
-    gpus: float = Field(
-        1,
-        gt=0,
-        description="GPUs per replica, where there are GPUs: whole, or a fraction that replicas "
-        "share (each may then use that part of its memory)",
-    )
-    readers: int = Field(2, ge=1, description="Threads per replica that decode the atlas")
-    log: Literal["text", "json"] = Field(
-        "text",
-        description="text: a live view on a terminal, plain lines elsewhere; json: an object per "
-        "event with run, stage, unit and actor",
-    )
-    batch_cells: int = Field(16, ge=1, description="Cells in one forward pass, at most")
-    micro_batch: int = Field(32, ge=1, description="Cells summed in fp32 before fp64, at most")
-    unit_cells: int = Field(512, ge=1, description="Cells per unit, at most")
-    working_set: str = Field(
-        "2GB",
-        description="Bound on the residuals that are held at once; long inputs get smaller "
-        "batches, and smaller units unless macro_batches allows more",
-    )
-    macro_batches: int = Field(
-        1,
-        ge=1,
-        description="Working sets per unit, at most: more make units larger and commits fewer, but "
-        "the sums of all layers are then held in the device's memory",
-    )
-    tile: int = Field(512, ge=16, description="Rows and columns of an accumulator tile")
-    hold: str = Field(
-        "256MB",
-        description="Bytes of a matrix that a task keeps between readings; what does not fit is "
-        "read, or computed, once more each time",
-    )
-    memory: str | None = Field(None, description="Limit per actor, e.g. 8GB; null: 80 % of free")
-    attempts: int = Field(3, ge=1, description="Tries per unit before it is set aside")
-    unit_timeout: float = Field(3600, gt=0, description="Seconds before a unit counts as hung")
-    start_timeout: float = Field(300, gt=0, description="Seconds for the fleet to start")
-    grace: float = Field(
-        60, ge=0, description="Seconds that running units get to finish after SIGINT or SIGTERM"
-    )
-    lease: float = Field(
-        60,
-        ge=0,
-        description="Seconds without a sign of life until another driver may take over; "
-        "0: no lease, several drivers may work on one run",
-    )
-
-    @field_validator("gpus")
-    @classmethod
-    def _whole_or_shared(cls, value: float) -> float:
-        if value > 1 and value != int(value):
-            raise ValueError("a fraction below 1, or whole GPUs")
-        return value
 
 
 class RunConfig(Section):

@@ -13,7 +13,8 @@ from engine.analysis.sources import committed, gene_cells
 from engine.attention.mean_cell import MeanCell
 from engine.attention.views import QUANTITIES
 from engine.store import tiles
-from engine.store.plan import Plan, layer_name, pairs_work, residual_work
+from engine.store.names import layer_name, pairs_work, residual_work
+from engine.store.plan import Plan
 from engine.store.root import RunRoot
 
 WITHOUT = "_without"  # of what is stored of all cells but each donor group

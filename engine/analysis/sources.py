@@ -12,7 +12,8 @@ from engine.analysis.matrix import HalfTile, MatrixSource, kept
 from engine.errors import DamagedRunError
 from engine.store import tiles
 from engine.store.manifest import require_objects
-from engine.store.plan import ModelPlan, Plan, pairs_work
+from engine.store.names import pairs_work
+from engine.store.plan import ModelPlan, Plan
 from engine.store.records import Record, read_record
 from engine.store.root import RunRoot
 

@@ -6,7 +6,8 @@ from engine.analysis.derived import Centred
 from engine.analysis.matrix import MatrixSource
 from engine.analysis.mean_cells import mean_cell_source
 from engine.analysis.sources import committed, matrix_source
-from engine.store.plan import Plan, matrix_work
+from engine.store.names import matrix_work
+from engine.store.plan import Plan
 from engine.store.root import RunRoot
 
 

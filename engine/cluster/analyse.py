@@ -32,7 +32,8 @@ from engine.cluster.graphs import compute
 from engine.cluster.pools import pool, pool_tables
 from engine.octopus.network import Network
 from engine.octopus.views import open_view
-from engine.store.plan import Plan, matrix_work, pairs_work, residual_work
+from engine.store.names import matrix_work, pairs_work, residual_work
+from engine.store.plan import Plan
 from engine.store.root import RunRoot
 from engine.store.tables import read_table, write_table
 

@@ -15,7 +15,8 @@ from engine.analysis.derived import Centred, Kept, LayerConsensus
 from engine.analysis.sources import committed
 from engine.analysis.stored import stored_matrix
 from engine.attention.views import CENTRED, CORRELATION
-from engine.store.plan import COEXPRESSION, ComparePlan, ModelPlan, Plan, load_plan, matrix_work
+from engine.store.names import matrix_work
+from engine.store.plan import COEXPRESSION, ComparePlan, ModelPlan, Plan, load_plan
 from engine.store.root import RunRoot
 from engine.store.tables import read_table
 

@@ -33,7 +33,8 @@ from engine.config import RunConfig
 from engine.errors import OctoscopeError
 from engine.store.lease import Lease
 from engine.store.manifest import JOURNAL, require_success
-from engine.store.plan import Plan, block_of
+from engine.store.names import block_of
+from engine.store.plan import Plan
 from engine.store.records import done_among, read_record
 from engine.store.root import RunRoot, to_json
 from engine.store.tables import write_table

@@ -14,7 +14,8 @@ from engine.analysis.sources import committed
 from engine.cluster.comparable import labelled, places_of, plan_of, shared_genes
 from engine.cluster.graphs import compute
 from engine.store import tiles
-from engine.store.plan import Plan, layer_name, residual_work
+from engine.store.names import layer_name, residual_work
+from engine.store.plan import Plan
 from engine.store.root import RunRoot
 
 GEOMETRY = "tables/geometry.parquet"

@@ -20,16 +20,8 @@ from engine.attention.views import QUANTITIES
 from engine.cluster.coexpression import write_correlations
 from engine.store import tiles
 from engine.store.crash import crash_point
-from engine.store.plan import (
-    COEXPRESSION,
-    ModelPlan,
-    Plan,
-    Unit,
-    layer_name,
-    matrix_work,
-    pairs_work,
-    sums_name,
-)
+from engine.store.names import layer_name, matrix_work, pairs_work, sums_name
+from engine.store.plan import COEXPRESSION, ModelPlan, Plan, Unit
 from engine.store.records import Attempt, Record
 from engine.store.root import RunRoot
 from engine.store.tables import table_bytes

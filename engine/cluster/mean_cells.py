@@ -12,7 +12,8 @@ from engine.attention.residuals import divided, mean_cells, present
 from engine.errors import InputError
 from engine.models.protocol import BareProjections, FoundationModel
 from engine.store import tiles
-from engine.store.plan import ModelPlan, Plan, layer_name, residual_work
+from engine.store.names import layer_name, residual_work
+from engine.store.plan import ModelPlan, Plan
 from engine.store.records import Attempt, Record
 from engine.store.root import RunRoot
 

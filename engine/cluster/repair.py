@@ -10,7 +10,8 @@ from engine.cluster.planner import plan_run
 from engine.config import RunConfig
 from engine.errors import DamagedRunError
 from engine.store.manifest import FOREIGN, JOURNAL, Fault, damaged, require_success
-from engine.store.plan import Plan, block_of, matrix_work, pairs_work, residual_work
+from engine.store.names import block_of, matrix_work, pairs_work, residual_work
+from engine.store.plan import Plan
 from engine.store.records import read_record, record_path
 from engine.store.root import RunRoot, to_json
 from engine.store.tables import VOCABULARY, write_table

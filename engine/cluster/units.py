@@ -23,7 +23,8 @@ from engine.errors import InputError
 from engine.models import TOKEN_KINDS, Tokens, load_model
 from engine.models.protocol import GENE
 from engine.store import tiles
-from engine.store.plan import Plan, Unit, layer_name, sums_name
+from engine.store.names import layer_name, sums_name
+from engine.store.plan import Plan, Unit
 from engine.store.records import Attempt, Record
 from engine.store.root import RunRoot
 

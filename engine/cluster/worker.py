@@ -11,7 +11,8 @@ from typing import Any
 import zarr
 
 from engine.cluster.frozen import run_config
-from engine.store.plan import COEXPRESSION, block_of, load_plan
+from engine.store.names import block_of
+from engine.store.plan import COEXPRESSION, load_plan
 from engine.store.root import RunRoot
 
 _LOG = logging.getLogger("octoscope")

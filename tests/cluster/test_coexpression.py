@@ -19,7 +19,8 @@ from engine.config import parse_config
 from engine.demo.demo import data
 from engine.errors import InputError
 from engine.store import tiles
-from engine.store.plan import Plan, matrix_work
+from engine.store.names import matrix_work
+from engine.store.plan import Plan
 from engine.store.records import read_record
 from engine.store.root import RunRoot
 from tests.conftest import octoscope, small_tree, tables_of

@@ -23,7 +23,8 @@ from engine.cluster.comparable import Member, plan_of, reader
 from engine.cluster.frozen import run_config
 from engine.cluster.repair import plan_repair
 from engine.store.manifest import Fault
-from engine.store.plan import HOLD, block_of
+from engine.store.names import block_of
+from engine.store.plan import HOLD
 from engine.store.root import RunRoot
 from tests.conftest import octoscope, small_tree, three_families
 

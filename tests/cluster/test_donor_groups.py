@@ -16,7 +16,8 @@ from engine.cluster.planner import make_plan
 from engine.cluster.units import UnitRunner
 from engine.config import parse_config
 from engine.errors import InputError
-from engine.store.plan import Plan, matrix_work
+from engine.store.names import matrix_work
+from engine.store.plan import Plan
 from engine.store.records import read_record
 from engine.store.root import RunRoot
 from engine.store.tables import read_table

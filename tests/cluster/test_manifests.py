@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 import yaml
 
-from engine.config import ExecutionConfig
+from engine.execution_config import ExecutionConfig
 from tests.cluster.test_cluster_yaml import SECRETS
 
 ROOT = Path(__file__).parents[2]

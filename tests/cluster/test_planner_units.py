@@ -24,7 +24,7 @@ from engine.errors import ActivationError, InputError
 from engine.models import load_model
 from engine.sizes import parse_bytes
 from engine.store import tiles
-from engine.store.plan import sums_name
+from engine.store.names import sums_name
 from engine.store.root import RunRoot
 from engine.store.tables import read_table
 from tests.conftest import five_families, small_tree, three_families

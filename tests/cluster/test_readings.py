@@ -24,7 +24,8 @@ from engine.errors import InputError
 from engine.models import load_model
 from engine.models.protocol import BareProjections
 from engine.store import tiles
-from engine.store.plan import HOLD, Plan, matrix_work, sums_name
+from engine.store.names import matrix_work, sums_name
+from engine.store.plan import HOLD, Plan
 from engine.store.records import read_record
 from engine.store.root import RunRoot
 from engine.store.tables import read_table

@@ -24,7 +24,7 @@ import ctypes, json, sys
 from engine.cluster.frozen import prepare
 from engine.cluster.worker import Worker
 from engine.config import load_config
-from engine.store.plan import block_of
+from engine.store.names import block_of
 
 def status(key):
     for line in open("/proc/self/status"):
