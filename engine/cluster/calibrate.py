@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from engine.config import RunConfig
-from engine.store.plan import COEXPRESSION, ModelPlan, Plan, Unit
+from engine.store.plan import COEXPRESSION, DonorGroupPlan, ModelPlan, Plan, Unit
 from engine.store.root import RunRoot
 
 _CELLS = (1, 8)  # cells of the timed units: their difference is what a cell costs
@@ -97,8 +97,19 @@ def _trial(
         )
         for half, size in enumerate(sizes) if size
     ]  # fmt: skip
-    # a few cells make pairs eligible, so that a matrix costs what it costs
-    eligible = [c.model_copy(update={"min_cells": 1}) for c in plan.categories]
+    # a few cells make pairs eligible, so that a matrix costs what it costs; each half is a donor
+    # group, and the other groups have no cells
+    config = config.model_copy(update={"donor_groups": 0})
+    eligible = []
+    for c in plan.categories:
+        groups = None
+        if c.groups is not None:
+            ends = [*sizes, *(0 for _ in c.groups)][: len(c.groups)]
+            groups = [
+                DonorGroupPlan(half=i % 2, start=0, stop=end, donors=1)
+                for i, end in enumerate(ends)
+            ]
+        eligible.append(c.model_copy(update={"min_cells": 1, "groups": groups}))
     short = plan.model_copy(update={"units": units, "categories": eligible})
     root = RunRoot(folder / f"trial-{len(list(folder.iterdir()))}")
     return root, short, _runner(root, short, config, m)

@@ -145,6 +145,8 @@ def test_a_whole_run_with_donor_groups(donors_atlas: Path, tmp_path: Path) -> No
 
     path = tmp_path / "c.yaml"
     path.write_text(yaml.safe_dump(tree(donors_atlas, donor_groups=4, coexpression=["pearson"])))
+    planned = octoscope("plan", str(path), "--out", str(tmp_path / "run"))
+    assert planned.returncode == 0, planned.stdout + planned.stderr
     done = octoscope("run", str(path), "--out", str(tmp_path / "run"))
     assert done.returncode == 0, done.stdout + done.stderr
     root = RunRoot(str(tmp_path / "run"))
