@@ -1,18 +1,19 @@
 """Ray against plain processes: the same units, the same runners, the same store, in one job.
 
     python benchmarks/overhead.py [--cells 200000] [--categories 16] [--panel 256]
-        [--expressed 2000] [--take 2] [--memory 2.5GB]
+        [--expressed 2000] [--take 2] [--turn 1] [--memory 2.5GB]
 
 A synthetic atlas larger than the memory limit (``RLIMIT_DATA`` of every worker process) is read by
 scGPT's demonstration checkpoint on a panel of genes, zeros included, one layer, one torch thread.
-Two pools are there all the time and take turns, category by category, which goes first alternating:
+Two pools are there all the time and take turns of ``--turn`` categories, the first alternating:
 Ray actors behind the real dispatcher, and plain processes that have the units dealt out beforehand.
 Each commits to a run directory of its own; the records must agree.
 
 Times are from the first unit handed out to the last one back; starting the pools is told apart.
 ``overhead``: Ray over plain with two of each, from the sums. ``efficiency``: one actor's seconds
-over twice those of two actors, on the first categories.
-``overhead_interval``: 95 % of bootstrap means over categories. One JSON line last.
+over twice those of two actors, on the first turns. At the end of a turn one of two idles for half a
+unit on average, whoever hands them out: long turns (42 units of 3 s) tell what handing out costs.
+``overhead_interval``: 95 % of bootstrap means over turns. One JSON line last.
 """
 
 from __future__ import annotations
@@ -201,7 +202,7 @@ def nonzero(atlas: Path) -> int:
 
 
 def interval(ratios: list[float]) -> list[float] | None:
-    """Return where the mean overhead of the categories lies (95 %, percentile bootstrap)."""
+    """Return where the mean overhead of the turns lies (95 %, percentile bootstrap)."""
     if len(ratios) < 2:
         return None
     drawn = np.random.default_rng(0).choice(ratios, (10_000, len(ratios))).mean(1) - 1
@@ -214,7 +215,8 @@ def main() -> None:
     parser.add_argument("--expressed", type=int, default=2000)
     parser.add_argument("--categories", type=int, default=16)
     parser.add_argument("--take", type=int, default=2, help="categories that are computed")
-    parser.add_argument("--single", type=int, default=1, help="categories with one actor too")
+    parser.add_argument("--turn", type=int, default=1, help="categories of a turn")
+    parser.add_argument("--single", type=int, default=1, help="turns with one actor too")
     parser.add_argument("--panel", type=int, default=256)
     parser.add_argument("--unit-cells", type=int, default=1024)
     parser.add_argument("--memory", default="2.5GB")
@@ -232,10 +234,12 @@ def main() -> None:
         roots = {}
         for name in ("ray", "plain", "one"):
             roots[name], plan = prepare(config, f"{folder}/{name}")
-        units = [
+        by_category = [
             [u.id for h in (0, 1) for u in plan.units_of(MODEL, c, h)]
             for c in range(len(plan.categories))
         ]
+        *measured, first_calls = by_category
+        turns = [sum(measured[i : i + a.turn], []) for i in range(0, len(measured), a.turn)]
         took: dict[str, list[float]] = {"ray": [], "plain": [], "one": []}
         with ray_cluster() as ray:
             pools: dict[str, Plain | Actors] = {
@@ -246,12 +250,12 @@ def main() -> None:
             for pool in pools.values():
                 pool.limit(limit)
             for pool in pools.values():  # the first calls compile
-                pool.seconds(units[-1][:4])
-            for c, of_category in enumerate(units[:-1]):
-                for name in ("ray", "plain") if c % 2 else ("plain", "ray"):
-                    took[name].append(pools[name].seconds(of_category))
+                pool.seconds(first_calls[:4])
+            for i, turn in enumerate(turns):
+                for name in ("ray", "plain") if i % 2 else ("plain", "ray"):
+                    took[name].append(pools[name].seconds(turn))
                 print(
-                    f"{plan.categories[c].name}: {len(of_category)} units, "
+                    f"turn {i}: {len(turn)} units, "
                     f"Ray {took['ray'][-1]:.1f} s, plain {took['plain'][-1]:.1f} s",
                     flush=True,
                 )
@@ -261,13 +265,13 @@ def main() -> None:
                 pool.stop()
             alone = Actors(ray, roots["one"], plan, 1)
             alone.limit(limit)
-            alone.seconds(units[-1][:2])
-            took["one"] = [alone.seconds(of_category) for of_category in units[: a.single]]
+            alone.seconds(first_calls[:2])
+            took["one"] = [alone.seconds(turn) for turn in turns[: a.single]]
             alone.stop()
         ratios = [r / p for r, p in zip(took["ray"], took["plain"], strict=True)]
         two = sum(took["ray"][: a.single])
         decoded = 8 * nonzero(atlas)
-        done = [u.work for c in units[:-1] for u in plan.units if u.id in c]
+        done = [u.work for turn in turns for u in plan.units if u.id in turn]
         waited = [
             r.facts["wait_seconds"] / r.facts["seconds"]
             for r in read_records(roots["ray"], done, plan.hash).values()
@@ -278,7 +282,7 @@ def main() -> None:
             "cells_of_atlas": a.cells,
             "units": len(done),
             "overhead": round(sum(took["ray"]) / sum(took["plain"]) - 1, 4),
-            "overhead_per_category": [round(r - 1, 4) for r in ratios],
+            "overhead_per_turn": [round(r - 1, 4) for r in ratios],
             "overhead_median": round(statistics.median(ratios) - 1, 4),
             "overhead_interval": interval(ratios),
             "efficiency": round(sum(took["one"]) / (2 * two), 4) if two else None,
