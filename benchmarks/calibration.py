@@ -35,6 +35,7 @@ from engine.analysis.geometry import compare_geometry
 from engine.analysis.matrix import HalfTile, MatrixSource
 
 Matrix = np.ndarray
+_PAIRS = ("any pair", "pairs at the top", "held by three groups")
 Structure = Callable[[np.random.Generator, int], list[Matrix]]
 
 
@@ -123,22 +124,27 @@ def donors(rng: np.random.Generator, n: int, mixed: bool) -> list[Matrix]:
     return [effects + np.mean(side, axis=0) + 0.5 * noise(rng, n) for side in sides]
 
 
-def donor_misses(rng: np.random.Generator, n: int) -> tuple[float, float]:
-    """Return the shares of intervals that miss, of all pairs and of a fortieth at the top."""
+def donor_misses(rng: np.random.Generator, n: int) -> list[float]:
+    """Return the shares of intervals that miss: of any pair, of a fortieth at the top, of few."""
     sizes, pairs = np.array([2, 1, 3, 2, 2, 1]), n**2
     group = np.repeat(np.arange(len(sizes)), sizes)
     cells = rng.integers(50, 400, len(group)).astype(float)
     truth = rng.normal(size=pairs)
     noise = 0.5 * rng.normal(size=(len(group), pairs))
     seen = truth + noise + 3 * rng.normal(size=noise.shape) / np.sqrt(cells)[:, None]
+    holds = np.ones((len(sizes), pairs), bool)
+    holds[3:, ::2] = False  # every other pair is held by three groups
 
     def mean(use: np.ndarray) -> np.ndarray:
-        return np.average(seen[use], axis=0, weights=cells[use])
+        weight = cells[:, None] * holds[group] * use[:, None]
+        return np.asarray((weight * seen).sum(0) / weight.sum(0))
 
     whole = mean(group >= 0)
-    low, high = interval(whole, np.stack([mean(group != g) for g in range(len(sizes))]), sizes)
-    missed = (truth < low) | (truth > high)
-    return float(missed.mean()), float(missed[np.argsort(-whole)[: pairs // 40]].mean())
+    without = np.stack([mean(group != g) for g in range(len(sizes))])
+    low, high = interval(whole, without, holds, sizes)
+    missed, every, few = (truth < low) | (truth > high), slice(1, None, 2), slice(0, None, 2)
+    top = missed[every][np.argsort(-whole[every])[: pairs // 80]]
+    return [float(x.mean()) for x in (missed[every], top, missed[few])]
 
 
 def geometry_p(related: bool, permutations: int, seed: int, n: int) -> float:
@@ -182,7 +188,7 @@ def main() -> None:
         p = [halves_p(donors(np.random.default_rng(s), n, mixed), b, s) for s in range(a.runs)]
         record("halves, centred", name, p)
     missed = np.array([donor_misses(np.random.default_rng(s), n) for s in range(a.runs)])
-    for name, rates in zip(("any pair", "pairs at the top"), missed.T, strict=True):
+    for name, rates in zip(_PAIRS, missed.T, strict=True):
         found[f"donor intervals: {name}"] = {
             "rate": round(float(rates.mean()), 3),
             "error": round(float(1.96 * rates.std(ddof=1) / np.sqrt(a.runs)), 3), "runs": a.runs,

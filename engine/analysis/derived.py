@@ -129,7 +129,7 @@ def combine(layers: Iterable[np.ndarray], how: Combination) -> np.ndarray:
         for values in parts:
             total += values
         return total.astype(np.float32)
-    found = np.array(next(parts), np.float32)
+    found = np.array(next(parts), np.float32, order="C")
     for values in parts:
         take_larger(found.ravel(), np.ascontiguousarray(values).ravel(), how != "max")
     return found

@@ -17,6 +17,7 @@ from engine.store.names import layer_name, pairs_work, residual_work
 from engine.store.plan import Plan
 from engine.store.root import RunRoot
 
+HELD = "held"  # by cells of each donor group
 WITHOUT = "_without"  # of what is stored of all cells but each donor group
 _NAMES = ("half 0", "half 1", "all cells")  # of the parts
 
@@ -122,11 +123,17 @@ def mean_cells_of(
 
 def mean_cells_without_donors(
     root: RunRoot, plan: Plan, model: str, category: int, layer: int
-) -> list[MeanCell]:
-    """Open the mean cells of all but each donor group, as :func:`mean_cells_of`."""
+) -> tuple[list[MeanCell], np.ndarray]:
+    """Open the mean cells of all but each donor group, as :func:`mean_cells_of`.
+
+    And [groups, genes] bool: the genes that cells of a group hold.
+    """
     groups = plan.categories[category].groups or []
     names = [f"all but donor group {g}" for g in range(len(groups))]
-    return _open(root, plan, model, category, layer, names, WITHOUT)
+    parts = _open(root, plan, model, category, layer, names, WITHOUT)
+    record = committed(root, plan, residual_work(plan.model(model).base, category))
+    array = tiles.open_array(root.zarr(f"{record.folder}/attends.zarr"), HELD)
+    return parts, tiles.read_rows(array, 0, len(groups))
 
 
 def _open(

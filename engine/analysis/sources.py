@@ -40,10 +40,12 @@ def unit_arrays(root: RunRoot, records: list[Record], name: str) -> list[Any]:
     return [tiles.open_array(root.zarr(f"{r.folder}/sums.zarr"), name) for r in records]
 
 
-def rows_of(arrays: list[Any], first: int, stop: int) -> Iterator[np.ndarray]:
+def rows_of(
+    arrays: list[Any], first: int, stop: int, lead: int | None = None
+) -> Iterator[np.ndarray]:
     """Yield the same rows of every array; one is held at a time."""
     for array in arrays:
-        yield tiles.read_rows(array, first, stop)
+        yield tiles.read_rows(array, first, stop, lead)
 
 
 def unit_rows(

@@ -7,11 +7,12 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from engine.analysis.donors import Block
 from engine.attention.mean_cell import MeanCell
 from engine.attention.views import one_view, quantity_of
 from engine.store import tiles
 
-Rows = Callable[[int, int], tuple[np.ndarray, np.ndarray]]
+Rows = Callable[[int, int, int], tuple[np.ndarray, np.ndarray]]
 
 
 @dataclass(frozen=True)
@@ -23,12 +24,12 @@ class SumsWithoutDonors:
     donors, cells
         Of each group, donors and cells used.
     groups
-        Of each group, a reader of rows [first, stop): sums [quantities, rows, genes] float64 and
-        cells that hold each pair [rows, genes].
+        Of each group, a reader of rows (first, stop, quantity): sums [rows, genes] float64 and
+        cells that hold each pair [rows, genes] int32.
     n_genes
         Genes of the axis.
     min_cells
-        Cells that a pair needs in the whole; without a group as many fewer as cells are fewer.
+        Cells that a pair needs, in the whole.
     tile
         Rows that are read at once.
     """
@@ -40,25 +41,31 @@ class SumsWithoutDonors:
     min_cells: int
     tile: int
 
-    def values(
-        self, genes: np.ndarray, view: str
-    ) -> Iterator[tuple[int, np.ndarray, np.ndarray, np.ndarray]]:
-        """Yield (first row, values, known, eligible), each [groups, rows, genes]."""
+    def blocks(self, genes: np.ndarray, view: str) -> Iterator[Block]:
+        """Yield row blocks; in the marginal view every group counts, holding the pair or not."""
         quantity, every = quantity_of(view), sum(self.cells)
-        need = floors(self.min_cells, self.cells)
         for first, stop in tiles.row_ranges(self.n_genes, self.tile):
             inside = (genes >= first) & (genes < stop)
             if not inside.any():
                 continue
             at = np.ix_(genes[inside] - first, genes)
-            read = [(s[quantity][at], p[at]) for s, p in (of(first, stop) for of in self.groups)]
-            sums, pairs = (np.stack(part) for part in zip(*read, strict=True))
-            left, held = sums.sum(0) - sums, pairs.sum(0) - pairs
-            values = np.stack([
-                one_view(left[g], held[g], every - c, view) for g, c in enumerate(self.cells)
-            ])  # fmt: skip
-            enough = held >= need[:, None, None]
-            yield int(np.argmax(inside)), values, held > 0, enough
+            shape = len(self.groups), int(inside.sum()), len(genes)
+            sums, pairs = np.empty(shape), np.empty(shape, np.int32)
+            for g, read in enumerate(self.groups):
+                of_sums, of_pairs = read(first, stop, quantity)
+                sums[g], pairs[g] = of_sums[at], of_pairs[at]
+            holds = pairs > 0
+            if view == "marginal":
+                holds[:] = True
+            total = pairs.sum(0, dtype=np.int32)
+            np.subtract(sums.sum(0), sums, out=sums)
+            np.subtract(total, pairs, out=pairs)
+            values = np.empty(shape, np.float32)
+            for g, cells in enumerate(self.cells):
+                values[g] = one_view(sums[g], pairs[g], every - cells, view)
+            known = pairs > 0
+            del sums, pairs
+            yield Block(int(np.argmax(inside)), values, known, holds, total >= self.min_cells)
 
 
 @dataclass(frozen=True)
@@ -70,37 +77,31 @@ class MeanCellsWithoutDonors:
     donors
         Of each group.
     parts
-        The mean cell without it, whose tokens are the genes that enough other cells hold.
-    n_genes
-        Genes of the axis.
+        The mean cell without it: its tokens are those of the whole that another cell holds.
+    holds
+        [groups, genes] bool: a cell of the group holds the gene.
+    there
+        [genes] bool, the tokens of the whole.
     tile
         Rows that are computed at once.
     """
 
     donors: Sequence[int]
     parts: Sequence[MeanCell]
-    n_genes: int
+    holds: np.ndarray
+    there: np.ndarray
     tile: int
 
-    def values(
-        self, genes: np.ndarray, view: str
-    ) -> Iterator[tuple[int, np.ndarray, np.ndarray, np.ndarray]]:
-        """Yield (first row, values, known, eligible), each [groups, rows, genes]."""
+    def blocks(self, genes: np.ndarray, view: str) -> Iterator[Block]:
+        """Yield row blocks; a group counts for a pair where it holds either gene."""
         quantity = quantity_of(view)
-        for first, stop in tiles.row_ranges(self.n_genes, self.tile):
-            inside = (genes >= first) & (genes < stop)
-            if not inside.any():
+        for first, stop in tiles.row_ranges(len(self.there), self.tile):
+            rows = genes[(genes >= first) & (genes < stop)]
+            if not len(rows):
                 continue
-            at = np.ix_(genes[inside] - first, genes)
+            at = np.ix_(rows - first, genes)
             values = np.stack([p.rows(quantity, first, stop)[at] for p in self.parts])
-            there = np.stack([p.there[genes[inside], None] & p.there[genes] for p in self.parts])
-            yield int(np.argmax(inside)), values, there, there
-
-
-def floors(min_cells: int, cells: Sequence[int]) -> np.ndarray:
-    """Return [groups] cells that are enough without each group: fewer, as cells are fewer.
-
-    ``cells``: of each group.
-    """
-    every = max(sum(cells), 1)
-    return np.array([max(1, -(-min_cells * (every - c) // every)) for c in cells])
+            known = np.stack([p.there[rows, None] & p.there[genes] for p in self.parts])
+            holds = self.holds[:, rows, None] | self.holds[:, None, genes]
+            eligible = self.there[rows, None] & self.there[genes]
+            yield Block(int(np.searchsorted(genes, rows[0])), values, known, holds, eligible)

@@ -72,7 +72,7 @@ class MeanCell:
             if name == "lift":
                 values *= np.float32(cell.n_tokens)
         if cell.kept == len(self.there):
-            return values
+            return values if values.base is None else values.copy()  # not its other quantity too
         found = np.zeros((stop - first, len(self.there)), np.float32)
         scatter(values, cell.genes[span] - first, cell.genes, np.float32(1), found)
         return found

@@ -16,7 +16,7 @@ from engine.analysis.sources import committed
 from engine.analysis.stored import stored_matrix
 from engine.attention.views import CENTRED, CORRELATION
 from engine.store.names import matrix_work
-from engine.store.plan import COEXPRESSION, ComparePlan, ModelPlan, Plan, load_plan
+from engine.store.plan import COEXPRESSION, HOLD, ComparePlan, ModelPlan, Plan, load_plan
 from engine.store.root import RunRoot
 from engine.store.tables import read_table
 
@@ -197,7 +197,8 @@ def reader(
 def _held(run: str, model: str, category: int, layer: int) -> Centred:
     """Open a matrix; what a worker read last it need not read again for the next question."""
     plan = plan_of(run)
-    return stored_matrix(RunRoot(run), plan, model, category, layer, hold=plan.hold // _LAST)
+    share = max(plan.hold // _LAST, min(plan.hold, HOLD))
+    return stored_matrix(RunRoot(run), plan, model, category, layer, hold=share)
 
 
 def strongest(

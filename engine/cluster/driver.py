@@ -216,7 +216,9 @@ class _Run:
         cpus, most = int(have.get("CPU", 1)), max(len(pairs), len(matrices))
         memory = int(have.get("memory", 0) // plan.needs["actor_bytes"])  # of the whole cluster
         n = max(1, min(cpus, most, memory))
-        return aside | self._dispatch(ray, reporter, todo, {"cpu": Group(None, n)})
+        # where memory allows few of them on this one machine, each computes on several CPUs
+        threads = max(1, cpus // n) if len(ray.nodes()) == 1 else 1
+        return aside | self._dispatch(ray, reporter, todo, {"cpu": Group(None, n, threads)})
 
     def _model_groups(self, gpus: float) -> dict[str, Group]:
         """Return the replicas of each model, on GPUs where they are asked for or are ``gpus``."""

@@ -52,9 +52,11 @@ class MatrixRunner:
         store = attempt.zarr("pairs.zarr")
         halves = [self._records(model, category, h) for h in (0, 1)]
         held = np.zeros((2, 1, n), np.int32)  # cells that hold each gene
+        m = self._plan.model(model)
         if not self._plan.readings(model, "per_cell"):
+            name = "cells" if m.family == COEXPRESSION else layer_name(m.layers[0], "cells")
             for h, records in enumerate(halves):
-                held[h] = _tile(self._arrays(records, "cells"), 0, 1, held[h])
+                held[h] = _tile(self._arrays(records, name), 0, 1, held[h])
         else:
             array = tiles.create_array(store, "pairs", (2, n, n), "int32", tile)
             counts = [self._arrays(records, "pairs") for records in halves]
@@ -164,8 +166,9 @@ class MatrixRunner:
             return None
         donors = [g.donors for g in groups]
         if m.estimator == "mean_residual":
-            parts = mean_cells_without_donors(self._root, plan, m.name, category, layer)
-            return MeanCellsWithoutDonors(donors, parts, n, plan.tile)
+            whole = mean_cells_of(self._root, plan, m.name, category, layer)[2]
+            parts, holds = mean_cells_without_donors(self._root, plan, m.name, category, layer)
+            return MeanCellsWithoutDonors(donors, parts, holds, whole.there, plan.tile)
         records = [
             [self._record(unit) for unit in units]
             for units in plan.units_by_group(m.name, category)
@@ -173,9 +176,9 @@ class MatrixRunner:
         name = sums_name(layer, m.heads)
 
         def reader(sums: list[Any], pairs: list[Any]) -> Rows:
-            def read(first: int, stop: int) -> tuple[np.ndarray, np.ndarray]:
-                empty = np.zeros((len(QUANTITIES), stop - first, n))
-                return _tile(sums, first, stop, empty), _tile(pairs, first, stop, empty[0])
+            def read(first: int, stop: int, quantity: int) -> tuple[np.ndarray, np.ndarray]:
+                empty = np.zeros((stop - first, n))
+                return _tile(sums, first, stop, empty, quantity), _tile(pairs, first, stop, empty)
 
             return read
 
@@ -196,9 +199,11 @@ class MatrixRunner:
         return _mass_table(m, mass, of_all.there.astype(np.int64))
 
 
-def _tile(arrays: list[Any], first: int, stop: int, empty: np.ndarray) -> np.ndarray:
+def _tile(
+    arrays: list[Any], first: int, stop: int, empty: np.ndarray, lead: int | None = None
+) -> np.ndarray:
     """Sum one row tile over units in plan order (fixed binary tree, the units' dtype)."""
-    found = tiles.tree_sum(rows_of(arrays, first, stop))
+    found = tiles.tree_sum(rows_of(arrays, first, stop, lead))
     return empty if found is None else found
 
 

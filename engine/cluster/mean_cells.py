@@ -5,9 +5,8 @@ from __future__ import annotations
 import numpy as np
 import torch
 
-from engine.analysis.mean_cells import WITHOUT
+from engine.analysis.mean_cells import HELD, WITHOUT
 from engine.analysis.sources import committed, unit_rows
-from engine.analysis.without_donors import floors
 from engine.attention.residuals import divided, mean_cells, present
 from engine.errors import InputError
 from engine.models.protocol import BareProjections, FoundationModel
@@ -34,7 +33,8 @@ def attend_mean_cells(
     Arrays per layer: ``q`` and ``k`` [parts x heads, genes, d_head] float32, q scaled; and once
     ``present`` [parts, genes], the genes that enough cells hold: the only keys. Also per layer
     ``mean`` [genes, d] float32, the averaged residual stream of all cells. With donor groups also
-    ``present_without``, ``q_without`` and ``k_without``, of all cells but each group's.
+    ``present_without``, ``q_without`` and ``k_without``, of all cells but each group's, and
+    ``held`` [groups, genes], the genes that cells of a group hold.
 
     Raises
     ------
@@ -52,7 +52,6 @@ def attend_mean_cells(
         for units in plan.units_by_group(base.name, category)
     ]
     min_cells = plan.categories[category].min_cells
-    need = floors(min_cells, [sum(r.facts["cells_used"] for r in records) for records in groups])
 
     def totals(parts: list[list[Record]], name: str, shape: tuple[int, ...]) -> np.ndarray:
         out = np.zeros((len(parts), *shape))
@@ -81,13 +80,17 @@ def attend_mean_cells(
         cells = totals(halves, layer_name(layer, "cells"), (1, n))[:, 0]
         sums = totals(halves, layer_name(layer, "residual"), (n, base.d))
         mean = mean_cells(sums, cells)
-        write_attended(layer, mean, present(cells, min_cells), "")
+        there = present(cells, min_cells)
+        write_attended(layer, mean, there, "")
         write(layer_name(layer, "mean"), mean[2].astype(np.float32))  # of all cells
         if groups:
-            held = cells.sum(0) - totals(groups, layer_name(layer, "cells"), (1, n))[:, 0]
+            of_groups = totals(groups, layer_name(layer, "cells"), (1, n))[:, 0]
+            held = cells.sum(0) - of_groups
             left = sums.sum(0) - totals(groups, layer_name(layer, "residual"), (n, base.d))
-            mean = divided(left, held)
-            write_attended(layer, mean, held >= need[:, None], WITHOUT)
+            # the tokens of the whole that another cell holds
+            write_attended(layer, divided(left, held), there[2] & (held > 0), WITHOUT)
+            if layer == base.layers[0]:
+                write(HELD, of_groups > 0)
     return attempt.commit(plan.hash, {})
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import os
 import shutil
 from collections.abc import Sequence
 from pathlib import Path
@@ -14,7 +15,7 @@ from engine.attention.views import QUANTITIES
 from engine.config import RunConfig
 from engine.errors import InputError
 from engine.sizes import parse_bytes
-from engine.store.plan import COEXPRESSION, CategoryPlan, ModelPlan, Plan, Unit
+from engine.store.plan import COEXPRESSION, HOLD, CategoryPlan, ModelPlan, Plan, Unit
 
 _IMPORTS = 900e6  # resident bytes of a worker before it holds anything: torch, ray, zarr
 
@@ -100,7 +101,7 @@ def project(
         attends = 3 * n * m.d * 2 * 4.0  # q and k of the mean cells of a layer
         per_model = sum(u.model == m.name for u in units)
         finalise += rows * 8 * q * (math.log2(max(1, per_model)) + 2)  # the tree of their sums
-        finalise += rows * 8 * (5 * groups + q * (groups > 0))  # a tile without each group
+        finalise += rows * (24 * groups + 48 * (groups > 0))  # a tile without each group
         if means:  # q and k as read and by gene; a tile's probabilities and logits, and scores
             finalise += 3 * attends * (1 + groups / 3) + rows * 4 * 5 + block_bytes(n, n, threads)
         if config.edges is not None and config.edges.symmetrise:
@@ -166,6 +167,14 @@ def refuse_what_cannot_fit(config: RunConfig, plan: Plan, run: Path | None) -> N
             f"each of {actors} actors needs {plan.needs['actor_bytes'] / 1e9:.1f} GB, "
             f"{limit / 1e9:.1f} GB are allowed in all",
             "lower execution.unit_cells, or `accumulate` a smaller gene set",
+        )
+    tasks = os.cpu_count() or 1
+    if plan.hold > HOLD and 2 * plan.hold * tasks > limit:
+        raise InputError(
+            "execution.hold",
+            f"{tasks} tasks of the analysis may keep {2 * plan.hold * tasks / 1e9:.1f} GB, "
+            f"{limit / 1e9:.1f} GB are allowed",
+            f"lower it to {limit / 2 / tasks / 1e9:.1f}GB, or to its default",
         )
     if run is None:
         return

@@ -184,8 +184,6 @@ class UnitRunner:
                     self._write_layer(store, layer, cells)
         if pairs is not None:
             self._write(store, "pairs", pairs.counts.numpy())
-        else:
-            self._write(store, "cells", cells[None].astype(np.int32))
         facts.seconds = time.monotonic() - started
         return attempt.commit(self._plan.hash, facts.told())
 

@@ -253,7 +253,11 @@ class FoundationModel(Protocol):
     def layer(
         self, i: int, residual: torch.Tensor, mask: torch.Tensor
     ) -> tuple[LayerAttention, torch.Tensor]:
-        """Run layer ``i``; return what it attends with and the residual stream after it."""
+        """Run layer ``i``; return what it attends with and the residual stream after it.
+
+        The query and key of a token are made of its own residual stream alone (mean cells pass a
+        layer in pieces); tokens meet in the residual stream that is returned.
+        """
         ...
 
     def output(self, residual: torch.Tensor) -> torch.Tensor:

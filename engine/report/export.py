@@ -80,7 +80,10 @@ def consensus_network(
         paths = [f"consensus/{model}.parquet"]
     frames = [read_table(root, p) for p in paths if root.exists(p)]
     if not frames:
-        raise InputError(root.url, "has no consensus network", "declare a shared gene set")
+        fix = "declare a shared gene set"
+        if not plan.compare.consensus:
+            fix = "run again with compare.consensus: true"
+        raise InputError(root.url, "has no consensus network", fix)
     table = pd.concat(frames, ignore_index=True)
     if model is not None:
         table = table[table["part"] == "total"].rename(columns={"value": "score"})

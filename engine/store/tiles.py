@@ -61,8 +61,8 @@ def open_array(store: Store, name: str) -> Any:
         raise DamagedRunError(f"{store}/{name}: cannot be opened ({error})") from None
 
 
-def read_rows(array: Any, first: int, stop: int) -> np.ndarray:
-    """Read rows of the last two axes.
+def read_rows(array: Any, first: int, stop: int, lead: int | None = None) -> np.ndarray:
+    """Read rows of the last two axes; ``lead``: of one index of the axis before them.
 
     Raises
     ------
@@ -71,7 +71,8 @@ def read_rows(array: Any, first: int, stop: int) -> np.ndarray:
         callers check the record's list of objects first (:func:`require_objects`).
     """
     try:
-        return np.asarray(array[..., first:stop, :])
+        rows = (slice(first, stop), slice(None))
+        return np.asarray(array[..., *rows] if lead is None else array[..., lead, *rows])
     except (ValueError, RuntimeError) as error:
         raise DamagedRunError(f"{array.store_path}: {error}") from None
 

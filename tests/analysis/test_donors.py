@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from engine.analysis.donors import donor_jackknife, interval
-from engine.analysis.without_donors import SumsWithoutDonors, floors
+from engine.analysis.donors import Block, donor_jackknife, interval
+from engine.analysis.without_donors import SumsWithoutDonors
 from engine.attention.topk import TopK
 
 N, G = 20, 5
@@ -21,7 +21,7 @@ def test_groups_of_one_size_give_the_delete_one_jackknife() -> None:
     rng = np.random.default_rng(0)
     x = rng.normal(size=(7, 4))  # donors, values
     without = np.stack([np.delete(x, i, 0).mean(0) for i in range(7)])
-    low, high = interval(x.mean(0), without, np.full(7, 3))
+    low, high = interval(x.mean(0), without, np.ones((7, 4), bool), np.full(7, 3))
     # of a mean, the jackknife's standard error is that of the mean
     half = 2.446912 * x.std(0, ddof=1) / np.sqrt(7)  # t of 6 degrees of freedom
     assert np.allclose(low, x.mean(0) - half)
@@ -40,7 +40,9 @@ def test_groups_of_unequal_size_follow_the_published_formula(sizes: list[int], s
     for m, t in zip(sizes, without, strict=True):
         h = n / m
         variance += (h * whole - (h - 1) * t - estimate) ** 2 / (h - 1) / g
-    low, high = interval(np.array([whole]), without[:, None], np.array(sizes))
+    low, high = interval(
+        np.array([whole]), without[:, None], np.ones((g, 1), bool), np.array(sizes)
+    )
     ratio = (high - low)[0] / 2 / np.sqrt(variance)
     assert 2.3 < ratio < 4.31  # t of 2 to 7 degrees of freedom
     assert (low + high)[0] / 2 == pytest.approx(whole)
@@ -55,7 +57,9 @@ def test_the_interval_covers_a_mean_over_donors_as_often_as_it_says() -> None:
         donor = rng.normal(size=11)  # what differs between donors
         cells = donor[:, None] + rng.normal(0, 3, (11, 50))  # and within
         without = np.array([cells[owner != g].mean() for g in range(6)])
-        low, high = interval(np.array([cells.mean()]), without[:, None], sizes)
+        low, high = interval(
+            np.array([cells.mean()]), without[:, None], np.ones((6, 1), bool), sizes
+        )
         inside += bool(low[0] <= 0 <= high[0])
         half = 1.96 * cells.std() / np.sqrt(cells.size)
         naive += bool(abs(cells.mean()) <= half)
@@ -63,10 +67,29 @@ def test_the_interval_covers_a_mean_over_donors_as_often_as_it_says() -> None:
     assert naive < 600  # the mistake it replaces: cells as if they were donors
 
 
-def test_too_few_groups_and_pairs_of_one_group_have_no_interval() -> None:
-    assert np.isnan(interval(np.ones(2), np.ones((2, 2)), np.array([1, 1]))).all()
+def test_groups_that_do_not_hold_a_pair_do_not_count() -> None:
+    rng = np.random.default_rng(3)
+    missed = naive = 0
+    for _ in range(600):
+        x = rng.normal(size=3)  # of ten donors, three hold the pair
+        without = np.full((10, 1), x.mean())
+        without[:3, 0] = [np.delete(x, i).mean() for i in range(3)]
+        holds = np.arange(10)[:, None] < 3
+        low, high = interval(np.array([x.mean()]), without, holds, np.ones(10, int))
+        missed += not low[0] <= 0 <= high[0]
+        few = interval(np.array([x.mean()]), without[:3], holds[:3], np.ones(3, int))
+        assert np.allclose((low, high), few)
+        low, high = interval(np.array([x.mean()]), without, holds | True, np.ones(10, int))
+        naive += not low[0] <= 0 <= high[0]
+    assert 12 <= missed <= 48  # 30 expected, standard deviation 5.3
+    assert naive > 55  # the mistake: every group counts
+
+
+def test_too_few_groups_and_what_is_not_known_have_no_interval() -> None:
+    two = np.ones((2, 2), bool)
+    assert np.isnan(interval(np.ones(2), np.ones((2, 2)), two, np.array([1, 1]))).all()
     without = np.array([[1.0, 2], [np.nan, 2], [3, 5], [1, 2]])
-    low, high = interval(np.array([1.5, 2]), without, np.ones(4, int))
+    low, high = interval(np.array([1.5, 2]), without, np.ones((4, 2), bool), np.ones(4, int))
     assert np.isnan([low[0], high[0]]).all()
     assert not np.isnan([low[1], high[1]]).any()
 
@@ -78,47 +101,54 @@ def sums(seed: int = 0) -> tuple[SumsWithoutDonors, np.ndarray, np.ndarray]:
     values = rng.gamma(2, 1, (G, N, N)) * held
 
     def reader(g: int):  # type: ignore[no-untyped-def]
-        return lambda first, stop: (
-            np.stack([values[g, first:stop], 3 * values[g, first:stop], 0 * values[g, first:stop]]),
-            held[g, first:stop],
-        )
+        return lambda first, stop, quantity: (
+            (1, 3, 0)[quantity] * values[g, first:stop], held[g, first:stop]
+        )  # fmt: skip
 
     made = SumsWithoutDonors([2, 1, 1, 3, 1], [10, 9, 9, 12, 9], [reader(g) for g in range(G)],
                              N, 20, 8)  # fmt: skip
     return made, values, held
 
 
-@pytest.mark.parametrize("view", ["conditional", "lift"])
+@pytest.mark.parametrize("view", ["marginal", "conditional", "lift"])
 @pytest.mark.parametrize("genes", [GENES, GENES[3::4]])
 def test_every_group_is_left_out_of_sums_and_counts(view: str, genes: np.ndarray) -> None:
     made, values, held = sums()
+    held[:, 0, :5] = [[0] * 5, [0, 9, 9, 9, 9], [0] * 5, [0, 0, 9, 9, 30], [0] * 5]
+    values[:, 0, :5] *= held[:, 0, :5] > 0
     grid = np.ix_(genes, genes)
-    blocks = list(made.values(genes, view))
-    found, known, eligible = (np.concatenate([b[i] for b in blocks], 1) for i in (1, 2, 3))
+    blocks = list(made.blocks(genes, view))
+    assert [b.first for b in blocks] == [0, *np.cumsum([len(b.eligible) for b in blocks])[:-1]]
+    found, known, holds = (
+        np.concatenate([getattr(b, x) for b in blocks], 1) for x in ("values", "known", "holds")
+    )
+    eligible = np.concatenate([b.eligible for b in blocks])
+    assert np.array_equal(eligible, held.sum(0)[grid] >= 20)
     for g in range(G):
         rest = [x for x in range(G) if x != g]
         n = held[rest].sum(0)[grid]
-        mean = values[rest].sum(0)[grid] * (3 if view == "lift" else 1) / np.maximum(n, 1)
-        assert np.allclose(found[g], np.where(n > 0, mean, 0))
+        by = np.full(n.shape, 49 - made.cells[g]) if view == "marginal" else n
+        mean = values[rest].sum(0)[grid] * (3 if view == "lift" else 1) / np.maximum(by, 1)
+        assert np.allclose(found[g], np.where(n > 0, mean, 0), atol=1e-6)
         assert np.array_equal(known[g], n > 0)
-        assert np.array_equal(eligible[g], n >= -(-20 * (49 - made.cells[g]) // 49))
-    assert floors(20, made.cells).tolist() == [16, 17, 17, 16, 17]
+        assert np.array_equal(holds[g], (held[g][grid] > 0) | (view == "marginal"))
 
 
 class Dense:
     """Matrices without each group, as they are."""
 
-    def __init__(self, values: np.ndarray, known: np.ndarray) -> None:
+    def __init__(self, values: np.ndarray, known: np.ndarray, eligible: np.ndarray) -> None:
         self._values, self._known = values.astype(np.float32), known
-        self.donors = [1] * len(values)
+        self._eligible, self.donors = eligible, [1] * len(values)
 
-    def values(
-        self, genes: np.ndarray, view: str
-    ) -> Iterator[tuple[int, np.ndarray, np.ndarray, np.ndarray]]:
+    def blocks(self, genes: np.ndarray, view: str) -> Iterator[Block]:
         """Yield rows in tiles of 6."""
         for at in range(0, N, 6):
             known = self._known[:, at : at + 6]
-            yield at, self._values[:, at : at + 6], known, known
+            yield Block(
+                at, self._values[:, at : at + 6], known, np.ones_like(known),
+                self._eligible[at : at + 6],
+            )  # fmt: skip
 
 
 def test_lists_without_each_group_are_compared_with_the_whole() -> None:
@@ -128,13 +158,14 @@ def test_lists_without_each_group_are_compared_with_the_whole() -> None:
     without[2] = rng.normal(size=(N, N))  # everything hangs on the third group
     known = rng.random((G, N, N)) < 0.95
     best = TopK(30)
-    best.update(0, base.astype(np.float32), np.ones((N, N), bool))
+    eligible = rng.random((N, N)) < 0.8
+    best.update(0, base.astype(np.float32), eligible)
     top = best.result()
-    low, high, row = donor_jackknife(Dense(without, known), GENES, "logit", top, 30)
+    low, high, row = donor_jackknife(Dense(without, known, eligible), GENES, "logit", top, 30)
     own = set(zip(top.query.tolist(), top.key.tolist(), strict=True))
     lists = []
     for values, there in zip(without.astype(np.float32), known, strict=True):
-        masked = np.where(there & ~np.eye(N, dtype=bool), values, -np.inf)
+        masked = np.where(there & eligible & ~np.eye(N, dtype=bool), values, -np.inf)
         flat = np.argsort(-masked, axis=None)[:30]
         lists.append(set(zip(*(x.tolist() for x in np.divmod(flat, N)), strict=True)))
     jaccard = [len(own & x) / len(own | x) for x in lists]

@@ -124,6 +124,16 @@ def test_a_plan_that_cannot_fit_names_the_setting(small_atlas: Path, tmp_path: P
         prepare(parse_config(tree, "c"), str(tmp_path / "large"))
 
 
+def test_what_tasks_keep_is_bounded_by_memory(small_atlas: Path, tmp_path: Path) -> None:
+    tree = small_tree(small_atlas)
+    tree["execution"] |= {"memory": "2GB", "hold": "900GB"}
+    with pytest.raises(InputError, match=r"execution\.hold.*lower it to"):
+        prepare(parse_config(tree, "c"), str(tmp_path / "large"))
+    tree["execution"]["hold"] = "much"
+    with pytest.raises(InputError, match=r"execution\.hold.*not a size"):
+        prepare(parse_config(tree, "c"), str(tmp_path / "large"))
+
+
 def test_an_estimate_of_time_for_every_model(small_atlas: Path, tmp_path: Path) -> None:
     config = parse_config(small_tree(small_atlas) | {"coexpression": ["spearman"]}, "c")
     root, plan = prepare(config, str(tmp_path / "run"))
