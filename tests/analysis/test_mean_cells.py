@@ -49,6 +49,7 @@ def test_what_is_kept_is_what_would_be_computed_and_within_its_bytes(
         assert np.array_equal(read(rows, quantity), read(plain, quantity))
         held = sum(block.nbytes for block in rows._kept.values())
         assert held == rows._size <= most
+        assert all(block.base is None for block in rows._kept.values())  # nothing hangs on it
         # of the quantity asked for last as much as fits
         now = sum(block.nbytes for asked, block in rows._kept.items() if asked[1] == quantity)
         assert now == min(most, 9 * BLOCK)
