@@ -148,3 +148,22 @@ def take_larger(found: np.ndarray, values: np.ndarray, by_size: bool) -> None:
         for i in range(len(found)):
             x, y = found[i], values[i]
             found[i] = y if y > x else x
+
+
+@compiled()
+def add_by_row(use: np.ndarray, values: np.ndarray, sums: np.ndarray) -> None:
+    """Add to sums [rows] the values [columns] of each row's pairs in use [rows, columns]."""
+    for i in range(use.shape[0]):
+        total, used = 0.0, use[i]
+        for j in range(use.shape[1]):
+            total += values[j] if used[j] else 0.0
+        sums[i] += total
+
+
+@compiled()
+def add_by_column(use: np.ndarray, values: np.ndarray, sums: np.ndarray) -> None:
+    """Add to sums [columns] the values [rows] of each column's pairs in use [rows, columns]."""
+    for i in range(use.shape[0]):
+        value, used = values[i], use[i]
+        for j in range(use.shape[1]):
+            sums[j] += value if used[j] else 0.0

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -9,8 +10,10 @@ import pandas as pd
 import scipy
 from scipy.sparse import csr_array
 
-from engine.analysis.passes import add_moments
+from engine.analysis.passes import add_by_column, add_by_row, add_moments
 from engine.compiled import compiled
+
+_FEW = 20  # one pair in so many: little enough to be listed
 
 
 @dataclass(frozen=True)
@@ -162,23 +165,43 @@ def additive_fit(
         r [rows] and c [columns], by alternating exact updates until they stand still.
     """
     n_rows, n_cols = np.maximum(use.sum(1), 1), np.maximum(use.sum(0), 1)
-    # Of the pairs in use and those left out the fewer are held: mostly the diagonal alone.
-    most = 2 * np.count_nonzero(use) > use.size
-    held = csr_array(~use if most else use, dtype=np.float64)
-
-    def summed(a: csr_array, v: np.ndarray) -> np.ndarray:
-        return v.sum() - a @ v if most else a @ v
-
-    turned = held.T.tocsr()
+    over_columns, over_rows = _masked_sums(use)
     r, c = np.zeros(len(row_sums)), np.zeros(len(col_sums))
     scale = np.abs(row_sums / n_rows).max(initial=0) + 1e-300
     for _ in range(500):
-        r = (row_sums - summed(held, c)) / n_rows
-        new = (col_sums - summed(turned, r)) / n_cols
+        r = (row_sums - over_columns(c)) / n_rows
+        new = (col_sums - over_rows(r)) / n_cols
         moved, c = np.abs(new - c).max(initial=0), new
         if moved < 1e-9 * scale:
             break
     return r, c
+
+
+Sums = Callable[[np.ndarray], np.ndarray]
+
+
+def _masked_sums(use: np.ndarray) -> tuple[Sums, Sums]:
+    """Return what sums values of columns by row, and values of rows by column, over pairs in use.
+
+    Where few pairs are left out (mostly the diagonal alone), these are subtracted; else the mask
+    is read each time, as a sparse matrix of half the pairs would take twelve times its bytes.
+    """
+    if _FEW * (use.size - np.count_nonzero(use)) <= use.size:
+        out = csr_array(~use, dtype=np.float64)
+        turned = out.T.tocsr()
+        return lambda v: v.sum() - out @ v, lambda v: v.sum() - turned @ v
+
+    def over_columns(v: np.ndarray) -> np.ndarray:
+        found = np.zeros(len(use))
+        add_by_row(use, v, found)
+        return found
+
+    def over_rows(v: np.ndarray) -> np.ndarray:
+        found = np.zeros(use.shape[1])
+        add_by_column(use, v, found)
+        return found
+
+    return over_columns, over_rows
 
 
 def jackknife_interval(estimate: float | np.ndarray, left_out: np.ndarray) -> tuple[float, float]:
