@@ -78,10 +78,16 @@ class MeanCell:
         return found
 
     def mass(self) -> np.ndarray:
-        """Return [genes] float64: attention of each query gene to all genes; 0 without a token."""
-        total = np.zeros(len(self.there))
-        for at in range(0, self._cell.kept, _AT_ONCE):
-            span = slice(at, min(at + _AT_ONCE, self._cell.kept))
+        """Return [genes] float64: attention of each query gene to all genes; 0 without a token.
+
+        Genes are all that there is to attend to, so a softmax gives 1: it is computed for the first
+        rows alone, and every row is checked whenever its probabilities are read. Of ``max``, whose
+        rows total one or more, all are computed.
+        """
+        total = self.there.astype(np.float64)
+        stop = self._cell.kept if self._heads == "max" else min(_AT_ONCE, self._cell.kept)
+        for at in range(0, stop, _AT_ONCE):
+            span = slice(at, min(at + _AT_ONCE, stop))
             total[self._cell.genes[span]] = self._attend(span)[0].sum(1, dtype=np.float64)
         return total
 

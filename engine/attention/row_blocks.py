@@ -36,6 +36,11 @@ def room_for(cells: list[Cell]) -> torch.Tensor:
     return torch.empty(max(_SCORES, block_rows(cells) * max(cell.n_tokens for cell in cells)))
 
 
+def room_bytes(tokens: int) -> int:
+    """Return the bytes of scores of a thread, a copy and the peaks of max: for so many tokens."""
+    return 16 * max(_SCORES, _ROWS[0] * tokens)
+
+
 def block_bytes(genes: int, tokens: int, threads: int, heads: int = 1, moments: int = 1) -> int:
     """Return an upper bound of what blocks in progress hold, beside the accumulator.
 

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import psutil
 
-from engine.attention.row_blocks import block_bytes
+from engine.attention.row_blocks import block_bytes, room_bytes
 from engine.attention.views import QUANTITIES
 from engine.config import RunConfig
 from engine.errors import InputError
@@ -103,7 +103,7 @@ def project(
         finalise += rows * 8 * q * (math.log2(max(1, per_model)) + 2)  # the tree of their sums
         finalise += rows * (24 * groups + 48 * (groups > 0))  # a tile without each group
         if means:  # q and k as read and by gene; a tile's probabilities and logits, and scores
-            finalise += 3 * attends * (1 + groups / 3) + rows * 4 * 5 + block_bytes(n, n, threads)
+            finalise += 3 * attends * (1 + groups / 3) + rows * 4 * 5 + threads * room_bytes(n)
         if config.edges is not None and config.edges.symmetrise:
             finalise += n2 * 24  # the set's matrix, its transpose in fp64
         actor = max(actor, _IMPORTS + max(compute, finalise))
