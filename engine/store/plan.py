@@ -294,6 +294,9 @@ class Plan(_Value):
 def save_plan(root: RunRoot, plan: Plan) -> None:
     """Freeze the plan in the run directory.
 
+    What is projected (``needs``) decides no byte of a run: a plan that differs in nothing else is
+    the same, and the one that is there stays.
+
     Raises
     ------
     InputError
@@ -303,7 +306,7 @@ def save_plan(root: RunRoot, plan: Plan) -> None:
     if root.create_once("plan.json", to_json(body)):
         return
     present = root.read_json("plan.json")
-    differing = differences(present, body)
+    differing = [x for x in differences(present, body) if not x.startswith("needs.")]
     if differing:
         raise InputError(
             root.at("plan.json"),

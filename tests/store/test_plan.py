@@ -1,0 +1,28 @@
+"""The frozen plan: what may differ from it, and what may not."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from engine.cluster.planner import make_plan
+from engine.config import parse_config
+from engine.errors import InputError
+from engine.store.plan import load_plan, save_plan
+from engine.store.root import RunRoot
+from tests.conftest import small_tree
+
+
+def test_another_projection_is_the_same_plan_and_anything_else_is_not(
+    small_atlas: Path, tmp_path: Path
+) -> None:
+    plan = make_plan(parse_config(small_tree(small_atlas), "c"), None)
+    root = RunRoot(str(tmp_path / "run"))
+    save_plan(root, plan)
+    less = plan.model_copy(update={"needs": plan.needs | {"actor_bytes": 1.0}})
+    save_plan(root, less)
+    assert load_plan(root) == plan  # the first stays: records carry its hash
+    assert load_plan(root).hash == plan.hash != less.hash
+    with pytest.raises(InputError, match="differs in top_k"):
+        save_plan(root, plan.model_copy(update={"top_k": 51}))
