@@ -163,6 +163,12 @@ class Kept:
         """Return the bytes of what stays: three values and two flags of every pair."""
         return 14 * n_genes**2
 
+    @classmethod
+    def left(cls, n_genes: int, most: int) -> int:
+        """Return the bytes that a matrix leaves of ``most`` to what it is read from."""
+        room = cls.room(n_genes)
+        return most - room if room <= most else most
+
     def values(self, genes: np.ndarray, view: str) -> Iterator[tuple[int, np.ndarray, np.ndarray]]:
         """Yield (first row, values, eligible)."""
         if self.room(len(genes)) > self._most:

@@ -16,7 +16,7 @@ from engine.analysis.derived import Fit, fit_halves
 from engine.analysis.donors import LeftOut, donor_jackknife
 from engine.analysis.matrix import PairMatrix
 from engine.analysis.passes import tally
-from engine.attention.histograms import BINS, bins_of, quantiles
+from engine.attention.histograms import BINS, bins_of, count, quantiles
 from engine.attention.topk import TopK, TopPairs
 from engine.attention.views import CENTRED
 
@@ -106,9 +106,8 @@ def _one(
     row_pairs, col_pairs = np.zeros(n, np.int64), np.zeros(n, np.int64)
     for first, values, eligible in matrix.values(genes, view):
         strongest.update(first, values, eligible)
-        tally(
-            values, eligible, first, row_sum, col_sum, row_pairs, col_pairs, bins_of(values), bins
-        )
+        tally(values, eligible, first, row_sum, col_sum, row_pairs, col_pairs)
+        count(bins_of(values), eligible, first, bins)
     top = {"total": strongest.result()} | halves
     used = np.flatnonzero(bins)
     tables = {

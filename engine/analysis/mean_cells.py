@@ -2,21 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from threading import Lock
 
 import numpy as np
 
-from engine.analysis.matrix import HalfTile, MatrixSource
+from engine.analysis.matrix import MatrixSource
 from engine.analysis.sources import committed, gene_cells
 from engine.attention.mean_cell import MeanCell
-from engine.attention.views import QUANTITIES
 from engine.store import tiles
 from engine.store.names import layer_name, pairs_work, residual_work
 from engine.store.plan import Plan
 from engine.store.root import RunRoot
 
+Read = Callable[[str], np.ndarray]
 HELD = "held"  # by cells of each donor group
 WITHOUT = "_without"  # of what is stored of all cells but each donor group
 _NAMES = ("half 0", "half 1", "all cells")  # of the parts
@@ -98,15 +98,6 @@ class MeanTile:
         """Return the cells of both halves together that hold each pair."""
         return self.held(2)
 
-    def in_memory(self) -> HalfTile:
-        """Return the rows with everything computed."""
-        halves, whole = (
-            np.stack([[self.half(p, q) for q in range(len(QUANTITIES))] for p in part])
-            for part in ((0, 1), (2,))
-        )
-        pairs = np.stack([self.held(p) for p in (0, 1)])
-        return HalfTile(self.first, halves, pairs, whole[0], self.held(2))
-
 
 def mean_cells_of(
     root: RunRoot, plan: Plan, model: str, category: int, layer: int
@@ -118,26 +109,38 @@ def mean_cells_of(
     DamagedRunError
         If it is not finished, or gone.
     """
-    return _open(root, plan, model, category, layer, _NAMES, "")
+    return _open(_attends(root, plan, model, category), plan, model, category, layer, _NAMES, "")
 
 
 def mean_cells_without_donors(
     root: RunRoot, plan: Plan, model: str, category: int, layer: int
-) -> tuple[list[MeanCell], np.ndarray]:
+) -> tuple[list[MeanCell], np.ndarray, np.ndarray]:
     """Open the mean cells of all but each donor group, as :func:`mean_cells_of`.
 
-    And [groups, genes] bool: the genes that cells of a group hold.
+    And [groups, genes] bool, the genes that cells of a group hold; [genes] bool, the tokens of the
+    mean of all cells.
     """
     groups = plan.categories[category].groups or []
     names = [f"all but donor group {g}" for g in range(len(groups))]
-    parts = _open(root, plan, model, category, layer, names, WITHOUT)
+    read = _attends(root, plan, model, category)
+    parts = _open(read, plan, model, category, layer, names, WITHOUT)
+    return parts, read(HELD), read("present")[2]
+
+
+def _attends(root: RunRoot, plan: Plan, model: str, category: int) -> Read:
+    """Return what reads an array of a category's mean cells by its name."""
     record = committed(root, plan, residual_work(plan.model(model).base, category))
-    array = tiles.open_array(root.zarr(f"{record.folder}/attends.zarr"), HELD)
-    return parts, tiles.read_rows(array, 0, len(groups))
+    store = root.zarr(f"{record.folder}/attends.zarr")
+
+    def read(name: str) -> np.ndarray:
+        array = tiles.open_array(store, name)
+        return tiles.read_rows(array, 0, array.shape[-2])
+
+    return read
 
 
 def _open(
-    root: RunRoot,
+    read: Read,
     plan: Plan,
     model: str,
     category: int,
@@ -145,15 +148,7 @@ def _open(
     names: Sequence[str],
     suffix: str,
 ) -> list[MeanCell]:
-    m = plan.model(model)
-    record = committed(root, plan, residual_work(m.base, category))
-    store = root.zarr(f"{record.folder}/attends.zarr")
-
-    def read(name: str) -> np.ndarray:
-        array = tiles.open_array(store, name)
-        return tiles.read_rows(array, 0, array.shape[-2])
-
-    there = read(f"present{suffix}")
+    m, there = plan.model(model), read(f"present{suffix}")
     shape = (len(names), m.n_heads, len(m.axis), -1)
     q, k = (read(layer_name(layer, f"{x}{suffix}")).reshape(shape) for x in "qk")
     where = f"model {model}, category {category}, layer {layer}, mean cell of"

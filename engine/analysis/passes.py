@@ -101,10 +101,8 @@ def tally(
     column_sums: np.ndarray,
     row_pairs: np.ndarray,
     column_pairs: np.ndarray,
-    bins: np.ndarray,
-    counts: np.ndarray,
 ) -> None:
-    """Add a block's eligible pairs of different genes to sums, counts and histogram, in place.
+    """Add a block's eligible pairs of different genes to sums and counts, in place.
 
     Parameters
     ----------
@@ -114,10 +112,6 @@ def tally(
         [genes] float64.
     row_pairs, column_pairs
         [genes] int64.
-    bins
-        [rows, genes] uint16 bins of the values.
-    counts
-        [65536] int64 pairs in each bin.
     """
     for i in range(values.shape[0]):
         line, used = values[i], eligible[i]
@@ -129,7 +123,6 @@ def tally(
                 column_sums[j] += x
                 pairs += 1
                 column_pairs[j] += 1
-                counts[bins[i, j]] += 1
         row_sums[first + i] += row
         row_pairs[first + i] += pairs
 

@@ -119,10 +119,8 @@ def _cell_of(place: tuple[QKBatch, int]) -> Cell:
 
 
 def gene_cells(layout: BatchLayout, n_genes: int) -> np.ndarray:
-    """Return [genes] int64: cells of a batch that hold each gene as a token."""
-    cell, token = np.nonzero(layout.panel >= 0)
-    held = np.unique(cell * n_genes + layout.panel[cell, token])
-    return np.bincount(held % n_genes, minlength=n_genes)
+    """Return [genes] int64: cells of a batch that hold each gene, which is a token at most once."""
+    return np.bincount(layout.panel[layout.panel >= 0], minlength=n_genes)
 
 
 class PairCounts:

@@ -49,11 +49,10 @@ def block_bytes(genes: int, tokens: int, threads: int, heads: int = 1, moments: 
     quarter of all rows.
     """
     most_rows = min(genes, max(_ROWS[1], -(-genes // _EVEN)))
-    scores = 4 * max(_SCORES, _ROWS[0] * tokens)  # and a copy, and the peaks of max
     sums = heads * (5 * most_rows * genes + 2 * most_rows * tokens)
     if moments == 2:  # counts of cells, twice, and the ones that are added to them
         sums += 2 * most_rows * genes + most_rows * tokens
-    return 4 * min(threads, _EVEN) * (sums + scores)
+    return min(threads, _EVEN) * (4 * sums + room_bytes(tokens))
 
 
 def add_row_blocks(

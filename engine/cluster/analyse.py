@@ -218,8 +218,7 @@ def layers(
 def _layers_of(run: str, plan: Plan, block: Block) -> tuple[pd.DataFrame, pd.DataFrame]:
     """Return the union's pairs and the comparison of layers, for all gene sets and views."""
     root, m = RunRoot(run), plan.model(block.model)
-    room = Kept.room(len(m.axis))  # of the layer that is read
-    left = plan.hold - room if room <= plan.hold else plan.hold
+    left = Kept.left(len(m.axis), plan.hold)  # by the layer that is read
     matrices = open_layers(root, plan, block.category, block.model, left)
     tops = _tops_of(root, plan, block)
     unions, tables = [], []

@@ -242,8 +242,7 @@ def layers_of(root: RunRoot, plan: Plan, category: int, model: str) -> tuple[Lay
 
     And the same matrix with its blocks kept, if the plan lets them be: layers keep what is left.
     """
-    room = Kept.room(len(plan.model(model).axis))
-    left = plan.hold - room if room <= plan.hold else plan.hold
+    left = Kept.left(len(plan.model(model).axis), plan.hold)
     layers = open_layers(root, plan, category, model, left)
     matrix = LayerConsensus(layers, settings(plan).layers)
     return matrix, Kept(matrix, plan.hold)

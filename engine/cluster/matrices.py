@@ -48,11 +48,10 @@ class MatrixRunner:
     def pairs(self, model: str, category: int) -> Record:
         """Add up pair counts and used cells of both halves; commit."""
         attempt = Attempt(self._root, pairs_work(model, category))
-        n, tile = len(self._plan.model(model).axis), self._plan.tile
-        store = attempt.zarr("pairs.zarr")
+        m, tile = self._plan.model(model), self._plan.tile
+        n, store = len(m.axis), attempt.zarr("pairs.zarr")
         halves = [self._records(model, category, h) for h in (0, 1)]
         held = np.zeros((2, 1, n), np.int32)  # cells that hold each gene
-        m = self._plan.model(model)
         if not self._plan.readings(model, "per_cell"):
             name = "cells" if m.family == COEXPRESSION else layer_name(m.layers[0], "cells")
             for h, records in enumerate(halves):
@@ -166,9 +165,8 @@ class MatrixRunner:
             return None
         donors = [g.donors for g in groups]
         if m.estimator == "mean_residual":
-            whole = mean_cells_of(self._root, plan, m.name, category, layer)[2]
-            parts, holds = mean_cells_without_donors(self._root, plan, m.name, category, layer)
-            return MeanCellsWithoutDonors(donors, parts, holds, whole.there, plan.tile)
+            opened = mean_cells_without_donors(self._root, plan, m.name, category, layer)
+            return MeanCellsWithoutDonors(donors, *opened, plan.tile)
         records = [
             [self._record(unit) for unit in units]
             for units in plan.units_by_group(m.name, category)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Literal, Self
+from typing import Any, ClassVar, Literal, Self
 
 from pydantic import (
     BaseModel,
@@ -27,7 +27,21 @@ COEXPRESSION = "coexpression"  # family of the entries that no checkpoint stands
 
 
 class _Value(BaseModel):
+    """Part of a plan; what plans of earlier versions do not have is left out where it is default.
+
+    So they keep their hash.
+    """
+
     model_config = ConfigDict(extra="forbid", frozen=True)
+    ADDED: ClassVar[tuple[str, ...]] = ()  # fields that came later
+
+    @model_serializer(mode="wrap")
+    def _as_written(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        body: dict[str, Any] = handler(self)
+        for name in self.ADDED:
+            if getattr(self, name) == type(self).model_fields[name].default:
+                del body[name]
+        return body
 
 
 # Not a BaseModel: of a large plan every actor holds 10^5, and those take twelve times the memory.
@@ -73,6 +87,7 @@ class ModelPlan(_Value):
         and holds the sums of all layers between them. None: a unit's.
     """
 
+    ADDED = ("macro_cells",)
     name: str
     base: str
     estimator: Literal["per_cell", "mean_residual", "pearson", "spearman"]
@@ -105,14 +120,6 @@ class ModelPlan(_Value):
     demonstration: bool
     gene_report: dict[str, int]
 
-    @model_serializer(mode="wrap")
-    def _as_written(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
-        """Leave out what plans of earlier versions do not have: they keep their hash."""
-        body: dict[str, Any] = handler(self)
-        if body["macro_cells"] is None:
-            del body["macro_cells"]
-        return body
-
 
 class DonorGroupPlan(_Value):
     """Cells [start, stop) of a half, of so many donors; units lie within one group."""
@@ -126,6 +133,7 @@ class DonorGroupPlan(_Value):
 class CategoryPlan(_Value):
     """A category and how its cells are divided."""
 
+    ADDED = ("groups",)
     name: str
     cells: tuple[int, int]
     donors: int | None
@@ -138,14 +146,6 @@ class CategoryPlan(_Value):
         if self.groups is None:
             return [(half, 0, n) for half, n in enumerate(self.cells)]
         return [(g.half, g.start, g.stop) for g in self.groups]
-
-    @model_serializer(mode="wrap")
-    def _as_written(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
-        """Leave out what plans of earlier versions do not have: they keep their hash."""
-        body: dict[str, Any] = handler(self)
-        if body["groups"] is None:
-            del body["groups"]
-        return body
 
 
 class EdgesPlan(_Value):
@@ -168,6 +168,7 @@ class PoolPlan(_Value):
 class ComparePlan(_Value):
     """How matrices are compared: how many strongest pairs, which models are one voice, pools."""
 
+    ADDED = ("consensus",)
     k: list[int]
     gene_sets: list[str]
     views: list[str]
@@ -181,6 +182,7 @@ class ComparePlan(_Value):
 class Plan(_Value):
     """What will be computed, and what it needs."""
 
+    ADDED = ("compare", "hold")
     schema_version: str = SCHEMA
     config_hash: str
     atlas: dict[str, Any]
@@ -201,18 +203,6 @@ class Plan(_Value):
     seed: int
     versions: dict[str, str]
     needs: dict[str, float]
-
-    @model_serializer(mode="wrap")
-    def _as_written(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
-        """Leave out what plans of earlier versions do not have: they keep their hash."""
-        body: dict[str, Any] = handler(self)
-        if body["compare"] is None:
-            del body["compare"]
-        elif body["compare"]["consensus"]:
-            del body["compare"]["consensus"]
-        if body["hold"] == HOLD:
-            del body["hold"]
-        return body
 
     @cached_property
     def hash(self) -> str:
