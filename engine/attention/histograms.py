@@ -64,7 +64,9 @@ def quantiles(counts: np.ndarray, at: np.ndarray) -> np.ndarray:
     keys = np.searchsorted(below, wanted).astype(np.uint32) << np.uint32(16)
     top = np.uint32(1 << 31)
     # the edge nearer to zero: for negative values the last key of the bin
-    bits = np.where(keys & top, keys ^ top, ~(keys | np.uint32(0xFFFF)))
+    last = keys | np.uint32(0xFFFF)
+    last -= (last == top - np.uint32(1)).astype(np.uint32)  # that key is -0, which counts as 0
+    bits = np.where(keys & top, keys ^ top, ~last)
     return bits.astype(np.uint32).view(np.float32)
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
@@ -53,6 +53,7 @@ def test_histogram_bins_are_in_the_order_of_values(values: np.ndarray) -> None:
     arrays(np.float32, st.integers(1, 60), elements=st.floats(-1e6, 1e6, width=32)),
     st.floats(0, 1),
 )
+@example(np.array([-1e-45], np.float32), 0.0)
 def test_quantiles_are_the_edge_of_the_right_bin(values: np.ndarray, at: float) -> None:
     want = np.quantile(values, at, method="inverted_cdf")
     got = quantiles(histogram(values), np.array([at]))[0]
