@@ -23,7 +23,8 @@ SWEEP = [
     "after-data@c0000.h1.00000008",
     "after-record@c0001.h0.00000000",
     "mid-reduce@c0001.l000",
-    "mid-finalise@c0001.l002",
+    # the same matrix: another that a second worker had in hand may be committed by now
+    "mid-finalise@c0001.l000",
     "before-success",
 ]
 
