@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from functools import partial
 
 import numpy as np
 import pandas as pd
 import scipy
 
 from engine.analysis import statistics
-from engine.analysis.derived import Kept
 from engine.analysis.matrix import PairMatrix
 from engine.attention.ranks import values_and_ranks
+
+_ROWS = 1024  # of a block whose values are counted together
 
 
 def union_of(topk: list[pd.DataFrame]) -> tuple[np.ndarray, np.ndarray]:
@@ -21,14 +23,20 @@ def union_of(topk: list[pd.DataFrame]) -> tuple[np.ndarray, np.ndarray]:
     return pairs["query"].to_numpy(np.int64), pairs["key"].to_numpy(np.int64)
 
 
-def union_table(
+def compare_layers(
     matrices: Mapping[int, PairMatrix],
     genes: np.ndarray,
     view: str,
     topk: dict[int, pd.DataFrame],
-    hold: int = 0,
-) -> tuple[pd.DataFrame, dict[int, int]]:
-    """Read every union pair's value and exact rank in every layer.
+    *,
+    permutations: int,
+    seed: int,
+) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Read every union pair in every layer; Spearman correlation of every two layers over them.
+
+    The null permutes gene labels of the second layer (rows and columns together, QAP): the
+    union pairs of the first are then read at permuted places in the second. The interval deletes
+    one gene at a time (ranks held fixed). Each layer is read once.
 
     Parameters
     ----------
@@ -38,73 +46,40 @@ def union_table(
         [genes] ascending axis indices of the gene set.
     topk
         Layer -> its top pairs (axis indices).
-    hold
-        Bytes of a layer that may stay in memory between its two readings.
 
     Returns
     -------
-    table
-        query, key (axis indices), value_<layer> (null where not eligible), rank_<layer>
-        (0 where not eligible).
-    n_eligible
-        Layer -> number of ranked pairs.
-    """
-    query, key = union_of(list(topk.values()))
-    columns: dict[str, np.ndarray] = {"query": query.astype(np.int32), "key": key.astype(np.int32)}
-    local_q, local_k = np.searchsorted(genes, query), np.searchsorted(genes, key)
-    n_eligible = {}
-    for layer, matrix in matrices.items():
-        kept = Kept(matrix, hold)
-        values, ranks, n_eligible[layer] = values_and_ranks(
-            lambda kept=kept: kept.values(genes, view),  # type: ignore[misc]
-            local_q,
-            local_k,
-        )
-        columns[f"value_{layer}"], columns[f"rank_{layer}"] = values, ranks
-    return pd.DataFrame(columns), n_eligible
-
-
-def compare_layers(
-    matrices: Mapping[int, PairMatrix],
-    genes: np.ndarray,
-    view: str,
-    union: pd.DataFrame,
-    *,
-    permutations: int,
-    seed: int,
-) -> pd.DataFrame:
-    """Spearman correlation of every two layers over the union pairs.
-
-    The null permutes gene labels of the second layer (rows and columns together, QAP): the
-    union pairs of the first are then read at permuted places in the second. The interval deletes
-    one gene at a time (ranks held fixed).
-
-    Returns
-    -------
-    DataFrame
-        layer_a, layer_b, n_pairs, spearman, low, high, null_low, null_high, p.
+    union
+        query, key (axis indices), value_<layer> (null where not eligible), rank_<layer>: exact,
+        among all eligible pairs of the layer (0 where not eligible).
+    compared
+        layer_a, layer_b, n_pairs, spearman, low, high, null_low, null_high, p, n_eligible (ranked
+        pairs of layer b).
     """
     layers = list(matrices)
-    query = np.searchsorted(genes, union["query"].to_numpy())
-    key = np.searchsorted(genes, union["key"].to_numpy())
+    pairs = union_of(list(topk.values()))
+    union = dict(zip(("query", "key"), (x.astype(np.int32) for x in pairs), strict=True))
+    query, key = (np.searchsorted(genes, x) for x in pairs)
     rng = np.random.default_rng(seed)
     relabel = [rng.permutation(len(genes)) for _ in range(permutations)]
     rows = []
     for j, b in enumerate(layers):
         dense, eligible = _dense(matrices[b], genes, view)
-        y = union[f"value_{b}"].to_numpy()
+        y, ranks, n_eligible = values_and_ranks(partial(_blocks, dense, eligible), query, key)
+        union |= {f"value_{b}": y, f"rank_{b}": ranks}
         # layers mostly have the same eligible pairs: these share the reading of permuted places
         alike: dict[bytes, list[int]] = {}
         for a in layers[:j]:
-            use = ~(np.isnan(union[f"value_{a}"].to_numpy()) | np.isnan(y))
+            use = ~(np.isnan(union[f"value_{a}"]) | np.isnan(y))
             alike.setdefault(use.tobytes(), []).append(a)
         nulls = {b: np.full(permutations, np.nan)}
         for mask, together in alike.items():
             use = np.frombuffer(mask, bool)
-            values = {a: union[f"value_{a}"].to_numpy()[use] for a in together}
+            values = {a: union[f"value_{a}"][use] for a in together}
             nulls |= _null(values, query[use], key[use], relabel, dense, eligible)
+        del dense, eligible  # before the next layer is read
         for a in layers[: j + 1]:
-            x, null = union[f"value_{a}"].to_numpy(), nulls[a]
+            x, null = union[f"value_{a}"], nulls[a]
             use = ~(np.isnan(x) | np.isnan(y))
             r, low, high = _spearman(x[use], y[use], query[use], key[use], len(genes))
             null_low, null_high = statistics.null_range(null)
@@ -119,9 +94,10 @@ def compare_layers(
                     "null_low": null_low,
                     "null_high": null_high,
                     "p": statistics.permutation_p(r, null) if a != b else float("nan"),
+                    "n_eligible": n_eligible,
                 }
             )
-    return pd.DataFrame(rows)
+    return pd.DataFrame(union), pd.DataFrame(rows)
 
 
 def _null(
@@ -153,7 +129,7 @@ def _null(
 
 
 def _dense(matrix: PairMatrix, genes: np.ndarray, view: str) -> tuple[np.ndarray, np.ndarray]:
-    """Hold one view of one matrix; panels are at most a few thousand genes."""
+    """Hold one view of one matrix [genes, genes]; a pair of a gene with itself is not eligible."""
     dense = np.zeros((len(genes), len(genes)), np.float32)
     eligible = np.zeros(dense.shape, bool)
     for first, values, ok in matrix.values(genes, view):
@@ -161,6 +137,13 @@ def _dense(matrix: PairMatrix, genes: np.ndarray, view: str) -> tuple[np.ndarray
         eligible[first : first + len(values)] = ok
     np.fill_diagonal(eligible, False)
     return dense, eligible
+
+
+def _blocks(
+    dense: np.ndarray, eligible: np.ndarray
+) -> Iterator[tuple[int, np.ndarray, np.ndarray]]:
+    for first in range(0, len(dense), _ROWS):
+        yield first, dense[first : first + _ROWS], eligible[first : first + _ROWS]
 
 
 def _pearson(x: np.ndarray, y: np.ndarray) -> float:

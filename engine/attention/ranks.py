@@ -38,20 +38,11 @@ class RankTable:
         self._absolute, self._keep_self = by_absolute_value, keep_self
         keys = sortable(np.abs(values) if by_absolute_value else values)
         self._keys, self._place = np.unique(keys, return_inverse=True)
-        high, low = (self._keys >> 16).astype(np.int64), (self._keys & 0xFFFF).astype(np.int64)
-        parts = np.maximum(_PARTS * np.bincount(high, minlength=1 << 16), 1)
-        offset = np.concatenate([[0], np.cumsum(parts)])
-        part = offset[high] + (low * parts[high] >> 16)  # ascending, as the keys are
-        begin = np.zeros(offset[-1] + 1, np.int64)
-        np.cumsum(np.bincount(part, minlength=offset[-1]), out=begin[1:])
-        ended = np.append(self._keys, np.uint32(0xFFFFFFFF))
-        # what one look-up needs: the next key, where it is, and whether others share its part;
-        # the index has four entries a value, so it is made in place
-        self._entry = ended[begin].astype(np.uint64)
-        self._entry <<= np.uint64(32)
-        self._entry |= begin.view(np.uint64)
-        self._entry[:-1][np.diff(begin) > 1] |= np.uint64(1 << 31)
-        self._offset = offset.astype(np.uint32)
+        parts = np.bincount(self._keys >> 16, minlength=1 << 16) * _PARTS
+        self._offset = np.zeros((1 << 16) + 1, np.uint32)
+        np.cumsum(np.maximum(parts, 1), out=self._offset[1:])
+        self._entry = np.empty(int(self._offset[-1]) + 1, np.uint64)
+        _fill(self._keys, self._offset, self._entry)
 
     def count(self, first: int, values: np.ndarray, eligible: np.ndarray | None) -> np.ndarray:
         """Return [keys + 1] uint32: how many of the rows' pairs exceed exactly so many keys."""
@@ -121,6 +112,28 @@ def pick(
     """Return which pairs lie in the rows from ``first`` on, and their entries."""
     inside = np.flatnonzero((query >= first) & (query < first + len(block)))
     return inside, block[query[inside] - first, key[inside]]
+
+
+@compiled()
+def _fill(keys: np.ndarray, offset: np.ndarray, entry: np.ndarray) -> None:
+    """Write what one look-up needs: the next key, where it is, whether others share its part."""
+    low, shared = np.uint64(0xFFFF), np.uint64(1 << 31)
+    at = 0
+    for high in range(len(offset) - 1):
+        first, stop = offset[high], offset[high + 1]
+        parts = np.uint64(stop - first)
+        for part in range(first, stop):
+            begin = at
+            while at < len(keys) and np.int64(keys[at] >> np.uint32(16)) == high:
+                within = (np.uint64(keys[at]) & low) * parts >> np.uint64(16)
+                if np.int64(within) != part - first:
+                    break
+                at += 1
+            following = np.uint64(keys[begin] if begin < len(keys) else np.uint32(0xFFFFFFFF))
+            entry[part] = following << np.uint64(32) | np.uint64(begin)
+            if at - begin > 1:
+                entry[part] |= shared
+    entry[len(entry) - 1] = np.uint64(0xFFFFFFFF) << np.uint64(32) | np.uint64(at)
 
 
 @compiled()

@@ -77,7 +77,7 @@ class TopK:
         values = np.ascontiguousarray(values, np.float32)
         row = column = 0
         while row < len(values):
-            room = max(4 * self._cap, _ROOM) - self._n
+            room = max(2 * self._cap, _ROOM) - self._n
             query, key = np.empty((2, room), np.int32)
             value = np.empty(room, np.float32)
             found, row, column = _sift(

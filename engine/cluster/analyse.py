@@ -11,8 +11,7 @@ import pandas as pd
 from dask.delayed import Delayed, delayed
 
 from engine.analysis import statistics
-from engine.analysis.derived import Kept
-from engine.analysis.layers import compare_layers, union_table
+from engine.analysis.layers import compare_layers
 from engine.analysis.overlap import overlap_test
 from engine.analysis.separation import separation_test
 from engine.analysis.sources import committed, eligible_pairs
@@ -218,19 +217,16 @@ def layers(
 def _layers_of(run: str, plan: Plan, block: Block) -> tuple[pd.DataFrame, pd.DataFrame]:
     """Return the union's pairs and the comparison of layers, for all gene sets and views."""
     root, m = RunRoot(run), plan.model(block.model)
-    left = Kept.left(len(m.axis), plan.hold)  # by the layer that is read
-    matrices = open_layers(root, plan, block.category, block.model, left)
+    matrices = open_layers(root, plan, block.category, block.model, plan.hold)
     tops = _tops_of(root, plan, block)
     unions, tables = [], []
     for name, members in m.gene_sets.items():
         genes = np.array(members)
         for view in m.views:
             top = {y: of_all_cells(frame, name, view) for y, frame in tops.items()}
-            union, ranked = union_table(matrices, genes, view, top, plan.hold)
-            compared = compare_layers(
-                matrices, genes, view, union, permutations=plan.permutations, seed=plan.seed
+            union, compared = compare_layers(
+                matrices, genes, view, top, permutations=plan.permutations, seed=plan.seed
             )
-            compared["n_eligible"] = compared["layer_b"].map(ranked)
             label = block.label(plan) | {"gene_set": name, "view": view}
             unions.append(labelled(name_genes(union, m), label))
             tables.append(labelled(compared, label))

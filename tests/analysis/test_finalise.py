@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 
 from engine.analysis.finalise import finalise
-from engine.analysis.layers import compare_layers, union_table
+from engine.analysis.layers import compare_layers
 from engine.analysis.matrix import MatrixSource
 from engine.attention.views import view_values
 from tests.analysis.matrices import source
@@ -111,8 +111,8 @@ def test_layers_against_each_other() -> None:
     for y, m in sources.items():
         done = finalise(m, {"all": genes}, ["conditional"], top_k=60, permutations=50, seed=0)
         top[y] = done.topk[done.topk["part"] == "total"]
-    union, ranked = union_table(sources, genes, "conditional", top)
-    assert ranked == dict.fromkeys(layers, N * (N - 1))
+    union, table = compare_layers(sources, genes, "conditional", top, permutations=99, seed=0)
+    assert set(table.n_eligible) == {N * (N - 1)}
     dense = view_values(
         np.repeat((layers[1] * FULL).sum(0)[None], 3, 0), FULL.sum(0), 100, "conditional"
     )
@@ -120,7 +120,6 @@ def test_layers_against_each_other() -> None:
         off = dense[~np.eye(N, dtype=bool)]
         assert r.value_1 == pytest.approx(dense[r.query, r.key], rel=1e-6)
         assert abs(r.rank_1 - 1 - (off > dense[r.query, r.key]).sum()) <= 1
-    table = compare_layers(sources, genes, "conditional", union, permutations=99, seed=0)
     by = table.set_index(["layer_a", "layer_b"])
     assert by.loc[(0, 0), "spearman"] == pytest.approx(1)
     related, unrelated = by.loc[(0, 1)], by.loc[(0, 2)]
