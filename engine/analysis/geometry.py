@@ -59,7 +59,7 @@ def compare_geometry(
             r, low, high = statistics.pair_correlation(ranks[a], ranks[b], i, j, n)
             null = statistics.qap_correlations(small[a], small[b], off, off, permutations, seed)
             # the null is of the sample's own correlation
-            own = np.corrcoef(small[a][off], small[b][off])[0, 1]
+            own = statistics.plain_correlation(small[a][off], small[b][off])
             null_low, null_high = statistics.null_range(null)
             rows.append(
                 {
@@ -74,7 +74,7 @@ def compare_geometry(
                     "sampling_error": 0.0 if exact else (1 - r * r) / np.sqrt(len(i)),
                     "null_low": null_low,
                     "null_high": null_high,
-                    "p": statistics.permutation_p(float(own), null),
+                    "p": statistics.permutation_p(own, null),
                 }
             )
     return pd.DataFrame(rows)

@@ -75,6 +75,14 @@ def correlation(moments: PairMoments) -> tuple[float, float, float]:
     return r, float(np.tanh(low)), float(np.tanh(high))
 
 
+def plain_correlation(x: np.ndarray, y: np.ndarray) -> float:
+    """Return Pearson's r of [pairs] float64 without an interval; NaN where undefined."""
+    if len(x) < 3:
+        return float("nan")
+    x, y = x - x.mean(), y - y.mean()
+    return float(_pearson(np.array([len(x), x.sum(), y.sum(), x @ x, y @ y, x @ y])))
+
+
 def pair_correlation(
     x: np.ndarray, y: np.ndarray, query: np.ndarray, key: np.ndarray, n_genes: int
 ) -> tuple[float, float, float]:

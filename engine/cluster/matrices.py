@@ -114,7 +114,7 @@ class MatrixRunner:
             "mass": mass,
         }
         e = plan.edges
-        if e is not None and e.view in m.views:
+        if e is not None and e.view in m.views and e.gene_set in m.gene_sets:
             tables["edges"] = strongest_keys(
                 source,
                 np.array(m.gene_sets[e.gene_set]),

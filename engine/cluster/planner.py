@@ -128,9 +128,15 @@ def _model_plan(
     # The axis is ordered by Ensembl id: it does not depend on vocabulary or atlas order.
     axis = sorted((str(names[i]), str(symbols[i])) for i in kept)
     position = {e: a for a, (e, _) in enumerate(axis)}
+    # a set of some models' common genes is theirs alone: another would narrow what they share
+    own = {g.name: sets[g.name] for g in config.gene_sets if g.models is None or m.name in g.models}
+    if not own:
+        raise InputError(
+            f"models.{m.name}", "every gene set names other models", "declare one for it too"
+        )
     gene_sets = {
         name: sorted(position[g] for g in (position if genes is None else genes) if g in position)
-        for name, genes in sets.items()
+        for name, genes in own.items()
     }
     for name, members in gene_sets.items():
         if len(members) < 3:
@@ -169,7 +175,7 @@ def _model_plan(
         gene_sets=gene_sets,
         gene_sets_absent={
             name: absent[name] + sorted((genes or set()) - set(position))
-            for name, genes in sets.items()
+            for name, genes in own.items()
         },
         checkpoint_bytes=sum(f.stat().st_size for f in checkpoint_files(path)),
         dtype=m.dtype,

@@ -55,6 +55,26 @@ def test_p_values_of_noise_are_uniform_enough() -> None:
     assert 0.35 < np.mean(p) < 0.65
 
 
+def test_p_of_many_genes_is_of_the_sample_that_its_null_has() -> None:
+    n = 300
+    sample = np.random.default_rng(0).choice(n, 256, replace=False)  # as seed 0 draws it
+    outside = np.setdiff1d(np.arange(n), sample)
+    rng = np.random.default_rng(1)
+    halves = rng.normal(size=(2, n, n))
+    shared = rng.normal(size=(n, n))
+    # pairs within the sample are noise; whoever is outside has signal enough for all
+    halves[:, outside] += 3 * shared[outside]
+    halves[:, :, outside] += 3 * shared[:, outside]
+    m = source(halves, np.full((2, n, n), 50, np.int32))
+    done = finalise(
+        m, {"all": np.arange(n)}, ["conditional"], top_k=30, permutations=50, seed=0
+    ).stats.iloc[0]
+    assert done["half_null_genes"] == 256
+    assert done["half_centred"] > 0.3
+    assert abs(done["half_sampled"]) < 0.05
+    assert done["half_p"] > 0.02
+
+
 def test_ineligible_pairs_appear_nowhere() -> None:
     pairs = FULL.copy()
     pairs[:, :5] = 4  # support of 8 cells: below the floor

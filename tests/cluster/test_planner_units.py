@@ -16,6 +16,7 @@ import torch
 from engine.atlas import Atlas
 from engine.attention import reference
 from engine.attention.views import QUANTITIES
+from engine.cluster.comparable import comparisons, shared_genes
 from engine.cluster.frozen import prepare, run_config
 from engine.cluster.planner import make_plan
 from engine.cluster.units import UnitRunner
@@ -229,6 +230,37 @@ def test_gene_names_tokens_and_dictionaries_join_the_plan(
     known["NEW"] = ids[cd3e]
     mapping.write_bytes(pickle.dumps(known))
     assert make_plan(config, tmp_path).hash != plan.hash
+
+
+def test_a_set_of_some_models_genes_compares_them_alone(small_atlas: Path, tmp_path: Path) -> None:
+    tree = three_families(small_atlas)
+    names = [m["name"] for m in tree["models"]]
+    pair = names[:2]  # the third knows 63 genes
+    tree["accumulate"] = "all"
+    tree["gene_sets"].append({"name": "two", "kind": "intersection", "models": pair})
+    tree["gene_sets"].append({"name": "every", "kind": "intersection"})
+    tree["compare"] = {"k": [10]}
+    plan = make_plan(parse_config(tree, "c"), tmp_path)
+    assert [m.name for m in plan.models if "two" in m.gene_sets] == pair
+    assert all("every" in m.gene_sets for m in plan.models)
+    finished = {(m.name, 0) for m in plan.models}
+    shared = {name: set(plan.model(name).axis) for name in names}
+    for gene_set, members in (("two", pair), ("every", names)):
+        made = [x for x in comparisons(plan, finished) if x.gene_set == gene_set]
+        assert {m.model for x in made for m in x.members} == set(members)
+        assert set(made[0].genes) == set.intersection(*(shared[name] for name in members))
+    two, every = (len(shared_genes(plan, pair, s)) for s in ("two", "every"))
+    assert two > every  # else the third model would not have narrowed it
+
+
+def test_a_model_that_no_gene_set_is_for_is_refused(small_atlas: Path, tmp_path: Path) -> None:
+    tree = three_families(small_atlas)
+    names = [m["name"] for m in tree["models"]]
+    tree["gene_sets"] = [{"name": "two", "kind": "intersection", "models": names[:2]}]
+    tree["accumulate"] = "two"
+    del tree["models"][2]["panel"], tree["models"][2]["tokens"]
+    with pytest.raises(InputError, match=rf"models.{names[2]}.*every gene set names other"):
+        make_plan(parse_config(tree, "c"), tmp_path)
 
 
 def test_long_inputs_get_smaller_units_and_batches(small_atlas: Path, tmp_path: Path) -> None:
