@@ -32,6 +32,7 @@ from engine.analysis.derived import Centred
 from engine.analysis.donors import interval
 from engine.analysis.finalise import finalise
 from engine.analysis.geometry import compare_geometry
+from engine.analysis.layers import compare_layers
 from engine.analysis.matrix import HalfTile, MatrixSource
 
 Matrix = np.ndarray
@@ -106,6 +107,19 @@ def support_p(matrices: list[Matrix], k: int, permutations: int, seed: int) -> f
         query, key, members, ["a", "b", "c"], n, permutations=permutations, seed=seed
     )
     return float(found["p"].iloc[0])
+
+
+def layers_p(matrices: list[Matrix], k: int, permutations: int, seed: int) -> float:
+    genes = np.arange(len(matrices[0]))
+    sides = {y: source(np.stack([m, m])) for y, m in enumerate(matrices[:2])}
+    tops = {}
+    for y, side in sides.items():
+        done = finalise(side, {"all": genes}, ["conditional"], top_k=k, permutations=1, seed=0)
+        tops[y] = done.topk[done.topk["part"] == "total"]
+    _, found = compare_layers(
+        sides, genes, "conditional", tops, permutations=permutations, seed=seed
+    )
+    return float(found["p"].dropna().iloc[0])
 
 
 def halves_p(halves: list[Matrix], permutations: int, seed: int) -> float:
@@ -183,6 +197,7 @@ def main() -> None:
         for view in ("conditional", "conditional.centred"):
             label = "agreement" + (", centred" if "." in view else "")
             record(label, name, [agreement_p(m, k, b, s, view) for s, m in enumerate(drawn)])
+        record("layers", name, [layers_p(m, k, b, s) for s, m in enumerate(drawn)])
         record("support", name, [support_p(m, k, b, s) for s, m in enumerate(drawn)])
     for name, mixed in (("donors, disjoint halves", False), ("donors, mixed halves", True)):
         p = [halves_p(donors(np.random.default_rng(s), n, mixed), b, s) for s in range(a.runs)]

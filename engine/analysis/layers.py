@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from functools import partial
 
 import numpy as np
@@ -14,6 +14,7 @@ from engine.analysis.matrix import PairMatrix
 from engine.attention.ranks import values_and_ranks
 
 _ROWS = 1024  # of a block whose values are counted together
+_TESTED = 1000  # strongest pairs of a layer that the null reads at permuted places
 
 
 def union_of(topk: list[pd.DataFrame]) -> tuple[np.ndarray, np.ndarray]:
@@ -34,9 +35,13 @@ def compare_layers(
 ) -> tuple[pd.DataFrame, pd.DataFrame]:
     """Read every union pair in every layer; Spearman correlation of every two layers over them.
 
-    The null permutes gene labels of the second layer (rows and columns together, QAP): the
-    union pairs of the first are then read at permuted places in the second. The interval deletes
-    one gene at a time (ranks held fixed). Each layer is read once.
+    Each layer is read once. The interval deletes one gene at a time (ranks held fixed).
+
+    The pairs were chosen by both layers, which alone makes unrelated layers anticorrelated: what is
+    strong in one is mostly weak in the other. So the null chooses again: gene labels of the second
+    layer are permuted (rows and columns together, QAP), its top pairs move with them, and the
+    union is made anew. Tested is the correlation over the union of the 1,000 strongest pairs of
+    each layer.
 
     Parameters
     ----------
@@ -45,7 +50,7 @@ def compare_layers(
     genes
         [genes] ascending axis indices of the gene set.
     topk
-        Layer -> its top pairs (axis indices).
+        Layer -> its top pairs (axis indices) with their ranks.
 
     Returns
     -------
@@ -53,36 +58,32 @@ def compare_layers(
         query, key (axis indices), value_<layer> (null where not eligible), rank_<layer>: exact,
         among all eligible pairs of the layer (0 where not eligible).
     compared
-        layer_a, layer_b, n_pairs, spearman, low, high, null_low, null_high, p, n_eligible (ranked
-        pairs of layer b).
+        layer_a, layer_b, n_pairs, spearman, low, high, n_tested, tested_spearman, null_low,
+        null_high, p (of tested_spearman), n_eligible (ranked pairs of layer b).
     """
     layers = list(matrices)
     pairs = union_of(list(topk.values()))
     union = dict(zip(("query", "key"), (x.astype(np.int32) for x in pairs), strict=True))
     query, key = (np.searchsorted(genes, x) for x in pairs)
-    rng = np.random.default_rng(seed)
-    relabel = [rng.permutation(len(genes)) for _ in range(permutations)]
+    test = _Test(genes, [t[t["rank"] <= _TESTED] for t in topk.values()], permutations, seed)
+    n_eligible = {}
+    for name, matrix in matrices.items():
+        dense, eligible = _dense(matrix, genes, view)
+        values, ranks, n_eligible[name] = values_and_ranks(
+            partial(_blocks, dense, eligible), query, key
+        )
+        union |= {f"value_{name}": values, f"rank_{name}": ranks}
+        test.read(dense, eligible)
+        del dense, eligible  # before the next layer is read
     rows = []
     for j, b in enumerate(layers):
-        dense, eligible = _dense(matrices[b], genes, view)
-        y, ranks, n_eligible = values_and_ranks(partial(_blocks, dense, eligible), query, key)
-        union |= {f"value_{b}": y, f"rank_{b}": ranks}
-        # layers mostly have the same eligible pairs: these share the reading of permuted places
-        alike: dict[bytes, list[int]] = {}
-        for a in layers[:j]:
-            use = ~(np.isnan(union[f"value_{a}"]) | np.isnan(y))
-            alike.setdefault(use.tobytes(), []).append(a)
-        nulls = {b: np.full(permutations, np.nan)}
-        for mask, together in alike.items():
-            use = np.frombuffer(mask, bool)
-            values = {a: union[f"value_{a}"][use] for a in together}
-            nulls |= _null(values, query[use], key[use], relabel, dense, eligible)
-        del dense, eligible  # before the next layer is read
-        for a in layers[: j + 1]:
-            x, null = union[f"value_{a}"], nulls[a]
+        nulls = [*test.nulls(j), np.zeros(0)]  # with itself there is none
+        for i, a in enumerate(layers[: j + 1]):
+            x, y = union[f"value_{a}"], union[f"value_{b}"]
             use = ~(np.isnan(x) | np.isnan(y))
             r, low, high = _spearman(x[use], y[use], query[use], key[use], len(genes))
-            null_low, null_high = statistics.null_range(null)
+            n_tested, own = test.observed(i, j)
+            null_low, null_high = statistics.null_range(nulls[i])
             rows.append(
                 {
                     "layer_a": a,
@@ -91,41 +92,85 @@ def compare_layers(
                     "spearman": r,
                     "low": low,
                     "high": high,
+                    "n_tested": n_tested,
+                    "tested_spearman": own,
                     "null_low": null_low,
                     "null_high": null_high,
-                    "p": statistics.permutation_p(r, null) if a != b else float("nan"),
-                    "n_eligible": n_eligible,
+                    "p": statistics.permutation_p(own, nulls[i]),
+                    "n_eligible": n_eligible[b],
                 }
             )
     return pd.DataFrame(union), pd.DataFrame(rows)
 
 
-def _null(
-    values: Mapping[int, np.ndarray],
-    query: np.ndarray,
-    key: np.ndarray,
-    relabel: Sequence[np.ndarray],
-    dense: np.ndarray,
-    eligible: np.ndarray,
-) -> dict[int, np.ndarray]:
-    """Return, per layer, [draws] Spearman with another layer at permuted places.
+class _Test:
+    """Correlation of layers over the union of their strongest pairs, when labels are permuted.
 
     Parameters
     ----------
-    values
-        Layer -> [pairs].
-    dense, eligible
-        [genes, genes] of the other layer.
+    genes
+        [genes] ascending axis indices.
+    tops
+        Of each layer its strongest pairs.
     """
-    ranked = {a: scipy.stats.rankdata(x) for a, x in values.items()}
-    nulls = {a: np.full(len(relabel), np.nan) for a in values}
-    for n, p in enumerate(relabel if len(query) > 2 else []):
-        q, k = p[query], p[key]
-        ok = eligible[q, k]
-        there = scipy.stats.rankdata(dense[q, k][ok])
-        for a, x in ranked.items():
-            nulls[a][n] = _pearson(x[ok], there)
-    return nulls
+
+    def __init__(
+        self, genes: np.ndarray, tops: list[pd.DataFrame], permutations: int, seed: int
+    ) -> None:
+        n = self._n = len(genes)
+        places = [[np.searchsorted(genes, t[side]) for side in ("query", "key")] for t in tops]
+        codes = [query.astype(np.int64) * n + key for query, key in places]
+        self._codes = np.unique(np.concatenate(codes))
+        self._among = np.stack([np.isin(self._codes, c) for c in codes])  # [layers, pairs]
+        rng = np.random.default_rng(seed)
+        self._to = [rng.permutation(n) for _ in range(permutations)]
+        self._back = [np.argsort(p) for p in self._to]
+        # of each layer, values of the pairs; at the places that each permutation gives them, and
+        # at those that its inverse does, where a relabelled layer's own strongest pairs come to lie
+        self._values: list[np.ndarray] = []
+        self._moved: list[np.ndarray] = []
+        self._under: list[np.ndarray] = []
+
+    def read(self, dense: np.ndarray, eligible: np.ndarray) -> None:
+        """Take what is needed of the next layer, [genes, genes]."""
+
+        def at(codes: np.ndarray) -> np.ndarray:
+            return np.where(eligible.ravel()[codes], dense.ravel()[codes], np.float32(np.nan))
+
+        self._values.append(at(self._codes))
+        for found, where in ((self._moved, self._to), (self._under, self._back)):
+            out = np.empty((len(where), len(self._codes)), np.float32)
+            for row, p in zip(out, where, strict=True):
+                row[:] = at(self._relabelled(p))
+            found.append(out)
+
+    def _relabelled(self, p: np.ndarray) -> np.ndarray:
+        query, key = np.divmod(self._codes, self._n)
+        return p[query] * self._n + p[key]
+
+    def observed(self, a: int, b: int) -> tuple[int, float]:
+        """Return the number of pairs and their correlation in two layers."""
+        x, y = self._values[a], self._values[b]
+        use = ~(np.isnan(x) | np.isnan(y))
+        return int(use.sum()), statistics.plain_correlation(_ranked(x[use]), _ranked(y[use]))
+
+    def nulls(self, b: int) -> np.ndarray:
+        """Return [layers before b, draws] correlations with layer ``b`` relabelled."""
+        own, rest = self._among[b], self._among[np.arange(len(self._among)) != b].any(0)
+        others = self._codes[rest]
+        nulls = np.full((b, len(self._to)), np.nan)
+        for n, back in enumerate(self._back):
+            codes = self._relabelled(back)[own]  # where its strongest pairs are now
+            new = ~np.isin(codes, others)
+            y = np.concatenate([self._moved[b][n, rest], self._values[b][own][new]])
+            before, ranked = np.zeros(0, bool), np.zeros(0)
+            for a in range(b):
+                x = np.concatenate([self._values[a][rest], self._under[a][n, own][new]])
+                use = ~(np.isnan(x) | np.isnan(y))
+                if not np.array_equal(use, before):  # layers mostly have the same eligible pairs
+                    before, ranked = use, _ranked(y[use])
+                nulls[a, n] = statistics.plain_correlation(_ranked(x[use]), ranked)
+        return nulls
 
 
 def _dense(matrix: PairMatrix, genes: np.ndarray, view: str) -> tuple[np.ndarray, np.ndarray]:
@@ -146,12 +191,8 @@ def _blocks(
         yield first, dense[first : first + _ROWS], eligible[first : first + _ROWS]
 
 
-def _pearson(x: np.ndarray, y: np.ndarray) -> float:
-    if len(x) < 3:
-        return float("nan")
-    x, y = x - x.mean(), y - y.mean()
-    scale = np.sqrt((x @ x) * (y @ y))
-    return float((x @ y) / scale) if scale > 0 else float("nan")
+def _ranked(x: np.ndarray) -> np.ndarray:
+    return np.asarray(scipy.stats.rankdata(x))
 
 
 def _spearman(

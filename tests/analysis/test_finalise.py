@@ -7,9 +7,7 @@ import pandas as pd
 import pytest
 
 from engine.analysis.finalise import finalise
-from engine.analysis.layers import compare_layers
 from engine.analysis.matrix import MatrixSource
-from engine.attention.views import view_values
 from tests.analysis.matrices import source
 
 N = 40
@@ -115,39 +113,6 @@ def test_top_pairs_carry_rank_support_and_both_halves() -> None:
         found = zip(of_half["query"], of_half["key"], strict=True)
         assert list(found) == [w[1:] for w in want]
         assert of_half["value"].to_numpy() == pytest.approx(of_half[f"value_half{h}"], rel=1e-6)
-
-
-def test_layers_against_each_other() -> None:
-    rng = np.random.default_rng(3)
-    base = rng.normal(size=(N, N))
-    layers = {
-        0: np.stack([base + 0.2 * rng.normal(size=(N, N)) for _ in range(2)]),
-        1: np.stack([base + 0.2 * rng.normal(size=(N, N)) for _ in range(2)]),
-        2: np.stack([rng.normal(size=(N, N)) for _ in range(2)]),
-    }
-    sources = {y: source(h, FULL) for y, h in layers.items()}
-    genes = np.arange(N)
-    top = {}
-    for y, m in sources.items():
-        done = finalise(m, {"all": genes}, ["conditional"], top_k=60, permutations=50, seed=0)
-        top[y] = done.topk[done.topk["part"] == "total"]
-    union, table = compare_layers(sources, genes, "conditional", top, permutations=99, seed=0)
-    assert set(table.n_eligible) == {N * (N - 1)}
-    dense = view_values(
-        np.repeat((layers[1] * FULL).sum(0)[None], 3, 0), FULL.sum(0), 100, "conditional"
-    )
-    for r in union.head(40).itertuples():
-        off = dense[~np.eye(N, dtype=bool)]
-        assert r.value_1 == pytest.approx(dense[r.query, r.key], rel=1e-6)
-        assert abs(r.rank_1 - 1 - (off > dense[r.query, r.key]).sum()) <= 1
-    by = table.set_index(["layer_a", "layer_b"])
-    assert by.loc[(0, 0), "spearman"] == pytest.approx(1)
-    related, unrelated = by.loc[(0, 1)], by.loc[(0, 2)]
-    assert related["spearman"] > 0.8
-    assert related["p"] == pytest.approx(0.01)
-    assert related["low"] < related["spearman"] < related["high"]
-    assert related["null_high"] < related["spearman"]
-    assert unrelated["spearman"] < 0.2
 
 
 def test_a_half_without_cells_gives_undefined_not_zero() -> None:
