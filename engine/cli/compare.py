@@ -33,8 +33,14 @@ def layers(
     as_json: AsJson = False,
 ) -> None:
     """Say where each layer's strongest pairs stand in the model's other layers."""
+    import pandas as pd
+
+    from engine.report.comparisons import of_layers
+
     table = _agreement(run, gene_set, view, k, category)
-    table = table[table["query_model"] == table["eval_model"]]
+    names = dict.fromkeys(table.loc[table["query_model"] == table["eval_model"], "query_model"])
+    parts = [of_layers(table, name) for name in names]
+    table = pd.concat(parts) if parts else table.head(0)
     if model is not None:
         if model not in set(table["query_model"]):
             raise InputError("--model", f"{model!r} has no two layers here", "see `status RUN`")
@@ -53,7 +59,8 @@ def models(
 ) -> None:
     """Say where each model's strongest pairs stand in the layers of the others."""
     table = _agreement(run, gene_set, view, k, category)
-    _show(table[table["query_model"] != table["eval_model"]], as_json, "Models")
+    across = (table["query_model"] != table["eval_model"]) & (table["comparison"] == "models")
+    _show(table[across], as_json, "Models")
 
 
 @app.command()
@@ -105,7 +112,6 @@ def _agreement(
         raise InputError("--category", f"{category!r} is not in this run", f"of {', '.join(names)}")
     name = "agreement_categories" if category is None else "agreement"
     table = read_table(root, f"tables/{name}.parquet")
-    table = table[table["comparison"] == "models"]
     if category is not None:
         table = table[table["category"] == category]
     k = max(plan.compare.k) if k is None else k

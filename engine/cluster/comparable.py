@@ -40,7 +40,8 @@ class Comparison:
     Attributes
     ----------
     kind
-        ``models`` (all layers of all models, and co-expression), ``estimators`` or ``heads`` (of
+        ``models`` (all layers of all models, and co-expression), ``layers`` (of one model over all
+        of its own genes, where the models do not share them all), ``estimators`` or ``heads`` (of
         one layer).
     genes
         Ensembl ids that all members have, ascending.
@@ -82,8 +83,10 @@ def comparisons(plan: Plan, finished: set[tuple[str, int]]) -> list[Comparison]:
     made: list[Comparison] = []
     for c in range(len(plan.categories)):
         for gene_set, view in asked(plan):
-            made += _of_models(plan, finished, c, gene_set, view)
+            together = _of_models(plan, finished, c, gene_set, view)
+            made += together
             for base in plan.checkpoints:
+                made += _of_layers(plan, finished, c, gene_set, view, base, together[0].genes)
                 made += _of_readings(plan, finished, c, gene_set, view, base)
     return [x for x in made if len(x.members) > 1 and len(x.genes) > 2]
 
@@ -110,6 +113,23 @@ def _of_models(
         Member(m.name, 0, v) for m, v in correlations(plan, finished, category, view, genes)
     ]
     return [Comparison("models", category, gene_set, view, genes, tuple(members))]
+
+
+def _of_layers(
+    plan: Plan,
+    finished: set[tuple[str, int]],
+    category: int,
+    gene_set: str,
+    view: str,
+    m: ModelPlan,
+    shared: tuple[str, ...],
+) -> list[Comparison]:
+    """Layers of a model over its own genes; where all models share these, they are among them."""
+    if m.name not in comparable_models(plan, finished, category, gene_set, view):
+        return []
+    own = shared_genes(plan, [m.name], gene_set)
+    members = tuple(Member(m.name, layer, view) for layer in m.layers)
+    return [Comparison("layers", category, gene_set, view, own, members)] if own != shared else []
 
 
 def comparable_models(

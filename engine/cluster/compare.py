@@ -34,6 +34,7 @@ from engine.cluster.comparable import (
 from engine.cluster.graphs import compute
 from engine.store.plan import COEXPRESSION, Plan
 from engine.store.root import RunRoot
+from engine.store.tables import VOCABULARY, read_table
 
 AGREEMENT = "tables/agreement.parquet"
 COHERENCE = "tables/coherence.parquet"
@@ -67,7 +68,7 @@ def compare(
         AGREEMENT: agreed,
         CATEGORIES: over_categories(agreed),
         COHERENCE: coherent,
-        GENE_SETS: gene_sets(plan),
+        GENE_SETS: gene_sets(run, plan),
     }
 
 
@@ -225,31 +226,40 @@ def over_categories(agreed: pd.DataFrame) -> pd.DataFrame:
     return table.reset_index()
 
 
-def gene_sets(plan: Plan) -> pd.DataFrame:
-    """Count the accumulated genes that each subset of models shares: more models, fewer genes.
+def gene_sets(run: str, plan: Plan) -> pd.DataFrame:
+    """Count the genes that each subset of models shares: more models, fewer genes.
+
+    Of more than eight models: each, every two, all, and the subsets that gene sets name.
 
     Returns
     -------
     DataFrame
-        models (joined by +), n_models, n_groups (kinship), n_genes, share_of_smallest (of the
-        smallest vocabulary among them).
+        models (joined by +), n_models, n_groups (kinship), n_genes (accumulated by all of them),
+        n_vocabulary (of the atlas, in all of their vocabularies), share_of_smallest (of the
+        smallest of these vocabularies).
     """
     names = [m.name for m in plan.checkpoints]
     axes = {m.name: set(m.axis) for m in plan.checkpoints}
+    genes = read_table(RunRoot(run), VOCABULARY)
+    genes = genes[genes["what"].isin(["matched", "renamed"])]
+    known = {name: set(genes.loc[genes["model"] == name, "gene"]) for name in names}
     sizes: Sequence[int] = range(1, len(names) + 1)
     if len(names) > _MOST_MODELS:
         sizes = [1, 2, len(names)]
+    subsets = [subset for size in sizes for subset in combinations(names, size)]
+    for gene_set in dict.fromkeys(s for m in plan.checkpoints for s in m.gene_sets):
+        subsets.append(tuple(m.name for m in plan.checkpoints if gene_set in m.gene_sets))
     rows, kin = [], settings(plan).kinship
-    for size in sizes:
-        for subset in combinations(names, size):
-            shared = set.intersection(*(axes[name] for name in subset))
-            rows.append(
-                {
-                    "models": "+".join(subset),
-                    "n_models": size,
-                    "n_groups": len({kin[name] for name in subset}),
-                    "n_genes": len(shared),
-                    "share_of_smallest": len(shared) / min(len(axes[name]) for name in subset),
-                }
-            )
+    for subset in sorted(dict.fromkeys(subsets), key=len):
+        shared = set.intersection(*(known[name] for name in subset))
+        rows.append(
+            {
+                "models": "+".join(subset),
+                "n_models": len(subset),
+                "n_groups": len({kin[name] for name in subset}),
+                "n_genes": len(set.intersection(*(axes[name] for name in subset))),
+                "n_vocabulary": len(shared),
+                "share_of_smallest": len(shared) / min(len(known[name]) for name in subset),
+            }
+        )
     return pd.DataFrame(rows)

@@ -118,16 +118,28 @@ def edge_text(known: Any) -> str:
     return "–" if known is None or pd.isna(known) else ("yes" if known else "no")
 
 
+def of_layers(agreed: pd.DataFrame, model: str) -> pd.DataFrame:
+    """Return how a model's layers agree, of a table of agreement: over all of its own genes.
+
+    Where models share all their genes these rows are among those of all models.
+    """
+    mine = agreed[(agreed["query_model"] == model) & (agreed["eval_model"] == model)]
+    own = mine[mine["comparison"] == "layers"]
+    return own if len(own) else mine[mine["comparison"] == "models"]
+
+
 def of_model(root: RunRoot, plan: Plan, m: ModelPlan, gene_set: str, view: str) -> dict[str, Any]:
     """Return what comparisons say of one model: coherence, estimators, heads."""
-    said: dict[str, Any] = {"coherence": "", "coherence_rows": [], "estimators": "", "heads": []}
+    said: dict[str, Any] = {
+        "coherence": "", "coherence_rows": [], "estimators": "", "heads": [], "layers": [],
+    }  # fmt: skip
     if plan.compare is None or not root.exists("tables/agreement.parquet"):
         return said
     k = max(plan.compare.k)
     agreed = read_table(root, "tables/agreement.parquet")
-    agreed = agreed[
-        (agreed["gene_set"] == gene_set) & (agreed["view"] == view) & (agreed["k"] == k)
-    ]
+    agreed = agreed[(agreed["gene_set"] == gene_set) & (agreed["view"] == view)]
+    said["layers"] = of_layers(agreed, m.name).to_dict("records")
+    agreed = agreed[agreed["k"] == k]
     coherent = read_table(root, "tables/coherence.parquet")
     if len(coherent):
         coherent = coherent[
@@ -135,13 +147,12 @@ def of_model(root: RunRoot, plan: Plan, m: ModelPlan, gene_set: str, view: str) 
             & (coherent["gene_set"] == gene_set)
             & (coherent["view"] == view)
             & (coherent["k"] == k)
-            & (coherent["left_out"] == "")
         ]
     if len(coherent):
         said |= {
             "coherence_rows": coherent.to_dict("records"),
             "coherence": figures.by_layer(
-                coherent,
+                coherent[coherent["left_out"] == ""],
                 f"{m.name} coherence",
                 value="coherence",
                 ylabel="coherence",

@@ -44,6 +44,8 @@ def compared(small_atlas: Path, tmp_path_factory: pytest.TempPathFactory) -> Pat
     }
     tree["models"][0]["layers"] = [0, 2]
     tree["gene_sets"].append({"name": "shared", "kind": "intersection"})
+    two = {"name": "two", "kind": "intersection", "models": ["tiny", "scprint"]}
+    tree["gene_sets"].append(two)
     folder = tmp_path_factory.mktemp("compared")
     (folder / "run.yaml").write_text(yaml.safe_dump(tree))
     done = octoscope("run", str(folder / "run.yaml"), "--out", str(folder / "run"), timeout=600)
@@ -58,6 +60,9 @@ def table(run: Path, name: str) -> pd.DataFrame:
 def test_every_pair_of_layers_of_every_model_is_compared(compared: Path) -> None:
     agreed = table(compared, "tables/agreement")
     assert set(agreed["comparison"]) == {"models", "estimators"}
+    two = agreed[(agreed["comparison"] == "models") & (agreed["gene_set"] == "two")]
+    of_checkpoints = two[~two["query_model"].str.startswith("coexpression")]
+    assert set(of_checkpoints["query_model"]) == {"tiny", "scprint"}
     of = agreed[(agreed["comparison"] == "models") & (agreed["gene_set"] == "shared")]
     logit = of[(of["view"] == "logit") & (of["category"] == "T cell") & (of["k"] == 50)]
     ends = {(m, y) for m, y in logit[["query_model", "query_layer"]].itertuples(index=False)}
@@ -82,6 +87,34 @@ def test_every_pair_of_layers_of_every_model_is_compared(compared: Path) -> None
     same = agreed.merge(one[keys].to_frame().T.astype(agreed[keys].dtypes.to_dict()), on=keys)
     assert one["median_quantile"] == pytest.approx(same["median_quantile"].median())
     assert one["median_quantile_max"] == same["median_quantile"].max()
+
+
+def test_layers_of_a_model_are_compared_over_all_of_its_genes(
+    small_atlas: Path, tmp_path: Path
+) -> None:
+    tree = three_families(small_atlas) | {"accumulate": "all", "views": ["logit"]}
+    tree["models"] = tree["models"][1:]
+    tree["gene_sets"].append({"name": "own", "kind": "model"})
+    tree["compare"] = {"k": [10], "consensus": False}
+    del tree["edges"], tree["network"]
+    (tmp_path / "run.yaml").write_text(yaml.safe_dump(tree))
+    run = tmp_path / "run"
+    done = octoscope("run", str(tmp_path / "run.yaml"), "--out", str(run))
+    assert done.returncode == 0, done.stderr
+    agreed = table(run, "tables/agreement")
+    alone = agreed[agreed["comparison"] == "layers"]
+    # the second model knows 63 genes: of the first one's own genes these are a tenth
+    assert set(alone["gene_set"]) == {"own"}
+    assert set(alone["query_model"]) == set(alone["eval_model"]) == {"scprint"}
+    assert set(alone["n_genes"]) == {600}
+    together = agreed[(agreed["comparison"] == "models") & (agreed["gene_set"] == "own")]
+    assert set(together["n_genes"]) == {63}
+    told = octoscope("compare", "layers", str(run), "--gene-set", "own", "--json")
+    rows = json.loads(told.stdout)
+    assert {r["comparison"] for r in rows} == {"layers"}
+    assert len(rows) == 2
+    told = octoscope("compare", "models", str(run), "--gene-set", "own", "--json")
+    assert {r["comparison"] for r in json.loads(told.stdout)} == {"models"}
 
 
 def test_a_row_equals_the_matrices_that_were_kept(compared: Path) -> None:
@@ -188,9 +221,21 @@ def test_contrasts_pools_geometry_and_gene_sets_are_there(compared: Path) -> Non
     geometry = table(compared, "tables/geometry")
     assert len(geometry) == 2 * 10  # five layers in two categories
     assert geometry["spearman"].between(-1, 1).all()
-    shared = table(compared, "tables/gene_sets").set_index("models")["n_genes"]
+    shared = table(compared, "tables/gene_sets").set_index("models")
     assert len(shared) == 7
-    assert shared["tiny+scprint"] <= min(shared["tiny"], shared["scprint"])
+    said = table(compared, "tables/vocabulary")
+    said = said[said["what"].isin(["matched", "renamed"])]
+    plan = plan_of(RunRoot(compared).url)
+    for models, row in shared.iterrows():
+        names = str(models).split("+")
+        known = [set(said.loc[said["model"] == name, "gene"]) for name in names]
+        assert row["n_vocabulary"] == len(set.intersection(*known))
+        axes = [set(plan.model(name).axis) for name in names]
+        assert row["n_genes"] == len(set.intersection(*axes))
+    together, two = (
+        shared.loc[x, "n_vocabulary"] for x in ("tiny+scprint+aidocell", "tiny+scprint")
+    )
+    assert together < two  # more models, fewer genes
 
 
 def test_the_report_shows_the_models_together(compared: Path) -> None:
