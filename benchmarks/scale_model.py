@@ -29,7 +29,7 @@ class Inputs:
     read_rate, token_rate
         Measured: cells per second and core, read and tokenised.
     tile
-        Genes along a chunk of a matrix; each chunk is an object.
+        Rows of a matrix in one chunk; each chunk is an object.
     driver_seconds
         Measured: of the driver's one core, per unit (dispatched, and its record asked on S3).
     requests
@@ -56,9 +56,15 @@ def unit_bytes(i: Inputs) -> float:
     return i.genes**2 * (i.layers * 8 * len(QUANTITIES) + 4)
 
 
-def chunks(i: Inputs) -> int:
-    """Return the objects of a unit: chunks of its sums, with both quantities, and pair counts."""
-    return (i.layers + 1) * math.ceil(i.genes / i.tile) ** 2
+def objects(i: Inputs) -> int:
+    """Return the objects of a unit: chunks of row tiles over all genes, and descriptions.
+
+    Per layer sums of each quantity, mass, cells; pair counts once; one description an array, and
+    the group's.
+    """
+    tiles = math.ceil(i.genes / i.tile)
+    layer = (len(QUANTITIES) + 1) * tiles + 1 + 3
+    return i.layers * layer + tiles + 1 + 1
 
 
 def row(i: Inputs, unit_cells: int) -> dict[str, float]:
@@ -81,9 +87,11 @@ def row(i: Inputs, unit_cells: int) -> dict[str, float]:
         "scratch_tb": units * unit_bytes(i) / 1e12,
         "reduce_min": units * unit_bytes(i) / (i.store_rate * i.gpus) / 60,
         "driver_core": i.driver_seconds * min(i.gpus, units) / (compute + commit),
-        "objects": units * chunks(i),
-        "store_requests_per_s": (i.requests + chunks(i)) * min(i.gpus, units) / (compute + commit),
+        "objects": units * objects(i),
+        "store_requests_per_s": (i.requests + objects(i)) * min(i.gpus, units) / (compute + commit),
         "resume_s": units / i.resume_rate,
+        # sums of all layers at once, which macro-batches hold on the device
+        "macro_sums_gb": i.genes**2 * i.layers * 8 * len(QUANTITIES) / 1e9,
         "lost_with_a_gpu_h": (compute + commit) / 2 / 3600,
     }
 
