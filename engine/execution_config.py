@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Literal
 
-from pydantic import Field, field_validator
+from pydantic import Field
 
 from engine.fields import Section
 
@@ -22,8 +22,14 @@ class ExecutionConfig(Section):
     gpus: float = Field(
         1,
         gt=0,
-        description="GPUs per replica, where there are GPUs: whole, or a fraction that replicas "
-        "share (each may then use that part of its memory)",
+        le=1,
+        description="GPU of each replica, where there are GPUs: a whole one, or the fraction that "
+        "it shares (and may use of its memory); a replica computes on one",
+    )
+    device_memory: str | None = Field(
+        None,
+        description="Memory of one GPU, e.g. 80GB, which a plan made elsewhere is checked "
+        "against; null: of the GPU here, where there is one",
     )
     readers: int = Field(2, ge=1, description="Threads per replica that decode the atlas")
     log: Literal["text", "json"] = Field(
@@ -64,10 +70,3 @@ class ExecutionConfig(Section):
         description="Seconds without a sign of life until another driver may take over; "
         "0: no lease, several drivers may work on one run",
     )
-
-    @field_validator("gpus")
-    @classmethod
-    def _whole_or_shared(cls, value: float) -> float:
-        if value > 1 and value != int(value):
-            raise ValueError("a fraction below 1, or whole GPUs")
-        return value

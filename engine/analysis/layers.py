@@ -14,7 +14,7 @@ from engine.analysis.matrix import PairMatrix
 from engine.attention.ranks import values_and_ranks
 
 _ROWS = 1024  # of a block whose values are counted together
-_TESTED = 1000  # strongest pairs of a layer that the null reads at permuted places
+TESTED = 1000  # strongest pairs of a layer that the null reads at permuted places
 
 
 def union_of(topk: list[pd.DataFrame]) -> tuple[np.ndarray, np.ndarray]:
@@ -65,7 +65,7 @@ def compare_layers(
     pairs = union_of(list(topk.values()))
     union = dict(zip(("query", "key"), (x.astype(np.int32) for x in pairs), strict=True))
     query, key = (np.searchsorted(genes, x) for x in pairs)
-    test = _Test(genes, [t[t["rank"] <= _TESTED] for t in topk.values()], permutations, seed)
+    test = _Test(genes, [t[t["rank"] <= TESTED] for t in topk.values()], permutations, seed)
     n_eligible = {}
     for name, matrix in matrices.items():
         dense, eligible = _dense(matrix, genes, view)

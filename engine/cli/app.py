@@ -114,7 +114,8 @@ def _show_plan(made: Any) -> None:
     out.print(
         f"plan {made.hash[:12]}: {len(made.units)} units; per actor up to "
         f"{needs['actor_bytes'] / 1e9:.1f} GB of memory, of which on the model's device "
-        f"{needs['device_bytes'] / 1e9:.2f} GB; disk up to "
+        f"{needs['device_bytes'] / 1e9:.2f} GB; a task of the analysis up to "
+        f"{needs.get('analysis_bytes', 0) / 1e9:.1f} GB, one per CPU; disk up to "
         f"{needs['scratch_bytes'] / 1e9:.2f} GB while it runs, "
         f"{needs['store_bytes'] / 1e9:.2f} GB after"
     )
@@ -148,7 +149,9 @@ def _show_estimate(timed: list[dict[str, Any]]) -> None:
         "in this process, with the plan's threads: an estimate for machines like this one"
     )
     if any(r["unit_hours"] is None for r in timed):
-        out.print("models that run in another environment are not timed")
+        out.print(
+            "not timed: models that run in another environment, and on GPUs that this machine lacks"
+        )
 
 
 @app.command()

@@ -18,10 +18,10 @@ from engine.analysis.sources import committed, eligible_pairs
 from engine.analysis_config import NetworkConfig
 from engine.attention.histograms import bins_of
 from engine.cluster.comparable import (
+    EachLayer,
     labelled,
     name_genes,
     of_all_cells,
-    open_layers,
     top_table,
 )
 from engine.cluster.compare import TABLES, compare
@@ -217,7 +217,7 @@ def layers(
 def _layers_of(run: str, plan: Plan, block: Block) -> tuple[pd.DataFrame, pd.DataFrame]:
     """Return the union's pairs and the comparison of layers, for all gene sets and views."""
     root, m = RunRoot(run), plan.model(block.model)
-    matrices = open_layers(root, plan, block.category, block.model, plan.hold)
+    matrices = EachLayer(root, plan, block.category, block.model)
     tops = _tops_of(root, plan, block)
     unions, tables = [], []
     for name, members in m.gene_sets.items():
@@ -275,13 +275,14 @@ def _overlap_of(
     eligible = eligible_pairs(root, plan, m.name, block.category)
     rows: list[dict[str, Any]] = []
     separated: list[dict[str, Any]] = []
-    sources = open_layers(root, plan, block.category, block.model, plan.hold)
+    sources = EachLayer(root, plan, block.category, block.model)
     tops = _tops_of(root, plan, block)
     for name, members in m.gene_sets.items():
         genes = np.array(members)
         adjacency = network.adjacency(vertices[genes])
         grid = np.ix_(genes, genes)
         for layer in m.layers:
+            source = sources[layer]
             for view in m.views:
                 top = of_all_cells(tops[layer], name, view)
                 tested = overlap_test(
@@ -295,7 +296,7 @@ def _overlap_of(
                 )
                 label = {"layer": layer, "gene_set": name, "view": view}
                 rows.append(block.label(plan) | label | tested)
-                tiles = sources[layer].values(genes, view)
+                tiles = source.values(genes, view)
                 whole = separation_test(
                     np.concatenate([bins_of(values) for _, values, _ in tiles]),
                     eligible[grid],

@@ -9,6 +9,8 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+import torch
+
 from engine.config import RunConfig
 from engine.store.plan import COEXPRESSION, DonorGroupPlan, ModelPlan, Plan, Unit
 from engine.store.root import RunRoot
@@ -30,12 +32,10 @@ def estimate(plan: Plan, config: RunConfig, place: Path | None) -> list[dict[str
     list of dict
         Per model: ``model``, ``seconds_per_cell``, ``seconds_per_unit`` (what a unit costs beside
         its cells; 0 where one cell takes so long that no more were tried), ``seconds_per_matrix``,
-        and ``unit_hours``, ``matrix_hours`` of one actor for the whole plan; the figures are None
-        for a model that runs in another environment.
-    """
+    X"""
     found: list[dict[str, Any]] = []
     for m in plan.bases:
-        if m.python is not None:
+        if m.python is not None or _elsewhere(config, m):
             names = ("seconds_per_cell", "seconds_per_unit", "seconds_per_matrix", "unit_hours",
                      "matrix_hours")  # fmt: skip
             found.append({"model": m.name, **dict.fromkeys(names)})
@@ -43,6 +43,12 @@ def estimate(plan: Plan, config: RunConfig, place: Path | None) -> list[dict[str
         with tempfile.TemporaryDirectory(prefix="octoscope-plan-", dir=place) as folder:
             found.append({"model": m.name, **_of_model(plan, config, m, Path(folder))})
     return found
+
+
+def _elsewhere(config: RunConfig, m: ModelPlan) -> bool:
+    """Whether GPUs are asked for that this machine, a head or a laptop, does not have."""
+    asked = config.execution.device == "cuda" and m.family != COEXPRESSION
+    return asked and not torch.cuda.is_available()
 
 
 def _of_model(plan: Plan, config: RunConfig, m: ModelPlan, folder: Path) -> dict[str, float]:

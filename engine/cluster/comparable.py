@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import lru_cache, partial
 from typing import Any
 
 import numpy as np
@@ -255,6 +255,30 @@ def open_layers(
     m = plan.model(model)
     share = hold // len(m.layers)
     return {y: stored_matrix(root, plan, model, category, y, hold=share) for y in m.layers}
+
+
+class EachLayer(Mapping[int, Centred]):
+    """Layers of a reading for whoever reads one after the other: opened when they are asked for.
+
+    Those that fit into what the plan lets a task keep stay open, and are read once.
+    """
+
+    def __init__(self, root: RunRoot, plan: Plan, category: int, model: str) -> None:
+        self._layers = plan.model(model).layers
+        n = len(plan.model(model).axis)
+        few = 32 * n * n * len(self._layers) <= plan.hold
+        share = plan.hold // len(self._layers) if few else 0
+        self._open = partial(stored_matrix, root, plan, model, category, hold=share)
+        self._kept = {y: self._open(y) for y in self._layers} if few else {}
+
+    def __getitem__(self, layer: int) -> Centred:
+        return self._kept[layer] if self._kept else self._open(layer)
+
+    def __iter__(self) -> Iterator[int]:
+        return iter(self._layers)
+
+    def __len__(self) -> int:
+        return len(self._layers)
 
 
 def layers_of(root: RunRoot, plan: Plan, category: int, model: str) -> tuple[LayerConsensus, Kept]:

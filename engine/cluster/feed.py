@@ -171,11 +171,10 @@ class Feed:
             reading.stop()
 
     def embed(self, tokens: Tokens) -> torch.Tensor:
-        """Return the model's residual stream; on a GPU copied and embedded beside the compute."""
+        """Return the model's residual stream; on a GPU the copy waits for no queued compute."""
         if self._copies is None:
             return self._model.embed(tokens)
         main = torch.cuda.current_stream(self._copies.device)
-        self._copies.wait_stream(main)
         with torch.cuda.stream(self._copies):
             residual = self._model.embed(tokens)
         main.wait_stream(self._copies)

@@ -44,7 +44,7 @@ DEMONSTRATION = "DEMONSTRATION.md"
 # settings of execution that change where and how fast a run goes, and nothing of its result
 _FREE = (
     "memory", "attempts", "unit_timeout", "start_timeout", "grace", "lease", "actors", "threads",
-    "gpus", "readers", "log",
+    "gpus", "device_memory", "readers", "log",
 )  # fmt: skip
 _LIBRARIES = (
     "octoscope", "torch", "numpy", "pandas", "zarr", "anndata", "pyarrow", "ray", "dask", "scipy",

@@ -9,9 +9,11 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import psutil
+import torch
 
 from engine.attention.row_blocks import block_bytes, room_bytes
 from engine.attention.views import QUANTITIES
+from engine.cluster.analysis_sizes import task_bytes
 from engine.config import RunConfig
 from engine.errors import InputError
 from engine.sizes import parse_bytes
@@ -49,7 +51,7 @@ def project(
     units: list[Unit],
     threads: int,
 ) -> dict[str, float]:
-    """Project bytes: per actor, on its device, scratch (until the run ends), finished store.
+    """Project bytes: per actor, on its device, of an analysis task, scratch, finished store.
 
     ``device_bytes`` is what a model's actor holds where its device is: on a GPU in its memory, on a
     CPU as part of ``actor_bytes``.
@@ -123,10 +125,30 @@ def project(
     return {
         "actor_bytes": actor,
         "device_bytes": device,
+        "analysis_bytes": task_bytes(config, models, _IMPORTS),
         "scratch_bytes": scratch,
         "store_bytes": kept + tables,
         "units": float(len(units)),
     }
+
+
+def _refuse_small_gpus(config: RunConfig, plan: Plan) -> None:
+    e = config.execution
+    if e.device == "cpu":
+        return
+    memory = None
+    if e.device_memory is not None:
+        memory = float(parse_bytes(e.device_memory, "execution.device_memory"))
+    elif torch.cuda.is_available():  # a head that only plans may have none
+        memory = float(torch.cuda.get_device_properties(0).total_memory)
+    if memory is not None and plan.needs["device_bytes"] > memory * e.gpus:
+        raise InputError(
+            "plan",
+            f"a replica needs {plan.needs['device_bytes'] / 1e9:.1f} GB on its GPU, "
+            f"{memory * e.gpus / 1e9:.1f} GB are its share",
+            "lower execution.working_set or macro_batches, raise execution.gpus, or `accumulate` "
+            "a smaller gene set",
+        )
 
 
 def _coexpression_bytes(
@@ -168,6 +190,7 @@ def refuse_what_cannot_fit(config: RunConfig, plan: Plan, run: Path | None) -> N
             f"{limit / 1e9:.1f} GB are allowed in all",
             "lower execution.unit_cells, or `accumulate` a smaller gene set",
         )
+    _refuse_small_gpus(config, plan)
     tasks = os.cpu_count() or 1
     if plan.hold > HOLD and 2 * plan.hold * tasks > limit:
         raise InputError(

@@ -21,6 +21,7 @@ from tests.conftest import octoscope, small_tree
 
 SCRIPT = """
 import ctypes, json, sys
+from engine.cluster import analyse
 from engine.cluster.frozen import prepare
 from engine.cluster.worker import Worker
 from engine.config import load_config
@@ -49,6 +50,20 @@ told = {"unit_peak": peak_of(cells, units)}
 del cells
 matrices = of_base(plan.pairs_work()) + of_base(plan.matrix_work())
 told["matrix_peak"] = peak_of(Worker(root.url, None, "cpu.0"), matrices)
+
+def analysis():
+    blocks = analyse.finished_blocks(plan, set())
+    analyse.layers(root, plan, blocks, "synchronous")
+    if plan.compare is not None:
+        analyse.comparison(root, plan, blocks, None, "synchronous")
+
+if len(plan.bases) == 1:  # of all models together: whose matrices are there
+    analysis()  # code is loaded
+    ctypes.CDLL("libc.so.6").malloc_trim(0)
+    before = status("VmRSS")
+    open("/proc/self/clear_refs", "w").write("5")
+    analysis()
+    told["analysis_peak"] = status("VmHWM") - before
 print(json.dumps(told | plan.needs))
 """
 IMPORTS = 900e6  # of the projection, what a worker holds before its work: not measured here
@@ -110,6 +125,10 @@ def test_measured_peaks_stay_below_the_projection(name: str, tmp_path: Path) -> 
     # 30 MB: code compiled or loaded on first use counts as imports
     assert peak <= projected + 30e6, told
     assert projected < 12 * peak, told  # and it is a projection, not a number that always holds
+    if "analysis_peak" in told:
+        of_task = told["analysis_bytes"] - IMPORTS
+        assert told["analysis_peak"] <= of_task + 30e6, told
+        assert of_task < 40 * max(told["analysis_peak"], 10e6), told
     files = [p for p in (tmp_path / "run").rglob("*") if p.is_file()]
     assert sum(p.stat().st_size for p in files) <= told["scratch_bytes"] + told["store_bytes"]
 
@@ -122,6 +141,32 @@ def test_a_plan_that_cannot_fit_names_the_setting(small_atlas: Path, tmp_path: P
     tree["models"][0]["options"] = {"max_length": 600}
     with pytest.raises(InputError, match="accumulate"):
         prepare(parse_config(tree, "c"), str(tmp_path / "large"))
+
+
+def test_a_gpu_that_is_too_small_is_refused(small_atlas: Path, tmp_path: Path) -> None:
+    tree = small_tree(small_atlas)
+    tree["execution"] |= {"device": "cuda", "device_memory": "80GB", "gpus": 0.5}
+    prepare(parse_config(tree, "c"), str(tmp_path / "large"))
+    tree["execution"]["device_memory"] = "1MB"
+    with pytest.raises(InputError, match=r"needs 0\.0 GB on its GPU.*execution\.working_set"):
+        prepare(parse_config(tree, "c"), str(tmp_path / "small"))
+    tree["execution"]["device"] = "cpu"
+    prepare(parse_config(tree, "c"), str(tmp_path / "cpu"))
+    tree["execution"]["gpus"] = 2  # a replica computes on one
+    with pytest.raises(InputError, match=r"execution\.gpus"):
+        parse_config(tree, "c")
+
+
+def test_a_machine_without_gpus_plans_for_a_cluster_that_has_them(
+    small_atlas: Path, tmp_path: Path
+) -> None:
+    tree = small_tree(small_atlas) | {"coexpression": ["pearson"]}
+    tree["execution"]["device"] = "cuda"
+    config = parse_config(tree, "c")
+    _, plan = prepare(config, str(tmp_path / "run"))
+    tiny, correlated = estimate(plan, config, tmp_path)
+    assert tiny["unit_hours"] is None
+    assert correlated["unit_hours"] is not None
 
 
 def test_what_tasks_keep_is_bounded_by_memory(small_atlas: Path, tmp_path: Path) -> None:

@@ -1,0 +1,55 @@
+"""Bytes that a task of the analysis holds, projected; nothing is read."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from engine.analysis.layers import TESTED
+from engine.config import RunConfig
+from engine.sizes import parse_bytes
+from engine.store.plan import ModelPlan
+
+
+def task_bytes(config: RunConfig, models: Sequence[ModelPlan], imports: float) -> float:
+    """Project the memory of the largest task: layers, overlap, comparisons or consensus.
+
+    As many tasks run at once as the cluster has CPUs.
+    """
+    hold = float(parse_bytes(config.execution.hold, "execution.hold"))
+    largest = 0.0
+    for m in models:
+        n2, layers = float(len(m.axis)) ** 2, len(m.layers)
+        reading = _reading(config, m, hold)
+        pairs = min(2.0 * config.top_k * layers, n2)  # of the union, ties included
+        tested = min(float(TESTED * layers), n2)
+        union = 3 * pairs * (8 + 12 * layers) + 2 * config.permutations * tested * 4 * layers
+        largest = max(largest, reading + 5 * n2 + union)
+        if config.network is not None:
+            largest = max(largest, reading + 8 * n2)
+        if config.compare is not None and config.compare.consensus:
+            every = layers * _opened(m, hold / layers) + 2 * _rows(config, m) * layers
+            largest = max(largest, every + 14 * n2 + 64 * pairs)
+    if config.compare is not None and models:
+        matrices = float(sum(len(m.layers) for m in models))
+        smallest = min(float(len(m.axis)) ** 2 for m in models)
+        pairs = min(2.0 * config.top_k * matrices, smallest)
+        # values, ranks and quantiles; parts beside the whole; members of every K
+        placed = pairs * matrices * (3 * 12 + 2 * 8 + len(config.compare.k or [0, 0]))
+        largest = max(largest, placed + max(_reading(config, m, hold) for m in models))
+    return imports + largest
+
+
+def _reading(config: RunConfig, m: ModelPlan, hold: float) -> float:
+    return _opened(m, hold) + _rows(config, m)
+
+
+def _opened(m: ModelPlan, hold: float) -> float:
+    """Return what an open matrix keeps: queries and keys of mean cells, and what is held."""
+    n = float(len(m.axis))
+    attends = 3 * n * m.d * 2 * 4 * (m.estimator == "mean_residual")
+    return float(attends + min(hold, 32 * n * n))
+
+
+def _rows(config: RunConfig, m: ModelPlan) -> float:
+    """Return what a tile of rows takes while its values are made."""
+    return float(min(config.execution.tile, len(m.axis)) * len(m.axis) * 64)
