@@ -193,6 +193,8 @@ def main() -> None:
             rate, full = (f["scores"] / f["seconds"] for f in (part, sides["ours"]))
             row |= {"ragged_share_of_genes": a.ragged, "ragged_rate": round(rate / full, 3)}
             other = measure(a, "eager", a.ragged, folder)
+            x, y = (np.load(folder / f"{side}.npy") for side in ("ours", "eager"))
+            row["ragged_parity"] = float(np.abs(x - y).max() / np.abs(y).mean())
             row |= {"ragged_speed_ratio": round(other["seconds"] / part["seconds"], 2)}
         print(json.dumps(row))
 

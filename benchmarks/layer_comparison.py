@@ -166,6 +166,11 @@ def main() -> None:
             "memory_ratio": max(e["memory_ratio"] for e in every),
             "parity": all(e["parity"]["ok"] for e in every),
         }
+    said |= {
+        f"{side}_{what}": [e[f"{side}_{what}"] for e in every]
+        for side in ("ours", "peer")[: 1 + a.peer]
+        for what in ("seconds", "peak")
+    }
     print(json.dumps(said))
 
 

@@ -30,6 +30,7 @@ from engine.store.root import RunRoot, to_json
 PROGRESS = "progress.json"
 _WRITE_EVERY = 5.0  # seconds between rewrites of progress.json
 _LINE_EVERY = 15.0  # seconds between plain lines
+_QUIET = 60.0  # seconds without a change after which a plain line says so
 _SILENT = 60.0  # seconds after which a driver counts as gone
 _ASIDE = ("set aside", "again")
 
@@ -48,6 +49,7 @@ class Reporter:
         self._root, self._console, self._json = root, console, log == "json"
         self._tally = Tally(earlier=last_seen(root))
         self._said = 0.0
+        self._stage: str | None = None  # what the last plain line was about, while it runs
         self._ended = threading.Event()
         # told by a thread: a unit or a table may take an hour, in which nothing changes
         self._teller = threading.Thread(target=self._tell, name="progress", daemon=True)
@@ -103,11 +105,17 @@ class Reporter:
         elif change.what in _ASIDE:
             said = "set aside" if change.what == "set aside" else "trying again"
             self._say("work", f"{said}: {work}")
-        now = time.time()
-        if self._live is None and not self._json and (ended or now - self._said > _LINE_EVERY):
-            self._said = now
-            snapshot = self._tally.snapshot()
-            self._say("line", view.line(stage, snapshot["stages"][stage], snapshot))
+        self._stage = None if ended else stage
+        if ended or time.time() - self._said > _LINE_EVERY:
+            self._line(stage)
+
+    def _line(self, stage: str) -> None:
+        """Say how far a stage is, where there is no live view."""
+        if self._live is not None or self._json:
+            return
+        self._said = time.time()
+        snapshot = self._tally.snapshot()
+        self._say("line", view.line(stage, snapshot["stages"][stage], snapshot))
 
     def _say(self, event: str, text: str, **more: Any) -> None:
         if not self._json:
@@ -121,6 +129,9 @@ class Reporter:
         self._write("running")
         while not self._ended.wait(_WRITE_EVERY):
             self._write("running")
+            stage = self._stage
+            if stage is not None and time.time() - self._said > _QUIET:
+                self._line(stage)  # a unit of an hour changes nothing, and yet it runs
 
     def _write(self, status: str) -> None:
         with suppress(OSError):  # a full store stops the work itself; this only tells of it

@@ -11,6 +11,7 @@ from engine.attention.ranks import values_and_ranks
 from engine.attention.views import default_min_cells, sortable, view_values
 
 FLOATS = st.floats(width=32, allow_nan=False)
+VALUES = [-np.inf, -1, -0.0, 0, 1, 2, np.inf]
 
 
 @settings(max_examples=100, deadline=None)
@@ -18,7 +19,7 @@ FLOATS = st.floats(width=32, allow_nan=False)
 def test_ranks_count_strictly_greater_eligible_pairs(
     n: int, tile: int, draw: st.DataObject
 ) -> None:
-    values = draw.draw(arrays(np.float32, (n, n), elements=st.sampled_from([-1, -0.0, 0, 1, 2])))
+    values = draw.draw(arrays(np.float32, (n, n), elements=st.sampled_from(VALUES)))
     eligible = draw.draw(arrays(bool, (n, n)))
     off = np.array([(i, j) for i in range(n) for j in range(n) if i != j])
     query, key = off[:, 0], off[:, 1]

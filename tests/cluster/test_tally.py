@@ -208,6 +208,25 @@ def test_a_driver_that_says_nothing_new_still_shows_that_it_lives(
         assert root.read_json(PROGRESS)["status"] == "running"
 
 
+def test_plain_lines_go_on_while_a_long_unit_changes_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(progress, "_WRITE_EVERY", 0.05)
+    monkeypatch.setattr(progress, "_QUIET", 0.1)
+    out, work = io.StringIO(), Work("units/u0", "g")
+    with Reporter(RunRoot(tmp_path), Console(file=out, width=200)) as reporter:
+        reporter.stage("attention", [work])
+        reporter.actor("g.0", "started", PLACE)
+        reporter.change("attention", Change(work, "started", "g.0"))
+        before = out.getvalue().count("attention: 0/1 done")
+        time.sleep(0.5)
+        assert out.getvalue().count("attention: 0/1 done") > before
+        reporter.change("attention", done(work, "g.0", 1.0, 3, 0.0))
+        said = out.getvalue()
+        time.sleep(0.3)
+        assert out.getvalue() == said  # a stage that has ended is told once
+
+
 def test_follow_ends_with_the_driver_and_says_each_change_once(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
