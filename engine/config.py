@@ -15,9 +15,8 @@ from pydantic import (
 from engine.analysis_config import CompareConfig, EdgesConfig, NetworkConfig
 from engine.errors import InputError
 from engine.execution_config import ExecutionConfig
-from engine.fields import ONE_OR_MORE, Name, Place, Section, View
+from engine.fields import ONE_OR_MORE, Estimator, Name, Place, Projection, Section, View
 
-Estimator = Literal["per_cell", "mean_residual"]
 Correlation = Literal["pearson", "spearman"]
 HeadChoice = Literal["mean", "max", "each"] | Annotated[int, Field(ge=0)]
 DType = Literal["float32", "bfloat16", "float16"]
@@ -120,9 +119,11 @@ class RunConfig(Section):
         description="per_cell: mean of each cell's attention; mean_residual: attention of the mean "
         "cell over the accumulated genes; several give several matrices",
     )
-    projection: Literal["faithful", "bare"] = Field(
-        "faithful",
-        description="For mean_residual: the model's own norm and biases, or its bare W_q and W_k",
+    projection: Annotated[list[Projection], ONE_OR_MORE] = Field(
+        ["faithful"],
+        min_length=1,
+        description="For mean_residual: the model's own norm and biases, or its bare W_q and W_k; "
+        "both give matrices of each",
     )
     donor_groups: int = Field(
         0,

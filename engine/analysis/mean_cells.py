@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from threading import Lock
+from typing import Literal
 
 import numpy as np
 
@@ -13,10 +14,11 @@ from engine.analysis.sources import committed, gene_cells
 from engine.attention.mean_cell import MeanCell
 from engine.store import tiles
 from engine.store.names import layer_name, pairs_work, residual_work
-from engine.store.plan import Plan
+from engine.store.plan import ModelPlan, Plan
 from engine.store.root import RunRoot
 
 Read = Callable[[str], np.ndarray]
+RESIDUAL: Literal["mean_residual"] = "mean_residual"
 HELD = "held"  # by cells of each donor group
 WITHOUT = "_without"  # of what is stored of all cells but each donor group
 _NAMES = ("half 0", "half 1", "all cells")  # of the parts
@@ -99,6 +101,12 @@ class MeanTile:
         return self.held(2)
 
 
+def projected(plan: Plan, m: ModelPlan) -> str:
+    """Return what the names of a reading's queries and keys end in; nothing for the first."""
+    first = plan.readings(m.base, RESIDUAL)[0].projection
+    return "" if m.projection == first else f"_{m.projection}"
+
+
 def mean_cells_of(
     root: RunRoot, plan: Plan, model: str, category: int, layer: int
 ) -> list[MeanCell]:
@@ -150,7 +158,8 @@ def _open(
 ) -> list[MeanCell]:
     m, there = plan.model(model), read(f"present{suffix}")
     shape = (len(names), m.n_heads, len(m.axis), -1)
-    q, k = (read(layer_name(layer, f"{x}{suffix}")).reshape(shape) for x in "qk")
+    named = projected(plan, m) + suffix
+    q, k = (read(layer_name(layer, f"{x}{named}")).reshape(shape) for x in "qk")
     where = f"model {model}, category {category}, layer {layer}, mean cell of"
     return [
         MeanCell(q[p], k[p], there[p], m.heads, f"{where} {name}") for p, name in enumerate(names)

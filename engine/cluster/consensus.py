@@ -30,13 +30,13 @@ from engine.cluster.comparable import (
     shared_genes,
     strongest,
 )
+from engine.cluster.contrasts import CONTRASTS, SPECIFIC, contrasts
 from engine.cluster.graphs import compute
 from engine.store.plan import Plan
 from engine.store.root import RunRoot
 
 LAYERS = "tables/consensus_layers.parquet"
 SUPPORT = "tables/support.parquet"
-CONTRASTS = "tables/contrasts.parquet"
 _PARTS = ("total", "half0", "half1")
 _ENDS = ("query", "key")
 
@@ -129,7 +129,7 @@ def consensus_tables(plan: Plan, finished: set[tuple[str, int]]) -> list[str]:
     if any(len({kin[m] for m in q.models}) > 1 for q in todo):
         made.append(SUPPORT)
     if any(len({c for _, c in q.blocks}) > 1 for q in todo):
-        made.append(CONTRASTS)
+        made += [CONTRASTS, SPECIFIC]
     return made
 
 
@@ -276,7 +276,7 @@ def _tables(
     # contrasts of the consensus: 10^-score is the geometric mean of quantiles
     contrast, rival = consensus.specificity(10.0 ** -scores[:, 0])
     names = [plan.categories[c].name for c in categories]
-    made: dict[str, list[pd.DataFrame]] = {SUPPORT: [], CONTRASTS: []}
+    made: dict[str, list[pd.DataFrame]] = {SUPPORT: [], CONTRASTS: [], SPECIFIC: []}
     for i, c in enumerate(categories):
         seen = members[:, i]
         frame = _network(q, pairs, models, groups, scores[i], seen, quantiles[:, i, 0])
@@ -298,7 +298,7 @@ def _tables(
         ahead = frame.duplicated(["n_groups", "score"])  # equal voices and scores share a rank
         row = pd.Series(np.arange(1, len(frame) + 1), frame.index)
         frame["rank"] = row.mask(ahead).ffill().astype(np.int64)
-        frame = frame.assign(**{end: axis[frame[end]] for end in ("query", "key")})
+        frame = frame.assign(**{end: axis[frame[end]] for end in _ENDS})
         made[network_path(c)] = [labelled(name_genes(frame, first), {"category": names[i]} | label)]
         if len(set(groups)) > 1:
             tested = consensus.support_test(
@@ -307,7 +307,10 @@ def _tables(
             )  # fmt: skip
             made[SUPPORT].append(labelled(tested, {"category": names[i]} | label))
     if len(categories) > 1:
-        made[CONTRASTS].append(_contrasts(q, pairs, models, names, quantiles, members))
+        summary, specific = contrasts(pairs, len(q.genes), models, names, quantiles, members, label)
+        specific = specific.assign(**{end: axis[specific[end]] for end in _ENDS})
+        made[CONTRASTS].append(summary)
+        made[SPECIFIC].append(name_genes(specific, first))
     return {name: pd.concat(parts, ignore_index=True) for name, parts in made.items() if parts}
 
 
@@ -334,32 +337,3 @@ def _network(
 def _named(rival: np.ndarray, names: list[str]) -> np.ndarray:
     """Return categories by name, '' for none."""
     return np.array([*names, ""], dtype=object)[rival]
-
-
-def _contrasts(
-    q: Question,
-    pairs: Pairs,
-    models: list[str],
-    names: list[str],
-    quantiles: np.ndarray,
-    members: np.ndarray,
-) -> pd.DataFrame:
-    """Test, per model and category, what its top pairs are in the other categories."""
-    rows = []
-    for m, model in enumerate(models):
-        of = [consensus.specificity(quantiles[m, :, part])[0] for part in range(len(_PARTS))]
-        for c, name in enumerate(names):
-            top = np.flatnonzero(members[m, c, 0])
-            within = np.abs(np.log10(quantiles[m, c, 1, top] / quantiles[m, c, 2, top]))
-            found = consensus.contrast_test(
-                of[0][c, top],
-                np.stack([of[1][c, top], of[2][c, top]]),
-                within,
-                pairs[0][top],
-                pairs[1][top],
-                len(q.genes),
-            )
-            rows.append(
-                {"model": model, "category": name, "gene_set": q.gene_set, "view": q.view} | found
-            )
-    return pd.DataFrame(rows)

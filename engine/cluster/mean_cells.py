@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import torch
 
-from engine.analysis.mean_cells import HELD, WITHOUT
+from engine.analysis.mean_cells import HELD, RESIDUAL, WITHOUT, projected
 from engine.analysis.sources import committed, unit_rows
 from engine.attention.residuals import divided, mean_cells, present
 from engine.errors import InputError
@@ -30,7 +30,8 @@ def attend_mean_cells(
 ) -> Record:
     """Average the residual streams of a category's units and commit each layer's q and k.
 
-    Arrays per layer: ``q`` and ``k`` [parts x heads, genes, d_head] float32, q scaled; and once
+    Arrays per layer: ``q`` and ``k`` [parts x heads, genes, d_head] float32, q scaled (of a second
+    projection under its own name); and once
     ``present`` [parts, genes], the genes that enough cells hold: the only keys. Also per layer
     ``mean`` [genes, d] float32, the averaged residual stream of all cells. With donor groups also
     ``present_without``, ``q_without`` and ``k_without``, of all cells but each group's, and
@@ -67,15 +68,15 @@ def attend_mean_cells(
     def write_attended(layer: int, mean: np.ndarray, there: np.ndarray, suffix: str) -> None:
         if layer == base.layers[0]:
             write(f"present{suffix}", there)
-        found = []
-        for state, mask in zip(mean, there, strict=True):
-            state, mask = (torch.from_numpy(x).to(device)[None] for x in (state, mask))
-            found.append(_project(base, model, layer, state, mask, bare))
-        for name, parts in zip("qk", zip(*found, strict=True), strict=True):
-            write(layer_name(layer, f"{name}{suffix}"), np.concatenate(parts))
+        for projection, named in projections.items():
+            found = []
+            for state, mask in zip(mean, there, strict=True):
+                state, mask = (torch.from_numpy(x).to(device)[None] for x in (state, mask))
+                found.append(_project(base, model, layer, state, mask, projection == "bare"))
+            for name, parts in zip("qk", zip(*found, strict=True), strict=True):
+                write(layer_name(layer, f"{name}{named}{suffix}"), np.concatenate(parts))
 
-    # the base may be a per-cell reading, which has no projection
-    bare = plan.readings(base.name, "mean_residual")[0].projection == "bare"
+    projections = {m.projection: projected(plan, m) for m in plan.readings(base.name, RESIDUAL)}
     for layer in base.layers:
         cells = totals(halves, layer_name(layer, "cells"), (1, n))[:, 0]
         sums = totals(halves, layer_name(layer, "residual"), (n, base.d))

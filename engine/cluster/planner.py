@@ -340,6 +340,8 @@ def result_fields(config: RunConfig) -> dict[str, Any]:
     for name in ("centred", "compare", "donor_groups"):
         if not tree[name]:
             tree.pop(name)
+    if len(tree["projection"]) == 1:
+        tree["projection"] = tree["projection"][0]
     if tree.get("compare", {}).get("consensus"):
         tree["compare"].pop("consensus")
     if parse_bytes(tree["execution"]["hold"], "execution.hold") == HOLD:

@@ -6,6 +6,7 @@ from engine.attention.cells import Heads
 from engine.attention.views import CENTRED, CORRELATION
 from engine.config import RunConfig
 from engine.errors import InputError
+from engine.fields import Estimator, Projection
 from engine.store.plan import COEXPRESSION, ModelPlan
 
 # Co-expression holds no residual streams, and a unit's co-moments are worth many cells.
@@ -13,7 +14,9 @@ UNIT_BATCHES = 16
 
 
 def readings(config: RunConfig, m: ModelPlan) -> list[ModelPlan]:
-    """Return one plan entry per estimator and head reduction; the first has the model's name.
+    """Return one plan entry per estimator, projection and head reduction.
+
+    The first has the model's name.
 
     Raises
     ------
@@ -21,20 +24,21 @@ def readings(config: RunConfig, m: ModelPlan) -> list[ModelPlan]:
         If a head is asked for that the model does not have.
     """
     found: list[ModelPlan] = []
+    projections = list(dict.fromkeys(config.projection))
+    ways: list[tuple[Estimator, Projection | None]] = []
     for estimator in dict.fromkeys(config.estimators):
+        ways += (
+            [(estimator, p) for p in projections]
+            if estimator == "mean_residual"
+            else [(estimator, None)]
+        )
+    for estimator, projection in ways:
         for heads in _head_choices(config, m):
-            name = m.name if not found else _reading_name(m.name, estimator, heads)
-            residual = estimator == "mean_residual"
-            found.append(
-                m.model_copy(
-                    update={
-                        "name": name,
-                        "estimator": estimator,
-                        "heads": heads,
-                        "projection": config.projection if residual else None,
-                    }
-                )
-            )
+            name = _reading_name(m.name, estimator, heads)
+            if projection not in (None, projections[0]):
+                name += f".{projection}"
+            update = {"estimator": estimator, "heads": heads, "projection": projection}
+            found.append(m.model_copy(update={"name": name if found else m.name, **update}))
     return found
 
 

@@ -113,7 +113,9 @@ def project(
         dense = len(categories) * n2 * 2 * 4 * (sums > 0)
         dense += len(categories) * n2 * layers * 4 * q * 2 * sums
         # and the mean cell; without each group
-        dense += len(categories) * layers * (attends * (1 + groups / 3) + n * m.d * 4) * means
+        ways = len({r.projection for r in readings if r.projection})
+        of_layer = ways * attends * (1 + groups / 3) + n * m.d * 4
+        dense += len(categories) * layers * of_layer * means
         dense += len(categories) * n2 * layers * 4 * 2 * sums * second
         scratch += per_model * n2 * (layers * q * 8 * sums + 4 * (sums > 0))
         scratch += per_model * layers * n * m.d * 8 * means

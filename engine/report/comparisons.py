@@ -42,6 +42,11 @@ def models_together(root: RunRoot, plan: Plan, gene_set: str, view: str) -> dict
     ]
     return {
         "k": k,
+        "alone": [
+            f"{m.name} is its head {m.heads} alone"
+            for m in plan.checkpoints
+            if isinstance(m.heads, int) and m.n_heads > 1
+        ],
         "n_genes": int(agreed["n_genes"].iloc[0]),
         "n_models": len(names),
         "correlations": [m.name for m in plan.models if m.family == COEXPRESSION],
@@ -57,6 +62,7 @@ def models_together(root: RunRoot, plan: Plan, gene_set: str, view: str) -> dict
         "gene_sets": read_table(root, "tables/gene_sets.parquet").to_dict("records"),
         "support": of("support").to_dict("records"),
         "contrasts": of("contrasts").to_dict("records"),
+        "specific": _specific(of("specific")),
         "networks": _networks(root, plan, gene_set, view),
         "how": plan.compare.layers,
     }
@@ -113,6 +119,21 @@ def _networks(root: RunRoot, plan: Plan, gene_set: str, view: str) -> list[dict[
     return shown
 
 
+def _specific(t: pd.DataFrame) -> list[dict[str, Any]]:
+    """Return the strongest category-specific pairs of each model and category."""
+    if t.empty:
+        return []
+    shown = []
+    for (model, category), part in t.groupby(["model", "category"], sort=False):
+        rows = part[part["specific"].eq(True)]
+        alone = int((part["rival"] == "").sum())
+        shown.append(
+            {"model": model, "category": category, "n": len(rows), "n_alone": alone,
+             "rows": rows.head(_ROWS).to_dict("records")}
+        )  # fmt: skip
+    return shown
+
+
 def edge_text(known: Any) -> str:
     """Say whether the network has an edge; – where it lacks a gene, or there is no network."""
     return "–" if known is None or pd.isna(known) else ("yes" if known else "no")
@@ -162,8 +183,10 @@ def of_model(root: RunRoot, plan: Plan, m: ModelPlan, gene_set: str, view: str) 
         (agreed["comparison"] == "estimators") & (agreed["query_model"] == m.name)
     ].rename(columns={"query_layer": "layer"})
     if len(estimators):
+        several = estimators["eval_model"].nunique() > 1
+        panel = estimators["category"] + (", " + estimators["eval_model"] if several else "")
         said["estimators"] = figures.by_layer(
-            estimators,
+            estimators.assign(category=panel),
             f"{m.name} estimators",
             value="median_quantile",
             ylabel="median quantile",

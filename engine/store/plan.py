@@ -17,7 +17,7 @@ from pydantic import (
 from pydantic.dataclasses import dataclass
 
 from engine.errors import DamagedRunError, InputError
-from engine.fields import Combination, Conventions
+from engine.fields import Combination, Conventions, Projection
 from engine.store.names import matrix_work, pairs_work, residual_work
 from engine.store.root import RunRoot, hash_json, to_json
 
@@ -92,7 +92,7 @@ class ModelPlan(_Value):
     base: str
     estimator: Literal["per_cell", "mean_residual", "pearson", "spearman"]
     heads: Literal["mean", "max"] | int
-    projection: Literal["faithful", "bare"] | None
+    projection: Projection | None
     views: list[str]
     family: str
     path: str

@@ -117,6 +117,33 @@ def test_layers_of_a_model_are_compared_over_all_of_its_genes(
     assert {r["comparison"] for r in json.loads(told.stdout)} == {"models"}
 
 
+def test_heads_are_matrices_of_their_own_and_are_compared(
+    small_atlas: Path, tmp_path: Path
+) -> None:
+    tree = small_tree(small_atlas) | {"heads": "each", "views": ["logit"]}
+    tree |= {"compare": {"k": [10]}, "network": None, "edges": None}
+    (tmp_path / "run.yaml").write_text(yaml.safe_dump(tree))
+    run = tmp_path / "run"
+    done = octoscope("run", str(tmp_path / "run.yaml"), "--out", str(run))
+    assert done.returncode == 0, done.stderr
+    plan = plan_of(RunRoot(run).url)
+    heads = plan.model("tiny").n_heads
+    names = ["tiny", *(f"tiny.head{h:02d}" for h in range(1, heads))]
+    assert [m.name for m in plan.models] == names
+    agreed = table(run, "tables/agreement")
+    between = agreed[(agreed["comparison"] == "heads") & (agreed["category"] == "T cell")]
+    assert len(between) == 2 * heads * (heads - 1)  # in each of two layers
+    assert (between["query_layer"] == between["eval_layer"]).all()
+    assert set(between["query_model"]) == set(between["eval_model"]) == set(names)
+    assert between["median_quantile"].nunique() > 1  # heads are not copies of each other
+    tops = [table(run, f"topk/{name}") for name in names]
+    first = [list(t[t["part"] == "total"]["value"].head(5)) for t in tops]
+    assert len({tuple(x) for x in first}) == heads
+    page = (run / "report/index.html").read_text()
+    assert "tiny is its head 0 alone" in page
+    assert "Its strongest pairs in the layer's other heads" in page
+
+
 def test_a_row_equals_the_matrices_that_were_kept(compared: Path) -> None:
     root = RunRoot(compared)
     plan = plan_of(root.url)
@@ -204,6 +231,17 @@ def test_contrasts_pools_geometry_and_gene_sets_are_there(compared: Path) -> Non
     contrasts = table(compared, "tables/contrasts")
     assert set(contrasts["category"]) == {"T cell", "macrophage"}
     assert (contrasts["n_specific"] <= contrasts["n_pairs"]).all()
+    specific = table(compared, "tables/specific")
+    keys = ["model", "category", "gene_set", "view"]
+    counted = specific.groupby(keys)["specific"].sum()
+    told = contrasts.set_index(keys)["n_specific"]
+    assert (counted.reindex(told.index).fillna(0) == told).all()
+    assert told.sum() > 0
+    chosen = specific[specific["specific"].eq(True)]
+    halves = chosen[["contrast_half0", "contrast_half1"]].to_numpy()
+    limit = contrasts.set_index(keys)["noise_high"].reindex(pd.MultiIndex.from_frame(chosen[keys]))
+    assert (halves > limit.to_numpy()[:, None]).all()
+    assert (specific["contrast"].isna() == (specific["rival"] == "")).all()
     # of two categories one's contrast is the other's, with the sign turned
     nets = [table(compared, f"consensus/c000{c}") for c in (0, 1)]
     keys = ["gene_set", "view", "query", "key"]

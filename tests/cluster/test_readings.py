@@ -15,6 +15,7 @@ from engine.analysis.sources import eligible_pairs
 from engine.analysis.stored import stored_matrix
 from engine.attention import reference
 from engine.attention.views import QUANTITIES
+from engine.cluster.comparable import comparisons
 from engine.cluster.frozen import prepare, run_config
 from engine.cluster.matrices import MatrixRunner
 from engine.cluster.planner import make_plan
@@ -237,13 +238,15 @@ def test_bare_and_faithful_differ_and_the_mean_cell_is_not_the_mean(
     small_atlas: Path, tmp_path: Path
 ) -> None:
     found = {}
-    for projection in ("faithful", "bare"):
+    for projection in ("faithful", "bare", ["bare", "faithful"]):
         tree = one_model(
             small_atlas, "tiny", estimators=["mean_residual"], projection=projection,
             keep_dense="fp32",
         )  # fmt: skip
-        root, plan = prepare(parse_config(tree, "c"), str(tmp_path / projection))
-        assert [m.name for m in plan.models] == ["tiny"]  # the first reading has the model's name
+        root, plan = prepare(parse_config(tree, "c"), str(tmp_path / str(projection)))
+        # the first reading has the model's name
+        names = ["tiny", "tiny.residual.faithful"] if isinstance(projection, list) else ["tiny"]
+        assert [m.name for m in plan.models] == names
         runner = UnitRunner(root, plan, run_config(root), "tiny")
         for unit in plan.units:
             record = runner.run(unit)
@@ -253,11 +256,33 @@ def test_bare_and_faithful_differ_and_the_mean_cell_is_not_the_mean(
         runner.mean_cell(1)
         matrices = MatrixRunner(root, plan)
         matrices.pairs("tiny", 1)
-        matrices.matrix("tiny", 1, 0)
-        source = stored_matrix(root, plan, "tiny", 1, 0)
         genes = np.arange(len(plan.models[0].axis))
-        found[projection] = np.concatenate([v for _, v, _ in source.values(genes, "logit")])
-    assert np.abs(found["bare"] - found["faithful"]).max() > 1e-2
+        for m in plan.models:
+            matrices.matrix(m.name, 1, 0)
+            source = stored_matrix(root, plan, m.name, 1, 0)
+            values = np.concatenate([v for _, v, _ in source.values(genes, "logit")])
+            found[str(projection), m.projection] = values
+    bare, faithful = found["bare", "bare"], found["faithful", "faithful"]
+    assert np.abs(bare - faithful).max() > 1e-2
+    both = "['bare', 'faithful']"
+    assert np.array_equal(found[both, "bare"], bare)
+    assert np.array_equal(found[both, "faithful"], faithful)
+
+
+def test_estimators_are_compared_in_every_projection(small_atlas: Path, tmp_path: Path) -> None:
+    tree = one_model(
+        small_atlas, "tiny", estimators=["per_cell", "mean_residual"],
+        projection=["faithful", "bare"], compare={"k": [10]},
+    )  # fmt: skip
+    plan = make_plan(parse_config(tree, "c"), tmp_path)
+    names = ["tiny", "tiny.residual", "tiny.residual.bare"]
+    assert [m.name for m in plan.models] == names
+    made = comparisons(plan, {(name, 0) for name in names})
+    assert [m.model for x in made if x.kind == "estimators" for m in x.members][:3] == names
+    tree["projection"] = ["faithful"]
+    one = make_plan(parse_config(tree, "c"), tmp_path)
+    tree["projection"] = "faithful"  # as configurations of earlier versions say it
+    assert make_plan(parse_config(tree, "c"), tmp_path).config_hash == one.config_hash
 
 
 @pytest.mark.parametrize(
