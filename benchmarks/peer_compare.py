@@ -2,10 +2,10 @@
 
     python peer_compare.py INPUTS.npz OUT_FOLDER
 
-Inputs: ``models`` (names), ``heads``, ``k``, ``absolute``, ``consensus``, and of every model and
-category ``residual_<model>_<category>`` [layers, genes, d], of every model ``w_q_<model>``,
-``w_k_<model>`` [layers, d, d]. Writes one Parquet table or npz per comparison and category, and
-the aggregation over categories.
+Inputs: ``models`` (names), ``k``, ``absolute``, ``consensus``; of every model ``heads_<model>``,
+``w_q_<model>`` and ``w_k_<model>`` [layers, d, d]; of every model and category
+``residual_<model>_<category>`` [layers, genes, d]. Writes one Parquet table or npz per comparison
+and category, and the aggregation over categories.
 """
 
 from __future__ import annotations
@@ -63,7 +63,7 @@ def main() -> None:
                     "ordered_vocabulary": genes,
                     "embed_dim": w_q.shape[1],
                     "n_layers": len(w_q),
-                    "n_heads": int(data["heads"]),
+                    "n_heads": int(data[f"heads_{name}"]),
                 },
             )  # fmt: skip
         )

@@ -46,7 +46,8 @@ def _reading(config: RunConfig, m: ModelPlan, hold: float) -> float:
 def _opened(m: ModelPlan, hold: float) -> float:
     """Return what an open matrix keeps: queries and keys of mean cells, and what is held."""
     n = float(len(m.axis))
-    attends = 3 * n * m.d * 2 * 4 * (m.estimator == "mean_residual")
+    # by head, and side by side; and of the next one while this one goes
+    attends = 2 * 2 * 3 * n * m.d * 2 * 4 * (m.estimator == "mean_residual")
     return float(attends + min(hold, 32 * n * n))
 
 

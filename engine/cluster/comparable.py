@@ -16,7 +16,7 @@ from engine.analysis.sources import committed
 from engine.analysis.stored import stored_matrix
 from engine.attention.views import CENTRED, CORRELATION
 from engine.store.names import matrix_work
-from engine.store.plan import COEXPRESSION, HOLD, ComparePlan, ModelPlan, Plan, load_plan
+from engine.store.plan import COEXPRESSION, ComparePlan, ModelPlan, Plan, load_plan
 from engine.store.root import RunRoot
 from engine.store.tables import read_table
 
@@ -207,18 +207,34 @@ def places_of(m: ModelPlan, genes: Iterable[str]) -> np.ndarray:
 def reader(
     root: RunRoot, plan: Plan, category: int, member: Member, genes: tuple[str, ...]
 ) -> Callable[[], Tiles]:
-    """Return what yields a member's (first row, values, eligible) as often as it is called."""
-    matrix = _held(root.url, member.model, category, member.layer)
+    """Return what yields a member's (first row, values, eligible) as often as it is called.
+
+    The matrix is opened when it is read: of many readers one task holds few matrices.
+    """
     at = places_of(plan.model(member.model), genes)
-    return lambda: matrix.values(at, member.view)
+    share = plan.hold // _LAST
+    held = _held if matrix_bytes(plan.model(member.model)) <= share else _last_one
+    return lambda: held(root.url, member.model, category, member.layer).values(at, member.view)
+
+
+def matrix_bytes(m: ModelPlan) -> int:
+    """Return what an open matrix may come to hold: rows, and queries and keys of mean cells."""
+    n, mean = len(m.axis), m.estimator == "mean_residual"
+    return 32 * n * n + 2 * 3 * n * m.d * 2 * 4 * mean  # by head, and side by side
 
 
 @lru_cache(maxsize=_LAST)
 def _held(run: str, model: str, category: int, layer: int) -> Centred:
     """Open a matrix; what a worker read last it need not read again for the next question."""
     plan = plan_of(run)
-    share = max(plan.hold // _LAST, min(plan.hold, HOLD))
-    return stored_matrix(RunRoot(run), plan, model, category, layer, hold=share)
+    return stored_matrix(RunRoot(run), plan, model, category, layer, hold=plan.hold // _LAST)
+
+
+@lru_cache(maxsize=1)
+def _last_one(run: str, model: str, category: int, layer: int) -> Centred:
+    """Open a matrix so large that a worker keeps one."""
+    plan = plan_of(run)
+    return stored_matrix(RunRoot(run), plan, model, category, layer, hold=plan.hold)
 
 
 def strongest(
@@ -265,8 +281,7 @@ class EachLayer(Mapping[int, Centred]):
 
     def __init__(self, root: RunRoot, plan: Plan, category: int, model: str) -> None:
         self._layers = plan.model(model).layers
-        n = len(plan.model(model).axis)
-        few = 32 * n * n * len(self._layers) <= plan.hold
+        few = matrix_bytes(plan.model(model)) * len(self._layers) <= plan.hold
         share = plan.hold // len(self._layers) if few else 0
         self._open = partial(stored_matrix, root, plan, model, category, hold=share)
         self._kept = {y: self._open(y) for y in self._layers} if few else {}

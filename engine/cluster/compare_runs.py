@@ -92,7 +92,9 @@ def _matched(
         strongest(r, p, c, member, genes, gene_set)
         for r, p, c in zip(roots, plans, categories, strict=True)
     ]
-    placed = place(readers, *union(tops, len(genes)), n_genes=len(genes))
+    c = plans[0].compare
+    how = "corrected" if c is None else c.conventions
+    placed = place(readers, *union(tops, len(genes)), n_genes=len(genes), conventions=how)
     k = min(p.top_k for p in plans)
     found = agreement(
         placed,

@@ -248,7 +248,9 @@ def _correlated(
 ) -> np.ndarray:
     """Return [pairs] quantiles in a co-expression matrix."""
     read = reader(RunRoot(run), plan_of(run), category, Member(model, 0, view), q.genes)
-    return place([read], *pairs, n_genes=len(q.genes)).quantiles[0].astype(np.float32)
+    how = settings(plan_of(run)).conventions
+    placed = place([read], *pairs, n_genes=len(q.genes), conventions=how)
+    return placed.quantiles[0].astype(np.float32)
 
 
 def _tables(
