@@ -28,7 +28,7 @@ from rich.table import Table
 
 from engine.analysis.agreement import agreement, place, strongest_of, union
 from engine.analysis.consensus import support_test
-from engine.analysis.derived import Centred
+from engine.analysis.derived import Derived
 from engine.analysis.donors import interval
 from engine.analysis.finalise import finalise
 from engine.analysis.geometry import compare_geometry
@@ -87,7 +87,7 @@ def source(halves: Matrix) -> MatrixSource:
 
 def agreement_p(matrices: list[Matrix], k: int, permutations: int, seed: int, view: str) -> float:
     genes = np.arange(len(matrices[0]))
-    sides = [Centred(source(np.stack([m, m]))) for m in matrices[:2]]
+    sides = [Derived(source(np.stack([m, m]))) for m in matrices[:2]]
     readers = [lambda s=s: s.values(genes, view) for s in sides]  # type: ignore[misc]
     placed = place(
         readers, *union([strongest_of(r, k) for r in readers], len(genes)), n_genes=len(genes)

@@ -22,7 +22,7 @@ import numpy as np
 import torch
 import zarr.storage
 
-from engine.analysis.derived import Centred
+from engine.analysis.derived import Derived
 from engine.analysis.finalise import finalise
 from engine.analysis.matrix import MatrixSource
 from engine.analysis.mean_cells import ComputedRows, MeanTile
@@ -60,7 +60,7 @@ def main() -> None:
             yield MeanTile(first, stop - first, computed_rows, cells)
 
     parts[0].rows(0, 0, 64)  # compiled before it is timed
-    matrix = Centred(MatrixSource(rows, n, (100, 100), 20, means=True))
+    matrix = Derived(MatrixSource(rows, n, (100, 100), 20, means=True))
     began = time.perf_counter()
     done = finalise(matrix, {"all": np.arange(n)}, [a.view], top_k=a.k, permutations=200, seed=0)
     finalised = time.perf_counter() - began

@@ -13,6 +13,7 @@ from pydantic import (
 )
 
 from engine.analysis_config import CompareConfig, EdgesConfig, NetworkConfig
+from engine.attention.views import ABSOLUTE, CENTRED
 from engine.errors import InputError
 from engine.execution_config import ExecutionConfig
 from engine.fields import ONE_OR_MORE, Estimator, Name, Place, Projection, Section, View
@@ -149,6 +150,11 @@ class RunConfig(Section):
         description="Views that are also analysed without each gene's row and column effect, under "
         "the name <view>.centred (and with any, correlation.centred)",
     )
+    absolute: list[str] = Field(
+        default_factory=list,
+        description="Views (also <view>.centred) whose pairs are also ordered by the size of their "
+        "values, whatever the sign, under the name <view>.absolute",
+    )
     compare: CompareConfig | None = Field(
         default_factory=CompareConfig, description="null: no comparisons"
     )
@@ -193,6 +199,10 @@ class RunConfig(Section):
         for view in self.centred:
             if view not in self.views:
                 raise ValueError(f"centred: {view!r} is not one of the views {list(self.views)}")
+        signed = [*self.views, *(v + CENTRED for v in self.centred)]
+        for name in self.absolute:
+            if name not in signed:
+                raise ValueError(f"absolute: {name!r} is not one of {signed}")
         self._check_comparisons(models)
         for model in self.models:
             if (model.tokens == "panel") != (model.panel is not None):
@@ -202,12 +212,18 @@ class RunConfig(Section):
                     f"models.{model.name}.panel: {model.panel!r} is not declared in {sets}"
                 )
 
+    @property
+    def all_views(self) -> list[str]:
+        """Views of a model's matrices, derived ones too."""
+        made = [*self.views, *(v + CENTRED for v in self.centred)]
+        return made + [v + ABSOLUTE for v in self.absolute]
+
     def _check_comparisons(self, models: list[str]) -> None:
         compare = self.compare or CompareConfig()
         for k in compare.k or []:
             if not 1 <= k <= self.top_k:
                 raise ValueError(f"compare.k: {k} is not between 1 and top_k ({self.top_k})")
-        views = [*self.views, *(f"{v}.centred" for v in self.centred)]
+        views = self.all_views
         sets = [g.name for g in self.gene_sets]
         for field, values, declared in (
             ("gene_sets", compare.gene_sets, sets),

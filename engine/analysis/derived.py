@@ -1,4 +1,4 @@
-"""Matrices made of others: without gene effects, layers as one, categories as one."""
+"""Matrices made of others: without gene effects or signs, layers as one, categories as one."""
 
 from __future__ import annotations
 
@@ -10,18 +10,19 @@ from engine.analysis import statistics
 from engine.analysis.matrix import HalfTile, MatrixSource, PairMatrix, Tile
 from engine.analysis.passes import add_sums, take_larger
 from engine.attention.spread import Spread
-from engine.attention.views import CENTRED, QUANTITIES
+from engine.attention.views import ABSOLUTE, CENTRED, QUANTITIES, plain_view
 from engine.fields import Combination
 
 Fit = tuple[np.ndarray, np.ndarray]  # effects of rows and of columns
 
 
-class Centred:
-    """A matrix that has of every view ``v`` also ``v.centred``.
+class Derived:
+    """A matrix that has of every view ``v`` also ``v.centred``, and of both ``.absolute``.
 
     A centred value is what is left after the exact least-squares fit of row and column effects over
     the eligible pairs of different genes (of the halves: over the usable ones). The average-product
-    correction of evolutionary couplings is the multiplicative sibling of this.
+    correction of evolutionary couplings is the multiplicative sibling of this. An absolute value
+    is its size, of all cells and of each half, so that whatever orders by value orders by size.
     """
 
     def __init__(self, matrix: PairMatrix) -> None:
@@ -33,44 +34,49 @@ class Centred:
 
     def values(self, genes: np.ndarray, view: str) -> Iterator[tuple[int, np.ndarray, np.ndarray]]:
         """Yield (first row, values, eligible)."""
-        plain = view.removesuffix(CENTRED)
-        if plain == view:
+        plain, centred, absolute = _parts(view)
+        if not (centred or absolute):
             yield from self._matrix.values(genes, view)
             return
-        rows, columns = self._fit(genes, plain)
+        rows, columns = self._fit(genes, plain) if centred else (None, None)
         for first, values, eligible in self._matrix.values(genes, plain):
-            here = rows[first : first + len(values), None]
-            yield first, (values - here - columns).astype(np.float32), eligible
+            if rows is not None:
+                here = rows[first : first + len(values), None]
+                values = (values - here - columns).astype(np.float32)
+            yield first, np.abs(values) if absolute else values, eligible
 
     def halves(
         self, genes: np.ndarray, view: str
     ) -> Iterator[tuple[int, np.ndarray, np.ndarray, np.ndarray]]:
         """Yield (first row, values of half 0, of half 1, usable)."""
-        plain = view.removesuffix(CENTRED)
-        if plain == view:
+        plain, centred, absolute = _parts(view)
+        if not (centred or absolute):
             yield from self._matrix.halves(genes, view)
             return
-        fits = self._fit_halves(genes, plain)
+        fits = self._fit_halves(genes, plain) if centred else None
         for first, x, y, use in self._matrix.halves(genes, plain):
-            here = slice(first, first + len(x))
-            a, b = (
-                (v - rows[here, None] - columns).astype(np.float32)
-                for v, (rows, columns) in zip((x, y), fits, strict=True)
-            )
-            yield first, a, b, use
+            if fits is not None:
+                here = slice(first, first + len(x))
+                x, y = (
+                    (v - rows[here, None] - columns).astype(np.float32)
+                    for v, (rows, columns) in zip((x, y), fits, strict=True)
+                )
+            if absolute:
+                x, y = np.abs(x), np.abs(y)
+            yield first, x, y, use
 
     def look_up(
         self, genes: np.ndarray, view: str, query: np.ndarray, key: np.ndarray
     ) -> tuple[np.ndarray, np.ndarray]:
         """Return [pairs] cells that hold both genes, and [2, pairs] values in each half."""
-        plain = view.removesuffix(CENTRED)
+        plain, centred, absolute = _parts(view)
         cells, values = self._matrix.look_up(genes, plain, query, key)
-        if plain != view:
+        if centred:
             fits = self._fit_halves(genes, plain)
             values = np.stack(
                 [v - r[query] - c[key] for v, (r, c) in zip(values, fits, strict=True)]
             ).astype(np.float32)
-        return cells, values
+        return cells, np.abs(values) if absolute else values
 
     def cell_deviation(self, genes: np.ndarray, query: np.ndarray, key: np.ndarray) -> np.ndarray:
         """Return [pairs] standard deviation between cells of the pair's probability."""
@@ -95,6 +101,11 @@ class Centred:
         if name not in self._half_fits:
             self._half_fits[name] = fit_halves(self._matrix, genes, view)
         return self._half_fits[name]
+
+
+def _parts(view: str) -> tuple[str, bool, bool]:
+    """Return the plain view, and whether it is centred and absolute."""
+    return plain_view(view), view.removesuffix(ABSOLUTE).endswith(CENTRED), view.endswith(ABSOLUTE)
 
 
 def fit_halves(

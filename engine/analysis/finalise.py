@@ -18,7 +18,7 @@ from engine.analysis.matrix import PairMatrix
 from engine.analysis.passes import tally
 from engine.attention.histograms import BINS, bins_of, count, quantiles
 from engine.attention.topk import TopK, TopPairs
-from engine.attention.views import CENTRED
+from engine.attention.views import plain_view
 
 # Genes in the permutation null of half-to-half agreement; a seeded sample where there are more.
 _NULL_GENES = 256
@@ -48,7 +48,7 @@ def finalise(
 ) -> Finalised:
     """Finalise one matrix over every declared gene set and view.
 
-    ``left_out``: the matrix without groups of donors, for the views that are not centred.
+    ``left_out``: the matrix without groups of donors, for the views that are not derived.
 
     Returns
     -------
@@ -152,7 +152,7 @@ def _over_donors(
 ) -> dict[str, object]:
     """Return what donors do to a matrix; puts the intervals of its top pairs into their table."""
     top["donor_low"] = top["donor_high"] = np.nan
-    if view.endswith(CENTRED):  # its effects would have to be fitted anew without each group
+    if view != plain_view(view):  # gene effects would have to be fitted anew without each group
         return {}
     low, high, row = donor_jackknife(left_out, genes, view, best, k)
     total = top["part"] == "total"

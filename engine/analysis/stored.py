@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from engine.analysis.derived import Centred
+from engine.analysis.derived import Derived
 from engine.analysis.matrix import MatrixSource
 from engine.analysis.mean_cells import mean_cell_source
 from engine.analysis.sources import committed, matrix_source
@@ -31,6 +31,6 @@ def stored_sums(
 
 def stored_matrix(
     root: RunRoot, plan: Plan, model: str, category: int, layer: int, *, hold: int = 0
-) -> Centred:
+) -> Derived:
     """Open a finished matrix with every view, as :func:`stored_sums`."""
-    return Centred(stored_sums(root, plan, model, category, layer, hold=hold))
+    return Derived(stored_sums(root, plan, model, category, layer, hold=hold))

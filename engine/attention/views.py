@@ -17,6 +17,13 @@ _VIEWS = {
 CORRELATION = "correlation"
 # Of a view's name: without each gene's row and column effect.
 CENTRED = ".centred"
+# Of a view's name, last: the size of each value, whatever its sign.
+ABSOLUTE = ".absolute"
+
+
+def plain_view(view: str) -> str:
+    """Return the view that a derived one is made of."""
+    return view.removesuffix(ABSOLUTE).removesuffix(CENTRED)
 
 
 def default_min_cells(n_cells: int) -> int:

@@ -11,10 +11,10 @@ import numpy as np
 import pandas as pd
 
 from engine.analysis.agreement import strongest_of
-from engine.analysis.derived import Centred, Kept, LayerConsensus
+from engine.analysis.derived import Derived, Kept, LayerConsensus
 from engine.analysis.sources import committed
 from engine.analysis.stored import stored_matrix
-from engine.attention.views import CENTRED, CORRELATION
+from engine.attention.views import CORRELATION, plain_view
 from engine.store.names import matrix_work
 from engine.store.plan import COEXPRESSION, ComparePlan, ModelPlan, Plan, load_plan
 from engine.store.root import RunRoot
@@ -151,7 +151,7 @@ def correlations(
     genes: tuple[str, ...],
 ) -> list[tuple[ModelPlan, str]]:
     """Return the finished co-expression entries that have the genes, and the view that matches."""
-    wanted = CORRELATION + (CENTRED if view.endswith(CENTRED) else "")
+    wanted = CORRELATION + view[len(plain_view(view)) :]
     return [
         (m, wanted)
         for m in plan.models
@@ -224,14 +224,14 @@ def matrix_bytes(m: ModelPlan) -> int:
 
 
 @lru_cache(maxsize=_LAST)
-def _held(run: str, model: str, category: int, layer: int) -> Centred:
+def _held(run: str, model: str, category: int, layer: int) -> Derived:
     """Open a matrix; what a worker read last it need not read again for the next question."""
     plan = plan_of(run)
     return stored_matrix(RunRoot(run), plan, model, category, layer, hold=plan.hold // _LAST)
 
 
 @lru_cache(maxsize=1)
-def _last_one(run: str, model: str, category: int, layer: int) -> Centred:
+def _last_one(run: str, model: str, category: int, layer: int) -> Derived:
     """Open a matrix so large that a worker keeps one."""
     plan = plan_of(run)
     return stored_matrix(RunRoot(run), plan, model, category, layer, hold=plan.hold)
@@ -266,14 +266,14 @@ def of_all_cells(top: pd.DataFrame, gene_set: str, view: str) -> pd.DataFrame:
 
 def open_layers(
     root: RunRoot, plan: Plan, category: int, model: str, hold: int
-) -> dict[int, Centred]:
+) -> dict[int, Derived]:
     """Open all layers of a reading; together they keep up to ``hold`` bytes in memory."""
     m = plan.model(model)
     share = hold // len(m.layers)
     return {y: stored_matrix(root, plan, model, category, y, hold=share) for y in m.layers}
 
 
-class EachLayer(Mapping[int, Centred]):
+class EachLayer(Mapping[int, Derived]):
     """Layers of a reading for whoever reads one after the other: opened when they are asked for.
 
     Those that fit into what the plan lets a task keep stay open, and are read once.
@@ -286,7 +286,7 @@ class EachLayer(Mapping[int, Centred]):
         self._open = partial(stored_matrix, root, plan, model, category, hold=share)
         self._kept = {y: self._open(y) for y in self._layers} if few else {}
 
-    def __getitem__(self, layer: int) -> Centred:
+    def __getitem__(self, layer: int) -> Derived:
         return self._kept[layer] if self._kept else self._open(layer)
 
     def __iter__(self) -> Iterator[int]:

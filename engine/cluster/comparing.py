@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from engine.attention.views import CENTRED, default_min_cells
+from engine.attention.views import default_min_cells
 from engine.config import RunConfig
 from engine.errors import InputError
 from engine.store.plan import CategoryPlan, ComparePlan, ModelPlan, PoolPlan
@@ -45,7 +45,7 @@ def compare_plan(
         k=sorted(set(c.k or [max(1, config.top_k // 10), config.top_k])),
         consensus=c.consensus,
         gene_sets=c.gene_sets or [g.name for g in config.gene_sets],
-        views=c.views or [*config.views, *(view + CENTRED for view in config.centred)],
+        views=c.views or config.all_views,
         kinship={
             m.name: named.get(m.name, by_family[m.name] if c.kinship is None else m.name)
             for m in models

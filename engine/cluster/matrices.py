@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 from zarr.abc.store import Store
 
-from engine.analysis.derived import Centred
+from engine.analysis.derived import Derived
 from engine.analysis.donors import LeftOut
 from engine.analysis.edges import strongest_keys
 from engine.analysis.finalise import finalise
@@ -95,7 +95,7 @@ class MatrixRunner:
                 mass = pd.DataFrame({"gene": np.zeros(0, np.int32), "cells": np.zeros(0, np.int64)})
             matrix = matrix_source(self._root, plan, model, category, store, hold=plan.hold)
         crash_point("mid-finalise", attempt.work)
-        source = Centred(matrix)
+        source = Derived(matrix)
         done = finalise(
             source,
             {name: np.array(genes) for name, genes in m.gene_sets.items()},

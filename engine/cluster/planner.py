@@ -12,7 +12,7 @@ import numpy as np
 import pandas as pd
 
 from engine.atlas import Atlas, CellIndex
-from engine.attention.views import CENTRED, default_min_cells
+from engine.attention.views import default_min_cells
 from engine.cluster.comparing import compare_plan
 from engine.cluster.describe import (
     ModelFacts,
@@ -157,7 +157,7 @@ def _model_plan(
         estimator="per_cell",
         heads="mean",
         projection=None,
-        views=[*config.views, *(view + CENTRED for view in config.centred)],
+        views=config.all_views,
         family=m.family,
         path=m.path,
         python=m.python,
@@ -337,7 +337,7 @@ def result_fields(config: RunConfig) -> dict[str, Any]:
     for name in _FREE:
         tree["execution"].pop(name)
     # left out where not asked for, as in configurations of earlier versions: they keep their hash
-    for name in ("centred", "compare", "donor_groups"):
+    for name in ("absolute", "centred", "compare", "donor_groups"):
         if not tree[name]:
             tree.pop(name)
     if len(tree["projection"]) == 1:

@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 from dask.delayed import delayed
 
-from engine.analysis.derived import Centred, pooled
+from engine.analysis.derived import Derived, pooled
 from engine.analysis.finalise import finalise
 from engine.analysis.stored import stored_sums
 from engine.cluster.comparable import labelled, name_genes, plan_of, settings
@@ -65,7 +65,7 @@ def _finalised(run: str, model: str, name: str, layer: int) -> tuple[pd.DataFram
     p, m = settings(plan).pools[name], plan.model(model)
     parts = [stored_sums(root, plan, model, c, layer) for c in p.categories]
     done = finalise(
-        Centred(pooled(parts, p.min_cells)),
+        Derived(pooled(parts, p.min_cells)),
         {s: np.array(members) for s, members in m.gene_sets.items()},
         m.views,
         top_k=plan.top_k,

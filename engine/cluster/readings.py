@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from engine.attention.cells import Heads
-from engine.attention.views import CENTRED, CORRELATION
+from engine.attention.views import CORRELATION, plain_view
 from engine.config import RunConfig
 from engine.errors import InputError
 from engine.fields import Estimator, Projection
@@ -86,6 +86,9 @@ def coexpression(
     Its gene sets are the declared ones; a set of kind ``model`` is the whole axis. The tokens of a
     cell are its expressed genes, ``most_expressed`` at most.
     """
+    # derived as those of the models are, to be put beside them
+    derived = [v[len(plain_view(v)) :] for v in config.all_views]
+    views = [CORRELATION + suffix for suffix in dict.fromkeys(["", *derived])]
     axis = sorted({gene for m in models for gene in m.axis})
     position = {gene: i for i, gene in enumerate(axis)}
     sets: dict[str, set[str]] = {}
@@ -99,7 +102,7 @@ def coexpression(
             estimator=kind,
             heads="mean",
             projection=None,
-            views=[CORRELATION, *([CORRELATION + CENTRED] if config.centred else [])],
+            views=views,
             family=COEXPRESSION,
             path="",
             python=None,

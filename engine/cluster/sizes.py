@@ -122,7 +122,7 @@ def project(
         scratch += per_model * n2 * layers * 8 * sums * second
         scratch += dense
         kept += dense if config.keep_dense == "fp32" else 0
-        top = 3 * 2 * config.top_k * 24.0 * len(config.gene_sets) * len(config.views)
+        top = 3 * 2 * config.top_k * 24.0 * len(config.gene_sets) * len(config.all_views)
         tables += len(categories) * layers * len(readings) * top + 5e6
     return {
         "actor_bytes": actor,

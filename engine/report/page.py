@@ -9,7 +9,7 @@ import pandas as pd
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
-from engine.attention.views import CENTRED, CORRELATION
+from engine.attention.views import ABSOLUTE, CENTRED, CORRELATION, plain_view
 from engine.config import RunConfig, config_of_text
 from engine.errors import DamagedRunError, InputError
 from engine.report import comparisons, figures
@@ -203,9 +203,10 @@ def _model(
 
 
 def _view_text(view: str) -> str:
-    plain = view.removesuffix(CENTRED)
-    without = "" if plain == view else ", without each gene's row and column effect"
-    return _VIEW_TEXT[plain] + without
+    signed = view.removesuffix(ABSOLUTE)
+    without = ", without each gene's row and column effect" if signed.endswith(CENTRED) else ""
+    size = "" if signed == view else "; ordered by size, whatever the sign"
+    return _VIEW_TEXT[plain_view(view)] + without + size
 
 
 def _reading(m: ModelPlan) -> str:

@@ -7,8 +7,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from engine.analysis.derived import Centred, Kept, LayerConsensus, pooled
+from engine.analysis.derived import Derived, Kept, LayerConsensus, pooled
 from engine.analysis.matrix import HalfTile, MatrixSource
+from engine.attention.topk import TopK
 from tests.analysis.matrices import dense, source
 
 N = 23
@@ -36,7 +37,7 @@ def test_centred_is_what_least_squares_leaves(gaps: bool) -> None:
     if gaps:  # most pairs are not eligible: the sparse side of the fit changes
         pairs[:, np.random.default_rng(1).random((N, N)) < 0.6] = 3
     matrix, genes = source(halves, pairs, tile=5), np.arange(N)
-    centred = Centred(matrix)
+    centred = Derived(matrix)
     plain, eligible = dense(matrix.values(genes, "conditional"))
     use = eligible & ~np.eye(N, dtype=bool)
     found, still = dense(centred.values(genes, "conditional.centred"))
@@ -56,6 +57,34 @@ def test_centred_is_what_least_squares_leaves(gaps: bool) -> None:
     assert (same == plain).all()
 
 
+@pytest.mark.parametrize("signed", ["conditional", "conditional.centred"])
+def test_absolute_orders_by_size(signed: str) -> None:
+    halves, pairs = some(4)
+    matrix, genes = Derived(source(halves - halves.mean(), pairs, tile=5)), np.arange(N)
+    plain, eligible = dense(matrix.values(genes, signed))
+    assert (plain < 0).any()
+    found, still = dense(matrix.values(genes, signed + ".absolute"))
+    assert (still == eligible).all()
+    assert (found == np.abs(plain)).all()
+    lists = []
+    for values, by_size in ((plain, True), (found, False)):
+        top = TopK(40, by_absolute_value=by_size)
+        top.update(0, values, eligible)
+        best = top.result()
+        lists.append(list(zip(best.query, best.key, np.abs(best.value), strict=True)))
+    assert lists[0] == lists[1]
+    for (_, x, y, use), (_, a, b, same) in zip(
+        matrix.halves(genes, signed), matrix.halves(genes, signed + ".absolute"), strict=True
+    ):
+        assert (use == same).all()
+        assert (a == np.abs(x)).all()
+        assert (b == np.abs(y)).all()
+    at = np.arange(5)
+    _, x = matrix.look_up(genes, signed, at, at + 1)
+    _, a = matrix.look_up(genes, signed + ".absolute", at, at + 1)
+    assert np.array_equal(a, np.abs(x), equal_nan=True)
+
+
 @given(seed=st.integers(0, 10**6))
 @settings(max_examples=20, deadline=None)
 def test_gene_effects_do_not_change_the_centred_matrix(seed: int) -> None:
@@ -64,7 +93,7 @@ def test_gene_effects_do_not_change_the_centred_matrix(seed: int) -> None:
     moved = halves + rng.normal(size=N)[:, None] + rng.normal(size=N)
     genes = np.sort(rng.choice(N, 12, replace=False))
     a, b = (
-        dense(Centred(source(h, pairs)).values(genes, "conditional.centred"))[0]
+        dense(Derived(source(h, pairs)).values(genes, "conditional.centred"))[0]
         for h in (halves, moved)
     )
     off = ~np.eye(12, dtype=bool)
@@ -151,7 +180,7 @@ def test_means_are_not_pooled() -> None:
 
 
 def test_what_is_kept_is_what_was_read() -> None:
-    matrix, genes = Centred(source(*some(0))), np.arange(0, N, 2)
+    matrix, genes = Derived(source(*some(0))), np.arange(0, N, 2)
     for most in (10**6, 10):
         kept = Kept(matrix, most)
         for view in ("conditional.centred", "lift", "conditional.centred"):

@@ -16,7 +16,7 @@ import pytest
 import yaml
 
 from engine.analysis.agreement import place, union
-from engine.analysis.derived import Centred
+from engine.analysis.derived import Derived
 from engine.analysis.stored import stored_matrix
 from engine.attention.topk import TopK
 from engine.cluster.comparable import Member, plan_of, reader
@@ -39,6 +39,7 @@ def compared(small_atlas: Path, tmp_path_factory: pytest.TempPathFactory) -> Pat
         "estimators": ["per_cell", "mean_residual"],
         "coexpression": ["pearson"],
         "centred": ["logit"],
+        "absolute": ["logit"],
         "keep_dense": "fp32",
         "compare": {"k": [10, 50], "pools": {"both": ["T cell", "macrophage"]}},
     }
@@ -69,7 +70,9 @@ def test_every_pair_of_layers_of_every_model_is_compared(compared: Path) -> None
     layers = {("tiny", 0), ("tiny", 2), ("scprint", 0), ("scprint", 1), ("aidocell", 1)}
     assert ends == layers | {("coexpression.pearson", 0)}
     assert len(logit) == 6 * 5
-    assert set(of["view"]) == {"marginal", "logit", "logit.centred"}
+    assert set(of["view"]) == {"marginal", "logit", "logit.centred", "logit.absolute"}
+    sized = of[(of["view"] == "logit.absolute") & (of["eval_model"] == "coexpression.pearson")]
+    assert set(sized["eval_view"]) == {"correlation.absolute"}
     assert (logit["null_low"] <= logit["null_high"]).all()
     known = logit.dropna(subset=["p"])  # of 24 cells some lists are not eligible elsewhere
     assert len(known) > 20
@@ -181,7 +184,7 @@ def test_threads_that_share_a_matrix_all_read_the_whole_of_it(compared: Path) ->
         matrix = stored_matrix(root, plan, "tiny", 0, 0, hold=HOLD)
         together = threading.Barrier(8)
 
-        def read(matrix: Centred = matrix, together: threading.Barrier = together) -> int:
+        def read(matrix: Derived = matrix, together: threading.Barrier = together) -> int:
             together.wait()
             return sum(len(values) for _, values, _ in matrix.values(genes, "logit"))
 
