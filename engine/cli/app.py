@@ -29,6 +29,7 @@ app.add_typer(octopus.app, name="octopus")
 app.add_typer(models.attention_app, name="attention")
 app.add_typer(compare.app, name="compare")
 app.command()(compare.export)
+app.command()(compare.pool)
 
 Config = Annotated[Path, typer.Argument(help="Configuration file (YAML)")]
 Run = Annotated[str, typer.Argument(help="Run directory")]

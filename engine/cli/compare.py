@@ -94,6 +94,38 @@ def runs(
     out.print(shown)
 
 
+def pool(
+    run: Run,
+    category: Annotated[list[str], typer.Option(help="A category; give it twice or more")],
+    out_: Annotated[Path, typer.Option("--out", help="Folder to make")],
+    name: Annotated[str, typer.Option(help="What the pool is called in the tables")] = "pool",
+    min_cells: Annotated[
+        int | None, typer.Option(min=1, help="Cells a pair needs; default: max(20, 1 %)")
+    ] = None,
+) -> None:
+    """Read categories of a finished run as one (it must have kept its matrices)."""
+    from engine.cluster.pools import pool_finished
+    from engine.octopus.tables import new_file
+
+    if out_.exists():
+        raise InputError("--out", f"{out_} exists", "name another folder")
+    tables = pool_finished(run, name, category, min_cells=min_cells)
+    for path, table in tables.items():
+        file = out_ / path
+        file.parent.mkdir(parents=True, exist_ok=True)
+        with new_file(file) as temporary:
+            table.to_parquet(temporary, compression="zstd", index=False)
+    stats = tables["tables/pools.parquet"]
+    shown = Table("model", "layer", "gene set", "view", "cells", "eligible pairs", "centred r")
+    for row in stats.to_dict("records"):
+        shown.add_row(
+            *(escape(str(row[x])) for x in ("model", "layer", "gene_set", "view")),
+            str(row["n_cells"]), str(row["n_eligible"]), f"{row['half_centred']:.3f}",
+        )  # fmt: skip
+    out.print(shown)
+    out.print(f"written: {out_}", soft_wrap=True)
+
+
 def _agreement(
     run: str, gene_set: str | None, view: str | None, k: int | None, category: str | None
 ) -> Any:

@@ -15,6 +15,7 @@ from engine.analysis.layers import compare_layers
 from engine.analysis.overlap import overlap_test
 from engine.analysis.separation import separation_test
 from engine.analysis.sources import committed, eligible_pairs
+from engine.analysis.summaries import over_categories
 from engine.analysis_config import NetworkConfig
 from engine.attention.histograms import bins_of
 from engine.cluster.comparable import (
@@ -26,7 +27,7 @@ from engine.cluster.comparable import (
 )
 from engine.cluster.compare import TABLES, compare
 from engine.cluster.consensus import agree, consensus_tables
-from engine.cluster.geometries import GEOMETRY, geometry, geometry_blocks
+from engine.cluster.geometries import GEOMETRY, GEOMETRY_CATEGORIES, geometry, geometry_blocks
 from engine.cluster.graphs import compute
 from engine.cluster.pools import pool, pool_tables
 from engine.octopus.network import Network
@@ -77,11 +78,11 @@ def outputs(plan: Plan, blocks: list[Block], network: bool) -> dict[str, Needs]:
     if blocks:
         found |= {f"tables/{name}.parquet": Needs(blocks, dense=False) for name in _JOINED}
     found |= {_union_path(b): Needs([b], dense=True) for b in blocks}
-    later = ("layers", "overlap", "separation") if network else ("layers",)
+    later = ["layers", "layers_categories", *(["overlap", "separation"] if network else [])]
     found |= {f"tables/{name}.parquet": Needs(blocks, dense=True) for name in later}
     finished = {(b.model, b.category) for b in blocks}
     return found | {
-        name: Needs(blocks, dense=True, residuals=name == GEOMETRY)
+        name: Needs(blocks, dense=True, residuals=name in (GEOMETRY, GEOMETRY_CATEGORIES))
         for name in comparison_tables(plan, finished)
     }
 
@@ -183,7 +184,8 @@ def comparison_tables(plan: Plan, finished: set[tuple[str, int]]) -> list[str]:
     if plan.compare is None or not finished:
         return []
     made = [*TABLES, *consensus_tables(plan, finished), *pool_tables(plan, finished)]
-    return [*made, GEOMETRY] if geometry_blocks(plan, finished) else made
+    geometries = geometry_blocks(plan, finished)
+    return [*made, GEOMETRY, GEOMETRY_CATEGORIES] if geometries else made
 
 
 def layers(
@@ -194,24 +196,26 @@ def layers(
     wanted: set[str] | None = None,
     write: Writer = write_table,
 ) -> None:
-    """Run phase 2 for every block; writes ``union/`` and ``tables/layers.parquet``.
+    """Run phase 2 for every block; writes ``union/``, ``tables/layers`` and ``layers_categories``.
 
     ``wanted``: the tables to write; None: all.
     """
-    joined = "tables/layers.parquet"
-    if wanted is not None and joined not in wanted:
+    joined, short = "tables/layers.parquet", "tables/layers_categories.parquet"
+    if wanted is not None and not wanted & {joined, short}:
         blocks = [b for b in blocks if _union_path(b) in wanted]
     results = compute([delayed(_layers_of)(root.url, plan, block) for block in blocks], scheduler)
     rows = [compared for _, compared in results if len(compared)]
     for block, (union, _) in zip(blocks, results, strict=True):
         if wanted is None or _union_path(block) in wanted:
             write(root, _union_path(block), union)
-    if wanted is not None and joined not in wanted:
+    if wanted is not None and not wanted & {joined, short}:
         return
     table = pd.concat(rows, ignore_index=True) if rows else pd.DataFrame({"p": []})
     # one family per gene set and view: all pairs of layers in all models and categories
     table["q"] = statistics.adjust_by(table, ["gene_set", "view"])
-    write(root, joined, table)
+    for name, made in ((joined, table), (short, over_categories("layers", table))):
+        if wanted is None or name in wanted:
+            write(root, name, made)
 
 
 def _layers_of(run: str, plan: Plan, block: Block) -> tuple[pd.DataFrame, pd.DataFrame]:

@@ -12,7 +12,7 @@ import numpy as np
 import pandas as pd
 from dask.delayed import delayed
 
-from engine.analysis import statistics
+from engine.analysis import statistics, summaries
 from engine.analysis.agreement import (
     Agreement,
     Pairs,
@@ -40,7 +40,13 @@ AGREEMENT = "tables/agreement.parquet"
 COHERENCE = "tables/coherence.parquet"
 CATEGORIES = "tables/agreement_categories.parquet"
 GENE_SETS = "tables/gene_sets.parquet"
-TABLES = (AGREEMENT, CATEGORIES, COHERENCE, GENE_SETS)
+COHERENCE_CATEGORIES = "tables/coherence_categories.parquet"
+MODEL_PAIRS = "tables/model_pairs.parquet"
+BY_K = "tables/by_k.parquet"
+HEADS = "tables/heads.parquet"
+TABLES = (
+    AGREEMENT, CATEGORIES, MODEL_PAIRS, BY_K, HEADS, COHERENCE, COHERENCE_CATEGORIES, GENE_SETS,
+)  # fmt: skip
 _MOST_MODELS = 8  # all subsets of more are too many to list: of those, pairs and the whole
 
 
@@ -64,10 +70,15 @@ def compare(
     family = ["comparison", "gene_set", "view", "k"]
     agreed = agreed.assign(q=statistics.adjust_by(agreed, family))
     coherent = coherent.assign(q=statistics.adjust_by(coherent, ["gene_set", "view", "k"]))
+    models = [m.name for m in plan.checkpoints]
     return {
         AGREEMENT: agreed,
-        CATEGORIES: over_categories(agreed),
+        CATEGORIES: summaries.over_categories("agreement", agreed),
+        MODEL_PAIRS: summaries.model_pairs(agreed, models),
+        BY_K: summaries.by_k(agreed, models),
+        HEADS: summaries.heads(agreed),
         COHERENCE: coherent,
+        COHERENCE_CATEGORIES: summaries.over_categories("coherence", coherent),
         GENE_SETS: gene_sets(run, plan),
     }
 
@@ -203,27 +214,6 @@ def _coherence(plan: Plan, x: Comparison, whole: Agreement) -> list[dict[str, An
                     }
                 )
     return rows
-
-
-def over_categories(agreed: pd.DataFrame) -> pd.DataFrame:
-    """Aggregate agreement over categories by the median, with the smallest and largest kept.
-
-    Returns
-    -------
-    DataFrame
-        One row per comparison, gene_set, view, ends and k: n_categories, and of median_quantile,
-        spearman and jaccard the median, ``_min`` and ``_max`` over categories.
-    """
-    keys = ["comparison", "gene_set", "view", *_ENDS, "k"]
-    measured = ["median_quantile", "spearman", "jaccard"]
-    if agreed.empty:
-        return pd.DataFrame(columns=[*keys, "n_categories"])
-    groups = agreed.groupby(keys, sort=False)
-    table = groups.size().rename("n_categories").to_frame()
-    for name in measured:
-        table[name] = groups[name].median()
-        table[f"{name}_min"], table[f"{name}_max"] = groups[name].min(), groups[name].max()
-    return table.reset_index()
 
 
 def gene_sets(run: str, plan: Plan) -> pd.DataFrame:

@@ -11,9 +11,8 @@ from engine.analysis import statistics
 from engine.analysis.agreement import agreement, place, spearman, union
 from engine.cluster.comparable import Member, plan_of, reader, shared_genes, strongest
 from engine.cluster.graphs import compute
+from engine.cluster.kept import kept_plan
 from engine.errors import InputError
-from engine.store.manifest import require_success
-from engine.store.records import read_record
 from engine.store.root import RunRoot
 
 
@@ -36,20 +35,7 @@ def compare_runs(first: str, second: str, scheduler: Any = "threads") -> pd.Data
     DamagedRunError
         If one is unfinished.
     """
-    plans = []
-    for url in (first, second):
-        root = RunRoot(url)
-        require_success(root)
-        plan = plan_of(root.url)
-        works = plan.pairs_work()  # what every matrix needs, kept where matrices are
-        record = read_record(root, works[0], plan.hash) if works else None
-        if record is None or not any(".zarr/" in n and root.exists(n) for n in record.objects):
-            raise InputError(
-                root.at("config.yaml"),
-                "keep_dense: none; its matrices are gone",
-                "run again into a new directory with keep_dense: fp32",
-            )
-        plans.append(plan)
+    plans = [kept_plan(first), kept_plan(second)]
     a, b = plans
     names = [{c.name: i for i, c in enumerate(p.categories)} for p in plans]
     todo = [

@@ -11,6 +11,7 @@ from dask.delayed import delayed
 from engine.analysis import statistics
 from engine.analysis.geometry import compare_geometry
 from engine.analysis.sources import committed
+from engine.analysis.summaries import over_categories
 from engine.cluster.comparable import labelled, places_of, plan_of, shared_genes
 from engine.cluster.graphs import compute
 from engine.store import tiles
@@ -19,6 +20,7 @@ from engine.store.plan import Plan
 from engine.store.root import RunRoot
 
 GEOMETRY = "tables/geometry.parquet"
+GEOMETRY_CATEGORIES = "tables/geometry_categories.parquet"
 
 
 def geometry_blocks(plan: Plan, finished: set[tuple[str, int]]) -> dict[int, list[str]]:
@@ -40,13 +42,14 @@ def geometry_blocks(plan: Plan, finished: set[tuple[str, int]]) -> dict[int, lis
 def geometry(
     run: str, plan: Plan, finished: set[tuple[str, int]], scheduler: Any
 ) -> dict[str, pd.DataFrame]:
-    """Compare the residual streams of mean cells; returns the table by its name."""
+    """Compare the residual streams of mean cells; returns the tables by name."""
     todo = geometry_blocks(plan, finished)
     found = compute([delayed(_of)(run, c, models) for c, models in todo.items()], scheduler)
     if not found:
         return {}
     table = pd.concat(found, ignore_index=True)
-    return {GEOMETRY: table.assign(q=statistics.adjust(table["p"].to_numpy(float)))}
+    table = table.assign(q=statistics.adjust(table["p"].to_numpy(float)))
+    return {GEOMETRY: table, GEOMETRY_CATEGORIES: over_categories("geometry", table)}
 
 
 def _of(run: str, category: int, models: list[str]) -> pd.DataFrame:

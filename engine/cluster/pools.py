@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -11,9 +12,14 @@ from dask.delayed import delayed
 from engine.analysis.derived import Derived, pooled
 from engine.analysis.finalise import finalise
 from engine.analysis.stored import stored_sums
+from engine.attention.views import default_min_cells
 from engine.cluster.comparable import labelled, name_genes, plan_of, settings
 from engine.cluster.graphs import compute
-from engine.store.plan import ModelPlan, Plan
+from engine.cluster.kept import kept_plan
+from engine.errors import InputError
+from engine.store.names import matrix_work
+from engine.store.plan import ModelPlan, Plan, PoolPlan
+from engine.store.records import read_record
 from engine.store.root import RunRoot
 
 STATS = "tables/pools.parquet"
@@ -49,20 +55,78 @@ def pool(
     run: str, plan: Plan, finished: set[tuple[str, int]], scheduler: Any
 ) -> dict[str, pd.DataFrame]:
     """Finalise every pool of every reading and layer; returns the tables by name."""
+    pools = settings(plan).pools
     todo = [
-        (m.name, name, layer) for m, name in pooled_readings(plan, finished) for layer in m.layers
+        (m.name, name, pools[name], layer)
+        for m, name in pooled_readings(plan, finished)
+        for layer in m.layers
     ]
+    return _made(run, todo, scheduler)
+
+
+def pool_finished(
+    run: str,
+    name: str,
+    categories: Sequence[str],
+    *,
+    min_cells: int | None = None,
+    scheduler: Any = "threads",
+) -> dict[str, pd.DataFrame]:
+    """Read categories of a finished run as one; returns the tables of :func:`pool` by name.
+
+    ``min_cells``: cells that a pair needs; None: as for a category of so many cells.
+
+    Raises
+    ------
+    InputError
+        If the run did not keep its matrices, has no such categories, or only means of cells.
+    DamagedRunError
+        If it is unfinished.
+    """
+    plan = kept_plan(run)
+    names = [c.name for c in plan.categories]
+    for category in categories:
+        if category not in names:
+            raise InputError(
+                "--category", f"{category!r} is not in this run", f"of {', '.join(names)}"
+            )
+    at = sorted({names.index(c) for c in categories})
+    if len(at) < 2:
+        raise InputError("--category", "a pool is of at least two categories", "name another")
+    cells = sum(sum(plan.categories[c].cells) for c in at)
+    chosen = PoolPlan(categories=at, min_cells=min_cells or default_min_cells(cells))
+    aside = {w for w in plan.matrix_work() if read_record(RunRoot(run), w, plan.hash) is None}
+    todo = [
+        (m.name, name, chosen, layer)
+        for m in plan.models
+        if m.estimator == "per_cell"
+        and not any(matrix_work(m.name, c, y) in aside for c in at for y in m.layers)
+        for layer in m.layers
+    ]
+    if not todo:
+        raise InputError(
+            run, "no reading of it can be pooled: means of categories do not add up",
+            "run with estimators: per_cell",
+        )  # fmt: skip
+    return _made(run, todo, scheduler)
+
+
+def _made(
+    run: str, todo: Sequence[tuple[str, str, PoolPlan, int]], scheduler: Any
+) -> dict[str, pd.DataFrame]:
     found = compute([delayed(_finalised)(run, *x) for x in todo], scheduler)
     made: dict[str, list[pd.DataFrame]] = {}
-    for (model, _, _), (top, stats) in zip(todo, found, strict=True):
+    for (model, *_), (top, stats) in zip(todo, found, strict=True):
         made.setdefault(top_path(model), []).append(top)
         made.setdefault(STATS, []).append(stats)
     return {name: pd.concat(parts, ignore_index=True) for name, parts in made.items()}
 
 
-def _finalised(run: str, model: str, name: str, layer: int) -> tuple[pd.DataFrame, pd.DataFrame]:
+def _finalised(
+    run: str, model: str, name: str, p: PoolPlan, layer: int
+) -> tuple[pd.DataFrame, pd.DataFrame]:
     root, plan = RunRoot(run), plan_of(run)
-    p, m = settings(plan).pools[name], plan.model(model)
+    m = plan.model(model)
     parts = [stored_sums(root, plan, model, c, layer) for c in p.categories]
     done = finalise(
         Derived(pooled(parts, p.min_cells)),

@@ -6,6 +6,7 @@ from typing import Any
 
 import pandas as pd
 
+from engine.analysis import summaries
 from engine.report import comparison_figures, figures
 from engine.store.plan import COEXPRESSION, ModelPlan, Plan
 from engine.store.root import RunRoot
@@ -31,15 +32,11 @@ def models_together(root: RunRoot, plan: Plan, gene_set: str, view: str) -> dict
     if agreed.empty:
         return None
     k = max(plan.compare.k)
-    known = {m.name for m in plan.checkpoints}
+    known = [m.name for m in plan.checkpoints]
     names = [m.name for m in plan.checkpoints if m.name in set(agreed["query_model"])]
     median = of("agreement_categories")
     median = median[(median["comparison"] == "models") & (median["k"] == k)]
-    across = agreed[
-        (agreed["query_model"] != agreed["eval_model"])
-        & agreed["query_model"].isin(known)
-        & agreed["eval_model"].isin(known)
-    ]
+    by_k = summaries.by_k(agreed, known)
     return {
         "k": k,
         "alone": [
@@ -55,10 +52,10 @@ def models_together(root: RunRoot, plan: Plan, gene_set: str, view: str) -> dict
             for g in dict.fromkeys(plan.compare.kinship[m] for m in names)
         ],
         "square": comparison_figures.agreement_square(median, "agreement of models"),
-        "by_k": comparison_figures.by_k(_by_k(across), "agreement by K")
-        if len(plan.compare.k) > 1 and len(across)
+        "by_k": comparison_figures.by_k(by_k, "agreement by K")
+        if len(plan.compare.k) > 1 and len(by_k)
         else "",
-        "pairs": _model_pairs(across[across["k"] == k]),
+        "pairs": summaries.model_pairs(agreed[agreed["k"] == k], known).to_dict("records"),
         "gene_sets": read_table(root, "tables/gene_sets.parquet").to_dict("records"),
         "support": of("support").to_dict("records"),
         "contrasts": of("contrasts").to_dict("records"),
@@ -66,37 +63,6 @@ def models_together(root: RunRoot, plan: Plan, gene_set: str, view: str) -> dict
         "networks": _networks(root, plan, gene_set, view),
         "how": plan.compare.layers,
     }
-
-
-def _by_k(across: pd.DataFrame) -> pd.DataFrame:
-    groups = across.groupby(["query_model", "k"], sort=False)
-    of = groups["median_quantile"]
-    quartiles = {"low": of.quantile(0.25), "middle": of.median(), "high": of.quantile(0.75)}
-    return pd.DataFrame(quartiles | {"null": groups["null_median"].median()}).reset_index()
-
-
-def _model_pairs(across: pd.DataFrame) -> list[dict[str, Any]]:
-    """Return per ordered pair of models the spread over their layers and categories."""
-    rows = []
-    for (a, b), part in across.groupby(["query_model", "eval_model"], sort=False):
-        known = part.dropna(subset=["median_quantile"]).sort_values("median_quantile")
-        best = known.iloc[0] if len(known) else None
-        rows.append(
-            {
-                "query": a,
-                "eval": b,
-                "n": len(part),
-                "median": part["median_quantile"].median(),
-                "smallest": part["median_quantile"].min(),
-                "largest": part["median_quantile"].max(),
-                "null": part["null_median"].median(),
-                "below": int((part["q"] < 0.05).sum()),
-                "jaccard": part["jaccard"].median(),
-                "null_jaccard": part["null_jaccard"].median(),
-                "best": None if best is None else best.to_dict(),
-            }
-        )
-    return rows
 
 
 def _networks(root: RunRoot, plan: Plan, gene_set: str, view: str) -> list[dict[str, Any]]:
@@ -192,11 +158,6 @@ def of_model(root: RunRoot, plan: Plan, m: ModelPlan, gene_set: str, view: str) 
             ylabel="median quantile",
         )
         said["estimator_rows"] = estimators.to_dict("records")
-    heads = agreed[(agreed["comparison"] == "heads") & (agreed["query_model"] == m.name)]
-    said["heads"] = [
-        {"category": c, "layer": y, "n": len(part), "median": part["median_quantile"].median(),
-         "smallest": part["median_quantile"].min(), "largest": part["median_quantile"].max(),
-         "null": part["null_median"].median()}
-        for (c, y), part in heads.groupby(["category", "query_layer"], sort=False)
-    ]  # fmt: skip
+    heads = summaries.heads(agreed)
+    said["heads"] = heads[heads["query_model"] == m.name].to_dict("records")
     return said

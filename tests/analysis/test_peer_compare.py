@@ -21,8 +21,8 @@ from engine.analysis.geometry import compare_geometry
 from engine.analysis.mean_cells import mean_cells_of
 from engine.analysis.sources import committed
 from engine.analysis.stored import stored_matrix
+from engine.analysis.summaries import over_categories
 from engine.attention.topk import TopK
-from engine.cluster.compare import over_categories
 from engine.cluster.frozen import prepare, run_config
 from engine.cluster.matrices import MatrixRunner
 from engine.cluster.units import UnitRunner
@@ -265,7 +265,7 @@ def test_every_comparison_equals_the_peers(
                 kth = abs(best.value[-1]) if absolute else best.value[-1]
                 assert abs(size[i, j] - kth) <= 1e-6 * np.abs(matrix).max()
     # the posts' aggregation over categories, by the code that runs use
-    medians = over_categories(pd.DataFrame(agreed))
+    medians = over_categories("agreement", pd.DataFrame(agreed))
     for model in names:
         mine = medians[medians["query_model"] == model]
         square = mine.pivot(index="query_layer", columns="eval_layer", values="spearman")

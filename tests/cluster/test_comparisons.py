@@ -279,6 +279,30 @@ def test_contrasts_pools_geometry_and_gene_sets_are_there(compared: Path) -> Non
     assert together < two  # more models, fewer genes
 
 
+def test_categories_are_merged_after_the_run(compared: Path, tmp_path: Path) -> None:
+    both = ("--category", "T cell", "--category", "macrophage")
+    done = octoscope("pool", str(compared), *both, "--out", str(tmp_path / "p"), "--name", "both",
+                     "--min-cells", "6")  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    plan = plan_of(RunRoot(compared).url)
+    assert plan.compare is not None
+    declared = table(compared, "tables/pools")
+    made = table(tmp_path / "p", "tables/pools")
+    assert plan.compare.pools["both"].min_cells == 6
+    pd.testing.assert_frame_equal(made, declared)
+    pd.testing.assert_frame_equal(
+        table(tmp_path / "p", "pools/tiny"), table(compared, "pools/tiny")
+    )
+    for wrong, said in (
+        ((*both, "--out", str(tmp_path / "p")), "exists"),
+        (("--category", "T cell", "--out", str(tmp_path / "q")), "at least two categories"),
+        (("--category", "none", "--out", str(tmp_path / "q")), "is not in this run"),
+    ):
+        refused = octoscope("pool", str(compared), *wrong)
+        assert refused.returncode == 2
+        assert said in " ".join(refused.stderr.split())
+
+
 def test_the_report_shows_the_models_together(compared: Path) -> None:
     page = (compared / "report/index.html").read_text()
     for name in ("together", "model-pairs", "trade-off", "contrasts", "support"):

@@ -1,0 +1,140 @@
+"""Tables of comparisons in short: over categories, model by model, by K, heads of a layer."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import pandas as pd
+
+_AGREED = ["median_quantile", "spearman", "jaccard"]
+_ENDS = ["query_model", "query_layer", "query_view", "eval_model", "eval_layer", "eval_view"]
+# of each table that has a row per category: what names a row, and what is measured
+_OVER: dict[str, tuple[list[str], list[str]]] = {
+    "agreement": (["comparison", "gene_set", "view", *_ENDS, "k"], _AGREED),
+    "layers": (
+        ["model", "gene_set", "view", "layer_a", "layer_b"],
+        ["spearman", "tested_spearman"],
+    ),
+    "coherence": (
+        ["model", "layer", "group", "gene_set", "view", "k", "left_out"],
+        ["coherence"],
+    ),
+    "geometry": (["model_a", "layer_a", "model_b", "layer_b"], ["spearman"]),
+}
+_SIGNIFICANT = 0.05  # of q
+
+
+def over_categories(name: str, table: pd.DataFrame) -> pd.DataFrame:
+    """Aggregate a table over categories by the median, with the smallest and largest kept.
+
+    Returns
+    -------
+    DataFrame
+        One row for what is compared: n_categories, n_significant (categories with q below 0.05,
+        where q is known), and of each measure the median, ``_min`` and ``_max`` over categories.
+    """
+    keys, measured = _OVER[name]
+    columns = [*keys, "n_categories", "n_significant"]
+    columns += [f"{m}{end}" for m in measured for end in ("", "_min", "_max")]
+    if table.empty:
+        return pd.DataFrame(columns=columns)
+    below = table["q"] < _SIGNIFICANT if "q" in table else pd.Series(False, table.index)
+    groups = table.assign(below=below).groupby(keys, sort=False)
+    short = groups.size().rename("n_categories").to_frame()
+    short["n_significant"] = groups["below"].sum()
+    for what in measured:
+        short[what] = groups[what].median()
+        short[f"{what}_min"], short[f"{what}_max"] = groups[what].min(), groups[what].max()
+    return short.reset_index()
+
+
+def model_pairs(agreed: pd.DataFrame, models: Sequence[str]) -> pd.DataFrame:
+    """Return per ordered pair of different models the spread over their layers and categories.
+
+    ``agreed``: rows of ``agreement``; ``models``: the checkpoints.
+
+    Returns
+    -------
+    DataFrame
+        gene_set, view, k, query_model, eval_model, n (comparisons), median_quantile (median),
+        smallest, largest, null_median (median), n_significant, jaccard, null_jaccard (medians),
+        and of the smallest median quantile best_category, best_query_layer, best_eval_layer,
+        best_n_pairs, best_low, best_high, best_null_low, best_null_high, best_q.
+    """
+    keys = ["gene_set", "view", "k", "query_model", "eval_model"]
+    best = ["category", "query_layer", "eval_layer", "n_pairs", "low", "high", "null_low",
+            "null_high", "q"]  # fmt: skip
+    rows = []
+    for names, part in _across(agreed, models).groupby(keys, sort=False):
+        known = part.dropna(subset=["median_quantile"]).sort_values("median_quantile")
+        first = known.iloc[0] if len(known) else dict.fromkeys(best)
+        of = part["median_quantile"]
+        rows.append(
+            dict(zip(keys, names, strict=True))
+            | {
+                "n": len(part),
+                "median_quantile": of.median(),
+                "smallest": of.min(),
+                "largest": of.max(),
+                "null_median": part["null_median"].median(),
+                "n_significant": int((part["q"] < _SIGNIFICANT).sum()),
+                "jaccard": part["jaccard"].median(),
+                "null_jaccard": part["null_jaccard"].median(),
+            }
+            | {f"best_{what}": first[what] for what in best}
+        )
+    measured = ["n", "median_quantile", "smallest", "largest", "null_median", "n_significant",
+                "jaccard", "null_jaccard", *(f"best_{what}" for what in best)]  # fmt: skip
+    return pd.DataFrame(rows, columns=[*keys, *measured])
+
+
+def by_k(agreed: pd.DataFrame, models: Sequence[str]) -> pd.DataFrame:
+    """Return, for each model and K, the quartiles of agreement with other models.
+
+    Returns
+    -------
+    DataFrame
+        gene_set, view, query_model, k, n (comparisons), low, middle, high (quartiles of median
+        quantiles), null (median of the nulls' medians).
+    """
+    keys = ["gene_set", "view", "query_model", "k"]
+    across = _across(agreed, models)
+    if across.empty:
+        return pd.DataFrame(columns=[*keys, "n", "low", "middle", "high", "null"])
+    groups = across.groupby(keys, sort=False)
+    of = groups["median_quantile"]
+    quartiles = {"low": of.quantile(0.25), "middle": of.median(), "high": of.quantile(0.75)}
+    table = {"n": groups.size(), **quartiles, "null": groups["null_median"].median()}
+    return pd.DataFrame(table).reset_index()
+
+
+def heads(agreed: pd.DataFrame) -> pd.DataFrame:
+    """Return where each head's strongest pairs stand in the layer's other heads.
+
+    Returns
+    -------
+    DataFrame
+        query_model, gene_set, view, k, category, layer, n (other heads), median_quantile (median),
+        smallest, largest, null_median, null_low, null_high (medians), n_significant.
+    """
+    keys = ["query_model", "gene_set", "view", "k", "category", "layer"]
+    part = agreed[agreed["comparison"] == "heads"].rename(columns={"query_layer": "layer"})
+    measured = ["n", "median_quantile", "smallest", "largest", "null_median", "null_low",
+                "null_high", "n_significant"]  # fmt: skip
+    if part.empty:
+        return pd.DataFrame(columns=[*keys, *measured])
+    groups = part.assign(below=part["q"] < _SIGNIFICANT).groupby(keys, sort=False)
+    of = groups["median_quantile"]
+    table = {"n": groups.size(), "median_quantile": of.median(), "smallest": of.min(),
+             "largest": of.max()}  # fmt: skip
+    table |= {x: groups[x].median() for x in ("null_median", "null_low", "null_high")}
+    return pd.DataFrame(table | {"n_significant": groups["below"].sum()}).reset_index()
+
+
+def _across(agreed: pd.DataFrame, models: Sequence[str]) -> pd.DataFrame:
+    return agreed[
+        (agreed["comparison"] == "models")
+        & (agreed["query_model"] != agreed["eval_model"])
+        & agreed["query_model"].isin(models)
+        & agreed["eval_model"].isin(models)
+    ]
