@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 import threading
 from concurrent.futures import ThreadPoolExecutor
@@ -277,6 +278,31 @@ def test_contrasts_pools_geometry_and_gene_sets_are_there(compared: Path) -> Non
         shared.loc[x, "n_vocabulary"] for x in ("tiny+scprint+aidocell", "tiny+scprint")
     )
     assert together < two  # more models, fewer genes
+
+
+def test_every_column_is_documented(compared: Path) -> None:
+    """Of every table; columns of layers, models and tokens by their pattern: value_<layer>."""
+    text = "".join(p.read_text() for p in (Path(__file__).parents[2] / "docs/formats").glob("*.md"))
+    models = [m.name for m in plan_of(RunRoot(compared).url).models]
+
+    def documented(column: str) -> bool:
+        names = {column}
+        for end in ("_half0", "_half1", "_low", "_high", "_min", "_max", "_symbol"):
+            names |= {n.removesuffix(end) for n in names}
+        names |= {re.sub(r"_\d+$", "_<layer>", n) for n in names}
+        names |= {re.sub("^to_.*", "to_<special token>", n) for n in names}
+        for model in models:
+            names |= {n.replace(f"_{model}", "_<model>") for n in names}
+        return any(re.search(rf"(?<![\w.]){re.escape(n)}(?!\w)", text) for n in names)
+
+    unknown = {
+        (str(path.relative_to(compared)), column)
+        for top in ("tables", "topk", "union", "edges", "consensus", "pools")
+        for path in (compared / top).rglob("*.parquet")
+        for column in pd.read_parquet(path).columns
+        if not documented(column)
+    }
+    assert not unknown
 
 
 def test_categories_are_merged_after_the_run(compared: Path, tmp_path: Path) -> None:
