@@ -13,6 +13,7 @@ from engine.store.root import RunRoot
 from engine.store.tables import read_table
 
 _ROWS = 15
+_DRAWN = 40  # pairs of a consensus network that are drawn
 
 
 def models_together(root: RunRoot, plan: Plan, gene_set: str, view: str) -> dict[str, Any] | None:
@@ -60,6 +61,8 @@ def models_together(root: RunRoot, plan: Plan, gene_set: str, view: str) -> dict
         "support": of("support").to_dict("records"),
         "contrasts": of("contrasts").to_dict("records"),
         "specific": _specific(of("specific")),
+        "pools": of("pools").to_dict("records"),
+        **_geometry(root),
         "networks": _networks(root, plan, gene_set, view),
         "how": plan.compare.layers,
     }
@@ -80,9 +83,30 @@ def _networks(root: RunRoot, plan: Plan, gene_set: str, view: str) -> list[dict[
             row["edge"] = edge_text(row.get("in_network"))
         both = t["n_groups"] >= 2
         shown.append(
-            {"category": category.name, "rows": rows, "n": len(t), "n_shared": int(both.sum())}
+            {
+                "category": category.name,
+                "rows": rows,
+                "n": len(t),
+                "n_shared": int(both.sum()),
+                "drawn": min(len(t), _DRAWN),
+                "figure": comparison_figures.network(t.head(_DRAWN), f"network {category.name}")
+                if len(t)
+                else "",
+            }
         )
     return shown
+
+
+def _geometry(root: RunRoot) -> dict[str, Any]:
+    """Return the figure of residual geometry (medians over categories) and its rows."""
+    if not root.exists("tables/geometry.parquet"):
+        return {"geometry": "", "geometry_rows": []}
+    t = read_table(root, "tables/geometry.parquet")
+    if "spearman" not in t or t.empty:
+        return {"geometry": "", "geometry_rows": []}
+    middle = summaries.over_categories("geometry", t)
+    figure = comparison_figures.geometry_square(middle, "residual geometry")
+    return {"geometry": figure, "geometry_rows": t.to_dict("records")}
 
 
 def _specific(t: pd.DataFrame) -> list[dict[str, Any]]:

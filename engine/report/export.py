@@ -193,6 +193,12 @@ def _anndata(network: pd.DataFrame, path: Path) -> int:
         symbols |= dict(zip(network[end], network[f"{end}_symbol"], strict=True))
     var = pd.DataFrame({"feature_name": [symbols[g] for g in genes]}, index=genes)
     made = ad.AnnData(var=var)
+    names = [str(c).replace("/", "_") for c in dict.fromkeys(network["category"])]
+    if len(set(names)) < len(names):
+        raise InputError(
+            str(path), "two categories would have the same name in varp, where / is not allowed",
+            "export one --category at a time",
+        )  # fmt: skip
     for category, part in network.groupby("category", sort=False):
         place = ([at[g] for g in part["query"]], [at[g] for g in part["key"]])
         made.varp[str(category).replace("/", "_")] = sparse.csr_matrix(

@@ -180,12 +180,14 @@ def _model(
         "top": _top_pairs(root, m, gene_set, view, with_network),
         "saturated": list(dict.fromkeys(stats.loc[stats["top_share"] > 0.1, "category"])),
         "overlap": [],
+        "separation": [],
         "overlap_figure": "",
         "compared": comparisons.of_model(root, plan, m, gene_set, view),
     }
     if with_network:
         tested = primary("overlap")
         content["overlap"] = tested.to_dict("records")
+        content["separation"] = primary("separation").to_dict("records")
         content["overlap_figure"] = figures.by_layer(
             tested,
             f"{tag} overlap",
