@@ -331,15 +331,8 @@ def test_categories_are_merged_after_the_run(compared: Path, tmp_path: Path) -> 
 
 def test_the_report_shows_the_models_together(compared: Path) -> None:
     page = (compared / "report/index.html").read_text()
-    for name in (
-        "together",
-        "model-pairs",
-        "trade-off",
-        "contrasts",
-        "support",
-        "pools",
-        "geometry",
-    ):
+    shown = "together", "model-pairs", "trade-off", "contrasts", "support", "pools", "geometry"
+    for name in shown:
         assert f'id="{name}"' in page, name
     assert 'class="specific"' in page
     for name in ("agreement", "by-k", "coherence", "estimators", "network", "geometry"):
