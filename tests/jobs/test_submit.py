@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import threading
 import urllib.error
@@ -15,6 +16,7 @@ from typing import Any
 import pytest
 import yaml
 
+from engine.store.root import RunRoot
 from tests.conftest import octoscope, small_tree, tables_of
 from tests.jobs.head import Head, ray_head
 
@@ -171,3 +173,25 @@ def test_units_set_aside_give_3_a_second_submission_resumes_and_stages_can_be_jo
     assert committed[KILLS]["actor"] in ("tiny.0", "tiny.1")
     assert committed[KILLS]["actor_id"]
     assert committed[KILLS]["node_id"]
+
+
+def test_a_job_writes_to_an_object_store_and_its_status_is_read_from_there(
+    head: Head, bucket: str, small_config: Path, finished_run: Path, tmp_path: Path
+) -> None:
+    url = f"{bucket}/job"
+    given = {name: value for name, value in os.environ.items() if name.startswith("AWS_")}
+    done, job = submit(
+        head, "store", "python", "-m", "jobs.run", str(small_config), "--out", url,
+        "--set", "keep_dense=fp32", env=given,
+    )  # fmt: skip
+    assert (job["status"], job["driver_exit_code"]) == ("SUCCEEDED", 0), done.stdout
+    assert given["AWS_SECRET_ACCESS_KEY"] not in done.stdout
+    told = json.loads(octoscope("status", url, "--json").stdout)
+    assert told["state"] == "finished"
+    watched = octoscope("status", url, "--watch")
+    assert watched.returncode == 0, watched.stderr
+    assert octoscope("verify", url).returncode == 0
+    for path in ("tables/stats.parquet", "tables/layers.parquet"):
+        assert RunRoot(url).read(path) == (finished_run / path).read_bytes()
+    status = head.ray("job", "status", "store", "--address", head.dashboard)
+    assert "SUCCEEDED" in status.stdout
