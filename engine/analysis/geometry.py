@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -50,13 +51,13 @@ def compare_geometry(
         j = (i + rng.integers(1, n, most)) % n  # another gene, each ordered pair alike
     sample = np.sort(rng.choice(n, min(n, _NULL_GENES), replace=False))
     units = [_unit(s) for s in streams]
-    ranks = [scipy.stats.rankdata(_cosines(u, i, j)) for u in units]
+    ranked = [_Ranked(_cosines(u, i, j), i, j, n) for u in units]
     small = [_ranked_square(u[sample]) for u in units]
     off = ~np.eye(len(sample), dtype=bool)
     rows = []
     for b in range(len(streams)):
         for a in range(b):
-            r, low, high = statistics.pair_correlation(ranks[a], ranks[b], i, j, n)
+            r, low, high = ranked[a].correlation(ranked[b])
             null = statistics.qap_correlations(small[a], small[b], off, off, permutations, seed)
             # the null is of the sample's own correlation
             own = statistics.plain_correlation(small[a][off], small[b][off])
@@ -78,6 +79,35 @@ def compare_geometry(
                 }
             )
     return pd.DataFrame(rows)
+
+
+class _Ranked:
+    """Ranks of one stream's pairs, and of their moments what does not depend on another stream."""
+
+    def __init__(self, values: np.ndarray, i: np.ndarray, j: np.ndarray, n_genes: int) -> None:
+        ranks = scipy.stats.rankdata(values)
+        self._x = ranks - ranks.mean()  # centred, so that moments keep their digits
+        self._ends, self._n = (i, j), n_genes
+        own = np.ones_like(self._x), self._x, self._x**2
+        self._total = [float(p.sum()) for p in own]
+        self._by_gene = [self._of_genes(p) for p in own]
+
+    def _of_genes(self, values: np.ndarray) -> np.ndarray:
+        return sum(np.bincount(end, values, self._n) for end in self._ends)  # type: ignore[return-value]
+
+    def correlation(self, other: _Ranked) -> tuple[float, float, float]:
+        """Return Pearson's r of the ranks with its interval; see ``statistics.correlation``."""
+        both = self._x * other._x
+
+        def moments(of: list[Any], its: list[Any], product: Any) -> np.ndarray:
+            return np.stack([of[0], of[1], its[1], of[2], its[2], product])
+
+        return statistics.correlation(
+            statistics.PairMoments(
+                moments(self._total, other._total, both.sum()),
+                moments(self._by_gene, other._by_gene, self._of_genes(both)),
+            )
+        )
 
 
 def _unit(stream: np.ndarray) -> np.ndarray:
