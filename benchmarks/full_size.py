@@ -117,6 +117,7 @@ class Watch(threading.Thread):
     def __init__(self, run: Path) -> None:
         super().__init__(daemon=True)
         self.largest = self.together = self.disk = 0
+        self.by_kind: dict[str, int] = {}  # largest of each name that processes gave themselves
         self._run, self._ended = run, threading.Event()
 
     def run(self) -> None:
@@ -128,8 +129,11 @@ class Watch(threading.Thread):
                 try:
                     memory = p.memory_info()
                     sizes.append(memory.rss - memory.shared)
+                    kind = p.name()
                 except psutil.Error:
                     continue
+                if sizes[-1] > self.by_kind.get(kind, 0):
+                    self.by_kind[kind] = sizes[-1]
             self.largest = max([self.largest, *sizes])
             self.together = max(self.together, sum(sizes))
             if turn % 10 == 0:
@@ -213,6 +217,9 @@ def main() -> None:
             "exit": process.returncode, "seconds": round(seconds, 1),
             "peak_gb": round(watch.largest / 1e9, 2),
             "projected_gb": round(needs["actor_bytes"] / 1e9, 2),
+            "projected_analysis_gb": round(needs.get("analysis_bytes", 0) / 1e9, 2),
+            "largest_of": {k: round(v / 1e9, 2) for k, v in
+                           sorted(watch.by_kind.items(), key=lambda x: -x[1])[:6]},
             "all_processes_gb": round(watch.together / 1e9, 2),
             "disk_gb": round(watch.disk / 1e9, 2),
             "projected_disk_gb": round((needs["scratch_bytes"] + needs["store_bytes"]) / 1e9, 2),
