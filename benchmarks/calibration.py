@@ -111,7 +111,9 @@ def support_p(matrices: list[Matrix], k: int, permutations: int, seed: int) -> f
 
 def layers_p(matrices: list[Matrix], k: int, permutations: int, seed: int) -> float:
     genes = np.arange(len(matrices[0]))
-    sides = {y: source(np.stack([m, m])) for y, m in enumerate(matrices[:2])}
+    # a third layer that lists the second one's pairs, as neighbours do
+    near = matrices[1] + 0.01 * noise(np.random.default_rng(seed), len(genes))
+    sides = {y: source(np.stack([m, m])) for y, m in enumerate([*matrices[:2], near])}
     tops = {}
     for y, side in sides.items():
         done = finalise(side, {"all": genes}, ["conditional"], top_k=k, permutations=1, seed=0)

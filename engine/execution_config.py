@@ -22,7 +22,6 @@ class ExecutionConfig(Section):
     gpus: float = Field(
         1,
         gt=0,
-        le=1,
         description="GPU of each replica, where there are GPUs: a whole one, or the fraction that "
         "it shares (and may use of its memory); a replica computes on one",
     )

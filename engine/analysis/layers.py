@@ -41,7 +41,7 @@ def compare_layers(
     strong in one is mostly weak in the other. So the null chooses again: gene labels of the second
     layer are permuted (rows and columns together, QAP), its top pairs move with them, and the
     union is made anew. Tested is the correlation over the union of the 1,000 strongest pairs of
-    each layer.
+    the two: pairs that a third layer adds would be chosen by neither.
 
     Parameters
     ----------
@@ -104,7 +104,7 @@ def compare_layers(
 
 
 class _Test:
-    """Correlation of layers over the union of their strongest pairs, when labels are permuted.
+    """Correlation of two layers over the pairs strongest in either, when labels are permuted.
 
     Parameters
     ----------
@@ -149,28 +149,30 @@ class _Test:
         return p[query] * self._n + p[key]
 
     def observed(self, a: int, b: int) -> tuple[int, float]:
-        """Return the number of pairs and their correlation in two layers."""
-        x, y = self._values[a], self._values[b]
-        use = ~(np.isnan(x) | np.isnan(y))
-        return int(use.sum()), statistics.plain_correlation(_ranked(x[use]), _ranked(y[use]))
+        """Return the number of pairs in the lists of two layers, and their correlation there."""
+        pairs = self._among[a] | self._among[b]
+        return _correlated(self._values[a][pairs], self._values[b][pairs])
 
     def nulls(self, b: int) -> np.ndarray:
         """Return [layers before b, draws] correlations with layer ``b`` relabelled."""
-        own, rest = self._among[b], self._among[np.arange(len(self._among)) != b].any(0)
-        others = self._codes[rest]
+        own = self._among[b]
         nulls = np.full((b, len(self._to)), np.nan)
         for n, back in enumerate(self._back):
             codes = self._relabelled(back)[own]  # where its strongest pairs are now
-            new = ~np.isin(codes, others)
-            y = np.concatenate([self._moved[b][n, rest], self._values[b][own][new]])
-            before, ranked = np.zeros(0, bool), np.zeros(0)
             for a in range(b):
-                x = np.concatenate([self._values[a][rest], self._under[a][n, own][new]])
-                use = ~(np.isnan(x) | np.isnan(y))
-                if not np.array_equal(use, before):  # layers mostly have the same eligible pairs
-                    before, ranked = use, _ranked(y[use])
-                nulls[a, n] = statistics.plain_correlation(_ranked(x[use]), ranked)
+                its = self._among[a]
+                new = ~np.isin(codes, self._codes[its])
+                x = np.concatenate([self._values[a][its], self._under[a][n, own][new]])
+                y = np.concatenate([self._moved[b][n, its], self._values[b][own][new]])
+                nulls[a, n] = _correlated(x, y)[1]
         return nulls
+
+
+def _correlated(x: np.ndarray, y: np.ndarray) -> tuple[int, float]:
+    """Return how many pairs both know, and the Spearman correlation over these."""
+    use = ~(np.isnan(x) | np.isnan(y))
+    ranked = (scipy.stats.rankdata(v[use]) for v in (x, y))
+    return int(use.sum()), statistics.plain_correlation(*ranked)
 
 
 def _dense(matrix: PairMatrix, genes: np.ndarray, view: str) -> tuple[np.ndarray, np.ndarray]:
@@ -189,10 +191,6 @@ def _blocks(
 ) -> Iterator[tuple[int, np.ndarray, np.ndarray]]:
     for first in range(0, len(dense), _ROWS):
         yield first, dense[first : first + _ROWS], eligible[first : first + _ROWS]
-
-
-def _ranked(x: np.ndarray) -> np.ndarray:
-    return np.asarray(scipy.stats.rankdata(x))
 
 
 def _spearman(

@@ -66,7 +66,9 @@ def model_pairs(agreed: pd.DataFrame, models: Sequence[str]) -> pd.DataFrame:
             "null_high", "q"]  # fmt: skip
     rows = []
     for names, part in _across(agreed, models).groupby(keys, sort=False):
-        known = part.dropna(subset=["median_quantile"]).sort_values("median_quantile")
+        known = part.dropna(subset=["median_quantile"]).sort_values(
+            "median_quantile", kind="stable"
+        )
         first = known.iloc[0] if len(known) else dict.fromkeys(best)
         of = part["median_quantile"]
         rows.append(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -37,8 +38,9 @@ def layers(
 
     from engine.report.comparisons import of_layers
 
-    table = _agreement(run, gene_set, view, k, category)
-    names = dict.fromkeys(table.loc[table["query_model"] == table["eval_model"], "query_model"])
+    table = _agreement(run, gene_set, view, k, category, ("models", "layers"))
+    table = table[table["query_model"] == table["eval_model"]]
+    names = dict.fromkeys(table["query_model"])
     parts = [of_layers(table, name) for name in names]
     table = pd.concat(parts) if parts else table.head(0)
     if model is not None:
@@ -58,7 +60,7 @@ def models(
     as_json: AsJson = False,
 ) -> None:
     """Say where each model's strongest pairs stand in the layers of the others."""
-    table = _agreement(run, gene_set, view, k, category)
+    table = _agreement(run, gene_set, view, k, category, ("models",))
     across = (table["query_model"] != table["eval_model"]) & (table["comparison"] == "models")
     _show(table[across], as_json, "Models")
 
@@ -100,7 +102,7 @@ def pool(
     out_: Annotated[Path, typer.Option("--out", help="Folder to make")],
     name: Annotated[str, typer.Option(help="What the pool is called in the tables")] = "pool",
     min_cells: Annotated[
-        int | None, typer.Option(min=1, help="Cells a pair needs; default: max(20, 1 %)")
+        int | None, typer.Option(min=1, help="Cells a pair needs; default: as in the run")
     ] = None,
 ) -> None:
     """Read categories of a finished run as one (it must have kept its matrices)."""
@@ -123,11 +125,16 @@ def pool(
             str(row["n_cells"]), str(row["n_eligible"]), f"{row['half_centred']:.3f}",
         )  # fmt: skip
     out.print(shown)
-    out.print(f"written: {out_}", soft_wrap=True)
+    out.print(f"written: {escape(str(out_))}", soft_wrap=True)
 
 
 def _agreement(
-    run: str, gene_set: str | None, view: str | None, k: int | None, category: str | None
+    run: str,
+    gene_set: str | None,
+    view: str | None,
+    k: int | None,
+    category: str | None,
+    kinds: Sequence[str],
 ) -> Any:
     """Return agreement of models' layers, of one category or as medians over all."""
     from engine.store.manifest import require_success
@@ -144,6 +151,10 @@ def _agreement(
         raise InputError("--category", f"{category!r} is not in this run", f"of {', '.join(names)}")
     name = "agreement_categories" if category is None else "agreement"
     table = read_table(root, f"tables/{name}.parquet")
+    table = table[table["comparison"].isin(kinds)]
+    if kinds == ("models",):  # a set that one model has compares nothing
+        across = table["query_model"] != table["eval_model"]
+        table = table[across] if across.any() else table
     if category is not None:
         table = table[table["category"] == category]
     k = max(plan.compare.k) if k is None else k

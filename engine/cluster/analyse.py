@@ -73,7 +73,8 @@ def outputs(plan: Plan, blocks: list[Block], network: bool) -> dict[str, Needs]:
     for model in dict.fromkeys(b.model for b in blocks):
         of_model = Needs([b for b in blocks if b.model == model], dense=False)
         found[f"topk/{model}.parquet"] = of_model
-        if plan.edges is not None and plan.edges.view in plan.model(model).views:
+        e, m = plan.edges, plan.model(model)
+        if e is not None and e.view in m.views and e.gene_set in m.gene_sets:
             found[f"edges/{model}.parquet"] = of_model
     if blocks:
         found |= {f"tables/{name}.parquet": Needs(blocks, dense=False) for name in _JOINED}

@@ -9,6 +9,8 @@ from engine.config import RunConfig
 from engine.sizes import parse_bytes
 from engine.store.plan import ModelPlan
 
+LATER_NEEDS = ("analysis_bytes",)  # what plans of earlier versions do not project
+
 
 def task_bytes(config: RunConfig, models: Sequence[ModelPlan], imports: float) -> float:
     """Project the memory of the largest task: layers, overlap, comparisons or consensus.

@@ -32,7 +32,9 @@ def estimate(plan: Plan, config: RunConfig, place: Path | None) -> list[dict[str
     list of dict
         Per model: ``model``, ``seconds_per_cell``, ``seconds_per_unit`` (what a unit costs beside
         its cells; 0 where one cell takes so long that no more were tried), ``seconds_per_matrix``,
-    X"""
+        and ``unit_hours``, ``matrix_hours`` of one actor for the whole plan; the figures are None
+        for a model that runs in another environment, or on GPUs that are not here.
+    """
     found: list[dict[str, Any]] = []
     for m in plan.bases:
         if m.python is not None or _elsewhere(config, m):

@@ -182,8 +182,13 @@ def _of_readings(
             twin = [t for t in mine if t.heads == m.heads and t.estimator == "mean_residual"]
             if m.estimator == "per_cell" and twin:
                 made.append(("estimators", [m, *twin], layer))
-        for estimator in ("per_cell", "mean_residual"):
-            heads = [m for m in mine if isinstance(m.heads, int) and m.estimator == estimator]
+            elif m in twin[:1] and not any(t.estimator == "per_cell" for t in mine):
+                made.append(("estimators", twin, layer))  # projections beside each other
+        for way in dict.fromkeys((m.estimator, m.projection) for m in mine):
+            heads = [
+                m for m in mine
+                if isinstance(m.heads, int) and (m.estimator, m.projection) == way
+            ]  # fmt: skip
             made.append(("heads", heads, layer))
     return [
         Comparison(

@@ -37,6 +37,12 @@ def compare_runs(first: str, second: str, scheduler: Any = "threads") -> pd.Data
     """
     plans = [kept_plan(first), kept_plan(second)]
     a, b = plans
+    ways = ["corrected" if p.compare is None else p.compare.conventions for p in plans]
+    if ways[0] != ways[1]:
+        raise InputError(
+            second, f"compares by the {ways[1]} conventions, {first} by the {ways[0]} ones",
+            "run one of them again with the other's compare.conventions",
+        )  # fmt: skip
     names = [{c.name: i for i, c in enumerate(p.categories)} for p in plans]
     todo = [
         (names[0][category], names[1][category], m.name, layer, gene_set, view)

@@ -125,6 +125,8 @@ class Feed:
         self._atlas, self._halves, self._model, self._match = atlas, halves, model, match
         self._micro_batch, self._batch_cells = micro_batch, batch_cells
         self._copies = torch.cuda.Stream(device) if device.type == "cuda" else None
+        if self._copies is not None:  # the weights are there before anything is embedded
+            self._copies.wait_stream(torch.cuda.current_stream(device))
         self._ahead: tuple[Unit, _Reading] | None = None
 
     def make(self, rows: np.ndarray) -> Iterator[Fed]:

@@ -57,7 +57,10 @@ def finish(
     blocks = analyse.finished_blocks(plan, set(set_aside))
     own = [CONFIG, "plan.json", "run.json", ATTENTION, VOCABULARY, REPORT]
     tables = analyse.outputs(plan, blocks, config.network is not None)
-    sealed = _sealed(root) | written
+    earlier = _sealed(root)
+    # a run sealed by an earlier version lacks the tables that came since; a repair makes none
+    tables = {n: x for n, x in tables.items() if not earlier or n in earlier or n in written}
+    sealed = earlier | written
     kept |= {name: root.digest(name) for name in own}
     kept |= {name: sealed.get(name) or root.digest(name) for name in tables}
     write_manifest(root, plan, kept)

@@ -129,7 +129,11 @@ def _model_plan(
     axis = sorted((str(names[i]), str(symbols[i])) for i in kept)
     position = {e: a for a, (e, _) in enumerate(axis)}
     # a set of some models' common genes is theirs alone: another would narrow what they share
-    own = {g.name: sets[g.name] for g in config.gene_sets if g.models is None or m.name in g.models}
+    own = {
+        g.name: sets[g.name]
+        for g in config.gene_sets
+        if g.kind != "intersection" or g.models is None or m.name in g.models
+    }
     if not own:
         raise InputError(
             f"models.{m.name}", "every gene set names other models", "declare one for it too"

@@ -14,6 +14,7 @@ from engine.analysis.finalise import finalise
 from engine.analysis.stored import stored_sums
 from engine.attention.views import default_min_cells
 from engine.cluster.comparable import labelled, name_genes, plan_of, settings
+from engine.cluster.frozen import run_config
 from engine.cluster.graphs import compute
 from engine.cluster.kept import kept_plan
 from engine.errors import InputError
@@ -74,7 +75,7 @@ def pool_finished(
 ) -> dict[str, pd.DataFrame]:
     """Read categories of a finished run as one; returns the tables of :func:`pool` by name.
 
-    ``min_cells``: cells that a pair needs; None: as for a category of so many cells.
+    ``min_cells``: cells that a pair needs; None: as the run says, for a category of so many cells.
 
     Raises
     ------
@@ -94,7 +95,8 @@ def pool_finished(
     if len(at) < 2:
         raise InputError("--category", "a pool is of at least two categories", "name another")
     cells = sum(sum(plan.categories[c].cells) for c in at)
-    chosen = PoolPlan(categories=at, min_cells=min_cells or default_min_cells(cells))
+    least = min_cells or run_config(RunRoot(run)).min_cells or default_min_cells(cells)
+    chosen = PoolPlan(categories=at, min_cells=least)
     aside = {w for w in plan.matrix_work() if read_record(RunRoot(run), w, plan.hash) is None}
     todo = [
         (m.name, name, chosen, layer)

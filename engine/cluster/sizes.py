@@ -136,6 +136,12 @@ def project(
 
 def _refuse_small_gpus(config: RunConfig, plan: Plan) -> None:
     e = config.execution
+    if e.gpus > 1:
+        raise InputError(
+            "execution.gpus",
+            f"{e.gpus:g}, but a replica computes on one GPU",
+            "say 1 or a fraction; execution.actors makes more replicas",
+        )
     if e.device == "cpu":
         return
     memory = None

@@ -182,6 +182,7 @@ class UnitRunner:
                     held[i] = layer
                 elif layer is not None:
                     self._write_layer(store, layer, cells)
+                layer = None  # its sums go before the next layer's are made
         if pairs is not None:
             self._write(store, "pairs", pairs.counts.numpy())
         facts.seconds = time.monotonic() - started

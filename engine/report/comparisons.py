@@ -135,8 +135,10 @@ def of_layers(agreed: pd.DataFrame, model: str) -> pd.DataFrame:
     Where models share all their genes these rows are among those of all models.
     """
     mine = agreed[(agreed["query_model"] == model) & (agreed["eval_model"] == model)]
-    own = mine[mine["comparison"] == "layers"]
-    return own if len(own) else mine[mine["comparison"] == "models"]
+    own, among = (mine[mine["comparison"] == kind] for kind in ("layers", "models"))
+    if "category" in mine:  # which models there are may differ between categories
+        return pd.concat([own, among[~among["category"].isin(own["category"])]])
+    return own if len(own) else among
 
 
 def of_model(root: RunRoot, plan: Plan, m: ModelPlan, gene_set: str, view: str) -> dict[str, Any]:

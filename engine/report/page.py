@@ -137,6 +137,8 @@ def _model(
 ) -> dict[str, Any] | None:
     if view not in m.views:  # co-expression has a view of its own
         view = m.views[0]
+    if gene_set not in m.gene_sets:  # a set of some models
+        gene_set = next(iter(m.gene_sets))
 
     def primary(table: str) -> pd.DataFrame:
         t = read_table(root, f"tables/{table}.parquet")
@@ -158,6 +160,7 @@ def _model(
         "plan": m,
         "attends": m.family != COEXPRESSION,
         "view": view,
+        "gene_set": gene_set,
         "view_text": _view_text(view),
         "spread": plan.moments == 2 and m.estimator == "per_cell",
         "shown_options": _shown_options(m.options),

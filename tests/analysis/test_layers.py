@@ -55,14 +55,14 @@ def test_the_null_chooses_its_pairs_as_the_comparison_did() -> None:
     relabel = [draws.permutation(N) for _ in range(4)]
 
     def by_definition(a: int, b: int, p: np.ndarray) -> float:
-        """Relabel layer b, list its strongest pairs anew, join the lists, read both layers."""
+        """Relabel layer b, list its strongest pairs anew, join both lists, read both layers."""
         layers, lists = list(values.values()), list(tops.values())
         other = layers[b][np.ix_(p, p)]
         allowed = eligible[np.ix_(p, p)]
         back = np.argsort(p)
         chosen = np.zeros((N, N), bool)
-        for i, top in enumerate(lists):
-            q, k = top["query"].to_numpy(), top["key"].to_numpy()
+        for i in (a, b):
+            q, k = lists[i]["query"].to_numpy(), lists[i]["key"].to_numpy()
             chosen[(back[q], back[k]) if i == b else (q, k)] = True
         use = chosen & eligible & allowed
         return float(scipy.stats.spearmanr(layers[a][use], other[use]).statistic)
@@ -80,8 +80,9 @@ def test_unrelated_layers_have_uniform_p_although_their_pairs_were_chosen() -> N
     p, r = [], []
     for seed in range(60):
         rng = np.random.default_rng(seed)
-        # hubs of its own in every layer
+        # hubs of its own in every layer; a third one lists the pairs of the second
         values = {y: rng.normal(size=(N, N)) + rng.normal(size=N) for y in (0, 1)}
+        values[2] = values[1] + 0.01 * rng.normal(size=(N, N))
         row = compared(values, 60, 60).loc[(0, 1)]
         p.append(row["p"])
         r.append(row["tested_spearman"])
@@ -96,6 +97,7 @@ def test_weak_agreement_is_found_where_the_correlation_is_below_zero() -> None:
         rng = np.random.default_rng(seed)
         base = rng.normal(size=(N, N))
         values = {y: 0.4 * base + rng.normal(size=(N, N)) for y in (0, 1)}
+        values[2] = values[1] + 0.01 * rng.normal(size=(N, N))
         row = compared(values, 100, 99).loc[(0, 1)]
         assert row["tested_spearman"] < 0
         found.append(row["p"])

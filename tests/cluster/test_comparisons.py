@@ -307,8 +307,7 @@ def test_every_column_is_documented(compared: Path) -> None:
 
 def test_categories_are_merged_after_the_run(compared: Path, tmp_path: Path) -> None:
     both = ("--category", "T cell", "--category", "macrophage")
-    done = octoscope("pool", str(compared), *both, "--out", str(tmp_path / "p"), "--name", "both",
-                     "--min-cells", "6")  # fmt: skip
+    done = octoscope("pool", str(compared), *both, "--out", str(tmp_path / "p"), "--name", "both")
     assert done.returncode == 0, done.stderr
     plan = plan_of(RunRoot(compared).url)
     assert plan.compare is not None

@@ -16,6 +16,7 @@ import torch
 from engine.atlas import Atlas
 from engine.attention import reference
 from engine.attention.views import QUANTITIES
+from engine.cluster.analyse import Block, outputs
 from engine.cluster.comparable import comparisons, shared_genes
 from engine.cluster.frozen import prepare, run_config
 from engine.cluster.planner import make_plan
@@ -249,6 +250,12 @@ def test_a_set_of_some_models_genes_compares_them_alone(small_atlas: Path, tmp_p
         made = [x for x in comparisons(plan, finished) if x.gene_set == gene_set]
         assert {m.model for x in made for m in x.members} == set(members)
         assert set(made[0].genes) == set.intersection(*(shared[name] for name in members))
+    # and what a run of it leaves behind names no matrix over genes that a model does not have
+    tree["edges"]["gene_set"] = "two"
+    plan = make_plan(parse_config(tree, "c"), tmp_path)
+    blocks = [Block(m.name, 0) for m in plan.models]
+    listed = outputs(plan, blocks, network=False)
+    assert [n for n in names if f"edges/{n}.parquet" in listed] == pair
     two, every = (len(shared_genes(plan, pair, s)) for s in ("two", "every"))
     assert two > every  # else the third model would not have narrowed it
 

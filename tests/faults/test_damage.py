@@ -123,6 +123,26 @@ def test_without_dense_matrices_a_table_needs_them_again(copy: Path) -> None:
     ]  # fmt: skip
 
 
+@pytest.mark.slow
+def test_a_run_of_a_version_with_fewer_tables_is_repaired_as_it_was(copy: Path) -> None:
+    later = ["tables/layers_categories.parquet", "tables/model_pairs.parquet"]
+    manifest = json.loads((copy / "manifest.json").read_text())
+    for name in later:
+        (copy / name).unlink()
+        del manifest["objects"][name]
+    (copy / "manifest.json").write_text(json.dumps(manifest))
+    root = RunRoot(copy)
+    root.replace("_SUCCESS", json.dumps(
+        root.read_json("_SUCCESS") | {"manifest": root.digest("manifest.json")}).encode()
+    )  # fmt: skip
+    assert verify(root) == []
+    (copy / "report/index.html").unlink()
+    done = octoscope("repair", str(copy))
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert verify(root) == []
+    assert not any((copy / name).exists() for name in later)
+
+
 def mended(run: Path, finished_run: Path) -> str:
     done = octoscope("repair", str(run))
     assert done.returncode == 0, done.stdout + done.stderr
