@@ -23,7 +23,14 @@ from pydantic import BaseModel, ConfigDict, field_validator
 from scipy import sparse
 
 from engine.errors import InputError
-from engine.models.blocks import attend, embed_values, head_weights, layer_norm, split_heads
+from engine.models.blocks import (
+    attend,
+    by_cell,
+    embed_values,
+    head_weights,
+    layer_norm,
+    split_heads,
+)  # fmt: skip
 from engine.models.gene_list import gene_list_19264
 from engine.models.matching import by_gene_list
 from engine.models.options import read_options
@@ -266,7 +273,7 @@ class AIDOCell:
         )
         residual = residual + self._linear(attend(q, k, v, mask), p + "attention.output.dense")
         z = self._norm(residual, p + "ln")
-        gated = F.silu(self._linear(z, p + "mlp.gate_proj"))
+        gated = by_cell(F.silu, self._linear(z, p + "mlp.gate_proj"))
         gated = gated * self._linear(z, p + "mlp.up_proj")
         residual = residual + self._linear(gated, p + "mlp.down_proj")
         return LayerAttention(q, k, 1 / math.sqrt(q.shape[-1]), mask), residual

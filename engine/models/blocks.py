@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 import torch
 import torch.nn.functional as F
@@ -17,6 +17,15 @@ def attend(q: torch.Tensor, k: torch.Tensor, v: torch.Tensor, mask: torch.Tensor
     keys = None if bool(mask.all()) else mask[:, None, None, :]
     out = F.scaled_dot_product_attention(q, k, v, attn_mask=keys)
     return out.transpose(1, 2).flatten(2)
+
+
+def by_cell(activation: Callable[[torch.Tensor], torch.Tensor], x: torch.Tensor) -> torch.Tensor:
+    """Apply an elementwise function to [cells, ...], one cell after the other.
+
+    torch computes what is left beside whole vectors with another exponential, and where that is
+    depends on the size of the whole: a cell's values would depend on the cells beside it.
+    """
+    return torch.stack([activation(cell) for cell in x])
 
 
 def split_heads(x: torch.Tensor, n_heads: int) -> torch.Tensor:

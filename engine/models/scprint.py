@@ -22,7 +22,7 @@ import torch.nn.functional as F
 from scipy import sparse
 
 from engine.errors import InputError
-from engine.models.blocks import attend, head_weights, layer_norm, split_heads
+from engine.models.blocks import attend, by_cell, head_weights, layer_norm, split_heads
 from engine.models.matching import by_ensembl
 from engine.models.options import read_options
 from engine.models.protocol import (
@@ -317,7 +317,7 @@ class ScPRINT:
         if self._kv_heads != self.n_heads:  # consecutive query heads share a key and value head
             k, v = (x.repeat_interleave(self.n_heads // self._kv_heads, 1) for x in (k, v))
         residual = residual + self._linear(attend(q, k, v, mask), p + "mixer.out_proj")
-        z = F.gelu(self._linear(self._norm(residual, p + "norm2"), p + "mlp.fc1"))
+        z = by_cell(F.gelu, self._linear(self._norm(residual, p + "norm2"), p + "mlp.fc1"))
         residual = residual + self._linear(z, p + "mlp.fc2")
         return LayerAttention(q, k, 1 / math.sqrt(d_head), mask), residual
 
