@@ -93,7 +93,7 @@ class _Ranked:
         self._by_gene = [self._of_genes(p) for p in own]
 
     def _of_genes(self, values: np.ndarray) -> np.ndarray:
-        return sum(np.bincount(end, values, self._n) for end in self._ends)  # type: ignore[return-value]
+        return statistics.sums_by_gene(values, *self._ends, self._n)
 
     def correlation(self, other: _Ranked) -> tuple[float, float, float]:
         """Return Pearson's r of the ranks with its interval; see ``statistics.correlation``."""

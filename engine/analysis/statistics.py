@@ -83,6 +83,13 @@ def plain_correlation(x: np.ndarray, y: np.ndarray) -> float:
     return float(_pearson(np.array([len(x), x.sum(), y.sum(), x @ x, y @ y, x @ y])))
 
 
+def sums_by_gene(
+    values: np.ndarray, query: np.ndarray, key: np.ndarray, n_genes: int
+) -> np.ndarray:
+    """Return [genes] sums of [pairs] values over the pairs of a gene on either side."""
+    return np.bincount(query, values, n_genes) + np.bincount(key, values, n_genes)
+
+
 def pair_correlation(
     x: np.ndarray, y: np.ndarray, query: np.ndarray, key: np.ndarray, n_genes: int
 ) -> tuple[float, float, float]:
@@ -99,9 +106,7 @@ def pair_correlation(
         return float("nan"), float("nan"), float("nan")
     x, y = x - x.mean(), y - y.mean()  # centred, so that moments keep their digits
     parts = np.stack([np.ones(len(x)), x, y, x * x, y * y, x * y])
-    by_gene = np.stack(
-        [np.bincount(query, p, n_genes) + np.bincount(key, p, n_genes) for p in parts]
-    )
+    by_gene = np.stack([sums_by_gene(p, query, key, n_genes) for p in parts])
     return correlation(PairMoments(parts.sum(1), by_gene))
 
 

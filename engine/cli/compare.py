@@ -61,8 +61,7 @@ def models(
 ) -> None:
     """Say where each model's strongest pairs stand in the layers of the others."""
     table = _agreement(run, gene_set, view, k, category, ("models",))
-    across = (table["query_model"] != table["eval_model"]) & (table["comparison"] == "models")
-    _show(table[across], as_json, "Models")
+    _show(table[table["query_model"] != table["eval_model"]], as_json, "Models")
 
 
 @app.command()

@@ -30,7 +30,7 @@ from engine.cluster.comparable import (
     shared_genes,
     strongest,
 )
-from engine.cluster.contrasts import CONTRASTS, SPECIFIC, contrasts
+from engine.cluster.contrasts import CONTRASTS, SPECIFIC, contrasts, rivals
 from engine.cluster.graphs import compute
 from engine.store.plan import Plan
 from engine.store.root import RunRoot
@@ -282,7 +282,7 @@ def _tables(
     for i, c in enumerate(categories):
         seen = members[:, i]
         frame = _network(q, pairs, models, groups, scores[i], seen, quantiles[:, i, 0])
-        frame["specificity"], frame["rival"] = contrast[i], _named(rival[i], names)
+        frame["specificity"], frame["rival"] = contrast[i], rivals(rival[i], names)
         for m in models:
             if (m, c) in there:
                 frame[f"layer_{m}"] = there[m, c].layer
@@ -334,8 +334,3 @@ def _network(
         "n_groups_half0": halves[0], "n_groups_half1": halves[1],
     }  # fmt: skip
     return pd.DataFrame(frame | {f"quantile_{m}": quantiles[i] for i, m in enumerate(models)})
-
-
-def _named(rival: np.ndarray, names: list[str]) -> np.ndarray:
-    """Return categories by name, '' for none."""
-    return np.array([*names, ""], dtype=object)[rival]

@@ -66,7 +66,7 @@ def contrasts(
                 "contrast_half0": both[0],
                 "contrast_half1": both[1],
                 "noise": within,
-                "rival": np.array([*categories, ""], dtype=object)[found[0][1][c, top]],
+                "rival": rivals(found[0][1][c, top], categories),
                 "specific": pd.arrays.BooleanArray(above, ~known),
             }
             ends = pd.DataFrame(named, index=range(len(top)))
@@ -74,3 +74,8 @@ def contrasts(
             ordered = pd.DataFrame(frame).iloc[order].reset_index(drop=True)
             listed.append(pd.concat([ends, ordered], axis=1))
     return pd.DataFrame(rows), pd.concat(listed, ignore_index=True)
+
+
+def rivals(rival: np.ndarray, names: Sequence[str]) -> np.ndarray:
+    """Return categories by name, '' for none (-1)."""
+    return np.array([*names, ""], dtype=object)[rival]

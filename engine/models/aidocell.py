@@ -30,7 +30,7 @@ from engine.models.blocks import (
     head_weights,
     layer_norm,
     split_heads,
-)  # fmt: skip
+)
 from engine.models.gene_list import gene_list_19264
 from engine.models.matching import by_gene_list
 from engine.models.options import read_options

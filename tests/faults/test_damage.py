@@ -104,16 +104,22 @@ def test_a_repair_computes_only_what_is_damaged_and_what_that_needs(
     assert needed(copy) == (works, outputs)
 
 
-def test_without_dense_matrices_a_table_needs_them_again(copy: Path) -> None:
-    for folder in (*copy.glob("matrices/*/attempt-*"), *copy.glob("pairs/*/attempt-*")):
-        shutil.rmtree(folder)  # as `keep_dense: none` leaves a run
+def sealed_without(copy: Path, gone: Callable[[str], bool]) -> RunRoot:
+    """Seal a run anew as if it had never had some of its objects."""
     manifest = json.loads((copy / "manifest.json").read_text())
-    manifest["objects"] = {k: v for k, v in manifest["objects"].items() if "/attempt-" not in k}
+    manifest["objects"] = {k: v for k, v in manifest["objects"].items() if not gone(k)}
     (copy / "manifest.json").write_text(json.dumps(manifest))
     root = RunRoot(copy)
     root.replace("_SUCCESS", json.dumps(
         root.read_json("_SUCCESS") | {"manifest": root.digest("manifest.json")}).encode()
     )  # fmt: skip
+    return root
+
+
+def test_without_dense_matrices_a_table_needs_them_again(copy: Path) -> None:
+    for folder in (*copy.glob("matrices/*/attempt-*"), *copy.glob("pairs/*/attempt-*")):
+        shutil.rmtree(folder)  # as `keep_dense: none` leaves a run
+    root = sealed_without(copy, lambda name: "/attempt-" in name)
     assert verify(root) == []
     (copy / "union/tiny.c0000.parquet").unlink()
     works, outputs = needed(copy)
@@ -126,15 +132,9 @@ def test_without_dense_matrices_a_table_needs_them_again(copy: Path) -> None:
 @pytest.mark.slow
 def test_a_run_of_a_version_with_fewer_tables_is_repaired_as_it_was(copy: Path) -> None:
     later = ["tables/layers_categories.parquet", "tables/model_pairs.parquet"]
-    manifest = json.loads((copy / "manifest.json").read_text())
     for name in later:
         (copy / name).unlink()
-        del manifest["objects"][name]
-    (copy / "manifest.json").write_text(json.dumps(manifest))
-    root = RunRoot(copy)
-    root.replace("_SUCCESS", json.dumps(
-        root.read_json("_SUCCESS") | {"manifest": root.digest("manifest.json")}).encode()
-    )  # fmt: skip
+    root = sealed_without(copy, lambda name: name in later)
     assert verify(root) == []
     (copy / "report/index.html").unlink()
     done = octoscope("repair", str(copy))
