@@ -137,27 +137,25 @@ class Hosts:
 
     def __init__(self, url: str, actors: int, hosts: int, here: bool) -> None:
         self._hosts = [Apart(host, url, actors // hosts, here=here) for _ in range(hosts)]
-        self._actors = actors // hosts * hosts
-        self._running: dict[str, tuple[Work, Apart]] = {}
-        self._load = dict.fromkeys(self._hosts, 0)
+        self._running: dict[str, tuple[Work, str]] = {}
+        self._at = {f"fake.{i}": h for i, h in enumerate(self._hosts * (actors // hosts))}
+        self._idle = dict.fromkeys(self._at)
         self.load_seconds = max(h.conn.recv() for h in self._hosts)
 
-    def free(self, group: str) -> int:
-        return self._actors - len(self._running)
+    def idle(self, group: str) -> list[str]:
+        return list(self._idle)
 
-    def submit(self, work: Work, ahead: Work | None = None) -> str:
-        least = min(self._load, key=lambda h: self._load[h])
-        self._load[least] += 1
-        self._running[work.id] = work, least
-        least.conn.send(work.id)
-        return ""
+    def submit(self, work: Work, actor: str, ahead: Work | None = None) -> None:
+        del self._idle[actor]
+        self._running[work.id] = work, actor
+        self._at[actor].conn.send(work.id)
 
     def wait(self, timeout: float) -> list[Outcome]:
         outcomes = []
         for conn in ready_of([h.conn for h in self._hosts], timeout):
             name, error = conn.recv()  # type: ignore[union-attr]
-            work, at = self._running.pop(name)
-            self._load[at] -= 1
+            work, actor = self._running.pop(name)
+            self._idle[actor] = None
             outcomes.append(Outcome(work, error))
         return outcomes
 

@@ -11,20 +11,27 @@ Each commits to a run directory of its own; the records must agree.
 
 Times are from the first unit handed out to the last one back; starting the pools is told apart.
 ``overhead``: Ray over plain with two of each, from the sums. ``efficiency``: one actor's seconds
-over twice those of two actors, on the first turns. At the end of a turn one of two idles for half a
-unit on average, whoever hands them out: long turns (42 units of 3 s) tell what handing out costs.
-``overhead_interval``: 95 % of bootstrap means over turns. One JSON line last.
+over twice those of two actors, on the first turns; ``efficiency_plain`` the same of plain
+processes, which is what the machine itself allows. ``cpu``: seconds of CPU of a pool's processes,
+of this one (the driver) and of all others below it (Ray's own, the other pool) during the pool's
+turns; ``unit_seconds``: the units' own seconds, committing not counted.
+
+At the end of a turn one of two idles for half a unit on average, whoever hands them out: long turns
+(42 units) tell what handing out costs. ``overhead_interval``: 95 % of bootstrap means over turns.
+One JSON line last.
 """
 
 from __future__ import annotations
 
 import argparse
+import contextlib
 import json
 import multiprocessing
 import queue
 import statistics
 import tempfile
 import time
+from abc import ABC, abstractmethod
 from pathlib import Path
 from typing import Any
 
@@ -85,10 +92,18 @@ def plain(run: str, orders: Any, answers: Any) -> None:
         answers.put("done")
 
 
-class Pool:
+class Pool(ABC):
     """Processes that compute units."""
 
     pids: list[int]
+
+    @abstractmethod
+    def seconds(self, units: list[str]) -> float:
+        """Return the seconds from the first unit handed out to the last one back."""
+
+    @abstractmethod
+    def stop(self) -> None:
+        """End them."""
 
     def limit(self, data: int) -> None:
         """Bound what each may allocate from now on."""
@@ -186,6 +201,18 @@ def resident_peak(pid: int) -> int:
     raise ValueError(pid)
 
 
+def cpu_seconds(pool: Pool) -> np.ndarray:
+    """Return seconds of CPU so far: of the pool's processes, of this one, of all others below."""
+    used = np.zeros(3)
+    me = psutil.Process()
+    for process in (me, *me.children(recursive=True)):
+        with contextlib.suppress(psutil.Error):
+            times = process.cpu_times()
+            place = 0 if process.pid in pool.pids else 1 if process == me else 2
+            used[place] += times.user + times.system
+    return used
+
+
 def same(a: RunRoot, b: RunRoot, works: list[str], plan: str) -> bool:
     """Tell whether two runs hold the same units, to the byte."""
     one, other = (read_records(r, works, plan) for r in (a, b))
@@ -231,8 +258,9 @@ def main() -> None:
             )
             synthetic_atlas.write_zarr(atlas, shape)
         config = configuration(atlas, a.panel, a.unit_cells, a.take)
+        took: dict[str, list[float]] = {n: [] for n in ("ray", "plain", "one", "plain one")}
         roots = {}
-        for name in ("ray", "plain", "one"):
+        for name in took:
             roots[name], plan = prepare(config, f"{folder}/{name}")
         by_category = [
             [u.id for h in (0, 1) for u in plan.units_of(MODEL, c, h)]
@@ -240,7 +268,7 @@ def main() -> None:
         ]
         *measured, first_calls = by_category
         turns = [sum(measured[i : i + a.turn], []) for i in range(0, len(measured), a.turn)]
-        took: dict[str, list[float]] = {"ray": [], "plain": [], "one": []}
+        cpu = {name: np.zeros(3) for name in ("ray", "plain")}
         with ray_cluster() as ray:
             pools: dict[str, Plain | Actors] = {
                 "plain": Plain(roots["plain"].url, 2),
@@ -253,7 +281,9 @@ def main() -> None:
                 pool.seconds(first_calls[:4])
             for i, turn in enumerate(turns):
                 for name in ("ray", "plain") if i % 2 else ("plain", "ray"):
+                    before = cpu_seconds(pools[name])
                     took[name].append(pools[name].seconds(turn))
+                    cpu[name] += cpu_seconds(pools[name]) - before
                 print(
                     f"turn {i}: {len(turn)} units, "
                     f"Ray {took['ray'][-1]:.1f} s, plain {took['plain'][-1]:.1f} s",
@@ -263,19 +293,25 @@ def main() -> None:
             driver = psutil.Process().memory_info().rss
             for pool in pools.values():
                 pool.stop()
-            alone = Actors(ray, roots["one"], plan, 1)
-            alone.limit(limit)
-            alone.seconds(first_calls[:2])
-            took["one"] = [alone.seconds(turn) for turn in turns[: a.single]]
-            alone.stop()
+            for name in ("one", "plain one"):
+                alone: Pool = (
+                    Actors(ray, roots[name], plan, 1)
+                    if name == "one"
+                    else Plain(roots[name].url, 1)
+                )
+                alone.limit(limit)
+                alone.seconds(first_calls[:2])
+                took[name] = [alone.seconds(turn) for turn in turns[: a.single]]
+                alone.stop()
         ratios = [r / p for r, p in zip(took["ray"], took["plain"], strict=True)]
-        two = sum(took["ray"][: a.single])
+        two, plain_two = (sum(took[name][: a.single]) for name in ("ray", "plain"))
         decoded = 8 * nonzero(atlas)
         done = [u.work for turn in turns for u in plan.units if u.id in turn]
-        waited = [
-            r.facts["wait_seconds"] / r.facts["seconds"]
-            for r in read_records(roots["ray"], done, plan.hash).values()
-        ]
+        facts = {
+            name: [r.facts for r in read_records(roots[name], done, plan.hash).values()]
+            for name in ("ray", "plain")
+        }
+        waited = [f["wait_seconds"] / f["seconds"] for f in facts["ray"]]
         print(json.dumps({
             "benchmark": "overhead",
             "cells": sum(sum(c.cells) for c in plan.categories[:-1]),
@@ -286,9 +322,15 @@ def main() -> None:
             "overhead_median": round(statistics.median(ratios) - 1, 4),
             "overhead_interval": interval(ratios),
             "efficiency": round(sum(took["one"]) / (2 * two), 4) if two else None,
+            "efficiency_plain":
+                round(sum(took["plain one"]) / (2 * plain_two), 4) if plain_two else None,
+            "cpu": {name: dict(zip(("pool", "driver", "others"), np.round(c, 2), strict=True))
+                    for name, c in cpu.items()},
             "cells_per_second": round(sum(sum(c.cells) for c in plan.categories[:-1])
                                       / sum(took["ray"]), 1),
             "seconds": {name: round(sum(t), 2) for name, t in took.items()},
+            "unit_seconds": {name: round(sum(f["seconds"] for f in of), 2)
+                             for name, of in facts.items()},
             "start_seconds": {name: round(t, 2) for name, t in starts.items()},
             "parity": same(roots["ray"], roots["plain"], done, plan.hash),
             "waited_for_data": round(statistics.mean(waited), 4),

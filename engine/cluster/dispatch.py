@@ -55,12 +55,12 @@ class Change:
 class Fleet(Protocol):
     """Actors that run work."""
 
-    def free(self, group: str) -> int:
-        """Return how many more pieces a group takes now."""
+    def idle(self, group: str) -> list[str]:
+        """Return the names of a group's actors that take a piece now."""
         ...
 
-    def submit(self, work: Work, ahead: Work | None = None) -> str:
-        """Start a piece of work; returns the actor's name.
+    def submit(self, work: Work, actor: str, ahead: Work | None = None) -> None:
+        """Start a piece of work on an idle actor.
 
         ``ahead``: what this actor will probably get next, so that it can read for it meanwhile.
         """
@@ -132,18 +132,23 @@ def dispatch(
             waiting.setdefault(work.group, deque()).append(work)
     tries: dict[str, int] = {}
     running: dict[Work, tuple[float, str]] = {}  # since when, and where
+    claims: dict[str, Work] = {}  # by actor: what it was told to read for
     while any(waiting.values()) or running:
         stopping = stop()
         if stopping and not running:
             break
         for group, queue in waiting.items():
-            while queue and not stopping and (free := fleet.free(group)) > 0:
-                work = queue.popleft()
+            if not queue or stopping:
+                continue
+            given = [
+                (actor, _take(queue, claims, actor)) for actor in fleet.idle(group)[: len(queue)]
+            ]
+            for actor, work in given:
                 tries[work.id] = tries.get(work.id, 0) + 1
-                # The other idle actors take their piece now, and those that run will be through
-                # before this one: what comes after all of them is this actor's next.
-                others = free - 1 + sum(w.group == group for w in running)
-                actor = fleet.submit(work, queue[others] if len(queue) > others else None)
+                ahead = _first_unclaimed(queue, claims)
+                if ahead is not None:
+                    claims[actor] = ahead
+                fleet.submit(work, actor, ahead)
                 running[work] = clock(), actor
                 on_change(Change(work, "started", actor))
         outcomes = fleet.wait(min(timeout, 1.0))
@@ -173,3 +178,20 @@ def dispatch(
                 waiting[work.group].append(work)
                 on_change(Change(work, "again", actor, error=error))
     return result
+
+
+def _take(queue: deque[Work], claims: dict[str, Work], actor: str) -> Work:
+    """Take an actor's next piece from what waits: what it has read for, else what nobody has.
+
+    Actors do not end in the order in which they began: were the first in the queue handed out,
+    two actors would each discard what they read and read what the other had.
+    """
+    own = claims.pop(actor, None)
+    work = own if own is not None and own in queue else _first_unclaimed(queue, claims) or queue[0]
+    queue.remove(work)
+    return work
+
+
+def _first_unclaimed(queue: deque[Work], claims: dict[str, Work]) -> Work | None:
+    claimed = set(claims.values())
+    return next((work for work in queue if work not in claimed), None)

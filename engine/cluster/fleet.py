@@ -76,6 +76,7 @@ class RayFleet:
         passed = {k: os.environ[k] for k in _PASSED if k in os.environ}
         self._actors: dict[str, list[Any]] = {}
         self._names: dict[int, str] = {}
+        self._called: dict[str, Any] = {}  # actors by name
         remote = ray.remote(Worker)
         for name, group in groups.items():
             hidden = {} if group.gpus else {"CUDA_VISIBLE_DEVICES": ""}
@@ -96,9 +97,9 @@ class RayFleet:
                 actor = options.remote(run, group.model, called, group.gpus)
                 self._actors[name].append(actor)
                 self._names[id(actor)] = called
-        self._load = {id(a): 0 for actors in self._actors.values() for a in actors}
+                self._called[called] = actor
+        self._busy = {id(a): False for actors in self._actors.values() for a in actors}
         self._running: dict[Any, tuple[Work, Any]] = {}
-        self._ahead: dict[int, Work | None] = {}  # actor -> what it was told to read for
         self._recovering: dict[Any, tuple[Any, float]] = {}
         self._short: dict[str, int] = {}  # work -> times its actor died
         self._start_timeout = start_timeout
@@ -130,23 +131,20 @@ class RayFleet:
         missing = [at for at in found if at is not None]
         return max(missing) if len(missing) == len(found) else None
 
-    def free(self, group: str) -> int:
-        """Return how many actors of a group are idle.
+    def idle(self, group: str) -> list[str]:
+        """Return the names of a group's idle actors.
 
         One piece per actor: a queued piece would run its deadline down while it waits.
         """
-        return sum(not self._load[id(a)] for a in self._actors[group])
+        return [self._names[id(a)] for a in self._actors[group] if not self._busy[id(a)]]
 
-    def submit(self, work: Work, ahead: Work | None = None) -> str:
-        """Give work to an idle actor of its group, best to one that has read for it already."""
-        idle = [a for a in self._actors[work.group] if not self._load[id(a)]]
-        actor = next((a for a in idle if self._ahead.get(id(a)) == work), idle[0])
-        self._load[id(actor)] += 1
-        self._ahead[id(actor)] = ahead
+    def submit(self, work: Work, actor: str, ahead: Work | None = None) -> None:
+        """Give work to an idle actor; ``ahead`` is what it reads for meanwhile."""
+        chosen = self._called[actor]
+        self._busy[id(chosen)] = True
         halvings = self._short.get(work.id, 0)
         following = None if ahead is None else ahead.id
-        self._running[actor.run.remote(work.id, halvings, following)] = (work, actor)
-        return self._names[id(actor)]
+        self._running[chosen.run.remote(work.id, halvings, following)] = (work, chosen)
 
     def wait(self, timeout: float) -> list[Outcome]:
         """Return finished work.
@@ -170,7 +168,7 @@ class RayFleet:
                 self._recovered(reference)
                 continue
             work, actor = self._running.pop(reference)
-            self._load[id(actor)] -= 1
+            self._busy[id(actor)] = False
             try:
                 outcomes.append(Outcome(work, facts=self._ray.get(reference)))
             except self._ray.exceptions.RayError as error:
@@ -193,15 +191,14 @@ class RayFleet:
         Calls to a restarting actor fail at once: without this the idle-looking dead actor would
         use up the attempts of every piece that is left.
         """
-        self._load[id(actor)] = 1
-        self._ahead.pop(id(actor), None)
+        self._busy[id(actor)] = True
         self._recovering[actor.ready.remote()] = (actor, since)
 
     def _recovered(self, reference: Any) -> None:
         actor, since = self._recovering.pop(reference)
         try:
             place = self._ray.get(reference)
-            self._load[id(actor)] = 0
+            self._busy[id(actor)] = False
             self._tell(actor, "started", place)
         except self._ray.exceptions.RayError as error:
             if not self._died(error):

@@ -16,6 +16,7 @@ from engine.attention.accumulate import BatchLayout, LayerSums, PairCounts, QKBa
 from engine.attention.finite import require_finite
 from engine.attention.residuals import ResidualSums
 from engine.cluster.feed import Fed, Feed
+from engine.cluster.heap import Heap
 from engine.cluster.mean_cells import attend_mean_cells
 from engine.cluster.physical import PhysicalBatches
 from engine.config import RunConfig
@@ -76,7 +77,7 @@ class UnitRunner:
     def __init__(
         self, root: RunRoot, plan: Plan, config: RunConfig, model: str, share: float = 1
     ) -> None:
-        self._root, self._plan = root, plan
+        self._root, self._plan, self._heap = root, plan, Heap()
         self._m = plan.model(model)
         device = config.execution.device
         if device == "auto":
@@ -217,6 +218,7 @@ class UnitRunner:
                 require_finite(a.q, a.k, batch.cell_ids, batch.mask, where)
                 if layer is not None and layer.sums is not None:
                     parts.append(QKBatch(a.q, a.k, a.scale, a.mask, batch.layout))
+                self._heap.settle()
             if layer is not None and layer.sums is not None and parts:
                 layer.sums.add(parts)
 
@@ -249,7 +251,9 @@ class UnitRunner:
         facts.cells_refused += [{"cell": c, "why": _NO_GENE} for c in fed.refused]
         facts.cells_used += sum(len(part.cell_ids) for part in fed.parts)
         facts.tokens += sum(int(part.mask.sum()) for part in fed.parts)
-        return [self._batch(part) for part in fed.parts]
+        batches = [self._batch(part) for part in fed.parts]
+        self._heap.settle()
+        return batches
 
     def _batch(self, tokens: Tokens) -> _Batch:
         panel = self._panel[tokens.gene]

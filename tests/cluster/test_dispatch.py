@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import random
+
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -22,18 +24,19 @@ class TableFleet:
         self.store: dict[str, int] = {}
         self.calls: dict[str, int] = {}
         self.running: list[Work] = []
-        self.ahead: dict[str, str | None] = {}
+        self.ahead: dict[str, str | None] = {}  # at the first try
+        self.at: dict[str, str] = {}  # where work runs
         self.now = 0.0
 
-    def free(self, group: str) -> int:
-        return self.places - len(self.running)
+    def idle(self, group: str) -> list[str]:
+        return [f"g.{i}" for i in range(self.places) if f"g.{i}" not in self.at.values()]
 
-    def submit(self, work: Work, ahead: Work | None = None) -> str:
-        assert self.free(work.group) > 0
+    def submit(self, work: Work, actor: str, ahead: Work | None = None) -> None:
+        assert actor in self.idle(work.group)
+        self.at[work.id] = actor
         self.calls[work.id] = self.calls.get(work.id, 0) + 1
         self.running.append(work)
-        self.ahead[work.id] = ahead.id if ahead else None
-        return "actor"
+        self.ahead.setdefault(work.id, ahead.id if ahead else None)
 
     def wait(self, timeout: float) -> list[Outcome]:
         self.now += timeout
@@ -44,6 +47,7 @@ class TableFleet:
             if what == "hang":
                 continue
             self.running.remove(work)
+            del self.at[work.id]
             if what in ("ok", "lost"):
                 self.store[work.id] = self.store.get(work.id, 0) + 1
             error: dict[str, BaseException | None] = {
@@ -58,6 +62,7 @@ class TableFleet:
 
     def abandon(self, work: Work) -> None:
         self.running.remove(work)
+        del self.at[work.id]
 
 
 def go(
@@ -160,6 +165,51 @@ def test_an_actor_is_told_what_it_will_get_next(places: int, ahead: str) -> None
     assert told == [*ahead, *[None] * places]
 
 
+def test_an_actor_gets_what_it_has_read_for_in_whatever_order_actors_end() -> None:
+    class Shuffled(TableFleet):
+        """Any ends next, so the queue's head is often what another has read for."""
+
+        def __init__(self) -> None:
+            super().__init__({}, 3)
+            self.chance = random.Random(0)
+            self.read: dict[str, str | None] = {}
+            self.wasted: list[str] = []
+
+        def submit(self, work: Work, actor: str, ahead: Work | None = None) -> None:
+            expected = self.read.get(actor)
+            if expected is not None and expected != work.id:
+                self.wasted.append(work.id)
+            self.read[actor] = ahead.id if ahead else None
+            super().submit(work, actor, ahead)
+
+        def wait(self, timeout: float) -> list[Outcome]:
+            self.chance.shuffle(self.running)
+            return super().wait(0.01)
+
+    fleet = Shuffled()
+    names = [f"u{i:02d}" for i in range(30)]
+    result = dispatch(
+        [Work(n, "g") for n in names], fleet, lambda _: False, attempts=1, timeout=5,
+        clock=lambda: fleet.now,
+    )  # fmt: skip
+    assert sorted(result.done) == names
+    assert fleet.calls == dict.fromkeys(names, 1)
+    assert len(fleet.wasted) <= 2  # at the end of the queue, where none is left for everybody
+
+
+def test_what_a_busy_actor_has_read_for_is_not_kept_from_an_idle_one() -> None:
+    seen: list[Change] = []
+    fleet = TableFleet({"a": ["hang"]}, 2)  # a's actor is told to read for c
+    dispatch(
+        [Work(n, "g") for n in "abcd"], fleet, lambda _: False, attempts=2, timeout=5,
+        on_change=seen.append, clock=lambda: fleet.now,
+    )  # fmt: skip
+    assert fleet.ahead["a"] == "c"
+    started = [(c.work.id, c.actor) for c in seen if c.what == "started"]
+    assert ("c", "g.1") in started
+    assert started.index(("c", "g.1")) < started.index(("a", "g.0"), 1)
+
+
 def test_changes_carry_the_actor_its_facts_and_the_error() -> None:
     seen: list[Change] = []
     fleet = TableFleet({"a": ["fail"]})
@@ -167,6 +217,6 @@ def test_changes_carry_the_actor_its_facts_and_the_error() -> None:
         [Work("a", "g")], fleet, lambda work: False, attempts=2, timeout=5, on_change=seen.append
     )
     assert [c.what for c in seen] == ["started", "again", "started", "done"]
-    assert {c.actor for c in seen} == {"actor"}
+    assert {c.actor for c in seen} <= {"g.0", "g.1"}
     assert isinstance(seen[1].error, ConnectionError)
     assert seen[3].error is None

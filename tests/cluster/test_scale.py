@@ -46,19 +46,25 @@ class Fleet:
 
     def __init__(self, root: RunRoot, plan: str) -> None:
         self.root, self.plan = root, plan
-        self.running: list[Work] = []
+        self.running: list[tuple[Work, str]] = []
+        self.waiting = [f"g.{i}" for i in range(64)]
 
-    def free(self, group: str) -> int:
-        return 64 - len(self.running)
+    def idle(self, group: str) -> list[str]:
+        return self.waiting.copy()
 
-    def submit(self, work: Work, ahead: Work | None = None) -> str:
-        self.running.append(work)
-        return ""
+    def submit(self, work: Work, actor: str, ahead: Work | None = None) -> None:
+        self.waiting.remove(actor)
+        self.running.append((work, actor))
 
     def wait(self, timeout: float) -> list[Outcome]:
-        work = self.running.pop(0)
+        work = self.ended()
         Attempt(self.root, work.id).commit(self.plan, {})
         return [Outcome(work)]
+
+    def ended(self) -> Work:
+        work, actor = self.running.pop(0)
+        self.waiting.append(actor)
+        return work
 
     def abandon(self, work: Work) -> None:
         raise AssertionError
@@ -177,7 +183,7 @@ def test_a_loaded_plan_takes_a_few_hundred_bytes_per_unit(
 def test_the_dispatcher_holds_little_beside_the_names(plan: Plan) -> None:
     class Nothing(Fleet):
         def wait(self, timeout: float) -> list[Outcome]:
-            return [Outcome(self.running.pop(0))]
+            return [Outcome(self.ended())]
 
     works = [Work(u.work, "g") for u in plan.units]
     fleet = Nothing(RunRoot("memory://nothing"), "")

@@ -140,12 +140,11 @@ class Fleet:
         self.at: list[Work] = []
         self.failed: set[str] = set()
 
-    def free(self, group: str) -> int:
-        return 1 - len(self.at)
+    def idle(self, group: str) -> list[str]:
+        return [] if self.at else ["g.0"]
 
-    def submit(self, work: Work, ahead: Work | None = None) -> str:
+    def submit(self, work: Work, actor: str, ahead: Work | None = None) -> None:
         self.at.append(work)
-        return "g.0"
 
     def wait(self, timeout: float) -> list[Outcome]:
         work = self.at.pop()

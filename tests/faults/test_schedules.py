@@ -37,15 +37,14 @@ class Fleet:
         self.running: list[tuple[Work, Attempt]] = []
         self.now = 0.0
 
-    def free(self, group: str) -> int:
-        return self.places - len(self.running)
+    def idle(self, group: str) -> list[str]:
+        return [f"{group}.{i}" for i in range(self.places - len(self.running))]
 
-    def submit(self, work: Work, ahead: Work | None = None) -> str:
+    def submit(self, work: Work, actor: str, ahead: Work | None = None) -> None:
         attempt = Attempt(self.machine.root, work.id)
         attempt.write("sums", CONTENT[work.id])
         self.running.append((work, attempt))
         self.machine.tries[work.id] = self.machine.tries.get(work.id, 0) + 1
-        return "actor"
 
     def wait(self, timeout: float) -> list[Outcome]:
         self.lives -= 1
@@ -173,16 +172,15 @@ def test_attempts_are_bounded_by_the_setting(attempts: int) -> None:
     calls: list[str] = []
 
     class Failing:
-        def free(self, group: str) -> int:
-            return 1 - len(self.at)
+        def idle(self, group: str) -> list[str]:
+            return [] if self.at else ["g.0"]
 
         def __init__(self) -> None:
             self.at: list[Work] = []
 
-        def submit(self, work: Work, ahead: Work | None = None) -> str:
+        def submit(self, work: Work, actor: str, ahead: Work | None = None) -> None:
             calls.append(work.id)
             self.at.append(work)
-            return "actor"
 
         def wait(self, timeout: float) -> list[Outcome]:
             return [Outcome(self.at.pop(), ValueError("bad"))]
