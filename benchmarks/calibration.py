@@ -13,6 +13,13 @@ truth, of any pair and of the pairs with the largest values, which were chosen b
 (donors differ, cells of a donor too, groups have one to three donors). ``planted``: a tenth of the
 pairs is raised on both sides: the rate is power.
 
+``contrasts``: the rate is the share of a category's top pairs that count as specific to it.
+``one wiring``: three categories differ in their cells alone, whose noise is alike, or least in the
+category that is looked at, or largest; ``raised``: a hundredth of the pairs is raised in one
+category, and the rate is the share of those that count, or of those that count without being
+raised. ``gene intervals``: how often the 95 % interval that deletes genes misses the mean of all
+runs (genes are drawn anew each time).
+
 Prints a table, and one JSON line last; failures are shown, not hidden.
 """
 
@@ -26,8 +33,9 @@ import numpy as np
 from rich.console import Console
 from rich.table import Table
 
-from engine.analysis.agreement import agreement, place, strongest_of, union
-from engine.analysis.consensus import support_test
+from engine.analysis import statistics
+from engine.analysis.agreement import Agreement, agreement, coherence, place, strongest_of, union
+from engine.analysis.consensus import contrast_test, specificity, support_test
 from engine.analysis.derived import Derived
 from engine.analysis.donors import interval
 from engine.analysis.finalise import finalise
@@ -37,6 +45,9 @@ from engine.analysis.matrix import HalfTile, MatrixSource
 
 Matrix = np.ndarray
 _PAIRS = ("any pair", "pairs at the top", "held by three groups")
+_NOISES = {  # sd of a half's noise, of the category that is looked at and of two others
+    "alike": [0.5, 0.5, 0.5], "least here": [0.25, 0.75, 0.75], "largest here": [0.75, 0.25, 0.25],
+}  # fmt: skip
 Structure = Callable[[np.random.Generator, int], list[Matrix]]
 
 
@@ -85,15 +96,33 @@ def source(halves: Matrix) -> MatrixSource:
     return MatrixSource(tiles, halves.shape[-1], (50, 50), min_cells=20)
 
 
-def agreement_p(matrices: list[Matrix], k: int, permutations: int, seed: int, view: str) -> float:
+def agreed(
+    matrices: list[Matrix], k: int, permutations: int, seed: int, view: str = "conditional"
+) -> Agreement:
+    """Compare matrices with each other: models of one layer each."""
     genes = np.arange(len(matrices[0]))
-    sides = [Derived(source(np.stack([m, m]))) for m in matrices[:2]]
+    sides = [Derived(source(np.stack([m, m]))) for m in matrices]
     readers = [lambda s=s: s.values(genes, view) for s in sides]  # type: ignore[misc]
     placed = place(
         readers, *union([strongest_of(r, k) for r in readers], len(genes)), n_genes=len(genes)
     )
-    found = agreement(placed, {1: readers[1]}, [k], permutations=permutations, seed=seed)
-    return float(found.rows[0]["p"])
+    return agreement(placed, dict(enumerate(readers)), [k], permutations=permutations, seed=seed)
+
+
+def agreement_p(matrices: list[Matrix], k: int, permutations: int, seed: int, view: str) -> float:
+    rows = agreed(matrices[:2], k, permutations, seed, view).rows
+    return float(next(r["p"] for r in rows if r["query"] == 0))
+
+
+_NAMES = ["a", "b", "c"]
+
+
+def coherence_p(matrices: list[Matrix], k: int, permutations: int, seed: int) -> float:
+    found = agreed(matrices, k, permutations, seed)
+    value = coherence(found.medians[..., 0], _NAMES, _NAMES)[0]
+    return statistics.permutation_p(
+        float(value), coherence(found.null[..., 0], _NAMES, _NAMES)[:, 0]
+    )
 
 
 def support_p(matrices: list[Matrix], k: int, permutations: int, seed: int) -> float:
@@ -163,6 +192,70 @@ def donor_misses(rng: np.random.Generator, n: int) -> list[float]:
     return [float(x.mean()) for x in (missed[every], top, missed[few])]
 
 
+def quantiles_of(values: Matrix) -> np.ndarray:
+    """Return [pairs of different genes] rank / pairs, the largest first."""
+    flat = values[~np.eye(len(values), dtype=bool)]
+    ranks = np.empty(len(flat))
+    ranks[np.argsort(-flat)] = np.arange(1, len(flat) + 1)
+    return ranks / len(flat)
+
+
+def contrast_rates(
+    rng: np.random.Generator, n: int, k: int, sds: list[float], raised: bool
+) -> tuple[float, float, float]:
+    """Return shares: of top pairs that count, of raised ones found, of those wrong among counted.
+
+    ``sds``: of the noise of each category's halves; the first category is looked at.
+    """
+    wiring = hub_effects(rng, n) + noise(rng, n)
+    own = 3.0 * (rng.random((n, n)) < 0.01) * raised
+    parts = []  # [categories][total, half 0, half 1]
+    for c, sd in enumerate(sds):
+        halves = [wiring + own * (c == 0) + sd * noise(rng, n) for _ in range(2)]
+        parts.append([np.mean(halves, axis=0), *halves])
+    q = np.array([[quantiles_of(x) for x in of] for of in parts])
+    total, *halves_of = (specificity(q[:, part])[0][0] for part in range(3))
+    top = np.flatnonzero(q[0, 0] * q.shape[-1] <= k)
+    both = np.stack(halves_of)[:, top]
+    within = np.abs(np.log10(q[0, 1, top] / q[0, 2, top]))
+    query, key = (x[top] for x in np.nonzero(~np.eye(n, dtype=bool)))
+    row = contrast_test(total[top], both, within, query, key, n)
+    counted = (both > row["noise_high"]).all(0)
+    assert counted.sum() == row["n_specific"]
+    is_raised = own[~np.eye(n, dtype=bool)][top] > 0
+    found = counted[is_raised].mean() if is_raised.any() else np.nan
+    wrong = (~is_raised)[counted].mean() if counted.any() else 0.0
+    return float(counted.mean()), float(found), float(wrong)
+
+
+def gene_intervals(
+    rng: np.random.Generator, n: int, k: int, seed: int
+) -> dict[str, tuple[float, float, float]]:
+    """Return value and interval of what is measured on matrices that share a low-rank part."""
+    shared = low_rank(rng, n)
+    matrices = [shared + noise(rng, n) for _ in range(3)]
+    found = agreed(matrices, k, 1, seed)
+    row = next(r for r in found.rows if (r["query"], r["eval"]) == (0, 1))
+    value = coherence(found.medians[..., 0], _NAMES, _NAMES)[0]
+    dropped = coherence(found.deleted[..., 0], _NAMES, _NAMES)[:, 0]
+    genes = np.arange(n)
+    done = finalise(source(np.stack(matrices[:2])), {"all": genes}, ["conditional"],
+                    top_k=k, permutations=1, seed=0)  # fmt: skip
+    half = done.stats.iloc[0]
+    tops, sides = {}, {y: source(np.stack([m, m])) for y, m in enumerate(matrices[:2])}
+    for y, side in sides.items():
+        of = finalise(side, {"all": genes}, ["conditional"], top_k=k, permutations=1, seed=0)
+        tops[y] = of.topk[of.topk["part"] == "total"]
+    compared = compare_layers(sides, genes, "conditional", tops, permutations=1, seed=0)[1]
+    layers = compared[compared["layer_a"] != compared["layer_b"]].iloc[0]
+    return {
+        "agreement": (row["median_quantile"], row["low"], row["high"]),
+        "coherence": (float(value), *statistics.jackknife_interval(value, dropped)),
+        "halves, centred": tuple(half[f"half_centred{x}"] for x in ("", "_low", "_high")),
+        "layers": tuple(layers[x] for x in ("spearman", "low", "high")),
+    }
+
+
 def geometry_p(related: bool, permutations: int, seed: int, n: int) -> float:
     rng = np.random.default_rng(seed)
     first = rng.normal(size=(n, 8)) + rng.normal(size=8)  # a common direction, as streams have
@@ -201,15 +294,33 @@ def main() -> None:
             record(label, name, [agreement_p(m, k, b, s, view) for s, m in enumerate(drawn)])
         record("layers", name, [layers_p(m, k, b, s) for s, m in enumerate(drawn)])
         record("support", name, [support_p(m, k, b, s) for s, m in enumerate(drawn)])
+        record("coherence", name, [coherence_p(m, k, b, s) for s, m in enumerate(drawn)])
     for name, mixed in (("donors, disjoint halves", False), ("donors, mixed halves", True)):
         p = [halves_p(donors(np.random.default_rng(s), n, mixed), b, s) for s in range(a.runs)]
         record("halves, centred", name, p)
+
+    def share(test: str, structure: str, rates: np.ndarray) -> None:
+        known = rates[~np.isnan(rates)]
+        found[f"{test}: {structure}"] = {
+            "rate": round(float(known.mean()), 3),
+            "error": round(float(1.96 * known.std(ddof=1) / np.sqrt(len(known))), 3),
+            "runs": len(known),
+        }  # fmt: skip
+
     missed = np.array([donor_misses(np.random.default_rng(s), n) for s in range(a.runs)])
     for name, rates in zip(_PAIRS, missed.T, strict=True):
-        found[f"donor intervals: {name}"] = {
-            "rate": round(float(rates.mean()), 3),
-            "error": round(float(1.96 * rates.std(ddof=1) / np.sqrt(a.runs)), 3), "runs": a.runs,
-        }  # fmt: skip
+        share("donor intervals", name, rates)
+    for name, sds in _NOISES.items():
+        of = [contrast_rates(np.random.default_rng(s), n, k, sds, False) for s in range(a.runs)]
+        share("contrasts", f"one wiring, {name}", np.array(of)[:, 0])
+        of = [contrast_rates(np.random.default_rng(s), n, k, sds, True) for s in range(a.runs)]
+        share("contrasts", f"raised, {name}", np.array(of)[:, 1])
+        share("contrasts", f"wrong among counted, {name}", np.array(of)[:, 2])
+    measured = [gene_intervals(np.random.default_rng(s), n, k, s) for s in range(a.runs)]
+    for name in measured[0]:
+        value, low, high = np.array([m[name] for m in measured]).T
+        truth = value.mean()
+        share("gene intervals", name, ((truth < low) | (truth > high)).astype(float))
     for name, related in (("unrelated streams", False), ("related streams", True)):
         record("geometry", name, [geometry_p(related, b, s, n) for s in range(a.runs)])
     table = Table("test", "structure", "p < 0.05", "mean p", "runs")

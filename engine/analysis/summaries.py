@@ -1,4 +1,4 @@
-"""Tables of comparisons in short: over categories, model by model, by K, heads of a layer."""
+"""Tables in short: over categories, models side by side and in pairs, by K, heads of a layer."""
 
 from __future__ import annotations
 
@@ -46,6 +46,51 @@ def over_categories(name: str, table: pd.DataFrame) -> pd.DataFrame:
         short[what] = groups[what].median()
         short[f"{what}_min"], short[f"{what}_max"] = groups[what].min(), groups[what].max()
     return short.reset_index()
+
+
+def side_by_side(
+    stats: pd.DataFrame, mass: pd.DataFrame, overlap: pd.DataFrame | None = None
+) -> pd.DataFrame:
+    """Return per model what its matrices are like: the spread over categories and layers.
+
+    Parameters
+    ----------
+    stats, mass, overlap
+        The tables of these names; ``overlap``: None without a network.
+
+    Returns
+    -------
+    DataFrame
+        model, gene_set, view, measure, n (matrices where it is known), median, smallest, largest.
+        Measures: n_eligible, half_centred, hub_key_share (of ``stats``), special (share of the
+        attention of cells that goes to tokens that are no genes; of ``mass``, the same for every
+        gene set and view), fold_over_null (of ``overlap``).
+    """
+    keys = ["model", "gene_set", "view"]
+    measured = dict.fromkeys(("n_eligible", "half_centred", "hub_key_share"), stats)
+    measured["special"] = stats[keys].drop_duplicates().merge(_special(mass), on="model")
+    if overlap is not None and "fold_over_null" in overlap:
+        measured["fold_over_null"] = overlap
+    parts = []
+    for name, table in measured.items():
+        of = table.groupby(keys, sort=False)[name]
+        spread = {"n": of.count(), "median": of.median(), "smallest": of.min(), "largest": of.max()}
+        parts.append(pd.DataFrame(spread).reset_index().assign(measure=name))
+    every = pd.concat(parts, ignore_index=True)
+    return every[[*keys, "measure", "n", "median", "smallest", "largest"]]
+
+
+def _special(mass: pd.DataFrame) -> pd.DataFrame:
+    """Return model, category, layer and the share of attention on tokens that are no genes."""
+    keys = ["model", "category", "layer"]
+    columns = [
+        c for c in mass.columns if c.startswith("to_") and c not in ("to_kept", "to_outside")
+    ]
+    if not columns or mass.empty:
+        return pd.DataFrame(columns=[*keys, "special"])
+    given = mass[columns].sum(axis=1) * mass["cells"]  # a query gene counts with its cells
+    groups = mass.assign(given=given).groupby(keys, sort=False)
+    return (groups["given"].sum() / groups["cells"].sum()).rename("special").reset_index()
 
 
 def model_pairs(agreed: pd.DataFrame, models: Sequence[str]) -> pd.DataFrame:

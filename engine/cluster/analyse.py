@@ -15,7 +15,7 @@ from engine.analysis.layers import compare_layers
 from engine.analysis.overlap import overlap_test
 from engine.analysis.separation import separation_test
 from engine.analysis.sources import committed, eligible_pairs
-from engine.analysis.summaries import over_categories
+from engine.analysis.summaries import over_categories, side_by_side
 from engine.analysis_config import NetworkConfig
 from engine.attention.histograms import bins_of
 from engine.cluster.comparable import (
@@ -53,6 +53,7 @@ class Block:
 Writer = Callable[[RunRoot, str, pd.DataFrame], object]  # stores a table under a name
 _JOINED = ("stats", "genes", "histogram", "mass")  # of all matrices in one table each
 _PER_MODEL = ("topk", "edges")
+MODELS = "tables/models.parquet"
 
 
 @dataclass(frozen=True)
@@ -81,6 +82,8 @@ def outputs(plan: Plan, blocks: list[Block], network: bool) -> dict[str, Needs]:
     found |= {_union_path(b): Needs([b], dense=True) for b in blocks}
     later = ["layers", "layers_categories", *(["overlap", "separation"] if network else [])]
     found |= {f"tables/{name}.parquet": Needs(blocks, dense=True) for name in later}
+    if blocks:
+        found[MODELS] = Needs([], dense=False)  # it is made from tables
     finished = {(b.model, b.category) for b in blocks}
     return found | {
         name: Needs(blocks, dense=True, residuals=name in (GEOMETRY, GEOMETRY_CATEGORIES))
@@ -270,6 +273,13 @@ def overlap(
         table = pd.DataFrame(rows) if rows else pd.DataFrame({"p": []})
         table["q"] = statistics.adjust_by(table, ["gene_set", "view"])
         write(root, f"tables/{name}.parquet", table)
+
+
+def models(root: RunRoot, blocks: list[Block], network: bool, write: Writer = write_table) -> None:
+    """Put models side by side, from tables that are there; writes ``tables/models``."""
+    if blocks:
+        names = ["stats", "mass", *(["overlap"] if network else [])]
+        write(root, MODELS, side_by_side(*(read_table(root, f"tables/{n}.parquet") for n in names)))
 
 
 def _overlap_of(

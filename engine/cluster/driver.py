@@ -297,6 +297,9 @@ class _Run:
             steps.append(
                 ("overlap", lambda: analyse.overlap(root, plan, blocks, network, scheduler, write))
             )
+        if wanted is None or analyse.MODELS in wanted:
+            joined = network is not None
+            steps.append(("models", lambda: analyse.models(root, blocks, joined, write)))
         finished = {(b.model, b.category) for b in blocks}
         compared = analyse.comparison_tables(plan, finished)
         if compared and (wanted is None or wanted & set(compared)):

@@ -9,6 +9,7 @@ import pandas as pd
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
+from engine.analysis.summaries import side_by_side
 from engine.attention.views import ABSOLUTE, CENTRED, CORRELATION, plain_view
 from engine.config import RunConfig, config_of_text
 from engine.errors import DamagedRunError, InputError
@@ -198,12 +199,8 @@ def _model(
             ylabel="edge rate",
             reference="background_rate",
         )
-    special = shares[[k for k in kinds if k not in ("to_kept", "to_outside")]].sum(axis=1)
-    measured = {name: stats[name] for name in ("n_eligible", "half_centred", "hub_key_share")}
-    measured["special"] = special if kinds else pd.Series(dtype=float)
-    if with_network:
-        measured["fold"] = tested["fold_over_null"]
-    content["summary"] = {name: _spread(values) for name, values in measured.items()}
+    short = side_by_side(stats, mass, tested if with_network else None)
+    content["summary"] = short.set_index("measure").to_dict("index")
     return content
 
 
@@ -253,11 +250,6 @@ def _donors(stats: pd.DataFrame) -> dict[str, Any]:
         if 0 < few < 6
         else "",
     }
-
-
-def _spread(values: pd.Series) -> dict[str, float]:
-    known = values.dropna().astype(float)
-    return {"middle": known.median(), "low": known.min(), "high": known.max()}
 
 
 def _top_pairs(

@@ -10,6 +10,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import anndata as ad
+import igraph
 import networkx as nx
 import numpy as np
 import pandas as pd
@@ -379,6 +380,10 @@ def test_networks_open_elsewhere(compared: Path, tmp_path: Path) -> None:
     edge = graph.edges[first["query"], first["key"]]
     assert edge["score"] == pytest.approx(first["score"])
     assert graph.nodes[first["query"]]["label"] == first["query_symbol"]
+    other = igraph.Graph.Read_GraphML(str(tmp_path / "net.graphml"))
+    assert (other.is_directed(), other.ecount()) == (True, 40)
+    ends = (other.vs.find(id=first[end]).index for end in ("query", "key"))
+    assert other.es[other.get_eid(*ends)]["score"] == pytest.approx(first["score"])
     omnipath = pd.read_csv(export("net.tsv"), sep="\t")
     assert (omnipath["is_directed"] == 1).all()
     assert (omnipath[["is_stimulation", "is_inhibition"]] == 0).all().all()  # nothing invented

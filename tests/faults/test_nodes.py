@@ -9,11 +9,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 
+from engine.demo.demo import data
 from engine.store.plan import load_plan
 from engine.store.records import read_records
 from engine.store.root import RunRoot
-from tests.conftest import octoscope, tables_of
+from tests.conftest import octoscope, small_tree, tables_of
 from tests.faults.runs import KEEP, crash, start, until
 
 pytestmark = pytest.mark.slow
@@ -97,3 +99,26 @@ def test_a_node_that_is_lost_takes_nothing_with_it(
     assert json.loads((run / "attention.json").read_text()) == {"set_aside": {}}
     assert written(run) == written(finished_run)
     assert tables_of(run) == tables_of(finished_run)
+
+
+def test_a_node_that_joins_gets_the_actors_that_had_no_place(cluster: Any, tmp_path: Path) -> None:
+    config, run = tmp_path / "config.yaml", tmp_path / "run"
+    tree = small_tree(data("immune559.zarr"))
+    places = 3 * len(cluster.list_all_nodes())
+    tree["execution"] |= {"unit_cells": 1, "actors": places + 2, "log": "json"}
+    config.write_text(yaml.safe_dump(tree))
+    process = start("run", str(config), "--out", str(run), *KEEP, "--address", cluster.address)
+    until(lambda: list(run.glob("units/*/record.json")))
+    joined = cluster.add_node(num_cpus=3)
+    try:
+        out, err = process.communicate(timeout=300)
+    finally:
+        cluster.remove_node(joined)
+    assert process.returncode == 0, out + err
+    told = [json.loads(line) for line in out.splitlines() if line.startswith(b"{")]
+    units = [e for e in told if e["event"] == "work" and e["stage"] == "attention"]
+    done = {e["unit"]: e["actor"] for e in units if e["what"] == "done"}
+    assert len(done) == 559
+    first = next(i for i, e in enumerate(told) if e["event"] == "work" and e["what"] == "done")
+    late = {e["actor"] for e in told[first:] if e["event"] == "actor" and e["what"] == "started"}
+    assert len(late & set(done.values())) == 2  # the two that had no place came, and worked

@@ -6,6 +6,7 @@ import json
 from collections import Counter
 from pathlib import Path
 
+import igraph
 import networkx as nx
 import numpy as np
 import pandas as pd
@@ -63,6 +64,7 @@ def test_graphml_opens_elsewhere_and_is_capped(peer: Network, tmp_path: Path) ->
     assert export(peer, path, "graphml") == len(peer.index.keys)
     graph = nx.read_graphml(path)
     assert graph.number_of_edges() == len(peer.index.keys)
+    assert igraph.Graph.Read_GraphML(str(path)).ecount() == len(peer.index.keys)
     some = next(iter(graph.edges(data=True)))[2]
     assert set(some["sources"].split(";")) <= set(peer.sources)
     with pytest.raises(InputError, match="1,897 edges are more than 10"):

@@ -1,0 +1,65 @@
+"""Models side by side: medians over categories and layers, mass weighted by the cells of a gene."""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from engine.analysis.summaries import side_by_side
+
+
+def stats() -> pd.DataFrame:
+    rows = [
+        {"model": m, "category": c, "layer": y, "gene_set": "all", "view": v,
+         "n_eligible": 100 * (1 + y), "half_centred": r, "hub_key_share": 0.5}
+        for m in ("a", "b") for c in ("T cell", "B cell") for y in (0, 1) for v in ("lift", "logit")
+        for r in [0.1 * y + 0.2 * (c == "B cell") if m == "a" else np.nan]
+    ]  # fmt: skip
+    return pd.DataFrame(rows)
+
+
+def mass() -> pd.DataFrame:
+    return pd.DataFrame({
+        "model": "a", "category": "T cell", "layer": [0, 0, 1, 1], "gene": ["x", "y"] * 2,
+        "cells": [30, 10, 30, 10], "to_kept": 0.5, "to_outside": 0.1,
+        "to_cls": [0.4, 0.0, 0.1, 0.1], "to_end": [0.0, 0.0, 0.1, np.nan],
+    })  # fmt: skip
+
+
+def of(table: pd.DataFrame, **where: str) -> pd.Series:
+    for column, value in where.items():
+        table = table[table[column] == value]
+    (row,) = table.to_dict("records")
+    return pd.Series(row)
+
+
+def test_the_spread_is_over_categories_and_layers_of_one_gene_set_and_view() -> None:
+    table = side_by_side(stats(), mass())
+    row = of(table, model="a", view="lift", measure="half_centred")
+    assert row["n"] == 4
+    assert row[["median", "smallest", "largest"]].tolist() == pytest.approx([0.15, 0.0, 0.3])
+    assert of(table, model="b", view="logit", measure="n_eligible")["median"] == 150
+
+
+def test_what_is_not_known_has_no_n_and_no_median() -> None:
+    row = of(side_by_side(stats(), mass()), model="b", view="lift", measure="half_centred")
+    assert row["n"] == 0
+    assert np.isnan(row["median"])
+
+
+def test_attention_on_special_tokens_counts_each_gene_with_its_cells() -> None:
+    table = side_by_side(stats(), mass())
+    for view in ("lift", "logit"):
+        row = of(table, model="a", view=view, measure="special")
+        assert row["n"] == 2  # a matrix each, of either layer
+        assert row[["smallest", "largest"]].tolist() == pytest.approx([0.175, 0.3])
+    assert not ((table["model"] == "b") & (table["measure"] == "special")).any()
+
+
+def test_a_network_adds_the_edge_rate_over_its_null() -> None:
+    assert "fold_over_null" not in set(side_by_side(stats(), mass())["measure"])
+    tested = stats()[["model", "category", "layer", "gene_set", "view"]].assign(fold_over_null=2.0)
+    row = of(side_by_side(stats(), mass(), tested), model="b", view="lift",
+             measure="fold_over_null")  # fmt: skip
+    assert (row["n"], row["median"]) == (4, 2.0)
