@@ -30,12 +30,14 @@ class Work:
 class Outcome:
     """What came back for a submitted piece of work; ``error`` is None on success.
 
-    ``facts``: what the worker tells of itself (seconds, cells).
+    ``facts``: what the worker tells of itself (seconds, cells). ``preempted``: its node was taken
+    away, which says nothing about the work.
     """
 
     work: Work
     error: BaseException | None = None
     facts: Mapping[str, Any] = field(default_factory=dict)
+    preempted: bool = False
 
 
 @dataclass(frozen=True)
@@ -108,8 +110,8 @@ def dispatch(
     known
         What was found done just before, so that it is not asked one by one; None: ask ``is_done``.
     attempts
-        Tries per piece before it is set aside. Faults that a retry cannot mend
-        (:class:`OctoscopeError`) are set aside at once.
+        Tries per piece before it is set aside; those that a preempted node ended do not count.
+        Faults that a retry cannot mend (:class:`OctoscopeError`) are set aside at once.
     timeout
         Seconds after which a running piece counts as hung.
     stop
@@ -132,22 +134,23 @@ def dispatch(
             waiting.setdefault(work.group, deque()).append(work)
     tries: dict[str, int] = {}
     running: dict[Work, tuple[float, str]] = {}  # since when, and where
-    claims: dict[str, Work] = {}  # by actor: what it was told to read for
-    while any(waiting.values()) or running:
+    # by group and actor: what it was told to read for, taken out of what waits
+    kept: dict[str, dict[str, Work]] = {group: {} for group in waiting}
+    while any(waiting.values()) or any(kept.values()) or running:
         stopping = stop()
         if stopping and not running:
             break
         for group, queue in waiting.items():
-            if not queue or stopping:
+            of = kept[group]
+            if stopping or not (queue or of):
                 continue
-            given = [
-                (actor, _take(queue, claims, actor)) for actor in fleet.idle(group)[: len(queue)]
-            ]
+            idle = sorted(fleet.idle(group), key=lambda actor: actor not in of)  # own pieces first
+            given = [(actor, _take(queue, of, actor)) for actor in idle[: len(queue) + len(of)]]
             for actor, work in given:
                 tries[work.id] = tries.get(work.id, 0) + 1
-                ahead = _first_unclaimed(queue, claims)
+                ahead = queue.popleft() if queue else None
                 if ahead is not None:
-                    claims[actor] = ahead
+                    of[actor] = ahead
                 fleet.submit(work, actor, ahead)
                 running[work] = clock(), actor
                 on_change(Change(work, "started", actor))
@@ -162,6 +165,7 @@ def dispatch(
             if work not in running:
                 continue  # abandoned before
             _, actor = running.pop(work)
+            tries[work.id] -= outcome.preempted
             if error is None or is_done(work.id):
                 result.done.append(work.id)
                 on_change(Change(work, "done", actor, outcome.facts))
@@ -180,18 +184,13 @@ def dispatch(
     return result
 
 
-def _take(queue: deque[Work], claims: dict[str, Work], actor: str) -> Work:
-    """Take an actor's next piece from what waits: what it has read for, else what nobody has.
+def _take(queue: deque[Work], kept: dict[str, Work], actor: str) -> Work:
+    """Take an actor's next piece: what it has read for, else what waits, else what another keeps.
 
     Actors do not end in the order in which they began: were the first in the queue handed out,
     two actors would each discard what they read and read what the other had.
     """
-    own = claims.pop(actor, None)
-    work = own if own is not None and own in queue else _first_unclaimed(queue, claims) or queue[0]
-    queue.remove(work)
-    return work
-
-
-def _first_unclaimed(queue: deque[Work], claims: dict[str, Work]) -> Work | None:
-    claimed = set(claims.values())
-    return next((work for work in queue if work not in claimed), None)
+    own = kept.pop(actor, None)
+    if own is not None:
+        return own
+    return queue.popleft() if queue else kept.popitem()[1]  # of the last to begin: the busiest

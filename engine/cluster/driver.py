@@ -24,7 +24,7 @@ from engine.cluster.finish import (
     read_set_aside,
     tidy,
 )
-from engine.cluster.fleet import Group, RayFleet
+from engine.cluster.fleet import Group, RayFleet, together
 from engine.cluster.frozen import run_config
 from engine.cluster.graphs import ray_scheduler
 from engine.cluster.progress import Reporter
@@ -184,20 +184,17 @@ class _Run:
 
     def _attention(self, ray: Any, reporter: Reporter) -> dict[str, str]:
         """Units on model actors, reduction and phase 1 on CPU actors; returns what is set aside."""
-        plan, have = self._plan, ray.cluster_resources()
-        groups = self._model_groups(have.get("GPU", 0))
-        # A cluster that has yet to start its nodes takes the models one after the other.
-        wanted = {
-            "CPU": sum(g.actors * g.threads for g in groups.values()),
-            "GPU": sum(g.actors * g.gpus for g in groups.values()),
-        }
-        fits = all(n <= have.get(kind, 0) for kind, n in wanted.items())
+        plan = self._plan
+        groups = self._model_groups(ray.cluster_resources().get("GPU", 0))
         units = self._works(u.work for u in plan.units)
         aside: dict[str, str] = {}
-        # All models at once where the cluster holds them, else one after the other.
-        for names in [list(groups)] if fits else [[name] for name in groups]:
-            of = "" if fits else f", {names[0]}"
-            spec = {name: groups[name] for name in names}
+        left = dict(groups)
+        while left:
+            # asked anew for every part: a cluster that starts its nodes on demand has grown
+            spec = together(left, ray.cluster_resources(), plan.needs["actor_bytes"])
+            names = list(spec)
+            left = {name: group for name, group in left.items() if name not in spec}
+            of = "" if len(names) == len(groups) else f", {' + '.join(names)}"
             part = [Work(w, block_of(w)[0]) for w in units if block_of(w)[0] in names]
             means = self._works(w for w in plan.residual_work() if block_of(w)[0] in names)
             todo = [(f"attention{of}", part)]

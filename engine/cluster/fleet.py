@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -40,6 +40,30 @@ class Group:
     threads: int = 1
     gpus: float = 0
     python: str | None = None
+
+
+def together(
+    groups: Mapping[str, Group], have: Mapping[str, float], actor_bytes: float
+) -> dict[str, Group]:
+    """Return the groups, in their order, that a cluster holds at once; at least the first.
+
+    Parameters
+    ----------
+    have
+        The cluster's resources: CPU, GPU, and memory in bytes, where it is known.
+    actor_bytes
+        What an actor may hold, as planned.
+    """
+    free, chosen = dict(have), {}
+    for name, group in groups.items():
+        needs = {"CPU": group.threads, "GPU": group.gpus}
+        if "memory" in have:
+            needs["memory"] = actor_bytes
+        if all(group.actors * n <= free.get(kind, 0) for kind, n in needs.items()):
+            chosen[name] = group
+            for kind, n in needs.items():
+                free[kind] = free.get(kind, 0) - group.actors * n
+    return chosen or dict(list(groups.items())[:1])
 
 
 class RayFleet:
@@ -98,7 +122,9 @@ class RayFleet:
                 self._actors[name].append(actor)
                 self._names[id(actor)] = called
                 self._called[called] = actor
-        self._busy = {id(a): False for actors in self._actors.values() for a in actors}
+        self._group = {id(a): name for name, actors in self._actors.items() for a in actors}
+        # by group, in order: asked for at every turn, so that busy actors are not looked at
+        self._idle = {name: dict.fromkeys(map(id, of)) for name, of in self._actors.items()}
         self._running: dict[Any, tuple[Work, Any]] = {}
         self._recovering: dict[Any, tuple[Any, float]] = {}
         self._short: dict[str, int] = {}  # work -> times its actor died
@@ -136,12 +162,12 @@ class RayFleet:
 
         One piece per actor: a queued piece would run its deadline down while it waits.
         """
-        return [self._names[id(a)] for a in self._actors[group] if not self._busy[id(a)]]
+        return [self._names[actor] for actor in self._idle[group]]
 
     def submit(self, work: Work, actor: str, ahead: Work | None = None) -> None:
         """Give work to an idle actor; ``ahead`` is what it reads for meanwhile."""
         chosen = self._called[actor]
-        self._busy[id(chosen)] = True
+        self._set_idle(chosen, False)
         halvings = self._short.get(work.id, 0)
         following = None if ahead is None else ahead.id
         self._running[chosen.run.remote(work.id, halvings, following)] = (work, chosen)
@@ -168,18 +194,26 @@ class RayFleet:
                 self._recovered(reference)
                 continue
             work, actor = self._running.pop(reference)
-            self._busy[id(actor)] = False
+            self._set_idle(actor, True)
             try:
                 outcomes.append(Outcome(work, facts=self._ray.get(reference)))
             except self._ray.exceptions.RayError as error:
+                preempted = bool(getattr(error, "preempted", False))
                 if self._died(error):
                     # The kernel's out-of-memory killer leaves no other trace than a death; a
                     # smaller step gives the same bytes, so every death counts.
-                    self._short[work.id] = self._short.get(work.id, 0) + 1
+                    self._short[work.id] = self._short.get(work.id, 0) + (not preempted)
                     self._tell(actor, "lost")
                     self._recover(actor, time.monotonic())
-                outcomes.append(Outcome(work, _cause(error)))
+                outcomes.append(Outcome(work, _cause(error), preempted=preempted))
         return outcomes
+
+    def _set_idle(self, actor: Any, idle: bool) -> None:
+        of = self._idle[self._group[id(actor)]]
+        if idle:
+            of[id(actor)] = None
+        else:
+            of.pop(id(actor), None)
 
     def _died(self, error: BaseException) -> bool:
         known = self._ray.exceptions
@@ -191,14 +225,14 @@ class RayFleet:
         Calls to a restarting actor fail at once: without this the idle-looking dead actor would
         use up the attempts of every piece that is left.
         """
-        self._busy[id(actor)] = True
+        self._set_idle(actor, False)
         self._recovering[actor.ready.remote()] = (actor, since)
 
     def _recovered(self, reference: Any) -> None:
         actor, since = self._recovering.pop(reference)
         try:
             place = self._ray.get(reference)
-            self._busy[id(actor)] = False
+            self._set_idle(actor, True)
             self._tell(actor, "started", place)
         except self._ray.exceptions.RayError as error:
             if not self._died(error):

@@ -33,7 +33,11 @@ class Heap:
 
     def settle(self) -> None:
         """Give back, if the process has grown by more than a little since the last time."""
-        if self._trim is None or self._process.memory_info().rss < self._settled + _SLACK:
+        if self._trim is None:
+            return
+        now = self._process.memory_info().rss
+        self._settled = min(self._settled, now)
+        if now < self._settled + _SLACK:
             return
         self._trim(0)
         self._settled = self._process.memory_info().rss

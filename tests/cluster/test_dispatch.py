@@ -9,6 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from engine.cluster.dispatch import Change, Outcome, Result, Work, dispatch
+from engine.cluster.fleet import Group, together
 from engine.errors import InputError, MassError, StoreFullError
 
 
@@ -54,10 +55,11 @@ class TableFleet:
                 "ok": None,
                 "lost": ConnectionError("actor died"),
                 "fail": ConnectionError("actor died"),
+                "preempted": ConnectionError("its node was taken away"),
                 "mass": MassError("sums to 2"),
                 "input": InputError("atlas", "bad", "fix"),
             }
-            return [Outcome(work, error[what])]
+            return [Outcome(work, error[what], preempted=what == "preempted")]
         return []
 
     def abandon(self, work: Work) -> None:
@@ -87,6 +89,15 @@ def test_failures_are_tried_again_and_poison_is_set_aside() -> None:
     assert list(result.set_aside) == ["c"]
     assert "ConnectionError" in result.set_aside["c"]
     assert fleet.calls == {"a": 1, "b": 3, "c": 3, "d": 2}
+
+
+def test_a_node_that_was_taken_away_costs_no_try() -> None:
+    fleet, result = go(
+        {"a": ["preempted"] * 5, "b": ["preempted", "fail", "fail", "fail"]}, ["a", "b"]
+    )
+    assert result.done == ["a"]
+    assert fleet.calls == {"a": 6, "b": 4}
+    assert list(result.set_aside) == ["b"]
 
 
 def test_an_effect_that_came_back_as_an_error_is_not_repeated() -> None:
@@ -220,3 +231,25 @@ def test_changes_carry_the_actor_its_facts_and_the_error() -> None:
     assert {c.actor for c in seen} <= {"g.0", "g.1"}
     assert isinstance(seen[1].error, ConnectionError)
     assert seen[3].error is None
+
+
+GROUPS = {
+    "a": Group("a", actors=2, threads=2, gpus=0.5), "b": Group("b", actors=1, threads=8),
+    "c": Group("c", actors=1, threads=1, gpus=1),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("have", "chosen"),
+    [
+        ({"CPU": 13.0, "GPU": 2.0}, "abc"),
+        ({"CPU": 12.0, "GPU": 2.0}, "ab"),  # no CPU is left for c
+        ({"CPU": 13.0, "GPU": 1.5}, "ab"),
+        ({"CPU": 6.0, "GPU": 2.0}, "ac"),  # b is passed over
+        ({"CPU": 13.0, "GPU": 2.0, "memory": 3.5e9}, "ab"),
+        ({"CPU": 13.0, "GPU": 2.0, "memory": 2e9}, "a"),
+        ({"CPU": 0.0}, "a"),  # nodes are yet to come: they are asked for
+    ],
+)
+def test_models_that_fit_share_a_cluster(have: dict[str, float], chosen: str) -> None:
+    assert "".join(together(GROUPS, have, 1e9)) == chosen

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 import subprocess
 import sys
@@ -218,6 +219,9 @@ def test_five_families_run_side_by_side(small_atlas: Path, tmp_path: Path) -> No
     done = octoscope("run", str(tmp_path / "c.yaml"), "--out", str(tmp_path / "run"), timeout=500)
     assert done.returncode == 0, done.stdout + done.stderr
     run = tmp_path / "run"
+    stages = json.loads((run / "progress.json").read_text())["stages"]
+    parts = [name for name in stages if name.startswith("attention")]
+    assert len(parts) == -(-5 // (os.cpu_count() or 1))  # as many at once as there are CPUs
     mass = pd.read_parquet(run / "tables/mass.parquet")
     used = {
         "tiny": ["to_cls"],

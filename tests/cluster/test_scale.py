@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 import threading
+import time
 import tracemalloc
 import uuid
 from argparse import Namespace
@@ -18,7 +19,7 @@ import pytest
 from rich.console import Console
 
 from engine.cluster.dispatch import Outcome, Result, Work, dispatch
-from engine.cluster.progress import Reporter
+from engine.cluster.progress import Reporter, summary
 from engine.store import plan as plans
 from engine.store.lease import Lease
 from engine.store.objects import AT_ONCE, LocalObjects
@@ -247,6 +248,31 @@ def test_what_follows_from_a_plan_is_derived_once_and_again_for_a_changed_copy(
     assert not short.units_of(name, 1, 0)
     assert short.hash != fresh.hash
     assert fresh == plan  # what is derived takes no part
+
+
+def test_status_believes_a_driver_at_work_and_asks_the_store_without_one(
+    plan: Plan, place: tuple[RunRoot, Counter[str]]
+) -> None:
+    root, counts = place
+    for unit in plan.units[:3]:
+        Attempt(root, unit.work).commit(plan.hash, {})
+    stages = {
+        "attention, a": {"done": 40},
+        "attention, b + c": {"done": 2},
+        "matrices": {"done": 9},
+    }
+
+    def said(status: str, ago: float) -> str:
+        seen = {"status": status, "updated": time.time() - ago, "stages": stages}
+        root.replace("progress.json", to_json(seen))
+        counts.clear()
+        return str(summary(root)["units"])
+
+    assert said("running", 1) == f"42 of {UNITS} committed or more, says the driver"
+    assert counts["get"] < 100
+    for status, ago in (("running", 3600), ("stopped", 1)):
+        assert said(status, ago) == f"3 of {UNITS} committed"
+        assert counts["get"] >= UNITS
 
 
 def test_the_benchmark_runs_small() -> None:

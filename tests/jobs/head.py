@@ -27,6 +27,7 @@ class Head:
     """A running head."""
 
     dashboard: str
+    address: str
     metrics: str
     logs: Path
     env: dict[str, str]
@@ -73,7 +74,7 @@ def ray_head(cpus: int, gpus: int = 0) -> Iterator[Head]:
             else:
                 break
         logs = place / "session_latest" / "logs"
-        yield Head(address, f"http://127.0.0.1:{metrics}", logs, env)
+        yield Head(address, f"127.0.0.1:{port}", f"http://127.0.0.1:{metrics}", logs, env)
     finally:
         os.killpg(head.pid, signal.SIGTERM)
         try:

@@ -152,17 +152,27 @@ def test_units_set_aside_give_3_a_second_submission_resumes_and_stages_can_be_jo
     assert {e["actor"] for e in started} > {"tiny.0", "tiny.1"}
     assert metrics["ray_octoscope_cells_total"] > 0, metrics
     assert metrics["ray_octoscope_pieces_total"] > 0, metrics
+    assert metrics["ray_octoscope_wait_seconds_total"] > 0, metrics
+    assert metrics["ray_octoscope_piece_seconds_count"] > 0, metrics
+    assert metrics["ray_octoscope_piece_seconds_sum"] > 0, metrics
+    status = head.ray("job", "status", "first", "--address", head.dashboard)
+    assert "exit code 3" in status.stdout
     told = json.loads(octoscope("status", str(run), "--json").stdout)
     assert told["set aside"] == 1
     assert told["units"] == "7 of 8 committed"
 
     assert told["progress"]["gpu_hours"] > 0
 
-    again, job = submit(head, "second", "python", "-m", "jobs.run", *attention[3:])
+    whole = [x.replace("gpus=0.5", "gpus=1") for x in attention[3:]]
+    again, job = submit(head, "second", "python", "-m", "jobs.run", *whole)
     assert (again.returncode, job["status"], job["driver_exit_code"]) == (0, "SUCCEEDED", 0)
     events = events_of(again.stdout)
     units = [e["unit"] for e in events if e.get("what") == "done" and e["stage"] == "attention"]
     assert units == [KILLS]  # the others were there
+    started = [e for e in events if e["event"] == "actor" and e["what"] == "started"]
+    seen = {(e["gpus"], e["visible"]) for e in started if e["actor"].startswith("tiny")}
+    assert seen
+    assert seen <= {(1, "0"), (1, "1")}
     assert tables_of(run) == tables_of(finished_run)
     assert octoscope("verify", str(run)).returncode == 0
 
@@ -179,6 +189,9 @@ def test_units_set_aside_give_3_a_second_submission_resumes_and_stages_can_be_jo
     assert committed[KILLS]["actor"] in ("tiny.0", "tiny.1")
     assert committed[KILLS]["actor_id"]
     assert committed[KILLS]["node_id"]
+    actor = committed[KILLS]["actor_id"]
+    shown = head.ray("logs", "actor", "--id", actor, "--err", "--address", head.address)
+    assert KILLS in shown.stdout, shown.stderr
 
 
 def test_a_job_writes_to_an_object_store_and_its_status_is_read_from_there(
