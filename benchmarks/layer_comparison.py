@@ -137,7 +137,9 @@ def main() -> None:
     parser.add_argument("--peer-runs", type=int, help="runs of the peer, if not as many")
     parser.add_argument("--peer", action="store_true", help="run napistu-torch 0.4.0 too")
     parser.add_argument("--signed", action="store_true", help="order by value, not by |value|")
-    parser.add_argument("--random-shapes", type=int, metavar="N", help="N random shapes instead")
+    parser.add_argument(
+        "--random-shapes", type=int, nargs="?", const=4, metavar="N", help="N random shapes instead"
+    )
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--side", nargs=2, type=Path, help=argparse.SUPPRESS)
     a = parser.parse_args()

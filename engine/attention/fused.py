@@ -245,3 +245,34 @@ def scatter(
         into, row = sums[rows[i]], values[i]
         for t in range(len(genes)):
             into[genes[t]] += weight * row[t]
+
+
+@compiled()
+def fold(total: np.ndarray, lift: np.ndarray, n_tokens: np.float32, sums: np.ndarray) -> None:
+    """Add a block's float32 sums of a micro-batch to the float64 accumulator, read once.
+
+    Parameters
+    ----------
+    total
+        [2, rows, genes] float32: probability, logit.
+    lift
+        [rows, genes] float32; without rows: the probability times ``n_tokens``.
+    sums
+        [3, rows, genes] float64: probability, lift, logit; added to.
+    """
+    for i in range(total.shape[1]):
+        probability, logit = total[0, i], total[1, i]
+        into = sums[1, i]
+        if len(lift):
+            more = lift[i]
+            for j in range(len(into)):
+                into[j] += np.float64(more[j])
+        else:
+            for j in range(len(into)):
+                into[j] += np.float64(probability[j] * n_tokens)
+        into = sums[0, i]
+        for j in range(len(into)):
+            into[j] += np.float64(probability[j])
+        into = sums[2, i]
+        for j in range(len(into)):
+            into[j] += np.float64(logit[j])

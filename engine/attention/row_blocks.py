@@ -13,6 +13,7 @@ from engine.attention.cells import Cell, Heads
 from engine.attention.fused import (
     add_heads,
     add_peaks,
+    fold,
     follow_spread,
     merge_spread,
     raise_peaks,
@@ -22,6 +23,7 @@ from engine.attention.threads import map_blocks
 
 _SCORES = 1 << 18  # scores of one head in a block: 1 MB of fp32, near the cache
 _EVEN = 4  # blocks come in multiples of this, so that a few threads share them evenly
+_NO_LIFT = np.zeros((0, 0), np.float32)
 _ROWS = (64, 1024)  # rows in a block: fewer starve the matrix product, more spill the cache
 
 
@@ -136,9 +138,9 @@ def _add_block(
                     scatter(own[r, 0], into, cell.genes, np.float32(cell.n_tokens), lift[r])
     if spread is not None and second is not None:
         spread.merge(sums[:, 0, first:stop], total[:, 0], *(x[..., first:stop, :] for x in second))
-    sums[:, 0, first:stop] += total[:, 0]
-    sums[:, 1, first:stop] += total[:, 0] * np.float32(cells[0].n_tokens) if lift is None else lift
-    sums[:, 2, first:stop] += total[:, 1]
+    n_tokens = np.float32(cells[0].n_tokens)
+    for r in range(len(heads)):
+        fold(total[r], _NO_LIFT if lift is None else lift[r], n_tokens, sums[r, :, first:stop])
 
 
 class _Spread:
