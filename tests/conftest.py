@@ -143,7 +143,9 @@ def small_config(small_atlas: Path) -> Path:
 def tables_of(run: Path) -> dict[str, str]:
     """Return the digest of every table of a run: a difference then names the tables, shortly."""
     files = [
-        p for top in ("tables", "topk", "union", "edges") for p in (run / top).rglob("*.parquet")
+        p
+        for top in ("tables", "topk", "union", "edges", "consensus", "pools")
+        for p in (run / top).rglob("*.parquet")
     ]
     return {
         str(p.relative_to(run)): hashlib.sha256(p.read_bytes()).hexdigest() for p in sorted(files)

@@ -38,7 +38,8 @@ def compare_geometry(
     DataFrame
         a, b (indices of streams), n_genes, n_pairs, exact, spearman, low, high (one gene deleted
         at a time, ranks held fixed), sampling_error (standard error from drawing pairs,
-        (1 - r^2) / sqrt(n); 0 where exact), null_low, null_high, p.
+        (1 - r^2) / sqrt(n); 0 where exact), null_genes, sampled (the correlation over these genes,
+        which the null is of), null_low, null_high, p.
     """
     n = len(streams[0])
     rng = np.random.default_rng(seed)
@@ -73,6 +74,8 @@ def compare_geometry(
                     "low": low,
                     "high": high,
                     "sampling_error": 0.0 if exact else (1 - r * r) / np.sqrt(len(i)),
+                    "null_genes": len(sample),
+                    "sampled": own,
                     "null_low": null_low,
                     "null_high": null_high,
                     "p": statistics.permutation_p(own, null),

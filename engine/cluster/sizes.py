@@ -198,6 +198,13 @@ def refuse_what_cannot_fit(config: RunConfig, plan: Plan, run: Path | None) -> N
             f"{limit / 1e9:.1f} GB are allowed in all",
             "lower execution.unit_cells, or `accumulate` a smaller gene set",
         )
+    if plan.needs.get("analysis_bytes", 0) > limit:
+        raise InputError(
+            "plan",
+            f"a task of the analysis needs {plan.needs['analysis_bytes'] / 1e9:.1f} GB, "
+            f"{limit / 1e9:.1f} GB are allowed",
+            "`accumulate` a smaller gene set, say compare.consensus: false, or lower top_k",
+        )
     _refuse_small_gpus(config, plan)
     tasks = os.cpu_count() or 1
     if plan.hold > HOLD and 2 * plan.hold * tasks > limit:

@@ -394,6 +394,7 @@ def test_networks_open_elsewhere(compared: Path, tmp_path: Path) -> None:
     assert cells.varp["T cell"][at[0], at[1]] == pytest.approx(first["score"])
     assert cells.varp["T cell"].nnz == 40
     shared = pd.read_parquet(export("shared.parquet", "--min-groups", "2"))
+    assert len(shared)
     assert (shared["n_groups"] >= 2).all()
     again = octoscope("export", str(compared), "--out", str(tmp_path / "net.parquet"))
     assert again.returncode == 2

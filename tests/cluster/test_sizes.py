@@ -13,7 +13,7 @@ import yaml
 
 from engine.cluster.calibrate import estimate
 from engine.cluster.frozen import prepare
-from engine.cluster.sizes import working_set
+from engine.cluster.sizes import refuse_what_cannot_fit, working_set
 from engine.config import parse_config
 from engine.demo.demo import data
 from engine.errors import InputError
@@ -179,6 +179,17 @@ def test_a_gpu_that_is_too_small_is_refused(small_atlas: Path, tmp_path: Path) -
     tree["execution"]["gpus"] = 2  # a replica computes on one
     with pytest.raises(InputError, match=r"execution\.gpus"):
         prepare(parse_config(tree, "c"), str(tmp_path / "two"))
+
+
+def test_an_analysis_that_cannot_fit_is_refused_before_anything_is_computed(
+    small_atlas: Path, tmp_path: Path
+) -> None:
+    config = parse_config(small_tree(small_atlas), "c")
+    _, plan = prepare(config, str(tmp_path / "run"))
+    refuse_what_cannot_fit(config, plan, None)
+    more = plan.model_copy(update={"needs": plan.needs | {"analysis_bytes": 1e15}})
+    with pytest.raises(InputError, match="a task of the analysis needs 1000000.0 GB.*consensus"):
+        refuse_what_cannot_fit(config, more, None)
 
 
 def test_a_machine_without_gpus_plans_for_a_cluster_that_has_them(
