@@ -15,6 +15,7 @@ import networkx as nx
 import numpy as np
 import pandas as pd
 import pytest
+import scipy.stats
 import yaml
 
 from engine.analysis.agreement import place, union
@@ -178,6 +179,32 @@ def test_a_row_equals_the_matrices_that_were_kept(compared: Path) -> None:
     assert row["median_quantile"].item() == pytest.approx(np.nanmedian(q))
 
 
+def test_coherence_is_what_agreement_says_of_other_voices(compared: Path) -> None:
+    plan = plan_of(RunRoot(compared).url)
+    assert plan.compare is not None
+    kin, known = plan.compare.kinship, [m.name for m in plan.checkpoints]
+    agreed = table(compared, "tables/agreement")
+    agreed = agreed[(agreed["comparison"] == "models") & agreed["eval_model"].isin(known)]
+    agreed = agreed.assign(score=-np.log10(2 * agreed["median_quantile"].clip(upper=0.5)))
+    keys = ["category", "gene_set", "view", "k"]
+    by_place = dict(list(agreed.groupby([*keys, "query_model", "query_layer"])))
+    coherent = table(compared, "tables/coherence")
+    assert set(coherent["left_out"]) == {"", *known}
+    for row in coherent.to_dict("records"):
+        part = by_place[(*(row[x] for x in keys), row["model"], row["layer"])]
+        others = part[part["eval_model"] != row["left_out"]]
+        others = others[others["eval_model"].map(kin) != kin[row["model"]]]
+        of_models = others.groupby("eval_model")["score"].mean()
+        of_voices = of_models.groupby(kin).mean()
+        assert row["n_groups"] == len(of_voices)
+        assert row["coherence"] == pytest.approx(of_voices.mean(), nan_ok=True)
+    for _, family in coherent.groupby(["gene_set", "view", "k"]):
+        tested = family.dropna(subset=["p"])
+        assert len(tested)
+        q = scipy.stats.false_discovery_control(tested["p"])
+        assert tested["q"].to_numpy() == pytest.approx(q)
+
+
 def test_threads_that_share_a_matrix_all_read_the_whole_of_it(compared: Path) -> None:
     root = RunRoot(compared)
     plan = plan_of(root.url)
@@ -213,11 +240,11 @@ def test_consensus_networks_and_their_tables_agree(compared: Path) -> None:
             top = top[(top["part"] == "total") & (top["category"] == category.name)]
             both = one.merge(top, on=["query", "key"])
             assert len(both) == len(top)  # every model's pair is in the network
-            assert np.allclose(
-                both[f"quantile_{model}"], both["rank_y"] / both[f"quantile_{model}"].pipe(
-                    lambda q, r=both["rank_y"]: (r / q).median()
-                )
-            )  # fmt: skip
+            whole = table(compared, "tables/consensus_layers")
+            whole = whole[(whole["model"] == model) & (whole["category"] == category.name)]
+            whole = whole[(whole["gene_set"] == "shared") & (whole["view"] == "logit")]
+            n_ranked = whole["n_eligible"].item()
+            assert np.allclose(both[f"quantile_{model}"], both["rank_y"] / n_ranked)
             assert (both[f"layer_{model}"] == both["layer"]).all()
             tops += len(top)
         assert one["n_models"].sum() == tops
