@@ -95,6 +95,7 @@ def test_dask_on_threads_gives_the_bytes_of_dask_on_ray(
     analyse.collect(root, plan, blocks, config.network)
     analyse.layers(root, plan, blocks, "threads")
     analyse.overlap(root, plan, blocks, config.network, "threads")
+    analyse.models(root, blocks, network=True)
     analyse.comparison(root, plan, blocks, config.network, "threads")
     assert tables_of(run) == tables_of(finished_run)
 
