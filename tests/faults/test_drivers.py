@@ -80,12 +80,17 @@ def test_a_second_driver_is_told_who_holds_the_run_and_a_dead_one_leaves_nothing
 ) -> None:
     run = tmp_path / "run"
     first = start("run", str(small_config), "--out", str(run), *KEEP)
-    until(lambda: (run / LEASE).exists())
+    until(lambda: workers(first.pid))
+    held = workers(first.pid)
+    for worker in held:
+        worker.suspend()  # the run must outlast the two that ask, on a busy machine too
     for more in ((), ("--steal",)):
         second = octoscope("resume", str(run), *more)
         assert second.returncode == 2, second.stdout + second.stderr
         assert f"process {first.pid}" in second.stderr.replace("\n", " ")
-    until(lambda: workers(first.pid))
+    assert workers(first.pid)
+    for worker in held:
+        worker.resume()
     first.kill()
     first.communicate()
     until(lambda: not workers(first.pid), 60)  # it leaves no actor
