@@ -30,6 +30,7 @@ import json
 from collections.abc import Callable, Iterator
 
 import numpy as np
+import pandas as pd
 from rich.console import Console
 from rich.table import Table
 
@@ -138,15 +139,22 @@ def support_p(matrices: list[Matrix], k: int, permutations: int, seed: int) -> f
     return float(found["p"].iloc[0])
 
 
+def tops_of(sides: dict[int, MatrixSource], k: int) -> dict[int, pd.DataFrame]:
+    """Return each layer's strongest pairs."""
+    tops = {}
+    for y, side in sides.items():
+        genes = {"all": np.arange(side.n_genes)}
+        done = finalise(side, genes, ["conditional"], top_k=k, permutations=1, seed=0)
+        tops[y] = done.topk[done.topk["part"] == "total"]
+    return tops
+
+
 def layers_p(matrices: list[Matrix], k: int, permutations: int, seed: int) -> float:
     genes = np.arange(len(matrices[0]))
     # a third layer that lists the second one's pairs, as neighbours do
     near = matrices[1] + 0.01 * noise(np.random.default_rng(seed), len(genes))
     sides = {y: source(np.stack([m, m])) for y, m in enumerate([*matrices[:2], near])}
-    tops = {}
-    for y, side in sides.items():
-        done = finalise(side, {"all": genes}, ["conditional"], top_k=k, permutations=1, seed=0)
-        tops[y] = done.topk[done.topk["part"] == "total"]
+    tops = tops_of(sides, k)
     _, found = compare_layers(
         sides, genes, "conditional", tops, permutations=permutations, seed=seed
     )
@@ -242,10 +250,8 @@ def gene_intervals(
     done = finalise(source(np.stack(matrices[:2])), {"all": genes}, ["conditional"],
                     top_k=k, permutations=1, seed=0)  # fmt: skip
     half = done.stats.iloc[0]
-    tops, sides = {}, {y: source(np.stack([m, m])) for y, m in enumerate(matrices[:2])}
-    for y, side in sides.items():
-        of = finalise(side, {"all": genes}, ["conditional"], top_k=k, permutations=1, seed=0)
-        tops[y] = of.topk[of.topk["part"] == "total"]
+    sides = {y: source(np.stack([m, m])) for y, m in enumerate(matrices[:2])}
+    tops = tops_of(sides, k)
     compared = compare_layers(sides, genes, "conditional", tops, permutations=1, seed=0)[1]
     layers = compared[compared["layer_a"] != compared["layer_b"]].iloc[0]
     return {

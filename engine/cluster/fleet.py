@@ -100,7 +100,6 @@ class RayFleet:
         passed = {k: os.environ[k] for k in _PASSED if k in os.environ}
         self._actors: dict[str, list[Any]] = {}
         self._names: dict[int, str] = {}
-        self._called: dict[str, Any] = {}  # actors by name
         remote = ray.remote(Worker)
         for name, group in groups.items():
             hidden = {} if group.gpus else {"CUDA_VISIBLE_DEVICES": ""}
@@ -121,10 +120,9 @@ class RayFleet:
                 actor = options.remote(run, group.model, called, group.gpus)
                 self._actors[name].append(actor)
                 self._names[id(actor)] = called
-                self._called[called] = actor
         self._group = {id(a): name for name, actors in self._actors.items() for a in actors}
-        # by group, in order: asked for at every turn, so that busy actors are not looked at
-        self._idle = {name: dict.fromkeys(map(id, of)) for name, of in self._actors.items()}
+        # by group and name: asked for at every turn, so that busy actors are not looked at
+        self._idle: dict[str, dict[str, Any]] = {name: {} for name in groups}
         self._running: dict[Any, tuple[Work, Any]] = {}
         self._recovering: dict[Any, tuple[Any, float]] = {}
         self._short: dict[str, int] = {}  # work -> times its actor died
@@ -162,12 +160,11 @@ class RayFleet:
 
         One piece per actor: a queued piece would run its deadline down while it waits.
         """
-        return [self._names[actor] for actor in self._idle[group]]
+        return list(self._idle[group])
 
     def submit(self, work: Work, actor: str, ahead: Work | None = None) -> None:
         """Give work to an idle actor; ``ahead`` is what it reads for meanwhile."""
-        chosen = self._called[actor]
-        self._set_idle(chosen, False)
+        chosen = self._idle[work.group].pop(actor)
         halvings = self._short.get(work.id, 0)
         following = None if ahead is None else ahead.id
         self._running[chosen.run.remote(work.id, halvings, following)] = (work, chosen)
@@ -194,7 +191,7 @@ class RayFleet:
                 self._recovered(reference)
                 continue
             work, actor = self._running.pop(reference)
-            self._set_idle(actor, True)
+            self._idle[work.group][self._names[id(actor)]] = actor
             try:
                 outcomes.append(Outcome(work, facts=self._ray.get(reference)))
             except self._ray.exceptions.RayError as error:
@@ -208,13 +205,6 @@ class RayFleet:
                 outcomes.append(Outcome(work, _cause(error), preempted=preempted))
         return outcomes
 
-    def _set_idle(self, actor: Any, idle: bool) -> None:
-        of = self._idle[self._group[id(actor)]]
-        if idle:
-            of[id(actor)] = None
-        else:
-            of.pop(id(actor), None)
-
     def _died(self, error: BaseException) -> bool:
         known = self._ray.exceptions
         return isinstance(error, known.RayActorError | known.OutOfMemoryError)
@@ -225,14 +215,14 @@ class RayFleet:
         Calls to a restarting actor fail at once: without this the idle-looking dead actor would
         use up the attempts of every piece that is left.
         """
-        self._set_idle(actor, False)
+        self._idle[self._group[id(actor)]].pop(self._names[id(actor)], None)
         self._recovering[actor.ready.remote()] = (actor, since)
 
     def _recovered(self, reference: Any) -> None:
         actor, since = self._recovering.pop(reference)
         try:
             place = self._ray.get(reference)
-            self._set_idle(actor, True)
+            self._idle[self._group[id(actor)]][self._names[id(actor)]] = actor
             self._tell(actor, "started", place)
         except self._ray.exceptions.RayError as error:
             if not self._died(error):
