@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import tracemalloc
 from pathlib import Path
 
@@ -33,12 +34,15 @@ def reduced(atlas: Path, run: Path, unit_cells: int) -> tuple[RunRoot, Plan, int
         runner.run(unit)
     matrices = MatrixRunner(root, plan)
     matrices.pairs("tiny", 0)
-    tracemalloc.start()
-    record = matrices.matrix("tiny", 0, 0)
-    peak = tracemalloc.get_traced_memory()[1]
-    tracemalloc.stop()
+    peaks = []
+    for _ in range(3):  # other threads of this process are traced too: the least is ours
+        gc.collect()
+        tracemalloc.start()
+        record = matrices.matrix("tiny", 0, 0)
+        peaks.append(tracemalloc.get_traced_memory()[1])
+        tracemalloc.stop()
     sums = tiles.open_array(root.zarr(f"{record.folder}/dense.zarr"), "sums")[:]
-    return root, plan, peak, sums
+    return root, plan, min(peaks), sums
 
 
 @pytest.mark.slow
