@@ -18,6 +18,8 @@ from engine.store.plan import Plan
 from engine.store.root import RunRoot
 from tests.conftest import small_tree
 
+TILE = 512  # large, so that tiles outweigh what finalising holds
+
 
 def reduced(atlas: Path, run: Path, unit_cells: int) -> tuple[RunRoot, Plan, int, np.ndarray]:
     """Compute one category with so many cells a unit; returns the peak of reducing a layer."""
@@ -26,7 +28,7 @@ def reduced(atlas: Path, run: Path, unit_cells: int) -> tuple[RunRoot, Plan, int
     tree["gene_sets"].append({"name": "wide", "kind": "model"})
     tree["models"][0]["layers"] = [0]
     tree["network"] = tree["edges"] = None
-    tree["execution"] |= {"unit_cells": unit_cells, "micro_batch": 1, "tile": 64}
+    tree["execution"] |= {"unit_cells": unit_cells, "micro_batch": 1, "tile": TILE}
     tree["atlas"]["categories"] = ["T cell"]
     root, plan = prepare(parse_config(tree, "test"), str(run))
     runner = UnitRunner(root, plan, run_config(root), "tiny")
@@ -54,7 +56,7 @@ def test_memory_of_a_reduction_does_not_grow_with_its_units(
     assert len(few_plan.units) == 2
     assert len(many_plan.units) == 24
     n = len(few_plan.models[0].axis)
-    one_tile = 3 * 64 * n * 8  # of one unit
+    one_tile = 3 * TILE * n * 8  # of one unit
     # 12 units a half, held together, would be 11 tiles more; the tree holds log2(12) + 1
     assert many - few < 6 * one_tile
     np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-6)
