@@ -1,13 +1,15 @@
 """Accumulating per-cell attention: ours against eager attention and this machine's own rates.
 
     python benchmarks/accumulate.py [--tokens 1200] [--heads 8] [--dim 64] [--ragged 0.4]
+    python benchmarks/accumulate.py --sizes
 
 Each side runs in processes of its own, with equal threads, three times; medians are compared. Eager
 is softmax(q k^T / sqrt(d)) of every cell, averaged over heads and added up, as one would write it
 (head by head where [heads, tokens, tokens] exceeds 2 GB). The roofline is the same matrix
-products in the same blocks, and torch.exp over as many numbers, with as many threads. `--ragged s`
-gives each cell a random share s of the genes; its rate per score is compared with that of full
-sets. Prints one JSON line last.
+products in the same blocks, by the fastest library here (oneDNN's; torch.mm's rate is told too),
+and torch.exp over as many numbers, with as many threads. `--ragged s` gives each cell a random
+share s of the genes; its rate per score is compared with that of full sets. `--sizes` goes through
+1,200 to 19,264 tokens, fixed and ragged sets. Prints one JSON line last.
 """
 
 from __future__ import annotations
@@ -19,12 +21,15 @@ import sys
 import tempfile
 import time
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
 from measure import status
 
-RUNS = 3
+# tokens, heads, d_head, cells, cells in a micro-batch: a panel, two models' lengths, AIDO.Cell
+SIZES = [(1200, 8, 64, 32, 16), (3000, 8, 64, 16, 16), (6000, 16, 16, 8, 8), (19264, 20, 32, 2, 2)]
+PARITY = 1e-5  # of the mean probability
 
 
 def cell_of(a: argparse.Namespace, c: int) -> tuple[torch.Tensor, torch.Tensor, np.ndarray]:
@@ -93,11 +98,13 @@ def eager(a: argparse.Namespace) -> tuple[float, np.ndarray, int]:
 def roofline(a: argparse.Namespace) -> tuple[float, np.ndarray, int]:
     from concurrent.futures import ThreadPoolExecutor
 
-    from engine.attention.row_blocks import _SCORES
+    from engine.attention.products import Keys
+    from engine.attention.row_blocks import _ROWS, _SCORES
 
     q, k, _ = cell_of(a, 0)
     tokens = q.shape[1]
-    rows = int(np.clip(_SCORES // tokens, 64, 1024))
+    rows = int(np.clip(_SCORES // tokens, *_ROWS))
+    keys = [Keys(k[h], -(-tokens // rows)) for h in range(a.heads)]
     blocks = [(h, r) for h in range(a.heads) for r in range(0, tokens, rows)]
 
     def run(kind: str) -> float:
@@ -111,6 +118,8 @@ def roofline(a: argparse.Namespace) -> tuple[float, np.ndarray, int]:
             s = out[: len(x) * tokens].view(len(x), tokens)
             with torch.inference_mode():  # a mode of the thread
                 if kind == "product":
+                    keys[h].products(x)
+                elif kind == "torch.mm":
                     torch.mm(x, k[h].T, out=s)
                 else:  # of ordinary numbers: exp of infinity is three times slower
                     torch.exp(scores[: s.numel()].view_as(s), out=s)
@@ -127,17 +136,18 @@ def roofline(a: argparse.Namespace) -> tuple[float, np.ndarray, int]:
             return time.perf_counter() - started
 
     with torch.inference_mode():
-        took = sum(min(run(kind) for _ in range(3)) for kind in ("product", "exp"))
-    return took * a.cells, np.zeros(0), a.cells * a.heads * tokens**2
+        took = {k: min(run(k) for _ in range(3)) * a.cells for k in ("product", "torch.mm", "exp")}
+    print(json.dumps({name.removeprefix("torch."): t for name, t in took.items()}))
+    return took["product"] + took["exp"], np.zeros(0), a.cells * a.heads * tokens**2
 
 
 SIDES = {"ours": ours, "eager": eager, "roofline": roofline}
 
 
 def measure(a: argparse.Namespace, side: str, share: float, folder: Path) -> dict[str, float]:
-    """Run a side in a process of its own, RUNS times; return medians."""
+    """Run a side in a process of its own, as often as asked for; return medians."""
     found = []
-    for _ in range(RUNS):
+    for _ in range(a.runs):
         done = subprocess.run(
             [sys.executable, __file__, "--side", side, "--out", str(folder / f"{side}.npy"),
              "--share", str(share), *(f"--{n}={getattr(a, n)}" for n in
@@ -151,21 +161,55 @@ def measure(a: argparse.Namespace, side: str, share: float, folder: Path) -> dic
     return {key: float(np.median([f[key] for f in found])) for key in found[0]}
 
 
+def compare(a: argparse.Namespace) -> dict[str, Any]:
+    """Run every side on one shape; returns the figures."""
+    with tempfile.TemporaryDirectory() as tmp:
+        folder = Path(tmp)
+
+        def parity() -> float:
+            x, y = (np.load(folder / f"{side}.npy") for side in ("ours", "eager"))
+            return float(np.abs(x - y).max() / np.abs(y).mean())
+
+        sides = {side: measure(a, side, 1.0, folder) for side in SIDES}
+        roof, own = sides["roofline"], sides["ours"]
+        row = {
+            "benchmark": "accumulate", "tokens": a.tokens, "heads": a.heads, "dim": a.dim,
+            "cells": a.cells, "micro": a.micro, "threads": a.threads, "runs": a.runs,
+            "speed_ratio": round(sides["eager"]["seconds"] / own["seconds"], 2),
+            "memory_ratio": round(own["peak"] / sides["eager"]["peak"], 3),
+            "roofline_share": round(roof["seconds"] / own["seconds"], 3),
+            "roofline_share_of_mm": round((roof["mm"] + roof["exp"]) / own["seconds"], 3),
+            "parity": parity(),
+        }  # fmt: skip
+        row["parity_ok"] = row["parity"] <= PARITY
+        for side, found in sides.items():
+            row |= {f"{side}_{key}": value for key, value in found.items() if key != "scores"}
+        if a.ragged:
+            part = measure(a, "ours", a.ragged, folder)
+            rate, full = (f["scores"] / f["seconds"] for f in (part, own))
+            other = measure(a, "eager", a.ragged, folder)
+            row |= {
+                "ragged_share_of_genes": a.ragged,
+                "ragged_rate": round(rate / full, 3),
+                "ragged_speed_ratio": round(other["seconds"] / part["seconds"], 2),
+                "ragged_parity": parity(),
+            }
+            row["parity_ok"] = row["parity_ok"] and row["ragged_parity"] <= PARITY
+    return row
+
+
 def main() -> None:
-    parser = argparse.ArgumentParser()
-    for name, default in (
-        ("tokens", 1200),
-        ("heads", 8),
-        ("dim", 64),
-        ("cells", 32),
-        ("micro", 16),
-    ):
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
+    names = ("tokens", "heads", "dim", "cells", "micro")
+    for name, default in zip(names, SIZES[0], strict=True):
         parser.add_argument(f"--{name}", type=int, default=default)
     parser.add_argument("--threads", type=int, default=torch.get_num_threads())
+    parser.add_argument("--runs", type=int, default=3)
     parser.add_argument("--ragged", type=float, default=0.0)
-    parser.add_argument("--share", type=float, default=1.0)
-    parser.add_argument("--side", choices=SIDES)
-    parser.add_argument("--out")
+    parser.add_argument("--sizes", action="store_true", help="all sizes, fixed and ragged sets")
+    parser.add_argument("--share", type=float, default=1.0, help=argparse.SUPPRESS)
+    parser.add_argument("--side", choices=SIDES, help=argparse.SUPPRESS)
+    parser.add_argument("--out", help=argparse.SUPPRESS)
     a = parser.parse_args()
     torch.set_num_threads(a.threads)
     if a.side:
@@ -173,30 +217,20 @@ def main() -> None:
         np.save(a.out, values)
         print(json.dumps({"seconds": took, "scores": scores}))
         return
-    with tempfile.TemporaryDirectory() as tmp:
-        folder = Path(tmp)
-        sides = {side: measure(a, side, 1.0, folder) for side in SIDES}
-        x, y = (np.load(folder / f"{side}.npy") for side in ("ours", "eager"))
-        parity = float(np.abs(x - y).max() / np.abs(y).mean())
-        row = {
-            "benchmark": "accumulate", "tokens": a.tokens, "heads": a.heads, "dim": a.dim,
-            "cells": a.cells, "threads": a.threads,
-            "speed_ratio": round(sides["eager"]["seconds"] / sides["ours"]["seconds"], 2),
-            "memory_ratio": round(sides["ours"]["peak"] / sides["eager"]["peak"], 3),
-            "roofline_share": round(sides["roofline"]["seconds"] / sides["ours"]["seconds"], 3),
-            "parity": parity,
-        }  # fmt: skip
-        for side, found in sides.items():
-            row |= {f"{side}_{key}": value for key, value in found.items() if key != "scores"}
-        if a.ragged:
-            part = measure(a, "ours", a.ragged, folder)
-            rate, full = (f["scores"] / f["seconds"] for f in (part, sides["ours"]))
-            row |= {"ragged_share_of_genes": a.ragged, "ragged_rate": round(rate / full, 3)}
-            other = measure(a, "eager", a.ragged, folder)
-            x, y = (np.load(folder / f"{side}.npy") for side in ("ours", "eager"))
-            row["ragged_parity"] = float(np.abs(x - y).max() / np.abs(y).mean())
-            row |= {"ragged_speed_ratio": round(other["seconds"] / part["seconds"], 2)}
-        print(json.dumps(row))
+    if not a.sizes:
+        print(json.dumps(compare(a)))
+        return
+    rows = []
+    for size in SIZES:
+        shape = vars(a) | dict(zip(names, size, strict=True)) | {"ragged": a.ragged or 0.4}
+        rows.append(compare(argparse.Namespace(**shape)))
+        print(json.dumps(rows[-1]), flush=True)
+    said: dict[str, Any] = {"benchmark": "accumulate", "tokens": [r["tokens"] for r in rows]}
+    least = ("speed_ratio", "roofline_share", "ragged_rate", "ragged_speed_ratio")
+    said |= {name: min(r[name] for r in rows) for name in least}
+    said["memory_ratio"] = max(r["memory_ratio"] for r in rows)
+    said["parity_ok"] = all(r["parity_ok"] for r in rows)
+    print(json.dumps(said))
 
 
 if __name__ == "__main__":

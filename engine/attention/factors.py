@@ -6,7 +6,6 @@ a matrix costs [genes, d] in memory and one GEMM for each reading.
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import TypeVar
@@ -14,6 +13,7 @@ from typing import TypeVar
 import numpy as np
 import torch
 
+from engine.attention.products import Keys, terms_at_once
 from engine.attention.ranks import RankTable, pick
 from engine.attention.threads import map_blocks
 from engine.attention.topk import TopK, TopPairs
@@ -23,7 +23,6 @@ Result = TypeVar("Result")
 
 _SCORES = 1 << 18  # scores in a block: 1 MB of fp32, near the cache
 _ROWS = (32, 512)
-_TERMS = 192  # of a panel; see _panel
 _PAIRS = 1 << 13  # pairs multiplied by one thread at a time
 
 
@@ -55,23 +54,18 @@ class Factors:
     def blocks(self, work: Callable[[int, np.ndarray], Result]) -> Iterator[Result]:
         """Call ``work(first row, values [rows, genes])`` for all rows; yields in row order.
 
-        Blocks run on threads. ``values`` is overwritten after the call; block edges depend on the
+        Blocks run on threads. ``values`` are new; block edges depend on the
         number of genes alone, so the values of a pair are the same bits in every reading.
         """
-        q, k_t = torch.from_numpy(self.q), torch.from_numpy(self.k).T
         n = len(self.q)
         rows = int(np.clip(_SCORES // n, *_ROWS))
-
-        held = threading.local()  # one block's room a thread: memory does not grow with blocks
+        edges = range(0, n, rows)
+        q, keys = torch.from_numpy(self.q), Keys(torch.from_numpy(self.k), len(edges))
 
         def run(first: int) -> Result:
-            if not hasattr(held, "room"):
-                held.room = torch.empty(rows * n)
-            some = q[first : first + rows]
-            out = held.room[: len(some) * n].view(len(some), n)
-            return work(first, torch.mm(some, k_t, out=out).numpy())
+            return work(first, keys.products(q[first : first + rows]).numpy())
 
-        return map_blocks(run, range(0, n, rows))
+        return map_blocks(run, edges)
 
     def top_pairs(self, k: int, *, by_absolute_value: bool = False) -> TopPairs:
         """Return the K largest pairs; see :class:`~engine.attention.topk.TopK`."""
@@ -105,11 +99,11 @@ class Factors:
         """Return values of pairs, and their ranks among all pairs, mostly in one reading.
 
         A rank needs the very bits that the matrix product gives. The pairs' own dot products are
-        those bits if they are added in the order of the BLAS (:func:`_panel`). The reading that
+        those bits if they are added in the same order (:func:`terms_at_once`). The reading that
         counts above them checks every one, and is repeated with the true values if one differs.
         """
         options = {"by_absolute_value": by_absolute_value, "keep_self": keep_self}
-        panel = _panel(self.q.shape[1])
+        panel = terms_at_once(self.q.shape[1])
         values = np.empty(len(query), np.float32)
         guess = np.empty(len(query), np.float32)
         edges = range(0, len(query), _PAIRS)
@@ -142,16 +136,6 @@ class Factors:
             np.zeros(1, np.int64),
         )
         return table.ranks(above)
-
-
-def _panel(d: int) -> int:
-    """Return how many terms MKL's sgemm adds up before it adds their sum to the earlier ones.
-
-    Found by trying (d from 8 to 640); elsewhere a wrong answer costs time, never a bit.
-    """
-    if d <= _TERMS:
-        return d
-    return _TERMS if d >= 2 * _TERMS else -(-d // 2)
 
 
 @compiled({"contract"})

@@ -51,17 +51,25 @@ def _exp(x: np.float32) -> np.float32:
     return p * _float_of_bits(np.int32((n + 127) << 23))
 
 
-@njit(inline="always", fastmath={"reassoc", "nnan", "nsz"})
-def _largest(x: np.ndarray) -> np.float32:
-    top = x[0]
-    for t in range(len(x)):
-        top = max(top, x[t])
-    return top
+@njit(inline="always")
+def _largest(bits: np.ndarray) -> np.float32:
+    """Return the largest of float32 values, given as their int32 bits; NaN may be passed over.
+
+    Whole numbers in the order of the values, as the largest of floats does not vectorise: a tenth
+    of the time.
+    """
+    rest = np.int32(0x7FFFFFFF)
+    top = np.int32(-0x80000000)
+    for t in range(len(bits)):
+        key = np.int32(bits[t] ^ (np.int32(bits[t] >> np.int32(31)) & rest))
+        top = max(top, key)
+    return _float_of_bits(np.int32(top ^ (np.int32(top >> np.int32(31)) & rest)))
 
 
 @compiled({"reassoc", "contract", "nsz", "arcp"})
 def add_heads(
     scores: np.ndarray,
+    keys: int,
     kept: int,
     ends: np.ndarray,
     columns: np.ndarray,
@@ -75,7 +83,10 @@ def add_heads(
     Parameters
     ----------
     scores
-        [heads, rows, keys] float32; NaN and infinity spread to the row's sums.
+        [heads, rows, keys] float32; NaN and infinity spread to the row's sums. Rows beyond those
+        of ``probability``, and keys beyond ``keys``, are padding.
+    keys
+        Keys that the cell attends to.
     kept
         The first keys, in gene order, whose pairs are accumulated.
     ends
@@ -89,11 +100,12 @@ def add_heads(
     mass
         [rows, mass columns] float64, added to; column 0 is the kept keys.
     """
-    heads, rows, keys = scores.shape
+    heads, rows = len(scores), len(probability)
+    bits = scores.view(np.int32)
     for i in range(rows):
         for h in range(heads):
             s = scores[h, i]
-            top = _largest(s)
+            top = _largest(bits[h, i, :keys])
             for t in range(kept):
                 logit[i, t] += s[t] * share
             total = np.float32(0.0)
@@ -124,16 +136,18 @@ def raise_peaks(scores: np.ndarray, probability: np.ndarray, logit: np.ndarray) 
     Parameters
     ----------
     scores
-        [heads, rows, keys] float32; left as they are.
+        [heads, rows, keys] float32; left as they are. More rows and keys than those of
+        ``probability`` are padding.
     probability, logit
         [rows, keys] float32, at 0 and -infinity before the first heads.
     """
-    heads, rows, keys = scores.shape
+    heads, (rows, keys) = len(scores), probability.shape
+    bits = scores.view(np.int32)
     shifted = np.empty(keys, np.float32)
     for i in range(rows):
         for h in range(heads):
             s = scores[h, i]
-            top = _largest(s)
+            top = _largest(bits[h, i, :keys])
             total = np.float32(0.0)
             for t in range(keys):
                 shifted[t] = _exp(s[t] - top)
@@ -245,6 +259,42 @@ def scatter(
         into, row = sums[rows[i]], values[i]
         for t in range(len(genes)):
             into[genes[t]] += weight * row[t]
+
+
+@compiled({"contract", "nsz"})
+def scatter_cell(
+    values: np.ndarray,
+    rows: np.ndarray,
+    genes: np.ndarray,
+    n_tokens: np.float32,
+    total: np.ndarray,
+    lift: np.ndarray,
+) -> None:
+    """Add a cell's probability and logit [2, rows, kept] at (rows, genes), in place.
+
+    Parameters
+    ----------
+    total
+        [2, genes, genes] float32: probability, logit.
+    lift
+        [genes, genes] float32, to which the probability times ``n_tokens`` is added; or no rows.
+    """
+    for i in range(len(rows)):
+        at = rows[i]
+        probability, logit = values[0, i], values[1, i]
+        into, into_logit = total[0, at], total[1, at]
+        if len(lift):
+            more = lift[at]
+            for t in range(len(genes)):
+                g = genes[t]
+                into[g] += probability[t]
+                into_logit[g] += logit[t]
+                more[g] += n_tokens * probability[t]
+        else:
+            for t in range(len(genes)):
+                g = genes[t]
+                into[g] += probability[t]
+                into_logit[g] += logit[t]
 
 
 @compiled()

@@ -12,7 +12,8 @@ import torch
 from engine.attention.cells import Cell, Heads
 from engine.attention.factors import Factors
 from engine.attention.fused import scatter
-from engine.attention.row_blocks import attend_rows, block_rows, room_for
+from engine.attention.products import Keys
+from engine.attention.row_blocks import attend_rows, block_rows, pack, scores_of_few
 from engine.attention.threads import map_blocks
 from engine.attention.views import QUANTITIES
 from engine.errors import MassError
@@ -98,15 +99,16 @@ class MeanCell:
 
     def _multiply(self, scores: Factors, span: slice) -> np.ndarray:
         out = np.empty((span.stop - span.start, self._cell.kept), np.float32)
-        q, k_t = torch.from_numpy(scores.q), torch.from_numpy(scores.k).T
+        blocks = self._blocks(span)
+        q, keys = torch.from_numpy(scores.q), Keys(torch.from_numpy(scores.k), len(blocks))
 
         def run(part: slice) -> None:
             into = out[part.start - span.start : part.stop - span.start]
-            torch.mm(q[part], k_t, out=torch.from_numpy(into))
+            into[:] = keys.products(q[part]).numpy()
             if not np.isfinite(into).all():
                 raise MassError(f"{self._where}: scores are not finite")
 
-        for _ in map_blocks(run, self._blocks(span)):
+        for _ in map_blocks(run, blocks):
             pass
         return out
 
@@ -115,15 +117,17 @@ class MeanCell:
         cell = self._cell
         out = np.zeros((1, 2, span.stop - span.start, cell.kept), np.float32)
         shares = np.zeros((1, span.stop - span.start, 1))
+        blocks = self._blocks(span)
+        keys = pack([cell], cell.kept, len(blocks))[0]
 
         def run(part: slice) -> None:
             here = slice(part.start - span.start, part.stop - span.start)
             attend_rows(
-                cell, (self._heads,), span.start, here, room_for([cell]), out[:, :, here],
+                cell, keys, (self._heads,), span.start, here, scores_of_few(), out[:, :, here],
                 shares[:, here],
             )  # fmt: skip
 
-        for _ in map_blocks(run, self._blocks(span)):
+        for _ in map_blocks(run, blocks):
             pass
         self._check(shares[0, :, 0], cell.genes[span])
         return out[0]

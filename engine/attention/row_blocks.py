@@ -18,13 +18,17 @@ from engine.attention.fused import (
     merge_spread,
     raise_peaks,
     scatter,
+    scatter_cell,
 )
+from engine.attention.products import Keys
 from engine.attention.threads import map_blocks
 
-_SCORES = 1 << 18  # scores of one head in a block: 1 MB of fp32, near the cache
+_SCORES = 1 << 19  # scores of one head in a block: 2 MB of fp32, near the cache
+_CELLS = 8  # in a micro-batch from which on small cells are computed whole, in parallel
+_HELD = 64 << 20  # the most bytes that their rows take
 _EVEN = 4  # blocks come in multiples of this, so that a few threads share them evenly
-_NO_LIFT = np.zeros((0, 0), np.float32)
-_ROWS = (64, 1024)  # rows in a block: fewer starve the matrix product, more spill the cache
+_ROWS = (32, 1024)  # rows in a block: fewer starve the matrix product, more spill the cache
+_FEW_ROWS = 32  # below, heads are multiplied together: each call has its own cost
 
 
 def block_rows(cells: list[Cell]) -> int:
@@ -33,9 +37,9 @@ def block_rows(cells: list[Cell]) -> int:
     return int(np.clip(_SCORES // longest, *_ROWS))
 
 
-def room_for(cells: list[Cell]) -> torch.Tensor:
-    """Return float32 room for the scores of :func:`block_rows` rows, of as many heads as fit."""
-    return torch.empty(max(_SCORES, block_rows(cells) * max(cell.n_tokens for cell in cells)))
+def scores_of_few() -> torch.Tensor:
+    """Return float32 room for the scores of few rows, of as many heads as fit."""
+    return torch.empty(_SCORES)
 
 
 def room_bytes(tokens: int) -> int:
@@ -46,15 +50,14 @@ def room_bytes(tokens: int) -> int:
 def block_bytes(genes: int, tokens: int, threads: int, heads: int = 1, moments: int = 1) -> int:
     """Return an upper bound of what blocks in progress hold, beside the accumulator.
 
-    Per reduction over heads five fp32 sums over the block's rows (two of them for two moments) and
-    twice the block's own rows before they are scattered, and the scores; at worst one block is a
-    quarter of all rows.
+    Per reduction over heads five fp32 sums over the rows in progress (two of them for two moments)
+    and twice the blocks' own rows before they are scattered, and the scores.
     """
-    most_rows = min(genes, max(_ROWS[1], -(-genes // _EVEN)))
-    sums = heads * (5 * most_rows * genes + 2 * most_rows * tokens)
+    rows = min(genes, min(threads, _EVEN) * max(_ROWS[1], -(-genes // _EVEN)))
+    sums = heads * (5 * rows * genes + 2 * rows * tokens)
     if moments == 2:  # counts of cells, twice, and the ones that are added to them
-        sums += 2 * most_rows * genes + most_rows * tokens
-    return min(threads, _EVEN) * (4 * sums + room_bytes(tokens))
+        sums += 2 * rows * genes + rows * tokens
+    return 4 * sums + threads * room_bytes(tokens) + _HELD
 
 
 def add_row_blocks(
@@ -80,67 +83,131 @@ def add_row_blocks(
     """
     n, rows = sums.shape[2], block_rows(cells)
     kept = max(1.0, float(np.mean([cell.kept for cell in cells])))
-    # genes that hold about so many tokens of a cell; an even number of blocks, whatever the threads
+    # genes that hold about so many tokens of a cell; the same blocks, whatever the threads
     count = -(-n // int(np.ceil(rows * n / kept)))
     height = -(-n // (-(-count // _EVEN) * _EVEN))
     edges = [(first, min(first + height, n)) for first in range(0, n, height)]
-    equal = len({cell.n_tokens for cell in cells}) == 1
+    batch = _Batch(cells, pack(cells, n, -(-n // rows)), heads, mass.shape[2], rows)
+    in_turn = len(cells) >= _CELLS and batch.bytes <= _HELD
+    if in_turn and min(cell.kept for cell in cells) < n:
+        batch.attend_all()
 
     def run(edge: tuple[int, int]) -> None:
         with torch.inference_mode():
-            _add_block(cells, sums, mass, heads, second, *edge, rows, equal)
+            _add_block(batch, sums, mass, second, *edge)
 
     for _ in map_blocks(run, edges):
         pass
 
 
+def pack(cells: list[Cell], genes: int, blocks: int) -> list[list[Keys]]:
+    """Return the keys of each cell and head, for so many blocks of rows."""
+
+    def run(cell: Cell) -> list[Keys]:
+        with torch.inference_mode():
+            return [Keys(k, blocks, sizes_vary=cell.kept < genes) for k in cell.k]
+
+    return list(map_blocks(run, cells))
+
+
+class _Batch:
+    """Cells of a micro-batch, and the rows of their attention.
+
+    Parameters
+    ----------
+    keys
+        Of :func:`pack`.
+    heads
+        How each reduction treats heads.
+    columns
+        Number of mass columns.
+    rows
+        Rows that are computed at once.
+    """
+
+    def __init__(
+        self,
+        cells: list[Cell],
+        keys: list[list[Keys]],
+        heads: tuple[Heads, ...],
+        columns: int,
+        rows: int,
+    ) -> None:
+        self.cells, self.heads = cells, heads
+        self._keys, self._columns, self._rows = keys, columns, rows
+        self._done: list[tuple[np.ndarray, np.ndarray]] = []
+
+    @property
+    def bytes(self) -> int:
+        """What all rows of all cells take."""
+        return 8 * len(self.heads) * sum(cell.kept**2 for cell in self.cells)
+
+    def attend_all(self) -> None:
+        """Compute whole cells, to be handed out: small ones have few rows in a block of genes."""
+
+        def run(c: int) -> tuple[np.ndarray, np.ndarray]:
+            with torch.inference_mode():
+                return self.attend(c, slice(0, self.cells[c].kept))
+
+        self._done = list(map_blocks(run, range(len(self.cells))))
+
+    def attend(
+        self, c: int, span: slice, into: np.ndarray | None = None
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """Return sums [reductions, 2, rows, kept] and shares [reductions, rows, mass columns].
+
+        The rows are the tokens ``span`` of cell ``c``; ``into``: sums to be added to instead.
+        """
+        if self._done:
+            sums, shares = self._done[c]
+            return sums[:, :, span], shares[:, span]
+        cell, size = self.cells[c], span.stop - span.start
+        if into is None:
+            into = np.zeros((len(self.heads), 2, size, cell.kept), np.float32)
+        shares = np.zeros((len(self.heads), size, self._columns))
+        buffer = scores_of_few()
+        for at in range(0, size, self._rows):
+            part = slice(at, min(at + self._rows, size))
+            room = into[:, :, part], shares[:, part]
+            attend_rows(cell, self._keys[c], self.heads, span.start, part, buffer, *room)
+        return into, shares
+
+
 def _add_block(
-    cells: list[Cell],
+    batch: _Batch,
     sums: np.ndarray,
     mass: np.ndarray,
-    heads: tuple[Heads, ...],
     second: tuple[np.ndarray, np.ndarray] | None,
     first: int,
     stop: int,
-    rows: int,
-    equal: bool,
 ) -> None:
-    """Add every cell's tokens whose genes lie in [first, stop).
-
-    ``equal``: all cells attend to as many tokens, so lift is the probability times that number.
-    """
-    n = sums.shape[2]
+    """Add every cell's tokens whose genes lie in [first, stop)."""
+    n, cells, heads = sums.shape[2], batch.cells, batch.heads
+    # if all cells attend to as many tokens, lift is the probability times that number
+    equal = len({cell.n_tokens for cell in cells}) == 1
     total = np.zeros((len(heads), 2, stop - first, n), np.float32)  # probability, logit
-    lift = None if equal else np.zeros((len(heads), stop - first, n), np.float32)
+    lift = np.zeros((len(heads), 0 if equal else stop - first, n), np.float32)
     spread = None if second is None else _Spread(len(heads), stop - first, n)
-    buffer = room_for(cells)
-    for cell in cells:
+    for c, cell in enumerate(cells):
         span = cell.span(first, stop)
-        size = span.stop - span.start
-        if not size:
+        if span.start == span.stop:
             continue
         whole = cell.kept == n  # every gene is a token: rows and columns are where they belong
-        direct = whole and equal and spread is None
-        own = total if direct else np.zeros((len(heads), 2, size, cell.kept), np.float32)
-        shares = np.zeros((len(heads), size, mass.shape[2]))
-        for at in range(0, size, rows):
-            part = slice(at, min(at + rows, size))
-            attend_rows(cell, heads, span.start, part, buffer, own[:, :, part], shares[:, part])
+        if whole and equal and spread is None:
+            mass[:, cell.genes[span]] += batch.attend(c, span, total)[1]
+            continue
+        own, shares = batch.attend(c, span)
         mass[:, cell.genes[span]] += shares
-        if not direct:
-            into = cell.genes[span] - first
-            if spread is not None:
-                spread.add(own[:, 0], into, cell.genes)
-            for r in range(len(heads)):
-                scatter(own[r, 0], into, cell.genes, np.float32(1), total[r, 0])
-                scatter(own[r, 1], into, cell.genes, np.float32(1), total[r, 1])
-                if lift is not None:
-                    scatter(own[r, 0], into, cell.genes, np.float32(cell.n_tokens), lift[r])
+        into = cell.genes[span] - first
+        if spread is not None:
+            spread.add(own[:, 0], into, cell.genes)
+        for r in range(len(heads)):
+            scatter_cell(own[r], into, cell.genes, np.float32(cell.n_tokens), total[r], lift[r])
     if spread is not None and second is not None:
         spread.merge(sums[:, 0, first:stop], total[:, 0], *(x[..., first:stop, :] for x in second))
     n_tokens = np.float32(cells[0].n_tokens)
     for r in range(len(heads)):
-        fold(total[r], _NO_LIFT if lift is None else lift[r], n_tokens, sums[r, :, first:stop])
+        fold(total[r], lift[r], n_tokens, sums[r, :, first:stop])
 
 
 class _Spread:
@@ -168,6 +235,7 @@ class _Spread:
 
 def attend_rows(
     cell: Cell,
+    keys: list[Keys],
     heads: tuple[Heads, ...],
     start: int,
     part: slice,
@@ -179,8 +247,10 @@ def attend_rows(
 
     Parameters
     ----------
+    keys
+        Of :func:`pack`.
     buffer
-        Of :func:`room_for`.
+        Of :func:`scores_of_few`.
     sums
         [reductions, 2, rows, kept] float32: probability, logit.
     shares
@@ -189,29 +259,35 @@ def attend_rows(
     height, n_heads = part.stop - part.start, len(cell.q)
     ends = np.array([end for _, end in cell.groups], np.int64)
     columns = np.array([column for column, _ in cell.groups], np.int64)
-    where = (cell.kept, ends, columns)
+    tokens, where = cell.n_tokens, (cell.kept, ends, columns)
     peaks: np.ndarray | None = None
     if "max" in heads:
-        peaks = np.zeros((2, height, cell.n_tokens), np.float32)
+        peaks = np.zeros((2, height, tokens), np.float32)
         peaks[1] = -np.inf
-    step = max(1, _SCORES // (height * cell.n_tokens))  # heads at once
+    step = 1  # heads at once
+    if height < _FEW_ROWS:
+        step = max(1, _SCORES // (height * tokens))
     for h in range(0, n_heads, step):
         some = range(h, min(h + step, n_heads))
         q = cell.q[some.start : some.stop, start + part.start : start + part.stop]
-        k = cell.k[some.start : some.stop].transpose(1, 2)
-        shape = (len(some), height, cell.n_tokens)
-        room = buffer[: shape[0] * shape[1] * shape[2]].view(shape)
-        scores = torch.bmm(q, k, out=room).numpy()
+        if len(some) == 1:
+            scores = keys[h].products(q[0])[None].numpy()
+        else:
+            k = cell.k[some.start : some.stop]
+            shape = (len(some), height, tokens)
+            into = buffer[: shape[0] * shape[1] * shape[2]].view(shape)
+            scores = torch.bmm(q, k.transpose(1, 2), out=into).numpy()
         # reductions that leave the scores as they are come first
         if peaks is not None:
             raise_peaks(scores, *peaks)
         for r, reduction in enumerate(heads):
             if isinstance(reduction, int) and reduction in some:
                 one = scores[reduction - h : reduction - h + 1].copy()
-                add_heads(one, *where, np.float32(1), *sums[r], shares[r])
+                add_heads(one, tokens, *where, np.float32(1), *sums[r], shares[r])
         for r, reduction in enumerate(heads):
             if reduction == "mean":
-                add_heads(scores, *where, np.float32(1 / n_heads), *sums[r], shares[r])
+                add_heads(scores, tokens, *where, np.float32(1 / n_heads), *sums[r], shares[r])
+        del scores  # its memory, still in cache, is the next head's
     if peaks is not None:
         r = heads.index("max")
         add_peaks(*peaks, *where, *sums[r], shares[r])

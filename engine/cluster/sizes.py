@@ -88,7 +88,7 @@ def project(
             * (n2 * 8 * q * sums + n2 * (8 * sums + 4) * second + n * m.d * 8 * means)
             + longest * m.max_tokens * (m.d * 4 + 30)  # residual stream and tokens of a unit
             + longest * m.max_tokens * 36  # tokens not embedded yet, and those of the next unit
-            + cells * m.max_tokens * m.d * 4 * 4  # q and k of a micro-batch, twice (gathered)
+            + cells * m.max_tokens * m.d * 4 * 5  # q and k of a micro-batch, gathered, and k packed
             + forward
             + block_bytes(n, m.max_tokens, threads, sums, config.moments)
             + 1.5 * m.checkpoint_bytes  # as read, and converted

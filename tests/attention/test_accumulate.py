@@ -220,8 +220,10 @@ def test_a_key_left_out_of_the_mass_breaks_the_invariant(monkeypatch: pytest.Mon
     d = make(5, 3, 12, 10, 3)
     whole = row_blocks.add_heads
 
-    def shorter(scores: np.ndarray, kept: int, ends: np.ndarray, *rest: np.ndarray) -> None:
-        whole(scores, kept, np.maximum(ends - 1, kept), *rest)
+    def shorter(
+        scores: np.ndarray, keys: int, kept: int, ends: np.ndarray, *rest: np.ndarray
+    ) -> None:
+        whole(scores, keys, kept, np.maximum(ends - 1, kept), *rest)
 
     monkeypatch.setattr(row_blocks, "add_heads", shorter)
     with pytest.raises(MassError, match=r"attention mass of query gene \d+"):

@@ -1,0 +1,78 @@
+"""Products of queries and keys: right with and without oneDNN, packed or not, the same bits."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from engine.attention import products
+from engine.attention.products import Keys
+
+
+def made(queries: int, keys: int, d: int, seed: int) -> tuple[torch.Tensor, torch.Tensor]:
+    g = torch.Generator().manual_seed(seed)
+    return torch.randn(queries, d, generator=g), torch.randn(keys, d, generator=g)
+
+
+@pytest.mark.parametrize("onednn", [True, False])
+@settings(max_examples=60, deadline=None)
+@given(
+    st.integers(1, 70), st.integers(1, 200), st.integers(1, 700), st.integers(1, 30),
+    st.booleans(), st.integers(0, 1000),
+)  # fmt: skip
+def test_products_equal_those_in_double(
+    onednn: bool, queries: int, keys: int, d: int, blocks: int, vary: bool, seed: int
+) -> None:
+    q, k = made(queries, keys, d, seed)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(products, "_ONEDNN", onednn and products._ONEDNN)
+        found = Keys(k, blocks, sizes_vary=vary).products(q)
+        at = Keys(k, 1).products(q[:1])
+    assert vary or found.shape == (queries, keys)
+    found = found[:queries, :keys]
+    assert found.shape == (queries, keys)
+    want = q.double() @ k.double().T
+    bound = q.double().abs() @ k.double().abs().T
+    assert bool(((found - want).abs() <= 1e-6 * bound).all())
+    np.testing.assert_allclose(at[0], found[0], rtol=1e-4, atol=1e-4)
+
+
+def test_packing_and_the_layout_of_heads_change_no_bit() -> None:
+    # [tokens, heads, d] seen as [heads, tokens, d], as a model's projections are
+    q, k = torch.randn(2, 150, 3, 64).transpose(1, 2)
+    plain = Keys(k[1].contiguous(), 1).products(q[1].contiguous())
+    for blocks in (1, 100):
+        assert torch.equal(Keys(k[1], blocks).products(q[1]), plain)
+
+
+def test_numbers_that_are_not_finite_stay_where_they_are() -> None:
+    q, k = made(5, 40, 8, 0)
+    k[7] = torch.nan
+    q[2, 3] = torch.inf
+    for blocks in (1, 100):
+        found = Keys(k, blocks).products(q)
+        assert bool(found[:, 7].isnan().all())
+        assert not bool(found[2].isfinite().any())
+        rest = torch.ones(5, 40, dtype=torch.bool)
+        rest[2], rest[:, 7] = False, False
+        assert bool(found[rest].isfinite().all())
+
+
+@pytest.mark.skipif(
+    not products._ONEDNN or torch.backends.cpu.get_cpu_capability() != "AVX512",
+    reason="oneDNN adds up in another order there",
+)
+@pytest.mark.parametrize("d", [16, 128, 192, 400, 512, 700, 1100])
+def test_terms_are_added_in_the_order_that_ranks_guess(d: int) -> None:
+    # a wrong guess costs a second reading and no bit; on the machines that we know it holds
+    from engine.attention.factors import _dot
+
+    q, k = (x.numpy() for x in made(64, 900, d, d))
+    found = Keys(torch.from_numpy(k), 100).products(torch.from_numpy(q)).numpy()
+    query, key = (x.ravel().astype(np.int64) for x in np.indices(found.shape))
+    guess = np.empty(found.size, np.float32)
+    _dot(q, k, query, key, products.terms_at_once(d), guess)
+    assert (guess == found.ravel()).mean() > 0.999
