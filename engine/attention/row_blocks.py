@@ -43,12 +43,14 @@ def scores_of_few() -> torch.Tensor:
 
 
 def room_bytes(tokens: int) -> int:
-    """Return the bytes of scores of a thread, a copy and the peaks of max: for so many tokens."""
-    return 16 * max(_SCORES, _ROWS[0] * tokens)
+    """Return the bytes of scores of a thread (padded), a copy, peaks of max: for so many tokens."""
+    return 20 * max(_SCORES, _ROWS[0] * tokens)
 
 
-def block_bytes(genes: int, tokens: int, threads: int, heads: int = 1, moments: int = 1) -> int:
-    """Return an upper bound of what blocks in progress hold, beside the accumulator.
+def block_bytes(
+    genes: int, tokens: int, cells: int, threads: int, heads: int = 1, moments: int = 1
+) -> int:
+    """Return an upper bound of what a micro-batch of cells holds, beside the accumulator.
 
     Per reduction over heads five fp32 sums over the rows in progress (two of them for two moments)
     and twice the blocks' own rows before they are scattered, and the scores.
@@ -57,7 +59,8 @@ def block_bytes(genes: int, tokens: int, threads: int, heads: int = 1, moments: 
     sums = heads * (5 * rows * genes + 2 * rows * tokens)
     if moments == 2:  # counts of cells, twice, and the ones that are added to them
         sums += 2 * rows * genes + rows * tokens
-    return 4 * sums + threads * room_bytes(tokens) + _HELD
+    whole = 8 * heads * cells * min(genes, tokens) ** 2  # rows of cells that are attended whole
+    return 4 * sums + threads * room_bytes(tokens) + min(_HELD, whole)
 
 
 def add_row_blocks(

@@ -90,7 +90,7 @@ def project(
             + longest * m.max_tokens * 36  # tokens not embedded yet, and those of the next unit
             + cells * m.max_tokens * m.d * 4 * 5  # q and k of a micro-batch, gathered, and k packed
             + forward
-            + block_bytes(n, m.max_tokens, threads, sums, config.moments)
+            + block_bytes(n, m.max_tokens, cells, threads, sums, config.moments)
             + 1.5 * m.checkpoint_bytes  # as read, and converted
         )
         device = max(device, compute)
