@@ -14,6 +14,7 @@ import pandas as pd
 import scipy
 
 from engine.attention.factors import Factors
+from engine.attention.threads import map_blocks
 from engine.attention.topk import TopPairs
 from engine.fields import Conventions
 
@@ -94,15 +95,17 @@ def compare_factors(
     union = {"query": query.astype(np.int32), "key": key.astype(np.int32)}
     union |= {f"value_{name}": v for name, v in values.items()}
     union |= {f"rank_{name}": r for name, r in ranks.items()}
-    placed = np.stack([scipy.stats.rankdata(v) for v in values.values()])
-    rows = []
-    for a in layers:
-        chosen = ranks[a] <= top_k if peer else np.isin(every, codes[a])
-        for b in layers:
-            if a != b:
-                rows.append(
-                    {"query_layer": a, "eval_layer": b, **_agreement(ranks[b][chosen], n_ranked)}
-                )
+    placed = np.stack(list(map_blocks(scipy.stats.rankdata, list(values.values()))))
+
+    def compared(a: int) -> list[dict[str, float]]:
+        chosen = np.flatnonzero(ranks[a] <= top_k if peer else np.isin(every, codes[a]))
+        return [
+            {"query_layer": a, "eval_layer": b, **_agreement(ranks[b][chosen], n_ranked)}
+            for b in layers
+            if a != b
+        ]
+
+    rows = [row for found in map_blocks(compared, list(layers)) for row in found]
     return Consistency(
         top,
         pd.DataFrame(union),
