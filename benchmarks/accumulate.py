@@ -8,7 +8,8 @@ is softmax(q k^T / sqrt(d)) of every cell, averaged over heads and added up, as 
 (head by head where [heads, tokens, tokens] exceeds 2 GB). The roofline is the same matrix
 products in the same blocks, by the fastest library here (oneDNN's; torch.mm's rate is told too),
 and torch.exp over as many numbers, with as many threads. `--ragged s` gives each cell a random
-share s of the genes; its rate per score is compared with that of full sets. `--sizes` goes through
+share s of the genes; its rate per score is compared with that of full sets. `logits_alone` is how
+many times faster a run is whose only view is the logit (no softmax). `--sizes` goes through
 1,200 to 19,264 tokens, fixed and ragged sets. Prints one JSON line last.
 """
 
@@ -54,9 +55,10 @@ def ours(a: argparse.Namespace) -> tuple[float, np.ndarray, int]:
     whole = batch(*torch.randn(2, a.heads, 64, a.dim), np.arange(64))
     part = batch(*torch.randn(2, a.heads, 40, a.dim), np.arange(40))
     warm.add([whole])  # compiled code of both ways is loaded, as after any first use
-    warm.add([whole, part])
+    warm.add([whole, part] * 4)
     base = status("VmRSS")
-    sums = LayerSums(a.tokens, ("kept",), tile=512, device=torch.device("cpu"))
+    cpu = torch.device("cpu")
+    sums = LayerSums(a.tokens, ("kept",), tile=512, device=cpu, logits_alone=a.side == "logits")
     took, scores = 0.0, 0
     with torch.inference_mode():
         for first in range(0, a.cells, a.micro):
@@ -141,7 +143,7 @@ def roofline(a: argparse.Namespace) -> tuple[float, np.ndarray, int]:
     return took["product"] + took["exp"], np.zeros(0), a.cells * a.heads * tokens**2
 
 
-SIDES = {"ours": ours, "eager": eager, "roofline": roofline}
+SIDES = {"ours": ours, "logits": ours, "eager": eager, "roofline": roofline}
 
 
 def measure(a: argparse.Namespace, side: str, share: float, folder: Path) -> dict[str, float]:
@@ -178,6 +180,7 @@ def compare(a: argparse.Namespace) -> dict[str, Any]:
             "speed_ratio": round(sides["eager"]["seconds"] / own["seconds"], 2),
             "memory_ratio": round(own["peak"] / sides["eager"]["peak"], 3),
             "roofline_share": round(roof["seconds"] / own["seconds"], 3),
+            "logits_alone": round(own["seconds"] / sides["logits"]["seconds"], 2),
             "roofline_share_of_mm": round((roof["mm"] + roof["exp"]) / own["seconds"], 3),
             "parity": parity(),
         }  # fmt: skip

@@ -12,6 +12,7 @@ import numpy as np
 import torch
 
 from engine.attention.cells import BatchLayout, Cell, Heads, QKBatch
+from engine.attention.logits import add_logits
 from engine.attention.row_blocks import add_row_blocks
 from engine.attention.threads import map_blocks
 from engine.attention.tiled import add_tiled
@@ -31,6 +32,9 @@ class LayerSums:
 
     moments
         2: also follow the spread of each pair's probability over the cells that hold both genes.
+    logits_alone
+        Nothing is normalised: probability, lift and mass stay 0 (see :mod:`.logits`). Neither
+        ``max`` nor two moments can be had then.
 
     Attributes
     ----------
@@ -56,7 +60,11 @@ class LayerSums:
         device: torch.device,
         heads: tuple[Heads, ...] = ("mean",),
         moments: int = 1,
+        logits_alone: bool = False,
     ) -> None:
+        if logits_alone and ("max" in heads or moments > 1):
+            raise ValueError("logits alone have neither a largest over heads nor a second moment")
+        self.logits_alone = logits_alone
         self.n_genes, self.tile, self.mass_columns = n_genes, tile, mass_columns
         self.heads = heads
         size = (len(heads), len(QUANTITIES), n_genes, n_genes)
@@ -78,7 +86,9 @@ class LayerSums:
             return
         for cell in cells:
             self.cells[torch.from_numpy(cell.genes).to(self.cells.device)] += 1
-        if self.sums.device.type == "cpu":
+        if self.logits_alone:
+            add_logits(cells, self.sums[:, QUANTITIES.index("logit")], self.heads)
+        elif self.sums.device.type == "cpu":
             second = None if self.spread is None else (self.spread.numpy(), self._held.numpy())
             add_row_blocks(cells, self.sums.numpy(), self.mass.numpy(), self.heads, second)
         else:
@@ -86,7 +96,7 @@ class LayerSums:
             add_tiled(cells, self.sums, self.mass, self.heads, self.tile, on_device)
 
     def check_mass(self, where: str, tolerance: float = 1e-5) -> None:
-        """Refuse sums whose attention rows do not total one per cell.
+        """Refuse sums whose attention rows do not total one per cell; of logits, infinite ones.
 
         Raises
         ------
@@ -96,6 +106,11 @@ class LayerSums:
         used = self.cells > 0
         if not bool(used.any()):
             return
+        finite = bool(torch.isfinite(self.sums.sum()))
+        if self.logits_alone:
+            if not finite:
+                raise MassError(f"{where}: sums of logits are not finite")
+            return
         total = self.mass.sum(2)[:, used] / self.cells[used]
         gap = (total - 1).abs()
         for r, heads in enumerate(self.heads):
@@ -103,7 +118,6 @@ class LayerSums:
                 gap[r] = (1 - total[r]).clamp(min=0) + 0 * total[r]
         gap = torch.where(torch.isfinite(gap), gap, torch.inf)
         worst = int(gap.argmax())
-        finite = bool(torch.isfinite(self.sums.sum()))
         if float(gap.ravel()[worst]) > tolerance or not finite:
             gene = int(torch.nonzero(used)[worst % gap.shape[1]])
             raise MassError(

@@ -26,6 +26,8 @@ from engine.store.records import Attempt, Record
 from engine.store.root import RunRoot
 from engine.store.tables import table_bytes
 
+_NO_MASS = pd.DataFrame({"gene": np.zeros(0, np.int32), "cells": np.zeros(0, np.int64)})
+
 
 class MatrixRunner:
     """Reduces the units of a category and finalises its matrices."""
@@ -92,7 +94,7 @@ class MatrixRunner:
             else:
                 halves = [self._records(model, category, h) for h in (0, 1)]
                 write_correlations(attempt, halves, m, store, plan.tile)
-                mass = pd.DataFrame({"gene": np.zeros(0, np.int32), "cells": np.zeros(0, np.int64)})
+                mass = _NO_MASS
             matrix = matrix_source(self._root, plan, model, category, store, hold=plan.hold)
         crash_point("mid-finalise", attempt.work)
         source = Derived(matrix)
@@ -151,6 +153,8 @@ class MatrixRunner:
                 deviations = [_deviations(arrays, first, stop, n) for arrays in followed]
                 tiles.write_rows(m2, first, np.stack(deviations).astype(np.float32))
         records, columns = halves[0] + halves[1], len(m.mass_columns)
+        if self._plan.logits_alone(m.base):
+            return _NO_MASS
         masses = self._arrays(records, sums_name(layer, m.heads, "mass"))
         mass = _tile(masses, 0, n, np.zeros((n, columns)))
         held = self._arrays(records, layer_name(layer, "cells"))

@@ -17,7 +17,7 @@ from engine.cluster.analysis_sizes import task_bytes
 from engine.config import RunConfig
 from engine.errors import InputError
 from engine.sizes import parse_bytes
-from engine.store.plan import COEXPRESSION, HOLD, CategoryPlan, ModelPlan, Plan, Unit
+from engine.store.plan import COEXPRESSION, HOLD, CategoryPlan, ModelPlan, Plan, Unit, logits_alone
 
 _IMPORTS = 900e6  # resident bytes of a worker before it holds anything: torch, ray, zarr
 
@@ -72,7 +72,10 @@ def project(
             continue
         n, n2 = len(m.axis), float(len(m.axis)) ** 2
         readings = [r for r in models if r.base == m.name]
-        sums = sum(r.estimator == "per_cell" for r in readings)
+        summed = [r for r in readings if r.estimator == "per_cell"]
+        sums = len(summed)
+        # q and k of a micro-batch: as given, gathered, k packed; of logits alone, side by side too
+        held_qk = 8 if logits_alone(summed, config.moments) else 5
         means = len(readings) > sums
         second = config.moments == 2 and sums > 0
         longest = max((u.stop - u.start for u in units if u.model == m.name), default=0)
@@ -88,7 +91,7 @@ def project(
             * (n2 * 8 * q * sums + n2 * (8 * sums + 4) * second + n * m.d * 8 * means)
             + longest * m.max_tokens * (m.d * 4 + 30)  # residual stream and tokens of a unit
             + longest * m.max_tokens * 36  # tokens not embedded yet, and those of the next unit
-            + cells * m.max_tokens * m.d * 4 * 5  # q and k of a micro-batch, gathered, and k packed
+            + cells * m.max_tokens * m.d * 4 * held_qk
             + forward
             + block_bytes(n, m.max_tokens, cells, threads, sums, config.moments)
             + 1.5 * m.checkpoint_bytes  # as read, and converted

@@ -106,6 +106,7 @@ class UnitRunner:
         # The last entry serves index -1: tokens that are not genes.
         self._heads = tuple(r.heads for r in plan.readings(model, "per_cell"))
         self._residuals = bool(plan.readings(model, "mean_residual"))
+        self._logits_alone = plan.logits_alone(model)
         self._panel = np.array([position.get(e, -1) for e in self._match.genes.ensembl] + [-1])
         # micro-batches that pass the layers together
         self._in_macro = -(-(self._m.macro_cells or self._m.unit_cells) // self._m.micro_batch)
@@ -200,6 +201,7 @@ class UnitRunner:
                 device=self._device,
                 heads=self._heads,
                 moments=self._plan.moments,
+                logits_alone=self._logits_alone,
             )
         if self._residuals:
             made.residuals = ResidualSums(n, m.d, device=self._device)
@@ -228,7 +230,8 @@ class UnitRunner:
             sums.check_mass(layer.where)
             for r, heads in enumerate(self._heads):
                 self._write(store, sums_name(i, heads), sums.sums[r].cpu().numpy())
-                self._write(store, sums_name(i, heads, "mass"), sums.mass[r].cpu().numpy())
+                if not sums.logits_alone:
+                    self._write(store, sums_name(i, heads, "mass"), sums.mass[r].cpu().numpy())
                 if sums.spread is not None:
                     self._write(store, sums_name(i, heads, "m2"), sums.spread[r].cpu().numpy())
         if residuals is not None:

@@ -180,7 +180,7 @@ def _model(
             null_high="half_null_high",
             ylabel="centred r of halves",
         ),
-        "mass": figures.mass_bars(shares, f"{tag} mass") if kinds else "",
+        "mass": figures.mass_bars(shares, f"{tag} mass") if kinds and len(shares) else "",
         "top": _top_pairs(root, m, gene_set, view, with_network),
         "saturated": list(dict.fromkeys(stats.loc[stats["top_share"] > 0.1, "category"])),
         "overlap": [],

@@ -121,6 +121,12 @@ class ModelPlan(_Value):
     gene_report: dict[str, int]
 
 
+def logits_alone(readings: list[ModelPlan], moments: int) -> bool:
+    """Tell whether logits are all that these readings ``per_cell`` need of a unit."""
+    views = {view.partition(".")[0] for m in readings for view in m.views}
+    return views == {"logit"} and moments == 1 and all(m.heads != "max" for m in readings)
+
+
 class DonorGroupPlan(_Value):
     """Cells [start, stop) of a half, of so many donors; units lie within one group."""
 
@@ -241,6 +247,10 @@ class Plan(_Value):
     def readings(self, base: str, estimator: str) -> list[ModelPlan]:
         """Return the readings of a checkpoint by one estimator."""
         return [m for m in self.models if (m.base, m.estimator) == (base, estimator)]
+
+    def logits_alone(self, base: str) -> bool:
+        """Tell whether units of a checkpoint sum logits only, as no view is of the softmax."""
+        return logits_alone(self.readings(base, "per_cell"), self.moments)
 
     def units_of(self, model: str, category: int, half: int) -> list[Unit]:
         """Return the units of one half, by index."""

@@ -12,29 +12,45 @@ from engine.attention import topk
 from engine.attention.reference import top_k
 from engine.attention.topk import TopK
 
-VALUES = st.sampled_from([-np.inf, -2.0, -0.0, 0.0, 0.5, 1.0, 3.25, np.inf])
+ONE = np.float32(1)
+# 1 and its neighbours on either side differ by one bit
+VALUES = st.sampled_from(
+    [-np.inf, -3.25, -2.0, -0.0, 0.0, 0.5, np.nextafter(ONE, -ONE), 1.0, np.nextafter(ONE, 2 * ONE),
+     3.25, np.inf]
+)  # fmt: skip
 
 
-def collect(values: np.ndarray, eligible: np.ndarray, k: int, tile: int, cap: int | None) -> TopK:
-    collector = TopK(k, cap)
+def collect(
+    values: np.ndarray,
+    eligible: np.ndarray,
+    k: int,
+    tile: int,
+    cap: int | None,
+    absolute: bool = False,
+) -> TopK:
+    collector = TopK(k, cap, by_absolute_value=absolute)
     for first in range(0, len(values), tile):
         collector.update(first, values[first : first + tile], eligible[first : first + tile])
     return collector
 
 
 @settings(max_examples=150, deadline=None)
-@given(st.integers(2, 9), st.integers(1, 40), st.integers(1, 9), st.booleans(), st.data())
+@given(
+    st.integers(2, 9), st.integers(1, 40), st.integers(1, 9), st.booleans(), st.booleans(),
+    st.data(),
+)  # fmt: skip
 def test_equals_brute_force_with_all_ties(
-    n: int, k: int, tile: int, little_room: bool, draw: st.DataObject
+    n: int, k: int, tile: int, little_room: bool, absolute: bool, draw: st.DataObject
 ) -> None:
     values = draw.draw(arrays(np.float32, (n, n), elements=VALUES.map(np.float32)))
     eligible = draw.draw(arrays(bool, (n, n)))
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(topk, "_ROOM", 1 if little_room else 1 << 16)
-        found = collect(values, eligible, k, tile, cap=n * n).result()
+        found = collect(values, eligible, k, tile, n * n, absolute).result()
     assert list(zip(found.query.tolist(), found.key.tolist(), strict=True)) == top_k(
-        values, eligible, k
+        np.abs(values) if absolute else values, eligible, k
     )
+    assert (found.value == values[found.query, found.key]).all()  # signs are kept
     assert not found.tie_truncated
     assert not np.signbit(found.value[found.value == 0]).any()
 

@@ -277,3 +277,30 @@ def test_more_readings_join_every_table_and_change_nothing_else(
     told = json.loads((run / "run.json").read_text())
     assert list(told["checkpoints"]) == ["tiny"]
     assert not list((run / "residuals").rglob("*.zarr"))
+
+
+@pytest.mark.slow
+def test_a_run_of_logits_alone_has_the_logits_of_a_run_of_every_view(
+    finished_run: Path, small_config: Path, tmp_path: Path
+) -> None:
+    run = tmp_path / "run"
+    done = octoscope(
+        "run", str(small_config), "--out", str(run),
+        "--set", "views=[logit]", "--set", "heads=[mean, each]",
+    )  # fmt: skip
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert octoscope("verify", str(run)).returncode == 0
+    keys = ["category", "layer", "gene_set", "view", "part", "query", "key"]
+    before, after = (
+        table(where, "topk/tiny.parquet").query("view == 'logit'") for where in (finished_run, run)
+    )
+    both = before.merge(after, on=keys, suffixes=("", "_alone"))
+    assert len(both) >= 0.98 * max(len(before), len(after))  # pairs within rounding of the K-th
+    assert (both["value"] - both["value_alone"]).abs().max() <= 1e-5 * both["value"].abs().mean()
+    stats = table(run, "tables/stats.parquet")
+    heads = [f"tiny.head{h:02d}" for h in range(4)]
+    assert set(heads) < set(stats["model"])
+    assert (stats["n_eligible"] > 0).all()
+    # nothing was normalised, so there is no mass, and the report says nothing about it
+    assert table(run, "tables/mass.parquet").empty
+    assert 'figure class="mass"' not in (run / "report/index.html").read_text()
