@@ -135,15 +135,32 @@ def combine(layers: Iterable[np.ndarray], how: Combination) -> np.ndarray:
     Of equal sizes the first layer's value is taken.
     """
     parts = iter(layers)
-    if how == "sum":
-        total = next(parts).astype(np.float64)
-        for values in parts:
-            total += values
-        return total.astype(np.float32)
-    found = np.array(next(parts), np.float32, order="C")
+    found = _Combined(next(parts), how)
     for values in parts:
-        take_larger(found.ravel(), np.ascontiguousarray(values).ravel(), how != "max")
-    return found
+        found.add(values)
+    return found.take()
+
+
+class _Combined:
+    """Matrices of one shape that are combined one after the other, beginning with ``values``."""
+
+    def __init__(self, values: np.ndarray, how: Combination) -> None:
+        self._how = how
+        self._found: np.ndarray = np.array(
+            values, np.float64 if how == "sum" else np.float32, order="C"
+        )
+
+    def add(self, values: np.ndarray) -> None:
+        if self._how == "sum":
+            self._found += values
+        else:
+            by_size = self._how != "max"
+            take_larger(self._found.ravel(), np.ascontiguousarray(values).ravel(), by_size)
+
+    def take(self) -> np.ndarray:
+        """Return the float32 result; nothing can be added after that."""
+        found, self._found = self._found.astype(np.float32, copy=False), np.zeros(0)
+        return found
 
 
 def _winner(stack: np.ndarray, how: Combination) -> np.ndarray:
@@ -151,9 +168,9 @@ def _winner(stack: np.ndarray, how: Combination) -> np.ndarray:
 
 
 class Kept:
-    """A matrix whose blocks of the set and view asked for last stay in memory, if they are small.
+    """Layers as one, whose blocks of the set and view asked for last stay in memory, if they fit.
 
-    What is made of several matrices is then made once, not once per pass.
+    They are then made once, not once per pass, and of one layer after the other.
 
     Parameters
     ----------
@@ -161,7 +178,7 @@ class Kept:
         Bytes that may stay.
     """
 
-    def __init__(self, matrix: PairMatrix, most: int) -> None:
+    def __init__(self, matrix: LayerConsensus, most: int) -> None:
         self._matrix, self._most = matrix, most
         self._values: tuple[object, list[tuple[int, np.ndarray, np.ndarray]]] = None, []
         self._halves: tuple[object, list[tuple[int, np.ndarray, np.ndarray, np.ndarray]]] = None, []
@@ -186,7 +203,7 @@ class Kept:
             yield from self._matrix.values(genes, view)
             return
         if self._values[0] != (asked := (view, genes.tobytes())):
-            self._values = asked, list(self._matrix.values(genes, view))
+            self._values = asked, self._matrix.all_values(genes, view)
         yield from self._values[1]
 
     def halves(
@@ -197,7 +214,7 @@ class Kept:
             yield from self._matrix.halves(genes, view)
             return
         if self._halves[0] != (asked := (view, genes.tobytes())):
-            self._halves = asked, list(self._matrix.halves(genes, view))
+            self._halves = asked, self._matrix.all_halves(genes, view)
         yield from self._halves[1]
 
 
@@ -206,10 +223,13 @@ class LayerConsensus:
 
     Pairs are eligible alike in all layers: a pair's cells do not depend on the layer.
 
+    ``values`` and ``halves`` read all layers side by side, so all are open and few rows are held;
+    ``all_values`` and ``all_halves`` read layer after layer, so one is open and all rows are held.
+
     Parameters
     ----------
     layers
-        Layer -> matrix.
+        Layer -> matrix; may open them when they are asked for.
     how
         ``sum``; ``max``; ``absolute-argmax``: the value of the layer where it is largest by size.
     """
@@ -233,6 +253,32 @@ class LayerConsensus:
         for parts in zip(*(m.halves(genes, view) for m in self._layers.values()), strict=True):
             x, y = (combine([p[h] for p in parts], self._how) for h in (1, 2))
             yield parts[0][0], x, y, parts[0][3]
+
+    def all_values(self, genes: np.ndarray, view: str) -> list[tuple[int, np.ndarray, np.ndarray]]:
+        """Return every block of :meth:`values`, the same bits."""
+        made: list[tuple[int, _Combined, np.ndarray]] = []
+        for matrix in self._layers.values():
+            for b, (first, v, eligible) in enumerate(matrix.values(genes, view)):
+                if b == len(made):
+                    made.append((first, _Combined(v, self._how), eligible.copy()))
+                else:
+                    made[b][1].add(v)
+        return [(first, total.take(), eligible) for first, total, eligible in made]
+
+    def all_halves(
+        self, genes: np.ndarray, view: str
+    ) -> list[tuple[int, np.ndarray, np.ndarray, np.ndarray]]:
+        """Return every block of :meth:`halves`, the same bits."""
+        made: list[tuple[int, tuple[_Combined, _Combined], np.ndarray]] = []
+        for matrix in self._layers.values():
+            for b, (first, x, y, usable) in enumerate(matrix.halves(genes, view)):
+                if b == len(made):
+                    both = _Combined(x, self._how), _Combined(y, self._how)
+                    made.append((first, both, usable.copy()))
+                else:
+                    for total, v in zip(made[b][1], (x, y), strict=True):
+                        total.add(v)
+        return [(first, x.take(), y.take(), usable) for first, (x, y), usable in made]
 
     def look_up(
         self, genes: np.ndarray, view: str, query: np.ndarray, key: np.ndarray

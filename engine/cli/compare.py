@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any
@@ -11,10 +10,12 @@ import typer
 from rich.markup import escape
 from rich.table import Table
 
-from engine.cli.shared import AsJson, out
+from engine.cli.shared import AsJson, out, rows_json
+from engine.cli.tables import show
 from engine.errors import InputError
 
 app = typer.Typer(help="Layers, models or whole runs against each other.", no_args_is_help=True)
+app.command()(show)
 
 Run = Annotated[str, typer.Argument(help="Run directory")]
 GeneSet = Annotated[str | None, typer.Option(help="Declared gene set; default: the first")]
@@ -170,7 +171,7 @@ def _agreement(
 
 def _show(table: Any, as_json: bool, title: str) -> None:
     if as_json:
-        typer.echo(json.dumps(json.loads(table.to_json(orient="records")), ensure_ascii=False))
+        typer.echo(rows_json(table))
         return
     if table.empty:
         out.print("nothing to compare: a single matrix")

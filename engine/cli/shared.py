@@ -40,6 +40,11 @@ def rows_table(title: str, rows: dict[str, Any]) -> Table:
     return table
 
 
+def rows_json(table: Any) -> str:
+    """Return the rows of a DataFrame as one JSON value; NaN is null."""
+    return json.dumps(json.loads(table.to_json(orient="records")), ensure_ascii=False)
+
+
 def options_of(given: list[str] | None) -> dict[str, Any]:
     """Read ``--option key=value``; values are YAML.
 

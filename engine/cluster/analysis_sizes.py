@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from engine.analysis.derived import Kept
 from engine.analysis.layers import TESTED
 from engine.config import RunConfig
 from engine.sizes import parse_bytes
@@ -29,8 +30,16 @@ def task_bytes(config: RunConfig, models: Sequence[ModelPlan], imports: float) -
         if config.network is not None:
             largest = max(largest, reading + 8 * n2)
         if config.compare is not None and config.compare.consensus:
-            every = layers * _opened(m, hold / layers) + 2 * _rows(config, m) * layers
-            largest = max(largest, every + 14 * n2 + 64 * pairs)
+            room = float(Kept.room(len(m.axis)))
+            left = hold - room
+            if left < 0:  # tile by tile, all layers open
+                every = layers * (_opened(m, hold / layers) + 2 * _rows(config, m))
+            elif layers * _opened(m, 32 * n2) <= left:
+                every = left + 2 * _rows(config, m)
+            else:  # one after the other
+                every = _opened(m, 0) + 2 * _rows(config, m)
+            every += 12 * n2 * (config.compare.layers == "sum")  # sums are of doubles
+            largest = max(largest, every + room + 64 * pairs)
     if config.compare is not None and models:
         matrices = float(sum(len(m.layers) for m in models))
         smallest = min(float(len(m.axis)) ** 2 for m in models)

@@ -281,13 +281,17 @@ def open_layers(
 class EachLayer(Mapping[int, Derived]):
     """Layers of a reading for whoever reads one after the other: opened when they are asked for.
 
-    Those that fit into what the plan lets a task keep stay open, and are read once.
+    Those that fit into ``hold`` (by default what the plan lets a task keep) stay open, and are read
+    once.
     """
 
-    def __init__(self, root: RunRoot, plan: Plan, category: int, model: str) -> None:
+    def __init__(
+        self, root: RunRoot, plan: Plan, category: int, model: str, hold: int | None = None
+    ) -> None:
         self._layers = plan.model(model).layers
-        few = matrix_bytes(plan.model(model)) * len(self._layers) <= plan.hold
-        share = plan.hold // len(self._layers) if few else 0
+        most = plan.hold if hold is None else hold
+        few = matrix_bytes(plan.model(model)) * len(self._layers) <= most
+        share = most // len(self._layers) if few else 0
         self._open = partial(stored_matrix, root, plan, model, category, hold=share)
         self._kept = {y: self._open(y) for y in self._layers} if few else {}
 
@@ -307,7 +311,11 @@ def layers_of(root: RunRoot, plan: Plan, category: int, model: str) -> tuple[Lay
     And the same matrix with its blocks kept, if the plan lets them be: layers keep what is left.
     """
     left = Kept.left(len(plan.model(model).axis), plan.hold)
-    layers = open_layers(root, plan, category, model, left)
+    layers: Mapping[int, Derived]
+    if left < plan.hold:  # kept, so each layer is read once or twice
+        layers = EachLayer(root, plan, category, model, left)
+    else:
+        layers = open_layers(root, plan, category, model, left)
     matrix = LayerConsensus(layers, settings(plan).layers)
     return matrix, Kept(matrix, plan.hold)
 

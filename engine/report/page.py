@@ -20,6 +20,7 @@ from engine.store.root import RunRoot
 from engine.store.tables import VOCABULARY, read_table
 
 _TOP_ROWS = 15
+_MOST_ROWS = 200  # of a table on the page: sixty layers have thousands of pairs of layers
 _VIEW_TEXT = {
     "marginal": "mean attention per cell of the category (a cell without the pair counts 0)",
     "conditional": "mean attention over cells that hold both genes",
@@ -88,6 +89,7 @@ def page(root: RunRoot, gene_set: str | None, view: str | None) -> bytes:
         lstrip_blocks=True,
     )
     env.filters |= {"figure": _figure, "p": _p, "count": lambda n: f"{int(n):,}"}
+    env.filters |= {"some": lambda rows: rows[:_MOST_ROWS], "rest": _rest}
     template = env.get_template("report.html.j2")
     content = _content(root, plan, config, run, gene_set or sets[0], view or plan.views[0])
     return template.render(**content).encode()
@@ -120,6 +122,15 @@ def _content(
         "network": _network_text(plan),
         "together": comparisons.models_together(root, plan, gene_set, view) if done else None,
     }
+
+
+def _rest(rows: list[Any], table: str) -> Markup:
+    """Say where the rows are that a table of the page leaves out."""
+    if len(rows) <= _MOST_ROWS:
+        return Markup("")
+    return Markup('<p class="soft">The first {} of {} rows; all: <code>{}</code>.</p>').format(
+        _MOST_ROWS, f"{len(rows):,}", f"{table}.parquet"
+    )
 
 
 def _used(run: dict[str, Any], model: str) -> int:

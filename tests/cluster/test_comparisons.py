@@ -22,6 +22,7 @@ from engine.analysis.agreement import place, union
 from engine.analysis.derived import Derived
 from engine.analysis.stored import stored_matrix
 from engine.attention.topk import TopK
+from engine.cli.tables import SHOWN
 from engine.cluster.comparable import Member, plan_of, reader
 from engine.cluster.frozen import run_config
 from engine.cluster.repair import plan_repair
@@ -388,6 +389,36 @@ def test_the_command_line_answers_from_the_tables(compared: Path, tmp_path: Path
     assert rows
     assert {r["jaccard"] for r in rows} == {1.0}
     assert all(r["spearman"] == pytest.approx(1) or r["spearman"] is None for r in rows)
+
+
+@pytest.mark.parametrize("name", list(SHOWN))
+def test_every_table_of_comparisons_can_be_printed(compared: Path, name: str) -> None:
+    told = octoscope("compare", "show", str(compared), name, "--json")
+    assert told.returncode == 0, told.stderr
+    stored = table(compared, f"tables/{SHOWN[name].file}")
+    assert len(json.loads(told.stdout)) == len(stored)
+    assert set(SHOWN[name].columns) <= set(stored.columns)
+    printed = octoscope("compare", "show", str(compared), name, "--rows", "1")
+    assert printed.returncode == 0, printed.stderr
+    if len(stored) > 1:
+        assert f"1 of {len(stored)} rows" in printed.stdout
+
+
+def test_printed_tables_can_be_narrowed(compared: Path) -> None:
+    asked = ("--model", "tiny", "--category", "T cell", "--gene-set", "shared", "--json")
+    rows = json.loads(octoscope("compare", "show", str(compared), "coherence", *asked).stdout)
+    assert rows
+    assert {(r["model"], r["category"], r["gene_set"]) for r in rows} == {
+        ("tiny", "T cell", "shared")
+    }
+    for wrong, said in (
+        (("none",), "there is no table 'none'"),
+        (("genes", "--category", "T cell"), "no such column"),
+        (("coherence", "--model", "none"), "'none' is not in this table"),
+    ):
+        refused = octoscope("compare", "show", str(compared), *wrong)
+        assert refused.returncode == 2
+        assert said in " ".join(refused.stderr.split())
 
 
 def test_networks_open_elsewhere(compared: Path, tmp_path: Path) -> None:
