@@ -39,7 +39,8 @@ def cell_of(a: argparse.Namespace, c: int) -> tuple[torch.Tensor, torch.Tensor, 
     n = a.tokens if a.share == 1 else int(a.tokens * a.share * rng.uniform(0.8, 1.2))
     genes = np.sort(rng.permutation(a.tokens)[:n])
     g = torch.Generator().manual_seed(c)
-    q, k = torch.randn(2, a.heads, n, a.dim, generator=g)
+    # tokens before heads in memory, as a model's projections are
+    q, k = torch.randn(2, n, a.heads, a.dim, generator=g).transpose(1, 2)
     return q, k, genes
 
 

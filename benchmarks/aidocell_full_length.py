@@ -67,6 +67,8 @@ def main() -> None:
             "accumulate": "panel",
             "network": None,
             "edges": None,
+            "compare": None,
+            "estimators": ["per_cell"],
             "execution": {"unit_cells": a.cells},
         }
         tree["atlas"]["categories"] = ["macrophage"]

@@ -103,7 +103,11 @@ class RunConfig(Section):
         default_factory=lambda: [GeneSetConfig(name="all", kind="model")], min_length=1
     )
     accumulate: str = Field("all", description="Pairs that are summed: all, or a gene set's name")
-    views: list[View] = Field(["marginal", "conditional", "lift", "logit"], min_length=1)
+    views: list[View] = Field(
+        ["marginal", "conditional", "lift", "logit"],
+        min_length=1,
+        description="What is read of the sums; `logit` alone needs no softmax and is faster",
+    )
     top_k: int = Field(1000, ge=1)
     min_cells: int | None = Field(
         None, ge=1, description="Cells a pair needs to be eligible; null: max(20, 1 % of category)"

@@ -7,8 +7,6 @@ products of their own.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
 import torch
 
 from engine.attention.cells import Cell, Heads
@@ -16,6 +14,7 @@ from engine.attention.products import Keys
 from engine.attention.threads import map_blocks
 
 _SCORES = 1 << 19  # of a block: 2 MB of fp32, near the cache
+_BLOCKS = 8  # at least, so that threads share them evenly
 
 
 def add_logits(cells: list[Cell], sums: torch.Tensor, heads: tuple[Heads, ...]) -> None:
@@ -38,22 +37,29 @@ def add_logits(cells: list[Cell], sums: torch.Tensor, heads: tuple[Heads, ...]) 
 
 def _side_by_side(group: list[Cell], reduction: Heads) -> tuple[torch.Tensor, torch.Tensor]:
     """Return q and k [kept, cells x heads x d_head] of cells that hold the same genes."""
-    kept = group[0].kept
+    kept, (heads, _, width) = group[0].kept, group[0].q.shape
     if reduction == "max":
         raise ValueError("the largest logit over heads is no sum of products")
-
-    def joined(parts: Iterator[torch.Tensor]) -> torch.Tensor:
-        return torch.cat([x.transpose(0, 1).reshape(kept, -1) for x in parts], 1)
-
     some = slice(None) if reduction == "mean" else slice(reduction, reduction + 1)
-    q, k = joined(c.q[some] for c in group), joined(c.k[some, :kept] for c in group)
-    return (q.div_(len(group[0].q)) if reduction == "mean" else q), k
+    count = heads if reduction == "mean" else 1
+    sides = group[0].q.new_empty((2, kept, len(group), count, width))
+
+    def place(c: int) -> None:
+        with torch.inference_mode():
+            cell = group[c]
+            torch.mul(cell.q[some].transpose(0, 1), 1 / count, out=sides[0, :, c])
+            sides[1, :, c] = cell.k[some, :kept].transpose(0, 1)
+
+    for _ in map_blocks(place, range(len(group))):
+        pass
+    q, k = sides.view(2, kept, -1)
+    return q, k
 
 
 def _add_product(q: torch.Tensor, k: torch.Tensor, cell: Cell, sums: torch.Tensor) -> None:
     """Add q k^T at the cell's genes; blocks of rows, on threads where the CPU computes."""
     kept, n = cell.kept, len(sums)
-    rows = max(1, _SCORES // kept)
+    rows = max(1, min(_SCORES // kept, -(-kept // _BLOCKS)))
     blocks = range(0, kept, rows)
     genes = None if kept == n else torch.from_numpy(cell.genes).to(sums.device)
     keys = Keys(k, len(blocks), sizes_vary=kept < n) if sums.device.type == "cpu" else None

@@ -73,10 +73,12 @@ def demo_tree(*, small: bool = False) -> dict[str, Any]:
         "edges": {"per_query": 10, "view": "lift", "threshold": 1.0},
         "views": ["lift", "logit"],
         "centred": ["lift"],
+        "estimators": ["per_cell", "mean_residual"],
         "compare": {
             "k": [50, 100, 200, 500],
             "gene_sets": ["common"],
             "views": ["lift", "lift.centred"],
+            "pools": {"lymphocytes": ["T cell", "B cell"]},
         },
         "coexpression": ["pearson", "spearman"],
         "top_k": 500,
@@ -96,7 +98,7 @@ def demo_tree(*, small: bool = False) -> dict[str, Any]:
             m["layers"] = [0, 2]
         tree["accumulate"] = "immune"
         tree["gene_sets"] = tree["gene_sets"][1:]
-        del tree["centred"], tree["compare"]
+        del tree["centred"], tree["compare"], tree["estimators"]
         tree["network"]["permutations"] = 100
         tree["execution"] = {"threads": 1, "unit_cells": 64}
         del tree["coexpression"]
