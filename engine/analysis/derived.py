@@ -167,6 +167,11 @@ def _winner(stack: np.ndarray, how: Combination) -> np.ndarray:
     return np.argmax(np.abs(stack) if how == "absolute-argmax" else stack, axis=0)
 
 
+def _require_same_rows(first: int, same: int, layer: int) -> None:
+    if first != same:
+        raise ValueError(f"layer {layer} has rows from {same} where the others have {first}")
+
+
 class Kept:
     """Layers as one, whose blocks of the set and view asked for last stay in memory, if they fit.
 
@@ -203,6 +208,7 @@ class Kept:
             yield from self._matrix.values(genes, view)
             return
         if self._values[0] != (asked := (view, genes.tobytes())):
+            self._values = None, []  # goes before the next is made
             self._values = asked, self._matrix.all_values(genes, view)
         yield from self._values[1]
 
@@ -214,6 +220,7 @@ class Kept:
             yield from self._matrix.halves(genes, view)
             return
         if self._halves[0] != (asked := (view, genes.tobytes())):
+            self._halves = None, []
             self._halves = asked, self._matrix.all_halves(genes, view)
         yield from self._halves[1]
 
@@ -257,28 +264,34 @@ class LayerConsensus:
     def all_values(self, genes: np.ndarray, view: str) -> list[tuple[int, np.ndarray, np.ndarray]]:
         """Return every block of :meth:`values`, the same bits."""
         made: list[tuple[int, _Combined, np.ndarray]] = []
-        for matrix in self._layers.values():
-            for b, (first, v, eligible) in enumerate(matrix.values(genes, view)):
-                if b == len(made):
-                    made.append((first, _Combined(v, self._how), eligible.copy()))
-                else:
-                    made[b][1].add(v)
+        for layer, matrix in self._layers.items():
+            blocks = matrix.values(genes, view)
+            if not made:
+                made = [(first, _Combined(v, self._how), e.copy()) for first, v, e in blocks]
+                continue
+            for (first, total, _), (same, v, _) in zip(made, blocks, strict=True):
+                _require_same_rows(first, same, layer)
+                total.add(v)
         return [(first, total.take(), eligible) for first, total, eligible in made]
 
     def all_halves(
         self, genes: np.ndarray, view: str
     ) -> list[tuple[int, np.ndarray, np.ndarray, np.ndarray]]:
         """Return every block of :meth:`halves`, the same bits."""
-        made: list[tuple[int, tuple[_Combined, _Combined], np.ndarray]] = []
-        for matrix in self._layers.values():
-            for b, (first, x, y, usable) in enumerate(matrix.halves(genes, view)):
-                if b == len(made):
-                    both = _Combined(x, self._how), _Combined(y, self._how)
-                    made.append((first, both, usable.copy()))
-                else:
-                    for total, v in zip(made[b][1], (x, y), strict=True):
-                        total.add(v)
-        return [(first, x.take(), y.take(), usable) for first, (x, y), usable in made]
+        made: list[tuple[int, _Combined, _Combined, np.ndarray]] = []
+        for layer, matrix in self._layers.items():
+            blocks = matrix.halves(genes, view)
+            if not made:
+                made = [
+                    (first, _Combined(x, self._how), _Combined(y, self._how), usable.copy())
+                    for first, x, y, usable in blocks
+                ]
+                continue
+            for (first, *totals, _), (same, x, y, _) in zip(made, blocks, strict=True):
+                _require_same_rows(first, same, layer)
+                for total, values in zip(totals, (x, y), strict=True):
+                    total.add(values)
+        return [(first, x.take(), y.take(), usable) for first, x, y, usable in made]
 
     def look_up(
         self, genes: np.ndarray, view: str, query: np.ndarray, key: np.ndarray

@@ -155,9 +155,11 @@ def raise_peaks(scores: np.ndarray, probability: np.ndarray, logit: np.ndarray) 
             scale = np.float32(1.0) / total
             for t in range(keys):
                 p = shifted[t] * scale
-                # NaN must spread, so it is not compared away
-                probability[i, t] = probability[i, t] if probability[i, t] > p else p
-                logit[i, t] = logit[i, t] if logit[i, t] > s[t] else s[t]
+                # NaN must spread: it replaces any value, and no value replaces it
+                if p > probability[i, t] or p != p:
+                    probability[i, t] = p
+                if s[t] > logit[i, t] or s[t] != s[t]:
+                    logit[i, t] = s[t]
 
 
 @compiled({"reassoc", "contract", "nsz", "arcp"})

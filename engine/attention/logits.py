@@ -7,14 +7,17 @@ products of their own.
 
 from __future__ import annotations
 
+import numpy as np
 import torch
 
 from engine.attention.cells import Cell, Heads
+from engine.attention.fused import scatter
 from engine.attention.products import Keys
 from engine.attention.threads import map_blocks
 
-_SCORES = 1 << 19  # of a block: 2 MB of fp32, near the cache
-_BLOCKS = 8  # at least, so that threads share them evenly
+_SCORES = 1 << 19  # of a block on a CPU: 2 MB of fp32, near the cache
+_BLOCKS = 8  # on a CPU, at least, so that threads share them evenly
+_ON_DEVICE = 1 << 26  # scores of a block elsewhere
 
 
 def add_logits(cells: list[Cell], sums: torch.Tensor, heads: tuple[Heads, ...]) -> None:
@@ -57,28 +60,38 @@ def _side_by_side(group: list[Cell], reduction: Heads) -> tuple[torch.Tensor, to
 
 
 def _add_product(q: torch.Tensor, k: torch.Tensor, cell: Cell, sums: torch.Tensor) -> None:
-    """Add q k^T at the cell's genes; blocks of rows, on threads where the CPU computes."""
+    """Add q k^T at the cell's genes, in blocks of rows."""
+    if _on_cpu(sums):
+        _add_on_cpu(q, k, cell, sums.numpy())
+        return
+    rows = max(1, _ON_DEVICE // cell.kept)
+    genes = torch.from_numpy(cell.genes).to(sums.device)
+    for first in range(0, cell.kept, rows):
+        part = slice(first, first + rows)
+        if cell.kept == len(sums):
+            sums[part] += q[part] @ k.T
+        else:  # genes are distinct: no entry is added to twice
+            sums[genes[part, None], genes] += q[part] @ k.T
+
+
+def _on_cpu(sums: torch.Tensor) -> bool:
+    return sums.device.type == "cpu"
+
+
+def _add_on_cpu(q: torch.Tensor, k: torch.Tensor, cell: Cell, sums: np.ndarray) -> None:
     kept, n = cell.kept, len(sums)
     rows = max(1, min(_SCORES // kept, -(-kept // _BLOCKS)))
     blocks = range(0, kept, rows)
-    genes = None if kept == n else torch.from_numpy(cell.genes).to(sums.device)
-    keys = Keys(k, len(blocks), sizes_vary=kept < n) if sums.device.type == "cpu" else None
+    keys = Keys(k, len(blocks), sizes_vary=kept < n)
 
-    def run(first: int) -> None:
+    def run(first: int) -> None:  # other threads add to other rows
         part = slice(first, min(first + rows, kept))
         with torch.inference_mode():
-            if keys is None:
-                found = q[part] @ k.T
-            else:
-                found = keys.products(q[part])[: part.stop - first, :kept]
-            if genes is None:
-                sums[part] += found
-            else:  # genes are distinct, so no two threads and no two entries meet
-                sums[genes[part, None], genes] += found
+            found = keys.products(q[part]).numpy()[: part.stop - first, :kept]
+        if kept == n:
+            sums[part] += found
+        else:
+            scatter(found, cell.genes[part], cell.genes, np.float32(1), sums)
 
-    if keys is None:
-        for first in blocks:
-            run(first)
-    else:
-        for _ in map_blocks(run, blocks):
-            pass
+    for _ in map_blocks(run, blocks):
+        pass

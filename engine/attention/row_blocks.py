@@ -141,6 +141,11 @@ class _Batch:
         self._done: list[tuple[np.ndarray, np.ndarray]] = []
 
     @property
+    def attended(self) -> bool:
+        """Whether all rows have been computed."""
+        return bool(self._done)
+
+    @property
     def bytes(self) -> int:
         """What all rows of all cells take."""
         return 8 * len(self.heads) * sum(cell.kept**2 for cell in self.cells)
@@ -159,7 +164,8 @@ class _Batch:
     ) -> tuple[np.ndarray, np.ndarray]:
         """Return sums [reductions, 2, rows, kept] and shares [reductions, rows, mass columns].
 
-        The rows are the tokens ``span`` of cell ``c``; ``into``: sums to be added to instead.
+        The rows are the tokens ``span`` of cell ``c``; ``into``: sums to be added to instead, of
+        cells that are not attended yet.
         """
         if self._done:
             sums, shares = self._done[c]
@@ -196,7 +202,7 @@ def _add_block(
         if span.start == span.stop:
             continue
         whole = cell.kept == n  # every gene is a token: rows and columns are where they belong
-        if whole and equal and spread is None:
+        if whole and equal and spread is None and not batch.attended:
             mass[:, cell.genes[span]] += batch.attend(c, span, total)[1]
             continue
         own, shares = batch.attend(c, span)

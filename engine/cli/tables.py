@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Annotated, Any
 
@@ -129,8 +130,15 @@ def show(
         if value is not None:
             table = _only(table, (column,), value, f"--{column.replace('_', '-')}")
     if model is not None:
-        names = tuple(c for c in ("model", "query_model", "model_a", "models") if c in table)
-        table = _only(table, names, model, "--model")
+        names = [c for c in ("model", "query_model", "model_a", "model_b") if c in table]
+        if "models" in table:  # subsets, joined by +
+            of = table["models"].str.split("+")
+            if model in set(of.explode()):
+                table = table[[model in subset for subset in of]]
+                names = []
+            else:
+                names = ["models"]
+        table = _only(table, names, model, "--model") if names else table
     if as_json:
         typer.echo(rows_json(table))
         return
@@ -147,7 +155,7 @@ def show(
         out.print(f"{rows} of {len(table)} rows; --rows, --json, or {escape(root.at(file))}")
 
 
-def _only(table: Any, columns: tuple[str, ...], value: object, option: str) -> Any:
+def _only(table: Any, columns: Sequence[str], value: object, option: str) -> Any:
     """Return the rows that have a value in one of the columns."""
     there = [c for c in columns if c in table]
     if not there:

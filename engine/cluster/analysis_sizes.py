@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 from engine.analysis.derived import Kept
 from engine.analysis.layers import TESTED
+from engine.cluster.comparable import matrix_bytes
 from engine.config import RunConfig
 from engine.sizes import parse_bytes
 from engine.store.plan import ModelPlan
@@ -34,8 +35,8 @@ def task_bytes(config: RunConfig, models: Sequence[ModelPlan], imports: float) -
             left = hold - room
             if left < 0:  # tile by tile, all layers open
                 every = layers * (_opened(m, hold / layers) + 2 * _rows(config, m))
-            elif layers * _opened(m, 32 * n2) <= left:
-                every = left + 2 * _rows(config, m)
+            elif layers * matrix_bytes(m) <= left:  # as EachLayer decides
+                every = max(left, layers * _opened(m, left / layers)) + 2 * _rows(config, m)
             else:  # one after the other
                 every = _opened(m, 0) + 2 * _rows(config, m)
             every += 12 * n2 * (config.compare.layers == "sum")  # sums are of doubles

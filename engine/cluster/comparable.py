@@ -312,7 +312,7 @@ def layers_of(root: RunRoot, plan: Plan, category: int, model: str) -> tuple[Lay
     """
     left = Kept.left(len(plan.model(model).axis), plan.hold)
     layers: Mapping[int, Derived]
-    if left < plan.hold:  # kept, so each layer is read once or twice
+    if left < plan.hold:  # kept: layers are read one after the other
         layers = EachLayer(root, plan, category, model, left)
     else:
         layers = open_layers(root, plan, category, model, left)

@@ -208,9 +208,9 @@ def _graph(run: str, plan: Plan, q: Question, listed: dict[tuple[str, int], pd.D
 def _top(run: str, q: Question, model: str, category: int) -> Pairs:
     """Return (query, key) of the top pairs of a model's layers as one."""
     root, plan = RunRoot(run), plan_of(run)
-    matrix, _ = layers_of(root, plan, category, model)
+    _, kept = layers_of(root, plan, category, model)
     genes = places_of(plan.model(model), q.genes)
-    return strongest_of(lambda: matrix.values(genes, q.view), plan.top_k)
+    return strongest_of(lambda: kept.values(genes, q.view), plan.top_k)
 
 
 def _union(tops: list[Pairs], n_genes: int) -> Pairs:

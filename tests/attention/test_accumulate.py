@@ -103,6 +103,7 @@ def test_sums_equal_the_reference_for_any_split_order_and_tile(
     groups = [[part] for part in (order[:cut], order[cut:]) if len(part)]
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(row_blocks, "_ROWS", (1, tile))
+        patch.setattr(row_blocks, "_CELLS", draw.draw(st.sampled_from([1, 8])))  # attended whole
         if way == "tiles":
             use_tiles(patch, tile)
         # one pass gives every reduction over heads, in any order of asking
@@ -139,7 +140,29 @@ def test_cells_with_every_gene_take_no_scatter_and_agree() -> None:
         assert close(sums.sums[0, i].numpy(), want[name]), name
 
 
-def test_threads_do_not_change_a_bit() -> None:
+@pytest.mark.parametrize("attended_whole", [True, False])
+def test_cells_with_every_gene_beside_others_as_long(
+    attended_whole: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # contexts cut to one length, of which some hold nothing but accumulated genes
+    rng = np.random.default_rng(5)
+    d = make(9, 2, 8, 7, 0)
+    d["mask"][:], d["panel"][:], d["special"][:] = True, -1, -1
+    d["special"][:, 0] = 2
+    for c in range(9):
+        genes = rng.permutation(7) if c % 2 else np.r_[rng.permutation(7)[:5], -1, -1]
+        d["panel"][c, 1:] = genes
+        d["special"][c, 1:][genes < 0] = 1
+    monkeypatch.setattr(row_blocks, "_CELLS", 8 if attended_whole else 100)
+    sums, want = reduce(d, 7, 16, [[np.arange(9)]]), expected(d, 7)
+    for i, name in enumerate(QUANTITIES):
+        assert close(sums.sums[0, i].numpy(), want[name]), name
+    sums.check_mass("test")
+
+
+@pytest.mark.parametrize("attended_whole", [True, False])
+def test_threads_do_not_change_a_bit(attended_whole: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(row_blocks, "_CELLS", 1 if attended_whole else 100)
     d = make(6, 4, 60, 70, 1)
     threads, found = torch.get_num_threads(), []
     try:
@@ -265,6 +288,19 @@ def test_nan_and_infinity_are_refused(
     d[name][2, :, token] = value  # key 0 is a special token: its scores reach no pair
     with pytest.raises(MassError, match="layer 7"):
         reduce(d, 10, 4, [[np.arange(5)]]).check_mass("model m, layer 7")
+
+
+@pytest.mark.parametrize("way", ["row blocks", "tiles"])
+@pytest.mark.parametrize("head", [0, 1, 2])
+def test_one_bad_head_is_not_hidden_by_the_largest(
+    way: str, head: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if way == "tiles":
+        use_tiles(monkeypatch)
+    d = make(5, 3, 12, 10, 3)
+    d["q"][2, head, 1:] = np.nan
+    with pytest.raises(MassError, match="layer 7"):
+        reduce(d, 10, 4, [[np.arange(5)]], ("max",)).check_mass("model m, layer 7")
 
 
 @pytest.mark.parametrize("mistake", ["no scale", "sum over heads", "other cells' genes"])

@@ -25,14 +25,15 @@ def alone(
     return sums
 
 
+@pytest.mark.parametrize("on_cpu", [True, False])
 @settings(max_examples=60, deadline=None)
 @given(
     st.integers(1, 6), st.integers(1, 4), st.integers(2, 14), st.integers(3, 15),
     st.booleans(), st.integers(1, 40), st.integers(0, 10_000), st.data(),
 )  # fmt: skip
 def test_logits_equal_the_reference_for_any_sets_split_and_block(
-    cells: int, heads: int, tokens: int, genes: int, alike: bool, scores: int, seed: int,
-    draw: st.DataObject,
+    on_cpu: bool, cells: int, heads: int, tokens: int, genes: int, alike: bool, scores: int,
+    seed: int, draw: st.DataObject,
 ) -> None:  # fmt: skip
     d = make(cells, heads, tokens, genes, seed)
     if alike:  # every cell holds the genes of the first, in an order of its own, and attends to all
@@ -46,6 +47,8 @@ def test_logits_equal_the_reference_for_any_sets_split_and_block(
     reductions: tuple[Heads, ...] = tuple(draw.draw(st.permutations(["mean", *range(heads)])))
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(logits, "_SCORES", scores)
+        patch.setattr(logits, "_ON_DEVICE", scores)
+        patch.setattr(logits, "_on_cpu", lambda sums: on_cpu)
         sums = alone(d, genes, groups, reductions)
     for r, reduction in enumerate(reductions):
         assert close(sums.sums[r, 2].numpy(), expected(d, genes, reduction)["logit"]), reduction

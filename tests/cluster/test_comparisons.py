@@ -411,6 +411,16 @@ def test_printed_tables_can_be_narrowed(compared: Path) -> None:
     assert {(r["model"], r["category"], r["gene_set"]) for r in rows} == {
         ("tiny", "T cell", "shared")
     }
+    rows = json.loads(octoscope("compare", "show", str(compared), "genes", "--model", "tiny",
+                                "--json").stdout)  # fmt: skip
+    assert len(rows) == sum(
+        "tiny" in s.split("+") for s in table(compared, "tables/gene_sets").models
+    )
+    geometry = table(compared, "tables/geometry")
+    last = geometry["model_b"].iloc[-1]
+    rows = json.loads(octoscope("compare", "show", str(compared), "geometry", "--model", last,
+                                "--json").stdout)  # fmt: skip
+    assert len(rows) == ((geometry["model_a"] == last) | (geometry["model_b"] == last)).sum()
     for wrong, said in (
         (("none",), "there is no table 'none'"),
         (("genes", "--category", "T cell"), "no such column"),
