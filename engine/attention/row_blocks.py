@@ -175,8 +175,9 @@ class _Batch:
             into = np.zeros((len(self.heads), 2, size, cell.kept), np.float32)
         shares = np.zeros((len(self.heads), size, self._columns))
         buffer = scores_of_few()
-        for at in range(0, size, self._rows):
-            part = slice(at, min(at + self._rows, size))
+        height = -(-size // -(-size // self._rows))  # equal parts, so that few sizes occur
+        for at in range(0, size, height):
+            part = slice(at, min(at + height, size))
             room = into[:, :, part], shares[:, part]
             attend_rows(cell, self._keys[c], self.heads, span.start, part, buffer, *room)
         return into, shares
