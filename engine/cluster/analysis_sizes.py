@@ -36,7 +36,7 @@ def task_bytes(config: RunConfig, models: Sequence[ModelPlan], imports: float) -
             if left < 0:  # tile by tile, all layers open
                 every = layers * (_opened(m, hold / layers) + 2 * _rows(config, m))
             elif layers * matrix_bytes(m) <= left:  # as EachLayer decides
-                every = max(left, layers * _opened(m, left / layers)) + 2 * _rows(config, m)
+                every = layers * _opened(m, left / layers) + 2 * _rows(config, m)
             else:  # one after the other
                 every = _opened(m, 0) + 2 * _rows(config, m)
             every += 12 * n2 * (config.compare.layers == "sum")  # sums are of doubles
