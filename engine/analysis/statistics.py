@@ -244,13 +244,20 @@ def adjust(p: np.ndarray) -> np.ndarray:
     return q
 
 
-def adjust_by(table: pd.DataFrame, family: list[str]) -> np.ndarray:
-    """Return q-values of a table's ``p``, adjusted over each group of equal ``family`` columns."""
+def adjust_by(table: pd.DataFrame, family: list[str], p: str = "p") -> np.ndarray:
+    """Return q-values of a table's column, adjusted over each group of equal ``family`` columns."""
     q = np.full(len(table), np.nan)
     if len(table):
         for _, rows in table.groupby(family, sort=False).indices.items():
-            q[rows] = adjust(table["p"].to_numpy(float)[rows])
+            q[rows] = adjust(table[p].to_numpy(float)[rows])
     return q
+
+
+def with_half_q(stats: pd.DataFrame, family: list[str]) -> pd.DataFrame:
+    """Return a table of statistics with ``half_q``, after ``half_p``, adjusted over the family."""
+    at = list(stats.columns).index("half_p") + 1
+    columns = [*stats.columns[:at], "half_q", *stats.columns[at:]]
+    return stats.assign(half_q=adjust_by(stats, family, "half_p"))[columns]
 
 
 def known_mean(values: np.ndarray, axis: int = 0) -> np.ndarray:

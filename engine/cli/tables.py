@@ -69,7 +69,7 @@ SHOWN = {
     "consensus": _Shown(
         "consensus_layers",
         ("model", "category", "layers", "n_cells", "n_eligible", "half_centred",
-         "half_centred_low", "half_centred_high", "half_null_low", "half_null_high",
+         "half_centred_low", "half_centred_high", "half_null_low", "half_null_high", "half_q",
          "half_topk_jaccard"),
         "a model's layers as one matrix: how reliable it is",
     ),
@@ -87,7 +87,7 @@ SHOWN = {
     "pools": _Shown(
         "pools",
         ("pool", "model", "layer", "n_cells", "n_eligible", "half_centred", "half_centred_low",
-         "half_centred_high", "half_null_low", "half_null_high", "half_p"),
+         "half_centred_high", "half_null_low", "half_null_high", "half_q"),
         "categories read as one",
     ),
     "models": _Shown(

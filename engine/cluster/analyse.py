@@ -139,7 +139,10 @@ def collect(
                     frame["in_network"] = _in_network(frame, network.vertex_of(m.axis), network)
                 frames.setdefault(path, []).append(name_genes(frame, m))
         for path, parts in frames.items():
-            write(root, path, pd.concat(parts, ignore_index=True))
+            joined = pd.concat(parts, ignore_index=True)
+            if table == "stats":
+                joined = statistics.with_half_q(joined, ["gene_set", "view"])
+            write(root, path, joined)
 
 
 def _opened(config: NetworkConfig) -> Network:

@@ -156,6 +156,8 @@ def agree(
         for name, frame in found.items():
             made.setdefault(name, []).append(frame)
     joined = {name: pd.concat(parts, ignore_index=True) for name, parts in made.items() if parts}
+    if LAYERS in joined:
+        joined[LAYERS] = statistics.with_half_q(joined[LAYERS], ["gene_set", "view"])
     if SUPPORT in joined:
         family = ["gene_set", "view"]
         joined[SUPPORT] = joined[SUPPORT].assign(q=statistics.adjust_by(joined[SUPPORT], family))

@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 from dask.delayed import delayed
 
+from engine.analysis import statistics
 from engine.analysis.derived import Derived, pooled
 from engine.analysis.finalise import finalise
 from engine.analysis.stored import stored_sums
@@ -121,7 +122,10 @@ def _made(
     for (model, *_), (top, stats) in zip(todo, found, strict=True):
         made.setdefault(top_path(model), []).append(top)
         made.setdefault(STATS, []).append(stats)
-    return {name: pd.concat(parts, ignore_index=True) for name, parts in made.items()}
+    tables = {name: pd.concat(parts, ignore_index=True) for name, parts in made.items()}
+    if STATS in tables:
+        tables[STATS] = statistics.with_half_q(tables[STATS], ["pool", "gene_set", "view"])
+    return tables
 
 
 def _finalised(

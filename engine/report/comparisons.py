@@ -30,14 +30,22 @@ def models_together(root: RunRoot, plan: Plan, gene_set: str, view: str) -> dict
 
     agreed = of("agreement")
     agreed = agreed[agreed["comparison"] == "models"]
-    if agreed.empty:
+    networks = _networks(root, plan, gene_set, view)
+    contrasts, pools = (of(table).to_dict("records") for table in ("contrasts", "pools"))
+    if agreed.empty and not (networks or contrasts or pools):
         return None
     k = max(plan.compare.k)
     known = [m.name for m in plan.checkpoints]
-    names = [m.name for m in plan.checkpoints if m.name in set(agreed["query_model"])]
+    compared = set(agreed["query_model"])
+    names = [
+        m.name
+        for m in plan.checkpoints
+        if m.name in compared or (not compared and gene_set in m.gene_sets)
+    ]
     median = of("agreement_categories")
     median = median[(median["comparison"] == "models") & (median["k"] == k)]
     by_k = summaries.by_k(agreed, known)
+    of_models = [{m.axis[i] for i in m.gene_sets[gene_set]} for m in map(plan.model, names)]
     return {
         "k": k,
         "alone": [
@@ -45,25 +53,27 @@ def models_together(root: RunRoot, plan: Plan, gene_set: str, view: str) -> dict
             for m in plan.checkpoints
             if isinstance(m.heads, int) and m.n_heads > 1
         ],
-        "n_genes": int(agreed["n_genes"].iloc[0]),
+        "n_genes": len(set.intersection(*of_models)) if of_models else 0,
         "n_models": len(names),
         "correlations": [m.name for m in plan.models if m.family == COEXPRESSION],
         "kinship": [
             {"group": g, "models": [m for m in names if plan.compare.kinship[m] == g]}
             for g in dict.fromkeys(plan.compare.kinship[m] for m in names)
         ],
-        "square": comparison_figures.agreement_square(median, "agreement of models"),
+        "square": comparison_figures.agreement_square(median, "agreement of models")
+        if len(median)
+        else "",
         "by_k": comparison_figures.by_k(by_k, "agreement by K")
         if len(plan.compare.k) > 1 and len(by_k)
         else "",
         "pairs": summaries.model_pairs(agreed[agreed["k"] == k], known).to_dict("records"),
         "gene_sets": read_table(root, "tables/gene_sets.parquet").to_dict("records"),
         "support": of("support").to_dict("records"),
-        "contrasts": of("contrasts").to_dict("records"),
+        "contrasts": contrasts,
         "specific": _specific(of("specific")),
-        "pools": of("pools").to_dict("records"),
+        "pools": pools,
         **_geometry(root),
-        "networks": _networks(root, plan, gene_set, view),
+        "networks": networks,
         "how": plan.compare.layers,
     }
 

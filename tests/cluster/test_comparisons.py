@@ -391,6 +391,26 @@ def test_the_command_line_answers_from_the_tables(compared: Path, tmp_path: Path
     assert all(r["spearman"] == pytest.approx(1) or r["spearman"] is None for r in rows)
 
 
+@pytest.mark.slow
+def test_one_layer_of_one_model_still_has_its_networks_and_contrasts(
+    small_atlas: Path, tmp_path: Path
+) -> None:
+    tree = small_tree(small_atlas) | {"views": ["logit"], "network": None, "edges": None}
+    tree["models"][0]["layers"] = [1]
+    tree["compare"] = {"k": [20]}
+    (tmp_path / "run.yaml").write_text(yaml.safe_dump(tree))
+    run = tmp_path / "run"
+    done = octoscope("run", str(tmp_path / "run.yaml"), "--out", str(run))
+    assert done.returncode == 0, done.stderr
+    assert table(run, "tables/agreement").empty
+    page = (run / "report/index.html").read_text()
+    for name in ("together", "contrasts"):
+        assert f'id="{name}"' in page, name
+    assert '<figure class="network"><svg' in page
+    assert '<figure class="agreement">' not in page
+    assert f"{len(plan_of(RunRoot(run).url).models[0].gene_sets['panel'])} genes" in page
+
+
 @pytest.mark.parametrize("name", list(SHOWN))
 def test_every_table_of_comparisons_can_be_printed(compared: Path, name: str) -> None:
     told = octoscope("compare", "show", str(compared), name, "--json")

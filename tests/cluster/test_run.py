@@ -13,6 +13,7 @@ import numpy as np
 import pandas as pd
 import pyarrow.parquet as pq
 import pytest
+import scipy
 import yaml
 
 from tests.conftest import five_families, octoscope, small_tree, tables_of
@@ -53,6 +54,14 @@ def test_tables_agree_with_each_other(finished_run: Path) -> None:
     mass = table(finished_run, "tables/mass.parquet")
     assert np.allclose(mass[["to_kept", "to_outside", "to_cls"]].sum(axis=1), 1, atol=1e-5)
     assert mass["to_outside"].mean() > 0.05  # the panel is smaller than what the model sees
+
+
+def test_reliability_is_adjusted_over_all_matrices(finished_run: Path) -> None:
+    stats = table(finished_run, "tables/stats.parquet")
+    assert stats.columns.get_loc("half_q") == stats.columns.get_loc("half_p") + 1
+    for _, family in stats.groupby(["gene_set", "view"]):
+        want = scipy.stats.false_discovery_control(family["half_p"], method="bh")
+        np.testing.assert_allclose(family["half_q"], want)
 
 
 def test_edges_are_the_strongest_keys(finished_run: Path) -> None:
