@@ -7,12 +7,14 @@ from dataclasses import dataclass
 from typing import Annotated, Any
 
 import typer
+from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
 from engine.cli.shared import AsJson, out, rows_json
 from engine.errors import InputError
 
+_WIDTH = 250  # of what is not a terminal
 _ROWS = 60  # printed, unless --json or --rows asks for more
 
 
@@ -147,10 +149,22 @@ def show(
     if table.empty:
         out.print("no rows")
         return
-    printed = Table(*(c.replace("_", " ") for c in columns), title=shown.what)
-    for row in table.head(rows)[columns].to_dict("records"):
-        printed.add_row(*(escape(_text(row[c])) for c in columns))
-    out.print(printed)
+    ends = {c: c[:-3] + "high" for c in columns if c.endswith("low") and c[:-3] + "high" in columns}
+    columns = [c for c in columns if c not in ends.values()]
+    heads = (
+        f"{c[:-3].replace('_', ' ')}95 %" if c in ends else c.replace("_", " ") for c in columns
+    )
+    printed = Table(*heads, title=shown.what)
+    for row in table.head(rows).to_dict("records"):
+        cells = (
+            f"{_text(row[c])} to {_text(row[ends[c]])}" if c in ends else _text(row[c])
+            for c in columns
+        )
+        printed.add_row(*map(escape, cells))
+    if out.is_terminal:
+        out.print(printed)
+    else:  # no width to fit into: lines are as long as they are
+        Console(width=_WIDTH).print(printed)
     if len(table) > rows:
         out.print(f"{rows} of {len(table)} rows; --rows, --json, or {escape(root.at(file))}")
 
