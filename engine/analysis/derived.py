@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from typing import Any
 
 import numpy as np
 
@@ -167,11 +168,6 @@ def _winner(stack: np.ndarray, how: Combination) -> np.ndarray:
     return np.argmax(np.abs(stack) if how == "absolute-argmax" else stack, axis=0)
 
 
-def _require_same_rows(first: int, same: int, layer: int) -> None:
-    if first != same:
-        raise ValueError(f"layer {layer} has rows from {same} where the others have {first}")
-
-
 class Kept:
     """Layers as one, whose blocks of the set and view asked for last stay in memory, if they fit.
 
@@ -263,35 +259,30 @@ class LayerConsensus:
 
     def all_values(self, genes: np.ndarray, view: str) -> list[tuple[int, np.ndarray, np.ndarray]]:
         """Return every block of :meth:`values`, the same bits."""
-        made: list[tuple[int, _Combined, np.ndarray]] = []
-        for layer, matrix in self._layers.items():
-            blocks = matrix.values(genes, view)
-            if not made:
-                made = [(first, _Combined(v, self._how), e.copy()) for first, v, e in blocks]
-                continue
-            for (first, total, _), (same, v, _) in zip(made, blocks, strict=True):
-                _require_same_rows(first, same, layer)
-                total.add(v)
-        return [(first, total.take(), eligible) for first, total, eligible in made]
+        return self._all(lambda matrix: matrix.values(genes, view))
 
     def all_halves(
         self, genes: np.ndarray, view: str
     ) -> list[tuple[int, np.ndarray, np.ndarray, np.ndarray]]:
         """Return every block of :meth:`halves`, the same bits."""
-        made: list[tuple[int, _Combined, _Combined, np.ndarray]] = []
+        return self._all(lambda matrix: matrix.halves(genes, view))
+
+    def _all(self, read: Callable[[PairMatrix], Iterable[Any]]) -> list[Any]:
+        """Combine blocks (first row, values ..., flags), layer after layer."""
+        made: list[tuple[int, list[_Combined], np.ndarray]] = []
         for layer, matrix in self._layers.items():
-            blocks = matrix.halves(genes, view)
             if not made:
                 made = [
-                    (first, _Combined(x, self._how), _Combined(y, self._how), usable.copy())
-                    for first, x, y, usable in blocks
+                    (first, [_Combined(v, self._how) for v in values], flags.copy())
+                    for first, *values, flags in read(matrix)
                 ]
                 continue
-            for (first, *totals, _), (same, x, y, _) in zip(made, blocks, strict=True):
-                _require_same_rows(first, same, layer)
-                for total, values in zip(totals, (x, y), strict=True):
-                    total.add(values)
-        return [(first, x.take(), y.take(), usable) for first, x, y, usable in made]
+            for (first, totals, _), (same, *values, _) in zip(made, read(matrix), strict=True):
+                if first != same:
+                    raise ValueError(f"layer {layer} has rows from {same}, others from {first}")
+                for total, v in zip(totals, values, strict=True):
+                    total.add(v)
+        return [(first, *(t.take() for t in totals), flags) for first, totals, flags in made]
 
     def look_up(
         self, genes: np.ndarray, view: str, query: np.ndarray, key: np.ndarray

@@ -13,7 +13,7 @@ from engine.attention.cells import Cell, Heads
 from engine.attention.factors import Factors
 from engine.attention.fused import scatter
 from engine.attention.products import Keys
-from engine.attention.row_blocks import attend_rows, block_rows, pack, scores_of_few
+from engine.attention.row_blocks import attend_rows, block_rows, pack
 from engine.attention.threads import map_blocks
 from engine.attention.views import QUANTITIES
 from engine.errors import MassError
@@ -123,7 +123,7 @@ class MeanCell:
         def run(part: slice) -> None:
             here = slice(part.start - span.start, part.stop - span.start)
             attend_rows(
-                cell, keys, (self._heads,), span.start, here, scores_of_few(), out[:, :, here],
+                cell, keys, (self._heads,), span.start, here, out[:, :, here],
                 shares[:, here],
             )  # fmt: skip
 

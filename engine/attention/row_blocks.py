@@ -37,11 +37,6 @@ def block_rows(cells: list[Cell]) -> int:
     return int(np.clip(_SCORES // longest, *_ROWS))
 
 
-def scores_of_few() -> torch.Tensor:
-    """Return float32 room for the scores of few rows, of as many heads as fit."""
-    return torch.empty(_SCORES)
-
-
 def room_bytes(tokens: int) -> int:
     """Return the bytes of scores of a thread (padded), a copy, peaks of max: for so many tokens."""
     return 20 * max(_SCORES, _ROWS[0] * tokens)
@@ -90,7 +85,7 @@ def add_row_blocks(
     count = -(-n // int(np.ceil(rows * n / kept)))
     height = -(-n // (-(-count // _EVEN) * _EVEN))
     edges = [(first, min(first + height, n)) for first in range(0, n, height)]
-    batch = _Batch(cells, pack(cells, n, -(-n // rows)), heads, mass.shape[2], rows)
+    batch = _Batch(cells, pack(cells, n, len(edges)), heads, mass.shape[2], rows)
     in_turn = len(cells) >= _CELLS and batch.bytes <= _HELD
     if in_turn and min(cell.kept for cell in cells) < n:
         batch.attend_all()
@@ -174,12 +169,11 @@ class _Batch:
         if into is None:
             into = np.zeros((len(self.heads), 2, size, cell.kept), np.float32)
         shares = np.zeros((len(self.heads), size, self._columns))
-        buffer = scores_of_few()
         height = -(-size // -(-size // self._rows))  # equal parts, so that few sizes occur
         for at in range(0, size, height):
             part = slice(at, min(at + height, size))
             room = into[:, :, part], shares[:, part]
-            attend_rows(cell, self._keys[c], self.heads, span.start, part, buffer, *room)
+            attend_rows(cell, self._keys[c], self.heads, span.start, part, *room)
         return into, shares
 
 
@@ -249,7 +243,6 @@ def attend_rows(
     heads: tuple[Heads, ...],
     start: int,
     part: slice,
-    buffer: torch.Tensor,
     sums: np.ndarray,
     shares: np.ndarray,
 ) -> None:
@@ -259,8 +252,6 @@ def attend_rows(
     ----------
     keys
         Of :func:`pack`.
-    buffer
-        Of :func:`scores_of_few`.
     sums
         [reductions, 2, rows, kept] float32: probability, logit.
     shares
@@ -284,9 +275,7 @@ def attend_rows(
             scores = keys[h].products(q[0])[None].numpy()
         else:
             k = cell.k[some.start : some.stop]
-            shape = (len(some), height, tokens)
-            into = buffer[: shape[0] * shape[1] * shape[2]].view(shape)
-            scores = torch.bmm(q, k.transpose(1, 2), out=into).numpy()
+            scores = torch.bmm(q, k.transpose(1, 2)).numpy()
         # reductions that leave the scores as they are come first
         if peaks is not None:
             raise_peaks(scores, *peaks)

@@ -25,9 +25,9 @@ class _Shown:
     file: str
     columns: tuple[str, ...]
     what: str
+    ends: str = "95 %"  # what lies between _low and _high
 
 
-_INTERVAL = ("low", "high", "null_low", "null_high", "q")
 SHOWN = {
     "correlation": _Shown(
         "layers",
@@ -45,6 +45,7 @@ SHOWN = {
         "by_k",
         ("query_model", "k", "n", "low", "middle", "high", "null"),
         "agreement with the other models against K: quartiles of median quantiles",
+        ends="quartiles",
     ),
     "pairs": _Shown(
         "model_pairs",
@@ -54,7 +55,8 @@ SHOWN = {
     ),
     "coherence": _Shown(
         "coherence",
-        ("model", "category", "layer", "left_out", "k", "n_groups", "coherence", *_INTERVAL),
+        ("model", "category", "layer", "left_out", "k", "n_groups", "coherence", "low", "high",
+         "null_low", "null_high", "q"),
         "do other voices see what a layer sees",
     ),
     "heads": _Shown(
@@ -132,15 +134,12 @@ def show(
         if value is not None:
             table = _only(table, (column,), value, f"--{column.replace('_', '-')}")
     if model is not None:
-        names = [c for c in ("model", "query_model", "model_a", "model_b") if c in table]
         if "models" in table:  # subsets, joined by +
-            of = table["models"].str.split("+")
-            if model in set(of.explode()):
-                table = table[[model in subset for subset in of]]
-                names = []
-            else:
-                names = ["models"]
-        table = _only(table, names, model, "--model") if names else table
+            one_each = table.assign(models=table["models"].str.split("+")).explode("models")
+            table = table.loc[_only(one_each, ("models",), model, "--model").index]
+        else:
+            names = ("model", "query_model", "model_a", "model_b")
+            table = _only(table, names, model, "--model")
     if as_json:
         typer.echo(rows_json(table))
         return
@@ -151,9 +150,7 @@ def show(
         return
     ends = {c: c[:-3] + "high" for c in columns if c.endswith("low") and c[:-3] + "high" in columns}
     columns = [c for c in columns if c not in ends.values()]
-    heads = (
-        f"{c[:-3].replace('_', ' ')}95 %" if c in ends else c.replace("_", " ") for c in columns
-    )
+    heads = ((f"{c[:-3]}{shown.ends}" if c in ends else c).replace("_", " ") for c in columns)
     printed = Table(*heads, title=shown.what)
     for row in table.head(rows).to_dict("records"):
         cells = (

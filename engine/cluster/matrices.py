@@ -152,9 +152,9 @@ class MatrixRunner:
             if m2 is not None:
                 deviations = [_deviations(arrays, first, stop, n) for arrays in followed]
                 tiles.write_rows(m2, first, np.stack(deviations).astype(np.float32))
-        records, columns = halves[0] + halves[1], len(m.mass_columns)
         if self._plan.logits_alone(m.base):
             return _NO_MASS
+        records, columns = halves[0] + halves[1], len(m.mass_columns)
         masses = self._arrays(records, sums_name(layer, m.heads, "mass"))
         mass = _tile(masses, 0, n, np.zeros((n, columns)))
         held = self._arrays(records, layer_name(layer, "cells"))

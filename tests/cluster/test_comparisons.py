@@ -422,6 +422,12 @@ def test_every_table_of_comparisons_can_be_printed(compared: Path, name: str) ->
     assert printed.returncode == 0, printed.stderr
     if len(stored) > 1:
         assert f"1 of {len(stored)} rows" in printed.stdout
+        heads = {h.strip() for row in printed.stdout.splitlines() for h in row.split("┃")}
+        # between low and high lies an interval, but in the table whose ends are quartiles
+        assert ("quartiles" in heads) == (name == "by-k")
+        assert any(h.endswith("95 %") for h in heads) == any(
+            c.endswith("low") for c in SHOWN[name].columns if name != "by-k"
+        )
 
 
 def test_printed_tables_can_be_narrowed(compared: Path) -> None:

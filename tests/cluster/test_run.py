@@ -23,6 +23,15 @@ def table(run: Path, name: str) -> pd.DataFrame:
     return pq.ParquetFile(run / name).read().to_pandas()
 
 
+def run_with(config: Path, run: Path, *settings: str) -> Path:
+    """Run a configuration with settings changed, and verify it; returns the run."""
+    sets = [x for setting in settings for x in ("--set", setting)]
+    done = octoscope("run", str(config), "--out", str(run), *sets)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert octoscope("verify", str(run)).returncode == 0
+    return run
+
+
 def test_a_run_is_complete_and_verified(finished_run: Path) -> None:
     checked = octoscope("verify", str(finished_run))
     assert checked.returncode == 0, checked.stderr
@@ -255,13 +264,9 @@ def test_five_families_run_side_by_side(small_atlas: Path, tmp_path: Path) -> No
 def test_more_readings_join_every_table_and_change_nothing_else(
     finished_run: Path, small_config: Path, tmp_path: Path
 ) -> None:
-    run = tmp_path / "run"
-    done = octoscope(
-        "run", str(small_config), "--out", str(run),
-        "--set", "heads=[mean, max]", "--set", "estimators=[per_cell, mean_residual]",
-    )  # fmt: skip
-    assert done.returncode == 0, done.stdout + done.stderr
-    assert octoscope("verify", str(run)).returncode == 0
+    run = run_with(
+        small_config, tmp_path / "run", "heads=[mean, max]", "estimators=[per_cell, mean_residual]"
+    )
     names = ["tiny", "tiny.max", "tiny.residual", "tiny.residual.max"]
     for name in ("stats", "mass", "layers", "overlap", "separation", "genes"):
         every = table(run, f"tables/{name}.parquet")
@@ -292,13 +297,7 @@ def test_more_readings_join_every_table_and_change_nothing_else(
 def test_a_run_of_logits_alone_has_the_logits_of_a_run_of_every_view(
     finished_run: Path, small_config: Path, tmp_path: Path
 ) -> None:
-    run = tmp_path / "run"
-    done = octoscope(
-        "run", str(small_config), "--out", str(run),
-        "--set", "views=[logit]", "--set", "heads=[mean, each]",
-    )  # fmt: skip
-    assert done.returncode == 0, done.stdout + done.stderr
-    assert octoscope("verify", str(run)).returncode == 0
+    run = run_with(small_config, tmp_path / "run", "views=[logit]", "heads=[mean, each]")
     keys = ["category", "layer", "gene_set", "view", "part", "query", "key"]
     before, after = (
         table(where, "topk/tiny.parquet").query("view == 'logit'") for where in (finished_run, run)
