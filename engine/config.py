@@ -147,6 +147,13 @@ class RunConfig(Section):
         "matrices beside those of the models: pearson, spearman, or both",
     )
     permutations: int = Field(200, ge=50, description="Permutations between matrices (QAP)")
+    more_draws: int = Field(
+        10,
+        ge=1,
+        le=100,
+        description="Where none of a test's permutations reaches what was observed, so many times "
+        "as many are drawn (1: no more)",
+    )
     network: NetworkConfig | None = None
     edges: EdgesConfig | None = None
     centred: list[View] = Field(

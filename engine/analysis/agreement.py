@@ -6,21 +6,19 @@ set of genes. The mathematics is that of docs/science.md, "Agreement".
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import scipy
 
 from engine.analysis import statistics
-from engine.attention.histograms import BINS, bins_of, count
+from engine.analysis.relabelled import Null, Read, medians_of
 from engine.attention.ranks import values_and_ranks
 from engine.attention.topk import TopK
 from engine.fields import Conventions
 
 Pairs = tuple[np.ndarray, np.ndarray]  # query and key
-Read = Callable[[], Iterable[tuple[int, np.ndarray, np.ndarray]]]
-_AT_ONCE = 1 << 22  # places that are looked up together
 GROUPS = 20  # of genes, deleted in turn for the interval of a median
 
 
@@ -137,91 +135,6 @@ def spearman(placed: Placed) -> tuple[np.ndarray, np.ndarray]:
     return r, pairs
 
 
-class Null:
-    """Medians under permutations of the evaluated matrix's gene labels (QAP).
-
-    The union's pairs are read at permuted places in one matrix; a place's quantile comes from the
-    matrix's histogram of 65,536 bins of value, so it is off by less than half a bin's share.
-    Each permutation is drawn once and used for every matrix.
-
-    Parameters
-    ----------
-    permutations, seed
-        Draws and where they come from.
-    """
-
-    def __init__(self, n_genes: int, permutations: int, seed: int) -> None:
-        rng = np.random.default_rng(seed)
-        self._relabel = [rng.permutation(n_genes) for _ in range(permutations)]
-        self._n_genes = n_genes
-
-    def medians(
-        self, read: Read, query: np.ndarray, key: np.ndarray, chosen: np.ndarray, k: np.ndarray
-    ) -> tuple[np.ndarray, np.ndarray]:
-        """Return [query sets, draws] median quantiles, and shares of pairs within the first k.
-
-        Parameters
-        ----------
-        read
-            The evaluated matrix.
-        chosen
-            [query sets, pairs] bool.
-        k
-            [query sets] rank up to which a pair counts as shared.
-        """
-        bins = np.zeros((self._n_genes, self._n_genes), np.uint16)
-        eligible, counts = np.zeros(bins.shape, bool), np.zeros(BINS, np.int64)
-        for first, values, ok in read():
-            here = slice(first, first + len(values))
-            bins[here], eligible[here] = bins_of(values), ok
-            count(bins[here], ok, first, counts)
-        np.fill_diagonal(eligible, False)
-        every = counts.sum() == eligible.size - len(eligible)
-        share = _from_the_top(counts)
-        n = max(int(counts.sum()), 1)
-        medians = np.full((len(chosen), len(self._relabel)), np.nan)
-        shared = np.full(medians.shape, np.nan)
-        sets = [np.flatnonzero(c) for c in chosen]
-        step = max(1, _AT_ONCE // max(len(query), 1))
-        for first in range(0, len(self._relabel), step):
-            draws = np.stack(self._relabel[first : first + step])
-            q, j = draws[:, query], draws[:, key]
-            found = share[bins[q, j]]
-            if not every:
-                found[~eligible[q, j]] = np.nan
-            here = slice(first, first + len(draws))
-            for row, at in enumerate(sets):
-                part = found[:, at]
-                medians[row, here] = medians_of(part)
-                shared[row, here] = _share_within(part, k[row] / n)
-        return medians, shared
-
-
-def medians_of(values: np.ndarray) -> np.ndarray:
-    """Return [rows] the median of what is known in each row; NaN where nothing is."""
-    n = values.shape[1]
-    if not n:
-        return np.full(len(values), np.nan)
-    known = np.count_nonzero(~np.isnan(values), axis=1)
-    rising = np.sort(values, axis=1)  # NaN last
-    at = np.arange(len(values))
-    low = rising[at, np.maximum(known - 1, 0) // 2]
-    return (low.astype(np.float64) + rising[at, np.minimum(known // 2, n - 1)]) / 2
-
-
-def _share_within(values: np.ndarray, limit: float) -> np.ndarray:
-    """Return [rows] the share of what is known in each row that is up to a limit; NaN: nothing."""
-    known = np.count_nonzero(~np.isnan(values), axis=1)
-    within = np.count_nonzero(values <= limit, axis=1)
-    return np.where(known > 0, within / np.maximum(known, 1), np.nan)
-
-
-def _from_the_top(counts: np.ndarray) -> np.ndarray:
-    """Return [bins] float32: share of values above each bin, with half of those in it."""
-    above = counts[::-1].cumsum()[::-1] - counts
-    return ((above + counts / 2) / max(int(counts.sum()), 1)).astype(np.float32)
-
-
 @dataclass(frozen=True)
 class Agreement:
     """Where each matrix's strongest pairs stand in others.
@@ -231,30 +144,58 @@ class Agreement:
     rows
         query, eval (indices of matrices), k, n_pairs (of the query's first k that are eligible in
         the other), median_quantile with interval, null median and 95 % range and p (of small
-        medians), mean, min and max quantile, jaccard of both lists of k, null_jaccard (its mean
-        under the same permutations).
+        medians), n_permutations, mean, min and max quantile, jaccard of both lists of k,
+        null_jaccard (its mean under the same permutations).
+    evaluated
+        Indices of the evaluated matrices.
     deleted
-        [groups, matrices, matrices, ks] median quantiles without each group of genes.
+        [groups, matrices, evaluated, ks] median quantiles without each group of genes.
     null
-        [draws, matrices, matrices, ks] median quantiles under the permutations.
+        [draws, matrices, evaluated, ks] median quantiles under the permutations; NaN where fewer
+        were drawn.
     """
 
     rows: list[dict[str, float | int]]
+    evaluated: list[int]
     deleted: np.ndarray
     null: np.ndarray
 
     def join(self, other: Agreement) -> Agreement:
-        """Return both together; they must be of different evaluated matrices."""
+        """Return both together, evaluated matrices in order; they must be different ones."""
+        draws = max(len(self.null), len(other.null))
+        order = np.argsort(self.evaluated + other.evaluated)
+        longer = [
+            np.concatenate([x, np.full((draws - len(x), *x.shape[1:]), np.nan)])
+            for x in (self.null, other.null)
+        ]
         return Agreement(
             self.rows + other.rows,
-            np.fmax(self.deleted, other.deleted),
-            np.fmax(self.null, other.null),
+            sorted(self.evaluated + other.evaluated),
+            np.concatenate([self.deleted, other.deleted], axis=2)[:, :, order],
+            np.concatenate(longer, axis=2)[:, :, order],
         )
+
+    def complete_draws(self, matrices: Sequence[int]) -> np.ndarray:
+        """Return ``null`` with NaN in the draws of a query that one of its matrices does not have.
+
+        More draws are made where none reached a median: what is computed from several medians can
+        use those that all of them have.
+
+        Parameters
+        ----------
+        matrices
+            Indices of the evaluated matrices that count.
+        """
+        at = np.isin(self.evaluated, matrices)
+        counted = self.null[:, :, at]
+        lacks = (np.isnan(counted) & ~np.isnan(counted).all(0)).any(2, keepdims=True)
+        return np.where(lacks, np.nan, self.null)
 
     @property
     def medians(self) -> np.ndarray:
         """[matrices, matrices, ks] median quantiles; NaN where there is none."""
-        out = np.full(self.null.shape[1:], np.nan)
+        m, n_k = self.null.shape[1], self.null.shape[3]
+        out = np.full((m, m, n_k), np.nan)
         ks = list(dict.fromkeys(row["k"] for row in self.rows))
         for row in self.rows:
             where = int(row["query"]), int(row["eval"]), ks.index(row["k"])
@@ -269,19 +210,34 @@ def agreement(
     *,
     permutations: int,
     seed: int,
+    more_draws: int = 1,
+    conventions: Conventions = "corrected",
 ) -> Agreement:
     """Tell where each matrix's strongest pairs stand in those that ``readers`` names.
 
     The interval deletes each of 20 random groups of genes in turn.
+
+    Parameters
+    ----------
+    placed
+        Pairs and where they stand, of all matrices.
+    readers
+        Of the evaluated matrices, by their index among all.
+    ks
+        Pairs that count as a matrix's strongest.
+    permutations, more_draws
+        Draws of the null; where none reaches a median, so many times as many are drawn.
+    conventions
+        By which ranks were counted, see :func:`place`.
     """
     m, n_k = len(placed.values), len(ks)
     quantiles = placed.quantiles
     among = np.stack([placed.among(k) for k in ks], axis=1)  # [matrices, ks, pairs]
     group = np.random.default_rng(seed + 1).integers(0, GROUPS, placed.n_genes)
     touched = [(group[placed.query] == g) | (group[placed.key] == g) for g in range(GROUPS)]
-    drawn = Null(placed.n_genes, permutations, seed)
-    deleted = np.full((GROUPS, m, m, n_k), np.nan)
-    null = np.full((permutations, m, m, n_k), np.nan)
+    drawn = Null(placed.n_genes, permutations, more_draws, seed, conventions)
+    deleted = np.full((GROUPS, m, len(readers), n_k), np.nan)
+    nulls = []
     rows: list[dict[str, float | int]] = []
     flat, limits = among.reshape(m * n_k, -1), np.tile(np.asarray(ks), m)
     evaluated = list(readers)
@@ -290,34 +246,47 @@ def agreement(
         for i in range(n_k):
             for g in range(GROUPS):
                 rest = among[a, i] & ~touched[g]
-                deleted[g, a, evaluated, i] = medians_of(of[:, rest])
-    for b, read in readers.items():
-        medians, shared = drawn.medians(read, placed.query, placed.key, flat, limits)
-        deleted[:, b, b] = np.nan
+                deleted[g, a, :, i] = medians_of(of[:, rest])
+    for e, (b, read) in enumerate(readers.items()):
+        observed = np.array([_median(quantiles[b][chosen]) for chosen in flat])
+        observed[b * n_k : (b + 1) * n_k] = np.nan  # of itself nothing is asked
+        medians, shared = drawn.medians(read, placed.query, placed.key, flat, limits, observed)
+        medians[:, b * n_k : (b + 1) * n_k] = np.nan
+        nulls.append(medians.reshape(-1, m, n_k))
+        deleted[:, b, e] = np.nan
         for a in range(m):
             for i, k in enumerate(ks if a != b else []):
                 q = quantiles[b][among[a, i]]
                 q = q[~np.isnan(q)]
-                null[:, a, b, i] = medians[a * n_k + i]
                 both = int((among[a, i] & among[b, i]).sum())
                 either = int((among[a, i] | among[b, i]).sum())
                 # pairs of the list that a relabelled list would share, as a Jaccard index
-                chance = shared[a * n_k + i] * len(q)
+                of_set = shared[:, a * n_k + i]
+                chance = of_set[~np.isnan(of_set)] * len(q)
                 sizes = int(among[a, i].sum()) + int(among[b, i].sum()) - chance
                 rows.append(
                     {"query": a, "eval": b, "k": k, "n_pairs": len(q)}
-                    | _of_quantiles(q, deleted[:, a, b, i], null[:, a, b, i])
+                    | _of_quantiles(q, deleted[:, a, e, i], medians[:, a * n_k + i])
                     | {
                         "jaccard": both / either if either else float("nan"),
-                        "null_jaccard": float(np.mean(chance / np.maximum(sizes, 1))),
+                        "null_jaccard": float(statistics.known_mean(chance / np.maximum(sizes, 1))),
                     }
                 )
-    return Agreement(rows, deleted, null)
+    draws = max((len(x) for x in nulls), default=0)
+    null = np.full((draws, m, len(nulls), n_k), np.nan)
+    for e, medians in enumerate(nulls):
+        null[: len(medians), :, e] = medians
+    return Agreement(rows, evaluated, deleted, null)
+
+
+def _median(values: np.ndarray) -> float:
+    known = values[~np.isnan(values)]
+    return float(np.median(known)) if len(known) else float("nan")
 
 
 def _of_quantiles(q: np.ndarray, deleted: np.ndarray, null: np.ndarray) -> dict[str, float]:
     none = float("nan")
-    median = float(np.median(q)) if len(q) else none
+    median = _median(q)
     low, high = statistics.jackknife_interval(median, deleted)
     null_low, null_high = statistics.null_range(null)
     return {
@@ -328,6 +297,7 @@ def _of_quantiles(q: np.ndarray, deleted: np.ndarray, null: np.ndarray) -> dict[
         "null_low": null_low,
         "null_high": null_high,
         "p": statistics.permutation_p(-median, -null),
+        "n_permutations": int((~np.isnan(null)).sum()),
         "mean_quantile": float(q.mean()) if len(q) else none,
         "min_quantile": float(q.min()) if len(q) else none,
         "max_quantile": float(q.max()) if len(q) else none,

@@ -49,12 +49,14 @@ def support_test(
     *,
     permutations: int,
     seed: int,
+    more_draws: int = 1,
 ) -> pd.DataFrame:
     """Count pairs that so many kinship groups share, and what relabelled genes would share.
 
     The null permutes the gene labels of each group's lists, all models of a group alike: hubs
     stay hubs, but on other genes. So it answers "more than independent lists of this shape", not
-    "more than lists that know which genes are hubs".
+    "more than lists that know which genes are hubs". Where no draw shares as many pairs,
+    ``more_draws`` times as many are drawn.
 
     Returns
     -------
@@ -63,15 +65,20 @@ def support_test(
     """
     kin = np.array(groups, object)
     lists = [np.flatnonzero(members[kin == g].any(0)) for g in dict.fromkeys(groups)]
-    rng = np.random.default_rng(seed)
-    null = np.zeros((permutations, len(lists) + 1), np.int64)
-    for draw in range(permutations):
-        codes = []
-        for at in lists:
-            relabel = rng.permutation(n_genes)
-            codes.append(relabel[query[at]] * n_genes + relabel[key[at]])
-        null[draw] = _at_least(codes, len(lists))
     found = _at_least([query[at] * n_genes + key[at] for at in lists], len(lists))
+
+    def draw(draws: int, seed: int) -> np.ndarray:
+        rng = np.random.default_rng(seed)
+        null = np.zeros((draws, len(lists) + 1), np.int64)
+        for row in null:
+            codes = []
+            for at in lists:
+                relabel = rng.permutation(n_genes)
+                codes.append(relabel[query[at]] * n_genes + relabel[key[at]])
+            row[:] = _at_least(codes, len(lists))
+        return null
+
+    null = statistics.drawn_until_reached(draw, found, permutations, more_draws, seed)
     rows = []
     for n in range(2, len(lists) + 1):
         low, high = statistics.null_range(null[:, n].astype(float))
@@ -83,7 +90,7 @@ def support_test(
                 "null_low": low,
                 "null_high": high,
                 "p": statistics.permutation_p(float(found[n]), null[:, n].astype(float)),
-                "n_permutations": permutations,
+                "n_permutations": len(null),
             }
         )
     columns = ["n_groups", "n_pairs", "null_mean", "null_low", "null_high", "p", "n_permutations"]
@@ -154,17 +161,32 @@ def contrast_test(
     -------
     dict
         n_pairs, median_contrast, noise_high (95 % quantile of ``within``), n_specific (contrast
-        above it in both halves), half_correlation with its 95 % interval (one gene deleted at a
-        time).
+        above it in both halves), specific_rate (their share of the pairs) with its 95 % interval,
+        n_by_chance, half_correlation with its 95 % interval. Intervals delete one gene at a time.
+
+        n_by_chance is the null of n_specific: half the number of pairs whose contrast is beyond the
+        noise in both halves, but upwards in one and downwards in the other. If categories do not
+        differ, the halves are independent and either sign is as likely, so that as many pairs
+        exceed it upwards in both. Relabelled genes are no null here: they make any list special.
     """
     known = ~np.isnan(total)
     n = int(known.sum())
     noise = float(np.nanquantile(within[known], 0.95)) if (~np.isnan(within[known])).any() else None
+    up, down = halves[:, known] > (noise or 0), -halves[:, known] > (noise or 0)
+    specific = up.all(0) & (noise is not None)
+    torn = ((up[0] & down[1]) | (up[1] & down[0])) & (noise is not None)
+    low, high = statistics.pair_rate_interval(
+        query[known], key[known], np.asarray(specific, np.float64), n_genes
+    )
     row: dict[str, float | int] = {
         "n_pairs": n,
         "median_contrast": float(np.median(total[known])) if n else float("nan"),
         "noise_high": float("nan") if noise is None else noise,
-        "n_specific": 0 if noise is None else int((halves[:, known] > noise).all(0).sum()),
+        "n_specific": int(specific.sum()),
+        "specific_rate": float(specific.mean()) if n else float("nan"),
+        "specific_low": low,
+        "specific_high": high,
+        "n_by_chance": float(torn.sum() / 2),
     }
     both = ~np.isnan(halves).any(0)
     r = statistics.pair_correlation(

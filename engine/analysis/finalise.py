@@ -7,6 +7,7 @@ reliability of halves. Nothing here depends on how the sums were made.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 import pandas as pd
@@ -44,11 +45,13 @@ def finalise(
     top_k: int,
     permutations: int,
     seed: int,
+    more_draws: int = 1,
     left_out: LeftOut | None = None,
 ) -> Finalised:
     """Finalise one matrix over every declared gene set and view.
 
-    ``left_out``: the matrix without groups of donors, for the views that are not derived.
+    ``more_draws``: where no permutation reaches the agreement of the halves, so many times as many
+    are drawn. ``left_out``: the matrix without groups of donors, for views that are not derived.
 
     Returns
     -------
@@ -70,7 +73,9 @@ def finalise(
             tables, row, best = _one(matrix, genes, view, top_k, halves.top())
             if left_out is not None:
                 row |= _over_donors(left_out, genes, view, best, top_k, tables["topk"])
-            row |= _reliability(matrix, genes, view, permutations, seed, fits, halves.raw)
+            row |= _reliability(
+                matrix, genes, view, (permutations, more_draws, seed), fits, halves.raw
+            )
             for key, table in tables.items():
                 collected[key].append(table.assign(**label)[[*label, *table.columns]])
             stats.append(label | row)
@@ -200,8 +205,7 @@ def _reliability(
     matrix: PairMatrix,
     genes: np.ndarray,
     view: str,
-    permutations: int,
-    seed: int,
+    draws: tuple[int, int, int],
     fits: list[Fit],
     raw: statistics.PairMoments,
 ) -> dict[str, object]:
@@ -211,9 +215,10 @@ def _reliability(
     evidence for pairs. The centring is held fixed in the jackknife.
     The null permutes gene labels of one half (rows and columns together).
 
-    ``fits``, ``raw``: each half's effects, and the moments of the raw values.
+    ``draws``: permutations, how many times as many where none reaches the agreement, and their
+    seed. ``fits``, ``raw``: each half's effects, and the moments of the raw values.
     """
-    n = len(genes)
+    n, seed = len(genes), draws[2]
     rng = np.random.default_rng(seed)
     sample = np.sort(rng.choice(n, min(n, _NULL_GENES), replace=False))
     centred = statistics.PairMoments.zero(n)
@@ -232,9 +237,11 @@ def _reliability(
     null, own = np.zeros(0), float("nan")
     if blocks and not np.isnan(c):
         a, b, use = (np.concatenate(parts) for parts in zip(*blocks, strict=True))
-        null = statistics.qap_correlations(a, b, use, use, permutations, seed)
         # the null is of the sample's own correlation: that of all genes varies less
         own = statistics.plain_correlation(a[use].astype(float), b[use].astype(float))
+        null = statistics.drawn_until_reached(
+            partial(statistics.qap_correlations, a, b, use, use), own, *draws
+        )
     low, high = statistics.null_range(null)
     return {
         "half_pairs": int(raw.total[0]),
@@ -249,5 +256,6 @@ def _reliability(
         "half_null_genes": len(sample) if len(null) else 0,
         "half_sampled": own,
         "half_p": statistics.permutation_p(own, null),
+        "half_permutations": int((~np.isnan(null)).sum()),
         "spearman_brown": statistics.spearman_brown(c),
     }

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -20,6 +21,7 @@ def compare_geometry(
     *,
     permutations: int,
     seed: int,
+    more_draws: int = 1,
     most: int = EXACT_PAIRS,
 ) -> pd.DataFrame:
     """Spearman correlation between gene-gene cosine similarities, for every two streams.
@@ -30,6 +32,8 @@ def compare_geometry(
         Of each layer [genes, d] residuals of the mean cell; the same genes, d may differ.
     permutations
         Gene labels of the second are permuted, over at most 256 genes (a seeded sample).
+    more_draws
+        Where no permutation reaches the correlation, so many times as many are drawn.
     most
         Unordered pairs up to which all are used; of more, so many are drawn.
 
@@ -39,7 +43,7 @@ def compare_geometry(
         a, b (indices of streams), n_genes, n_pairs, exact, spearman, low, high (one gene deleted
         at a time, ranks held fixed), sampling_error (standard error from drawing pairs,
         (1 - r^2) / sqrt(n); 0 where exact), null_genes, sampled (the correlation over these genes,
-        which the null is of), null_low, null_high, p.
+        which the null is of), null_low, null_high, p, n_permutations.
     """
     n = len(streams[0])
     rng = np.random.default_rng(seed)
@@ -59,9 +63,12 @@ def compare_geometry(
     for b in range(len(streams)):
         for a in range(b):
             r, low, high = ranked[a].correlation(ranked[b])
-            null = statistics.qap_correlations(small[a], small[b], off, off, permutations, seed)
             # the null is of the sample's own correlation
             own = statistics.plain_correlation(small[a][off], small[b][off])
+            null = statistics.drawn_until_reached(
+                partial(statistics.qap_correlations, small[a], small[b], off, off),
+                own, permutations, more_draws, seed,
+            )  # fmt: skip
             null_low, null_high = statistics.null_range(null)
             rows.append(
                 {
@@ -79,6 +86,7 @@ def compare_geometry(
                     "null_low": null_low,
                     "null_high": null_high,
                     "p": statistics.permutation_p(own, null),
+                    "n_permutations": int((~np.isnan(null)).sum()),
                 }
             )
     return pd.DataFrame(rows)

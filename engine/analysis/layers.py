@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from functools import partial
+from itertools import islice
 
 import numpy as np
 import pandas as pd
@@ -15,6 +16,7 @@ from engine.attention.ranks import values_and_ranks
 
 _ROWS = 1024  # of a block whose values are counted together
 TESTED = 1000  # strongest pairs of a layer that the null reads at permuted places
+DRAWN = 256 * 1024**2  # bytes of values at permuted places that more draws may take
 
 
 def union_of(topk: list[pd.DataFrame]) -> tuple[np.ndarray, np.ndarray]:
@@ -32,6 +34,7 @@ def compare_layers(
     *,
     permutations: int,
     seed: int,
+    more_draws: int = 1,
 ) -> tuple[pd.DataFrame, pd.DataFrame]:
     """Read every union pair in every layer; Spearman correlation of every two layers over them.
 
@@ -51,6 +54,9 @@ def compare_layers(
         [genes] ascending axis indices of the gene set.
     topk
         Layer -> its top pairs (axis indices) with their ranks.
+    more_draws
+        Where no permutation reaches the correlation, up to so many times as many are drawn: as many
+        as :data:`DRAWN` bytes hold, since every layer is read once.
 
     Returns
     -------
@@ -59,13 +65,14 @@ def compare_layers(
         among all eligible pairs of the layer (0 where not eligible).
     compared
         layer_a, layer_b, n_pairs, spearman, low, high, n_tested, tested_spearman, null_low,
-        null_high, p (of tested_spearman), n_eligible (ranked pairs of layer b).
+        null_high, p (of tested_spearman), n_permutations, n_eligible (ranked pairs of layer b).
     """
     layers = list(matrices)
     pairs = union_of(list(topk.values()))
     union = dict(zip(("query", "key"), (x.astype(np.int32) for x in pairs), strict=True))
     query, key = (np.searchsorted(genes, x) for x in pairs)
-    test = _Test(genes, [t[t["rank"] <= TESTED] for t in topk.values()], permutations, seed)
+    tops = [t[t["rank"] <= TESTED] for t in topk.values()]
+    test = _Test(genes, tops, permutations, more_draws, seed)
     n_eligible = {}
     for name, matrix in matrices.items():
         dense, eligible = _dense(matrix, genes, view)
@@ -77,13 +84,13 @@ def compare_layers(
         del dense, eligible  # before the next layer is read
     rows = []
     for j, b in enumerate(layers):
-        nulls = [*test.nulls(j), np.zeros(0)]  # with itself there is none
         for i, a in enumerate(layers[: j + 1]):
             x, y = union[f"value_{a}"], union[f"value_{b}"]
             use = ~(np.isnan(x) | np.isnan(y))
             r, low, high = _spearman(x[use], y[use], query[use], key[use], len(genes))
             n_tested, own = test.observed(i, j)
-            null_low, null_high = statistics.null_range(nulls[i])
+            null = test.null(i, j, own) if i < j else np.zeros(0)  # with itself there is none
+            null_low, null_high = statistics.null_range(null)
             rows.append(
                 {
                     "layer_a": a,
@@ -96,7 +103,8 @@ def compare_layers(
                     "tested_spearman": own,
                     "null_low": null_low,
                     "null_high": null_high,
-                    "p": statistics.permutation_p(own, nulls[i]),
+                    "p": statistics.permutation_p(own, null),
+                    "n_permutations": int((~np.isnan(null)).sum()),
                     "n_eligible": n_eligible[b],
                 }
             )
@@ -112,18 +120,23 @@ class _Test:
         [genes] ascending axis indices.
     tops
         Of each layer its strongest pairs.
+    permutations, more
+        Draws, and how many times as many where none of these reaches what was observed.
     """
 
     def __init__(
-        self, genes: np.ndarray, tops: list[pd.DataFrame], permutations: int, seed: int
+        self, genes: np.ndarray, tops: list[pd.DataFrame], permutations: int, more: int, seed: int
     ) -> None:
         n = self._n = len(genes)
         places = [[np.searchsorted(genes, t[side]) for side in ("query", "key")] for t in tops]
         codes = [query.astype(np.int64) * n + key for query, key in places]
         self._codes = np.unique(np.concatenate(codes))
         self._among = np.stack([np.isin(self._codes, c) for c in codes])  # [layers, pairs]
+        self._first = permutations
+        bytes_of_all = drawn_bytes(permutations, len(self._codes), len(tops))
+        more = max(1, min(more, int(DRAWN // max(bytes_of_all, 1))))
         rng = np.random.default_rng(seed)
-        self._to = [rng.permutation(n) for _ in range(permutations)]
+        self._to = [rng.permutation(n) for _ in range(permutations * more)]
         self._back = [np.argsort(p) for p in self._to]
         # of each layer, values of the pairs; at the places that each permutation gives them, and
         # at those that its inverse does, where a relabelled layer's own strongest pairs come to lie
@@ -144,8 +157,8 @@ class _Test:
                 row[:] = at(self._relabelled(p))
             found.append(out)
 
-    def _relabelled(self, p: np.ndarray) -> np.ndarray:
-        query, key = np.divmod(self._codes, self._n)
+    def _relabelled(self, p: np.ndarray, of: np.ndarray | slice = slice(None)) -> np.ndarray:
+        query, key = np.divmod(self._codes[of], self._n)
         return p[query] * self._n + p[key]
 
     def observed(self, a: int, b: int) -> tuple[int, float]:
@@ -153,19 +166,28 @@ class _Test:
         pairs = self._among[a] | self._among[b]
         return _correlated(self._values[a][pairs], self._values[b][pairs])
 
-    def nulls(self, b: int) -> np.ndarray:
-        """Return [layers before b, draws] correlations with layer ``b`` relabelled."""
-        own = self._among[b]
-        nulls = np.full((b, len(self._to)), np.nan)
-        for n, back in enumerate(self._back):
-            codes = self._relabelled(back)[own]  # where its strongest pairs are now
-            for a in range(b):
-                its = self._among[a]
-                new = ~np.isin(codes, self._codes[its])
-                x = np.concatenate([self._values[a][its], self._under[a][n, own][new]])
-                y = np.concatenate([self._moved[b][n, its], self._values[b][own][new]])
-                nulls[a, n] = _correlated(x, y)[1]
-        return nulls
+    def null(self, a: int, b: int, observed: float) -> np.ndarray:
+        """Return [draws] correlations of layer ``a`` with layer ``b`` relabelled."""
+        drawn, more = iter(range(len(self._to))), len(self._to) // self._first
+
+        def draw(draws: int, _: int) -> np.ndarray:
+            return np.array([self._under_one(a, b, n) for n in islice(drawn, draws)])
+
+        return statistics.drawn_until_reached(draw, observed, self._first, more, 0)
+
+    def _under_one(self, a: int, b: int, n: int) -> float:
+        """Return the correlation of layer ``a`` with layer ``b`` under permutation ``n``."""
+        its, own = self._among[a], self._among[b]
+        codes = self._relabelled(self._back[n], own)  # where its strongest pairs are now
+        new = ~np.isin(codes, self._codes[its])
+        x = np.concatenate([self._values[a][its], self._under[a][n, own][new]])
+        y = np.concatenate([self._moved[b][n, its], self._values[b][own][new]])
+        return _correlated(x, y)[1]
+
+
+def drawn_bytes(permutations: int, pairs: float, layers: int) -> float:
+    """Return the bytes of values at the places that permutations and their inverses give."""
+    return 2.0 * permutations * pairs * 4 * layers
 
 
 def _correlated(x: np.ndarray, y: np.ndarray) -> tuple[int, float]:

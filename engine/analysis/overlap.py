@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 import numpy as np
 
 from engine.analysis import statistics
 from engine.octopus.nulls import degree_strata, permutations_within
-
-_MORE_DRAWS = 10
 
 
 def overlap_test(
@@ -19,12 +19,13 @@ def overlap_test(
     *,
     permutations: int,
     seed: int,
+    more_draws: int = 10,
 ) -> dict[str, float | int]:
     """Compare top pairs with a network.
 
     The unit is the unordered pair of two genes on different vertices, both in the network. The
     null permutes the network's gene labels among genes of like degree; where no draw reaches the
-    observed count, ten times as many are drawn. The interval deletes one gene at a time.
+    observed count, ``more_draws`` times as many are drawn. The interval deletes one gene at a time.
 
     Parameters
     ----------
@@ -61,10 +62,10 @@ def overlap_test(
     degree = adjacency[:, mapped].sum(1)
     where = np.flatnonzero(mapped)
     strata = degree_strata(degree[where])
-    null = _null(i, j, where, strata, adjacency, permutations, seed)
-    if pairs and not (null >= count).any():
-        more = permutations * (_MORE_DRAWS - 1)
-        null = np.concatenate([null, _null(i, j, where, strata, adjacency, more, seed + 1)])
+    null = statistics.drawn_until_reached(
+        partial(_null, i, j, where, strata, adjacency),
+        count if pairs else float("nan"), permutations, more_draws, seed,
+    )  # fmt: skip
     rate = count / pairs if pairs else float("nan")
     null_rate = null / pairs if pairs else np.zeros(0)
     interval = statistics.pair_rate_interval(i, j, edges.astype(np.float64), n)

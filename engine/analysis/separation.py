@@ -17,11 +17,13 @@ def separation_test(
     *,
     permutations: int,
     seed: int,
+    more_draws: int = 10,
 ) -> dict[str, float | int]:
     """Rank all eligible ordered pairs of the network's genes by value; where are the edges?
 
     The null permutes the network's gene labels among genes of like degree, as for the overlap of
-    top pairs. The interval deletes one gene at a time, with the distribution of the other pairs
+    top pairs; where no draw reaches the area, ``more_draws`` times as many are drawn. The interval
+    deletes one gene at a time, with the distribution of the other pairs
     held fixed.
 
     Parameters
@@ -39,8 +41,8 @@ def separation_test(
     -------
     dict
         n_pairs, n_edges (ordered, of genes on different vertices), auroc with interval, the error
-        of binning, null mean and 95 % range, p (of large values), average_precision and its chance
-        level, number of permutations.
+        of binning, null mean and 95 % range, p (of large values), average_precision with the 95 %
+        range of its null and its chance level, number of permutations.
     """
     mapped = vertices >= 0
     usable = eligible & mapped[:, None] & mapped & (vertices[:, None] != vertices)
@@ -56,14 +58,25 @@ def separation_test(
     share = percentiles(every - edges)[bins[i, j]]
     where = np.flatnonzero(mapped)
     strata = degree_strata(adjacency[:, mapped].sum(1)[where])
-    relabel, null = np.arange(len(bins)), np.full(permutations, np.nan)
     a, b = np.nonzero(adjacency & mapped[:, None] & mapped)
-    for d, permuted in enumerate(permutations_within(strata, permutations, seed)):
-        relabel[where] = where[permuted]
-        x, y = relabel[a], relabel[b]
-        inside = usable[x, y]
-        drawn = np.bincount(bins[x[inside], y[inside]], minlength=n_bins)
-        null[d] = auroc(drawn, every - drawn)[0]
+
+    def draw(draws: int, seed: int) -> np.ndarray:
+        relabel, null = np.arange(len(bins)), np.full((draws, 2), np.nan)
+        for d, permuted in enumerate(permutations_within(strata, draws, seed)):
+            relabel[where] = where[permuted]
+            x, y = relabel[a], relabel[b]
+            inside = usable[x, y]
+            drawn = np.bincount(bins[x[inside], y[inside]], minlength=n_bins)
+            null[d] = auroc(drawn, every - drawn)[0], average_precision(drawn, every - drawn)
+        return null
+
+    precision = average_precision(edges, every - edges)
+    # more draws for the area alone, which p is of
+    observed = np.array([area, np.nan])
+    null, of_precision = statistics.drawn_until_reached(
+        draw, observed, permutations, more_draws, seed
+    ).T
+    precision_low, precision_high = statistics.null_range(of_precision)
     low, high = statistics.pair_rate_interval(i, j, share, len(bins))
     null_low, null_high = statistics.null_range(null)
     known = null[~np.isnan(null)]
@@ -78,7 +91,9 @@ def separation_test(
         "null_low": null_low,
         "null_high": null_high,
         "p": statistics.permutation_p(area, null),
-        "n_permutations": permutations,
-        "average_precision": average_precision(edges, every - edges),
+        "n_permutations": len(known),
+        "average_precision": precision,
+        "precision_null_low": precision_low,
+        "precision_null_high": precision_high,
         "edge_share": len(i) / max(int(every.sum()), 1),
     }

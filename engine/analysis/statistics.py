@@ -235,6 +235,35 @@ def permutation_p(observed: float, null: np.ndarray) -> float:
     return float((1 + (null >= observed - 1e-12).sum()) / (1 + len(null)))
 
 
+def drawn_until_reached(
+    draw: Callable[[int, int], np.ndarray],
+    observed: float | np.ndarray,
+    permutations: int,
+    more: int,
+    seed: int,
+) -> np.ndarray:
+    """Return draws of a null: more of them where a p-value would stand at its floor.
+
+    A p-value of two stages is no smaller than that of all draws where no draw of the first stage
+    reaches what was observed, and is that of the first stage otherwise: it stays valid.
+
+    Parameters
+    ----------
+    draw
+        Called with a number of draws and a seed; returns [draws] or [draws, tests].
+    observed
+        Of one test, or [tests]; large values are of interest.
+    permutations, more
+        Draws of the first stage; where one of the tests has none that reaches what was observed,
+        so many times as many are drawn in all.
+    """
+    null = draw(permutations, seed)
+    reached = (null >= np.asarray(observed) - 1e-12).any(0) | np.isnan(observed)
+    if more > 1 and not np.all(reached):
+        null = np.concatenate([null, draw(permutations * (more - 1), seed + 1)])
+    return null
+
+
 def adjust(p: np.ndarray) -> np.ndarray:
     """Return Benjamini-Hochberg q-values; NaN entries stay and do not count as tests."""
     q = np.full(len(p), np.nan)

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+import numpy as np
 import pandas as pd
+
+from engine.analysis import statistics
 
 _AGREED = ["median_quantile", "spearman", "jaccard"]
 _ENDS = ["query_model", "query_layer", "query_view", "eval_model", "eval_layer", "eval_view"]
@@ -93,6 +96,39 @@ def _special(mass: pd.DataFrame) -> pd.DataFrame:
     return (groups["given"].sum() / groups["cells"].sum()).rename("special").reset_index()
 
 
+def mass_by_layer(mass: pd.DataFrame) -> pd.DataFrame:
+    """Return where the attention of each layer goes: the mean over query genes, cells as weights.
+
+    ``mass``: the table of this name.
+
+    Returns
+    -------
+    DataFrame
+        model, category, layer, to (kept, outside or a kind of special token), n_genes (query
+        genes), n_cells (of the gene that most cells hold), share, low, high (95 %, one query gene
+        deleted at a time).
+    """
+    keys = ["model", "category", "layer"]
+    kinds = [c for c in mass.columns if c.startswith("to_")]
+    rows = []
+    for names, part in mass.groupby(keys, sort=False):
+        part = part[part["cells"] > 0]
+        weight = part["cells"].to_numpy(float)
+        for kind in kinds:
+            if part[kind].isna().all():  # another model's kind of token
+                continue
+            given = part[kind].fillna(0.0).to_numpy(float) * weight
+            share = float(given.sum() / weight.sum())
+            rest = weight.sum() - weight
+            left_out = np.divide(given.sum() - given, rest, where=rest > 0,
+                                 out=np.full(len(rest), np.nan))  # fmt: skip
+            low, high = statistics.jackknife_interval(share, left_out)
+            row = {"to": kind[3:], "n_genes": len(weight), "n_cells": int(weight.max())}
+            row |= {"share": share, "low": max(low, 0.0), "high": high}
+            rows.append(dict(zip(keys, names, strict=True)) | row)
+    return pd.DataFrame(rows, columns=[*keys, "to", "n_genes", "n_cells", "share", "low", "high"])
+
+
 def model_pairs(agreed: pd.DataFrame, models: Sequence[str]) -> pd.DataFrame:
     """Return per ordered pair of different models the spread over their layers and categories.
 
@@ -161,20 +197,21 @@ def heads(agreed: pd.DataFrame) -> pd.DataFrame:
     Returns
     -------
     DataFrame
-        query_model, gene_set, view, k, category, layer, n (other heads), median_quantile (median),
-        smallest, largest, null_median, null_low, null_high (medians), n_significant.
+        query_model, gene_set, view, k, category, layer, n (other heads), n_pairs (median over
+        them), median_quantile (median), smallest, largest, low, high (medians of the ends of their
+        intervals), null_median, null_low, null_high (medians), n_significant.
     """
     keys = ["query_model", "gene_set", "view", "k", "category", "layer"]
     part = agreed[agreed["comparison"] == "heads"].rename(columns={"query_layer": "layer"})
-    measured = ["n", "median_quantile", "smallest", "largest", "null_median", "null_low",
-                "null_high", "n_significant"]  # fmt: skip
+    middle = ["low", "high", "null_median", "null_low", "null_high"]
+    measured = ["n", "n_pairs", "median_quantile", "smallest", "largest", *middle, "n_significant"]
     if part.empty:
         return pd.DataFrame(columns=[*keys, *measured])
     groups = part.assign(below=part["q"] < _SIGNIFICANT).groupby(keys, sort=False)
     of = groups["median_quantile"]
-    table = {"n": groups.size(), "median_quantile": of.median(), "smallest": of.min(),
-             "largest": of.max()}  # fmt: skip
-    table |= {x: groups[x].median() for x in ("null_median", "null_low", "null_high")}
+    table = {"n": groups.size(), "n_pairs": groups["n_pairs"].median(),
+             "median_quantile": of.median(), "smallest": of.min(), "largest": of.max()}  # fmt: skip
+    table |= {x: groups[x].median() for x in middle}
     return pd.DataFrame(table | {"n_significant": groups["below"].sum()}).reset_index()
 
 

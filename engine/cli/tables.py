@@ -61,8 +61,8 @@ SHOWN = {
     ),
     "heads": _Shown(
         "heads",
-        ("query_model", "category", "layer", "k", "n", "median_quantile", "smallest", "largest",
-         "null_low", "null_high", "n_significant"),
+        ("query_model", "category", "layer", "k", "n", "n_pairs", "median_quantile", "smallest",
+         "largest", "low", "high", "null_low", "null_high", "n_significant"),
         "where a head's strongest pairs stand in the layer's other heads",
     ),
     "genes": _Shown(
@@ -85,7 +85,8 @@ SHOWN = {
     "contrasts": _Shown(
         "contrasts",
         ("model", "category", "n_pairs", "median_contrast", "noise_high", "n_specific",
-         "half_correlation", "low", "high"),
+         "n_by_chance", "specific_rate", "specific_low", "specific_high", "half_correlation", "low",
+         "high"),
         "one category and not the others",
     ),
     "pools": _Shown(

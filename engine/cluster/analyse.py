@@ -15,7 +15,7 @@ from engine.analysis.layers import compare_layers
 from engine.analysis.overlap import overlap_test
 from engine.analysis.separation import separation_test
 from engine.analysis.sources import committed, eligible_pairs
-from engine.analysis.summaries import over_categories, side_by_side
+from engine.analysis.summaries import mass_by_layer, over_categories, side_by_side
 from engine.analysis_config import NetworkConfig
 from engine.attention.histograms import bins_of
 from engine.cluster.comparable import (
@@ -54,6 +54,7 @@ Writer = Callable[[RunRoot, str, pd.DataFrame], object]  # stores a table under 
 _JOINED = ("stats", "genes", "histogram", "mass")  # of all matrices in one table each
 _PER_MODEL = ("topk", "edges")
 MODELS = "tables/models.parquet"
+MASS = "tables/mass_by_layer.parquet"
 
 
 @dataclass(frozen=True)
@@ -83,7 +84,8 @@ def outputs(plan: Plan, blocks: list[Block], network: bool) -> dict[str, Needs]:
     later = ["layers", "layers_categories", *(["overlap", "separation"] if network else [])]
     found |= {f"tables/{name}.parquet": Needs(blocks, dense=True) for name in later}
     if blocks:
-        found[MODELS] = Needs([], dense=False)  # it is made from tables
+        # these are made from tables
+        found |= dict.fromkeys((MODELS, MASS), Needs([], dense=False))
     finished = {(b.model, b.category) for b in blocks}
     return found | {
         name: Needs(blocks, dense=True, residuals=name in (GEOMETRY, GEOMETRY_CATEGORIES))
@@ -142,6 +144,10 @@ def collect(
             joined = pd.concat(parts, ignore_index=True)
             if table == "stats":
                 joined = statistics.with_half_q(joined, ["gene_set", "view"])
+            if table == "topk":  # layers that list the pair
+                pair = ["category", "gene_set", "view", "part", "query", "key"]
+                n_layers = joined.groupby(pair, sort=False)["layer"].transform("size")
+                joined["n_layers"] = n_layers.astype(np.int16)
             write(root, path, joined)
 
 
@@ -236,8 +242,9 @@ def _layers_of(run: str, plan: Plan, block: Block) -> tuple[pd.DataFrame, pd.Dat
         for view in m.views:
             top = {y: of_all_cells(frame, name, view) for y, frame in tops.items()}
             union, compared = compare_layers(
-                matrices, genes, view, top, permutations=plan.permutations, seed=plan.seed
-            )
+                matrices, genes, view, top, permutations=plan.permutations,
+                more_draws=plan.more_draws, seed=plan.seed,
+            )  # fmt: skip
             label = block.label(plan) | {"gene_set": name, "view": view}
             unions.append(labelled(name_genes(union, m), label))
             tables.append(labelled(compared, label))
@@ -279,10 +286,15 @@ def overlap(
 
 
 def models(root: RunRoot, blocks: list[Block], network: bool, write: Writer = write_table) -> None:
-    """Put models side by side, from tables that are there; writes ``tables/models``."""
+    """Put models side by side, from tables that are there.
+
+    Writes ``tables/models`` and ``tables/mass_by_layer``.
+    """
     if blocks:
         names = ["stats", "mass", *(["overlap"] if network else [])]
-        write(root, MODELS, side_by_side(*(read_table(root, f"tables/{n}.parquet") for n in names)))
+        tables = {n: read_table(root, f"tables/{n}.parquet") for n in names}
+        write(root, MODELS, side_by_side(*tables.values()))
+        write(root, MASS, mass_by_layer(tables["mass"]))
 
 
 def _overlap_of(
@@ -310,6 +322,7 @@ def _overlap_of(
                     adjacency,
                     eligible[grid],
                     permutations=permutations,
+                    more_draws=plan.more_draws,
                     seed=plan.seed,
                 )
                 label = {"layer": layer, "gene_set": name, "view": view}
@@ -321,6 +334,7 @@ def _overlap_of(
                     vertices[genes],
                     adjacency,
                     permutations=plan.permutations,
+                    more_draws=plan.more_draws,
                     seed=plan.seed,
                 )
                 separated.append(block.label(plan) | label | whole)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from engine.analysis.derived import Kept
-from engine.analysis.layers import TESTED
+from engine.analysis.layers import DRAWN, TESTED, drawn_bytes
 from engine.cluster.comparable import matrix_bytes
 from engine.config import RunConfig
 from engine.sizes import parse_bytes
@@ -26,7 +26,9 @@ def task_bytes(config: RunConfig, models: Sequence[ModelPlan], imports: float) -
         reading = _reading(config, m, hold)
         pairs = min(2.0 * config.top_k * layers, n2)  # of the union, ties included
         tested = min(float(TESTED * layers), n2)
-        union = 3 * pairs * (8 + 12 * layers) + 2 * config.permutations * tested * 4 * layers
+        drawn = drawn_bytes(config.permutations, tested, layers)
+        drawn = max(drawn, min(config.more_draws * drawn, DRAWN))
+        union = 3 * pairs * (8 + 12 * layers) + drawn
         largest = max(largest, reading + 5 * n2 + union)
         if config.network is not None:
             largest = max(largest, reading + 8 * n2)
@@ -47,6 +49,9 @@ def task_bytes(config: RunConfig, models: Sequence[ModelPlan], imports: float) -
         pairs = min(2.0 * config.top_k * matrices, smallest)
         # values, ranks and quantiles; parts beside the whole; members of every K
         placed = pairs * matrices * (3 * 12 + 2 * 8 + len(config.compare.k or [0, 0]))
+        # medians of all draws: of each model, joined, and those that are complete
+        draws = 3 * 8.0 * config.permutations * config.more_draws * matrices**2
+        placed += draws * len(config.compare.k or [0, 0])
         largest = max(largest, placed + max(_reading(config, m, hold) for m in models))
     return imports + largest
 

@@ -135,8 +135,11 @@ def _join(placed: list[Placed], parts: list[list[int]]) -> Placed:
 def _evaluate(run: str, x: Comparison, part: Sequence[int], placed: Placed) -> Agreement:
     root, plan = RunRoot(run), plan_of(run)
     readers = {i: reader(root, plan, x.category, x.members[i], x.genes) for i in part}
-    ks = settings(plan).k
-    return agreement(placed, readers, ks, permutations=plan.permutations, seed=plan.seed)
+    c = settings(plan)
+    return agreement(
+        placed, readers, c.k, permutations=plan.permutations, more_draws=plan.more_draws,
+        seed=plan.seed, conventions=c.conventions,
+    )  # fmt: skip
 
 
 def _tables(run: str, x: Comparison, placed: Placed, found: list[Agreement]) -> Compared:
@@ -182,10 +185,11 @@ def _coherence(plan: Plan, x: Comparison, whole: Agreement) -> list[dict[str, An
     square = np.ix_(at, at)
     names, rows = list(dict.fromkeys(models)), []
     left_out = [None, *names] if len(names) > 2 else [None]
+    complete = whole.complete_draws(at)
     for i, k in enumerate(c.k):
         medians = whole.medians[..., i][square]
         deleted = whole.deleted[..., i][:, at][:, :, at]
-        null = whole.null[..., i][:, at][:, :, at]
+        null = complete[..., i][:, at][:, :, at]
         for without in left_out:
             value = coherence(medians, models, groups, without)
             dropped = coherence(deleted, models, groups, without)
@@ -211,6 +215,7 @@ def _coherence(plan: Plan, x: Comparison, whole: Agreement) -> list[dict[str, An
                         "null_low": null_low,
                         "null_high": null_high,
                         "p": statistics.permutation_p(float(value[a]), drawn[:, a]),
+                        "n_permutations": int((~np.isnan(drawn[:, a])).sum()),
                     }
                 )
     return rows

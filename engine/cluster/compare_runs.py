@@ -93,6 +93,7 @@ def _matched(
         dict(enumerate(readers)),
         [k],
         permutations=min(p.permutations for p in plans),
+        more_draws=min(p.more_draws for p in plans),
         seed=plans[0].seed,
     )
     r, pairs = spearman(placed)

@@ -177,6 +177,7 @@ def _layers(run: str, model: str, category: int) -> tuple[pd.DataFrame, pd.DataF
         views,
         top_k=plan.top_k,
         permutations=plan.permutations,
+        more_draws=plan.more_draws,
         seed=plan.seed,
     )
     top, layer = done.topk, np.zeros(len(done.topk), np.int32)
@@ -307,7 +308,7 @@ def _tables(
         if len(set(groups)) > 1:
             tested = consensus.support_test(
                 *pairs, seen[:, 0], groups, len(q.genes),
-                permutations=plan.permutations, seed=plan.seed,
+                permutations=plan.permutations, more_draws=plan.more_draws, seed=plan.seed,
             )  # fmt: skip
             made[SUPPORT].append(labelled(tested, {"category": names[i]} | label))
     if len(categories) > 1:

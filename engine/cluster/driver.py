@@ -294,7 +294,7 @@ class _Run:
             steps.append(
                 ("overlap", lambda: analyse.overlap(root, plan, blocks, network, scheduler, write))
             )
-        if wanted is None or analyse.MODELS in wanted:
+        if wanted is None or wanted & {analyse.MODELS, analyse.MASS}:
             joined = network is not None
             steps.append(("models", lambda: analyse.models(root, blocks, joined, write)))
         finished = {(b.model, b.category) for b in blocks}

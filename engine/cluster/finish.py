@@ -6,6 +6,8 @@ import platform
 from datetime import UTC, datetime
 from typing import Any
 
+import pandas as pd
+
 from engine import __version__
 from engine.cluster import analyse
 from engine.cluster.frozen import CONFIG
@@ -16,9 +18,10 @@ from engine.store.manifest import write_manifest
 from engine.store.plan import Plan
 from engine.store.records import each_record, left_by, record_path, sweep
 from engine.store.root import RunRoot, to_json
-from engine.store.tables import VOCABULARY
+from engine.store.tables import VOCABULARY, write_table
 
 DONE, SET_ASIDE = 0, 3
+CELLS, REFUSED = "tables/cells.parquet", "tables/refused.parquet"
 ATTENTION = "attention.json"  # what the attention stage set aside, and why
 
 
@@ -52,10 +55,12 @@ def finish(
         facts[record.work] = record.facts
         kept[record_path(record.work)] = record.digest
         kept |= {n: d for n, d in record.objects.items() if set_aside or not is_scratch(n, config)}
-    root.replace("run.json", to_json(_provenance(plan, facts, set_aside)))
+    provenance = _provenance(plan, facts, set_aside)
+    root.replace("run.json", to_json(provenance))
+    _write_cells(root, plan, provenance)
     write_report(root)
     blocks = analyse.finished_blocks(plan, set(set_aside))
-    own = [CONFIG, "plan.json", "run.json", ATTENTION, VOCABULARY, REPORT]
+    own = [CONFIG, "plan.json", "run.json", ATTENTION, VOCABULARY, CELLS, REFUSED, REPORT]
     tables = analyse.outputs(plan, blocks, config.network is not None)
     earlier = _sealed(root)
     # a run sealed by an earlier version lacks the tables that came since; a repair makes none
@@ -125,6 +130,24 @@ def is_scratch(path: str, config: RunConfig) -> bool:
     if path.startswith("units/"):
         return True
     return path.startswith(("pairs/", "residuals/", "matrices/")) and config.keep_dense == "none"
+
+
+def _write_cells(root: RunRoot, plan: Plan, provenance: dict[str, Any]) -> None:
+    """Write which cells counted and which did not, as the report shows them."""
+    needed = {c.name: c.min_cells for c in plan.categories}
+    rows = [
+        {x: c[x] for x in ("model", "category", "selected", "used")}
+        | {"refused": len(c["refused"]), "min_cells": needed[c["category"]], "tokens": c["tokens"]}
+        for c in provenance["cells"]
+    ]
+    write_table(root, CELLS, pd.DataFrame(rows))
+    refused = [
+        {"model": c["model"], "category": c["category"], "cell": r["cell"], "why": r["why"]}
+        for c in provenance["cells"]
+        for r in c["refused"]
+    ]
+    columns = ["model", "category", "cell", "why"]
+    write_table(root, REFUSED, pd.DataFrame(refused, columns=columns).astype("string"))
 
 
 def _provenance(

@@ -71,7 +71,9 @@ def _of(run: str, category: int, models: list[str]) -> pd.DataFrame:
     for name, layer in members:
         array = tiles.open_array(stores[name], layer_name(layer, "mean"))
         streams.append(tiles.read_rows(array, 0, array.shape[0])[places[name][there]])
-    table = compare_geometry(streams, permutations=plan.permutations, seed=plan.seed)
+    table = compare_geometry(
+        streams, permutations=plan.permutations, more_draws=plan.more_draws, seed=plan.seed
+    )
     ends = {
         f"{what}_{side}": [members[i][at] for i in table[side]]
         for side in ("a", "b")

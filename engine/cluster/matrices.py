@@ -104,6 +104,7 @@ class MatrixRunner:
             m.views,
             top_k=plan.top_k,
             permutations=plan.permutations,
+            more_draws=plan.more_draws,
             seed=plan.seed,
             left_out=self._left_out(m, category, layer),
         )

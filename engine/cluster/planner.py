@@ -278,6 +278,7 @@ def plan_run(
         edges=_edges(config),
         compare=compare_plan(config, [m for m in bases if m.family != COEXPRESSION], categories),
         permutations=config.permutations,
+        more_draws=config.more_draws,
         seed=config.seed,
         versions={"python": platform.python_version(), **{n: version(n) for n in _LIBRARIES}},
         needs=project(config, models, categories, units, threads) | _reading(atlas, index, units),

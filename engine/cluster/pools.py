@@ -140,6 +140,7 @@ def _finalised(
         m.views,
         top_k=plan.top_k,
         permutations=plan.permutations,
+        more_draws=plan.more_draws,
         seed=plan.seed,
     )
     label = {"model": model, "pool": name, "layer": layer}

@@ -31,8 +31,10 @@ def models_together(root: RunRoot, plan: Plan, gene_set: str, view: str) -> dict
     agreed = of("agreement")
     agreed = agreed[agreed["comparison"] == "models"]
     networks = _networks(root, plan, gene_set, view)
-    contrasts, pools = (of(table).to_dict("records") for table in ("contrasts", "pools"))
-    if agreed.empty and not (networks or contrasts or pools):
+    contrasts, pools, as_one = (
+        of(table).to_dict("records") for table in ("contrasts", "pools", "consensus_layers")
+    )
+    if agreed.empty and not (networks or contrasts or pools or as_one):
         return None
     k = max(plan.compare.k)
     known = [m.name for m in plan.checkpoints]
@@ -66,6 +68,8 @@ def models_together(root: RunRoot, plan: Plan, gene_set: str, view: str) -> dict
         "by_k": comparison_figures.by_k(by_k, "agreement by K")
         if len(plan.compare.k) > 1 and len(by_k)
         else "",
+        "by_k_rows": by_k.to_dict("records"),
+        "as_one": as_one,
         "pairs": summaries.model_pairs(agreed[agreed["k"] == k], known).to_dict("records"),
         "gene_sets": read_table(root, "tables/gene_sets.parquet").to_dict("records"),
         "support": of("support").to_dict("records"),

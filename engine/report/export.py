@@ -17,6 +17,8 @@ from engine.store.root import RunRoot
 from engine.store.tables import read_table
 
 GRAPHML_EDGES = 200_000  # what Cytoscape and igraph still open comfortably
+# of a consensus network, beside the score; a model's own pairs have none of them
+_FACTS = ("n_groups", "n_models", "score_half0", "score_half1", "specificity")
 _SUFFIXES = {".parquet": "parquet", ".graphml": "graphml", ".tsv": "omnipath", ".h5ad": "anndata"}
 
 
@@ -113,9 +115,11 @@ def export(network: pd.DataFrame, path: Path, kind: str) -> int:
     kind
         ``parquet`` (every column), ``graphml`` (directed, one category; opens in Cytoscape, igraph
         and networkx), ``omnipath`` (tab-separated, OmniPath's column names; no stimulation and no
-        inhibition is claimed), ``decoupler`` (source and target of an unweighted network:
-        decoupler reads a weight's sign as the sign of regulation, which attention has not),
-        ``anndata`` (h5ad with the genes as var and the scores of each category in ``varp``).
+        inhibition is claimed; support, scores of the halves and specificity follow),
+        ``decoupler`` (source and target of an unweighted network: decoupler reads a weight's sign
+        as the sign of regulation, which attention has not), ``anndata`` (h5ad with the genes as
+        var and, in ``varp``, the scores of each category under its name, support, scores of the
+        halves and specificity under ``<category>.<what>``).
 
     Raises
     ------
@@ -169,6 +173,7 @@ def _omnipath(network: pd.DataFrame, path: Path) -> int:
             "is_inhibition": 0,
             "sources": "Octoscope attention: " + network["category"],
             "score": network["score"],
+            **{x: network[x] for x in (*_FACTS, "in_network") if x in network},
         }
     )
     table.to_csv(path, sep="\t", index=False)
@@ -193,7 +198,12 @@ def _anndata(network: pd.DataFrame, path: Path) -> int:
         symbols |= dict(zip(network[end], network[f"{end}_symbol"], strict=True))
     var = pd.DataFrame({"feature_name": [symbols[g] for g in genes]}, index=genes)
     made = ad.AnnData(var=var)
-    names = [str(c).replace("/", "_") for c in dict.fromkeys(network["category"])]
+    facts = [x for x in _FACTS if x in network]
+    names = [
+        name
+        for c in dict.fromkeys(network["category"])
+        for name in (_key(c), *(f"{_key(c)}.{x}" for x in facts))
+    ]
     if len(set(names)) < len(names):
         raise InputError(
             str(path), "two categories would have the same name in varp, where / is not allowed",
@@ -201,9 +211,11 @@ def _anndata(network: pd.DataFrame, path: Path) -> int:
         )  # fmt: skip
     for category, part in network.groupby("category", sort=False):
         place = ([at[g] for g in part["query"]], [at[g] for g in part["key"]])
-        made.varp[str(category).replace("/", "_")] = sparse.csr_matrix(
-            (part["score"].to_numpy(np.float32), place), shape=(len(genes), len(genes))
-        )
+        for what in ("score", *facts):
+            name = _key(category) if what == "score" else f"{_key(category)}.{what}"
+            made.varp[name] = sparse.csr_matrix(
+                (part[what].to_numpy(np.float32), place), shape=(len(genes), len(genes))
+            )
     made.uns["octoscope"] = {
         "direction": "query (row) to key (column)",
         "gene_set": str(network["gene_set"].iloc[0]) if len(network) else "",
@@ -211,6 +223,10 @@ def _anndata(network: pd.DataFrame, path: Path) -> int:
     }
     made.write_h5ad(path)
     return len(network)
+
+
+def _key(category: object) -> str:
+    return str(category).replace("/", "_")
 
 
 WRITERS: dict[str, Callable[[pd.DataFrame, Path], int]] = {

@@ -127,18 +127,23 @@ def by_layer(
 
 
 def mass_bars(table: pd.DataFrame, label: str) -> str:
-    """Draw where attention goes per layer: kept genes, other genes, special tokens."""
+    """Draw where attention goes per layer: kept genes, other genes, special tokens.
+
+    ``table``: category, layer, to, share.
+    """
     with mpl.rc_context(_STYLE):
         names = list(dict.fromkeys(table["category"]))
-        kinds = [c for c in table.columns if c.startswith("to_")]
+        kinds = list(dict.fromkeys(table["to"]))
         figure, axes = _grid(names, 2.7, 2.2)
         colours = mpl.colormaps["tab10"].colors  # type: ignore[attr-defined]
         for axis, name in zip(axes, names, strict=False):
             part = table[table["category"] == name].sort_values("layer")
-            x, base = part["layer"].to_numpy(float), np.zeros(len(part))
+            layers = part["layer"].unique()
+            x, base = layers.astype(float), np.zeros(len(layers))
             for kind, colour in zip(kinds, colours, strict=False):
-                height = part[kind].to_numpy(float)
-                axis.bar(x, height, bottom=base, color=colour, width=0.75, label=kind[3:])
+                of = part[part["to"] == kind].set_index("layer")["share"]
+                height = of.reindex(layers).fillna(0.0).to_numpy(float)
+                axis.bar(x, height, bottom=base, color=colour, width=0.75, label=kind)
                 base = base + height
             axis.set_ylim(0, 1)
             axis.set_xticks(x, [str(int(v)) for v in x])

@@ -9,7 +9,7 @@ import pandas as pd
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
-from engine.analysis.summaries import side_by_side
+from engine.analysis.summaries import mass_by_layer, side_by_side
 from engine.attention.views import ABSOLUTE, CENTRED, CORRELATION, plain_view
 from engine.config import RunConfig, config_of_text
 from engine.errors import DamagedRunError, InputError
@@ -162,11 +162,8 @@ def _model(
     layers = primary("layers")
     mass = read_table(root, "tables/mass.parquet")
     mass = mass[mass["model"] == m.name]
-    kinds = [c for c in mass.columns if c.startswith("to_") and c[3:] in m.mass_columns]
-    weights = mass["cells"].to_numpy(float)
-    shares = mass[kinds].multiply(weights, axis=0).assign(weight=weights)
-    shares = shares.groupby([mass["category"], mass["layer"]], sort=False).sum().reset_index()
-    shares[kinds] = shares[kinds].divide(shares["weight"], axis=0)
+    shares = mass_by_layer(mass)
+    shares = shares[shares["to"].isin(m.mass_columns)]
     tag = m.name
     content = {
         "plan": m,
@@ -191,7 +188,8 @@ def _model(
             null_high="half_null_high",
             ylabel="centred r of halves",
         ),
-        "mass": figures.mass_bars(shares, f"{tag} mass") if kinds and len(shares) else "",
+        "mass": figures.mass_bars(shares, f"{tag} mass") if len(shares) else "",
+        "mass_rows": shares.to_dict("records"),
         "top": _top_pairs(root, m, gene_set, view, with_network),
         "saturated": list(dict.fromkeys(stats.loc[stats["top_share"] > 0.1, "category"])),
         "overlap": [],

@@ -188,7 +188,7 @@ class ComparePlan(_Value):
 class Plan(_Value):
     """What will be computed, and what it needs."""
 
-    ADDED = ("compare", "hold")
+    ADDED = ("compare", "hold", "more_draws")
     schema_version: str = SCHEMA
     config_hash: str
     atlas: dict[str, Any]
@@ -206,6 +206,7 @@ class Plan(_Value):
     edges: EdgesPlan | None
     compare: ComparePlan | None = None
     permutations: int
+    more_draws: int = 10
     seed: int
     versions: dict[str, str]
     needs: dict[str, float]

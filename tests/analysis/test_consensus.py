@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from engine.analysis import statistics
 from engine.analysis.consensus import contrast_test, score, specificity, support, support_test
 
 GROUPS = ["A", "A", "B"]
@@ -99,6 +100,28 @@ def categories(seed: int, planted: float, noise: float = 0.4) -> dict[str, float
     return contrast_test(of[0], np.stack(of[1:]), within, query[top], key[top], n)
 
 
+def test_pairs_beyond_the_noise_in_both_halves_are_counted_with_what_chance_gives() -> None:
+    halves = np.array([[2.0, 2.0, -2.0, -2.0, 2.0, 0.1], [2.0, -2.0, 2.0, -2.0, 3.0, 2.0]])
+    within = np.full(6, 1.0)
+    ends = np.arange(6), np.arange(6)[::-1]
+    found = contrast_test(halves.mean(0), halves, within, *ends, 6)
+    assert (found["n_specific"], found["n_by_chance"]) == (2, 1.0)  # two are torn
+    assert found["specific_rate"] == pytest.approx(2 / 6)
+    want = statistics.pair_rate_interval(*ends, np.array([1.0, 0, 0, 0, 1, 0]), 6)
+    assert (found["specific_low"], found["specific_high"]) == pytest.approx(want)
+    unknown = contrast_test(halves.mean(0), halves, np.full(6, np.nan), *ends, 6)
+    assert (unknown["n_specific"], unknown["n_by_chance"]) == (0, 0)
+
+
+def test_halves_that_know_nothing_of_each_other_give_as_many_as_by_chance() -> None:
+    rng, n = np.random.default_rng(0), 40_000
+    halves, within = rng.normal(size=(2, n)), np.abs(rng.normal(size=n)) / 3
+    ends = rng.integers(0, 300, (2, n))
+    found = contrast_test(halves.mean(0), halves, within, *ends, 300)
+    assert found["n_specific"] > 1000
+    assert found["n_by_chance"] == pytest.approx(found["n_specific"], rel=0.1)
+
+
 def test_noise_between_categories_is_not_a_contrast() -> None:
     found = [categories(s, 0.0) for s in range(20)]
     assert np.mean([f["n_specific"] / f["n_pairs"] for f in found]) < 0.03
@@ -109,4 +132,5 @@ def test_planted_contrasts_are_found_in_both_halves() -> None:
     found = categories(0, 3.0)
     assert found["n_specific"] > 0.2 * found["n_pairs"]
     assert found["half_correlation"] > 0.5
+    assert found["n_by_chance"] < 0.05 * found["n_specific"]
     assert found["low"] > 0.2

@@ -48,7 +48,7 @@ def test_the_null_chooses_its_pairs_as_the_comparison_did() -> None:
     np.fill_diagonal(eligible, False)
     for top in tops.values():  # a pair that is not eligible is in no list
         top.drop(top.index[~eligible[top["query"], top["key"]]], inplace=True)
-    test = _Test(np.arange(N), list(tops.values()), 4, seed=7)
+    test = _Test(np.arange(N), list(tops.values()), 4, more=1, seed=7)
     for dense in values.values():
         test.read(dense, eligible)
     draws = np.random.default_rng(7)
@@ -68,11 +68,11 @@ def test_the_null_chooses_its_pairs_as_the_comparison_did() -> None:
         return float(scipy.stats.spearmanr(layers[a][use], other[use]).statistic)
 
     for b in (1, 2):
-        nulls = test.nulls(b)
-        assert nulls.shape == (b, 4)
         for a in range(b):
+            null = test.null(a, b, 0.0)
+            assert null.shape == (4,)
             for n, p in enumerate(relabel):
-                assert nulls[a, n] == pytest.approx(by_definition(a, b, p), abs=1e-12)
+                assert null[n] == pytest.approx(by_definition(a, b, p), abs=1e-12)
             assert test.observed(a, b)[1] == pytest.approx(by_definition(a, b, np.arange(N)))
 
 
@@ -89,6 +89,29 @@ def test_unrelated_layers_have_uniform_p_although_their_pairs_were_chosen() -> N
     assert np.mean(r) < -0.4  # what choosing alone does
     assert scipy.stats.kstest(p, "uniform").pvalue > 0.01
     assert np.mean(np.array(p) < 0.1) < 0.25
+
+
+def test_more_draws_where_none_reaches_the_correlation(monkeypatch: pytest.MonkeyPatch) -> None:
+    rng = np.random.default_rng(0)
+    base = rng.normal(size=(N, N))
+    values = {y: base + 0.3 * rng.normal(size=(N, N)) for y in (0, 1)}
+    values[2] = rng.normal(size=(N, N))
+    sources = layers_of(values)
+
+    def rows(more: int) -> pd.DataFrame:
+        _, table = compare_layers(
+            sources, np.arange(N), "conditional", tops_of(sources, 60), permutations=19,
+            more_draws=more, seed=0,
+        )  # fmt: skip
+        return table.set_index(["layer_a", "layer_b"])
+
+    found = rows(5)
+    assert found.loc[(0, 1), "n_permutations"] == 95
+    assert found.loc[(0, 1), "p"] == pytest.approx(1 / 96)
+    assert found.loc[(0, 2), "n_permutations"] == 19
+    assert found.loc[(0, 2), "p"] == rows(1).loc[(0, 2), "p"]
+    monkeypatch.setattr("engine.analysis.layers.DRAWN", 1)  # no room for more
+    assert rows(5).loc[(0, 1), "n_permutations"] == 19
 
 
 def test_weak_agreement_is_found_where_the_correlation_is_below_zero() -> None:

@@ -38,7 +38,7 @@ def test_equals_brute_force_over_usable_ordered_pairs() -> None:
 
 def test_planted_edges_are_found_and_hubs_alone_are_not() -> None:
     rng = np.random.default_rng(1)
-    n, small, found = 120, [], 0
+    n, small, found, inside = 120, [], 0, []
     everything = np.ones((n, n), bool)
     for _ in range(30):
         adjacency = network(rng, n)
@@ -48,6 +48,9 @@ def test_planted_edges_are_found_and_hubs_alone_are_not() -> None:
             bins_of(by_hubs), everything, np.arange(n), adjacency, permutations=50, seed=0
         )
         assert blind["auroc"] > 0.55  # the curve alone would call this wiring
+        assert blind["precision_null_low"] > blind["edge_share"]  # hubs alone lift it as well
+        inside.append(blind["precision_null_low"] <= blind["average_precision"]
+                      <= blind["precision_null_high"])  # fmt: skip
         small.append(blind["p"] < 0.05)
         planted = by_hubs + np.float32(0.7) * adjacency
         found += (
@@ -56,6 +59,7 @@ def test_planted_edges_are_found_and_hubs_alone_are_not() -> None:
             )["p"]
             < 0.05
         )
+    assert np.mean(inside) > 0.75  # 95 % and its sampling error
     assert np.mean(small) < 0.2  # 5 % and its sampling error over 30 runs
     assert found >= 28
 

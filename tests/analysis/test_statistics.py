@@ -18,6 +18,20 @@ def dense(n: int, seed: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     return x, y, use
 
 
+def test_more_draws_are_made_where_none_reaches_what_was_observed() -> None:
+    asked = []
+
+    def draw(n: int, seed: int) -> np.ndarray:
+        asked.append((n, seed))
+        return np.linspace(0, 1, n)
+
+    assert len(statistics.drawn_until_reached(draw, 0.5, 20, 10, 3)) == 20
+    assert len(statistics.drawn_until_reached(draw, 2.0, 20, 10, 3)) == 200
+    assert len(statistics.drawn_until_reached(draw, 2.0, 20, 1, 3)) == 20
+    assert len(statistics.drawn_until_reached(draw, float("nan"), 20, 10, 3)) == 20
+    assert asked == [(20, 3), (20, 3), (180, 4), (20, 3), (20, 3)]
+
+
 def test_moments_and_jackknife_equal_deleting_genes_one_by_one() -> None:
     n = 15
     x, y, use = dense(n, 0)

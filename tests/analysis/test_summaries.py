@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from engine.analysis.summaries import side_by_side
+from engine.analysis.summaries import mass_by_layer, side_by_side
 
 
 def stats() -> pd.DataFrame:
@@ -55,6 +55,30 @@ def test_attention_on_special_tokens_counts_each_gene_with_its_cells() -> None:
         assert row["n"] == 2  # a matrix each, of either layer
         assert row[["smallest", "largest"]].tolist() == pytest.approx([0.175, 0.3])
     assert not ((table["model"] == "b") & (table["measure"] == "special")).any()
+
+
+def test_attention_by_layer_has_the_interval_of_its_query_genes() -> None:
+    table = pd.DataFrame({
+        "model": "a", "category": "T cell", "layer": 0, "gene": list("uvwxyz"),
+        "cells": [30, 10, 20, 0, 5, 40], "to_kept": [0.5, 0.9, 0.2, np.nan, 0.4, 0.6],
+        "to_cls": [0.5, 0.1, 0.8, np.nan, 0.6, 0.4], "to_end": np.nan,
+    })  # fmt: skip
+    found = mass_by_layer(table).set_index("to")
+    assert list(found.index) == ["kept", "cls"]  # no such token in this model
+    used = table[table["cells"] > 0]
+
+    def share(of: pd.DataFrame) -> float:
+        return float(np.average(of["to_kept"], weights=of["cells"]))
+
+    without = np.array([share(used.drop(index=i)) for i in used.index])
+    error = np.sqrt(4 / 5 * ((without - without.mean()) ** 2).sum())
+    row = found.loc["kept"]
+    assert row["share"] == pytest.approx(share(used))
+    assert (row["low"], row["high"]) == pytest.approx(
+        (share(used) - 1.959964 * error, share(used) + 1.959964 * error)
+    )
+    assert (row["n_genes"], row["n_cells"]) == (5, 40)
+    assert found["share"].sum() == pytest.approx(1)
 
 
 def test_a_network_adds_the_edge_rate_over_its_null() -> None:

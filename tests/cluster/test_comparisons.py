@@ -487,6 +487,9 @@ def test_networks_open_elsewhere(compared: Path, tmp_path: Path) -> None:
     at = [cells.var_names.get_loc(first[end]) for end in ("query", "key")]
     assert cells.varp["T cell"][at[0], at[1]] == pytest.approx(first["score"])
     assert cells.varp["T cell"].nnz == 40
+    for what in ("n_groups", "score_half0", "specificity"):
+        found = cells.varp[f"T cell.{what}"][at[0], at[1]]
+        assert found == pytest.approx(first[what], nan_ok=True)
     shared = pd.read_parquet(export("shared.parquet", "--min-groups", "2"))
     assert len(shared)
     assert (shared["n_groups"] >= 2).all()

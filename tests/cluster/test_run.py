@@ -65,6 +65,26 @@ def test_tables_agree_with_each_other(finished_run: Path) -> None:
     assert mass["to_outside"].mean() > 0.05  # the panel is smaller than what the model sees
 
 
+def test_what_the_report_shows_of_cells_pairs_and_mass_has_tables(finished_run: Path) -> None:
+    run = json.loads((finished_run / "run.json").read_text())
+    cells = pd.read_parquet(finished_run / "tables/cells.parquet")
+    refused = pd.read_parquet(finished_run / "tables/refused.parquet")
+    shown = [(c["model"], c["category"], c["selected"], c["used"]) for c in run["cells"]]
+    columns = ["model", "category", "selected", "used"]
+    assert list(cells[columns].itertuples(index=False, name=None)) == shown
+    assert (cells["selected"] == cells["used"] + cells["refused"]).all()
+    assert list(refused.columns) == ["model", "category", "cell", "why"]
+    assert len(refused) == cells["refused"].sum()
+    top = pd.read_parquet(next((finished_run / "topk").glob("*.parquet")))
+    pair = ["category", "gene_set", "view", "part", "query", "key"]
+    assert (top["n_layers"] == top.groupby(pair)["layer"].transform("nunique")).all()
+    assert top["n_layers"].max() > 1
+    mass = pd.read_parquet(finished_run / "tables/mass_by_layer.parquet")
+    whole = mass.groupby(["model", "category", "layer"])["share"].sum()
+    assert whole.to_numpy() == pytest.approx(1, abs=1e-5)
+    assert (mass["low"] <= mass["share"]).all()
+
+
 def test_reliability_is_adjusted_over_all_matrices(finished_run: Path) -> None:
     stats = table(finished_run, "tables/stats.parquet")
     assert stats.columns.get_loc("half_q") == stats.columns.get_loc("half_p") + 1

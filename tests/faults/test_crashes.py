@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from engine.cluster import analyse
+from engine.cluster.finish import CELLS, REFUSED
 from engine.cluster.frozen import run_config
 from engine.store.crash import POINTS
 from engine.store.plan import load_plan
@@ -87,9 +88,9 @@ def test_dask_on_threads_gives_the_bytes_of_dask_on_ray(
     plan, config = load_plan(root), run_config(root)
     for top in ("tables", "topk", "union"):
         shutil.rmtree(run / top)
-    genes = run / VOCABULARY  # written when the run was prepared, not by an analysis
-    genes.parent.mkdir()
-    shutil.copy(finished_run / VOCABULARY, genes)
+    (run / "tables").mkdir()
+    for name in (VOCABULARY, CELLS, REFUSED):  # not written by an analysis
+        shutil.copy(finished_run / name, run / name)
     blocks = analyse.finished_blocks(plan, set())
     assert config.network is not None
     analyse.collect(root, plan, blocks, config.network)
