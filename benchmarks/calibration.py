@@ -2,16 +2,22 @@
 
     python benchmarks/calibration.py [--runs 200] [--genes 80] [--permutations 99]
 
-Two matrices (or halves, or models) are drawn that share no pair. A calibrated test gives p < 0.05
-in 5 % of runs. Structures: ``hubs`` (lognormal gene effects of each side's own), ``shared hubs``
-(the same gene effects on both sides: no pair is shared, but hub genes are), ``low rank`` (three
-factors of each side's own), ``co-expression`` (both read one low-rank co-expression matrix that has
+Two matrices (or halves, or models) are drawn that share no pair. A calibrated test gives p <= 0.05
+in 5 % of runs, and p-values that are uniform: ``KS`` is the p-value of the Kolmogorov-Smirnov test
+of that (small: they are not). Structures: ``hubs`` (lognormal gene effects of each side's own),
+``shared hubs`` (the same gene effects on both sides: no pair is shared, but hub genes are), ``low
+rank`` (three factors of each side's own), ``co-expression`` (both read one such matrix that has
 nothing to do with wiring: a *shared* structure that a test rightly finds and cannot explain),
+``same donors`` (two models that read the same four donors, whose effects are low rank: shared too),
 ``donors`` (for halves: what donors add is low rank; disjoint halves have other donors, mixed ones
 the same). ``donor intervals``: the rate is how often the 95 % interval of a pair's value misses the
 truth, of any pair and of the pairs with the largest values, which were chosen by what is measured
 (donors differ, cells of a donor too, groups have one to three donors). ``planted``: a tenth of the
-pairs is raised on both sides: the rate is power.
+pairs is raised on both sides: the rate is power. For ``overlap`` and ``separation`` the other side
+is a network of very different degrees: of ``shared hubs`` a matrix's gene effects are the degrees,
+of ``co-expression`` edges are the pairs of largest co-expression, of ``planted`` edges are raised.
+``geometry``: residual streams with a common direction (as streams have) of each side's own
+(``hubs``) or the same (``shared hubs``), of three dimensions (``low rank``), or with a common part.
 
 ``contrasts``: the rate is the share of a category's top pairs that count as specific to it.
 ``one wiring``: three categories differ in their cells alone, whose noise is alike, or least in the
@@ -27,10 +33,26 @@ from __future__ import annotations
 
 import argparse
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 
 import numpy as np
 import pandas as pd
+import scipy
+from calibration_structures import (
+    Matrix,
+    Structure,
+    beside_network,
+    coexpression,
+    donors,
+    hub_effects,
+    hubs,
+    low_rank,
+    noise,
+    of_low_rank,
+    planted,
+    same_donors,
+    shared_hubs,
+)  # fmt: skip
 from rich.console import Console
 from rich.table import Table
 
@@ -43,48 +65,14 @@ from engine.analysis.finalise import finalise
 from engine.analysis.geometry import compare_geometry
 from engine.analysis.layers import compare_layers
 from engine.analysis.matrix import HalfTile, MatrixSource
+from engine.analysis.overlap import overlap_test
+from engine.analysis.separation import separation_test
+from engine.attention.histograms import bins_of
 
-Matrix = np.ndarray
 _PAIRS = ("any pair", "pairs at the top", "held by three groups")
 _NOISES = {  # sd of a half's noise, of the category that is looked at and of two others
     "alike": [0.5, 0.5, 0.5], "least here": [0.25, 0.75, 0.75], "largest here": [0.75, 0.25, 0.25],
 }  # fmt: skip
-Structure = Callable[[np.random.Generator, int], list[Matrix]]
-
-
-def noise(rng: np.random.Generator, n: int) -> Matrix:
-    return rng.normal(size=(n, n))
-
-
-def hub_effects(rng: np.random.Generator, n: int) -> Matrix:
-    return np.asarray(rng.normal(size=n)[:, None] + rng.normal(size=n))
-
-
-def low_rank(rng: np.random.Generator, n: int, rank: int = 3) -> Matrix:
-    return rng.normal(size=(n, rank)) @ rng.normal(size=(rank, n)) / np.sqrt(rank)
-
-
-def hubs(rng: np.random.Generator, n: int) -> list[Matrix]:
-    return [np.exp(hub_effects(rng, n) + noise(rng, n)) for _ in range(3)]
-
-
-def shared_hubs(rng: np.random.Generator, n: int) -> list[Matrix]:
-    effects = hub_effects(rng, n)
-    return [effects + noise(rng, n) for _ in range(3)]
-
-
-def of_low_rank(rng: np.random.Generator, n: int) -> list[Matrix]:
-    return [low_rank(rng, n) + 0.5 * noise(rng, n) for _ in range(3)]
-
-
-def coexpression(rng: np.random.Generator, n: int) -> list[Matrix]:
-    shared = low_rank(rng, n)
-    return [shared + noise(rng, n) for _ in range(3)]
-
-
-def planted(rng: np.random.Generator, n: int) -> list[Matrix]:
-    raised = 2 * (rng.random((n, n)) < 0.1)
-    return [np.exp(hub_effects(rng, n) + noise(rng, n) + raised) for _ in range(3)]
 
 
 def source(halves: Matrix) -> MatrixSource:
@@ -169,12 +157,16 @@ def halves_p(halves: list[Matrix], permutations: int, seed: int) -> float:
     return float(done.stats["half_p"].iloc[0])
 
 
-def donors(rng: np.random.Generator, n: int, mixed: bool) -> list[Matrix]:
-    """Halves with hubs in common (as halves of a category have) and four donors' effects."""
-    effects = hub_effects(rng, n)
-    own = [low_rank(rng, n) for _ in range(4)]
-    sides = [own, own] if mixed else [own[:2], own[2:]]
-    return [effects + np.mean(side, axis=0) + 0.5 * noise(rng, n) for side in sides]
+def network_p(structure: str, k: int, permutations: int, seed: int, n: int) -> tuple[float, float]:
+    """Return p of the overlap of the top pairs, and of the separation by the whole matrix."""
+    values, adjacency = beside_network(np.random.default_rng(seed), n, structure)
+    every, vertices = np.ones((n, n), bool), np.arange(n)
+    values = values.astype(np.float32)
+    query, key = strongest_of(lambda: iter([(0, values, every)]), k)
+    draws = {"permutations": permutations, "seed": seed, "more_draws": 1}
+    found = overlap_test(query, key, vertices, adjacency, every, **draws)
+    whole = separation_test(bins_of(values), every, vertices, adjacency, **draws)
+    return float(found["p"]), float(whole["p"])
 
 
 def donor_misses(rng: np.random.Generator, n: int) -> list[float]:
@@ -210,8 +202,10 @@ def quantiles_of(values: Matrix) -> np.ndarray:
 
 def contrast_rates(
     rng: np.random.Generator, n: int, k: int, sds: list[float], raised: bool
-) -> tuple[float, float, float]:
+) -> tuple[float, float, float, float]:
     """Return shares: of top pairs that count, of raised ones found, of those wrong among counted.
+
+    And of top pairs as many as the test says chance gives.
 
     ``sds``: of the noise of each category's halves; the first category is looked at.
     """
@@ -233,7 +227,7 @@ def contrast_rates(
     is_raised = own[~np.eye(n, dtype=bool)][top] > 0
     found = counted[is_raised].mean() if is_raised.any() else np.nan
     wrong = (~is_raised)[counted].mean() if counted.any() else 0.0
-    return float(counted.mean()), float(found), float(wrong)
+    return float(counted.mean()), float(found), float(wrong), row["n_by_chance"] / len(top)
 
 
 def gene_intervals(
@@ -262,14 +256,24 @@ def gene_intervals(
     }
 
 
-def geometry_p(related: bool, permutations: int, seed: int, n: int) -> float:
+def geometry_p(structure: str, permutations: int, seed: int, n: int) -> float:
     rng = np.random.default_rng(seed)
-    first = rng.normal(size=(n, 8)) + rng.normal(size=8)  # a common direction, as streams have
-    second = rng.normal(size=(n, 8)) + rng.normal(size=8)
-    if related:
+    d = 3 if structure == "low rank" else 8
+    along = rng.normal(size=(2, n, 1))  # how far each gene lies along the common direction
+    if structure == "shared hubs":
+        along[1] = along[0]
+    first = rng.normal(size=(n, d)) + (1 + along[0]) * rng.normal(size=d)
+    second = rng.normal(size=(n, d)) + (1 + along[1]) * rng.normal(size=d)
+    if structure == "related streams":
         second = second + 0.5 * first
     found = compare_geometry([first, second], permutations=permutations, seed=seed)
     return float(found["p"].iloc[0])
+
+
+def uniformity(p: list[float], permutations: int) -> float:
+    """Return p of the Kolmogorov-Smirnov test; p-values have steps, which are filled at random."""
+    within = np.random.default_rng(0).random(len(p)) / (permutations + 1)
+    return float(f"{scipy.stats.kstest(np.array(p) - within, 'uniform').pvalue:.2g}")
 
 
 def main() -> None:
@@ -281,16 +285,16 @@ def main() -> None:
     n, b, k = a.genes, a.permutations, a.genes**2 // 40
     structures: dict[str, Structure] = {
         "hubs": hubs, "shared hubs": shared_hubs, "low rank": of_low_rank,
-        "co-expression": coexpression, "planted": planted,
+        "co-expression": coexpression, "same donors": same_donors, "planted": planted,
     }  # fmt: skip
     found: dict[str, dict[str, float]] = {}
 
     def record(test: str, structure: str, p: list[float]) -> None:
-        rate, mean = float(np.mean(np.array(p) < 0.05)), float(np.mean(p))
+        rate, mean = float(np.mean(np.array(p) <= 0.05 + 1e-9)), float(np.mean(p))
         error = 1.96 * np.sqrt(max(rate * (1 - rate), 1 / len(p)) / len(p))
         found[f"{test}: {structure}"] = {
             "rate": round(rate, 3), "error": round(float(error), 3), "mean_p": round(mean, 3),
-            "runs": len(p),
+            "runs": len(p), "ks": uniformity(p, b),
         }  # fmt: skip
 
     for name, structure in structures.items():
@@ -301,6 +305,11 @@ def main() -> None:
         record("layers", name, [layers_p(m, k, b, s) for s, m in enumerate(drawn)])
         record("support", name, [support_p(m, k, b, s) for s, m in enumerate(drawn)])
         record("coherence", name, [coherence_p(m, k, b, s) for s, m in enumerate(drawn)])
+        record("halves, centred", name, [halves_p(m, b, s) for s, m in enumerate(drawn)])
+    for name in ("hubs", "shared hubs", "low rank", "co-expression", "planted"):
+        of_networks = np.array([network_p(name, k, b, s, n) for s in range(a.runs)])
+        record("overlap", name, of_networks[:, 0].tolist())
+        record("separation", name, of_networks[:, 1].tolist())
     for name, mixed in (("donors, disjoint halves", False), ("donors, mixed halves", True)):
         p = [halves_p(donors(np.random.default_rng(s), n, mixed), b, s) for s in range(a.runs)]
         record("halves, centred", name, p)
@@ -319,6 +328,7 @@ def main() -> None:
     for name, sds in _NOISES.items():
         of = [contrast_rates(np.random.default_rng(s), n, k, sds, False) for s in range(a.runs)]
         share("contrasts", f"one wiring, {name}", np.array(of)[:, 0])
+        share("contrasts", f"said to be by chance, {name}", np.array(of)[:, 3])
         of = [contrast_rates(np.random.default_rng(s), n, k, sds, True) for s in range(a.runs)]
         share("contrasts", f"raised, {name}", np.array(of)[:, 1])
         share("contrasts", f"wrong among counted, {name}", np.array(of)[:, 2])
@@ -327,9 +337,9 @@ def main() -> None:
         value, low, high = np.array([m[name] for m in measured]).T
         truth = value.mean()
         share("gene intervals", name, ((truth < low) | (truth > high)).astype(float))
-    for name, related in (("unrelated streams", False), ("related streams", True)):
-        record("geometry", name, [geometry_p(related, b, s, n) for s in range(a.runs)])
-    table = Table("test", "structure", "p < 0.05", "mean p", "runs")
+    for name in ("hubs", "low rank", "shared hubs", "related streams"):
+        record("geometry", name, [geometry_p(name, b, s, n) for s in range(a.runs)])
+    table = Table("test", "structure", "p <= 0.05", "mean p", "KS", "runs")
     for key, row in found.items():
         test, structure_name = key.split(": ")
         rate = f"{100 * row['rate']:.1f} % ± {100 * row['error']:.1f}"
@@ -337,7 +347,8 @@ def main() -> None:
             test,
             structure_name,
             rate,
-            f"{row.get('mean_p', float('nan')):.2f}",
+            f"{row['mean_p']:.2f}" if "mean_p" in row else "",
+            f"{row['ks']:.2g}" if "ks" in row else "",
             str(int(row["runs"])),
         )
     Console().print(table)

@@ -35,7 +35,7 @@ class Derived:
 
     def values(self, genes: np.ndarray, view: str) -> Iterator[tuple[int, np.ndarray, np.ndarray]]:
         """Yield (first row, values, eligible)."""
-        plain, centred, absolute = _parts(view)
+        plain, centred, absolute = parts_of(view)
         if not (centred or absolute):
             yield from self._matrix.values(genes, view)
             return
@@ -50,7 +50,7 @@ class Derived:
         self, genes: np.ndarray, view: str
     ) -> Iterator[tuple[int, np.ndarray, np.ndarray, np.ndarray]]:
         """Yield (first row, values of half 0, of half 1, usable)."""
-        plain, centred, absolute = _parts(view)
+        plain, centred, absolute = parts_of(view)
         if not (centred or absolute):
             yield from self._matrix.halves(genes, view)
             return
@@ -70,7 +70,7 @@ class Derived:
         self, genes: np.ndarray, view: str, query: np.ndarray, key: np.ndarray
     ) -> tuple[np.ndarray, np.ndarray]:
         """Return [pairs] cells that hold both genes, and [2, pairs] values in each half."""
-        plain, centred, absolute = _parts(view)
+        plain, centred, absolute = parts_of(view)
         cells, values = self._matrix.look_up(genes, plain, query, key)
         if centred:
             fits = self._fit_halves(genes, plain)
@@ -104,7 +104,7 @@ class Derived:
         return self._half_fits[name]
 
 
-def _parts(view: str) -> tuple[str, bool, bool]:
+def parts_of(view: str) -> tuple[str, bool, bool]:
     """Return the plain view, and whether it is centred and absolute."""
     return plain_view(view), view.removesuffix(ABSOLUTE).endswith(CENTRED), view.endswith(ABSOLUTE)
 

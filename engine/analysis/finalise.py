@@ -17,9 +17,9 @@ from engine.analysis.derived import Fit, fit_halves
 from engine.analysis.donors import LeftOut, donor_jackknife
 from engine.analysis.matrix import PairMatrix
 from engine.analysis.passes import tally
+from engine.analysis.without_donors import DerivedWithoutDonors
 from engine.attention.histograms import BINS, bins_of, count, quantiles
 from engine.attention.topk import TopK, TopPairs
-from engine.attention.views import plain_view
 
 # Genes in the permutation null of half-to-half agreement; a seeded sample where there are more.
 _NULL_GENES = 256
@@ -51,7 +51,7 @@ def finalise(
     """Finalise one matrix over every declared gene set and view.
 
     ``more_draws``: where no permutation reaches the agreement of the halves, so many times as many
-    are drawn. ``left_out``: the matrix without groups of donors, for views that are not derived.
+    are drawn. ``left_out``: the matrix without groups of donors, in its plain views.
 
     Returns
     -------
@@ -72,7 +72,8 @@ def finalise(
             fits = fit_halves(matrix, genes, view, halves.add)
             tables, row, best = _one(matrix, genes, view, top_k, halves.top())
             if left_out is not None:
-                row |= _over_donors(left_out, genes, view, best, top_k, tables["topk"])
+                derived = DerivedWithoutDonors(left_out)
+                row |= _over_donors(derived, genes, view, best, top_k, tables["topk"])
             row |= _reliability(
                 matrix, genes, view, (permutations, more_draws, seed), fits, halves.raw
             )
@@ -157,8 +158,6 @@ def _over_donors(
 ) -> dict[str, object]:
     """Return what donors do to a matrix; puts the intervals of its top pairs into their table."""
     top["donor_low"] = top["donor_high"] = np.nan
-    if view != plain_view(view):  # gene effects would have to be fitted anew without each group
-        return {}
     low, high, row = donor_jackknife(left_out, genes, view, best, k)
     total = top["part"] == "total"
     top.loc[total, "donor_low"], top.loc[total, "donor_high"] = low, high

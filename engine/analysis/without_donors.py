@@ -1,13 +1,16 @@
-"""Matrices of a run without each group of donors, while the sums of its units are there."""
+"""Matrices without each group of donors: of sums while these are there, and what is derived."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
-from engine.analysis.donors import Block
+from engine.analysis import statistics
+from engine.analysis.derived import Fit, parts_of
+from engine.analysis.donors import Block, LeftOut
+from engine.analysis.passes import add_sums
 from engine.attention.mean_cell import MeanCell
 from engine.attention.views import one_view, quantity_of
 from engine.store import tiles
@@ -105,3 +108,52 @@ class MeanCellsWithoutDonors:
             holds = self.holds[:, rows, None] | self.holds[:, None, genes]
             eligible = self.there[rows, None] & self.there[genes]
             yield Block(int(np.searchsorted(genes, rows[0])), values, known, holds, eligible)
+
+
+class DerivedWithoutDonors:
+    """A matrix without each group, of every view ``v`` also ``v.centred`` and ``v.absolute``.
+
+    Gene effects are fitted anew without each group, over the eligible pairs that a cell is left of.
+    A group counts for a pair where it holds the pair, as in the plain view: through the effects it
+    moves every pair a little.
+    """
+
+    def __init__(self, matrix: LeftOut) -> None:
+        self._matrix = matrix
+
+    @property
+    def donors(self) -> Sequence[int]:
+        """Donors in each group."""
+        return self._matrix.donors
+
+    def blocks(self, genes: np.ndarray, view: str) -> Iterator[Block]:
+        """Yield row blocks, of the rows and columns of a gene set."""
+        plain, centred, absolute = parts_of(view)
+        fits = self._fits(genes, plain) if centred else None
+        for b in self._matrix.blocks(genes, plain):
+            values = b.values
+            if fits is not None:
+                here = slice(b.first, b.first + values.shape[1])
+                values = np.empty_like(values)
+                for g, (rows, columns) in enumerate(fits):
+                    values[g] = b.values[g] - rows[here, None] - columns
+            yield replace(b, values=np.abs(values) if absolute else values)
+
+    def _fits(self, genes: np.ndarray, view: str) -> list[Fit]:
+        """Fit the effects of each group's matrix; pairs in use are held as bits."""
+        n, groups = len(genes), len(self.donors)
+        use = np.zeros((groups, n, -(-n // 8)), np.uint8)
+        rows, columns = np.zeros((2, groups, n))
+        for b in self._matrix.blocks(genes, view):
+            at = np.arange(b.values.shape[1])
+            for g in range(groups):
+                used = b.known[g] & b.eligible
+                used[at, at + b.first] = False
+                add_sums(b.values[g], used, b.first, rows[g], columns[g])
+                use[g, at + b.first] = np.packbits(used, axis=1)
+        return [
+            statistics.additive_fit(
+                np.unpackbits(bits, axis=1, count=n).view(bool), rows[g], columns[g]
+            )
+            for g, bits in enumerate(use)
+        ]

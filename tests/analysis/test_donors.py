@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from engine.analysis.donors import Block, donor_jackknife, interval
-from engine.analysis.without_donors import SumsWithoutDonors
+from engine.analysis.without_donors import DerivedWithoutDonors, SumsWithoutDonors
 from engine.attention.topk import TopK
 
 N, G = 20, 5
@@ -177,3 +177,47 @@ def test_lists_without_each_group_are_compared_with_the_whole() -> None:
     blank = ~known[:, top.query, top.key].all(0)
     assert np.array_equal(np.isnan(low), blank)
     assert np.array_equal(np.isnan(high), blank)
+
+
+def two_way(values: np.ndarray, use: np.ndarray) -> np.ndarray:
+    """Return what a dense least-squares fit of row and column effects over ``use`` leaves."""
+    i, j = np.nonzero(use)
+    design = np.zeros((len(i), 2 * N))
+    design[np.arange(len(i)), i] = design[np.arange(len(i)), N + j] = 1
+    effects = np.linalg.lstsq(design, values[use], rcond=None)[0]
+    return values - effects[:N, None] - effects[None, N:]
+
+
+def test_gene_effects_are_fitted_anew_without_each_group() -> None:
+    rng = np.random.default_rng(4)
+    values = (
+        rng.normal(size=(G, N, N)) + 3 * rng.normal(size=(G, N, 1)) + rng.normal(size=(G, 1, N))
+    )
+    known, eligible = rng.random((G, N, N)) < 0.9, rng.random((N, N)) < 0.9
+    made = DerivedWithoutDonors(Dense(values, known, eligible))
+    plain = np.concatenate([b.values for b in made.blocks(GENES, "lift")], 1)
+    assert np.array_equal(plain, values.astype(np.float32))
+    found = np.concatenate([b.values for b in made.blocks(GENES, "lift.centred")], 1)
+    sizes = np.concatenate([b.values for b in made.blocks(GENES, "lift.centred.absolute")], 1)
+    off = ~np.eye(N, dtype=bool)
+    for g in range(G):
+        use = known[g] & eligible & off
+        assert np.allclose(found[g][use], two_way(values[g], use)[use], atol=1e-4)
+    assert np.array_equal(sizes, np.abs(found))
+
+
+def test_the_interval_of_a_centred_pair_covers_as_often_as_it_says() -> None:
+    rng = np.random.default_rng(5)
+    every, missed = np.ones((G + 1, N, N), bool), []
+    off = ~np.eye(N, dtype=bool)
+    for _ in range(8):
+        truth = rng.normal(size=(N, N))
+        # donors differ in their gene effects, far more than in pairs
+        donors = truth + 0.5 * rng.normal(size=(G + 1, N, N)) + 2 * rng.normal(size=(G + 1, N, 1))
+        without = np.stack([np.delete(donors, g, 0).mean(0) for g in range(G + 1)])
+        made = DerivedWithoutDonors(Dense(without, every, every[0]))
+        found = np.concatenate([b.values for b in made.blocks(GENES, "lift.centred")], 1)
+        whole, right = two_way(donors.mean(0), off), two_way(truth, off)
+        ends = interval(whole[off], found[:, off], every[:, off], np.ones(G + 1, int))
+        missed.append(((right[off] < ends[0]) | (right[off] > ends[1])).mean())
+    assert 0.02 < np.mean(missed) < 0.09  # 5 % of 3,040
