@@ -41,6 +41,7 @@ import scipy
 from calibration_structures import (
     Matrix,
     Structure,
+    WithoutDonors,
     beside_network,
     coexpression,
     donors,
@@ -52,12 +53,18 @@ from calibration_structures import (
     planted,
     same_donors,
     shared_hubs,
-)  # fmt: skip
+)
 from rich.console import Console
 from rich.table import Table
 
 from engine.analysis import statistics
 from engine.analysis.agreement import Agreement, agreement, coherence, place, strongest_of, union
+from engine.analysis.agreement_donors import (
+    medians_without,
+    over_donors,
+    place_without,
+    strongest_without,
+)
 from engine.analysis.consensus import contrast_test, specificity, support_test
 from engine.analysis.derived import Derived
 from engine.analysis.donors import interval
@@ -256,6 +263,21 @@ def gene_intervals(
     }
 
 
+def agreement_over_donors(
+    rng: np.random.Generator, truth: Matrix, k: int
+) -> tuple[float, float, float]:
+    """Return an agreement with its interval over ten donors, who differ pair by pair."""
+    n = len(truth)
+    of = [truth + 1.5 * rng.normal(size=(10, n, n)) for _ in range(2)]
+    value = agreed([d.mean(0) for d in of], k, 1, 0).medians
+    left_out, genes = [WithoutDonors(d) for d in of], np.arange(n)
+    lists = [strongest_without(m, genes, "lift", k) for m in left_out]
+    pairs = [union(x, n) for x in zip(*lists, strict=True)]
+    placed = [place_without(m, genes, "lift", pairs) for m in left_out]
+    low, high = over_donors(value, medians_without(placed, [k]), left_out[0].donors)
+    return float(value[0, 1, 0]), float(low[0, 1, 0]), float(high[0, 1, 0])
+
+
 def geometry_p(structure: str, permutations: int, seed: int, n: int) -> float:
     rng = np.random.default_rng(seed)
     d = 3 if structure == "low rank" else 8
@@ -337,6 +359,11 @@ def main() -> None:
         value, low, high = np.array([m[name] for m in measured]).T
         truth = value.mean()
         share("gene intervals", name, ((truth < low) | (truth > high)).astype(float))
+    truth = noise(np.random.default_rng(a.runs), n)
+    over = [agreement_over_donors(np.random.default_rng(s), truth, k) for s in range(a.runs)]
+    value, low, high = np.array(over).T
+    missed_of = (value.mean() < low) | (value.mean() > high)
+    share("donor intervals", "median quantile of agreement", missed_of.astype(float))
     for name in ("hubs", "low rank", "shared hubs", "related streams"):
         record("geometry", name, [geometry_p(name, b, s, n) for s in range(a.runs)])
     table = Table("test", "structure", "p <= 0.05", "mean p", "KS", "runs")

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 import numpy as np
+
+from engine.analysis.donors import Block
 
 Matrix = np.ndarray
 Structure = Callable[[np.random.Generator, int], list[Matrix]]
@@ -74,6 +76,19 @@ def beside_network(rng: np.random.Generator, n: int, structure: str) -> tuple[Ma
     elif structure == "planted":
         own = own + 2 * adjacency
     return own, adjacency
+
+
+class WithoutDonors:
+    """A matrix without each of its donors in turn; all pairs are eligible."""
+
+    def __init__(self, of_donors: Matrix) -> None:
+        self.donors = [1] * len(of_donors)
+        rest = (of_donors.sum(0) - of_donors) / (len(of_donors) - 1)
+        self._values, self._every = rest.astype(np.float32), np.ones(of_donors.shape, bool)
+
+    def blocks(self, genes: Matrix, view: str) -> Iterator[Block]:
+        """Yield the matrix in one piece."""
+        yield Block(0, self._values, self._every, self._every, self._every[0])
 
 
 def donors(rng: np.random.Generator, n: int, mixed: bool) -> list[Matrix]:

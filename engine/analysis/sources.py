@@ -48,6 +48,14 @@ def rows_of(
         yield tiles.read_rows(array, first, stop, lead)
 
 
+def tile_of(
+    arrays: list[Any], first: int, stop: int, empty: np.ndarray, lead: int | None = None
+) -> np.ndarray:
+    """Sum one row tile over units in plan order (fixed binary tree, the units' dtype)."""
+    found = tiles.tree_sum(rows_of(arrays, first, stop, lead))
+    return empty if found is None else found
+
+
 def unit_rows(
     root: RunRoot, records: list[Record], name: str, first: int, stop: int
 ) -> Iterator[np.ndarray]:

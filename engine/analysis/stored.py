@@ -2,12 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
 from engine.analysis.derived import Derived
+from engine.analysis.donors import LeftOut
 from engine.analysis.matrix import MatrixSource
-from engine.analysis.mean_cells import mean_cell_source
-from engine.analysis.sources import committed, matrix_source
-from engine.store.names import matrix_work
-from engine.store.plan import Plan
+from engine.analysis.mean_cells import mean_cell_source, mean_cells_without_donors
+from engine.analysis.sources import committed, matrix_source, tile_of, unit_arrays
+from engine.analysis.without_donors import MeanCellsWithoutDonors, Rows, SumsWithoutDonors
+from engine.store.names import matrix_work, sums_name
+from engine.store.plan import COEXPRESSION, Plan, Unit
+from engine.store.records import Record
 from engine.store.root import RunRoot
 
 
@@ -34,3 +42,49 @@ def stored_matrix(
 ) -> Derived:
     """Open a finished matrix with every view, as :func:`stored_sums`."""
     return Derived(stored_sums(root, plan, model, category, layer, hold=hold))
+
+
+def without_donors(
+    root: RunRoot,
+    plan: Plan,
+    model: str,
+    category: int,
+    layer: int,
+    *,
+    record: Callable[[Unit], Record] | None = None,
+) -> LeftOut | None:
+    """Open a matrix without each group of donors; None where it has no groups.
+
+    ``record``: returns the record of a unit; None: it is read and its objects looked for.
+
+    Raises
+    ------
+    DamagedRunError
+        If the sums of a unit, or the mean cells, are gone.
+    """
+    m, groups = plan.model(model), plan.categories[category].groups
+    if groups is None or m.family == COEXPRESSION:
+        return None
+    donors = [g.donors for g in groups]
+    if m.estimator == "mean_residual":
+        opened = mean_cells_without_donors(root, plan, m.name, category, layer)
+        return MeanCellsWithoutDonors(donors, *opened, plan.tile)
+
+    def reader(sums: list[Any], pairs: list[Any]) -> Rows:
+        def read(first: int, stop: int, quantity: int) -> tuple[np.ndarray, np.ndarray]:
+            empty = np.zeros((stop - first, len(m.axis)))
+            return tile_of(sums, first, stop, empty, quantity), tile_of(pairs, first, stop, empty)
+
+        return read
+
+    found = record or (lambda unit: committed(root, plan, unit.work))
+    records = [[found(unit) for unit in units] for units in plan.units_by_group(model, category)]
+    name = sums_name(layer, m.heads)
+    return SumsWithoutDonors(
+        donors,
+        [sum(r.facts["cells_used"] for r in of) for of in records],
+        [reader(unit_arrays(root, of, name), unit_arrays(root, of, "pairs")) for of in records],
+        len(m.axis),
+        plan.categories[category].min_cells,
+        plan.tile,
+    )

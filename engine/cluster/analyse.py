@@ -61,12 +61,13 @@ MASS = "tables/mass_by_layer.parquet"
 class Needs:
     """What a table is made from: the matrices of some blocks, with or without their values.
 
-    ``residuals``: also their mean cells.
+    ``residuals``: also their mean cells; ``units``: also what the matrices are made from.
     """
 
     blocks: list[Block]
     dense: bool
     residuals: bool = False
+    units: bool = False
 
 
 def outputs(plan: Plan, blocks: list[Block], network: bool) -> dict[str, Needs]:
@@ -87,10 +88,14 @@ def outputs(plan: Plan, blocks: list[Block], network: bool) -> dict[str, Needs]:
         # these are made from tables
         found |= dict.fromkeys((MODELS, MASS), Needs([], dense=False))
     finished = {(b.model, b.category) for b in blocks}
+    without_donors = any(c.groups for c in plan.categories)
     return found | {
-        name: Needs(blocks, dense=True, residuals=name in (GEOMETRY, GEOMETRY_CATEGORIES))
+        name: Needs(
+            blocks, dense=True, residuals=name in (GEOMETRY, GEOMETRY_CATEGORIES),
+            units=without_donors,
+        )
         for name in comparison_tables(plan, finished)
-    }
+    }  # fmt: skip
 
 
 def _union_path(block: Block) -> str:

@@ -52,7 +52,10 @@ def task_bytes(config: RunConfig, models: Sequence[ModelPlan], imports: float) -
         # medians of all draws: of each model, joined, and those that are complete
         draws = 3 * 8.0 * config.permutations * config.more_draws * matrices**2
         placed += draws * len(config.compare.k or [0, 0])
-        largest = max(largest, placed + max(_reading(config, m, hold) for m in models))
+        opened = max(_reading(config, m, hold) for m in models)
+        if config.donor_groups:
+            opened = max(opened, *(_without_donors(config, m) for m in models))
+        largest = max(largest, placed + opened)
     return imports + largest
 
 
@@ -66,6 +69,14 @@ def _opened(m: ModelPlan, hold: float) -> float:
     # by head, and side by side; and of the next one while this one goes
     attends = 2 * 2 * 3 * n * m.d * 2 * 4 * (m.estimator == "mean_residual")
     return float(attends + min(hold, 32 * n * n))
+
+
+def _without_donors(config: RunConfig, m: ModelPlan) -> float:
+    """Return what a matrix without each group of donors takes: a tile of all, or mean cells."""
+    n, groups = float(len(m.axis)), config.donor_groups
+    mean = 3 * n * m.d * 2 * 4 * (m.estimator == "mean_residual") * (1 + groups / 3)
+    bits = n * n * (groups / 8 + 1) if config.centred else 0.0
+    return float(mean + bits + min(config.execution.tile, n) * n * (28 * groups + 64))
 
 
 def _rows(config: RunConfig, m: ModelPlan) -> float:

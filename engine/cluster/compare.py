@@ -23,6 +23,9 @@ from engine.analysis.agreement import (
     spearman,
     union,
 )
+from engine.analysis.agreement_donors import over_donors
+from engine.cluster import agreement_donors
+from engine.cluster.agreement_donors import WithoutDonors
 from engine.cluster.comparable import (
     Comparison,
     comparisons,
@@ -100,7 +103,8 @@ def _graph(run: str, plan: Plan, x: Comparison) -> Any:
         [delayed(_place)(run, comparison, part, pairs) for part in parts], parts
     )
     found = [delayed(_evaluate)(run, comparison, part, placed) for part in parts]
-    return delayed(_tables)(run, comparison, placed, found)
+    without = agreement_donors.graph(run, plan, x, comparison, parts)
+    return delayed(_tables)(run, comparison, placed, found, without)
 
 
 def _tops(run: str, x: Comparison, part: Sequence[int]) -> list[Pairs]:
@@ -142,9 +146,22 @@ def _evaluate(run: str, x: Comparison, part: Sequence[int], placed: Placed) -> A
     )  # fmt: skip
 
 
-def _tables(run: str, x: Comparison, placed: Placed, found: list[Agreement]) -> Compared:
+def _tables(
+    run: str,
+    x: Comparison,
+    placed: Placed,
+    found: list[Agreement],
+    without: WithoutDonors | None,
+) -> Compared:
     plan = plan_of(run)
     whole = reduce(Agreement.join, found)
+    if without is not None:
+        low, high = over_donors(whole.medians, without.medians, without.donors)
+        low, high = np.clip(low, 0, 1), np.clip(high, 0, 1)
+        ks = settings(plan).k
+        for row in whole.rows:
+            at = int(row["query"]), int(row["eval"]), ks.index(int(row["k"]))
+            row |= {"donor_low": float(low[at]), "donor_high": float(high[at])}
     label = {
         "comparison": x.kind,
         "category": plan.categories[x.category].name,
@@ -170,11 +187,13 @@ def _tables(run: str, x: Comparison, placed: Placed, found: list[Agreement]) -> 
             "spearman": float(r[a, b]),
         }
         rows.append(label | ends | measured | more)
-    cohered = _coherence(plan, x, whole) if x.kind == "models" else []
+    cohered = _coherence(plan, x, whole, without) if x.kind == "models" else []
     return Compared(pd.DataFrame(rows), pd.DataFrame([label | row for row in cohered]))
 
 
-def _coherence(plan: Plan, x: Comparison, whole: Agreement) -> list[dict[str, Any]]:
+def _coherence(
+    plan: Plan, x: Comparison, whole: Agreement, without_donors: WithoutDonors | None
+) -> list[dict[str, Any]]:
     """Coherence of every layer of a model, with every model left out in turn."""
     c = settings(plan)
     at = [i for i, m in enumerate(x.members) if plan.model(m.model).family != COEXPRESSION]
@@ -194,31 +213,48 @@ def _coherence(plan: Plan, x: Comparison, whole: Agreement) -> list[dict[str, An
             value = coherence(medians, models, groups, without)
             dropped = coherence(deleted, models, groups, without)
             drawn = coherence(null, models, groups, without)
+            over = _over_donors(value, without_donors, i, at, models, groups, without)
             for a, member in enumerate(at):
                 if models[a] == without:
                     continue
                 others = {g for m, g in zip(models, groups, strict=True) if m != without}
                 low, high = statistics.jackknife_interval(value[a], dropped[:, a])
                 null_low, null_high = statistics.null_range(drawn[:, a])
-                rows.append(
-                    {
-                        "model": models[a],
-                        "layer": x.members[member].layer,
-                        "group": groups[a],
-                        "k": k,
-                        "left_out": without or "",
-                        "n_groups": len(others - {groups[a]}),
-                        "coherence": float(value[a]),
-                        "low": low,
-                        "high": high,
-                        "null_mean": float(statistics.known_mean(drawn[:, a])),
-                        "null_low": null_low,
-                        "null_high": null_high,
-                        "p": statistics.permutation_p(float(value[a]), drawn[:, a]),
-                        "n_permutations": int((~np.isnan(drawn[:, a])).sum()),
-                    }
-                )
+                row = {
+                    "model": models[a],
+                    "layer": x.members[member].layer,
+                    "group": groups[a],
+                    "k": k,
+                    "left_out": without or "",
+                    "n_groups": len(others - {groups[a]}),
+                    "coherence": float(value[a]),
+                    "low": low,
+                    "high": high,
+                    "null_mean": float(statistics.known_mean(drawn[:, a])),
+                    "null_low": null_low,
+                    "null_high": null_high,
+                    "p": statistics.permutation_p(float(value[a]), drawn[:, a]),
+                    "n_permutations": int((~np.isnan(drawn[:, a])).sum()),
+                }
+                rows.append(row | {name: float(end[a]) for name, end in over.items()})
     return rows
+
+
+def _over_donors(
+    value: np.ndarray,
+    found: WithoutDonors | None,
+    k: int,
+    at: Sequence[int],
+    models: Sequence[str],
+    groups: Sequence[str],
+    without: str | None,
+) -> dict[str, np.ndarray]:
+    """Return the interval of coherence [matrices] over donors; nothing without donor groups."""
+    if found is None:
+        return {}
+    dropped = coherence(found.medians[..., k][:, at][:, :, at], models, groups, without)
+    low, high = over_donors(value, dropped, found.donors)
+    return {"donor_low": np.maximum(low, 0), "donor_high": high}
 
 
 def gene_sets(run: str, plan: Plan) -> pd.DataFrame:

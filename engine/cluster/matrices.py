@@ -9,12 +9,11 @@ import pandas as pd
 from zarr.abc.store import Store
 
 from engine.analysis.derived import Derived
-from engine.analysis.donors import LeftOut
 from engine.analysis.edges import strongest_keys
 from engine.analysis.finalise import finalise
-from engine.analysis.mean_cells import mean_cell_source, mean_cells_of, mean_cells_without_donors
-from engine.analysis.sources import committed, matrix_source, rows_of, unit_arrays
-from engine.analysis.without_donors import MeanCellsWithoutDonors, Rows, SumsWithoutDonors
+from engine.analysis.mean_cells import mean_cell_source, mean_cells_of
+from engine.analysis.sources import committed, matrix_source, rows_of, tile_of, unit_arrays
+from engine.analysis.stored import without_donors
 from engine.attention.spread import Spread
 from engine.attention.views import QUANTITIES
 from engine.cluster.coexpression import write_correlations
@@ -57,13 +56,13 @@ class MatrixRunner:
         if not self._plan.readings(model, "per_cell"):
             name = "cells" if m.family == COEXPRESSION else layer_name(m.layers[0], "cells")
             for h, records in enumerate(halves):
-                held[h] = _tile(self._arrays(records, name), 0, 1, held[h])
+                held[h] = tile_of(self._arrays(records, name), 0, 1, held[h])
         else:
             array = tiles.create_array(store, "pairs", (2, n, n), "int32", tile)
             counts = [self._arrays(records, "pairs") for records in halves]
             for first, stop in tiles.row_ranges(n, tile):
                 empty = np.zeros((stop - first, n), np.int32)
-                block = np.stack([_tile(arrays, first, stop, empty) for arrays in counts])
+                block = np.stack([tile_of(arrays, first, stop, empty) for arrays in counts])
                 tiles.write_rows(array, first, block)
                 at = np.arange(stop - first)
                 held[:, 0, first:stop] = block[:, at, at + first]
@@ -106,7 +105,7 @@ class MatrixRunner:
             permutations=plan.permutations,
             more_draws=plan.more_draws,
             seed=plan.seed,
-            left_out=self._left_out(m, category, layer),
+            left_out=without_donors(self._root, plan, model, category, layer, record=self._record),
         )
         label = {"model": model, "category": plan.categories[category].name, "layer": layer}
         tables = {
@@ -147,7 +146,7 @@ class MatrixRunner:
         sums = [self._arrays(records, name) for records in halves]
         for first, stop in tiles.row_ranges(n, tile):
             empty = np.zeros((len(QUANTITIES), stop - first, n))
-            block = [_tile(arrays, first, stop, empty) for arrays in sums]
+            block = [tile_of(arrays, first, stop, empty) for arrays in sums]
             tiles.write_rows(array, first, np.stack(block).astype(np.float32))
             crash_point("mid-reduce", matrix_work(m.name, category, layer))
             if m2 is not None:
@@ -157,42 +156,10 @@ class MatrixRunner:
             return _NO_MASS
         records, columns = halves[0] + halves[1], len(m.mass_columns)
         masses = self._arrays(records, sums_name(layer, m.heads, "mass"))
-        mass = _tile(masses, 0, n, np.zeros((n, columns)))
+        mass = tile_of(masses, 0, n, np.zeros((n, columns)))
         held = self._arrays(records, layer_name(layer, "cells"))
-        cells = _tile(held, 0, 1, np.zeros((1, n), np.int64))
+        cells = tile_of(held, 0, 1, np.zeros((1, n), np.int64))
         return _mass_table(m, mass, cells[0])
-
-    def _left_out(self, m: ModelPlan, category: int, layer: int) -> LeftOut | None:
-        """Open the matrix without each donor group; None where there are none."""
-        plan = self._plan
-        groups, n = plan.categories[category].groups, len(m.axis)
-        if groups is None or m.family == COEXPRESSION:
-            return None
-        donors = [g.donors for g in groups]
-        if m.estimator == "mean_residual":
-            opened = mean_cells_without_donors(self._root, plan, m.name, category, layer)
-            return MeanCellsWithoutDonors(donors, *opened, plan.tile)
-        records = [
-            [self._record(unit) for unit in units]
-            for units in plan.units_by_group(m.name, category)
-        ]
-        name = sums_name(layer, m.heads)
-
-        def reader(sums: list[Any], pairs: list[Any]) -> Rows:
-            def read(first: int, stop: int, quantity: int) -> tuple[np.ndarray, np.ndarray]:
-                empty = np.zeros((stop - first, n))
-                return _tile(sums, first, stop, empty, quantity), _tile(pairs, first, stop, empty)
-
-            return read
-
-        return SumsWithoutDonors(
-            donors,
-            [sum(r.facts["cells_used"] for r in of) for of in records],
-            [reader(self._arrays(of, name), self._arrays(of, "pairs")) for of in records],
-            n,
-            plan.categories[category].min_cells,
-            plan.tile,
-        )
 
     def _mean_cell_mass(self, m: ModelPlan, category: int, layer: int) -> pd.DataFrame:
         """Return the mass of the mean of all cells; its keys are genes alone."""
@@ -200,14 +167,6 @@ class MatrixRunner:
         mass = np.zeros((len(m.axis), len(m.mass_columns)))
         mass[:, 0] = of_all.mass()
         return _mass_table(m, mass, of_all.there.astype(np.int64))
-
-
-def _tile(
-    arrays: list[Any], first: int, stop: int, empty: np.ndarray, lead: int | None = None
-) -> np.ndarray:
-    """Sum one row tile over units in plan order (fixed binary tree, the units' dtype)."""
-    found = tiles.tree_sum(rows_of(arrays, first, stop, lead))
-    return empty if found is None else found
 
 
 def _deviations(arrays: list[list[Any]], first: int, stop: int, n: int) -> np.ndarray:

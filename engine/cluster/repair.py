@@ -74,6 +74,8 @@ def plan_repair(root: RunRoot, plan: Plan, config: RunConfig, faults: list[Fault
             needed.add_unless_whole(work, dense=made[name].dense)
             if made[name].dense:
                 needed.add_unless_whole(_pairs_of(plan, work))
+            if made[name].units:
+                needed.add_sources_unless_whole(work)
             if (made[name].dense or made[name].residuals) and _of_mean_cell(plan, work):
                 needed.add_unless_whole(_residuals_of(plan, work))
     return Repair([w for w in plan.works() if w in needed.works], outputs)
@@ -124,6 +126,10 @@ class _Needed:
             self._seen[key] = self._whole(work, dense)
         if not self._seen[key]:
             self.add(work)
+
+    def add_sources_unless_whole(self, work: str) -> None:
+        for source in self._sources(work):
+            self.add_unless_whole(source)
 
     def _whole(self, work: str, dense: bool) -> bool:
         """Tell whether what a piece of work wrote (its tables alone, if not ``dense``) is there."""

@@ -89,7 +89,7 @@ def page(root: RunRoot, gene_set: str | None, view: str | None) -> bytes:
         lstrip_blocks=True,
     )
     env.filters |= {"figure": _figure, "p": _p, "count": lambda n: f"{int(n):,}"}
-    env.filters |= {"some": lambda rows: rows[:_MOST_ROWS], "rest": _rest}
+    env.filters |= {"some": lambda rows: rows[:_MOST_ROWS], "rest": _rest, "donors": _over_donors}
     template = env.get_template("report.html.j2")
     content = _content(root, plan, config, run, gene_set or sets[0], view or plan.views[0])
     return template.render(**content).encode()
@@ -131,6 +131,14 @@ def _rest(rows: list[Any], table: str) -> Markup:
     return Markup('<p class="soft">The first {} of {} rows; all: <code>{}</code>.</p>').format(
         _MOST_ROWS, f"{len(rows):,}", f"{table}.parquet"
     )
+
+
+def _over_donors(row: dict[str, Any]) -> str:
+    """Say what the interval over donors is, where there is one."""
+    low = row.get("donor_low")
+    if low is None or np.isnan(low):
+        return ""
+    return f"; over donors {_figure(low)} to {_figure(row['donor_high'])}"
 
 
 def _used(run: dict[str, Any], model: str) -> int:

@@ -9,7 +9,7 @@ import anndata as ad
 import numpy as np
 import pytest
 
-from engine.analysis.stored import stored_sums
+from engine.analysis.stored import stored_sums, without_donors
 from engine.cluster.frozen import prepare, run_config
 from engine.cluster.matrices import MatrixRunner
 from engine.cluster.planner import make_plan
@@ -41,7 +41,7 @@ def tree(atlas: Path, **changes: Any) -> dict[str, Any]:
     return made | changes
 
 
-def computed(config: dict[str, Any], run: Path) -> tuple[RunRoot, Plan, MatrixRunner]:
+def computed(config: dict[str, Any], run: Path) -> tuple[RunRoot, Plan]:
     """Run a category's units and reduce them, in this process."""
     root, plan = prepare(parse_config(config, "c"), str(run))
     runner = UnitRunner(root, plan, run_config(root), "tiny")
@@ -53,13 +53,13 @@ def computed(config: dict[str, Any], run: Path) -> tuple[RunRoot, Plan, MatrixRu
     matrices.pairs("tiny", CATEGORY)
     for m in plan.models:
         matrices.matrix(m.name, CATEGORY, LAYER)
-    return root, plan, matrices
+    return root, plan
 
 
 def test_a_matrix_without_a_group_is_that_of_the_other_donors(
     donors_atlas: Path, tmp_path: Path
 ) -> None:
-    root, plan, matrices = computed(
+    root, plan = computed(
         tree(donors_atlas, donor_groups=4, min_cells=1), tmp_path / "run"
     )  # every gene and pair that a cell holds is in both runs
     groups = plan.categories[CATEGORY].groups
@@ -82,10 +82,10 @@ def test_a_matrix_without_a_group_is_that_of_the_other_donors(
         ]
     )
     cells[keep].copy().write_h5ad(tmp_path / "rest.h5ad")
-    other, plain, _ = computed(tree(tmp_path / "rest.h5ad", min_cells=1), tmp_path / "rest")
+    other, plain = computed(tree(tmp_path / "rest.h5ad", min_cells=1), tmp_path / "rest")
     genes = np.arange(len(plan.models[0].axis))
     for m in plan.models:
-        left_out = matrices._left_out(m, CATEGORY, LAYER)
+        left_out = without_donors(root, plan, m.name, CATEGORY, LAYER)
         assert left_out is not None
         source = stored_sums(other, plain, m.name, CATEGORY, LAYER)
         for view in ("marginal", "logit"):
@@ -102,7 +102,7 @@ def test_a_matrix_without_a_group_is_that_of_the_other_donors(
 
 def test_tables_say_what_donors_do(donors_atlas: Path, tmp_path: Path) -> None:
     config = tree(donors_atlas, donor_groups=6, centred=["logit"])
-    root, plan, _ = computed(config, tmp_path / "run")
+    root, plan = computed(config, tmp_path / "run")
     for m in plan.models:
         record = read_record(root, matrix_work(m.name, CATEGORY, LAYER), plan.hash)
         assert record is not None
@@ -148,8 +148,12 @@ def test_without_groups_a_plan_is_what_it_was(donors_atlas: Path) -> None:
 def test_a_whole_run_with_donor_groups(donors_atlas: Path, tmp_path: Path) -> None:
     import yaml
 
-    path = tmp_path / "c.yaml"
-    path.write_text(yaml.safe_dump(tree(donors_atlas, donor_groups=4, coexpression=["pearson"])))
+    path, config = tmp_path / "c.yaml", tree(donors_atlas, donor_groups=4, keep_dense="fp32")
+    config |= {"coexpression": ["pearson"], "estimators": ["per_cell"], "centred": ["logit"]}
+    config["models"].append(config["models"][0] | {"name": "other", "layers": [0]})
+    config["compare"] = {"kinship": {"a": ["tiny"], "b": ["other"]}, "consensus": False,
+                         "views": ["logit", "logit.centred"]}  # fmt: skip
+    path.write_text(yaml.safe_dump(config))
     planned = octoscope("plan", str(path), "--out", str(tmp_path / "run"))
     assert planned.returncode == 0, planned.stdout + planned.stderr
     done = octoscope("run", str(path), "--out", str(tmp_path / "run"))
@@ -157,6 +161,23 @@ def test_a_whole_run_with_donor_groups(donors_atlas: Path, tmp_path: Path) -> No
     root = RunRoot(str(tmp_path / "run"))
     assert read_table(root, "topk/tiny.parquet")["donor_low"].notna().any()
     assert "are left out in turn" in (tmp_path / "run/report/index.html").read_text()
+    agreed = read_table(root, "tables/agreement.parquet")
+    of_models = ~agreed[["query_model", "eval_model"]].isin(["coexpression.pearson"]).any(axis=1)
+    assert set(agreed["view"]) == {"logit", "logit.centred"}
+    assert agreed.loc[~of_models, ["donor_low", "donor_high"]].isna().all().all()
+    for table, value in ((agreed[of_models], "median_quantile"),
+                         (read_table(root, "tables/coherence.parquet"), "coherence")):  # fmt: skip
+        assert len(table)
+        assert (table["donor_low"] <= table[value]).all()
+        assert (table[value] <= table["donor_high"]).all()
+        assert (table["donor_low"] < table["donor_high"]).mean() > 0.5
+    # what is lost is made again, units included: their sums are gone though matrices were kept
+    lost = tmp_path / "run/tables/agreement.parquet"
+    sealed = lost.read_bytes()
+    lost.unlink()
+    mended = octoscope("repair", str(tmp_path / "run"))
+    assert mended.returncode == 0, mended.stdout + mended.stderr
+    assert lost.read_bytes() == sealed
     again = octoscope("resume", str(tmp_path / "run"))
     assert again.returncode == 0
     assert "finished already" in again.stdout
