@@ -193,10 +193,14 @@ def test_every_comparison_equals_the_peers(
         # residual streams: every layer of every model
         streams = [x for m in names for x in data[f"residual_{m}_{category}"]]
         geometry = compare_geometry(streams, permutations=2, seed=0)
-        stored = sorted(tmp_path.glob(f"{category}.residual_stream_correlations.*.npy"))
+        stored = list(tmp_path.glob(f"{category}.residual_stream_correlations.*.npy"))
         assert len(stored) == len(geometry) == len(streams) * (len(streams) - 1) / 2
-        want = np.sort([float(np.load(f)) for f in stored])
-        assert np.allclose(np.sort(geometry["spearman"]), want, atol=1e-6)
+        layers = [
+            f"{m}_layer_{i}" for m in names for i in range(len(data[f"residual_{m}_{category}"]))
+        ]
+        told = {frozenset(f.name.split(".")[2].split("_vs_")): float(np.load(f)) for f in stored}
+        want = [told[frozenset((layers[a], layers[b]))] for a, b in geometry[["a", "b"]].to_numpy()]
+        assert np.allclose(geometry["spearman"], want, atol=1e-6)
 
         # layers of one model
         for model, matrices in of.items():

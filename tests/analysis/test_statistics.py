@@ -189,3 +189,21 @@ def test_additive_fit_removes_gene_effects_exactly_with_gaps(share: float) -> No
     # the mistake it replaces: means over the pairs that are there
     plain = x - kept.sum(1)[:, None] / use.sum(1)[:, None] - kept.sum(0) / use.sum(0)
     assert np.abs((plain + kept.sum() / use.sum())[use]).max() > 0.01
+
+
+def test_p_values_of_two_stages_reject_no_more_often_than_they_say() -> None:
+    p = []
+    for seed in range(4000):
+        rng = np.random.default_rng(seed)
+        observed = float(rng.random())
+
+        def draw(n: int, _: int, rng: np.random.Generator = rng) -> np.ndarray:
+            return rng.random(n)
+
+        null = statistics.drawn_until_reached(draw, observed, 19, 10, 0)
+        p.append(statistics.permutation_p(observed, null))
+    for level in (0.01, 0.02, 0.05, 0.1, 0.3):
+        rate = np.mean(np.array(p) <= level)
+        assert rate <= level + 3 * np.sqrt(level / 4000)
+    assert min(p) == pytest.approx(1 / 191)
+    assert np.mean(np.array(p) <= 0.01) > 0.004  # below the floor of the first stage, 1 / 20

@@ -23,6 +23,7 @@ from engine.analysis.derived import Derived
 from engine.analysis.stored import stored_matrix
 from engine.attention.topk import TopK
 from engine.cli.tables import SHOWN
+from engine.cluster import analyse
 from engine.cluster.comparable import Member, plan_of, reader
 from engine.cluster.frozen import run_config
 from engine.cluster.repair import plan_repair
@@ -30,6 +31,7 @@ from engine.store.manifest import Fault
 from engine.store.names import block_of
 from engine.store.plan import HOLD
 from engine.store.root import RunRoot
+from engine.store.tables import table_bytes
 from tests.conftest import octoscope, small_tree, three_families
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
@@ -221,6 +223,22 @@ def test_threads_that_share_a_matrix_all_read_the_whole_of_it(compared: Path) ->
         with ThreadPoolExecutor(8) as threads:
             found = [f.result() for f in [threads.submit(read) for _ in range(8)]]
         assert found == [len(genes)] * 8
+
+
+def test_threads_give_the_bytes_of_ray_for_every_comparison(compared: Path, tmp_path: Path) -> None:
+    root = RunRoot(tmp_path / "run")
+    shutil.copytree(compared, root.url)
+    plan, config = plan_of(root.url), run_config(root)
+    made: dict[str, bytes] = {}
+
+    def write(_: RunRoot, name: str, frame: pd.DataFrame) -> None:
+        made[name] = table_bytes(frame)
+
+    blocks = analyse.finished_blocks(plan, set())
+    analyse.layers(root, plan, blocks, "threads", write=write)
+    analyse.comparison(root, plan, blocks, config.network, "threads", write)
+    assert len({name.split("/")[0] for name in made}) == 4  # union, tables, consensus, pools
+    assert {n for n, data in made.items() if data != (compared / n).read_bytes()} == set()
 
 
 def test_consensus_networks_and_their_tables_agree(compared: Path) -> None:

@@ -1,0 +1,111 @@
+"""The demonstration's report of five models, in a browser: every figure with n, null, interval."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pandas as pd
+import pytest
+from playwright.sync_api import Page
+
+from engine.store.plan import COEXPRESSION, load_plan
+from engine.store.root import RunRoot
+from tests.conftest import octoscope
+from tests.report.test_browser import opened
+
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(1200)]
+
+# of every table with a figure: what its head must name; by id, class or the section's order
+NUMBER, INTERVAL, NULL = "pairs|cells|comparisons|genes", "95 %", "null|chance"
+SHOWN = {
+    "#model-pairs": (NUMBER, INTERVAL, NULL),
+    "#by-k": (NUMBER, "quartiles", NULL),
+    "#as-one": (NUMBER, INTERVAL, NULL),
+    "#support": (NUMBER, INTERVAL, NULL),
+    "#contrasts": (NUMBER, INTERVAL, NULL),
+    "#pools": (NUMBER, INTERVAL, NULL),
+    "#geometry": (NUMBER, INTERVAL, NULL),
+    ".separation": (NUMBER, INTERVAL, NULL),
+    ".mass-rows": (NUMBER, INTERVAL),
+    "details:has(> summary:text-matches('^n, interval, null')) table": (NUMBER, INTERVAL, NULL),
+}
+
+
+@pytest.fixture(scope="module")
+def demonstration(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    run = tmp_path_factory.mktemp("demonstration") / "run"
+    done = octoscope("demo", "--out", str(run), timeout=1000)
+    assert done.returncode == 0, done.stdout + done.stderr
+    return run
+
+
+def test_the_report_is_complete_and_says_what_it_does_not_show(
+    page: Page, demonstration: Path
+) -> None:
+    plan = load_plan(RunRoot(demonstration))
+    assert opened(page, demonstration) == []  # nothing logged, nothing fetched
+    attending = [m for m in plan.models if m.family != COEXPRESSION]
+    assert len(plan.checkpoints) == 5
+    assert page.locator("section[id^=model-]").count() == len(plan.models)
+    for name, count in (("heatmap", len(attending)), ("reliability", len(plan.models)),
+                        ("overlap", len(plan.models)), ("coherence", 5), ("mass", len(attending)),
+                        ("estimators", 5), ("agreement", 1), ("by-k", 1), ("geometry", 1),
+                        ("network", len(plan.categories))):  # fmt: skip
+        figures = page.locator(f"figure.{name}")
+        assert figures.count() == count, name
+        assert page.locator(f"figure.{name} > svg").count() == count
+        for caption in figures.locator("figcaption").all_text_contents():
+            assert len(caption) > 60, name
+    for limit in ("#limits", "#shared-data"):
+        assert page.locator(limit).count() == 1
+    text = page.locator("body").text_content() or ""
+    assert "it is no evidence that independent models agree" in " ".join(text.split())
+    assert not re.search(r"\b(nan|None|inf|undefined)\b", text)
+
+
+def test_every_table_of_figures_has_n_interval_and_null(page: Page, demonstration: Path) -> None:
+    opened(page, demonstration)
+    for details in page.locator("details").all():
+        details.evaluate("e => e.open = true")
+    for selector, wanted in SHOWN.items():
+        tables = page.locator(selector)
+        assert tables.count(), selector
+        for table in tables.all():
+            head = table.locator("thead").text_content() or ""
+            for words in wanted:
+                assert re.search(words, head), (selector, words, head)
+            rows = table.locator("tbody tr")
+            assert rows.count(), selector
+            columns = table.locator("thead th").count()
+            assert rows.first.locator("td").count() == columns
+    # the page is as wide as the window: tables scroll by themselves
+    assert page.evaluate("document.documentElement.scrollWidth <= window.innerWidth + 1")
+
+
+def test_what_is_shown_is_what_the_tables_hold(page: Page, demonstration: Path) -> None:
+    opened(page, demonstration)
+    contrasts = pd.read_parquet(demonstration / "tables/contrasts.parquet")
+    contrasts = contrasts[contrasts["view"] == "lift"]
+    rows = page.locator("#contrasts tbody tr")
+    assert rows.count() == min(len(contrasts), 200)
+    first = contrasts.iloc[0]
+    cells = rows.first.locator("td").all_text_contents()
+    assert cells[:2] == [first["model"], first["category"]]
+    assert cells[5] == f"{first['n_specific']:,} ({first['n_by_chance']:.3g})"
+    assert cells[6] == (
+        f"{first['specific_rate']:.3g}, {first['specific_low']:.3g} to "
+        f"{first['specific_high']:.3g}"
+    )  # fmt: skip
+    cells_used = pd.read_parquet(demonstration / "tables/cells.parquet")
+    assert page.locator("#cells tbody tr").count() == len(cells_used)
+
+
+def test_p_values_do_not_stand_at_the_floor_of_the_first_draws(demonstration: Path) -> None:
+    plan = load_plan(RunRoot(demonstration))
+    for name in ("agreement", "coherence", "geometry", "layers"):
+        table = pd.read_parquet(demonstration / f"tables/{name}.parquet").dropna(subset=["p"])
+        floor = 1 / (plan.permutations + 1)
+        stopped = (table["p"] <= floor + 1e-12) & (table["n_permutations"] == plan.permutations)
+        # coherence can use only draws that all of its medians have
+        assert stopped.mean() < (0.5 if name == "coherence" else 1e-9), name
