@@ -13,6 +13,7 @@ import scipy
 from engine.analysis import statistics
 from engine.analysis.matrix import PairMatrix
 from engine.attention.ranks import values_and_ranks
+from engine.compiled import compiled
 
 _ROWS = 1024  # of a block whose values are counted together
 TESTED = 1000  # strongest pairs of a layer that the null reads at permuted places
@@ -157,8 +158,8 @@ class _Test:
                 row[:] = at(self._relabelled(p))
             found.append(out)
 
-    def _relabelled(self, p: np.ndarray, of: np.ndarray | slice = slice(None)) -> np.ndarray:
-        query, key = np.divmod(self._codes[of], self._n)
+    def _relabelled(self, p: np.ndarray) -> np.ndarray:
+        query, key = np.divmod(self._codes, self._n)
         return p[query] * self._n + p[key]
 
     def observed(self, a: int, b: int) -> tuple[int, float]:
@@ -169,20 +170,89 @@ class _Test:
     def null(self, a: int, b: int, observed: float) -> np.ndarray:
         """Return [draws] correlations of layer ``a`` with layer ``b`` relabelled."""
         drawn, more = iter(range(len(self._to))), len(self._to) // self._first
+        its, own = (np.flatnonzero(self._among[layer]) for layer in (a, b))
 
         def draw(draws: int, _: int) -> np.ndarray:
-            return np.array([self._under_one(a, b, n) for n in islice(drawn, draws)])
+            return np.array(
+                [
+                    _under_permutation(
+                        self._codes, its, own, self._back[n], self._n,
+                        self._values[a], self._under[a][n], self._moved[b][n], self._values[b],
+                    )
+                    for n in islice(drawn, draws)
+                ]
+            )  # fmt: skip
 
         return statistics.drawn_until_reached(draw, observed, self._first, more, 0)
 
-    def _under_one(self, a: int, b: int, n: int) -> float:
-        """Return the correlation of layer ``a`` with layer ``b`` under permutation ``n``."""
-        its, own = self._among[a], self._among[b]
-        codes = self._relabelled(self._back[n], own)  # where its strongest pairs are now
-        new = ~np.isin(codes, self._codes[its])
-        x = np.concatenate([self._values[a][its], self._under[a][n, own][new]])
-        y = np.concatenate([self._moved[b][n, its], self._values[b][own][new]])
-        return _correlated(x, y)[1]
+
+@compiled()
+def _under_permutation(
+    codes: np.ndarray,
+    its: np.ndarray,
+    own: np.ndarray,
+    back: np.ndarray,
+    n_genes: int,
+    values_a: np.ndarray,
+    under_a: np.ndarray,
+    moved_b: np.ndarray,
+    values_b: np.ndarray,
+) -> float:
+    """Return the Spearman correlation of layer a with layer b under one permutation of b's genes.
+
+    Over a's strongest pairs and the places where b's come to lie, each once; NaN is left out.
+
+    Parameters
+    ----------
+    codes
+        [pairs] query * genes + key, ascending.
+    its, own
+        Positions in ``codes`` of a's, and of b's, strongest pairs, ascending.
+    back
+        [genes] where each gene comes to lie.
+    values_a, values_b
+        [pairs] values.
+    under_a
+        [pairs] values of a where b's pairs come to lie.
+    moved_b
+        [pairs] values of b that come to lie at the pairs.
+    """
+    x, y = np.empty(len(its) + len(own)), np.empty(len(its) + len(own))
+    n = 0
+    for t in its:
+        if not (np.isnan(values_a[t]) or np.isnan(moved_b[t])):
+            x[n], y[n] = values_a[t], moved_b[t]
+            n += 1
+    theirs = codes[its]
+    for t in own:
+        here = back[codes[t] // n_genes] * n_genes + back[codes[t] % n_genes]
+        at = np.searchsorted(theirs, here)
+        listed = at < len(theirs) and theirs[at] == here
+        if not (listed or np.isnan(under_a[t]) or np.isnan(values_b[t])):
+            x[n], y[n] = under_a[t], values_b[t]
+            n += 1
+    a, b = _ranks(x[:n]), _ranks(y[:n])
+    xx = yy = xy = 0.0
+    for i in range(n):
+        xx += a[i] * a[i]
+        yy += b[i] * b[i]
+        xy += a[i] * b[i]
+    return xy / np.sqrt(xx * yy) if n > 2 and xx > 0 and yy > 0 else np.nan
+
+
+@compiled()
+def _ranks(values: np.ndarray) -> np.ndarray:
+    """Return [values] ranks less their mean; equal values share theirs."""
+    order, n = np.argsort(values), len(values)
+    ranks, first = np.empty(n), 0
+    while first < n:
+        stop = first + 1
+        while stop < n and values[order[stop]] == values[order[first]]:
+            stop += 1
+        for i in range(first, stop):
+            ranks[order[i]] = (first + stop - n) / 2
+        first = stop
+    return ranks
 
 
 def drawn_bytes(permutations: int, pairs: float, layers: int) -> float:
