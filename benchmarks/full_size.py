@@ -121,7 +121,7 @@ class Watch(threading.Thread):
         self._run, self._ended = run, threading.Event()
 
     def run(self) -> None:
-        """Look once a second; at the disk every tenth time."""
+        """Look once a second; at the disk once a minute."""
         turn = 0
         while not self._ended.wait(1.0):
             sizes = []
@@ -136,7 +136,7 @@ class Watch(threading.Thread):
                     self.by_kind[kind] = sizes[-1]
             self.largest = max([self.largest, *sizes])
             self.together = max(self.together, sum(sizes))
-            if turn % 10 == 0:
+            if turn % 60 == 0:  # looking at 100,000 files takes seconds of a core
                 self.disk = max(self.disk, size_of(self._run))
             turn += 1
 

@@ -79,7 +79,7 @@ def side_by_side(
         of = table.groupby(keys, sort=False)[name]
         spread = {"n": of.count(), "median": of.median(), "smallest": of.min(), "largest": of.max()}
         parts.append(pd.DataFrame(spread).reset_index().assign(measure=name))
-    every = pd.concat(parts, ignore_index=True)
+    every = pd.concat([p for p in parts if len(p)], ignore_index=True)  # no cells: no attention
     return every[[*keys, "measure", "n", "median", "smallest", "largest"]]
 
 

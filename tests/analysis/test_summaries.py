@@ -48,6 +48,12 @@ def test_what_is_not_known_has_no_n_and_no_median() -> None:
     assert np.isnan(row["median"])
 
 
+@pytest.mark.filterwarnings("error")
+def test_what_attends_to_nothing_has_no_row_of_it() -> None:
+    table = side_by_side(stats(), mass().iloc[:0])
+    assert set(table["measure"]) == {"n_eligible", "half_centred", "hub_key_share"}
+
+
 def test_attention_on_special_tokens_counts_each_gene_with_its_cells() -> None:
     table = side_by_side(stats(), mass())
     for view in ("lift", "logit"):
