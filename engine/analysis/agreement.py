@@ -175,7 +175,7 @@ class Agreement:
             np.concatenate(longer, axis=2)[:, :, order],
         )
 
-    def complete_draws(self, matrices: Sequence[int]) -> np.ndarray:
+    def complete_draws(self, counts: np.ndarray) -> np.ndarray:
         """Return ``null`` with NaN in the draws of a query that one of its matrices does not have.
 
         More draws are made where none reached a median: what is computed from several medians can
@@ -183,12 +183,11 @@ class Agreement:
 
         Parameters
         ----------
-        matrices
-            Indices of the evaluated matrices that count.
+        counts
+            [matrices, matrices] bool: whose median in whom counts for a query.
         """
-        at = np.isin(self.evaluated, matrices)
-        counted = self.null[:, :, at]
-        lacks = (np.isnan(counted) & ~np.isnan(counted).all(0)).any(2, keepdims=True)
+        used = counts[:, self.evaluated, None] & ~np.isnan(self.null).all(0)
+        lacks = (np.isnan(self.null) & used).any(2, keepdims=True)
         return np.where(lacks, np.nan, self.null)
 
     @property

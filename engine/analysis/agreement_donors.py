@@ -26,7 +26,7 @@ class PlacedWithout:
     Attributes
     ----------
     ranks
-        Of each group [pairs] int64; 0 where not eligible.
+        Of each group [pairs] uint32; 0 where not eligible.
     n_ranked
         Of each group, the pairs among which ranks are counted.
     """
@@ -69,7 +69,7 @@ def place_without(
     for b in left_out.blocks(genes, view):
         for g, table in enumerate(tables):
             above[g] = above[g] + table.count(b.first, b.values[g], _eligible(b, g))
-    ranks = [np.zeros(len(v), np.int64) for v in values]
+    ranks = [np.zeros(len(v), np.uint32) for v in values]  # of 65,536 genes at most
     for g, table in enumerate(tables):
         if (known := ~np.isnan(values[g])).any():
             ranks[g][known] = table.ranks(above[g])

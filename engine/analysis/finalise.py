@@ -63,6 +63,7 @@ def finalise(
         ``genes``: gene_set, view, gene, row_sum, col_sum, row_pairs, col_pairs (eligible).
         ``histogram``: gene_set, view, bin, count. ``stats``: one row per gene set and view.
     """
+    derived = None if left_out is None else DerivedWithoutDonors(left_out)
     collected: dict[str, list[pd.DataFrame]] = {"topk": [], "genes": [], "histogram": []}
     stats = []
     for name, genes in gene_sets.items():
@@ -71,8 +72,7 @@ def finalise(
             halves = _Halves(len(genes), top_k)
             fits = fit_halves(matrix, genes, view, halves.add)
             tables, row, best = _one(matrix, genes, view, top_k, halves.top())
-            if left_out is not None:
-                derived = DerivedWithoutDonors(left_out)
+            if derived is not None:
                 row |= _over_donors(derived, genes, view, best, top_k, tables["topk"])
             row |= _reliability(
                 matrix, genes, view, (permutations, more_draws, seed), fits, halves.raw

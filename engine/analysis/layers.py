@@ -134,11 +134,12 @@ class _Test:
         self._codes = np.unique(np.concatenate(codes))
         self._among = np.stack([np.isin(self._codes, c) for c in codes])  # [layers, pairs]
         self._first = permutations
-        bytes_of_all = drawn_bytes(permutations, len(self._codes), len(tops))
-        more = max(1, min(more, int(DRAWN // max(bytes_of_all, 1))))
+        bytes_of_all = drawn_bytes(permutations, len(self._codes), len(tops), n)
+        more = max(1, min(more, int(DRAWN // max(bytes_of_all, 1)))) if len(tops) > 1 else 1
         rng = np.random.default_rng(seed)
-        self._to = [rng.permutation(n) for _ in range(permutations * more)]
-        self._back = [np.argsort(p) for p in self._to]
+        draws = permutations * more
+        self._to = [rng.permutation(n).astype(np.int32) for _ in range(draws)]
+        self._back = [np.argsort(p).astype(np.int32) for p in self._to]
         # of each layer, values of the pairs; at the places that each permutation gives them, and
         # at those that its inverse does, where a relabelled layer's own strongest pairs come to lie
         self._values: list[np.ndarray] = []
@@ -160,7 +161,7 @@ class _Test:
 
     def _relabelled(self, p: np.ndarray) -> np.ndarray:
         query, key = np.divmod(self._codes, self._n)
-        return p[query] * self._n + p[key]
+        return p[query].astype(np.int64) * self._n + p[key]
 
     def observed(self, a: int, b: int) -> tuple[int, float]:
         """Return the number of pairs in the lists of two layers, and their correlation there."""
@@ -225,7 +226,7 @@ def _under_permutation(
             n += 1
     theirs = codes[its]
     for t in own:
-        here = back[codes[t] // n_genes] * n_genes + back[codes[t] % n_genes]
+        here = np.int64(back[codes[t] // n_genes]) * n_genes + back[codes[t] % n_genes]
         at = np.searchsorted(theirs, here)
         listed = at < len(theirs) and theirs[at] == here
         if not (listed or np.isnan(under_a[t]) or np.isnan(values_b[t])):
@@ -255,9 +256,9 @@ def _ranks(values: np.ndarray) -> np.ndarray:
     return ranks
 
 
-def drawn_bytes(permutations: int, pairs: float, layers: int) -> float:
-    """Return the bytes of values at the places that permutations and their inverses give."""
-    return 2.0 * permutations * pairs * 4 * layers
+def drawn_bytes(permutations: int, pairs: float, layers: int, n_genes: int) -> float:
+    """Return the bytes of permutations, their inverses, and values at the places that they give."""
+    return 2.0 * permutations * 4 * (pairs * layers + n_genes)
 
 
 def _correlated(x: np.ndarray, y: np.ndarray) -> tuple[int, float]:

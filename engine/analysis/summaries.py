@@ -124,7 +124,8 @@ def mass_by_layer(mass: pd.DataFrame) -> pd.DataFrame:
                                  out=np.full(len(rest), np.nan))  # fmt: skip
             low, high = statistics.jackknife_interval(share, left_out)
             row = {"to": kind[3:], "n_genes": len(weight), "n_cells": int(weight.max())}
-            row |= {"share": share, "low": max(low, 0.0), "high": high}
+            # a share; with the largest value over heads it may be more than one
+            row |= {"share": share, "low": max(low, 0.0), "high": min(high, max(1.0, share))}
             rows.append(dict(zip(keys, names, strict=True)) | row)
     return pd.DataFrame(rows, columns=[*keys, "to", "n_genes", "n_cells", "share", "low", "high"])
 

@@ -120,6 +120,7 @@ class DerivedWithoutDonors:
 
     def __init__(self, matrix: LeftOut) -> None:
         self._matrix = matrix
+        self._fitted: dict[tuple[str, bytes], list[Fit]] = {}
 
     @property
     def donors(self) -> Sequence[int]:
@@ -140,7 +141,13 @@ class DerivedWithoutDonors:
             yield replace(b, values=np.abs(values) if absolute else values)
 
     def _fits(self, genes: np.ndarray, view: str) -> list[Fit]:
-        """Fit the effects of each group's matrix; pairs in use are held as bits."""
+        """Return the effects of each group's matrix; pairs in use are held as bits to fit them."""
+        asked = view, genes.tobytes()
+        if asked not in self._fitted:
+            self._fitted[asked] = self._fit(genes, view)
+        return self._fitted[asked]
+
+    def _fit(self, genes: np.ndarray, view: str) -> list[Fit]:
         n, groups = len(genes), len(self.donors)
         use = np.zeros((groups, n, -(-n // 8)), np.uint8)
         rows, columns = np.zeros((2, groups, n))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -40,17 +39,18 @@ class WithoutDonors:
     medians: np.ndarray
 
 
-def graph(run: str, plan: Plan, x: Comparison, comparison: Any, parts: list[list[int]]) -> Any:
+def graph(run: str, plan: Plan, x: Comparison, comparison: Any) -> Any:
     """Return the task of a comparison's :class:`WithoutDonors`; None without donor groups.
 
-    ``comparison``: ``x`` as one object for all tasks; ``parts``: its members by model.
+    ``comparison``: ``x`` as one object for all tasks.
     """
     if plan.categories[x.category].groups is None:
         return None
-    tops = [delayed(_tops)(run, comparison, part) for part in parts]
+    members = range(len(x.members))  # one task each: a matrix is read several times
+    tops = [delayed(_tops)(run, comparison, i) for i in members]
     pairs = delayed(_unions)(tops, len(x.genes))
-    placed = [delayed(_place)(run, comparison, part, pairs) for part in parts]
-    return delayed(_medians)(run, comparison, parts, placed)
+    placed = [delayed(_place)(run, comparison, i, pairs) for i in members]
+    return delayed(_medians)(run, comparison, placed)
 
 
 def _opened(run: str, x: Comparison, member: Member) -> tuple[LeftOut | None, np.ndarray]:
@@ -60,42 +60,29 @@ def _opened(run: str, x: Comparison, member: Member) -> tuple[LeftOut | None, np
     return opened, places_of(plan.model(member.model), x.genes)
 
 
-def _tops(run: str, x: Comparison, part: Sequence[int]) -> list[list[Pairs]]:
-    """Return the lists of each member that has donors, group by group."""
-    found = []
-    for member in (x.members[i] for i in part):
-        matrix, genes = _opened(run, x, member)
-        if matrix is not None:
-            found.append(strongest_without(matrix, genes, member.view, plan_of(run).top_k))
-    return found
+def _tops(run: str, x: Comparison, member: int) -> list[Pairs] | None:
+    """Return the lists of a member group by group; None if it has no donors."""
+    matrix, genes = _opened(run, x, x.members[member])
+    if matrix is None:
+        return None
+    return strongest_without(matrix, genes, x.members[member].view, plan_of(run).top_k)
 
 
-def _unions(tops: list[list[list[Pairs]]], n_genes: int) -> list[Pairs]:
+def _unions(tops: list[list[Pairs] | None], n_genes: int) -> list[Pairs]:
     """Return of each group the pairs in any list without it."""
-    members = [lists for part in tops for lists in part]
-    return [union(of_group, n_genes) for of_group in zip(*members, strict=True)]
+    known = [lists for lists in tops if lists is not None]
+    return [union(of_group, n_genes) for of_group in zip(*known, strict=True)]
 
 
-def _place(
-    run: str, x: Comparison, part: Sequence[int], pairs: list[Pairs]
-) -> list[PlacedWithout | None]:
+def _place(run: str, x: Comparison, member: int, pairs: list[Pairs]) -> PlacedWithout | None:
+    matrix, genes = _opened(run, x, x.members[member])
+    if matrix is None:
+        return None
     how = settings(plan_of(run)).conventions
-    found: list[PlacedWithout | None] = []
-    for member in (x.members[i] for i in part):
-        matrix, genes = _opened(run, x, member)
-        found.append(
-            None if matrix is None else place_without(matrix, genes, member.view, pairs, how)
-        )
-    return found
+    return place_without(matrix, genes, x.members[member].view, pairs, how)
 
 
-def _medians(
-    run: str, x: Comparison, parts: list[list[int]], placed: list[list[PlacedWithout | None]]
-) -> WithoutDonors:
+def _medians(run: str, x: Comparison, placed: list[PlacedWithout | None]) -> WithoutDonors:
     plan = plan_of(run)
-    of: list[PlacedWithout | None] = [None] * len(x.members)
-    for part, found in zip(parts, placed, strict=True):
-        for i, p in zip(part, found, strict=True):
-            of[i] = p
     groups = plan.categories[x.category].groups or []
-    return WithoutDonors([g.donors for g in groups], medians_without(of, settings(plan).k))
+    return WithoutDonors([g.donors for g in groups], medians_without(placed, settings(plan).k))

@@ -26,7 +26,7 @@ def task_bytes(config: RunConfig, models: Sequence[ModelPlan], imports: float) -
         reading = _reading(config, m, hold)
         pairs = min(2.0 * config.top_k * layers, n2)  # of the union, ties included
         tested = min(float(TESTED * layers), n2)
-        drawn = drawn_bytes(config.permutations, tested, layers)
+        drawn = drawn_bytes(config.permutations, tested, layers, len(m.axis))
         drawn = max(drawn, min(config.more_draws * drawn, DRAWN))
         union = 3 * pairs * (8 + 12 * layers) + drawn
         largest = max(largest, reading + 5 * n2 + union)
@@ -44,7 +44,10 @@ def task_bytes(config: RunConfig, models: Sequence[ModelPlan], imports: float) -
             every += 12 * n2 * (config.compare.layers == "sum")  # sums are of doubles
             largest = max(largest, every + room + 64 * pairs)
     if config.compare is not None and models:
-        matrices = float(sum(len(m.layers) for m in models))
+        # of all models by their first reading, or of one layer by all of its readings
+        bases = [m.base for m in models]
+        first = sum(len(m.layers) for m in models if m.name == m.base)
+        matrices = float(max(first, *(bases.count(base) for base in bases)))
         smallest = min(float(len(m.axis)) ** 2 for m in models)
         pairs = min(2.0 * config.top_k * matrices, smallest)
         # values, ranks and quantiles; parts beside the whole; members of every K
@@ -52,6 +55,8 @@ def task_bytes(config: RunConfig, models: Sequence[ModelPlan], imports: float) -
         # medians of all draws: of each model, joined, and those that are complete
         draws = 3 * 8.0 * config.permutations * config.more_draws * matrices**2
         placed += draws * len(config.compare.k or [0, 0])
+        # ranks of each group's union in every matrix, as they come and as they are used
+        placed += 2 * 4 * config.donor_groups * pairs * matrices
         opened = max(_reading(config, m, hold) for m in models)
         if config.donor_groups:
             opened = max(opened, *(_without_donors(config, m) for m in models))
@@ -75,7 +80,7 @@ def _without_donors(config: RunConfig, m: ModelPlan) -> float:
     """Return what a matrix without each group of donors takes: a tile of all, or mean cells."""
     n, groups = float(len(m.axis)), config.donor_groups
     mean = 3 * n * m.d * 2 * 4 * (m.estimator == "mean_residual") * (1 + groups / 3)
-    bits = n * n * (groups / 8 + 1) if config.centred else 0.0
+    bits = n * n * (groups / 8 + 4) if config.centred else 0.0  # and what is fitted over
     return float(mean + bits + min(config.execution.tile, n) * n * (28 * groups + 64))
 
 

@@ -103,7 +103,7 @@ def _graph(run: str, plan: Plan, x: Comparison) -> Any:
         [delayed(_place)(run, comparison, part, pairs) for part in parts], parts
     )
     found = [delayed(_evaluate)(run, comparison, part, placed) for part in parts]
-    without = agreement_donors.graph(run, plan, x, comparison, parts)
+    without = agreement_donors.graph(run, plan, x, comparison)
     return delayed(_tables)(run, comparison, placed, found, without)
 
 
@@ -204,7 +204,9 @@ def _coherence(
     square = np.ix_(at, at)
     names, rows = list(dict.fromkeys(models)), []
     left_out = [None, *names] if len(names) > 2 else [None]
-    complete = whole.complete_draws(at)
+    kin = np.array([c.kinship.get(m.model, "") for m in x.members], object)
+    others = (kin[:, None] != kin) & np.isin(np.arange(len(kin)), at)  # who evaluates whom
+    complete = whole.complete_draws(others)
     for i, k in enumerate(c.k):
         medians = whole.medians[..., i][square]
         deleted = whole.deleted[..., i][:, at][:, :, at]
@@ -217,7 +219,7 @@ def _coherence(
             for a, member in enumerate(at):
                 if models[a] == without:
                     continue
-                others = {g for m, g in zip(models, groups, strict=True) if m != without}
+                voices = {g for m, g in zip(models, groups, strict=True) if m != without}
                 low, high = statistics.jackknife_interval(value[a], dropped[:, a])
                 null_low, null_high = statistics.null_range(drawn[:, a])
                 row = {
@@ -226,7 +228,7 @@ def _coherence(
                     "group": groups[a],
                     "k": k,
                     "left_out": without or "",
-                    "n_groups": len(others - {groups[a]}),
+                    "n_groups": len(voices - {groups[a]}),
                     "coherence": float(value[a]),
                     "low": low,
                     "high": high,

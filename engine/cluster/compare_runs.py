@@ -94,6 +94,7 @@ def _matched(
         [k],
         permutations=min(p.permutations for p in plans),
         more_draws=min(p.more_draws for p in plans),
+        conventions=how,
         seed=plans[0].seed,
     )
     r, pairs = spearman(placed)

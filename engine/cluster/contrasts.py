@@ -40,7 +40,7 @@ def contrasts(
         A row per model and category; see :func:`engine.analysis.consensus.contrast_test`.
     specific
         A row per model, category and top pair: quantile, contrast, contrast_half0, contrast_half1,
-        noise (|log10| of the ratio of its quantiles in the halves), rival (the category where it
+        noise (see :func:`engine.analysis.consensus.contrast_noise`), rival (the category where it
         is strongest elsewhere; empty where it is eligible nowhere else) and specific: contrast
         above the category's noise in both halves; null where a contrast is not known.
     """
@@ -51,9 +51,8 @@ def contrasts(
         for c, name in enumerate(categories):
             top = np.flatnonzero(members[m, c, 0])
             both = np.stack([half[c, top] for half in halves])
-            within = np.abs(np.log10(quantiles[m, c, 1, top] / quantiles[m, c, 2, top]))
             query, key = (end[top] for end in pairs)
-            row = consensus.contrast_test(total[c, top], both, within, query, key, n_genes)
+            row = consensus.contrast_test(total[c, top], both, query, key, n_genes)
             named = {"model": model, "category": name, **label}
             rows.append(named | row)
             known = ~np.isnan(both).any(0) & ~np.isnan(total[c, top]) & (row["noise_high"] >= 0)
@@ -65,7 +64,7 @@ def contrasts(
                 "contrast": total[c, top],
                 "contrast_half0": both[0],
                 "contrast_half1": both[1],
-                "noise": within,
+                "noise": consensus.contrast_noise(both),
                 "rival": rivals(found[0][1][c, top], categories),
                 "specific": pd.arrays.BooleanArray(above, ~known),
             }

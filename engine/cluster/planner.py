@@ -345,6 +345,8 @@ def result_fields(config: RunConfig) -> dict[str, Any]:
     for name in ("absolute", "centred", "compare", "donor_groups"):
         if not tree[name]:
             tree.pop(name)
+    if tree["more_draws"] == Plan.model_fields["more_draws"].default:
+        tree.pop("more_draws")
     if len(tree["projection"]) == 1:
         tree["projection"] = tree["projection"][0]
     if tree.get("compare", {}).get("consensus"):

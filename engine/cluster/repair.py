@@ -12,7 +12,7 @@ from engine.config import RunConfig
 from engine.errors import DamagedRunError
 from engine.store.manifest import FOREIGN, JOURNAL, Fault, damaged, require_success
 from engine.store.names import block_of, matrix_work, pairs_work, residual_work
-from engine.store.plan import Plan, differences
+from engine.store.plan import COEXPRESSION, Plan, differences
 from engine.store.records import read_record, record_path
 from engine.store.root import RunRoot, to_json
 from engine.store.tables import VOCABULARY, write_table
@@ -74,7 +74,7 @@ def plan_repair(root: RunRoot, plan: Plan, config: RunConfig, faults: list[Fault
             needed.add_unless_whole(work, dense=made[name].dense)
             if made[name].dense:
                 needed.add_unless_whole(_pairs_of(plan, work))
-            if made[name].units:
+            if made[name].units and _has_donors(plan, work):
                 needed.add_sources_unless_whole(work)
             if (made[name].dense or made[name].residuals) and _of_mean_cell(plan, work):
                 needed.add_unless_whole(_residuals_of(plan, work))
@@ -91,6 +91,12 @@ def _matrices(plan: Plan, needs: analyse.Needs) -> list[str]:
 
 def _of_mean_cell(plan: Plan, matrix: str) -> bool:
     return plan.model(block_of(matrix)[0]).estimator == "mean_residual"
+
+
+def _has_donors(plan: Plan, matrix: str) -> bool:
+    model, category = block_of(matrix)
+    has_groups = plan.categories[category].groups is not None
+    return has_groups and plan.model(model).family != COEXPRESSION
 
 
 def _residuals_of(plan: Plan, matrix: str) -> str:

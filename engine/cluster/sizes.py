@@ -108,7 +108,7 @@ def project(
         finalise += rows * 8 * q * (math.log2(max(1, per_model)) + 2)  # the tree of their sums
         finalise += rows * (24 * groups + 48 * (groups > 0))  # a tile without each group
         if groups and config.centred:  # pairs in use as bits, those of one group as flags, values
-            finalise += n2 * (groups / 8 + 1) + rows * 4 * groups
+            finalise += n2 * (groups / 8 + 4) + rows * 4 * groups
         if means:  # q and k as read and by gene; a tile's probabilities and logits, and scores
             finalise += 3 * attends * (1 + groups / 3) + rows * 4 * 5 + threads * room_bytes(n)
         if config.edges is not None and config.edges.symmetrise:

@@ -88,7 +88,7 @@ def page(root: RunRoot, gene_set: str | None, view: str | None) -> bytes:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    env.filters |= {"figure": _figure, "p": _p, "count": lambda n: f"{int(n):,}"}
+    env.filters |= {"figure": _figure, "p": _p, "count": _count}
     env.filters |= {"some": lambda rows: rows[:_MOST_ROWS], "rest": _rest, "donors": _over_donors}
     template = env.get_template("report.html.j2")
     content = _content(root, plan, config, run, gene_set or sets[0], view or plan.views[0])
@@ -294,6 +294,11 @@ def _figure(value: Any, digits: int = 3) -> str:
     if value is None or (isinstance(value, float) and np.isnan(value)):
         return "n/a"
     return f"{value:.{digits}g}"
+
+
+def _count(value: Any) -> str:
+    """Format a whole number; what a table of an earlier version does not have is undefined."""
+    return "n/a" if value is None or np.isnan(value) else f"{int(value):,}"
 
 
 def _p(value: Any) -> Markup | str:

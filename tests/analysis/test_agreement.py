@@ -114,14 +114,15 @@ def test_more_draws_where_none_reaches_the_median() -> None:
     assert rows[0]["p"] == pytest.approx(1 / 96)
     assert rows[2]["n_permutations"] == 19  # it was reached: nothing is gained by more
     assert np.array_equal(found.null[:19], few.null, equal_nan=True)
-    assert found.complete_draws([1]).shape == (95, 3, 1, 1)
+    assert found.complete_draws(np.ones((3, 3), bool)).shape == (95, 3, 1, 1)
     # what is made of several medians uses the draws that all of them have
     whole = agreement(placed, dict(enumerate(readers)), [100], permutations=19, more_draws=5,
                       seed=0)  # fmt: skip
-    complete = whole.complete_draws([0, 1, 2])
+    complete = whole.complete_draws(~np.eye(3, dtype=bool))
     assert np.isnan(complete[19:, 0]).all()
     assert not np.isnan(complete[:19, 0, 1:]).any()
-    assert not np.isnan(whole.complete_draws([0, 1])[:, 0, 1]).any()
+    of_two = np.array([[0, 1, 0], [1, 0, 0], [0, 0, 0]], bool)
+    assert not np.isnan(whole.complete_draws(of_two)[:, 0, 1]).any()
 
 
 def test_each_group_of_genes_is_deleted_in_turn() -> None:

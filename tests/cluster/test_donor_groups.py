@@ -12,7 +12,7 @@ import pytest
 from engine.analysis.stored import stored_sums, without_donors
 from engine.cluster.frozen import prepare, run_config
 from engine.cluster.matrices import MatrixRunner
-from engine.cluster.planner import make_plan
+from engine.cluster.planner import make_plan, result_fields
 from engine.cluster.units import UnitRunner
 from engine.config import parse_config
 from engine.errors import InputError
@@ -141,6 +141,9 @@ def test_without_groups_a_plan_is_what_it_was(donors_atlas: Path) -> None:
     body = plan.model_dump(mode="json")
     assert "groups" not in body["categories"][0]
     assert "hold" not in body
+    assert "more_draws" not in body
+    assert "more_draws" not in result_fields(parse_config(tree(donors_atlas), "c"))
+    assert result_fields(parse_config(tree(donors_atlas, more_draws=3), "c"))["more_draws"] == 3
     assert make_plan(parse_config(tree(donors_atlas, donor_groups=0), "c"), None).hash == plan.hash
 
 

@@ -54,8 +54,8 @@ def test_the_report_is_complete_and_says_what_it_does_not_show(
     assert page.locator("section[id^=model-]").count() == len(plan.models)
     for name, count in (("heatmap", len(attending)), ("reliability", len(plan.models)),
                         ("overlap", len(plan.models)), ("coherence", 5), ("mass", len(attending)),
-                        ("estimators", len(attending)), ("agreement", 1), ("by-k", 1), ("geometry", 1),
-                        ("network", len(plan.categories))):  # fmt: skip
+                        ("estimators", len(attending)), ("agreement", 1), ("by-k", 1),
+                        ("geometry", 1), ("network", len(plan.categories))):  # fmt: skip
         figures = page.locator(f"figure.{name}")
         assert figures.count() == count, name
         assert page.locator(f"figure.{name} > svg").count() == count
