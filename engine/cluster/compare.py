@@ -50,6 +50,7 @@ HEADS = "tables/heads.parquet"
 TABLES = (
     AGREEMENT, CATEGORIES, MODEL_PAIRS, BY_K, HEADS, COHERENCE, COHERENCE_CATEGORIES, GENE_SETS,
 )  # fmt: skip
+_LAYERS = 4  # of a task: CPUs should not wait for the model with the most
 _MOST_MODELS = 8  # all subsets of more are too many to list: of those, pairs and the whole
 
 
@@ -93,10 +94,11 @@ _NO_COHERENCE = pd.DataFrame(columns=["gene_set", "view", "k", "p"])
 
 
 def _graph(run: str, plan: Plan, x: Comparison) -> Any:
-    """One comparison: top pairs, then values and ranks and nulls model by model."""
+    """One comparison: top pairs, then values and ranks and nulls, a few layers at a time."""
     models = list(dict.fromkeys(m.model for m in x.members))
     comparison = delayed(x, traverse=False)  # one object for all tasks
-    parts = [[i for i, m in enumerate(x.members) if m.model == name] for name in models]
+    of_models = [[i for i, m in enumerate(x.members) if m.model == name] for name in models]
+    parts = [of[at : at + _LAYERS] for of in of_models for at in range(0, len(of), _LAYERS)]
     tops = [delayed(_tops)(run, comparison, part) for part in parts]
     pairs = delayed(_union)(tops, len(x.genes))
     placed = delayed(_join)(

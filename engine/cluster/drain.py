@@ -25,7 +25,9 @@ class Drain:
     """Takes the first signal as a request; use as a context manager.
 
     Inside :meth:`patience` it is only noted, and whoever waits for work asks :meth:`asked`; a
-    second signal ends the grace. Elsewhere :class:`Stopped` is raised on the spot.
+    second signal ends the grace. Elsewhere KeyboardInterrupt is raised on the spot, the one error
+    of a handler that ends a wait inside Ray (any other is kept until the wait is over);
+    :meth:`promptly` makes :class:`Stopped` of it.
 
     Parameters
     ----------
@@ -60,7 +62,16 @@ class Drain:
         self._number = number
         self._until = time.monotonic() + (0 if again else self._grace)
         if not self._patient:
-            raise Stopped(number)
+            raise KeyboardInterrupt
+
+    @contextmanager
+    def promptly(self) -> Iterator[None]:
+        """Raise :class:`Stopped` where a signal comes while nothing waits for it."""
+        try:
+            yield
+        except KeyboardInterrupt:
+            self.carry_out()
+            raise
 
     @contextmanager
     def patience(self) -> Iterator[None]:

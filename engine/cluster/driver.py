@@ -110,8 +110,8 @@ def execute(
             raise OctoscopeError(
                 f"{root.url}: {error}; nothing is lost, `octoscope resume` goes on"
             ) from error
-        except SystemError:
-            drain.carry_out()  # what a handler raises inside Ray's compiled code comes out so
+        except (KeyboardInterrupt, SystemError):
+            drain.carry_out()  # what a handler raises inside Ray's compiled code may come out so
             raise
 
 
@@ -141,7 +141,11 @@ class _Run:
         """Run the stages asked for; returns the exit code."""
         root, plan, config = self._root, self._plan, self._config
         log = config.execution.log
-        with ray_cluster(address) as ray, Reporter(root, self._console, log) as reporter:
+        with (
+            ray_cluster(address) as ray,
+            Reporter(root, self._console, log) as reporter,
+            self._drain.promptly(),
+        ):
             try:
                 if stage in ("all", "attention") and (self._repair is None or self._repair.works):
                     aside = self._attention(ray, reporter)

@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import os
 import signal
+import subprocess
+import sys
 import time
 from pathlib import Path
 
@@ -167,6 +169,45 @@ def test_signals_let_running_units_finish_and_resume_does_the_rest(
     assert tables_of(run) == tables_of(finished_run)
 
 
+_WAITS = """
+import sys, time, ray
+from engine.cluster.drain import Drain, Stopped
+
+ray.init(num_cpus=1, include_dashboard=False)
+
+@ray.remote
+def slow():
+    time.sleep(100)
+
+with Drain(grace=60) as drain:
+    try:
+        with drain.promptly():
+            wait = slow.remote()
+            print("waiting", flush=True)
+            ray.get(wait)
+    except Stopped as stopped:
+        sys.exit(stopped.exit_code)
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_ends_a_wait_for_ray(number: int) -> None:
+    """As of the analysis: an error of a handler that is no KeyboardInterrupt waits for the task."""
+    process = subprocess.Popen(
+        [sys.executable, "-c", _WAITS], stdout=subprocess.PIPE, stderr=subprocess.PIPE
+    )
+    assert process.stdout is not None
+    while process.stdout.readline().strip() != b"waiting":
+        assert process.poll() is None
+    time.sleep(2)
+    sent = time.time()
+    process.send_signal(number)
+    _, err = process.communicate(timeout=200)
+    assert process.returncode == 128 + number, err
+    assert time.time() - sent < 60
+
+
 @pytest.mark.slow
 def test_grace_is_bounded(small_config: Path, tmp_path: Path) -> None:
     run = tmp_path / "run"
@@ -199,7 +240,7 @@ def test_a_request_is_noted_carried_out_and_hurried() -> None:
         with pytest.raises(Stopped) as stopped:
             wait_for_work(drain)
         assert stopped.value.exit_code == 143
-        with pytest.raises(Stopped) as stopped:  # nobody asks here: on the spot
+        with pytest.raises(Stopped) as stopped, drain.promptly():  # nobody asks: on the spot
             os.kill(os.getpid(), signal.SIGINT)
         assert stopped.value.exit_code == 130
     assert signal.getsignal(signal.SIGTERM) is before
