@@ -11,6 +11,7 @@ from engine.fields import Conventions
 
 Read = Callable[[], Iterable[tuple[int, np.ndarray, np.ndarray]]]
 _AT_ONCE = 1 << 22  # places that are looked up together
+FURTHER = 1 << 28  # places that further draws may look up: some seconds of a matrix
 
 
 class Null:
@@ -23,8 +24,8 @@ class Null:
     Parameters
     ----------
     permutations, more, seed
-        Draws; how many times as many of a query set that none of them reaches; where they come
-        from.
+        Draws; how many times as many of the query sets that none of them reaches, as far as
+        :data:`FURTHER` look-ups take them; where they come from.
     conventions
         ``peer``: pairs of a gene with itself count among those that are ranked; no permutation
         puts another pair there.
@@ -98,8 +99,10 @@ class Null:
         draw(0, self._first, np.arange(len(chosen)))
         reached = (medians <= observed + 1e-12).any(0) | np.isnan(observed)
         floor = np.flatnonzero(~reached & ~np.isnan(medians).all(0))
-        if self._more > 1 and len(floor):
-            further = np.full((self._first * (self._more - 1), len(chosen)), np.nan)
+        more = self._first * (self._more - 1)
+        if more and len(floor):
+            pairs = int(np.count_nonzero(chosen[floor].any(0)))
+            further = np.full((min(more, FURTHER // max(pairs, 1)), len(chosen)), np.nan)
             medians, shared = (np.concatenate([x, further]) for x in (medians, shared))
             draw(self._first, len(medians), floor)
         return medians, shared

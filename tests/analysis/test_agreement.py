@@ -101,7 +101,7 @@ def test_the_null_of_the_peer_ranks_self_pairs_too() -> None:
         assert found.null[draw, 0, 0, 0] == pytest.approx(want, abs=0.01)
 
 
-def test_more_draws_where_none_reaches_the_median() -> None:
+def test_more_draws_where_none_reaches_the_median(monkeypatch: pytest.MonkeyPatch) -> None:
     rng = np.random.default_rng(5)
     shared = 1.5 * rng.normal(size=(60, 60))
     alike, other = [hubs(s) * np.exp(shared) for s in (0, 1)], hubs(11)
@@ -115,6 +115,11 @@ def test_more_draws_where_none_reaches_the_median() -> None:
     assert rows[2]["n_permutations"] == 19  # it was reached: nothing is gained by more
     assert np.array_equal(found.null[:19], few.null, equal_nan=True)
     assert found.complete_draws(np.ones((3, 3), bool)).shape == (95, 3, 1, 1)
+    monkeypatch.setattr("engine.analysis.relabelled.FURTHER", 150 * 30)  # look-ups, of 100 pairs
+    bounded = agreement(placed, {1: readers[1]}, [100], permutations=19, more_draws=5, seed=0)
+    draws = next(row["n_permutations"] for row in bounded.rows if row["query"] == 0)
+    assert 19 < draws < 95
+    monkeypatch.undo()
     # what is made of several medians uses the draws that all of them have
     whole = agreement(placed, dict(enumerate(readers)), [100], permutations=19, more_draws=5,
                       seed=0)  # fmt: skip
