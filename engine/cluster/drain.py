@@ -69,7 +69,7 @@ class Drain:
         """Raise :class:`Stopped` where a signal comes while nothing waits for it."""
         try:
             yield
-        except KeyboardInterrupt:
+        except (KeyboardInterrupt, SystemError):  # Ray's compiled code may make this one of it
             self.carry_out()
             raise
 

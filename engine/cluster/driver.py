@@ -77,7 +77,7 @@ def execute(
     """
     config = config or run_config(root)
     e = config.execution
-    with Lease(root, e.lease, steal=steal) as lease, Drain(e.grace) as drain:
+    with Lease(root, e.lease, steal=steal) as lease, Drain(e.grace) as drain, drain.promptly():
         working = False
         try:
             repair = read_repair(root)
@@ -110,9 +110,6 @@ def execute(
             raise OctoscopeError(
                 f"{root.url}: {error}; nothing is lost, `octoscope resume` goes on"
             ) from error
-        except (KeyboardInterrupt, SystemError):
-            drain.carry_out()  # what a handler raises inside Ray's compiled code may come out so
-            raise
 
 
 # Blocks (model, category) that a local run analyses on threads: workers of Ray first load

@@ -144,7 +144,7 @@ class RayFleet:
                 ready, _ = self._ray.wait(list(self._recovering), num_returns=1, timeout=1.0)
                 for reference in ready:
                     self._recovered(reference)
-        except OctoscopeError:
+        except (OctoscopeError, KeyboardInterrupt):
             self.stop()
             raise
 

@@ -133,8 +133,12 @@ def test_halves_that_know_nothing_of_each_other_give_as_many_as_by_chance() -> N
     rng, n = np.random.default_rng(0), 400_000
     halves, ends = rng.normal(size=(2, n)), rng.integers(0, 300, (2, n))
     found = contrast_test(halves.mean(0), halves, *ends, 300)
-    assert found["n_by_chance"] == pytest.approx(n / 1600)
     assert found["n_specific"] == pytest.approx(n / 1600, rel=0.25)  # 250 expected
+    assert found["n_by_chance"] == pytest.approx(found["n_specific"], rel=0.25)
+    unequal = halves * rng.lognormal(sigma=0.7, size=n)  # some pairs are noisier
+    found = contrast_test(unequal.mean(0), unequal, *ends, 300)
+    assert found["n_specific"] > 2 * n / 1600
+    assert found["n_by_chance"] == pytest.approx(found["n_specific"], rel=0.15)
 
 
 def test_noise_between_categories_is_not_a_contrast() -> None:

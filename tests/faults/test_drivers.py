@@ -173,7 +173,7 @@ _WAITS = """
 import sys, time, ray
 from engine.cluster.drain import Drain, Stopped
 
-ray.init(num_cpus=1, include_dashboard=False)
+ray.init(address="local", num_cpus=1, include_dashboard=False)
 
 @ray.remote
 def slow():
@@ -206,6 +206,24 @@ def test_a_signal_ends_a_wait_for_ray(number: int) -> None:
     _, err = process.communicate(timeout=200)
     assert process.returncode == 128 + number, err
     assert time.time() - sent < 60
+
+
+@pytest.mark.slow
+def test_a_signal_ends_the_analysis(finished_run: Path, small_config: Path, tmp_path: Path) -> None:
+    """On threads, as few matrices are analysed; `test_a_signal_ends_a_wait_for_ray` is of Ray."""
+    run = tmp_path / "run"
+    process = start("run", str(small_config), "--out", str(run), *KEEP)
+    assert process.stdout is not None
+    while not process.stdout.readline().startswith(b"analysis: "):
+        assert process.poll() is None
+    sent = time.time()
+    process.send_signal(signal.SIGTERM)
+    _, err = process.communicate(timeout=100)
+    assert process.returncode == 128 + signal.SIGTERM, err
+    assert time.time() - sent < 30
+    assert json.loads((run / "progress.json").read_text())["status"] == "stopped"
+    assert octoscope("resume", str(run)).returncode == 0
+    assert tables_of(run) == tables_of(finished_run)
 
 
 @pytest.mark.slow
