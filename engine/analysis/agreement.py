@@ -247,7 +247,7 @@ def agreement(
                 rest = among[a, i] & ~touched[g]
                 deleted[g, a, :, i] = medians_of(of[:, rest])
     for e, (b, read) in enumerate(readers.items()):
-        observed = np.array([_median(quantiles[b][chosen]) for chosen in flat])
+        observed = np.array([medians_of(quantiles[b : b + 1, chosen])[0] for chosen in flat])
         observed[b * n_k : (b + 1) * n_k] = np.nan  # of itself nothing is asked
         medians, shared = drawn.medians(read, placed.query, placed.key, flat, limits, observed)
         medians[:, b * n_k : (b + 1) * n_k] = np.nan
@@ -278,14 +278,9 @@ def agreement(
     return Agreement(rows, evaluated, deleted, null)
 
 
-def _median(values: np.ndarray) -> float:
-    known = values[~np.isnan(values)]
-    return float(np.median(known)) if len(known) else float("nan")
-
-
 def _of_quantiles(q: np.ndarray, deleted: np.ndarray, null: np.ndarray) -> dict[str, float]:
     none = float("nan")
-    median = _median(q)
+    median = float(medians_of(q[None])[0])
     low, high = statistics.jackknife_interval(median, deleted)
     null_low, null_high = statistics.null_range(null)
     return {
@@ -296,7 +291,7 @@ def _of_quantiles(q: np.ndarray, deleted: np.ndarray, null: np.ndarray) -> dict[
         "null_low": null_low,
         "null_high": null_high,
         "p": statistics.permutation_p(-median, -null),
-        "n_permutations": int((~np.isnan(null)).sum()),
+        "n_permutations": statistics.n_drawn(null),
         "mean_quantile": float(q.mean()) if len(q) else none,
         "min_quantile": float(q.min()) if len(q) else none,
         "max_quantile": float(q.max()) if len(q) else none,

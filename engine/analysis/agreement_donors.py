@@ -12,9 +12,9 @@ from dataclasses import dataclass
 import numpy as np
 
 from engine.analysis.agreement import Pairs
-from engine.analysis.donors import Block, LeftOut, interval
+from engine.analysis.donors import LeftOut, interval
 from engine.analysis.relabelled import medians_of
-from engine.attention.ranks import RankTable, pick
+from engine.attention.ranks import Ranking
 from engine.attention.topk import TopK
 from engine.fields import Conventions
 
@@ -40,7 +40,7 @@ def strongest_without(left_out: LeftOut, genes: np.ndarray, view: str, k: int) -
     lists = [TopK(k) for _ in left_out.donors]
     for b in left_out.blocks(genes, view):
         for g, kept in enumerate(lists):
-            kept.update(b.first, b.values[g], _eligible(b, g))
+            kept.update(b.first, b.values[g], b.usable(g))
     found = [kept.result() for kept in lists]
     return [(top.query.astype(np.int64), top.key.astype(np.int64)) for top in found]
 
@@ -57,27 +57,18 @@ def place_without(
     ``pairs``: (query, key) of each group; ``conventions`` as for
     :func:`~engine.analysis.agreement.place`.
     """
-    values = [np.full(len(query), np.nan, np.float32) for query, _ in pairs]
+    rankings = [
+        Ranking(*ends, by_absolute_value=False, keep_self=conventions == "peer") for ends in pairs
+    ]
     for b in left_out.blocks(genes, view):
-        for g, ends in enumerate(pairs):
-            inside, found = pick(b.first, b.values[g], *ends)
-            known = pick(b.first, _eligible(b, g), *ends)[1]
-            values[g][inside] = np.where(known, found, np.float32(np.nan))
-    keep_self = conventions == "peer"
-    tables = [RankTable(v[~np.isnan(v)], keep_self=keep_self) for v in values]
-    above = [np.zeros(1, np.int64) for _ in tables]
+        for g, ranking in enumerate(rankings):
+            ranking.look(b.first, b.values[g], b.usable(g))
     for b in left_out.blocks(genes, view):
-        for g, table in enumerate(tables):
-            above[g] = above[g] + table.count(b.first, b.values[g], _eligible(b, g))
-    ranks = [np.zeros(len(v), np.uint32) for v in values]  # of 65,536 genes at most
-    for g, table in enumerate(tables):
-        if (known := ~np.isnan(values[g])).any():
-            ranks[g][known] = table.ranks(above[g])
-    return PlacedWithout(ranks, [int(a.sum()) for a in above])
-
-
-def _eligible(b: Block, group: int) -> np.ndarray:
-    return np.asarray(b.known[group] & b.eligible)
+        for g, ranking in enumerate(rankings):
+            ranking.count(b.first, b.values[g], b.usable(g))
+    found = [ranking.result() for ranking in rankings]
+    # uint32: of 65,536 genes at most
+    return PlacedWithout([r.astype(np.uint32) for _, r, _ in found], [n for *_, n in found])
 
 
 def medians_without(placed: Sequence[PlacedWithout | None], ks: Sequence[int]) -> np.ndarray:

@@ -37,6 +37,10 @@ class Block:
     holds: np.ndarray
     eligible: np.ndarray
 
+    def usable(self, group: int) -> np.ndarray:
+        """Return [rows, genes] bool: pairs that the matrix without the group ranks."""
+        return np.asarray(self.known[group] & self.eligible)
+
 
 class LeftOut(Protocol):
     """A matrix without each group of donors in turn."""
@@ -75,7 +79,7 @@ def donor_jackknife(
         found[:, here] = np.where(b.known[:, i, j], b.values[:, i, j], np.nan)
         holds[:, here] = b.holds[:, i, j]
         for g, kept in enumerate(lists):
-            kept.update(b.first, b.values[g], b.known[g] & b.eligible)
+            kept.update(b.first, b.values[g], b.usable(g))
     low, high = interval(top.value.astype(np.float64), found, holds, np.array(left_out.donors))
     own = top.query.astype(np.int64) * n + top.key
     inside, jaccard = np.ones(len(own), bool), []

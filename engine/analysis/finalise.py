@@ -255,6 +255,6 @@ def _reliability(
         "half_null_genes": len(sample) if len(null) else 0,
         "half_sampled": own,
         "half_p": statistics.permutation_p(own, null),
-        "half_permutations": int((~np.isnan(null)).sum()),
+        "half_permutations": statistics.n_drawn(null),
         "spearman_brown": statistics.spearman_brown(c),
     }

@@ -86,7 +86,7 @@ def compare_geometry(
                     "null_low": null_low,
                     "null_high": null_high,
                     "p": statistics.permutation_p(own, null),
-                    "n_permutations": int((~np.isnan(null)).sum()),
+                    "n_permutations": statistics.n_drawn(null),
                 }
             )
     return pd.DataFrame(rows)

@@ -105,7 +105,7 @@ def compare_layers(
                     "null_low": null_low,
                     "null_high": null_high,
                     "p": statistics.permutation_p(own, null),
-                    "n_permutations": int((~np.isnan(null)).sum()),
+                    "n_permutations": statistics.n_drawn(null),
                     "n_eligible": n_eligible[b],
                 }
             )

@@ -264,6 +264,11 @@ def drawn_until_reached(
     return null
 
 
+def n_drawn(null: np.ndarray) -> int:
+    """Return how many draws of a null are known: those that a p-value is made of."""
+    return int(np.count_nonzero(~np.isnan(null)))
+
+
 def adjust(p: np.ndarray) -> np.ndarray:
     """Return Benjamini-Hochberg q-values; NaN entries stay and do not count as tests."""
     q = np.full(len(p), np.nan)

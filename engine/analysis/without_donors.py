@@ -154,7 +154,7 @@ class DerivedWithoutDonors:
         for b in self._matrix.blocks(genes, view):
             at = np.arange(b.values.shape[1])
             for g in range(groups):
-                used = b.known[g] & b.eligible
+                used = b.usable(g)
                 used[at, at + b.first] = False
                 add_sums(b.values[g], used, b.first, rows[g], columns[g])
                 use[g, at + b.first] = np.packbits(used, axis=1)

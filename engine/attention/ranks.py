@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from functools import cached_property
 
 import numpy as np
 
@@ -60,6 +61,52 @@ class RankTable:
         return 1 + greater[self._place + 1]
 
 
+class Ranking:
+    """Values and exact ranks of chosen pairs in one matrix, whose tiles are read twice.
+
+    All tiles are shown to :meth:`look`, then all again to :meth:`count`.
+
+    Parameters
+    ----------
+    query, key, by_absolute_value, keep_self
+        As for :func:`values_and_ranks`.
+    """
+
+    def __init__(
+        self, query: np.ndarray, key: np.ndarray, *, by_absolute_value: bool, keep_self: bool
+    ) -> None:
+        self._ends = query, key
+        self._values = np.full(len(query), np.nan, np.float32)
+        self._above: np.ndarray = np.zeros(1, np.int64)
+        self._how = {"by_absolute_value": by_absolute_value, "keep_self": keep_self}
+
+    def look(self, first: int, block: np.ndarray, eligible: np.ndarray | None) -> None:
+        """Take the pairs' values from rows."""
+        inside, found = pick(first, block, *self._ends)
+        if eligible is not None:
+            found = np.where(pick(first, eligible, *self._ends)[1], found, np.float32(np.nan))
+        self._values[inside] = found
+
+    @cached_property
+    def _known(self) -> np.ndarray:
+        return ~np.isnan(self._values)
+
+    @cached_property
+    def _table(self) -> RankTable:
+        return RankTable(self._values[self._known], **self._how)
+
+    def count(self, first: int, block: np.ndarray, eligible: np.ndarray | None) -> None:
+        """Count how many of the rows' pairs exceed the values."""
+        self._above = self._above + self._table.count(first, block, eligible)
+
+    def result(self) -> tuple[np.ndarray, np.ndarray, int]:
+        """Return what :func:`values_and_ranks` does."""
+        ranks = np.zeros(len(self._values), np.int64)
+        if self._known.any():
+            ranks[self._known] = self._table.ranks(self._above)
+        return self._values, ranks, int(self._above.sum())
+
+
 def values_and_ranks(
     tiles: RowTiles,
     query: np.ndarray,
@@ -91,19 +138,12 @@ def values_and_ranks(
     n_eligible
         Number of ranked pairs.
     """
-    values = np.full(len(query), np.nan, np.float32)
-    for first, block, eligible in tiles():
-        inside, found = pick(first, block, query, key)
-        if eligible is not None:
-            found = np.where(pick(first, eligible, query, key)[1], found, np.float32(np.nan))
-        values[inside] = found
-    known = ~np.isnan(values)
-    table = RankTable(values[known], by_absolute_value=by_absolute_value, keep_self=keep_self)
-    above = sum((table.count(*tile) for tile in tiles()), np.zeros(1, np.int64))
-    ranks = np.zeros(len(query), np.int64)
-    if known.any():
-        ranks[known] = table.ranks(above)
-    return values, ranks, int(above.sum())
+    ranking = Ranking(query, key, by_absolute_value=by_absolute_value, keep_self=keep_self)
+    for tile in tiles():
+        ranking.look(*tile)
+    for tile in tiles():
+        ranking.count(*tile)
+    return ranking.result()
 
 
 def pick(

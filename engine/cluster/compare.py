@@ -238,7 +238,7 @@ def _coherence(
                     "null_low": null_low,
                     "null_high": null_high,
                     "p": statistics.permutation_p(float(value[a]), drawn[:, a]),
-                    "n_permutations": int((~np.isnan(drawn[:, a])).sum()),
+                    "n_permutations": statistics.n_drawn(drawn[:, a]),
                 }
                 rows.append(row | {name: float(end[a]) for name, end in over.items()})
     return rows
