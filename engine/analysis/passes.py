@@ -144,6 +144,18 @@ def take_larger(found: np.ndarray, values: np.ndarray, by_size: bool) -> None:
 
 
 @compiled()
+def note_larger(
+    found: np.ndarray, values: np.ndarray, by_size: bool, shown: int, winner: np.ndarray
+) -> None:
+    """Do what :func:`take_larger` does, and put ``shown`` into winner [pairs] where it took."""
+    for i in range(len(found)):
+        x, y = found[i], values[i]
+        if (abs(y) > abs(x)) if by_size else (y > x):
+            found[i] = y
+            winner[i] = shown
+
+
+@compiled()
 def add_by_row(use: np.ndarray, values: np.ndarray, sums: np.ndarray) -> None:
     """Add to sums [rows] the values [columns] of each row's pairs in use [rows, columns]."""
     for i in range(use.shape[0]):

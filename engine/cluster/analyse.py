@@ -94,7 +94,8 @@ def outputs(plan: Plan, blocks: list[Block], network: bool) -> dict[str, Needs]:
             blocks, dense=True, residuals=name in (GEOMETRY, GEOMETRY_CATEGORIES),
             units=without_donors,
         )
-        for name in comparison_tables(plan, finished)
+        for part in comparison_parts(plan, finished)
+        for name in part.tables
     }  # fmt: skip
 
 
@@ -172,38 +173,50 @@ def _connected(network: Network, a: np.ndarray, b: np.ndarray) -> Any:
     return found
 
 
+@dataclass(frozen=True)
+class Part:
+    """A part of the comparisons, which runs by itself: its tables, and what makes them."""
+
+    name: str
+    tables: list[str]
+    make: Callable[[str, Plan, set[tuple[str, int]], Any], dict[str, pd.DataFrame]]
+
+
+def comparison_parts(plan: Plan, finished: set[tuple[str, int]]) -> list[Part]:
+    """Return the parts that leave tables, in order; none where comparisons are not asked for."""
+    if plan.compare is None or not finished:
+        return []
+    geometries = [GEOMETRY, GEOMETRY_CATEGORIES] if geometry_blocks(plan, finished) else []
+    parts = [
+        Part("comparisons", list(TABLES), compare),
+        Part("consensus", consensus_tables(plan, finished), agree),
+        Part("pools", pool_tables(plan, finished), pool),
+        Part("geometry", geometries, geometry),
+    ]
+    return [p for p in parts if p.tables]
+
+
 def comparison(
     root: RunRoot,
     plan: Plan,
     blocks: list[Block],
+    part: Part,
     config: NetworkConfig | None,
     scheduler: Any,
     write: Writer = write_table,
 ) -> None:
-    """Compare models, estimators, heads and categories; writes the tables of that.
+    """Make one part's tables of models, estimators, heads and categories beside each other.
 
     The consensus networks gain ``in_network``, as the top pairs do.
     """
-    finished = {(b.model, b.category) for b in blocks}
-    tables = compare(root.url, plan, finished, scheduler)
-    for made in (agree, pool, geometry):
-        tables |= made(root.url, plan, finished, scheduler)
+    tables = part.make(root.url, plan, {(b.model, b.category) for b in blocks}, scheduler)
     network = None if config is None else _opened(config)
-    for name in comparison_tables(plan, finished):
+    for name in part.tables:
         frame = tables[name]
         if name.startswith("consensus/") and network is not None:
             a, b = (network.vertex_of(frame[end].to_numpy()) for end in ("query", "key"))
             frame = frame.assign(in_network=_connected(network, a, b))
         write(root, name, frame)
-
-
-def comparison_tables(plan: Plan, finished: set[tuple[str, int]]) -> list[str]:
-    """Return the tables that the comparisons leave; none where they are not asked for."""
-    if plan.compare is None or not finished:
-        return []
-    made = [*TABLES, *consensus_tables(plan, finished), *pool_tables(plan, finished)]
-    geometries = geometry_blocks(plan, finished)
-    return [*made, GEOMETRY, GEOMETRY_CATEGORIES] if geometries else made
 
 
 def layers(

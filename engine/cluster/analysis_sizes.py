@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from engine.analysis.derived import Kept
 from engine.analysis.layers import DRAWN, TESTED, drawn_bytes
+from engine.analysis.layers_as_one import Kept
 from engine.cluster.comparable import matrix_bytes
 from engine.config import RunConfig
 from engine.sizes import parse_bytes

@@ -11,7 +11,8 @@ import numpy as np
 import pandas as pd
 
 from engine.analysis.agreement import strongest_of
-from engine.analysis.derived import Derived, Kept, LayerConsensus
+from engine.analysis.derived import Derived
+from engine.analysis.layers_as_one import Kept, LayerConsensus
 from engine.analysis.sources import committed
 from engine.analysis.stored import stored_matrix
 from engine.attention.views import CORRELATION, plain_view
@@ -305,10 +306,10 @@ class EachLayer(Mapping[int, Derived]):
         return len(self._layers)
 
 
-def layers_of(root: RunRoot, plan: Plan, category: int, model: str) -> tuple[LayerConsensus, Kept]:
+def layers_of(root: RunRoot, plan: Plan, category: int, model: str) -> Kept:
     """Return the layers of a model's first reading as one matrix, as the plan combines them.
 
-    And the same matrix with its blocks kept, if the plan lets them be: layers keep what is left.
+    Its blocks are kept, if the plan lets them be; layers keep what is left.
     """
     left = Kept.left(len(plan.model(model).axis), plan.hold)
     layers: Mapping[int, Derived]
@@ -316,8 +317,7 @@ def layers_of(root: RunRoot, plan: Plan, category: int, model: str) -> tuple[Lay
         layers = EachLayer(root, plan, category, model, left)
     else:
         layers = open_layers(root, plan, category, model, left)
-    matrix = LayerConsensus(layers, settings(plan).layers)
-    return matrix, Kept(matrix, plan.hold)
+    return Kept(LayerConsensus(layers, settings(plan).layers), plan.hold)
 
 
 def labelled(frame: pd.DataFrame, label: dict[str, Any]) -> pd.DataFrame:

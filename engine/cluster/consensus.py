@@ -168,11 +168,11 @@ def _layers(run: str, model: str, category: int) -> tuple[pd.DataFrame, pd.DataF
     """Return top pairs and statistics of a model's layers as one matrix."""
     root, plan = RunRoot(run), plan_of(run)
     m = plan.model(model)
-    matrix, kept = layers_of(root, plan, category, model)
+    matrix = layers_of(root, plan, category, model)
     names, views = asked_of(plan, m)
     sets = {name: np.array(m.gene_sets[name]) for name in names}
     done = finalise(
-        kept,
+        matrix,
         sets,
         views,
         top_k=plan.top_k,
@@ -211,9 +211,9 @@ def _graph(run: str, plan: Plan, q: Question, listed: dict[tuple[str, int], pd.D
 def _top(run: str, q: Question, model: str, category: int) -> Pairs:
     """Return (query, key) of the top pairs of a model's layers as one."""
     root, plan = RunRoot(run), plan_of(run)
-    _, kept = layers_of(root, plan, category, model)
+    matrix = layers_of(root, plan, category, model)
     genes = places_of(plan.model(model), q.genes)
-    return strongest_of(lambda: kept.values(genes, q.view), plan.top_k)
+    return strongest_of(lambda: matrix.values(genes, q.view), plan.top_k)
 
 
 def _union(tops: list[Pairs], n_genes: int) -> Pairs:
@@ -223,14 +223,14 @@ def _union(tops: list[Pairs], n_genes: int) -> Pairs:
 def _stand(run: str, q: Question, model: str, category: int, pairs: Pairs) -> Standing:
     root, plan = RunRoot(run), plan_of(run)
     m = plan.model(model)
-    matrix, kept = layers_of(root, plan, category, model)
+    matrix = layers_of(root, plan, category, model)
     genes = places_of(m, q.genes)
 
     def half(h: int) -> Iterable[tuple[int, np.ndarray, np.ndarray]]:
-        for first, x, y, use in kept.halves(genes, q.view):
+        for first, x, y, use in matrix.halves(genes, q.view):
             yield first, (x, y)[h], use
 
-    readers = [lambda: kept.values(genes, q.view), lambda: half(0), lambda: half(1)]
+    readers = [lambda: matrix.values(genes, q.view), lambda: half(0), lambda: half(1)]
     how = settings(plan).conventions
     placed = place(readers, *pairs, n_genes=len(q.genes), conventions=how)
     codes, times = pairs[0] * len(genes) + pairs[1], np.zeros(len(pairs[0]), np.int16)

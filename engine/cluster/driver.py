@@ -299,15 +299,14 @@ class _Run:
             joined = network is not None
             steps.append(("models", lambda: analyse.models(root, blocks, joined, write)))
         finished = {(b.model, b.category) for b in blocks}
-        compared = analyse.comparison_tables(plan, finished)
-        if compared and (wanted is None or wanted & set(compared)):
-            steps.append(
-                (
-                    "comparisons",
-                    lambda: analyse.comparison(root, plan, blocks, network, scheduler, write),
+        for part in analyse.comparison_parts(plan, finished):
+            if wanted is None or wanted & set(part.tables):
+                make = partial(
+                    analyse.comparison, root, plan, blocks, part, network, scheduler, write
                 )
-            )
-        works = [Work(name, "dask") for name, _ in steps]
+                steps.append((part.name, make))
+        # groups of their own: how long one took says nothing about the next
+        works = [Work(name, name) for name, _ in steps]
         reporter.stage("analysis", works)
         for work, (_, step) in zip(works, steps, strict=True):
             reporter.change("analysis", Change(work, "started"))

@@ -22,7 +22,10 @@ class Group:
 
 @dataclass
 class Stage:
-    """Counts of pieces; cells and seconds of those that were done here."""
+    """Counts of pieces; cells and seconds of those that were done here.
+
+    ``work``: the piece that runs, where no actor runs it; '' for none.
+    """
 
     total: int
     since: float
@@ -34,6 +37,7 @@ class Stage:
     cells: int = 0
     seconds: float = 0.0
     wait_seconds: float = 0.0
+    work: str = ""
     groups: dict[str, Group] = field(default_factory=dict)
 
     @property
@@ -112,6 +116,8 @@ class Tally:
                 s.again += 1
             if change.what in ("done", "found", "set aside"):
                 group.left -= 1
+            if not change.actor:
+                s.work = change.work.id if change.what == "started" else ""
             actor = self.actors.get(change.actor)
             if actor is not None:
                 self._of_actor(actor, change)

@@ -38,7 +38,7 @@ def _stages(stages: dict[str, Any]) -> Table:
             escape(name),
             ProgressBar(total=max(1, s["total"]), completed=s["done"] + s["set_aside"], width=24),
             f"{s['done']}/{s['total']}" + (f" ({s['set_aside']} aside)" if s["set_aside"] else ""),
-            str(s["running"]),
+            escape(s.get("work") or str(s["running"])),
             _number(s["cells_per_second"]),
             _share(s["wait_share"]),
             duration(s["seconds_left"]),
@@ -79,7 +79,7 @@ def line(name: str, stage: dict[str, Any], snapshot: dict[str, Any]) -> str:
     """Return one line about a stage, for logs."""
     said = [f"{stage['done']}/{stage['total']} done"]
     if stage["running"]:
-        said.append(f"{stage['running']} running")
+        said.append(f"{stage.get('work') or stage['running']} running")
     if stage["set_aside"]:
         said.append(f"{stage['set_aside']} set aside")
     if stage.get("cells_per_second"):

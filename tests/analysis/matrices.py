@@ -10,6 +10,7 @@ from engine.analysis.matrix import HalfTile, MatrixSource
 from engine.attention.views import QUANTITIES
 
 Tiles = Iterator[tuple[int, np.ndarray, np.ndarray]]
+N = 23  # genes of random matrices
 
 
 def source(
@@ -58,3 +59,9 @@ def ranks_of(values: np.ndarray, eligible: np.ndarray, *, keep_self: bool = Fals
     rising = np.sort(values[ok])
     ranks = 1 + len(rising) - np.searchsorted(rising, values, side="right")
     return np.where(ok, ranks, 0)
+
+
+def some(seed: int, floor: int = 40) -> tuple[np.ndarray, np.ndarray]:
+    """Return random halves, and cells that hold each pair, [2, N, N] each."""
+    rng = np.random.default_rng(seed)
+    return rng.normal(size=(2, N, N)), rng.integers(floor, 50, (2, N, N)).astype(np.int32)

@@ -2,26 +2,15 @@
 
 from __future__ import annotations
 
-import gc
-import weakref
-from collections.abc import Iterator, Mapping
-
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from engine.analysis.derived import Derived, Kept, LayerConsensus, pooled
+from engine.analysis.derived import Derived, pooled
 from engine.analysis.matrix import HalfTile, MatrixSource
 from engine.attention.topk import TopK
-from tests.analysis.matrices import dense, source
-
-N = 23
-
-
-def some(seed: int, floor: int = 40) -> tuple[np.ndarray, np.ndarray]:
-    rng = np.random.default_rng(seed)
-    return rng.normal(size=(2, N, N)), rng.integers(floor, 50, (2, N, N)).astype(np.int32)
+from tests.analysis.matrices import N, dense, some, source
 
 
 def least_squares(values: np.ndarray, use: np.ndarray) -> np.ndarray:
@@ -104,43 +93,6 @@ def test_gene_effects_do_not_change_the_centred_matrix(seed: int) -> None:
     assert np.allclose(a[off], b[off], atol=1e-4)
 
 
-@pytest.mark.parametrize("how", ["sum", "max", "absolute-argmax"])
-def test_layers_as_one(how: str) -> None:
-    _, pairs = some(0)
-    layers = {y: some(y + 1)[0] for y in (0, 3, 5)}
-    genes = np.sort(np.random.default_rng(0).choice(N, 15, replace=False))
-    one = LayerConsensus({y: source(h, pairs) for y, h in layers.items()}, how)  # type: ignore[arg-type]
-    grid = np.ix_(genes, genes)
-
-    def combined(stack: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        at = np.argmax(np.abs(stack) if how == "absolute-argmax" else stack, 0)
-        best = np.take_along_axis(stack, at[None], 0)[0]
-        return (stack.sum(0) if how == "sum" else best), np.array([0, 3, 5])[at]
-
-    total = np.stack([(h * pairs).sum(0) / pairs.sum(0) for h in layers.values()])
-    want, layer = combined(total)
-    got, eligible = dense(one.values(genes, "conditional"))
-    assert np.allclose(got, want[grid], atol=1e-5)
-    assert eligible.all()
-    for h in (0, 1):
-        want_half, _ = combined(np.stack([v[h] for v in layers.values()]))
-        got_half = np.concatenate([b[1 + h] for b in one.halves(genes, "conditional")])
-        assert np.allclose(got_half, want_half[grid], atol=1e-5)
-        _, looked = one.look_up(genes, "conditional", np.array([0, 4]), np.array([2, 9]))
-        assert np.allclose(looked[h], want_half[grid][[0, 4], [2, 9]], atol=1e-5)
-    winner = one.winning_layer(genes, "conditional", np.array([0, 4, 7]), np.array([2, 9, 1]))
-    assert winner.tolist() == layer[grid][[0, 4, 7], [2, 9, 1]].tolist()
-
-
-def test_the_first_of_equal_layers_wins_and_signs_stay() -> None:
-    _, pairs = some(0)
-    up, down = np.full((2, N, N), 2.0), np.full((2, N, N), -2.0)
-    one = LayerConsensus({4: source(down, pairs), 7: source(up, pairs)}, "absolute-argmax")
-    genes = np.arange(N)
-    assert np.allclose(dense(one.values(genes, "conditional"))[0], -2)
-    assert one.winning_layer(genes, "conditional", np.array([1]), np.array([2])).tolist() == [4]
-
-
 def test_pooled_categories_equal_their_cells_together() -> None:
     a, b = some(1), some(2)
     pool = pooled([source(*a, cells=(50, 51)), source(*b, cells=(60, 61))], min_cells=30)
@@ -181,50 +133,3 @@ def test_means_are_not_pooled() -> None:
     mean = MatrixSource(plain.tiles, N, (50, 50), 20, means=True)
     with pytest.raises(ValueError, match="do not add up"):
         pooled([plain, mean], 20)
-
-
-@pytest.mark.parametrize("how", ["sum", "max", "absolute-argmax"])
-def test_what_is_kept_is_what_was_read(how: str) -> None:
-    _, pairs = some(0)
-    genes = np.arange(0, N, 2)
-    layers = {y: Derived(source(some(y + 1)[0], pairs)) for y in (0, 3, 5)}
-    matrix = LayerConsensus(layers, how)  # type: ignore[arg-type]
-    for most in (10**6, 10):
-        kept = Kept(matrix, most)
-        for view in ("conditional.centred", "lift", "conditional.centred"):
-            for _ in range(2):
-                for read in ("values", "halves"):
-                    blocks = (list(getattr(m, read)(genes, view)) for m in (kept, matrix))
-                    for one, two in zip(*blocks, strict=True):
-                        assert one[0] == two[0]
-                        for x, y in zip(one[1:], two[1:], strict=True):
-                            assert x.dtype == y.dtype
-                            np.testing.assert_array_equal(x, y)
-
-
-def test_kept_layers_are_open_one_after_the_other() -> None:
-    _, pairs = some(0)
-    halves = {y: some(y + 1)[0] for y in range(5)}
-    alive: weakref.WeakSet[Derived] = weakref.WeakSet()
-    most = []
-
-    class Opened(Mapping[int, Derived]):
-        def __getitem__(self, layer: int) -> Derived:
-            alive.add(made := Derived(source(halves[layer], pairs)))
-            gc.collect()
-            most.append(len(alive))
-            return made
-
-        def __iter__(self) -> Iterator[int]:
-            return iter(halves)
-
-        def __len__(self) -> int:
-            return len(halves)
-
-    kept = Kept(LayerConsensus(Opened(), "absolute-argmax"), 10**6)
-    genes = np.arange(N)
-    for read in (kept.values, kept.halves):
-        for _ in range(2):
-            list(read(genes, "lift"))
-    assert len(most) == 1 + 2 * 5  # each layer once a table, not once a pass
-    assert max(most) <= 2  # the next one, while this one goes

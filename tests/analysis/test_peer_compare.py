@@ -16,8 +16,8 @@ import pandas as pd
 import pytest
 
 from engine.analysis.agreement import Placed, agreement, place, spearman, union
-from engine.analysis.derived import combine
 from engine.analysis.geometry import compare_geometry
+from engine.analysis.layers_as_one import combine
 from engine.analysis.mean_cells import mean_cells_of
 from engine.analysis.sources import committed
 from engine.analysis.stored import stored_matrix

@@ -236,7 +236,8 @@ def test_threads_give_the_bytes_of_ray_for_every_comparison(compared: Path, tmp_
 
     blocks = analyse.finished_blocks(plan, set())
     analyse.layers(root, plan, blocks, "threads", write=write)
-    analyse.comparison(root, plan, blocks, config.network, "threads", write)
+    for part in analyse.comparison_parts(plan, {(b.model, b.category) for b in blocks}):
+        analyse.comparison(root, plan, blocks, part, config.network, "threads", write)
     assert len({name.split("/")[0] for name in made}) == 4  # union, tables, consensus, pools
     assert {n for n, data in made.items() if data != (compared / n).read_bytes()} == set()
 

@@ -136,7 +136,8 @@ def computed(root: RunRoot, plan: Plan, name: str, layer: int) -> np.ndarray:
             for t in source.tiles()
         ]
         whole.append(np.concatenate(parts, axis=2))
-    assert all(np.array_equal(other, whole[0]) for other in whole[1:])
+    for other in whole[1:]:
+        np.testing.assert_array_equal(other, whole[0], err_msg=f"{name}, {torch.get_num_threads()}")
     assert [type(t) for t in read.tiles()] == [MeanTile] * len(parts)
     return whole[0]
 

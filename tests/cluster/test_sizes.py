@@ -54,8 +54,8 @@ told["matrix_peak"] = peak_of(Worker(root.url, None, "cpu.0"), matrices)
 def analysis():
     blocks = analyse.finished_blocks(plan, set())
     analyse.layers(root, plan, blocks, "synchronous")
-    if plan.compare is not None:
-        analyse.comparison(root, plan, blocks, None, "synchronous")
+    for part in analyse.comparison_parts(plan, {(b.model, b.category) for b in blocks}):
+        analyse.comparison(root, plan, blocks, part, None, "synchronous")
 
 if len(plan.bases) == 1:  # of all models together: whose matrices are there
     analysis()  # code is loaded

@@ -94,6 +94,25 @@ def test_time_left_is_unknown_until_every_group_has_ended_a_piece() -> None:
     assert stage["done"] == 3
 
 
+def test_a_step_that_no_actor_runs_is_named_and_tells_nothing_of_the_next() -> None:
+    clock = Clock()
+    tally = Tally(clock)
+    steps = [Work(name, name) for name in ("layers", "consensus")]
+    tally.stage("analysis", {w.group: 1 for w in steps})
+
+    def said() -> str:
+        snapshot = tally.snapshot()
+        return view.line("analysis", snapshot["stages"]["analysis"], snapshot)
+
+    tally.change("analysis", Change(steps[0], "started"))
+    clock.now += 3
+    assert said() == "analysis: 0/2 done, layers running (3 s)"
+    tally.change("analysis", Change(steps[0], "done", facts={"seconds": 3.0}))
+    assert said() == "analysis: 1/2 done (3 s)"
+    tally.change("analysis", Change(steps[1], "started"))
+    assert said() == "analysis: 1/2 done, consensus running (3 s)"
+
+
 def test_earlier_drivers_hours_are_kept() -> None:
     tally = Tally(Clock(), earlier={"gpu_hours": 2.5, "actor_hours": 4.0})
     assert tally.snapshot()["gpu_hours"] == 2.5

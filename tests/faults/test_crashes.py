@@ -97,7 +97,8 @@ def test_dask_on_threads_gives_the_bytes_of_dask_on_ray(
     analyse.layers(root, plan, blocks, "threads")
     analyse.overlap(root, plan, blocks, config.network, "threads")
     analyse.models(root, blocks, network=True)
-    analyse.comparison(root, plan, blocks, config.network, "threads")
+    for part in analyse.comparison_parts(plan, {(b.model, b.category) for b in blocks}):
+        analyse.comparison(root, plan, blocks, part, config.network, "threads")
     assert tables_of(run) == tables_of(finished_run)
 
 
