@@ -210,10 +210,11 @@ def comparison(
     The consensus networks gain ``in_network``, as the top pairs do.
     """
     tables = part.make(root.url, plan, {(b.model, b.category) for b in blocks}, scheduler)
-    network = None if config is None else _opened(config)
+    networks = [name for name in part.tables if name.startswith("consensus/")]
+    network = _opened(config) if config is not None and networks else None
     for name in part.tables:
         frame = tables[name]
-        if name.startswith("consensus/") and network is not None:
+        if name in networks and network is not None:
             a, b = (network.vertex_of(frame[end].to_numpy()) for end in ("query", "key"))
             frame = frame.assign(in_network=_connected(network, a, b))
         write(root, name, frame)
