@@ -18,14 +18,13 @@ from pathlib import Path
 
 import torch
 from measure import status
-
-from engine.cluster.planner import make_plan
-from engine.cluster.units import UnitRunner
-from engine.config import dump_config, parse_config
-from engine.demo.demo import data, demo_tree
-from engine.models.aidocell import expected_shapes
-from engine.store.plan import save_plan
-from engine.store.root import RunRoot
+from octoscope.cluster.planner import make_plan
+from octoscope.cluster.units import UnitRunner
+from octoscope.config import dump_config, parse_config
+from octoscope.demo.demo import data, demo_tree
+from octoscope.models.aidocell import expected_shapes
+from octoscope.store.plan import save_plan
+from octoscope.store.root import RunRoot
 
 SHAPES = {"3M": (6, 128, 4, 320), "10M": (8, 256, 8, 640), "100M": (18, 640, 20, 1664)}
 
@@ -108,9 +107,9 @@ def main() -> None:
 
 def panel(n: int) -> list[str]:
     """Return the first genes of the demonstration cells that are in AIDO.Cell's list."""
-    from engine.atlas import Atlas
-    from engine.config import AtlasConfig
-    from engine.models.gene_list import gene_list_19264
+    from octoscope.atlas import Atlas
+    from octoscope.config import AtlasConfig
+    from octoscope.models.gene_list import gene_list_19264
 
     listed = set(gene_list_19264().symbol)
     genes = Atlas(AtlasConfig(path=str(data("immune559.zarr")))).genes

@@ -54,27 +54,26 @@ from calibration_structures import (
     same_donors,
     shared_hubs,
 )
-from rich.console import Console
-from rich.table import Table
-
-from engine.analysis import statistics
-from engine.analysis.agreement import Agreement, agreement, coherence, place, strongest_of, union
-from engine.analysis.agreement_donors import (
+from octoscope.analysis import statistics
+from octoscope.analysis.agreement import Agreement, agreement, coherence, place, strongest_of, union
+from octoscope.analysis.agreement_donors import (
     medians_without,
     over_donors,
     place_without,
     strongest_without,
 )
-from engine.analysis.consensus import contrast_test, specificity, support_test
-from engine.analysis.derived import Derived
-from engine.analysis.donors import interval
-from engine.analysis.finalise import finalise
-from engine.analysis.geometry import compare_geometry
-from engine.analysis.layers import compare_layers
-from engine.analysis.matrix import HalfTile, MatrixSource
-from engine.analysis.overlap import overlap_test
-from engine.analysis.separation import separation_test
-from engine.attention.histograms import bins_of
+from octoscope.analysis.consensus import contrast_test, specificity, support_test
+from octoscope.analysis.derived import Derived
+from octoscope.analysis.donors import interval
+from octoscope.analysis.finalise import finalise
+from octoscope.analysis.geometry import compare_geometry
+from octoscope.analysis.layers import compare_layers
+from octoscope.analysis.matrix import HalfTile, MatrixSource
+from octoscope.analysis.overlap import overlap_test
+from octoscope.analysis.separation import separation_test
+from octoscope.attention.histograms import bins_of
+from rich.console import Console
+from rich.table import Table
 
 _PAIRS = ("any pair", "pairs at the top", "held by three groups")
 _NOISES = {  # sd of a half's noise, of the category that is looked at and of the others

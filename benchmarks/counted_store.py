@@ -19,9 +19,8 @@ from pathlib import Path
 from typing import Any
 
 import psutil
-
-from engine.store.objects import objects_at
-from engine.store.root import RunRoot
+from octoscope.store.objects import objects_at
+from octoscope.store.root import RunRoot
 
 KINDS = {
     "read": "get", "open": "get", "write": "put", "create": "create", "size": "head",

@@ -32,10 +32,9 @@ import psutil
 import synthetic_atlas
 import torch
 import yaml
+from octoscope.models.scgpt import expected_shapes
+from octoscope.vocabulary import ensembl_of_symbols
 from scipy import sparse
-
-from engine.models.scgpt import expected_shapes
-from engine.vocabulary import ensembl_of_symbols
 
 GENES_OF_A_CELL = 1125
 SHAPES = {  # layers x d x heads: 66 layers in 7 models; 8 layers in 2
@@ -194,7 +193,7 @@ def main() -> None:
         command = [
             sys.executable,
             "-c",
-            "from engine.cli import main; main()",
+            "from octoscope.cli import main; main()",
             "run",
             str(config),
             "--out",

@@ -44,10 +44,9 @@ def graph(edges: int, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]
 
 def ours(graph_file: str, query_file: str, answers: str) -> None:
     import pandas as pd
-
-    from engine.octopus.lookups import GeneBitmap, describe_vertices
-    from engine.octopus.network import Network
-    from engine.octopus.pairs import Edges
+    from octoscope.octopus.lookups import GeneBitmap, describe_vertices
+    from octoscope.octopus.network import Network
+    from octoscope.octopus.pairs import Edges
 
     stored, asked = np.load(graph_file), np.load(query_file)
     n = len(stored["src"])

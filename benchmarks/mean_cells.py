@@ -21,13 +21,12 @@ from collections.abc import Iterator
 import numpy as np
 import torch
 import zarr.storage
-
-from engine.analysis.derived import Derived
-from engine.analysis.finalise import finalise
-from engine.analysis.matrix import MatrixSource
-from engine.analysis.mean_cells import ComputedRows, MeanTile
-from engine.attention.mean_cell import MeanCell
-from engine.store import tiles
+from octoscope.analysis.derived import Derived
+from octoscope.analysis.finalise import finalise
+from octoscope.analysis.matrix import MatrixSource
+from octoscope.analysis.mean_cells import ComputedRows, MeanTile
+from octoscope.attention.mean_cell import MeanCell
+from octoscope.store import tiles
 
 TILE = 512
 

@@ -17,8 +17,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.csv as pc
 import yaml
-
-from engine.octopus.sources.string import CHANNELS
+from octoscope.octopus.sources.string import CHANNELS
 
 ROWS = {
     "genes": 19_362, "string": 5_969_249, "intact": 501_437, "omnipath": 277_499,

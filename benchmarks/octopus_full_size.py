@@ -22,8 +22,8 @@ from octopus_files import write_all
 
 
 def build(config: str, target: str) -> None:
-    from engine.octopus.build import build_octopus
-    from engine.octopus.config import load_octopus_config
+    from octoscope.octopus.build import build_octopus
+    from octoscope.octopus.config import load_octopus_config
 
     started = time.perf_counter()
 
@@ -38,7 +38,7 @@ def build(config: str, target: str) -> None:
 
 
 def look(target: str) -> None:
-    from engine.octopus.network import open_network
+    from octoscope.octopus.network import open_network
 
     network, opened = measured(lambda: open_network(target))
     index, indexed = measured(lambda: network.index)

@@ -39,18 +39,17 @@ import numpy as np
 import psutil
 import synthetic_atlas
 import zarr
-
-from engine.cluster.connect import ray_cluster
-from engine.cluster.dispatch import Work, dispatch
-from engine.cluster.fleet import Group, RayFleet
-from engine.cluster.frozen import prepare, run_config
-from engine.config import RunConfig
-from engine.demo.demo import data
-from engine.models import load_model
-from engine.sizes import parse_bytes
-from engine.store.plan import Plan, load_plan
-from engine.store.records import read_record, read_records
-from engine.store.root import RunRoot
+from octoscope.cluster.connect import ray_cluster
+from octoscope.cluster.dispatch import Work, dispatch
+from octoscope.cluster.fleet import Group, RayFleet
+from octoscope.cluster.frozen import prepare, run_config
+from octoscope.config import RunConfig
+from octoscope.demo.demo import data
+from octoscope.models import load_model
+from octoscope.sizes import parse_bytes
+from octoscope.store.plan import Plan, load_plan
+from octoscope.store.records import read_record, read_records
+from octoscope.store.root import RunRoot
 
 MODEL = "panel"
 
@@ -77,7 +76,7 @@ def configuration(atlas: Path, panel: int, unit_cells: int, take: int) -> RunCon
 
 def plain(run: str, orders: Any, answers: Any) -> None:
     """A plain process: units in the order in which they come, the next one known."""
-    from engine.cluster.units import UnitRunner
+    from octoscope.cluster.units import UnitRunner
 
     root = RunRoot(run)
     plan, config = load_plan(root), run_config(root)

@@ -4,7 +4,7 @@
 
 A network whose edges follow gene propensities, and top pairs drawn by the same propensities and
 nothing else: a calibrated test gives p < 0.05 in 5 % of runs. Compared: the strata of
-``engine.octopus.nulls`` (quarter-log2 bins of degree), these merged to ten genes, no strata.
+``octoscope.octopus.nulls`` (quarter-log2 bins of degree), these merged to ten genes, no strata.
 Prints one line per case and one JSON line last.
 """
 
@@ -15,9 +15,8 @@ import json
 from collections.abc import Callable
 
 import numpy as np
-
-from engine.analysis import overlap
-from engine.octopus.nulls import degree_strata
+from octoscope.analysis import overlap
+from octoscope.octopus.nulls import degree_strata
 
 CASES = {
     "150 genes, sd 1.2": (150, 1.2, 0.02),

@@ -11,9 +11,8 @@ from __future__ import annotations
 import argparse
 
 import numpy as np
+from octoscope.attention.ranks import values_and_ranks
 from whole_matrix import compare, tiles
-
-from engine.attention.ranks import values_and_ranks
 
 
 def queries(a: argparse.Namespace) -> tuple[np.ndarray, np.ndarray]:

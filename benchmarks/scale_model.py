@@ -13,7 +13,7 @@ import json
 import math
 from dataclasses import asdict, dataclass
 
-from engine.attention.views import QUANTITIES
+from octoscope.attention.views import QUANTITIES
 
 
 @dataclass(frozen=True)

@@ -56,8 +56,8 @@ def parts_of(a: argparse.Namespace) -> list[Any]:
 
 
 def open_atlas(a: argparse.Namespace) -> Any:
-    from engine.atlas import Atlas
-    from engine.config import AtlasConfig
+    from octoscope.atlas import Atlas
+    from octoscope.config import AtlasConfig
 
     path = str(a.folder / "atlas.zarr")
     keys: dict[str, Any] = {"category_key": ["cell_type"], "replicate_key": "donor_id"}
@@ -107,9 +107,9 @@ def read(a: argparse.Namespace) -> dict[str, Any]:
 
 def families(genes: Any) -> Iterator[tuple[str, Any, Any]]:
     """Yield name, model and match of each family, with a vocabulary of published size."""
-    from engine.demo.demo import data
-    from engine.models import load_model
-    from engine.models.protocol import GeneMatch
+    from octoscope.demo.demo import data
+    from octoscope.models import load_model
+    from octoscope.models.protocol import GeneMatch
 
     rng = np.random.default_rng(0)
     order = rng.permutation(len(genes))

@@ -28,10 +28,9 @@ import pandas as pd
 import zarr
 from anndata.io import write_elem
 from numba import njit
+from octoscope.atlas import shards
+from octoscope.vocabulary import GeneTable, ensembl_of_symbols, reference_genes
 from zarr.codecs import Crc32cCodec, ZstdCodec
-
-from engine.atlas import shards
-from engine.vocabulary import GeneTable, ensembl_of_symbols, reference_genes
 
 LAYOUT = shards.Layout()  # as `atlas convert` writes
 _BLOCK = 1 << 21  # elements made at a time
@@ -53,8 +52,8 @@ class Shape:
 def genes_of(n: int) -> GeneTable:
     """Return ``n`` genes in Ensembl order: those models list first, made-up ones at last."""
     known = reference_genes()
-    # not through engine.models, which imports torch
-    listed = files("engine").joinpath("models/data/gene_list_19264.tsv.gz").read_bytes()
+    # not through octoscope.models, which imports torch
+    listed = files("octoscope").joinpath("models/data/gene_list_19264.tsv.gz").read_bytes()
     symbols = [line.split("\t")[0] for line in gzip.decompress(listed).decode().splitlines()[1:]]
     ensembl = ensembl_of_symbols(np.array(symbols, dtype=object))
     first = [(e, s) for e, s in zip(ensembl, symbols, strict=True) if e]

@@ -12,9 +12,8 @@ from __future__ import annotations
 import argparse
 
 import numpy as np
+from octoscope.attention.topk import TopK
 from whole_matrix import compare, tiles
-
-from engine.attention.topk import TopK
 
 
 def ours(values: np.ndarray, eligible: np.ndarray, a: argparse.Namespace) -> tuple[np.ndarray, ...]:

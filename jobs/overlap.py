@@ -5,12 +5,11 @@ from __future__ import annotations
 import argparse
 import sys
 
+from octoscope.cli.shared import guarded
+from octoscope.cluster.driver import execute
+from octoscope.cluster.frozen import replan
+from octoscope.store.plan import run_directory
 from rich.console import Console
-
-from engine.cli.shared import guarded
-from engine.cluster.driver import execute
-from engine.cluster.frozen import replan
-from engine.store.plan import run_directory
 
 
 def main(arguments: list[str] | None = None) -> int:

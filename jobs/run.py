@@ -8,12 +8,11 @@ from __future__ import annotations
 import argparse
 import sys
 
+from octoscope.cli.shared import guarded
+from octoscope.cluster.driver import execute
+from octoscope.cluster.frozen import prepare
+from octoscope.config import load_config
 from rich.console import Console
-
-from engine.cli.shared import guarded
-from engine.cluster.driver import execute
-from engine.cluster.frozen import prepare
-from engine.config import load_config
 
 
 def main(

@@ -2,7 +2,7 @@
 
     python scripts/build_demo_data.py immune559.h5ad omnipath.parquet gencode44_genes.parquet
 
-Sources and licences: engine/demo/data/ATTRIBUTION.md.
+Sources and licences: engine/octoscope/demo/data/ATTRIBUTION.md.
 """
 
 from __future__ import annotations
@@ -13,14 +13,13 @@ import tempfile
 from pathlib import Path
 
 import pandas as pd
+from octoscope.atlas import convert
+from octoscope.config import AtlasConfig
+from octoscope.octopus.build import build_octopus
+from octoscope.octopus.config import OctopusConfig
+from octoscope.store.tables import table_bytes
 
-from engine.atlas import convert
-from engine.config import AtlasConfig
-from engine.octopus.build import build_octopus
-from engine.octopus.config import OctopusConfig
-from engine.store.tables import table_bytes
-
-DATA = Path(__file__).resolve().parents[1] / "engine/demo/data"
+DATA = Path(__file__).resolve().parents[1] / "engine/octoscope/demo/data"
 
 
 def main(cells: str, omnipath: str, gencode: str) -> None:
@@ -34,7 +33,7 @@ def main(cells: str, omnipath: str, gencode: str) -> None:
 
 def build_network(omnipath: str, folder: Path) -> None:
     """Build the network of OmniPath interactions between genes of the demonstration cells."""
-    from engine.atlas import Atlas
+    from octoscope.atlas import Atlas
 
     atlas = Atlas(AtlasConfig(path=str(DATA / "immune559.zarr")))
     genes = pd.DataFrame({"ensembl_gene": atlas.genes.ensembl, "symbol": atlas.genes.symbol})

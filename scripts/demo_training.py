@@ -8,13 +8,12 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from octoscope.atlas import Atlas, CellBatch
+from octoscope.config import AtlasConfig
+from octoscope.demo.demo import PANEL, data
 from torch import nn
 
-from engine.atlas import Atlas, CellBatch
-from engine.config import AtlasConfig
-from engine.demo.demo import PANEL, data
-
-CHECKPOINTS = Path(__file__).resolve().parents[1] / "engine/demo/data/checkpoints"
+CHECKPOINTS = Path(__file__).resolve().parents[1] / "engine/octoscope/demo/data/checkpoints"
 N_GENES, HELD_OUT = 600, 56
 
 

@@ -2,7 +2,7 @@
 
     python scripts/train_demo_aidocell.py
 
-Seeded; minutes on two cores. The architecture is the engine's own (`engine.models.aidocell`), the
+Seeded; minutes on two cores. The architecture is the engine's own (`octoscope.models.aidocell`), the
 files are in the published layout. Contexts are random gene subsets with both depth tokens: the
 checkpoint is meant for reduced panels, not for 19,264 genes.
 """
@@ -15,9 +15,8 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 from demo_training import CHECKPOINTS, HELD_OUT, choose_genes, demo_cells, fit, initial, split
-
-from engine.models import Tokens
-from engine.models.aidocell import AIDOCell, expected_shapes
+from octoscope.models import Tokens
+from octoscope.models.aidocell import AIDOCell, expected_shapes
 
 OUT = CHECKPOINTS / "aidocell-demo"
 SEED, STEPS, BATCH, MASKED = 20261123, 900, 24, 0.4

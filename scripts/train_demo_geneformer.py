@@ -2,7 +2,7 @@
 
     python scripts/train_demo_geneformer.py
 
-Seeded; minutes on two cores. The model is transformers' BERT as `engine.models.geneformer` runs it,
+Seeded; minutes on two cores. The model is transformers' BERT as `octoscope.models.geneformer` runs it,
 the files are in the published layout of the second series; the dictionaries (tokens, medians, gene
 ids) are made from the demonstration genes and cells, and lie beside the weights.
 """
@@ -16,10 +16,9 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 from demo_training import CHECKPOINTS, HELD_OUT, choose_genes, demo_cells, fit, initial, split
+from octoscope.models import Tokens
+from octoscope.models.geneformer import Geneformer
 from safetensors.torch import save_file
-
-from engine.models import Tokens
-from engine.models.geneformer import Geneformer
 
 OUT = CHECKPOINTS / "geneformer-demo"
 SEED, STEPS, BATCH, MASKED = 20261126, 5000, 24, 0.3

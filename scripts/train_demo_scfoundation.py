@@ -2,7 +2,7 @@
 
     python scripts/train_demo_scfoundation.py
 
-Seeded; minutes on two cores. The encoder is the engine's own (`engine.models.scfoundation`), the
+Seeded; minutes on two cores. The encoder is the engine's own (`octoscope.models.scfoundation`), the
 file is in the published layout with one section, `gene`. The published Performer decoder is left
 out; values are predicted from the encoder through `decoder_embed`, `norm` and `to_final`.
 """
@@ -13,10 +13,9 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 from demo_training import CHECKPOINTS, HELD_OUT, choose_genes, demo_cells, fit, initial, split
-
-from engine.models import Tokens
-from engine.models.scfoundation import ScFoundation
-from engine.models.scfoundation_file import ScFoundationFile
+from octoscope.models import Tokens
+from octoscope.models.scfoundation import ScFoundation
+from octoscope.models.scfoundation_file import ScFoundationFile
 
 OUT = CHECKPOINTS / "scfoundation-demo"
 SEED, STEPS, BATCH, MASKED, OTHER = 20261125, 900, 24, 0.3, 60

@@ -17,14 +17,13 @@ from pathlib import Path
 import numpy as np
 import torch
 import torch.nn.functional as F
+from octoscope.atlas import Atlas
+from octoscope.config import AtlasConfig
+from octoscope.demo.demo import PANEL, data
+from octoscope.models import load_model
 from torch import nn
 
-from engine.atlas import Atlas
-from engine.config import AtlasConfig
-from engine.demo.demo import PANEL, data
-from engine.models import load_model
-
-OUT = Path(__file__).resolve().parents[1] / "engine/demo/data/checkpoints/scgpt-demo"
+OUT = Path(__file__).resolve().parents[1] / "engine/octoscope/demo/data/checkpoints/scgpt-demo"
 N_GENES, D, FF, LAYERS, HEADS, SEED = 600, 64, 64, 4, 4, 20261122
 STEPS, BATCH, MASKED, TOKENS = 800, 24, 0.4, 320
 MASK_VALUE, PAD_VALUE = -1.0, -2.0

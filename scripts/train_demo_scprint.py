@@ -2,7 +2,7 @@
 
     python scripts/train_demo_scprint.py
 
-Seeded; minutes on two cores. The architecture is the engine's own (`engine.models.scprint`), the
+Seeded; minutes on two cores. The architecture is the engine's own (`octoscope.models.scprint`), the
 file is a Lightning checkpoint in the published layout (1.x names), with `normalization: log`.
 """
 
@@ -12,10 +12,9 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 from demo_training import CHECKPOINTS, HELD_OUT, choose_genes, demo_cells, fit, initial, split
-
-from engine.models import Tokens
-from engine.models.scprint import ScPRINT
-from engine.models.scprint_file import ScPRINTFile
+from octoscope.models import Tokens
+from octoscope.models.scprint import ScPRINT
+from octoscope.models.scprint_file import ScPRINTFile
 
 OUT = CHECKPOINTS / "scprint-demo"
 SEED, STEPS, BATCH, MASKED, GENES = 20261124, 800, 24, 0.4, 320

@@ -16,9 +16,9 @@ import numpy as np
 import pandas as pd
 import pytest
 import yaml
+from octoscope.demo.demo import data
 from scipy import sparse
 
-from engine.demo.demo import data
 from tests.s3 import s3_server
 
 ORACLE = Path(__file__).parent / "data" / "scgpt"
@@ -32,7 +32,7 @@ def oracle() -> Path:
 def octoscope(*arguments: str, env: dict[str, str] | None = None, timeout: float = 300) -> Any:
     """Run the command line in a process of its own."""
     return subprocess.run(
-        [sys.executable, "-c", "from engine.cli import main; main()", *arguments],
+        [sys.executable, "-c", "from octoscope.cli import main; main()", *arguments],
         capture_output=True,
         text=True,
         env={**os.environ, "COLUMNS": "200", **(env or {})},
@@ -75,7 +75,7 @@ def small_atlas(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def small_tree(atlas: Path) -> dict[str, Any]:
     """Return the configuration of a run of seconds: 2 layers, 60 genes, 2 categories."""
-    from engine.demo.demo import PANEL
+    from octoscope.demo.demo import PANEL
 
     return {
         "title": "small",

@@ -13,10 +13,10 @@ import anndata as ad
 import numpy as np
 import pytest
 import yaml
+from octoscope.cli.app import app
+from octoscope.cli.shared import guarded
 from scipy import sparse
 
-from engine.cli.app import app
-from engine.cli.shared import guarded
 from tests.conftest import octoscope, small_tree
 
 

@@ -10,8 +10,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-
-from engine.restricted import Array, DType, Maker, Opaque, Refused, load_torch_zip, numpy_names
+from octoscope.restricted import Array, DType, Maker, Opaque, Refused, load_torch_zip, numpy_names
 
 
 class Reader(pickle.Unpickler):
@@ -111,8 +110,7 @@ def test_a_torchscript_program_is_not_handed_to_torch() -> None:
 
 def test_a_real_torchscript_file_does_not_run(tmp_path: Any) -> None:
     import torch
-
-    from engine.models.inert import load_inert
+    from octoscope.models.inert import load_inert
 
     class Model(torch.nn.Module):
         def forward(self, x: torch.Tensor) -> torch.Tensor:

@@ -6,10 +6,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-
-from engine.errors import InputError
-from engine.models import GeneMatch
-from engine.vocabulary import GeneTable, read_aliases, resolve_genes
+from octoscope.errors import InputError
+from octoscope.models import GeneMatch
+from octoscope.vocabulary import GeneTable, read_aliases, resolve_genes
 
 
 def resolve(names: list[str], **given: object) -> tuple[GeneTable, list[int], dict[str, str]]:

@@ -4,7 +4,7 @@ h0 = E[gene] ln(1 + x)                          for every expressed gene x, one 
 layer: h' = h + Wo softmax(q k^T / sqrt(d_head)) v, with q, k, v = W LN(h) + b
 output = LN(h)                                  (LN without affine part, eps 1e-5)
 
-A family is a class that follows `engine.models.protocol.FoundationModel`; the entry point in
+A family is a class that follows `octoscope.models.protocol.FoundationModel`; the entry point in
 `pyproject.toml` is all that Octoscope needs to find it.
 """
 
@@ -18,15 +18,14 @@ from typing import Any
 import numpy as np
 import torch
 import torch.nn.functional as F
+from octoscope.errors import InputError
+from octoscope.models import GeneMatch, GeneStatistics, LayerAttention, Tokens, Variant
+from octoscope.models.blocks import attend, split_heads
+from octoscope.models.matching import by_ensembl
+from octoscope.models.protocol import GENE, PAD, TOKEN_KINDS
+from octoscope.models.weights import load_state, read_json, take_strict
+from octoscope.vocabulary import GeneTable, symbols_of_ensembl
 from scipy import sparse
-
-from engine.errors import InputError
-from engine.models import GeneMatch, GeneStatistics, LayerAttention, Tokens, Variant
-from engine.models.blocks import attend, split_heads
-from engine.models.matching import by_ensembl
-from engine.models.protocol import GENE, PAD, TOKEN_KINDS
-from engine.models.weights import load_state, read_json, take_strict
-from engine.vocabulary import GeneTable, symbols_of_ensembl
 
 _CELL = TOKEN_KINDS.index("cell")
 _FILES = ("setformer.json", "weights.safetensors")

@@ -5,9 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 
 import numpy as np
-
-from engine.analysis.matrix import HalfTile, MatrixSource
-from engine.attention.views import QUANTITIES
+from octoscope.analysis.matrix import HalfTile, MatrixSource
+from octoscope.attention.views import QUANTITIES
 
 Tiles = Iterator[tuple[int, np.ndarray, np.ndarray]]
 N = 23  # genes of random matrices

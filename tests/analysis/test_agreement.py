@@ -9,10 +9,18 @@ import pytest
 import scipy
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from octoscope.analysis.agreement import (
+    GROUPS,
+    Placed,
+    agreement,
+    coherence,
+    place,
+    spearman,
+    union,
+)
+from octoscope.attention.topk import TopK
 from scipy.stats import spearmanr
 
-from engine.analysis.agreement import GROUPS, Placed, agreement, coherence, place, spearman, union
-from engine.attention.topk import TopK
 from tests.analysis.matrices import Tiles, ranks_of, reader
 
 
@@ -115,7 +123,7 @@ def test_more_draws_where_none_reaches_the_median(monkeypatch: pytest.MonkeyPatc
     assert rows[2]["n_permutations"] == 19  # it was reached: nothing is gained by more
     assert np.array_equal(found.null[:19], few.null, equal_nan=True)
     assert found.complete_draws(np.ones((3, 3), bool)).shape == (95, 3, 1, 1)
-    monkeypatch.setattr("engine.analysis.relabelled.FURTHER", 150 * 30)  # look-ups, of 100 pairs
+    monkeypatch.setattr("octoscope.analysis.relabelled.FURTHER", 150 * 30)  # look-ups, of 100 pairs
     bounded = agreement(placed, {1: readers[1]}, [100], permutations=19, more_draws=5, seed=0)
     draws = next(row["n_permutations"] for row in bounded.rows if row["query"] == 0)
     assert 19 < draws < 95

@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-
-from engine.analysis.agreement import agreement, place, union
-from engine.analysis.agreement_donors import (
+from octoscope.analysis.agreement import agreement, place, union
+from octoscope.analysis.agreement_donors import (
     medians_without,
     over_donors,
     place_without,
     strongest_without,
 )
-from engine.analysis.donors import interval
-from engine.fields import Conventions
+from octoscope.analysis.donors import interval
+from octoscope.fields import Conventions
+
 from tests.analysis.matrices import reader
 from tests.analysis.test_agreement import tops
 from tests.analysis.test_donors import GENES, Dense, G, N

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-
-from engine.analysis import statistics
-from engine.analysis.consensus import (
+from octoscope.analysis import statistics
+from octoscope.analysis.consensus import (
     contrast_noise,
     contrast_test,
     score,

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from octoscope.analysis.consistency import compare_factors
+from octoscope.attention.factors import Factors
 from scipy.stats import spearmanr
-
-from engine.analysis.consistency import compare_factors
-from engine.attention.factors import Factors
 
 N, K = 40, 60
 

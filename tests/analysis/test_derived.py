@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from octoscope.analysis.derived import Derived, pooled
+from octoscope.analysis.matrix import HalfTile, MatrixSource
+from octoscope.attention.topk import TopK
 
-from engine.analysis.derived import Derived, pooled
-from engine.analysis.matrix import HalfTile, MatrixSource
-from engine.attention.topk import TopK
 from tests.analysis.matrices import N, dense, some, source
 
 

@@ -8,10 +8,9 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-
-from engine.analysis.donors import Block, donor_jackknife, interval
-from engine.analysis.without_donors import DerivedWithoutDonors, SumsWithoutDonors
-from engine.attention.topk import TopK
+from octoscope.analysis.donors import Block, donor_jackknife, interval
+from octoscope.analysis.without_donors import DerivedWithoutDonors, SumsWithoutDonors
+from octoscope.attention.topk import TopK
 
 N, G = 20, 5
 GENES = np.arange(N)

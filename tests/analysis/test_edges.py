@@ -6,8 +6,8 @@ import numpy as np
 import pandas as pd
 from hypothesis import given
 from hypothesis import strategies as st
+from octoscope.analysis.edges import strongest_keys
 
-from engine.analysis.edges import strongest_keys
 from tests.analysis.matrices import source
 from tests.analysis.test_finalise import N
 

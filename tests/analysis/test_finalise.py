@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 import pytest
+from octoscope.analysis.finalise import finalise
+from octoscope.analysis.matrix import MatrixSource
 
-from engine.analysis.finalise import finalise
-from engine.analysis.matrix import MatrixSource
 from tests.analysis.matrices import source
 
 N = 40

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from octoscope.analysis.geometry import compare_geometry
 from scipy.stats import spearmanr
-
-from engine.analysis.geometry import compare_geometry
 
 
 def streams(seed: int, n: int = 60, mix: float = 0.7) -> list[np.ndarray]:

@@ -6,11 +6,11 @@ import numpy as np
 import pandas as pd
 import pytest
 import scipy
+from octoscope.analysis.finalise import finalise
+from octoscope.analysis.layers import _Test, compare_layers
+from octoscope.analysis.matrix import MatrixSource
+from octoscope.attention.views import view_values
 
-from engine.analysis.finalise import finalise
-from engine.analysis.layers import _Test, compare_layers
-from engine.analysis.matrix import MatrixSource
-from engine.attention.views import view_values
 from tests.analysis.matrices import source
 
 N = 40
@@ -110,7 +110,7 @@ def test_more_draws_where_none_reaches_the_correlation(monkeypatch: pytest.Monke
     assert found.loc[(0, 1), "p"] == pytest.approx(1 / 96)
     assert found.loc[(0, 2), "n_permutations"] == 19
     assert found.loc[(0, 2), "p"] == rows(1).loc[(0, 2), "p"]
-    monkeypatch.setattr("engine.analysis.layers.DRAWN", 1)  # no room for more
+    monkeypatch.setattr("octoscope.analysis.layers.DRAWN", 1)  # no room for more
     assert rows(5).loc[(0, 1), "n_permutations"] == 19
 
 

@@ -8,9 +8,9 @@ from collections.abc import Iterator, Mapping
 
 import numpy as np
 import pytest
+from octoscope.analysis.derived import Derived
+from octoscope.analysis.layers_as_one import Kept, LayerConsensus
 
-from engine.analysis.derived import Derived
-from engine.analysis.layers_as_one import Kept, LayerConsensus
 from tests.analysis.matrices import N, dense, some, source
 
 

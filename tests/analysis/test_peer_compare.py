@@ -14,22 +14,22 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+from octoscope.analysis.agreement import Placed, agreement, place, spearman, union
+from octoscope.analysis.geometry import compare_geometry
+from octoscope.analysis.layers_as_one import combine
+from octoscope.analysis.mean_cells import mean_cells_of
+from octoscope.analysis.sources import committed
+from octoscope.analysis.stored import stored_matrix
+from octoscope.analysis.summaries import over_categories
+from octoscope.attention.topk import TopK
+from octoscope.cluster.frozen import prepare, run_config
+from octoscope.cluster.matrices import MatrixRunner
+from octoscope.cluster.units import UnitRunner
+from octoscope.config import parse_config
+from octoscope.models import load_model
+from octoscope.store import tiles
+from octoscope.store.names import layer_name, residual_work
 
-from engine.analysis.agreement import Placed, agreement, place, spearman, union
-from engine.analysis.geometry import compare_geometry
-from engine.analysis.layers_as_one import combine
-from engine.analysis.mean_cells import mean_cells_of
-from engine.analysis.sources import committed
-from engine.analysis.stored import stored_matrix
-from engine.analysis.summaries import over_categories
-from engine.attention.topk import TopK
-from engine.cluster.frozen import prepare, run_config
-from engine.cluster.matrices import MatrixRunner
-from engine.cluster.units import UnitRunner
-from engine.config import parse_config
-from engine.models import load_model
-from engine.store import tiles
-from engine.store.names import layer_name, residual_work
 from tests.analysis.conftest import BENCHMARKS
 from tests.analysis.matrices import Tiles, dense, reader
 from tests.conftest import three_families

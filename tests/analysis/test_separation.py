@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import numpy as np
-
-from engine.analysis.separation import separation_test
-from engine.attention.histograms import bins_of
+from octoscope.analysis.separation import separation_test
+from octoscope.attention.histograms import bins_of
 
 
 def network(rng: np.random.Generator, n: int, sd: float = 0.8, mean: float = 6.0) -> np.ndarray:

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-
-from engine.analysis import statistics
-from engine.analysis.overlap import overlap_test
+from octoscope.analysis import statistics
+from octoscope.analysis.overlap import overlap_test
 
 
 def dense(n: int, seed: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -124,7 +123,7 @@ def hub_top(
 def p_values(stratified: bool, monkeypatch: pytest.MonkeyPatch, runs: int = 60) -> np.ndarray:
     if not stratified:
         monkeypatch.setattr(
-            "engine.analysis.overlap.degree_strata", lambda degree: np.zeros(len(degree), int)
+            "octoscope.analysis.overlap.degree_strata", lambda degree: np.zeros(len(degree), int)
         )
     out = []
     for seed in range(runs):

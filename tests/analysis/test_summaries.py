@@ -5,8 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 import pytest
-
-from engine.analysis.summaries import mass_by_layer, side_by_side
+from octoscope.analysis.summaries import mass_by_layer, side_by_side
 
 
 def stats() -> pd.DataFrame:

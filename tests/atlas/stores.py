@@ -11,10 +11,10 @@ import pandas as pd
 import pytest
 import zarr
 from anndata.experimental import write_dispatched
+from octoscope.atlas import Atlas, check
+from octoscope.atlas.chunks import DamageError
+from octoscope.config import AtlasConfig
 
-from engine.atlas import Atlas, check
-from engine.atlas.chunks import DamageError
-from engine.config import AtlasConfig
 from tests.conftest import make_adata
 
 FORMATS = (2, 3)

@@ -11,11 +11,11 @@ import numpy as np
 import pandas as pd
 import pytest
 import zarr
+from octoscope.atlas import Atlas, check, convert
+from octoscope.config import AtlasConfig
+from octoscope.errors import InputError
 from scipy import sparse
 
-from engine.atlas import Atlas, check, convert
-from engine.config import AtlasConfig
-from engine.errors import InputError
 from tests.conftest import make_adata
 
 

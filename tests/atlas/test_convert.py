@@ -16,14 +16,14 @@ from typing import Any
 import anndata as ad
 import fsspec
 import pytest
+from octoscope.atlas import Atlas, convert
+from octoscope.atlas.partial import LOCK, STATE
+from octoscope.atlas.shards import Layout
+from octoscope.cli.app import app
+from octoscope.cli.shared import guarded
+from octoscope.config import AtlasConfig
+from octoscope.errors import InputError
 
-from engine.atlas import Atlas, convert
-from engine.atlas.partial import LOCK, STATE
-from engine.atlas.shards import Layout
-from engine.cli.app import app
-from engine.cli.shared import guarded
-from engine.config import AtlasConfig
-from engine.errors import InputError
 from tests.atlas.stores import cells, config, file_of, write
 from tests.conftest import make_adata
 
@@ -32,9 +32,9 @@ SHARDS = 19  # of `mixed` then
 TIGHT = "22KB"  # one shard of LAYOUT at a time
 SCRIPT = """
 import sys
-from engine.atlas import convert
-from engine.atlas.shards import Layout
-from engine.config import AtlasConfig
+from octoscope.atlas import convert
+from octoscope.atlas.shards import Layout
+from octoscope.config import AtlasConfig
 
 source, target, memory, chunk, shard = sys.argv[1:6]
 layout = Layout(int(chunk), int(shard))
@@ -349,7 +349,7 @@ def test_the_peak_stays_within_memory_and_a_constant(tmp_path: Path) -> None:
         return float(done.stdout)
 
     counts = a.X.nnz * 8  # 81 MB
-    constant = 90e6  # what is decoded at a time, twice: see engine.atlas.atlas
+    constant = 90e6  # what is decoded at a time, twice: see octoscope.atlas.atlas
     assert peak("16MB") < 16e6 + constant
     assert peak("1GB") > 16e6 + constant + counts / 3  # so the bound above is none by chance
     assert bytes_of(tmp_path / "16MB") == bytes_of(tmp_path / "1GB")

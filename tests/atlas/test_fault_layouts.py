@@ -11,10 +11,10 @@ import numpy as np
 import pandas as pd
 import pytest
 import zarr
+from octoscope.atlas import Atlas, check, convert
+from octoscope.atlas.chunks import DamageError
+from octoscope.errors import InputError
 
-from engine.atlas import Atlas, check, convert
-from engine.atlas.chunks import DamageError
-from engine.errors import InputError
 from tests.atlas.stores import (
     FORMATS,
     cells,

@@ -11,14 +11,14 @@ from typing import Any
 import numpy as np
 import pytest
 import zarr
+from octoscope.atlas import Atlas, check, convert
+from octoscope.atlas.chunks import DamageError
+from octoscope.cli.app import app
+from octoscope.cli.shared import guarded
+from octoscope.errors import InputError
 from scipy import sparse
 from zarr.codecs import BloscCodec
 
-from engine.atlas import Atlas, check, convert
-from engine.atlas.chunks import DamageError
-from engine.cli.app import app
-from engine.cli.shared import guarded
-from engine.errors import InputError
 from tests.atlas.stores import (
     FORMATS,
     FRAMES,

@@ -7,9 +7,8 @@ import pandas as pd
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-
-from engine.atlas.index import build_index
-from engine.errors import InputError
+from octoscope.atlas.index import build_index
+from octoscope.errors import InputError
 
 
 def index(ids: np.ndarray, kinds: list[str | None], **kw: object):  # type: ignore[no-untyped-def]

@@ -14,14 +14,14 @@ import numpy as np
 import pandas as pd
 import pytest
 import zarr
+from octoscope.atlas import AtlasInfo, convert, info
+from octoscope.atlas.findings import Finding, Findings
+from octoscope.atlas.layout import ArrayCost, look_at_layout
+from octoscope.cli.app import app
+from octoscope.cli.shared import guarded
+from octoscope.config import AtlasConfig
 from scipy import sparse
 
-from engine.atlas import AtlasInfo, convert, info
-from engine.atlas.findings import Finding, Findings
-from engine.atlas.layout import ArrayCost, look_at_layout
-from engine.cli.app import app
-from engine.cli.shared import guarded
-from engine.config import AtlasConfig
 from tests.atlas.stores import cells, file_of, put, write
 from tests.conftest import make_adata
 

@@ -15,17 +15,17 @@ import pytest
 import zarr
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from octoscope.atlas import Atlas, convert, pipeline, source
+from octoscope.atlas.chunks import DamageError
+from octoscope.models import scgpt_tokens
+from octoscope.models.protocol import GeneMatch
+from octoscope.models.ragged import ranked
+from octoscope.models.randomness import CellGenerators, cell_generator
+from octoscope.models.scgpt_tokens import bin_cells
+from octoscope.vocabulary import GeneTable
 from scipy import sparse
 from zarr.codecs import BloscCodec, Crc32cCodec
 
-from engine.atlas import Atlas, convert, pipeline, source
-from engine.atlas.chunks import DamageError
-from engine.models import scgpt_tokens
-from engine.models.protocol import GeneMatch
-from engine.models.ragged import ranked
-from engine.models.randomness import CellGenerators, cell_generator
-from engine.models.scgpt_tokens import bin_cells
-from engine.vocabulary import GeneTable
 from tests.atlas.stores import cells, config, file_of, write
 
 LAYOUTS = ("sorted", "unsorted", "duplicates", "sharded", "dense", "h5ad")
@@ -94,7 +94,7 @@ def windows(monkeypatch: pytest.MonkeyPatch) -> Any:
 
     def change(run: int, ahead: int) -> None:
         monkeypatch.setattr(source, "_RUN", run)
-        monkeypatch.setattr("engine.atlas.atlas._AHEAD", ahead)
+        monkeypatch.setattr("octoscope.atlas.atlas._AHEAD", ahead)
 
     return change
 
@@ -245,7 +245,7 @@ def test_a_pipeline_asked_for_by_the_environment(tmp_path: Path) -> None:
     path = make(tmp_path, "sharded", truth(0), 64, 0)
     code = f"""
 from tests.atlas.stores import config
-from engine.atlas import Atlas
+from octoscope.atlas import Atlas
 import zarr
 try:
     print(Atlas(config({str(path)!r})).counts_source, zarr.config.get("codec_pipeline.path"))

@@ -7,12 +7,11 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-
-from engine.attention import accumulate, reference, row_blocks, tiled
-from engine.attention.accumulate import BatchLayout, Heads, LayerSums, PairCounts, QKBatch
-from engine.attention.fused import _exp
-from engine.attention.views import QUANTITIES
-from engine.errors import MassError
+from octoscope.attention import accumulate, reference, row_blocks, tiled
+from octoscope.attention.accumulate import BatchLayout, Heads, LayerSums, PairCounts, QKBatch
+from octoscope.attention.fused import _exp
+from octoscope.attention.views import QUANTITIES
+from octoscope.errors import MassError
 
 MASS = ("kept", "outside", "cls")
 

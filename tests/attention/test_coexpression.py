@@ -6,10 +6,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from scipy import sparse
-from scipy.stats import spearmanr
-
-from engine.attention.coexpression import (
+from octoscope.attention.coexpression import (
     CoMoments,
     RankProducts,
     correlation,
@@ -17,7 +14,9 @@ from engine.attention.coexpression import (
     rise,
     varying,
 )
-from engine.store.tiles import fold_tree
+from octoscope.store.tiles import fold_tree
+from scipy import sparse
+from scipy.stats import spearmanr
 
 
 def some_counts(rng: np.random.Generator, cells: int, genes: int) -> sparse.csr_matrix:

@@ -8,10 +8,9 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
-
-from engine.attention import factors
-from engine.attention.factors import Factors
-from engine.attention.reference import cell_attention, top_k
+from octoscope.attention import factors
+from octoscope.attention.factors import Factors
+from octoscope.attention.reference import cell_attention, top_k
 
 WHOLE = st.integers(-3, 3)  # products of small integers are exact, and tie often
 

@@ -6,9 +6,8 @@ import pickle
 
 import pytest
 import torch
-
-from engine.attention.finite import require_finite
-from engine.errors import ActivationError
+from octoscope.attention.finite import require_finite
+from octoscope.errors import ActivationError
 
 CELLS = [f"AAA{c}-1" for c in "CGTACGT"]
 

@@ -5,8 +5,7 @@ from __future__ import annotations
 import ctypes
 
 import numpy as np
-
-from engine.attention.fused import raise_peaks
+from octoscope.attention.fused import raise_peaks
 
 KEYS, CHUNK = 15, 4096
 _C = ctypes.CDLL(None)

@@ -6,8 +6,7 @@ import numpy as np
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
-
-from engine.attention.histograms import (
+from octoscope.attention.histograms import (
     BINS,
     auroc,
     average_precision,
@@ -15,7 +14,7 @@ from engine.attention.histograms import (
     count,
     quantiles,
 )
-from engine.attention.views import sortable
+from octoscope.attention.views import sortable
 
 FLOATS = st.floats(width=32, allow_nan=False)
 # values that lie in bins of their own: the histogram then loses nothing

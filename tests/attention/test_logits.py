@@ -7,10 +7,10 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from octoscope.attention import logits
+from octoscope.attention.accumulate import Heads, LayerSums
+from octoscope.errors import MassError
 
-from engine.attention import logits
-from engine.attention.accumulate import Heads, LayerSums
-from engine.errors import MassError
 from tests.attention.test_accumulate import MASS, batch, close, expected, make
 
 CPU = torch.device("cpu")

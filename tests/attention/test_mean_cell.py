@@ -6,12 +6,11 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-
-from engine.attention import reference
-from engine.attention.cells import Heads
-from engine.attention.mean_cell import MeanCell
-from engine.attention.views import QUANTITIES
-from engine.errors import MassError
+from octoscope.attention import reference
+from octoscope.attention.cells import Heads
+from octoscope.attention.mean_cell import MeanCell
+from octoscope.attention.views import QUANTITIES
+from octoscope.errors import MassError
 
 
 def made(

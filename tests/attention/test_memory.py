@@ -10,7 +10,7 @@ import pytest
 SCRIPT = """
 import resource, sys
 import numpy as np, torch
-from engine.attention.accumulate import BatchLayout, LayerSums, PairCounts, QKBatch
+from octoscope.attention.accumulate import BatchLayout, LayerSums, PairCounts, QKBatch
 
 tokens, heads, cells, limit = map(int, sys.argv[1:])
 torch.set_num_threads(2)

@@ -7,9 +7,8 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-
-from engine.attention import products
-from engine.attention.products import Keys
+from octoscope.attention import products
+from octoscope.attention.products import Keys
 
 
 def made(queries: int, keys: int, d: int, seed: int) -> tuple[torch.Tensor, torch.Tensor]:
@@ -68,7 +67,7 @@ def test_numbers_that_are_not_finite_stay_where_they_are() -> None:
 @pytest.mark.parametrize("d", [16, 128, 192, 400, 512, 700, 1100])
 def test_terms_are_added_in_the_order_that_ranks_guess(d: int) -> None:
     # a wrong guess costs a second reading and no bit; on the machines that we know it holds
-    from engine.attention.factors import _dot
+    from octoscope.attention.factors import _dot
 
     q, k = (x.numpy() for x in made(64, 900, d, d))
     found = Keys(torch.from_numpy(k), 100).products(torch.from_numpy(q)).numpy()

@@ -7,10 +7,9 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-
-from engine.attention.accumulate import BatchLayout, LayerSums, PairCounts, QKBatch
-from engine.attention.topk import TopK
-from engine.attention.views import QUANTITIES, default_min_cells, view_values
+from octoscope.attention.accumulate import BatchLayout, LayerSums, PairCounts, QKBatch
+from octoscope.attention.topk import TopK
+from octoscope.attention.views import QUANTITIES, default_min_cells, view_values
 
 MASS = ("kept",)
 

@@ -6,9 +6,8 @@ import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
-
-from engine.attention.ranks import values_and_ranks
-from engine.attention.views import default_min_cells, sortable, view_values
+from octoscope.attention.ranks import values_and_ranks
+from octoscope.attention.views import default_min_cells, sortable, view_values
 
 FLOATS = st.floats(width=32, allow_nan=False)
 ONE = np.float32(1)

@@ -7,10 +7,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
-
-from engine.attention import topk
-from engine.attention.reference import top_k
-from engine.attention.topk import TopK
+from octoscope.attention import topk
+from octoscope.attention.reference import top_k
+from octoscope.attention.topk import TopK
 
 ONE = np.float32(1)
 # 1 and its neighbours on either side differ by one bit

@@ -10,19 +10,19 @@ import numpy as np
 import pandas as pd
 import pytest
 import yaml
+from octoscope.cluster.coexpression import CoexpressionRunner
+from octoscope.cluster.frozen import prepare, run_config
+from octoscope.cluster.matrices import MatrixRunner
+from octoscope.config import parse_config
+from octoscope.demo.demo import data
+from octoscope.errors import InputError
+from octoscope.store import tiles
+from octoscope.store.names import matrix_work
+from octoscope.store.plan import Plan
+from octoscope.store.records import read_record
+from octoscope.store.root import RunRoot
 from scipy.stats import rankdata
 
-from engine.cluster.coexpression import CoexpressionRunner
-from engine.cluster.frozen import prepare, run_config
-from engine.cluster.matrices import MatrixRunner
-from engine.config import parse_config
-from engine.demo.demo import data
-from engine.errors import InputError
-from engine.store import tiles
-from engine.store.names import matrix_work
-from engine.store.plan import Plan
-from engine.store.records import read_record
-from engine.store.root import RunRoot
 from tests.conftest import octoscope, small_tree, tables_of
 
 

@@ -17,21 +17,21 @@ import pandas as pd
 import pytest
 import scipy.stats
 import yaml
+from octoscope.analysis.agreement import place, union
+from octoscope.analysis.derived import Derived
+from octoscope.analysis.stored import stored_matrix
+from octoscope.attention.topk import TopK
+from octoscope.cli.tables import SHOWN
+from octoscope.cluster import analyse
+from octoscope.cluster.comparable import Member, plan_of, reader
+from octoscope.cluster.frozen import run_config
+from octoscope.cluster.repair import plan_repair
+from octoscope.store.manifest import Fault
+from octoscope.store.names import block_of
+from octoscope.store.plan import HOLD
+from octoscope.store.root import RunRoot
+from octoscope.store.tables import table_bytes
 
-from engine.analysis.agreement import place, union
-from engine.analysis.derived import Derived
-from engine.analysis.stored import stored_matrix
-from engine.attention.topk import TopK
-from engine.cli.tables import SHOWN
-from engine.cluster import analyse
-from engine.cluster.comparable import Member, plan_of, reader
-from engine.cluster.frozen import run_config
-from engine.cluster.repair import plan_repair
-from engine.store.manifest import Fault
-from engine.store.names import block_of
-from engine.store.plan import HOLD
-from engine.store.root import RunRoot
-from engine.store.tables import table_bytes
 from tests.conftest import octoscope, small_tree, three_families
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]

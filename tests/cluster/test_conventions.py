@@ -6,13 +6,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from octoscope.cluster.comparable import Member, reader
+from octoscope.cluster.compare import AGREEMENT, compare
+from octoscope.cluster.frozen import prepare, run_config
+from octoscope.cluster.matrices import MatrixRunner
+from octoscope.cluster.units import UnitRunner
+from octoscope.config import parse_config
 
-from engine.cluster.comparable import Member, reader
-from engine.cluster.compare import AGREEMENT, compare
-from engine.cluster.frozen import prepare, run_config
-from engine.cluster.matrices import MatrixRunner
-from engine.cluster.units import UnitRunner
-from engine.config import parse_config
 from tests.analysis.matrices import dense
 from tests.conftest import small_tree
 

@@ -7,10 +7,9 @@ import random
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-
-from engine.cluster.dispatch import Change, Outcome, Result, Work, dispatch
-from engine.cluster.fleet import Group, together
-from engine.errors import InputError, MassError, StoreFullError
+from octoscope.cluster.dispatch import Change, Outcome, Result, Work, dispatch
+from octoscope.cluster.fleet import Group, together
+from octoscope.errors import InputError, MassError, StoreFullError
 
 
 class TableFleet:

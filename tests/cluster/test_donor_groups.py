@@ -8,19 +8,19 @@ from typing import Any
 import anndata as ad
 import numpy as np
 import pytest
+from octoscope.analysis.stored import stored_sums, without_donors
+from octoscope.cluster.frozen import prepare, run_config
+from octoscope.cluster.matrices import MatrixRunner
+from octoscope.cluster.planner import make_plan, result_fields
+from octoscope.cluster.units import UnitRunner
+from octoscope.config import parse_config
+from octoscope.errors import InputError
+from octoscope.store.names import matrix_work
+from octoscope.store.plan import Plan
+from octoscope.store.records import read_record
+from octoscope.store.root import RunRoot
+from octoscope.store.tables import read_table
 
-from engine.analysis.stored import stored_sums, without_donors
-from engine.cluster.frozen import prepare, run_config
-from engine.cluster.matrices import MatrixRunner
-from engine.cluster.planner import make_plan, result_fields
-from engine.cluster.units import UnitRunner
-from engine.config import parse_config
-from engine.errors import InputError
-from engine.store.names import matrix_work
-from engine.store.plan import Plan
-from engine.store.records import read_record
-from engine.store.root import RunRoot
-from engine.store.tables import read_table
 from tests.conftest import octoscope, small_tree
 
 CATEGORY, LAYER = 1, 2

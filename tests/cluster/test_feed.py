@@ -10,15 +10,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-
-from engine.atlas import Atlas
-from engine.atlas.atlas import CellBatch
-from engine.cluster.feed import Fed, Feed
-from engine.config import AtlasConfig
-from engine.demo.demo import data
-from engine.errors import InputError
-from engine.models import load_model
-from engine.store.plan import Unit
+from octoscope.atlas import Atlas
+from octoscope.atlas.atlas import CellBatch
+from octoscope.cluster.feed import Fed, Feed
+from octoscope.config import AtlasConfig
+from octoscope.demo.demo import data
+from octoscope.errors import InputError
+from octoscope.models import load_model
+from octoscope.store.plan import Unit
 
 MICRO, BATCH = 5, 2
 

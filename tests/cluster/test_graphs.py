@@ -9,9 +9,8 @@ from typing import Any
 
 import pytest
 from dask.delayed import delayed
-
-from engine.cluster import graphs
-from engine.cluster.connect import ray_cluster
+from octoscope.cluster import graphs
+from octoscope.cluster.connect import ray_cluster
 
 
 def tasks(n: int) -> list[Any]:
@@ -35,7 +34,7 @@ def test_ray_gives_what_threads_give() -> None:
 def test_a_ray_imported_before_keeps_its_own_mode() -> None:
     script = """
 import ray
-from engine.cluster import connect, graphs
+from octoscope.cluster import connect, graphs
 from dask.delayed import delayed
 with connect.ray_cluster():
     print(graphs.compute([delayed(int)('7')], graphs.ray_scheduler()))
@@ -49,7 +48,7 @@ with connect.ray_cluster():
 
 
 def test_the_driver_imports_ray_only_after_its_settings() -> None:
-    script = "import sys, engine.cluster.driver, jobs.run; print('ray' in sys.modules)"
+    script = "import sys, octoscope.cluster.driver, jobs.run; print('ray' in sys.modules)"
     done = subprocess.run(
         [sys.executable, "-c", script], capture_output=True, text=True, timeout=120, check=False
     )

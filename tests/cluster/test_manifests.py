@@ -12,8 +12,8 @@ from typing import Any
 
 import pytest
 import yaml
+from octoscope.execution_config import ExecutionConfig
 
-from engine.execution_config import ExecutionConfig
 from tests.cluster.test_cluster_yaml import SECRETS
 
 ROOT = Path(__file__).parents[2]

@@ -8,14 +8,14 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from octoscope.cluster.frozen import prepare, run_config
+from octoscope.cluster.matrices import MatrixRunner
+from octoscope.cluster.units import UnitRunner
+from octoscope.config import parse_config
+from octoscope.store import tiles
+from octoscope.store.plan import Plan
+from octoscope.store.root import RunRoot
 
-from engine.cluster.frozen import prepare, run_config
-from engine.cluster.matrices import MatrixRunner
-from engine.cluster.units import UnitRunner
-from engine.config import parse_config
-from engine.store import tiles
-from engine.store.plan import Plan
-from engine.store.root import RunRoot
 from tests.conftest import small_tree
 
 TILE = 512  # large, so that tiles outweigh what finalising holds

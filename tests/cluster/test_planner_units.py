@@ -12,23 +12,23 @@ import anndata as ad
 import numpy as np
 import pytest
 import torch
+from octoscope.atlas import Atlas
+from octoscope.attention import reference
+from octoscope.attention.views import QUANTITIES
+from octoscope.cluster.analyse import Block, outputs
+from octoscope.cluster.comparable import comparisons, shared_genes
+from octoscope.cluster.frozen import prepare, run_config
+from octoscope.cluster.planner import make_plan
+from octoscope.cluster.units import UnitRunner
+from octoscope.config import parse_config
+from octoscope.errors import ActivationError, InputError
+from octoscope.models import load_model
+from octoscope.sizes import parse_bytes
+from octoscope.store import tiles
+from octoscope.store.names import sums_name
+from octoscope.store.root import RunRoot
+from octoscope.store.tables import read_table
 
-from engine.atlas import Atlas
-from engine.attention import reference
-from engine.attention.views import QUANTITIES
-from engine.cluster.analyse import Block, outputs
-from engine.cluster.comparable import comparisons, shared_genes
-from engine.cluster.frozen import prepare, run_config
-from engine.cluster.planner import make_plan
-from engine.cluster.units import UnitRunner
-from engine.config import parse_config
-from engine.errors import ActivationError, InputError
-from engine.models import load_model
-from engine.sizes import parse_bytes
-from engine.store import tiles
-from engine.store.names import sums_name
-from engine.store.root import RunRoot
-from engine.store.tables import read_table
 from tests.conftest import five_families, small_tree, three_families
 
 

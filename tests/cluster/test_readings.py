@@ -9,27 +9,27 @@ import anndata as ad
 import numpy as np
 import pytest
 import torch
+from octoscope.analysis.mean_cells import MeanTile, mean_cell_source
+from octoscope.analysis.sources import eligible_pairs
+from octoscope.analysis.stored import stored_matrix
+from octoscope.attention import reference
+from octoscope.attention.views import QUANTITIES
+from octoscope.cluster.comparable import comparisons
+from octoscope.cluster.frozen import prepare, run_config
+from octoscope.cluster.matrices import MatrixRunner
+from octoscope.cluster.planner import make_plan
+from octoscope.cluster.units import UnitRunner, _Facts
+from octoscope.config import parse_config
+from octoscope.errors import InputError
+from octoscope.models import load_model
+from octoscope.models.protocol import BareProjections
+from octoscope.store import tiles
+from octoscope.store.names import matrix_work, sums_name
+from octoscope.store.plan import HOLD, Plan
+from octoscope.store.records import read_record
+from octoscope.store.root import RunRoot
+from octoscope.store.tables import read_table
 
-from engine.analysis.mean_cells import MeanTile, mean_cell_source
-from engine.analysis.sources import eligible_pairs
-from engine.analysis.stored import stored_matrix
-from engine.attention import reference
-from engine.attention.views import QUANTITIES
-from engine.cluster.comparable import comparisons
-from engine.cluster.frozen import prepare, run_config
-from engine.cluster.matrices import MatrixRunner
-from engine.cluster.planner import make_plan
-from engine.cluster.units import UnitRunner, _Facts
-from engine.config import parse_config
-from engine.errors import InputError
-from engine.models import load_model
-from engine.models.protocol import BareProjections
-from engine.store import tiles
-from engine.store.names import matrix_work, sums_name
-from engine.store.plan import HOLD, Plan
-from engine.store.records import read_record
-from engine.store.root import RunRoot
-from engine.store.tables import read_table
 from tests.conftest import five_families, small_tree
 
 FAMILIES = ["tiny", "scprint", "aidocell", "scfoundation", "geneformer"]

@@ -17,15 +17,13 @@ from typing import Any
 
 import fsspec
 import pytest
-from rich.console import Console
-
-from engine.cluster.dispatch import Outcome, Result, Work, dispatch
-from engine.cluster.progress import Reporter, summary
-from engine.store import plan as plans
-from engine.store.lease import Lease
-from engine.store.objects import AT_ONCE, LocalObjects
-from engine.store.plan import Plan, load_plan, save_plan
-from engine.store.records import (
+from octoscope.cluster.dispatch import Outcome, Result, Work, dispatch
+from octoscope.cluster.progress import Reporter, summary
+from octoscope.store import plan as plans
+from octoscope.store.lease import Lease
+from octoscope.store.objects import AT_ONCE, LocalObjects
+from octoscope.store.plan import Plan, load_plan, save_plan
+from octoscope.store.records import (
     Attempt,
     done_among,
     each_record,
@@ -34,7 +32,8 @@ from engine.store.records import (
     record_path,
     sweep,
 )
-from engine.store.root import RunRoot, to_json
+from octoscope.store.root import RunRoot, to_json
+from rich.console import Console
 
 sys.path.insert(0, str(Path(__file__).parents[2] / "benchmarks"))
 

@@ -7,10 +7,10 @@ from pathlib import Path
 
 import numpy as np
 import zarr
+from octoscope.cluster.frozen import prepare, run_config
+from octoscope.cluster.units import UnitRunner
+from octoscope.config import parse_config
 
-from engine.cluster.frozen import prepare, run_config
-from engine.cluster.units import UnitRunner
-from engine.config import parse_config
 from tests.conftest import small_tree
 
 BENCHMARKS = Path(__file__).parents[2] / "benchmarks"

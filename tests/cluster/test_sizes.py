@@ -10,22 +10,22 @@ from typing import Any
 
 import pytest
 import yaml
+from octoscope.cluster.calibrate import estimate
+from octoscope.cluster.frozen import prepare
+from octoscope.cluster.sizes import refuse_what_cannot_fit, working_set
+from octoscope.config import parse_config
+from octoscope.demo.demo import data
+from octoscope.errors import InputError
 
-from engine.cluster.calibrate import estimate
-from engine.cluster.frozen import prepare
-from engine.cluster.sizes import refuse_what_cannot_fit, working_set
-from engine.config import parse_config
-from engine.demo.demo import data
-from engine.errors import InputError
 from tests.conftest import octoscope, small_tree
 
 SCRIPT = """
 import ctypes, json, sys
-from engine.cluster import analyse
-from engine.cluster.frozen import prepare
-from engine.cluster.worker import Worker
-from engine.config import load_config
-from engine.store.names import block_of
+from octoscope.cluster import analyse
+from octoscope.cluster.frozen import prepare
+from octoscope.cluster.worker import Worker
+from octoscope.config import load_config
+from octoscope.store.names import block_of
 
 def status(key):
     for line in open("/proc/self/status"):

@@ -16,8 +16,8 @@ from typing import Any
 
 import psutil
 import pytest
+from octoscope.execution_config import ExecutionConfig
 
-from engine.execution_config import ExecutionConfig
 from tests.cluster.test_cluster_yaml import SECRETS
 
 ROOT = Path(__file__).parents[2]

@@ -10,13 +10,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from octoscope.cluster import progress, view
+from octoscope.cluster.dispatch import Change, Outcome, Work, dispatch
+from octoscope.cluster.progress import PROGRESS, Reporter
+from octoscope.cluster.tally import Tally
+from octoscope.store.root import RunRoot, to_json
 from rich.console import Console
-
-from engine.cluster import progress, view
-from engine.cluster.dispatch import Change, Outcome, Work, dispatch
-from engine.cluster.progress import PROGRESS, Reporter
-from engine.cluster.tally import Tally
-from engine.store.root import RunRoot, to_json
 
 PLACE = {"host": "node7", "pid": 42, "device": "H100", "gpus": 0.5}
 

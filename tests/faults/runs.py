@@ -13,7 +13,7 @@ from pathlib import Path
 
 import psutil
 
-COMMAND = [sys.executable, "-c", "from engine.cli import main; main()"]
+COMMAND = [sys.executable, "-c", "from octoscope.cli import main; main()"]
 KEEP = ("--set", "keep_dense=fp32")
 
 

@@ -7,14 +7,14 @@ import shutil
 from pathlib import Path
 
 import pytest
+from octoscope.cluster import analyse
+from octoscope.cluster.finish import CELLS, REFUSED
+from octoscope.cluster.frozen import run_config
+from octoscope.store.crash import POINTS
+from octoscope.store.plan import load_plan
+from octoscope.store.root import RunRoot
+from octoscope.store.tables import VOCABULARY
 
-from engine.cluster import analyse
-from engine.cluster.finish import CELLS, REFUSED
-from engine.cluster.frozen import run_config
-from engine.store.crash import POINTS
-from engine.store.plan import load_plan
-from engine.store.root import RunRoot
-from engine.store.tables import VOCABULARY
 from tests.conftest import octoscope, tables_of
 from tests.faults.runs import KEEP, crash, start, until, workers
 

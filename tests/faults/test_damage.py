@@ -8,12 +8,12 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from octoscope.cluster.frozen import run_config
+from octoscope.cluster.repair import plan_repair
+from octoscope.store.manifest import verify
+from octoscope.store.plan import load_plan
+from octoscope.store.root import RunRoot
 
-from engine.cluster.frozen import run_config
-from engine.cluster.repair import plan_repair
-from engine.store.manifest import verify
-from engine.store.plan import load_plan
-from engine.store.root import RunRoot
 from tests.conftest import octoscope, tables_of
 from tests.faults.runs import crash
 
@@ -298,10 +298,9 @@ def test_a_driver_does_not_write_over_what_another_has_sealed(
     """One that was stopped inside the analysis wakes after another finished the run."""
     import io
 
+    from octoscope.cluster import analyse, driver
+    from octoscope.cluster.frozen import replan
     from rich.console import Console
-
-    from engine.cluster import analyse, driver
-    from engine.cluster.frozen import replan
 
     root = RunRoot(copy)
     sealed = root.read("_SUCCESS")

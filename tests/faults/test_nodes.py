@@ -11,11 +11,11 @@ from typing import Any
 
 import pytest
 import yaml
+from octoscope.demo.demo import data
+from octoscope.store.plan import load_plan
+from octoscope.store.records import read_records
+from octoscope.store.root import RunRoot
 
-from engine.demo.demo import data
-from engine.store.plan import load_plan
-from engine.store.records import read_records
-from engine.store.root import RunRoot
 from tests.conftest import octoscope, small_tree, tables_of
 from tests.faults.runs import KEEP, crash, start, until
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from octoscope.store.root import RunRoot
 
-from engine.store.root import RunRoot
 from tests.conftest import octoscope, tables_of
 from tests.faults.runs import crash
 from tests.s3 import SECRET

@@ -13,12 +13,11 @@ import pytest
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
-
-from engine.cluster.dispatch import Outcome, Work, dispatch
-from engine.digests import digest_of
-from engine.errors import StoreFullError
-from engine.store.records import Attempt, read_record, record_path, sweep
-from engine.store.root import RunRoot
+from octoscope.cluster.dispatch import Outcome, Work, dispatch
+from octoscope.digests import digest_of
+from octoscope.errors import StoreFullError
+from octoscope.store.records import Attempt, read_record, record_path, sweep
+from octoscope.store.root import RunRoot
 
 PLAN = "plan"
 UNITS = [f"units/u{i}" for i in range(6)]

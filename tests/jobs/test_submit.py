@@ -16,8 +16,8 @@ from typing import Any
 
 import pytest
 import yaml
+from octoscope.store.root import RunRoot
 
-from engine.store.root import RunRoot
 from tests.conftest import octoscope, small_tree, tables_of
 from tests.jobs.head import Head, ray_head
 

@@ -11,11 +11,11 @@ import anndata as ad
 import numpy as np
 import pytest
 import torch
+from octoscope.dump import write_dump
+from octoscope.models.dump import Difference, diff
+from octoscope.vocabulary import GeneTable
 from scipy import sparse
 
-from engine.dump import write_dump
-from engine.models.dump import Difference, diff
-from engine.vocabulary import GeneTable
 from tests.conftest import octoscope
 
 DATA = Path(__file__).parents[1] / "data"

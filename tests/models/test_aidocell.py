@@ -12,14 +12,14 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from octoscope.errors import InputError
+from octoscope.models import Tokens, load_model
+from octoscope.models.aidocell import AIDOCell
+from octoscope.models.gene_list import gene_list_19264
+from octoscope.vocabulary import GeneTable
 from safetensors.torch import save_file
 from scipy import sparse
 
-from engine.errors import InputError
-from engine.models import Tokens, load_model
-from engine.models.aidocell import AIDOCell
-from engine.models.gene_list import gene_list_19264
-from engine.vocabulary import GeneTable
 from tests.models.parity import (
     DATA,
     Weights,
@@ -262,8 +262,8 @@ def test_lower_precision_stays_near_and_is_not_float32(
 FULL_LENGTH = """
 import sys, torch
 from pathlib import Path
-from engine.models import Tokens, load_model
-from engine.models.dump import tokens_of_dump
+from octoscope.models import Tokens, load_model
+from octoscope.models.dump import tokens_of_dump
 import numpy as np
 def status(key):
     for line in open("/proc/self/status"):

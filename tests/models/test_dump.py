@@ -8,12 +8,12 @@ from typing import Any
 
 import numpy as np
 import pytest
+from octoscope.cli.app import app
+from octoscope.cli.shared import guarded
+from octoscope.dump import write_dump
+from octoscope.errors import InputError
+from octoscope.models.dump import diff
 
-from engine.cli.app import app
-from engine.cli.shared import guarded
-from engine.dump import write_dump
-from engine.errors import InputError
-from engine.models.dump import diff
 from tests.models.parity import DATA
 
 SCPRINT = DATA / "scprint"

@@ -12,14 +12,14 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from octoscope.errors import InputError
+from octoscope.models import load_model
+from octoscope.models.geneformer import Geneformer
+from octoscope.models.protocol import PAD, TOKEN_KINDS
+from octoscope.vocabulary import GeneTable
 from safetensors.torch import load_file, save_file
 from scipy import sparse
 
-from engine.errors import InputError
-from engine.models import load_model
-from engine.models.geneformer import Geneformer
-from engine.models.protocol import PAD, TOKEN_KINDS
-from engine.vocabulary import GeneTable
 from tests.models.parity import (
     DATA,
     Weights,

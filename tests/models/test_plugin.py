@@ -18,11 +18,11 @@ from typing import Any
 import pandas as pd
 import pytest
 import yaml
+from octoscope.cluster.planner import make_plan
+from octoscope.config import parse_config
+from octoscope.errors import InputError
+from octoscope.models import families
 
-from engine.cluster.planner import make_plan
-from engine.config import parse_config
-from engine.errors import InputError
-from engine.models import families
 from tests.conftest import octoscope, small_tree
 
 EXAMPLE = Path(__file__).parents[2] / "docs/example-family"
@@ -50,7 +50,7 @@ def elsewhere(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def there(python: Path, *arguments: str) -> Any:
     return subprocess.run(
-        [str(python), "-c", "from engine.cli import main; main()", *arguments],
+        [str(python), "-c", "from octoscope.cli import main; main()", *arguments],
         capture_output=True, text=True, check=False, timeout=300,
         env={**os.environ, "COLUMNS": "200"},
     )  # fmt: skip

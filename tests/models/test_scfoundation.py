@@ -8,14 +8,14 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from octoscope.errors import InputError
+from octoscope.models import Tokens, load_model
+from octoscope.models.protocol import PAD, TOKEN_KINDS
+from octoscope.models.registry import family_of
+from octoscope.models.scfoundation import ScFoundation
+from octoscope.vocabulary import GeneTable
 from scipy import sparse
 
-from engine.errors import InputError
-from engine.models import Tokens, load_model
-from engine.models.protocol import PAD, TOKEN_KINDS
-from engine.models.registry import family_of
-from engine.models.scfoundation import ScFoundation
-from engine.vocabulary import GeneTable
 from tests.models.parity import (
     DATA,
     Weights,

@@ -11,15 +11,15 @@ import anndata as ad
 import numpy as np
 import pytest
 import torch
+from octoscope.dump import write_dump
+from octoscope.errors import InputError
+from octoscope.models import GeneStatistics, load_model
+from octoscope.models.dump import diff
+from octoscope.models.scgpt import ScGPT
+from octoscope.models.scgpt_tokens import UpstreamRandomness, bin_cells
+from octoscope.vocabulary import GeneTable
 from scipy import sparse
 
-from engine.dump import write_dump
-from engine.errors import InputError
-from engine.models import GeneStatistics, load_model
-from engine.models.dump import diff
-from engine.models.scgpt import ScGPT
-from engine.models.scgpt_tokens import UpstreamRandomness, bin_cells
-from engine.vocabulary import GeneTable
 from tests.conftest import octoscope
 
 
@@ -93,7 +93,7 @@ def test_parity_turns_red_on(
     mistake: Any, oracle: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     if mistake == "scale":
-        monkeypatch.setattr("engine.models.scgpt.math.sqrt", lambda x: 1.0)
+        monkeypatch.setattr("octoscope.models.scgpt.math.sqrt", lambda x: 1.0)
     else:
         whole = ScGPT.__init__
 

@@ -9,16 +9,16 @@ import anndata as ad
 import numpy as np
 import pytest
 import torch
+from octoscope.dump import write_dump
+from octoscope.errors import InputError
+from octoscope.models import GeneStatistics, Tokens, load_model
+from octoscope.models.protocol import PAD, TOKEN_KINDS
+from octoscope.models.scprint import ScPRINT
+from octoscope.models.scprint_file import read_file
+from octoscope.models.scprint_tokens import rank_genes
+from octoscope.vocabulary import GeneTable
 from scipy import sparse
 
-from engine.dump import write_dump
-from engine.errors import InputError
-from engine.models import GeneStatistics, Tokens, load_model
-from engine.models.protocol import PAD, TOKEN_KINDS
-from engine.models.scprint import ScPRINT
-from engine.models.scprint_file import read_file
-from engine.models.scprint_tokens import rank_genes
-from engine.vocabulary import GeneTable
 from tests.models.parity import (
     DATA,
     Weights,

@@ -12,12 +12,11 @@ from typing import Any
 
 import pytest
 import torch
+from octoscope.demo.demo import data
+from octoscope.errors import InputError
+from octoscope.models import load_model
+from octoscope.models.weights import load_lightning, load_state, take_strict
 from safetensors.torch import load_file, save_file
-
-from engine.demo.demo import data
-from engine.errors import InputError
-from engine.models import load_model
-from engine.models.weights import load_lightning, load_state, take_strict
 
 
 class Callback:

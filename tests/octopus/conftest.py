@@ -10,13 +10,12 @@ import numpy as np
 import pandas as pd
 import pytest
 import yaml
-
-from engine.octopus.build import build_octopus
-from engine.octopus.config import load_octopus_config
-from engine.octopus.napistu.convert import import_napistu
-from engine.octopus.network import Network, open_network
-from engine.octopus.pairs import Edges
-from engine.octopus.schema import ROLE_CODE
+from octoscope.octopus.build import build_octopus
+from octoscope.octopus.config import load_octopus_config
+from octoscope.octopus.napistu.convert import import_napistu
+from octoscope.octopus.network import Network, open_network
+from octoscope.octopus.pairs import Edges
+from octoscope.octopus.schema import ROLE_CODE
 
 FIXTURE = Path(__file__).parents[1] / "data" / "octopus"
 BUNDLE = FIXTURE / "bundle" / "human_consensus_no_rxns.tar.gz"

@@ -12,13 +12,13 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
+from octoscope.errors import InputError
+from octoscope.octopus.directory import verify_directory
+from octoscope.octopus.network import Network, open_network
+from octoscope.octopus.schema import ROLES
+from octoscope.octopus.views import graph_edges
+from octoscope.octopus.wiring import wire
 
-from engine.errors import InputError
-from engine.octopus.directory import verify_directory
-from engine.octopus.network import Network, open_network
-from engine.octopus.schema import ROLES
-from engine.octopus.views import graph_edges
-from engine.octopus.wiring import wire
 from tests.octopus.conftest import build_from, build_tree
 
 _ROLES = np.array(ROLES)

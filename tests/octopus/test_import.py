@@ -19,14 +19,14 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
+from octoscope.errors import InputError
+from octoscope.octopus.genes import map_genes
+from octoscope.octopus.lookups import describe_genes
+from octoscope.octopus.napistu.convert import import_napistu
+from octoscope.octopus.network import Network, open_network
+from octoscope.octopus.schema import ROLES, SBO
+from octoscope.octopus.views import graph_edges
 
-from engine.errors import InputError
-from engine.octopus.genes import map_genes
-from engine.octopus.lookups import describe_genes
-from engine.octopus.napistu.convert import import_napistu
-from engine.octopus.network import Network, open_network
-from engine.octopus.schema import ROLES, SBO
-from engine.octopus.views import graph_edges
 from tests.octopus.conftest import BUNDLE, FIXTURE, expected
 
 _ROLES = np.array(ROLES)

@@ -14,11 +14,11 @@ import pytest
 import yaml
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from octoscope.errors import InputError
+from octoscope.octopus.export import export
+from octoscope.octopus.info import source_overlap, source_table
+from octoscope.octopus.network import Network, open_network
 
-from engine.errors import InputError
-from engine.octopus.export import export
-from engine.octopus.info import source_overlap, source_table
-from engine.octopus.network import Network, open_network
 from tests.conftest import octoscope
 from tests.octopus.conftest import FIXTURE, build_tree, expected, network_of
 

@@ -7,10 +7,10 @@ import numpy as np
 import pandas as pd
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from octoscope.octopus.lookups import GeneBitmap, annotate, describe_genes, describe_vertices
+from octoscope.octopus.network import Network
+from octoscope.octopus.schema import SIGN_OF_ROLE
 
-from engine.octopus.lookups import GeneBitmap, annotate, describe_genes, describe_vertices
-from engine.octopus.network import Network
-from engine.octopus.schema import SIGN_OF_ROLE
 from tests.octopus.conftest import Row, network_of
 
 N = 6

@@ -10,13 +10,12 @@ import pyarrow as pa
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-
-from engine.octopus.cofactors import cofactor_rows
-from engine.octopus.components import components
-from engine.octopus.directory import new_directory, read_table
-from engine.octopus.identifiers import best_identifiers, best_names, species_types, vertex_names
-from engine.octopus.merge import join_sources
-from engine.octopus.sources.record import SourceRecord, identifier_frame, pairs_of
+from octoscope.octopus.cofactors import cofactor_rows
+from octoscope.octopus.components import components
+from octoscope.octopus.directory import new_directory, read_table
+from octoscope.octopus.identifiers import best_identifiers, best_names, species_types, vertex_names
+from octoscope.octopus.merge import join_sources
+from octoscope.octopus.sources.record import SourceRecord, identifier_frame, pairs_of
 
 
 def source(name: str, ids: list[str], pairs: list[tuple[int, int]], reversible: bool,

@@ -10,12 +10,12 @@ import pandas as pd
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from octoscope.demo.demo import data
+from octoscope.errors import InputError
+from octoscope.octopus.directory import verify_directory
+from octoscope.octopus.network import Network, open_network
+from octoscope.octopus.nulls import degree_strata, gene_table, permute_within
 
-from engine.demo.demo import data
-from engine.errors import InputError
-from engine.octopus.directory import verify_directory
-from engine.octopus.network import Network, open_network
-from engine.octopus.nulls import degree_strata, gene_table, permute_within
 from tests.octopus.conftest import network_of
 
 EDGES = st.lists(st.tuples(st.integers(0, 7), st.integers(0, 7)), max_size=30)

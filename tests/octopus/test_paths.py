@@ -10,9 +10,9 @@ import pandas as pd
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from octoscope.octopus.network import open_network
+from octoscope.octopus.paths import pair_distances, shared_pathways
 
-from engine.octopus.network import open_network
-from engine.octopus.paths import pair_distances, shared_pathways
 from tests.octopus.conftest import network_of
 
 EDGES = st.lists(st.tuples(st.integers(0, 11), st.integers(0, 11), st.booleans()), max_size=25)

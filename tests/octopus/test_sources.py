@@ -12,21 +12,21 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
+from octoscope.errors import InputError
+from octoscope.octopus.schema import ROLES
+from octoscope.octopus.sources.annotation import Annotation, read_annotation
+from octoscope.octopus.sources.edge_list import read_edge_list
+from octoscope.octopus.sources.intact import read_intact
+from octoscope.octopus.sources.locations import without_shared_location
+from octoscope.octopus.sources.miscore import category_score, publication_score, scored_terms
+from octoscope.octopus.sources.omnipath import read_omnipath
+from octoscope.octopus.sources.reactome import read_reactome
+from octoscope.octopus.sources.reactome_fi import read_reactome_fi
+from octoscope.octopus.sources.record import SourceRecord
+from octoscope.octopus.sources.string import read_string
+from octoscope.octopus.sources.trrust import read_trrust
+from octoscope.octopus.sources.uris import parse_uri
 
-from engine.errors import InputError
-from engine.octopus.schema import ROLES
-from engine.octopus.sources.annotation import Annotation, read_annotation
-from engine.octopus.sources.edge_list import read_edge_list
-from engine.octopus.sources.intact import read_intact
-from engine.octopus.sources.locations import without_shared_location
-from engine.octopus.sources.miscore import category_score, publication_score, scored_terms
-from engine.octopus.sources.omnipath import read_omnipath
-from engine.octopus.sources.reactome import read_reactome
-from engine.octopus.sources.reactome_fi import read_reactome_fi
-from engine.octopus.sources.record import SourceRecord
-from engine.octopus.sources.string import read_string
-from engine.octopus.sources.trrust import read_trrust
-from engine.octopus.sources.uris import parse_uri
 from tests.octopus.conftest import expected
 
 

@@ -9,13 +9,12 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
-
-from engine.errors import InputError
-from engine.octopus.channels import COEXPRESSION, combined_score
-from engine.octopus.network import Network, open_network
-from engine.octopus.schema import ROLES
-from engine.octopus.sources.string import CHANNELS
-from engine.octopus.views import (
+from octoscope.errors import InputError
+from octoscope.octopus.channels import COEXPRESSION, combined_score
+from octoscope.octopus.network import Network, open_network
+from octoscope.octopus.schema import ROLES
+from octoscope.octopus.sources.string import CHANNELS
+from octoscope.octopus.views import (
     INDEPENDENT,
     View,
     graph_edges,
@@ -23,6 +22,7 @@ from engine.octopus.views import (
     open_view,
     view,
 )
+
 from tests.octopus.conftest import network_of
 
 # Rows of 9606.protein.links.full as STRING publishes them (v11.0, v11.5): channels, combined.

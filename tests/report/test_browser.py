@@ -11,10 +11,10 @@ import anndata as ad
 import numpy as np
 import pytest
 import yaml
+from octoscope.store.root import RunRoot
+from octoscope.store.tables import read_table
 from playwright.sync_api import Page
 
-from engine.store.root import RunRoot
-from engine.store.tables import read_table
 from tests.conftest import octoscope, small_tree
 
 NASTY = ["<script>window.hacked=1</script>", '"onload="x $a_b$ & Ä' + "n" * 300, "../../etc/passwd"]

@@ -8,10 +8,10 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
+from octoscope.store.plan import COEXPRESSION, load_plan
+from octoscope.store.root import RunRoot
 from playwright.sync_api import Page
 
-from engine.store.plan import COEXPRESSION, load_plan
-from engine.store.root import RunRoot
 from tests.conftest import octoscope
 from tests.report.test_browser import opened
 

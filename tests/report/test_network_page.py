@@ -5,12 +5,12 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path
 
+from octoscope.octopus.napistu.convert import import_napistu
+from octoscope.octopus.network import open_network
+from octoscope.octopus.views import INDEPENDENT, view
+from octoscope.report.network_page import network_page
 from playwright.sync_api import Page
 
-from engine.octopus.napistu.convert import import_napistu
-from engine.octopus.network import open_network
-from engine.octopus.views import INDEPENDENT, view
-from engine.report.network_page import network_page
 from tests.octopus.conftest import BUNDLE
 
 

@@ -7,16 +7,15 @@ import shutil
 from pathlib import Path
 
 import pytest
-
-from engine.cluster.frozen import replan as resume
-from engine.cluster.progress import summary
-from engine.errors import InputError
-from engine.report.page import render, stored_report
-from engine.store.manifest import verify
-from engine.store.plan import load_plan
-from engine.store.records import read_records
-from engine.store.root import RunRoot
-from engine.store.tables import read_table
+from octoscope.cluster.frozen import replan as resume
+from octoscope.cluster.progress import summary
+from octoscope.errors import InputError
+from octoscope.report.page import render, stored_report
+from octoscope.store.manifest import verify
+from octoscope.store.plan import load_plan
+from octoscope.store.records import read_records
+from octoscope.store.root import RunRoot
+from octoscope.store.tables import read_table
 
 STORES = Path(__file__).parents[1] / "data" / "stores"
 # plan-3: before attempts digested what they write; plan-3b: since

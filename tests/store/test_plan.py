@@ -5,12 +5,12 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from octoscope.cluster.planner import make_plan
+from octoscope.config import parse_config
+from octoscope.errors import InputError
+from octoscope.store.plan import load_plan, save_plan
+from octoscope.store.root import RunRoot
 
-from engine.cluster.planner import make_plan
-from engine.config import parse_config
-from engine.errors import InputError
-from engine.store.plan import load_plan, save_plan
-from engine.store.root import RunRoot
 from tests.conftest import small_tree
 
 

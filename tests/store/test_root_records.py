@@ -10,14 +10,13 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
-
-from engine.errors import DamagedRunError, InputError
-from engine.store import tiles
-from engine.store.manifest import require_objects
-from engine.store.objects import RemoteObjects, require_conditional_create
-from engine.store.records import Attempt, Record, read_record, read_records, record_path, sweep
-from engine.store.root import RunRoot
-from engine.store.tables import read_table, table_bytes, write_table
+from octoscope.errors import DamagedRunError, InputError
+from octoscope.store import tiles
+from octoscope.store.manifest import require_objects
+from octoscope.store.objects import RemoteObjects, require_conditional_create
+from octoscope.store.records import Attempt, Record, read_record, read_records, record_path, sweep
+from octoscope.store.root import RunRoot
+from octoscope.store.tables import read_table, table_bytes, write_table
 
 SUMS = np.arange(60.0).reshape(6, 10)
 

@@ -8,9 +8,8 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-
-from engine.errors import DamagedRunError
-from engine.store import tiles
+from octoscope.errors import DamagedRunError
+from octoscope.store import tiles
 
 
 def stored(tmp_path: Path, values: np.ndarray, tile: int = 4) -> Path:

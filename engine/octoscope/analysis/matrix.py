@@ -1,0 +1,302 @@
+"""Matrices of one category as the analyses read them: row tiles of sums, values, halves, pairs."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from threading import Lock
+from typing import Protocol
+
+import numpy as np
+
+from octoscope.attention.spread import Spread
+from octoscope.attention.views import CORRELATION, one_view, quantity_of
+
+
+class PairMatrix(Protocol):
+    """What every analysis asks of a matrix; genes are positions in the set that is given.
+
+    Attributes
+    ----------
+    n_genes
+        Genes of the accumulated axis.
+    cells
+        Cells in each half.
+    min_cells
+        Cells that a pair needs in both halves together.
+    moments
+        2 where the spread between cells is known.
+    """
+
+    @property
+    def n_genes(self) -> int:
+        """Genes of the axis."""
+        ...
+
+    @property
+    def cells(self) -> tuple[int, int]:
+        """Cells in each half."""
+        ...
+
+    @property
+    def min_cells(self) -> int:
+        """Cells a pair needs."""
+        ...
+
+    @property
+    def moments(self) -> int:
+        """Moments that are known."""
+        ...
+
+    def values(self, genes: np.ndarray, view: str) -> Iterator[tuple[int, np.ndarray, np.ndarray]]:
+        """Yield (first row, values, eligible) of the total over both halves."""
+        ...
+
+    def halves(
+        self, genes: np.ndarray, view: str
+    ) -> Iterator[tuple[int, np.ndarray, np.ndarray, np.ndarray]]:
+        """Yield (first row, values of half 0, of half 1, usable): off-diagonal pairs only."""
+        ...
+
+    def look_up(
+        self, genes: np.ndarray, view: str, query: np.ndarray, key: np.ndarray
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """Return [pairs] cells that hold both genes, and [2, pairs] values in each half."""
+        ...
+
+    def cell_deviation(self, genes: np.ndarray, query: np.ndarray, key: np.ndarray) -> np.ndarray:
+        """Return [pairs] standard deviation between cells; NaN where it is not known."""
+        ...
+
+
+class Tile(Protocol):
+    """Rows of a matrix: what is stored of them, or computed when it is asked for.
+
+    Attributes
+    ----------
+    first
+        Index of the first row.
+    m2
+        [2, rows, genes] float32 sums of squared deviations of the probability, where followed.
+    """
+
+    @property
+    def first(self) -> int:
+        """Index of the first row."""
+        ...
+
+    @property
+    def rows(self) -> int:
+        """Number of rows."""
+        ...
+
+    @property
+    def m2(self) -> np.ndarray | None:
+        """Sums of squared deviations."""
+        ...
+
+    def half(self, h: int, quantity: int) -> np.ndarray:
+        """Return one quantity of half ``h``, [rows, genes] float32."""
+        ...
+
+    def both(self, quantity: int) -> np.ndarray:
+        """Return one quantity of both halves together, [rows, genes]."""
+        ...
+
+    def held(self, h: int) -> np.ndarray:
+        """Return the cells of half ``h`` that hold each pair, [rows, genes] int32."""
+        ...
+
+    def held_by_both(self) -> np.ndarray:
+        """Return the cells of both halves together that hold each pair."""
+        ...
+
+
+@dataclass(frozen=True)
+class HalfTile:
+    """Rows that are in memory.
+
+    Attributes
+    ----------
+    first
+        Index of the first row.
+    sums
+        [2, quantities, rows, genes] float32, one block per half.
+    pairs
+        [2, rows, genes] int32.
+    total, total_pairs
+        [quantities, rows, genes] float32 and [rows, genes] int32 of both halves together, where
+        they are not the sums of the halves.
+    m2
+        [2, rows, genes] float32 sums of squared deviations of the probability, where followed.
+    """
+
+    first: int
+    sums: np.ndarray
+    pairs: np.ndarray
+    total: np.ndarray | None = None
+    total_pairs: np.ndarray | None = None
+    m2: np.ndarray | None = None
+
+    @property
+    def rows(self) -> int:
+        """Number of rows."""
+        return self.pairs.shape[1]
+
+    def half(self, h: int, quantity: int) -> np.ndarray:
+        """Return one quantity of half ``h``, [rows, genes] float32."""
+        return self.sums[h, quantity]
+
+    def both(self, quantity: int) -> np.ndarray:
+        """Return one quantity of both halves together, [rows, genes]."""
+        if self.total is not None:
+            return self.total[quantity]
+        return self.sums[:, quantity].astype(np.float64).sum(0)
+
+    def held(self, h: int) -> np.ndarray:
+        """Return the cells of half ``h`` that hold each pair, [rows, genes] int32."""
+        return self.pairs[h]
+
+    def held_by_both(self) -> np.ndarray:
+        """Return the cells of both halves together that hold each pair."""
+        return self.pairs.sum(0) if self.total_pairs is None else self.total_pairs
+
+
+def kept(read: Callable[[], Iterable[Tile]]) -> Callable[[], Iterable[Tile]]:
+    """Return what reads the same tiles, but only once: they stay in memory."""
+    held: list[list[Tile]] = []
+    filling = Lock()  # Dask's threads may share a matrix
+
+    def again() -> Iterable[Tile]:
+        with filling:
+            if not held:
+                held.append(list(read()))
+        return held[0]
+
+    return again
+
+
+@dataclass(frozen=True)
+class MatrixSource:
+    """A matrix that can be read any number of times.
+
+    Attributes
+    ----------
+    tiles
+        Each call yields all row tiles in order.
+    n_genes
+        Genes of the accumulated axis.
+    cells
+        Cells in each half.
+    min_cells
+        Cells that a pair needs in both halves together.
+    means
+        Whether the values are means (of a mean cell) and not sums over cells.
+    moments
+        2 where tiles have ``m2``.
+    """
+
+    tiles: Callable[[], Iterable[Tile]]
+    n_genes: int
+    cells: tuple[int, int]
+    min_cells: int
+    means: bool = False
+    moments: int = 1
+
+    def _view(self, sums: np.ndarray, pairs: np.ndarray, n_cells: int, view: str) -> np.ndarray:
+        return one_view(sums, pairs, n_cells, view, means=self.means)
+
+    def values(self, genes: np.ndarray, view: str) -> Iterator[tuple[int, np.ndarray, np.ndarray]]:
+        """Yield (first row, values, eligible) of the total over both halves, for a gene set.
+
+        Rows and columns are positions in ``genes`` (ascending axis indices).
+        """
+        for first, tile, rows in self._rows(genes):
+            pairs = _cut(tile.held_by_both(), rows, genes)
+            sums = _cut(tile.both(quantity_of(view)), rows, genes)
+            del tile  # whoever reads many matrices in step holds their values, not their tiles
+            values = self._view(sums, pairs, sum(self.cells), view)
+            del sums
+            yield first, values, pairs >= self.min_cells
+
+    def halves(
+        self, genes: np.ndarray, view: str
+    ) -> Iterator[tuple[int, np.ndarray, np.ndarray, np.ndarray]]:
+        """Yield (first row, values of half 0, of half 1, usable): off-diagonal pairs only.
+
+        A pair is usable when it is eligible and each half has half of ``min_cells``.
+        """
+        need = -(-self.min_cells // 2)
+        for first, tile, rows in self._rows(genes):
+            pairs = [_cut(tile.held(h), rows, genes) for h in (0, 1)]
+            use = _cut(tile.held_by_both(), rows, genes) >= self.min_cells
+            use &= (pairs[0] >= need) & (pairs[1] >= need)
+            at = np.arange(len(rows))
+            use[at, at + first] = False
+            x, y = (
+                self._view(
+                    _cut(tile.half(h, quantity_of(view)), rows, genes),
+                    pairs[h],
+                    self.cells[h],
+                    view,
+                )
+                for h in (0, 1)
+            )
+            del tile, pairs
+            yield first, x, y, use
+
+    def look_up(
+        self, genes: np.ndarray, view: str, query: np.ndarray, key: np.ndarray
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """Return [pairs] cells that hold both genes, and [2, pairs] values in each half.
+
+        ``query`` and ``key`` are positions in ``genes``; a half without such cells gives NaN.
+        """
+        cells = np.zeros(len(query), np.int64)
+        values = np.full((2, len(query)), np.nan, np.float32)
+        for first, tile, rows in self._rows(genes):
+            here = np.flatnonzero((query >= first) & (query < first + len(rows)))
+            i, j = rows[query[here] - first], genes[key[here]]
+            if not len(here):
+                continue
+            cells[here] = tile.held_by_both()[i, j]
+            for h in (0, 1):
+                sums, held = tile.half(h, quantity_of(view))[i, j], tile.held(h)[i, j]
+                found = self._view(sums, held, self.cells[h], view)
+                least = 2 if view == CORRELATION else 1  # one cell has no correlation
+                known = held >= least
+                values[h, here] = np.where(known, found, np.float32(np.nan))
+        return cells, values
+
+    def cell_deviation(self, genes: np.ndarray, query: np.ndarray, key: np.ndarray) -> np.ndarray:
+        """Return [pairs] float32: standard deviation of a pair's probability between cells.
+
+        Over the cells of both halves that hold both genes; needs two moments.
+        """
+        found = np.full(len(query), np.nan, np.float32)
+        for first, tile, rows in self._rows(genes):
+            if tile.m2 is None:
+                break
+            here = np.flatnonzero((query >= first) & (query < first + len(rows)))
+            i, j = rows[query[here] - first], genes[key[here]]
+            x, y = (
+                Spread(tile.held(h)[i, j], tile.half(h, 0)[i, j].astype(float), tile.m2[h, i, j])
+                for h in (0, 1)
+            )
+            found[here] = x.merge(y).deviation()
+        return found
+
+    def _rows(self, genes: np.ndarray) -> Iterator[tuple[int, Tile, np.ndarray]]:
+        for tile in self.tiles():
+            inside = (genes >= tile.first) & (genes < tile.first + tile.rows)
+            if inside.any():
+                found = [(int(np.argmax(inside)), tile, genes[inside] - tile.first)]
+                del tile
+                yield found.pop()  # held by the caller alone
+
+
+def _cut(block: np.ndarray, rows: np.ndarray, genes: np.ndarray) -> np.ndarray:
+    """Return the rows and columns that are asked for; without a copy where all are."""
+    if block.shape == (len(rows), len(genes)):
+        return block
+    return block[np.ix_(rows, genes)]

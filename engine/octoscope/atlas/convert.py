@@ -1,0 +1,250 @@
+"""Rewrite an atlas as category-sorted, sharded Zarr v3 with CRC32C: in bounded memory, resumable.
+
+The target is made in passes over the source. Each takes a range of the target whose counts fit
+into memory, reads the cells of that range in the order in which the source holds them, puts each
+where it belongs, and writes whole shards. So each chunk of the source is decoded once per pass.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import shutil
+from collections.abc import Callable
+from dataclasses import asdict
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from octoscope.atlas.atlas import Atlas
+from octoscope.atlas.chunks import DamageError
+from octoscope.atlas.index import CellIndex
+from octoscope.atlas.partial import Partial
+from octoscope.atlas.shards import VALUE, CountShards, Layout, encoded_bytes, write_frames
+from octoscope.config import AtlasConfig
+from octoscope.errors import InputError
+from octoscope.sizes import parse_bytes
+
+OnProgress = Callable[[int, int], None]  # cells done, cells in all
+
+_RANGE = 0.75  # of the memory, for the counts of a pass
+_BATCH = 1 / 16  # of the memory, for the stored values of a batch; it exists twice, and as counts
+_MARGIN = 1.1  # of the disk space that the sample lets expect
+
+
+def convert(
+    config: AtlasConfig,
+    target: str,
+    batch_cells: int = 1024,
+    seed: int = 0,
+    *,
+    memory: str = "2GB",
+    layout: Layout | None = None,
+    on_progress: OnProgress | None = None,
+) -> dict[str, Any]:
+    """Write the counts of an atlas to ``target``: by category, then by half, then as they were.
+
+    A unit of a run reads cells of one half, so halves that lie together are read once; they are
+    those of a run with the same seed, categories, donors and ``primary_only``. Where no half can
+    be told (no primary cell, ids that repeat), the order is by category alone.
+
+    obs is kept whole; var holds the Ensembl ids as index and ``feature_name``. Counts become
+    ``X``. Every chunk is written, with CRC32C. In obs columns that no setting names, chunks that
+    the source lacks are read as zeros.
+
+    The target grows in ``<target>.partial`` and gets its name when it is whole. The same call
+    continues after the last whole shard of an attempt that was stopped or killed; neither that nor
+    ``memory`` changes a byte. Before anything is written the disk is asked for as many bytes as
+    the counts of a sample of cells let expect, once encoded.
+
+    Parameters
+    ----------
+    batch_cells
+        Cells read at once, at most.
+    memory
+        What the counts of a pass and the batches that are read may take. Beside it: what is decoded
+        at a time and a shard that is encoded (together 0.2 GB, more where the source has chunks
+        of more than 2 million values), obs, and a few numbers per cell.
+    layout
+        Sizes of chunks and shards; None: 131,072 and 16,777,216 elements.
+    on_progress
+        Told how many cells were counted or written, of twice the number of cells.
+
+    Returns
+    -------
+    dict
+        Cells, genes and non-zero counts of the target; passes of this call; shards written by it
+        and found; values it decoded, and that over those it used.
+
+    Raises
+    ------
+    InputError
+        If the target exists, is a URL, is being written or was begun otherwise; if disk or memory
+        do not suffice; if the source cannot be used.
+    """
+    layout = layout or Layout()
+    limit = _memory(memory, layout)
+    if "://" in target:
+        raise InputError(target, "is a URL", "convert to a local path, then copy it")
+    with Partial(Path(target)) as partial:
+        atlas = Atlas(config)
+        order = _order(atlas, seed)
+        partial.begin(_identity(atlas, order, seed, layout))
+        work = _Work(atlas, order, partial, batch_cells, limit, on_progress or (lambda *_: None))
+        told = work.run(layout)
+        partial.finish()
+    return told
+
+
+def _memory(text: str, layout: Layout) -> float:
+    limit, least = parse_bytes(text, "memory"), layout.shard * VALUE / _RANGE
+    if limit < least:
+        problem = f"{text} does not hold one shard"
+        raise InputError("memory", problem, f"give {-(-least // 1e6):.0f}MB or more")
+    return limit
+
+
+def _order(atlas: Atlas, seed: int) -> np.ndarray:
+    """Return [cells] rows of the source in the order of the target."""
+    keys = [atlas.column(k, "category_key").astype(str) for k in atlas.config.category_key]
+    half = np.zeros(len(atlas.cell_ids), np.int8)
+    try:
+        halves = atlas.index(seed).halves if keys else []
+    except DamageError:
+        raise
+    except InputError:  # a run would refuse these cells; rewriting them needs no selection
+        halves = []
+    for _, second in halves:
+        half[second] = 1
+    codes = [np.asarray(pd.factorize(key, sort=True)[0]) for key in keys]
+    by: list[np.ndarray] = [np.arange(len(half)), half, *codes[::-1]]
+    return np.lexsort(by)
+
+
+def _identity(atlas: Atlas, order: np.ndarray, seed: int, layout: Layout) -> dict[str, Any]:
+    """Return what must agree between two attempts at one target."""
+    path = atlas.config.path
+    genes = [atlas.genes.ensembl.tolist(), atlas.genes.symbol.tolist(), atlas.gene_report]
+    return {
+        "source": path if "://" in path else str(Path(path).absolute()),
+        "cells or counts": atlas.fingerprint(CellIndex([], [], None, {})),
+        "genes": hashlib.sha256(json.dumps(genes, default=str).encode()).hexdigest(),
+        "order": hashlib.sha256(order.astype(np.int64).tobytes()).hexdigest(),
+        "settings": atlas.config.model_dump(mode="json", exclude={"path"}),
+        "seed": seed,
+        "layout": asdict(layout),
+        "versions": {name: version(name) for name in ("anndata", "numcodecs", "zarr")},
+    }
+
+
+class _Work:
+    """One attempt at a target; ``limit`` is the memory in bytes."""
+
+    def __init__(
+        self,
+        atlas: Atlas,
+        order: np.ndarray,
+        partial: Partial,
+        batch_cells: int,
+        limit: float,
+        on_progress: OnProgress,
+    ) -> None:
+        self._atlas, self._order, self._partial = atlas, order, partial
+        self._limit, self._tell = limit, on_progress
+        everything = atlas.cost_of(np.arange(len(order)))
+        per_cell = max(1.0, everything.needed / max(1, len(order)))
+        self._batch = max(1, min(batch_cells, int(limit * _BATCH / per_cell)))
+        self._per_cell, self._per_value = encoded_bytes(atlas)
+
+    def run(self, layout: Layout) -> dict[str, Any]:
+        """Write what is missing; returns what :func:`convert` does."""
+        cost, n, partial = self._atlas.cost, len(self._order), self._partial
+        read, needed = cost.read, cost.needed
+        if partial.nonzero is None:
+            self._require_space(self._per_cell * n)
+            write_frames(self._atlas, self._order, partial.store)
+            lengths = self._lengths()
+            shards = CountShards.create(
+                partial.store, lengths[self._order], len(self._atlas.genes), layout
+            )
+            made = [partial.store, *partial.store.rglob("*")]
+            partial.note(made, nonzero=int(shards.indptr[-1]), shards=0)
+        else:
+            shards = CountShards(partial.store)
+            shards.require(partial.shards)
+        found = partial.shards
+        self._require_space(float(shards.indptr[-1]) - found * shards.size)
+        per_pass = max(1, int(self._limit * _RANGE / VALUE / shards.size))
+        firsts = range(found, shards.total, per_pass)
+        for first in firsts:
+            self._pass(shards, first, min(first + per_pass, shards.total))
+        self._tell(2 * n, 2 * n)
+        read, needed = cost.read - read, cost.needed - needed
+        return {
+            "cells": n,
+            "genes": len(self._atlas.genes),
+            "nonzero": int(shards.indptr[-1]),
+            "passes": len(firsts),
+            "shards written": shards.total - found,
+            "shards found": found,
+            "values decoded": read,
+            "read over needed": round(read / max(1, needed), 2),
+        }
+
+    def _lengths(self) -> np.ndarray:
+        """Count the values of each row: array sizes are fixed at creation."""
+        n = len(self._order)
+        lengths = np.zeros(n, np.int64)
+        for batch in self._atlas.stream(np.arange(n), self._batch):
+            lengths[batch.rows] = np.diff(batch.counts.indptr)
+            self._tell(int(batch.rows[-1]) + 1, 2 * n)
+        return lengths
+
+    def _pass(self, shards: CountShards, first: int, stop: int) -> None:
+        """Read the rows that have values in shards [first, stop), and write these shards."""
+        indptr, size = shards.indptr, shards.size
+        low, high = first * size, min(stop * size, int(indptr[-1]))
+        top = int(np.searchsorted(indptr, low, side="right")) - 1
+        end = int(np.searchsorted(indptr, high, side="left"))
+        data, indices = np.empty(high - low, np.float32), np.empty(high - low, np.int32)
+        places = top + np.argsort(self._order[top:end])  # places in the target, as the source lies
+        done = 0
+        for batch in self._atlas.stream(self._order[places], self._batch):
+            counts, some = batch.counts, places[done : done + len(batch.rows)]
+            lengths = np.diff(counts.indptr)
+            if not np.array_equal(lengths, indptr[some + 1] - indptr[some]):
+                raise InputError(
+                    self._atlas.config.path,
+                    "has other numbers of counts than when they were counted",
+                    f"delete {self._partial.folder} and convert again",
+                )
+            to = np.repeat(indptr[some] - low - counts.indptr[:-1], lengths) + np.arange(counts.nnz)
+            inside = (to >= 0) & (to < high - low)  # a row may begin or end in another pass
+            data[to[inside]] = counts.data[inside]
+            indices[to[inside]] = counts.indices[inside]
+            done += len(some)
+            self._tell(len(self._order) + top + done, 2 * len(self._order))
+        for nth in range(first, stop):
+            part = slice((nth - first) * size, (nth - first + 1) * size)
+            written = shards.write(nth, data[part], indices[part])
+            self._partial.note(written, nonzero=int(indptr[-1]), shards=nth + 1)
+
+    def _require_space(self, values: float) -> None:
+        """Compare what a number of counts take, once encoded, with what is free.
+
+        Raises
+        ------
+        InputError
+            If it does not suffice.
+        """
+        folder = self._partial.folder
+        need, free = _MARGIN * self._per_value * values, shutil.disk_usage(folder).free
+        if need > free:
+            raise InputError(
+                str(folder),
+                f"the counts need about {need / 1e9:.1f} GB of disk, {free / 1e9:.1f} GB are free",
+                "make room, or choose another target",
+            )

@@ -1,0 +1,164 @@
+"""Where raw counts are, and checks that they are: every value, never only the totals."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+from scipy import sparse
+
+from octoscope.atlas import source
+from octoscope.config import AtlasConfig
+from octoscope.errors import InputError
+
+# Tables that went through text carry float noise; anything larger is not a count.
+_INTEGER_TOLERANCE = 1e-3
+
+
+_SAMPLE_ROWS = 256
+
+Rows = source.SparseRows | source.DenseRows
+
+
+def sample_rows(n: int) -> np.ndarray:
+    """Return up to 256 rows in 8 runs spread over the matrix, so that few chunks are decoded."""
+    if n <= _SAMPLE_ROWS:
+        return np.arange(n)
+    run = _SAMPLE_ROWS // 8
+    starts = np.linspace(0, n - run, 8).astype(np.int64)
+    return np.unique((starts[:, None] + np.arange(run)).ravel())
+
+
+def candidates(config: AtlasConfig) -> list[str]:
+    """Return the places where counts may be, in the order in which they are tried."""
+    return ["raw.X", "layers/counts", "X"] if config.counts == "auto" else [config.counts]
+
+
+def look_for_counts(root: Any, name: str, config: AtlasConfig) -> tuple[Rows | None, str | None]:
+    """Open a place where counts may be; also return why a sample says that they are not there.
+
+    Raises
+    ------
+    LayoutError
+        If it is stored in a way that rows cannot be read from.
+    DamageError
+        If a chunk that was read is damaged.
+    """
+    node = source.element(root, name, config.path)
+    if node is None:
+        return None, "absent"
+    rows = source.open_rows(node, config.path, may_lack=config.may_lack)
+    sample = sample_rows(rows.shape[0])
+    data, indices, indptr = rows.rows(sample)
+    fault = count_fault(data)
+    if fault is None:
+        return rows, None
+    at, what = fault
+    row = row_of(indptr, at)
+    place = rows.place(int(sample[row]), at - int(indptr[row]), int(indices[at]))
+    return rows, f"holds {what} in {place}"
+
+
+def find_counts(root: Any, config: AtlasConfig) -> tuple[str, Rows]:
+    """Return the first place whose sampled values are counts (or the one asked for), opened.
+
+    Raises
+    ------
+    InputError
+        If there is none, or the one tried is damaged.
+    """
+    auto = config.counts == "auto"
+    seen = []
+    for name in candidates(config):
+        try:
+            rows, problem = look_for_counts(root, name, config)
+        except source.LayoutError as error:
+            if not auto:
+                raise
+            rows, problem = None, error.problem
+        if rows is not None and (problem is None or not auto):
+            return name, rows
+        seen.append(f"{name}: {problem}")
+    raise InputError(
+        f"{config.path}: counts",
+        f"no raw counts found ({'; '.join(seen)})",
+        "add raw counts as raw.X or layers/counts, or name their place in atlas.counts",
+    )
+
+
+def row_of(indptr: np.ndarray, at: int) -> int:
+    """Return the row of the stored value ``at``."""
+    return int(np.searchsorted(indptr, at, side="right")) - 1
+
+
+def count_fault(data: np.ndarray) -> tuple[int, str] | None:
+    """Return the position of the first value that is no count and what it is, or None."""
+    if data.dtype.kind in "ub" or not len(data):
+        return None
+    # What sound data takes: three passes. NaN fails the first comparison.
+    if (
+        data.min() >= 0
+        and data.max() < np.inf
+        and (data.dtype.kind == "i" or np.array_equal(np.rint(data), data))
+    ):
+        return None
+    if data.dtype.kind == "i":
+        bad = data < 0
+        kind = "negative"
+    else:
+        finite = np.isfinite(data)
+        if not finite.all():
+            at = int(np.argmin(finite))
+            return at, f"{data[at]} (not finite)"
+        if (data < 0).any():
+            bad, kind = data < 0, "negative"
+        else:
+            bad, kind = np.abs(data - np.rint(data)) > _INTEGER_TOLERANCE, "not a whole number"
+    if not bad.any():
+        return None
+    at = int(np.argmax(bad))
+    return at, f"{data[at]:g} ({kind})"
+
+
+def check_counts(
+    matrix: sparse.csr_matrix,
+    cell_ids: np.ndarray,
+    gene_ids: np.ndarray,
+    place: Callable[[int, int, int], str],
+) -> None:
+    """Refuse a batch that holds anything but counts.
+
+    Parameters
+    ----------
+    place
+        Says where a value is stored, from its row of the batch, which of the row's values it is,
+        and its column.
+
+    Raises
+    ------
+    InputError
+        Naming the first chunk, cell, gene and value at fault.
+    """
+    fault = count_fault(matrix.data)
+    if fault is None:
+        return
+    at, what = fault
+    row, column = row_of(matrix.indptr, at), int(matrix.indices[at])
+    where = place(row, at - int(matrix.indptr[row]), column)
+    raise InputError(
+        f"{where}, cell {cell_ids[row]}, gene {gene_ids[column]}",
+        f"value {what} where a raw count is expected",
+        "point atlas.counts at raw counts (raw.X or layers/<name>); or restore the chunk",
+    )
+
+
+def canonical(matrix: sparse.csr_matrix) -> sparse.csr_matrix:
+    """Sort indices and sum duplicates, drop stored zeros, round float noise; returns float32."""
+    if matrix.data.dtype not in (np.float32, np.float64):
+        matrix.data = matrix.data.astype(np.float64)  # a sum may not fit in the type of its terms
+    matrix.sum_duplicates()
+    matrix.data = np.rint(matrix.data, out=matrix.data).astype(np.float32, copy=False)
+    if matrix.nnz and matrix.data.min() <= 0:
+        matrix.eliminate_zeros()
+    return matrix

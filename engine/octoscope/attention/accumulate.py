@@ -1,0 +1,163 @@
+"""Sums of attention over cells, layer by layer: never [cells, heads, tokens, tokens].
+
+On CPUs a block of query rows is computed once against all keys (:mod:`.row_blocks`); elsewhere
+tiles of the accumulator follow a pass for the row log-sum-exp (:mod:`.tiled`). Either adds in fp32
+inside a logical micro-batch and in fp64 across. Memory is the accumulator plus a few blocks,
+whatever the number of cells and heads.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+
+from octoscope.attention.cells import BatchLayout, Cell, Heads, QKBatch
+from octoscope.attention.logits import add_logits
+from octoscope.attention.row_blocks import add_row_blocks
+from octoscope.attention.threads import map_blocks
+from octoscope.attention.tiled import add_tiled
+from octoscope.attention.views import QUANTITIES
+from octoscope.errors import MassError
+
+__all__ = ["BatchLayout", "Heads", "LayerSums", "PairCounts", "QKBatch"]
+
+
+class LayerSums:
+    """Sums of one layer over the cells added so far.
+
+    Parameters
+    ----------
+    heads
+        Reductions over heads, each within a cell: ``mean``, ``max`` or the index of one head.
+
+    moments
+        2: also follow the spread of each pair's probability over the cells that hold both genes.
+    logits_alone
+        Nothing is normalised: probability, lift and mass stay 0 (see :mod:`.logits`). Neither
+        ``max`` nor two moments can be had then.
+
+    Attributes
+    ----------
+    sums
+        [reductions, quantities, genes, genes] float64 tensor: sum over cells of probability, of
+        tokens x probability (lift), of logit. ``max`` takes the largest of each over heads.
+    mass
+        [reductions, genes, mass columns] float64 tensor: attention of each query gene to kept
+        genes (first column) and to each other kind of key. Sums of ``max`` exceed one per cell.
+    spread
+        [reductions, genes, genes] float64 tensor with two moments, else None: sum over cells of
+        the squared deviation of the probability from its mean (M2).
+    cells
+        [genes] int64 tensor: cells in which the gene is a query.
+    """
+
+    def __init__(
+        self,
+        n_genes: int,
+        mass_columns: tuple[str, ...],
+        *,
+        tile: int,
+        device: torch.device,
+        heads: tuple[Heads, ...] = ("mean",),
+        moments: int = 1,
+        logits_alone: bool = False,
+    ) -> None:
+        if logits_alone and ("max" in heads or moments > 1):
+            raise ValueError("logits alone have neither a largest over heads nor a second moment")
+        self.logits_alone = logits_alone
+        self.n_genes, self.tile, self.mass_columns = n_genes, tile, mass_columns
+        self.heads = heads
+        size = (len(heads), len(QUANTITIES), n_genes, n_genes)
+        self.sums = torch.zeros(size, dtype=torch.float64, device=device)
+        shape = (len(heads), n_genes, len(mass_columns))
+        self.mass = torch.zeros(shape, dtype=torch.float64, device=device)
+        self.cells = torch.zeros(n_genes, dtype=torch.int64, device=device)
+        self.spread: torch.Tensor | None = None
+        if moments == 2:
+            size_of_spread = (len(heads), n_genes, n_genes)
+            self.spread = torch.zeros(size_of_spread, dtype=torch.float64, device=device)
+            self._held = torch.zeros((n_genes, n_genes), dtype=torch.int32, device=device)
+
+    def add(self, parts: list[QKBatch]) -> None:
+        """Add one logical micro-batch, given as the physical batches that it ran in."""
+        places = [(part, c) for part in parts for c in range(len(part.q))]
+        cells = [cell for cell in map_blocks(_cell_of, places) if cell.kept]
+        if not cells:
+            return
+        for cell in cells:
+            self.cells[torch.from_numpy(cell.genes).to(self.cells.device)] += 1
+        if self.logits_alone:
+            add_logits(cells, self.sums[:, QUANTITIES.index("logit")], self.heads)
+        elif self.sums.device.type == "cpu":
+            second = None if self.spread is None else (self.spread.numpy(), self._held.numpy())
+            add_row_blocks(cells, self.sums.numpy(), self.mass.numpy(), self.heads, second)
+        else:
+            on_device = None if self.spread is None else (self.spread, self._held)
+            add_tiled(cells, self.sums, self.mass, self.heads, self.tile, on_device)
+
+    def check_mass(self, where: str, tolerance: float = 1e-5) -> None:
+        """Refuse sums whose attention rows do not total one per cell; of logits, infinite ones.
+
+        Raises
+        ------
+        MassError
+            Naming the layer and the worst gene; NaN and infinity land here too.
+        """
+        used = self.cells > 0
+        if not bool(used.any()):
+            return
+        finite = bool(torch.isfinite(self.sums.sum()))
+        if self.logits_alone:
+            if not finite:
+                raise MassError(f"{where}: sums of logits are not finite")
+            return
+        total = self.mass.sum(2)[:, used] / self.cells[used]
+        gap = (total - 1).abs()
+        for r, heads in enumerate(self.heads):
+            if heads == "max":  # the largest over heads total one or more
+                gap[r] = (1 - total[r]).clamp(min=0) + 0 * total[r]
+        gap = torch.where(torch.isfinite(gap), gap, torch.inf)
+        worst = int(gap.argmax())
+        if float(gap.ravel()[worst]) > tolerance or not finite:
+            gene = int(torch.nonzero(used)[worst % gap.shape[1]])
+            raise MassError(
+                f"{where}: attention mass of query gene {gene} is "
+                f"{float(total.ravel()[worst]):.6g} per cell, expected 1 +- {tolerance:g}"
+                + ("" if finite else "; sums are not finite")
+            )
+
+
+def _cell_of(place: tuple[QKBatch, int]) -> Cell:
+    with torch.inference_mode():  # a thread's own setting
+        return Cell.of(*place)
+
+
+def gene_cells(layout: BatchLayout, n_genes: int) -> np.ndarray:
+    """Return [genes] int64: cells of a batch that hold each gene, which is a token at most once."""
+    return np.bincount(layout.panel[layout.panel >= 0], minlength=n_genes)
+
+
+class PairCounts:
+    """n_ij: cells that hold both genes as tokens; shared by all layers of a unit.
+
+    Attributes
+    ----------
+    counts
+        [genes, genes] int32 tensor.
+    """
+
+    def __init__(self, n_genes: int, *, tile: int) -> None:
+        self.counts = torch.zeros((n_genes, n_genes), dtype=torch.int32)
+        self._tile = tile
+
+    def add(self, layout: BatchLayout) -> None:
+        """Add the cells of a batch."""
+        n = len(self.counts)
+        present = np.zeros((len(layout.panel), n), np.float32)
+        cell, token = np.nonzero(layout.panel >= 0)
+        present[cell, layout.panel[cell, token]] = 1
+        held = torch.from_numpy(present)
+        for r in range(0, n, self._tile):
+            rows = held[:, r : r + self._tile]
+            # float32 counts of a batch are exact far below 2**24 cells
+            self.counts[r : r + self._tile] += (rows.T @ held).to(torch.int32)

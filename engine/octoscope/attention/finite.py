@@ -1,0 +1,65 @@
+"""Refusing queries and keys that are not finite, before they enter sums over cells."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+
+from octoscope.errors import ActivationError
+
+_NAMED = 5  # cells named in a message
+
+
+def require_finite(
+    q: torch.Tensor,
+    k: torch.Tensor,
+    cell_ids: Sequence[str] | np.ndarray,
+    mask: torch.Tensor,
+    where: str,
+) -> None:
+    """Refuse NaN and infinity in what a layer attends with.
+
+    A sum is not finite where a term is not, so sound tensors cost one sum each. The rest is worked
+    out only where a sum is not finite, which padding alone (or an overflow) may cause too.
+
+    Parameters
+    ----------
+    q, k
+        [cells, heads, tokens, d_head]; ``k`` may have fewer heads, each shared by as many of ``q``.
+    cell_ids
+        [cells].
+    mask
+        [cells, tokens] bool, True at tokens; positions of padding do not count.
+    where
+        The model, unit and layer, for the message.
+
+    Raises
+    ------
+    ActivationError
+        Naming the heads and the cells at fault.
+    """
+    total = q.sum(dtype=torch.float32) + k.sum(dtype=torch.float32)
+    if bool(torch.isfinite(total)):
+        return
+    at_q, at_k = _faults(q, mask), _faults(k, mask)
+    at_k = at_k.repeat_interleave(q.shape[1] // k.shape[1], dim=1)
+    faults = at_q | at_k
+    cells = np.flatnonzero(faults.any(1).cpu().numpy())
+    if not len(cells):
+        return
+    names = [name for name, at in (("queries", at_q), ("keys", at_k)) if bool(at.any())]
+    heads = np.flatnonzero(faults.any(0).cpu().numpy())
+    some = ", ".join(str(cell_ids[i]) for i in cells[:_NAMED])
+    more = f" and {len(cells) - _NAMED} more" if len(cells) > _NAMED else ""
+    raise ActivationError(
+        f"{where}, head{'s' if len(heads) > 1 else ''} {', '.join(map(str, heads))}: "
+        f"{' and '.join(names)} not finite in {len(cells)} cell{'s' if len(cells) > 1 else ''}: "
+        f"{some}{more}"
+    )
+
+
+def _faults(x: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
+    """Return [cells, heads] bool: whether a token of the cell is not finite in the head."""
+    return (~torch.isfinite(x).all(-1) & mask[:, None]).any(-1)

@@ -1,0 +1,97 @@
+"""Sums of logits alone: no softmax, so all cells that hold the same genes are one matrix product.
+
+A mean of logits over heads, added up over cells, is Q K^T with the dimensions of all cells and
+heads side by side (the inner dimension is cells x heads x d_head). Cells that hold other genes are
+products of their own.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+
+from octoscope.attention.cells import Cell, Heads
+from octoscope.attention.fused import scatter
+from octoscope.attention.products import Keys
+from octoscope.attention.threads import map_blocks
+
+_SCORES = 1 << 19  # of a block on a CPU: 2 MB of fp32, near the cache
+_BLOCKS = 8  # on a CPU, at least, so that threads share them evenly
+_ON_DEVICE = 1 << 26  # scores of a block elsewhere
+
+
+def add_logits(cells: list[Cell], sums: torch.Tensor, heads: tuple[Heads, ...]) -> None:
+    """Add a logical micro-batch to the sums of a layer, in place.
+
+    Parameters
+    ----------
+    sums
+        [reductions, genes, genes] float64.
+    heads
+        How each reduction treats heads: ``mean`` or one head. The largest is no sum.
+    """
+    alike: dict[bytes, list[Cell]] = {}
+    for cell in cells:
+        alike.setdefault(cell.genes.tobytes(), []).append(cell)
+    for group in alike.values():
+        for into, reduction in zip(sums, heads, strict=True):
+            _add_product(*_side_by_side(group, reduction), group[0], into)
+
+
+def _side_by_side(group: list[Cell], reduction: Heads) -> tuple[torch.Tensor, torch.Tensor]:
+    """Return q and k [kept, cells x heads x d_head] of cells that hold the same genes."""
+    kept, (heads, _, width) = group[0].kept, group[0].q.shape
+    if reduction == "max":
+        raise ValueError("the largest logit over heads is no sum of products")
+    some = slice(None) if reduction == "mean" else slice(reduction, reduction + 1)
+    count = heads if reduction == "mean" else 1
+    sides = group[0].q.new_empty((2, kept, len(group), count, width))
+
+    def place(c: int) -> None:
+        with torch.inference_mode():
+            cell = group[c]
+            torch.mul(cell.q[some].transpose(0, 1), 1 / count, out=sides[0, :, c])
+            sides[1, :, c] = cell.k[some, :kept].transpose(0, 1)
+
+    for _ in map_blocks(place, range(len(group))):
+        pass
+    q, k = sides.view(2, kept, -1)
+    return q, k
+
+
+def _add_product(q: torch.Tensor, k: torch.Tensor, cell: Cell, sums: torch.Tensor) -> None:
+    """Add q k^T at the cell's genes, in blocks of rows."""
+    if _on_cpu(sums):
+        _add_on_cpu(q, k, cell, sums.numpy())
+        return
+    rows = max(1, _ON_DEVICE // cell.kept)
+    genes = torch.from_numpy(cell.genes).to(sums.device)
+    for first in range(0, cell.kept, rows):
+        part = slice(first, first + rows)
+        if cell.kept == len(sums):
+            sums[part] += q[part] @ k.T
+        else:  # genes are distinct: no entry is added to twice
+            sums[genes[part, None], genes] += q[part] @ k.T
+
+
+def _on_cpu(sums: torch.Tensor) -> bool:
+    return sums.device.type == "cpu"
+
+
+def _add_on_cpu(q: torch.Tensor, k: torch.Tensor, cell: Cell, sums: np.ndarray) -> None:
+    kept, n = cell.kept, len(sums)
+    rows = max(1, min(_SCORES // kept, -(-kept // _BLOCKS)))
+    blocks = range(0, kept, rows)
+    keys = Keys(k, len(blocks), sizes_vary=kept < n)
+
+    def run(first: int) -> None:  # other threads add to other rows
+        part = slice(first, min(first + rows, kept))
+        with torch.inference_mode():
+            found = keys.products(q[part]).numpy()[: part.stop - first, :kept]
+        if kept == n:
+            sums[part] += found
+        else:
+            scatter(found, cell.genes[part], cell.genes, np.float32(1), sums)
+
+    for _ in map_blocks(run, blocks):
+        pass

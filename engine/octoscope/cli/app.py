@@ -1,0 +1,303 @@
+"""``octoscope``: the command line. It reads arguments, calls the engine and sets the exit code."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+import yaml
+from rich.markup import escape
+from rich.table import Table
+
+from octoscope import __version__
+from octoscope.cli import atlas, compare, models, octopus
+from octoscope.cli.shared import AsJson, err, guarded, out, rows_table
+from octoscope.errors import InputError
+
+app = typer.Typer(
+    help="Read the attention of single-cell foundation models and test it against a network.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    epilog="Exit: 0 done, 1 failed, 2 bad input, 3 done with units set aside, 130/143 stopped",
+)
+app.add_typer(atlas.app, name="atlas")
+app.add_typer(models.models_app, name="models")
+app.add_typer(octopus.app, name="octopus")
+app.add_typer(models.attention_app, name="attention")
+app.add_typer(compare.app, name="compare")
+app.command()(compare.export)
+app.command()(compare.pool)
+
+Config = Annotated[Path, typer.Argument(help="Configuration file (YAML)")]
+Run = Annotated[str, typer.Argument(help="Run directory")]
+Out = Annotated[str, typer.Option("--out", help="Run directory to make")]
+Set = Annotated[list[str] | None, typer.Option("--set", help="Override: section.field=value")]
+Execution = Annotated[
+    list[str] | None, typer.Option("--set", help="Change how it executes: execution.field=value")
+]
+Address = Annotated[str | None, typer.Option("--address", help="Ray cluster; default: local")]
+Steal = Annotated[
+    bool, typer.Option("--steal", help="Take over from a driver elsewhere whose lease has expired")
+]
+
+
+@app.command()
+def demo(
+    out_: Annotated[str, typer.Option("--out", help="Run directory to make")] = "demo-run",
+    config: Annotated[bool, typer.Option("--config", help="Print the configuration only")] = False,
+    small: Annotated[
+        bool, typer.Option("--small", help="Two models, two cell types: seconds, not minutes")
+    ] = False,
+    overrides: Set = None,
+) -> None:
+    """Run the embedded demonstration to a verified report."""
+    from octoscope.config import apply_overrides, parse_config
+    from octoscope.demo.demo import demo_tree
+
+    tree = apply_overrides(demo_tree(small=small), overrides or [])
+    if config:
+        typer.echo(yaml.safe_dump(tree, sort_keys=False))
+        return
+    from octoscope.cluster.driver import execute
+    from octoscope.cluster.frozen import prepare
+
+    root, plan = prepare(parse_config(tree, "demo configuration"), out_)
+    _show_plan(plan)
+    code = execute(root, plan, out)
+    _verify(root.url)
+    out.print(f"report: {root.url}/report/index.html", soft_wrap=True)
+    raise typer.Exit(code)
+
+
+@app.command()
+def plan(
+    config: Config,
+    out_: Annotated[str, typer.Option("--out", help="Run directory to make")],
+    overrides: Set = None,
+    calibrate: Annotated[
+        bool, typer.Option(help="Time each model on a few cells, to say how long the run takes")
+    ] = True,
+    as_json: AsJson = False,
+) -> None:
+    """Plan a run: check inputs, memory, disk and time, freeze the plan in the run directory."""
+    from octoscope.cluster.calibrate import estimate
+    from octoscope.cluster.frozen import prepare
+    from octoscope.config import load_config
+
+    settings = load_config(config, overrides)
+    root, made = prepare(settings, out_)
+    if not as_json:
+        _show_plan(made)
+    place = None if root.folder is None else root.folder.parent
+    timed = estimate(made, settings, place) if calibrate else []
+    if as_json:
+        typer.echo(json.dumps(made.model_dump(mode="json") | {"estimate": timed}))
+    elif timed:
+        _show_estimate(timed)
+
+
+def _show_plan(made: Any) -> None:
+    table = Table("model", "category", "cells", "halves", "units", "layers", "genes", title="Plan")
+    for m in made.bases:
+        for c, category in enumerate(made.categories):
+            n = sum(len(made.units_of(m.name, c, h)) for h in (0, 1))
+            a, b = category.cells
+            name = m.name + (" (demonstration)" if m.demonstration else "")
+            cells = (str(a + b), f"{a} + {b}", str(n), str(len(m.layers)), str(len(m.axis)))
+            table.add_row(name, escape(category.name), *cells)
+    out.print(table)
+    if len(made.models) > len(made.bases):
+        out.print(f"matrices: {', '.join(m.name for m in made.models)}")
+    needs = made.needs
+    out.print(
+        f"plan {made.hash[:12]}: {len(made.units)} units; per actor up to "
+        f"{needs['actor_bytes'] / 1e9:.1f} GB of memory, of which on the model's device "
+        f"{needs['device_bytes'] / 1e9:.2f} GB; a task of the analysis up to "
+        f"{needs.get('analysis_bytes', 0) / 1e9:.1f} GB, one per CPU; disk up to "
+        f"{needs['scratch_bytes'] / 1e9:.2f} GB while it runs, "
+        f"{needs['store_bytes'] / 1e9:.2f} GB after"
+    )
+    read, needed = needs["bytes_read"], max(needs["bytes_needed"], 1)
+    wasteful = read > 2 * needed
+    out.print(
+        f"counts: the model with the most units decodes {read / 1e9:.3f} GB of the atlas and uses "
+        f"{needed / 1e9:.3f} GB ({read / needed:.1f} x)"
+        + ("; `octoscope atlas convert` sorts cells so that less is read" if wasteful else "")
+    )
+    refused = ", ".join(f"{n} {why}" for why, n in made.refused_cells.items()) or "none"
+    out.print(
+        f"cells selected {made.atlas['selected']} of {made.atlas['cells']}; refused: {refused}"
+    )
+
+
+def _show_estimate(timed: list[dict[str, Any]]) -> None:
+    names = [f"seconds_per_{what}" for what in ("cell", "unit", "matrix")]
+    names += ["unit_hours", "matrix_hours"]
+    titles = ("s per cell", "per unit", "per matrix", "hours of units", "of matrices")
+    table = Table("model", *titles, title="Time, measured here")
+    for row in timed:
+        known = (row[n] for n in names)
+        table.add_row(row["model"], *("not timed" if x is None else f"{x:.3g}" for x in known))
+    out.print(table)
+    hours = {n: sum(r[n] or 0 for r in timed) for n in ("unit_hours", "matrix_hours")}
+    out.print(
+        f"about {60 * sum(hours.values()):.1f} minutes of one actor before the analysis: "
+        f"{60 * hours['unit_hours']:.1f} of units (shared by the actors of each model) and "
+        f"{60 * hours['matrix_hours']:.1f} of matrices (shared by all CPUs). From a few cells "
+        "in this process, with the plan's threads: an estimate for machines like this one"
+    )
+    if any(r["unit_hours"] is None for r in timed):
+        out.print(
+            "not timed: models that run in another environment, and on GPUs that this machine lacks"
+        )
+
+
+@app.command()
+def run(
+    config: Config, out_: Out, overrides: Set = None, address: Address = None, steal: Steal = False
+) -> None:
+    """Plan and run; the same command again continues an unfinished run."""
+    from octoscope.cluster.driver import execute
+    from octoscope.cluster.frozen import prepare
+    from octoscope.config import load_config
+
+    settings = load_config(config, overrides)
+    root, made = prepare(settings, out_)
+    _show_plan(made)
+    raise typer.Exit(execute(root, made, out, config=settings, address=address, steal=steal))
+
+
+@app.command()
+def resume(
+    run: Run, overrides: Execution = None, address: Address = None, steal: Steal = False
+) -> None:
+    """Continue an interrupted run: only what has no commit record is computed."""
+    from octoscope.cluster.driver import execute
+    from octoscope.cluster.frozen import replan, run_config
+    from octoscope.store.plan import run_directory
+
+    root = run_directory(run)
+    settings = run_config(root, overrides)
+    made = replan(root)
+    raise typer.Exit(execute(root, made, out, config=settings, address=address, steal=steal))
+
+
+@app.command()
+def overlap(run: Run, address: Address = None, steal: Steal = False) -> None:
+    """Run the analysis stage alone: layers, overlap with the network, report."""
+    from octoscope.cluster.driver import execute
+    from octoscope.cluster.frozen import replan, run_config
+    from octoscope.store.plan import run_directory
+
+    root = run_directory(run)
+    made, settings = replan(root), run_config(root)
+    code = execute(root, made, out, config=settings, stage="analysis", address=address, steal=steal)
+    raise typer.Exit(code)
+
+
+@app.command()
+def status(
+    run: Run,
+    as_json: AsJson = False,
+    watch: Annotated[bool, typer.Option("--watch", help="Until its driver ends")] = False,
+) -> None:
+    """Say how far a run is, from its directory alone: stages, actors, rates, time left."""
+    from octoscope.cluster.progress import follow, last_seen, summary
+    from octoscope.cluster.view import render
+    from octoscope.store.plan import run_directory
+
+    root = run_directory(run)
+    if watch:
+        follow(root, out)
+    rows, progress = summary(root), last_seen(root)
+    if as_json:
+        typer.echo(json.dumps({**rows, "progress": progress}, ensure_ascii=False))
+        return
+    out.print(rows_table(run, rows))
+    if progress is not None and progress["status"] == "running" and "actors" in progress:
+        out.print(render(progress))
+
+
+@app.command()
+def verify(run: Run, as_json: AsJson = False) -> None:
+    """Check every object of a run against its digest."""
+    _verify(run, as_json)
+
+
+def _verify(run: str, as_json: bool = False) -> None:
+    from octoscope.store.manifest import verify as check
+    from octoscope.store.plan import run_directory
+
+    root = run_directory(run)
+    faults = check(root)
+    if as_json:
+        typer.echo(json.dumps([{"object": f.object, "what": f.what} for f in faults]))
+    else:
+        for fault in faults:
+            err.print(f"{escape(fault.object)}: {escape(fault.what)}", soft_wrap=True)
+        state = "finished" if root.exists("_SUCCESS") else "unfinished"
+        out.print(f"{state} run, {len(faults)} faults" if faults else f"verified: {state} run")
+    if faults:
+        raise typer.Exit(1)
+
+
+@app.command()
+def repair(
+    run: Run,
+    dry: Annotated[bool, typer.Option("--dry-run", help="Say what would be done only")] = False,
+    address: Address = None,
+    steal: Steal = False,
+) -> None:
+    """Find damage and compute again what is damaged, and what that needs; then verify."""
+    from octoscope.cluster.mend import mend
+    from octoscope.store.plan import run_directory
+
+    root = run_directory(run)
+    code = mend(root, out, dry=dry, address=address, steal=steal)
+    if not dry:
+        _verify(root.url)
+    raise typer.Exit(code)
+
+
+@app.command()
+def report(
+    run: Run,
+    gene_set: Annotated[str | None, typer.Option(help="Declared gene set to show")] = None,
+    view: Annotated[str | None, typer.Option(help="View to show")] = None,
+    out_: Annotated[Path | None, typer.Option("--out", help="HTML file to write")] = None,
+) -> None:
+    """Say where the report of a finished run is, or write one for another gene set or view."""
+    from octoscope.report.page import render, stored_report
+    from octoscope.store.plan import run_directory
+
+    root = run_directory(run)
+    if gene_set is None and view is None:
+        typer.echo(str(stored_report(root)))
+        return
+    if out_ is None:
+        raise InputError("--out", "is missing", "name a file outside the run, which is sealed")
+    out_.write_bytes(render(root, gene_set, view))
+    typer.echo(str(out_))
+
+
+def _version(value: bool) -> None:
+    if value:
+        typer.echo(__version__)
+        raise typer.Exit
+
+
+@app.callback()
+def _root(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version")
+    ] = False,
+) -> None:
+    pass
+
+
+def main() -> None:
+    """Entry point of the console script."""
+    sys.exit(guarded(app))

@@ -1,0 +1,193 @@
+"""``octoscope atlas``: look at, check and convert atlases."""
+
+from __future__ import annotations
+
+import json
+import time
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+from rich.markup import escape
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.table import Table
+
+from octoscope.cli.shared import AsJson, err, out, rows_table, show
+
+if TYPE_CHECKING:
+    from octoscope.atlas.info import AtlasInfo
+    from octoscope.config import AtlasConfig
+
+app = typer.Typer(help="Look at, check and convert atlases.", no_args_is_help=True)
+
+_LINE_EVERY = 15.0  # seconds between plain lines
+
+Source = Annotated[str, typer.Argument(help="AnnData in Zarr, or h5ad")]
+Category = Annotated[list[str] | None, typer.Option(help="obs column(s) of categories")]
+Counts = Annotated[str, typer.Option(help="auto, X, raw.X or layers/<name>")]
+GeneId = Annotated[str | None, typer.Option(help="var column of Ensembl ids")]
+Donor = Annotated[str | None, typer.Option(help="obs column of donors, if runs use it")]
+Duplicates = Annotated[str, typer.Option(help="Genes that share an id: refuse, or sum")]
+Seed = Annotated[int, typer.Option(help="The seed of the runs to come")]
+
+
+class _Progress:
+    """Cells done, on stderr: a bar on a terminal, else a line now and then and at the end."""
+
+    def __init__(self, what: str) -> None:
+        self._what, self._said, self._done = what, time.monotonic(), -1
+        columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn())
+        self._live = Progress(*columns, TimeRemainingColumn(), console=err)
+        self._bar = self._live.add_task(what, total=None)
+
+    def __enter__(self) -> _Progress:
+        if err.is_terminal:
+            self._live.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if err.is_terminal:
+            self._live.stop()
+
+    def tell(self, done: int, total: int) -> None:
+        """Show how many cells of how many are done."""
+        now = time.monotonic()
+        if err.is_terminal:
+            self._live.update(self._bar, completed=done, total=total)
+        elif (done == total and done != self._done) or now - self._said > _LINE_EVERY:
+            self._said, self._done = now, done
+            err.print(f"{done:,} of {total:,} {self._what}", soft_wrap=True)
+
+
+def _config(
+    path: str,
+    category: list[str] | None,
+    counts: str,
+    gene_id: str | None,
+    donor: str | None,
+    duplicate_genes: str = "refuse",
+) -> AtlasConfig:
+    from octoscope.config import AtlasConfig, validated
+
+    tree = {
+        "path": path,
+        "counts": counts,
+        "category_key": category or [],
+        "gene_id_key": gene_id,
+        "replicate_key": donor,
+        "duplicate_genes": duplicate_genes,
+    }
+    return validated(AtlasConfig, tree, "arguments", "see --help")
+
+
+def _plain(value: object) -> str:
+    """Return text that comes from a file as what it is: no markup, no control characters."""
+    return escape("".join(c if c.isprintable() else "?" for c in str(value)))
+
+
+def _table(title: str, rows: dict[str, Any]) -> Table:
+    return rows_table(_plain(title), {_plain(k): v for k, v in rows.items()})
+
+
+@app.command("info")
+def atlas_info(
+    path: Source,
+    category: Category = None,
+    counts: Counts = "auto",
+    gene_id: GeneId = None,
+    donor: Donor = None,
+    duplicate_genes: Duplicates = "refuse",
+    seed: Seed = 0,
+    quick: Annotated[bool, typer.Option("--quick", help="Look at a sample of the counts")] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Check every count, and say what is in an atlas, what is wrong with it and what it costs.
+
+    Exit 2 if a run with these settings would refuse it.
+    """
+    from octoscope.atlas import info
+
+    config = _config(path, category, counts, gene_id, donor, duplicate_genes)
+    with _Progress("cells checked") as progress:
+        result = info(config, seed, quick=quick, on_progress=progress.tell)
+    if as_json:
+        typer.echo(json.dumps(result.as_dict(), ensure_ascii=False))
+    else:
+        _show_info(path, result)
+    for finding in result.findings.errors:
+        said = f"{finding.where}: {finding.problem}. Fix: {finding.fix}"
+        err.print(f"[bold]bad input:[/bold] {_plain(said)}", soft_wrap=True)
+    if result.findings.errors:
+        raise typer.Exit(2)
+
+
+def _show_info(path: str, result: AtlasInfo) -> None:
+    if result.rows:
+        out.print(_table(path, result.rows))
+    if result.arrays:
+        heads = ("array", "objects", "MB stored", "MB decoded", "checksum")
+        table = Table(*heads, title="What runs read")
+        for a in result.arrays:
+            stored = "?" if a.stored is None else f"{a.stored / 1e6:,.2f}"
+            decoded, checked = f"{a.decoded / 1e6:,.2f}", "yes" if a.checksum else "no"
+            table.add_row(_plain(a.array), f"{a.objects:,}", stored, decoded, checked)
+        out.print(table)
+    if result.findings.found:
+        table = Table("", "where", "what", "what to do", title="Findings")
+        for f in result.findings.found:
+            where = f.where.removeprefix(f"{path}: ")
+            table.add_row(f.severity, _plain(where), _plain(f.problem), _plain(f.fix))
+        out.print(table)
+
+
+@app.command("check")
+def atlas_check(
+    path: Source,
+    category: Category = None,
+    counts: Counts = "auto",
+    gene_id: GeneId = None,
+    donor: Donor = None,
+    as_json: AsJson = False,
+) -> None:
+    """Read every chunk once and list those that are missing or damaged; exit 1 if there are any."""
+    from octoscope.atlas import check
+
+    found = check(_config(path, category, counts, gene_id, donor))
+    bare = [name for name, checked in found.checksums.items() if not checked]
+    rows = {
+        "counts": found.counts,
+        "chunks read": found.chunks,
+        "arrays with a checksum": f"{len(found.checksums) - len(bare)} of {len(found.checksums)}",
+        "without (a changed bit can pass unseen)": ", ".join(bare) or "none",
+        "faults": len(found.faults),
+    }
+    show(found.as_dict(), as_json, lambda: _table(path, rows))
+    if not as_json:
+        for fault in found.faults:
+            err.print(escape(str(fault)), soft_wrap=True)
+    if found.faults:
+        raise typer.Exit(1)
+
+
+@app.command("convert")
+def atlas_convert(
+    path: Source,
+    target: Annotated[str, typer.Argument(help="Zarr v3 store to make, a local path")],
+    category: Category = None,
+    counts: Counts = "auto",
+    gene_id: GeneId = None,
+    donor: Donor = None,
+    duplicate_genes: Duplicates = "refuse",
+    seed: Seed = 0,
+    memory: Annotated[str, typer.Option(help="For counts held at once; less: more passes")] = "2GB",
+    as_json: AsJson = False,
+) -> None:
+    """Rewrite an atlas sorted by category and half: sharded Zarr v3 with checksums.
+
+    The same command again goes on where it was stopped.
+    """
+    from octoscope.atlas import convert
+
+    config = _config(path, category, counts, gene_id, donor, duplicate_genes)
+    with _Progress("cells counted, then written") as progress:
+        rows = convert(config, target, seed=seed, memory=memory, on_progress=progress.tell)
+    show(rows, as_json, lambda: _table(target, rows))

@@ -1,0 +1,140 @@
+"""``octoscope models`` and ``octoscope attention``: checkpoints, and single cells through them."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.table import Table
+
+from octoscope.cli.shared import AsJson, DType, Options, options_of, out, rows_table, show
+from octoscope.config import DTYPES
+from octoscope.errors import InputError
+
+models_app = typer.Typer(help="Look at checkpoints.", no_args_is_help=True)
+attention_app = typer.Typer(
+    help="Hidden states and attention of single cells.", no_args_is_help=True
+)
+
+
+@models_app.command("list")
+def models_list(as_json: AsJson = False) -> None:
+    """List the installed model families, their published variants and where to get them."""
+    from dataclasses import asdict
+
+    from octoscope.models import families
+
+    rows = [{"family": n} | asdict(v) for n, cls in families().items() for v in cls.variants]
+    if as_json:
+        typer.echo(json.dumps(rows))
+        return
+    for r in rows:
+        out.print(
+            f"[bold]{r['family']}[/bold] {r['name']}: layers {r['n_layers']}, d {r['d']}, "
+            f"heads {r['n_heads']}\n    {r['files']}; {r['source']}; {r['licence']}",
+            soft_wrap=True,
+            highlight=False,
+        )
+
+
+@models_app.command("inspect")
+def models_inspect(
+    checkpoint: Annotated[Path, typer.Argument(help="Published checkpoint folder or file")],
+    option: Options = None,
+    as_json: AsJson = False,
+) -> None:
+    """Load a checkpoint strictly and say what it is."""
+    from octoscope.models import checkpoint_files, load_model
+    from octoscope.models.weights import file_digests
+
+    model = load_model(checkpoint, options=options_of(option))
+    rows = {
+        "family": model.family,
+        "variant": model.variant,
+        "layers": model.n_layers,
+        "heads": model.n_heads,
+        "d": model.d,
+        "genes": len(model.genes),
+        "genes with an Ensembl id": int((model.genes.ensembl != "").sum()),
+        "special tokens": ", ".join(model.special_kinds),
+        "options": dict(model.options),
+        "sha256": file_digests([*checkpoint_files(checkpoint), *model.files]),
+    }
+    show(rows, as_json, lambda: rows_table(str(checkpoint), rows))
+
+
+@models_app.command("check")
+def models_check(
+    checkpoint: Annotated[Path, typer.Argument(help="Published checkpoint folder or file")],
+    atlas: Annotated[str, typer.Argument(help="AnnData in Zarr, or h5ad")],
+    option: Options = None,
+    dtype: DType = "float32",
+    as_json: AsJson = False,
+) -> None:
+    """Say what a checkpoint does with an atlas here: genes, tokens, time and memory per cell."""
+    from octoscope.check import check_model
+
+    rows = check_model(checkpoint, atlas, options=options_of(option), dtype=_dtype(dtype))
+    show(rows, as_json, lambda: rows_table(str(checkpoint), rows))
+
+
+def _dtype(name: str) -> str:
+    if name not in DTYPES:
+        raise InputError("--dtype", f"{name!r}", f"use one of {', '.join(DTYPES)}")
+    return name
+
+
+@attention_app.command("dump")
+def attention_dump(
+    checkpoint: Annotated[Path, typer.Argument(help="Published checkpoint folder")],
+    cells: Annotated[str, typer.Argument(help="h5ad or Zarr with raw counts")],
+    out_: Annotated[Path, typer.Option("--out", help="npz file to write")],
+    tokens: Annotated[Path | None, typer.Option(help="Dump whose model inputs are used")] = None,
+    positions: Annotated[Path | None, typer.Option(help="Dump whose positions are stored")] = None,
+    option: Options = None,
+    dtype: DType = "float32",
+    rng: Annotated[str, typer.Option(help="cell (counter-based) or upstream")] = "cell",
+    seed: Annotated[int, typer.Option(help="Seed of the counter-based stream")] = 0,
+) -> None:
+    """Write hidden states and attention of cells in the common schema."""
+    from octoscope.dump import write_dump
+
+    pairs = options_of(option)
+    if rng not in ("cell", "upstream"):
+        raise InputError("--rng", f"{rng!r}", "use cell or upstream")
+    pairs.pop("checkpoint", None)  # dumps name it, and the dtype, among their options
+    write_dump(
+        checkpoint,
+        cells,
+        out_,
+        tokens=tokens,
+        positions=positions,
+        options=pairs,
+        dtype=_dtype(str(pairs.pop("dtype", dtype))),
+        upstream=rng == "upstream",
+        seed=seed,
+    )
+    out.print(f"wrote {out_}", soft_wrap=True)
+
+
+@attention_app.command("diff")
+def attention_diff(
+    ours: Annotated[Path, typer.Argument(help="Dump to judge")],
+    theirs: Annotated[Path, typer.Argument(help="Dump to compare with; its tolerances count")],
+    as_json: AsJson = False,
+) -> None:
+    """Print the worst difference per array; exit 1 beyond tolerance."""
+    from octoscope.models.dump import diff
+
+    rows = diff(ours, theirs)
+    table = Table("array", "worst", "allowed", "", title="difference")
+    for r in rows:
+        table.add_row(
+            r.name, f"{r.worst:.3g}", f"{r.allowed:.3g}", r.note + ("" if r.ok else " BAD")
+        )
+    value = [{"array": r.name, "worst": r.worst, "allowed": r.allowed, "ok": r.ok} for r in rows]
+    show(value, as_json, lambda: table)
+    if not all(r.ok for r in rows):
+        raise typer.Exit(1)

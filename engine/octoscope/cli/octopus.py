@@ -1,0 +1,293 @@
+"""``octoscope octopus``: import, build, look at and ask a molecular network."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.markup import escape
+from rich.table import Table
+
+from octoscope.cli.shared import AsJson, out, rows_table, show
+from octoscope.errors import InputError
+
+app = typer.Typer(help="Import, build and ask a molecular network.", no_args_is_help=True)
+
+Directory = Annotated[str, typer.Argument(help="Octopus directory, or 'demo'")]
+Target = Annotated[Path, typer.Argument(help="Octopus directory to make")]
+Mode = Annotated[str, typer.Option(help="corrected, or peer: with the peer's data defects")]
+Source = Annotated[list[str] | None, typer.Option("--source", help="Keep only this source")]
+Without = Annotated[list[str] | None, typer.Option("--without", help="Leave this source out")]
+Independent = Annotated[
+    bool,
+    typer.Option(
+        "--independent",
+        help="Without co-expression evidence: STRING rescored without its co-expression and "
+        "text-mining channels, Reactome-FI's predictions left out",
+    ),
+]
+Channels = Annotated[
+    list[str] | None, typer.Option("--without-channel", help="STRING channel to take out")
+]
+Directed = Annotated[bool, typer.Option("--directed", help="Only statements with an order")]
+Signed = Annotated[bool, typer.Option("--signed", help="Only statements with a sign")]
+MinScore = Annotated[
+    float | None, typer.Option(help="Smallest score (0..1); statements without one stay")
+]
+
+
+@app.command("import")
+def import_(
+    path: Annotated[Path, typer.Argument(help="Napistu bundle (tar.gz or folder) or store")],
+    target: Target,
+    mode: Mode = "corrected",
+    trust: Annotated[
+        str | None, typer.Option(help="SHA-256 of a pickle that may run what it names")
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Convert a Napistu bundle, napistu-torch store or Hub data set; nothing in it is executed."""
+    from octoscope.octopus.napistu.convert import import_napistu
+
+    made = import_napistu(path, target, _mode(mode), trust)
+    _made(made, target, as_json)
+
+
+@app.command()
+def build(
+    config: Annotated[Path, typer.Argument(help="Files of the sources (YAML)")],
+    target: Target,
+    as_json: AsJson = False,
+) -> None:
+    """Build a network from the files of its sources."""
+    from octoscope.octopus.build import build_octopus
+    from octoscope.octopus.config import load_octopus_config
+
+    def say(line: str) -> None:
+        if not as_json:
+            out.print(escape(line))
+
+    _made(build_octopus(load_octopus_config(config), target, say), target, as_json)
+
+
+def _mode(text: str) -> Any:
+    if text not in ("peer", "corrected"):
+        raise InputError("--mode", f"{text!r} is unknown", "write peer or corrected")
+    return text
+
+
+def _made(made: dict[str, Any], target: Path, as_json: bool) -> None:
+    if as_json:
+        show(made, True, Table)
+        return
+    counts = made["counts"]
+    heads = ("source", "release", "read", "mapped", "merged", "dropped", "statements")
+    table = Table(*heads, title=str(target))
+    for name, facts in made["sources"].items():
+        rows = facts.get("rows", {})
+        dropped = sum(rows.get("dropped", {}).values()) if rows else ""
+        table.add_row(
+            escape(name), escape(str(facts.get("release", ""))), str(rows.get("read", "")),
+            f"{facts['mapped']} of {facts['species']} species" if "mapped" in facts else "",
+            str(rows.get("merged", 0) if rows else ""), str(dropped),
+            str(counts["by_source"].get(name, 0)),
+        )  # fmt: skip
+    out.print(table)
+    out.print(f"{counts['vertices']:,} vertices, {counts['assertions']:,} statements, "
+              f"{counts['genes']:,} genes")  # fmt: skip
+    for name, facts in made["sources"].items():
+        for why, count in facts.get("rows", {}).get("dropped", {}).items():
+            out.print(f"{escape(name)}: {count:,} dropped: {escape(why)}", soft_wrap=True)
+    for fixed in made["corrections"]:
+        out.print(
+            f"corrected, {escape(fixed['source'])}: {escape(fixed['defect'])}: "
+            f"{fixed['peer']:,} {fixed['unit']} in the peer, {fixed['corrected']:,} here "
+            f"({escape(fixed['how'])})",
+            soft_wrap=True,
+        )
+    for note in made["notes"]:
+        out.print(f"note: {escape(note)}", soft_wrap=True)
+
+
+def _viewed(
+    directory: str,
+    source: list[str] | None,
+    without: list[str] | None,
+    channels: list[str] | None,
+    independent: bool,
+    directed: bool,
+    signed: bool,
+    min_score: float | None,
+) -> Any:
+    """Open a network and take the view that the options describe."""
+    from octoscope.octopus.network import open_network
+    from octoscope.octopus.views import INDEPENDENT, View, view
+
+    network = open_network(directory)
+    taken_out = set(channels or []) | (set(INDEPENDENT.string_without) if independent else set())
+    what = View(
+        sources=tuple(source) if source else None, without_sources=tuple(without or ()),
+        string_without=tuple(sorted(taken_out)), curated_only=independent, directed=directed,
+        signed=signed, min_score=min_score,
+    )  # fmt: skip
+    return network if what == View() else view(network, what)
+
+
+@app.command()
+def info(
+    directory: Directory,
+    source: Source = None,
+    without: Without = None,
+    without_channel: Channels = None,
+    independent: Independent = False,
+    directed: Directed = False,
+    signed: Signed = False,
+    min_score: MinScore = None,
+    check: Annotated[bool, typer.Option("--check", help="Check every file's digest")] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Say what a network, or a view of it, holds: sources side by side and what they share."""
+    from octoscope.octopus.directory import verify_directory
+    from octoscope.octopus.info import source_overlap, source_table, summary
+    from octoscope.octopus.network import octopus_folder
+
+    if check:
+        with octopus_folder(directory) as folder:
+            faults = verify_directory(folder)
+        if faults:
+            raise InputError(directory, "; ".join(faults), "build or import it again")
+    network = _viewed(directory, source, without, without_channel, independent, directed, signed,
+                      min_score)  # fmt: skip
+    rows, table, overlap = summary(network), source_table(network), source_overlap(network)
+    rows |= {f"release of {s}": r for s, r in zip(table["source"], table["release"], strict=True)}
+    if as_json:
+        known = overlap.astype(object).where(overlap.notna(), None)
+        body = rows | {"sources": table.to_dict("records"), "overlap": known.to_dict("records")}
+        show(body, True, Table)
+        return
+    out.print(rows_table(str(directory), rows))
+    sources = Table(title="Sources", box=None, padding=(0, 1))
+    for column in table.columns.drop(["release", "self_pairs"]):
+        side: Any = "left" if column == "source" else "right"
+        sources.add_column(column.replace("_", "\n"), overflow="fold", justify=side,
+                           min_width=max(map(len, column.split("_"))))  # fmt: skip
+    for row in table.drop(columns=["release", "self_pairs"]).itertuples(index=False):
+        sources.add_row(*(escape(str(x)) if isinstance(x, str) else str(x) for x in row))
+    out.print(sources)
+    shared = Table("", title="Pairs that two sources state", box=None, padding=(0, 1))
+    for name in network.sources:
+        shared.add_column(escape(name), overflow="fold", justify="right")
+    for name in network.sources:
+        mine = overlap[overlap["source_a"] == name]
+        cells = [f"{p} ({j:.2f})" for p, j in zip(mine["pairs"], mine["pairs_jaccard"],
+                                                    strict=True)]  # fmt: skip
+        shared.add_row(escape(name), *cells)
+    out.print(shared)
+    out.print("In brackets: Jaccard index of the pairs, without self pairs.")
+
+
+@app.command()
+def lookup(
+    directory: Directory,
+    pairs: Annotated[Path, typer.Argument(help="Table of pairs (parquet, tsv, csv)")],
+    target: Annotated[Path, typer.Argument(help="Parquet file to write")],
+    columns: Annotated[str, typer.Option(help="The two columns of genes")] = "query,key",
+    source: Source = None,
+    without: Without = None,
+    without_channel: Channels = None,
+    independent: Independent = False,
+    directed: Directed = False,
+    signed: Signed = False,
+    min_score: MinScore = None,
+    distance: Annotated[
+        int, typer.Option(help="Also the shortest path up to this many edges; 0: no")
+    ] = 0,
+) -> None:
+    """Say for every ordered pair of genes what the network asserts."""
+    from octoscope.octopus.lookups import annotate
+    from octoscope.octopus.tables import new_file, read_pairs
+
+    network = _viewed(directory, source, without, without_channel, independent, directed, signed,
+                      min_score)  # fmt: skip
+    names = tuple(columns.split(","))
+    if len(names) != 2:
+        raise InputError("--columns", f"{columns!r} is not two names", "write first,second")
+    table = read_pairs(pairs, names)
+    with new_file(target) as file:
+        found = annotate(table, network, *names, distance=distance)
+        found.to_parquet(file, compression="zstd", index=False)
+    out.print(
+        f"{len(found):,} pairs, {int(found['mapped'].sum()):,} with both genes in the network, "
+        f"{int(found['forward'].sum()):,} with an edge in their order, "
+        f"{int((found['forward'] | found['reverse']).sum()):,} in either order, "
+        f"{int(found['same_vertex'].sum()):,} of one vertex"
+    )
+
+
+@app.command()
+def genes(
+    directory: Directory,
+    listed: Annotated[Path, typer.Argument(help="Text file of Ensembl gene ids, one per line")],
+    target: Annotated[Path, typer.Argument(help="Parquet file to write")],
+    source: Source = None,
+    without: Without = None,
+    without_channel: Channels = None,
+    independent: Independent = False,
+    directed: Directed = False,
+    signed: Signed = False,
+    min_score: MinScore = None,
+) -> None:
+    """Write vertex, degree by source, and stratum of a set of genes, for nulls."""
+    from octoscope.octopus.nulls import gene_table
+    from octoscope.octopus.tables import new_file, read_genes
+
+    network = _viewed(directory, source, without, without_channel, independent, directed, signed,
+                      min_score)  # fmt: skip
+    with new_file(target) as file:
+        table = gene_table(network, read_genes(listed))
+        table.to_parquet(file, compression="zstd", index=False)
+    inside = table["vertex"] >= 0
+    out.print(
+        f"{len(table):,} genes, {int(inside.sum()):,} in the network, "
+        f"{int(table['same_vertex'].sum()):,} that share a vertex with another, "
+        f"{table['stratum'][inside].nunique():,} strata of degree"
+    )
+
+
+@app.command()
+def export(
+    directory: Directory,
+    target: Annotated[Path, typer.Argument(help="File to write")],
+    kind: Annotated[str, typer.Option("--format", help="parquet, graphml, decoupler, omnipath")],
+    source: Source = None,
+    without: Without = None,
+    without_channel: Channels = None,
+    independent: Independent = False,
+    directed: Directed = False,
+    signed: Signed = False,
+    min_score: MinScore = None,
+    limit: Annotated[int, typer.Option(help="Most edges of a GraphML file")] = 200_000,
+) -> None:
+    """Write a network, or a view of it, for other tools."""
+    from octoscope.octopus.export import export as write
+
+    network = _viewed(directory, source, without, without_channel, independent, directed, signed,
+                      min_score)  # fmt: skip
+    rows = write(network, target, kind, limit)
+    out.print(f"{rows:,} rows in {target}", soft_wrap=True)
+
+
+@app.command()
+def report(
+    directory: Directory,
+    target: Annotated[Path, typer.Argument(help="HTML file to write")],
+) -> None:
+    """Write a page that compares the sources of a network."""
+    from octoscope.octopus.network import open_network
+    from octoscope.octopus.tables import new_file
+    from octoscope.report.network_page import network_page
+
+    with new_file(target) as file:
+        file.write_bytes(network_page(open_network(directory)))
+    typer.echo(str(target))

@@ -1,0 +1,88 @@
+"""What all commands share: consoles, common arguments, printing, and the exit code of errors."""
+
+from __future__ import annotations
+
+import json
+import signal
+from collections.abc import Callable
+from types import FrameType
+from typing import Annotated, Any
+
+import typer
+import yaml
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+from octoscope.errors import InputError, OctoscopeError
+
+out = Console()
+err = Console(stderr=True)
+
+AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON value")]
+Options = Annotated[list[str] | None, typer.Option("--option", help="Family setting: key=value")]
+DType = Annotated[str, typer.Option("--dtype", help="float32, bfloat16 or float16")]
+
+
+def show(value: Any, as_json: bool, table: Callable[[], Table]) -> None:
+    """Print one JSON value, or a table."""
+    if as_json:
+        typer.echo(json.dumps(value, ensure_ascii=False))
+    else:
+        out.print(table())
+
+
+def rows_table(title: str, rows: dict[str, Any]) -> Table:
+    """Return a table of names and values."""
+    table = Table("", "", title=title, show_header=False)
+    for key, value in rows.items():
+        table.add_row(key, escape(str(value)))
+    return table
+
+
+def rows_json(table: Any) -> str:
+    """Return the rows of a DataFrame as one JSON value; NaN is null."""
+    return json.dumps(json.loads(table.to_json(orient="records")), ensure_ascii=False)
+
+
+def options_of(given: list[str] | None) -> dict[str, Any]:
+    """Read ``--option key=value``; values are YAML.
+
+    Raises
+    ------
+    InputError
+        If one has no ``=``.
+    """
+    pairs = {}
+    for text in given or []:
+        key, sep, value = text.partition("=")
+        if not sep:
+            raise InputError(f"--option {text}", "no '=' in it", "write --option key=value")
+        try:
+            pairs[key] = yaml.safe_load(value)
+        except yaml.YAMLError as error:
+            problem = f"not YAML ({str(error).splitlines()[0]})"
+            raise InputError(f"--option {text}", problem, "quote the value") from None
+    return pairs
+
+
+def _stop(number: int, frame: FrameType | None) -> None:
+    err.print("stopped; `octoscope resume` continues a run")
+    raise SystemExit(128 + number)
+
+
+def guarded(call: Callable[[], Any]) -> int:
+    """Call, print an error in one line, and return the exit code."""
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, _stop)
+    try:
+        code = call()
+        return code if isinstance(code, int) else 0
+    except OctoscopeError as error:
+        kind = "bad input" if isinstance(error, InputError) else "error"
+        kind = "stopped" if error.exit_code > 128 else kind
+        err.print(f"[bold]{kind}:[/bold] {escape(str(error))}", soft_wrap=True)
+        return error.exit_code
+    except OSError as error:
+        err.print(f"[bold]error:[/bold] {escape(str(error))}", soft_wrap=True)
+        return 1

@@ -1,0 +1,196 @@
+"""The dispatcher: which work runs next, what is tried again, what is set aside.
+
+It knows a :class:`Fleet` and a question to the store; it knows neither Ray nor science, so tests
+drive it with an in-process fleet.
+"""
+
+from __future__ import annotations
+
+import errno
+import time
+from collections import deque
+from collections.abc import Callable, Container, Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+from octoscope.errors import InputError, OctoscopeError, StoreFullError
+
+_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+
+
+@dataclass(frozen=True, slots=True)
+class Work:
+    """A piece of work: its folder in the run, and the group of actors that can do it."""
+
+    id: str
+    group: str
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What came back for a submitted piece of work; ``error`` is None on success.
+
+    ``facts``: what the worker tells of itself (seconds, cells). ``preempted``: its node was taken
+    away, which says nothing about the work.
+    """
+
+    work: Work
+    error: BaseException | None = None
+    facts: Mapping[str, Any] = field(default_factory=dict)
+    preempted: bool = False
+
+
+@dataclass(frozen=True)
+class Change:
+    """What happened to a piece of work: found, started, done, again or set aside.
+
+    ``error``: why it goes again or was set aside.
+    """
+
+    work: Work
+    what: str
+    actor: str = ""
+    facts: Mapping[str, Any] = field(default_factory=dict)
+    error: BaseException | None = None
+
+
+class Fleet(Protocol):
+    """Actors that run work."""
+
+    def idle(self, group: str) -> list[str]:
+        """Return the names of a group's actors that take a piece now."""
+        ...
+
+    def submit(self, work: Work, actor: str, ahead: Work | None = None) -> None:
+        """Start a piece of work on an idle actor.
+
+        ``ahead``: what this actor will probably get next, so that it can read for it meanwhile.
+        """
+        ...
+
+    def wait(self, timeout: float) -> list[Outcome]:
+        """Return what finished, waiting up to ``timeout`` seconds for the first."""
+        ...
+
+    def abandon(self, work: Work) -> None:
+        """Kill whatever runs a piece of work; it will not be reported."""
+        ...
+
+
+@dataclass
+class Result:
+    """Outcome of a dispatch: pieces done here, found done, and set aside with the reason."""
+
+    done: list[str] = field(default_factory=list)
+    found: list[str] = field(default_factory=list)
+    set_aside: dict[str, str] = field(default_factory=dict)
+
+
+def dispatch(
+    works: Iterable[Work],
+    fleet: Fleet,
+    is_done: Callable[[str], bool],
+    *,
+    attempts: int,
+    timeout: float,
+    known: Container[str] | None = None,
+    on_change: Callable[[Change], None] = lambda change: None,
+    stop: Callable[[], bool] = lambda: False,
+    clock: Callable[[], float] = time.monotonic,
+) -> Result:
+    """Run every piece of work that is not done.
+
+    An attempt that fails or disappears is followed by another only after the store has been asked
+    whether its record exists: the effect may have happened although an error came back.
+
+    Parameters
+    ----------
+    is_done
+        Asks the store for a record.
+    known
+        What was found done just before, so that it is not asked one by one; None: ask ``is_done``.
+    attempts
+        Tries per piece before it is set aside; those that a preempted node ended do not count.
+        Faults that a retry cannot mend (:class:`OctoscopeError`) are set aside at once.
+    timeout
+        Seconds after which a running piece counts as hung.
+    stop
+        Asked again and again; once True nothing new starts, and what runs is waited for.
+
+    Raises
+    ------
+    InputError
+        When a worker finds bad input: the rest would fail alike.
+    StoreFullError
+        When the store takes no more bytes; likewise.
+    """
+    result = Result()
+    waiting: dict[str, deque[Work]] = {}
+    for work in works:
+        if is_done(work.id) if known is None else work.id in known:
+            result.found.append(work.id)
+            on_change(Change(work, "found"))
+        else:
+            waiting.setdefault(work.group, deque()).append(work)
+    tries: dict[str, int] = {}
+    running: dict[Work, tuple[float, str]] = {}  # since when, and where
+    # by group and actor: what it was told to read for, taken out of what waits
+    kept: dict[str, dict[str, Work]] = {group: {} for group in waiting}
+    while any(waiting.values()) or any(kept.values()) or running:
+        stopping = stop()
+        if stopping and not running:
+            break
+        for group, queue in waiting.items():
+            of = kept[group]
+            if stopping or not (queue or of):
+                continue
+            idle = sorted(fleet.idle(group), key=lambda actor: actor not in of)  # own pieces first
+            given = [(actor, _take(queue, of, actor)) for actor in idle[: len(queue) + len(of)]]
+            for actor, work in given:
+                tries[work.id] = tries.get(work.id, 0) + 1
+                ahead = queue.popleft() if queue else None
+                if ahead is not None:
+                    of[actor] = ahead
+                fleet.submit(work, actor, ahead)
+                running[work] = clock(), actor
+                on_change(Change(work, "started", actor))
+        outcomes = fleet.wait(min(timeout, 1.0))
+        for work, (since, _) in list(running.items()):
+            if clock() - since > timeout and not any(o.work == work for o in outcomes):
+                fleet.abandon(work)
+                late = TimeoutError(f"no answer within {timeout:g} s")
+                outcomes.append(Outcome(work, late))
+        for outcome in outcomes:
+            work, error = outcome.work, outcome.error
+            if work not in running:
+                continue  # abandoned before
+            _, actor = running.pop(work)
+            tries[work.id] -= outcome.preempted
+            if error is None or is_done(work.id):
+                result.done.append(work.id)
+                on_change(Change(work, "done", actor, outcome.facts))
+            elif isinstance(error, InputError):
+                raise error
+            elif isinstance(error, OSError) and error.errno in _FULL:
+                raise StoreFullError(
+                    f"{work.id}: {error.strerror}; free some space, then `octoscope resume`"
+                ) from error
+            elif isinstance(error, OctoscopeError) or tries[work.id] >= attempts:
+                result.set_aside[work.id] = f"{type(error).__name__}: {error}"
+                on_change(Change(work, "set aside", actor, error=error))
+            else:
+                waiting[work.group].append(work)
+                on_change(Change(work, "again", actor, error=error))
+    return result
+
+
+def _take(queue: deque[Work], kept: dict[str, Work], actor: str) -> Work:
+    """Take an actor's next piece: what it has read for, else what waits, else what another keeps.
+
+    Actors do not end in the order in which they began: were the first in the queue handed out,
+    two actors would each discard what they read and read what the other had.
+    """
+    own = kept.pop(actor, None)
+    if own is not None:
+        return own
+    return queue.popleft() if queue else kept.popitem()[1]  # of the last to begin: the busiest

@@ -1,0 +1,321 @@
+"""A run from plan to ``_SUCCESS``: the stages in order, each restartable."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterable
+from contextlib import suppress
+from functools import partial
+from typing import Any
+
+import pandas as pd
+from rich.console import Console
+
+from octoscope.cluster import analyse
+from octoscope.cluster.connect import address_of, ray_cluster
+from octoscope.cluster.dispatch import Change, Work, dispatch
+from octoscope.cluster.drain import Drain, Stopped
+from octoscope.cluster.finish import (
+    ATTENTION,
+    DONE,
+    SET_ASIDE,
+    exit_code,
+    finish,
+    read_set_aside,
+    tidy,
+)
+from octoscope.cluster.fleet import Group, RayFleet, together
+from octoscope.cluster.frozen import run_config
+from octoscope.cluster.graphs import ray_scheduler
+from octoscope.cluster.progress import Reporter
+from octoscope.cluster.repair import Repair, open_repair, read_repair
+from octoscope.config import RunConfig
+from octoscope.errors import OctoscopeError
+from octoscope.store.lease import Lease
+from octoscope.store.manifest import JOURNAL, require_success
+from octoscope.store.names import block_of
+from octoscope.store.plan import Plan
+from octoscope.store.records import done_among, read_record
+from octoscope.store.root import RunRoot, to_json
+from octoscope.store.tables import write_table
+
+
+def execute(
+    root: RunRoot,
+    plan: Plan,
+    console: Console,
+    *,
+    config: RunConfig | None = None,
+    stage: str = "all",
+    address: str | None = None,
+    steal: bool = False,
+) -> int:
+    """Run every stage that is not done; returns the exit code.
+
+    Parameters
+    ----------
+    config
+        The run's configuration, with changes to how it executes; None: as it is stored.
+    stage
+        ``attention`` (units, matrices), ``analysis`` (phase 2, overlap, report) or ``all``.
+    steal
+        Take an expired lease of a driver on another machine.
+
+    Returns
+    -------
+    int
+        0 done, 3 done with units set aside.
+
+    Raises
+    ------
+    OctoscopeError
+        If the analysis is asked for before the attention stage is done, or the store fails.
+    Stopped
+        On SIGINT or SIGTERM, after what ran was committed or its grace was used up.
+    InputError
+        If another driver holds the run.
+    """
+    config = config or run_config(root)
+    e = config.execution
+    with Lease(root, e.lease, steal=steal) as lease, Drain(e.grace) as drain, drain.promptly():
+        working = False
+        try:
+            repair = read_repair(root)
+            if repair is not None and not repair.opened:
+                repair = open_repair(root, repair)
+            elif exit_code(root) == DONE:
+                require_success(root)
+                root.remove([JOURNAL])
+                tidy(root, plan, config)
+                console.print(f"{root.url}: finished already")
+                return DONE
+            root.remove(["_SUCCESS"])  # what was set aside may succeed now: its scratch was kept
+            working = True
+            run = _Run(root, plan, config, console, lease, drain, repair)
+            code = run.stages(stage, address)
+            if exit_code(root) == DONE:
+                root.remove([JOURNAL])
+            return code
+        except (OctoscopeError, OSError) as error:
+            # Of two drivers the other may have removed what this one was reading.
+            ours = not working or lease.lost or isinstance(error, Stopped)
+            another = None if ours else exit_code(root)
+            if another is not None:
+                console.print(f"{root.url}: finished by another driver")
+                with suppress(OSError):
+                    tidy(root, plan, config)
+                return another
+            if isinstance(error, OctoscopeError):
+                raise
+            raise OctoscopeError(
+                f"{root.url}: {error}; nothing is lost, `octoscope resume` goes on"
+            ) from error
+
+
+# Blocks (model, category) that a local run analyses on threads: workers of Ray first load
+# everything again (8 s), but threads share one interpreter, so that more blocks take longer.
+_FEW = 4
+
+
+class _Run:
+    """One call of :func:`execute`: what its stages share."""
+
+    def __init__(
+        self,
+        root: RunRoot,
+        plan: Plan,
+        config: RunConfig,
+        console: Console,
+        lease: Lease,
+        drain: Drain,
+        repair: Repair | None,
+    ) -> None:
+        self._root, self._plan, self._config, self._console = root, plan, config, console
+        self._lease, self._drain, self._repair = lease, drain, repair
+        self._written: dict[str, dict[str, Any]] = {}  # table -> digest
+
+    def stages(self, stage: str, address: str | None) -> int:
+        """Run the stages asked for; returns the exit code."""
+        root, plan, config = self._root, self._plan, self._config
+        log = config.execution.log
+        with (
+            ray_cluster(address) as ray,
+            Reporter(root, self._console, log) as reporter,
+            self._drain.promptly(),
+        ):
+            try:
+                if stage in ("all", "attention") and (self._repair is None or self._repair.works):
+                    aside = self._attention(ray, reporter)
+                    if self._repair is not None:
+                        aside |= read_set_aside(root) or {}
+                    # two drivers may differ in what failed: a record settles it
+                    have = done_among(root, aside, plan.hash)
+                    aside = {w: why for w, why in aside.items() if w not in have}
+                    root.replace(ATTENTION, to_json({"set_aside": aside}))
+                known = read_set_aside(root)
+                if known is None:
+                    raise OctoscopeError(
+                        f"{root.url}: the attention stage is not done; run it first"
+                    )
+                if stage in ("all", "analysis"):
+                    if self._repair is None or self._repair.outputs:
+                        blocks = analyse.finished_blocks(plan, set(known))
+                        few = address_of(address) is None and len(blocks) <= _FEW
+                        scheduler = "threads" if few else ray_scheduler()
+                        self._analysis(blocks, reporter, scheduler)
+                    self._check_alone()
+                    return finish(root, plan, config, known, self._written)
+            except ray.exceptions.RayError as error:
+                raise OctoscopeError(f"{type(error).__name__}: {error}") from error
+        return SET_ASIDE if known else DONE
+
+    def _check_lease(self) -> None:
+        if self._lease.lost:
+            raise OctoscopeError(f"{self._root.url}: another driver took the run over")
+
+    def _check_alone(self) -> None:
+        """Refuse to write over what another driver has sealed since."""
+        self._check_lease()
+        if self._root.exists("_SUCCESS"):
+            raise OctoscopeError(f"{self._root.url}: finished by another driver")
+
+    def _write(self, root: RunRoot, name: str, frame: pd.DataFrame) -> None:
+        self._check_alone()
+        self._written[name] = write_table(root, name, frame)
+
+    def _attention(self, ray: Any, reporter: Reporter) -> dict[str, str]:
+        """Units on model actors, reduction and phase 1 on CPU actors; returns what is set aside."""
+        plan = self._plan
+        groups = self._model_groups(ray.cluster_resources().get("GPU", 0))
+        units = self._works(u.work for u in plan.units)
+        aside: dict[str, str] = {}
+        left = dict(groups)
+        while left:
+            # asked anew for every part: a cluster that starts its nodes on demand has grown
+            spec = together(left, ray.cluster_resources(), plan.needs["actor_bytes"])
+            names = list(spec)
+            left = {name: group for name, group in left.items() if name not in spec}
+            of = "" if len(names) == len(groups) else f", {' + '.join(names)}"
+            part = [Work(w, block_of(w)[0]) for w in units if block_of(w)[0] in names]
+            means = self._works(w for w in plan.residual_work() if block_of(w)[0] in names)
+            todo = [(f"attention{of}", part)]
+            if means:
+                todo.append((f"mean cells{of}", [Work(w, block_of(w)[0]) for w in means]))
+            aside |= self._dispatch(ray, reporter, todo, spec)
+        readings = {(b.model, b.category) for b in analyse.finished_blocks(plan, set(aside))}
+        bases = {(plan.model(m).base, c) for m, c in readings}  # whose pair counts they share
+        pairs = self._works(w for w in plan.pairs_work() if block_of(w) in bases)
+        matrices = self._works(w for w in plan.matrix_work() if block_of(w) in readings)
+        todo = [
+            ("pair counts", [Work(w, "cpu") for w in pairs]),
+            ("matrices", [Work(w, "cpu") for w in matrices]),
+        ]
+        have = ray.cluster_resources()  # again: nodes may have come for the units
+        cpus, most = int(have.get("CPU", 1)), max(len(pairs), len(matrices))
+        memory = int(have.get("memory", 0) // plan.needs["actor_bytes"])  # of the whole cluster
+        n = max(1, min(cpus, most, memory))
+        # where memory allows few of them on this one machine, each computes on several CPUs
+        threads = max(1, cpus // n) if len(ray.nodes()) == 1 else 1
+        return aside | self._dispatch(ray, reporter, todo, {"cpu": Group(None, n, threads)})
+
+    def _model_groups(self, gpus: float) -> dict[str, Group]:
+        """Return the replicas of each model, on GPUs where they are asked for or are ``gpus``."""
+        plan, e = self._plan, self._config.execution
+        on_gpu = e.device == "cuda" or (e.device == "auto" and gpus > 0)
+        computing = {m.name for m in plan.checkpoints}  # co-expression has no use for a GPU
+        groups = {}
+        for m in plan.bases:
+            share = e.gpus if on_gpu and m.name in computing else 0
+            # beside a GPU the CPUs read: one thread drives it
+            threads = max(plan.threads, 1 + e.readers) if share else plan.threads
+            groups[m.name] = Group(m.name, e.actors, threads, share, m.python)
+        return groups
+
+    def _works(self, works: Iterable[str]) -> list[str]:
+        """Leave out what a repair does not touch: its scratch is gone."""
+        only = None if self._repair is None else set(self._repair.works)
+        return [w for w in works if only is None or w in only]
+
+    def _dispatch(
+        self,
+        ray: Any,
+        reporter: Reporter,
+        stages: list[tuple[str, list[Work]]],
+        groups: dict[str, Group],
+    ) -> dict[str, str]:
+        """Run stages one after the other on one fleet; returns what was set aside and why."""
+        root, plan, e = self._root, self._plan, self._config.execution
+        have = done_among(root, (w.id for _, works in stages for w in works), plan.hash)
+
+        needed = {w.group for _, works in stages for w in works if w.id not in have}
+        fleet = RayFleet(
+            ray,
+            root.url,
+            {name: group for name, group in groups.items() if name in needed},
+            start_timeout=e.start_timeout,
+            on_actor=reporter.actor,
+        )
+        aside: dict[str, str] = {}
+        try:
+            for name, works in stages:
+                reporter.stage(name, works)
+                # what needs a piece that was set aside is not tried
+                lost = {_base_block(plan, w) for w in aside}
+                with self._drain.patience():
+                    result = dispatch(
+                        [w for w in works if _base_block(plan, w.id) not in lost],
+                        fleet,
+                        lambda work: read_record(root, work, plan.hash) is not None,
+                        known=have,
+                        attempts=e.attempts,
+                        timeout=e.unit_timeout,
+                        on_change=partial(reporter.change, name),
+                        stop=self._stop,
+                    )
+                aside |= result.set_aside
+            return aside
+        finally:
+            fleet.stop()
+
+    def _stop(self) -> bool:
+        self._check_lease()
+        return self._drain.asked()
+
+    def _analysis(self, blocks: list[analyse.Block], reporter: Reporter, scheduler: Any) -> None:
+        """Join phase 1 tables, then phase 2 and overlap through Dask with the scheduler given."""
+        root, plan, network = self._root, self._plan, self._config.network
+        wanted = None if self._repair is None else set(self._repair.outputs)
+        write = self._write
+        steps: list[tuple[str, Callable[[], None]]] = [
+            ("tables", lambda: analyse.collect(root, plan, blocks, network, wanted, write)),
+            ("layers", lambda: analyse.layers(root, plan, blocks, scheduler, wanted, write)),
+        ]
+        tests = {"tables/overlap.parquet", "tables/separation.parquet"}
+        if network is not None and (wanted is None or wanted & tests):
+            steps.append(
+                ("overlap", lambda: analyse.overlap(root, plan, blocks, network, scheduler, write))
+            )
+        if wanted is None or wanted & {analyse.MODELS, analyse.MASS}:
+            joined = network is not None
+            steps.append(("models", lambda: analyse.models(root, blocks, joined, write)))
+        finished = {(b.model, b.category) for b in blocks}
+        for part in analyse.comparison_parts(plan, finished):
+            if wanted is None or wanted & set(part.tables):
+                make = partial(
+                    analyse.comparison, root, plan, blocks, part, network, scheduler, write
+                )
+                steps.append((part.name, make))
+        # groups of their own: how long one took says nothing about the next
+        works = [Work(name, name) for name, _ in steps]
+        reporter.stage("analysis", works)
+        for work, (_, step) in zip(works, steps, strict=True):
+            reporter.change("analysis", Change(work, "started"))
+            started = time.monotonic()
+            step()
+            facts = {"seconds": round(time.monotonic() - started, 3)}
+            reporter.change("analysis", Change(work, "done", facts=facts))
+
+
+def _base_block(plan: Plan, work: str) -> tuple[str, int]:
+    name, category = block_of(work)
+    return plan.model(name).base, category

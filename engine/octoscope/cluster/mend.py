@@ -1,0 +1,80 @@
+"""``octoscope repair``: damage found, named, and computed again."""
+
+from __future__ import annotations
+
+from contextlib import nullcontext
+
+from rich.console import Console
+
+from octoscope.cluster.driver import execute
+from octoscope.cluster.finish import DONE
+from octoscope.cluster.frozen import CONFIG, replan, run_config
+from octoscope.cluster.repair import (
+    mend_frozen,
+    note_repair,
+    open_repair,
+    plan_repair,
+    read_repair,
+    set_foreign_apart,
+)
+from octoscope.errors import DamagedRunError
+from octoscope.store.lease import Lease
+from octoscope.store.manifest import damaged, verify
+from octoscope.store.plan import load_plan
+from octoscope.store.root import RunRoot
+
+
+def mend(
+    root: RunRoot,
+    console: Console,
+    *,
+    dry: bool = False,
+    address: str | None = None,
+    steal: bool = False,
+) -> int:
+    """Find damage and repair it; returns the exit code.
+
+    Parameters
+    ----------
+    dry
+        Only say what would be done.
+
+    Raises
+    ------
+    DamagedRunError
+        If the configuration is damaged, or the plan and the inputs have changed since.
+    """
+    if not dry and read_repair(root) is not None:
+        # an earlier repair was cut off: its tables are not sealed, so nothing could be checked
+        execute(root, replan(root), console, address=address, steal=steal)
+    faults = verify(root)
+    for fault in faults:
+        console.print(f"{fault.object}: {fault.what}", markup=False, soft_wrap=True)
+    bad = damaged(faults)
+    if CONFIG in bad:
+        raise DamagedRunError(f"{root.at(CONFIG)}: damaged; restore it from a copy")
+    config = run_config(root)
+    if dry and "plan.json" in bad:
+        console.print("plan.json would be made again first; then the rest can be told")
+        return DONE
+    with Lease(root, config.execution.lease, steal=steal) if not dry else nullcontext():
+        if not dry:
+            mend_frozen(root, config, faults)
+        plan = load_plan(root) if dry else replan(root)
+        repair = plan_repair(root, plan, config, faults)
+        units = sum(w.startswith("units/") for w in repair.works)
+        console.print(
+            f"{len(faults)} faults; to compute again: {units} units, "
+            f"{len(repair.works) - units} other pieces of work, {len(repair.outputs)} tables"
+        )
+        if dry:
+            return DONE
+        for name in set_foreign_apart(root, faults):
+            console.print(f"moved to {name}", markup=False, soft_wrap=True)
+        if not root.exists("_SUCCESS"):
+            open_repair(root, repair)
+            console.print(f"{root.url}: an unfinished run; `octoscope resume` computes the rest")
+            return DONE
+        if bad:
+            note_repair(root, repair)
+    return execute(root, plan, console, address=address, steal=steal)

@@ -1,0 +1,217 @@
+"""Telling how far a run is: a live view, plain or JSON lines without a terminal, ``progress.json``.
+
+``octoscope status`` shows the same from the run directory alone.
+"""
+
+from __future__ import annotations
+
+import json
+import threading
+import time
+from collections import Counter
+from collections.abc import Iterable
+from contextlib import nullcontext, suppress
+from types import TracebackType
+from typing import Any
+
+from rich.console import Console
+from rich.live import Live
+
+from octoscope.cluster import view
+from octoscope.cluster.dispatch import Change, Work
+from octoscope.cluster.drain import Stopped
+from octoscope.cluster.tally import Tally
+from octoscope.store.lease import LEASE
+from octoscope.store.manifest import JOURNAL
+from octoscope.store.plan import load_plan
+from octoscope.store.records import done_among
+from octoscope.store.root import RunRoot, to_json
+
+PROGRESS = "progress.json"
+_WRITE_EVERY = 5.0  # seconds between rewrites of progress.json
+_LINE_EVERY = 15.0  # seconds between plain lines
+_QUIET = 60.0  # seconds without a change after which a plain line says so
+_ASKED = 1000  # records that are asked for while a driver tells of them
+_STAGE_OF = {"units": "attention"}
+_SILENT = 60.0  # seconds after which a driver counts as gone
+_ASIDE = ("set aside", "again")
+
+
+class Reporter:
+    """Counts work per stage and actor; use as a context manager around a run.
+
+    Parameters
+    ----------
+    log
+        ``text``: a live view on a terminal, else plain lines; ``json``: one JSON object per event,
+        with run, stage, unit and actor.
+    """
+
+    def __init__(self, root: RunRoot, console: Console, log: str = "text") -> None:
+        self._root, self._console, self._json = root, console, log == "json"
+        self._tally = Tally(earlier=last_seen(root))
+        self._said = 0.0
+        self._stage: str | None = None  # what the last plain line was about, while it runs
+        self._ended = threading.Event()
+        # told by a thread: a unit or a table may take an hour, in which nothing changes
+        self._teller = threading.Thread(target=self._tell, name="progress", daemon=True)
+        self._live = None
+        if console.is_terminal and not self._json:
+            self._live = Live(
+                console=console,
+                get_renderable=lambda: view.render(self._tally.snapshot()),
+                refresh_per_second=2,
+            )
+
+    def __enter__(self) -> Reporter:
+        if self._live is not None:
+            self._live.start()
+        self._teller.start()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        if self._live is not None:
+            self._live.stop()
+        self._ended.set()
+        self._teller.join()
+        ended = "failed" if error else "finished"
+        self._write("stopped" if isinstance(error, Stopped) else ended)
+
+    def stage(self, name: str, works: Iterable[Work]) -> None:
+        """Begin a stage."""
+        groups = Counter(w.group for w in works)
+        self._tally.stage(name, dict(groups))
+        self._say("stage", f"{name}: {groups.total()} to do", stage=name, total=groups.total())
+
+    def actor(self, name: str, what: str, place: dict[str, Any]) -> None:
+        """Note that an actor started, was lost or stopped."""
+        self._tally.actor(name, what, place)
+        if what == "lost" or self._json:
+            self._say("actor", f"actor {name}: {what}", actor=name, what=what, **place)
+
+    def change(self, stage: str, change: Change) -> None:
+        """Note that a piece started, finished, was found, goes again or was set aside."""
+        ended = self._tally.change(stage, change).ended
+        work = change.work.id
+        if self._json and change.what != "found":
+            told = dict(change.facts)
+            if change.error is not None:
+                told["error"] = f"{type(change.error).__name__}: {change.error}"
+            self._say("work", "", stage=stage, unit=work, actor=change.actor, what=change.what,
+                      **told)  # fmt: skip
+        elif change.what in _ASIDE:
+            said = "set aside" if change.what == "set aside" else "trying again"
+            self._say("work", f"{said}: {work}")
+        self._stage = None if ended else stage
+        if ended or time.time() - self._said > _LINE_EVERY:
+            self._line(stage)
+
+    def _line(self, stage: str) -> None:
+        """Say how far a stage is, where there is no live view."""
+        if self._live is not None or self._json:
+            return
+        self._said = time.time()
+        snapshot = self._tally.snapshot()
+        self._say("line", view.line(stage, snapshot["stages"][stage], snapshot))
+
+    def _say(self, event: str, text: str, **more: Any) -> None:
+        if not self._json:
+            if self._live is None or event != "stage":  # the view shows the stages
+                self._console.print(text, markup=False, highlight=False, soft_wrap=True)
+            return
+        body = {"time": round(time.time(), 3), "run": self._root.url, "event": event, **more}
+        self._console.print(json.dumps(body), markup=False, highlight=False, soft_wrap=True)
+
+    def _tell(self) -> None:
+        self._write("running")
+        while not self._ended.wait(_WRITE_EVERY):
+            self._write("running")
+            stage = self._stage
+            if stage is not None and time.time() - self._said > _QUIET:
+                self._line(stage)  # a unit of an hour changes nothing, and yet it runs
+
+    def _write(self, status: str) -> None:
+        with suppress(OSError):  # a full store stops the work itself; this only tells of it
+            self._root.replace(PROGRESS, to_json({"status": status, **self._tally.snapshot()}))
+
+
+def summary(root: RunRoot) -> dict[str, Any]:
+    """Return how far a run is, from records and ``progress.json`` alone.
+
+    Records are asked one by one. Where they are so many that this takes minutes on an object store,
+    a driver that is at work is believed: it counts at least what it has seen.
+    """
+    plan, progress = load_plan(root), last_seen(root)
+    told = progress["stages"] if progress is not None and _at_work(progress) else None
+    rows: dict[str, Any] = {"state": "finished" if root.exists("_SUCCESS") else "unfinished"}
+    sealed = root.read_json("_SUCCESS")
+    if sealed is not None and "finished" in sealed:
+        rows["finished"] = sealed["finished"]
+    if sealed is None:
+        works = {
+            "units": [u.work for u in plan.units],
+            "mean cells": plan.residual_work(),
+            "pair counts": plan.pairs_work(),
+            "matrices": plan.matrix_work(),
+        }
+        for kind, names in works.items():
+            if told is not None and len(names) > _ASKED:
+                stage = _STAGE_OF.get(kind, kind)  # of all models, or of some: "attention, a + b"
+                seen = sum(s["done"] for name, s in told.items() if name.split(",")[0] == stage)
+                rows[kind] = f"{seen} of {len(names)} committed or more, says the driver"
+            elif names:
+                done = len(done_among(root, names, plan.hash))
+                rows[kind] = f"{done} of {len(names)} committed"
+    if progress is not None:
+        age = time.time() - progress["updated"]
+        rows["last driver"] = f"{progress['status']}, last seen {age:.0f} s ago"
+        if "actor_hours" in progress:
+            rows["time"] = view.hours(progress)
+    aside = (root.read_json("attention.json") or {}).get("set_aside", {})
+    rows["set aside"] = len(aside)
+    lease = root.read_json(LEASE)
+    if lease is not None:
+        rows["held by"] = f"process {lease.get('pid')} on {lease.get('host')}"
+    if root.exists(JOURNAL):
+        rows["repair"] = "in the middle of one; `octoscope resume` goes on"
+    return rows
+
+
+def _at_work(progress: dict[str, Any]) -> bool:
+    return progress["status"] == "running" and time.time() - progress["updated"] <= _SILENT
+
+
+def last_seen(root: RunRoot) -> dict[str, Any] | None:
+    """Return what the last driver wrote about itself; None if there was none."""
+    found = root.read_json(PROGRESS)
+    return None if found is None else dict(found)
+
+
+def follow(root: RunRoot, console: Console, every: float = 2.0) -> None:
+    """Show what a run's driver writes until it ends: live on a terminal, else line by line.
+
+    A driver that has not written for a minute counts as ended: it may have been killed.
+    """
+    live = console.is_terminal
+    said: dict[str, str] = {}
+    with Live(console=console, auto_refresh=False) if live else nullcontext() as shown:
+        while True:
+            progress = last_seen(root)
+            if progress is None or "actors" not in progress:
+                return
+            if shown is not None:
+                shown.update(view.render(progress), refresh=True)
+            else:
+                for name, stage in view.in_order(progress["stages"]):
+                    text = view.line(name, stage, progress)
+                    if said.get(name, "").split("(")[0] != text.split("(")[0]:
+                        said[name] = text
+                        console.print(text, markup=False, highlight=False, soft_wrap=True)
+            if not _at_work(progress):
+                return
+            time.sleep(every)

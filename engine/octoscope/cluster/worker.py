@@ -1,0 +1,124 @@
+"""What runs in an actor's process: one replica of a model, or matrix work. Tells what it does."""
+
+from __future__ import annotations
+
+import logging
+import os
+import socket
+import time
+from typing import Any
+
+import zarr
+
+from octoscope.cluster.frozen import run_config
+from octoscope.store.names import block_of
+from octoscope.store.plan import COEXPRESSION, load_plan
+from octoscope.store.root import RunRoot
+
+_LOG = logging.getLogger("octoscope")
+_TOLD = ("cells_used", "tokens", "wait_seconds")  # of a unit's record, to the driver
+
+
+class Worker:
+    """Reads the plan, the atlas and the checkpoint itself.
+
+    Parameters
+    ----------
+    run
+        Run directory.
+    model
+        The model whose units it computes; None: matrices.
+    name
+        Of this actor, in logs, metrics and the live view.
+    gpus
+        GPUs that it holds; of a fraction it may use that fraction of the memory.
+    """
+
+    def __init__(self, run: str, model: str | None, name: str, gpus: float = 0) -> None:
+        self._run, self._name, self._gpus = run, name, gpus
+        self._failure: Exception | None = None
+        try:
+            self._load(run, model)
+        except Exception as error:  # noqa: BLE001  told by ready(): Ray drops a constructor's
+            self._failure = error
+            self._log("cannot start", failed=True, error=repr(error))
+
+    def _load(self, run: str, model: str | None) -> None:
+        root = RunRoot(run)
+        self._plan = load_plan(root)
+        # Imported here: it imports Ray, which a driver may not before its settings are made
+        # (octoscope.cluster.connect).
+        from octoscope.cluster.metrics import WorkMetrics
+
+        self._metrics = WorkMetrics(run, model or "matrices")
+        self._device = "cpu"
+        # Imported here: a worker loads torch or the analysis, not both (seconds of start-up).
+        if model is None:
+            from octoscope.cluster.matrices import MatrixRunner
+
+            self._matrices = MatrixRunner(root, self._plan)
+            return
+        config = run_config(root)
+        zarr.config.set({"threading.max_workers": config.execution.readers})
+        self._by_work = {u.work: u for u in self._plan.units if u.model == model}
+        if self._plan.model(model).family == COEXPRESSION:
+            from octoscope.cluster.coexpression import CoexpressionRunner
+
+            self._units: Any = CoexpressionRunner(root, self._plan, config, model)
+        else:
+            from octoscope.cluster.units import UnitRunner
+
+            self._units = UnitRunner(root, self._plan, config, model, share=self._gpus)
+            self._device = self._units.device
+
+    def ready(self) -> dict[str, Any]:
+        """Return where this is, once the constructor is through; raises what it met.
+
+        Keys: ``pid``, ``host``, ``device``, ``gpus`` (held, by Ray's count), ``visible`` (which
+        GPUs this process can see; '' for none).
+        """
+        if self._failure is not None:
+            raise self._failure
+        place: dict[str, Any] = {
+            "pid": os.getpid(),
+            "host": socket.gethostname(),
+            "device": self._device,
+            "gpus": self._gpus,
+            "visible": os.environ.get("CUDA_VISIBLE_DEVICES"),
+        }
+        self._log("started", **place)
+        return place
+
+    def run(self, work: str, halvings: int = 0, ahead: str | None = None) -> dict[str, Any]:
+        """Do one piece of work and commit it; returns its seconds and, of a unit, its cells.
+
+        ``halvings``: how often it was killed for its memory before. ``ahead``: what is probably
+        next.
+        """
+        kind = work.split("/", 1)[0]
+        model, category = block_of(work)
+        started = time.monotonic()
+        self._log("begins", work=work, halvings=halvings)
+        told: dict[str, Any] = {}
+        try:
+            if kind == "units":
+                following = None if ahead is None else self._by_work.get(ahead)
+                record = self._units.run(self._by_work[work], halvings, following)
+                told = {name: record.facts[name] for name in _TOLD}
+            elif kind == "residuals":
+                self._units.mean_cell(category)
+            elif kind == "pairs":
+                self._matrices.pairs(model, category)
+            else:
+                self._matrices.matrix(model, category, int(work.rsplit(".l", 1)[1]))
+        except Exception as error:
+            self._log("failed", failed=True, work=work, error=f"{type(error).__name__}: {error}")
+            raise
+        told["seconds"] = round(time.monotonic() - started, 3)
+        self._metrics.done(kind, told)
+        self._log("committed", work=work, **told)
+        return told
+
+    def _log(self, what: str, *, failed: bool = False, **more: Any) -> None:
+        level = logging.ERROR if failed else logging.INFO
+        _LOG.log(level, what, extra={"run": self._run, "actor": self._name, **more})

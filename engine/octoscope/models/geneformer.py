@@ -1,0 +1,362 @@
+"""Geneformer (Theodoris et al. 2023), V1 and V2: BERT of Hugging Face transformers.
+
+rank value: v_g = (sum of counts that are gene g) / median_g; tokens in falling order of v
+h0 = LN(Eword[token] + Eposition[rank] + Etype[0])
+layer: y = LN(h + Wo softmax(q k^T / sqrt(d_head)) v + bo)
+       h' = LN(y + W2 act(W1 y + b1) + b2)                 (post-norm; eps and act of the config)
+
+Expression enters only as the order of the tokens. q and k are taken inside the model's own forward
+pass, through an attention function registered with ``AttentionInterface``.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import torch
+from pydantic import BaseModel, ConfigDict, Field
+from scipy import sparse
+
+from octoscope.errors import InputError
+from octoscope.models.blocks import attend, head_weights
+from octoscope.models.geneformer_files import Dictionaries, find_dictionaries
+from octoscope.models.matching import by_mapping
+from octoscope.models.options import read_options
+from octoscope.models.protocol import (
+    GENE,
+    PAD,
+    TOKEN_KINDS,
+    GeneMatch,
+    GeneStatistics,
+    LayerAttention,
+    Tokens,
+    Variant,
+)
+from octoscope.models.ragged import held, kept, ranked
+from octoscope.models.weights import load_state, read_json, take_strict
+from octoscope.vocabulary import GeneTable, symbols_of_ensembl
+
+_CLS, _EOS = TOKEN_KINDS.index("cls"), TOKEN_KINDS.index("eos")
+# Heads and buffers that do not enter the encoder, one by one.
+_HEADS = (
+    "cls.predictions.bias",
+    "cls.predictions.transform.",
+    "cls.predictions.decoder.",
+    "pooler.dense.",
+    "cls.seq_relationship.",
+    "classifier.",
+    "embeddings.position_ids",
+    "embeddings.token_type_ids",
+)
+_ATTENTION = "octoscope"
+_SOURCE, _LICENCE = "huggingface.co/ctheodoris/Geneformer", "Apache-2.0"
+_FILES = "config.json, model.safetensors; dictionaries: {} of the geneformer package"
+_SIZES = {
+    # name: layers, d, heads
+    "V1-10M (gf-6L)": (6, 256, 4),
+    "V1-40M (gf-12L-i2048)": (12, 512, 8),
+    "V2 gf-12L-38M": (12, 512, 8),
+    "V2 gf-20L-151M": (20, 896, 14),
+    "V2-104M": (12, 768, 12),
+    "V2-316M": (18, 1152, 18),
+}
+
+
+class GeneformerOptions(BaseModel):
+    """Settings of Geneformer's input.
+
+    ``convention``: null stands for V2 where the token dictionary has <cls> and <eos>.
+    ``dictionaries``: folder of the pickled dictionaries; null: looked for beside the checkpoint.
+    ``max_input``: tokens per cell, special tokens included; null: the config's positions.
+    ``collapse_ensembl``: resolve retired ids and add up duplicates, as the authors do.
+    ``special_tokens``: null stands for what the convention says.
+    """
+
+    model_config = ConfigDict(extra="forbid")
+
+    convention: Literal["V1", "V2"] | None = None
+    dictionaries: str | None = None
+    max_input: int | None = Field(None, ge=3)
+    collapse_ensembl: bool = True
+    special_tokens: bool | None = None
+
+
+class Geneformer:
+    """Geneformer: a Hugging Face folder (``config.json``, weights) and pickled dictionaries."""
+
+    family = "geneformer"
+    special_kinds: tuple[str, ...] = ("cls", "eos")
+    variants = tuple(
+        Variant(
+            name, str(size[0]), str(size[1]), str(size[2]),
+            _FILES.format("gc30M" if name.startswith("V1") else "gc104M (gc95M before)"),
+            _SOURCE, _LICENCE,
+        )
+        for name, size in _SIZES.items()
+    )  # fmt: skip
+    # fp32 against the authors' code (docs/models.md)
+    tolerances: Mapping[str, float] = {
+        "attn": 2e-6,
+        "hidden": 5e-6,
+        "logits": 2e-5,
+        "lse": 2e-5,
+        "output": 5e-6,
+    }
+
+    def __init__(
+        self,
+        weights: dict[str, torch.Tensor],
+        bert: Any,
+        dictionaries: Dictionaries,
+        settings: GeneformerOptions,
+    ) -> None:
+        bert.load_state_dict(weights, strict=True, assign=True)
+        self._bert = bert.eval().requires_grad_(False)
+        self._settings, self._dictionaries = settings, dictionaries
+        self.files = dictionaries.files
+        config = bert.config
+        self.n_layers, self.n_heads = config.num_hidden_layers, config.num_attention_heads
+        self.d = config.hidden_size
+        self._special = bool(settings.special_tokens)
+        self.special_kinds = ("cls", "eos") if self._special else ()
+        size = (self.n_layers, self.d, self.n_heads)
+        known = [n for n, s in _SIZES.items() if s == size and n[:2] == settings.convention]
+        self.variant = known[0] if known else f"{settings.convention}, custom size"
+        self.options: Mapping[str, Any] = settings.model_dump()
+        tokens, medians = dictionaries.tokens, dictionaries.medians
+        rows = {g: r for g, r in tokens.items() if not g.startswith("<") and g in medians}
+        names = sorted(rows, key=rows.__getitem__)
+        self._rows = np.array([rows[g] for g in names], np.int64)
+        self._median = np.array([medians[g] for g in names])
+        ids = np.array(names, dtype=object)
+        self._genes = GeneTable(ids, symbols_of_ensembl(ids))
+
+    @classmethod
+    def recognises(cls, path: Path) -> bool:
+        """Tell whether the folder's ``config.json`` names BERT."""
+        try:
+            config = json.loads((path / "config.json").read_text())
+        except (OSError, ValueError):
+            return False
+        return isinstance(config, dict) and config.get("model_type") == "bert"
+
+    @classmethod
+    def load(
+        cls,
+        path: Path,
+        *,
+        device: torch.device,
+        dtype: torch.dtype = torch.float32,
+        options: Mapping[str, Any] | None = None,
+        seed: int = 0,
+    ) -> Geneformer:
+        """Read weights and dictionaries; dimensions come from ``config.json``.
+
+        Raises
+        ------
+        InputError
+            If a file is absent or damaged, a dictionary holds more than text and numbers, an
+            option unknown, or a weight missing, unexpected or of the wrong shape.
+        """
+        given = read_options(GeneformerOptions, options)
+        bert = _skeleton(path / "config.json")
+        dictionaries = find_dictionaries(path, given.dictionaries, mapped=given.collapse_ensembl)
+        settings = _settle(given, bert.config, dictionaries)
+        file = path / "model.safetensors"
+        file = file if file.exists() else path / "pytorch_model.bin"
+        # the published file holds the masked-language-model class, its encoder under `bert.`
+        state = {_current(n): v for n, v in load_state(file).items()}
+        shapes = {n: tuple(v.shape) for n, v in bert.state_dict().items()}
+        weights = take_strict(state, shapes, _HEADS, where=str(file), dtype=dtype, device=device)
+        return cls(weights, bert, dictionaries, settings)
+
+    @property
+    def genes(self) -> GeneTable:
+        """Genes of the token dictionary that have a median, in row order."""
+        return self._genes
+
+    def match(self, genes: GeneTable) -> GeneMatch:
+        """Match current Ensembl ids; retired ids are resolved and duplicates added up.
+
+        As the authors do, an id that their mapping lacks is dropped even where a symbol is known.
+
+        Raises
+        ------
+        InputError
+            If no gene of the atlas is in the dictionary.
+        """
+        d = self._dictionaries
+        mapping = d.mapping if self._settings.collapse_ensembl else None
+        return by_mapping(self._genes, genes, mapping, d.tokens, str(d.folder))
+
+    def max_tokens(self, match: GeneMatch, expressed: int) -> int:
+        """Return the largest input: expressed genes up to ``max_input``, special tokens too."""
+        special = len(self.special_kinds)
+        return min(self._max_input, min(len(match.allowed), expressed) + special)
+
+    @property
+    def _max_input(self) -> int:
+        assert self._settings.max_input is not None
+        return self._settings.max_input
+
+    def dataset_options(
+        self, statistics: GeneStatistics | None, match: GeneMatch
+    ) -> dict[str, Any] | None:
+        """Fix where the dictionaries are, so that every worker reads the same ones."""
+        return {"dictionaries": str(self._dictionaries.folder)}
+
+    def tokenize(self, counts: sparse.csr_matrix, match: GeneMatch, cell_ids: np.ndarray) -> Tokens:
+        """Return expressed genes by falling count / median, cut at ``max_input``.
+
+        Totals and the factor 10,000 of the published recipe are common to a cell and change no
+        order. Ties are broken by token row (upstream: by an unstable sort).
+        """
+        found = match.model_counts(counts)
+        panel = np.zeros(len(self._genes), bool)
+        panel[match.allowed] = True
+        inside = panel[found.indices] & (found.data > 0)
+        indptr, (genes, raw) = kept(inside, found.indptr, found.indices, found.data)
+        values = raw.astype(np.float64) / self._median[genes]
+        special = len(self.special_kinds)
+        room = self._max_input - special
+        first, n = int(special > 0), np.minimum(np.diff(indptr), room)
+        lengths = np.where(n > 0, n + special, 0)  # nothing of the model: padding only
+        shape = (len(cell_ids), int(lengths.max(initial=1)))
+        places = held(n, shape[1], first)
+        gene = np.full(shape, -1, np.int32)
+        gene[places] = genes[ranked(values, indptr, room)]
+        tokens = self._dictionaries.tokens
+        kind = np.where(places, np.int8(GENE), np.int8(PAD))
+        row = np.append(self._rows, tokens["<pad>"])[gene]
+        if special:
+            cells = np.flatnonzero(n)
+            kind[cells, 0], row[cells, 0] = _CLS, tokens["<cls>"]
+            ends = n[cells] + 1
+            kind[cells, ends], row[cells, ends] = _EOS, tokens["<eos>"]
+        value = np.full(shape, np.nan, np.float32)
+        return Tokens(np.asarray(cell_ids), gene, kind, value, row, kind != PAD)
+
+    def embed(self, tokens: Tokens) -> torch.Tensor:
+        """Return the residual stream: word, position and type rows, normalised."""
+        row = torch.from_numpy(tokens.row).to(self._bert.embeddings.word_embeddings.weight.device)
+        # given in full: the module's own buffers were never filled (it is built without storage)
+        rank = torch.arange(row.shape[1], device=row.device)[None]
+        return self._bert.embeddings(
+            input_ids=row, position_ids=rank, token_type_ids=torch.zeros_like(row)
+        )
+
+    def layer(
+        self, i: int, residual: torch.Tensor, mask: torch.Tensor
+    ) -> tuple[LayerAttention, torch.Tensor]:
+        """Run layer ``i`` of the transformers model."""
+        layer = self._bert.encoder.layer[i]
+        after = layer(residual, attention_mask=mask)
+        part = layer.attention.self
+        q, k, scale = part.__dict__.pop(_ATTENTION)
+        return LayerAttention(q, k, scale, mask), after
+
+    def projections(self, i: int) -> tuple[torch.Tensor, torch.Tensor]:
+        """Return W_q and W_k of layer ``i``, each [heads, d_head, d], without biases."""
+        part = self._bert.encoder.layer[i].attention.self
+        q, k = part.query.weight, part.key.weight
+        return head_weights(q, self.n_heads), head_weights(k, self.n_heads)
+
+    def output(self, residual: torch.Tensor) -> torch.Tensor:
+        """Return the residual itself: the last operation is the layer's own LayerNorm."""
+        return residual
+
+
+def _current(name: str) -> str:
+    """Return a weight's name without the class prefix, LayerNorm parts as they are called now."""
+    name = name.removeprefix("bert.")
+    for old, new in (
+        (".LayerNorm.gamma", ".LayerNorm.weight"),
+        (".LayerNorm.beta", ".LayerNorm.bias"),
+    ):
+        name = name.removesuffix(old) + new if name.endswith(old) else name
+    return name
+
+
+def _attention(
+    module: Any, query: torch.Tensor, key: torch.Tensor, value: torch.Tensor,
+    attention_mask: torch.Tensor, scaling: float | None = None, **_: Any,
+) -> tuple[torch.Tensor, None]:  # fmt: skip
+    """Attend as the model does, and leave q and k ([cells, heads, tokens, d_head]) behind."""
+    scale = query.shape[-1] ** -0.5 if scaling is None else scaling
+    module.__dict__[_ATTENTION] = (query, key, scale)
+    out = attend(query, key, value, attention_mask)
+    return out.unflatten(-1, (query.shape[1], -1)), None
+
+
+def _skeleton(path: Path) -> Any:
+    """Return the model without weights.
+
+    Raises
+    ------
+    InputError
+        If the config cannot be used.
+    """
+    # imported here: seconds of start-up that the other families do not need
+    from huggingface_hub.errors import StrictDataclassError
+    from transformers import AttentionInterface, BertConfig, BertModel
+
+    config = read_json(path, "models.*.path")
+    if config.get("position_embedding_type", "absolute") != "absolute":
+        raise InputError(
+            f"{path}: position_embedding_type",
+            f"{config['position_embedding_type']!r}; published models have 'absolute'",
+            "give a published Geneformer folder",
+        )
+    AttentionInterface.register(_ATTENTION, _attention)
+    # ways of training and of saving memory that would wrap the layers called here
+    for name in ("gradient_checkpointing", "chunk_size_feed_forward", "is_decoder"):
+        config.pop(name, None)
+    try:
+        settings = BertConfig(**config)
+        settings._attn_implementation = _ATTENTION
+        with torch.device("meta"):
+            return BertModel(settings, add_pooling_layer=False)
+    except (
+        ValueError, TypeError, KeyError, AttributeError, ZeroDivisionError, RuntimeError,
+        AssertionError, StrictDataclassError,
+    ) as error:  # fmt: skip
+        text = " ".join(str(error).split())[:200]
+        raise InputError(str(path), f"cannot be used ({text})", "download it again") from None
+
+
+def _settle(given: GeneformerOptions, config: Any, dictionaries: Dictionaries) -> GeneformerOptions:
+    """Fill what depends on config and dictionaries, and check that they belong together."""
+    convention = given.convention or ("V2" if dictionaries.special_tokens else "V1")
+    special = convention == "V2" if given.special_tokens is None else given.special_tokens
+    if special and not dictionaries.special_tokens:
+        raise InputError(
+            "models.*.options.special_tokens",
+            f"the token dictionary in {dictionaries.folder} has no <cls> and <eos>",
+            "use convention V1, or the dictionaries of the second series",
+        )
+    largest = max(dictionaries.tokens.values())
+    if largest >= config.vocab_size:
+        raise InputError(
+            str(dictionaries.folder),
+            f"token row {largest}, the checkpoint has {config.vocab_size} rows",
+            "use the dictionaries of the checkpoint's own series (V1 and V2 differ)",
+        )
+    positions = config.max_position_embeddings
+    max_input = positions if given.max_input is None else given.max_input
+    if max_input > positions:
+        raise InputError(
+            "models.*.options.max_input",
+            f"{max_input}, the checkpoint has {positions} positions",
+            "lower it",
+        )
+    return GeneformerOptions(
+        convention=convention,
+        dictionaries=str(dictionaries.folder),
+        max_input=max_input,
+        collapse_ensembl=given.collapse_ensembl,
+        special_tokens=special,
+    )

@@ -1,0 +1,148 @@
+"""Geneformer's pickled dictionaries, read without executing code: tokens, medians, gene ids."""
+
+from __future__ import annotations
+
+import pickle
+from collections import OrderedDict
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from octoscope.errors import InputError
+from octoscope.restricted import numpy_names
+
+_KINDS = {
+    "tokens": "token_dictionary*.pkl",
+    "medians": "gene_median_dictionary*.pkl",
+    "mapping": "ensembl_mapping_dict*.pkl",
+}
+_FIX = (
+    "give the folder of Geneformer's dictionaries (in its code package, not beside the weights) "
+    "in models.*.options.dictionaries, or put it beside the checkpoint as `dictionaries`"
+)
+
+
+@dataclass(frozen=True)
+class Dictionaries:
+    """What turns counts into ranked tokens.
+
+    Attributes
+    ----------
+    folder
+        Where the files are.
+    files
+        The files that were read.
+    tokens
+        Gene or special token -> row of the embedding.
+    medians
+        Gene -> median of its non-zero values over the training corpus.
+    mapping
+        Upper-case symbol or Ensembl id, retired ones too -> current Ensembl id.
+    """
+
+    folder: Path
+    files: tuple[Path, ...]
+    tokens: dict[str, int]
+    medians: dict[str, float]
+    mapping: dict[str, str]
+
+    @property
+    def special_tokens(self) -> bool:
+        """Whether the dictionary has <cls> and <eos> (second series)."""
+        return "<cls>" in self.tokens and "<eos>" in self.tokens
+
+
+def find_dictionaries(checkpoint: Path, given: str | None, *, mapped: bool) -> Dictionaries:
+    """Find and read the dictionaries of a checkpoint.
+
+    Parameters
+    ----------
+    given
+        Folder; relative ones are tried from the checkpoint, its two parents and the working
+        directory. None: the checkpoint's folder, its ``dictionaries``, or those of its parent.
+    mapped
+        Whether the mapping of gene ids is needed.
+
+    Raises
+    ------
+    InputError
+        If there is no such folder, a file is absent, there are several, or one cannot be read.
+    """
+    checkpoint = checkpoint.resolve()  # "." has no parent of its own
+    near = [checkpoint, checkpoint.parent, checkpoint.parent.parent]
+    if given is None:
+        places = [p for base in near[:2] for p in (base, base / "dictionaries")]
+    else:
+        places = [base / given for base in (*near, Path.cwd())]
+    folder = next((p for p in places if any(p.glob(_KINDS["tokens"]))), None)
+    if folder is None:
+        what = f"no {_KINDS['tokens']} in {given}" if given else f"no {_KINDS['tokens']} beside it"
+        raise InputError(str(checkpoint), what, _FIX)
+    wanted = [k for k in _KINDS if mapped or k != "mapping"]
+    found = {kind: _only(folder, _KINDS[kind]) for kind in wanted}
+    tokens = _read(found["tokens"], int)
+    rows = sorted(tokens.values())
+    if len(set(rows)) != len(rows) or not rows or rows[0] < 0 or "<pad>" not in tokens:
+        raise InputError(
+            str(found["tokens"]), "rows below 0 or used twice, or no <pad>", "download it again"
+        )
+    medians = _read(found["medians"], float)
+    used = {g: medians[g] for g in tokens if g in medians}
+    bad = [g for g, m in used.items() if not (np.isfinite(m) and m > 0)]
+    if bad:
+        raise InputError(str(found["medians"]), f"median of {bad[0]}: {medians[bad[0]]}", _FIX)
+    return Dictionaries(
+        folder=folder.resolve(),
+        files=tuple(found.values()),
+        tokens=tokens,
+        medians=medians,
+        mapping=_read(found["mapping"], str) if mapped else {},
+    )
+
+
+def _only(folder: Path, pattern: str) -> Path:
+    files = sorted(folder.glob(pattern))
+    if len(files) != 1:
+        names = ", ".join(f.name for f in files) or "none"
+        fix = _FIX
+        if pattern == _KINDS["mapping"] and not files:
+            fix += "; without it, set models.*.options.collapse_ensembl: false (ids as they are)"
+        raise InputError(str(folder), f"needs one {pattern}, found {names}", fix)
+    return files[0]
+
+
+class _Unpickler(pickle.Unpickler):
+    def find_class(self, module: str, name: str) -> Any:
+        known = numpy_names() | {("collections", "OrderedDict"): OrderedDict}
+        if (module, name) not in known:
+            raise pickle.UnpicklingError(f"it names {module}.{name}, which is not run")
+        return known[(module, name)]
+
+
+def _read(path: Path, kind: Callable[[Any], Any]) -> dict[str, Any]:
+    """Read a pickled dictionary of text to numbers or text.
+
+    Raises
+    ------
+    InputError
+        If the file is damaged, holds anything else, or names code.
+    """
+    try:
+        with path.open("rb") as handle:
+            value = _Unpickler(handle).load()
+    except (pickle.UnpicklingError, EOFError, AttributeError, ImportError, IndexError) as error:
+        raise InputError(str(path), f"cannot be read: {error}", "download it again") from None
+    except (
+        TypeError, ValueError, KeyError, OSError, MemoryError, OverflowError, AssertionError,
+    ) as error:  # fmt: skip
+        raise InputError(str(path), f"cannot be read: {error!r}", "download it again") from None
+    plain = (str, int, float, np.number)
+    if not isinstance(value, Mapping) or not all(
+        isinstance(k, str) and isinstance(v, plain) and isinstance(v, str) == (kind is str)
+        for k, v in value.items()
+    ):
+        raise InputError(str(path), f"not text -> {kind.__name__}", "download it again")
+    return {k: kind(v) for k, v in value.items()}

@@ -1,0 +1,387 @@
+"""scGPT (Cui et al. 2024), native: the encoder of the published whole-human and organ models.
+
+h0 = LN(E[token]) + LN(W2 relu(W1 min(x, 512) + b1) + b2)
+layer: a = softmax(q k^T / sqrt(d_head)); y = LN1(h + (a v) Wo^T + bo)
+       h' = LN2(y + W2 relu(W1 y + b1) + b2)                       (post-norm, eps 1e-5)
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from scipy import sparse
+
+from octoscope.errors import InputError
+from octoscope.models.blocks import attend, head_weights
+from octoscope.models.matching import by_symbol
+from octoscope.models.options import read_options
+from octoscope.models.protocol import (
+    GENE,
+    PAD,
+    TOKEN_KINDS,
+    GeneMatch,
+    GeneStatistics,
+    LayerAttention,
+    Tokens,
+    Variant,
+)
+from octoscope.models.ragged import held, kept, padded
+from octoscope.models.scgpt_tokens import (
+    CellRandomness,
+    ScGPTOptions,
+    UpstreamRandomness,
+    bin_cells,
+    choose_tokens,
+)
+from octoscope.models.weights import load_state, read_json, take_strict
+from octoscope.vocabulary import GeneTable, ensembl_of_symbols
+
+_NAMES = ("args.json", "vocab.json", "best_model.pt")
+_FILES = ", ".join(_NAMES)
+_SOURCE = "links in the README of github.com/bowang-lab/scGPT"
+_LICENCE = "see that repository"
+_MAX_VALUE = 512.0
+_CLS = TOKEN_KINDS.index("cls")
+# Heads that do not enter the encoder, one by one.
+_HEADS = (
+    "flag_encoder.",
+    "decoder.",
+    "mvc_decoder.",
+    "cls_decoder.",
+    "sim.",
+    "grad_reverse_discriminator.",
+    "batch_encoder.",
+    "dsbn.",
+    "bn.",
+)
+
+
+class ScGPT:
+    """A published scGPT folder: ``args.json``, ``vocab.json``, ``best_model.pt``."""
+
+    family = "scgpt"
+    special_kinds = ("cls",)
+    variants = (
+        Variant("whole-human", "12", "512", "8", _FILES, _SOURCE, _LICENCE),
+        Variant(
+            "organs, pan-cancer, continual", "args.json", "args.json", "args.json",
+            _FILES, _SOURCE, _LICENCE,
+        ),
+    )  # fmt: skip
+    files: tuple[Path, ...] = ()
+    # fp32 against the authors' code (docs/models.md)
+    tolerances: Mapping[str, float] = {
+        "attn": 2e-6,
+        "hidden": 5e-6,
+        "logits": 2e-5,
+        "lse": 2e-5,
+        "output": 5e-6,
+    }
+
+    def __init__(
+        self,
+        weights: dict[str, torch.Tensor],
+        vocab: dict[str, int],
+        settings: ScGPTOptions,
+        *,
+        n_layers: int,
+        n_heads: int,
+        special: dict[str, int],
+        seed: int,
+    ) -> None:
+        self._w = weights
+        self._vocab = vocab
+        self._settings = settings
+        self._special = special
+        self.n_layers, self.n_heads = n_layers, n_heads
+        self.d = int(weights["encoder.embedding.weight"].shape[1])
+        self.variant = settings.recipe
+        self.options: Mapping[str, Any] = settings.model_dump()
+        self._device = weights["encoder.embedding.weight"].device
+        self._randomness: CellRandomness | UpstreamRandomness = CellRandomness(
+            seed if settings.binning_seed is None else settings.binning_seed,
+            seed if settings.sampling_seed is None else settings.sampling_seed,
+        )
+        names = sorted((r, n) for n, r in vocab.items() if n not in special)
+        self._rows = np.array([r for r, _ in names], np.int64)
+        symbols = np.array([n for _, n in names], dtype=object)
+        self._genes = GeneTable(ensembl_of_symbols(symbols), symbols)
+
+    @classmethod
+    def recognises(cls, path: Path) -> bool:
+        """Tell whether the folder holds scGPT's three files."""
+        return all((path / name).exists() for name in _NAMES)
+
+    @classmethod
+    def load(
+        cls,
+        path: Path,
+        *,
+        device: torch.device,
+        dtype: torch.dtype = torch.float32,
+        options: Mapping[str, Any] | None = None,
+        seed: int = 0,
+    ) -> ScGPT:
+        """Read the published files; dimensions come from ``args.json`` and the tensors.
+
+        Raises
+        ------
+        InputError
+            If a file is absent or damaged, an option unknown, or a weight missing, unexpected or
+            of the wrong shape.
+        """
+        args = read_json(path / "args.json", "models.*.path")
+        vocab = {str(k): int(v) for k, v in read_json(path / "vocab.json", "models.*.path").items()}
+        where = str(path / "best_model.pt")
+        try:
+            n_layers, n_heads = int(args["nlayers"]), int(args["nheads"])
+            d, ff = int(args["embsize"]), int(args["d_hid"])
+            pad_value = float(args.get("pad_value", -2))
+            fits = d % n_heads == 0 and n_layers > 0
+        except (KeyError, TypeError, ValueError, ZeroDivisionError) as error:
+            raise InputError(
+                str(path / "args.json"),
+                f"nlayers, nheads, embsize, d_hid or pad_value cannot be used ({error!r})",
+                "give scGPT's own args.json",
+            ) from None
+        if not fits:
+            raise InputError(
+                str(path / "args.json"),
+                f"nlayers {n_layers}, embsize {d}, nheads {n_heads}",
+                "give scGPT's own args.json",
+            )
+        style = args.get("input_emb_style", "continuous")
+        if style != "continuous" or args.get("pre_norm", False):
+            raise InputError(
+                str(path / "args.json"),
+                f"input_emb_style {style!r}, pre_norm {args.get('pre_norm', False)}",
+                "only the published continuous, post-norm encoder is supported",
+            )
+        defaults: dict[str, Any] = {"pad_value": pad_value}
+        if (options or {}).get("recipe") == "preprocessor":
+            defaults["n_bins"] = int(args.get("n_bins", 51))  # embed_data fixes 51
+        settings = read_options(ScGPTOptions, options, defaults)
+        special: dict[str, int] = {n: vocab[n] for n in ("<pad>", "<cls>", "<eoc>") if n in vocab}
+        if "<pad>" not in special or "<cls>" not in special:
+            raise InputError(str(path / "vocab.json"), "no <pad> or <cls>", "give scGPT's vocab")
+        state = {
+            n.replace("self_attn.in_proj_", "self_attn.Wqkv."): v
+            for n, v in load_state(path / "best_model.pt").items()
+        }
+        rows = max(vocab.values()) + 1
+        weights = take_strict(
+            state,
+            expected_shapes(rows, d, ff, n_layers),
+            _HEADS,
+            where=where,
+            dtype=dtype,
+            device=device,
+        )
+        return cls(
+            weights,
+            vocab,
+            settings,
+            n_layers=n_layers,
+            n_heads=n_heads,
+            special=special,
+            seed=seed,
+        )
+
+    @property
+    def genes(self) -> GeneTable:
+        """Vocabulary genes in row order; Ensembl ids from GENCODE where the symbol is unique."""
+        return self._genes
+
+    def max_tokens(self, match: GeneMatch, expressed: int) -> int:
+        """Return ``max_length``, or the genes that one cell can have, ``<cls>`` included."""
+        s = self._settings
+        genes = len(match.allowed)
+        if not (s.recipe == "preprocessor" and s.include_zero_gene):
+            genes = min(genes, expressed)
+        return min(s.max_length, genes + 1)
+
+    def dataset_options(
+        self, statistics: GeneStatistics | None, match: GeneMatch
+    ) -> dict[str, Any] | None:
+        """Fix the gene filter of recipe ``preprocessor``, which runs over the whole data set."""
+        s = self._settings
+        filtered = s.recipe == "preprocessor" and s.filter_gene_by_counts
+        if not filtered or s.context_genes is not None:
+            return {}
+        if statistics is None:
+            return None
+        keep = (match.model_gene >= 0) & (statistics.total >= s.filter_gene_by_counts)
+        return {"context_genes": [str(g) for g in match.genes.ensembl[match.model_gene[keep]]]}
+
+    def use_upstream_randomness(self) -> None:
+        """Draw from the authors' sequential streams; tokens then depend on the order of cells."""
+        seed = self._settings.binning_seed or 0
+        sampling = self._settings.sampling_seed
+        self._randomness = UpstreamRandomness(seed, seed if sampling is None else sampling)
+
+    def match(self, genes: GeneTable) -> GeneMatch:
+        """Match symbols exactly (case matters), as the authors do; by Ensembl id without symbols.
+
+        Raises
+        ------
+        InputError
+            If no gene of the atlas is in the vocabulary.
+        """
+        return by_symbol(self._genes, genes, "models.*.path: vocab.json")
+
+    def tokenize(self, counts: sparse.csr_matrix, match: GeneMatch, cell_ids: np.ndarray) -> Tokens:
+        """Apply the chosen recipe; see :mod:`octoscope.models.scgpt_tokens`."""
+        s = self._settings
+        keep, order = self._context(counts, match)
+        indptr, (columns, values) = kept(
+            keep[counts.indices], counts.indptr, counts.indices, counts.data
+        )
+        if s.recipe == "preprocessor":
+            values = self._scale(values, indptr)
+        all_genes = s.recipe == "preprocessor" and s.include_zero_gene
+        ordered = isinstance(self._randomness, CellRandomness)
+        room = s.max_length - 1
+        uniforms = np.empty(len(values))
+        cut: dict[int, np.ndarray] = {}
+        for c, (low, high) in enumerate(pairwise(indptr.tolist())):
+            draw, permutation = self._randomness.cell(str(cell_ids[c]))
+            if high > low:
+                uniforms[low:high] = draw(high - low)
+            n = len(order) if all_genes else high - low
+            if n > room:
+                cut[c] = choose_tokens(n, room, permutation, keep_order=ordered)
+        bins = bin_cells(values, indptr, s.n_bins, uniforms)
+        if all_genes:
+            dense = np.zeros((len(cell_ids), len(match.model_gene)), np.float32)
+            dense[np.repeat(np.arange(len(cell_ids)), np.diff(indptr)), columns] = bins
+            bins, columns = dense[:, order].ravel(), np.tile(order, len(cell_ids))
+            indptr = np.arange(len(cell_ids) + 1) * len(order)
+        if cut:
+            ends = list(pairwise(indptr.tolist()))
+            places = [a + cut[c] if c in cut else np.arange(a, b) for c, (a, b) in enumerate(ends)]
+            at = np.concatenate(places)
+            columns, bins = columns[at], bins[at]
+            indptr = np.concatenate([[0], np.cumsum([len(p) for p in places])])
+        return self._assemble(match.model_gene[columns], bins, indptr, cell_ids)
+
+    def _context(self, counts: sparse.csr_matrix, match: GeneMatch) -> tuple[Any, np.ndarray]:
+        """Return which atlas genes may become tokens, as a mask and as ascending columns."""
+        s = self._settings
+        keep = match.model_gene >= 0
+        if match.panel is not None:
+            keep &= match.panel[match.model_gene]
+        if s.recipe == "preprocessor":
+            if s.context_genes is not None:
+                wanted = set(s.context_genes)
+                model = match.genes
+                named = np.array(
+                    [
+                        e in wanted or g in wanted
+                        for e, g in zip(model.ensembl, model.symbol, strict=True)
+                    ]
+                )
+                keep &= np.where(match.model_gene >= 0, named[match.model_gene], False)
+            elif s.filter_gene_by_counts:
+                # A filter over the data set: the caller passes all cells, or context_genes.
+                totals = np.asarray(counts.sum(axis=0)).ravel()
+                keep &= totals >= s.filter_gene_by_counts
+        return keep, np.flatnonzero(keep)
+
+    def _scale(self, values: np.ndarray, indptr: np.ndarray) -> np.ndarray:
+        s = self._settings
+        factors = np.ones(len(indptr) - 1, np.float32)
+        for c, (low, high) in enumerate(pairwise(indptr.tolist())):
+            total = values[low:high].sum(dtype=np.float32)
+            if s.normalize_total and total > 0:
+                # float32 in this order, as scanpy's normalize_total computes it
+                factors[c] = np.float32(total / np.float32(s.normalize_total))
+        if s.normalize_total:
+            values = values / np.repeat(factors, np.diff(indptr))
+        return np.log1p(values) if s.log1p else values
+
+    def _assemble(
+        self, genes: np.ndarray, bins: np.ndarray, indptr: np.ndarray, cell_ids: np.ndarray
+    ) -> Tokens:
+        s = self._settings
+        lengths = np.diff(indptr)
+        shape = (len(lengths), 1 + int(lengths.max(initial=0)))
+        gene = padded(genes, indptr, shape, -1, np.int32, first=1)
+        value = padded(bins, indptr, shape, s.pad_value, np.float32, first=1)
+        kind = np.where(held(lengths, shape[1], first=1), np.int8(GENE), np.int8(PAD))
+        row = np.append(self._rows, self._special["<pad>"])[gene]
+        kind[:, 0], row[:, 0] = _CLS, self._special["<cls>"]
+        if s.recipe == "preprocessor":
+            value[:, 0] = 0.0
+        return Tokens(np.asarray(cell_ids), gene, kind, value, row, kind != PAD)
+
+    def embed(self, tokens: Tokens) -> torch.Tensor:
+        """Return [cells, tokens, d]: gene embedding plus embedded bin."""
+        w = self._w
+        row = torch.from_numpy(tokens.row).to(self._device)
+        dtype = w["encoder.embedding.weight"].dtype
+        value = torch.from_numpy(tokens.value).to(self._device, dtype).unsqueeze(-1)
+        g = self._norm(F.embedding(row, w["encoder.embedding.weight"]), "encoder.enc_norm")
+        v = F.relu(self._linear(value.clamp(max=_MAX_VALUE), "value_encoder.linear1"))
+        v = self._norm(self._linear(v, "value_encoder.linear2"), "value_encoder.norm")
+        return g + v
+
+    def layer(
+        self, i: int, residual: torch.Tensor, mask: torch.Tensor
+    ) -> tuple[LayerAttention, torch.Tensor]:
+        """Run layer ``i`` (post-norm)."""
+        p = f"transformer_encoder.layers.{i}."
+        cells, tokens, d = residual.shape
+        d_head = d // self.n_heads
+        qkv = self._linear(residual, p + "self_attn.Wqkv")
+        q, k, v = qkv.view(cells, tokens, 3, self.n_heads, d_head).permute(2, 0, 3, 1, 4).unbind(0)
+        attended = attend(q, k, v, mask)
+        y = self._norm(residual + self._linear(attended, p + "self_attn.out_proj"), p + "norm1")
+        z = self._linear(F.relu(self._linear(y, p + "linear1")), p + "linear2")
+        return LayerAttention(q, k, 1 / math.sqrt(d_head), mask), self._norm(y + z, p + "norm2")
+
+    def projections(self, i: int) -> tuple[torch.Tensor, torch.Tensor]:
+        """Return W_q and W_k of layer ``i``, each [heads, d_head, d], without biases."""
+        weight = self._w[f"transformer_encoder.layers.{i}.self_attn.Wqkv.weight"]
+        q, k, _ = weight.chunk(3)
+        return head_weights(q, self.n_heads), head_weights(k, self.n_heads)
+
+    def output(self, residual: torch.Tensor) -> torch.Tensor:
+        """Return the residual itself: there is no final norm."""
+        return residual
+
+    def _linear(self, x: torch.Tensor, name: str) -> torch.Tensor:
+        return F.linear(x, self._w[f"{name}.weight"], self._w[f"{name}.bias"])
+
+    def _norm(self, x: torch.Tensor, name: str) -> torch.Tensor:
+        return F.layer_norm(
+            x, x.shape[-1:], self._w[f"{name}.weight"], self._w[f"{name}.bias"], eps=1e-5
+        )
+
+
+def expected_shapes(rows: int, d: int, ff: int, n_layers: int) -> dict[str, tuple[int, ...]]:
+    """Return name -> shape of every encoder weight."""
+    shapes: dict[str, tuple[int, ...]] = {"encoder.embedding.weight": (rows, d)}
+
+    def pair(name: str, *shape: int) -> None:
+        shapes[f"{name}.weight"], shapes[f"{name}.bias"] = shape, (shape[0],)
+
+    pair("encoder.enc_norm", d)
+    pair("value_encoder.linear1", d, 1)
+    pair("value_encoder.linear2", d, d)
+    pair("value_encoder.norm", d)
+    for i in range(n_layers):
+        p = f"transformer_encoder.layers.{i}."
+        pair(p + "self_attn.Wqkv", 3 * d, d)
+        pair(p + "self_attn.out_proj", d, d)
+        pair(p + "linear1", ff, d)
+        pair(p + "linear2", d, ff)
+        pair(p + "norm1", d)
+        pair(p + "norm2", d)
+    return shapes

@@ -1,0 +1,205 @@
+"""scPRINT's Lightning checkpoint: hyper-parameters, layouts of 1.x and 2.x, expected weights."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+
+from octoscope.errors import InputError
+from octoscope.models.weights import load_lightning, narrowed, take_strict
+
+# Heads that do not enter the encoder, one by one.
+_HEADS = (
+    "expr_decoder.fc.",
+    "expr_decoder.pred_var_zero.",
+    "cls_decoders.",
+    "grad_reverse_discriminator_loss.",
+    "mvc_decoder.gene2query.",
+    "mvc_decoder.norm.",
+    "mvc_decoder.pred_var_zero.",
+    "mvc_decoder.fc1.",
+    "mvc_decoder.fc2.",
+    "bottleneck_mlps.",
+)
+# What marks another architecture: a part of a weight's name, or a hyper-parameter and its value.
+_OTHER_WEIGHTS = {
+    "cell_transformer.": "cell-specific blocks",
+    ".mixer.Wq.": "cell-specific blocks (cross-attention)",
+    "metacell_encoder.": "metacell tokens",
+}
+_OTHER_SETTINGS = {
+    "cell_specific_blocks": True,
+    "use_metacell_token": True,
+    "depth_atinput": False,
+    "prenorm": False,
+}
+_V1 = "give one of scPRINT's v1 checkpoints (small-v1, medium-v1.5, large-v1)"
+_ADAPTERS = ("gene_encoder.1", "gene_encoder.3")  # fine-tuned gene embeddings
+_GENE_TABLES = {
+    "gene_encoder.embedding.weight": "1.x",
+    "gene_encoder.0.embedding.weight": "1.x",
+    "gene_encoder.embeddings.weight": "2.x",
+    "gene_encoder.0.embeddings.weight": "2.x",
+}
+
+
+@dataclass(frozen=True)
+class ScPRINTFile:
+    """What a checkpoint says about itself, and its weights under one set of names."""
+
+    path: Path
+    state: Mapping[str, torch.Tensor]
+    layout: str
+    genes: list[str]
+    classes: list[str]
+    normalization: str
+    n_layers: int
+    n_heads: int
+    n_kv_heads: int
+    d: int
+
+    def take(self, dtype: torch.dtype, device: torch.device) -> dict[str, torch.Tensor]:
+        """Return every encoder weight, strictly.
+
+        Raises
+        ------
+        InputError
+            Naming the first missing, unexpected or wrongly shaped weight.
+        """
+        weights = take_strict(
+            self.state,
+            self.expected_shapes(),
+            _HEADS,
+            where=str(self.path),
+            dtype=dtype,
+            device=device,
+        )
+        if "pos_encoder.pe" in weights:
+            weights["pos_encoder.pe"] = weights["pos_encoder.pe"].flatten(1)
+        if _ADAPTERS[0] + ".weight" in weights:
+            # Sequential(table, Linear, ReLU, Linear): one table, worked out once
+            table = weights["gene_encoder.weight"].float()
+            for i, name in enumerate(_ADAPTERS):
+                parts = (weights.pop(f"{name}.{p}").float() for p in ("weight", "bias"))
+                table = F.linear(F.relu(table) if i else table, *parts)
+            where = f"{self.path}: gene_encoder.weight, through its adapters"
+            weights["gene_encoder.weight"] = narrowed(where, table, dtype)
+        return weights
+
+    def expected_shapes(self) -> dict[str, tuple[int, ...]]:
+        """Return name -> shape of every encoder weight."""
+        d, kv = self.d, self.n_kv_heads * (self.d // self.n_heads)
+        n = len(self.genes)
+        shapes: dict[str, tuple[int, ...]] = {
+            "gene_encoder.weight": (n, d),
+            "class_encoder.embedding.weight": (len(self.classes) + 1, d),
+        }
+        if "pos_encoder.pe" in self.state:
+            flat = self.state["pos_encoder.pe"].ndim == 2
+            shapes["pos_encoder.pe"] = (n, d) if flat else (n, 1, d)
+        linear: dict[str, tuple[int, int]] = {}
+        if any(n.startswith(_ADAPTERS) for n in self.state):
+            linear |= dict.fromkeys(_ADAPTERS, (d, d))
+        norms = ["transformer.norm"]
+        for name in ("expr_encoder", "depth_encoder"):
+            linear[f"{name}.encoder.0"] = (d, 1)
+            step = 0
+            while f"{name}.encoder.{step + 4}.weight" in self.state:
+                norms.append(f"{name}.encoder.{step + 1}")
+                step += 4
+                linear[f"{name}.encoder.{step}"] = (d, d)
+        for i in range(self.n_layers):
+            p = f"transformer.blocks.{i}."
+            norms += [p + "norm1", p + "norm2"]
+            linear |= {
+                p + "mixer.Wqkv": (d + 2 * kv, d),
+                p + "mixer.out_proj": (d, d),
+                p + "mlp.fc1": (self._ff(p), d),
+                p + "mlp.fc2": (d, self._ff(p)),
+            }
+        for name in norms:
+            shapes[f"{name}.weight"] = shapes[f"{name}.bias"] = (d,)
+        for name, shape in linear.items():
+            shapes[f"{name}.weight"], shapes[f"{name}.bias"] = shape, (shape[0],)
+        return shapes
+
+    def _ff(self, block: str) -> int:
+        """Return the width of a block's MLP: 4 d unless the file says otherwise."""
+        weight = self.state.get(f"{block}mlp.fc1.weight")
+        return 4 * self.d if weight is None else int(weight.shape[0])
+
+
+def read_file(path: Path) -> ScPRINTFile:
+    """Read a checkpoint.
+
+    Raises
+    ------
+    InputError
+        If it is not scPRINT v1, or a hyper-parameter is absent or cannot be used.
+    """
+    state, settings = load_lightning(path)
+    for part, what in _OTHER_WEIGHTS.items():
+        hit = next((n for n in state if part in n), None)
+        if hit is not None:
+            raise InputError(f"{path}: {hit}", f"{what}: not scPRINT v1", _V1)
+    for name, value in _OTHER_SETTINGS.items():
+        if settings.get(name) is value:
+            raise InputError(f"{path}: hyper_parameters.{name}", f"{value}: not scPRINT v1", _V1)
+    if not any(n.startswith("depth_encoder.") for n in state):
+        raise InputError(f"{path}: depth_encoder", "absent: no depth token, not scPRINT v1", _V1)
+    table = [name for name in _GENE_TABLES if name in state]
+    if len(table) != 1:
+        raise InputError(f"{path}: gene_encoder.embedding.weight", f"found {table or 'none'}", _V1)
+    state["gene_encoder.weight"] = state.pop(table[0])
+    try:
+        genes = [str(g) for g in settings["genes"]]
+        d, n_layers, n_heads = (int(settings[k]) for k in ("d_model", "nlayers", "nhead"))
+        kv = settings.get("num_heads_kv")
+        n_kv_heads = n_heads if kv is None else int(kv)
+        # 1.x: class -> count; files saved by 2.x: a list, with the counts beside it
+        named = settings.get("classes")
+        classes = [str(c) for c in (settings["label_counts"] if named is None else named)]
+        normalization = str(settings.get("normalization") or "sum")
+        codes = settings.get("gene_pos_enc")
+        position = None if codes is None else np.array([int(c) for c in codes], np.int64)
+    except (KeyError, TypeError, ValueError) as error:
+        raise InputError(f"{path}: hyper_parameters", f"cannot be used ({error!r})", _V1) from None
+    if min(n_heads, n_kv_heads, n_layers) < 1 or d % n_heads or n_heads % n_kv_heads:
+        text = f"d_model {d}, nhead {n_heads}, num_heads_kv {kv}, nlayers {n_layers}"
+        raise InputError(f"{path}: hyper_parameters", text, _V1)
+    if len(set(genes)) != len(genes):
+        raise InputError(f"{path}: hyper_parameters.genes", "holds a gene twice", _V1)
+    if position is not None and "pos_encoder.pe" not in state:
+        if len(position) != len(genes) or position.min() < 1:
+            raise InputError(
+                f"{path}: hyper_parameters.gene_pos_enc",
+                f"{len(position)} codes for {len(genes)} genes",
+                _V1,
+            )
+        state["pos_encoder.pe"] = _position_code(position, d)
+    return ScPRINTFile(
+        path=path,
+        state=state,
+        layout=_GENE_TABLES[table[0]],
+        genes=genes,
+        classes=classes,
+        normalization=normalization,
+        n_layers=n_layers,
+        n_heads=n_heads,
+        n_kv_heads=n_kv_heads,
+        d=d,
+    )
+
+
+def _position_code(position: np.ndarray, d: int) -> torch.Tensor:
+    """Return [genes, 1, d]: row p - 1 of the interleaved sine and cosine table (Vaswani 2017)."""
+    rate = 10000.0 ** (-np.arange(0, d, 2) / d)
+    angle = (position - 1)[:, None] * rate
+    code = np.zeros((len(position), d))
+    code[:, 0::2], code[:, 1::2] = np.sin(angle), np.cos(angle[:, : d // 2])
+    return torch.from_numpy(code.astype(np.float32))[:, None]

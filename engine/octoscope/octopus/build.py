@@ -1,0 +1,232 @@
+"""Building an Octopus directory from the files of its sources."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+
+from octoscope.digests import file_digest
+from octoscope.errors import InputError
+from octoscope.octopus.config import OctopusConfig
+from octoscope.octopus.directory import DirectoryWriter, new_directory
+from octoscope.octopus.genes import map_genes
+from octoscope.octopus.merge import Consensus, Statements, join_sources
+from octoscope.octopus.schema import ROLES, coded, sign_of
+from octoscope.octopus.sources.annotation import (
+    Annotation,
+    dogma,
+    read_annotation,
+    require_organism,
+)
+from octoscope.octopus.sources.edge_list import read_edge_list
+from octoscope.octopus.sources.intact import read_intact
+from octoscope.octopus.sources.locations import without_shared_location
+from octoscope.octopus.sources.omnipath import read_omnipath
+from octoscope.octopus.sources.reactome import read_reactome, read_recon3d
+from octoscope.octopus.sources.reactome_fi import read_reactome_fi
+from octoscope.octopus.sources.record import SourceRecord
+from octoscope.octopus.sources.string import read_string
+from octoscope.octopus.sources.trrust import read_trrust
+from octoscope.octopus.tally import count_edges
+
+_CHUNK = 1 << 20
+Say = Callable[[str], None]
+
+
+def build_octopus(
+    config: OctopusConfig, target: str | Path, say: Say = lambda _: None
+) -> dict[str, Any]:
+    """Read the sources, join them and write the directory.
+
+    Parameters
+    ----------
+    config
+        Files, mode and rules.
+    target
+        Directory to make.
+    say
+        Called with a line when a source has been read.
+
+    Returns
+    -------
+    dict
+        What ``octopus.json`` says.
+
+    Raises
+    ------
+    InputError
+        Naming the file and what is wrong with it, before anything is written under the target.
+    """
+    _require_files(config)
+    with new_directory(target) as writer:
+        records = read_sources(config, say)
+        digests = {str(f): _digest(f) for r in records for f in r.files}
+        consensus = join_sources(records, config.mode, config.cofactors == "drop")
+        say(f"{len(consensus.vertices):,} vertices")
+        return _write(writer, config, records, consensus, digests)
+
+
+def _digest(path: Path) -> dict[str, Any]:
+    if path.is_file():
+        return {"name": path.name, **file_digest(path)}
+    inside = sorted(p for p in path.rglob("*") if p.is_file())
+    digests = {str(p.relative_to(path)): file_digest(p)["sha256"] for p in inside}
+    return {"name": path.name, "files": digests}
+
+
+def _require_files(config: OctopusConfig) -> None:
+    sections = [config.annotation, *config.sources.edge_lists]
+    sections += [getattr(config.sources, n) for n in type(config.sources).model_fields
+                 if n != "edge_lists"]  # fmt: skip
+    for section in sections:
+        for name in type(section).model_fields if section is not None else ():
+            value = getattr(section, name)
+            if isinstance(value, Path) and not value.exists():
+                raise InputError(f"{type(section).__name__}.{name}: {value}", "does not exist",
+                                 "correct the path")  # fmt: skip
+
+
+def read_sources(config: OctopusConfig, say: Say = lambda _: None) -> list[SourceRecord]:
+    """Read every source of a configuration, in a fixed order."""
+    s, mode = config.sources, config.mode
+    annotation: Annotation | None = None
+    records: list[SourceRecord] = []
+
+    def add(record: SourceRecord, checked: str | None = None) -> None:
+        if annotation is not None and checked is not None:
+            require_organism(record, annotation, checked)
+        records.append(record)
+        t = record.tally
+        if not t.kept:
+            why = "; ".join(f"{n} {reason}" for reason, n in t.dropped.items()) or "no rows"
+            raise InputError(
+                str(record.files[0]), f"nothing of {record.name} can be used: {why}",
+                "check that it is that source's file, and that the annotation knows its ids",
+            )  # fmt: skip
+        say(f"{record.name}: {t.read:,} read, {t.kept:,} kept, {t.merged:,} merged, "
+            f"{sum(t.dropped.values()):,} dropped")  # fmt: skip
+
+    if config.annotation is not None:
+        annotation = read_annotation(config.annotation.path)
+    if s.Reactome is not None:
+        add(read_reactome(s.Reactome.sbml, s.Reactome.pathways, s.Reactome.release))
+    if s.STRING is not None:
+        f = s.STRING
+        record = read_string(f.links, f.aliases, f.release, mode)
+        if f.locations is not None:
+            without_shared_location(record, f.locations)
+        add(record)
+    if s.OmniPath is not None:
+        add(read_omnipath(s.OmniPath.path, annotation, s.OmniPath.release, mode), "uniprot")
+    if s.IntAct is not None:
+        add(read_intact(s.IntAct.path, s.IntAct.release, mode, s.IntAct.ontology))
+    if s.TRRUST is not None:
+        add(read_trrust(s.TRRUST.path, annotation, s.TRRUST.release), "symbol")
+    if s.reactome_fi is not None:
+        add(read_reactome_fi(s.reactome_fi.path, annotation, s.reactome_fi.release, mode), "symbol")
+    if s.Recon3D is not None:
+        add(read_recon3d(s.Recon3D.path, s.Recon3D.release))
+    for e in s.edge_lists:
+        add(read_edge_list(e.path, e.name, e.ids, annotation, e.release))
+    if annotation is not None and config.annotation is not None and config.annotation.as_source:
+        add(dogma(annotation, config.annotation.release))
+    return records
+
+
+def _write(
+    writer: DirectoryWriter,
+    config: OctopusConfig,
+    records: list[SourceRecord],
+    consensus: Consensus,
+    digests: dict[str, dict[str, Any]],
+) -> dict[str, Any]:
+    n = len(consensus.vertices)
+    vertices = consensus.vertices.assign(
+        node_type="species", species=consensus.vertices["name"], compartment=None
+    )
+    writer.write("vertices", pa.Table.from_pandas(vertices, preserve_index=False))
+    writer.write("identifiers", pa.Table.from_pandas(consensus.identifiers, preserve_index=False))
+    genes = map_genes(consensus.identifiers)
+    writer.write("genes", pa.Table.from_pandas(genes, preserve_index=False))
+    writer.write("pathways", pa.Table.from_pandas(consensus.pathways, preserve_index=False))
+    stating = [r.name for r, s in zip(records, consensus.statements, strict=True) if len(s.src)]
+    names = sorted(stating)
+    releases = sorted({r.release for r in records})
+    counted: list[pa.Table] = []
+    for record, statements in zip(records, consensus.statements, strict=True):
+        if record.evidence is not None and record.name in names:
+            writer.write(f"evidence/{record.name}", record.evidence)
+        for at in range(0, len(statements.src), _CHUNK):
+            table = _table(statements, slice(at, at + _CHUNK), record, names, releases)
+            writer.write("edges", table)
+            counted.append(table.select(["role_src", "role_dst", "directed", "sign", "source",
+                                         "release"]))  # fmt: skip
+    every = pa.concat_tables(counted) if counted else None
+    body: dict[str, Any] = {
+        "name": config.name,
+        "mode": config.mode,
+        "made_from": {"kind": "source files", "cofactors": config.cofactors,
+                      "cofactor_participants_removed": consensus.cofactors_removed},
+        "counts": (count_edges(every.unify_dictionaries(), n) if every is not None
+                   else {"vertices": n, "assertions": 0}) | {"genes": genes["gene"].nunique()},
+        "sources": {r.name: _facts(r, digests, len(s.src)) for r, s in
+                    zip(records, consensus.statements, strict=True) if r.name in names},
+        "annotation": _annotation(config),
+        "without_statements": [_facts(r, digests, 0) for r in records if r.name not in names],
+        "corrections": [d for r in records for d in r.defects],
+        "notes": [],
+    }  # fmt: skip
+    body["sources"] = dict(sorted(body["sources"].items()))
+    writer.close(body)
+    return body
+
+
+def _annotation(config: OctopusConfig) -> dict[str, Any] | None:
+    if config.annotation is None:
+        return None
+    files = [_digest(config.annotation.path)]
+    return {"release": config.annotation.release, "files": files}
+
+
+def _facts(
+    record: SourceRecord, digests: dict[str, dict[str, Any]], assertions: int
+) -> dict[str, Any]:
+    identified = int(record.identifiers["species"].nunique()) if len(record.identifiers) else 0
+    return {
+        "name": record.name,
+        "release": record.release,
+        "species": len(record.species),
+        "mapped": identified,
+        "assertions": assertions,
+        "rows": record.tally.as_json(),
+        "files": [digests[str(f)] for f in record.files],
+    }
+
+
+def _table(
+    s: Statements, rows: slice, record: SourceRecord, names: list[str], releases: list[str]
+) -> pa.Table:
+    role_src = s.role_src[rows].astype(np.uint8)
+    size = len(role_src)
+    return pa.table(
+        {
+            "src": s.src[rows].astype(np.int32),
+            "dst": s.dst[rows].astype(np.int32),
+            "role_src": coded(role_src, ROLES),
+            "role_dst": coded(s.role_dst[rows], ROLES),
+            "directed": s.directed[rows],
+            "sign": sign_of(role_src),
+            "source": coded(np.full(size, names.index(record.name)), names),
+            "release": coded(np.full(size, releases.index(record.release)), releases),
+            "score": s.score[rows].astype(np.float32),
+            "refs": s.refs[rows].astype(np.int32),
+            "origin_file": coded(s.file[rows], record.file_names or [""], wide=True),
+            "origin": s.origin[rows].astype(np.int32),
+            "reaction": s.reaction[rows].astype(np.int32),
+            "evidence": s.evidence[rows].astype(np.int32),
+        }
+    )

@@ -1,0 +1,175 @@
+"""Reading and writing an Octopus directory: whole or not at all, every file with its digest."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import uuid
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from octoscope.digests import file_digest
+from octoscope.errors import InputError
+from octoscope.octopus.schema import SCHEMA, TABLES
+
+# Columns that mostly count upwards: differences take a tenth of the bytes of a dictionary.
+_COUNTERS = ("origin", "reaction", "evidence")
+_AGAIN = "build or import the directory again"
+
+
+class DirectoryWriter:
+    """Tables of a directory that does not exist yet; it appears only once it is complete."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self._open: dict[str, pq.ParquetWriter] = {}
+
+    def write(self, name: str, table: pa.Table) -> None:
+        """Append rows to ``<name>.parquet``; the first rows of a name fix its columns."""
+        known = TABLES.get(name)
+        if known is not None:
+            table = table.select(known.names).cast(known)
+        if name not in self._open:
+            path = inside(self.folder, f"{name}.parquet")
+            path.parent.mkdir(exist_ok=True)
+            counters = [c for c in _COUNTERS if c in table.schema.names]
+            plain = [c for c in table.schema.names if c not in counters]
+            self._open[name] = pq.ParquetWriter(
+                path, table.schema, compression="zstd", use_dictionary=plain,
+                column_encoding=dict.fromkeys(counters, "DELTA_BINARY_PACKED") or None,
+            )  # fmt: skip
+        self._open[name].write_table(table, row_group_size=1 << 20)
+
+    def close(self, meta: dict[str, Any]) -> None:
+        """Finish every table (absent ones are written empty) and ``octopus.json``."""
+        for name, schema in TABLES.items():
+            if name not in self._open:
+                self.write(name, schema.empty_table())
+        for writer in self._open.values():
+            writer.close()
+        files = {n + ".parquet": file_digest(self.folder / f"{n}.parquet") for n in self._open}
+        body = {"schema": SCHEMA, **meta, "files": dict(sorted(files.items()))}
+        text = json.dumps(body, indent=1, ensure_ascii=False) + "\n"
+        (self.folder / "octopus.json").write_text(text)
+
+
+def inside(folder: Path, name: str) -> Path:
+    """Return the path of a file in a directory.
+
+    Raises
+    ------
+    InputError
+        If the name leads out of it.
+    """
+    path = (folder / name).resolve()
+    if not path.is_relative_to(folder.resolve()) or ".." in Path(name).parts:
+        raise InputError(f"{folder}/octopus.json", f"{name!r} leads out of the directory", _AGAIN)
+    return path
+
+
+@contextmanager
+def new_directory(path: str | Path) -> Iterator[DirectoryWriter]:
+    """Write into a hidden folder beside ``path`` and give it the name at the end.
+
+    Raises
+    ------
+    InputError
+        If something is there already: a directory is never overwritten.
+    """
+    target = Path(path).absolute()
+    if target.exists():
+        raise InputError(str(target), "exists already", "name a directory that does not exist")
+    target.parent.mkdir(parents=True, exist_ok=True)
+    hidden = target.with_name(f".{target.name}.{uuid.uuid4().hex}.partial")
+    hidden.mkdir()
+    writer = DirectoryWriter(hidden)
+    try:
+        yield writer
+        if not (hidden / "octopus.json").exists():
+            raise RuntimeError("the directory was not closed")
+        os.rename(hidden, target)
+    finally:
+        shutil.rmtree(hidden, ignore_errors=True)
+
+
+def read_meta(folder: Path) -> dict[str, Any]:
+    """Return ``octopus.json``.
+
+    Raises
+    ------
+    InputError
+        If it is not there, not JSON, or of another version.
+    """
+    path = folder / "octopus.json"
+    try:
+        meta: dict[str, Any] = json.loads(path.read_text())
+    except (OSError, ValueError) as error:
+        raise InputError(
+            str(path), f"cannot be read ({error})", f"check the path (network.path), or {_AGAIN}"
+        ) from None
+    found = meta.get("schema") if isinstance(meta, dict) else None
+    if found != SCHEMA:
+        raise InputError(str(path), f"schema is {found!r}, expected {SCHEMA!r}", _AGAIN)
+    return meta
+
+
+def read_table(folder: Path, name: str, columns: list[str] | None = None) -> pa.Table:
+    """Return one table of a directory.
+
+    Raises
+    ------
+    InputError
+        If it is missing, truncated or lacks a column.
+    """
+    path = folder / f"{name}.parquet"
+    try:
+        file = pq.ParquetFile(path)
+        wanted = columns or TABLES[name].names if name in TABLES else columns
+        missing = [c for c in wanted or () if c not in file.schema_arrow.names]
+        if missing:
+            raise InputError(str(path), f"no column {missing[0]!r}", _AGAIN)
+        return file.read(columns=wanted)
+    except (OSError, pa.ArrowInvalid) as error:
+        raise InputError(str(path), f"cannot be read ({error})", "check the path") from None
+
+
+def codes_of(column: pa.ChunkedArray, names: Sequence[str]) -> np.ndarray:
+    """Return a text or dictionary column as [rows] uint8 positions in ``names``.
+
+    Raises
+    ------
+    ValueError
+        Naming a value that is not among them.
+    """
+    place = {name: i for i, name in enumerate(names)}
+    parts = []
+    for chunk in column.chunks:
+        coded = chunk if pa.types.is_dictionary(chunk.type) else chunk.dictionary_encode()
+        values = coded.dictionary.to_pylist()
+        used: list[int] = np.unique(coded.indices.to_numpy(zero_copy_only=False)).tolist()
+        unknown = [values[i] for i in used if values[i] not in place]
+        if unknown:
+            raise ValueError(f"{unknown[0]!r} is not one of {', '.join(names)}")
+        table = np.array([place.get(v, 0) for v in values] or [0], np.uint8)
+        parts.append(table[coded.indices.to_numpy(zero_copy_only=False)])
+    return np.concatenate(parts) if parts else np.zeros(0, np.uint8)
+
+
+def verify_directory(folder: Path) -> list[str]:
+    """Return what does not match the digests of ``octopus.json``, one line per file."""
+    files = read_meta(folder).get("files", {})
+    faults = []
+    for name, expected in files.items():
+        path = inside(folder, name)
+        if not path.is_file():
+            faults.append(f"{name}: missing")
+        elif file_digest(path) != expected:
+            faults.append(f"{name}: content does not match its digest")
+    return faults

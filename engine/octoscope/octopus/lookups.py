@@ -1,0 +1,212 @@
+"""What a network says of many ordered pairs of vertices or genes, in one vectorised call."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import pandas as pd
+
+from octoscope.octopus.network import Network
+from octoscope.octopus.pairs import NEGATIVE, POSITIVE, STATED, Groups
+from octoscope.octopus.paths import pair_distances, shared_pathways
+
+
+def describe_vertices(network: Network, a: np.ndarray, b: np.ndarray) -> pd.DataFrame:
+    """Say everything asserted of ordered vertex pairs, one row each.
+
+    Parameters
+    ----------
+    a, b
+        [pairs] vertices; -1 stands for none.
+
+    Returns
+    -------
+    DataFrame
+        ``forward`` and ``reverse`` (an edge a to b, b to a), ``stated`` (some source gives this
+        order), ``sources`` and ``relations`` of the forward edges (joined by ``;``), ``sign``
+        (1, -1, 0 unknown or contradictory), ``contradictory`` (both signs are asserted), ``score``
+        (largest of the forward edges, NaN if none), ``degree_a``, ``degree_b`` (distinct
+        neighbours, -1 for vertex -1), ``same_vertex``.
+    """
+    a, b = np.asarray(a, np.int64), np.asarray(b, np.int64)
+    rows = np.arange(len(a))
+    return _described(network, a, b, rows, len(a))
+
+
+def describe_genes(
+    network: Network, gene_a: Sequence[str] | np.ndarray, gene_b: Sequence[str] | np.ndarray
+) -> pd.DataFrame:
+    """Say everything asserted of ordered gene pairs, one row each.
+
+    A gene with several vertices answers for all of them: an edge between any two counts, signs
+    and sources are joined, the degree is that of the gene's largest vertex.
+
+    Returns
+    -------
+    DataFrame
+        As :func:`describe_vertices`, with ``mapped`` (both genes are in the network) and
+        ``same_vertex``: different genes that share a vertex, or the same gene twice. No edge of
+        the network can join such a pair, so it must not count as a pair without an edge.
+    """
+    a, b, rows, mapped = _expanded(network, gene_a, gene_b)
+    out = _described(network, a, b, rows, len(mapped))
+    out.insert(0, "mapped", mapped)
+    return out
+
+
+def _expanded(
+    network: Network, gene_a: Sequence[str] | np.ndarray, gene_b: Sequence[str] | np.ndarray
+) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+    """Return vertex pairs of gene pairs, the gene pair of each, and which gene pairs are mapped.
+
+    A gene pair that is not mapped has one vertex pair, of -1.
+    """
+    first, second = network.gene_codes(gene_a), network.gene_codes(gene_b)
+    offsets, members = _gene_vertices(network)
+    counts = np.diff(offsets)
+    mapped = (first >= 0) & (second >= 0)
+    many = np.where(mapped, counts[first] * counts[second], 1)
+    rows = np.repeat(np.arange(len(first)), many)
+    within = np.arange(len(rows)) - np.repeat(np.cumsum(many) - many, many)
+    per = np.where(mapped, counts[second], 1)[rows]
+    inside, last = mapped[rows], len(members) - 1
+    a = members[np.minimum(offsets[first][rows] + within // per, last)]
+    b = members[np.minimum(offsets[second][rows] + within % per, last)]
+    return np.where(inside, a, -1), np.where(inside, b, -1), rows, mapped
+
+
+def _gene_vertices(network: Network) -> tuple[np.ndarray, np.ndarray]:
+    codes = network.gene_index.get_indexer(pd.Index(network.genes["gene"]))
+    order = np.argsort(codes, kind="stable")
+    counts = np.bincount(codes, minlength=len(network.gene_index))
+    offsets = np.concatenate([[0], np.cumsum(counts), [counts.sum()]])
+    members = network.genes["vertex"].to_numpy(np.int64)[order]
+    return offsets, members if len(members) else np.array([-1])
+
+
+def _described(
+    network: Network, a: np.ndarray, b: np.ndarray, rows: np.ndarray, n: int
+) -> pd.DataFrame:
+    """Answer vertex pairs and join those of one row; every row has at least one pair."""
+    index = network.index
+    at, back = index.find(a, b), index.find(b, a)
+    here = at >= 0
+    single = len(rows) == n  # rows are then 0..n-1
+    starts = None if single else np.flatnonzero(np.diff(rows, prepend=-1))
+
+    def joined(values: np.ndarray, how: np.ufunc) -> np.ndarray:
+        return values if starts is None or not n else how.reduceat(values, starts)
+
+    def of(values: np.ndarray) -> np.ndarray:
+        taken = values[at] if len(values) else np.zeros(len(at), values.dtype)
+        return joined(np.where(here, taken, np.zeros(1, values.dtype)), np.bitwise_or)
+
+    sign = of(index.sign)
+    score = np.full(len(a), np.nan, np.float32)
+    score[here] = index.score[at[here]]
+    return pd.DataFrame(
+        {
+            "forward": joined(here, np.logical_or),
+            "reverse": joined(back >= 0, np.logical_or),
+            "stated": of(index.order) & STATED > 0,
+            "sources": bit_names(of(index.sources), network.sources),
+            "relations": bit_names(of(index.relations), index.relation_names),
+            "sign": np.select([sign == POSITIVE, sign == NEGATIVE], [1, -1], 0).astype(np.int8),
+            "contradictory": sign == POSITIVE | NEGATIVE,
+            "score": joined(score, np.fmax),
+            "degree_a": joined(_degree(network, a), np.maximum),
+            "degree_b": joined(_degree(network, b), np.maximum),
+            "same_vertex": joined((a == b) & (a >= 0), np.logical_or),
+        }
+    )
+
+
+def _degree(network: Network, vertices: np.ndarray) -> np.ndarray:
+    known = (vertices >= 0) & (vertices < len(network.vertices))
+    out = np.full(len(vertices), -1, np.int64)
+    out[known] = network.degree[vertices[known]]
+    return out
+
+
+def bit_names(bits: np.ndarray, names: list[str]) -> pd.Categorical[str]:
+    """Return bit sets as ``;``-joined names; the number of distinct sets is small."""
+    distinct, place = np.unique(bits, return_inverse=True)
+    labels = [";".join(n for i, n in enumerate(names) if int(s) >> i & 1) for s in distinct]
+    return pd.Categorical.from_codes(place, categories=pd.Index(labels))
+
+
+def annotate(
+    pairs: pd.DataFrame, network: Network, a: str, b: str, distance: int = 0
+) -> pd.DataFrame:
+    """Add everything asserted of two columns of genes; works on a Dask partition as well.
+
+    Parameters
+    ----------
+    a, b
+        Names of the columns of genes (Ensembl ids).
+    distance
+        Also add ``distance``: edges on the shortest path between any vertices of the two genes, up
+        to this many (-1: longer, or a gene is not in the network). 0: leave it out.
+
+    Returns
+    -------
+    DataFrame
+        The columns of ``pairs``, those of :func:`describe_genes`, and ``shared_pathways``; names
+        that ``pairs`` has already get the prefix ``network_``.
+    """
+    gene_a, gene_b = pairs[a].to_numpy(object), pairs[b].to_numpy(object)
+    found = describe_genes(network, gene_a, gene_b).set_axis(pairs.index)
+    found["shared_pathways"] = shared_pathways(network, gene_a, gene_b)
+    if distance:
+        a_of, b_of, rows, _ = _expanded(network, gene_a, gene_b)
+        steps = pair_distances(network, a_of, b_of, limit=distance).astype(np.int32)
+        steps[steps < 0] = distance + 1
+        starts = np.flatnonzero(np.diff(rows, prepend=-1))
+        nearest = np.minimum.reduceat(steps, starts) if len(starts) else steps
+        found["distance"] = np.where(nearest > distance, -1, nearest)
+    taken = [c for c in found if c in pairs]
+    return pd.concat([pairs, found.rename(columns={c: f"network_{c}" for c in taken})], axis=1)
+
+
+class GeneBitmap:
+    """One bit per ordered pair of a list of genes: for looking up permuted pairs by the million.
+
+    Parameters
+    ----------
+    network
+        The network; an edge in either direction sets both bits.
+    vertices
+        [genes] vertex of each gene, -1 for none; genes of one vertex are not connected.
+    """
+
+    def __init__(self, network: Network, vertices: np.ndarray) -> None:
+        vertices = np.asarray(vertices, np.int64)
+        n, genes = max(len(network.vertices), 1), len(vertices)
+        self.bits = np.zeros((genes, (genes + 7) // 8), np.uint8)
+        by_vertex = np.argsort(vertices, kind="stable")
+        start = np.searchsorted(vertices[by_vertex], np.arange(n + 1))
+        low, high = network.pair_keys // n, network.pair_keys % n
+        count_low, count_high = np.diff(start)[low], np.diff(start)[high]
+        both = (count_low > 0) & (count_high > 0)
+        low, high = low[both], high[both]
+        many = count_low[both] * count_high[both]
+        within = np.arange(many.sum()) - np.repeat(np.cumsum(many) - many, many)
+        per = np.repeat(count_high[both], many)
+        i = by_vertex[np.repeat(start[low], many) + within // per]
+        j = by_vertex[np.repeat(start[high], many) + within % per]
+        for x, y in ((i, j), (j, i)):
+            flat = x * self.bits.shape[1] + (y >> 3)
+            groups = Groups(flat, self.bits.size)
+            mask = np.uint8(1) << (y & 7).astype(np.uint8)
+            self.bits.ravel()[groups.keys] |= groups.reduce(mask, np.bitwise_or)
+
+    def connected(self, i: np.ndarray, j: np.ndarray) -> np.ndarray:
+        """Return [pairs] bool for gene positions i, j."""
+        width = self.bits.shape[1]
+        byte = self.bits.ravel()[np.asarray(i, np.int64) * width + (np.asarray(j) >> 3)]
+        return byte >> (np.asarray(j) & 7).astype(np.uint8) & 1 > 0
+
+    def dense(self) -> np.ndarray:
+        """Return the bits as [genes, genes] bool."""
+        return np.unpackbits(self.bits, axis=1, bitorder="little")[:, : len(self.bits)] > 0

@@ -1,0 +1,185 @@
+"""Reading a napistu-torch store or Hub data set: encoded tensors, and tables in Parquet."""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from octoscope.errors import InputError
+from octoscope.octopus.napistu.bundle import identifier_table
+from octoscope.octopus.napistu.peer import PeerGraph
+from octoscope.octopus.napistu.unpickle import load_torch, plain
+from octoscope.octopus.schema import ROLE_CODE, SBO
+from octoscope.restricted import Opaque
+
+# A feature that is 1 where a source has data on an edge, under one of these names.
+_PRESENT = {
+    "STRING": "is_STRING",
+    "IntAct": "is_IntAct",
+    "OmniPath": "is_OmniPath",
+    "Reactome-FI": "is_Reactome-FI",
+}
+
+
+def read_store(path: Path, trust: str | None = None) -> PeerGraph:
+    """Read a store's graph: roles and sources come from its encoded edge attributes.
+
+    Scores were standardised when the store was written and cannot be recovered.
+
+    Raises
+    ------
+    InputError
+        If the registry or a file it names is missing or damaged.
+    """
+    registry = _registry(path)
+    names = list(registry.get("napistu_data") or {})
+    if not names:
+        raise InputError(f"{path}/registry.json", "lists no napistu_data", "give a full store")
+    file = path / "napistu_data" / Path(registry["napistu_data"][names[0]]["filename"]).name
+    data = load_torch(_bytes(file), str(file), trust)
+    tensors = _mapping(data, str(file))
+    sid = _frame(path, "name_to_sid_map")
+    species = dict(zip(sid.index if sid.index.name == "name" else sid["name"], sid["s_id"],
+                       strict=True))  # fmt: skip
+    vertex_names = [str(v) for v in plain(tensors["ng_vertex_names"])]
+    if len(vertex_names) != len(tensors["x"]) or list(species) != vertex_names:
+        raise InputError(
+            f"{path}/pandas_dfs/name_to_sid_map", "does not list the vertices in their order",
+            "get the store again",
+        )  # fmt: skip
+    listed = _frame(path, "species_identifiers").reset_index()
+    titles = listed.drop_duplicates("s_id").set_index("s_id").get("s_name", pd.Series(dtype=object))
+    s_ids = pd.Series([species[v] for v in vertex_names])
+    vertices = pd.DataFrame(
+        {
+            "name": vertex_names,
+            "label": s_ids.map(titles).fillna(pd.Series(vertex_names)).astype(str),
+            "node_type": "species",
+            "species_type": _Features(tensors, "x", "vertex").kinds(),
+            "species": s_ids,
+            "compartment": None,
+        }
+    )
+    ends = tensors["edge_index"].numpy()
+    feature = _Features(tensors, "edge_attr", "edge")
+    frame = pd.DataFrame(
+        {
+            "src": ends[0],
+            "dst": ends[1],
+            "role_src": feature.roles("upstream"),
+            "role_dst": feature.roles("downstream"),
+            "reaction": 0,
+            "reversible": feature.flag("binary__r_isreversible"),
+            "reverse": feature.flag("categorical__direction_reverse"),
+        }
+    )
+    frame["reaction"] = _reactions(frame, feature)
+    rows = []
+    for source, prefix in _PRESENT.items():
+        at = frame["reaction"][feature.present(prefix)].unique()
+        rows.append(pd.DataFrame({"reaction": at, "source": source, "ordinal": -1}))
+    peer = PeerGraph(vertices, frame, pd.concat(rows, ignore_index=True))
+    peer.identifiers = identifier_table(listed, f"{path}/pandas_dfs/species_identifiers")
+    peer.notes += [
+        "a store tells the sources STRING, IntAct, OmniPath and Reactome-FI only; scores and "
+        "which rows form one reaction are not in it"
+    ]
+    return peer
+
+
+def _reactions(frame: pd.DataFrame, feature: _Features) -> np.ndarray:
+    """Number the edges so that an edge and its reverse are one reaction.
+
+    A store does not say which edges belong together: a reverse edge is paired with the edge of
+    exchanged ends whose source attributes are the same.
+    """
+    back = frame["reverse"].to_numpy()
+    a = np.where(back, frame["dst"], frame["src"])
+    b = np.where(back, frame["src"], frame["dst"])
+    columns = [i for n, i in feature.place.items() if n.startswith("sparse_")]
+    data = np.ascontiguousarray(feature.values[:, sorted(set(columns))])
+    _, same = np.unique(data, axis=0, return_inverse=True)
+    key = pd.DataFrame({"a": a, "b": b, "same": same, "back": back})
+    nth = key.groupby(["a", "b", "same", "back"]).cumcount()
+    return key.drop(columns="back").assign(nth=nth).groupby(["a", "b", "same", "nth"]).ngroup(
+    ).to_numpy()  # fmt: skip
+
+
+def _registry(path: Path) -> dict[str, Any]:
+    try:
+        registry = json.loads((path / "registry.json").read_text())
+    except (OSError, ValueError) as error:
+        raise InputError(f"{path}/registry.json", str(error), "give a store's folder") from None
+    if not isinstance(registry, dict):
+        raise InputError(f"{path}/registry.json", "is not an object", "give a store's folder")
+    return registry
+
+
+def _bytes(file: Path) -> bytes:
+    try:
+        return file.read_bytes()
+    except OSError as error:
+        raise InputError(str(file), str(error), "get the store again") from None
+
+
+def _frame(path: Path, name: str) -> pd.DataFrame:
+    file = path / "pandas_dfs" / f"{name}.parquet"
+    try:
+        return pd.read_parquet(file)
+    except (OSError, ValueError) as error:
+        raise InputError(str(file), str(error), "get the store again") from None
+
+
+def _mapping(data: Any, where: str) -> dict[str, Any]:
+    state = getattr(data, "state", None)
+    store = state.get("_store") if isinstance(state, dict) else None
+    inner = getattr(store, "state", None) if isinstance(store, Opaque) else None
+    mapping = inner.get("_mapping") if isinstance(inner, dict) else None
+    needed = ("x", "edge_index", "edge_attr", "edge_feature_names", "ng_vertex_names")
+    if not isinstance(mapping, dict) or any(k not in mapping for k in needed):
+        raise InputError(where, "is not a NapistuData", "give a napistu-torch store")
+    return mapping
+
+
+class _Features:
+    """Columns of encoded attributes; identical ones were merged under one name."""
+
+    def __init__(self, tensors: dict[str, Any], values: str, what: str) -> None:
+        self.values = tensors[values].numpy()
+        names = tensors.get(f"{what}_feature_names") or []
+        self.place = {name: i for i, name in enumerate(names)}
+        aliases = tensors.get(f"{what}_feature_name_aliases") or {}
+        for name, merged_into in aliases.items():
+            if merged_into in self.place:
+                self.place[name] = self.place[merged_into]
+
+    def flag(self, name: str) -> np.ndarray:
+        """Return [edges] bool; False where there is no such column."""
+        at = self.place.get(name)
+        return np.zeros(len(self.values), bool) if at is None else self.values[:, at] > 0.5
+
+    def roles(self, end: str) -> np.ndarray:
+        """Return [edges] role codes of an end from its one-hot columns."""
+        out = np.full(len(self.values), ROLE_CODE["unknown"], np.uint8)
+        for term, role in SBO.items():
+            out[self.flag(f"categorical__sbo_term_{end}_{term}")] = ROLE_CODE[role]
+        return out
+
+    def kinds(self) -> np.ndarray:
+        """Return [vertices] kinds of species from their one-hot columns, None where none is set."""
+        out = np.full(len(self.values), None, object)
+        for name in self.place:
+            match = re.fullmatch(r"(?:sparse_)?categorical__species_type_(\w+)", name)
+            if match:
+                out[self.flag(name)] = match.group(1)
+        return out
+
+    def present(self, prefix: str) -> np.ndarray:
+        """Return [edges] bool: whether a source has data, from any of its ``is_`` columns."""
+        columns = [n for n in self.place if n.startswith(f"sparse_numeric__{prefix}")]
+        return np.any([self.flag(n) for n in columns], axis=0) if columns else self.flag("")

@@ -1,0 +1,86 @@
+"""Permutations of gene labels that keep each gene among genes of like degree."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from functools import lru_cache
+
+import numpy as np
+import pandas as pd
+
+from octoscope.octopus.network import Network
+
+_KEPT_BYTES = 64_000_000
+
+
+def degree_strata(degree: np.ndarray) -> np.ndarray:
+    """Return [genes] stratum numbers: quarter-log2 bins of degree + 1, never merged.
+
+    Merging bins until they hold ten genes puts hubs of very different degree together: pairs
+    that only prefer hubs then reach p < 0.05 in 45 % of simulated runs instead of 10 %
+    (docs/science.md). The price is that a hub alone in its bin keeps its place.
+    """
+    bins = np.floor(4 * np.log2(degree + 1.0)).astype(int)
+    return np.unique(bins, return_inverse=True)[1]
+
+
+def permute_within(strata: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """Return [genes] a permutation that maps every gene into its own stratum."""
+    order = np.argsort(strata, kind="stable")
+    shuffled = np.lexsort((rng.random(len(strata)), strata))
+    out = np.empty(len(strata), np.int64)
+    out[order] = shuffled
+    return out
+
+
+def permutations_within(strata: np.ndarray, draws: int, seed: int) -> Iterable[np.ndarray]:
+    """Yield ``draws`` permutations of :func:`permute_within`, the same for the same seed.
+
+    Tests of one set of genes ask for the same ones over and over: while they are small they stay.
+    """
+    if draws * len(strata) * 8 <= _KEPT_BYTES:
+        yield from _kept(strata.tobytes(), strata.dtype.str, draws, seed)
+        return
+    rng = np.random.default_rng(seed)
+    for _ in range(draws):
+        yield permute_within(strata, rng)
+
+
+@lru_cache(maxsize=4)
+def _kept(strata: bytes, dtype: str, draws: int, seed: int) -> np.ndarray:
+    rng, within = np.random.default_rng(seed), np.frombuffer(strata, dtype)
+    return np.stack([permute_within(within, rng) for _ in range(draws)])
+
+
+def gene_table(network: Network, genes: list[str] | np.ndarray) -> pd.DataFrame:
+    """Return what a degree-matched null needs to know of a set of genes.
+
+    Returns
+    -------
+    DataFrame
+        gene, vertex (-1: not in the network), how, same_vertex (another gene of the set has this
+        vertex), degree (neighbours in the whole network), degree_in_set (neighbours among the
+        set's vertices), stratum (of ``degree_in_set``, -1 outside the network), and
+        ``degree_<source>`` for every source.
+    """
+    vertices = network.vertex_of(genes)
+    inside = vertices >= 0
+    how = network.genes.drop_duplicates("gene").set_index("gene")["how"]
+    distinct, place = np.unique(vertices[inside], return_inverse=True)
+    within = network.adjacency(distinct).sum(1)[place] if len(distinct) else np.zeros(0, int)
+    count = np.bincount(place, minlength=len(distinct))[place] if len(distinct) else within
+    table = pd.DataFrame({"gene": np.asarray(genes, dtype=object), "vertex": vertices})
+    table["how"] = how.reindex(table["gene"]).to_numpy()
+    for name, values, absent in (
+        ("same_vertex", count > 1, False),
+        ("degree", network.degree[vertices[inside]], 0),
+        ("degree_in_set", within, 0),
+        ("stratum", degree_strata(within), -1),
+    ):
+        table[name] = absent
+        table.loc[inside, name] = values
+    for code, source in enumerate(network.sources):
+        mine = network.with_edges(network.edges.select(network.edges.source == code))
+        table[f"degree_{source}"] = 0
+        table.loc[inside, f"degree_{source}"] = mine.degree[vertices[inside]]
+    return table

@@ -1,0 +1,149 @@
+"""Reactome pathways and the Recon3D model: SBML files joined into one source."""
+
+from __future__ import annotations
+
+import re
+import tarfile
+import zlib
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from functools import partial
+from pathlib import Path
+from typing import IO
+
+import pandas as pd
+import pyarrow as pa
+
+from octoscope.errors import InputError
+from octoscope.octopus.sources.record import SourceRecord, Tally
+from octoscope.octopus.sources.sbml import SbmlFile, join_files, read_sbml
+from octoscope.octopus.sources.text import open_binary, stream_table
+
+_HUMAN = "Homo sapiens"
+
+
+def read_reactome(sbml: Path, pathways: Path | None, release: str) -> SourceRecord:
+    """Read Reactome's SBML export: the ``tgz`` of all species, or a folder of ``*.sbml``.
+
+    Parameters
+    ----------
+    pathways
+        ``ReactomePathways.txt`` (id, name, organism) or an index with columns file, name,
+        organismal_species; only human pathways that it lists are read, in its order. Without it,
+        files named ``R-HSA-*``, or all if none is.
+
+    Raises
+    ------
+    InputError
+        If nothing readable is there. A damaged pathway file among others is left out and named.
+    """
+    tally = Tally()
+    listed = _listed(pathways) if pathways else None
+    files: list[SbmlFile] = []
+    names: list[str] = []
+    with _members(sbml) as members:
+        available = dict(members)
+        order = _order(sorted(available), listed)
+        for name in order:
+            try:
+                with available[name]() as handle:
+                    files.append(read_sbml(handle, f"{sbml}: {name}"))
+                names.append(name)
+            except InputError as error:
+                tally.note("pathway file that cannot be read", 1, [f"{name}: {error.problem}"])
+    if not files:
+        raise InputError(str(sbml), "holds no readable SBML of human pathways", "give the export")
+    joined = join_files(files, list(range(len(files))), tally)
+    _require_human(sbml, joined.identifiers)
+    rows = []
+    for name, place in zip(names, joined.of_file, strict=True):
+        key = Path(name).stem
+        title = (listed or {}).get(key, key)
+        rows += [(int(s), key, title) for s in sorted(set(place[place >= 0]))]
+    tally.note("annotation address of no known kind", sum(f.unknown_addresses for f in files))
+    return SourceRecord(
+        "Reactome", release, joined.species, joined.identifiers, reactions=joined.reactions,
+        pathways=pd.DataFrame(rows, columns=["species", "pathway", "name"]),
+        files=[sbml, *([pathways] if pathways else [])], file_names=names, tally=tally,
+    )  # fmt: skip
+
+
+def read_recon3d(path: Path, release: str) -> SourceRecord:
+    """Read BiGG's ``Recon3D.xml``: metabolites, and gene products as stimulators.
+
+    Raises
+    ------
+    InputError
+        If it is not SBML.
+    """
+    tally = Tally()
+    with open_binary(path) as handle:
+        file = read_sbml(handle, str(path))
+    joined = join_files([file], [0], tally)
+    tally.note("annotation address of no known kind", file.unknown_addresses)
+    return SourceRecord(
+        "Recon3D", release, joined.species, joined.identifiers, reactions=joined.reactions,
+        files=[path], file_names=[path.name], tally=tally,
+    )  # fmt: skip
+
+
+def _require_human(path: Path, identifiers: pd.DataFrame) -> None:
+    own = (identifiers["ontology"] == "reactome") & (identifiers["bqb"] == "BQB_IS")
+    kinds = identifiers["identifier"][own].str.extract(r"^R-([A-Z]{3})-")[0].dropna()
+    kinds = kinds[~kinds.isin(["ALL", "NUL"])]  # small molecules belong to no organism
+    if len(kinds) and (kinds == "HSA").mean() < 0.5:
+        raise InputError(
+            str(path), f"its pathways are of organism {kinds.mode()[0]!r}, expected HSA (human)",
+            "give human pathways, or ReactomePathways.txt to choose them",
+        )  # fmt: skip
+
+
+def _listed(path: Path) -> dict[str, str]:
+    """Return pathway id (file stem) -> name of human pathways, in the file's order."""
+    with open_binary(path) as handle:
+        header = handle.readline(1 << 20).decode(errors="replace").startswith("file\t")
+    columns = {c: pa.string() for c in ("file", "name", "organismal_species")}
+    batches = list(stream_table(path, columns, Tally(), header=header))
+    out: dict[str, str] = {}
+    for batch in batches:
+        for file, name, species in zip(*(batch[c].to_pylist() for c in columns), strict=True):
+            if species == _HUMAN and file:
+                out[re.sub(r"\.(sbml|xml)$", "", file)] = name or file
+    if not out:
+        raise InputError(str(path), f"lists no pathway of {_HUMAN}", "give Reactome's own list")
+    return out
+
+
+def _order(available: list[str], listed: dict[str, str] | None) -> list[str]:
+    if listed is not None:
+        by_stem = {Path(n).stem: n for n in available}
+        return [by_stem[k] for k in listed if k in by_stem]
+    human = [n for n in available if Path(n).name.startswith("R-HSA-")]
+    return human or available
+
+
+@contextmanager
+def _members(path: Path) -> Iterator[Iterator[tuple[str, Callable[[], IO[bytes]]]]]:
+    if path.is_dir():
+        yield ((p.name, partial(_open, p)) for p in sorted(path.rglob("*.sbml")))
+        return
+    try:
+        with tarfile.open(path, "r:*") as archive:
+            yield (
+                (Path(m.name).name, partial(_extract, archive, m))
+                for m in archive.getmembers()
+                if m.isfile() and m.name.endswith((".sbml", ".xml"))
+            )
+    except (OSError, tarfile.TarError, EOFError, zlib.error) as error:
+        raise InputError(str(path), f"cannot be read ({error})", "download it again") from None
+
+
+def _open(path: Path) -> IO[bytes]:
+    return path.open("rb")
+
+
+def _extract(archive: tarfile.TarFile, member: tarfile.TarInfo) -> IO[bytes]:
+    handle = archive.extractfile(member)
+    if handle is None:
+        raise InputError(member.name, "is not a file", "download the archive again")
+    return handle

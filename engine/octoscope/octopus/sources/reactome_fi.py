@@ -1,0 +1,120 @@
+"""Reactome functional interactions (Wu et al. 2010), with their annotation and direction."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+
+from octoscope.octopus.schema import ROLE_CODE
+from octoscope.octopus.sources.annotation import Annotation
+from octoscope.octopus.sources.record import SourceRecord, Tally, pairs_of
+from octoscope.octopus.sources.text import read_frame
+from octoscope.octopus.sources.trrust import symbol_identifiers
+
+# Direction -> role of Gene1 on Gene2, role of Gene2 on Gene1.
+_ROLES: dict[str, tuple[str | None, str | None]] = {
+    "-": ("interactor", "interactor"),
+    "->": ("stimulator", None),
+    "<-": (None, "stimulator"),
+    "<->": ("stimulator", "stimulator"),
+    "-|": ("inhibitor", None),
+    "|-": (None, "inhibitor"),
+    "|-|": ("inhibitor", "inhibitor"),
+    "|->": ("stimulator", "inhibitor"),
+    "<-|": ("inhibitor", "stimulator"),
+}
+
+
+def read_reactome_fi(
+    path: Path,
+    annotation: Annotation | None,
+    release: str,
+    mode: Literal["peer", "corrected"],
+) -> SourceRecord:
+    """Read ``FIsInGene_*_with_annotations.txt``.
+
+    One pair per order in which something is stated, of the highest score. ``evidence`` keeps the
+    annotation: predicted interactions are told from curated ones by it.
+
+    Raises
+    ------
+    InputError
+        If columns are missing.
+    """
+    tally = Tally()
+    columns = {c: pa.string() for c in ("Gene1", "Gene2", "Annotation", "Direction")}
+    frame = read_frame(path, columns | {"Score": pa.float32()}, tally)
+    empty = frame[["Gene1", "Gene2"]].isna().any(axis=1)
+    tally.drop("without a gene", int(empty.sum()))
+    strange = ~empty & ~frame["Direction"].isin(list(_ROLES))
+    tally.drop("unknown direction", int(strange.sum()), frame["Direction"][strange])
+    frame = frame[~empty & ~strange]
+    note = frame["Annotation"].fillna("")
+    forward = frame["Direction"].map({k: v[0] for k, v in _ROLES.items()})
+    back = frame["Direction"].map({k: v[1] for k, v in _ROLES.items()})
+    # The peer's pattern asks for "catalyze;" at the very end, and it has no rule for the reverse
+    # of "<-|".
+    pattern = r"catalyze(?:;$)" if mode == "peer" else r"\bcatalyze\b"
+    ahead = forward.notna() if mode == "corrected" else pd.Series(True, index=frame.index)
+    behind = back.notna() if mode == "corrected" else pd.Series(True, index=frame.index)
+    forward = forward.mask(note.str.contains(pattern) & ahead, "catalyst")
+    if mode == "peer":
+        back = back.mask(frame["Direction"] == "<-|")
+    back = back.mask(note.str.contains(r"\bcatalyzed by\b") & behind, "catalyst")
+    both = pd.concat(
+        [
+            pd.DataFrame({"a": frame["Gene1"], "b": frame["Gene2"], "role": forward}),
+            pd.DataFrame({"a": frame["Gene2"], "b": frame["Gene1"], "role": back}),
+        ]
+    )
+    for column in ("Score", "row", "Annotation", "Direction"):
+        both[column] = np.tile(frame[column].to_numpy(), 2)
+    both = both[both["role"].notna()]
+    if mode == "corrected":  # an undirected pair is one statement, in alphabetical order
+        twice = (both["role"] == "interactor") & (both["a"] > both["b"])
+        both.loc[twice, ["a", "b"]] = both.loc[twice, ["b", "a"]].to_numpy()
+    both = both.sort_values("Score", ascending=False, kind="stable")
+    best = both.drop_duplicates(["a", "b"]).sort_values(["a", "b"], kind="stable")
+    tally.kept = best["row"].nunique()
+    tally.merged = len(frame) - tally.kept
+    tally.note("statements, one per order", len(best))
+    codes, names = pd.factorize(np.concatenate([best["a"], best["b"]]).astype(object))
+    role = best["role"].map(ROLE_CODE).to_numpy(np.uint8)
+    undirected = role == ROLE_CODE["interactor"]
+    other = np.where(undirected, ROLE_CODE["interactor"], ROLE_CODE["modified"])
+    defects = []
+    if mode == "corrected":
+        one_way = int(undirected.sum())
+        defects = [
+            {
+                "defect": "undirected pairs are stored as two reactions that lead one way each",
+                "source": "Reactome-FI", "unit": "undirected statements",
+                "peer": 2 * one_way, "corrected": one_way,
+                "how": "one statement per pair, valid both ways",
+            },
+            {
+                "defect": "the reverse of '<-|' has no rule",
+                "source": "Reactome-FI", "unit": "statements",
+                "peer": 0, "corrected": int((frame["Direction"] == "<-|").sum()),
+                "how": "Gene2 stimulates Gene1",
+            },
+        ]  # fmt: skip
+    evidence = pa.table(
+        {
+            "annotation": pa.array(best["Annotation"].to_list(), pa.string()),
+            "direction": pa.array(best["Direction"].to_list(), pa.string()),
+            "fi_score": pa.array(best["Score"].to_numpy(np.float32), pa.float32()),
+        }
+    )
+    return SourceRecord(
+        "Reactome-FI", release, [str(n) for n in names],
+        symbol_identifiers(names, annotation, ("ncbi_entrez_gene", "ensembl_gene"), tally),
+        pairs_of(codes[: len(best)], codes[len(best) :], role, other,
+                 undirected & (mode == "corrected"),
+                 score=best["Score"].to_numpy(), origin=best["row"].to_numpy()),
+        evidence=evidence, files=[path], file_names=[path.name], tally=tally, defects=defects,
+    )  # fmt: skip

@@ -1,0 +1,166 @@
+"""Figures of the comparisons, as inline SVG."""
+
+from __future__ import annotations
+
+from itertools import cycle
+
+import matplotlib as mpl
+import numpy as np
+import pandas as pd
+from matplotlib.figure import Figure
+
+from octoscope.report.figures import _STYLE, _svg
+
+_COLOURS = ("#1f5fa8", "#c8641b", "#3a8a5b", "#8a4fa3", "#9aa4ae", "#b8862b", "#c04a6b", "#2b8a9a")
+
+
+def _members(table: pd.DataFrame) -> list[tuple[str, int]]:
+    ends = [
+        table[[f"{side}_model", f"{side}_layer"]].itertuples(index=False, name=None)
+        for side in ("query", "eval")
+    ]
+    return list(dict.fromkeys((str(m), int(y)) for end in ends for m, y in end))
+
+
+def agreement_square(table: pd.DataFrame, label: str) -> str:
+    """Draw median quantiles of every query matrix (rows) in every evaluated one (columns).
+
+    ``table``: query_model, query_layer, eval_model, eval_layer, median_quantile.
+    """
+    return _square(
+        table.rename(columns={"median_quantile": "value"}), label,
+        rows="strongest pairs of (model, layer)", columns="evaluated in (model, layer)",
+        bar="median quantile (0.5: chance)", cmap="viridis_r", vmin=0, vmax=0.5,
+    )  # fmt: skip
+
+
+def geometry_square(table: pd.DataFrame, label: str) -> str:
+    """Draw the correlation of residual geometry between layers of all models.
+
+    ``table``: model_a, layer_a, model_b, layer_b, spearman; each pair of layers once.
+    """
+    ends = {f"{what}_a": f"query_{what}" for what in ("model", "layer")}
+    ends |= {f"{what}_b": f"eval_{what}" for what in ("model", "layer")}
+    forth = table.rename(columns=ends | {"spearman": "value"})
+    turned = {"a": "b", "b": "a"}
+    back = table.rename(
+        columns={f"{w}_{s}": f"{w}_{turned[s]}" for w in ("model", "layer") for s in "ab"}
+    ).rename(columns=ends | {"spearman": "value"})
+    return _square(
+        pd.concat([forth, back], ignore_index=True), label, rows="(model, layer)",
+        columns="(model, layer)", bar="Spearman of cosine similarities", cmap="RdBu_r", vmin=-1,
+        vmax=1,
+    )  # fmt: skip
+
+
+def _square(
+    table: pd.DataFrame,
+    label: str,
+    *,
+    rows: str,
+    columns: str,
+    bar: str,
+    cmap: str,
+    vmin: float,
+    vmax: float,
+) -> str:
+    """Draw a value of every (model, layer) against every other."""
+    with mpl.rc_context(_STYLE):
+        members = sorted(_members(table), key=lambda m: [x[0] for x in _members(table)].index(m[0]))
+        at = {member: i for i, member in enumerate(members)}
+        square = np.full((len(members), len(members)), np.nan)
+        ends = ["query_model", "query_layer", "eval_model", "eval_layer", "value"]
+        for a, y, b, z, value in table[ends].itertuples(index=False, name=None):
+            square[at[str(a), int(y)], at[str(b), int(z)]] = value
+        size = min(11.0, 2.4 + 0.28 * len(members))
+        figure = Figure(figsize=(size + 1.4, size), layout="constrained")
+        axis = figure.subplots()
+        image = axis.imshow(square, cmap=cmap, vmin=vmin, vmax=vmax)
+        names = [f"{model}, {layer}" for model, layer in members]
+        axis.set_xticks(range(len(names)), names, rotation=90, fontsize=7)
+        axis.set_yticks(range(len(names)), names, fontsize=7)
+        axis.set_xlabel(columns)
+        axis.set_ylabel(rows)
+        for i in range(1, len(members)):
+            if members[i][0] != members[i - 1][0]:
+                axis.axhline(i - 0.5, color="white", linewidth=1.5)
+                axis.axvline(i - 0.5, color="white", linewidth=1.5)
+        figure.colorbar(image, ax=axis, shrink=0.7, label=bar)
+        return _svg(figure, label)
+
+
+def by_k(table: pd.DataFrame, label: str) -> str:
+    """Draw agreement against the number of strongest pairs, one line per query model.
+
+    ``table``: query_model, k, middle, low, high (over the pairs of layers), null.
+    """
+    with mpl.rc_context(_STYLE):
+        figure = Figure(figsize=(5.6, 3.2), layout="constrained")
+        axis = figure.subplots()
+        for (model, part), colour in zip(
+            table.groupby("query_model", sort=False), cycle(_COLOURS), strict=False
+        ):
+            x = part["k"].to_numpy(float)
+            axis.plot(x, part["middle"], "o-", color=colour, label=str(model), markersize=4)
+            axis.fill_between(x, part["low"], part["high"], color=colour, alpha=0.15, linewidth=0)
+        nulls = table.groupby("k")["null"].median()
+        axis.plot(nulls.index, nulls, "--", color="#9aa4ae", label="null (median)")
+        ks = sorted(set(table["k"]))
+        axis.set_xscale("log")
+        axis.set_xticks(ks, [f"{k:,}" for k in ks])
+        axis.minorticks_off()
+        axis.set_ylim(0, 0.75)
+        axis.set_xlabel("strongest pairs of each matrix (K)")
+        axis.set_ylabel("median quantile in other models")
+        axis.legend(fontsize=7, frameon=False, loc="center left", bbox_to_anchor=(1, 0.5))
+        return _svg(figure, label)
+
+
+def network(table: pd.DataFrame, label: str) -> str:
+    """Draw the strongest pairs of a consensus network as arrows between genes.
+
+    ``table``: query, key, query_symbol, key_symbol, n_groups and, where a network was given,
+    in_network.
+    """
+    import networkx as nx
+
+    graph = nx.DiGraph()
+    names: dict[str, str] = {}
+    for row in table.to_dict("records"):
+        for end in ("query", "key"):
+            names[row[end]] = row[f"{end}_symbol"] or row[end]
+        known = row.get("in_network")
+        colour = "#9aa4ae" if known is None or pd.isna(known) or not known else "#1f5fa8"
+        graph.add_edge(row["query"], row["key"], width=0.6 + 0.7 * row["n_groups"], color=colour)
+    # on a circle, neighbours by component and hub: nothing lies on anything else
+    order: list[str] = []
+    for part in sorted(nx.weakly_connected_components(graph), key=lambda c: (-len(c), min(c))):
+        hub = max(sorted(part), key=graph.degree)
+        order += nx.bfs_tree(graph.to_undirected(), hub, sort_neighbors=sorted).nodes
+    angles = 2 * np.pi * np.arange(len(order)) / max(len(order), 1)
+    places = {gene: (np.cos(a), np.sin(a)) for gene, a in zip(order, angles, strict=True)}
+    with mpl.rc_context(_STYLE):
+        figure = Figure(figsize=(6.6, 6.0), layout="constrained")
+        axis = figure.subplots()
+        for a, b, how in graph.edges(data=True):
+            axis.annotate(
+                "", places[b], places[a], zorder=1,
+                arrowprops={"arrowstyle": "-|>", "color": how["color"], "lw": how["width"],
+                            "shrinkA": 3, "shrinkB": 3, "connectionstyle": "arc3,rad=0.08"},
+            )  # fmt: skip
+        for gene, (x, y) in places.items():
+            x, y = 1.08 * x, 1.08 * y
+            # names are text, whatever they hold
+            axis.text(
+                x, y, names[gene], ha="center", va="center", fontsize=7, parse_math=False,
+                bbox={"boxstyle": "round,pad=0.2", "fc": "white", "ec": "#c8ced4", "lw": 0.6},
+            )  # fmt: skip
+        axis.set_xlim(*_around([x for x, _ in places.values()]))
+        axis.set_ylim(*_around([y for _, y in places.values()]))
+        axis.axis("off")
+        return _svg(figure, label)
+
+
+def _around(values: list[float]) -> tuple[float, float]:
+    room = 0.12 * (max(values) - min(values)) + 0.05
+    return min(values) - room, max(values) + room

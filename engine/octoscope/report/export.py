@@ -1,0 +1,238 @@
+"""A run's consensus networks in the formats of other tools; no sign is invented."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+from scipy import sparse
+
+from octoscope.errors import InputError
+from octoscope.octopus.tables import new_file
+from octoscope.store.manifest import require_success
+from octoscope.store.plan import load_plan
+from octoscope.store.root import RunRoot
+from octoscope.store.tables import read_table
+
+GRAPHML_EDGES = 200_000  # what Cytoscape and igraph still open comfortably
+# of a consensus network, beside the score; a model's own pairs have none of them
+_FACTS = ("n_groups", "n_models", "score_half0", "score_half1", "specificity")
+_SUFFIXES = {".parquet": "parquet", ".graphml": "graphml", ".tsv": "omnipath", ".h5ad": "anndata"}
+
+
+def kind_of(path: Path, kind: str | None) -> str:
+    """Return the format asked for, or that of the file's suffix.
+
+    Raises
+    ------
+    InputError
+        If the suffix says nothing, or there is no such format.
+    """
+    found = kind or _SUFFIXES.get(path.suffix.lower())
+    if found not in WRITERS:
+        problem = f"{path.suffix!r} says no format" if kind is None else f"{kind!r} is unknown"
+        raise InputError("--format", problem, f"choose of {', '.join(WRITERS)}")
+    return found
+
+
+def consensus_network(
+    root: RunRoot,
+    *,
+    category: str | None,
+    gene_set: str | None,
+    view: str | None,
+    model: str | None = None,
+    min_groups: int = 1,
+    top: int | None = None,
+) -> pd.DataFrame:
+    """Return the network of one gene set and view of a finished run, strongest pairs first.
+
+    Parameters
+    ----------
+    category
+        None: all, each with its own pairs.
+    gene_set, view
+        None: the first that there is.
+    model
+        One model's top pairs over all its layers, instead of the consensus of all.
+    min_groups
+        Voices (kinship groups) that must have a pair among their strongest.
+    top
+        Pairs per category, at most.
+
+    Raises
+    ------
+    InputError
+        If the run has no such category, gene set, view or model.
+    DamagedRunError
+        If the run is unfinished.
+    """
+    require_success(root)
+    plan = load_plan(root)
+    names = [c.name for c in plan.categories]
+    _one_of("--category", category, names)
+    _one_of("--model", model, [m.name for m in plan.checkpoints])
+    if plan.compare is None:
+        raise InputError(root.at("config.yaml"), "compare: null", "run again with comparisons")
+    if model is None:
+        paths = [f"consensus/c{c:04d}.parquet" for c in range(len(names))]
+    else:
+        paths = [f"consensus/{model}.parquet"]
+    frames = [read_table(root, p) for p in paths if root.exists(p)]
+    if not frames:
+        fix = "declare a shared gene set"
+        if not plan.compare.consensus:
+            fix = "run again with compare.consensus: true"
+        raise InputError(root.url, "has no consensus network", fix)
+    table = pd.concat(frames, ignore_index=True)
+    if model is not None:
+        table = table[table["part"] == "total"].rename(columns={"value": "score"})
+    for option, column, asked in (("--gene-set", "gene_set", gene_set), ("--view", "view", view)):
+        there = list(dict.fromkeys(table[column]))
+        _one_of(option, asked, there)
+        table = table[table[column] == (asked or there[0])]
+    if category is not None:
+        table = table[table["category"] == category]
+    if model is None:
+        table = table[table["n_groups"] >= min_groups]
+    if top is not None:
+        table = table.groupby("category", sort=False).head(top)
+    return table.reset_index(drop=True)
+
+
+def _one_of(option: str, asked: str | None, there: list[str]) -> None:
+    if asked is not None and asked not in there:
+        raise InputError(option, f"{asked!r} is not in this run", f"choose of {', '.join(there)}")
+
+
+def export(network: pd.DataFrame, path: Path, kind: str) -> int:
+    """Write a network; returns the number of its edges.
+
+    Parameters
+    ----------
+    kind
+        ``parquet`` (every column), ``graphml`` (directed, one category; opens in Cytoscape, igraph
+        and networkx), ``omnipath`` (tab-separated, OmniPath's column names; no stimulation and no
+        inhibition is claimed; support, scores of the halves and specificity follow),
+        ``decoupler`` (source and target of an unweighted network: decoupler reads a weight's sign
+        as the sign of regulation, which attention has not), ``anndata`` (h5ad with the genes as
+        var and, in ``varp``, the scores of each category under its name, support, scores of the
+        halves and specificity under ``<category>.<what>``).
+
+    Raises
+    ------
+    InputError
+        If the file exists, or GraphML would hold several categories or too many edges.
+    """
+    with new_file(path) as temporary:
+        return WRITERS[kind](network, temporary)
+
+
+def _parquet(network: pd.DataFrame, path: Path) -> int:
+    network.to_parquet(path, compression="zstd", index=False)
+    return len(network)
+
+
+def _graphml(network: pd.DataFrame, path: Path) -> int:
+    import networkx as nx
+
+    if network["category"].nunique() > 1:
+        raise InputError("--format graphml", "holds one network", "name one with --category")
+    if len(network) > GRAPHML_EDGES:
+        raise InputError(
+            "--format graphml", f"{len(network):,} edges are more than {GRAPHML_EDGES:,}",
+            "export fewer: --top, --min-groups",
+        )  # fmt: skip
+    graph = nx.DiGraph()
+    for end in ("query", "key"):
+        for gene, symbol in zip(network[end], network[f"{end}_symbol"], strict=True):
+            graph.add_node(gene, label=str(symbol))
+    facts = [c for c in network.columns if c not in ("query", "key", "query_symbol", "key_symbol")]
+    for row in network.to_dict("records"):
+        known = {c: _plain(row[c]) for c in facts if not pd.isna(row[c])}
+        graph.add_edge(row["query"], row["key"], **known)
+    nx.write_graphml(graph, path)
+    return graph.number_of_edges()
+
+
+def _plain(value: object) -> object:
+    return value.item() if isinstance(value, np.generic) else value
+
+
+def _omnipath(network: pd.DataFrame, path: Path) -> int:
+    table = pd.DataFrame(
+        {
+            "source": network["query"],
+            "target": network["key"],
+            "source_genesymbol": network["query_symbol"],
+            "target_genesymbol": network["key_symbol"],
+            "is_directed": 1,
+            "is_stimulation": 0,
+            "is_inhibition": 0,
+            "sources": "Octoscope attention: " + network["category"],
+            "score": network["score"],
+            **{x: network[x] for x in (*_FACTS, "in_network") if x in network},
+        }
+    )
+    table.to_csv(path, sep="\t", index=False)
+    return len(table)
+
+
+def _decoupler(network: pd.DataFrame, path: Path) -> int:
+    table = network[["query_symbol", "key_symbol"]].drop_duplicates()
+    table.columns = pd.Index(["source", "target"])
+    table.to_csv(path, sep="\t", index=False)
+    return len(table)
+
+
+def _anndata(network: pd.DataFrame, path: Path) -> int:
+    import anndata as ad
+
+    pairs = network[["query", "key"]].to_numpy(object)
+    genes = np.unique(pairs.ravel().astype(str))
+    at = {gene: i for i, gene in enumerate(genes)}
+    symbols: dict[str, str] = {}
+    for end in ("query", "key"):
+        symbols |= dict(zip(network[end], network[f"{end}_symbol"], strict=True))
+    var = pd.DataFrame({"feature_name": [symbols[g] for g in genes]}, index=genes)
+    made = ad.AnnData(var=var)
+    facts = [x for x in _FACTS if x in network]
+    names = [
+        name
+        for c in dict.fromkeys(network["category"])
+        for name in (_key(c), *(f"{_key(c)}.{x}" for x in facts))
+    ]
+    if len(set(names)) < len(names):
+        raise InputError(
+            str(path), "two categories would have the same name in varp, where / is not allowed",
+            "export one --category at a time",
+        )  # fmt: skip
+    for category, part in network.groupby("category", sort=False):
+        place = ([at[g] for g in part["query"]], [at[g] for g in part["key"]])
+        for what in ("score", *facts):
+            name = _key(category) if what == "score" else f"{_key(category)}.{what}"
+            made.varp[name] = sparse.csr_matrix(
+                (part[what].to_numpy(np.float32), place), shape=(len(genes), len(genes))
+            )
+    made.uns["octoscope"] = {
+        "direction": "query (row) to key (column)",
+        "gene_set": str(network["gene_set"].iloc[0]) if len(network) else "",
+        "view": str(network["view"].iloc[0]) if len(network) else "",
+    }
+    made.write_h5ad(path)
+    return len(network)
+
+
+def _key(category: object) -> str:
+    return str(category).replace("/", "_")
+
+
+WRITERS: dict[str, Callable[[pd.DataFrame, Path], int]] = {
+    "parquet": _parquet,
+    "graphml": _graphml,
+    "omnipath": _omnipath,
+    "decoupler": _decoupler,
+    "anndata": _anndata,
+}

@@ -1,0 +1,57 @@
+"""A page that compares the sources of a network, from its Octopus directory alone."""
+
+from __future__ import annotations
+
+from jinja2 import Environment, PackageLoader, StrictUndefined
+from markupsafe import Markup
+
+from octoscope import __version__
+from octoscope.octopus.info import source_overlap, source_table, summary
+from octoscope.octopus.network import Network
+from octoscope.octopus.schema import UNNAMED
+from octoscope.octopus.views import INDEPENDENT, view
+from octoscope.report import figures
+
+
+def network_page(network: Network) -> bytes:
+    """Return one self-contained HTML page as UTF-8."""
+    environment = Environment(
+        loader=PackageLoader("octoscope.report"), autoescape=True, undefined=StrictUndefined
+    )
+    sources, overlap = source_table(network), source_overlap(network)
+    several = len(network.sources) > 1
+    bars = {"pairs": "pairs", "private_pairs": "pairs that no other source states"}
+    drawn = {
+        "bars": Markup(figures.source_bars(sources, bars, "unordered pairs")),
+        "pairs": Markup(figures.source_heatmap(overlap, "pairs_jaccard", "Jaccard index of pairs"))
+        if several
+        else None,
+        "vertices": Markup(
+            figures.source_heatmap(overlap, "vertices_jaccard", "Jaccard index of vertices")
+        )
+        if several
+        else None,
+    }
+    return (
+        environment.get_template("network.html.j2")
+        .render(
+            version=__version__,
+            meta=network.meta,
+            summary=summary(network),
+            sources=sources.to_dict("records"),
+            figures=drawn,
+            independent=_independent(network),
+        )
+        .encode()
+    )
+
+
+def _independent(network: Network) -> dict[str, int] | None:
+    """Return pairs with and without co-expression evidence; None if that cannot be told."""
+    known = {"STRING", "Reactome-FI"} & set(network.sources)
+    code = network.sources.index("STRING") if "STRING" in known else 255
+    string = network.edges.source == code
+    if not known or UNNAMED in network.sources or (network.edges.evidence[string] < 0).any():
+        return None
+    kept = view(network, INDEPENDENT)
+    return {"all": len(network.pair_keys), "kept": len(kept.pair_keys)}

@@ -1,0 +1,145 @@
+"""The manifest of a finished run, ``_SUCCESS``, and finding damage."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from octoscope.errors import DamagedRunError
+from octoscope.store.plan import Plan, load_plan
+from octoscope.store.records import Record, at_once, left_by, read_record, record_path
+from octoscope.store.root import RunRoot, to_json
+
+JOURNAL = "repair.json"  # a repair that is under way
+
+# Written while a run is in progress, or beside it: not part of the result.
+_UNTRACKED = (
+    "manifest.json", "_SUCCESS", "progress.json", "lease.json", JOURNAL, "logs/", "foreign/",
+)  # fmt: skip
+SCHEMA = "octoscope-manifest/1"
+
+
+@dataclass(frozen=True)
+class Fault:
+    """Something wrong with an object of a run."""
+
+    object: str
+    what: str
+
+
+FOREIGN = "not part of the run"
+MISSING = "missing"
+
+
+def damaged(faults: list[Fault]) -> set[str]:
+    """Return the objects of the run that are missing or wrong."""
+    return {f.object for f in faults if f.what != FOREIGN}
+
+
+def tracked(path: str) -> bool:
+    """Tell whether an object that is no part of the result is foreign.
+
+    What attempts that did not win left behind is not: no reader sees it, and `repair` sweeps it.
+    """
+    return not (path.startswith(_UNTRACKED) or path.endswith(".partial") or left_by(path)[0])
+
+
+def write_manifest(root: RunRoot, plan: Plan, objects: dict[str, dict[str, Any]]) -> dict[str, Any]:
+    """Write ``manifest.json``: every object that stays, with its digest."""
+    body = {"schema": SCHEMA, "plan": plan.hash, "objects": dict(sorted(objects.items()))}
+    root.replace("manifest.json", to_json(body))
+    return body
+
+
+def require_success(root: RunRoot) -> dict[str, Any]:
+    """Return the manifest of a finished run.
+
+    Raises
+    ------
+    DamagedRunError
+        If the run is incomplete or its manifest does not match ``_SUCCESS``.
+    """
+    try:
+        success = root.read_json("_SUCCESS")
+    except ValueError as error:
+        raise DamagedRunError(f"{root.url}/_SUCCESS: not JSON ({error})") from None
+    if success is None:
+        raise DamagedRunError(
+            f"{root.url}: the run is not finished (no _SUCCESS); use `octoscope resume`"
+        )
+    if not root.exists("manifest.json"):
+        raise DamagedRunError(f"{root.url}: manifest.json is missing")
+    if not isinstance(success, dict) or root.digest("manifest.json") != success.get("manifest"):
+        raise DamagedRunError(f"{root.url}: manifest.json does not match _SUCCESS")
+    manifest: dict[str, Any] = root.read_json("manifest.json")
+    return manifest
+
+
+def check_objects(root: RunRoot, objects: dict[str, dict[str, Any]]) -> list[Fault]:
+    """Compare objects with their digests."""
+    faults = []
+    for name, expected in objects.items():
+        try:
+            found = root.digest(name)
+        except (FileNotFoundError, IsADirectoryError):
+            faults.append(Fault(name, MISSING))
+            continue
+        if found["bytes"] != expected["bytes"]:
+            what = f"has {found['bytes']} bytes, expected {expected['bytes']}"
+            faults.append(Fault(name, what))
+        elif found["sha256"] != expected["sha256"]:
+            faults.append(Fault(name, "content does not match its digest"))
+    return faults
+
+
+def require_objects(root: RunRoot, record: Record) -> None:
+    """Refuse a record whose objects are not all there with their sizes.
+
+    Content is covered by CRC32C on read; this catches chunks that Zarr would read as zeros.
+
+    Raises
+    ------
+    DamagedRunError
+        Naming the first object at fault.
+    """
+    if root.folder is not None:
+        sizes = [root.size(name) for name in record.objects]
+    else:  # a request each
+        sizes = list(at_once(root.size, record.objects))
+    for (name, expected), size in zip(record.objects.items(), sizes, strict=True):
+        if size != expected["bytes"]:
+            raise DamagedRunError(f"{name}: missing or truncated; use `octoscope repair`")
+
+
+def verify(root: RunRoot) -> list[Fault]:
+    """Check every object of a run, finished or not: missing, damaged, foreign.
+
+    Returns
+    -------
+    list of Fault
+        Empty if the run is sound.
+    """
+    if not root.exists("_SUCCESS"):
+        return _verify_unfinished(root)
+    try:
+        known = dict(require_success(root)["objects"])
+    except DamagedRunError as error:
+        # what is missing may have been scratch; what is there can be checked by its record
+        there = [f for f in _verify_unfinished(root) if f.what != MISSING]
+        return [Fault("manifest.json", str(error)), *there]
+    faults = check_objects(root, known)
+    return faults + [Fault(f, FOREIGN) for f in root.files() if tracked(f) and f not in known]
+
+
+def _verify_unfinished(root: RunRoot) -> list[Fault]:
+    plan = load_plan(root)
+    faults: list[Fault] = []
+    for work in plan.works():
+        try:
+            record = read_record(root, work, plan.hash)
+        except DamagedRunError as error:
+            faults.append(Fault(record_path(work), str(error)))
+            continue
+        if record is not None:
+            faults += check_objects(root, record.objects)
+    return faults
