@@ -52,7 +52,7 @@ def cell_of(a: argparse.Namespace, c: int) -> tuple[torch.Tensor, torch.Tensor, 
 
 def ours(a: argparse.Namespace) -> tuple[float, np.ndarray, int]:
     from octoscope.attention.accumulate import BatchLayout, LayerSums, QKBatch
-    from octoscope.cluster.heap import Heap
+    from octoscope.extract.malloc_trim import Heap
 
     def batch(q: torch.Tensor, k: torch.Tensor, genes: np.ndarray) -> QKBatch:
         layout = BatchLayout(genes[None], np.full((1, len(genes)), -1))
@@ -112,8 +112,8 @@ def eager(a: argparse.Namespace) -> tuple[float, np.ndarray, int]:
 def roofline(a: argparse.Namespace) -> tuple[float, np.ndarray, int]:
     from concurrent.futures import ThreadPoolExecutor
 
-    from octoscope.attention.products import Keys
-    from octoscope.attention.row_blocks import _ROWS, _SCORES
+    from octoscope.attention.cpu_reduce import _ROWS, _SCORES
+    from octoscope.attention.gemm import Keys
 
     q, k, _ = cell_of(a, 0)
     tokens = q.shape[1]

@@ -18,13 +18,13 @@ from pathlib import Path
 
 import torch
 from measure import status
-from octoscope.cluster.planner import make_plan
-from octoscope.cluster.units import UnitRunner
 from octoscope.config import dump_config, parse_config
 from octoscope.demo.demo import data, demo_tree
+from octoscope.extract.unit_work import UnitRunner
 from octoscope.models.aidocell import expected_shapes
-from octoscope.store.plan import save_plan
-from octoscope.store.root import RunRoot
+from octoscope.planning.resolve import make_plan
+from octoscope.store.plan_file import save_plan
+from octoscope.store.run_dir import RunRoot
 
 SHAPES = {"3M": (6, 128, 4, 320), "10M": (8, 256, 8, 640), "100M": (18, 640, 20, 1664)}
 

@@ -56,21 +56,21 @@ from calibration_structures import (
 )
 from octoscope.analysis import statistics
 from octoscope.analysis.agreement import Agreement, agreement, coherence, place, strongest_of, union
-from octoscope.analysis.agreement_donors import (
+from octoscope.analysis.agreement_jackknife import (
     medians_without,
     over_donors,
     place_without,
     strongest_without,
 )
+from octoscope.analysis.auroc import separation_test
 from octoscope.analysis.consensus import contrast_test, specificity, support_test
-from octoscope.analysis.derived import Derived
-from octoscope.analysis.donors import interval
-from octoscope.analysis.finalise import finalise
+from octoscope.analysis.derived_views import Derived
+from octoscope.analysis.donor_jackknife import interval
 from octoscope.analysis.geometry import compare_geometry
 from octoscope.analysis.layers import compare_layers
 from octoscope.analysis.matrix import HalfTile, MatrixSource
 from octoscope.analysis.overlap import overlap_test
-from octoscope.analysis.separation import separation_test
+from octoscope.analysis.summarise_matrix import finalise
 from octoscope.attention.histograms import bins_of
 from rich.console import Console
 from rich.table import Table

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 
 import numpy as np
-from octoscope.analysis.donors import Block
+from octoscope.analysis.donor_jackknife import Block
 
 Matrix = np.ndarray
 Structure = Callable[[np.random.Generator, int], list[Matrix]]

@@ -19,8 +19,8 @@ from pathlib import Path
 from typing import Any
 
 import psutil
-from octoscope.store.objects import objects_at
-from octoscope.store.root import RunRoot
+from octoscope.store.backends import objects_at
+from octoscope.store.run_dir import RunRoot
 
 KINDS = {
     "read": "get", "open": "get", "write": "put", "create": "create", "size": "head",

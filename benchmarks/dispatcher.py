@@ -33,12 +33,13 @@ from counted_store import opened, place, server_cpu
 from measure import status
 from octoscope.cluster.dispatch import Outcome, Work, dispatch
 from octoscope.cluster.progress import Reporter
+from octoscope.plan.values import CategoryPlan, ModelPlan, Plan, Unit
+from octoscope.store.backends import objects_at
+from octoscope.store.commits import Attempt, done_among, each_record, read_record, record_path
 from octoscope.store.lease import Lease
 from octoscope.store.manifest import write_manifest
-from octoscope.store.objects import objects_at
-from octoscope.store.plan import CategoryPlan, ModelPlan, Plan, Unit, load_plan, save_plan
-from octoscope.store.records import Attempt, done_among, each_record, read_record, record_path
-from octoscope.store.root import RunRoot
+from octoscope.store.plan_file import load_plan, save_plan
+from octoscope.store.run_dir import RunRoot
 from rich.console import Console
 
 FACTS = {"cells_used": 64, "cells_refused": [], "tokens": 9, "seconds": 0.1, "wait_seconds": 0.0}
@@ -55,7 +56,8 @@ def made_plan(units: int) -> Plan:
     ]
     model = ModelPlan(
         name=MODEL, base=MODEL, estimator="per_cell", heads="mean", projection=None, views=["raw"],
-        family=MODEL, path="model", python=None, package="octoscope", digests={}, checkpoint_bytes=0,
+        family=MODEL, path="model", python=None, package="octoscope", digests={},
+        checkpoint_bytes=0,
         options={}, input_genes=None, layers=[0], n_layers=1, n_heads=1, d=8, mass_columns=[],
         axis=["ENSG0"], symbols=["G0"], gene_sets={}, gene_sets_absent={}, dtype="float32",
         max_tokens=8, unit_cells=64, micro_batch=8, batch_cells=8, demonstration=True,

@@ -32,8 +32,8 @@ import psutil
 import synthetic_atlas
 import torch
 import yaml
+from octoscope.genes import ensembl_of_symbols
 from octoscope.models.scgpt import expected_shapes
-from octoscope.vocabulary import ensembl_of_symbols
 from scipy import sparse
 
 GENES_OF_A_CELL = 1125

@@ -46,7 +46,7 @@ def make_inputs(shape: dict[str, int], absolute: bool, seed: int, path: Path) ->
 def ours(inputs: Path, out: Path) -> dict[str, float]:
     import torch
     from octoscope.analysis.consistency import Consistency, compare_factors
-    from octoscope.attention.factors import Factors
+    from octoscope.attention.low_rank import Factors
 
     data = dict(np.load(inputs))
     torch.set_num_threads(int(data["threads"]))

@@ -21,11 +21,11 @@ from collections.abc import Iterator
 import numpy as np
 import torch
 import zarr.storage
-from octoscope.analysis.derived import Derived
-from octoscope.analysis.finalise import finalise
+from octoscope.analysis.derived_views import Derived
 from octoscope.analysis.matrix import MatrixSource
-from octoscope.analysis.mean_cells import ComputedRows, MeanTile
-from octoscope.attention.mean_cell import MeanCell
+from octoscope.analysis.summarise_matrix import finalise
+from octoscope.attention.mean_cell_attention import MeanCell
+from octoscope.results.mean_cell_matrix import ComputedRows, MeanTile
 from octoscope.store import tiles
 
 TILE = 512

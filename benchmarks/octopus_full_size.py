@@ -23,7 +23,7 @@ from octopus_files import write_all
 
 def build(config: str, target: str) -> None:
     from octoscope.octopus.build import build_octopus
-    from octoscope.octopus.config import load_octopus_config
+    from octoscope.octopus.build_config import load_octopus_config
 
     started = time.perf_counter()
 

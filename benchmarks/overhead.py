@@ -42,14 +42,15 @@ import zarr
 from octoscope.cluster.connect import ray_cluster
 from octoscope.cluster.dispatch import Work, dispatch
 from octoscope.cluster.fleet import Group, RayFleet
-from octoscope.cluster.frozen import prepare, run_config
 from octoscope.config import RunConfig
+from octoscope.config.byte_sizes import parse_bytes
 from octoscope.demo.demo import data
 from octoscope.models import load_model
-from octoscope.sizes import parse_bytes
-from octoscope.store.plan import Plan, load_plan
-from octoscope.store.records import read_record, read_records
-from octoscope.store.root import RunRoot
+from octoscope.plan.values import Plan
+from octoscope.planning.freeze import prepare, run_config
+from octoscope.store.commits import read_record, read_records
+from octoscope.store.plan_file import load_plan
+from octoscope.store.run_dir import RunRoot
 
 MODEL = "panel"
 
@@ -76,7 +77,7 @@ def configuration(atlas: Path, panel: int, unit_cells: int, take: int) -> RunCon
 
 def plain(run: str, orders: Any, answers: Any) -> None:
     """A plain process: units in the order in which they come, the next one known."""
-    from octoscope.cluster.units import UnitRunner
+    from octoscope.extract.unit_work import UnitRunner
 
     root = RunRoot(run)
     plan, config = load_plan(root), run_config(root)

@@ -29,7 +29,7 @@ import zarr
 from anndata.io import write_elem
 from numba import njit
 from octoscope.atlas import shards
-from octoscope.vocabulary import GeneTable, ensembl_of_symbols, reference_genes
+from octoscope.genes import GeneTable, ensembl_of_symbols, reference_genes
 from zarr.codecs import Crc32cCodec, ZstdCodec
 
 LAYOUT = shards.Layout()  # as `atlas convert` writes

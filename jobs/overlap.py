@@ -7,8 +7,8 @@ import sys
 
 from octoscope.cli.shared import guarded
 from octoscope.cluster.driver import execute
-from octoscope.cluster.frozen import replan
-from octoscope.store.plan import run_directory
+from octoscope.planning.freeze import replan
+from octoscope.store.plan_file import run_directory
 from rich.console import Console
 
 

@@ -10,8 +10,8 @@ import sys
 
 from octoscope.cli.shared import guarded
 from octoscope.cluster.driver import execute
-from octoscope.cluster.frozen import prepare
 from octoscope.config import load_config
+from octoscope.planning.freeze import prepare
 from rich.console import Console
 
 

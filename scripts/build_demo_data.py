@@ -16,8 +16,8 @@ import pandas as pd
 from octoscope.atlas import convert
 from octoscope.config import AtlasConfig
 from octoscope.octopus.build import build_octopus
-from octoscope.octopus.config import OctopusConfig
-from octoscope.store.tables import table_bytes
+from octoscope.octopus.build_config import OctopusConfig
+from octoscope.store.parquet import table_bytes
 
 DATA = Path(__file__).resolve().parents[1] / "engine/octoscope/demo/data"
 

@@ -2,7 +2,7 @@
 
     python scripts/train_demo_aidocell.py
 
-Seeded; minutes on two cores. The architecture is the engine's own (`octoscope.models.aidocell`), the
+Seeded; minutes on two cores. The architecture is (`octoscope.models.aidocell`), the
 files are in the published layout. Contexts are random gene subsets with both depth tokens: the
 checkpoint is meant for reduced panels, not for 19,264 genes.
 """

@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 from octoscope.atlas import Atlas
 from octoscope.config import AtlasConfig
-from octoscope.dataset import gene_statistics
 from octoscope.demo.demo import checkpoint
+from octoscope.probe.gene_statistics import gene_statistics
 
 from tests.conftest import octoscope
 from tests.models.parity import DATA
@@ -72,7 +72,7 @@ def test_check_measures_the_memory_of_a_long_input(small_atlas: Path) -> None:
 def test_statistics_over_batches_equal_the_whole(
     small_atlas: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("octoscope.dataset._BATCH", 7)
+    monkeypatch.setattr("octoscope.probe.gene_statistics._BATCH", 7)
     atlas = Atlas(AtlasConfig(path=str(small_atlas)))
     groups = [np.arange(0, 24), np.arange(24, 48)]
     got = gene_statistics(atlas, groups)

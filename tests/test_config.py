@@ -6,12 +6,12 @@ from pathlib import Path
 
 import pytest
 import yaml
-from octoscope.cluster.frozen import run_config
-from octoscope.cluster.planner import result_fields
 from octoscope.config import dump_config, load_config, parse_config
 from octoscope.demo.demo import demo_config, demo_tree
 from octoscope.errors import InputError
-from octoscope.store.root import RunRoot
+from octoscope.planning.freeze import run_config
+from octoscope.planning.resolve import result_fields
+from octoscope.store.run_dir import RunRoot
 
 
 def test_the_saved_file_reads_back_equal(tmp_path: Path) -> None:

@@ -7,8 +7,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 from octoscope.errors import InputError
+from octoscope.genes import GeneTable, read_aliases, resolve_genes
 from octoscope.models import GeneMatch
-from octoscope.vocabulary import GeneTable, read_aliases, resolve_genes
 
 
 def resolve(names: list[str], **given: object) -> tuple[GeneTable, list[int], dict[str, str]]:

@@ -19,12 +19,12 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 from octoscope.errors import InputError
+from octoscope.genes import GeneTable, symbols_of_ensembl
 from octoscope.models import GeneMatch, GeneStatistics, LayerAttention, Tokens, Variant
 from octoscope.models.blocks import attend, split_heads
-from octoscope.models.matching import by_ensembl
+from octoscope.models.gene_matching import by_ensembl
 from octoscope.models.protocol import GENE, PAD, TOKEN_KINDS
 from octoscope.models.weights import load_state, read_json, take_strict
-from octoscope.vocabulary import GeneTable, symbols_of_ensembl
 from scipy import sparse
 
 _CELL = TOKEN_KINDS.index("cell")

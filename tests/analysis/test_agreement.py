@@ -123,7 +123,9 @@ def test_more_draws_where_none_reaches_the_median(monkeypatch: pytest.MonkeyPatc
     assert rows[2]["n_permutations"] == 19  # it was reached: nothing is gained by more
     assert np.array_equal(found.null[:19], few.null, equal_nan=True)
     assert found.complete_draws(np.ones((3, 3), bool)).shape == (95, 3, 1, 1)
-    monkeypatch.setattr("octoscope.analysis.relabelled.FURTHER", 150 * 30)  # look-ups, of 100 pairs
+    monkeypatch.setattr(
+        "octoscope.analysis.label_permutation.FURTHER", 150 * 30
+    )  # look-ups, of 100 pairs
     bounded = agreement(placed, {1: readers[1]}, [100], permutations=19, more_draws=5, seed=0)
     draws = next(row["n_permutations"] for row in bounded.rows if row["query"] == 0)
     assert 19 < draws < 95

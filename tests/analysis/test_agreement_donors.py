@@ -5,14 +5,14 @@ from __future__ import annotations
 import numpy as np
 import pytest
 from octoscope.analysis.agreement import agreement, place, union
-from octoscope.analysis.agreement_donors import (
+from octoscope.analysis.agreement_jackknife import (
     medians_without,
     over_donors,
     place_without,
     strongest_without,
 )
-from octoscope.analysis.donors import interval
-from octoscope.fields import Conventions
+from octoscope.analysis.donor_jackknife import interval
+from octoscope.config.types import Conventions
 
 from tests.analysis.matrices import reader
 from tests.analysis.test_agreement import tops

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 from octoscope.analysis.consistency import compare_factors
-from octoscope.attention.factors import Factors
+from octoscope.attention.low_rank import Factors
 from scipy.stats import spearmanr
 
 N, K = 40, 60

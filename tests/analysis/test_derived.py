@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from octoscope.analysis.derived import Derived, pooled
+from octoscope.analysis.derived_views import Derived, pooled
 from octoscope.analysis.matrix import HalfTile, MatrixSource
 from octoscope.attention.topk import TopK
 

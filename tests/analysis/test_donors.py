@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from octoscope.analysis.donors import Block, donor_jackknife, interval
-from octoscope.analysis.without_donors import DerivedWithoutDonors, SumsWithoutDonors
+from octoscope.analysis.donor_jackknife import Block, donor_jackknife, interval
 from octoscope.attention.topk import TopK
+from octoscope.results.left_out_donors import DerivedWithoutDonors, SumsWithoutDonors
 
 N, G = 20, 5
 GENES = np.arange(N)

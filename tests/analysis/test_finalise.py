@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 import pytest
-from octoscope.analysis.finalise import finalise
 from octoscope.analysis.matrix import MatrixSource
+from octoscope.analysis.summarise_matrix import finalise
 
 from tests.analysis.matrices import source
 

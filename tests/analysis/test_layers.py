@@ -6,9 +6,9 @@ import numpy as np
 import pandas as pd
 import pytest
 import scipy
-from octoscope.analysis.finalise import finalise
 from octoscope.analysis.layers import _Test, compare_layers
 from octoscope.analysis.matrix import MatrixSource
+from octoscope.analysis.summarise_matrix import finalise
 from octoscope.attention.views import view_values
 
 from tests.analysis.matrices import source

@@ -8,8 +8,8 @@ from collections.abc import Iterator, Mapping
 
 import numpy as np
 import pytest
-from octoscope.analysis.derived import Derived
-from octoscope.analysis.layers_as_one import Kept, LayerConsensus
+from octoscope.analysis.derived_views import Derived
+from octoscope.analysis.layer_consensus import Kept, LayerConsensus
 
 from tests.analysis.matrices import N, dense, some, source
 

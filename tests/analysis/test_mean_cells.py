@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from octoscope.analysis.mean_cells import ComputedRows
-from octoscope.attention.mean_cell import MeanCell
+from octoscope.attention.mean_cell_attention import MeanCell
+from octoscope.results.mean_cell_matrix import ComputedRows
 
 N, TILE = 24, 8
 BLOCK = 4 * TILE * N  # bytes of a tile of one part and quantity

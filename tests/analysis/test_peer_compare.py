@@ -16,19 +16,19 @@ import pandas as pd
 import pytest
 from octoscope.analysis.agreement import Placed, agreement, place, spearman, union
 from octoscope.analysis.geometry import compare_geometry
-from octoscope.analysis.layers_as_one import combine
-from octoscope.analysis.mean_cells import mean_cells_of
-from octoscope.analysis.sources import committed
-from octoscope.analysis.stored import stored_matrix
+from octoscope.analysis.layer_consensus import combine
 from octoscope.analysis.summaries import over_categories
 from octoscope.attention.topk import TopK
-from octoscope.cluster.frozen import prepare, run_config
-from octoscope.cluster.matrices import MatrixRunner
-from octoscope.cluster.units import UnitRunner
 from octoscope.config import parse_config
+from octoscope.extract.matrix_work import MatrixRunner
+from octoscope.extract.unit_work import UnitRunner
 from octoscope.models import load_model
+from octoscope.plan.work_names import layer_name, residual_work
+from octoscope.planning.freeze import prepare, run_config
+from octoscope.results.mean_cell_matrix import mean_cells_of
+from octoscope.results.open_matrix import stored_matrix
+from octoscope.results.stored_sums import committed
 from octoscope.store import tiles
-from octoscope.store.names import layer_name, residual_work
 
 from tests.analysis.conftest import BENCHMARKS
 from tests.analysis.matrices import Tiles, dense, reader

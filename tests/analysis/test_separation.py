@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
-from octoscope.analysis.separation import separation_test
+from octoscope.analysis.auroc import separation_test
 from octoscope.attention.histograms import bins_of
 
 

@@ -17,7 +17,7 @@ import anndata as ad
 import fsspec
 import pytest
 from octoscope.atlas import Atlas, convert
-from octoscope.atlas.partial import LOCK, STATE
+from octoscope.atlas.partial_store import LOCK, STATE
 from octoscope.atlas.shards import Layout
 from octoscope.cli.app import app
 from octoscope.cli.shared import guarded

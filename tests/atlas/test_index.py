@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from octoscope.atlas.index import build_index
+from octoscope.atlas.cell_index import build_index
 from octoscope.errors import InputError
 
 

@@ -15,14 +15,14 @@ import pytest
 import zarr
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from octoscope.atlas import Atlas, convert, pipeline, source
+from octoscope.atlas import Atlas, codec_pipeline, convert, open_store
 from octoscope.atlas.chunks import DamageError
+from octoscope.genes import GeneTable
 from octoscope.models import scgpt_tokens
 from octoscope.models.protocol import GeneMatch
 from octoscope.models.ragged import ranked
 from octoscope.models.randomness import CellGenerators, cell_generator
 from octoscope.models.scgpt_tokens import bin_cells
-from octoscope.vocabulary import GeneTable
 from scipy import sparse
 from zarr.codecs import BloscCodec, Crc32cCodec
 
@@ -93,7 +93,7 @@ def windows(monkeypatch: pytest.MonkeyPatch) -> Any:
     """Set how many values are read at a time, so that small stores are read in many pieces."""
 
     def change(run: int, ahead: int) -> None:
-        monkeypatch.setattr(source, "_RUN", run)
+        monkeypatch.setattr(open_store, "_RUN", run)
         monkeypatch.setattr("octoscope.atlas.atlas._AHEAD", ahead)
 
     return change
@@ -194,7 +194,7 @@ def test_a_fault_of_a_later_batch_is_raised_and_named(tmp_path: Path, windows: A
 @pytest.fixture
 def zarrs(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     pytest.importorskip("zarrs")
-    monkeypatch.setattr(pipeline, "_asked", "zarrs.ZarrsCodecPipeline")
+    monkeypatch.setattr(codec_pipeline, "_asked", "zarrs.ZarrsCodecPipeline")
     yield
     assert "Batched" in zarr.config.get("codec_pipeline.path")
 

@@ -7,9 +7,9 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from octoscope.attention import accumulate, reference, row_blocks, tiled
+from octoscope.attention import accumulate, cpu_reduce, reference, torch_reduce
 from octoscope.attention.accumulate import BatchLayout, Heads, LayerSums, PairCounts, QKBatch
-from octoscope.attention.fused import _exp
+from octoscope.attention.cpu_kernels import _exp
 from octoscope.attention.views import QUANTITIES
 from octoscope.errors import MassError
 
@@ -67,7 +67,9 @@ def use_tiles(monkeypatch: pytest.MonkeyPatch, tile: int = 16) -> None:
         cells: list, sums: np.ndarray, mass: np.ndarray, heads: tuple, second: tuple | None
     ) -> None:
         both = None if second is None else tuple(torch.from_numpy(x) for x in second)
-        tiled.add_tiled(cells, torch.from_numpy(sums), torch.from_numpy(mass), heads, tile, both)
+        torch_reduce.add_tiled(
+            cells, torch.from_numpy(sums), torch.from_numpy(mass), heads, tile, both
+        )
 
     monkeypatch.setattr(accumulate, "add_row_blocks", instead)
 
@@ -101,8 +103,8 @@ def test_sums_equal_the_reference_for_any_split_order_and_tile(
     cut = draw.draw(st.integers(0, cells))
     groups = [[part] for part in (order[:cut], order[cut:]) if len(part)]
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(row_blocks, "_ROWS", (1, tile))
-        patch.setattr(row_blocks, "_CELLS", draw.draw(st.sampled_from([1, 8])))  # attended whole
+        patch.setattr(cpu_reduce, "_ROWS", (1, tile))
+        patch.setattr(cpu_reduce, "_CELLS", draw.draw(st.sampled_from([1, 8])))  # attended whole
         if way == "tiles":
             use_tiles(patch, tile)
         # one pass gives every reduction over heads, in any order of asking
@@ -152,7 +154,7 @@ def test_cells_with_every_gene_beside_others_as_long(
         genes = rng.permutation(7) if c % 2 else np.r_[rng.permutation(7)[:5], -1, -1]
         d["panel"][c, 1:] = genes
         d["special"][c, 1:][genes < 0] = 1
-    monkeypatch.setattr(row_blocks, "_CELLS", 8 if attended_whole else 100)
+    monkeypatch.setattr(cpu_reduce, "_CELLS", 8 if attended_whole else 100)
     sums, want = reduce(d, 7, 16, [[np.arange(9)]]), expected(d, 7)
     for i, name in enumerate(QUANTITIES):
         assert close(sums.sums[0, i].numpy(), want[name]), name
@@ -161,12 +163,12 @@ def test_cells_with_every_gene_beside_others_as_long(
 
 @pytest.mark.parametrize("attended_whole", [True, False])
 def test_threads_do_not_change_a_bit(attended_whole: bool, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(row_blocks, "_CELLS", 1 if attended_whole else 100)
+    monkeypatch.setattr(cpu_reduce, "_CELLS", 1 if attended_whole else 100)
     d = make(6, 4, 60, 70, 1)
     threads, found = torch.get_num_threads(), []
     try:
         with pytest.MonkeyPatch.context() as patch:
-            patch.setattr(row_blocks, "_ROWS", (8, 8))
+            patch.setattr(cpu_reduce, "_ROWS", (8, 8))
             for n in (1, 2, 3):
                 torch.set_num_threads(n)
                 found.append(reduce(d, 70, 16, [[np.arange(6)]]))
@@ -199,8 +201,8 @@ def test_head_chunks_do_not_change_the_result(way: str, monkeypatch: pytest.Monk
     whole = reduce(d, 25, 16, [[np.arange(3)]])
     if way == "tiles":
         use_tiles(monkeypatch)
-    monkeypatch.setattr(row_blocks, "_SCORES", 300)
-    monkeypatch.setattr(tiled, "_TILE_ELEMENTS", 300)
+    monkeypatch.setattr(cpu_reduce, "_SCORES", 300)
+    monkeypatch.setattr(torch_reduce, "_TILE_ELEMENTS", 300)
     chunked = reduce(d, 25, 16, [[np.arange(3)]])
     assert close(chunked.sums.numpy(), whole.sums.numpy())
 
@@ -232,22 +234,22 @@ def test_a_key_left_out_of_the_softmax_breaks_the_invariant(
 ) -> None:
     d = make(5, 3, 12, 10, 3)
     use_tiles(monkeypatch)
-    whole = tiled._row_lse
-    monkeypatch.setattr(tiled, "_row_lse", lambda q, k, tile: whole(q, k[:, 1:], tile))
+    whole = torch_reduce._row_lse
+    monkeypatch.setattr(torch_reduce, "_row_lse", lambda q, k, tile: whole(q, k[:, 1:], tile))
     with pytest.raises(MassError, match=r"attention mass of query gene \d+"):
         reduce(d, 10, 4, [[np.arange(5)]]).check_mass("model m, layer 0")
 
 
 def test_a_key_left_out_of_the_mass_breaks_the_invariant(monkeypatch: pytest.MonkeyPatch) -> None:
     d = make(5, 3, 12, 10, 3)
-    whole = row_blocks.add_heads
+    whole = cpu_reduce.add_heads
 
     def shorter(
         scores: np.ndarray, keys: int, kept: int, ends: np.ndarray, *rest: np.ndarray
     ) -> None:
         whole(scores, keys, kept, np.maximum(ends - 1, kept), *rest)
 
-    monkeypatch.setattr(row_blocks, "add_heads", shorter)
+    monkeypatch.setattr(cpu_reduce, "add_heads", shorter)
     with pytest.raises(MassError, match=r"attention mass of query gene \d+"):
         reduce(d, 10, 4, [[np.arange(5)]]).check_mass("model m, layer 0")
 

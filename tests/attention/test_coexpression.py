@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from octoscope.attention.coexpression import (
+from octoscope.attention.comoments import (
     CoMoments,
     RankProducts,
     correlation,

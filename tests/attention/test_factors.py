@@ -8,8 +8,8 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
-from octoscope.attention import factors
-from octoscope.attention.factors import Factors
+from octoscope.attention import low_rank
+from octoscope.attention.low_rank import Factors
 from octoscope.attention.reference import cell_attention, top_k
 
 WHOLE = st.integers(-3, 3)  # products of small integers are exact, and tie often
@@ -24,7 +24,7 @@ def products(draw: st.DrawFn) -> Factors:
 
 @pytest.fixture(autouse=True)
 def small_blocks(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(factors, "_ROWS", (1, 3))
+    monkeypatch.setattr(low_rank, "_ROWS", (1, 3))
 
 
 def shown(matrix: np.ndarray, absolute: bool) -> np.ndarray:
@@ -36,7 +36,7 @@ def shown(matrix: np.ndarray, absolute: bool) -> np.ndarray:
 def test_top_pairs_are_those_of_the_matrix(f: Factors, k: int, absolute: bool) -> None:
     matrix = f.q @ f.k.T
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(factors, "_ROWS", (1, 3))
+        patch.setattr(low_rank, "_ROWS", (1, 3))
         found = f.top_pairs(k, by_absolute_value=absolute)
     pairs = list(zip(found.query.tolist(), found.key.tolist(), strict=True))
     every = top_k(shown(matrix, absolute), np.ones(matrix.shape, bool), k)
@@ -100,13 +100,13 @@ def test_values_and_ranks_are_those_of_two_readings(
     for got, want in zip(both(), (values, ranks), strict=True):
         np.testing.assert_array_equal(got, want)
     # a guess that misses by the last bit is found out, whatever the BLAS
-    exact = factors._dot
+    exact = low_rank._dot
 
     def off(*arguments: np.ndarray) -> None:
         exact(*arguments)
         out = arguments[-1]
         out[::7] = np.nextafter(out[::7], np.float32(np.inf))
 
-    monkeypatch.setattr(factors, "_dot", off)
+    monkeypatch.setattr(low_rank, "_dot", off)
     for got, want in zip(both(), (values, ranks), strict=True):
         np.testing.assert_array_equal(got, want)

@@ -6,7 +6,7 @@ import pickle
 
 import pytest
 import torch
-from octoscope.attention.finite import require_finite
+from octoscope.attention.finite_check import require_finite
 from octoscope.errors import ActivationError
 
 CELLS = [f"AAA{c}-1" for c in "CGTACGT"]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import ctypes
 
 import numpy as np
-from octoscope.attention.fused import raise_peaks
+from octoscope.attention.cpu_kernels import raise_peaks
 
 KEYS, CHUNK = 15, 4096
 _C = ctypes.CDLL(None)

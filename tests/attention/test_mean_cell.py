@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from octoscope.attention import reference
-from octoscope.attention.cells import Heads
-from octoscope.attention.mean_cell import MeanCell
+from octoscope.attention.mean_cell_attention import MeanCell
+from octoscope.attention.query_key_batch import Heads
 from octoscope.attention.views import QUANTITIES
 from octoscope.errors import MassError
 

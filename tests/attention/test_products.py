@@ -7,8 +7,8 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from octoscope.attention import products
-from octoscope.attention.products import Keys
+from octoscope.attention import gemm
+from octoscope.attention.gemm import Keys
 
 
 def made(queries: int, keys: int, d: int, seed: int) -> tuple[torch.Tensor, torch.Tensor]:
@@ -27,7 +27,7 @@ def test_products_equal_those_in_double(
 ) -> None:
     q, k = made(queries, keys, d, seed)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(products, "_ONEDNN", onednn and products._ONEDNN)
+        patch.setattr(gemm, "_ONEDNN", onednn and gemm._ONEDNN)
         found = Keys(k, blocks, sizes_vary=vary).products(q)
         at = Keys(k, 1).products(q[:1])
     assert vary or found.shape == (queries, keys)
@@ -61,17 +61,17 @@ def test_numbers_that_are_not_finite_stay_where_they_are() -> None:
 
 
 @pytest.mark.skipif(
-    not products._ONEDNN or torch.backends.cpu.get_cpu_capability() != "AVX512",
+    not gemm._ONEDNN or torch.backends.cpu.get_cpu_capability() != "AVX512",
     reason="oneDNN adds up in another order there",
 )
 @pytest.mark.parametrize("d", [16, 128, 192, 400, 512, 700, 1100])
 def test_terms_are_added_in_the_order_that_ranks_guess(d: int) -> None:
     # a wrong guess costs a second reading and no bit; on the machines that we know it holds
-    from octoscope.attention.factors import _dot
+    from octoscope.attention.low_rank import _dot
 
     q, k = (x.numpy() for x in made(64, 900, d, d))
     found = Keys(torch.from_numpy(k), 100).products(torch.from_numpy(q)).numpy()
     query, key = (x.ravel().astype(np.int64) for x in np.indices(found.shape))
     guess = np.empty(found.size, np.float32)
-    _dot(q, k, query, key, products.terms_at_once(d), guess)
+    _dot(q, k, query, key, gemm.terms_at_once(d), guess)
     assert (guess == found.ravel()).mean() > 0.999

@@ -10,17 +10,17 @@ import numpy as np
 import pandas as pd
 import pytest
 import yaml
-from octoscope.cluster.coexpression import CoexpressionRunner
-from octoscope.cluster.frozen import prepare, run_config
-from octoscope.cluster.matrices import MatrixRunner
 from octoscope.config import parse_config
 from octoscope.demo.demo import data
 from octoscope.errors import InputError
+from octoscope.extract.coexpression_work import CoexpressionRunner
+from octoscope.extract.matrix_work import MatrixRunner
+from octoscope.plan.values import Plan
+from octoscope.plan.work_names import matrix_work
+from octoscope.planning.freeze import prepare, run_config
 from octoscope.store import tiles
-from octoscope.store.names import matrix_work
-from octoscope.store.plan import Plan
-from octoscope.store.records import read_record
-from octoscope.store.root import RunRoot
+from octoscope.store.commits import read_record
+from octoscope.store.run_dir import RunRoot
 from scipy.stats import rankdata
 
 from tests.conftest import octoscope, small_tree, tables_of

@@ -18,19 +18,19 @@ import pytest
 import scipy.stats
 import yaml
 from octoscope.analysis.agreement import place, union
-from octoscope.analysis.derived import Derived
-from octoscope.analysis.stored import stored_matrix
+from octoscope.analysis.derived_views import Derived
+from octoscope.analysis.pairings import Member, plan_of, reader
 from octoscope.attention.topk import TopK
-from octoscope.cli.tables import SHOWN
-from octoscope.cluster import analyse
-from octoscope.cluster.comparable import Member, plan_of, reader
-from octoscope.cluster.frozen import run_config
-from octoscope.cluster.repair import plan_repair
+from octoscope.cli.comparison_tables import SHOWN
+from octoscope.pipeline import analysis_steps
+from octoscope.plan.values import HOLD
+from octoscope.plan.work_names import block_of
+from octoscope.planning.freeze import run_config
+from octoscope.planning.repair_plan import plan_repair
+from octoscope.results.open_matrix import stored_matrix
 from octoscope.store.manifest import Fault
-from octoscope.store.names import block_of
-from octoscope.store.plan import HOLD
-from octoscope.store.root import RunRoot
-from octoscope.store.tables import table_bytes
+from octoscope.store.parquet import table_bytes
+from octoscope.store.run_dir import RunRoot
 
 from tests.conftest import octoscope, small_tree, three_families
 
@@ -234,10 +234,10 @@ def test_threads_give_the_bytes_of_ray_for_every_comparison(compared: Path, tmp_
     def write(_: RunRoot, name: str, frame: pd.DataFrame) -> None:
         made[name] = table_bytes(frame)
 
-    blocks = analyse.finished_blocks(plan, set())
-    analyse.layers(root, plan, blocks, "threads", write=write)
-    for part in analyse.comparison_parts(plan, {(b.model, b.category) for b in blocks}):
-        analyse.comparison(root, plan, blocks, part, config.network, "threads", write)
+    blocks = analysis_steps.finished_blocks(plan, set())
+    analysis_steps.layers(root, plan, blocks, "threads", write=write)
+    for part in analysis_steps.comparison_parts(plan, {(b.model, b.category) for b in blocks}):
+        analysis_steps.comparison(root, plan, blocks, part, config.network, "threads", write)
     assert len({name.split("/")[0] for name in made}) == 4  # union, tables, consensus, pools
     assert {n for n, data in made.items() if data != (compared / n).read_bytes()} == set()
 

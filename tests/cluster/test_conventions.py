@@ -6,12 +6,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from octoscope.cluster.comparable import Member, reader
-from octoscope.cluster.compare import AGREEMENT, compare
-from octoscope.cluster.frozen import prepare, run_config
-from octoscope.cluster.matrices import MatrixRunner
-from octoscope.cluster.units import UnitRunner
+from octoscope.analysis.pairings import Member, reader
+from octoscope.analysis.tables.agreement_tables import AGREEMENT, compare
 from octoscope.config import parse_config
+from octoscope.extract.matrix_work import MatrixRunner
+from octoscope.extract.unit_work import UnitRunner
+from octoscope.planning.freeze import prepare, run_config
 
 from tests.analysis.matrices import dense
 from tests.conftest import small_tree

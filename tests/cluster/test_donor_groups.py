@@ -8,18 +8,18 @@ from typing import Any
 import anndata as ad
 import numpy as np
 import pytest
-from octoscope.analysis.stored import stored_sums, without_donors
-from octoscope.cluster.frozen import prepare, run_config
-from octoscope.cluster.matrices import MatrixRunner
-from octoscope.cluster.planner import make_plan, result_fields
-from octoscope.cluster.units import UnitRunner
 from octoscope.config import parse_config
 from octoscope.errors import InputError
-from octoscope.store.names import matrix_work
-from octoscope.store.plan import Plan
-from octoscope.store.records import read_record
-from octoscope.store.root import RunRoot
-from octoscope.store.tables import read_table
+from octoscope.extract.matrix_work import MatrixRunner
+from octoscope.extract.unit_work import UnitRunner
+from octoscope.plan.values import Plan
+from octoscope.plan.work_names import matrix_work
+from octoscope.planning.freeze import prepare, run_config
+from octoscope.planning.resolve import make_plan, result_fields
+from octoscope.results.open_matrix import stored_sums, without_donors
+from octoscope.store.commits import read_record
+from octoscope.store.parquet import read_table
+from octoscope.store.run_dir import RunRoot
 
 from tests.conftest import octoscope, small_tree
 

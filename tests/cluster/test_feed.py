@@ -12,12 +12,12 @@ import pytest
 import torch
 from octoscope.atlas import Atlas
 from octoscope.atlas.atlas import CellBatch
-from octoscope.cluster.feed import Fed, Feed
 from octoscope.config import AtlasConfig
 from octoscope.demo.demo import data
 from octoscope.errors import InputError
+from octoscope.extract.prefetch import Fed, Feed
 from octoscope.models import load_model
-from octoscope.store.plan import Unit
+from octoscope.plan.values import Unit
 
 MICRO, BATCH = 5, 2
 

@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 from dask.delayed import delayed
-from octoscope.cluster import graphs
 from octoscope.cluster.connect import ray_cluster
+from octoscope.pipeline import dask_graphs
 
 
 def tasks(n: int) -> list[Any]:
@@ -20,14 +20,16 @@ def tasks(n: int) -> list[Any]:
 
 @pytest.mark.parametrize("limit", [3, 1000])
 def test_order_is_kept_in_slices(monkeypatch: pytest.MonkeyPatch, limit: int) -> None:
-    monkeypatch.setattr(graphs, "MAX_TASKS", limit)
-    assert graphs.compute(tasks(8)) == [10 + i for i in range(8)]
-    assert graphs.compute([]) == []
+    monkeypatch.setattr(dask_graphs, "MAX_TASKS", limit)
+    assert dask_graphs.compute(tasks(8)) == [10 + i for i in range(8)]
+    assert dask_graphs.compute([]) == []
 
 
 def test_ray_gives_what_threads_give() -> None:
     with ray_cluster():
-        assert graphs.compute(tasks(8), graphs.ray_scheduler()) == graphs.compute(tasks(8))
+        assert dask_graphs.compute(tasks(8), dask_graphs.ray_scheduler()) == dask_graphs.compute(
+            tasks(8)
+        )
 
 
 @pytest.mark.slow
@@ -37,7 +39,7 @@ import ray
 from octoscope.cluster import connect, graphs
 from dask.delayed import delayed
 with connect.ray_cluster():
-    print(graphs.compute([delayed(int)('7')], graphs.ray_scheduler()))
+    print(dask_graphs.compute([delayed(int)('7')], dask_graphs.ray_scheduler()))
 """
     env = {k: v for k, v in os.environ.items() if k != "RAY_AUTH_MODE"}
     command = [sys.executable, "-c", script]

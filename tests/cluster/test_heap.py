@@ -17,7 +17,7 @@ pytestmark = pytest.mark.skipif(
 SCRIPT = """
 import json, sys
 import numpy as np, psutil
-from octoscope.cluster.heap import Heap
+from octoscope.extract.malloc_trim import Heap
 
 def resident():
     return psutil.Process().memory_info().rss

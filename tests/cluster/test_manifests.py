@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 import yaml
-from octoscope.execution_config import ExecutionConfig
+from octoscope.config.execution_config import ExecutionConfig
 
 from tests.cluster.test_cluster_yaml import SECRETS
 

@@ -8,13 +8,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from octoscope.cluster.frozen import prepare, run_config
-from octoscope.cluster.matrices import MatrixRunner
-from octoscope.cluster.units import UnitRunner
 from octoscope.config import parse_config
+from octoscope.extract.matrix_work import MatrixRunner
+from octoscope.extract.unit_work import UnitRunner
+from octoscope.plan.values import Plan
+from octoscope.planning.freeze import prepare, run_config
 from octoscope.store import tiles
-from octoscope.store.plan import Plan
-from octoscope.store.root import RunRoot
+from octoscope.store.run_dir import RunRoot
 
 from tests.conftest import small_tree
 

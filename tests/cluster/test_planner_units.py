@@ -12,22 +12,22 @@ import anndata as ad
 import numpy as np
 import pytest
 import torch
+from octoscope.analysis.pairings import comparisons, shared_genes
 from octoscope.atlas import Atlas
 from octoscope.attention import reference
 from octoscope.attention.views import QUANTITIES
-from octoscope.cluster.analyse import Block, outputs
-from octoscope.cluster.comparable import comparisons, shared_genes
-from octoscope.cluster.frozen import prepare, run_config
-from octoscope.cluster.planner import make_plan
-from octoscope.cluster.units import UnitRunner
 from octoscope.config import parse_config
+from octoscope.config.byte_sizes import parse_bytes
 from octoscope.errors import ActivationError, InputError
+from octoscope.extract.unit_work import UnitRunner
 from octoscope.models import load_model
-from octoscope.sizes import parse_bytes
+from octoscope.pipeline.analysis_steps import Block, outputs
+from octoscope.plan.work_names import sums_name
+from octoscope.planning.freeze import prepare, run_config
+from octoscope.planning.resolve import make_plan
 from octoscope.store import tiles
-from octoscope.store.names import sums_name
-from octoscope.store.root import RunRoot
-from octoscope.store.tables import read_table
+from octoscope.store.parquet import read_table
+from octoscope.store.run_dir import RunRoot
 
 from tests.conftest import five_families, small_tree, three_families
 

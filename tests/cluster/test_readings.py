@@ -9,26 +9,26 @@ import anndata as ad
 import numpy as np
 import pytest
 import torch
-from octoscope.analysis.mean_cells import MeanTile, mean_cell_source
-from octoscope.analysis.sources import eligible_pairs
-from octoscope.analysis.stored import stored_matrix
+from octoscope.analysis.pairings import comparisons
 from octoscope.attention import reference
 from octoscope.attention.views import QUANTITIES
-from octoscope.cluster.comparable import comparisons
-from octoscope.cluster.frozen import prepare, run_config
-from octoscope.cluster.matrices import MatrixRunner
-from octoscope.cluster.planner import make_plan
-from octoscope.cluster.units import UnitRunner, _Facts
 from octoscope.config import parse_config
 from octoscope.errors import InputError
+from octoscope.extract.matrix_work import MatrixRunner
+from octoscope.extract.unit_work import UnitRunner, _Facts
 from octoscope.models import load_model
 from octoscope.models.protocol import BareProjections
+from octoscope.plan.values import HOLD, Plan
+from octoscope.plan.work_names import matrix_work, sums_name
+from octoscope.planning.freeze import prepare, run_config
+from octoscope.planning.resolve import make_plan
+from octoscope.results.mean_cell_matrix import MeanTile, mean_cell_source
+from octoscope.results.open_matrix import stored_matrix
+from octoscope.results.stored_sums import eligible_pairs
 from octoscope.store import tiles
-from octoscope.store.names import matrix_work, sums_name
-from octoscope.store.plan import HOLD, Plan
-from octoscope.store.records import read_record
-from octoscope.store.root import RunRoot
-from octoscope.store.tables import read_table
+from octoscope.store.commits import read_record
+from octoscope.store.parquet import read_table
+from octoscope.store.run_dir import RunRoot
 
 from tests.conftest import five_families, small_tree
 

@@ -19,11 +19,11 @@ import fsspec
 import pytest
 from octoscope.cluster.dispatch import Outcome, Result, Work, dispatch
 from octoscope.cluster.progress import Reporter, summary
-from octoscope.store import plan as plans
-from octoscope.store.lease import Lease
-from octoscope.store.objects import AT_ONCE, LocalObjects
-from octoscope.store.plan import Plan, load_plan, save_plan
-from octoscope.store.records import (
+from octoscope.json_values import to_json
+from octoscope.plan import values as plans
+from octoscope.plan.values import Plan
+from octoscope.store.backends import AT_ONCE, LocalObjects
+from octoscope.store.commits import (
     Attempt,
     done_among,
     each_record,
@@ -32,7 +32,9 @@ from octoscope.store.records import (
     record_path,
     sweep,
 )
-from octoscope.store.root import RunRoot, to_json
+from octoscope.store.lease import Lease
+from octoscope.store.plan_file import load_plan, save_plan
+from octoscope.store.run_dir import RunRoot
 from rich.console import Console
 
 sys.path.insert(0, str(Path(__file__).parents[2] / "benchmarks"))

@@ -7,9 +7,9 @@ from pathlib import Path
 
 import numpy as np
 import zarr
-from octoscope.cluster.frozen import prepare, run_config
-from octoscope.cluster.units import UnitRunner
 from octoscope.config import parse_config
+from octoscope.extract.unit_work import UnitRunner
+from octoscope.planning.freeze import prepare, run_config
 
 from tests.conftest import small_tree
 

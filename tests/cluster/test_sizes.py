@@ -10,22 +10,22 @@ from typing import Any
 
 import pytest
 import yaml
-from octoscope.cluster.calibrate import estimate
-from octoscope.cluster.frozen import prepare
-from octoscope.cluster.sizes import refuse_what_cannot_fit, working_set
 from octoscope.config import parse_config
 from octoscope.demo.demo import data
 from octoscope.errors import InputError
+from octoscope.planning.freeze import prepare
+from octoscope.planning.memory import refuse_what_cannot_fit, working_set
+from octoscope.planning.timing import estimate
 
 from tests.conftest import octoscope, small_tree
 
 SCRIPT = """
 import ctypes, json, sys
 from octoscope.cluster import analyse
-from octoscope.cluster.frozen import prepare
+from octoscope.planning.freeze import prepare
 from octoscope.cluster.worker import Worker
 from octoscope.config import load_config
-from octoscope.store.names import block_of
+from octoscope.plan.work_names import block_of
 
 def status(key):
     for line in open("/proc/self/status"):

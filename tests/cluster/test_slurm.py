@@ -16,7 +16,7 @@ from typing import Any
 
 import psutil
 import pytest
-from octoscope.execution_config import ExecutionConfig
+from octoscope.config.execution_config import ExecutionConfig
 
 from tests.cluster.test_cluster_yaml import SECRETS
 

@@ -10,11 +10,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from octoscope.cluster import progress, view
+from octoscope.cluster import live_view, progress
 from octoscope.cluster.dispatch import Change, Outcome, Work, dispatch
 from octoscope.cluster.progress import PROGRESS, Reporter
-from octoscope.cluster.tally import Tally
-from octoscope.store.root import RunRoot, to_json
+from octoscope.cluster.run_stats import Tally
+from octoscope.json_values import to_json
+from octoscope.store.run_dir import RunRoot
 from rich.console import Console
 
 PLACE = {"host": "node7", "pid": 42, "device": "H100", "gpus": 0.5}
@@ -101,7 +102,7 @@ def test_a_step_that_no_actor_runs_is_named_and_tells_nothing_of_the_next() -> N
 
     def said() -> str:
         snapshot = tally.snapshot()
-        return view.line("analysis", snapshot["stages"]["analysis"], snapshot)
+        return live_view.line("analysis", snapshot["stages"]["analysis"], snapshot)
 
     tally.change("analysis", Change(steps[0], "started"))
     clock.now += 3
@@ -122,11 +123,11 @@ def test_the_view_shows_each_actor_and_the_line_says_the_same() -> None:
     tally, clock = two_units()
     snapshot = tally.snapshot()
     out = Console(file=io.StringIO(), width=160)
-    out.print(view.render(snapshot, clock.now))
+    out.print(live_view.render(snapshot, clock.now))
     shown = out.file.getvalue()  # type: ignore[attr-defined]
     for text in ("1/6", "30", "5.0 %", "25 s", "scgpt.0", "node7:42", "H100 x 0.5", "units/u1"):
         assert text in shown
-    line = view.line("attention", snapshot["stages"]["attention"], snapshot)
+    line = live_view.line("attention", snapshot["stages"]["attention"], snapshot)
     assert line.startswith("attention: 1/6 done, 1 running, 30 cells/s, waited for data 5.0 %")
     assert "25 s left" in line
 
@@ -136,7 +137,7 @@ def test_a_view_of_very_many_actors_stays_short_and_escapes_names() -> None:
     for i in range(1000):
         tally.actor(f"[red]m[/red].{i}", "started", PLACE)
     out = Console(file=io.StringIO(), width=160)
-    out.print(view.render(tally.snapshot(), 1000.0))
+    out.print(live_view.render(tally.snapshot(), 1000.0))
     shown = out.file.getvalue()  # type: ignore[attr-defined]
     assert len(shown.splitlines()) < 30
     assert "and 980 more" in shown
@@ -148,7 +149,7 @@ def test_a_view_of_very_many_actors_stays_short_and_escapes_names() -> None:
     [(0.2, "0 s"), (119, "119 s"), (125, "2 min"), (7260, "2 h 01"), (None, "")],
 )
 def test_durations(seconds: float | None, text: str) -> None:
-    assert view.duration(seconds) == text
+    assert live_view.duration(seconds) == text
 
 
 class Fleet:

@@ -7,13 +7,13 @@ import shutil
 from pathlib import Path
 
 import pytest
-from octoscope.cluster import analyse
-from octoscope.cluster.finish import CELLS, REFUSED
-from octoscope.cluster.frozen import run_config
-from octoscope.store.crash import POINTS
-from octoscope.store.plan import load_plan
-from octoscope.store.root import RunRoot
-from octoscope.store.tables import VOCABULARY
+from octoscope.pipeline import analysis_steps
+from octoscope.pipeline.seal import CELLS, REFUSED
+from octoscope.planning.freeze import run_config
+from octoscope.store.fault_injection import POINTS
+from octoscope.store.parquet import VOCABULARY
+from octoscope.store.plan_file import load_plan
+from octoscope.store.run_dir import RunRoot
 
 from tests.conftest import octoscope, tables_of
 from tests.faults.runs import KEEP, crash, start, until, workers
@@ -91,14 +91,14 @@ def test_dask_on_threads_gives_the_bytes_of_dask_on_ray(
     (run / "tables").mkdir()
     for name in (VOCABULARY, CELLS, REFUSED):  # not written by an analysis
         shutil.copy(finished_run / name, run / name)
-    blocks = analyse.finished_blocks(plan, set())
+    blocks = analysis_steps.finished_blocks(plan, set())
     assert config.network is not None
-    analyse.collect(root, plan, blocks, config.network)
-    analyse.layers(root, plan, blocks, "threads")
-    analyse.overlap(root, plan, blocks, config.network, "threads")
-    analyse.models(root, blocks, network=True)
-    for part in analyse.comparison_parts(plan, {(b.model, b.category) for b in blocks}):
-        analyse.comparison(root, plan, blocks, part, config.network, "threads")
+    analysis_steps.collect(root, plan, blocks, config.network)
+    analysis_steps.layers(root, plan, blocks, "threads")
+    analysis_steps.overlap(root, plan, blocks, config.network, "threads")
+    analysis_steps.models(root, blocks, network=True)
+    for part in analysis_steps.comparison_parts(plan, {(b.model, b.category) for b in blocks}):
+        analysis_steps.comparison(root, plan, blocks, part, config.network, "threads")
     assert tables_of(run) == tables_of(finished_run)
 
 

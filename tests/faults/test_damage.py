@@ -8,11 +8,11 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from octoscope.cluster.frozen import run_config
-from octoscope.cluster.repair import plan_repair
+from octoscope.planning.freeze import run_config
+from octoscope.planning.repair_plan import plan_repair
 from octoscope.store.manifest import verify
-from octoscope.store.plan import load_plan
-from octoscope.store.root import RunRoot
+from octoscope.store.plan_file import load_plan
+from octoscope.store.run_dir import RunRoot
 
 from tests.conftest import octoscope, tables_of
 from tests.faults.runs import crash
@@ -298,8 +298,9 @@ def test_a_driver_does_not_write_over_what_another_has_sealed(
     """One that was stopped inside the analysis wakes after another finished the run."""
     import io
 
-    from octoscope.cluster import analyse, driver
-    from octoscope.cluster.frozen import replan
+    from octoscope.cluster import driver
+    from octoscope.pipeline import analysis_steps
+    from octoscope.planning.freeze import replan
     from rich.console import Console
 
     root = RunRoot(copy)
@@ -313,7 +314,7 @@ def test_a_driver_does_not_write_over_what_another_has_sealed(
         root.replace("_SUCCESS", sealed)  # the other finished meanwhile
         write(root, "tables/stats.parquet", None)
 
-    monkeypatch.setattr(analyse, "collect", woken)
+    monkeypatch.setattr(analysis_steps, "collect", woken)
     said = io.StringIO()
     assert driver.execute(root, replan(root), Console(file=said, width=300), stage="analysis") == 0
     assert "finished by another driver" in said.getvalue()

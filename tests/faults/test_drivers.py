@@ -12,11 +12,12 @@ from pathlib import Path
 
 import psutil
 import pytest
-from octoscope.cluster.drain import Drain, Stopped
+from octoscope.cluster.signals import Drain, Stopped
 from octoscope.errors import InputError
+from octoscope.json_values import to_json
 from octoscope.store.lease import LEASE, Lease
 from octoscope.store.manifest import verify
-from octoscope.store.root import RunRoot, to_json
+from octoscope.store.run_dir import RunRoot
 
 from tests.conftest import octoscope, tables_of
 from tests.faults.runs import KEEP, start, until, workers
@@ -171,7 +172,7 @@ def test_signals_let_running_units_finish_and_resume_does_the_rest(
 
 _WAITS = """
 import sys, time, ray
-from octoscope.cluster.drain import Drain, Stopped
+from octoscope.cluster.signals import Drain, Stopped
 
 ray.init(address="local", num_cpus=1, include_dashboard=False)
 

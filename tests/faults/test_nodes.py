@@ -12,9 +12,9 @@ from typing import Any
 import pytest
 import yaml
 from octoscope.demo.demo import data
-from octoscope.store.plan import load_plan
-from octoscope.store.records import read_records
-from octoscope.store.root import RunRoot
+from octoscope.store.commits import read_records
+from octoscope.store.plan_file import load_plan
+from octoscope.store.run_dir import RunRoot
 
 from tests.conftest import octoscope, small_tree, tables_of
 from tests.faults.runs import KEEP, crash, start, until

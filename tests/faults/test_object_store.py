@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from octoscope.store.root import RunRoot
+from octoscope.store.run_dir import RunRoot
 
 from tests.conftest import octoscope, tables_of
 from tests.faults.runs import crash

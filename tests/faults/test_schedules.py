@@ -16,8 +16,8 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, ru
 from octoscope.cluster.dispatch import Outcome, Work, dispatch
 from octoscope.digests import digest_of
 from octoscope.errors import StoreFullError
-from octoscope.store.records import Attempt, read_record, record_path, sweep
-from octoscope.store.root import RunRoot
+from octoscope.store.commits import Attempt, read_record, record_path, sweep
+from octoscope.store.run_dir import RunRoot
 
 PLAN = "plan"
 UNITS = [f"units/u{i}" for i in range(6)]

@@ -13,15 +13,15 @@ from typing import Any
 import pytest
 import torch
 from fsspec.implementations.memory import MemoryFileSystem
-from octoscope.cluster.frozen import prepare, run_config
-from octoscope.cluster.physical import PhysicalBatches
-from octoscope.cluster.units import UnitRunner
 from octoscope.config import load_config, parse_config
 from octoscope.errors import InputError, MemoryShortError
-from octoscope.store.objects import RemoteObjects
-from octoscope.store.plan import Plan
-from octoscope.store.records import Record, read_record
-from octoscope.store.root import RunRoot
+from octoscope.extract.oom_retry import PhysicalBatches
+from octoscope.extract.unit_work import UnitRunner
+from octoscope.plan.values import Plan
+from octoscope.planning.freeze import prepare, run_config
+from octoscope.store.backends import RemoteObjects
+from octoscope.store.commits import Record, read_record
+from octoscope.store.run_dir import RunRoot
 
 from tests.conftest import five_families, octoscope, tables_of
 from tests.faults.runs import KEEP
@@ -95,10 +95,10 @@ def test_errors_that_are_not_about_memory_are_not_retried() -> None:
 LIMITED = """
 import resource, sys
 import torch
-from octoscope.cluster.frozen import prepare
-from octoscope.cluster.units import UnitRunner
+from octoscope.planning.freeze import prepare
+from octoscope.extract.unit_work import UnitRunner
 from octoscope.config import load_config
-from octoscope.store.root import RunRoot
+from octoscope.store.run_dir import RunRoot
 
 root, plan = prepare(load_config(sys.argv[1]), sys.argv[2] + "/run")
 first, second = [u for u in plan.units if u.stop - u.start == 8][:2]
@@ -172,10 +172,10 @@ def test_a_store_that_fills_up_leaves_nothing_half_done(
 
 FULL = """
 import resource, signal, sys
-from octoscope.cluster.frozen import prepare
+from octoscope.planning.freeze import prepare
 from octoscope.config import load_config
-from octoscope.cluster.units import UnitRunner
-from octoscope.store.records import read_record
+from octoscope.extract.unit_work import UnitRunner
+from octoscope.store.commits import read_record
 
 root, plan = prepare(load_config(sys.argv[1]), sys.argv[2])
 runner = UnitRunner(root, plan, load_config(sys.argv[1]), "tiny")

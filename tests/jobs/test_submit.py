@@ -16,7 +16,7 @@ from typing import Any
 
 import pytest
 import yaml
-from octoscope.store.root import RunRoot
+from octoscope.store.run_dir import RunRoot
 
 from tests.conftest import octoscope, small_tree, tables_of
 from tests.jobs.head import Head, ray_head

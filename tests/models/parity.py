@@ -11,9 +11,9 @@ import anndata as ad
 import numpy as np
 import pytest
 import torch
-from octoscope.dump import write_dump
-from octoscope.models.dump import Difference, diff
-from octoscope.vocabulary import GeneTable
+from octoscope.genes import GeneTable
+from octoscope.probe.dump import write_dump
+from octoscope.probe.dump_format import Difference, diff
 from scipy import sparse
 
 from tests.conftest import octoscope

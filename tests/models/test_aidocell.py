@@ -13,10 +13,10 @@ import numpy as np
 import pytest
 import torch
 from octoscope.errors import InputError
+from octoscope.genes import GeneTable
 from octoscope.models import Tokens, load_model
 from octoscope.models.aidocell import AIDOCell
 from octoscope.models.gene_list import gene_list_19264
-from octoscope.vocabulary import GeneTable
 from safetensors.torch import save_file
 from scipy import sparse
 
@@ -263,7 +263,7 @@ FULL_LENGTH = """
 import sys, torch
 from pathlib import Path
 from octoscope.models import Tokens, load_model
-from octoscope.models.dump import tokens_of_dump
+from octoscope.probe.dump_format import tokens_of_dump
 import numpy as np
 def status(key):
     for line in open("/proc/self/status"):

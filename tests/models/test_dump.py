@@ -10,9 +10,9 @@ import numpy as np
 import pytest
 from octoscope.cli.app import app
 from octoscope.cli.shared import guarded
-from octoscope.dump import write_dump
 from octoscope.errors import InputError
-from octoscope.models.dump import diff
+from octoscope.probe.dump import write_dump
+from octoscope.probe.dump_format import diff
 
 from tests.models.parity import DATA
 

@@ -13,10 +13,10 @@ import numpy as np
 import pytest
 import torch
 from octoscope.errors import InputError
+from octoscope.genes import GeneTable
 from octoscope.models import load_model
 from octoscope.models.geneformer import Geneformer
 from octoscope.models.protocol import PAD, TOKEN_KINDS
-from octoscope.vocabulary import GeneTable
 from safetensors.torch import load_file, save_file
 from scipy import sparse
 

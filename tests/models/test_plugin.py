@@ -18,10 +18,10 @@ from typing import Any
 import pandas as pd
 import pytest
 import yaml
-from octoscope.cluster.planner import make_plan
 from octoscope.config import parse_config
 from octoscope.errors import InputError
 from octoscope.models import families
+from octoscope.planning.resolve import make_plan
 
 from tests.conftest import octoscope, small_tree
 

@@ -9,11 +9,11 @@ import numpy as np
 import pytest
 import torch
 from octoscope.errors import InputError
+from octoscope.genes import GeneTable
 from octoscope.models import Tokens, load_model
 from octoscope.models.protocol import PAD, TOKEN_KINDS
 from octoscope.models.registry import family_of
 from octoscope.models.scfoundation import ScFoundation
-from octoscope.vocabulary import GeneTable
 from scipy import sparse
 
 from tests.models.parity import (

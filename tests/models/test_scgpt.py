@@ -11,13 +11,13 @@ import anndata as ad
 import numpy as np
 import pytest
 import torch
-from octoscope.dump import write_dump
 from octoscope.errors import InputError
+from octoscope.genes import GeneTable
 from octoscope.models import GeneStatistics, load_model
-from octoscope.models.dump import diff
 from octoscope.models.scgpt import ScGPT
 from octoscope.models.scgpt_tokens import UpstreamRandomness, bin_cells
-from octoscope.vocabulary import GeneTable
+from octoscope.probe.dump import write_dump
+from octoscope.probe.dump_format import diff
 from scipy import sparse
 
 from tests.conftest import octoscope

@@ -9,14 +9,14 @@ import anndata as ad
 import numpy as np
 import pytest
 import torch
-from octoscope.dump import write_dump
 from octoscope.errors import InputError
+from octoscope.genes import GeneTable
 from octoscope.models import GeneStatistics, Tokens, load_model
 from octoscope.models.protocol import PAD, TOKEN_KINDS
 from octoscope.models.scprint import ScPRINT
 from octoscope.models.scprint_file import read_file
 from octoscope.models.scprint_tokens import rank_genes
-from octoscope.vocabulary import GeneTable
+from octoscope.probe.dump import write_dump
 from scipy import sparse
 
 from tests.models.parity import (

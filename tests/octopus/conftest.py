@@ -11,11 +11,11 @@ import pandas as pd
 import pytest
 import yaml
 from octoscope.octopus.build import build_octopus
-from octoscope.octopus.config import load_octopus_config
-from octoscope.octopus.napistu.convert import import_napistu
+from octoscope.octopus.build_config import load_octopus_config
+from octoscope.octopus.napistu.import_network import import_napistu
 from octoscope.octopus.network import Network, open_network
+from octoscope.octopus.network_schema import ROLE_CODE
 from octoscope.octopus.pairs import Edges
-from octoscope.octopus.schema import ROLE_CODE
 
 FIXTURE = Path(__file__).parents[1] / "data" / "octopus"
 BUNDLE = FIXTURE / "bundle" / "human_consensus_no_rxns.tar.gz"

@@ -15,9 +15,9 @@ import pytest
 from octoscope.errors import InputError
 from octoscope.octopus.directory import verify_directory
 from octoscope.octopus.network import Network, open_network
-from octoscope.octopus.schema import ROLES
-from octoscope.octopus.views import graph_edges
-from octoscope.octopus.wiring import wire
+from octoscope.octopus.network_schema import ROLES
+from octoscope.octopus.network_views import graph_edges
+from octoscope.octopus.reaction_edges import wire
 
 from tests.octopus.conftest import build_from, build_tree
 

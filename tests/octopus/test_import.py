@@ -22,10 +22,10 @@ import pytest
 from octoscope.errors import InputError
 from octoscope.octopus.genes import map_genes
 from octoscope.octopus.lookups import describe_genes
-from octoscope.octopus.napistu.convert import import_napistu
+from octoscope.octopus.napistu.import_network import import_napistu
 from octoscope.octopus.network import Network, open_network
-from octoscope.octopus.schema import ROLES, SBO
-from octoscope.octopus.views import graph_edges
+from octoscope.octopus.network_schema import ROLES, SBO
+from octoscope.octopus.network_views import graph_edges
 
 from tests.octopus.conftest import BUNDLE, FIXTURE, expected
 

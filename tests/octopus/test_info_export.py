@@ -15,9 +15,9 @@ import yaml
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from octoscope.errors import InputError
-from octoscope.octopus.export import export
-from octoscope.octopus.info import source_overlap, source_table
 from octoscope.octopus.network import Network, open_network
+from octoscope.octopus.network_export import export
+from octoscope.octopus.network_info import source_overlap, source_table
 
 from tests.conftest import octoscope
 from tests.octopus.conftest import FIXTURE, build_tree, expected, network_of

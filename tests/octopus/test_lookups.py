@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from octoscope.octopus.lookups import GeneBitmap, annotate, describe_genes, describe_vertices
 from octoscope.octopus.network import Network
-from octoscope.octopus.schema import SIGN_OF_ROLE
+from octoscope.octopus.network_schema import SIGN_OF_ROLE
 
 from tests.octopus.conftest import Row, network_of
 

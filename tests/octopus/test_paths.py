@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from octoscope.octopus.network import open_network
-from octoscope.octopus.paths import pair_distances, shared_pathways
+from octoscope.octopus.shortest_paths import pair_distances, shared_pathways
 
 from tests.octopus.conftest import network_of
 

@@ -13,7 +13,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from octoscope.errors import InputError
-from octoscope.octopus.schema import ROLES
+from octoscope.octopus.network_schema import ROLES
 from octoscope.octopus.sources.annotation import Annotation, read_annotation
 from octoscope.octopus.sources.edge_list import read_edge_list
 from octoscope.octopus.sources.intact import read_intact

@@ -10,11 +10,9 @@ import numpy as np
 import pandas as pd
 import pytest
 from octoscope.errors import InputError
-from octoscope.octopus.channels import COEXPRESSION, combined_score
 from octoscope.octopus.network import Network, open_network
-from octoscope.octopus.schema import ROLES
-from octoscope.octopus.sources.string import CHANNELS
-from octoscope.octopus.views import (
+from octoscope.octopus.network_schema import ROLES
+from octoscope.octopus.network_views import (
     INDEPENDENT,
     View,
     graph_edges,
@@ -22,6 +20,8 @@ from octoscope.octopus.views import (
     open_view,
     view,
 )
+from octoscope.octopus.sources.string import CHANNELS
+from octoscope.octopus.string_rescore import COEXPRESSION, combined_score
 
 from tests.octopus.conftest import network_of
 

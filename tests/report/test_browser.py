@@ -11,8 +11,8 @@ import anndata as ad
 import numpy as np
 import pytest
 import yaml
-from octoscope.store.root import RunRoot
-from octoscope.store.tables import read_table
+from octoscope.store.parquet import read_table
+from octoscope.store.run_dir import RunRoot
 from playwright.sync_api import Page
 
 from tests.conftest import octoscope, small_tree

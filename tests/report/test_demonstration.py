@@ -8,8 +8,9 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
-from octoscope.store.plan import COEXPRESSION, load_plan
-from octoscope.store.root import RunRoot
+from octoscope.plan.values import COEXPRESSION
+from octoscope.store.plan_file import load_plan
+from octoscope.store.run_dir import RunRoot
 from playwright.sync_api import Page
 
 from tests.conftest import octoscope

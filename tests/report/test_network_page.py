@@ -5,9 +5,9 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path
 
-from octoscope.octopus.napistu.convert import import_napistu
+from octoscope.octopus.napistu.import_network import import_napistu
 from octoscope.octopus.network import open_network
-from octoscope.octopus.views import INDEPENDENT, view
+from octoscope.octopus.network_views import INDEPENDENT, view
 from octoscope.report.network_page import network_page
 from playwright.sync_api import Page
 

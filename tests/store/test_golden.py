@@ -7,15 +7,15 @@ import shutil
 from pathlib import Path
 
 import pytest
-from octoscope.cluster.frozen import replan as resume
 from octoscope.cluster.progress import summary
 from octoscope.errors import InputError
+from octoscope.planning.freeze import replan as resume
 from octoscope.report.page import render, stored_report
+from octoscope.store.commits import read_records
 from octoscope.store.manifest import verify
-from octoscope.store.plan import load_plan
-from octoscope.store.records import read_records
-from octoscope.store.root import RunRoot
-from octoscope.store.tables import read_table
+from octoscope.store.parquet import read_table
+from octoscope.store.plan_file import load_plan
+from octoscope.store.run_dir import RunRoot
 
 STORES = Path(__file__).parents[1] / "data" / "stores"
 # plan-3: before attempts digested what they write; plan-3b: since

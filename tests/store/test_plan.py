@@ -5,11 +5,11 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from octoscope.cluster.planner import make_plan
 from octoscope.config import parse_config
 from octoscope.errors import InputError
-from octoscope.store.plan import load_plan, save_plan
-from octoscope.store.root import RunRoot
+from octoscope.planning.resolve import make_plan
+from octoscope.store.plan_file import load_plan, save_plan
+from octoscope.store.run_dir import RunRoot
 
 from tests.conftest import small_tree
 

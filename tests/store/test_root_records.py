@@ -12,11 +12,11 @@ import pandas as pd
 import pytest
 from octoscope.errors import DamagedRunError, InputError
 from octoscope.store import tiles
+from octoscope.store.backends import RemoteObjects, require_conditional_create
+from octoscope.store.commits import Attempt, Record, read_record, read_records, record_path, sweep
 from octoscope.store.manifest import require_objects
-from octoscope.store.objects import RemoteObjects, require_conditional_create
-from octoscope.store.records import Attempt, Record, read_record, read_records, record_path, sweep
-from octoscope.store.root import RunRoot
-from octoscope.store.tables import read_table, table_bytes, write_table
+from octoscope.store.parquet import read_table, table_bytes, write_table
+from octoscope.store.run_dir import RunRoot
 
 SUMS = np.arange(60.0).reshape(6, 10)
 

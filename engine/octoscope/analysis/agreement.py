@@ -13,10 +13,10 @@ import numpy as np
 import scipy
 
 from octoscope.analysis import statistics
-from octoscope.analysis.relabelled import Null, Read, medians_of
+from octoscope.analysis.label_permutation import Null, Read, medians_of
 from octoscope.attention.ranks import values_and_ranks
 from octoscope.attention.topk import TopK
-from octoscope.fields import Conventions
+from octoscope.config.types import Conventions
 
 Pairs = tuple[np.ndarray, np.ndarray]  # query and key
 GROUPS = 20  # of genes, deleted in turn for the interval of a median

@@ -13,10 +13,10 @@ import numpy as np
 import pandas as pd
 import scipy
 
-from octoscope.attention.factors import Factors
-from octoscope.attention.threads import map_blocks
+from octoscope.attention.low_rank import Factors
+from octoscope.attention.map_threads import map_blocks
 from octoscope.attention.topk import TopPairs
-from octoscope.fields import Conventions
+from octoscope.config.types import Conventions
 
 
 @dataclass(frozen=True)

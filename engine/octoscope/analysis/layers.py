@@ -13,7 +13,7 @@ import scipy
 from octoscope.analysis import statistics
 from octoscope.analysis.matrix import PairMatrix
 from octoscope.attention.ranks import values_and_ranks
-from octoscope.compiled import compiled
+from octoscope.jit import compiled
 
 _ROWS = 1024  # of a block whose values are counted together
 TESTED = 1000  # strongest pairs of a layer that the null reads at permuted places

@@ -9,8 +9,8 @@ from typing import Protocol
 
 import numpy as np
 
-from octoscope.attention.spread import Spread
 from octoscope.attention.views import CORRELATION, one_view, quantity_of
+from octoscope.attention.welford import Spread
 
 
 class PairMatrix(Protocol):

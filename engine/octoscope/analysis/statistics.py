@@ -10,8 +10,8 @@ import pandas as pd
 import scipy
 from scipy.sparse import csr_array
 
-from octoscope.analysis.passes import add_by_column, add_by_row, add_moments
-from octoscope.compiled import compiled
+from octoscope.analysis.kernels import add_by_column, add_by_row, add_moments
+from octoscope.jit import compiled
 
 _FEW = 20  # one pair in so many: little enough to be listed
 

@@ -13,12 +13,12 @@ import numpy as np
 import pandas as pd
 from scipy import sparse
 
-from octoscope.atlas import frames, source
+from octoscope.atlas import frames, open_store
+from octoscope.atlas.cell_index import CellIndex, build_index
 from octoscope.atlas.counts import canonical, check_counts, find_counts, sample_rows
-from octoscope.atlas.index import CellIndex, build_index
 from octoscope.config import AtlasConfig
 from octoscope.errors import InputError
-from octoscope.vocabulary import GeneTable, read_aliases, resolve_genes
+from octoscope.genes import GeneTable, read_aliases, resolve_genes
 
 _AHEAD = 1 << 21  # values decoded at a time: 16 MB, and what is read of them again
 
@@ -53,7 +53,7 @@ class Atlas:
 
     def __init__(self, config: AtlasConfig) -> None:
         self.config = config
-        self._root = source.open_group(config.path)
+        self._root = open_store.open_group(config.path)
         self.cell_ids = frames.read_index(self._root["obs"], config.path)
         self.counts_source, self._rows = find_counts(self._root, config)
         var = self._var()
@@ -126,17 +126,17 @@ class Atlas:
         return matrix
 
     @property
-    def cost(self) -> source.ReadCost:
+    def cost(self) -> open_store.ReadCost:
         """Elements decoded and needed so far."""
         return self._rows.cost
 
-    def cost_of(self, rows: np.ndarray) -> source.ReadCost:
+    def cost_of(self, rows: np.ndarray) -> open_store.ReadCost:
         """Return the bytes that reading ascending rows decodes and uses; reads nothing."""
         return self._rows.cost_of(np.asarray(rows, np.int64))
 
     def most_expressed(self, rows: np.ndarray) -> int:
         """Return an upper bound of the genes with a count above zero in any one of the cells."""
-        if isinstance(self._rows, source.SparseRows) and len(rows):
+        if isinstance(self._rows, open_store.SparseRows) and len(rows):
             stored = self._rows.indptr[rows + 1] - self._rows.indptr[rows]
             return min(int(stored.max()), len(self.genes))
         return len(self.genes)
@@ -181,7 +181,7 @@ class Atlas:
         for ids in (self.cell_ids, self._column_ids):
             digest.update("\n".join(ids).encode())
         digest.update(repr((self.counts_source, self._rows.shape)).encode())
-        if isinstance(self._rows, source.SparseRows):
+        if isinstance(self._rows, open_store.SparseRows):
             digest.update(self._rows.indptr.tobytes())
         for rows in (r for halves in index.halves for r in halves):
             digest.update(rows.astype(np.int64).tobytes() + b"|")

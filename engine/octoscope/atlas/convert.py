@@ -20,13 +20,13 @@ import numpy as np
 import pandas as pd
 
 from octoscope.atlas.atlas import Atlas
+from octoscope.atlas.cell_index import CellIndex
 from octoscope.atlas.chunks import DamageError
-from octoscope.atlas.index import CellIndex
-from octoscope.atlas.partial import Partial
+from octoscope.atlas.partial_store import Partial
 from octoscope.atlas.shards import VALUE, CountShards, Layout, encoded_bytes, write_frames
 from octoscope.config import AtlasConfig
+from octoscope.config.byte_sizes import parse_bytes
 from octoscope.errors import InputError
-from octoscope.sizes import parse_bytes
 
 OnProgress = Callable[[int, int], None]  # cells done, cells in all
 

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from scipy import sparse
 
-from octoscope.atlas import source
+from octoscope.atlas import open_store
 from octoscope.config import AtlasConfig
 from octoscope.errors import InputError
 
@@ -18,7 +18,7 @@ _INTEGER_TOLERANCE = 1e-3
 
 _SAMPLE_ROWS = 256
 
-Rows = source.SparseRows | source.DenseRows
+Rows = open_store.SparseRows | open_store.DenseRows
 
 
 def sample_rows(n: int) -> np.ndarray:
@@ -45,10 +45,10 @@ def look_for_counts(root: Any, name: str, config: AtlasConfig) -> tuple[Rows | N
     DamageError
         If a chunk that was read is damaged.
     """
-    node = source.element(root, name, config.path)
+    node = open_store.element(root, name, config.path)
     if node is None:
         return None, "absent"
-    rows = source.open_rows(node, config.path, may_lack=config.may_lack)
+    rows = open_store.open_rows(node, config.path, may_lack=config.may_lack)
     sample = sample_rows(rows.shape[0])
     data, indices, indptr = rows.rows(sample)
     fault = count_fault(data)
@@ -73,7 +73,7 @@ def find_counts(root: Any, config: AtlasConfig) -> tuple[str, Rows]:
     for name in candidates(config):
         try:
             rows, problem = look_for_counts(root, name, config)
-        except source.LayoutError as error:
+        except open_store.LayoutError as error:
             if not auto:
                 raise
             rows, problem = None, error.problem

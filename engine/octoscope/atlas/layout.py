@@ -14,9 +14,9 @@ from zarr.storage import LocalStore
 
 from octoscope.atlas import chunks, frames
 from octoscope.atlas.atlas import Atlas
+from octoscope.atlas.cell_index import CellIndex
 from octoscope.atlas.counts import sample_rows
 from octoscope.atlas.findings import Findings, some_of
-from octoscope.atlas.index import CellIndex
 from octoscope.atlas.shards import VALUE, Layout
 from octoscope.config import AtlasConfig
 

@@ -16,7 +16,7 @@ import zarr
 from anndata.io import write_elem
 from zarr.codecs import BloscCodec, Crc32cCodec, ZstdCodec
 
-from octoscope.atlas import chunks, frames, source
+from octoscope.atlas import chunks, frames, open_store
 from octoscope.atlas.atlas import Atlas
 from octoscope.atlas.counts import sample_rows
 from octoscope.errors import InputError
@@ -59,7 +59,7 @@ def write_frames(atlas: Atlas, order: np.ndarray, path: Path) -> None:
     ):
         root = zarr.open_group(path, mode="w", zarr_format=3)
         root.attrs.update({"encoding-type": "anndata", "encoding-version": "0.1.0"})
-        obs = frames.read_frame(source.open_group(atlas.config.path)["obs"], atlas.config.path)
+        obs = frames.read_frame(open_store.open_group(atlas.config.path)["obs"], atlas.config.path)
         obs = obs.iloc[order]
         write_elem(root, "obs", obs, dataset_kwargs=kwargs)
         var = obs.iloc[:0, :0].reindex(atlas.genes.ensembl)

@@ -11,11 +11,11 @@ from __future__ import annotations
 import numpy as np
 import torch
 
-from octoscope.attention.cells import BatchLayout, Cell, Heads, QKBatch
+from octoscope.attention.cpu_reduce import add_row_blocks
 from octoscope.attention.logits import add_logits
-from octoscope.attention.row_blocks import add_row_blocks
-from octoscope.attention.threads import map_blocks
-from octoscope.attention.tiled import add_tiled
+from octoscope.attention.map_threads import map_blocks
+from octoscope.attention.query_key_batch import BatchLayout, Cell, Heads, QKBatch
+from octoscope.attention.torch_reduce import add_tiled
 from octoscope.attention.views import QUANTITIES
 from octoscope.errors import MassError
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from octoscope.compiled import compiled
+from octoscope.jit import compiled
 
 BINS = 1 << 16
 

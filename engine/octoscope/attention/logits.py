@@ -10,10 +10,10 @@ from __future__ import annotations
 import numpy as np
 import torch
 
-from octoscope.attention.cells import Cell, Heads
-from octoscope.attention.fused import scatter
-from octoscope.attention.products import Keys
-from octoscope.attention.threads import map_blocks
+from octoscope.attention.cpu_kernels import scatter
+from octoscope.attention.gemm import Keys
+from octoscope.attention.map_threads import map_blocks
+from octoscope.attention.query_key_batch import Cell, Heads
 
 _SCORES = 1 << 19  # of a block on a CPU: 2 MB of fp32, near the cache
 _BLOCKS = 8  # on a CPU, at least, so that threads share them evenly

@@ -9,7 +9,7 @@ import numpy as np
 
 from octoscope.attention.topk import EVERY
 from octoscope.attention.views import sortable
-from octoscope.compiled import compiled
+from octoscope.jit import compiled
 
 _PARTS = 4  # parts of the index per value
 

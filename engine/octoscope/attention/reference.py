@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from octoscope.attention.cells import Heads
+from octoscope.attention.query_key_batch import Heads
 
 
 def softmax_rows(logits: np.ndarray) -> np.ndarray:

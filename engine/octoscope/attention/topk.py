@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from octoscope.compiled import compiled
+from octoscope.jit import compiled
 
 _STRETCH = 64  # values of a row that are looked at together
 _ROOM = 1 << 16  # pairs held before they are thinned out, at least

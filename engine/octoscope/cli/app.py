@@ -62,7 +62,7 @@ def demo(
         typer.echo(yaml.safe_dump(tree, sort_keys=False))
         return
     from octoscope.cluster.driver import execute
-    from octoscope.cluster.frozen import prepare
+    from octoscope.planning.freeze import prepare
 
     root, plan = prepare(parse_config(tree, "demo configuration"), out_)
     _show_plan(plan)
@@ -83,9 +83,9 @@ def plan(
     as_json: AsJson = False,
 ) -> None:
     """Plan a run: check inputs, memory, disk and time, freeze the plan in the run directory."""
-    from octoscope.cluster.calibrate import estimate
-    from octoscope.cluster.frozen import prepare
     from octoscope.config import load_config
+    from octoscope.planning.freeze import prepare
+    from octoscope.planning.timing import estimate
 
     settings = load_config(config, overrides)
     root, made = prepare(settings, out_)
@@ -161,8 +161,8 @@ def run(
 ) -> None:
     """Plan and run; the same command again continues an unfinished run."""
     from octoscope.cluster.driver import execute
-    from octoscope.cluster.frozen import prepare
     from octoscope.config import load_config
+    from octoscope.planning.freeze import prepare
 
     settings = load_config(config, overrides)
     root, made = prepare(settings, out_)
@@ -176,8 +176,8 @@ def resume(
 ) -> None:
     """Continue an interrupted run: only what has no commit record is computed."""
     from octoscope.cluster.driver import execute
-    from octoscope.cluster.frozen import replan, run_config
-    from octoscope.store.plan import run_directory
+    from octoscope.planning.freeze import replan, run_config
+    from octoscope.store.plan_file import run_directory
 
     root = run_directory(run)
     settings = run_config(root, overrides)
@@ -189,8 +189,8 @@ def resume(
 def overlap(run: Run, address: Address = None, steal: Steal = False) -> None:
     """Run the analysis stage alone: layers, overlap with the network, report."""
     from octoscope.cluster.driver import execute
-    from octoscope.cluster.frozen import replan, run_config
-    from octoscope.store.plan import run_directory
+    from octoscope.planning.freeze import replan, run_config
+    from octoscope.store.plan_file import run_directory
 
     root = run_directory(run)
     made, settings = replan(root), run_config(root)
@@ -205,9 +205,9 @@ def status(
     watch: Annotated[bool, typer.Option("--watch", help="Until its driver ends")] = False,
 ) -> None:
     """Say how far a run is, from its directory alone: stages, actors, rates, time left."""
+    from octoscope.cluster.live_view import render
     from octoscope.cluster.progress import follow, last_seen, summary
-    from octoscope.cluster.view import render
-    from octoscope.store.plan import run_directory
+    from octoscope.store.plan_file import run_directory
 
     root = run_directory(run)
     if watch:
@@ -229,7 +229,7 @@ def verify(run: Run, as_json: AsJson = False) -> None:
 
 def _verify(run: str, as_json: bool = False) -> None:
     from octoscope.store.manifest import verify as check
-    from octoscope.store.plan import run_directory
+    from octoscope.store.plan_file import run_directory
 
     root = run_directory(run)
     faults = check(root)
@@ -252,8 +252,8 @@ def repair(
     steal: Steal = False,
 ) -> None:
     """Find damage and compute again what is damaged, and what that needs; then verify."""
-    from octoscope.cluster.mend import mend
-    from octoscope.store.plan import run_directory
+    from octoscope.cluster.repair import mend
+    from octoscope.store.plan_file import run_directory
 
     root = run_directory(run)
     code = mend(root, out, dry=dry, address=address, steal=steal)
@@ -271,7 +271,7 @@ def report(
 ) -> None:
     """Say where the report of a finished run is, or write one for another gene set or view."""
     from octoscope.report.page import render, stored_report
-    from octoscope.store.plan import run_directory
+    from octoscope.store.plan_file import run_directory
 
     root = run_directory(run)
     if gene_set is None and view is None:

@@ -14,7 +14,7 @@ from rich.table import Table
 from octoscope.cli.shared import AsJson, err, out, rows_table, show
 
 if TYPE_CHECKING:
-    from octoscope.atlas.info import AtlasInfo
+    from octoscope.atlas.atlas_info import AtlasInfo
     from octoscope.config import AtlasConfig
 
 app = typer.Typer(help="Look at, check and convert atlases.", no_args_is_help=True)

@@ -10,8 +10,8 @@ import typer
 from rich.markup import escape
 from rich.table import Table
 
+from octoscope.cli.comparison_tables import show
 from octoscope.cli.shared import AsJson, out, rows_json
-from octoscope.cli.tables import show
 from octoscope.errors import InputError
 
 app = typer.Typer(help="Layers, models or whole runs against each other.", no_args_is_help=True)
@@ -73,11 +73,11 @@ def runs(
     as_json: AsJson = False,
 ) -> None:
     """Compare the matrices that two runs have in common (both with `keep_dense: fp32`)."""
-    from octoscope.cluster.compare_runs import compare_runs
+    from octoscope.analysis.tables.run_tables import compare_runs
 
     table = compare_runs(first, second)
     if out_ is not None:
-        from octoscope.octopus.tables import new_file
+        from octoscope.octopus.pair_files import new_file
 
         with new_file(out_) as temporary:
             table.to_parquet(temporary, compression="zstd", index=False)
@@ -106,8 +106,8 @@ def pool(
     ] = None,
 ) -> None:
     """Read categories of a finished run as one (it must have kept its matrices)."""
-    from octoscope.cluster.pools import pool_finished
-    from octoscope.octopus.tables import new_file
+    from octoscope.analysis.tables.pool_tables import pool_finished
+    from octoscope.octopus.pair_files import new_file
 
     if out_.exists():
         raise InputError("--out", f"{out_} exists", "name another folder")
@@ -138,8 +138,8 @@ def _agreement(
 ) -> Any:
     """Return agreement of models' layers, of one category or as medians over all."""
     from octoscope.store.manifest import require_success
-    from octoscope.store.plan import load_plan, run_directory
-    from octoscope.store.tables import read_table
+    from octoscope.store.parquet import read_table
+    from octoscope.store.plan_file import load_plan, run_directory
 
     root = run_directory(run)
     require_success(root)
@@ -219,7 +219,7 @@ def export(
     """Write the consensus network for Cytoscape, igraph, OmniPath, decoupler or AnnData."""
     from octoscope.report.export import consensus_network, kind_of
     from octoscope.report.export import export as write
-    from octoscope.store.plan import run_directory
+    from octoscope.store.plan_file import run_directory
 
     root, form = run_directory(run), kind_of(out_, kind)
     network = consensus_network(

@@ -74,7 +74,7 @@ def models_check(
     as_json: AsJson = False,
 ) -> None:
     """Say what a checkpoint does with an atlas here: genes, tokens, time and memory per cell."""
-    from octoscope.check import check_model
+    from octoscope.probe.profile import check_model
 
     rows = check_model(checkpoint, atlas, options=options_of(option), dtype=_dtype(dtype))
     show(rows, as_json, lambda: rows_table(str(checkpoint), rows))
@@ -99,7 +99,7 @@ def attention_dump(
     seed: Annotated[int, typer.Option(help="Seed of the counter-based stream")] = 0,
 ) -> None:
     """Write hidden states and attention of cells in the common schema."""
-    from octoscope.dump import write_dump
+    from octoscope.probe.dump import write_dump
 
     pairs = options_of(option)
     if rng not in ("cell", "upstream"):
@@ -126,7 +126,7 @@ def attention_diff(
     as_json: AsJson = False,
 ) -> None:
     """Print the worst difference per array; exit 1 beyond tolerance."""
-    from octoscope.models.dump import diff
+    from octoscope.probe.dump_format import diff
 
     rows = diff(ours, theirs)
     table = Table("array", "worst", "allowed", "", title="difference")

@@ -48,7 +48,7 @@ def import_(
     as_json: AsJson = False,
 ) -> None:
     """Convert a Napistu bundle, napistu-torch store or Hub data set; nothing in it is executed."""
-    from octoscope.octopus.napistu.convert import import_napistu
+    from octoscope.octopus.napistu.import_network import import_napistu
 
     made = import_napistu(path, target, _mode(mode), trust)
     _made(made, target, as_json)
@@ -62,7 +62,7 @@ def build(
 ) -> None:
     """Build a network from the files of its sources."""
     from octoscope.octopus.build import build_octopus
-    from octoscope.octopus.config import load_octopus_config
+    from octoscope.octopus.build_config import load_octopus_config
 
     def say(line: str) -> None:
         if not as_json:
@@ -122,7 +122,7 @@ def _viewed(
 ) -> Any:
     """Open a network and take the view that the options describe."""
     from octoscope.octopus.network import open_network
-    from octoscope.octopus.views import INDEPENDENT, View, view
+    from octoscope.octopus.network_views import INDEPENDENT, View, view
 
     network = open_network(directory)
     taken_out = set(channels or []) | (set(INDEPENDENT.string_without) if independent else set())
@@ -149,8 +149,8 @@ def info(
 ) -> None:
     """Say what a network, or a view of it, holds: sources side by side and what they share."""
     from octoscope.octopus.directory import verify_directory
-    from octoscope.octopus.info import source_overlap, source_table, summary
     from octoscope.octopus.network import octopus_folder
+    from octoscope.octopus.network_info import source_overlap, source_table, summary
 
     if check:
         with octopus_folder(directory) as folder:
@@ -206,7 +206,7 @@ def lookup(
 ) -> None:
     """Say for every ordered pair of genes what the network asserts."""
     from octoscope.octopus.lookups import annotate
-    from octoscope.octopus.tables import new_file, read_pairs
+    from octoscope.octopus.pair_files import new_file, read_pairs
 
     network = _viewed(directory, source, without, without_channel, independent, directed, signed,
                       min_score)  # fmt: skip
@@ -240,7 +240,7 @@ def genes(
 ) -> None:
     """Write vertex, degree by source, and stratum of a set of genes, for nulls."""
     from octoscope.octopus.nulls import gene_table
-    from octoscope.octopus.tables import new_file, read_genes
+    from octoscope.octopus.pair_files import new_file, read_genes
 
     network = _viewed(directory, source, without, without_channel, independent, directed, signed,
                       min_score)  # fmt: skip
@@ -270,7 +270,7 @@ def export(
     limit: Annotated[int, typer.Option(help="Most edges of a GraphML file")] = 200_000,
 ) -> None:
     """Write a network, or a view of it, for other tools."""
-    from octoscope.octopus.export import export as write
+    from octoscope.octopus.network_export import export as write
 
     network = _viewed(directory, source, without, without_channel, independent, directed, signed,
                       min_score)  # fmt: skip
@@ -285,7 +285,7 @@ def report(
 ) -> None:
     """Write a page that compares the sources of a network."""
     from octoscope.octopus.network import open_network
-    from octoscope.octopus.tables import new_file
+    from octoscope.octopus.pair_files import new_file
     from octoscope.report.network_page import network_page
 
     with new_file(target) as file:

@@ -11,11 +11,17 @@ from typing import Any
 import pandas as pd
 from rich.console import Console
 
-from octoscope.cluster import analyse
 from octoscope.cluster.connect import address_of, ray_cluster
 from octoscope.cluster.dispatch import Change, Work, dispatch
-from octoscope.cluster.drain import Drain, Stopped
-from octoscope.cluster.finish import (
+from octoscope.cluster.fleet import Group, RayFleet, together
+from octoscope.cluster.progress import Reporter
+from octoscope.cluster.signals import Drain, Stopped
+from octoscope.config import RunConfig
+from octoscope.errors import OctoscopeError
+from octoscope.json_values import to_json
+from octoscope.pipeline import analysis_steps
+from octoscope.pipeline.dask_graphs import ray_scheduler
+from octoscope.pipeline.seal import (
     ATTENTION,
     DONE,
     SET_ASIDE,
@@ -24,20 +30,15 @@ from octoscope.cluster.finish import (
     read_set_aside,
     tidy,
 )
-from octoscope.cluster.fleet import Group, RayFleet, together
-from octoscope.cluster.frozen import run_config
-from octoscope.cluster.graphs import ray_scheduler
-from octoscope.cluster.progress import Reporter
-from octoscope.cluster.repair import Repair, open_repair, read_repair
-from octoscope.config import RunConfig
-from octoscope.errors import OctoscopeError
+from octoscope.plan.values import Plan
+from octoscope.plan.work_names import block_of
+from octoscope.planning.freeze import run_config
+from octoscope.planning.repair_plan import Repair, open_repair, read_repair
+from octoscope.store.commits import done_among, read_record
 from octoscope.store.lease import Lease
 from octoscope.store.manifest import JOURNAL, require_success
-from octoscope.store.names import block_of
-from octoscope.store.plan import Plan
-from octoscope.store.records import done_among, read_record
-from octoscope.store.root import RunRoot, to_json
-from octoscope.store.tables import write_table
+from octoscope.store.parquet import write_table
+from octoscope.store.run_dir import RunRoot
 
 
 def execute(
@@ -159,7 +160,7 @@ class _Run:
                     )
                 if stage in ("all", "analysis"):
                     if self._repair is None or self._repair.outputs:
-                        blocks = analyse.finished_blocks(plan, set(known))
+                        blocks = analysis_steps.finished_blocks(plan, set(known))
                         few = address_of(address) is None and len(blocks) <= _FEW
                         scheduler = "threads" if few else ray_scheduler()
                         self._analysis(blocks, reporter, scheduler)
@@ -202,7 +203,7 @@ class _Run:
             if means:
                 todo.append((f"mean cells{of}", [Work(w, block_of(w)[0]) for w in means]))
             aside |= self._dispatch(ray, reporter, todo, spec)
-        readings = {(b.model, b.category) for b in analyse.finished_blocks(plan, set(aside))}
+        readings = {(b.model, b.category) for b in analysis_steps.finished_blocks(plan, set(aside))}
         bases = {(plan.model(m).base, c) for m, c in readings}  # whose pair counts they share
         pairs = self._works(w for w in plan.pairs_work() if block_of(w) in bases)
         matrices = self._works(w for w in plan.matrix_work() if block_of(w) in readings)
@@ -281,28 +282,33 @@ class _Run:
         self._check_lease()
         return self._drain.asked()
 
-    def _analysis(self, blocks: list[analyse.Block], reporter: Reporter, scheduler: Any) -> None:
+    def _analysis(
+        self, blocks: list[analysis_steps.Block], reporter: Reporter, scheduler: Any
+    ) -> None:
         """Join phase 1 tables, then phase 2 and overlap through Dask with the scheduler given."""
         root, plan, network = self._root, self._plan, self._config.network
         wanted = None if self._repair is None else set(self._repair.outputs)
         write = self._write
         steps: list[tuple[str, Callable[[], None]]] = [
-            ("tables", lambda: analyse.collect(root, plan, blocks, network, wanted, write)),
-            ("layers", lambda: analyse.layers(root, plan, blocks, scheduler, wanted, write)),
+            ("tables", lambda: analysis_steps.collect(root, plan, blocks, network, wanted, write)),
+            ("layers", lambda: analysis_steps.layers(root, plan, blocks, scheduler, wanted, write)),
         ]
         tests = {"tables/overlap.parquet", "tables/separation.parquet"}
         if network is not None and (wanted is None or wanted & tests):
             steps.append(
-                ("overlap", lambda: analyse.overlap(root, plan, blocks, network, scheduler, write))
+                (
+                    "overlap",
+                    lambda: analysis_steps.overlap(root, plan, blocks, network, scheduler, write),
+                )
             )
-        if wanted is None or wanted & {analyse.MODELS, analyse.MASS}:
+        if wanted is None or wanted & {analysis_steps.MODELS, analysis_steps.MASS}:
             joined = network is not None
-            steps.append(("models", lambda: analyse.models(root, blocks, joined, write)))
+            steps.append(("models", lambda: analysis_steps.models(root, blocks, joined, write)))
         finished = {(b.model, b.category) for b in blocks}
-        for part in analyse.comparison_parts(plan, finished):
+        for part in analysis_steps.comparison_parts(plan, finished):
             if wanted is None or wanted & set(part.tables):
                 make = partial(
-                    analyse.comparison, root, plan, blocks, part, network, scheduler, write
+                    analysis_steps.comparison, root, plan, blocks, part, network, scheduler, write
                 )
                 steps.append((part.name, make))
         # groups of their own: how long one took says nothing about the next

@@ -30,7 +30,7 @@ class WorkMetrics:
         self._tags = {"run": run, "group": group}
 
     def done(self, kind: str, facts: Mapping[str, Any]) -> None:
-        """Count one piece of work; ``facts`` as :meth:`octoscope.cluster.worker.Worker.run` tells."""
+        """Count one piece of work; ``facts`` as :meth:`.worker.Worker.run` returns."""
         tags = {**self._tags, "kind": kind}
         self._pieces.inc(1, tags)
         self._seconds.observe(facts["seconds"], tags)

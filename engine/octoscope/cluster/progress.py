@@ -17,15 +17,16 @@ from typing import Any
 from rich.console import Console
 from rich.live import Live
 
-from octoscope.cluster import view
+from octoscope.cluster import live_view
 from octoscope.cluster.dispatch import Change, Work
-from octoscope.cluster.drain import Stopped
-from octoscope.cluster.tally import Tally
+from octoscope.cluster.run_stats import Tally
+from octoscope.cluster.signals import Stopped
+from octoscope.json_values import to_json
+from octoscope.store.commits import done_among
 from octoscope.store.lease import LEASE
 from octoscope.store.manifest import JOURNAL
-from octoscope.store.plan import load_plan
-from octoscope.store.records import done_among
-from octoscope.store.root import RunRoot, to_json
+from octoscope.store.plan_file import load_plan
+from octoscope.store.run_dir import RunRoot
 
 PROGRESS = "progress.json"
 _WRITE_EVERY = 5.0  # seconds between rewrites of progress.json
@@ -59,7 +60,7 @@ class Reporter:
         if console.is_terminal and not self._json:
             self._live = Live(
                 console=console,
-                get_renderable=lambda: view.render(self._tally.snapshot()),
+                get_renderable=lambda: live_view.render(self._tally.snapshot()),
                 refresh_per_second=2,
             )
 
@@ -117,7 +118,7 @@ class Reporter:
             return
         self._said = time.time()
         snapshot = self._tally.snapshot()
-        self._say("line", view.line(stage, snapshot["stages"][stage], snapshot))
+        self._say("line", live_view.line(stage, snapshot["stages"][stage], snapshot))
 
     def _say(self, event: str, text: str, **more: Any) -> None:
         if not self._json:
@@ -171,7 +172,7 @@ def summary(root: RunRoot) -> dict[str, Any]:
         age = time.time() - progress["updated"]
         rows["last driver"] = f"{progress['status']}, last seen {age:.0f} s ago"
         if "actor_hours" in progress:
-            rows["time"] = view.hours(progress)
+            rows["time"] = live_view.hours(progress)
     aside = (root.read_json("attention.json") or {}).get("set_aside", {})
     rows["set aside"] = len(aside)
     lease = root.read_json(LEASE)
@@ -205,10 +206,10 @@ def follow(root: RunRoot, console: Console, every: float = 2.0) -> None:
             if progress is None or "actors" not in progress:
                 return
             if shown is not None:
-                shown.update(view.render(progress), refresh=True)
+                shown.update(live_view.render(progress), refresh=True)
             else:
-                for name, stage in view.in_order(progress["stages"]):
-                    text = view.line(name, stage, progress)
+                for name, stage in live_view.in_order(progress["stages"]):
+                    text = live_view.line(name, stage, progress)
                     if said.get(name, "").split("(")[0] != text.split("(")[0]:
                         said[name] = text
                         console.print(text, markup=False, highlight=False, soft_wrap=True)

@@ -10,10 +10,11 @@ from typing import Any
 
 import zarr
 
-from octoscope.cluster.frozen import run_config
-from octoscope.store.names import block_of
-from octoscope.store.plan import COEXPRESSION, load_plan
-from octoscope.store.root import RunRoot
+from octoscope.plan.values import COEXPRESSION
+from octoscope.plan.work_names import block_of
+from octoscope.planning.freeze import run_config
+from octoscope.store.plan_file import load_plan
+from octoscope.store.run_dir import RunRoot
 
 _LOG = logging.getLogger("octoscope")
 _TOLD = ("cells_used", "tokens", "wait_seconds")  # of a unit's record, to the driver
@@ -54,7 +55,7 @@ class Worker:
         self._device = "cpu"
         # Imported here: a worker loads torch or the analysis, not both (seconds of start-up).
         if model is None:
-            from octoscope.cluster.matrices import MatrixRunner
+            from octoscope.extract.matrix_work import MatrixRunner
 
             self._matrices = MatrixRunner(root, self._plan)
             return
@@ -62,11 +63,11 @@ class Worker:
         zarr.config.set({"threading.max_workers": config.execution.readers})
         self._by_work = {u.work: u for u in self._plan.units if u.model == model}
         if self._plan.model(model).family == COEXPRESSION:
-            from octoscope.cluster.coexpression import CoexpressionRunner
+            from octoscope.extract.coexpression_work import CoexpressionRunner
 
             self._units: Any = CoexpressionRunner(root, self._plan, config, model)
         else:
-            from octoscope.cluster.units import UnitRunner
+            from octoscope.extract.unit_work import UnitRunner
 
             self._units = UnitRunner(root, self._plan, config, model, share=self._gpus)
             self._device = self._units.device

@@ -23,6 +23,7 @@ from pydantic import BaseModel, ConfigDict, field_validator
 from scipy import sparse
 
 from octoscope.errors import InputError
+from octoscope.genes import GeneTable
 from octoscope.models.blocks import (
     attend,
     by_cell,
@@ -31,9 +32,9 @@ from octoscope.models.blocks import (
     layer_norm,
     split_heads,
 )
+from octoscope.models.family_options import read_options
 from octoscope.models.gene_list import gene_list_19264
-from octoscope.models.matching import by_gene_list
-from octoscope.models.options import read_options
+from octoscope.models.gene_matching import by_gene_list
 from octoscope.models.protocol import (
     GENE,
     PAD,
@@ -45,7 +46,6 @@ from octoscope.models.protocol import (
     Variant,
 )
 from octoscope.models.weights import load_state, read_json, take_strict
-from octoscope.vocabulary import GeneTable
 
 _DEPTH = TOKEN_KINDS.index("depth")
 _TARGET, _LOG10_FLOOR, _CAP = 1e4, 5.0, 20.0

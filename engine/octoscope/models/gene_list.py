@@ -8,7 +8,7 @@ from importlib.resources import files
 
 import numpy as np
 
-from octoscope.vocabulary import GeneTable, ensembl_of_symbols
+from octoscope.genes import GeneTable, ensembl_of_symbols
 
 
 @cache

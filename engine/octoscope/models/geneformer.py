@@ -22,10 +22,11 @@ from pydantic import BaseModel, ConfigDict, Field
 from scipy import sparse
 
 from octoscope.errors import InputError
+from octoscope.genes import GeneTable, symbols_of_ensembl
 from octoscope.models.blocks import attend, head_weights
+from octoscope.models.family_options import read_options
+from octoscope.models.gene_matching import by_mapping
 from octoscope.models.geneformer_files import Dictionaries, find_dictionaries
-from octoscope.models.matching import by_mapping
-from octoscope.models.options import read_options
 from octoscope.models.protocol import (
     GENE,
     PAD,
@@ -38,7 +39,6 @@ from octoscope.models.protocol import (
 )
 from octoscope.models.ragged import held, kept, ranked
 from octoscope.models.weights import load_state, read_json, take_strict
-from octoscope.vocabulary import GeneTable, symbols_of_ensembl
 
 _CLS, _EOS = TOKEN_KINDS.index("cls"), TOKEN_KINDS.index("eos")
 # Heads and buffers that do not enter the encoder, one by one.

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from octoscope.errors import InputError
-from octoscope.restricted import numpy_names
+from octoscope.safe_pickle import numpy_names
 
 _KINDS = {
     "tokens": "token_dictionary*.pkl",

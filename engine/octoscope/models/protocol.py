@@ -12,8 +12,8 @@ import numpy as np
 import torch
 from scipy import sparse
 
+from octoscope.genes import GeneTable
 from octoscope.models.ragged import placed
-from octoscope.vocabulary import GeneTable
 
 # A token is a gene, padding, or one of the families' special tokens.
 TOKEN_KINDS = ("gene", "pad", "cls", "eos", "cell", "class", "depth", "count")

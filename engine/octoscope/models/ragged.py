@@ -6,7 +6,7 @@ from itertools import pairwise
 
 import numpy as np
 
-from octoscope.compiled import compiled
+from octoscope.jit import compiled
 
 _DEBRUIJN = 0x03F79D71B4CB0A89
 _BIT = np.zeros(64, np.int64)  # of a power of two, times the constant, the upper six bits -> place

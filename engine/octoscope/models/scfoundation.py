@@ -25,10 +25,11 @@ from pydantic import BaseModel, ConfigDict, field_validator
 from scipy import sparse
 
 from octoscope.errors import InputError
+from octoscope.genes import GeneTable
 from octoscope.models.blocks import attend, embed_values, head_weights, split_heads
+from octoscope.models.family_options import read_options
 from octoscope.models.gene_list import gene_list_19264
-from octoscope.models.matching import by_gene_list
-from octoscope.models.options import read_options
+from octoscope.models.gene_matching import by_gene_list
 from octoscope.models.protocol import (
     GENE,
     PAD,
@@ -42,7 +43,6 @@ from octoscope.models.protocol import (
 from octoscope.models.ragged import held, kept, padded
 from octoscope.models.scfoundation_file import SECTIONS, ScFoundationFile, read_section
 from octoscope.models.weights import checkpoint_in, names_inside
-from octoscope.vocabulary import GeneTable
 
 _COUNT = TOKEN_KINDS.index("count")
 _TARGET = 1e4

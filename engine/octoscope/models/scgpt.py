@@ -19,9 +19,10 @@ import torch.nn.functional as F
 from scipy import sparse
 
 from octoscope.errors import InputError
+from octoscope.genes import GeneTable, ensembl_of_symbols
 from octoscope.models.blocks import attend, head_weights
-from octoscope.models.matching import by_symbol
-from octoscope.models.options import read_options
+from octoscope.models.family_options import read_options
+from octoscope.models.gene_matching import by_symbol
 from octoscope.models.protocol import (
     GENE,
     PAD,
@@ -41,7 +42,6 @@ from octoscope.models.scgpt_tokens import (
     choose_tokens,
 )
 from octoscope.models.weights import load_state, read_json, take_strict
-from octoscope.vocabulary import GeneTable, ensembl_of_symbols
 
 _NAMES = ("args.json", "vocab.json", "best_model.pt")
 _FILES = ", ".join(_NAMES)

@@ -14,7 +14,7 @@ import numpy as np
 import torch
 from pydantic import BaseModel, ConfigDict
 
-from octoscope.compiled import compiled
+from octoscope.jit import compiled
 from octoscope.models.ragged import padded
 from octoscope.models.randomness import CellGenerators
 

@@ -22,9 +22,10 @@ import torch.nn.functional as F
 from scipy import sparse
 
 from octoscope.errors import InputError
+from octoscope.genes import GeneTable, select_genes, symbols_of_ensembl
 from octoscope.models.blocks import attend, by_cell, head_weights, layer_norm, split_heads
-from octoscope.models.matching import by_ensembl
-from octoscope.models.options import read_options
+from octoscope.models.family_options import read_options
+from octoscope.models.gene_matching import by_ensembl
 from octoscope.models.protocol import (
     GENE,
     PAD,
@@ -44,7 +45,6 @@ from octoscope.models.scprint_tokens import (
     choose_overall,
 )
 from octoscope.models.weights import checkpoint_in, names_inside
-from octoscope.vocabulary import GeneTable, select_genes, symbols_of_ensembl
 
 _DEPTH, _CELL, _CLASS = (TOKEN_KINDS.index(k) for k in ("depth", "cell", "class"))
 _MAX_VALUE = 1e5

@@ -11,11 +11,12 @@ import pyarrow as pa
 
 from octoscope.digests import file_digest
 from octoscope.errors import InputError
-from octoscope.octopus.config import OctopusConfig
+from octoscope.octopus.build_config import OctopusConfig
 from octoscope.octopus.directory import DirectoryWriter, new_directory
+from octoscope.octopus.edge_counts import count_edges
 from octoscope.octopus.genes import map_genes
 from octoscope.octopus.merge import Consensus, Statements, join_sources
-from octoscope.octopus.schema import ROLES, coded, sign_of
+from octoscope.octopus.network_schema import ROLES, coded, sign_of
 from octoscope.octopus.sources.annotation import (
     Annotation,
     dogma,
@@ -31,7 +32,6 @@ from octoscope.octopus.sources.reactome_fi import read_reactome_fi
 from octoscope.octopus.sources.record import SourceRecord
 from octoscope.octopus.sources.string import read_string
 from octoscope.octopus.sources.trrust import read_trrust
-from octoscope.octopus.tally import count_edges
 
 _CHUNK = 1 << 20
 Say = Callable[[str], None]

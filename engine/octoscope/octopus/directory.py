@@ -17,7 +17,7 @@ import pyarrow.parquet as pq
 
 from octoscope.digests import file_digest
 from octoscope.errors import InputError
-from octoscope.octopus.schema import SCHEMA, TABLES
+from octoscope.octopus.network_schema import SCHEMA, TABLES
 
 # Columns that mostly count upwards: differences take a tenth of the bytes of a dictionary.
 _COUNTERS = ("origin", "reaction", "evidence")

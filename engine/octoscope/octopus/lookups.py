@@ -9,7 +9,7 @@ import pandas as pd
 
 from octoscope.octopus.network import Network
 from octoscope.octopus.pairs import NEGATIVE, POSITIVE, STATED, Groups
-from octoscope.octopus.paths import pair_distances, shared_pathways
+from octoscope.octopus.shortest_paths import pair_distances, shared_pathways
 
 
 def describe_vertices(network: Network, a: np.ndarray, b: np.ndarray) -> pd.DataFrame:

@@ -12,9 +12,9 @@ from octoscope.octopus.cofactors import cofactor_rows
 from octoscope.octopus.components import components
 from octoscope.octopus.genes import IDENTITY
 from octoscope.octopus.identifiers import best_identifiers, best_names, species_types, vertex_names
-from octoscope.octopus.schema import ACTORS, ROLE_CODE
+from octoscope.octopus.network_schema import ACTORS, ROLE_CODE
+from octoscope.octopus.reaction_edges import wire
 from octoscope.octopus.sources.record import Reactions, SourceRecord
-from octoscope.octopus.wiring import wire
 
 _INTERACTOR = ROLE_CODE["interactor"]
 
@@ -26,7 +26,7 @@ class Statements:
     Attributes
     ----------
     src, dst, role_src, role_dst, directed, score, refs, file, origin, reaction
-        As in :data:`octoscope.octopus.schema.EDGES`.
+        As in :data:`octoscope.octopus.network_schema.EDGES`.
     evidence
         Row of the source's evidence, -1 none.
     """

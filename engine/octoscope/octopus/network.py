@@ -16,8 +16,8 @@ import pandas as pd
 from octoscope.errors import InputError
 from octoscope.octopus.directory import codes_of, read_meta, read_table
 from octoscope.octopus.genes import ensembl_gene
+from octoscope.octopus.network_schema import ROLES
 from octoscope.octopus.pairs import Edges, PairIndex, find_keys, index_pairs, unordered_keys
-from octoscope.octopus.schema import ROLES
 
 _LOADED = [
     "src", "dst", "role_src", "role_dst", "directed", "sign", "source", "score", "refs",
@@ -32,7 +32,7 @@ class Network:
     Attributes
     ----------
     vertices
-        Columns of :data:`octoscope.octopus.schema.VERTICES`; ``vertex`` is 0..n-1.
+        Columns of :data:`octoscope.octopus.network_schema.VERTICES`; ``vertex`` is 0..n-1.
     genes
         Columns ``gene`` (Ensembl id), ``vertex``, ``how``; a gene may have several vertices and a
         vertex several genes.

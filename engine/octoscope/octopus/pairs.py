@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from octoscope.octopus.schema import ACTORS, MIRRORED, ROLES, relation_name
+from octoscope.octopus.network_schema import ACTORS, MIRRORED, ROLES, relation_name
 
 POSITIVE, NEGATIVE = 1, 2
 STATED, UNORDERED = 1, 2  # an assertion in this order; an assertion of the pair in no order
@@ -22,7 +22,7 @@ class Edges:
     src, dst
         int32 vertices.
     role_src, role_dst
-        uint8 positions in :data:`octoscope.octopus.schema.ROLES`.
+        uint8 positions in :data:`octoscope.octopus.network_schema.ROLES`.
     directed
         bool; False: the pair is stated in no order.
     sign
@@ -32,7 +32,7 @@ class Edges:
     score
         float32 in 0..1, NaN where the source gives none.
     refs, reaction, evidence
-        int32, see :data:`octoscope.octopus.schema.EDGES`.
+        int32, see :data:`octoscope.octopus.network_schema.EDGES`.
     """
 
     src: np.ndarray

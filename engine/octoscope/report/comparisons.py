@@ -7,10 +7,10 @@ from typing import Any
 import pandas as pd
 
 from octoscope.analysis import summaries
+from octoscope.plan.values import COEXPRESSION, ModelPlan, Plan
 from octoscope.report import comparison_figures, figures
-from octoscope.store.plan import COEXPRESSION, ModelPlan, Plan
-from octoscope.store.root import RunRoot
-from octoscope.store.tables import read_table
+from octoscope.store.parquet import read_table
+from octoscope.store.run_dir import RunRoot
 
 _ROWS = 15
 _DRAWN = 40  # pairs of a consensus network that are drawn

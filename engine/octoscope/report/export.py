@@ -10,11 +10,11 @@ import pandas as pd
 from scipy import sparse
 
 from octoscope.errors import InputError
-from octoscope.octopus.tables import new_file
+from octoscope.octopus.pair_files import new_file
 from octoscope.store.manifest import require_success
-from octoscope.store.plan import load_plan
-from octoscope.store.root import RunRoot
-from octoscope.store.tables import read_table
+from octoscope.store.parquet import read_table
+from octoscope.store.plan_file import load_plan
+from octoscope.store.run_dir import RunRoot
 
 GRAPHML_EDGES = 200_000  # what Cytoscape and igraph still open comfortably
 # of a consensus network, beside the score; a model's own pairs have none of them

@@ -6,10 +6,10 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
 from octoscope import __version__
-from octoscope.octopus.info import source_overlap, source_table, summary
 from octoscope.octopus.network import Network
-from octoscope.octopus.schema import UNNAMED
-from octoscope.octopus.views import INDEPENDENT, view
+from octoscope.octopus.network_info import source_overlap, source_table, summary
+from octoscope.octopus.network_schema import UNNAMED
+from octoscope.octopus.network_views import INDEPENDENT, view
 from octoscope.report import figures
 
 

@@ -13,11 +13,12 @@ from octoscope.analysis.summaries import mass_by_layer, side_by_side
 from octoscope.attention.views import ABSOLUTE, CENTRED, CORRELATION, plain_view
 from octoscope.config import RunConfig, config_of_text
 from octoscope.errors import DamagedRunError, InputError
+from octoscope.plan.values import COEXPRESSION, ModelPlan, Plan
 from octoscope.report import comparisons, figures
 from octoscope.store.manifest import check_objects, require_success
-from octoscope.store.plan import COEXPRESSION, ModelPlan, Plan, load_plan
-from octoscope.store.root import RunRoot
-from octoscope.store.tables import VOCABULARY, read_table
+from octoscope.store.parquet import VOCABULARY, read_table
+from octoscope.store.plan_file import load_plan
+from octoscope.store.run_dir import RunRoot
 
 _TOP_ROWS = 15
 _MOST_ROWS = 200  # of a table on the page: sixty layers have thousands of pairs of layers

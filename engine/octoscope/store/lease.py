@@ -18,7 +18,8 @@ from typing import Any
 import psutil
 
 from octoscope.errors import InputError
-from octoscope.store.root import RunRoot, to_json
+from octoscope.json_values import to_json
+from octoscope.store.run_dir import RunRoot
 
 LEASE = "lease.json"
 _CLOCK_STEP = 2.0  # seconds that a correction of the clock may move the start of a process

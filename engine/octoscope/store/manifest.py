@@ -6,9 +6,11 @@ from dataclasses import dataclass
 from typing import Any
 
 from octoscope.errors import DamagedRunError
-from octoscope.store.plan import Plan, load_plan
-from octoscope.store.records import Record, at_once, left_by, read_record, record_path
-from octoscope.store.root import RunRoot, to_json
+from octoscope.json_values import to_json
+from octoscope.plan.values import Plan
+from octoscope.store.commits import Record, at_once, left_by, read_record, record_path
+from octoscope.store.plan_file import load_plan
+from octoscope.store.run_dir import RunRoot
 
 JOURNAL = "repair.json"  # a repair that is under way
 

@@ -13,10 +13,10 @@ import pandas as pd
 import psutil
 
 from octoscope.errors import InputError
-from octoscope.octopus.napistu.peer import PeerGraph, roles_of
+from octoscope.octopus.napistu.peer_tables import PeerGraph, roles_of
 from octoscope.octopus.napistu.unpickle import load_pickle, plain
-from octoscope.octopus.schema import ROLE_CODE, UNNAMED
-from octoscope.restricted import Opaque
+from octoscope.octopus.network_schema import ROLE_CODE, UNNAMED
+from octoscope.safe_pickle import Opaque
 
 _MEMBERS = (
     "napistu_graph.pkl",

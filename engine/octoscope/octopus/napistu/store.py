@@ -12,10 +12,10 @@ import pandas as pd
 
 from octoscope.errors import InputError
 from octoscope.octopus.napistu.bundle import identifier_table
-from octoscope.octopus.napistu.peer import PeerGraph
+from octoscope.octopus.napistu.peer_tables import PeerGraph
 from octoscope.octopus.napistu.unpickle import load_torch, plain
-from octoscope.octopus.schema import ROLE_CODE, SBO
-from octoscope.restricted import Opaque
+from octoscope.octopus.network_schema import ROLE_CODE, SBO
+from octoscope.safe_pickle import Opaque
 
 # A feature that is 1 where a source has data on an edge, under one of these names.
 _PRESENT = {

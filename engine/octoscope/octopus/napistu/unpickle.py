@@ -18,7 +18,7 @@ import numpy as np
 import pandas as pd
 
 from octoscope.errors import InputError
-from octoscope.restricted import (
+from octoscope.safe_pickle import (
     Array,
     Opaque,
     Refused,

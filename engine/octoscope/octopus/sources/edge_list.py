@@ -10,7 +10,7 @@ import pyarrow as pa
 
 from octoscope.errors import InputError
 from octoscope.octopus.genes import ensembl_gene
-from octoscope.octopus.schema import ROLE_CODE
+from octoscope.octopus.network_schema import ROLE_CODE
 from octoscope.octopus.sources.annotation import Annotation
 from octoscope.octopus.sources.record import SourceRecord, Tally, identifier_frame, pairs_of
 from octoscope.octopus.sources.text import delimiter_of, read_frame

@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 
-from octoscope.octopus.schema import ROLE_CODE
+from octoscope.octopus.network_schema import ROLE_CODE
 from octoscope.octopus.sources.annotation import Annotation
 from octoscope.octopus.sources.record import SourceRecord, Tally, pairs_of
 from octoscope.octopus.sources.text import read_frame

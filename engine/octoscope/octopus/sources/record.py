@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 
-from octoscope.octopus.schema import ROLE_CODE
+from octoscope.octopus.network_schema import ROLE_CODE
 
 _EXAMPLES = 3
 

@@ -12,7 +12,7 @@ import pandas as pd
 from octoscope.errors import InputError
 from octoscope.octopus.components import components
 from octoscope.octopus.identifiers import best_identifiers, best_names, nameness
-from octoscope.octopus.schema import ROLE_CODE, SBO
+from octoscope.octopus.network_schema import ROLE_CODE, SBO
 from octoscope.octopus.sources.record import Reactions, Tally, identifier_frame
 from octoscope.octopus.sources.uris import parse_uri
 from octoscope.octopus.sources.xml import local, stream_elements

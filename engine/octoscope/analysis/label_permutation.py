@@ -1,0 +1,143 @@
+"""Medians of quantiles in a matrix whose gene labels are permuted: the null of an agreement."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+
+import numpy as np
+
+from octoscope.attention.histograms import BINS, bins_of, count
+from octoscope.config.types import Conventions
+
+Read = Callable[[], Iterable[tuple[int, np.ndarray, np.ndarray]]]
+_AT_ONCE = 1 << 22  # places that are looked up together
+FURTHER = 1 << 28  # places that further draws may look up: some seconds of a matrix
+
+
+class Null:
+    """Medians under permutations of the evaluated matrix's gene labels (QAP).
+
+    The union's pairs are read at permuted places in one matrix; a place's quantile comes from the
+    matrix's histogram of 65,536 bins of value, so it is off by less than half a bin's share.
+    Every draw has a permutation of its own, the same in all matrices.
+
+    Parameters
+    ----------
+    permutations, more, seed
+        Draws; how many times as many of the query sets that none of them reaches, as far as
+        :data:`FURTHER` look-ups take them; where they come from.
+    conventions
+        ``peer``: pairs of a gene with itself count among those that are ranked; no permutation
+        puts another pair there.
+    """
+
+    def __init__(
+        self, n_genes: int, permutations: int, more: int, seed: int, conventions: Conventions
+    ) -> None:
+        self._n_genes, self._seed = n_genes, seed
+        self._first, self._more = permutations, more
+        self._keep_self = conventions == "peer"
+
+    def medians(
+        self,
+        read: Read,
+        query: np.ndarray,
+        key: np.ndarray,
+        chosen: np.ndarray,
+        k: np.ndarray,
+        observed: np.ndarray,
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """Return [draws, query sets] median quantiles, and shares of pairs within the first k.
+
+        What was not drawn is NaN.
+
+        Parameters
+        ----------
+        read
+            The evaluated matrix.
+        chosen
+            [query sets, pairs] bool.
+        k
+            [query sets] rank up to which a pair counts as shared.
+        observed
+            [query sets] median quantiles; small ones are of interest.
+        """
+        bins = np.zeros((self._n_genes, self._n_genes), np.uint16)
+        eligible, counts = np.zeros(bins.shape, bool), np.zeros(BINS, np.int64)
+        for first, values, ok in read():
+            here = slice(first, first + len(values))
+            bins[here], eligible[here] = bins_of(values), ok
+            count(bins[here], ok, first, counts)
+        itself = np.diag(eligible).copy()
+        np.fill_diagonal(eligible, False)
+        every = counts.sum() == eligible.size - len(eligible)
+        if self._keep_self:
+            counts += np.bincount(np.diag(bins)[itself], minlength=BINS)
+        share = _from_the_top(counts)
+        n = max(int(counts.sum()), 1)
+
+        def draw(first: int, stop: int, rows: np.ndarray) -> None:
+            """Fill what the draws give for some query sets, reading the pairs of these alone."""
+            used = np.flatnonzero(chosen[rows].any(0))
+            sets = [np.flatnonzero(chosen[row][used]) for row in rows]
+            ends = query[used], key[used]
+            step = max(1, _AT_ONCE // max(len(used), 1))
+            for at in range(first, stop, step):
+                here = slice(at, min(at + step, stop))
+                draws = np.stack([self._relabel(d) for d in range(here.start, here.stop)])
+                q, j = (draws[:, end] for end in ends)
+                found = share[bins[q, j]]
+                if not every:
+                    found[~eligible[q, j]] = np.nan
+                for row, pairs in zip(rows, sets, strict=True):
+                    part = found[:, pairs]
+                    medians[here, row] = medians_of(part, every)
+                    shared[here, row] = _share_within(part, k[row] / n)
+
+        medians = np.full((self._first, len(chosen)), np.nan)
+        shared = np.full(medians.shape, np.nan)
+        draw(0, self._first, np.arange(len(chosen)))
+        reached = (medians <= observed + 1e-12).any(0) | np.isnan(observed)
+        floor = np.flatnonzero(~reached & ~np.isnan(medians).all(0))
+        more = self._first * (self._more - 1)
+        if more and len(floor):
+            pairs = int(np.count_nonzero(chosen[floor].any(0)))
+            further = np.full((min(more, FURTHER // max(pairs, 1)), len(chosen)), np.nan)
+            medians, shared = (np.concatenate([x, further]) for x in (medians, shared))
+            draw(self._first, len(medians), floor)
+        return medians, shared
+
+    def _relabel(self, draw: int) -> np.ndarray:
+        return np.random.default_rng([self._seed, draw]).permutation(self._n_genes)
+
+
+def medians_of(values: np.ndarray, every: bool = False) -> np.ndarray:
+    """Return [rows] the median of what is known in each row; NaN where nothing is.
+
+    ``every``: there is no NaN, and nothing has to be put into order but the middle.
+    """
+    n = values.shape[1]
+    if not n:
+        return np.full(len(values), np.nan)
+    if every:
+        low, high = (n - 1) // 2, n // 2
+        part = np.partition(values, [low, high], axis=1)
+        return (part[:, low].astype(np.float64) + part[:, high]) / 2
+    known = np.count_nonzero(~np.isnan(values), axis=1)
+    rising = np.sort(values, axis=1)  # NaN last
+    at = np.arange(len(values))
+    low = rising[at, np.maximum(known - 1, 0) // 2]
+    return (low.astype(np.float64) + rising[at, np.minimum(known // 2, n - 1)]) / 2
+
+
+def _share_within(values: np.ndarray, limit: float) -> np.ndarray:
+    """Return [rows] the share of what is known in each row that is up to a limit; NaN: nothing."""
+    known = np.count_nonzero(~np.isnan(values), axis=1)
+    within = np.count_nonzero(values <= limit, axis=1)
+    return np.where(known > 0, within / np.maximum(known, 1), np.nan)
+
+
+def _from_the_top(counts: np.ndarray) -> np.ndarray:
+    """Return [bins] float32: share of values above each bin, with half of those in it."""
+    above = counts[::-1].cumsum()[::-1] - counts
+    return ((above + counts / 2) / max(int(counts.sum()), 1)).astype(np.float32)

@@ -1,0 +1,300 @@
+"""Comparisons between finished matrices as Dask graphs; the tables that they leave."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import reduce
+from itertools import combinations
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from dask.delayed import delayed
+
+from octoscope.analysis import statistics, summaries
+from octoscope.analysis.agreement import (
+    Agreement,
+    Pairs,
+    Placed,
+    agreement,
+    coherence,
+    place,
+    spearman,
+    union,
+)
+from octoscope.analysis.agreement_jackknife import over_donors
+from octoscope.analysis.pairings import (
+    Comparison,
+    comparisons,
+    plan_of,
+    reader,
+    settings,
+    strongest,
+)
+from octoscope.analysis.tables import donor_tables
+from octoscope.analysis.tables.donor_tables import WithoutDonors
+from octoscope.pipeline.dask_graphs import compute
+from octoscope.plan.values import COEXPRESSION, Plan
+from octoscope.store.parquet import VOCABULARY, read_table
+from octoscope.store.run_dir import RunRoot
+
+AGREEMENT = "tables/agreement.parquet"
+COHERENCE = "tables/coherence.parquet"
+CATEGORIES = "tables/agreement_categories.parquet"
+GENE_SETS = "tables/gene_sets.parquet"
+COHERENCE_CATEGORIES = "tables/coherence_categories.parquet"
+MODEL_PAIRS = "tables/model_pairs.parquet"
+BY_K = "tables/by_k.parquet"
+HEADS = "tables/heads.parquet"
+TABLES = (
+    AGREEMENT, CATEGORIES, MODEL_PAIRS, BY_K, HEADS, COHERENCE, COHERENCE_CATEGORIES, GENE_SETS,
+)  # fmt: skip
+_LAYERS = 4  # of a task: CPUs should not wait for the model with the most
+_MOST_MODELS = 8  # all subsets of more are too many to list: of those, pairs and the whole
+
+
+@dataclass(frozen=True)
+class Compared:
+    """What one comparison found: rows of ``agreement`` and of ``coherence``."""
+
+    agreement: pd.DataFrame
+    coherence: pd.DataFrame
+
+
+def compare(
+    run: str, plan: Plan, finished: set[tuple[str, int]], scheduler: Any
+) -> dict[str, pd.DataFrame]:
+    """Put all comparable matrices beside each other; returns the tables by name."""
+    todo = comparisons(plan, finished)
+    found = compute([_graph(run, plan, x) for x in todo], scheduler)
+    agreed = pd.concat([f.agreement for f in found], ignore_index=True) if found else _NO_AGREEMENT
+    cohered = [f.coherence for f in found if len(f.coherence)]
+    coherent = pd.concat(cohered, ignore_index=True) if cohered else _NO_COHERENCE
+    family = ["comparison", "gene_set", "view", "k"]
+    agreed = agreed.assign(q=statistics.adjust_by(agreed, family))
+    coherent = coherent.assign(q=statistics.adjust_by(coherent, ["gene_set", "view", "k"]))
+    models = [m.name for m in plan.checkpoints]
+    return {
+        AGREEMENT: agreed,
+        CATEGORIES: summaries.over_categories("agreement", agreed),
+        MODEL_PAIRS: summaries.model_pairs(agreed, models),
+        BY_K: summaries.by_k(agreed, models),
+        HEADS: summaries.heads(agreed),
+        COHERENCE: coherent,
+        COHERENCE_CATEGORIES: summaries.over_categories("coherence", coherent),
+        GENE_SETS: gene_sets(run, plan),
+    }
+
+
+_LABEL = ["comparison", "category", "gene_set", "view"]
+_ENDS = ["query_model", "query_layer", "query_view", "eval_model", "eval_layer", "eval_view"]
+_NO_AGREEMENT = pd.DataFrame(columns=[*_LABEL, *_ENDS, "k", "median_quantile", "jaccard", "p"])
+_NO_COHERENCE = pd.DataFrame(columns=["gene_set", "view", "k", "p"])
+
+
+def _graph(run: str, plan: Plan, x: Comparison) -> Any:
+    """One comparison: top pairs, then values and ranks and nulls, a few layers at a time."""
+    models = list(dict.fromkeys(m.model for m in x.members))
+    comparison = delayed(x, traverse=False)  # one object for all tasks
+    of_models = [[i for i, m in enumerate(x.members) if m.model == name] for name in models]
+    parts = [of[at : at + _LAYERS] for of in of_models for at in range(0, len(of), _LAYERS)]
+    tops = [delayed(_tops)(run, comparison, part) for part in parts]
+    pairs = delayed(_union)(tops, len(x.genes))
+    placed = delayed(_join)(
+        [delayed(_place)(run, comparison, part, pairs) for part in parts], parts
+    )
+    found = [delayed(_evaluate)(run, comparison, part, placed) for part in parts]
+    without = donor_tables.graph(run, plan, x, comparison)
+    return delayed(_tables)(run, comparison, placed, found, without)
+
+
+def _tops(run: str, x: Comparison, part: Sequence[int]) -> list[Pairs]:
+    root, plan = RunRoot(run), plan_of(run)
+    return [strongest(root, plan, x.category, x.members[i], x.genes, x.gene_set) for i in part]
+
+
+def _union(tops: list[list[Pairs]], n_genes: int) -> Pairs:
+    return union([pair for part in tops for pair in part], n_genes)
+
+
+def _place(run: str, x: Comparison, part: Sequence[int], pairs: Pairs) -> Placed:
+    root, plan = RunRoot(run), plan_of(run)
+    readers = [reader(root, plan, x.category, x.members[i], x.genes) for i in part]
+    return place(readers, *pairs, n_genes=len(x.genes), conventions=settings(plan).conventions)
+
+
+def _join(placed: list[Placed], parts: list[list[int]]) -> Placed:
+    """Return the parts as one, in the order of members."""
+    order = np.argsort(np.concatenate(parts))
+    first = placed[0]
+    return Placed(
+        first.query,
+        first.key,
+        np.concatenate([p.values for p in placed])[order],
+        np.concatenate([p.ranks for p in placed])[order],
+        np.concatenate([p.n_ranked for p in placed])[order],
+        first.n_genes,
+    )
+
+
+def _evaluate(run: str, x: Comparison, part: Sequence[int], placed: Placed) -> Agreement:
+    root, plan = RunRoot(run), plan_of(run)
+    readers = {i: reader(root, plan, x.category, x.members[i], x.genes) for i in part}
+    c = settings(plan)
+    return agreement(
+        placed, readers, c.k, permutations=plan.permutations, more_draws=plan.more_draws,
+        seed=plan.seed, conventions=c.conventions,
+    )  # fmt: skip
+
+
+def _tables(
+    run: str,
+    x: Comparison,
+    placed: Placed,
+    found: list[Agreement],
+    without: WithoutDonors | None,
+) -> Compared:
+    plan = plan_of(run)
+    whole = reduce(Agreement.join, found)
+    if without is not None:
+        low, high = over_donors(whole.medians, without.medians, without.donors)
+        low, high = np.clip(low, 0, 1), np.clip(high, 0, 1)
+        ks = settings(plan).k
+        for row in whole.rows:
+            at = int(row["query"]), int(row["eval"]), ks.index(int(row["k"]))
+            row |= {"donor_low": float(low[at]), "donor_high": float(high[at])}
+    label = {
+        "comparison": x.kind,
+        "category": plan.categories[x.category].name,
+        "gene_set": x.gene_set,
+        "view": x.view,
+    }
+    r, n_both = spearman(placed)
+    rows = []
+    for row in sorted(whole.rows, key=lambda row: (row["query"], row["eval"], row["k"])):
+        a, b = int(row["query"]), int(row["eval"])
+        ends: dict[str, Any] = {}
+        for side, member in (("query", x.members[a]), ("eval", x.members[b])):
+            ends |= {
+                f"{side}_model": member.model,
+                f"{side}_layer": member.layer,
+                f"{side}_view": member.view,
+            }
+        measured = {k: v for k, v in row.items() if k not in ("query", "eval")}
+        more = {
+            "n_genes": len(x.genes),
+            "n_union": len(placed.query),
+            "n_correlated": int(n_both[a, b]),
+            "spearman": float(r[a, b]),
+        }
+        rows.append(label | ends | measured | more)
+    cohered = _coherence(plan, x, whole, without) if x.kind == "models" else []
+    return Compared(pd.DataFrame(rows), pd.DataFrame([label | row for row in cohered]))
+
+
+def _coherence(
+    plan: Plan, x: Comparison, whole: Agreement, without_donors: WithoutDonors | None
+) -> list[dict[str, Any]]:
+    """Coherence of every layer of a model, with every model left out in turn."""
+    c = settings(plan)
+    at = [i for i, m in enumerate(x.members) if plan.model(m.model).family != COEXPRESSION]
+    models = [x.members[i].model for i in at]
+    groups = [c.kinship[m] for m in models]
+    if len(set(groups)) < 2:
+        return []
+    square = np.ix_(at, at)
+    names, rows = list(dict.fromkeys(models)), []
+    left_out = [None, *names] if len(names) > 2 else [None]
+    kin = np.array([c.kinship.get(m.model, "") for m in x.members], object)
+    others = (kin[:, None] != kin) & np.isin(np.arange(len(kin)), at)  # who evaluates whom
+    complete = whole.complete_draws(others)
+    for i, k in enumerate(c.k):
+        medians = whole.medians[..., i][square]
+        deleted = whole.deleted[..., i][:, at][:, :, at]
+        null = complete[..., i][:, at][:, :, at]
+        for without in left_out:
+            value = coherence(medians, models, groups, without)
+            dropped = coherence(deleted, models, groups, without)
+            drawn = coherence(null, models, groups, without)
+            over = _over_donors(value, without_donors, i, at, models, groups, without)
+            for a, member in enumerate(at):
+                if models[a] == without:
+                    continue
+                voices = {g for m, g in zip(models, groups, strict=True) if m != without}
+                low, high = statistics.jackknife_interval(value[a], dropped[:, a])
+                null_low, null_high = statistics.null_range(drawn[:, a])
+                row = {
+                    "model": models[a],
+                    "layer": x.members[member].layer,
+                    "group": groups[a],
+                    "k": k,
+                    "left_out": without or "",
+                    "n_groups": len(voices - {groups[a]}),
+                    "coherence": float(value[a]),
+                    "low": low,
+                    "high": high,
+                    "null_mean": float(statistics.known_mean(drawn[:, a])),
+                    "null_low": null_low,
+                    "null_high": null_high,
+                    "p": statistics.permutation_p(float(value[a]), drawn[:, a]),
+                    "n_permutations": statistics.n_drawn(drawn[:, a]),
+                }
+                rows.append(row | {name: float(end[a]) for name, end in over.items()})
+    return rows
+
+
+def _over_donors(
+    value: np.ndarray,
+    found: WithoutDonors | None,
+    k: int,
+    at: Sequence[int],
+    models: Sequence[str],
+    groups: Sequence[str],
+    without: str | None,
+) -> dict[str, np.ndarray]:
+    """Return the interval of coherence [matrices] over donors; nothing without donor groups."""
+    if found is None:
+        return {}
+    dropped = coherence(found.medians[..., k][:, at][:, :, at], models, groups, without)
+    low, high = over_donors(value, dropped, found.donors)
+    return {"donor_low": np.maximum(low, 0), "donor_high": high}
+
+
+def gene_sets(run: str, plan: Plan) -> pd.DataFrame:
+    """Count the genes that each subset of models shares: more models, fewer genes.
+
+    Of more than eight models: each, every two, all, and the subsets that gene sets name.
+
+    Returns
+    -------
+    DataFrame
+        models (joined by +), n_models, n_groups (kinship), n_genes (accumulated by all of them),
+        n_vocabulary (of the atlas, in all of their vocabularies), share_of_smallest (of the
+        smallest of these vocabularies).
+    """
+    names = [m.name for m in plan.checkpoints]
+    axes = {m.name: set(m.axis) for m in plan.checkpoints}
+    genes = read_table(RunRoot(run), VOCABULARY)
+    genes = genes[genes["what"].isin(["matched", "renamed"])]
+    known = {name: set(genes.loc[genes["model"] == name, "gene"]) for name in names}
+    sizes: Sequence[int] = range(1, len(names) + 1)
+    if len(names) > _MOST_MODELS:
+        sizes = [1, 2, len(names)]
+    subsets = [subset for size in sizes for subset in combinations(names, size)]
+    for gene_set in dict.fromkeys(s for m in plan.checkpoints for s in m.gene_sets):
+        subsets.append(tuple(m.name for m in plan.checkpoints if gene_set in m.gene_sets))
+    rows, kin = [], settings(plan).kinship
+    for subset in sorted(dict.fromkeys(subsets), key=len):
+        shared = set.intersection(*(known[name] for name in subset))
+        rows.append(
+            {
+                "models": "+".join(subset),
+                "n_models": len(subset),
+                "n_groups": len({kin[name] for name in subset}),
+                "n_genes": len(set.intersection(*(axes[name] for name in subset))),
+                "n_vocabulary": len(shared),
+                "share_of_smallest": len(shared) / min(len(known[name]) for name in subset),
+            }
+        )
+    return pd.DataFrame(rows)

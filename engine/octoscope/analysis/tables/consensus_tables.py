@@ -1,0 +1,339 @@
+"""Layers as one, models as one, categories against each other: graphs and tables."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from dask.delayed import delayed
+
+from octoscope.analysis import consensus, statistics
+from octoscope.analysis.agreement import Pairs, place, strongest_of, union
+from octoscope.analysis.pairings import (
+    Member,
+    asked,
+    asked_of,
+    comparable_models,
+    correlations,
+    labelled,
+    layers_of,
+    name_genes,
+    of_all_cells,
+    places_of,
+    plan_of,
+    reader,
+    settings,
+    shared_genes,
+    strongest,
+)
+from octoscope.analysis.summarise_matrix import finalise
+from octoscope.analysis.tables.contrast_tables import CONTRASTS, SPECIFIC, contrasts, rivals
+from octoscope.pipeline.dask_graphs import compute
+from octoscope.plan.values import Plan
+from octoscope.store.run_dir import RunRoot
+
+LAYERS = "tables/consensus_layers.parquet"
+SUPPORT = "tables/support.parquet"
+_PARTS = ("total", "half0", "half1")
+_ENDS = ("query", "key")
+
+
+def network_path(category: int) -> str:
+    """Return the name of a category's consensus network."""
+    return f"consensus/c{category:04d}.parquet"
+
+
+def layers_path(model: str) -> str:
+    """Return the name of a model's top pairs over all its layers."""
+    return f"consensus/{model}.parquet"
+
+
+@dataclass(frozen=True)
+class Question:
+    """One gene set and view, over the genes that all of its models have.
+
+    Attributes
+    ----------
+    genes
+        Ensembl ids, ascending.
+    blocks
+        (model, category) that are finished.
+    correlations
+        (co-expression entry, its view, category) that are finished and have the genes.
+    """
+
+    gene_set: str
+    view: str
+    genes: tuple[str, ...]
+    blocks: tuple[tuple[str, int], ...]
+    correlations: tuple[tuple[str, str, int], ...]
+
+    @property
+    def models(self) -> list[str]:
+        """Models in the order of the plan."""
+        return list(dict.fromkeys(m for m, _ in self.blocks))
+
+
+@dataclass(frozen=True)
+class Standing:
+    """Where the union's pairs stand in one model and category, all layers as one.
+
+    Attributes
+    ----------
+    quantiles
+        [3, pairs] float32 of all cells, half 0, half 1; NaN where not eligible.
+    members
+        [3, pairs] bool: among the top K.
+    layer
+        [pairs] layer where the pair is largest.
+    n_layers
+        [pairs] layers that have it among their own top K.
+    """
+
+    quantiles: np.ndarray
+    members: np.ndarray
+    layer: np.ndarray
+    n_layers: np.ndarray
+
+
+def questions(plan: Plan, finished: set[tuple[str, int]]) -> list[Question]:
+    """Return every gene set and view with something to compare."""
+    made: list[Question] = []
+    if not settings(plan).consensus:
+        return made
+    every = range(len(plan.categories))
+    for gene_set, view in asked(plan):
+        of = {c: comparable_models(plan, finished, c, gene_set, view) for c in every}
+        models = [m.name for m in plan.checkpoints if any(m.name in x for x in of.values())]
+        genes = shared_genes(plan, models, gene_set)
+        blocks = tuple((m, c) for m in models for c in every if m in of[c])
+        known = tuple(
+            (m.name, v, c) for c in every for m, v in correlations(plan, finished, c, view, genes)
+        )
+        if len(blocks) > 1 and len(genes) > 2:
+            made.append(Question(gene_set, view, genes, blocks, known))
+    return made
+
+
+def consensus_tables(plan: Plan, finished: set[tuple[str, int]]) -> list[str]:
+    """Return the tables that :func:`agree` makes of the finished (reading, category) blocks."""
+    todo = questions(plan, finished)
+    blocks = _blocks(plan, finished)
+    kin = settings(plan).kinship
+    made = [LAYERS] if blocks else []
+    made += [layers_path(m.name) for m in plan.checkpoints if any(b[0] == m.name for b in blocks)]
+    made += sorted({network_path(c) for q in todo for _, c in q.blocks})
+    if any(len({kin[m] for m in q.models}) > 1 for q in todo):
+        made.append(SUPPORT)
+    if any(len({c for _, c in q.blocks}) > 1 for q in todo):
+        made += [CONTRASTS, SPECIFIC]
+    return made
+
+
+def _blocks(plan: Plan, finished: set[tuple[str, int]]) -> list[tuple[str, int]]:
+    """Return the finished (model, category) whose layers become one matrix, in plan order."""
+    every = range(len(plan.categories) if settings(plan).consensus else 0)
+    models = [m.name for m in plan.checkpoints if all(asked_of(plan, m))]
+    return [(m, c) for m in models for c in every if (m, c) in finished]
+
+
+def agree(
+    run: str, plan: Plan, finished: set[tuple[str, int]], scheduler: Any
+) -> dict[str, pd.DataFrame]:
+    """Make one matrix of each model's layers and compare those; returns the tables by name."""
+    blocks = _blocks(plan, finished)
+    tables = dict(zip(blocks, compute([delayed(_layers)(run, *b) for b in blocks], scheduler),
+                      strict=True))  # fmt: skip
+    made: dict[str, list[pd.DataFrame]] = {LAYERS: [stats for _, stats in tables.values()]}
+    for (model, _), (top, _) in tables.items():
+        made.setdefault(layers_path(model), []).append(top)
+    todo = questions(plan, finished)
+    listed = {block: top for block, (top, _) in tables.items()}
+    for found in compute([_graph(run, plan, q, listed) for q in todo], scheduler):
+        for name, frame in found.items():
+            made.setdefault(name, []).append(frame)
+    joined = {name: pd.concat(parts, ignore_index=True) for name, parts in made.items() if parts}
+    if LAYERS in joined:
+        joined[LAYERS] = statistics.with_half_q(joined[LAYERS], ["gene_set", "view"])
+    if SUPPORT in joined:
+        family = ["gene_set", "view"]
+        joined[SUPPORT] = joined[SUPPORT].assign(q=statistics.adjust_by(joined[SUPPORT], family))
+    return joined
+
+
+def _layers(run: str, model: str, category: int) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Return top pairs and statistics of a model's layers as one matrix."""
+    root, plan = RunRoot(run), plan_of(run)
+    m = plan.model(model)
+    matrix = layers_of(root, plan, category, model)
+    names, views = asked_of(plan, m)
+    sets = {name: np.array(m.gene_sets[name]) for name in names}
+    done = finalise(
+        matrix,
+        sets,
+        views,
+        top_k=plan.top_k,
+        permutations=plan.permutations,
+        more_draws=plan.more_draws,
+        seed=plan.seed,
+    )
+    top, layer = done.topk, np.zeros(len(done.topk), np.int32)
+    for keys, part in top.reset_index().groupby(["gene_set", "view"], sort=False):
+        name, view = (str(x) for x in keys)
+        genes, rows = sets[name], part["index"].to_numpy()
+        at = (np.searchsorted(genes, part[end].to_numpy()) for end in ("query", "key"))
+        layer[rows] = matrix.winning_layer(genes, view, *at)
+    top = name_genes(top.assign(layer=layer), m)
+    label = {"model": model, "category": plan.categories[category].name}
+    return labelled(top, label), labelled(done.stats, label | {"layers": len(m.layers)})
+
+
+def _graph(run: str, plan: Plan, q: Question, listed: dict[tuple[str, int], pd.DataFrame]) -> Any:
+    question = delayed(q, traverse=False)
+    tops: list[Any] = []
+    for model, category in q.blocks:
+        m = plan.model(model)
+        if m.gene_sets[q.gene_set] == places_of(m, q.genes).tolist():
+            top = of_all_cells(listed[model, category], q.gene_set, q.view)
+            genes = np.array(q.genes)
+            tops.append(tuple(np.searchsorted(genes, top[x].to_numpy(str)) for x in _ENDS))
+        else:
+            tops.append(delayed(_top)(run, question, model, category))
+    pairs = delayed(_union)(tops, len(q.genes))
+    standing = [delayed(_stand)(run, question, *block, pairs) for block in q.blocks]
+    correlated = [delayed(_correlated)(run, question, *x, pairs) for x in q.correlations]
+    return delayed(_tables)(run, question, pairs, standing, correlated)
+
+
+def _top(run: str, q: Question, model: str, category: int) -> Pairs:
+    """Return (query, key) of the top pairs of a model's layers as one."""
+    root, plan = RunRoot(run), plan_of(run)
+    matrix = layers_of(root, plan, category, model)
+    genes = places_of(plan.model(model), q.genes)
+    return strongest_of(lambda: matrix.values(genes, q.view), plan.top_k)
+
+
+def _union(tops: list[Pairs], n_genes: int) -> Pairs:
+    return union(tops, n_genes)
+
+
+def _stand(run: str, q: Question, model: str, category: int, pairs: Pairs) -> Standing:
+    root, plan = RunRoot(run), plan_of(run)
+    m = plan.model(model)
+    matrix = layers_of(root, plan, category, model)
+    genes = places_of(m, q.genes)
+
+    def half(h: int) -> Iterable[tuple[int, np.ndarray, np.ndarray]]:
+        for first, x, y, use in matrix.halves(genes, q.view):
+            yield first, (x, y)[h], use
+
+    readers = [lambda: matrix.values(genes, q.view), lambda: half(0), lambda: half(1)]
+    how = settings(plan).conventions
+    placed = place(readers, *pairs, n_genes=len(q.genes), conventions=how)
+    codes, times = pairs[0] * len(genes) + pairs[1], np.zeros(len(pairs[0]), np.int16)
+    for layer in m.layers:
+        member = Member(model, layer, q.view)
+        query, key = strongest(root, plan, category, member, q.genes, q.gene_set)
+        times += np.isin(codes, query * len(genes) + key)
+    return Standing(
+        placed.quantiles.astype(np.float32),
+        placed.among(plan.top_k),
+        matrix.winning_layer(genes, q.view, *pairs).astype(np.int32),
+        times,
+    )
+
+
+def _correlated(
+    run: str, q: Question, model: str, view: str, category: int, pairs: Pairs
+) -> np.ndarray:
+    """Return [pairs] quantiles in a co-expression matrix."""
+    read = reader(RunRoot(run), plan_of(run), category, Member(model, 0, view), q.genes)
+    how = settings(plan_of(run)).conventions
+    placed = place([read], *pairs, n_genes=len(q.genes), conventions=how)
+    return placed.quantiles[0].astype(np.float32)
+
+
+def _tables(
+    run: str,
+    q: Question,
+    pairs: Pairs,
+    standing: list[Standing],
+    correlated: list[np.ndarray],
+) -> dict[str, pd.DataFrame]:
+    """Assemble networks, support and contrasts of one gene set and view."""
+    plan = plan_of(run)
+    kin = settings(plan).kinship
+    models, label = q.models, {"gene_set": q.gene_set, "view": q.view}
+    groups = [kin[m] for m in models]
+    first = plan.model(models[0])
+    axis = places_of(first, q.genes)
+    categories = sorted({c for _, c in q.blocks})
+    there = dict(zip(q.blocks, standing, strict=True))
+    shape = len(models), len(categories), len(_PARTS), len(pairs[0])
+    quantiles, members = np.full(shape, np.nan, np.float32), np.zeros(shape, bool)
+    for (m, c), found in there.items():
+        at = models.index(m), categories.index(c)
+        quantiles[at], members[at] = found.quantiles, found.members
+    scores = consensus.score(quantiles, groups)  # [categories, parts, pairs]
+    # contrasts of the consensus: 10^-score is the geometric mean of quantiles
+    contrast, rival = consensus.specificity(10.0 ** -scores[:, 0])
+    names = [plan.categories[c].name for c in categories]
+    made: dict[str, list[pd.DataFrame]] = {SUPPORT: [], CONTRASTS: [], SPECIFIC: []}
+    for i, c in enumerate(categories):
+        seen = members[:, i]
+        frame = _network(q, pairs, models, groups, scores[i], seen, quantiles[:, i, 0])
+        frame["specificity"], frame["rival"] = contrast[i], rivals(rival[i], names)
+        for m in models:
+            if (m, c) in there:
+                frame[f"layer_{m}"] = there[m, c].layer
+        # how often layers of all models list the pair
+        listed = [there[m, c].n_layers for m in models if (m, c) in there]
+        frame["n_layers"] = np.sum(listed, axis=0)
+        for (name, _, of), values in zip(q.correlations, correlated, strict=True):
+            if of == c:
+                frame[f"quantile_{name}"] = values
+        frame = frame[frame["n_models"] > 0].sort_values(
+            ["n_groups", "score", "query", "key"],
+            ascending=[False, False, True, True],
+            kind="stable",
+        )
+        ahead = frame.duplicated(["n_groups", "score"])  # equal voices and scores share a rank
+        row = pd.Series(np.arange(1, len(frame) + 1), frame.index)
+        frame["rank"] = row.mask(ahead).ffill().astype(np.int64)
+        frame = frame.assign(**{end: axis[frame[end]] for end in _ENDS})
+        made[network_path(c)] = [labelled(name_genes(frame, first), {"category": names[i]} | label)]
+        if len(set(groups)) > 1:
+            tested = consensus.support_test(
+                *pairs, seen[:, 0], groups, len(q.genes),
+                permutations=plan.permutations, more_draws=plan.more_draws, seed=plan.seed,
+            )  # fmt: skip
+            made[SUPPORT].append(labelled(tested, {"category": names[i]} | label))
+    if len(categories) > 1:
+        summary, specific = contrasts(pairs, len(q.genes), models, names, quantiles, members, label)
+        specific = specific.assign(**{end: axis[specific[end]] for end in _ENDS})
+        made[CONTRASTS].append(summary)
+        made[SPECIFIC].append(name_genes(specific, first))
+    return {name: pd.concat(parts, ignore_index=True) for name, parts in made.items() if parts}
+
+
+def _network(
+    q: Question,
+    pairs: Pairs,
+    models: list[str],
+    groups: list[str],
+    scores: np.ndarray,
+    members: np.ndarray,
+    quantiles: np.ndarray,
+) -> pd.DataFrame:
+    n_models, n_groups = consensus.support(members[:, 0], groups)
+    halves = [consensus.support(members[:, h], groups)[1] for h in (1, 2)]
+    frame = {
+        "query": pairs[0], "key": pairs[1], "score": scores[0],
+        "score_half0": scores[1], "score_half1": scores[2],
+        "n_models": n_models, "n_groups": n_groups,
+        "n_groups_half0": halves[0], "n_groups_half1": halves[1],
+    }  # fmt: skip
+    return pd.DataFrame(frame | {f"quantile_{m}": quantiles[i] for i, m in enumerate(models)})

@@ -1,0 +1,81 @@
+"""One category and not the others: contrasts of each model's top pairs, and these pairs."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+import pandas as pd
+
+from octoscope.analysis import consensus
+
+CONTRASTS = "tables/contrasts.parquet"
+SPECIFIC = "tables/specific.parquet"
+
+
+def contrasts(
+    pairs: tuple[np.ndarray, np.ndarray],
+    n_genes: int,
+    models: Sequence[str],
+    categories: Sequence[str],
+    quantiles: np.ndarray,
+    members: np.ndarray,
+    label: Mapping[str, str],
+) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Tell, per model and category, what its top pairs are in the other categories.
+
+    Parameters
+    ----------
+    pairs
+        (query, key), [pairs] each.
+    quantiles, members
+        [models, categories, parts (all cells, half 0, half 1), pairs]: where a pair stands, NaN
+        where not eligible, and whether it is among the top pairs.
+    label
+        Columns of one value for both tables.
+
+    Returns
+    -------
+    summary
+        A row per model and category; see :func:`octoscope.analysis.consensus.contrast_test`.
+    specific
+        A row per model, category and top pair: quantile, contrast, contrast_half0, contrast_half1,
+        noise (see :func:`~octoscope.analysis.consensus.contrast_noise`), rival (the category where
+        it
+        is strongest elsewhere; empty where it is eligible nowhere else) and specific: contrast
+        above the category's noise in both halves; null where a contrast is not known.
+    """
+    rows, listed = [], []
+    for m, model in enumerate(models):
+        found = [consensus.specificity(quantiles[m, :, part]) for part in range(3)]
+        total, *halves = (contrast for contrast, _ in found)
+        for c, name in enumerate(categories):
+            top = np.flatnonzero(members[m, c, 0])
+            both = np.stack([half[c, top] for half in halves])
+            query, key = (end[top] for end in pairs)
+            row = consensus.contrast_test(total[c, top], both, query, key, n_genes)
+            named = {"model": model, "category": name, **label}
+            rows.append(named | row)
+            known = ~np.isnan(both).any(0) & ~np.isnan(total[c, top]) & (row["noise_high"] >= 0)
+            above = np.asarray((both > row["noise_high"]).all(0))
+            frame = {
+                "query": query,
+                "key": key,
+                "quantile": quantiles[m, c, 0, top],
+                "contrast": total[c, top],
+                "contrast_half0": both[0],
+                "contrast_half1": both[1],
+                "noise": consensus.contrast_noise(both),
+                "rival": rivals(found[0][1][c, top], categories),
+                "specific": pd.arrays.BooleanArray(above, ~known),
+            }
+            ends = pd.DataFrame(named, index=range(len(top)))
+            order = np.argsort(-np.nan_to_num(total[c, top], nan=-np.inf), kind="stable")
+            ordered = pd.DataFrame(frame).iloc[order].reset_index(drop=True)
+            listed.append(pd.concat([ends, ordered], axis=1))
+    return pd.DataFrame(rows), pd.concat(listed, ignore_index=True)
+
+
+def rivals(rival: np.ndarray, names: Sequence[str]) -> np.ndarray:
+    """Return categories by name, '' for none (-1)."""
+    return np.array([*names, ""], dtype=object)[rival]

@@ -1,0 +1,117 @@
+"""Two finished runs that kept their matrices: do they find the same pairs?"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pandas as pd
+from dask.delayed import delayed
+
+from octoscope.analysis import statistics
+from octoscope.analysis.agreement import agreement, place, spearman, union
+from octoscope.analysis.pairings import Member, plan_of, reader, shared_genes, strongest
+from octoscope.errors import InputError
+from octoscope.pipeline.dask_graphs import compute
+from octoscope.results.require_dense import kept_plan
+from octoscope.store.run_dir import RunRoot
+
+
+def compare_runs(first: str, second: str, scheduler: Any = "threads") -> pd.DataFrame:
+    """Compare every matrix that both runs have: same model, category, layer, gene set and view.
+
+    Over the genes that both have, at the smaller ``top_k``. Each row's null relabels the genes of
+    the run that is evaluated.
+
+    Returns
+    -------
+    DataFrame
+        query_run and eval_run (0: first, 1: second), model, category, layer, gene_set, view,
+        n_genes, and the columns of an agreement; q over all rows of one gene set and view.
+
+    Raises
+    ------
+    InputError
+        If they share no matrix, or one did not keep its matrices.
+    DamagedRunError
+        If one is unfinished.
+    """
+    plans = [kept_plan(first), kept_plan(second)]
+    a, b = plans
+    ways = ["corrected" if p.compare is None else p.compare.conventions for p in plans]
+    if ways[0] != ways[1]:
+        raise InputError(
+            second, f"compares by the {ways[1]} conventions, {first} by the {ways[0]} ones",
+            "run one of them again with the other's compare.conventions",
+        )  # fmt: skip
+    names = [{c.name: i for i, c in enumerate(p.categories)} for p in plans]
+    todo = [
+        (names[0][category], names[1][category], m.name, layer, gene_set, view)
+        for m in a.models
+        for twin in (t for t in b.models if t.name == m.name)
+        for category in names[0]
+        if category in names[1]
+        for layer in m.layers
+        if layer in twin.layers
+        for gene_set in m.gene_sets
+        if gene_set in twin.gene_sets
+        for view in m.views
+        if view in twin.views
+    ]
+    if not todo:
+        raise InputError(
+            second, f"has no matrix in common with {first}", "models, categories, layers, gene "
+            "sets and views are matched by name",
+        )  # fmt: skip
+    found = compute([delayed(_matched)(first, second, *x) for x in todo], scheduler)
+    table = pd.concat(found, ignore_index=True)
+    return table.assign(q=statistics.adjust_by(table, ["gene_set", "view"]))
+
+
+def _matched(
+    first: str, second: str, c0: int, c1: int, model: str, layer: int, gene_set: str, view: str
+) -> pd.DataFrame:
+    roots = [RunRoot(first), RunRoot(second)]
+    plans, categories = [plan_of(r.url) for r in roots], (c0, c1)
+    member = Member(model, layer, view)
+    mine = [set(shared_genes(plan, [model], gene_set)) for plan in plans]
+    genes = tuple(sorted(mine[0] & mine[1]))
+    if len(genes) < 3:
+        return pd.DataFrame({"gene_set": [], "view": [], "p": []})
+    readers = [
+        reader(r, p, c, member, genes) for r, p, c in zip(roots, plans, categories, strict=True)
+    ]
+    tops = [
+        strongest(r, p, c, member, genes, gene_set)
+        for r, p, c in zip(roots, plans, categories, strict=True)
+    ]
+    c = plans[0].compare
+    how = "corrected" if c is None else c.conventions
+    placed = place(readers, *union(tops, len(genes)), n_genes=len(genes), conventions=how)
+    k = min(p.top_k for p in plans)
+    found = agreement(
+        placed,
+        dict(enumerate(readers)),
+        [k],
+        permutations=min(p.permutations for p in plans),
+        more_draws=min(p.more_draws for p in plans),
+        conventions=how,
+        seed=plans[0].seed,
+    )
+    r, pairs = spearman(placed)
+    label = {
+        "model": model,
+        "category": plans[0].categories[c0].name,
+        "layer": layer,
+        "gene_set": gene_set,
+        "view": view,
+        "n_genes": len(genes),
+        "spearman": float(r[0, 1]),
+        "n_correlated": int(pairs[0, 1]),
+    }
+    rows = [
+        {"query_run": row["query"], "eval_run": row["eval"]}
+        | label
+        | {k: v for k, v in row.items() if k not in ("query", "eval")}
+        for row in found.rows
+    ]
+    return pd.DataFrame(rows)

@@ -1,0 +1,208 @@
+"""What is in an atlas, what is wrong with it, and what it costs to read: as much as can be told."""
+
+from __future__ import annotations
+
+import time
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+import numpy as np
+
+from octoscope.atlas import chunks, frames, open_store
+from octoscope.atlas.atlas import Atlas
+from octoscope.atlas.cell_index import CellIndex
+from octoscope.atlas.cell_selection import look_at_cells
+from octoscope.atlas.counts import candidates, look_for_counts, sample_rows
+from octoscope.atlas.findings import Findings
+from octoscope.atlas.layout import (
+    ArrayCost,
+    arrays_of,
+    cost_of_array,
+    look_at_layout,
+    look_at_reading,
+)
+from octoscope.config import AtlasConfig
+from octoscope.genes import read_aliases, resolve_genes, strip_version
+
+_BATCH = 1024  # cells
+
+
+@dataclass
+class AtlasInfo:
+    """What was found.
+
+    Attributes
+    ----------
+    rows
+        Name -> figure, as far as the atlas can be opened.
+    arrays
+        Each array that runs read.
+    findings
+        In the order: store, counts, genes, cells, layout, every count.
+    """
+
+    rows: dict[str, Any] = field(default_factory=dict)
+    arrays: list[ArrayCost] = field(default_factory=list)
+    findings: Findings = field(default_factory=Findings)
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return it as JSON values; figures stand beside ``arrays`` and ``findings``."""
+        arrays = [asdict(a) for a in self.arrays]
+        return {**self.rows, "arrays": arrays, "findings": self.findings.as_list()}
+
+
+def info(
+    config: AtlasConfig,
+    seed: int = 0,
+    *,
+    quick: bool = False,
+    on_progress: Callable[[int, int], None] | None = None,
+) -> AtlasInfo:
+    """Look at an atlas; what cannot be used is a finding, and the rest is looked at all the same.
+
+    Parameters
+    ----------
+    seed
+        Of the runs to come: it decides the halves.
+    quick
+        Look at a sample of the counts only; otherwise every count is read and checked.
+    on_progress
+        Told how many cells of how many are checked.
+    """
+    result = AtlasInfo()
+    found = result.findings
+    root = None
+    with found.caught():
+        root = open_store.open_group(config.path)
+    if root is None:
+        return result
+    place = _place_of_counts(root, config, found)
+    good = place is not None and not found.errors
+    good &= _look_at_genes(root, config, place, found)
+    index = None
+    with found.caught():
+        obs = chunks.required(root, "obs", config.path)
+        index = look_at_cells(obs, config, seed, found)
+    with found.caught():
+        result.arrays = [cost_of_array(a) for a in arrays_of(root, config, place)]
+        look_at_layout(result.arrays, place, root, found)
+    if good:
+        with found.caught():
+            # what is summed on asking is summed here, and was noted above
+            atlas = Atlas(config.model_copy(update={"duplicate_genes": "sum"}))
+            _describe(atlas, config, index, result, seed, quick, on_progress or (lambda *_: None))
+    return result
+
+
+def _place_of_counts(root: Any, config: AtlasConfig, found: Findings) -> str | None:
+    """Return where the counts are, or what stands in their place, and note why it is no good."""
+    present: str | None = None
+    seen: list[tuple[str, str]] = []
+    for name in candidates(config):
+        try:
+            rows, problem = look_for_counts(root, name, config)
+        except open_store.LayoutError as error:
+            rows, problem = None, f"{error.problem}; {error.fix}"
+            present = present or name
+        except chunks.DamageError as error:
+            found.error(error.where, error.problem, error.fix)
+            return name
+        if rows is not None:
+            present = present or name
+        if problem is None:
+            for other, what in seen:
+                found.note(other, f"not used: {what}", f"counts are taken from {name}")
+            return name
+        if problem != "absent":
+            seen.append((name, problem))
+    for name, problem in seen:
+        fix = "point --counts at raw counts (raw.X or layers/<name>), or add them"
+        found.error(f"{config.path}: {name}", problem, fix)
+    if not seen:
+        problem = f"no counts: none of {', '.join(candidates(config))} is there"
+        found.error(config.path, problem, "add raw counts as raw.X or layers/counts")
+    return present
+
+
+def _look_at_genes(root: Any, config: AtlasConfig, place: str | None, found: Findings) -> bool:
+    """Note what becomes of the gene ids; returns whether they can be used, summed if need be."""
+    path, key = config.path, config.gene_id_key
+    with found.caught():
+        var = chunks.required(root, "raw/var" if place == "raw.X" else "var", path)
+        have, where = frames.frame_columns(var), f"{path}: var[{key or 'index'}]"
+        if key is not None and key not in have:
+            found.error(f"{path}: var", f"no column {key!r}; it has {have}", "correct --gene-id")
+            return False
+        ids = frames.read_index(var, path)
+        if key is not None:
+            column = frames.read_column(var, key, path, may_lack=config.may_lack)
+            ids = frames.as_text(column)
+        symbols = None
+        if config.symbol_key in have:
+            column = frames.read_column(var, config.symbol_key, path, may_lack=config.may_lack)
+            symbols = frames.as_text(column)
+        foreign = [str(i) for i in ids if strip_version(str(i)) is None]
+        if foreign:
+            found.warning(
+                where,
+                f"{len(foreign):,} of {len(ids):,} ids are no Ensembl gene ids "
+                f"(first: {foreign[0]})",
+                "symbols are looked up in GENCODE 44; --gene-id names a column of Ensembl ids",
+            )
+        aliases = read_aliases(config.gene_aliases) if config.gene_aliases else None
+        _, _, report = resolve_genes(ids, symbols, where=where, duplicates="sum", aliases=aliases)
+        many = Counter(row["what"] for row in report)
+        first = {row["what"]: row["id"] for row in reversed(report)}
+        if many["merged"] and config.duplicate_genes == "refuse":
+            problem = (
+                f"{many['merged']:,} columns have the id of another (first: {first['merged']})"
+            )
+            found.error(where, problem, "make them unique, or set atlas.duplicate_genes: sum")
+            many["merged"] = 0
+        for what, after in (
+            ("dropped", "models cannot read them"),
+            ("merged", "their counts are summed"),
+            ("renamed", "by atlas.gene_aliases"),
+        ):
+            if many[what]:
+                problem = f"{many[what]:,} of {len(ids):,} columns {what} (first: {first[what]})"
+                found.note(where, problem, after)
+        return True
+    return False
+
+
+def _describe(
+    atlas: Atlas,
+    config: AtlasConfig,
+    index: CellIndex | None,
+    result: AtlasInfo,
+    seed: int,
+    quick: bool,
+    on_progress: Callable[[int, int], None],
+) -> None:
+    """Fill in the figures; checks every count unless ``quick``."""
+    n, rows = len(atlas.cell_ids), result.rows
+    rows |= {"cells": n, "genes": len(atlas.genes), "counts": atlas.counts_source}
+    rows["genes dropped or merged"] = len(atlas.gene_report)
+    ratio = look_at_reading(atlas, config, index, seed, result.findings)
+    if index is not None:
+        for name, halves in zip(index.categories, index.halves, strict=True):
+            rows[f"cells of {name}"] = sum(len(h) for h in halves)
+        rows |= {f"refused: {why}": k for why, k in index.refused.items()}
+        rows["read over needed by units"] = ratio
+    looked_at = sample_rows(n) if quick else np.arange(n)
+    started, values, total, done = time.perf_counter(), 0, 0.0, 0
+    for batch in atlas.stream(looked_at, _BATCH):
+        values += batch.counts.nnz
+        total += float(batch.counts.data.sum(dtype=np.float64))
+        done += len(batch.rows)
+        on_progress(done, len(looked_at))
+    seconds = time.perf_counter() - started
+    if not quick:
+        rows["nonzero"] = values
+        rows["read over needed"] = round(atlas.cost.read / max(1, atlas.cost.needed), 2)
+        rows["cells checked per second"] = round(n / max(seconds, 1e-9))
+    rows["mean counts per cell"] = round(total / max(1, done), 1)
+    rows["mean genes per cell"] = round(values / max(1, done), 1)

@@ -1,0 +1,133 @@
+"""What the obs columns of an atlas mean for a run: categories, donors, halves, primary data."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from octoscope.atlas import frames
+from octoscope.atlas.cell_index import CellIndex, build_index
+from octoscope.atlas.findings import Findings, some_of
+from octoscope.config import AtlasConfig
+
+FEW = 20  # cells below which a category has no eligible pair by default
+
+
+def look_at_cells(obs: Any, config: AtlasConfig, seed: int, found: Findings) -> CellIndex | None:
+    """Note what is wrong with obs; needs no counts.
+
+    Parameters
+    ----------
+    obs
+        The group of the data frame.
+
+    Returns
+    -------
+    CellIndex or None
+        The selection of a run with this seed, if categories are named and one can be made.
+    """
+    where = f"{config.path}: obs"
+    columns = [_column(obs, key, "category", config, found) for key in config.category_key]
+    donors = None
+    if config.replicate_key is not None:
+        donors = _column(obs, config.replicate_key, "donor", config, found)
+    elif config.category_key:
+        found.note(
+            where,
+            "no donor column is given",
+            "halves are then of cells, and agreement between them says nothing about donors",
+        )
+    primary = _primary(obs, config, found)
+    if not config.category_key:
+        found.note(where, "no category column is given", "give --category to look at categories")
+        return None
+    if any(c is None for c in columns) or (config.replicate_key is not None and donors is None):
+        return None
+    index = None
+    with found.caught():
+        ids = frames.read_index(obs, config.path)
+        named = [c for c in columns if c is not None]
+        index = build_index(
+            ids, named, donors, primary, config.categories, seed=seed, where=config.path
+        )
+    if index is not None:
+        _small(index, where, found)
+        if donors is not None:
+            _few_donors(index, donors, f"{where}[{config.replicate_key}]", found)
+    return index
+
+
+def _column(
+    obs: Any, name: str, kind: str, config: AtlasConfig, found: Findings
+) -> pd.Series | None:
+    where, have = f"{config.path}: obs", frames.frame_columns(obs)
+    if name not in have:
+        found.error(where, f"no column {name!r}; it has {have}", f"name one of them as {kind}")
+        return None
+    with found.caught():
+        column = frames.read_column(obs, name, config.path, may_lack=config.may_lack)
+        missing = int(column.isna().sum())
+        if missing:
+            found.warning(
+                f"{where}[{name}]",
+                f"{missing:,} of {len(column):,} cells have no {kind}",
+                "runs leave them out; give them one if they should count",
+            )
+        return column
+    return None
+
+
+def _primary(obs: Any, config: AtlasConfig, found: Findings) -> np.ndarray | None:
+    """Return [cells] whether a cell is primary data, or None where nothing says so."""
+    where = f"{config.path}: obs[is_primary_data]"
+    if not config.primary_only:
+        return None
+    if "is_primary_data" not in frames.frame_columns(obs):
+        found.note(where, "no such column", "all cells count; copies of other data sets do too")
+        return None
+    with found.caught():
+        column = frames.read_column(obs, "is_primary_data", config.path, may_lack=config.may_lack)
+        primary = frames.as_bool(column, config.path)
+        others = int((~primary).sum())
+        if others:
+            problem = f"{others:,} of {len(primary):,} cells are not primary data"
+            found.note(where, problem, "runs leave them out unless atlas.primary_only: false")
+        return primary
+    return None
+
+
+def _small(index: CellIndex, where: str, found: Findings) -> None:
+    sizes = zip(index.categories, index.halves, strict=True)
+    small = [f"{name} ({len(a) + len(b)})" for name, (a, b) in sizes if len(a) + len(b) < FEW]
+    if small:
+        found.warning(
+            where,
+            f"{len(small)} categories have fewer than {FEW} cells: {some_of(small)}",
+            "too few for figures of pairs; merge them, or name others in atlas.categories",
+        )
+
+
+def _few_donors(index: CellIndex, donors: pd.Series, where: str, found: Findings) -> None:
+    """Name categories with one donor, and halves with one donor or none."""
+    codes = pd.factorize(donors)[0]
+    alone, lopsided = [], []
+    for name, halves in zip(index.categories, index.halves, strict=True):
+        each = [len(np.unique(codes[rows])) for rows in halves]
+        if sum(each) == 1:
+            alone.append(name)
+        elif min(each) < 2:
+            lopsided.append(f"{name} ({each[0]} and {each[1]})")
+    if alone:
+        found.warning(
+            where,
+            f"one donor only in {some_of(alone)}",
+            "there is no second half to compare with; add donors or leave the category out",
+        )
+    if lopsided:
+        found.warning(
+            where,
+            f"fewer than two donors in a half of {some_of(lopsided)}",
+            "agreement between halves then hangs on one donor; add donors, or try another seed",
+        )

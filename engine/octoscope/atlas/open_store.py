@@ -1,0 +1,340 @@
+"""Opening an AnnData store, Zarr (v2, v3; any fsspec URL) or h5ad, and reading rows of counts.
+
+Nothing is read from a chunk that is absent or cannot be decoded (:mod:`octoscope.atlas.chunks`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import h5py
+import numpy as np
+import zarr
+
+from octoscope.atlas import blosc, chunks, codec_pipeline
+from octoscope.errors import InputError
+
+_RUN = 1 << 21  # values read at a time: 16 chunks as `atlas convert` writes them
+
+blosc.register()
+codec_pipeline.register()
+
+
+def open_group(path: str) -> Any:
+    """Open the root group read-only.
+
+    Raises
+    ------
+    InputError
+        If nothing is there, or it is neither Zarr nor HDF5, or not AnnData.
+    """
+    if path.endswith((".h5ad", ".h5")):
+        try:
+            group: Any = h5py.File(path, "r")
+        except FileNotFoundError:
+            raise InputError(path, "does not exist", "check atlas.path") from None
+        except OSError as error:
+            raise InputError(path, f"not an HDF5 file ({error})", "check atlas.path") from None
+    else:
+        if "://" not in path and not Path(path).exists():
+            raise InputError(path, "does not exist", "check atlas.path")
+        try:
+            group = zarr.open_group(path, mode="r")
+        except (ValueError, KeyError, OSError, ImportError, TypeError) as error:
+            raise InputError(
+                path,
+                f"not a Zarr group ({type(error).__name__}: {str(error)[:100]})",
+                "give an AnnData store in Zarr, or an .h5ad file",
+            ) from None
+    missing = [name for name in ("X", "obs", "var") if chunks.member(group, name, path) is None]
+    if missing == ["X"] and ("raw" in group or "layers" in group):
+        missing = []
+    if missing:
+        raise InputError(path, f"no {', '.join(missing)} in it", "write it with anndata.write_zarr")
+    return group
+
+
+class LayoutError(InputError):
+    """A matrix is stored in a way that rows cannot be read from; nothing is damaged."""
+
+
+def element(root: Any, name: str, path: str) -> Any | None:
+    """Return the group or array at ``name`` (``X``, ``raw.X``, ``layers/counts``), or None."""
+    return chunks.member(root, "raw/X" if name == "raw.X" else name, path)
+
+
+@dataclass
+class ReadCost:
+    """Elements (or bytes) decoded and used, to show what the layout of a store costs."""
+
+    read: int = 0
+    needed: int = 0
+
+
+class SparseRows:
+    """Row access to a CSR matrix on disk: whole chunks, each decoded once while in the window.
+
+    An absent chunk is refused, and so is one of zeros only (:func:`zeros_fault`).
+
+    Parameters
+    ----------
+    group
+        Group with ``data``, ``indices`` and ``indptr``.
+    path
+        The store, for messages.
+    window
+        Chunks of ``data`` and ``indices`` that are kept decoded.
+    """
+
+    def __init__(self, group: Any, path: str, window: int = 8) -> None:
+        self.shape = tuple(int(n) for n in group.attrs["shape"])
+        self._path = path
+        self._data, self._indices, pointers = (
+            chunks.required(group, name, path) for name in ("data", "indices", "indptr")
+        )
+        self.indptr = chunks.read_rows(path, pointers).astype(np.int64)
+        size = self._data.shape[0]
+        fault = indptr_fault(self.indptr, self.shape[0], size)
+        if fault is not None or self._indices.shape != (size,):
+            raise InputError(
+                f"{path}: {chunks.name_of(pointers)}",
+                fault or f"{self._indices.shape[0]} indices for {size} values",
+                chunks.RESTORE,
+            )
+        self._quick = tuple(
+            codec_pipeline.quick(group, name, array)
+            for name, array in (("data", self._data), ("indices", self._indices))
+        )
+        self._chunk = chunks.grid_of(self._data)[0]
+        self._window = window
+        self._cache: dict[int, tuple[np.ndarray, np.ndarray]] = {}
+        self.cost = ReadCost()
+
+    def place(self, row: int, nth: int, column: int) -> str:
+        """Return the chunk that holds the ``nth`` stored value of a row."""
+        at = int(self.indptr[row]) + nth
+        return chunks.place_of(self._data, (at // chunks.grid_of(self._data)[0],))
+
+    def _load(self, first: int, last: int) -> None:
+        """Decode chunks ``first`` to ``last`` with one read per array, unless all are there."""
+        for chunk in list(self._cache):
+            if chunk < first or chunk > last:
+                if len(self._cache) <= self._window:
+                    break
+                del self._cache[chunk]
+        missing = [c for c in range(first, last + 1) if c not in self._cache]
+        while missing:
+            run = [missing.pop(0)]
+            while missing and missing[0] == run[-1] + 1:
+                run.append(missing.pop(0))
+            lo = run[0] * self._chunk
+            hi = min((run[-1] + 1) * self._chunk, int(self._data.shape[0]))
+            data, indices = (
+                chunks.read_rows(self._path, array, lo, hi, through=through)
+                for array, through in zip((self._data, self._indices), self._quick, strict=True)
+            )
+            fault = chunks.range_fault(indices, 0, self.shape[1])
+            if fault is not None:
+                raise self._damage(self._indices, lo + fault[0], fault[1])
+            self.cost.read += hi - lo
+            for c in run:
+                at = c * self._chunk
+                part = slice(at - lo, at - lo + self._chunk)
+                for array, values, pointers in (
+                    (self._data, data[part], None),
+                    (self._indices, indices[part], self.indptr),
+                ):
+                    zeros = zeros_fault(values, at, pointers)
+                    if zeros is not None:
+                        raise self._damage(array, at, zeros)
+                self._cache[c] = (data[part], indices[part])
+
+    def _trim(self, last: int) -> None:
+        """Keep the last chunk only, on its own, where a long run was read: its arrays are large."""
+        if len(self._cache) > self._window:
+            data, indices = self._cache[last]
+            self._cache = {last: (data.copy(), indices.copy())}
+
+    def _damage(self, array: Any, at: int, problem: str) -> chunks.DamageError:
+        return chunks.damage(self._path, array, (at // chunks.grid_of(array)[0],), problem)
+
+    def decoded(self, rows: np.ndarray) -> np.ndarray:
+        """Return how many values reading ascending rows has decoded after each; reads nothing."""
+        starts, stops = self.indptr[rows], self.indptr[rows + 1]
+        first = starts // self._chunk
+        last = np.where(stops > starts, (stops - 1) // self._chunk, -1)
+        before = np.maximum.accumulate(np.concatenate([[-1], last]))[:-1]
+        return np.cumsum(np.maximum(last - np.maximum(first - 1, before), 0)) * self._chunk
+
+    def cost_of(self, rows: np.ndarray) -> ReadCost:
+        """Return the bytes that reading ascending rows once decodes and uses; reads nothing."""
+        starts, stops = self.indptr[rows], self.indptr[rows + 1]
+        some = stops > starts
+        # +1 where a row's first chunk comes, -1 after its last: chunks that any row touches
+        edges = np.zeros(int(self.indptr[-1]) // self._chunk + 2, np.int64)
+        np.add.at(edges, starts[some] // self._chunk, 1)
+        np.add.at(edges, (stops[some] - 1) // self._chunk + 1, -1)
+        touched = np.flatnonzero(np.cumsum(edges) > 0)
+        sizes = np.minimum((touched + 1) * self._chunk, self.indptr[-1]) - touched * self._chunk
+        each = self._data.dtype.itemsize + self._indices.dtype.itemsize
+        return ReadCost(int(sizes.sum()) * each, int((stops - starts).sum()) * each)
+
+    def rows(self, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Return ``data, indices, indptr`` of the given ascending rows."""
+        starts, stops = self.indptr[rows], self.indptr[rows + 1]
+        out_ptr = np.concatenate([[0], np.cumsum(stops - starts)])
+        total = int(out_ptr[-1])
+        data = np.empty(total, self._data.dtype)
+        indices = np.empty(total, self._indices.dtype)
+        self.cost.needed += total
+        done = 0
+        for first, last, spans in self._runs(starts, stops):
+            self._load(first, last)
+            for lo, hi in spans:
+                while lo < hi:
+                    chunk = lo // self._chunk
+                    at = lo - chunk * self._chunk
+                    take = min(hi - lo, self._chunk - at)
+                    values, columns = self._cache[chunk]
+                    data[done : done + take] = values[at : at + take]
+                    indices[done : done + take] = columns[at : at + take]
+                    lo, done = lo + take, done + take
+            self._trim(last)
+        return data, indices, out_ptr
+
+    def _runs(
+        self, starts: np.ndarray, stops: np.ndarray
+    ) -> Iterator[tuple[int, int, list[tuple[int, int]]]]:
+        """Yield chunks to be read together, first and last, and the stretches of values in them.
+
+        Rows that lie one after the other are one stretch, cut where a run would become too long.
+        """
+        some = stops > starts
+        starts, stops = starts[some], stops[some]
+        if not len(starts):
+            return
+        breaks = np.flatnonzero(starts[1:] != stops[:-1]) + 1
+        lows, highs = starts[np.r_[0, breaks]], stops[np.r_[breaks, len(stops)] - 1]
+        longest = max(1, _RUN // self._chunk) * self._chunk
+        first = last = -1
+        spans: list[tuple[int, int]] = []
+        for lo, hi in zip(lows.tolist(), highs.tolist(), strict=True):
+            while lo < hi:
+                chunk = lo // self._chunk
+                if spans and (chunk > last + 1 or lo >= first * self._chunk + longest):
+                    yield first, last, spans
+                    spans = []
+                if not spans:
+                    first = chunk
+                end = min(hi, first * self._chunk + longest)
+                spans.append((lo, end))
+                last, lo = (end - 1) // self._chunk, end
+        yield first, last, spans
+
+
+def zeros_fault(values: np.ndarray, first: int, indptr: np.ndarray | None = None) -> str | None:
+    """Return what is wrong with a chunk of ``data`` (of ``indices``, if ``indptr``), or None.
+
+    Zeros in place of a chunk are seen without asking the store, so inside a shard too: no value
+    would be stored as 0, and of the values of a cell only one belongs to the first column.
+    """
+    if not len(values) or values[0] or values[-1] or values.any():  # mostly settled by two
+        return None
+    if indptr is not None:
+        ends = np.searchsorted(indptr, (first, first + len(values)), side="right")
+        if len(values) <= int(ends[1] - ends[0]) + 1:
+            return None
+    return "holds zeros only, as a missing chunk does"
+
+
+def indptr_fault(indptr: np.ndarray, rows: int, size: int) -> str | None:
+    """Return what is wrong with the row pointers of ``rows`` rows of ``size`` values, or None."""
+    if len(indptr) != rows + 1:
+        return f"{len(indptr)} row pointers for {rows} rows"
+    falls = np.flatnonzero(np.diff(indptr) < 0)
+    if len(falls):
+        at = int(falls[0])
+        return f"falls from {indptr[at]} to {indptr[at + 1]} at row {at}"
+    if (indptr[0], indptr[-1]) != (0, size):
+        return f"runs from {indptr[0]} to {indptr[-1]}, expected 0 to {size}"
+    return None
+
+
+class DenseRows:
+    """Row access to a dense matrix on disk, in whole row chunks.
+
+    An absent chunk is refused, although writers leave out chunks of zeros: a lost one reads the
+    same, and real counts hardly ever fill a chunk with zeros (many cells without any count, or a
+    block of genes that none of many cells expresses). A chunk of zeros that is there is read, and
+    with ``may_lack`` an absent one too.
+    """
+
+    def __init__(self, array: Any, path: str, may_lack: bool = False) -> None:
+        self.shape = tuple(int(n) for n in array.shape)
+        self._array, self._path, self._may_lack = array, path, may_lack
+        self._chunk = int(array.chunks[0]) if array.chunks else 256
+        self._held: tuple[int, np.ndarray] | None = None
+        self.cost = ReadCost()
+
+    def decoded(self, rows: np.ndarray) -> np.ndarray:
+        """Return how many values reading ascending rows has decoded after each; reads nothing."""
+        chunk = rows // self._chunk
+        new = np.concatenate([[True], chunk[1:] != chunk[:-1]])[: len(rows)]
+        return np.cumsum(new) * self._chunk * self.shape[1]
+
+    def place(self, row: int, nth: int, column: int) -> str:
+        """Return the chunk that holds the value of a row in a column."""
+        grid = chunks.grid_of(self._array)
+        return chunks.place_of(self._array, (row // grid[0], column // grid[1]))
+
+    def cost_of(self, rows: np.ndarray) -> ReadCost:
+        """Return the bytes that reading ascending rows once decodes and uses; reads nothing."""
+        chunks = np.unique(rows // self._chunk)
+        read = np.minimum((chunks + 1) * self._chunk, self.shape[0]) - chunks * self._chunk
+        each = self.shape[1] * self._array.dtype.itemsize
+        return ReadCost(int(read.sum()) * each, len(rows) * each)
+
+    def rows(self, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Return ``data, indices, indptr`` of the given ascending rows (zeros left out)."""
+        block = np.empty((len(rows), self.shape[1]), self._array.dtype)
+        for chunk in np.unique(rows // self._chunk):
+            if self._held is None or self._held[0] != chunk:
+                lo = int(chunk) * self._chunk
+                hi = min(lo + self._chunk, self.shape[0])
+                values = chunks.read_rows(self._path, self._array, lo, hi, may_lack=self._may_lack)
+                self._held = (int(chunk), values)
+                self.cost.read += values.size
+            here = rows // self._chunk == chunk
+            block[here] = self._held[1][rows[here] - int(chunk) * self._chunk]
+        self.cost.needed += block.size
+        row, column = np.nonzero(block)  # NaN counts as non-zero, so validation sees it
+        counts = np.bincount(row, minlength=len(rows))
+        return block[row, column], column, np.concatenate([[0], np.cumsum(counts)])
+
+
+def open_rows(node: Any, path: str, *, may_lack: bool = False) -> SparseRows | DenseRows:
+    """Choose the reader by the element's declared encoding; ``path`` is the store's.
+
+    ``may_lack``: absent chunks of a dense matrix are zeros.
+
+    Raises
+    ------
+    LayoutError
+        For CSC (row reads would decode everything) and unknown encodings.
+    DamageError
+        If the row pointers cannot be read.
+    """
+    where = f"{path}: {chunks.name_of(node)}"
+    encoding = node.attrs.get("encoding-type", "array")
+    if encoding == "csr_matrix":
+        return SparseRows(node, path)
+    if encoding in ("array", "dense") and hasattr(node, "shape"):
+        return DenseRows(node, path, may_lack)
+    if encoding == "csc_matrix":
+        raise LayoutError(
+            where, "stored by column (CSC)", "store it by row: adata.X = adata.X.tocsr()"
+        )
+    raise LayoutError(where, f"unknown encoding {encoding!r}", "store counts as CSR or dense")

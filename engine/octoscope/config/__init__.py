@@ -1,0 +1,17 @@
+"""The configuration of a run: one declaration for YAML, ``--set``, help and the saved file."""
+
+from octoscope.config.loading import (
+    apply_overrides,
+    config_of_text,
+    dump_config,
+    load_config,
+    parse_config,
+    read_yaml,
+    validated,
+)
+from octoscope.config.run_config import DTYPES, AtlasConfig, GeneSetConfig, ModelConfig, RunConfig
+
+__all__ = [
+    "DTYPES", "AtlasConfig", "GeneSetConfig", "ModelConfig", "RunConfig", "apply_overrides",
+    "config_of_text", "dump_config", "load_config", "parse_config", "read_yaml", "validated",
+]  # fmt: skip

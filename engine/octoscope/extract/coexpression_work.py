@@ -1,0 +1,200 @@
+"""Co-expression in a run: units of cells to co-moments, and those to a matrix. No Ray in here."""
+
+from __future__ import annotations
+
+import os
+import time
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+from scipy import sparse
+from zarr.abc.store import Store
+
+from octoscope.atlas import Atlas
+from octoscope.attention.comoments import (
+    CoMoments,
+    RankProducts,
+    correlation,
+    log_normalise,
+    rise,
+    varying,
+)
+from octoscope.config import RunConfig
+from octoscope.plan.values import ModelPlan, Plan, Unit
+from octoscope.results.stored_sums import PARTS, unit_rows
+from octoscope.store import tiles
+from octoscope.store.commits import Attempt, Record
+from octoscope.store.run_dir import RunRoot
+
+_SPILL_TILE = 1 << 20  # values in a chunk of the spill
+_RANKED = 1 << 21  # values that are ranked at once: 64 MB with their order
+
+
+class CoexpressionRunner:
+    """Holds the atlas, and computes units of the co-expression entries."""
+
+    def __init__(self, root: RunRoot, plan: Plan, config: RunConfig, model: str) -> None:
+        self._root, self._plan, self._m = root, plan, plan.model(model)
+        self._atlas = Atlas(config.atlas)
+        self._index = self._atlas.index(config.seed, config.donor_groups)
+        at = pd.Index(self._atlas.genes.ensembl).get_indexer(self._m.axis)
+        self._columns = at
+        kinds = [m.estimator for m in plan.models if m.base == model]
+        self._pearson, self._spearman = "pearson" in kinds, "spearman" in kinds
+
+    def run(self, unit: Unit, halvings: int = 0, ahead: Unit | None = None) -> Record:
+        """Compute a unit and commit it; no batch is halved, and nothing is read for the next.
+
+        Arrays: ``cells`` [1, genes] cells that express each gene; for Pearson ``mean`` [1, genes]
+        and ``products`` [genes, genes]; for Spearman the values by gene: ``values`` and ``cell``
+        [values, 1], ``ends`` [1, genes + 1].
+
+        Raises
+        ------
+        InputError
+            If a count is not a count.
+        """
+        started = time.monotonic()
+        attempt = Attempt(self._root, unit.work)
+        store, n = attempt.zarr("sums.zarr"), len(self._m.axis)
+        rows = self._index.halves[unit.category][unit.half][unit.start : unit.stop]
+        moments = CoMoments(0, np.zeros(n), np.zeros((n, n) if self._pearson else (0, n)))
+        cells, used, waited = np.zeros((1, n), np.int64), 0, 0.0
+        held: list[sparse.csr_matrix] = []
+        refused: list[dict[str, str]] = []
+        at = time.monotonic()
+        for batch in self._atlas.stream(rows, self._m.micro_batch):
+            waited += time.monotonic() - at
+            counted = np.asarray(batch.counts.sum(1)).ravel() > 0
+            refused += [{"cell": str(c), "why": "no counts"} for c in batch.cell_ids[~counted]]
+            values = log_normalise(batch.counts[counted])[:, self._columns]
+            cells += values.getnnz(0)
+            used += values.shape[0]
+            if self._pearson:
+                moments = moments.merge(CoMoments.of(values))
+            if self._spearman:
+                held.append(values)
+            at = time.monotonic()
+        tile = self._plan.tile
+        tiles.write_array(store, "cells", cells, tile)
+        if self._pearson:
+            tiles.write_array(store, "mean", moments.mean[None], tile)
+            tiles.write_array(store, "products", moments.products, tile)
+        if self._spearman:
+            by_gene = sparse.vstack([*held, sparse.csr_matrix((0, n))]).tocsc()
+            tiles.write_array(store, "ends", by_gene.indptr[None].astype(np.int64), tile)
+            tiles.write_array(store, "values", by_gene.data[:, None], _SPILL_TILE)
+            cell = by_gene.indices[:, None].astype(np.int32)
+            tiles.write_array(store, "cell", cell, _SPILL_TILE)
+        facts = {
+            "cells_used": used,
+            "cells_refused": refused,
+            "tokens": 0,
+            "wait_seconds": round(waited, 3),
+            "seconds": round(time.monotonic() - started, 3),
+        }
+        return attempt.commit(self._plan.hash, facts)
+
+
+def write_correlations(
+    attempt: Attempt, halves: list[list[Record]], m: ModelPlan, store: Store, tile: int
+) -> None:
+    """Write ``sums`` [half 0, half 1, all cells; 1; genes; genes] of an entry's correlations.
+
+    The correlation over all cells is not the mean of the halves', so it is a part of its own.
+    """
+    n, root = len(m.axis), attempt.root
+    array = tiles.create_array(store, "sums", (PARTS, 1, n, n), "float32", tile)
+    parts = [*halves, halves[0] + halves[1]]
+    if m.estimator == "pearson":
+        squares = [_pearson_squares(root, records, n, tile) for records in parts]
+        for first, stop in tiles.row_ranges(n, tile):
+            block = np.zeros((PARTS, 1, stop - first, n), np.float32)
+            for p, records in enumerate(parts):
+                if records:
+                    products = _pearson_rows(root, records, first, stop).products
+                    block[p, 0] = correlation(products, squares[p], first)
+            tiles.write_rows(array, first, block)
+        return
+    found = np.zeros((PARTS, 1, n, n), np.float32)
+    for p, records in enumerate(parts):
+        with attempt.room() as room:
+            found[p, 0] = _spearman(root, records, n, room / "rises")
+    for first, stop in tiles.row_ranges(n, tile):
+        tiles.write_rows(array, first, found[:, :, first:stop])
+
+
+def _pearson_rows(root: RunRoot, records: list[Record], first: int, stop: int) -> CoMoments:
+    means = unit_rows(root, records, "mean", 0, 1)
+    products = unit_rows(root, records, "products", first, stop)
+    parts = (
+        CoMoments(int(r.facts["cells_used"]), mean[0], rows, first)
+        for r, mean, rows in zip(records, means, products, strict=True)
+    )
+    found = tiles.fold_tree(parts, CoMoments.merge)
+    assert found is not None  # callers ask for parts that have units
+    return found
+
+
+def _pearson_squares(root: RunRoot, records: list[Record], n: int, tile: int) -> np.ndarray:
+    squares = np.zeros(n)
+    for first, stop in tiles.row_ranges(n, tile) if records else ():
+        found = _pearson_rows(root, records, first, stop)
+        own = found.products[np.arange(stop - first), np.arange(first, stop)]
+        squares[first:stop] = varying(own, found.mean[first:stop], found.n)
+    return squares
+
+
+def _spearman(root: RunRoot, records: list[Record], n: int, room: Path) -> np.ndarray:
+    """Rank each gene over the cells of all units, then correlate ranks unit by unit.
+
+    ``room`` holds the ranks of every value while they are made by gene and read by cell.
+    """
+    n_cells = sum(int(r.facts["cells_used"]) for r in records)
+    if not n_cells:
+        return np.zeros((n, n), np.float32)
+    ends = np.stack([e[0] for e in unit_rows(root, records, "ends", 0, 1)])  # [units, genes + 1]
+    positive = np.diff(ends, axis=1).sum(0)
+    begin = np.concatenate([[0], np.cumsum(ends[:, -1])])  # of each unit's values in the room
+    total = RankProducts(positive, n_cells)
+    if not begin[-1]:
+        return correlation(total.rows(0, n), total.squares())
+    with room.open("wb") as handle:  # a sparse file would end in SIGBUS on a full disk
+        if hasattr(os, "posix_fallocate"):  # not on macOS
+            os.posix_fallocate(handle.fileno(), 0, int(begin[-1]) * 8)
+        handle.truncate(int(begin[-1]) * 8)
+    rises = np.memmap(room, np.float64, "r+", shape=(int(begin[-1]),))
+    reads = [tiles.open_array(root.zarr(f"{r.folder}/sums.zarr"), "values") for r in records]
+    for genes in _gene_blocks(positive):
+        parts = [
+            tiles.read_rows(a, int(e[genes.start]), int(e[genes.stop]))[:, 0]
+            for a, e in zip(reads, ends, strict=True)
+        ]
+        for gene in genes:
+            lo, hi = ends[:, gene] - ends[:, genes.start], ends[:, gene + 1] - ends[:, genes.start]
+            ranked = rise(
+                np.concatenate([v[a:b] for v, a, b in zip(parts, lo, hi, strict=True)]), n_cells
+            )
+            pieces = np.split(ranked, np.cumsum(hi - lo)[:-1])
+            for u, piece in enumerate(pieces):
+                at = int(begin[u] + ends[u, gene])
+                rises[at : at + len(piece)] = piece
+    for u, record in enumerate(records):
+        cell = next(unit_rows(root, [record], "cell", 0, int(ends[u, -1])))[:, 0]
+        shape = (int(record.facts["cells_used"]), n)
+        here = np.asarray(rises[begin[u] : begin[u + 1]])
+        total.add(sparse.csc_matrix((here, cell, ends[u]), shape).tocsr())
+    del rises
+    return correlation(total.rows(0, n), total.squares())
+
+
+def _gene_blocks(positive: np.ndarray) -> list[range]:
+    """Divide genes into ranges of at most ``_RANKED`` values, or one gene."""
+    blocks, first, held = [], 0, 0
+    for gene, values in enumerate(positive):
+        if held and held + values > _RANKED:
+            blocks.append(range(first, gene))
+            first, held = gene, 0
+        held += int(values)
+    return [*blocks, range(first, len(positive))]

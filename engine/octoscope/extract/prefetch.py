@@ -1,0 +1,196 @@
+"""Cells to tokens beside the replica: a thread reads for the next unit while this one computes.
+
+A unit's layers are driven over all of its cells, so its tokens are needed at once and the device
+would wait for each unit's reading. No Ray in here.
+"""
+
+from __future__ import annotations
+
+import queue
+import threading
+import time
+from collections.abc import Generator, Iterator
+from contextlib import suppress
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+import torch
+
+from octoscope.atlas import Atlas
+from octoscope.models import GeneMatch, Tokens
+from octoscope.models.protocol import GENE, FoundationModel
+from octoscope.plan.values import Unit
+
+_PATIENCE = 0.5  # seconds until a full reading looks whether it is still wanted
+_TOKEN_ARRAYS = ("gene", "kind", "value", "row", "mask")
+
+
+@dataclass(frozen=True)
+class Fed:
+    """A micro-batch of tokens.
+
+    Attributes
+    ----------
+    parts
+        Its physical batches: cells that have a gene of the model, as they enter layer 0 together.
+    refused
+        Ids of the other cells.
+    waited
+        Seconds that the replica waited for it.
+    """
+
+    parts: list[Tokens]
+    refused: list[str]
+    waited: float = 0.0
+
+
+@dataclass(frozen=True)
+class _End:
+    """What a reading ends with: its error, or None."""
+
+    error: BaseException | None = None
+
+
+class _Reading:
+    """Tokens of one unit, micro-batch by micro-batch, made in a thread of their own."""
+
+    def __init__(self, feed: Feed, rows: np.ndarray) -> None:
+        self._feed, self._rows = feed, rows
+        self._made: queue.Queue[Fed | _End] = queue.Queue(feed.most)
+        self._stopped = threading.Event()
+        self._thread = threading.Thread(target=self._read, name="feed", daemon=True)
+        self._thread.start()
+
+    def _read(self) -> None:
+        try:
+            for fed in self._feed.make(self._rows):
+                self._put(fed)
+                if self._stopped.is_set():
+                    return
+            self._put(_End())
+        except BaseException as error:  # noqa: BLE001  raised where the tokens are asked for
+            self._put(_End(error))
+
+    def _put(self, made: Fed | _End) -> None:
+        while not self._stopped.is_set():
+            with suppress(queue.Full):
+                return self._made.put(made, timeout=_PATIENCE)
+
+    def stop(self) -> None:
+        """Give up; what was read is not needed."""
+        self._stopped.set()
+        self._thread.join()
+
+    def batches(self) -> Iterator[Fed]:
+        """Yield what was read, in order."""
+        while True:
+            at = time.monotonic()
+            made = self._made.get()
+            waited = time.monotonic() - at
+            if isinstance(made, _End):
+                if made.error is not None:
+                    raise made.error
+                return
+            yield replace(made, waited=waited)
+
+
+class Feed:
+    """Reads and tokenises units; at most one of them ahead of the one that computes.
+
+    Parameters
+    ----------
+    halves
+        Rows of the atlas by category and half.
+    micro_batch, batch_cells
+        Cells in a micro-batch and in a physical batch, at most.
+    device
+        On a GPU, tokens are put into pinned memory, so that they are copied beside the compute.
+    most
+        Micro-batches that are held before they are asked for, at most; 0: a whole unit.
+    """
+
+    def __init__(
+        self,
+        atlas: Atlas,
+        halves: list[tuple[np.ndarray, np.ndarray]],
+        model: FoundationModel,
+        match: GeneMatch,
+        micro_batch: int,
+        batch_cells: int,
+        device: torch.device,
+        most: int = 0,
+    ) -> None:
+        self.most = most
+        self._atlas, self._halves, self._model, self._match = atlas, halves, model, match
+        self._micro_batch, self._batch_cells = micro_batch, batch_cells
+        self._copies = torch.cuda.Stream(device) if device.type == "cuda" else None
+        if self._copies is not None:  # the weights are there before anything is embedded
+            self._copies.wait_stream(torch.cuda.current_stream(device))
+        self._ahead: tuple[Unit, _Reading] | None = None
+
+    def make(self, rows: np.ndarray) -> Iterator[Fed]:
+        """Read rows and make their tokens, in this thread."""
+        for cells in self._atlas.stream(rows, self._micro_batch):
+            tokens = self._model.tokenize(cells.counts, self._match, cells.cell_ids)
+            usable = (tokens.kind == GENE).any(1)
+            keep = np.flatnonzero(usable)
+            parts = [
+                tokens.take(keep[start : start + self._batch_cells])
+                for start in range(0, len(keep), self._batch_cells)
+            ]
+            if self._copies is not None:
+                parts = [_pinned(part) for part in parts]
+            yield Fed(parts, [str(c) for c in tokens.cell_ids[~usable]])
+
+    def ahead(self, unit: Unit) -> None:
+        """Begin to read a unit that will probably be asked for next."""
+        self.drop()
+        self._ahead = unit, self._start(unit)
+
+    def drop(self) -> None:
+        """Give up what was read ahead."""
+        if self._ahead is not None:
+            self._ahead[1].stop()
+            self._ahead = None
+
+    def batches(self, unit: Unit) -> Generator[Fed, None, None]:
+        """Yield a unit's micro-batches in its order.
+
+        Raises
+        ------
+        InputError
+            If a count is not a count, or a chunk is missing or damaged.
+        """
+        if self._ahead is not None and self._ahead[0] == unit:
+            reading, self._ahead = self._ahead[1], None
+        else:
+            self.drop()
+            reading = self._start(unit)
+        try:
+            yield from reading.batches()
+        finally:
+            reading.stop()
+
+    def embed(self, tokens: Tokens) -> torch.Tensor:
+        """Return the model's residual stream; on a GPU the copy waits for no queued compute."""
+        if self._copies is None:
+            return self._model.embed(tokens)
+        main = torch.cuda.current_stream(self._copies.device)
+        with torch.cuda.stream(self._copies):
+            residual = self._model.embed(tokens)
+        main.wait_stream(self._copies)
+        residual.record_stream(main)  # its memory may not be reused while the layers read it
+        return residual
+
+    def _start(self, unit: Unit) -> _Reading:
+        rows = self._halves[unit.category][unit.half][unit.start : unit.stop]
+        return _Reading(self, rows)
+
+
+def _pinned(tokens: Tokens) -> Tokens:
+    """Return tokens in page-locked memory; PyTorch copies from it without the CPU."""
+    arrays: dict[str, Any] = {
+        name: torch.from_numpy(getattr(tokens, name)).pin_memory().numpy() for name in _TOKEN_ARRAYS
+    }
+    return replace(tokens, **arrays)

@@ -1,0 +1,269 @@
+"""Computing one unit: cells to tokens to layers to sums, then commit. No Ray in here."""
+
+from __future__ import annotations
+
+import itertools
+import time
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import torch
+from zarr.abc.store import Store
+
+from octoscope.atlas import Atlas
+from octoscope.attention.accumulate import BatchLayout, LayerSums, PairCounts, QKBatch, gene_cells
+from octoscope.attention.finite_check import require_finite
+from octoscope.attention.residual_sums import ResidualSums
+from octoscope.config import RunConfig
+from octoscope.errors import InputError
+from octoscope.extract.malloc_trim import Heap
+from octoscope.extract.mean_cell_work import attend_mean_cells
+from octoscope.extract.oom_retry import PhysicalBatches
+from octoscope.extract.prefetch import Fed, Feed
+from octoscope.models import TOKEN_KINDS, Tokens, load_model
+from octoscope.models.protocol import GENE
+from octoscope.plan.values import Plan, Unit
+from octoscope.plan.work_names import layer_name, sums_name
+from octoscope.store import tiles
+from octoscope.store.commits import Attempt, Record
+from octoscope.store.run_dir import RunRoot
+
+_NO_GENE = "no gene of the model is expressed"
+_OUTSIDE = 1  # mass column of genes that are not accumulated
+
+
+@dataclass
+class _Batch:
+    """A physical batch between layers."""
+
+    residual: torch.Tensor
+    mask: torch.Tensor
+    layout: BatchLayout
+    cell_ids: np.ndarray
+
+
+@dataclass
+class _Layer:
+    """What is added up of one layer."""
+
+    i: int
+    where: str
+    sums: LayerSums | None = None
+    residuals: ResidualSums | None = None
+
+
+@dataclass
+class _Facts:
+    """What a unit's record tells."""
+
+    cells_used: int = 0
+    cells_refused: list[dict[str, str]] = field(default_factory=list)
+    tokens: int = 0
+    wait_seconds: float = 0.0
+    seconds: float = 0.0
+
+    def told(self) -> dict[str, Any]:
+        times = {"wait_seconds": round(self.wait_seconds, 3), "seconds": round(self.seconds, 3)}
+        return vars(self) | times
+
+
+class UnitRunner:
+    """Holds one model and the atlas, and computes units of that model.
+
+    ``share``: of a GPU that several replicas share, the part of its memory that this one may use.
+    """
+
+    def __init__(
+        self, root: RunRoot, plan: Plan, config: RunConfig, model: str, share: float = 1
+    ) -> None:
+        self._root, self._plan, self._heap = root, plan, Heap()
+        self._m = plan.model(model)
+        device = config.execution.device
+        if device == "auto":
+            device = "cuda" if torch.cuda.is_available() else "cpu"
+        if device.startswith("cuda") and not torch.cuda.is_available():
+            raise InputError("execution.device", "cuda, but no GPU is visible", "use auto or cpu")
+        self._device = torch.device(device)
+        if self._device.type == "cuda" and 0 < share < 1:
+            torch.cuda.set_per_process_memory_fraction(share, self._device)
+        torch.set_num_threads(plan.threads)
+        self._atlas = Atlas(config.atlas)
+        self._index = self._atlas.index(config.seed, config.donor_groups)
+        self._model = load_model(
+            self._m.path,
+            family=self._m.family,
+            device=device,
+            dtype=getattr(torch, self._m.dtype),
+            options=self._m.options,
+            seed=config.seed,
+        )
+        self._physical = PhysicalBatches(self._model, self._device)
+        # Only a declared input panel enters the model, where one is declared.
+        match = self._model.match(self._atlas.genes).named_by(self._atlas.genes)
+        self._match = match.with_panel(self._m.input_genes)
+        position = {e: i for i, e in enumerate(self._m.axis)}
+        # The last entry serves index -1: tokens that are not genes.
+        self._heads = tuple(r.heads for r in plan.readings(model, "per_cell"))
+        self._residuals = bool(plan.readings(model, "mean_residual"))
+        self._logits_alone = plan.logits_alone(model)
+        self._panel = np.array([position.get(e, -1) for e in self._match.genes.ensembl] + [-1])
+        # micro-batches that pass the layers together
+        self._in_macro = -(-(self._m.macro_cells or self._m.unit_cells) // self._m.micro_batch)
+        self._feed = Feed(
+            self._atlas,
+            self._index.halves,
+            self._model,
+            self._match,
+            self._m.micro_batch,
+            self._m.batch_cells,
+            self._device,
+            most=self._in_macro,
+        )
+
+    @property
+    def device(self) -> str:
+        """Where the model is: ``cpu``, or a GPU's name."""
+        if self._device.type == "cuda":
+            return str(torch.cuda.get_device_name(self._device))
+        return self._device.type
+
+    @torch.inference_mode()
+    def run(self, unit: Unit, halvings: int = 0, ahead: Unit | None = None) -> Record:
+        """Compute a unit and commit it.
+
+        Parameters
+        ----------
+        ahead
+            The unit that is probably next: its cells are read while this one's layers run.
+        halvings
+            How often earlier attempts were killed for their memory.
+
+        Raises
+        ------
+        MassError
+            If a layer's attention does not total one; nothing is committed.
+        ActivationError
+            If queries or keys are not finite, naming layer, heads and cells.
+        MemoryShortError
+            If a single cell does not fit.
+        InputError
+            If a count is not a count.
+        """
+        started = time.monotonic()
+        attempt = Attempt(self._root, unit.work)
+        store = attempt.zarr("sums.zarr")
+        self._physical.start_from(self._m.batch_cells, halvings)
+        n = len(self._m.axis)
+        # pairs of genes are counted for sums over cells alone: a mean cell needs each gene's cells
+        pairs = PairCounts(n, tile=self._plan.tile) if self._heads else None
+        cells = np.zeros(n, np.int64)
+        facts = _Facts()
+        held: dict[int, _Layer] = {}  # between macro-batches; one at a time where there is one
+        micro = self._m.micro_batch
+        left = -(-(unit.stop - unit.start) // micro)
+        feed = self._feed.batches(unit)
+        while left > 0:
+            groups = [self._embed(fed, facts) for fed in itertools.islice(feed, self._in_macro)]
+            left -= self._in_macro
+            if left <= 0:
+                feed.close()
+                if ahead is not None:
+                    self._feed.ahead(ahead)
+            for group in groups:
+                for batch in group:
+                    cells += gene_cells(batch.layout, n)
+                    if pairs is not None:
+                        pairs.add(batch.layout)
+            for i in range(max(self._m.layers) + 1):
+                wanted = i in self._m.layers
+                where = f"model {self._m.name}, unit {unit.id}, layer {i}"
+                layer = (held.pop(i, None) or self._layer(i, where)) if wanted else None
+                self._drive(i, groups, layer, unit.work, where)
+                if layer is not None and left > 0:
+                    held[i] = layer
+                elif layer is not None:
+                    self._write_layer(store, layer, cells)
+                layer = None  # its sums go before the next layer's are made
+        if pairs is not None:
+            self._write(store, "pairs", pairs.counts.numpy())
+        facts.seconds = time.monotonic() - started
+        return attempt.commit(self._plan.hash, facts.told())
+
+    def _layer(self, i: int, where: str) -> _Layer:
+        n, m = len(self._m.axis), self._m
+        made = _Layer(i, where)
+        if self._heads:
+            made.sums = LayerSums(
+                n,
+                tuple(m.mass_columns),
+                tile=self._plan.tile,
+                device=self._device,
+                heads=self._heads,
+                moments=self._plan.moments,
+                logits_alone=self._logits_alone,
+            )
+        if self._residuals:
+            made.residuals = ResidualSums(n, m.d, device=self._device)
+        return made
+
+    def _drive(
+        self, i: int, groups: list[list[_Batch]], layer: _Layer | None, work: str, where: str
+    ) -> None:
+        """Run layer ``i`` over a macro-batch; add what it attends with to ``layer``."""
+        for group in groups:
+            parts = []
+            for batch in group:
+                if layer is not None and layer.residuals is not None:
+                    layer.residuals.add(batch.residual, batch.layout.panel)
+                a, batch.residual = self._physical.layer(i, batch.residual, batch.mask, work)
+                require_finite(a.q, a.k, batch.cell_ids, batch.mask, where)
+                if layer is not None and layer.sums is not None:
+                    parts.append(QKBatch(a.q, a.k, a.scale, a.mask, batch.layout))
+                self._heap.settle()
+            if layer is not None and layer.sums is not None and parts:
+                layer.sums.add(parts)
+
+    def _write_layer(self, store: Store, layer: _Layer, cells: np.ndarray) -> None:
+        sums, residuals, i = layer.sums, layer.residuals, layer.i
+        if sums is not None:
+            sums.check_mass(layer.where)
+            for r, heads in enumerate(self._heads):
+                self._write(store, sums_name(i, heads), sums.sums[r].cpu().numpy())
+                if not sums.logits_alone:
+                    self._write(store, sums_name(i, heads, "mass"), sums.mass[r].cpu().numpy())
+                if sums.spread is not None:
+                    self._write(store, sums_name(i, heads, "m2"), sums.spread[r].cpu().numpy())
+        if residuals is not None:
+            residuals.check(layer.where)
+            self._write(store, layer_name(i, "residual"), residuals.sums.cpu().numpy())
+        self._write(store, layer_name(i, "cells"), cells[None])
+
+    def mean_cell(self, category: int) -> Record:
+        """Commit what the model attends with for a category's mean cell."""
+        return attend_mean_cells(
+            self._root, self._plan, self._m, self._model, self._device, category
+        )
+
+    def _write(self, store: Store, name: str, values: np.ndarray) -> None:
+        tiles.write_array(store, name, values, self._plan.tile)
+
+    def _embed(self, fed: Fed, facts: _Facts) -> list[_Batch]:
+        """Return a micro-batch's residuals in physical batches."""
+        facts.wait_seconds += fed.waited
+        facts.cells_refused += [{"cell": c, "why": _NO_GENE} for c in fed.refused]
+        facts.cells_used += sum(len(part.cell_ids) for part in fed.parts)
+        facts.tokens += sum(int(part.mask.sum()) for part in fed.parts)
+        batches = [self._batch(part) for part in fed.parts]
+        self._heap.settle()
+        return batches
+
+    def _batch(self, tokens: Tokens) -> _Batch:
+        panel = self._panel[tokens.gene]
+        special = np.full(panel.shape, -1, np.int64)
+        special[(tokens.kind == GENE) & (panel < 0)] = _OUTSIDE
+        for kind in self._model.special_kinds:
+            column = self._m.mass_columns.index(kind)
+            special[(tokens.kind == TOKEN_KINDS.index(kind)) & tokens.mask] = column
+        mask = torch.from_numpy(tokens.mask).to(self._device)
+        return _Batch(self._feed.embed(tokens), mask, BatchLayout(panel, special), tokens.cell_ids)

@@ -1,0 +1,189 @@
+"""The end of a run: provenance, report, manifest, ``_SUCCESS``; scratch goes only after that."""
+
+from __future__ import annotations
+
+import platform
+from datetime import UTC, datetime
+from typing import Any
+
+import pandas as pd
+
+from octoscope import __version__
+from octoscope.config import RunConfig
+from octoscope.errors import DamagedRunError
+from octoscope.json_values import to_json
+from octoscope.pipeline import analysis_steps
+from octoscope.plan.values import Plan
+from octoscope.planning.freeze import CONFIG
+from octoscope.store.commits import each_record, left_by, record_path, sweep
+from octoscope.store.fault_injection import crash_point
+from octoscope.store.manifest import write_manifest
+from octoscope.store.parquet import VOCABULARY, write_table
+from octoscope.store.run_dir import RunRoot
+
+DONE, SET_ASIDE = 0, 3
+CELLS, REFUSED = "tables/cells.parquet", "tables/refused.parquet"
+ATTENTION = "attention.json"  # what the attention stage set aside, and why
+
+
+def finish(
+    root: RunRoot,
+    plan: Plan,
+    config: RunConfig,
+    set_aside: dict[str, str],
+    written: dict[str, dict[str, Any]],
+) -> int:
+    """Seal a run; returns the exit code.
+
+    What is written is the same whichever driver writes it. Where work was set aside, scratch
+    stays, so that `resume` can try it again.
+
+    Parameters
+    ----------
+    written
+        Digests of the tables that this driver wrote. Of others, as in a repair, the digests that
+        were sealed before stay: what is in their place now has not been looked at.
+    """
+    from octoscope.report.page import REPORT, write_report  # matplotlib: only when it is needed
+
+    present = root.read_json("_SUCCESS")
+    if present is not None and set(present["set_aside"]) <= set(set_aside):
+        tidy(root, plan, config)
+        return int(present["exit_code"])  # another driver finished, with as much or more
+    facts: dict[str, dict[str, Any]] = {}
+    kept: dict[str, dict[str, Any]] = {}
+    for record in each_record(root, plan.works(), plan.hash):  # of scratch only digests pass
+        facts[record.work] = record.facts
+        kept[record_path(record.work)] = record.digest
+        kept |= {n: d for n, d in record.objects.items() if set_aside or not is_scratch(n, config)}
+    provenance = _provenance(plan, facts, set_aside)
+    root.replace("run.json", to_json(provenance))
+    _write_cells(root, plan, provenance)
+    write_report(root)
+    blocks = analysis_steps.finished_blocks(plan, set(set_aside))
+    own = [CONFIG, "plan.json", "run.json", ATTENTION, VOCABULARY, CELLS, REFUSED, REPORT]
+    tables = analysis_steps.outputs(plan, blocks, config.network is not None)
+    earlier = _sealed(root)
+    # a run sealed by an earlier version lacks the tables that came since; a repair makes none
+    tables = {n: x for n, x in tables.items() if not earlier or n in earlier or n in written}
+    sealed = earlier | written
+    kept |= {name: root.digest(name) for name in own}
+    kept |= {name: sealed.get(name) or root.digest(name) for name in tables}
+    write_manifest(root, plan, kept)
+    crash_point("before-success")
+    success: dict[str, Any] = {
+        "manifest": root.digest("manifest.json"),
+        "exit_code": SET_ASIDE if set_aside else DONE,
+        "set_aside": sorted(set_aside),
+        "finished": datetime.now(UTC).isoformat(timespec="seconds"),
+    }
+    if present is None:
+        root.create_once("_SUCCESS", to_json(success))
+    else:
+        root.replace("_SUCCESS", to_json(success))
+    tidy(root, plan, config)
+    return int(success["exit_code"])
+
+
+def _sealed(root: RunRoot) -> dict[str, dict[str, Any]]:
+    """Return the digests of an earlier manifest, if it can be read."""
+    try:
+        body = root.read_json("manifest.json")
+    except ValueError:
+        return {}
+    return dict(body["objects"]) if isinstance(body, dict) and "objects" in body else {}
+
+
+def exit_code(root: RunRoot) -> int | None:
+    """Return the exit code that a finished run ended with; None if it is not finished."""
+    try:
+        body = root.read_json("_SUCCESS")
+        return None if body is None else int(body["exit_code"])
+    except (ValueError, KeyError, TypeError) as error:
+        raise DamagedRunError(f"{root.at('_SUCCESS')}: {error!r}; use `octoscope repair`") from None
+
+
+def read_set_aside(root: RunRoot) -> dict[str, str] | None:
+    """Return what the attention stage set aside; None if it is not done, or says nothing."""
+    try:
+        found = root.read_json(ATTENTION)["set_aside"]
+    except (ValueError, KeyError, TypeError):
+        return None
+    return dict(found) if isinstance(found, dict) else None
+
+
+def tidy(root: RunRoot, plan: Plan, config: RunConfig) -> None:
+    """Delete what attempts that did not win left, and of a complete run the scratch."""
+    names = root.files()
+    if exit_code(root) == DONE:
+        root.remove([f for f in names if is_scratch(f, config)])
+        names = [f for f in names if not is_scratch(f, config)]
+    sweep(root, plan.hash, names)
+
+
+def is_scratch(path: str, config: RunConfig) -> bool:
+    """Tell what goes: unit sums always, matrices unless they are kept. Commit records stay.
+
+    The matrices of mean cells are kept as the queries and keys that they are computed from.
+    """
+    if not left_by(path)[0]:
+        return False
+    if path.startswith("units/"):
+        return True
+    return path.startswith(("pairs/", "residuals/", "matrices/")) and config.keep_dense == "none"
+
+
+def _write_cells(root: RunRoot, plan: Plan, provenance: dict[str, Any]) -> None:
+    """Write which cells counted and which did not, as the report shows them."""
+    needed = {c.name: c.min_cells for c in plan.categories}
+    rows = [
+        {x: c[x] for x in ("model", "category", "selected", "used")}
+        | {"refused": len(c["refused"]), "min_cells": needed[c["category"]], "tokens": c["tokens"]}
+        for c in provenance["cells"]
+    ]
+    write_table(root, CELLS, pd.DataFrame(rows))
+    refused = [
+        {"model": c["model"], "category": c["category"], "cell": r["cell"], "why": r["why"]}
+        for c in provenance["cells"]
+        for r in c["refused"]
+    ]
+    columns = ["model", "category", "cell", "why"]
+    write_table(root, REFUSED, pd.DataFrame(refused, columns=columns).astype("string"))
+
+
+def _provenance(
+    plan: Plan, told: dict[str, dict[str, Any]], set_aside: dict[str, str]
+) -> dict[str, Any]:
+    cells = []
+    for m in plan.bases:
+        for c, category in enumerate(plan.categories):
+            units = [u for h in (0, 1) for u in plan.units_of(m.name, c, h)]
+            facts = [told[u.work] for u in units if u.work in told]
+            cells.append(
+                {
+                    "model": m.name,
+                    "category": category.name,
+                    "selected": sum(category.cells),
+                    "used": sum(f["cells_used"] for f in facts),
+                    "refused": [x for f in facts for x in f["cells_refused"]],
+                    "tokens": sum(f["tokens"] for f in facts),
+                    "seconds": round(sum(f["seconds"] for f in facts), 3),
+                    "wait_seconds": round(sum(f["wait_seconds"] for f in facts), 3),
+                }
+            )
+    return {
+        "schema": "octoscope-run/1",
+        "octoscope": __version__,
+        "plan": plan.hash,
+        "config": plan.config_hash,
+        "seed": plan.seed,
+        "atlas": plan.atlas,
+        "network": plan.network,
+        "checkpoints": {m.name: m.digests for m in plan.checkpoints},
+        "versions": plan.versions,
+        "machine": {"system": platform.system(), "arch": platform.machine()},
+        "cells": cells,
+        "cells_not_selected": plan.refused_cells,
+        "genes": {m.name: m.gene_report for m in plan.checkpoints},
+        "set_aside": set_aside,
+    }

@@ -1,0 +1,289 @@
+"""The plan: everything that decides a run's bytes, frozen before anything runs."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from functools import cached_property
+from typing import Any, ClassVar, Literal, Self
+
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    SerializerFunctionWrapHandler,
+    model_serializer,
+)
+from pydantic.dataclasses import dataclass
+
+from octoscope.config.types import Combination, Conventions, Projection
+from octoscope.json_values import hash_json
+from octoscope.plan.work_names import matrix_work, pairs_work, residual_work
+
+SCHEMA = "octoscope-plan/3"
+HOLD = 256_000_000  # bytes of a matrix that a task keeps, unless asked
+COEXPRESSION = "coexpression"  # family of the entries that no checkpoint stands behind
+
+
+class _Value(BaseModel):
+    """Part of a plan; what plans of earlier versions do not have is left out where it is default.
+
+    So they keep their hash.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+    ADDED: ClassVar[tuple[str, ...]] = ()  # fields that came later
+
+    @model_serializer(mode="wrap")
+    def _as_written(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        body: dict[str, Any] = handler(self)
+        for name in self.ADDED:
+            if getattr(self, name) == type(self).model_fields[name].default:
+                del body[name]
+        return body
+
+
+# Not a BaseModel: of a large plan every actor holds 10^5, and those take twelve times the memory.
+@dataclass(frozen=True, slots=True, config=ConfigDict(extra="forbid"))
+class Unit:
+    """One (model, category, half, cell range): the smallest restartable piece of work."""
+
+    id: str
+    model: str
+    category: int
+    half: int
+    start: int
+    stop: int
+
+    @property
+    def work(self) -> str:
+        """Folder in the run."""
+        return f"units/{self.id}"
+
+
+class ModelPlan(_Value):
+    """A reading of a checkpoint: one matrix per category and layer.
+
+    Attributes
+    ----------
+    base
+        The model whose units hold the sums: itself, or the reading declared first.
+    estimator
+        ``per_cell``: mean of each cell's attention; ``mean_residual``: attention of the mean cell;
+        ``pearson``, ``spearman``: co-expression, whose entries have one "layer" and no checkpoint.
+    heads
+        ``mean``, ``max`` or one head.
+    projection
+        For ``mean_residual``: ``faithful`` (the model's own norm and biases) or ``bare``.
+    views
+        Views that its matrices are finalised in.
+    axis
+        Ensembl ids of the accumulated genes.
+    gene_sets_absent
+        Declared genes that are not among them.
+    macro_cells
+        Cells whose residuals are held at once; a larger unit passes the layers in several turns,
+        and holds the sums of all layers between them. None: a unit's.
+    """
+
+    ADDED = ("macro_cells",)
+    name: str
+    base: str
+    estimator: Literal["per_cell", "mean_residual", "pearson", "spearman"]
+    heads: Literal["mean", "max"] | int
+    projection: Projection | None
+    views: list[str]
+    family: str
+    path: str
+    python: str | None
+    package: str
+    digests: dict[str, str]
+    checkpoint_bytes: int
+    options: dict[str, Any]
+    input_genes: list[str] | None
+    layers: list[int]
+    n_layers: int
+    n_heads: int
+    d: int
+    mass_columns: list[str]
+    axis: list[str]
+    symbols: list[str]
+    gene_sets: dict[str, list[int]]
+    gene_sets_absent: dict[str, list[str]]
+    dtype: str
+    max_tokens: int
+    unit_cells: int
+    macro_cells: int | None = None
+    micro_batch: int
+    batch_cells: int
+    demonstration: bool
+    gene_report: dict[str, int]
+
+
+def logits_alone(readings: list[ModelPlan], moments: int) -> bool:
+    """Tell whether logits are all that these readings ``per_cell`` need of a unit."""
+    views = {view.partition(".")[0] for m in readings for view in m.views}
+    return views == {"logit"} and moments == 1 and all(m.heads != "max" for m in readings)
+
+
+class DonorGroupPlan(_Value):
+    """Cells [start, stop) of a half, of so many donors; units lie within one group."""
+
+    half: int
+    start: int
+    stop: int
+    donors: int
+
+
+class CategoryPlan(_Value):
+    """A category and how its cells are divided."""
+
+    ADDED = ("groups",)
+    name: str
+    cells: tuple[int, int]
+    donors: int | None
+    min_cells: int
+    groups: list[DonorGroupPlan] | None = None
+
+    @property
+    def stretches(self) -> list[tuple[int, int, int]]:
+        """Return (half, first, stop) of what units divide: the groups, or the halves."""
+        if self.groups is None:
+            return [(half, 0, n) for half, n in enumerate(self.cells)]
+        return [(g.half, g.start, g.stop) for g in self.groups]
+
+
+class EdgesPlan(_Value):
+    """Which network every matrix leaves behind; see ``octoscope.analysis.edges``."""
+
+    per_query: int
+    threshold: float | None
+    symmetrise: bool
+    gene_set: str
+    view: str
+
+
+class PoolPlan(_Value):
+    """Categories, by index, that are also read as one."""
+
+    categories: list[int]
+    min_cells: int
+
+
+class ComparePlan(_Value):
+    """How matrices are compared: how many strongest pairs, which models are one voice, pools."""
+
+    ADDED = ("consensus",)
+    k: list[int]
+    gene_sets: list[str]
+    views: list[str]
+    kinship: dict[str, str]  # model -> its group
+    consensus: bool = True
+    layers: Combination
+    conventions: Conventions
+    pools: dict[str, PoolPlan]
+
+
+class Plan(_Value):
+    """What will be computed, and what it needs."""
+
+    ADDED = ("compare", "hold", "more_draws")
+    schema_version: str = SCHEMA
+    config_hash: str
+    atlas: dict[str, Any]
+    network: dict[str, Any] | None
+    categories: list[CategoryPlan]
+    refused_cells: dict[str, int]
+    models: list[ModelPlan]
+    units: list[Unit]
+    views: list[str]
+    tile: int
+    hold: int = HOLD
+    threads: int
+    top_k: int
+    moments: int
+    edges: EdgesPlan | None
+    compare: ComparePlan | None = None
+    permutations: int
+    more_draws: int = 10
+    seed: int
+    versions: dict[str, str]
+    needs: dict[str, float]
+
+    @cached_property
+    def hash(self) -> str:
+        """Digest that every commit record carries."""
+        return hash_json(self.model_dump(mode="json"))
+
+    @cached_property
+    def halves(self) -> dict[tuple[str, int, int], list[Unit]]:
+        """Units by (base model, category, half), each list by index."""
+        found: dict[tuple[str, int, int], list[Unit]] = {}
+        for u in self.units:
+            found.setdefault((u.model, u.category, u.half), []).append(u)
+        return found
+
+    def model_copy(self, *, update: Mapping[str, Any] | None = None, deep: bool = False) -> Self:
+        """Return a copy with changes; what was derived from the old values is derived again."""
+        made = super().model_copy(update=update, deep=deep)
+        for derived in ("hash", "halves"):
+            made.__dict__.pop(derived, None)
+        return made
+
+    def model(self, name: str) -> ModelPlan:
+        """Return a model by name."""
+        return next(m for m in self.models if m.name == name)
+
+    @property
+    def bases(self) -> list[ModelPlan]:
+        """Return the entries whose units hold the sums: one per checkpoint, and co-expression."""
+        return [m for m in self.models if m.name == m.base]
+
+    @property
+    def checkpoints(self) -> list[ModelPlan]:
+        """Return one entry per checkpoint."""
+        return [m for m in self.bases if m.family != COEXPRESSION]
+
+    def readings(self, base: str, estimator: str) -> list[ModelPlan]:
+        """Return the readings of a checkpoint by one estimator."""
+        return [m for m in self.models if (m.base, m.estimator) == (base, estimator)]
+
+    def logits_alone(self, base: str) -> bool:
+        """Tell whether units of a checkpoint sum logits only, as no view is of the softmax."""
+        return logits_alone(self.readings(base, "per_cell"), self.moments)
+
+    def units_of(self, model: str, category: int, half: int) -> list[Unit]:
+        """Return the units of one half, by index."""
+        return list(self.halves.get((self.model(model).base, category, half), []))
+
+    def units_by_group(self, model: str, category: int) -> list[list[Unit]]:
+        """Return the units of each donor group of a category; none where it has no groups."""
+        return [
+            [u for u in self.units_of(model, category, g.half) if g.start <= u.start < g.stop]
+            for g in self.categories[category].groups or []
+        ]
+
+    def pairs_work(self) -> list[str]:
+        """Return the folders of pair counts, one per checkpoint and category."""
+        return [pairs_work(m.name, c) for m in self.bases for c in range(len(self.categories))]
+
+    def residual_work(self) -> list[str]:
+        """Return the folders of mean cells, one per checkpoint so read and category."""
+        return [
+            residual_work(m.name, c)
+            for m in self.bases
+            if self.readings(m.name, "mean_residual")
+            for c in range(len(self.categories))
+        ]
+
+    def works(self) -> list[str]:
+        """Return the folders of all work, in the order of stages."""
+        units = [u.work for u in self.units]
+        return units + self.residual_work() + self.pairs_work() + self.matrix_work()
+
+    def matrix_work(self) -> list[str]:
+        """Return the folders of matrices, one per reading, category and layer."""
+        return [
+            matrix_work(m.name, c, layer)
+            for m in self.models
+            for c in range(len(self.categories))
+            for layer in m.layers
+        ]

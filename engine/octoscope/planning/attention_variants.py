@@ -1,0 +1,132 @@
+"""Readings of a model: which matrices its units give, by estimator and by what becomes of heads."""
+
+from __future__ import annotations
+
+from octoscope.attention.query_key_batch import Heads
+from octoscope.attention.views import CORRELATION, plain_view
+from octoscope.config import RunConfig
+from octoscope.config.types import Estimator, Projection
+from octoscope.errors import InputError
+from octoscope.plan.values import COEXPRESSION, ModelPlan
+
+# Co-expression holds no residual streams, and a unit's co-moments are worth many cells.
+UNIT_BATCHES = 16
+
+
+def readings(config: RunConfig, m: ModelPlan) -> list[ModelPlan]:
+    """Return one plan entry per estimator, projection and head reduction.
+
+    The first has the model's name.
+
+    Raises
+    ------
+    InputError
+        If a head is asked for that the model does not have.
+    """
+    found: list[ModelPlan] = []
+    projections = list(dict.fromkeys(config.projection))
+    ways: list[tuple[Estimator, Projection | None]] = []
+    for estimator in dict.fromkeys(config.estimators):
+        ways += (
+            [(estimator, p) for p in projections]
+            if estimator == "mean_residual"
+            else [(estimator, None)]
+        )
+    for estimator, projection in ways:
+        for heads in _head_choices(config, m):
+            name = _reading_name(m.name, estimator, heads)
+            if projection not in (None, projections[0]):
+                name += f".{projection}"
+            update = {"estimator": estimator, "heads": heads, "projection": projection}
+            found.append(m.model_copy(update={"name": name if found else m.name, **update}))
+    return found
+
+
+def _head_choices(config: RunConfig, m: ModelPlan) -> list[Heads]:
+    choices: list[Heads] = []
+    for heads in config.heads:
+        if isinstance(heads, int) and heads >= m.n_heads:
+            raise InputError(
+                "heads", f"{heads}, but {m.name} has {m.n_heads}", f"0 to {m.n_heads - 1}"
+            )
+        choices += range(m.n_heads) if heads == "each" else [heads]
+    return list(dict.fromkeys(choices))
+
+
+def _reading_name(base: str, estimator: str, heads: Heads) -> str:
+    parts = ["residual"] if estimator == "mean_residual" else []
+    if heads != "mean" or not parts:
+        parts.append(f"head{heads:02d}" if isinstance(heads, int) else heads)
+    return ".".join([base, *parts])
+
+
+def refuse_shared_names(plans: list[ModelPlan]) -> None:
+    """Refuse readings that would carry the name of another model.
+
+    Raises
+    ------
+    InputError
+        Naming the model to rename.
+    """
+    seen: set[str] = set()
+    for m in plans:
+        if m.name in seen:
+            raise InputError(
+                f"models.{m.base}", f"its reading would be called {m.name!r}, as another model is",
+                "rename one",
+            )  # fmt: skip
+        seen.add(m.name)
+
+
+def coexpression(
+    config: RunConfig, models: list[ModelPlan], symbols: dict[str, str], most_expressed: int
+) -> list[ModelPlan]:
+    """Return one entry per correlation asked for, over every gene that a model accumulates.
+
+    Its gene sets are the declared ones; a set of kind ``model`` is the whole axis. The tokens of a
+    cell are its expressed genes, ``most_expressed`` at most.
+    """
+    # derived as those of the models are, to be put beside them
+    derived = [v[len(plain_view(v)) :] for v in config.all_views]
+    views = [CORRELATION + suffix for suffix in dict.fromkeys(["", *derived])]
+    axis = sorted({gene for m in models for gene in m.axis})
+    position = {gene: i for i, gene in enumerate(axis)}
+    sets: dict[str, set[str]] = {}
+    for m in models:
+        for name, members in m.gene_sets.items():
+            sets.setdefault(name, set()).update(m.axis[i] for i in members)
+    return [
+        ModelPlan(
+            name=f"{COEXPRESSION}.{kind}",
+            base=f"{COEXPRESSION}.{config.coexpression[0]}",
+            estimator=kind,
+            heads="mean",
+            projection=None,
+            views=views,
+            family=COEXPRESSION,
+            path="",
+            python=None,
+            package="octoscope",
+            digests={},
+            checkpoint_bytes=0,
+            options={},
+            input_genes=None,
+            layers=[0],
+            n_layers=1,
+            n_heads=0,
+            d=0,
+            mass_columns=[],
+            axis=axis,
+            symbols=[symbols[gene] for gene in axis],
+            gene_sets={n: sorted(position[g] for g in genes) for n, genes in sets.items()},
+            gene_sets_absent={n: [] for n in sets},
+            dtype="float64",
+            max_tokens=most_expressed,
+            unit_cells=UNIT_BATCHES * config.execution.unit_cells,
+            micro_batch=config.execution.unit_cells,
+            batch_cells=config.execution.unit_cells,
+            demonstration=False,
+            gene_report={},
+        )
+        for kind in dict.fromkeys(config.coexpression)
+    ]

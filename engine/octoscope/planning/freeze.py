@@ -1,0 +1,120 @@
+"""What a run directory freezes before anything runs: configuration, plan, gene vocabulary."""
+
+from __future__ import annotations
+
+from octoscope.cluster.connect import require_lasting
+from octoscope.config import RunConfig, apply_overrides, config_of_text, dump_config, parse_config
+from octoscope.errors import InputError
+from octoscope.plan.values import Plan
+from octoscope.planning.resolve import make_plan, plan_run, result_fields
+from octoscope.store.backends import PROBE, require_conditional_create
+from octoscope.store.parquet import VOCABULARY, write_table
+from octoscope.store.plan_file import differences, load_plan, save_plan
+from octoscope.store.run_dir import RunRoot
+
+CONFIG = "config.yaml"
+
+
+def run_config(root: RunRoot, changes: list[str] | None = None) -> RunConfig:
+    """Read a run's configuration, with changes to what does not decide its result.
+
+    Parameters
+    ----------
+    changes
+        ``section.field=value``, as ``--set`` takes them.
+
+    Raises
+    ------
+    InputError
+        If there is none, or a change would give another result.
+    """
+    text = root.read(CONFIG)
+    if text is None:
+        raise InputError(root.url, f"no {CONFIG} in it", "give a run directory")
+    config = config_of_text(text.decode(errors="replace"), root.at(CONFIG))
+    if "compare" not in config.model_fields_set:  # written before there were comparisons
+        config = config.model_copy(update={"compare": None})
+    if not changes:
+        return config
+    tree = apply_overrides(config.model_dump(mode="json"), changes)
+    changed = parse_config(tree, root.at(CONFIG))
+    differing = differences(result_fields(config), result_fields(changed))
+    if differing:
+        raise InputError(
+            f"--set {differing[0]}",
+            f"the run was made with another value ({', '.join(differing[:8])})",
+            "change only how a run executes (execution.actors, threads, memory, attempts, ...), "
+            "or run into a new directory",
+        )
+    return changed
+
+
+def prepare(config: RunConfig, run: str) -> tuple[RunRoot, Plan]:
+    """Plan a run and freeze configuration and plan in its directory.
+
+    A directory that already holds the same plan is accepted, so that a job can be submitted twice.
+
+    Raises
+    ------
+    InputError
+        If the input cannot be used, or the directory holds something else.
+    """
+    require_lasting(run)
+    root = RunRoot(run)
+    if root.url.startswith("memory://"):
+        raise InputError(
+            root.url, "is memory of this process, which actors do not share", "give a path or s3://"
+        )
+    try:
+        return _prepare(root, config)
+    except OSError as error:
+        raise InputError(
+            root.url, f"cannot be used ({error})", "check the address and the rights to it"
+        ) from error
+
+
+def _prepare(root: RunRoot, config: RunConfig) -> tuple[RunRoot, Plan]:
+    if root.exists(CONFIG):
+        present = run_config(root)
+        changed = differences(result_fields(present), result_fields(config))
+        if changed:
+            raise InputError(
+                root.url,
+                f"holds a run of another configuration; it differs in {', '.join(changed[:8])}",
+                "run into a new directory, or use `octoscope resume`",
+            )
+        return root, replan(root)
+    folder = root.folder
+    if folder is not None and folder.is_file():
+        raise InputError(root.url, "is a file", "choose another")
+    if any(not f.startswith(PROBE) for f in root.files()):
+        raise InputError(root.url, "is not an empty directory", "choose another")
+    if folder is None:
+        require_conditional_create(root.objects, root.url)
+    plan, genes = plan_run(config, folder)
+    if folder is not None:  # made by it: not before the input is known to be good
+        require_conditional_create(root.objects, root.url)
+    if not root.create_once(CONFIG, dump_config(config).encode()):
+        return _prepare(root, config)  # another was first
+    save_plan(root, plan)
+    write_table(root, VOCABULARY, genes)
+    return root, plan
+
+
+def replan(root: RunRoot) -> Plan:
+    """Check that inputs and versions are still those of the frozen plan, and return it.
+
+    Raises
+    ------
+    InputError
+        Naming what changed: a resumed run must equal an uninterrupted one.
+    """
+    config = run_config(root)
+    if not root.exists("plan.json"):  # stopped between the two files
+        save_plan(root, make_plan(config, root.folder))
+    plan = load_plan(root)
+    again, genes = plan_run(config, root.folder, threads=plan.threads, check_fit=False)
+    save_plan(root, again)
+    if not root.exists(VOCABULARY):
+        write_table(root, VOCABULARY, genes)
+    return plan

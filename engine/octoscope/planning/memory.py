@@ -1,0 +1,242 @@
+"""Sizes of a plan: cells of units and batches, projected bytes, refusing what cannot fit."""
+
+from __future__ import annotations
+
+import math
+import os
+import shutil
+from collections.abc import Sequence
+from pathlib import Path
+
+import psutil
+import torch
+
+from octoscope.attention.cpu_reduce import block_bytes, room_bytes
+from octoscope.attention.views import QUANTITIES
+from octoscope.config import RunConfig
+from octoscope.config.byte_sizes import parse_bytes
+from octoscope.errors import InputError
+from octoscope.plan.values import (
+    COEXPRESSION,
+    HOLD,
+    CategoryPlan,
+    ModelPlan,
+    Plan,
+    Unit,
+    logits_alone,
+)
+from octoscope.planning.analysis_memory import task_bytes
+
+_IMPORTS = 900e6  # resident bytes of a worker before it holds anything: torch, ray, zarr
+
+
+def working_set(config: RunConfig, tokens: int, d: int) -> dict[str, int]:
+    """Return tokens, and the cells of units and batches that ``execution.working_set`` allows.
+
+    A function of configuration and checkpoint alone: unit boundaries do not depend on a machine.
+    """
+    e = config.execution
+    residual = tokens * (d * 4 + 30)
+    limit = parse_bytes(e.working_set, "execution.working_set")
+    micro = min(e.micro_batch, int(limit / 4 / (residual * 4)))  # q and k, twice when gathered
+    micro = max(1, micro)
+    macro = max(1, int(limit / residual))
+    if e.macro_batches > 1:
+        macro = max(micro, macro - macro % micro)  # whole micro-batches: sums keep their order
+    return {
+        "max_tokens": tokens,
+        "unit_cells": max(1, min(e.unit_cells, macro * e.macro_batches)),
+        "macro_cells": max(1, min(e.unit_cells, macro)),
+        "micro_batch": micro,
+        "batch_cells": max(1, min(e.batch_cells, micro, int(limit / 4 / (residual * 12)))),
+    }
+
+
+def project(
+    config: RunConfig,
+    models: list[ModelPlan],
+    categories: list[CategoryPlan],
+    units: list[Unit],
+    threads: int,
+) -> dict[str, float]:
+    """Project bytes: per actor, on its device, of an analysis task, scratch, finished store.
+
+    ``device_bytes`` is what a model's actor holds where its device is: on a GPU in its memory, on a
+    CPU as part of ``actor_bytes``.
+    """
+    e, q = config.execution, len(QUANTITIES)
+    hold = parse_bytes(e.hold, "execution.hold")
+    actor = device = scratch = kept = tables = 0.0
+    for m in models:
+        if m.name != m.base:
+            continue
+        if m.family == COEXPRESSION:
+            kinds = [r.estimator for r in models if r.base == m.name]
+            need = _coexpression_bytes(m, kinds, categories, units, hold)
+            actor = max(actor, _IMPORTS + need["actor"])
+            scratch += need["scratch"]
+            kept += need["dense"] if config.keep_dense == "fp32" else 0
+            tables += len(categories) * len(kinds) * 6 * config.top_k * 24.0 * len(config.gene_sets)
+            continue
+        n, n2 = len(m.axis), float(len(m.axis)) ** 2
+        readings = [r for r in models if r.base == m.name]
+        summed = [r for r in readings if r.estimator == "per_cell"]
+        sums = len(summed)
+        # q and k of a micro-batch: as given, gathered, k packed; of logits alone, side by side too
+        held_qk = 8 if logits_alone(summed, config.moments) else 5
+        means = len(readings) > sums
+        second = config.moments == 2 and sums > 0
+        longest = max((u.stop - u.start for u in units if u.model == m.name), default=0)
+        macro = m.macro_cells or m.unit_cells
+        turns = -(-longest // macro)  # of a unit through the layers
+        longest = min(longest, macro)
+        cells = min(m.micro_batch, longest)
+        forward = min(m.batch_cells, cells) * m.max_tokens * m.d * 4 * 12
+        compute = (
+            n2 * 4 * (sums > 0)  # pair counts
+            # sums, squared deviations and their counts: of one layer, or of all between turns
+            + (len(m.layers) if turns > 1 else 1)
+            * (n2 * 8 * q * sums + n2 * (8 * sums + 4) * second + n * m.d * 8 * means)
+            + longest * m.max_tokens * (m.d * 4 + 30)  # residual stream and tokens of a unit
+            + longest * m.max_tokens * 36  # tokens not embedded yet, and those of the next unit
+            + cells * m.max_tokens * m.d * 4 * held_qk
+            + forward
+            + block_bytes(n, m.max_tokens, cells, threads, sums, config.moments)
+            + 1.5 * m.checkpoint_bytes  # as read, and converted
+        )
+        device = max(device, compute)
+        parts = 3 if means else 2
+        rows = min(e.tile, n) * n
+        groups = max((len(c.groups or []) for c in categories), default=0)  # of donors
+        # a small matrix is kept
+        held = min(hold, n2 * (parts * q * 4 + 2 * 4 * (1 + second)))
+        finalise = held + rows * (2 * q * 4 + 2 * 4 + 8 * q * 3 + 64) + n2 * (8 + 2)
+        attends = 3 * n * m.d * 2 * 4.0  # q and k of the mean cells of a layer
+        per_model = sum(u.model == m.name for u in units)
+        finalise += rows * 8 * q * (math.log2(max(1, per_model)) + 2)  # the tree of their sums
+        finalise += rows * (24 * groups + 48 * (groups > 0))  # a tile without each group
+        if groups and config.centred:  # pairs in use as bits, those of one group as flags, values
+            finalise += n2 * (groups / 8 + 4) + rows * 4 * groups
+        if means:  # q and k as read and by gene; a tile's probabilities and logits, and scores
+            finalise += 3 * attends * (1 + groups / 3) + rows * 4 * 5 + threads * room_bytes(n)
+        if config.edges is not None and config.edges.symmetrise:
+            finalise += n2 * 24  # the set's matrix, its transpose in fp64
+        actor = max(actor, _IMPORTS + max(compute, finalise))
+        layers = len(m.layers)
+        dense = len(categories) * n2 * 2 * 4 * (sums > 0)
+        dense += len(categories) * n2 * layers * 4 * q * 2 * sums
+        # and the mean cell; without each group
+        ways = len({r.projection for r in readings if r.projection})
+        of_layer = ways * attends * (1 + groups / 3) + n * m.d * 4
+        dense += len(categories) * layers * of_layer * means
+        dense += len(categories) * n2 * layers * 4 * 2 * sums * second
+        scratch += per_model * n2 * (layers * q * 8 * sums + 4 * (sums > 0))
+        scratch += per_model * layers * n * m.d * 8 * means
+        scratch += per_model * n2 * layers * 8 * sums * second
+        scratch += dense
+        kept += dense if config.keep_dense == "fp32" else 0
+        top = 3 * 2 * config.top_k * 24.0 * len(config.gene_sets) * len(config.all_views)
+        tables += len(categories) * layers * len(readings) * top + 5e6
+    return {
+        "actor_bytes": actor,
+        "device_bytes": device,
+        "analysis_bytes": task_bytes(config, models, _IMPORTS),
+        "scratch_bytes": scratch,
+        "store_bytes": kept + tables,
+        "units": float(len(units)),
+    }
+
+
+def _refuse_small_gpus(config: RunConfig, plan: Plan) -> None:
+    e = config.execution
+    if e.gpus > 1:
+        raise InputError(
+            "execution.gpus",
+            f"{e.gpus:g}, but a replica computes on one GPU",
+            "say 1 or a fraction; execution.actors makes more replicas",
+        )
+    if e.device == "cpu":
+        return
+    memory = None
+    if e.device_memory is not None:
+        memory = float(parse_bytes(e.device_memory, "execution.device_memory"))
+    elif torch.cuda.is_available():  # a head that only plans may have none
+        memory = float(torch.cuda.get_device_properties(0).total_memory)
+    if memory is not None and plan.needs["device_bytes"] > memory * e.gpus:
+        raise InputError(
+            "plan",
+            f"a replica needs {plan.needs['device_bytes'] / 1e9:.1f} GB on its GPU, "
+            f"{memory * e.gpus / 1e9:.1f} GB are its share",
+            "lower execution.working_set or macro_batches, raise execution.gpus, or `accumulate` "
+            "a smaller gene set",
+        )
+
+
+def _coexpression_bytes(
+    m: ModelPlan,
+    kinds: Sequence[str],
+    categories: list[CategoryPlan],
+    units: list[Unit],
+    hold: float,
+) -> dict[str, float]:
+    """Bytes of an actor, of scratch and of the dense matrices among it."""
+    n2 = float(len(m.axis)) ** 2
+    own = [u.stop - u.start for u in units if u.model == m.name]
+    # a value and its place, by cell and by gene
+    expressed = min(len(m.axis), m.max_tokens) * 12.0 * ("spearman" in kinds)
+    spill = max(own, default=0) * expressed
+    compute = n2 * 8 * 3 * ("pearson" in kinds) + 2 * spill
+    finalise = n2 * (3 * 4 + 8 * 3) + min(hold, n2 * 24) + spill + n2 * 20
+    dense = len(categories) * len(kinds) * n2 * 3 * 4
+    sums = len(own) * n2 * 8 * ("pearson" in kinds)
+    values = sum(own) * expressed * (1 + 8 / 12)  # and the ranks of each, while they are used
+    return {"actor": max(compute, finalise), "scratch": dense + sums + values, "dense": dense}
+
+
+def refuse_what_cannot_fit(config: RunConfig, plan: Plan, run: Path | None) -> None:
+    """Compare the plan's needs with this machine; of an object store the space is not known.
+
+    Raises
+    ------
+    InputError
+        If memory or disk do not suffice, naming the setting to change.
+    """
+    memory = config.execution.memory
+    limit = parse_bytes(memory) if memory else 0.8 * psutil.virtual_memory().available
+    actors = config.execution.actors * len(plan.bases)
+    if plan.needs["actor_bytes"] * (1 if memory else actors) > limit:
+        raise InputError(
+            "plan",
+            f"each of {actors} actors needs {plan.needs['actor_bytes'] / 1e9:.1f} GB, "
+            f"{limit / 1e9:.1f} GB are allowed in all",
+            "lower execution.unit_cells, or `accumulate` a smaller gene set",
+        )
+    if plan.needs.get("analysis_bytes", 0) > limit:
+        raise InputError(
+            "plan",
+            f"a task of the analysis needs {plan.needs['analysis_bytes'] / 1e9:.1f} GB, "
+            f"{limit / 1e9:.1f} GB are allowed",
+            "`accumulate` a smaller gene set, say compare.consensus: false, or lower top_k",
+        )
+    _refuse_small_gpus(config, plan)
+    tasks = os.cpu_count() or 1
+    if plan.hold > HOLD and 2 * plan.hold * tasks > limit:
+        raise InputError(
+            "execution.hold",
+            f"{tasks} tasks of the analysis may keep {2 * plan.hold * tasks / 1e9:.1f} GB, "
+            f"{limit / 1e9:.1f} GB are allowed",
+            f"lower it to {limit / 2 / tasks / 1e9:.1f}GB, or to its default",
+        )
+    if run is None:
+        return
+    place = run
+    while not place.exists():
+        place = place.parent
+    free = shutil.disk_usage(place).free
+    total = plan.needs["scratch_bytes"] + plan.needs["store_bytes"]
+    if total > free:
+        raise InputError(
+            "plan",
+            f"needs up to {total / 1e9:.1f} GB of disk at {place}, {free / 1e9:.1f} GB are free",
+            "choose another run directory, or `accumulate` a smaller gene set",
+        )

@@ -1,0 +1,250 @@
+"""Repair: from the faults of a run to the least work that mends them, remembered until done."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass, replace
+
+from octoscope.config import RunConfig
+from octoscope.errors import DamagedRunError
+from octoscope.json_values import to_json
+from octoscope.pipeline import analysis_steps
+from octoscope.pipeline.seal import ATTENTION, read_set_aside
+from octoscope.plan.values import COEXPRESSION, Plan
+from octoscope.plan.work_names import block_of, matrix_work, pairs_work, residual_work
+from octoscope.planning.analysis_memory import LATER_NEEDS
+from octoscope.planning.resolve import plan_run
+from octoscope.store.commits import read_record, record_path
+from octoscope.store.manifest import FOREIGN, JOURNAL, Fault, damaged, require_success
+from octoscope.store.parquet import VOCABULARY, write_table
+from octoscope.store.plan_file import differences
+from octoscope.store.run_dir import RunRoot
+
+
+@dataclass(frozen=True)
+class Repair:
+    """What has to be made again.
+
+    Attributes
+    ----------
+    works
+        Folders of work whose records are withdrawn.
+    outputs
+        Tables of the analysis.
+    opened
+        Whether the records were withdrawn already.
+    """
+
+    works: list[str]
+    outputs: list[str]
+    opened: bool = False
+
+
+def read_repair(root: RunRoot) -> Repair | None:
+    """Return the repair that a run is in the middle of, or None."""
+    try:
+        body = root.read_json(JOURNAL)
+        return None if body is None else Repair(**body)
+    except (ValueError, TypeError) as error:
+        problem = f"damaged ({error}); remove it and use `octoscope repair`"
+        raise DamagedRunError(f"{root.at(JOURNAL)}: {problem}") from None
+
+
+def note_repair(root: RunRoot, repair: Repair) -> None:
+    """Remember a repair of a finished run; the next driver carries it out."""
+    root.replace(JOURNAL, to_json(asdict(repair)))
+
+
+def plan_repair(root: RunRoot, plan: Plan, config: RunConfig, faults: list[Fault]) -> Repair:
+    """Find the least work that mends the faults.
+
+    A table needs the matrices that it is made from, a matrix its units: what of these is still
+    there and sound is used, what went as scratch is computed again.
+    """
+    bad, finished = damaged(faults), root.exists("_SUCCESS")
+    aside = set(read_set_aside(root) or {})
+    made = analysis_steps.outputs(
+        plan, analysis_steps.finished_blocks(plan, aside), config.network is not None
+    )
+    outputs = [name for name in made if name in bad] if finished else []
+    if "manifest.json" in bad:  # without digests no table can be trusted
+        outputs = list(made)
+    needed = _Needed(root, plan, bad, finished)
+    touched = {"/".join(name.split("/")[:2]) for name in bad}
+    for work in plan.works():
+        if work in touched:
+            needed.add(work)
+    for name in outputs:
+        for work in _matrices(plan, made[name]):
+            needed.add_unless_whole(work, dense=made[name].dense)
+            if made[name].dense:
+                needed.add_unless_whole(_pairs_of(plan, work))
+            if made[name].units and _has_donors(plan, work):
+                needed.add_sources_unless_whole(work)
+            if (made[name].dense or made[name].residuals) and _of_mean_cell(plan, work):
+                needed.add_unless_whole(_residuals_of(plan, work))
+    return Repair([w for w in plan.works() if w in needed.works], outputs)
+
+
+def _matrices(plan: Plan, needs: analysis_steps.Needs) -> list[str]:
+    return [
+        matrix_work(b.model, b.category, layer)
+        for b in needs.blocks
+        for layer in plan.model(b.model).layers
+    ]
+
+
+def _of_mean_cell(plan: Plan, matrix: str) -> bool:
+    return plan.model(block_of(matrix)[0]).estimator == "mean_residual"
+
+
+def _has_donors(plan: Plan, matrix: str) -> bool:
+    model, category = block_of(matrix)
+    has_groups = plan.categories[category].groups is not None
+    return has_groups and plan.model(model).family != COEXPRESSION
+
+
+def _residuals_of(plan: Plan, matrix: str) -> str:
+    model, category = block_of(matrix)
+    return residual_work(plan.model(model).base, category)
+
+
+def _pairs_of(plan: Plan, matrix: str) -> str:
+    model, category = block_of(matrix)
+    return pairs_work(plan.model(model).base, category)
+
+
+class _Needed:
+    """Work that has to be done again, with what it is made from where that is no longer there."""
+
+    def __init__(self, root: RunRoot, plan: Plan, bad: set[str], finished: bool) -> None:
+        self._root, self._plan, self._bad, self._finished = root, plan, bad, finished
+        self._seen: dict[tuple[str, bool], bool] = {}  # tables share matrices: asked once
+        self.works: set[str] = set()
+
+    def add(self, work: str) -> None:
+        if work in self.works:
+            return
+        self.works.add(work)
+        for source in self._sources(work):
+            # of an unfinished run what has no record yet is simply still to do
+            if self._finished or self._root.exists(record_path(source)):
+                self.add_unless_whole(source)
+
+    def add_unless_whole(self, work: str, *, dense: bool = True) -> None:
+        key = work, dense
+        if key not in self._seen:
+            self._seen[key] = self._whole(work, dense)
+        if not self._seen[key]:
+            self.add(work)
+
+    def add_sources_unless_whole(self, work: str) -> None:
+        for source in self._sources(work):
+            self.add_unless_whole(source)
+
+    def _whole(self, work: str, dense: bool) -> bool:
+        """Tell whether what a piece of work wrote (its tables alone, if not ``dense``) is there."""
+        if record_path(work) in self._bad:
+            return False
+        try:
+            record = read_record(self._root, work, self._plan.hash)
+        except DamagedRunError:
+            return False
+        if record is None:
+            return False
+        names = [n for n in record.objects if dense or ".zarr/" not in n]
+        return not any(n in self._bad or not self._root.exists(n) for n in names)
+
+    def _sources(self, work: str) -> list[str]:
+        kind = work.split("/", 1)[0]
+        if kind == "units":
+            return []
+        name, category = block_of(work)
+        m = self._plan.model(name)
+        units = [u.work for h in (0, 1) for u in self._plan.units_of(name, category, h)]
+        if kind in ("pairs", "residuals"):
+            return units
+        pairs = [pairs_work(m.base, category)]
+        if m.estimator == "mean_residual":
+            return [residual_work(m.base, category), *pairs]
+        return units + pairs
+
+
+def open_repair(root: RunRoot, repair: Repair) -> Repair:
+    """Note the repair, reopen the run, withdraw records. Killed here, the next call goes on.
+
+    The journal comes first and goes last: what is withdrawn is always in it. Of an unfinished run
+    withdrawing is all, and `resume` does the rest.
+    """
+    finished = root.exists("_SUCCESS") or root.exists(JOURNAL)
+    if finished:
+        note_repair(root, repair)
+        root.remove(["_SUCCESS"])
+    root.remove([record_path(w) for w in repair.works])
+    left = [w for w in repair.works if root.exists(record_path(w))]
+    if left:
+        raise DamagedRunError(f"{root.at(record_path(left[0]))}: cannot be deleted")
+    opened = replace(repair, opened=True)
+    if finished:
+        note_repair(root, opened)
+    return opened
+
+
+def mend_frozen(root: RunRoot, config: RunConfig, faults: list[Fault]) -> None:
+    """Make a damaged plan, vocabulary or list of what was set aside again.
+
+    Raises
+    ------
+    DamagedRunError
+        If the inputs or versions have changed since, so that it is another plan.
+    """
+    bad = damaged(faults)
+    if ATTENTION in bad:
+        names = (root.read_json("_SUCCESS") or {}).get("set_aside", [])
+        aside = dict.fromkeys(names, "set aside before a repair")
+        root.replace(ATTENTION, to_json({"set_aside": aside}))
+    if not bad & {"plan.json", VOCABULARY}:
+        return
+    threads = config.execution.threads or None
+    plan, genes = plan_run(config, root.folder, threads=threads, check_fit=False)
+    expected = require_success(root)["plan"]
+    if "plan.json" not in bad:  # sound: what it projects may be another version's
+        body = plan.model_dump(mode="json")
+        found = differences(root.read_json("plan.json"), body)
+        same = all(x.startswith("needs.") for x in found)
+    else:
+        needs = {k: v for k, v in plan.needs.items() if k not in LATER_NEEDS}
+        made = (plan, plan.model_copy(update={"needs": needs}))
+        plan = next((p for p in made if p.hash == expected), plan)
+        same = plan.hash == expected
+    if not same:
+        raise DamagedRunError(
+            f"{root.at('plan.json')}: damaged, and planning again gives another plan "
+            f"({plan.hash[:12]}, not {expected[:12]}): inputs, versions or CPUs changed since; "
+            "restore it from a copy"
+        )
+    if "plan.json" in bad:
+        root.replace("plan.json", to_json(plan.model_dump(mode="json")))
+    write_table(root, VOCABULARY, genes)
+
+
+def set_foreign_apart(root: RunRoot, faults: list[Fault]) -> list[str]:
+    """Move objects that are no part of the run under ``foreign/``; returns their names there.
+
+    They are somebody's: nothing is deleted.
+    """
+    moved = []
+    for fault in faults:
+        if fault.what != FOREIGN:
+            continue
+        try:
+            data = root.read(fault.object)
+        except OSError:  # a link to a folder: not ours to follow
+            continue
+        if data is None:
+            continue
+        name, n = f"foreign/{fault.object}", 1
+        while not root.create_once(name, data):  # one of that name was moved before
+            name, n = f"foreign/{fault.object}.{n}", n + 1
+        root.remove([fault.object])
+        moved.append(name)
+    return moved

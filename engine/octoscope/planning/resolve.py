@@ -1,0 +1,356 @@
+"""Making a plan: a pure function of configuration, atlas and checkpoints; sizes and refusals."""
+
+from __future__ import annotations
+
+import os
+import platform
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from octoscope.atlas import Atlas, CellIndex
+from octoscope.attention.views import default_min_cells
+from octoscope.config import GeneSetConfig, ModelConfig, RunConfig
+from octoscope.config.byte_sizes import parse_bytes
+from octoscope.errors import InputError
+from octoscope.genes import GeneTable, select_genes
+from octoscope.json_values import hash_json
+from octoscope.models import GeneMatch, checkpoint_files
+from octoscope.octopus.network_views import network_facts
+from octoscope.plan.values import (
+    COEXPRESSION,
+    HOLD,
+    CategoryPlan,
+    DonorGroupPlan,
+    EdgesPlan,
+    ModelPlan,
+    Plan,
+    Unit,
+)
+from octoscope.planning.attention_variants import coexpression, readings, refuse_shared_names
+from octoscope.planning.checkpoint_info import (
+    ModelFacts,
+    checkpoint_digests,
+    describe,
+    describe_elsewhere,
+)
+from octoscope.planning.compare_plan import compare_plan
+from octoscope.planning.memory import project, refuse_what_cannot_fit, working_set
+
+DEMONSTRATION = "DEMONSTRATION.md"
+# settings of execution that change where and how fast a run goes, and nothing of its result
+_FREE = (
+    "memory", "attempts", "unit_timeout", "start_timeout", "grace", "lease", "actors", "threads",
+    "gpus", "device_memory", "readers", "log",
+)  # fmt: skip
+_LIBRARIES = (
+    "octoscope", "torch", "numpy", "pandas", "zarr", "anndata", "pyarrow", "ray", "dask", "scipy",
+    "numba", "transformers",
+)  # fmt: skip
+
+
+def model_plans(
+    config: RunConfig, atlas: Atlas, index: CellIndex
+) -> tuple[list[ModelPlan], dict[str, GeneMatch]]:
+    """Load every checkpoint, match genes, resolve gene sets; returns plans and matches by name.
+
+    Raises
+    ------
+    InputError
+        If a checkpoint, an option or a gene set cannot be used.
+    """
+    categories = [np.sort(np.concatenate(halves)) for halves in index.halves]
+
+    def facts_of(m: ModelConfig, panel: list[str] | None, match_only: bool = False) -> ModelFacts:
+        if m.python is None:
+            return describe(m, atlas, categories, panel, config.seed, match_only=match_only)
+        return describe_elsewhere(
+            m, config.atlas, categories, panel, config.seed, match_only=match_only
+        )
+
+    # what enters a model by a panel may depend on the genes that all models have
+    facts = {m.name: facts_of(m, None, match_only=m.panel is not None) for m in config.models}
+    matches = {name: f.match for name, f in facts.items()}
+    available = {name: match.genes.take(match.matched) for name, match in matches.items()}
+    found = {g.name: _gene_set(g, available, atlas.genes) for g in config.gene_sets}
+    sets = {name: genes for name, (genes, _) in found.items()}
+    absent = {name: names for name, (_, names) in found.items()}
+    for m in config.models:
+        if m.panel is not None:
+            panel = sets[m.panel]
+            facts[m.name] = facts_of(m, None if panel is None else sorted(panel))
+    plans = [
+        reading
+        for m in config.models
+        for reading in readings(config, _model_plan(config, m, facts[m.name], sets, absent))
+    ]
+    if config.coexpression:
+        symbols = dict(zip(atlas.genes.ensembl, atlas.genes.symbol, strict=True))
+        most = max(atlas.most_expressed(rows) for rows in categories)
+        plans += coexpression(config, plans, symbols, most)
+    refuse_shared_names(plans)
+    return plans, {m.name: facts[m.name].match for m in config.models}
+
+
+def _gene_set(
+    declared: GeneSetConfig, available: dict[str, GeneTable], genes: GeneTable
+) -> tuple[set[str] | None, list[str]]:
+    """Return the Ensembl ids of a set (None: all genes of each model) and the names not found."""
+    where = f"gene_sets.{declared.name}"
+    if declared.kind == "panel":
+        index, absent = select_genes(declared.genes or [], genes, where=where)
+        return set(genes.ensembl[index]), absent
+    if declared.kind == "model":
+        return None, []
+    names = declared.models or list(available)
+    common = set.intersection(*(set(available[n].ensembl) for n in names))
+    if not common:
+        raise InputError(where, f"no gene is in all of {names}", "choose other models")
+    return common, []
+
+
+def _model_plan(
+    config: RunConfig,
+    m: ModelConfig,
+    facts: ModelFacts,
+    sets: dict[str, set[str] | None],
+    absent: dict[str, list[str]],
+) -> ModelPlan:
+    match = facts.match
+    names, symbols = match.genes.ensembl, match.genes.symbol
+    usable = match.allowed
+    input_genes = None if match.panel is None else sorted(str(names[i]) for i in usable)
+    wanted = sets.get(config.accumulate)
+    kept = [i for i in usable if wanted is None or names[i] in wanted]
+    # The axis is ordered by Ensembl id: it does not depend on vocabulary or atlas order.
+    axis = sorted((str(names[i]), str(symbols[i])) for i in kept)
+    position = {e: a for a, (e, _) in enumerate(axis)}
+    # a set of some models' common genes is theirs alone: another would narrow what they share
+    own = {
+        g.name: sets[g.name]
+        for g in config.gene_sets
+        if g.kind != "intersection" or g.models is None or m.name in g.models
+    }
+    if not own:
+        raise InputError(
+            f"models.{m.name}", "every gene set names other models", "declare one for it too"
+        )
+    gene_sets = {
+        name: sorted(position[g] for g in (position if genes is None else genes) if g in position)
+        for name, genes in own.items()
+    }
+    for name, members in gene_sets.items():
+        if len(members) < 3:
+            raise InputError(
+                f"gene_sets.{name}",
+                f"{len(members)} of its genes are accumulated for model {m.name}",
+                "declare more genes, or widen `accumulate`",
+            )
+    layers = list(range(facts.n_layers)) if m.layers is None else sorted(set(m.layers))
+    if not layers or layers[0] < 0 or layers[-1] >= facts.n_layers:
+        raise InputError(
+            f"models.{m.name}.layers", f"{m.layers}", f"choose from 0 to {facts.n_layers - 1}"
+        )
+    path = Path(m.path)
+    return ModelPlan(
+        name=m.name,
+        base=m.name,
+        estimator="per_cell",
+        heads="mean",
+        projection=None,
+        views=config.all_views,
+        family=m.family,
+        path=m.path,
+        python=m.python,
+        package=facts.package,
+        digests=checkpoint_digests(path, checkpoint_files(path), facts.digests),
+        options=facts.options,
+        input_genes=input_genes,
+        layers=layers,
+        n_layers=facts.n_layers,
+        n_heads=facts.n_heads,
+        d=facts.d,
+        mass_columns=["kept", "outside", *facts.special_kinds],
+        axis=[e for e, _ in axis],
+        symbols=[s for _, s in axis],
+        gene_sets=gene_sets,
+        gene_sets_absent={
+            name: absent[name] + sorted((genes or set()) - set(position))
+            for name, genes in own.items()
+        },
+        checkpoint_bytes=sum(f.stat().st_size for f in checkpoint_files(path)),
+        dtype=m.dtype,
+        **working_set(config, facts.max_tokens, facts.d),
+        demonstration=((path if path.is_dir() else path.parent) / DEMONSTRATION).exists(),
+        gene_report={
+            "atlas_genes": len(match.model_gene),
+            "model_genes": len(match.genes),
+            "matched": len(match.matched),
+            "accumulated": len(axis),
+        },
+    )
+
+
+def make_plan(config: RunConfig, run: Path | None) -> Plan:
+    """Return the plan alone; see :func:`plan_run`."""
+    return plan_run(config, run)[0]
+
+
+def plan_run(
+    config: RunConfig, run: Path | None, threads: int | None = None, *, check_fit: bool = True
+) -> tuple[Plan, pd.DataFrame]:
+    """Plan a run; returns the plan and what became of every gene. Nothing is written.
+
+    Parameters
+    ----------
+    run
+        Folder of the run, for the space on its disk; None: an object store.
+    threads
+        Torch threads per actor of an earlier plan; None: from the configuration or this machine.
+    check_fit
+        Refuse what does not fit; not on resume, where the run's own scratch is on the disk.
+
+    Raises
+    ------
+    InputError
+        If any input cannot be used, or memory or disk do not suffice.
+    """
+    atlas = Atlas(config.atlas)
+    index = atlas.index(config.seed, config.donor_groups)
+    models, matches = model_plans(config, atlas, index)
+    bases = [m for m in models if m.name == m.base]
+    execution = config.execution
+    if threads is None:
+        # Models share the CPUs, or take turns where there are more replicas than CPUs.
+        cpus, replicas = os.cpu_count() or 1, len(bases) * execution.actors
+        together = replicas if replicas <= cpus else execution.actors
+        threads = execution.threads or max(1, cpus // together)
+    categories = [
+        CategoryPlan(
+            name=name,
+            cells=(len(halves[0]), len(halves[1])),
+            donors=index.donors[c] if index.donors else None,
+            min_cells=config.min_cells or default_min_cells(len(halves[0]) + len(halves[1])),
+            groups=[DonorGroupPlan(**vars(g)) for g in index.groups[c]] if index.groups else None,
+        )
+        for c, (name, halves) in enumerate(zip(index.categories, index.halves, strict=True))
+    ]
+    units = [
+        Unit(
+            id=f"{m.name}.c{c:04d}.h{half}.{start:08d}",
+            model=m.name,
+            category=c,
+            half=half,
+            start=start,
+            stop=min(start + m.unit_cells, stop),
+        )
+        for m in bases
+        for c, category in enumerate(categories)
+        for half, first, stop in category.stretches
+        for start in range(first, stop, m.unit_cells)
+    ]
+    plan = Plan(
+        config_hash=hash_json(result_fields(config)),
+        atlas={
+            "fingerprint": atlas.fingerprint(index),
+            "counts": atlas.counts_source,
+            "cells": len(atlas.cell_ids),
+            "genes": len(atlas.genes),
+            "selected": index.selected,
+            "replicates": config.atlas.replicate_key or "cells",
+        },
+        network=network_facts(**config.network.model_dump(exclude={"permutations"}))
+        if config.network
+        else None,
+        categories=categories,
+        refused_cells=index.refused,
+        models=models,
+        units=units,
+        views=list(config.views),
+        tile=execution.tile,
+        hold=int(parse_bytes(execution.hold, "execution.hold")),
+        threads=threads,
+        top_k=config.top_k,
+        moments=config.moments,
+        edges=_edges(config),
+        compare=compare_plan(config, [m for m in bases if m.family != COEXPRESSION], categories),
+        permutations=config.permutations,
+        more_draws=config.more_draws,
+        seed=config.seed,
+        versions={"python": platform.python_version(), **{n: version(n) for n in _LIBRARIES}},
+        needs=project(config, models, categories, units, threads) | _reading(atlas, index, units),
+    )
+    if check_fit:
+        refuse_what_cannot_fit(config, plan, run)
+    return plan, vocabulary_table(atlas, matches)
+
+
+def _reading(atlas: Atlas, index: CellIndex, units: list[Unit]) -> dict[str, float]:
+    """Return bytes of counts that the units of one model decode, and that they use.
+
+    Of the model with the most units, which reads the most.
+    """
+    models = [u.model for u in units]
+    most = max(dict.fromkeys(models), key=models.count)
+    costs = [
+        atlas.cost_of(index.halves[u.category][u.half][u.start : u.stop])
+        for u in units if u.model == most
+    ]  # fmt: skip
+    read, needed = sum(c.read for c in costs), sum(c.needed for c in costs)
+    return {"bytes_read": float(read), "bytes_needed": float(needed)}
+
+
+def vocabulary_table(atlas: Atlas, matches: dict[str, GeneMatch]) -> pd.DataFrame:
+    """Return what became of every gene: per model, and before any model, in the atlas itself.
+
+    Columns: model ('' for the atlas), gene, symbol, what (matched, renamed, merged, dropped), why.
+    """
+    columns = ["model", "gene", "symbol", "what", "why"]
+    own = pd.DataFrame(atlas.gene_report, columns=["id", "what", "why"], dtype=object)
+    own = own.rename(columns={"id": "gene"}).assign(model="", symbol="")
+    frames = [own[columns]]
+    for name, match in matches.items():
+        frame = pd.DataFrame(
+            {"gene": atlas.genes.ensembl, "symbol": atlas.genes.symbol, "model": name}
+        )
+        said = {row["id"]: (row["what"], row["why"]) for row in match.report}
+        said_of = [said.get(g, ("matched", "")) for g in frame["gene"]]
+        frame["what"], frame["why"] = zip(*said_of, strict=True)
+        frames.append(frame[columns])
+    return pd.concat(frames, ignore_index=True).astype(str)
+
+
+def _edges(config: RunConfig) -> EdgesPlan | None:
+    e = config.edges
+    if e is None:
+        return None
+    return EdgesPlan(
+        per_query=e.per_query,
+        threshold=e.threshold,
+        symmetrise=e.symmetrise,
+        gene_set=e.gene_set or config.gene_sets[0].name,
+        view=e.view or config.views[0],
+    )
+
+
+def result_fields(config: RunConfig) -> dict[str, Any]:
+    """Return the configuration without what only changes where and how fast it runs."""
+    tree = config.model_dump(mode="json")
+    for name in _FREE:
+        tree["execution"].pop(name)
+    # left out where not asked for, as in configurations of earlier versions: they keep their hash
+    for name in ("absolute", "centred", "compare", "donor_groups"):
+        if not tree[name]:
+            tree.pop(name)
+    if tree["more_draws"] == Plan.model_fields["more_draws"].default:
+        tree.pop("more_draws")
+    if len(tree["projection"]) == 1:
+        tree["projection"] = tree["projection"][0]
+    if tree.get("compare", {}).get("consensus"):
+        tree["compare"].pop("consensus")
+    if parse_bytes(tree["execution"]["hold"], "execution.hold") == HOLD:
+        tree["execution"].pop("hold")
+    return tree

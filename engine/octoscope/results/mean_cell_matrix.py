@@ -1,0 +1,192 @@
+"""Matrices of mean cells: computed from stored queries and keys whenever rows are read."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from threading import Lock
+from typing import Literal
+
+import numpy as np
+
+from octoscope.analysis.matrix import MatrixSource
+from octoscope.attention.mean_cell_attention import MeanCell
+from octoscope.plan.values import ModelPlan, Plan
+from octoscope.plan.work_names import layer_name, pairs_work, residual_work
+from octoscope.results.stored_sums import committed, gene_cells
+from octoscope.store import tiles
+from octoscope.store.run_dir import RunRoot
+
+Read = Callable[[str], np.ndarray]
+RESIDUAL: Literal["mean_residual"] = "mean_residual"
+HELD = "held"  # by cells of each donor group
+WITHOUT = "_without"  # of what is stored of all cells but each donor group
+_NAMES = ("half 0", "half 1", "all cells")  # of the parts
+
+
+class ComputedRows:
+    """Rows of a matrix's mean cells; what was computed is kept as far as it fits.
+
+    Of the quantity asked for last, where not all fit.
+
+    Parameters
+    ----------
+    parts
+        The mean cells of half 0, half 1 and all cells.
+    most
+        Bytes that may be kept.
+    """
+
+    def __init__(self, parts: list[MeanCell], most: int) -> None:
+        self._parts, self._most, self._size = parts, most, 0
+        self._kept: dict[tuple[int, int, int, int], np.ndarray] = {}
+        self._changing = Lock()  # Dask's threads may share a matrix
+
+    def rows(self, part: int, quantity: int, first: int, stop: int) -> np.ndarray:
+        """Return [rows, genes] float32, as :meth:`MeanCell.rows`; not to be written to."""
+        asked = part, quantity, first, stop
+        found = self._kept.get(asked)
+        if found is None:
+            found = self._parts[part].rows(quantity, first, stop)
+            found.flags.writeable = False
+            self._keep(asked, found)
+        return found
+
+    def _keep(self, asked: tuple[int, int, int, int], found: np.ndarray) -> None:
+        with self._changing:
+            if self._size + found.nbytes > self._most:
+                for other in [x for x in self._kept if x[1] != asked[1]]:
+                    self._size -= self._kept.pop(other).nbytes
+            if self._size + found.nbytes <= self._most and asked not in self._kept:
+                self._kept[asked] = found
+                self._size += found.nbytes
+
+
+@dataclass(frozen=True)
+class MeanTile:
+    """Rows of a mean cell's matrix; the total is a third mean cell, not the mean of the halves'.
+
+    Attributes
+    ----------
+    first, rows
+        Index of the first row, and their number.
+    computed
+        Rows of the mean cells of half 0, half 1 and all cells.
+    cells
+        [parts, genes] cells that hold each gene. A pair needs only that each gene has enough
+        cells: n_ij is the smaller of n_i and n_j.
+    """
+
+    first: int
+    rows: int
+    computed: ComputedRows
+    cells: np.ndarray
+    m2: None = None
+
+    def half(self, h: int, quantity: int) -> np.ndarray:
+        """Compute one quantity of half ``h``, [rows, genes] float32."""
+        return self.computed.rows(h, quantity, self.first, self.first + self.rows)
+
+    def both(self, quantity: int) -> np.ndarray:
+        """Compute one quantity of all cells, [rows, genes] float32."""
+        return self.half(2, quantity)
+
+    def held(self, h: int) -> np.ndarray:
+        """Return the cells of half ``h`` that hold each pair, [rows, genes] integers."""
+        own = self.cells[h, self.first : self.first + self.rows]
+        return np.minimum(own[:, None], self.cells[h])
+
+    def held_by_both(self) -> np.ndarray:
+        """Return the cells of both halves together that hold each pair."""
+        return self.held(2)
+
+
+def projected(plan: Plan, m: ModelPlan) -> str:
+    """Return what the names of a reading's queries and keys end in; nothing for the first."""
+    first = plan.readings(m.base, RESIDUAL)[0].projection
+    return "" if m.projection == first else f"_{m.projection}"
+
+
+def mean_cells_of(
+    root: RunRoot, plan: Plan, model: str, category: int, layer: int
+) -> list[MeanCell]:
+    """Open what a model attends with for the mean cells of half 0, half 1 and all cells.
+
+    Raises
+    ------
+    DamagedRunError
+        If it is not finished, or gone.
+    """
+    return _open(_attends(root, plan, model, category), plan, model, category, layer, _NAMES, "")
+
+
+def mean_cells_without_donors(
+    root: RunRoot, plan: Plan, model: str, category: int, layer: int
+) -> tuple[list[MeanCell], np.ndarray, np.ndarray]:
+    """Open the mean cells of all but each donor group, as :func:`mean_cells_of`.
+
+    And [groups, genes] bool, the genes that cells of a group hold; [genes] bool, the tokens of the
+    mean of all cells.
+    """
+    groups = plan.categories[category].groups or []
+    names = [f"all but donor group {g}" for g in range(len(groups))]
+    read = _attends(root, plan, model, category)
+    parts = _open(read, plan, model, category, layer, names, WITHOUT)
+    return parts, read(HELD), read("present")[2]
+
+
+def _attends(root: RunRoot, plan: Plan, model: str, category: int) -> Read:
+    """Return what reads an array of a category's mean cells by its name."""
+    record = committed(root, plan, residual_work(plan.model(model).base, category))
+    store = root.zarr(f"{record.folder}/attends.zarr")
+
+    def read(name: str) -> np.ndarray:
+        array = tiles.open_array(store, name)
+        return tiles.read_rows(array, 0, array.shape[-2])
+
+    return read
+
+
+def _open(
+    read: Read,
+    plan: Plan,
+    model: str,
+    category: int,
+    layer: int,
+    names: Sequence[str],
+    suffix: str,
+) -> list[MeanCell]:
+    m, there = plan.model(model), read(f"present{suffix}")
+    shape = (len(names), m.n_heads, len(m.axis), -1)
+    named = projected(plan, m) + suffix
+    q, k = (read(layer_name(layer, f"{x}{named}")).reshape(shape) for x in "qk")
+    where = f"model {model}, category {category}, layer {layer}, mean cell of"
+    return [
+        MeanCell(q[p], k[p], there[p], m.heads, f"{where} {name}") for p, name in enumerate(names)
+    ]
+
+
+def mean_cell_source(
+    root: RunRoot, plan: Plan, model: str, category: int, layer: int, *, hold: int = 0
+) -> MatrixSource:
+    """Open a matrix of mean cells.
+
+    ``hold``: bytes of what was computed that are kept.
+    """
+    m = plan.model(model)
+    pairs = committed(root, plan, pairs_work(m.base, category))
+    n, used, cells = len(m.axis), pairs.facts["cells_used"], gene_cells(root, pairs)
+    cells = cells.astype(np.min_scalar_type(cells.max(initial=0)))  # read for every pair
+    rows = ComputedRows(mean_cells_of(root, plan, model, category, layer), hold)
+
+    def computed() -> Iterator[MeanTile]:
+        for first, stop in tiles.row_ranges(n, plan.tile):
+            yield MeanTile(first, stop - first, rows, cells)
+
+    return MatrixSource(
+        computed,
+        n,
+        (used[0], used[1]),
+        plan.categories[category].min_cells,
+        means=True,
+    )

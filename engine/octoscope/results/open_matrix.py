@@ -1,0 +1,90 @@
+"""Finished matrices of a run, whatever they are made of."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from octoscope.analysis.derived_views import Derived
+from octoscope.analysis.donor_jackknife import LeftOut
+from octoscope.analysis.matrix import MatrixSource
+from octoscope.plan.values import COEXPRESSION, Plan, Unit
+from octoscope.plan.work_names import matrix_work, sums_name
+from octoscope.results.left_out_donors import MeanCellsWithoutDonors, Rows, SumsWithoutDonors
+from octoscope.results.mean_cell_matrix import mean_cell_source, mean_cells_without_donors
+from octoscope.results.stored_sums import committed, matrix_source, tile_of, unit_arrays
+from octoscope.store.commits import Record
+from octoscope.store.run_dir import RunRoot
+
+
+def stored_sums(
+    root: RunRoot, plan: Plan, model: str, category: int, layer: int, *, hold: int = 0
+) -> MatrixSource:
+    """Open a finished matrix as its sums; ``hold`` as for :func:`matrix_source`.
+
+    Raises
+    ------
+    DamagedRunError
+        If it is not finished, or what it is read from is gone.
+    """
+    record = committed(root, plan, matrix_work(model, category, layer))
+    dense = any("/dense.zarr/" in name for name in record.objects)  # of mean cells, once
+    if plan.model(model).estimator == "mean_residual" and not dense:
+        return mean_cell_source(root, plan, model, category, layer, hold=hold)
+    store = root.zarr(f"{record.folder}/dense.zarr")
+    return matrix_source(root, plan, model, category, store, hold=hold)
+
+
+def stored_matrix(
+    root: RunRoot, plan: Plan, model: str, category: int, layer: int, *, hold: int = 0
+) -> Derived:
+    """Open a finished matrix with every view, as :func:`stored_sums`."""
+    return Derived(stored_sums(root, plan, model, category, layer, hold=hold))
+
+
+def without_donors(
+    root: RunRoot,
+    plan: Plan,
+    model: str,
+    category: int,
+    layer: int,
+    *,
+    record: Callable[[Unit], Record] | None = None,
+) -> LeftOut | None:
+    """Open a matrix without each group of donors; None where it has no groups.
+
+    ``record``: returns the record of a unit; None: it is read and its objects looked for.
+
+    Raises
+    ------
+    DamagedRunError
+        If the sums of a unit, or the mean cells, are gone.
+    """
+    m, groups = plan.model(model), plan.categories[category].groups
+    if groups is None or m.family == COEXPRESSION:
+        return None
+    donors = [g.donors for g in groups]
+    if m.estimator == "mean_residual":
+        opened = mean_cells_without_donors(root, plan, m.name, category, layer)
+        return MeanCellsWithoutDonors(donors, *opened, plan.tile)
+
+    def reader(sums: list[Any], pairs: list[Any]) -> Rows:
+        def read(first: int, stop: int, quantity: int) -> tuple[np.ndarray, np.ndarray]:
+            empty = np.zeros((stop - first, len(m.axis)))
+            return tile_of(sums, first, stop, empty, quantity), tile_of(pairs, first, stop, empty)
+
+        return read
+
+    found = record or (lambda unit: committed(root, plan, unit.work))
+    records = [[found(unit) for unit in units] for units in plan.units_by_group(model, category)]
+    name = sums_name(layer, m.heads)
+    return SumsWithoutDonors(
+        donors,
+        [sum(r.facts["cells_used"] for r in of) for of in records],
+        [reader(unit_arrays(root, of, name), unit_arrays(root, of, "pairs")) for of in records],
+        len(m.axis),
+        plan.categories[category].min_cells,
+        plan.tile,
+    )

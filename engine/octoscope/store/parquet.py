@@ -1,0 +1,46 @@
+"""Parquet tables of a run: deterministic bytes, category and gene names as plain strings."""
+
+from __future__ import annotations
+
+import io
+from typing import Any
+
+import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from octoscope.digests import digest_of
+from octoscope.errors import DamagedRunError
+from octoscope.store.run_dir import RunRoot
+
+VOCABULARY = "tables/vocabulary.parquet"  # what became of every gene, per model
+
+
+def table_bytes(frame: pd.DataFrame) -> bytes:
+    """Return a frame as Parquet (zstd); the same frame gives the same bytes."""
+    table = pa.Table.from_pandas(frame, preserve_index=False).replace_schema_metadata(None)
+    buffer = io.BytesIO()
+    pq.write_table(table, buffer, compression="zstd", store_schema=False)
+    return buffer.getvalue()
+
+
+def write_table(root: RunRoot, relative: str, frame: pd.DataFrame) -> dict[str, Any]:
+    """Write a table atomically; returns its bytes and sha256."""
+    data = table_bytes(frame)
+    root.replace(relative, data)
+    return digest_of(data)
+
+
+def read_table(root: RunRoot, relative: str) -> pd.DataFrame:
+    """Read a table.
+
+    Raises
+    ------
+    DamagedRunError
+        If it is absent or not Parquet.
+    """
+    try:
+        with root.open(relative) as handle:
+            return pq.ParquetFile(handle).read().to_pandas()
+    except (OSError, pa.ArrowInvalid) as error:
+        raise DamagedRunError(f"{root.at(relative)}: cannot be read ({error})") from None

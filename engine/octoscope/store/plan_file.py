@@ -1,0 +1,104 @@
+"""The frozen plan in a run directory: written once, read by every command."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from pydantic import (
+    ValidationError,
+)
+
+from octoscope.errors import DamagedRunError, InputError
+from octoscope.json_values import to_json
+from octoscope.plan.values import SCHEMA, Plan
+from octoscope.store.run_dir import RunRoot
+
+
+def save_plan(root: RunRoot, plan: Plan) -> None:
+    """Freeze the plan in the run directory.
+
+    What is projected (``needs``) decides no byte of a run: a plan that differs in nothing else is
+    the same, and the one that is there stays.
+
+    Raises
+    ------
+    InputError
+        If another plan is already there, naming the parts that differ.
+    """
+    body = plan.model_dump(mode="json")
+    if root.create_once("plan.json", to_json(body)):
+        return
+    present = root.read_json("plan.json")
+    differing = [x for x in differences(present, body) if not x.startswith("needs.")]
+    if differing:
+        raise InputError(
+            root.at("plan.json"),
+            f"a different plan is there; it differs in {', '.join(differing[:8])}",
+            "run into a new directory, or undo the change",
+        )
+
+
+def load_plan(root: RunRoot) -> Plan:
+    """Read the frozen plan.
+
+    Raises
+    ------
+    InputError
+        If there is none, or it was written by another format version.
+    DamagedRunError
+        If it is no JSON.
+    """
+    try:
+        body = root.read_json("plan.json")
+    except ValueError as error:
+        raise DamagedRunError(f"{root.at('plan.json')}: not JSON ({error})") from None
+    if body is None:
+        raise InputError(root.url, "no plan.json in it", "give a run directory")
+    found = str(body.get("schema_version"))
+    if found != SCHEMA:
+        newer = found.startswith("octoscope-plan/") and _number(found) > _number(SCHEMA)
+        written = body.get("versions", {}).get("octoscope", "an earlier version")
+        fix = (
+            "pip install --upgrade octoscope"
+            if newer
+            else f"read it with octoscope {written}, or run its config.yaml into a new directory: "
+            f"octoscope run {root.at('config.yaml')} --out NEW"
+        )
+        problem = f"format {found!r}, written by octoscope {written}; this version reads {SCHEMA!r}"
+        raise InputError(root.at("plan.json"), problem, fix)
+    try:
+        return Plan.model_validate(body)
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(str(p) for p in first["loc"])
+        raise DamagedRunError(f"{root.at('plan.json')}: {where}: {first['msg']}") from None
+
+
+def _number(schema: str) -> int:
+    digits = schema.rpartition("/")[2]
+    return int(digits) if digits.isdecimal() else 0
+
+
+def run_directory(path: str | Path) -> RunRoot:
+    """Open an existing run directory.
+
+    Raises
+    ------
+    InputError
+        If it is not one.
+    """
+    root = RunRoot(path)
+    if not root.exists("plan.json") and not root.exists("config.yaml"):
+        raise InputError(root.url, "is not a run directory", "give the --out of a run")
+    return root
+
+
+def differences(old: Any, new: Any, prefix: str = "") -> list[str]:
+    """Return dotted names of the fields in which two JSON values differ."""
+    if isinstance(old, dict) and isinstance(new, dict):
+        found = []
+        for key in sorted(old.keys() | new.keys()):
+            found += differences(old.get(key), new.get(key), f"{prefix}{key}.")
+        return found
+    return [] if old == new else [prefix.rstrip(".")]

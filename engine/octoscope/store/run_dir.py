@@ -1,0 +1,106 @@
+"""A run directory: names kept inside it, JSON, digests. The only way anything is written."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable
+from pathlib import Path, PurePosixPath
+from typing import Any, BinaryIO
+
+from zarr.abc.store import Store
+
+from octoscope.digests import stream_digest
+from octoscope.store.backends import LocalObjects, Objects, objects_at
+
+
+class RunRoot:
+    """A run directory: a path, or a URL of an object store with conditional create.
+
+    Parameters
+    ----------
+    place
+        Path, ``file://``, or an fsspec URL.
+    objects
+        What is there; None: opened from ``place``.
+
+    Attributes
+    ----------
+    url
+        Absolute path or URL.
+
+    Raises
+    ------
+    InputError
+        If the URL holds credentials, or its store has no conditional create.
+    """
+
+    def __init__(self, place: str | Path, objects: Objects | None = None) -> None:
+        self.objects = objects_at(str(place)) if objects is None else objects
+        self.url = str(self.folder or str(place).rstrip("/"))
+
+    @property
+    def folder(self) -> Path | None:
+        """The folder on this machine, or None for an object store."""
+        return self.objects.path if isinstance(self.objects, LocalObjects) else None
+
+    def _inside(self, relative: str) -> str:
+        parts = PurePosixPath(relative).parts
+        if ".." in parts or relative.startswith("/") or "\\" in relative or not parts:
+            raise ValueError(f"{relative!r} leaves the run directory")
+        return relative
+
+    def at(self, relative: str) -> str:
+        """Return the full name of an object, for messages.
+
+        Raises
+        ------
+        ValueError
+            If it would leave the run directory; so does every other method.
+        """
+        return f"{self.url}/{self._inside(relative)}"
+
+    def exists(self, relative: str) -> bool:
+        """Tell whether an object is there."""
+        return self.size(relative) is not None
+
+    def size(self, relative: str) -> int | None:
+        """Return the bytes of an object; None if it is absent."""
+        return self.objects.size(self._inside(relative))
+
+    def read(self, relative: str) -> bytes | None:
+        """Return an object's content; None if it is absent."""
+        return self.objects.read(self._inside(relative))
+
+    def open(self, relative: str) -> BinaryIO:
+        """Open an object for reading; raises FileNotFoundError."""
+        return self.objects.open(self._inside(relative))
+
+    def read_json(self, relative: str) -> Any:
+        """Read JSON; None if the object is absent. Raises ValueError if it is no JSON."""
+        raw = self.read(relative)
+        return None if raw is None else json.loads(raw)
+
+    def replace(self, relative: str, data: bytes) -> None:
+        """Write atomically, over anything that is there."""
+        self.objects.write(self._inside(relative), data)
+
+    def create_once(self, relative: str, data: bytes) -> bool:
+        """Write atomically unless the object exists; returns whether this call wrote it."""
+        return self.objects.create(self._inside(relative), data)
+
+    def remove(self, names: Iterable[str]) -> None:
+        """Delete objects that are there."""
+        self.objects.delete([self._inside(n) for n in names])
+
+    def files(self, below: str = "") -> list[str]:
+        """Return the names of all objects below one, sorted, relative to the run directory."""
+        return self.objects.names(self._inside(below) if below else "")
+
+    def zarr(self, relative: str) -> Store:
+        """Return a Zarr store at a name."""
+        return self.objects.zarr(self._inside(relative))
+
+    def digest(self, relative: str) -> dict[str, Any]:
+        """Return size and SHA-256 of an object; raises FileNotFoundError."""
+        with self.open(relative) as handle:
+            return stream_digest(handle)
