@@ -36,7 +36,8 @@ def test_ray_gives_what_threads_give() -> None:
 def test_a_ray_imported_before_keeps_its_own_mode() -> None:
     script = """
 import ray
-from octoscope.cluster import connect, graphs
+from octoscope.cluster import connect
+from octoscope.pipeline import dask_graphs
 from dask.delayed import delayed
 with connect.ray_cluster():
     print(dask_graphs.compute([delayed(int)('7')], dask_graphs.ray_scheduler()))

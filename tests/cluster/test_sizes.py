@@ -21,7 +21,7 @@ from tests.conftest import octoscope, small_tree
 
 SCRIPT = """
 import ctypes, json, sys
-from octoscope.cluster import analyse
+from octoscope.pipeline import analysis_steps
 from octoscope.planning.freeze import prepare
 from octoscope.cluster.worker import Worker
 from octoscope.config import load_config
@@ -52,10 +52,10 @@ matrices = of_base(plan.pairs_work()) + of_base(plan.matrix_work())
 told["matrix_peak"] = peak_of(Worker(root.url, None, "cpu.0"), matrices)
 
 def analysis():
-    blocks = analyse.finished_blocks(plan, set())
-    analyse.layers(root, plan, blocks, "synchronous")
-    for part in analyse.comparison_parts(plan, {(b.model, b.category) for b in blocks}):
-        analyse.comparison(root, plan, blocks, part, None, "synchronous")
+    blocks = analysis_steps.finished_blocks(plan, set())
+    analysis_steps.layers(root, plan, blocks, "synchronous")
+    for part in analysis_steps.comparison_parts(plan, {(b.model, b.category) for b in blocks}):
+        analysis_steps.comparison(root, plan, blocks, part, None, "synchronous")
 
 if len(plan.bases) == 1:  # of all models together: whose matrices are there
     analysis()  # code is loaded
