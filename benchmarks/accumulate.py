@@ -52,14 +52,14 @@ def cell_of(a: argparse.Namespace, c: int) -> tuple[torch.Tensor, torch.Tensor, 
 
 def ours(a: argparse.Namespace) -> tuple[float, np.ndarray, int]:
     from octoscope.attention.accumulate import BatchLayout, LayerSums, QKBatch
-    from octoscope.extract.malloc_trim import Heap
+    from octoscope.extract.malloc_trim import MallocTrim
 
     def batch(q: torch.Tensor, k: torch.Tensor, genes: np.ndarray) -> QKBatch:
         layout = BatchLayout(genes[None], np.full((1, len(genes)), -1))
         mask = torch.ones((1, len(genes)), dtype=torch.bool)
         return QKBatch(q[None], k[None], a.dim**-0.5, mask, layout)
 
-    Heap()  # as in every process that computes units
+    MallocTrim()  # as in every process that computes units
     warm = LayerSums(64, ("kept",), tile=512, device=torch.device("cpu"))
     whole = batch(*torch.randn(2, a.heads, 64, a.dim), np.arange(64))
     part = batch(*torch.randn(2, a.heads, 40, a.dim), np.arange(40))

@@ -92,7 +92,7 @@ def main() -> None:
                     "threads": plan.threads,
                     "seconds": round(time.perf_counter() - started, 1),
                     "seconds_per_cell_and_layer": round(
-                        record.facts["seconds"] / m.n_layers / (unit.stop - unit.start), 2
+                        record.metrics["seconds"] / m.n_layers / (unit.stop - unit.start), 2
                     ),
                     "after_load_mb": round(loaded / 1e6),
                     "peak_mb": round((status("VmHWM") - imports) / 1e6),

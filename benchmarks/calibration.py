@@ -39,9 +39,9 @@ import numpy as np
 import pandas as pd
 import scipy
 from calibration_structures import (
+    DonorDeletions,
     Matrix,
     Structure,
-    WithoutDonors,
     beside_network,
     coexpression,
     donors,
@@ -55,16 +55,23 @@ from calibration_structures import (
     shared_hubs,
 )
 from octoscope.analysis import statistics
-from octoscope.analysis.agreement import Agreement, agreement, coherence, place, strongest_of, union
+from octoscope.analysis.agreement import (
+    Agreement,
+    agreement,
+    coherence,
+    rank_pairs,
+    strongest_of,
+    union,
+)
 from octoscope.analysis.agreement_jackknife import (
+    donor_interval,
     medians_without,
-    over_donors,
     place_without,
     strongest_without,
 )
 from octoscope.analysis.auroc import separation_test
 from octoscope.analysis.consensus import contrast_test, specificity, support_test
-from octoscope.analysis.derived_views import Derived
+from octoscope.analysis.derived_views import DerivedViews
 from octoscope.analysis.donor_jackknife import interval
 from octoscope.analysis.geometry import compare_geometry
 from octoscope.analysis.layers import compare_layers
@@ -97,12 +104,12 @@ def agreed(
 ) -> Agreement:
     """Compare matrices with each other: models of one layer each."""
     genes = np.arange(len(matrices[0]))
-    sides = [Derived(source(np.stack([m, m]))) for m in matrices]
+    sides = [DerivedViews(source(np.stack([m, m]))) for m in matrices]
     readers = [lambda s=s: s.values(genes, view) for s in sides]  # type: ignore[misc]
-    placed = place(
+    ranked = rank_pairs(
         readers, *union([strongest_of(r, k) for r in readers], len(genes)), n_genes=len(genes)
     )
-    return agreement(placed, dict(enumerate(readers)), [k], permutations=permutations, seed=seed)
+    return agreement(ranked, dict(enumerate(readers)), [k], permutations=permutations, seed=seed)
 
 
 def agreement_p(matrices: list[Matrix], k: int, permutations: int, seed: int, view: str) -> float:
@@ -170,7 +177,7 @@ def network_p(structure: str, k: int, permutations: int, seed: int, n: int) -> t
     every, vertices = np.ones((n, n), bool), np.arange(n)
     values = values.astype(np.float32)
     query, key = strongest_of(lambda: iter([(0, values, every)]), k)
-    draws = {"permutations": permutations, "seed": seed, "more_draws": 1}
+    draws = {"permutations": permutations, "seed": seed, "max_permutation_factor": 1}
     found = overlap_test(query, key, vertices, adjacency, every, **draws)
     whole = separation_test(bins_of(values), every, vertices, adjacency, **draws)
     return float(found["p"]), float(whole["p"])
@@ -267,11 +274,11 @@ def agreement_over_donors(
     n = len(truth)
     of = [truth + 1.5 * rng.normal(size=(10, n, n)) for _ in range(2)]
     value = agreed([d.mean(0) for d in of], k, 1, 0).medians
-    left_out, genes = [WithoutDonors(d) for d in of], np.arange(n)
+    left_out, genes = [DonorDeletions(d) for d in of], np.arange(n)
     lists = [strongest_without(m, genes, "lift", k) for m in left_out]
     pairs = [union(x, n) for x in zip(*lists, strict=True)]
-    placed = [place_without(m, genes, "lift", pairs) for m in left_out]
-    low, high = over_donors(value, medians_without(placed, [k]), left_out[0].donors)
+    ranked = [place_without(m, genes, "lift", pairs) for m in left_out]
+    low, high = donor_interval(value, medians_without(ranked, [k]), left_out[0].donors)
     return float(value[0, 1, 0]), float(low[0, 1, 0]), float(high[0, 1, 0])
 
 

@@ -77,7 +77,7 @@ def beside_network(rng: np.random.Generator, n: int, structure: str) -> tuple[Ma
     return own, adjacency
 
 
-class WithoutDonors:
+class DonorDeletions:
     """A matrix without each of its donors in turn; all pairs are eligible."""
 
     def __init__(self, of_donors: Matrix) -> None:

@@ -207,7 +207,7 @@ def drive(conn: Any, url: str, actors: int, hosts: int, here: bool) -> None:
                 on_change=partial(reporter.change, "attention"),
             )
             found["run"] = lap()
-            assert len(result.done) + len(have) == len(works), result.set_aside
+            assert len(result.done) + len(have) == len(works), result.quarantined
             found["actor_load_seconds"] = fleet.load_seconds
             found["actor_counts"], found["actor_cpu"] = fleet.stop()
     found |= {"have": len(have), "driver_counts": dict(counts)}

@@ -106,7 +106,7 @@ def configuration(a: argparse.Namespace, folder: Path, models: list[str]) -> dic
         "top_k": a.k, "permutations": a.permutations,
         "min_cells": a.rounds // 2 if mean else None,
         "compare": {"k": [a.k // 10, a.k], "consensus": a.consensus},
-        "execution": {"device": "cpu", "memory": a.memory, "hold": a.hold, "unit_timeout": 36000},
+        "execution": {"device": "cpu", "memory": a.memory, "cache": a.cache, "unit_timeout": 36000},
     }  # fmt: skip
 
 
@@ -168,7 +168,7 @@ def main() -> None:
     p.add_argument("--k", type=int, default=10_000)
     p.add_argument("--permutations", type=int, default=200)
     p.add_argument("--consensus", action="store_true")
-    p.add_argument("--hold", default="256MB")
+    p.add_argument("--cache", default="256MB")
     p.add_argument("--memory", default="20GB")
     p.add_argument("--folder", type=Path, help="Keep everything here; a run there is resumed")
     a = p.parse_args()
@@ -212,7 +212,7 @@ def main() -> None:
         print(json.dumps({
             "benchmark": "full_size", "kind": a.kind, "genes": a.genes, "shapes": a.shapes,
             "categories": a.categories, "cells": a.categories * a.rounds
-            * -(-a.genes // GENES_OF_A_CELL), "k": a.k, "consensus": a.consensus, "hold": a.hold,
+            * -(-a.genes // GENES_OF_A_CELL), "k": a.k, "consensus": a.consensus, "cache": a.cache,
             "exit": process.returncode, "seconds": round(seconds, 1),
             "peak_gb": round(watch.largest / 1e9, 2),
             "projected_gb": round(needs["actor_bytes"] / 1e9, 2),

@@ -21,7 +21,7 @@ from collections.abc import Iterator
 import numpy as np
 import torch
 import zarr.storage
-from octoscope.analysis.derived_views import Derived
+from octoscope.analysis.derived_views import DerivedViews
 from octoscope.analysis.matrix import MatrixSource
 from octoscope.analysis.summarise_matrix import finalise
 from octoscope.attention.mean_cell_attention import MeanCell
@@ -52,14 +52,14 @@ def main() -> None:
     cells = np.full((3, n), 100, np.int32)
     cells[2] = 200
 
-    computed_rows = ComputedRows(parts, a.hold)
+    computed_rows = ComputedRows(parts, a.cache_bytes)
 
     def rows() -> Iterator[MeanTile]:
         for first, stop in tiles.row_ranges(n, TILE):
             yield MeanTile(first, stop - first, computed_rows, cells)
 
     parts[0].rows(0, 0, 64)  # compiled before it is timed
-    matrix = Derived(MatrixSource(rows, n, (100, 100), 20, means=True))
+    matrix = DerivedViews(MatrixSource(rows, n, (100, 100), 20, means=True))
     began = time.perf_counter()
     done = finalise(matrix, {"all": np.arange(n)}, [a.view], top_k=a.k, permutations=200, seed=0)
     finalised = time.perf_counter() - began

@@ -186,7 +186,7 @@ class Actors(Pool):
             attempts=1,
             timeout=3600,
         )
-        assert len(result.done) == len(units), result.set_aside
+        assert len(result.done) == len(units), result.quarantined
         return time.perf_counter() - started
 
     def stop(self) -> None:
@@ -307,11 +307,11 @@ def main() -> None:
         two, plain_two = (sum(took[name][: a.single]) for name in ("ray", "plain"))
         decoded = 8 * nonzero(atlas)
         done = [u.work for turn in turns for u in plan.units if u.id in turn]
-        facts = {
-            name: [r.facts for r in read_records(roots[name], done, plan.hash).values()]
+        metrics = {
+            name: [r.metrics for r in read_records(roots[name], done, plan.hash).values()]
             for name in ("ray", "plain")
         }
-        waited = [f["wait_seconds"] / f["seconds"] for f in facts["ray"]]
+        waited = [f["wait_seconds"] / f["seconds"] for f in metrics["ray"]]
         print(json.dumps({
             "benchmark": "overhead",
             "cells": sum(sum(c.cells) for c in plan.categories[:-1]),
@@ -330,7 +330,7 @@ def main() -> None:
                                       / sum(took["ray"]), 1),
             "seconds": {name: round(sum(t), 2) for name, t in took.items()},
             "unit_seconds": {name: round(sum(f["seconds"] for f in of), 2)
-                             for name, of in facts.items()},
+                             for name, of in metrics.items()},
             "start_seconds": {name: round(t, 2) for name, t in starts.items()},
             "parity": same(roots["ray"], roots["plain"], done, plan.hash),
             "waited_for_data": round(statistics.mean(waited), 4),

@@ -2,8 +2,8 @@
 
     python scripts/train_demo_geneformer.py
 
-Seeded; minutes on two cores. The model is transformers' BERT as `octoscope.models.geneformer` runs it,
-the files are in the published layout of the second series; the dictionaries (tokens, medians, gene
+Seeded; minutes on two cores. The model is transformers' BERT (`octoscope.models.geneformer`), the
+files are in the published layout of the second series. The dictionaries (tokens, medians, gene
 ids) are made from the demonstration genes and cells, and lie beside the weights.
 """
 

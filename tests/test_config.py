@@ -76,8 +76,8 @@ def test_cross_references_are_checked() -> None:
     ("section", "found"),
     [
         ({"k": [501]}, "501 is not between 1 and top_k"),
-        ({"kinship": {"one": ["nobody"]}}, "'nobody' is not one of"),
-        ({"kinship": {"a": ["scgpt-demo"], "b": ["scgpt-demo"]}}, "is in two groups"),
+        ({"model_groups": {"one": ["nobody"]}}, "'nobody' is not one of"),
+        ({"model_groups": {"a": ["scgpt-demo"], "b": ["scgpt-demo"]}}, "is in two groups"),
         ({"pools": {"lymphocytes": ["T cell"]}}, "at least two categories"),
         ({"gene_sets": ["none"]}, "'none' is not one of"),
         ({"views": ["logit.centred"]}, "'logit.centred' is not one of"),

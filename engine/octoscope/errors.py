@@ -1,4 +1,15 @@
-"""Errors that reach the user, each with the exit code that the command line returns."""
+"""Errors that reach the user, each with the exit code that the command line returns; warnings."""
+
+import warnings
+
+
+class OctoscopeWarning(UserWarning):
+    """Something that the user should know and that stops nothing."""
+
+
+def warn(text: str) -> None:
+    """Warn the user in one line; the command line prints it to standard error."""
+    warnings.warn(text, OctoscopeWarning, stacklevel=3)
 
 
 class OctoscopeError(Exception):

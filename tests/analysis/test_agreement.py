@@ -11,10 +11,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from octoscope.analysis.agreement import (
     GROUPS,
-    Placed,
+    RankedPairs,
     agreement,
     coherence,
-    place,
+    rank_pairs,
     spearman,
     union,
 )
@@ -37,10 +37,10 @@ def tops(readers: list[Callable[[], Tiles]], k: int) -> list[tuple[np.ndarray, n
 
 def placed_of(
     matrices: list[np.ndarray], eligible: list[np.ndarray], k: int
-) -> tuple[Placed, list[Callable[[], Tiles]]]:
+) -> tuple[RankedPairs, list[Callable[[], Tiles]]]:
     readers = [reader(m, e) for m, e in zip(matrices, eligible, strict=True)]
     pairs = union(tops(readers, k), len(matrices[0]))
-    return place(readers, *pairs, n_genes=len(matrices[0])), readers
+    return rank_pairs(readers, *pairs, n_genes=len(matrices[0])), readers
 
 
 @given(seed=st.integers(0, 10**6), coarse=st.booleans())
@@ -52,8 +52,8 @@ def test_agreement_equals_sorting_everything(seed: int, coarse: bool) -> None:
     if coarse:  # many ties
         matrices = [np.round(m) for m in matrices]
     eligible = [rng.random((n, n)) < 0.8 for _ in matrices]
-    placed, readers = placed_of(matrices, eligible, ks[-1])
-    found = agreement(placed, dict(enumerate(readers)), ks, permutations=5, seed=0)
+    ranked, readers = placed_of(matrices, eligible, ks[-1])
+    found = agreement(ranked, dict(enumerate(readers)), ks, permutations=5, seed=0)
     ranks = [ranks_of(m, e) for m, e in zip(matrices, eligible, strict=True)]
     assert len(found.rows) == 6 * len(ks)
     for row in found.rows:
@@ -61,7 +61,7 @@ def test_agreement_equals_sorting_everything(seed: int, coarse: bool) -> None:
         # of a truncated tie only the pairs of the union count
         mine = (ranks[a] > 0) & (ranks[a] <= k)
         inside = np.zeros((n, n), bool)
-        inside[placed.query, placed.key] = True
+        inside[ranked.query, ranked.key] = True
         both = mine & inside & (ranks[b] > 0)
         q = ranks[b][both] / (ranks[b] > 0).sum()
         assert row["n_pairs"] == len(q)
@@ -81,13 +81,13 @@ def test_medians_under_the_null_are_those_of_relabelled_genes() -> None:
     n = 40
     matrices = [rng.lognormal(size=(n, n)) for _ in range(2)]
     eligible = [np.ones((n, n), bool), rng.random((n, n)) < 0.9]
-    placed, readers = placed_of(matrices, eligible, 100)
-    found = agreement(placed, {1: readers[1]}, [100], permutations=7, seed=3)
+    ranked, readers = placed_of(matrices, eligible, 100)
+    found = agreement(ranked, {1: readers[1]}, [100], permutations=7, seed=3)
     ranks = ranks_of(matrices[1].astype(np.float32), eligible[1])
-    chosen = placed.among(100)[0]
+    chosen = ranked.in_top_k(100)[0]
     for draw in range(7):
         p = np.random.default_rng([3, draw]).permutation(n)
-        at = ranks[p[placed.query[chosen]], p[placed.key[chosen]]]
+        at = ranks[p[ranked.query[chosen]], p[ranked.key[chosen]]]
         want = np.median(at[at > 0]) / (ranks > 0).sum()
         assert found.null[draw, 0, 0, 0] == pytest.approx(want, abs=2e-3)  # bins of value
 
@@ -99,13 +99,13 @@ def test_the_null_of_the_peer_ranks_self_pairs_too() -> None:
     np.fill_diagonal(matrices[1], 1e3 * rng.random(n))  # the strongest are self pairs
     every = np.ones((n, n), bool)
     readers = [reader(m, every) for m in matrices]
-    placed = place(readers, *union(tops(readers, 30), n), n_genes=n, conventions="peer")
-    found = agreement(placed, {1: readers[1]}, [30], permutations=9, seed=3, conventions="peer")
+    ranked = rank_pairs(readers, *union(tops(readers, 30), n), n_genes=n, conventions="peer")
+    found = agreement(ranked, {1: readers[1]}, [30], permutations=9, seed=3, conventions="peer")
     ranks = scipy.stats.rankdata(-matrices[1].astype(np.float32), "min").reshape(n, n)
-    chosen = placed.among(30)[0]
+    chosen = ranked.in_top_k(30)[0]
     for draw in range(9):
         p = np.random.default_rng([3, draw]).permutation(n)
-        want = np.median(ranks[p[placed.query[chosen]], p[placed.key[chosen]]]) / n**2
+        want = np.median(ranks[p[ranked.query[chosen]], p[ranked.key[chosen]]]) / n**2
         assert found.null[draw, 0, 0, 0] == pytest.approx(want, abs=0.01)
 
 
@@ -114,9 +114,11 @@ def test_more_draws_where_none_reaches_the_median(monkeypatch: pytest.MonkeyPatc
     shared = 1.5 * rng.normal(size=(60, 60))
     alike, other = [hubs(s) * np.exp(shared) for s in (0, 1)], hubs(11)
     every = np.ones((60, 60), bool)
-    placed, readers = placed_of([*alike, other], [every] * 3, 100)
-    few = agreement(placed, {1: readers[1]}, [100], permutations=19, seed=0)
-    found = agreement(placed, {1: readers[1]}, [100], permutations=19, more_draws=5, seed=0)
+    ranked, readers = placed_of([*alike, other], [every] * 3, 100)
+    few = agreement(ranked, {1: readers[1]}, [100], permutations=19, seed=0)
+    found = agreement(
+        ranked, {1: readers[1]}, [100], permutations=19, max_permutation_factor=5, seed=0
+    )
     rows = {row["query"]: row for row in found.rows}
     assert rows[0]["n_permutations"] == 95
     assert rows[0]["p"] == pytest.approx(1 / 96)
@@ -126,13 +128,17 @@ def test_more_draws_where_none_reaches_the_median(monkeypatch: pytest.MonkeyPatc
     monkeypatch.setattr(
         "octoscope.analysis.label_permutation.FURTHER", 150 * 30
     )  # look-ups, of 100 pairs
-    bounded = agreement(placed, {1: readers[1]}, [100], permutations=19, more_draws=5, seed=0)
+    bounded = agreement(
+        ranked, {1: readers[1]}, [100], permutations=19, max_permutation_factor=5, seed=0
+    )
     draws = next(row["n_permutations"] for row in bounded.rows if row["query"] == 0)
     assert 19 < draws < 95
     monkeypatch.undo()
     # what is made of several medians uses the draws that all of them have
-    whole = agreement(placed, dict(enumerate(readers)), [100], permutations=19, more_draws=5,
-                      seed=0)  # fmt: skip
+    whole = agreement(
+        ranked, dict(enumerate(readers)), [100], permutations=19, max_permutation_factor=5,
+        seed=0,
+    )  # fmt: skip
     complete = whole.complete_draws(~np.eye(3, dtype=bool))
     assert np.isnan(complete[19:, 0]).all()
     assert not np.isnan(complete[:19, 0, 1:]).any()
@@ -144,13 +150,13 @@ def test_each_group_of_genes_is_deleted_in_turn() -> None:
     rng = np.random.default_rng(0)
     matrices = [rng.normal(size=(30, 30)) for _ in range(2)]
     every = np.ones((30, 30), bool)
-    placed, readers = placed_of(matrices, [every, every], 60)
-    found = agreement(placed, {1: readers[1]}, [60], permutations=2, seed=9)
+    ranked, readers = placed_of(matrices, [every, every], 60)
+    found = agreement(ranked, {1: readers[1]}, [60], permutations=2, seed=9)
     group = np.random.default_rng(10).integers(0, GROUPS, 30)
-    chosen = placed.among(60)[0]
-    q = placed.quantiles[1]
+    chosen = ranked.in_top_k(60)[0]
+    q = ranked.quantiles[1]
     for g in range(GROUPS):
-        rest = chosen & (group[placed.query] != g) & (group[placed.key] != g)
+        rest = chosen & (group[ranked.query] != g) & (group[ranked.key] != g)
         assert found.deleted[g, 0, 0, 0] == pytest.approx(np.median(q[rest]))
 
 
@@ -163,9 +169,9 @@ def hubs(seed: int, n: int = 60) -> np.ndarray:
 def test_p_is_uniform_for_unrelated_matrices_with_hubs() -> None:
     every, p = np.ones((60, 60), bool), []
     for seed in range(200):
-        placed, readers = placed_of([hubs(2 * seed), hubs(2 * seed + 1)], [every, every], 100)
+        ranked, readers = placed_of([hubs(2 * seed), hubs(2 * seed + 1)], [every, every], 100)
         row = agreement(
-            placed, {1: readers[1]}, [100], permutations=59, more_draws=3, seed=seed
+            ranked, {1: readers[1]}, [100], permutations=59, max_permutation_factor=3, seed=seed
         ).rows[0]
         p.append(row["p"])
     # of 200 uniform p-values 8 to 33 are below 0.1 in 999 of 1,000 cases
@@ -178,8 +184,8 @@ def test_shared_pairs_are_found() -> None:
     shared = 1.5 * rng.normal(size=(60, 60))
     pair = [hubs(s) * np.exp(shared) for s in (0, 1)]
     every = np.ones((60, 60), bool)
-    placed, readers = placed_of(pair, [every, every], 100)
-    row = agreement(placed, {1: readers[1]}, [100], permutations=99, seed=0).rows[0]
+    ranked, readers = placed_of(pair, [every, every], 100)
+    row = agreement(ranked, {1: readers[1]}, [100], permutations=99, seed=0).rows[0]
     assert row["p"] == pytest.approx(0.01)
     assert row["median_quantile"] < row["null_low"]
     assert row["low"] < row["median_quantile"] < row["high"] < row["null_median"]
@@ -188,9 +194,9 @@ def test_shared_pairs_are_found() -> None:
 
 def test_parts_join_to_the_whole() -> None:
     every = np.ones((60, 60), bool)
-    placed, readers = placed_of([hubs(s) for s in range(3)], [every] * 3, 50)
-    whole = agreement(placed, dict(enumerate(readers)), [10, 50], permutations=4, seed=1)
-    parts = [agreement(placed, {i: r}, [10, 50], permutations=4, seed=1)
+    ranked, readers = placed_of([hubs(s) for s in range(3)], [every] * 3, 50)
+    whole = agreement(ranked, dict(enumerate(readers)), [10, 50], permutations=4, seed=1)
+    parts = [agreement(ranked, {i: r}, [10, 50], permutations=4, seed=1)
              for i, r in enumerate(readers)]  # fmt: skip
     joined = parts[0].join(parts[1]).join(parts[2])
     assert np.array_equal(joined.null, whole.null, equal_nan=True)
@@ -205,13 +211,13 @@ def test_spearman_is_scipys_over_pairs_known_to_both() -> None:
     n = 20
     matrices = [np.round(rng.normal(size=(n, n)), 1) for _ in range(3)]
     eligible = [np.ones((n, n), bool), rng.random((n, n)) < 0.7, rng.random((n, n)) < 0.7]
-    placed, _ = placed_of(matrices, eligible, 40)
-    r, pairs = spearman(placed)
+    ranked, _ = placed_of(matrices, eligible, 40)
+    r, pairs = spearman(ranked)
     for a in range(3):
         for b in range(3):
             both = eligible[a] & eligible[b]
-            use = both[placed.query, placed.key]
-            x, y = (matrices[m][placed.query, placed.key][use] for m in (a, b))
+            use = both[ranked.query, ranked.key]
+            x, y = (matrices[m][ranked.query, ranked.key][use] for m in (a, b))
             assert pairs[a, b] == use.sum()
             assert r[a, b] == pytest.approx(spearmanr(x, y)[0])
 
@@ -221,12 +227,12 @@ def test_ranks_as_the_peer_counts_them() -> None:
     values = rng.normal(size=(15, 15)).astype(np.float32)
     every = np.ones((15, 15), bool)
     pairs = union(tops([reader(values)], 20), 15)
-    placed = place([reader(values)], *pairs, n_genes=15, conventions="peer")
-    assert placed.n_ranked.tolist() == [225]
-    want = ranks_of(values, every, keep_self=True)[placed.query, placed.key]
-    assert placed.ranks[0].tolist() == want.tolist()
-    absolute = place([reader(values)], *pairs, n_genes=15, by_absolute_value=True)
-    want = ranks_of(np.abs(values), every)[placed.query, placed.key]
+    ranked = rank_pairs([reader(values)], *pairs, n_genes=15, conventions="peer")
+    assert ranked.n_ranked.tolist() == [225]
+    want = ranks_of(values, every, keep_self=True)[ranked.query, ranked.key]
+    assert ranked.ranks[0].tolist() == want.tolist()
+    absolute = rank_pairs([reader(values)], *pairs, n_genes=15, by_absolute_value=True)
+    want = ranks_of(np.abs(values), every)[ranked.query, ranked.key]
     assert absolute.ranks[0].tolist() == want.tolist()
 
 

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from octoscope.analysis.agreement import agreement, place, union
+from octoscope.analysis.agreement import agreement, rank_pairs, union
 from octoscope.analysis.agreement_jackknife import (
+    donor_interval,
     medians_without,
-    over_donors,
     place_without,
     strongest_without,
 )
@@ -30,15 +30,17 @@ def test_medians_without_a_group_are_those_of_matrices_that_never_had_it(
     matrices = [Dense(v, k, eligible) for v, k in zip(values, known, strict=True)]
     lists = [strongest_without(m, GENES, "lift", 40) for m in matrices]
     pairs = [union(of_group, N) for of_group in zip(*lists, strict=True)]
-    placed = [place_without(m, GENES, "lift", pairs, conventions) for m in matrices]
-    found = medians_without([*placed, None], ks)
+    ranked = [place_without(m, GENES, "lift", pairs, conventions) for m in matrices]
+    found = medians_without([*ranked, None], ks)
     assert np.isnan(found[:, 3]).all()  # it has no donors
     assert np.isnan(found[:, :, 3]).all()
     for g in range(G):
         readers = [
             reader(values[m, g].astype(np.float32), known[m, g] & eligible) for m in range(3)
         ]
-        alone = place(readers, *union(tops(readers, 40), N), n_genes=N, conventions=conventions)
+        alone = rank_pairs(
+            readers, *union(tops(readers, 40), N), n_genes=N, conventions=conventions
+        )
         want = agreement(alone, dict(enumerate(readers)), ks, permutations=2, seed=0).medians
         assert np.allclose(found[g, :3, :3], want, equal_nan=True)
 
@@ -47,7 +49,7 @@ def test_the_interval_is_the_jackknife_of_groups() -> None:
     rng = np.random.default_rng(1)
     whole, without = rng.random((2, 3)), rng.random((5, 2, 3))
     without[2, 1, 1] = np.nan
-    low, high = over_donors(whole, without, [1, 2, 1, 3, 1])
+    low, high = donor_interval(whole, without, [1, 2, 1, 3, 1])
     at = (0, 2)
     want = interval(
         whole[at][None], without[:, 0, 2][:, None], np.ones((5, 1), bool), np.array([1, 2, 1, 3, 1])
@@ -70,13 +72,13 @@ def test_the_interval_covers_what_other_donors_of_the_same_kind_would_give() -> 
             whole.append(donors.mean(0).astype(np.float32))
         lists = [strongest_without(m, GENES, "lift", 60) for m in matrices]
         pairs = [union(x, N) for x in zip(*lists, strict=True)]
-        placed = [place_without(m, GENES, "lift", pairs) for m in matrices]
+        ranked = [place_without(m, GENES, "lift", pairs) for m in matrices]
         readers = [reader(w, every[0]) for w in whole]
         of = agreement(
-            place(readers, *union(tops(readers, 60), N), n_genes=N),
+            rank_pairs(readers, *union(tops(readers, 60), N), n_genes=N),
             dict(enumerate(readers)), [60], permutations=2, seed=0,
         ).medians  # fmt: skip
-        low, high = over_donors(of, medians_without(placed, [60]), [1] * 12)
+        low, high = donor_interval(of, medians_without(ranked, [60]), [1] * 12)
         seen.append((of[0, 1, 0], low[0, 1, 0], high[0, 1, 0]))
     value, low, high = np.array(seen).T
     missed = (value.mean() < low) | (value.mean() > high)

@@ -65,21 +65,21 @@ def test_shared_pairs_are_found_and_kin_count_once() -> None:
     assert found["n_pairs"].iloc[1] >= 30
     assert found["p"].tolist() == [0.01, 0.01]
     assert (found["n_pairs"] > found["null_high"]).all()
-    kin = support_test(query, key, members, ["A", "A", "C"], 50, permutations=99, seed=0)
-    assert kin["n_groups"].tolist() == [2]
+    model_groups = support_test(query, key, members, ["A", "A", "C"], 50, permutations=99, seed=0)
+    assert model_groups["n_groups"].tolist() == [2]
     together = (members[0] | members[1]) & members[2]
-    assert kin["n_pairs"].tolist() == [together.sum()]
+    assert model_groups["n_pairs"].tolist() == [together.sum()]
 
 
 def test_specificity_is_against_the_best_other_category() -> None:
     q = np.array([[0.01, 0.1, 0.2, np.nan], [0.1, 0.01, np.nan, 0.1], [0.2, 0.5, np.nan, 0.2]])
-    contrast, rival = specificity(q)
+    contrast, closest_category = specificity(q)
     assert contrast[0, :2] == pytest.approx([1, -1])
     assert contrast[1, :2] == pytest.approx([-1, 1])
-    assert rival[:, 0].tolist() == [1, 0, 0]
+    assert closest_category[:, 0].tolist() == [1, 0, 0]
     assert np.isnan(contrast[0, 2])  # eligible nowhere else
     assert np.isnan(contrast[0, 3])  # not eligible here
-    assert (rival[0, 2], rival[0, 3], rival[1, 3]) == (-1, -1, 2)
+    assert (closest_category[0, 2], closest_category[0, 3], closest_category[1, 3]) == (-1, -1, 2)
     assert contrast[1, 3] == pytest.approx(np.log10(2))
 
 

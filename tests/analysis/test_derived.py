@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from octoscope.analysis.derived_views import Derived, pooled
+from octoscope.analysis.derived_views import DerivedViews, pooled
 from octoscope.analysis.matrix import HalfTile, MatrixSource
 from octoscope.attention.topk import TopK
 
@@ -30,7 +30,7 @@ def test_centred_is_what_least_squares_leaves(gaps: bool) -> None:
     if gaps:  # most pairs are not eligible: the sparse side of the fit changes
         pairs[:, np.random.default_rng(1).random((N, N)) < 0.6] = 3
     matrix, genes = source(halves, pairs, tile=5), np.arange(N)
-    centred = Derived(matrix)
+    centred = DerivedViews(matrix)
     plain, eligible = dense(matrix.values(genes, "conditional"))
     use = eligible & ~np.eye(N, dtype=bool)
     found, still = dense(centred.values(genes, "conditional.centred"))
@@ -44,7 +44,7 @@ def test_centred_is_what_least_squares_leaves(gaps: bool) -> None:
         got = np.concatenate([b[1 + h] for b in centred.halves(genes, "conditional.centred")])
         assert np.allclose(got[usable], least_squares(one, usable)[usable], atol=1e-4)
     q, k = np.nonzero(usable)
-    _, looked = centred.look_up(genes, "conditional.centred", q[:9], k[:9])
+    _, looked = centred.values_at(genes, "conditional.centred", q[:9], k[:9])
     assert np.allclose(looked[1], got[q[:9], k[:9]], atol=1e-5)
     same, _ = dense(centred.values(genes, "conditional"))
     assert (same == plain).all()
@@ -53,7 +53,7 @@ def test_centred_is_what_least_squares_leaves(gaps: bool) -> None:
 @pytest.mark.parametrize("signed", ["conditional", "conditional.centred"])
 def test_absolute_orders_by_size(signed: str) -> None:
     halves, pairs = some(4)
-    matrix, genes = Derived(source(halves - halves.mean(), pairs, tile=5)), np.arange(N)
+    matrix, genes = DerivedViews(source(halves - halves.mean(), pairs, tile=5)), np.arange(N)
     plain, eligible = dense(matrix.values(genes, signed))
     assert (plain < 0).any()
     found, still = dense(matrix.values(genes, signed + ".absolute"))
@@ -73,8 +73,8 @@ def test_absolute_orders_by_size(signed: str) -> None:
         assert (a == np.abs(x)).all()
         assert (b == np.abs(y)).all()
     at = np.arange(5)
-    _, x = matrix.look_up(genes, signed, at, at + 1)
-    _, a = matrix.look_up(genes, signed + ".absolute", at, at + 1)
+    _, x = matrix.values_at(genes, signed, at, at + 1)
+    _, a = matrix.values_at(genes, signed + ".absolute", at, at + 1)
     assert np.array_equal(a, np.abs(x), equal_nan=True)
 
 
@@ -86,7 +86,7 @@ def test_gene_effects_do_not_change_the_centred_matrix(seed: int) -> None:
     moved = halves + rng.normal(size=N)[:, None] + rng.normal(size=N)
     genes = np.sort(rng.choice(N, 12, replace=False))
     a, b = (
-        dense(Derived(source(h, pairs)).values(genes, "conditional.centred"))[0]
+        dense(DerivedViews(source(h, pairs)).values(genes, "conditional.centred"))[0]
         for h in (halves, moved)
     )
     off = ~np.eye(12, dtype=bool)

@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from octoscope.analysis.donor_jackknife import Block, donor_jackknife, interval
 from octoscope.attention.topk import TopK
-from octoscope.results.left_out_donors import DerivedWithoutDonors, SumsWithoutDonors
+from octoscope.results.left_out_donors import DerivedLeaveOneOut, SumsLeaveOneOut
 
 N, G = 20, 5
 GENES = np.arange(N)
@@ -93,7 +93,7 @@ def test_too_few_groups_and_what_is_not_known_have_no_interval() -> None:
     assert not np.isnan([low[1], high[1]]).any()
 
 
-def sums(seed: int = 0) -> tuple[SumsWithoutDonors, np.ndarray, np.ndarray]:
+def sums(seed: int = 0) -> tuple[SumsLeaveOneOut, np.ndarray, np.ndarray]:
     """Return a matrix of donor groups, and their [groups, genes, genes] sums and counts."""
     rng = np.random.default_rng(seed)
     held = rng.integers(0, 9, (G, N, N))
@@ -104,7 +104,7 @@ def sums(seed: int = 0) -> tuple[SumsWithoutDonors, np.ndarray, np.ndarray]:
             (1, 3, 0)[quantity] * values[g, first:stop], held[g, first:stop]
         )  # fmt: skip
 
-    made = SumsWithoutDonors([2, 1, 1, 3, 1], [10, 9, 9, 12, 9], [reader(g) for g in range(G)],
+    made = SumsLeaveOneOut([2, 1, 1, 3, 1], [10, 9, 9, 12, 9], [reader(g) for g in range(G)],
                              N, 20, 8)  # fmt: skip
     return made, values, held
 
@@ -193,7 +193,7 @@ def test_gene_effects_are_fitted_anew_without_each_group() -> None:
         rng.normal(size=(G, N, N)) + 3 * rng.normal(size=(G, N, 1)) + rng.normal(size=(G, 1, N))
     )
     known, eligible = rng.random((G, N, N)) < 0.9, rng.random((N, N)) < 0.9
-    made = DerivedWithoutDonors(Dense(values, known, eligible))
+    made = DerivedLeaveOneOut(Dense(values, known, eligible))
     plain = np.concatenate([b.values for b in made.blocks(GENES, "lift")], 1)
     assert np.array_equal(plain, values.astype(np.float32))
     found = np.concatenate([b.values for b in made.blocks(GENES, "lift.centred")], 1)
@@ -214,7 +214,7 @@ def test_the_interval_of_a_centred_pair_covers_as_often_as_it_says() -> None:
         # donors differ in their gene effects, far more than in pairs
         donors = truth + 0.5 * rng.normal(size=(G + 1, N, N)) + 2 * rng.normal(size=(G + 1, N, 1))
         without = np.stack([np.delete(donors, g, 0).mean(0) for g in range(G + 1)])
-        made = DerivedWithoutDonors(Dense(without, every, every[0]))
+        made = DerivedLeaveOneOut(Dense(without, every, every[0]))
         found = np.concatenate([b.values for b in made.blocks(GENES, "lift.centred")], 1)
         whole, right = two_way(donors.mean(0), off), two_way(truth, off)
         ends = interval(whole[off], found[:, off], every[:, off], np.ones(G + 1, int))

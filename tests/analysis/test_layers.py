@@ -101,7 +101,7 @@ def test_more_draws_where_none_reaches_the_correlation(monkeypatch: pytest.Monke
     def rows(more: int) -> pd.DataFrame:
         _, table = compare_layers(
             sources, np.arange(N), "conditional", tops_of(sources, 60), permutations=19,
-            more_draws=more, seed=0,
+            max_permutation_factor=more, seed=0,
         )  # fmt: skip
         return table.set_index(["layer_a", "layer_b"])
 

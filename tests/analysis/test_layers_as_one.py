@@ -8,8 +8,8 @@ from collections.abc import Iterator, Mapping
 
 import numpy as np
 import pytest
-from octoscope.analysis.derived_views import Derived
-from octoscope.analysis.layer_consensus import Kept, LayerConsensus
+from octoscope.analysis.derived_views import DerivedViews
+from octoscope.analysis.layer_consensus import CachedMatrix, LayerConsensus
 
 from tests.analysis.matrices import N, dense, some, source
 
@@ -36,7 +36,7 @@ def test_layers_as_one(how: str) -> None:
         want_half, _ = combined(np.stack([v[h] for v in layers.values()]))
         got_half = np.concatenate([b[1 + h] for b in one.halves(genes, "conditional")])
         assert np.allclose(got_half, want_half[grid], atol=1e-5)
-        _, looked = one.look_up(genes, "conditional", np.array([0, 4]), np.array([2, 9]))
+        _, looked = one.values_at(genes, "conditional", np.array([0, 4]), np.array([2, 9]))
         assert np.allclose(looked[h], want_half[grid][[0, 4], [2, 9]], atol=1e-5)
     winner = one.winning_layer(genes, "conditional", np.array([0, 4, 7]), np.array([2, 9, 1]))
     assert winner.tolist() == layer[grid][[0, 4, 7], [2, 9, 1]].tolist()
@@ -57,10 +57,10 @@ def test_what_is_kept_is_what_was_read(how: str) -> None:
     pairs[1, :6] = 0  # a half without cells
     genes = np.arange(0, N, 2)
     query, key = np.divmod(np.arange(len(genes) ** 2), len(genes))
-    layers = {y: Derived(source(some(y + 1)[0], pairs)) for y in (0, 3, 5)}
+    layers = {y: DerivedViews(source(some(y + 1)[0], pairs)) for y in (0, 3, 5)}
     matrix = LayerConsensus(layers, how)  # type: ignore[arg-type]
     for most in (10**6, 10):
-        kept = Kept(matrix, most)
+        kept = CachedMatrix(matrix, most)
         for view in ("conditional.centred", "lift", "conditional.centred"):
             for _ in range(2):
                 for read in ("values", "halves"):
@@ -74,9 +74,9 @@ def test_what_is_kept_is_what_was_read(how: str) -> None:
                 np.testing.assert_array_equal(
                     kept.winning_layer(*asked), matrix.winning_layer(*asked)
                 )
-                for x, y in zip(kept.look_up(*asked), matrix.look_up(*asked), strict=True):
+                for x, y in zip(kept.values_at(*asked), matrix.values_at(*asked), strict=True):
                     np.testing.assert_array_equal(x, y)
-                blank = np.isnan(kept.look_up(*asked)[1])
+                blank = np.isnan(kept.values_at(*asked)[1])
                 assert not blank[0].any()
                 assert (blank[1] == (query < 3)).all()
 
@@ -84,12 +84,12 @@ def test_what_is_kept_is_what_was_read(how: str) -> None:
 def test_kept_layers_are_open_one_after_the_other() -> None:
     _, pairs = some(0)
     halves = {y: some(y + 1)[0] for y in range(5)}
-    alive: weakref.WeakSet[Derived] = weakref.WeakSet()
+    alive: weakref.WeakSet[DerivedViews] = weakref.WeakSet()
     most = []
 
-    class Opened(Mapping[int, Derived]):
-        def __getitem__(self, layer: int) -> Derived:
-            alive.add(made := Derived(source(halves[layer], pairs)))
+    class Opened(Mapping[int, DerivedViews]):
+        def __getitem__(self, layer: int) -> DerivedViews:
+            alive.add(made := DerivedViews(source(halves[layer], pairs)))
             gc.collect()
             most.append(len(alive))
             return made
@@ -100,7 +100,7 @@ def test_kept_layers_are_open_one_after_the_other() -> None:
         def __len__(self) -> int:
             return len(halves)
 
-    kept = Kept(LayerConsensus(Opened(), "absolute-argmax"), 10**6)
+    kept = CachedMatrix(LayerConsensus(Opened(), "absolute-argmax"), 10**6)
     genes = np.arange(N)
     for read in (kept.values, kept.halves):
         for _ in range(2):
@@ -108,6 +108,6 @@ def test_kept_layers_are_open_one_after_the_other() -> None:
     query, key = np.array([0, 3]), np.array([1, 4])
     kept.winning_layer(genes, "lift", query, key)
     assert len(most) == 1 + 2 * 5  # each layer once a table, not once a pass
-    kept.look_up(genes, "lift", query, key)
+    kept.values_at(genes, "lift", query, key)
     assert len(most) == 2 + 2 * 5  # and one that tells the cells
     assert max(most) <= 2  # the next one, while this one goes

@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
-from octoscope.analysis.agreement import Placed, agreement, place, spearman, union
+from octoscope.analysis.agreement import RankedPairs, agreement, rank_pairs, spearman, union
 from octoscope.analysis.geometry import compare_geometry
 from octoscope.analysis.layer_consensus import combine
 from octoscope.analysis.summaries import over_categories
@@ -27,7 +27,7 @@ from octoscope.plan.work_names import layer_name, residual_work
 from octoscope.planning.freeze import prepare, run_config
 from octoscope.results.mean_cell_matrix import mean_cells_of
 from octoscope.results.open_matrix import stored_matrix
-from octoscope.results.stored_sums import committed
+from octoscope.results.stored_sums import read_finished_record
 from octoscope.store import tiles
 
 from tests.analysis.conftest import BENCHMARKS
@@ -58,7 +58,7 @@ def random_arrays() -> dict[str, np.ndarray]:
 def demo_arrays(atlas: Path, folder: Path) -> tuple[dict[str, np.ndarray], dict[str, Matrices]]:
     """Return two demonstration models' mean cells of real cells, and the matrices of their run."""
     tree = three_families(atlas) | {
-        "estimators": "mean_residual", "projection": "bare", "views": ["logit"],
+        "estimators": "mean_residual", "projection": "weights_only", "views": ["logit"],
         "gene_sets": [{"name": "all", "kind": "model"}], "accumulate": "all", "edges": None,
     }  # fmt: skip
     tree["models"] = [tree["models"][0] | {"layers": [0, 1, 2]}, tree["models"][1]]
@@ -94,7 +94,7 @@ def demo_arrays(atlas: Path, folder: Path) -> tuple[dict[str, np.ndarray], dict[
             weights = [net.projections(y)[i].reshape(m.d, m.d).numpy() for y in m.layers]
             data[f"{what}_{m.name}"] = np.stack(weights)
         for c, name in enumerate(names):
-            record = committed(root, plan, residual_work(m.name, c))
+            record = read_finished_record(root, plan, residual_work(m.name, c))
             store = root.zarr(f"{record.folder}/attends.zarr")
             means = [tiles.open_array(store, layer_name(y, "mean"))[:][at] for y in m.layers]
             data[f"residual_{m.name}_{name}"] = np.stack(means)
@@ -128,7 +128,7 @@ def check_ranks(theirs: np.ndarray, value: np.ndarray, matrix: np.ndarray, absol
 
 def ours(
     matrices: list[np.ndarray], absolute: bool, k: int
-) -> tuple[Placed, list[Callable[[], Tiles]]]:
+) -> tuple[RankedPairs, list[Callable[[], Tiles]]]:
     n = len(matrices[0])
     readers = [reader(m) for m in matrices]
     tops = []
@@ -138,9 +138,9 @@ def ours(
             top.update(*block)
         best = top.result()
         tops.append((best.query.astype(np.int64), best.key.astype(np.int64)))
-    placed = place(readers, *union(tops, n), n_genes=n, conventions="peer",
+    ranked = rank_pairs(readers, *union(tops, n), n_genes=n, conventions="peer",
                    by_absolute_value=absolute)  # fmt: skip
-    return placed, readers
+    return ranked, readers
 
 
 def places(frame: pd.DataFrame) -> tuple[np.ndarray, np.ndarray]:
@@ -204,36 +204,36 @@ def test_every_comparison_equals_the_peers(
 
         # layers of one model
         for model, matrices in of.items():
-            placed, readers = ours(matrices, absolute, most)
+            ranked, readers = ours(matrices, absolute, most)
             stem = tmp_path / f"{category}.model_layer_correlations.{model}"
             told = (
                 np.load(f"{stem}.npy")
                 if Path(f"{stem}.npy").exists()
                 else pd.read_parquet(f"{stem}.parquet").to_numpy()
             )
-            assert np.allclose(spearman(placed)[0], told, atol=1e-6)
+            assert np.allclose(spearman(ranked)[0], told, atol=1e-6)
             agreed += [
                 {"comparison": "layers", "gene_set": "", "view": "", "k": most, "spearman": r,
                  "median_quantile": 0.0, "jaccard": 0.0, "query_model": model, "query_layer": a,
                  "query_view": "", "eval_model": model, "eval_layer": b, "eval_view": ""}
-                for (a, b), r in np.ndenumerate(spearman(placed)[0])
+                for (a, b), r in np.ndenumerate(spearman(ranked)[0])
             ]  # fmt: skip
-            rows = agreement(placed, dict(enumerate(readers)), [most], permutations=2, seed=0).rows
+            rows = agreement(ranked, dict(enumerate(readers)), [most], permutations=2, seed=0).rows
             table = theirs(f"model_layer_rank_agreement.{model}")
             check_agreement(rows, table, list(range(len(matrices))), ["layer"])
 
         # every layer of every model
         members = [(m, i) for m in names for i in range(len(of[m]))]
         together = [of[m][i] for m, i in members]
-        placed, readers = ours(together, absolute, most)
+        ranked, readers = ours(together, absolute, most)
         table = theirs("cross_model_x_layer_top_attentions")
         for (model, layer), matrix in zip(members, together, strict=True):
             part = table[(table["model"] == model) & (table["layer"] == layer)]
             q, k = places(part)
-            assert set(zip(q, k, strict=True)) == set(zip(placed.query, placed.key, strict=True))
+            assert set(zip(q, k, strict=True)) == set(zip(ranked.query, ranked.key, strict=True))
             assert np.allclose(part["attention"], matrix[q, k], atol=1e-5 * np.abs(matrix).max())
             check_ranks(part["attention_rank"].to_numpy(), matrix[q, k], matrix, absolute)
-        rows = agreement(placed, dict(enumerate(readers)), [most], permutations=2, seed=0).rows
+        rows = agreement(ranked, dict(enumerate(readers)), [most], permutations=2, seed=0).rows
         table = theirs("cross_model_x_layer_rank_agreement")
         check_agreement(rows, table, members, ["model", "layer"])
 
@@ -242,14 +242,14 @@ def test_every_comparison_equals_the_peers(
         if not absolute:  # the peer's own top-K wrote this into what it ranks next
             for matrix in as_one.values():
                 np.fill_diagonal(matrix, -np.inf)
-        placed, readers = ours(list(as_one.values()), absolute, most)
+        ranked, readers = ours(list(as_one.values()), absolute, most)
         table = theirs("cross_model_consensus_top_attentions")
         for model, matrix in as_one.items():
             part = table[table["model"] == model]
             q, k = places(part)
-            assert set(zip(q, k, strict=True)) == set(zip(placed.query, placed.key, strict=True))
+            assert set(zip(q, k, strict=True)) == set(zip(ranked.query, ranked.key, strict=True))
             check_ranks(part["attention_rank"].to_numpy(), matrix[q, k], matrix, absolute)
-        rows = agreement(placed, dict(enumerate(readers)), [most], permutations=2, seed=0).rows
+        rows = agreement(ranked, dict(enumerate(readers)), [most], permutations=2, seed=0).rows
         table = theirs("cross_model_consensus_top_attentions_rank_agreement")
         check_agreement(rows, table, names, ["model"])
 

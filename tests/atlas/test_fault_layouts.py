@@ -53,7 +53,7 @@ def test_a_missing_chunk_of_a_dense_matrix_is_named(zarr_format: int, tmp_path: 
     assert (fault.array, fault.chunk) == ("X", "1.1")
 
 
-def test_absent_chunks_that_can_only_mean_one_thing_are_read(tmp_path: Path) -> None:
+def test_missing_chunks_that_can_only_mean_one_thing_are_read(tmp_path: Path) -> None:
     a = cells()
     a.obs["cell_type"] = pd.Categorical(["A"] * 60)
     a.obs["donor"] = pd.array([1, 2, 3] * 20, dtype="Int64")
@@ -82,11 +82,11 @@ def test_absent_numbers_and_truth_values_are_refused(tmp_path: Path) -> None:
     assert check(config(path)).faults == []
 
 
-def test_who_knows_that_nothing_was_lost_may_read_absent_chunks_as_zeros(tmp_path: Path) -> None:
+def test_who_knows_that_nothing_was_lost_may_read_missing_chunks_as_zeros(tmp_path: Path) -> None:
     a = cells()
     a.obs["is_primary_data"] = np.arange(60) >= 16
     path = write(a, tmp_path / "a.zarr", 3)
-    told = config(path).model_copy(update={"absent_chunks": "zeros"})
+    told = config(path).model_copy(update={"missing_chunks": "fill"})
     assert Atlas(told).index(0).selected == 44
     dense = cells()
     dense.X = dense.X.toarray()
@@ -94,9 +94,9 @@ def test_who_knows_that_nothing_was_lost_may_read_absent_chunks_as_zeros(tmp_pat
     path = write(dense, tmp_path / "d.zarr", 3, X=(16, 10))
     assert not file_of(path, "X", 0, 0).exists()
     assert {f.array for f in check(config(path)).faults} == {"X"}
-    with pytest.raises(DamageError, match="absent_chunks: zeros"):
+    with pytest.raises(DamageError, match="missing_chunks: fill"):
         read_all(path)
-    told = config(path).model_copy(update={"absent_chunks": "zeros"})
+    told = config(path).model_copy(update={"missing_chunks": "fill"})
     assert (Atlas(told).read(np.arange(60)).counts.toarray() == dense.X).all()
     assert check(told).faults == []
 

@@ -166,8 +166,8 @@ def test_single_cells_and_cells_without_counts_give_no_correlation(tmp_path: Pat
     assert all(np.abs(m[2]).max() > 0.99 for m in found.values())
     unit = read_record(root, plan.units_of(plan.models[1].name, 0, 0)[0].work, plan.hash)
     assert unit is not None
-    assert unit.facts["cells_used"] == 0
-    assert [c["why"] for c in unit.facts["cells_refused"]] == ["no counts"]
+    assert unit.metrics["cells_used"] == 0
+    assert [c["why"] for c in unit.metrics["cells_refused"]] == ["no counts"]
     after = MatrixRunner(root, plan)
     for m in plan.models[1:]:
         record = after.matrix(m.name, 0, 0)

@@ -18,12 +18,12 @@ import pytest
 import scipy.stats
 import yaml
 from octoscope.analysis.agreement import place, union
-from octoscope.analysis.derived_views import Derived
-from octoscope.analysis.pairings import Member, plan_of, reader
+from octoscope.analysis.derived_views import DerivedViews
+from octoscope.analysis.pairings import MatrixRef, plan_of, reader
 from octoscope.attention.topk import TopK
 from octoscope.cli.comparison_tables import SHOWN
 from octoscope.pipeline import analysis_steps
-from octoscope.plan.values import HOLD
+from octoscope.plan.values import CACHE_BYTES
 from octoscope.plan.work_names import block_of
 from octoscope.planning.freeze import run_config
 from octoscope.planning.repair_plan import plan_repair
@@ -159,7 +159,7 @@ def test_a_row_equals_the_matrices_that_were_kept(compared: Path) -> None:
     category = [c.name for c in plan.categories].index("macrophage")
     m = plan.model("scprint")
     genes = tuple(sorted(m.axis[i] for i in m.gene_sets["shared"]))
-    members = [Member("scprint", 1, "logit.centred"), Member("aidocell", 1, "logit.centred")]
+    members = [MatrixRef("scprint", 1, "logit.centred"), MatrixRef("aidocell", 1, "logit.centred")]
     readers = [reader(root, plan, category, x, genes) for x in members]
     tops = []
     for read in readers:
@@ -169,7 +169,7 @@ def test_a_row_equals_the_matrices_that_were_kept(compared: Path) -> None:
         best = top.result()
         tops.append((best.query.astype(np.int64), best.key.astype(np.int64)))
     placed = place(readers, *union(tops, len(genes)), n_genes=len(genes))
-    q = placed.quantiles[1][placed.among(50)[0]]
+    q = placed.quantiles[1][placed.in_top_k(50)[0]]
     agreed = table(compared, "tables/agreement")
     row = agreed[
         (agreed["category"] == "macrophage") & (agreed["gene_set"] == "shared")
@@ -185,7 +185,7 @@ def test_a_row_equals_the_matrices_that_were_kept(compared: Path) -> None:
 def test_coherence_is_what_agreement_says_of_other_voices(compared: Path) -> None:
     plan = plan_of(RunRoot(compared).url)
     assert plan.compare is not None
-    kin, known = plan.compare.kinship, [m.name for m in plan.checkpoints]
+    model_groups, known = plan.compare.model_groups, [m.name for m in plan.checkpoints]
     agreed = table(compared, "tables/agreement")
     agreed = agreed[(agreed["comparison"] == "models") & agreed["eval_model"].isin(known)]
     agreed = agreed.assign(score=-np.log10(2 * agreed["median_quantile"].clip(upper=0.5)))
@@ -196,9 +196,9 @@ def test_coherence_is_what_agreement_says_of_other_voices(compared: Path) -> Non
     for row in coherent.to_dict("records"):
         part = by_place[(*(row[x] for x in keys), row["model"], row["layer"])]
         others = part[part["eval_model"] != row["left_out"]]
-        others = others[others["eval_model"].map(kin) != kin[row["model"]]]
+        others = others[others["eval_model"].map(model_groups) != model_groups[row["model"]]]
         of_models = others.groupby("eval_model")["score"].mean()
-        of_voices = of_models.groupby(kin).mean()
+        of_voices = of_models.groupby(model_groups).mean()
         assert row["n_groups"] == len(of_voices)
         assert row["coherence"] == pytest.approx(of_voices.mean(), nan_ok=True)
     for _, family in coherent.groupby(["gene_set", "view", "k"]):
@@ -213,10 +213,10 @@ def test_threads_that_share_a_matrix_all_read_the_whole_of_it(compared: Path) ->
     plan = plan_of(root.url)
     genes = np.arange(len(plan.model("tiny").axis))
     for _ in range(5):
-        matrix = stored_matrix(root, plan, "tiny", 0, 0, hold=HOLD)
+        matrix = stored_matrix(root, plan, "tiny", 0, 0, cache_bytes=CACHE_BYTES)
         together = threading.Barrier(8)
 
-        def read(matrix: Derived = matrix, together: threading.Barrier = together) -> int:
+        def read(matrix: DerivedViews = matrix, together: threading.Barrier = together) -> int:
             together.wait()
             return sum(len(values) for _, values, _ in matrix.values(genes, "logit"))
 
@@ -293,7 +293,7 @@ def test_contrasts_pools_geometry_and_gene_sets_are_there(compared: Path) -> Non
     halves = chosen[["contrast_half0", "contrast_half1"]].to_numpy()
     limit = contrasts.set_index(keys)["noise_high"].reindex(pd.MultiIndex.from_frame(chosen[keys]))
     assert (halves > limit.to_numpy()[:, None]).all()
-    assert (specific["contrast"].isna() == (specific["rival"] == "")).all()
+    assert (specific["contrast"].isna() == (specific["closest_category"] == "")).all()
     # of two categories one's contrast is the other's, with the sign turned
     nets = [table(compared, f"consensus/c000{c}") for c in (0, 1)]
     keys = ["gene_set", "view", "query", "key"]

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from octoscope.analysis.pairings import Member, reader
+from octoscope.analysis.pairings import MatrixRef, reader
 from octoscope.analysis.tables.agreement_tables import AGREEMENT, compare
 from octoscope.config import parse_config
 from octoscope.extract.matrix_work import MatrixRunner
@@ -37,7 +37,7 @@ def test_ranks_of_a_run_count_what_its_conventions_say(
 
     m = plan.model("tiny")
     genes = tuple(m.axis)
-    of = [dense(reader(root, plan, 0, Member("tiny", y, "logit"), genes)()) for y in (0, 2)]
+    of = [dense(reader(root, plan, 0, MatrixRef("tiny", y, "logit"), genes)()) for y in (0, 2)]
     off = ~np.eye(len(genes), dtype=bool)
     chosen = np.zeros(off.shape, bool)
     for values, eligible in of:

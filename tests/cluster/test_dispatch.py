@@ -85,8 +85,8 @@ def go(
 def test_failures_are_tried_again_and_poison_is_set_aside() -> None:
     fleet, result = go({"b": ["fail", "fail"], "c": ["fail"] * 9, "d": ["hang"]}, list("abcd"))
     assert sorted(result.done) == ["a", "b", "d"]
-    assert list(result.set_aside) == ["c"]
-    assert "ConnectionError" in result.set_aside["c"]
+    assert list(result.quarantined) == ["c"]
+    assert "ConnectionError" in result.quarantined["c"]
     assert fleet.calls == {"a": 1, "b": 3, "c": 3, "d": 2}
 
 
@@ -96,7 +96,7 @@ def test_a_node_that_was_taken_away_costs_no_try() -> None:
     )
     assert result.done == ["a"]
     assert fleet.calls == {"a": 6, "b": 4}
-    assert list(result.set_aside) == ["b"]
+    assert list(result.quarantined) == ["b"]
 
 
 def test_an_effect_that_came_back_as_an_error_is_not_repeated() -> None:
@@ -114,7 +114,7 @@ def test_what_is_done_is_not_run() -> None:
 def test_broken_invariants_are_not_retried_and_bad_input_ends_the_run() -> None:
     fleet, result = go({"a": ["mass"]}, ["a", "b"])
     assert fleet.calls["a"] == 1
-    assert list(result.set_aside) == ["a"]
+    assert list(result.quarantined) == ["a"]
     with pytest.raises(InputError):
         go({"a": ["input"]}, ["a", "b"])
 
@@ -128,7 +128,7 @@ def test_broken_invariants_are_not_retried_and_bad_input_ends_the_run() -> None:
 )
 def test_every_piece_ends_once_whatever_happens(table: dict[str, list[str]]) -> None:
     fleet, result = go(table, list("abcdefg"))
-    ended = result.done + list(result.set_aside)
+    ended = result.done + list(result.quarantined)
     assert sorted(ended) == list("abcdefg")
     assert set(result.done) == set(fleet.store)
     assert all(n == 1 for n in fleet.store.values())
@@ -148,7 +148,7 @@ def test_a_request_to_stop_starts_nothing_new_and_waits_for_what_runs() -> None:
     )
     assert sorted(result.done) == ["a", "b"]
     assert not fleet.running
-    assert not result.set_aside
+    assert not result.quarantined
 
 
 def test_a_full_store_ends_the_run() -> None:

@@ -16,7 +16,7 @@ from octoscope.plan.values import Plan
 from octoscope.plan.work_names import matrix_work
 from octoscope.planning.freeze import prepare, run_config
 from octoscope.planning.resolve import make_plan, result_fields
-from octoscope.results.open_matrix import stored_sums, without_donors
+from octoscope.results.open_matrix import leave_donors_out, stored_sums
 from octoscope.store.commits import read_record
 from octoscope.store.parquet import read_table
 from octoscope.store.run_dir import RunRoot
@@ -85,7 +85,7 @@ def test_a_matrix_without_a_group_is_that_of_the_other_donors(
     other, plain = computed(tree(tmp_path / "rest.h5ad", min_cells=1), tmp_path / "rest")
     genes = np.arange(len(plan.models[0].axis))
     for m in plan.models:
-        left_out = without_donors(root, plan, m.name, CATEGORY, LAYER)
+        left_out = leave_donors_out(root, plan, m.name, CATEGORY, LAYER)
         assert left_out is not None
         source = stored_sums(other, plain, m.name, CATEGORY, LAYER)
         for view in ("marginal", "logit"):
@@ -140,10 +140,15 @@ def test_without_groups_a_plan_is_what_it_was(donors_atlas: Path) -> None:
     plan = make_plan(parse_config(tree(donors_atlas), "c"), None)
     body = plan.model_dump(mode="json")
     assert "groups" not in body["categories"][0]
-    assert "hold" not in body
-    assert "more_draws" not in body
-    assert "more_draws" not in result_fields(parse_config(tree(donors_atlas), "c"))
-    assert result_fields(parse_config(tree(donors_atlas, more_draws=3), "c"))["more_draws"] == 3
+    assert "cache" not in body
+    assert "max_permutation_factor" not in body
+    assert "max_permutation_factor" not in result_fields(parse_config(tree(donors_atlas), "c"))
+    assert (
+        result_fields(parse_config(tree(donors_atlas, max_permutation_factor=3), "c"))[
+            "max_permutation_factor"
+        ]
+        == 3
+    )
     assert make_plan(parse_config(tree(donors_atlas, donor_groups=0), "c"), None).hash == plan.hash
 
 
@@ -154,7 +159,7 @@ def test_a_whole_run_with_donor_groups(donors_atlas: Path, tmp_path: Path) -> No
     path, config = tmp_path / "c.yaml", tree(donors_atlas, donor_groups=4, keep_dense="fp32")
     config |= {"coexpression": ["pearson"], "estimators": ["per_cell"], "centred": ["logit"]}
     config["models"].append(config["models"][0] | {"name": "other", "layers": [0]})
-    config["compare"] = {"kinship": {"a": ["tiny"], "b": ["other"]}, "consensus": False,
+    config["compare"] = {"model_groups": {"a": ["tiny"], "b": ["other"]}, "consensus": False,
                          "views": ["logit", "logit.centred"]}  # fmt: skip
     path.write_text(yaml.safe_dump(config))
     planned = octoscope("plan", str(path), "--out", str(tmp_path / "run"))

@@ -15,7 +15,7 @@ from octoscope.atlas.atlas import CellBatch
 from octoscope.config import AtlasConfig
 from octoscope.demo.demo import data
 from octoscope.errors import InputError
-from octoscope.extract.prefetch import Fed, Feed
+from octoscope.extract.prefetch import Prefetcher, TokenBatch
 from octoscope.models import load_model
 from octoscope.plan.values import Unit
 
@@ -38,13 +38,13 @@ class Slow(Atlas):
 
 
 @pytest.fixture
-def parts(small_atlas: Path) -> Iterator[tuple[Feed, Slow, list[Unit]]]:
+def parts(small_atlas: Path) -> Iterator[tuple[Prefetcher, Slow, list[Unit]]]:
     atlas = Slow(AtlasConfig(path=str(small_atlas), category_key=["cell_type"]))
     atlas.reads = []
     model = load_model(str(data("checkpoints/scgpt-demo")), family="scgpt", device="cpu")
     match = model.match(atlas.genes)
     halves = atlas.index(0).halves
-    feed = Feed(atlas, halves, model, match, MICRO, BATCH, torch.device("cpu"))
+    feed = Prefetcher(atlas, halves, model, match, MICRO, BATCH, torch.device("cpu"))
     units = [
         Unit(id=f"m.c{c:04d}.h{h}.00000000", model="m", category=c, half=h, start=0, stop=n)
         for c, h, n in ((0, 0, 12), (0, 1, 11), (1, 0, 7))
@@ -53,7 +53,7 @@ def parts(small_atlas: Path) -> Iterator[tuple[Feed, Slow, list[Unit]]]:
     feed.drop()
 
 
-def same(a: list[Fed], b: list[Fed]) -> bool:
+def same(a: list[TokenBatch], b: list[TokenBatch]) -> bool:
     return len(a) == len(b) and all(
         np.array_equal(x.value, y.value)
         and np.array_equal(x.row, y.row)
@@ -63,7 +63,7 @@ def same(a: list[Fed], b: list[Fed]) -> bool:
     )
 
 
-def test_reading_ahead_gives_the_same_batches(parts: tuple[Feed, Slow, list[Unit]]) -> None:
+def test_reading_ahead_gives_the_same_batches(parts: tuple[Prefetcher, Slow, list[Unit]]) -> None:
     feed, atlas, (first, second, third) = parts
     plain = {u.id: list(feed.batches(u)) for u in (first, second, third)}
     assert [len(f.parts) for f in plain[first.id]] == [3, 3, 1]  # 5, 5 and 2 cells by two
@@ -78,7 +78,7 @@ def test_reading_ahead_gives_the_same_batches(parts: tuple[Feed, Slow, list[Unit
     assert not [t for t in threading.enumerate() if t.name == "feed"]
 
 
-def test_what_was_read_ahead_is_not_waited_for(parts: tuple[Feed, Slow, list[Unit]]) -> None:
+def test_what_was_read_ahead_is_not_waited_for(parts: tuple[Prefetcher, Slow, list[Unit]]) -> None:
     feed, atlas, (first, second, _) = parts
     atlas.pause = 0.2  # three reads a unit
     waited = sum(f.waited for f in feed.batches(first))
@@ -89,7 +89,7 @@ def test_what_was_read_ahead_is_not_waited_for(parts: tuple[Feed, Slow, list[Uni
 
 
 def test_a_fault_is_raised_where_its_cells_are_asked_for(
-    parts: tuple[Feed, Slow, list[Unit]],
+    parts: tuple[Prefetcher, Slow, list[Unit]],
 ) -> None:
     feed, atlas, (first, second, _) = parts
     atlas.broken = int(feed._halves[0][1][7])
@@ -100,7 +100,7 @@ def test_a_fault_is_raised_where_its_cells_are_asked_for(
         list(feed.batches(second))
 
 
-def test_giving_up_ends_the_reading(parts: tuple[Feed, Slow, list[Unit]]) -> None:
+def test_giving_up_ends_the_reading(parts: tuple[Prefetcher, Slow, list[Unit]]) -> None:
     feed, atlas, (first, _, _) = parts
     atlas.pause = 0.1
     feed.ahead(first)

@@ -90,7 +90,7 @@ def test_a_unit_equals_the_reference_on_real_cells(
     m = plan.model(model)
     unit = plan.units_of(model, 1, 0)[0]
     record = UnitRunner(root, plan, run_config(root), model).run(unit)
-    assert record.facts["cells_used"] == unit.stop - unit.start
+    assert record.metrics["cells_used"] == unit.stop - unit.start
     atlas = Atlas(config.atlas)
     rows = atlas.index(config.seed).halves[1][0][unit.start : unit.stop]
     cells = atlas.read(rows)
@@ -137,7 +137,7 @@ def test_turns_through_the_layers_change_no_byte(small_atlas: Path, tmp_path: Pa
         runner = UnitRunner(place, turns, run_config(root), "tiny")
         record = runner.run(unit, ahead=plan.units_of("tiny", 0, 1)[0])
         runner._feed.drop()
-        assert record.facts["cells_used"] == 11
+        assert record.metrics["cells_used"] == 11
         written.append({n[len(record.folder) :]: d for n, d in record.objects.items()})
     assert len(written[0]) > 20
     assert written[0] == written[1] == written[2]

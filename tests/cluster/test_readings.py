@@ -15,10 +15,10 @@ from octoscope.attention.views import QUANTITIES
 from octoscope.config import parse_config
 from octoscope.errors import InputError
 from octoscope.extract.matrix_work import MatrixRunner
-from octoscope.extract.unit_work import UnitRunner, _Facts
+from octoscope.extract.unit_work import UnitRunner, _UnitMetrics
 from octoscope.models import load_model
 from octoscope.models.protocol import BareProjections
-from octoscope.plan.values import HOLD, Plan
+from octoscope.plan.values import CACHE_BYTES, Plan
 from octoscope.plan.work_names import matrix_work, sums_name
 from octoscope.planning.freeze import prepare, run_config
 from octoscope.planning.resolve import make_plan
@@ -48,7 +48,7 @@ def by_hand(root: RunRoot, plan: Plan, model: str, category: int) -> list[dict[s
     for half in (0, 1):
         for unit in plan.units_of(model, category, half):
             runner.run(unit)
-            groups = [runner._embed(fed, _Facts()) for fed in runner._feed.batches(unit)]
+            groups = [runner._embed(fed, _UnitMetrics()) for fed in runner._feed.batches(unit)]
             for batch in (b for group in groups for b in group):
                 residual = batch.residual
                 for layer in range(max(plan.model(model).layers) + 1):
@@ -63,7 +63,7 @@ def by_hand(root: RunRoot, plan: Plan, model: str, category: int) -> list[dict[s
                             }
                         )  # fmt: skip
                     residual = after
-    if plan.readings(model, "mean_residual"):
+    if plan.attention_variants(model, "mean_residual"):
         runner.mean_cell(category)
     MatrixRunner(root, plan).pairs(model, category)
     return seen
@@ -127,7 +127,8 @@ def test_matrices_of_every_reading_equal_the_references(
 def computed(root: RunRoot, plan: Plan, name: str, layer: int) -> np.ndarray:
     """Return [parts, quantities, genes, genes] of mean cells; kept in memory it is the same."""
     read, some, kept = (
-        mean_cell_source(root, plan, name, 1, layer, hold=hold) for hold in (0, 50_000, HOLD)
+        mean_cell_source(root, plan, name, 1, layer, cache_bytes=cache_bytes)
+        for cache_bytes in (0, 50_000, CACHE_BYTES)
     )
     whole = []
     for source in (read, some, some, kept, kept):
@@ -225,7 +226,7 @@ def test_bare_projections_are_the_weights_alone(
 def test_bare_holds_beside_a_per_cell_reading(small_atlas: Path, tmp_path: Path) -> None:
     arrays = {}
     for estimators in (["mean_residual"], ["per_cell", "mean_residual"]):
-        tree = one_model(small_atlas, "tiny", estimators=estimators, projection="bare")
+        tree = one_model(small_atlas, "tiny", estimators=estimators, projection="weights_only")
         root, plan = prepare(parse_config(tree, "c"), str(tmp_path / f"run{len(estimators)}"))
         runner = UnitRunner(root, plan, run_config(root), "tiny")
         for unit in (u for u in plan.units if u.category == 1):
@@ -235,18 +236,18 @@ def test_bare_holds_beside_a_per_cell_reading(small_atlas: Path, tmp_path: Path)
     assert np.array_equal(arrays[1], arrays[2])
 
 
-def test_bare_and_faithful_differ_and_the_mean_cell_is_not_the_mean(
+def test_full_and_weights_only_differ_and_the_mean_cell_is_not_the_mean(
     small_atlas: Path, tmp_path: Path
 ) -> None:
     found = {}
-    for projection in ("faithful", "bare", ["bare", "faithful"]):
+    for projection in ("full", "weights_only", ["weights_only", "full"]):
         tree = one_model(
             small_atlas, "tiny", estimators=["mean_residual"], projection=projection,
             keep_dense="fp32",
         )  # fmt: skip
         root, plan = prepare(parse_config(tree, "c"), str(tmp_path / str(projection)))
         # the first reading has the model's name
-        names = ["tiny", "tiny.residual.faithful"] if isinstance(projection, list) else ["tiny"]
+        names = ["tiny", "tiny.residual.full"] if isinstance(projection, list) else ["tiny"]
         assert [m.name for m in plan.models] == names
         runner = UnitRunner(root, plan, run_config(root), "tiny")
         for unit in plan.units:
@@ -263,17 +264,17 @@ def test_bare_and_faithful_differ_and_the_mean_cell_is_not_the_mean(
             source = stored_matrix(root, plan, m.name, 1, 0)
             values = np.concatenate([v for _, v, _ in source.values(genes, "logit")])
             found[str(projection), m.projection] = values
-    bare, faithful = found["bare", "bare"], found["faithful", "faithful"]
-    assert np.abs(bare - faithful).max() > 1e-2
-    both = "['bare', 'faithful']"
-    assert np.array_equal(found[both, "bare"], bare)
-    assert np.array_equal(found[both, "faithful"], faithful)
+    weights_only, full = found["weights_only", "weights_only"], found["full", "full"]
+    assert np.abs(weights_only - full).max() > 1e-2
+    both = "['weights_only', 'full']"
+    assert np.array_equal(found[both, "weights_only"], weights_only)
+    assert np.array_equal(found[both, "full"], full)
 
 
 def test_estimators_are_compared_in_every_projection(small_atlas: Path, tmp_path: Path) -> None:
     tree = one_model(
         small_atlas, "tiny", estimators=["per_cell", "mean_residual"],
-        projection=["faithful", "bare"], compare={"k": [10]},
+        projection=["full", "weights_only"], compare={"k": [10]},
     )  # fmt: skip
     plan = make_plan(parse_config(tree, "c"), tmp_path)
     names = ["tiny", "tiny.residual", "tiny.residual.bare"]
@@ -285,15 +286,15 @@ def test_estimators_are_compared_in_every_projection(small_atlas: Path, tmp_path
     made = comparisons(alone, {(m.name, 0) for m in alone.models})
     beside = [x for x in made if x.kind == "estimators"]
     assert {alone.model(m.model).projection for x in beside for m in x.members} == {
-        "faithful", "bare"
+        "full", "weights_only"
     }  # fmt: skip
     assert all(len({alone.model(m.model).heads for m in x.members}) == 1 for x in beside)
     for x in (x for x in made if x.kind == "heads"):
         assert len({alone.model(m.model).projection for m in x.members}) == 1
     tree["estimators"], tree["heads"] = ["per_cell", "mean_residual"], "mean"
-    tree["projection"] = ["faithful"]
+    tree["projection"] = ["full"]
     one = make_plan(parse_config(tree, "c"), tmp_path)
-    tree["projection"] = "faithful"  # as configurations of earlier versions say it
+    tree["projection"] = "full"  # one value is a list of one
     assert make_plan(parse_config(tree, "c"), tmp_path).config_hash == one.config_hash
 
 

@@ -306,7 +306,7 @@ def test_more_readings_join_every_table_and_change_nothing_else(
     of_mean_cell = mass[mass["model"] == "tiny.residual"]
     assert np.allclose(of_mean_cell["to_kept"], 1, atol=1e-5)
     page = (run / "report/index.html").read_text()
-    assert "Attention of the mean cell over the accumulated genes (faithful projection)" in page
+    assert "Attention of the mean cell over the accumulated genes (full projection)" in page
     assert "The largest value over heads within each cell." in page
     told = json.loads((run / "run.json").read_text())
     assert list(told["checkpoints"]) == ["tiny"]

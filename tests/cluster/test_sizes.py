@@ -206,10 +206,10 @@ def test_a_machine_without_gpus_plans_for_a_cluster_that_has_them(
 
 def test_what_tasks_keep_is_bounded_by_memory(small_atlas: Path, tmp_path: Path) -> None:
     tree = small_tree(small_atlas)
-    tree["execution"] |= {"memory": "2GB", "hold": "900GB"}
+    tree["execution"] |= {"memory": "2GB", "cache": "900GB"}
     with pytest.raises(InputError, match=r"execution\.hold.*lower it to"):
         prepare(parse_config(tree, "c"), str(tmp_path / "large"))
-    tree["execution"]["hold"] = "much"
+    tree["execution"]["cache"] = "much"
     with pytest.raises(InputError, match=r"execution\.hold.*not a size"):
         prepare(parse_config(tree, "c"), str(tmp_path / "large"))
 

@@ -13,7 +13,7 @@ import pytest
 from octoscope.cluster import live_view, progress
 from octoscope.cluster.dispatch import Change, Outcome, Work, dispatch
 from octoscope.cluster.progress import PROGRESS, Reporter
-from octoscope.cluster.run_stats import Tally
+from octoscope.cluster.run_stats import RunStats
 from octoscope.json_values import to_json
 from octoscope.store.run_dir import RunRoot
 from rich.console import Console
@@ -30,14 +30,14 @@ class Clock:
 
 
 def done(work: Work, actor: str, seconds: float, cells: int, waited: float) -> Change:
-    facts = {"seconds": seconds, "cells_used": cells, "wait_seconds": waited}
-    return Change(work, "done", actor, facts)
+    metrics = {"seconds": seconds, "cells_used": cells, "wait_seconds": waited}
+    return Change(work, "done", actor, metrics)
 
 
-def two_units() -> tuple[Tally, Clock]:
+def two_units() -> tuple[RunStats, Clock]:
     """Two actors of one group: one has done a unit of 300 cells in 10 s, one runs its first."""
     clock = Clock()
-    tally = Tally(clock)
+    tally = RunStats(clock)
     works = [Work(f"units/u{i}", "scgpt") for i in range(6)]
     tally.stage("attention", {"scgpt": 6})
     for name in ("scgpt.0", "scgpt.1"):
@@ -81,7 +81,7 @@ def test_lost_and_stopped_actors_hold_nothing_more_and_do_not_shorten_the_rest()
 
 def test_time_left_is_unknown_until_every_group_has_ended_a_piece() -> None:
     clock = Clock()
-    tally = Tally(clock)
+    tally = RunStats(clock)
     tally.stage("attention", {"a": 1, "b": 2})
     tally.actor("a.0", "started", PLACE)
     tally.change("attention", Change(Work("units/a", "a"), "started", "a.0"))
@@ -96,7 +96,7 @@ def test_time_left_is_unknown_until_every_group_has_ended_a_piece() -> None:
 
 def test_a_step_that_no_actor_runs_is_named_and_tells_nothing_of_the_next() -> None:
     clock = Clock()
-    tally = Tally(clock)
+    tally = RunStats(clock)
     steps = [Work(name, name) for name in ("layers", "consensus")]
     tally.stage("analysis", {w.group: 1 for w in steps})
 
@@ -107,14 +107,14 @@ def test_a_step_that_no_actor_runs_is_named_and_tells_nothing_of_the_next() -> N
     tally.change("analysis", Change(steps[0], "started"))
     clock.now += 3
     assert said() == "analysis: 0/2 done, layers running (3 s)"
-    tally.change("analysis", Change(steps[0], "done", facts={"seconds": 3.0}))
+    tally.change("analysis", Change(steps[0], "done", metrics={"seconds": 3.0}))
     assert said() == "analysis: 1/2 done (3 s)"
     tally.change("analysis", Change(steps[1], "started"))
     assert said() == "analysis: 1/2 done, consensus running (3 s)"
 
 
 def test_earlier_drivers_hours_are_kept() -> None:
-    tally = Tally(Clock(), earlier={"gpu_hours": 2.5, "actor_hours": 4.0})
+    tally = RunStats(Clock(), earlier={"gpu_hours": 2.5, "actor_hours": 4.0})
     assert tally.snapshot()["gpu_hours"] == 2.5
     assert tally.snapshot()["actor_hours"] == 4.0
 
@@ -133,7 +133,7 @@ def test_the_view_shows_each_actor_and_the_line_says_the_same() -> None:
 
 
 def test_a_view_of_very_many_actors_stays_short_and_escapes_names() -> None:
-    tally = Tally(Clock())
+    tally = RunStats(Clock())
     for i in range(1000):
         tally.actor(f"[red]m[/red].{i}", "started", PLACE)
     out = Console(file=io.StringIO(), width=160)
@@ -170,7 +170,7 @@ class Fleet:
         if work.id.endswith("1") and work.id not in self.failed:
             self.failed.add(work.id)
             return [Outcome(work, ConnectionError("died"))]
-        return [Outcome(work, facts={"seconds": 0.5, "cells_used": 8, "wait_seconds": 0.1})]
+        return [Outcome(work, metrics={"seconds": 0.5, "cells_used": 8, "wait_seconds": 0.1})]
 
     def abandon(self, work: Work) -> None:
         raise AssertionError

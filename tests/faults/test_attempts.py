@@ -26,8 +26,8 @@ def test_poison_units_are_set_aside_listed_and_tried_again_by_resume(
     )  # fmt: skip
     assert ended.returncode == 3, ended.stdout + ended.stderr
     told = json.loads((run / "run.json").read_text())
-    assert sorted(told["set_aside"]) == [KILLS, HANGS]
-    assert "no answer within 8 s" in told["set_aside"][HANGS]
+    assert sorted(told["quarantined"]) == [KILLS, HANGS]
+    assert "no answer within 8 s" in told["quarantined"][HANGS]
     assert told["cells"][0]["used"] == 24  # the rest finished
     page = (run / "report/index.html").read_text()
     assert "Incomplete." in page

@@ -115,5 +115,5 @@ def test_a_killed_worker_is_replaced_and_nothing_is_lost(
         victim.kill()
     out, err = process.communicate(timeout=200)
     assert process.returncode == 0, err
-    assert b"set aside" not in out
+    assert b"quarantined" not in out
     assert tables_of(run) == tables_of(finished_run)

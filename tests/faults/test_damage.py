@@ -268,7 +268,7 @@ def test_damaged_notes_of_a_run_are_named_or_made_again(copy: Path, finished_run
     cut(copy / "attention.json")
     (copy / "attention.json").write_text("{}")
     mended(copy, finished_run)
-    assert json.loads((copy / "attention.json").read_text()) == {"set_aside": {}}
+    assert json.loads((copy / "attention.json").read_text()) == {"quarantined": {}}
     (copy / "repair.json").write_text("{")
     for command in ("resume", "repair"):
         told = octoscope(command, str(copy))

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import psutil
 import pytest
-from octoscope.cluster.signals import Drain, Stopped
+from octoscope.cluster.signals import Stopped, StopSignals
 from octoscope.errors import InputError
 from octoscope.json_values import to_json
 from octoscope.store.lease import LEASE, Lease
@@ -246,20 +246,20 @@ def test_grace_is_bounded(small_config: Path, tmp_path: Path) -> None:
 def test_a_request_is_noted_carried_out_and_hurried() -> None:
     before = signal.getsignal(signal.SIGTERM)
 
-    def wait_for_work(drain: Drain) -> None:
-        with drain.patience():
+    def wait_for_work(stop_signals: StopSignals) -> None:
+        with stop_signals.patience():
             os.kill(os.getpid(), signal.SIGTERM)
-            assert drain.asked()  # nothing new, and what runs goes on
+            assert stop_signals.asked()  # nothing new, and what runs goes on
             os.kill(os.getpid(), signal.SIGTERM)
             with pytest.raises(Stopped):
-                drain.asked()  # the second ends the grace
+                stop_signals.asked()  # the second ends the grace
 
-    with Drain(grace=60) as drain:
-        assert not drain.asked()
+    with StopSignals(grace=60) as stop_signals:
+        assert not stop_signals.asked()
         with pytest.raises(Stopped) as stopped:
-            wait_for_work(drain)
+            wait_for_work(stop_signals)
         assert stopped.value.exit_code == 143
-        with pytest.raises(Stopped) as stopped, drain.promptly():  # nobody asks: on the spot
+        with pytest.raises(Stopped) as stopped, stop_signals.promptly():  # nobody asks: on the spot
             os.kill(os.getpid(), signal.SIGINT)
         assert stopped.value.exit_code == 130
     assert signal.getsignal(signal.SIGTERM) is before

@@ -96,8 +96,8 @@ def test_a_node_that_is_lost_takes_nothing_with_it(
     assert raylet.poll() is not None  # it died
     out, err = process.communicate(timeout=300)
     assert process.returncode == 0, out + err
-    assert b"set aside" not in out
-    assert json.loads((run / "attention.json").read_text()) == {"set_aside": {}}
+    assert b"quarantined" not in out
+    assert json.loads((run / "attention.json").read_text()) == {"quarantined": {}}
     assert written(run) == written(finished_run)
     assert tables_of(run) == tables_of(finished_run)
 

@@ -111,7 +111,7 @@ class Schedules(RuleBasedStateMachine):
                 if data.draw(st.booleans()):
                     self.zombies.append(attempt)
             return
-        ended = result.done + result.found + list(result.set_aside)
+        ended = result.done + result.found + list(result.quarantined)
         assert sorted(ended) == UNITS
         assert max(self.tries.values(), default=0) <= 3
         for unit in result.done + result.found:
@@ -150,7 +150,7 @@ class Schedules(RuleBasedStateMachine):
                 return [Outcome(work)]
 
         result = self.run(Calm(self, None, 3, 10**6), UNITS)
-        assert not result.set_aside
+        assert not result.quarantined
         for zombie in self.zombies:
             zombie.commit(PLAN, {})
         sweep(self.root, PLAN, self.root.files("units"))
@@ -191,4 +191,4 @@ def test_attempts_are_bounded_by_the_setting(attempts: int) -> None:
         [Work("units/u0", "g")], Failing(), lambda _: False, attempts=attempts, timeout=9
     )
     assert len(calls) == attempts
-    assert result.set_aside == {"units/u0": "ValueError: bad"}
+    assert result.quarantined == {"units/u0": "ValueError: bad"}

@@ -15,7 +15,7 @@ import torch
 from fsspec.implementations.memory import MemoryFileSystem
 from octoscope.config import load_config, parse_config
 from octoscope.errors import InputError, MemoryShortError
-from octoscope.extract.oom_retry import PhysicalBatches
+from octoscope.extract.oom_retry import OomRetry
 from octoscope.extract.unit_work import UnitRunner
 from octoscope.plan.values import Plan
 from octoscope.planning.freeze import prepare, run_config
@@ -86,7 +86,7 @@ def test_errors_that_are_not_about_memory_are_not_retried() -> None:
         def layer(self, *_: Any) -> None:
             raise RuntimeError("mat1 and mat2 shapes cannot be multiplied")
 
-    physical = PhysicalBatches(Broken(), torch.device("cpu"))  # type: ignore[arg-type]
+    physical = OomRetry(Broken(), torch.device("cpu"))  # type: ignore[arg-type]
     with pytest.raises(RuntimeError, match="shapes"):
         physical.layer(0, torch.zeros(4, 2, 2), torch.ones(4, 2, dtype=torch.bool), "units/u")
     assert physical.at_once is None
@@ -233,7 +233,7 @@ def test_a_run_with_a_unit_that_does_not_fit_sets_it_aside(
         env={"OCTOSCOPE_CRASH_AT": "memory:mid-layer@c0001.h0"},
     )  # fmt: skip
     assert ended.returncode == 3, ended.stderr
-    told = json.loads((tmp_path / "run/run.json").read_text())["set_aside"]
+    told = json.loads((tmp_path / "run/run.json").read_text())["quarantined"]
     assert all("out of memory with one cell" in why for why in told.values())
 
 

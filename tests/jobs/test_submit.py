@@ -142,9 +142,9 @@ def test_units_set_aside_give_3_a_second_submission_resumes_and_stages_can_be_jo
         )
     assert job["driver_exit_code"] == 3, done.stdout + done.stderr
     events = events_of(done.stdout)
-    aside = [e for e in events if e.get("what") == "set aside"]
-    assert [(e["unit"], e["run"]) for e in aside] == [(KILLS, str(run))]
-    assert aside[0]["actor"] in ("tiny.0", "tiny.1")
+    quarantined = [e for e in events if e.get("what") == "quarantined"]
+    assert [(e["unit"], e["run"]) for e in quarantined] == [(KILLS, str(run))]
+    assert quarantined[0]["actor"] in ("tiny.0", "tiny.1")
     # two replicas share a GPU, those that reduce on CPUs see none
     started = [e for e in events if e["event"] == "actor" and e["what"] == "started"]
     seen = {(e["actor"][:-2], e["gpus"], e["visible"]) for e in started}
@@ -158,7 +158,7 @@ def test_units_set_aside_give_3_a_second_submission_resumes_and_stages_can_be_jo
     status = head.ray("job", "status", "first", "--address", head.dashboard)
     assert "exit code 3" in status.stdout
     told = json.loads(octoscope("status", str(run), "--json").stdout)
-    assert told["set aside"] == 1
+    assert told["quarantined"] == 1
     assert told["units"] == "7 of 8 committed"
 
     assert told["progress"]["gpu_hours"] > 0
@@ -183,13 +183,13 @@ def test_units_set_aside_give_3_a_second_submission_resumes_and_stages_can_be_jo
         for line in file.read_text().splitlines()
         if line.startswith('{"asctime"')
     ]
-    committed = {e["work"]: e for e in lines if e["message"] == "committed"}
-    assert KILLS in committed
-    assert committed[KILLS]["run"] == str(run)
-    assert committed[KILLS]["actor"] in ("tiny.0", "tiny.1")
-    assert committed[KILLS]["actor_id"]
-    assert committed[KILLS]["node_id"]
-    actor = committed[KILLS]["actor_id"]
+    read_finished_record = {e["work"]: e for e in lines if e["message"] == "committed"}
+    assert KILLS in read_finished_record
+    assert read_finished_record[KILLS]["run"] == str(run)
+    assert read_finished_record[KILLS]["actor"] in ("tiny.0", "tiny.1")
+    assert read_finished_record[KILLS]["actor_id"]
+    assert read_finished_record[KILLS]["node_id"]
+    actor = read_finished_record[KILLS]["actor_id"]
     shown = head.ray("logs", "actor", "--id", actor, "--err", "--address", head.address)
     assert KILLS in shown.stdout, shown.stderr
 

@@ -50,7 +50,7 @@ def check_one_winner(root: RunRoot, winners: list[str]) -> None:
     # losers removed themselves, and what is left is exactly what the record lists
     assert set(root.files()) == {record_path("units/u"), *record.objects}
     array = tiles.open_array(root.zarr(f"{record.folder}/sums.zarr"), "sums")
-    assert np.array_equal(tiles.read_rows(array, 0, 6), SUMS + record.facts["number"])
+    assert np.array_equal(tiles.read_rows(array, 0, 6), SUMS + record.metrics["number"])
 
 
 def test_sixteen_concurrent_attempts_leave_one_winner(root: RunRoot) -> None:

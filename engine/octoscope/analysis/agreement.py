@@ -23,7 +23,7 @@ GROUPS = 20  # of genes, deleted in turn for the interval of a median
 
 
 @dataclass(frozen=True)
-class Placed:
+class RankedPairs:
     """Pairs and where they stand in each of several matrices.
 
     Attributes
@@ -53,7 +53,7 @@ class Placed:
         ranks = np.where(self.ranks > 0, self.ranks, np.nan)
         return ranks / np.maximum(self.n_ranked, 1)[:, None]
 
-    def among(self, k: int) -> np.ndarray:
+    def in_top_k(self, k: int) -> np.ndarray:
         """Return [matrices, pairs] bool: which pairs are among each matrix's k strongest.
 
         All ties at the k-th value are.
@@ -61,7 +61,7 @@ class Placed:
         return (self.ranks > 0) & (self.ranks <= k)
 
 
-def place(
+def rank_pairs(
     readers: Sequence[Read],
     query: np.ndarray,
     key: np.ndarray,
@@ -69,7 +69,7 @@ def place(
     *,
     conventions: Conventions = "corrected",
     by_absolute_value: bool = False,
-) -> Placed:
+) -> RankedPairs:
     """Read values and exact ranks of pairs in every matrix, one matrix at a time.
 
     Parameters
@@ -89,7 +89,7 @@ def place(
         values.append(v)
         ranks.append(r)
         n_ranked.append(n)
-    return Placed(
+    return RankedPairs(
         query, key, np.stack(values), np.stack(ranks), np.array(n_ranked, np.int64), n_genes
     )
 
@@ -111,16 +111,16 @@ def union(tops: Iterable[Pairs], n_genes: int) -> Pairs:
     return query, key
 
 
-def spearman(placed: Placed) -> tuple[np.ndarray, np.ndarray]:
+def spearman(ranked: RankedPairs) -> tuple[np.ndarray, np.ndarray]:
     """Return [matrices, matrices] Spearman correlation of values, and the numbers of pairs.
 
     Over the pairs eligible in both; NaN below three.
     """
-    n = len(placed.values)
-    known = ~np.isnan(placed.values)
+    n = len(ranked.values)
+    known = ~np.isnan(ranked.values)
     r, pairs = np.full((n, n), np.nan), np.zeros((n, n), np.int64)
     every = bool(known.all())
-    whole = [scipy.stats.rankdata(v) for v in placed.values] if every else []
+    whole = [scipy.stats.rankdata(v) for v in ranked.values] if every else []
     for a in range(n):
         for b in range(a + 1):
             use = known[a] & known[b]
@@ -128,7 +128,7 @@ def spearman(placed: Placed) -> tuple[np.ndarray, np.ndarray]:
             if pairs[a, b] < 3:
                 continue
             x, y = (
-                whole[m] if every else scipy.stats.rankdata(placed.values[m][use]) for m in (a, b)
+                whole[m] if every else scipy.stats.rankdata(ranked.values[m][use]) for m in (a, b)
             )
             if x.std() > 0 and y.std() > 0:
                 r[a, b] = r[b, a] = np.corrcoef(x, y)[0, 1]
@@ -203,13 +203,13 @@ class Agreement:
 
 
 def agreement(
-    placed: Placed,
+    ranked: RankedPairs,
     readers: Mapping[int, Read],
     ks: Sequence[int],
     *,
     permutations: int,
     seed: int,
-    more_draws: int = 1,
+    max_permutation_factor: int = 1,
     conventions: Conventions = "corrected",
 ) -> Agreement:
     """Tell where each matrix's strongest pairs stand in those that ``readers`` names.
@@ -229,40 +229,40 @@ def agreement(
     conventions
         By which ranks were counted, see :func:`place`.
     """
-    m, n_k = len(placed.values), len(ks)
-    quantiles = placed.quantiles
-    among = np.stack([placed.among(k) for k in ks], axis=1)  # [matrices, ks, pairs]
-    group = np.random.default_rng(seed + 1).integers(0, GROUPS, placed.n_genes)
-    touched = [(group[placed.query] == g) | (group[placed.key] == g) for g in range(GROUPS)]
-    drawn = Null(placed.n_genes, permutations, more_draws, seed, conventions)
+    m, n_k = len(ranked.values), len(ks)
+    quantiles = ranked.quantiles
+    in_top_k = np.stack([ranked.in_top_k(k) for k in ks], axis=1)  # [matrices, ks, pairs]
+    group = np.random.default_rng(seed + 1).integers(0, GROUPS, ranked.n_genes)
+    touched = [(group[ranked.query] == g) | (group[ranked.key] == g) for g in range(GROUPS)]
+    drawn = Null(ranked.n_genes, permutations, max_permutation_factor, seed, conventions)
     deleted = np.full((GROUPS, m, len(readers), n_k), np.nan)
     nulls = []
     rows: list[dict[str, float | int]] = []
-    flat, limits = among.reshape(m * n_k, -1), np.tile(np.asarray(ks), m)
+    flat, limits = in_top_k.reshape(m * n_k, -1), np.tile(np.asarray(ks), m)
     evaluated = list(readers)
     of = quantiles[evaluated]  # [evaluated, pairs]
     for a in range(m):
         for i in range(n_k):
             for g in range(GROUPS):
-                rest = among[a, i] & ~touched[g]
+                rest = in_top_k[a, i] & ~touched[g]
                 deleted[g, a, :, i] = medians_of(of[:, rest])
     for e, (b, read) in enumerate(readers.items()):
         observed = np.array([medians_of(quantiles[b : b + 1, chosen])[0] for chosen in flat])
         observed[b * n_k : (b + 1) * n_k] = np.nan  # of itself nothing is asked
-        medians, shared = drawn.medians(read, placed.query, placed.key, flat, limits, observed)
+        medians, shared = drawn.medians(read, ranked.query, ranked.key, flat, limits, observed)
         medians[:, b * n_k : (b + 1) * n_k] = np.nan
         nulls.append(medians.reshape(-1, m, n_k))
         deleted[:, b, e] = np.nan
         for a in range(m):
             for i, k in enumerate(ks if a != b else []):
-                q = quantiles[b][among[a, i]]
+                q = quantiles[b][in_top_k[a, i]]
                 q = q[~np.isnan(q)]
-                both = int((among[a, i] & among[b, i]).sum())
-                either = int((among[a, i] | among[b, i]).sum())
+                both = int((in_top_k[a, i] & in_top_k[b, i]).sum())
+                either = int((in_top_k[a, i] | in_top_k[b, i]).sum())
                 # pairs of the list that a relabelled list would share, as a Jaccard index
                 of_set = shared[:, a * n_k + i]
                 chance = of_set[~np.isnan(of_set)] * len(q)
-                sizes = int(among[a, i].sum()) + int(among[b, i].sum()) - chance
+                sizes = int(in_top_k[a, i].sum()) + int(in_top_k[b, i].sum()) - chance
                 rows.append(
                     {"query": a, "eval": b, "k": k, "n_pairs": len(q)}
                     | _of_quantiles(q, deleted[:, a, e, i], medians[:, a * n_k + i])
@@ -301,7 +301,7 @@ def _of_quantiles(q: np.ndarray, deleted: np.ndarray, null: np.ndarray) -> dict[
 def coherence(
     medians: np.ndarray, models: Sequence[str], groups: Sequence[str], without: str | None = None
 ) -> np.ndarray:
-    """Return how strongly other kinship groups agree with each matrix.
+    """Return how strongly other model group agree with each matrix.
 
     Of -log10(2 min(m, 0.5)), m the median quantile: the mean over a model's matrices, then over a
     group's models, then over the *other* groups. 0 is chance or worse.
@@ -322,18 +322,20 @@ def coherence(
     """
     with np.errstate(divide="ignore"):
         score = -np.log10(2 * np.minimum(medians, 0.5))
-    names, kin = np.array(models, object), np.array(groups, object)
+    names, model_groups = np.array(models, object), np.array(groups, object)
     by_group: dict[str, list[np.ndarray]] = {}
     for model in dict.fromkeys(models):
         if model != without:
             at = np.flatnonzero(names == model)
-            by_group.setdefault(kin[at[0]], []).append(statistics.known_mean(score[..., at], -1))
+            by_group.setdefault(model_groups[at[0]], []).append(
+                statistics.known_mean(score[..., at], -1)
+            )
     out = np.full(score.shape[:-1], np.nan)
     for a in range(score.shape[-2]):
         others = [
             statistics.known_mean(np.stack([v[..., a] for v in parts], -1), -1)
             for group, parts in by_group.items()
-            if group != kin[a]
+            if group != model_groups[a]
         ]
         if others:
             out[..., a] = statistics.known_mean(np.stack(others, -1), -1)

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from octoscope.analysis.agreement import Pairs
-from octoscope.analysis.donor_jackknife import LeftOut, interval
+from octoscope.analysis.donor_jackknife import LeaveOneGroupOut, interval
 from octoscope.analysis.label_permutation import medians_of
 from octoscope.attention.ranks import Ranking
 from octoscope.attention.topk import TopK
@@ -35,7 +35,9 @@ class PlacedWithout:
     n_ranked: list[int]
 
 
-def strongest_without(left_out: LeftOut, genes: np.ndarray, view: str, k: int) -> list[Pairs]:
+def strongest_without(
+    left_out: LeaveOneGroupOut, genes: np.ndarray, view: str, k: int
+) -> list[Pairs]:
     """Return, for each group, (query, key) of the K largest eligible pairs without it."""
     lists = [TopK(k) for _ in left_out.donors]
     for b in left_out.blocks(genes, view):
@@ -46,7 +48,7 @@ def strongest_without(left_out: LeftOut, genes: np.ndarray, view: str, k: int) -
 
 
 def place_without(
-    left_out: LeftOut,
+    left_out: LeaveOneGroupOut,
     genes: np.ndarray,
     view: str,
     pairs: Sequence[Pairs],
@@ -71,21 +73,21 @@ def place_without(
     return PlacedWithout([r.astype(np.uint32) for _, r, _ in found], [n for *_, n in found])
 
 
-def medians_without(placed: Sequence[PlacedWithout | None], ks: Sequence[int]) -> np.ndarray:
+def medians_without(ranked: Sequence[PlacedWithout | None], ks: Sequence[int]) -> np.ndarray:
     """Return [groups, query, eval, ks] median quantiles without each group; NaN where unknown.
 
     ``placed``: of each matrix; None where it has no donors, as co-expression.
     """
-    known = [p for p in placed if p is not None]
-    groups, m = len(known[0].ranks) if known else 0, len(placed)
+    known = [p for p in ranked if p is not None]
+    groups, m = len(known[0].ranks) if known else 0, len(ranked)
     found = np.full((groups, m, m, len(ks)), np.nan)
     for g in range(groups):
-        for a, query in enumerate(placed):
+        for a, query in enumerate(ranked):
             if query is None:
                 continue
             ranks = query.ranks[g]
             chosen = [np.flatnonzero((ranks > 0) & (ranks <= k)) for k in ks]
-            for b, matrix in enumerate(placed):
+            for b, matrix in enumerate(ranked):
                 if matrix is None or a == b:
                     continue
                 there = matrix.ranks[g]
@@ -95,7 +97,7 @@ def medians_without(placed: Sequence[PlacedWithout | None], ks: Sequence[int]) -
     return found
 
 
-def over_donors(
+def donor_interval(
     whole: np.ndarray, without: np.ndarray, donors: Sequence[int]
 ) -> tuple[np.ndarray, np.ndarray]:
     """Return the 95 % interval of values over donors: the delete-a-group jackknife.

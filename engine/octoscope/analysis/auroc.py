@@ -17,7 +17,7 @@ def separation_test(
     *,
     permutations: int,
     seed: int,
-    more_draws: int = 10,
+    max_permutation_factor: int = 10,
 ) -> dict[str, float | int]:
     """Rank all eligible ordered pairs of the network's genes by value; where are the edges?
 
@@ -74,7 +74,7 @@ def separation_test(
     # more draws for the area alone, which p is of
     observed = np.array([area, np.nan])
     null, of_precision = statistics.drawn_until_reached(
-        draw, observed, permutations, more_draws, seed
+        draw, observed, permutations, max_permutation_factor, seed
     ).T
     precision_low, precision_high = statistics.null_range(of_precision)
     low, high = statistics.pair_rate_interval(i, j, share, len(bins))

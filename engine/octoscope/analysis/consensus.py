@@ -14,7 +14,7 @@ _BY_CHANCE = 0.025**2  # of two halves, each beyond the 95 % range of the noise 
 
 
 def score(quantiles: np.ndarray, groups: Sequence[str]) -> np.ndarray:
-    """Return [pairs] the mean over kinship groups of -log10 of a pair's quantile.
+    """Return [pairs] the mean over model group of -log10 of a pair's quantile.
 
     2 says: on average among the strongest hundredth (a geometric mean of quantiles). A group that
     cannot rank a pair, because too few of its cells hold both genes, counts as chance (one half):
@@ -25,19 +25,21 @@ def score(quantiles: np.ndarray, groups: Sequence[str]) -> np.ndarray:
     quantiles
         [models, pairs] rank / ranked pairs; NaN where not eligible.
     """
-    kin, strength = np.array(groups, object), -np.log10(quantiles)
-    of_groups = np.stack([statistics.known_mean(strength[kin == g]) for g in dict.fromkeys(groups)])
+    model_groups, strength = np.array(groups, object), -np.log10(quantiles)
+    of_groups = np.stack(
+        [statistics.known_mean(strength[model_groups == g]) for g in dict.fromkeys(groups)]
+    )
     known = ~np.isnan(of_groups).all(0)
     return np.where(known, np.where(np.isnan(of_groups), _CHANCE, of_groups).mean(0), np.nan)
 
 
 def support(members: np.ndarray, groups: Sequence[str]) -> tuple[np.ndarray, np.ndarray]:
-    """Return [pairs] models, and kinship groups, that have a pair among their strongest.
+    """Return [pairs] models, and model group, that have a pair among their strongest.
 
     ``members``: [models, pairs] bool.
     """
-    kin = np.array(groups, object)
-    of_groups = np.stack([members[kin == g].any(0) for g in dict.fromkeys(groups)])
+    model_groups = np.array(groups, object)
+    of_groups = np.stack([members[model_groups == g].any(0) for g in dict.fromkeys(groups)])
     return members.sum(0), of_groups.sum(0)
 
 
@@ -50,9 +52,9 @@ def support_test(
     *,
     permutations: int,
     seed: int,
-    more_draws: int = 1,
+    max_permutation_factor: int = 1,
 ) -> pd.DataFrame:
-    """Count pairs that so many kinship groups share, and what relabelled genes would share.
+    """Count pairs that so many model group share, and what relabelled genes would share.
 
     The null permutes the gene labels of each group's lists, all models of a group alike: hubs
     stay hubs, but on other genes. So it answers "more than independent lists of this shape", not
@@ -64,8 +66,8 @@ def support_test(
     DataFrame
         n_groups (at least so many), n_pairs, null_mean, null_low, null_high, p, n_permutations.
     """
-    kin = np.array(groups, object)
-    lists = [np.flatnonzero(members[kin == g].any(0)) for g in dict.fromkeys(groups)]
+    model_groups = np.array(groups, object)
+    lists = [np.flatnonzero(members[model_groups == g].any(0)) for g in dict.fromkeys(groups)]
     found = _at_least([query[at] * n_genes + key[at] for at in lists], len(lists))
 
     def draw(draws: int, seed: int) -> np.ndarray:
@@ -80,7 +82,9 @@ def support_test(
         return null
 
     observed = np.where(np.arange(len(found)) < 2, np.nan, found)  # shared: by two or more
-    null = statistics.drawn_until_reached(draw, observed, permutations, more_draws, seed)
+    null = statistics.drawn_until_reached(
+        draw, observed, permutations, max_permutation_factor, seed
+    )
     rows = []
     for n in range(2, len(lists) + 1):
         low, high = statistics.null_range(null[:, n].astype(float))
@@ -125,7 +129,7 @@ def specificity(quantiles: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     n = len(quantiles)
     known = np.where(np.isnan(quantiles), np.inf, quantiles)
     contrast = np.full(quantiles.shape, np.nan)
-    rival = np.full(quantiles.shape, -1)
+    closest_category = np.full(quantiles.shape, -1)
     for c in range(n):
         others = np.delete(known, c, axis=0)
         if not len(others):
@@ -133,8 +137,8 @@ def specificity(quantiles: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         best, where = others.min(0), others.argmin(0)
         there = np.isfinite(best) & np.isfinite(known[c])
         contrast[c, there] = np.log10(best[there] / known[c, there])
-        rival[c, there] = np.delete(np.arange(n), c)[where[there]]
-    return contrast, rival
+        closest_category[c, there] = np.delete(np.arange(n), c)[where[there]]
+    return contrast, closest_category
 
 
 def contrast_noise(halves: np.ndarray) -> np.ndarray:

@@ -95,7 +95,7 @@ def compare_factors(
     union = {"query": query.astype(np.int32), "key": key.astype(np.int32)}
     union |= {f"value_{name}": v for name, v in values.items()}
     union |= {f"rank_{name}": r for name, r in ranks.items()}
-    placed = np.stack(list(map_blocks(scipy.stats.rankdata, list(values.values()))))
+    ranked = np.stack(list(map_blocks(scipy.stats.rankdata, list(values.values()))))
 
     def compared(a: int) -> list[dict[str, float]]:
         chosen = np.flatnonzero(ranks[a] <= top_k if peer else np.isin(every, codes[a]))
@@ -109,7 +109,7 @@ def compare_factors(
     return Consistency(
         top,
         pd.DataFrame(union),
-        pd.DataFrame(np.corrcoef(placed), index=list(layers), columns=list(layers)),
+        pd.DataFrame(np.corrcoef(ranked), index=list(layers), columns=list(layers)),
         pd.DataFrame(rows),
         n_ranked,
     )

@@ -15,7 +15,7 @@ from octoscope.attention.welford import Spread
 Fit = tuple[np.ndarray, np.ndarray]  # effects of rows and of columns
 
 
-class Derived:
+class DerivedViews:
     """A matrix that has of every view ``v`` also ``v.centred``, and of both ``.absolute``.
 
     A centred value is what is left after the exact least-squares fit of row and column effects over
@@ -64,12 +64,12 @@ class Derived:
                 x, y = np.abs(x), np.abs(y)
             yield first, x, y, use
 
-    def look_up(
+    def values_at(
         self, genes: np.ndarray, view: str, query: np.ndarray, key: np.ndarray
     ) -> tuple[np.ndarray, np.ndarray]:
         """Return [pairs] cells that hold both genes, and [2, pairs] values in each half."""
         plain, centred, absolute = parts_of(view)
-        cells, values = self._matrix.look_up(genes, plain, query, key)
+        cells, values = self._matrix.values_at(genes, plain, query, key)
         if centred:
             fits = self._fit_halves(genes, plain)
             values = np.stack(

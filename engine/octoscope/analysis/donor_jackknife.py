@@ -42,7 +42,7 @@ class Block:
         return np.asarray(self.known[group] & self.eligible)
 
 
-class LeftOut(Protocol):
+class LeaveOneGroupOut(Protocol):
     """A matrix without each group of donors in turn."""
 
     @property
@@ -56,7 +56,7 @@ class LeftOut(Protocol):
 
 
 def donor_jackknife(
-    left_out: LeftOut, genes: np.ndarray, view: str, top: TopPairs, k: int
+    left_out: LeaveOneGroupOut, genes: np.ndarray, view: str, top: TopPairs, k: int
 ) -> tuple[np.ndarray, np.ndarray, dict[str, float | int]]:
     """Leave every group of donors out in turn.
 

@@ -46,7 +46,7 @@ def strongest_keys(
         blocks = [(0, values, eligible)]
     frames = [_of_rows(first, v, e, per_query, threshold) for first, v, e in blocks]
     found = pd.concat(frames, ignore_index=True)
-    cells, _ = matrix.look_up(genes, view, found["query"].to_numpy(), found["key"].to_numpy())
+    cells, _ = matrix.values_at(genes, view, found["query"].to_numpy(), found["key"].to_numpy())
     return found.assign(
         query=genes[found["query"]].astype(np.int32),
         key=genes[found["key"]].astype(np.int32),

@@ -21,7 +21,7 @@ def compare_geometry(
     *,
     permutations: int,
     seed: int,
-    more_draws: int = 1,
+    max_permutation_factor: int = 1,
     most: int = EXACT_PAIRS,
 ) -> pd.DataFrame:
     """Spearman correlation between gene-gene cosine similarities, for every two streams.
@@ -67,7 +67,7 @@ def compare_geometry(
             own = statistics.plain_correlation(small[a][off], small[b][off])
             null = statistics.drawn_until_reached(
                 partial(statistics.qap_correlations, small[a], small[b], off, off),
-                own, permutations, more_draws, seed,
+                own, permutations, max_permutation_factor, seed,
             )  # fmt: skip
             null_low, null_high = statistics.null_range(null)
             rows.append(

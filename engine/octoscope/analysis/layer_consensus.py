@@ -65,7 +65,7 @@ def _winner(stack: np.ndarray, how: Combination) -> np.ndarray:
     return np.argmax(np.abs(stack) if how == "absolute-argmax" else stack, axis=0)
 
 
-class Kept:
+class CachedMatrix:
     """Layers as one, whose blocks of the set and view asked for last stay in memory, if they fit.
 
     They are then made once, not once per pass, and of one layer after the other; pairs' values and
@@ -111,13 +111,13 @@ class Kept:
         kept = self._fits(genes)
         yield from (self._all_halves if kept else self._matrix.halves)(genes, view)
 
-    def look_up(
+    def values_at(
         self, genes: np.ndarray, view: str, query: np.ndarray, key: np.ndarray
     ) -> tuple[np.ndarray, np.ndarray]:
         """Return [pairs] cells that hold both genes, and [2, pairs] values in each half."""
         if not self._fits(genes):
-            return self._matrix.look_up(genes, view, query, key)
-        cells, of_first = self._matrix.first.look_up(genes, view, query, key)
+            return self._matrix.values_at(genes, view, query, key)
+        cells, of_first = self._matrix.first.values_at(genes, view, query, key)
         values = np.full((2, len(query)), np.nan, np.float32)
         for first, *halves, _ in self._all_halves(genes, view):
             for row, block in zip(values, halves, strict=True):
@@ -142,15 +142,15 @@ class Kept:
         return self.room(len(genes)) <= self._most
 
     def _all_values(self, genes: np.ndarray, view: str) -> list[Largest]:
-        if self._values[0] != (asked := (view, genes.tobytes())):
+        if self._values[0] != (key := (view, genes.tobytes())):
             self._values = None, []  # goes before the next is made
-            self._values = asked, self._matrix.all_values(genes, view)
+            self._values = key, self._matrix.all_values(genes, view)
         return self._values[1]
 
     def _all_halves(self, genes: np.ndarray, view: str) -> list[Halves]:
-        if self._halves[0] != (asked := (view, genes.tobytes())):
+        if self._halves[0] != (key := (view, genes.tobytes())):
             self._halves = None, []
-            self._halves = asked, self._matrix.all_halves(genes, view)
+            self._halves = key, self._matrix.all_halves(genes, view)
         return self._halves[1]
 
 
@@ -232,11 +232,11 @@ class LayerConsensus:
                     total.add(v)
         return made
 
-    def look_up(
+    def values_at(
         self, genes: np.ndarray, view: str, query: np.ndarray, key: np.ndarray
     ) -> tuple[np.ndarray, np.ndarray]:
         """Return [pairs] cells that hold both genes, and [2, pairs] values in each half."""
-        found = [m.look_up(genes, view, query, key) for m in self._layers.values()]
+        found = [m.values_at(genes, view, query, key) for m in self._layers.values()]
         values = np.stack([v for _, v in found])
         if self._how == "sum":
             return found[0][0], values.sum(0, dtype=np.float64).astype(np.float32)

@@ -35,7 +35,7 @@ def compare_layers(
     *,
     permutations: int,
     seed: int,
-    more_draws: int = 1,
+    max_permutation_factor: int = 1,
 ) -> tuple[pd.DataFrame, pd.DataFrame]:
     """Read every union pair in every layer; Spearman correlation of every two layers over them.
 
@@ -73,7 +73,7 @@ def compare_layers(
     union = dict(zip(("query", "key"), (x.astype(np.int32) for x in pairs), strict=True))
     query, key = (np.searchsorted(genes, x) for x in pairs)
     tops = [t[t["rank"] <= TESTED] for t in topk.values()]
-    test = _Test(genes, tops, permutations, more_draws, seed)
+    test = _Test(genes, tops, permutations, max_permutation_factor, seed)
     n_eligible = {}
     for name, matrix in matrices.items():
         dense, eligible = _dense(matrix, genes, view)

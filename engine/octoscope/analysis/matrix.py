@@ -58,7 +58,7 @@ class PairMatrix(Protocol):
         """Yield (first row, values of half 0, of half 1, usable): off-diagonal pairs only."""
         ...
 
-    def look_up(
+    def values_at(
         self, genes: np.ndarray, view: str, query: np.ndarray, key: np.ndarray
     ) -> tuple[np.ndarray, np.ndarray]:
         """Return [pairs] cells that hold both genes, and [2, pairs] values in each half."""
@@ -245,7 +245,7 @@ class MatrixSource:
             del tile, pairs
             yield first, x, y, use
 
-    def look_up(
+    def values_at(
         self, genes: np.ndarray, view: str, query: np.ndarray, key: np.ndarray
     ) -> tuple[np.ndarray, np.ndarray]:
         """Return [pairs] cells that hold both genes, and [2, pairs] values in each half.

@@ -19,7 +19,7 @@ def overlap_test(
     *,
     permutations: int,
     seed: int,
-    more_draws: int = 10,
+    max_permutation_factor: int = 10,
 ) -> dict[str, float | int]:
     """Compare top pairs with a network.
 
@@ -64,7 +64,7 @@ def overlap_test(
     strata = degree_strata(degree[where])
     null = statistics.drawn_until_reached(
         partial(_null, i, j, where, strata, adjacency),
-        count if pairs else float("nan"), permutations, more_draws, seed,
+        count if pairs else float("nan"), permutations, max_permutation_factor, seed,
     )  # fmt: skip
     rate = count / pairs if pairs else float("nan")
     null_rate = null / pairs if pairs else np.zeros(0)

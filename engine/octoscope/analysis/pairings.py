@@ -11,13 +11,13 @@ import numpy as np
 import pandas as pd
 
 from octoscope.analysis.agreement import strongest_of
-from octoscope.analysis.derived_views import Derived
-from octoscope.analysis.layer_consensus import Kept, LayerConsensus
+from octoscope.analysis.derived_views import DerivedViews
+from octoscope.analysis.layer_consensus import CachedMatrix, LayerConsensus
 from octoscope.attention.views import CORRELATION, plain_view
 from octoscope.plan.values import COEXPRESSION, ComparePlan, ModelPlan, Plan
 from octoscope.plan.work_names import matrix_work
 from octoscope.results.open_matrix import stored_matrix
-from octoscope.results.stored_sums import committed
+from octoscope.results.stored_sums import read_finished_record
 from octoscope.store.parquet import read_table
 from octoscope.store.plan_file import load_plan
 from octoscope.store.run_dir import RunRoot
@@ -27,7 +27,7 @@ Tiles = Iterable[tuple[int, np.ndarray, np.ndarray]]
 
 
 @dataclass(frozen=True)
-class Member:
+class MatrixRef:
     """A matrix of a comparison: one layer of one reading, over the comparison's genes."""
 
     model: str
@@ -54,7 +54,7 @@ class Comparison:
     gene_set: str
     view: str
     genes: tuple[str, ...]
-    members: tuple[Member, ...]
+    members: tuple[MatrixRef, ...]
 
 
 @lru_cache(maxsize=4)
@@ -63,7 +63,7 @@ def plan_of(run: str) -> Plan:
     return load_plan(RunRoot(run))
 
 
-def settings(plan: Plan) -> ComparePlan:
+def comparison_settings(plan: Plan) -> ComparePlan:
     """Return how a run compares; nothing in here is asked of a run that does not."""
     if plan.compare is None:
         raise ValueError("a plan without comparisons")
@@ -84,7 +84,7 @@ def comparisons(plan: Plan, finished: set[tuple[str, int]]) -> list[Comparison]:
     """Return every comparison between matrices of the finished (reading, category) blocks."""
     made: list[Comparison] = []
     for c in range(len(plan.categories)):
-        for gene_set, view in asked(plan):
+        for gene_set, view in compared_sets_and_views(plan):
             together = _of_models(plan, finished, c, gene_set, view)
             made += together
             for base in plan.checkpoints:
@@ -93,15 +93,15 @@ def comparisons(plan: Plan, finished: set[tuple[str, int]]) -> list[Comparison]:
     return [x for x in made if len(x.members) > 1 and len(x.genes) > 2]
 
 
-def asked(plan: Plan) -> list[tuple[str, str]]:
+def compared_sets_and_views(plan: Plan) -> list[tuple[str, str]]:
     """Return the gene sets and views that are compared."""
-    c = settings(plan)
+    c = comparison_settings(plan)
     return [(s, v) for s in c.gene_sets for v in c.views]
 
 
-def asked_of(plan: Plan, m: ModelPlan) -> tuple[list[str], list[str]]:
+def sets_and_views_of(plan: Plan, m: ModelPlan) -> tuple[list[str], list[str]]:
     """Return the gene sets and the views that are compared and that a model has."""
-    c = settings(plan)
+    c = comparison_settings(plan)
     return [s for s in m.gene_sets if s in c.gene_sets], [v for v in m.views if v in c.views]
 
 
@@ -110,9 +110,9 @@ def _of_models(
 ) -> list[Comparison]:
     models = comparable_models(plan, finished, category, gene_set, view)
     genes = shared_genes(plan, models, gene_set)
-    members = [Member(m, layer, view) for m in models for layer in plan.model(m).layers]
+    members = [MatrixRef(m, layer, view) for m in models for layer in plan.model(m).layers]
     members += [
-        Member(m.name, 0, v) for m, v in correlations(plan, finished, category, view, genes)
+        MatrixRef(m.name, 0, v) for m, v in correlations(plan, finished, category, view, genes)
     ]
     return [Comparison("models", category, gene_set, view, genes, tuple(members))]
 
@@ -130,7 +130,7 @@ def _of_layers(
     if m.name not in comparable_models(plan, finished, category, gene_set, view):
         return []
     own = shared_genes(plan, [m.name], gene_set)
-    members = tuple(Member(m.name, layer, view) for layer in m.layers)
+    members = tuple(MatrixRef(m.name, layer, view) for layer in m.layers)
     return [Comparison("layers", category, gene_set, view, own, members)] if own != shared else []
 
 
@@ -198,28 +198,28 @@ def _of_readings(
             category,
             gene_set,
             view,
-            shared_genes(plan, [m.name for m in readings], gene_set),
-            tuple(Member(m.name, layer, view) for m in readings if view in m.views),
+            shared_genes(plan, [m.name for m in attention_variants], gene_set),
+            tuple(MatrixRef(m.name, layer, view) for m in attention_variants if view in m.views),
         )
-        for kind, readings, layer in made
+        for kind, attention_variants, layer in made
     ]
 
 
-def places_of(m: ModelPlan, genes: Iterable[str]) -> np.ndarray:
+def axis_positions(m: ModelPlan, genes: Iterable[str]) -> np.ndarray:
     """Return the axis indices of Ensembl ids, ascending as these are."""
     at = {gene: i for i, gene in enumerate(m.axis)}
     return np.array([at[gene] for gene in genes], np.int64)
 
 
 def reader(
-    root: RunRoot, plan: Plan, category: int, member: Member, genes: tuple[str, ...]
+    root: RunRoot, plan: Plan, category: int, member: MatrixRef, genes: tuple[str, ...]
 ) -> Callable[[], Tiles]:
     """Return what yields a member's (first row, values, eligible) as often as it is called.
 
     The matrix is opened when it is read: of many readers one task holds few matrices.
     """
-    at = places_of(plan.model(member.model), genes)
-    share = plan.hold // _LAST
+    at = axis_positions(plan.model(member.model), genes)
+    share = plan.cache_bytes // _LAST
     held = _held if matrix_bytes(plan.model(member.model)) <= share else _last_one
     return lambda: held(root.url, member.model, category, member.layer).values(at, member.view)
 
@@ -231,28 +231,35 @@ def matrix_bytes(m: ModelPlan) -> int:
 
 
 @lru_cache(maxsize=_LAST)
-def _held(run: str, model: str, category: int, layer: int) -> Derived:
+def _held(run: str, model: str, category: int, layer: int) -> DerivedViews:
     """Open a matrix; what a worker read last it need not read again for the next question."""
     plan = plan_of(run)
-    return stored_matrix(RunRoot(run), plan, model, category, layer, hold=plan.hold // _LAST)
+    return stored_matrix(
+        RunRoot(run), plan, model, category, layer, cache_bytes=plan.cache_bytes // _LAST
+    )
 
 
 @lru_cache(maxsize=1)
-def _last_one(run: str, model: str, category: int, layer: int) -> Derived:
+def _last_one(run: str, model: str, category: int, layer: int) -> DerivedViews:
     """Open a matrix so large that a worker keeps one."""
     plan = plan_of(run)
-    return stored_matrix(RunRoot(run), plan, model, category, layer, hold=plan.hold)
+    return stored_matrix(RunRoot(run), plan, model, category, layer, cache_bytes=plan.cache_bytes)
 
 
 def strongest(
-    root: RunRoot, plan: Plan, category: int, member: Member, genes: tuple[str, ...], gene_set: str
+    root: RunRoot,
+    plan: Plan,
+    category: int,
+    member: MatrixRef,
+    genes: tuple[str, ...],
+    gene_set: str,
 ) -> tuple[np.ndarray, np.ndarray]:
     """Return (query, key), positions in ``genes``, of a member's top pairs.
 
     As they were committed, where they were made over these genes; otherwise in one more pass.
     """
     m = plan.model(member.model)
-    at = places_of(m, genes)
+    at = axis_positions(m, genes)
     if m.gene_sets.get(gene_set) == at.tolist():
         top = top_table(root, plan, member.model, category, member.layer)
         top = of_all_cells(top, gene_set, member.view)
@@ -262,7 +269,7 @@ def strongest(
 
 def top_table(root: RunRoot, plan: Plan, model: str, category: int, layer: int) -> pd.DataFrame:
     """Read the top pairs that a matrix left behind: every gene set, view and part."""
-    record = committed(root, plan, matrix_work(model, category, layer))
+    record = read_finished_record(root, plan, matrix_work(model, category, layer))
     return read_table(root, f"{record.folder}/topk.parquet")
 
 
@@ -272,15 +279,15 @@ def of_all_cells(top: pd.DataFrame, gene_set: str, view: str) -> pd.DataFrame:
 
 
 def open_layers(
-    root: RunRoot, plan: Plan, category: int, model: str, hold: int
-) -> dict[int, Derived]:
+    root: RunRoot, plan: Plan, category: int, model: str, cache_bytes: int
+) -> dict[int, DerivedViews]:
     """Open all layers of a reading; together they keep up to ``hold`` bytes in memory."""
     m = plan.model(model)
-    share = hold // len(m.layers)
-    return {y: stored_matrix(root, plan, model, category, y, hold=share) for y in m.layers}
+    share = cache_bytes // len(m.layers)
+    return {y: stored_matrix(root, plan, model, category, y, cache_bytes=share) for y in m.layers}
 
 
-class EachLayer(Mapping[int, Derived]):
+class LazyLayers(Mapping[int, DerivedViews]):
     """Layers of a reading for whoever reads one after the other: opened when they are asked for.
 
     Those that fit into ``hold`` (by default what the plan lets a task keep) stay open, and are read
@@ -288,16 +295,16 @@ class EachLayer(Mapping[int, Derived]):
     """
 
     def __init__(
-        self, root: RunRoot, plan: Plan, category: int, model: str, hold: int | None = None
+        self, root: RunRoot, plan: Plan, category: int, model: str, cache_bytes: int | None = None
     ) -> None:
         self._layers = plan.model(model).layers
-        most = plan.hold if hold is None else hold
+        most = plan.cache_bytes if cache_bytes is None else cache_bytes
         few = matrix_bytes(plan.model(model)) * len(self._layers) <= most
         share = most // len(self._layers) if few else 0
-        self._open = partial(stored_matrix, root, plan, model, category, hold=share)
+        self._open = partial(stored_matrix, root, plan, model, category, cache_bytes=share)
         self._kept = {y: self._open(y) for y in self._layers} if few else {}
 
-    def __getitem__(self, layer: int) -> Derived:
+    def __getitem__(self, layer: int) -> DerivedViews:
         return self._kept[layer] if self._kept else self._open(layer)
 
     def __iter__(self) -> Iterator[int]:
@@ -307,18 +314,18 @@ class EachLayer(Mapping[int, Derived]):
         return len(self._layers)
 
 
-def layers_of(root: RunRoot, plan: Plan, category: int, model: str) -> Kept:
+def layers_of(root: RunRoot, plan: Plan, category: int, model: str) -> CachedMatrix:
     """Return the layers of a model's first reading as one matrix, as the plan combines them.
 
     Its blocks are kept, if the plan lets them be; layers keep what is left.
     """
-    left = Kept.left(len(plan.model(model).axis), plan.hold)
-    layers: Mapping[int, Derived]
-    if left < plan.hold:  # kept: layers are read one after the other
-        layers = EachLayer(root, plan, category, model, left)
+    left = CachedMatrix.left(len(plan.model(model).axis), plan.cache_bytes)
+    layers: Mapping[int, DerivedViews]
+    if left < plan.cache_bytes:  # kept: layers are read one after the other
+        layers = LazyLayers(root, plan, category, model, left)
     else:
         layers = open_layers(root, plan, category, model, left)
-    return Kept(LayerConsensus(layers, settings(plan).layers), plan.hold)
+    return CachedMatrix(LayerConsensus(layers, comparison_settings(plan).layers), plan.cache_bytes)
 
 
 def labelled(frame: pd.DataFrame, label: dict[str, Any]) -> pd.DataFrame:

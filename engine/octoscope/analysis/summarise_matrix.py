@@ -14,12 +14,12 @@ import pandas as pd
 
 from octoscope.analysis import statistics
 from octoscope.analysis.derived_views import Fit, fit_halves
-from octoscope.analysis.donor_jackknife import LeftOut, donor_jackknife
+from octoscope.analysis.donor_jackknife import LeaveOneGroupOut, donor_jackknife
 from octoscope.analysis.kernels import tally
 from octoscope.analysis.matrix import PairMatrix
 from octoscope.attention.histograms import BINS, bins_of, count, quantiles
 from octoscope.attention.topk import TopK, TopPairs
-from octoscope.results.left_out_donors import DerivedWithoutDonors
+from octoscope.results.left_out_donors import DerivedLeaveOneOut
 
 # Genes in the permutation null of half-to-half agreement; a seeded sample where there are more.
 _NULL_GENES = 256
@@ -45,8 +45,8 @@ def finalise(
     top_k: int,
     permutations: int,
     seed: int,
-    more_draws: int = 1,
-    left_out: LeftOut | None = None,
+    max_permutation_factor: int = 1,
+    left_out: LeaveOneGroupOut | None = None,
 ) -> Finalised:
     """Finalise one matrix over every declared gene set and view.
 
@@ -63,7 +63,7 @@ def finalise(
         ``genes``: gene_set, view, gene, row_sum, col_sum, row_pairs, col_pairs (eligible).
         ``histogram``: gene_set, view, bin, count. ``stats``: one row per gene set and view.
     """
-    derived = None if left_out is None else DerivedWithoutDonors(left_out)
+    derived = None if left_out is None else DerivedLeaveOneOut(left_out)
     collected: dict[str, list[pd.DataFrame]] = {"topk": [], "genes": [], "histogram": []}
     stats = []
     for name, genes in gene_sets.items():
@@ -75,7 +75,7 @@ def finalise(
             if derived is not None:
                 row |= _over_donors(derived, genes, view, best, top_k, tables["topk"])
             row |= _reliability(
-                matrix, genes, view, (permutations, more_draws, seed), fits, halves.raw
+                matrix, genes, view, (permutations, max_permutation_factor, seed), fits, halves.raw
             )
             for key, table in tables.items():
                 collected[key].append(table.assign(**label)[[*label, *table.columns]])
@@ -154,7 +154,12 @@ def _one(
 
 
 def _over_donors(
-    left_out: LeftOut, genes: np.ndarray, view: str, best: TopPairs, k: int, top: pd.DataFrame
+    left_out: LeaveOneGroupOut,
+    genes: np.ndarray,
+    view: str,
+    best: TopPairs,
+    k: int,
+    top: pd.DataFrame,
 ) -> dict[str, object]:
     """Return what donors do to a matrix; puts the intervals of its top pairs into their table."""
     top["donor_low"] = top["donor_high"] = np.nan
@@ -170,7 +175,7 @@ def _top_frame(
     query, key = (np.concatenate([getattr(p, x) for p in top.values()]) for x in ("query", "key"))
     # rank among eligible pairs: 1 + number of strictly greater values, all of which are in here
     ranks = [np.searchsorted(-p.value, -p.value, side="left") + 1 for p in top.values()]
-    cells, halves = matrix.look_up(genes, view, query, key)
+    cells, halves = matrix.values_at(genes, view, query, key)
     return pd.DataFrame(
         {
             "part": np.repeat(list(top), [len(p.value) for p in top.values()]),

@@ -85,7 +85,7 @@ class Atlas:
 
     def _column(self, group: Any, name: str) -> pd.Series:
         config = self.config
-        return frames.read_column(group, name, config.path, may_lack=config.may_lack)
+        return frames.read_column(group, name, config.path, fill_missing=config.fill_missing)
 
     def _var(self) -> Any:
         if self.counts_source == "raw.X":

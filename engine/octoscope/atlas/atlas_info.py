@@ -137,11 +137,13 @@ def _look_at_genes(root: Any, config: AtlasConfig, place: str | None, found: Fin
             return False
         ids = frames.read_index(var, path)
         if key is not None:
-            column = frames.read_column(var, key, path, may_lack=config.may_lack)
+            column = frames.read_column(var, key, path, fill_missing=config.fill_missing)
             ids = frames.as_text(column)
         symbols = None
         if config.symbol_key in have:
-            column = frames.read_column(var, config.symbol_key, path, may_lack=config.may_lack)
+            column = frames.read_column(
+                var, config.symbol_key, path, fill_missing=config.fill_missing
+            )
             symbols = frames.as_text(column)
         foreign = [str(i) for i in ids if strip_version(str(i)) is None]
         if foreign:

@@ -67,7 +67,7 @@ def _column(
         found.error(where, f"no column {name!r}; it has {have}", f"name one of them as {kind}")
         return None
     with found.caught():
-        column = frames.read_column(obs, name, config.path, may_lack=config.may_lack)
+        column = frames.read_column(obs, name, config.path, fill_missing=config.fill_missing)
         missing = int(column.isna().sum())
         if missing:
             found.warning(
@@ -88,7 +88,9 @@ def _primary(obs: Any, config: AtlasConfig, found: Findings) -> np.ndarray | Non
         found.note(where, "no such column", "all cells count; copies of other data sets do too")
         return None
     with found.caught():
-        column = frames.read_column(obs, "is_primary_data", config.path, may_lack=config.may_lack)
+        column = frames.read_column(
+            obs, "is_primary_data", config.path, fill_missing=config.fill_missing
+        )
         primary = frames.as_bool(column, config.path)
         others = int((~primary).sum())
         if others:

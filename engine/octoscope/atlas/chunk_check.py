@@ -70,13 +70,13 @@ class AtlasCheck:
         """Return it as JSON values."""
         return asdict(self)
 
-    def read(self, array: Any, look: Look | None = None, *, may_lack: bool = False) -> None:
+    def read(self, array: Any, look: Look | None = None, *, fill_missing: bool = False) -> None:
         """Read an array chunk by chunk and note what is wrong; ``look`` judges values."""
         name = chunks.name_of(array)
         self.checksums[name] = chunks.has_checksum(array)
         for chunk in chunks.chunks_of(array):
             self.chunks += 1
-            values, problem = chunks.try_chunk(array, chunk, may_lack=may_lack)
+            values, problem = chunks.try_chunk(array, chunk, fill_missing=fill_missing)
             if values is not None and look is not None:
                 problem = look(values, chunk[0] * chunks.grid_of(array)[0])
             if problem is not None:
@@ -114,7 +114,7 @@ def check(config: AtlasConfig) -> AtlasCheck:
     if hasattr(node, "keys"):
         _check_sparse(result, node, config.path)
     else:
-        result.read(node, _no_count, may_lack=config.may_lack)
+        result.read(node, _no_count, fill_missing=config.fill_missing)
     return result
 
 
@@ -152,8 +152,8 @@ def _check_columns(
             continue
         for part in frames.column_parts(node):
             look = None if part.limits is None else _within(*part.limits)
-            may_lack = part.may_lack or (config.may_lack and name != index)
-            result.read(part.array, look, may_lack=may_lack)
+            fill_missing = part.fill_missing or (config.fill_missing and name != index)
+            result.read(part.array, look, fill_missing=fill_missing)
 
 
 def _check_sparse(result: AtlasCheck, group: Any, path: str) -> None:

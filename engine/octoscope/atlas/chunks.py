@@ -34,7 +34,7 @@ RESTORE = "restore the store from a copy, or write it again"
 RESTORE_ABSENT = (
     "restore the chunk; if a writer left it out because all of it is zero, write the array again "
     'with zarr.config.set({"array.write_empty_chunks": True}) (a dense matrix: as CSR), or set '
-    "atlas.absent_chunks: zeros"
+    "atlas.missing_chunks: fill"
 )
 
 _CHECKSUMS = ("crc32", "crc32c", "adler32", "fletcher32", "jenkins_lookup3", "gzip", "zlib")
@@ -201,7 +201,7 @@ def is_transient(error: BaseException) -> bool:
 
 
 def try_chunk(
-    array: Any, chunk: Chunk, *, may_lack: bool = False
+    array: Any, chunk: Chunk, *, fill_missing: bool = False
 ) -> tuple[np.ndarray | None, str | None]:
     """Return the values of a chunk, or None and what is wrong with it."""
     try:
@@ -210,19 +210,19 @@ def try_chunk(
         if is_transient(error):
             raise
         return None, undecodable(error)
-    if not may_lack and is_uniform(values) and not is_stored(array, chunk):
+    if not fill_missing and is_uniform(values) and not is_stored(array, chunk):
         return None, ABSENT
     return values, None
 
 
 def read_rows(
-    path: str, array: Any, first: int = 0, stop: int | None = None, *, may_lack: bool = False,
+    path: str, array: Any, first: int = 0, stop: int | None = None, *, fill_missing: bool = False,
     through: Any | None = None,
 ) -> np.ndarray:  # fmt: skip
     """Return rows [first, stop) of an array, all of whose chunks are there and decode.
 
     Whether a chunk is there is asked only where all values read from it are the same, so that a
-    sound store costs no request. ``may_lack``: absent chunks are zeros. ``through``: the array
+    sound store costs no request. ``fill_missing``: absent chunks are zeros. ``through``: the array
     opened to be read faster; what it refuses, or finds to be all the same, is read as usual.
 
     Raises
@@ -235,17 +235,17 @@ def read_rows(
         values = np.asarray((array if through is None else through)[first:stop])
     except BROKEN as error:
         if through is not None:
-            return read_rows(path, array, first, stop, may_lack=may_lack)
+            return read_rows(path, array, first, stop, fill_missing=fill_missing)
         if is_transient(error):
             raise
         for chunk in chunks_of(array, first, stop):
-            _, problem = try_chunk(array, chunk, may_lack=may_lack)
+            _, problem = try_chunk(array, chunk, fill_missing=fill_missing)
             if problem is not None:
                 raise damage(path, array, chunk, problem) from None
         where = f"{path}: {name_of(array)}, rows {first} to {stop - 1}"
         raise DamageError(where, undecodable(error), RESTORE) from None
     grid = grid_of(array)
-    for chunk in () if may_lack else chunks_of(array, first, stop):
+    for chunk in () if fill_missing else chunks_of(array, first, stop):
         lows = [c * n for c, n in zip(chunk, grid, strict=True)]
         ends = [low + n for low, n in zip(lows, grid, strict=True)]
         lows[0], ends[0] = max(0, lows[0] - first), ends[0] - first
@@ -253,7 +253,7 @@ def read_rows(
         if not is_uniform(part):
             continue
         if through is not None:  # an empty object is zeros to some readers
-            return read_rows(path, array, first, stop, may_lack=may_lack)
+            return read_rows(path, array, first, stop, fill_missing=fill_missing)
         if not is_stored(array, chunk):
             raise damage(path, array, chunk, ABSENT)
     return values

@@ -22,7 +22,7 @@ import pandas as pd
 from octoscope.atlas.atlas import Atlas
 from octoscope.atlas.cell_index import CellIndex
 from octoscope.atlas.chunks import DamageError
-from octoscope.atlas.partial_store import Partial
+from octoscope.atlas.partial_store import PartialStore
 from octoscope.atlas.shards import VALUE, CountShards, Layout, encoded_bytes, write_frames
 from octoscope.config import AtlasConfig
 from octoscope.config.byte_sizes import parse_bytes
@@ -89,7 +89,7 @@ def convert(
     limit = _memory(memory, layout)
     if "://" in target:
         raise InputError(target, "is a URL", "convert to a local path, then copy it")
-    with Partial(Path(target)) as partial:
+    with PartialStore(Path(target)) as partial:
         atlas = Atlas(config)
         order = _order(atlas, seed)
         partial.begin(_identity(atlas, order, seed, layout))
@@ -147,7 +147,7 @@ class _Work:
         self,
         atlas: Atlas,
         order: np.ndarray,
-        partial: Partial,
+        partial: PartialStore,
         batch_cells: int,
         limit: float,
         on_progress: OnProgress,

@@ -48,7 +48,7 @@ def look_for_counts(root: Any, name: str, config: AtlasConfig) -> tuple[Rows | N
     node = open_store.element(root, name, config.path)
     if node is None:
         return None, "absent"
-    rows = open_store.open_rows(node, config.path, may_lack=config.may_lack)
+    rows = open_store.open_rows(node, config.path, fill_missing=config.fill_missing)
     sample = sample_rows(rows.shape[0])
     data, indices, indptr = rows.rows(sample)
     fault = count_fault(data)

@@ -39,17 +39,17 @@ def read_index(group: Any, path: str) -> np.ndarray:
     return as_text(_read(group, index_name(group), path))
 
 
-def read_column(group: Any, name: str, path: str, *, may_lack: bool = False) -> pd.Series:
+def read_column(group: Any, name: str, path: str, *, fill_missing: bool = False) -> pd.Series:
     """Return one column of a data frame group; only that column is read.
 
-    ``may_lack``: absent chunks are zeros.
+    ``fill_missing``: absent chunks are zeros.
 
     Raises
     ------
     InputError
         If a chunk of it is absent, cannot be decoded or names a category that is not there.
     """
-    return pd.Series(_read(group, name, path, may_lack))
+    return pd.Series(_read(group, name, path, fill_missing))
 
 
 @dataclass(frozen=True)
@@ -69,7 +69,7 @@ class ColumnPart:
     """
 
     array: Any
-    may_lack: bool = False
+    fill_missing: bool = False
     limits: tuple[int, int] | None = None
 
 
@@ -95,10 +95,10 @@ def read_frame(group: Any, path: str) -> pd.DataFrame:
     return _decoded(group, [group[name] for name in group], path)
 
 
-def _read(group: Any, name: str, path: str, may_lack: bool = False) -> Any:
+def _read(group: Any, name: str, path: str, fill_missing: bool = False) -> Any:
     node = chunks.required(group, name, path)
     for part in column_parts(node):
-        for chunk in () if may_lack or part.may_lack else chunks.chunks_of(part.array):
+        for chunk in () if fill_missing or part.fill_missing else chunks.chunks_of(part.array):
             if not chunks.is_stored(part.array, chunk):
                 raise chunks.damage(path, part.array, chunk, chunks.ABSENT)
     return _decoded(node, [node], path)
@@ -121,7 +121,7 @@ def _refuse_undecodable(node: Any, path: str) -> None:
     """Name the chunk of a column that cannot be decoded or holds a code of no category."""
     for part in column_parts(node):
         for chunk in chunks.chunks_of(part.array):
-            values, problem = chunks.try_chunk(part.array, chunk, may_lack=True)
+            values, problem = chunks.try_chunk(part.array, chunk, fill_missing=True)
             if values is not None and part.limits is not None:
                 fault = chunks.range_fault(values, *part.limits)
                 problem = fault[1] if fault else None

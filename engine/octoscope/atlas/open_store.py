@@ -269,12 +269,12 @@ class DenseRows:
     An absent chunk is refused, although writers leave out chunks of zeros: a lost one reads the
     same, and real counts hardly ever fill a chunk with zeros (many cells without any count, or a
     block of genes that none of many cells expresses). A chunk of zeros that is there is read, and
-    with ``may_lack`` an absent one too.
+    with ``fill_missing`` an absent one too.
     """
 
-    def __init__(self, array: Any, path: str, may_lack: bool = False) -> None:
+    def __init__(self, array: Any, path: str, fill_missing: bool = False) -> None:
         self.shape = tuple(int(n) for n in array.shape)
-        self._array, self._path, self._may_lack = array, path, may_lack
+        self._array, self._path, self._may_lack = array, path, fill_missing
         self._chunk = int(array.chunks[0]) if array.chunks else 256
         self._held: tuple[int, np.ndarray] | None = None
         self.cost = ReadCost()
@@ -304,7 +304,9 @@ class DenseRows:
             if self._held is None or self._held[0] != chunk:
                 lo = int(chunk) * self._chunk
                 hi = min(lo + self._chunk, self.shape[0])
-                values = chunks.read_rows(self._path, self._array, lo, hi, may_lack=self._may_lack)
+                values = chunks.read_rows(
+                    self._path, self._array, lo, hi, fill_missing=self._may_lack
+                )
                 self._held = (int(chunk), values)
                 self.cost.read += values.size
             here = rows // self._chunk == chunk
@@ -315,10 +317,10 @@ class DenseRows:
         return block[row, column], column, np.concatenate([[0], np.cumsum(counts)])
 
 
-def open_rows(node: Any, path: str, *, may_lack: bool = False) -> SparseRows | DenseRows:
+def open_rows(node: Any, path: str, *, fill_missing: bool = False) -> SparseRows | DenseRows:
     """Choose the reader by the element's declared encoding; ``path`` is the store's.
 
-    ``may_lack``: absent chunks of a dense matrix are zeros.
+    ``fill_missing``: absent chunks of a dense matrix are zeros.
 
     Raises
     ------
@@ -332,7 +334,7 @@ def open_rows(node: Any, path: str, *, may_lack: bool = False) -> SparseRows | D
     if encoding == "csr_matrix":
         return SparseRows(node, path)
     if encoding in ("array", "dense") and hasattr(node, "shape"):
-        return DenseRows(node, path, may_lack)
+        return DenseRows(node, path, fill_missing)
     if encoding == "csc_matrix":
         raise LayoutError(
             where, "stored by column (CSC)", "store it by row: adata.X = adata.X.tocsr()"

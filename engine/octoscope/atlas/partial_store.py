@@ -23,7 +23,7 @@ STATE, LOCK, STORE = "convert.json", "convert.lock", "store"
 _FORMAT = 1  # of the state file, and of what a conversion writes for the same arguments
 
 
-class Partial:
+class PartialStore:
     """Hold the folder of an unfinished target; use as a context manager around the work.
 
     What was begun stays when the work ends early, killed or not, once it has cost a pass over the
@@ -53,7 +53,7 @@ class Partial:
         self._of: dict[str, Any] = {}
         self._lock: TextIO | None = None
 
-    def __enter__(self) -> Partial:
+    def __enter__(self) -> PartialStore:
         self._refuse_existing()
         self.folder.mkdir(parents=True, exist_ok=True)
         names = {n for n in os.listdir(self.folder) if not is_half_written(n)} - {LOCK}

@@ -21,7 +21,7 @@ app = typer.Typer(
     help="Read the attention of single-cell foundation models and test it against a network.",
     no_args_is_help=True,
     pretty_exceptions_enable=False,
-    epilog="Exit: 0 done, 1 failed, 2 bad input, 3 done with units set aside, 130/143 stopped",
+    epilog="Exit: 0 done, 1 failed, 2 bad input, 3 done with units quarantined, 130/143 stopped",
 )
 app.add_typer(atlas.app, name="atlas")
 app.add_typer(models.models_app, name="models")
@@ -252,11 +252,11 @@ def repair(
     steal: Steal = False,
 ) -> None:
     """Find damage and compute again what is damaged, and what that needs; then verify."""
-    from octoscope.cluster.repair import mend
+    from octoscope.cluster.repair import repair_run
     from octoscope.store.plan_file import run_directory
 
     root = run_directory(run)
-    code = mend(root, out, dry=dry, address=address, steal=steal)
+    code = repair_run(root, out, dry=dry, address=address, steal=steal)
     if not dry:
         _verify(root.url)
     raise typer.Exit(code)

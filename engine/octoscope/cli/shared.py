@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import json
 import signal
+import sys
+import warnings
 from collections.abc import Callable
 from types import FrameType
-from typing import Annotated, Any
+from typing import Annotated, Any, TextIO
 
 import typer
 import yaml
@@ -14,7 +16,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from octoscope.errors import InputError, OctoscopeError
+from octoscope.errors import InputError, OctoscopeError, OctoscopeWarning
 
 out = Console()
 err = Console(stderr=True)
@@ -71,8 +73,23 @@ def _stop(number: int, frame: FrameType | None) -> None:
     raise SystemExit(128 + number)
 
 
+def _show_warning(
+    message: Warning | str,
+    category: type[Warning],
+    filename: str,
+    lineno: int,
+    file: TextIO | None = None,
+    line: str | None = None,
+) -> None:
+    if issubclass(category, OctoscopeWarning):
+        err.print(f"[bold]warning:[/bold] {escape(str(message))}", soft_wrap=True)
+    else:
+        print(warnings.formatwarning(message, category, filename, lineno), file=sys.stderr, end="")
+
+
 def guarded(call: Callable[[], Any]) -> int:
     """Call, print an error in one line, and return the exit code."""
+    warnings.showwarning = _show_warning
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, _stop)
     try:

@@ -1,4 +1,4 @@
-"""The dispatcher: which work runs next, what is tried again, what is set aside.
+"""The dispatcher: which work runs next, what is tried again, what is quarantined.
 
 It knows a :class:`Fleet` and a question to the store; it knows neither Ray nor science, so tests
 drive it with an in-process fleet.
@@ -36,21 +36,21 @@ class Outcome:
 
     work: Work
     error: BaseException | None = None
-    facts: Mapping[str, Any] = field(default_factory=dict)
+    metrics: Mapping[str, Any] = field(default_factory=dict)
     preempted: bool = False
 
 
 @dataclass(frozen=True)
 class Change:
-    """What happened to a piece of work: found, started, done, again or set aside.
+    """What happened to a piece of work: found, started, done, again or quarantined.
 
-    ``error``: why it goes again or was set aside.
+    ``error``: why it goes again or was quarantined.
     """
 
     work: Work
     what: str
     actor: str = ""
-    facts: Mapping[str, Any] = field(default_factory=dict)
+    metrics: Mapping[str, Any] = field(default_factory=dict)
     error: BaseException | None = None
 
 
@@ -79,11 +79,11 @@ class Fleet(Protocol):
 
 @dataclass
 class Result:
-    """Outcome of a dispatch: pieces done here, found done, and set aside with the reason."""
+    """Outcome of a dispatch: pieces done here, found done, and quarantined with the reason."""
 
     done: list[str] = field(default_factory=list)
     found: list[str] = field(default_factory=list)
-    set_aside: dict[str, str] = field(default_factory=dict)
+    quarantined: dict[str, str] = field(default_factory=dict)
 
 
 def dispatch(
@@ -110,8 +110,8 @@ def dispatch(
     known
         What was found done just before, so that it is not asked one by one; None: ask ``is_done``.
     attempts
-        Tries per piece before it is set aside; those that a preempted node ended do not count.
-        Faults that a retry cannot mend (:class:`OctoscopeError`) are set aside at once.
+        Tries per piece before it is quarantined; those that a preempted node ended do not count.
+        Faults that a retry cannot mend (:class:`OctoscopeError`) are quarantined at once.
     timeout
         Seconds after which a running piece counts as hung.
     stop
@@ -168,7 +168,7 @@ def dispatch(
             tries[work.id] -= outcome.preempted
             if error is None or is_done(work.id):
                 result.done.append(work.id)
-                on_change(Change(work, "done", actor, outcome.facts))
+                on_change(Change(work, "done", actor, outcome.metrics))
             elif isinstance(error, InputError):
                 raise error
             elif isinstance(error, OSError) and error.errno in _FULL:
@@ -176,8 +176,8 @@ def dispatch(
                     f"{work.id}: {error.strerror}; free some space, then `octoscope resume`"
                 ) from error
             elif isinstance(error, OctoscopeError) or tries[work.id] >= attempts:
-                result.set_aside[work.id] = f"{type(error).__name__}: {error}"
-                on_change(Change(work, "set aside", actor, error=error))
+                result.quarantined[work.id] = f"{type(error).__name__}: {error}"
+                on_change(Change(work, "quarantined", actor, error=error))
             else:
                 waiting[work.group].append(work)
                 on_change(Change(work, "again", actor, error=error))

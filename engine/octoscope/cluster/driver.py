@@ -15,7 +15,7 @@ from octoscope.cluster.connect import address_of, ray_cluster
 from octoscope.cluster.dispatch import Change, Work, dispatch
 from octoscope.cluster.fleet import Group, RayFleet, together
 from octoscope.cluster.progress import Reporter
-from octoscope.cluster.signals import Drain, Stopped
+from octoscope.cluster.signals import Stopped, StopSignals
 from octoscope.config import RunConfig
 from octoscope.errors import OctoscopeError
 from octoscope.json_values import to_json
@@ -24,11 +24,11 @@ from octoscope.pipeline.dask_graphs import ray_scheduler
 from octoscope.pipeline.seal import (
     ATTENTION,
     DONE,
-    SET_ASIDE,
+    QUARANTINED,
     exit_code,
     finish,
-    read_set_aside,
-    tidy,
+    read_quarantined,
+    remove_scratch,
 )
 from octoscope.plan.values import Plan
 from octoscope.plan.work_names import block_of
@@ -65,7 +65,7 @@ def execute(
     Returns
     -------
     int
-        0 done, 3 done with units set aside.
+        0 done, 3 done with units quarantined.
 
     Raises
     ------
@@ -78,7 +78,11 @@ def execute(
     """
     config = config or run_config(root)
     e = config.execution
-    with Lease(root, e.lease, steal=steal) as lease, Drain(e.grace) as drain, drain.promptly():
+    with (
+        Lease(root, e.lease, steal=steal) as lease,
+        StopSignals(e.grace) as stop_signals,
+        stop_signals.promptly(),
+    ):
         working = False
         try:
             repair = read_repair(root)
@@ -87,12 +91,12 @@ def execute(
             elif exit_code(root) == DONE:
                 require_success(root)
                 root.remove([JOURNAL])
-                tidy(root, plan, config)
+                remove_scratch(root, plan, config)
                 console.print(f"{root.url}: finished already")
                 return DONE
-            root.remove(["_SUCCESS"])  # what was set aside may succeed now: its scratch was kept
+            root.remove(["_SUCCESS"])  # what was quarantined may succeed now: its scratch was kept
             working = True
-            run = _Run(root, plan, config, console, lease, drain, repair)
+            run = _Run(root, plan, config, console, lease, stop_signals, repair)
             code = run.stages(stage, address)
             if exit_code(root) == DONE:
                 root.remove([JOURNAL])
@@ -104,7 +108,7 @@ def execute(
             if another is not None:
                 console.print(f"{root.url}: finished by another driver")
                 with suppress(OSError):
-                    tidy(root, plan, config)
+                    remove_scratch(root, plan, config)
                 return another
             if isinstance(error, OctoscopeError):
                 raise
@@ -128,11 +132,11 @@ class _Run:
         config: RunConfig,
         console: Console,
         lease: Lease,
-        drain: Drain,
+        stop_signals: StopSignals,
         repair: Repair | None,
     ) -> None:
         self._root, self._plan, self._config, self._console = root, plan, config, console
-        self._lease, self._drain, self._repair = lease, drain, repair
+        self._lease, self._drain, self._repair = lease, stop_signals, repair
         self._written: dict[str, dict[str, Any]] = {}  # table -> digest
 
     def stages(self, stage: str, address: str | None) -> int:
@@ -146,14 +150,14 @@ class _Run:
         ):
             try:
                 if stage in ("all", "attention") and (self._repair is None or self._repair.works):
-                    aside = self._attention(ray, reporter)
+                    quarantined = self._attention(ray, reporter)
                     if self._repair is not None:
-                        aside |= read_set_aside(root) or {}
+                        quarantined |= read_quarantined(root) or {}
                     # two drivers may differ in what failed: a record settles it
-                    have = done_among(root, aside, plan.hash)
-                    aside = {w: why for w, why in aside.items() if w not in have}
-                    root.replace(ATTENTION, to_json({"set_aside": aside}))
-                known = read_set_aside(root)
+                    have = done_among(root, quarantined, plan.hash)
+                    quarantined = {w: why for w, why in quarantined.items() if w not in have}
+                    root.replace(ATTENTION, to_json({"quarantined": quarantined}))
+                known = read_quarantined(root)
                 if known is None:
                     raise OctoscopeError(
                         f"{root.url}: the attention stage is not done; run it first"
@@ -168,7 +172,7 @@ class _Run:
                     return finish(root, plan, config, known, self._written)
             except ray.exceptions.RayError as error:
                 raise OctoscopeError(f"{type(error).__name__}: {error}") from error
-        return SET_ASIDE if known else DONE
+        return QUARANTINED if known else DONE
 
     def _check_lease(self) -> None:
         if self._lease.lost:
@@ -185,11 +189,11 @@ class _Run:
         self._written[name] = write_table(root, name, frame)
 
     def _attention(self, ray: Any, reporter: Reporter) -> dict[str, str]:
-        """Units on model actors, reduction and phase 1 on CPU actors; returns what is set aside."""
+        """Run units on model actors, matrices on CPU actors; returns what is quarantined."""
         plan = self._plan
         groups = self._model_groups(ray.cluster_resources().get("GPU", 0))
         units = self._works(u.work for u in plan.units)
-        aside: dict[str, str] = {}
+        quarantined: dict[str, str] = {}
         left = dict(groups)
         while left:
             # asked anew for every part: a cluster that starts its nodes on demand has grown
@@ -202,11 +206,15 @@ class _Run:
             todo = [(f"attention{of}", part)]
             if means:
                 todo.append((f"mean cells{of}", [Work(w, block_of(w)[0]) for w in means]))
-            aside |= self._dispatch(ray, reporter, todo, spec)
-        readings = {(b.model, b.category) for b in analysis_steps.finished_blocks(plan, set(aside))}
-        bases = {(plan.model(m).base, c) for m, c in readings}  # whose pair counts they share
+            quarantined |= self._dispatch(ray, reporter, todo, spec)
+        attention_variants = {
+            (b.model, b.category) for b in analysis_steps.finished_blocks(plan, set(quarantined))
+        }
+        bases = {
+            (plan.model(m).base, c) for m, c in attention_variants
+        }  # whose pair counts they share
         pairs = self._works(w for w in plan.pairs_work() if block_of(w) in bases)
-        matrices = self._works(w for w in plan.matrix_work() if block_of(w) in readings)
+        matrices = self._works(w for w in plan.matrix_work() if block_of(w) in attention_variants)
         todo = [
             ("pair counts", [Work(w, "cpu") for w in pairs]),
             ("matrices", [Work(w, "cpu") for w in matrices]),
@@ -217,7 +225,7 @@ class _Run:
         n = max(1, min(cpus, most, memory))
         # where memory allows few of them on this one machine, each computes on several CPUs
         threads = max(1, cpus // n) if len(ray.nodes()) == 1 else 1
-        return aside | self._dispatch(ray, reporter, todo, {"cpu": Group(None, n, threads)})
+        return quarantined | self._dispatch(ray, reporter, todo, {"cpu": Group(None, n, threads)})
 
     def _model_groups(self, gpus: float) -> dict[str, Group]:
         """Return the replicas of each model, on GPUs where they are asked for or are ``gpus``."""
@@ -244,7 +252,7 @@ class _Run:
         stages: list[tuple[str, list[Work]]],
         groups: dict[str, Group],
     ) -> dict[str, str]:
-        """Run stages one after the other on one fleet; returns what was set aside and why."""
+        """Run stages one after the other on one fleet; returns what was quarantined and why."""
         root, plan, e = self._root, self._plan, self._config.execution
         have = done_among(root, (w.id for _, works in stages for w in works), plan.hash)
 
@@ -256,12 +264,12 @@ class _Run:
             start_timeout=e.start_timeout,
             on_actor=reporter.actor,
         )
-        aside: dict[str, str] = {}
+        quarantined: dict[str, str] = {}
         try:
             for name, works in stages:
                 reporter.stage(name, works)
-                # what needs a piece that was set aside is not tried
-                lost = {_base_block(plan, w) for w in aside}
+                # what needs a piece that was quarantined is not tried
+                lost = {_base_block(plan, w) for w in quarantined}
                 with self._drain.patience():
                     result = dispatch(
                         [w for w in works if _base_block(plan, w.id) not in lost],
@@ -273,8 +281,8 @@ class _Run:
                         on_change=partial(reporter.change, name),
                         stop=self._stop,
                     )
-                aside |= result.set_aside
-            return aside
+                quarantined |= result.quarantined
+            return quarantined
         finally:
             fleet.stop()
 
@@ -318,8 +326,8 @@ class _Run:
             reporter.change("analysis", Change(work, "started"))
             started = time.monotonic()
             step()
-            facts = {"seconds": round(time.monotonic() - started, 3)}
-            reporter.change("analysis", Change(work, "done", facts=facts))
+            metrics = {"seconds": round(time.monotonic() - started, 3)}
+            reporter.change("analysis", Change(work, "done", metrics=metrics))
 
 
 def _base_block(plan: Plan, work: str) -> tuple[str, int]:

@@ -193,7 +193,7 @@ class RayFleet:
             work, actor = self._running.pop(reference)
             self._idle[work.group][self._names[id(actor)]] = actor
             try:
-                outcomes.append(Outcome(work, facts=self._ray.get(reference)))
+                outcomes.append(Outcome(work, metrics=self._ray.get(reference)))
             except self._ray.exceptions.RayError as error:
                 preempted = bool(getattr(error, "preempted", False))
                 if self._died(error):

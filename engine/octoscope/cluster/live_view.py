@@ -36,8 +36,9 @@ def _stages(stages: dict[str, Any]) -> Table:
     for name, s in in_order(stages):
         table.add_row(
             escape(name),
-            ProgressBar(total=max(1, s["total"]), completed=s["done"] + s["set_aside"], width=24),
-            f"{s['done']}/{s['total']}" + (f" ({s['set_aside']} aside)" if s["set_aside"] else ""),
+            ProgressBar(total=max(1, s["total"]), completed=s["done"] + s["quarantined"], width=24),
+            f"{s['done']}/{s['total']}"
+            + (f" ({s['quarantined']} quarantined)" if s["quarantined"] else ""),
             escape(s.get("work") or str(s["running"])),
             _number(s["cells_per_second"]),
             _share(s["wait_share"]),
@@ -80,8 +81,8 @@ def line(name: str, stage: dict[str, Any], snapshot: dict[str, Any]) -> str:
     said = [f"{stage['done']}/{stage['total']} done"]
     if stage["running"]:
         said.append(f"{stage.get('work') or stage['running']} running")
-    if stage["set_aside"]:
-        said.append(f"{stage['set_aside']} set aside")
+    if stage["quarantined"]:
+        said.append(f"{stage['quarantined']} quarantined")
     if stage.get("cells_per_second"):
         said.append(f"{_number(stage['cells_per_second'])} cells/s")
         said.append(f"waited for data {_share(stage['wait_share'])}")

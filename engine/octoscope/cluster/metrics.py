@@ -29,11 +29,11 @@ class WorkMetrics:
         )
         self._tags = {"run": run, "group": group}
 
-    def done(self, kind: str, facts: Mapping[str, Any]) -> None:
+    def done(self, kind: str, metrics: Mapping[str, Any]) -> None:
         """Count one piece of work; ``facts`` as :meth:`.worker.Worker.run` returns."""
         tags = {**self._tags, "kind": kind}
         self._pieces.inc(1, tags)
-        self._seconds.observe(facts["seconds"], tags)
+        self._seconds.observe(metrics["seconds"], tags)
         for counter, name in ((self._cells, "cells_used"), (self._waited, "wait_seconds")):
-            if facts.get(name):
-                counter.inc(facts[name], tags)
+            if metrics.get(name):
+                counter.inc(metrics[name], tags)

@@ -19,7 +19,7 @@ from rich.live import Live
 
 from octoscope.cluster import live_view
 from octoscope.cluster.dispatch import Change, Work
-from octoscope.cluster.run_stats import Tally
+from octoscope.cluster.run_stats import RunStats
 from octoscope.cluster.signals import Stopped
 from octoscope.json_values import to_json
 from octoscope.store.commits import done_among
@@ -35,7 +35,7 @@ _QUIET = 60.0  # seconds without a change after which a plain line says so
 _ASKED = 1000  # records that are asked for while a driver tells of them
 _STAGE_OF = {"units": "attention"}
 _SILENT = 60.0  # seconds after which a driver counts as gone
-_ASIDE = ("set aside", "again")
+_ASIDE = ("quarantined", "again")
 
 
 class Reporter:
@@ -50,7 +50,7 @@ class Reporter:
 
     def __init__(self, root: RunRoot, console: Console, log: str = "text") -> None:
         self._root, self._console, self._json = root, console, log == "json"
-        self._tally = Tally(earlier=last_seen(root))
+        self._tally = RunStats(earlier=last_seen(root))
         self._said = 0.0
         self._stage: str | None = None  # what the last plain line was about, while it runs
         self._ended = threading.Event()
@@ -96,17 +96,17 @@ class Reporter:
             self._say("actor", f"actor {name}: {what}", actor=name, what=what, **place)
 
     def change(self, stage: str, change: Change) -> None:
-        """Note that a piece started, finished, was found, goes again or was set aside."""
+        """Note that a piece started, finished, was found, goes again or was quarantined."""
         ended = self._tally.change(stage, change).ended
         work = change.work.id
         if self._json and change.what != "found":
-            told = dict(change.facts)
+            told = dict(change.metrics)
             if change.error is not None:
                 told["error"] = f"{type(change.error).__name__}: {change.error}"
             self._say("work", "", stage=stage, unit=work, actor=change.actor, what=change.what,
                       **told)  # fmt: skip
         elif change.what in _ASIDE:
-            said = "set aside" if change.what == "set aside" else "trying again"
+            said = "quarantined" if change.what == "quarantined" else "trying again"
             self._say("work", f"{said}: {work}")
         self._stage = None if ended else stage
         if ended or time.time() - self._said > _LINE_EVERY:
@@ -173,8 +173,8 @@ def summary(root: RunRoot) -> dict[str, Any]:
         rows["last driver"] = f"{progress['status']}, last seen {age:.0f} s ago"
         if "actor_hours" in progress:
             rows["time"] = live_view.hours(progress)
-    aside = (root.read_json("attention.json") or {}).get("set_aside", {})
-    rows["set aside"] = len(aside)
+    quarantined = (root.read_json("attention.json") or {}).get("quarantined", {})
+    rows["quarantined"] = len(quarantined)
     lease = root.read_json(LEASE)
     if lease is not None:
         rows["held by"] = f"process {lease.get('pid')} on {lease.get('host')}"

@@ -24,7 +24,7 @@ from octoscope.store.plan_file import load_plan
 from octoscope.store.run_dir import RunRoot
 
 
-def mend(
+def repair_run(
     root: RunRoot,
     console: Console,
     *,

@@ -32,7 +32,7 @@ class Stage:
     until: float | None = None
     done: int = 0
     running: int = 0
-    set_aside: int = 0
+    quarantined: int = 0
     again: int = 0
     cells: int = 0
     seconds: float = 0.0
@@ -43,7 +43,7 @@ class Stage:
     @property
     def ended(self) -> bool:
         """Whether nothing is left to do."""
-        return self.done + self.set_aside == self.total
+        return self.done + self.quarantined == self.total
 
 
 @dataclass
@@ -75,7 +75,7 @@ class Actor:
     counted: float = 0.0
 
 
-class Tally:
+class RunStats:
     """Adds up what the dispatcher and the fleet tell.
 
     Parameters
@@ -110,19 +110,19 @@ class Tally:
             s.running += {"started": 1, "found": 0}.get(change.what, -1)
             if change.what in ("done", "found"):
                 s.done += 1
-            elif change.what == "set aside":
-                s.set_aside += 1
+            elif change.what == "quarantined":
+                s.quarantined += 1
             elif change.what == "again":
                 s.again += 1
-            if change.what in ("done", "found", "set aside"):
+            if change.what in ("done", "found", "quarantined"):
                 group.left -= 1
             if not change.actor:
                 s.work = change.work.id if change.what == "started" else ""
             actor = self.actors.get(change.actor)
             if actor is not None:
                 self._of_actor(actor, change)
-            if change.what == "done" and "seconds" in change.facts:
-                f = change.facts
+            if change.what == "done" and "seconds" in change.metrics:
+                f = change.metrics
                 group.timed += 1
                 group.seconds += f["seconds"]
                 for counts in (s, actor) if actor is not None else (s,):

@@ -21,7 +21,7 @@ class Stopped(OctoscopeError):
         self.exit_code = 128 + number
 
 
-class Drain:
+class StopSignals:
     """Takes the first signal as a request; use as a context manager.
 
     Inside :meth:`patience` it is only noted, and whoever waits for work asks :meth:`asked`; a
@@ -42,7 +42,7 @@ class Drain:
         self._patient = False
         self._before: dict[int, Any] = {}
 
-    def __enter__(self) -> Drain:
+    def __enter__(self) -> StopSignals:
         if threading.current_thread() is threading.main_thread():
             for number in (signal.SIGINT, signal.SIGTERM):
                 self._before[number] = signal.signal(number, self._take)

@@ -17,7 +17,7 @@ from octoscope.store.plan_file import load_plan
 from octoscope.store.run_dir import RunRoot
 
 _LOG = logging.getLogger("octoscope")
-_TOLD = ("cells_used", "tokens", "wait_seconds")  # of a unit's record, to the driver
+_REPORTED = ("cells_used", "tokens", "wait_seconds")  # of a unit's record, to the driver
 
 
 class Worker:
@@ -100,12 +100,12 @@ class Worker:
         model, category = block_of(work)
         started = time.monotonic()
         self._log("begins", work=work, halvings=halvings)
-        told: dict[str, Any] = {}
+        metrics: dict[str, Any] = {}
         try:
             if kind == "units":
                 following = None if ahead is None else self._by_work.get(ahead)
                 record = self._units.run(self._by_work[work], halvings, following)
-                told = {name: record.facts[name] for name in _TOLD}
+                metrics = {name: record.metrics[name] for name in _REPORTED}
             elif kind == "residuals":
                 self._units.mean_cell(category)
             elif kind == "pairs":
@@ -115,10 +115,10 @@ class Worker:
         except Exception as error:
             self._log("failed", failed=True, work=work, error=f"{type(error).__name__}: {error}")
             raise
-        told["seconds"] = round(time.monotonic() - started, 3)
-        self._metrics.done(kind, told)
-        self._log("committed", work=work, **told)
-        return told
+        metrics["seconds"] = round(time.monotonic() - started, 3)
+        self._metrics.done(kind, metrics)
+        self._log("committed", work=work, **metrics)
+        return metrics
 
     def _log(self, what: str, *, failed: bool = False, **more: Any) -> None:
         level = logging.ERROR if failed else logging.INFO

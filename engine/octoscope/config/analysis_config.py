@@ -46,9 +46,10 @@ class CompareConfig(Section):
     views: list[str] | None = Field(
         None, description="Views that they are compared in, <view>.centred too; null: all"
     )
-    kinship: dict[Name, list[Name]] | None = Field(
+    model_groups: dict[Name, list[Name]] | None = Field(
         None,
-        description="Models that count as one voice, by group; a model in none is its own. null: "
+        description="Groups of models that are not independent of each other, by name; a model in "
+        "no group is a group of its own. null: "
         "one group per family, scFoundation and AIDO.Cell together",
     )
     consensus: bool = Field(

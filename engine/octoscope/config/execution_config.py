@@ -51,13 +51,13 @@ class ExecutionConfig(Section):
         "the sums of all layers are then held in the device's memory",
     )
     tile: int = Field(512, ge=16, description="Rows and columns of an accumulator tile")
-    hold: str = Field(
+    cache: str = Field(
         "256MB",
-        description="Bytes of a matrix that a task keeps between readings; what does not fit is "
-        "read, or computed, once more each time",
+        description="Memory in which an analysis task caches a matrix; what does not fit is read "
+        "or computed again each time",
     )
     memory: str | None = Field(None, description="Limit per actor, e.g. 8GB; null: 80 % of free")
-    attempts: int = Field(3, ge=1, description="Tries per unit before it is set aside")
+    attempts: int = Field(3, ge=1, description="Tries per unit before it is quarantined")
     unit_timeout: float = Field(3600, gt=0, description="Seconds before a unit counts as hung")
     start_timeout: float = Field(300, gt=0, description="Seconds for the fleet to start")
     grace: float = Field(

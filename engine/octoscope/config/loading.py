@@ -11,8 +11,9 @@ from pydantic import (
     ValidationError,
 )
 
+from octoscope.config.renamed import with_current_names
 from octoscope.config.run_config import RunConfig
-from octoscope.errors import InputError
+from octoscope.errors import InputError, warn
 
 Model = TypeVar("Model", bound=BaseModel)
 
@@ -45,14 +46,23 @@ def apply_overrides(tree: dict[str, Any], overrides: list[str]) -> dict[str, Any
     return tree
 
 
-def parse_config(tree: Any, source: str) -> RunConfig:
+def parse_config(tree: Any, source: str, *, stored: bool = False) -> RunConfig:
     """Validate a nested dict.
+
+    Parameters
+    ----------
+    stored
+        The file of a run directory: names of earlier versions are read without a warning.
 
     Raises
     ------
     InputError
         Naming the field, what was found there and what is allowed.
     """
+    tree, renamed = with_current_names(tree)
+    if not stored:
+        for old, new in renamed:
+            warn(f"{source}: {old} is now called {new}; the old name is read in this version only")
     return validated(RunConfig, tree, source, "start from `octoscope demo --config`")
 
 
@@ -107,12 +117,12 @@ def load_config(path: str | Path, overrides: list[str] | None = None) -> RunConf
 
 
 def config_of_text(text: str, source: str) -> RunConfig:
-    """Read and validate YAML that is not a file of its own; ``source`` names it in errors."""
+    """Read and validate the configuration of a run directory; ``source`` names it in errors."""
     try:
         tree = yaml.safe_load(text)
     except yaml.YAMLError as error:
         raise InputError(source, f"not YAML ({error})", "correct the syntax") from None
-    return parse_config(tree, source)
+    return parse_config(tree, source, stored=True)
 
 
 def _anchor_paths(tree: dict[str, Any], base: Path) -> None:

@@ -39,10 +39,10 @@ class AtlasConfig(Section):
     )
     primary_only: bool = Field(True, description="Use cells with is_primary_data == True only")
     categories: list[str] | None = Field(None, description="Categories to use; null: all")
-    absent_chunks: Literal["refuse", "zeros"] = Field(
+    missing_chunks: Literal["refuse", "fill"] = Field(
         "refuse",
-        description="Chunks that are not in the store, of a dense matrix and of obs and var "
-        "columns: refuse, or read them as zeros, which writers leave out unless told otherwise "
+        description="Chunks that are not in the store, of a dense matrix or of obs and var "
+        "columns. refuse: stop. fill: read them as zeros; writers may leave out chunks of zeros "
         "(a lost chunk then reads as the first category, False or no counts)",
     )
     duplicate_genes: Literal["refuse", "sum"] = Field(
@@ -50,9 +50,9 @@ class AtlasConfig(Section):
     )
 
     @property
-    def may_lack(self) -> bool:
-        """Whether absent chunks are zeros."""
-        return self.absent_chunks == "zeros"
+    def fill_missing(self) -> bool:
+        """Whether missing chunks are read as zeros."""
+        return self.missing_chunks == "fill"
 
 
 class ModelConfig(Section):
@@ -119,10 +119,10 @@ class RunConfig(Section):
         "cell over the accumulated genes; several give several matrices",
     )
     projection: Annotated[list[Projection], ONE_OR_MORE] = Field(
-        ["faithful"],
+        ["full"],
         min_length=1,
-        description="For mean_residual: the model's own norm and biases, or its bare W_q and W_k; "
-        "both give matrices of each",
+        description="For mean_residual. full: the model's own norm, weights and biases; "
+        "weights_only: W_q and W_k alone; both give matrices of each",
     )
     donor_groups: int = Field(
         0,
@@ -141,12 +141,12 @@ class RunConfig(Section):
         "matrices beside those of the models: pearson, spearman, or both",
     )
     permutations: int = Field(200, ge=50, description="Permutations between matrices (QAP)")
-    more_draws: int = Field(
+    max_permutation_factor: int = Field(
         10,
         ge=1,
         le=100,
-        description="Where none of a test's permutations reaches what was observed, so many times "
-        "as many are drawn (1: no more)",
+        description="If no permutation of a test reaches the observed value, draw up to this many "
+        "times `permutations` (1: no more)",
     )
     network: NetworkConfig | None = None
     edges: EdgesConfig | None = None
@@ -238,12 +238,14 @@ class RunConfig(Section):
                 if value not in declared:
                     raise ValueError(f"compare.{field}: {value!r} is not one of {declared}")
         seen: set[str] = set()
-        for group, members in (compare.kinship or {}).items():
+        for group, members in (compare.model_groups or {}).items():
             for name in members:
                 if name not in models:
-                    raise ValueError(f"compare.kinship.{group}: {name!r} is not one of {models}")
+                    raise ValueError(
+                        f"compare.model_groups.{group}: {name!r} is not one of {models}"
+                    )
                 if name in seen:
-                    raise ValueError(f"compare.kinship.{group}: {name!r} is in two groups")
+                    raise ValueError(f"compare.model_groups.{group}: {name!r} is in two groups")
                 seen.add(name)
         for pool, categories in compare.pools.items():
             if len(set(categories)) < 2:

@@ -28,7 +28,7 @@ Place = Annotated[str, AfterValidator(_without_credentials)]
 View = Literal["marginal", "conditional", "lift", "logit"]
 Combination = Literal["sum", "max", "absolute-argmax"]
 Estimator = Literal["per_cell", "mean_residual"]
-Projection = Literal["faithful", "bare"]
+Projection = Literal["full", "weights_only"]
 Conventions = Literal["corrected", "peer"]
 ONE_OR_MORE = BeforeValidator(lambda value: value if isinstance(value, list) else [value])
 

@@ -82,7 +82,7 @@ def demo_tree(*, small: bool = False) -> dict[str, Any]:
         },
         "coexpression": ["pearson", "spearman"],
         "top_k": 500,
-        "more_draws": 3,  # most tests reach their floor here: ten times as many take a minute
+        "max_permutation_factor": 3,  # most tests reach their floor: ten times take a minute
         "network": {"path": "demo", "permutations": 1000},
         "notes": [
             "The cells are 559 immune cells from one sample table; categories are labels made from "

@@ -87,14 +87,14 @@ class CoexpressionRunner:
             tiles.write_array(store, "values", by_gene.data[:, None], _SPILL_TILE)
             cell = by_gene.indices[:, None].astype(np.int32)
             tiles.write_array(store, "cell", cell, _SPILL_TILE)
-        facts = {
+        metrics = {
             "cells_used": used,
             "cells_refused": refused,
             "tokens": 0,
             "wait_seconds": round(waited, 3),
             "seconds": round(time.monotonic() - started, 3),
         }
-        return attempt.commit(self._plan.hash, facts)
+        return attempt.commit(self._plan.hash, metrics)
 
 
 def write_correlations(
@@ -129,7 +129,7 @@ def _pearson_rows(root: RunRoot, records: list[Record], first: int, stop: int) -
     means = unit_rows(root, records, "mean", 0, 1)
     products = unit_rows(root, records, "products", first, stop)
     parts = (
-        CoMoments(int(r.facts["cells_used"]), mean[0], rows, first)
+        CoMoments(int(r.metrics["cells_used"]), mean[0], rows, first)
         for r, mean, rows in zip(records, means, products, strict=True)
     )
     found = tiles.fold_tree(parts, CoMoments.merge)
@@ -151,7 +151,7 @@ def _spearman(root: RunRoot, records: list[Record], n: int, room: Path) -> np.nd
 
     ``room`` holds the ranks of every value while they are made by gene and read by cell.
     """
-    n_cells = sum(int(r.facts["cells_used"]) for r in records)
+    n_cells = sum(int(r.metrics["cells_used"]) for r in records)
     if not n_cells:
         return np.zeros((n, n), np.float32)
     ends = np.stack([e[0] for e in unit_rows(root, records, "ends", 0, 1)])  # [units, genes + 1]
@@ -182,7 +182,7 @@ def _spearman(root: RunRoot, records: list[Record], n: int, room: Path) -> np.nd
                 rises[at : at + len(piece)] = piece
     for u, record in enumerate(records):
         cell = next(unit_rows(root, [record], "cell", 0, int(ends[u, -1])))[:, 0]
-        shape = (int(record.facts["cells_used"]), n)
+        shape = (int(record.metrics["cells_used"]), n)
         here = np.asarray(rises[begin[u] : begin[u + 1]])
         total.add(sparse.csc_matrix((here, cell, ends[u]), shape).tocsr())
     del rises

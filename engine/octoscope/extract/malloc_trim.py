@@ -11,7 +11,7 @@ _LARGE = 32 << 20  # the most that the GNU C library takes for M_MMAP_THRESHOLD
 _TRIM_THRESHOLD, _MMAP_THRESHOLD = -1, -3  # of mallopt, malloc.h
 
 
-class Heap:
+class MallocTrim:
     """Decides when a process gives back what is free: when it has grown, and not before.
 
     The GNU C library gives back the top of its heap whenever that is free, and keeps every hole.

@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 from zarr.abc.store import Store
 
-from octoscope.analysis.derived_views import Derived
+from octoscope.analysis.derived_views import DerivedViews
 from octoscope.analysis.edges import strongest_keys
 from octoscope.analysis.summarise_matrix import finalise
 from octoscope.attention.views import QUANTITIES
@@ -17,8 +17,14 @@ from octoscope.extract.coexpression_work import write_correlations
 from octoscope.plan.values import COEXPRESSION, ModelPlan, Plan, Unit
 from octoscope.plan.work_names import layer_name, matrix_work, pairs_work, sums_name
 from octoscope.results.mean_cell_matrix import mean_cell_source, mean_cells_of
-from octoscope.results.open_matrix import without_donors
-from octoscope.results.stored_sums import committed, matrix_source, rows_of, tile_of, unit_arrays
+from octoscope.results.open_matrix import leave_donors_out
+from octoscope.results.stored_sums import (
+    matrix_source,
+    read_finished_record,
+    rows_of,
+    tile_of,
+    unit_arrays,
+)
 from octoscope.store import tiles
 from octoscope.store.commits import Attempt, Record
 from octoscope.store.fault_injection import crash_point
@@ -40,7 +46,7 @@ class MatrixRunner:
 
     def _record(self, unit: Unit) -> Record:
         if unit.work not in self._checked:
-            self._checked[unit.work] = committed(self._root, self._plan, unit.work)
+            self._checked[unit.work] = read_finished_record(self._root, self._plan, unit.work)
         return self._checked[unit.work]
 
     def _arrays(self, records: list[Record], name: str) -> list[Any]:
@@ -53,7 +59,7 @@ class MatrixRunner:
         n, store = len(m.axis), attempt.zarr("pairs.zarr")
         halves = [self._records(model, category, h) for h in (0, 1)]
         held = np.zeros((2, 1, n), np.int32)  # cells that hold each gene
-        if not self._plan.readings(model, "per_cell"):
+        if not self._plan.attention_variants(model, "per_cell"):
             name = "cells" if m.family == COEXPRESSION else layer_name(m.layers[0], "cells")
             for h, records in enumerate(halves):
                 held[h] = tile_of(self._arrays(records, name), 0, 1, held[h])
@@ -67,13 +73,13 @@ class MatrixRunner:
                 at = np.arange(stop - first)
                 held[:, 0, first:stop] = block[:, at, at + first]
         tiles.write_array(store, "cells", held, tile)
-        facts = {
-            "cells_used": [sum(r.facts["cells_used"] for r in records) for records in halves],
+        metrics = {
+            "cells_used": [sum(r.metrics["cells_used"] for r in records) for records in halves],
             "cells_refused": [
-                c for records in halves for r in records for c in r.facts["cells_refused"]
+                c for records in halves for r in records for c in r.metrics["cells_refused"]
             ],
         }
-        return attempt.commit(self._plan.hash, facts)
+        return attempt.commit(self._plan.hash, metrics)
 
     def matrix(self, model: str, category: int, layer: int) -> Record:
         """Reduce one layer to dense sums (fp32, per half), finalise it, commit.
@@ -85,7 +91,9 @@ class MatrixRunner:
         attempt = Attempt(self._root, matrix_work(model, category, layer))
         if m.estimator == "mean_residual":
             mass = self._mean_cell_mass(m, category, layer)
-            matrix = mean_cell_source(self._root, plan, model, category, layer, hold=plan.hold)
+            matrix = mean_cell_source(
+                self._root, plan, model, category, layer, cache_bytes=plan.cache_bytes
+            )
         else:
             store = attempt.zarr("dense.zarr")
             if m.estimator == "per_cell":
@@ -94,18 +102,22 @@ class MatrixRunner:
                 halves = [self._records(model, category, h) for h in (0, 1)]
                 write_correlations(attempt, halves, m, store, plan.tile)
                 mass = _NO_MASS
-            matrix = matrix_source(self._root, plan, model, category, store, hold=plan.hold)
+            matrix = matrix_source(
+                self._root, plan, model, category, store, cache_bytes=plan.cache_bytes
+            )
         crash_point("mid-finalise", attempt.work)
-        source = Derived(matrix)
+        source = DerivedViews(matrix)
         done = finalise(
             source,
             {name: np.array(genes) for name, genes in m.gene_sets.items()},
             m.views,
             top_k=plan.top_k,
             permutations=plan.permutations,
-            more_draws=plan.more_draws,
+            max_permutation_factor=plan.max_permutation_factor,
             seed=plan.seed,
-            left_out=without_donors(self._root, plan, model, category, layer, record=self._record),
+            left_out=leave_donors_out(
+                self._root, plan, model, category, layer, record=self._record
+            ),
         )
         label = {"model": model, "category": plan.categories[category].name, "layer": layer}
         tables = {

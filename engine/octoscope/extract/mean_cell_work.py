@@ -11,7 +11,7 @@ from octoscope.models.protocol import BareProjections, FoundationModel
 from octoscope.plan.values import ModelPlan, Plan
 from octoscope.plan.work_names import layer_name, residual_work
 from octoscope.results.mean_cell_matrix import HELD, RESIDUAL, WITHOUT, projected
-from octoscope.results.stored_sums import committed, unit_rows
+from octoscope.results.stored_sums import read_finished_record, unit_rows
 from octoscope.store import tiles
 from octoscope.store.commits import Attempt, Record
 from octoscope.store.run_dir import RunRoot
@@ -40,16 +40,16 @@ def attend_mean_cells(
     Raises
     ------
     InputError
-        If bare projections are asked for and the family does not show them.
+        If weights_only is asked for and the family does not give its projection weights.
     """
     attempt = Attempt(root, residual_work(base.name, category))
     store, n = attempt.zarr("attends.zarr"), len(base.axis)
     halves = [
-        [committed(root, plan, u.work) for u in plan.units_of(base.name, category, h)]
+        [read_finished_record(root, plan, u.work) for u in plan.units_of(base.name, category, h)]
         for h in (0, 1)
     ]
     groups = [
-        [committed(root, plan, u.work) for u in units]
+        [read_finished_record(root, plan, u.work) for u in units]
         for units in plan.units_by_group(base.name, category)
     ]
     min_cells = plan.categories[category].min_cells
@@ -72,11 +72,15 @@ def attend_mean_cells(
             found = []
             for state, mask in zip(mean, there, strict=True):
                 state, mask = (torch.from_numpy(x).to(device)[None] for x in (state, mask))
-                found.append(_project(base, model, layer, state, mask, projection == "bare"))
+                found.append(
+                    _project(base, model, layer, state, mask, projection == "weights_only")
+                )
             for name, parts in zip("qk", zip(*found, strict=True), strict=True):
                 write(layer_name(layer, f"{name}{named}{suffix}"), np.concatenate(parts))
 
-    projections = {m.projection: projected(plan, m) for m in plan.readings(base.name, RESIDUAL)}
+    projections = {
+        m.projection: projected(plan, m) for m in plan.attention_variants(base.name, RESIDUAL)
+    }
     for layer in base.layers:
         cells = totals(halves, layer_name(layer, "cells"), (1, n))[:, 0]
         sums = totals(halves, layer_name(layer, "residual"), (n, base.d))
@@ -111,7 +115,7 @@ def _project(
         return q, k
     if bare and not isinstance(model, BareProjections):
         raise InputError(
-            "projection", f"family {base.family} does not show bare projections", "use faithful"
+            "projection", f"family {base.family} does not give its projection weights", "use full"
         )
     # A token's query and key are made of its own residual stream alone, so the layer, which also
     # attends and goes on, need not see all genes at once: that would cost genes^2.

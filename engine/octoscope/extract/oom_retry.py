@@ -12,7 +12,7 @@ from octoscope.models.protocol import FoundationModel, LayerAttention
 from octoscope.store.fault_injection import crash_point
 
 
-class PhysicalBatches:
+class OomRetry:
     """Halves the cells that pass a layer at once, when memory runs out, and remembers it.
 
     Padding and the order of every sum stay those of the plan, so the bytes stay too, as long as

@@ -27,7 +27,7 @@ _TOKEN_ARRAYS = ("gene", "kind", "value", "row", "mask")
 
 
 @dataclass(frozen=True)
-class Fed:
+class TokenBatch:
     """A micro-batch of tokens.
 
     Attributes
@@ -55,9 +55,9 @@ class _End:
 class _Reading:
     """Tokens of one unit, micro-batch by micro-batch, made in a thread of their own."""
 
-    def __init__(self, feed: Feed, rows: np.ndarray) -> None:
+    def __init__(self, feed: Prefetcher, rows: np.ndarray) -> None:
         self._feed, self._rows = feed, rows
-        self._made: queue.Queue[Fed | _End] = queue.Queue(feed.most)
+        self._made: queue.Queue[TokenBatch | _End] = queue.Queue(feed.most)
         self._stopped = threading.Event()
         self._thread = threading.Thread(target=self._read, name="feed", daemon=True)
         self._thread.start()
@@ -72,7 +72,7 @@ class _Reading:
         except BaseException as error:  # noqa: BLE001  raised where the tokens are asked for
             self._put(_End(error))
 
-    def _put(self, made: Fed | _End) -> None:
+    def _put(self, made: TokenBatch | _End) -> None:
         while not self._stopped.is_set():
             with suppress(queue.Full):
                 return self._made.put(made, timeout=_PATIENCE)
@@ -82,7 +82,7 @@ class _Reading:
         self._stopped.set()
         self._thread.join()
 
-    def batches(self) -> Iterator[Fed]:
+    def batches(self) -> Iterator[TokenBatch]:
         """Yield what was read, in order."""
         while True:
             at = time.monotonic()
@@ -95,7 +95,7 @@ class _Reading:
             yield replace(made, waited=waited)
 
 
-class Feed:
+class Prefetcher:
     """Reads and tokenises units; at most one of them ahead of the one that computes.
 
     Parameters
@@ -129,7 +129,7 @@ class Feed:
             self._copies.wait_stream(torch.cuda.current_stream(device))
         self._ahead: tuple[Unit, _Reading] | None = None
 
-    def make(self, rows: np.ndarray) -> Iterator[Fed]:
+    def make(self, rows: np.ndarray) -> Iterator[TokenBatch]:
         """Read rows and make their tokens, in this thread."""
         for cells in self._atlas.stream(rows, self._micro_batch):
             tokens = self._model.tokenize(cells.counts, self._match, cells.cell_ids)
@@ -141,7 +141,7 @@ class Feed:
             ]
             if self._copies is not None:
                 parts = [_pinned(part) for part in parts]
-            yield Fed(parts, [str(c) for c in tokens.cell_ids[~usable]])
+            yield TokenBatch(parts, [str(c) for c in tokens.cell_ids[~usable]])
 
     def ahead(self, unit: Unit) -> None:
         """Begin to read a unit that will probably be asked for next."""
@@ -154,7 +154,7 @@ class Feed:
             self._ahead[1].stop()
             self._ahead = None
 
-    def batches(self, unit: Unit) -> Generator[Fed, None, None]:
+    def batches(self, unit: Unit) -> Generator[TokenBatch, None, None]:
         """Yield a unit's micro-batches in its order.
 
         Raises

@@ -17,10 +17,10 @@ from octoscope.attention.finite_check import require_finite
 from octoscope.attention.residual_sums import ResidualSums
 from octoscope.config import RunConfig
 from octoscope.errors import InputError
-from octoscope.extract.malloc_trim import Heap
+from octoscope.extract.malloc_trim import MallocTrim
 from octoscope.extract.mean_cell_work import attend_mean_cells
-from octoscope.extract.oom_retry import PhysicalBatches
-from octoscope.extract.prefetch import Fed, Feed
+from octoscope.extract.oom_retry import OomRetry
+from octoscope.extract.prefetch import Prefetcher, TokenBatch
 from octoscope.models import TOKEN_KINDS, Tokens, load_model
 from octoscope.models.protocol import GENE
 from octoscope.plan.values import Plan, Unit
@@ -54,7 +54,7 @@ class _Layer:
 
 
 @dataclass
-class _Facts:
+class _UnitMetrics:
     """What a unit's record tells."""
 
     cells_used: int = 0
@@ -63,7 +63,7 @@ class _Facts:
     wait_seconds: float = 0.0
     seconds: float = 0.0
 
-    def told(self) -> dict[str, Any]:
+    def as_json(self) -> dict[str, Any]:
         times = {"wait_seconds": round(self.wait_seconds, 3), "seconds": round(self.seconds, 3)}
         return vars(self) | times
 
@@ -77,7 +77,7 @@ class UnitRunner:
     def __init__(
         self, root: RunRoot, plan: Plan, config: RunConfig, model: str, share: float = 1
     ) -> None:
-        self._root, self._plan, self._heap = root, plan, Heap()
+        self._root, self._plan, self._heap = root, plan, MallocTrim()
         self._m = plan.model(model)
         device = config.execution.device
         if device == "auto":
@@ -98,19 +98,19 @@ class UnitRunner:
             options=self._m.options,
             seed=config.seed,
         )
-        self._physical = PhysicalBatches(self._model, self._device)
+        self._physical = OomRetry(self._model, self._device)
         # Only a declared input panel enters the model, where one is declared.
         match = self._model.match(self._atlas.genes).named_by(self._atlas.genes)
         self._match = match.with_panel(self._m.input_genes)
         position = {e: i for i, e in enumerate(self._m.axis)}
         # The last entry serves index -1: tokens that are not genes.
-        self._heads = tuple(r.heads for r in plan.readings(model, "per_cell"))
-        self._residuals = bool(plan.readings(model, "mean_residual"))
+        self._heads = tuple(r.heads for r in plan.attention_variants(model, "per_cell"))
+        self._residuals = bool(plan.attention_variants(model, "mean_residual"))
         self._logits_alone = plan.logits_alone(model)
         self._panel = np.array([position.get(e, -1) for e in self._match.genes.ensembl] + [-1])
         # micro-batches that pass the layers together
         self._in_macro = -(-(self._m.macro_cells or self._m.unit_cells) // self._m.micro_batch)
-        self._feed = Feed(
+        self._feed = Prefetcher(
             self._atlas,
             self._index.halves,
             self._model,
@@ -158,13 +158,13 @@ class UnitRunner:
         # pairs of genes are counted for sums over cells alone: a mean cell needs each gene's cells
         pairs = PairCounts(n, tile=self._plan.tile) if self._heads else None
         cells = np.zeros(n, np.int64)
-        facts = _Facts()
+        metrics = _UnitMetrics()
         held: dict[int, _Layer] = {}  # between macro-batches; one at a time where there is one
         micro = self._m.micro_batch
         left = -(-(unit.stop - unit.start) // micro)
         feed = self._feed.batches(unit)
         while left > 0:
-            groups = [self._embed(fed, facts) for fed in itertools.islice(feed, self._in_macro)]
+            groups = [self._embed(fed, metrics) for fed in itertools.islice(feed, self._in_macro)]
             left -= self._in_macro
             if left <= 0:
                 feed.close()
@@ -187,8 +187,8 @@ class UnitRunner:
                 layer = None  # its sums go before the next layer's are made
         if pairs is not None:
             self._write(store, "pairs", pairs.counts.numpy())
-        facts.seconds = time.monotonic() - started
-        return attempt.commit(self._plan.hash, facts.told())
+        metrics.seconds = time.monotonic() - started
+        return attempt.commit(self._plan.hash, metrics.as_json())
 
     def _layer(self, i: int, where: str) -> _Layer:
         n, m = len(self._m.axis), self._m
@@ -248,12 +248,12 @@ class UnitRunner:
     def _write(self, store: Store, name: str, values: np.ndarray) -> None:
         tiles.write_array(store, name, values, self._plan.tile)
 
-    def _embed(self, fed: Fed, facts: _Facts) -> list[_Batch]:
+    def _embed(self, fed: TokenBatch, metrics: _UnitMetrics) -> list[_Batch]:
         """Return a micro-batch's residuals in physical batches."""
-        facts.wait_seconds += fed.waited
-        facts.cells_refused += [{"cell": c, "why": _NO_GENE} for c in fed.refused]
-        facts.cells_used += sum(len(part.cell_ids) for part in fed.parts)
-        facts.tokens += sum(int(part.mask.sum()) for part in fed.parts)
+        metrics.wait_seconds += fed.waited
+        metrics.cells_refused += [{"cell": c, "why": _NO_GENE} for c in fed.refused]
+        metrics.cells_used += sum(len(part.cell_ids) for part in fed.parts)
+        metrics.tokens += sum(int(part.mask.sum()) for part in fed.parts)
         batches = [self._batch(part) for part in fed.parts]
         self._heap.settle()
         return batches

@@ -15,7 +15,7 @@ from octoscope.analysis.auroc import separation_test
 from octoscope.analysis.layers import compare_layers
 from octoscope.analysis.overlap import overlap_test
 from octoscope.analysis.pairings import (
-    EachLayer,
+    LazyLayers,
     labelled,
     name_genes,
     of_all_cells,
@@ -38,7 +38,7 @@ from octoscope.octopus.network_views import open_view
 from octoscope.pipeline.dask_graphs import compute
 from octoscope.plan.values import Plan
 from octoscope.plan.work_names import matrix_work, pairs_work, residual_work
-from octoscope.results.stored_sums import committed, eligible_pairs
+from octoscope.results.stored_sums import eligible_pairs, read_finished_record
 from octoscope.store.parquet import read_table, write_table
 from octoscope.store.run_dir import RunRoot
 
@@ -93,11 +93,11 @@ def outputs(plan: Plan, blocks: list[Block], network: bool) -> dict[str, Needs]:
         # these are made from tables
         found |= dict.fromkeys((MODELS, MASS), Needs([], dense=False))
     finished = {(b.model, b.category) for b in blocks}
-    without_donors = any(c.groups for c in plan.categories)
+    leave_donors_out = any(c.groups for c in plan.categories)
     return found | {
         name: Needs(
             blocks, dense=True, residuals=name in (GEOMETRY, GEOMETRY_CATEGORIES),
-            units=without_donors,
+            units=leave_donors_out,
         )
         for part in comparison_parts(plan, finished)
         for name in part.tables
@@ -108,8 +108,8 @@ def _union_path(block: Block) -> str:
     return f"union/{block.model}.c{block.category:04d}.parquet"
 
 
-def finished_blocks(plan: Plan, set_aside: set[str]) -> list[Block]:
-    """Return the (model, category) blocks none of whose work was set aside."""
+def finished_blocks(plan: Plan, quarantined: set[str]) -> list[Block]:
+    """Return the (model, category) blocks none of whose work was quarantined."""
     blocks = []
     for m in plan.models:
         for c in range(len(plan.categories)):
@@ -118,7 +118,7 @@ def finished_blocks(plan: Plan, set_aside: set[str]) -> list[Block]:
             if m.estimator == "mean_residual":
                 works.add(residual_work(m.base, c))
             works |= {matrix_work(m.name, c, y) for y in m.layers}
-            if not works & set_aside:
+            if not works & quarantined:
                 blocks.append(Block(m.name, c))
     return blocks
 
@@ -146,7 +146,9 @@ def collect(
             if path not in made or (wanted is not None and path not in wanted):
                 continue
             for layer in m.layers:
-                record = committed(root, plan, matrix_work(m.name, block.category, layer))
+                record = read_finished_record(
+                    root, plan, matrix_work(m.name, block.category, layer)
+                )
                 frame = read_table(root, f"{record.folder}/{table}.parquet")
                 if table in _PER_MODEL and network is not None:
                     frame["in_network"] = _in_network(frame, network.vertex_of(m.axis), network)
@@ -258,7 +260,7 @@ def layers(
 def _layers_of(run: str, plan: Plan, block: Block) -> tuple[pd.DataFrame, pd.DataFrame]:
     """Return the union's pairs and the comparison of layers, for all gene sets and views."""
     root, m = RunRoot(run), plan.model(block.model)
-    matrices = EachLayer(root, plan, block.category, block.model)
+    matrices = LazyLayers(root, plan, block.category, block.model)
     tops = _tops_of(root, plan, block)
     unions, tables = [], []
     for name, members in m.gene_sets.items():
@@ -267,7 +269,7 @@ def _layers_of(run: str, plan: Plan, block: Block) -> tuple[pd.DataFrame, pd.Dat
             top = {y: of_all_cells(frame, name, view) for y, frame in tops.items()}
             union, compared = compare_layers(
                 matrices, genes, view, top, permutations=plan.permutations,
-                more_draws=plan.more_draws, seed=plan.seed,
+                max_permutation_factor=plan.max_permutation_factor, seed=plan.seed,
             )  # fmt: skip
             label = block.label(plan) | {"gene_set": name, "view": view}
             unions.append(labelled(name_genes(union, m), label))
@@ -329,7 +331,7 @@ def _overlap_of(
     eligible = eligible_pairs(root, plan, m.name, block.category)
     rows: list[dict[str, Any]] = []
     separated: list[dict[str, Any]] = []
-    sources = EachLayer(root, plan, block.category, block.model)
+    sources = LazyLayers(root, plan, block.category, block.model)
     tops = _tops_of(root, plan, block)
     for name, members in m.gene_sets.items():
         genes = np.array(members)
@@ -346,7 +348,7 @@ def _overlap_of(
                     adjacency,
                     eligible[grid],
                     permutations=permutations,
-                    more_draws=plan.more_draws,
+                    max_permutation_factor=plan.max_permutation_factor,
                     seed=plan.seed,
                 )
                 label = {"layer": layer, "gene_set": name, "view": view}
@@ -358,7 +360,7 @@ def _overlap_of(
                     vertices[genes],
                     adjacency,
                     permutations=plan.permutations,
-                    more_draws=plan.more_draws,
+                    max_permutation_factor=plan.max_permutation_factor,
                     seed=plan.seed,
                 )
                 separated.append(block.label(plan) | label | whole)

@@ -21,21 +21,21 @@ from octoscope.store.manifest import write_manifest
 from octoscope.store.parquet import VOCABULARY, write_table
 from octoscope.store.run_dir import RunRoot
 
-DONE, SET_ASIDE = 0, 3
+DONE, QUARANTINED = 0, 3
 CELLS, REFUSED = "tables/cells.parquet", "tables/refused.parquet"
-ATTENTION = "attention.json"  # what the attention stage set aside, and why
+ATTENTION = "attention.json"  # what the attention stage quarantined, and why
 
 
 def finish(
     root: RunRoot,
     plan: Plan,
     config: RunConfig,
-    set_aside: dict[str, str],
+    quarantined: dict[str, str],
     written: dict[str, dict[str, Any]],
 ) -> int:
     """Seal a run; returns the exit code.
 
-    What is written is the same whichever driver writes it. Where work was set aside, scratch
+    What is written is the same whichever driver writes it. Where work was quarantined, scratch
     stays, so that `resume` can try it again.
 
     Parameters
@@ -47,20 +47,22 @@ def finish(
     from octoscope.report.page import REPORT, write_report  # matplotlib: only when it is needed
 
     present = root.read_json("_SUCCESS")
-    if present is not None and set(present["set_aside"]) <= set(set_aside):
-        tidy(root, plan, config)
+    if present is not None and set(present["quarantined"]) <= set(quarantined):
+        remove_scratch(root, plan, config)
         return int(present["exit_code"])  # another driver finished, with as much or more
-    facts: dict[str, dict[str, Any]] = {}
+    metrics: dict[str, dict[str, Any]] = {}
     kept: dict[str, dict[str, Any]] = {}
     for record in each_record(root, plan.works(), plan.hash):  # of scratch only digests pass
-        facts[record.work] = record.facts
+        metrics[record.work] = record.metrics
         kept[record_path(record.work)] = record.digest
-        kept |= {n: d for n, d in record.objects.items() if set_aside or not is_scratch(n, config)}
-    provenance = _provenance(plan, facts, set_aside)
+        kept |= {
+            n: d for n, d in record.objects.items() if quarantined or not is_scratch(n, config)
+        }
+    provenance = _provenance(plan, metrics, quarantined)
     root.replace("run.json", to_json(provenance))
     _write_cells(root, plan, provenance)
     write_report(root)
-    blocks = analysis_steps.finished_blocks(plan, set(set_aside))
+    blocks = analysis_steps.finished_blocks(plan, set(quarantined))
     own = [CONFIG, "plan.json", "run.json", ATTENTION, VOCABULARY, CELLS, REFUSED, REPORT]
     tables = analysis_steps.outputs(plan, blocks, config.network is not None)
     earlier = _sealed(root)
@@ -73,15 +75,15 @@ def finish(
     crash_point("before-success")
     success: dict[str, Any] = {
         "manifest": root.digest("manifest.json"),
-        "exit_code": SET_ASIDE if set_aside else DONE,
-        "set_aside": sorted(set_aside),
+        "exit_code": QUARANTINED if quarantined else DONE,
+        "quarantined": sorted(quarantined),
         "finished": datetime.now(UTC).isoformat(timespec="seconds"),
     }
     if present is None:
         root.create_once("_SUCCESS", to_json(success))
     else:
         root.replace("_SUCCESS", to_json(success))
-    tidy(root, plan, config)
+    remove_scratch(root, plan, config)
     return int(success["exit_code"])
 
 
@@ -103,16 +105,16 @@ def exit_code(root: RunRoot) -> int | None:
         raise DamagedRunError(f"{root.at('_SUCCESS')}: {error!r}; use `octoscope repair`") from None
 
 
-def read_set_aside(root: RunRoot) -> dict[str, str] | None:
-    """Return what the attention stage set aside; None if it is not done, or says nothing."""
+def read_quarantined(root: RunRoot) -> dict[str, str] | None:
+    """Return what the attention stage quarantined; None if it is not done, or says nothing."""
     try:
-        found = root.read_json(ATTENTION)["set_aside"]
+        found = root.read_json(ATTENTION)["quarantined"]
     except (ValueError, KeyError, TypeError):
         return None
     return dict(found) if isinstance(found, dict) else None
 
 
-def tidy(root: RunRoot, plan: Plan, config: RunConfig) -> None:
+def remove_scratch(root: RunRoot, plan: Plan, config: RunConfig) -> None:
     """Delete what attempts that did not win left, and of a complete run the scratch."""
     names = root.files()
     if exit_code(root) == DONE:
@@ -152,23 +154,23 @@ def _write_cells(root: RunRoot, plan: Plan, provenance: dict[str, Any]) -> None:
 
 
 def _provenance(
-    plan: Plan, told: dict[str, dict[str, Any]], set_aside: dict[str, str]
+    plan: Plan, reported: dict[str, dict[str, Any]], quarantined: dict[str, str]
 ) -> dict[str, Any]:
     cells = []
     for m in plan.bases:
         for c, category in enumerate(plan.categories):
             units = [u for h in (0, 1) for u in plan.units_of(m.name, c, h)]
-            facts = [told[u.work] for u in units if u.work in told]
+            metrics = [reported[u.work] for u in units if u.work in reported]
             cells.append(
                 {
                     "model": m.name,
                     "category": category.name,
                     "selected": sum(category.cells),
-                    "used": sum(f["cells_used"] for f in facts),
-                    "refused": [x for f in facts for x in f["cells_refused"]],
-                    "tokens": sum(f["tokens"] for f in facts),
-                    "seconds": round(sum(f["seconds"] for f in facts), 3),
-                    "wait_seconds": round(sum(f["wait_seconds"] for f in facts), 3),
+                    "used": sum(f["cells_used"] for f in metrics),
+                    "refused": [x for f in metrics for x in f["cells_refused"]],
+                    "tokens": sum(f["tokens"] for f in metrics),
+                    "seconds": round(sum(f["seconds"] for f in metrics), 3),
+                    "wait_seconds": round(sum(f["wait_seconds"] for f in metrics), 3),
                 }
             )
     return {
@@ -185,5 +187,5 @@ def _provenance(
         "cells": cells,
         "cells_not_selected": plan.refused_cells,
         "genes": {m.name: m.gene_report for m in plan.checkpoints},
-        "set_aside": set_aside,
+        "quarantined": quarantined,
     }

@@ -1,8 +1,8 @@
 """The plan of a run as values: what will be computed, and the names of its parts."""
 
 from octoscope.plan.values import (
+    CACHE_BYTES,
     COEXPRESSION,
-    HOLD,
     CategoryPlan,
     ComparePlan,
     DonorGroupPlan,
@@ -14,6 +14,6 @@ from octoscope.plan.values import (
 )
 
 __all__ = [
-    "COEXPRESSION", "HOLD", "CategoryPlan", "ComparePlan", "DonorGroupPlan", "EdgesPlan",
+    "CACHE_BYTES", "COEXPRESSION", "CategoryPlan", "ComparePlan", "DonorGroupPlan", "EdgesPlan",
     "ModelPlan", "Plan", "PoolPlan", "Unit",
 ]  # fmt: skip

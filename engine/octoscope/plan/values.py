@@ -18,8 +18,8 @@ from octoscope.config.types import Combination, Conventions, Projection
 from octoscope.json_values import hash_json
 from octoscope.plan.work_names import matrix_work, pairs_work, residual_work
 
-SCHEMA = "octoscope-plan/3"
-HOLD = 256_000_000  # bytes of a matrix that a task keeps, unless asked
+SCHEMA = "octoscope-plan/4"
+CACHE_BYTES = 256_000_000  # bytes of a matrix that a task keeps, unless asked
 COEXPRESSION = "coexpression"  # family of the entries that no checkpoint stands behind
 
 
@@ -72,7 +72,7 @@ class ModelPlan(_Value):
     heads
         ``mean``, ``max`` or one head.
     projection
-        For ``mean_residual``: ``faithful`` (the model's own norm and biases) or ``bare``.
+        For ``mean_residual``: ``full`` (norm, weights and biases) or ``weights_only``.
     views
         Views that its matrices are finalised in.
     axis
@@ -118,10 +118,10 @@ class ModelPlan(_Value):
     gene_report: dict[str, int]
 
 
-def logits_alone(readings: list[ModelPlan], moments: int) -> bool:
+def logits_alone(attention_variants: list[ModelPlan], moments: int) -> bool:
     """Tell whether logits are all that these readings ``per_cell`` need of a unit."""
-    views = {view.partition(".")[0] for m in readings for view in m.views}
-    return views == {"logit"} and moments == 1 and all(m.heads != "max" for m in readings)
+    views = {view.partition(".")[0] for m in attention_variants for view in m.views}
+    return views == {"logit"} and moments == 1 and all(m.heads != "max" for m in attention_variants)
 
 
 class DonorGroupPlan(_Value):
@@ -144,7 +144,7 @@ class CategoryPlan(_Value):
     groups: list[DonorGroupPlan] | None = None
 
     @property
-    def stretches(self) -> list[tuple[int, int, int]]:
+    def cell_ranges(self) -> list[tuple[int, int, int]]:
         """Return (half, first, stop) of what units divide: the groups, or the halves."""
         if self.groups is None:
             return [(half, 0, n) for half, n in enumerate(self.cells)]
@@ -175,7 +175,7 @@ class ComparePlan(_Value):
     k: list[int]
     gene_sets: list[str]
     views: list[str]
-    kinship: dict[str, str]  # model -> its group
+    model_groups: dict[str, str]  # model -> its group
     consensus: bool = True
     layers: Combination
     conventions: Conventions
@@ -185,7 +185,7 @@ class ComparePlan(_Value):
 class Plan(_Value):
     """What will be computed, and what it needs."""
 
-    ADDED = ("compare", "hold", "more_draws")
+    ADDED = ("compare", "cache", "max_permutation_factor")
     schema_version: str = SCHEMA
     config_hash: str
     atlas: dict[str, Any]
@@ -196,14 +196,14 @@ class Plan(_Value):
     units: list[Unit]
     views: list[str]
     tile: int
-    hold: int = HOLD
+    cache_bytes: int = CACHE_BYTES
     threads: int
     top_k: int
     moments: int
     edges: EdgesPlan | None
     compare: ComparePlan | None = None
     permutations: int
-    more_draws: int = 10
+    max_permutation_factor: int = 10
     seed: int
     versions: dict[str, str]
     needs: dict[str, float]
@@ -242,13 +242,13 @@ class Plan(_Value):
         """Return one entry per checkpoint."""
         return [m for m in self.bases if m.family != COEXPRESSION]
 
-    def readings(self, base: str, estimator: str) -> list[ModelPlan]:
+    def attention_variants(self, base: str, estimator: str) -> list[ModelPlan]:
         """Return the readings of a checkpoint by one estimator."""
         return [m for m in self.models if (m.base, m.estimator) == (base, estimator)]
 
     def logits_alone(self, base: str) -> bool:
         """Tell whether units of a checkpoint sum logits only, as no view is of the softmax."""
-        return logits_alone(self.readings(base, "per_cell"), self.moments)
+        return logits_alone(self.attention_variants(base, "per_cell"), self.moments)
 
     def units_of(self, model: str, category: int, half: int) -> list[Unit]:
         """Return the units of one half, by index."""
@@ -270,7 +270,7 @@ class Plan(_Value):
         return [
             residual_work(m.name, c)
             for m in self.bases
-            if self.readings(m.name, "mean_residual")
+            if self.attention_variants(m.name, "mean_residual")
             for c in range(len(self.categories))
         ]
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from octoscope.analysis.layer_consensus import Kept
+from octoscope.analysis.layer_consensus import CachedMatrix
 from octoscope.analysis.layers import DRAWN, TESTED, drawn_bytes
 from octoscope.analysis.pairings import matrix_bytes
 from octoscope.config import RunConfig
@@ -19,24 +19,24 @@ def task_bytes(config: RunConfig, models: Sequence[ModelPlan], imports: float) -
 
     As many tasks run at once as the cluster has CPUs.
     """
-    hold = float(parse_bytes(config.execution.hold, "execution.hold"))
+    cache_bytes = float(parse_bytes(config.execution.cache, "execution.cache"))
     largest = 0.0
     for m in models:
         n2, layers = float(len(m.axis)) ** 2, len(m.layers)
-        reading = _reading(config, m, hold)
+        reading = _reading(config, m, cache_bytes)
         pairs = min(2.0 * config.top_k * layers, n2)  # of the union, ties included
         tested = min(float(TESTED * layers), n2)
         drawn = drawn_bytes(config.permutations, tested, layers, len(m.axis))
-        drawn = max(drawn, min(config.more_draws * drawn, DRAWN))
+        drawn = max(drawn, min(config.max_permutation_factor * drawn, DRAWN))
         union = 3 * pairs * (8 + 12 * layers) + drawn
         largest = max(largest, reading + 5 * n2 + union)
         if config.network is not None:
             largest = max(largest, reading + 8 * n2)
         if config.compare is not None and config.compare.consensus:
-            room = float(Kept.room(len(m.axis)))
-            left = hold - room
+            room = float(CachedMatrix.room(len(m.axis)))
+            left = cache_bytes - room
             if left < 0:  # tile by tile, all layers open
-                every = layers * (_opened(m, hold / layers) + 2 * _rows(config, m))
+                every = layers * (_opened(m, cache_bytes / layers) + 2 * _rows(config, m))
             elif layers * matrix_bytes(m) <= left:  # as EachLayer decides
                 every = layers * _opened(m, left / layers) + 2 * _rows(config, m)
             else:  # one after the other
@@ -53,27 +53,27 @@ def task_bytes(config: RunConfig, models: Sequence[ModelPlan], imports: float) -
         # values, ranks and quantiles; parts beside the whole; members of every K
         placed = pairs * matrices * (3 * 12 + 2 * 8 + len(config.compare.k or [0, 0]))
         # medians of all draws: of each model, joined, and those that are complete
-        draws = 3 * 8.0 * config.permutations * config.more_draws * matrices**2
+        draws = 3 * 8.0 * config.permutations * config.max_permutation_factor * matrices**2
         placed += draws * len(config.compare.k or [0, 0])
         # ranks of each group's union in every matrix, as they come and as they are used
         placed += 2 * 4 * config.donor_groups * pairs * matrices
-        opened = max(_reading(config, m, hold) for m in models)
+        opened = max(_reading(config, m, cache_bytes) for m in models)
         if config.donor_groups:
             opened = max(opened, *(_without_donors(config, m) for m in models))
         largest = max(largest, placed + opened)
     return imports + largest
 
 
-def _reading(config: RunConfig, m: ModelPlan, hold: float) -> float:
-    return _opened(m, hold) + _rows(config, m)
+def _reading(config: RunConfig, m: ModelPlan, cache_bytes: float) -> float:
+    return _opened(m, cache_bytes) + _rows(config, m)
 
 
-def _opened(m: ModelPlan, hold: float) -> float:
+def _opened(m: ModelPlan, cache_bytes: float) -> float:
     """Return what an open matrix keeps: queries and keys of mean cells, and what is held."""
     n = float(len(m.axis))
     # by head, and side by side; and of the next one while this one goes
     attends = 2 * 2 * 3 * n * m.d * 2 * 4 * (m.estimator == "mean_residual")
-    return float(attends + min(hold, 32 * n * n))
+    return float(attends + min(cache_bytes, 32 * n * n))
 
 
 def _without_donors(config: RunConfig, m: ModelPlan) -> float:

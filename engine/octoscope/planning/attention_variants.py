@@ -13,7 +13,7 @@ from octoscope.plan.values import COEXPRESSION, ModelPlan
 UNIT_BATCHES = 16
 
 
-def readings(config: RunConfig, m: ModelPlan) -> list[ModelPlan]:
+def attention_variants(config: RunConfig, m: ModelPlan) -> list[ModelPlan]:
     """Return one plan entry per estimator, projection and head reduction.
 
     The first has the model's name.

@@ -30,7 +30,7 @@ _DEADLINE = 1800.0  # seconds for another environment to load a checkpoint and r
 
 
 @dataclass(frozen=True)
-class ModelFacts:
+class CheckpointInfo:
     """A loaded checkpoint as the planner sees it; plain values, so it can cross environments.
 
     Attributes
@@ -66,7 +66,7 @@ def describe(
     seed: int,
     *,
     match_only: bool = False,
-) -> ModelFacts:
+) -> CheckpointInfo:
     """Load a checkpoint here and match it with the atlas.
 
     Parameters
@@ -91,7 +91,7 @@ def describe(
     if extra:
         model = load_model(m.path, family=m.family, options=options, seed=seed)
     expressed = max((atlas.most_expressed(rows) for rows in categories), default=0)
-    return ModelFacts(
+    return CheckpointInfo(
         n_layers=model.n_layers,
         n_heads=model.n_heads,
         d=model.d,
@@ -119,7 +119,7 @@ def describe_elsewhere(
     seed: int,
     *,
     match_only: bool = False,
-) -> ModelFacts:
+) -> CheckpointInfo:
     """Do the same in the environment of ``m.python``.
 
     Raises
@@ -163,9 +163,9 @@ def describe_elsewhere(
     return _from_json(answer)
 
 
-def _to_json(facts: ModelFacts) -> dict[str, Any]:
-    plain = {k: v for k, v in vars(facts).items() if k != "match"}
-    match = facts.match
+def _to_json(info: CheckpointInfo) -> dict[str, Any]:
+    plain = {k: v for k, v in vars(info).items() if k != "match"}
+    match = info.match
     return plain | {
         "ensembl": match.genes.ensembl.tolist(),
         "symbol": match.genes.symbol.tolist(),
@@ -175,7 +175,7 @@ def _to_json(facts: ModelFacts) -> dict[str, Any]:
     }
 
 
-def _from_json(tree: dict[str, Any]) -> ModelFacts:
+def _from_json(tree: dict[str, Any]) -> CheckpointInfo:
     genes = GeneTable(
         np.array(tree.pop("ensembl"), dtype=object), np.array(tree.pop("symbol"), dtype=object)
     )
@@ -184,7 +184,7 @@ def _from_json(tree: dict[str, Any]) -> ModelFacts:
     match = GeneMatch(
         genes, model_gene, tree.pop("report"), None if panel is None else np.array(panel, bool)
     )
-    return ModelFacts(match=match, **tree | {"special_kinds": tuple(tree["special_kinds"])})
+    return CheckpointInfo(match=match, **tree | {"special_kinds": tuple(tree["special_kinds"])})
 
 
 def main() -> None:
@@ -193,7 +193,7 @@ def main() -> None:
     categories = [np.array(rows, np.int64) for rows in request["categories"]]
     try:
         with contextlib.redirect_stdout(sys.stderr):  # the answer alone goes to stdout
-            facts = describe(
+            info = describe(
                 ModelConfig.model_validate(request["model"]),
                 Atlas(AtlasConfig.model_validate(request["atlas"])),
                 categories,
@@ -201,7 +201,7 @@ def main() -> None:
                 request["seed"],
                 match_only=request["match_only"],
             )
-        answer = _to_json(facts)
+        answer = _to_json(info)
     except InputError as error:
         answer = {"error": [error.where, error.problem, error.fix]}
     json.dump(answer, sys.stdout)

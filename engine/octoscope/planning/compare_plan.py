@@ -24,7 +24,7 @@ def compare_plan(
     c = config.compare
     if c is None:
         return None
-    named = {m: group for group, members in (c.kinship or {}).items() for m in members}
+    named = {m: group for group, members in (c.model_groups or {}).items() for m in members}
     names = [category.name for category in categories]
     for pool, members in c.pools.items():
         for name in members:
@@ -46,8 +46,8 @@ def compare_plan(
         consensus=c.consensus,
         gene_sets=c.gene_sets or [g.name for g in config.gene_sets],
         views=c.views or config.all_views,
-        kinship={
-            m.name: named.get(m.name, by_family[m.name] if c.kinship is None else m.name)
+        model_groups={
+            m.name: named.get(m.name, by_family[m.name] if c.model_groups is None else m.name)
             for m in models
         },
         layers=c.layers,

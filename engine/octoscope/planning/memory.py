@@ -17,8 +17,8 @@ from octoscope.config import RunConfig
 from octoscope.config.byte_sizes import parse_bytes
 from octoscope.errors import InputError
 from octoscope.plan.values import (
+    CACHE_BYTES,
     COEXPRESSION,
-    HOLD,
     CategoryPlan,
     ModelPlan,
     Plan,
@@ -65,26 +65,26 @@ def project(
     CPU as part of ``actor_bytes``.
     """
     e, q = config.execution, len(QUANTITIES)
-    hold = parse_bytes(e.hold, "execution.hold")
+    cache_bytes = parse_bytes(e.cache, "execution.cache")
     actor = device = scratch = kept = tables = 0.0
     for m in models:
         if m.name != m.base:
             continue
         if m.family == COEXPRESSION:
             kinds = [r.estimator for r in models if r.base == m.name]
-            need = _coexpression_bytes(m, kinds, categories, units, hold)
+            need = _coexpression_bytes(m, kinds, categories, units, cache_bytes)
             actor = max(actor, _IMPORTS + need["actor"])
             scratch += need["scratch"]
             kept += need["dense"] if config.keep_dense == "fp32" else 0
             tables += len(categories) * len(kinds) * 6 * config.top_k * 24.0 * len(config.gene_sets)
             continue
         n, n2 = len(m.axis), float(len(m.axis)) ** 2
-        readings = [r for r in models if r.base == m.name]
-        summed = [r for r in readings if r.estimator == "per_cell"]
+        attention_variants = [r for r in models if r.base == m.name]
+        summed = [r for r in attention_variants if r.estimator == "per_cell"]
         sums = len(summed)
         # q and k of a micro-batch: as given, gathered, k packed; of logits alone, side by side too
         held_qk = 8 if logits_alone(summed, config.moments) else 5
-        means = len(readings) > sums
+        means = len(attention_variants) > sums
         second = config.moments == 2 and sums > 0
         longest = max((u.stop - u.start for u in units if u.model == m.name), default=0)
         macro = m.macro_cells or m.unit_cells
@@ -109,7 +109,7 @@ def project(
         rows = min(e.tile, n) * n
         groups = max((len(c.groups or []) for c in categories), default=0)  # of donors
         # a small matrix is kept
-        held = min(hold, n2 * (parts * q * 4 + 2 * 4 * (1 + second)))
+        held = min(cache_bytes, n2 * (parts * q * 4 + 2 * 4 * (1 + second)))
         finalise = held + rows * (2 * q * 4 + 2 * 4 + 8 * q * 3 + 64) + n2 * (8 + 2)
         attends = 3 * n * m.d * 2 * 4.0  # q and k of the mean cells of a layer
         per_model = sum(u.model == m.name for u in units)
@@ -126,7 +126,7 @@ def project(
         dense = len(categories) * n2 * 2 * 4 * (sums > 0)
         dense += len(categories) * n2 * layers * 4 * q * 2 * sums
         # and the mean cell; without each group
-        ways = len({r.projection for r in readings if r.projection})
+        ways = len({r.projection for r in attention_variants if r.projection})
         of_layer = ways * attends * (1 + groups / 3) + n * m.d * 4
         dense += len(categories) * layers * of_layer * means
         dense += len(categories) * n2 * layers * 4 * 2 * sums * second
@@ -136,7 +136,7 @@ def project(
         scratch += dense
         kept += dense if config.keep_dense == "fp32" else 0
         top = 3 * 2 * config.top_k * 24.0 * len(config.gene_sets) * len(config.all_views)
-        tables += len(categories) * layers * len(readings) * top + 5e6
+        tables += len(categories) * layers * len(attention_variants) * top + 5e6
     return {
         "actor_bytes": actor,
         "device_bytes": device,
@@ -177,7 +177,7 @@ def _coexpression_bytes(
     kinds: Sequence[str],
     categories: list[CategoryPlan],
     units: list[Unit],
-    hold: float,
+    cache_bytes: float,
 ) -> dict[str, float]:
     """Bytes of an actor, of scratch and of the dense matrices among it."""
     n2 = float(len(m.axis)) ** 2
@@ -186,7 +186,7 @@ def _coexpression_bytes(
     expressed = min(len(m.axis), m.max_tokens) * 12.0 * ("spearman" in kinds)
     spill = max(own, default=0) * expressed
     compute = n2 * 8 * 3 * ("pearson" in kinds) + 2 * spill
-    finalise = n2 * (3 * 4 + 8 * 3) + min(hold, n2 * 24) + spill + n2 * 20
+    finalise = n2 * (3 * 4 + 8 * 3) + min(cache_bytes, n2 * 24) + spill + n2 * 20
     dense = len(categories) * len(kinds) * n2 * 3 * 4
     sums = len(own) * n2 * 8 * ("pearson" in kinds)
     values = sum(own) * expressed * (1 + 8 / 12)  # and the ranks of each, while they are used
@@ -220,10 +220,10 @@ def refuse_what_cannot_fit(config: RunConfig, plan: Plan, run: Path | None) -> N
         )
     _refuse_small_gpus(config, plan)
     tasks = os.cpu_count() or 1
-    if plan.hold > HOLD and 2 * plan.hold * tasks > limit:
+    if plan.cache_bytes > CACHE_BYTES and 2 * plan.cache_bytes * tasks > limit:
         raise InputError(
-            "execution.hold",
-            f"{tasks} tasks of the analysis may keep {2 * plan.hold * tasks / 1e9:.1f} GB, "
+            "execution.cache",
+            f"{tasks} tasks of the analysis may keep {2 * plan.cache_bytes * tasks / 1e9:.1f} GB, "
             f"{limit / 1e9:.1f} GB are allowed",
             f"lower it to {limit / 2 / tasks / 1e9:.1f}GB, or to its default",
         )

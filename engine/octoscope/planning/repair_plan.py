@@ -8,7 +8,7 @@ from octoscope.config import RunConfig
 from octoscope.errors import DamagedRunError
 from octoscope.json_values import to_json
 from octoscope.pipeline import analysis_steps
-from octoscope.pipeline.seal import ATTENTION, read_set_aside
+from octoscope.pipeline.seal import ATTENTION, read_quarantined
 from octoscope.plan.values import COEXPRESSION, Plan
 from octoscope.plan.work_names import block_of, matrix_work, pairs_work, residual_work
 from octoscope.planning.analysis_memory import LATER_NEEDS
@@ -61,9 +61,9 @@ def plan_repair(root: RunRoot, plan: Plan, config: RunConfig, faults: list[Fault
     there and sound is used, what went as scratch is computed again.
     """
     bad, finished = damaged(faults), root.exists("_SUCCESS")
-    aside = set(read_set_aside(root) or {})
+    quarantined = set(read_quarantined(root) or {})
     made = analysis_steps.outputs(
-        plan, analysis_steps.finished_blocks(plan, aside), config.network is not None
+        plan, analysis_steps.finished_blocks(plan, quarantined), config.network is not None
     )
     outputs = [name for name in made if name in bad] if finished else []
     if "manifest.json" in bad:  # without digests no table can be trusted
@@ -190,7 +190,7 @@ def open_repair(root: RunRoot, repair: Repair) -> Repair:
 
 
 def mend_frozen(root: RunRoot, config: RunConfig, faults: list[Fault]) -> None:
-    """Make a damaged plan, vocabulary or list of what was set aside again.
+    """Make a damaged plan, vocabulary or list of what was quarantined again.
 
     Raises
     ------
@@ -199,9 +199,9 @@ def mend_frozen(root: RunRoot, config: RunConfig, faults: list[Fault]) -> None:
     """
     bad = damaged(faults)
     if ATTENTION in bad:
-        names = (root.read_json("_SUCCESS") or {}).get("set_aside", [])
-        aside = dict.fromkeys(names, "set aside before a repair")
-        root.replace(ATTENTION, to_json({"set_aside": aside}))
+        names = (root.read_json("_SUCCESS") or {}).get("quarantined", [])
+        quarantined = dict.fromkeys(names, "quarantined before a repair")
+        root.replace(ATTENTION, to_json({"quarantined": quarantined}))
     if not bad & {"plan.json", VOCABULARY}:
         return
     threads = config.execution.threads or None

@@ -21,8 +21,8 @@ from octoscope.json_values import hash_json
 from octoscope.models import GeneMatch, checkpoint_files
 from octoscope.octopus.network_views import network_facts
 from octoscope.plan.values import (
+    CACHE_BYTES,
     COEXPRESSION,
-    HOLD,
     CategoryPlan,
     DonorGroupPlan,
     EdgesPlan,
@@ -30,9 +30,13 @@ from octoscope.plan.values import (
     Plan,
     Unit,
 )
-from octoscope.planning.attention_variants import coexpression, readings, refuse_shared_names
+from octoscope.planning.attention_variants import (
+    attention_variants,
+    coexpression,
+    refuse_shared_names,
+)
 from octoscope.planning.checkpoint_info import (
-    ModelFacts,
+    CheckpointInfo,
     checkpoint_digests,
     describe,
     describe_elsewhere,
@@ -64,7 +68,9 @@ def model_plans(
     """
     categories = [np.sort(np.concatenate(halves)) for halves in index.halves]
 
-    def facts_of(m: ModelConfig, panel: list[str] | None, match_only: bool = False) -> ModelFacts:
+    def facts_of(
+        m: ModelConfig, panel: list[str] | None, match_only: bool = False
+    ) -> CheckpointInfo:
         if m.python is None:
             return describe(m, atlas, categories, panel, config.seed, match_only=match_only)
         return describe_elsewhere(
@@ -72,8 +78,8 @@ def model_plans(
         )
 
     # what enters a model by a panel may depend on the genes that all models have
-    facts = {m.name: facts_of(m, None, match_only=m.panel is not None) for m in config.models}
-    matches = {name: f.match for name, f in facts.items()}
+    info = {m.name: facts_of(m, None, match_only=m.panel is not None) for m in config.models}
+    matches = {name: f.match for name, f in info.items()}
     available = {name: match.genes.take(match.matched) for name, match in matches.items()}
     found = {g.name: _gene_set(g, available, atlas.genes) for g in config.gene_sets}
     sets = {name: genes for name, (genes, _) in found.items()}
@@ -81,18 +87,20 @@ def model_plans(
     for m in config.models:
         if m.panel is not None:
             panel = sets[m.panel]
-            facts[m.name] = facts_of(m, None if panel is None else sorted(panel))
+            info[m.name] = facts_of(m, None if panel is None else sorted(panel))
     plans = [
         reading
         for m in config.models
-        for reading in readings(config, _model_plan(config, m, facts[m.name], sets, absent))
+        for reading in attention_variants(
+            config, _model_plan(config, m, info[m.name], sets, absent)
+        )
     ]
     if config.coexpression:
         symbols = dict(zip(atlas.genes.ensembl, atlas.genes.symbol, strict=True))
         most = max(atlas.most_expressed(rows) for rows in categories)
         plans += coexpression(config, plans, symbols, most)
     refuse_shared_names(plans)
-    return plans, {m.name: facts[m.name].match for m in config.models}
+    return plans, {m.name: info[m.name].match for m in config.models}
 
 
 def _gene_set(
@@ -115,11 +123,11 @@ def _gene_set(
 def _model_plan(
     config: RunConfig,
     m: ModelConfig,
-    facts: ModelFacts,
+    info: CheckpointInfo,
     sets: dict[str, set[str] | None],
     absent: dict[str, list[str]],
 ) -> ModelPlan:
-    match = facts.match
+    match = info.match
     names, symbols = match.genes.ensembl, match.genes.symbol
     usable = match.allowed
     input_genes = None if match.panel is None else sorted(str(names[i]) for i in usable)
@@ -149,10 +157,10 @@ def _model_plan(
                 f"{len(members)} of its genes are accumulated for model {m.name}",
                 "declare more genes, or widen `accumulate`",
             )
-    layers = list(range(facts.n_layers)) if m.layers is None else sorted(set(m.layers))
-    if not layers or layers[0] < 0 or layers[-1] >= facts.n_layers:
+    layers = list(range(info.n_layers)) if m.layers is None else sorted(set(m.layers))
+    if not layers or layers[0] < 0 or layers[-1] >= info.n_layers:
         raise InputError(
-            f"models.{m.name}.layers", f"{m.layers}", f"choose from 0 to {facts.n_layers - 1}"
+            f"models.{m.name}.layers", f"{m.layers}", f"choose from 0 to {info.n_layers - 1}"
         )
     path = Path(m.path)
     return ModelPlan(
@@ -165,15 +173,15 @@ def _model_plan(
         family=m.family,
         path=m.path,
         python=m.python,
-        package=facts.package,
-        digests=checkpoint_digests(path, checkpoint_files(path), facts.digests),
-        options=facts.options,
+        package=info.package,
+        digests=checkpoint_digests(path, checkpoint_files(path), info.digests),
+        options=info.options,
         input_genes=input_genes,
         layers=layers,
-        n_layers=facts.n_layers,
-        n_heads=facts.n_heads,
-        d=facts.d,
-        mass_columns=["kept", "outside", *facts.special_kinds],
+        n_layers=info.n_layers,
+        n_heads=info.n_heads,
+        d=info.d,
+        mass_columns=["kept", "outside", *info.special_kinds],
         axis=[e for e, _ in axis],
         symbols=[s for _, s in axis],
         gene_sets=gene_sets,
@@ -183,7 +191,7 @@ def _model_plan(
         },
         checkpoint_bytes=sum(f.stat().st_size for f in checkpoint_files(path)),
         dtype=m.dtype,
-        **working_set(config, facts.max_tokens, facts.d),
+        **working_set(config, info.max_tokens, info.d),
         demonstration=((path if path.is_dir() else path.parent) / DEMONSTRATION).exists(),
         gene_report={
             "atlas_genes": len(match.model_gene),
@@ -249,7 +257,7 @@ def plan_run(
         )
         for m in bases
         for c, category in enumerate(categories)
-        for half, first, stop in category.stretches
+        for half, first, stop in category.cell_ranges
         for start in range(first, stop, m.unit_cells)
     ]
     plan = Plan(
@@ -271,14 +279,14 @@ def plan_run(
         units=units,
         views=list(config.views),
         tile=execution.tile,
-        hold=int(parse_bytes(execution.hold, "execution.hold")),
+        cache_bytes=int(parse_bytes(execution.cache, "execution.cache")),
         threads=threads,
         top_k=config.top_k,
         moments=config.moments,
         edges=_edges(config),
         compare=compare_plan(config, [m for m in bases if m.family != COEXPRESSION], categories),
         permutations=config.permutations,
-        more_draws=config.more_draws,
+        max_permutation_factor=config.max_permutation_factor,
         seed=config.seed,
         versions={"python": platform.python_version(), **{n: version(n) for n in _LIBRARIES}},
         needs=project(config, models, categories, units, threads) | _reading(atlas, index, units),
@@ -345,12 +353,12 @@ def result_fields(config: RunConfig) -> dict[str, Any]:
     for name in ("absolute", "centred", "compare", "donor_groups"):
         if not tree[name]:
             tree.pop(name)
-    if tree["more_draws"] == Plan.model_fields["more_draws"].default:
-        tree.pop("more_draws")
+    if tree["max_permutation_factor"] == Plan.model_fields["max_permutation_factor"].default:
+        tree.pop("max_permutation_factor")
     if len(tree["projection"]) == 1:
         tree["projection"] = tree["projection"][0]
     if tree.get("compare", {}).get("consensus"):
         tree["compare"].pop("consensus")
-    if parse_bytes(tree["execution"]["hold"], "execution.hold") == HOLD:
-        tree["execution"].pop("hold")
+    if parse_bytes(tree["execution"]["cache"], "execution.cache") == CACHE_BYTES:
+        tree["execution"].pop("cache")
     return tree

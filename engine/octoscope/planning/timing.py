@@ -73,13 +73,13 @@ def _of_model(plan: Plan, config: RunConfig, m: ModelPlan, folder: Path) -> dict
         per_cell = (times[most] - times[least]) / (most - least) if most > least else times[most]
         per_cell = max(per_cell, 0.0)
         per_unit = max(times[least] - per_cell * least, 0.0)
-    if plan.readings(m.name, "mean_residual"):
+    if plan.attention_variants(m.name, "mean_residual"):
         runner.mean_cell(category)
     matrices = MatrixRunner(root, short)
     pairs = _timed(partial(matrices.pairs, m.name, category))
-    readings = [r for r in plan.models if r.base == m.name]
+    attention_variants = [r for r in plan.models if r.base == m.name]
     per_matrix = sum(
-        _timed(partial(matrices.matrix, r.name, category, m.layers[0])) for r in readings
+        _timed(partial(matrices.matrix, r.name, category, m.layers[0])) for r in attention_variants
     )
     units = [u for u in plan.units if u.model == m.name]
     n_cells = sum(u.stop - u.start for u in units)
@@ -88,7 +88,7 @@ def _of_model(plan: Plan, config: RunConfig, m: ModelPlan, folder: Path) -> dict
     return {
         "seconds_per_cell": per_cell,
         "seconds_per_unit": per_unit,
-        "seconds_per_matrix": per_matrix / len(readings),
+        "seconds_per_matrix": per_matrix / len(attention_variants),
         "unit_hours": (n_cells * per_cell + len(units) * per_unit) / 3600,
         "matrix_hours": in_all / 3600,
     }

@@ -58,9 +58,9 @@ def models_together(root: RunRoot, plan: Plan, gene_set: str, view: str) -> dict
         "n_genes": len(set.intersection(*of_models)) if of_models else 0,
         "n_models": len(names),
         "correlations": [m.name for m in plan.models if m.family == COEXPRESSION],
-        "kinship": [
-            {"group": g, "models": [m for m in names if plan.compare.kinship[m] == g]}
-            for g in dict.fromkeys(plan.compare.kinship[m] for m in names)
+        "model_groups": [
+            {"group": g, "models": [m for m in names if plan.compare.model_groups[m] == g]}
+            for g in dict.fromkeys(plan.compare.model_groups[m] for m in names)
         ],
         "square": comparison_figures.agreement_square(median, "agreement of models")
         if len(median)
@@ -130,7 +130,7 @@ def _specific(t: pd.DataFrame) -> list[dict[str, Any]]:
     shown = []
     for (model, category), part in t.groupby(["model", "category"], sort=False):
         rows = part[part["specific"].eq(True)]
-        alone = int((part["rival"] == "").sum())
+        alone = int((part["closest_category"] == "").sum())
         shown.append(
             {"model": model, "category": category, "n": len(rows), "n_alone": alone,
              "rows": rows.head(_ROWS).to_dict("records")}
@@ -149,10 +149,10 @@ def of_layers(agreed: pd.DataFrame, model: str) -> pd.DataFrame:
     Where models share all their genes these rows are among those of all models.
     """
     mine = agreed[(agreed["query_model"] == model) & (agreed["eval_model"] == model)]
-    own, among = (mine[mine["comparison"] == kind] for kind in ("layers", "models"))
+    own, in_top_k = (mine[mine["comparison"] == kind] for kind in ("layers", "models"))
     if "category" in mine:  # which models there are may differ between categories
-        return pd.concat([own, among[~among["category"].isin(own["category"])]])
-    return own if len(own) else among
+        return pd.concat([own, in_top_k[~in_top_k["category"].isin(own["category"])]])
+    return own if len(own) else in_top_k
 
 
 def of_model(root: RunRoot, plan: Plan, m: ModelPlan, gene_set: str, view: str) -> dict[str, Any]:

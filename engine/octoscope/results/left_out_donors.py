@@ -9,7 +9,7 @@ import numpy as np
 
 from octoscope.analysis import statistics
 from octoscope.analysis.derived_views import Fit, parts_of
-from octoscope.analysis.donor_jackknife import Block, LeftOut
+from octoscope.analysis.donor_jackknife import Block, LeaveOneGroupOut
 from octoscope.analysis.kernels import add_sums
 from octoscope.attention.mean_cell_attention import MeanCell
 from octoscope.attention.views import one_view, quantity_of
@@ -19,7 +19,7 @@ Rows = Callable[[int, int, int], tuple[np.ndarray, np.ndarray]]
 
 
 @dataclass(frozen=True)
-class SumsWithoutDonors:
+class SumsLeaveOneOut:
     """Sums over cells less those of each group.
 
     Attributes
@@ -72,7 +72,7 @@ class SumsWithoutDonors:
 
 
 @dataclass(frozen=True)
-class MeanCellsWithoutDonors:
+class MeanCellsLeaveOneOut:
     """Mean cells without each group of donors.
 
     Attributes
@@ -110,7 +110,7 @@ class MeanCellsWithoutDonors:
             yield Block(int(np.searchsorted(genes, rows[0])), values, known, holds, eligible)
 
 
-class DerivedWithoutDonors:
+class DerivedLeaveOneOut:
     """A matrix without each group, of every view ``v`` also ``v.centred`` and ``v.absolute``.
 
     Gene effects are fitted anew without each group, over the eligible pairs that a cell is left of.
@@ -118,7 +118,7 @@ class DerivedWithoutDonors:
     moves every pair a little.
     """
 
-    def __init__(self, matrix: LeftOut) -> None:
+    def __init__(self, matrix: LeaveOneGroupOut) -> None:
         self._matrix = matrix
         self._fitted: dict[tuple[str, bytes], list[Fit]] = {}
 

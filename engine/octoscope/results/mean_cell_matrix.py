@@ -13,7 +13,7 @@ from octoscope.analysis.matrix import MatrixSource
 from octoscope.attention.mean_cell_attention import MeanCell
 from octoscope.plan.values import ModelPlan, Plan
 from octoscope.plan.work_names import layer_name, pairs_work, residual_work
-from octoscope.results.stored_sums import committed, gene_cells
+from octoscope.results.stored_sums import gene_cells, read_finished_record
 from octoscope.store import tiles
 from octoscope.store.run_dir import RunRoot
 
@@ -103,7 +103,7 @@ class MeanTile:
 
 def projected(plan: Plan, m: ModelPlan) -> str:
     """Return what the names of a reading's queries and keys end in; nothing for the first."""
-    first = plan.readings(m.base, RESIDUAL)[0].projection
+    first = plan.attention_variants(m.base, RESIDUAL)[0].projection
     return "" if m.projection == first else f"_{m.projection}"
 
 
@@ -137,7 +137,7 @@ def mean_cells_without_donors(
 
 def _attends(root: RunRoot, plan: Plan, model: str, category: int) -> Read:
     """Return what reads an array of a category's mean cells by its name."""
-    record = committed(root, plan, residual_work(plan.model(model).base, category))
+    record = read_finished_record(root, plan, residual_work(plan.model(model).base, category))
     store = root.zarr(f"{record.folder}/attends.zarr")
 
     def read(name: str) -> np.ndarray:
@@ -167,17 +167,17 @@ def _open(
 
 
 def mean_cell_source(
-    root: RunRoot, plan: Plan, model: str, category: int, layer: int, *, hold: int = 0
+    root: RunRoot, plan: Plan, model: str, category: int, layer: int, *, cache_bytes: int = 0
 ) -> MatrixSource:
     """Open a matrix of mean cells.
 
     ``hold``: bytes of what was computed that are kept.
     """
     m = plan.model(model)
-    pairs = committed(root, plan, pairs_work(m.base, category))
-    n, used, cells = len(m.axis), pairs.facts["cells_used"], gene_cells(root, pairs)
+    pairs = read_finished_record(root, plan, pairs_work(m.base, category))
+    n, used, cells = len(m.axis), pairs.metrics["cells_used"], gene_cells(root, pairs)
     cells = cells.astype(np.min_scalar_type(cells.max(initial=0)))  # read for every pair
-    rows = ComputedRows(mean_cells_of(root, plan, model, category, layer), hold)
+    rows = ComputedRows(mean_cells_of(root, plan, model, category, layer), cache_bytes)
 
     def computed() -> Iterator[MeanTile]:
         for first, stop in tiles.row_ranges(n, plan.tile):

@@ -7,20 +7,20 @@ from typing import Any
 
 import numpy as np
 
-from octoscope.analysis.derived_views import Derived
-from octoscope.analysis.donor_jackknife import LeftOut
+from octoscope.analysis.derived_views import DerivedViews
+from octoscope.analysis.donor_jackknife import LeaveOneGroupOut
 from octoscope.analysis.matrix import MatrixSource
 from octoscope.plan.values import COEXPRESSION, Plan, Unit
 from octoscope.plan.work_names import matrix_work, sums_name
-from octoscope.results.left_out_donors import MeanCellsWithoutDonors, Rows, SumsWithoutDonors
+from octoscope.results.left_out_donors import MeanCellsLeaveOneOut, Rows, SumsLeaveOneOut
 from octoscope.results.mean_cell_matrix import mean_cell_source, mean_cells_without_donors
-from octoscope.results.stored_sums import committed, matrix_source, tile_of, unit_arrays
+from octoscope.results.stored_sums import matrix_source, read_finished_record, tile_of, unit_arrays
 from octoscope.store.commits import Record
 from octoscope.store.run_dir import RunRoot
 
 
 def stored_sums(
-    root: RunRoot, plan: Plan, model: str, category: int, layer: int, *, hold: int = 0
+    root: RunRoot, plan: Plan, model: str, category: int, layer: int, *, cache_bytes: int = 0
 ) -> MatrixSource:
     """Open a finished matrix as its sums; ``hold`` as for :func:`matrix_source`.
 
@@ -29,22 +29,22 @@ def stored_sums(
     DamagedRunError
         If it is not finished, or what it is read from is gone.
     """
-    record = committed(root, plan, matrix_work(model, category, layer))
+    record = read_finished_record(root, plan, matrix_work(model, category, layer))
     dense = any("/dense.zarr/" in name for name in record.objects)  # of mean cells, once
     if plan.model(model).estimator == "mean_residual" and not dense:
-        return mean_cell_source(root, plan, model, category, layer, hold=hold)
+        return mean_cell_source(root, plan, model, category, layer, cache_bytes=cache_bytes)
     store = root.zarr(f"{record.folder}/dense.zarr")
-    return matrix_source(root, plan, model, category, store, hold=hold)
+    return matrix_source(root, plan, model, category, store, cache_bytes=cache_bytes)
 
 
 def stored_matrix(
-    root: RunRoot, plan: Plan, model: str, category: int, layer: int, *, hold: int = 0
-) -> Derived:
+    root: RunRoot, plan: Plan, model: str, category: int, layer: int, *, cache_bytes: int = 0
+) -> DerivedViews:
     """Open a finished matrix with every view, as :func:`stored_sums`."""
-    return Derived(stored_sums(root, plan, model, category, layer, hold=hold))
+    return DerivedViews(stored_sums(root, plan, model, category, layer, cache_bytes=cache_bytes))
 
 
-def without_donors(
+def leave_donors_out(
     root: RunRoot,
     plan: Plan,
     model: str,
@@ -52,7 +52,7 @@ def without_donors(
     layer: int,
     *,
     record: Callable[[Unit], Record] | None = None,
-) -> LeftOut | None:
+) -> LeaveOneGroupOut | None:
     """Open a matrix without each group of donors; None where it has no groups.
 
     ``record``: returns the record of a unit; None: it is read and its objects looked for.
@@ -68,7 +68,7 @@ def without_donors(
     donors = [g.donors for g in groups]
     if m.estimator == "mean_residual":
         opened = mean_cells_without_donors(root, plan, m.name, category, layer)
-        return MeanCellsWithoutDonors(donors, *opened, plan.tile)
+        return MeanCellsLeaveOneOut(donors, *opened, plan.tile)
 
     def reader(sums: list[Any], pairs: list[Any]) -> Rows:
         def read(first: int, stop: int, quantity: int) -> tuple[np.ndarray, np.ndarray]:
@@ -77,12 +77,12 @@ def without_donors(
 
         return read
 
-    found = record or (lambda unit: committed(root, plan, unit.work))
+    found = record or (lambda unit: read_finished_record(root, plan, unit.work))
     records = [[found(unit) for unit in units] for units in plan.units_by_group(model, category)]
     name = sums_name(layer, m.heads)
-    return SumsWithoutDonors(
+    return SumsLeaveOneOut(
         donors,
-        [sum(r.facts["cells_used"] for r in of) for of in records],
+        [sum(r.metrics["cells_used"] for r in of) for of in records],
         [reader(unit_arrays(root, of, name), unit_arrays(root, of, "pairs")) for of in records],
         len(m.axis),
         plan.categories[category].min_cells,

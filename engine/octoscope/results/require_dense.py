@@ -10,7 +10,7 @@ from octoscope.store.manifest import require_success
 from octoscope.store.run_dir import RunRoot
 
 
-def kept_plan(run: str) -> Plan:
+def require_dense_plan(run: str) -> Plan:
     """Return the plan of a finished run whose matrices are there.
 
     Raises

@@ -20,7 +20,7 @@ from octoscope.store.run_dir import RunRoot
 PARTS = 3  # half 0, half 1, all cells: of matrices whose total is no sum of the halves
 
 
-def committed(root: RunRoot, plan: Plan, work: str) -> Record:
+def read_finished_record(root: RunRoot, plan: Plan, work: str) -> Record:
     """Return the record of finished work whose objects are all there.
 
     Raises
@@ -64,20 +64,20 @@ def unit_rows(
 
 
 def matrix_source(
-    root: RunRoot, plan: Plan, model: str, category: int, sums_store: Store, *, hold: int = 0
+    root: RunRoot, plan: Plan, model: str, category: int, sums_store: Store, *, cache_bytes: int = 0
 ) -> MatrixSource:
     """Open a matrix whose reduced sums are in ``sums_store``.
 
     ``hold``: keep it in memory once it is read, if it takes no more bytes than that.
     """
     m = plan.model(model)
-    pairs = committed(root, plan, pairs_work(m.base, category))
+    pairs = read_finished_record(root, plan, pairs_work(m.base, category))
     sums = tiles.open_array(sums_store, "sums")
     n = len(m.axis)
     followed = plan.moments == 2 and m.estimator == "per_cell"
     m2 = tiles.open_array(sums_store, "m2") if followed else None
     # sums, n_ij and, where followed, squared deviations of both halves
-    keep = sums.nbytes + (16 if followed else 8) * n * n <= hold
+    keep = sums.nbytes + (16 if followed else 8) * n * n <= cache_bytes
     counts = _pairs_reader(root, pairs, m)
 
     def stored() -> Iterator[HalfTile]:
@@ -91,7 +91,7 @@ def matrix_source(
             del block, n_ij, whole, both, deviations
             yield tile.pop()  # held by the caller alone
 
-    used = pairs.facts["cells_used"]
+    used = pairs.metrics["cells_used"]
     return MatrixSource(
         kept(stored) if keep else stored,
         n,
@@ -125,7 +125,7 @@ def _pairs_reader(root: RunRoot, pairs: Record, m: ModelPlan) -> Callable[[int, 
 def eligible_pairs(root: RunRoot, plan: Plan, model: str, category: int) -> np.ndarray:
     """Return [genes, genes] bool: pairs with enough cells in both halves together."""
     m = plan.model(model)
-    pairs = committed(root, plan, pairs_work(m.base, category))
+    pairs = read_finished_record(root, plan, pairs_work(m.base, category))
     n_ij = _pairs_reader(root, pairs, m)(0, len(m.axis))
     both = n_ij[2] if len(n_ij) > 2 else n_ij.sum(0)
     return both >= plan.categories[category].min_cells

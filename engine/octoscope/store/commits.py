@@ -51,7 +51,7 @@ class Record:
     attempt: str
     plan: str
     objects: dict[str, dict[str, Any]]
-    facts: dict[str, Any]
+    metrics: dict[str, Any]
     digest: dict[str, Any]
 
     @property
@@ -104,7 +104,7 @@ class Attempt:
         with tempfile.TemporaryDirectory(suffix=".partial", dir=place) as folder:
             yield Path(folder)
 
-    def commit(self, plan: str, facts: dict[str, Any]) -> Record:
+    def commit(self, plan: str, metrics: dict[str, Any]) -> Record:
         """Make what was written the result, unless another attempt was first.
 
         The loser's data is deleted; either way the winner's record is returned.
@@ -116,7 +116,7 @@ class Attempt:
             "attempt": self.name,
             "plan": plan,
             "objects": self._objects,
-            "facts": facts,
+            "facts": metrics,
         }
         self.root.create_once(record_path(self.work), to_json(body))
         crash_point("after-record", self.work)

@@ -10,16 +10,25 @@ from pydantic import (
 )
 
 from octoscope.errors import DamagedRunError, InputError
-from octoscope.json_values import to_json
+from octoscope.json_values import hash_json, to_json
 from octoscope.plan.values import SCHEMA, Plan
 from octoscope.store.run_dir import RunRoot
+
+PREVIOUS = "octoscope-plan/3"
+_RENAMED = {
+    "hold": "cache_bytes",
+    "more_draws": "max_permutation_factor",
+    "kinship": "model_groups",
+}  # since format 3
+# fields that decide no byte of a run: a projection of needs, and a hash over names of settings
+# (the settings themselves are compared one by one)
+_OPEN = ("needs", "config_hash")
 
 
 def save_plan(root: RunRoot, plan: Plan) -> None:
     """Freeze the plan in the run directory.
 
-    What is projected (``needs``) decides no byte of a run: a plan that differs in nothing else is
-    the same, and the one that is there stays.
+    A plan that is there stays if the new one differs only in what decides no byte of the run.
 
     Raises
     ------
@@ -29,8 +38,9 @@ def save_plan(root: RunRoot, plan: Plan) -> None:
     body = plan.model_dump(mode="json")
     if root.create_once("plan.json", to_json(body)):
         return
-    present = root.read_json("plan.json")
-    differing = [x for x in differences(present, body) if not x.startswith("needs.")]
+    present = upgraded(root.read_json("plan.json"))
+    decided = {k: v for k, v in body.items() if k not in _OPEN}
+    differing = differences({k: v for k, v in present.items() if k not in _OPEN}, decided)
     if differing:
         raise InputError(
             root.at("plan.json"),
@@ -56,7 +66,7 @@ def load_plan(root: RunRoot) -> Plan:
     if body is None:
         raise InputError(root.url, "no plan.json in it", "give a run directory")
     found = str(body.get("schema_version"))
-    if found != SCHEMA:
+    if found not in (SCHEMA, PREVIOUS):
         newer = found.startswith("octoscope-plan/") and _number(found) > _number(SCHEMA)
         written = body.get("versions", {}).get("octoscope", "an earlier version")
         fix = (
@@ -67,12 +77,34 @@ def load_plan(root: RunRoot) -> Plan:
         )
         problem = f"format {found!r}, written by octoscope {written}; this version reads {SCHEMA!r}"
         raise InputError(root.at("plan.json"), problem, fix)
+    digest = hash_json(body)
     try:
-        return Plan.model_validate(body)
+        plan = Plan.model_validate(upgraded(body))
     except ValidationError as error:
         first = error.errors()[0]
         where = ".".join(str(p) for p in first["loc"])
         raise DamagedRunError(f"{root.at('plan.json')}: {where}: {first['msg']}") from None
+    plan.__dict__["hash"] = digest  # of the file: an older plan keeps the hash its records carry
+    return plan
+
+
+def upgraded(body: dict[str, Any]) -> dict[str, Any]:
+    """Return a plan of the previous format under the names of this one.
+
+    Format 3 differs in names alone, so its runs are read, resumed and repaired.
+    """
+    if body.get("schema_version") != PREVIOUS:
+        return body
+    body = {_RENAMED.get(k, k): v for k, v in body.items()} | {"schema_version": SCHEMA}
+    if body.get("compare"):
+        body["compare"] = {_RENAMED.get(k, k): v for k, v in body["compare"].items()}
+    projections = {"faithful": "full", "bare": "weights_only"}
+    models = body.get("models") or []
+    body["models"] = [
+        m | {"projection": projections.get(m.get("projection"), m.get("projection"))}
+        for m in models
+    ]
+    return body
 
 
 def _number(schema: str) -> int:

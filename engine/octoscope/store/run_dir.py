@@ -78,7 +78,10 @@ class RunRoot:
     def read_json(self, relative: str) -> Any:
         """Read JSON; None if the object is absent. Raises ValueError if it is no JSON."""
         raw = self.read(relative)
-        return None if raw is None else json.loads(raw)
+        body = None if raw is None else json.loads(raw)
+        if isinstance(body, dict) and "set_aside" in body:  # the name in runs of version 0.1
+            body["quarantined"] = body.pop("set_aside")
+        return body
 
     def replace(self, relative: str, data: bytes) -> None:
         """Write atomically, over anything that is there."""

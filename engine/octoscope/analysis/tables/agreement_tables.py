@@ -16,24 +16,24 @@ from octoscope.analysis import statistics, summaries
 from octoscope.analysis.agreement import (
     Agreement,
     Pairs,
-    Placed,
+    RankedPairs,
     agreement,
     coherence,
-    place,
+    rank_pairs,
     spearman,
     union,
 )
-from octoscope.analysis.agreement_jackknife import over_donors
+from octoscope.analysis.agreement_jackknife import donor_interval
 from octoscope.analysis.pairings import (
     Comparison,
+    comparison_settings,
     comparisons,
     plan_of,
     reader,
-    settings,
     strongest,
 )
 from octoscope.analysis.tables import donor_tables
-from octoscope.analysis.tables.donor_tables import WithoutDonors
+from octoscope.analysis.tables.donor_tables import DonorDeletions
 from octoscope.pipeline.dask_graphs import compute
 from octoscope.plan.values import COEXPRESSION, Plan
 from octoscope.store.parquet import VOCABULARY, read_table
@@ -101,12 +101,12 @@ def _graph(run: str, plan: Plan, x: Comparison) -> Any:
     parts = [of[at : at + _LAYERS] for of in of_models for at in range(0, len(of), _LAYERS)]
     tops = [delayed(_tops)(run, comparison, part) for part in parts]
     pairs = delayed(_union)(tops, len(x.genes))
-    placed = delayed(_join)(
+    ranked = delayed(_join)(
         [delayed(_place)(run, comparison, part, pairs) for part in parts], parts
     )
-    found = [delayed(_evaluate)(run, comparison, part, placed) for part in parts]
+    found = [delayed(_evaluate)(run, comparison, part, ranked) for part in parts]
     without = donor_tables.graph(run, plan, x, comparison)
-    return delayed(_tables)(run, comparison, placed, found, without)
+    return delayed(_tables)(run, comparison, ranked, found, without)
 
 
 def _tops(run: str, x: Comparison, part: Sequence[int]) -> list[Pairs]:
@@ -118,49 +118,56 @@ def _union(tops: list[list[Pairs]], n_genes: int) -> Pairs:
     return union([pair for part in tops for pair in part], n_genes)
 
 
-def _place(run: str, x: Comparison, part: Sequence[int], pairs: Pairs) -> Placed:
+def _place(run: str, x: Comparison, part: Sequence[int], pairs: Pairs) -> RankedPairs:
     root, plan = RunRoot(run), plan_of(run)
     readers = [reader(root, plan, x.category, x.members[i], x.genes) for i in part]
-    return place(readers, *pairs, n_genes=len(x.genes), conventions=settings(plan).conventions)
+    return rank_pairs(
+        readers, *pairs, n_genes=len(x.genes), conventions=comparison_settings(plan).conventions
+    )
 
 
-def _join(placed: list[Placed], parts: list[list[int]]) -> Placed:
+def _join(ranked: list[RankedPairs], parts: list[list[int]]) -> RankedPairs:
     """Return the parts as one, in the order of members."""
     order = np.argsort(np.concatenate(parts))
-    first = placed[0]
-    return Placed(
+    first = ranked[0]
+    return RankedPairs(
         first.query,
         first.key,
-        np.concatenate([p.values for p in placed])[order],
-        np.concatenate([p.ranks for p in placed])[order],
-        np.concatenate([p.n_ranked for p in placed])[order],
+        np.concatenate([p.values for p in ranked])[order],
+        np.concatenate([p.ranks for p in ranked])[order],
+        np.concatenate([p.n_ranked for p in ranked])[order],
         first.n_genes,
     )
 
 
-def _evaluate(run: str, x: Comparison, part: Sequence[int], placed: Placed) -> Agreement:
+def _evaluate(run: str, x: Comparison, part: Sequence[int], ranked: RankedPairs) -> Agreement:
     root, plan = RunRoot(run), plan_of(run)
     readers = {i: reader(root, plan, x.category, x.members[i], x.genes) for i in part}
-    c = settings(plan)
+    c = comparison_settings(plan)
     return agreement(
-        placed, readers, c.k, permutations=plan.permutations, more_draws=plan.more_draws,
-        seed=plan.seed, conventions=c.conventions,
-    )  # fmt: skip
+        ranked,
+        readers,
+        c.k,
+        permutations=plan.permutations,
+        max_permutation_factor=plan.max_permutation_factor,
+        seed=plan.seed,
+        conventions=c.conventions,
+    )
 
 
 def _tables(
     run: str,
     x: Comparison,
-    placed: Placed,
+    ranked: RankedPairs,
     found: list[Agreement],
-    without: WithoutDonors | None,
+    without: DonorDeletions | None,
 ) -> Compared:
     plan = plan_of(run)
     whole = reduce(Agreement.join, found)
     if without is not None:
-        low, high = over_donors(whole.medians, without.medians, without.donors)
+        low, high = donor_interval(whole.medians, without.medians, without.donors)
         low, high = np.clip(low, 0, 1), np.clip(high, 0, 1)
-        ks = settings(plan).k
+        ks = comparison_settings(plan).k
         for row in whole.rows:
             at = int(row["query"]), int(row["eval"]), ks.index(int(row["k"]))
             row |= {"donor_low": float(low[at]), "donor_high": float(high[at])}
@@ -170,7 +177,7 @@ def _tables(
         "gene_set": x.gene_set,
         "view": x.view,
     }
-    r, n_both = spearman(placed)
+    r, n_both = spearman(ranked)
     rows = []
     for row in sorted(whole.rows, key=lambda row: (row["query"], row["eval"], row["k"])):
         a, b = int(row["query"]), int(row["eval"])
@@ -184,7 +191,7 @@ def _tables(
         measured = {k: v for k, v in row.items() if k not in ("query", "eval")}
         more = {
             "n_genes": len(x.genes),
-            "n_union": len(placed.query),
+            "n_union": len(ranked.query),
             "n_correlated": int(n_both[a, b]),
             "spearman": float(r[a, b]),
         }
@@ -194,20 +201,22 @@ def _tables(
 
 
 def _coherence(
-    plan: Plan, x: Comparison, whole: Agreement, without_donors: WithoutDonors | None
+    plan: Plan, x: Comparison, whole: Agreement, leave_donors_out: DonorDeletions | None
 ) -> list[dict[str, Any]]:
     """Coherence of every layer of a model, with every model left out in turn."""
-    c = settings(plan)
+    c = comparison_settings(plan)
     at = [i for i, m in enumerate(x.members) if plan.model(m.model).family != COEXPRESSION]
     models = [x.members[i].model for i in at]
-    groups = [c.kinship[m] for m in models]
+    groups = [c.model_groups[m] for m in models]
     if len(set(groups)) < 2:
         return []
     square = np.ix_(at, at)
     names, rows = list(dict.fromkeys(models)), []
     left_out = [None, *names] if len(names) > 2 else [None]
-    kin = np.array([c.kinship.get(m.model, "") for m in x.members], object)
-    others = (kin[:, None] != kin) & np.isin(np.arange(len(kin)), at)  # who evaluates whom
+    model_groups = np.array([c.model_groups.get(m.model, "") for m in x.members], object)
+    others = (model_groups[:, None] != model_groups) & np.isin(
+        np.arange(len(model_groups)), at
+    )  # who evaluates whom
     complete = whole.complete_draws(others)
     for i, k in enumerate(c.k):
         medians = whole.medians[..., i][square]
@@ -217,11 +226,11 @@ def _coherence(
             value = coherence(medians, models, groups, without)
             dropped = coherence(deleted, models, groups, without)
             drawn = coherence(null, models, groups, without)
-            over = _over_donors(value, without_donors, i, at, models, groups, without)
+            over = _over_donors(value, leave_donors_out, i, at, models, groups, without)
             for a, member in enumerate(at):
                 if models[a] == without:
                     continue
-                voices = {g for m, g in zip(models, groups, strict=True) if m != without}
+                other_groups = {g for m, g in zip(models, groups, strict=True) if m != without}
                 low, high = statistics.jackknife_interval(value[a], dropped[:, a])
                 null_low, null_high = statistics.null_range(drawn[:, a])
                 row = {
@@ -230,7 +239,7 @@ def _coherence(
                     "group": groups[a],
                     "k": k,
                     "left_out": without or "",
-                    "n_groups": len(voices - {groups[a]}),
+                    "n_groups": len(other_groups - {groups[a]}),
                     "coherence": float(value[a]),
                     "low": low,
                     "high": high,
@@ -246,7 +255,7 @@ def _coherence(
 
 def _over_donors(
     value: np.ndarray,
-    found: WithoutDonors | None,
+    found: DonorDeletions | None,
     k: int,
     at: Sequence[int],
     models: Sequence[str],
@@ -257,7 +266,7 @@ def _over_donors(
     if found is None:
         return {}
     dropped = coherence(found.medians[..., k][:, at][:, :, at], models, groups, without)
-    low, high = over_donors(value, dropped, found.donors)
+    low, high = donor_interval(value, dropped, found.donors)
     return {"donor_low": np.maximum(low, 0), "donor_high": high}
 
 
@@ -269,8 +278,8 @@ def gene_sets(run: str, plan: Plan) -> pd.DataFrame:
     Returns
     -------
     DataFrame
-        models (joined by +), n_models, n_groups (kinship), n_genes (accumulated by all of them),
-        n_vocabulary (of the atlas, in all of their vocabularies), share_of_smallest (of the
+        models (joined by +), n_models, n_groups (model groups), n_genes (accumulated by all of
+        them), n_vocabulary (of the atlas, in all of their vocabularies), share_of_smallest (of the
         smallest of these vocabularies).
     """
     names = [m.name for m in plan.checkpoints]
@@ -284,14 +293,14 @@ def gene_sets(run: str, plan: Plan) -> pd.DataFrame:
     subsets = [subset for size in sizes for subset in combinations(names, size)]
     for gene_set in dict.fromkeys(s for m in plan.checkpoints for s in m.gene_sets):
         subsets.append(tuple(m.name for m in plan.checkpoints if gene_set in m.gene_sets))
-    rows, kin = [], settings(plan).kinship
+    rows, model_groups = [], comparison_settings(plan).model_groups
     for subset in sorted(dict.fromkeys(subsets), key=len):
         shared = set.intersection(*(known[name] for name in subset))
         rows.append(
             {
                 "models": "+".join(subset),
                 "n_models": len(subset),
-                "n_groups": len({kin[name] for name in subset}),
+                "n_groups": len({model_groups[name] for name in subset}),
                 "n_genes": len(set.intersection(*(axes[name] for name in subset))),
                 "n_vocabulary": len(shared),
                 "share_of_smallest": len(shared) / min(len(known[name]) for name in subset),

@@ -11,26 +11,31 @@ import pandas as pd
 from dask.delayed import delayed
 
 from octoscope.analysis import consensus, statistics
-from octoscope.analysis.agreement import Pairs, place, strongest_of, union
+from octoscope.analysis.agreement import Pairs, rank_pairs, strongest_of, union
 from octoscope.analysis.pairings import (
-    Member,
-    asked,
-    asked_of,
+    MatrixRef,
+    axis_positions,
     comparable_models,
+    compared_sets_and_views,
+    comparison_settings,
     correlations,
     labelled,
     layers_of,
     name_genes,
     of_all_cells,
-    places_of,
     plan_of,
     reader,
-    settings,
+    sets_and_views_of,
     shared_genes,
     strongest,
 )
 from octoscope.analysis.summarise_matrix import finalise
-from octoscope.analysis.tables.contrast_tables import CONTRASTS, SPECIFIC, contrasts, rivals
+from octoscope.analysis.tables.contrast_tables import (
+    CONTRASTS,
+    SPECIFIC,
+    closest_categories,
+    contrasts,
+)
 from octoscope.pipeline.dask_graphs import compute
 from octoscope.plan.values import Plan
 from octoscope.store.run_dir import RunRoot
@@ -52,7 +57,7 @@ def layers_path(model: str) -> str:
 
 
 @dataclass(frozen=True)
-class Question:
+class ComparisonKey:
     """One gene set and view, over the genes that all of its models have.
 
     Attributes
@@ -78,7 +83,7 @@ class Question:
 
 
 @dataclass(frozen=True)
-class Standing:
+class PairRanks:
     """Where the union's pairs stand in one model and category, all layers as one.
 
     Attributes
@@ -99,13 +104,13 @@ class Standing:
     n_layers: np.ndarray
 
 
-def questions(plan: Plan, finished: set[tuple[str, int]]) -> list[Question]:
+def comparison_keys(plan: Plan, finished: set[tuple[str, int]]) -> list[ComparisonKey]:
     """Return every gene set and view with something to compare."""
-    made: list[Question] = []
-    if not settings(plan).consensus:
+    made: list[ComparisonKey] = []
+    if not comparison_settings(plan).consensus:
         return made
     every = range(len(plan.categories))
-    for gene_set, view in asked(plan):
+    for gene_set, view in compared_sets_and_views(plan):
         of = {c: comparable_models(plan, finished, c, gene_set, view) for c in every}
         models = [m.name for m in plan.checkpoints if any(m.name in x for x in of.values())]
         genes = shared_genes(plan, models, gene_set)
@@ -114,19 +119,19 @@ def questions(plan: Plan, finished: set[tuple[str, int]]) -> list[Question]:
             (m.name, v, c) for c in every for m, v in correlations(plan, finished, c, view, genes)
         )
         if len(blocks) > 1 and len(genes) > 2:
-            made.append(Question(gene_set, view, genes, blocks, known))
+            made.append(ComparisonKey(gene_set, view, genes, blocks, known))
     return made
 
 
 def consensus_tables(plan: Plan, finished: set[tuple[str, int]]) -> list[str]:
     """Return the tables that :func:`agree` makes of the finished (reading, category) blocks."""
-    todo = questions(plan, finished)
+    todo = comparison_keys(plan, finished)
     blocks = _blocks(plan, finished)
-    kin = settings(plan).kinship
+    model_groups = comparison_settings(plan).model_groups
     made = [LAYERS] if blocks else []
     made += [layers_path(m.name) for m in plan.checkpoints if any(b[0] == m.name for b in blocks)]
     made += sorted({network_path(c) for q in todo for _, c in q.blocks})
-    if any(len({kin[m] for m in q.models}) > 1 for q in todo):
+    if any(len({model_groups[m] for m in q.models}) > 1 for q in todo):
         made.append(SUPPORT)
     if any(len({c for _, c in q.blocks}) > 1 for q in todo):
         made += [CONTRASTS, SPECIFIC]
@@ -135,8 +140,8 @@ def consensus_tables(plan: Plan, finished: set[tuple[str, int]]) -> list[str]:
 
 def _blocks(plan: Plan, finished: set[tuple[str, int]]) -> list[tuple[str, int]]:
     """Return the finished (model, category) whose layers become one matrix, in plan order."""
-    every = range(len(plan.categories) if settings(plan).consensus else 0)
-    models = [m.name for m in plan.checkpoints if all(asked_of(plan, m))]
+    every = range(len(plan.categories) if comparison_settings(plan).consensus else 0)
+    models = [m.name for m in plan.checkpoints if all(sets_and_views_of(plan, m))]
     return [(m, c) for m in models for c in every if (m, c) in finished]
 
 
@@ -150,7 +155,7 @@ def agree(
     made: dict[str, list[pd.DataFrame]] = {LAYERS: [stats for _, stats in tables.values()]}
     for (model, _), (top, _) in tables.items():
         made.setdefault(layers_path(model), []).append(top)
-    todo = questions(plan, finished)
+    todo = comparison_keys(plan, finished)
     listed = {block: top for block, (top, _) in tables.items()}
     for found in compute([_graph(run, plan, q, listed) for q in todo], scheduler):
         for name, frame in found.items():
@@ -169,7 +174,7 @@ def _layers(run: str, model: str, category: int) -> tuple[pd.DataFrame, pd.DataF
     root, plan = RunRoot(run), plan_of(run)
     m = plan.model(model)
     matrix = layers_of(root, plan, category, model)
-    names, views = asked_of(plan, m)
+    names, views = sets_and_views_of(plan, m)
     sets = {name: np.array(m.gene_sets[name]) for name in names}
     done = finalise(
         matrix,
@@ -177,7 +182,7 @@ def _layers(run: str, model: str, category: int) -> tuple[pd.DataFrame, pd.DataF
         views,
         top_k=plan.top_k,
         permutations=plan.permutations,
-        more_draws=plan.more_draws,
+        max_permutation_factor=plan.max_permutation_factor,
         seed=plan.seed,
     )
     top, layer = done.topk, np.zeros(len(done.topk), np.int32)
@@ -191,28 +196,30 @@ def _layers(run: str, model: str, category: int) -> tuple[pd.DataFrame, pd.DataF
     return labelled(top, label), labelled(done.stats, label | {"layers": len(m.layers)})
 
 
-def _graph(run: str, plan: Plan, q: Question, listed: dict[tuple[str, int], pd.DataFrame]) -> Any:
+def _graph(
+    run: str, plan: Plan, q: ComparisonKey, listed: dict[tuple[str, int], pd.DataFrame]
+) -> Any:
     question = delayed(q, traverse=False)
     tops: list[Any] = []
     for model, category in q.blocks:
         m = plan.model(model)
-        if m.gene_sets[q.gene_set] == places_of(m, q.genes).tolist():
+        if m.gene_sets[q.gene_set] == axis_positions(m, q.genes).tolist():
             top = of_all_cells(listed[model, category], q.gene_set, q.view)
             genes = np.array(q.genes)
             tops.append(tuple(np.searchsorted(genes, top[x].to_numpy(str)) for x in _ENDS))
         else:
             tops.append(delayed(_top)(run, question, model, category))
     pairs = delayed(_union)(tops, len(q.genes))
-    standing = [delayed(_stand)(run, question, *block, pairs) for block in q.blocks]
+    pair_ranks = [delayed(_stand)(run, question, *block, pairs) for block in q.blocks]
     correlated = [delayed(_correlated)(run, question, *x, pairs) for x in q.correlations]
-    return delayed(_tables)(run, question, pairs, standing, correlated)
+    return delayed(_tables)(run, question, pairs, pair_ranks, correlated)
 
 
-def _top(run: str, q: Question, model: str, category: int) -> Pairs:
+def _top(run: str, q: ComparisonKey, model: str, category: int) -> Pairs:
     """Return (query, key) of the top pairs of a model's layers as one."""
     root, plan = RunRoot(run), plan_of(run)
     matrix = layers_of(root, plan, category, model)
-    genes = places_of(plan.model(model), q.genes)
+    genes = axis_positions(plan.model(model), q.genes)
     return strongest_of(lambda: matrix.values(genes, q.view), plan.top_k)
 
 
@@ -220,58 +227,58 @@ def _union(tops: list[Pairs], n_genes: int) -> Pairs:
     return union(tops, n_genes)
 
 
-def _stand(run: str, q: Question, model: str, category: int, pairs: Pairs) -> Standing:
+def _stand(run: str, q: ComparisonKey, model: str, category: int, pairs: Pairs) -> PairRanks:
     root, plan = RunRoot(run), plan_of(run)
     m = plan.model(model)
     matrix = layers_of(root, plan, category, model)
-    genes = places_of(m, q.genes)
+    genes = axis_positions(m, q.genes)
 
     def half(h: int) -> Iterable[tuple[int, np.ndarray, np.ndarray]]:
         for first, x, y, use in matrix.halves(genes, q.view):
             yield first, (x, y)[h], use
 
     readers = [lambda: matrix.values(genes, q.view), lambda: half(0), lambda: half(1)]
-    how = settings(plan).conventions
-    placed = place(readers, *pairs, n_genes=len(q.genes), conventions=how)
+    how = comparison_settings(plan).conventions
+    ranked = rank_pairs(readers, *pairs, n_genes=len(q.genes), conventions=how)
     codes, times = pairs[0] * len(genes) + pairs[1], np.zeros(len(pairs[0]), np.int16)
     for layer in m.layers:
-        member = Member(model, layer, q.view)
+        member = MatrixRef(model, layer, q.view)
         query, key = strongest(root, plan, category, member, q.genes, q.gene_set)
         times += np.isin(codes, query * len(genes) + key)
-    return Standing(
-        placed.quantiles.astype(np.float32),
-        placed.among(plan.top_k),
+    return PairRanks(
+        ranked.quantiles.astype(np.float32),
+        ranked.in_top_k(plan.top_k),
         matrix.winning_layer(genes, q.view, *pairs).astype(np.int32),
         times,
     )
 
 
 def _correlated(
-    run: str, q: Question, model: str, view: str, category: int, pairs: Pairs
+    run: str, q: ComparisonKey, model: str, view: str, category: int, pairs: Pairs
 ) -> np.ndarray:
     """Return [pairs] quantiles in a co-expression matrix."""
-    read = reader(RunRoot(run), plan_of(run), category, Member(model, 0, view), q.genes)
-    how = settings(plan_of(run)).conventions
-    placed = place([read], *pairs, n_genes=len(q.genes), conventions=how)
-    return placed.quantiles[0].astype(np.float32)
+    read = reader(RunRoot(run), plan_of(run), category, MatrixRef(model, 0, view), q.genes)
+    how = comparison_settings(plan_of(run)).conventions
+    ranked = rank_pairs([read], *pairs, n_genes=len(q.genes), conventions=how)
+    return ranked.quantiles[0].astype(np.float32)
 
 
 def _tables(
     run: str,
-    q: Question,
+    q: ComparisonKey,
     pairs: Pairs,
-    standing: list[Standing],
+    pair_ranks: list[PairRanks],
     correlated: list[np.ndarray],
 ) -> dict[str, pd.DataFrame]:
     """Assemble networks, support and contrasts of one gene set and view."""
     plan = plan_of(run)
-    kin = settings(plan).kinship
+    model_groups = comparison_settings(plan).model_groups
     models, label = q.models, {"gene_set": q.gene_set, "view": q.view}
-    groups = [kin[m] for m in models]
+    groups = [model_groups[m] for m in models]
     first = plan.model(models[0])
-    axis = places_of(first, q.genes)
+    axis = axis_positions(first, q.genes)
     categories = sorted({c for _, c in q.blocks})
-    there = dict(zip(q.blocks, standing, strict=True))
+    there = dict(zip(q.blocks, pair_ranks, strict=True))
     shape = len(models), len(categories), len(_PARTS), len(pairs[0])
     quantiles, members = np.full(shape, np.nan, np.float32), np.zeros(shape, bool)
     for (m, c), found in there.items():
@@ -279,13 +286,16 @@ def _tables(
         quantiles[at], members[at] = found.quantiles, found.members
     scores = consensus.score(quantiles, groups)  # [categories, parts, pairs]
     # contrasts of the consensus: 10^-score is the geometric mean of quantiles
-    contrast, rival = consensus.specificity(10.0 ** -scores[:, 0])
+    contrast, closest_category = consensus.specificity(10.0 ** -scores[:, 0])
     names = [plan.categories[c].name for c in categories]
     made: dict[str, list[pd.DataFrame]] = {SUPPORT: [], CONTRASTS: [], SPECIFIC: []}
     for i, c in enumerate(categories):
         seen = members[:, i]
         frame = _network(q, pairs, models, groups, scores[i], seen, quantiles[:, i, 0])
-        frame["specificity"], frame["rival"] = contrast[i], rivals(rival[i], names)
+        frame["specificity"], frame["closest_category"] = (
+            contrast[i],
+            closest_categories(closest_category[i], names),
+        )
         for m in models:
             if (m, c) in there:
                 frame[f"layer_{m}"] = there[m, c].layer
@@ -308,7 +318,8 @@ def _tables(
         if len(set(groups)) > 1:
             tested = consensus.support_test(
                 *pairs, seen[:, 0], groups, len(q.genes),
-                permutations=plan.permutations, more_draws=plan.more_draws, seed=plan.seed,
+                permutations=plan.permutations,
+                max_permutation_factor=plan.max_permutation_factor, seed=plan.seed,
             )  # fmt: skip
             made[SUPPORT].append(labelled(tested, {"category": names[i]} | label))
     if len(categories) > 1:
@@ -320,7 +331,7 @@ def _tables(
 
 
 def _network(
-    q: Question,
+    q: ComparisonKey,
     pairs: Pairs,
     models: list[str],
     groups: list[str],

@@ -66,7 +66,7 @@ def contrasts(
                 "contrast_half0": both[0],
                 "contrast_half1": both[1],
                 "noise": consensus.contrast_noise(both),
-                "rival": rivals(found[0][1][c, top], categories),
+                "closest_category": closest_categories(found[0][1][c, top], categories),
                 "specific": pd.arrays.BooleanArray(above, ~known),
             }
             ends = pd.DataFrame(named, index=range(len(top)))
@@ -76,6 +76,6 @@ def contrasts(
     return pd.DataFrame(rows), pd.concat(listed, ignore_index=True)
 
 
-def rivals(rival: np.ndarray, names: Sequence[str]) -> np.ndarray:
+def closest_categories(closest_category: np.ndarray, names: Sequence[str]) -> np.ndarray:
     """Return categories by name, '' for none (-1)."""
-    return np.array([*names, ""], dtype=object)[rival]
+    return np.array([*names, ""], dtype=object)[closest_category]

@@ -15,16 +15,22 @@ from octoscope.analysis.agreement_jackknife import (
     place_without,
     strongest_without,
 )
-from octoscope.analysis.donor_jackknife import LeftOut
-from octoscope.analysis.pairings import Comparison, Member, places_of, plan_of, settings
+from octoscope.analysis.donor_jackknife import LeaveOneGroupOut
+from octoscope.analysis.pairings import (
+    Comparison,
+    MatrixRef,
+    axis_positions,
+    comparison_settings,
+    plan_of,
+)
 from octoscope.plan.values import Plan
-from octoscope.results.left_out_donors import DerivedWithoutDonors
-from octoscope.results.open_matrix import without_donors
+from octoscope.results.left_out_donors import DerivedLeaveOneOut
+from octoscope.results.open_matrix import leave_donors_out
 from octoscope.store.run_dir import RunRoot
 
 
 @dataclass(frozen=True)
-class WithoutDonors:
+class DonorDeletions:
     """Median quantiles of a comparison without each group of donors.
 
     Attributes
@@ -49,15 +55,17 @@ def graph(run: str, plan: Plan, x: Comparison, comparison: Any) -> Any:
     members = range(len(x.members))  # one task each: a matrix is read several times
     tops = [delayed(_tops)(run, comparison, i) for i in members]
     pairs = delayed(_unions)(tops, len(x.genes))
-    placed = [delayed(_place)(run, comparison, i, pairs) for i in members]
-    return delayed(_medians)(run, comparison, placed)
+    ranked = [delayed(_place)(run, comparison, i, pairs) for i in members]
+    return delayed(_medians)(run, comparison, ranked)
 
 
-def _opened(run: str, x: Comparison, member: Member) -> tuple[LeftOut | None, np.ndarray]:
+def _opened(
+    run: str, x: Comparison, member: MatrixRef
+) -> tuple[LeaveOneGroupOut | None, np.ndarray]:
     root, plan = RunRoot(run), plan_of(run)
-    plain = without_donors(root, plan, member.model, x.category, member.layer)
-    opened = None if plain is None else DerivedWithoutDonors(plain)
-    return opened, places_of(plan.model(member.model), x.genes)
+    plain = leave_donors_out(root, plan, member.model, x.category, member.layer)
+    opened = None if plain is None else DerivedLeaveOneOut(plain)
+    return opened, axis_positions(plan.model(member.model), x.genes)
 
 
 def _tops(run: str, x: Comparison, member: int) -> list[Pairs] | None:
@@ -78,11 +86,13 @@ def _place(run: str, x: Comparison, member: int, pairs: list[Pairs]) -> PlacedWi
     matrix, genes = _opened(run, x, x.members[member])
     if matrix is None:
         return None
-    how = settings(plan_of(run)).conventions
+    how = comparison_settings(plan_of(run)).conventions
     return place_without(matrix, genes, x.members[member].view, pairs, how)
 
 
-def _medians(run: str, x: Comparison, placed: list[PlacedWithout | None]) -> WithoutDonors:
+def _medians(run: str, x: Comparison, ranked: list[PlacedWithout | None]) -> DonorDeletions:
     plan = plan_of(run)
     groups = plan.categories[x.category].groups or []
-    return WithoutDonors([g.donors for g in groups], medians_without(placed, settings(plan).k))
+    return DonorDeletions(
+        [g.donors for g in groups], medians_without(ranked, comparison_settings(plan).k)
+    )

@@ -10,12 +10,12 @@ from dask.delayed import delayed
 
 from octoscope.analysis import statistics
 from octoscope.analysis.geometry import compare_geometry
-from octoscope.analysis.pairings import labelled, places_of, plan_of, shared_genes
+from octoscope.analysis.pairings import axis_positions, labelled, plan_of, shared_genes
 from octoscope.analysis.summaries import over_categories
 from octoscope.pipeline.dask_graphs import compute
 from octoscope.plan.values import Plan
 from octoscope.plan.work_names import layer_name, residual_work
-from octoscope.results.stored_sums import committed
+from octoscope.results.stored_sums import read_finished_record
 from octoscope.store import tiles
 from octoscope.store.run_dir import RunRoot
 
@@ -31,7 +31,9 @@ def geometry_blocks(plan: Plan, finished: set[tuple[str, int]]) -> dict[int, lis
             m.name
             for m in plan.checkpoints
             if m.name in read
-            and all((r.name, c) in finished for r in plan.readings(m.name, "mean_residual"))
+            and all(
+                (r.name, c) in finished for r in plan.attention_variants(m.name, "mean_residual")
+            )
         ]
         for c in range(len(plan.categories))
     }
@@ -59,9 +61,9 @@ def _of(run: str, category: int, models: list[str]) -> pd.DataFrame:
     there = np.ones(len(genes), bool)
     stores, places = {}, {}
     for name in models:
-        record = committed(root, plan, residual_work(name, category))
+        record = read_finished_record(root, plan, residual_work(name, category))
         stores[name] = root.zarr(f"{record.folder}/attends.zarr")
-        places[name] = places_of(plan.model(name), genes)
+        places[name] = axis_positions(plan.model(name), genes)
         present = tiles.open_array(stores[name], "present")
         there &= tiles.read_rows(present, 0, present.shape[0])[2, places[name]]
     members = [(name, layer) for name in models for layer in plan.model(name).layers]
@@ -72,7 +74,10 @@ def _of(run: str, category: int, models: list[str]) -> pd.DataFrame:
         array = tiles.open_array(stores[name], layer_name(layer, "mean"))
         streams.append(tiles.read_rows(array, 0, array.shape[0])[places[name][there]])
     table = compare_geometry(
-        streams, permutations=plan.permutations, more_draws=plan.more_draws, seed=plan.seed
+        streams,
+        permutations=plan.permutations,
+        max_permutation_factor=plan.max_permutation_factor,
+        seed=plan.seed,
     )
     ends = {
         f"{what}_{side}": [members[i][at] for i in table[side]]

@@ -10,8 +10,8 @@ import pandas as pd
 from dask.delayed import delayed
 
 from octoscope.analysis import statistics
-from octoscope.analysis.derived_views import Derived, pooled
-from octoscope.analysis.pairings import labelled, name_genes, plan_of, settings
+from octoscope.analysis.derived_views import DerivedViews, pooled
+from octoscope.analysis.pairings import comparison_settings, labelled, name_genes, plan_of
 from octoscope.analysis.summarise_matrix import finalise
 from octoscope.attention.views import default_min_cells
 from octoscope.errors import InputError
@@ -20,7 +20,7 @@ from octoscope.plan.values import ModelPlan, Plan, PoolPlan
 from octoscope.plan.work_names import matrix_work
 from octoscope.planning.freeze import run_config
 from octoscope.results.open_matrix import stored_sums
-from octoscope.results.require_dense import kept_plan
+from octoscope.results.require_dense import require_dense_plan
 from octoscope.store.commits import read_record
 from octoscope.store.run_dir import RunRoot
 
@@ -38,7 +38,7 @@ def pooled_readings(plan: Plan, finished: set[tuple[str, int]]) -> list[tuple[Mo
     Means of categories do not add up to the mean of their cells, so mean cells and co-expression
     have no pools.
     """
-    pools = settings(plan).pools
+    pools = comparison_settings(plan).pools
     return [
         (m, pool)
         for m in plan.models
@@ -57,7 +57,7 @@ def pool(
     run: str, plan: Plan, finished: set[tuple[str, int]], scheduler: Any
 ) -> dict[str, pd.DataFrame]:
     """Finalise every pool of every reading and layer; returns the tables by name."""
-    pools = settings(plan).pools
+    pools = comparison_settings(plan).pools
     todo = [
         (m.name, name, pools[name], layer)
         for m, name in pooled_readings(plan, finished)
@@ -85,7 +85,7 @@ def pool_finished(
     DamagedRunError
         If it is unfinished.
     """
-    plan = kept_plan(run)
+    plan = require_dense_plan(run)
     names = [c.name for c in plan.categories]
     for category in categories:
         if category not in names:
@@ -98,12 +98,12 @@ def pool_finished(
     cells = sum(sum(plan.categories[c].cells) for c in at)
     least = min_cells or run_config(RunRoot(run)).min_cells or default_min_cells(cells)
     chosen = PoolPlan(categories=at, min_cells=least)
-    aside = {w for w in plan.matrix_work() if read_record(RunRoot(run), w, plan.hash) is None}
+    quarantined = {w for w in plan.matrix_work() if read_record(RunRoot(run), w, plan.hash) is None}
     todo = [
         (m.name, name, chosen, layer)
         for m in plan.models
         if m.estimator == "per_cell"
-        and not any(matrix_work(m.name, c, y) in aside for c in at for y in m.layers)
+        and not any(matrix_work(m.name, c, y) in quarantined for c in at for y in m.layers)
         for layer in m.layers
     ]
     if not todo:
@@ -135,12 +135,12 @@ def _finalised(
     m = plan.model(model)
     parts = [stored_sums(root, plan, model, c, layer) for c in p.categories]
     done = finalise(
-        Derived(pooled(parts, p.min_cells)),
+        DerivedViews(pooled(parts, p.min_cells)),
         {s: np.array(members) for s, members in m.gene_sets.items()},
         m.views,
         top_k=plan.top_k,
         permutations=plan.permutations,
-        more_draws=plan.more_draws,
+        max_permutation_factor=plan.max_permutation_factor,
         seed=plan.seed,
     )
     label = {"model": model, "pool": name, "layer": layer}

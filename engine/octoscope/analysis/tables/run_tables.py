@@ -8,11 +8,11 @@ import pandas as pd
 from dask.delayed import delayed
 
 from octoscope.analysis import statistics
-from octoscope.analysis.agreement import agreement, place, spearman, union
-from octoscope.analysis.pairings import Member, plan_of, reader, shared_genes, strongest
+from octoscope.analysis.agreement import agreement, rank_pairs, spearman, union
+from octoscope.analysis.pairings import MatrixRef, plan_of, reader, shared_genes, strongest
 from octoscope.errors import InputError
 from octoscope.pipeline.dask_graphs import compute
-from octoscope.results.require_dense import kept_plan
+from octoscope.results.require_dense import require_dense_plan
 from octoscope.store.run_dir import RunRoot
 
 
@@ -35,7 +35,7 @@ def compare_runs(first: str, second: str, scheduler: Any = "threads") -> pd.Data
     DamagedRunError
         If one is unfinished.
     """
-    plans = [kept_plan(first), kept_plan(second)]
+    plans = [require_dense_plan(first), require_dense_plan(second)]
     a, b = plans
     ways = ["corrected" if p.compare is None else p.compare.conventions for p in plans]
     if ways[0] != ways[1]:
@@ -72,7 +72,7 @@ def _matched(
 ) -> pd.DataFrame:
     roots = [RunRoot(first), RunRoot(second)]
     plans, categories = [plan_of(r.url) for r in roots], (c0, c1)
-    member = Member(model, layer, view)
+    member = MatrixRef(model, layer, view)
     mine = [set(shared_genes(plan, [model], gene_set)) for plan in plans]
     genes = tuple(sorted(mine[0] & mine[1]))
     if len(genes) < 3:
@@ -86,18 +86,18 @@ def _matched(
     ]
     c = plans[0].compare
     how = "corrected" if c is None else c.conventions
-    placed = place(readers, *union(tops, len(genes)), n_genes=len(genes), conventions=how)
+    ranked = rank_pairs(readers, *union(tops, len(genes)), n_genes=len(genes), conventions=how)
     k = min(p.top_k for p in plans)
     found = agreement(
-        placed,
+        ranked,
         dict(enumerate(readers)),
         [k],
         permutations=min(p.permutations for p in plans),
-        more_draws=min(p.more_draws for p in plans),
+        max_permutation_factor=min(p.max_permutation_factor for p in plans),
         conventions=how,
         seed=plans[0].seed,
     )
-    r, pairs = spearman(placed)
+    r, pairs = spearman(ranked)
     label = {
         "model": model,
         "category": plans[0].categories[c0].name,

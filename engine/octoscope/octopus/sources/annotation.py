@@ -12,7 +12,7 @@ import pyarrow as pa
 
 from octoscope.errors import InputError
 from octoscope.octopus.components import components
-from octoscope.octopus.sources.record import SourceRecord, Tally, identifier_frame
+from octoscope.octopus.sources.record import RunStats, SourceRecord, identifier_frame
 from octoscope.octopus.sources.text import delimiter_of, header_names, open_binary, stream_table
 
 # Column of a table -> ontology; the first name is the one asked for.
@@ -49,7 +49,7 @@ class Annotation:
 
     table: pd.DataFrame
     files: list[Path] = field(default_factory=list)
-    tally: Tally = field(default_factory=Tally)
+    tally: RunStats = field(default_factory=RunStats)
 
     def of_symbols(self, ontologies: tuple[str, ...]) -> dict[str, list[tuple[str, str]]]:
         """Return symbol -> (ontology, identifier), the first ontology that the gene has."""
@@ -87,7 +87,7 @@ def read_annotation(path: Path) -> Annotation:
     """
     if path.suffix == ".sqlite":
         return Annotation(_sqlite(path), [path])
-    tally = Tally()
+    tally = RunStats()
     delimiter = delimiter_of(path)
     found = _columns(path, delimiter)
     parts: list[pd.DataFrame] = []
@@ -209,7 +209,7 @@ def dogma(annotation: Annotation, release: str) -> SourceRecord:
     table = annotation.table
     protein = table[table["ontology"].isin(["uniprot", "ensembl_protein"])]
     coding = np.sort(protein["gene"].unique())
-    tally = Tally(read=table["gene"].nunique(), kept=len(coding))
+    tally = RunStats(read=table["gene"].nunique(), kept=len(coding))
     tally.drop("gene without a protein id", tally.read - tally.kept)
     kept = table[table["gene"].isin(coding)]
     place = np.searchsorted(coding, kept["gene"].to_numpy())

@@ -12,7 +12,7 @@ from octoscope.errors import InputError
 from octoscope.octopus.genes import ensembl_gene
 from octoscope.octopus.network_schema import ROLE_CODE
 from octoscope.octopus.sources.annotation import Annotation
-from octoscope.octopus.sources.record import SourceRecord, Tally, identifier_frame, pairs_of
+from octoscope.octopus.sources.record import RunStats, SourceRecord, identifier_frame, pairs_of
 from octoscope.octopus.sources.text import delimiter_of, read_frame
 
 
@@ -35,7 +35,7 @@ def read_edge_list(
     InputError
         If columns are missing or a score lies outside 0..1.
     """
-    tally = Tally()
+    tally = RunStats()
     columns = {
         "source": pa.string(), "target": pa.string(), "sign": pa.int8(), "directed": pa.bool_(),
         "score": pa.float32(), "references": pa.int32(),

@@ -15,7 +15,7 @@ import pyarrow as pa
 
 from octoscope.errors import InputError
 from octoscope.octopus.sources.miscore import category_score, publication_score, scored_terms
-from octoscope.octopus.sources.record import SourceRecord, Tally, identifier_frame, pairs_of
+from octoscope.octopus.sources.record import RunStats, SourceRecord, identifier_frame, pairs_of
 from octoscope.octopus.sources.text import Names
 from octoscope.octopus.sources.xml import local, stream_elements
 
@@ -31,7 +31,7 @@ _TAGS = tuple(f"{_NS}{t}" for t in ("experimentDescription", "interactor", "inte
 class _Reading:
     """What is gathered over all entries."""
 
-    def __init__(self, mode: str, tally: Tally) -> None:
+    def __init__(self, mode: str, tally: RunStats) -> None:
         self.mode, self.tally = mode, tally
         self.labels = Names()
         self.identifiers: dict[tuple[int, str, str], None] = {}
@@ -67,7 +67,7 @@ def read_intact(
     InputError
         If no file is PSI-MI XML 3.0; a damaged file among several is left out and named.
     """
-    tally = Tally()
+    tally = RunStats()
     state = _Reading(mode, tally)
     names: list[str] = []
     for name, handle in _files(path):

@@ -12,7 +12,13 @@ import pyarrow as pa
 
 from octoscope.octopus.network_schema import ROLE_CODE
 from octoscope.octopus.sources.annotation import Annotation
-from octoscope.octopus.sources.record import Pairs, SourceRecord, Tally, identifier_frame, pairs_of
+from octoscope.octopus.sources.record import (
+    Pairs,
+    RunStats,
+    SourceRecord,
+    identifier_frame,
+    pairs_of,
+)
 from octoscope.octopus.sources.text import read_frame
 
 _FLAGS = ("is_directed", "is_stimulation", "is_inhibition",
@@ -43,7 +49,7 @@ def read_omnipath(
     InputError
         If columns are missing.
     """
-    tally = Tally()
+    tally = RunStats()
     columns = (
         {"source": pa.string(), "target": pa.string(), "type": pa.string()}
         | {c: pa.bool_() for c in _FLAGS}

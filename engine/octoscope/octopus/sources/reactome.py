@@ -15,7 +15,7 @@ import pandas as pd
 import pyarrow as pa
 
 from octoscope.errors import InputError
-from octoscope.octopus.sources.record import SourceRecord, Tally
+from octoscope.octopus.sources.record import RunStats, SourceRecord
 from octoscope.octopus.sources.sbml import SbmlFile, join_files, read_sbml
 from octoscope.octopus.sources.text import open_binary, stream_table
 
@@ -37,7 +37,7 @@ def read_reactome(sbml: Path, pathways: Path | None, release: str) -> SourceReco
     InputError
         If nothing readable is there. A damaged pathway file among others is left out and named.
     """
-    tally = Tally()
+    tally = RunStats()
     listed = _listed(pathways) if pathways else None
     files: list[SbmlFile] = []
     names: list[str] = []
@@ -76,7 +76,7 @@ def read_recon3d(path: Path, release: str) -> SourceRecord:
     InputError
         If it is not SBML.
     """
-    tally = Tally()
+    tally = RunStats()
     with open_binary(path) as handle:
         file = read_sbml(handle, str(path))
     joined = join_files([file], [0], tally)
@@ -103,7 +103,7 @@ def _listed(path: Path) -> dict[str, str]:
     with open_binary(path) as handle:
         header = handle.readline(1 << 20).decode(errors="replace").startswith("file\t")
     columns = {c: pa.string() for c in ("file", "name", "organismal_species")}
-    batches = list(stream_table(path, columns, Tally(), header=header))
+    batches = list(stream_table(path, columns, RunStats(), header=header))
     out: dict[str, str] = {}
     for batch in batches:
         for file, name, species in zip(*(batch[c].to_pylist() for c in columns), strict=True):

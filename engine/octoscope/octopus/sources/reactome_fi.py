@@ -11,7 +11,7 @@ import pyarrow as pa
 
 from octoscope.octopus.network_schema import ROLE_CODE
 from octoscope.octopus.sources.annotation import Annotation
-from octoscope.octopus.sources.record import SourceRecord, Tally, pairs_of
+from octoscope.octopus.sources.record import RunStats, SourceRecord, pairs_of
 from octoscope.octopus.sources.text import read_frame
 from octoscope.octopus.sources.trrust import symbol_identifiers
 
@@ -45,7 +45,7 @@ def read_reactome_fi(
     InputError
         If columns are missing.
     """
-    tally = Tally()
+    tally = RunStats()
     columns = {c: pa.string() for c in ("Gene1", "Gene2", "Annotation", "Direction")}
     frame = read_frame(path, columns | {"Score": pa.float32()}, tally)
     empty = frame[["Gene1", "Gene2"]].isna().any(axis=1)

@@ -13,7 +13,7 @@ from octoscope.errors import InputError
 from octoscope.octopus.components import components
 from octoscope.octopus.identifiers import best_identifiers, best_names, nameness
 from octoscope.octopus.network_schema import ROLE_CODE, SBO
-from octoscope.octopus.sources.record import Reactions, Tally, identifier_frame
+from octoscope.octopus.sources.record import Reactions, RunStats, identifier_frame
 from octoscope.octopus.sources.uris import parse_uri
 from octoscope.octopus.sources.xml import local, stream_elements
 
@@ -144,7 +144,7 @@ class Joined:
     of_file: list[np.ndarray]  # [species of the file] -> joined species
 
 
-def join_files(files: list[SbmlFile], file_number: list[int], tally: Tally) -> Joined:
+def join_files(files: list[SbmlFile], file_number: list[int], tally: RunStats) -> Joined:
     """Merge species by identity (within each file first), reactions by their set of members.
 
     Compartments are dropped: members that cancel (transport) leave the reaction, and a reaction
@@ -182,7 +182,7 @@ def _identity(n: int, table: pd.DataFrame) -> np.ndarray:
 
 
 def _join_reactions(
-    files: list[SbmlFile], file_number: list[int], of_file: list[np.ndarray], tally: Tally
+    files: list[SbmlFile], file_number: list[int], of_file: list[np.ndarray], tally: RunStats
 ) -> Reactions:
     found: dict[frozenset[tuple[int, float, int]], tuple[str, bool, int, int]] = {}
     lost = empty = 0

@@ -11,7 +11,7 @@ import pyarrow as pa
 import pyarrow.compute as pac
 
 from octoscope.errors import InputError
-from octoscope.octopus.sources.record import SourceRecord, Tally, identifier_frame, pairs_of
+from octoscope.octopus.sources.record import RunStats, SourceRecord, identifier_frame, pairs_of
 from octoscope.octopus.sources.text import Names, line_of, stream_table
 
 CHANNELS = (
@@ -44,7 +44,7 @@ def read_string(
     InputError
         For wrong columns, another organism, or (peer) missing mirrors.
     """
-    tally, names = Tally(), Names()
+    tally, names = RunStats(), Names()
     text = pa.dictionary(pa.int32(), pa.string())
     columns = {"protein1": text, "protein2": text} | {
         c: pa.int16() for c in (*CHANNELS, "combined_score")
@@ -103,7 +103,7 @@ def _fingerprint(a: np.ndarray, b: np.ndarray, score: np.ndarray) -> np.ndarray:
 
 
 def _check_mirrors(
-    path: Path, kept: np.ndarray, mirrors: list[np.ndarray], tally: Tally, mode: str
+    path: Path, kept: np.ndarray, mirrors: list[np.ndarray], tally: RunStats, mode: str
 ) -> None:
     back = np.sort(np.concatenate(mirrors)) if mirrors else np.zeros(0, np.int64)
     here = np.sort(kept)
@@ -131,11 +131,11 @@ def _require_taxon(path: Path, names: list[str], taxon: str) -> None:
         )
 
 
-def _aliases(path: Path, names: Names, tally: Tally) -> pd.DataFrame:
+def _aliases(path: Path, names: Names, tally: RunStats) -> pd.DataFrame:
     columns = {"#string_protein_id": pa.string(), "alias": pa.string(), "source": pa.string()}
     wanted = pa.array(list(_ALIASES))
     rows: list[tuple[int, str, str, str]] = []
-    unread = Tally()
+    unread = RunStats()
     for batch in stream_table(path, columns, unread):
         hit = batch.filter(pac.is_in(batch["source"], wanted))
         proteins, alias, source = (c.to_pylist() for c in hit.columns)

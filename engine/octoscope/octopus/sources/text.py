@@ -17,7 +17,7 @@ import pyarrow.csv as pc
 import pyarrow.parquet as pq
 
 from octoscope.errors import InputError
-from octoscope.octopus.sources.record import Tally
+from octoscope.octopus.sources.record import RunStats
 
 _BLOCK = 16 << 20  # bytes of text parsed at once; no line may be longer
 
@@ -52,7 +52,7 @@ def open_binary(path: Path) -> Iterator[IO[bytes]]:
 def stream_table(
     path: Path,
     columns: dict[str, pa.DataType],
-    tally: Tally,
+    tally: RunStats,
     *,
     delimiter: str = "\t",
     header: bool = True,
@@ -125,7 +125,7 @@ def stream_table(
 def read_frame(
     path: Path,
     columns: dict[str, pa.DataType],
-    tally: Tally,
+    tally: RunStats,
     *,
     delimiter: str = "\t",
     header: bool = True,
@@ -201,7 +201,7 @@ def header_names(line: bytes, delimiter: str, where: str) -> list[str]:
 
 
 def _parquet(
-    path: Path, columns: dict[str, pa.DataType], optional: tuple[str, ...], tally: Tally
+    path: Path, columns: dict[str, pa.DataType], optional: tuple[str, ...], tally: RunStats
 ) -> Iterator[pa.RecordBatch]:
     try:
         file = pq.ParquetFile(path)

@@ -10,7 +10,7 @@ import pyarrow as pa
 
 from octoscope.octopus.network_schema import ROLE_CODE
 from octoscope.octopus.sources.annotation import Annotation
-from octoscope.octopus.sources.record import SourceRecord, Tally, identifier_frame, pairs_of
+from octoscope.octopus.sources.record import RunStats, SourceRecord, identifier_frame, pairs_of
 from octoscope.octopus.sources.text import read_frame
 
 _KINDS = ("Activation", "Repression", "Unknown")
@@ -27,7 +27,7 @@ def read_trrust(path: Path, annotation: Annotation | None, release: str) -> Sour
     InputError
         If the file is not that table.
     """
-    tally = Tally()
+    tally = RunStats()
     columns = {c: pa.string() for c in ("tf", "target", "kind", "pmid")}
     frame = read_frame(path, columns, tally, header=False)
     empty = frame[["tf", "target"]].isna().any(axis=1)
@@ -62,7 +62,7 @@ def read_trrust(path: Path, annotation: Annotation | None, release: str) -> Sour
 
 
 def symbol_identifiers(
-    names: object, annotation: Annotation | None, ontologies: tuple[str, ...], tally: Tally
+    names: object, annotation: Annotation | None, ontologies: tuple[str, ...], tally: RunStats
 ) -> pd.DataFrame:
     """Return the identifiers of species named by symbols; symbols that nothing knows are counted.
 
