@@ -25,6 +25,7 @@ from octoscope.analysis.derived_views import DerivedViews
 from octoscope.analysis.matrix import MatrixSource
 from octoscope.analysis.summarise_matrix import finalise
 from octoscope.attention.mean_cell_attention import MeanCell
+from octoscope.blocks import row_ranges
 from octoscope.results.mean_cell_matrix import ComputedRows, MeanTile
 from octoscope.store import tiles
 
@@ -55,7 +56,7 @@ def main() -> None:
     computed_rows = ComputedRows(parts, a.cache_bytes)
 
     def rows() -> Iterator[MeanTile]:
-        for first, stop in tiles.row_ranges(n, TILE):
+        for first, stop in row_ranges(n, TILE):
             yield MeanTile(first, stop - first, computed_rows, cells)
 
     parts[0].rows(0, 0, 64)  # compiled before it is timed

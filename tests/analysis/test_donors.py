@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from octoscope.analysis.donor_jackknife import Block, donor_jackknife, interval
+from octoscope.analysis.leave_one_out import DerivedLeaveOneOut, SumsLeaveOneOut
 from octoscope.attention.topk import TopK
-from octoscope.results.left_out_donors import DerivedLeaveOneOut, SumsLeaveOneOut
 
 N, G = 20, 5
 GENES = np.arange(N)

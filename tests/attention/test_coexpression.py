@@ -14,7 +14,7 @@ from octoscope.attention.comoments import (
     rise,
     varying,
 )
-from octoscope.store.tiles import fold_tree
+from octoscope.blocks import fold_tree
 from scipy import sparse
 from scipy.stats import spearmanr
 

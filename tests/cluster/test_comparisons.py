@@ -17,17 +17,18 @@ import pandas as pd
 import pytest
 import scipy.stats
 import yaml
-from octoscope.analysis.agreement import place, union
+from octoscope.analysis.agreement import rank_pairs, union
 from octoscope.analysis.derived_views import DerivedViews
-from octoscope.analysis.pairings import MatrixRef, plan_of, reader
+from octoscope.analysis.pairings import MatrixRef, reader
 from octoscope.attention.topk import TopK
 from octoscope.cli.comparison_tables import SHOWN
-from octoscope.pipeline import analysis_steps
+from octoscope.pipeline.run_analyses import run_all
 from octoscope.plan.values import CACHE_BYTES
 from octoscope.plan.work_names import block_of
 from octoscope.planning.freeze import run_config
 from octoscope.planning.repair_plan import plan_repair
 from octoscope.results.open_matrix import stored_matrix
+from octoscope.results.run_matrices import RunMatrices, plan_of
 from octoscope.store.manifest import Fault
 from octoscope.store.parquet import table_bytes
 from octoscope.store.run_dir import RunRoot
@@ -160,7 +161,7 @@ def test_a_row_equals_the_matrices_that_were_kept(compared: Path) -> None:
     m = plan.model("scprint")
     genes = tuple(sorted(m.axis[i] for i in m.gene_sets["shared"]))
     members = [MatrixRef("scprint", 1, "logit.centred"), MatrixRef("aidocell", 1, "logit.centred")]
-    readers = [reader(root, plan, category, x, genes) for x in members]
+    readers = [reader(RunMatrices(root.url), category, x, genes) for x in members]
     tops = []
     for read in readers:
         top = TopK(50)
@@ -168,7 +169,7 @@ def test_a_row_equals_the_matrices_that_were_kept(compared: Path) -> None:
             top.update(*block)
         best = top.result()
         tops.append((best.query.astype(np.int64), best.key.astype(np.int64)))
-    placed = place(readers, *union(tops, len(genes)), n_genes=len(genes))
+    placed = rank_pairs(readers, *union(tops, len(genes)), n_genes=len(genes))
     q = placed.quantiles[1][placed.in_top_k(50)[0]]
     agreed = table(compared, "tables/agreement")
     row = agreed[
@@ -234,11 +235,9 @@ def test_threads_give_the_bytes_of_ray_for_every_comparison(compared: Path, tmp_
     def write(_: RunRoot, name: str, frame: pd.DataFrame) -> None:
         made[name] = table_bytes(frame)
 
-    blocks = analysis_steps.finished_blocks(plan, set())
-    analysis_steps.layers(root, plan, blocks, "threads", write=write)
-    for part in analysis_steps.comparison_parts(plan, {(b.model, b.category) for b in blocks}):
-        analysis_steps.comparison(root, plan, blocks, part, config.network, "threads", write)
-    assert len({name.split("/")[0] for name in made}) == 4  # union, tables, consensus, pools
+    run_all(root, plan, plan.finished_blocks(set()), config.network, write=write)
+    folders = {"union", "tables", "topk", "consensus", "pools"}
+    assert {name.split("/")[0] for name in made} == folders
     assert {n for n, data in made.items() if data != (compared / n).read_bytes()} == set()
 
 

@@ -7,11 +7,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 from octoscope.analysis.pairings import MatrixRef, reader
-from octoscope.analysis.tables.agreement_tables import AGREEMENT, compare
+from octoscope.analysis.registry import Context
+from octoscope.analysis.tables.agreement_tables import AGREEMENT, AGREEMENT_ANALYSIS
 from octoscope.config import parse_config
 from octoscope.extract.matrix_work import MatrixRunner
 from octoscope.extract.unit_work import UnitRunner
+from octoscope.plan import Block
 from octoscope.planning.freeze import prepare, run_config
+from octoscope.results.run_matrices import RunMatrices
 
 from tests.analysis.matrices import dense
 from tests.conftest import small_tree
@@ -32,12 +35,17 @@ def test_ranks_of_a_run_count_what_its_conventions_say(
     matrices.pairs("tiny", 0)
     for layer in (0, 2):
         matrices.matrix("tiny", 0, layer)
-    table = compare(root.url, plan, {("tiny", 0)}, "synchronous")[AGREEMENT]
+    run = RunMatrices(root.url)
+    context = Context(run, [Block("tiny", 0)], scheduler="synchronous")
+    table = dict(AGREEMENT_ANALYSIS.compute(context))[AGREEMENT]
     row = table[(table["query_layer"] == 0) & (table["eval_layer"] == 2)].iloc[0]
 
     m = plan.model("tiny")
     genes = tuple(m.axis)
-    of = [dense(reader(root, plan, 0, MatrixRef("tiny", y, "logit"), genes)()) for y in (0, 2)]
+    of = [
+        dense(reader(RunMatrices(root.url), 0, MatrixRef("tiny", y, "logit"), genes)())
+        for y in (0, 2)
+    ]
     off = ~np.eye(len(genes), dtype=bool)
     chosen = np.zeros(off.shape, bool)
     for values, eligible in of:

@@ -17,12 +17,12 @@ pytestmark = pytest.mark.skipif(
 SCRIPT = """
 import json, sys
 import numpy as np, psutil
-from octoscope.extract.malloc_trim import Heap
+from octoscope.extract.malloc_trim import MallocTrim
 
 def resident():
     return psutil.Process().memory_info().rss
 
-heap = Heap()
+heap = MallocTrim()
 start = resident()
 blocks = [np.ones(4 << 20, np.uint8) for _ in range(int(sys.argv[1]) // 4)]
 grown = resident()

@@ -21,7 +21,8 @@ from octoscope.config.byte_sizes import parse_bytes
 from octoscope.errors import ActivationError, InputError
 from octoscope.extract.unit_work import UnitRunner
 from octoscope.models import load_model
-from octoscope.pipeline.analysis_steps import Block, outputs
+from octoscope.pipeline.run_analyses import outputs
+from octoscope.plan import Block
 from octoscope.plan.work_names import sums_name
 from octoscope.planning.freeze import prepare, run_config
 from octoscope.planning.resolve import make_plan

@@ -277,7 +277,7 @@ def test_estimators_are_compared_in_every_projection(small_atlas: Path, tmp_path
         projection=["full", "weights_only"], compare={"k": [10]},
     )  # fmt: skip
     plan = make_plan(parse_config(tree, "c"), tmp_path)
-    names = ["tiny", "tiny.residual", "tiny.residual.bare"]
+    names = ["tiny", "tiny.residual", "tiny.residual.weights_only"]
     assert [m.name for m in plan.models] == names
     made = comparisons(plan, {(name, 0) for name in names})
     assert [m.model for x in made if x.kind == "estimators" for m in x.members][:3] == names

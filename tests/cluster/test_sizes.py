@@ -21,7 +21,7 @@ from tests.conftest import octoscope, small_tree
 
 SCRIPT = """
 import ctypes, json, sys
-from octoscope.pipeline import analysis_steps
+from octoscope.pipeline.run_analyses import run_all
 from octoscope.planning.freeze import prepare
 from octoscope.cluster.worker import Worker
 from octoscope.config import load_config
@@ -52,10 +52,7 @@ matrices = of_base(plan.pairs_work()) + of_base(plan.matrix_work())
 told["matrix_peak"] = peak_of(Worker(root.url, None, "cpu.0"), matrices)
 
 def analysis():
-    blocks = analysis_steps.finished_blocks(plan, set())
-    analysis_steps.layers(root, plan, blocks, "synchronous")
-    for part in analysis_steps.comparison_parts(plan, {(b.model, b.category) for b in blocks}):
-        analysis_steps.comparison(root, plan, blocks, part, None, "synchronous")
+    run_all(root, plan, plan.finished_blocks(set()), None, "synchronous")
 
 if len(plan.bases) == 1:  # of all models together: whose matrices are there
     analysis()  # code is loaded
@@ -207,10 +204,10 @@ def test_a_machine_without_gpus_plans_for_a_cluster_that_has_them(
 def test_what_tasks_keep_is_bounded_by_memory(small_atlas: Path, tmp_path: Path) -> None:
     tree = small_tree(small_atlas)
     tree["execution"] |= {"memory": "2GB", "cache": "900GB"}
-    with pytest.raises(InputError, match=r"execution\.hold.*lower it to"):
+    with pytest.raises(InputError, match=r"execution\.cache.*lower it to"):
         prepare(parse_config(tree, "c"), str(tmp_path / "large"))
     tree["execution"]["cache"] = "much"
-    with pytest.raises(InputError, match=r"execution\.hold.*not a size"):
+    with pytest.raises(InputError, match=r"execution\.cache.*not a size"):
         prepare(parse_config(tree, "c"), str(tmp_path / "large"))
 
 

@@ -7,7 +7,7 @@ import shutil
 from pathlib import Path
 
 import pytest
-from octoscope.pipeline import analysis_steps
+from octoscope.pipeline.run_analyses import run_all
 from octoscope.pipeline.seal import CELLS, REFUSED
 from octoscope.planning.freeze import run_config
 from octoscope.store.fault_injection import POINTS
@@ -91,14 +91,9 @@ def test_dask_on_threads_gives_the_bytes_of_dask_on_ray(
     (run / "tables").mkdir()
     for name in (VOCABULARY, CELLS, REFUSED):  # not written by an analysis
         shutil.copy(finished_run / name, run / name)
-    blocks = analysis_steps.finished_blocks(plan, set())
+    blocks = plan.finished_blocks(set())
     assert config.network is not None
-    analysis_steps.collect(root, plan, blocks, config.network)
-    analysis_steps.layers(root, plan, blocks, "threads")
-    analysis_steps.overlap(root, plan, blocks, config.network, "threads")
-    analysis_steps.models(root, blocks, network=True)
-    for part in analysis_steps.comparison_parts(plan, {(b.model, b.category) for b in blocks}):
-        analysis_steps.comparison(root, plan, blocks, part, config.network, "threads")
+    run_all(root, plan, blocks, config.network)
     assert tables_of(run) == tables_of(finished_run)
 
 

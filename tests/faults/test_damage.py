@@ -8,8 +8,8 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from octoscope.pipeline.repair_plan import plan_repair
 from octoscope.planning.freeze import run_config
-from octoscope.planning.repair_plan import plan_repair
 from octoscope.store.manifest import verify
 from octoscope.store.plan_file import load_plan
 from octoscope.store.run_dir import RunRoot
@@ -299,7 +299,6 @@ def test_a_driver_does_not_write_over_what_another_has_sealed(
     import io
 
     from octoscope.cluster import driver
-    from octoscope.pipeline import analysis_steps
     from octoscope.planning.freeze import replan
     from rich.console import Console
 
@@ -314,7 +313,7 @@ def test_a_driver_does_not_write_over_what_another_has_sealed(
         root.replace("_SUCCESS", sealed)  # the other finished meanwhile
         write(root, "tables/stats.parquet", None)
 
-    monkeypatch.setattr(analysis_steps, "collect", woken)
+    monkeypatch.setattr(driver, "run_analysis", woken)
     said = io.StringIO()
     assert driver.execute(root, replan(root), Console(file=said, width=300), stage="analysis") == 0
     assert "finished by another driver" in said.getvalue()

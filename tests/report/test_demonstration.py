@@ -19,7 +19,7 @@ from tests.report.test_browser import opened
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(1200)]
 
 # of every table with a figure: what its head must name; by id, class or the section's order
-NUMBER, INTERVAL, NULL = "pairs|cells|comparisons|genes|voices", "95 %", "null|chance"
+NUMBER, INTERVAL, NULL = "pairs|cells|comparisons|genes|model groups", "95 %", "null|chance"
 SHOWN = {
     "#model-pairs": (NUMBER, INTERVAL, NULL),
     "#by-k": (NUMBER, "quartiles", NULL),

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from octoscope.blocks import fold_tree, row_ranges, tree_sum
 from octoscope.errors import DamagedRunError
 from octoscope.store import tiles
 
@@ -15,7 +16,7 @@ from octoscope.store import tiles
 def stored(tmp_path: Path, values: np.ndarray, tile: int = 4) -> Path:
     path = tmp_path / "a.zarr"
     array = tiles.create_array(path, "sums", values.shape, str(values.dtype), tile)
-    for first, stop in tiles.row_ranges(values.shape[-2], tile):
+    for first, stop in row_ranges(values.shape[-2], tile):
         tiles.write_rows(array, first, values[..., first:stop, :])
     return path
 
@@ -52,10 +53,10 @@ def levels(parts: list[float]) -> float:
 
 @given(st.lists(st.floats(-1e20, 1e20), min_size=1, max_size=70))
 def test_one_by_one_gives_the_tree_to_the_bit(values: list[float]) -> None:
-    found = tiles.tree_sum(np.array([v]) for v in values)
+    found = tree_sum(np.array([v]) for v in values)
     assert found is not None
     assert found[0] == levels(values)
-    assert tiles.tree_sum(iter(())) is None
+    assert tree_sum(iter(())) is None
 
 
 @pytest.mark.parametrize("n", [1, 64, 100, 1000])
@@ -72,10 +73,10 @@ def test_a_tree_holds_few_parts_however_many_there_are(n: int) -> None:
             nonlocal alive
             alive -= 1
 
-    assert tiles.fold_tree((Part() for _ in range(n)), lambda a, b: Part()) is not None
+    assert fold_tree((Part() for _ in range(n)), lambda a, b: Part()) is not None
     assert most <= np.log2(n) + 4
 
 
 def test_tree_sum_has_one_order() -> None:
     parts = [np.array([v]) for v in (1e16, 1.0, -1e16, 1.0, 1.0)]
-    assert tiles.tree_sum(parts)[0] == ((1e16 + 1.0) + (-1e16 + 1.0)) + 1.0
+    assert tree_sum(parts)[0] == ((1e16 + 1.0) + (-1e16 + 1.0)) + 1.0

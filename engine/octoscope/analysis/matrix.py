@@ -11,6 +11,7 @@ import numpy as np
 
 from octoscope.attention.views import CORRELATION, one_view, quantity_of
 from octoscope.attention.welford import Spread
+from octoscope.plan.values import ModelPlan
 
 
 class PairMatrix(Protocol):
@@ -300,3 +301,9 @@ def _cut(block: np.ndarray, rows: np.ndarray, genes: np.ndarray) -> np.ndarray:
     if block.shape == (len(rows), len(genes)):
         return block
     return block[np.ix_(rows, genes)]
+
+
+def matrix_bytes(m: ModelPlan) -> int:
+    """Return what an open matrix may come to hold: rows, and queries and keys of mean cells."""
+    n, mean = len(m.axis), m.estimator == "mean_residual"
+    return 32 * n * n + 2 * 3 * n * m.d * 2 * 4 * mean  # by head, and side by side

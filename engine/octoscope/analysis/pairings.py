@@ -2,27 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from functools import lru_cache, partial
-from typing import Any
 
 import numpy as np
-import pandas as pd
 
-from octoscope.analysis.agreement import strongest_of
-from octoscope.analysis.derived_views import DerivedViews
+from octoscope.analysis.agreement import Pairs, strongest_of
+from octoscope.analysis.finished_matrices import FinishedMatrices
+from octoscope.analysis.frames import of_all_cells
 from octoscope.analysis.layer_consensus import CachedMatrix, LayerConsensus
 from octoscope.attention.views import CORRELATION, plain_view
-from octoscope.plan.values import COEXPRESSION, ComparePlan, ModelPlan, Plan
-from octoscope.plan.work_names import matrix_work
-from octoscope.results.open_matrix import stored_matrix
-from octoscope.results.stored_sums import read_finished_record
-from octoscope.store.parquet import read_table
-from octoscope.store.plan_file import load_plan
-from octoscope.store.run_dir import RunRoot
+from octoscope.plan.values import COEXPRESSION, Block, ComparePlan, ModelPlan, Plan
 
-_LAST = 4  # matrices that a worker read last and keeps
 Tiles = Iterable[tuple[int, np.ndarray, np.ndarray]]
 
 
@@ -57,12 +48,6 @@ class Comparison:
     members: tuple[MatrixRef, ...]
 
 
-@lru_cache(maxsize=4)
-def plan_of(run: str) -> Plan:
-    """Return a run's plan; a worker loads it once, it never changes."""
-    return load_plan(RunRoot(run))
-
-
 def comparison_settings(plan: Plan) -> ComparePlan:
     """Return how a run compares; nothing in here is asked of a run that does not."""
     if plan.compare is None:
@@ -80,7 +65,7 @@ def shared_genes(plan: Plan, models: Iterable[str], gene_set: str | None) -> tup
     return tuple(sorted(found or ()))
 
 
-def comparisons(plan: Plan, finished: set[tuple[str, int]]) -> list[Comparison]:
+def comparisons(plan: Plan, finished: set[Block]) -> list[Comparison]:
     """Return every comparison between matrices of the finished (reading, category) blocks."""
     made: list[Comparison] = []
     for c in range(len(plan.categories)):
@@ -106,7 +91,7 @@ def sets_and_views_of(plan: Plan, m: ModelPlan) -> tuple[list[str], list[str]]:
 
 
 def _of_models(
-    plan: Plan, finished: set[tuple[str, int]], category: int, gene_set: str, view: str
+    plan: Plan, finished: set[Block], category: int, gene_set: str, view: str
 ) -> list[Comparison]:
     models = comparable_models(plan, finished, category, gene_set, view)
     genes = shared_genes(plan, models, gene_set)
@@ -119,7 +104,7 @@ def _of_models(
 
 def _of_layers(
     plan: Plan,
-    finished: set[tuple[str, int]],
+    finished: set[Block],
     category: int,
     gene_set: str,
     view: str,
@@ -135,7 +120,7 @@ def _of_layers(
 
 
 def comparable_models(
-    plan: Plan, finished: set[tuple[str, int]], category: int, gene_set: str, view: str
+    plan: Plan, finished: set[Block], category: int, gene_set: str, view: str
 ) -> list[str]:
     """Return the checkpoints with a finished matrix of a set and view, by their first reading."""
     return [
@@ -147,7 +132,7 @@ def comparable_models(
 
 def correlations(
     plan: Plan,
-    finished: set[tuple[str, int]],
+    finished: set[Block],
     category: int,
     view: str,
     genes: tuple[str, ...],
@@ -166,7 +151,7 @@ def correlations(
 
 def _of_readings(
     plan: Plan,
-    finished: set[tuple[str, int]],
+    finished: set[Block],
     category: int,
     gene_set: str,
     view: str,
@@ -212,133 +197,39 @@ def axis_positions(m: ModelPlan, genes: Iterable[str]) -> np.ndarray:
 
 
 def reader(
-    root: RunRoot, plan: Plan, category: int, member: MatrixRef, genes: tuple[str, ...]
+    run: FinishedMatrices, category: int, member: MatrixRef, genes: tuple[str, ...]
 ) -> Callable[[], Tiles]:
-    """Return what yields a member's (first row, values, eligible) as often as it is called.
+    """Return what yields a matrix's (first row, values, eligible) as often as it is called.
 
-    The matrix is opened when it is read: of many readers one task holds few matrices.
+    The matrix is opened when it is read, so a task with many readers holds few matrices.
     """
-    at = axis_positions(plan.model(member.model), genes)
-    share = plan.cache_bytes // _LAST
-    held = _held if matrix_bytes(plan.model(member.model)) <= share else _last_one
-    return lambda: held(root.url, member.model, category, member.layer).values(at, member.view)
-
-
-def matrix_bytes(m: ModelPlan) -> int:
-    """Return what an open matrix may come to hold: rows, and queries and keys of mean cells."""
-    n, mean = len(m.axis), m.estimator == "mean_residual"
-    return 32 * n * n + 2 * 3 * n * m.d * 2 * 4 * mean  # by head, and side by side
-
-
-@lru_cache(maxsize=_LAST)
-def _held(run: str, model: str, category: int, layer: int) -> DerivedViews:
-    """Open a matrix; what a worker read last it need not read again for the next question."""
-    plan = plan_of(run)
-    return stored_matrix(
-        RunRoot(run), plan, model, category, layer, cache_bytes=plan.cache_bytes // _LAST
-    )
-
-
-@lru_cache(maxsize=1)
-def _last_one(run: str, model: str, category: int, layer: int) -> DerivedViews:
-    """Open a matrix so large that a worker keeps one."""
-    plan = plan_of(run)
-    return stored_matrix(RunRoot(run), plan, model, category, layer, cache_bytes=plan.cache_bytes)
+    at = axis_positions(run.plan.model(member.model), genes)
+    return lambda: run.matrix(member.model, category, member.layer).values(at, member.view)
 
 
 def strongest(
-    root: RunRoot,
-    plan: Plan,
-    category: int,
-    member: MatrixRef,
-    genes: tuple[str, ...],
-    gene_set: str,
-) -> tuple[np.ndarray, np.ndarray]:
-    """Return (query, key), positions in ``genes``, of a member's top pairs.
+    run: FinishedMatrices, category: int, member: MatrixRef, genes: tuple[str, ...], gene_set: str
+) -> Pairs:
+    """Return (query, key), positions in ``genes``, of a matrix's top pairs.
 
-    As they were committed, where they were made over these genes; otherwise in one more pass.
+    The committed list where it was made over these genes, otherwise one more pass.
     """
-    m = plan.model(member.model)
+    m = run.plan.model(member.model)
     at = axis_positions(m, genes)
     if m.gene_sets.get(gene_set) == at.tolist():
-        top = top_table(root, plan, member.model, category, member.layer)
+        top = run.matrix_table("topk", member.model, category, member.layer)
         top = of_all_cells(top, gene_set, member.view)
         return np.searchsorted(at, top["query"]), np.searchsorted(at, top["key"])
-    return strongest_of(reader(root, plan, category, member, genes), plan.top_k)
+    return strongest_of(reader(run, category, member, genes), run.plan.top_k)
 
 
-def top_table(root: RunRoot, plan: Plan, model: str, category: int, layer: int) -> pd.DataFrame:
-    """Read the top pairs that a matrix left behind: every gene set, view and part."""
-    record = read_finished_record(root, plan, matrix_work(model, category, layer))
-    return read_table(root, f"{record.folder}/topk.parquet")
+def combined_layers(run: FinishedMatrices, category: int, model: str) -> CachedMatrix:
+    """Return the layers of a model's first variant as one matrix, as the plan combines them.
 
-
-def of_all_cells(top: pd.DataFrame, gene_set: str, view: str) -> pd.DataFrame:
-    """Return the top pairs of a gene set and view from both halves together."""
-    return top[(top["gene_set"] == gene_set) & (top["view"] == view) & (top["part"] == "total")]
-
-
-def open_layers(
-    root: RunRoot, plan: Plan, category: int, model: str, cache_bytes: int
-) -> dict[int, DerivedViews]:
-    """Open all layers of a reading; together they keep up to ``hold`` bytes in memory."""
-    m = plan.model(model)
-    share = cache_bytes // len(m.layers)
-    return {y: stored_matrix(root, plan, model, category, y, cache_bytes=share) for y in m.layers}
-
-
-class LazyLayers(Mapping[int, DerivedViews]):
-    """Layers of a reading for whoever reads one after the other: opened when they are asked for.
-
-    Those that fit into ``hold`` (by default what the plan lets a task keep) stay open, and are read
-    once.
+    Its blocks are cached, if the plan allows it; layers cache what is left.
     """
-
-    def __init__(
-        self, root: RunRoot, plan: Plan, category: int, model: str, cache_bytes: int | None = None
-    ) -> None:
-        self._layers = plan.model(model).layers
-        most = plan.cache_bytes if cache_bytes is None else cache_bytes
-        few = matrix_bytes(plan.model(model)) * len(self._layers) <= most
-        share = most // len(self._layers) if few else 0
-        self._open = partial(stored_matrix, root, plan, model, category, cache_bytes=share)
-        self._kept = {y: self._open(y) for y in self._layers} if few else {}
-
-    def __getitem__(self, layer: int) -> DerivedViews:
-        return self._kept[layer] if self._kept else self._open(layer)
-
-    def __iter__(self) -> Iterator[int]:
-        return iter(self._layers)
-
-    def __len__(self) -> int:
-        return len(self._layers)
-
-
-def layers_of(root: RunRoot, plan: Plan, category: int, model: str) -> CachedMatrix:
-    """Return the layers of a model's first reading as one matrix, as the plan combines them.
-
-    Its blocks are kept, if the plan lets them be; layers keep what is left.
-    """
+    plan = run.plan
     left = CachedMatrix.left(len(plan.model(model).axis), plan.cache_bytes)
-    layers: Mapping[int, DerivedViews]
-    if left < plan.cache_bytes:  # kept: layers are read one after the other
-        layers = LazyLayers(root, plan, category, model, left)
-    else:
-        layers = open_layers(root, plan, category, model, left)
+    # cached: layers are read one after the other
+    layers = run.layers(model, category, left, at_once=left == plan.cache_bytes)
     return CachedMatrix(LayerConsensus(layers, comparison_settings(plan).layers), plan.cache_bytes)
-
-
-def labelled(frame: pd.DataFrame, label: dict[str, Any]) -> pd.DataFrame:
-    """Return a table with leading columns of one value each."""
-    return pd.concat([pd.DataFrame(label, index=frame.index), frame], axis=1)
-
-
-def name_genes(frame: pd.DataFrame, m: ModelPlan) -> pd.DataFrame:
-    """Replace axis indices in query, key and gene columns by Ensembl ids, and add symbols."""
-    ids, names = np.array(m.axis, dtype=object), np.array(m.symbols, dtype=object)
-    for column in ("query", "key", "gene"):
-        if column in frame:
-            at = frame[column].to_numpy()
-            frame = frame.assign(**{column: ids[at]})
-            frame.insert(list(frame.columns).index(column) + 1, f"{column}_symbol", names[at])
-    return frame

@@ -16,10 +16,10 @@ from octoscope.analysis import statistics
 from octoscope.analysis.derived_views import Fit, fit_halves
 from octoscope.analysis.donor_jackknife import LeaveOneGroupOut, donor_jackknife
 from octoscope.analysis.kernels import tally
+from octoscope.analysis.leave_one_out import DerivedLeaveOneOut
 from octoscope.analysis.matrix import PairMatrix
 from octoscope.attention.histograms import BINS, bins_of, count, quantiles
 from octoscope.attention.topk import TopK, TopPairs
-from octoscope.results.left_out_donors import DerivedLeaveOneOut
 
 # Genes in the permutation null of half-to-half agreement; a seeded sample where there are more.
 _NULL_GENES = 256

@@ -74,8 +74,9 @@ def runs(
 ) -> None:
     """Compare the matrices that two runs have in common (both with `keep_dense: fp32`)."""
     from octoscope.analysis.tables.run_tables import compare_runs
+    from octoscope.results.run_matrices import require_dense
 
-    table = compare_runs(first, second)
+    table = compare_runs(require_dense(first), require_dense(second))
     if out_ is not None:
         from octoscope.octopus.pair_files import new_file
 
@@ -108,10 +109,15 @@ def pool(
     """Read categories of a finished run as one (it must have kept its matrices)."""
     from octoscope.analysis.tables.pool_tables import pool_finished
     from octoscope.octopus.pair_files import new_file
+    from octoscope.planning.freeze import run_config
+    from octoscope.results.run_matrices import require_dense
+    from octoscope.store.plan_file import run_directory
 
     if out_.exists():
         raise InputError("--out", f"{out_} exists", "name another folder")
-    tables = pool_finished(run, name, category, min_cells=min_cells)
+    matrices = require_dense(run)
+    least = min_cells or run_config(run_directory(run)).min_cells
+    tables = pool_finished(matrices, name, category, min_cells=least)
     for path, table in tables.items():
         file = out_ / path
         file.parent.mkdir(parents=True, exist_ok=True)
@@ -213,7 +219,7 @@ def export(
     model: Annotated[
         str | None, typer.Option(help="One model's layers as one; default: all models")
     ] = None,
-    min_groups: Annotated[int, typer.Option(min=1, help="Voices that must share a pair")] = 1,
+    min_groups: Annotated[int, typer.Option(min=1, help="Model groups that must share a pair")] = 1,
     top: Annotated[int | None, typer.Option(min=1, help="Pairs per category, at most")] = None,
 ) -> None:
     """Write the consensus network for Cytoscape, igraph, OmniPath, decoupler or AnnData."""

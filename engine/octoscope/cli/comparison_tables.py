@@ -57,7 +57,7 @@ SHOWN = {
         "coherence",
         ("model", "category", "layer", "left_out", "k", "n_groups", "coherence", "low", "high",
          "null_low", "null_high", "q"),
-        "do other voices see what a layer sees",
+        "do other model groups see what a layer sees",
     ),
     "heads": _Shown(
         "heads",
@@ -80,7 +80,7 @@ SHOWN = {
     "support": _Shown(
         "support",
         ("category", "n_groups", "n_pairs", "null_mean", "null_low", "null_high", "p", "q"),
-        "pairs that so many voices share",
+        "pairs that so many model groups share",
     ),
     "contrasts": _Shown(
         "contrasts",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from contextlib import suppress
 from functools import partial
 from typing import Any
@@ -12,6 +12,7 @@ import pandas as pd
 from rich.console import Console
 
 from octoscope.cluster.connect import address_of, ray_cluster
+from octoscope.cluster.dask_scheduler import ray_scheduler
 from octoscope.cluster.dispatch import Change, Work, dispatch
 from octoscope.cluster.fleet import Group, RayFleet, together
 from octoscope.cluster.progress import Reporter
@@ -19,8 +20,8 @@ from octoscope.cluster.signals import Stopped, StopSignals
 from octoscope.config import RunConfig
 from octoscope.errors import OctoscopeError
 from octoscope.json_values import to_json
-from octoscope.pipeline import analysis_steps
-from octoscope.pipeline.dask_graphs import ray_scheduler
+from octoscope.pipeline.repair_plan import Repair, open_repair, read_repair
+from octoscope.pipeline.run_analyses import run_analysis, steps
 from octoscope.pipeline.seal import (
     ATTENTION,
     DONE,
@@ -30,10 +31,9 @@ from octoscope.pipeline.seal import (
     read_quarantined,
     remove_scratch,
 )
-from octoscope.plan.values import Plan
+from octoscope.plan.values import Block, Plan
 from octoscope.plan.work_names import block_of
 from octoscope.planning.freeze import run_config
-from octoscope.planning.repair_plan import Repair, open_repair, read_repair
 from octoscope.store.commits import done_among, read_record
 from octoscope.store.lease import Lease
 from octoscope.store.manifest import JOURNAL, require_success
@@ -164,7 +164,7 @@ class _Run:
                     )
                 if stage in ("all", "analysis"):
                     if self._repair is None or self._repair.outputs:
-                        blocks = analysis_steps.finished_blocks(plan, set(known))
+                        blocks = plan.finished_blocks(known)
                         few = address_of(address) is None and len(blocks) <= _FEW
                         scheduler = "threads" if few else ray_scheduler()
                         self._analysis(blocks, reporter, scheduler)
@@ -207,9 +207,7 @@ class _Run:
             if means:
                 todo.append((f"mean cells{of}", [Work(w, block_of(w)[0]) for w in means]))
             quarantined |= self._dispatch(ray, reporter, todo, spec)
-        attention_variants = {
-            (b.model, b.category) for b in analysis_steps.finished_blocks(plan, set(quarantined))
-        }
+        attention_variants = set(plan.finished_blocks(quarantined))
         bases = {
             (plan.model(m).base, c) for m, c in attention_variants
         }  # whose pair counts they share
@@ -290,42 +288,18 @@ class _Run:
         self._check_lease()
         return self._drain.asked()
 
-    def _analysis(
-        self, blocks: list[analysis_steps.Block], reporter: Reporter, scheduler: Any
-    ) -> None:
-        """Join phase 1 tables, then phase 2 and overlap through Dask with the scheduler given."""
+    def _analysis(self, blocks: list[Block], reporter: Reporter, scheduler: Any) -> None:
+        """Run the registered analyses, in order, with the Dask scheduler given."""
         root, plan, network = self._root, self._plan, self._config.network
         wanted = None if self._repair is None else set(self._repair.outputs)
-        write = self._write
-        steps: list[tuple[str, Callable[[], None]]] = [
-            ("tables", lambda: analysis_steps.collect(root, plan, blocks, network, wanted, write)),
-            ("layers", lambda: analysis_steps.layers(root, plan, blocks, scheduler, wanted, write)),
-        ]
-        tests = {"tables/overlap.parquet", "tables/separation.parquet"}
-        if network is not None and (wanted is None or wanted & tests):
-            steps.append(
-                (
-                    "overlap",
-                    lambda: analysis_steps.overlap(root, plan, blocks, network, scheduler, write),
-                )
-            )
-        if wanted is None or wanted & {analysis_steps.MODELS, analysis_steps.MASS}:
-            joined = network is not None
-            steps.append(("models", lambda: analysis_steps.models(root, blocks, joined, write)))
-        finished = {(b.model, b.category) for b in blocks}
-        for part in analysis_steps.comparison_parts(plan, finished):
-            if wanted is None or wanted & set(part.tables):
-                make = partial(
-                    analysis_steps.comparison, root, plan, blocks, part, network, scheduler, write
-                )
-                steps.append((part.name, make))
+        planned = steps(plan, blocks, network is not None, wanted)
         # groups of their own: how long one took says nothing about the next
-        works = [Work(name, name) for name, _ in steps]
+        works = [Work(a.name, a.name) for a in planned]
         reporter.stage("analysis", works)
-        for work, (_, step) in zip(works, steps, strict=True):
+        for work, analysis in zip(works, planned, strict=True):
             reporter.change("analysis", Change(work, "started"))
             started = time.monotonic()
-            step()
+            run_analysis(root, analysis, blocks, network, scheduler, wanted, self._write)
             metrics = {"seconds": round(time.monotonic() - started, 3)}
             reporter.change("analysis", Change(work, "done", metrics=metrics))
 

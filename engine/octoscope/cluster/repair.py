@@ -8,9 +8,7 @@ from rich.console import Console
 
 from octoscope.cluster.driver import execute
 from octoscope.errors import DamagedRunError
-from octoscope.pipeline.seal import DONE
-from octoscope.planning.freeze import CONFIG, replan, run_config
-from octoscope.planning.repair_plan import (
+from octoscope.pipeline.repair_plan import (
     mend_frozen,
     note_repair,
     open_repair,
@@ -18,6 +16,8 @@ from octoscope.planning.repair_plan import (
     read_repair,
     set_foreign_apart,
 )
+from octoscope.pipeline.seal import DONE
+from octoscope.planning.freeze import CONFIG, replan, run_config
 from octoscope.store.lease import Lease
 from octoscope.store.manifest import damaged, verify
 from octoscope.store.plan_file import load_plan

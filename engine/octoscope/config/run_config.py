@@ -163,6 +163,11 @@ class RunConfig(Section):
     compare: CompareConfig | None = Field(
         default_factory=CompareConfig, description="null: no comparisons"
     )
+    analyses: list[str] = Field(
+        default_factory=list,
+        description="Analyses of other installed packages to run too, by the name of their entry "
+        "point in the group octoscope.analyses",
+    )
     keep_dense: Literal["none", "fp32"] = "none"
     notes: list[str] = Field(default_factory=list, description="Shown at the top of the report")
     execution: ExecutionConfig = Field(default_factory=lambda: ExecutionConfig())

@@ -20,6 +20,7 @@ from octoscope.attention.comoments import (
     rise,
     varying,
 )
+from octoscope.blocks import fold_tree, row_ranges
 from octoscope.config import RunConfig
 from octoscope.plan.values import ModelPlan, Plan, Unit
 from octoscope.results.stored_sums import PARTS, unit_rows
@@ -109,7 +110,7 @@ def write_correlations(
     parts = [*halves, halves[0] + halves[1]]
     if m.estimator == "pearson":
         squares = [_pearson_squares(root, records, n, tile) for records in parts]
-        for first, stop in tiles.row_ranges(n, tile):
+        for first, stop in row_ranges(n, tile):
             block = np.zeros((PARTS, 1, stop - first, n), np.float32)
             for p, records in enumerate(parts):
                 if records:
@@ -121,7 +122,7 @@ def write_correlations(
     for p, records in enumerate(parts):
         with attempt.room() as room:
             found[p, 0] = _spearman(root, records, n, room / "rises")
-    for first, stop in tiles.row_ranges(n, tile):
+    for first, stop in row_ranges(n, tile):
         tiles.write_rows(array, first, found[:, :, first:stop])
 
 
@@ -132,14 +133,14 @@ def _pearson_rows(root: RunRoot, records: list[Record], first: int, stop: int) -
         CoMoments(int(r.metrics["cells_used"]), mean[0], rows, first)
         for r, mean, rows in zip(records, means, products, strict=True)
     )
-    found = tiles.fold_tree(parts, CoMoments.merge)
+    found = fold_tree(parts, CoMoments.merge)
     assert found is not None  # callers ask for parts that have units
     return found
 
 
 def _pearson_squares(root: RunRoot, records: list[Record], n: int, tile: int) -> np.ndarray:
     squares = np.zeros(n)
-    for first, stop in tiles.row_ranges(n, tile) if records else ():
+    for first, stop in row_ranges(n, tile) if records else ():
         found = _pearson_rows(root, records, first, stop)
         own = found.products[np.arange(stop - first), np.arange(first, stop)]
         squares[first:stop] = varying(own, found.mean[first:stop], found.n)

@@ -13,6 +13,7 @@ from octoscope.analysis.edges import strongest_keys
 from octoscope.analysis.summarise_matrix import finalise
 from octoscope.attention.views import QUANTITIES
 from octoscope.attention.welford import Spread
+from octoscope.blocks import fold_tree, row_ranges
 from octoscope.extract.coexpression_work import write_correlations
 from octoscope.plan.values import COEXPRESSION, ModelPlan, Plan, Unit
 from octoscope.plan.work_names import layer_name, matrix_work, pairs_work, sums_name
@@ -66,7 +67,7 @@ class MatrixRunner:
         else:
             array = tiles.create_array(store, "pairs", (2, n, n), "int32", tile)
             counts = [self._arrays(records, "pairs") for records in halves]
-            for first, stop in tiles.row_ranges(n, tile):
+            for first, stop in row_ranges(n, tile):
                 empty = np.zeros((stop - first, n), np.int32)
                 block = np.stack([tile_of(arrays, first, stop, empty) for arrays in counts])
                 tiles.write_rows(array, first, block)
@@ -156,7 +157,7 @@ class MatrixRunner:
                 for r in halves
             ]
         sums = [self._arrays(records, name) for records in halves]
-        for first, stop in tiles.row_ranges(n, tile):
+        for first, stop in row_ranges(n, tile):
             empty = np.zeros((len(QUANTITIES), stop - first, n))
             block = [tile_of(arrays, first, stop, empty) for arrays in sums]
             tiles.write_rows(array, first, np.stack(block).astype(np.float32))
@@ -188,7 +189,7 @@ def _deviations(arrays: list[list[Any]], first: int, stop: int, n: int) -> np.nd
     """
     counts, sums, m2 = (rows_of(a, first, stop) for a in arrays)
     parts = (Spread(a, b[0], c) for a, b, c in zip(counts, sums, m2, strict=True))
-    found = tiles.fold_tree(parts, Spread.merge)
+    found = fold_tree(parts, Spread.merge)
     return np.zeros((stop - first, n)) if found is None else found.m2
 
 

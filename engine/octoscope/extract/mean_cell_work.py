@@ -6,6 +6,7 @@ import numpy as np
 import torch
 
 from octoscope.attention.residual_sums import divided, mean_cells, present
+from octoscope.blocks import tree_sum
 from octoscope.errors import InputError
 from octoscope.models.protocol import BareProjections, FoundationModel
 from octoscope.plan.values import ModelPlan, Plan
@@ -57,7 +58,7 @@ def attend_mean_cells(
     def totals(parts: list[list[Record]], name: str, shape: tuple[int, ...]) -> np.ndarray:
         out = np.zeros((len(parts), *shape))
         for part, records in zip(out, parts, strict=True):
-            found = tiles.tree_sum(unit_rows(root, records, name, 0, shape[0]))
+            found = tree_sum(unit_rows(root, records, name, 0, shape[0]))
             if found is not None:
                 part[:] = found
         return out

@@ -12,7 +12,7 @@ from octoscope import __version__
 from octoscope.config import RunConfig
 from octoscope.errors import DamagedRunError
 from octoscope.json_values import to_json
-from octoscope.pipeline import analysis_steps
+from octoscope.pipeline.run_analyses import outputs
 from octoscope.plan.values import Plan
 from octoscope.planning.freeze import CONFIG
 from octoscope.store.commits import each_record, left_by, record_path, sweep
@@ -62,9 +62,9 @@ def finish(
     root.replace("run.json", to_json(provenance))
     _write_cells(root, plan, provenance)
     write_report(root)
-    blocks = analysis_steps.finished_blocks(plan, set(quarantined))
+    finished = plan.finished_blocks(quarantined)
     own = [CONFIG, "plan.json", "run.json", ATTENTION, VOCABULARY, CELLS, REFUSED, REPORT]
-    tables = analysis_steps.outputs(plan, blocks, config.network is not None)
+    tables = outputs(plan, finished, config.network is not None)
     earlier = _sealed(root)
     # a run sealed by an earlier version lacks the tables that came since; a repair makes none
     tables = {n: x for n, x in tables.items() if not earlier or n in earlier or n in written}

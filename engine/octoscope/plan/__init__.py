@@ -3,6 +3,7 @@
 from octoscope.plan.values import (
     CACHE_BYTES,
     COEXPRESSION,
+    Block,
     CategoryPlan,
     ComparePlan,
     DonorGroupPlan,
@@ -14,6 +15,6 @@ from octoscope.plan.values import (
 )
 
 __all__ = [
-    "CACHE_BYTES", "COEXPRESSION", "CategoryPlan", "ComparePlan", "DonorGroupPlan", "EdgesPlan",
-    "ModelPlan", "Plan", "PoolPlan", "Unit",
+    "CACHE_BYTES", "COEXPRESSION", "Block", "CategoryPlan", "ComparePlan", "DonorGroupPlan",
+    "EdgesPlan", "ModelPlan", "Plan", "PoolPlan", "Unit",
 ]  # fmt: skip

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Container, Mapping
 from functools import cached_property
-from typing import Any, ClassVar, Literal, Self
+from typing import Any, ClassVar, Literal, NamedTuple, Self
 
 from pydantic import (
     BaseModel,
@@ -151,6 +151,13 @@ class CategoryPlan(_Value):
         return [(g.half, g.start, g.stop) for g in self.groups]
 
 
+class Block(NamedTuple):
+    """The matrices of an attention variant in a category: one per layer."""
+
+    model: str
+    category: int
+
+
 class EdgesPlan(_Value):
     """Which network every matrix leaves behind; see ``octoscope.analysis.edges``."""
 
@@ -169,7 +176,7 @@ class PoolPlan(_Value):
 
 
 class ComparePlan(_Value):
-    """How matrices are compared: how many strongest pairs, which models are one voice, pools."""
+    """How matrices are compared: how many strongest pairs, which models form a group, pools."""
 
     ADDED = ("consensus",)
     k: list[int]
@@ -185,7 +192,7 @@ class ComparePlan(_Value):
 class Plan(_Value):
     """What will be computed, and what it needs."""
 
-    ADDED = ("compare", "cache", "max_permutation_factor")
+    ADDED = ("compare", "cache_bytes", "max_permutation_factor", "analyses")
     schema_version: str = SCHEMA
     config_hash: str
     atlas: dict[str, Any]
@@ -202,6 +209,7 @@ class Plan(_Value):
     moments: int
     edges: EdgesPlan | None
     compare: ComparePlan | None = None
+    analyses: list[str] = []
     permutations: int
     max_permutation_factor: int = 10
     seed: int
@@ -278,6 +286,20 @@ class Plan(_Value):
         """Return the folders of all work, in the order of stages."""
         units = [u.work for u in self.units]
         return units + self.residual_work() + self.pairs_work() + self.matrix_work()
+
+    def finished_blocks(self, quarantined: Container[str]) -> list[Block]:
+        """Return the blocks none of whose work was quarantined, in the order of the plan."""
+        finished = []
+        for m in self.models:
+            for c in range(len(self.categories)):
+                works = [u.work for h in (0, 1) for u in self.units_of(m.name, c, h)]
+                works.append(pairs_work(m.base, c))
+                if m.estimator == "mean_residual":
+                    works.append(residual_work(m.base, c))
+                works += [matrix_work(m.name, c, y) for y in m.layers]
+                if not any(work in quarantined for work in works):
+                    finished.append(Block(m.name, c))
+        return finished
 
     def matrix_work(self) -> list[str]:
         """Return the folders of matrices, one per reading, category and layer."""

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from octoscope.analysis.layer_consensus import CachedMatrix
 from octoscope.analysis.layers import DRAWN, TESTED, drawn_bytes
-from octoscope.analysis.pairings import matrix_bytes
+from octoscope.analysis.matrix import matrix_bytes
 from octoscope.config import RunConfig
 from octoscope.config.byte_sizes import parse_bytes
 from octoscope.plan.values import ModelPlan

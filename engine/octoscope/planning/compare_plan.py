@@ -1,4 +1,4 @@
-"""How a run compares: which models are one voice, how many pairs count, what is pooled."""
+"""How a run compares: which models form a group, how many pairs count, what is pooled."""
 
 from __future__ import annotations
 
@@ -7,14 +7,14 @@ from octoscope.config import RunConfig
 from octoscope.errors import InputError
 from octoscope.plan.values import CategoryPlan, ComparePlan, ModelPlan, PoolPlan
 
-# The posts count these two as one voice.
+# The posts count these two as one group.
 _KIN = {"scfoundation": "scfoundation-aidocell", "aidocell": "scfoundation-aidocell"}
 
 
 def compare_plan(
     config: RunConfig, models: list[ModelPlan], categories: list[CategoryPlan]
 ) -> ComparePlan | None:
-    """Resolve which models are one voice and which categories are pooled.
+    """Resolve which models form a group and which categories are pooled.
 
     Raises
     ------

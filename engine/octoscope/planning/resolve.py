@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from octoscope.analysis.registry import analyses
 from octoscope.atlas import Atlas, CellIndex
 from octoscope.attention.views import default_min_cells
 from octoscope.config import GeneSetConfig, ModelConfig, RunConfig
@@ -285,6 +286,7 @@ def plan_run(
         moments=config.moments,
         edges=_edges(config),
         compare=compare_plan(config, [m for m in bases if m.family != COEXPRESSION], categories),
+        analyses=[a.name for a in analyses(config.analyses)[len(analyses()) :]],
         permutations=config.permutations,
         max_permutation_factor=config.max_permutation_factor,
         seed=config.seed,
@@ -350,7 +352,7 @@ def result_fields(config: RunConfig) -> dict[str, Any]:
     for name in _FREE:
         tree["execution"].pop(name)
     # left out where not asked for, as in configurations of earlier versions: they keep their hash
-    for name in ("absolute", "centred", "compare", "donor_groups"):
+    for name in ("absolute", "analyses", "centred", "compare", "donor_groups"):
         if not tree[name]:
             tree.pop(name)
     if tree["max_permutation_factor"] == Plan.model_fields["max_permutation_factor"].default:

@@ -58,7 +58,7 @@ def consensus_network(
     model
         One model's top pairs over all its layers, instead of the consensus of all.
     min_groups
-        Voices (model group) that must have a pair among their strongest.
+        Model groups that must have a pair among their strongest.
     top
         Pairs per category, at most.
 

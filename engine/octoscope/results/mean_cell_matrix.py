@@ -11,6 +11,7 @@ import numpy as np
 
 from octoscope.analysis.matrix import MatrixSource
 from octoscope.attention.mean_cell_attention import MeanCell
+from octoscope.blocks import row_ranges
 from octoscope.plan.values import ModelPlan, Plan
 from octoscope.plan.work_names import layer_name, pairs_work, residual_work
 from octoscope.results.stored_sums import gene_cells, read_finished_record
@@ -180,7 +181,7 @@ def mean_cell_source(
     rows = ComputedRows(mean_cells_of(root, plan, model, category, layer), cache_bytes)
 
     def computed() -> Iterator[MeanTile]:
-        for first, stop in tiles.row_ranges(n, plan.tile):
+        for first, stop in row_ranges(n, plan.tile):
             yield MeanTile(first, stop - first, rows, cells)
 
     return MatrixSource(

@@ -9,10 +9,10 @@ import numpy as np
 
 from octoscope.analysis.derived_views import DerivedViews
 from octoscope.analysis.donor_jackknife import LeaveOneGroupOut
+from octoscope.analysis.leave_one_out import MeanCellsLeaveOneOut, Rows, SumsLeaveOneOut
 from octoscope.analysis.matrix import MatrixSource
 from octoscope.plan.values import COEXPRESSION, Plan, Unit
 from octoscope.plan.work_names import matrix_work, sums_name
-from octoscope.results.left_out_donors import MeanCellsLeaveOneOut, Rows, SumsLeaveOneOut
 from octoscope.results.mean_cell_matrix import mean_cell_source, mean_cells_without_donors
 from octoscope.results.stored_sums import matrix_source, read_finished_record, tile_of, unit_arrays
 from octoscope.store.commits import Record

@@ -9,6 +9,7 @@ import numpy as np
 from zarr.abc.store import Store
 
 from octoscope.analysis.matrix import HalfTile, MatrixSource, kept
+from octoscope.blocks import row_ranges, tree_sum
 from octoscope.errors import DamagedRunError
 from octoscope.plan.values import ModelPlan, Plan
 from octoscope.plan.work_names import pairs_work
@@ -52,7 +53,7 @@ def tile_of(
     arrays: list[Any], first: int, stop: int, empty: np.ndarray, lead: int | None = None
 ) -> np.ndarray:
     """Sum one row tile over units in plan order (fixed binary tree, the units' dtype)."""
-    found = tiles.tree_sum(rows_of(arrays, first, stop, lead))
+    found = tree_sum(rows_of(arrays, first, stop, lead))
     return empty if found is None else found
 
 
@@ -81,7 +82,7 @@ def matrix_source(
     counts = _pairs_reader(root, pairs, m)
 
     def stored() -> Iterator[HalfTile]:
-        for first, stop in tiles.row_ranges(n, plan.tile):
+        for first, stop in row_ranges(n, plan.tile):
             block = tiles.read_rows(sums, first, stop)
             whole = block[2] if len(block) > 2 else None  # where it is no sum of the halves
             n_ij = counts(first, stop)

@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-import operator
-from collections.abc import Callable, Iterable, Iterator
-from typing import Any, TypeVar
+from typing import Any
 
 import numpy as np
 import zarr
 from zarr.abc.store import Store
 from zarr.codecs import Crc32cCodec, ZstdCodec
 
+from octoscope.blocks import row_ranges
 from octoscope.errors import DamagedRunError
-
-Part = TypeVar("Part")
 
 
 def create_array(store: Store, name: str, shape: tuple[int, ...], dtype: str, tile: int) -> Any:
@@ -75,35 +72,3 @@ def read_rows(array: Any, first: int, stop: int, lead: int | None = None) -> np.
         return np.asarray(array[..., *rows] if lead is None else array[..., lead, *rows])
     except (ValueError, RuntimeError) as error:
         raise DamagedRunError(f"{array.store_path}: {error}") from None
-
-
-def row_ranges(n: int, tile: int) -> Iterator[tuple[int, int]]:
-    """Yield (first, stop) of each row tile."""
-    for first in range(0, n, tile):
-        yield first, min(first + tile, n)
-
-
-def fold_tree(parts: Iterable[Part], merge: Callable[[Part, Part], Part]) -> Part | None:
-    """Merge in a fixed binary tree over the order given; None if there is nothing.
-
-    The order is by unit index, so the result does not depend on which unit finished first. Parts
-    are taken one by one: beside the one at hand at most log2(parts) + 1 merged ones are held.
-    """
-    held: list[tuple[int, Part]] = []  # (parts merged, value), sizes falling
-    for part in parts:
-        size = 1
-        while held and held[-1][0] == size:
-            before, value = held.pop()
-            part, size = merge(value, part), size + before
-        held.append((size, part))
-    if not held:
-        return None
-    total = held.pop()[1]
-    while held:
-        total = merge(held.pop()[1], total)
-    return total
-
-
-def tree_sum(parts: Iterable[np.ndarray]) -> np.ndarray | None:
-    """Sum in the parts' dtype; see :func:`fold_tree`."""
-    return fold_tree(parts, operator.add)

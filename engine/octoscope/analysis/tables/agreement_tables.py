@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import reduce
 from itertools import combinations
@@ -24,20 +24,19 @@ from octoscope.analysis.agreement import (
     union,
 )
 from octoscope.analysis.agreement_jackknife import donor_interval
+from octoscope.analysis.dask_graphs import compute
+from octoscope.analysis.finished_matrices import FinishedMatrices
 from octoscope.analysis.pairings import (
     Comparison,
     comparison_settings,
     comparisons,
-    plan_of,
     reader,
     strongest,
 )
+from octoscope.analysis.registry import Analysis, Context, Needs
 from octoscope.analysis.tables import donor_tables
 from octoscope.analysis.tables.donor_tables import DonorDeletions
-from octoscope.pipeline.dask_graphs import compute
-from octoscope.plan.values import COEXPRESSION, Plan
-from octoscope.store.parquet import VOCABULARY, read_table
-from octoscope.store.run_dir import RunRoot
+from octoscope.plan.values import COEXPRESSION, Block, Plan
 
 AGREEMENT = "tables/agreement.parquet"
 COHERENCE = "tables/coherence.parquet"
@@ -62,12 +61,15 @@ class Compared:
     coherence: pd.DataFrame
 
 
-def compare(
-    run: str, plan: Plan, finished: set[tuple[str, int]], scheduler: Any
-) -> dict[str, pd.DataFrame]:
-    """Put all comparable matrices beside each other; returns the tables by name."""
-    todo = comparisons(plan, finished)
-    found = compute([_graph(run, plan, x) for x in todo], scheduler)
+def _outputs(plan: Plan, finished: Sequence[Block]) -> dict[str, Sequence[Block]]:
+    return dict.fromkeys(TABLES, finished) if plan.compare is not None and finished else {}
+
+
+def _compute(context: Context) -> Iterable[tuple[str, pd.DataFrame]]:
+    """Compare all comparable matrices with each other."""
+    run, plan = context.run, context.run.plan
+    todo = comparisons(plan, set(context.finished))
+    found = compute([_graph(run, x) for x in todo], context.scheduler)
     agreed = pd.concat([f.agreement for f in found], ignore_index=True) if found else _NO_AGREEMENT
     cohered = [f.coherence for f in found if len(f.coherence)]
     coherent = pd.concat(cohered, ignore_index=True) if cohered else _NO_COHERENCE
@@ -75,7 +77,7 @@ def compare(
     agreed = agreed.assign(q=statistics.adjust_by(agreed, family))
     coherent = coherent.assign(q=statistics.adjust_by(coherent, ["gene_set", "view", "k"]))
     models = [m.name for m in plan.checkpoints]
-    return {
+    tables = {
         AGREEMENT: agreed,
         CATEGORIES: summaries.over_categories("agreement", agreed),
         MODEL_PAIRS: summaries.model_pairs(agreed, models),
@@ -83,8 +85,9 @@ def compare(
         HEADS: summaries.heads(agreed),
         COHERENCE: coherent,
         COHERENCE_CATEGORIES: summaries.over_categories("coherence", coherent),
-        GENE_SETS: gene_sets(run, plan),
+        GENE_SETS: gene_sets(run),
     }
+    return tables.items()
 
 
 _LABEL = ["comparison", "category", "gene_set", "view"]
@@ -93,7 +96,7 @@ _NO_AGREEMENT = pd.DataFrame(columns=[*_LABEL, *_ENDS, "k", "median_quantile", "
 _NO_COHERENCE = pd.DataFrame(columns=["gene_set", "view", "k", "p"])
 
 
-def _graph(run: str, plan: Plan, x: Comparison) -> Any:
+def _graph(run: FinishedMatrices, x: Comparison) -> Any:
     """One comparison: top pairs, then values and ranks and nulls, a few layers at a time."""
     models = list(dict.fromkeys(m.model for m in x.members))
     comparison = delayed(x, traverse=False)  # one object for all tasks
@@ -105,22 +108,21 @@ def _graph(run: str, plan: Plan, x: Comparison) -> Any:
         [delayed(_place)(run, comparison, part, pairs) for part in parts], parts
     )
     found = [delayed(_evaluate)(run, comparison, part, ranked) for part in parts]
-    without = donor_tables.graph(run, plan, x, comparison)
+    without = donor_tables.graph(run, x, comparison)
     return delayed(_tables)(run, comparison, ranked, found, without)
 
 
-def _tops(run: str, x: Comparison, part: Sequence[int]) -> list[Pairs]:
-    root, plan = RunRoot(run), plan_of(run)
-    return [strongest(root, plan, x.category, x.members[i], x.genes, x.gene_set) for i in part]
+def _tops(run: FinishedMatrices, x: Comparison, part: Sequence[int]) -> list[Pairs]:
+    return [strongest(run, x.category, x.members[i], x.genes, x.gene_set) for i in part]
 
 
 def _union(tops: list[list[Pairs]], n_genes: int) -> Pairs:
     return union([pair for part in tops for pair in part], n_genes)
 
 
-def _place(run: str, x: Comparison, part: Sequence[int], pairs: Pairs) -> RankedPairs:
-    root, plan = RunRoot(run), plan_of(run)
-    readers = [reader(root, plan, x.category, x.members[i], x.genes) for i in part]
+def _place(run: FinishedMatrices, x: Comparison, part: Sequence[int], pairs: Pairs) -> RankedPairs:
+    plan = run.plan
+    readers = [reader(run, x.category, x.members[i], x.genes) for i in part]
     return rank_pairs(
         readers, *pairs, n_genes=len(x.genes), conventions=comparison_settings(plan).conventions
     )
@@ -140,9 +142,11 @@ def _join(ranked: list[RankedPairs], parts: list[list[int]]) -> RankedPairs:
     )
 
 
-def _evaluate(run: str, x: Comparison, part: Sequence[int], ranked: RankedPairs) -> Agreement:
-    root, plan = RunRoot(run), plan_of(run)
-    readers = {i: reader(root, plan, x.category, x.members[i], x.genes) for i in part}
+def _evaluate(
+    run: FinishedMatrices, x: Comparison, part: Sequence[int], ranked: RankedPairs
+) -> Agreement:
+    plan = run.plan
+    readers = {i: reader(run, x.category, x.members[i], x.genes) for i in part}
     c = comparison_settings(plan)
     return agreement(
         ranked,
@@ -156,13 +160,13 @@ def _evaluate(run: str, x: Comparison, part: Sequence[int], ranked: RankedPairs)
 
 
 def _tables(
-    run: str,
+    run: FinishedMatrices,
     x: Comparison,
     ranked: RankedPairs,
     found: list[Agreement],
     without: DonorDeletions | None,
 ) -> Compared:
-    plan = plan_of(run)
+    plan = run.plan
     whole = reduce(Agreement.join, found)
     if without is not None:
         low, high = donor_interval(whole.medians, without.medians, without.donors)
@@ -270,7 +274,7 @@ def _over_donors(
     return {"donor_low": np.maximum(low, 0), "donor_high": high}
 
 
-def gene_sets(run: str, plan: Plan) -> pd.DataFrame:
+def gene_sets(run: FinishedMatrices) -> pd.DataFrame:
     """Count the genes that each subset of models shares: more models, fewer genes.
 
     Of more than eight models: each, every two, all, and the subsets that gene sets name.
@@ -282,9 +286,10 @@ def gene_sets(run: str, plan: Plan) -> pd.DataFrame:
         them), n_vocabulary (of the atlas, in all of their vocabularies), share_of_smallest (of the
         smallest of these vocabularies).
     """
+    plan = run.plan
     names = [m.name for m in plan.checkpoints]
     axes = {m.name: set(m.axis) for m in plan.checkpoints}
-    genes = read_table(RunRoot(run), VOCABULARY)
+    genes = run.table("tables/vocabulary")
     genes = genes[genes["what"].isin(["matched", "renamed"])]
     known = {name: set(genes.loc[genes["model"] == name, "gene"]) for name in names}
     sizes: Sequence[int] = range(1, len(names) + 1)
@@ -307,3 +312,6 @@ def gene_sets(run: str, plan: Plan) -> pd.DataFrame:
             }
         )
     return pd.DataFrame(rows)
+
+
+AGREEMENT_ANALYSIS = Analysis("comparisons", Needs(matrices=True, donors=True), _outputs, _compute)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,23 +12,23 @@ from dask.delayed import delayed
 
 from octoscope.analysis import consensus, statistics
 from octoscope.analysis.agreement import Pairs, rank_pairs, strongest_of, union
+from octoscope.analysis.dask_graphs import compute
+from octoscope.analysis.finished_matrices import FinishedMatrices
+from octoscope.analysis.frames import labelled, name_genes, of_all_cells
 from octoscope.analysis.pairings import (
     MatrixRef,
     axis_positions,
+    combined_layers,
     comparable_models,
     compared_sets_and_views,
     comparison_settings,
     correlations,
-    labelled,
-    layers_of,
-    name_genes,
-    of_all_cells,
-    plan_of,
     reader,
     sets_and_views_of,
     shared_genes,
     strongest,
 )
+from octoscope.analysis.registry import Analysis, Context, Needs, open_network_of
 from octoscope.analysis.summarise_matrix import finalise
 from octoscope.analysis.tables.contrast_tables import (
     CONTRASTS,
@@ -36,9 +36,8 @@ from octoscope.analysis.tables.contrast_tables import (
     closest_categories,
     contrasts,
 )
-from octoscope.pipeline.dask_graphs import compute
-from octoscope.plan.values import Plan
-from octoscope.store.run_dir import RunRoot
+from octoscope.analysis.tables.joined_tables import connected_or_null
+from octoscope.plan.values import Block, Plan
 
 LAYERS = "tables/consensus_layers.parquet"
 SUPPORT = "tables/support.parquet"
@@ -104,7 +103,7 @@ class PairRanks:
     n_layers: np.ndarray
 
 
-def comparison_keys(plan: Plan, finished: set[tuple[str, int]]) -> list[ComparisonKey]:
+def comparison_keys(plan: Plan, finished: set[Block]) -> list[ComparisonKey]:
     """Return every gene set and view with something to compare."""
     made: list[ComparisonKey] = []
     if not comparison_settings(plan).consensus:
@@ -123,8 +122,8 @@ def comparison_keys(plan: Plan, finished: set[tuple[str, int]]) -> list[Comparis
     return made
 
 
-def consensus_tables(plan: Plan, finished: set[tuple[str, int]]) -> list[str]:
-    """Return the tables that :func:`agree` makes of the finished (reading, category) blocks."""
+def consensus_tables(plan: Plan, finished: set[Block]) -> list[str]:
+    """Return the tables that the analysis makes of the finished blocks."""
     todo = comparison_keys(plan, finished)
     blocks = _blocks(plan, finished)
     model_groups = comparison_settings(plan).model_groups
@@ -138,17 +137,23 @@ def consensus_tables(plan: Plan, finished: set[tuple[str, int]]) -> list[str]:
     return made
 
 
-def _blocks(plan: Plan, finished: set[tuple[str, int]]) -> list[tuple[str, int]]:
+def _blocks(plan: Plan, finished: set[Block]) -> list[tuple[str, int]]:
     """Return the finished (model, category) whose layers become one matrix, in plan order."""
     every = range(len(plan.categories) if comparison_settings(plan).consensus else 0)
     models = [m.name for m in plan.checkpoints if all(sets_and_views_of(plan, m))]
     return [(m, c) for m in models for c in every if (m, c) in finished]
 
 
-def agree(
-    run: str, plan: Plan, finished: set[tuple[str, int]], scheduler: Any
-) -> dict[str, pd.DataFrame]:
-    """Make one matrix of each model's layers and compare those; returns the tables by name."""
+def _outputs(plan: Plan, finished: Sequence[Block]) -> dict[str, Sequence[Block]]:
+    if plan.compare is None or not finished:
+        return {}
+    return dict.fromkeys(consensus_tables(plan, set(finished)), finished)
+
+
+def _compute(context: Context) -> Iterable[tuple[str, pd.DataFrame]]:
+    """Combine the layers of each model and compare the combined matrices."""
+    run, plan, scheduler = context.run, context.run.plan, context.scheduler
+    finished = set(context.finished)
     blocks = _blocks(plan, finished)
     tables = dict(zip(blocks, compute([delayed(_layers)(run, *b) for b in blocks], scheduler),
                       strict=True))  # fmt: skip
@@ -157,7 +162,7 @@ def agree(
         made.setdefault(layers_path(model), []).append(top)
     todo = comparison_keys(plan, finished)
     listed = {block: top for block, (top, _) in tables.items()}
-    for found in compute([_graph(run, plan, q, listed) for q in todo], scheduler):
+    for found in compute([_graph(run, q, listed) for q in todo], scheduler):
         for name, frame in found.items():
             made.setdefault(name, []).append(frame)
     joined = {name: pd.concat(parts, ignore_index=True) for name, parts in made.items() if parts}
@@ -166,14 +171,20 @@ def agree(
     if SUPPORT in joined:
         family = ["gene_set", "view"]
         joined[SUPPORT] = joined[SUPPORT].assign(q=statistics.adjust_by(joined[SUPPORT], family))
-    return joined
+    network = None if context.network is None else open_network_of(context.network)
+    for name in consensus_tables(plan, finished):
+        frame = joined[name]
+        if network is not None and name.startswith("consensus/"):
+            a, b = (network.vertex_of(frame[end].to_numpy()) for end in _ENDS)
+            frame = frame.assign(in_network=connected_or_null(network, a, b))
+        yield name, frame
 
 
-def _layers(run: str, model: str, category: int) -> tuple[pd.DataFrame, pd.DataFrame]:
+def _layers(run: FinishedMatrices, model: str, category: int) -> tuple[pd.DataFrame, pd.DataFrame]:
     """Return top pairs and statistics of a model's layers as one matrix."""
-    root, plan = RunRoot(run), plan_of(run)
+    plan = run.plan
     m = plan.model(model)
-    matrix = layers_of(root, plan, category, model)
+    matrix = combined_layers(run, category, model)
     names, views = sets_and_views_of(plan, m)
     sets = {name: np.array(m.gene_sets[name]) for name in names}
     done = finalise(
@@ -197,8 +208,9 @@ def _layers(run: str, model: str, category: int) -> tuple[pd.DataFrame, pd.DataF
 
 
 def _graph(
-    run: str, plan: Plan, q: ComparisonKey, listed: dict[tuple[str, int], pd.DataFrame]
+    run: FinishedMatrices, q: ComparisonKey, listed: dict[tuple[str, int], pd.DataFrame]
 ) -> Any:
+    plan = run.plan
     question = delayed(q, traverse=False)
     tops: list[Any] = []
     for model, category in q.blocks:
@@ -210,15 +222,15 @@ def _graph(
         else:
             tops.append(delayed(_top)(run, question, model, category))
     pairs = delayed(_union)(tops, len(q.genes))
-    pair_ranks = [delayed(_stand)(run, question, *block, pairs) for block in q.blocks]
+    pair_ranks = [delayed(_pair_ranks)(run, question, *block, pairs) for block in q.blocks]
     correlated = [delayed(_correlated)(run, question, *x, pairs) for x in q.correlations]
     return delayed(_tables)(run, question, pairs, pair_ranks, correlated)
 
 
-def _top(run: str, q: ComparisonKey, model: str, category: int) -> Pairs:
+def _top(run: FinishedMatrices, q: ComparisonKey, model: str, category: int) -> Pairs:
     """Return (query, key) of the top pairs of a model's layers as one."""
-    root, plan = RunRoot(run), plan_of(run)
-    matrix = layers_of(root, plan, category, model)
+    plan = run.plan
+    matrix = combined_layers(run, category, model)
     genes = axis_positions(plan.model(model), q.genes)
     return strongest_of(lambda: matrix.values(genes, q.view), plan.top_k)
 
@@ -227,10 +239,12 @@ def _union(tops: list[Pairs], n_genes: int) -> Pairs:
     return union(tops, n_genes)
 
 
-def _stand(run: str, q: ComparisonKey, model: str, category: int, pairs: Pairs) -> PairRanks:
-    root, plan = RunRoot(run), plan_of(run)
+def _pair_ranks(
+    run: FinishedMatrices, q: ComparisonKey, model: str, category: int, pairs: Pairs
+) -> PairRanks:
+    plan = run.plan
     m = plan.model(model)
-    matrix = layers_of(root, plan, category, model)
+    matrix = combined_layers(run, category, model)
     genes = axis_positions(m, q.genes)
 
     def half(h: int) -> Iterable[tuple[int, np.ndarray, np.ndarray]]:
@@ -243,7 +257,7 @@ def _stand(run: str, q: ComparisonKey, model: str, category: int, pairs: Pairs) 
     codes, times = pairs[0] * len(genes) + pairs[1], np.zeros(len(pairs[0]), np.int16)
     for layer in m.layers:
         member = MatrixRef(model, layer, q.view)
-        query, key = strongest(root, plan, category, member, q.genes, q.gene_set)
+        query, key = strongest(run, category, member, q.genes, q.gene_set)
         times += np.isin(codes, query * len(genes) + key)
     return PairRanks(
         ranked.quantiles.astype(np.float32),
@@ -254,24 +268,24 @@ def _stand(run: str, q: ComparisonKey, model: str, category: int, pairs: Pairs) 
 
 
 def _correlated(
-    run: str, q: ComparisonKey, model: str, view: str, category: int, pairs: Pairs
+    run: FinishedMatrices, q: ComparisonKey, model: str, view: str, category: int, pairs: Pairs
 ) -> np.ndarray:
     """Return [pairs] quantiles in a co-expression matrix."""
-    read = reader(RunRoot(run), plan_of(run), category, MatrixRef(model, 0, view), q.genes)
-    how = comparison_settings(plan_of(run)).conventions
+    read = reader(run, category, MatrixRef(model, 0, view), q.genes)
+    how = comparison_settings(run.plan).conventions
     ranked = rank_pairs([read], *pairs, n_genes=len(q.genes), conventions=how)
     return ranked.quantiles[0].astype(np.float32)
 
 
 def _tables(
-    run: str,
+    run: FinishedMatrices,
     q: ComparisonKey,
     pairs: Pairs,
     pair_ranks: list[PairRanks],
     correlated: list[np.ndarray],
 ) -> dict[str, pd.DataFrame]:
     """Assemble networks, support and contrasts of one gene set and view."""
-    plan = plan_of(run)
+    plan = run.plan
     model_groups = comparison_settings(plan).model_groups
     models, label = q.models, {"gene_set": q.gene_set, "view": q.view}
     groups = [model_groups[m] for m in models]
@@ -310,7 +324,9 @@ def _tables(
             ascending=[False, False, True, True],
             kind="stable",
         )
-        ahead = frame.duplicated(["n_groups", "score"])  # equal voices and scores share a rank
+        ahead = frame.duplicated(
+            ["n_groups", "score"]
+        )  # equal model groups and scores share a rank
         row = pd.Series(np.arange(1, len(frame) + 1), frame.index)
         frame["rank"] = row.mask(ahead).ffill().astype(np.int64)
         frame = frame.assign(**{end: axis[frame[end]] for end in _ENDS})
@@ -348,3 +364,6 @@ def _network(
         "n_groups_half0": halves[0], "n_groups_half1": halves[1],
     }  # fmt: skip
     return pd.DataFrame(frame | {f"quantile_{m}": quantiles[i] for i, m in enumerate(models)})
+
+
+CONSENSUS_ANALYSIS = Analysis("consensus", Needs(matrices=True, donors=True), _outputs, _compute)

@@ -16,17 +16,14 @@ from octoscope.analysis.agreement_jackknife import (
     strongest_without,
 )
 from octoscope.analysis.donor_jackknife import LeaveOneGroupOut
+from octoscope.analysis.finished_matrices import FinishedMatrices
+from octoscope.analysis.leave_one_out import DerivedLeaveOneOut
 from octoscope.analysis.pairings import (
     Comparison,
     MatrixRef,
     axis_positions,
     comparison_settings,
-    plan_of,
 )
-from octoscope.plan.values import Plan
-from octoscope.results.left_out_donors import DerivedLeaveOneOut
-from octoscope.results.open_matrix import leave_donors_out
-from octoscope.store.run_dir import RunRoot
 
 
 @dataclass(frozen=True)
@@ -45,35 +42,34 @@ class DonorDeletions:
     medians: np.ndarray
 
 
-def graph(run: str, plan: Plan, x: Comparison, comparison: Any) -> Any:
+def graph(run: FinishedMatrices, x: Comparison, comparison: Any) -> Any:
     """Return the task of a comparison's :class:`WithoutDonors`; None without donor groups.
 
     ``comparison``: ``x`` as one object for all tasks.
     """
-    if plan.categories[x.category].groups is None:
+    if run.plan.categories[x.category].groups is None:
         return None
     members = range(len(x.members))  # one task each: a matrix is read several times
     tops = [delayed(_tops)(run, comparison, i) for i in members]
     pairs = delayed(_unions)(tops, len(x.genes))
-    ranked = [delayed(_place)(run, comparison, i, pairs) for i in members]
+    ranked = [delayed(_rank)(run, comparison, i, pairs) for i in members]
     return delayed(_medians)(run, comparison, ranked)
 
 
 def _opened(
-    run: str, x: Comparison, member: MatrixRef
+    run: FinishedMatrices, x: Comparison, member: MatrixRef
 ) -> tuple[LeaveOneGroupOut | None, np.ndarray]:
-    root, plan = RunRoot(run), plan_of(run)
-    plain = leave_donors_out(root, plan, member.model, x.category, member.layer)
+    plain = run.leave_donors_out(member.model, x.category, member.layer)
     opened = None if plain is None else DerivedLeaveOneOut(plain)
-    return opened, axis_positions(plan.model(member.model), x.genes)
+    return opened, axis_positions(run.plan.model(member.model), x.genes)
 
 
-def _tops(run: str, x: Comparison, member: int) -> list[Pairs] | None:
+def _tops(run: FinishedMatrices, x: Comparison, member: int) -> list[Pairs] | None:
     """Return the lists of a member group by group; None if it has no donors."""
     matrix, genes = _opened(run, x, x.members[member])
     if matrix is None:
         return None
-    return strongest_without(matrix, genes, x.members[member].view, plan_of(run).top_k)
+    return strongest_without(matrix, genes, x.members[member].view, run.plan.top_k)
 
 
 def _unions(tops: list[list[Pairs] | None], n_genes: int) -> list[Pairs]:
@@ -82,16 +78,20 @@ def _unions(tops: list[list[Pairs] | None], n_genes: int) -> list[Pairs]:
     return [union(of_group, n_genes) for of_group in zip(*known, strict=True)]
 
 
-def _place(run: str, x: Comparison, member: int, pairs: list[Pairs]) -> PlacedWithout | None:
+def _rank(
+    run: FinishedMatrices, x: Comparison, member: int, pairs: list[Pairs]
+) -> PlacedWithout | None:
     matrix, genes = _opened(run, x, x.members[member])
     if matrix is None:
         return None
-    how = comparison_settings(plan_of(run)).conventions
+    how = comparison_settings(run.plan).conventions
     return place_without(matrix, genes, x.members[member].view, pairs, how)
 
 
-def _medians(run: str, x: Comparison, ranked: list[PlacedWithout | None]) -> DonorDeletions:
-    plan = plan_of(run)
+def _medians(
+    run: FinishedMatrices, x: Comparison, ranked: list[PlacedWithout | None]
+) -> DonorDeletions:
+    plan = run.plan
     groups = plan.categories[x.category].groups or []
     return DonorDeletions(
         [g.donors for g in groups], medians_without(ranked, comparison_settings(plan).k)

@@ -2,28 +2,27 @@
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Iterable, Sequence
 
 import numpy as np
 import pandas as pd
 from dask.delayed import delayed
 
 from octoscope.analysis import statistics
+from octoscope.analysis.dask_graphs import compute
+from octoscope.analysis.finished_matrices import FinishedMatrices
+from octoscope.analysis.frames import labelled
 from octoscope.analysis.geometry import compare_geometry
-from octoscope.analysis.pairings import axis_positions, labelled, plan_of, shared_genes
+from octoscope.analysis.pairings import axis_positions, shared_genes
+from octoscope.analysis.registry import Analysis, Context, Needs
 from octoscope.analysis.summaries import over_categories
-from octoscope.pipeline.dask_graphs import compute
-from octoscope.plan.values import Plan
-from octoscope.plan.work_names import layer_name, residual_work
-from octoscope.results.stored_sums import read_finished_record
-from octoscope.store import tiles
-from octoscope.store.run_dir import RunRoot
+from octoscope.plan.values import Block, Plan
 
 GEOMETRY = "tables/geometry.parquet"
 GEOMETRY_CATEGORIES = "tables/geometry_categories.parquet"
 
 
-def geometry_blocks(plan: Plan, finished: set[tuple[str, int]]) -> dict[int, list[str]]:
+def geometry_blocks(plan: Plan, finished: set[Block]) -> dict[int, list[str]]:
     """Return category -> checkpoints whose mean cells are there, where they can be compared."""
     read = {m.base for m in plan.models if m.estimator == "mean_residual"}
     found = {
@@ -41,38 +40,37 @@ def geometry_blocks(plan: Plan, finished: set[tuple[str, int]]) -> dict[int, lis
     return {c: models for c, models in found.items() if sum(layers[m] for m in models) > 1}
 
 
-def geometry(
-    run: str, plan: Plan, finished: set[tuple[str, int]], scheduler: Any
-) -> dict[str, pd.DataFrame]:
-    """Compare the residual streams of mean cells; returns the tables by name."""
-    todo = geometry_blocks(plan, finished)
-    found = compute([delayed(_of)(run, c, models) for c, models in todo.items()], scheduler)
-    if not found:
+def _outputs(plan: Plan, finished: Sequence[Block]) -> dict[str, Sequence[Block]]:
+    if plan.compare is None or not geometry_blocks(plan, set(finished)):
         return {}
+    return dict.fromkeys((GEOMETRY, GEOMETRY_CATEGORIES), finished)
+
+
+def _compute(context: Context) -> Iterable[tuple[str, pd.DataFrame]]:
+    """Compare the residual streams of mean cells."""
+    todo = geometry_blocks(context.run.plan, set(context.finished))
+    tasks = [delayed(_of)(context.run, c, models) for c, models in todo.items()]
+    found = compute(tasks, context.scheduler)
     table = pd.concat(found, ignore_index=True)
     table = table.assign(q=statistics.adjust(table["p"].to_numpy(float)))
-    return {GEOMETRY: table, GEOMETRY_CATEGORIES: over_categories("geometry", table)}
+    yield GEOMETRY, table
+    yield GEOMETRY_CATEGORIES, over_categories("geometry", table)
 
 
-def _of(run: str, category: int, models: list[str]) -> pd.DataFrame:
+def _of(run: FinishedMatrices, category: int, models: list[str]) -> pd.DataFrame:
     """Compare all layers of all models over the genes that enough cells of each hold."""
-    root, plan = RunRoot(run), plan_of(run)
+    plan = run.plan
     genes = shared_genes(plan, models, None)
     there = np.ones(len(genes), bool)
-    stores, places = {}, {}
+    places = {name: axis_positions(plan.model(name), genes) for name in models}
     for name in models:
-        record = read_finished_record(root, plan, residual_work(name, category))
-        stores[name] = root.zarr(f"{record.folder}/attends.zarr")
-        places[name] = axis_positions(plan.model(name), genes)
-        present = tiles.open_array(stores[name], "present")
-        there &= tiles.read_rows(present, 0, present.shape[0])[2, places[name]]
+        there &= run.mean_cell_genes(name, category)[places[name]]
     members = [(name, layer) for name in models for layer in plan.model(name).layers]
     if there.sum() < 3:
         return pd.DataFrame({"p": []})
-    streams = []
-    for name, layer in members:
-        array = tiles.open_array(stores[name], layer_name(layer, "mean"))
-        streams.append(tiles.read_rows(array, 0, array.shape[0])[places[name][there]])
+    streams = [
+        run.mean_residuals(name, category, layer)[places[name][there]] for name, layer in members
+    ]
     table = compare_geometry(
         streams,
         permutations=plan.permutations,
@@ -86,3 +84,8 @@ def _of(run: str, category: int, models: list[str]) -> pd.DataFrame:
     }
     table = pd.concat([pd.DataFrame(ends), table.drop(columns=["a", "b"])], axis=1)
     return labelled(table, {"category": plan.categories[category].name})
+
+
+GEOMETRY_ANALYSIS = Analysis(
+    "geometry", Needs(matrices=True, residuals=True, donors=True), _outputs, _compute
+)

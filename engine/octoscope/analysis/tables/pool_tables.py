@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import numpy as np
@@ -10,19 +10,17 @@ import pandas as pd
 from dask.delayed import delayed
 
 from octoscope.analysis import statistics
+from octoscope.analysis.dask_graphs import compute
 from octoscope.analysis.derived_views import DerivedViews, pooled
-from octoscope.analysis.pairings import comparison_settings, labelled, name_genes, plan_of
+from octoscope.analysis.finished_matrices import FinishedMatrices
+from octoscope.analysis.frames import labelled, name_genes
+from octoscope.analysis.pairings import comparison_settings
+from octoscope.analysis.registry import Analysis, Context, Needs
 from octoscope.analysis.summarise_matrix import finalise
 from octoscope.attention.views import default_min_cells
 from octoscope.errors import InputError
-from octoscope.pipeline.dask_graphs import compute
-from octoscope.plan.values import ModelPlan, Plan, PoolPlan
+from octoscope.plan.values import Block, ModelPlan, Plan, PoolPlan
 from octoscope.plan.work_names import matrix_work
-from octoscope.planning.freeze import run_config
-from octoscope.results.open_matrix import stored_sums
-from octoscope.results.require_dense import require_dense_plan
-from octoscope.store.commits import read_record
-from octoscope.store.run_dir import RunRoot
 
 STATS = "tables/pools.parquet"
 
@@ -32,7 +30,7 @@ def top_path(model: str) -> str:
     return f"pools/{model}.parquet"
 
 
-def pooled_readings(plan: Plan, finished: set[tuple[str, int]]) -> list[tuple[ModelPlan, str]]:
+def pooled_readings(plan: Plan, finished: set[Block]) -> list[tuple[ModelPlan, str]]:
     """Return the readings and pools all of whose categories are finished.
 
     Means of categories do not add up to the mean of their cells, so mean cells and co-expression
@@ -47,45 +45,48 @@ def pooled_readings(plan: Plan, finished: set[tuple[str, int]]) -> list[tuple[Mo
     ]
 
 
-def pool_tables(plan: Plan, finished: set[tuple[str, int]]) -> list[str]:
-    """Return the tables that :func:`pool` makes."""
+def pool_tables(plan: Plan, finished: set[Block]) -> list[str]:
+    """Return the tables that the analysis makes of the finished blocks."""
     models = dict.fromkeys(m.name for m, _ in pooled_readings(plan, finished))
     return [STATS, *(top_path(m) for m in models)] if models else []
 
 
-def pool(
-    run: str, plan: Plan, finished: set[tuple[str, int]], scheduler: Any
-) -> dict[str, pd.DataFrame]:
-    """Finalise every pool of every reading and layer; returns the tables by name."""
+def _outputs(plan: Plan, finished: Sequence[Block]) -> dict[str, Sequence[Block]]:
+    if plan.compare is None or not finished:
+        return {}
+    return dict.fromkeys(pool_tables(plan, set(finished)), finished)
+
+
+def _compute(context: Context) -> Iterable[tuple[str, pd.DataFrame]]:
+    """Summarise every pool of every attention variant and layer."""
+    plan, finished = context.run.plan, set(context.finished)
     pools = comparison_settings(plan).pools
     todo = [
         (m.name, name, pools[name], layer)
         for m, name in pooled_readings(plan, finished)
         for layer in m.layers
     ]
-    return _made(run, todo, scheduler)
+    return _made(context.run, todo, context.scheduler).items()
 
 
 def pool_finished(
-    run: str,
+    run: FinishedMatrices,
     name: str,
     categories: Sequence[str],
     *,
     min_cells: int | None = None,
     scheduler: Any = "threads",
 ) -> dict[str, pd.DataFrame]:
-    """Read categories of a finished run as one; returns the tables of :func:`pool` by name.
+    """Pool categories of a finished run that kept its matrices; returns the tables by name.
 
-    ``min_cells``: cells that a pair needs; None: as the run says, for a category of so many cells.
+    ``min_cells``: cells that a pair needs; None: the default for a category of so many cells.
 
     Raises
     ------
     InputError
-        If the run did not keep its matrices, has no such categories, or only means of cells.
-    DamagedRunError
-        If it is unfinished.
+        If the run has no such categories, or only means of cells.
     """
-    plan = require_dense_plan(run)
+    plan = run.plan
     names = [c.name for c in plan.categories]
     for category in categories:
         if category not in names:
@@ -96,9 +97,9 @@ def pool_finished(
     if len(at) < 2:
         raise InputError("--category", "a pool is of at least two categories", "name another")
     cells = sum(sum(plan.categories[c].cells) for c in at)
-    least = min_cells or run_config(RunRoot(run)).min_cells or default_min_cells(cells)
+    least = min_cells or default_min_cells(cells)
     chosen = PoolPlan(categories=at, min_cells=least)
-    quarantined = {w for w in plan.matrix_work() if read_record(RunRoot(run), w, plan.hash) is None}
+    quarantined = {w for w in plan.matrix_work() if not run.has(w)}
     todo = [
         (m.name, name, chosen, layer)
         for m in plan.models
@@ -108,14 +109,15 @@ def pool_finished(
     ]
     if not todo:
         raise InputError(
-            run, "no reading of it can be pooled: means of categories do not add up",
+            "octoscope pool",
+            "the run has no per-cell attention; means over categories cannot be added",
             "run with estimators: per_cell",
-        )  # fmt: skip
+        )
     return _made(run, todo, scheduler)
 
 
 def _made(
-    run: str, todo: Sequence[tuple[str, str, PoolPlan, int]], scheduler: Any
+    run: FinishedMatrices, todo: Sequence[tuple[str, str, PoolPlan, int]], scheduler: Any
 ) -> dict[str, pd.DataFrame]:
     found = compute([delayed(_finalised)(run, *x) for x in todo], scheduler)
     made: dict[str, list[pd.DataFrame]] = {}
@@ -129,11 +131,11 @@ def _made(
 
 
 def _finalised(
-    run: str, model: str, name: str, p: PoolPlan, layer: int
+    run: FinishedMatrices, model: str, name: str, p: PoolPlan, layer: int
 ) -> tuple[pd.DataFrame, pd.DataFrame]:
-    root, plan = RunRoot(run), plan_of(run)
+    plan = run.plan
     m = plan.model(model)
-    parts = [stored_sums(root, plan, model, c, layer) for c in p.categories]
+    parts = [run.sums(model, c, layer) for c in p.categories]
     done = finalise(
         DerivedViews(pooled(parts, p.min_cells)),
         {s: np.array(members) for s, members in m.gene_sets.items()},
@@ -145,3 +147,6 @@ def _finalised(
     )
     label = {"model": model, "pool": name, "layer": layer}
     return labelled(name_genes(done.topk, m), label), labelled(done.stats, label)
+
+
+POOL_ANALYSIS = Analysis("pools", Needs(matrices=True, donors=True), _outputs, _compute)

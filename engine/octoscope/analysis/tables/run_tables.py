@@ -9,14 +9,15 @@ from dask.delayed import delayed
 
 from octoscope.analysis import statistics
 from octoscope.analysis.agreement import agreement, rank_pairs, spearman, union
-from octoscope.analysis.pairings import MatrixRef, plan_of, reader, shared_genes, strongest
+from octoscope.analysis.dask_graphs import compute
+from octoscope.analysis.finished_matrices import FinishedMatrices
+from octoscope.analysis.pairings import MatrixRef, reader, shared_genes, strongest
 from octoscope.errors import InputError
-from octoscope.pipeline.dask_graphs import compute
-from octoscope.results.require_dense import require_dense_plan
-from octoscope.store.run_dir import RunRoot
 
 
-def compare_runs(first: str, second: str, scheduler: Any = "threads") -> pd.DataFrame:
+def compare_runs(
+    first: FinishedMatrices, second: FinishedMatrices, scheduler: Any = "threads"
+) -> pd.DataFrame:
     """Compare every matrix that both runs have: same model, category, layer, gene set and view.
 
     Over the genes that both have, at the smaller ``top_k``. Each row's null relabels the genes of
@@ -31,18 +32,17 @@ def compare_runs(first: str, second: str, scheduler: Any = "threads") -> pd.Data
     Raises
     ------
     InputError
-        If they share no matrix, or one did not keep its matrices.
-    DamagedRunError
-        If one is unfinished.
+        If they share no matrix, or rank pairs by different conventions.
     """
-    plans = [require_dense_plan(first), require_dense_plan(second)]
+    plans = [first.plan, second.plan]
     a, b = plans
     ways = ["corrected" if p.compare is None else p.compare.conventions for p in plans]
     if ways[0] != ways[1]:
         raise InputError(
-            second, f"compares by the {ways[1]} conventions, {first} by the {ways[0]} ones",
+            "second run",
+            f"compare.conventions is {ways[1]}, of the first run {ways[0]}",
             "run one of them again with the other's compare.conventions",
-        )  # fmt: skip
+        )
     names = [{c.name: i for i, c in enumerate(p.categories)} for p in plans]
     todo = [
         (names[0][category], names[1][category], m.name, layer, gene_set, view)
@@ -59,31 +59,34 @@ def compare_runs(first: str, second: str, scheduler: Any = "threads") -> pd.Data
     ]
     if not todo:
         raise InputError(
-            second, f"has no matrix in common with {first}", "models, categories, layers, gene "
-            "sets and views are matched by name",
-        )  # fmt: skip
+            "second run",
+            "has no matrix in common with the first",
+            "models, categories, layers, gene sets and views are matched by name",
+        )
     found = compute([delayed(_matched)(first, second, *x) for x in todo], scheduler)
     table = pd.concat(found, ignore_index=True)
     return table.assign(q=statistics.adjust_by(table, ["gene_set", "view"]))
 
 
 def _matched(
-    first: str, second: str, c0: int, c1: int, model: str, layer: int, gene_set: str, view: str
+    first: FinishedMatrices,
+    second: FinishedMatrices,
+    c0: int,
+    c1: int,
+    model: str,
+    layer: int,
+    gene_set: str,
+    view: str,
 ) -> pd.DataFrame:
-    roots = [RunRoot(first), RunRoot(second)]
-    plans, categories = [plan_of(r.url) for r in roots], (c0, c1)
+    ends = ((first, c0), (second, c1))
+    plans = [first.plan, second.plan]
     member = MatrixRef(model, layer, view)
     mine = [set(shared_genes(plan, [model], gene_set)) for plan in plans]
     genes = tuple(sorted(mine[0] & mine[1]))
     if len(genes) < 3:
         return pd.DataFrame({"gene_set": [], "view": [], "p": []})
-    readers = [
-        reader(r, p, c, member, genes) for r, p, c in zip(roots, plans, categories, strict=True)
-    ]
-    tops = [
-        strongest(r, p, c, member, genes, gene_set)
-        for r, p, c in zip(roots, plans, categories, strict=True)
-    ]
+    readers = [reader(run, category, member, genes) for run, category in ends]
+    tops = [strongest(run, category, member, genes, gene_set) for run, category in ends]
     c = plans[0].compare
     how = "corrected" if c is None else c.conventions
     ranked = rank_pairs(readers, *union(tops, len(genes)), n_genes=len(genes), conventions=how)

@@ -1,9 +1,9 @@
-"""Dask on the connected Ray cluster, or on threads: same graph, scheduler passed per call."""
+"""Computing Dask graphs: the scheduler is an argument, so Ray and threads run the same graph."""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from multiprocessing.pool import ThreadPool
 from typing import Any
 
@@ -12,13 +12,6 @@ from dask.delayed import Delayed
 from threadpoolctl import threadpool_limits
 
 MAX_TASKS = 2000  # about 1 ms of overhead a task on Ray
-
-
-def ray_scheduler() -> Callable[..., Any]:
-    """Return Dask-on-Ray's scheduler; nothing global is changed."""
-    from ray.util.dask import ray_dask_get
-
-    return ray_dask_get
 
 
 def compute(tasks: Sequence[Delayed], scheduler: Any = "threads") -> list[Any]:

@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass, replace
 from octoscope.config import RunConfig
 from octoscope.errors import DamagedRunError
 from octoscope.json_values import to_json
-from octoscope.pipeline import analysis_steps
+from octoscope.pipeline.run_analyses import Output, outputs
 from octoscope.pipeline.seal import ATTENTION, read_quarantined
 from octoscope.plan.values import COEXPRESSION, Plan
 from octoscope.plan.work_names import block_of, matrix_work, pairs_work, residual_work
@@ -62,33 +62,32 @@ def plan_repair(root: RunRoot, plan: Plan, config: RunConfig, faults: list[Fault
     """
     bad, finished = damaged(faults), root.exists("_SUCCESS")
     quarantined = set(read_quarantined(root) or {})
-    made = analysis_steps.outputs(
-        plan, analysis_steps.finished_blocks(plan, quarantined), config.network is not None
-    )
-    outputs = [name for name in made if name in bad] if finished else []
+    made = outputs(plan, plan.finished_blocks(quarantined), config.network is not None)
+    again = [name for name in made if name in bad] if finished else []
     if "manifest.json" in bad:  # without digests no table can be trusted
-        outputs = list(made)
+        again = list(made)
     needed = _Needed(root, plan, bad, finished)
     touched = {"/".join(name.split("/")[:2]) for name in bad}
     for work in plan.works():
         if work in touched:
             needed.add(work)
-    for name in outputs:
+    for name in again:
+        needs = made[name].needs
         for work in _matrices(plan, made[name]):
-            needed.add_unless_whole(work, dense=made[name].dense)
-            if made[name].dense:
+            needed.add_unless_whole(work, dense=needs.matrices)
+            if needs.matrices:
                 needed.add_unless_whole(_pairs_of(plan, work))
-            if made[name].units and _has_donors(plan, work):
+            if needs.donors and _has_donors(plan, work):
                 needed.add_sources_unless_whole(work)
-            if (made[name].dense or made[name].residuals) and _of_mean_cell(plan, work):
+            if (needs.matrices or needs.residuals) and _of_mean_cell(plan, work):
                 needed.add_unless_whole(_residuals_of(plan, work))
-    return Repair([w for w in plan.works() if w in needed.works], outputs)
+    return Repair([w for w in plan.works() if w in needed.works], again)
 
 
-def _matrices(plan: Plan, needs: analysis_steps.Needs) -> list[str]:
+def _matrices(plan: Plan, output: Output) -> list[str]:
     return [
         matrix_work(b.model, b.category, layer)
-        for b in needs.blocks
+        for b in output.blocks
         for layer in plan.model(b.model).layers
     ]
 

@@ -13,7 +13,7 @@ from octoscope.analysis.donor_jackknife import Block, LeaveOneGroupOut
 from octoscope.analysis.kernels import add_sums
 from octoscope.attention.mean_cell_attention import MeanCell
 from octoscope.attention.views import one_view, quantity_of
-from octoscope.store import tiles
+from octoscope.blocks import row_ranges
 
 Rows = Callable[[int, int, int], tuple[np.ndarray, np.ndarray]]
 
@@ -47,7 +47,7 @@ class SumsLeaveOneOut:
     def blocks(self, genes: np.ndarray, view: str) -> Iterator[Block]:
         """Yield row blocks; in the marginal view every group counts, holding the pair or not."""
         quantity, every = quantity_of(view), sum(self.cells)
-        for first, stop in tiles.row_ranges(self.n_genes, self.tile):
+        for first, stop in row_ranges(self.n_genes, self.tile):
             inside = (genes >= first) & (genes < stop)
             if not inside.any():
                 continue
@@ -98,7 +98,7 @@ class MeanCellsLeaveOneOut:
     def blocks(self, genes: np.ndarray, view: str) -> Iterator[Block]:
         """Yield row blocks; a group counts for a pair where it holds either gene."""
         quantity = quantity_of(view)
-        for first, stop in tiles.row_ranges(len(self.there), self.tile):
+        for first, stop in row_ranges(len(self.there), self.tile):
             rows = genes[(genes >= first) & (genes < stop)]
             if not len(rows):
                 continue

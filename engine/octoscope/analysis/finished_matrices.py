@@ -1,0 +1,74 @@
+"""What an analysis may ask of a run's finished matrices; the results room implements it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Protocol
+
+import numpy as np
+import pandas as pd
+
+from octoscope.analysis.derived_views import DerivedViews
+from octoscope.analysis.donor_jackknife import LeaveOneGroupOut
+from octoscope.analysis.matrix import MatrixSource
+from octoscope.plan.values import Plan
+
+
+class FinishedMatrices(Protocol):
+    """The matrices of a run. It is small, so that a Dask task can carry it to a worker.
+
+    ``model`` is the name of an attention variant or of a co-expression entry, ``category`` an index
+    into ``plan.categories``. Methods raise DamagedRunError if a matrix is not finished or is gone.
+    """
+
+    @property
+    def plan(self) -> Plan:
+        """The plan of the run."""
+        ...
+
+    def has(self, work: str) -> bool:
+        """Tell whether a piece of work is finished."""
+        ...
+
+    def sums(self, model: str, category: int, layer: int) -> MatrixSource:
+        """Return a matrix as its sums over cells."""
+        ...
+
+    def matrix(
+        self, model: str, category: int, layer: int, cache_bytes: int | None = None
+    ) -> DerivedViews:
+        """Return a matrix with every view; None: the one that this process read last, cached."""
+        ...
+
+    def layers(
+        self, model: str, category: int, cache_bytes: int | None = None, *, at_once: bool = False
+    ) -> Mapping[int, DerivedViews]:
+        """Return the layers of a variant; opened on access, or all ``at_once``.
+
+        ``cache_bytes``: memory that they share; None: what the plan lets a task cache.
+        """
+        ...
+
+    def eligible_pairs(self, model: str, category: int) -> np.ndarray:
+        """Return [genes, genes] bool: pairs with enough cells."""
+        ...
+
+    def leave_donors_out(self, model: str, category: int, layer: int) -> LeaveOneGroupOut | None:
+        """Return a matrix without each group of donors; None if it has no groups."""
+        ...
+
+    def mean_cell_genes(self, model: str, category: int) -> np.ndarray:
+        """Return [genes] bool: tokens of the mean of all cells of a category."""
+        ...
+
+    def mean_residuals(self, model: str, category: int, layer: int) -> np.ndarray:
+        """Return [genes, d] float32: the mean residual stream before a layer."""
+        ...
+
+    def matrix_table(self, name: str, model: str, category: int, layer: int) -> pd.DataFrame:
+        """Return a table that a matrix left behind: topk, stats, genes, histogram, mass, edges."""
+        ...
+
+    def table(self, name: str) -> pd.DataFrame:
+        """Return a table of the run by its path without ``.parquet``, e.g. ``tables/stats``."""
+        ...

@@ -1,0 +1,196 @@
+"""An analysis as a value: what it needs, the tables it makes and how the report shows them.
+
+The pipeline runs :func:`analyses` in order. A new analysis is one module with an
+:class:`Analysis`, listed in ``octoscope.analysis.tables`` or, outside this package, under the entry
+point group ``octoscope.analyses`` and named in the configuration (``analyses``).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from importlib.metadata import entry_points
+from typing import Any
+
+import pandas as pd
+
+from octoscope.analysis.finished_matrices import FinishedMatrices
+from octoscope.config.analysis_config import NetworkConfig
+from octoscope.errors import InputError
+from octoscope.octopus.network import Network
+from octoscope.octopus.network_views import open_view
+from octoscope.plan.values import Block, Plan
+
+GROUP = "octoscope.analyses"
+
+
+@dataclass(frozen=True)
+class Column:
+    """A column of a table: name, type, meaning with unit and what null says."""
+
+    name: str
+    dtype: str
+    meaning: str
+
+
+@dataclass(frozen=True)
+class Table:
+    """A table of a run.
+
+    Attributes
+    ----------
+    path
+        Relative to the run, e.g. ``tables/stats.parquet``; ``{model}`` and ``{category}`` stand for
+        the name of a variant and the number of a category (``c0003``).
+    rows
+        What one row is.
+    columns
+        In the order of the file. ``{model}`` in a name stands for every model.
+    """
+
+    path: str
+    rows: str
+    columns: tuple[Column, ...]
+
+
+@dataclass(frozen=True)
+class Needs:
+    """What an analysis reads of a run, so that a repair computes no more than that again.
+
+    Attributes
+    ----------
+    matrices
+        Values of the matrices, not only the tables that each left behind.
+    residuals
+        Mean residual streams of the categories.
+    donors
+        Sums of single units, where donor groups are left out.
+    network
+        The molecular network; without one in the configuration the analysis does not run.
+    tables
+        Tables of earlier analyses.
+    """
+
+    matrices: bool = False
+    residuals: bool = False
+    donors: bool = False
+    network: bool = False
+    tables: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Section:
+    """How the report shows a table that has no page of its own.
+
+    Attributes
+    ----------
+    title
+        Heading.
+    text
+        What the figures say and what they do not, in plain English.
+    table
+        Path of the table.
+    columns
+        Columns to show, in order.
+    sort_by
+        Column by which rows are sorted, and whether ascending.
+    """
+
+    title: str
+    text: str
+    table: str
+    columns: tuple[str, ...]
+    sort_by: tuple[str, bool] | None = None
+
+
+@dataclass(frozen=True)
+class Context:
+    """What an analysis is given.
+
+    Attributes
+    ----------
+    run
+        The finished matrices and earlier tables.
+    finished
+        Finished (variant, category) blocks, in the order of the plan.
+    network
+        Where the molecular network is; None: none in the configuration.
+    scheduler
+        Of Dask: ``threads``, ``synchronous``, or a function such as Dask-on-Ray's.
+    wanted
+        Paths of the tables that are asked for; None: all.
+    """
+
+    run: FinishedMatrices
+    finished: Sequence[Block]
+    network: NetworkConfig | None = None
+    scheduler: Any = "threads"
+    wanted: frozenset[str] | None = None
+
+    def wants(self, *paths: str) -> bool:
+        """Tell whether any of the tables is asked for."""
+        return self.wanted is None or bool(self.wanted.intersection(paths))
+
+
+def open_network_of(config: NetworkConfig) -> Network:
+    """Open the network, or the view of it, that a configuration names."""
+    return open_view(config.path, config.sources, config.independent)
+
+
+@dataclass(frozen=True)
+class Analysis:
+    """An analysis.
+
+    Attributes
+    ----------
+    name
+        Unique; shown as a step of the run.
+    needs
+        What it reads.
+    outputs
+        Returns path -> blocks that the table is made from, for a plan and its finished blocks.
+    compute
+        Yields (path, table), of those that are wanted.
+    tables
+        Schema of every table that it can make.
+    sections
+        What the report shows of it.
+    """
+
+    name: str
+    needs: Needs
+    outputs: Callable[[Plan, Sequence[Block]], Mapping[str, Sequence[Block]]]
+    compute: Callable[[Context], Iterable[tuple[str, pd.DataFrame]]]
+    tables: tuple[Table, ...] = ()
+    sections: tuple[Section, ...] = field(default=())
+
+
+def analyses(names: Sequence[str] = ()) -> list[Analysis]:
+    """Return the built-in analyses, then those of other packages by name.
+
+    Raises
+    ------
+    InputError
+        If no installed package has an analysis of a name, or its entry point is something else.
+    """
+    from octoscope.analysis.tables import BUILT_IN  # the modules import this one
+
+    installed = {e.name: e for e in entry_points(group=GROUP)}
+    made = list(BUILT_IN)
+    for name in names:
+        if name not in installed:
+            raise InputError(
+                "analyses",
+                f"no installed package has the analysis {name!r} (installed: "
+                f"{', '.join(sorted(installed)) or 'none'})",
+                f"install the package that declares it under the entry point group {GROUP}",
+            )
+        value = installed[name].load()
+        if not isinstance(value, Analysis) or value.name in {a.name for a in made}:
+            raise InputError(
+                f"analyses: {name}",
+                f"{installed[name].value} is not an octoscope Analysis with a name of its own",
+                "correct the entry point of that package",
+            )
+        made.append(value)
+    return made

@@ -1,0 +1,99 @@
+"""Top pairs and whole matrices against the molecular network."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from dask.delayed import delayed
+
+from octoscope.analysis import statistics
+from octoscope.analysis.auroc import separation_test
+from octoscope.analysis.dask_graphs import compute
+from octoscope.analysis.finished_matrices import FinishedMatrices
+from octoscope.analysis.frames import of_all_cells
+from octoscope.analysis.overlap import overlap_test
+from octoscope.analysis.registry import Analysis, Context, Needs, open_network_of
+from octoscope.attention.histograms import bins_of
+from octoscope.octopus.network import Network
+from octoscope.plan.values import Block, Plan
+
+OVERLAP = "tables/overlap.parquet"
+AUROC = "tables/separation.parquet"
+
+Rows = list[dict[str, Any]]
+
+
+def _outputs(plan: Plan, finished: Sequence[Block]) -> dict[str, list[Block]]:
+    return dict.fromkeys((OVERLAP, AUROC), list(finished))
+
+
+def _compute(context: Context) -> Iterable[tuple[str, pd.DataFrame]]:
+    """Test every top-K list and every whole matrix against the network.
+
+    One task per block, with its part of the network built once. q-values are adjusted over all
+    tests of one gene set and view.
+    """
+    assert context.network is not None  # needs.network
+    network = delayed(open_network_of)(context.network)
+    tasks = [
+        delayed(_overlap_of)(context.run, *block, network, context.network.permutations)
+        for block in context.finished
+    ]
+    results = compute(tasks, context.scheduler)
+    for i, path in enumerate((OVERLAP, AUROC)):
+        rows = [row for tables in results for row in tables[i]]
+        table = pd.DataFrame(rows) if rows else pd.DataFrame({"p": []})
+        table["q"] = statistics.adjust_by(table, ["gene_set", "view"])
+        yield path, table
+
+
+def _overlap_of(
+    run: FinishedMatrices, model: str, category: int, network: Network, permutations: int
+) -> tuple[Rows, Rows]:
+    plan = run.plan
+    m = plan.model(model)
+    vertices = network.vertex_of(m.axis)
+    eligible = run.eligible_pairs(model, category)
+    overlaps: Rows = []
+    areas: Rows = []
+    matrices = run.layers(model, category)
+    tops = {y: run.matrix_table("topk", model, category, y) for y in m.layers}
+    block = {"model": model, "category": plan.categories[category].name}
+    for name, members in m.gene_sets.items():
+        genes = np.array(members)
+        adjacency = network.adjacency(vertices[genes])
+        grid = np.ix_(genes, genes)
+        for layer in m.layers:
+            matrix = matrices[layer]
+            for view in m.views:
+                top = of_all_cells(tops[layer], name, view)
+                of_list = overlap_test(
+                    np.searchsorted(genes, top["query"].to_numpy()),
+                    np.searchsorted(genes, top["key"].to_numpy()),
+                    vertices[genes],
+                    adjacency,
+                    eligible[grid],
+                    permutations=permutations,
+                    max_permutation_factor=plan.max_permutation_factor,
+                    seed=plan.seed,
+                )
+                label = block | {"layer": layer, "gene_set": name, "view": view}
+                overlaps.append(label | of_list)
+                tiles = matrix.values(genes, view)
+                of_matrix = separation_test(
+                    np.concatenate([bins_of(values) for _, values, _ in tiles]),
+                    eligible[grid],
+                    vertices[genes],
+                    adjacency,
+                    permutations=plan.permutations,
+                    max_permutation_factor=plan.max_permutation_factor,
+                    seed=plan.seed,
+                )
+                areas.append(label | of_matrix)
+    return overlaps, areas
+
+
+OVERLAP_ANALYSIS = Analysis("overlap", Needs(matrices=True, network=True), _outputs, _compute)

@@ -1,0 +1,186 @@
+"""The matrices of a run directory, as analyses read them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from functools import lru_cache, partial
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from octoscope.analysis.derived_views import DerivedViews
+from octoscope.analysis.donor_jackknife import LeaveOneGroupOut
+from octoscope.analysis.matrix import MatrixSource, matrix_bytes
+from octoscope.errors import InputError
+from octoscope.plan.values import Plan
+from octoscope.plan.work_names import layer_name, matrix_work, residual_work
+from octoscope.results import open_matrix, stored_sums
+from octoscope.results.stored_sums import read_finished_record
+from octoscope.store import tiles
+from octoscope.store.commits import read_record
+from octoscope.store.manifest import require_success
+from octoscope.store.parquet import read_table
+from octoscope.store.plan_file import load_plan
+from octoscope.store.run_dir import RunRoot
+
+_RECENT = 4  # matrices that a process read last and keeps open
+
+
+@lru_cache(maxsize=4)
+def plan_of(run: str) -> Plan:
+    """Return the plan of a run; a process reads it once, it never changes."""
+    return load_plan(RunRoot(run))
+
+
+class RunMatrices:
+    """The finished matrices of a run directory; see :class:`~.FinishedMatrices`.
+
+    Parameters
+    ----------
+    run
+        Path or URL of the run directory.
+    """
+
+    def __init__(self, run: str) -> None:
+        self.url = RunRoot(run).url
+
+    def __reduce__(self) -> tuple[type, tuple[str]]:
+        return RunMatrices, (self.url,)
+
+    def __dask_tokenize__(self) -> tuple[str, str]:
+        return "octoscope.RunMatrices", self.url
+
+    @property
+    def plan(self) -> Plan:
+        """The plan of the run."""
+        return plan_of(self.url)
+
+    @property
+    def _root(self) -> RunRoot:
+        return RunRoot(self.url)
+
+    def has(self, work: str) -> bool:
+        """Tell whether a piece of work is finished."""
+        return read_record(self._root, work, self.plan.hash) is not None
+
+    def sums(self, model: str, category: int, layer: int) -> MatrixSource:
+        """Return a matrix as its sums over cells."""
+        return open_matrix.stored_sums(self._root, self.plan, model, category, layer)
+
+    def matrix(
+        self, model: str, category: int, layer: int, cache_bytes: int | None = None
+    ) -> DerivedViews:
+        """Return a matrix with every view; None: the one that this process read last, cached."""
+        if cache_bytes is None:
+            small = matrix_bytes(self.plan.model(model)) <= self.plan.cache_bytes // _RECENT
+            recent = _recent if small else _latest
+            return recent(self.url, model, category, layer)
+        return open_matrix.stored_matrix(
+            self._root, self.plan, model, category, layer, cache_bytes=cache_bytes
+        )
+
+    def layers(
+        self, model: str, category: int, cache_bytes: int | None = None, *, at_once: bool = False
+    ) -> Mapping[int, DerivedViews]:
+        """Return the layers of a variant; opened on access, or all ``at_once``.
+
+        Layers that fit into ``cache_bytes`` together stay open, and are read once.
+        """
+        numbers = self.plan.model(model).layers
+        most = self.plan.cache_bytes if cache_bytes is None else cache_bytes
+        if at_once:
+            return {y: self.matrix(model, category, y, most // len(numbers)) for y in numbers}
+        return LazyLayers(self, model, category, most)
+
+    def eligible_pairs(self, model: str, category: int) -> np.ndarray:
+        """Return [genes, genes] bool: pairs with enough cells."""
+        return stored_sums.eligible_pairs(self._root, self.plan, model, category)
+
+    def leave_donors_out(self, model: str, category: int, layer: int) -> LeaveOneGroupOut | None:
+        """Return a matrix without each group of donors; None if it has no groups."""
+        return open_matrix.leave_donors_out(self._root, self.plan, model, category, layer)
+
+    def mean_cell_genes(self, model: str, category: int) -> np.ndarray:
+        """Return [genes] bool: tokens of the mean of all cells of a category."""
+        array = self._mean_cell_array(model, category, "present")
+        return tiles.read_rows(array, 0, array.shape[0])[2]
+
+    def mean_residuals(self, model: str, category: int, layer: int) -> np.ndarray:
+        """Return [genes, d] float32: the mean residual stream before a layer."""
+        array = self._mean_cell_array(model, category, layer_name(layer, "mean"))
+        return tiles.read_rows(array, 0, array.shape[0])
+
+    def _mean_cell_array(self, model: str, category: int, name: str) -> Any:
+        record = read_finished_record(self._root, self.plan, residual_work(model, category))
+        return tiles.open_array(self._root.zarr(f"{record.folder}/attends.zarr"), name)
+
+    def matrix_table(self, name: str, model: str, category: int, layer: int) -> pd.DataFrame:
+        """Return a table that a matrix left behind: topk, stats, genes, histogram, mass, edges."""
+        work = matrix_work(model, category, layer)
+        record = read_finished_record(self._root, self.plan, work)
+        return read_table(self._root, f"{record.folder}/{name}.parquet")
+
+    def table(self, name: str) -> pd.DataFrame:
+        """Return a table of the run by its path without ``.parquet``, e.g. ``tables/stats``."""
+        return read_table(self._root, f"{name}.parquet")
+
+
+@lru_cache(maxsize=_RECENT)
+def _recent(run: str, model: str, category: int, layer: int) -> DerivedViews:
+    source = RunMatrices(run)
+    return source.matrix(model, category, layer, source.plan.cache_bytes // _RECENT)
+
+
+@lru_cache(maxsize=1)
+def _latest(run: str, model: str, category: int, layer: int) -> DerivedViews:
+    source = RunMatrices(run)
+    return source.matrix(model, category, layer, source.plan.cache_bytes)
+
+
+class LazyLayers(Mapping[int, DerivedViews]):
+    """Layers of a variant, opened when they are asked for.
+
+    All stay open if they fit into ``cache_bytes``; otherwise each is opened again on access.
+    """
+
+    def __init__(self, run: RunMatrices, model: str, category: int, cache_bytes: int) -> None:
+        m = run.plan.model(model)
+        self._layers = m.layers
+        fit = matrix_bytes(m) * len(m.layers) <= cache_bytes
+        share = cache_bytes // len(m.layers) if fit else 0
+        self._open = partial(run.matrix, model, category, cache_bytes=share)
+        self._cached = {y: self._open(y) for y in m.layers} if fit else {}
+
+    def __getitem__(self, layer: int) -> DerivedViews:
+        return self._cached[layer] if self._cached else self._open(layer)
+
+    def __iter__(self) -> Iterator[int]:
+        return iter(self._layers)
+
+    def __len__(self) -> int:
+        return len(self._layers)
+
+
+def require_dense(run: str) -> RunMatrices:
+    """Open the matrices of a finished run that kept them (``keep_dense: fp32``).
+
+    Raises
+    ------
+    InputError
+        If it did not keep them.
+    DamagedRunError
+        If it is unfinished.
+    """
+    root = RunRoot(run)
+    require_success(root)
+    matrices = RunMatrices(run)
+    works = matrices.plan.pairs_work()  # every matrix needs these; they are kept with the matrices
+    record = read_record(root, works[0], matrices.plan.hash) if works else None
+    if record is None or not any(".zarr/" in n and root.exists(n) for n in record.objects):
+        raise InputError(
+            root.at("config.yaml"),
+            "keep_dense: none; its matrices are gone",
+            "run again into a new directory with keep_dense: fp32",
+        )
+    return matrices
