@@ -9,37 +9,16 @@ import sys
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
 from typing import Any
 
-from octoscope.errors import InputError, OctoscopeError
+from octoscope.errors import OctoscopeError
 
-# Set by Ray for the entrypoint of a submitted job.
-_IN_JOB = "RAY_JOB_CONFIG_JSON_ENV_VAR"
 _OBJECT_STORE = 256 * 1024 * 1024  # only plans and small tables travel
 
 
 def address_of(given: str | None) -> str | None:
     """Return the cluster to join: the one given, or ``RAY_ADDRESS`` (set in jobs); else None."""
     return given or os.environ.get("RAY_ADDRESS") or None
-
-
-def require_lasting(place: str) -> None:
-    """Refuse a run directory that goes with the job.
-
-    The working directory of a submitted job is a copy that Ray deletes.
-
-    Raises
-    ------
-    InputError
-        If this process is a submitted job and the place a relative path.
-    """
-    if _IN_JOB in os.environ and "://" not in place and not Path(place).is_absolute():
-        raise InputError(
-            f"--out {place}",
-            "is inside the job's working directory, which is deleted with the job",
-            "give an absolute path that all nodes see, or a URL such as s3://bucket/run",
-        )
 
 
 @contextmanager

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from octoscope.cluster.connect import require_lasting
 from octoscope.config import RunConfig, apply_overrides, config_of_text, dump_config, parse_config
 from octoscope.errors import InputError
 from octoscope.plan.values import Plan
@@ -10,7 +9,7 @@ from octoscope.planning.resolve import make_plan, plan_run, result_fields
 from octoscope.store.backends import PROBE, require_conditional_create
 from octoscope.store.parquet import VOCABULARY, write_table
 from octoscope.store.plan_file import differences, load_plan, save_plan
-from octoscope.store.run_dir import RunRoot
+from octoscope.store.run_dir import RunRoot, require_lasting
 
 CONFIG = "config.yaml"
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Iterable
 from pathlib import Path, PurePosixPath
 from typing import Any, BinaryIO
@@ -10,7 +11,11 @@ from typing import Any, BinaryIO
 from zarr.abc.store import Store
 
 from octoscope.digests import stream_digest
+from octoscope.errors import InputError
 from octoscope.store.backends import LocalObjects, Objects, objects_at
+
+# Set by Ray for the entrypoint of a submitted job.
+_IN_JOB = "RAY_JOB_CONFIG_JSON_ENV_VAR"
 
 
 class RunRoot:
@@ -107,3 +112,21 @@ class RunRoot:
         """Return size and SHA-256 of an object; raises FileNotFoundError."""
         with self.open(relative) as handle:
             return stream_digest(handle)
+
+
+def require_lasting(place: str) -> None:
+    """Refuse a run directory that goes with the job.
+
+    The working directory of a submitted job is a copy that Ray deletes.
+
+    Raises
+    ------
+    InputError
+        If this process is a submitted job and the place a relative path.
+    """
+    if _IN_JOB in os.environ and "://" not in place and not Path(place).is_absolute():
+        raise InputError(
+            f"--out {place}",
+            "is inside the job's working directory, which is deleted with the job",
+            "give an absolute path that all nodes see, or a URL such as s3://bucket/run",
+        )

@@ -324,9 +324,7 @@ def _tables(
             ascending=[False, False, True, True],
             kind="stable",
         )
-        ahead = frame.duplicated(
-            ["n_groups", "score"]
-        )  # equal model groups and scores share a rank
+        ahead = frame.duplicated(["n_groups", "score"])  # equal groups and scores share a rank
         row = pd.Series(np.arange(1, len(frame) + 1), frame.index)
         frame["rank"] = row.mask(ahead).ffill().astype(np.int64)
         frame = frame.assign(**{end: axis[frame[end]] for end in _ENDS})
