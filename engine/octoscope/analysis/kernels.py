@@ -65,7 +65,19 @@ def add_moments(
             by_gene[m, first + i] += value
 
 
-@compiled()
+def _add_sums(
+    values: np.ndarray,
+    use: np.ndarray,
+    first: int,
+    row_sums: np.ndarray,
+    column_sums: np.ndarray,
+) -> None:
+    used = np.where(use, values, 0).astype(np.float64)
+    row_sums[first : first + len(used)] += used.sum(1)
+    column_sums += used.sum(0)
+
+
+@compiled(fallback=_add_sums)
 def add_sums(
     values: np.ndarray,
     use: np.ndarray,

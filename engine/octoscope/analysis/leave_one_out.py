@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -11,9 +12,11 @@ from octoscope.analysis import statistics
 from octoscope.analysis.derived_views import Fit, parts_of
 from octoscope.analysis.donor_jackknife import Block, LeaveOneGroupOut
 from octoscope.analysis.kernels import add_sums
-from octoscope.attention.mean_cell_attention import MeanCell
 from octoscope.attention.views import one_view, quantity_of
 from octoscope.blocks import row_ranges
+
+if TYPE_CHECKING:
+    from octoscope.attention.mean_cell_attention import MeanCell  # it imports torch
 
 Rows = Callable[[int, int, int], tuple[np.ndarray, np.ndarray]]
 

@@ -5,18 +5,20 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from threading import Lock
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
 from octoscope.analysis.matrix import MatrixSource
-from octoscope.attention.mean_cell_attention import MeanCell
 from octoscope.blocks import row_ranges
 from octoscope.plan.values import ModelPlan, Plan
 from octoscope.plan.work_names import layer_name, pairs_work, residual_work
 from octoscope.results.stored_sums import gene_cells, read_finished_record
 from octoscope.store import tiles
 from octoscope.store.run_dir import RunRoot
+
+if TYPE_CHECKING:
+    from octoscope.attention.mean_cell_attention import MeanCell
 
 Read = Callable[[str], np.ndarray]
 RESIDUAL: Literal["mean_residual"] = "mean_residual"
@@ -157,6 +159,9 @@ def _open(
     names: Sequence[str],
     suffix: str,
 ) -> list[MeanCell]:
+    # imports torch, which a reader of other matrices need not have
+    from octoscope.attention.mean_cell_attention import MeanCell
+
     m, there = plan.model(model), read(f"present{suffix}")
     shape = (len(names), m.n_heads, len(m.axis), -1)
     named = projected(plan, m) + suffix
