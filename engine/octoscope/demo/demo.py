@@ -102,6 +102,7 @@ def demo_tree(*, small: bool = False) -> dict[str, Any]:
         del tree["centred"], tree["compare"], tree["estimators"]
         tree["network"]["permutations"] = 100
         tree["execution"] = {"threads": 1, "unit_cells": 64}
+        tree["keep_dense"] = "fp32"  # small, so that tutorials can show matrices
         del tree["coexpression"]
     return tree
 

@@ -1,0 +1,106 @@
+"""An atlas for notebooks: its genes, categories and counts."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from scipy import sparse
+
+from octoscope.api.display import Shown, some
+from octoscope.atlas import Atlas as Reader
+from octoscope.config import AtlasConfig, validated
+from octoscope.demo.demo import data as demo_data
+
+
+class Atlas(Shown):
+    """Cells of an AnnData store, checked as a run checks them. Counts are read when asked for.
+
+    Attributes
+    ----------
+    reader
+        The reader that runs use; see :class:`octoscope.atlas.Atlas`.
+    """
+
+    def __init__(self, config: AtlasConfig, seed: int = 0) -> None:
+        self.reader, self._seed = Reader(config), seed
+
+    @property
+    def genes(self) -> pd.DataFrame:
+        """Genes: columns ``gene`` (Ensembl id without version) and ``symbol``."""
+        genes = self.reader.genes
+        return pd.DataFrame({"gene": genes.ensembl, "symbol": genes.symbol})
+
+    @property
+    def cell_ids(self) -> np.ndarray:
+        """[cells] names of the cells."""
+        return self.reader.cell_ids
+
+    @cached_property
+    def categories(self) -> pd.DataFrame:
+        """Categories that a run uses: ``category``, ``n_cells``, ``half0``, ``half1``."""
+        index = self.reader.index(self._seed)
+        halves = [(len(a), len(b)) for a, b in index.halves]
+        table = pd.DataFrame(halves, columns=["half0", "half1"])
+        table.insert(0, "n_cells", table.sum(axis=1))
+        table.insert(0, "category", list(index.categories))
+        return table
+
+    def counts(self, cells: Sequence[int] | np.ndarray) -> sparse.csr_matrix:
+        """Return [cells, genes] raw counts of cells by position.
+
+        Raises
+        ------
+        InputError
+            If a value is not a count.
+        """
+        return self.reader.read(np.asarray(cells)).counts
+
+    def _facts(self) -> Mapping[str, Any]:
+        facts = {
+            "path": self.reader.config.path,
+            "cells": f"{len(self.cell_ids):,}",
+            "genes": f"{len(self.reader.genes):,}",
+            "counts": self.reader.counts_source,
+        }
+        if self.reader.config.category_key:
+            facts["categories"] = some([str(c) for c in self.categories["category"]])
+        return facts
+
+
+def open_atlas(
+    path: str, *, category: str | Sequence[str] | None = None, seed: int = 0, **settings: Any
+) -> Atlas:
+    """Open an AnnData atlas in Zarr or h5ad.
+
+    Parameters
+    ----------
+    path
+        Path or URL; ``demo``: the embedded 559 human immune cells.
+    category
+        obs column, or columns, that define the categories.
+    seed
+        It decides the halves of each category.
+    **settings
+        Other fields of the section ``atlas`` of a configuration, e.g. ``counts="layers/counts"``,
+        ``replicate_key="donor_id"``.
+
+    Raises
+    ------
+    InputError
+        If it cannot be read, naming the file, the field and the fix.
+
+    Examples
+    --------
+    >>> import octoscope as oc
+    >>> atlas = oc.open_atlas("demo", category="cell_type")
+    >>> len(atlas.cell_ids)
+    559
+    """
+    keys = [category] if isinstance(category, str) else list(category or [])
+    place = demo_data("immune559.zarr") if path == "demo" else path
+    tree = {"path": str(place), "category_key": keys, **settings}
+    return Atlas(validated(AtlasConfig, tree, "open_atlas", "see docs/reference"), seed)

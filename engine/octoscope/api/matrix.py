@@ -1,0 +1,191 @@
+"""A gene-by-gene matrix of a run, read when it is asked for."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, replace
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pandas as pd
+
+from octoscope.analysis.derived_views import DerivedViews
+from octoscope.api.choose import one_of, positions_of
+from octoscope.api.display import Shown
+from octoscope.attention.views import ABSOLUTE, CENTRED
+from octoscope.plan.values import ModelPlan
+from octoscope.results.run_matrices import RunMatrices
+
+if TYPE_CHECKING:
+    import dask.array as da
+    from anndata import AnnData
+
+
+@dataclass(frozen=True, repr=False)
+class Matrix(Shown):
+    """One matrix: a model, a category, a layer and a view. Nothing is read before it is needed.
+
+    Rows are query genes, columns are key genes. A pair that too few cells hold is not eligible; its
+    value is NaN.
+
+    Attributes
+    ----------
+    model
+        Name of the attention variant or of the co-expression entry.
+    category
+        Name of the category.
+    layer
+        Number of the layer.
+    view
+        ``marginal``, ``conditional``, ``lift`` or ``logit`` (``correlation`` for co-expression),
+        with ``.centred`` and ``.absolute`` where asked for.
+    """
+
+    _run: RunMatrices
+    model: str
+    category: str
+    layer: int
+    view: str
+
+    @property
+    def _plan(self) -> ModelPlan:
+        return self._run.plan.model(self.model)
+
+    @cached_property
+    def genes(self) -> pd.DataFrame:
+        """Genes of both axes: columns ``gene`` (Ensembl id) and ``symbol``."""
+        return pd.DataFrame({"gene": self._plan.axis, "symbol": self._plan.symbols})
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """(query genes, key genes)."""
+        return len(self._plan.axis), len(self._plan.axis)
+
+    @cached_property
+    def _matrix(self) -> DerivedViews:
+        names = [c.name for c in self._run.plan.categories]
+        return self._run.matrix(self.model, names.index(self.category), self.layer, 0)
+
+    def with_view(self, view: str) -> Matrix:
+        """Return the same matrix in another view.
+
+        Raises
+        ------
+        InputError
+            If the view was not declared in the configuration of the run.
+        """
+        declared = list(dict.fromkeys(v.partition(".")[0] for v in self._plan.views))
+        one_of("view", view.partition(".")[0], declared)
+        return replace(self, view=view)
+
+    def centred(self) -> Matrix:
+        """Return it without each gene's row and column effect (least squares, eligible pairs)."""
+        if CENTRED in self.view:
+            return self
+        plain, absolute = self.view.removesuffix(ABSOLUTE), self.view.endswith(ABSOLUTE)
+        return replace(self, view=plain + CENTRED + ABSOLUTE * absolute)
+
+    def absolute(self) -> Matrix:
+        """Return the sizes of its values, whatever the sign."""
+        return self if self.view.endswith(ABSOLUTE) else replace(self, view=self.view + ABSOLUTE)
+
+    def blocks(self) -> Iterator[tuple[int, np.ndarray]]:
+        """Yield (first row, values [rows, genes] float32); NaN where a pair is not eligible."""
+        every = np.arange(self.shape[0])
+        for first, values, eligible in self._matrix.values(every, self.view):
+            yield first, np.where(eligible, values, np.float32(np.nan))
+
+    def rows(self, genes: Iterable[str] | str) -> pd.DataFrame:
+        """Return the rows of query genes.
+
+        Parameters
+        ----------
+        genes
+            Symbols or Ensembl ids.
+
+        Returns
+        -------
+        DataFrame
+            [query genes, key genes] float32, named by symbol where there is one.
+
+        Raises
+        ------
+        InputError
+            If a gene is not on the axis.
+        """
+        wanted = [genes] if isinstance(genes, str) else list(genes)
+        at = positions_of(wanted, self._plan.axis, self._plan.symbols)
+        values = np.full((len(at), self.shape[1]), np.nan, np.float32)
+        for first, block in self.blocks():
+            here = (at >= first) & (at < first + len(block))
+            values[here] = block[at[here] - first]
+        names = self._names()
+        return pd.DataFrame(values, index=names[at], columns=names)
+
+    def to_numpy(self) -> np.ndarray:
+        """Return [query genes, key genes] float32; NaN where a pair is not eligible."""
+        return np.concatenate([block for _, block in self.blocks()])
+
+    def to_frame(self, genes: Iterable[str] | None = None) -> pd.DataFrame:
+        """Return values between genes (symbols or Ensembl ids; None: all), rows are queries."""
+        if genes is None:
+            names = self._names()
+            return pd.DataFrame(self.to_numpy(), index=names, columns=names)
+        wanted = list(genes)
+        at = positions_of(wanted, self._plan.axis, self._plan.symbols)
+        frame = self.rows([self._plan.axis[i] for i in at])
+        return frame.iloc[:, at]
+
+    def to_dask(self, rows: int = 1024) -> da.Array:
+        """Return a Dask array [query genes, key genes] float32, ``rows`` query genes a block."""
+        import dask.array as da
+        from dask.delayed import delayed
+
+        n = self.shape[0]
+        parts = [
+            da.from_delayed(
+                delayed(_rows)(self, first, min(first + rows, n)),
+                (min(rows, n - first), n),
+                dtype=np.float32,
+            )
+            for first in range(0, n, rows)
+        ]
+        return da.concatenate(parts, axis=0)
+
+    def to_anndata(self) -> AnnData:
+        """Return an AnnData whose ``X`` is [query genes, key genes] and whose ``uns`` names it."""
+        from anndata import AnnData
+
+        genes = self.genes.set_index("gene")
+        about = {"model": self.model, "category": self.category, "layer": self.layer}
+        return AnnData(
+            self.to_numpy(),
+            obs=genes.copy(),
+            var=genes.copy(),
+            uns={"octoscope": {**about, "view": self.view}},
+        )
+
+    def _names(self) -> pd.Index:
+        genes = self.genes
+        unique = genes["symbol"].ne("") & ~genes["symbol"].duplicated(keep=False)
+        return pd.Index(genes["symbol"].where(unique, genes["gene"]), name=None)
+
+    def _facts(self) -> Mapping[str, Any]:
+        n = self.shape[0]
+        return {
+            "model": self.model,
+            "category": self.category,
+            "layer": self.layer,
+            "view": self.view,
+            "genes": f"{n:,}",
+        }
+
+
+def _rows(matrix: Matrix, first: int, stop: int) -> np.ndarray:
+    parts = [
+        block[max(first - at, 0) : stop - at]
+        for at, block in matrix.blocks()
+        if at < stop and at + len(block) > first
+    ]
+    return np.concatenate(parts)

@@ -1,0 +1,157 @@
+"""A molecular network for notebooks: views, neighbours, and what it says of pairs of genes."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from octoscope.api.choose import positions_of
+from octoscope.api.display import Shown
+from octoscope.genes import symbols_of_ensembl
+from octoscope.octopus.lookups import annotate
+from octoscope.octopus.network import Network as Graph
+from octoscope.octopus.network import open_network as read_network
+from octoscope.octopus.network_views import INDEPENDENT, View, view
+
+
+@dataclass(frozen=True, repr=False)
+class Network(Shown):
+    """A molecular network, or a view of one.
+
+    Attributes
+    ----------
+    graph
+        Vertices, genes and source assertions; see :class:`octoscope.octopus.network.Network`.
+    """
+
+    graph: Graph
+
+    @property
+    def sources(self) -> list[str]:
+        """Names of the sources."""
+        return list(self.graph.sources)
+
+    @property
+    def genes(self) -> pd.DataFrame:
+        """Genes of the network: columns ``gene`` (Ensembl id) and ``symbol``."""
+        genes = np.asarray(self.graph.gene_index, dtype=object)
+        return pd.DataFrame({"gene": genes, "symbol": symbols_of_ensembl(genes)})
+
+    def view(
+        self,
+        *,
+        independent: bool = False,
+        sources: Sequence[str] | None = None,
+        without: Sequence[str] = (),
+        directed: bool = False,
+        signed: bool = False,
+        min_score: float | None = None,
+    ) -> Network:
+        """Return the part of the network that counts.
+
+        Parameters
+        ----------
+        independent
+            Leave out evidence that rests on co-expression (STRING rescored without its
+            co-expression and text-mining channels, predicted Reactome-FI interactions).
+        sources, without
+            Sources to keep (None: all) and to leave out.
+        directed, signed
+            Keep only assertions with a direction, with a sign.
+        min_score
+            Keep only scores of at least this; assertions without a score stay.
+
+        Raises
+        ------
+        InputError
+            If a source does not exist, or its evidence cannot be told apart.
+        """
+        what = replace(
+            INDEPENDENT if independent else View(),
+            sources=None if sources is None else tuple(sources),
+            without_sources=tuple(without),
+            directed=directed,
+            signed=signed,
+            min_score=min_score,
+        )
+        return Network(view(self.graph, what))
+
+    def annotate(
+        self, pairs: pd.DataFrame, *, query: str = "query", key: str = "key"
+    ) -> pd.DataFrame:
+        """Return pairs of genes (Ensembl ids) with what the network asserts of each.
+
+        Adds ``mapped``, ``forward``, ``reverse``, ``stated``, ``sources``, ``relations``, ``sign``,
+        ``contradictory``, ``score``, ``degree_a``, ``degree_b``, ``same_vertex`` and
+        ``shared_pathways``; see :func:`octoscope.octopus.lookups.describe_genes`.
+        """
+        return annotate(pairs, self.graph, query, key)
+
+    def neighbours(self, gene: str) -> pd.DataFrame:
+        """Return the genes that an edge joins to a gene (symbol or Ensembl id).
+
+        Returns
+        -------
+        DataFrame
+            ``gene``, ``symbol``, ``to`` and ``from_`` (an edge leads to, comes from the neighbour),
+            ``sources``, ``relations``, ``sign``, ``score``, largest score first.
+
+        Raises
+        ------
+        InputError
+            If the gene is not in the network.
+        """
+        genes = self.genes
+        at = positions_of([gene], genes["gene"].tolist(), genes["symbol"].tolist())[0]
+        own = self.graph.genes
+        mine = own.loc[own["gene"] == genes["gene"][at], "vertex"].to_numpy(np.int64)
+        n = max(len(self.graph.vertices), 1)
+        low, high = self.graph.pair_keys // n, self.graph.pair_keys % n
+        beside = np.union1d(high[np.isin(low, mine)], low[np.isin(high, mine)])
+        near = own.loc[own["vertex"].isin(beside), "gene"].unique()
+        pairs = pd.DataFrame({"query": genes["gene"][at], "gene": near}, dtype=object)
+        said = annotate(pairs, self.graph, "query", "gene")
+        said = said.rename(columns={"forward": "to", "reverse": "from_"})
+        said.insert(1, "symbol", symbols_of_ensembl(np.asarray(near, dtype=object)))
+        columns = ["gene", "symbol", "to", "from_", "sources", "relations", "sign", "score"]
+        ordered = said.sort_values(["score", "gene"], ascending=[False, True], kind="stable")
+        return ordered[columns].reset_index(drop=True)
+
+    def contains(self, genes: Iterable[str]) -> pd.Series[bool]:
+        """Tell of each gene (Ensembl id) whether the network has it; indexed by the gene."""
+        names = list(genes)
+        return pd.Series(self.graph.gene_codes(names) >= 0, index=names)
+
+    def _facts(self) -> Mapping[str, Any]:
+        return {
+            "name": self.graph.meta.get("name", "network"),
+            "vertices": f"{len(self.graph.vertices):,}",
+            "genes": f"{len(self.graph.gene_index):,}",
+            "pairs": f"{len(self.graph.pair_keys):,}",
+            "sources": ", ".join(self.sources),
+        }
+
+
+def open_network(path: str | Path) -> Network:
+    """Open an Octopus directory, or the embedded demonstration network (``demo``).
+
+    Raises
+    ------
+    InputError
+        If it is none, or a file or column is missing.
+
+    Examples
+    --------
+    >>> import octoscope as oc
+    >>> network = oc.open_network("demo")
+    >>> network.sources
+    ['OmniPath']
+    >>> sorted(network.neighbours("LYZ").columns)[:2]
+    ['from_', 'gene']
+    """
+    return Network(read_network(path))

@@ -1,0 +1,291 @@
+"""A finished run for notebooks: top pairs, matrices, tables, and what it says of one gene."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from octoscope.api.choose import one_of, positions_of
+from octoscope.api.display import Shown, some
+from octoscope.api.matrix import Matrix
+from octoscope.api.network import Network, open_network
+from octoscope.errors import InputError
+from octoscope.plan.values import ModelPlan, Plan
+from octoscope.results.run_matrices import RunMatrices, require_dense
+from octoscope.results.run_results import Results
+from octoscope.results.run_tables import RunTables
+
+
+class Run(Shown):
+    """A finished run. Tables and matrices are read when they are first asked for.
+
+    Attributes
+    ----------
+    results
+        The run as the report reads it; see :class:`octoscope.results.run_results.Results`.
+    """
+
+    def __init__(self, results: Results) -> None:
+        self.results = results
+
+    @property
+    def path(self) -> str:
+        """Path or URL of the run directory."""
+        return self.results.url
+
+    @property
+    def plan(self) -> Plan:
+        """What was computed."""
+        return self.results.plan
+
+    @property
+    def models(self) -> list[str]:
+        """Names of the matrices: attention variants of each model, then co-expression."""
+        return [m.name for m in self.plan.models]
+
+    @property
+    def categories(self) -> list[str]:
+        """Names of the categories."""
+        return [c.name for c in self.plan.categories]
+
+    @property
+    def tables(self) -> RunTables:
+        """All tables by name, e.g. ``run.tables["agreement"]``."""
+        return self.results.tables
+
+    @property
+    def refused(self) -> pd.DataFrame:
+        """Cells that a model refused, and why: ``model``, ``category``, ``cell``, ``why``."""
+        return self.tables["refused"]
+
+    @property
+    def quarantined(self) -> dict[str, str]:
+        """Work that failed and was left out, with the reason; empty for a complete run."""
+        return dict(self.results.provenance.get("quarantined", {}))
+
+    @property
+    def report(self) -> str:
+        """Path or URL of the HTML report.
+
+        Raises
+        ------
+        DamagedRunError
+            If the file does not match its digest.
+        """
+        from octoscope.results.run_results import stored_report
+        from octoscope.store.plan_file import run_directory
+
+        return stored_report(run_directory(self.path))
+
+    @cached_property
+    def network(self) -> Network | None:
+        """The view of the network that the run used; None if it used none or it is gone."""
+        config = self.results.config.network
+        if config is None:
+            return None
+        try:
+            network = open_network(config.path)
+        except InputError:
+            return None
+        if config.independent or config.sources is not None:
+            return network.view(independent=config.independent, sources=config.sources)
+        return network
+
+    def topk(
+        self,
+        *,
+        model: str,
+        category: str | None = None,
+        layer: int | None = None,
+        view: str | None = None,
+        gene_set: str | None = None,
+        k: int | None = None,
+        part: str = "total",
+    ) -> pd.DataFrame:
+        """Return top pairs, strongest first.
+
+        Parameters
+        ----------
+        model
+            One of :attr:`models`.
+        category, layer
+            None: all of them.
+        view, gene_set
+            As declared in the configuration; None: the first of the model.
+        k
+            Pairs per matrix; ties at the k-th value are all returned. None: all that were stored.
+        part
+            ``total`` (all cells), ``half0`` or ``half1``.
+
+        Returns
+        -------
+        DataFrame
+            Columns of ``topk/<model>`` (docs/reference/tables.md): ``query``, ``query_symbol``,
+            ``key``, ``key_symbol``, ``value``, ``rank``, ``cells``, …
+
+        Raises
+        ------
+        InputError
+            If a name is not in this run; it names the nearest one.
+        """
+        m = self._model(model)
+        view = one_of("view", view or m.views[0], m.views)
+        gene_set = one_of("gene_set", gene_set or next(iter(m.gene_sets)), list(m.gene_sets))
+        top = self.tables[f"topk/{model}"]
+        keep = (
+            (top["view"] == view)
+            & (top["gene_set"] == gene_set)
+            & (top["part"] == one_of("part", part, ["total", "half0", "half1"]))
+        )
+        if category is not None:
+            keep &= top["category"] == one_of("category", category, self.categories)
+        if layer is not None:
+            keep &= top["layer"] == self._layer(m, layer)
+        if k is not None:
+            if k > self.plan.top_k:
+                raise InputError(
+                    "k", f"{k}, but the run stored {self.plan.top_k} pairs a matrix (top_k)",
+                    "ask for fewer, or run again with a larger top_k",
+                )  # fmt: skip
+            keep &= top["rank"] <= k
+        return top[keep].reset_index(drop=True)
+
+    def matrix(
+        self, model: str, category: str, *, layer: int | None = None, view: str | None = None
+    ) -> Matrix:
+        """Return a matrix, which is read when its values are asked for.
+
+        Parameters
+        ----------
+        layer
+            None: the only layer (co-expression has one).
+        view
+            None: the first declared view.
+
+        Raises
+        ------
+        InputError
+            If the run did not keep its matrices (``keep_dense: fp32``), or a name is not in it.
+        """
+        m = self._model(model)
+        category = one_of("category", category, self.categories)
+        if layer is None and len(m.layers) > 1:
+            raise InputError("layer", "is missing", some_numbers(m.layers))
+        number = m.layers[0] if layer is None else self._layer(m, layer)
+        matrix = Matrix(self._matrices, model, category, number, m.views[0])
+        return matrix if view is None else matrix.with_view(view)
+
+    @cached_property
+    def _matrices(self) -> RunMatrices:
+        return require_dense(self.path)
+
+    def gene(self, gene: str, *, view: str | None = None) -> pd.DataFrame:
+        """Return every top pair of a gene: what it attends to, and what attends to it.
+
+        Parameters
+        ----------
+        gene
+            Symbol or Ensembl id.
+        view
+            A declared view; None: the first view of each model.
+
+        Returns
+        -------
+        DataFrame
+            One row per pair: ``model``, ``category``, ``layer``, ``gene_set``, ``view``,
+            ``direction`` ("attends to" or "attended to by"), ``partner``, ``partner_symbol``,
+            ``value``, ``rank``, ``cells``, and ``in_network`` and ``sources`` of the edge in the
+            network that the run used (null: a gene is not in the network, or there is none).
+
+        Raises
+        ------
+        InputError
+            If no model of the run has the gene.
+        """
+        ensembl = self._ensembl(gene)
+        parts = []
+        for m in self.plan.models:
+            if ensembl not in set(m.axis) or f"topk/{m.name}" not in self.tables:
+                continue
+            shown = m.views[0] if view is None else view
+            top = self.tables[f"topk/{m.name}"]
+            top = top[(top["part"] == "total") & (top["view"] == shown)]
+            for own, other, direction in (
+                ("query", "key", "attends to"),
+                ("key", "query", "attended to by"),
+            ):
+                rows = top[top[own] == ensembl]
+                names = {other: "partner", f"{other}_symbol": "partner_symbol"}
+                rows = rows.rename(columns=names).assign(direction=direction)
+                parts.append(rows[[c for c in _GENE_COLUMNS if c in rows]])
+        found = pd.concat(parts, ignore_index=True) if parts else pd.DataFrame()
+        if self.network is None or not len(found):
+            return found.assign(sources=pd.array([pd.NA] * len(found), dtype="string"))
+        pairs = pd.DataFrame({"a": ensembl, "b": found["partner"]}, dtype=object)
+        said = self.network.annotate(pairs, query="a", key="b")
+        back = self.network.annotate(pairs, query="b", key="a")
+        there, other = (x["sources"].astype("string") for x in (said, back))
+        sources = there.where(there != "", other)
+        known = said["mapped"].to_numpy() & (sources != "").to_numpy(bool)
+        return found.assign(sources=sources.where(known).to_numpy())
+
+    def _ensembl(self, gene: str) -> str:
+        ids = {e: s for m in self.plan.models for e, s in zip(m.axis, m.symbols, strict=True)}
+        ensembl = list(ids)
+        return ensembl[int(positions_of([gene], ensembl, list(ids.values()))[0])]
+
+    def _model(self, name: str) -> ModelPlan:
+        return self.plan.model(one_of("model", name, self.models))
+
+    def _layer(self, m: ModelPlan, layer: int) -> int:
+        if layer not in m.layers:
+            raise InputError(
+                "layer", f"{layer} of {m.name} is not in this run", some_numbers(m.layers)
+            )
+        return layer
+
+    def _facts(self) -> Mapping[str, Any]:
+        layers = sum(len(m.layers) for m in self.plan.models)
+        state = "finished"
+        if self.quarantined:
+            state = f"finished, {len(self.quarantined)} pieces of work quarantined"
+        return {
+            "path": self.path,
+            "models": some(self.models),
+            "categories": some(self.categories),
+            "layers": layers,
+            "state": state,
+        }
+
+
+_GENE_COLUMNS = (
+    "model", "category", "layer", "gene_set", "view", "direction", "partner", "partner_symbol",
+    "value", "rank", "cells", "in_network",
+)  # fmt: skip
+
+
+def some_numbers(numbers: list[int]) -> str:
+    """Return layers for a message."""
+    return "choose among " + some([str(n) for n in numbers], 12)
+
+
+def open_run(path: str | Path) -> Run:
+    """Open a finished run, after checking its seal.
+
+    Parameters
+    ----------
+    path
+        Path or URL of the run directory.
+
+    Raises
+    ------
+    InputError
+        If it is no run directory.
+    DamagedRunError
+        If the run is unfinished, or its manifest does not match the seal.
+    """
+    return Run(Results.open(path))
