@@ -45,7 +45,7 @@ def make_inputs(shape: dict[str, int], absolute: bool, seed: int, path: Path) ->
 
 def ours(inputs: Path, out: Path) -> dict[str, float]:
     import torch
-    from octoscope.analysis.consistency import Consistency, compare_factors
+    from factor_consistency import Consistency, compare_factors
     from octoscope.attention.low_rank import Factors
 
     data = dict(np.load(inputs))

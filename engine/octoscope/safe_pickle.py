@@ -4,15 +4,22 @@ A pickle may call any callable it names, set attributes on what it names, and re
 bytes are pointers. So an unpickler here hands out stand-ins only: :class:`Maker` calls one harmless
 function and cannot be changed, :class:`Opaque` keeps what it is given, :class:`Array` and
 :class:`DType` rebuild arrays of numbers, text and plain lists after checking them.
+
+A Lightning checkpoint holds callbacks, optimisers and settings of any class, which torch's
+``weights_only`` refuses. :func:`load_inert` reads its tensors: every class that is not needed to
+rebuild a tensor becomes :class:`Inert`, an empty dictionary that takes any argument and does
+nothing.
 """
 
 from __future__ import annotations
 
+import collections
 import pickle
 import re
 import zipfile
 from collections.abc import Callable
 from functools import cache
+from pathlib import Path
 from types import ModuleType
 from typing import IO, Any
 
@@ -235,3 +242,47 @@ def load_torch_zip(file: str | IO[bytes], unpickler: type[pickle.Unpickler]) -> 
     restricted = ModuleType("restricted_pickle")
     restricted.Unpickler = unpickler  # type: ignore[attr-defined]
     return torch.load(file, map_location="cpu", weights_only=False, pickle_module=restricted)
+
+
+class Inert(dict[Any, Any]):
+    """Stands for an object of a class that is not rebuilt; keeps dictionary items, if it has any.
+
+    Lightning's own settings class is a dictionary, so its items survive.
+    """
+
+    def __new__(cls, *args: Any, **kwargs: Any) -> Inert:
+        """Take any argument."""
+        return super().__new__(cls)
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__()
+
+    def __setstate__(self, state: Any) -> None:
+        pass
+
+    def append(self, value: Any) -> None:
+        """Ignore list items."""
+
+    def extend(self, values: Any) -> None:
+        """Ignore list items."""
+
+    def add(self, value: Any) -> None:
+        """Ignore set items."""
+
+
+class _InertUnpickler(pickle.Unpickler):
+    def find_class(self, module: str, name: str) -> Any:
+        if (module, name) == ("collections", "OrderedDict"):
+            return collections.OrderedDict
+        return numpy_names().get((module, name)) or torch_names().get((module, name), Inert)
+
+
+def load_inert(path: Path) -> Any:
+    """Read a zip-format torch file with unknown classes replaced by :class:`Inert`.
+
+    Raises
+    ------
+    pickle.UnpicklingError
+        If it is not a zip file (torch's format before 1.6 cannot be restricted), or TorchScript.
+    """
+    return load_torch_zip(str(path), _InertUnpickler)

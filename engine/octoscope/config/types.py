@@ -6,7 +6,17 @@ from typing import Annotated, Literal
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict
 
-from octoscope.config.urls import holds_credentials
+
+def holds_credentials(url: str) -> bool:
+    """Tell whether a URL has a key or password in it (``s3://key:secret@bucket/...``).
+
+    What is given as a place is written into runs, where others read it. Azure writes
+    ``abfs://container@account``, which is none.
+    """
+    protocol, sep, rest = url.partition("://")
+    place = rest.split("/", 1)[0]
+    azure = protocol in ("abfs", "abfss", "az") and ":" not in place
+    return bool(sep) and "@" in place and not azure
 
 
 def _safe_name(value: str) -> str:

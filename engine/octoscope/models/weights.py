@@ -15,7 +15,7 @@ from safetensors.torch import load_file
 
 from octoscope.digests import file_digest
 from octoscope.errors import InputError
-from octoscope.models.torch_placeholders import load_inert
+from octoscope.safe_pickle import load_inert
 
 
 def read_json(path: Path, field: str) -> dict[str, Any]:

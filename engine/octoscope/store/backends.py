@@ -15,7 +15,7 @@ import fsspec
 from zarr.abc.store import Store
 from zarr.storage import FsspecStore, LocalStore
 
-from octoscope.config.urls import holds_credentials
+from octoscope.config.types import holds_credentials
 from octoscope.errors import InputError
 
 # Protocols whose file systems pass "create" on as a condition that the store itself checks

@@ -110,7 +110,7 @@ def test_a_torchscript_program_is_not_handed_to_torch() -> None:
 
 def test_a_real_torchscript_file_does_not_run(tmp_path: Any) -> None:
     import torch
-    from octoscope.models.torch_placeholders import load_inert
+    from octoscope.safe_pickle import load_inert
 
     class Model(torch.nn.Module):
         def forward(self, x: torch.Tensor) -> torch.Tensor:

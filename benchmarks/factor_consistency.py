@@ -12,7 +12,6 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 import scipy
-
 from octoscope.attention.low_rank import Factors
 from octoscope.attention.map_threads import map_blocks
 from octoscope.attention.topk import TopPairs
