@@ -25,8 +25,8 @@ from octoscope.analysis.derived_views import DerivedViews
 from octoscope.analysis.matrix import MatrixSource
 from octoscope.analysis.summarise_matrix import finalise
 from octoscope.attention.mean_cell_attention import MeanCell
-from octoscope.blocks import row_ranges
 from octoscope.results.mean_cell_matrix import ComputedRows, MeanTile
+from octoscope.row_blocks import row_ranges
 from octoscope.store import tiles
 
 TILE = 512

@@ -14,7 +14,7 @@ from octoscope.attention.comoments import (
     rise,
     varying,
 )
-from octoscope.blocks import fold_tree
+from octoscope.row_blocks import fold_tree
 from scipy import sparse
 from scipy.stats import spearmanr
 

@@ -11,8 +11,8 @@ import torch
 from octoscope.errors import InputError
 from octoscope.genes import GeneTable
 from octoscope.models import Tokens, load_model
+from octoscope.models.families import family_of
 from octoscope.models.protocol import PAD, TOKEN_KINDS
-from octoscope.models.registry import family_of
 from octoscope.models.scfoundation import ScFoundation
 from scipy import sparse
 

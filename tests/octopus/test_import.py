@@ -20,7 +20,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from octoscope.errors import InputError
-from octoscope.octopus.genes import map_genes
+from octoscope.octopus.gene_vertices import map_genes
 from octoscope.octopus.lookups import describe_genes
 from octoscope.octopus.napistu.import_network import import_napistu
 from octoscope.octopus.network import Network, open_network

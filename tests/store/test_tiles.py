@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from octoscope.blocks import fold_tree, row_ranges, tree_sum
 from octoscope.errors import DamagedRunError
+from octoscope.row_blocks import fold_tree, row_ranges, tree_sum
 from octoscope.store import tiles
 
 

@@ -13,7 +13,7 @@ from octoscope.analysis.derived_views import Fit, parts_of
 from octoscope.analysis.donor_jackknife import Block, LeaveOneGroupOut
 from octoscope.analysis.kernels import add_sums
 from octoscope.attention.views import one_view, quantity_of
-from octoscope.blocks import row_ranges
+from octoscope.row_blocks import row_ranges
 
 if TYPE_CHECKING:
     from octoscope.attention.mean_cell_attention import MeanCell  # it imports torch

@@ -9,7 +9,7 @@ import numpy as np
 
 from octoscope.analysis.agreement import Pairs, strongest_of
 from octoscope.analysis.finished_matrices import FinishedMatrices
-from octoscope.analysis.frames import of_all_cells
+from octoscope.analysis.label_tables import of_all_cells
 from octoscope.analysis.layer_consensus import CachedMatrix, LayerConsensus
 from octoscope.attention.views import CORRELATION, plain_view
 from octoscope.plan.values import COEXPRESSION, Block, ComparePlan, ModelPlan, Plan

@@ -13,7 +13,6 @@ from octoscope.analysis.edges import strongest_keys
 from octoscope.analysis.summarise_matrix import finalise
 from octoscope.attention.views import QUANTITIES
 from octoscope.attention.welford import Spread
-from octoscope.blocks import fold_tree, row_ranges
 from octoscope.extract.coexpression_work import write_correlations
 from octoscope.plan.values import COEXPRESSION, ModelPlan, Plan, Unit
 from octoscope.plan.work_names import layer_name, matrix_work, pairs_work, sums_name
@@ -26,6 +25,7 @@ from octoscope.results.stored_sums import (
     tile_of,
     unit_arrays,
 )
+from octoscope.row_blocks import fold_tree, row_ranges
 from octoscope.store import tiles
 from octoscope.store.commits import Attempt, Record
 from octoscope.store.fault_injection import crash_point

@@ -1,5 +1,6 @@
 """Model families behind one protocol. Knows nothing of stores or Ray."""
 
+from octoscope.models.families import checkpoint_files, families, family_of, load_model
 from octoscope.models.protocol import (
     TOKEN_KINDS,
     FoundationModel,
@@ -9,7 +10,6 @@ from octoscope.models.protocol import (
     Tokens,
     Variant,
 )
-from octoscope.models.registry import checkpoint_files, families, family_of, load_model
 
 __all__ = [
     "TOKEN_KINDS",

@@ -13,7 +13,7 @@ from octoscope.digests import file_digest
 from octoscope.errors import InputError
 from octoscope.octopus.build_config import OctopusConfig
 from octoscope.octopus.directory import DirectoryWriter, new_directory
-from octoscope.octopus.genes import map_genes
+from octoscope.octopus.gene_vertices import map_genes
 from octoscope.octopus.merge import Consensus, Statements, join_sources
 from octoscope.octopus.network_info import count_edges
 from octoscope.octopus.network_schema import ROLES, coded, sign_of

@@ -10,7 +10,7 @@ import pandas as pd
 
 from octoscope.octopus.cofactors import cofactor_rows
 from octoscope.octopus.components import components
-from octoscope.octopus.genes import IDENTITY
+from octoscope.octopus.gene_vertices import IDENTITY
 from octoscope.octopus.identifiers import best_identifiers, best_names, species_types, vertex_names
 from octoscope.octopus.network_schema import ACTORS, ROLE_CODE
 from octoscope.octopus.reaction_edges import wire

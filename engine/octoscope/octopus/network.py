@@ -15,7 +15,7 @@ import pandas as pd
 
 from octoscope.errors import InputError
 from octoscope.octopus.directory import codes_of, read_meta, read_table
-from octoscope.octopus.genes import ensembl_gene
+from octoscope.octopus.gene_vertices import ensembl_gene
 from octoscope.octopus.network_schema import ROLES
 from octoscope.octopus.pairs import Edges, PairIndex, find_keys, index_pairs, unordered_keys
 

@@ -22,7 +22,7 @@ from octoscope.config import AtlasConfig, ModelConfig
 from octoscope.errors import InputError, OctoscopeError
 from octoscope.genes import GeneTable
 from octoscope.models import GeneMatch, load_model
-from octoscope.models.registry import GROUP
+from octoscope.models.families import GROUP
 from octoscope.models.weights import file_digests
 from octoscope.probe.gene_statistics import fixed_options
 

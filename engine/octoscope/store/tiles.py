@@ -9,8 +9,8 @@ import zarr
 from zarr.abc.store import Store
 from zarr.codecs import Crc32cCodec, ZstdCodec
 
-from octoscope.blocks import row_ranges
 from octoscope.errors import DamagedRunError
+from octoscope.row_blocks import row_ranges
 
 
 def create_array(store: Store, name: str, shape: tuple[int, ...], dtype: str, tile: int) -> Any:

@@ -14,7 +14,7 @@ from octoscope.analysis import consensus, statistics
 from octoscope.analysis.agreement import Pairs, rank_pairs, strongest_of, union
 from octoscope.analysis.dask_graphs import compute
 from octoscope.analysis.finished_matrices import FinishedMatrices
-from octoscope.analysis.frames import labelled, name_genes, of_all_cells
+from octoscope.analysis.label_tables import labelled, name_genes, of_all_cells
 from octoscope.analysis.pairings import (
     MatrixRef,
     axis_positions,

@@ -11,8 +11,8 @@ from dask.delayed import delayed
 from octoscope.analysis import statistics
 from octoscope.analysis.dask_graphs import compute
 from octoscope.analysis.finished_matrices import FinishedMatrices
-from octoscope.analysis.frames import labelled
 from octoscope.analysis.geometry import compare_geometry
+from octoscope.analysis.label_tables import labelled
 from octoscope.analysis.pairings import axis_positions, shared_genes
 from octoscope.analysis.registry import Analysis, Context, Needs
 from octoscope.analysis.summaries import over_categories

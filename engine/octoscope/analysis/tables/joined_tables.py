@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 
 from octoscope.analysis import statistics
-from octoscope.analysis.frames import name_genes
+from octoscope.analysis.label_tables import name_genes
 from octoscope.analysis.registry import Analysis, Context, Needs, open_network_of
 from octoscope.octopus.network import Network
 from octoscope.plan.values import Block, Plan

@@ -11,7 +11,7 @@ from dask.delayed import delayed
 from octoscope.analysis import statistics
 from octoscope.analysis.dask_graphs import compute
 from octoscope.analysis.finished_matrices import FinishedMatrices
-from octoscope.analysis.frames import labelled, name_genes, of_all_cells
+from octoscope.analysis.label_tables import labelled, name_genes, of_all_cells
 from octoscope.analysis.layers import compare_layers
 from octoscope.analysis.registry import Analysis, Context, Needs
 from octoscope.analysis.summaries import over_categories

@@ -13,7 +13,7 @@ from octoscope.analysis import statistics
 from octoscope.analysis.auroc import separation_test
 from octoscope.analysis.dask_graphs import compute
 from octoscope.analysis.finished_matrices import FinishedMatrices
-from octoscope.analysis.frames import of_all_cells
+from octoscope.analysis.label_tables import of_all_cells
 from octoscope.analysis.overlap import overlap_test
 from octoscope.analysis.registry import Analysis, Context, Needs, open_network_of
 from octoscope.attention.histograms import bins_of

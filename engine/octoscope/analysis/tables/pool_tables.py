@@ -13,7 +13,7 @@ from octoscope.analysis import statistics
 from octoscope.analysis.dask_graphs import compute
 from octoscope.analysis.derived_views import DerivedViews, pooled
 from octoscope.analysis.finished_matrices import FinishedMatrices
-from octoscope.analysis.frames import labelled, name_genes
+from octoscope.analysis.label_tables import labelled, name_genes
 from octoscope.analysis.pairings import comparison_settings
 from octoscope.analysis.registry import Analysis, Context, Needs
 from octoscope.analysis.summarise_matrix import finalise

@@ -14,7 +14,7 @@ import pyarrow as pa
 from octoscope.digests import file_digest
 from octoscope.errors import InputError
 from octoscope.octopus.directory import DirectoryWriter, new_directory
-from octoscope.octopus.genes import map_genes
+from octoscope.octopus.gene_vertices import map_genes
 from octoscope.octopus.napistu.bundle import read_bundle
 from octoscope.octopus.napistu.peer_tables import PeerGraph
 from octoscope.octopus.napistu.store import read_store

@@ -9,7 +9,7 @@ import pandas as pd
 import pyarrow as pa
 
 from octoscope.errors import InputError
-from octoscope.octopus.genes import ensembl_gene
+from octoscope.octopus.gene_vertices import ensembl_gene
 from octoscope.octopus.network_schema import ROLE_CODE
 from octoscope.octopus.sources.annotation import Annotation
 from octoscope.octopus.sources.record import RunStats, SourceRecord, identifier_frame, pairs_of
