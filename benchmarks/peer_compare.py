@@ -5,7 +5,8 @@
 Inputs: ``models`` (names), ``k``, ``absolute``, ``consensus``; of every model ``heads_<model>``,
 ``w_q_<model>`` and ``w_k_<model>`` [layers, d, d]; of every model and category
 ``residual_<model>_<category>`` [layers, genes, d]. Writes one Parquet table or npz per comparison
-and category, and the aggregation over categories.
+and category, the aggregation over categories, and the matrices that were compared:
+``<category>.attention.<model>.<layer>.npy``.
 """
 
 from __future__ import annotations
@@ -83,6 +84,12 @@ def main() -> None:
             "by_absolute_value": bool(data["absolute"]),
             "ignore_self_attention": True,
         }
+        for model in inputs.attended_embeddings.values():
+            for i in range(model.n_layers):
+                matrix = model.compute_attention(
+                    i, target_ids=inputs.common_gene_ids, apply_softmax=False
+                )
+                np.save(folder / f"{category}.attention.{model.model_name}.{i}.npy", matrix)
         found[category] = inputs.compare(consensus_method=str(data["consensus"]), **options)
         write(found[category], folder, category)
         top = inputs.get_consensus_top_attentions(

@@ -28,6 +28,18 @@ def test_score_averages_models_then_groups_and_the_unknown_is_chance() -> None:
     assert score(np.stack([q, q], 1), GROUPS).shape == (2, 4)  # [models, categories, pairs]
 
 
+def test_scores_and_contrasts_are_exact_to_float32_so_that_equal_ones_tie() -> None:
+    q = np.random.default_rng(0).uniform(1e-4, 1, size=(3, 5000)).astype(np.float32)
+    logs = -np.log10(q.astype(np.float64))
+    found = score(q, ["A", "B", "C"])
+    assert np.array_equal(found, logs.mean(0).astype(np.float32))
+    for order in ([1, 2, 0], [2, 1, 0]):  # sums in another order
+        assert np.array_equal(score(q[order], ["A", "B", "C"]), found)
+    contrast, _ = specificity(q[:2])
+    assert np.array_equal(contrast[0], np.float32(np.log10(q[1].astype(np.float64) / q[0])))
+    assert np.array_equal(contrast[0], -contrast[1])
+
+
 def test_support_counts_models_and_groups() -> None:
     members = np.array([[1, 1, 0], [1, 0, 0], [0, 1, 0]], bool)
     models, groups = support(members, GROUPS)

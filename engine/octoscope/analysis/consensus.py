@@ -25,12 +25,22 @@ def score(quantiles: np.ndarray, groups: Sequence[str]) -> np.ndarray:
     quantiles
         [models, pairs] rank / ranked pairs; NaN where not eligible.
     """
-    model_groups, strength = np.array(groups, object), -np.log10(quantiles)
+    model_groups, strength = np.array(groups, object), -np.log10(quantiles, dtype=np.float64)
     of_groups = np.stack(
         [statistics.known_mean(strength[model_groups == g]) for g in dict.fromkeys(groups)]
     )
     known = ~np.isnan(of_groups).all(0)
-    return np.where(known, np.where(np.isnan(of_groups), _CHANCE, of_groups).mean(0), np.nan)
+    found = np.where(np.isnan(of_groups), _CHANCE, of_groups).mean(0)
+    return _rounded(np.where(known, found, np.nan))
+
+
+def _rounded(logarithms: np.ndarray) -> np.ndarray:
+    """Return float64 values with the digits of float32.
+
+    Another kernel of the logarithm, as on another processor, gives other last bits. Rounded, the
+    values are the same, and pairs of equal score tie.
+    """
+    return logarithms.astype(np.float32).astype(np.float64)
 
 
 def support(members: np.ndarray, groups: Sequence[str]) -> tuple[np.ndarray, np.ndarray]:
@@ -136,7 +146,8 @@ def specificity(quantiles: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
             continue
         best, where = others.min(0), others.argmin(0)
         there = np.isfinite(best) & np.isfinite(known[c])
-        contrast[c, there] = np.log10(best[there] / known[c, there])
+        ratio = best[there].astype(np.float64) / known[c, there]
+        contrast[c, there] = _rounded(np.log10(ratio))
         closest_category[c, there] = np.delete(np.arange(n), c)[where[there]]
     return contrast, closest_category
 

@@ -228,10 +228,10 @@ class Run(Shown):
         pairs = pd.DataFrame({"a": ensembl, "b": found["partner"]}, dtype=object)
         said = self.network.annotate(pairs, query="a", key="b")
         back = self.network.annotate(pairs, query="b", key="a")
-        there, other = (x["sources"].astype("string") for x in (said, back))
-        sources = there.where(there != "", other)
-        known = said["mapped"].to_numpy() & (sources != "").to_numpy(bool)
-        return found.assign(sources=sources.where(known).to_numpy())
+        lead, come = (x["sources"].astype("string") for x in (said, back))
+        either = lead.where(lead != "", come)
+        known = said["mapped"].to_numpy() & (either != "").to_numpy(bool)
+        return found.assign(sources=either.where(known).to_numpy())
 
     def _ensembl(self, gene: str) -> str:
         ids = {e: s for m in self.plan.models for e, s in zip(m.axis, m.symbols, strict=True)}

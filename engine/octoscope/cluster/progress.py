@@ -52,6 +52,7 @@ class Reporter:
         self._root, self._console, self._json = root, console, log == "json"
         self._tally = RunStats(earlier=last_seen(root))
         self._said = 0.0
+        self._other_sets: set[str] = set()  # instruction sets that were warned of
         self._stage: str | None = None  # what the last plain line was about, while it runs
         self._ended = threading.Event()
         # told by a thread: a unit or a table may take an hour, in which nothing changes
@@ -94,6 +95,14 @@ class Reporter:
         self._tally.actor(name, what, place)
         if what == "lost" or self._json:
             self._say("actor", f"actor {name}: {what}", actor=name, what=what, **place)
+        other = place.get("instruction_set") if "planned_with" in place else None
+        if other is not None and other not in self._other_sets:
+            self._other_sets.add(other)
+            text = (
+                f"warning: actor {name} computes with {other}, the run was planned with "
+                f"{place['planned_with']}: last bits of results may differ"
+            )
+            self._say("warning", text, actor=name, what=text)
 
     def change(self, stage: str, change: Change) -> None:
         """Note that a piece started, finished, was found, goes again or was quarantined."""

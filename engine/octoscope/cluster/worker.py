@@ -13,6 +13,7 @@ import zarr
 from octoscope.plan.values import COEXPRESSION
 from octoscope.plan.work_names import block_of
 from octoscope.planning.freeze import run_config
+from octoscope.store.instruction_set import instruction_set
 from octoscope.store.plan_file import load_plan
 from octoscope.store.run_dir import RunRoot
 
@@ -42,7 +43,7 @@ class Worker:
             self._load(run, model)
         except Exception as error:  # noqa: BLE001  told by ready(): Ray drops a constructor's
             self._failure = error
-            self._log("cannot start", failed=True, error=repr(error))
+            self._log("cannot start", logging.ERROR, error=repr(error))
 
     def _load(self, run: str, model: str | None) -> None:
         root = RunRoot(run)
@@ -76,7 +77,8 @@ class Worker:
         """Return where this is, once the constructor is through; raises what it met.
 
         Keys: ``pid``, ``host``, ``device``, ``gpus`` (held, by Ray's count), ``visible`` (which
-        GPUs this process can see; '' for none).
+        GPUs this process can see; '' for none), ``instruction_set``, and ``planned_with`` where
+        what it computes on the CPU has another instruction set than the plan's.
         """
         if self._failure is not None:
             raise self._failure
@@ -86,7 +88,13 @@ class Worker:
             "device": self._device,
             "gpus": self._gpus,
             "visible": os.environ.get("CUDA_VISIBLE_DEVICES"),
+            "instruction_set": instruction_set(),
         }
+        planned = self._plan.instruction_set
+        if self._device == "cpu" and planned not in (None, place["instruction_set"]):
+            place["planned_with"] = planned
+            self._log("instruction set is not the plan's: last bits may differ", logging.WARNING,
+                      **place)  # fmt: skip
         self._log("started", **place)
         return place
 
@@ -113,13 +121,12 @@ class Worker:
             else:
                 self._matrices.matrix(model, category, int(work.rsplit(".l", 1)[1]))
         except Exception as error:
-            self._log("failed", failed=True, work=work, error=f"{type(error).__name__}: {error}")
+            self._log("failed", logging.ERROR, work=work, error=f"{type(error).__name__}: {error}")
             raise
         metrics["seconds"] = round(time.monotonic() - started, 3)
         self._metrics.done(kind, metrics)
         self._log("committed", work=work, **metrics)
         return metrics
 
-    def _log(self, what: str, *, failed: bool = False, **more: Any) -> None:
-        level = logging.ERROR if failed else logging.INFO
+    def _log(self, what: str, level: int = logging.INFO, **more: Any) -> None:
         _LOG.log(level, what, extra={"run": self._run, "actor": self._name, **more})

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import platform
+from collections import Counter
 from datetime import UTC, datetime
 from typing import Any
 
@@ -173,6 +174,7 @@ def _provenance(
                     "wait_seconds": round(sum(f["wait_seconds"] for f in metrics), 3),
                 }
             )
+    sets = [f["instruction_set"] for f in reported.values() if "instruction_set" in f]
     return {
         "schema": "octoscope-run/1",
         "octoscope": __version__,
@@ -184,6 +186,11 @@ def _provenance(
         "checkpoints": {m.name: m.digests for m in plan.checkpoints},
         "versions": plan.versions,
         "machine": {"system": platform.system(), "arch": platform.machine()},
+        "instruction_sets": {
+            "planned": plan.instruction_set,
+            # pieces of work by what computed them; records of earlier versions do not tell
+            "computed": dict(sorted(Counter(sets).items())),
+        },
         "cells": cells,
         "cells_not_selected": plan.refused_cells,
         "genes": {m.name: m.gene_report for m in plan.checkpoints},

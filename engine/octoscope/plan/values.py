@@ -19,6 +19,7 @@ from octoscope.json_values import hash_json
 from octoscope.plan.work_names import matrix_work, pairs_work, residual_work
 
 SCHEMA = "octoscope-plan/4"
+NOT_HASHED = {"instruction_set"}  # a run goes on on another machine, and says so
 CACHE_BYTES = 256_000_000  # bytes of a matrix that a task keeps, unless asked
 COEXPRESSION = "coexpression"  # family of the entries that no checkpoint stands behind
 
@@ -37,7 +38,7 @@ class _Value(BaseModel):
         body: dict[str, Any] = handler(self)
         for name in self.ADDED:
             if getattr(self, name) == type(self).model_fields[name].default:
-                del body[name]
+                body.pop(name, None)  # it may be excluded
         return body
 
 
@@ -190,9 +191,18 @@ class ComparePlan(_Value):
 
 
 class Plan(_Value):
-    """What will be computed, and what it needs."""
+    """What will be computed, and what it needs.
 
-    ADDED = ("compare", "cache_bytes", "max_permutation_factor", "analyses")
+    Attributes
+    ----------
+    instruction_set
+        Of the machine that planned; None in plans of earlier versions. Not part of the hash: a run
+        goes on elsewhere, and says so.
+    """
+
+    ADDED = (
+        "compare", "cache_bytes", "max_permutation_factor", "analyses", "instruction_set",
+    )  # fmt: skip
     schema_version: str = SCHEMA
     config_hash: str
     atlas: dict[str, Any]
@@ -214,12 +224,13 @@ class Plan(_Value):
     max_permutation_factor: int = 10
     seed: int
     versions: dict[str, str]
+    instruction_set: str | None = None
     needs: dict[str, float]
 
     @cached_property
     def hash(self) -> str:
         """Digest that every commit record carries."""
-        return hash_json(self.model_dump(mode="json"))
+        return hash_json(self.model_dump(mode="json", exclude=NOT_HASHED))
 
     @cached_property
     def halves(self) -> dict[tuple[str, int, int], list[Unit]]:

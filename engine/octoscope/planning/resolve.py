@@ -44,6 +44,7 @@ from octoscope.planning.checkpoint_info import (
 )
 from octoscope.planning.compare_plan import compare_plan
 from octoscope.planning.memory import project, refuse_what_cannot_fit, working_set
+from octoscope.store.instruction_set import instruction_set
 
 DEMONSTRATION = "DEMONSTRATION.md"
 # settings of execution that change where and how fast a run goes, and nothing of its result
@@ -291,6 +292,7 @@ def plan_run(
         max_permutation_factor=config.max_permutation_factor,
         seed=config.seed,
         versions={"python": platform.python_version(), **{n: version(n) for n in _LIBRARIES}},
+        instruction_set=instruction_set(),
         needs=project(config, models, categories, units, threads) | _reading(atlas, index, units),
     )
     if check_fit:

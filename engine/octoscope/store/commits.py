@@ -22,6 +22,7 @@ from octoscope.errors import DamagedRunError
 from octoscope.json_values import to_json
 from octoscope.store.backends import AT_ONCE, is_half_written
 from octoscope.store.fault_injection import crash_point
+from octoscope.store.instruction_set import instruction_set
 from octoscope.store.run_dir import RunRoot
 
 SCHEMA = "octoscope-record/1"
@@ -107,7 +108,8 @@ class Attempt:
     def commit(self, plan: str, metrics: dict[str, Any]) -> Record:
         """Make what was written the result, unless another attempt was first.
 
-        The loser's data is deleted; either way the winner's record is returned.
+        The loser's data is deleted; either way the winner's record is returned. The instruction
+        set that computed it joins the facts.
         """
         crash_point("after-data", self.work)
         body = {
@@ -116,7 +118,7 @@ class Attempt:
             "attempt": self.name,
             "plan": plan,
             "objects": self._objects,
-            "facts": metrics,
+            "facts": metrics | {"instruction_set": instruction_set()},
         }
         self.root.create_once(record_path(self.work), to_json(body))
         crash_point("after-record", self.work)

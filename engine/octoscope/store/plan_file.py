@@ -11,7 +11,7 @@ from pydantic import (
 
 from octoscope.errors import DamagedRunError, InputError
 from octoscope.json_values import hash_json, to_json
-from octoscope.plan.values import SCHEMA, Plan
+from octoscope.plan.values import NOT_HASHED, SCHEMA, Plan
 from octoscope.store.run_dir import RunRoot
 
 PREVIOUS = "octoscope-plan/3"
@@ -20,9 +20,9 @@ _RENAMED = {
     "more_draws": "max_permutation_factor",
     "kinship": "model_groups",
 }  # since format 3
-# fields that decide no byte of a run: a projection of needs, and a hash over names of settings
-# (the settings themselves are compared one by one)
-_OPEN = ("needs", "config_hash")
+# fields that decide no byte of a run, or stand for others: a projection of needs, the processor of
+# the machine that planned, and a hash over names of settings (which are compared one by one)
+_OPEN = ("needs", "config_hash", *NOT_HASHED)
 
 
 def save_plan(root: RunRoot, plan: Plan) -> None:
@@ -77,7 +77,7 @@ def load_plan(root: RunRoot) -> Plan:
         )
         problem = f"format {found!r}, written by octoscope {written}; this version reads {SCHEMA!r}"
         raise InputError(root.at("plan.json"), problem, fix)
-    digest = hash_json(body)
+    digest = hash_json({k: v for k, v in body.items() if k not in NOT_HASHED})
     try:
         plan = Plan.model_validate(upgraded(body))
     except ValidationError as error:
@@ -134,3 +134,8 @@ def differences(old: Any, new: Any, prefix: str = "") -> list[str]:
             found += differences(old.get(key), new.get(key), f"{prefix}{key}.")
         return found
     return [] if old == new else [prefix.rstrip(".")]
+
+
+def decides_nothing(name: str) -> bool:
+    """Tell whether a field, by its dotted name, may differ in plans that are the same."""
+    return name.partition(".")[0] in _OPEN
