@@ -26,9 +26,7 @@ SCHEMA = Table(
         Column("view", "string", "View of the matrix"),
         Column("n_top", "int64", "Top pairs of the matrix, from all cells"),
         Column("n_query_genes", "int64", "Different query genes among them"),
-        Column(
-            "hub_share", "float64", "Share of top pairs that start at a hub; null: no pairs"
-        ),
+        Column("hub_share", "float64", "Share of top pairs that start at a hub; null: no pairs"),
         Column("hubs", "string", "Symbols of the hubs, most frequent first, joined by a space"),
     ),
 )
