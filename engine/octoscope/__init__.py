@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from octoscope.api.run import Run, open_run
     from octoscope.errors import InputError, OctoscopeError
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"
 
 _HOME = {
     "Atlas": "octoscope.api.atlas",
