@@ -63,7 +63,7 @@ def compare_layers(
     -------
     union
         query, key (axis indices), value_<layer> (null where not eligible), rank_<layer>: exact,
-        among all eligible pairs of the layer (0 where not eligible).
+        among all eligible pairs of the layer (null where not eligible).
     compared
         layer_a, layer_b, n_pairs, spearman, low, high, n_tested, tested_spearman, null_low,
         null_high, p (of tested_spearman), n_permutations, n_eligible (ranked pairs of layer b).
@@ -80,7 +80,10 @@ def compare_layers(
         values, ranks, n_eligible[name] = values_and_ranks(
             partial(_blocks, dense, eligible), query, key
         )
-        union |= {f"value_{name}": values, f"rank_{name}": ranks}
+        union |= {
+            f"value_{name}": values,
+            f"rank_{name}": pd.arrays.IntegerArray(ranks, ranks == 0),
+        }
         test.read(dense, eligible)
         del dense, eligible  # before the next layer is read
     rows = []

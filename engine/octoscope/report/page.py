@@ -10,10 +10,10 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
 from octoscope.analysis.summaries import mass_by_layer, side_by_side
-from octoscope.attention.views import ABSOLUTE, CENTRED, CORRELATION, plain_view
 from octoscope.config import RunConfig, config_of_text
 from octoscope.errors import DamagedRunError, InputError
 from octoscope.plan.values import COEXPRESSION, ModelPlan, Plan
+from octoscope.plan.views import ABSOLUTE, CENTRED, CORRELATION, plain_view
 from octoscope.report import comparisons, figures
 from octoscope.store.manifest import check_objects, require_success
 from octoscope.store.parquet import VOCABULARY, read_table
