@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from functools import partial
 from itertools import islice
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -70,7 +71,9 @@ def compare_layers(
     """
     layers = list(matrices)
     pairs = union_of(list(topk.values()))
-    union = dict(zip(("query", "key"), (x.astype(np.int32) for x in pairs), strict=True))
+    union: dict[str, Any] = {
+        end: x.astype(np.int32) for end, x in zip(("query", "key"), pairs, strict=True)
+    }
     query, key = (np.searchsorted(genes, x) for x in pairs)
     tops = [t[t["rank"] <= TESTED] for t in topk.values()]
     test = _Test(genes, tops, permutations, max_permutation_factor, seed)

@@ -27,11 +27,13 @@ def upgraded(path: str, table: pd.DataFrame) -> pd.DataFrame:
     for start, columns in _EMPTY.items():
         if path.startswith(start):
             for column in set(columns) & set(table.columns):
-                table[column] = table[column].astype("string").replace("", pd.NA)
+                text = table[column].astype("string")
+                table[column] = text.mask(text == "")
     if path.startswith("union/"):
         for column in table.columns:
             if column.startswith("rank_"):  # ranks start at 1
-                table[column] = table[column].astype("Int64").replace(0, pd.NA)
+                ranks = table[column].astype("Int64")
+                table[column] = ranks.mask(ranks == 0)
     if path.startswith("topk/") and "n_layers" not in table:
         pair = ["category", "gene_set", "view", "part", "query", "key"]
         table["n_layers"] = table.groupby(pair, sort=False)["layer"].transform("size")

@@ -40,7 +40,7 @@ TOP_PAIRS = (
         MOMENTS,
         Column(
             "cell_sd",
-            "float64",
+            "float32",
             "Standard deviation of the probability between the cells that hold both genes, "
             "whatever the view; null: fewer than two cells",
         ),
