@@ -57,7 +57,7 @@ class Table:
         Relative to the run, e.g. ``tables/stats.parquet``; ``{model}`` and ``{category}`` stand for
         the name of a variant and the number of a category (``c0003``).
     rows
-        What one row is.
+        What there is one row per, e.g. ``matrix, gene set and view: how reliable it is``.
     columns
         In the order of the file.
     when

@@ -106,11 +106,17 @@ def _sections(results: Results) -> tuple[list[dict[str, Any]], list[str]]:
                 "text": section.text,
                 "table": section.table.removesuffix(".parquet"),
                 "columns": columns,
-                "numeric": [pd.api.types.is_numeric_dtype(table[c]) for c in columns],
+                "numeric": [_is_number(table[c]) for c in columns],
                 "rows": records(table[columns]),
             }
         )
     return shown, absent
+
+
+def _is_number(column: pd.Series) -> bool:
+    """Tell whether a column is set to the right."""
+    types = pd.api.types
+    return types.is_numeric_dtype(column) and not types.is_bool_dtype(column)
 
 
 def _network_text(plan: Plan) -> str:

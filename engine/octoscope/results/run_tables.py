@@ -80,8 +80,11 @@ class RunTables(Mapping[str, pd.DataFrame]):
         if not isinstance(name, str):
             return False
         path = _path(name)
-        if path in self._cached or self._root.exists(path):
-            return True
+        try:
+            if path in self._cached or self._root.exists(path):
+                return True
+        except ValueError:  # it would lead out of the run
+            return False
         return path in SUMMARIES and all(self._root.exists(p) for p in SUMMARIES[path][0])
 
     def __iter__(self) -> Iterator[str]:

@@ -14,7 +14,7 @@ _CATEGORY = Column("category", "string", "Cell category")
 RUN_TABLES = (
     Table(
         "tables/vocabulary.parquet",
-        "One gene of the atlas and model",
+        "gene of the atlas and model",
         (
             Column(
                 "model",
@@ -29,7 +29,7 @@ RUN_TABLES = (
     ),
     Table(
         "tables/cells.parquet",
-        "One model and category: which cells counted",
+        "model and category: which cells counted",
         (
             _MODEL,
             _CATEGORY,
@@ -42,7 +42,7 @@ RUN_TABLES = (
     ),
     Table(
         "tables/refused.parquet",
-        "One cell that a model refused",
+        "cell that a model refused",
         (
             _MODEL,
             _CATEGORY,

@@ -89,14 +89,14 @@ AGREEMENT_COLUMNS = (
 AGREEMENT_TABLES = (
     Table(
         "tables/agreement.parquet",
-        "The strongest pairs of one matrix looked up in another, over the genes of the set that "
-        "all compared models have",
+        "query matrix, evaluated matrix and k: where the strongest pairs of the first stand in the "
+        "second, over the genes of the set that all compared models have",
         AGREEMENT_COLUMNS,
         when=_WHEN,
     ),
     Table(
         "tables/agreement_categories.parquet",
-        "Two matrices and k, over categories",
+        "query matrix, evaluated matrix and k, over categories",
         over_categories(
             (_COMPARISON, *_ASKED, *_ENDS, _K),
             ("median_quantile", "median_quantile"),
@@ -107,7 +107,7 @@ AGREEMENT_TABLES = (
     ),
     Table(
         "tables/model_pairs.parquet",
-        "One model's strongest pairs in another model, over their layers and categories",
+        "ordered pair of models and k, over their layers and categories",
         (
             *_ASKED,
             _K,
@@ -138,7 +138,7 @@ AGREEMENT_TABLES = (
     ),
     Table(
         "tables/by_k.parquet",
-        "One model's agreement with all other models at one k",
+        "model and k: its agreement with all other models",
         (
             *_ASKED,
             _ENDS[0],
@@ -153,7 +153,7 @@ AGREEMENT_TABLES = (
     ),
     Table(
         "tables/heads.parquet",
-        "One head's strongest pairs in the other heads of its layer; no rows without heads as "
+        "head and k: its strongest pairs in the other heads of its layer; no rows without heads as "
         "matrices",
         (
             Column("query_model", "string", "Attention variant of the head"),
@@ -177,7 +177,7 @@ AGREEMENT_TABLES = (
     ),
     Table(
         "tables/coherence.parquet",
-        "One layer of a model: do other model groups find its strongest pairs? No rows with a "
+        "layer of a model: do other model groups find its strongest pairs? No rows with a "
         "single model group",
         (
             Column("comparison", "string", "models, as in agreement"),
@@ -205,7 +205,7 @@ AGREEMENT_TABLES = (
     ),
     Table(
         "tables/coherence_categories.parquet",
-        "One layer of a model, over categories",
+        "layer of a model, over categories",
         over_categories(
             (*_COHERENT, *_ASKED, _K, _LEFT_OUT),
             ("coherence", "coherence"),
@@ -214,7 +214,7 @@ AGREEMENT_TABLES = (
     ),
     Table(
         "tables/gene_sets.parquet",
-        "One subset of models; of more than eight models each, every two, all, and those that "
+        "subset of models; of more than eight models each, every two, all, and those that "
         "gene sets name",
         (
             Column("models", "string", "Their names, joined by +"),

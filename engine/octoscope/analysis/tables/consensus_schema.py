@@ -35,14 +35,14 @@ _TOP = tuple(c for c in TOP_PAIRS if not c.when)
 CONSENSUS_TABLES = (
     Table(
         "tables/consensus_layers.parquet",
-        "One model's layers as one matrix (`compare.layers`), in one category, gene set and view; "
-        "each half is combined for itself",
+        "model, category, gene set and view: its layers as one matrix (`compare.layers`), each "
+        "half combined for itself",
         (MODEL, CATEGORY, Column("layers", "int64", "Layers that were combined"), *_COMBINED),
         when=_WHEN,
     ),
     Table(
         "consensus/{model}.parquet",
-        "One top pair of a model's layers as one matrix",
+        "top pair of a model's layers as one matrix",
         (
             MODEL,
             CATEGORY,
@@ -54,7 +54,7 @@ CONSENSUS_TABLES = (
     ),
     Table(
         "consensus/{category}.parquet",
-        "One pair among the strongest of at least one model's combined layers in this category: "
+        "pair among the strongest of at least one model's combined layers in this category: "
         "pairs of the most model groups first, then by score",
         (
             CATEGORY,
@@ -108,7 +108,7 @@ CONSENSUS_TABLES = (
     ),
     Table(
         "tables/support.parquet",
-        "A number of model groups in one category, gene set and view: how many pairs they share",
+        "number of model groups, category, gene set and view: how many pairs they share",
         (
             CATEGORY,
             *_ASKED,
@@ -124,7 +124,7 @@ CONSENSUS_TABLES = (
     ),
     Table(
         "tables/contrasts.parquet",
-        "One model and category: how much of its strongest pairs is of this category and not of "
+        "model and category: how much of its strongest pairs is of this category and not of "
         "the others",
         (
             MODEL,
@@ -144,7 +144,7 @@ CONSENSUS_TABLES = (
     ),
     Table(
         "tables/specific.parquet",
-        "One of the strongest pairs behind the contrasts, largest contrast first. Pairs were "
+        "strongest pair behind the contrasts, largest contrast first. Pairs were "
         "chosen by all cells, so both halves carry a part of the choice",
         (
             MODEL,
@@ -179,7 +179,7 @@ _LAYER = Column("layer", "int64", "Layer, counted from 0")
 POOL_TABLES = (
     Table(
         "tables/pools.parquet",
-        "One matrix of a pool of categories, as in stats; matrices per cell alone",
+        "matrix of a pool of categories, as in stats; matrices per cell alone",
         (
             MODEL,
             _POOL,
@@ -195,7 +195,7 @@ POOL_TABLES = (
     ),
     Table(
         "pools/{model}.parquet",
-        "One top pair of a matrix of a pool, as in topk",
+        "top pair of a matrix of a pool, as in topk",
         (MODEL, _POOL, _LAYER, *(c for c in TOP_PAIRS if c.when != DONOR_GROUPS)),
         when=_POOLS,
     ),

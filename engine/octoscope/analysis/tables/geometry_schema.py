@@ -23,8 +23,8 @@ _ENDS = (
 GEOMETRY_TABLES = (
     Table(
         "tables/geometry.parquet",
-        "Two layers of any models in one category: do the same genes lie close to each other in "
-        "the residual streams of their mean cells?",
+        "pair of layers, of any models, and category: whether the same genes lie close to each "
+        "other in the residual streams of their mean cells",
         (
             CATEGORY,
             *_ENDS,
@@ -45,7 +45,7 @@ GEOMETRY_TABLES = (
     ),
     Table(
         "tables/geometry_categories.parquet",
-        "Two layers of any models, over categories",
+        "pair of layers, of any models, over categories",
         over_categories(_ENDS, ("spearman", "spearman")),
         when=_WHEN,
     ),

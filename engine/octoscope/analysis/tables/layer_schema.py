@@ -25,7 +25,7 @@ _BETWEEN = (
 LAYER_TABLES = (
     Table(
         "union/{model}.{category}.parquet",
-        "One pair that is among the top pairs of any layer of the model in this category",
+        "pair that is among the top pairs of any layer of the model in this category",
         (
             MODEL,
             CATEGORY,
@@ -46,7 +46,7 @@ LAYER_TABLES = (
     ),
     Table(
         "tables/layers.parquet",
-        "Two layers of a model in one category, gene set and view",
+        "pair of layers of a model, category, gene set and view",
         (
             MODEL,
             CATEGORY,
@@ -74,7 +74,7 @@ LAYER_TABLES = (
     ),
     Table(
         "tables/layers_categories.parquet",
-        "Two layers of a model, over its categories",
+        "pair of layers of a model, over its categories",
         over_categories(
             (MODEL, GENE_SET, VIEW, *_BETWEEN),
             ("spearman", "spearman"),

@@ -119,12 +119,12 @@ STATISTICS = (
 MATRIX_TABLES = (
     Table(
         "tables/stats.parquet",
-        "One matrix in one gene set and view: how large, how concentrated, how reliable",
+        "matrix, gene set and view: how large, how concentrated, how reliable",
         (*NAMES, *STATISTICS),
     ),
     Table(
         "tables/genes.parquet",
-        "One gene of a matrix",
+        "gene of a matrix",
         (
             *NAMES,
             *ASKED,
@@ -138,7 +138,7 @@ MATRIX_TABLES = (
     ),
     Table(
         "tables/histogram.parquet",
-        "One bin of the eligible values of a matrix; empty bins have no row",
+        "bin of the eligible values of a matrix; empty bins have no row",
         (
             *NAMES,
             *ASKED,
@@ -148,7 +148,7 @@ MATRIX_TABLES = (
     ),
     Table(
         "tables/mass.parquet",
-        "One query gene of a layer: where its attention goes. No rows where logits alone are "
+        "query gene of a layer: where its attention goes. No rows where logits alone are "
         "summed, and none of co-expression",
         (
             *NAMES,
@@ -171,7 +171,7 @@ MATRIX_TABLES = (
     ),
     Table(
         "topk/{model}.parquet",
-        "One top pair of a matrix, from all cells or from one half of them; ties at the last "
+        "top pair of a matrix, from all cells or from one half of them; ties at the last "
         "place are all listed",
         (
             *NAMES,
@@ -183,7 +183,7 @@ MATRIX_TABLES = (
     ),
     Table(
         "edges/{model}.parquet",
-        "One of the strongest key genes of a query gene, in the gene set and view of `edges` in "
+        "query gene and each of its strongest key genes, in the gene set and view of `edges` in "
         "plan.json",
         (
             *NAMES,

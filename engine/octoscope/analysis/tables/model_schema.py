@@ -9,7 +9,7 @@ from octoscope.analysis.tables.matrix_schema import ASKED, NAMES
 MODEL_TABLES = (
     Table(
         "tables/models.parquet",
-        "One measure of a model in one gene set and view, over its categories and layers",
+        "measure of a model in one gene set and view, over its categories and layers",
         (
             MODEL,
             *ASKED,
@@ -28,7 +28,7 @@ MODEL_TABLES = (
     ),
     Table(
         "tables/mass_by_layer.parquet",
-        "One kind of token that a layer attends to",
+        "kind of token that a layer attends to",
         (
             *NAMES,
             Column("to", "string", "kept, outside, or a kind of special token"),

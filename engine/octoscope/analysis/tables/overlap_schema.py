@@ -11,8 +11,8 @@ _FAMILY = "all matrices of one gene set and view"
 OVERLAP_TABLES = (
     Table(
         "tables/overlap.parquet",
-        "The top pairs of one matrix against the edges of the network, as unordered pairs of two "
-        "genes on different vertices",
+        "matrix, gene set and view: its top pairs against the edges of the network, as unordered "
+        "pairs of two genes on different vertices",
         (
             *NAMES,
             *ASKED,
@@ -47,8 +47,8 @@ OVERLAP_TABLES = (
     ),
     Table(
         "tables/separation.parquet",
-        "One whole matrix against the network: every eligible ordered pair of the network's genes "
-        "ranked by value",
+        "matrix, gene set and view: every eligible ordered pair of the network's genes ranked by "
+        "value",
         (
             *NAMES,
             *ASKED,
