@@ -74,6 +74,7 @@ from octoscope.analysis.consensus import contrast_test, specificity, support_tes
 from octoscope.analysis.derived_views import DerivedViews
 from octoscope.analysis.donor_jackknife import interval
 from octoscope.analysis.geometry import compare_geometry
+from octoscope.analysis.intervals import jackknife_interval
 from octoscope.analysis.layers import compare_layers
 from octoscope.analysis.matrix import HalfTile, MatrixSource
 from octoscope.analysis.overlap import overlap_test
@@ -261,7 +262,7 @@ def gene_intervals(
     layers = compared[compared["layer_a"] != compared["layer_b"]].iloc[0]
     return {
         "agreement": (row["median_quantile"], row["low"], row["high"]),
-        "coherence": (float(value), *statistics.jackknife_interval(value, dropped)),
+        "coherence": (float(value), *jackknife_interval(value, dropped)),
         "halves, centred": tuple(half[f"half_centred{x}"] for x in ("", "_low", "_high")),
         "layers": tuple(layers[x] for x in ("spearman", "low", "high")),
     }

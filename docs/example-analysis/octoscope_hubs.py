@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 
 import pandas as pd
-from octoscope.analysis.frames import of_all_cells
+from octoscope.analysis.label_tables import of_all_cells
 from octoscope.analysis.registry import Analysis, Column, Context, Needs, Section, Table
 from octoscope.plan import Block, Plan
 

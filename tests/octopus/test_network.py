@@ -33,6 +33,9 @@ def test_connected_equals_a_set(edges: list[tuple[int, int]], pairs: list[tuple[
     known = {frozenset(e) for e in edges if e[0] != e[1]}
     a, b = (np.array([p[i] for p in pairs], np.int64) for i in (0, 1))
     assert net.connected(a, b).tolist() == [frozenset(p) in known for p in pairs]
+    outside = net.connected(np.append(a, -1), np.append(b, 3))
+    assert outside[-1] is pd.NA  # nothing is known of a gene that the network lacks
+    assert net.has_edges(np.array([3]), np.array([-1]))[0] is pd.NA
     square = net.adjacency(np.arange(8))
     assert (square == square.T).all()
     assert square.sum() == 2 * len(known)
@@ -95,12 +98,12 @@ def test_the_gene_table_counts_by_source_and_within_the_set() -> None:
     ]
     genes = [("a", 0), ("b", 1), ("c", 2), ("c2", 2), ("d", 3)]
     table = gene_table(network_of(4, rows, genes), ["a", "b", "c", "c2", "x"]).set_index("gene")
-    assert table["vertex"].tolist() == [0, 1, 2, 2, -1]
-    assert table["degree"].tolist() == [1, 2, 2, 2, 0]
-    assert table["degree_in_set"].tolist() == [1, 2, 1, 1, 0]  # d is not in the set
-    assert table["degree_TWO"].tolist() == [0, 1, 2, 2, 0]
+    assert table["vertex"].tolist() == [0, 1, 2, 2, pd.NA]
+    assert table["degree"].tolist() == [1, 2, 2, 2, pd.NA]
+    assert table["degree_in_set"].tolist() == [1, 2, 1, 1, pd.NA]  # d is not in the set
+    assert table["degree_TWO"].tolist() == [0, 1, 2, 2, pd.NA]
     assert table["same_vertex"].tolist() == [False, False, True, True, False]
-    assert table["stratum"]["x"] == -1
+    assert table["stratum"]["x"] is pd.NA
     assert table["stratum"]["a"] == table["stratum"]["c"] != table["stratum"]["b"]
 
 

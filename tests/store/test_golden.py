@@ -10,7 +10,8 @@ import pytest
 from octoscope.cluster.progress import summary
 from octoscope.errors import InputError
 from octoscope.planning.freeze import replan as resume
-from octoscope.report.page import render, stored_report
+from octoscope.report.page import page
+from octoscope.results.run_results import Results, stored_report
 from octoscope.store.commits import read_records
 from octoscope.store.manifest import verify
 from octoscope.store.parquet import read_table
@@ -38,7 +39,7 @@ def test_stores_of_this_format_are_read(name: str) -> None:
     assert len(top.query("part == 'total'")) == 10
     assert set(top["category"]) == {"T cell"}
     assert top["in_network"].notna().all()
-    assert b"T cell" in render(root, None, None)
+    assert b"T cell" in page(Results.open(root))
 
 
 @pytest.mark.parametrize("name", REFUSED)

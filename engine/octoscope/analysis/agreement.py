@@ -13,6 +13,7 @@ import numpy as np
 import scipy
 
 from octoscope.analysis import statistics
+from octoscope.analysis.intervals import jackknife_interval
 from octoscope.analysis.label_permutation import Null, Read, medians_of
 from octoscope.attention.ranks import values_and_ranks
 from octoscope.attention.topk import TopK
@@ -281,7 +282,7 @@ def agreement(
 def _of_quantiles(q: np.ndarray, deleted: np.ndarray, null: np.ndarray) -> dict[str, float]:
     none = float("nan")
     median = float(medians_of(q[None])[0])
-    low, high = statistics.jackknife_interval(median, deleted)
+    low, high = jackknife_interval(median, deleted)
     null_low, null_high = statistics.null_range(null)
     return {
         "median_quantile": median,

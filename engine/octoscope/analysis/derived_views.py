@@ -9,8 +9,9 @@ import numpy as np
 from octoscope.analysis import statistics
 from octoscope.analysis.kernels import add_sums
 from octoscope.analysis.matrix import HalfTile, MatrixSource, PairMatrix, Tile
-from octoscope.attention.views import ABSOLUTE, CENTRED, QUANTITIES, plain_view
+from octoscope.attention.views import QUANTITIES
 from octoscope.attention.welford import Spread
+from octoscope.plan.views import ABSOLUTE, CENTRED, plain_view
 
 Fit = tuple[np.ndarray, np.ndarray]  # effects of rows and of columns
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from functools import partial
 from itertools import islice
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -63,14 +64,16 @@ def compare_layers(
     -------
     union
         query, key (axis indices), value_<layer> (null where not eligible), rank_<layer>: exact,
-        among all eligible pairs of the layer (0 where not eligible).
+        among all eligible pairs of the layer (null where not eligible).
     compared
         layer_a, layer_b, n_pairs, spearman, low, high, n_tested, tested_spearman, null_low,
         null_high, p (of tested_spearman), n_permutations, n_eligible (ranked pairs of layer b).
     """
     layers = list(matrices)
     pairs = union_of(list(topk.values()))
-    union = dict(zip(("query", "key"), (x.astype(np.int32) for x in pairs), strict=True))
+    union: dict[str, Any] = {
+        end: x.astype(np.int32) for end, x in zip(("query", "key"), pairs, strict=True)
+    }
     query, key = (np.searchsorted(genes, x) for x in pairs)
     tops = [t[t["rank"] <= TESTED] for t in topk.values()]
     test = _Test(genes, tops, permutations, max_permutation_factor, seed)
@@ -80,7 +83,10 @@ def compare_layers(
         values, ranks, n_eligible[name] = values_and_ranks(
             partial(_blocks, dense, eligible), query, key
         )
-        union |= {f"value_{name}": values, f"rank_{name}": ranks}
+        union |= {
+            f"value_{name}": values,
+            f"rank_{name}": pd.arrays.IntegerArray(ranks, ranks == 0),
+        }
         test.read(dense, eligible)
         del dense, eligible  # before the next layer is read
     rows = []

@@ -9,9 +9,10 @@ from typing import Protocol
 
 import numpy as np
 
-from octoscope.attention.views import CORRELATION, one_view, quantity_of
+from octoscope.attention.views import one_view, quantity_of
 from octoscope.attention.welford import Spread
 from octoscope.plan.values import ModelPlan
+from octoscope.plan.views import CORRELATION
 
 
 class PairMatrix(Protocol):

@@ -11,8 +11,8 @@ from octoscope.analysis.agreement import Pairs, strongest_of
 from octoscope.analysis.finished_matrices import FinishedMatrices
 from octoscope.analysis.label_tables import of_all_cells
 from octoscope.analysis.layer_consensus import CachedMatrix, LayerConsensus
-from octoscope.attention.views import CORRELATION, plain_view
 from octoscope.plan.values import COEXPRESSION, Block, ComparePlan, ModelPlan, Plan
+from octoscope.plan.views import CORRELATION, plain_view
 
 Tiles = Iterable[tuple[int, np.ndarray, np.ndarray]]
 

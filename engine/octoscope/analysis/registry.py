@@ -26,11 +26,25 @@ GROUP = "octoscope.analyses"
 
 @dataclass(frozen=True)
 class Column:
-    """A column of a table: name, type, meaning with unit and what null says."""
+    """A column of a table.
+
+    Attributes
+    ----------
+    name
+        ``{model}``, ``{layer}`` and ``{token}`` stand for the name of a model, the number of a
+        layer and a kind of special token: there is one column of each.
+    dtype
+        As in the Parquet file: string, bool, int16, int32, int64, uint16, float32 or float64.
+    meaning
+        In plain English, with the unit and what null says.
+    when
+        The setting without which the column is absent; empty: it is always there.
+    """
 
     name: str
     dtype: str
     meaning: str
+    when: str = ""
 
 
 @dataclass(frozen=True)
@@ -43,14 +57,17 @@ class Table:
         Relative to the run, e.g. ``tables/stats.parquet``; ``{model}`` and ``{category}`` stand for
         the name of a variant and the number of a category (``c0003``).
     rows
-        What one row is.
+        What there is one row per, e.g. ``matrix, gene set and view: how reliable it is``.
     columns
-        In the order of the file. ``{model}`` in a name stands for every model.
+        In the order of the file.
+    when
+        The setting without which the table is absent; empty: every complete run has it.
     """
 
     path: str
     rows: str
     columns: tuple[Column, ...]
+    when: str = ""
 
 
 @dataclass(frozen=True)

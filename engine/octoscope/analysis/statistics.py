@@ -10,6 +10,7 @@ import pandas as pd
 import scipy
 from scipy.sparse import csr_array
 
+from octoscope.analysis.intervals import jackknife_interval
 from octoscope.analysis.kernels import add_by_column, add_by_row, add_moments
 from octoscope.jit import compiled
 
@@ -215,16 +216,6 @@ def _masked_sums(use: np.ndarray) -> tuple[Sums, Sums]:
         return found
 
     return over_columns, over_rows
-
-
-def jackknife_interval(estimate: float | np.ndarray, left_out: np.ndarray) -> tuple[float, float]:
-    """Return the normal 95 % interval from delete-one estimates; NaN when undefined."""
-    left_out = left_out[~np.isnan(left_out)]
-    n = len(left_out)
-    if n < 3 or np.isnan(estimate):
-        return float("nan"), float("nan")
-    se = np.sqrt((n - 1) / n * ((left_out - left_out.mean()) ** 2).sum())
-    return float(estimate - 1.959964 * se), float(estimate + 1.959964 * se)
 
 
 def permutation_p(observed: float, null: np.ndarray) -> float:

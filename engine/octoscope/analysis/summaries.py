@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 import pandas as pd
 
-from octoscope.analysis import statistics
+from octoscope.analysis.intervals import jackknife_interval
 
 _AGREED = ["median_quantile", "spearman", "jaccard"]
 _ENDS = ["query_model", "query_layer", "query_view", "eval_model", "eval_layer", "eval_view"]
@@ -42,7 +42,7 @@ def over_categories(name: str, table: pd.DataFrame) -> pd.DataFrame:
     if table.empty:
         return pd.DataFrame(columns=columns)
     below = table["q"] < _SIGNIFICANT if "q" in table else pd.Series(False, table.index)
-    groups = table.assign(below=below).groupby(keys, sort=False)
+    groups = table.assign(below=below).groupby(keys, sort=False, dropna=False)  # left_out: none
     short = groups.size().rename("n_categories").to_frame()
     short["n_significant"] = groups["below"].sum()
     for what in measured:
@@ -122,7 +122,7 @@ def mass_by_layer(mass: pd.DataFrame) -> pd.DataFrame:
             rest = weight.sum() - weight
             left_out = np.divide(given.sum() - given, rest, where=rest > 0,
                                  out=np.full(len(rest), np.nan))  # fmt: skip
-            low, high = statistics.jackknife_interval(share, left_out)
+            low, high = jackknife_interval(share, left_out)
             row = {"to": kind[3:], "n_genes": len(weight), "n_cells": int(weight.max())}
             # a share; with the largest value over heads it may be more than one
             row |= {"share": share, "low": max(low, 0.0), "high": min(high, max(1.0, share))}
@@ -169,7 +169,8 @@ def model_pairs(agreed: pd.DataFrame, models: Sequence[str]) -> pd.DataFrame:
         )
     measured = ["n", "median_quantile", "smallest", "largest", "null_median", "n_significant",
                 "jaccard", "null_jaccard", *(f"best_{what}" for what in best)]  # fmt: skip
-    return pd.DataFrame(rows, columns=[*keys, *measured])
+    whole = dict.fromkeys(("best_query_layer", "best_eval_layer", "best_n_pairs"), "Int64")
+    return pd.DataFrame(rows, columns=[*keys, *measured]).astype(whole)
 
 
 def by_k(agreed: pd.DataFrame, models: Sequence[str]) -> pd.DataFrame:

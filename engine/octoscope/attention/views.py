@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
+from octoscope.plan.views import CORRELATION
+
 # What is summed over cells, in the order of the first axis of every sums array.
 QUANTITIES = ("probability", "lift", "logit")
 # view -> (summed quantity, divisor)
@@ -13,17 +15,6 @@ _VIEWS = {
     "lift": ("lift", "pairs"),
     "logit": ("logit", "pairs"),
 }
-# The only view of a co-expression matrix, which holds one value a pair.
-CORRELATION = "correlation"
-# Of a view's name: without each gene's row and column effect.
-CENTRED = ".centred"
-# Of a view's name, last: the size of each value, whatever its sign.
-ABSOLUTE = ".absolute"
-
-
-def plain_view(view: str) -> str:
-    """Return the view that a derived one is made of."""
-    return view.removesuffix(ABSOLUTE).removesuffix(CENTRED)
 
 
 def default_min_cells(n_cells: int) -> int:

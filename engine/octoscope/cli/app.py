@@ -270,7 +270,7 @@ def report(
     out_: Annotated[Path | None, typer.Option("--out", help="HTML file to write")] = None,
 ) -> None:
     """Say where the report of a finished run is, or write one for another gene set or view."""
-    from octoscope.report.page import render, stored_report
+    from octoscope.results.run_results import Results, stored_report
     from octoscope.store.plan_file import run_directory
 
     root = run_directory(run)
@@ -279,7 +279,9 @@ def report(
         return
     if out_ is None:
         raise InputError("--out", "is missing", "name a file outside the run, which is sealed")
-    out_.write_bytes(render(root, gene_set, view))
+    from octoscope.report.page import page  # matplotlib
+
+    out_.write_bytes(page(Results.open(root), gene_set, view))
     typer.echo(str(out_))
 
 

@@ -37,12 +37,12 @@ def layers(
     """Say where each layer's strongest pairs stand in the model's other layers."""
     import pandas as pd
 
-    from octoscope.report.comparisons import of_layers
+    from octoscope.results.selections import layers_of_model
 
     table = _agreement(run, gene_set, view, k, category, ("models", "layers"))
     table = table[table["query_model"] == table["eval_model"]]
     names = dict.fromkeys(table["query_model"])
-    parts = [of_layers(table, name) for name in names]
+    parts = [layers_of_model(table, name) for name in names]
     table = pd.concat(parts) if parts else table.head(0)
     if model is not None:
         if model not in set(table["query_model"]):
@@ -143,20 +143,16 @@ def _agreement(
     kinds: Sequence[str],
 ) -> Any:
     """Return agreement of models' layers, of one category or as medians over all."""
-    from octoscope.store.manifest import require_success
-    from octoscope.store.parquet import read_table
-    from octoscope.store.plan_file import load_plan, run_directory
+    from octoscope.results.run_results import Results
 
-    root = run_directory(run)
-    require_success(root)
-    plan = load_plan(root)
+    results = Results.open(run)
+    plan = results.plan
     if plan.compare is None:
-        raise InputError(root.at("config.yaml"), "compare: null", "run again with comparisons")
+        raise InputError(results.at("config.yaml"), "compare: null", "run again with comparisons")
     names = [c.name for c in plan.categories]
     if category is not None and category not in names:
         raise InputError("--category", f"{category!r} is not in this run", f"of {', '.join(names)}")
-    name = "agreement_categories" if category is None else "agreement"
-    table = read_table(root, f"tables/{name}.parquet")
+    table = results.tables["agreement_categories" if category is None else "agreement"]
     table = table[table["comparison"].isin(kinds)]
     if kinds == ("models",):  # a set that one model has compares nothing
         across = table["query_model"] != table["eval_model"]
@@ -225,11 +221,11 @@ def export(
     """Write the consensus network for Cytoscape, igraph, OmniPath, decoupler or AnnData."""
     from octoscope.report.export import consensus_network, kind_of
     from octoscope.report.export import export as write
-    from octoscope.store.plan_file import run_directory
+    from octoscope.results.run_results import Results
 
-    root, form = run_directory(run), kind_of(out_, kind)
+    form = kind_of(out_, kind)
     network = consensus_network(
-        root, category=category, gene_set=gene_set, view=view, model=model,
+        Results.open(run), category=category, gene_set=gene_set, view=view, model=model,
         min_groups=min_groups, top=top,
     )  # fmt: skip
     n = write(network, out_, form)

@@ -115,21 +115,18 @@ def show(
     as_json: AsJson = False,
 ) -> None:
     """Print a table of a run's comparisons: every figure with its n, interval and null."""
-    from octoscope.store.manifest import require_success
-    from octoscope.store.parquet import read_table
-    from octoscope.store.plan_file import run_directory
+    from octoscope.results.run_results import Results
 
     if name not in SHOWN:
         raise InputError("NAME", f"there is no table {name!r}", f"one of {', '.join(SHOWN)}")
-    shown, root = SHOWN[name], run_directory(run)
-    require_success(root)
+    shown, results = SHOWN[name], Results.open(run)
     file = f"tables/{shown.file}.parquet"
-    if not root.exists(file):
+    if shown.file not in results.tables:
         raise InputError(
-            root.at(file), "this run did not make it",
+            results.at(file), "this run did not make it",
             "see `compare`, `estimators` and `heads` of its configuration",
         )  # fmt: skip
-    table = read_table(root, file)
+    table = results.tables[shown.file]
     asked = {"gene_set": gene_set, "view": view, "k": k, "category": category}
     for column, value in asked.items():
         if value is not None:
@@ -164,7 +161,7 @@ def show(
     else:  # no width to fit into: lines are as long as they are
         Console(width=_WIDTH).print(printed)
     if len(table) > rows:
-        out.print(f"{rows} of {len(table)} rows; --rows, --json, or {escape(root.at(file))}")
+        out.print(f"{rows} of {len(table)} rows; --rows, --json, or {escape(results.at(file))}")
 
 
 def _only(table: Any, columns: Sequence[str], value: object, option: str) -> Any:
@@ -180,6 +177,6 @@ def _only(table: Any, columns: Sequence[str], value: object, option: str) -> Any
 
 
 def _text(value: Any) -> str:
-    if isinstance(value, float):
-        return "–" if value != value else f"{value:.3g}"
-    return "–" if value is None else str(value)
+    if value is None or str(value) in ("nan", "<NA>"):
+        return "–"
+    return f"{value:.3g}" if isinstance(value, float) else str(value)

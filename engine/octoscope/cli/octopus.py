@@ -247,7 +247,7 @@ def genes(
     with new_file(target) as file:
         table = gene_table(network, read_genes(listed))
         table.to_parquet(file, compression="zstd", index=False)
-    inside = table["vertex"] >= 0
+    inside = table["vertex"].notna()
     out.print(
         f"{len(table):,} genes, {int(inside.sum()):,} in the network, "
         f"{int(table['same_vertex'].sum()):,} that share a vertex with another, "

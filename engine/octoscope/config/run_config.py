@@ -8,10 +8,10 @@ from pydantic import (
     Field,
 )
 
-from octoscope.attention.views import ABSOLUTE, CENTRED
 from octoscope.config.analysis_config import CompareConfig, EdgesConfig, NetworkConfig
 from octoscope.config.execution_config import ExecutionConfig
 from octoscope.config.types import ONE_OR_MORE, Estimator, Name, Place, Projection, Section, View
+from octoscope.plan.views import ABSOLUTE, CENTRED
 
 Correlation = Literal["pearson", "spearman"]
 HeadChoice = Literal["mean", "max", "each"] | Annotated[int, Field(ge=0)]

@@ -27,7 +27,7 @@ def describe_vertices(network: Network, a: np.ndarray, b: np.ndarray) -> pd.Data
         order), ``sources`` and ``relations`` of the forward edges (joined by ``;``), ``sign``
         (1, -1, 0 unknown or contradictory), ``contradictory`` (both signs are asserted), ``score``
         (largest of the forward edges, NaN if none), ``degree_a``, ``degree_b`` (distinct
-        neighbours, -1 for vertex -1), ``same_vertex``.
+        neighbours; null for vertex -1), ``same_vertex``.
     """
     a, b = np.asarray(a, np.int64), np.asarray(b, np.int64)
     rows = np.arange(len(a))
@@ -115,11 +115,16 @@ def _described(
             "sign": np.select([sign == POSITIVE, sign == NEGATIVE], [1, -1], 0).astype(np.int8),
             "contradictory": sign == POSITIVE | NEGATIVE,
             "score": joined(score, np.fmax),
-            "degree_a": joined(_degree(network, a), np.maximum),
-            "degree_b": joined(_degree(network, b), np.maximum),
+            "degree_a": null_below_zero(joined(_degree(network, a), np.maximum)),
+            "degree_b": null_below_zero(joined(_degree(network, b), np.maximum)),
             "same_vertex": joined((a == b) & (a >= 0), np.logical_or),
         }
     )
+
+
+def null_below_zero(values: np.ndarray) -> pd.arrays.IntegerArray:
+    """Return whole numbers as a nullable array: null where -1 stands for unknown."""
+    return pd.arrays.IntegerArray(values, values < 0)
 
 
 def _degree(network: Network, vertices: np.ndarray) -> np.ndarray:
@@ -147,7 +152,7 @@ def annotate(
         Names of the columns of genes (Ensembl ids).
     distance
         Also add ``distance``: edges on the shortest path between any vertices of the two genes, up
-        to this many (-1: longer, or a gene is not in the network). 0: leave it out.
+        to this many (null: longer, or a gene is not in the network). 0: leave it out.
 
     Returns
     -------
@@ -164,7 +169,7 @@ def annotate(
         steps[steps < 0] = distance + 1
         starts = np.flatnonzero(np.diff(rows, prepend=-1))
         nearest = np.minimum.reduceat(steps, starts) if len(starts) else steps
-        found["distance"] = np.where(nearest > distance, -1, nearest)
+        found["distance"] = pd.arrays.IntegerArray(nearest, nearest > distance)
     taken = [c for c in found if c in pairs]
     return pd.concat([pairs, found.rename(columns={c: f"network_{c}" for c in taken})], axis=1)
 

@@ -91,16 +91,20 @@ class Network:
         first = self.genes.groupby("gene", sort=False)["vertex"].min().to_numpy(np.int64)
         return np.where(at >= 0, first[at] if len(first) else -1, -1)
 
-    def connected(self, a: np.ndarray, b: np.ndarray) -> np.ndarray:
-        """Return [pairs] bool: whether an edge joins two vertices, in either direction."""
+    def connected(self, a: np.ndarray, b: np.ndarray) -> pd.arrays.BooleanArray:
+        """Return [pairs] whether an edge joins two vertices, in either direction.
+
+        Nullable: NA where a gene has no vertex (-1), as nothing is known of such a pair.
+        """
         a, b = np.asarray(a, np.int64), np.asarray(b, np.int64)
         low, high = np.minimum(a, b), np.maximum(a, b)
         query = np.where((low >= 0) & (low != high), low * len(self.vertices) + high, -1)
-        return find_keys(self.pair_keys, query) >= 0
+        return pd.arrays.BooleanArray(find_keys(self.pair_keys, query) >= 0, low < 0)
 
-    def has_edges(self, a: np.ndarray, b: np.ndarray) -> np.ndarray:
-        """Return [pairs] bool: whether an edge leads from vertex a to vertex b."""
-        return self.index.find(a, b) >= 0
+    def has_edges(self, a: np.ndarray, b: np.ndarray) -> pd.arrays.BooleanArray:
+        """Return [pairs] whether an edge leads from vertex a to vertex b; NA as in `connected`."""
+        a, b = np.asarray(a, np.int64), np.asarray(b, np.int64)
+        return pd.arrays.BooleanArray(self.index.find(a, b) >= 0, (a < 0) | (b < 0))
 
     def adjacency(self, vertices: np.ndarray) -> np.ndarray:
         """Return [genes, genes] bool, symmetric, False between genes of one vertex and for -1."""

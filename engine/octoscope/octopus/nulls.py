@@ -58,10 +58,10 @@ def gene_table(network: Network, genes: list[str] | np.ndarray) -> pd.DataFrame:
     Returns
     -------
     DataFrame
-        gene, vertex (-1: not in the network), how, same_vertex (another gene of the set has this
-        vertex), degree (neighbours in the whole network), degree_in_set (neighbours among the
-        set's vertices), stratum (of ``degree_in_set``, -1 outside the network), and
-        ``degree_<source>`` for every source.
+        gene, vertex, how, same_vertex (another gene of the set has this vertex), degree
+        (neighbours in the whole network), degree_in_set (neighbours among the set's vertices),
+        stratum (of ``degree_in_set``), and ``degree_<source>`` for every source. Whole numbers are
+        null for a gene that is not in the network.
     """
     vertices = network.vertex_of(genes)
     inside = vertices >= 0
@@ -69,18 +69,21 @@ def gene_table(network: Network, genes: list[str] | np.ndarray) -> pd.DataFrame:
     distinct, place = np.unique(vertices[inside], return_inverse=True)
     within = network.adjacency(distinct).sum(1)[place] if len(distinct) else np.zeros(0, int)
     count = np.bincount(place, minlength=len(distinct))[place] if len(distinct) else within
-    table = pd.DataFrame({"gene": np.asarray(genes, dtype=object), "vertex": vertices})
+    known = pd.arrays.IntegerArray(vertices, ~inside)
+    table = pd.DataFrame({"gene": np.asarray(genes, dtype=object), "vertex": known})
     table["how"] = how.reindex(table["gene"]).to_numpy()
-    for name, values, absent in (
-        ("same_vertex", count > 1, False),
-        ("degree", network.degree[vertices[inside]], 0),
-        ("degree_in_set", within, 0),
-        ("stratum", degree_strata(within), -1),
-    ):
-        table[name] = absent
-        table.loc[inside, name] = values
+    table["same_vertex"] = False
+    table.loc[inside, "same_vertex"] = count > 1
+
+    def put(name: str, values: np.ndarray) -> None:
+        whole = np.zeros(len(table), np.int64)
+        whole[inside] = values
+        table[name] = pd.arrays.IntegerArray(whole, ~inside)
+
+    put("degree", network.degree[vertices[inside]])
+    put("degree_in_set", within)
+    put("stratum", degree_strata(within))
     for code, source in enumerate(network.sources):
         mine = network.with_edges(network.edges.select(network.edges.source == code))
-        table[f"degree_{source}"] = 0
-        table.loc[inside, f"degree_{source}"] = mine.degree[vertices[inside]]
+        put(f"degree_{source}", mine.degree[vertices[inside]])
     return table

@@ -7,8 +7,6 @@ from collections import Counter
 from datetime import UTC, datetime
 from typing import Any
 
-import pandas as pd
-
 from octoscope import __version__
 from octoscope.config import RunConfig
 from octoscope.errors import DamagedRunError
@@ -16,6 +14,8 @@ from octoscope.json_values import to_json
 from octoscope.pipeline.run_analyses import outputs
 from octoscope.plan.values import Plan
 from octoscope.planning.freeze import CONFIG
+from octoscope.results.cell_tables import CELLS, REFUSED, cells_table, refused_table
+from octoscope.results.run_results import REPORT, Results
 from octoscope.store.commits import each_record, left_by, record_path, sweep
 from octoscope.store.fault_injection import crash_point
 from octoscope.store.manifest import write_manifest
@@ -23,7 +23,6 @@ from octoscope.store.parquet import VOCABULARY, write_table
 from octoscope.store.run_dir import RunRoot
 
 DONE, QUARANTINED = 0, 3
-CELLS, REFUSED = "tables/cells.parquet", "tables/refused.parquet"
 ATTENTION = "attention.json"  # what the attention stage quarantined, and why
 
 
@@ -45,7 +44,7 @@ def finish(
         Digests of the tables that this driver wrote. Of others, as in a repair, the digests that
         were sealed before stay: what is in their place now has not been looked at.
     """
-    from octoscope.report.page import REPORT, write_report  # matplotlib: only when it is needed
+    from octoscope.report.page import page  # matplotlib: only when it is needed
 
     present = root.read_json("_SUCCESS")
     if present is not None and set(present["quarantined"]) <= set(quarantined):
@@ -61,8 +60,9 @@ def finish(
         }
     provenance = _provenance(plan, metrics, quarantined)
     root.replace("run.json", to_json(provenance))
-    _write_cells(root, plan, provenance)
-    write_report(root)
+    write_table(root, CELLS, cells_table(plan, provenance))
+    write_table(root, REFUSED, refused_table(provenance))
+    root.replace(REPORT, page(Results(root)))
     finished = plan.finished_blocks(quarantined)
     own = [CONFIG, "plan.json", "run.json", ATTENTION, VOCABULARY, CELLS, REFUSED, REPORT]
     tables = outputs(plan, finished, config.network is not None)
@@ -134,24 +134,6 @@ def is_scratch(path: str, config: RunConfig) -> bool:
     if path.startswith("units/"):
         return True
     return path.startswith(("pairs/", "residuals/", "matrices/")) and config.keep_dense == "none"
-
-
-def _write_cells(root: RunRoot, plan: Plan, provenance: dict[str, Any]) -> None:
-    """Write which cells counted and which did not, as the report shows them."""
-    needed = {c.name: c.min_cells for c in plan.categories}
-    rows = [
-        {x: c[x] for x in ("model", "category", "selected", "used")}
-        | {"refused": len(c["refused"]), "min_cells": needed[c["category"]], "tokens": c["tokens"]}
-        for c in provenance["cells"]
-    ]
-    write_table(root, CELLS, pd.DataFrame(rows))
-    refused = [
-        {"model": c["model"], "category": c["category"], "cell": r["cell"], "why": r["why"]}
-        for c in provenance["cells"]
-        for r in c["refused"]
-    ]
-    columns = ["model", "category", "cell", "why"]
-    write_table(root, REFUSED, pd.DataFrame(refused, columns=columns).astype("string"))
 
 
 def _provenance(

@@ -318,21 +318,22 @@ def _reading(atlas: Atlas, index: CellIndex, units: list[Unit]) -> dict[str, flo
 def vocabulary_table(atlas: Atlas, matches: dict[str, GeneMatch]) -> pd.DataFrame:
     """Return what became of every gene: per model, and before any model, in the atlas itself.
 
-    Columns: model ('' for the atlas), gene, symbol, what (matched, renamed, merged, dropped), why.
+    Columns: model (null for the atlas), gene, symbol (null likewise), what (matched, renamed,
+    merged, dropped), why (null where the gene was matched by its own id).
     """
     columns = ["model", "gene", "symbol", "what", "why"]
     own = pd.DataFrame(atlas.gene_report, columns=["id", "what", "why"], dtype=object)
-    own = own.rename(columns={"id": "gene"}).assign(model="", symbol="")
+    own = own.rename(columns={"id": "gene"}).assign(model=None, symbol=None)
     frames = [own[columns]]
     for name, match in matches.items():
         frame = pd.DataFrame(
             {"gene": atlas.genes.ensembl, "symbol": atlas.genes.symbol, "model": name}
         )
         said = {row["id"]: (row["what"], row["why"]) for row in match.report}
-        said_of = [said.get(g, ("matched", "")) for g in frame["gene"]]
+        said_of = [said.get(g, ("matched", None)) for g in frame["gene"]]
         frame["what"], frame["why"] = zip(*said_of, strict=True)
         frames.append(frame[columns])
-    return pd.concat(frames, ignore_index=True).astype(str)
+    return pd.concat(frames, ignore_index=True).astype("string")
 
 
 def _edges(config: RunConfig) -> EdgesPlan | None:

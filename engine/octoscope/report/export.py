@@ -11,10 +11,7 @@ from scipy import sparse
 
 from octoscope.errors import InputError
 from octoscope.octopus.pair_files import new_file
-from octoscope.store.manifest import require_success
-from octoscope.store.parquet import read_table
-from octoscope.store.plan_file import load_plan
-from octoscope.store.run_dir import RunRoot
+from octoscope.results.run_results import Results
 
 GRAPHML_EDGES = 200_000  # what Cytoscape and igraph still open comfortably
 # of a consensus network, beside the score; a model's own pairs have none of them
@@ -38,7 +35,7 @@ def kind_of(path: Path, kind: str | None) -> str:
 
 
 def consensus_network(
-    root: RunRoot,
+    results: Results,
     *,
     category: str | None,
     gene_set: str | None,
@@ -66,26 +63,23 @@ def consensus_network(
     ------
     InputError
         If the run has no such category, gene set, view or model.
-    DamagedRunError
-        If the run is unfinished.
     """
-    require_success(root)
-    plan = load_plan(root)
+    plan, tables = results.plan, results.tables
     names = [c.name for c in plan.categories]
     _one_of("--category", category, names)
     _one_of("--model", model, [m.name for m in plan.checkpoints])
     if plan.compare is None:
-        raise InputError(root.at("config.yaml"), "compare: null", "run again with comparisons")
+        raise InputError(results.at("config.yaml"), "compare: null", "run again with comparisons")
     if model is None:
-        paths = [f"consensus/c{c:04d}.parquet" for c in range(len(names))]
+        paths = [f"consensus/c{c:04d}" for c in range(len(names))]
     else:
-        paths = [f"consensus/{model}.parquet"]
-    frames = [read_table(root, p) for p in paths if root.exists(p)]
+        paths = [f"consensus/{model}"]
+    frames = [tables[p] for p in paths if p in tables]
     if not frames:
         fix = "declare a shared gene set"
         if not plan.compare.consensus:
             fix = "run again with compare.consensus: true"
-        raise InputError(root.url, "has no consensus network", fix)
+        raise InputError(results.url, "has no consensus network", fix)
     table = pd.concat(frames, ignore_index=True)
     if model is not None:
         table = table[table["part"] == "total"].rename(columns={"value": "score"})

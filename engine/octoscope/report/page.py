@@ -1,27 +1,21 @@
-"""The report: one self-contained HTML file, made from the run's tables alone."""
+"""The report: one self-contained HTML file that shows a run's tables and computes nothing."""
 
 from __future__ import annotations
 
 from typing import Any
 
-import numpy as np
 import pandas as pd
 from jinja2 import Environment, PackageLoader, StrictUndefined
-from markupsafe import Markup
 
-from octoscope.analysis.summaries import mass_by_layer, side_by_side
-from octoscope.attention.views import ABSOLUTE, CENTRED, CORRELATION, plain_view
-from octoscope.config import RunConfig, config_of_text
-from octoscope.errors import DamagedRunError, InputError
+from octoscope.errors import InputError
 from octoscope.plan.values import COEXPRESSION, ModelPlan, Plan
+from octoscope.plan.views import ABSOLUTE, CENTRED, CORRELATION, plain_view
 from octoscope.report import comparisons, figures
-from octoscope.store.manifest import check_objects, require_success
-from octoscope.store.parquet import VOCABULARY, read_table
-from octoscope.store.plan_file import load_plan
-from octoscope.store.run_dir import RunRoot
+from octoscope.report.rows import FILTERS, chosen, edge_text, records
+from octoscope.results.run_results import Results
 
 _TOP_ROWS = 15
-_MOST_ROWS = 200  # of a table on the page: sixty layers have thousands of pairs of layers
+_SATURATED = 0.1  # of all eligible pairs: more than so many top pairs are no selection
 _VIEW_TEXT = {
     "marginal": "mean attention per cell of the category (a cell without the pair counts 0)",
     "conditional": "mean attention over cells that hold both genes",
@@ -31,53 +25,22 @@ _VIEW_TEXT = {
 }
 
 
-REPORT = "report/index.html"
-
-
-def write_report(root: RunRoot) -> None:
-    """Write ``report/index.html`` from ``run.json`` and the tables."""
-    root.replace(REPORT, page(root, None, None))
-
-
-def stored_report(root: RunRoot) -> str:
-    """Return the path or URL of a finished run's report, after checking that it is intact.
-
-    Raises
-    ------
-    DamagedRunError
-        If the run is unfinished or the report damaged.
-    """
-    for fault in check_objects(root, {REPORT: require_success(root)["objects"][REPORT]}):
-        raise DamagedRunError(f"{fault.object}: {fault.what}")
-    return root.at(REPORT)
-
-
-def render(root: RunRoot, gene_set: str | None, view: str | None) -> bytes:
-    """Return the report of a finished run for a declared gene set and view.
+def page(results: Results, gene_set: str | None = None, view: str | None = None) -> bytes:
+    """Return the page as UTF-8; None stands for the first declared gene set and view.
 
     Raises
     ------
     InputError
         If the gene set or view was not declared, with the cost of a new run.
-    DamagedRunError
-        If the run is unfinished.
     """
-    require_success(root)
-    return page(root, gene_set, view)
-
-
-def page(root: RunRoot, gene_set: str | None, view: str | None) -> bytes:
-    """Return the page as UTF-8; None stands for the first declared gene set and view."""
-    plan, text = load_plan(root), root.read("config.yaml") or b""
-    config = config_of_text(text.decode(), root.at("config.yaml"))
-    run = root.read_json("run.json")
+    plan, config = results.plan, results.config
     sets = [g.name for g in config.gene_sets]
-    cost = sum(c["seconds"] for c in run["cells"])
+    cost = sum(c["seconds"] for c in results.provenance["cells"])
     views = list(dict.fromkeys(v for m in plan.models for v in m.views))
     for kind, value, declared in (("gene_sets", gene_set, sets), ("views", view, views)):
         if value is not None and value not in declared:
             raise InputError(
-                f"{root.at('config.yaml')}: {kind}",
+                f"{results.at('config.yaml')}: {kind}",
                 f"{value!r} was not declared; this run has {', '.join(declared)}",
                 f"declare it and run again into a new directory ({len(plan.units)} units, "
                 f"{cost:.0f} actor-seconds last time): a top-K list cannot be restricted later",
@@ -89,27 +52,24 @@ def page(root: RunRoot, gene_set: str | None, view: str | None) -> bytes:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    env.filters |= {"figure": _figure, "p": _p, "count": _count}
-    env.filters |= {"some": lambda rows: rows[:_MOST_ROWS], "rest": _rest, "donors": _over_donors}
+    env.filters |= FILTERS
     template = env.get_template("report.html.j2")
-    content = _content(root, plan, config, run, gene_set or sets[0], view or plan.views[0])
-    return template.render(**content).encode()
+    return template.render(**_content(results, gene_set or sets[0], view or plan.views[0])).encode()
 
 
-def _content(
-    root: RunRoot, plan: Plan, config: RunConfig, run: dict[str, Any], gene_set: str, view: str
-) -> dict[str, Any]:
-    done = root.exists("tables/stats.parquet")
-    models = [
-        _model(root, plan, m, gene_set, view, config.network is not None) for m in plan.models
-    ] if done else []  # fmt: skip
-    genes = read_table(root, VOCABULARY)
+def _content(results: Results, gene_set: str, view: str) -> dict[str, Any]:
+    plan, config, run, tables = results.plan, results.config, results.provenance, results.tables
+    done = "stats" in tables
+    with_network = config.network is not None
+    models = [_model(results, m, gene_set, view, with_network) for m in plan.models] if done else []
+    genes, cells, refused = (tables[name] for name in ("vocabulary", "cells", "refused"))
+    sections, absent = _sections(results)
     return {
         "vocabulary": {
-            m.name: genes.loc[genes["model"] == m.name, "what"].value_counts().to_dict()
+            m.name: chosen(genes, model=m.name)["what"].value_counts().to_dict()
             for m in plan.checkpoints
         },
-        "atlas_genes_changed": int((genes["model"] == "").sum()),
+        "atlas_genes_changed": int(genes["model"].isna().sum()),
         "config": config,
         "plan": plan,
         "run": run,
@@ -118,32 +78,45 @@ def _content(
         "gene_set": gene_set,
         "panels": [m for m in plan.checkpoints if m.input_genes is not None],
         "demonstrations": [m.name for m in plan.checkpoints if m.demonstration],
-        "cells_refused": sum(len(c["refused"]) for c in run["cells"]),
-        "cells_used": {m.name: _used(run, m.name) for m in plan.bases},
+        "cells": records(cells),
+        "refused": records(refused),
+        "cells_used": {m.name: chosen(cells, model=m.name)["used"].sum() for m in plan.bases},
         "network": _network_text(plan),
-        "together": comparisons.models_together(root, plan, gene_set, view) if done else None,
+        "together": comparisons.models_together(results, gene_set, view) if done else None,
+        "sections": sections,
+        "absent_analyses": absent,
     }
 
 
-def _rest(rows: list[Any], table: str) -> Markup:
-    """Say where the rows are that a table of the page leaves out."""
-    if len(rows) <= _MOST_ROWS:
-        return Markup("")
-    return Markup('<p class="soft">The first {} of {} rows; all: <code>{}</code>.</p>').format(
-        _MOST_ROWS, f"{len(rows):,}", f"{table}.parquet"
-    )
+def _sections(results: Results) -> tuple[list[dict[str, Any]], list[str]]:
+    """Return what analyses without a page of their own show, and those that are not installed."""
+    declared, absent = results.sections()
+    shown = []
+    for section in declared:
+        if section.table not in results.tables:
+            continue
+        table = results.tables[section.table]
+        if section.sort_by is not None:
+            column, ascending = section.sort_by
+            table = table.sort_values(column, ascending=ascending, kind="stable")
+        columns = list(section.columns)
+        shown.append(
+            {
+                "title": section.title,
+                "text": section.text,
+                "table": section.table.removesuffix(".parquet"),
+                "columns": columns,
+                "numeric": [_is_number(table[c]) for c in columns],
+                "rows": records(table[columns]),
+            }
+        )
+    return shown, absent
 
 
-def _over_donors(row: dict[str, Any]) -> str:
-    """Say what the interval over donors is, where there is one."""
-    low = row.get("donor_low")
-    if low is None or np.isnan(low):
-        return ""
-    return f"; over donors {_figure(low)} to {_figure(row['donor_high'])}"
-
-
-def _used(run: dict[str, Any], model: str) -> int:
-    return sum(c["used"] for c in run["cells"] if c["model"] == model)
+def _is_number(column: pd.Series) -> bool:
+    """Tell whether a column is set to the right."""
+    types = pd.api.types
+    return types.is_numeric_dtype(column) and not types.is_bool_dtype(column)
 
 
 def _network_text(plan: Plan) -> str:
@@ -154,24 +127,22 @@ def _network_text(plan: Plan) -> str:
 
 
 def _model(
-    root: RunRoot, plan: Plan, m: ModelPlan, gene_set: str, view: str, with_network: bool
+    results: Results, m: ModelPlan, gene_set: str, view: str, with_network: bool
 ) -> dict[str, Any] | None:
+    plan = results.plan
     if view not in m.views:  # co-expression has a view of its own
         view = m.views[0]
     if gene_set not in m.gene_sets:  # a set of some models
         gene_set = next(iter(m.gene_sets))
 
     def primary(table: str) -> pd.DataFrame:
-        t = read_table(root, f"tables/{table}.parquet")
-        return t[(t["model"] == m.name) & (t["gene_set"] == gene_set) & (t["view"] == view)]
+        return chosen(results.tables[table], model=m.name, gene_set=gene_set, view=view)
 
     stats = primary("stats")
     if stats.empty:
         return None
     layers = primary("layers")
-    mass = read_table(root, "tables/mass.parquet")
-    mass = mass[mass["model"] == m.name]
-    shares = mass_by_layer(mass)
+    shares = chosen(results.tables["mass_by_layer"], model=m.name)
     shares = shares[shares["to"].isin(m.mass_columns)]
     tag = m.name
     content = {
@@ -183,9 +154,9 @@ def _model(
         "spread": plan.moments == 2 and m.estimator == "per_cell",
         "shown_options": _shown_options(m.options),
         "reading": _reading(m),
-        "stats": stats.to_dict("records"),
+        "stats": records(stats),
         **_donors(stats),
-        "layers": layers[layers["layer_a"] != layers["layer_b"]].to_dict("records"),
+        "layers": records(layers[layers["layer_a"] != layers["layer_b"]]),
         "heatmap": figures.layer_heatmaps(layers, f"{tag} layers") if len(m.layers) > 1 else "",
         "reliability": figures.by_layer(
             stats,
@@ -198,18 +169,18 @@ def _model(
             ylabel="centred r of halves",
         ),
         "mass": figures.mass_bars(shares, f"{tag} mass") if len(shares) else "",
-        "mass_rows": shares.to_dict("records"),
-        "top": _top_pairs(root, m, gene_set, view, with_network),
-        "saturated": list(dict.fromkeys(stats.loc[stats["top_share"] > 0.1, "category"])),
+        "mass_rows": records(shares),
+        "top": _top_pairs(results, m, gene_set, view, with_network),
+        "saturated": list(dict.fromkeys(stats.loc[stats["top_share"] > _SATURATED, "category"])),
         "overlap": [],
         "separation": [],
         "overlap_figure": "",
-        "compared": comparisons.of_model(root, plan, m, gene_set, view),
+        "compared": comparisons.of_model(results, m, gene_set, view),
     }
     if with_network:
         tested = primary("overlap")
-        content["overlap"] = tested.to_dict("records")
-        content["separation"] = primary("separation").to_dict("records")
+        content["overlap"] = records(tested)
+        content["separation"] = records(primary("separation"))
         content["overlap_figure"] = figures.by_layer(
             tested,
             f"{tag} overlap",
@@ -217,8 +188,7 @@ def _model(
             ylabel="edge rate",
             reference="background_rate",
         )
-    short = side_by_side(stats, mass, tested if with_network else None)
-    content["summary"] = short.set_index("measure").to_dict("index")
+    content["summary"] = {row["measure"]: row for row in records(primary("models"))}
     return content
 
 
@@ -263,7 +233,7 @@ def _donors(stats: pd.DataFrame) -> dict[str, Any]:
     rows = stats.dropna(subset=["donor_groups"])
     few = int(rows["donor_groups"].min()) if len(rows) else 0
     return {
-        "donors": rows.to_dict("records"),
+        "donors": records(rows),
         "few_donors": f"{few} groups at the least: such intervals are rough."
         if 0 < few < 6
         else "",
@@ -271,39 +241,17 @@ def _donors(stats: pd.DataFrame) -> dict[str, Any]:
 
 
 def _top_pairs(
-    root: RunRoot, m: ModelPlan, gene_set: str, view: str, with_network: bool
+    results: Results, m: ModelPlan, gene_set: str, view: str, with_network: bool
 ) -> list[dict[str, Any]]:
     """Return per category the best-ranked pairs over all layers."""
-    top = read_table(root, f"topk/{m.name}.parquet")
-    top = top[(top["gene_set"] == gene_set) & (top["view"] == view) & (top["part"] == "total")]
+    top = chosen(results.topk(m.name), gene_set=gene_set, view=view, part="total")
     tables = []
     for category, part in top.groupby("category", sort=False):
-        layers = part.groupby(["query", "key"])["layer"].transform("size")
-        part = part.assign(n_layers=layers)
         best = part.sort_values(["rank", "layer", "query", "key"], kind="stable")
         best = best.drop_duplicates(["query", "key"]).head(_TOP_ROWS)
-        rows = best.to_dict("records")
+        rows = records(best)
         for row in rows:
             known = row.get("in_network") if with_network else None
-            row["edge"] = comparisons.edge_text(known)
+            row["edge"] = edge_text(known)
         tables.append({"category": category, "rows": rows})
     return tables
-
-
-def _figure(value: Any, digits: int = 3) -> str:
-    """Format a number; an undefined one is said to be so."""
-    if value is None or (isinstance(value, float) and np.isnan(value)):
-        return "n/a"
-    return f"{value:.{digits}g}"
-
-
-def _count(value: Any) -> str:
-    """Format a whole number; what a table of an earlier version does not have is undefined."""
-    return "n/a" if value is None or np.isnan(value) else f"{int(value):,}"
-
-
-def _p(value: Any) -> Markup | str:
-    """Format a p-value; no p is ever shown as 0."""
-    if value is None or np.isnan(value):
-        return "n/a"
-    return f"{value:.2g}" if value >= 1e-4 else Markup("&lt; 1e-4")

@@ -13,6 +13,12 @@ from octoscope.digests import digest_of
 from octoscope.errors import DamagedRunError
 from octoscope.store.run_dir import RunRoot
 
+_NULLABLE: dict[str, Any] = {
+    "bool": pd.BooleanDtype(),
+    "int16": pd.Int16Dtype(),
+    "int32": pd.Int32Dtype(),
+    "int64": pd.Int64Dtype(),
+}
 VOCABULARY = "tables/vocabulary.parquet"  # what became of every gene, per model
 
 
@@ -32,7 +38,7 @@ def write_table(root: RunRoot, relative: str, frame: pd.DataFrame) -> dict[str, 
 
 
 def read_table(root: RunRoot, relative: str) -> pd.DataFrame:
-    """Read a table.
+    """Read a table; whole numbers and booleans with nulls are of pandas' nullable types.
 
     Raises
     ------
@@ -41,6 +47,13 @@ def read_table(root: RunRoot, relative: str) -> pd.DataFrame:
     """
     try:
         with root.open(relative) as handle:
-            return pq.ParquetFile(handle).read().to_pandas()
+            table = pq.ParquetFile(handle).read()
     except (OSError, pa.ArrowInvalid) as error:
         raise DamagedRunError(f"{root.at(relative)}: cannot be read ({error})") from None
+    frame = table.to_pandas()
+    for field in table.schema:
+        nullable = _NULLABLE.get(str(field.type))
+        if nullable is not None and table[field.name].null_count:
+            # pandas would make floats of them, and objects of booleans
+            frame[field.name] = table[field.name].to_pandas(types_mapper={field.type: nullable}.get)
+    return frame

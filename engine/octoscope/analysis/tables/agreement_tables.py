@@ -26,6 +26,7 @@ from octoscope.analysis.agreement import (
 from octoscope.analysis.agreement_jackknife import donor_interval
 from octoscope.analysis.dask_graphs import compute
 from octoscope.analysis.finished_matrices import FinishedMatrices
+from octoscope.analysis.intervals import jackknife_interval
 from octoscope.analysis.pairings import (
     Comparison,
     comparison_settings,
@@ -35,6 +36,7 @@ from octoscope.analysis.pairings import (
 )
 from octoscope.analysis.registry import Analysis, Context, Needs
 from octoscope.analysis.tables import donor_tables
+from octoscope.analysis.tables.agreement_schema import AGREEMENT_TABLES
 from octoscope.analysis.tables.donor_tables import DonorDeletions
 from octoscope.plan.values import COEXPRESSION, Block, Plan
 
@@ -73,6 +75,7 @@ def _compute(context: Context) -> Iterable[tuple[str, pd.DataFrame]]:
     agreed = pd.concat([f.agreement for f in found], ignore_index=True) if found else _NO_AGREEMENT
     cohered = [f.coherence for f in found if len(f.coherence)]
     coherent = pd.concat(cohered, ignore_index=True) if cohered else _NO_COHERENCE
+    coherent = coherent.assign(left_out=coherent["left_out"].astype("string"))
     family = ["comparison", "gene_set", "view", "k"]
     agreed = agreed.assign(q=statistics.adjust_by(agreed, family))
     coherent = coherent.assign(q=statistics.adjust_by(coherent, ["gene_set", "view", "k"]))
@@ -93,7 +96,7 @@ def _compute(context: Context) -> Iterable[tuple[str, pd.DataFrame]]:
 _LABEL = ["comparison", "category", "gene_set", "view"]
 _ENDS = ["query_model", "query_layer", "query_view", "eval_model", "eval_layer", "eval_view"]
 _NO_AGREEMENT = pd.DataFrame(columns=[*_LABEL, *_ENDS, "k", "median_quantile", "jaccard", "p"])
-_NO_COHERENCE = pd.DataFrame(columns=["gene_set", "view", "k", "p"])
+_NO_COHERENCE = pd.DataFrame(columns=["gene_set", "view", "k", "left_out", "p"])
 
 
 def _graph(run: FinishedMatrices, x: Comparison) -> Any:
@@ -235,14 +238,14 @@ def _coherence(
                 if models[a] == without:
                     continue
                 other_groups = {g for m, g in zip(models, groups, strict=True) if m != without}
-                low, high = statistics.jackknife_interval(value[a], dropped[:, a])
+                low, high = jackknife_interval(value[a], dropped[:, a])
                 null_low, null_high = statistics.null_range(drawn[:, a])
                 row = {
                     "model": models[a],
                     "layer": x.members[member].layer,
                     "group": groups[a],
                     "k": k,
-                    "left_out": without or "",
+                    "left_out": without,
                     "n_groups": len(other_groups - {groups[a]}),
                     "coherence": float(value[a]),
                     "low": low,
@@ -314,4 +317,6 @@ def gene_sets(run: FinishedMatrices) -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
-AGREEMENT_ANALYSIS = Analysis("comparisons", Needs(matrices=True, donors=True), _outputs, _compute)
+AGREEMENT_ANALYSIS = Analysis(
+    "comparisons", Needs(matrices=True, donors=True), _outputs, _compute, AGREEMENT_TABLES
+)

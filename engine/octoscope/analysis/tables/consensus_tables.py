@@ -30,13 +30,13 @@ from octoscope.analysis.pairings import (
 )
 from octoscope.analysis.registry import Analysis, Context, Needs, open_network_of
 from octoscope.analysis.summarise_matrix import finalise
+from octoscope.analysis.tables.consensus_schema import CONSENSUS_TABLES
 from octoscope.analysis.tables.contrast_tables import (
     CONTRASTS,
     SPECIFIC,
     closest_categories,
     contrasts,
 )
-from octoscope.analysis.tables.joined_tables import connected_or_null
 from octoscope.plan.values import Block, Plan
 
 LAYERS = "tables/consensus_layers.parquet"
@@ -174,9 +174,12 @@ def _compute(context: Context) -> Iterable[tuple[str, pd.DataFrame]]:
     network = None if context.network is None else open_network_of(context.network)
     for name in consensus_tables(plan, finished):
         frame = joined[name]
+        # of a model that some gene set lacks: whole numbers still
+        whole = [c for c in frame.columns if c.startswith("layer_")]
+        frame = frame.astype(dict.fromkeys(whole, "Int32"))
         if network is not None and name.startswith("consensus/"):
             a, b = (network.vertex_of(frame[end].to_numpy()) for end in _ENDS)
-            frame = frame.assign(in_network=connected_or_null(network, a, b))
+            frame = frame.assign(in_network=network.connected(a, b))
         yield name, frame
 
 
@@ -364,4 +367,6 @@ def _network(
     return pd.DataFrame(frame | {f"quantile_{m}": quantiles[i] for i, m in enumerate(models)})
 
 
-CONSENSUS_ANALYSIS = Analysis("consensus", Needs(matrices=True, donors=True), _outputs, _compute)
+CONSENSUS_ANALYSIS = Analysis(
+    "consensus", Needs(matrices=True, donors=True), _outputs, _compute, CONSENSUS_TABLES
+)

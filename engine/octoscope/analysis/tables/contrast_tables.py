@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -40,9 +41,8 @@ def contrasts(
         A row per model and category; see :func:`octoscope.analysis.consensus.contrast_test`.
     specific
         A row per model, category and top pair: quantile, contrast, contrast_half0, contrast_half1,
-        noise (see :func:`~octoscope.analysis.consensus.contrast_noise`), rival (the category where
-        it
-        is strongest elsewhere; empty where it is eligible nowhere else) and specific: contrast
+        noise (see :func:`~octoscope.analysis.consensus.contrast_noise`), closest_category (where
+        it is strongest elsewhere; null where it is eligible nowhere else) and specific: contrast
         above the category's noise in both halves; null where a contrast is not known.
     """
     rows, listed = [], []
@@ -76,6 +76,6 @@ def contrasts(
     return pd.DataFrame(rows), pd.concat(listed, ignore_index=True)
 
 
-def closest_categories(closest_category: np.ndarray, names: Sequence[str]) -> np.ndarray:
-    """Return categories by name, '' for none (-1)."""
-    return np.array([*names, ""], dtype=object)[closest_category]
+def closest_categories(closest_category: np.ndarray, names: Sequence[str]) -> Any:
+    """Return categories by name, a pandas string array: null for none (-1)."""
+    return pd.array(np.array([*names, None], dtype=object)[closest_category], dtype="string")

@@ -16,6 +16,7 @@ from octoscope.analysis.label_tables import labelled
 from octoscope.analysis.pairings import axis_positions, shared_genes
 from octoscope.analysis.registry import Analysis, Context, Needs
 from octoscope.analysis.summaries import over_categories
+from octoscope.analysis.tables.geometry_schema import GEOMETRY_TABLES
 from octoscope.plan.values import Block, Plan
 
 GEOMETRY = "tables/geometry.parquet"
@@ -87,5 +88,9 @@ def _of(run: FinishedMatrices, category: int, models: list[str]) -> pd.DataFrame
 
 
 GEOMETRY_ANALYSIS = Analysis(
-    "geometry", Needs(matrices=True, residuals=True, donors=True), _outputs, _compute
+    "geometry",
+    Needs(matrices=True, residuals=True, donors=True),
+    _outputs,
+    _compute,
+    GEOMETRY_TABLES,
 )

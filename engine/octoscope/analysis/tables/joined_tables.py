@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -11,6 +10,7 @@ import pandas as pd
 from octoscope.analysis import statistics
 from octoscope.analysis.label_tables import name_genes
 from octoscope.analysis.registry import Analysis, Context, Needs, open_network_of
+from octoscope.analysis.tables.matrix_schema import MATRIX_TABLES
 from octoscope.octopus.network import Network
 from octoscope.plan.values import Block, Plan
 
@@ -64,14 +64,7 @@ def _compute(context: Context) -> Iterable[tuple[str, pd.DataFrame]]:
 
 def _in_network(frame: pd.DataFrame, vertices: np.ndarray, network: Network) -> pd.Series:
     a, b = vertices[frame["query"].to_numpy()], vertices[frame["key"].to_numpy()]
-    return pd.Series(connected_or_null(network, a, b), index=frame.index)
+    return pd.Series(network.connected(a, b), index=frame.index)
 
 
-def connected_or_null(network: Network, a: np.ndarray, b: np.ndarray) -> Any:
-    """Tell of each pair of vertices whether an edge joins them; null where a gene has none."""
-    joined = pd.array(network.connected(a, b), dtype="boolean")
-    joined[(a < 0) | (b < 0)] = pd.NA
-    return joined
-
-
-JOINED_ANALYSIS = Analysis("tables", Needs(), _outputs, _compute)
+JOINED_ANALYSIS = Analysis("tables", Needs(), _outputs, _compute, MATRIX_TABLES)

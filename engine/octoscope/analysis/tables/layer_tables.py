@@ -15,6 +15,7 @@ from octoscope.analysis.label_tables import labelled, name_genes, of_all_cells
 from octoscope.analysis.layers import compare_layers
 from octoscope.analysis.registry import Analysis, Context, Needs
 from octoscope.analysis.summaries import over_categories
+from octoscope.analysis.tables.layer_schema import LAYER_TABLES
 from octoscope.plan.values import Block, Plan
 
 LAYERS = "tables/layers.parquet"
@@ -86,4 +87,4 @@ def _layers_of(
     return pd.concat(unions, ignore_index=True), pd.concat(tables, ignore_index=True)
 
 
-LAYER_ANALYSIS = Analysis("layers", Needs(matrices=True), _outputs, _compute)
+LAYER_ANALYSIS = Analysis("layers", Needs(matrices=True), _outputs, _compute, LAYER_TABLES)

@@ -8,6 +8,7 @@ import pandas as pd
 
 from octoscope.analysis.registry import Analysis, Context, Needs
 from octoscope.analysis.summaries import mass_by_layer, side_by_side
+from octoscope.analysis.tables.model_schema import MODEL_TABLES
 from octoscope.plan.values import Block, Plan
 
 MODELS = "tables/models.parquet"
@@ -30,4 +31,5 @@ MODEL_ANALYSIS = Analysis(
     Needs(tables=("tables/stats.parquet", "tables/mass.parquet", "tables/overlap.parquet")),
     _outputs,
     _compute,
+    MODEL_TABLES,
 )

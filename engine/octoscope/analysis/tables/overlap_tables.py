@@ -16,6 +16,7 @@ from octoscope.analysis.finished_matrices import FinishedMatrices
 from octoscope.analysis.label_tables import of_all_cells
 from octoscope.analysis.overlap import overlap_test
 from octoscope.analysis.registry import Analysis, Context, Needs, open_network_of
+from octoscope.analysis.tables.overlap_schema import OVERLAP_TABLES
 from octoscope.attention.histograms import bins_of
 from octoscope.octopus.network import Network
 from octoscope.plan.values import Block, Plan
@@ -96,4 +97,6 @@ def _overlap_of(
     return overlaps, areas
 
 
-OVERLAP_ANALYSIS = Analysis("overlap", Needs(matrices=True, network=True), _outputs, _compute)
+OVERLAP_ANALYSIS = Analysis(
+    "overlap", Needs(matrices=True, network=True), _outputs, _compute, OVERLAP_TABLES
+)

@@ -17,6 +17,7 @@ from octoscope.analysis.label_tables import labelled, name_genes
 from octoscope.analysis.pairings import comparison_settings
 from octoscope.analysis.registry import Analysis, Context, Needs
 from octoscope.analysis.summarise_matrix import finalise
+from octoscope.analysis.tables.consensus_schema import POOL_TABLES
 from octoscope.attention.views import default_min_cells
 from octoscope.errors import InputError
 from octoscope.plan.values import Block, ModelPlan, Plan, PoolPlan
@@ -149,4 +150,6 @@ def _finalised(
     return labelled(name_genes(done.topk, m), label), labelled(done.stats, label)
 
 
-POOL_ANALYSIS = Analysis("pools", Needs(matrices=True, donors=True), _outputs, _compute)
+POOL_ANALYSIS = Analysis(
+    "pools", Needs(matrices=True, donors=True), _outputs, _compute, POOL_TABLES
+)

@@ -1,0 +1,43 @@
+"""Tables that are made of a run's provenance: which cells counted and which were refused."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pandas as pd
+
+from octoscope.plan.values import Plan
+
+CELLS, REFUSED = "tables/cells.parquet", "tables/refused.parquet"
+
+
+def cells_table(plan: Plan, provenance: dict[str, Any]) -> pd.DataFrame:
+    """Return how many cells of each model and category counted.
+
+    Parameters
+    ----------
+    provenance
+        Content of ``run.json``.
+
+    Returns
+    -------
+    DataFrame
+        model, category, selected, used, refused, min_cells (that a pair needs), tokens.
+    """
+    needed = {c.name: c.min_cells for c in plan.categories}
+    rows = [
+        {x: c[x] for x in ("model", "category", "selected", "used")}
+        | {"refused": len(c["refused"]), "min_cells": needed[c["category"]], "tokens": c["tokens"]}
+        for c in provenance["cells"]
+    ]
+    return pd.DataFrame(rows)
+
+
+def refused_table(provenance: dict[str, Any]) -> pd.DataFrame:
+    """Return the cells that a model refused: model, category, cell, why (all strings)."""
+    rows = [
+        {"model": c["model"], "category": c["category"], "cell": r["cell"], "why": r["why"]}
+        for c in provenance["cells"]
+        for r in c["refused"]
+    ]
+    return pd.DataFrame(rows, columns=["model", "category", "cell", "why"]).astype("string")

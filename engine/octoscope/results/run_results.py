@@ -1,0 +1,143 @@
+"""A finished run as one value: its plan, configuration, provenance and tables."""
+
+from __future__ import annotations
+
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pandas as pd
+
+from octoscope.config import RunConfig, config_of_text
+from octoscope.errors import DamagedRunError, InputError
+from octoscope.plan.values import Plan
+from octoscope.results.run_tables import RunTables
+from octoscope.store.manifest import check_objects, require_success
+from octoscope.store.plan_file import load_plan, run_directory
+from octoscope.store.run_dir import RunRoot
+
+if TYPE_CHECKING:  # analyses import what compiles; who reads tables needs none of it
+    from octoscope.analysis.registry import Section
+
+REPORT = "report/index.html"
+
+
+class Results:
+    """What a run found. Everything is read when it is first asked for, and once.
+
+    Parameters
+    ----------
+    root
+        The run directory; :meth:`open` checks first that the run is finished.
+    """
+
+    def __init__(self, root: RunRoot) -> None:
+        self._root = root
+
+    @classmethod
+    def open(cls, run: str | Path | RunRoot) -> Results:
+        """Open a finished run.
+
+        Parameters
+        ----------
+        run
+            Path or URL of the run directory.
+
+        Raises
+        ------
+        InputError
+            If it is no run directory.
+        DamagedRunError
+            If the run is unfinished, or its manifest does not match.
+        """
+        root = run if isinstance(run, RunRoot) else run_directory(run)
+        require_success(root)
+        return cls(root)
+
+    @property
+    def url(self) -> str:
+        """Absolute path or URL of the run directory."""
+        return self._root.url
+
+    def at(self, relative: str) -> str:
+        """Return the full name of an object of the run, for messages."""
+        return self._root.at(relative)
+
+    @cached_property
+    def plan(self) -> Plan:
+        """The frozen plan."""
+        return load_plan(self._root)
+
+    @cached_property
+    def config(self) -> RunConfig:
+        """The configuration, with every default filled in."""
+        text = self._root.read("config.yaml") or b""
+        return config_of_text(text.decode(), self.at("config.yaml"))
+
+    @cached_property
+    def provenance(self) -> dict[str, Any]:
+        """Content of ``run.json``: cells, versions, digests, what was quarantined."""
+        body = self._root.read_json("run.json")
+        if not isinstance(body, dict):
+            raise DamagedRunError(f"{self.at('run.json')}: missing or no object")
+        return body
+
+    @cached_property
+    def tables(self) -> RunTables:
+        """Tables by name, e.g. ``tables["agreement"]``, ``tables["topk/scgpt"]``."""
+        return RunTables(self._root, self.plan, self.provenance)
+
+    def topk(self, model: str) -> pd.DataFrame:
+        """Return the top pairs of an attention variant, of every category and layer."""
+        return self.tables[f"topk/{model}"]
+
+    def edges(self, model: str) -> pd.DataFrame:
+        """Return the strongest keys of each query gene (``edges`` in the configuration)."""
+        return self.tables[f"edges/{model}"]
+
+    def union(self, model: str, category: str) -> pd.DataFrame:
+        """Return every pair that any layer lists, with its value and rank in all layers."""
+        return self.tables[f"union/{model}.c{self._number(category):04d}"]
+
+    def consensus(self, category: str) -> pd.DataFrame:
+        """Return the consensus network of a category, over all models."""
+        return self.tables[f"consensus/c{self._number(category):04d}"]
+
+    def combined_layers(self, model: str) -> pd.DataFrame:
+        """Return the top pairs of a model's layers as one matrix."""
+        return self.tables[f"consensus/{model}"]
+
+    def sections(self) -> tuple[list[Section], list[str]]:
+        """Return what analyses say of their own tables, and analyses that are not installed."""
+        from octoscope.analysis.registry import analyses
+
+        found, absent = [s for a in analyses() for s in a.sections], []
+        for name in self.plan.analyses:
+            try:
+                found += analyses([name])[-1].sections
+            except InputError:
+                absent.append(name)
+        return found, absent
+
+    def _number(self, category: str) -> int:
+        names = [c.name for c in self.plan.categories]
+        if category not in names:
+            raise InputError(
+                f"category {category!r}", "is not in this run", f"one of {', '.join(names)}"
+            )
+        return names.index(category)
+
+
+def stored_report(root: RunRoot) -> str:
+    """Return the path or URL of a finished run's report, after checking that it is intact.
+
+    The run may be of any format.
+
+    Raises
+    ------
+    DamagedRunError
+        If the run is unfinished or the report damaged.
+    """
+    for fault in check_objects(root, {REPORT: require_success(root)["objects"][REPORT]}):
+        raise DamagedRunError(f"{fault.object}: {fault.what}")
+    return root.at(REPORT)

@@ -1,0 +1,107 @@
+"""What every table of a run holds: of the analyses, and of the pipeline itself."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+
+from octoscope.analysis.registry import Column, Table, analyses
+from octoscope.errors import InputError
+
+_MODEL = Column("model", "string", "Model")
+_CATEGORY = Column("category", "string", "Cell category")
+
+RUN_TABLES = (
+    Table(
+        "tables/vocabulary.parquet",
+        "gene of the atlas and model",
+        (
+            Column(
+                "model",
+                "string",
+                "Model; null: what reading the atlas changed before any model saw it",
+            ),
+            Column("gene", "string", "Ensembl id, or the name in the atlas"),
+            Column("symbol", "string", "Its symbol; null: the row is of the atlas"),
+            Column("what", "string", "matched, renamed, merged or dropped"),
+            Column("why", "string", "The reason; null: it was matched by its own id"),
+        ),
+    ),
+    Table(
+        "tables/cells.parquet",
+        "model and category: which cells counted",
+        (
+            _MODEL,
+            _CATEGORY,
+            Column("selected", "int64", "Cells of the category"),
+            Column("used", "int64", "Cells that counted"),
+            Column("refused", "int64", "Cells that the model refused"),
+            Column("min_cells", "int64", "Cells that must hold both genes of an eligible pair"),
+            Column("tokens", "int64", "Tokens that the model read"),
+        ),
+    ),
+    Table(
+        "tables/refused.parquet",
+        "cell that a model refused",
+        (
+            _MODEL,
+            _CATEGORY,
+            Column("cell", "string", "Name of the cell in the atlas"),
+            Column("why", "string", "The reason"),
+        ),
+    ),
+)
+
+
+def schema(names: Sequence[str] = ()) -> dict[str, Table]:
+    """Return every table that a run can have, by its path.
+
+    Parameters
+    ----------
+    names
+        Analyses of other packages, as in ``analyses`` of a configuration.
+
+    Returns
+    -------
+    dict
+        In paths ``{model}`` stands for the name of a variant, ``{category}`` for the number of a
+        category (``c0003``).
+
+    Raises
+    ------
+    InputError
+        If no installed package has an analysis of a name.
+    """
+    made = [*RUN_TABLES, *(t for a in analyses(names) for t in a.tables)]
+    return {t.path: t for t in made}
+
+
+def table_of(path: str, names: Sequence[str] = ()) -> Table:
+    """Return what the table at a path of a run holds, e.g. ``topk/scgpt.parquet``.
+
+    Raises
+    ------
+    InputError
+        If no analysis makes a table of that path.
+    """
+    tables = schema(names)
+    # the path with a category's number before that with any name
+    for pattern, table in sorted(tables.items(), key=lambda x: "{model}" in x[0]):
+        if re.fullmatch(_expression(pattern), path):
+            return table
+    raise InputError(path, "no analysis makes such a table", f"one of {', '.join(sorted(tables))}")
+
+
+def column_of(table: Table, name: str) -> Column | None:
+    """Return what a column holds, its name with a layer, model or token filled in."""
+    exact = next((c for c in table.columns if c.name == name), None)
+    return exact or next(
+        (c for c in table.columns if re.fullmatch(_expression(c.name), name)), None
+    )
+
+
+def _expression(pattern: str) -> str:
+    """Return the regular expression of what a path or a name with placeholders stands for."""
+    filled = {"model": r"[A-Za-z0-9._-]+", "token": ".+", "layer": r"\d+", "category": r"c\d{4,}"}
+    parts = re.split(r"\{(\w+)\}", pattern)
+    return "".join(filled[p] if i % 2 else re.escape(p) for i, p in enumerate(parts))

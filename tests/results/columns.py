@@ -1,0 +1,56 @@
+"""A finished run's tables against the schema: every column, its type, and none that is missing."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+from octoscope.errors import InputError
+from octoscope.results.schema import column_of, schema, table_of
+
+_WORK = ("matrices", "pairs", "residuals", "units")
+_NAMES = {
+    "large_string": "string", "dictionary<values=string, indices=int32, ordered=0>": "string",
+    "double": "float64", "float": "float32",
+}  # fmt: skip
+
+
+def tables_of(run: Path) -> dict[str, pa.Table]:
+    """Return every table of a run by its path."""
+    paths = [p.relative_to(run) for p in sorted(run.rglob("*.parquet"))]
+    return {p.as_posix(): pq.read_table(run / p) for p in paths if p.parts[0] not in _WORK}
+
+
+def faults(run: Path) -> list[str]:
+    """Return what the tables of a run have that the schema lacks, and the other way round."""
+    said: list[str] = []
+    for path, table in tables_of(run).items():
+        try:
+            known = table_of(path)
+        except InputError:
+            said.append(f"{path}: not in the schema")
+            continue
+        for field in table.schema:
+            column = column_of(known, field.name)
+            if column is None:
+                said.append(f"{path}: {field.name}: not in the schema")
+                continue
+            dtype = _NAMES.get(str(field.type), str(field.type))
+            # the types of a table without rows, or of values all null, say nothing
+            empty = table[field.name].null_count == len(table)
+            if dtype != column.dtype and not empty:
+                said.append(f"{path}: {field.name}: {dtype}, not {column.dtype}")
+        for column in known.columns:
+            pattern = re.sub(r"\\\{\w+\\\}", ".+", re.escape(column.name))
+            found = any(re.fullmatch(pattern, name) for name in table.column_names)
+            if not found and not column.when:
+                said.append(f"{path}: {column.name}: in the schema alone")
+    return said
+
+
+def unmade(run: Path) -> list[str]:
+    """Return tables that every complete run has and this one lacks."""
+    made = {table_of(path).path for path in tables_of(run)}
+    return [path for path, table in schema().items() if not table.when and path not in made]
