@@ -71,7 +71,8 @@ def configuration(atlas: Path, panel: int, unit_cells: int, take: int) -> RunCon
         }],
         "gene_sets": [{"name": "panel", "genes": genes}],
         "accumulate": "panel", "views": ["marginal"], "top_k": 1000,
-        "execution": {"threads": 1, "unit_cells": unit_cells, "device": "cpu", "advanced": {"readers": 1}},
+        "execution": {"threads": 1, "unit_cells": unit_cells, "device": "cpu",
+                      "advanced": {"readers": 1}},
     })  # fmt: skip
 
 

@@ -66,15 +66,13 @@ print(json.dumps(told | plan.needs))
 IMPORTS = 900e6  # of the projection, what a worker holds before its work: not measured here
 
 SHAPES: dict[str, dict[str, Any]] = {
-    "many cells": {"execution": {
-        "unit_cells": 300, "advanced": {"micro_batch": 64, "batch_cells": 64}
-    }},
+    "many cells": {
+        "execution": {"unit_cells": 300, "advanced": {"micro_batch": 64, "batch_cells": 64}}
+    },
     "turns": {
         "layers": [0, 1, 2, 3],
         "accumulate": "all",
-        "execution": {
-            "unit_cells": 300, "advanced": {"working_set": "16MB", "macro_batches": 9}
-        },
+        "execution": {"unit_cells": 300, "advanced": {"working_set": "16MB", "macro_batches": 9}},
     },
     "long rows": {"accumulate": "all", "execution": {"advanced": {"batch_cells": 2, "tile": 128}}},
     "readings": {
@@ -173,7 +171,9 @@ def test_a_gpu_that_is_too_small_is_refused(small_atlas: Path, tmp_path: Path) -
     tree["execution"] |= {"device": "cuda", "device_memory": "80GB", "gpus": 0.5}
     prepare(parse_config(tree, "c"), str(tmp_path / "large"))
     tree["execution"]["device_memory"] = "1MB"
-    with pytest.raises(InputError, match=r"needs 0\.0 GB on its GPU.*execution\.advanced\.working_set"):
+    with pytest.raises(
+        InputError, match=r"needs 0\.0 GB on its GPU.*execution\.advanced\.working_set"
+    ):
         prepare(parse_config(tree, "c"), str(tmp_path / "small"))
     tree["execution"]["device"] = "cpu"
     prepare(parse_config(tree, "c"), str(tmp_path / "cpu"))

@@ -72,9 +72,11 @@ def with_absent(kind: type[BaseModel], tree: dict[str, Any]) -> dict[str, Any]:
         inner, absent = section_of(field.annotation), absent_value(field)
         if name not in tree and absent is not UNSTATED:
             tree[name] = absent
-        elif inner is not None and isinstance(tree.get(name, {}), dict):
-            if name in tree or inner is field.annotation and not field.is_required():
-                tree[name] = with_absent(inner, tree.get(name, {}))
+            continue
+        # a section that is not there is filled in where its defaults would be
+        there = name in tree or (inner is field.annotation and not field.is_required())
+        if inner is not None and there and isinstance(tree.get(name, {}), dict):
+            tree[name] = with_absent(inner, tree.get(name, {}))
     return tree
 
 

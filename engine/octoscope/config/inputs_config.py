@@ -30,9 +30,7 @@ class AtlasConfig(Section):
         "ids that stand for a current Ensembl id; null: none",
     )
     primary_only: bool = setting(True, "Use cells with is_primary_data == True only")
-    categories: Annotated[list[str], UNIQUE] | None = setting(
-        None, "Categories to use; null: all"
-    )
+    categories: Annotated[list[str], UNIQUE] | None = setting(None, "Categories to use; null: all")
     missing_chunks: Literal["refuse", "fill"] = setting(
         "refuse",
         "Chunks that are not in the store, of a dense matrix or of obs and var "
@@ -64,12 +62,9 @@ class ModelConfig(Section):
     )
     python: str | None = setting(
         None,
-        "Python of another environment that has octoscope and the family's plug-in; "
-        "null: this one",
+        "Python of another environment that has octoscope and the family's plug-in; null: this one",
     )
-    dtype: DType = setting(
-        "float32", "Weights and products; residual stream and sums stay float32"
-    )
+    dtype: DType = setting("float32", "Weights and products; residual stream and sums stay float32")
     options: dict[str, Any] = setting(factory=dict, description="The family's own settings")
 
 

@@ -108,7 +108,8 @@ def changed(present: dict[str, Any], plan: Plan) -> list[str]:
         # values at their default are left out of both alike
         old = stated_in_format_3(Plan.model_validate(old).model_dump(mode="json"))
         new = stated_in_format_3(new)
-    return differences(*({k: v for k, v in x.items() if k not in _OPEN} for x in (old, new)))
+    old, new = ({k: v for k, v in x.items() if k not in _OPEN} for x in (old, new))
+    return differences(old, new)
 
 
 def _number(schema: str) -> int:

@@ -61,9 +61,7 @@ def _compare(body: dict[str, Any]) -> dict[str, Any]:
         if m["name"] in of_model:
             groups.setdefault(of_model[m["name"]], []).append(m["name"])
     names = [c["name"] for c in body["categories"]]
-    pools = {
-        pool: [names[i] for i in p["categories"]] for pool, p in compare.pop("pools").items()
-    }
+    pools = {pool: [names[i] for i in p["categories"]] for pool, p in compare.pop("pools").items()}
     return compare | {"model_groups": groups, "pools": pools}
 
 

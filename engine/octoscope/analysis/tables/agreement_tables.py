@@ -222,7 +222,7 @@ def _coherence(
         np.arange(len(model_groups)), at
     )  # who evaluates whom
     complete = whole.complete_draws(others)
-    for i, k in enumerate(c.k):
+    for i, k in enumerate(comparison_settings(plan).k):
         medians = whole.medians[..., i][square]
         deleted = whole.deleted[..., i][:, at][:, :, at]
         null = complete[..., i][:, at][:, :, at]
