@@ -8,7 +8,7 @@ from typing import Annotated, Any
 import typer
 from pydantic import TypeAdapter
 from rich.markup import escape
-from rich.table import Table
+from rich.table import Column, Table
 
 from octoscope.cli.shared import AsJson, rows_table, show
 from octoscope.errors import InputError
@@ -44,9 +44,11 @@ def explain(
         if len(rows) == 1:
             said = {k.replace("_", " "): v for k, v in rows[0].items()}
             return rows_table(str(said.pop("setting")), said)
-        made = Table("setting", "type", "default", "bounds", "decides results", "meaning")
+        name = Column("setting", no_wrap=True)
+        made = Table(name, "default", "decides results", "meaning")
         for row in rows:
-            made.add_row(*(escape(str(cell)) for cell in row.values()))
+            cells = ("setting", "default", "decides_results", "meaning")
+            made.add_row(*(escape(str(row[cell])) for cell in cells))
         return made
 
     show(rows, as_json, table)

@@ -59,12 +59,13 @@ def nearest(kind: type[BaseModel], loc: Loc) -> str | None:
             section = None if field is None else section_of(field.annotation)
     wrong = str(loc[-1])
     here = [] if section is None else list(section.model_fields)
+    every = {s.name.rpartition(".")[2]: s.name for s in settings_of(kind)}
+    every |= {name: name for name in kind.model_fields}
+    if wrong in every:  # spelt well, in the wrong section
+        return every[wrong]
     close = get_close_matches(wrong, here, n=1, cutoff=0.7)
     if close:
         return ".".join(str(p) for p in [*loc[:-1], close[0]])
-    # in another section: the same name, or one like it
-    every = {s.name.rpartition(".")[2]: s.name for s in settings_of(kind)}
-    every |= {name: name for name in kind.model_fields}
     close = get_close_matches(wrong, list(every), n=1, cutoff=0.8)
     return every[close[0]] if close else None
 
