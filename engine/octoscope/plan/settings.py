@@ -73,7 +73,12 @@ class ResolvedSettings(RunSettings):
 
 
 class HoldsSettings(BaseModel):
-    """A plan's settings, under the names by which most of the engine asks for them."""
+    """A plan's settings, under the names by which most of the engine asks for them.
+
+    Of a plan that was read from format 3, settings that act at planning only (heads, estimators,
+    donor groups, centred, ...) have their defaults here: its categories and models say what they
+    were.
+    """
 
     settings: ResolvedSettings
 

@@ -219,7 +219,7 @@ def plan_run(
         If any input cannot be used, or memory or disk do not suffice.
     """
     atlas = Atlas(config.atlas)
-    index = atlas.index(config.seed, config.donor_groups)
+    index = atlas.index_of(config)
     models, matches = model_plans(config, atlas, index)
     bases = [m for m in models if m.name == m.base]
     execution = config.execution
