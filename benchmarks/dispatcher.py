@@ -33,6 +33,7 @@ from counted_store import opened, place, server_cpu
 from measure import status
 from octoscope.cluster.dispatch import Outcome, Work, dispatch
 from octoscope.cluster.progress import Reporter
+from octoscope.plan.settings import ResolvedSettings
 from octoscope.plan.values import CategoryPlan, ModelPlan, Plan, Unit
 from octoscope.store.backends import objects_at
 from octoscope.store.commits import Attempt, done_among, each_record, read_record, record_path
@@ -77,9 +78,11 @@ def made_plan(units: int) -> Plan:
         for i in range(0, PER_HALF * CELLS, CELLS)
     )
     return Plan(
-        config_hash="0" * 64, atlas={}, network=None, categories=categories, refused_cells={},
-        models=[model], units=list(islice(every, units)), views=["raw"], tile=256, threads=1,
-        top_k=10, moments=1, edges=None, permutations=1, seed=1, versions={}, needs={},
+        config_hash="0" * 64, settings=ResolvedSettings.model_validate(
+            {"execution": {"advanced": {"working_set": "2GB"}}}
+        ),
+        atlas={}, network=None, categories=categories, refused_cells={}, models=[model],
+        units=list(islice(every, units)), threads=1, versions={}, needs={},
     )  # fmt: skip
 
 

@@ -106,7 +106,8 @@ def configuration(a: argparse.Namespace, folder: Path, models: list[str]) -> dic
         "top_k": a.k, "permutations": a.permutations,
         "min_cells": a.rounds // 2 if mean else None,
         "compare": {"k": [a.k // 10, a.k], "consensus": a.consensus},
-        "execution": {"device": "cpu", "memory": a.memory, "cache": a.cache, "unit_timeout": 36000},
+        "execution": {"device": "cpu", "memory": a.memory, "unit_timeout": 36000,
+                      "advanced": {"cache": a.cache}},
     }  # fmt: skip
 
 

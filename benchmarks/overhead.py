@@ -71,7 +71,8 @@ def configuration(atlas: Path, panel: int, unit_cells: int, take: int) -> RunCon
         }],
         "gene_sets": [{"name": "panel", "genes": genes}],
         "accumulate": "panel", "views": ["marginal"], "top_k": 1000,
-        "execution": {"threads": 1, "unit_cells": unit_cells, "device": "cpu", "readers": 1},
+        "execution": {"threads": 1, "unit_cells": unit_cells, "device": "cpu",
+                      "advanced": {"readers": 1}},
     })  # fmt: skip
 
 
@@ -81,7 +82,7 @@ def plain(run: str, orders: Any, answers: Any) -> None:
 
     root = RunRoot(run)
     plan, config = load_plan(root), run_config(root)
-    zarr.config.set({"threading.max_workers": config.execution.readers})  # as actors do
+    zarr.config.set({"threading.max_workers": config.execution.advanced.readers})  # as actors do
     runner = UnitRunner(root, plan, config, MODEL)
     by_id = {u.id: u for u in plan.units}
     answers.put("ready")

@@ -96,7 +96,7 @@ def small_tree(atlas: Path) -> dict[str, Any]:
         "permutations": 50,
         "edges": {"per_query": 5, "view": "logit", "symmetrise": True},
         "network": {"path": "demo", "permutations": 100},
-        "execution": {"unit_cells": 8, "tile": 32, "threads": 1, "actors": 1},
+        "execution": {"unit_cells": 8, "threads": 1, "actors": 1, "advanced": {"tile": 32}},
     }
 
 

@@ -4,7 +4,7 @@
 # Ray's head on the first node, a worker on each other one, then beside the head
 #   python -m jobs.run CONFIG --out RUN --steal [--set a.b=c ...]
 # RUN, CONFIG, checkpoints and this environment must lie where all nodes see them. Two minutes before
-# the time limit the run is asked to stop (execution.grace, 60 s by default, must be less), and the
+# the time limit the run is asked to stop (execution.advanced.grace, 60 s by default, must be less), and the
 # job is queued again; the same command then continues. --steal: a node may have died.
 #
 # Sites differ: set partition, account and GPUs on the command line (sbatch --partition=... ).

@@ -9,7 +9,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from octoscope.attention.accumulate import BatchLayout, LayerSums, PairCounts, QKBatch
 from octoscope.attention.topk import TopK
-from octoscope.attention.views import QUANTITIES, default_min_cells, view_values
+from octoscope.attention.views import QUANTITIES, view_values
+from octoscope.config.view_names import default_min_cells
 
 MASS = ("kept",)
 

@@ -7,7 +7,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from octoscope.attention.ranks import values_and_ranks
-from octoscope.attention.views import default_min_cells, sortable, view_values
+from octoscope.attention.views import sortable, view_values
+from octoscope.config.view_names import default_min_cells
 
 FLOATS = st.floats(width=32, allow_nan=False)
 ONE = np.float32(1)

@@ -186,7 +186,7 @@ def test_a_row_equals_the_matrices_that_were_kept(compared: Path) -> None:
 def test_coherence_is_what_agreement_says_of_other_voices(compared: Path) -> None:
     plan = plan_of(RunRoot(compared).url)
     assert plan.compare is not None
-    model_groups, known = plan.compare.model_groups, [m.name for m in plan.checkpoints]
+    model_groups, known = plan.model_groups, [m.name for m in plan.checkpoints]
     agreed = table(compared, "tables/agreement")
     agreed = agreed[(agreed["comparison"] == "models") & agreed["eval_model"].isin(known)]
     agreed = agreed.assign(score=-np.log10(2 * agreed["median_quantile"].clip(upper=0.5)))
@@ -341,7 +341,7 @@ def test_categories_are_merged_after_the_run(compared: Path, tmp_path: Path) -> 
     assert plan.compare is not None
     declared = table(compared, "tables/pools")
     made = table(tmp_path / "p", "tables/pools")
-    assert plan.compare.pools["both"].min_cells == 6
+    assert plan.pools["both"].min_cells == 6
     pd.testing.assert_frame_equal(made, declared)
     pd.testing.assert_frame_equal(
         table(tmp_path / "p", "pools/tiny"), table(compared, "pools/tiny")

@@ -140,8 +140,9 @@ def test_without_groups_a_plan_is_what_it_was(donors_atlas: Path) -> None:
     plan = make_plan(parse_config(tree(donors_atlas), "c"), None)
     body = plan.model_dump(mode="json")
     assert "groups" not in body["categories"][0]
-    assert "cache" not in body
-    assert "max_permutation_factor" not in body
+    assert "cache" not in body["settings"]["execution"]["advanced"]
+    assert "donor_groups" not in body["settings"]
+    assert "max_permutation_factor" not in body["settings"]
     assert "max_permutation_factor" not in result_fields(parse_config(tree(donors_atlas), "c"))
     assert (
         result_fields(parse_config(tree(donors_atlas, max_permutation_factor=3), "c"))[

@@ -7,11 +7,14 @@ import re
 import shlex
 import subprocess
 import sys
+import warnings
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
+from octoscope.config import apply_overrides
+from octoscope.config.declared import settings_of
 from octoscope.config.execution_config import ExecutionConfig
 
 from tests.cluster.test_cluster_yaml import SECRETS
@@ -96,8 +99,11 @@ def test_rayjob_continues_when_it_is_retried_and_ends(job: dict[str, Any]) -> No
     assert words[words.index("--out") + 1].startswith("s3://")  # outlives the cluster
     assert "--steal" in words  # the head before may have died with the lease
     settings = [w for w, before in zip(words[1:], words, strict=False) if before == "--set"]
-    execution = dict(s.removeprefix("execution.").split("=") for s in settings)
-    read = ExecutionConfig(**{k: yaml.safe_load(v) for k, v in execution.items()})
+    tree: dict[str, Any] = {}
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")  # present names only
+        apply_overrides(tree, settings)
+    read = ExecutionConfig(**tree["execution"])
     assert read.device == "cuda"  # asks for GPUs though none is up yet
     assert read.start_timeout > ExecutionConfig().start_timeout
 
@@ -116,8 +122,8 @@ def test_the_job_understands_the_entrypoint(job: dict[str, Any], tmp_path: Path)
     "file", ["cluster/README.md", "cluster/rayjob.yaml", "cluster/slurm.sh", "../cluster.yaml"]
 )
 def test_settings_that_are_named_exist(file: str) -> None:
-    named = re.findall(r"execution\.(\w+)", (ROOT / "docs" / file).read_text())
-    assert set(named) <= set(ExecutionConfig.model_fields)
+    named = re.findall(r"execution\.([a-z_]+(?:\.[a-z_]+)?)", (ROOT / "docs" / file).read_text())
+    assert set(named) <= {s.name for s in settings_of(ExecutionConfig)}
     assert named or file == "../cluster.yaml"
 
 

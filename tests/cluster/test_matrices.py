@@ -28,7 +28,9 @@ def reduced(atlas: Path, run: Path, unit_cells: int) -> tuple[RunRoot, Plan, int
     tree["gene_sets"].append({"name": "wide", "kind": "model"})
     tree["models"][0]["layers"] = [0]
     tree["network"] = tree["edges"] = None
-    tree["execution"] |= {"unit_cells": unit_cells, "micro_batch": 1, "tile": TILE}
+    tree["execution"] |= {
+        "unit_cells": unit_cells, "advanced": {"micro_batch": 1, "tile": TILE}
+    }  # fmt: skip
     tree["atlas"]["categories"] = ["T cell"]
     root, plan = prepare(parse_config(tree, "test"), str(run))
     runner = UnitRunner(root, plan, run_config(root), "tiny")

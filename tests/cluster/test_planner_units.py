@@ -126,7 +126,9 @@ def test_a_unit_equals_the_reference_on_real_cells(
 def test_turns_through_the_layers_change_no_byte(small_atlas: Path, tmp_path: Path) -> None:
     tree = small_tree(small_atlas)
     tree |= {"moments": 2, "estimators": ["per_cell", "mean_residual"]}
-    tree["execution"] |= {"unit_cells": 11, "micro_batch": 2, "batch_cells": 1}
+    tree["execution"] |= {
+        "unit_cells": 11, "advanced": {"tile": 32, "micro_batch": 2, "batch_cells": 1}
+    }  # fmt: skip
     root, plan = prepare(parse_config(tree, "c"), str(tmp_path / "run"))
     unit = plan.units_of("tiny", 0, 0)[0]
     assert unit.stop - unit.start == 11
@@ -275,7 +277,7 @@ def test_long_inputs_get_smaller_units_and_batches(small_atlas: Path, tmp_path: 
     tree = three_families(small_atlas)
     del tree["models"][2]["panel"]
     tree["models"][2]["tokens"] = "published"
-    tree["execution"] |= {"unit_cells": 64, "working_set": "30MB"}
+    tree["execution"] |= {"unit_cells": 64, "advanced": {"working_set": "30MB"}}
     plan = make_plan(parse_config(tree, "c"), tmp_path)
     short, long = plan.model("scprint"), plan.model("aidocell")
     assert long.max_tokens == 19266
@@ -285,8 +287,8 @@ def test_long_inputs_get_smaller_units_and_batches(small_atlas: Path, tmp_path: 
     spans = [u.stop - u.start for u in plan.units if u.model == "aidocell"]
     assert max(spans) == 9
     assert sum(spans) == 48
-    tree["execution"]["working_set"] = "much"
-    with pytest.raises(InputError, match=r"execution.working_set.*'much'"):
+    tree["execution"]["advanced"]["working_set"] = "much"
+    with pytest.raises(InputError, match=r"execution.advanced.working_set.*'much'"):
         make_plan(parse_config(tree, "c"), tmp_path)
 
 

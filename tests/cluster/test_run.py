@@ -130,8 +130,9 @@ def test_batch_size_changes_no_table_beyond_tolerance(
     run = tmp_path / "one"
     done = octoscope(
         "run", str(small_config), "--out", str(run),
-        "--set", "execution.batch_cells=1", "--set", "execution.micro_batch=64",
-        "--set", "execution.unit_cells=64", "--set", "execution.tile=17",
+        "--set", "execution.advanced.batch_cells=1",
+        "--set", "execution.advanced.micro_batch=64",
+        "--set", "execution.unit_cells=64", "--set", "execution.advanced.tile=17",
         "--set", "execution.actors=2",
     )  # fmt: skip
     assert done.returncode == 0, done.stderr

@@ -25,7 +25,7 @@ def test_bytes_and_objects_of_a_unit_are_those_of_the_format(
     finally:
         sys.path.remove(str(BENCHMARKS))
     tree = small_tree(small_atlas)
-    tree["execution"]["tile"] = 16  # four chunks along 63 genes
+    tree["execution"]["advanced"] = {"tile": 16}  # four chunks along 63 genes
     root, plan = prepare(parse_config(tree, "c"), str(tmp_path / "run"))
     m = plan.model("tiny")
     record = UnitRunner(root, plan, run_config(root), "tiny").run(plan.units[0])

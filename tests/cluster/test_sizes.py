@@ -66,13 +66,15 @@ print(json.dumps(told | plan.needs))
 IMPORTS = 900e6  # of the projection, what a worker holds before its work: not measured here
 
 SHAPES: dict[str, dict[str, Any]] = {
-    "many cells": {"execution": {"unit_cells": 300, "micro_batch": 64, "batch_cells": 64}},
+    "many cells": {
+        "execution": {"unit_cells": 300, "advanced": {"micro_batch": 64, "batch_cells": 64}}
+    },
     "turns": {
         "layers": [0, 1, 2, 3],
         "accumulate": "all",
-        "execution": {"unit_cells": 300, "working_set": "16MB", "macro_batches": 9},
+        "execution": {"unit_cells": 300, "advanced": {"working_set": "16MB", "macro_batches": 9}},
     },
-    "long rows": {"accumulate": "all", "execution": {"batch_cells": 2, "tile": 128}},
+    "long rows": {"accumulate": "all", "execution": {"advanced": {"batch_cells": 2, "tile": 128}}},
     "readings": {
         "heads": ["mean", "max", 0],
         "estimators": ["per_cell", "mean_residual"],
@@ -169,7 +171,9 @@ def test_a_gpu_that_is_too_small_is_refused(small_atlas: Path, tmp_path: Path) -
     tree["execution"] |= {"device": "cuda", "device_memory": "80GB", "gpus": 0.5}
     prepare(parse_config(tree, "c"), str(tmp_path / "large"))
     tree["execution"]["device_memory"] = "1MB"
-    with pytest.raises(InputError, match=r"needs 0\.0 GB on its GPU.*execution\.working_set"):
+    with pytest.raises(
+        InputError, match=r"needs 0\.0 GB on its GPU.*execution\.advanced\.working_set"
+    ):
         prepare(parse_config(tree, "c"), str(tmp_path / "small"))
     tree["execution"]["device"] = "cpu"
     prepare(parse_config(tree, "c"), str(tmp_path / "cpu"))
@@ -203,11 +207,11 @@ def test_a_machine_without_gpus_plans_for_a_cluster_that_has_them(
 
 def test_what_tasks_keep_is_bounded_by_memory(small_atlas: Path, tmp_path: Path) -> None:
     tree = small_tree(small_atlas)
-    tree["execution"] |= {"memory": "2GB", "cache": "900GB"}
-    with pytest.raises(InputError, match=r"execution\.cache.*lower it to"):
+    tree["execution"] |= {"memory": "2GB", "advanced": {"cache": "900GB"}}
+    with pytest.raises(InputError, match=r"execution\.advanced\.cache.*lower it to"):
         prepare(parse_config(tree, "c"), str(tmp_path / "large"))
-    tree["execution"]["cache"] = "much"
-    with pytest.raises(InputError, match=r"execution\.cache.*not a size"):
+    tree["execution"]["advanced"]["cache"] = "much"
+    with pytest.raises(InputError, match=r"execution\.advanced\.cache.*not a size"):
         prepare(parse_config(tree, "c"), str(tmp_path / "large"))
 
 
@@ -258,10 +262,11 @@ def _read(atlas: Path, folder: Path) -> dict[str, float]:
 
 def test_more_working_sets_make_larger_units_of_whole_micro_batches() -> None:
     tree = small_tree(data("immune559.zarr"))
-    tree["execution"] = {"unit_cells": 10**6, "micro_batch": 7, "working_set": "4MB"}
+    tree["execution"] = {"unit_cells": 10**6}
+    advanced = {"micro_batch": 7, "working_set": "4MB"}
 
-    def sizes(**execution: int) -> dict[str, int]:
-        changed = tree | {"execution": tree["execution"] | execution}
+    def sizes(unit_cells: int = 10**6, **more: int) -> dict[str, int]:
+        changed = tree | {"execution": {"unit_cells": unit_cells, "advanced": advanced | more}}
         return working_set(parse_config(changed, "c"), 200, 64)
 
     one, four = sizes(), sizes(macro_batches=4)

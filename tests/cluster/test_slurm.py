@@ -289,5 +289,6 @@ def test_the_directives_of_slurm_sh_are_what_the_script_relies_on() -> None:
     assert "--requeue" in options
     ahead = re.fullmatch(r"B:TERM@(\d+)", options["--signal"])
     assert ahead is not None
-    assert int(ahead[1]) > ExecutionConfig().grace + 30  # running units, and what comes after
+    grace = ExecutionConfig().advanced.grace  # for running units; and what comes after
+    assert int(ahead[1]) > grace + 30
     assert SECRETS.search((DOCS / "slurm.sh").read_text()) is None

@@ -105,7 +105,7 @@ def test_two_drivers_at_once_give_the_same_tables(
     small_config: Path, finished_run: Path, tmp_path: Path
 ) -> None:
     run = tmp_path / "run"
-    off = ("--set", "execution.lease=0")
+    off = ("--set", "execution.advanced.lease=0")
     assert octoscope(
         "plan", str(small_config), "--out", str(run), *KEEP, *off, "--no-calibrate"
     ).returncode == 0  # fmt: skip
@@ -231,7 +231,7 @@ def test_a_signal_ends_the_analysis(finished_run: Path, small_config: Path, tmp_
 def test_grace_is_bounded(small_config: Path, tmp_path: Path) -> None:
     run = tmp_path / "run"
     process = start(
-        "run", str(small_config), "--out", str(run), *KEEP, "--set", "execution.grace=3",
+        "run", str(small_config), "--out", str(run), *KEEP, "--set", "execution.advanced.grace=3",
         env={"OCTOSCOPE_CRASH_AT": "hang:after-data@units"},
     )  # fmt: skip
     until(lambda: list(run.glob("units/*/attempt-*/sums.zarr")))

@@ -134,7 +134,7 @@ def test_units_set_aside_give_3_a_second_submission_resumes_and_stages_can_be_jo
         "python", "-m", "jobs.attention", str(small_config), "--out", str(run),
         "--set", "keep_dense=fp32", "--set", "execution.log=json",
         "--set", "execution.gpus=0.5", "--set", "execution.actors=2",
-        "--set", "execution.readers=1",
+        "--set", "execution.advanced.readers=1",
     )  # fmt: skip
     with metrics_of(head, run) as metrics:
         done, job = submit(

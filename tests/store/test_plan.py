@@ -24,5 +24,6 @@ def test_another_projection_is_the_same_plan_and_anything_else_is_not(
     save_plan(root, less)
     assert load_plan(root) == plan  # the first stays: records carry its hash
     assert load_plan(root).hash == plan.hash != less.hash
-    with pytest.raises(InputError, match="differs in top_k"):
-        save_plan(root, plan.model_copy(update={"top_k": 51}))
+    more = plan.settings.model_copy(update={"top_k": 51})
+    with pytest.raises(InputError, match=r"differs in settings\.top_k"):
+        save_plan(root, plan.model_copy(update={"settings": more}))

@@ -11,7 +11,7 @@ from octoscope.analysis.kernels import add_sums
 from octoscope.analysis.matrix import HalfTile, MatrixSource, PairMatrix, Tile
 from octoscope.attention.views import QUANTITIES
 from octoscope.attention.welford import Spread
-from octoscope.plan.views import ABSOLUTE, CENTRED, plain_view
+from octoscope.config.view_names import ABSOLUTE, CENTRED, plain_view
 
 Fit = tuple[np.ndarray, np.ndarray]  # effects of rows and of columns
 

@@ -11,8 +11,9 @@ from octoscope.analysis.agreement import Pairs, strongest_of
 from octoscope.analysis.finished_matrices import FinishedMatrices
 from octoscope.analysis.label_tables import of_all_cells
 from octoscope.analysis.layer_consensus import CachedMatrix, LayerConsensus
-from octoscope.plan.values import COEXPRESSION, Block, ComparePlan, ModelPlan, Plan
-from octoscope.plan.views import CORRELATION, plain_view
+from octoscope.config.view_names import CORRELATION, plain_view
+from octoscope.plan.settings import ResolvedCompare
+from octoscope.plan.values import COEXPRESSION, Block, ModelPlan, Plan
 
 Tiles = Iterable[tuple[int, np.ndarray, np.ndarray]]
 
@@ -48,7 +49,7 @@ class Comparison:
     members: tuple[MatrixRef, ...]
 
 
-def comparison_settings(plan: Plan) -> ComparePlan:
+def comparison_settings(plan: Plan) -> ResolvedCompare:
     """Return how a run compares; nothing in here is asked of a run that does not."""
     if plan.compare is None:
         raise ValueError("a plan without comparisons")

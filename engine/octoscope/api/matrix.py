@@ -13,7 +13,7 @@ import pandas as pd
 from octoscope.analysis.derived_views import DerivedViews
 from octoscope.api.choose import one_of, positions_of
 from octoscope.api.display import Shown
-from octoscope.attention.views import ABSOLUTE, CENTRED
+from octoscope.config.view_names import ABSOLUTE, CENTRED
 from octoscope.plan.values import ModelPlan
 from octoscope.results.run_matrices import RunMatrices
 

@@ -17,6 +17,7 @@ from octoscope.atlas import frames, open_store
 from octoscope.atlas.cell_index import CellIndex, build_index
 from octoscope.atlas.counts import canonical, check_counts, find_counts, sample_rows
 from octoscope.config import AtlasConfig
+from octoscope.config.run_settings import RunSettings
 from octoscope.errors import InputError
 from octoscope.genes import GeneTable, read_aliases, resolve_genes
 
@@ -170,6 +171,16 @@ class Atlas:
             self.cell_ids, columns, donors, primary, c.categories, seed=seed, where=c.path,
             donor_groups=donor_groups,
         )  # fmt: skip
+
+    def index_of(self, settings: RunSettings) -> CellIndex:
+        """Group the selected cells as a run's settings ask: the same in planning and in units.
+
+        Raises
+        ------
+        InputError
+            If a column that is named does not exist.
+        """
+        return self.index(settings.seed, settings.donor_groups)
 
     def fingerprint(self, index: CellIndex) -> str:
         """Return a digest of ids, shape, row lengths and the selection (not of every value).

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from octoscope.plan.views import CORRELATION
+from octoscope.config.view_names import CORRELATION
 
 # What is summed over cells, in the order of the first axis of every sums array.
 QUANTITIES = ("probability", "lift", "logit")
@@ -15,11 +15,6 @@ _VIEWS = {
     "lift": ("lift", "pairs"),
     "logit": ("logit", "pairs"),
 }
-
-
-def default_min_cells(n_cells: int) -> int:
-    """Return max(20, 1 % of the category): fewer cells rank noise first."""
-    return max(20, -(-n_cells // 100))
 
 
 def view_values(

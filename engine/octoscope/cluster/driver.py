@@ -79,8 +79,8 @@ def execute(
     config = config or run_config(root)
     e = config.execution
     with (
-        Lease(root, e.lease, steal=steal) as lease,
-        StopSignals(e.grace) as stop_signals,
+        Lease(root, e.advanced.lease, steal=steal) as lease,
+        StopSignals(e.advanced.grace) as stop_signals,
         stop_signals.promptly(),
     ):
         working = False
@@ -234,7 +234,7 @@ class _Run:
         for m in plan.bases:
             share = e.gpus if on_gpu and m.name in computing else 0
             # beside a GPU the CPUs read: one thread drives it
-            threads = max(plan.threads, 1 + e.readers) if share else plan.threads
+            threads = max(plan.threads, 1 + e.advanced.readers) if share else plan.threads
             groups[m.name] = Group(m.name, e.actors, threads, share, m.python)
         return groups
 

@@ -57,7 +57,7 @@ def repair_run(
     if dry and "plan.json" in bad:
         console.print("plan.json would be made again first; then the rest can be told")
         return DONE
-    with Lease(root, config.execution.lease, steal=steal) if not dry else nullcontext():
+    with Lease(root, config.execution.advanced.lease, steal=steal) if not dry else nullcontext():
         if not dry:
             mend_frozen(root, config, faults)
         plan = load_plan(root) if dry else replan(root)

@@ -61,7 +61,7 @@ class Worker:
             self._matrices = MatrixRunner(root, self._plan)
             return
         config = run_config(root)
-        zarr.config.set({"threading.max_workers": config.execution.readers})
+        zarr.config.set({"threading.max_workers": config.execution.advanced.readers})
         self._by_work = {u.work: u for u in self._plan.units if u.model == model}
         if self._plan.model(model).family == COEXPRESSION:
             from octoscope.extract.coexpression_work import CoexpressionRunner

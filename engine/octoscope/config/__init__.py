@@ -1,5 +1,6 @@
 """The configuration of a run: one declaration for YAML, ``--set``, help and the saved file."""
 
+from octoscope.config.inputs_config import DTYPES, AtlasConfig, GeneSetConfig, ModelConfig
 from octoscope.config.loading import (
     apply_overrides,
     config_of_text,
@@ -9,7 +10,7 @@ from octoscope.config.loading import (
     read_yaml,
     validated,
 )
-from octoscope.config.run_config import DTYPES, AtlasConfig, GeneSetConfig, ModelConfig, RunConfig
+from octoscope.config.run_config import RunConfig
 
 __all__ = [
     "DTYPES", "AtlasConfig", "GeneSetConfig", "ModelConfig", "RunConfig", "apply_overrides",

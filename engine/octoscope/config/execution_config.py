@@ -1,71 +1,87 @@
-"""The section of a run's configuration that says what it may use, and how it goes about it."""
+"""The sections of a run's configuration that say what it may use, and how it goes about it."""
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Literal
 
-from pydantic import Field
+from octoscope.config.types import Section, Size, SizeOrNone, setting
 
-from octoscope.config.types import Section
+CACHE = "256MB"  # where no memory is given
+WORKING_SET = "2GB"  # at most
+_free = partial(setting, decides_results=False)  # changes where and how fast a run goes
+
+
+class AdvancedConfig(Section):
+    """Sizes and times that nobody should need to set; see ``octoscope.planning.derive``."""
+
+    working_set: Size | None = setting(
+        None,
+        "Bound on the residuals that are held at once, such as 2GB; long inputs get smaller "
+        "batches, and smaller units unless macro_batches allows more; null: from execution.memory",
+    )
+    cache: SizeOrNone | None = setting(
+        None,
+        "Memory in which an analysis task caches a matrix, such as 256MB; what does not fit is "
+        "read or computed again each time; null: from execution.memory",
+        absent=CACHE,
+    )
+    tile: int = setting(512, "Rows and columns of an accumulator tile", ge=16, le=2**16)
+    micro_batch: int = setting(32, "Cells summed in fp32 before fp64, at most", ge=1)
+    batch_cells: int = setting(16, "Cells in one forward pass, at most", ge=1)
+    macro_batches: int = setting(
+        1,
+        "Working sets per unit, at most: more make units larger and commits fewer, but "
+        "the sums of all layers are then held in the device's memory",
+        ge=1,
+    )
+    readers: int = _free(2, "Threads per replica that decode the atlas", ge=1)
+    grace: float = _free(
+        60, "Seconds that running units get to finish after SIGINT or SIGTERM", ge=0
+    )
+    lease: float = _free(
+        60,
+        "Seconds without a sign of life until another driver may take over; "
+        "0: no lease, several drivers may work on one run",
+        ge=0,
+    )
 
 
 class ExecutionConfig(Section):
     """Resources. Nothing here changes which pairs are found; threads may change last bits."""
 
-    device: Literal["auto", "cpu", "cuda"] = Field(
+    device: Literal["auto", "cpu", "cuda"] = setting(
         "auto",
-        description="auto: GPUs if the cluster has some now; cuda: ask for GPUs, also of a cluster "
+        "auto: GPUs if the cluster has some now; cuda: ask for GPUs, also of a cluster "
         "that has yet to start them; cpu",
     )
-    threads: int = Field(0, ge=0, description="Torch threads per actor; 0: CPUs / actors")
-    actors: int = Field(1, ge=1, description="Replicas per model")
-    gpus: float = Field(
+    unit_cells: int = setting(512, "Cells per unit, at most", ge=1)
+    threads: int = _free(0, "Torch threads per actor; 0: CPUs / actors", ge=0)
+    actors: int = _free(1, "Replicas per model", ge=1)
+    gpus: float = _free(
         1,
-        gt=0,
-        description="GPU of each replica, where there are GPUs: a whole one, or the fraction that "
+        "GPU of each replica, where there are GPUs: a whole one, or the fraction that "
         "it shares (and may use of its memory); a replica computes on one",
+        gt=0,
     )
-    device_memory: str | None = Field(
+    memory: Size | None = _free(
         None,
-        description="Memory of one GPU, e.g. 80GB, which a plan made elsewhere is checked "
+        "Limit per actor, e.g. 8GB; null: 80 % of what is free. Where it is given, "
+        "advanced.working_set and advanced.cache follow it",
+    )
+    device_memory: Size | None = _free(
+        None,
+        "Memory of one GPU, e.g. 80GB, which a plan made elsewhere is checked "
         "against; null: of the GPU here, where there is one",
     )
-    readers: int = Field(2, ge=1, description="Threads per replica that decode the atlas")
-    log: Literal["text", "json"] = Field(
+    log: Literal["text", "json"] = _free(
         "text",
-        description="text: a live view on a terminal, plain lines elsewhere; json: an object per "
+        "text: a live view on a terminal, plain lines elsewhere; json: an object per "
         "event with run, stage, unit and actor",
     )
-    batch_cells: int = Field(16, ge=1, description="Cells in one forward pass, at most")
-    micro_batch: int = Field(32, ge=1, description="Cells summed in fp32 before fp64, at most")
-    unit_cells: int = Field(512, ge=1, description="Cells per unit, at most")
-    working_set: str = Field(
-        "2GB",
-        description="Bound on the residuals that are held at once; long inputs get smaller "
-        "batches, and smaller units unless macro_batches allows more",
-    )
-    macro_batches: int = Field(
-        1,
-        ge=1,
-        description="Working sets per unit, at most: more make units larger and commits fewer, but "
-        "the sums of all layers are then held in the device's memory",
-    )
-    tile: int = Field(512, ge=16, description="Rows and columns of an accumulator tile")
-    cache: str = Field(
-        "256MB",
-        description="Memory in which an analysis task caches a matrix; what does not fit is read "
-        "or computed again each time",
-    )
-    memory: str | None = Field(None, description="Limit per actor, e.g. 8GB; null: 80 % of free")
-    attempts: int = Field(3, ge=1, description="Tries per unit before it is quarantined")
-    unit_timeout: float = Field(3600, gt=0, description="Seconds before a unit counts as hung")
-    start_timeout: float = Field(300, gt=0, description="Seconds for the fleet to start")
-    grace: float = Field(
-        60, ge=0, description="Seconds that running units get to finish after SIGINT or SIGTERM"
-    )
-    lease: float = Field(
-        60,
-        ge=0,
-        description="Seconds without a sign of life until another driver may take over; "
-        "0: no lease, several drivers may work on one run",
+    attempts: int = _free(3, "Tries per unit before it is quarantined", ge=1)
+    unit_timeout: float = _free(3600, "Seconds before a unit counts as hung", gt=0)
+    start_timeout: float = _free(300, "Seconds for the fleet to start", gt=0)
+    advanced: AdvancedConfig = setting(
+        factory=AdvancedConfig, description="Sizes and times that nobody should need to set"
     )

@@ -2,24 +2,27 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
 import yaml
-from pydantic import (
-    BaseModel,
-    ValidationError,
-)
+from pydantic import BaseModel, ValidationError
 
-from octoscope.config.renamed import with_current_names
+from octoscope.config.declared import with_absent
+from octoscope.config.problems import input_error
+from octoscope.config.renamed import current_name, with_current_names
 from octoscope.config.run_config import RunConfig
 from octoscope.errors import InputError, warn
 
 Model = TypeVar("Model", bound=BaseModel)
+_ONCE = "the old name is read in this version only"
 
 
 def apply_overrides(tree: dict[str, Any], overrides: list[str]) -> dict[str, Any]:
     """Apply ``a.b=c`` and ``models.0.path=x`` to a nested dict; values are read as YAML.
+
+    Names of the previous version are read as the present ones, with a warning.
 
     Raises
     ------
@@ -27,9 +30,12 @@ def apply_overrides(tree: dict[str, Any], overrides: list[str]) -> dict[str, Any
         If an override has no ``=`` or walks into something that is not a mapping or list.
     """
     for text in overrides:
-        key, sep, value = text.partition("=")
+        given, sep, value = text.partition("=")
         if not sep:
             raise InputError(f"--set {text}", "no '=' in it", "write --set section.field=value")
+        key = current_name(given)
+        if key != given:
+            warn(f"--set {given} is now --set {key}; {_ONCE}")
         node: Any = tree
         parts = key.split(".")
         try:
@@ -46,13 +52,25 @@ def apply_overrides(tree: dict[str, Any], overrides: list[str]) -> dict[str, Any
     return tree
 
 
-def parse_config(tree: Any, source: str, *, stored: bool = False) -> RunConfig:
+def parse_config(
+    tree: Any,
+    source: str,
+    *,
+    stored: bool = False,
+    text: str | None = None,
+    overridden: Sequence[str] = (),
+) -> RunConfig:
     """Validate a nested dict.
 
     Parameters
     ----------
     stored
-        The file of a run directory: names of earlier versions are read without a warning.
+        The file of a run directory: names of earlier versions are read without a warning, and
+        settings that came later have the value that stands for their absence.
+    text
+        The YAML that the dict was read from: errors name the line.
+    overridden
+        Names that were given by ``--set``.
 
     Raises
     ------
@@ -62,32 +80,37 @@ def parse_config(tree: Any, source: str, *, stored: bool = False) -> RunConfig:
     tree, renamed = with_current_names(tree)
     if not stored:
         for old, new in renamed:
-            warn(f"{source}: {old} is now called {new}; the old name is read in this version only")
-    return validated(RunConfig, tree, source, "start from `octoscope demo --config`")
+            warn(f"{source}: {old} is now called {new}; {_ONCE}")
+    elif isinstance(tree, dict):
+        tree = with_absent(RunConfig, tree)
+    return validated(
+        RunConfig, tree, source, "start from `octoscope demo --config`",
+        text=text, overridden=overridden,
+    )  # fmt: skip
 
 
-def validated(kind: type[Model], tree: Any, source: str, start: str) -> Model:
+def validated(
+    kind: type[Model],
+    tree: Any,
+    source: str,
+    start: str,
+    *,
+    text: str | None = None,
+    overridden: Sequence[str] = (),
+) -> Model:
     """Return a nested dict as a configuration of some kind.
 
     Raises
     ------
     InputError
-        Naming the field, what was found there and what is allowed.
+        Naming the field, what was found there and what is allowed; with ``text``, its line.
     """
     if not isinstance(tree, dict):
         raise InputError(source, "not a mapping of fields", start)
     try:
         return kind.model_validate(tree)
     except ValidationError as error:
-        first = error.errors()[0]
-        field = ".".join(str(p) for p in first["loc"]) or "(top level)"
-        fix = f"correct {field}"
-        if first["type"] == "extra_forbidden":
-            fix = f"remove {field} or correct its spelling"
-        elif first["type"] == "missing":
-            fix = f"add {field}"
-        more = f" (and {error.error_count() - 1} more)" if error.error_count() > 1 else ""
-        raise InputError(f"{source}: {field}", first["msg"] + more, fix) from None
+        raise input_error(kind, error, source, text, overridden) from None
 
 
 def read_yaml(path: Path) -> Any:
@@ -98,31 +121,49 @@ def read_yaml(path: Path) -> Any:
     InputError
         If the file cannot be read or is not YAML.
     """
-    try:
-        return yaml.safe_load(path.read_text())
-    except OSError as error:
-        raise InputError(str(path), error.strerror or "cannot be read", "check the path") from None
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise InputError(str(path), f"not YAML ({error})", "correct the syntax") from None
+    return _yaml(_text(path), str(path))
 
 
 def load_config(path: str | Path, overrides: list[str] | None = None) -> RunConfig:
-    """Read YAML with ``safe_load``, apply overrides, validate; relative paths are the file's."""
+    """Read YAML with ``safe_load``, apply overrides, validate; relative paths are the file's.
+
+    Raises
+    ------
+    InputError
+        If it cannot be read, or a field is wrong: with the file, its line and what is allowed.
+    """
     path = Path(path)
-    tree = read_yaml(path)
+    text = _text(path)
+    tree = _yaml(text, str(path))
     if isinstance(tree, dict):
+        tree, renamed = with_current_names(tree)  # before overrides, which have present names
+        for old, new in renamed:
+            warn(f"{path}: {old} is now called {new}; {_ONCE}")
         _anchor_paths(tree, path.parent)
         apply_overrides(tree, overrides or [])
-    return parse_config(tree, str(path))
+    given = [current_name(o.partition("=")[0]) for o in overrides or []]
+    return parse_config(tree, str(path), text=text, overridden=given)
 
 
 def config_of_text(text: str, source: str) -> RunConfig:
     """Read and validate the configuration of a run directory; ``source`` names it in errors."""
+    return parse_config(_yaml(text, source), source, stored=True, text=text)
+
+
+def _text(path: Path) -> str:
     try:
-        tree = yaml.safe_load(text)
+        return path.read_text()
+    except OSError as error:
+        raise InputError(str(path), error.strerror or "cannot be read", "check the path") from None
+    except UnicodeDecodeError as error:
+        raise InputError(str(path), f"not YAML ({error})", "correct the syntax") from None
+
+
+def _yaml(text: str, source: str) -> Any:
+    try:
+        return yaml.safe_load(text)
     except yaml.YAMLError as error:
         raise InputError(source, f"not YAML ({error})", "correct the syntax") from None
-    return parse_config(tree, source, stored=True)
 
 
 def _anchor_paths(tree: dict[str, Any], base: Path) -> None:

@@ -1,10 +1,54 @@
-"""What the fields of every configuration are made of: sections, names, places, lists."""
+"""What the fields of every configuration are made of: sections, settings, names, places, lists."""
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from collections.abc import Callable
+from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
+
+from octoscope.config.byte_sizes import parse_bytes
+from octoscope.errors import InputError
+
+UNSTATED: Any = object()
+
+
+def setting(
+    default: Any = ...,
+    description: str = "",
+    *,
+    decides_results: bool = True,
+    absent: Any = UNSTATED,
+    factory: Callable[[], Any] | None = None,
+    **bounds: Any,
+) -> Any:
+    """Declare a setting once: default, help, bounds, and what it means for results.
+
+    Parameters
+    ----------
+    default
+        Value where nothing is given; ``...``: it must be given.
+    description
+        Help text, shown by ``octoscope config explain`` and in the JSON schema. Give units.
+    decides_results
+        Whether another value may give other bytes in a finished run. Such settings are part of the
+        configuration's hash and cannot be changed on resume.
+    absent
+        For a setting that was added later: the value that a stored configuration without it has, as
+        JSON. At this value it is left out of hashes, so older runs keep theirs.
+    factory
+        Makes the default, instead of ``default``.
+    bounds
+        As for :func:`pydantic.Field`: ``ge``, ``gt``, ``le``, ``lt``, ``min_length``, ...
+    """
+    meaning: dict[str, Any] = {"decides_results": decides_results}
+    if absent is not UNSTATED:
+        meaning["absent"] = absent
+    if factory is not None:
+        return Field(
+            default_factory=factory, description=description, json_schema_extra=meaning, **bounds
+        )
+    return Field(default, description=description, json_schema_extra=meaning, **bounds)
 
 
 def holds_credentials(url: str) -> bool:
@@ -33,14 +77,40 @@ def _without_credentials(value: str) -> str:
     return value
 
 
+def _not_negative(value: str) -> str:
+    try:
+        size = parse_bytes(value)
+    except InputError as error:
+        raise ValueError(f"{error.problem}; {error.fix}") from None
+    if size < 0:
+        raise ValueError(f"{value!r} is negative")
+    return value
+
+
+def _positive(value: str) -> str:
+    if parse_bytes(_not_negative(value)) < 1:
+        raise ValueError(f"{value!r} is nothing; give at least one byte")
+    return value
+
+
+def _unique(values: list[Any]) -> list[Any]:
+    for value in values:
+        if values.count(value) > 1:
+            raise ValueError(f"{value!r} is listed twice")
+    return values
+
+
 Name = Annotated[str, AfterValidator(_safe_name)]
 Place = Annotated[str, AfterValidator(_without_credentials)]
+Size = Annotated[str, AfterValidator(_positive)]  # such as 8GB
+SizeOrNone = Annotated[str, AfterValidator(_not_negative)]  # 0MB too
 View = Literal["marginal", "conditional", "lift", "logit"]
 Combination = Literal["sum", "max", "absolute-argmax"]
 Estimator = Literal["per_cell", "mean_residual"]
 Projection = Literal["full", "weights_only"]
 Conventions = Literal["corrected", "peer"]
 ONE_OR_MORE = BeforeValidator(lambda value: value if isinstance(value, list) else [value])
+UNIQUE = AfterValidator(_unique)
 
 
 class Section(BaseModel):

@@ -89,7 +89,7 @@ class UnitRunner:
             torch.cuda.set_per_process_memory_fraction(share, self._device)
         torch.set_num_threads(plan.threads)
         self._atlas = Atlas(config.atlas)
-        self._index = self._atlas.index(config.seed, config.donor_groups)
+        self._index = self._atlas.index_of(config)
         self._model = load_model(
             self._m.path,
             family=self._m.family,

@@ -16,7 +16,7 @@ from octoscope.planning.resolve import plan_run
 from octoscope.store.commits import read_record, record_path
 from octoscope.store.manifest import FOREIGN, JOURNAL, Fault, damaged, require_success
 from octoscope.store.parquet import VOCABULARY, write_table
-from octoscope.store.plan_file import decides_nothing, differences, upgraded
+from octoscope.store.plan_file import changed
 from octoscope.store.run_dir import RunRoot
 
 
@@ -207,9 +207,7 @@ def mend_frozen(root: RunRoot, config: RunConfig, faults: list[Fault]) -> None:
     plan, genes = plan_run(config, root.folder, threads=threads, check_fit=False)
     expected = require_success(root)["plan"]
     if "plan.json" not in bad:  # sound: what it projects may be another version's
-        body = plan.model_dump(mode="json")
-        found = differences(upgraded(root.read_json("plan.json")), body)
-        same = all(decides_nothing(x) for x in found)
+        same = not changed(root.read_json("plan.json"), plan)
     else:
         needs = {k: v for k, v in plan.needs.items() if k not in LATER_NEEDS}
         made = (plan, plan.model_copy(update={"needs": needs}))

@@ -1,20 +1,23 @@
 """The plan of a run as values: what will be computed, and the names of its parts."""
 
-from octoscope.plan.values import (
+from octoscope.plan.settings import (
     CACHE_BYTES,
+    PoolPlan,
+    ResolvedCompare,
+    ResolvedEdges,
+    ResolvedSettings,
+)
+from octoscope.plan.values import (
     COEXPRESSION,
     Block,
     CategoryPlan,
-    ComparePlan,
     DonorGroupPlan,
-    EdgesPlan,
     ModelPlan,
     Plan,
-    PoolPlan,
     Unit,
 )
 
 __all__ = [
-    "CACHE_BYTES", "COEXPRESSION", "Block", "CategoryPlan", "ComparePlan", "DonorGroupPlan",
-    "EdgesPlan", "ModelPlan", "Plan", "PoolPlan", "Unit",
+    "CACHE_BYTES", "COEXPRESSION", "Block", "CategoryPlan", "DonorGroupPlan", "ModelPlan", "Plan",
+    "PoolPlan", "ResolvedCompare", "ResolvedEdges", "ResolvedSettings", "Unit",
 ]  # fmt: skip

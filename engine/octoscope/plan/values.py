@@ -14,13 +14,14 @@ from pydantic import (
 )
 from pydantic.dataclasses import dataclass
 
-from octoscope.config.types import Combination, Conventions, Projection
+from octoscope.config.types import Projection
+from octoscope.config.view_names import default_min_cells
 from octoscope.json_values import hash_json
+from octoscope.plan.settings import HoldsSettings, PoolPlan
 from octoscope.plan.work_names import matrix_work, pairs_work, residual_work
 
 SCHEMA = "octoscope-plan/4"
 NOT_HASHED = {"instruction_set"}  # a run goes on on another machine, and says so
-CACHE_BYTES = 256_000_000  # bytes of a matrix that a task keeps, unless asked
 COEXPRESSION = "coexpression"  # family of the entries that no checkpoint stands behind
 
 
@@ -159,50 +160,26 @@ class Block(NamedTuple):
     category: int
 
 
-class EdgesPlan(_Value):
-    """Which network every matrix leaves behind; see ``octoscope.analysis.edges``."""
-
-    per_query: int
-    threshold: float | None
-    symmetrise: bool
-    gene_set: str
-    view: str
-
-
-class PoolPlan(_Value):
-    """Categories, by index, that are also read as one."""
-
-    categories: list[int]
-    min_cells: int
-
-
-class ComparePlan(_Value):
-    """How matrices are compared: how many strongest pairs, which models form a group, pools."""
-
-    ADDED = ("consensus",)
-    k: list[int]
-    gene_sets: list[str]
-    views: list[str]
-    model_groups: dict[str, str]  # model -> its group
-    consensus: bool = True
-    layers: Combination
-    conventions: Conventions
-    pools: dict[str, PoolPlan]
-
-
-class Plan(_Value):
+class Plan(HoldsSettings, _Value):
     """What will be computed, and what it needs.
 
     Attributes
     ----------
+    config_hash
+        Digest of the configuration's settings that decide results.
+    settings
+        Those of them beside the inputs, resolved; see ``octoscope.plan.settings``.
+    threads
+        Torch threads per actor.
     instruction_set
         Of the machine that planned; None in plans of earlier versions. Not part of the hash: a run
         goes on elsewhere, and says so.
+    needs
+        Projected bytes and counts; they decide nothing.
     """
 
-    ADDED = (
-        "compare", "cache_bytes", "max_permutation_factor", "analyses", "instruction_set",
-    )  # fmt: skip
+    ADDED = ("instruction_set",)
+
     schema_version: str = SCHEMA
     config_hash: str
     atlas: dict[str, Any]
@@ -211,18 +188,7 @@ class Plan(_Value):
     refused_cells: dict[str, int]
     models: list[ModelPlan]
     units: list[Unit]
-    views: list[str]
-    tile: int
-    cache_bytes: int = CACHE_BYTES
     threads: int
-    top_k: int
-    moments: int
-    edges: EdgesPlan | None
-    compare: ComparePlan | None = None
-    analyses: list[str] = []
-    permutations: int
-    max_permutation_factor: int = 10
-    seed: int
     versions: dict[str, str]
     instruction_set: str | None = None
     needs: dict[str, float]
@@ -231,6 +197,24 @@ class Plan(_Value):
     def hash(self) -> str:
         """Digest that every commit record carries."""
         return hash_json(self.model_dump(mode="json", exclude=NOT_HASHED))
+
+    @cached_property
+    def model_groups(self) -> dict[str, str]:
+        """Return the group of each checkpoint's model; none without comparisons."""
+        groups = {} if self.compare is None else self.compare.model_groups
+        return {model: group for group, members in groups.items() for model in members}
+
+    @cached_property
+    def pools(self) -> dict[str, PoolPlan]:
+        """Return the pools of categories by name; none without comparisons."""
+        made: dict[str, PoolPlan] = {}
+        at = {c.name: i for i, c in enumerate(self.categories)}
+        for name, members in (self.compare.pools if self.compare else {}).items():
+            chosen = sorted({at[member] for member in members})
+            cells = sum(sum(self.categories[i].cells) for i in chosen)
+            least = self.settings.min_cells or default_min_cells(cells)
+            made[name] = PoolPlan(chosen, least)
+        return made
 
     @cached_property
     def halves(self) -> dict[tuple[str, int, int], list[Unit]]:
@@ -243,7 +227,7 @@ class Plan(_Value):
     def model_copy(self, *, update: Mapping[str, Any] | None = None, deep: bool = False) -> Self:
         """Return a copy with changes; what was derived from the old values is derived again."""
         made = super().model_copy(update=update, deep=deep)
-        for derived in ("hash", "halves"):
+        for derived in ("hash", "halves", "model_groups", "pools"):
             made.__dict__.pop(derived, None)
         return made
 

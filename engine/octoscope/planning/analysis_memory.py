@@ -8,8 +8,8 @@ from octoscope.analysis.layer_consensus import CachedMatrix
 from octoscope.analysis.layers import DRAWN, TESTED, drawn_bytes
 from octoscope.analysis.matrix import matrix_bytes
 from octoscope.config import RunConfig
-from octoscope.config.byte_sizes import parse_bytes
 from octoscope.plan.values import ModelPlan
+from octoscope.planning.derive import sizes
 
 LATER_NEEDS = ("analysis_bytes",)  # what plans of earlier versions do not project
 
@@ -19,7 +19,7 @@ def task_bytes(config: RunConfig, models: Sequence[ModelPlan], imports: float) -
 
     As many tasks run at once as the cluster has CPUs.
     """
-    cache_bytes = float(parse_bytes(config.execution.cache, "execution.cache"))
+    cache_bytes = float(sizes(config.execution).cache)
     largest = 0.0
     for m in models:
         n2, layers = float(len(m.axis)) ** 2, len(m.layers)
@@ -81,9 +81,9 @@ def _without_donors(config: RunConfig, m: ModelPlan) -> float:
     n, groups = float(len(m.axis)), config.donor_groups
     mean = 3 * n * m.d * 2 * 4 * (m.estimator == "mean_residual") * (1 + groups / 3)
     bits = n * n * (groups / 8 + 4) if config.centred else 0.0  # and what is fitted over
-    return float(mean + bits + min(config.execution.tile, n) * n * (28 * groups + 64))
+    return float(mean + bits + min(config.execution.advanced.tile, n) * n * (28 * groups + 64))
 
 
 def _rows(config: RunConfig, m: ModelPlan) -> float:
     """Return what a tile of rows takes while its values are made."""
-    return float(min(config.execution.tile, len(m.axis)) * len(m.axis) * 64)
+    return float(min(config.execution.advanced.tile, len(m.axis)) * len(m.axis) * 64)

@@ -5,9 +5,9 @@ from __future__ import annotations
 from octoscope.attention.query_key_batch import Heads
 from octoscope.config import RunConfig
 from octoscope.config.types import Estimator, Projection
+from octoscope.config.view_names import CORRELATION, plain_view
 from octoscope.errors import InputError
 from octoscope.plan.values import COEXPRESSION, ModelPlan
-from octoscope.plan.views import CORRELATION, plain_view
 
 # Co-expression holds no residual streams, and a unit's co-moments are worth many cells.
 UNIT_BATCHES = 16

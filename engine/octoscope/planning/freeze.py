@@ -5,7 +5,8 @@ from __future__ import annotations
 from octoscope.config import RunConfig, apply_overrides, config_of_text, dump_config, parse_config
 from octoscope.errors import InputError
 from octoscope.plan.values import Plan
-from octoscope.planning.resolve import make_plan, plan_run, result_fields
+from octoscope.planning.derive import result_fields, with_sizes
+from octoscope.planning.resolve import make_plan, plan_run
 from octoscope.store.backends import PROBE, require_conditional_create
 from octoscope.store.parquet import VOCABULARY, write_table
 from octoscope.store.plan_file import differences, load_plan, save_plan
@@ -31,11 +32,10 @@ def run_config(root: RunRoot, changes: list[str] | None = None) -> RunConfig:
     if text is None:
         raise InputError(root.url, f"no {CONFIG} in it", "give a run directory")
     config = config_of_text(text.decode(errors="replace"), root.at(CONFIG))
-    if "compare" not in config.model_fields_set:  # written before there were comparisons
-        config = config.model_copy(update={"compare": None})
     if not changes:
         return config
-    tree = apply_overrides(config.model_dump(mode="json"), changes)
+    # sizes stay those of the run: another memory limit does not move them
+    tree = apply_overrides(with_sizes(config).model_dump(mode="json"), changes)
     changed = parse_config(tree, root.at(CONFIG))
     differing = differences(result_fields(config), result_fields(changed))
     if differing:

@@ -16,8 +16,8 @@ from octoscope.attention.views import QUANTITIES
 from octoscope.config import RunConfig
 from octoscope.config.byte_sizes import parse_bytes
 from octoscope.errors import InputError
+from octoscope.plan.settings import CACHE_BYTES
 from octoscope.plan.values import (
-    CACHE_BYTES,
     COEXPRESSION,
     CategoryPlan,
     ModelPlan,
@@ -26,29 +26,30 @@ from octoscope.plan.values import (
     logits_alone,
 )
 from octoscope.planning.analysis_memory import task_bytes
+from octoscope.planning.derive import sizes
 
 _IMPORTS = 900e6  # resident bytes of a worker before it holds anything: torch, ray, zarr
 
 
 def working_set(config: RunConfig, tokens: int, d: int) -> dict[str, int]:
-    """Return tokens, and the cells of units and batches that ``execution.working_set`` allows.
+    """Return tokens, and the cells of units and batches that the working set allows.
 
     A function of configuration and checkpoint alone: unit boundaries do not depend on a machine.
     """
-    e = config.execution
+    e, a = config.execution, config.execution.advanced
     residual = tokens * (d * 4 + 30)
-    limit = parse_bytes(e.working_set, "execution.working_set")
-    micro = min(e.micro_batch, int(limit / 4 / (residual * 4)))  # q and k, twice when gathered
+    limit = sizes(e).working_set
+    micro = min(a.micro_batch, int(limit / 4 / (residual * 4)))  # q and k, twice when gathered
     micro = max(1, micro)
     macro = max(1, int(limit / residual))
-    if e.macro_batches > 1:
+    if a.macro_batches > 1:
         macro = max(micro, macro - macro % micro)  # whole micro-batches: sums keep their order
     return {
         "max_tokens": tokens,
-        "unit_cells": max(1, min(e.unit_cells, macro * e.macro_batches)),
+        "unit_cells": max(1, min(e.unit_cells, macro * a.macro_batches)),
         "macro_cells": max(1, min(e.unit_cells, macro)),
         "micro_batch": micro,
-        "batch_cells": max(1, min(e.batch_cells, micro, int(limit / 4 / (residual * 12)))),
+        "batch_cells": max(1, min(a.batch_cells, micro, int(limit / 4 / (residual * 12)))),
     }
 
 
@@ -64,8 +65,8 @@ def project(
     ``device_bytes`` is what a model's actor holds where its device is: on a GPU in its memory, on a
     CPU as part of ``actor_bytes``.
     """
-    e, q = config.execution, len(QUANTITIES)
-    cache_bytes = parse_bytes(e.cache, "execution.cache")
+    tile, q = config.execution.advanced.tile, len(QUANTITIES)
+    cache_bytes = float(sizes(config.execution).cache)
     actor = device = scratch = kept = tables = 0.0
     for m in models:
         if m.name != m.base:
@@ -106,7 +107,7 @@ def project(
         )
         device = max(device, compute)
         parts = 3 if means else 2
-        rows = min(e.tile, n) * n
+        rows = min(tile, n) * n
         groups = max((len(c.groups or []) for c in categories), default=0)  # of donors
         # a small matrix is kept
         held = min(cache_bytes, n2 * (parts * q * 4 + 2 * 4 * (1 + second)))
@@ -167,8 +168,8 @@ def _refuse_small_gpus(config: RunConfig, plan: Plan) -> None:
             "plan",
             f"a replica needs {plan.needs['device_bytes'] / 1e9:.1f} GB on its GPU, "
             f"{memory * e.gpus / 1e9:.1f} GB are its share",
-            "lower execution.working_set or macro_batches, raise execution.gpus, or `accumulate` "
-            "a smaller gene set",
+            "lower execution.advanced.working_set or macro_batches, raise execution.gpus, or "
+            "`accumulate` a smaller gene set",
         )
 
 
@@ -220,9 +221,10 @@ def refuse_what_cannot_fit(config: RunConfig, plan: Plan, run: Path | None) -> N
         )
     _refuse_small_gpus(config, plan)
     tasks = os.cpu_count() or 1
-    if plan.cache_bytes > CACHE_BYTES and 2 * plan.cache_bytes * tasks > limit:
+    asked = config.execution.advanced.cache is not None
+    if asked and plan.cache_bytes > CACHE_BYTES and 2 * plan.cache_bytes * tasks > limit:
         raise InputError(
-            "execution.cache",
+            "execution.advanced.cache",
             f"{tasks} tasks of the analysis may keep {2 * plan.cache_bytes * tasks / 1e9:.1f} GB, "
             f"{limit / 1e9:.1f} GB are allowed",
             f"lower it to {limit / 2 / tasks / 1e9:.1f}GB, or to its default",

@@ -6,27 +6,22 @@ import os
 import platform
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pandas as pd
 
-from octoscope.analysis.registry import analyses
 from octoscope.atlas import Atlas, CellIndex
-from octoscope.attention.views import default_min_cells
 from octoscope.config import GeneSetConfig, ModelConfig, RunConfig
-from octoscope.config.byte_sizes import parse_bytes
+from octoscope.config.view_names import default_min_cells
 from octoscope.errors import InputError
 from octoscope.genes import GeneTable, select_genes
 from octoscope.json_values import hash_json
 from octoscope.models import GeneMatch, checkpoint_files
 from octoscope.octopus.network_views import network_facts
 from octoscope.plan.values import (
-    CACHE_BYTES,
     COEXPRESSION,
     CategoryPlan,
     DonorGroupPlan,
-    EdgesPlan,
     ModelPlan,
     Plan,
     Unit,
@@ -42,16 +37,12 @@ from octoscope.planning.checkpoint_info import (
     describe,
     describe_elsewhere,
 )
-from octoscope.planning.compare_plan import compare_plan
+from octoscope.planning.derive import result_fields
 from octoscope.planning.memory import project, refuse_what_cannot_fit, working_set
+from octoscope.planning.resolved_settings import resolved_settings
 from octoscope.store.instruction_set import instruction_set
 
 DEMONSTRATION = "DEMONSTRATION.md"
-# settings of execution that change where and how fast a run goes, and nothing of its result
-_FREE = (
-    "memory", "attempts", "unit_timeout", "start_timeout", "grace", "lease", "actors", "threads",
-    "gpus", "device_memory", "readers", "log",
-)  # fmt: skip
 _LIBRARIES = (
     "octoscope", "torch", "numpy", "pandas", "zarr", "anndata", "pyarrow", "ray", "dask", "scipy",
     "numba", "transformers",
@@ -229,7 +220,7 @@ def plan_run(
         If any input cannot be used, or memory or disk do not suffice.
     """
     atlas = Atlas(config.atlas)
-    index = atlas.index(config.seed, config.donor_groups)
+    index = atlas.index_of(config)
     models, matches = model_plans(config, atlas, index)
     bases = [m for m in models if m.name == m.base]
     execution = config.execution
@@ -264,6 +255,9 @@ def plan_run(
     ]
     plan = Plan(
         config_hash=hash_json(result_fields(config)),
+        settings=resolved_settings(
+            config, [m for m in bases if m.family != COEXPRESSION], categories
+        ),
         atlas={
             "fingerprint": atlas.fingerprint(index),
             "counts": atlas.counts_source,
@@ -279,18 +273,7 @@ def plan_run(
         refused_cells=index.refused,
         models=models,
         units=units,
-        views=list(config.views),
-        tile=execution.tile,
-        cache_bytes=int(parse_bytes(execution.cache, "execution.cache")),
         threads=threads,
-        top_k=config.top_k,
-        moments=config.moments,
-        edges=_edges(config),
-        compare=compare_plan(config, [m for m in bases if m.family != COEXPRESSION], categories),
-        analyses=[a.name for a in analyses(config.analyses)[len(analyses()) :]],
-        permutations=config.permutations,
-        max_permutation_factor=config.max_permutation_factor,
-        seed=config.seed,
         versions={"python": platform.python_version(), **{n: version(n) for n in _LIBRARIES}},
         instruction_set=instruction_set(),
         needs=project(config, models, categories, units, threads) | _reading(atlas, index, units),
@@ -334,36 +317,3 @@ def vocabulary_table(atlas: Atlas, matches: dict[str, GeneMatch]) -> pd.DataFram
         frame["what"], frame["why"] = zip(*said_of, strict=True)
         frames.append(frame[columns])
     return pd.concat(frames, ignore_index=True).astype("string")
-
-
-def _edges(config: RunConfig) -> EdgesPlan | None:
-    e = config.edges
-    if e is None:
-        return None
-    return EdgesPlan(
-        per_query=e.per_query,
-        threshold=e.threshold,
-        symmetrise=e.symmetrise,
-        gene_set=e.gene_set or config.gene_sets[0].name,
-        view=e.view or config.views[0],
-    )
-
-
-def result_fields(config: RunConfig) -> dict[str, Any]:
-    """Return the configuration without what only changes where and how fast it runs."""
-    tree = config.model_dump(mode="json")
-    for name in _FREE:
-        tree["execution"].pop(name)
-    # left out where not asked for, as in configurations of earlier versions: they keep their hash
-    for name in ("absolute", "analyses", "centred", "compare", "donor_groups"):
-        if not tree[name]:
-            tree.pop(name)
-    if tree["max_permutation_factor"] == Plan.model_fields["max_permutation_factor"].default:
-        tree.pop("max_permutation_factor")
-    if len(tree["projection"]) == 1:
-        tree["projection"] = tree["projection"][0]
-    if tree.get("compare", {}).get("consensus"):
-        tree["compare"].pop("consensus")
-    if parse_bytes(tree["execution"]["cache"], "execution.cache") == CACHE_BYTES:
-        tree["execution"].pop("cache")
-    return tree

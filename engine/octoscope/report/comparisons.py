@@ -55,8 +55,8 @@ def models_together(results: Results, gene_set: str, view: str) -> dict[str, Any
         "n_models": len(names),
         "correlations": [m.name for m in plan.models if m.family == COEXPRESSION],
         "model_groups": [
-            {"group": g, "models": [m for m in names if plan.compare.model_groups[m] == g]}
-            for g in dict.fromkeys(plan.compare.model_groups[m] for m in names)
+            {"group": g, "models": [m for m in names if plan.model_groups[m] == g]}
+            for g in dict.fromkeys(plan.model_groups[m] for m in names)
         ],
         "square": comparison_figures.agreement_square(median, "agreement of models")
         if len(median)

@@ -7,9 +7,9 @@ from typing import Any
 import pandas as pd
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
+from octoscope.config.view_names import ABSOLUTE, CENTRED, CORRELATION, plain_view
 from octoscope.errors import InputError
 from octoscope.plan.values import COEXPRESSION, ModelPlan, Plan
-from octoscope.plan.views import ABSOLUTE, CENTRED, CORRELATION, plain_view
 from octoscope.report import comparisons, figures
 from octoscope.report.rows import FILTERS, chosen, edge_text, records
 from octoscope.results.run_results import Results

@@ -9,11 +9,12 @@ from typing import Any
 import pandas as pd
 
 from octoscope.errors import InputError
-from octoscope.plan.values import CACHE_BYTES, Plan
+from octoscope.plan.values import Plan
 from octoscope.results.earlier_versions import SUMMARIES, upgraded
 from octoscope.store.parquet import read_table
 from octoscope.store.run_dir import RunRoot
 
+_CACHE_BYTES = 256_000_000
 _WORK = ("matrices/", "pairs/", "residuals/", "units/")  # of parts of the work, not of the run
 _END = ".parquet"
 
@@ -47,7 +48,7 @@ class RunTables(Mapping[str, pd.DataFrame]):
         root: RunRoot,
         plan: Plan,
         provenance: dict[str, Any],
-        cache_bytes: int = CACHE_BYTES,
+        cache_bytes: int = _CACHE_BYTES,
     ) -> None:
         self._root, self._plan, self._provenance = root, plan, provenance
         self._most = cache_bytes

@@ -12,14 +12,9 @@ from pydantic import (
 from octoscope.errors import DamagedRunError, InputError
 from octoscope.json_values import hash_json, to_json
 from octoscope.plan.values import NOT_HASHED, SCHEMA, Plan
+from octoscope.store.plan_format_3 import PREVIOUS, from_format_3, stated_in_format_3
 from octoscope.store.run_dir import RunRoot
 
-PREVIOUS = "octoscope-plan/3"
-_RENAMED = {
-    "hold": "cache_bytes",
-    "more_draws": "max_permutation_factor",
-    "kinship": "model_groups",
-}  # since format 3
 # fields that decide no byte of a run, or stand for others: a projection of needs, the processor of
 # the machine that planned, and a hash over names of settings (which are compared one by one)
 _OPEN = ("needs", "config_hash", *NOT_HASHED)
@@ -38,9 +33,7 @@ def save_plan(root: RunRoot, plan: Plan) -> None:
     body = plan.model_dump(mode="json")
     if root.create_once("plan.json", to_json(body)):
         return
-    present = upgraded(root.read_json("plan.json"))
-    decided = {k: v for k, v in body.items() if k not in _OPEN}
-    differing = differences({k: v for k, v in present.items() if k not in _OPEN}, decided)
+    differing = changed(root.read_json("plan.json"), plan)
     if differing:
         raise InputError(
             root.at("plan.json"),
@@ -57,7 +50,7 @@ def load_plan(root: RunRoot) -> Plan:
     InputError
         If there is none, or it was written by another format version.
     DamagedRunError
-        If it is no JSON.
+        If it is no JSON, or not what its format version says.
     """
     try:
         body = root.read_json("plan.json")
@@ -84,27 +77,39 @@ def load_plan(root: RunRoot) -> Plan:
         first = error.errors()[0]
         where = ".".join(str(p) for p in first["loc"])
         raise DamagedRunError(f"{root.at('plan.json')}: {where}: {first['msg']}") from None
+    except (KeyError, TypeError, AttributeError) as error:
+        raise DamagedRunError(f"{root.at('plan.json')}: not a plan ({error!r})") from None
     plan.__dict__["hash"] = digest  # of the file: an older plan keeps the hash its records carry
     return plan
 
 
 def upgraded(body: dict[str, Any]) -> dict[str, Any]:
-    """Return a plan of the previous format under the names of this one.
+    """Return a plan of the previous format in the layout of this one.
 
-    Format 3 differs in names alone, so its runs are read, resumed and repaired.
+    Format 3 differs in names and in where settings are, so its runs are read, resumed and repaired.
+
+    Raises
+    ------
+    KeyError, TypeError, AttributeError
+        If it is no plan of that format.
     """
-    if body.get("schema_version") != PREVIOUS:
-        return body
-    body = {_RENAMED.get(k, k): v for k, v in body.items()} | {"schema_version": SCHEMA}
-    if body.get("compare"):
-        body["compare"] = {_RENAMED.get(k, k): v for k, v in body["compare"].items()}
-    projections = {"faithful": "full", "bare": "weights_only"}
-    models = body.get("models") or []
-    body["models"] = [
-        m | {"projection": projections.get(m.get("projection"), m.get("projection"))}
-        for m in models
-    ]
-    return body
+    return from_format_3(body, SCHEMA) if body.get("schema_version") == PREVIOUS else body
+
+
+def changed(present: dict[str, Any], plan: Plan) -> list[str]:
+    """Return dotted names of what differs between a stored plan and a new one.
+
+    What decides no byte of the run is not compared. Of a stored plan of format 3 the settings that
+    it states are.
+    """
+    new = plan.model_dump(mode="json")
+    old = upgraded(present)
+    if present.get("schema_version") == PREVIOUS:
+        # values at their default are left out of both alike
+        old = stated_in_format_3(Plan.model_validate(old).model_dump(mode="json"))
+        new = stated_in_format_3(new)
+    old, new = ({k: v for k, v in x.items() if k not in _OPEN} for x in (old, new))
+    return differences(old, new)
 
 
 def _number(schema: str) -> int:

@@ -211,21 +211,21 @@ def _coherence(
     plan: Plan, x: Comparison, whole: Agreement, leave_donors_out: DonorDeletions | None
 ) -> list[dict[str, Any]]:
     """Coherence of every layer of a model, with every model left out in turn."""
-    c = comparison_settings(plan)
+    of_group = plan.model_groups
     at = [i for i, m in enumerate(x.members) if plan.model(m.model).family != COEXPRESSION]
     models = [x.members[i].model for i in at]
-    groups = [c.model_groups[m] for m in models]
+    groups = [of_group[m] for m in models]
     if len(set(groups)) < 2:
         return []
     square = np.ix_(at, at)
     names, rows = list(dict.fromkeys(models)), []
     left_out = [None, *names] if len(names) > 2 else [None]
-    model_groups = np.array([c.model_groups.get(m.model, "") for m in x.members], object)
+    model_groups = np.array([of_group.get(m.model, "") for m in x.members], object)
     others = (model_groups[:, None] != model_groups) & np.isin(
         np.arange(len(model_groups)), at
     )  # who evaluates whom
     complete = whole.complete_draws(others)
-    for i, k in enumerate(c.k):
+    for i, k in enumerate(comparison_settings(plan).k):
         medians = whole.medians[..., i][square]
         deleted = whole.deleted[..., i][:, at][:, :, at]
         null = complete[..., i][:, at][:, :, at]
@@ -301,7 +301,7 @@ def gene_sets(run: FinishedMatrices) -> pd.DataFrame:
     subsets = [subset for size in sizes for subset in combinations(names, size)]
     for gene_set in dict.fromkeys(s for m in plan.checkpoints for s in m.gene_sets):
         subsets.append(tuple(m.name for m in plan.checkpoints if gene_set in m.gene_sets))
-    rows, model_groups = [], comparison_settings(plan).model_groups
+    rows, model_groups = [], plan.model_groups
     for subset in sorted(dict.fromkeys(subsets), key=len):
         shared = set.intersection(*(known[name] for name in subset))
         rows.append(

@@ -126,7 +126,7 @@ def consensus_tables(plan: Plan, finished: set[Block]) -> list[str]:
     """Return the tables that the analysis makes of the finished blocks."""
     todo = comparison_keys(plan, finished)
     blocks = _blocks(plan, finished)
-    model_groups = comparison_settings(plan).model_groups
+    model_groups = plan.model_groups
     made = [LAYERS] if blocks else []
     made += [layers_path(m.name) for m in plan.checkpoints if any(b[0] == m.name for b in blocks)]
     made += sorted({network_path(c) for q in todo for _, c in q.blocks})
@@ -289,7 +289,7 @@ def _tables(
 ) -> dict[str, pd.DataFrame]:
     """Assemble networks, support and contrasts of one gene set and view."""
     plan = run.plan
-    model_groups = comparison_settings(plan).model_groups
+    model_groups = plan.model_groups
     models, label = q.models, {"gene_set": q.gene_set, "view": q.view}
     groups = [model_groups[m] for m in models]
     first = plan.model(models[0])

@@ -14,13 +14,13 @@ from octoscope.analysis.dask_graphs import compute
 from octoscope.analysis.derived_views import DerivedViews, pooled
 from octoscope.analysis.finished_matrices import FinishedMatrices
 from octoscope.analysis.label_tables import labelled, name_genes
-from octoscope.analysis.pairings import comparison_settings
 from octoscope.analysis.registry import Analysis, Context, Needs
 from octoscope.analysis.summarise_matrix import finalise
 from octoscope.analysis.tables.consensus_schema import POOL_TABLES
-from octoscope.attention.views import default_min_cells
+from octoscope.config.view_names import default_min_cells
 from octoscope.errors import InputError
-from octoscope.plan.values import Block, ModelPlan, Plan, PoolPlan
+from octoscope.plan.settings import PoolPlan
+from octoscope.plan.values import Block, ModelPlan, Plan
 from octoscope.plan.work_names import matrix_work
 
 STATS = "tables/pools.parquet"
@@ -37,7 +37,7 @@ def pooled_readings(plan: Plan, finished: set[Block]) -> list[tuple[ModelPlan, s
     Means of categories do not add up to the mean of their cells, so mean cells and co-expression
     have no pools.
     """
-    pools = comparison_settings(plan).pools
+    pools = plan.pools
     return [
         (m, pool)
         for m in plan.models
@@ -61,7 +61,7 @@ def _outputs(plan: Plan, finished: Sequence[Block]) -> dict[str, Sequence[Block]
 def _compute(context: Context) -> Iterable[tuple[str, pd.DataFrame]]:
     """Summarise every pool of every attention variant and layer."""
     plan, finished = context.run.plan, set(context.finished)
-    pools = comparison_settings(plan).pools
+    pools = plan.pools
     todo = [
         (m.name, name, pools[name], layer)
         for m, name in pooled_readings(plan, finished)

@@ -1,4 +1,4 @@
-"""Names of views: how sums over cells become the values of a matrix."""
+"""Names of views, and how many cells a pair needs if nothing is said."""
 
 from __future__ import annotations
 
@@ -13,3 +13,8 @@ ABSOLUTE = ".absolute"
 def plain_view(view: str) -> str:
     """Return the view that a derived one is made of."""
     return view.removesuffix(ABSOLUTE).removesuffix(CENTRED)
+
+
+def default_min_cells(n_cells: int) -> int:
+    """Return max(20, 1 % of the category): fewer cells rank noise first."""
+    return max(20, -(-n_cells // 100))

@@ -1,0 +1,95 @@
+"""Sections of a run's configuration that name its inputs: atlas, models, genes, network."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal, get_args
+
+from octoscope.config.analysis_config import NetworkConfig
+from octoscope.config.types import UNIQUE, Name, Place, Section, setting
+
+DType = Literal["float32", "bfloat16", "float16"]
+DTYPES: tuple[str, ...] = get_args(DType)
+
+
+class AtlasConfig(Section):
+    """Where the cells are and which of them are used."""
+
+    path: Place = setting(
+        description="AnnData in Zarr (v2 or v3; path or fsspec URL), or an h5ad file"
+    )
+    counts: str = setting("auto", "Where raw counts are: auto, X, raw.X or layers/<name>")
+    category_key: Annotated[list[str], UNIQUE] = setting(
+        factory=list, description="obs column(s) that define the categories"
+    )
+    replicate_key: str | None = setting(None, "obs column of the donor; null: none")
+    gene_id_key: str | None = setting(None, "var column of Ensembl ids; null: the index")
+    symbol_key: str = setting("feature_name", "var column of gene symbols")
+    gene_aliases: str | None = setting(
+        None,
+        "Table (tsv, csv, parquet) with columns alias and ensembl: symbols and retired "
+        "ids that stand for a current Ensembl id; null: none",
+    )
+    primary_only: bool = setting(True, "Use cells with is_primary_data == True only")
+    categories: Annotated[list[str], UNIQUE] | None = setting(None, "Categories to use; null: all")
+    missing_chunks: Literal["refuse", "fill"] = setting(
+        "refuse",
+        "Chunks that are not in the store, of a dense matrix or of obs and var "
+        "columns. refuse: stop. fill: read them as zeros; writers may leave out chunks of zeros "
+        "(a lost chunk then reads as the first category, False or no counts)",
+    )
+    duplicate_genes: Literal["refuse", "sum"] = setting(
+        "refuse", "What to do with genes that have one id after version stripping"
+    )
+
+    @property
+    def fill_missing(self) -> bool:
+        """Whether missing chunks are read as zeros."""
+        return self.missing_chunks == "fill"
+
+
+class ModelConfig(Section):
+    """One checkpoint and how its tokens are made."""
+
+    name: Name = setting(description="Name of the model in tables and folders")
+    family: str = setting(description="Entry point in the group octoscope.models, e.g. scgpt")
+    path: Place = setting(description="The published checkpoint folder")
+    tokens: Literal["published", "panel"] = setting(
+        "published", "Genes that enter the model: its own recipe, or gene_sets[panel]"
+    )
+    panel: Name | None = setting(None, "Gene set that enters the model, if tokens: panel")
+    layers: Annotated[list[int], UNIQUE] | None = setting(
+        None, "Layers to accumulate, from 0; null: all"
+    )
+    python: str | None = setting(
+        None,
+        "Python of another environment that has octoscope and the family's plug-in; null: this one",
+    )
+    dtype: DType = setting("float32", "Weights and products; residual stream and sums stay float32")
+    options: dict[str, Any] = setting(factory=dict, description="The family's own settings")
+
+
+class GeneSetConfig(Section):
+    """A declared list of genes over which matrices are finalised."""
+
+    name: Name = setting(description="Name of the gene set in tables")
+    kind: Literal["model", "intersection", "panel"] = setting(
+        "panel", "model: all genes of each model; intersection: genes of all models; panel: listed"
+    )
+    models: list[Name] | None = setting(None, "For intersection; null: all models")
+    genes: list[str] | None = setting(None, "For panel: Ensembl ids or symbols")
+
+
+class InputsConfig(Section):
+    """What a run reads, and what its report is called."""
+
+    title: str = setting("Octoscope run", "Title of the report", max_length=200)
+    atlas: AtlasConfig = setting(description="Where the cells are and which of them are used")
+    models: list[ModelConfig] = setting(description="Checkpoints to read", min_length=1)
+    gene_sets: list[GeneSetConfig] = setting(
+        factory=lambda: [GeneSetConfig(name="all", kind="model")],
+        description="Lists of genes over which matrices are finalised",
+        min_length=1,
+    )
+    accumulate: str = setting("all", "Pairs that are summed: all, or a gene set's name")
+    network: NetworkConfig | None = setting(None, "The molecular network; null: none")
+    notes: list[str] = setting(factory=list, description="Shown at the top of the report")
