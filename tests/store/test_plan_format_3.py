@@ -24,6 +24,7 @@ def as_format_3(plan: Plan) -> dict[str, Any]:
     """Return a plan as version 0.1.0 wrote it."""
     body = plan.model_dump(mode="json")
     settings = body.pop("settings")
+    body.pop("instruction_set")
     advanced = settings["execution"]["advanced"]
     for name in ("seed", "views", "top_k", "moments", "permutations", "edges"):
         body[name] = settings[name]

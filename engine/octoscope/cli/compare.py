@@ -73,7 +73,7 @@ def runs(
     as_json: AsJson = False,
 ) -> None:
     """Compare the matrices that two runs have in common (both with `keep_dense: fp32`)."""
-    from octoscope.analysis.tables.run_tables import compare_runs
+    from octoscope.analysis.tables.two_run_tables import compare_runs
     from octoscope.results.run_matrices import require_dense
 
     table = compare_runs(require_dense(first), require_dense(second))

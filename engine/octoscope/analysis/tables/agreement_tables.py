@@ -72,9 +72,11 @@ def _compute(context: Context) -> Iterable[tuple[str, pd.DataFrame]]:
     run, plan = context.run, context.run.plan
     todo = comparisons(plan, set(context.finished))
     found = compute([_graph(run, x) for x in todo], context.scheduler)
-    agreed = pd.concat([f.agreement for f in found], ignore_index=True) if found else _NO_AGREEMENT
+    agreed = (
+        pd.concat([f.agreement for f in found], ignore_index=True) if found else _EMPTY[AGREEMENT]
+    )
     cohered = [f.coherence for f in found if len(f.coherence)]
-    coherent = pd.concat(cohered, ignore_index=True) if cohered else _NO_COHERENCE
+    coherent = pd.concat(cohered, ignore_index=True) if cohered else _EMPTY[COHERENCE]
     coherent = coherent.assign(left_out=coherent["left_out"].astype("string"))
     family = ["comparison", "gene_set", "view", "k"]
     agreed = agreed.assign(q=statistics.adjust_by(agreed, family))
@@ -95,8 +97,7 @@ def _compute(context: Context) -> Iterable[tuple[str, pd.DataFrame]]:
 
 _LABEL = ["comparison", "category", "gene_set", "view"]
 _ENDS = ["query_model", "query_layer", "query_view", "eval_model", "eval_layer", "eval_view"]
-_NO_AGREEMENT = pd.DataFrame(columns=[*_LABEL, *_ENDS, "k", "median_quantile", "jaccard", "p"])
-_NO_COHERENCE = pd.DataFrame(columns=["gene_set", "view", "k", "left_out", "p"])
+_EMPTY = {t.path: t.empty().drop(columns="q", errors="ignore") for t in AGREEMENT_TABLES}
 
 
 def _graph(run: FinishedMatrices, x: Comparison) -> Any:
