@@ -1,10 +1,9 @@
-"""Plan a run and compute its attention stage: ``python -m jobs.attention CONFIG --out RUN``."""
+"""Plan a run and compute its attention stage: ``python jobs/attention.py CONFIG --out RUN``.
 
-from __future__ import annotations
+The same as ``octoscope run --stage attention``.
+"""
 
-import sys
-
-from jobs.run import main
+from run import main
 
 if __name__ == "__main__":
-    sys.exit(main(stage="attention", description=__doc__))
+    main("run", "--stage", "attention")

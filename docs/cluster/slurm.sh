@@ -2,7 +2,7 @@
 # A run on Slurm: sbatch docs/cluster/slurm.sh CONFIG RUN [--set a.b=c ...]
 #
 # Ray's head on the first node, a worker on each other one, then beside the head
-#   python -m jobs.run CONFIG --out RUN --steal [--set a.b=c ...]
+#   octoscope run CONFIG --out RUN --steal [--set a.b=c ...]
 # RUN, CONFIG, checkpoints and this environment must lie where all nodes see them. Two minutes before
 # the time limit the run is asked to stop (execution.advanced.grace, 60 s by default, must be less), and the
 # job is queued again; the same command then continues. --steal: a node may have died.
@@ -150,7 +150,7 @@ say "$SLURM_JOB_NUM_NODES nodes at $RAY_ADDRESS"
 if [ -n "${OCTOSCOPE_COMMAND:-}" ]; then
   bash -c "exec $OCTOSCOPE_COMMAND" &
 else
-  python -m jobs.run "$CONFIG" --out "$RUN" --steal "$@" &
+  octoscope run "$CONFIG" --out "$RUN" --steal "$@" &
 fi
 DRIVER=$!
 while kill -0 "$DRIVER" 2>/dev/null; do wait "$DRIVER" || true; done # a trap ends `wait` early

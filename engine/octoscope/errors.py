@@ -12,6 +12,16 @@ def warn(text: str) -> None:
     warnings.warn(text, OctoscopeWarning, stacklevel=3)
 
 
+_LONGEST = 400  # characters of another library's message that fit one line
+
+
+def in_one_line(error: BaseException | str) -> str:
+    """Return a message of another library in one line; an exception with its type."""
+    text = error if isinstance(error, str) else f"{type(error).__name__}: {error}"
+    line = " ".join(text.split()).rstrip(":.; ")
+    return line if len(line) <= _LONGEST else f"{line[:_LONGEST]} ..."
+
+
 class OctoscopeError(Exception):
     """The run failed for a reason that is not the user's input (exit code 1)."""
 

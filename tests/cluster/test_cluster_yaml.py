@@ -114,7 +114,7 @@ def test_packages_are_the_tested_ones(cluster: dict[str, Any]) -> None:
     for kind in ("head", "worker"):
         assert any("octoscope[s3]" in c for c in cluster[f"{kind}_setup_commands"])
     assert {m for m in cluster["file_mounts"].values() if "~" not in m} == {
-        "engine", "jobs", "pyproject.toml", "constraints.txt", "README.md", "LICENSE",
+        "engine", "pyproject.toml", "constraints.txt", "README.md", "LICENSE",
     }  # fmt: skip
     assert all((ROOT / m).exists() for m in cluster["file_mounts"].values() if "~" not in m)
 

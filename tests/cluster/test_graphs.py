@@ -52,7 +52,7 @@ with connect.ray_cluster():
 
 
 def test_the_driver_imports_ray_only_after_its_settings() -> None:
-    script = "import sys, octoscope.cluster.driver, jobs.run; print('ray' in sys.modules)"
+    script = "import sys, octoscope.cluster.driver, octoscope.cli; print('ray' in sys.modules)"
     done = subprocess.run(
         [sys.executable, "-c", script], capture_output=True, text=True, timeout=120, check=False
     )

@@ -189,14 +189,14 @@ def test_status_and_report_and_info(finished_run: Path, small_atlas: Path) -> No
 
 
 @pytest.mark.slow
-def test_jobs_run_by_module_in_two_steps(
+def test_jobs_run_as_scripts_in_two_steps(
     finished_run: Path, small_config: Path, tmp_path: Path
 ) -> None:
     run = tmp_path / "jobs"
 
     def job(*arguments: str) -> subprocess.CompletedProcess[str]:
-        command = [sys.executable, "-m", *arguments]
         here = Path(__file__).parents[2]
+        command = [sys.executable, *arguments]
         return subprocess.run(
             command, capture_output=True, text=True, timeout=300, cwd=here, check=False
         )
@@ -204,13 +204,15 @@ def test_jobs_run_by_module_in_two_steps(
     planned = octoscope("plan", str(small_config), "--out", str(run), "--set", "keep_dense=fp32")
     assert planned.returncode == 0
     assert "Plan" in planned.stdout
-    early = job("jobs.overlap", str(run))
+    early = job("jobs/overlap.py", str(run))
     assert early.returncode == 1
     assert "attention stage is not done" in early.stderr
-    first = job("jobs.attention", str(small_config), "--out", str(run), "--set", "keep_dense=fp32")
+    first = job(
+        "jobs/attention.py", str(small_config), "--out", str(run), "--set", "keep_dense=fp32"
+    )
     assert first.returncode == 0, first.stderr
     assert not (run / "_SUCCESS").exists()
-    second = job("jobs.overlap", str(run))
+    second = job("jobs/overlap.py", str(run))
     assert second.returncode == 0, second.stderr
     assert tables_of(run) == tables_of(finished_run)
 

@@ -20,6 +20,7 @@ from octoscope.store.run_dir import RunRoot
 
 from tests.conftest import octoscope, small_tree, tables_of
 from tests.jobs.head import Head, ray_head
+from tests.test_user_folder import hostile_folder
 
 pytestmark = pytest.mark.slow
 ROOT = Path(__file__).parents[2]
@@ -33,19 +34,24 @@ def head() -> Iterator[Head]:
 
 
 def submit(
-    head: Head, name: str, *entrypoint: str, env: dict[str, str] | None = None
+    head: Head,
+    name: str,
+    *entrypoint: str,
+    env: dict[str, str] | None = None,
+    working_dir: Path = ROOT,
 ) -> tuple[subprocess.CompletedProcess, dict[str, Any]]:
     """Submit a job as the guide shows it; returns what the command did, and Ray's job record."""
     more = ["--runtime-env-json", json.dumps({"env_vars": env})] if env else []
     command = (
-        "job", "submit", "--address", head.dashboard, "--working-dir", str(ROOT),
+        "job", "submit", "--address", head.dashboard, "--working-dir", str(working_dir),
         "--submission-id", name, *more, "--", *entrypoint,
     )  # fmt: skip
     done = head.ray(*command)
-    deadline = time.monotonic() + 60
+    deadline = time.monotonic() + 180
     while "No available agent" in done.stderr and time.monotonic() < deadline:
         time.sleep(2)  # a head that has just started takes no jobs yet
         done = head.ray(*command)
+    assert "No available agent" not in done.stderr, "the head takes no jobs"
     request = urllib.request.Request(
         f"{head.dashboard}/api/jobs/{name}",
         headers={"Authorization": f"Bearer {head.env['RAY_AUTH_TOKEN']}"},
@@ -104,7 +110,7 @@ def test_bad_input_is_told_in_the_logs_with_exit_code_2(
     config = tmp_path / "bad.yaml"
     config.write_text(yaml.safe_dump(tree))
     done, job = submit(
-        head, "bad", "python", "-m", "jobs.run", str(config), "--out", str(tmp_path / "run")
+        head, "bad", "python", "jobs/run.py", str(config), "--out", str(tmp_path / "run")
     )
     assert done.returncode == 1  # Ray's own: the job failed
     assert (job["status"], job["driver_exit_code"]) == ("FAILED", 2)
@@ -115,9 +121,25 @@ def test_bad_input_is_told_in_the_logs_with_exit_code_2(
 
 
 def test_a_run_directory_that_goes_with_the_job_is_refused(head: Head, small_config: Path) -> None:
-    done, job = submit(head, "gone", "python", "-m", "jobs.run", str(small_config), "--out", "run")
+    done, job = submit(head, "gone", "python", "jobs/run.py", str(small_config), "--out", "run")
     assert job["driver_exit_code"] == 2
     assert "deleted with the job" in done.stdout
+
+
+def test_a_job_whose_folder_has_packages_of_the_users_own(
+    head: Head, small_config: Path, tmp_path: Path
+) -> None:
+    folder = hostile_folder(tmp_path / "mine")
+    (folder / "run.yaml").write_bytes(small_config.read_bytes())
+    run = tmp_path / "run"
+    attention = ("octoscope", "run", "run.yaml", "--stage", "attention", "--out", str(run))
+    done, job = submit(head, "mine-1", *attention, working_dir=folder)
+    assert (job["status"], job["driver_exit_code"]) == ("SUCCEEDED", 0), done.stdout
+    assert not (run / "_SUCCESS").exists()
+    analysis = ("octoscope", "resume", str(run), "--stage", "analysis")
+    done, job = submit(head, "mine-2", *analysis, working_dir=folder)
+    assert (job["status"], job["driver_exit_code"]) == ("SUCCEEDED", 0), done.stdout
+    assert octoscope("verify", str(run)).returncode == 0
 
 
 def test_units_set_aside_give_3_a_second_submission_resumes_and_stages_can_be_jobs(
@@ -126,12 +148,12 @@ def test_units_set_aside_give_3_a_second_submission_resumes_and_stages_can_be_jo
     run = tmp_path / "run"
     planned = octoscope("plan", str(small_config), "--out", str(run), "--set", "keep_dense=fp32")
     assert planned.returncode == 0, planned.stderr
-    early, job = submit(head, "early", "python", "-m", "jobs.overlap", str(run))
+    early, job = submit(head, "early", "python", "jobs/overlap.py", str(run))
     assert job["driver_exit_code"] == 1
     assert "the attention stage is not done; run it first" in early.stdout
 
     attention = (
-        "python", "-m", "jobs.attention", str(small_config), "--out", str(run),
+        "python", "jobs/attention.py", str(small_config), "--out", str(run),
         "--set", "keep_dense=fp32", "--set", "execution.log=json",
         "--set", "execution.gpus=0.5", "--set", "execution.actors=2",
         "--set", "execution.advanced.readers=1",
@@ -163,8 +185,8 @@ def test_units_set_aside_give_3_a_second_submission_resumes_and_stages_can_be_jo
 
     assert told["progress"]["gpu_hours"] > 0
 
-    whole = [x.replace("gpus=0.5", "gpus=1") for x in attention[3:]]
-    again, job = submit(head, "second", "python", "-m", "jobs.run", *whole)
+    whole = [x.replace("gpus=0.5", "gpus=1") for x in attention[2:]]
+    again, job = submit(head, "second", "python", "jobs/run.py", *whole)
     assert (again.returncode, job["status"], job["driver_exit_code"]) == (0, "SUCCEEDED", 0)
     events = events_of(again.stdout)
     units = [e["unit"] for e in events if e.get("what") == "done" and e["stage"] == "attention"]
@@ -200,7 +222,7 @@ def test_a_job_writes_to_an_object_store_and_its_status_is_read_from_there(
     url = f"{bucket}/job"
     given = {name: value for name, value in os.environ.items() if name.startswith("AWS_")}
     done, job = submit(
-        head, "store", "python", "-m", "jobs.run", str(small_config), "--out", url,
+        head, "store", "python", "jobs/run.py", str(small_config), "--out", url,
         "--set", "keep_dense=fp32", env=given,
     )  # fmt: skip
     assert (job["status"], job["driver_exit_code"]) == ("SUCCEEDED", 0), done.stdout

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import json
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -45,6 +48,30 @@ Steal = Annotated[
 ]
 
 
+class Stage(StrEnum):
+    """What of a run to do; the stages can be jobs of their own."""
+
+    ALL = "all"
+    ATTENTION = "attention"
+    ANALYSIS = "analysis"
+
+
+Stages = Annotated[
+    Stage, typer.Option("--stage", help="attention: units and matrices; analysis: what follows")
+]
+
+
+@contextmanager
+def _starting(run: str, address: str | None = None) -> Iterator[None]:
+    """Check that Ray can be reached before planning; `status` tells what fails in the block."""
+    from octoscope.cluster.connect import require_start
+    from octoscope.cluster.progress import noted
+
+    with noted(run):
+        require_start(address)
+        yield
+
+
 @app.command()
 def demo(
     out_: Annotated[str, typer.Option("--out", help="Run directory to make")] = "demo-run",
@@ -65,7 +92,8 @@ def demo(
     from octoscope.cluster.driver import execute
     from octoscope.planning.freeze import prepare
 
-    root, plan = prepare(parse_config(tree, "demo configuration"), out_)
+    with _starting(out_):
+        root, plan = prepare(parse_config(tree, "demo configuration"), out_)
     _show_plan(plan)
     code = execute(root, plan, out)
     _verify(root.url)
@@ -158,22 +186,38 @@ def _show_estimate(timed: list[dict[str, Any]]) -> None:
 
 @app.command()
 def run(
-    config: Config, out_: Out, overrides: Set = None, address: Address = None, steal: Steal = False
+    config: Config,
+    out_: Out,
+    stage: Stages = Stage.ALL,
+    overrides: Set = None,
+    address: Address = None,
+    steal: Steal = False,
 ) -> None:
-    """Plan and run; the same command again continues an unfinished run."""
+    """Plan and run; the same command again continues an unfinished run.
+
+    Inside a submitted Ray job it joins that job's cluster.
+    """
     from octoscope.cluster.driver import execute
     from octoscope.config import load_config
     from octoscope.planning.freeze import prepare
 
     settings = load_config(config, overrides)
-    root, made = prepare(settings, out_)
-    _show_plan(made)
-    raise typer.Exit(execute(root, made, out, config=settings, address=address, steal=steal))
+    with _starting(out_, address):
+        root, made = prepare(settings, out_)
+    if settings.execution.log == "text":
+        _show_plan(made)
+    raise typer.Exit(
+        execute(root, made, out, config=settings, stage=stage.value, address=address, steal=steal)
+    )
 
 
 @app.command()
 def resume(
-    run: Run, overrides: Execution = None, address: Address = None, steal: Steal = False
+    run: Run,
+    stage: Stages = Stage.ALL,
+    overrides: Execution = None,
+    address: Address = None,
+    steal: Steal = False,
 ) -> None:
     """Continue an interrupted run: only what has no commit record is computed."""
     from octoscope.cluster.driver import execute
@@ -182,8 +226,11 @@ def resume(
 
     root = run_directory(run)
     settings = run_config(root, overrides)
-    made = replan(root)
-    raise typer.Exit(execute(root, made, out, config=settings, address=address, steal=steal))
+    with _starting(root.url, address):
+        made = replan(root)
+    raise typer.Exit(
+        execute(root, made, out, config=settings, stage=stage.value, address=address, steal=steal)
+    )
 
 
 @app.command()
@@ -194,7 +241,8 @@ def overlap(run: Run, address: Address = None, steal: Steal = False) -> None:
     from octoscope.store.plan_file import run_directory
 
     root = run_directory(run)
-    made, settings = replan(root), run_config(root)
+    with _starting(root.url, address):
+        made, settings = replan(root), run_config(root)
     code = execute(root, made, out, config=settings, stage="analysis", address=address, steal=steal)
     raise typer.Exit(code)
 

@@ -5,20 +5,92 @@ from __future__ import annotations
 import logging
 import os
 import signal
+import socket
 import sys
+import tempfile
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
-from octoscope.errors import OctoscopeError
+import octoscope
+from octoscope.errors import OctoscopeError, in_one_line
 
 _OBJECT_STORE = 256 * 1024 * 1024  # only plans and small tables travel
+_ANSWER = 5.0  # seconds in which a head must answer
+_HELLO = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + bytes((0, 0, 0, 4, 0, 0, 0, 0, 0))  # gRPC's own
 
 
 def address_of(given: str | None) -> str | None:
     """Return the cluster to join: the one given, or ``RAY_ADDRESS`` (set in jobs); else None."""
     return given or os.environ.get("RAY_ADDRESS") or None
+
+
+def require_start(given: str | None) -> None:
+    """Refuse what Ray would wait for in vain; called before planning.
+
+    Parameters
+    ----------
+    given
+        The cluster's address; None: ``RAY_ADDRESS``, else local.
+
+    Raises
+    ------
+    OctoscopeError
+        If the cluster's head does not answer, or workers would import another ``octoscope``.
+    """
+    _require_own_package()
+    address = address_of(given)
+    if address is None or address in ("auto", "local"):
+        return
+    try:
+        parts = urlsplit(address if "://" in address else f"//{address}")
+        host, port = parts.hostname, parts.port
+    except ValueError:
+        return  # Ray names what is wrong with it
+    if host is None or port is None:
+        return
+    try:
+        with socket.create_connection((host, port), timeout=_ANSWER) as connection:
+            connection.sendall(_HELLO)
+            answer = connection.recv(4)
+    except OSError as error:
+        raise OctoscopeError(_unreachable(address, error.strerror or str(error))) from None
+    if os.environ.get("RAY_USE_TLS", "0") in ("", "0") and answer[3:] != b"\x04":
+        raise OctoscopeError(_unreachable(address, "what answers there is not Ray"))
+
+
+def _require_own_package() -> None:
+    """Refuse a working directory whose ``octoscope`` workers would import instead of this one.
+
+    Ray puts the driver's working directory first on the path of its workers. A folder without
+    ``__init__.py`` does no harm: an installed package comes before it.
+    """
+    here, own = Path.cwd(), Path(octoscope.__file__).resolve()
+    for found in (here / "octoscope" / "__init__.py", here / "octoscope.py"):
+        if found.is_file() and found.resolve() != own:
+            raise OctoscopeError(
+                f"{found}: workers would import it instead of Octoscope. Rename it, or start from "
+                "another directory"
+            )
+
+
+def _unreachable(address: str, cause: str) -> str:
+    return (
+        f"Ray at {address}: no connection ({cause}). Give the address of a running head "
+        "(--address, RAY_ADDRESS), or unset RAY_ADDRESS to compute on this machine"
+    )
+
+
+def _no_local_ray(cause: str) -> str:
+    place = Path(os.environ.get("RAY_TMPDIR") or tempfile.gettempdir()) / "ray"
+    return (
+        f"Ray cannot start on this machine: {cause}. Check that {place} (RAY_TMPDIR) and /dev/shm "
+        "can be written and have space, and the limits of memory, processes and open files; Ray's "
+        f"own messages are in {place / 'session_latest' / 'logs'}"
+    )
 
 
 @contextmanager
@@ -33,8 +105,9 @@ def ray_cluster(address: str | None = None) -> Iterator[Any]:
     Raises
     ------
     OctoscopeError
-        If no connection can be made.
+        If no connection can be made, or a local Ray cannot start.
     """
+    require_start(address)
     # Ray's default changes by version and by how it is started: state it. Ray reads the mode when
     # it is imported; changed later, this process and the cluster it starts would disagree.
     if "ray" not in sys.modules:
@@ -65,8 +138,16 @@ def ray_cluster(address: str | None = None) -> Iterator[Any]:
             with _own_logging():
                 # "local", not None: that would join any cluster that runs on this machine
                 ray.init(address=address or "local", **options)
-        except (ConnectionError, RuntimeError, ValueError) as error:
-            raise OctoscopeError(f"cannot reach Ray at {address or 'local'}: {error}") from error
+        except SystemError:  # may be a signal's KeyboardInterrupt (octoscope.cluster.signals)
+            raise
+        except Exception as error:  # Ray raises a bare Exception where its start times out
+            with suppress(Exception):
+                ray.shutdown()  # what it had started by then
+            cause = in_one_line(error)
+            local = address in (None, "local")
+            raise OctoscopeError(
+                _no_local_ray(cause) if local else _unreachable(str(address), cause)
+            ) from error
         if threading.current_thread() is threading.main_thread():
             signal.signal(signal.SIGTERM, handler)  # Ray puts its own, which exits with 15
     try:

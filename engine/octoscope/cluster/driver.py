@@ -18,7 +18,7 @@ from octoscope.cluster.fleet import Group, RayFleet, together
 from octoscope.cluster.progress import Reporter
 from octoscope.cluster.signals import Stopped, StopSignals
 from octoscope.config import RunConfig
-from octoscope.errors import OctoscopeError
+from octoscope.errors import OctoscopeError, in_one_line
 from octoscope.json_values import to_json
 from octoscope.pipeline.repair_plan import Repair, open_repair, read_repair
 from octoscope.pipeline.run_analyses import run_analysis, steps
@@ -144,9 +144,9 @@ class _Run:
         root, plan, config = self._root, self._plan, self._config
         log = config.execution.log
         with (
-            ray_cluster(address) as ray,
-            Reporter(root, self._console, log) as reporter,
+            Reporter(root, self._console, log) as reporter,  # tells also of a Ray that fails
             self._drain.promptly(),
+            ray_cluster(address) as ray,
         ):
             try:
                 if stage in ("all", "attention") and (self._repair is None or self._repair.works):
@@ -171,7 +171,9 @@ class _Run:
                     self._check_alone()
                     return finish(root, plan, config, known, self._written)
             except ray.exceptions.RayError as error:
-                raise OctoscopeError(f"{type(error).__name__}: {error}") from error
+                raise OctoscopeError(
+                    f"Ray failed: {in_one_line(error)}; `octoscope resume` goes on"
+                ) from error
         return QUARANTINED if known else DONE
 
     def _check_lease(self) -> None:

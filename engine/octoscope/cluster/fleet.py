@@ -9,10 +9,13 @@ from dataclasses import dataclass
 from typing import Any
 
 from octoscope.cluster.dispatch import Outcome, Work
-from octoscope.cluster.worker import Worker
-from octoscope.errors import OctoscopeError
+from octoscope.cluster.worker import Worker, import_failure
+from octoscope.errors import OctoscopeError, in_one_line
 
 _PAUSE = 0.2  # seconds before an actor that is not back yet is asked again
+_DEATHS = 3  # of each actor of a group while it starts, after which none will start
+_PROBE_AFTER = 5.0  # seconds without an actor after which its Python is tried on each node
+_PROBE_TIMEOUT = 60.0  # seconds for that Python to import the worker
 _THREAD_LIMITS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
 _PASSED = ("OCTOSCOPE_CRASH_AT", "OCTOSCOPE_DRIVER_PID")
 
@@ -84,7 +87,7 @@ class RayFleet:
     Raises
     ------
     OctoscopeError
-        If the actors are not ready within ``start_timeout`` seconds.
+        If the actors cannot start, or are not ready within ``start_timeout`` seconds.
     """
 
     def __init__(
@@ -125,6 +128,10 @@ class RayFleet:
         self._idle: dict[str, dict[str, Any]] = {name: {} for name in groups}
         self._running: dict[Any, tuple[Work, Any]] = {}
         self._recovering: dict[Any, tuple[Any, float]] = {}
+        self._groups = groups
+        self._restarts: dict[int, int] = {}  # actor -> restarts by Ray when it was last well
+        self._counted = 0.0  # when restarts were last asked for
+        self._probes: dict[str, list[Any]] = {}  # group -> tries of its Python, one per node
         self._short: dict[str, int] = {}  # work -> times its actor died
         self._start_timeout = start_timeout
         self._await_start()
@@ -222,21 +229,110 @@ class RayFleet:
         actor, since = self._recovering.pop(reference)
         try:
             place = self._ray.get(reference)
+            self._restarts.pop(id(actor), None)  # counted anew when it is lost
             self._idle[self._group[id(actor)]][self._names[id(actor)]] = actor
             self._tell(actor, "started", place)
         except self._ray.exceptions.RayError as error:
-            if not self._died(error):
+            # Ray does not start an actor again whose class could not be imported
+            if not self._died(error) or getattr(error, "actor_init_failed", False):
                 cause = _cause(error)
                 if isinstance(cause, OctoscopeError):
                     raise cause from None
-                raise OctoscopeError(f"an actor cannot start: {cause!r}") from error
+                group = self._group[id(actor)]
+                last = (str(cause).strip().splitlines() or [type(cause).__name__])[-1]
+                raise OctoscopeError(self._cannot_import(group, last)) from error
             time.sleep(_PAUSE)
             self._recover(actor, since)
 
+    def _cannot_import(self, group: str, cause: str) -> str:
+        python = self._groups[group].python
+        where = python or "the Python of the cluster's nodes"
+        return (
+            f"a worker of {group} cannot start: {in_one_line(cause)}. Install octoscope and what "
+            f"it needs for {where} on every node, and keep modules of the same names out of "
+            "PYTHONPATH and the working directory"
+        )
+
+    def _refuse_dying_actors(self, missing: list[str]) -> None:
+        """Raise where the processes of all actors of a group end again and again as they start.
+
+        A call to such an actor may wait for ever: only Ray's count of restarts tells.
+        """
+        if time.monotonic() - self._counted < 1.0:
+            return
+        self._counted = time.monotonic()
+        for group in missing:
+            ends = []
+            for actor in self._actors[group]:
+                count = self._restarts_of(actor)
+                ends.append(count - self._restarts.setdefault(id(actor), count))
+            if min(ends) >= _DEATHS:
+                raise OctoscopeError(
+                    f"a worker of {group} cannot start: its process ended {min(ends)} times before "
+                    "it was ready, without a message of its own. Look for a crash or too little "
+                    f"memory in Ray's logs of it (worker-*.err{self._logs()}), repair that, then "
+                    "`octoscope resume`"
+                )
+
+    def _restarts_of(self, actor: Any) -> int:
+        """Return how often Ray started an actor again; its public API needs a dashboard."""
+        try:
+            told = self._ray._private.state.actors(actor._actor_id.hex())
+            return int(told["NumRestarts"]) - int(told.get("NumRestartsDueToNodePreemption", 0))
+        except Exception:  # noqa: BLE001  not there in another version: start_timeout remains
+            return 0
+
+    def _logs(self) -> str:
+        try:
+            return f" in {self._ray._private.worker._global_node.get_logs_dir_path()}"
+        except Exception:  # noqa: BLE001  only a help
+            return ""
+
+    def _refuse_a_broken_python(self, missing: list[str], now: float) -> None:
+        """Raise where a group's own Python can import the worker on no node.
+
+        Such a process ends before Ray knows of it, and Ray says nothing.
+        """
+        for group in missing:
+            python, since = self._groups[group].python, self._gone(group)
+            if python is None or since is None or now - since < _PROBE_AFTER:
+                continue
+            if group not in self._probes:
+                self._probes[group] = self._try_on_each_node(python)
+            tries = self._probes[group]
+            ready, waiting = self._ray.wait(tries, num_returns=len(tries), timeout=0)
+            if not tries or waiting:
+                continue
+            try:
+                found = self._ray.get(ready)
+            except self._ray.exceptions.RayError:  # of the try itself: says nothing
+                continue
+            if all(found):
+                raise OctoscopeError(self._cannot_import(group, f"{python}: {found[0]}"))
+
+    def _try_on_each_node(self, python: str) -> list[Any]:
+        from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
+
+        trying = self._ray.remote(import_failure)
+        return [
+            trying.options(
+                num_cpus=0,
+                max_retries=0,
+                scheduling_strategy=NodeAffinitySchedulingStrategy(node["NodeID"], soft=False),
+            ).remote(python, _PROBE_TIMEOUT)
+            for node in self._ray.nodes()
+            if node["Alive"] and node["Resources"].get("CPU")
+        ]
+
     def _refuse_an_empty_group(self) -> None:
-        for group in self._actors:
+        now = time.monotonic()
+        missing = [group for group in self._actors if self._gone(group) is not None]
+        if missing:
+            self._refuse_dying_actors(missing)
+            self._refuse_a_broken_python(missing, now)
+        for group in missing:
             since = self._gone(group)
-            if since is None or time.monotonic() - since <= self._start_timeout:
+            if since is None or now - since <= self._start_timeout:
                 continue
             have = self._ray.cluster_resources()
             raise OctoscopeError(

@@ -9,8 +9,8 @@ import json
 import threading
 import time
 from collections import Counter
-from collections.abc import Iterable
-from contextlib import nullcontext, suppress
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager, nullcontext, suppress
 from types import TracebackType
 from typing import Any
 
@@ -21,6 +21,7 @@ from octoscope.cluster import live_view
 from octoscope.cluster.dispatch import Change, Work
 from octoscope.cluster.run_stats import RunStats
 from octoscope.cluster.signals import Stopped
+from octoscope.errors import InputError, OctoscopeError, in_one_line
 from octoscope.json_values import to_json
 from octoscope.store.commits import done_among
 from octoscope.store.lease import LEASE
@@ -81,8 +82,12 @@ class Reporter:
             self._live.stop()
         self._ended.set()
         self._teller.join()
-        ended = "failed" if error else "finished"
-        self._write("stopped" if isinstance(error, Stopped) else ended)
+        if error is None:
+            self._write("finished")
+        elif isinstance(error, Stopped | KeyboardInterrupt | SystemExit):
+            self._write("stopped")
+        else:
+            self._write("failed", error=_text(error))
 
     def stage(self, name: str, works: Iterable[Work]) -> None:
         """Begin a stage."""
@@ -145,9 +150,39 @@ class Reporter:
             if stage is not None and time.time() - self._said > _QUIET:
                 self._line(stage)  # a unit of an hour changes nothing, and yet it runs
 
-    def _write(self, status: str) -> None:
+    def _write(self, status: str, **more: Any) -> None:
         with suppress(OSError):  # a full store stops the work itself; this only tells of it
-            self._root.replace(PROGRESS, to_json({"status": status, **self._tally.snapshot()}))
+            body = {"status": status, **more, **self._tally.snapshot()}
+            self._root.replace(PROGRESS, to_json(body))
+
+
+def _text(error: BaseException) -> str:
+    return str(error) if isinstance(error, OctoscopeError) else in_one_line(error)
+
+
+@contextmanager
+def noted(run: str) -> Iterator[None]:
+    """Note in a run's directory why its driver failed before it began, for `octoscope status`.
+
+    Nothing is noted where there is no run yet, or it is finished, or another driver is at work;
+    and nothing of bad input, which says nothing about the run.
+    """
+    try:
+        yield
+    except OctoscopeError as error:
+        if not isinstance(error, InputError):
+            with suppress(OSError, ValueError, OctoscopeError):
+                _note(RunRoot(run), error)
+        raise
+
+
+def _note(root: RunRoot, error: OctoscopeError) -> None:
+    if not root.exists("plan.json") or root.exists("_SUCCESS"):
+        return
+    before = last_seen(root)
+    if before is None or not _at_work(before):
+        told = {"status": "failed", "error": str(error)}
+        root.replace(PROGRESS, to_json(RunStats(earlier=before).snapshot() | told))
 
 
 def summary(root: RunRoot) -> dict[str, Any]:
@@ -180,6 +215,8 @@ def summary(root: RunRoot) -> dict[str, Any]:
     if progress is not None:
         age = time.time() - progress["updated"]
         rows["last driver"] = f"{progress['status']}, last seen {age:.0f} s ago"
+        if "error" in progress:
+            rows["error"] = progress["error"]
         if "actor_hours" in progress:
             rows["time"] = live_view.hours(progress)
     quarantined = (root.read_json("attention.json") or {}).get("quarantined", {})

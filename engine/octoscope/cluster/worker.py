@@ -5,11 +5,13 @@ from __future__ import annotations
 import logging
 import os
 import socket
+import subprocess
 import time
 from typing import Any
 
 import zarr
 
+from octoscope.errors import OctoscopeError, in_one_line
 from octoscope.plan.values import COEXPRESSION
 from octoscope.plan.work_names import block_of
 from octoscope.planning.freeze import run_config
@@ -19,6 +21,22 @@ from octoscope.store.run_dir import RunRoot
 
 _LOG = logging.getLogger("octoscope")
 _REPORTED = ("cells_used", "tokens", "wait_seconds")  # of a unit's record, to the driver
+
+
+def import_failure(python: str, timeout: float) -> str | None:
+    """Try to import this module with another Python on this node; return why that fails."""
+    try:
+        done = subprocess.run(
+            [python, "-P", "-c", f"import ray, {__name__}"],
+            capture_output=True, text=True, timeout=timeout, check=False,
+        )  # fmt: skip
+    except OSError as error:
+        return error.strerror or str(error)
+    except subprocess.TimeoutExpired:
+        return None  # slow is not broken
+    if done.returncode == 0:
+        return None
+    return (done.stderr.strip().splitlines() or [f"exit code {done.returncode}"])[-1]
 
 
 class Worker:
@@ -38,12 +56,22 @@ class Worker:
 
     def __init__(self, run: str, model: str | None, name: str, gpus: float = 0) -> None:
         self._run, self._name, self._gpus = run, name, gpus
-        self._failure: Exception | None = None
+        self._failure: OctoscopeError | None = None
         try:
             self._load(run, model)
-        except Exception as error:  # noqa: BLE001  told by ready(): Ray drops a constructor's
-            self._failure = error
+        except (Exception, SystemExit) as error:  # noqa: BLE001  told by ready(): Ray drops it here
+            self._failure = self._told(error, model)
             self._log("cannot start", logging.ERROR, error=repr(error))
+
+    def _told(self, error: BaseException, model: str | None) -> OctoscopeError:
+        """Return what the driver can read, whatever modules it lacks."""
+        if isinstance(error, OctoscopeError) and type(error).__module__ == "octoscope.errors":
+            return error
+        return OctoscopeError(
+            f"a worker of {model or 'matrices'} on {socket.gethostname()} cannot start: "
+            f"{in_one_line(error)}. Repair that; what is committed stays, and `octoscope resume` "
+            "goes on"
+        )
 
     def _load(self, run: str, model: str | None) -> None:
         root = RunRoot(run)
@@ -120,8 +148,10 @@ class Worker:
                 self._matrices.pairs(model, category)
             else:
                 self._matrices.matrix(model, category, int(work.rsplit(".l", 1)[1]))
-        except Exception as error:
+        except (Exception, SystemExit) as error:
             self._log("failed", logging.ERROR, work=work, error=f"{type(error).__name__}: {error}")
+            if isinstance(error, SystemExit):  # Ray would end this process and not start it again
+                raise RuntimeError(f"SystemExit: {error}") from None
             raise
         metrics["seconds"] = round(time.monotonic() - started, 3)
         self._metrics.done(kind, metrics)

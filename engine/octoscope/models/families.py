@@ -2,22 +2,59 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from importlib.metadata import entry_points
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
 from typing import Any
 
 import torch
 
-from octoscope.errors import InputError
+from octoscope.errors import InputError, OctoscopeError, in_one_line
 from octoscope.models.protocol import FoundationModel
 
 GROUP = "octoscope.models"
 
 
 def families() -> dict[str, type[FoundationModel]]:
-    """Return every installed family by name."""
-    return {e.name: e.load() for e in sorted(entry_points(group=GROUP), key=lambda e: e.name)}
+    """Return every installed family by name.
+
+    Raises
+    ------
+    OctoscopeError
+        If a family's module cannot be imported.
+    """
+    return {name: _imported(entry) for name, entry in _entries().items()}
+
+
+def _entries() -> dict[str, EntryPoint]:
+    return {e.name: e for e in sorted(entry_points(group=GROUP), key=lambda e: e.name)}
+
+
+def _imported(entry: EntryPoint) -> type[FoundationModel]:
+    """Import a family; a plug-in runs code of its own, which may raise anything."""
+    try:
+        family: type[FoundationModel] = entry.load()
+    except (Exception, SystemExit) as error:
+        raise OctoscopeError(
+            f"the plug-in {entry.name} ({entry.value}) cannot be imported: {in_one_line(error)}. "
+            "Repair or uninstall its package"
+        ) from error
+    return family
+
+
+@contextmanager
+def plugin_errors(name: str, path: str | Path) -> Iterator[None]:
+    """Name the family in whatever its code raises."""
+    try:
+        yield
+    except OctoscopeError:
+        raise
+    except (Exception, SystemExit) as error:
+        raise OctoscopeError(
+            f"{path}: the plug-in {name} failed: {in_one_line(error)}. Check that the files are "
+            f"whole, and that this version of {name} reads them"
+        ) from error
 
 
 def _require(path: Path) -> None:
@@ -64,15 +101,18 @@ def load_model(
     ------
     InputError
         If the family is not installed, or the files cannot be used.
+    OctoscopeError
+        If the family's code fails.
     """
     path = Path(path)
     _require(path)
     name = family or family_of(path)
-    known = families()
+    known = _entries()
     if name not in known:
         raise InputError(
             "models.*.family", f"{name!r} is not installed", f"choose one of {sorted(known)}"
         )
-    return known[name].load(
-        path, device=torch.device(device), dtype=dtype, options=options, seed=seed
-    )
+    with plugin_errors(name, path):
+        return _imported(known[name]).load(
+            path, device=torch.device(device), dtype=dtype, options=options, seed=seed
+        )

@@ -22,7 +22,7 @@ from octoscope.config import AtlasConfig, ModelConfig
 from octoscope.errors import InputError, OctoscopeError
 from octoscope.genes import GeneTable
 from octoscope.models import GeneMatch, load_model
-from octoscope.models.families import GROUP
+from octoscope.models.families import GROUP, plugin_errors
 from octoscope.models.weights import file_digests
 from octoscope.probe.gene_statistics import fixed_options
 
@@ -84,7 +84,8 @@ def describe(
         If the checkpoint or an option cannot be used.
     """
     model = load_model(m.path, family=m.family, options=m.options, seed=seed)
-    match = model.match(atlas.genes).named_by(atlas.genes)
+    with plugin_errors(m.family, m.path):
+        match = model.match(atlas.genes).named_by(atlas.genes)
     match = match.with_panel(None if panel is None else list(panel))
     extra = {} if match_only else fixed_options(model, match, atlas, list(categories))
     options = {**m.options, **extra}
@@ -138,7 +139,7 @@ def describe_elsewhere(
     }
     try:
         done = subprocess.run(
-            [str(m.python), "-m", "octoscope.planning.checkpoint_info"],
+            [str(m.python), "-P", "-m", "octoscope.planning.checkpoint_info"],
             input=json.dumps(request),
             capture_output=True,
             text=True,
@@ -160,6 +161,8 @@ def describe_elsewhere(
         ) from None
     if "error" in answer:
         raise InputError(*answer["error"])
+    if "failed" in answer:
+        raise OctoscopeError(answer["failed"])
     return _from_json(answer)
 
 
@@ -204,6 +207,8 @@ def main() -> None:
         answer = _to_json(info)
     except InputError as error:
         answer = {"error": [error.where, error.problem, error.fix]}
+    except OctoscopeError as error:
+        answer = {"failed": str(error)}
     json.dump(answer, sys.stdout)
 
 
