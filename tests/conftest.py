@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import fcntl
 import hashlib
 import os
 import subprocess
 import sys
 import uuid
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +22,25 @@ from scipy import sparse
 
 from tests.s3 import s3_server
 
+# Ray starts idle workers, one per CPU, that no test uses: actors have settings of their own.
+os.environ.setdefault("RAY_prestart_worker_first_driver", "0")
+
 ORACLE = Path(__file__).parent / "data" / "scgpt"
+
+
+def once(factory: pytest.TempPathFactory, name: str, make: Callable[[Path], None]) -> Path:
+    """Return a folder that is filled once for all processes of a test session."""
+    top = factory.getbasetemp()
+    if "PYTEST_XDIST_WORKER" in os.environ:
+        top = top.parent
+    folder, made = top / name, top / f"{name}.made"
+    with (top / f"{name}.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not made.exists():
+            folder.mkdir()
+            make(folder)
+            made.touch()
+    return folder
 
 
 @pytest.fixture(scope="session")
@@ -59,18 +78,22 @@ def make_adata(n_cells: int = 12, n_genes: int = 30, seed: int = 0) -> ad.AnnDat
 @pytest.fixture(scope="session")
 def small_atlas(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """48 real cells of two types with the demonstration's genes, as Zarr v3."""
-    path = tmp_path_factory.mktemp("atlas") / "small.zarr"
-    cells = ad.read_zarr(data("immune559.zarr"))
-    keep = [
-        i
-        for kind in ("T cell", "macrophage")
-        for i in np.flatnonzero(cells.obs["cell_type"].astype(str) == kind)[:24]
-    ]
-    part = cells[keep].copy()
-    part.obs["cell_type"] = part.obs["cell_type"].astype(str)
-    with ad.settings.override(auto_shard_zarr_v3=False, zarr_write_format=3):
-        part.write_zarr(path)
-    return path
+
+    def make(folder: Path) -> None:
+        cells = ad.read_zarr(data("immune559.zarr"))
+        keep = [
+            i
+            for kind in ("T cell", "macrophage")
+            for i in np.flatnonzero(cells.obs["cell_type"].astype(str) == kind)[:24]
+        ]
+        part = cells[keep].copy()
+        part.obs["cell_type"] = part.obs["cell_type"].astype(str)
+        with ad.settings.override(auto_shard_zarr_v3=False, zarr_write_format=3):
+            part.write_zarr(folder / "small.zarr")
+        tree = small_tree(folder / "small.zarr")
+        (folder / "small.yaml").write_text(yaml.safe_dump(tree))
+
+    return once(tmp_path_factory, "atlas", make) / "small.zarr"
 
 
 def small_tree(atlas: Path) -> dict[str, Any]:
@@ -135,9 +158,7 @@ def five_families(atlas: Path) -> dict[str, Any]:
 
 @pytest.fixture(scope="session")
 def small_config(small_atlas: Path) -> Path:
-    path = small_atlas.parent / "small.yaml"
-    path.write_text(yaml.safe_dump(small_tree(small_atlas)))
-    return path
+    return small_atlas.parent / "small.yaml"
 
 
 def tables_of(run: Path) -> dict[str, str]:
@@ -166,8 +187,11 @@ def bucket(_s3: str) -> str:
 
 @pytest.fixture(scope="session")
 def finished_run(small_config: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """One finished small run, made once; tests copy it before they change anything."""
-    run = tmp_path_factory.mktemp("finished") / "run"
-    done = octoscope("run", str(small_config), "--out", str(run), "--set", "keep_dense=fp32")
-    assert done.returncode == 0, done.stdout + done.stderr
-    return run
+    """One finished small run on Ray, made once; tests copy it before they change anything."""
+
+    def make(folder: Path) -> None:
+        run = str(folder / "run")
+        done = octoscope("run", str(small_config), "--out", run, "--set", "keep_dense=fp32")
+        assert done.returncode == 0, done.stdout + done.stderr
+
+    return once(tmp_path_factory, "finished", make) / "run"

@@ -17,7 +17,8 @@ from octoscope.cli.app import app
 from octoscope.cli.shared import guarded
 from scipy import sparse
 
-from tests.conftest import octoscope, small_tree
+from tests.conftest import small_tree
+from tests.here import here
 
 
 def call(*arguments: str) -> int:
@@ -171,7 +172,7 @@ def test_a_source_that_the_network_lacks_is_named(small_atlas: Path, tmp_path: P
     tree["network"] = {"path": "demo", "sources": ["KEGG"]}
     config = tmp_path / "run.yaml"
     config.write_text(yaml.safe_dump(tree))
-    done = octoscope("plan", str(config), "--out", str(tmp_path / "run"), "--no-calibrate")
+    done = here("plan", str(config), "--out", str(tmp_path / "run"), "--no-calibrate")
     assert done.returncode == 2
     assert "'KEGG' is not in this network" in done.stderr
     assert not (tmp_path / "run").exists()

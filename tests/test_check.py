@@ -13,31 +13,32 @@ from octoscope.demo.demo import checkpoint
 from octoscope.probe.gene_statistics import gene_statistics
 
 from tests.conftest import octoscope
+from tests.here import here
 from tests.models.parity import DATA
 
 
 def test_list_names_every_family_with_its_source() -> None:
-    rows = json.loads(octoscope("models", "list", "--json").stdout)
+    rows = json.loads(here("models", "list", "--json").stdout)
     assert {r["family"] for r in rows} >= {"scgpt", "scprint", "aidocell"}
     assert all(r["source"] and r["licence"] and r["files"] for r in rows)
-    text = octoscope("models", "list").stdout
+    text = here("models", "list").stdout
     assert "AIDO.Cell-100M" in text
 
 
 @pytest.mark.slow
 def test_inspect_and_check_tell_what_a_run_would_do(small_atlas: Path) -> None:
-    inspected = octoscope("models", "inspect", checkpoint("scprint-demo"), "--json")
+    inspected = here("models", "inspect", checkpoint("scprint-demo"), "--json")
     rows = json.loads(inspected.stdout)
     assert (rows["family"], rows["layers"], rows["heads"], rows["d"]) == ("scprint", 3, 4, 64)
     assert len(rows["sha256"]["model.ckpt"]) == 64
-    shown = octoscope(
+    shown = here(
         "models", "inspect", str(DATA / "geneformer/v1/checkpoint"),
         "--option", "dictionaries=v1/dictionaries", "--json",
     )  # fmt: skip
     rows = json.loads(shown.stdout)
     assert rows["variant"] == "V1, custom size"
     assert "token_dictionary_gc30M_like.pkl" in rows["sha256"]
-    checked = octoscope(
+    checked = here(
         "models", "check", checkpoint("scprint-demo"), str(small_atlas),
         "--option", "context=most expr", "--option", "max_len=50", "--dtype", "bfloat16", "--json",
     )  # fmt: skip
@@ -47,9 +48,7 @@ def test_inspect_and_check_tell_what_a_run_would_do(small_atlas: Path) -> None:
     assert rows["matched genes"] == rows["model genes"] == 600
     assert rows["dtype"] == "bfloat16"
     assert rows["seconds per cell, all layers"] > 0
-    bad = octoscope(
-        "models", "check", checkpoint("scprint-demo"), str(small_atlas), "--dtype", "int8"
-    )
+    bad = here("models", "check", checkpoint("scprint-demo"), str(small_atlas), "--dtype", "int8")
     assert bad.returncode == 2
     assert "--dtype: 'int8'" in bad.stderr
 

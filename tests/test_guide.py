@@ -20,6 +20,7 @@ def blocks(page: Path) -> list[str]:
 
 
 @pytest.mark.slow
+@pytest.mark.alone  # its cluster has Ray's own ports, and `ray stop` stops every Ray
 @pytest.mark.timeout(900)
 def test_the_guide_can_be_followed_on_one_machine(tmp_path: Path) -> None:
     shown = blocks(ROOT / "docs/guide.md")

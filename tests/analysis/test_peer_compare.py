@@ -226,16 +226,16 @@ def places(frame: pd.DataFrame) -> tuple[np.ndarray, np.ndarray]:
     return at[0], at[1]
 
 
-@pytest.mark.slow
+# every method, both orders and both inputs once; the other two are run by hand
 @pytest.mark.timeout(900)
 @pytest.mark.parametrize(
     ("absolute", "how", "what"),
     [
-        (False, "sum", "random"),
-        (True, "absolute-argmax", "random"),
-        (False, "max", "random"),
-        (True, "sum", "demonstration"),
-        (False, "absolute-argmax", "demonstration"),
+        pytest.param(False, "sum", "random", marks=pytest.mark.campaign),
+        pytest.param(True, "absolute-argmax", "random", marks=pytest.mark.slow),
+        pytest.param(False, "max", "random", marks=pytest.mark.slow),
+        pytest.param(True, "sum", "demonstration", marks=pytest.mark.slow),
+        pytest.param(False, "absolute-argmax", "demonstration", marks=pytest.mark.campaign),
     ],
 )
 def test_every_comparison_equals_the_peers(

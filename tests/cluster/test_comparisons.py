@@ -21,6 +21,8 @@ from octoscope.analysis.derived_views import DerivedViews
 from octoscope.analysis.pairings import MatrixRef, reader
 from octoscope.attention.topk import TopK
 from octoscope.cli.comparison_tables import SHOWN
+from octoscope.cluster.connect import ray_cluster
+from octoscope.cluster.dask_scheduler import ray_scheduler
 from octoscope.pipeline.run_analyses import run_all
 from octoscope.plan.values import CACHE_BYTES
 from octoscope.plan.work_names import block_of
@@ -32,7 +34,8 @@ from octoscope.store.manifest import Fault
 from octoscope.store.parquet import table_bytes
 from octoscope.store.run_dir import RunRoot
 
-from tests.conftest import octoscope, small_tree, three_families
+from tests.conftest import small_tree, three_families
+from tests.here import here
 from tests.results.columns import faults, unmade
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
@@ -56,7 +59,7 @@ def compared(small_atlas: Path, tmp_path_factory: pytest.TempPathFactory) -> Pat
     tree["gene_sets"].append(two)
     folder = tmp_path_factory.mktemp("compared")
     (folder / "run.yaml").write_text(yaml.safe_dump(tree))
-    done = octoscope("run", str(folder / "run.yaml"), "--out", str(folder / "run"), timeout=600)
+    done = here("run", str(folder / "run.yaml"), "--out", str(folder / "run"))
     assert done.returncode == 0, done.stderr
     return folder / "run"
 
@@ -109,7 +112,7 @@ def test_layers_of_a_model_are_compared_over_all_of_its_genes(
     del tree["edges"], tree["network"]
     (tmp_path / "run.yaml").write_text(yaml.safe_dump(tree))
     run = tmp_path / "run"
-    done = octoscope("run", str(tmp_path / "run.yaml"), "--out", str(run))
+    done = here("run", str(tmp_path / "run.yaml"), "--out", str(run))
     assert done.returncode == 0, done.stderr
     agreed = table(run, "tables/agreement")
     alone = agreed[agreed["comparison"] == "layers"]
@@ -119,11 +122,11 @@ def test_layers_of_a_model_are_compared_over_all_of_its_genes(
     assert set(alone["n_genes"]) == {600}
     together = agreed[(agreed["comparison"] == "models") & (agreed["gene_set"] == "own")]
     assert set(together["n_genes"]) == {63}
-    told = octoscope("compare", "layers", str(run), "--gene-set", "own", "--json")
+    told = here("compare", "layers", str(run), "--gene-set", "own", "--json")
     rows = json.loads(told.stdout)
     assert {r["comparison"] for r in rows} == {"layers"}
     assert len(rows) == 2
-    told = octoscope("compare", "models", str(run), "--gene-set", "own", "--json")
+    told = here("compare", "models", str(run), "--gene-set", "own", "--json")
     assert {r["comparison"] for r in json.loads(told.stdout)} == {"models"}
 
 
@@ -134,7 +137,7 @@ def test_heads_are_matrices_of_their_own_and_are_compared(
     tree |= {"compare": {"k": [10]}, "network": None, "edges": None}
     (tmp_path / "run.yaml").write_text(yaml.safe_dump(tree))
     run = tmp_path / "run"
-    done = octoscope("run", str(tmp_path / "run.yaml"), "--out", str(run))
+    done = here("run", str(tmp_path / "run.yaml"), "--out", str(run))
     assert done.returncode == 0, done.stderr
     plan = plan_of(RunRoot(run).url)
     heads = plan.model("tiny").n_heads
@@ -227,7 +230,7 @@ def test_threads_that_share_a_matrix_all_read_the_whole_of_it(compared: Path) ->
         assert found == [len(genes)] * 8
 
 
-def test_threads_give_the_bytes_of_ray_for_every_comparison(compared: Path, tmp_path: Path) -> None:
+def test_ray_gives_every_comparison_the_bytes_of_threads(compared: Path, tmp_path: Path) -> None:
     root = RunRoot(tmp_path / "run")
     shutil.copytree(compared, root.url)
     plan, config = plan_of(root.url), run_config(root)
@@ -236,7 +239,9 @@ def test_threads_give_the_bytes_of_ray_for_every_comparison(compared: Path, tmp_
     def write(_: RunRoot, name: str, frame: pd.DataFrame) -> None:
         made[name] = table_bytes(frame)
 
-    run_all(root, plan, plan.finished_blocks(set()), config.network, write=write)
+    with ray_cluster():
+        blocks, scheduler = plan.finished_blocks(set()), ray_scheduler()
+        run_all(root, plan, blocks, config.network, scheduler, write=write)
     folders = {"union", "tables", "topk", "consensus", "pools"}
     assert {name.split("/")[0] for name in made} == folders
     assert {n for n, data in made.items() if data != (compared / n).read_bytes()} == set()
@@ -335,7 +340,7 @@ def test_every_column_is_in_the_schema_and_the_schema_in_the_tables(compared: Pa
 
 def test_categories_are_merged_after_the_run(compared: Path, tmp_path: Path) -> None:
     both = ("--category", "T cell", "--category", "macrophage")
-    done = octoscope("pool", str(compared), *both, "--out", str(tmp_path / "p"), "--name", "both")
+    done = here("pool", str(compared), *both, "--out", str(tmp_path / "p"), "--name", "both")
     assert done.returncode == 0, done.stderr
     plan = plan_of(RunRoot(compared).url)
     assert plan.compare is not None
@@ -351,7 +356,7 @@ def test_categories_are_merged_after_the_run(compared: Path, tmp_path: Path) -> 
         (("--category", "T cell", "--out", str(tmp_path / "q")), "at least two categories"),
         (("--category", "none", "--out", str(tmp_path / "q")), "is not in this run"),
     ):
-        refused = octoscope("pool", str(compared), *wrong)
+        refused = here("pool", str(compared), *wrong)
         assert refused.returncode == 2
         assert said in " ".join(refused.stderr.split())
 
@@ -368,11 +373,11 @@ def test_the_report_shows_the_models_together(compared: Path) -> None:
 
 
 def test_the_command_line_answers_from_the_tables(compared: Path, tmp_path: Path) -> None:
-    told = octoscope("compare", "models", str(compared), "--gene-set", "shared", "--json")
+    told = here("compare", "models", str(compared), "--gene-set", "shared", "--json")
     rows = json.loads(told.stdout)
     assert {r["query_model"] for r in rows} >= {"tiny", "scprint", "aidocell"}
     assert all(r["query_model"] != r["eval_model"] for r in rows)
-    told = octoscope("compare", "layers", str(compared), "--category", "T cell", "--k", "10")
+    told = here("compare", "layers", str(compared), "--category", "T cell", "--k", "10")
     assert told.returncode == 0, told.stderr
     assert "tiny, layer 0" in told.stdout
     for wrong, said in (
@@ -380,17 +385,16 @@ def test_the_command_line_answers_from_the_tables(compared: Path, tmp_path: Path
         (("--k", "7"), "was not compared"),
         (("--category", "none"), "is not in this run"),
     ):
-        refused = octoscope("compare", "models", str(compared), *wrong)
+        refused = here("compare", "models", str(compared), *wrong)
         assert refused.returncode == 2
         assert said in refused.stderr.replace("\n", " ")
-    itself = octoscope("compare", "runs", str(compared), str(compared), "--json")
+    itself = here("compare", "runs", str(compared), str(compared), "--json")
     rows = json.loads(itself.stdout)
     assert rows
     assert {r["jaccard"] for r in rows} == {1.0}
     assert all(r["spearman"] == pytest.approx(1) or r["spearman"] is None for r in rows)
 
 
-@pytest.mark.slow
 def test_one_layer_of_one_model_still_has_its_networks_and_contrasts(
     small_atlas: Path, tmp_path: Path
 ) -> None:
@@ -399,7 +403,7 @@ def test_one_layer_of_one_model_still_has_its_networks_and_contrasts(
     tree["compare"] = {"k": [20]}
     (tmp_path / "run.yaml").write_text(yaml.safe_dump(tree))
     run = tmp_path / "run"
-    done = octoscope("run", str(tmp_path / "run.yaml"), "--out", str(run))
+    done = here("run", str(tmp_path / "run.yaml"), "--out", str(run))
     assert done.returncode == 0, done.stderr
     assert table(run, "tables/agreement").empty
     page = (run / "report/index.html").read_text()
@@ -412,12 +416,12 @@ def test_one_layer_of_one_model_still_has_its_networks_and_contrasts(
 
 @pytest.mark.parametrize("name", list(SHOWN))
 def test_every_table_of_comparisons_can_be_printed(compared: Path, name: str) -> None:
-    told = octoscope("compare", "show", str(compared), name, "--json")
+    told = here("compare", "show", str(compared), name, "--json")
     assert told.returncode == 0, told.stderr
     stored = table(compared, f"tables/{SHOWN[name].file}")
     assert len(json.loads(told.stdout)) == len(stored)
     assert set(SHOWN[name].columns) <= set(stored.columns)
-    printed = octoscope("compare", "show", str(compared), name, "--rows", "1")
+    printed = here("compare", "show", str(compared), name, "--rows", "1")
     assert printed.returncode == 0, printed.stderr
     if len(stored) > 1:
         assert f"1 of {len(stored)} rows" in printed.stdout
@@ -431,19 +435,19 @@ def test_every_table_of_comparisons_can_be_printed(compared: Path, name: str) ->
 
 def test_printed_tables_can_be_narrowed(compared: Path) -> None:
     asked = ("--model", "tiny", "--category", "T cell", "--gene-set", "shared", "--json")
-    rows = json.loads(octoscope("compare", "show", str(compared), "coherence", *asked).stdout)
+    rows = json.loads(here("compare", "show", str(compared), "coherence", *asked).stdout)
     assert rows
     assert {(r["model"], r["category"], r["gene_set"]) for r in rows} == {
         ("tiny", "T cell", "shared")
     }
-    rows = json.loads(octoscope("compare", "show", str(compared), "genes", "--model", "tiny",
+    rows = json.loads(here("compare", "show", str(compared), "genes", "--model", "tiny",
                                 "--json").stdout)  # fmt: skip
     assert len(rows) == sum(
         "tiny" in s.split("+") for s in table(compared, "tables/gene_sets").models
     )
     geometry = table(compared, "tables/geometry")
     last = geometry["model_b"].iloc[-1]
-    rows = json.loads(octoscope("compare", "show", str(compared), "geometry", "--model", last,
+    rows = json.loads(here("compare", "show", str(compared), "geometry", "--model", last,
                                 "--json").stdout)  # fmt: skip
     assert len(rows) == ((geometry["model_a"] == last) | (geometry["model_b"] == last)).sum()
     for wrong, said in (
@@ -451,7 +455,7 @@ def test_printed_tables_can_be_narrowed(compared: Path) -> None:
         (("genes", "--category", "T cell"), "no such column"),
         (("coherence", "--model", "none"), "'none' is not in this table"),
     ):
-        refused = octoscope("compare", "show", str(compared), *wrong)
+        refused = here("compare", "show", str(compared), *wrong)
         assert refused.returncode == 2
         assert said in " ".join(refused.stderr.split())
 
@@ -460,7 +464,7 @@ def test_networks_open_elsewhere(compared: Path, tmp_path: Path) -> None:
     asked = ("--gene-set", "shared", "--view", "logit", "--category", "T cell", "--top", "40")
 
     def export(name: str, *more: str) -> Path:
-        done = octoscope("export", str(compared), "--out", str(tmp_path / name), *asked, *more)
+        done = here("export", str(compared), "--out", str(tmp_path / name), *asked, *more)
         assert done.returncode == 0, done.stderr
         return tmp_path / name
 
@@ -492,24 +496,24 @@ def test_networks_open_elsewhere(compared: Path, tmp_path: Path) -> None:
     shared = pd.read_parquet(export("shared.parquet", "--min-groups", "2"))
     assert len(shared)
     assert (shared["n_groups"] >= 2).all()
-    again = octoscope("export", str(compared), "--out", str(tmp_path / "net.parquet"))
+    again = here("export", str(compared), "--out", str(tmp_path / "net.parquet"))
     assert again.returncode == 2
     assert "exists already" in again.stderr.replace("\n", " ")
-    unknown = octoscope("export", str(compared), "--out", str(tmp_path / "net.xyz"))
+    unknown = here("export", str(compared), "--out", str(tmp_path / "net.xyz"))
     assert unknown.returncode == 2
 
 
 def test_a_run_without_comparisons_has_none_and_says_so(small_atlas: Path, tmp_path: Path) -> None:
     tree = small_tree(small_atlas) | {"compare": None}
     (tmp_path / "run.yaml").write_text(yaml.safe_dump(tree))
-    done = octoscope("run", str(tmp_path / "run.yaml"), "--out", str(tmp_path / "run"))
+    done = here("run", str(tmp_path / "run.yaml"), "--out", str(tmp_path / "run"))
     assert done.returncode == 0, done.stderr
     assert not (tmp_path / "run/consensus").exists()
     assert not (tmp_path / "run/tables/agreement.parquet").exists()
-    refused = octoscope("compare", "models", str(tmp_path / "run"))
+    refused = here("compare", "models", str(tmp_path / "run"))
     assert refused.returncode == 2
     assert "compare: null" in refused.stderr.replace("\n", " ")
-    kept = octoscope("compare", "runs", str(tmp_path / "run"), str(tmp_path / "run"))
+    kept = here("compare", "runs", str(tmp_path / "run"), str(tmp_path / "run"))
     assert kept.returncode == 2
     assert "keep_dense" in kept.stderr.replace("\n", " ")
 

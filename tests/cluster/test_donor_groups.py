@@ -21,7 +21,8 @@ from octoscope.store.commits import read_record
 from octoscope.store.parquet import read_table
 from octoscope.store.run_dir import RunRoot
 
-from tests.conftest import octoscope, small_tree
+from tests.conftest import small_tree
+from tests.here import here
 
 CATEGORY, LAYER = 1, 2
 
@@ -163,9 +164,9 @@ def test_a_whole_run_with_donor_groups(donors_atlas: Path, tmp_path: Path) -> No
     config["compare"] = {"model_groups": {"a": ["tiny"], "b": ["other"]}, "consensus": False,
                          "views": ["logit", "logit.centred"]}  # fmt: skip
     path.write_text(yaml.safe_dump(config))
-    planned = octoscope("plan", str(path), "--out", str(tmp_path / "run"))
+    planned = here("plan", str(path), "--out", str(tmp_path / "run"))
     assert planned.returncode == 0, planned.stdout + planned.stderr
-    done = octoscope("run", str(path), "--out", str(tmp_path / "run"))
+    done = here("run", str(path), "--out", str(tmp_path / "run"))
     assert done.returncode == 0, done.stdout + done.stderr
     root = RunRoot(str(tmp_path / "run"))
     assert read_table(root, "topk/tiny.parquet")["donor_low"].notna().any()
@@ -184,9 +185,9 @@ def test_a_whole_run_with_donor_groups(donors_atlas: Path, tmp_path: Path) -> No
     lost = tmp_path / "run/tables/agreement.parquet"
     sealed = lost.read_bytes()
     lost.unlink()
-    mended = octoscope("repair", str(tmp_path / "run"))
+    mended = here("repair", str(tmp_path / "run"))
     assert mended.returncode == 0, mended.stdout + mended.stderr
     assert lost.read_bytes() == sealed
-    again = octoscope("resume", str(tmp_path / "run"))
+    again = here("resume", str(tmp_path / "run"))
     assert again.returncode == 0
     assert "finished already" in again.stdout

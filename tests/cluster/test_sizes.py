@@ -17,7 +17,8 @@ from octoscope.planning.freeze import prepare
 from octoscope.planning.memory import refuse_what_cannot_fit, working_set
 from octoscope.planning.timing import estimate
 
-from tests.conftest import octoscope, small_tree
+from tests.conftest import small_tree
+from tests.here import here
 
 SCRIPT = """
 import ctypes, json, sys
@@ -237,13 +238,13 @@ def test_plan_says_what_is_read_and_names_convert(tmp_path: Path) -> None:
     tree["execution"]["unit_cells"] = 4
     path = tmp_path / "c.yaml"
     path.write_text(yaml.safe_dump(tree))
-    said = octoscope("plan", str(path), "--out", str(tmp_path / "run"), "--no-calibrate")
+    said = here("plan", str(path), "--out", str(tmp_path / "run"), "--no-calibrate")
     assert said.returncode == 0, said.stderr
     text = " ".join(said.stdout.split())
     assert "octoscope atlas convert" in text
     assert "Time, measured here" not in text
     target = tmp_path / "sorted.zarr"
-    done = octoscope(
+    done = here(
         "atlas", "convert", str(data("immune559.zarr")), str(target), "--category", "cell_type"
     )
     assert done.returncode == 0, done.stderr

@@ -10,34 +10,39 @@ import pytest
 
 from tests.conftest import octoscope, tables_of
 from tests.faults.runs import KEEP
+from tests.here import here
 
 KILLS = "units/tiny.c0001.h0.00000000"  # its worker, every time
 HANGS = "units/tiny.c0001.h1.00000008"
+SHORT = "units/tiny.c0001.h0.00000008"  # of memory, even for one cell
 
 
 @pytest.mark.slow
-def test_poison_units_are_set_aside_listed_and_tried_again_by_resume(
+def test_units_that_kill_hang_or_do_not_fit_are_set_aside_listed_and_tried_again_by_resume(
     finished_run: Path, small_config: Path, tmp_path: Path
 ) -> None:
     run = tmp_path / "run"
     ended = octoscope(
         "run", str(small_config), "--out", str(run), *KEEP, "--set", "execution.unit_timeout=8",
-        env={"OCTOSCOPE_CRASH_AT": f"worker:after-data@{KILLS},hang:after-data@{HANGS}"},
+        env={"OCTOSCOPE_CRASH_AT": f"worker:after-data@{KILLS},hang:after-data@{HANGS},"
+             f"memory:mid-layer@{SHORT}"},
     )  # fmt: skip
     assert ended.returncode == 3, ended.stdout + ended.stderr
     told = json.loads((run / "run.json").read_text())
-    assert sorted(told["quarantined"]) == [KILLS, HANGS]
+    assert sorted(told["quarantined"]) == [KILLS, SHORT, HANGS]
     assert "no answer within 8 s" in told["quarantined"][HANGS]
+    assert "out of memory with one cell" in told["quarantined"][SHORT]
+    assert f"trying again: {SHORT}" not in ended.stdout  # it would be as short again
     assert told["cells"][0]["used"] == 24  # the rest finished
     page = (run / "report/index.html").read_text()
     assert "Incomplete." in page
     for unit in (KILLS, HANGS):
         assert ended.stdout.count(f"trying again: {unit}") == 2  # three attempts
-        assert unit in page
-    assert octoscope("verify", str(run)).returncode == 0
-    assert octoscope("resume", str(run), "--set", "execution.unit_timeout=600").returncode == 0
+    assert all(unit in page for unit in (KILLS, SHORT, HANGS))
+    assert here("verify", str(run)).returncode == 0
+    assert here("resume", str(run), "--set", "execution.unit_timeout=600").returncode == 0
     assert tables_of(run) == tables_of(finished_run)
-    assert octoscope("verify", str(run)).returncode == 0
+    assert here("verify", str(run)).returncode == 0
     assert not list((run / "units").rglob("*.zarr"))
     assert "Incomplete." not in (run / "report/index.html").read_text()
 

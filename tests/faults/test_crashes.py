@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import shutil
+import subprocess
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import pytest
@@ -17,6 +19,7 @@ from octoscope.store.run_dir import RunRoot
 
 from tests.conftest import octoscope, tables_of
 from tests.faults.runs import KEEP, crash, start, until, workers
+from tests.here import here
 
 SWEEP = [
     "before-write@c0000.h0.00000008",
@@ -29,49 +32,79 @@ SWEEP = [
     "before-success",
 ]
 
+pytestmark = pytest.mark.timeout(1200)  # the first test that asks for the sweep waits for it
+
+
+@dataclass
+class Swept:
+    """A run that was killed at every point in turn, and what was found on the way."""
+
+    run: Path
+    last: Path  # a copy as it was before the run was sealed
+    resumed: subprocess.CompletedProcess[str]
+    stray: Path  # what a writer killed inside a write leaves
+    states: list[str] = field(default_factory=list)
+    computed_again: list[str] = field(default_factory=list)
+    sealed: list[str] = field(default_factory=list)
+    lost: dict[str, bool] = field(default_factory=dict)  # whether the unit killed has no record
+    records: int = 0
+
+
+@pytest.fixture(scope="module")
+def swept(small_config: Path, tmp_path_factory: pytest.TempPathFactory) -> Swept:
+    folder = tmp_path_factory.mktemp("swept")
+    run, last = folder / "run", folder / "last"
+    found = Swept(run, last, subprocess.CompletedProcess([], 1), run / ".plan.json.0a.partial")
+    done: dict[Path, bytes] = {}
+
+    def note_again(where: str) -> None:
+        if any(not p.exists() or p.read_bytes() != body for p, body in done.items()):
+            found.computed_again.append(where)
+
+    for where in SWEEP:
+        crash(small_config, run, where)  # from the second on, this resumes the one before
+        found.states.append(json.loads(here("status", str(run), "--json").stdout)["state"])
+        if (run / "_SUCCESS").exists():
+            found.sealed.append(where)
+        note_again(where)
+        done = {p: p.read_bytes() for p in run.rglob("record.json")}
+        unit = where.partition("@")[2]
+        found.lost[where] = not any(unit in str(p) for p in done)
+    found.records = len(done)
+    shutil.copytree(run, last)
+    found.stray.write_text("half")
+    found.resumed = octoscope("resume", str(run))
+    note_again("resume")
+    return found
+
 
 @pytest.mark.slow
 def test_a_run_killed_at_every_point_in_turn_gives_the_same_bytes(
-    finished_run: Path, small_config: Path, tmp_path: Path
+    finished_run: Path, swept: Swept
 ) -> None:
-    run = tmp_path / "run"
-    done: dict[Path, bytes] = {}
-    for where in SWEEP:
-        crash(small_config, run, where)  # from the second on, this resumes the one before
-        assert not (run / "_SUCCESS").exists()
-        # what had been committed was not computed again
-        assert all(p.read_bytes() == body for p, body in done.items()), where
-        done = {p: p.read_bytes() for p in run.rglob("record.json")}
-        lost = "after-record" not in where
-        unit = where.partition("@")[2]
-        assert not unit.startswith("c0000.h") or any(unit in str(p) for p in done) != lost
-    assert len(done) == 8 + 2 + 4  # units, pair counts, matrices
-    resumed = octoscope("resume", str(run))
-    assert resumed.returncode == 0, resumed.stderr
-    assert all(p.read_bytes() == body for p, body in done.items())
-    assert tables_of(run) == tables_of(finished_run)
-    assert octoscope("verify", str(run)).returncode == 0
+    assert swept.resumed.returncode == 0, swept.resumed.stderr
+    assert tables_of(swept.run) == tables_of(finished_run)
+    assert here("verify", str(swept.run)).returncode == 0
 
 
 @pytest.mark.slow
-def test_kill_then_resume_gives_the_same_bytes(
-    finished_run: Path, small_config: Path, tmp_path: Path
-) -> None:
-    run = tmp_path / "run"
-    crash(small_config, run, "after-data@h1.00000008")
-    told = json.loads(octoscope("status", str(run), "--json").stdout)
-    assert told["state"] == "unfinished"
-    before = {p: p.read_bytes() for p in (run / "units").rglob("record.json")}
-    assert before
-    stray = run / ".plan.json.0a.partial"  # what a writer killed inside a write leaves
-    stray.write_text("half")
-    resumed = octoscope("resume", str(run))
-    assert resumed.returncode == 0, resumed.stderr
-    assert not stray.exists()
-    assert tables_of(run) == tables_of(finished_run)
-    assert octoscope("verify", str(run)).returncode == 0
-    # what had been committed was not computed again
-    assert all(p.read_bytes() == body for p, body in before.items())
+def test_what_was_committed_before_a_kill_is_not_computed_again(swept: Swept) -> None:
+    assert swept.records == 8 + 2 + 4  # units, pair counts, matrices
+    assert swept.computed_again == []
+
+
+@pytest.mark.slow
+def test_a_kill_leaves_a_record_only_where_it_came_after_one(swept: Swept) -> None:
+    of_units = {where: lost for where, lost in swept.lost.items() if ".h" in where}
+    assert of_units == {where: "after-record" not in where for where in of_units}
+    assert len(of_units) == 4
+
+
+@pytest.mark.slow
+def test_a_killed_run_is_unfinished_and_what_a_writer_left_is_swept(swept: Swept) -> None:
+    assert set(swept.states) == {"unfinished"}
+    assert swept.sealed == []
+    assert not swept.stray.exists()
 
 
 def test_every_named_point_is_swept() -> None:
@@ -80,10 +113,9 @@ def test_every_named_point_is_swept() -> None:
 
 @pytest.mark.slow
 def test_dask_on_threads_gives_the_bytes_of_dask_on_ray(
-    finished_run: Path, small_config: Path, tmp_path: Path
+    finished_run: Path, swept: Swept, tmp_path: Path
 ) -> None:
-    run = tmp_path / "run"
-    crash(small_config, run, "before-success")
+    run = Path(shutil.copytree(swept.last, tmp_path / "run"))
     root = RunRoot(run)
     plan, config = load_plan(root), run_config(root)
     for top in ("tables", "topk", "union"):

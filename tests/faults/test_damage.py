@@ -16,6 +16,7 @@ from octoscope.store.run_dir import RunRoot
 
 from tests.conftest import octoscope, tables_of
 from tests.faults.runs import crash
+from tests.here import here, without_ray
 
 
 @pytest.fixture
@@ -41,7 +42,7 @@ def dense_chunk(run: Path, matrix: str = "*") -> Path:
 def test_verify_finds_a_flipped_bit(copy: Path) -> None:
     for victim in (dense_chunk(copy), copy / "tables/stats.parquet"):
         flip(victim)
-        found = octoscope("verify", str(copy))
+        found = here("verify", str(copy))
         assert found.returncode == 1
         assert f"{victim.relative_to(copy)}: content does not match" in found.stderr
 
@@ -56,7 +57,7 @@ def test_verify_finds_missing_truncated_and_foreign_objects(copy: Path) -> None:
     late = copy / "units/tiny.c0000.h0.00000000/attempt-late/sums"  # a worker that woke too late
     late.parent.mkdir()
     late.write_bytes(b"x")
-    found = json.loads(octoscope("verify", str(copy), "--json").stdout)
+    found = json.loads(here("verify", str(copy), "--json").stdout)
     faults = {f["object"]: f["what"] for f in found}
     assert faults[str(missing.relative_to(copy))] == "missing"
     assert faults[str(record.relative_to(copy))] == "missing"
@@ -137,14 +138,14 @@ def test_a_run_of_a_version_with_fewer_tables_is_repaired_as_it_was(copy: Path) 
     root = sealed_without(copy, lambda name: name in later)
     assert verify(root) == []
     (copy / "report/index.html").unlink()
-    done = octoscope("repair", str(copy))
+    done = here("repair", str(copy))
     assert done.returncode == 0, done.stdout + done.stderr
     assert verify(root) == []
     assert not any((copy / name).exists() for name in later)
 
 
 def mended(run: Path, finished_run: Path) -> str:
-    done = octoscope("repair", str(run))
+    done = here("repair", str(run))
     assert done.returncode == 0, done.stdout + done.stderr
     assert tables_of(run) == tables_of(finished_run)
     assert verify(RunRoot(run)) == []
@@ -158,7 +159,7 @@ def test_repair_gives_the_bytes_back(copy: Path, finished_run: Path) -> None:
     (copy / "union/tiny.c0001.parquet").unlink()
     (copy / "tables/mine.parquet").write_bytes(b"x")
     untouched = {p: p.read_bytes() for p in copy.glob("units/*/record.json")}
-    dry = octoscope("repair", str(copy), "--dry-run")
+    dry = here("repair", str(copy), "--dry-run")
     assert "3 faults; to compute again: 0 units, 0 other pieces of work, 2 tables" in dry.stdout
     assert len(verify(RunRoot(copy))) == 3
     said = mended(copy, finished_run)
@@ -197,7 +198,7 @@ def test_a_lost_plan_and_vocabulary_are_made_again(copy: Path, finished_run: Pat
     assert (copy / "plan.json").read_bytes() == (finished_run / "plan.json").read_bytes()
     config = copy / "config.yaml"
     config.write_text(config.read_text() + "\n")
-    refused = octoscope("repair", str(copy))
+    refused = here("repair", str(copy))
     assert refused.returncode == 1
     assert "config.yaml: damaged; restore it" in refused.stderr
 
@@ -213,8 +214,8 @@ def test_a_repair_that_is_killed_goes_on(copy: Path, finished_run: Path) -> None
         died = octoscope(command, str(copy), env={"OCTOSCOPE_CRASH_AT": where})
         assert died.returncode == -9, died.stdout + died.stderr
         assert not (copy / "_SUCCESS").exists()
-        assert "in the middle of one" in octoscope("status", str(copy)).stdout
-    resumed = octoscope("resume", str(copy))
+        assert "in the middle of one" in here("status", str(copy)).stdout
+    resumed = here("resume", str(copy))
     assert resumed.returncode == 0, resumed.stdout + resumed.stderr
     assert tables_of(copy) == tables_of(finished_run)
     assert verify(RunRoot(copy)) == []
@@ -227,28 +228,28 @@ def test_damage_in_an_unfinished_run_is_withdrawn_and_resumed(
 ) -> None:
     run = tmp_path / "run"
     crash(small_config, run, "mid-finalise@c0001.l002")
-    assert octoscope("verify", str(run)).returncode == 0
+    assert here("verify", str(run)).returncode == 0
     victim = next(p for p in sorted(run.glob("units/*/*/sums.zarr/pairs/c/**/*")) if p.is_file())
     victim.unlink()
-    found = octoscope("verify", str(run))
+    found = here("verify", str(run))
     assert found.returncode == 1
     assert "missing" in found.stderr
-    mended_ = octoscope("repair", str(run))
+    mended_ = here("repair", str(run))
     assert mended_.returncode == 0, mended_.stderr
     assert "1 units, 0 other pieces of work" in mended_.stdout
-    assert octoscope("resume", str(run)).returncode == 0
+    assert here("resume", str(run)).returncode == 0
     assert tables_of(run) == tables_of(finished_run)
-    assert octoscope("verify", str(run)).returncode == 0
+    assert here("verify", str(run)).returncode == 0
 
 
 def test_readers_refuse_a_run_without_success_or_with_another_manifest(copy: Path) -> None:
     manifest = (copy / "manifest.json").read_text()
     (copy / "manifest.json").write_text(manifest.replace("tables/stats", "tables/other"))
-    refused = octoscope("report", str(copy))
+    refused = here("report", str(copy))
     assert refused.returncode == 1
     assert "does not match _SUCCESS" in refused.stderr
     (copy / "_SUCCESS").unlink()
-    refused = octoscope("report", str(copy))
+    refused = here("report", str(copy))
     assert refused.returncode == 1
     assert "octoscope resume" in refused.stderr
 
@@ -258,7 +259,7 @@ def test_resume_refuses_changed_inputs(copy: Path, tmp_path: Path) -> None:
     (copy / "_SUCCESS").unlink()
     config = copy / "config.yaml"
     config.write_text(config.read_text().replace("top_k: 50", "top_k: 51"))
-    refused = octoscope("resume", str(copy))
+    refused = here("resume", str(copy))
     assert refused.returncode == 2
     assert "top_k" in refused.stderr
 
@@ -271,7 +272,7 @@ def test_damaged_notes_of_a_run_are_named_or_made_again(copy: Path, finished_run
     assert json.loads((copy / "attention.json").read_text()) == {"quarantined": {}}
     (copy / "repair.json").write_text("{")
     for command in ("resume", "repair"):
-        told = octoscope(command, str(copy))
+        told = here(command, str(copy))
         assert told.returncode == 1
         assert "repair.json: damaged" in told.stderr
         assert "Traceback" not in told.stderr
@@ -315,6 +316,8 @@ def test_a_driver_does_not_write_over_what_another_has_sealed(
 
     monkeypatch.setattr(driver, "run_analysis", woken)
     said = io.StringIO()
-    assert driver.execute(root, replan(root), Console(file=said, width=300), stage="analysis") == 0
+    with without_ray():
+        ended = driver.execute(root, replan(root), Console(file=said, width=300), stage="analysis")
+    assert ended == 0
     assert "finished by another driver" in said.getvalue()
     assert verify(root) == []

@@ -18,6 +18,7 @@ from octoscope.store.run_dir import RunRoot
 
 from tests.conftest import octoscope, small_tree, tables_of
 from tests.faults.runs import KEEP, crash, start, until
+from tests.here import here
 
 pytestmark = pytest.mark.slow
 
@@ -47,37 +48,23 @@ def written(run: Path) -> dict[str, Any]:
     }
 
 
-def test_two_actors_give_the_units_and_bytes_of_one(
+def test_a_run_of_two_actors_resumed_on_five_has_the_units_and_bytes_of_one(
     cluster: Any, small_config: Path, finished_run: Path, tmp_path: Path
 ) -> None:
     run = tmp_path / "run"
-    done = octoscope(
-        "run", str(small_config), "--out", str(run), *KEEP, "--address", cluster.address,
-        "--set", "execution.actors=2",
-    )  # fmt: skip
-    assert done.returncode == 0, done.stdout + done.stderr
+    where = ("--address", cluster.address)
+    crash(small_config, run, "after-record@h1.00000000", *where, "--set", "execution.actors=2")
     assert (run / "plan.json").read_bytes() == (finished_run / "plan.json").read_bytes()
-    assert written(run) == written(finished_run)  # the finished run had one actor
-    assert tables_of(run) == tables_of(finished_run)
-
-
-def test_a_resume_on_another_number_of_actors_gives_the_same_bytes(
-    cluster: Any, small_config: Path, finished_run: Path, tmp_path: Path
-) -> None:
-    run = tmp_path / "run"
-    crash(small_config, run, "after-record@h1.00000000")
     before = {p: p.read_bytes() for p in run.glob("units/*/record.json")}
     assert before
     # how a run executes may change on resume, its result may not
-    refused = octoscope("resume", str(run), "--set", "top_k=51")
+    refused = here("resume", str(run), "--set", "top_k=51")
     assert refused.returncode == 2
     assert "--set top_k" in refused.stderr
-    resumed = octoscope(
-        "resume", str(run), "--address", cluster.address, "--set", "execution.actors=5"
-    )
+    resumed = octoscope("resume", str(run), *where, "--set", "execution.actors=5")
     assert resumed.returncode == 0, resumed.stdout + resumed.stderr
     assert all(p.read_bytes() == body for p, body in before.items())
-    assert written(run) == written(finished_run)
+    assert written(run) == written(finished_run)  # the finished run had one actor
     assert tables_of(run) == tables_of(finished_run)
 
 
@@ -107,6 +94,7 @@ def test_a_node_that_joins_gets_the_actors_that_had_no_place(cluster: Any, tmp_p
     tree = small_tree(data("immune559.zarr"))
     places = 3 * len(cluster.list_all_nodes())
     tree["models"][0]["layers"] = [0, 1, 2]
+    tree |= {"compare": None, "network": None, "edges": None}  # the units are what is asked about
     tree["execution"] |= {"unit_cells": 1, "actors": places + 2, "log": "json"}
     config.write_text(yaml.safe_dump(tree))
     process = start("run", str(config), "--out", str(run), *KEEP, "--address", cluster.address)

@@ -9,6 +9,7 @@ from octoscope.store.run_dir import RunRoot
 
 from tests.conftest import octoscope, tables_of
 from tests.faults.runs import crash
+from tests.here import here
 from tests.s3 import SECRET
 
 
@@ -27,26 +28,26 @@ def test_a_run_on_s3_is_killed_resumed_and_repaired_to_the_same_bytes(
 ) -> None:
     url = f"{bucket}/run"
     crash(small_config, url, "after-data@h1.00000008")
-    assert "unfinished" in octoscope("status", url).stdout
+    assert "unfinished" in here("status", url).stdout
     before = {
         n: RunRoot(url).read(n) for n in RunRoot(url).files("units") if n.endswith("record.json")
     }
     assert before
-    resumed = octoscope("resume", url)
+    resumed = here("resume", url)
     assert resumed.returncode == 0, resumed.stdout + resumed.stderr
     root = RunRoot(url)
     assert all(root.read(n) == body for n, body in before.items())
-    assert octoscope("verify", url).returncode == 0
+    assert here("verify", url).returncode == 0
     run = fetched(url, tmp_path / "run")
     assert tables_of(run) == tables_of(finished_run)
     assert not [f for f in root.files("units") if not f.endswith("record.json")]
-    assert f"{url}/report/index.html" in octoscope("report", url).stdout
+    assert f"{url}/report/index.html" in here("report", url).stdout
     # damage and repair
     root.remove(["topk/tiny.parquet"])
-    damaged = octoscope("verify", url)
+    damaged = here("verify", url)
     assert damaged.returncode == 1
     assert "topk/tiny.parquet: missing" in damaged.stderr
-    mended = octoscope("repair", url)
+    mended = here("repair", url)
     assert mended.returncode == 0, mended.stdout + mended.stderr
     again = fetched(url, tmp_path / "again")
     assert tables_of(again) == tables_of(finished_run)
@@ -72,12 +73,12 @@ def test_a_store_that_cannot_be_written_is_refused_before_anything_runs(
         ("sftp://host/run", "no conditional create"),
         ("s3://key:hidden@bucket/run", "holds credentials"),
     ):
-        refused = octoscope("plan", str(small_config), "--out", url, "--no-calibrate")
+        refused = here("plan", str(small_config), "--out", url, "--no-calibrate")
         assert refused.returncode == 2
         assert said in refused.stderr
         assert "hidden" not in refused.stderr
     # in memory there is no run for other processes
-    refused = octoscope("plan", str(small_config), "--out", "memory://run", "--no-calibrate")
+    refused = here("plan", str(small_config), "--out", "memory://run", "--no-calibrate")
     assert refused.returncode == 2
     assert "this process" in refused.stderr
 
@@ -87,5 +88,5 @@ def test_a_run_from_a_folder_is_the_same_run_in_a_store(bucket: str, finished_ru
     for path in sorted(finished_run.rglob("*")):
         if path.is_file():
             root.replace(path.relative_to(finished_run).as_posix(), path.read_bytes())
-    sound = octoscope("verify", root.url)
+    sound = here("verify", root.url)
     assert sound.returncode == 0, sound.stderr

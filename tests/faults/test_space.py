@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import errno
-import json
 import shutil
 import subprocess
 import sys
@@ -25,6 +24,7 @@ from octoscope.store.run_dir import RunRoot
 
 from tests.conftest import five_families, octoscope, tables_of
 from tests.faults.runs import KEEP
+from tests.here import here
 
 FAMILIES = ("tiny", "scprint", "aidocell", "scfoundation", "geneformer")
 
@@ -220,21 +220,8 @@ def test_a_run_whose_store_is_full_stops_and_goes_on_when_there_is_space(
         assert not (run / "_SUCCESS").exists()
         assert not (run / "manifest.json").exists()
         assert list(run.glob("units/*/record.json"))
-    assert octoscope("resume", str(run)).returncode == 0
+    assert here("resume", str(run)).returncode == 0
     assert tables_of(run) == tables_of(finished_run)
-
-
-@pytest.mark.slow
-def test_a_run_with_a_unit_that_does_not_fit_sets_it_aside(
-    small_config: Path, tmp_path: Path
-) -> None:
-    ended = octoscope(
-        "run", str(small_config), "--out", str(tmp_path / "run"),
-        env={"OCTOSCOPE_CRASH_AT": "memory:mid-layer@c0001.h0"},
-    )  # fmt: skip
-    assert ended.returncode == 3, ended.stderr
-    told = json.loads((tmp_path / "run/run.json").read_text())["quarantined"]
-    assert all("out of memory with one cell" in why for why in told.values())
 
 
 def test_a_plan_that_cannot_fit_on_the_disk_is_refused(

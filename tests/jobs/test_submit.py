@@ -19,6 +19,7 @@ import yaml
 from octoscope.store.run_dir import RunRoot
 
 from tests.conftest import octoscope, small_tree, tables_of
+from tests.here import here
 from tests.jobs.head import Head, ray_head
 from tests.test_user_folder import hostile_folder
 
@@ -146,7 +147,7 @@ def test_units_set_aside_give_3_a_second_submission_resumes_and_stages_can_be_jo
     head: Head, small_config: Path, finished_run: Path, tmp_path: Path
 ) -> None:
     run = tmp_path / "run"
-    planned = octoscope("plan", str(small_config), "--out", str(run), "--set", "keep_dense=fp32")
+    planned = here("plan", str(small_config), "--out", str(run), "--set", "keep_dense=fp32")
     assert planned.returncode == 0, planned.stderr
     early, job = submit(head, "early", "python", "jobs/overlap.py", str(run))
     assert job["driver_exit_code"] == 1
@@ -179,7 +180,7 @@ def test_units_set_aside_give_3_a_second_submission_resumes_and_stages_can_be_jo
     assert metrics["ray_octoscope_piece_seconds_sum"] > 0, metrics
     status = head.ray("job", "status", "first", "--address", head.dashboard)
     assert "exit code 3" in status.stdout
-    told = json.loads(octoscope("status", str(run), "--json").stdout)
+    told = json.loads(here("status", str(run), "--json").stdout)
     assert told["quarantined"] == 1
     assert told["units"] == "7 of 8 committed"
 
@@ -196,7 +197,7 @@ def test_units_set_aside_give_3_a_second_submission_resumes_and_stages_can_be_jo
     assert seen
     assert seen <= {(1, "0"), (1, "1")}
     assert tables_of(run) == tables_of(finished_run)
-    assert octoscope("verify", str(run)).returncode == 0
+    assert here("verify", str(run)).returncode == 0
 
     # actors' own logs: JSON with run, unit and Ray's ids
     lines = [
@@ -227,11 +228,11 @@ def test_a_job_writes_to_an_object_store_and_its_status_is_read_from_there(
     )  # fmt: skip
     assert (job["status"], job["driver_exit_code"]) == ("SUCCEEDED", 0), done.stdout
     assert given["AWS_SECRET_ACCESS_KEY"] not in done.stdout
-    told = json.loads(octoscope("status", url, "--json").stdout)
+    told = json.loads(here("status", url, "--json").stdout)
     assert told["state"] == "finished"
     watched = octoscope("status", url, "--watch")
     assert watched.returncode == 0, watched.stderr
-    assert octoscope("verify", url).returncode == 0
+    assert here("verify", url).returncode == 0
     for path in ("tables/stats.parquet", "tables/layers.parquet"):
         assert RunRoot(url).read(path) == (finished_run / path).read_bytes()
     status = head.ray("job", "status", "store", "--address", head.dashboard)

@@ -16,7 +16,7 @@ from octoscope.probe.dump import write_dump
 from octoscope.probe.dump_format import Difference, diff
 from scipy import sparse
 
-from tests.conftest import octoscope
+from tests.here import here
 
 DATA = Path(__file__).parents[1] / "data"
 Weights = dict[str, torch.Tensor]
@@ -32,9 +32,9 @@ def read_cells(path: Path) -> tuple[sparse.csr_matrix, GeneTable, np.ndarray]:
 
 def judge_by_command(checkpoint: Path, cells: Path, dump: Path, out: Path, *given: str) -> None:
     """Run `attention dump` and `attention diff` as a user does; every array must agree."""
-    made = octoscope("attention", "dump", str(checkpoint), str(cells), "--out", str(out), *given)
+    made = here("attention", "dump", str(checkpoint), str(cells), "--out", str(out), *given)
     assert made.returncode == 0, made.stderr
-    judged = octoscope("attention", "diff", str(out), str(dump), "--json")
+    judged = here("attention", "diff", str(out), str(dump), "--json")
     assert judged.returncode == 0, judged.stdout
     names = {r["array"] for r in json.loads(judged.stdout)}
     assert names >= {"attn_0", "logits_1", "lse_1", "hidden_1", "output", "token_value"}

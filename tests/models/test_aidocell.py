@@ -52,7 +52,7 @@ _SHARED = ["--option", "context=shared", "--option", "depth_tokens=0"]
             PLAIN, FULL, ["--positions", str(FULL)], id="full from cells", marks=pytest.mark.slow
         ),
         pytest.param(
-            PLAIN, FULL, ["--tokens", str(FULL)], id="full from tokens", marks=pytest.mark.slow
+            PLAIN, FULL, ["--tokens", str(FULL)], id="full from tokens", marks=pytest.mark.campaign
         ),
         pytest.param(PLAIN, SUB, ["--positions", str(SUB), *_SHARED], id="sub from cells"),
         pytest.param(

@@ -20,7 +20,7 @@ from octoscope.probe.dump import write_dump
 from octoscope.probe.dump_format import diff
 from scipy import sparse
 
-from tests.conftest import octoscope
+from tests.here import here
 
 
 def cells(oracle: Path) -> tuple[sparse.csr_matrix, GeneTable, np.ndarray]:
@@ -40,12 +40,12 @@ def cells(oracle: Path) -> tuple[sparse.csr_matrix, GeneTable, np.ndarray]:
 def test_dump_equals_the_authors_code(oracle: Path, tmp_path: Path, given: list[str]) -> None:
     given = [str(oracle / g) if g.endswith(".npz") else g for g in given]
     ours = tmp_path / "ours.npz"
-    made = octoscope(
+    made = here(
         "attention", "dump", str(oracle / "checkpoint"), str(oracle / "cells.h5ad"),
         "--out", str(ours), *given,
     )  # fmt: skip
     assert made.returncode == 0, made.stderr
-    judged = octoscope("attention", "diff", str(ours), str(oracle / "dump.npz"), "--json")
+    judged = here("attention", "diff", str(ours), str(oracle / "dump.npz"), "--json")
     assert judged.returncode == 0, judged.stdout
     rows = json.loads(judged.stdout)
     assert {r["array"] for r in rows} >= {"attn_0", "logits_2", "lse_1", "hidden_2", "output"}

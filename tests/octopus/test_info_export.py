@@ -19,7 +19,7 @@ from octoscope.octopus.network import Network, open_network
 from octoscope.octopus.network_export import export
 from octoscope.octopus.network_info import source_overlap, source_table
 
-from tests.conftest import octoscope
+from tests.here import here
 from tests.octopus.conftest import FIXTURE, build_tree, expected, network_of
 
 
@@ -119,21 +119,19 @@ def test_the_commands_from_files_to_answers(raw: Path, tmp_path: Path) -> None:
     tree = build_tree(raw, "corrected")
     (tmp_path / "build.yaml").write_text(yaml.safe_dump(tree))
     net = tmp_path / "octopus"
-    made = octoscope("octopus", "build", str(tmp_path / "build.yaml"), str(net))
+    made = here("octopus", "build", str(tmp_path / "build.yaml"), str(net))
     assert made.returncode == 0, made.stderr
     assert "corrected, OmniPath" in made.stdout
     assert "337 statements in the peer, 200 here" in made.stdout.replace("\n", " ")
-    info = octoscope("octopus", "info", str(net), "--check", "--json")
+    info = here("octopus", "info", str(net), "--check", "--json")
     facts = json.loads(info.stdout)
     assert facts["vertices"] == 260
     assert {s["source"] for s in facts["sources"]} == set(open_network(net).sources)
-    alone = json.loads(
-        octoscope("octopus", "info", str(net), "--source", "TRRUST", "--json").stdout
-    )
+    alone = json.loads(here("octopus", "info", str(net), "--source", "TRRUST", "--json").stdout)
     assert alone["connected pairs (unordered)"] == 153
     pairs = FIXTURE / "expected/query_gene_pairs.parquet"
     target = tmp_path / "answers.parquet"
-    asked = octoscope(
+    asked = here(
         "octopus", "lookup", str(net), str(pairs), str(target),
         "--columns", "from_gene,to_gene", "--distance", "2",
     )  # fmt: skip
@@ -147,19 +145,19 @@ def test_the_commands_from_files_to_answers(raw: Path, tmp_path: Path) -> None:
     assert (answers["distance"][edge & ~answers["same_vertex"]] == 1).all()
     genes = tmp_path / "genes.txt"
     genes.write_text("\n".join(answers["from_gene"].unique()))
-    listed = octoscope("octopus", "genes", str(net), str(genes), str(tmp_path / "genes.parquet"))
+    listed = here("octopus", "genes", str(net), str(genes), str(tmp_path / "genes.parquet"))
     assert listed.returncode == 0, listed.stderr
     assert "in the network" in listed.stdout
-    written = octoscope(
+    written = here(
         "octopus", "export", str(net), str(tmp_path / "x.tsv"), "--format", "decoupler",
         "--independent",
     )  # fmt: skip
     assert written.returncode == 0, written.stderr
-    wrong = octoscope("octopus", "info", str(net), "--source", "KEGG")
+    wrong = here("octopus", "info", str(net), "--source", "KEGG")
     assert wrong.returncode == 2
     assert "'KEGG' is not in this network" in wrong.stderr
     (net / "edges.parquet").write_bytes((net / "edges.parquet").read_bytes()[:-10])
-    damaged = octoscope("octopus", "info", str(net), "--check")
+    damaged = here("octopus", "info", str(net), "--check")
     assert damaged.returncode == 2
     assert "edges.parquet: content does not match" in damaged.stderr
 
@@ -167,11 +165,11 @@ def test_the_commands_from_files_to_answers(raw: Path, tmp_path: Path) -> None:
 @pytest.mark.slow
 def test_importing_from_the_command_line(tmp_path: Path) -> None:
     bundle = FIXTURE / "bundle" / "human_consensus_no_rxns.tar.gz"
-    made = octoscope("octopus", "import", str(bundle), str(tmp_path / "net"), "--mode", "peer")
+    made = here("octopus", "import", str(bundle), str(tmp_path / "net"), "--mode", "peer")
     assert made.returncode == 0, made.stderr
     assert "260 vertices, 1,536 statements, 78 genes" in made.stdout
-    again = octoscope("octopus", "import", str(bundle), str(tmp_path / "net"))
+    again = here("octopus", "import", str(bundle), str(tmp_path / "net"))
     assert again.returncode == 2
     assert "exists already" in again.stderr
-    odd = octoscope("octopus", "import", str(bundle), str(tmp_path / "b"), "--mode", "wrong")
+    odd = here("octopus", "import", str(bundle), str(tmp_path / "b"), "--mode", "wrong")
     assert odd.returncode == 2

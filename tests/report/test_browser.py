@@ -15,7 +15,8 @@ from octoscope.store.parquet import read_table
 from octoscope.store.run_dir import RunRoot
 from playwright.sync_api import Page
 
-from tests.conftest import octoscope, small_tree
+from tests.conftest import small_tree
+from tests.here import here
 
 NASTY = ["<script>window.hacked=1</script>", '"onload="x $a_b$ & Ä' + "n" * 300, "../../etc/passwd"]
 
@@ -47,7 +48,7 @@ def nasty_run(small_atlas: Path, tmp_path_factory: pytest.TempPathFactory) -> Pa
     config = folder / "nasty.yaml"
     config.write_text(yaml.safe_dump(tree))
     run = folder / "run"
-    done = octoscope("run", str(config), "--out", str(run))
+    done = here("run", str(config), "--out", str(run))
     assert done.returncode == 0, done.stderr
     return run
 
