@@ -21,11 +21,11 @@ from octoscope.analysis.derived_views import DerivedViews
 from octoscope.analysis.pairings import MatrixRef, reader
 from octoscope.attention.topk import TopK
 from octoscope.cli.comparison_tables import SHOWN
+from octoscope.pipeline.repair_plan import plan_repair
 from octoscope.pipeline.run_analyses import run_all
 from octoscope.plan.values import CACHE_BYTES
 from octoscope.plan.work_names import block_of
 from octoscope.planning.freeze import run_config
-from octoscope.planning.repair_plan import plan_repair
 from octoscope.results.open_matrix import stored_matrix
 from octoscope.results.run_matrices import RunMatrices, plan_of
 from octoscope.store.manifest import Fault
