@@ -402,6 +402,7 @@ def test_one_layer_of_one_model_still_has_its_networks_and_contrasts(
     done = octoscope("run", str(tmp_path / "run.yaml"), "--out", str(run))
     assert done.returncode == 0, done.stderr
     assert table(run, "tables/agreement").empty
+    assert faults(run) == []
     page = (run / "report/index.html").read_text()
     for name in ("together", "contrasts"):
         assert f'id="{name}"' in page, name
