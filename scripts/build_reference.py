@@ -35,10 +35,10 @@ def page() -> str:
 def _table(table: Table) -> str:
     lines = [f"### `{table.path}`", "", f"One row per {table.rows}."]
     if table.when:
-        lines += ["", f"Only with `{table.when}`."]
+        lines += ["", f"Only with {table.when}."]
     lines += ["", "| column | type | meaning |", "|---|---|---|"]
     for column in table.columns:
-        when = f" (only with `{column.when}`)" if column.when else ""
+        when = f" (only with {column.when})" if column.when else ""
         meaning = column.meaning.replace("|", "\\|")
         lines.append(f"| `{column.name}` | {column.dtype} | {meaning}{when} |")
     return "\n".join([*lines, ""])

@@ -23,11 +23,11 @@ from octoscope.attention.topk import TopK
 from octoscope.cli.comparison_tables import SHOWN
 from octoscope.cluster.connect import ray_cluster
 from octoscope.cluster.dask_scheduler import ray_scheduler
+from octoscope.pipeline.repair_plan import plan_repair
 from octoscope.pipeline.run_analyses import run_all
 from octoscope.plan.values import CACHE_BYTES
 from octoscope.plan.work_names import block_of
 from octoscope.planning.freeze import run_config
-from octoscope.planning.repair_plan import plan_repair
 from octoscope.results.open_matrix import stored_matrix
 from octoscope.results.run_matrices import RunMatrices, plan_of
 from octoscope.store.manifest import Fault
@@ -406,6 +406,7 @@ def test_one_layer_of_one_model_still_has_its_networks_and_contrasts(
     done = here("run", str(tmp_path / "run.yaml"), "--out", str(run))
     assert done.returncode == 0, done.stderr
     assert table(run, "tables/agreement").empty
+    assert faults(run) == []
     page = (run / "report/index.html").read_text()
     for name in ("together", "contrasts"):
         assert f'id="{name}"' in page, name

@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 from octoscope.pipeline.run_analyses import run_all
-from octoscope.pipeline.seal import CELLS, REFUSED
 from octoscope.planning.freeze import run_config
+from octoscope.results.cell_tables import CELLS, REFUSED
 from octoscope.store.fault_injection import POINTS
 from octoscope.store.parquet import VOCABULARY
 from octoscope.store.plan_file import load_plan

@@ -69,10 +69,6 @@ class Table:
     columns: tuple[Column, ...]
     when: str = ""
 
-    def empty(self) -> pd.DataFrame:
-        """Return the table without rows: the columns that it has whatever the settings."""
-        return pd.DataFrame(columns=[c.name for c in self.columns if not c.when])
-
 
 @dataclass(frozen=True)
 class Needs:

@@ -37,6 +37,7 @@ from octoscope.analysis.pairings import (
 from octoscope.analysis.registry import Analysis, Context, Needs
 from octoscope.analysis.tables import donor_tables
 from octoscope.analysis.tables.agreement_schema import AGREEMENT_TABLES
+from octoscope.analysis.tables.columns import no_rows
 from octoscope.analysis.tables.donor_tables import DonorDeletions
 from octoscope.plan.values import COEXPRESSION, Block, Plan
 
@@ -73,10 +74,10 @@ def _compute(context: Context) -> Iterable[tuple[str, pd.DataFrame]]:
     todo = comparisons(plan, set(context.finished))
     found = compute([_graph(run, x) for x in todo], context.scheduler)
     agreed = (
-        pd.concat([f.agreement for f in found], ignore_index=True) if found else _EMPTY[AGREEMENT]
+        pd.concat([f.agreement for f in found], ignore_index=True) if found else no_rows(_AGREEMENT)
     )
     cohered = [f.coherence for f in found if len(f.coherence)]
-    coherent = pd.concat(cohered, ignore_index=True) if cohered else _EMPTY[COHERENCE]
+    coherent = pd.concat(cohered, ignore_index=True) if cohered else no_rows(_COHERENCE)
     coherent = coherent.assign(left_out=coherent["left_out"].astype("string"))
     family = ["comparison", "gene_set", "view", "k"]
     agreed = agreed.assign(q=statistics.adjust_by(agreed, family))
@@ -95,9 +96,9 @@ def _compute(context: Context) -> Iterable[tuple[str, pd.DataFrame]]:
     return tables.items()
 
 
-_LABEL = ["comparison", "category", "gene_set", "view"]
-_ENDS = ["query_model", "query_layer", "query_view", "eval_model", "eval_layer", "eval_view"]
-_EMPTY = {t.path: t.empty().drop(columns="q", errors="ignore") for t in AGREEMENT_TABLES}
+_AGREEMENT, _COHERENCE = (
+    next(t for t in AGREEMENT_TABLES if t.path == path) for path in (AGREEMENT, COHERENCE)
+)
 
 
 def _graph(run: FinishedMatrices, x: Comparison) -> Any:

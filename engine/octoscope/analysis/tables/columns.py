@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from octoscope.analysis.registry import Column
+import pandas as pd
+
+from octoscope.analysis.registry import Column, Table
 
 MODEL = Column(
     "model",
@@ -82,6 +84,11 @@ def over_categories(names: tuple[Column, ...], *measured: tuple[str, str]) -> tu
     )
     spreads = [c for name, what in measured for c in spread(name, what, "categories")]
     return (*names, *counts, *spreads)
+
+
+def no_rows(table: Table) -> pd.DataFrame:
+    """Return a table without rows that has the columns of every run, with their types."""
+    return pd.DataFrame({c.name: pd.Series([], dtype=c.dtype) for c in table.columns if not c.when})
 
 
 def only_with(when: str, *columns: Column) -> tuple[Column, ...]:

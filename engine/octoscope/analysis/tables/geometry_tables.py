@@ -16,6 +16,7 @@ from octoscope.analysis.label_tables import labelled
 from octoscope.analysis.pairings import axis_positions, shared_genes
 from octoscope.analysis.registry import Analysis, Context, Needs
 from octoscope.analysis.summaries import over_categories
+from octoscope.analysis.tables.columns import no_rows
 from octoscope.analysis.tables.geometry_schema import GEOMETRY_TABLES
 from octoscope.plan.values import Block, Plan
 
@@ -51,8 +52,8 @@ def _compute(context: Context) -> Iterable[tuple[str, pd.DataFrame]]:
     """Compare the residual streams of mean cells."""
     todo = geometry_blocks(context.run.plan, set(context.finished))
     tasks = [delayed(_of)(context.run, c, models) for c, models in todo.items()]
-    found = compute(tasks, context.scheduler)
-    table = pd.concat(found, ignore_index=True)
+    found = [t for t in compute(tasks, context.scheduler) if len(t)]
+    table = pd.concat(found, ignore_index=True) if found else no_rows(GEOMETRY_TABLES[0])
     table = table.assign(q=statistics.adjust(table["p"].to_numpy(float)))
     yield GEOMETRY, table
     yield GEOMETRY_CATEGORIES, over_categories("geometry", table)
@@ -68,7 +69,7 @@ def _of(run: FinishedMatrices, category: int, models: list[str]) -> pd.DataFrame
         there &= run.mean_cell_genes(name, category)[places[name]]
     members = [(name, layer) for name in models for layer in plan.model(name).layers]
     if there.sum() < 3:
-        return pd.DataFrame({"p": []})
+        return no_rows(GEOMETRY_TABLES[0])
     streams = [
         run.mean_residuals(name, category, layer)[places[name][there]] for name, layer in members
     ]

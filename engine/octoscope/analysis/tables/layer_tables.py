@@ -15,6 +15,7 @@ from octoscope.analysis.label_tables import labelled, name_genes, of_all_cells
 from octoscope.analysis.layers import compare_layers
 from octoscope.analysis.registry import Analysis, Context, Needs
 from octoscope.analysis.summaries import over_categories
+from octoscope.analysis.tables.columns import no_rows
 from octoscope.analysis.tables.layer_schema import LAYER_TABLES
 from octoscope.plan.values import Block, Plan
 
@@ -47,7 +48,7 @@ def _compute(context: Context) -> Iterable[tuple[str, pd.DataFrame]]:
     if not joined:
         return
     rows = [compared for _, compared in results if len(compared)]
-    table = pd.concat(rows, ignore_index=True) if rows else pd.DataFrame({"p": []})
+    table = pd.concat(rows, ignore_index=True) if rows else no_rows(LAYER_TABLES[1])
     # one family per gene set and view: all pairs of layers in all models and categories
     table["q"] = statistics.adjust_by(table, ["gene_set", "view"])
     yield LAYERS, table

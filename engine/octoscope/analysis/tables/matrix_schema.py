@@ -20,6 +20,7 @@ from octoscope.analysis.tables.columns import (
 NAMES = (MODEL, CATEGORY, LAYER)
 ASKED = (GENE_SET, VIEW)
 DONOR_GROUPS, MOMENTS = "donor_groups", "moments: 2"
+_SOFTMAX = "views other than logit alone"
 
 TOP_PAIRS = (
     *ASKED,
@@ -159,8 +160,14 @@ MATRIX_TABLES = (
                 "to_kept",
                 "float64",
                 "Mean share of attention per cell on accumulated genes; null: no cell holds it",
+                when=_SOFTMAX,
             ),
-            Column("to_outside", "float64", "Mean share on genes that are not accumulated"),
+            Column(
+                "to_outside",
+                "float64",
+                "Mean share on genes that are not accumulated",
+                when=_SOFTMAX,
+            ),
             Column(
                 "to_{token}",
                 "float64",

@@ -16,6 +16,7 @@ from octoscope.analysis.finished_matrices import FinishedMatrices
 from octoscope.analysis.label_tables import of_all_cells
 from octoscope.analysis.overlap import overlap_test
 from octoscope.analysis.registry import Analysis, Context, Needs, open_network_of
+from octoscope.analysis.tables.columns import no_rows
 from octoscope.analysis.tables.overlap_schema import OVERLAP_TABLES
 from octoscope.attention.histograms import bins_of
 from octoscope.octopus.network import Network
@@ -44,9 +45,9 @@ def _compute(context: Context) -> Iterable[tuple[str, pd.DataFrame]]:
         for block in context.finished
     ]
     results = compute(tasks, context.scheduler)
-    for i, path in enumerate((OVERLAP, AUROC)):
+    for i, (path, schema) in enumerate(zip((OVERLAP, AUROC), OVERLAP_TABLES, strict=True)):
         rows = [row for tables in results for row in tables[i]]
-        table = pd.DataFrame(rows) if rows else pd.DataFrame({"p": []})
+        table = pd.DataFrame(rows) if rows else no_rows(schema)
         table["q"] = statistics.adjust_by(table, ["gene_set", "view"])
         yield path, table
 
