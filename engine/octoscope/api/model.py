@@ -73,5 +73,14 @@ def open_model(
     ------
     InputError
         If no installed family can load it.
+
+    Examples
+    --------
+    >>> import octoscope as oc
+    >>> model = oc.open_model(CHECKPOINT)
+    >>> model.model.family, model.model.n_layers
+    ('scgpt', 4)
+    >>> len(model.match(oc.open_atlas("demo"))) > 500
+    True
     """
     return Model(load_model(path, family=family, device=device, options=options), str(path))

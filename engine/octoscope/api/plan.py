@@ -113,6 +113,15 @@ def plan(
     ------
     InputError
         Naming the file, the field and the fix.
+
+    Examples
+    --------
+    >>> import octoscope as oc
+    >>> planned = oc.plan(CONFIG, overrides=["top_k=20"])
+    >>> planned.plan.top_k
+    20
+    >>> planned.summary()[["model", "category", "layers"]].iloc[0].tolist()
+    ['tiny', 'T cell', 2]
     """
     from octoscope.planning.resolve import make_plan
 

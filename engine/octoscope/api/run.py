@@ -131,6 +131,13 @@ class Run(Shown):
         ------
         InputError
             If a name is not in this run; it names the nearest one.
+
+        Examples
+        --------
+        >>> run = oc.open_run(RUN)
+        >>> top = run.topk(model="tiny", category="T cell", layer=2, view="logit", k=5)
+        >>> top[["query_symbol", "key_symbol", "rank"]].shape
+        (5, 3)
         """
         m = self._model(model)
         view = one_of("view", view or m.views[0], m.views)
@@ -170,6 +177,14 @@ class Run(Shown):
         ------
         InputError
             If the run did not keep its matrices (``keep_dense: fp32``), or a name is not in it.
+
+        Examples
+        --------
+        >>> matrix = oc.open_run(RUN).matrix("tiny", "T cell", layer=2, view="logit")
+        >>> matrix.to_frame(["LYZ", "CD3D"]).shape
+        (2, 2)
+        >>> matrix.centred().absolute().view
+        'logit.centred.absolute'
         """
         m = self._model(model)
         category = one_of("category", category, self.categories)
@@ -205,6 +220,12 @@ class Run(Shown):
         ------
         InputError
             If no model of the run has the gene.
+
+        Examples
+        --------
+        >>> found = oc.open_run(RUN).gene("LYZ")
+        >>> sorted(found["direction"].unique())
+        ['attended to by', 'attends to']
         """
         ensembl = self._ensembl(gene)
         parts = []
@@ -287,5 +308,14 @@ def open_run(path: str | Path) -> Run:
         If it is no run directory.
     DamagedRunError
         If the run is unfinished, or its manifest does not match the seal.
+
+    Examples
+    --------
+    >>> import octoscope as oc
+    >>> run = oc.open_run(RUN)
+    >>> run.models, run.categories
+    (['tiny'], ['T cell', 'macrophage'])
+    >>> run.tables["stats"]["model"].unique().tolist()
+    ['tiny']
     """
     return Run(Results.open(path))

@@ -1,0 +1,198 @@
+"""``import octoscope as oc``: what a notebook does with a finished run, checked against its files."""
+
+from __future__ import annotations
+
+import doctest
+import subprocess
+import sys
+from importlib import import_module
+from pathlib import Path
+
+import anndata as ad
+import dask.array as da
+import numpy as np
+import octoscope as oc
+import pandas as pd
+import pytest
+import yaml
+from octoscope.demo.demo import data
+from octoscope.errors import DamagedRunError
+
+from tests.conftest import small_tree
+
+MODULES = ("atlas", "matrix", "model", "network", "plan", "run")
+
+
+@pytest.fixture(scope="module")
+def run(finished_run: Path) -> oc.Run:
+    return oc.open_run(finished_run)
+
+
+@pytest.mark.parametrize("name", MODULES)
+def test_docstrings_run(name: str, finished_run: Path, small_config: Path) -> None:
+    names = {
+        "oc": oc,
+        "RUN": str(finished_run),
+        "CONFIG": str(small_config),
+        "CHECKPOINT": str(data("checkpoints/scgpt-demo")),
+    }
+    module = import_module(f"octoscope.api.{name}")
+    tried = doctest.testmod(module, extraglobs=names, optionflags=doctest.NORMALIZE_WHITESPACE)
+    assert tried.failed == 0
+    assert tried.attempted > 0 or name == "matrix"
+
+
+def test_top_pairs_are_those_of_the_file(run: oc.Run, finished_run: Path) -> None:
+    stored = pd.read_parquet(finished_run / "topk/tiny.parquet")
+    top = run.topk(model="tiny", category="macrophage", layer=0, view="logit", k=7)
+    mine = stored.query(
+        "category == 'macrophage' and layer == 0 and view == 'logit' and part == 'total'"
+    )
+    mine = mine[mine["rank"] <= 7]
+    assert top["query"].tolist() == mine["query"].tolist()
+    assert top["value"].tolist() == mine["value"].tolist()
+    assert set(run.topk(model="tiny")["category"]) == {"T cell", "macrophage"}
+    assert set(run.topk(model="tiny")["view"]) == {"marginal"}  # the first declared
+
+
+def test_a_matrix_holds_the_values_of_the_top_pairs(run: oc.Run) -> None:
+    matrix = run.matrix("tiny", "T cell", layer=2, view="logit")
+    values = matrix.to_numpy()
+    at = {gene: i for i, gene in enumerate(matrix.genes["gene"])}
+    for row in run.topk(model="tiny", category="T cell", layer=2, view="logit").itertuples():
+        assert values[at[row.query], at[row.key]] == np.float32(row.value)
+    frame = matrix.to_frame(["LYZ", "CD3D", "MS4A1"])
+    assert frame.index.tolist() == ["LYZ", "CD3D", "MS4A1"]
+    symbols = matrix.genes["symbol"].tolist()
+    i, j = symbols.index("CD3D"), symbols.index("LYZ")
+    assert frame.loc["CD3D", "LYZ"] == values[i, j]
+    assert matrix.rows("LYZ").to_numpy()[0] == pytest.approx(values[j], nan_ok=True)
+
+
+def test_derived_views_are_made_on_demand(run: oc.Run) -> None:
+    matrix = run.matrix("tiny", "T cell", layer=0, view="logit")
+    centred = matrix.centred().to_numpy()
+    off = ~np.eye(len(centred), dtype=bool) & ~np.isnan(centred)
+    weight = off.astype(float)
+    rows = np.nansum(np.where(off, centred, 0), axis=1) / weight.sum(1)
+    columns = np.nansum(np.where(off, centred, 0), axis=0) / weight.sum(0)
+    assert np.abs(rows).max() < 1e-4  # residuals of a least-squares fit have no row effect left
+    assert np.abs(columns).max() < 1e-4
+    assert np.array_equal(matrix.absolute().to_numpy(), np.abs(matrix.to_numpy()), equal_nan=True)
+
+
+def test_a_matrix_goes_to_dask_and_anndata(run: oc.Run) -> None:
+    matrix = run.matrix("tiny", "macrophage", layer=0, view="marginal")
+    lazy = matrix.to_dask(rows=10)
+    assert isinstance(lazy, da.Array)
+    assert lazy.chunks[0][0] == 10
+    values = matrix.to_numpy()
+    assert np.array_equal(lazy.compute(scheduler="synchronous"), values, equal_nan=True)
+    made = matrix.to_anndata()
+    assert isinstance(made, ad.AnnData)
+    assert made.obs["symbol"].tolist() == matrix.genes["symbol"].tolist()
+    assert made.uns["octoscope"] == {
+        "model": "tiny", "category": "macrophage", "layer": 0, "view": "marginal",
+    }  # fmt: skip
+
+
+def test_a_gene_has_every_pair_that_names_it(run: oc.Run, finished_run: Path) -> None:
+    found = run.gene("LYZ", view="logit")
+    stored = pd.read_parquet(finished_run / "topk/tiny.parquet")
+    stored = stored.query("part == 'total' and view == 'logit'")
+    asked = (stored["query_symbol"] == "LYZ").sum()
+    answered = (stored["key_symbol"] == "LYZ").sum()
+    assert asked + answered > 0
+    counts = found["direction"].value_counts()
+    assert (counts.get("attends to", 0), counts.get("attended to by", 0)) == (asked, answered)
+    joined = found[found["in_network"].eq(True).fillna(False)]
+    assert joined["sources"].eq("OmniPath").all()
+    apart = found[~found["in_network"].eq(True).fillna(False)]
+    assert apart["sources"].isna().all()
+
+
+def test_names_that_are_not_there_are_refused_with_the_nearest(run: oc.Run) -> None:
+    with pytest.raises(oc.InputError, match="did you mean 'tiny'"):
+        run.topk(model="tinny")
+    with pytest.raises(oc.InputError, match="did you mean 'T cell'"):
+        run.matrix("tiny", "T cells", layer=0)
+    with pytest.raises(oc.InputError, match="choose among 0, 2"):
+        run.matrix("tiny", "T cell", layer=1)
+    with pytest.raises(oc.InputError, match="did you mean LYZ"):
+        run.gene("LYZZ")
+    with pytest.raises(oc.InputError, match="top_k"):
+        run.topk(model="tiny", k=5000)
+    with pytest.raises(oc.InputError, match="agreement"):
+        run.tables["agrement"]
+
+
+def test_what_is_not_finished_or_not_kept_is_said(
+    finished_run: Path, tmp_path: Path, small_config: Path
+) -> None:
+    with pytest.raises(oc.InputError, match="not a run directory"):
+        oc.open_run(tmp_path)
+    unfinished = tmp_path / "run"
+    unfinished.mkdir()
+    for name in ("plan.json", "config.yaml"):
+        (unfinished / name).write_bytes((finished_run / name).read_bytes())
+    with pytest.raises(DamagedRunError, match="octoscope resume"):
+        oc.open_run(unfinished)
+
+
+def test_objects_show_themselves_shortly(run: oc.Run) -> None:
+    shown = (run, run.matrix("tiny", "T cell", layer=0), oc.open_network("demo"))
+    for thing in shown:
+        assert len(repr(thing)) < 300
+        assert thing._repr_html_().startswith("<table>")
+    assert "models=tiny" in repr(run)
+    assert "state=finished" in repr(run)
+
+
+def test_a_network_answers_by_symbol() -> None:
+    network = oc.open_network("demo")
+    near = network.neighbours("LYZ")
+    assert len(near) == near["gene"].nunique() > 0
+    assert (near["to"] | near["from_"]).all()
+    with pytest.raises(oc.InputError, match="NOTAGENE"):
+        network.neighbours("NOTAGENE")
+    pairs = pd.DataFrame({"query": near["gene"], "key": "ENSG00000090382"})
+    said = network.annotate(pairs)
+    assert (said["forward"] | said["reverse"]).all()
+    assert network.view(signed=True).graph.pair_keys.size < network.graph.pair_keys.size
+
+
+def test_a_plan_is_looked_at_before_it_runs(small_atlas: Path, tmp_path: Path) -> None:
+    tree = small_tree(small_atlas)
+    (tmp_path / "run.yaml").write_text(yaml.safe_dump(tree))
+    planned = oc.plan(tmp_path / "run.yaml", overrides=["top_k=11"])
+    same = oc.plan(tree | {"top_k": 11})
+    assert planned.plan.hash == same.plan.hash
+    assert planned.summary()["cells"].tolist() == [24, 24]
+    assert planned.needs["actor_bytes"] > 0
+    assert not (tmp_path / "run").exists()
+    with pytest.raises(oc.InputError, match="top_k"):
+        oc.plan(tree, overrides=["top_k=0"])
+
+
+def test_the_package_names_what_it_offers() -> None:
+    assert len(oc.__all__) <= 14
+    for name in oc.__all__:
+        assert getattr(oc, name) is not None
+    with pytest.raises(AttributeError, match="no attribute 'open_rnu'"):
+        _ = oc.open_rnu
+
+
+def test_opening_a_run_is_quick_and_light(finished_run: Path) -> None:
+    script = (
+        "import sys, time, octoscope as oc\n"
+        f"run = oc.open_run({str(finished_run)!r}); repr(run); run.topk(model='tiny', k=3)\n"
+        "run.matrix('tiny', 'T cell', layer=0).rows('LYZ')\n"
+        "heavy = [m for m in ('torch', 'transformers', 'ray', 'numba', 'dask', 'matplotlib',"
+        " 'anndata', 'lxml') if m in sys.modules]\n"
+        "print(heavy, time.process_time())"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", script], capture_output=True, text=True, timeout=120, check=False
+    )
+    assert done.returncode == 0, done.stderr[-2000:]
+    assert done.stdout.startswith("[] "), done.stdout
