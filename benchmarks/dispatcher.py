@@ -33,8 +33,8 @@ from counted_store import opened, place, server_cpu
 from measure import status
 from octoscope.cluster.dispatch import Outcome, Work, dispatch
 from octoscope.cluster.progress import Reporter
-from octoscope.plan.settings import ResolvedSettings
-from octoscope.plan.values import CategoryPlan, ModelPlan, Plan, Unit
+from octoscope.run_plan.settings import ResolvedSettings
+from octoscope.run_plan.values import CategoryPlan, ModelPlan, Plan, Unit
 from octoscope.store.backends import objects_at
 from octoscope.store.commits import Attempt, done_among, each_record, read_record, record_path
 from octoscope.store.lease import Lease

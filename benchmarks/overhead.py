@@ -46,8 +46,8 @@ from octoscope.config import RunConfig
 from octoscope.config.byte_sizes import parse_bytes
 from octoscope.demo.demo import data
 from octoscope.models import load_model
-from octoscope.plan.values import Plan
 from octoscope.planning.freeze import prepare, run_config
+from octoscope.run_plan.values import Plan
 from octoscope.store.commits import read_record, read_records
 from octoscope.store.plan_file import load_plan
 from octoscope.store.run_dir import RunRoot

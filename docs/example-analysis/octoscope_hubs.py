@@ -10,7 +10,7 @@ from collections.abc import Iterable, Mapping, Sequence
 import pandas as pd
 from octoscope.analysis.label_tables import of_all_cells
 from octoscope.analysis.registry import Analysis, Column, Context, Needs, Section, Table
-from octoscope.plan import Block, Plan
+from octoscope.run_plan import Block, Plan
 
 HUBS_TABLE = "tables/hubs.parquet"
 N_HUBS = 10

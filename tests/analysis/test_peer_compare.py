@@ -24,11 +24,11 @@ from octoscope.config import parse_config
 from octoscope.extract.matrix_work import MatrixRunner
 from octoscope.extract.unit_work import UnitRunner
 from octoscope.models import load_model
-from octoscope.plan.work_names import layer_name, residual_work
 from octoscope.planning.freeze import prepare, run_config
 from octoscope.results.mean_cell_matrix import mean_cells_of
 from octoscope.results.open_matrix import stored_matrix
 from octoscope.results.stored_sums import read_finished_record
+from octoscope.run_plan.work_names import layer_name, residual_work
 from octoscope.store import tiles
 
 from tests.analysis.conftest import BENCHMARKS

@@ -15,9 +15,9 @@ from octoscope.demo.demo import data
 from octoscope.errors import InputError
 from octoscope.extract.coexpression_work import CoexpressionRunner
 from octoscope.extract.matrix_work import MatrixRunner
-from octoscope.plan.values import Plan
-from octoscope.plan.work_names import matrix_work
 from octoscope.planning.freeze import prepare, run_config
+from octoscope.run_plan.values import Plan
+from octoscope.run_plan.work_names import matrix_work
 from octoscope.store import tiles
 from octoscope.store.commits import read_record
 from octoscope.store.run_dir import RunRoot

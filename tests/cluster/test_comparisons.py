@@ -25,11 +25,11 @@ from octoscope.cluster.connect import ray_cluster
 from octoscope.cluster.dask_scheduler import ray_scheduler
 from octoscope.pipeline.repair_plan import plan_repair
 from octoscope.pipeline.run_analyses import run_all
-from octoscope.plan.values import CACHE_BYTES
-from octoscope.plan.work_names import block_of
 from octoscope.planning.freeze import run_config
 from octoscope.results.open_matrix import stored_matrix
 from octoscope.results.run_matrices import RunMatrices, plan_of
+from octoscope.run_plan.values import CACHE_BYTES
+from octoscope.run_plan.work_names import block_of
 from octoscope.store.manifest import Fault
 from octoscope.store.parquet import table_bytes
 from octoscope.store.run_dir import RunRoot

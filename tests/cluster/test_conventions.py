@@ -12,9 +12,9 @@ from octoscope.analysis.tables.agreement_tables import AGREEMENT, AGREEMENT_ANAL
 from octoscope.config import parse_config
 from octoscope.extract.matrix_work import MatrixRunner
 from octoscope.extract.unit_work import UnitRunner
-from octoscope.plan import Block
 from octoscope.planning.freeze import prepare, run_config
 from octoscope.results.run_matrices import RunMatrices
+from octoscope.run_plan import Block
 
 from tests.analysis.matrices import dense
 from tests.conftest import small_tree

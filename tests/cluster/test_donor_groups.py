@@ -12,11 +12,11 @@ from octoscope.config import parse_config
 from octoscope.errors import InputError
 from octoscope.extract.matrix_work import MatrixRunner
 from octoscope.extract.unit_work import UnitRunner
-from octoscope.plan.values import Plan
-from octoscope.plan.work_names import matrix_work
 from octoscope.planning.freeze import prepare, run_config
 from octoscope.planning.resolve import make_plan, result_fields
 from octoscope.results.open_matrix import leave_donors_out, stored_sums
+from octoscope.run_plan.values import Plan
+from octoscope.run_plan.work_names import matrix_work
 from octoscope.store.commits import read_record
 from octoscope.store.parquet import read_table
 from octoscope.store.run_dir import RunRoot

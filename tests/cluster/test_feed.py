@@ -17,7 +17,7 @@ from octoscope.demo.demo import data
 from octoscope.errors import InputError
 from octoscope.extract.prefetch import Prefetcher, TokenBatch
 from octoscope.models import load_model
-from octoscope.plan.values import Unit
+from octoscope.run_plan.values import Unit
 
 MICRO, BATCH = 5, 2
 

@@ -12,8 +12,8 @@ from octoscope.cluster.progress import Reporter
 from octoscope.cluster.worker import Worker
 from octoscope.config import parse_config
 from octoscope.pipeline.seal import _provenance
-from octoscope.plan.values import Plan
 from octoscope.planning.resolve import make_plan
+from octoscope.run_plan.values import Plan
 from octoscope.store.commits import Attempt
 from octoscope.store.instruction_set import instruction_set
 from octoscope.store.plan_file import load_plan, save_plan

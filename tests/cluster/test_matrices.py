@@ -11,8 +11,8 @@ import pytest
 from octoscope.config import parse_config
 from octoscope.extract.matrix_work import MatrixRunner
 from octoscope.extract.unit_work import UnitRunner
-from octoscope.plan.values import Plan
 from octoscope.planning.freeze import prepare, run_config
+from octoscope.run_plan.values import Plan
 from octoscope.store import tiles
 from octoscope.store.run_dir import RunRoot
 

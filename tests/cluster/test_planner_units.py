@@ -22,10 +22,10 @@ from octoscope.errors import ActivationError, InputError
 from octoscope.extract.unit_work import UnitRunner
 from octoscope.models import load_model
 from octoscope.pipeline.run_analyses import outputs
-from octoscope.plan import Block
-from octoscope.plan.work_names import sums_name
 from octoscope.planning.freeze import prepare, run_config
 from octoscope.planning.resolve import make_plan
+from octoscope.run_plan import Block
+from octoscope.run_plan.work_names import sums_name
 from octoscope.store import tiles
 from octoscope.store.parquet import read_table
 from octoscope.store.run_dir import RunRoot

@@ -18,13 +18,13 @@ from octoscope.extract.matrix_work import MatrixRunner
 from octoscope.extract.unit_work import UnitRunner, _UnitMetrics
 from octoscope.models import load_model
 from octoscope.models.protocol import BareProjections
-from octoscope.plan.values import CACHE_BYTES, Plan
-from octoscope.plan.work_names import matrix_work, sums_name
 from octoscope.planning.freeze import prepare, run_config
 from octoscope.planning.resolve import make_plan
 from octoscope.results.mean_cell_matrix import MeanTile, mean_cell_source
 from octoscope.results.open_matrix import stored_matrix
 from octoscope.results.stored_sums import eligible_pairs
+from octoscope.run_plan.values import CACHE_BYTES, Plan
+from octoscope.run_plan.work_names import matrix_work, sums_name
 from octoscope.store import tiles
 from octoscope.store.commits import read_record
 from octoscope.store.parquet import read_table

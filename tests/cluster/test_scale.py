@@ -20,8 +20,8 @@ import pytest
 from octoscope.cluster.dispatch import Outcome, Result, Work, dispatch
 from octoscope.cluster.progress import Reporter, summary
 from octoscope.json_values import to_json
-from octoscope.plan import values as plans
-from octoscope.plan.values import Plan
+from octoscope.run_plan import values as plans
+from octoscope.run_plan.values import Plan
 from octoscope.store.backends import AT_ONCE, LocalObjects
 from octoscope.store.commits import (
     Attempt,

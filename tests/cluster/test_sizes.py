@@ -26,7 +26,7 @@ from octoscope.pipeline.run_analyses import run_all
 from octoscope.planning.freeze import prepare
 from octoscope.cluster.worker import Worker
 from octoscope.config import load_config
-from octoscope.plan.work_names import block_of
+from octoscope.run_plan.work_names import block_of
 
 def status(key):
     for line in open("/proc/self/status"):

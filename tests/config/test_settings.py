@@ -20,11 +20,11 @@ from octoscope.config.inputs_config import InputsConfig
 from octoscope.config.run_settings import RunSettings
 from octoscope.config.types import UNSTATED, setting
 from octoscope.demo.demo import demo_tree
-from octoscope.plan.settings import ResolvedSettings
-from octoscope.plan.values import CategoryPlan, Plan
 from octoscope.planning import resolved_settings as module
 from octoscope.planning.derive import result_fields
 from octoscope.planning.resolved_settings import resolved_settings
+from octoscope.run_plan.settings import ResolvedSettings
+from octoscope.run_plan.values import CategoryPlan, Plan
 from pydantic import TypeAdapter
 
 EVERY = list(settings_of(RunConfig))

@@ -16,8 +16,8 @@ from octoscope.config import load_config, parse_config
 from octoscope.errors import InputError, MemoryShortError
 from octoscope.extract.oom_retry import OomRetry
 from octoscope.extract.unit_work import UnitRunner
-from octoscope.plan.values import Plan
 from octoscope.planning.freeze import prepare, run_config
+from octoscope.run_plan.values import Plan
 from octoscope.store.backends import RemoteObjects
 from octoscope.store.commits import Record, read_record
 from octoscope.store.run_dir import RunRoot

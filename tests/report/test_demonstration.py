@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
-from octoscope.plan.values import COEXPRESSION
+from octoscope.run_plan.values import COEXPRESSION
 from octoscope.store.plan_file import load_plan
 from octoscope.store.run_dir import RunRoot
 from playwright.sync_api import Page

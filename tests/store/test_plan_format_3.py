@@ -11,9 +11,9 @@ from octoscope.config import dump_config, parse_config
 from octoscope.config.byte_sizes import parse_bytes
 from octoscope.errors import DamagedRunError, InputError
 from octoscope.json_values import hash_json, to_json
-from octoscope.plan.values import Plan
 from octoscope.planning.freeze import replan
 from octoscope.planning.resolve import make_plan
+from octoscope.run_plan.values import Plan
 from octoscope.store.plan_file import changed, load_plan
 from octoscope.store.run_dir import RunRoot
 

@@ -11,7 +11,7 @@ import pandas as pd
 from octoscope.analysis.derived_views import DerivedViews
 from octoscope.analysis.donor_jackknife import LeaveOneGroupOut
 from octoscope.analysis.matrix import MatrixSource
-from octoscope.plan.values import Plan
+from octoscope.run_plan.values import Plan
 
 
 class FinishedMatrices(Protocol):

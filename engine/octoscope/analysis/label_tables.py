@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from octoscope.plan.values import ModelPlan
+from octoscope.run_plan.values import ModelPlan
 
 
 def labelled(frame: pd.DataFrame, label: dict[str, Any]) -> pd.DataFrame:

@@ -12,7 +12,7 @@ import numpy as np
 from octoscope.attention.views import one_view, quantity_of
 from octoscope.attention.welford import Spread
 from octoscope.config.view_names import CORRELATION
-from octoscope.plan.values import ModelPlan
+from octoscope.run_plan.values import ModelPlan
 
 
 class PairMatrix(Protocol):

@@ -12,8 +12,8 @@ from octoscope.analysis.finished_matrices import FinishedMatrices
 from octoscope.analysis.label_tables import of_all_cells
 from octoscope.analysis.layer_consensus import CachedMatrix, LayerConsensus
 from octoscope.config.view_names import CORRELATION, plain_view
-from octoscope.plan.settings import ResolvedCompare
-from octoscope.plan.values import COEXPRESSION, Block, ModelPlan, Plan
+from octoscope.run_plan.settings import ResolvedCompare
+from octoscope.run_plan.values import COEXPRESSION, Block, ModelPlan, Plan
 
 Tiles = Iterable[tuple[int, np.ndarray, np.ndarray]]
 

@@ -19,7 +19,7 @@ from octoscope.config.analysis_config import NetworkConfig
 from octoscope.errors import InputError
 from octoscope.octopus.network import Network
 from octoscope.octopus.network_views import open_view
-from octoscope.plan.values import Block, Plan
+from octoscope.run_plan.values import Block, Plan
 
 GROUP = "octoscope.analyses"
 

@@ -14,8 +14,8 @@ from octoscope.analysis.derived_views import DerivedViews
 from octoscope.api.choose import one_of, positions_of
 from octoscope.api.display import Shown
 from octoscope.config.view_names import ABSOLUTE, CENTRED
-from octoscope.plan.values import ModelPlan
 from octoscope.results.run_matrices import RunMatrices
+from octoscope.run_plan.values import ModelPlan
 
 if TYPE_CHECKING:
     import dask.array as da

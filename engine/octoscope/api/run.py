@@ -14,10 +14,10 @@ from octoscope.api.display import Shown, some
 from octoscope.api.matrix import Matrix
 from octoscope.api.network import Network, open_network
 from octoscope.errors import InputError
-from octoscope.plan.values import ModelPlan, Plan
 from octoscope.results.run_matrices import RunMatrices, require_dense
 from octoscope.results.run_results import Results
 from octoscope.results.run_tables import RunTables
+from octoscope.run_plan.values import ModelPlan, Plan
 
 
 class Run(Shown):
@@ -181,7 +181,7 @@ class Run(Shown):
         Examples
         --------
         >>> matrix = oc.open_run(RUN).matrix("tiny", "T cell", layer=2, view="logit")
-        >>> matrix.to_frame(["LYZ", "CD3D"]).shape
+        >>> matrix.to_frame(["LYZ", "CD3G"]).shape
         (2, 2)
         >>> matrix.centred().absolute().view
         'logit.centred.absolute'

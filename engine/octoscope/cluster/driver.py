@@ -31,9 +31,9 @@ from octoscope.pipeline.seal import (
     read_quarantined,
     remove_scratch,
 )
-from octoscope.plan.values import Block, Plan
-from octoscope.plan.work_names import block_of
 from octoscope.planning.freeze import run_config
+from octoscope.run_plan.values import Block, Plan
+from octoscope.run_plan.work_names import block_of
 from octoscope.store.commits import done_among, read_record
 from octoscope.store.lease import Lease
 from octoscope.store.manifest import JOURNAL, require_success

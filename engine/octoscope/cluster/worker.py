@@ -12,9 +12,9 @@ from typing import Any
 import zarr
 
 from octoscope.errors import OctoscopeError, in_one_line
-from octoscope.plan.values import COEXPRESSION
-from octoscope.plan.work_names import block_of
 from octoscope.planning.freeze import run_config
+from octoscope.run_plan.values import COEXPRESSION
+from octoscope.run_plan.work_names import block_of
 from octoscope.store.instruction_set import instruction_set
 from octoscope.store.plan_file import load_plan
 from octoscope.store.run_dir import RunRoot

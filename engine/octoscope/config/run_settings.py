@@ -26,8 +26,8 @@ HeadChoice = Literal["mean", "max", "each"] | Annotated[int, Field(ge=0)]
 class RunSettings(Section):
     """Settings of a run beside its inputs.
 
-    The plan holds these resolved (``octoscope.plan.settings``): a setting that is declared here is
-    in every plan, in its hash and in the comparison on resume, without another word anywhere.
+    The plan holds these resolved (``octoscope.run_plan.settings``). A setting that is declared here
+    is in every plan, in its hash and in the comparison on resume; nothing else has to name it.
     """
 
     seed: int = setting(0, "Seed of halves, donor groups and permutations", ge=0, lt=2**63)

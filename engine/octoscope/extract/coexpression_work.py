@@ -21,9 +21,9 @@ from octoscope.attention.comoments import (
     varying,
 )
 from octoscope.config import RunConfig
-from octoscope.plan.values import ModelPlan, Plan, Unit
 from octoscope.results.stored_sums import PARTS, unit_rows
 from octoscope.row_blocks import fold_tree, row_ranges
+from octoscope.run_plan.values import ModelPlan, Plan, Unit
 from octoscope.store import tiles
 from octoscope.store.commits import Attempt, Record
 from octoscope.store.run_dir import RunRoot

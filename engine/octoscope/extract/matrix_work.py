@@ -14,8 +14,6 @@ from octoscope.analysis.summarise_matrix import finalise
 from octoscope.attention.views import QUANTITIES
 from octoscope.attention.welford import Spread
 from octoscope.extract.coexpression_work import write_correlations
-from octoscope.plan.values import COEXPRESSION, ModelPlan, Plan, Unit
-from octoscope.plan.work_names import layer_name, matrix_work, pairs_work, sums_name
 from octoscope.results.mean_cell_matrix import mean_cell_source, mean_cells_of
 from octoscope.results.open_matrix import leave_donors_out
 from octoscope.results.stored_sums import (
@@ -26,6 +24,8 @@ from octoscope.results.stored_sums import (
     unit_arrays,
 )
 from octoscope.row_blocks import fold_tree, row_ranges
+from octoscope.run_plan.values import COEXPRESSION, ModelPlan, Plan, Unit
+from octoscope.run_plan.work_names import layer_name, matrix_work, pairs_work, sums_name
 from octoscope.store import tiles
 from octoscope.store.commits import Attempt, Record
 from octoscope.store.fault_injection import crash_point

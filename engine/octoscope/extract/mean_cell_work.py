@@ -8,11 +8,11 @@ import torch
 from octoscope.attention.residual_sums import divided, mean_cells, present
 from octoscope.errors import InputError
 from octoscope.models.protocol import BareProjections, FoundationModel
-from octoscope.plan.values import ModelPlan, Plan
-from octoscope.plan.work_names import layer_name, residual_work
 from octoscope.results.mean_cell_matrix import HELD, RESIDUAL, WITHOUT, projected
 from octoscope.results.stored_sums import read_finished_record, unit_rows
 from octoscope.row_blocks import tree_sum
+from octoscope.run_plan.values import ModelPlan, Plan
+from octoscope.run_plan.work_names import layer_name, residual_work
 from octoscope.store import tiles
 from octoscope.store.commits import Attempt, Record
 from octoscope.store.run_dir import RunRoot

@@ -20,7 +20,7 @@ import torch
 from octoscope.atlas import Atlas
 from octoscope.models import GeneMatch, Tokens
 from octoscope.models.protocol import GENE, FoundationModel
-from octoscope.plan.values import Unit
+from octoscope.run_plan.values import Unit
 
 _PATIENCE = 0.5  # seconds until a full reading looks whether it is still wanted
 _TOKEN_ARRAYS = ("gene", "kind", "value", "row", "mask")

@@ -23,8 +23,8 @@ from octoscope.extract.oom_retry import OomRetry
 from octoscope.extract.prefetch import Prefetcher, TokenBatch
 from octoscope.models import TOKEN_KINDS, Tokens, load_model
 from octoscope.models.protocol import GENE
-from octoscope.plan.values import Plan, Unit
-from octoscope.plan.work_names import layer_name, sums_name
+from octoscope.run_plan.values import Plan, Unit
+from octoscope.run_plan.work_names import layer_name, sums_name
 from octoscope.store import tiles
 from octoscope.store.commits import Attempt, Record
 from octoscope.store.run_dir import RunRoot

@@ -9,10 +9,10 @@ from octoscope.errors import DamagedRunError
 from octoscope.json_values import to_json
 from octoscope.pipeline.run_analyses import Output, outputs
 from octoscope.pipeline.seal import ATTENTION, read_quarantined
-from octoscope.plan.values import COEXPRESSION, Plan
-from octoscope.plan.work_names import block_of, matrix_work, pairs_work, residual_work
 from octoscope.planning.analysis_memory import LATER_NEEDS
 from octoscope.planning.resolve import plan_run
+from octoscope.run_plan.values import COEXPRESSION, Plan
+from octoscope.run_plan.work_names import block_of, matrix_work, pairs_work, residual_work
 from octoscope.store.commits import read_record, record_path
 from octoscope.store.manifest import FOREIGN, JOURNAL, Fault, damaged, require_success
 from octoscope.store.parquet import VOCABULARY, write_table

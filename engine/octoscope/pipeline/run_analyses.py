@@ -10,8 +10,8 @@ import pandas as pd
 
 from octoscope.analysis.registry import Analysis, Context, Needs, analyses
 from octoscope.config.analysis_config import NetworkConfig
-from octoscope.plan.values import Block, Plan
 from octoscope.results.run_matrices import RunMatrices
+from octoscope.run_plan.values import Block, Plan
 from octoscope.store.parquet import write_table
 from octoscope.store.run_dir import RunRoot
 

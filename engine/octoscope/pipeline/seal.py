@@ -12,10 +12,10 @@ from octoscope.config import RunConfig
 from octoscope.errors import DamagedRunError
 from octoscope.json_values import to_json
 from octoscope.pipeline.run_analyses import outputs
-from octoscope.plan.values import Plan
 from octoscope.planning.freeze import CONFIG
 from octoscope.results.cell_tables import CELLS, REFUSED, cells_table, refused_table
 from octoscope.results.run_results import REPORT, Results
+from octoscope.run_plan.values import Plan
 from octoscope.store.commits import each_record, left_by, record_path, sweep
 from octoscope.store.fault_injection import crash_point
 from octoscope.store.manifest import write_manifest

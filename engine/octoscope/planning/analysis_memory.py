@@ -8,8 +8,8 @@ from octoscope.analysis.layer_consensus import CachedMatrix
 from octoscope.analysis.layers import DRAWN, TESTED, drawn_bytes
 from octoscope.analysis.matrix import matrix_bytes
 from octoscope.config import RunConfig
-from octoscope.plan.values import ModelPlan
 from octoscope.planning.derive import sizes
+from octoscope.run_plan.values import ModelPlan
 
 LATER_NEEDS = ("analysis_bytes",)  # what plans of earlier versions do not project
 

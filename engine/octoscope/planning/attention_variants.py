@@ -7,7 +7,7 @@ from octoscope.config import RunConfig
 from octoscope.config.types import Estimator, Projection
 from octoscope.config.view_names import CORRELATION, plain_view
 from octoscope.errors import InputError
-from octoscope.plan.values import COEXPRESSION, ModelPlan
+from octoscope.run_plan.values import COEXPRESSION, ModelPlan
 
 # Co-expression holds no residual streams, and a unit's co-moments are worth many cells.
 UNIT_BATCHES = 16

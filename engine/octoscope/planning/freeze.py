@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from octoscope.config import RunConfig, apply_overrides, config_of_text, dump_config, parse_config
 from octoscope.errors import InputError
-from octoscope.plan.values import Plan
 from octoscope.planning.derive import result_fields, with_sizes
 from octoscope.planning.resolve import make_plan, plan_run
+from octoscope.run_plan.values import Plan
 from octoscope.store.backends import PROBE, require_conditional_create
 from octoscope.store.parquet import VOCABULARY, write_table
 from octoscope.store.plan_file import differences, load_plan, save_plan

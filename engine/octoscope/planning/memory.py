@@ -16,8 +16,10 @@ from octoscope.attention.views import QUANTITIES
 from octoscope.config import RunConfig
 from octoscope.config.byte_sizes import parse_bytes
 from octoscope.errors import InputError
-from octoscope.plan.settings import CACHE_BYTES
-from octoscope.plan.values import (
+from octoscope.planning.analysis_memory import task_bytes
+from octoscope.planning.derive import sizes
+from octoscope.run_plan.settings import CACHE_BYTES
+from octoscope.run_plan.values import (
     COEXPRESSION,
     CategoryPlan,
     ModelPlan,
@@ -25,8 +27,6 @@ from octoscope.plan.values import (
     Unit,
     logits_alone,
 )
-from octoscope.planning.analysis_memory import task_bytes
-from octoscope.planning.derive import sizes
 
 _IMPORTS = 900e6  # resident bytes of a worker before it holds anything: torch, ray, zarr
 

@@ -18,14 +18,6 @@ from octoscope.genes import GeneTable, select_genes
 from octoscope.json_values import hash_json
 from octoscope.models import GeneMatch, checkpoint_files
 from octoscope.octopus.network_views import network_facts
-from octoscope.plan.values import (
-    COEXPRESSION,
-    CategoryPlan,
-    DonorGroupPlan,
-    ModelPlan,
-    Plan,
-    Unit,
-)
 from octoscope.planning.attention_variants import (
     attention_variants,
     coexpression,
@@ -40,6 +32,14 @@ from octoscope.planning.checkpoint_info import (
 from octoscope.planning.derive import result_fields
 from octoscope.planning.memory import project, refuse_what_cannot_fit, working_set
 from octoscope.planning.resolved_settings import resolved_settings
+from octoscope.run_plan.values import (
+    COEXPRESSION,
+    CategoryPlan,
+    DonorGroupPlan,
+    ModelPlan,
+    Plan,
+    Unit,
+)
 from octoscope.store.instruction_set import instruction_set
 
 DEMONSTRATION = "DEMONSTRATION.md"

@@ -7,9 +7,9 @@ from typing import Any
 from octoscope.analysis.registry import analyses
 from octoscope.config import RunConfig
 from octoscope.errors import InputError
-from octoscope.plan.settings import ResolvedSettings
-from octoscope.plan.values import CategoryPlan, ModelPlan
 from octoscope.planning.derive import result_fields
+from octoscope.run_plan.settings import ResolvedSettings
+from octoscope.run_plan.values import CategoryPlan, ModelPlan
 
 # The posts count these two as one group.
 _KIN = {"scfoundation": "scfoundation-aidocell", "aidocell": "scfoundation-aidocell"}

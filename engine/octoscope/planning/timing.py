@@ -12,7 +12,7 @@ from typing import Any
 import torch
 
 from octoscope.config import RunConfig
-from octoscope.plan.values import COEXPRESSION, DonorGroupPlan, ModelPlan, Plan, Unit
+from octoscope.run_plan.values import COEXPRESSION, DonorGroupPlan, ModelPlan, Plan, Unit
 from octoscope.store.run_dir import RunRoot
 
 _CELLS = (1, 8)  # cells of the timed units: their difference is what a cell costs

@@ -6,11 +6,11 @@ from typing import Any
 
 import pandas as pd
 
-from octoscope.plan.values import COEXPRESSION, ModelPlan
 from octoscope.report import comparison_figures, figures
 from octoscope.report.rows import chosen, edge_text, records
 from octoscope.results.run_results import Results
 from octoscope.results.selections import layers_of_model
+from octoscope.run_plan.values import COEXPRESSION, ModelPlan
 
 _ROWS = 15
 _DRAWN = 40  # pairs of a consensus network that are drawn

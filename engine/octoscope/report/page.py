@@ -9,10 +9,10 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from octoscope.config.view_names import ABSOLUTE, CENTRED, CORRELATION, plain_view
 from octoscope.errors import InputError
-from octoscope.plan.values import COEXPRESSION, ModelPlan, Plan
 from octoscope.report import comparisons, figures
 from octoscope.report.rows import FILTERS, chosen, edge_text, records
 from octoscope.results.run_results import Results
+from octoscope.run_plan.values import COEXPRESSION, ModelPlan, Plan
 
 _TOP_ROWS = 15
 _SATURATED = 0.1  # of all eligible pairs: more than so many top pairs are no selection

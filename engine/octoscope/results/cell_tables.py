@@ -6,7 +6,7 @@ from typing import Any
 
 import pandas as pd
 
-from octoscope.plan.values import Plan
+from octoscope.run_plan.values import Plan
 
 CELLS, REFUSED = "tables/cells.parquet", "tables/refused.parquet"
 

@@ -7,8 +7,8 @@ from typing import Any
 
 import pandas as pd
 
-from octoscope.plan.values import Plan
 from octoscope.results.cell_tables import CELLS, REFUSED, cells_table, refused_table
+from octoscope.run_plan.values import Plan
 
 Read = Callable[[str], pd.DataFrame]
 _RENAMED = {"rival": "closest_category"}

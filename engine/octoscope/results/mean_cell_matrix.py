@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING, Literal
 import numpy as np
 
 from octoscope.analysis.matrix import MatrixSource
-from octoscope.plan.values import ModelPlan, Plan
-from octoscope.plan.work_names import layer_name, pairs_work, residual_work
 from octoscope.results.stored_sums import gene_cells, read_finished_record
 from octoscope.row_blocks import row_ranges
+from octoscope.run_plan.values import ModelPlan, Plan
+from octoscope.run_plan.work_names import layer_name, pairs_work, residual_work
 from octoscope.store import tiles
 from octoscope.store.run_dir import RunRoot
 

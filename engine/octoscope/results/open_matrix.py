@@ -11,10 +11,10 @@ from octoscope.analysis.derived_views import DerivedViews
 from octoscope.analysis.donor_jackknife import LeaveOneGroupOut
 from octoscope.analysis.leave_one_out import MeanCellsLeaveOneOut, Rows, SumsLeaveOneOut
 from octoscope.analysis.matrix import MatrixSource
-from octoscope.plan.values import COEXPRESSION, Plan, Unit
-from octoscope.plan.work_names import matrix_work, sums_name
 from octoscope.results.mean_cell_matrix import mean_cell_source, mean_cells_without_donors
 from octoscope.results.stored_sums import matrix_source, read_finished_record, tile_of, unit_arrays
+from octoscope.run_plan.values import COEXPRESSION, Plan, Unit
+from octoscope.run_plan.work_names import matrix_work, sums_name
 from octoscope.store.commits import Record
 from octoscope.store.run_dir import RunRoot
 

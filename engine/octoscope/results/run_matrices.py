@@ -13,10 +13,10 @@ from octoscope.analysis.derived_views import DerivedViews
 from octoscope.analysis.donor_jackknife import LeaveOneGroupOut
 from octoscope.analysis.matrix import MatrixSource, matrix_bytes
 from octoscope.errors import InputError
-from octoscope.plan.values import Plan
-from octoscope.plan.work_names import layer_name, matrix_work, residual_work
 from octoscope.results import open_matrix, stored_sums
 from octoscope.results.stored_sums import read_finished_record
+from octoscope.run_plan.values import Plan
+from octoscope.run_plan.work_names import layer_name, matrix_work, residual_work
 from octoscope.store import tiles
 from octoscope.store.commits import read_record
 from octoscope.store.manifest import require_success

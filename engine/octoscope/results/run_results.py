@@ -10,8 +10,8 @@ import pandas as pd
 
 from octoscope.config import RunConfig, config_of_text
 from octoscope.errors import DamagedRunError, InputError
-from octoscope.plan.values import Plan
 from octoscope.results.run_tables import RunTables
+from octoscope.run_plan.values import Plan
 from octoscope.store.manifest import check_objects, require_success
 from octoscope.store.plan_file import load_plan, run_directory
 from octoscope.store.run_dir import RunRoot

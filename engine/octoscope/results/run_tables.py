@@ -9,8 +9,8 @@ from typing import Any
 import pandas as pd
 
 from octoscope.errors import InputError
-from octoscope.plan.values import Plan
 from octoscope.results.earlier_versions import SUMMARIES, upgraded
+from octoscope.run_plan.values import Plan
 from octoscope.store.parquet import read_table
 from octoscope.store.run_dir import RunRoot
 

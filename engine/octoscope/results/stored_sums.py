@@ -10,9 +10,9 @@ from zarr.abc.store import Store
 
 from octoscope.analysis.matrix import HalfTile, MatrixSource, kept
 from octoscope.errors import DamagedRunError
-from octoscope.plan.values import ModelPlan, Plan
-from octoscope.plan.work_names import pairs_work
 from octoscope.row_blocks import row_ranges, tree_sum
+from octoscope.run_plan.values import ModelPlan, Plan
+from octoscope.run_plan.work_names import pairs_work
 from octoscope.store import tiles
 from octoscope.store.commits import Record, read_record
 from octoscope.store.manifest import require_objects

@@ -7,7 +7,7 @@ from typing import Any
 
 from octoscope.errors import DamagedRunError
 from octoscope.json_values import to_json
-from octoscope.plan.values import Plan
+from octoscope.run_plan.values import Plan
 from octoscope.store.commits import Record, at_once, left_by, read_record, record_path
 from octoscope.store.plan_file import load_plan
 from octoscope.store.run_dir import RunRoot

@@ -11,7 +11,7 @@ from pydantic import (
 
 from octoscope.errors import DamagedRunError, InputError
 from octoscope.json_values import hash_json, to_json
-from octoscope.plan.values import NOT_HASHED, SCHEMA, Plan
+from octoscope.run_plan.values import NOT_HASHED, SCHEMA, Plan
 from octoscope.store.plan_format_3 import PREVIOUS, from_format_3, stated_in_format_3
 from octoscope.store.run_dir import RunRoot
 

@@ -12,7 +12,7 @@ from typing import Any
 from octoscope.config.byte_sizes import size_text
 from octoscope.config.execution_config import WORKING_SET
 from octoscope.config.view_names import default_min_cells
-from octoscope.plan.settings import CACHE_BYTES
+from octoscope.run_plan.settings import CACHE_BYTES
 
 PREVIOUS = "octoscope-plan/3"
 _ADVANCED = ("tile", "cache")

@@ -39,7 +39,7 @@ from octoscope.analysis.tables import donor_tables
 from octoscope.analysis.tables.agreement_schema import AGREEMENT_TABLES
 from octoscope.analysis.tables.columns import no_rows
 from octoscope.analysis.tables.donor_tables import DonorDeletions
-from octoscope.plan.values import COEXPRESSION, Block, Plan
+from octoscope.run_plan.values import COEXPRESSION, Block, Plan
 
 AGREEMENT = "tables/agreement.parquet"
 COHERENCE = "tables/coherence.parquet"

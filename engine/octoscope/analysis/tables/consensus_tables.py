@@ -37,7 +37,7 @@ from octoscope.analysis.tables.contrast_tables import (
     closest_categories,
     contrasts,
 )
-from octoscope.plan.values import Block, Plan
+from octoscope.run_plan.values import Block, Plan
 
 LAYERS = "tables/consensus_layers.parquet"
 SUPPORT = "tables/support.parquet"

@@ -18,7 +18,7 @@ from octoscope.analysis.registry import Analysis, Context, Needs
 from octoscope.analysis.summaries import over_categories
 from octoscope.analysis.tables.columns import no_rows
 from octoscope.analysis.tables.geometry_schema import GEOMETRY_TABLES
-from octoscope.plan.values import Block, Plan
+from octoscope.run_plan.values import Block, Plan
 
 GEOMETRY = "tables/geometry.parquet"
 GEOMETRY_CATEGORIES = "tables/geometry_categories.parquet"

@@ -12,7 +12,7 @@ from octoscope.analysis.label_tables import name_genes
 from octoscope.analysis.registry import Analysis, Context, Needs, open_network_of
 from octoscope.analysis.tables.matrix_schema import MATRIX_TABLES
 from octoscope.octopus.network import Network
-from octoscope.plan.values import Block, Plan
+from octoscope.run_plan.values import Block, Plan
 
 _JOINED = ("stats", "genes", "histogram", "mass")  # one table of all matrices
 _PER_MODEL = ("topk", "edges")

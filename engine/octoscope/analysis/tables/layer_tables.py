@@ -17,7 +17,7 @@ from octoscope.analysis.registry import Analysis, Context, Needs
 from octoscope.analysis.summaries import over_categories
 from octoscope.analysis.tables.columns import no_rows
 from octoscope.analysis.tables.layer_schema import LAYER_TABLES
-from octoscope.plan.values import Block, Plan
+from octoscope.run_plan.values import Block, Plan
 
 LAYERS = "tables/layers.parquet"
 LAYERS_CATEGORIES = "tables/layers_categories.parquet"

@@ -9,7 +9,7 @@ import pandas as pd
 from octoscope.analysis.registry import Analysis, Context, Needs
 from octoscope.analysis.summaries import mass_by_layer, side_by_side
 from octoscope.analysis.tables.model_schema import MODEL_TABLES
-from octoscope.plan.values import Block, Plan
+from octoscope.run_plan.values import Block, Plan
 
 MODELS = "tables/models.parquet"
 MASS = "tables/mass_by_layer.parquet"

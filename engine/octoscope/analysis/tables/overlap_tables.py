@@ -20,7 +20,7 @@ from octoscope.analysis.tables.columns import no_rows
 from octoscope.analysis.tables.overlap_schema import OVERLAP_TABLES
 from octoscope.attention.histograms import bins_of
 from octoscope.octopus.network import Network
-from octoscope.plan.values import Block, Plan
+from octoscope.run_plan.values import Block, Plan
 
 OVERLAP = "tables/overlap.parquet"
 AUROC = "tables/separation.parquet"

@@ -19,9 +19,9 @@ from octoscope.analysis.summarise_matrix import finalise
 from octoscope.analysis.tables.consensus_schema import POOL_TABLES
 from octoscope.config.view_names import default_min_cells
 from octoscope.errors import InputError
-from octoscope.plan.settings import PoolPlan
-from octoscope.plan.values import Block, ModelPlan, Plan
-from octoscope.plan.work_names import matrix_work
+from octoscope.run_plan.settings import PoolPlan
+from octoscope.run_plan.values import Block, ModelPlan, Plan
+from octoscope.run_plan.work_names import matrix_work
 
 STATS = "tables/pools.parquet"
 

@@ -1,13 +1,13 @@
 """The plan of a run as values: what will be computed, and the names of its parts."""
 
-from octoscope.plan.settings import (
+from octoscope.run_plan.settings import (
     CACHE_BYTES,
     PoolPlan,
     ResolvedCompare,
     ResolvedEdges,
     ResolvedSettings,
 )
-from octoscope.plan.values import (
+from octoscope.run_plan.values import (
     COEXPRESSION,
     Block,
     CategoryPlan,

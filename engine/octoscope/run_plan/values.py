@@ -17,8 +17,8 @@ from pydantic.dataclasses import dataclass
 from octoscope.config.types import Projection
 from octoscope.config.view_names import default_min_cells
 from octoscope.json_values import hash_json
-from octoscope.plan.settings import HoldsSettings, PoolPlan
-from octoscope.plan.work_names import matrix_work, pairs_work, residual_work
+from octoscope.run_plan.settings import HoldsSettings, PoolPlan
+from octoscope.run_plan.work_names import matrix_work, pairs_work, residual_work
 
 SCHEMA = "octoscope-plan/4"
 NOT_HASHED = {"instruction_set"}  # a run goes on on another machine, and says so
@@ -168,7 +168,7 @@ class Plan(HoldsSettings, _Value):
     config_hash
         Digest of the configuration's settings that decide results.
     settings
-        Those of them beside the inputs, resolved; see ``octoscope.plan.settings``.
+        Those of them beside the inputs, resolved; see ``octoscope.run_plan.settings``.
     threads
         Torch threads per actor.
     instruction_set
