@@ -28,7 +28,7 @@ from octoscope.pipeline.run_analyses import run_all
 from octoscope.planning.freeze import run_config
 from octoscope.results.open_matrix import stored_matrix
 from octoscope.results.run_matrices import RunMatrices, plan_of
-from octoscope.run_plan.values import CACHE_BYTES
+from octoscope.run_plan.settings import CACHE_BYTES
 from octoscope.run_plan.work_names import block_of
 from octoscope.store.manifest import Fault
 from octoscope.store.parquet import table_bytes

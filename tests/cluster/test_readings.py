@@ -23,7 +23,8 @@ from octoscope.planning.resolve import make_plan
 from octoscope.results.mean_cell_matrix import MeanTile, mean_cell_source
 from octoscope.results.open_matrix import stored_matrix
 from octoscope.results.stored_sums import eligible_pairs
-from octoscope.run_plan.values import CACHE_BYTES, Plan
+from octoscope.run_plan.settings import CACHE_BYTES
+from octoscope.run_plan.values import Plan
 from octoscope.run_plan.work_names import matrix_work, sums_name
 from octoscope.store import tiles
 from octoscope.store.commits import read_record
