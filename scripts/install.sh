@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Prepares the Python environment for the commands of the README; called by demo.sh and test.sh.
-#   source scripts/install.sh [extra]
+#   source scripts/install.sh [extra]   beside the extra `run`, which a run needs
 # Uses the active virtual environment, or makes .venv. Installs nothing when it is up to date.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
@@ -22,6 +22,6 @@ if [ ! -e "$STAMP" ]; then
   python -m pip install --quiet --upgrade "pip>=24"
   # Linux wheels of torch on the public index carry CUDA; --extra-index-url or PIP_* variables
   # choose a CPU build where one is wanted (README, Installing).
-  python -m pip install --quiet -c constraints.txt -e ".${EXTRA:+[$EXTRA]}"
+  python -m pip install --quiet -c constraints.txt -e ".[run${EXTRA:+,$EXTRA}]"
   touch "$STAMP"
 fi

@@ -5,7 +5,6 @@ from __future__ import annotations
 import numpy as np
 import pytest
 from octoscope.analysis import statistics
-from octoscope.analysis.overlap import overlap_test
 
 
 def dense(n: int, seed: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -100,79 +99,6 @@ def test_rate_interval_stays_in_range_and_contains_the_rate() -> None:
     hits, total = np.array([0, 1, 1]), np.array([8, 9, 9])
     low, high = statistics.rate_interval(1, 10, (hits, total))
     assert 0 <= low <= 0.1 <= high <= 1
-
-
-def hub_network(n: int, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
-    """A network whose edges follow gene propensities (hubs), and the propensities."""
-    propensity = rng.lognormal(0, 1.2, n)
-    p = np.minimum(1, 0.02 * np.outer(propensity, propensity))
-    adjacency = np.triu(rng.random((n, n)) < p, 1)
-    return adjacency | adjacency.T, propensity
-
-
-def hub_top(
-    n: int, weight: np.ndarray, k: int, rng: np.random.Generator
-) -> tuple[np.ndarray, np.ndarray]:
-    """Top pairs that prefer hubs and know nothing else."""
-    score = np.log(np.outer(weight, weight)) + rng.gumbel(size=(n, n))
-    np.fill_diagonal(score, -np.inf)
-    best = np.argsort(-score.ravel())[:k]
-    return best // n, best % n
-
-
-def p_values(stratified: bool, monkeypatch: pytest.MonkeyPatch, runs: int = 60) -> np.ndarray:
-    if not stratified:
-        monkeypatch.setattr(
-            "octoscope.analysis.overlap.degree_strata", lambda degree: np.zeros(len(degree), int)
-        )
-    out = []
-    for seed in range(runs):
-        rng = np.random.default_rng(seed)
-        adjacency, propensity = hub_network(150, rng)
-        query, key = hub_top(150, propensity, 150, rng)
-        eligible = ~np.eye(150, dtype=bool)
-        tested = overlap_test(
-            query, key, np.arange(150), adjacency, eligible, permutations=100, seed=seed
-        )
-        out.append(tested["p"])
-    return np.array(out)
-
-
-def test_hubs_alone_give_no_small_p_and_without_strata_they_would(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    # 60 runs: at a true 5 % level P(more than 9 below 0.05) is 2e-3
-    assert (p_values(True, monkeypatch) < 0.05).sum() <= 9
-    assert (p_values(False, monkeypatch) < 0.05).sum() > 30  # the mistake, shown once
-
-
-def test_planted_wiring_is_found() -> None:
-    rng = np.random.default_rng(0)
-    adjacency, propensity = hub_network(150, rng)
-    query, key = hub_top(150, propensity, 150, rng)
-    edges = np.argwhere(np.triu(adjacency))
-    chosen = edges[rng.choice(len(edges), 60, replace=False)]
-    query[:60], key[:60] = chosen[:, 0], chosen[:, 1]
-    tested = overlap_test(
-        query, key, np.arange(150), adjacency, ~np.eye(150, dtype=bool), permutations=200, seed=0
-    )
-    assert tested["p"] < 0.01
-    assert tested["n_permutations"] == 2000  # more draws where p is at its floor
-    assert tested["fold_over_null"] > 1.2
-
-
-def test_the_unit_is_the_unordered_pair_of_mapped_genes() -> None:
-    adjacency = np.zeros((5, 5), bool)
-    adjacency[0, 1] = adjacency[1, 0] = True
-    vertices = np.array([0, 1, 2, -1, 2])  # gene 3 unmapped, genes 2 and 4 share a vertex
-    query, key = np.array([0, 1, 2, 3, 2]), np.array([1, 0, 4, 0, 0])
-    tested = overlap_test(
-        query, key, vertices, adjacency, ~np.eye(5, dtype=bool), permutations=100, seed=0
-    )
-    assert (tested["n_top_ordered"], tested["n_unordered"], tested["n_pairs"]) == (5, 4, 2)
-    assert tested["edge_rate"] == 0.5
-    assert tested["n_background"] == 5  # pairs of genes 0, 1, 2, 4 but not (2, 4)
-    assert tested["background_rate"] == pytest.approx(0.2)
 
 
 @pytest.mark.parametrize("share", [0.1, 0.5, 0.94, 0.99])  # of pairs in use: read, or listed

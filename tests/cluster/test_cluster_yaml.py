@@ -112,7 +112,7 @@ def test_packages_are_the_tested_ones(cluster: dict[str, Any]) -> None:
     for command in installs:
         assert "-c ~/octoscope/constraints.txt" in command
     for kind in ("head", "worker"):
-        assert any("octoscope[s3]" in c for c in cluster[f"{kind}_setup_commands"])
+        assert any("octoscope[run,s3]" in c for c in cluster[f"{kind}_setup_commands"])
     assert {m for m in cluster["file_mounts"].values() if "~" not in m} == {
         "engine", "pyproject.toml", "constraints.txt", "README.md", "LICENSE",
     }  # fmt: skip
@@ -149,7 +149,7 @@ def test_ray_passes_token_and_resources_on(told: dict[str, Any]) -> None:
         given = re.search(r"RAY_OVERRIDE_RESOURCES=\W*(\{.*?\})", start)
         assert given is not None
         assert json.loads(given[1]) == resources
-        (install,) = [c for c in told["commands"][kind] if "octoscope[s3]" in c]  # once
+        (install,) = [c for c in told["commands"][kind] if "octoscope[run,s3]" in c]  # once
         assert told["commands"][kind].index(install) < told["commands"][kind].index(start)
     (head,) = [c for c in told["commands"]["head"] if "ray start" in c]
     assert "RAY_enable_autoscaler_v2=1" in head  # the one that knows priorities

@@ -167,7 +167,15 @@ def note_larger(
             winner[i] = shown
 
 
-@compiled()
+def _add_by_row(use: np.ndarray, values: np.ndarray, sums: np.ndarray) -> None:
+    sums += np.where(use, values, 0).sum(1)
+
+
+def _add_by_column(use: np.ndarray, values: np.ndarray, sums: np.ndarray) -> None:
+    sums += np.where(use, values[:, None], 0).sum(0)
+
+
+@compiled(fallback=_add_by_row)
 def add_by_row(use: np.ndarray, values: np.ndarray, sums: np.ndarray) -> None:
     """Add to sums [rows] the values [columns] of each row's pairs in use [rows, columns]."""
     for i in range(use.shape[0]):
@@ -177,7 +185,7 @@ def add_by_row(use: np.ndarray, values: np.ndarray, sums: np.ndarray) -> None:
         sums[i] += total
 
 
-@compiled()
+@compiled(fallback=_add_by_column)
 def add_by_column(use: np.ndarray, values: np.ndarray, sums: np.ndarray) -> None:
     """Add to sums [columns] the values [rows] of each column's pairs in use [rows, columns]."""
     for i in range(use.shape[0]):

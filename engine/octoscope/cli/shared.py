@@ -100,6 +100,16 @@ def guarded(call: Callable[[], Any]) -> int:
         kind = "stopped" if error.exit_code > 128 else kind
         err.print(f"[bold]{kind}:[/bold] {escape(str(error))}", soft_wrap=True)
         return error.exit_code
+    except ModuleNotFoundError as error:
+        missing = (error.name or "").partition(".")[0]
+        if missing in ("", "octoscope"):
+            raise
+        err.print(
+            f"[bold]error:[/bold] this command needs {escape(missing)}, which is not installed. "
+            "Fix: pip install 'octoscope\\[run]'",
+            soft_wrap=True,
+        )
+        return 1
     except OSError as error:
         err.print(f"[bold]error:[/bold] {escape(str(error))}", soft_wrap=True)
         return 1
