@@ -66,7 +66,7 @@ LIMIT = 1_500_000_000
 
 @pytest.fixture(scope="module")
 def base() -> int:
-    """The peak of two cells of 16 heads: six cells or 16 heads more that are held are over 5 %."""
+    """The peak of two cells of 16 heads; the queries and keys of six more would be 7 % of it."""
     return peak(6000, 16, 2, LIMIT)
 
 

@@ -132,6 +132,7 @@ def test_a_plug_in_that_raises_in_a_worker(run: str, plugin: Path, how: str, sai
     text, seconds = start(run)
     assert "the plug-in broken failed: " + said in text
     assert "Check that the files are whole" in text
+    assert "a worker of" not in text  # as the plug-in's failure is told, once
     assert seconds < 40
 
 
