@@ -3,7 +3,7 @@
 A run's workers are plain objects here instead of actors: the same driver, dispatcher, units,
 matrices, analysis and report, without the seconds that Ray, torch and the report's libraries take
 to load in four processes. What Ray does is asked in `tests/faults`, `tests/jobs`,
-`tests/cluster/test_run.py` and `tests/cluster/test_coexpression.py`.
+`tests/pipeline/test_run.py` and `tests/extract/test_coexpression_work.py`.
 """
 
 from __future__ import annotations

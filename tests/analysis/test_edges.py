@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from octoscope.analysis.edges import strongest_keys
 
 from tests.analysis.matrices import source
-from tests.analysis.test_finalise import N
+from tests.analysis.test_summarise_matrix import N
 
 
 def brute_force(

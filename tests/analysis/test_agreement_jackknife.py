@@ -16,7 +16,7 @@ from octoscope.config.types import Conventions
 
 from tests.analysis.matrices import reader
 from tests.analysis.test_agreement import tops
-from tests.analysis.test_donors import GENES, Dense, G, N
+from tests.analysis.test_donor_jackknife import GENES, Dense, G, N
 
 
 @pytest.mark.parametrize("conventions", ["corrected", "peer"])
