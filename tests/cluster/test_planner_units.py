@@ -251,7 +251,7 @@ def test_a_set_of_some_models_genes_compares_them_alone(small_atlas: Path, tmp_p
     shared = {name: set(plan.model(name).axis) for name in names}
     for gene_set, members in (("two", pair), ("every", names)):
         made = [x for x in comparisons(plan, finished) if x.gene_set == gene_set]
-        assert {m.model for x in made for m in x.members} == set(members)
+        assert {m.model for x in made for m in x.refs} == set(members)
         assert set(made[0].genes) == set.intersection(*(shared[name] for name in members))
     # and what a run of it leaves behind names no matrix over genes that a model does not have
     tree["edges"]["gene_set"] = "two"

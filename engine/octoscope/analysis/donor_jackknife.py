@@ -85,10 +85,10 @@ def donor_jackknife(
     inside, jaccard = np.ones(len(own), bool), []
     for kept in lists:
         other = kept.result()
-        member = np.isin(own, other.query.astype(np.int64) * n + other.key)
-        either = len(own) + len(other.value) - int(member.sum())
-        jaccard.append(float(member.sum() / either) if either else float("nan"))
-        inside &= member
+        shared = np.isin(own, other.query.astype(np.int64) * n + other.key)
+        either = len(own) + len(other.value) - int(shared.sum())
+        jaccard.append(float(shared.sum() / either) if either else float("nan"))
+        inside &= shared
     return low, high, {
         "donors": int(sum(left_out.donors)),
         "donor_groups": n_groups,

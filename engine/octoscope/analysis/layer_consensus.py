@@ -1,4 +1,4 @@
-"""Layers of one model and category as one matrix, and where each pair is largest."""
+"""Combined layers of one model and category, and the layer where each pair is largest."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def combine(layers: Iterable[np.ndarray], how: Combination) -> np.ndarray:
 class _Combined:
     """Matrices of one shape that are combined one after the other, beginning with ``values``.
 
-    ``of``: how many there are, where it is asked which of them is largest (:attr:`winner`).
+    ``of``: their number, if :attr:`winner` (which of them is largest) is needed; else 0.
     """
 
     def __init__(self, values: np.ndarray, how: Combination, of: int = 0) -> None:
@@ -66,15 +66,15 @@ def _winner(stack: np.ndarray, how: Combination) -> np.ndarray:
 
 
 class CachedMatrix:
-    """Layers as one, whose blocks of the set and view asked for last stay in memory, if they fit.
+    """Combined layers that keep the blocks of the latest set and view in memory, if they fit.
 
-    They are then made once, not once per pass, and of one layer after the other; pairs' values and
-    the layers where they are largest are looked up in them.
+    The blocks are then made once, not once per pass, from one layer after the other. Values of
+    pairs, and the layers where they are largest, are looked up in them.
 
     Parameters
     ----------
     most
-        Bytes that may stay.
+        Bytes that may be kept.
     """
 
     def __init__(self, matrix: LayerConsensus, most: int) -> None:
@@ -87,12 +87,12 @@ class CachedMatrix:
 
     @staticmethod
     def room(n_genes: int) -> int:
-        """Return the bytes of what stays: three values, two flags and a layer of every pair."""
+        """Return the bytes that are kept: three values, two flags and a layer of every pair."""
         return 15 * n_genes**2
 
     @classmethod
-    def left(cls, n_genes: int, most: int) -> int:
-        """Return the bytes that a matrix leaves of ``most`` to what it is read from."""
+    def bytes_left(cls, n_genes: int, most: int) -> int:
+        """Return the bytes of ``most`` that are left for the layers it is read from."""
         room = cls.room(n_genes)
         return most - room if room <= most else most
 
@@ -155,17 +155,18 @@ class CachedMatrix:
 
 
 class LayerConsensus:
-    """Layers of one model and category as one matrix; each half is combined for itself.
+    """Combined layers of one model and category; each half is combined on its own.
 
-    Pairs are eligible alike in all layers: a pair's cells do not depend on the layer.
+    A pair is eligible in all layers or in none: its cells do not depend on the layer.
 
-    ``values`` and ``halves`` read all layers side by side, so all are open and few rows are held;
-    ``all_values`` and ``all_halves`` read layer after layer, so one is open and all rows are held.
+    ``values`` and ``halves`` read all layers side by side, so all are open and few rows are in
+    memory. ``all_values`` and ``all_halves`` read layer after layer, so one is open and all rows are
+    in memory.
 
     Parameters
     ----------
     layers
-        Layer -> matrix; may open them when they are asked for.
+        Layer -> matrix; the mapping may open a matrix when it is used.
     how
         ``sum``; ``max``; ``absolute-argmax``: the value of the layer where it is largest by size.
     """

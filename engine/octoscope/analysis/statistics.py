@@ -226,27 +226,28 @@ def permutation_p(observed: float, null: np.ndarray) -> float:
     return float((1 + (null >= observed - 1e-12).sum()) / (1 + len(null)))
 
 
-def drawn_until_reached(
+def permute_until_reached(
     draw: Callable[[int, int], np.ndarray],
     observed: float | np.ndarray,
     permutations: int,
     more: int,
     seed: int,
 ) -> np.ndarray:
-    """Return draws of a null: more of them where a p-value would stand at its floor.
+    """Return a null distribution, with more permutations where a p-value would be at its floor.
 
-    A p-value of two stages is no smaller than that of all draws where no draw of the first stage
-    reaches what was observed, and is that of the first stage otherwise: it stays valid.
+    If no permutation of the first stage reaches the observed value, the p-value is that of all
+    permutations, otherwise that of the first stage. So it stays valid.
 
     Parameters
     ----------
     draw
-        Called with a number of draws and a seed; returns [draws] or [draws, tests].
+        Called with a number of permutations and a seed; returns [permutations] or
+        [permutations, tests].
     observed
         Of one test, or [tests]; large values are of interest.
     permutations, more
-        Draws of the first stage; where one of the tests has none that reaches what was observed,
-        so many times as many are drawn in all.
+        Permutations of the first stage, and the factor by which they increase in all where one of
+        the tests has none that reaches the observed value.
     """
     null = draw(permutations, seed)
     reached = (null >= np.asarray(observed) - 1e-12).any(0) | np.isnan(observed)
@@ -255,8 +256,8 @@ def drawn_until_reached(
     return null
 
 
-def n_drawn(null: np.ndarray) -> int:
-    """Return how many draws of a null are known: those that a p-value is made of."""
+def n_permutations_of(null: np.ndarray) -> int:
+    """Return the number of known permutations of a null: those that a p-value counts."""
     return int(np.count_nonzero(~np.isnan(null)))
 
 

@@ -54,7 +54,7 @@ def over_categories(name: str, table: pd.DataFrame) -> pd.DataFrame:
 def side_by_side(
     stats: pd.DataFrame, mass: pd.DataFrame, overlap: pd.DataFrame | None = None
 ) -> pd.DataFrame:
-    """Return per model what its matrices are like: the spread over categories and layers.
+    """Return the spread of measures of each model over categories and layers.
 
     Parameters
     ----------
@@ -194,7 +194,7 @@ def by_k(agreed: pd.DataFrame, models: Sequence[str]) -> pd.DataFrame:
 
 
 def heads(agreed: pd.DataFrame) -> pd.DataFrame:
-    """Return where each head's strongest pairs stand in the layer's other heads.
+    """Return how each head's strongest pairs rank in the layer's other heads.
 
     Returns
     -------

@@ -51,25 +51,25 @@ class Reporter:
 
     def __init__(self, root: RunRoot, console: Console, log: str = "text") -> None:
         self._root, self._console, self._json = root, console, log == "json"
-        self._tally = RunStats(earlier=last_seen(root))
+        self._run_stats = RunStats(earlier=last_seen(root))
         self._said = 0.0
         self._other_sets: set[str] = set()  # instruction sets that were warned of
         self._stage: str | None = None  # what the last plain line was about, while it runs
         self._ended = threading.Event()
         # told by a thread: a unit or a table may take an hour, in which nothing changes
-        self._teller = threading.Thread(target=self._tell, name="progress", daemon=True)
+        self._reporter = threading.Thread(target=self._tell, name="progress", daemon=True)
         self._live = None
         if console.is_terminal and not self._json:
             self._live = Live(
                 console=console,
-                get_renderable=lambda: live_view.render(self._tally.snapshot()),
+                get_renderable=lambda: live_view.render(self._run_stats.snapshot()),
                 refresh_per_second=2,
             )
 
     def __enter__(self) -> Reporter:
         if self._live is not None:
             self._live.start()
-        self._teller.start()
+        self._reporter.start()
         return self
 
     def __exit__(
@@ -81,7 +81,7 @@ class Reporter:
         if self._live is not None:
             self._live.stop()
         self._ended.set()
-        self._teller.join()
+        self._reporter.join()
         if error is None:
             self._write("finished")
         elif isinstance(error, Stopped | KeyboardInterrupt | SystemExit):
@@ -92,12 +92,12 @@ class Reporter:
     def stage(self, name: str, works: Iterable[Work]) -> None:
         """Begin a stage."""
         groups = Counter(w.group for w in works)
-        self._tally.stage(name, dict(groups))
+        self._run_stats.stage(name, dict(groups))
         self._say("stage", f"{name}: {groups.total()} to do", stage=name, total=groups.total())
 
     def actor(self, name: str, what: str, place: dict[str, Any]) -> None:
         """Note that an actor started, was lost or stopped."""
-        self._tally.actor(name, what, place)
+        self._run_stats.actor(name, what, place)
         if what == "lost" or self._json:
             self._say("actor", f"actor {name}: {what}", actor=name, what=what, **place)
         other = place.get("instruction_set") if "planned_with" in place else None
@@ -111,7 +111,7 @@ class Reporter:
 
     def change(self, stage: str, change: Change) -> None:
         """Note that a piece started, finished, was found, goes again or was quarantined."""
-        ended = self._tally.change(stage, change).ended
+        ended = self._run_stats.change(stage, change).ended
         work = change.work.id
         if self._json and change.what != "found":
             told = dict(change.metrics)
@@ -131,7 +131,7 @@ class Reporter:
         if self._live is not None or self._json:
             return
         self._said = time.time()
-        snapshot = self._tally.snapshot()
+        snapshot = self._run_stats.snapshot()
         self._say("line", live_view.line(stage, snapshot["stages"][stage], snapshot))
 
     def _say(self, event: str, text: str, **more: Any) -> None:
@@ -152,7 +152,7 @@ class Reporter:
 
     def _write(self, status: str, **more: Any) -> None:
         with suppress(OSError):  # a full store stops the work itself; this only tells of it
-            body = {"status": status, **more, **self._tally.snapshot()}
+            body = {"status": status, **more, **self._run_stats.snapshot()}
             self._root.replace(PROGRESS, to_json(body))
 
 

@@ -100,7 +100,7 @@ def read_sources(config: OctopusConfig, say: Say = lambda _: None) -> list[Sourc
         if annotation is not None and checked is not None:
             require_organism(record, annotation, checked)
         records.append(record)
-        t = record.tally
+        t = record.counts
         if not t.kept:
             why = "; ".join(f"{n} {reason}" for reason, n in t.dropped.items()) or "no rows"
             raise InputError(
@@ -202,7 +202,7 @@ def _facts(
         "species": len(record.species),
         "mapped": identified,
         "assertions": assertions,
-        "rows": record.tally.as_json(),
+        "rows": record.counts.as_json(),
         "files": [digests[str(f)] for f in record.files],
     }
 

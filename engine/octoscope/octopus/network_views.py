@@ -112,7 +112,7 @@ def open_view(
     return network if what == View() else view(network, what)
 
 
-def network_facts(
+def network_summary(
     path: str, sources: Sequence[str] | None = None, independent: bool = False
 ) -> dict[str, Any]:
     """Read a view once and return its name, sizes and a digest, for plan and provenance.

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from octoscope.analysis.layer_consensus import CachedMatrix
-from octoscope.analysis.layers import DRAWN, TESTED, drawn_bytes
+from octoscope.analysis.layers import MAX_NULL_BYTES, TESTED, null_bytes
 from octoscope.analysis.matrix import matrix_bytes
 from octoscope.config import RunConfig
 from octoscope.planning.derive import sizes
@@ -26,8 +26,8 @@ def task_bytes(config: RunConfig, models: Sequence[ModelPlan], imports: float) -
         reading = _reading(config, m, cache_bytes)
         pairs = min(2.0 * config.top_k * layers, n2)  # of the union, ties included
         tested = min(float(TESTED * layers), n2)
-        drawn = drawn_bytes(config.permutations, tested, layers, len(m.axis))
-        drawn = max(drawn, min(config.max_permutation_factor * drawn, DRAWN))
+        drawn = null_bytes(config.permutations, tested, layers, len(m.axis))
+        drawn = max(drawn, min(config.max_permutation_factor * drawn, MAX_NULL_BYTES))
         union = 3 * pairs * (8 + 12 * layers) + drawn
         largest = max(largest, reading + 5 * n2 + union)
         if config.network is not None:

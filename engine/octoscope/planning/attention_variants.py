@@ -34,7 +34,7 @@ def attention_variants(config: RunConfig, m: ModelPlan) -> list[ModelPlan]:
         )
     for estimator, projection in ways:
         for heads in _head_choices(config, m):
-            name = _reading_name(m.name, estimator, heads)
+            name = _variant_name(m.name, estimator, heads)
             if projection not in (None, projections[0]):
                 name += f".{projection}"
             update = {"estimator": estimator, "heads": heads, "projection": projection}
@@ -53,7 +53,7 @@ def _head_choices(config: RunConfig, m: ModelPlan) -> list[Heads]:
     return list(dict.fromkeys(choices))
 
 
-def _reading_name(base: str, estimator: str, heads: Heads) -> str:
+def _variant_name(base: str, estimator: str, heads: Heads) -> str:
     parts = ["residual"] if estimator == "mean_residual" else []
     if heads != "mean" or not parts:
         parts.append(f"head{heads:02d}" if isinstance(heads, int) else heads)

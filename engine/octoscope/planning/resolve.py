@@ -17,7 +17,7 @@ from octoscope.errors import InputError
 from octoscope.genes import GeneTable, select_genes
 from octoscope.json_values import hash_json
 from octoscope.models import GeneMatch, checkpoint_files
-from octoscope.octopus.network_views import network_facts
+from octoscope.octopus.network_views import network_summary
 from octoscope.planning.attention_variants import (
     attention_variants,
     coexpression,
@@ -61,7 +61,7 @@ def model_plans(
     """
     categories = [np.sort(np.concatenate(halves)) for halves in index.halves]
 
-    def facts_of(
+    def info_of(
         m: ModelConfig, panel: list[str] | None, match_only: bool = False
     ) -> CheckpointInfo:
         if m.python is None:
@@ -71,7 +71,7 @@ def model_plans(
         )
 
     # what enters a model by a panel may depend on the genes that all models have
-    info = {m.name: facts_of(m, None, match_only=m.panel is not None) for m in config.models}
+    info = {m.name: info_of(m, None, match_only=m.panel is not None) for m in config.models}
     matches = {name: f.match for name, f in info.items()}
     available = {name: match.genes.take(match.matched) for name, match in matches.items()}
     found = {g.name: _gene_set(g, available, atlas.genes) for g in config.gene_sets}
@@ -80,7 +80,7 @@ def model_plans(
     for m in config.models:
         if m.panel is not None:
             panel = sets[m.panel]
-            info[m.name] = facts_of(m, None if panel is None else sorted(panel))
+            info[m.name] = info_of(m, None if panel is None else sorted(panel))
     plans = [
         reading
         for m in config.models
@@ -266,7 +266,7 @@ def plan_run(
             "selected": index.selected,
             "replicates": config.atlas.replicate_key or "cells",
         },
-        network=network_facts(**config.network.model_dump(exclude={"permutations"}))
+        network=network_summary(**config.network.model_dump(exclude={"permutations"}))
         if config.network
         else None,
         categories=categories,

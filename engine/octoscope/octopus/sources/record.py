@@ -16,7 +16,7 @@ _EXAMPLES = 3
 
 
 @dataclass
-class RunStats:
+class SourceCounts:
     """What became of the rows of a source: ``read = kept + merged + dropped``.
 
     Attributes
@@ -188,7 +188,7 @@ class SourceRecord:
     pathways: pd.DataFrame | None = None
     files: list[Path] = field(default_factory=list)
     file_names: list[str] = field(default_factory=list)
-    tally: RunStats = field(default_factory=RunStats)
+    counts: SourceCounts = field(default_factory=SourceCounts)
     defects: list[dict[str, Any]] = field(default_factory=list)
 
 
