@@ -269,7 +269,7 @@ def test_a_model_that_no_gene_set_is_for_is_refused(small_atlas: Path, tmp_path:
     tree["gene_sets"] = [{"name": "two", "kind": "intersection", "models": names[:2]}]
     tree["accumulate"] = "two"
     del tree["models"][2]["panel"], tree["models"][2]["tokens"]
-    with pytest.raises(InputError, match=rf"models.{names[2]}.*every gene set names other"):
+    with pytest.raises(InputError, match=rf"models.{names[2]}.*every gene set is for other"):
         make_plan(parse_config(tree, "c"), tmp_path)
 
 

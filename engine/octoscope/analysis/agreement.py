@@ -1,6 +1,7 @@
 """Matrices against each other over the union of their strongest pairs: ranks, overlap, coherence.
 
-Matrices may be layers, models, estimators, heads or categories. They must have one set of genes. The mathematics is that of docs/science.md, "Agreement".
+Matrices may be layers, models, estimators, heads or categories. They must have one set of genes.
+The mathematics is that of docs/science.md, "Agreement".
 """
 
 from __future__ import annotations

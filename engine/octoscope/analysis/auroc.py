@@ -19,7 +19,7 @@ def auroc_test(
     seed: int,
     max_permutation_factor: int = 10,
 ) -> dict[str, float | int]:
-    """Measure how well values rank the network's edges among all eligible ordered pairs of its genes.
+    """Measure how well values rank the network's edges among all eligible pairs of its genes.
 
     The null permutes the network's gene labels among genes of like degree, as for the overlap of
     top pairs; where no permutation reaches the area, ``max_permutation_factor`` times as many are

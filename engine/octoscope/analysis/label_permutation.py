@@ -47,7 +47,7 @@ class Null:
         k: np.ndarray,
         observed: np.ndarray,
     ) -> tuple[np.ndarray, np.ndarray]:
-        """Return [permutations, query sets] median quantiles, and shares of pairs within the first k.
+        """Return [permutations, query sets] median quantiles, and shares of pairs within top k.
 
         NaN where no permutation was made.
 

@@ -160,8 +160,8 @@ class LayerConsensus:
     A pair is eligible in all layers or in none: its cells do not depend on the layer.
 
     ``values`` and ``halves`` read all layers side by side, so all are open and few rows are in
-    memory. ``all_values`` and ``all_halves`` read layer after layer, so one is open and all rows are
-    in memory.
+    memory. ``all_values`` and ``all_halves`` read layer after layer, so one is open and all rows
+    are in memory.
 
     Parameters
     ----------

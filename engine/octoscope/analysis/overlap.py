@@ -106,7 +106,7 @@ def _null(
     permutations: int,
     seed: int,
 ) -> np.ndarray:
-    """Return [permutations] numbers of edges among the pairs after relabelling the network's genes."""
+    """Return [permutations] numbers of edges among the pairs of the relabelled network."""
     out = np.empty(permutations)
     relabel = np.arange(len(adjacency))
     for d, permuted in enumerate(permutations_within(strata, permutations, seed)):

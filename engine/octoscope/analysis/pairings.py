@@ -67,7 +67,7 @@ def shared_genes(plan: Plan, models: Iterable[str], gene_set: str | None) -> tup
 
 
 def comparisons(plan: Plan, finished: set[Block]) -> list[Comparison]:
-    """Return every comparison between matrices of the finished (attention variant, category) blocks."""
+    """Return every comparison between matrices of the finished blocks."""
     candidates: list[Comparison] = []
     for c in range(len(plan.categories)):
         for gene_set, view in compared_sets_and_views(plan):

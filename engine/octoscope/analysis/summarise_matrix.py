@@ -219,7 +219,8 @@ def _reliability(
     evidence for pairs. The centring is fixed in the jackknife.
     The null permutes gene labels of one half (rows and columns together).
 
-    ``settings``: permutations, the factor by which they increase, and their seed. ``fits``, ``raw``: each half's effects, and the moments of the raw values.
+    ``settings``: permutations, the factor by which they increase, and their seed.
+    ``fits``, ``raw``: each half's effects, and the moments of the raw values.
     """
     n, seed = len(genes), settings[2]
     rng = np.random.default_rng(seed)

@@ -1,4 +1,4 @@
-"""What is in an atlas, what is wrong with it, and what it costs to read: as much as can be told."""
+"""Content, faults and read cost of an atlas, as far as they can be determined."""
 
 from __future__ import annotations
 
@@ -69,7 +69,7 @@ def info(
     quick
         Look at a sample of the counts only; otherwise every count is read and checked.
     on_progress
-        Told how many cells of how many are checked.
+        Called with the cells checked so far and the number of cells.
     """
     result = AtlasInfo()
     found = result.findings

@@ -76,7 +76,7 @@ class Actor:
 
 
 class RunStats:
-    """Adds up what the dispatcher and the fleet tell.
+    """Adds up the changes that the dispatcher and the fleet report.
 
     Parameters
     ----------

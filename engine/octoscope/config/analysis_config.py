@@ -76,5 +76,5 @@ class CompareConfig(Section):
         "genes^2 values, as napistu-torch 0.4.0 counts",
     )
     pools: dict[Name, list[str]] = setting(
-        factory=dict, description="Categories that are also read as one, by the name of the pool"
+        factory=dict, description="Categories that are also pooled, by the name of the pool"
     )

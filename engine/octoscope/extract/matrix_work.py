@@ -1,4 +1,4 @@
-"""Reducing units to matrices and finalising them (phase 1). No Ray in here."""
+"""Reduces units to matrices and finalises them (summaries of each matrix). Uses no Ray."""
 
 from __future__ import annotations
 

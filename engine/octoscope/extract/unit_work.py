@@ -55,7 +55,7 @@ class _Layer:
 
 @dataclass
 class _UnitMetrics:
-    """What a unit's record tells."""
+    """The metrics of a unit's record."""
 
     cells_used: int = 0
     cells_refused: list[dict[str, str]] = field(default_factory=list)

@@ -173,10 +173,11 @@ def _write(
                       "cofactor_participants_removed": consensus.cofactors_removed},
         "counts": (count_edges(every.unify_dictionaries(), n) if every is not None
                    else {"vertices": n, "assertions": 0}) | {"genes": genes["gene"].nunique()},
-        "sources": {r.name: _facts(r, digests, len(s.src)) for r, s in
+        "sources": {r.name: _source_entry(r, digests, len(s.src)) for r, s in
                     zip(records, consensus.statements, strict=True) if r.name in names},
         "annotation": _annotation(config),
-        "without_statements": [_facts(r, digests, 0) for r in records if r.name not in names],
+        "without_statements": [_source_entry(r, digests, 0) for r in records
+                               if r.name not in names],
         "corrections": [d for r in records for d in r.defects],
         "notes": [],
     }  # fmt: skip
@@ -192,7 +193,7 @@ def _annotation(config: OctopusConfig) -> dict[str, Any] | None:
     return {"release": config.annotation.release, "files": files}
 
 
-def _facts(
+def _source_entry(
     record: SourceRecord, digests: dict[str, dict[str, Any]], assertions: int
 ) -> dict[str, Any]:
     identified = int(record.identifiers["species"].nunique()) if len(record.identifiers) else 0

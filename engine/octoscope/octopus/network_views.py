@@ -105,7 +105,7 @@ def open_view(
     Raises
     ------
     InputError
-        If the directory cannot be used, or does not hold what was asked for.
+        If the directory cannot be used, or lacks a requested source or evidence.
     """
     what = replace(INDEPENDENT if independent else View(), sources=tuple(sources or ()) or None)
     network = open_network(path)

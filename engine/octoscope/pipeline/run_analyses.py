@@ -1,4 +1,4 @@
-"""Running the registered analyses over a finished run: which tables, from what, in which order."""
+"""Runs the registered analyses over a finished run and writes their tables in order."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ Writer = Callable[[RunRoot, str, pd.DataFrame], object]  # stores a table under 
 
 @dataclass(frozen=True)
 class Output:
-    """A table that the analyses of a run make, and what it is made from."""
+    """A table that an analysis makes, with its blocks and needs."""
 
     analysis: str
     blocks: Sequence[Block]

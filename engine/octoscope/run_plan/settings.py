@@ -18,7 +18,7 @@ _FROZEN = ConfigDict(frozen=True)
 
 
 class PoolPlan(NamedTuple):
-    """Categories, by index, that are also read as one; cells that a pair of them needs."""
+    """Categories, by index, that are pooled; the cells that a pair needs in the pool."""
 
     categories: list[int]
     min_cells: int

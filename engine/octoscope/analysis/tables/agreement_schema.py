@@ -89,7 +89,7 @@ AGREEMENT_COLUMNS = (
 AGREEMENT_TABLES = (
     Table(
         "tables/agreement.parquet",
-        "query matrix, evaluated matrix and k: where the strongest pairs of the first stand in the "
+        "query matrix, evaluated matrix and k: quantiles of the strongest pairs of the first in the "
         "second, over the genes of the set that all compared models have",
         AGREEMENT_COLUMNS,
         when=_WHEN,
