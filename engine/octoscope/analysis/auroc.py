@@ -1,4 +1,4 @@
-"""How well a whole matrix separates the pairs of a network from all others."""
+"""AUROC: how well a whole matrix separates the pairs of a network from all others."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ def auroc_test(
     strata = degree_strata(adjacency[:, mapped].sum(1)[where])
     a, b = np.nonzero(adjacency & mapped[:, None] & mapped)
 
-    def draw(permutations: int, seed: int) -> np.ndarray:
+    def permute(permutations: int, seed: int) -> np.ndarray:
         relabel, null = np.arange(len(bins)), np.full((permutations, 2), np.nan)
         for d, permuted in enumerate(permutations_within(strata, permutations, seed)):
             relabel[where] = where[permuted]
@@ -76,7 +76,7 @@ def auroc_test(
     # only the area, which has a p-value, may ask for more permutations
     observed = np.array([area, np.nan])
     null, of_precision = statistics.permute_until_reached(
-        draw, observed, permutations, max_permutation_factor, seed
+        permute, observed, permutations, max_permutation_factor, seed
     ).T
     precision_low, precision_high = statistics.null_range(of_precision)
     low, high = statistics.pair_rate_interval(i, j, share, len(bins))

@@ -80,7 +80,7 @@ def support_test(
     lists = [np.flatnonzero(in_top_k[model_groups == g].any(0)) for g in dict.fromkeys(groups)]
     counts = _at_least([query[at] * n_genes + key[at] for at in lists], len(lists))
 
-    def draw(permutations: int, seed: int) -> np.ndarray:
+    def permute(permutations: int, seed: int) -> np.ndarray:
         rng = np.random.default_rng(seed)
         null = np.zeros((permutations, len(lists) + 1), np.int64)
         for row in null:
@@ -93,7 +93,7 @@ def support_test(
 
     observed = np.where(np.arange(len(counts)) < 2, np.nan, counts)  # shared: by two or more
     null = statistics.permute_until_reached(
-        draw, observed, permutations, max_permutation_factor, seed
+        permute, observed, permutations, max_permutation_factor, seed
     )
     rows = []
     for n in range(2, len(lists) + 1):

@@ -1,4 +1,4 @@
-"""How far a matrix hangs on single donors: every group of donors is left out in turn."""
+"""How far a matrix depends on single donors: every group of donors is left out in turn."""
 
 from __future__ import annotations
 

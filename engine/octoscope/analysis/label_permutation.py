@@ -76,7 +76,7 @@ class Null:
         share = _from_the_top(counts)
         n = max(int(counts.sum()), 1)
 
-        def draw(first: int, stop: int, rows: np.ndarray) -> None:
+        def fill(first: int, stop: int, rows: np.ndarray) -> None:
             """Fill in permutations of some query sets, reading the pairs of these alone."""
             used = np.flatnonzero(chosen[rows].any(0))
             sets = [np.flatnonzero(chosen[row][used]) for row in rows]
@@ -84,8 +84,8 @@ class Null:
             step = max(1, _AT_ONCE // max(len(used), 1))
             for at in range(first, stop, step):
                 here = slice(at, min(at + step, stop))
-                draws = np.stack([self._relabel(d) for d in range(here.start, here.stop)])
-                q, j = (draws[:, end] for end in ends)
+                relabelled = np.stack([self._relabel(d) for d in range(here.start, here.stop)])
+                q, j = (relabelled[:, end] for end in ends)
                 quantiles = share[bins[q, j]]
                 if not every:
                     quantiles[~eligible[q, j]] = np.nan
@@ -96,7 +96,7 @@ class Null:
 
         medians = np.full((self._first, len(chosen)), np.nan)
         shared = np.full(medians.shape, np.nan)
-        draw(0, self._first, np.arange(len(chosen)))
+        fill(0, self._first, np.arange(len(chosen)))
         reached = (medians <= observed + 1e-12).any(0) | np.isnan(observed)
         floor = np.flatnonzero(~reached & ~np.isnan(medians).all(0))
         more = self._first * (self._more - 1)
@@ -104,11 +104,11 @@ class Null:
             pairs = int(np.count_nonzero(chosen[floor].any(0)))
             further = np.full((min(more, MAX_LOOKUPS // max(pairs, 1)), len(chosen)), np.nan)
             medians, shared = (np.concatenate([x, further]) for x in (medians, shared))
-            draw(self._first, len(medians), floor)
+            fill(self._first, len(medians), floor)
         return medians, shared
 
-    def _relabel(self, draw: int) -> np.ndarray:
-        return np.random.default_rng([self._seed, draw]).permutation(self._n_genes)
+    def _relabel(self, permutation: int) -> np.ndarray:
+        return np.random.default_rng([self._seed, permutation]).permutation(self._n_genes)
 
 
 def medians_of(values: np.ndarray, every: bool = False) -> np.ndarray:

@@ -181,7 +181,7 @@ class _Test:
         remaining, more = iter(range(len(self._to))), len(self._to) // self._first
         its, own = (np.flatnonzero(self._among[layer]) for layer in (a, b))
 
-        def draw(permutations: int, _: int) -> np.ndarray:
+        def permute(permutations: int, _: int) -> np.ndarray:
             return np.array(
                 [
                     _under_permutation(
@@ -192,7 +192,7 @@ class _Test:
                 ]
             )  # fmt: skip
 
-        return statistics.permute_until_reached(draw, observed, self._first, more, 0)
+        return statistics.permute_until_reached(permute, observed, self._first, more, 0)
 
 
 @compiled()

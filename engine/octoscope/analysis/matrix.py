@@ -16,7 +16,7 @@ from octoscope.run_plan.values import ModelPlan
 
 
 class PairMatrix(Protocol):
-    """What every analysis asks of a matrix; genes are positions in the set that is given.
+    """A matrix as every analysis reads it; genes are positions in the given set.
 
     Attributes
     ----------
@@ -72,7 +72,7 @@ class PairMatrix(Protocol):
 
 
 class Tile(Protocol):
-    """Rows of a matrix: what is stored of them, or computed when it is asked for.
+    """Rows of a matrix, stored or computed at access.
 
     Attributes
     ----------
@@ -165,17 +165,17 @@ class HalfTile:
 
 
 def kept(read: Callable[[], Iterable[Tile]]) -> Callable[[], Iterable[Tile]]:
-    """Return what reads the same tiles, but only once: they stay in memory."""
-    held: list[list[Tile]] = []
+    """Return a reader of the same tiles that reads them once and keeps them in memory."""
+    tiles: list[list[Tile]] = []
     filling = Lock()  # Dask's threads may share a matrix
 
-    def again() -> Iterable[Tile]:
+    def cached() -> Iterable[Tile]:
         with filling:
-            if not held:
-                held.append(list(read()))
-        return held[0]
+            if not tiles:
+                tiles.append(list(read()))
+        return tiles[0]
 
-    return again
+    return cached
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""An analysis as a value: what it needs, the tables it makes and how the report shows them.
+"""Analyses: their needs, the tables they make and how the report shows them.
 
 The pipeline runs :func:`analyses` in order. A new analysis is one module with an
 :class:`Analysis`, listed in ``octoscope.analysis.tables`` or, outside this package, under the entry
@@ -72,7 +72,7 @@ class Table:
 
 @dataclass(frozen=True)
 class Needs:
-    """What an analysis reads of a run, so that a repair computes no more than that again.
+    """Parts of a run that an analysis reads, so that a repair computes only these again.
 
     Attributes
     ----------
@@ -97,7 +97,7 @@ class Needs:
 
 @dataclass(frozen=True)
 class Section:
-    """How the report shows a table that has no page of its own.
+    """Report section of a table that has no page of its own.
 
     Attributes
     ----------
@@ -122,7 +122,7 @@ class Section:
 
 @dataclass(frozen=True)
 class Context:
-    """What an analysis is given.
+    """Input of an analysis.
 
     Attributes
     ----------
@@ -145,7 +145,7 @@ class Context:
     wanted: frozenset[str] | None = None
 
     def wants(self, *paths: str) -> bool:
-        """Tell whether any of the tables is asked for."""
+        """Tell whether any of the tables is wanted."""
         return self.wanted is None or bool(self.wanted.intersection(paths))
 
 

@@ -227,7 +227,7 @@ def permutation_p(observed: float, null: np.ndarray) -> float:
 
 
 def permute_until_reached(
-    draw: Callable[[int, int], np.ndarray],
+    permute: Callable[[int, int], np.ndarray],
     observed: float | np.ndarray,
     permutations: int,
     more: int,
@@ -240,7 +240,7 @@ def permute_until_reached(
 
     Parameters
     ----------
-    draw
+    permute
         Called with a number of permutations and a seed; returns [permutations] or
         [permutations, tests].
     observed
@@ -249,10 +249,10 @@ def permute_until_reached(
         Permutations of the first stage, and the factor by which they increase in all where one of
         the tests has none that reaches the observed value.
     """
-    null = draw(permutations, seed)
+    null = permute(permutations, seed)
     reached = (null >= np.asarray(observed) - 1e-12).any(0) | np.isnan(observed)
     if more > 1 and not np.all(reached):
-        null = np.concatenate([null, draw(permutations * (more - 1), seed + 1)])
+        null = np.concatenate([null, permute(permutations * (more - 1), seed + 1)])
     return null
 
 

@@ -31,7 +31,7 @@ _BATCH = 1024  # cells
 
 @dataclass
 class AtlasInfo:
-    """What was found.
+    """Results of an inspection.
 
     Attributes
     ----------

@@ -1,4 +1,4 @@
-"""What the obs columns of an atlas mean for a run: categories, donors, halves, primary data."""
+"""Inspects obs columns of an atlas for a run: categories, donors, halves, primary data."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Reading every chunk of an atlas that a run could use, once, and listing every fault."""
+"""Reads every chunk of an atlas that a run could use, once, and lists every fault."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ class Fault:
 
 @dataclass
 class AtlasCheck:
-    """What was read of an atlas and found.
+    """Results of reading an atlas: what was read, and its faults.
 
     Attributes
     ----------

@@ -1,4 +1,4 @@
-"""How an atlas is stored, and what that costs: objects, bytes, checksums, reading beside need."""
+"""Storage layout of an atlas and its cost: objects, bytes, checksums, read over needed."""
 
 from __future__ import annotations
 

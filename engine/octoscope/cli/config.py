@@ -38,7 +38,7 @@ def explain(
     if not rows:
         near = nearest(RunConfig, _plain(str(name)).split("."))
         fix = "`octoscope config explain` lists them all" if near is None else f"try {near}"
-        raise InputError(str(field), "is no setting", fix)
+        raise InputError(str(field), "is not a setting", fix)
 
     def table() -> Table:
         if len(rows) == 1:

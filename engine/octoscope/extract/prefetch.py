@@ -47,7 +47,7 @@ class TokenBatch:
 
 @dataclass(frozen=True)
 class _End:
-    """What a reading ends with: its error, or None."""
+    """End mark of a reader thread: its error, or None."""
 
     error: BaseException | None = None
 

@@ -45,7 +45,7 @@ class _Batch:
 
 @dataclass
 class _Layer:
-    """What is added up of one layer."""
+    """The sums of one layer."""
 
     i: int
     where: str
@@ -123,7 +123,7 @@ class UnitRunner:
 
     @property
     def device(self) -> str:
-        """Where the model is: ``cpu``, or a GPU's name."""
+        """Device of the model: ``cpu``, or a GPU's name."""
         if self._device.type == "cuda":
             return str(torch.cuda.get_device_name(self._device))
         return self._device.type

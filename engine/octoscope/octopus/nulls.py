@@ -10,7 +10,7 @@ import pandas as pd
 
 from octoscope.octopus.network import Network
 
-_KEPT_BYTES = 64_000_000
+_CACHE_BYTES = 64_000_000
 
 
 def degree_strata(degree: np.ndarray) -> np.ndarray:
@@ -34,12 +34,12 @@ def permute_within(strata: np.ndarray, rng: np.random.Generator) -> np.ndarray:
 
 
 def permutations_within(strata: np.ndarray, permutations: int, seed: int) -> Iterable[np.ndarray]:
-    """Yield ``draws`` permutations of :func:`permute_within`, the same for the same seed.
+    """Yield ``permutations`` permutations of :func:`permute_within`, the same for the same seed.
 
-    Tests of one set of genes ask for the same ones over and over: while they are small they stay.
+    Tests of one gene set use the same permutations repeatedly, so small ones are cached.
     """
-    if permutations * len(strata) * 8 <= _KEPT_BYTES:
-        yield from _kept(strata.tobytes(), strata.dtype.str, permutations, seed)
+    if permutations * len(strata) * 8 <= _CACHE_BYTES:
+        yield from _cached(strata.tobytes(), strata.dtype.str, permutations, seed)
         return
     rng = np.random.default_rng(seed)
     for _ in range(permutations):
@@ -47,7 +47,7 @@ def permutations_within(strata: np.ndarray, permutations: int, seed: int) -> Ite
 
 
 @lru_cache(maxsize=4)
-def _kept(strata: bytes, dtype: str, permutations: int, seed: int) -> np.ndarray:
+def _cached(strata: bytes, dtype: str, permutations: int, seed: int) -> np.ndarray:
     rng, within = np.random.default_rng(seed), np.frombuffer(strata, dtype)
     return np.stack([permute_within(within, rng) for _ in range(permutations)])
 

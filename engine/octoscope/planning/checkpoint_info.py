@@ -1,4 +1,4 @@
-"""What planning needs from a checkpoint, read in this process or in a plug-in's own environment.
+"""Properties of a checkpoint that planning needs, read here or in a plug-in's own environment.
 
 python -m octoscope.planning.checkpoint_info    (JSON on stdin, JSON on stdout)
 """

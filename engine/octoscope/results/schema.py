@@ -1,4 +1,4 @@
-"""What every table of a run holds: of the analyses, and of the pipeline itself."""
+"""Schema of every table of a run: of the analyses, and of the pipeline itself."""
 
 from __future__ import annotations
 

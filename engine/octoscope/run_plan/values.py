@@ -161,7 +161,7 @@ class Block(NamedTuple):
 
 
 class Plan(HoldsSettings, _Value):
-    """What will be computed, and what it needs.
+    """The plan of a run: what will be computed, and the resources it needs.
 
     Attributes
     ----------

@@ -29,7 +29,7 @@ _TAGS = tuple(f"{_NS}{t}" for t in ("experimentDescription", "interactor", "inte
 
 
 class _Reading:
-    """What is gathered over all entries."""
+    """State that is collected over all entries."""
 
     def __init__(self, mode: str, counts: SourceCounts) -> None:
         self.mode, self.counts = mode, counts
