@@ -88,7 +88,7 @@ def demo_arrays(atlas: Path, folder: Path) -> tuple[dict[str, np.ndarray], dict[
     for m in plan.models:
         for c in range(2):
             for cell in mean_cells_of(root, plan, m.name, c, m.layers[0]):
-                held &= {g for g, there in zip(m.axis, cell.there, strict=True) if there}
+                held &= {g for g, present in zip(m.axis, cell.present, strict=True) if present}
     genes = sorted(held)
     assert len(genes) > 30
     data: dict[str, np.ndarray] = {"k": np.array(len(genes) ** 2 // 20)}

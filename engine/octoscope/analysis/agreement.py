@@ -1,4 +1,4 @@
-"""Matrices against each other over the union of their strongest pairs: ranks, overlap, coherence.
+"""Agreement of matrices over the union of their strongest pairs: ranks, overlap, coherence.
 
 Matrices may be layers, models, estimators, heads or categories. They must have one set of genes.
 The mathematics is that of docs/science.md, "Agreement".
@@ -76,8 +76,8 @@ def rank_pairs(
     Parameters
     ----------
     readers
-        Of each matrix; every call yields ``(first row, values, eligible)`` once more, in one
-        order of genes.
+        One per matrix; every call yields ``(first row, values, eligible)`` again, in one order
+        of genes.
     conventions
         ``corrected``: ranks among eligible pairs of different genes. ``peer`` (napistu-torch
         0.4.0): among all genes^2 values, self pairs included.
@@ -222,7 +222,7 @@ def agreement(
     ranked
         Pairs and their ranks in all matrices.
     readers
-        Of the evaluated matrices, by their index among all.
+        Readers of the evaluated matrices, by their index among all.
     ks
         Pairs that count as a matrix's strongest.
     permutations, max_permutation_factor
@@ -312,7 +312,7 @@ def coherence(
     medians
         [..., query, eval]; NaN is left out.
     models, groups
-        Of each matrix.
+        Names for each matrix.
     without
         A model whose matrices do not count as evaluators.
 

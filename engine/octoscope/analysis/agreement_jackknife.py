@@ -26,9 +26,9 @@ class RankedWithout:
     Attributes
     ----------
     ranks
-        Of each group [pairs] uint32; 0 where not eligible.
+        One array per group: [pairs] uint32; 0 where not eligible.
     n_ranked
-        Of each group, the pairs among which ranks are counted.
+        For each group, the number of ranked pairs.
     """
 
     ranks: list[np.ndarray]

@@ -29,9 +29,10 @@ def compare_geometry(
     Parameters
     ----------
     streams
-        Of each layer [genes, d] residuals of the mean cell; the same genes, d may differ.
+        One array per layer: [genes, d] residuals of the mean cell; the same genes, d may differ.
     permutations
-        Gene labels of the second are permuted, over at most 256 genes (a seeded sample).
+        Permutations of the gene labels of the second stream, over at most 256 genes (a seeded
+        sample).
     max_permutation_factor
         Factor by which permutations increase where none reaches the correlation.
     most

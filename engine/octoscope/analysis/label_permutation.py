@@ -10,7 +10,7 @@ from octoscope.attention.histograms import BINS, bins_of, count
 from octoscope.config.types import Conventions
 
 Read = Callable[[], Iterable[tuple[int, np.ndarray, np.ndarray]]]
-_AT_ONCE = 1 << 22  # places that are looked up together
+_AT_ONCE = 1 << 22  # places that are looked up in one step
 MAX_LOOKUPS = 1 << 28  # places that further permutations may look up: some seconds of a matrix
 
 
@@ -112,9 +112,9 @@ class Null:
 
 
 def medians_of(values: np.ndarray, every: bool = False) -> np.ndarray:
-    """Return [rows] the median of what is known in each row; NaN where nothing is.
+    """Return [rows] the median of the known values of each row; NaN if there are none.
 
-    ``every``: there is no NaN, and nothing has to be put into order but the middle.
+    ``every``: there is no NaN, so only the middle has to be sorted.
     """
     n = values.shape[1]
     if not n:
@@ -131,7 +131,7 @@ def medians_of(values: np.ndarray, every: bool = False) -> np.ndarray:
 
 
 def _share_within(values: np.ndarray, limit: float) -> np.ndarray:
-    """Return [rows] the share of what is known in each row that is up to a limit; NaN: nothing."""
+    """Return [rows] the share of each row's known values up to a limit; NaN if there are none."""
     known = np.count_nonzero(~np.isnan(values), axis=1)
     within = np.count_nonzero(values <= limit, axis=1)
     return np.where(known > 0, within / np.maximum(known, 1), np.nan)

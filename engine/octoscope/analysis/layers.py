@@ -126,7 +126,7 @@ class _Test:
     genes
         [genes] ascending axis indices.
     tops
-        Of each layer its strongest pairs.
+        The strongest pairs of each layer.
     permutations, more
         Permutations, and the factor by which they increase where none reaches the observed value.
     """
@@ -155,7 +155,7 @@ class _Test:
         self._under: list[np.ndarray] = []
 
     def read(self, dense: np.ndarray, eligible: np.ndarray) -> None:
-        """Take what is needed of the next layer, [genes, genes]."""
+        """Read the values of the next layer, [genes, genes], that the test needs."""
 
         def at(codes: np.ndarray) -> np.ndarray:
             return np.where(eligible.ravel()[codes], dense.ravel()[codes], np.float32(np.nan))

@@ -193,7 +193,7 @@ def analyses(names: Sequence[str] = ()) -> list[Analysis]:
     from octoscope.analysis.tables import BUILT_IN  # the modules import this one
 
     installed = {e.name: e for e in entry_points(group=GROUP)}
-    made = list(BUILT_IN)
+    all_analyses = list(BUILT_IN)
     for name in names:
         if name not in installed:
             raise InputError(
@@ -203,11 +203,11 @@ def analyses(names: Sequence[str] = ()) -> list[Analysis]:
                 f"install the package that declares it under the entry point group {GROUP}",
             )
         value = installed[name].load()
-        if not isinstance(value, Analysis) or value.name in {a.name for a in made}:
+        if not isinstance(value, Analysis) or value.name in {a.name for a in all_analyses}:
             raise InputError(
                 f"analyses: {name}",
                 f"{installed[name].value} is not an octoscope Analysis with a name of its own",
                 "correct the entry point of that package",
             )
-        made.append(value)
-    return made
+        all_analyses.append(value)
+    return all_analyses

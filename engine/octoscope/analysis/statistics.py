@@ -195,10 +195,10 @@ Sums = Callable[[np.ndarray], np.ndarray]
 
 
 def _masked_sums(use: np.ndarray) -> tuple[Sums, Sums]:
-    """Return what sums values of columns by row, and values of rows by column, over pairs in use.
+    """Return functions that sum values by row, and by column, over pairs in use.
 
-    Where few pairs are left out (mostly the diagonal alone), these are subtracted; else the mask
-    is read each time, as a sparse matrix of half the pairs would take twelve times its bytes.
+    If few pairs are left out (mostly only the diagonal), these are subtracted. Otherwise the mask
+    is read each time: a sparse matrix of half the pairs would take twelve times its bytes.
     """
     if _FEW * (use.size - np.count_nonzero(use)) <= use.size:
         out = csr_array(~use, dtype=np.float64)
@@ -206,14 +206,14 @@ def _masked_sums(use: np.ndarray) -> tuple[Sums, Sums]:
         return lambda v: v.sum() - out @ v, lambda v: v.sum() - turned @ v
 
     def over_columns(v: np.ndarray) -> np.ndarray:
-        found = np.zeros(len(use))
-        add_by_row(use, v, found)
-        return found
+        sums = np.zeros(len(use))
+        add_by_row(use, v, sums)
+        return sums
 
     def over_rows(v: np.ndarray) -> np.ndarray:
-        found = np.zeros(use.shape[1])
-        add_by_column(use, v, found)
-        return found
+        sums = np.zeros(use.shape[1])
+        add_by_column(use, v, sums)
+        return sums
 
     return over_columns, over_rows
 
@@ -244,7 +244,7 @@ def permute_until_reached(
         Called with a number of permutations and a seed; returns [permutations] or
         [permutations, tests].
     observed
-        Of one test, or [tests]; large values are of interest.
+        Value of one test, or [tests]; large values are of interest.
     permutations, more
         Permutations of the first stage, and the factor by which they increase in all where one of
         the tests has none that reaches the observed value.

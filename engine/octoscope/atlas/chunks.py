@@ -1,4 +1,4 @@
-"""Chunks of an array on disk: which are there, which decode, and what is refused.
+"""Chunks of an array on disk: which exist, which decode, and what is refused.
 
 A chunk that is not in a Zarr store (or was never allocated in HDF5) reads as the fill value, and
 writers leave out chunks that hold nothing else. A lost chunk and one left out cannot be told

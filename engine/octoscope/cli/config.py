@@ -1,4 +1,4 @@
-"""``octoscope config``: what settings there are, and what each of them means."""
+"""``octoscope config``: lists settings and explains each of them."""
 
 from __future__ import annotations
 

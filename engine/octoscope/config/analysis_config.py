@@ -1,4 +1,4 @@
-"""Sections of a run's configuration that say what its finished matrices are asked."""
+"""Sections of a run's configuration about the analyses of its finished matrices."""
 
 from __future__ import annotations
 

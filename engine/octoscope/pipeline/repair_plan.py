@@ -179,9 +179,9 @@ def open_repair(root: RunRoot, repair: Repair) -> Repair:
         note_repair(root, repair)
         root.remove(["_SUCCESS"])
     root.remove([record_path(w) for w in repair.works])
-    left = [w for w in repair.works if root.exists(record_path(w))]
-    if left:
-        raise DamagedRunError(f"{root.at(record_path(left[0]))}: cannot be deleted")
+    not_removed = [w for w in repair.works if root.exists(record_path(w))]
+    if not_removed:
+        raise DamagedRunError(f"{root.at(record_path(not_removed[0]))}: cannot be deleted")
     opened = replace(repair, opened=True)
     if finished:
         note_repair(root, opened)

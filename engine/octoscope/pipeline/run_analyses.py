@@ -56,8 +56,8 @@ def run_analysis(
     write: Writer = write_table,
 ) -> None:
     """Compute an analysis and write its wanted tables."""
-    asked = None if wanted is None else frozenset(wanted)
-    context = Context(RunMatrices(root.url), finished, network, scheduler, asked)
+    wanted_paths = None if wanted is None else frozenset(wanted)
+    context = Context(RunMatrices(root.url), finished, network, scheduler, wanted_paths)
     for path, table in analysis.compute(context):
         if context.wants(path):
             write(root, path, table)

@@ -34,11 +34,11 @@ def task_bytes(config: RunConfig, models: Sequence[ModelPlan], imports: float) -
             largest = max(largest, open_bytes + 8 * n2)
         if config.compare is not None and config.compare.consensus:
             room = float(CachedMatrix.room(len(m.axis)))
-            left = cache_bytes - room
-            if left < 0:  # tile by tile, all layers open
+            layer_bytes = cache_bytes - room
+            if layer_bytes < 0:  # tile by tile, all layers open
                 every = layers * (_opened(m, cache_bytes / layers) + 2 * _rows(config, m))
-            elif layers * matrix_bytes(m) <= left:  # as EachLayer decides
-                every = layers * _opened(m, left / layers) + 2 * _rows(config, m)
+            elif layers * matrix_bytes(m) <= layer_bytes:  # as EachLayer decides
+                every = layers * _opened(m, layer_bytes / layers) + 2 * _rows(config, m)
             else:  # one after the other
                 every = _opened(m, 0) + 2 * _rows(config, m)
             every += 12 * n2 * (config.compare.layers == "sum")  # sums are of doubles

@@ -49,8 +49,8 @@ def estimate(plan: Plan, config: RunConfig, place: Path | None) -> list[dict[str
 
 def _elsewhere(config: RunConfig, m: ModelPlan) -> bool:
     """Tell whether the run needs GPUs and this machine, a head or a laptop, has none."""
-    asked = config.execution.device == "cuda" and m.family != COEXPRESSION
-    return asked and not torch.cuda.is_available()
+    needs_gpu = config.execution.device == "cuda" and m.family != COEXPRESSION
+    return needs_gpu and not torch.cuda.is_available()
 
 
 def _of_model(plan: Plan, config: RunConfig, m: ModelPlan, folder: Path) -> dict[str, float]:

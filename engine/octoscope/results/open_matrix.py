@@ -84,8 +84,11 @@ def leave_donors_out(
     name = sums_name(layer, m.heads)
     return SumsLeaveOneOut(
         donors,
-        [sum(r.metrics["cells_used"] for r in of) for of in records],
-        [reader(unit_arrays(root, of, name), unit_arrays(root, of, "pairs")) for of in records],
+        [sum(r.metrics["cells_used"] for r in group) for group in records],
+        [
+            reader(unit_arrays(root, group, name), unit_arrays(root, group, "pairs"))
+            for group in records
+        ],
         len(m.axis),
         plan.categories[category].min_cells,
         plan.tile,

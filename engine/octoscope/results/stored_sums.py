@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from zarr.abc.store import Store
 
-from octoscope.analysis.matrix import HalfTile, MatrixSource, kept
+from octoscope.analysis.matrix import HalfTile, MatrixSource, cached_tiles
 from octoscope.errors import DamagedRunError
 from octoscope.row_blocks import row_ranges, tree_sum
 from octoscope.run_plan.values import ModelPlan, Plan
@@ -94,7 +94,7 @@ def matrix_source(
 
     used = pairs.metrics["cells_used"]
     return MatrixSource(
-        kept(stored) if keep else stored,
+        cached_tiles(stored) if keep else stored,
         n,
         (used[0], used[1]),
         plan.categories[category].min_cells,

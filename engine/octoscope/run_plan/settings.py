@@ -1,4 +1,4 @@
-"""The settings of a run as a plan holds them: declared by the configuration, with nothing open."""
+"""The settings of a run in a plan: declared by the configuration, all of them resolved."""
 
 from __future__ import annotations
 

@@ -53,7 +53,7 @@ TABLES = (
     AGREEMENT, CATEGORIES, MODEL_PAIRS, BY_K, HEADS, COHERENCE, COHERENCE_CATEGORIES, GENE_SETS,
 )  # fmt: skip
 _LAYERS = 4  # of a task: CPUs should not wait for the model with the most
-_MOST_MODELS = 8  # all subsets of more are too many to list: of those, pairs and the whole
+_MOST_MODELS = 8  # all subsets of more are too many to list: then only pairs and the whole
 
 
 @dataclass(frozen=True)
@@ -112,7 +112,11 @@ def _graph(run: FinishedMatrices, x: Comparison) -> Any:
     models = list(dict.fromkeys(m.model for m in x.refs))
     comparison = delayed(x, traverse=False)  # one object for all tasks
     of_models = [[i for i, m in enumerate(x.refs) if m.model == name] for name in models]
-    parts = [of[at : at + _LAYERS] for of in of_models for at in range(0, len(of), _LAYERS)]
+    parts = [
+        indices[at : at + _LAYERS]
+        for indices in of_models
+        for at in range(0, len(indices), _LAYERS)
+    ]
     tops = [delayed(_tops)(run, comparison, part) for part in parts]
     pairs = delayed(_union)(tops, len(x.genes))
     ranked = delayed(_join)([delayed(_rank)(run, comparison, part, pairs) for part in parts], parts)
@@ -286,7 +290,7 @@ def _over_donors(
 def gene_sets(run: FinishedMatrices) -> pd.DataFrame:
     """Count the genes that each subset of models shares: more models, fewer genes.
 
-    Of more than eight models: each, every two, all, and the subsets that gene sets name.
+    For more than eight models: each, every two, all, and the subsets that gene sets name.
 
     Returns
     -------
@@ -300,7 +304,7 @@ def gene_sets(run: FinishedMatrices) -> pd.DataFrame:
     axes = {m.name: set(m.axis) for m in plan.checkpoints}
     genes = run.table("tables/vocabulary")
     genes = genes[genes["what"].isin(["matched", "renamed"])]
-    known = {name: set(genes.loc[genes["model"] == name, "gene"]) for name in names}
+    vocabularies = {name: set(genes.loc[genes["model"] == name, "gene"]) for name in names}
     sizes: Sequence[int] = range(1, len(names) + 1)
     if len(names) > _MOST_MODELS:
         sizes = [1, 2, len(names)]
@@ -309,7 +313,7 @@ def gene_sets(run: FinishedMatrices) -> pd.DataFrame:
         subsets.append(tuple(m.name for m in plan.checkpoints if gene_set in m.gene_sets))
     rows, model_groups = [], plan.model_groups
     for subset in sorted(dict.fromkeys(subsets), key=len):
-        shared = set.intersection(*(known[name] for name in subset))
+        shared = set.intersection(*(vocabularies[name] for name in subset))
         rows.append(
             {
                 "models": "+".join(subset),
@@ -317,7 +321,7 @@ def gene_sets(run: FinishedMatrices) -> pd.DataFrame:
                 "n_groups": len({model_groups[name] for name in subset}),
                 "n_genes": len(set.intersection(*(axes[name] for name in subset))),
                 "n_vocabulary": len(shared),
-                "share_of_smallest": len(shared) / min(len(known[name]) for name in subset),
+                "share_of_smallest": len(shared) / min(len(vocabularies[name]) for name in subset),
             }
         )
     return pd.DataFrame(rows)

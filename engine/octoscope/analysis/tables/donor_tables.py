@@ -74,8 +74,8 @@ def _tops(run: FinishedMatrices, x: Comparison, index: int) -> list[Pairs] | Non
 
 def _unions(tops: list[list[Pairs] | None], n_genes: int) -> list[Pairs]:
     """Return of each group the pairs in any list without it."""
-    known = [lists for lists in tops if lists is not None]
-    return [union(of_group, n_genes) for of_group in zip(*known, strict=True)]
+    with_donors = [lists for lists in tops if lists is not None]
+    return [union(of_group, n_genes) for of_group in zip(*with_donors, strict=True)]
 
 
 def _rank(

@@ -1,4 +1,4 @@
-"""The layers of each model against each other."""
+"""Comparisons of the layers of each model."""
 
 from __future__ import annotations
 
