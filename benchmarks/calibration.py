@@ -66,10 +66,10 @@ from octoscope.analysis.agreement import (
 from octoscope.analysis.agreement_jackknife import (
     donor_interval,
     medians_without,
-    place_without,
+    rank_without,
     strongest_without,
 )
-from octoscope.analysis.auroc import separation_test
+from octoscope.analysis.auroc import auroc_test
 from octoscope.analysis.consensus import contrast_test, specificity, support_test
 from octoscope.analysis.derived_views import DerivedViews
 from octoscope.analysis.donor_jackknife import interval
@@ -180,7 +180,7 @@ def network_p(structure: str, k: int, permutations: int, seed: int, n: int) -> t
     query, key = strongest_of(lambda: iter([(0, values, every)]), k)
     draws = {"permutations": permutations, "seed": seed, "max_permutation_factor": 1}
     found = overlap_test(query, key, vertices, adjacency, every, **draws)
-    whole = separation_test(bins_of(values), every, vertices, adjacency, **draws)
+    whole = auroc_test(bins_of(values), every, vertices, adjacency, **draws)
     return float(found["p"]), float(whole["p"])
 
 
@@ -278,7 +278,7 @@ def agreement_over_donors(
     left_out, genes = [DonorDeletions(d) for d in of], np.arange(n)
     lists = [strongest_without(m, genes, "lift", k) for m in left_out]
     pairs = [union(x, n) for x in zip(*lists, strict=True)]
-    ranked = [place_without(m, genes, "lift", pairs) for m in left_out]
+    ranked = [rank_without(m, genes, "lift", pairs) for m in left_out]
     low, high = donor_interval(value, medians_without(ranked, [k]), left_out[0].donors)
     return float(value[0, 1, 0]), float(low[0, 1, 0]), float(high[0, 1, 0])
 

@@ -48,8 +48,8 @@ def main() -> None:
     noise = rng.normal(size=(2, *shape)).astype(np.float32)
     q, k = base[:, None] + np.float32(0.3) * noise  # parts that are alike, as halves are
     q *= np.float32((a.dim // a.heads) ** -0.5)
-    there = np.ones(n, bool)
-    parts = [MeanCell(q[i], k[i], there, "mean", f"part {i}") for i in range(3)]
+    present = np.ones(n, bool)
+    parts = [MeanCell(q[i], k[i], present, "mean", f"part {i}") for i in range(3)]
     cells = np.full((3, n), 100, np.int32)
     cells[2] = 200
 

@@ -1,4 +1,4 @@
-"""Size and SHA-256: what a run, a network and a checkpoint are checked by."""
+"""Size and SHA-256, which check a run, a network and a checkpoint."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How inner loops are compiled: on first call, kept on disk where any folder takes it."""
+"""Compiles inner loops on first call; cached on disk if a folder is writable."""
 
 from __future__ import annotations
 

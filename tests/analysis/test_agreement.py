@@ -124,9 +124,9 @@ def test_more_draws_where_none_reaches_the_median(monkeypatch: pytest.MonkeyPatc
     assert rows[0]["p"] == pytest.approx(1 / 96)
     assert rows[2]["n_permutations"] == 19  # it was reached: nothing is gained by more
     assert np.array_equal(found.null[:19], few.null, equal_nan=True)
-    assert found.complete_draws(np.ones((3, 3), bool)).shape == (95, 3, 1, 1)
+    assert found.complete_permutations(np.ones((3, 3), bool)).shape == (95, 3, 1, 1)
     monkeypatch.setattr(
-        "octoscope.analysis.label_permutation.FURTHER", 150 * 30
+        "octoscope.analysis.label_permutation.MAX_LOOKUPS", 150 * 30
     )  # look-ups, of 100 pairs
     bounded = agreement(
         ranked, {1: readers[1]}, [100], permutations=19, max_permutation_factor=5, seed=0
@@ -139,11 +139,11 @@ def test_more_draws_where_none_reaches_the_median(monkeypatch: pytest.MonkeyPatc
         ranked, dict(enumerate(readers)), [100], permutations=19, max_permutation_factor=5,
         seed=0,
     )  # fmt: skip
-    complete = whole.complete_draws(~np.eye(3, dtype=bool))
+    complete = whole.complete_permutations(~np.eye(3, dtype=bool))
     assert np.isnan(complete[19:, 0]).all()
     assert not np.isnan(complete[:19, 0, 1:]).any()
     of_two = np.array([[0, 1, 0], [1, 0, 0], [0, 0, 0]], bool)
-    assert not np.isnan(whole.complete_draws(of_two)[:, 0, 1]).any()
+    assert not np.isnan(whole.complete_permutations(of_two)[:, 0, 1]).any()
 
 
 def test_each_group_of_genes_is_deleted_in_turn() -> None:

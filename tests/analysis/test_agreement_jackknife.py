@@ -8,7 +8,7 @@ from octoscope.analysis.agreement import agreement, rank_pairs, union
 from octoscope.analysis.agreement_jackknife import (
     donor_interval,
     medians_without,
-    place_without,
+    rank_without,
     strongest_without,
 )
 from octoscope.analysis.donor_jackknife import interval
@@ -30,7 +30,7 @@ def test_medians_without_a_group_are_those_of_matrices_that_never_had_it(
     matrices = [Dense(v, k, eligible) for v, k in zip(values, known, strict=True)]
     lists = [strongest_without(m, GENES, "lift", 40) for m in matrices]
     pairs = [union(of_group, N) for of_group in zip(*lists, strict=True)]
-    ranked = [place_without(m, GENES, "lift", pairs, conventions) for m in matrices]
+    ranked = [rank_without(m, GENES, "lift", pairs, conventions) for m in matrices]
     found = medians_without([*ranked, None], ks)
     assert np.isnan(found[:, 3]).all()  # it has no donors
     assert np.isnan(found[:, :, 3]).all()
@@ -72,7 +72,7 @@ def test_the_interval_covers_what_other_donors_of_the_same_kind_would_give() -> 
             whole.append(donors.mean(0).astype(np.float32))
         lists = [strongest_without(m, GENES, "lift", 60) for m in matrices]
         pairs = [union(x, N) for x in zip(*lists, strict=True)]
-        ranked = [place_without(m, GENES, "lift", pairs) for m in matrices]
+        ranked = [rank_without(m, GENES, "lift", pairs) for m in matrices]
         readers = [reader(w, every[0]) for w in whole]
         of = agreement(
             rank_pairs(readers, *union(tops(readers, 60), N), n_genes=N),

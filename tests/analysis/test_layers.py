@@ -110,7 +110,7 @@ def test_more_draws_where_none_reaches_the_correlation(monkeypatch: pytest.Monke
     assert found.loc[(0, 1), "p"] == pytest.approx(1 / 96)
     assert found.loc[(0, 2), "n_permutations"] == 19
     assert found.loc[(0, 2), "p"] == rows(1).loc[(0, 2), "p"]
-    monkeypatch.setattr("octoscope.analysis.layers.DRAWN", 1)  # no room for more
+    monkeypatch.setattr("octoscope.analysis.layers.MAX_NULL_BYTES", 1)  # no room for more
     assert rows(5).loc[(0, 1), "n_permutations"] == 19
 
 

@@ -88,7 +88,7 @@ def demo_arrays(atlas: Path, folder: Path) -> tuple[dict[str, np.ndarray], dict[
     for m in plan.models:
         for c in range(2):
             for cell in mean_cells_of(root, plan, m.name, c, m.layers[0]):
-                held &= {g for g, there in zip(m.axis, cell.there, strict=True) if there}
+                held &= {g for g, present in zip(m.axis, cell.present, strict=True) if present}
     genes = sorted(held)
     assert len(genes) > 30
     data: dict[str, np.ndarray] = {"k": np.array(len(genes) ** 2 // 20)}
@@ -333,15 +333,15 @@ def test_every_comparison_equals_the_peers(
         rounded.check_agreement(rows, table, members, ["model", "layer"], most)
 
         # layers of each model as one
-        as_one = {m: combine(np.stack(x), how) for m, x in of.items()}  # type: ignore[arg-type]
+        combined = {m: combine(np.stack(x), how) for m, x in of.items()}  # type: ignore[arg-type]
         its_own = {m: combine(np.stack(x), how) for m, x in peers.items()}  # type: ignore[arg-type]
         if not absolute:  # the peer's own top-K wrote this into what it ranks next
-            for matrix in [*as_one.values(), *its_own.values()]:
+            for matrix in [*combined.values(), *its_own.values()]:
                 np.fill_diagonal(matrix, -np.inf)
-        rounded = Rounded(list(as_one.values()), list(its_own.values()), absolute)
-        ranked, readers = ours(list(as_one.values()), absolute, most)
+        rounded = Rounded(list(combined.values()), list(its_own.values()), absolute)
+        ranked, readers = ours(list(combined.values()), absolute, most)
         table = theirs("cross_model_consensus_top_attentions")
-        for at, model in enumerate(as_one):
+        for at, model in enumerate(combined):
             part = table[table["model"] == model]
             q, k = places(part)
             rounded.check_union(most, (q, k), (ranked.query, ranked.key))

@@ -23,10 +23,10 @@ def test_more_draws_are_made_where_none_reaches_what_was_observed() -> None:
         asked.append((n, seed))
         return np.linspace(0, 1, n)
 
-    assert len(statistics.drawn_until_reached(draw, 0.5, 20, 10, 3)) == 20
-    assert len(statistics.drawn_until_reached(draw, 2.0, 20, 10, 3)) == 200
-    assert len(statistics.drawn_until_reached(draw, 2.0, 20, 1, 3)) == 20
-    assert len(statistics.drawn_until_reached(draw, float("nan"), 20, 10, 3)) == 20
+    assert len(statistics.permute_until_reached(draw, 0.5, 20, 10, 3)) == 20
+    assert len(statistics.permute_until_reached(draw, 2.0, 20, 10, 3)) == 200
+    assert len(statistics.permute_until_reached(draw, 2.0, 20, 1, 3)) == 20
+    assert len(statistics.permute_until_reached(draw, float("nan"), 20, 10, 3)) == 20
     assert asked == [(20, 3), (20, 3), (180, 4), (20, 3), (20, 3)]
 
 
@@ -125,7 +125,7 @@ def test_p_values_of_two_stages_reject_no_more_often_than_they_say() -> None:
         def draw(n: int, _: int, rng: np.random.Generator = rng) -> np.ndarray:
             return rng.random(n)
 
-        null = statistics.drawn_until_reached(draw, observed, 19, 10, 0)
+        null = statistics.permute_until_reached(draw, observed, 19, 10, 0)
         p.append(statistics.permutation_p(observed, null))
     for level in (0.01, 0.02, 0.05, 0.1, 0.3):
         rate = np.mean(np.array(p) <= level)

@@ -16,7 +16,7 @@ import pytest
 import zarr
 from octoscope.atlas import AtlasInfo, convert, info
 from octoscope.atlas.findings import Finding, Findings
-from octoscope.atlas.layout import ArrayCost, look_at_layout
+from octoscope.atlas.layout import ArrayCost, check_layout
 from octoscope.cli.app import app
 from octoscope.cli.shared import guarded
 from octoscope.config import AtlasConfig
@@ -159,9 +159,9 @@ def test_h5ad(tmp_path: Path) -> None:
 
 def test_many_objects_are_named() -> None:
     found, arrays = Findings(), [ArrayCost("X/data", (1,), 100_001, None, 1 << 40, True)]
-    look_at_layout(arrays, "X", None, found)
+    check_layout(arrays, "X", None, found)
     assert found.found == []  # h5ad: one file
-    look_at_layout(arrays, "X", zarr.open_group({}, mode="w"), found)
+    check_layout(arrays, "X", zarr.open_group({}, mode="w"), found)
     assert [f.problem for f in found.found] == ["100,001 objects"]
 
 

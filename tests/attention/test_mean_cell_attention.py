@@ -21,9 +21,9 @@ def made(
     return q, k, rng.random(genes) < share
 
 
-def wanted(q: np.ndarray, k: np.ndarray, there: np.ndarray, heads: Heads) -> np.ndarray:
+def wanted(q: np.ndarray, k: np.ndarray, present: np.ndarray, heads: Heads) -> np.ndarray:
     """Return [quantities, genes, genes] in float64."""
-    at, whole = np.flatnonzero(there), np.zeros((len(QUANTITIES), len(there), len(there)))
+    at, whole = np.flatnonzero(present), np.zeros((len(QUANTITIES), len(present), len(present)))
     if len(at):
         mask = np.ones(len(at), bool)
         probability, logit = reference.cell_attention(q[:, at], k[:, at], 1.0, mask, heads)
@@ -43,8 +43,8 @@ def wanted(q: np.ndarray, k: np.ndarray, there: np.ndarray, heads: Heads) -> np.
 def test_any_rows_equal_the_reference(
     seed: int, genes: int, share: float, heads: Heads, edges: list[int]
 ) -> None:
-    q, k, there = made(seed, genes, 3, 8, share)
-    cell, want = MeanCell(q, k, there, heads, "here"), wanted(q, k, there, heads)
+    q, k, present = made(seed, genes, 3, 8, share)
+    cell, want = MeanCell(q, k, present, heads, "here"), wanted(q, k, present, heads)
     cuts = sorted({0, genes, *(e for e in edges if e < genes)})
     for i in range(len(QUANTITIES)):
         parts = [cell.rows(i, a, b) for a, b in zip(cuts, cuts[1:], strict=False)]
@@ -54,16 +54,16 @@ def test_any_rows_equal_the_reference(
 
 
 def test_the_same_rows_are_the_same_bits_again() -> None:
-    q, k, there = made(1, 700, 4, 16, 0.9)  # several blocks
+    q, k, present = made(1, 700, 4, 16, 0.9)  # several blocks
     for i in range(len(QUANTITIES)):
-        once, again = (MeanCell(q, k, there, "mean", "here").rows(i, 64, 640) for _ in range(2))
+        once, again = (MeanCell(q, k, present, "mean", "here").rows(i, 64, 640) for _ in range(2))
         assert np.array_equal(once, again)
 
 
 @pytest.mark.parametrize("quantity", range(len(QUANTITIES)))
 @pytest.mark.parametrize("value", [np.nan, np.inf])
 def test_what_is_not_finite_is_refused_by_name(quantity: int, value: float) -> None:
-    q, k, there = made(2, 20, 2, 4, 1.0)
+    q, k, present = made(2, 20, 2, 4, 1.0)
     k[1, 7, 0] = value
     with pytest.raises(MassError, match=r"^layer 3, mean cell of half 0: "):
-        MeanCell(q, k, there, "mean", "layer 3, mean cell of half 0").rows(quantity, 0, 20)
+        MeanCell(q, k, present, "mean", "layer 3, mean cell of half 0").rows(quantity, 0, 20)

@@ -37,21 +37,21 @@ def done(work: Work, actor: str, seconds: float, cells: int, waited: float) -> C
 def two_units() -> tuple[RunStats, Clock]:
     """Two actors of one group: one has done a unit of 300 cells in 10 s, one runs its first."""
     clock = Clock()
-    tally = RunStats(clock)
+    stats = RunStats(clock)
     works = [Work(f"units/u{i}", "scgpt") for i in range(6)]
-    tally.stage("attention", {"scgpt": 6})
+    stats.stage("attention", {"scgpt": 6})
     for name in ("scgpt.0", "scgpt.1"):
-        tally.actor(name, "started", PLACE)
-    tally.change("attention", Change(works[0], "started", "scgpt.0"))
-    tally.change("attention", Change(works[1], "started", "scgpt.1"))
+        stats.actor(name, "started", PLACE)
+    stats.change("attention", Change(works[0], "started", "scgpt.0"))
+    stats.change("attention", Change(works[1], "started", "scgpt.1"))
     clock.now += 10
-    tally.change("attention", done(works[0], "scgpt.0", 10.0, 300, 0.5))
-    return tally, clock
+    stats.change("attention", done(works[0], "scgpt.0", 10.0, 300, 0.5))
+    return stats, clock
 
 
 def test_rates_waiting_time_left_and_gpu_hours() -> None:
-    tally, clock = two_units()
-    s = tally.snapshot()
+    stats, clock = two_units()
+    s = stats.snapshot()
     stage = s["stages"]["attention"]
     assert (stage["done"], stage["running"], stage["total"]) == (1, 1, 6)
     assert stage["cells_per_second"] == pytest.approx(30)
@@ -65,63 +65,63 @@ def test_rates_waiting_time_left_and_gpu_hours() -> None:
 
 
 def test_lost_and_stopped_actors_hold_nothing_more_and_do_not_shorten_the_rest() -> None:
-    tally, clock = two_units()
-    tally.actor("scgpt.1", "lost", {})
-    tally.change("attention", Change(Work("units/u1", "scgpt"), "again", "scgpt.1"))
-    before = tally.snapshot()
+    stats, clock = two_units()
+    stats.actor("scgpt.1", "lost", {})
+    stats.change("attention", Change(Work("units/u1", "scgpt"), "again", "scgpt.1"))
+    before = stats.snapshot()
     assert before["stages"]["attention"]["seconds_left"] == pytest.approx(50)  # one is left
     assert before["actors"][1]["state"] == "lost"
-    tally.actor("scgpt.0", "stopped", {})
+    stats.actor("scgpt.0", "stopped", {})
     clock.now += 3600
-    assert tally.snapshot()["gpu_hours"] == before["gpu_hours"]
-    tally.actor("scgpt.0", "started", PLACE)
+    assert stats.snapshot()["gpu_hours"] == before["gpu_hours"]
+    stats.actor("scgpt.0", "started", PLACE)
     clock.now += 3600
-    assert tally.snapshot()["gpu_hours"] == pytest.approx(before["gpu_hours"] + 0.5, abs=1e-5)
+    assert stats.snapshot()["gpu_hours"] == pytest.approx(before["gpu_hours"] + 0.5, abs=1e-5)
 
 
 def test_time_left_is_unknown_until_every_group_has_ended_a_piece() -> None:
     clock = Clock()
-    tally = RunStats(clock)
-    tally.stage("attention", {"a": 1, "b": 2})
-    tally.actor("a.0", "started", PLACE)
-    tally.change("attention", Change(Work("units/a", "a"), "started", "a.0"))
-    tally.change("attention", done(Work("units/a", "a"), "a.0", 4, 1, 0))
-    assert tally.snapshot()["stages"]["attention"]["seconds_left"] is None
+    stats = RunStats(clock)
+    stats.stage("attention", {"a": 1, "b": 2})
+    stats.actor("a.0", "started", PLACE)
+    stats.change("attention", Change(Work("units/a", "a"), "started", "a.0"))
+    stats.change("attention", done(Work("units/a", "a"), "a.0", 4, 1, 0))
+    assert stats.snapshot()["stages"]["attention"]["seconds_left"] is None
     for i in range(2):
-        tally.change("attention", Change(Work(f"units/b{i}", "b"), "found"))
-    stage = tally.snapshot()["stages"]["attention"]
+        stats.change("attention", Change(Work(f"units/b{i}", "b"), "found"))
+    stage = stats.snapshot()["stages"]["attention"]
     assert stage["seconds_left"] == 0
     assert stage["done"] == 3
 
 
 def test_a_step_that_no_actor_runs_is_named_and_tells_nothing_of_the_next() -> None:
     clock = Clock()
-    tally = RunStats(clock)
+    stats = RunStats(clock)
     steps = [Work(name, name) for name in ("layers", "consensus")]
-    tally.stage("analysis", {w.group: 1 for w in steps})
+    stats.stage("analysis", {w.group: 1 for w in steps})
 
     def said() -> str:
-        snapshot = tally.snapshot()
+        snapshot = stats.snapshot()
         return live_view.line("analysis", snapshot["stages"]["analysis"], snapshot)
 
-    tally.change("analysis", Change(steps[0], "started"))
+    stats.change("analysis", Change(steps[0], "started"))
     clock.now += 3
     assert said() == "analysis: 0/2 done, layers running (3 s)"
-    tally.change("analysis", Change(steps[0], "done", metrics={"seconds": 3.0}))
+    stats.change("analysis", Change(steps[0], "done", metrics={"seconds": 3.0}))
     assert said() == "analysis: 1/2 done (3 s)"
-    tally.change("analysis", Change(steps[1], "started"))
+    stats.change("analysis", Change(steps[1], "started"))
     assert said() == "analysis: 1/2 done, consensus running (3 s)"
 
 
 def test_earlier_drivers_hours_are_kept() -> None:
-    tally = RunStats(Clock(), earlier={"gpu_hours": 2.5, "actor_hours": 4.0})
-    assert tally.snapshot()["gpu_hours"] == 2.5
-    assert tally.snapshot()["actor_hours"] == 4.0
+    stats = RunStats(Clock(), earlier={"gpu_hours": 2.5, "actor_hours": 4.0})
+    assert stats.snapshot()["gpu_hours"] == 2.5
+    assert stats.snapshot()["actor_hours"] == 4.0
 
 
 def test_the_view_shows_each_actor_and_the_line_says_the_same() -> None:
-    tally, clock = two_units()
-    snapshot = tally.snapshot()
+    stats, clock = two_units()
+    snapshot = stats.snapshot()
     out = Console(file=io.StringIO(), width=160)
     out.print(live_view.render(snapshot, clock.now))
     shown = out.file.getvalue()  # type: ignore[attr-defined]
@@ -133,11 +133,11 @@ def test_the_view_shows_each_actor_and_the_line_says_the_same() -> None:
 
 
 def test_a_view_of_very_many_actors_stays_short_and_escapes_names() -> None:
-    tally = RunStats(Clock())
+    stats = RunStats(Clock())
     for i in range(1000):
-        tally.actor(f"[red]m[/red].{i}", "started", PLACE)
+        stats.actor(f"[red]m[/red].{i}", "started", PLACE)
     out = Console(file=io.StringIO(), width=160)
-    out.print(live_view.render(tally.snapshot(), 1000.0))
+    out.print(live_view.render(stats.snapshot(), 1000.0))
     shown = out.file.getvalue()  # type: ignore[attr-defined]
     assert len(shown.splitlines()) < 30
     assert "and 980 more" in shown
@@ -248,10 +248,10 @@ def test_plain_lines_go_on_while_a_long_unit_changes_nothing(
 def test_follow_ends_with_the_driver_and_says_each_change_once(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    root, (tally, _) = RunRoot(tmp_path), two_units()
+    root, (stats, _) = RunRoot(tmp_path), two_units()
 
     def write(status: str) -> None:
-        body = {"status": status, **tally.snapshot(), "updated": time.time()}
+        body = {"status": status, **stats.snapshot(), "updated": time.time()}
         root.replace(PROGRESS, to_json(body))
 
     write("running")

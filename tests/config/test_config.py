@@ -64,7 +64,7 @@ def test_cross_references_are_checked() -> None:
         parse_config(tree, "c")
     tree = demo_tree()
     tree["models"][0]["tokens"] = "panel"
-    with pytest.raises(InputError, match="needs panel"):
+    with pytest.raises(InputError, match="set panel exactly when"):
         parse_config(tree, "c")
     tree = demo_tree()
     tree["atlas"]["category_key"] = []

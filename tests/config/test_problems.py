@@ -82,10 +82,10 @@ def test_errors_name_the_line(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("change", "found"),
     [
-        ("execution.advanced.working_set=0GB", "'0GB' is nothing"),
+        ("execution.advanced.working_set=0GB", "'0GB' is zero"),
         ("execution.advanced.working_set=-1GB", "is negative"),
         ("execution.advanced.cache=-1MB", "is negative"),
-        ("execution.memory=0GB", "is nothing"),
+        ("execution.memory=0GB", "is zero"),
         ("execution.memory=much", "'much' is not a size; write it like 8GB"),
         ("execution.device_memory=-80GB", "is negative"),
         ("permutations=100000001", "less than or equal to 10000000"),

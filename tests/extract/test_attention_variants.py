@@ -82,7 +82,7 @@ def few_cells(atlas: Path, folder: Path) -> Path:
     # scFoundation's reference takes a minute and a half
     [pytest.param(m, marks=pytest.mark.slow if m == "scfoundation" else ()) for m in FAMILIES],
 )
-def test_matrices_of_every_reading_equal_the_references(
+def test_matrices_of_every_variant_equal_the_references(
     model: str, small_atlas: Path, tmp_path: Path
 ) -> None:
     atlas = few_cells(small_atlas, tmp_path) if model == "scfoundation" else small_atlas
@@ -224,7 +224,7 @@ def test_bare_projections_are_the_weights_alone(
             assert float((shift - shift[:, :, :1]).abs().max()) < 1e-3
 
 
-def test_bare_holds_beside_a_per_cell_reading(small_atlas: Path, tmp_path: Path) -> None:
+def test_bare_holds_beside_a_per_cell_variant(small_atlas: Path, tmp_path: Path) -> None:
     arrays = {}
     for estimators in (["mean_residual"], ["per_cell", "mean_residual"]):
         tree = one_model(small_atlas, "tiny", estimators=estimators, projection="weights_only")
@@ -247,13 +247,13 @@ def test_full_and_weights_only_differ_and_the_mean_cell_is_not_the_mean(
             keep_dense="fp32",
         )  # fmt: skip
         root, plan = prepare(parse_config(tree, "c"), str(tmp_path / str(projection)))
-        # the first reading has the model's name
+        # the first variant has the model's name
         names = ["tiny", "tiny.residual.full"] if isinstance(projection, list) else ["tiny"]
         assert [m.name for m in plan.models] == names
         runner = UnitRunner(root, plan, run_config(root), "tiny")
         for unit in plan.units:
             record = runner.run(unit)
-            # without per_cell readings no gene by gene sums are made for the layers
+            # without per_cell variants no gene by gene sums are made for the layers
             with pytest.raises(Exception, match="cannot be opened"):
                 tiles.open_array(root.zarr(f"{record.folder}/sums.zarr"), sums_name(0, "mean"))
         runner.mean_cell(1)
@@ -315,7 +315,7 @@ def test_what_does_not_exist_is_refused(
         make_plan(parse_config(small_tree(small_atlas) | changes, "c"), tmp_path)
 
 
-def test_a_reading_does_not_take_the_name_of_another_model(
+def test_a_variant_does_not_take_the_name_of_another_model(
     small_atlas: Path, tmp_path: Path
 ) -> None:
     tree = small_tree(small_atlas) | {"heads": ["mean", "max"]}
@@ -324,7 +324,7 @@ def test_a_reading_does_not_take_the_name_of_another_model(
         make_plan(parse_config(tree, "c"), tmp_path)
 
 
-def test_each_gives_one_reading_per_head(small_atlas: Path, tmp_path: Path) -> None:
+def test_each_gives_one_variant_per_head(small_atlas: Path, tmp_path: Path) -> None:
     plan = make_plan(parse_config(small_tree(small_atlas) | {"heads": "each"}, "c"), tmp_path)
     heads = plan.bases[0].n_heads
     assert [m.heads for m in plan.models] == list(range(heads))

@@ -49,7 +49,7 @@ def test_of_repeated_statements_the_strongest_speaks_and_self_pairs_give_no_edge
     assert len(joined.vertices) == 3
     assert s.evidence.tolist() == [1, 3]
     assert s.score.tolist() == pytest.approx([0.9, 0.4])
-    assert record.tally.noted == {
+    assert record.counts.noted == {
         "pair of one vertex with itself (no edge)": 1,
         "statement that another of this source makes": 1,
     }

@@ -65,9 +65,9 @@ def statements(record: SourceRecord) -> list[tuple[Any, ...]]:
 def test_every_row_is_kept_merged_or_dropped(raw: Path, annotation: Annotation) -> None:
     for name in ("STRING", "TRRUST", "Reactome-FI", "OmniPath", "IntAct"):
         for mode in ("peer", "corrected"):
-            t = read(name, raw, annotation, mode).tally
+            t = read(name, raw, annotation, mode).counts
             assert t.read == t.kept + t.merged + sum(t.dropped.values()) > 0, (name, mode)
-    t = read_reactome(raw / "reactome", raw / "reactome/pw_index.tsv", "73").tally
+    t = read_reactome(raw / "reactome", raw / "reactome/pw_index.tsv", "73").counts
     assert t.read == t.kept + t.merged + sum(t.dropped.values()) == 111
 
 
@@ -182,7 +182,7 @@ def test_string_without_a_mirror(raw: Path, tmp_path: Path) -> None:
     with pytest.raises(InputError, match="1 rows have no mirrored row"):
         read_string(path, aliases, "x", "peer")
     record = read_string(path, aliases, "x", "corrected")
-    assert record.tally.noted["pair whose mirrored row is missing or differs"] == 1
+    assert record.counts.noted["pair whose mirrored row is missing or differs"] == 1
     assert record.pairs is not None
     assert len(record.pairs) == 1
     with pytest.raises(InputError, match="not of organism 10090"):
@@ -198,7 +198,7 @@ def test_string_rows_without_a_protein_or_score(raw: Path, tmp_path: Path) -> No
     path.write_text("\n".join([lines[0], *broken, "", "too few", *lines[1:]]) + "\n")
     aliases = raw / "string/9606.protein.aliases.v11.5.txt"
     record = read_string(path, aliases, "x", "peer")
-    t, p = record.tally, record.pairs
+    t, p = record.counts, record.pairs
     assert p is not None
     assert t.dropped == {
         "without a protein, or a score outside 0..1000": 4, "another number of fields": 1,
@@ -234,7 +234,7 @@ def test_a_damaged_part_of_an_archive_costs_that_part(raw: Path, tmp_path: Path)
     data[at] ^= 1
     archive.write_bytes(bytes(data))
     record = read_intact(archive, "x", "corrected")
-    t = record.tally
+    t = record.counts
     assert t.noted["XML file that cannot be read to its end"] == 1
     assert t.read == t.kept + t.merged + sum(t.dropped.values())
     cut = tmp_path / "cut"
@@ -242,7 +242,7 @@ def test_a_damaged_part_of_an_archive_costs_that_part(raw: Path, tmp_path: Path)
     for file in files:
         (cut / file.name).write_bytes(file.read_bytes())
     (cut / files[2].name).write_bytes(files[2].read_bytes()[:-4000])
-    t = read_intact(cut, "x", "corrected").tally
+    t = read_intact(cut, "x", "corrected").counts
     assert t.dropped["in the unfinished entry of a file that breaks off"] > 0
     assert t.read == t.kept + t.merged + sum(t.dropped.values())
 
@@ -263,8 +263,8 @@ def test_omnipath_ids_of_every_kind(tmp_path: Path, annotation: Annotation) -> N
     ids = record.identifiers
     assert set(ids["ontology"]) == {"uniprot", "mirbase", "pubchem", "omnipath_complex"}
     assert set(ids[ids["bqb"] == "BQB_HAS_PART"]["identifier"]) == {"P35557", "O95336"}
-    assert record.tally.dropped == {"an end of no known kind": 2}
-    assert record.tally.examples["an end of no known kind"] == ["???", "ENSG90000011002.17"]
+    assert record.counts.dropped == {"an end of no known kind": 2}
+    assert record.counts.examples["an end of no known kind"] == ["???", "ENSG90000011002.17"]
     assert "O95336" in set(ids["identifier"])
     # one member interacts itself, so it is stated as part of the complex
     assert any("product" in {r for _, r in s} for s in statements(record))
@@ -335,7 +335,7 @@ def test_intact_reads_each_interaction_own_facts(tmp_path: Path) -> None:
     assert len(facts) == 1
     assert facts[0]["interaction_method_biochemical"] == 1  # of its own experiment
     assert facts[0]["n_publications"] == 1
-    assert record.tally.dropped == {
+    assert record.counts.dropped == {
         "negative interaction": 1, "not one bait with some preys of the organism": 1,
     }  # fmt: skip
     peer = read_intact(path, "x", "peer")
@@ -376,7 +376,7 @@ def test_entities_of_intact_are_not_expanded(raw: Path, tmp_path: Path) -> None:
     )
     record = read_intact(path, "x", "corrected")
     assert "secret_human" not in record.species
-    assert record.tally.noted["interactor without a name or primary reference"] == 1
+    assert record.counts.noted["interactor without a name or primary reference"] == 1
 
 
 def test_miscore_terms_from_an_ontology(tmp_path: Path) -> None:
@@ -420,7 +420,7 @@ def test_proteins_that_are_never_in_one_place(raw: Path, tmp_path: Path) -> None
     b_and_c = frozenset((int(p.b[0]), int(p.b[1])))  # Golgi and cytosol, if they are a pair at all
     stated = {frozenset((int(x), int(y))) for x, y in zip(p.a, p.b, strict=True)}
     gone = 1 + (b_and_c in stated)
-    assert len(after) == before - gone == record.tally.kept
+    assert len(after) == before - gone == record.counts.kept
     assert record.evidence is not None
     assert record.evidence.num_rows == len(after)
 
@@ -436,7 +436,7 @@ def test_an_edge_list_of_ones_own(tmp_path: Path, annotation: Annotation) -> Non
         (("FX000", "inhibitor"), ("FX001", "modified")),
         (("FX002", "interactor"), ("FX003", "interactor")),
     ]
-    assert record.tally.dropped == {"an end is no known symbol": 1}
+    assert record.counts.dropped == {"an end is no known symbol": 1}
     path.write_text("source,target,score\nFX000,FX001,900\n")
     with pytest.raises(InputError, match=r"mine\.csv: score.*outside 0\.\.1"):
         read_edge_list(path, "mine", "symbol", annotation, "v1")

@@ -16,7 +16,7 @@ from octoscope.octopus.network_views import (
     INDEPENDENT,
     View,
     graph_edges,
-    network_facts,
+    network_summary,
     open_view,
     view,
 )
@@ -121,7 +121,7 @@ def test_a_run_may_ask_for_a_view(built: dict[str, Path]) -> None:
     what = replace(INDEPENDENT, sources=("STRING", "TRRUST"))
     assert (asked.pair_keys == view(whole, what).pair_keys).all()
     assert (open_view(path).pair_keys == whole.pair_keys).all()
-    facts = [network_facts(path, s, i) for s in (None, ["TRRUST"]) for i in (False, True)]
+    facts = [network_summary(path, s, i) for s in (None, ["TRRUST"]) for i in (False, True)]
     assert len({f["sha256"] for f in facts}) == 3  # TRRUST has no evidence to take out
     assert facts[1]["name"] == "fixture (without co-expression evidence)"
     assert facts[3]["name"] == "fixture (TRRUST; without co-expression evidence)"

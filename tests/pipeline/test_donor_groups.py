@@ -129,7 +129,7 @@ def test_tables_say_what_donors_do(donors_atlas: Path, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("groups", [2, 5])
 def test_numbers_of_groups_that_make_no_sense_are_refused(groups: int, donors_atlas: Path) -> None:
-    with pytest.raises(InputError, match="even number from 4"):
+    with pytest.raises(InputError, match="even number of at least 4"):
         parse_config(tree(donors_atlas, donor_groups=groups), "c")
     without = tree(donors_atlas, donor_groups=4)
     without["atlas"]["replicate_key"] = None

@@ -251,7 +251,7 @@ def test_a_set_of_some_models_genes_compares_them_alone(small_atlas: Path, tmp_p
     shared = {name: set(plan.model(name).axis) for name in names}
     for gene_set, members in (("two", pair), ("every", names)):
         made = [x for x in comparisons(plan, finished) if x.gene_set == gene_set]
-        assert {m.model for x in made for m in x.members} == set(members)
+        assert {m.model for x in made for m in x.refs} == set(members)
         assert set(made[0].genes) == set.intersection(*(shared[name] for name in members))
     # and what a run of it leaves behind names no matrix over genes that a model does not have
     tree["edges"]["gene_set"] = "two"
@@ -269,7 +269,7 @@ def test_a_model_that_no_gene_set_is_for_is_refused(small_atlas: Path, tmp_path:
     tree["gene_sets"] = [{"name": "two", "kind": "intersection", "models": names[:2]}]
     tree["accumulate"] = "two"
     del tree["models"][2]["panel"], tree["models"][2]["tokens"]
-    with pytest.raises(InputError, match=rf"models.{names[2]}.*every gene set names other"):
+    with pytest.raises(InputError, match=rf"models.{names[2]}.*every gene set is for other"):
         make_plan(parse_config(tree, "c"), tmp_path)
 
 

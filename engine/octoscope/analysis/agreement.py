@@ -1,7 +1,7 @@
-"""Matrices against each other over the union of their strongest pairs: ranks, overlap, coherence.
+"""Agreement of matrices over the union of their strongest pairs: ranks, overlap, coherence.
 
-Matrices may be layers, models, estimators, heads or categories: all that is asked of them is one
-set of genes. The mathematics is that of docs/science.md, "Agreement".
+Matrices may be layers, models, estimators, heads or categories. They must have one set of genes.
+The mathematics is that of docs/science.md, "Agreement".
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ GROUPS = 20  # of genes, deleted in turn for the interval of a median
 
 @dataclass(frozen=True)
 class RankedPairs:
-    """Pairs and where they stand in each of several matrices.
+    """Pairs and their ranks in each of several matrices.
 
     Attributes
     ----------
@@ -76,8 +76,8 @@ def rank_pairs(
     Parameters
     ----------
     readers
-        Of each matrix; every call yields ``(first row, values, eligible)`` once more, in one
-        order of genes.
+        One per matrix; every call yields ``(first row, values, eligible)`` again, in one order
+        of genes.
     conventions
         ``corrected``: ranks among eligible pairs of different genes. ``peer`` (napistu-torch
         0.4.0): among all genes^2 values, self pairs included.
@@ -97,10 +97,10 @@ def rank_pairs(
 
 def strongest_of(read: Read, k: int) -> Pairs:
     """Return (query, key) of a matrix's K largest eligible pairs, in one pass."""
-    found = TopK(k)
+    top = TopK(k)
     for block in read():
-        found.update(*block)
-    best = found.result()
+        top.update(*block)
+    best = top.result()
     return best.query.astype(np.int64), best.key.astype(np.int64)
 
 
@@ -138,7 +138,7 @@ def spearman(ranked: RankedPairs) -> tuple[np.ndarray, np.ndarray]:
 
 @dataclass(frozen=True)
 class Agreement:
-    """Where each matrix's strongest pairs stand in others.
+    """Quantiles of each matrix's strongest pairs in the other matrices.
 
     Attributes
     ----------
@@ -152,8 +152,8 @@ class Agreement:
     deleted
         [groups, matrices, evaluated, ks] median quantiles without each group of genes.
     null
-        [draws, matrices, evaluated, ks] median quantiles under the permutations; NaN where fewer
-        were drawn.
+        [permutations, matrices, evaluated, ks] median quantiles under the permutations; NaN where
+        fewer were made.
     """
 
     rows: list[dict[str, float | int]]
@@ -163,10 +163,10 @@ class Agreement:
 
     def join(self, other: Agreement) -> Agreement:
         """Return both together, evaluated matrices in order; they must be different ones."""
-        draws = max(len(self.null), len(other.null))
+        n_permutations = max(len(self.null), len(other.null))
         order = np.argsort(self.evaluated + other.evaluated)
         longer = [
-            np.concatenate([x, np.full((draws - len(x), *x.shape[1:]), np.nan)])
+            np.concatenate([x, np.full((n_permutations - len(x), *x.shape[1:]), np.nan)])
             for x in (self.null, other.null)
         ]
         return Agreement(
@@ -176,16 +176,16 @@ class Agreement:
             np.concatenate(longer, axis=2)[:, :, order],
         )
 
-    def complete_draws(self, counts: np.ndarray) -> np.ndarray:
-        """Return ``null`` with NaN in the draws of a query that one of its matrices does not have.
+    def complete_permutations(self, counts: np.ndarray) -> np.ndarray:
+        """Return ``null`` with NaN where a query lacks a permutation in one of its matrices.
 
-        More draws are made where none reached a median: what is computed from several medians can
-        use those that all of them have.
+        More permutations are made where none reached a median. A statistic of several medians can
+        only use permutations that all of them have.
 
         Parameters
         ----------
         counts
-            [matrices, matrices] bool: whose median in whom counts for a query.
+            [matrices, matrices] bool: which evaluated matrices count for each query.
         """
         used = counts[:, self.evaluated, None] & ~np.isnan(self.null).all(0)
         lacks = (np.isnan(self.null) & used).any(2, keepdims=True)
@@ -213,44 +213,44 @@ def agreement(
     max_permutation_factor: int = 1,
     conventions: Conventions = "corrected",
 ) -> Agreement:
-    """Tell where each matrix's strongest pairs stand in those that ``readers`` names.
+    """Look up each matrix's strongest pairs in the matrices of ``readers``.
 
     The interval deletes each of 20 random groups of genes in turn.
 
     Parameters
     ----------
-    placed
-        Pairs and where they stand, of all matrices.
+    ranked
+        Pairs and their ranks in all matrices.
     readers
-        Of the evaluated matrices, by their index among all.
+        Readers of the evaluated matrices, by their index among all.
     ks
         Pairs that count as a matrix's strongest.
-    permutations, more_draws
-        Draws of the null; where none reaches a median, so many times as many are drawn.
+    permutations, max_permutation_factor
+        Permutations of the null, and the factor by which they increase where none reaches a median.
     conventions
-        By which ranks were counted, see :func:`place`.
+        How ranks were counted, see :func:`rank_pairs`.
     """
     m, n_k = len(ranked.values), len(ks)
     quantiles = ranked.quantiles
     in_top_k = np.stack([ranked.in_top_k(k) for k in ks], axis=1)  # [matrices, ks, pairs]
     group = np.random.default_rng(seed + 1).integers(0, GROUPS, ranked.n_genes)
     touched = [(group[ranked.query] == g) | (group[ranked.key] == g) for g in range(GROUPS)]
-    drawn = Null(ranked.n_genes, permutations, max_permutation_factor, seed, conventions)
+    null_model = Null(ranked.n_genes, permutations, max_permutation_factor, seed, conventions)
     deleted = np.full((GROUPS, m, len(readers), n_k), np.nan)
     nulls = []
     rows: list[dict[str, float | int]] = []
     flat, limits = in_top_k.reshape(m * n_k, -1), np.tile(np.asarray(ks), m)
     evaluated = list(readers)
-    of = quantiles[evaluated]  # [evaluated, pairs]
+    evaluated_quantiles = quantiles[evaluated]  # [evaluated, pairs]
     for a in range(m):
         for i in range(n_k):
             for g in range(GROUPS):
                 rest = in_top_k[a, i] & ~touched[g]
-                deleted[g, a, :, i] = medians_of(of[:, rest])
+                deleted[g, a, :, i] = medians_of(evaluated_quantiles[:, rest])
     for e, (b, read) in enumerate(readers.items()):
         observed = np.array([medians_of(quantiles[b : b + 1, chosen])[0] for chosen in flat])
-        observed[b * n_k : (b + 1) * n_k] = np.nan  # of itself nothing is asked
-        medians, shared = drawn.medians(read, ranked.query, ranked.key, flat, limits, observed)
+        observed[b * n_k : (b + 1) * n_k] = np.nan  # a matrix is not compared with itself
+        medians, shared = null_model.medians(read, ranked.query, ranked.key, flat, limits, observed)
         medians[:, b * n_k : (b + 1) * n_k] = np.nan
         nulls.append(medians.reshape(-1, m, n_k))
         deleted[:, b, e] = np.nan
@@ -272,8 +272,8 @@ def agreement(
                         "null_jaccard": float(statistics.known_mean(chance / np.maximum(sizes, 1))),
                     }
                 )
-    draws = max((len(x) for x in nulls), default=0)
-    null = np.full((draws, m, len(nulls), n_k), np.nan)
+    n_permutations = max((len(x) for x in nulls), default=0)
+    null = np.full((n_permutations, m, len(nulls), n_k), np.nan)
     for e, medians in enumerate(nulls):
         null[: len(medians), :, e] = medians
     return Agreement(rows, evaluated, deleted, null)
@@ -292,7 +292,7 @@ def _of_quantiles(q: np.ndarray, deleted: np.ndarray, null: np.ndarray) -> dict[
         "null_low": null_low,
         "null_high": null_high,
         "p": statistics.permutation_p(-median, -null),
-        "n_permutations": statistics.n_drawn(null),
+        "n_permutations": statistics.n_permutations_of(null),
         "mean_quantile": float(q.mean()) if len(q) else none,
         "min_quantile": float(q.min()) if len(q) else none,
         "max_quantile": float(q.max()) if len(q) else none,
@@ -302,7 +302,7 @@ def _of_quantiles(q: np.ndarray, deleted: np.ndarray, null: np.ndarray) -> dict[
 def coherence(
     medians: np.ndarray, models: Sequence[str], groups: Sequence[str], without: str | None = None
 ) -> np.ndarray:
-    """Return how strongly other model group agree with each matrix.
+    """Return how strongly other model groups agree with each matrix.
 
     Of -log10(2 min(m, 0.5)), m the median quantile: the mean over a model's matrices, then over a
     group's models, then over the *other* groups. 0 is chance or worse.
@@ -312,7 +312,7 @@ def coherence(
     medians
         [..., query, eval]; NaN is left out.
     models, groups
-        Of each matrix.
+        Names for each matrix.
     without
         A model whose matrices do not count as evaluators.
 

@@ -1,7 +1,7 @@
-"""Agreement without each group of donors in turn: how far a median hangs on single donors.
+"""Agreement without each group of donors in turn: how far a median depends on single donors.
 
-Lists are made anew and looked up anew without each group, so the interval is of the whole
-procedure, the choice of the strongest pairs included.
+The lists of top pairs are made and ranked again without each group, so the interval is of the
+whole procedure, including the choice of the strongest pairs.
 """
 
 from __future__ import annotations
@@ -20,15 +20,15 @@ from octoscope.config.types import Conventions
 
 
 @dataclass(frozen=True)
-class PlacedWithout:
-    """Where the pairs of each group's union stand in one matrix without that group.
+class RankedWithout:
+    """Ranks of each group's union of pairs in one matrix without that group.
 
     Attributes
     ----------
     ranks
-        Of each group [pairs] uint32; 0 where not eligible.
+        One array per group: [pairs] uint32; 0 where not eligible.
     n_ranked
-        Of each group, the pairs among which ranks are counted.
+        For each group, the number of ranked pairs.
     """
 
     ranks: list[np.ndarray]
@@ -43,21 +43,21 @@ def strongest_without(
     for b in left_out.blocks(genes, view):
         for g, kept in enumerate(lists):
             kept.update(b.first, b.values[g], b.usable(g))
-    found = [kept.result() for kept in lists]
-    return [(top.query.astype(np.int64), top.key.astype(np.int64)) for top in found]
+    tops = [kept.result() for kept in lists]
+    return [(top.query.astype(np.int64), top.key.astype(np.int64)) for top in tops]
 
 
-def place_without(
+def rank_without(
     left_out: LeaveOneGroupOut,
     genes: np.ndarray,
     view: str,
     pairs: Sequence[Pairs],
     conventions: Conventions = "corrected",
-) -> PlacedWithout:
+) -> RankedWithout:
     """Rank each group's pairs exactly in the matrix without it, in two passes for all groups.
 
     ``pairs``: (query, key) of each group; ``conventions`` as for
-    :func:`~octoscope.analysis.agreement.place`.
+    :func:`~octoscope.analysis.agreement.rank_pairs`.
     """
     rankings = [
         Ranking(*ends, by_absolute_value=False, keep_self=conventions == "peer") for ends in pairs
@@ -68,19 +68,19 @@ def place_without(
     for b in left_out.blocks(genes, view):
         for g, ranking in enumerate(rankings):
             ranking.count(b.first, b.values[g], b.usable(g))
-    found = [ranking.result() for ranking in rankings]
+    results = [ranking.result() for ranking in rankings]
     # uint32: of 65,536 genes at most
-    return PlacedWithout([r.astype(np.uint32) for _, r, _ in found], [n for *_, n in found])
+    return RankedWithout([r.astype(np.uint32) for _, r, _ in results], [n for *_, n in results])
 
 
-def medians_without(ranked: Sequence[PlacedWithout | None], ks: Sequence[int]) -> np.ndarray:
+def medians_without(ranked: Sequence[RankedWithout | None], ks: Sequence[int]) -> np.ndarray:
     """Return [groups, query, eval, ks] median quantiles without each group; NaN where unknown.
 
-    ``placed``: of each matrix; None where it has no donors, as co-expression.
+    ``ranked``: of each matrix; None where it has no donors, as co-expression.
     """
-    known = [p for p in ranked if p is not None]
-    groups, m = len(known[0].ranks) if known else 0, len(ranked)
-    found = np.full((groups, m, m, len(ks)), np.nan)
+    with_donors = [p for p in ranked if p is not None]
+    groups, m = len(with_donors[0].ranks) if with_donors else 0, len(ranked)
+    medians = np.full((groups, m, m, len(ks)), np.nan)
     for g in range(groups):
         for a, query in enumerate(ranked):
             if query is None:
@@ -90,11 +90,13 @@ def medians_without(ranked: Sequence[PlacedWithout | None], ks: Sequence[int]) -
             for b, matrix in enumerate(ranked):
                 if matrix is None or a == b:
                     continue
-                there = matrix.ranks[g]
-                share = np.where(there > 0, there, np.nan) / max(matrix.n_ranked[g], 1)
+                ranks_there = matrix.ranks[g]
+                quantiles = np.where(ranks_there > 0, ranks_there, np.nan) / max(
+                    matrix.n_ranked[g], 1
+                )
                 for i, at in enumerate(chosen):
-                    found[g, a, b, i] = medians_of(share[None, at])[0]
-    return found
+                    medians[g, a, b, i] = medians_of(quantiles[None, at])[0]
+    return medians
 
 
 def donor_interval(
@@ -107,9 +109,9 @@ def donor_interval(
     whole
         [...] values of all cells.
     without
-        [groups, ...] without each group; NaN where one is not known, and then no interval.
+        [groups, ...] without each group; where one is NaN, there is no interval.
     donors
-        In each group.
+        Number of donors in each group.
     """
     flat = without.reshape(len(without), -1)
     ends = interval(whole.ravel(), flat, np.ones(flat.shape, bool), np.asarray(donors))

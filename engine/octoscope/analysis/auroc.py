@@ -1,4 +1,4 @@
-"""How well a whole matrix separates the pairs of a network from all others."""
+"""AUROC: how well a whole matrix separates the pairs of a network from all others."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from octoscope.attention.histograms import BINS, auroc, average_precision, perce
 from octoscope.octopus.nulls import degree_strata, permutations_within
 
 
-def separation_test(
+def auroc_test(
     bins: np.ndarray,
     eligible: np.ndarray,
     vertices: np.ndarray,
@@ -19,12 +19,11 @@ def separation_test(
     seed: int,
     max_permutation_factor: int = 10,
 ) -> dict[str, float | int]:
-    """Rank all eligible ordered pairs of the network's genes by value; where are the edges?
+    """Measure how well values rank the network's edges among all eligible pairs of its genes.
 
     The null permutes the network's gene labels among genes of like degree, as for the overlap of
-    top pairs; where no draw reaches the area, ``more_draws`` times as many are drawn. The interval
-    deletes one gene at a time, with the distribution of the other pairs
-    held fixed.
+    top pairs; where no permutation reaches the area, ``max_permutation_factor`` times as many are
+    made. The interval deletes one gene at a time; the distribution of the other pairs is fixed.
 
     Parameters
     ----------
@@ -47,7 +46,7 @@ def separation_test(
     mapped = vertices >= 0
     usable = eligible & mapped[:, None] & mapped & (vertices[:, None] != vertices)
     i, j = np.nonzero(usable & adjacency)
-    # of the bins only those that hold a value: as many as are looked through per permutation
+    # keep only the bins that hold a value: every permutation looks through all of them
     held = np.flatnonzero(np.bincount(bins[usable], minlength=BINS))
     place = np.zeros(BINS, np.uint16)
     place[held] = np.arange(len(held))
@@ -60,21 +59,24 @@ def separation_test(
     strata = degree_strata(adjacency[:, mapped].sum(1)[where])
     a, b = np.nonzero(adjacency & mapped[:, None] & mapped)
 
-    def draw(draws: int, seed: int) -> np.ndarray:
-        relabel, null = np.arange(len(bins)), np.full((draws, 2), np.nan)
-        for d, permuted in enumerate(permutations_within(strata, draws, seed)):
+    def permute(permutations: int, seed: int) -> np.ndarray:
+        relabel, null = np.arange(len(bins)), np.full((permutations, 2), np.nan)
+        for d, permuted in enumerate(permutations_within(strata, permutations, seed)):
             relabel[where] = where[permuted]
             x, y = relabel[a], relabel[b]
             inside = usable[x, y]
-            drawn = np.bincount(bins[x[inside], y[inside]], minlength=n_bins)
-            null[d] = auroc(drawn, every - drawn)[0], average_precision(drawn, every - drawn)
+            permuted_edges = np.bincount(bins[x[inside], y[inside]], minlength=n_bins)
+            null[d] = (
+                auroc(permuted_edges, every - permuted_edges)[0],
+                average_precision(permuted_edges, every - permuted_edges),
+            )
         return null
 
     precision = average_precision(edges, every - edges)
-    # more draws for the area alone, which p is of
+    # only the area, which has a p-value, may ask for more permutations
     observed = np.array([area, np.nan])
-    null, of_precision = statistics.drawn_until_reached(
-        draw, observed, permutations, max_permutation_factor, seed
+    null, of_precision = statistics.permute_until_reached(
+        permute, observed, permutations, max_permutation_factor, seed
     ).T
     precision_low, precision_high = statistics.null_range(of_precision)
     low, high = statistics.pair_rate_interval(i, j, share, len(bins))

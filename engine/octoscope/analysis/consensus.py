@@ -1,4 +1,4 @@
-"""Pairs that several models attend to: aggregated ranks, support, what is special to a category."""
+"""Pairs that several models attend to: aggregated ranks, support, category-specific pairs."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ _BY_CHANCE = 0.025**2  # of two halves, each beyond the 95 % range of the noise 
 
 
 def score(quantiles: np.ndarray, groups: Sequence[str]) -> np.ndarray:
-    """Return [pairs] the mean over model group of -log10 of a pair's quantile.
+    """Return [pairs] the mean over model groups of -log10 of a pair's quantile.
 
-    2 says: on average among the strongest hundredth (a geometric mean of quantiles). A group that
-    cannot rank a pair, because too few of its cells hold both genes, counts as chance (one half):
-    otherwise pairs that a single model knows would lead every list.
+    A score of 2: the pair is on average among the strongest hundredth (a geometric mean of
+    quantiles). A group cannot rank a pair if too few of its cells hold both genes. It then counts
+    as chance (one half); otherwise pairs that only one model can rank would lead every list.
 
     Parameters
     ----------
@@ -29,9 +29,9 @@ def score(quantiles: np.ndarray, groups: Sequence[str]) -> np.ndarray:
     of_groups = np.stack(
         [statistics.known_mean(strength[model_groups == g]) for g in dict.fromkeys(groups)]
     )
-    known = ~np.isnan(of_groups).all(0)
-    found = np.where(np.isnan(of_groups), _CHANCE, of_groups).mean(0)
-    return _rounded(np.where(known, found, np.nan))
+    ranked = ~np.isnan(of_groups).all(0)
+    mean = np.where(np.isnan(of_groups), _CHANCE, of_groups).mean(0)
+    return _rounded(np.where(ranked, mean, np.nan))
 
 
 def _rounded(logarithms: np.ndarray) -> np.ndarray:
@@ -43,20 +43,20 @@ def _rounded(logarithms: np.ndarray) -> np.ndarray:
     return logarithms.astype(np.float32).astype(np.float64)
 
 
-def support(members: np.ndarray, groups: Sequence[str]) -> tuple[np.ndarray, np.ndarray]:
-    """Return [pairs] models, and model group, that have a pair among their strongest.
+def support(in_top_k: np.ndarray, groups: Sequence[str]) -> tuple[np.ndarray, np.ndarray]:
+    """Return [pairs] how many models, and model groups, list each pair.
 
-    ``members``: [models, pairs] bool.
+    ``in_top_k``: [models, pairs] bool.
     """
     model_groups = np.array(groups, object)
-    of_groups = np.stack([members[model_groups == g].any(0) for g in dict.fromkeys(groups)])
-    return members.sum(0), of_groups.sum(0)
+    of_groups = np.stack([in_top_k[model_groups == g].any(0) for g in dict.fromkeys(groups)])
+    return in_top_k.sum(0), of_groups.sum(0)
 
 
 def support_test(
     query: np.ndarray,
     key: np.ndarray,
-    members: np.ndarray,
+    in_top_k: np.ndarray,
     groups: Sequence[str],
     n_genes: int,
     *,
@@ -64,12 +64,12 @@ def support_test(
     seed: int,
     max_permutation_factor: int = 1,
 ) -> pd.DataFrame:
-    """Count pairs that so many model group share, and what relabelled genes would share.
+    """Count pairs that several model groups share, and pairs that relabelled genes would share.
 
     The null permutes the gene labels of each group's lists, all models of a group alike: hubs
     stay hubs, but on other genes. So it answers "more than independent lists of this shape", not
-    "more than lists that know which genes are hubs". Where no draw shares as many pairs,
-    ``more_draws`` times as many are drawn.
+    "more than lists that know which genes are hubs". Where no
+    permutation shares as many pairs, ``max_permutation_factor`` times as many are made.
 
     Returns
     -------
@@ -77,12 +77,12 @@ def support_test(
         n_groups (at least so many), n_pairs, null_mean, null_low, null_high, p, n_permutations.
     """
     model_groups = np.array(groups, object)
-    lists = [np.flatnonzero(members[model_groups == g].any(0)) for g in dict.fromkeys(groups)]
-    found = _at_least([query[at] * n_genes + key[at] for at in lists], len(lists))
+    lists = [np.flatnonzero(in_top_k[model_groups == g].any(0)) for g in dict.fromkeys(groups)]
+    counts = _at_least([query[at] * n_genes + key[at] for at in lists], len(lists))
 
-    def draw(draws: int, seed: int) -> np.ndarray:
+    def permute(permutations: int, seed: int) -> np.ndarray:
         rng = np.random.default_rng(seed)
-        null = np.zeros((draws, len(lists) + 1), np.int64)
+        null = np.zeros((permutations, len(lists) + 1), np.int64)
         for row in null:
             codes = []
             for at in lists:
@@ -91,9 +91,9 @@ def support_test(
             row[:] = _at_least(codes, len(lists))
         return null
 
-    observed = np.where(np.arange(len(found)) < 2, np.nan, found)  # shared: by two or more
-    null = statistics.drawn_until_reached(
-        draw, observed, permutations, max_permutation_factor, seed
+    observed = np.where(np.arange(len(counts)) < 2, np.nan, counts)  # shared: by two or more
+    null = statistics.permute_until_reached(
+        permute, observed, permutations, max_permutation_factor, seed
     )
     rows = []
     for n in range(2, len(lists) + 1):
@@ -101,11 +101,11 @@ def support_test(
         rows.append(
             {
                 "n_groups": n,
-                "n_pairs": int(found[n]),
+                "n_pairs": int(counts[n]),
                 "null_mean": float(null[:, n].mean()),
                 "null_low": low,
                 "null_high": high,
-                "p": statistics.permutation_p(float(found[n]), null[:, n].astype(float)),
+                "p": statistics.permutation_p(float(counts[n]), null[:, n].astype(float)),
                 "n_permutations": len(null),
             }
         )
@@ -126,15 +126,15 @@ def specificity(quantiles: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     Parameters
     ----------
     quantiles
-        [categories, pairs]; NaN where not eligible, and then no rival.
+        [categories, pairs]; NaN where not eligible; such a category is never the closest.
 
     Returns
     -------
     contrast
         [categories, pairs] log10(smallest quantile elsewhere / quantile here); NaN where the pair
         is not eligible here or nowhere else.
-    rival
-        [categories, pairs] the category elsewhere; -1 for none.
+    closest_category
+        [categories, pairs] the other category where the pair is strongest; -1 for none.
     """
     n = len(quantiles)
     known = np.where(np.isnan(quantiles), np.inf, quantiles)
@@ -145,15 +145,15 @@ def specificity(quantiles: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         if not len(others):
             continue
         best, where = others.min(0), others.argmin(0)
-        there = np.isfinite(best) & np.isfinite(known[c])
-        ratio = best[there].astype(np.float64) / known[c, there]
-        contrast[c, there] = _rounded(np.log10(ratio))
-        closest_category[c, there] = np.delete(np.arange(n), c)[where[there]]
+        comparable = np.isfinite(best) & np.isfinite(known[c])
+        ratio = best[comparable].astype(np.float64) / known[c, comparable]
+        contrast[c, comparable] = _rounded(np.log10(ratio))
+        closest_category[c, comparable] = np.delete(np.arange(n), c)[where[comparable]]
     return contrast, closest_category
 
 
 def contrast_noise(halves: np.ndarray) -> np.ndarray:
-    """Return [pairs] how far a pair's contrast in one half is off by noise, as the halves tell.
+    """Return [pairs] the noise of a pair's contrast in one half, estimated from both halves.
 
     The difference of the two halves' contrasts over the square root of 2: no category differs
     there, and the noise of the other categories is in it too. (The ratio between the halves of
@@ -171,7 +171,7 @@ def contrast_noise(halves: np.ndarray) -> np.ndarray:
 def contrast_test(
     total: np.ndarray, halves: np.ndarray, query: np.ndarray, key: np.ndarray, n_genes: int
 ) -> dict[str, float | int]:
-    """Say how much of a category's contrasts repeats between halves and exceeds their noise.
+    """Measure how many of a category's contrasts repeat between halves and exceed their noise.
 
     Parameters
     ----------

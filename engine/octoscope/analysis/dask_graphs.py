@@ -1,4 +1,4 @@
-"""Computing Dask graphs: the scheduler is an argument, so Ray and threads run the same graph."""
+"""Computes Dask graphs; the scheduler is an argument, so Ray and threads run the same graph."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Matrices made of others: without gene effects or signs, categories as one."""
+"""Derived matrices: without gene effects, without signs, or of pooled categories."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ Fit = tuple[np.ndarray, np.ndarray]  # effects of rows and of columns
 
 
 class DerivedViews:
-    """A matrix that has of every view ``v`` also ``v.centred``, and of both ``.absolute``.
+    """A matrix that adds ``v.centred`` to every view ``v``, and ``.absolute`` to both.
 
     A centred value is what is left after the exact least-squares fit of row and column effects over
     the eligible pairs of different genes (of the halves: over the usable ones). The average-product
@@ -130,7 +130,7 @@ def fit_halves(
 
 
 def pooled(sources: Sequence[MatrixSource], min_cells: int) -> MatrixSource:
-    """Return several categories of one model and layer as one: sums and cells are added.
+    """Return the pooled categories of one model and layer: sums and cells are added.
 
     Raises
     ------

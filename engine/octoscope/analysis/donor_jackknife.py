@@ -1,4 +1,4 @@
-"""How far a matrix hangs on single donors: every group of donors is left out in turn."""
+"""How far a matrix depends on single donors: every group of donors is left out in turn."""
 
 from __future__ import annotations
 
@@ -85,10 +85,10 @@ def donor_jackknife(
     inside, jaccard = np.ones(len(own), bool), []
     for kept in lists:
         other = kept.result()
-        member = np.isin(own, other.query.astype(np.int64) * n + other.key)
-        either = len(own) + len(other.value) - int(member.sum())
-        jaccard.append(float(member.sum() / either) if either else float("nan"))
-        inside &= member
+        shared = np.isin(own, other.query.astype(np.int64) * n + other.key)
+        either = len(own) + len(other.value) - int(shared.sum())
+        jaccard.append(float(shared.sum() / either) if either else float("nan"))
+        inside &= shared
     return low, high, {
         "donors": int(sum(left_out.donors)),
         "donor_groups": n_groups,

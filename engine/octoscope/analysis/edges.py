@@ -45,11 +45,11 @@ def strongest_keys(
         values = ((values.astype(np.float64) + values.T) / 2).astype(np.float32)
         blocks = [(0, values, eligible)]
     frames = [_of_rows(first, v, e, per_query, threshold) for first, v, e in blocks]
-    found = pd.concat(frames, ignore_index=True)
-    cells, _ = matrix.values_at(genes, view, found["query"].to_numpy(), found["key"].to_numpy())
-    return found.assign(
-        query=genes[found["query"]].astype(np.int32),
-        key=genes[found["key"]].astype(np.int32),
+    edges = pd.concat(frames, ignore_index=True)
+    cells, _ = matrix.values_at(genes, view, edges["query"].to_numpy(), edges["key"].to_numpy())
+    return edges.assign(
+        query=genes[edges["query"]].astype(np.int32),
+        key=genes[edges["key"]].astype(np.int32),
         cells=cells,
     )
 

@@ -1,4 +1,4 @@
-"""What an analysis may ask of a run's finished matrices; the results room implements it."""
+"""Interface of analyses to a run's finished matrices; the results room implements it."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ class FinishedMatrices(Protocol):
     ) -> Mapping[int, DerivedViews]:
         """Return the layers of a variant; opened on access, or all ``at_once``.
 
-        ``cache_bytes``: memory that they share; None: what the plan lets a task cache.
+        ``cache_bytes``: memory that they share; None: the plan's limit for a task.
         """
         ...
 
@@ -66,7 +66,7 @@ class FinishedMatrices(Protocol):
         ...
 
     def matrix_table(self, name: str, model: str, category: int, layer: int) -> pd.DataFrame:
-        """Return a table that a matrix left behind: topk, stats, genes, histogram, mass, edges."""
+        """Return a table of a matrix: topk, stats, genes, histogram, mass, edges."""
         ...
 
     def table(self, name: str) -> pd.DataFrame:

@@ -29,19 +29,20 @@ def compare_geometry(
     Parameters
     ----------
     streams
-        Of each layer [genes, d] residuals of the mean cell; the same genes, d may differ.
+        One array per layer: [genes, d] residuals of the mean cell; the same genes, d may differ.
     permutations
-        Gene labels of the second are permuted, over at most 256 genes (a seeded sample).
-    more_draws
-        Where no permutation reaches the correlation, so many times as many are drawn.
+        Permutations of the gene labels of the second stream, over at most 256 genes (a seeded
+        sample).
+    max_permutation_factor
+        Factor by which permutations increase where none reaches the correlation.
     most
-        Unordered pairs up to which all are used; of more, so many are drawn.
+        If there are more unordered pairs, a sample of this size is used.
 
     Returns
     -------
     DataFrame
         a, b (indices of streams), n_genes, n_pairs, exact, spearman, low, high (one gene deleted
-        at a time, ranks held fixed), sampling_error (standard error from drawing pairs,
+        at a time, ranks fixed), sampling_error (standard error from sampling pairs,
         (1 - r^2) / sqrt(n); 0 where exact), null_genes, sampled (the correlation over these genes,
         which the null is of), null_low, null_high, p, n_permutations.
     """
@@ -65,7 +66,7 @@ def compare_geometry(
             r, low, high = ranked[a].correlation(ranked[b])
             # the null is of the sample's own correlation
             own = statistics.plain_correlation(small[a][off], small[b][off])
-            null = statistics.drawn_until_reached(
+            null = statistics.permute_until_reached(
                 partial(statistics.qap_correlations, small[a], small[b], off, off),
                 own, permutations, max_permutation_factor, seed,
             )  # fmt: skip
@@ -86,14 +87,14 @@ def compare_geometry(
                     "null_low": null_low,
                     "null_high": null_high,
                     "p": statistics.permutation_p(own, null),
-                    "n_permutations": statistics.n_drawn(null),
+                    "n_permutations": statistics.n_permutations_of(null),
                 }
             )
     return pd.DataFrame(rows)
 
 
 class _Ranked:
-    """Ranks of one stream's pairs, and of their moments what does not depend on another stream."""
+    """Ranks of one stream's pairs, and those of their moments that depend on this stream alone."""
 
     def __init__(self, values: np.ndarray, i: np.ndarray, j: np.ndarray, n_genes: int) -> None:
         ranks = scipy.stats.rankdata(values)

@@ -1,4 +1,4 @@
-"""Intervals of estimates; apart from other statistics, as tables are read without a compiler."""
+"""Intervals of estimates. In its own module, because tables are read without numba."""
 
 from __future__ import annotations
 

@@ -105,7 +105,7 @@ def add_sums(
 
 
 @compiled()
-def tally(
+def add_row_and_column_sums(
     values: np.ndarray,
     eligible: np.ndarray,
     first: int,

@@ -10,8 +10,8 @@ from octoscope.attention.histograms import BINS, bins_of, count
 from octoscope.config.types import Conventions
 
 Read = Callable[[], Iterable[tuple[int, np.ndarray, np.ndarray]]]
-_AT_ONCE = 1 << 22  # places that are looked up together
-FURTHER = 1 << 28  # places that further draws may look up: some seconds of a matrix
+_AT_ONCE = 1 << 22  # places that are looked up in one step
+MAX_LOOKUPS = 1 << 28  # places that further permutations may look up: some seconds of a matrix
 
 
 class Null:
@@ -19,13 +19,13 @@ class Null:
 
     The union's pairs are read at permuted places in one matrix; a place's quantile comes from the
     matrix's histogram of 65,536 bins of value, so it is off by less than half a bin's share.
-    Every draw has a permutation of its own, the same in all matrices.
+    Every permutation is the same in all matrices.
 
     Parameters
     ----------
     permutations, more, seed
-        Draws; how many times as many of the query sets that none of them reaches, as far as
-        :data:`FURTHER` look-ups take them; where they come from.
+        Number of permutations; the factor by which they increase for query sets that none of them
+        reaches (at most :data:`MAX_LOOKUPS` look-ups); the seed.
     conventions
         ``peer``: pairs of a gene with itself count among those that are ranked; no permutation
         puts another pair there.
@@ -47,9 +47,9 @@ class Null:
         k: np.ndarray,
         observed: np.ndarray,
     ) -> tuple[np.ndarray, np.ndarray]:
-        """Return [draws, query sets] median quantiles, and shares of pairs within the first k.
+        """Return [permutations, query sets] median quantiles, and shares of pairs within top k.
 
-        What was not drawn is NaN.
+        NaN where no permutation was made.
 
         Parameters
         ----------
@@ -76,45 +76,45 @@ class Null:
         share = _from_the_top(counts)
         n = max(int(counts.sum()), 1)
 
-        def draw(first: int, stop: int, rows: np.ndarray) -> None:
-            """Fill what the draws give for some query sets, reading the pairs of these alone."""
+        def fill(first: int, stop: int, rows: np.ndarray) -> None:
+            """Fill in permutations of some query sets, reading the pairs of these alone."""
             used = np.flatnonzero(chosen[rows].any(0))
             sets = [np.flatnonzero(chosen[row][used]) for row in rows]
             ends = query[used], key[used]
             step = max(1, _AT_ONCE // max(len(used), 1))
             for at in range(first, stop, step):
                 here = slice(at, min(at + step, stop))
-                draws = np.stack([self._relabel(d) for d in range(here.start, here.stop)])
-                q, j = (draws[:, end] for end in ends)
-                found = share[bins[q, j]]
+                relabelled = np.stack([self._relabel(d) for d in range(here.start, here.stop)])
+                q, j = (relabelled[:, end] for end in ends)
+                quantiles = share[bins[q, j]]
                 if not every:
-                    found[~eligible[q, j]] = np.nan
+                    quantiles[~eligible[q, j]] = np.nan
                 for row, pairs in zip(rows, sets, strict=True):
-                    part = found[:, pairs]
+                    part = quantiles[:, pairs]
                     medians[here, row] = medians_of(part, every)
                     shared[here, row] = _share_within(part, k[row] / n)
 
         medians = np.full((self._first, len(chosen)), np.nan)
         shared = np.full(medians.shape, np.nan)
-        draw(0, self._first, np.arange(len(chosen)))
+        fill(0, self._first, np.arange(len(chosen)))
         reached = (medians <= observed + 1e-12).any(0) | np.isnan(observed)
         floor = np.flatnonzero(~reached & ~np.isnan(medians).all(0))
         more = self._first * (self._more - 1)
         if more and len(floor):
             pairs = int(np.count_nonzero(chosen[floor].any(0)))
-            further = np.full((min(more, FURTHER // max(pairs, 1)), len(chosen)), np.nan)
+            further = np.full((min(more, MAX_LOOKUPS // max(pairs, 1)), len(chosen)), np.nan)
             medians, shared = (np.concatenate([x, further]) for x in (medians, shared))
-            draw(self._first, len(medians), floor)
+            fill(self._first, len(medians), floor)
         return medians, shared
 
-    def _relabel(self, draw: int) -> np.ndarray:
-        return np.random.default_rng([self._seed, draw]).permutation(self._n_genes)
+    def _relabel(self, permutation: int) -> np.ndarray:
+        return np.random.default_rng([self._seed, permutation]).permutation(self._n_genes)
 
 
 def medians_of(values: np.ndarray, every: bool = False) -> np.ndarray:
-    """Return [rows] the median of what is known in each row; NaN where nothing is.
+    """Return [rows] the median of the known values of each row; NaN if there are none.
 
-    ``every``: there is no NaN, and nothing has to be put into order but the middle.
+    ``every``: there is no NaN, so only the middle has to be sorted.
     """
     n = values.shape[1]
     if not n:
@@ -131,7 +131,7 @@ def medians_of(values: np.ndarray, every: bool = False) -> np.ndarray:
 
 
 def _share_within(values: np.ndarray, limit: float) -> np.ndarray:
-    """Return [rows] the share of what is known in each row that is up to a limit; NaN: nothing."""
+    """Return [rows] the share of each row's known values up to a limit; NaN if there are none."""
     known = np.count_nonzero(~np.isnan(values), axis=1)
     within = np.count_nonzero(values <= limit, axis=1)
     return np.where(known > 0, within / np.maximum(known, 1), np.nan)

@@ -1,4 +1,4 @@
-"""Layers of one model and category as one matrix, and where each pair is largest."""
+"""Combined layers of one model and category, and the layer where each pair is largest."""
 
 from __future__ import annotations
 
@@ -19,19 +19,19 @@ Largest = tuple[int, np.ndarray, np.ndarray, np.ndarray]  # first row, values, e
 def combine(layers: Iterable[np.ndarray], how: Combination) -> np.ndarray:
     """Combine matrices of one shape: sum, largest, or largest by size with its sign.
 
-    Of equal sizes the first layer's value is taken.
+    If sizes are equal, the value of the first layer is taken.
     """
     parts = iter(layers)
-    found = _Combined(next(parts), how)
+    combined = _Combined(next(parts), how)
     for values in parts:
-        found.add(values)
-    return found.take()
+        combined.add(values)
+    return combined.take()
 
 
 class _Combined:
     """Matrices of one shape that are combined one after the other, beginning with ``values``.
 
-    ``of``: how many there are, where it is asked which of them is largest (:attr:`winner`).
+    ``of``: their number, if :attr:`winner` (which of them is largest) is needed; else 0.
     """
 
     def __init__(self, values: np.ndarray, how: Combination, of: int = 0) -> None:
@@ -56,9 +56,9 @@ class _Combined:
 
     def take(self) -> np.ndarray:
         """Return the float32 result; nothing can be added after that."""
-        found = self._found.astype(np.float32, copy=False)
+        result = self._found.astype(np.float32, copy=False)
         self._found = self._largest = np.zeros(0)
-        return found
+        return result
 
 
 def _winner(stack: np.ndarray, how: Combination) -> np.ndarray:
@@ -66,15 +66,15 @@ def _winner(stack: np.ndarray, how: Combination) -> np.ndarray:
 
 
 class CachedMatrix:
-    """Layers as one, whose blocks of the set and view asked for last stay in memory, if they fit.
+    """Combined layers that keep the blocks of the latest set and view in memory, if they fit.
 
-    They are then made once, not once per pass, and of one layer after the other; pairs' values and
-    the layers where they are largest are looked up in them.
+    The blocks are then made once, not once per pass, from one layer after the other. Values of
+    pairs, and the layers where they are largest, are looked up in them.
 
     Parameters
     ----------
     most
-        Bytes that may stay.
+        Bytes that may be kept.
     """
 
     def __init__(self, matrix: LayerConsensus, most: int) -> None:
@@ -87,12 +87,12 @@ class CachedMatrix:
 
     @staticmethod
     def room(n_genes: int) -> int:
-        """Return the bytes of what stays: three values, two flags and a layer of every pair."""
+        """Return the bytes that are kept: three values, two flags and a layer of every pair."""
         return 15 * n_genes**2
 
     @classmethod
-    def left(cls, n_genes: int, most: int) -> int:
-        """Return the bytes that a matrix leaves of ``most`` to what it is read from."""
+    def bytes_left(cls, n_genes: int, most: int) -> int:
+        """Return the bytes of ``most`` that are left for the layers it is read from."""
         room = cls.room(n_genes)
         return most - room if room <= most else most
 
@@ -121,8 +121,8 @@ class CachedMatrix:
         values = np.full((2, len(query)), np.nan, np.float32)
         for first, *halves, _ in self._all_halves(genes, view):
             for row, block in zip(values, halves, strict=True):
-                inside, found = pick(first, block, query, key)
-                row[inside] = found
+                inside, pair_values = pick(first, block, query, key)
+                row[inside] = pair_values
         # of all layers alike: a half without cells
         return cells, np.where(np.isnan(of_first), np.float32(np.nan), values)
 
@@ -134,8 +134,8 @@ class CachedMatrix:
             return self._matrix.winning_layer(genes, view, query, key)
         at = np.zeros(len(query), np.int64)
         for first, _, _, winner in self._all_values(genes, view):
-            inside, found = pick(first, winner, query, key)
-            at[inside] = found
+            inside, pair_values = pick(first, winner, query, key)
+            at[inside] = pair_values
         return np.array(self._matrix.layers)[at]
 
     def _fits(self, genes: np.ndarray) -> bool:
@@ -155,17 +155,18 @@ class CachedMatrix:
 
 
 class LayerConsensus:
-    """Layers of one model and category as one matrix; each half is combined for itself.
+    """Combined layers of one model and category; each half is combined on its own.
 
-    Pairs are eligible alike in all layers: a pair's cells do not depend on the layer.
+    A pair is eligible in all layers or in none: its cells do not depend on the layer.
 
-    ``values`` and ``halves`` read all layers side by side, so all are open and few rows are held;
-    ``all_values`` and ``all_halves`` read layer after layer, so one is open and all rows are held.
+    ``values`` and ``halves`` read all layers side by side, so all are open and few rows are in
+    memory. ``all_values`` and ``all_halves`` read layer after layer, so one is open and all rows
+    are in memory.
 
     Parameters
     ----------
     layers
-        Layer -> matrix; may open them when they are asked for.
+        Layer -> matrix; the mapping may open a matrix when it is used.
     how
         ``sum``; ``max``; ``absolute-argmax``: the value of the layer where it is largest by size.
     """
@@ -205,43 +206,43 @@ class LayerConsensus:
 
         And where each pair is largest, [rows, genes] positions in :attr:`layers`.
         """
-        made = self._all(lambda matrix: matrix.values(genes, view), len(self._layers))
-        return [(first, one.take(), flags, one.winner) for first, (one,), flags in made]
+        blocks = self._all(lambda matrix: matrix.values(genes, view), len(self._layers))
+        return [(first, one.take(), flags, one.winner) for first, (one,), flags in blocks]
 
     def all_halves(self, genes: np.ndarray, view: str) -> list[Halves]:
         """Return every block of :meth:`halves`, the same bits."""
-        made = self._all(lambda matrix: matrix.halves(genes, view))
-        return [(first, x.take(), y.take(), flags) for first, (x, y), flags in made]
+        blocks = self._all(lambda matrix: matrix.halves(genes, view))
+        return [(first, x.take(), y.take(), flags) for first, (x, y), flags in blocks]
 
     def _all(
         self, read: Callable[[PairMatrix], Iterable[Any]], of: int = 0
     ) -> list[tuple[int, list[_Combined], np.ndarray]]:
         """Combine blocks (first row, values ..., flags), layer after layer."""
-        made: list[tuple[int, list[_Combined], np.ndarray]] = []
+        blocks: list[tuple[int, list[_Combined], np.ndarray]] = []
         for layer, matrix in self._layers.items():
-            if not made:
-                made = [
+            if not blocks:
+                blocks = [
                     (first, [_Combined(v, self._how, of) for v in values], flags.copy())
                     for first, *values, flags in read(matrix)
                 ]
                 continue
-            for (first, totals, _), (same, *values, _) in zip(made, read(matrix), strict=True):
+            for (first, totals, _), (same, *values, _) in zip(blocks, read(matrix), strict=True):
                 if first != same:
                     raise ValueError(f"layer {layer} has rows from {same}, others from {first}")
                 for total, v in zip(totals, values, strict=True):
                     total.add(v)
-        return made
+        return blocks
 
     def values_at(
         self, genes: np.ndarray, view: str, query: np.ndarray, key: np.ndarray
     ) -> tuple[np.ndarray, np.ndarray]:
         """Return [pairs] cells that hold both genes, and [2, pairs] values in each half."""
-        found = [m.values_at(genes, view, query, key) for m in self._layers.values()]
-        values = np.stack([v for _, v in found])
+        pair_values = [m.values_at(genes, view, query, key) for m in self._layers.values()]
+        values = np.stack([v for _, v in pair_values])
         if self._how == "sum":
-            return found[0][0], values.sum(0, dtype=np.float64).astype(np.float32)
+            return pair_values[0][0], values.sum(0, dtype=np.float64).astype(np.float32)
         blank = np.isnan(values)  # of all layers alike: a half without cells
-        return found[0][0], np.where(
+        return pair_values[0][0], np.where(
             blank[0], np.float32(np.nan), combine(np.where(blank, 0, values), self._how)
         )
 
@@ -254,9 +255,9 @@ class LayerConsensus:
     ) -> np.ndarray:
         """Return [pairs] the layer where a pair is largest (of ``absolute-argmax``: by size)."""
         how: Combination = "absolute-argmax" if self._how == "absolute-argmax" else "max"
-        found = np.zeros((len(self._layers), len(query)), np.float32)
-        for row, matrix in zip(found, self._layers.values(), strict=True):
+        pair_values = np.zeros((len(self._layers), len(query)), np.float32)
+        for row, matrix in zip(pair_values, self._layers.values(), strict=True):
             for first, values, _ in matrix.values(genes, view):
                 inside, found_here = pick(first, values, query, key)
                 row[inside] = found_here
-        return np.array(self.layers)[_winner(found, how)]
+        return np.array(self.layers)[_winner(pair_values, how)]

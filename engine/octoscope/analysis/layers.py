@@ -1,4 +1,4 @@
-"""Phase 2: layers of one model against each other over the union of their top pairs."""
+"""Comparisons of the layers of one model over the union of their top pairs."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from octoscope.jit import compiled
 
 _ROWS = 1024  # of a block whose values are counted together
 TESTED = 1000  # strongest pairs of a layer that the null reads at permuted places
-DRAWN = 256 * 1024**2  # bytes of values at permuted places that more draws may take
+MAX_NULL_BYTES = 256 * 1024**2  # bytes of values at permuted places that more permutations may take
 
 
 def union_of(topk: list[pd.DataFrame]) -> tuple[np.ndarray, np.ndarray]:
@@ -42,11 +42,11 @@ def compare_layers(
 
     Each layer is read once. The interval deletes one gene at a time (ranks held fixed).
 
-    The pairs were chosen by both layers, which alone makes unrelated layers anticorrelated: what is
-    strong in one is mostly weak in the other. So the null chooses again: gene labels of the second
-    layer are permuted (rows and columns together, QAP), its top pairs move with them, and the
-    union is made anew. Tested is the correlation over the union of the 1,000 strongest pairs of
-    the two: pairs that a third layer adds would be chosen by neither.
+    Both layers chose the pairs. This alone makes unrelated layers anticorrelated: a pair that is
+    strong in one is mostly weak in the other. So the null repeats the choice: it permutes the gene
+    labels of the second layer (rows and columns together, QAP), moves its top pairs with them and
+    makes the union again. The test is of the correlation over the union of the 1,000 strongest
+    pairs of the two layers; neither of them chose the pairs that a third layer adds.
 
     Parameters
     ----------
@@ -56,9 +56,9 @@ def compare_layers(
         [genes] ascending axis indices of the gene set.
     topk
         Layer -> its top pairs (axis indices) with their ranks.
-    more_draws
-        Where no permutation reaches the correlation, up to so many times as many are drawn: as many
-        as :data:`DRAWN` bytes hold, since every layer is read once.
+    max_permutation_factor
+        Factor by which permutations increase where none reaches the correlation; less if they would
+        take more than :data:`MAX_NULL_BYTES`, since every layer is read once.
 
     Returns
     -------
@@ -96,7 +96,7 @@ def compare_layers(
             use = ~(np.isnan(x) | np.isnan(y))
             r, low, high = _spearman(x[use], y[use], query[use], key[use], len(genes))
             n_tested, own = test.observed(i, j)
-            null = test.null(i, j, own) if i < j else np.zeros(0)  # with itself there is none
+            null = test.null(i, j, own) if i < j else np.zeros(0)  # a layer has none with itself
             null_low, null_high = statistics.null_range(null)
             rows.append(
                 {
@@ -111,7 +111,7 @@ def compare_layers(
                     "null_low": null_low,
                     "null_high": null_high,
                     "p": statistics.permutation_p(own, null),
-                    "n_permutations": statistics.n_drawn(null),
+                    "n_permutations": statistics.n_permutations_of(null),
                     "n_eligible": n_eligible[b],
                 }
             )
@@ -119,16 +119,16 @@ def compare_layers(
 
 
 class _Test:
-    """Correlation of two layers over the pairs strongest in either, when labels are permuted.
+    """Correlation of two layers under permuted labels, over the strongest pairs of either.
 
     Parameters
     ----------
     genes
         [genes] ascending axis indices.
     tops
-        Of each layer its strongest pairs.
+        The strongest pairs of each layer.
     permutations, more
-        Draws, and how many times as many where none of these reaches what was observed.
+        Permutations, and the factor by which they increase where none reaches the observed value.
     """
 
     def __init__(
@@ -140,11 +140,13 @@ class _Test:
         self._codes = np.unique(np.concatenate(codes))
         self._among = np.stack([np.isin(self._codes, c) for c in codes])  # [layers, pairs]
         self._first = permutations
-        bytes_of_all = drawn_bytes(permutations, len(self._codes), len(tops), n)
-        more = max(1, min(more, int(DRAWN // max(bytes_of_all, 1)))) if len(tops) > 1 else 1
+        bytes_of_all = null_bytes(permutations, len(self._codes), len(tops), n)
+        more = (
+            max(1, min(more, int(MAX_NULL_BYTES // max(bytes_of_all, 1)))) if len(tops) > 1 else 1
+        )
         rng = np.random.default_rng(seed)
-        draws = permutations * more
-        self._to = [rng.permutation(n).astype(np.int32) for _ in range(draws)]
+        n_permutations = permutations * more
+        self._to = [rng.permutation(n).astype(np.int32) for _ in range(n_permutations)]
         self._back = [np.argsort(p).astype(np.int32) for p in self._to]
         # of each layer, values of the pairs; at the places that each permutation gives them, and
         # at those that its inverse does, where a relabelled layer's own strongest pairs come to lie
@@ -153,7 +155,7 @@ class _Test:
         self._under: list[np.ndarray] = []
 
     def read(self, dense: np.ndarray, eligible: np.ndarray) -> None:
-        """Take what is needed of the next layer, [genes, genes]."""
+        """Read the values of the next layer, [genes, genes], that the test needs."""
 
         def at(codes: np.ndarray) -> np.ndarray:
             return np.where(eligible.ravel()[codes], dense.ravel()[codes], np.float32(np.nan))
@@ -175,22 +177,22 @@ class _Test:
         return _correlated(self._values[a][pairs], self._values[b][pairs])
 
     def null(self, a: int, b: int, observed: float) -> np.ndarray:
-        """Return [draws] correlations of layer ``a`` with layer ``b`` relabelled."""
-        drawn, more = iter(range(len(self._to))), len(self._to) // self._first
+        """Return [permutations] correlations of layer ``a`` with layer ``b`` relabelled."""
+        remaining, more = iter(range(len(self._to))), len(self._to) // self._first
         its, own = (np.flatnonzero(self._among[layer]) for layer in (a, b))
 
-        def draw(draws: int, _: int) -> np.ndarray:
+        def permute(permutations: int, _: int) -> np.ndarray:
             return np.array(
                 [
                     _under_permutation(
                         self._codes, its, own, self._back[n], self._n,
                         self._values[a], self._under[a][n], self._moved[b][n], self._values[b],
                     )
-                    for n in islice(drawn, draws)
+                    for n in islice(remaining, permutations)
                 ]
             )  # fmt: skip
 
-        return statistics.drawn_until_reached(draw, observed, self._first, more, 0)
+        return statistics.permute_until_reached(permute, observed, self._first, more, 0)
 
 
 @compiled()
@@ -262,7 +264,7 @@ def _ranks(values: np.ndarray) -> np.ndarray:
     return ranks
 
 
-def drawn_bytes(permutations: int, pairs: float, layers: int, n_genes: int) -> float:
+def null_bytes(permutations: int, pairs: float, layers: int, n_genes: int) -> float:
     """Return the bytes of permutations, their inverses, and values at the places that they give."""
     return 2.0 * permutations * 4 * (pairs * layers + n_genes)
 

@@ -1,4 +1,4 @@
-"""Matrices without each group of donors: of sums while these are there, and what is derived."""
+"""Matrices without each group of donors: of sums, of mean cells, and derived views."""
 
 from __future__ import annotations
 
@@ -86,7 +86,7 @@ class MeanCellsLeaveOneOut:
         The mean cell without it: its tokens are those of the whole that another cell holds.
     holds
         [groups, genes] bool: a cell of the group holds the gene.
-    there
+    present
         [genes] bool, the tokens of the whole.
     tile
         Rows that are computed at once.
@@ -95,30 +95,30 @@ class MeanCellsLeaveOneOut:
     donors: Sequence[int]
     parts: Sequence[MeanCell]
     holds: np.ndarray
-    there: np.ndarray
+    present: np.ndarray
     tile: int
 
     def blocks(self, genes: np.ndarray, view: str) -> Iterator[Block]:
         """Yield row blocks; a group counts for a pair where it holds either gene."""
         quantity = quantity_of(view)
-        for first, stop in row_ranges(len(self.there), self.tile):
+        for first, stop in row_ranges(len(self.present), self.tile):
             rows = genes[(genes >= first) & (genes < stop)]
             if not len(rows):
                 continue
             at = np.ix_(rows - first, genes)
             values = np.stack([p.rows(quantity, first, stop)[at] for p in self.parts])
-            known = np.stack([p.there[rows, None] & p.there[genes] for p in self.parts])
+            known = np.stack([p.present[rows, None] & p.present[genes] for p in self.parts])
             holds = self.holds[:, rows, None] | self.holds[:, None, genes]
-            eligible = self.there[rows, None] & self.there[genes]
+            eligible = self.present[rows, None] & self.present[genes]
             yield Block(int(np.searchsorted(genes, rows[0])), values, known, holds, eligible)
 
 
 class DerivedLeaveOneOut:
-    """A matrix without each group, of every view ``v`` also ``v.centred`` and ``v.absolute``.
+    """A matrix without each group that adds ``v.centred`` and ``v.absolute`` to every view ``v``.
 
-    Gene effects are fitted anew without each group, over the eligible pairs that a cell is left of.
-    A group counts for a pair where it holds the pair, as in the plain view: through the effects it
-    moves every pair a little.
+    Gene effects are fitted again without each group, over the eligible pairs that still have a
+    cell. A group counts for a pair if it holds the pair, as in the plain view, although it changes
+    every pair a little through the effects.
     """
 
     def __init__(self, matrix: LeaveOneGroupOut) -> None:
@@ -144,11 +144,11 @@ class DerivedLeaveOneOut:
             yield replace(b, values=np.abs(values) if absolute else values)
 
     def _fits(self, genes: np.ndarray, view: str) -> list[Fit]:
-        """Return the effects of each group's matrix; pairs in use are held as bits to fit them."""
-        asked = view, genes.tobytes()
-        if asked not in self._fitted:
-            self._fitted[asked] = self._fit(genes, view)
-        return self._fitted[asked]
+        """Return the effects of each group's matrix; the fit keeps pairs in use as bits."""
+        key = view, genes.tobytes()
+        if key not in self._fitted:
+            self._fitted[key] = self._fit(genes, view)
+        return self._fitted[key]
 
     def _fit(self, genes: np.ndarray, view: str) -> list[Fit]:
         n, groups = len(genes), len(self.donors)

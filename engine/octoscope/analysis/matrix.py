@@ -1,4 +1,4 @@
-"""Matrices of one category as the analyses read them: row tiles of sums, values, halves, pairs."""
+"""Matrices of one category for the analyses: row tiles of sums, values, halves, pairs."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from octoscope.run_plan.values import ModelPlan
 
 
 class PairMatrix(Protocol):
-    """What every analysis asks of a matrix; genes are positions in the set that is given.
+    """A matrix as every analysis reads it; genes are positions in the given set.
 
     Attributes
     ----------
@@ -72,7 +72,7 @@ class PairMatrix(Protocol):
 
 
 class Tile(Protocol):
-    """Rows of a matrix: what is stored of them, or computed when it is asked for.
+    """Rows of a matrix, stored or computed at access.
 
     Attributes
     ----------
@@ -164,18 +164,18 @@ class HalfTile:
         return self.pairs.sum(0) if self.total_pairs is None else self.total_pairs
 
 
-def kept(read: Callable[[], Iterable[Tile]]) -> Callable[[], Iterable[Tile]]:
-    """Return what reads the same tiles, but only once: they stay in memory."""
-    held: list[list[Tile]] = []
+def cached_tiles(read: Callable[[], Iterable[Tile]]) -> Callable[[], Iterable[Tile]]:
+    """Return a reader of the same tiles that reads them once and keeps them in memory."""
+    tiles: list[list[Tile]] = []
     filling = Lock()  # Dask's threads may share a matrix
 
-    def again() -> Iterable[Tile]:
+    def cached() -> Iterable[Tile]:
         with filling:
-            if not held:
-                held.append(list(read()))
-        return held[0]
+            if not tiles:
+                tiles.append(list(read()))
+        return tiles[0]
 
-    return again
+    return cached
 
 
 @dataclass(frozen=True)
@@ -264,10 +264,10 @@ class MatrixSource:
             cells[here] = tile.held_by_both()[i, j]
             for h in (0, 1):
                 sums, held = tile.half(h, quantity_of(view))[i, j], tile.held(h)[i, j]
-                found = self._view(sums, held, self.cells[h], view)
+                selected = self._view(sums, held, self.cells[h], view)
                 least = 2 if view == CORRELATION else 1  # one cell has no correlation
                 known = held >= least
-                values[h, here] = np.where(known, found, np.float32(np.nan))
+                values[h, here] = np.where(known, selected, np.float32(np.nan))
         return cells, values
 
     def cell_deviation(self, genes: np.ndarray, query: np.ndarray, key: np.ndarray) -> np.ndarray:
@@ -275,7 +275,7 @@ class MatrixSource:
 
         Over the cells of both halves that hold both genes; needs two moments.
         """
-        found = np.full(len(query), np.nan, np.float32)
+        deviation = np.full(len(query), np.nan, np.float32)
         for first, tile, rows in self._rows(genes):
             if tile.m2 is None:
                 break
@@ -285,26 +285,26 @@ class MatrixSource:
                 Spread(tile.held(h)[i, j], tile.half(h, 0)[i, j].astype(float), tile.m2[h, i, j])
                 for h in (0, 1)
             )
-            found[here] = x.merge(y).deviation()
-        return found
+            deviation[here] = x.merge(y).deviation()
+        return deviation
 
     def _rows(self, genes: np.ndarray) -> Iterator[tuple[int, Tile, np.ndarray]]:
         for tile in self.tiles():
             inside = (genes >= tile.first) & (genes < tile.first + tile.rows)
             if inside.any():
-                found = [(int(np.argmax(inside)), tile, genes[inside] - tile.first)]
+                block = [(int(np.argmax(inside)), tile, genes[inside] - tile.first)]
                 del tile
-                yield found.pop()  # held by the caller alone
+                yield block.pop()  # only the caller has a reference
 
 
 def _cut(block: np.ndarray, rows: np.ndarray, genes: np.ndarray) -> np.ndarray:
-    """Return the rows and columns that are asked for; without a copy where all are."""
+    """Return the given rows and columns; without a copy if they are all."""
     if block.shape == (len(rows), len(genes)):
         return block
     return block[np.ix_(rows, genes)]
 
 
 def matrix_bytes(m: ModelPlan) -> int:
-    """Return what an open matrix may come to hold: rows, and queries and keys of mean cells."""
+    """Return the bytes of an open matrix: cached rows, and queries and keys of mean cells."""
     n, mean = len(m.axis), m.estimator == "mean_residual"
     return 32 * n * n + 2 * 3 * n * m.d * 2 * 4 * mean  # by head, and side by side

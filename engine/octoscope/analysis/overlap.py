@@ -24,8 +24,9 @@ def overlap_test(
     """Compare top pairs with a network.
 
     The unit is the unordered pair of two genes on different vertices, both in the network. The
-    null permutes the network's gene labels among genes of like degree; where no draw reaches the
-    observed count, ``more_draws`` times as many are drawn. The interval deletes one gene at a time.
+    null permutes the network's gene labels among genes of like degree; where no
+    permutation reaches the observed count, ``max_permutation_factor`` times as many are made. The
+    interval deletes one gene at a time.
 
     Parameters
     ----------
@@ -43,7 +44,7 @@ def overlap_test(
     dict
         Counts, edge rate with interval, background rate, null mean and 95 % range, fold over the
         null mean, p, number of permutations and strata, genes alone in their stratum, and the
-        share of pairs of two such genes (no permutation changes them).
+        share of pairs of two such genes (no permutation changes these pairs).
     """
     n = len(vertices)
     mapped = vertices >= 0
@@ -62,7 +63,7 @@ def overlap_test(
     degree = adjacency[:, mapped].sum(1)
     where = np.flatnonzero(mapped)
     strata = degree_strata(degree[where])
-    null = statistics.drawn_until_reached(
+    null = statistics.permute_until_reached(
         partial(_null, i, j, where, strata, adjacency),
         count if pairs else float("nan"), permutations, max_permutation_factor, seed,
     )  # fmt: skip
@@ -102,13 +103,13 @@ def _null(
     where: np.ndarray,
     strata: np.ndarray,
     adjacency: np.ndarray,
-    draws: int,
+    permutations: int,
     seed: int,
 ) -> np.ndarray:
-    """Return [draws] numbers of edges among the pairs after relabelling the network's genes."""
-    out = np.empty(draws)
+    """Return [permutations] numbers of edges among the pairs of the relabelled network."""
+    out = np.empty(permutations)
     relabel = np.arange(len(adjacency))
-    for d, permuted in enumerate(permutations_within(strata, draws, seed)):
+    for d, permuted in enumerate(permutations_within(strata, permutations, seed)):
         relabel[where] = where[permuted]
         out[d] = adjacency[relabel[i], relabel[j]].sum()
     return out

@@ -1,4 +1,4 @@
-"""Which matrices of a run can be put beside each other, and how they are read then."""
+"""Which matrices of a run can be compared, and how they are read for that."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ Tiles = Iterable[tuple[int, np.ndarray, np.ndarray]]
 
 @dataclass(frozen=True)
 class MatrixRef:
-    """A matrix of a comparison: one layer of one reading, over the comparison's genes."""
+    """A matrix of a comparison: one layer of one attention variant, over the comparison's genes."""
 
     model: str
     layer: int
@@ -38,7 +38,7 @@ class Comparison:
         of its own genes, where the models do not share them all), ``estimators`` or ``heads`` (of
         one layer).
     genes
-        Ensembl ids that all members have, ascending.
+        Ensembl ids that all matrices have, ascending.
     """
 
     kind: str
@@ -46,11 +46,11 @@ class Comparison:
     gene_set: str
     view: str
     genes: tuple[str, ...]
-    members: tuple[MatrixRef, ...]
+    refs: tuple[MatrixRef, ...]
 
 
 def comparison_settings(plan: Plan) -> ResolvedCompare:
-    """Return how a run compares; nothing in here is asked of a run that does not."""
+    """Return the settings of a run's comparisons; the run must have some."""
     if plan.compare is None:
         raise ValueError("a plan without comparisons")
     return plan.compare
@@ -58,25 +58,27 @@ def comparison_settings(plan: Plan) -> ResolvedCompare:
 
 def shared_genes(plan: Plan, models: Iterable[str], gene_set: str | None) -> tuple[str, ...]:
     """Return the Ensembl ids that all of the models have, ascending: of a gene set, or of all."""
-    found: set[str] | None = None
+    shared: set[str] | None = None
     for name in models:
         m = plan.model(name)
-        mine = set(m.axis if gene_set is None else (m.axis[i] for i in m.gene_sets[gene_set]))
-        found = mine if found is None else found & mine
-    return tuple(sorted(found or ()))
+        own = set(m.axis if gene_set is None else (m.axis[i] for i in m.gene_sets[gene_set]))
+        shared = own if shared is None else shared & own
+    return tuple(sorted(shared or ()))
 
 
 def comparisons(plan: Plan, finished: set[Block]) -> list[Comparison]:
-    """Return every comparison between matrices of the finished (reading, category) blocks."""
-    made: list[Comparison] = []
+    """Return every comparison between matrices of the finished blocks."""
+    candidates: list[Comparison] = []
     for c in range(len(plan.categories)):
         for gene_set, view in compared_sets_and_views(plan):
-            together = _of_models(plan, finished, c, gene_set, view)
-            made += together
+            across_models = _of_models(plan, finished, c, gene_set, view)
+            candidates += across_models
             for base in plan.checkpoints:
-                made += _of_layers(plan, finished, c, gene_set, view, base, together[0].genes)
-                made += _of_readings(plan, finished, c, gene_set, view, base)
-    return [x for x in made if len(x.members) > 1 and len(x.genes) > 2]
+                candidates += _of_layers(
+                    plan, finished, c, gene_set, view, base, across_models[0].genes
+                )
+                candidates += _of_variants(plan, finished, c, gene_set, view, base)
+    return [x for x in candidates if len(x.refs) > 1 and len(x.genes) > 2]
 
 
 def compared_sets_and_views(plan: Plan) -> list[tuple[str, str]]:
@@ -96,11 +98,11 @@ def _of_models(
 ) -> list[Comparison]:
     models = comparable_models(plan, finished, category, gene_set, view)
     genes = shared_genes(plan, models, gene_set)
-    members = [MatrixRef(m, layer, view) for m in models for layer in plan.model(m).layers]
-    members += [
+    refs = [MatrixRef(m, layer, view) for m in models for layer in plan.model(m).layers]
+    refs += [
         MatrixRef(m.name, 0, v) for m, v in correlations(plan, finished, category, view, genes)
     ]
-    return [Comparison("models", category, gene_set, view, genes, tuple(members))]
+    return [Comparison("models", category, gene_set, view, genes, tuple(refs))]
 
 
 def _of_layers(
@@ -112,18 +114,18 @@ def _of_layers(
     m: ModelPlan,
     shared: tuple[str, ...],
 ) -> list[Comparison]:
-    """Layers of a model over its own genes; where all models share these, they are among them."""
+    """Return the layers of a model over its own genes; none if all models share these genes."""
     if m.name not in comparable_models(plan, finished, category, gene_set, view):
         return []
     own = shared_genes(plan, [m.name], gene_set)
-    members = tuple(MatrixRef(m.name, layer, view) for layer in m.layers)
-    return [Comparison("layers", category, gene_set, view, own, members)] if own != shared else []
+    refs = tuple(MatrixRef(m.name, layer, view) for layer in m.layers)
+    return [Comparison("layers", category, gene_set, view, own, refs)] if own != shared else []
 
 
 def comparable_models(
     plan: Plan, finished: set[Block], category: int, gene_set: str, view: str
 ) -> list[str]:
-    """Return the checkpoints with a finished matrix of a set and view, by their first reading."""
+    """Return the checkpoints whose first variant has a finished matrix of a set and view."""
     return [
         m.name
         for m in plan.checkpoints
@@ -139,18 +141,18 @@ def correlations(
     genes: tuple[str, ...],
 ) -> list[tuple[ModelPlan, str]]:
     """Return the finished co-expression entries that have the genes, and the view that matches."""
-    wanted = CORRELATION + view[len(plain_view(view)) :]
+    correlation_view = CORRELATION + view[len(plain_view(view)) :]
     return [
-        (m, wanted)
+        (m, correlation_view)
         for m in plan.models
         if m.family == COEXPRESSION
         and (m.name, category) in finished
-        and wanted in m.views
+        and correlation_view in m.views
         and set(genes) <= set(m.axis)
     ]
 
 
-def _of_readings(
+def _of_variants(
     plan: Plan,
     finished: set[Block],
     category: int,
@@ -158,26 +160,26 @@ def _of_readings(
     view: str,
     base: ModelPlan,
 ) -> list[Comparison]:
-    """Estimators, and heads, of one checkpoint against each other, layer by layer."""
-    mine = [
+    """Compare the estimators, and the heads, of one checkpoint, layer by layer."""
+    variants = [
         m
         for m in plan.models
         if m.base == base.name and (m.name, category) in finished and gene_set in m.gene_sets
     ]
-    made = []
+    compared = []
     for layer in base.layers:
-        for m in mine:
-            twin = [t for t in mine if t.heads == m.heads and t.estimator == "mean_residual"]
+        for m in variants:
+            twin = [t for t in variants if t.heads == m.heads and t.estimator == "mean_residual"]
             if m.estimator == "per_cell" and twin:
-                made.append(("estimators", [m, *twin], layer))
-            elif m in twin[:1] and not any(t.estimator == "per_cell" for t in mine):
-                made.append(("estimators", twin, layer))  # projections beside each other
-        for way in dict.fromkeys((m.estimator, m.projection) for m in mine):
+                compared.append(("estimators", [m, *twin], layer))
+            elif m in twin[:1] and not any(t.estimator == "per_cell" for t in variants):
+                compared.append(("estimators", twin, layer))  # projections beside each other
+        for combination in dict.fromkeys((m.estimator, m.projection) for m in variants):
             heads = [
-                m for m in mine
-                if isinstance(m.heads, int) and (m.estimator, m.projection) == way
+                m for m in variants
+                if isinstance(m.heads, int) and (m.estimator, m.projection) == combination
             ]  # fmt: skip
-            made.append(("heads", heads, layer))
+            compared.append(("heads", heads, layer))
     return [
         Comparison(
             kind,
@@ -187,7 +189,7 @@ def _of_readings(
             shared_genes(plan, [m.name for m in attention_variants], gene_set),
             tuple(MatrixRef(m.name, layer, view) for m in attention_variants if view in m.views),
         )
-        for kind, attention_variants, layer in made
+        for kind, attention_variants, layer in compared
     ]
 
 
@@ -198,30 +200,30 @@ def axis_positions(m: ModelPlan, genes: Iterable[str]) -> np.ndarray:
 
 
 def reader(
-    run: FinishedMatrices, category: int, member: MatrixRef, genes: tuple[str, ...]
+    run: FinishedMatrices, category: int, ref: MatrixRef, genes: tuple[str, ...]
 ) -> Callable[[], Tiles]:
-    """Return what yields a matrix's (first row, values, eligible) as often as it is called.
+    """Return a function that yields a matrix's (first row, values, eligible) at every call.
 
     The matrix is opened when it is read, so a task with many readers holds few matrices.
     """
-    at = axis_positions(run.plan.model(member.model), genes)
-    return lambda: run.matrix(member.model, category, member.layer).values(at, member.view)
+    at = axis_positions(run.plan.model(ref.model), genes)
+    return lambda: run.matrix(ref.model, category, ref.layer).values(at, ref.view)
 
 
 def strongest(
-    run: FinishedMatrices, category: int, member: MatrixRef, genes: tuple[str, ...], gene_set: str
+    run: FinishedMatrices, category: int, ref: MatrixRef, genes: tuple[str, ...], gene_set: str
 ) -> Pairs:
     """Return (query, key), positions in ``genes``, of a matrix's top pairs.
 
-    The committed list where it was made over these genes, otherwise one more pass.
+    Read from the committed list if it covers these genes, otherwise with one more pass.
     """
-    m = run.plan.model(member.model)
+    m = run.plan.model(ref.model)
     at = axis_positions(m, genes)
     if m.gene_sets.get(gene_set) == at.tolist():
-        top = run.matrix_table("topk", member.model, category, member.layer)
-        top = of_all_cells(top, gene_set, member.view)
+        top = run.matrix_table("topk", ref.model, category, ref.layer)
+        top = of_all_cells(top, gene_set, ref.view)
         return np.searchsorted(at, top["query"]), np.searchsorted(at, top["key"])
-    return strongest_of(reader(run, category, member, genes), run.plan.top_k)
+    return strongest_of(reader(run, category, ref, genes), run.plan.top_k)
 
 
 def combined_layers(run: FinishedMatrices, category: int, model: str) -> CachedMatrix:
@@ -230,7 +232,7 @@ def combined_layers(run: FinishedMatrices, category: int, model: str) -> CachedM
     Its blocks are cached, if the plan allows it; layers cache what is left.
     """
     plan = run.plan
-    left = CachedMatrix.left(len(plan.model(model).axis), plan.cache_bytes)
+    bytes_left = CachedMatrix.bytes_left(len(plan.model(model).axis), plan.cache_bytes)
     # cached: layers are read one after the other
-    layers = run.layers(model, category, left, at_once=left == plan.cache_bytes)
+    layers = run.layers(model, category, bytes_left, at_once=bytes_left == plan.cache_bytes)
     return CachedMatrix(LayerConsensus(layers, comparison_settings(plan).layers), plan.cache_bytes)

@@ -1,4 +1,4 @@
-"""An analysis as a value: what it needs, the tables it makes and how the report shows them.
+"""Analyses: their needs, the tables they make and how the report shows them.
 
 The pipeline runs :func:`analyses` in order. A new analysis is one module with an
 :class:`Analysis`, listed in ``octoscope.analysis.tables`` or, outside this package, under the entry
@@ -72,7 +72,7 @@ class Table:
 
 @dataclass(frozen=True)
 class Needs:
-    """What an analysis reads of a run, so that a repair computes no more than that again.
+    """Parts of a run that an analysis reads, so that a repair computes only these again.
 
     Attributes
     ----------
@@ -97,7 +97,7 @@ class Needs:
 
 @dataclass(frozen=True)
 class Section:
-    """How the report shows a table that has no page of its own.
+    """Report section of a table that has no page of its own.
 
     Attributes
     ----------
@@ -122,7 +122,7 @@ class Section:
 
 @dataclass(frozen=True)
 class Context:
-    """What an analysis is given.
+    """Input of an analysis.
 
     Attributes
     ----------
@@ -145,7 +145,7 @@ class Context:
     wanted: frozenset[str] | None = None
 
     def wants(self, *paths: str) -> bool:
-        """Tell whether any of the tables is asked for."""
+        """Tell whether any of the tables is wanted."""
         return self.wanted is None or bool(self.wanted.intersection(paths))
 
 
@@ -193,7 +193,7 @@ def analyses(names: Sequence[str] = ()) -> list[Analysis]:
     from octoscope.analysis.tables import BUILT_IN  # the modules import this one
 
     installed = {e.name: e for e in entry_points(group=GROUP)}
-    made = list(BUILT_IN)
+    all_analyses = list(BUILT_IN)
     for name in names:
         if name not in installed:
             raise InputError(
@@ -203,11 +203,11 @@ def analyses(names: Sequence[str] = ()) -> list[Analysis]:
                 f"install the package that declares it under the entry point group {GROUP}",
             )
         value = installed[name].load()
-        if not isinstance(value, Analysis) or value.name in {a.name for a in made}:
+        if not isinstance(value, Analysis) or value.name in {a.name for a in all_analyses}:
             raise InputError(
                 f"analyses: {name}",
                 f"{installed[name].value} is not an octoscope Analysis with a name of its own",
                 "correct the entry point of that package",
             )
-        made.append(value)
-    return made
+        all_analyses.append(value)
+    return all_analyses

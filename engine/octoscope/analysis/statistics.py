@@ -195,10 +195,10 @@ Sums = Callable[[np.ndarray], np.ndarray]
 
 
 def _masked_sums(use: np.ndarray) -> tuple[Sums, Sums]:
-    """Return what sums values of columns by row, and values of rows by column, over pairs in use.
+    """Return functions that sum values by row, and by column, over pairs in use.
 
-    Where few pairs are left out (mostly the diagonal alone), these are subtracted; else the mask
-    is read each time, as a sparse matrix of half the pairs would take twelve times its bytes.
+    If few pairs are left out (mostly only the diagonal), these are subtracted. Otherwise the mask
+    is read each time: a sparse matrix of half the pairs would take twelve times its bytes.
     """
     if _FEW * (use.size - np.count_nonzero(use)) <= use.size:
         out = csr_array(~use, dtype=np.float64)
@@ -206,14 +206,14 @@ def _masked_sums(use: np.ndarray) -> tuple[Sums, Sums]:
         return lambda v: v.sum() - out @ v, lambda v: v.sum() - turned @ v
 
     def over_columns(v: np.ndarray) -> np.ndarray:
-        found = np.zeros(len(use))
-        add_by_row(use, v, found)
-        return found
+        sums = np.zeros(len(use))
+        add_by_row(use, v, sums)
+        return sums
 
     def over_rows(v: np.ndarray) -> np.ndarray:
-        found = np.zeros(use.shape[1])
-        add_by_column(use, v, found)
-        return found
+        sums = np.zeros(use.shape[1])
+        add_by_column(use, v, sums)
+        return sums
 
     return over_columns, over_rows
 
@@ -226,37 +226,38 @@ def permutation_p(observed: float, null: np.ndarray) -> float:
     return float((1 + (null >= observed - 1e-12).sum()) / (1 + len(null)))
 
 
-def drawn_until_reached(
-    draw: Callable[[int, int], np.ndarray],
+def permute_until_reached(
+    permute: Callable[[int, int], np.ndarray],
     observed: float | np.ndarray,
     permutations: int,
     more: int,
     seed: int,
 ) -> np.ndarray:
-    """Return draws of a null: more of them where a p-value would stand at its floor.
+    """Return a null distribution, with more permutations where a p-value would be at its floor.
 
-    A p-value of two stages is no smaller than that of all draws where no draw of the first stage
-    reaches what was observed, and is that of the first stage otherwise: it stays valid.
+    If no permutation of the first stage reaches the observed value, the p-value is that of all
+    permutations, otherwise that of the first stage. So it stays valid.
 
     Parameters
     ----------
-    draw
-        Called with a number of draws and a seed; returns [draws] or [draws, tests].
+    permute
+        Called with a number of permutations and a seed; returns [permutations] or
+        [permutations, tests].
     observed
-        Of one test, or [tests]; large values are of interest.
+        Value of one test, or [tests]; large values are of interest.
     permutations, more
-        Draws of the first stage; where one of the tests has none that reaches what was observed,
-        so many times as many are drawn in all.
+        Permutations of the first stage, and the factor by which they increase in all where one of
+        the tests has none that reaches the observed value.
     """
-    null = draw(permutations, seed)
+    null = permute(permutations, seed)
     reached = (null >= np.asarray(observed) - 1e-12).any(0) | np.isnan(observed)
     if more > 1 and not np.all(reached):
-        null = np.concatenate([null, draw(permutations * (more - 1), seed + 1)])
+        null = np.concatenate([null, permute(permutations * (more - 1), seed + 1)])
     return null
 
 
-def n_drawn(null: np.ndarray) -> int:
-    """Return how many draws of a null are known: those that a p-value is made of."""
+def n_permutations_of(null: np.ndarray) -> int:
+    """Return the number of known permutations of a null: those that a p-value counts."""
     return int(np.count_nonzero(~np.isnan(null)))
 
 

@@ -54,7 +54,7 @@ def over_categories(name: str, table: pd.DataFrame) -> pd.DataFrame:
 def side_by_side(
     stats: pd.DataFrame, mass: pd.DataFrame, overlap: pd.DataFrame | None = None
 ) -> pd.DataFrame:
-    """Return per model what its matrices are like: the spread over categories and layers.
+    """Return the spread of measures of each model over categories and layers.
 
     Parameters
     ----------
@@ -76,8 +76,13 @@ def side_by_side(
         measured["fold_over_null"] = overlap
     parts = []
     for name, table in measured.items():
-        of = table.groupby(keys, sort=False)[name]
-        spread = {"n": of.count(), "median": of.median(), "smallest": of.min(), "largest": of.max()}
+        values = table.groupby(keys, sort=False)[name]
+        spread = {
+            "n": values.count(),
+            "median": values.median(),
+            "smallest": values.min(),
+            "largest": values.max(),
+        }
         parts.append(pd.DataFrame(spread).reset_index().assign(measure=name))
     every = pd.concat([p for p in parts if len(p)], ignore_index=True)  # no cells: no attention
     return every[[*keys, "measure", "n", "median", "smallest", "largest"]]
@@ -148,18 +153,18 @@ def model_pairs(agreed: pd.DataFrame, models: Sequence[str]) -> pd.DataFrame:
             "null_high", "q"]  # fmt: skip
     rows = []
     for names, part in _across(agreed, models).groupby(keys, sort=False):
-        known = part.dropna(subset=["median_quantile"]).sort_values(
+        ranked = part.dropna(subset=["median_quantile"]).sort_values(
             "median_quantile", kind="stable"
         )
-        first = known.iloc[0] if len(known) else dict.fromkeys(best)
-        of = part["median_quantile"]
+        first = ranked.iloc[0] if len(ranked) else dict.fromkeys(best)
+        quantiles = part["median_quantile"]
         rows.append(
             dict(zip(keys, names, strict=True))
             | {
                 "n": len(part),
-                "median_quantile": of.median(),
-                "smallest": of.min(),
-                "largest": of.max(),
+                "median_quantile": quantiles.median(),
+                "smallest": quantiles.min(),
+                "largest": quantiles.max(),
                 "null_median": part["null_median"].median(),
                 "n_significant": int((part["q"] < _SIGNIFICANT).sum()),
                 "jaccard": part["jaccard"].median(),
@@ -187,14 +192,18 @@ def by_k(agreed: pd.DataFrame, models: Sequence[str]) -> pd.DataFrame:
     if across.empty:
         return pd.DataFrame(columns=[*keys, "n", "low", "middle", "high", "null"])
     groups = across.groupby(keys, sort=False)
-    of = groups["median_quantile"]
-    quartiles = {"low": of.quantile(0.25), "middle": of.median(), "high": of.quantile(0.75)}
+    quantiles = groups["median_quantile"]
+    quartiles = {
+        "low": quantiles.quantile(0.25),
+        "middle": quantiles.median(),
+        "high": quantiles.quantile(0.75),
+    }
     table = {"n": groups.size(), **quartiles, "null": groups["null_median"].median()}
     return pd.DataFrame(table).reset_index()
 
 
 def heads(agreed: pd.DataFrame) -> pd.DataFrame:
-    """Return where each head's strongest pairs stand in the layer's other heads.
+    """Return how each head's strongest pairs rank in the layer's other heads.
 
     Returns
     -------
@@ -210,9 +219,10 @@ def heads(agreed: pd.DataFrame) -> pd.DataFrame:
     if part.empty:
         return pd.DataFrame(columns=[*keys, *measured])
     groups = part.assign(below=part["q"] < _SIGNIFICANT).groupby(keys, sort=False)
-    of = groups["median_quantile"]
+    quantiles = groups["median_quantile"]
     table = {"n": groups.size(), "n_pairs": groups["n_pairs"].median(),
-             "median_quantile": of.median(), "smallest": of.min(), "largest": of.max()}  # fmt: skip
+             "median_quantile": quantiles.median(), "smallest": quantiles.min(),
+             "largest": quantiles.max()}  # fmt: skip
     table |= {x: groups[x].median() for x in middle}
     return pd.DataFrame(table | {"n_significant": groups["below"].sum()}).reset_index()
 

@@ -1,4 +1,4 @@
-"""Phase 1: what a finished matrix leaves behind per gene set and view.
+"""Summaries of each matrix: its tables per gene set and view.
 
 Reads a matrix in row tiles; returns tables of top pairs, row and column sums, histogram,
 reliability of halves. Nothing here depends on how the sums were made.
@@ -15,7 +15,7 @@ import pandas as pd
 from octoscope.analysis import statistics
 from octoscope.analysis.derived_views import Fit, fit_halves
 from octoscope.analysis.donor_jackknife import LeaveOneGroupOut, donor_jackknife
-from octoscope.analysis.kernels import tally
+from octoscope.analysis.kernels import add_row_and_column_sums
 from octoscope.analysis.leave_one_out import DerivedLeaveOneOut
 from octoscope.analysis.matrix import PairMatrix
 from octoscope.attention.histograms import BINS, bins_of, count, quantiles
@@ -50,8 +50,8 @@ def finalise(
 ) -> Finalised:
     """Finalise one matrix over every declared gene set and view.
 
-    ``more_draws``: where no permutation reaches the agreement of the halves, so many times as many
-    are drawn. ``left_out``: the matrix without groups of donors, in its plain views.
+    ``max_permutation_factor``: factor by which permutations increase where none reaches the
+    agreement of the halves. ``left_out``: the matrix without groups of donors, in its plain views.
 
     Returns
     -------
@@ -85,7 +85,7 @@ def finalise(
 
 
 class _Halves:
-    """What one pass over both halves finds: the strongest pairs of each, their moments."""
+    """Results of one pass over both halves: the strongest pairs of each, and their moments."""
 
     def __init__(self, n_genes: int, k: int) -> None:
         self._tops = (TopK(k), TopK(k))
@@ -112,7 +112,7 @@ def _one(
     row_pairs, col_pairs = np.zeros(n, np.int64), np.zeros(n, np.int64)
     for first, values, eligible in matrix.values(genes, view):
         strongest.update(first, values, eligible)
-        tally(values, eligible, first, row_sum, col_sum, row_pairs, col_pairs)
+        add_row_and_column_sums(values, eligible, first, row_sum, col_sum, row_pairs, col_pairs)
         count(bins_of(values), eligible, first, bins)
     top = {"total": strongest.result()} | halves
     used = np.flatnonzero(bins)
@@ -209,20 +209,20 @@ def _reliability(
     matrix: PairMatrix,
     genes: np.ndarray,
     view: str,
-    draws: tuple[int, int, int],
+    settings: tuple[int, int, int],
     fits: list[Fit],
     raw: statistics.PairMoments,
 ) -> dict[str, object]:
-    """Agreement of the halves: raw, and after removing each gene's row and column effect.
+    """Return the agreement of the halves: raw, and without each gene's row and column effect.
 
     The raw correlation is high from gene main effects alone, so the double-centred one is the
-    evidence for pairs. The centring is held fixed in the jackknife.
+    evidence for pairs. The centring is fixed in the jackknife.
     The null permutes gene labels of one half (rows and columns together).
 
-    ``draws``: permutations, how many times as many where none reaches the agreement, and their
-    seed. ``fits``, ``raw``: each half's effects, and the moments of the raw values.
+    ``settings``: permutations, the factor by which they increase, and their seed.
+    ``fits``, ``raw``: each half's effects, and the moments of the raw values.
     """
-    n, seed = len(genes), draws[2]
+    n, seed = len(genes), settings[2]
     rng = np.random.default_rng(seed)
     sample = np.sort(rng.choice(n, min(n, _NULL_GENES), replace=False))
     centred = statistics.PairMoments.zero(n)
@@ -243,8 +243,8 @@ def _reliability(
         a, b, use = (np.concatenate(parts) for parts in zip(*blocks, strict=True))
         # the null is of the sample's own correlation: that of all genes varies less
         own = statistics.plain_correlation(a[use].astype(float), b[use].astype(float))
-        null = statistics.drawn_until_reached(
-            partial(statistics.qap_correlations, a, b, use, use), own, *draws
+        null = statistics.permute_until_reached(
+            partial(statistics.qap_correlations, a, b, use, use), own, *settings
         )
     low, high = statistics.null_range(null)
     return {
@@ -260,6 +260,6 @@ def _reliability(
         "half_null_genes": len(sample) if len(null) else 0,
         "half_sampled": own,
         "half_p": statistics.permutation_p(own, null),
-        "half_permutations": statistics.n_drawn(null),
+        "half_permutations": statistics.n_permutations_of(null),
         "spearman_brown": statistics.spearman_brown(c),
     }

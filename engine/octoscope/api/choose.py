@@ -1,4 +1,4 @@
-"""Choosing among declared names and genes: errors name what there is and what is nearest."""
+"""Chooses among declared names and genes; errors list the choices and the nearest one."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How objects of the API show themselves: one line of text, a small table in a notebook."""
+"""Display of API objects: one line of text, or a small table in a notebook."""
 
 from __future__ import annotations
 

@@ -39,7 +39,7 @@ class Run(Shown):
 
     @property
     def plan(self) -> Plan:
-        """What was computed."""
+        """The plan of the run."""
         return self.results.plan
 
     @property
@@ -305,7 +305,7 @@ def open_run(path: str | Path) -> Run:
     Raises
     ------
     InputError
-        If it is no run directory.
+        If it is not a run directory.
     DamagedRunError
         If the run is unfinished, or its manifest does not match the seal.
 

@@ -204,7 +204,7 @@ class Atlas:
         Raises
         ------
         InputError
-            If a chunk is absent, cannot be decoded or names a gene that is not there, or a value
+            If a chunk is missing, cannot be decoded or names a gene that is not there, or a value
             is not a raw count.
         """
         with self._lock:  # one decoder window per atlas

@@ -1,4 +1,4 @@
-"""What is in an atlas, what is wrong with it, and what it costs to read: as much as can be told."""
+"""Content, faults and read cost of an atlas, as far as they can be determined."""
 
 from __future__ import annotations
 
@@ -13,15 +13,15 @@ import numpy as np
 from octoscope.atlas import chunks, frames, open_store
 from octoscope.atlas.atlas import Atlas
 from octoscope.atlas.cell_index import CellIndex
-from octoscope.atlas.cell_selection import look_at_cells
+from octoscope.atlas.cell_selection import inspect_cells
 from octoscope.atlas.counts import candidates, look_for_counts, sample_rows
 from octoscope.atlas.findings import Findings
 from octoscope.atlas.layout import (
     ArrayCost,
     arrays_of,
+    check_layout,
+    check_read_cost,
     cost_of_array,
-    look_at_layout,
-    look_at_reading,
 )
 from octoscope.config import AtlasConfig
 from octoscope.genes import read_aliases, resolve_genes, strip_version
@@ -31,7 +31,7 @@ _BATCH = 1024  # cells
 
 @dataclass
 class AtlasInfo:
-    """What was found.
+    """Results of an inspection.
 
     Attributes
     ----------
@@ -69,7 +69,7 @@ def info(
     quick
         Look at a sample of the counts only; otherwise every count is read and checked.
     on_progress
-        Told how many cells of how many are checked.
+        Called with the cells checked so far and the number of cells.
     """
     result = AtlasInfo()
     found = result.findings
@@ -84,10 +84,10 @@ def info(
     index = None
     with found.caught():
         obs = chunks.required(root, "obs", config.path)
-        index = look_at_cells(obs, config, seed, found)
+        index = inspect_cells(obs, config, seed, found)
     with found.caught():
         result.arrays = [cost_of_array(a) for a in arrays_of(root, config, place)]
-        look_at_layout(result.arrays, place, root, found)
+        check_layout(result.arrays, place, root, found)
     if good:
         with found.caught():
             # what is summed on asking is summed here, and was noted above
@@ -188,7 +188,7 @@ def _describe(
     n, rows = len(atlas.cell_ids), result.rows
     rows |= {"cells": n, "genes": len(atlas.genes), "counts": atlas.counts_source}
     rows["genes dropped or merged"] = len(atlas.gene_report)
-    ratio = look_at_reading(atlas, config, index, seed, result.findings)
+    ratio = check_read_cost(atlas, config, index, seed, result.findings)
     if index is not None:
         for name, halves in zip(index.categories, index.halves, strict=True):
             rows[f"cells of {name}"] = sum(len(h) for h in halves)

@@ -1,4 +1,4 @@
-"""Which cells belong to which category and half: a pure function of the obs columns."""
+"""Assigns cells to categories and halves: a pure function of the obs columns."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the obs columns of an atlas mean for a run: categories, donors, halves, primary data."""
+"""Inspects obs columns of an atlas for a run: categories, donors, halves, primary data."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from octoscope.config import AtlasConfig
 FEW = 20  # cells below which a category has no eligible pair by default
 
 
-def look_at_cells(obs: Any, config: AtlasConfig, seed: int, found: Findings) -> CellIndex | None:
+def inspect_cells(obs: Any, config: AtlasConfig, seed: int, found: Findings) -> CellIndex | None:
     """Note what is wrong with obs; needs no counts.
 
     Parameters

@@ -1,4 +1,4 @@
-"""Reading every chunk of an atlas that a run could use, once, and listing every fault."""
+"""Reads every chunk of an atlas that a run could use, once, and lists every fault."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ class Fault:
 
 @dataclass
 class AtlasCheck:
-    """What was read of an atlas and found.
+    """Results of reading an atlas: what was read, and its faults.
 
     Attributes
     ----------
@@ -92,7 +92,7 @@ class AtlasCheck:
 def check(config: AtlasConfig) -> AtlasCheck:
     """Read the counts, the obs index and named columns, and var, and list every fault.
 
-    A fault is a chunk that is absent or cannot be decoded, a gene's or a category's number out of
+    A fault is a chunk that is missing or cannot be decoded, a gene's or a category's number out of
     range, row pointers that do not fit, and a value that is no count. Unsorted and repeated gene
     numbers are none. Memory: one chunk, and the row pointers.
 

@@ -1,8 +1,8 @@
-"""Chunks of an array on disk: which are there, which decode, and what is refused.
+"""Chunks of an array on disk: which exist, which decode, and what is refused.
 
 A chunk that is not in a Zarr store (or was never allocated in HDF5) reads as the fill value, and
 writers leave out chunks that hold nothing else. A lost chunk and one left out cannot be told
-apart, so an absent chunk is refused wherever its values matter.
+apart, so a missing chunk is refused wherever its values matter.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ Chunk = tuple[int, ...]
 
 
 class DamageError(InputError):
-    """A chunk is absent, cannot be decoded, or holds what cannot be there."""
+    """A chunk is missing, cannot be decoded, or has impossible values."""
 
 
 def name_of(array: Any) -> str:
@@ -167,7 +167,7 @@ def _is_checked(codecs: Iterable[Any]) -> bool:
 
 
 def is_uniform(values: np.ndarray) -> bool:
-    """Tell whether all values are the same, as those of an absent chunk are."""
+    """Tell whether all values are the same, as those of a missing chunk are."""
     first, last = values.flat[0], values.flat[-1]
     if first == last:
         # the first row alone settles most dense blocks
@@ -222,13 +222,13 @@ def read_rows(
     """Return rows [first, stop) of an array, all of whose chunks are there and decode.
 
     Whether a chunk is there is asked only where all values read from it are the same, so that a
-    sound store costs no request. ``fill_missing``: absent chunks are zeros. ``through``: the array
+    sound store costs no request. ``fill_missing``: missing chunks are zeros. ``through``: the array
     opened to be read faster; what it refuses, or finds to be all the same, is read as usual.
 
     Raises
     ------
     DamageError
-        Naming the first chunk that is absent or cannot be decoded.
+        Naming the first chunk that is missing or cannot be decoded.
     """
     stop = int(array.shape[0]) if stop is None else stop
     try:

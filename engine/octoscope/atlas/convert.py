@@ -1,8 +1,8 @@
 """Rewrite an atlas as category-sorted, sharded Zarr v3 with CRC32C: in bounded memory, resumable.
 
 The target is made in passes over the source. Each takes a range of the target whose counts fit
-into memory, reads the cells of that range in the order in which the source holds them, puts each
-where it belongs, and writes whole shards. So each chunk of the source is decoded once per pass.
+into memory, reads the cells of that range in the order of the source, puts each in its place, and
+writes whole shards. So each chunk of the source is decoded once per pass.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ OnProgress = Callable[[int, int], None]  # cells done, cells in all
 
 _RANGE = 0.75  # of the memory, for the counts of a pass
 _BATCH = 1 / 16  # of the memory, for the stored values of a batch; it exists twice, and as counts
-_MARGIN = 1.1  # of the disk space that the sample lets expect
+_MARGIN = 1.1  # of the disk space that the sample predicts
 
 
 def convert(
@@ -45,11 +45,11 @@ def convert(
     layout: Layout | None = None,
     on_progress: OnProgress | None = None,
 ) -> dict[str, Any]:
-    """Write the counts of an atlas to ``target``: by category, then by half, then as they were.
+    """Write the counts of an atlas to ``target``: by category, then by half, then in source order.
 
     A unit of a run reads cells of one half, so halves that lie together are read once; they are
-    those of a run with the same seed, categories, donors and ``primary_only``. Where no half can
-    be told (no primary cell, ids that repeat), the order is by category alone.
+    those of a run with the same seed, categories, donors and ``primary_only``. If halves
+    cannot be determined (no primary cell, repeated ids), the order is by category alone.
 
     obs is kept whole; var holds the Ensembl ids as index and ``feature_name``. Counts become
     ``X``. Every chunk is written, with CRC32C. In obs columns that no setting names, chunks that
@@ -57,33 +57,33 @@ def convert(
 
     The target grows in ``<target>.partial`` and gets its name when it is whole. The same call
     continues after the last whole shard of an attempt that was stopped or killed; neither that nor
-    ``memory`` changes a byte. Before anything is written the disk is asked for as many bytes as
-    the counts of a sample of cells let expect, once encoded.
+    ``memory`` changes a byte. Before anything is written, the free disk space is
+    compared with the encoded size that a sample of cells predicts.
 
     Parameters
     ----------
     batch_cells
         Cells read at once, at most.
     memory
-        What the counts of a pass and the batches that are read may take. Beside it: what is decoded
-        at a time and a shard that is encoded (together 0.2 GB, more where the source has chunks
-        of more than 2 million values), obs, and a few numbers per cell.
+        Limit for the counts of a pass and the batches that are read. Not included: values that are
+        being decoded and a shard that is being encoded (together 0.2 GB, more where the source
+        has chunks of more than 2 million values), obs, and a few numbers per cell.
     layout
         Sizes of chunks and shards; None: 131,072 and 16,777,216 elements.
     on_progress
-        Told how many cells were counted or written, of twice the number of cells.
+        Called with the cells counted or written so far, and twice the number of cells.
 
     Returns
     -------
     dict
         Cells, genes and non-zero counts of the target; passes of this call; shards written by it
-        and found; values it decoded, and that over those it used.
+        and found; values it decoded, and their ratio to those it used.
 
     Raises
     ------
     InputError
-        If the target exists, is a URL, is being written or was begun otherwise; if disk or memory
-        do not suffice; if the source cannot be used.
+        If the target exists, is a URL, is being written, or was begun with other settings; if disk
+        or memory do not suffice; if the source cannot be used.
     """
     layout = layout or Layout()
     limit = _memory(memory, layout)
@@ -94,9 +94,9 @@ def convert(
         order = _order(atlas, seed)
         partial.begin(_identity(atlas, order, seed, layout))
         work = _Work(atlas, order, partial, batch_cells, limit, on_progress or (lambda *_: None))
-        told = work.run(layout)
+        result = work.run(layout)
         partial.finish()
-    return told
+    return result
 
 
 def _memory(text: str, layout: Layout) -> float:
@@ -125,7 +125,7 @@ def _order(atlas: Atlas, seed: int) -> np.ndarray:
 
 
 def _identity(atlas: Atlas, order: np.ndarray, seed: int, layout: Layout) -> dict[str, Any]:
-    """Return what must agree between two attempts at one target."""
+    """Return the settings that two attempts at one target must share."""
     path = atlas.config.path
     genes = [atlas.genes.ensembl.tolist(), atlas.genes.symbol.tolist(), atlas.gene_report]
     return {
@@ -153,7 +153,7 @@ class _Work:
         on_progress: OnProgress,
     ) -> None:
         self._atlas, self._order, self._partial = atlas, order, partial
-        self._limit, self._tell = limit, on_progress
+        self._limit, self._report = limit, on_progress
         everything = atlas.cost_of(np.arange(len(order)))
         per_cell = max(1.0, everything.needed / max(1, len(order)))
         self._batch = max(1, min(batch_cells, int(limit * _BATCH / per_cell)))
@@ -181,7 +181,7 @@ class _Work:
         firsts = range(found, shards.total, per_pass)
         for first in firsts:
             self._pass(shards, first, min(first + per_pass, shards.total))
-        self._tell(2 * n, 2 * n)
+        self._report(2 * n, 2 * n)
         read, needed = cost.read - read, cost.needed - needed
         return {
             "cells": n,
@@ -200,7 +200,7 @@ class _Work:
         lengths = np.zeros(n, np.int64)
         for batch in self._atlas.stream(np.arange(n), self._batch):
             lengths[batch.rows] = np.diff(batch.counts.indptr)
-            self._tell(int(batch.rows[-1]) + 1, 2 * n)
+            self._report(int(batch.rows[-1]) + 1, 2 * n)
         return lengths
 
     def _pass(self, shards: CountShards, first: int, stop: int) -> None:
@@ -226,14 +226,14 @@ class _Work:
             data[to[inside]] = counts.data[inside]
             indices[to[inside]] = counts.indices[inside]
             done += len(some)
-            self._tell(len(self._order) + top + done, 2 * len(self._order))
+            self._report(len(self._order) + top + done, 2 * len(self._order))
         for nth in range(first, stop):
             part = slice((nth - first) * size, (nth - first + 1) * size)
             written = shards.write(nth, data[part], indices[part])
             self._partial.note(written, nonzero=int(indptr[-1]), shards=nth + 1)
 
     def _require_space(self, values: float) -> None:
-        """Compare what a number of counts take, once encoded, with what is free.
+        """Compare the encoded size of a number of counts with the free disk space.
 
         Raises
         ------

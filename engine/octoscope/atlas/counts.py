@@ -1,4 +1,4 @@
-"""Where raw counts are, and checks that they are: every value, never only the totals."""
+"""Finds raw counts and checks every value, never only the totals."""
 
 from __future__ import annotations
 

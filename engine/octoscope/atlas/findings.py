@@ -1,4 +1,4 @@
-"""What is wrong with an atlas, or worth knowing: a list that grows while it is looked at."""
+"""Findings about an atlas: a list of faults and remarks that grows during inspection."""
 
 from __future__ import annotations
 
@@ -67,7 +67,7 @@ class Findings:
 
     @property
     def errors(self) -> list[Finding]:
-        """What a run would stop at."""
+        """Findings that would stop a run."""
         return [f for f in self.found if f.severity == "error"]
 
     def as_list(self) -> list[dict[str, Any]]:

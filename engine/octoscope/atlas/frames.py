@@ -34,7 +34,7 @@ def read_index(group: Any, path: str) -> np.ndarray:
     Raises
     ------
     InputError
-        If a chunk of it is absent or cannot be decoded; ``path`` is the store's.
+        If a chunk of it is missing or cannot be decoded; ``path`` is the store's.
     """
     return as_text(_read(group, index_name(group), path))
 
@@ -42,12 +42,12 @@ def read_index(group: Any, path: str) -> np.ndarray:
 def read_column(group: Any, name: str, path: str, *, fill_missing: bool = False) -> pd.Series:
     """Return one column of a data frame group; only that column is read.
 
-    ``fill_missing``: absent chunks are zeros.
+    ``fill_missing``: missing chunks are zeros.
 
     Raises
     ------
     InputError
-        If a chunk of it is absent, cannot be decoded or names a category that is not there.
+        If a chunk of it is missing, cannot be decoded or names a category that is not there.
     """
     return pd.Series(_read(group, name, path, fill_missing))
 
@@ -61,9 +61,9 @@ class ColumnPart:
     array
         The array.
     may_lack
-        Whether chunks may be absent, because nothing can be mistaken: codes of a column with one
+        Whether chunks may be missing, because nothing can be mistaken: codes of a column with one
         category, and the mask of missing values, of which most columns have none. Elsewhere
-        absent codes would turn cells into the first category, absent numbers into 0 or False.
+        missing codes would turn cells into the first category, missing numbers into 0 or False.
     limits
         [low, stop) of a categorical column's codes; None for other arrays.
     """
@@ -85,7 +85,7 @@ def column_parts(node: Any) -> list[ColumnPart]:
 
 
 def read_frame(group: Any, path: str) -> pd.DataFrame:
-    """Return a whole data frame; chunks that are absent are read as zeros.
+    """Return a whole data frame; missing chunks are read as zeros.
 
     Raises
     ------

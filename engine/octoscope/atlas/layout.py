@@ -1,4 +1,4 @@
-"""How an atlas is stored, and what that costs: objects, bytes, checksums, reading beside need."""
+"""Storage layout of an atlas and its cost: objects, bytes, checksums, read over needed."""
 
 from __future__ import annotations
 
@@ -107,7 +107,7 @@ def cost_of_array(array: Any) -> ArrayCost:
     )
 
 
-def look_at_layout(arrays: list[ArrayCost], counts: str | None, root: Any, found: Findings) -> None:
+def check_layout(arrays: list[ArrayCost], counts: str | None, root: Any, found: Findings) -> None:
     """Note what the arrays cost; ``counts`` is the place of the counts."""
     bare = [a.array for a in arrays if not a.checksum]
     if bare:
@@ -139,7 +139,7 @@ def look_at_layout(arrays: list[ArrayCost], counts: str | None, root: Any, found
         )
 
 
-def look_at_reading(
+def check_read_cost(
     atlas: Atlas, config: AtlasConfig, index: CellIndex | None, seed: int, found: Findings
 ) -> float | None:
     """Note what units decode beside what they use; returns the ratio where there are categories."""

@@ -1,6 +1,6 @@
 """Opening an AnnData store, Zarr (v2, v3; any fsspec URL) or h5ad, and reading rows of counts.
 
-Nothing is read from a chunk that is absent or cannot be decoded (:mod:`octoscope.atlas.chunks`).
+Nothing is read from a chunk that is missing or cannot be decoded (:mod:`octoscope.atlas.chunks`).
 """
 
 from __future__ import annotations
@@ -77,7 +77,7 @@ class ReadCost:
 class SparseRows:
     """Row access to a CSR matrix on disk: whole chunks, each decoded once while in the window.
 
-    An absent chunk is refused, and so is one of zeros only (:func:`zeros_fault`).
+    A missing chunk is refused, and so is one of zeros only (:func:`zeros_fault`).
 
     Parameters
     ----------
@@ -266,10 +266,10 @@ def indptr_fault(indptr: np.ndarray, rows: int, size: int) -> str | None:
 class DenseRows:
     """Row access to a dense matrix on disk, in whole row chunks.
 
-    An absent chunk is refused, although writers leave out chunks of zeros: a lost one reads the
+    A missing chunk is refused, although writers leave out chunks of zeros: a lost one reads the
     same, and real counts hardly ever fill a chunk with zeros (many cells without any count, or a
     block of genes that none of many cells expresses). A chunk of zeros that is there is read, and
-    with ``fill_missing`` an absent one too.
+    with ``fill_missing`` a missing one too.
     """
 
     def __init__(self, array: Any, path: str, fill_missing: bool = False) -> None:
@@ -320,7 +320,7 @@ class DenseRows:
 def open_rows(node: Any, path: str, *, fill_missing: bool = False) -> SparseRows | DenseRows:
     """Choose the reader by the element's declared encoding; ``path`` is the store's.
 
-    ``fill_missing``: absent chunks of a dense matrix are zeros.
+    ``fill_missing``: missing chunks of a dense matrix are zeros.
 
     Raises
     ------

@@ -1,6 +1,6 @@
 """Writing an AnnData store as Zarr v3 with CRC32C: frames at once, counts shard by shard.
 
-Every chunk is written, those of zeros too, so that one that is absent is always damage.
+Every chunk is written, those of zeros too, so that a missing one is always damage.
 """
 
 from __future__ import annotations

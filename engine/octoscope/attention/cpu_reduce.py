@@ -142,7 +142,7 @@ class _Batch:
 
     @property
     def bytes(self) -> int:
-        """What all rows of all cells take."""
+        """State that all rows of all cells share."""
         return 8 * len(self.heads) * sum(cell.kept**2 for cell in self.cells)
 
     def attend_all(self) -> None:

@@ -1,4 +1,4 @@
-"""Refusing queries and keys that are not finite, before they enter sums over cells."""
+"""Refuses queries and keys that are not finite, before they enter sums over cells."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A matrix given as a product Q K^T: read in blocks of rows, never held whole.
+"""A matrix given as a product Q K^T: read in blocks of rows, never whole in memory.
 
 A mean of logits over heads (and over cells, for a fixed token set) is one matrix product, so such
 a matrix costs [genes, d] in memory and one GEMM for each reading.

@@ -23,25 +23,25 @@ _AT_ONCE = 1024  # rows whose mass is computed at once
 
 
 class MeanCell:
-    """One cell whose tokens are the genes that are there; they alone are keys.
+    """One cell whose tokens are its present genes; only they are keys.
 
     Parameters
     ----------
     q, k
         [heads, genes, d_head] float32, q scaled.
-    there
+    present
         [genes] bool, the genes that are tokens.
     heads
-        What becomes of the heads.
+        Head reduction.
     where
-        Named when attention rows do not total one.
+        Name of the cell in errors.
     """
 
     def __init__(
-        self, q: np.ndarray, k: np.ndarray, there: np.ndarray, heads: Heads, where: str
+        self, q: np.ndarray, k: np.ndarray, present: np.ndarray, heads: Heads, where: str
     ) -> None:
-        self.there, self._heads, self._where = there, heads, where
-        at = np.flatnonzero(there)
+        self.present, self._heads, self._where = present, heads, where
+        at = np.flatnonzero(present)
         q, k = q[:, at], k[:, at]
         self._cell = Cell(torch.from_numpy(q), torch.from_numpy(k), at, [], len(at))
         self._scores: Factors | None = None
@@ -53,7 +53,7 @@ class MeanCell:
     def rows(self, quantity: int, first: int, stop: int) -> np.ndarray:
         """Return one quantity of rows [first, stop) as [rows, genes] float32; 0 without tokens.
 
-        The values of a pair are the same bits whenever the same rows are asked for.
+        The values of a pair are the same bits for every request of the same rows.
 
         Raises
         ------
@@ -63,7 +63,7 @@ class MeanCell:
         cell = self._cell
         span = cell.span(first, stop)
         if span.start == span.stop:
-            return np.zeros((stop - first, len(self.there)), np.float32)
+            return np.zeros((stop - first, len(self.present)), np.float32)
         name = QUANTITIES[quantity]
         if name == "logit" and self._scores is not None:
             values = self._multiply(self._scores, span)
@@ -72,20 +72,20 @@ class MeanCell:
             values = both[1] if name == "logit" else both[0]
             if name == "lift":
                 values *= np.float32(cell.n_tokens)
-        if cell.kept == len(self.there):
+        if cell.kept == len(self.present):
             return values if values.base is None else values.copy()  # not its other quantity too
-        found = np.zeros((stop - first, len(self.there)), np.float32)
+        found = np.zeros((stop - first, len(self.present)), np.float32)
         scatter(values, cell.genes[span] - first, cell.genes, np.float32(1), found)
         return found
 
     def mass(self) -> np.ndarray:
         """Return [genes] float64: attention of each query gene to all genes; 0 without a token.
 
-        Genes are all that there is to attend to, so a softmax gives 1: it is computed for the first
-        rows alone, and every row is checked whenever its probabilities are read. Of ``max``, whose
-        rows total one or more, all are computed.
+        All keys are genes, so a softmax gives 1. It is computed for the first rows only; every row
+        is checked whenever its probabilities are read. For ``max``, whose rows total one or more,
+        all rows are computed.
         """
-        total = self.there.astype(np.float64)
+        total = self.present.astype(np.float64)
         stop = self._cell.kept if self._heads == "max" else min(_AT_ONCE, self._cell.kept)
         for at in range(0, stop, _AT_ONCE):
             span = slice(at, min(at + _AT_ONCE, stop))

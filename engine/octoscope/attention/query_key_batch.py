@@ -14,7 +14,7 @@ Heads = Literal["mean", "max"] | int
 
 @dataclass(frozen=True)
 class BatchLayout:
-    """Where the tokens of a batch belong.
+    """The cell and gene of each token of a batch.
 
     Attributes
     ----------
@@ -31,7 +31,7 @@ class BatchLayout:
 
 @dataclass(frozen=True)
 class QKBatch:
-    """What one layer attends with in a batch of cells, and where its tokens belong.
+    """Queries and keys of one layer in a batch of cells, with the layout of its tokens.
 
     Attributes
     ----------

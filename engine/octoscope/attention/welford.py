@@ -9,7 +9,7 @@ import numpy as np
 
 @dataclass(frozen=True)
 class Spread:
-    """What some cells say of the spread of each pair's value.
+    """Spread of each pair's value over some cells.
 
     Attributes
     ----------

@@ -49,7 +49,7 @@ Steal = Annotated[
 
 
 class Stage(StrEnum):
-    """What of a run to do; the stages can be jobs of their own."""
+    """Stages of a run to execute; each can be its own job."""
 
     ALL = "all"
     ATTENTION = "attention"
@@ -63,7 +63,7 @@ Stages = Annotated[
 
 @contextmanager
 def _starting(run: str, address: str | None = None) -> Iterator[None]:
-    """Check that Ray can be reached before planning; `status` tells what fails in the block."""
+    """Check that Ray can be reached before planning; `status` shows failures of the block."""
     from octoscope.cluster.connect import require_start
     from octoscope.cluster.progress import noted
 

@@ -48,7 +48,7 @@ class _Progress:
         if err.is_terminal:
             self._live.stop()
 
-    def tell(self, done: int, total: int) -> None:
+    def report(self, done: int, total: int) -> None:
         """Show how many cells of how many are done."""
         now = time.monotonic()
         if err.is_terminal:
@@ -108,7 +108,7 @@ def atlas_info(
 
     config = _config(path, category, counts, gene_id, donor, duplicate_genes)
     with _Progress("cells checked") as progress:
-        result = info(config, seed, quick=quick, on_progress=progress.tell)
+        result = info(config, seed, quick=quick, on_progress=progress.report)
     if as_json:
         typer.echo(json.dumps(result.as_dict(), ensure_ascii=False))
     else:
@@ -189,5 +189,5 @@ def atlas_convert(
 
     config = _config(path, category, counts, gene_id, donor, duplicate_genes)
     with _Progress("cells counted, then written") as progress:
-        rows = convert(config, target, seed=seed, memory=memory, on_progress=progress.tell)
+        rows = convert(config, target, seed=seed, memory=memory, on_progress=progress.report)
     show(rows, as_json, lambda: _table(target, rows))

@@ -1,4 +1,4 @@
-"""``octoscope compare`` and ``export``: what a finished run's comparisons say."""
+"""``octoscope compare`` and ``export``: the comparisons of a finished run."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from octoscope.cli.comparison_tables import show
 from octoscope.cli.shared import AsJson, out, rows_json
 from octoscope.errors import InputError
 
-app = typer.Typer(help="Layers, models or whole runs against each other.", no_args_is_help=True)
+app = typer.Typer(help="Compare layers, models or whole runs.", no_args_is_help=True)
 app.command()(show)
 
 Run = Annotated[str, typer.Argument(help="Run directory")]
@@ -34,7 +34,7 @@ def layers(
     category: Category = None,
     as_json: AsJson = False,
 ) -> None:
-    """Say where each layer's strongest pairs stand in the model's other layers."""
+    """Print the quantiles of each layer's strongest pairs in the model's other layers."""
     import pandas as pd
 
     from octoscope.results.selections import layers_of_model
@@ -60,7 +60,7 @@ def models(
     category: Category = None,
     as_json: AsJson = False,
 ) -> None:
-    """Say where each model's strongest pairs stand in the layers of the others."""
+    """Print the quantiles of each model's strongest pairs in the layers of other models."""
     table = _agreement(run, gene_set, view, k, category, ("models",))
     _show(table[table["query_model"] != table["eval_model"]], as_json, "Models")
 
@@ -101,12 +101,12 @@ def pool(
     run: Run,
     category: Annotated[list[str], typer.Option(help="A category; give it twice or more")],
     out_: Annotated[Path, typer.Option("--out", help="Folder to make")],
-    name: Annotated[str, typer.Option(help="What the pool is called in the tables")] = "pool",
+    name: Annotated[str, typer.Option(help="Name of the pool in the tables")] = "pool",
     min_cells: Annotated[
         int | None, typer.Option(min=1, help="Cells a pair needs; default: as in the run")
     ] = None,
 ) -> None:
-    """Read categories of a finished run as one (it must have kept its matrices)."""
+    """Pool categories of a finished run (it must have kept its matrices)."""
     from octoscope.analysis.tables.pool_tables import pool_finished
     from octoscope.octopus.pair_files import new_file
     from octoscope.planning.freeze import run_config
@@ -154,7 +154,7 @@ def _agreement(
         raise InputError("--category", f"{category!r} is not in this run", f"of {', '.join(names)}")
     table = results.tables["agreement_categories" if category is None else "agreement"]
     table = table[table["comparison"].isin(kinds)]
-    if kinds == ("models",):  # a set that one model has compares nothing
+    if kinds == ("models",):  # a gene set of a single model has no comparisons of models
         across = table["query_model"] != table["eval_model"]
         table = table[across] if across.any() else table
     if category is not None:
@@ -213,7 +213,7 @@ def export(
     gene_set: GeneSet = None,
     view: View = None,
     model: Annotated[
-        str | None, typer.Option(help="One model's layers as one; default: all models")
+        str | None, typer.Option(help="One model's combined layers; default: all models")
     ] = None,
     min_groups: Annotated[int, typer.Option(min=1, help="Model groups that must share a pair")] = 1,
     top: Annotated[int | None, typer.Option(min=1, help="Pairs per category, at most")] = None,

@@ -57,43 +57,43 @@ SHOWN = {
         "coherence",
         ("model", "category", "layer", "left_out", "k", "n_groups", "coherence", "low", "high",
          "null_low", "null_high", "q"),
-        "do other model groups see what a layer sees",
+        "agreement of other model groups with each layer",
     ),
     "heads": _Shown(
         "heads",
         ("query_model", "category", "layer", "k", "n", "n_pairs", "median_quantile", "smallest",
          "largest", "low", "high", "null_low", "null_high", "n_significant"),
-        "where a head's strongest pairs stand in the layer's other heads",
+        "quantiles of each head's strongest pairs in the layer's other heads",
     ),
     "genes": _Shown(
         "gene_sets",
         ("models", "n_models", "n_groups", "n_genes", "n_vocabulary", "share_of_smallest"),
-        "more models, fewer genes",
+        "genes shared by subsets of models",
     ),
     "consensus": _Shown(
         "consensus_layers",
         ("model", "category", "layers", "n_cells", "n_eligible", "half_centred",
          "half_centred_low", "half_centred_high", "half_null_low", "half_null_high", "half_q",
          "half_topk_jaccard"),
-        "a model's layers as one matrix: how reliable it is",
+        "combined layers of a model: reliability",
     ),
     "support": _Shown(
         "support",
         ("category", "n_groups", "n_pairs", "null_mean", "null_low", "null_high", "p", "q"),
-        "pairs that so many model groups share",
+        "pairs shared by at least so many model groups",
     ),
     "contrasts": _Shown(
         "contrasts",
         ("model", "category", "n_pairs", "median_contrast", "noise_high", "n_specific",
          "n_by_chance", "specific_rate", "specific_low", "specific_high", "half_correlation", "low",
          "high"),
-        "one category and not the others",
+        "pairs specific to one category",
     ),
     "pools": _Shown(
         "pools",
         ("pool", "model", "layer", "n_cells", "n_eligible", "half_centred", "half_centred_low",
          "half_centred_high", "half_null_low", "half_null_high", "half_q"),
-        "categories read as one",
+        "pooled categories",
     ),
     "models": _Shown(
         "models",
@@ -158,7 +158,7 @@ def show(
         printed.add_row(*map(escape, cells))
     if out.is_terminal:
         out.print(printed)
-    else:  # no width to fit into: lines are as long as they are
+    else:  # lines are not cut to a width
         Console(width=_WIDTH).print(printed)
     if len(table) > rows:
         out.print(f"{rows} of {len(table)} rows; --rows, --json, or {escape(results.at(file))}")

@@ -1,4 +1,4 @@
-"""``octoscope config``: what settings there are, and what each of them means."""
+"""``octoscope config``: lists settings and explains each of them."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def explain(
     if not rows:
         near = nearest(RunConfig, _plain(str(name)).split("."))
         fix = "`octoscope config explain` lists them all" if near is None else f"try {near}"
-        raise InputError(str(field), "is no setting", fix)
+        raise InputError(str(field), "is not a setting", fix)
 
     def table() -> Table:
         if len(rows) == 1:

@@ -1,4 +1,4 @@
-"""What all commands share: consoles, common arguments, printing, and the exit code of errors."""
+"""Shared by all commands: consoles, arguments, printing, and exit codes of errors."""
 
 from __future__ import annotations
 

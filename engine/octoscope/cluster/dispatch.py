@@ -1,7 +1,7 @@
-"""The dispatcher: which work runs next, what is tried again, what is quarantined.
+"""The dispatcher: chooses which work runs next, is tried again or is quarantined.
 
-It knows a :class:`Fleet` and a question to the store; it knows neither Ray nor science, so tests
-drive it with an in-process fleet.
+It uses a :class:`Fleet` and asks the store for records. It does not use Ray, so tests run it with
+an in-process fleet.
 """
 
 from __future__ import annotations
@@ -28,10 +28,10 @@ class Work:
 
 @dataclass(frozen=True)
 class Outcome:
-    """What came back for a submitted piece of work; ``error`` is None on success.
+    """The outcome of a submitted piece of work; ``error`` is None on success.
 
-    ``facts``: what the worker tells of itself (seconds, cells). ``preempted``: its node was taken
-    away, which says nothing about the work.
+    ``metrics``: what the worker measured (seconds, cells). ``preempted``: its node was taken away,
+    so the failure is not due to the work.
     """
 
     work: Work
@@ -44,7 +44,7 @@ class Outcome:
 class Change:
     """What happened to a piece of work: found, started, done, again or quarantined.
 
-    ``error``: why it goes again or was quarantined.
+    ``error``: why it is tried again or was quarantined.
     """
 
     work: Work
@@ -64,7 +64,7 @@ class Fleet(Protocol):
     def submit(self, work: Work, actor: str, ahead: Work | None = None) -> None:
         """Start a piece of work on an idle actor.
 
-        ``ahead``: what this actor will probably get next, so that it can read for it meanwhile.
+        ``ahead``: what this actor will probably get next, so that it can already read its cells.
         """
         ...
 
@@ -100,29 +100,29 @@ def dispatch(
 ) -> Result:
     """Run every piece of work that is not done.
 
-    An attempt that fails or disappears is followed by another only after the store has been asked
-    whether its record exists: the effect may have happened although an error came back.
+    After an attempt fails or disappears, the store is asked for its record before the next attempt:
+    the work may have been committed although an error came back.
 
     Parameters
     ----------
     is_done
         Asks the store for a record.
     known
-        What was found done just before, so that it is not asked one by one; None: ask ``is_done``.
+        Work that was just found done, so that it is not asked one by one; None: ask ``is_done``.
     attempts
         Tries per piece before it is quarantined; those that a preempted node ended do not count.
         Faults that a retry cannot mend (:class:`OctoscopeError`) are quarantined at once.
     timeout
         Seconds after which a running piece counts as hung.
     stop
-        Asked again and again; once True nothing new starts, and what runs is waited for.
+        Called repeatedly; once True nothing new starts, and running work is waited for.
 
     Raises
     ------
     InputError
-        When a worker finds bad input: the rest would fail alike.
+        When a worker finds bad input: all other work would fail too.
     StoreFullError
-        When the store takes no more bytes; likewise.
+        When the store is full: all other work would fail too.
     """
     result = Result()
     waiting: dict[str, deque[Work]] = {}
@@ -134,7 +134,7 @@ def dispatch(
             waiting.setdefault(work.group, deque()).append(work)
     tries: dict[str, int] = {}
     running: dict[Work, tuple[float, str]] = {}  # since when, and where
-    # by group and actor: what it was told to read for, taken out of what waits
+    # by group and actor: the piece it reads ahead for, taken out of the queue
     kept: dict[str, dict[str, Work]] = {group: {} for group in waiting}
     while any(waiting.values()) or any(kept.values()) or running:
         stopping = stop()
@@ -185,12 +185,14 @@ def dispatch(
 
 
 def _take(queue: deque[Work], kept: dict[str, Work], actor: str) -> Work:
-    """Take an actor's next piece: what it has read for, else what waits, else what another keeps.
+    """Take an actor's next piece: its own read-ahead, else the queue's, else another actor's.
 
-    Actors do not end in the order in which they began: were the first in the queue handed out,
-    two actors would each discard what they read and read what the other had.
+    Actors do not end in the order in which they began. If each got the first piece of the queue,
+    two actors could each discard what they read and read what the other had.
     """
     own = kept.pop(actor, None)
     if own is not None:
         return own
-    return queue.popleft() if queue else kept.popitem()[1]  # of the last to begin: the busiest
+    return (
+        queue.popleft() if queue else kept.popitem()[1]
+    )  # from the actor that began last: the busiest

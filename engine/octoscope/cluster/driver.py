@@ -58,7 +58,7 @@ def execute(
     config
         The run's configuration, with changes to how it executes; None: as it is stored.
     stage
-        ``attention`` (units, matrices), ``analysis`` (phase 2, overlap, report) or ``all``.
+        ``attention`` (units, matrices), ``analysis`` (comparisons, overlap, report) or ``all``.
     steal
         Take an expired lease of a driver on another machine.
 
@@ -144,7 +144,7 @@ class _Run:
         root, plan, config = self._root, self._plan, self._config
         log = config.execution.log
         with (
-            Reporter(root, self._console, log) as reporter,  # tells also of a Ray that fails
+            Reporter(root, self._console, log) as reporter,  # also reports a Ray that fails
             self._drain.promptly(),
             ray_cluster(address) as ray,
         ):

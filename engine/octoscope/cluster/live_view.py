@@ -1,4 +1,4 @@
-"""A tally in words: one live view for all actors, one plain line per stage."""
+"""Text of run statistics: one live view for all actors, one plain line per stage."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
-_ACTORS = 20  # rows of the live view; the rest is counted
+_ACTORS = 20  # rows of the live view; further actors are only counted
 _ORDER = ("lost", "running", "idle", "stopped")
 
 
 def render(snapshot: dict[str, Any], now: float | None = None) -> RenderableType:
-    """Return the view of a snapshot (:meth:`octoscope.cluster.run_stats.Tally.snapshot`).
+    """Return the view of a snapshot (:meth:`octoscope.cluster.run_stats.RunStats.snapshot`).
 
     ``now``: seconds since the epoch; None: the clock's.
     """
@@ -72,7 +72,7 @@ def _actors(actors: list[dict[str, Any]], now: float) -> Table:
 
 
 def in_order(stages: dict[str, Any]) -> list[tuple[str, dict[str, Any]]]:
-    """Return stages as they began; JSON keeps them by name."""
+    """Return stages in the order in which they began; JSON sorts them by name."""
     return sorted(stages.items(), key=lambda item: item[1]["since"])
 
 
@@ -94,7 +94,7 @@ def line(name: str, stage: dict[str, Any], snapshot: dict[str, Any]) -> str:
 
 
 def hours(snapshot: dict[str, Any]) -> str:
-    """Return how long the run has gone on and what it has held."""
+    """Return the duration of the run and the hours of its actors and GPUs."""
     took = duration(snapshot["updated"] - snapshot["started"])
     return (
         f"{took}; actors were held for {snapshot['actor_hours']:.3g} hours, "

@@ -1,4 +1,4 @@
-"""What actors tell Ray's metrics: work, cells, and the time that a replica waited for data."""
+"""Metrics of actors in Ray: work, cells, and the time that a replica waited for data."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ class WorkMetrics:
         self._tags = {"run": run, "group": group}
 
     def done(self, kind: str, metrics: Mapping[str, Any]) -> None:
-        """Count one piece of work; ``facts`` as :meth:`.worker.Worker.run` returns."""
+        """Count one piece of work; ``metrics`` as :meth:`.worker.Worker.run` returns them."""
         tags = {**self._tags, "kind": kind}
         self._pieces.inc(1, tags)
         self._seconds.observe(metrics["seconds"], tags)

@@ -1,4 +1,4 @@
-"""Telling how far a run is: a live view, plain or JSON lines without a terminal, ``progress.json``.
+"""Reports the progress of a run: live view, plain or JSON lines, ``progress.json``.
 
 ``octoscope status`` shows the same from the run directory alone.
 """
@@ -32,8 +32,8 @@ from octoscope.store.run_dir import RunRoot
 PROGRESS = "progress.json"
 _WRITE_EVERY = 5.0  # seconds between rewrites of progress.json
 _LINE_EVERY = 15.0  # seconds between plain lines
-_QUIET = 60.0  # seconds without a change after which a plain line says so
-_ASKED = 1000  # records that are asked for while a driver tells of them
+_QUIET = 60.0  # seconds without a change after which a plain line is printed
+_ASKED = 1000  # more records than this are not asked for while a driver reports them
 _STAGE_OF = {"units": "attention"}
 _SILENT = 60.0  # seconds after which a driver counts as gone
 _ASIDE = ("quarantined", "again")
@@ -51,25 +51,27 @@ class Reporter:
 
     def __init__(self, root: RunRoot, console: Console, log: str = "text") -> None:
         self._root, self._console, self._json = root, console, log == "json"
-        self._tally = RunStats(earlier=last_seen(root))
-        self._said = 0.0
+        self._run_stats = RunStats(earlier=last_seen(root))
+        self._last_line = 0.0
         self._other_sets: set[str] = set()  # instruction sets that were warned of
-        self._stage: str | None = None  # what the last plain line was about, while it runs
+        self._stage: str | None = None  # stage of the last plain line, while it runs
         self._ended = threading.Event()
-        # told by a thread: a unit or a table may take an hour, in which nothing changes
-        self._teller = threading.Thread(target=self._tell, name="progress", daemon=True)
+        # in a thread: a unit or a table may take an hour, in which nothing changes
+        self._reporter = threading.Thread(
+            target=self._report_regularly, name="progress", daemon=True
+        )
         self._live = None
         if console.is_terminal and not self._json:
             self._live = Live(
                 console=console,
-                get_renderable=lambda: live_view.render(self._tally.snapshot()),
+                get_renderable=lambda: live_view.render(self._run_stats.snapshot()),
                 refresh_per_second=2,
             )
 
     def __enter__(self) -> Reporter:
         if self._live is not None:
             self._live.start()
-        self._teller.start()
+        self._reporter.start()
         return self
 
     def __exit__(
@@ -81,7 +83,7 @@ class Reporter:
         if self._live is not None:
             self._live.stop()
         self._ended.set()
-        self._teller.join()
+        self._reporter.join()
         if error is None:
             self._write("finished")
         elif isinstance(error, Stopped | KeyboardInterrupt | SystemExit):
@@ -92,12 +94,12 @@ class Reporter:
     def stage(self, name: str, works: Iterable[Work]) -> None:
         """Begin a stage."""
         groups = Counter(w.group for w in works)
-        self._tally.stage(name, dict(groups))
+        self._run_stats.stage(name, dict(groups))
         self._say("stage", f"{name}: {groups.total()} to do", stage=name, total=groups.total())
 
     def actor(self, name: str, what: str, place: dict[str, Any]) -> None:
         """Note that an actor started, was lost or stopped."""
-        self._tally.actor(name, what, place)
+        self._run_stats.actor(name, what, place)
         if what == "lost" or self._json:
             self._say("actor", f"actor {name}: {what}", actor=name, what=what, **place)
         other = place.get("instruction_set") if "planned_with" in place else None
@@ -110,28 +112,28 @@ class Reporter:
             self._say("warning", text, actor=name, what=text)
 
     def change(self, stage: str, change: Change) -> None:
-        """Note that a piece started, finished, was found, goes again or was quarantined."""
-        ended = self._tally.change(stage, change).ended
+        """Note that a piece started, finished, was found, is tried again or was quarantined."""
+        ended = self._run_stats.change(stage, change).ended
         work = change.work.id
         if self._json and change.what != "found":
-            told = dict(change.metrics)
+            details = dict(change.metrics)
             if change.error is not None:
-                told["error"] = f"{type(change.error).__name__}: {change.error}"
+                details["error"] = f"{type(change.error).__name__}: {change.error}"
             self._say("work", "", stage=stage, unit=work, actor=change.actor, what=change.what,
-                      **told)  # fmt: skip
+                      **details)  # fmt: skip
         elif change.what in _ASIDE:
-            said = "quarantined" if change.what == "quarantined" else "trying again"
-            self._say("work", f"{said}: {work}")
+            what = "quarantined" if change.what == "quarantined" else "trying again"
+            self._say("work", f"{what}: {work}")
         self._stage = None if ended else stage
-        if ended or time.time() - self._said > _LINE_EVERY:
+        if ended or time.time() - self._last_line > _LINE_EVERY:
             self._line(stage)
 
     def _line(self, stage: str) -> None:
-        """Say how far a stage is, where there is no live view."""
+        """Print the progress of a stage, if there is no live view."""
         if self._live is not None or self._json:
             return
-        self._said = time.time()
-        snapshot = self._tally.snapshot()
+        self._last_line = time.time()
+        snapshot = self._run_stats.snapshot()
         self._say("line", live_view.line(stage, snapshot["stages"][stage], snapshot))
 
     def _say(self, event: str, text: str, **more: Any) -> None:
@@ -142,17 +144,17 @@ class Reporter:
         body = {"time": round(time.time(), 3), "run": self._root.url, "event": event, **more}
         self._console.print(json.dumps(body), markup=False, highlight=False, soft_wrap=True)
 
-    def _tell(self) -> None:
+    def _report_regularly(self) -> None:
         self._write("running")
         while not self._ended.wait(_WRITE_EVERY):
             self._write("running")
             stage = self._stage
-            if stage is not None and time.time() - self._said > _QUIET:
-                self._line(stage)  # a unit of an hour changes nothing, and yet it runs
+            if stage is not None and time.time() - self._last_line > _QUIET:
+                self._line(stage)  # a long unit still runs although nothing changed
 
     def _write(self, status: str, **more: Any) -> None:
-        with suppress(OSError):  # a full store stops the work itself; this only tells of it
-            body = {"status": status, **more, **self._tally.snapshot()}
+        with suppress(OSError):  # a full store stops the work itself; this is only a report
+            body = {"status": status, **more, **self._run_stats.snapshot()}
             self._root.replace(PROGRESS, to_json(body))
 
 
@@ -164,8 +166,8 @@ def _text(error: BaseException) -> str:
 def noted(run: str) -> Iterator[None]:
     """Note in a run's directory why its driver failed before it began, for `octoscope status`.
 
-    Nothing is noted where there is no run yet, or it is finished, or another driver is at work;
-    and nothing of bad input, which says nothing about the run.
+    Nothing is noted if there is no run yet, the run is finished or another driver is at work. Bad
+    input is not noted either: it is not a failure of the run.
     """
     try:
         yield
@@ -181,18 +183,18 @@ def _note(root: RunRoot, error: OctoscopeError) -> None:
         return
     before = last_seen(root)
     if before is None or not _at_work(before):
-        told = {"status": "failed", "error": str(error)}
-        root.replace(PROGRESS, to_json(RunStats(earlier=before).snapshot() | told))
+        failure = {"status": "failed", "error": str(error)}
+        root.replace(PROGRESS, to_json(RunStats(earlier=before).snapshot() | failure))
 
 
 def summary(root: RunRoot) -> dict[str, Any]:
-    """Return how far a run is, from records and ``progress.json`` alone.
+    """Return the progress of a run, from records and ``progress.json`` alone.
 
-    Records are asked one by one. Where they are so many that this takes minutes on an object store,
-    a driver that is at work is believed: it counts at least what it has seen.
+    Records are asked one by one. If they are so many that this takes minutes on an object store,
+    the counts of a driver that is at work are used; they may be too low.
     """
     plan, progress = load_plan(root), last_seen(root)
-    told = progress["stages"] if progress is not None and _at_work(progress) else None
+    reported_stages = progress["stages"] if progress is not None and _at_work(progress) else None
     rows: dict[str, Any] = {"state": "finished" if root.exists("_SUCCESS") else "unfinished"}
     sealed = root.read_json("_SUCCESS")
     if sealed is not None and "finished" in sealed:
@@ -205,9 +207,11 @@ def summary(root: RunRoot) -> dict[str, Any]:
             "matrices": plan.matrix_work(),
         }
         for kind, names in works.items():
-            if told is not None and len(names) > _ASKED:
+            if reported_stages is not None and len(names) > _ASKED:
                 stage = _STAGE_OF.get(kind, kind)  # of all models, or of some: "attention, a + b"
-                seen = sum(s["done"] for name, s in told.items() if name.split(",")[0] == stage)
+                seen = sum(
+                    s["done"] for name, s in reported_stages.items() if name.split(",")[0] == stage
+                )
                 rows[kind] = f"{seen} of {len(names)} committed or more, says the driver"
             elif names:
                 done = len(done_among(root, names, plan.hash))
@@ -234,7 +238,7 @@ def _at_work(progress: dict[str, Any]) -> bool:
 
 
 def last_seen(root: RunRoot) -> dict[str, Any] | None:
-    """Return what the last driver wrote about itself; None if there was none."""
+    """Return the last driver's ``progress.json``; None if there was none."""
     found = root.read_json(PROGRESS)
     return None if found is None else dict(found)
 

@@ -1,4 +1,4 @@
-"""``octoscope repair``: damage found, named, and computed again."""
+"""``octoscope repair``: finds and names damage, and computes it again."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ def repair_run(
         raise DamagedRunError(f"{root.at(CONFIG)}: damaged; restore it from a copy")
     config = run_config(root)
     if dry and "plan.json" in bad:
-        console.print("plan.json would be made again first; then the rest can be told")
+        console.print("plan.json would be written again first; then the rest can be planned")
         return DONE
     with Lease(root, config.execution.advanced.lease, steal=steal) if not dry else nullcontext():
         if not dry:

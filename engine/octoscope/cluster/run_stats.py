@@ -1,4 +1,4 @@
-"""What a run has done so far, as numbers: stages, actors, rates. Knows no terminal and no store."""
+"""Statistics of a run: stages, actors, rates. Uses no terminal and no store."""
 
 from __future__ import annotations
 
@@ -76,7 +76,7 @@ class Actor:
 
 
 class RunStats:
-    """Adds up what the dispatcher and the fleet tell.
+    """Adds up the changes that the dispatcher and the fleet report.
 
     Parameters
     ----------
@@ -103,7 +103,7 @@ class RunStats:
             self.stages[name] = made
 
     def change(self, stage: str, change: Change) -> Stage:
-        """Take in what happened to a piece of work; returns its stage."""
+        """Add a change of a piece of work; returns its stage."""
         with self._lock:
             s = self.stages[stage]
             group = s.groups[change.work.group]
@@ -144,7 +144,7 @@ class RunStats:
         actor.since = self._clock()
 
     def actor(self, name: str, what: str, place: dict[str, Any]) -> None:
-        """Take in that an actor started, was lost or stopped."""
+        """Add that an actor started, was lost or stopped."""
         with self._lock:
             now = self._clock()
             actor = self.actors.setdefault(name, Actor(name, counted=now))
@@ -161,7 +161,7 @@ class RunStats:
         actor.counted = now
 
     def snapshot(self) -> dict[str, Any]:
-        """Return everything as plain values; what ``progress.json`` holds and views show.
+        """Return everything as plain values, for ``progress.json`` and views.
 
         Per stage and actor beside its counts ``cells_per_second`` (of a stage: of all actors, since
         it began; of an actor: while it had a unit) and ``wait_share`` (of the seconds in which

@@ -1,4 +1,4 @@
-"""What runs in an actor's process: one replica of a model, or matrix work. Tells what it does."""
+"""The process of an actor: runs one replica of a model, or matrix work, and logs it."""
 
 from __future__ import annotations
 
@@ -60,11 +60,11 @@ class Worker:
         try:
             self._load(run, model)
         except (Exception, SystemExit) as error:  # noqa: BLE001  told by ready(): Ray drops it here
-            self._failure = self._told(error, model)
+            self._failure = self._readable(error, model)
             self._log("cannot start", logging.ERROR, error=repr(error))
 
-    def _told(self, error: BaseException, model: str | None) -> OctoscopeError:
-        """Return what the driver can read, whatever modules it lacks."""
+    def _readable(self, error: BaseException, model: str | None) -> OctoscopeError:
+        """Return an error that the driver can unpickle, even if it lacks modules."""
         if isinstance(error, OctoscopeError) and type(error).__module__ == "octoscope.errors":
             return error
         return OctoscopeError(
@@ -102,7 +102,7 @@ class Worker:
             self._device = self._units.device
 
     def ready(self) -> dict[str, Any]:
-        """Return where this is, once the constructor is through; raises what it met.
+        """Return the place of this actor after its constructor; raises the constructor's error.
 
         Keys: ``pid``, ``host``, ``device``, ``gpus`` (held, by Ray's count), ``visible`` (which
         GPUs this process can see; '' for none), ``instruction_set``, and ``planned_with`` where

@@ -1,4 +1,4 @@
-"""Sections of a run's configuration that say what its finished matrices are asked."""
+"""Sections of a run's configuration about the analyses of its finished matrices."""
 
 from __future__ import annotations
 
@@ -76,5 +76,5 @@ class CompareConfig(Section):
         "genes^2 values, as napistu-torch 0.4.0 counts",
     )
     pools: dict[Name, list[str]] = setting(
-        factory=dict, description="Categories that are also read as one, by the name of the pool"
+        factory=dict, description="Categories that are also pooled, by the name of the pool"
     )

@@ -1,4 +1,4 @@
-"""What configurations declare of their settings, read back: sections, results, later additions."""
+"""Reads what configurations declare of their settings: sections, results, later additions."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ def section_of(annotation: Any) -> type[BaseModel] | None:
 
 
 def settings_of(kind: type[BaseModel], prefix: str = "") -> Iterator[Setting]:
-    """Yield every setting of a configuration that is no section itself, in order."""
+    """Yield every setting of a configuration that is not a section, in order."""
     for name, field in kind.model_fields.items():
         inner = section_of(field.annotation)
         if inner is None:

@@ -1,4 +1,4 @@
-"""The sections of a run's configuration that say what it may use, and how it goes about it."""
+"""Sections of a run's configuration about its resources and its execution."""
 
 from __future__ import annotations
 

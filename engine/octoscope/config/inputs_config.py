@@ -12,7 +12,7 @@ DTYPES: tuple[str, ...] = get_args(DType)
 
 
 class AtlasConfig(Section):
-    """Where the cells are and which of them are used."""
+    """The atlas: its location, and the selection of cells."""
 
     path: Place = setting(
         description="AnnData in Zarr (v2 or v3; path or fsspec URL), or an h5ad file"
@@ -80,7 +80,7 @@ class GeneSetConfig(Section):
 
 
 class InputsConfig(Section):
-    """What a run reads, and what its report is called."""
+    """Inputs of a run, and the title of its report."""
 
     title: str = setting("Octoscope run", "Title of the report", max_length=200)
     atlas: AtlasConfig = setting(description="Where the cells are and which of them are used")

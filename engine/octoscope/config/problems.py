@@ -1,4 +1,4 @@
-"""What is wrong with a configuration, said so that it can be corrected: name, line, suggestion."""
+"""Problems of a configuration, each with name, line and suggestion."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ def input_error(
 
 
 def nearest(kind: type[BaseModel], loc: Loc) -> str | None:
-    """Return the dotted name that an unknown one most likely stands for; None: nothing is near."""
+    """Return the dotted name that an unknown name most likely means; None: no name is similar."""
     section: type[BaseModel] | None = kind
     for part in loc[:-1]:
         if isinstance(part, str):
@@ -71,10 +71,9 @@ def nearest(kind: type[BaseModel], loc: Loc) -> str | None:
 
 
 def line_of(text: str, loc: Loc) -> int | None:
-    """Return the line, from 1, on which a YAML text gives a value; None: on none.
+    """Return the line, from 1, on which a YAML text gives a value; None: it does not.
 
-    A value that was renamed is found under its former name. What is missing has the line of the
-    section it is missing from.
+    A renamed value is found under its former name. A missing value has the line of its section.
     """
     try:
         root = yaml.compose(text, Loader=yaml.SafeLoader)

@@ -1,4 +1,4 @@
-"""Names and places of settings in the previous version, read as the present ones."""
+"""Former names and sections of settings, mapped to the present ones."""
 
 from __future__ import annotations
 

@@ -37,7 +37,7 @@ class RunConfig(RunSettings, InputsConfig):
             raise ValueError(f"accumulate: gene set {self.accumulate!r} is not declared in {sets}")
         for g in self.gene_sets:
             if (g.kind == "panel") != (g.genes is not None):
-                raise ValueError(f"gene_sets.{g.name}: kind panel needs genes, other kinds none")
+                raise ValueError(f"gene_sets.{g.name}: set genes exactly when kind is 'panel'")
             for m in g.models or []:
                 if m not in models:
                     raise ValueError(f"gene_sets.{g.name}.models: {m!r} is not one of {models}")
@@ -49,9 +49,11 @@ class RunConfig(RunSettings, InputsConfig):
                 if value is not None and value not in declared:
                     raise ValueError(f"edges.{field}: {value!r} is not declared in {declared}")
         if self.donor_groups and (self.donor_groups < 4 or self.donor_groups % 2):
-            raise ValueError(f"donor_groups: {self.donor_groups} is not an even number from 4 on")
+            raise ValueError(
+                f"donor_groups: {self.donor_groups} is not an even number of at least 4"
+            )
         if self.donor_groups and self.atlas.replicate_key is None:
-            raise ValueError("donor_groups: needs atlas.replicate_key, the column of donors")
+            raise ValueError("donor_groups: set atlas.replicate_key, the column of donors")
         for view in self.centred:
             if view not in self.views:
                 raise ValueError(f"centred: {view!r} is not one of the views {list(self.views)}")
@@ -62,7 +64,7 @@ class RunConfig(RunSettings, InputsConfig):
         self._check_comparisons(models)
         for model in self.models:
             if (model.tokens == "panel") != (model.panel is not None):
-                raise ValueError(f"models.{model.name}: tokens: panel needs panel, and only then")
+                raise ValueError(f"models.{model.name}: set panel exactly when tokens is 'panel'")
             if model.panel is not None and model.panel not in sets:
                 raise ValueError(
                     f"models.{model.name}.panel: {model.panel!r} is not declared in {sets}"

@@ -1,4 +1,4 @@
-"""What is asked of the cells: the settings that a plan holds as they are resolved."""
+"""Settings of a run that a plan also holds, resolved."""
 
 from __future__ import annotations
 
@@ -61,7 +61,7 @@ class RunSettings(Section):
     donor_groups: int = setting(
         0,
         "Groups of donors (atlas.replicate_key) per category, at most, that are left "
-        "out in turn: intervals of top pairs over donors; an even number from 4 on, 0: none",
+        "out in turn: intervals of top pairs over donors; an even number of at least 4, 0: none",
         absent=0,
         ge=0,
     )

@@ -1,4 +1,4 @@
-"""What the fields of every configuration are made of: sections, settings, names, places, lists."""
+"""Building blocks of every configuration: sections, settings, names, paths, lists."""
 
 from __future__ import annotations
 
@@ -89,7 +89,7 @@ def _not_negative(value: str) -> str:
 
 def _positive(value: str) -> str:
     if parse_bytes(_not_negative(value)) < 1:
-        raise ValueError(f"{value!r} is nothing; give at least one byte")
+        raise ValueError(f"{value!r} is zero; give at least one byte")
     return value
 
 

@@ -1,12 +1,12 @@
-"""Names of views, and how many cells a pair needs if nothing is said."""
+"""Names of views, and the default number of cells that a pair needs."""
 
 from __future__ import annotations
 
 # The only view of a co-expression matrix, which holds one value a pair.
 CORRELATION = "correlation"
-# Of a view's name: without each gene's row and column effect.
+# Suffix of a view: without each gene's row and column effect.
 CENTRED = ".centred"
-# Of a view's name, last: the size of each value, whatever its sign.
+# Last suffix of a view: absolute values.
 ABSOLUTE = ".absolute"
 
 

@@ -1,4 +1,4 @@
-"""Reducing units to matrices and finalising them (phase 1). No Ray in here."""
+"""Reduces units to matrices and finalises them (summaries of each matrix). Uses no Ray."""
 
 from __future__ import annotations
 
@@ -179,7 +179,7 @@ class MatrixRunner:
         of_all = mean_cells_of(self._root, self._plan, m.name, category, layer)[2]
         mass = np.zeros((len(m.axis), len(m.mass_columns)))
         mass[:, 0] = of_all.mass()
-        return _mass_table(m, mass, of_all.there.astype(np.int64))
+        return _mass_table(m, mass, of_all.present.astype(np.int64))
 
 
 def _deviations(arrays: list[list[Any]], first: int, stop: int, n: int) -> np.ndarray:

@@ -1,4 +1,4 @@
-"""What a model attends with for the mean cell of a category. No Ray in here."""
+"""Queries and keys of the mean cell of a category. Uses no Ray."""
 
 from __future__ import annotations
 

@@ -22,7 +22,7 @@ from octoscope.models import GeneMatch, Tokens
 from octoscope.models.protocol import GENE, FoundationModel
 from octoscope.run_plan.values import Unit
 
-_PATIENCE = 0.5  # seconds until a full reading looks whether it is still wanted
+_PATIENCE = 0.5  # seconds until a full reader thread checks whether it is still needed
 _TOKEN_ARRAYS = ("gene", "kind", "value", "row", "mask")
 
 
@@ -47,7 +47,7 @@ class TokenBatch:
 
 @dataclass(frozen=True)
 class _End:
-    """What a reading ends with: its error, or None."""
+    """End mark of a reader thread: its error, or None."""
 
     error: BaseException | None = None
 

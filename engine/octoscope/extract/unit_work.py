@@ -45,7 +45,7 @@ class _Batch:
 
 @dataclass
 class _Layer:
-    """What is added up of one layer."""
+    """The sums of one layer."""
 
     i: int
     where: str
@@ -55,7 +55,7 @@ class _Layer:
 
 @dataclass
 class _UnitMetrics:
-    """What a unit's record tells."""
+    """The metrics of a unit's record."""
 
     cells_used: int = 0
     cells_refused: list[dict[str, str]] = field(default_factory=list)
@@ -123,7 +123,7 @@ class UnitRunner:
 
     @property
     def device(self) -> str:
-        """Where the model is: ``cpu``, or a GPU's name."""
+        """Device of the model: ``cpu``, or a GPU's name."""
         if self._device.type == "cuda":
             return str(torch.cuda.get_device_name(self._device))
         return self._device.type

@@ -1,4 +1,4 @@
-"""How the genes of an atlas meet a model's vocabulary: one function per rule of the families.
+"""Matches the genes of an atlas with a model's vocabulary: one function per family rule.
 
 By symbol (scGPT; AIDO.Cell and scFoundation with their list), by Ensembl id (scPRINT), through a
 mapping of symbols, retired and current ids (Geneformer). How an atlas's own identifiers are read is

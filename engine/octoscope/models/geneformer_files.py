@@ -27,7 +27,7 @@ _FIX = (
 
 @dataclass(frozen=True)
 class Dictionaries:
-    """What turns counts into ranked tokens.
+    """Tables that turn counts into ranked tokens.
 
     Attributes
     ----------

@@ -22,7 +22,7 @@ GENE, PAD = 0, 1
 
 @dataclass(frozen=True)
 class GeneMatch:
-    """How the genes of an atlas meet the vocabulary of a model.
+    """Match of the genes of an atlas with the vocabulary of a model.
 
     Attributes
     ----------
@@ -91,7 +91,7 @@ class GeneMatch:
 
 @dataclass(frozen=True)
 class GeneStatistics:
-    """What a family's choice of genes may depend on, over all selected cells.
+    """Statistics over all selected cells that a family may use to choose genes.
 
     Attributes
     ----------
@@ -159,7 +159,7 @@ class Tokens:
 
 @dataclass(frozen=True)
 class LayerAttention:
-    """What one layer attends with, after the model's own normalisation, biases and scale.
+    """Queries and keys of one layer, after the model's own normalisation, biases and scale.
 
     Attributes
     ----------

@@ -50,7 +50,7 @@ _GENE_TABLES = {
 
 @dataclass(frozen=True)
 class ScPRINTFile:
-    """What a checkpoint says about itself, and its weights under one set of names."""
+    """Hyperparameters of a checkpoint, and its weights under one set of names."""
 
     path: Path
     state: Mapping[str, torch.Tensor]

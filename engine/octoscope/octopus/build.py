@@ -100,7 +100,7 @@ def read_sources(config: OctopusConfig, say: Say = lambda _: None) -> list[Sourc
         if annotation is not None and checked is not None:
             require_organism(record, annotation, checked)
         records.append(record)
-        t = record.tally
+        t = record.counts
         if not t.kept:
             why = "; ".join(f"{n} {reason}" for reason, n in t.dropped.items()) or "no rows"
             raise InputError(
@@ -173,10 +173,11 @@ def _write(
                       "cofactor_participants_removed": consensus.cofactors_removed},
         "counts": (count_edges(every.unify_dictionaries(), n) if every is not None
                    else {"vertices": n, "assertions": 0}) | {"genes": genes["gene"].nunique()},
-        "sources": {r.name: _facts(r, digests, len(s.src)) for r, s in
+        "sources": {r.name: _source_entry(r, digests, len(s.src)) for r, s in
                     zip(records, consensus.statements, strict=True) if r.name in names},
         "annotation": _annotation(config),
-        "without_statements": [_facts(r, digests, 0) for r in records if r.name not in names],
+        "without_statements": [_source_entry(r, digests, 0) for r in records
+                               if r.name not in names],
         "corrections": [d for r in records for d in r.defects],
         "notes": [],
     }  # fmt: skip
@@ -192,7 +193,7 @@ def _annotation(config: OctopusConfig) -> dict[str, Any] | None:
     return {"release": config.annotation.release, "files": files}
 
 
-def _facts(
+def _source_entry(
     record: SourceRecord, digests: dict[str, dict[str, Any]], assertions: int
 ) -> dict[str, Any]:
     identified = int(record.identifiers["species"].nunique()) if len(record.identifiers) else 0
@@ -202,7 +203,7 @@ def _facts(
         "species": len(record.species),
         "mapped": identified,
         "assertions": assertions,
-        "rows": record.tally.as_json(),
+        "rows": record.counts.as_json(),
         "files": [digests[str(f)] for f in record.files],
     }
 

@@ -1,4 +1,4 @@
-"""What an Octopus is built from: files of the sources, in one YAML."""
+"""Configuration of an Octopus build: files of the sources, in one YAML."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a network says of many ordered pairs of vertices or genes, in one vectorised call."""
+"""Vectorised look-ups of many ordered pairs of vertices or genes in a network."""
 
 from __future__ import annotations
 

@@ -202,12 +202,12 @@ def _of_pairs(
     assert pairs is not None
     a, b = vertex_of[pairs.a + offset], vertex_of[pairs.b + offset]
     self_pair = (a == b) & (pairs.role_a == pairs.role_b)
-    record.tally.note("pair of one vertex with itself (no edge)", int(self_pair.sum()))
+    record.counts.note("pair of one vertex with itself (no edge)", int(self_pair.sum()))
     # Of a source's repeated statements the one of the highest score speaks.
     score = np.where(np.isnan(pairs.score), -1, pairs.score)
     order = np.lexsort((-score, number))
     first = order[np.flatnonzero(np.diff(number[order], prepend=-1))]
-    record.tally.note("statement that another of this source makes", len(number) - len(first))
+    record.counts.note("statement that another of this source makes", len(number) - len(first))
     keep = np.sort(first[~self_pair[first]])
     a, b, role_a, role_b = a[keep], b[keep], pairs.role_a[keep], pairs.role_b[keep]
     undirected = both_ways[number[keep]] & ~np.isin(role_a, ACTORS)
@@ -237,7 +237,7 @@ def _of_reactions(
         members.setdefault(r, []).append((v, o, s))
     for r, found in members.items():
         numbers[r] = known.setdefault(frozenset(found), base + len(known))
-    record.tally.note("reaction left with one participant (no edge)",
+    record.counts.note("reaction left with one participant (no edge)",
                       sum(len(m) < 2 for m in members.values()))  # fmt: skip
     edges = wire(reaction, vertex, role, amount)
     at = edges[:, 0]

@@ -85,7 +85,7 @@ class Network:
     def vertex_of(self, ensembl: Sequence[str] | np.ndarray) -> np.ndarray:
         """Return [genes] int64 vertices; -1 where a gene is not in the network.
 
-        Of a gene with several vertices (compartments), the first.
+        The first one for a gene with several vertices (compartments).
         """
         at = self.gene_codes(ensembl)
         first = self.genes.groupby("gene", sort=False)["vertex"].min().to_numpy(np.int64)

@@ -1,4 +1,4 @@
-"""What a network holds: sources side by side, and how much they share."""
+"""Summary of a network: its sources, and how much they share."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _OVERLAP = ["source_a", "source_b", "pairs", "pairs_jaccard", "vertices", "verti
 
 
 class _Shared:
-    """How many pairs (without self pairs) and vertices each combination of sources states."""
+    """Count pairs (without self pairs) and vertices of each combination of sources."""
 
     def __init__(self, network: Network) -> None:
         edges, n = network.edges, len(network.vertices)

@@ -1,4 +1,4 @@
-"""What an Octopus directory holds: columns, types and the names of roles."""
+"""Schema of an Octopus directory: columns, types and names of roles."""
 
 from __future__ import annotations
 

@@ -105,14 +105,14 @@ def open_view(
     Raises
     ------
     InputError
-        If the directory cannot be used, or does not hold what was asked for.
+        If the directory cannot be used, or lacks a requested source or evidence.
     """
     what = replace(INDEPENDENT if independent else View(), sources=tuple(sources or ()) or None)
     network = open_network(path)
     return network if what == View() else view(network, what)
 
 
-def network_facts(
+def network_summary(
     path: str, sources: Sequence[str] | None = None, independent: bool = False
 ) -> dict[str, Any]:
     """Read a view once and return its name, sizes and a digest, for plan and provenance.

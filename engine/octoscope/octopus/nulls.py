@@ -10,7 +10,7 @@ import pandas as pd
 
 from octoscope.octopus.network import Network
 
-_KEPT_BYTES = 64_000_000
+_CACHE_BYTES = 64_000_000
 
 
 def degree_strata(degree: np.ndarray) -> np.ndarray:
@@ -33,23 +33,23 @@ def permute_within(strata: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     return out
 
 
-def permutations_within(strata: np.ndarray, draws: int, seed: int) -> Iterable[np.ndarray]:
-    """Yield ``draws`` permutations of :func:`permute_within`, the same for the same seed.
+def permutations_within(strata: np.ndarray, permutations: int, seed: int) -> Iterable[np.ndarray]:
+    """Yield ``permutations`` permutations of :func:`permute_within`, the same for the same seed.
 
-    Tests of one set of genes ask for the same ones over and over: while they are small they stay.
+    Tests of one gene set use the same permutations repeatedly, so small ones are cached.
     """
-    if draws * len(strata) * 8 <= _KEPT_BYTES:
-        yield from _kept(strata.tobytes(), strata.dtype.str, draws, seed)
+    if permutations * len(strata) * 8 <= _CACHE_BYTES:
+        yield from _cached(strata.tobytes(), strata.dtype.str, permutations, seed)
         return
     rng = np.random.default_rng(seed)
-    for _ in range(draws):
+    for _ in range(permutations):
         yield permute_within(strata, rng)
 
 
 @lru_cache(maxsize=4)
-def _kept(strata: bytes, dtype: str, draws: int, seed: int) -> np.ndarray:
+def _cached(strata: bytes, dtype: str, permutations: int, seed: int) -> np.ndarray:
     rng, within = np.random.default_rng(seed), np.frombuffer(strata, dtype)
-    return np.stack([permute_within(within, rng) for _ in range(draws)])
+    return np.stack([permute_within(within, rng) for _ in range(permutations)])
 
 
 def gene_table(network: Network, genes: list[str] | np.ndarray) -> pd.DataFrame:

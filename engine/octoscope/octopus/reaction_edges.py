@@ -1,4 +1,4 @@
-"""From reactions of several participants to edges: who acts on what, tier by tier."""
+"""Converts reactions of several participants to edges, tier by tier."""
 
 from __future__ import annotations
 

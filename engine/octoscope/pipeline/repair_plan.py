@@ -1,4 +1,4 @@
-"""Repair: from the faults of a run to the least work that mends them, remembered until done."""
+"""Repair: finds the least work that mends the faults of a run, and notes it until it is done."""
 
 from __future__ import annotations
 
@@ -22,16 +22,16 @@ from octoscope.store.run_dir import RunRoot
 
 @dataclass(frozen=True)
 class Repair:
-    """What has to be made again.
+    """Work and tables that have to be made again.
 
     Attributes
     ----------
     works
-        Folders of work whose records are withdrawn.
+        Folders of work whose records are removed.
     outputs
         Tables of the analysis.
     opened
-        Whether the records were withdrawn already.
+        Whether the records were removed already.
     """
 
     works: list[str]
@@ -57,23 +57,23 @@ def note_repair(root: RunRoot, repair: Repair) -> None:
 def plan_repair(root: RunRoot, plan: Plan, config: RunConfig, faults: list[Fault]) -> Repair:
     """Find the least work that mends the faults.
 
-    A table needs the matrices that it is made from, a matrix its units: what of these is still
-    there and sound is used, what went as scratch is computed again.
+    A table needs its matrices, and a matrix its units. Those that are intact are used; those that
+    were removed as scratch are computed again.
     """
     bad, finished = damaged(faults), root.exists("_SUCCESS")
     quarantined = set(read_quarantined(root) or {})
-    made = outputs(plan, plan.finished_blocks(quarantined), config.network is not None)
-    again = [name for name in made if name in bad] if finished else []
+    tables = outputs(plan, plan.finished_blocks(quarantined), config.network is not None)
+    again = [name for name in tables if name in bad] if finished else []
     if "manifest.json" in bad:  # without digests no table can be trusted
-        again = list(made)
+        again = list(tables)
     needed = _Needed(root, plan, bad, finished)
     touched = {"/".join(name.split("/")[:2]) for name in bad}
     for work in plan.works():
         if work in touched:
             needed.add(work)
     for name in again:
-        needs = made[name].needs
-        for work in _matrices(plan, made[name]):
+        needs = tables[name].needs
+        for work in _matrices(plan, tables[name]):
             needed.add_unless_whole(work, dense=needs.matrices)
             if needs.matrices:
                 needed.add_unless_whole(_pairs_of(plan, work))
@@ -113,11 +113,11 @@ def _pairs_of(plan: Plan, matrix: str) -> str:
 
 
 class _Needed:
-    """Work that has to be done again, with what it is made from where that is no longer there."""
+    """Work that has to be done again, with those of its sources that are gone."""
 
     def __init__(self, root: RunRoot, plan: Plan, bad: set[str], finished: bool) -> None:
         self._root, self._plan, self._bad, self._finished = root, plan, bad, finished
-        self._seen: dict[tuple[str, bool], bool] = {}  # tables share matrices: asked once
+        self._seen: dict[tuple[str, bool], bool] = {}  # tables share matrices: check each once
         self.works: set[str] = set()
 
     def add(self, work: str) -> None:
@@ -125,7 +125,7 @@ class _Needed:
             return
         self.works.add(work)
         for source in self._sources(work):
-            # of an unfinished run what has no record yet is simply still to do
+            # in an unfinished run, work without a record is still to be done
             if self._finished or self._root.exists(record_path(source)):
                 self.add_unless_whole(source)
 
@@ -141,7 +141,7 @@ class _Needed:
             self.add_unless_whole(source)
 
     def _whole(self, work: str, dense: bool) -> bool:
-        """Tell whether what a piece of work wrote (its tables alone, if not ``dense``) is there."""
+        """Tell whether the objects of a piece of work exist; without ``dense`` only its tables."""
         if record_path(work) in self._bad:
             return False
         try:
@@ -169,19 +169,19 @@ class _Needed:
 
 
 def open_repair(root: RunRoot, repair: Repair) -> Repair:
-    """Note the repair, reopen the run, withdraw records. Killed here, the next call goes on.
+    """Note the repair, reopen the run, remove records. After a crash the next call continues.
 
-    The journal comes first and goes last: what is withdrawn is always in it. Of an unfinished run
-    withdrawing is all, and `resume` does the rest.
+    The journal is written first and removed last, so it lists all removed records. For an
+    unfinished run only records are removed; `resume` does the rest.
     """
     finished = root.exists("_SUCCESS") or root.exists(JOURNAL)
     if finished:
         note_repair(root, repair)
         root.remove(["_SUCCESS"])
     root.remove([record_path(w) for w in repair.works])
-    left = [w for w in repair.works if root.exists(record_path(w))]
-    if left:
-        raise DamagedRunError(f"{root.at(record_path(left[0]))}: cannot be deleted")
+    not_removed = [w for w in repair.works if root.exists(record_path(w))]
+    if not_removed:
+        raise DamagedRunError(f"{root.at(record_path(not_removed[0]))}: cannot be deleted")
     opened = replace(repair, opened=True)
     if finished:
         note_repair(root, opened)
@@ -189,7 +189,7 @@ def open_repair(root: RunRoot, repair: Repair) -> Repair:
 
 
 def mend_frozen(root: RunRoot, config: RunConfig, faults: list[Fault]) -> None:
-    """Make a damaged plan, vocabulary or list of what was quarantined again.
+    """Write a damaged plan, vocabulary or list of quarantined work again.
 
     Raises
     ------
@@ -206,12 +206,12 @@ def mend_frozen(root: RunRoot, config: RunConfig, faults: list[Fault]) -> None:
     threads = config.execution.threads or None
     plan, genes = plan_run(config, root.folder, threads=threads, check_fit=False)
     expected = require_success(root)["plan"]
-    if "plan.json" not in bad:  # sound: what it projects may be another version's
+    if "plan.json" not in bad:  # intact: only its projected needs may be of another version
         same = not changed(root.read_json("plan.json"), plan)
     else:
         needs = {k: v for k, v in plan.needs.items() if k not in LATER_NEEDS}
-        made = (plan, plan.model_copy(update={"needs": needs}))
-        plan = next((p for p in made if p.hash == expected), plan)
+        candidates = (plan, plan.model_copy(update={"needs": needs}))
+        plan = next((p for p in candidates if p.hash == expected), plan)
         same = plan.hash == expected
     if not same:
         raise DamagedRunError(
@@ -225,9 +225,9 @@ def mend_frozen(root: RunRoot, config: RunConfig, faults: list[Fault]) -> None:
 
 
 def set_foreign_apart(root: RunRoot, faults: list[Fault]) -> list[str]:
-    """Move objects that are no part of the run under ``foreign/``; returns their names there.
+    """Move objects that are not part of the run under ``foreign/``; returns their names there.
 
-    They are somebody's: nothing is deleted.
+    They may belong to somebody, so nothing is deleted.
     """
     moved = []
     for fault in faults:
@@ -235,7 +235,7 @@ def set_foreign_apart(root: RunRoot, faults: list[Fault]) -> list[str]:
             continue
         try:
             data = root.read(fault.object)
-        except OSError:  # a link to a folder: not ours to follow
+        except OSError:  # a link to a folder is not followed
             continue
         if data is None:
             continue

@@ -1,4 +1,4 @@
-"""Running the registered analyses over a finished run: which tables, from what, in which order."""
+"""Runs the registered analyses over a finished run and writes their tables in order."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ Writer = Callable[[RunRoot, str, pd.DataFrame], object]  # stores a table under 
 
 @dataclass(frozen=True)
 class Output:
-    """A table that the analyses of a run make, and what it is made from."""
+    """A table that an analysis makes, with its blocks and needs."""
 
     analysis: str
     blocks: Sequence[Block]
@@ -56,8 +56,8 @@ def run_analysis(
     write: Writer = write_table,
 ) -> None:
     """Compute an analysis and write its wanted tables."""
-    asked = None if wanted is None else frozenset(wanted)
-    context = Context(RunMatrices(root.url), finished, network, scheduler, asked)
+    wanted_paths = None if wanted is None else frozenset(wanted)
+    context = Context(RunMatrices(root.url), finished, network, scheduler, wanted_paths)
     for path, table in analysis.compute(context):
         if context.wants(path):
             write(root, path, table)

@@ -1,4 +1,4 @@
-"""The end of a run: provenance, report, manifest, ``_SUCCESS``; scratch goes only after that."""
+"""The end of a run: provenance, report, manifest, ``_SUCCESS``; then scratch is removed."""
 
 from __future__ import annotations
 
@@ -35,24 +35,26 @@ def finish(
 ) -> int:
     """Seal a run; returns the exit code.
 
-    What is written is the same whichever driver writes it. Where work was quarantined, scratch
-    stays, so that `resume` can try it again.
+    Every driver writes the same bytes. If work was quarantined, scratch stays, so that `resume`
+    can try it again.
 
     Parameters
     ----------
     written
-        Digests of the tables that this driver wrote. Of others, as in a repair, the digests that
-        were sealed before stay: what is in their place now has not been looked at.
+        Digests of the tables that this driver wrote. Other tables, as in a repair, keep the digests
+        that were sealed before: their present content has not been checked.
     """
     from octoscope.report.page import page  # matplotlib: only when it is needed
 
     present = root.read_json("_SUCCESS")
     if present is not None and set(present["quarantined"]) <= set(quarantined):
         remove_scratch(root, plan, config)
-        return int(present["exit_code"])  # another driver finished, with as much or more
+        return int(present["exit_code"])  # another driver finished, with as much work or more
     metrics: dict[str, dict[str, Any]] = {}
     kept: dict[str, dict[str, Any]] = {}
-    for record in each_record(root, plan.works(), plan.hash):  # of scratch only digests pass
+    for record in each_record(
+        root, plan.works(), plan.hash
+    ):  # the digests of scratch are read and dropped
         metrics[record.work] = record.metrics
         kept[record_path(record.work)] = record.digest
         kept |= {
@@ -67,7 +69,7 @@ def finish(
     own = [CONFIG, "plan.json", "run.json", ATTENTION, VOCABULARY, CELLS, REFUSED, REPORT]
     tables = outputs(plan, finished, config.network is not None)
     earlier = _sealed(root)
-    # a run sealed by an earlier version lacks the tables that came since; a repair makes none
+    # a run of an earlier version lacks newer tables; a repair does not add them
     tables = {n: x for n, x in tables.items() if not earlier or n in earlier or n in written}
     sealed = earlier | written
     kept |= {name: root.digest(name) for name in own}
@@ -107,16 +109,16 @@ def exit_code(root: RunRoot) -> int | None:
 
 
 def read_quarantined(root: RunRoot) -> dict[str, str] | None:
-    """Return what the attention stage quarantined; None if it is not done, or says nothing."""
+    """Return the work that the attention stage quarantined; None if it is not done."""
     try:
-        found = root.read_json(ATTENTION)["quarantined"]
+        quarantined = root.read_json(ATTENTION)["quarantined"]
     except (ValueError, KeyError, TypeError):
         return None
-    return dict(found) if isinstance(found, dict) else None
+    return dict(quarantined) if isinstance(quarantined, dict) else None
 
 
 def remove_scratch(root: RunRoot, plan: Plan, config: RunConfig) -> None:
-    """Delete what attempts that did not win left, and of a complete run the scratch."""
+    """Delete the data of attempts that did not win, and the scratch of a complete run."""
     names = root.files()
     if exit_code(root) == DONE:
         root.remove([f for f in names if is_scratch(f, config)])
@@ -125,7 +127,7 @@ def remove_scratch(root: RunRoot, plan: Plan, config: RunConfig) -> None:
 
 
 def is_scratch(path: str, config: RunConfig) -> bool:
-    """Tell what goes: unit sums always, matrices unless they are kept. Commit records stay.
+    """Tell whether a file is scratch: unit sums, and matrices that are not kept. Records are not.
 
     The matrices of mean cells are kept as the queries and keys that they are computed from.
     """
@@ -170,7 +172,7 @@ def _provenance(
         "machine": {"system": platform.system(), "arch": platform.machine()},
         "instruction_sets": {
             "planned": plan.instruction_set,
-            # pieces of work by what computed them; records of earlier versions do not tell
+            # pieces of work by instruction set; records of earlier versions have none
             "computed": dict(sorted(Counter(sets).items())),
         },
         "cells": cells,

@@ -1,4 +1,4 @@
-"""Readings of a model: which matrices its units give, by estimator and by what becomes of heads."""
+"""Attention variants of a model: its matrices, by estimator, projection and head reduction."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from octoscope.config.view_names import CORRELATION, plain_view
 from octoscope.errors import InputError
 from octoscope.run_plan.values import COEXPRESSION, ModelPlan
 
-# Co-expression holds no residual streams, and a unit's co-moments are worth many cells.
+# Co-expression needs no memory for residual streams, so its units take more cells.
 UNIT_BATCHES = 16
 
 
@@ -21,25 +21,25 @@ def attention_variants(config: RunConfig, m: ModelPlan) -> list[ModelPlan]:
     Raises
     ------
     InputError
-        If a head is asked for that the model does not have.
+        If the model does not have a requested head.
     """
-    found: list[ModelPlan] = []
+    variants: list[ModelPlan] = []
     projections = list(dict.fromkeys(config.projection))
-    ways: list[tuple[Estimator, Projection | None]] = []
+    estimators: list[tuple[Estimator, Projection | None]] = []
     for estimator in dict.fromkeys(config.estimators):
-        ways += (
+        estimators += (
             [(estimator, p) for p in projections]
             if estimator == "mean_residual"
             else [(estimator, None)]
         )
-    for estimator, projection in ways:
+    for estimator, projection in estimators:
         for heads in _head_choices(config, m):
-            name = _reading_name(m.name, estimator, heads)
+            name = _variant_name(m.name, estimator, heads)
             if projection not in (None, projections[0]):
                 name += f".{projection}"
             update = {"estimator": estimator, "heads": heads, "projection": projection}
-            found.append(m.model_copy(update={"name": name if found else m.name, **update}))
-    return found
+            variants.append(m.model_copy(update={"name": name if variants else m.name, **update}))
+    return variants
 
 
 def _head_choices(config: RunConfig, m: ModelPlan) -> list[Heads]:
@@ -53,7 +53,7 @@ def _head_choices(config: RunConfig, m: ModelPlan) -> list[Heads]:
     return list(dict.fromkeys(choices))
 
 
-def _reading_name(base: str, estimator: str, heads: Heads) -> str:
+def _variant_name(base: str, estimator: str, heads: Heads) -> str:
     parts = ["residual"] if estimator == "mean_residual" else []
     if heads != "mean" or not parts:
         parts.append(f"head{heads:02d}" if isinstance(heads, int) else heads)
@@ -61,7 +61,7 @@ def _reading_name(base: str, estimator: str, heads: Heads) -> str:
 
 
 def refuse_shared_names(plans: list[ModelPlan]) -> None:
-    """Refuse readings that would carry the name of another model.
+    """Refuse attention variants that would have the name of another model.
 
     Raises
     ------
@@ -72,7 +72,8 @@ def refuse_shared_names(plans: list[ModelPlan]) -> None:
     for m in plans:
         if m.name in seen:
             raise InputError(
-                f"models.{m.base}", f"its reading would be called {m.name!r}, as another model is",
+                f"models.{m.base}",
+                f"its attention variant would have the name of another model, {m.name!r}",
                 "rename one",
             )  # fmt: skip
         seen.add(m.name)
@@ -81,12 +82,12 @@ def refuse_shared_names(plans: list[ModelPlan]) -> None:
 def coexpression(
     config: RunConfig, models: list[ModelPlan], symbols: dict[str, str], most_expressed: int
 ) -> list[ModelPlan]:
-    """Return one entry per correlation asked for, over every gene that a model accumulates.
+    """Return one entry per requested correlation, over every gene that a model accumulates.
 
     Its gene sets are the declared ones; a set of kind ``model`` is the whole axis. The tokens of a
     cell are its expressed genes, ``most_expressed`` at most.
     """
-    # derived as those of the models are, to be put beside them
+    # the same derived views as the models have
     derived = [v[len(plain_view(v)) :] for v in config.all_views]
     views = [CORRELATION + suffix for suffix in dict.fromkeys(["", *derived])]
     axis = sorted({gene for m in models for gene in m.axis})

@@ -1,4 +1,4 @@
-"""What planning must know of a checkpoint, found in this process or in a plug-in's own environment.
+"""Properties of a checkpoint that planning needs, read here or in a plug-in's own environment.
 
 python -m octoscope.planning.checkpoint_info    (JSON on stdin, JSON on stdout)
 """
@@ -36,7 +36,7 @@ class CheckpointInfo:
     Attributes
     ----------
     match
-        Under the atlas's gene names, with the panel, if one was asked for.
+        Under the atlas's gene names; with the panel, if there is one.
     options
         Given options, and those that the family fixes over the data set.
     max_tokens
@@ -76,7 +76,7 @@ def describe(
     panel
         Atlas ids that may become tokens; None: the family's own recipe.
     match_only
-        Leave out what needs a pass over the cells: the panel is not known yet.
+        Skip what needs a pass over the cells, because the panel is not known yet.
 
     Raises
     ------

@@ -1,4 +1,4 @@
-"""Sizes that follow from others, and the settings that decide a run's bytes."""
+"""Sizes that are derived from others, and the settings that decide a run's bytes."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from octoscope.config.execution_config import CACHE, WORKING_SET, ExecutionConfi
 
 
 class Sizes(NamedTuple):
-    """Bytes of residuals held at once by an actor, and of a matrix that an analysis task caches."""
+    """Bytes of residuals in an actor's memory, and of a matrix that an analysis task caches."""
 
     working_set: int
     cache: int
@@ -22,13 +22,13 @@ def sizes(execution: ExecutionConfig) -> Sizes:
 
     - ``working_set``: a quarter of the memory, 2 GB at most. The rest of an actor is weights,
       queries and keys of a micro-batch (another quarter) and accumulators.
-    - ``cache``: a 64th of the memory, 256 MB at least. An analysis task may hold two, and as many
-      tasks run as there are CPUs: those of 32 CPUs then fit into the memory.
+    - ``cache``: a 64th of the memory, 256 MB at least. An analysis task may cache two, and as
+      many tasks run as there are CPUs, so the tasks of 32 CPUs fit into the memory.
     - Without ``memory``: 2 GB and 256 MB.
 
     ``tile``, ``micro_batch``, ``batch_cells`` and ``macro_batches`` are upper bounds with fixed
     defaults; :func:`octoscope.planning.memory.working_set` makes them smaller for a model whose
-    shape (tokens, d) asks for it. ``readers``, ``lease`` and ``grace`` have fixed defaults.
+    shape (tokens, d) needs it. ``readers``, ``lease`` and ``grace`` have fixed defaults.
 
     The sizes decide bytes of a run. They depend on the value that is given and never on the memory
     that a machine has free, so that every machine makes the same units and tiles.
@@ -36,7 +36,7 @@ def sizes(execution: ExecutionConfig) -> Sizes:
     Raises
     ------
     InputError
-        If a size is none.
+        If a size cannot be parsed.
     """
     given, memory = execution.advanced, execution.memory
     limit = None if memory is None else parse_bytes(memory)
@@ -53,7 +53,7 @@ def sizes(execution: ExecutionConfig) -> Sizes:
 
 
 def with_sizes(config: RunConfig) -> RunConfig:
-    """Return a configuration that states the sizes it leaves open."""
+    """Return a configuration with its open sizes filled in."""
     derived = sizes(config.execution)
     advanced = config.execution.advanced.model_copy(
         update={"working_set": size_text(derived.working_set), "cache": size_text(derived.cache)}
@@ -63,8 +63,8 @@ def with_sizes(config: RunConfig) -> RunConfig:
 
 
 def result_fields(config: RunConfig) -> dict[str, Any]:
-    """Return the configuration without what only changes where and how fast it runs.
+    """Return the settings that decide results, with derived sizes.
 
-    Which settings those are is declared with each (``decides_results``); sizes are as derived.
+    Each setting declares whether it does (``decides_results``).
     """
     return result_tree(with_sizes(config))

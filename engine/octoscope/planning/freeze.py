@@ -1,4 +1,4 @@
-"""What a run directory freezes before anything runs: configuration, plan, gene vocabulary."""
+"""Freezes configuration, plan and gene vocabulary in a run directory before anything runs."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ CONFIG = "config.yaml"
 
 
 def run_config(root: RunRoot, changes: list[str] | None = None) -> RunConfig:
-    """Read a run's configuration, with changes to what does not decide its result.
+    """Read a run's configuration and apply changes that do not decide its result.
 
     Parameters
     ----------
@@ -30,7 +30,7 @@ def run_config(root: RunRoot, changes: list[str] | None = None) -> RunConfig:
     """
     text = root.read(CONFIG)
     if text is None:
-        raise InputError(root.url, f"no {CONFIG} in it", "give a run directory")
+        raise InputError(root.url, f"it has no {CONFIG}", "give a run directory")
     config = config_of_text(text.decode(errors="replace"), root.at(CONFIG))
     if not changes:
         return config
@@ -62,7 +62,7 @@ def prepare(config: RunConfig, run: str) -> tuple[RunRoot, Plan]:
     root = RunRoot(run)
     if root.url.startswith("memory://"):
         raise InputError(
-            root.url, "is memory of this process, which actors do not share", "give a path or s3://"
+            root.url, "actors do not share the memory of this process", "give a path or s3://"
         )
     try:
         return _prepare(root, config)
@@ -91,10 +91,10 @@ def _prepare(root: RunRoot, config: RunConfig) -> tuple[RunRoot, Plan]:
     if folder is None:
         require_conditional_create(root.objects, root.url)
     plan, genes = plan_run(config, folder)
-    if folder is not None:  # made by it: not before the input is known to be good
+    if folder is not None:  # planning made the folder, once the input was known to be good
         require_conditional_create(root.objects, root.url)
     if not root.create_once(CONFIG, dump_config(config).encode()):
-        return _prepare(root, config)  # another was first
+        return _prepare(root, config)  # another process was first
     save_plan(root, plan)
     write_table(root, VOCABULARY, genes)
     return root, plan

@@ -1,4 +1,4 @@
-"""Sizes of a plan: cells of units and batches, projected bytes, refusing what cannot fit."""
+"""Sizes of a plan: cells of units and batches, projected bytes, refusal of what does not fit."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ from octoscope.run_plan.values import (
     logits_alone,
 )
 
-_IMPORTS = 900e6  # resident bytes of a worker before it holds anything: torch, ray, zarr
+_IMPORTS = 900e6  # resident bytes of a worker after its imports: torch, ray, zarr
 
 
 def working_set(config: RunConfig, tokens: int, d: int) -> dict[str, int]:
@@ -62,8 +62,8 @@ def project(
 ) -> dict[str, float]:
     """Project bytes: per actor, on its device, of an analysis task, scratch, finished store.
 
-    ``device_bytes`` is what a model's actor holds where its device is: on a GPU in its memory, on a
-    CPU as part of ``actor_bytes``.
+    ``device_bytes`` is the memory of a model's actor on its device: that of a GPU, or on a CPU a
+    part of ``actor_bytes``.
     """
     tile, q = config.execution.advanced.tile, len(QUANTITIES)
     cache_bytes = float(sizes(config.execution).cache)
@@ -84,7 +84,7 @@ def project(
         summed = [r for r in attention_variants if r.estimator == "per_cell"]
         sums = len(summed)
         # q and k of a micro-batch: as given, gathered, k packed; of logits alone, side by side too
-        held_qk = 8 if logits_alone(summed, config.moments) else 5
+        qk_copies = 8 if logits_alone(summed, config.moments) else 5
         means = len(attention_variants) > sums
         second = config.moments == 2 and sums > 0
         longest = max((u.stop - u.start for u in units if u.model == m.name), default=0)
@@ -100,7 +100,7 @@ def project(
             * (n2 * 8 * q * sums + n2 * (8 * sums + 4) * second + n * m.d * 8 * means)
             + longest * m.max_tokens * (m.d * 4 + 30)  # residual stream and tokens of a unit
             + longest * m.max_tokens * 36  # tokens not embedded yet, and those of the next unit
-            + cells * m.max_tokens * m.d * 4 * held_qk
+            + cells * m.max_tokens * m.d * 4 * qk_copies
             + forward
             + block_bytes(n, m.max_tokens, cells, threads, sums, config.moments)
             + 1.5 * m.checkpoint_bytes  # as read, and converted
@@ -109,9 +109,9 @@ def project(
         parts = 3 if means else 2
         rows = min(tile, n) * n
         groups = max((len(c.groups or []) for c in categories), default=0)  # of donors
-        # a small matrix is kept
-        held = min(cache_bytes, n2 * (parts * q * 4 + 2 * 4 * (1 + second)))
-        finalise = held + rows * (2 * q * 4 + 2 * 4 + 8 * q * 3 + 64) + n2 * (8 + 2)
+        # a small matrix is cached
+        cached = min(cache_bytes, n2 * (parts * q * 4 + 2 * 4 * (1 + second)))
+        finalise = cached + rows * (2 * q * 4 + 2 * 4 + 8 * q * 3 + 64) + n2 * (8 + 2)
         attends = 3 * n * m.d * 2 * 4.0  # q and k of the mean cells of a layer
         per_model = sum(u.model == m.name for u in units)
         finalise += rows * 8 * q * (math.log2(max(1, per_model)) + 2)  # the tree of their sums
@@ -180,7 +180,7 @@ def _coexpression_bytes(
     units: list[Unit],
     cache_bytes: float,
 ) -> dict[str, float]:
-    """Bytes of an actor, of scratch and of the dense matrices among it."""
+    """Return bytes of an actor, of scratch, and of the dense matrices in the scratch."""
     n2 = float(len(m.axis)) ** 2
     own = [u.stop - u.start for u in units if u.model == m.name]
     # a value and its place, by cell and by gene
@@ -195,7 +195,7 @@ def _coexpression_bytes(
 
 
 def refuse_what_cannot_fit(config: RunConfig, plan: Plan, run: Path | None) -> None:
-    """Compare the plan's needs with this machine; of an object store the space is not known.
+    """Compare the plan's needs with this machine; the space of an object store is not known.
 
     Raises
     ------
@@ -221,8 +221,8 @@ def refuse_what_cannot_fit(config: RunConfig, plan: Plan, run: Path | None) -> N
         )
     _refuse_small_gpus(config, plan)
     tasks = os.cpu_count() or 1
-    asked = config.execution.advanced.cache is not None
-    if asked and plan.cache_bytes > CACHE_BYTES and 2 * plan.cache_bytes * tasks > limit:
+    explicit_cache = config.execution.advanced.cache is not None
+    if explicit_cache and plan.cache_bytes > CACHE_BYTES and 2 * plan.cache_bytes * tasks > limit:
         raise InputError(
             "execution.advanced.cache",
             f"{tasks} tasks of the analysis may keep {2 * plan.cache_bytes * tasks / 1e9:.1f} GB, "

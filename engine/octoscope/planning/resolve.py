@@ -1,4 +1,4 @@
-"""Making a plan: a pure function of configuration, atlas and checkpoints; sizes and refusals."""
+"""Makes a plan: a pure function of configuration, atlas and checkpoints."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from octoscope.errors import InputError
 from octoscope.genes import GeneTable, select_genes
 from octoscope.json_values import hash_json
 from octoscope.models import GeneMatch, checkpoint_files
-from octoscope.octopus.network_views import network_facts
+from octoscope.octopus.network_views import network_summary
 from octoscope.planning.attention_variants import (
     attention_variants,
     coexpression,
@@ -61,7 +61,7 @@ def model_plans(
     """
     categories = [np.sort(np.concatenate(halves)) for halves in index.halves]
 
-    def facts_of(
+    def info_of(
         m: ModelConfig, panel: list[str] | None, match_only: bool = False
     ) -> CheckpointInfo:
         if m.python is None:
@@ -70,21 +70,21 @@ def model_plans(
             m, config.atlas, categories, panel, config.seed, match_only=match_only
         )
 
-    # what enters a model by a panel may depend on the genes that all models have
-    info = {m.name: facts_of(m, None, match_only=m.panel is not None) for m in config.models}
+    # a panel may depend on the genes that all models have
+    info = {m.name: info_of(m, None, match_only=m.panel is not None) for m in config.models}
     matches = {name: f.match for name, f in info.items()}
     available = {name: match.genes.take(match.matched) for name, match in matches.items()}
-    found = {g.name: _gene_set(g, available, atlas.genes) for g in config.gene_sets}
-    sets = {name: genes for name, (genes, _) in found.items()}
-    absent = {name: names for name, (_, names) in found.items()}
+    selected = {g.name: _gene_set(g, available, atlas.genes) for g in config.gene_sets}
+    sets = {name: genes for name, (genes, _) in selected.items()}
+    absent = {name: names for name, (_, names) in selected.items()}
     for m in config.models:
         if m.panel is not None:
             panel = sets[m.panel]
-            info[m.name] = facts_of(m, None if panel is None else sorted(panel))
+            info[m.name] = info_of(m, None if panel is None else sorted(panel))
     plans = [
-        reading
+        variant
         for m in config.models
-        for reading in attention_variants(
+        for variant in attention_variants(
             config, _model_plan(config, m, info[m.name], sets, absent)
         )
     ]
@@ -124,12 +124,12 @@ def _model_plan(
     names, symbols = match.genes.ensembl, match.genes.symbol
     usable = match.allowed
     input_genes = None if match.panel is None else sorted(str(names[i]) for i in usable)
-    wanted = sets.get(config.accumulate)
-    kept = [i for i in usable if wanted is None or names[i] in wanted]
+    accumulated = sets.get(config.accumulate)
+    kept = [i for i in usable if accumulated is None or names[i] in accumulated]
     # The axis is ordered by Ensembl id: it does not depend on vocabulary or atlas order.
     axis = sorted((str(names[i]), str(symbols[i])) for i in kept)
     position = {e: a for a, (e, _) in enumerate(axis)}
-    # a set of some models' common genes is theirs alone: another would narrow what they share
+    # an intersection of some models is only theirs: another model would narrow it
     own = {
         g.name: sets[g.name]
         for g in config.gene_sets
@@ -137,7 +137,7 @@ def _model_plan(
     }
     if not own:
         raise InputError(
-            f"models.{m.name}", "every gene set names other models", "declare one for it too"
+            f"models.{m.name}", "every gene set is for other models", "declare one for this model"
         )
     gene_sets = {
         name: sorted(position[g] for g in (position if genes is None else genes) if g in position)
@@ -203,7 +203,7 @@ def make_plan(config: RunConfig, run: Path | None) -> Plan:
 def plan_run(
     config: RunConfig, run: Path | None, threads: int | None = None, *, check_fit: bool = True
 ) -> tuple[Plan, pd.DataFrame]:
-    """Plan a run; returns the plan and what became of every gene. Nothing is written.
+    """Plan a run; returns the plan and the vocabulary table of its genes. Writes nothing.
 
     Parameters
     ----------
@@ -212,12 +212,12 @@ def plan_run(
     threads
         Torch threads per actor of an earlier plan; None: from the configuration or this machine.
     check_fit
-        Refuse what does not fit; not on resume, where the run's own scratch is on the disk.
+        Refuse a plan that does not fit. False on resume: the run's own scratch is on the disk then.
 
     Raises
     ------
     InputError
-        If any input cannot be used, or memory or disk do not suffice.
+        If an input cannot be used, or memory or disk do not suffice.
     """
     atlas = Atlas(config.atlas)
     index = atlas.index_of(config)
@@ -266,7 +266,7 @@ def plan_run(
             "selected": index.selected,
             "replicates": config.atlas.replicate_key or "cells",
         },
-        network=network_facts(**config.network.model_dump(exclude={"permutations"}))
+        network=network_summary(**config.network.model_dump(exclude={"permutations"}))
         if config.network
         else None,
         categories=categories,
@@ -276,17 +276,17 @@ def plan_run(
         threads=threads,
         versions={"python": platform.python_version(), **{n: version(n) for n in _LIBRARIES}},
         instruction_set=instruction_set(),
-        needs=project(config, models, categories, units, threads) | _reading(atlas, index, units),
+        needs=project(config, models, categories, units, threads) | _read_cost(atlas, index, units),
     )
     if check_fit:
         refuse_what_cannot_fit(config, plan, run)
     return plan, vocabulary_table(atlas, matches)
 
 
-def _reading(atlas: Atlas, index: CellIndex, units: list[Unit]) -> dict[str, float]:
-    """Return bytes of counts that the units of one model decode, and that they use.
+def _read_cost(atlas: Atlas, index: CellIndex, units: list[Unit]) -> dict[str, float]:
+    """Return the bytes of counts that units decode and that they use.
 
-    Of the model with the most units, which reads the most.
+    For the model with the most units, which reads the most.
     """
     models = [u.model for u in units]
     most = max(dict.fromkeys(models), key=models.count)
@@ -299,7 +299,7 @@ def _reading(atlas: Atlas, index: CellIndex, units: list[Unit]) -> dict[str, flo
 
 
 def vocabulary_table(atlas: Atlas, matches: dict[str, GeneMatch]) -> pd.DataFrame:
-    """Return what became of every gene: per model, and before any model, in the atlas itself.
+    """Return how every gene was matched: by each model, and in the atlas before any model.
 
     Columns: model (null for the atlas), gene, symbol (null likewise), what (matched, renamed,
     merged, dropped), why (null where the gene was matched by its own id).

@@ -1,4 +1,4 @@
-"""How a run's settings resolve: what is null is filled in, groups and pools are checked."""
+"""Resolves a run's settings: fills in what is null, checks groups and pools."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ from octoscope.planning.derive import result_fields
 from octoscope.run_plan.settings import ResolvedSettings
 from octoscope.run_plan.values import CategoryPlan, ModelPlan
 
-# The posts count these two as one group.
-_KIN = {"scfoundation": "scfoundation-aidocell", "aidocell": "scfoundation-aidocell"}
+# These two families share an architecture and training data, so they are one group by default.
+_DEFAULT_GROUPS = {"scfoundation": "scfoundation-aidocell", "aidocell": "scfoundation-aidocell"}
 
 
 def resolved_settings(
@@ -20,7 +20,7 @@ def resolved_settings(
 ) -> ResolvedSettings:
     """Return the settings of a run with nothing left open.
 
-    A setting that needs no resolving is taken over as it is and not named here.
+    A setting that needs no resolving is copied as it is.
 
     Parameters
     ----------
@@ -48,7 +48,7 @@ def resolved_settings(
 def _compared(
     config: RunConfig, models: list[ModelPlan], categories: list[CategoryPlan]
 ) -> dict[str, Any]:
-    """Return what of ``compare`` has to be filled in."""
+    """Return the fields of ``compare`` that have to be filled in."""
     c = config.compare
     assert c is not None
     names = [category.name for category in categories]
@@ -56,13 +56,13 @@ def _compared(
         for name in members:
             if name not in names:
                 raise InputError(
-                    f"compare.pools.{pool}", f"{name!r} is no category of this run",
+                    f"compare.pools.{pool}", f"{name!r} is not a category of this run",
                     f"name some of {', '.join(names)}",
                 )  # fmt: skip
     named = {m: group for group, members in (c.model_groups or {}).items() for m in members}
     groups: dict[str, list[str]] = {}
     for m in models:
-        alone = _KIN.get(m.family, m.family) if c.model_groups is None else m.name
+        alone = _DEFAULT_GROUPS.get(m.family, m.family) if c.model_groups is None else m.name
         groups.setdefault(named.get(m.name, alone), []).append(m.name)
     return {
         "k": sorted(set(c.k or [max(1, config.top_k // 10), config.top_k])),

@@ -1,4 +1,4 @@
-"""How long a run will take here: a few real units and matrices, timed in a folder of their own."""
+"""Estimates how long a run takes here: times a few real units and matrices in their own folder."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from octoscope.config import RunConfig
 from octoscope.run_plan.values import COEXPRESSION, DonorGroupPlan, ModelPlan, Plan, Unit
 from octoscope.store.run_dir import RunRoot
 
-_CELLS = (1, 8)  # cells of the timed units: their difference is what a cell costs
+_CELLS = (1, 8)  # cells of the timed units: the difference of their times is the cost of a cell
 _LONG = 10.0  # seconds of a unit of one cell, beyond which more cells are not tried
 
 
@@ -35,22 +35,22 @@ def estimate(plan: Plan, config: RunConfig, place: Path | None) -> list[dict[str
         and ``unit_hours``, ``matrix_hours`` of one actor for the whole plan; the figures are None
         for a model that runs in another environment, or on GPUs that are not here.
     """
-    found: list[dict[str, Any]] = []
+    rows: list[dict[str, Any]] = []
     for m in plan.bases:
         if m.python is not None or _elsewhere(config, m):
             names = ("seconds_per_cell", "seconds_per_unit", "seconds_per_matrix", "unit_hours",
                      "matrix_hours")  # fmt: skip
-            found.append({"model": m.name, **dict.fromkeys(names)})
+            rows.append({"model": m.name, **dict.fromkeys(names)})
             continue
         with tempfile.TemporaryDirectory(prefix="octoscope-plan-", dir=place) as folder:
-            found.append({"model": m.name, **_of_model(plan, config, m, Path(folder))})
-    return found
+            rows.append({"model": m.name, **_of_model(plan, config, m, Path(folder))})
+    return rows
 
 
 def _elsewhere(config: RunConfig, m: ModelPlan) -> bool:
-    """Whether GPUs are asked for that this machine, a head or a laptop, does not have."""
-    asked = config.execution.device == "cuda" and m.family != COEXPRESSION
-    return asked and not torch.cuda.is_available()
+    """Tell whether the run needs GPUs and this machine, a head or a laptop, has none."""
+    needs_gpu = config.execution.device == "cuda" and m.family != COEXPRESSION
+    return needs_gpu and not torch.cuda.is_available()
 
 
 def _of_model(plan: Plan, config: RunConfig, m: ModelPlan, folder: Path) -> dict[str, float]:
@@ -66,7 +66,7 @@ def _of_model(plan: Plan, config: RunConfig, m: ModelPlan, folder: Path) -> dict
         root, short, runner = _trial(plan, config, m, category, sizes, folder)
         times: dict[int, float] = {}
         for unit in short.units:
-            # again and again: the first loads code and fills caches
+            # several times: the first call loads code and fills caches
             tries = [_timed(partial(runner.run, unit)) for _ in range(3)]
             times[unit.stop - unit.start] = min(tries[1:])
         least, most = min(times), max(times)
@@ -84,7 +84,7 @@ def _of_model(plan: Plan, config: RunConfig, m: ModelPlan, folder: Path) -> dict
     units = [u for u in plan.units if u.model == m.name]
     n_cells = sum(u.stop - u.start for u in units)
     in_all = len(plan.categories) * (pairs + per_matrix * len(m.layers))
-    # a matrix also reads the sums of all its units; here it read one a half
+    # a real matrix reads the sums of all its units; this one read one unit per half
     return {
         "seconds_per_cell": per_cell,
         "seconds_per_unit": per_unit,

@@ -1,4 +1,4 @@
-"""What the report says of comparisons: models, consensus, categories, estimators, heads."""
+"""Content of the report's comparisons: models, consensus, categories, estimators, heads."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _DRAWN = 40  # pairs of a consensus network that are drawn
 
 
 def models_together(results: Results, gene_set: str, view: str) -> dict[str, Any] | None:
-    """Return the section that puts models beside each other; None where nothing is compared."""
+    """Return the section that compares models; None if nothing was compared."""
     plan, tables = results.plan, results.tables
     if plan.compare is None or "agreement" not in tables:
         return None
@@ -29,10 +29,10 @@ def models_together(results: Results, gene_set: str, view: str) -> dict[str, Any
 
     agreed = chosen(of("agreement"), comparison="models")
     networks = _networks(results, gene_set, view)
-    contrasts, pools, as_one = (
+    contrasts, pools, combined_layers = (
         records(of(table)) for table in ("contrasts", "pools", "consensus_layers")
     )
-    if agreed.empty and not (networks or contrasts or pools or as_one):
+    if agreed.empty and not (networks or contrasts or pools or combined_layers):
         return None
     k = max(plan.compare.k)
     compared = set(agreed["query_model"])
@@ -65,7 +65,7 @@ def models_together(results: Results, gene_set: str, view: str) -> dict[str, Any
         if len(plan.compare.k) > 1 and len(by_k)
         else "",
         "by_k_rows": records(by_k),
-        "as_one": as_one,
+        "combined_layers": combined_layers,
         "pairs": records(chosen(of("model_pairs"), k=k)),
         "gene_sets": records(tables["gene_sets"]),
         "support": records(of("support")),
@@ -131,7 +131,7 @@ def _specific(t: pd.DataFrame) -> list[dict[str, Any]]:
 
 
 def of_model(results: Results, m: ModelPlan, gene_set: str, view: str) -> dict[str, Any]:
-    """Return what comparisons say of one model: coherence, estimators, heads."""
+    """Return the comparisons of one model: coherence, estimators, heads."""
     said: dict[str, Any] = {
         "coherence": "", "coherence_rows": [], "estimators": "", "heads": [], "layers": [],
     }  # fmt: skip

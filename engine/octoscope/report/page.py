@@ -89,7 +89,7 @@ def _content(results: Results, gene_set: str, view: str) -> dict[str, Any]:
 
 
 def _sections(results: Results) -> tuple[list[dict[str, Any]], list[str]]:
-    """Return what analyses without a page of their own show, and those that are not installed."""
+    """Return the sections of further analyses, and the analyses that are not installed."""
     declared, absent = results.sections()
     shown = []
     for section in declared:
@@ -114,7 +114,7 @@ def _sections(results: Results) -> tuple[list[dict[str, Any]], list[str]]:
 
 
 def _is_number(column: pd.Series) -> bool:
-    """Tell whether a column is set to the right."""
+    """Tell whether a column is aligned to the right."""
     types = pd.api.types
     return types.is_numeric_dtype(column) and not types.is_bool_dtype(column)
 
@@ -130,7 +130,7 @@ def _model(
     results: Results, m: ModelPlan, gene_set: str, view: str, with_network: bool
 ) -> dict[str, Any] | None:
     plan = results.plan
-    if view not in m.views:  # co-expression has a view of its own
+    if view not in m.views:  # co-expression has its own view
         view = m.views[0]
     if gene_set not in m.gene_sets:  # a set of some models
         gene_set = next(iter(m.gene_sets))
@@ -153,7 +153,7 @@ def _model(
         "view_text": _view_text(view),
         "spread": plan.moments == 2 and m.estimator == "per_cell",
         "shown_options": _shown_options(m.options),
-        "reading": _reading(m),
+        "variant_text": _variant_text(m),
         "stats": records(stats),
         **_donors(stats),
         "layers": records(layers[layers["layer_a"] != layers["layer_b"]]),
@@ -199,14 +199,14 @@ def _view_text(view: str) -> str:
     return _VIEW_TEXT[plain_view(view)] + without + size
 
 
-def _reading(m: ModelPlan) -> str:
-    """Say how cells and heads became one matrix, where it is not the mean over both."""
+def _variant_text(m: ModelPlan) -> str:
+    """Describe the attention variant, if it is not the mean over cells and heads."""
     said = []
     if m.family == COEXPRESSION:
         return (
             f"{m.estimator.capitalize()} correlation of log-normalised counts (10,000 per cell) "
             "over cells: not attention, but what attention must exceed. It is symmetric, so each "
-            "pair of genes stands twice among the top pairs."
+            "pair of genes occurs twice among the top pairs."
         )
     if m.estimator == "mean_residual":
         said.append(
@@ -227,7 +227,7 @@ def _shown_options(options: dict[str, Any]) -> str:
 
 
 def _donors(stats: pd.DataFrame) -> dict[str, Any]:
-    """Return the rows that say what donors do, and a warning where the groups are few."""
+    """Return the rows of the donor jackknife, and a warning if there are few groups."""
     if "donor_groups" not in stats:
         return {"donors": [], "few_donors": ""}
     rows = stats.dropna(subset=["donor_groups"])

@@ -1,4 +1,4 @@
-"""Tables that are made of a run's provenance: which cells counted and which were refused."""
+"""Tables made from a run's provenance: cells that counted and cells that were refused."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Tables as earlier versions wrote them, read as the present ones."""
+"""Converts tables of earlier versions to the present ones."""
 
 from __future__ import annotations
 

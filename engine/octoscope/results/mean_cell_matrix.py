@@ -28,16 +28,16 @@ _NAMES = ("half 0", "half 1", "all cells")  # of the parts
 
 
 class ComputedRows:
-    """Rows of a matrix's mean cells; what was computed is kept as far as it fits.
+    """Rows of a matrix's mean cells, with a cache of computed rows.
 
-    Of the quantity asked for last, where not all fit.
+    If not all rows fit, the cache keeps those of the latest quantity.
 
     Parameters
     ----------
     parts
         The mean cells of half 0, half 1 and all cells.
     most
-        Bytes that may be kept.
+        Size of the cache in bytes.
     """
 
     def __init__(self, parts: list[MeanCell], most: int) -> None:
@@ -47,22 +47,22 @@ class ComputedRows:
 
     def rows(self, part: int, quantity: int, first: int, stop: int) -> np.ndarray:
         """Return [rows, genes] float32, as :meth:`MeanCell.rows`; not to be written to."""
-        asked = part, quantity, first, stop
-        found = self._kept.get(asked)
-        if found is None:
-            found = self._parts[part].rows(quantity, first, stop)
-            found.flags.writeable = False
-            self._keep(asked, found)
-        return found
+        key = part, quantity, first, stop
+        rows = self._kept.get(key)
+        if rows is None:
+            rows = self._parts[part].rows(quantity, first, stop)
+            rows.flags.writeable = False
+            self._keep(key, rows)
+        return rows
 
-    def _keep(self, asked: tuple[int, int, int, int], found: np.ndarray) -> None:
+    def _keep(self, key: tuple[int, int, int, int], rows: np.ndarray) -> None:
         with self._changing:
-            if self._size + found.nbytes > self._most:
-                for other in [x for x in self._kept if x[1] != asked[1]]:
+            if self._size + rows.nbytes > self._most:
+                for other in [x for x in self._kept if x[1] != key[1]]:
                     self._size -= self._kept.pop(other).nbytes
-            if self._size + found.nbytes <= self._most and asked not in self._kept:
-                self._kept[asked] = found
-                self._size += found.nbytes
+            if self._size + rows.nbytes <= self._most and key not in self._kept:
+                self._kept[key] = rows
+                self._size += rows.nbytes
 
 
 @dataclass(frozen=True)
@@ -105,7 +105,7 @@ class MeanTile:
 
 
 def projected(plan: Plan, m: ModelPlan) -> str:
-    """Return what the names of a reading's queries and keys end in; nothing for the first."""
+    """Return the suffix of a variant's arrays of queries and keys; empty for the first variant."""
     first = plan.attention_variants(m.base, RESIDUAL)[0].projection
     return "" if m.projection == first else f"_{m.projection}"
 
@@ -113,7 +113,7 @@ def projected(plan: Plan, m: ModelPlan) -> str:
 def mean_cells_of(
     root: RunRoot, plan: Plan, model: str, category: int, layer: int
 ) -> list[MeanCell]:
-    """Open what a model attends with for the mean cells of half 0, half 1 and all cells.
+    """Open the queries and keys of the mean cells of half 0, half 1 and all cells.
 
     Raises
     ------
@@ -128,8 +128,8 @@ def mean_cells_without_donors(
 ) -> tuple[list[MeanCell], np.ndarray, np.ndarray]:
     """Open the mean cells of all but each donor group, as :func:`mean_cells_of`.
 
-    And [groups, genes] bool, the genes that cells of a group hold; [genes] bool, the tokens of the
-    mean of all cells.
+    Also returns [groups, genes] bool, the genes that cells of a group hold, and [genes] bool, the
+    tokens of the mean of all cells.
     """
     groups = plan.categories[category].groups or []
     names = [f"all but donor group {g}" for g in range(len(groups))]
@@ -139,7 +139,7 @@ def mean_cells_without_donors(
 
 
 def _attends(root: RunRoot, plan: Plan, model: str, category: int) -> Read:
-    """Return what reads an array of a category's mean cells by its name."""
+    """Return a function that reads an array of a category's mean cells by its name."""
     record = read_finished_record(root, plan, residual_work(plan.model(model).base, category))
     store = root.zarr(f"{record.folder}/attends.zarr")
 
@@ -159,16 +159,16 @@ def _open(
     names: Sequence[str],
     suffix: str,
 ) -> list[MeanCell]:
-    # imports torch, which a reader of other matrices need not have
+    # imports torch, which readers of other matrices do not need
     from octoscope.attention.mean_cell_attention import MeanCell
 
-    m, there = plan.model(model), read(f"present{suffix}")
+    m, present = plan.model(model), read(f"present{suffix}")
     shape = (len(names), m.n_heads, len(m.axis), -1)
     named = projected(plan, m) + suffix
     q, k = (read(layer_name(layer, f"{x}{named}")).reshape(shape) for x in "qk")
     where = f"model {model}, category {category}, layer {layer}, mean cell of"
     return [
-        MeanCell(q[p], k[p], there[p], m.heads, f"{where} {name}") for p, name in enumerate(names)
+        MeanCell(q[p], k[p], present[p], m.heads, f"{where} {name}") for p, name in enumerate(names)
     ]
 
 
@@ -177,7 +177,7 @@ def mean_cell_source(
 ) -> MatrixSource:
     """Open a matrix of mean cells.
 
-    ``hold``: bytes of what was computed that are kept.
+    ``cache_bytes``: size of the cache of computed rows.
     """
     m = plan.model(model)
     pairs = read_finished_record(root, plan, pairs_work(m.base, category))

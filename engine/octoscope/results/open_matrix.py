@@ -1,4 +1,4 @@
-"""Finished matrices of a run, whatever they are made of."""
+"""Opens finished matrices of a run: of stored sums or of mean cells."""
 
 from __future__ import annotations
 
@@ -22,12 +22,12 @@ from octoscope.store.run_dir import RunRoot
 def stored_sums(
     root: RunRoot, plan: Plan, model: str, category: int, layer: int, *, cache_bytes: int = 0
 ) -> MatrixSource:
-    """Open a finished matrix as its sums; ``hold`` as for :func:`matrix_source`.
+    """Open a finished matrix as its sums; ``cache_bytes`` as for :func:`matrix_source`.
 
     Raises
     ------
     DamagedRunError
-        If it is not finished, or what it is read from is gone.
+        If it is not finished, or its sums or mean cells are gone.
     """
     record = read_finished_record(root, plan, matrix_work(model, category, layer))
     dense = any("/dense.zarr/" in name for name in record.objects)  # of mean cells, once
@@ -55,7 +55,7 @@ def leave_donors_out(
 ) -> LeaveOneGroupOut | None:
     """Open a matrix without each group of donors; None where it has no groups.
 
-    ``record``: returns the record of a unit; None: it is read and its objects looked for.
+    ``record``: returns the record of a unit; None: read it and check that its objects exist.
 
     Raises
     ------
@@ -77,13 +77,18 @@ def leave_donors_out(
 
         return read
 
-    found = record or (lambda unit: read_finished_record(root, plan, unit.work))
-    records = [[found(unit) for unit in units] for units in plan.units_by_group(model, category)]
+    read_record = record or (lambda unit: read_finished_record(root, plan, unit.work))
+    records = [
+        [read_record(unit) for unit in units] for units in plan.units_by_group(model, category)
+    ]
     name = sums_name(layer, m.heads)
     return SumsLeaveOneOut(
         donors,
-        [sum(r.metrics["cells_used"] for r in of) for of in records],
-        [reader(unit_arrays(root, of, name), unit_arrays(root, of, "pairs")) for of in records],
+        [sum(r.metrics["cells_used"] for r in group) for group in records],
+        [
+            reader(unit_arrays(root, group, name), unit_arrays(root, group, "pairs"))
+            for group in records
+        ],
         len(m.axis),
         plan.categories[category].min_cells,
         plan.tile,

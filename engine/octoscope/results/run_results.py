@@ -1,4 +1,4 @@
-"""A finished run as one value: its plan, configuration, provenance and tables."""
+"""A finished run: its plan, configuration, provenance and tables."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ from octoscope.store.manifest import check_objects, require_success
 from octoscope.store.plan_file import load_plan, run_directory
 from octoscope.store.run_dir import RunRoot
 
-if TYPE_CHECKING:  # analyses import what compiles; who reads tables needs none of it
+if TYPE_CHECKING:  # analyses import numba; a reader of tables does not need it
     from octoscope.analysis.registry import Section
 
 REPORT = "report/index.html"
 
 
 class Results:
-    """What a run found. Everything is read when it is first asked for, and once.
+    """The results of a run. Each part is read once, at its first use.
 
     Parameters
     ----------
@@ -46,7 +46,7 @@ class Results:
         Raises
         ------
         InputError
-            If it is no run directory.
+            If it is not a run directory.
         DamagedRunError
             If the run is unfinished, or its manifest does not match.
         """
@@ -104,20 +104,20 @@ class Results:
         return self.tables[f"consensus/c{self._number(category):04d}"]
 
     def combined_layers(self, model: str) -> pd.DataFrame:
-        """Return the top pairs of a model's layers as one matrix."""
+        """Return the top pairs of a model's combined layers."""
         return self.tables[f"consensus/{model}"]
 
     def sections(self) -> tuple[list[Section], list[str]]:
-        """Return what analyses say of their own tables, and analyses that are not installed."""
+        """Return the report sections of analyses, and the names of analyses not installed."""
         from octoscope.analysis.registry import analyses
 
-        found, absent = [s for a in analyses() for s in a.sections], []
+        sections, absent = [s for a in analyses() for s in a.sections], []
         for name in self.plan.analyses:
             try:
-                found += analyses([name])[-1].sections
+                sections += analyses([name])[-1].sections
             except InputError:
                 absent.append(name)
-        return found, absent
+        return sections, absent
 
     def _number(self, category: str) -> int:
         names = [c.name for c in self.plan.categories]

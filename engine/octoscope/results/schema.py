@@ -1,4 +1,4 @@
-"""What every table of a run holds: of the analyses, and of the pipeline itself."""
+"""Schema of every table of a run: of the analyses, and of the pipeline itself."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ RUN_TABLES = (
             Column(
                 "model",
                 "string",
-                "Model; null: what reading the atlas changed before any model saw it",
+                "Model; null: changed in the atlas itself, before any model",
             ),
             Column("gene", "string", "Ensembl id, or the name in the atlas"),
             Column("symbol", "string", "Its symbol; null: the row is of the atlas"),

@@ -1,4 +1,4 @@
-"""Rows of tables that several readers choose alike."""
+"""Row selections of tables that several readers share."""
 
 from __future__ import annotations
 

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from zarr.abc.store import Store
 
-from octoscope.analysis.matrix import HalfTile, MatrixSource, kept
+from octoscope.analysis.matrix import HalfTile, MatrixSource, cached_tiles
 from octoscope.errors import DamagedRunError
 from octoscope.row_blocks import row_ranges, tree_sum
 from octoscope.run_plan.values import ModelPlan, Plan
@@ -18,7 +18,7 @@ from octoscope.store.commits import Record, read_record
 from octoscope.store.manifest import require_objects
 from octoscope.store.run_dir import RunRoot
 
-PARTS = 3  # half 0, half 1, all cells: of matrices whose total is no sum of the halves
+PARTS = 3  # half 0, half 1, all cells: of matrices whose total is not the sum of the halves
 
 
 def read_finished_record(root: RunRoot, plan: Plan, work: str) -> Record:
@@ -44,7 +44,7 @@ def unit_arrays(root: RunRoot, records: list[Record], name: str) -> list[Any]:
 def rows_of(
     arrays: list[Any], first: int, stop: int, lead: int | None = None
 ) -> Iterator[np.ndarray]:
-    """Yield the same rows of every array; one is held at a time."""
+    """Yield the same rows of every array; one array's rows are in memory at a time."""
     for array in arrays:
         yield tiles.read_rows(array, first, stop, lead)
 
@@ -53,8 +53,8 @@ def tile_of(
     arrays: list[Any], first: int, stop: int, empty: np.ndarray, lead: int | None = None
 ) -> np.ndarray:
     """Sum one row tile over units in plan order (fixed binary tree, the units' dtype)."""
-    found = tree_sum(rows_of(arrays, first, stop, lead))
-    return empty if found is None else found
+    total = tree_sum(rows_of(arrays, first, stop, lead))
+    return empty if total is None else total
 
 
 def unit_rows(
@@ -69,7 +69,7 @@ def matrix_source(
 ) -> MatrixSource:
     """Open a matrix whose reduced sums are in ``sums_store``.
 
-    ``hold``: keep it in memory once it is read, if it takes no more bytes than that.
+    ``cache_bytes``: the matrix is kept in memory after the first read if it takes no more.
     """
     m = plan.model(model)
     pairs = read_finished_record(root, plan, pairs_work(m.base, category))
@@ -84,17 +84,17 @@ def matrix_source(
     def stored() -> Iterator[HalfTile]:
         for first, stop in row_ranges(n, plan.tile):
             block = tiles.read_rows(sums, first, stop)
-            whole = block[2] if len(block) > 2 else None  # where it is no sum of the halves
+            whole = block[2] if len(block) > 2 else None  # if it is not the sum of the halves
             n_ij = counts(first, stop)
             both = n_ij[2] if len(n_ij) > 2 else None
             deviations = None if m2 is None else tiles.read_rows(m2, first, stop)
             tile = [HalfTile(first, block[:2], n_ij[:2], whole, both, deviations)]
             del block, n_ij, whole, both, deviations
-            yield tile.pop()  # held by the caller alone
+            yield tile.pop()  # only the caller has a reference
 
     used = pairs.metrics["cells_used"]
     return MatrixSource(
-        kept(stored) if keep else stored,
+        cached_tiles(stored) if keep else stored,
         n,
         (used[0], used[1]),
         plan.categories[category].min_cells,
@@ -111,7 +111,7 @@ def gene_cells(root: RunRoot, pairs: Record) -> np.ndarray:
 
 
 def _pairs_reader(root: RunRoot, pairs: Record, m: ModelPlan) -> Callable[[int, int], np.ndarray]:
-    """Return a reader of rows of n_ij [2, rows, genes]; of what is no sum [3, rows, genes].
+    """Return a reader of rows of n_ij [2, rows, genes]; [3, rows, genes] for co-expression.
 
     For a mean cell, and for co-expression, a pair needs only that each gene has enough cells: n_ij
     is the smaller of n_i and n_j, in each half and, as the third block, in both together.

@@ -1,4 +1,4 @@
-"""The settings of a run as a plan holds them: declared by the configuration, with nothing open."""
+"""The settings of a run in a plan: declared by the configuration, all of them resolved."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _FROZEN = ConfigDict(frozen=True)
 
 
 class PoolPlan(NamedTuple):
-    """Categories, by index, that are also read as one; cells that a pair of them needs."""
+    """Categories, by index, that are pooled; the cells that a pair needs in the pool."""
 
     categories: list[int]
     min_cells: int
@@ -33,7 +33,7 @@ class ResolvedEdges(EdgesConfig):
 
 
 class ResolvedCompare(CompareConfig):
-    """How matrices are compared; every model is in one group."""
+    """Settings of comparisons; every model is in one group."""
 
     model_config = _FROZEN
     k: Annotated[list[int], ONE_OR_MORE] = setting(description="Strongest pairs, ascending")
@@ -53,7 +53,7 @@ class ResolvedAdvanced(AdvancedConfig):
 
 
 class ResolvedExecution(ExecutionConfig):
-    """What of the execution decides results."""
+    """Execution settings that decide results."""
 
     model_config = _FROZEN
     advanced: ResolvedAdvanced = setting(description="Sizes")
@@ -62,14 +62,14 @@ class ResolvedExecution(ExecutionConfig):
 class ResolvedSettings(RunSettings):
     """The settings of a run with nothing left open.
 
-    Only the fields that planning fills in are named again here, with a type that has no null. All
-    others come from the configuration as they are declared there.
+    Only the fields that planning fills in are declared again here, with a type without null. All
+    others are inherited from the configuration.
     """
 
     model_config = _FROZEN
     edges: ResolvedEdges | None = setting(None, "A network per matrix; null: none")
     compare: ResolvedCompare | None = setting(None, "Comparisons; null: none", absent=None)
-    execution: ResolvedExecution = setting(description="What of the execution decides results")
+    execution: ResolvedExecution = setting(description="Execution settings that decide results")
 
 
 class HoldsSettings(BaseModel):
@@ -123,7 +123,7 @@ class HoldsSettings(BaseModel):
 
     @property
     def compare(self) -> ResolvedCompare | None:
-        """How matrices are compared; None: not at all."""
+        """Settings of comparisons; None: no comparisons."""
         return self.settings.compare
 
     @property

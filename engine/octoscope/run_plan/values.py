@@ -21,14 +21,14 @@ from octoscope.run_plan.settings import HoldsSettings, PoolPlan
 from octoscope.run_plan.work_names import matrix_work, pairs_work, residual_work
 
 SCHEMA = "octoscope-plan/4"
-NOT_HASHED = {"instruction_set"}  # a run goes on on another machine, and says so
-COEXPRESSION = "coexpression"  # family of the entries that no checkpoint stands behind
+NOT_HASHED = {"instruction_set"}  # a run may continue on another machine; it says so
+COEXPRESSION = "coexpression"  # family of the entries without a checkpoint
 
 
 class _Value(BaseModel):
-    """Part of a plan; what plans of earlier versions do not have is left out where it is default.
+    """Part of a plan; fields that earlier versions lack are left out where they have the default.
 
-    So they keep their hash.
+    So plans of earlier versions keep their hash.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -62,12 +62,12 @@ class Unit:
 
 
 class ModelPlan(_Value):
-    """A reading of a checkpoint: one matrix per category and layer.
+    """An attention variant of a checkpoint: one matrix per category and layer.
 
     Attributes
     ----------
     base
-        The model whose units hold the sums: itself, or the reading declared first.
+        The model whose units hold the sums: itself, or the variant that was declared first.
     estimator
         ``per_cell``: mean of each cell's attention; ``mean_residual``: attention of the mean cell;
         ``pearson``, ``spearman``: co-expression, whose entries have one "layer" and no checkpoint.
@@ -82,8 +82,8 @@ class ModelPlan(_Value):
     gene_sets_absent
         Declared genes that are not among them.
     macro_cells
-        Cells whose residuals are held at once; a larger unit passes the layers in several turns,
-        and holds the sums of all layers between them. None: a unit's.
+        Cells whose residuals are in memory at once. A larger unit passes the layers in several
+        turns and keeps the sums of all layers between them. None: the cells of a unit.
     """
 
     ADDED = ("macro_cells",)
@@ -121,7 +121,7 @@ class ModelPlan(_Value):
 
 
 def logits_alone(attention_variants: list[ModelPlan], moments: int) -> bool:
-    """Tell whether logits are all that these readings ``per_cell`` need of a unit."""
+    """Tell whether these ``per_cell`` variants need only the logits of a unit."""
     views = {view.partition(".")[0] for m in attention_variants for view in m.views}
     return views == {"logit"} and moments == 1 and all(m.heads != "max" for m in attention_variants)
 
@@ -161,7 +161,7 @@ class Block(NamedTuple):
 
 
 class Plan(HoldsSettings, _Value):
-    """What will be computed, and what it needs.
+    """The plan of a run: what will be computed, and the resources it needs.
 
     Attributes
     ----------
@@ -173,9 +173,9 @@ class Plan(HoldsSettings, _Value):
         Torch threads per actor.
     instruction_set
         Of the machine that planned; None in plans of earlier versions. Not part of the hash: a run
-        goes on elsewhere, and says so.
+        may continue on another machine; it says so.
     needs
-        Projected bytes and counts; they decide nothing.
+        Projected bytes and counts; they do not decide results.
     """
 
     ADDED = ("instruction_set",)
@@ -225,7 +225,7 @@ class Plan(HoldsSettings, _Value):
         return found
 
     def model_copy(self, *, update: Mapping[str, Any] | None = None, deep: bool = False) -> Self:
-        """Return a copy with changes; what was derived from the old values is derived again."""
+        """Return a copy with changes; cached properties are computed again."""
         made = super().model_copy(update=update, deep=deep)
         for derived in ("hash", "halves", "model_groups", "pools"):
             made.__dict__.pop(derived, None)
@@ -246,11 +246,11 @@ class Plan(HoldsSettings, _Value):
         return [m for m in self.bases if m.family != COEXPRESSION]
 
     def attention_variants(self, base: str, estimator: str) -> list[ModelPlan]:
-        """Return the readings of a checkpoint by one estimator."""
+        """Return the attention variants of a checkpoint by one estimator."""
         return [m for m in self.models if (m.base, m.estimator) == (base, estimator)]
 
     def logits_alone(self, base: str) -> bool:
-        """Tell whether units of a checkpoint sum logits only, as no view is of the softmax."""
+        """Tell whether units of a checkpoint sum only logits, because no view needs the softmax."""
         return logits_alone(self.attention_variants(base, "per_cell"), self.moments)
 
     def units_of(self, model: str, category: int, half: int) -> list[Unit]:
@@ -269,7 +269,7 @@ class Plan(HoldsSettings, _Value):
         return [pairs_work(m.name, c) for m in self.bases for c in range(len(self.categories))]
 
     def residual_work(self) -> list[str]:
-        """Return the folders of mean cells, one per checkpoint so read and category."""
+        """Return the folders of mean cells, one per checkpoint with mean cells and category."""
         return [
             residual_work(m.name, c)
             for m in self.bases
@@ -297,7 +297,7 @@ class Plan(HoldsSettings, _Value):
         return finished
 
     def matrix_work(self) -> list[str]:
-        """Return the folders of matrices, one per reading, category and layer."""
+        """Return the folders of matrices, one per attention variant, category and layer."""
         return [
             matrix_work(m.name, c, layer)
             for m in self.models

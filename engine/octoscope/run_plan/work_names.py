@@ -1,4 +1,4 @@
-"""What pieces of a run are called: folders of work, arrays of a unit."""
+"""Names in a run: folders of work, arrays of a unit."""
 
 from __future__ import annotations
 

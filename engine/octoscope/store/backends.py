@@ -1,4 +1,4 @@
-"""Where a run's bytes are: a folder or an object store; atomic writes, names created once."""
+"""Storage of a run: a folder or an object store; atomic writes, names created once."""
 
 from __future__ import annotations
 

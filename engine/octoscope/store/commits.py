@@ -42,8 +42,8 @@ class Record:
         Folder of the attempt, relative to ``work``.
     objects
         Path relative to the run -> bytes and sha256.
-    facts
-        What the work reports about itself (cells, refusals, seconds).
+    metrics
+        What the work reports about itself (cells, refusals, seconds); ``facts`` in the file.
     digest
         Bytes and sha256 of the record itself.
     """
@@ -108,8 +108,8 @@ class Attempt:
     def commit(self, plan: str, metrics: dict[str, Any]) -> Record:
         """Make what was written the result, unless another attempt was first.
 
-        The loser's data is deleted; either way the winner's record is returned. The instruction
-        set that computed it joins the facts.
+        The loser's data is deleted; in both cases the winner's record is returned. The instruction
+        set of this machine is added to the metrics.
         """
         crash_point("after-data", self.work)
         body = {
@@ -125,8 +125,8 @@ class Attempt:
         record = read_record(self.root, self.work, plan)
         if record is None:
             raise DamagedRunError(f"{record_path(self.work)}: vanished after it was written")
-        # Not by what the create returned: a repeated request whose first answer was lost is told
-        # that the name is taken, by itself.
+        # Compare names: the result of the create may be wrong. If its first answer was lost and the
+        # request repeated, the second answer says that the name exists.
         if record.attempt != self.name:
             self.root.remove(self._objects)
         return record

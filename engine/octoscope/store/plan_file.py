@@ -99,7 +99,7 @@ def upgraded(body: dict[str, Any]) -> dict[str, Any]:
 def changed(present: dict[str, Any], plan: Plan) -> list[str]:
     """Return dotted names of what differs between a stored plan and a new one.
 
-    What decides no byte of the run is not compared. Of a stored plan of format 3 the settings that
+    Settings that do not decide bytes are not compared. In a stored plan of format 3 settings that
     it states are.
     """
     new = plan.model_dump(mode="json")

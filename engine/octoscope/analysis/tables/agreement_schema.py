@@ -89,8 +89,8 @@ AGREEMENT_COLUMNS = (
 AGREEMENT_TABLES = (
     Table(
         "tables/agreement.parquet",
-        "query matrix, evaluated matrix and k: where the strongest pairs of the first stand in the "
-        "second, over the genes of the set that all compared models have",
+        "query matrix, evaluated matrix and k: quantiles of the strongest pairs of the first in "
+        "the second, over the genes of the set that all compared models have",
         AGREEMENT_COLUMNS,
         when=_WHEN,
     ),

@@ -41,10 +41,10 @@ N_PERMUTATIONS = Column(
 
 def interval(what: str, low: str = "low", high: str = "high", how: str = "") -> tuple[Column, ...]:
     """Return the two ends of a 95 % interval."""
-    made = f", {how}" if how else ""
+    method = f", {how}" if how else ""
     return (
-        Column(low, "float64", f"Lower end of the 95 % interval of {what}{made}"),
-        Column(high, "float64", f"Upper end of the 95 % interval of {what}{made}"),
+        Column(low, "float64", f"Lower end of the 95 % interval of {what}{method}"),
+        Column(high, "float64", f"Upper end of the 95 % interval of {what}{method}"),
     )
 
 
@@ -52,10 +52,10 @@ def null_range(
     what: str, low: str = "null_low", high: str = "null_high", how: str = ""
 ) -> tuple[Column, ...]:
     """Return the two ends of the central 95 % of a null distribution."""
-    made = f", {how}" if how else ""
+    method = f", {how}" if how else ""
     return (
-        Column(low, "float64", f"2.5 % quantile of {what} under the null{made}"),
-        Column(high, "float64", f"97.5 % quantile of {what} under the null{made}"),
+        Column(low, "float64", f"2.5 % quantile of {what} under the null{method}"),
+        Column(high, "float64", f"97.5 % quantile of {what} under the null{method}"),
     )
 
 

@@ -1,4 +1,4 @@
-"""Schema of the tables of layers as one, consensus networks and contrasts of categories."""
+"""Schema of the tables of combined layers, consensus networks and contrasts of categories."""
 
 from __future__ import annotations
 
@@ -23,9 +23,9 @@ from octoscope.analysis.tables.matrix_schema import DONOR_GROUPS, STATISTICS, TO
 _WHEN = "compare.consensus"
 _SEVERAL = "compare.consensus and several categories"
 _GROUPS = "compare.consensus and several model groups"
-_ASKED = (GENE_SET, VIEW)
+_KEYS = (GENE_SET, VIEW)
 _CLOSEST = (
-    "Category where the pair stands best elsewhere; null: it is eligible in no other, and its "
+    "Other category where the pair is strongest; null: it is eligible in no other, and its "
     "contrast is unknown"
 )
 # matrices of combined layers have no donor groups and no second moments
@@ -35,14 +35,14 @@ _TOP = tuple(c for c in TOP_PAIRS if not c.when)
 CONSENSUS_TABLES = (
     Table(
         "tables/consensus_layers.parquet",
-        "model, category, gene set and view: its layers as one matrix (`compare.layers`), each "
-        "half combined for itself",
+        "model, category, gene set and view: its combined layers (`compare.layers`), each half "
+        "combined on its own",
         (MODEL, CATEGORY, Column("layers", "int64", "Layers that were combined"), *_COMBINED),
         when=_WHEN,
     ),
     Table(
         "consensus/{model}.parquet",
-        "top pair of a model's layers as one matrix",
+        "top pair of a model's combined layers",
         (
             MODEL,
             CATEGORY,
@@ -58,7 +58,7 @@ CONSENSUS_TABLES = (
         "pairs of the most model groups first, then by score",
         (
             CATEGORY,
-            *_ASKED,
+            *_KEYS,
             *QUERY,
             *KEY,
             Column(
@@ -111,7 +111,7 @@ CONSENSUS_TABLES = (
         "number of model groups, category, gene set and view: how many pairs they share",
         (
             CATEGORY,
-            *_ASKED,
+            *_KEYS,
             Column("n_groups", "int64", "Model groups, at least"),
             Column("n_pairs", "int64", "Pairs among the strongest of so many groups"),
             Column("null_mean", "float64", "Mean with each group's genes relabelled"),
@@ -129,7 +129,7 @@ CONSENSUS_TABLES = (
         (
             MODEL,
             CATEGORY,
-            *_ASKED,
+            *_KEYS,
             Column("n_pairs", "int64", "Strongest pairs whose contrast is known in both halves"),
             Column("median_contrast", "float64", "Median contrast of these pairs"),
             Column("noise_high", "float64", "95 % quantile of the noise of their contrasts"),
@@ -149,7 +149,7 @@ CONSENSUS_TABLES = (
         (
             MODEL,
             CATEGORY,
-            *_ASKED,
+            *_KEYS,
             *QUERY,
             *KEY,
             Column("quantile", "float32", "rank / ranked pairs in this category"),
@@ -173,7 +173,7 @@ CONSENSUS_TABLES = (
     ),
 )
 
-_POOL = Column("pool", "string", "Name of the pool of categories that are read as one")
+_POOL = Column("pool", "string", "Name of the pool of categories")
 _POOLS = "compare.pools"
 _LAYER = Column("layer", "int64", "Layer, counted from 0")
 POOL_TABLES = (

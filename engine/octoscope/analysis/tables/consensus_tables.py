@@ -1,4 +1,4 @@
-"""Layers as one, models as one, categories against each other: graphs and tables."""
+"""Combined layers, consensus of models, contrasts of categories: graphs and tables."""
 
 from __future__ import annotations
 
@@ -83,13 +83,13 @@ class ComparisonKey:
 
 @dataclass(frozen=True)
 class PairRanks:
-    """Where the union's pairs stand in one model and category, all layers as one.
+    """Ranks of the union's pairs in the combined layers of one model and category.
 
     Attributes
     ----------
     quantiles
         [3, pairs] float32 of all cells, half 0, half 1; NaN where not eligible.
-    members
+    in_top_k
         [3, pairs] bool: among the top K.
     layer
         [pairs] layer where the pair is largest.
@@ -98,43 +98,43 @@ class PairRanks:
     """
 
     quantiles: np.ndarray
-    members: np.ndarray
+    in_top_k: np.ndarray
     layer: np.ndarray
     n_layers: np.ndarray
 
 
 def comparison_keys(plan: Plan, finished: set[Block]) -> list[ComparisonKey]:
     """Return every gene set and view with something to compare."""
-    made: list[ComparisonKey] = []
+    keys: list[ComparisonKey] = []
     if not comparison_settings(plan).consensus:
-        return made
+        return keys
     every = range(len(plan.categories))
     for gene_set, view in compared_sets_and_views(plan):
-        of = {c: comparable_models(plan, finished, c, gene_set, view) for c in every}
-        models = [m.name for m in plan.checkpoints if any(m.name in x for x in of.values())]
+        models_of = {c: comparable_models(plan, finished, c, gene_set, view) for c in every}
+        models = [m.name for m in plan.checkpoints if any(m.name in x for x in models_of.values())]
         genes = shared_genes(plan, models, gene_set)
-        blocks = tuple((m, c) for m in models for c in every if m in of[c])
-        known = tuple(
+        blocks = tuple((m, c) for m in models for c in every if m in models_of[c])
+        correlated = tuple(
             (m.name, v, c) for c in every for m, v in correlations(plan, finished, c, view, genes)
         )
         if len(blocks) > 1 and len(genes) > 2:
-            made.append(ComparisonKey(gene_set, view, genes, blocks, known))
-    return made
+            keys.append(ComparisonKey(gene_set, view, genes, blocks, correlated))
+    return keys
 
 
 def consensus_tables(plan: Plan, finished: set[Block]) -> list[str]:
     """Return the tables that the analysis makes of the finished blocks."""
-    todo = comparison_keys(plan, finished)
+    keys = comparison_keys(plan, finished)
     blocks = _blocks(plan, finished)
     model_groups = plan.model_groups
-    made = [LAYERS] if blocks else []
-    made += [layers_path(m.name) for m in plan.checkpoints if any(b[0] == m.name for b in blocks)]
-    made += sorted({network_path(c) for q in todo for _, c in q.blocks})
-    if any(len({model_groups[m] for m in q.models}) > 1 for q in todo):
-        made.append(SUPPORT)
-    if any(len({c for _, c in q.blocks}) > 1 for q in todo):
-        made += [CONTRASTS, SPECIFIC]
-    return made
+    paths = [LAYERS] if blocks else []
+    paths += [layers_path(m.name) for m in plan.checkpoints if any(b[0] == m.name for b in blocks)]
+    paths += sorted({network_path(c) for q in keys for _, c in q.blocks})
+    if any(len({model_groups[m] for m in q.models}) > 1 for q in keys):
+        paths.append(SUPPORT)
+    if any(len({c for _, c in q.blocks}) > 1 for q in keys):
+        paths += [CONTRASTS, SPECIFIC]
+    return paths
 
 
 def _blocks(plan: Plan, finished: set[Block]) -> list[tuple[str, int]]:
@@ -157,15 +157,17 @@ def _compute(context: Context) -> Iterable[tuple[str, pd.DataFrame]]:
     blocks = _blocks(plan, finished)
     tables = dict(zip(blocks, compute([delayed(_layers)(run, *b) for b in blocks], scheduler),
                       strict=True))  # fmt: skip
-    made: dict[str, list[pd.DataFrame]] = {LAYERS: [stats for _, stats in tables.values()]}
+    parts_of: dict[str, list[pd.DataFrame]] = {LAYERS: [stats for _, stats in tables.values()]}
     for (model, _), (top, _) in tables.items():
-        made.setdefault(layers_path(model), []).append(top)
-    todo = comparison_keys(plan, finished)
+        parts_of.setdefault(layers_path(model), []).append(top)
+    keys = comparison_keys(plan, finished)
     listed = {block: top for block, (top, _) in tables.items()}
-    for found in compute([_graph(run, q, listed) for q in todo], scheduler):
-        for name, frame in found.items():
-            made.setdefault(name, []).append(frame)
-    joined = {name: pd.concat(parts, ignore_index=True) for name, parts in made.items() if parts}
+    for new_tables in compute([_graph(run, q, listed) for q in keys], scheduler):
+        for name, frame in new_tables.items():
+            parts_of.setdefault(name, []).append(frame)
+    joined = {
+        name: pd.concat(parts, ignore_index=True) for name, parts in parts_of.items() if parts
+    }
     if LAYERS in joined:
         joined[LAYERS] = statistics.with_half_q(joined[LAYERS], ["gene_set", "view"])
     if SUPPORT in joined:
@@ -184,7 +186,7 @@ def _compute(context: Context) -> Iterable[tuple[str, pd.DataFrame]]:
 
 
 def _layers(run: FinishedMatrices, model: str, category: int) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """Return top pairs and statistics of a model's layers as one matrix."""
+    """Return top pairs and statistics of a model's combined layers."""
     plan = run.plan
     m = plan.model(model)
     matrix = combined_layers(run, category, model)
@@ -214,7 +216,7 @@ def _graph(
     run: FinishedMatrices, q: ComparisonKey, listed: dict[tuple[str, int], pd.DataFrame]
 ) -> Any:
     plan = run.plan
-    question = delayed(q, traverse=False)
+    comparison_key = delayed(q, traverse=False)
     tops: list[Any] = []
     for model, category in q.blocks:
         m = plan.model(model)
@@ -223,15 +225,15 @@ def _graph(
             genes = np.array(q.genes)
             tops.append(tuple(np.searchsorted(genes, top[x].to_numpy(str)) for x in _ENDS))
         else:
-            tops.append(delayed(_top)(run, question, model, category))
+            tops.append(delayed(_top)(run, comparison_key, model, category))
     pairs = delayed(_union)(tops, len(q.genes))
-    pair_ranks = [delayed(_pair_ranks)(run, question, *block, pairs) for block in q.blocks]
-    correlated = [delayed(_correlated)(run, question, *x, pairs) for x in q.correlations]
-    return delayed(_tables)(run, question, pairs, pair_ranks, correlated)
+    pair_ranks = [delayed(_pair_ranks)(run, comparison_key, *block, pairs) for block in q.blocks]
+    correlated = [delayed(_correlated)(run, comparison_key, *x, pairs) for x in q.correlations]
+    return delayed(_tables)(run, comparison_key, pairs, pair_ranks, correlated)
 
 
 def _top(run: FinishedMatrices, q: ComparisonKey, model: str, category: int) -> Pairs:
-    """Return (query, key) of the top pairs of a model's layers as one."""
+    """Return (query, key) of the top pairs of a model's combined layers."""
     plan = run.plan
     matrix = combined_layers(run, category, model)
     genes = axis_positions(plan.model(model), q.genes)
@@ -259,8 +261,8 @@ def _pair_ranks(
     ranked = rank_pairs(readers, *pairs, n_genes=len(q.genes), conventions=how)
     codes, times = pairs[0] * len(genes) + pairs[1], np.zeros(len(pairs[0]), np.int16)
     for layer in m.layers:
-        member = MatrixRef(model, layer, q.view)
-        query, key = strongest(run, category, member, q.genes, q.gene_set)
+        ref = MatrixRef(model, layer, q.view)
+        query, key = strongest(run, category, ref, q.genes, q.gene_set)
         times += np.isin(codes, query * len(genes) + key)
     return PairRanks(
         ranked.quantiles.astype(np.float32),
@@ -295,32 +297,32 @@ def _tables(
     first = plan.model(models[0])
     axis = axis_positions(first, q.genes)
     categories = sorted({c for _, c in q.blocks})
-    there = dict(zip(q.blocks, pair_ranks, strict=True))
+    ranks_of = dict(zip(q.blocks, pair_ranks, strict=True))
     shape = len(models), len(categories), len(_PARTS), len(pairs[0])
-    quantiles, members = np.full(shape, np.nan, np.float32), np.zeros(shape, bool)
-    for (m, c), found in there.items():
+    quantiles, in_top_k = np.full(shape, np.nan, np.float32), np.zeros(shape, bool)
+    for (m, c), ranks in ranks_of.items():
         at = models.index(m), categories.index(c)
-        quantiles[at], members[at] = found.quantiles, found.members
+        quantiles[at], in_top_k[at] = ranks.quantiles, ranks.in_top_k
     scores = consensus.score(quantiles, groups)  # [categories, parts, pairs]
     # contrasts of the consensus: 10^-score is the geometric mean of quantiles
     contrast, closest_category = consensus.specificity(10.0 ** -scores[:, 0])
     names = [plan.categories[c].name for c in categories]
-    made: dict[str, list[pd.DataFrame]] = {SUPPORT: [], CONTRASTS: [], SPECIFIC: []}
+    frames: dict[str, list[pd.DataFrame]] = {SUPPORT: [], CONTRASTS: [], SPECIFIC: []}
     for i, c in enumerate(categories):
-        seen = members[:, i]
+        seen = in_top_k[:, i]
         frame = _network(q, pairs, models, groups, scores[i], seen, quantiles[:, i, 0])
         frame["specificity"], frame["closest_category"] = (
             contrast[i],
             closest_categories(closest_category[i], names),
         )
         for m in models:
-            if (m, c) in there:
-                frame[f"layer_{m}"] = there[m, c].layer
+            if (m, c) in ranks_of:
+                frame[f"layer_{m}"] = ranks_of[m, c].layer
         # how often layers of all models list the pair
-        listed = [there[m, c].n_layers for m in models if (m, c) in there]
+        listed = [ranks_of[m, c].n_layers for m in models if (m, c) in ranks_of]
         frame["n_layers"] = np.sum(listed, axis=0)
-        for (name, _, of), values in zip(q.correlations, correlated, strict=True):
-            if of == c:
+        for (name, _, correlated_category), values in zip(q.correlations, correlated, strict=True):
+            if correlated_category == c:
                 frame[f"quantile_{name}"] = values
         frame = frame[frame["n_models"] > 0].sort_values(
             ["n_groups", "score", "query", "key"],
@@ -331,20 +333,24 @@ def _tables(
         row = pd.Series(np.arange(1, len(frame) + 1), frame.index)
         frame["rank"] = row.mask(ahead).ffill().astype(np.int64)
         frame = frame.assign(**{end: axis[frame[end]] for end in _ENDS})
-        made[network_path(c)] = [labelled(name_genes(frame, first), {"category": names[i]} | label)]
+        frames[network_path(c)] = [
+            labelled(name_genes(frame, first), {"category": names[i]} | label)
+        ]
         if len(set(groups)) > 1:
             tested = consensus.support_test(
                 *pairs, seen[:, 0], groups, len(q.genes),
                 permutations=plan.permutations,
                 max_permutation_factor=plan.max_permutation_factor, seed=plan.seed,
             )  # fmt: skip
-            made[SUPPORT].append(labelled(tested, {"category": names[i]} | label))
+            frames[SUPPORT].append(labelled(tested, {"category": names[i]} | label))
     if len(categories) > 1:
-        summary, specific = contrasts(pairs, len(q.genes), models, names, quantiles, members, label)
+        summary, specific = contrasts(
+            pairs, len(q.genes), models, names, quantiles, in_top_k, label
+        )
         specific = specific.assign(**{end: axis[specific[end]] for end in _ENDS})
-        made[CONTRASTS].append(summary)
-        made[SPECIFIC].append(name_genes(specific, first))
-    return {name: pd.concat(parts, ignore_index=True) for name, parts in made.items() if parts}
+        frames[CONTRASTS].append(summary)
+        frames[SPECIFIC].append(name_genes(specific, first))
+    return {name: pd.concat(parts, ignore_index=True) for name, parts in frames.items() if parts}
 
 
 def _network(
@@ -353,11 +359,11 @@ def _network(
     models: list[str],
     groups: list[str],
     scores: np.ndarray,
-    members: np.ndarray,
+    in_top_k: np.ndarray,
     quantiles: np.ndarray,
 ) -> pd.DataFrame:
-    n_models, n_groups = consensus.support(members[:, 0], groups)
-    halves = [consensus.support(members[:, h], groups)[1] for h in (1, 2)]
+    n_models, n_groups = consensus.support(in_top_k[:, 0], groups)
+    halves = [consensus.support(in_top_k[:, h], groups)[1] for h in (1, 2)]
     frame = {
         "query": pairs[0], "key": pairs[1], "score": scores[0],
         "score_half0": scores[1], "score_half1": scores[2],

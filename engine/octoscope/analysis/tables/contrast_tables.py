@@ -1,4 +1,4 @@
-"""One category and not the others: contrasts of each model's top pairs, and these pairs."""
+"""Contrasts between categories of each model's top pairs, and the category-specific pairs."""
 
 from __future__ import annotations
 
@@ -20,17 +20,17 @@ def contrasts(
     models: Sequence[str],
     categories: Sequence[str],
     quantiles: np.ndarray,
-    members: np.ndarray,
+    in_top_k: np.ndarray,
     label: Mapping[str, str],
 ) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """Tell, per model and category, what its top pairs are in the other categories.
+    """Compare the top pairs of every model and category with the other categories.
 
     Parameters
     ----------
     pairs
         (query, key), [pairs] each.
-    quantiles, members
-        [models, categories, parts (all cells, half 0, half 1), pairs]: where a pair stands, NaN
+    quantiles, in_top_k
+        [models, categories, parts (all cells, half 0, half 1), pairs]: the quantile of a pair, NaN
         where not eligible, and whether it is among the top pairs.
     label
         Columns of one value for both tables.
@@ -47,10 +47,10 @@ def contrasts(
     """
     rows, listed = [], []
     for m, model in enumerate(models):
-        found = [consensus.specificity(quantiles[m, :, part]) for part in range(3)]
-        total, *halves = (contrast for contrast, _ in found)
+        results = [consensus.specificity(quantiles[m, :, part]) for part in range(3)]
+        total, *halves = (contrast for contrast, _ in results)
         for c, name in enumerate(categories):
-            top = np.flatnonzero(members[m, c, 0])
+            top = np.flatnonzero(in_top_k[m, c, 0])
             both = np.stack([half[c, top] for half in halves])
             query, key = (end[top] for end in pairs)
             row = consensus.contrast_test(total[c, top], both, query, key, n_genes)
@@ -66,7 +66,7 @@ def contrasts(
                 "contrast_half0": both[0],
                 "contrast_half1": both[1],
                 "noise": consensus.contrast_noise(both),
-                "closest_category": closest_categories(found[0][1][c, top], categories),
+                "closest_category": closest_categories(results[0][1][c, top], categories),
                 "specific": pd.arrays.BooleanArray(above, ~known),
             }
             ends = pd.DataFrame(named, index=range(len(top)))

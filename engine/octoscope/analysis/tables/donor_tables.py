@@ -1,4 +1,4 @@
-"""Comparisons without each group of donors, while the sums of a run's units are there."""
+"""Comparisons without each group of donors; they need the sums of a run's units."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ from dask.delayed import delayed
 
 from octoscope.analysis.agreement import Pairs, union
 from octoscope.analysis.agreement_jackknife import (
-    PlacedWithout,
+    RankedWithout,
     medians_without,
-    place_without,
+    rank_without,
     strongest_without,
 )
 from octoscope.analysis.donor_jackknife import LeaveOneGroupOut
@@ -43,53 +43,53 @@ class DonorDeletions:
 
 
 def graph(run: FinishedMatrices, x: Comparison, comparison: Any) -> Any:
-    """Return the task of a comparison's :class:`WithoutDonors`; None without donor groups.
+    """Return the task of a comparison's :class:`DonorDeletions`; None without donor groups.
 
     ``comparison``: ``x`` as one object for all tasks.
     """
     if run.plan.categories[x.category].groups is None:
         return None
-    members = range(len(x.members))  # one task each: a matrix is read several times
-    tops = [delayed(_tops)(run, comparison, i) for i in members]
+    indices = range(len(x.refs))  # one task each: a matrix is read several times
+    tops = [delayed(_tops)(run, comparison, i) for i in indices]
     pairs = delayed(_unions)(tops, len(x.genes))
-    ranked = [delayed(_rank)(run, comparison, i, pairs) for i in members]
+    ranked = [delayed(_rank)(run, comparison, i, pairs) for i in indices]
     return delayed(_medians)(run, comparison, ranked)
 
 
 def _opened(
-    run: FinishedMatrices, x: Comparison, member: MatrixRef
+    run: FinishedMatrices, x: Comparison, ref: MatrixRef
 ) -> tuple[LeaveOneGroupOut | None, np.ndarray]:
-    plain = run.leave_donors_out(member.model, x.category, member.layer)
+    plain = run.leave_donors_out(ref.model, x.category, ref.layer)
     opened = None if plain is None else DerivedLeaveOneOut(plain)
-    return opened, axis_positions(run.plan.model(member.model), x.genes)
+    return opened, axis_positions(run.plan.model(ref.model), x.genes)
 
 
-def _tops(run: FinishedMatrices, x: Comparison, member: int) -> list[Pairs] | None:
-    """Return the lists of a member group by group; None if it has no donors."""
-    matrix, genes = _opened(run, x, x.members[member])
+def _tops(run: FinishedMatrices, x: Comparison, index: int) -> list[Pairs] | None:
+    """Return the top pairs of a matrix without each group; None if it has no donors."""
+    matrix, genes = _opened(run, x, x.refs[index])
     if matrix is None:
         return None
-    return strongest_without(matrix, genes, x.members[member].view, run.plan.top_k)
+    return strongest_without(matrix, genes, x.refs[index].view, run.plan.top_k)
 
 
 def _unions(tops: list[list[Pairs] | None], n_genes: int) -> list[Pairs]:
     """Return of each group the pairs in any list without it."""
-    known = [lists for lists in tops if lists is not None]
-    return [union(of_group, n_genes) for of_group in zip(*known, strict=True)]
+    with_donors = [lists for lists in tops if lists is not None]
+    return [union(of_group, n_genes) for of_group in zip(*with_donors, strict=True)]
 
 
 def _rank(
-    run: FinishedMatrices, x: Comparison, member: int, pairs: list[Pairs]
-) -> PlacedWithout | None:
-    matrix, genes = _opened(run, x, x.members[member])
+    run: FinishedMatrices, x: Comparison, index: int, pairs: list[Pairs]
+) -> RankedWithout | None:
+    matrix, genes = _opened(run, x, x.refs[index])
     if matrix is None:
         return None
     how = comparison_settings(run.plan).conventions
-    return place_without(matrix, genes, x.members[member].view, pairs, how)
+    return rank_without(matrix, genes, x.refs[index].view, pairs, how)
 
 
 def _medians(
-    run: FinishedMatrices, x: Comparison, ranked: list[PlacedWithout | None]
+    run: FinishedMatrices, x: Comparison, ranked: list[RankedWithout | None]
 ) -> DonorDeletions:
     plan = run.plan
     groups = plan.categories[x.category].groups or []

@@ -26,12 +26,12 @@ GEOMETRY_CATEGORIES = "tables/geometry_categories.parquet"
 
 def geometry_blocks(plan: Plan, finished: set[Block]) -> dict[int, list[str]]:
     """Return category -> checkpoints whose mean cells are there, where they can be compared."""
-    read = {m.base for m in plan.models if m.estimator == "mean_residual"}
-    found = {
+    with_mean_cells = {m.base for m in plan.models if m.estimator == "mean_residual"}
+    models_of = {
         c: [
             m.name
             for m in plan.checkpoints
-            if m.name in read
+            if m.name in with_mean_cells
             and all(
                 (r.name, c) in finished for r in plan.attention_variants(m.name, "mean_residual")
             )
@@ -39,7 +39,7 @@ def geometry_blocks(plan: Plan, finished: set[Block]) -> dict[int, list[str]]:
         for c in range(len(plan.categories))
     }
     layers = {m.name: len(m.layers) for m in plan.checkpoints}
-    return {c: models for c, models in found.items() if sum(layers[m] for m in models) > 1}
+    return {c: models for c, models in models_of.items() if sum(layers[m] for m in models) > 1}
 
 
 def _outputs(plan: Plan, finished: Sequence[Block]) -> dict[str, Sequence[Block]]:
@@ -51,27 +51,27 @@ def _outputs(plan: Plan, finished: Sequence[Block]) -> dict[str, Sequence[Block]
 def _compute(context: Context) -> Iterable[tuple[str, pd.DataFrame]]:
     """Compare the residual streams of mean cells."""
     todo = geometry_blocks(context.run.plan, set(context.finished))
-    tasks = [delayed(_of)(context.run, c, models) for c, models in todo.items()]
-    found = [t for t in compute(tasks, context.scheduler) if len(t)]
-    table = pd.concat(found, ignore_index=True) if found else no_rows(GEOMETRY_TABLES[0])
+    tasks = [delayed(_geometry_of)(context.run, c, models) for c, models in todo.items()]
+    parts = [t for t in compute(tasks, context.scheduler) if len(t)]
+    table = pd.concat(parts, ignore_index=True) if parts else no_rows(GEOMETRY_TABLES[0])
     table = table.assign(q=statistics.adjust(table["p"].to_numpy(float)))
     yield GEOMETRY, table
     yield GEOMETRY_CATEGORIES, over_categories("geometry", table)
 
 
-def _of(run: FinishedMatrices, category: int, models: list[str]) -> pd.DataFrame:
+def _geometry_of(run: FinishedMatrices, category: int, models: list[str]) -> pd.DataFrame:
     """Compare all layers of all models over the genes that enough cells of each hold."""
     plan = run.plan
     genes = shared_genes(plan, models, None)
-    there = np.ones(len(genes), bool)
+    held_by_all = np.ones(len(genes), bool)
     places = {name: axis_positions(plan.model(name), genes) for name in models}
     for name in models:
-        there &= run.mean_cell_genes(name, category)[places[name]]
-    members = [(name, layer) for name in models for layer in plan.model(name).layers]
-    if there.sum() < 3:
+        held_by_all &= run.mean_cell_genes(name, category)[places[name]]
+    refs = [(name, layer) for name in models for layer in plan.model(name).layers]
+    if held_by_all.sum() < 3:
         return no_rows(GEOMETRY_TABLES[0])
     streams = [
-        run.mean_residuals(name, category, layer)[places[name][there]] for name, layer in members
+        run.mean_residuals(name, category, layer)[places[name][held_by_all]] for name, layer in refs
     ]
     table = compare_geometry(
         streams,
@@ -80,7 +80,7 @@ def _of(run: FinishedMatrices, category: int, models: list[str]) -> pd.DataFrame
         seed=plan.seed,
     )
     ends = {
-        f"{what}_{side}": [members[i][at] for i in table[side]]
+        f"{what}_{side}": [refs[i][at] for i in table[side]]
         for side in ("a", "b")
         for at, what in enumerate(("model", "layer"))
     }

@@ -1,4 +1,4 @@
-"""The tables that every matrix left behind, joined over the matrices of a run."""
+"""The tables of every matrix, joined over the matrices of a run."""
 
 from __future__ import annotations
 
@@ -19,32 +19,32 @@ _PER_MODEL = ("topk", "edges")
 
 
 def _outputs(plan: Plan, finished: Sequence[Block]) -> dict[str, list[Block]]:
-    made: dict[str, list[Block]] = {}
+    tables: dict[str, list[Block]] = {}
     for model in dict.fromkeys(b.model for b in finished):
         of_model = [b for b in finished if b.model == model]
-        made[f"topk/{model}.parquet"] = of_model
+        tables[f"topk/{model}.parquet"] = of_model
         e, m = plan.edges, plan.model(model)
         if e is not None and e.view in m.views and e.gene_set in m.gene_sets:
-            made[f"edges/{model}.parquet"] = of_model
+            tables[f"edges/{model}.parquet"] = of_model
     if finished:
-        made |= {f"tables/{name}.parquet": list(finished) for name in _JOINED}
-    return made
+        tables |= {f"tables/{name}.parquet": list(finished) for name in _JOINED}
+    return tables
 
 
 def _compute(context: Context) -> Iterable[tuple[str, pd.DataFrame]]:
     """Join tables in plan order.
 
-    Top pairs gain ``in_network``: null where a gene is not in the network, or there is none.
+    Top pairs gain ``in_network``: null if a gene is not in the network, or there is no network.
     """
     run, plan = context.run, context.run.plan
     network = None if context.network is None else open_network_of(context.network)
-    made = _outputs(plan, context.finished)
+    tables = _outputs(plan, context.finished)
     for table in (*_JOINED, *_PER_MODEL):
         frames: dict[str, list[pd.DataFrame]] = {}
         for block in context.finished:
             m = plan.model(block.model)
             path = f"{table}/{m.name}.parquet" if table in _PER_MODEL else f"tables/{table}.parquet"
-            if path not in made or not context.wants(path):
+            if path not in tables or not context.wants(path):
                 continue
             for layer in m.layers:
                 frame = run.matrix_table(table, m.name, block.category, layer)

@@ -1,4 +1,4 @@
-"""Schema of the tables that put the layers of a model beside each other."""
+"""Schema of the tables that compare the layers of a model."""
 
 from __future__ import annotations
 

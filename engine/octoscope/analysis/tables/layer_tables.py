@@ -1,4 +1,4 @@
-"""The layers of each model against each other."""
+"""Comparisons of the layers of each model."""
 
 from __future__ import annotations
 
@@ -64,8 +64,8 @@ def _layers_of(
     matrices = run.layers(model, category)
     tops = {y: run.matrix_table("topk", model, category, y) for y in m.layers}
     unions, tables = [], []
-    for name, members in m.gene_sets.items():
-        genes = np.array(members)
+    for name, positions in m.gene_sets.items():
+        genes = np.array(positions)
         for view in m.views:
             top = {y: of_all_cells(frame, name, view) for y, frame in tops.items()}
             union, compared = compare_layers(

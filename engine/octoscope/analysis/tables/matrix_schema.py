@@ -1,4 +1,4 @@
-"""Schema of the tables that every matrix leaves behind; consensus and pools have the same."""
+"""Schema of the tables of every matrix; consensus and pools have the same."""
 
 from __future__ import annotations
 

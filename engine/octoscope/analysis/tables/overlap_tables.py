@@ -10,7 +10,7 @@ import pandas as pd
 from dask.delayed import delayed
 
 from octoscope.analysis import statistics
-from octoscope.analysis.auroc import separation_test
+from octoscope.analysis.auroc import auroc_test
 from octoscope.analysis.dask_graphs import compute
 from octoscope.analysis.finished_matrices import FinishedMatrices
 from octoscope.analysis.label_tables import of_all_cells
@@ -64,8 +64,8 @@ def _overlap_of(
     matrices = run.layers(model, category)
     tops = {y: run.matrix_table("topk", model, category, y) for y in m.layers}
     block = {"model": model, "category": plan.categories[category].name}
-    for name, members in m.gene_sets.items():
-        genes = np.array(members)
+    for name, positions in m.gene_sets.items():
+        genes = np.array(positions)
         adjacency = network.adjacency(vertices[genes])
         grid = np.ix_(genes, genes)
         for layer in m.layers:
@@ -85,7 +85,7 @@ def _overlap_of(
                 label = block | {"layer": layer, "gene_set": name, "view": view}
                 overlaps.append(label | of_list)
                 tiles = matrix.values(genes, view)
-                of_matrix = separation_test(
+                of_matrix = auroc_test(
                     np.concatenate([bins_of(values) for _, values, _ in tiles]),
                     eligible[grid],
                     vertices[genes],

@@ -1,4 +1,4 @@
-"""Categories that are also read as one: sums and cells added, then finalised like any matrix."""
+"""Pooled categories: their sums and cells are added, then finalised like any matrix."""
 
 from __future__ import annotations
 
@@ -27,12 +27,12 @@ STATS = "tables/pools.parquet"
 
 
 def top_path(model: str) -> str:
-    """Return the name of a reading's top pairs in every pool."""
+    """Return the name of an attention variant's top pairs in every pool."""
     return f"pools/{model}.parquet"
 
 
-def pooled_readings(plan: Plan, finished: set[Block]) -> list[tuple[ModelPlan, str]]:
-    """Return the readings and pools all of whose categories are finished.
+def pooled_variants(plan: Plan, finished: set[Block]) -> list[tuple[ModelPlan, str]]:
+    """Return the attention variants and pools all of whose categories are finished.
 
     Means of categories do not add up to the mean of their cells, so mean cells and co-expression
     have no pools.
@@ -48,7 +48,7 @@ def pooled_readings(plan: Plan, finished: set[Block]) -> list[tuple[ModelPlan, s
 
 def pool_tables(plan: Plan, finished: set[Block]) -> list[str]:
     """Return the tables that the analysis makes of the finished blocks."""
-    models = dict.fromkeys(m.name for m, _ in pooled_readings(plan, finished))
+    models = dict.fromkeys(m.name for m, _ in pooled_variants(plan, finished))
     return [STATS, *(top_path(m) for m in models)] if models else []
 
 
@@ -64,10 +64,10 @@ def _compute(context: Context) -> Iterable[tuple[str, pd.DataFrame]]:
     pools = plan.pools
     todo = [
         (m.name, name, pools[name], layer)
-        for m, name in pooled_readings(plan, finished)
+        for m, name in pooled_variants(plan, finished)
         for layer in m.layers
     ]
-    return _made(context.run, todo, context.scheduler).items()
+    return _pool(context.run, todo, context.scheduler).items()
 
 
 def pool_finished(
@@ -96,7 +96,7 @@ def pool_finished(
             )
     at = sorted({names.index(c) for c in categories})
     if len(at) < 2:
-        raise InputError("--category", "a pool is of at least two categories", "name another")
+        raise InputError("--category", "a pool needs at least two categories", "name another")
     cells = sum(sum(plan.categories[c].cells) for c in at)
     least = min_cells or default_min_cells(cells)
     chosen = PoolPlan(categories=at, min_cells=least)
@@ -114,32 +114,42 @@ def pool_finished(
             "the run has no per-cell attention; means over categories cannot be added",
             "run with estimators: per_cell",
         )
-    return _made(run, todo, scheduler)
+    return _pool(run, todo, scheduler)
 
 
-def _made(
+def _pool(
     run: FinishedMatrices, todo: Sequence[tuple[str, str, PoolPlan, int]], scheduler: Any
 ) -> dict[str, pd.DataFrame]:
-    found = compute([delayed(_finalised)(run, *x) for x in todo], scheduler)
-    made: dict[str, list[pd.DataFrame]] = {}
-    for (model, *_), (top, stats) in zip(todo, found, strict=True):
-        made.setdefault(top_path(model), []).append(top)
-        made.setdefault(STATS, []).append(stats)
-    tables = {name: pd.concat(parts, ignore_index=True) for name, parts in made.items()}
+    # plain values: Dask on Ray makes a bare tuple of a named one
+    tasks = [
+        delayed(_finalised)(run, model, name, p.categories, p.min_cells, layer)
+        for model, name, p, layer in todo
+    ]
+    results = compute(tasks, scheduler)
+    parts_of: dict[str, list[pd.DataFrame]] = {}
+    for (model, *_), (top, stats) in zip(todo, results, strict=True):
+        parts_of.setdefault(top_path(model), []).append(top)
+        parts_of.setdefault(STATS, []).append(stats)
+    tables = {name: pd.concat(parts, ignore_index=True) for name, parts in parts_of.items()}
     if STATS in tables:
         tables[STATS] = statistics.with_half_q(tables[STATS], ["pool", "gene_set", "view"])
     return tables
 
 
 def _finalised(
-    run: FinishedMatrices, model: str, name: str, p: PoolPlan, layer: int
+    run: FinishedMatrices,
+    model: str,
+    name: str,
+    categories: Sequence[int],
+    min_cells: int,
+    layer: int,
 ) -> tuple[pd.DataFrame, pd.DataFrame]:
     plan = run.plan
     m = plan.model(model)
-    parts = [run.sums(model, c, layer) for c in p.categories]
+    parts = [run.sums(model, c, layer) for c in categories]
     done = finalise(
-        DerivedViews(pooled(parts, p.min_cells)),
-        {s: np.array(members) for s, members in m.gene_sets.items()},
+        DerivedViews(pooled(parts, min_cells)),
+        {s: np.array(positions) for s, positions in m.gene_sets.items()},
         m.views,
         top_k=plan.top_k,
         permutations=plan.permutations,

@@ -1,4 +1,4 @@
-"""Two finished runs that kept their matrices: do they find the same pairs?"""
+"""Comparison of two finished runs that kept their matrices."""
 
 from __future__ import annotations
 
@@ -36,26 +36,26 @@ def compare_runs(
     """
     plans = [first.plan, second.plan]
     a, b = plans
-    ways = ["corrected" if p.compare is None else p.compare.conventions for p in plans]
-    if ways[0] != ways[1]:
+    conventions = ["corrected" if p.compare is None else p.compare.conventions for p in plans]
+    if conventions[0] != conventions[1]:
         raise InputError(
             "second run",
-            f"compare.conventions is {ways[1]}, of the first run {ways[0]}",
+            f"compare.conventions is {conventions[1]}, of the first run {conventions[0]}",
             "run one of them again with the other's compare.conventions",
         )
     names = [{c.name: i for i, c in enumerate(p.categories)} for p in plans]
     todo = [
         (names[0][category], names[1][category], m.name, layer, gene_set, view)
         for m in a.models
-        for twin in (t for t in b.models if t.name == m.name)
+        for other in (t for t in b.models if t.name == m.name)
         for category in names[0]
         if category in names[1]
         for layer in m.layers
-        if layer in twin.layers
+        if layer in other.layers
         for gene_set in m.gene_sets
-        if gene_set in twin.gene_sets
+        if gene_set in other.gene_sets
         for view in m.views
-        if view in twin.views
+        if view in other.views
     ]
     if not todo:
         raise InputError(
@@ -63,8 +63,8 @@ def compare_runs(
             "has no matrix in common with the first",
             "models, categories, layers, gene sets and views are matched by name",
         )
-    found = compute([delayed(_matched)(first, second, *x) for x in todo], scheduler)
-    table = pd.concat(found, ignore_index=True)
+    tables = compute([delayed(_matched)(first, second, *x) for x in todo], scheduler)
+    table = pd.concat(tables, ignore_index=True)
     return table.assign(q=statistics.adjust_by(table, ["gene_set", "view"]))
 
 
@@ -78,20 +78,20 @@ def _matched(
     gene_set: str,
     view: str,
 ) -> pd.DataFrame:
-    ends = ((first, c0), (second, c1))
+    sides = ((first, c0), (second, c1))
     plans = [first.plan, second.plan]
-    member = MatrixRef(model, layer, view)
-    mine = [set(shared_genes(plan, [model], gene_set)) for plan in plans]
-    genes = tuple(sorted(mine[0] & mine[1]))
+    ref = MatrixRef(model, layer, view)
+    own_genes = [set(shared_genes(plan, [model], gene_set)) for plan in plans]
+    genes = tuple(sorted(own_genes[0] & own_genes[1]))
     if len(genes) < 3:
         return pd.DataFrame({"gene_set": [], "view": [], "p": []})
-    readers = [reader(run, category, member, genes) for run, category in ends]
-    tops = [strongest(run, category, member, genes, gene_set) for run, category in ends]
+    readers = [reader(run, category, ref, genes) for run, category in sides]
+    tops = [strongest(run, category, ref, genes, gene_set) for run, category in sides]
     c = plans[0].compare
     how = "corrected" if c is None else c.conventions
     ranked = rank_pairs(readers, *union(tops, len(genes)), n_genes=len(genes), conventions=how)
     k = min(p.top_k for p in plans)
-    found = agreement(
+    result = agreement(
         ranked,
         dict(enumerate(readers)),
         [k],
@@ -115,6 +115,6 @@ def _matched(
         {"query_run": row["query"], "eval_run": row["eval"]}
         | label
         | {k: v for k, v in row.items() if k not in ("query", "eval")}
-        for row in found.rows
+        for row in result.rows
     ]
     return pd.DataFrame(rows)

@@ -1,4 +1,4 @@
-"""From what Napistu's files say to an Octopus directory, as it is or with its defects repaired."""
+"""Converts Napistu's files to an Octopus directory, unchanged or with defects repaired."""
 
 from __future__ import annotations
 

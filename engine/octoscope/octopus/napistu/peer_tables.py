@@ -1,4 +1,4 @@
-"""What Napistu's files say, as plain tables, whichever layout they came in."""
+"""Napistu's files as plain tables, for every layout of theirs."""
 
 from __future__ import annotations
 

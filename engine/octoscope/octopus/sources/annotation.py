@@ -12,7 +12,7 @@ import pyarrow as pa
 
 from octoscope.errors import InputError
 from octoscope.octopus.components import components
-from octoscope.octopus.sources.record import RunStats, SourceRecord, identifier_frame
+from octoscope.octopus.sources.record import SourceCounts, SourceRecord, identifier_frame
 from octoscope.octopus.sources.text import delimiter_of, header_names, open_binary, stream_table
 
 # Column of a table -> ontology; the first name is the one asked for.
@@ -49,7 +49,7 @@ class Annotation:
 
     table: pd.DataFrame
     files: list[Path] = field(default_factory=list)
-    tally: RunStats = field(default_factory=RunStats)
+    counts: SourceCounts = field(default_factory=SourceCounts)
 
     def of_symbols(self, ontologies: tuple[str, ...]) -> dict[str, list[tuple[str, str]]]:
         """Return symbol -> (ontology, identifier), the first ontology that the gene has."""
@@ -87,13 +87,13 @@ def read_annotation(path: Path) -> Annotation:
     """
     if path.suffix == ".sqlite":
         return Annotation(_sqlite(path), [path])
-    tally = RunStats()
+    counts = SourceCounts()
     delimiter = delimiter_of(path)
     found = _columns(path, delimiter)
     parts: list[pd.DataFrame] = []
     row = 0
     wanted = {c: pa.string() for c in found.values()}
-    for batch in stream_table(path, wanted, tally, delimiter=delimiter):
+    for batch in stream_table(path, wanted, counts, delimiter=delimiter):
         number = np.arange(row, row + batch.num_rows)
         row += batch.num_rows
         for ontology, column in found.items():
@@ -109,9 +109,9 @@ def read_annotation(path: Path) -> Annotation:
     table = pd.concat(parts, ignore_index=True) if parts else pd.DataFrame()
     if table.empty:
         raise InputError(str(path), "has no ids", "give a table of genes")
-    tally.kept = table["gene"].nunique()
-    tally.drop("row without any id", tally.read - tally.kept)
-    return Annotation(_joined(table), [path], tally)
+    counts.kept = table["gene"].nunique()
+    counts.drop("row without any id", counts.read - counts.kept)
+    return Annotation(_joined(table), [path], counts)
 
 
 def require_organism(record: SourceRecord, annotation: Annotation, ontology: str) -> None:
@@ -209,8 +209,8 @@ def dogma(annotation: Annotation, release: str) -> SourceRecord:
     table = annotation.table
     protein = table[table["ontology"].isin(["uniprot", "ensembl_protein"])]
     coding = np.sort(protein["gene"].unique())
-    tally = RunStats(read=table["gene"].nunique(), kept=len(coding))
-    tally.drop("gene without a protein id", tally.read - tally.kept)
+    counts = SourceCounts(read=table["gene"].nunique(), kept=len(coding))
+    counts.drop("gene without a protein id", counts.read - counts.kept)
     kept = table[table["gene"].isin(coding)]
     place = np.searchsorted(coding, kept["gene"].to_numpy())
     symbol = kept["ontology"] == "symbol"
@@ -228,5 +228,5 @@ def dogma(annotation: Annotation, release: str) -> SourceRecord:
     )
     return SourceRecord(
         "Dogma", release, names, identifiers if len(identifiers) else identifier_frame([]),
-        files=annotation.files, tally=tally,
+        files=annotation.files, counts=counts,
     )  # fmt: skip

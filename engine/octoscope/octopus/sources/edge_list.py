@@ -12,7 +12,7 @@ from octoscope.errors import InputError
 from octoscope.octopus.gene_vertices import ensembl_gene
 from octoscope.octopus.network_schema import ROLE_CODE
 from octoscope.octopus.sources.annotation import Annotation
-from octoscope.octopus.sources.record import RunStats, SourceRecord, identifier_frame, pairs_of
+from octoscope.octopus.sources.record import SourceCounts, SourceRecord, identifier_frame, pairs_of
 from octoscope.octopus.sources.text import delimiter_of, read_frame
 
 
@@ -35,15 +35,15 @@ def read_edge_list(
     InputError
         If columns are missing or a score lies outside 0..1.
     """
-    tally = RunStats()
+    counts = SourceCounts()
     columns = {
         "source": pa.string(), "target": pa.string(), "sign": pa.int8(), "directed": pa.bool_(),
         "score": pa.float32(), "references": pa.int32(),
     }  # fmt: skip
     optional = tuple(columns)[2:]
-    frame = read_frame(path, columns, tally, delimiter=delimiter_of(path), optional=optional)
+    frame = read_frame(path, columns, counts, delimiter=delimiter_of(path), optional=optional)
     empty = frame[["source", "target"]].isna().any(axis=1)
-    tally.drop("without a source or target", int(empty.sum()))
+    counts.drop("without a source or target", int(empty.sum()))
     frame = frame[~empty]
     names = pd.unique(pd.concat([frame["source"], frame["target"]]).astype(str))
     identifiers = _identifiers(names, ids, annotation)
@@ -52,7 +52,7 @@ def read_edge_list(
     index = pd.Index(names)
     a, b = index.get_indexer(frame["source"]), index.get_indexer(frame["target"])
     mapped = known[a] & known[b]
-    tally.drop(f"an end is no known {ids}", int((~mapped).sum()), names[~known])
+    counts.drop(f"an end is no known {ids}", int((~mapped).sum()), names[~known])
     frame, a, b = frame[mapped], a[mapped], b[mapped]
     score = frame.get("score")
     if score is not None and ((score < 0) | (score > 1)).any():
@@ -67,12 +67,12 @@ def read_edge_list(
     )
     other = np.where(directed, ROLE_CODE["modified"], ROLE_CODE["interactor"])
     refs = frame.get("references", zero).fillna(0)
-    tally.kept = len(frame)
+    counts.kept = len(frame)
     return SourceRecord(
         name, release, [str(x) for x in names], identifiers,
         pairs_of(a, b, role, other, ~directed, origin=frame["row"].to_numpy(),
                  score=None if score is None else score.to_numpy(), refs=refs.to_numpy()),
-        files=[path], file_names=[path.name], tally=tally,
+        files=[path], file_names=[path.name], counts=counts,
     )  # fmt: skip
 
 

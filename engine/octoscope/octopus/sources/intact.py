@@ -15,7 +15,7 @@ import pyarrow as pa
 
 from octoscope.errors import InputError
 from octoscope.octopus.sources.miscore import category_score, publication_score, scored_terms
-from octoscope.octopus.sources.record import RunStats, SourceRecord, identifier_frame, pairs_of
+from octoscope.octopus.sources.record import SourceCounts, SourceRecord, identifier_frame, pairs_of
 from octoscope.octopus.sources.text import Names
 from octoscope.octopus.sources.xml import local, stream_elements
 
@@ -29,10 +29,10 @@ _TAGS = tuple(f"{_NS}{t}" for t in ("experimentDescription", "interactor", "inte
 
 
 class _Reading:
-    """What is gathered over all entries."""
+    """State that is collected over all entries."""
 
-    def __init__(self, mode: str, tally: RunStats) -> None:
-        self.mode, self.tally = mode, tally
+    def __init__(self, mode: str, counts: SourceCounts) -> None:
+        self.mode, self.counts = mode, counts
         self.labels = Names()
         self.identifiers: dict[tuple[int, str, str], None] = {}
         self.rows: list[tuple[Any, ...]] = []  # study, a, b, method, type, publication, origin
@@ -67,8 +67,8 @@ def read_intact(
     InputError
         If no file is PSI-MI XML 3.0; a damaged file among several is left out and named.
     """
-    tally = RunStats()
-    state = _Reading(mode, tally)
+    counts = SourceCounts()
+    state = _Reading(mode, counts)
     names: list[str] = []
     for name, handle in _files(path):
         state.file = len(names)
@@ -79,11 +79,11 @@ def read_intact(
             if path.suffix == ".xml":
                 raise
             lost = "in the unfinished entry of a file that breaks off"
-            tally.drop(lost, len(state.grouped))
+            counts.drop(lost, len(state.grouped))
             state.new_entry()
-            tally.note("XML file that cannot be read to its end", 1, [f"{name}: {error.problem}"])
+            counts.note("XML file that cannot be read to its end", 1, [f"{name}: {error.problem}"])
         names.append(name)
-    if not names or not tally.read:
+    if not names or not counts.read:
         raise InputError(str(path), "holds no PSI-MI XML 3.0 interaction", "give psi30/species")
     return _record(state, path, names, release, ontology)
 
@@ -146,7 +146,7 @@ def _interactor(element: Any, state: _Reading, taxon: str) -> None:
     label = _text(element, "names/shortLabel")
     primary = element.find(f"{_NS}xref/{_NS}primaryRef")
     if not label or primary is None:
-        state.tally.note("interactor without a name or primary reference", 1, [label])
+        state.counts.note("interactor without a name or primary reference", 1, [label])
         return
     found = _identifier(primary, state.mode)
     organism = element.find(f"{_NS}organism")
@@ -180,10 +180,10 @@ def _identifier(reference: Any, mode: str) -> tuple[str, str] | None:
 
 
 def _interaction(element: Any, state: _Reading) -> None:
-    state.tally.read += 1
+    state.counts.read += 1
     state.ordinal += 1
     if state.mode == "corrected" and _text(element, "negative") == "true":
-        state.tally.drop("negative interaction", 1)
+        state.counts.drop("negative interaction", 1)
         return
     baits: list[int] = []
     preys: list[int] = []
@@ -203,7 +203,7 @@ def _interaction(element: Any, state: _Reading) -> None:
         known = state.grouped[name]
         known[0] += baits
         known[1] += preys
-        state.tally.merged += 1
+        state.counts.merged += 1
         return
     key = name if state.mode == "peer" else str(state.ordinal)
     state.grouped[key] = facts
@@ -212,12 +212,12 @@ def _interaction(element: Any, state: _Reading) -> None:
 def _finish(state: _Reading) -> None:
     for baits, preys, kind, method, publication, ordinal in state.grouped.values():
         if len(baits) != 1 or not preys:
-            state.tally.drop("not one bait with some preys of the organism", 1)
+            state.counts.drop("not one bait with some preys of the organism", 1)
         elif not publication:
-            state.tally.drop("no publication", 1)
+            state.counts.drop("no publication", 1)
         else:
             study = state.study if state.mode == "peer" else publication
-            state.tally.kept += 1
+            state.counts.kept += 1
             for prey in preys:
                 state.rows.append((study, baits[0], prey, method, kind, publication,
                                    state.file, ordinal))  # fmt: skip
@@ -243,7 +243,7 @@ def _record(
     for what in ("method", "type"):
         term = frame[what].map(terms).fillna("unknown")
         unknown = frame[what][term == "unknown"]
-        state.tally.note(f"{what} that no scored term covers", len(unknown), unknown.unique())
+        state.counts.note(f"{what} that no scored term covers", len(unknown), unknown.unique())
         once = pd.DataFrame({"pair": place, "study": frame["study"], "term": term})
         table = once.drop_duplicates().groupby(["pair", "term"]).size().unstack(fill_value=0)
         table = table.reindex(range(n), fill_value=0)
@@ -269,11 +269,11 @@ def _record(
             **wide,
         }
     )
-    state.tally.note("pairs of bait and prey", len(frame))
+    state.counts.note("pairs of bait and prey", len(frame))
     return SourceRecord(
         "IntAct", release, [str(x) for x in labels[used]], identifier_frame(identifiers),
         pairs_of(renumber[pair_a], renumber[pair_b], score=score, refs=count,
                  file=first["file"].to_numpy(), origin=first["origin"].to_numpy()),
         evidence=evidence, files=[path, *([ontology] if ontology else [])],
-        file_names=names, tally=state.tally,
+        file_names=names, counts=state.counts,
     )  # fmt: skip

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 
-from octoscope.octopus.sources.record import RunStats, SourceRecord
+from octoscope.octopus.sources.record import SourceCounts, SourceRecord
 from octoscope.octopus.sources.text import stream_table
 
 _TERM = re.compile(r"GO:\d{7}")
@@ -28,7 +28,7 @@ def without_shared_location(record: SourceRecord, path: Path) -> None:
     terms: dict[str, int] = {}
     of_gene: dict[str, set[int]] = {}
     columns = {"Gene": pa.string(), "GO id": pa.string()}
-    for batch in stream_table(path, columns, RunStats()):
+    for batch in stream_table(path, columns, SourceCounts()):
         for gene, text in zip(*(batch[c].to_pylist() for c in columns), strict=True):
             for term in _TERM.findall(text or ""):
                 of_gene.setdefault(gene, set()).add(terms.setdefault(term, len(terms)))
@@ -52,6 +52,6 @@ def without_shared_location(record: SourceRecord, path: Path) -> None:
     if record.evidence is not None:
         record.evidence = record.evidence.filter(pa.array(keep))
     # Each pair stands for two mirrored rows of the file, of which one was counted as merged.
-    record.tally.kept -= int(apart.sum())
-    record.tally.drop("proteins that share no location", int(apart.sum()))
+    record.counts.kept -= int(apart.sum())
+    record.counts.drop("proteins that share no location", int(apart.sum()))
     record.files.append(path)

@@ -14,7 +14,7 @@ from octoscope.octopus.network_schema import ROLE_CODE
 from octoscope.octopus.sources.annotation import Annotation
 from octoscope.octopus.sources.record import (
     Pairs,
-    RunStats,
+    SourceCounts,
     SourceRecord,
     identifier_frame,
     pairs_of,
@@ -49,16 +49,16 @@ def read_omnipath(
     InputError
         If columns are missing.
     """
-    tally = RunStats()
+    counts = SourceCounts()
     columns = (
         {"source": pa.string(), "target": pa.string(), "type": pa.string()}
         | {c: pa.bool_() for c in _FLAGS}
         | {c: pa.float64() for c in _COUNTS}
     )
     optional = ("type", *_FLAGS[3:], *_COUNTS)
-    frame = read_frame(path, columns, tally, optional=optional)
+    frame = read_frame(path, columns, counts, optional=optional)
     empty = frame[["source", "target"]].isna().any(axis=1)
-    tally.drop("without a source or target", int(empty.sum()))
+    counts.drop("without a source or target", int(empty.sum()))
     frame = frame[~empty]
     names = pd.Index(pd.unique(pd.concat([frame["source"], frame["target"]]).astype(str)))
     identifiers, complexes = _identify(names, annotation)
@@ -67,7 +67,7 @@ def read_omnipath(
     a, b = names.get_indexer(frame["source"]), names.get_indexer(frame["target"])
     mapped = known[a] & known[b]
     unknown = names[~known]
-    tally.drop("an end of no known kind", int((~mapped).sum()), unknown)
+    counts.drop("an end of no known kind", int((~mapped).sum()), unknown)
     frame, a, b = frame[mapped], a[mapped], b[mapped]
     directed, up, down = _consensus(frame)
     role = np.select(
@@ -80,7 +80,7 @@ def read_omnipath(
     refs = frame.get("n_references", pd.Series(0.0, index=frame.index)).fillna(0)
     pairs = pairs_of(a, b, role, other, undirected, refs=refs.to_numpy(), origin=frame["row"])
     doubled = np.flatnonzero(directed & ~undirected)
-    tally.kept = len(pairs)
+    counts.kept = len(pairs)
     keep = frame.columns.intersection([*_FLAGS, *_COUNTS, "type"])
     evidence = frame[list(keep)].reset_index(drop=True)
     order = np.arange(len(pairs))
@@ -93,12 +93,12 @@ def read_omnipath(
     if members:
         blank = {f.name: pa.nulls(members, f.type) for f in table.schema}
         table = pa.concat_tables([table, pa.table(blank, schema=table.schema)])
-    tally.note("members of complexes, stated by the complex's name", members)
+    counts.note("members of complexes, stated by the complex's name", members)
     symbol = annotation.symbols("uniprot") if annotation else {}
     return SourceRecord(
         "OmniPath", release, [symbol.get(n, str(n)) for n in names], identifiers, pairs,
         evidence=table,
-        files=[path], file_names=[path.name], tally=tally,
+        files=[path], file_names=[path.name], counts=counts,
         defects=[] if mode == "peer" else [{
             "defect": "each directed row is stored a second time in reverse",
             "source": "OmniPath", "unit": "statements",

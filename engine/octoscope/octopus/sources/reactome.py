@@ -15,7 +15,7 @@ import pandas as pd
 import pyarrow as pa
 
 from octoscope.errors import InputError
-from octoscope.octopus.sources.record import RunStats, SourceRecord
+from octoscope.octopus.sources.record import SourceCounts, SourceRecord
 from octoscope.octopus.sources.sbml import SbmlFile, join_files, read_sbml
 from octoscope.octopus.sources.text import open_binary, stream_table
 
@@ -37,7 +37,7 @@ def read_reactome(sbml: Path, pathways: Path | None, release: str) -> SourceReco
     InputError
         If nothing readable is there. A damaged pathway file among others is left out and named.
     """
-    tally = RunStats()
+    counts = SourceCounts()
     listed = _listed(pathways) if pathways else None
     files: list[SbmlFile] = []
     names: list[str] = []
@@ -50,21 +50,21 @@ def read_reactome(sbml: Path, pathways: Path | None, release: str) -> SourceReco
                     files.append(read_sbml(handle, f"{sbml}: {name}"))
                 names.append(name)
             except InputError as error:
-                tally.note("pathway file that cannot be read", 1, [f"{name}: {error.problem}"])
+                counts.note("pathway file that cannot be read", 1, [f"{name}: {error.problem}"])
     if not files:
         raise InputError(str(sbml), "holds no readable SBML of human pathways", "give the export")
-    joined = join_files(files, list(range(len(files))), tally)
+    joined = join_files(files, list(range(len(files))), counts)
     _require_human(sbml, joined.identifiers)
     rows = []
     for name, place in zip(names, joined.of_file, strict=True):
         key = Path(name).stem
         title = (listed or {}).get(key, key)
         rows += [(int(s), key, title) for s in sorted(set(place[place >= 0]))]
-    tally.note("annotation address of no known kind", sum(f.unknown_addresses for f in files))
+    counts.note("annotation address of no known kind", sum(f.unknown_addresses for f in files))
     return SourceRecord(
         "Reactome", release, joined.species, joined.identifiers, reactions=joined.reactions,
         pathways=pd.DataFrame(rows, columns=["species", "pathway", "name"]),
-        files=[sbml, *([pathways] if pathways else [])], file_names=names, tally=tally,
+        files=[sbml, *([pathways] if pathways else [])], file_names=names, counts=counts,
     )  # fmt: skip
 
 
@@ -76,14 +76,14 @@ def read_recon3d(path: Path, release: str) -> SourceRecord:
     InputError
         If it is not SBML.
     """
-    tally = RunStats()
+    counts = SourceCounts()
     with open_binary(path) as handle:
         file = read_sbml(handle, str(path))
-    joined = join_files([file], [0], tally)
-    tally.note("annotation address of no known kind", file.unknown_addresses)
+    joined = join_files([file], [0], counts)
+    counts.note("annotation address of no known kind", file.unknown_addresses)
     return SourceRecord(
         "Recon3D", release, joined.species, joined.identifiers, reactions=joined.reactions,
-        files=[path], file_names=[path.name], tally=tally,
+        files=[path], file_names=[path.name], counts=counts,
     )  # fmt: skip
 
 
@@ -103,7 +103,7 @@ def _listed(path: Path) -> dict[str, str]:
     with open_binary(path) as handle:
         header = handle.readline(1 << 20).decode(errors="replace").startswith("file\t")
     columns = {c: pa.string() for c in ("file", "name", "organismal_species")}
-    batches = list(stream_table(path, columns, RunStats(), header=header))
+    batches = list(stream_table(path, columns, SourceCounts(), header=header))
     out: dict[str, str] = {}
     for batch in batches:
         for file, name, species in zip(*(batch[c].to_pylist() for c in columns), strict=True):

@@ -11,7 +11,7 @@ import pyarrow as pa
 
 from octoscope.octopus.network_schema import ROLE_CODE
 from octoscope.octopus.sources.annotation import Annotation
-from octoscope.octopus.sources.record import RunStats, SourceRecord, pairs_of
+from octoscope.octopus.sources.record import SourceCounts, SourceRecord, pairs_of
 from octoscope.octopus.sources.text import read_frame
 from octoscope.octopus.sources.trrust import symbol_identifiers
 
@@ -45,13 +45,13 @@ def read_reactome_fi(
     InputError
         If columns are missing.
     """
-    tally = RunStats()
+    counts = SourceCounts()
     columns = {c: pa.string() for c in ("Gene1", "Gene2", "Annotation", "Direction")}
-    frame = read_frame(path, columns | {"Score": pa.float32()}, tally)
+    frame = read_frame(path, columns | {"Score": pa.float32()}, counts)
     empty = frame[["Gene1", "Gene2"]].isna().any(axis=1)
-    tally.drop("without a gene", int(empty.sum()))
+    counts.drop("without a gene", int(empty.sum()))
     strange = ~empty & ~frame["Direction"].isin(list(_ROLES))
-    tally.drop("unknown direction", int(strange.sum()), frame["Direction"][strange])
+    counts.drop("unknown direction", int(strange.sum()), frame["Direction"][strange])
     frame = frame[~empty & ~strange]
     note = frame["Annotation"].fillna("")
     forward = frame["Direction"].map({k: v[0] for k, v in _ROLES.items()})
@@ -79,9 +79,9 @@ def read_reactome_fi(
         both.loc[twice, ["a", "b"]] = both.loc[twice, ["b", "a"]].to_numpy()
     both = both.sort_values("Score", ascending=False, kind="stable")
     best = both.drop_duplicates(["a", "b"]).sort_values(["a", "b"], kind="stable")
-    tally.kept = best["row"].nunique()
-    tally.merged = len(frame) - tally.kept
-    tally.note("statements, one per order", len(best))
+    counts.kept = best["row"].nunique()
+    counts.merged = len(frame) - counts.kept
+    counts.note("statements, one per order", len(best))
     codes, names = pd.factorize(np.concatenate([best["a"], best["b"]]).astype(object))
     role = best["role"].map(ROLE_CODE).to_numpy(np.uint8)
     undirected = role == ROLE_CODE["interactor"]
@@ -112,9 +112,9 @@ def read_reactome_fi(
     )
     return SourceRecord(
         "Reactome-FI", release, [str(n) for n in names],
-        symbol_identifiers(names, annotation, ("ncbi_entrez_gene", "ensembl_gene"), tally),
+        symbol_identifiers(names, annotation, ("ncbi_entrez_gene", "ensembl_gene"), counts),
         pairs_of(codes[: len(best)], codes[len(best) :], role, other,
                  undirected & (mode == "corrected"),
                  score=best["Score"].to_numpy(), origin=best["row"].to_numpy()),
-        evidence=evidence, files=[path], file_names=[path.name], tally=tally, defects=defects,
+        evidence=evidence, files=[path], file_names=[path.name], counts=counts, defects=defects,
     )  # fmt: skip

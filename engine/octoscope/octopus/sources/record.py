@@ -1,4 +1,4 @@
-"""What one source states, before it is joined with others."""
+"""The statements of one source, before it is joined with others."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ _EXAMPLES = 3
 
 
 @dataclass
-class RunStats:
-    """What became of the rows of a source: ``read = kept + merged + dropped``.
+class SourceCounts:
+    """Counts of the rows of a source: ``read = kept + merged + dropped``.
 
     Attributes
     ----------
@@ -26,13 +26,13 @@ class RunStats:
     kept
         Reactions that come out of the reader.
     merged
-        Rows that say what another row of the source says.
+        Rows that repeat another row of the source.
     dropped
         Reason -> rows left out.
     noted
-        Remark -> number of things kept all the same.
+        Remark -> number of rows that are kept nevertheless.
     examples
-        Reason or remark -> the first few, by what identifies them.
+        Reason or remark -> identifiers of the first few.
     """
 
     read: int = 0
@@ -169,7 +169,7 @@ class SourceRecord:
     identifiers
         species, ontology, identifier, bqb.
     pairs, reactions
-        What it states; either may be absent.
+        Its statements; either may be missing.
     evidence
         Columns of the source, one row per pair; None if it has none.
     pathways
@@ -188,7 +188,7 @@ class SourceRecord:
     pathways: pd.DataFrame | None = None
     files: list[Path] = field(default_factory=list)
     file_names: list[str] = field(default_factory=list)
-    tally: RunStats = field(default_factory=RunStats)
+    counts: SourceCounts = field(default_factory=SourceCounts)
     defects: list[dict[str, Any]] = field(default_factory=list)
 
 

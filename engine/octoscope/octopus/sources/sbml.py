@@ -13,7 +13,7 @@ from octoscope.errors import InputError
 from octoscope.octopus.components import components
 from octoscope.octopus.identifiers import best_identifiers, best_names, nameness
 from octoscope.octopus.network_schema import ROLE_CODE, SBO
-from octoscope.octopus.sources.record import Reactions, RunStats, identifier_frame
+from octoscope.octopus.sources.record import Reactions, SourceCounts, identifier_frame
 from octoscope.octopus.sources.uris import parse_uri
 from octoscope.octopus.sources.xml import local, stream_elements
 
@@ -144,7 +144,7 @@ class Joined:
     of_file: list[np.ndarray]  # [species of the file] -> joined species
 
 
-def join_files(files: list[SbmlFile], file_number: list[int], tally: RunStats) -> Joined:
+def join_files(files: list[SbmlFile], file_number: list[int], counts: SourceCounts) -> Joined:
     """Merge species by identity (within each file first), reactions by their set of members.
 
     Compartments are dropped: members that cancel (transport) leave the reaction, and a reaction
@@ -171,7 +171,7 @@ def join_files(files: list[SbmlFile], file_number: list[int], tally: RunStats) -
     joined = best_identifiers(every.assign(species=label[every["species"].to_numpy(int)]))
     of_file = [label[x] for x in local_label]
     count = int(label.max()) + 1 if len(label) else 0
-    reactions = _join_reactions(files, file_number, of_file, tally)
+    reactions = _join_reactions(files, file_number, of_file, counts)
     return _used(Joined(best_names(label, names, count), joined, reactions, of_file))
 
 
@@ -182,13 +182,13 @@ def _identity(n: int, table: pd.DataFrame) -> np.ndarray:
 
 
 def _join_reactions(
-    files: list[SbmlFile], file_number: list[int], of_file: list[np.ndarray], tally: RunStats
+    files: list[SbmlFile], file_number: list[int], of_file: list[np.ndarray], counts: SourceCounts
 ) -> Reactions:
     found: dict[frozenset[tuple[int, float, int]], tuple[str, bool, int, int]] = {}
     lost = empty = 0
     for number, (file, place) in enumerate(zip(files, of_file, strict=True)):
         for ordinal, (_, name, reversible, parts) in enumerate(file.reactions, 1):
-            tally.read += 1
+            counts.read += 1
             members = set()
             for key, role, amount in parts:
                 at = file.species.get(key)
@@ -208,11 +208,11 @@ def _join_reactions(
             if known is None:
                 found[key_set] = (name, reversible, file_number[number], ordinal)
             else:
-                tally.merged += 1
+                counts.merged += 1
                 better = min((known[0], name), key=nameness)
                 found[key_set] = (better, known[1] or reversible, known[2], known[3])
-    tally.drop("reaction without a known participant", empty)
-    tally.note("participant that names no species of its file", lost)
+    counts.drop("reaction without a known participant", empty)
+    counts.note("participant that names no species of its file", lost)
     names: list[str] = []
     both_ways: list[bool] = []
     numbers: list[int] = []
@@ -230,8 +230,8 @@ def _join_reactions(
         numbers.append(number)
         origin.append(ordinal)
         rows += [(at, s, r, a) for s, a, r in kept]
-    tally.drop("transport only: nothing is left without compartments", cancelled)
-    tally.kept += len(names)
+    counts.drop("transport only: nothing is left without compartments", cancelled)
+    counts.kept += len(names)
     table = np.array(rows, float).reshape(-1, 4)
     return Reactions(
         names, np.array(both_ways, bool), np.array(numbers, np.int32), np.array(origin, np.int32),

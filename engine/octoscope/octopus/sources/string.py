@@ -11,7 +11,7 @@ import pyarrow as pa
 import pyarrow.compute as pac
 
 from octoscope.errors import InputError
-from octoscope.octopus.sources.record import RunStats, SourceRecord, identifier_frame, pairs_of
+from octoscope.octopus.sources.record import SourceCounts, SourceRecord, identifier_frame, pairs_of
 from octoscope.octopus.sources.text import Names, line_of, stream_table
 
 CHANNELS = (
@@ -44,7 +44,7 @@ def read_string(
     InputError
         For wrong columns, another organism, or (peer) missing mirrors.
     """
-    tally, names = RunStats(), Names()
+    counts, names = SourceCounts(), Names()
     text = pa.dictionary(pa.int32(), pa.string())
     columns = {"protein1": text, "protein2": text} | {
         c: pa.int16() for c in (*CHANNELS, "combined_score")
@@ -57,7 +57,7 @@ def read_string(
     row = 0
     order: np.ndarray = np.zeros(0, np.int32)  # rank of each protein's name
     skipped: list[int] = []
-    for batch in stream_table(links, columns, tally, delimiter=" ", skipped=skipped):
+    for batch in stream_table(links, columns, counts, delimiter=" ", skipped=skipped):
         known = len(names)
         a, b = names.of(batch["protein1"]), names.of(batch["protein2"])
         if len(names) != known:
@@ -65,9 +65,9 @@ def read_string(
             order = np.argsort(np.argsort(np.array(names.names)))
         combined = batch["combined_score"].fill_null(-1).to_numpy()
         broken = (a < 0) | (b < 0) | (combined < 0) | (combined > 1000)
-        tally.drop("without a protein, or a score outside 0..1000", int(broken.sum()))
+        counts.drop("without a protein, or a score outside 0..1000", int(broken.sum()))
         first, self_pair = (order[a] < order[b]) & ~broken, (a == b) & ~broken
-        tally.drop("pair of a protein with itself", int(self_pair.sum()))
+        counts.drop("pair of a protein with itself", int(self_pair.sum()))
         keep = np.flatnonzero(first)
         ends.append((a[keep], b[keep]))
         scores.append(combined[keep])
@@ -75,13 +75,13 @@ def read_string(
         kept = batch.select(CHANNELS).take(pa.array(keep))
         channels.append(kept.from_arrays([c.fill_null(0) for c in kept.columns], list(CHANNELS)))
         back = np.flatnonzero(~first & ~self_pair & ~broken)
-        tally.merged += len(back)
+        counts.merged += len(back)
         mirrors.append(_fingerprint(b[back], a[back], combined[back]))
         row += batch.num_rows
     a = np.concatenate([e[0] for e in ends]) if ends else np.zeros(0, np.int32)
     b = np.concatenate([e[1] for e in ends]) if ends else np.zeros(0, np.int32)
     score = np.concatenate(scores) if scores else np.zeros(0, np.int16)
-    _check_mirrors(links, _fingerprint(a, b, score), mirrors, tally, mode)
+    _check_mirrors(links, _fingerprint(a, b, score), mirrors, counts, mode)
     evidence = pa.Table.from_batches(channels) if channels else None
     if evidence is not None:
         evidence = evidence.append_column("combined_score", pa.array(score, pa.int16()))
@@ -91,10 +91,10 @@ def read_string(
     )  # fmt: skip
     record = SourceRecord(
         "STRING", release, names.names, identifier_frame([]), pairs, evidence=evidence,
-        files=[links, aliases], file_names=[links.name], tally=tally,
+        files=[links, aliases], file_names=[links.name], counts=counts,
     )  # fmt: skip
-    tally.kept = len(pairs)
-    record.identifiers = _aliases(aliases, names, tally)
+    counts.kept = len(pairs)
+    record.identifiers = _aliases(aliases, names, counts)
     return record
 
 
@@ -103,7 +103,7 @@ def _fingerprint(a: np.ndarray, b: np.ndarray, score: np.ndarray) -> np.ndarray:
 
 
 def _check_mirrors(
-    path: Path, kept: np.ndarray, mirrors: list[np.ndarray], tally: RunStats, mode: str
+    path: Path, kept: np.ndarray, mirrors: list[np.ndarray], counts: SourceCounts, mode: str
 ) -> None:
     back = np.sort(np.concatenate(mirrors)) if mirrors else np.zeros(0, np.int64)
     here = np.sort(kept)
@@ -118,9 +118,9 @@ def _check_mirrors(
             f"({len(here)} rows in one order, {len(back)} in the other)",
             "download it again, or use mode corrected",
         )  # fmt: skip
-    tally.note("pair whose mirrored row is missing or differs", missing)
-    tally.merged -= extra
-    tally.drop("only the row with protein1 > protein2 is there, or its score differs", extra)
+    counts.note("pair whose mirrored row is missing or differs", missing)
+    counts.merged -= extra
+    counts.drop("only the row with protein1 > protein2 is there, or its score differs", extra)
 
 
 def _require_taxon(path: Path, names: list[str], taxon: str) -> None:
@@ -131,11 +131,11 @@ def _require_taxon(path: Path, names: list[str], taxon: str) -> None:
         )
 
 
-def _aliases(path: Path, names: Names, tally: RunStats) -> pd.DataFrame:
+def _aliases(path: Path, names: Names, counts: SourceCounts) -> pd.DataFrame:
     columns = {"#string_protein_id": pa.string(), "alias": pa.string(), "source": pa.string()}
     wanted = pa.array(list(_ALIASES))
     rows: list[tuple[int, str, str, str]] = []
-    unread = RunStats()
+    unread = SourceCounts()
     for batch in stream_table(path, columns, unread):
         hit = batch.filter(pac.is_in(batch["source"], wanted))
         proteins, alias, source = (c.to_pylist() for c in hit.columns)
@@ -146,5 +146,5 @@ def _aliases(path: Path, names: Names, tally: RunStats) -> pd.DataFrame:
                 rows.append((at, ontology, x, bqb))
     frame = identifier_frame(rows)
     without = len(names) - frame["species"].nunique()
-    tally.note("protein without a usable alias (a vertex of its own)", without)
+    counts.note("protein without a usable alias (a vertex of its own)", without)
     return frame

@@ -17,7 +17,7 @@ import pyarrow.csv as pc
 import pyarrow.parquet as pq
 
 from octoscope.errors import InputError
-from octoscope.octopus.sources.record import RunStats
+from octoscope.octopus.sources.record import SourceCounts
 
 _BLOCK = 16 << 20  # bytes of text parsed at once; no line may be longer
 
@@ -52,7 +52,7 @@ def open_binary(path: Path) -> Iterator[IO[bytes]]:
 def stream_table(
     path: Path,
     columns: dict[str, pa.DataType],
-    tally: RunStats,
+    counts: SourceCounts,
     *,
     delimiter: str = "\t",
     header: bool = True,
@@ -79,7 +79,7 @@ def stream_table(
         line is longer than 16 MB.
     """
     if path.suffix == ".parquet":
-        yield from _parquet(path, columns, optional, tally)
+        yield from _parquet(path, columns, optional, counts)
         return
     skipped = [] if skipped is None else skipped
 
@@ -110,7 +110,7 @@ def stream_table(
                 ),
             )  # fmt: skip
             for batch in reader:
-                tally.read += batch.num_rows
+                counts.read += batch.num_rows
                 yield batch
         except (pa.ArrowInvalid, UnicodeDecodeError) as error:
             if "Empty CSV" in str(error) or "no more data" in str(error):
@@ -118,14 +118,14 @@ def stream_table(
             raise InputError(
                 str(path), _plain(str(error)), "download it again, or repair the line"
             ) from None
-    tally.read += len(skipped)
-    tally.drop("another number of fields", len(skipped), [f"row {n}" for n in skipped[:3]])
+    counts.read += len(skipped)
+    counts.drop("another number of fields", len(skipped), [f"row {n}" for n in skipped[:3]])
 
 
 def read_frame(
     path: Path,
     columns: dict[str, pa.DataType],
-    tally: RunStats,
+    counts: SourceCounts,
     *,
     delimiter: str = "\t",
     header: bool = True,
@@ -141,7 +141,7 @@ def read_frame(
     skipped: list[int] = []
     batches = list(
         stream_table(
-            path, columns, tally, delimiter=delimiter, header=header, optional=optional,
+            path, columns, counts, delimiter=delimiter, header=header, optional=optional,
             skipped=skipped,
         )
     )  # fmt: skip
@@ -201,7 +201,7 @@ def header_names(line: bytes, delimiter: str, where: str) -> list[str]:
 
 
 def _parquet(
-    path: Path, columns: dict[str, pa.DataType], optional: tuple[str, ...], tally: RunStats
+    path: Path, columns: dict[str, pa.DataType], optional: tuple[str, ...], counts: SourceCounts
 ) -> Iterator[pa.RecordBatch]:
     try:
         file = pq.ParquetFile(path)
@@ -211,7 +211,7 @@ def _parquet(
             raise InputError(str(path), f"no column {missing[0]!r}", "give the published columns")
         wanted = {c: t for c, t in columns.items() if c in names}
         for batch in file.iter_batches(columns=list(wanted)):
-            tally.read += batch.num_rows
+            counts.read += batch.num_rows
             cast = [batch.column(c).cast(t) for c, t in wanted.items()]
             yield pa.RecordBatch.from_arrays(cast, names=list(wanted))
     except (OSError, pa.ArrowException) as error:

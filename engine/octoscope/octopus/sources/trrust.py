@@ -10,7 +10,7 @@ import pyarrow as pa
 
 from octoscope.octopus.network_schema import ROLE_CODE
 from octoscope.octopus.sources.annotation import Annotation
-from octoscope.octopus.sources.record import RunStats, SourceRecord, identifier_frame, pairs_of
+from octoscope.octopus.sources.record import SourceCounts, SourceRecord, identifier_frame, pairs_of
 from octoscope.octopus.sources.text import read_frame
 
 _KINDS = ("Activation", "Repression", "Unknown")
@@ -27,14 +27,14 @@ def read_trrust(path: Path, annotation: Annotation | None, release: str) -> Sour
     InputError
         If the file is not that table.
     """
-    tally = RunStats()
+    counts = SourceCounts()
     columns = {c: pa.string() for c in ("tf", "target", "kind", "pmid")}
-    frame = read_frame(path, columns, tally, header=False)
+    frame = read_frame(path, columns, counts, header=False)
     empty = frame[["tf", "target"]].isna().any(axis=1)
-    tally.drop("without a regulator or target", int(empty.sum()))
+    counts.drop("without a regulator or target", int(empty.sum()))
     frame = frame[~empty]
     strange = ~frame["kind"].isin(_KINDS)
-    tally.drop("kind is not Activation, Repression or Unknown", int(strange.sum()),
+    counts.drop("kind is not Activation, Repression or Unknown", int(strange.sum()),
                frame["kind"][strange])  # fmt: skip
     frame = frame[~strange]
     grouped = frame.assign(
@@ -42,8 +42,8 @@ def read_trrust(path: Path, annotation: Annotation | None, release: str) -> Sour
     ).groupby(["tf", "target"], sort=True)
     pairs = grouped.agg(up=("up", "any"), down=("down", "any"), row=("row", "min"))
     refs = grouped["pmid"].agg(lambda p: len({x for t in p.dropna() for x in t.split(";") if x}))
-    tally.merged = len(frame) - len(pairs)
-    tally.kept = len(pairs)
+    counts.merged = len(frame) - len(pairs)
+    counts.kept = len(pairs)
     role = np.select(
         [pairs["up"] & ~pairs["down"], pairs["down"] & ~pairs["up"]],
         [ROLE_CODE["stimulator"], ROLE_CODE["inhibitor"]],
@@ -53,16 +53,16 @@ def read_trrust(path: Path, annotation: Annotation | None, release: str) -> Sour
     codes, names = pd.factorize(np.concatenate([tf, target]))
     record = SourceRecord(
         "TRRUST", release, [str(n) for n in names],
-        symbol_identifiers(names, annotation, ("uniprot", "ensembl_gene"), tally),
+        symbol_identifiers(names, annotation, ("uniprot", "ensembl_gene"), counts),
         pairs_of(codes[: len(pairs)], codes[len(pairs) :], role, "modified", False,
                  refs=refs.to_numpy(), origin=pairs["row"].to_numpy()),
-        files=[path], file_names=[path.name], tally=tally,
+        files=[path], file_names=[path.name], counts=counts,
     )  # fmt: skip
     return record
 
 
 def symbol_identifiers(
-    names: object, annotation: Annotation | None, ontologies: tuple[str, ...], tally: RunStats
+    names: object, annotation: Annotation | None, ontologies: tuple[str, ...], counts: SourceCounts
 ) -> pd.DataFrame:
     """Return the identifiers of species named by symbols; symbols that nothing knows are counted.
 
@@ -78,5 +78,5 @@ def symbol_identifiers(
             continue
         rows += [(i, o, x, "BQB_IS_ENCODED_BY" if o == "ensembl_gene" else "BQB_IS")
                  for o, x in found]  # fmt: skip
-    tally.note("symbol without an id (a vertex of its own)", len(unknown), unknown)
+    counts.note("symbol without an id (a vertex of its own)", len(unknown), unknown)
     return identifier_frame(rows)

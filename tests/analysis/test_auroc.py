@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
-from octoscope.analysis.auroc import separation_test
+from octoscope.analysis.auroc import auroc_test
 from octoscope.attention.histograms import bins_of
 
 
@@ -22,7 +22,7 @@ def test_equals_brute_force_over_usable_ordered_pairs() -> None:
     eligible = rng.random((n, n)) < 0.8
     vertices = np.r_[np.arange(26), 3, -1, -1, -1]  # two genes on one vertex, three on none
     adjacency = network(rng, n)
-    done = separation_test(bins_of(values), eligible, vertices, adjacency, permutations=20, seed=0)
+    done = auroc_test(bins_of(values), eligible, vertices, adjacency, permutations=20, seed=0)
     pos, neg = [], []
     for i in range(n):
         for j in range(n):
@@ -43,7 +43,7 @@ def test_planted_edges_are_found_and_hubs_alone_are_not() -> None:
         adjacency = network(rng, n)
         hub = np.log1p(adjacency.sum(1)) * 1.0
         by_hubs = (hub[:, None] + hub + rng.normal(size=(n, n))).astype(np.float32)
-        blind = separation_test(
+        blind = auroc_test(
             bins_of(by_hubs), everything, np.arange(n), adjacency, permutations=50, seed=0
         )
         assert blind["auroc"] > 0.55  # the curve alone would call this wiring
@@ -53,7 +53,7 @@ def test_planted_edges_are_found_and_hubs_alone_are_not() -> None:
         small.append(blind["p"] < 0.05)
         planted = by_hubs + np.float32(0.7) * adjacency
         found += (
-            separation_test(
+            auroc_test(
                 bins_of(planted), everything, np.arange(n), adjacency, permutations=50, seed=0
             )["p"]
             < 0.05
@@ -65,7 +65,7 @@ def test_planted_edges_are_found_and_hubs_alone_are_not() -> None:
 
 def test_a_network_without_usable_edges_is_undefined() -> None:
     n = 10
-    done = separation_test(
+    done = auroc_test(
         np.zeros((n, n), np.uint16), np.ones((n, n), bool), np.full(n, -1),
         np.zeros((n, n), bool), permutations=5, seed=0,
     )  # fmt: skip

@@ -1,4 +1,4 @@
-"""Layers as one, against what dense arithmetic says; what is kept, against what is read."""
+"""Combined layers against dense arithmetic, cached and read."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from tests.analysis.matrices import N, dense, some, source
 
 
 @pytest.mark.parametrize("how", ["sum", "max", "absolute-argmax"])
-def test_layers_as_one(how: str) -> None:
+def test_combined_layers(how: str) -> None:
     _, pairs = some(0)
     layers = {y: some(y + 1)[0] for y in (0, 3, 5)}
     genes = np.sort(np.random.default_rng(0).choice(N, 15, replace=False))
