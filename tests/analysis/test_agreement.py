@@ -109,7 +109,7 @@ def test_the_null_of_the_peer_ranks_self_pairs_too() -> None:
         assert found.null[draw, 0, 0, 0] == pytest.approx(want, abs=0.01)
 
 
-def test_more_draws_where_none_reaches_the_median(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_more_permutations_where_none_reaches_the_median(monkeypatch: pytest.MonkeyPatch) -> None:
     rng = np.random.default_rng(5)
     shared = 1.5 * rng.normal(size=(60, 60))
     alike, other = [hubs(s) * np.exp(shared) for s in (0, 1)], hubs(11)

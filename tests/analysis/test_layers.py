@@ -91,7 +91,9 @@ def test_unrelated_layers_have_uniform_p_although_their_pairs_were_chosen() -> N
     assert np.mean(np.array(p) < 0.1) < 0.25
 
 
-def test_more_draws_where_none_reaches_the_correlation(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_more_permutations_where_none_reaches_the_correlation(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     rng = np.random.default_rng(0)
     base = rng.normal(size=(N, N))
     values = {y: base + 0.3 * rng.normal(size=(N, N)) for y in (0, 1)}

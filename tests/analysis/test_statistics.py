@@ -16,7 +16,7 @@ def dense(n: int, seed: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     return x, y, use
 
 
-def test_more_draws_are_made_where_none_reaches_what_was_observed() -> None:
+def test_more_permutations_are_made_if_none_reaches_the_observed_value() -> None:
     asked = []
 
     def draw(n: int, seed: int) -> np.ndarray:

@@ -11,10 +11,10 @@ import pandas as pd
 import pytest
 from octoscope.analysis import registry
 from octoscope.analysis.registry import Analysis, Needs, Section
-from octoscope.errors import DamagedRunError, InputError
+from octoscope.errors import DamagedRunError, InputError, OctoscopeWarning
 from octoscope.report.page import page
 from octoscope.results import run_tables
-from octoscope.results.earlier_versions import SUMMARIES, upgraded
+from octoscope.results.earlier_versions import SUMMARIES, NamedTable, upgraded
 from octoscope.results.run_results import Results
 from octoscope.store.parquet import read_table, write_table
 from octoscope.store.run_dir import RunRoot
@@ -176,3 +176,14 @@ def test_the_report_shows_what_an_analysis_of_another_package_says(
     assert "<td>CD3E</td><td>n/a</td>" in rows[1].replace(' class="n"', "")
     assert ">1,234</td>" in rows[1]
     assert 'id="analysis-2"' not in text
+
+
+def test_former_column_names_answer_with_a_warning() -> None:
+    """Red: the alias left out, or silent."""
+    table = NamedTable({"closest_category": ["a"], "score": [1.0]})
+    with pytest.warns(OctoscopeWarning, match="rival is now called closest_category"):
+        assert table["rival"].tolist() == ["a"]
+    assert table["score"].tolist() == [1.0]
+    with pytest.raises(KeyError):
+        table["nonsense"]
+    assert type(table[["score"]]) is pd.DataFrame

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -197,6 +197,53 @@ class Run(Shown):
     @cached_property
     def _matrices(self) -> RunMatrices:
         return require_dense(self.path)
+
+    def compare(self, other: Run) -> pd.DataFrame:
+        """Compare the matrices that two runs have in common; both must have kept them.
+
+        Returns
+        -------
+        DataFrame
+            One row per matrix and direction (``query_run``, ``eval_run``: 0 is this run), with the
+            columns of an agreement; see :func:`~.two_run_tables.compare_runs`.
+
+        Raises
+        ------
+        InputError
+            If they share no matrix, or one did not keep its matrices.
+        """
+        from octoscope.analysis.tables.two_run_tables import compare_runs
+
+        return compare_runs(self._matrices, other._matrices)
+
+    def pool(
+        self, categories: Sequence[str], *, name: str = "pool", min_cells: int | None = None
+    ) -> dict[str, pd.DataFrame]:
+        """Summarise several categories as one; the run must have kept its matrices.
+
+        Parameters
+        ----------
+        categories
+            At least two.
+        name
+            Of the pool in the tables.
+        min_cells
+            Cells that a pair needs; None: as the configuration of the run says.
+
+        Returns
+        -------
+        dict
+            Tables by path: ``tables/pools.parquet``, and ``pools/<model>.parquet`` of top pairs.
+
+        Raises
+        ------
+        InputError
+            If a category is not in the run, or the run has no per-cell attention.
+        """
+        from octoscope.analysis.tables.pool_tables import pool_finished
+
+        least = min_cells or self.results.config.min_cells
+        return pool_finished(self._matrices, name, categories, min_cells=least)
 
     def gene(self, gene: str, *, view: str | None = None) -> pd.DataFrame:
         """Return every top pair of a gene: what it attends to, and what attends to it.

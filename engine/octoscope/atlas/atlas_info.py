@@ -80,7 +80,7 @@ def info(
         return result
     place = _place_of_counts(root, config, found)
     good = place is not None and not found.errors
-    good &= _look_at_genes(root, config, place, found)
+    good &= _check_genes(root, config, place, found)
     index = None
     with found.caught():
         obs = chunks.required(root, "obs", config.path)
@@ -126,7 +126,7 @@ def _place_of_counts(root: Any, config: AtlasConfig, found: Findings) -> str | N
     return present
 
 
-def _look_at_genes(root: Any, config: AtlasConfig, place: str | None, found: Findings) -> bool:
+def _check_genes(root: Any, config: AtlasConfig, place: str | None, found: Findings) -> bool:
     """Note what becomes of the gene ids; returns whether they can be used, summed if need be."""
     path, key = config.path, config.gene_id_key
     with found.caught():

@@ -73,10 +73,9 @@ def runs(
     as_json: AsJson = False,
 ) -> None:
     """Compare the matrices that two runs have in common (both with `keep_dense: fp32`)."""
-    from octoscope.analysis.tables.two_run_tables import compare_runs
-    from octoscope.results.run_matrices import require_dense
+    from octoscope.api.run import open_run
 
-    table = compare_runs(require_dense(first), require_dense(second))
+    table = open_run(first).compare(open_run(second))
     if out_ is not None:
         from octoscope.octopus.pair_files import new_file
 
@@ -107,17 +106,12 @@ def pool(
     ] = None,
 ) -> None:
     """Pool categories of a finished run (it must have kept its matrices)."""
-    from octoscope.analysis.tables.pool_tables import pool_finished
+    from octoscope.api.run import open_run
     from octoscope.octopus.pair_files import new_file
-    from octoscope.planning.freeze import run_config
-    from octoscope.results.run_matrices import require_dense
-    from octoscope.store.plan_file import run_directory
 
     if out_.exists():
         raise InputError("--out", f"{out_} exists", "name another folder")
-    matrices = require_dense(run)
-    least = min_cells or run_config(run_directory(run)).min_cells
-    tables = pool_finished(matrices, name, category, min_cells=least)
+    tables = open_run(run).pool(category, name=name, min_cells=min_cells)
     for path, table in tables.items():
         file = out_ / path
         file.parent.mkdir(parents=True, exist_ok=True)
@@ -143,9 +137,9 @@ def _agreement(
     kinds: Sequence[str],
 ) -> Any:
     """Return agreement of models' layers, of one category or as medians over all."""
-    from octoscope.results.run_results import Results
+    from octoscope.api.run import open_run
 
-    results = Results.open(run)
+    results = open_run(run).results
     plan = results.plan
     if plan.compare is None:
         raise InputError(results.at("config.yaml"), "compare: null", "run again with comparisons")
@@ -219,13 +213,13 @@ def export(
     top: Annotated[int | None, typer.Option(min=1, help="Pairs per category, at most")] = None,
 ) -> None:
     """Write the consensus network for Cytoscape, igraph, OmniPath, decoupler or AnnData."""
+    from octoscope.api.run import open_run
     from octoscope.report.export import consensus_network, kind_of
     from octoscope.report.export import export as write
-    from octoscope.results.run_results import Results
 
     form = kind_of(out_, kind)
     network = consensus_network(
-        Results.open(run), category=category, gene_set=gene_set, view=view, model=model,
+        open_run(run).results, category=category, gene_set=gene_set, view=view, model=model,
         min_groups=min_groups, top=top,
     )  # fmt: skip
     n = write(network, out_, form)

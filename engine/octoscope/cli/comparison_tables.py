@@ -115,11 +115,11 @@ def show(
     as_json: AsJson = False,
 ) -> None:
     """Print a table of a run's comparisons: every figure with its n, interval and null."""
-    from octoscope.results.run_results import Results
+    from octoscope.api.run import open_run
 
     if name not in SHOWN:
         raise InputError("NAME", f"there is no table {name!r}", f"one of {', '.join(SHOWN)}")
-    shown, results = SHOWN[name], Results.open(run)
+    shown, results = SHOWN[name], open_run(run).results
     file = f"tables/{shown.file}.parquet"
     if shown.file not in results.tables:
         raise InputError(

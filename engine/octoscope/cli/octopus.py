@@ -84,20 +84,20 @@ def _made(made: dict[str, Any], target: Path, as_json: bool) -> None:
     counts = made["counts"]
     heads = ("source", "release", "read", "mapped", "merged", "dropped", "statements")
     table = Table(*heads, title=str(target))
-    for name, facts in made["sources"].items():
-        rows = facts.get("rows", {})
+    for name, entry in made["sources"].items():
+        rows = entry.get("rows", {})
         dropped = sum(rows.get("dropped", {}).values()) if rows else ""
         table.add_row(
-            escape(name), escape(str(facts.get("release", ""))), str(rows.get("read", "")),
-            f"{facts['mapped']} of {facts['species']} species" if "mapped" in facts else "",
+            escape(name), escape(str(entry.get("release", ""))), str(rows.get("read", "")),
+            f"{entry['mapped']} of {entry['species']} species" if "mapped" in entry else "",
             str(rows.get("merged", 0) if rows else ""), str(dropped),
             str(counts["by_source"].get(name, 0)),
         )  # fmt: skip
     out.print(table)
     out.print(f"{counts['vertices']:,} vertices, {counts['assertions']:,} statements, "
               f"{counts['genes']:,} genes")  # fmt: skip
-    for name, facts in made["sources"].items():
-        for why, count in facts.get("rows", {}).get("dropped", {}).items():
+    for name, entry in made["sources"].items():
+        for why, count in entry.get("rows", {}).get("dropped", {}).items():
             out.print(f"{escape(name)}: {count:,} dropped: {escape(why)}", soft_wrap=True)
     for fixed in made["corrections"]:
         out.print(

@@ -277,8 +277,8 @@ class RayFleet:
     def _restarts_of(self, actor: Any) -> int:
         """Return how often Ray started an actor again; its public API needs a dashboard."""
         try:
-            told = self._ray._private.state.actors(actor._actor_id.hex())
-            return int(told["NumRestarts"]) - int(told.get("NumRestartsDueToNodePreemption", 0))
+            state = self._ray._private.state.actors(actor._actor_id.hex())
+            return int(state["NumRestarts"]) - int(state.get("NumRestartsDueToNodePreemption", 0))
         except Exception:  # noqa: BLE001  not there in another version: start_timeout remains
             return 0
 

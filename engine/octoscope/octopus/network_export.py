@@ -131,8 +131,8 @@ def _graphml(network: Network, path: Path, limit: int) -> int:
     src, dst = index.keys // n, index.keys % n
     kinds = network.vertices["species_type"].to_numpy(object)
     for v in np.unique(np.concatenate([src, dst])):
-        facts = {"label": str(labels[v]), "species_type": str(kinds[v])}
-        graph.add_node(names[v], **facts, genes=genes.get(v, ""))
+        node = {"label": str(labels[v]), "species_type": str(kinds[v])}
+        graph.add_node(names[v], **node, genes=genes.get(v, ""))
     sources = bit_names(index.sources, network.sources)
     for i, (a, b) in enumerate(zip(src, dst, strict=True)):
         said: dict[str, object] = {

@@ -15,7 +15,7 @@ from octoscope.results.run_results import Results
 
 GRAPHML_EDGES = 200_000  # what Cytoscape and igraph still open comfortably
 # of a consensus network, beside the score; a model's own pairs have none of them
-_FACTS = ("n_groups", "n_models", "score_half0", "score_half1", "specificity")
+_PAIR_COLUMNS = ("n_groups", "n_models", "score_half0", "score_half1", "specificity")
 _SUFFIXES = {".parquet": "parquet", ".graphml": "graphml", ".tsv": "omnipath", ".h5ad": "anndata"}
 
 
@@ -143,9 +143,11 @@ def _graphml(network: pd.DataFrame, path: Path) -> int:
     for end in ("query", "key"):
         for gene, symbol in zip(network[end], network[f"{end}_symbol"], strict=True):
             graph.add_node(gene, label=str(symbol))
-    facts = [c for c in network.columns if c not in ("query", "key", "query_symbol", "key_symbol")]
+    columns = [
+        c for c in network.columns if c not in ("query", "key", "query_symbol", "key_symbol")
+    ]
     for row in network.to_dict("records"):
-        known = {c: _plain(row[c]) for c in facts if not pd.isna(row[c])}
+        known = {c: _plain(row[c]) for c in columns if not pd.isna(row[c])}
         graph.add_edge(row["query"], row["key"], **known)
     nx.write_graphml(graph, path)
     return graph.number_of_edges()
@@ -167,7 +169,7 @@ def _omnipath(network: pd.DataFrame, path: Path) -> int:
             "is_inhibition": 0,
             "sources": "Octoscope attention: " + network["category"],
             "score": network["score"],
-            **{x: network[x] for x in (*_FACTS, "in_network") if x in network},
+            **{x: network[x] for x in (*_PAIR_COLUMNS, "in_network") if x in network},
         }
     )
     table.to_csv(path, sep="\t", index=False)
@@ -192,11 +194,11 @@ def _anndata(network: pd.DataFrame, path: Path) -> int:
         symbols |= dict(zip(network[end], network[f"{end}_symbol"], strict=True))
     var = pd.DataFrame({"feature_name": [symbols[g] for g in genes]}, index=genes)
     made = ad.AnnData(var=var)
-    facts = [x for x in _FACTS if x in network]
+    columns = [x for x in _PAIR_COLUMNS if x in network]
     names = [
         name
         for c in dict.fromkeys(network["category"])
-        for name in (_key(c), *(f"{_key(c)}.{x}" for x in facts))
+        for name in (_key(c), *(f"{_key(c)}.{x}" for x in columns))
     ]
     if len(set(names)) < len(names):
         raise InputError(
@@ -205,7 +207,7 @@ def _anndata(network: pd.DataFrame, path: Path) -> int:
         )  # fmt: skip
     for category, part in network.groupby("category", sort=False):
         place = ([at[g] for g in part["query"]], [at[g] for g in part["key"]])
-        for what in ("score", *facts):
+        for what in ("score", *columns):
             name = _key(category) if what == "score" else f"{_key(category)}.{what}"
             made.varp[name] = sparse.csr_matrix(
                 (part[what].to_numpy(np.float32), place), shape=(len(genes), len(genes))

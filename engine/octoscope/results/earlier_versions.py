@@ -7,11 +7,12 @@ from typing import Any
 
 import pandas as pd
 
+from octoscope.errors import warn
 from octoscope.results.cell_tables import CELLS, REFUSED, cells_table, refused_table
 from octoscope.run_plan.values import Plan
 
 Read = Callable[[str], pd.DataFrame]
-_RENAMED = {"rival": "closest_category"}
+RENAMED_COLUMNS = {"rival": "closest_category"}
 # start of a path -> columns in which "" or 0 stood for what is now null
 _EMPTY = {
     "consensus/c": ("closest_category",),
@@ -21,9 +22,29 @@ _EMPTY = {
 }
 
 
+class NamedTable(pd.DataFrame):
+    """A table that also answers to the former names of its columns, in this version, and says so.
+
+    What is derived of it is a plain DataFrame.
+    """
+
+    @property
+    def _constructor(self) -> type[pd.DataFrame]:
+        return pd.DataFrame
+
+    def __getitem__(self, key: Any) -> Any:
+        """Return what a DataFrame returns; a former column name warns and gives the present one."""
+        if isinstance(key, str) and key in RENAMED_COLUMNS and key not in self.columns:
+            new = RENAMED_COLUMNS[key]
+            if new in self.columns:
+                warn(f"column {key} is now called {new}; the old name is read in this version only")
+                key = new
+        return super().__getitem__(key)
+
+
 def upgraded(path: str, table: pd.DataFrame) -> pd.DataFrame:
     """Return a stored table with present names, nulls instead of sentinels, and new columns."""
-    table = table.rename(columns={k: v for k, v in _RENAMED.items() if k in table})
+    table = table.rename(columns={k: v for k, v in RENAMED_COLUMNS.items() if k in table})
     for start, columns in _EMPTY.items():
         if path.startswith(start):
             for column in set(columns) & set(table.columns):

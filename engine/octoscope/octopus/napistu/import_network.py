@@ -119,8 +119,8 @@ def _assertions(peer: PeerGraph, mode: Mode) -> tuple[pd.DataFrame, list[dict[st
     edges.loc[back, ["role_src", "role_dst"]] = MIRRORED[roles[back]]
     edges = edges.drop_duplicates(["reaction", "src", "dst", "role_src", "role_dst"])
     edges["directed"] = ~edges["reversible"].to_numpy() | edges["role_src"].isin(ACTORS).to_numpy()
-    told = peer.assertions.drop_duplicates(["reaction", "source"])
-    rows = edges.merge(told[["reaction", "source"]], on="reaction", how="left")
+    statements = peer.assertions.drop_duplicates(["reaction", "source"])
+    rows = edges.merge(statements[["reaction", "source"]], on="reaction", how="left")
     rows["source"] = rows["source"].fillna(UNNAMED)
     if mode == "peer":
         return rows, []
