@@ -281,17 +281,17 @@ def test_estimators_are_compared_in_every_projection(small_atlas: Path, tmp_path
     names = ["tiny", "tiny.residual", "tiny.residual.weights_only"]
     assert [m.name for m in plan.models] == names
     made = comparisons(plan, {(name, 0) for name in names})
-    assert [m.model for x in made if x.kind == "estimators" for m in x.members][:3] == names
+    assert [m.model for x in made if x.kind == "estimators" for m in x.refs][:3] == names
     tree["estimators"], tree["heads"] = ["mean_residual"], ["mean", 0, 1]
     alone = make_plan(parse_config(tree, "c"), tmp_path)
     made = comparisons(alone, {(m.name, 0) for m in alone.models})
     beside = [x for x in made if x.kind == "estimators"]
-    assert {alone.model(m.model).projection for x in beside for m in x.members} == {
+    assert {alone.model(m.model).projection for x in beside for m in x.refs} == {
         "full", "weights_only"
     }  # fmt: skip
-    assert all(len({alone.model(m.model).heads for m in x.members}) == 1 for x in beside)
+    assert all(len({alone.model(m.model).heads for m in x.refs}) == 1 for x in beside)
     for x in (x for x in made if x.kind == "heads"):
-        assert len({alone.model(m.model).projection for m in x.members}) == 1
+        assert len({alone.model(m.model).projection for m in x.refs}) == 1
     tree["estimators"], tree["heads"] = ["per_cell", "mean_residual"], "mean"
     tree["projection"] = ["full"]
     one = make_plan(parse_config(tree, "c"), tmp_path)
