@@ -153,6 +153,8 @@ else
   octoscope run "$CONFIG" --out "$RUN" --steal "$@" &
 fi
 DRIVER=$!
+# a signal that came before its number was known
+if [ -n "$STOPPED" ]; then kill -TERM "$DRIVER" 2>/dev/null || true; fi
 while kill -0 "$DRIVER" 2>/dev/null; do wait "$DRIVER" || true; done # a trap ends `wait` early
 CODE=0
 wait "$DRIVER" || CODE=$? # bash remembers it
