@@ -87,7 +87,7 @@ class LocalFleet:
             return []
         work, actor = self._running.pop(0)
         try:
-            outcome = Outcome(work, facts=self._workers[actor].run(work.id))
+            outcome = Outcome(work, metrics=self._workers[actor].run(work.id))
         except Exception as error:  # noqa: BLE001  the dispatcher judges it
             outcome = Outcome(work, error)
         self._idle[work.group].append(actor)
