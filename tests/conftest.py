@@ -24,6 +24,8 @@ from tests.s3 import s3_server
 
 # Ray starts idle workers, one per CPU, that no test uses: actors have settings of their own.
 os.environ.setdefault("RAY_prestart_worker_first_driver", "0")
+# The command line in this process has one console, made when it is imported.
+os.environ.setdefault("COLUMNS", "200")
 
 ORACLE = Path(__file__).parent / "data" / "scgpt"
 

@@ -242,7 +242,7 @@ def test_ray_gives_every_comparison_the_bytes_of_threads(compared: Path, tmp_pat
     with ray_cluster():
         blocks, scheduler = plan.finished_blocks(set()), ray_scheduler()
         run_all(root, plan, blocks, config.network, scheduler, write=write)
-    folders = {"union", "tables", "topk", "consensus", "pools"}
+    folders = {"union", "tables", "topk", "edges", "consensus", "pools"}
     assert {name.split("/")[0] for name in made} == folders
     assert {n for n, data in made.items() if data != (compared / n).read_bytes()} == set()
 

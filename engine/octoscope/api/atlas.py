@@ -103,4 +103,6 @@ def open_atlas(
     keys = [category] if isinstance(category, str) else list(category or [])
     place = demo_data("immune559.zarr") if path == "demo" else path
     tree = {"path": str(place), "category_key": keys, **settings}
-    return Atlas(validated(AtlasConfig, tree, "open_atlas", "see docs/reference"), seed)
+    return Atlas(
+        validated(AtlasConfig, tree, "open_atlas", "see `octoscope config explain atlas`"), seed
+    )

@@ -120,6 +120,8 @@ class Matrix(Shown):
         for first, block in self.blocks():
             here = (at >= first) & (at < first + len(block))
             values[here] = block[at[here] - first]
+            if first + len(block) > at.max(initial=-1):
+                break  # later blocks are not read
         names = self._names()
         return pd.DataFrame(values, index=names[at], columns=names)
 
@@ -183,9 +185,10 @@ class Matrix(Shown):
 
 
 def _rows(matrix: Matrix, first: int, stop: int) -> np.ndarray:
-    parts = [
-        block[max(first - at, 0) : stop - at]
-        for at, block in matrix.blocks()
-        if at < stop and at + len(block) > first
-    ]
+    parts = []
+    for at, block in matrix.blocks():
+        if at + len(block) > first:
+            parts.append(block[max(first - at, 0) : stop - at])
+        if at + len(block) >= stop:
+            break  # later blocks are not read
     return np.concatenate(parts)

@@ -1,9 +1,9 @@
 """Sums of attention over cells, layer by layer: never [cells, heads, tokens, tokens].
 
-On CPUs a block of query rows is computed once against all keys (:mod:`.row_blocks`); elsewhere
-tiles of the accumulator follow a pass for the row log-sum-exp (:mod:`.tiled`). Either adds in fp32
-inside a logical micro-batch and in fp64 across. Memory is the accumulator plus a few blocks,
-whatever the number of cells and heads.
+On CPUs a block of query rows is computed once against all keys (:mod:`.cpu_reduce`); elsewhere
+tiles of the accumulator follow a pass for the row log-sum-exp (:mod:`.torch_reduce`). Either adds
+in fp32 inside a logical micro-batch and in fp64 across. Memory is the accumulator plus a few
+blocks, whatever the number of cells and heads.
 """
 
 from __future__ import annotations

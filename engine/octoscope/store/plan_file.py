@@ -139,8 +139,3 @@ def differences(old: Any, new: Any, prefix: str = "") -> list[str]:
             found += differences(old.get(key), new.get(key), f"{prefix}{key}.")
         return found
     return [] if old == new else [prefix.rstrip(".")]
-
-
-def decides_nothing(name: str) -> bool:
-    """Tell whether a field, by its dotted name, may differ in plans that are the same."""
-    return name.partition(".")[0] in _OPEN
