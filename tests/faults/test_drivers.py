@@ -174,7 +174,7 @@ def test_signals_let_running_units_finish_and_resume_does_the_rest(
 
 _WAITS = """
 import sys, time, ray
-from octoscope.cluster.signals import Drain, Stopped
+from octoscope.cluster.signals import Stopped, StopSignals
 
 ray.init(address="local", num_cpus=1, include_dashboard=False)
 
@@ -182,7 +182,7 @@ ray.init(address="local", num_cpus=1, include_dashboard=False)
 def slow():
     time.sleep(100)
 
-with Drain(grace=60) as drain:
+with StopSignals(grace=60) as drain:
     try:
         with drain.promptly():
             wait = slow.remote()
