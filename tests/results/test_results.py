@@ -14,7 +14,7 @@ from octoscope.analysis.registry import Analysis, Needs, Section
 from octoscope.errors import DamagedRunError, InputError, OctoscopeWarning
 from octoscope.report.page import page
 from octoscope.results import run_tables
-from octoscope.results.earlier_versions import SUMMARIES, NamedTable, upgraded
+from octoscope.results.earlier_versions import SUMMARIES, upgraded, with_former_names
 from octoscope.results.run_results import Results
 from octoscope.store.parquet import read_table, write_table
 from octoscope.store.run_dir import RunRoot
@@ -180,10 +180,13 @@ def test_the_report_shows_what_an_analysis_of_another_package_says(
 
 def test_former_column_names_answer_with_a_warning() -> None:
     """Red: the alias left out, or silent."""
-    table = NamedTable({"closest_category": ["a"], "score": [1.0]})
+    table = with_former_names(pd.DataFrame({"closest_category": ["a"], "score": [1.0]}))
     with pytest.warns(OctoscopeWarning, match="rival is now called closest_category"):
         assert table["rival"].tolist() == ["a"]
+    with pytest.warns(OctoscopeWarning, match="rival is now called closest_category"):
+        assert table[["score", "rival"]].columns.tolist() == ["score", "closest_category"]
     assert table["score"].tolist() == [1.0]
     with pytest.raises(KeyError):
         table["nonsense"]
     assert type(table[["score"]]) is pd.DataFrame
+    assert type(with_former_names(pd.DataFrame({"score": [1.0]}))) is pd.DataFrame

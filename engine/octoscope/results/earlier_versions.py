@@ -22,24 +22,34 @@ _EMPTY = {
 }
 
 
-class NamedTable(pd.DataFrame):
+class RenamedColumnsTable(pd.DataFrame):
     """A table that also answers to the former names of its columns, in this version, and says so.
 
-    What is derived of it is a plain DataFrame.
+    ``table[name]`` and ``table[[name, …]]`` do. What is derived of it is a plain DataFrame.
     """
 
     @property
     def _constructor(self) -> type[pd.DataFrame]:
         return pd.DataFrame
 
+    def _present(self, name: Any) -> Any:
+        new = RENAMED_COLUMNS.get(name) if isinstance(name, str) else None
+        if new is None or name in self.columns or new not in self.columns:
+            return name
+        warn(f"column {name} is now called {new}; the old name is read in this version only")
+        return new
+
     def __getitem__(self, key: Any) -> Any:
         """Return what a DataFrame returns; a former column name warns and gives the present one."""
-        if isinstance(key, str) and key in RENAMED_COLUMNS and key not in self.columns:
-            new = RENAMED_COLUMNS[key]
-            if new in self.columns:
-                warn(f"column {key} is now called {new}; the old name is read in this version only")
-                key = new
-        return super().__getitem__(key)
+        present = [self._present(k) for k in key] if type(key) is list else self._present(key)
+        return super().__getitem__(present)
+
+
+def with_former_names(table: pd.DataFrame) -> pd.DataFrame:
+    """Return the table, which answers to former names where one of its columns has one."""
+    if set(RENAMED_COLUMNS.values()).isdisjoint(table.columns):
+        return table
+    return RenamedColumnsTable(table)
 
 
 def upgraded(path: str, table: pd.DataFrame) -> pd.DataFrame:

@@ -9,7 +9,7 @@ from typing import Any
 import pandas as pd
 
 from octoscope.errors import InputError
-from octoscope.results.earlier_versions import SUMMARIES, NamedTable, upgraded
+from octoscope.results.earlier_versions import SUMMARIES, upgraded, with_former_names
 from octoscope.run_plan.values import Plan
 from octoscope.store.parquet import read_table
 from octoscope.store.run_dir import RunRoot
@@ -74,7 +74,7 @@ class RunTables(Mapping[str, pd.DataFrame]):
                     f"one of {', '.join(self) or 'none'}",
                 )
             self._keep(path, self._read(path))
-        return NamedTable(self._cached[path].copy(deep=False))
+        return with_former_names(self._cached[path].copy(deep=False))
 
     def __contains__(self, name: object) -> bool:
         """Tell whether the run has a table, or what it can be made of."""
