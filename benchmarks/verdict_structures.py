@@ -27,7 +27,7 @@ import numpy as np
 from scipy.special import expit, logit, ndtr
 
 LISTED = 0.03  # share of the pairs that a list holds
-FACTORS = 8  # programmes that genes are co-expressed in
+FACTORS = 16  # programmes that genes are co-expressed in
 SD = 0.09  # standard deviation of C* over pairs, about
 
 
@@ -52,8 +52,9 @@ class Simulated:
 class Structure:
     """What attention and network depend on, and the cells that co-expression is measured in.
 
-    Coefficients are log odds: of attention per unit of C* (`attention_*`), of the network per
-    standard deviation of C* (`network_*`), of both per standard deviation of a gene's quantity.
+    Coefficients are log odds, per standard deviation of a gene's quantity; of C* they are per unit
+    (attention) and per signed power 1.5 of C* in standard deviations (network): edges crowd among
+    the strongest co-expression, where strata as coarse as deciles cannot tell pairs apart.
     """
 
     attention_coexpression: float = 0.0
@@ -61,7 +62,7 @@ class Structure:
     attention_expression: float = 0.0
     attention_genes: float = 0.3  # effects of genes that have nothing to do with the network
     attention_form: str = ""  # "key hubs", "one key gene", "low rank"
-    network_coexpression: float = 0.45
+    network_coexpression: float = 0.28
     network_hubs: float = 0.7
     network_expression: float = 0.0
     network_low_rank: float = 0.0
@@ -110,7 +111,8 @@ class Structure:
         c = population.reshape(v, per, v, per).mean((1, 3)) / SD
         x = x.reshape(v, per).mean(1)
         gene = self.network_hubs * hubs + self.network_expression * x
-        log_odds = self.network_coexpression * c + gene[:, None] + gene
+        strength = np.sign(c) * np.abs(c) ** 1.5
+        log_odds = self.network_coexpression * strength + gene[:, None] + gene
         if self.network_low_rank:
             log_odds += self.network_low_rank * bilinear(rng, v)
         if self.half_ineligible:  # relative rates: both expressed, one of them, neither
@@ -119,9 +121,8 @@ class Structure:
         rows, columns = upper(v)
         of_pair = log_odds[rows, columns]
         edges = np.zeros((v, v), bool)
-        edges[rows, columns] = rng.random(len(rows)) < expit(
-            of_pair + level_at(of_pair, self.edges)
-        )
+        chance = expit(of_pair + level_at(of_pair, self.edges))
+        edges[rows, columns] = rng.random(len(rows)) < chance
         return edges | edges.T
 
     def _predictor(
@@ -201,14 +202,16 @@ def bilinear(rng: np.random.Generator, n: int, rank: int = 3) -> np.ndarray:
 def draw_loadings(rng: np.random.Generator, vertices: np.ndarray) -> np.ndarray:
     """Return loadings [genes, FACTORS]; C* is their product off the diagonal.
 
-    Genes of a vertex share most of theirs. The sum of squares (communality) differs by gene.
+    A gene loads on few programmes (cubes of normal numbers), so C* has heavy tails. Genes of a
+    vertex share most of their loadings. The sum of squares (communality) differs by gene.
     """
     n, v = len(vertices), vertices[-1] + 1
     own = rng.normal(size=(n, FACTORS))
     if v < n:
         own = np.sqrt(0.3) * own + np.sqrt(0.7) * rng.normal(size=(v, FACTORS))[vertices]
+    own = own**3
     own /= np.linalg.norm(own, axis=1, keepdims=True)
-    return own * np.sqrt(rng.uniform(0.02, 0.5, (n, 1)))
+    return own * np.sqrt(rng.uniform(0.12, 0.62, (n, 1)))
 
 
 def level_at(log_odds: np.ndarray, share: float) -> float:
@@ -245,8 +248,8 @@ STRUCTURES: dict[str, Callable[[np.random.Generator, float], Simulated]] = {
     "noise": Structure(),
     "half ineligible": Structure(half_ineligible=True),
     "expression": Structure(attention_expression=1.0, network_expression=0.5),
-    "hubs": Structure(attention_hubs=1.5),
-    "key hubs": Structure(attention_hubs=3.0, attention_form="key hubs"),
+    "hubs": Structure(attention_hubs=2.0, network_hubs=0.8),
+    "key hubs": Structure(attention_hubs=4.0, network_hubs=0.9, attention_form="key hubs"),
     "one key gene": Structure(attention_form="one key gene"),
     "families": Structure(per_vertex=4, family_noise=0.7),
     "families, 160 vertices": Structure(genes=640, per_vertex=4, family_noise=0.7),
