@@ -6,7 +6,10 @@ import numpy as np
 
 GRID = 1 << 18  # steps of a correlation over [-1, 1]: 7.6e-6 each, finer than any bin
 LEVELS = 1 << 12  # steps of the expression level
-QUINTILES = 5
+# Quantiles between bins of the expression level. Attention that follows expression lists pairs of
+# the highest level, and within plain quintiles listed pairs still lie 0.2 SD above the others.
+LEVEL_QUANTILES = (0.2, 0.4, 0.6, 0.8, 0.9, 0.95, 0.975)
+LEVEL_BINS = len(LEVEL_QUANTILES) + 1
 LEAST = 40  # pairs of an extreme bin
 # bins per factor of two in rank; 0: ten bins of equal size
 REFINEMENTS = {"deciles": 0, "log2": 1, "half": 2, "quarter": 4, "eighth": 8}
@@ -57,11 +60,11 @@ def tail_bins(counts: np.ndarray, per_octave: int, least: int = LEAST) -> np.nda
     return out
 
 
-def quantile_bins(counts: np.ndarray, bins: int = QUINTILES) -> np.ndarray:
-    """Return [steps] bins of as equal a number of pairs as the steps of a grid allow."""
+def quantile_bins(counts: np.ndarray) -> np.ndarray:
+    """Return [steps] bin of the expression level of each step, 0 for the lowest."""
     total = max(int(counts.sum()), 1)
     middle = np.cumsum(counts) - counts / 2
-    return np.minimum((bins * middle / total).astype(np.int64), bins - 1)
+    return np.searchsorted(LEVEL_QUANTILES, middle / total, side="right")
 
 
 def level_steps(expression: np.ndarray) -> np.ndarray:

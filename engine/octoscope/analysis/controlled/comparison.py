@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import scipy
 
 from octoscope.analysis import statistics
 from octoscope.analysis.controlled import mantel_haenszel as mh
-from octoscope.analysis.controlled.bins import QUINTILES, REFINEMENTS, USED
+from octoscope.analysis.controlled.bins import LEVEL_BINS, REFINEMENTS, USED
 from octoscope.analysis.controlled.universe import HALVES, Universe
 
 
@@ -127,15 +127,25 @@ def compare(universe: Universe, u: np.ndarray, v: np.ndarray) -> Comparison:
     )  # fmt: skip
 
 
+def held_out(universe: Universe, u: np.ndarray, v: np.ndarray) -> Comparison:
+    """Compare a list that was made from half 1 of the control, controlled by half 0.
+
+    What a second measurement of co-expression keeps after control for the first; of its odds ratio
+    there is no interval.
+    """
+    c = compare(universe, u, v)
+    return replace(c, or1=mh.OddsRatio(c.or1_halves[0]))
+
+
 def _ladder(universe: Universe, base: np.ndarray, edge: np.ndarray) -> tuple[float, float, float]:
     by_degree = mh.StratumCounts(
-        universe.base.pairs.reshape(-1, QUINTILES).sum(1),
-        universe.base.edges.reshape(-1, QUINTILES).sum(1),
+        universe.base.pairs.reshape(-1, LEVEL_BINS).sum(1),
+        universe.base.edges.reshape(-1, LEVEL_BINS).sum(1),
         *(np.zeros(0) for _ in range(4)),
     )
     n = universe.pairs.n_pairs
     return (
         universe.pairs.n_edges / n if n else float("nan"),
-        mh.comparable(base // QUINTILES, edge, by_degree)[2],
+        mh.comparable(base // LEVEL_BINS, edge, by_degree)[2],
         mh.comparable(base, edge, universe.base)[2],
     )

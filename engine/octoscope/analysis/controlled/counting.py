@@ -79,6 +79,7 @@ def add_counts(
     log_degree: np.ndarray,
     level: np.ndarray,
     level_bins: np.ndarray,
+    n_levels: int,
     rarer: bool,
     pairs: np.ndarray,
     edges: np.ndarray,
@@ -100,8 +101,8 @@ def add_counts(
         How many bins of degree there are.
     log_degree, level
         [vertices] float64.
-    level_bins
-        [LEVELS] quintile of each step.
+    level_bins, n_levels
+        [LEVELS] bin of each step, and how many there are.
     pairs, edges
         [tables, strata] int64, added to.
     sums
@@ -115,7 +116,6 @@ def add_counts(
         takes part in; added to.
     """
     half = (bins.shape[1] - 1) / 2
-    quintiles = level_bins.max() + 1
     for r in range(len(rows)):
         u = rows[r]
         for v in range(u + 1, eligible.shape[0]):
@@ -123,11 +123,11 @@ def add_counts(
                 continue
             degree = log_degree[u] + log_degree[v]
             both = min(level[u], level[v]) if rarer else (level[u] + level[v]) / 2
-            base = int(2 * degree + 1e-9) * quintiles + level_bins[int(both)]
+            base = int(2 * degree + 1e-9) * n_levels + level_bins[int(both)]
             edge = adjacency[u, v]
             for t in range(len(parts)):
                 c = values[parts[t], r, v]
-                s = bins[t, int((c + 1) * half)] * degree_bins * quintiles + base
+                s = bins[t, int((c + 1) * half)] * degree_bins * n_levels + base
                 pairs[t, s] += 1
                 edges[t, s] += edge
                 sums[t, 0, s] += c

@@ -10,8 +10,8 @@ import numpy as np
 from octoscope.analysis import statistics
 from octoscope.analysis.controlled.bins import (
     GRID,
+    LEVEL_BINS,
     LEVELS,
-    QUINTILES,
     REFINEMENTS,
     USED,
     level_steps,
@@ -43,7 +43,7 @@ class Strata:
     level
         [vertices] float64 steps of the expression grid.
     level_bins
-        [LEVELS] quintile of each step.
+        [LEVELS] bin of each step.
     rarer
         The level of a pair is that of its rarer gene; otherwise the mean of both.
     """
@@ -71,12 +71,12 @@ class Strata:
     def base(self, u: np.ndarray, v: np.ndarray) -> np.ndarray:
         """Return [pairs] stratum of degree and level."""
         degree = np.floor(2 * self.degrees(u, v) + 1e-9).astype(np.int64)
-        return degree * QUINTILES + self.level_bins[self.levels(u, v).astype(np.int64)]
+        return degree * LEVEL_BINS + self.level_bins[self.levels(u, v).astype(np.int64)]
 
     def of(self, table: str, values: np.ndarray, u: np.ndarray, v: np.ndarray) -> np.ndarray:
         """Return [pairs] stratum of control, degree and level; ``values``: [pairs] float32."""
         step = ((values.astype(np.float64) + 1) * (GRID / 2)).astype(np.int64)
-        return self.bins[table][step] * (self.degree_bins * QUINTILES) + self.base(u, v)
+        return self.bins[table][step] * (self.degree_bins * LEVEL_BINS) + self.base(u, v)
 
 
 @dataclass(frozen=True)
@@ -200,7 +200,7 @@ def _count(
     names = [USED, *(name for name in strata.bins if name != USED)]
     parts = np.array([HALVES.index(n) if n in HALVES else 2 for n in names])
     tables = np.stack([strata.bins[name] for name in names])
-    n_groups, n_base = int(group.max(initial=0)) + 1, strata.degree_bins * QUINTILES
+    n_groups, n_base = int(group.max(initial=0)) + 1, strata.degree_bins * LEVEL_BINS
     n_strata = (int(tables.max()) + 1) * n_base
     slot = np.full(n_strata, -1)
     slot[listed] = np.arange(len(listed))
@@ -211,8 +211,8 @@ def _count(
     for rows, block in blocks():
         add_counts(
             block, rows, pairs.eligible, pairs.adjacency, parts, tables, strata.degree_bins,
-            strata.log_degree, strata.level, strata.level_bins, strata.rarer, counts, edges, sums,
-            slot, group, *by_slot, *by_base,
+            strata.log_degree, strata.level, strata.level_bins, LEVEL_BINS, strata.rarer,
+            counts, edges, sums, slot, group, *by_slot, *by_base,
         )  # fmt: skip
     made = {
         name: StratumCounts(counts[t], edges[t], sums[t], slot, *by_slot)

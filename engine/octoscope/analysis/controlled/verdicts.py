@@ -23,7 +23,7 @@ LARGEST_IMBALANCE = 0.1  # standardised mean difference within strata
 LEAST_POSITIVITY = 0.5  # share of listed pairs with another pair in their stratum
 LARGEST_DRIFT = 1.0  # standard errors between half and quarter octaves
 WIDEST = 2.0  # upper limit of OR0 above which "not enriched" is not known
-LIMIT = 0.005  # one-sided level of the lower limit that must exceed the bound
+LIMIT = 0.01  # one-sided level of the lower limit that must exceed the bound
 LARGEST_Q = 0.05
 
 
