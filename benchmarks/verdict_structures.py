@@ -9,6 +9,10 @@ is standard logistic and independent of all the rest. So whatever the threshold,
 on the genes' propensities and on expression as each structure says. The measured co-expression is
 Pearson's correlation over simulated cells: Gaussian ones with the correlation C*, or sparse counts.
 
+Effects of genes are moderate on purpose. Where some pairs are all but sure to be listed, an odds
+ratio over strata that hold different genes lies nearer to 1 than the one given the genes, whatever
+the method (odds ratios do not collapse); `dataclasses.replace` makes stronger structures.
+
 The table: pairs that can be listed, their share of edges, the edge rate of the top 3 % over that
 share, reliability of the co-expression (Spearman-Brown of its halves), the list's odds ratio with
 nothing controlled, and the odds ratio with the true m controlled (a logistic regression over all
@@ -62,7 +66,9 @@ class Structure:
     attention_expression: float = 0.0
     attention_genes: float = 0.3  # effects of genes that have nothing to do with the network
     attention_form: str = ""  # "key hubs", "one key gene", "low rank"
-    network_coexpression: float = 0.28
+    attention_low_rank: float = 1.0
+    key_gene: float = 3.0  # how much larger the attention of the one key gene is
+    network_coexpression: float = 0.25
     network_hubs: float = 0.7
     network_expression: float = 0.0
     network_low_rank: float = 0.0
@@ -139,10 +145,10 @@ class Structure:
         m = m + own[:, None] + own + self.attention_coexpression * population
         if self.attention_form == "one key gene":
             key = rng.integers(n)
-            m[key] += 6
-            m[:, key] += 6
+            m[key] += self.key_gene
+            m[:, key] += self.key_gene
         elif self.attention_form == "low rank":
-            m += 2 * bilinear(rng, n)
+            m += self.attention_low_rank * bilinear(rng, n)
         return m
 
     def _noise(self, rng: np.random.Generator, vertices: np.ndarray) -> np.ndarray:
@@ -247,9 +253,9 @@ SPARSE = {"cells": 600, "counts": True}
 STRUCTURES: dict[str, Callable[[np.random.Generator, float], Simulated]] = {
     "noise": Structure(),
     "half ineligible": Structure(half_ineligible=True),
-    "expression": Structure(attention_expression=1.0, network_expression=0.5),
-    "hubs": Structure(attention_hubs=2.0, network_hubs=0.8),
-    "key hubs": Structure(attention_hubs=4.0, network_hubs=0.9, attention_form="key hubs"),
+    "expression": Structure(attention_expression=0.8, network_expression=0.6),
+    "hubs": Structure(attention_hubs=1.0, network_hubs=0.8),
+    "key hubs": Structure(attention_hubs=1.5, network_hubs=0.8, attention_form="key hubs"),
     "one key gene": Structure(attention_form="one key gene"),
     "families": Structure(per_vertex=4, family_noise=0.7),
     "families, 160 vertices": Structure(genes=640, per_vertex=4, family_noise=0.7),
