@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -10,7 +11,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from octoscope.cli.shared import AsJson, out, rows_table, show
-from octoscope.errors import InputError
+from octoscope.errors import InputError, warn
 
 app = typer.Typer(help="Import, build and ask a molecular network.", no_args_is_help=True)
 
@@ -24,7 +25,8 @@ Independent = Annotated[
     typer.Option(
         "--independent",
         help="Without co-expression evidence: STRING rescored without its co-expression and "
-        "text-mining channels, Reactome-FI's predictions left out",
+        "text-mining channels; Reactome-FI's predictions and OmniPath rows inferred from "
+        "expression left out",
     ),
 ]
 Channels = Annotated[
@@ -122,16 +124,22 @@ def _viewed(
 ) -> Any:
     """Open a network and take the view that the options describe."""
     from octoscope.octopus.network import open_network
-    from octoscope.octopus.network_views import INDEPENDENT, View, view
+    from octoscope.octopus.network_schema import NOT_KNOWN
+    from octoscope.octopus.network_views import INDEPENDENT, View, not_known_text, view
 
     network = open_network(directory)
-    taken_out = set(channels or []) | (set(INDEPENDENT.string_without) if independent else set())
-    what = View(
-        sources=tuple(source) if source else None, without_sources=tuple(without or ()),
-        string_without=tuple(sorted(taken_out)), curated_only=independent, directed=directed,
-        signed=signed, min_score=min_score,
+    base = INDEPENDENT if independent else View()
+    what = replace(
+        base, sources=tuple(source) if source else None, without_sources=tuple(without or ()),
+        string_without=tuple(sorted({*base.string_without, *(channels or ())})),
+        directed=directed, signed=signed, min_score=min_score,
     )  # fmt: skip
-    return network if what == View() else view(network, what)
+    if what == View():
+        return network
+    seen = view(network, what)
+    if NOT_KNOWN in seen.meta:
+        warn(not_known_text(seen.meta[NOT_KNOWN]))
+    return seen
 
 
 @app.command()
