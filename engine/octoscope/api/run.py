@@ -17,6 +17,7 @@ from octoscope.errors import InputError
 from octoscope.results.run_matrices import RunMatrices, require_dense
 from octoscope.results.run_results import Results
 from octoscope.results.run_tables import RunTables
+from octoscope.results.verdict_tables import verdicts
 from octoscope.run_plan.values import ModelPlan, Plan
 
 
@@ -197,6 +198,34 @@ class Run(Shown):
     @cached_property
     def _matrices(self) -> RunMatrices:
         return require_dense(self.path)
+
+    def verdict(self, *, model: str | None = None, category: str | None = None) -> pd.DataFrame:
+        """Return for every layer whether attention is more than co-expression.
+
+        Parameters
+        ----------
+        model, category
+            None: all of them.
+
+        Returns
+        -------
+        DataFrame
+            One row per attention variant, category and layer: ``verdict`` (one of four),
+            ``reason``, ``sentence`` and the numbers of ``tables/verdicts``; without a network or
+            co-expression every one is ``cannot tell``.
+
+        Examples
+        --------
+        >>> found = oc.open_run(RUN).verdict(category="T cell")
+        >>> set(found["verdict"])
+        {'cannot tell'}
+        """
+        found = verdicts(self.results)
+        if model is not None:
+            found = found[found["model"] == one_of("model", model, self.models)]
+        if category is not None:
+            found = found[found["category"] == one_of("category", category, self.categories)]
+        return found.reset_index(drop=True)
 
     def compare(self, other: Run) -> pd.DataFrame:
         """Compare the matrices that two runs have in common; both must have kept them.

@@ -16,7 +16,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from octoscope import __version__
-from octoscope.cli import atlas, compare, config, models, octopus
+from octoscope.cli import atlas, compare, config, models, octopus, verdict
 from octoscope.cli.shared import AsJson, err, guarded, out, rows_table
 from octoscope.errors import InputError
 
@@ -34,6 +34,7 @@ app.add_typer(models.attention_app, name="attention")
 app.add_typer(compare.app, name="compare")
 app.command()(compare.export)
 app.command()(compare.pool)
+app.command()(verdict.verdict)
 
 Config = Annotated[Path, typer.Argument(help="Configuration file (YAML)")]
 Run = Annotated[str, typer.Argument(help="Run directory")]

@@ -41,6 +41,12 @@ class NetworkConfig(Section):
         "inferred from expression alone",
     )
     permutations: int = setting(1000, "Gene-label permutations per test", ge=100, le=10**7)
+    k: Annotated[list[int], ONE_OR_MORE, UNIQUE] | None = setting(
+        None,
+        "Unordered pairs of the lists that are controlled for co-expression; null: compare.k, or "
+        "top_k and a tenth of it",
+        absent=None,
+    )
 
 
 class CompareConfig(Section):

@@ -126,6 +126,45 @@ def by_layer(
         return _svg(figure, label)
 
 
+def odds_ratios(table: pd.DataFrame, label: str) -> str:
+    """Draw OR0 and OR1 per layer with their intervals, and what measurement error can leave.
+
+    ``table``: category, layer, or0, or1, their ``_low`` and ``_high``, bound.
+    """
+    with mpl.rc_context(_STYLE):
+        names = list(dict.fromkeys(table["category"]))
+        figure, axes = _grid(names, 2.7, 2.3)
+        for axis, name in zip(axes, names, strict=False):
+            part = table[table["category"] == name].sort_values("layer")
+            x = part["layer"].to_numpy(float)
+            wide = np.repeat(x, 2) + np.tile([-0.4, 0.4], len(x))
+            axis.fill_between(
+                wide, 1, np.repeat(part["bound"].to_numpy(float), 2), color=_GREY, alpha=0.45,
+                linewidth=0, label="what error in co-expression can leave",
+            )  # fmt: skip
+            for value, shift, colour, text in (
+                ("or0", -0.12, _ORANGE, "like degree and expression (OR0)"),
+                ("or1", 0.12, _BLUE, "like co-expression too (OR1)"),
+            ):
+                y = part[value].to_numpy(float)
+                ends = [y - part[f"{value}_low"], part[f"{value}_high"] - y]
+                axis.errorbar(
+                    x + shift, y, yerr=np.clip(ends, 0, None), fmt="o", color=colour, capsize=2,
+                    markersize=4, label=text,
+                )  # fmt: skip
+            axis.axhline(1, color="#1c2530", linewidth=0.6)
+            axis.set_yscale("log", base=2)
+            axis.yaxis.set_major_formatter(mpl.ticker.ScalarFormatter())
+            axis.set_xticks(x, [str(int(v)) for v in x])
+            axis.set_xlabel("layer")
+            axis.set_ylabel("odds ratio of edges")
+        handles, texts = axes[0].get_legend_handles_labels()
+        figure.legend(
+            handles, texts, loc="outside lower center", ncols=3, frameon=False, fontsize=8
+        )
+        return _svg(figure, label)
+
+
 def mass_bars(table: pd.DataFrame, label: str) -> str:
     """Draw where attention goes per layer: kept genes, other genes, special tokens.
 

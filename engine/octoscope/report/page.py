@@ -10,7 +10,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from octoscope.config.view_names import ABSOLUTE, CENTRED, CORRELATION, plain_view
 from octoscope.errors import InputError
 from octoscope.octopus.network_schema import NOT_KNOWN
-from octoscope.report import comparisons, figures
+from octoscope.report import comparisons, figures, verdict_section
 from octoscope.report.rows import FILTERS, chosen, edge_text, records
 from octoscope.results.run_results import Results
 from octoscope.run_plan.values import COEXPRESSION, ModelPlan, Plan
@@ -83,6 +83,7 @@ def _content(results: Results, gene_set: str, view: str) -> dict[str, Any]:
         "refused": records(refused),
         "cells_used": {m.name: chosen(cells, model=m.name)["used"].sum() for m in plan.bases},
         "network": _network_text(plan),
+        "verdict": verdict_section.verdict(results),
         "together": comparisons.models_together(results, gene_set, view) if done else None,
         "sections": sections,
         "absent_analyses": absent,
@@ -178,12 +179,14 @@ def _model(
         "overlap": [],
         "separation": [],
         "overlap_figure": "",
+        **verdict_section.NOTHING,
         "compared": comparisons.of_model(results, m, gene_set, view),
     }
     if with_network:
         tested = primary("overlap")
         content["overlap"] = records(tested)
         content["separation"] = records(primary("separation"))
+        content |= verdict_section.controlled(results, m.name, gene_set, view)
         content["overlap_figure"] = figures.by_layer(
             tested,
             f"{tag} overlap",

@@ -6,9 +6,10 @@ import numpy as np
 
 GRID = 1 << 18  # steps of a correlation over [-1, 1]: 7.6e-6 each, finer than any bin
 LEVELS = 1 << 12  # steps of the expression level
-# Quantiles between bins of the expression level. Attention that follows expression lists pairs of
-# the highest level, and within plain quintiles listed pairs still lie 0.2 SD above the others.
-LEVEL_QUANTILES = (0.2, 0.4, 0.6, 0.8, 0.9, 0.95, 0.975)
+# Quantiles between bins of the expression level, narrow at both ends: attention that follows
+# expression lists pairs of the highest level, lift those of the lowest, and within plain quintiles
+# listed pairs still lie 0.2 to 1 SD apart from the others.
+LEVEL_QUANTILES = (0.025, 0.05, 0.1, 0.2, 0.4, 0.6, 0.8, 0.9, 0.95, 0.975)
 LEVEL_BINS = len(LEVEL_QUANTILES) + 1
 LEAST = 40  # pairs of an extreme bin
 # bins per factor of two in rank; 0: ten bins of equal size

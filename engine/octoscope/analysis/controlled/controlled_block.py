@@ -37,6 +37,8 @@ class ControlledBlock:
         The view of it that counts.
     controls
         (model, category) of the finished co-expression blocks.
+    k
+        Lengths of the lists, in unordered pairs; None: as the comparisons, or top_k and a tenth.
     """
 
     def __init__(
@@ -47,11 +49,13 @@ class ControlledBlock:
         gene_set: str,
         network: Network,
         controls: Sequence[tuple[str, int]],
+        k: Sequence[int] | None = None,
     ) -> None:
         plan = run.plan
         self._run, self._m, self._category = run, plan.model(model), category
         self._genes = np.array(self._m.gene_sets[gene_set])
-        self._k = sorted(plan.compare.k if plan.compare else {plan.top_k, -(-plan.top_k // 10)})
+        default = plan.compare.k if plan.compare else {plan.top_k, -(-plan.top_k // 10)}
+        self._k = sorted(k or default)
         views = plan.compare.views if plan.compare else self._m.views
         self._views = [v for v in self._m.views if v in views]
         here = [name for name, c in controls if c == category]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from octoscope.analysis.registry import Column, Table
-from octoscope.analysis.tables.columns import GENE_SET, VIEW, interval
+from octoscope.analysis.tables.columns import CATEGORY, GENE_SET, MODEL, VIEW, interval
 from octoscope.analysis.tables.matrix_schema import NAMES
 
 _WHEN = "network and coexpression"
@@ -16,6 +16,7 @@ _LABEL = (*NAMES, GENE_SET, VIEW, *_LIST)
 _COUNTS = (
     Column("n_pairs", "int64", "Listed pairs: all eligible in the matrix and in the control"),
     Column("n_edges", "int64", "Of these, pairs that an edge joins"),
+    Column("n_background", "int64", "All pairs that could be listed"),
 )
 _ODDS = (
     Column(
@@ -129,9 +130,26 @@ CONTROLLED_TABLES = (
     ),
     Table(
         "tables/verdicts.parquet",
-        "attention variant, layer and category: the verdict on the longest list of the first gene "
-        "set and view, under the control that explains most",
+        "attention variant, layer and category: the verdict on the first gene set and view, "
+        "the longest list of at most a tenth of all pairs, and the control that explains most",
         (*_CONTROLLED, Column("sentence", "string", "The verdict in words, with its numbers")),
+        when=_WHEN,
+    ),
+    Table(
+        "tables/verdict_summary.parquet",
+        "attention variant and category: how many layers have which verdict",
+        (
+            MODEL,
+            CATEGORY,
+            Column("n_layers", "int64", "Layers"),
+            Column("n_beyond", "int64", "Layers beyond co-expression"),
+            Column("n_no_more", "int64", "Layers with no more than co-expression"),
+            Column("n_not_enriched", "int64", "Layers not enriched beyond degree and expression"),
+            Column("n_cannot_tell", "int64", "Layers of which it cannot be told"),
+            Column(
+                "sentence", "string", "The verdict on the layer with the largest or1_limit / bound"
+            ),
+        ),
         when=_WHEN,
     ),
 )

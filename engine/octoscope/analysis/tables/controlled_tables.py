@@ -13,7 +13,7 @@ from octoscope.analysis import statistics
 from octoscope.analysis.controlled.comparison import Comparison
 from octoscope.analysis.controlled.controlled_block import ControlledBlock
 from octoscope.analysis.controlled.sentences import sentence
-from octoscope.analysis.controlled.verdicts import e_value, judge
+from octoscope.analysis.controlled.verdicts import VERDICTS, e_value, judge
 from octoscope.analysis.dask_graphs import compute
 from octoscope.analysis.finished_matrices import FinishedMatrices
 from octoscope.analysis.registry import Analysis, Context, Needs, open_network_of
@@ -23,7 +23,7 @@ from octoscope.octopus.network import Network
 from octoscope.run_plan.values import COEXPRESSION, Block, Plan
 
 PATHS = tuple(table.path for table in CONTROLLED_TABLES)
-CONTROLLED, LADDER, REFINEMENT, COMPARATORS, VERDICTS = PATHS
+_LARGEST_SHARE = 0.1  # of all pairs that could be listed
 _ORDER = ["model", "category", "layer", "gene_set", "view", "k"]
 
 Rows = list[dict[str, Any]]
@@ -48,7 +48,7 @@ def _compute(context: Context) -> Iterable[tuple[str, pd.DataFrame]]:
     controls = [tuple(b) for b in coexpression_of(context.finished)]
     name = network_view(context.network.sources, context.network.independent)
     tasks = [
-        delayed(_of_block)(context.run, model, category, network, name, controls)
+        delayed(_of_block)(context.run, model, category, network, name, controls, context.network.k)
         for model, category in context.finished
         if not model.startswith(f"{COEXPRESSION}.")
     ]
@@ -77,7 +77,8 @@ def _of_block(
     network: Network,
     view_name: str,
     controls: list[tuple[str, int]],
-) -> tuple[Rows, Rows, Rows, Rows, Rows]:
+    k: list[int] | None,
+) -> tuple[Rows, ...]:
     plan = run.plan
     m = plan.model(model)
     cells = sum(plan.categories[category].cells)
@@ -88,20 +89,23 @@ def _of_block(
     for gene_set in sets:
         if gene_set not in m.gene_sets:
             continue
-        asked = ControlledBlock(run, model, category, gene_set, network, controls)
+        asked = ControlledBlock(run, model, category, gene_set, network, controls, k)
         for label, comparison in asked.comparisons():
-            row = block | {"gene_set": gene_set, "network_view": view_name} | label
+            of = {"network_view": view_name, "n_background": asked.pairs.n_pairs}
+            row = block | {"gene_set": gene_set} | of | label
             if "comparator" in label:
                 comparators.append(row | _numbers(comparison))
             else:
                 found.append((row, comparison))
     rows = list(_judged(found, cells))
+    verdicts = list(_verdicts(rows, next(iter(sets), "")))
     return (
         rows,
         [label | _ladder(c) for label, c in found],
         [label | row for label, c in found for row in _refinement(c)],
         comparators,
-        list(_verdicts(rows, next(iter(sets), ""))),
+        verdicts,
+        [block | _summary(verdicts)] if verdicts else [],
     )
 
 
@@ -143,12 +147,31 @@ def _judged(found: list[tuple[dict[str, Any], Comparison]], cells: int) -> Itera
 
 
 def _verdicts(rows: Rows, gene_set: str) -> Iterator[dict[str, Any]]:
-    """Yield the headline of each layer: the first gene set and view, the longest list."""
-    longest = max((r["k"] for r in rows), default=0)
-    view = next((r["view"] for r in rows), "")
+    """Yield the headline of each layer: the first gene set and view, and one K."""
+    rows = [r for r in rows if r["gene_set"] == gene_set and r["headline"]]
+    rows = [r for r in rows if r["view"] == rows[0]["view"]]
+    if not rows:
+        return
+    # a list that holds much of all pairs is no selection, and leaves no others to compare with
+    ks = sorted({r["k"] for r in rows})
+    few = [k for k in ks if k <= _LARGEST_SHARE * rows[0]["n_background"]]
     for r in rows:
-        if r["headline"] and (r["gene_set"], r["view"], r["k"]) == (gene_set, view, longest):
+        if r["k"] == max(few, default=ks[0]):
             yield r | {"sentence": sentence(r)}
+
+
+def _summary(verdicts: Rows) -> dict[str, Any]:
+    kinds = [r["verdict"] for r in verdicts]
+    counts = zip(
+        ("n_beyond", "n_no_more", "n_not_enriched", "n_cannot_tell"), VERDICTS, strict=True
+    )
+    evidence = [r["or1_limit"] / r["bound"] for r in verdicts]
+    strongest = int(np.nanargmax(evidence)) if not np.isnan(evidence).all() else 0
+    return {
+        "n_layers": len(verdicts),
+        **{name: kinds.count(kind) for name, kind in counts},
+        "sentence": verdicts[strongest]["sentence"],
+    }
 
 
 def _ladder(c: Comparison) -> dict[str, Any]:

@@ -1,0 +1,41 @@
+"""The verdict on the first screen, and the controlled overlap of each model."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from octoscope.report import figures
+from octoscope.report.rows import chosen, records
+from octoscope.results.run_results import Results
+from octoscope.results.verdict_tables import SUMMARY, totals, why_no_verdict
+
+NOTHING: dict[str, Any] = {"controlled": [], "controlled_figure": "", "comparators": []}
+
+
+def verdict(results: Results) -> dict[str, Any]:
+    """Return the numbers of layers by verdict with a sentence each, or why there are none."""
+    if "stats" not in results.tables:
+        return {"why": "the run is incomplete", "rows": [], "totals": {}}
+    why = why_no_verdict(results)
+    if why is not None:
+        return {"why": why, "rows": [], "totals": {}}
+    return {"why": None, "rows": records(results.tables[SUMMARY]), "totals": totals(results)}
+
+
+def controlled(results: Results, model: str, gene_set: str, view: str) -> dict[str, Any]:
+    """Return the controlled overlap of the longest list, under the control that explains most."""
+    if "overlap_controlled" not in results.tables:
+        return NOTHING
+    of = chosen(results.tables["overlap_controlled"], model=model, gene_set=gene_set, view=view)
+    of = of[of["headline"]]
+    of = of[of["k"] == of["k"].max()]
+    if of.empty:
+        return NOTHING
+    others = chosen(results.tables["overlap_comparators"], model=model, gene_set=gene_set)
+    others = others[(others["k"] == of["k"].max()) & (others["control"] == of["control"].iloc[0])]
+    others = others[others["view"].isna() | (others["view"] == view)]
+    return {
+        "controlled": records(of),
+        "controlled_figure": figures.odds_ratios(of, f"{model} odds ratios"),
+        "comparators": records(others),
+    }
