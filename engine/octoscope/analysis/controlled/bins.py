@@ -6,11 +6,7 @@ import numpy as np
 
 GRID = 1 << 18  # steps of a correlation over [-1, 1]: 7.6e-6 each, finer than any bin
 LEVELS = 1 << 12  # steps of the expression level
-# Quantiles between bins of the expression level, narrow at both ends: attention that follows
-# expression lists pairs of the highest level, lift those of the lowest, and within plain quintiles
-# listed pairs still lie 0.2 to 1 SD apart from the others.
-LEVEL_QUANTILES = (0.025, 0.05, 0.1, 0.2, 0.4, 0.6, 0.8, 0.9, 0.95, 0.975)
-LEVEL_BINS = len(LEVEL_QUANTILES) + 1
+PER_OCTAVE_OF_LEVEL = 1  # bins of the expression level per factor of two in rank, see tail_bins
 LEAST = 40  # pairs of an extreme bin
 # bins per factor of two in rank; 0: ten bins of equal size
 REFINEMENTS = {"deciles": 0, "log2": 1, "half": 2, "quarter": 4, "eighth": 8}
@@ -22,7 +18,9 @@ def tail_bins(counts: np.ndarray, per_octave: int, least: int = LEAST) -> np.nda
 
     The bin of a value is ``floor(per_octave * log2(N / rank))``, with ranks from the nearer tail,
     so both strong positive and strong negative values have bins of their own. Deciles leave odds
-    ratios of 1.9 to 2.8 under pure co-expression, because attention looks at the extreme tail.
+    ratios of 1.9 to 2.8 under pure co-expression, because attention looks at the extreme tail. The
+    expression level has the same bins: attention lists pairs of the highest level, lift those of
+    the lowest, and within quintiles listed pairs lie 0.2 to 1 SD apart from the others.
 
     Parameters
     ----------
@@ -59,13 +57,6 @@ def tail_bins(counts: np.ndarray, per_octave: int, least: int = LEAST) -> np.nda
     signed = np.where(upper, octave + 1, -octave)
     out[at] = np.unique(signed, return_inverse=True)[1].reshape(-1)
     return out
-
-
-def quantile_bins(counts: np.ndarray) -> np.ndarray:
-    """Return [steps] bin of the expression level of each step, 0 for the lowest."""
-    total = max(int(counts.sum()), 1)
-    middle = np.cumsum(counts) - counts / 2
-    return np.searchsorted(LEVEL_QUANTILES, middle / total, side="right")
 
 
 def level_steps(expression: np.ndarray) -> np.ndarray:

@@ -9,7 +9,7 @@ import scipy
 
 from octoscope.analysis import statistics
 from octoscope.analysis.controlled import mantel_haenszel as mh
-from octoscope.analysis.controlled.bins import LEVEL_BINS, REFINEMENTS, USED
+from octoscope.analysis.controlled.bins import REFINEMENTS, USED
 from octoscope.analysis.controlled.universe import HALVES, Universe
 
 
@@ -95,33 +95,32 @@ def compare(universe: Universe, u: np.ndarray, v: np.ndarray) -> Comparison:
     u, v
         [pairs] vertices of distinct unordered pairs of the universe that were looked up.
     """
+    strata, counts = universe.strata, universe.counts
     edge = universe.pairs.adjacency[u, v]
     groups = universe.group[np.stack([u, v])]
-    base, used = universe.strata.base(u, v), universe.strata_of(u, v)
-    counts = universe.counts[USED]
-    positivity, of_edges, expected = mh.comparable(used, edge, counts)
-    values = universe.values_at(u, v)
+    values, base = universe.values_at(u, v), strata.base(u, v)
+    control = values[2].astype(np.float64)
+    covariates = np.stack([control, strata.degrees(u, v), strata.levels(u, v)])
+    stratum = {name: strata.of(name, values, base) for name in counts}
+    used = stratum[USED]
+    positivity, of_edges, expected = mh.comparable(used, edge, counts[USED])
     refinement = {}
     for name in REFINEMENTS:
-        stratum, table = universe.strata_of(u, v, name), universe.counts[name]
-        covariates = universe.covariates(u, v)[:1]
+        at, table = stratum[name], counts[name]
         refinement[name] = (
-            mh.odds_ratio(stratum, edge, table),
-            float(mh.balance(stratum, covariates, table, universe.deviations)[0]),
-            mh.comparable(stratum, edge, table)[0],
+            mh.odds_ratio(at, edge, table),
+            float(mh.balance(at, covariates[:1], table, universe.deviations)[0]),
+            mh.comparable(at, edge, table)[0],
         )
-    halves = [
-        mh.odds_ratio(universe.strata_of(u, v, half), edge, universe.counts[half])
-        for half in HALVES
-    ]
+    halves = [mh.odds_ratio(stratum[half], edge, counts[half]) for half in HALVES]
     of_list = statistics.plain_correlation(*values[:2].astype(np.float64))
     return Comparison(
         len(u), int(edge.sum()),
         mh.with_error(base, edge, universe.base, groups),
-        mh.with_error(used, edge, counts, groups),
+        mh.with_error(used, edge, counts[USED], groups),
         (halves[0], halves[1]), refinement,
         universe.reliability, statistics.spearman_brown(of_list),
-        mh.balance(used, universe.covariates(u, v), counts, universe.deviations),
+        mh.balance(used, covariates, counts[USED], universe.deviations),
         positivity, of_edges,
         (*_ladder(universe, base, edge), expected),
     )  # fmt: skip
@@ -138,14 +137,15 @@ def held_out(universe: Universe, u: np.ndarray, v: np.ndarray) -> Comparison:
 
 
 def _ladder(universe: Universe, base: np.ndarray, edge: np.ndarray) -> tuple[float, float, float]:
+    n_levels = universe.strata.n_levels
     by_degree = mh.StratumCounts(
-        universe.base.pairs.reshape(-1, LEVEL_BINS).sum(1),
-        universe.base.edges.reshape(-1, LEVEL_BINS).sum(1),
+        universe.base.pairs.reshape(-1, n_levels).sum(1),
+        universe.base.edges.reshape(-1, n_levels).sum(1),
         *(np.zeros(0) for _ in range(4)),
     )
     n = universe.pairs.n_pairs
     return (
         universe.pairs.n_edges / n if n else float("nan"),
-        mh.comparable(base // LEVEL_BINS, edge, by_degree)[2],
+        mh.comparable(base // n_levels, edge, by_degree)[2],
         mh.comparable(base, edge, universe.base)[2],
     )

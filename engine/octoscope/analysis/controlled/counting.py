@@ -166,19 +166,18 @@ def deleted_odds_ratios(
     listed_of, hits_of, pairs_of, edges_of
         [strata, groups] the same of the pairs that each group takes part in.
     """
-    out = np.full(pairs_of.shape[1], np.nan)
-    for g in range(len(out)):
-        above, below = 0.0, 0.0
-        for s in range(len(listed)):
+    above, below = np.zeros(pairs_of.shape[1]), np.zeros(pairs_of.shape[1])
+    for s in range(len(listed)):  # groups inside: their counts lie side by side
+        for g in range(len(above)):
             n = pairs[s] - pairs_of[s, g]
-            if n < 1:
-                continue
             a = hits[s] - hits_of[s, g]
             b = listed[s] - listed_of[s, g] - a
             c = edges[s] - edges_of[s, g] - a
-            d = n - a - b - c
-            above += a * d / n
-            below += b * c / n
-        if above > 0 and below > 0:
-            out[g] = np.log(above / below)
+            if n > 0:
+                above[g] += a * (n - a - b - c) / n
+                below[g] += b * c / n
+    out = np.full(len(above), np.nan)
+    for g in range(len(above)):
+        if above[g] > 0 and below[g] > 0:
+            out[g] = np.log(above[g] / below[g])
     return out

@@ -10,13 +10,12 @@ import numpy as np
 from octoscope.analysis import statistics
 from octoscope.analysis.controlled.bins import (
     GRID,
-    LEVEL_BINS,
     LEVELS,
+    PER_OCTAVE_OF_LEVEL,
     REFINEMENTS,
     USED,
     level_steps,
     log_degree,
-    quantile_bins,
     tail_bins,
 )
 from octoscope.analysis.controlled.counting import add_counts, add_histograms
@@ -59,6 +58,11 @@ class Strata:
         """Bins of degree."""
         return int(np.floor(4 * self.log_degree.max(initial=0) + 1e-9)) + 1
 
+    @property
+    def n_levels(self) -> int:
+        """Bins of the expression level."""
+        return int(self.level_bins.max(initial=0)) + 1
+
     def levels(self, u: np.ndarray, v: np.ndarray) -> np.ndarray:
         """Return [pairs] expression level."""
         a, b = self.level[u], self.level[v]
@@ -71,12 +75,21 @@ class Strata:
     def base(self, u: np.ndarray, v: np.ndarray) -> np.ndarray:
         """Return [pairs] stratum of degree and level."""
         degree = np.floor(2 * self.degrees(u, v) + 1e-9).astype(np.int64)
-        return degree * LEVEL_BINS + self.level_bins[self.levels(u, v).astype(np.int64)]
+        return degree * self.n_levels + self.level_bins[self.levels(u, v).astype(np.int64)]
 
-    def of(self, table: str, values: np.ndarray, u: np.ndarray, v: np.ndarray) -> np.ndarray:
-        """Return [pairs] stratum of control, degree and level; ``values``: [pairs] float32."""
-        step = ((values.astype(np.float64) + 1) * (GRID / 2)).astype(np.int64)
-        return self.bins[table][step] * (self.degree_bins * LEVEL_BINS) + self.base(u, v)
+    def of(self, table: str, values: np.ndarray, base: np.ndarray) -> np.ndarray:
+        """Return [pairs] stratum of control, degree and level in one of the tables.
+
+        Parameters
+        ----------
+        values
+            [3, pairs] float32 the control in half 0, in half 1 and in all cells.
+        base
+            [pairs] of :meth:`base`.
+        """
+        part = HALVES.index(table) if table in HALVES else 2
+        step = ((values[part].astype(np.float64) + 1) * (GRID / 2)).astype(np.int64)
+        return self.bins[table][step] * (self.degree_bins * self.n_levels) + base
 
 
 @dataclass(frozen=True)
@@ -117,16 +130,6 @@ class Universe:
     def values_at(self, u: np.ndarray, v: np.ndarray) -> np.ndarray:
         """Return [3, pairs] the control's values of pairs that lists hold."""
         return self.values[:, np.searchsorted(self.codes, pair_codes(u, v, len(self.pairs)))]
-
-    def strata_of(self, u: np.ndarray, v: np.ndarray, table: str = USED) -> np.ndarray:
-        """Return [pairs] stratum of control, degree and level in one of the tables."""
-        part = HALVES.index(table) if table in HALVES else 2
-        return self.strata.of(table, self.values_at(u, v)[part], u, v)
-
-    def covariates(self, u: np.ndarray, v: np.ndarray) -> np.ndarray:
-        """Return [3, pairs] float64: control, log degree and level."""
-        control = self.values_at(u, v)[2].astype(np.float64)
-        return np.stack([control, self.strata.degrees(u, v), self.strata.levels(u, v)])
 
 
 def pair_codes(u: np.ndarray, v: np.ndarray, n: int) -> np.ndarray:
@@ -173,8 +176,8 @@ def count_universe(
         values[:, at] = block[:, here[row_of[at]], column_of[at]]
     bins = {name: tail_bins(steps[2], per) for name, per in REFINEMENTS.items()}
     bins |= {name: tail_bins(steps[h], REFINEMENTS[USED]) for h, name in enumerate(HALVES)}
-    strata = Strata(bins, degrees, level, quantile_bins(levels), rarer)
-    listed = np.unique(strata.of(USED, values[2], row_of, column_of))
+    strata = Strata(bins, degrees, level, tail_bins(levels, PER_OCTAVE_OF_LEVEL), rarer)
+    listed = np.unique(strata.of(USED, values, strata.base(row_of, column_of)))
     group = np.arange(n)
     if n > MOST_VERTICES:
         group = np.random.default_rng(seed).permutation(n) % GROUPS
@@ -200,7 +203,7 @@ def _count(
     names = [USED, *(name for name in strata.bins if name != USED)]
     parts = np.array([HALVES.index(n) if n in HALVES else 2 for n in names])
     tables = np.stack([strata.bins[name] for name in names])
-    n_groups, n_base = int(group.max(initial=0)) + 1, strata.degree_bins * LEVEL_BINS
+    n_groups, n_base = int(group.max(initial=0)) + 1, strata.degree_bins * strata.n_levels
     n_strata = (int(tables.max()) + 1) * n_base
     slot = np.full(n_strata, -1)
     slot[listed] = np.arange(len(listed))
@@ -211,7 +214,7 @@ def _count(
     for rows, block in blocks():
         add_counts(
             block, rows, pairs.eligible, pairs.adjacency, parts, tables, strata.degree_bins,
-            strata.log_degree, strata.level, strata.level_bins, LEVEL_BINS, strata.rarer,
+            strata.log_degree, strata.level, strata.level_bins, strata.n_levels, strata.rarer,
             counts, edges, sums, slot, group, *by_slot, *by_base,
         )  # fmt: skip
     made = {
