@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from octoscope.attention.ranks import values_and_ranks
-from octoscope.attention.views import sortable, view_values
+from octoscope.attention.views import one_view, sortable
 from octoscope.config.view_names import default_min_cells
 
 FLOATS = st.floats(width=32, allow_nan=False)
@@ -55,11 +55,11 @@ def test_sort_keys_order_like_floats(a: float, b: float) -> None:
 def test_views_divide_by_cells_or_pairs_and_never_give_nan() -> None:
     sums = np.arange(12, dtype=np.float32).reshape(3, 2, 2) + 1
     pairs = np.array([[4, 2], [0, 1]])
-    assert np.allclose(view_values(sums, pairs, 10, "marginal"), sums[0] / 10)
-    conditional = view_values(sums, pairs, 10, "conditional")
+    assert np.allclose(one_view(sums[0], pairs, 10, "marginal"), sums[0] / 10)
+    conditional = one_view(sums[0], pairs, 10, "conditional")
     assert np.allclose(conditional, [[0.25, 1.0], [0.0, 4.0]])
-    assert np.allclose(view_values(sums, pairs, 10, "lift")[0], [5 / 4, 6 / 2])
-    assert np.allclose(view_values(sums, pairs, 10, "logit")[0], [9 / 4, 10 / 2])
+    assert np.allclose(one_view(sums[1], pairs, 10, "lift")[0], [5 / 4, 6 / 2])
+    assert np.allclose(one_view(sums[2], pairs, 10, "logit")[0], [9 / 4, 10 / 2])
 
 
 def test_floor_on_support() -> None:
@@ -76,8 +76,7 @@ def test_noise_with_little_support_does_not_rank_first() -> None:
     planted = rng.choice(n * n, 20, replace=False)
     pairs.ravel()[planted] = 400
     mean.ravel()[planted] = 1.2
-    sums = np.stack([mean * pairs] * 3)
-    conditional = view_values(sums, pairs, 400, "conditional")
+    conditional = one_view(mean * pairs, pairs, 400, "conditional")
     eligible = pairs >= default_min_cells(400)
     best = set(np.argsort(-np.where(eligible, conditional, -1).ravel())[:20])
     assert best == set(planted)

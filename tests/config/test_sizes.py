@@ -12,7 +12,7 @@ import yaml
 from octoscope.config import apply_overrides, config_of_text, dump_config, load_config, parse_config
 from octoscope.config.byte_sizes import parse_bytes, size_text
 from octoscope.config.execution_config import AdvancedConfig, ExecutionConfig
-from octoscope.demo.demo import demo_config, demo_tree
+from octoscope.demo.demo import demo_tree
 from octoscope.errors import InputError, OctoscopeWarning
 from octoscope.planning.derive import result_fields, sizes
 from octoscope.planning.freeze import run_config
@@ -104,7 +104,7 @@ def test_former_places_are_read_with_a_warning(name: str, tmp_path: Path) -> Non
         config = load_config(path, [f"execution.{name}={MOVED[new]}"])
     assert [str(w.message).partition("execution.")[0] for w in told] == [f"{path}: ", "--set "]
     assert getattr(config.execution.advanced, new) == value
-    present = demo_config().model_dump(mode="json")
+    present = parse_config(demo_tree(), "c").model_dump(mode="json")
     with pytest.warns(OctoscopeWarning, match=f"--set execution.advanced.{new}"):
         apply_overrides(present, [f"execution.{name}={value}"])
     assert getattr(parse_config(present, "c").execution.advanced, new) == value

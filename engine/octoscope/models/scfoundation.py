@@ -62,8 +62,6 @@ class ScFoundationOptions(BaseModel):
 
     section: Literal["gene", "cell", "rde"] = "gene"
     target: str = "t4"
-    # counts are checked to be raw; the name is accepted so that recipes can be stated in full
-    pre_normalized: Literal[False] = False
 
     @field_validator("target")
     @classmethod

@@ -8,13 +8,11 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
-import pandas as pd
 
 from octoscope.errors import InputError
 from octoscope.octopus.directory import read_table
 from octoscope.octopus.network import Network, open_network
-from octoscope.octopus.network_schema import MIRRORED, UNNAMED
-from octoscope.octopus.pairs import Edges
+from octoscope.octopus.network_schema import UNNAMED
 from octoscope.octopus.string_rescore import CHANNELS, COEXPRESSION, PUBLISHED, combined_score
 
 
@@ -171,24 +169,3 @@ def _rescored(network: Network, without: Collection[str]) -> tuple[np.ndarray, n
     # STRING cuts to three digits before it compares.
     below[rows] = np.floor(1000 * rescored[edges.evidence[rows]] + 1e-9) < 1000 * PUBLISHED
     return score.astype(np.float32), below
-
-
-def graph_edges(edges: Edges) -> pd.DataFrame:
-    """Return the edges of the graph: one per reaction, ordered pair and roles.
-
-    Assertions of several sources about one reaction are one edge; statements in no order give
-    an edge each way, with reactant and product exchanged on the way back.
-
-    Returns
-    -------
-    DataFrame
-        reaction, src, dst, role_src, role_dst (codes), reverse; sorted.
-    """
-    columns = ["reaction", "src", "dst", "role_src", "role_dst"]
-    own = pd.DataFrame({c: getattr(edges, c) for c in columns}).assign(reverse=False)
-    back = own[edges.both_ways].copy()
-    back[["src", "dst"]] = back[["dst", "src"]].to_numpy()
-    src, dst = back["role_src"].to_numpy(), back["role_dst"].to_numpy()
-    back["role_src"], back["role_dst"], back["reverse"] = MIRRORED[dst], MIRRORED[src], True
-    both = pd.concat([own, back]).drop_duplicates(columns)
-    return both.sort_values([*columns, "reverse"], kind="stable", ignore_index=True)
