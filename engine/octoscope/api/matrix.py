@@ -40,6 +40,15 @@ class Matrix(Shown):
     view
         ``marginal``, ``conditional``, ``lift`` or ``logit`` (``correlation`` for co-expression),
         with ``.centred`` and ``.absolute`` where asked for.
+
+    Examples
+    --------
+    >>> matrix = oc.open_run(RUN).matrix("tiny", "T cell", layer=2, view="logit")
+    >>> row = matrix.rows("LYZ")
+    >>> row.shape == (1, matrix.shape[1])
+    True
+    >>> matrix.genes.columns.tolist()
+    ['gene', 'symbol']
     """
 
     _run: RunMatrices
@@ -121,14 +130,14 @@ class Matrix(Shown):
         InputError
             If a gene is not on the axis.
         """
-        wanted = [genes] if isinstance(genes, str) else list(genes)
-        at = positions_of(wanted, self._plan.axis, self._plan.symbols)
+        names = [genes] if isinstance(genes, str) else list(genes)
+        at = positions_of(names, self._plan.axis, self._plan.symbols)
         values = np.full((len(at), self.shape[1]), np.nan, np.float32)
         for first, block in self.blocks(at):
             here = (at >= first) & (at < first + len(block))
             values[here] = block[at[here] - first]
-        names = self._names()
-        return pd.DataFrame(values, index=names[at], columns=names)
+        shown = self._names()
+        return pd.DataFrame(values, index=shown[at], columns=shown)
 
     def to_numpy(self) -> np.ndarray:
         """Return [query genes, key genes] float32; NaN where a pair is not eligible."""
@@ -139,8 +148,7 @@ class Matrix(Shown):
         if genes is None:
             names = self._names()
             return pd.DataFrame(self.to_numpy(), index=names, columns=names)
-        wanted = list(genes)
-        at = positions_of(wanted, self._plan.axis, self._plan.symbols)
+        at = positions_of(list(genes), self._plan.axis, self._plan.symbols)
         frame = self.rows([self._plan.axis[i] for i in at])
         return frame.iloc[:, at]
 
