@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 from octoscope.pipeline.run_analyses import run_analysis, steps
 from octoscope.planning.freeze import run_config
-from octoscope.results.cell_tables import CELLS, REFUSED
+from octoscope.results.cell_tables import CELLS, REFUSED, VOCABULARY_COUNTS
 from octoscope.store.parquet import VOCABULARY
 from octoscope.store.plan_file import load_plan
 from octoscope.store.run_dir import RunRoot
@@ -127,7 +127,7 @@ def test_dask_on_threads_gives_the_bytes_of_dask_on_ray(
     for top in ("tables", "topk", "union"):
         shutil.rmtree(run / top)
     (run / "tables").mkdir()
-    for name in (VOCABULARY, CELLS, REFUSED):  # not written by an analysis
+    for name in (VOCABULARY, VOCABULARY_COUNTS, CELLS, REFUSED):  # not written by an analysis
         shutil.copy(finished_run / name, run / name)
     blocks = plan.finished_blocks(set())
     assert config.network is not None

@@ -57,6 +57,16 @@ def test_tables_have_short_names(old_run: RunRoot) -> None:
         results.consensus("B cell")
 
 
+def test_genes_are_counted_by_what_became_of_them(old_run: RunRoot) -> None:
+    tables = Results.open(old_run.url).tables
+    listed = tables["vocabulary"]
+    counts = tables["vocabulary_counts"]
+    assert counts["n_genes"].sum() == len(listed)
+    for row in counts.itertuples():
+        of_model = listed["model"].isna() if pd.isna(row.model) else listed["model"] == row.model
+        assert row.n_genes == (of_model & (listed["what"] == row.what)).sum() > 0
+
+
 def test_an_unknown_table_is_a_key_error_that_lists_what_there_is(old_run: RunRoot) -> None:
     tables = Results(old_run).tables
     assert "agreement" not in tables

@@ -26,6 +26,15 @@ RUN_TABLES = (
         ),
     ),
     Table(
+        "tables/vocabulary_counts.parquet",
+        "model and fate of genes: how many",
+        (
+            Column("model", "string", "Model; null: changed in the atlas itself"),
+            Column("what", "string", "matched, renamed, merged or dropped"),
+            Column("n_genes", "int64", "Genes of the atlas"),
+        ),
+    ),
+    Table(
         "tables/cells.parquet",
         "model and category: which cells counted",
         (
