@@ -18,14 +18,18 @@ Result = TypeVar("Result")
 
 _SCORES = 1 << 18  # scores in a block: 1 MB of fp32, near the cache
 _ROWS = (32, 512)
+_WAITING = 8  # blocks of values that wait for their top pairs
 _PAIRS = 1 << 13  # pairs multiplied by one thread at a time
 
 
-def blocks(f: Factors, work: Callable[[int, np.ndarray], Result]) -> Iterator[Result]:
+def blocks(
+    f: Factors, work: Callable[[int, np.ndarray], Result], at_once: int | None = None
+) -> Iterator[Result]:
     """Call ``work(first row, values [rows, genes])`` for all rows; yields in row order.
 
     Blocks run on threads. ``values`` are new; block edges depend on the
     number of genes alone, so the values of a pair are the same bits in every reading.
+    ``at_once``: most results that wait to be taken; None: all, for small ones.
     """
     n = len(f.q)
     rows = int(np.clip(_SCORES // n, *_ROWS))
@@ -35,13 +39,15 @@ def blocks(f: Factors, work: Callable[[int, np.ndarray], Result]) -> Iterator[Re
     def run(first: int) -> Result:
         return work(first, keys.products(q[first : first + rows]).numpy())
 
-    return map_blocks(run, edges)
+    step = at_once or len(edges)
+    for at in range(0, len(edges), step):
+        yield from map_blocks(run, edges[at : at + step])
 
 
 def top_pairs(f: Factors, k: int, *, by_absolute_value: bool = False) -> TopPairs:
     """Return the K largest pairs; see :class:`~octoscope.attention.topk.TopK`."""
     found = TopK(k, by_absolute_value=by_absolute_value)
-    for first, values in blocks(f, lambda first, values: (first, values)):
+    for first, values in blocks(f, lambda first, values: (first, values), _WAITING):
         found.update(first, values, None)
     return found.result()
 
