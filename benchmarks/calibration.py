@@ -79,6 +79,7 @@ from octoscope.analysis.layers import compare_layers
 from octoscope.analysis.matrix import HalfTile, MatrixSource
 from octoscope.analysis.overlap import overlap_test
 from octoscope.analysis.summarise_matrix import finalise
+from octoscope.analysis.vertex_pairs import VertexPairs
 from octoscope.attention.histograms import bins_of
 from rich.console import Console
 from rich.table import Table
@@ -175,12 +176,13 @@ def halves_p(halves: list[Matrix], permutations: int, seed: int) -> float:
 def network_p(structure: str, k: int, permutations: int, seed: int, n: int) -> tuple[float, float]:
     """Return p of the overlap of the top pairs, and of the separation by the whole matrix."""
     values, adjacency = beside_network(np.random.default_rng(seed), n, structure)
-    every, vertices = np.ones((n, n), bool), np.arange(n)
+    every = np.ones((n, n), bool)
+    pairs = VertexPairs.of_genes(np.arange(n), adjacency, every)
     values = values.astype(np.float32)
     query, key = strongest_of(lambda: iter([(0, values, every)]), k)
     draws = {"permutations": permutations, "seed": seed, "max_permutation_factor": 1}
-    found = overlap_test(query, key, vertices, adjacency, every, **draws)
-    whole = auroc_test(bins_of(values), every, vertices, adjacency, **draws)
+    found = overlap_test(query, key, pairs, **draws)
+    whole = auroc_test(bins_of(values), every, pairs, **draws)
     return float(found["p"]), float(whole["p"])
 
 

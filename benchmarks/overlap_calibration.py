@@ -15,7 +15,8 @@ import json
 from collections.abc import Callable
 
 import numpy as np
-from octoscope.analysis import overlap
+from octoscope.analysis import overlap, vertex_pairs
+from octoscope.analysis.vertex_pairs import VertexPairs
 from octoscope.octopus.nulls import degree_strata
 
 CASES = {
@@ -37,10 +38,10 @@ def merged(degree: np.ndarray) -> np.ndarray:
     return out
 
 
-STRATA: dict[str, Callable[[np.ndarray], np.ndarray]] = {
-    "quarter-log2": degree_strata,
-    "merged to ten": merged,
-    "none": lambda degree: np.zeros(len(degree), int),
+STRATA: dict[str, Callable[..., np.ndarray]] = {
+    "quarter-log2": lambda degree, *_: degree_strata(degree),
+    "merged to ten": lambda degree, *_: merged(degree),
+    "none": lambda degree, *_: np.zeros(len(degree), int),
 }
 
 
@@ -53,10 +54,8 @@ def p_of_hubs(n: int, sd: float, base: float, seed: int) -> float:
     score = np.log(np.outer(propensity, propensity)) + rng.gumbel(size=(n, n))
     np.fill_diagonal(score, -np.inf)
     best = np.argsort(-score.ravel())[:n]
-    tested = overlap.overlap_test(
-        best // n, best % n, np.arange(n), adjacency, ~np.eye(n, dtype=bool),
-        permutations=100, seed=seed,
-    )  # fmt: skip
+    pairs = VertexPairs.of_genes(np.arange(n), adjacency, ~np.eye(n, dtype=bool))
+    tested = overlap.overlap_test(best // n, best % n, pairs, permutations=100, seed=seed)
     return float(tested["p"])
 
 
@@ -68,7 +67,7 @@ def main() -> None:
     for case, (n, sd, base) in CASES.items():
         result[case] = {}
         for name, strata in STRATA.items():
-            overlap.degree_strata = strata  # type: ignore[assignment]
+            vertex_pairs.label_strata = strata  # type: ignore[assignment]
             p = np.array([p_of_hubs(n, sd, base, seed) for seed in range(runs)])
             result[case][name] = float((p < 0.05).mean())
             print(f"{case}, strata {name}: p < 0.05 in {result[case][name]:.0%} of {runs} runs")

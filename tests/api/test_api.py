@@ -207,6 +207,8 @@ def test_a_network_answers_by_symbol() -> None:
     pairs = pd.DataFrame({"query": near["gene"], "key": "ENSG00000090382"})
     said = network.annotate(pairs)
     assert (said["forward"] | said["reverse"]).all()
+    assert "not known to be independent=OmniPath" in repr(network.view(independent=True))
+    assert "independent" not in repr(network)
     assert network.view(signed=True).graph.pair_keys.size < network.graph.pair_keys.size
 
 

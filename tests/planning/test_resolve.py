@@ -17,7 +17,7 @@ from octoscope.atlas import Atlas
 from octoscope.attention.views import QUANTITIES
 from octoscope.config import parse_config
 from octoscope.config.byte_sizes import parse_bytes
-from octoscope.errors import ActivationError, InputError
+from octoscope.errors import ActivationError, InputError, OctoscopeWarning
 from octoscope.extract.unit_work import UnitRunner
 from octoscope.models import load_model
 from octoscope.pipeline.run_analyses import outputs
@@ -40,6 +40,19 @@ def two_models(atlas: Path) -> dict[str, Any]:
     tree["models"].append(second)
     tree["gene_sets"].append({"name": "both", "kind": "intersection"})
     return tree
+
+
+def test_a_plan_says_which_sources_are_not_known_to_be_independent(small_atlas: Path) -> None:
+    tree = small_tree(small_atlas)
+    plain = make_plan(parse_config(tree, "c"), None).network  # a warning would be an error
+    assert plain is not None
+    assert "not_known_independent" not in plain
+    tree["network"]["independent"] = True
+    with pytest.warns(OctoscopeWarning, match="independent: the resources of OmniPath's rows"):
+        network = make_plan(parse_config(tree, "c"), None).network
+    assert network is not None
+    assert network["not_known_independent"] == ["OmniPath"]
+    assert network["sha256"] == plain["sha256"]
 
 
 def test_a_plan_is_a_pure_function_of_its_inputs(small_atlas: Path, tmp_path: Path) -> None:

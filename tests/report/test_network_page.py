@@ -7,8 +7,12 @@ from pathlib import Path
 
 from octoscope.octopus.napistu.import_network import import_napistu
 from octoscope.octopus.network import open_network
+from octoscope.octopus.network_schema import NOT_KNOWN
 from octoscope.octopus.network_views import INDEPENDENT, view
 from octoscope.report.network_page import network_page
+from octoscope.report.page import _network_text
+from octoscope.store.plan_file import load_plan
+from octoscope.store.run_dir import RunRoot
 from playwright.sync_api import Page
 
 from tests.octopus.conftest import BUNDLE
@@ -37,6 +41,19 @@ def test_sources_corrections_and_figures_are_shown(page: Page, tmp_path: Path) -
     assert f"{left:,} of {len(network.pair_keys):,}" in page.locator("#limits").inner_text()
     assert page.locator("#peer").count() == 0
     assert not logged
+
+
+def test_what_is_not_known_of_the_independent_view_is_said() -> None:
+    text = network_page(open_network("demo")).decode()
+    assert "pairs remain; what OmniPath rests on is not known." in text
+
+
+def test_the_report_of_a_run_names_sources_that_are_not_known() -> None:
+    plan = load_plan(RunRoot(Path(__file__).parents[1] / "data/stores/plan-3b"))
+    assert plan.network is not None
+    plain = _network_text(plan)
+    noted = plan.model_copy(update={"network": plan.network | {NOT_KNOWN: ["OmniPath", "mine"]}})
+    assert _network_text(noted) == f"{plain}; not known to be independent: OmniPath, mine"
 
 
 def test_peer_mode_says_so(page: Page, tmp_path: Path) -> None:

@@ -24,6 +24,10 @@ def test_another_projection_is_the_same_plan_and_anything_else_is_not(
     save_plan(root, less)
     assert load_plan(root) == plan  # the first stays: records carry its hash
     assert load_plan(root).hash == plan.hash != less.hash
+    assert plan.network is not None
+    remark = {"not_known_independent": ["OmniPath"]}
+    save_plan(root, plan.model_copy(update={"network": plan.network | remark}))
+    assert load_plan(root).hash == plan.hash  # written by a version without the remark
     more = plan.settings.model_copy(update={"top_k": 51})
     with pytest.raises(InputError, match=r"differs in settings\.top_k"):
         save_plan(root, plan.model_copy(update={"settings": more}))

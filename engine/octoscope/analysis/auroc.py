@@ -5,15 +5,14 @@ from __future__ import annotations
 import numpy as np
 
 from octoscope.analysis import statistics
+from octoscope.analysis.vertex_pairs import VertexPairs
 from octoscope.attention.histograms import BINS, auroc, average_precision, percentiles
-from octoscope.octopus.nulls import degree_strata, permutations_within
 
 
 def auroc_test(
     bins: np.ndarray,
     eligible: np.ndarray,
-    vertices: np.ndarray,
-    adjacency: np.ndarray,
+    pairs: VertexPairs,
     *,
     permutations: int,
     seed: int,
@@ -21,9 +20,9 @@ def auroc_test(
 ) -> dict[str, float | int]:
     """Measure how well values rank the network's edges among all eligible pairs of its genes.
 
-    The null permutes the network's gene labels among genes of like degree, as for the overlap of
-    top pairs; where no permutation reaches the area, ``max_permutation_factor`` times as many are
-    made. The interval deletes one gene at a time; the distribution of the other pairs is fixed.
+    The null permutes vertices as for the overlap of top pairs; where no permutation reaches the
+    area, ``max_permutation_factor`` times as many are made. The interval deletes one vertex at a
+    time; the distribution of the other pairs is fixed.
 
     Parameters
     ----------
@@ -31,10 +30,8 @@ def auroc_test(
         [genes, genes] uint16 of :func:`~octoscope.attention.histograms.bins_of`.
     eligible
         [genes, genes] bool.
-    vertices
-        [genes] vertex of each gene, -1 if it has none.
-    adjacency
-        [genes, genes] bool, symmetric.
+    pairs
+        The vertices of the genes.
 
     Returns
     -------
@@ -43,9 +40,11 @@ def auroc_test(
         of binning, null mean and 95 % range, p (of large values), average_precision with the 95 %
         range of its null and its chance level, number of permutations.
     """
-    mapped = vertices >= 0
-    usable = eligible & mapped[:, None] & mapped & (vertices[:, None] != vertices)
-    i, j = np.nonzero(usable & adjacency)
+    vertex = pairs.vertex_of
+    usable = eligible & (vertex >= 0)[:, None] & (vertex >= 0) & (vertex[:, None] != vertex)
+    a, b = _gene_edges(pairs)
+    inside = usable[a, b]
+    i, j = a[inside], b[inside]
     # keep only the bins that hold a value: every permutation looks through all of them
     held = np.flatnonzero(np.bincount(bins[usable], minlength=BINS))
     place = np.zeros(BINS, np.uint16)
@@ -55,15 +54,12 @@ def auroc_test(
     edges = np.bincount(bins[i, j], minlength=n_bins)
     area, error = auroc(edges, every - edges)
     share = percentiles(every - edges)[bins[i, j]]
-    where = np.flatnonzero(mapped)
-    strata = degree_strata(adjacency[:, mapped].sum(1)[where])
-    a, b = np.nonzero(adjacency & mapped[:, None] & mapped)
 
     def permute(permutations: int, seed: int) -> np.ndarray:
-        relabel, null = np.arange(len(bins)), np.full((permutations, 2), np.nan)
-        for d, permuted in enumerate(permutations_within(strata, permutations, seed)):
-            relabel[where] = where[permuted]
-            x, y = relabel[a], relabel[b]
+        null = np.full((permutations, 2), np.nan)
+        for d, relabel in enumerate(pairs.permutations(permutations, seed)):
+            gene = pairs.of_gene_labels(relabel)
+            x, y = gene[a], gene[b]
             inside = usable[x, y]
             permuted_edges = np.bincount(bins[x[inside], y[inside]], minlength=n_bins)
             null[d] = (
@@ -79,7 +75,7 @@ def auroc_test(
         permute, observed, permutations, max_permutation_factor, seed
     ).T
     precision_low, precision_high = statistics.null_range(of_precision)
-    low, high = statistics.pair_rate_interval(i, j, share, len(bins))
+    low, high = statistics.pair_rate_interval(vertex[i], vertex[j], share, len(pairs))
     null_low, null_high = statistics.null_range(null)
     known = null[~np.isnan(null)]
     return {
@@ -99,3 +95,11 @@ def auroc_test(
         "precision_null_high": precision_high,
         "edge_share": len(i) / max(int(every.sum()), 1),
     }
+
+
+def _gene_edges(pairs: VertexPairs) -> tuple[np.ndarray, np.ndarray]:
+    """Return the ordered gene pairs whose vertices an edge joins."""
+    mapped = np.flatnonzero(pairs.vertex_of >= 0)
+    position = pairs.vertex_of[mapped]
+    a, b = np.nonzero(pairs.adjacency[np.ix_(position, position)])
+    return mapped[a], mapped[b]

@@ -83,6 +83,10 @@ class DerivedViews:
             ).astype(np.float32)
         return cells, np.abs(values) if absolute else values
 
+    def gene_effects(self, genes: np.ndarray, view: str) -> Fit:
+        """Return [genes] effects of rows and of columns of a plain view, by least squares."""
+        return self._fit(genes, view)
+
     def cell_deviation(self, genes: np.ndarray, query: np.ndarray, key: np.ndarray) -> np.ndarray:
         """Return [pairs] standard deviation between cells of the pair's probability."""
         return self._matrix.cell_deviation(genes, query, key)

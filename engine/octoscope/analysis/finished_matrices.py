@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Protocol
 
 import numpy as np
@@ -12,6 +13,23 @@ from octoscope.analysis.derived_views import DerivedViews
 from octoscope.analysis.donor_jackknife import LeaveOneGroupOut
 from octoscope.analysis.matrix import MatrixSource
 from octoscope.run_plan.values import Plan
+
+
+@dataclass(frozen=True)
+class GeneMoments:
+    """Log-normalised counts of each gene over the cells of a category.
+
+    Attributes
+    ----------
+    cells
+        [3] int64 cells of half 0, of half 1 and of both.
+    mean, variance
+        [3, genes] float64 over these cells, zeros included.
+    """
+
+    cells: np.ndarray
+    mean: np.ndarray
+    variance: np.ndarray
 
 
 class FinishedMatrices(Protocol):
@@ -63,6 +81,13 @@ class FinishedMatrices(Protocol):
 
     def mean_residuals(self, model: str, category: int, layer: int) -> np.ndarray:
         """Return [genes, d] float32: the mean residual stream before a layer."""
+        ...
+
+    def gene_moments(self, model: str, category: int) -> GeneMoments | None:
+        """Return the moments of each gene's log expression, from a co-expression entry.
+
+        None if the entry was written by a version that did not keep them.
+        """
         ...
 
     def matrix_table(self, name: str, model: str, category: int, layer: int) -> pd.DataFrame:

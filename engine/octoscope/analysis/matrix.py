@@ -308,7 +308,7 @@ class MatrixSource:
     def _rows(
         self, genes: np.ndarray, asked: np.ndarray | None = None
     ) -> Iterator[tuple[int, Tile, np.ndarray]]:
-        for tile in self.tiles(None if asked is None else genes[asked]):
+        for tile in self.tiles() if asked is None else self.tiles(genes[asked]):
             inside = (genes >= tile.first) & (genes < tile.first + tile.rows)
             if inside.any():
                 block = [(int(np.argmax(inside)), tile, genes[inside] - tile.first)]

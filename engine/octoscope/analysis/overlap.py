@@ -7,15 +7,13 @@ from functools import partial
 import numpy as np
 
 from octoscope.analysis import statistics
-from octoscope.octopus.nulls import degree_strata, permutations_within
+from octoscope.analysis.vertex_pairs import VertexPairs
 
 
 def overlap_test(
     query: np.ndarray,
     key: np.ndarray,
-    vertices: np.ndarray,
-    adjacency: np.ndarray,
-    eligible: np.ndarray,
+    pairs: VertexPairs,
     *,
     permutations: int,
     seed: int,
@@ -23,93 +21,72 @@ def overlap_test(
 ) -> dict[str, float | int]:
     """Compare top pairs with a network.
 
-    The unit is the unordered pair of two genes on different vertices, both in the network. The
-    null permutes the network's gene labels among genes of like degree; where no
-    permutation reaches the observed count, ``max_permutation_factor`` times as many are made. The
-    interval deletes one gene at a time.
+    The unit is the unordered pair of two vertices. The null permutes vertices that have an eligible
+    pair among those of like degree and like number of eligible partners. It counts edges over the
+    pairs that are eligible after relabelling, because only these could have been listed. Where no
+    permutation reaches the observed rate, ``max_permutation_factor`` times as many are made. The
+    interval deletes one vertex at a time.
 
     Parameters
     ----------
     query, key
         [pairs] gene indices of the ordered top pairs.
-    vertices
-        [genes] vertex of each gene, -1 if it has none.
-    adjacency
-        [genes, genes] bool, symmetric.
-    eligible
-        [genes, genes] bool: pairs that could have been top pairs.
+    pairs
+        The pairs that could have been listed.
 
     Returns
     -------
     dict
         Counts, edge rate with interval, background rate, null mean and 95 % range, fold over the
-        null mean, p, number of permutations and strata, genes alone in their stratum, and the
-        share of pairs of two such genes (no permutation changes these pairs).
+        null mean, p, number of permutations and strata, vertices alone in their stratum, and the
+        share of pairs of two such vertices (no permutation changes these pairs).
     """
-    n = len(vertices)
-    mapped = vertices >= 0
-    low, high = np.minimum(query, key), np.maximum(query, key)
-    keys = np.unique(low.astype(np.int64) * n + high)
-    i, j = keys // n, keys % n
-    inside = mapped[i] & mapped[j] & (vertices[i] != vertices[j])
-    i, j = i[inside], j[inside]
-    # background: every eligible unordered pair of the same universe
-    a, b = np.triu_indices(n, 1)
-    either = eligible[a, b] | eligible[b, a]
-    universe = either & mapped[a] & mapped[b] & (vertices[a] != vertices[b])
-    background = adjacency[a[universe], b[universe]]
-    edges = adjacency[i, j]
-    count, pairs = int(edges.sum()), len(i)
-    degree = adjacency[:, mapped].sum(1)
-    where = np.flatnonzero(mapped)
-    strata = degree_strata(degree[where])
+    n = len(pairs.vertex_of)
+    low, high = np.minimum(query, key).astype(np.int64), np.maximum(query, key)
+    u, v = pairs.listed(query, key)
+    edges = pairs.adjacency[u, v]
+    count, listed = int(edges.sum()), len(u)
+    rate = count / listed if listed else float("nan")
     null = statistics.permute_until_reached(
-        partial(_null, i, j, where, strata, adjacency),
-        count if pairs else float("nan"), permutations, max_permutation_factor, seed,
-    )  # fmt: skip
-    rate = count / pairs if pairs else float("nan")
-    null_rate = null / pairs if pairs else np.zeros(0)
-    interval = statistics.pair_rate_interval(i, j, edges.astype(np.float64), n)
-    null_low, null_high = statistics.null_range(null_rate)
-    mean = float(null_rate.mean()) if len(null_rate) else float("nan")
-    alone = np.zeros(n, bool)
-    alone[where] = np.bincount(strata, minlength=1)[strata] == 1
+        partial(_null, u, v, pairs), rate, permutations, max_permutation_factor, seed
+    )
+    interval = statistics.pair_rate_interval(u, v, edges.astype(np.float64), len(pairs))
+    null_low, null_high = statistics.null_range(null)
+    known = null[~np.isnan(null)]
+    mean = float(known.mean()) if len(known) else float("nan")
+    alone = pairs.alone
     return {
         "n_top_ordered": len(query),
-        "n_unordered": len(keys),
-        "n_pairs": pairs,
+        "n_unordered": len(np.unique(low * n + high)),
+        "n_pairs": listed,
         "n_edges": count,
         "edge_rate": rate,
         "low": interval[0],
         "high": interval[1],
-        "n_background": int(universe.sum()),
-        "background_rate": float(background.mean()) if len(background) else float("nan"),
+        "n_background": pairs.n_pairs,
+        "background_rate": pairs.n_edges / pairs.n_pairs if pairs.n_pairs else float("nan"),
         "null_mean": mean,
         "null_low": null_low,
         "null_high": null_high,
         "fold_over_null": rate / mean if mean and mean > 0 else float("nan"),
-        "p": statistics.permutation_p(count, null) if pairs else float("nan"),
-        "n_permutations": len(null),
-        "n_genes_in_network": int(mapped.sum()),
-        "n_strata": len(np.unique(strata)),
-        "n_genes_alone": int(alone.sum()),
-        "share_uncontrolled": float((alone[i] & alone[j]).mean()) if pairs else float("nan"),
+        "p": statistics.permutation_p(rate, null),
+        "n_permutations": len(known),
+        "n_genes_in_network": int((pairs.vertex_of >= 0).sum()),
+        "n_strata": len(np.unique(pairs.strata)),
+        "n_genes_alone": int(pairs.n_genes[alone].sum()),
+        "share_uncontrolled": float((alone[u] & alone[v]).mean()) if listed else float("nan"),
     }
 
 
 def _null(
-    i: np.ndarray,
-    j: np.ndarray,
-    where: np.ndarray,
-    strata: np.ndarray,
-    adjacency: np.ndarray,
-    permutations: int,
-    seed: int,
+    u: np.ndarray, v: np.ndarray, pairs: VertexPairs, permutations: int, seed: int
 ) -> np.ndarray:
-    """Return [permutations] numbers of edges among the pairs of the relabelled network."""
-    out = np.empty(permutations)
-    relabel = np.arange(len(adjacency))
-    for d, permuted in enumerate(permutations_within(strata, permutations, seed)):
-        relabel[where] = where[permuted]
-        out[d] = adjacency[relabel[i], relabel[j]].sum()
+    """Return [permutations] edge rates of the relabelled pairs; NaN where none is eligible."""
+    out = np.full(permutations, np.nan)
+    for d, relabel in enumerate(pairs.permutations(permutations, seed)):
+        x, y = relabel[u], relabel[v]
+        inside = pairs.eligible[x, y]
+        n = np.count_nonzero(inside)
+        if n:
+            out[d] = np.count_nonzero(pairs.adjacency[x, y] & inside) / n
     return out

@@ -16,6 +16,7 @@ from octoscope.genes import symbols_of_ensembl
 from octoscope.octopus.lookups import annotate
 from octoscope.octopus.network import Network as Graph
 from octoscope.octopus.network import open_network as read_network
+from octoscope.octopus.network_schema import NOT_KNOWN
 from octoscope.octopus.network_views import INDEPENDENT, View, view
 
 
@@ -67,7 +68,9 @@ class Network(Shown):
         ----------
         independent
             Leave out evidence that rests on co-expression (STRING rescored without its
-            co-expression and text-mining channels, predicted Reactome-FI interactions).
+            co-expression and text-mining channels, predicted Reactome-FI interactions, OmniPath
+            rows inferred from expression). What is not known of a source is shown, and in
+            ``graph.meta["not_known_independent"]``.
         sources, without
             Sources to keep (None: all) and to leave out.
         directed, signed
@@ -137,12 +140,14 @@ class Network(Shown):
         return pd.Series(self.graph.gene_codes(names) >= 0, index=names)
 
     def _facts(self) -> Mapping[str, Any]:
+        unknown = self.graph.meta.get(NOT_KNOWN, ())
         return {
             "name": self.graph.meta.get("name", "network"),
             "vertices": f"{len(self.graph.vertices):,}",
             "genes": f"{len(self.graph.gene_index):,}",
             "pairs": f"{len(self.graph.pair_keys):,}",
             "sources": ", ".join(self.sources),
+            **({"not known to be independent": ", ".join(unknown)} if unknown else {}),
         }
 
 

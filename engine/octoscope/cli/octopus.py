@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -13,7 +13,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from octoscope.cli.shared import AsJson, out, rows_table, show
-from octoscope.errors import InputError
+from octoscope.errors import InputError, warn
 
 app = typer.Typer(help="Import, build and ask a molecular network.", no_args_is_help=True)
 
@@ -27,7 +27,8 @@ Independent = Annotated[
     typer.Option(
         "--independent",
         help="Without co-expression evidence: STRING rescored without its co-expression and "
-        "text-mining channels, Reactome-FI's predictions left out",
+        "text-mining channels; Reactome-FI's predictions and OmniPath rows inferred from "
+        "expression left out",
     ),
 ]
 Channels = Annotated[
@@ -129,22 +130,26 @@ class ViewOptions:
     def network(self) -> Any:
         """Open the network and take the view."""
         from octoscope.octopus.network import open_network
-        from octoscope.octopus.network_views import INDEPENDENT, View, view
+        from octoscope.octopus.network_schema import NOT_KNOWN
+        from octoscope.octopus.network_views import INDEPENDENT, View, not_known_text, view
 
         network = open_network(self.directory)
-        taken_out = set(self.without_channel or [])
-        if self.independent:
-            taken_out |= set(INDEPENDENT.string_without)
-        what = View(
+        base = INDEPENDENT if self.independent else View()
+        what = replace(
+            base,
             sources=tuple(self.source) if self.source else None,
             without_sources=tuple(self.without or ()),
-            string_without=tuple(sorted(taken_out)),
-            curated_only=self.independent,
+            string_without=tuple(sorted({*base.string_without, *(self.without_channel or ())})),
             directed=self.directed,
             signed=self.signed,
             min_score=self.min_score,
         )
-        return network if what == View() else view(network, what)
+        if what == View():
+            return network
+        seen = view(network, what)
+        if NOT_KNOWN in seen.meta:
+            warn(not_known_text(seen.meta[NOT_KNOWN]))
+        return seen
 
 
 def takes_view(command: Callable[..., None]) -> Callable[..., None]:

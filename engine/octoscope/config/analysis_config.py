@@ -37,7 +37,8 @@ class NetworkConfig(Section):
     independent: bool = setting(
         False,
         "Leave co-expression evidence out: STRING rescored without its co-expression "
-        "and text-mining channels, Reactome-FI without predictions",
+        "and text-mining channels, Reactome-FI without predictions, OmniPath without rows that are "
+        "inferred from expression alone",
     )
     permutations: int = setting(1000, "Gene-label permutations per test", ge=100, le=10**7)
 

@@ -104,12 +104,22 @@ def write_correlations(
     """Write ``sums`` [half 0, half 1, all cells; 1; genes; genes] of an entry's correlations.
 
     The correlation over all cells is not the mean of the halves', so it is a part of its own.
+    Also ``gene_mean`` and ``gene_variance`` [half 0, half 1, all cells; genes] float64 of the
+    log-normalised counts: with these, correlations of categories merge exactly.
     """
     n, root = len(m.axis), attempt.root
     array = tiles.create_array(store, "sums", (PARTS, 1, n, n), "float32", tile)
     parts = [*halves, halves[0] + halves[1]]
+    cells = np.array([_cells_used(records) for records in parts])
+    mean, squares = np.zeros((2, PARTS, n))
+    for p, records in enumerate(parts):
+        if records and m.estimator == "pearson":
+            mean[p], squares[p] = _pearson_moments(root, records, n, tile)
+        elif records:
+            mean[p], squares[p] = _moments_of_values(root, records, n)
+    tiles.write_array(store, "gene_mean", mean, tile)
+    tiles.write_array(store, "gene_variance", squares / np.maximum(cells, 1)[:, None], tile)
     if m.estimator == "pearson":
-        squares = [_pearson_squares(root, records, n, tile) for records in parts]
         for first, stop in row_ranges(n, tile):
             block = np.zeros((PARTS, 1, stop - first, n), np.float32)
             for p, records in enumerate(parts):
@@ -138,13 +148,35 @@ def _pearson_rows(root: RunRoot, records: list[Record], first: int, stop: int) -
     return found
 
 
-def _pearson_squares(root: RunRoot, records: list[Record], n: int, tile: int) -> np.ndarray:
-    squares = np.zeros(n)
-    for first, stop in row_ranges(n, tile) if records else ():
+def _pearson_moments(
+    root: RunRoot, records: list[Record], n: int, tile: int
+) -> tuple[np.ndarray, np.ndarray]:
+    """Return [genes] means and sums of squared deviations."""
+    mean, squares = np.zeros((2, n))
+    for first, stop in row_ranges(n, tile):
         found = _pearson_rows(root, records, first, stop)
         own = found.products[np.arange(stop - first), np.arange(first, stop)]
+        mean[first:stop] = found.mean[first:stop]
         squares[first:stop] = varying(own, found.mean[first:stop], found.n)
-    return squares
+    return mean, squares
+
+
+def _moments_of_values(
+    root: RunRoot, records: list[Record], n: int
+) -> tuple[np.ndarray, np.ndarray]:
+    """Return [genes] means and sums of squared deviations, from the positive values by gene."""
+    n_cells, total, square = _cells_used(records), np.zeros(n), np.zeros(n)
+    for ends, record in zip(unit_rows(root, records, "ends", 0, 1), records, strict=True):
+        values = next(unit_rows(root, [record], "values", 0, int(ends[0, -1])))[:, 0]
+        gene = np.repeat(np.arange(n), np.diff(ends[0]))
+        total += np.bincount(gene, values, n)
+        square += np.bincount(gene, values**2, n)
+    mean = total / max(n_cells, 1)
+    return mean, varying(square - n_cells * mean**2, mean, n_cells)
+
+
+def _cells_used(records: list[Record]) -> int:
+    return sum(int(r.metrics["cells_used"]) for r in records)
 
 
 def _spearman(root: RunRoot, records: list[Record], n: int, room: Path) -> np.ndarray:
@@ -152,7 +184,7 @@ def _spearman(root: RunRoot, records: list[Record], n: int, room: Path) -> np.nd
 
     ``room`` holds the ranks of every value while they are made by gene and read by cell.
     """
-    n_cells = sum(int(r.metrics["cells_used"]) for r in records)
+    n_cells = _cells_used(records)
     if not n_cells:
         return np.zeros((n, n), np.float32)
     ends = np.stack([e[0] for e in unit_rows(root, records, "ends", 0, 1)])  # [units, genes + 1]

@@ -10,7 +10,7 @@ import pyarrow as pa
 
 from octoscope.octopus.directory import codes_of
 from octoscope.octopus.network import Network
-from octoscope.octopus.network_schema import ROLES, count_relations
+from octoscope.octopus.network_schema import NOT_KNOWN, ROLES, count_relations
 from octoscope.octopus.pairs import Groups, source_bits
 
 _TABLE = ["source", "release", "assertions", "pairs", "private_pairs", "vertices",
@@ -95,13 +95,18 @@ def source_overlap(network: Network) -> pd.DataFrame:
 
 
 def summary(network: Network) -> dict[str, object]:
-    """Return the figures of the whole network, name -> value, for a terminal."""
+    """Return the figures of the whole network, name -> value, for a terminal.
+
+    A view's sources under ``NOT_KNOWN`` are named too.
+    """
     genes = network.genes
     per_vertex = genes.groupby("vertex")["gene"].nunique()
     per_gene = genes.groupby("gene")["vertex"].nunique()
     degree = network.degree[np.unique(genes["vertex"])] if len(genes) else np.zeros(1, int)
     e = network.edges
     relations = count_relations(e.role_src, e.role_dst)
+    unknown = network.meta.get(NOT_KNOWN, ())
+    noted = {"not known to be independent": ", ".join(unknown)} if unknown else {}
     signs = {s: int((e.sign == s).sum()) for s in (-1, 0, 1)}
     return {
         "name": network.meta.get("name", ""),
@@ -118,6 +123,7 @@ def summary(network: Network) -> dict[str, object]:
         "degree of genes, largest": int(degree.max()),
         **{f"relation {name}": count for name, count in relations.items()},
         **{f"sign {s}": c for s, c in signs.items()},
+        **noted,
     }
 
 

@@ -8,6 +8,8 @@ import pyarrow as pa
 SCHEMA = "octoscope-octopus/2"
 
 UNNAMED = "Napistu"  # source of imported edges whose sources the files do not tell
+# Key of a view's ``meta`` and summary: sources that may rest on co-expression, as nothing tells.
+NOT_KNOWN = "not_known_independent"
 
 # Roles of a participant, by their terms in the Systems Biology Ontology.
 SBO = {

@@ -12,7 +12,8 @@ import numpy as np
 from octoscope.errors import InputError
 from octoscope.octopus.directory import read_table
 from octoscope.octopus.network import Network, open_network
-from octoscope.octopus.network_schema import UNNAMED
+from octoscope.octopus.network_schema import NOT_KNOWN, UNNAMED
+from octoscope.octopus.omnipath_resources import inferred_from_expression
 from octoscope.octopus.string_rescore import CHANNELS, COEXPRESSION, PUBLISHED, combined_score
 
 
@@ -30,6 +31,8 @@ class View:
     curated_only
         Leave out Reactome-FI's predicted interactions (score below 1), which rest on co-expression
         among other things.
+    without_inferred
+        Leave out OmniPath rows that all their resources infer from gene expression.
     directed, signed
         Keep only assertions that state an order, a sign.
     min_score
@@ -40,17 +43,27 @@ class View:
     without_sources: tuple[str, ...] = ()
     string_without: tuple[str, ...] = ()
     curated_only: bool = False
+    without_inferred: bool = False
     directed: bool = False
     signed: bool = False
     min_score: float | None = None
 
 
-# The network against which "molecular wiring or only co-expression?" may be asked.
-INDEPENDENT = View(string_without=tuple(sorted(COEXPRESSION)), curated_only=True)
+# The network against which "molecular wiring or only co-expression?" may be asked, as far as the
+# evidence of its sources is known.
+INDEPENDENT = View(
+    string_without=tuple(sorted(COEXPRESSION)), curated_only=True, without_inferred=True
+)
+# Sources that rest on experiments, curation or reconstruction, and those whose co-expression
+# evidence a view takes out. Of OmniPath that depends on the directory.
+_EXAMINED = ("Dogma", "IntAct", "Reactome", "Reactome-FI", "Recon3D", "STRING", "TRRUST")
 
 
 def view(network: Network, what: View) -> Network:
     """Return the same vertices and genes with the assertions that count.
+
+    With ``without_inferred``, ``meta`` names under :data:`network_schema.NOT_KNOWN` the sources
+    left of which it is not known whether they rest on co-expression; without any, no such key.
 
     Raises
     ------
@@ -86,13 +99,38 @@ def view(network: Network, what: View) -> Network:
         # without a score a prediction cannot be told from a curated interaction
         curated = edges.score >= 1
         keep &= curated | (edges.source != network.sources.index("Reactome-FI"))
+    noted = [s for s in network.meta.get(NOT_KNOWN, ()) if s in known]
+    unknown = np.isin(edges.source, _codes(network, noted))
+    if what.without_inferred:
+        inferred, untold = _inferred(network)
+        keep &= ~inferred
+        unknown |= untold
     if what.directed:
         keep &= edges.directed
     if what.signed:
         keep &= edges.sign != 0
     if what.min_score is not None:
         keep &= ~(score < what.min_score)
-    return network.with_edges(replace(edges, score=score).select(keep))
+    meta = {k: v for k, v in network.meta.items() if k != NOT_KNOWN}
+    if (unknown & keep).any():
+        meta[NOT_KNOWN] = [network.sources[i] for i in np.unique(edges.source[unknown & keep])]
+    return replace(network, edges=replace(edges, score=score).select(keep), meta=meta)
+
+
+def not_known_text(names: Sequence[str]) -> str:
+    """Return in one line what is not known of sources under ``NOT_KNOWN``."""
+    others = [name for name in names if name != "OmniPath"]
+    parts = []
+    if len(others) < len(names):
+        parts.append(
+            "the resources of OmniPath's rows are not known in this directory; rows inferred from "
+            "expression may be among them (build it from a table with the column `sources`)"
+        )
+    if others:
+        parts.append(
+            f"what {', '.join(others)} rests on is not known; co-expression may be part of it"
+        )
+    return f"independent: {'; '.join(parts)}"
 
 
 def open_view(
@@ -115,6 +153,8 @@ def network_summary(
 ) -> dict[str, Any]:
     """Read a view once and return its name, sizes and a digest, for plan and provenance.
 
+    An independent view also has the key ``NOT_KNOWN`` if a source's evidence is not known.
+
     Raises
     ------
     InputError
@@ -127,11 +167,13 @@ def network_summary(
     name = str(network.meta.get("name", path))
     parts = [", ".join(sources)] if sources else []
     parts += ["without co-expression evidence"] if independent else []
+    noted = {NOT_KNOWN: network.meta[NOT_KNOWN]} if NOT_KNOWN in network.meta else {}
     return {
         "name": f"{name} ({'; '.join(parts)})" if parts else name,
         "vertices": len(network.vertices),
         "pairs": len(network.pair_keys),
         "sha256": digest.hexdigest(),
+        **noted,
     }
 
 
@@ -169,3 +211,21 @@ def _rescored(network: Network, without: Collection[str]) -> tuple[np.ndarray, n
     # STRING cuts to three digits before it compares.
     below[rows] = np.floor(1000 * rescored[edges.evidence[rows]] + 1e-9) < 1000 * PUBLISHED
     return score.astype(np.float32), below
+
+
+def _inferred(network: Network) -> tuple[np.ndarray, np.ndarray]:
+    """Return [assertions] which OmniPath infers from expression alone; of which nothing tells."""
+    edges = network.edges
+    inferred = np.zeros(len(edges), bool)
+    examined = [name for name in _EXAMINED if name in network.sources]
+    unknown = ~np.isin(edges.source, _codes(network, examined))
+    if "OmniPath" not in network.sources or network.folder is None:
+        return inferred, unknown
+    rows = np.flatnonzero(
+        (edges.source == network.sources.index("OmniPath")) & (edges.evidence >= 0)
+    )
+    table = read_table(network.folder, "evidence/OmniPath") if len(rows) else None
+    if table is not None and "sources" in table.column_names:
+        told = inferred_from_expression(table["sources"].to_pandas())[edges.evidence[rows]]
+        inferred[rows], unknown[rows] = told.fillna(False), told.isna()
+    return inferred, unknown

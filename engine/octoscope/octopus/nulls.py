@@ -24,6 +24,22 @@ def degree_strata(degree: np.ndarray) -> np.ndarray:
     return np.unique(bins, return_inverse=True)[1]
 
 
+def label_strata(degree: np.ndarray, partners: np.ndarray, n_genes: np.ndarray) -> np.ndarray:
+    """Return [vertices] stratum numbers: like degree, like number of partners, as many genes.
+
+    Parameters
+    ----------
+    degree, partners
+        [vertices] edges among the eligible pairs of a vertex, and these pairs. A well expressed
+        gene has more of both, so labels that move from it to a rare gene would change how many
+        pairs of a list can be edges at all. Both in quarter-log2 bins.
+    n_genes
+        [vertices] genes on each vertex; a family changes places with a family of its size.
+    """
+    each = np.stack([degree_strata(degree), degree_strata(partners), n_genes])
+    return np.unique(each, axis=1, return_inverse=True)[1].reshape(-1)
+
+
 def permute_within(strata: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     """Return [genes] a permutation that maps every gene into its own stratum."""
     order = np.argsort(strata, kind="stable")

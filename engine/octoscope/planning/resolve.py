@@ -6,18 +6,21 @@ import os
 import platform
 from importlib.metadata import version
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
 
 from octoscope.atlas import Atlas, CellIndex
 from octoscope.config import GeneSetConfig, ModelConfig, RunConfig
+from octoscope.config.analysis_config import NetworkConfig
 from octoscope.config.view_names import default_min_cells
-from octoscope.errors import InputError
+from octoscope.errors import InputError, warn
 from octoscope.genes import GeneTable, select_genes
 from octoscope.json_values import hash_json
 from octoscope.models import GeneMatch, checkpoint_files
-from octoscope.octopus.network_views import network_summary
+from octoscope.octopus.network_schema import NOT_KNOWN
+from octoscope.octopus.network_views import network_summary, not_known_text
 from octoscope.planning.attention_variants import (
     attention_variants,
     coexpression,
@@ -266,9 +269,7 @@ def plan_run(
             "selected": index.selected,
             "replicates": config.atlas.replicate_key or "cells",
         },
-        network=network_summary(**config.network.model_dump(exclude={"permutations"}))
-        if config.network
-        else None,
+        network=_network(config.network) if config.network else None,
         categories=categories,
         refused_cells=index.refused,
         models=models,
@@ -281,6 +282,13 @@ def plan_run(
     if check_fit:
         refuse_what_cannot_fit(config, plan, run)
     return plan, vocabulary_table(atlas, matches)
+
+
+def _network(config: NetworkConfig) -> dict[str, Any]:
+    facts = network_summary(config.path, config.sources, config.independent)
+    if NOT_KNOWN in facts:
+        warn(not_known_text(facts[NOT_KNOWN]))
+    return facts
 
 
 def _read_cost(atlas: Atlas, index: CellIndex, units: list[Unit]) -> dict[str, float]:

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
 from octoscope import __version__
 from octoscope.octopus.network import Network
 from octoscope.octopus.network_info import source_overlap, source_table, summary
-from octoscope.octopus.network_schema import UNNAMED
+from octoscope.octopus.network_schema import NOT_KNOWN, UNNAMED
 from octoscope.octopus.network_views import INDEPENDENT, view
 from octoscope.report import figures
 
@@ -46,12 +48,16 @@ def network_page(network: Network) -> bytes:
     )
 
 
-def _independent(network: Network) -> dict[str, int] | None:
+def _independent(network: Network) -> dict[str, Any] | None:
     """Return pairs with and without co-expression evidence; None if that cannot be told."""
-    known = {"STRING", "Reactome-FI"} & set(network.sources)
+    known = {"STRING", "Reactome-FI", "OmniPath"} & set(network.sources)
     code = network.sources.index("STRING") if "STRING" in known else 255
     string = network.edges.source == code
     if not known or UNNAMED in network.sources or (network.edges.evidence[string] < 0).any():
         return None
     kept = view(network, INDEPENDENT)
-    return {"all": len(network.pair_keys), "kept": len(kept.pair_keys)}
+    return {
+        "all": len(network.pair_keys),
+        "kept": len(kept.pair_keys),
+        "not_known": kept.meta.get(NOT_KNOWN, []),
+    }

@@ -9,6 +9,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from octoscope.config.view_names import ABSOLUTE, CENTRED, CORRELATION, plain_view
 from octoscope.errors import InputError
+from octoscope.octopus.network_schema import NOT_KNOWN
 from octoscope.report import comparisons, figures
 from octoscope.report.rows import FILTERS, chosen, edge_text, records
 from octoscope.results.run_results import Results
@@ -124,7 +125,9 @@ def _network_text(plan: Plan) -> str:
     if plan.network is None:
         return ""
     n = plan.network
-    return f"{n['name']}: {n['vertices']:,} vertices, {n['pairs']:,} connected pairs"
+    text = f"{n['name']}: {n['vertices']:,} vertices, {n['pairs']:,} connected pairs"
+    unknown = n.get(NOT_KNOWN)
+    return f"{text}; not known to be independent: {', '.join(unknown)}" if unknown else text
 
 
 def _model(

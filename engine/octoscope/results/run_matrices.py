@@ -11,12 +11,13 @@ import pandas as pd
 
 from octoscope.analysis.derived_views import DerivedViews
 from octoscope.analysis.donor_jackknife import LeaveOneGroupOut
+from octoscope.analysis.finished_matrices import GeneMoments
 from octoscope.analysis.matrix import MatrixSource, matrix_bytes
 from octoscope.errors import InputError
 from octoscope.results import open_matrix, stored_sums
 from octoscope.results.stored_sums import read_finished_record
 from octoscope.run_plan.values import Plan
-from octoscope.run_plan.work_names import layer_name, matrix_work, residual_work
+from octoscope.run_plan.work_names import layer_name, matrix_work, pairs_work, residual_work
 from octoscope.store import tiles
 from octoscope.store.commits import read_record
 from octoscope.store.manifest import require_success
@@ -114,6 +115,22 @@ class RunMatrices:
     def _mean_cell_array(self, model: str, category: int, name: str) -> Any:
         record = read_finished_record(self._root, self.plan, residual_work(model, category))
         return tiles.open_array(self._root.zarr(f"{record.folder}/attends.zarr"), name)
+
+    def gene_moments(self, model: str, category: int) -> GeneMoments | None:
+        """Return the moments of each gene's log expression; None: the entry has none."""
+        record = read_finished_record(self._root, self.plan, matrix_work(model, category, 0))
+        if not any("/gene_mean/" in name for name in record.objects):
+            return None
+        pairs = read_finished_record(
+            self._root, self.plan, pairs_work(self.plan.model(model).base, category)
+        )
+        used = pairs.metrics["cells_used"]
+        store = self._root.zarr(f"{record.folder}/dense.zarr")
+        mean, variance = (
+            tiles.read_rows(tiles.open_array(store, name), 0, 3)
+            for name in ("gene_mean", "gene_variance")
+        )
+        return GeneMoments(np.array([*used, sum(used)]), mean, variance)
 
     def matrix_table(self, name: str, model: str, category: int, layer: int) -> pd.DataFrame:
         """Return a table that a matrix left behind: topk, stats, genes, histogram, mass, edges."""

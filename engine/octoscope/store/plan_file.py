@@ -18,6 +18,7 @@ from octoscope.store.run_dir import RunRoot
 # fields that decide no byte of a run, or stand for others: a projection of needs, the processor of
 # the machine that planned, and a hash over names of settings (which are compared one by one)
 _OPEN = ("needs", "config_hash", *NOT_HASHED)
+_REMARK = "network.not_known_independent"  # what is not known of the same pairs
 
 
 def save_plan(root: RunRoot, plan: Plan) -> None:
@@ -99,8 +100,8 @@ def upgraded(body: dict[str, Any]) -> dict[str, Any]:
 def changed(present: dict[str, Any], plan: Plan) -> list[str]:
     """Return dotted names of what differs between a stored plan and a new one.
 
-    Settings that do not decide bytes are not compared. In a stored plan of format 3 settings that
-    it states are.
+    What does not decide bytes is not compared: some settings, and the remark on the network. In a
+    stored plan of format 3 settings that it states are.
     """
     new = plan.model_dump(mode="json")
     old = upgraded(present)
@@ -109,7 +110,7 @@ def changed(present: dict[str, Any], plan: Plan) -> list[str]:
         old = stated_in_format_3(Plan.model_validate(old).model_dump(mode="json"))
         new = stated_in_format_3(new)
     old, new = ({k: v for k, v in x.items() if k not in _OPEN} for x in (old, new))
-    return differences(old, new)
+    return [name for name in differences(old, new) if name != _REMARK]
 
 
 def _number(schema: str) -> int:

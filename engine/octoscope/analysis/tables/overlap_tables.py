@@ -18,6 +18,7 @@ from octoscope.analysis.overlap import overlap_test
 from octoscope.analysis.registry import Analysis, Context, Needs, open_network_of
 from octoscope.analysis.tables.columns import no_rows
 from octoscope.analysis.tables.overlap_schema import OVERLAP_TABLES
+from octoscope.analysis.vertex_pairs import VertexPairs
 from octoscope.attention.histograms import bins_of
 from octoscope.octopus.network import Network
 from octoscope.run_plan.values import Block, Plan
@@ -66,8 +67,9 @@ def _overlap_of(
     block = {"model": model, "category": plan.categories[category].name}
     for name, positions in m.gene_sets.items():
         genes = np.array(positions)
+        can_be_listed = eligible[np.ix_(genes, genes)]
         adjacency = network.adjacency(vertices[genes])
-        grid = np.ix_(genes, genes)
+        pairs = VertexPairs.of_genes(vertices[genes], adjacency, can_be_listed)
         for layer in m.layers:
             matrix = matrices[layer]
             for view in m.views:
@@ -75,9 +77,7 @@ def _overlap_of(
                 of_list = overlap_test(
                     np.searchsorted(genes, top["query"].to_numpy()),
                     np.searchsorted(genes, top["key"].to_numpy()),
-                    vertices[genes],
-                    adjacency,
-                    eligible[grid],
+                    pairs,
                     permutations=permutations,
                     max_permutation_factor=plan.max_permutation_factor,
                     seed=plan.seed,
@@ -87,9 +87,8 @@ def _overlap_of(
                 tiles = matrix.values(genes, view)
                 of_matrix = auroc_test(
                     np.concatenate([bins_of(values) for _, values, _ in tiles]),
-                    eligible[grid],
-                    vertices[genes],
-                    adjacency,
+                    can_be_listed,
+                    pairs,
                     permutations=plan.permutations,
                     max_permutation_factor=plan.max_permutation_factor,
                     seed=plan.seed,

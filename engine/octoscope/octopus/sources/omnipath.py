@@ -11,6 +11,7 @@ import pandas as pd
 import pyarrow as pa
 
 from octoscope.octopus.network_schema import ROLE_CODE
+from octoscope.octopus.omnipath_resources import inferred_from_expression
 from octoscope.octopus.sources.annotation import Annotation
 from octoscope.octopus.sources.record import (
     Pairs,
@@ -42,7 +43,9 @@ def read_omnipath(
     The role comes from the consensus of the resources: one sign a stimulator or inhibitor, both a
     modifier, none a modifier if the consensus is directed, else an undirected interactor. In peer
     mode a directed row is stored a second time in reverse. Tables without consensus columns are
-    read by ``is_directed, is_stimulation, is_inhibition``.
+    read by ``is_directed, is_stimulation, is_inhibition``. The column ``sources``, where there is
+    one, is kept as evidence: null where a row names none, empty for members of complexes. Of rows
+    that state one reaction a row that is not inferred from expression alone speaks.
 
     Raises
     ------
@@ -51,11 +54,11 @@ def read_omnipath(
     """
     counts = SourceCounts()
     columns = (
-        {"source": pa.string(), "target": pa.string(), "type": pa.string()}
+        {c: pa.string() for c in ("source", "target", "type", "sources")}
         | {c: pa.bool_() for c in _FLAGS}
         | {c: pa.float64() for c in _COUNTS}
     )
-    optional = ("type", *_FLAGS[3:], *_COUNTS)
+    optional = ("type", "sources", *_FLAGS[3:], *_COUNTS)
     frame = read_frame(path, columns, counts, optional=optional)
     empty = frame[["source", "target"]].isna().any(axis=1)
     counts.drop("without a source or target", int(empty.sum()))
@@ -69,6 +72,10 @@ def read_omnipath(
     unknown = names[~known]
     counts.drop("an end of no known kind", int((~mapped).sum()), unknown)
     frame, a, b = frame[mapped], a[mapped], b[mapped]
+    if "sources" in frame:
+        frame = frame.assign(sources=frame["sources"].where(frame["sources"].str.strip() != ""))
+        order = _inferred_last(frame["sources"], counts)
+        frame, a, b = frame.iloc[order], a[order], b[order]
     directed, up, down = _consensus(frame)
     role = np.select(
         [up & down, up, down, directed],
@@ -81,7 +88,7 @@ def read_omnipath(
     pairs = pairs_of(a, b, role, other, undirected, refs=refs.to_numpy(), origin=frame["row"])
     doubled = np.flatnonzero(directed & ~undirected)
     counts.kept = len(pairs)
-    keep = frame.columns.intersection([*_FLAGS, *_COUNTS, "type"])
+    keep = frame.columns.intersection([*_FLAGS, *_COUNTS, "type", "sources"])
     evidence = frame[list(keep)].reset_index(drop=True)
     order = np.arange(len(pairs))
     if mode == "peer":
@@ -90,8 +97,13 @@ def read_omnipath(
         pairs, evidence = _reversed(pairs.select(order), again), evidence.iloc[order]
     members, pairs = _complexes(complexes, names, pairs)
     table = pa.Table.from_pandas(evidence, preserve_index=False)
+    if "sources" in keep:  # also where all are null
+        at = table.column_names.index("sources")
+        table = table.set_column(at, "sources", table["sources"].cast(pa.string()))
     if members:
         blank = {f.name: pa.nulls(members, f.type) for f in table.schema}
+        if "sources" in blank:
+            blank["sources"] = pa.array([""] * members, pa.string())
         table = pa.concat_tables([table, pa.table(blank, schema=table.schema)])
     counts.note("members of complexes, stated by the complex's name", members)
     symbol = annotation.symbols("uniprot") if annotation else {}
@@ -106,6 +118,15 @@ def read_omnipath(
             "how": "a row gives one statement, in its own order",
         }],
     )  # fmt: skip
+
+
+def _inferred_last(sources: pd.Series[str], counts: SourceCounts) -> np.ndarray:
+    """Return an order of rows: known resources, none named, inferred alone; count the last two."""
+    inferred = inferred_from_expression(sources)
+    alone, unknown = inferred.fillna(False).to_numpy(bool), inferred.isna()
+    counts.note("row inferred from expression alone", int(alone.sum()))
+    counts.note("row that names no resource in `sources`", int(unknown.sum()))
+    return np.argsort(2 * alone + unknown, kind="stable")
 
 
 def _consensus(frame: pd.DataFrame) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

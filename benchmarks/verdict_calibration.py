@@ -1,0 +1,134 @@
+"""Size, power and coverage of the controlled overlap and its verdicts, on known truth.
+
+    python benchmarks/verdict_calibration.py [--runs 200] [--structure NAME ...] [--held-out]
+
+Each run is one simulation of ``verdict_structures.py``: 160 genes, the strongest 3 % of the pairs.
+Columns: mean OR1 (geometric) and its ratio to the truth; coverage of the 95 % interval; share of
+runs with p <= 0.05 for OR1 > 1, for the overlap test and for the AUROC test; reliability of
+co-expression and the bound B; shares of the verdicts. ``deciles`` is the odds ratio with ten bins
+of co-expression, and ``old null`` the overlap test that permutes every mapped gene: both are shown
+because they fail. ``--held-out`` uses seeds that no rule was chosen on.
+
+Prints a table, and one JSON line last; failures are shown, not hidden.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+
+import numpy as np
+from octoscope.analysis.auroc import auroc_test
+from octoscope.analysis.controlled.comparison import Comparison, compare
+from octoscope.analysis.controlled.controls import by_vertex
+from octoscope.analysis.controlled.lists import by_vertex_mean, strongest_pairs
+from octoscope.analysis.controlled.universe import count_universe, pair_codes
+from octoscope.analysis.controlled.verdicts import VERDICTS, judge
+from octoscope.analysis.overlap import overlap_test
+from octoscope.analysis.vertex_pairs import VertexPairs
+from octoscope.attention.histograms import bins_of
+from rich.console import Console
+from rich.table import Table
+from verdict_structures import LISTED, STRUCTURES, Simulated
+
+_PERMUTATIONS = 99
+_TESTS = ("p", "overlap", "old", "auroc")
+
+
+def old_universe(pairs: VertexPairs) -> VertexPairs:
+    """Return the universe of the earlier test: all pairs of mapped genes, eligible or not."""
+    return VertexPairs(pairs.vertex_of, ~np.eye(len(pairs), dtype=bool), pairs.adjacency)
+
+
+def controlled(s: Simulated, pairs: VertexPairs, n_listed: int) -> Comparison:
+    u, v = strongest_pairs(lambda: [(0, s.values, s.eligible)], pairs, n_listed)
+    block = np.stack([*s.halves, s.coexpression]).astype(np.float32)
+    return compare(
+        count_universe(
+            pairs, by_vertex(lambda: iter([(0, block)]), pairs.vertex_of, len(pairs)),
+            by_vertex_mean(s.expression, pairs), np.sort(pair_codes(u, v, len(pairs))),
+            rarer=False,
+        ), u, v,
+    )  # fmt: skip
+
+
+def one_run(structure: str, odds_ratio: float, seed: int, *, tests: bool) -> dict[str, float | str]:
+    s = STRUCTURES[structure](np.random.default_rng([seed, 22]), odds_ratio)
+    adjacency = s.adjacency[np.ix_(s.vertices, s.vertices)]
+    pairs = VertexPairs.of_genes(s.vertices, adjacency, s.eligible)
+    n_listed = int(LISTED * pairs.n_pairs)
+    c = controlled(s, pairs, n_listed)
+    cells = 200 if "200 cells" in structure else 600 if "600" in structure else 1000
+    low, high = c.or1.interval(c.degrees_of_freedom)
+    limit = c.or1.interval(c.degrees_of_freedom, 0.98)[0]
+    out: dict[str, float | str] = {
+        "or0": c.or0.log, "or1": c.or1.log, "deciles": c.refinement["deciles"][0], "p": c.p,
+        "covers": low <= odds_ratio <= high, "reliability": c.reliability, "bound": c.bound,
+        "above_bound": low > c.bound, "limit_above": limit > c.bound, "edges": c.n_edges,
+        "drift": abs(c.refinement["quarter"][0] - c.refinement["half"][0]) / c.or1.se,
+        "positivity": c.positivity, "imbalance": np.abs(c.balance).max(),
+        "se": c.or1.se, "extrapolated": c.or1_extrapolated,
+    }  # fmt: skip
+    out["verdict"] = judge(c, c.p, cells).kind
+    out["reason"] = judge(c, c.p, cells).reason
+    if tests:
+        query, key = np.nonzero(np.triu(s.eligible, 1))
+        best = np.argsort(-s.values[query, key], kind="stable")[: int(LISTED * len(query))]
+        draws = {"permutations": _PERMUTATIONS, "seed": seed, "max_permutation_factor": 1}
+        for name, universe in (("overlap", pairs), ("old", old_universe(pairs))):
+            out[name] = overlap_test(query[best], key[best], universe, **draws)["p"]
+        out["auroc"] = auroc_test(bins_of(s.values), s.eligible, pairs, **draws)["p"]
+    return out
+
+
+def small(p: list[float]) -> float:
+    return float((np.array(p, float) <= 0.05 + 1e-9).mean())
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--runs", type=int, default=200)
+    parser.add_argument("--structure", nargs="*", default=list(STRUCTURES))
+    parser.add_argument("--held-out", action="store_true")
+    parser.add_argument("--no-tests", action="store_true", help="leave out overlap and AUROC")
+    a = parser.parse_args()
+    first = 1_000_000 if a.held_out else 0
+    found: dict[str, dict[str, object]] = {}
+    columns = ["OR1", "deciles", "covers", "p OR1", "overlap", "old null", "AUROC", "rho", "B",
+               "SE/SD", *VERDICTS]  # fmt: skip
+    table = Table("structure", "true OR", *columns)
+    console = Console(width=220)
+    for structure in a.structure:
+        for truth in (1.0, 3.0):
+            rows = [
+                one_run(structure, truth, first + seed, tests=not a.no_tests)
+                for seed in range(a.runs)
+            ]
+            of = {k: [r[k] for r in rows] for k in rows[0]}
+            verdicts = {v: float(np.mean([r["verdict"] == v for r in rows])) for v in VERDICTS}
+            result = {
+                k: float(np.nanmean(np.array(v, float)))
+                for k, v in of.items() if k not in ("verdict", "reason")
+            }  # fmt: skip
+            result |= {
+                f"small_{k}": small(of[k]) for k in ("p", "overlap", "old", "auroc") if k in of
+            }
+            spread = float(np.nanstd(np.array(of["or1"], float)))
+            reasons = [str(r["reason"]).split(":")[0].split("(")[0] for r in rows if r["reason"]]
+            result["reasons"] = {x: reasons.count(x) / a.runs for x in set(reasons)}
+            result["drift_95"] = float(np.nanquantile(np.array(of["drift"], float), 0.95))
+            found[f"{structure}, OR {truth:g}"] = result | verdicts
+            table.add_row(
+                structure, f"{truth:g}", f"{np.exp(result['or1']):.2f}",
+                f"{np.exp(result['deciles']):.2f}", f"{result['covers']:.1%}",
+                *(f"{result.get(f'small_{k}', np.nan):.1%}" for k in _TESTS),
+                f"{result['reliability']:.2f}", f"{result['bound']:.2f}",
+                f"{result['se'] / spread:.2f}", *(f"{verdicts[v]:.1%}" for v in VERDICTS),
+            )  # fmt: skip
+            print(structure, truth, found[f"{structure}, OR {truth:g}"], flush=True)
+    console.print(table)
+    print(json.dumps({"runs": a.runs, "held_out": a.held_out, "found": found}))
+
+
+if __name__ == "__main__":
+    main()

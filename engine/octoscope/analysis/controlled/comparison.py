@@ -1,0 +1,151 @@
+"""One list of pairs against the network, with and without the control for co-expression."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+import scipy
+
+from octoscope.analysis import statistics
+from octoscope.analysis.controlled import mantel_haenszel as mh
+from octoscope.analysis.controlled.bins import LEVEL_BINS, REFINEMENTS, USED
+from octoscope.analysis.controlled.universe import HALVES, Universe
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """A list of pairs under one control.
+
+    Attributes
+    ----------
+    n_pairs, n_edges
+        Listed pairs of the universe, and those that an edge joins.
+    or0, or1
+        Odds ratio of being an edge, controlled for degree and expression level, and also for
+        co-expression.
+    or1_halves
+        The same with co-expression of one half of the cells, for either half; logarithms.
+    refinement
+        By refinement of the co-expression bins: log odds ratio, standardised mean difference of
+        co-expression within strata, share of listed pairs with another pair in their stratum.
+    reliability, reliability_list
+        Of the control over all pairs and over the list.
+    balance
+        [3] standardised mean differences within strata: control, log degree, expression level.
+    positivity, positivity_edges
+        Shares of listed pairs, and of listed edges, with another pair in their stratum.
+    ladder
+        Expected share of edges among the listed pairs: all pairs of the universe, pairs of like
+        degree, also of like level, also of like co-expression.
+    """
+
+    n_pairs: int
+    n_edges: int
+    or0: mh.OddsRatio
+    or1: mh.OddsRatio
+    or1_halves: tuple[float, float]
+    refinement: dict[str, tuple[float, float, float]]
+    reliability: float
+    reliability_list: float
+    balance: np.ndarray
+    positivity: float
+    positivity_edges: float
+    ladder: tuple[float, float, float, float]
+
+    @property
+    def degrees_of_freedom(self) -> int:
+        """Of the intervals: one less than the listed edges, which are what is few."""
+        return self.n_edges - 1
+
+    @property
+    def or1_half(self) -> float:
+        """Mean log odds ratio with co-expression of half of the cells."""
+        return float(np.mean(self.or1_halves))
+
+    @property
+    def or1_extrapolated(self) -> float:
+        """Log odds ratio for infinitely many cells, if its error falls as one over their number."""
+        return 2 * self.or1.log - self.or1_half
+
+    @property
+    def bound(self) -> float:
+        """What measurement error of co-expression can leave: max(1, OR0)^(1 - reliability).
+
+        For attention that depends on true co-expression alone and a linear normal model, the
+        share 1 - reliability of the covariance with edges is left after control for measured
+        co-expression.
+        """
+        rho = min(max(self.reliability, 0.0), 1.0)
+        return float(np.exp(max(self.or0.log, 0.0) * (1 - rho)))
+
+    @property
+    def p(self) -> float:
+        """One-sided p-value of an odds ratio above 1 after control."""
+        if not self.or1.se > 0:
+            return float("nan")
+        return float(scipy.stats.t.sf(self.or1.log / self.or1.se, max(self.degrees_of_freedom, 1)))
+
+
+def compare(universe: Universe, u: np.ndarray, v: np.ndarray) -> Comparison:
+    """Compare listed pairs with the network under a control.
+
+    Parameters
+    ----------
+    u, v
+        [pairs] vertices of distinct unordered pairs of the universe that were looked up.
+    """
+    edge = universe.pairs.adjacency[u, v]
+    groups = universe.group[np.stack([u, v])]
+    base, used = universe.strata.base(u, v), universe.strata_of(u, v)
+    counts = universe.counts[USED]
+    positivity, of_edges, expected = mh.comparable(used, edge, counts)
+    values = universe.values_at(u, v)
+    refinement = {}
+    for name in REFINEMENTS:
+        stratum, table = universe.strata_of(u, v, name), universe.counts[name]
+        covariates = universe.covariates(u, v)[:1]
+        refinement[name] = (
+            mh.odds_ratio(stratum, edge, table),
+            float(mh.balance(stratum, covariates, table, universe.deviations)[0]),
+            mh.comparable(stratum, edge, table)[0],
+        )
+    halves = [
+        mh.odds_ratio(universe.strata_of(u, v, half), edge, universe.counts[half])
+        for half in HALVES
+    ]
+    of_list = statistics.plain_correlation(*values[:2].astype(np.float64))
+    return Comparison(
+        len(u), int(edge.sum()),
+        mh.with_error(base, edge, universe.base, groups),
+        mh.with_error(used, edge, counts, groups),
+        (halves[0], halves[1]), refinement,
+        universe.reliability, statistics.spearman_brown(of_list),
+        mh.balance(used, universe.covariates(u, v), counts, universe.deviations),
+        positivity, of_edges,
+        (*_ladder(universe, base, edge), expected),
+    )  # fmt: skip
+
+
+def held_out(universe: Universe, u: np.ndarray, v: np.ndarray) -> Comparison:
+    """Compare a list that was made from half 1 of the control, controlled by half 0.
+
+    What a second measurement of co-expression keeps after control for the first; of its odds ratio
+    there is no interval.
+    """
+    c = compare(universe, u, v)
+    return replace(c, or1=mh.OddsRatio(c.or1_halves[0]))
+
+
+def _ladder(universe: Universe, base: np.ndarray, edge: np.ndarray) -> tuple[float, float, float]:
+    by_degree = mh.StratumCounts(
+        universe.base.pairs.reshape(-1, LEVEL_BINS).sum(1),
+        universe.base.edges.reshape(-1, LEVEL_BINS).sum(1),
+        *(np.zeros(0) for _ in range(4)),
+    )
+    n = universe.pairs.n_pairs
+    return (
+        universe.pairs.n_edges / n if n else float("nan"),
+        mh.comparable(base // LEVEL_BINS, edge, by_degree)[2],
+        mh.comparable(base, edge, universe.base)[2],
+    )

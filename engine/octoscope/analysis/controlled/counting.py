@@ -1,0 +1,184 @@
+"""Loops over all pairs of vertices: histograms of controls, and counts of pairs by stratum."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from octoscope.jit import compiled
+
+
+@compiled()
+def add_histograms(
+    values: np.ndarray,
+    rows: np.ndarray,
+    eligible: np.ndarray,
+    log_degree: np.ndarray,
+    level: np.ndarray,
+    rarer: bool,
+    steps: np.ndarray,
+    levels: np.ndarray,
+    moments: np.ndarray,
+) -> None:
+    """Add the pairs of some rows to the histograms of co-expression and expression level.
+
+    Parameters
+    ----------
+    values
+        [3, rows, vertices] float32: co-expression of half 0, of half 1 and of all cells.
+    rows
+        [rows] vertex of each row; a pair is counted in the row of its smaller vertex.
+    eligible
+        [vertices, vertices] bool.
+    log_degree, level
+        [vertices] float64; levels are steps of the expression grid.
+    rarer
+        The level of a pair is that of its rarer gene; otherwise the mean of both.
+    steps
+        [3, GRID + 1] int64, added to.
+    levels
+        [LEVELS] int64, added to.
+    moments
+        [12] float64: of the halves n, x, y, xx, yy, xy; then sum and sum of squares of
+        co-expression, log degree and level; added to.
+    """
+    half = (steps.shape[1] - 1) / 2
+    for r in range(len(rows)):
+        u = rows[r]
+        for v in range(u + 1, eligible.shape[0]):
+            if not eligible[u, v]:
+                continue
+            for part in range(3):
+                steps[part, int((values[part, r, v] + 1) * half)] += 1
+            x, y = np.float64(values[0, r, v]), np.float64(values[1, r, v])
+            moments[0] += 1
+            moments[1] += x
+            moments[2] += y
+            moments[3] += x * x
+            moments[4] += y * y
+            moments[5] += x * y
+            both = min(level[u], level[v]) if rarer else (level[u] + level[v]) / 2
+            levels[int(both)] += 1
+            c, degree = np.float64(values[2, r, v]), log_degree[u] + log_degree[v]
+            moments[6] += c
+            moments[7] += c * c
+            moments[8] += degree
+            moments[9] += degree * degree
+            moments[10] += both
+            moments[11] += both * both
+
+
+@compiled()
+def add_counts(
+    values: np.ndarray,
+    rows: np.ndarray,
+    eligible: np.ndarray,
+    adjacency: np.ndarray,
+    parts: np.ndarray,
+    bins: np.ndarray,
+    degree_bins: int,
+    log_degree: np.ndarray,
+    level: np.ndarray,
+    level_bins: np.ndarray,
+    n_levels: int,
+    rarer: bool,
+    pairs: np.ndarray,
+    edges: np.ndarray,
+    sums: np.ndarray,
+    slot: np.ndarray,
+    group: np.ndarray,
+    slot_pairs: np.ndarray,
+    slot_edges: np.ndarray,
+    base_pairs: np.ndarray,
+    base_edges: np.ndarray,
+) -> None:
+    """Add the pairs of some rows to counts by stratum.
+
+    Parameters
+    ----------
+    parts, bins
+        [tables] which part of ``values`` each table bins, and [tables, GRID + 1] its bins.
+    degree_bins
+        How many bins of degree there are.
+    log_degree, level
+        [vertices] float64.
+    level_bins, n_levels
+        [LEVELS] bin of each step, and how many there are.
+    pairs, edges
+        [tables, strata] int64, added to.
+    sums
+        [tables, 3, strata] float64 sums of co-expression, log degree and level; added to.
+    slot
+        [strata of table 0] row of ``slot_pairs``, -1: no list has a pair in the stratum.
+    group
+        [vertices] jackknife group.
+    slot_pairs, slot_edges, base_pairs, base_edges
+        [slots, groups] and [degree x level strata, groups] int32: pairs and edges that a group
+        takes part in; added to.
+    """
+    half = (bins.shape[1] - 1) / 2
+    for r in range(len(rows)):
+        u = rows[r]
+        for v in range(u + 1, eligible.shape[0]):
+            if not eligible[u, v]:
+                continue
+            degree = log_degree[u] + log_degree[v]
+            both = min(level[u], level[v]) if rarer else (level[u] + level[v]) / 2
+            base = int(2 * degree + 1e-9) * n_levels + level_bins[int(both)]
+            edge = adjacency[u, v]
+            for t in range(len(parts)):
+                c = values[parts[t], r, v]
+                s = bins[t, int((c + 1) * half)] * degree_bins * n_levels + base
+                pairs[t, s] += 1
+                edges[t, s] += edge
+                sums[t, 0, s] += c
+                sums[t, 1, s] += degree
+                sums[t, 2, s] += both
+                if t:
+                    continue
+                for end in range(2):
+                    g = group[v] if end else group[u]
+                    if end and g == group[u]:
+                        continue
+                    base_pairs[base, g] += 1
+                    base_edges[base, g] += edge
+                    if slot[s] >= 0:
+                        slot_pairs[slot[s], g] += 1
+                        slot_edges[slot[s], g] += edge
+
+
+@compiled()
+def deleted_odds_ratios(
+    listed: np.ndarray,
+    hits: np.ndarray,
+    pairs: np.ndarray,
+    edges: np.ndarray,
+    listed_of: np.ndarray,
+    hits_of: np.ndarray,
+    pairs_of: np.ndarray,
+    edges_of: np.ndarray,
+) -> np.ndarray:
+    """Return [groups] log odds ratios of Mantel and Haenszel without each group; NaN if undefined.
+
+    Parameters
+    ----------
+    listed, hits, pairs, edges
+        [strata] listed pairs, listed edges, all pairs, all edges.
+    listed_of, hits_of, pairs_of, edges_of
+        [strata, groups] the same of the pairs that each group takes part in.
+    """
+    out = np.full(pairs_of.shape[1], np.nan)
+    for g in range(len(out)):
+        above, below = 0.0, 0.0
+        for s in range(len(listed)):
+            n = pairs[s] - pairs_of[s, g]
+            if n < 1:
+                continue
+            a = hits[s] - hits_of[s, g]
+            b = listed[s] - listed_of[s, g] - a
+            c = edges[s] - edges_of[s, g] - a
+            d = n - a - b - c
+            above += a * d / n
+            below += b * c / n
+        if above > 0 and below > 0:
+            out[g] = np.log(above / below)
+    return out

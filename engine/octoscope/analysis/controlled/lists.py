@@ -1,0 +1,107 @@
+"""Lists of the strongest unordered pairs of vertices, of one length for every matrix."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+
+import numpy as np
+
+from octoscope.analysis.vertex_pairs import VertexPairs
+from octoscope.attention.topk import TopK
+
+VertexList = tuple[np.ndarray, np.ndarray]  # vertices of [pairs], the strongest pair first
+_ROWS = 512
+
+
+def strongest_pairs(
+    read: Callable[[], Iterable[tuple[int, np.ndarray, np.ndarray]]], pairs: VertexPairs, k: int
+) -> VertexList:
+    """Return the K pairs of vertices with the largest value in a matrix, in either direction.
+
+    Parameters
+    ----------
+    read
+        Yields (first row, values, eligible) of the matrix, by gene.
+    pairs
+        Only these pairs of vertices can be listed.
+    """
+    vertex, ordered = pairs.vertex_of, 2 * k
+    known = vertex >= 0
+    while True:
+        top = TopK(ordered, ordered)
+        for first, values, eligible in read():
+            rows = slice(first, first + len(values))
+            allowed = eligible & pairs.eligible[np.ix_(vertex[rows], vertex)]
+            top.update(first, values, allowed & known[rows, None] & known)
+        best = top.result()
+        u, v = pairs.listed(best.query, best.key)
+        # both directions of a pair, and every pair of genes of two families, are one pair
+        if len(u) >= k or len(best.query) < ordered:
+            return u[:k], v[:k]
+        ordered *= 4
+
+
+def strongest_scores(
+    blocks: Callable[[], Iterable[tuple[np.ndarray, np.ndarray]]], pairs: VertexPairs, k: int
+) -> VertexList:
+    """Return the K pairs with the largest score; ``blocks``: (vertices of rows, scores)."""
+    held = np.zeros(0), np.zeros(0, np.int64)
+    n = len(pairs)
+    for rows, scores in blocks():
+        use = pairs.eligible[rows] & (np.arange(n) > rows[:, None])
+        row, v = np.nonzero(use)
+        score = np.concatenate([held[0], scores[row, v]])
+        code = np.concatenate([held[1], rows[row].astype(np.int64) * n + v])
+        order = np.lexsort((code, -score))[:k] if len(score) <= 4 * k else _largest(score, code, k)
+        held = score[order], code[order]
+    return held[1] // max(n, 1), held[1] % max(n, 1)
+
+
+def _largest(score: np.ndarray, code: np.ndarray, k: int) -> np.ndarray:
+    kth = np.partition(score, len(score) - k)[len(score) - k]
+    at = np.flatnonzero(score >= kth)
+    return at[np.lexsort((code[at], -score[at]))][:k]
+
+
+def sums_of_genes(effect: np.ndarray) -> Callable[[], Iterator[tuple[np.ndarray, np.ndarray]]]:
+    """Return a reader of ``effect_u + effect_v`` for all pairs; [vertices] float64."""
+
+    def blocks() -> Iterator[tuple[np.ndarray, np.ndarray]]:
+        for first in range(0, len(effect), _ROWS):
+            rows = np.arange(first, min(first + _ROWS, len(effect)))
+            yield rows, effect[rows, None] + effect
+
+    return blocks
+
+
+def cosines(vectors: np.ndarray) -> Callable[[], Iterator[tuple[np.ndarray, np.ndarray]]]:
+    """Return a reader of cosines of [vertices, d] vectors."""
+    size = np.linalg.norm(vectors, axis=1, keepdims=True)
+    unit = np.divide(vectors, size, out=np.zeros_like(vectors, np.float64), where=size > 0)
+
+    def blocks() -> Iterator[tuple[np.ndarray, np.ndarray]]:
+        for first in range(0, len(unit), _ROWS):
+            rows = np.arange(first, min(first + _ROWS, len(unit)))
+            yield rows, unit[rows] @ unit.T
+
+    return blocks
+
+
+def random_scores(n: int, seed: int) -> Callable[[], Iterator[tuple[np.ndarray, np.ndarray]]]:
+    """Return a reader of random scores of all pairs of ``n`` vertices, the same every time."""
+
+    def blocks() -> Iterator[tuple[np.ndarray, np.ndarray]]:
+        rng = np.random.default_rng(seed)
+        for first in range(0, n, _ROWS):
+            rows = np.arange(first, min(first + _ROWS, n))
+            yield rows, rng.random((len(rows), n))
+
+    return blocks
+
+
+def by_vertex_mean(values: np.ndarray, pairs: VertexPairs) -> np.ndarray:
+    """Return the mean over the genes of each vertex of [genes] or [genes, d] values."""
+    known = np.flatnonzero(pairs.vertex_of >= 0)
+    out = np.zeros((len(pairs), *values.shape[1:]))
+    np.add.at(out, pairs.vertex_of[known], values[known])
+    return out / pairs.n_genes.reshape(-1, *(1,) * (values.ndim - 1))

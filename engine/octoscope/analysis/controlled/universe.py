@@ -1,0 +1,226 @@
+"""All pairs of a category by stratum of one control, counted once for every list."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+
+import numpy as np
+
+from octoscope.analysis import statistics
+from octoscope.analysis.controlled.bins import (
+    GRID,
+    LEVEL_BINS,
+    LEVELS,
+    REFINEMENTS,
+    USED,
+    level_steps,
+    log_degree,
+    quantile_bins,
+    tail_bins,
+)
+from octoscope.analysis.controlled.counting import add_counts, add_histograms
+from octoscope.analysis.controlled.mantel_haenszel import StratumCounts
+from octoscope.analysis.vertex_pairs import VertexPairs
+
+# (vertices of the rows, [half 0, half 1, all cells; rows; vertices] float32), in any order
+Blocks = Callable[[], Iterable[tuple[np.ndarray, np.ndarray]]]
+HALVES = ("half 0", "half 1")
+MOST_VERTICES = 2000  # with more, groups of vertices are deleted instead of single ones
+GROUPS = 200
+
+
+@dataclass(frozen=True)
+class Strata:
+    """What stratum a pair is in.
+
+    Attributes
+    ----------
+    bins
+        By refinement and half, [GRID + 1] bin of each step of the control's range.
+    log_degree
+        [vertices] float64.
+    level
+        [vertices] float64 steps of the expression grid.
+    level_bins
+        [LEVELS] bin of each step.
+    rarer
+        The level of a pair is that of its rarer gene; otherwise the mean of both.
+    """
+
+    bins: dict[str, np.ndarray]
+    log_degree: np.ndarray
+    level: np.ndarray
+    level_bins: np.ndarray
+    rarer: bool
+
+    @property
+    def degree_bins(self) -> int:
+        """Bins of degree."""
+        return int(np.floor(4 * self.log_degree.max(initial=0) + 1e-9)) + 1
+
+    def levels(self, u: np.ndarray, v: np.ndarray) -> np.ndarray:
+        """Return [pairs] expression level."""
+        a, b = self.level[u], self.level[v]
+        return np.minimum(a, b) if self.rarer else (a + b) / 2
+
+    def degrees(self, u: np.ndarray, v: np.ndarray) -> np.ndarray:
+        """Return [pairs] log2 of the product of both degrees, each plus one."""
+        return np.asarray(self.log_degree[u] + self.log_degree[v])
+
+    def base(self, u: np.ndarray, v: np.ndarray) -> np.ndarray:
+        """Return [pairs] stratum of degree and level."""
+        degree = np.floor(2 * self.degrees(u, v) + 1e-9).astype(np.int64)
+        return degree * LEVEL_BINS + self.level_bins[self.levels(u, v).astype(np.int64)]
+
+    def of(self, table: str, values: np.ndarray, u: np.ndarray, v: np.ndarray) -> np.ndarray:
+        """Return [pairs] stratum of control, degree and level; ``values``: [pairs] float32."""
+        step = ((values.astype(np.float64) + 1) * (GRID / 2)).astype(np.int64)
+        return self.bins[table][step] * (self.degree_bins * LEVEL_BINS) + self.base(u, v)
+
+
+@dataclass(frozen=True)
+class Universe:
+    """Pairs of vertices by stratum of a control, of degree and of expression level.
+
+    Attributes
+    ----------
+    pairs
+        The pairs that the matrix can list and the control knows.
+    strata
+        What stratum a pair is in.
+    group
+        [vertices] jackknife group.
+    codes, values
+        [pairs] sorted codes of the pairs that lists hold, and [3, pairs] float32 the control's
+        values of them in half 0, in half 1 and in all cells.
+    counts
+        By refinement (``quarter`` is the one in use), and for ``half 0`` and ``half 1``.
+    base
+        Counts by degree and level alone.
+    reliability
+        Spearman-Brown of the correlation of the control's halves over all pairs.
+    deviations
+        [3] standard deviation of control, log degree and level over all pairs.
+    """
+
+    pairs: VertexPairs
+    strata: Strata
+    group: np.ndarray
+    codes: np.ndarray
+    values: np.ndarray
+    counts: dict[str, StratumCounts]
+    base: StratumCounts
+    reliability: float
+    deviations: np.ndarray
+
+    def values_at(self, u: np.ndarray, v: np.ndarray) -> np.ndarray:
+        """Return [3, pairs] the control's values of pairs that lists hold."""
+        return self.values[:, np.searchsorted(self.codes, pair_codes(u, v, len(self.pairs)))]
+
+    def strata_of(self, u: np.ndarray, v: np.ndarray, table: str = USED) -> np.ndarray:
+        """Return [pairs] stratum of control, degree and level in one of the tables."""
+        part = HALVES.index(table) if table in HALVES else 2
+        return self.strata.of(table, self.values_at(u, v)[part], u, v)
+
+    def covariates(self, u: np.ndarray, v: np.ndarray) -> np.ndarray:
+        """Return [3, pairs] float64: control, log degree and level."""
+        control = self.values_at(u, v)[2].astype(np.float64)
+        return np.stack([control, self.strata.degrees(u, v), self.strata.levels(u, v)])
+
+
+def pair_codes(u: np.ndarray, v: np.ndarray, n: int) -> np.ndarray:
+    """Return [pairs] int64 codes ``low * n + high`` of unordered pairs."""
+    return np.minimum(u, v).astype(np.int64) * n + np.maximum(u, v)
+
+
+def count_universe(
+    pairs: VertexPairs,
+    blocks: Blocks,
+    expression: np.ndarray,
+    codes: np.ndarray,
+    *,
+    rarer: bool,
+    seed: int = 0,
+) -> Universe:
+    """Count all pairs by stratum, in two passes over the control.
+
+    Parameters
+    ----------
+    pairs
+        The pairs that the matrix can list and the control knows.
+    blocks
+        Reads the control.
+    expression
+        [vertices] float64 mean log expression.
+    codes
+        Sorted codes of every pair that a list will hold, see :func:`pair_codes`.
+    rarer
+        Bin pairs by the level of their rarer gene instead of the mean of both.
+    seed
+        Of the jackknife groups where there are too many vertices to delete one at a time.
+    """
+    n = len(pairs)
+    degrees, level = log_degree(pairs.degree), level_steps(expression)
+    steps, levels = np.zeros((3, GRID + 1), np.int64), np.zeros(LEVELS, np.int64)
+    moments, values = np.zeros(12), np.zeros((3, len(codes)), np.float32)
+    row_of, column_of = codes // max(n, 1), codes % max(n, 1)
+    for rows, block in blocks():
+        add_histograms(block, rows, pairs.eligible, degrees, level, rarer, steps, levels, moments)
+        here = np.full(n, -1)
+        here[rows] = np.arange(len(rows))
+        at = np.flatnonzero(here[row_of] >= 0)
+        values[:, at] = block[:, here[row_of[at]], column_of[at]]
+    bins = {name: tail_bins(steps[2], per) for name, per in REFINEMENTS.items()}
+    bins |= {name: tail_bins(steps[h], REFINEMENTS[USED]) for h, name in enumerate(HALVES)}
+    strata = Strata(bins, degrees, level, quantile_bins(levels), rarer)
+    listed = np.unique(strata.of(USED, values[2], row_of, column_of))
+    group = np.arange(n)
+    if n > MOST_VERTICES:
+        group = np.random.default_rng(seed).permutation(n) % GROUPS
+    counts, base = _count(pairs, blocks, strata, listed, group)
+    of_halves = statistics.PairMoments(moments[:6], np.zeros((6, 0)))
+    total = max(moments[0], 1)
+    spread = moments[7::2] / total - (moments[6::2] / total) ** 2
+    return Universe(
+        pairs, strata, group, codes, values, counts, base,
+        statistics.spearman_brown(statistics.correlation(of_halves)[0]),
+        np.sqrt(np.maximum(spread, 0)),
+    )  # fmt: skip
+
+
+def _count(
+    pairs: VertexPairs, blocks: Blocks, strata: Strata, listed: np.ndarray, group: np.ndarray
+) -> tuple[dict[str, StratumCounts], StratumCounts]:
+    """Return the tables of counts, and those by degree and level alone.
+
+    ``listed``: strata of the table in use that lists have pairs in; only these are counted by
+    jackknife group.
+    """
+    names = [USED, *(name for name in strata.bins if name != USED)]
+    parts = np.array([HALVES.index(n) if n in HALVES else 2 for n in names])
+    tables = np.stack([strata.bins[name] for name in names])
+    n_groups, n_base = int(group.max(initial=0)) + 1, strata.degree_bins * LEVEL_BINS
+    n_strata = (int(tables.max()) + 1) * n_base
+    slot = np.full(n_strata, -1)
+    slot[listed] = np.arange(len(listed))
+    counts, edges = np.zeros((2, len(names), n_strata), np.int64)
+    sums = np.zeros((len(names), 3, n_strata))
+    by_slot = np.zeros((2, max(len(listed), 1), n_groups), np.int32)
+    by_base = np.zeros((2, n_base, n_groups), np.int32)
+    for rows, block in blocks():
+        add_counts(
+            block, rows, pairs.eligible, pairs.adjacency, parts, tables, strata.degree_bins,
+            strata.log_degree, strata.level, strata.level_bins, LEVEL_BINS, strata.rarer,
+            counts, edges, sums, slot, group, *by_slot, *by_base,
+        )  # fmt: skip
+    made = {
+        name: StratumCounts(counts[t], edges[t], sums[t], slot, *by_slot)
+        for t, name in enumerate(names)
+    }
+    first, inner = made[USED], (-1, n_base)
+    base = StratumCounts(
+        first.pairs.reshape(inner).sum(0), first.edges.reshape(inner).sum(0),
+        first.sums.reshape(3, *inner).sum(1), np.arange(n_base), *by_base,
+    )  # fmt: skip
+    return made, base

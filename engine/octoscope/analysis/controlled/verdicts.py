@@ -1,0 +1,117 @@
+"""From a controlled comparison to one of four verdicts, with the reason.
+
+The rules and how often they are wrong on simulations with known truth are in
+docs/explanation/verdict.md.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from octoscope.analysis.controlled.comparison import Comparison
+
+BEYOND = "beyond co-expression"
+NO_MORE = "no more than co-expression"
+NOT_ENRICHED = "not enriched beyond degree and expression"
+CANNOT_TELL = "cannot tell"
+VERDICTS = (BEYOND, NO_MORE, NOT_ENRICHED, CANNOT_TELL)
+
+LEAST_EDGES = 20
+LARGEST_IMBALANCE = 0.1  # standardised mean difference within strata
+LEAST_POSITIVITY = 0.5  # share of listed pairs with another pair in their stratum
+LARGEST_DRIFT = 1.0  # standard errors between half and quarter octaves
+WIDEST = 2.0  # upper limit of OR0 above which "not enriched" is not known
+LIMIT = 0.01  # one-sided level of the lower limit that must exceed the bound
+LARGEST_Q = 0.05
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """A verdict and, where it is not clear, why not."""
+
+    kind: str
+    reason: str = ""
+
+
+def judge(c: Comparison, q: float, n_cells: int) -> Verdict:
+    """Return the verdict of a comparison.
+
+    Parameters
+    ----------
+    q
+        Adjusted p-value of the comparison.
+    n_cells
+        Cells that co-expression was measured in.
+    """
+    if c.n_edges < LEAST_EDGES:
+        return Verdict(CANNOT_TELL, f"fewer than {LEAST_EDGES} edges in the list ({c.n_edges})")
+    low0, high0 = c.or0.interval(c.degrees_of_freedom)
+    low1, high1 = c.or1.interval(c.degrees_of_freedom)
+    if np.isnan(low0) or np.isnan(low1):
+        return Verdict(CANNOT_TELL, "no stratum holds both listed and other pairs, of both kinds")
+    if low0 <= 1:
+        if high0 > WIDEST:
+            return Verdict(CANNOT_TELL, f"too few edges: OR0 may be {low0:.2g} to {high0:.2g}")
+        return Verdict(NOT_ENRICHED)
+    if c.positivity < LEAST_POSITIVITY:
+        return Verdict(
+            CANNOT_TELL,
+            f"no comparable controls: {c.positivity:.0%} of the pairs have another pair of like "
+            "co-expression, degree and expression",
+        )
+    worst = np.nanmax(np.abs(c.balance))
+    if worst > LARGEST_IMBALANCE:
+        return Verdict(
+            CANNOT_TELL, f"controls are not balanced within strata (difference {worst:.2f} SD)"
+        )
+    limit = c.or1.interval(c.degrees_of_freedom, 1 - 2 * LIMIT)[0]
+    drift = abs(c.refinement["quarter"][0] - c.refinement["half"][0])
+    stable = drift < LARGEST_DRIFT * c.or1.se
+    same_sign = all(half > 0 for half in c.or1_halves)
+    if limit > c.bound and q < LARGEST_Q:
+        if not stable:
+            return Verdict(CANNOT_TELL, "the odds ratio changes with the width of the bins")
+        if not same_sign:
+            return Verdict(CANNOT_TELL, "halves of the cells disagree")
+        return Verdict(BEYOND)
+    if high1 < np.sqrt(c.or0.value) and (low1 <= 1 or high1 < c.bound):
+        return Verdict(NO_MORE)
+    return Verdict(CANNOT_TELL, _unclear(c, limit, n_cells))
+
+
+def _unclear(c: Comparison, limit: float, n_cells: int) -> str:
+    """Say why an enrichment is neither explained nor beyond co-expression."""
+    if not 1 < limit <= c.bound:
+        return "too few edges: the interval holds both 1 and half of the enrichment"
+    text = (
+        f"co-expression is measured too poorly (reliability {c.reliability:.2f}): its error can "
+        f"leave an odds ratio of {c.bound:.2f}"
+    )
+    needed = cells_needed(c.or0.log, float(np.log(limit)), c.reliability, n_cells)
+    return f"{text}; about {needed:,} cells would do" if needed else text
+
+
+def cells_needed(log_or0: float, log_limit: float, reliability: float, n_cells: int) -> int | None:
+    """Return how many cells would bring the bound below the limit, by Spearman-Brown.
+
+    None if no number would, or the reliability is not known.
+    """
+    if not (log_limit > 0 and 0 < reliability < 1 and log_or0 > 0):
+        return None
+    wanted = 1 - log_limit / log_or0
+    if not 0 < wanted < 1:
+        return None
+    factor = wanted * (1 - reliability) / (reliability * (1 - wanted))
+    return int(np.ceil(factor * n_cells)) if factor > 1 else None
+
+
+def e_value(odds_ratio: float) -> float:
+    """Return the odds ratio that a missing control needs with both list and edges.
+
+    VanderWeele and Ding (2017), for a rare outcome; 1 where nothing has to be explained.
+    """
+    if np.isnan(odds_ratio):
+        return float("nan")
+    return float(odds_ratio + np.sqrt(odds_ratio * (odds_ratio - 1))) if odds_ratio > 1 else 1.0

@@ -1,0 +1,137 @@
+"""Schema of the tables of the overlap that is controlled for co-expression."""
+
+from __future__ import annotations
+
+from octoscope.analysis.registry import Column, Table
+from octoscope.analysis.tables.columns import GENE_SET, VIEW, interval
+from octoscope.analysis.tables.matrix_schema import NAMES
+
+_WHEN = "network and coexpression"
+_LIST = (
+    Column("network_view", "string", "Part of the network that counts as edges"),
+    Column("control", "string", "Co-expression that is controlled; pooled: over all categories"),
+    Column("k", "int64", "Unordered pairs of vertices that were asked for"),
+)
+_LABEL = (*NAMES, GENE_SET, VIEW, *_LIST)
+_COUNTS = (
+    Column("n_pairs", "int64", "Listed pairs: all eligible in the matrix and in the control"),
+    Column("n_edges", "int64", "Of these, pairs that an edge joins"),
+)
+_ODDS = (
+    Column(
+        "or0",
+        "float64",
+        "Odds ratio of being an edge, of listed against other pairs of like degree and expression "
+        "level (Mantel-Haenszel); null: undefined",
+    ),
+    *interval("or0", "or0_low", "or0_high", "vertices deleted in turn"),
+    Column("or1", "float64", "The same among pairs of like co-expression too"),
+    *interval("or1", "or1_low", "or1_high", "vertices deleted in turn"),
+)
+_REASON = (
+    Column(
+        "verdict",
+        "string",
+        "beyond co-expression, no more than co-expression, not enriched beyond degree and "
+        "expression, or cannot tell",
+    ),
+    Column("reason", "string", "Why it cannot be told; null: it can"),
+)
+_CONTROLLED = (
+    *_LABEL,
+    *_COUNTS,
+    *_ODDS,
+    Column("or1_limit", "float64", "Lower end of the 98 % interval of or1, for the first verdict"),
+    Column("or1_half", "float64", "or1 with co-expression of half of the cells, mean of both"),
+    Column(
+        "or1_extrapolated",
+        "float64",
+        "or1 for infinitely many cells, if its error falls as one over their number",
+    ),
+    Column("rho", "float64", "Reliability of the control: Spearman-Brown of its halves, all pairs"),
+    Column("rho_list", "float64", "The same over the listed pairs"),
+    Column("bound", "float64", "max(1, or0)^(1 - rho): what error in the control can leave"),
+    Column("smd_coexpression", "float64", "Difference of listed and other pairs within strata, SD"),
+    Column("smd_degree", "float64", "The same of log degree"),
+    Column("smd_expression", "float64", "The same of the expression level"),
+    Column("positivity", "float64", "Share of listed pairs with another pair in their stratum"),
+    Column("positivity_edges", "float64", "Share of listed edges with another pair there"),
+    Column("p", "float64", "One-sided p-value of or1 above 1; null: undefined"),
+    Column(
+        "q",
+        "float64",
+        "p adjusted by Benjamini and Hochberg over layers, views and controls of a model, "
+        "category, gene set and K",
+    ),
+    Column(
+        "e_value",
+        "float64",
+        "Odds ratio that a missing control needs with both list and edges to explain or1_limit "
+        "beyond the bound; 1: nothing to explain",
+    ),
+    Column("headline", "bool", "Whether this control explains most (smallest or1)"),
+    *_REASON,
+)
+
+CONTROLLED_TABLES = (
+    Table(
+        "tables/overlap_controlled.parquet",
+        "matrix, gene set, view, control and K: enrichment with and without the control",
+        _CONTROLLED,
+        when=_WHEN,
+    ),
+    Table(
+        "tables/overlap_ladder.parquet",
+        "matrix, gene set, view, control and K: edges that each further control expects",
+        (
+            *_LABEL,
+            *_COUNTS,
+            Column("edge_rate", "float64", "n_edges / n_pairs"),
+            Column("expected_all", "float64", "Edge rate of all pairs that could be listed"),
+            Column("expected_degree", "float64", "Of other pairs of like degree"),
+            Column("expected_expression", "float64", "Of other pairs of like expression too"),
+            Column("expected_coexpression", "float64", "Of other pairs of like co-expression too"),
+        ),
+        when=_WHEN,
+    ),
+    Table(
+        "tables/overlap_refinement.parquet",
+        "matrix, gene set, view, control, K and width of the co-expression bins",
+        (
+            *_LABEL,
+            Column(
+                "bins",
+                "string",
+                "deciles, or bins per factor of two in rank: log2 1, half 2, quarter 4, eighth 8",
+            ),
+            Column("or1", "float64", "Odds ratio with these bins; null: undefined"),
+            Column("smd_coexpression", "float64", "Difference within strata, SD"),
+            Column("positivity", "float64", "Share of listed pairs with another in their stratum"),
+        ),
+        when=_WHEN,
+    ),
+    Table(
+        "tables/overlap_comparators.parquet",
+        "block, gene set, control, K and comparator: other lists of the same pairs and length",
+        (
+            *_LABEL,
+            Column(
+                "comparator",
+                "string",
+                "random pairs; expression: sum of both levels; co-expression: of half of the "
+                "cells, controlled by the other half; gene effects: sum of both genes' effects on "
+                "the matrix; hidden states: cosine of the residual stream before the layer",
+            ),
+            *_COUNTS,
+            *_ODDS,
+        ),
+        when=_WHEN,
+    ),
+    Table(
+        "tables/verdicts.parquet",
+        "attention variant, layer and category: the verdict on the longest list of the first gene "
+        "set and view, under the control that explains most",
+        (*_CONTROLLED, Column("sentence", "string", "The verdict in words, with its numbers")),
+        when=_WHEN,
+    ),
+)
