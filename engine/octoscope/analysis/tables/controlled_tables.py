@@ -131,9 +131,8 @@ def _judged(found: list[tuple[dict[str, Any], Comparison]], cells: int) -> Itera
     first = (labels["or1"] == smallest) | (smallest.isna() & ~labels.duplicated(_ORDER))
     for i, (label, c) in enumerate(found):
         verdict = judge(c, float(q[i]), cells)
-        limit = c.or1.interval(c.degrees_of_freedom, 0.98)[0]
-        yield label | _numbers(c) | {
-            "or1_limit": limit,
+        numbers = _numbers(c)
+        yield label | numbers | {
             "or1_half": float(np.exp(c.or1_half)),
             "or1_extrapolated": float(np.exp(c.or1_extrapolated)),
             "rho": c.reliability, "rho_list": c.reliability_list, "bound": c.bound,
@@ -141,7 +140,7 @@ def _judged(found: list[tuple[dict[str, Any], Comparison]], cells: int) -> Itera
             "smd_expression": c.balance[2],
             "positivity": c.positivity, "positivity_edges": c.positivity_edges,
             "p": c.p, "q": float(q[i]),
-            "e_value": e_value(limit / c.bound), "headline": bool(first.iloc[i]),
+            "e_value": e_value(numbers["or1_low"] / c.bound), "headline": bool(first.iloc[i]),
             "verdict": verdict.kind, "reason": verdict.reason or None,
         }  # fmt: skip
 
@@ -165,7 +164,7 @@ def _summary(verdicts: Rows) -> dict[str, Any]:
     counts = zip(
         ("n_beyond", "n_no_more", "n_not_enriched", "n_cannot_tell"), VERDICTS, strict=True
     )
-    evidence = [r["or1_limit"] / r["bound"] for r in verdicts]
+    evidence = [r["or1_low"] / r["bound"] for r in verdicts]
     strongest = int(np.nanargmax(evidence)) if not np.isnan(evidence).all() else 0
     return {
         "n_layers": len(verdicts),
