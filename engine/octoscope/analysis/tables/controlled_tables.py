@@ -24,7 +24,7 @@ from octoscope.run_plan.values import COEXPRESSION, Block, Plan
 
 PATHS = tuple(table.path for table in CONTROLLED_TABLES)
 _LARGEST_SHARE = 0.1  # of all pairs that could be listed
-_ORDER = ["model", "category", "layer", "gene_set", "view", "k"]
+_LIST = ["layer", "gene_set", "view", "k"]
 
 Rows = list[dict[str, Any]]
 
@@ -127,8 +127,8 @@ def _judged(found: list[tuple[dict[str, Any], Comparison]], cells: int) -> Itera
     labels["p"] = [c.p for _, c in found]
     labels["or1"] = [c.or1.value for _, c in found]
     q = statistics.adjust_by(labels, ["gene_set", "k"])
-    smallest = labels.groupby(["layer", "gene_set", "view", "k"])["or1"].transform("min")
-    first = (labels["or1"] == smallest) | (smallest.isna() & ~labels.duplicated(_ORDER))
+    of_list = labels.assign(or1=labels["or1"].fillna(np.inf)).groupby(_LIST)["or1"]
+    headlines = set(of_list.idxmin())  # the first control of equal ones
     for i, (label, c) in enumerate(found):
         verdict = judge(c, float(q[i]), cells)
         numbers = _numbers(c)
@@ -140,7 +140,7 @@ def _judged(found: list[tuple[dict[str, Any], Comparison]], cells: int) -> Itera
             "smd_expression": c.balance[2],
             "positivity": c.positivity, "positivity_edges": c.positivity_edges,
             "p": c.p, "q": float(q[i]),
-            "e_value": e_value(numbers["or1_low"] / c.bound), "headline": bool(first.iloc[i]),
+            "e_value": e_value(numbers["or1_low"] / c.bound), "headline": i in headlines,
             "verdict": verdict.kind, "reason": verdict.reason or None,
         }  # fmt: skip
 
