@@ -27,6 +27,8 @@ def strongest_pairs(
     """
     vertex, ordered = pairs.vertex_of, 2 * k
     known = vertex >= 0
+    if not len(pairs):
+        return np.zeros(0, np.int64), np.zeros(0, np.int64)
     while True:
         top = TopK(ordered, ordered)
         for first, values, eligible in read():

@@ -76,12 +76,16 @@ def judge(c: Comparison, q: float, n_cells: int) -> Verdict:
         return Verdict(BEYOND)
     if high1 < np.sqrt(c.or0.value) and (low1 <= 1 or high1 < c.bound):
         return Verdict(NO_MORE)
-    return Verdict(CANNOT_TELL, _unclear(c, low1, n_cells))
+    return Verdict(CANNOT_TELL, _unclear(c, q, low1, n_cells))
 
 
-def _unclear(c: Comparison, limit: float, n_cells: int) -> str:
+def _unclear(c: Comparison, q: float, limit: float, n_cells: int) -> str:
     """Say why an enrichment is neither explained nor beyond co-expression."""
-    if not 1 < limit <= c.bound:
+    if np.isnan(c.bound):
+        return "the reliability of co-expression is not known"
+    if limit > c.bound:
+        return f"not significant among all layers, views and controls (q = {q:.2g})"
+    if limit <= 1:
         return "too few edges: the interval holds both 1 and half of the enrichment"
     text = (
         f"co-expression is measured too poorly (reliability {c.reliability:.2f}): its error can "

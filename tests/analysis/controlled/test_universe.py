@@ -1,0 +1,177 @@
+"""Counts of all pairs by stratum, against a loop over pairs that knows nothing of blocks."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from octoscope.analysis.controlled import universe as module
+from octoscope.analysis.controlled.mantel_haenszel import StratumCounts
+from octoscope.analysis.controlled.universe import HALVES, Universe, count_universe, pair_codes
+from octoscope.analysis.vertex_pairs import VertexPairs
+
+from tests.analysis.controlled.made import blocks_of, symmetric, vertex_pairs
+
+SEEDS = st.integers(0, 2**32 - 1)
+
+
+def cut(rng: np.random.Generator, n: int) -> list[np.ndarray]:
+    """Divide vertices into blocks of any size, in any order; some may be empty."""
+    return np.split(rng.permutation(n), np.sort(rng.integers(0, n + 1, 3)))
+
+
+def made(
+    seed: int, genes: int = 24, per_vertex: int = 1, *, rarer: bool = False
+) -> tuple[Universe, np.ndarray, np.ndarray, np.ndarray]:
+    """Return a universe, the values it was counted from, and its listed pairs."""
+    rng = np.random.default_rng(seed)
+    pairs = vertex_pairs(rng, genes, per_vertex)
+    n = len(pairs)
+    values, expression = symmetric(rng, n), rng.uniform(0, 3, n)
+    u, v = np.nonzero(np.triu(pairs.eligible, 1))
+    at = rng.permutation(len(u))[: len(u) // 4]
+    found = count_universe(
+        pairs, blocks_of(values, cut(rng, n)), expression,
+        np.sort(pair_codes(u[at], v[at], n)), rarer=rarer,
+    )  # fmt: skip
+    return found, values, u[at], v[at]
+
+
+def every_pair(pairs: VertexPairs) -> list[tuple[int, int]]:
+    n = len(pairs)
+    return [(i, j) for i in range(n) for j in range(i + 1, n) if pairs.eligible[i, j]]
+
+
+def stratum(x: Universe, name: str, values: np.ndarray, i: int, j: int) -> int:
+    """Return the stratum of a pair, from the definitions of its three parts."""
+    s = x.strata
+    part = {"half 0": 0, "half 1": 1}.get(name, 2)
+    degree = int(np.floor(2 * np.log2((x.pairs.degree[i] + 1) * (x.pairs.degree[j] + 1)) + 1e-9))
+    both = [s.level[i], s.level[j]]
+    level = s.level_bins[int(min(both) if s.rarer else sum(both) / 2)]
+    step = int((float(values[part, i, j]) + 1) * (1 << 17))
+    return (s.bins[name][step] * s.degree_bins + degree) * s.n_levels + level
+
+
+@settings(deadline=None, max_examples=12)
+@given(seed=SEEDS, per_vertex=st.sampled_from([1, 3]), rarer=st.booleans())
+def test_counts_are_those_of_a_loop_over_pairs(seed: int, per_vertex: int, rarer: bool) -> None:
+    """Red: pairs counted in both rows; edges of ineligible pairs; the mean level for the rarer."""
+    x, values, _, _ = made(seed, 24 * per_vertex, per_vertex, rarer=rarer)
+    for name, counts in x.counts.items():
+        pairs, edges = np.zeros((2, len(counts.pairs)), int)
+        sums = np.zeros((3, len(pairs)))
+        for i, j in every_pair(x.pairs):
+            s = stratum(x, name, values, i, j)
+            pairs[s] += 1
+            edges[s] += x.pairs.adjacency[i, j]
+            both = [x.strata.level[i], x.strata.level[j]]
+            sums[:, s] += [
+                values[HALVES.index(name) if name in HALVES else 2, i, j],
+                np.log2(x.pairs.degree[i] + 1) + np.log2(x.pairs.degree[j] + 1),
+                min(both) if rarer else sum(both) / 2,
+            ]
+        np.testing.assert_array_equal(counts.pairs, pairs)
+        np.testing.assert_array_equal(counts.edges, edges)
+        known = 3 if name == "quarter" else 1  # degree and level of the table in use alone
+        np.testing.assert_allclose(counts.sums[:known], sums[:known], atol=1e-9)
+    n_base = x.strata.degree_bins * x.strata.n_levels
+    np.testing.assert_array_equal(
+        x.base.pairs, x.counts["quarter"].pairs.reshape(-1, n_base).sum(0)
+    )
+    assert x.base.pairs.sum() == x.pairs.n_pairs
+    assert x.base.edges.sum() == x.pairs.n_edges
+
+
+def by_group(x: Universe, counts: StratumCounts, strata: list[int]) -> np.ndarray:
+    want = np.zeros((2, *counts.pairs_of.shape), int)
+    for (i, j), s in zip(every_pair(x.pairs), strata, strict=True):
+        if counts.slot[s] >= 0:
+            for g in {x.group[i], x.group[j]}:
+                want[0, counts.slot[s], g] += 1
+                want[1, counts.slot[s], g] += x.pairs.adjacency[i, j]
+    return want
+
+
+@settings(deadline=None, max_examples=8)
+@given(seed=SEEDS, limit=st.sampled_from([2000, 5]))
+def test_jackknife_groups_are_counted_like_a_loop(seed: int, limit: int) -> None:
+    """Above the limit vertices are deleted in groups. Red: the second vertex's group left out."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(module, "MOST_VERTICES", limit)
+        patch.setattr(module, "GROUPS", 4)
+        x, values, _, _ = made(seed)
+    n = len(x.pairs)
+    sizes = np.bincount(x.group)
+    assert (len(sizes) == n) if limit > n else (len(sizes) == 4 and np.ptp(sizes) <= 1)
+    strata = [stratum(x, "quarter", values, i, j) for i, j in every_pair(x.pairs)]
+    used = x.counts["quarter"]
+    np.testing.assert_array_equal([used.pairs_of, used.edges_of], by_group(x, used, strata))
+    n_base = x.strata.degree_bins * x.strata.n_levels
+    base = [s % n_base for s in strata]
+    np.testing.assert_array_equal([x.base.pairs_of, x.base.edges_of], by_group(x, x.base, base))
+
+
+def test_groups_depend_on_the_seed_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Red: an unseeded generator."""
+    monkeypatch.setattr(module, "MOST_VERTICES", 5)
+    np.testing.assert_array_equal(made(3)[0].group, made(3)[0].group)
+
+
+@settings(deadline=None, max_examples=10)
+@given(seed=SEEDS)
+def test_order_and_size_of_blocks_do_not_matter(seed: int) -> None:
+    """Rows of families come last. Red: values read at `codes // n` as if rows were in order."""
+    x, values, u, v = made(seed, 40, 2)
+    whole = count_universe(
+        x.pairs, blocks_of(values, [np.arange(len(x.pairs))]), x.strata.level, x.codes, rarer=False
+    )
+    np.testing.assert_array_equal(whole.values, x.values)
+    np.testing.assert_allclose(whole.reliability, x.reliability)
+    for name, counts in x.counts.items():
+        np.testing.assert_array_equal(whole.counts[name].pairs, counts.pairs)
+        np.testing.assert_array_equal(whole.counts[name].pairs_of, counts.pairs_of)
+    np.testing.assert_array_equal(x.values_at(u, v), values[:, u, v])
+    np.testing.assert_array_equal(x.values_at(v, u), values[:, u, v])
+
+
+@settings(deadline=None, max_examples=10)
+@given(seed=SEEDS, rarer=st.booleans())
+def test_reliability_and_deviations_are_numpys(seed: int, rarer: bool) -> None:
+    """Red: r of the halves as it is; a variance that divides by pairs - 1."""
+    x, values, _, _ = made(seed, rarer=rarer)
+    i, j = np.array(every_pair(x.pairs)).T
+    r = np.corrcoef(values[0, i, j].astype(float), values[1, i, j].astype(float))[0, 1]
+    assert x.reliability == pytest.approx(2 * r / (1 + r), rel=1e-6)
+    degree = np.log2((x.pairs.degree[i] + 1) * (x.pairs.degree[j] + 1))
+    a, b = x.strata.level[i], x.strata.level[j]
+    level = np.minimum(a, b) if rarer else (a + b) / 2
+    want = [y.astype(float).std() for y in (values[2, i, j], degree, level)]
+    np.testing.assert_allclose(x.deviations, want, rtol=1e-6)
+
+
+@settings(deadline=None, max_examples=10)
+@given(seed=SEEDS, per_vertex=st.sampled_from([1, 2]))
+def test_strata_of_listed_pairs_hold_them(seed: int, per_vertex: int) -> None:
+    """Two ways to a stratum agree. Red: a step by `GRID - 1`; degree without its tolerance."""
+    x, values, u, v = made(seed, 24 * per_vertex, per_vertex)
+    base = x.strata.base(u, v)
+    for name, counts in x.counts.items():
+        of = x.strata.of(name, x.values_at(u, v), base)
+        want = [stratum(x, name, values, i, j) for i, j in zip(u, v, strict=True)]
+        np.testing.assert_array_equal(of, want)
+        assert (counts.pairs[of] >= np.bincount(of)[of]).all()
+    assert (x.counts["quarter"].slot[x.strata.of("quarter", x.values_at(u, v), base)] >= 0).all()
+    assert (x.base.pairs[base] >= 1).all()
+
+
+def test_a_universe_without_pairs_has_no_numbers() -> None:
+    """No gene of the set is in the network. Red: `codes // n` by 0."""
+    none = VertexPairs.of_genes(np.full(3, -1), np.zeros((3, 3), bool), np.ones((3, 3), bool))
+    empty = np.zeros(0, np.int64)
+    x = count_universe(
+        none, blocks_of(np.zeros((3, 0, 0), np.float32), [empty]), np.zeros(0), empty, rarer=False
+    )
+    assert np.isnan(x.reliability)
+    assert not x.base.pairs.any()

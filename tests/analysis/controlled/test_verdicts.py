@@ -1,0 +1,210 @@
+"""Each rule and each guard of the verdicts, by comparisons made by hand."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from octoscope.analysis.controlled.comparison import Comparison
+from octoscope.analysis.controlled.mantel_haenszel import OddsRatio
+from octoscope.analysis.controlled.verdicts import (
+    BEYOND,
+    CANNOT_TELL,
+    NO_MORE,
+    NOT_ENRICHED,
+    cells_needed,
+    e_value,
+    judge,
+)
+
+LOG3, LOG4 = float(np.log(3)), float(np.log(4))
+# OR0 4 (3.3 to 4.9), OR1 3 (2.5 to 3.7), bound 4^0.1 = 1.15
+BASE = Comparison(
+    n_pairs=1000, n_edges=200, or0=OddsRatio(LOG4, 0.1), or1=OddsRatio(LOG3, 0.1),
+    or1_halves=(LOG3, LOG3),
+    refinement={"half": (LOG3, 0.0, 1.0), "quarter": (LOG3, 0.0, 1.0)},
+    reliability=0.9, reliability_list=0.9, balance=np.zeros(3), positivity=1.0,
+    positivity_edges=1.0, ladder=(0.05, 0.06, 0.07, 0.08),
+)  # fmt: skip
+EXPLAINED = replace(BASE, or1=OddsRatio(0.05, 0.1))  # 0.86 to 1.28, below 2
+
+
+def kind(c: Comparison, q: float = 0.001) -> str:
+    return judge(c, q, 1000).kind
+
+
+def reason(c: Comparison, q: float = 0.001) -> str:
+    verdict = judge(c, q, 1000)
+    assert verdict.kind == CANNOT_TELL
+    return verdict.reason
+
+
+def test_the_base_is_beyond_co_expression() -> None:
+    """Red: the upper limit of the interval against the bound is green, OR1 = 1 is not."""
+    verdict = judge(BASE, 0.001, 1000)
+    assert (verdict.kind, verdict.reason) == (BEYOND, "")
+    assert kind(replace(BASE, or1=OddsRatio(0.0, 0.1))) != BEYOND
+
+
+def test_the_lower_95_percent_limit_must_exceed_the_bound() -> None:
+    """Red: the odds ratio itself; a bound of 1."""
+    bound, t = np.log(BASE.bound), 0.1 * 1.972  # Student's t, 199 degrees, 2.5 % above
+    for over, want in ((0.005, BEYOND), (-0.005, CANNOT_TELL)):
+        assert kind(replace(BASE, or1=OddsRatio(bound + t + over, 0.1))) == want
+
+
+def test_few_edges() -> None:
+    """Red: `n_edges <= LEAST_EDGES`, and no such guard."""
+    assert kind(replace(BASE, n_edges=20)) == BEYOND
+    assert reason(replace(BASE, n_edges=19)) == "fewer than 20 edges in the list (19)"
+
+
+@pytest.mark.parametrize("name", ["or0", "or1"])
+def test_an_odds_ratio_without_an_interval(name: str) -> None:
+    """Red: only `low0` is looked at."""
+    nothing = OddsRatio(float("nan"))
+    assert "no stratum holds" in reason(replace(BASE, **{name: nothing}))
+    assert "no stratum holds" in reason(replace(BASE, **{name: OddsRatio(1.0)}))
+
+
+def test_not_enriched() -> None:
+    """Whatever OR1 is. Red: `low0 < 0`; a depleted list called enriched."""
+    for log in (0.15, 0.0, -1.0):
+        assert kind(replace(BASE, or0=OddsRatio(log, 0.1))) == NOT_ENRICHED
+    assert kind(replace(BASE, or0=OddsRatio(0.25, 0.1))) != NOT_ENRICHED
+
+
+def test_a_wide_interval_is_not_a_lack_of_enrichment() -> None:
+    """OR0 0.8 to 2.3. Red: the guard `WIDEST` left out."""
+    assert "too few edges: OR0 may be" in reason(replace(BASE, or0=OddsRatio(0.3, 0.26)))
+
+
+@pytest.mark.parametrize("base", [BASE, EXPLAINED])
+def test_no_comparable_controls(base: Comparison) -> None:
+    """Red: the guard after the rules."""
+    assert kind(replace(base, positivity=0.5)) != CANNOT_TELL
+    assert reason(replace(base, positivity=0.49)).startswith("no comparable controls: 49%")
+
+
+@pytest.mark.parametrize("base", [BASE, EXPLAINED])
+@pytest.mark.parametrize("at", range(3))
+def test_controls_out_of_balance(base: Comparison, at: int) -> None:
+    """Of either sign, of each control. Red: no absolute value; co-expression alone."""
+    for sign in (1, -1):
+        balance = np.zeros(3)
+        balance[at] = 0.09 * sign
+        assert kind(replace(base, balance=balance)) != CANNOT_TELL
+        balance[at] = 0.11 * sign
+        assert "not balanced within strata (difference 0.11 SD)" in reason(
+            replace(base, balance=balance)
+        )
+
+
+def test_unstable_bins() -> None:
+    """Red: drift towards smaller odds ratios alone."""
+    for drift, want in ((0.14, BEYOND), (0.16, CANNOT_TELL), (-0.16, CANNOT_TELL)):
+        moved = {"half": (LOG3 + drift, 0.0, 1.0), "quarter": (LOG3, 0.0, 1.0)}
+        c = replace(BASE, refinement=moved)
+        assert kind(c) == want
+        if want != BEYOND:
+            assert "width of the bins" in reason(c)
+
+
+@pytest.mark.parametrize("halves", [(-0.1, LOG3), (LOG3, -0.1), (float("nan"), LOG3)])
+def test_halves_disagree(halves: tuple[float, float]) -> None:
+    """Red: `any` for `all`."""
+    assert reason(replace(BASE, or1_halves=halves)) == "halves of the cells disagree"
+
+
+def test_many_tests() -> None:
+    """Red: `q` is not looked at; the interval said to hold 1, which it does not."""
+    assert kind(BASE, q=0.049) == BEYOND
+    assert "q = 0.06" in reason(BASE, q=0.06)
+    assert "interval" not in reason(BASE, q=0.06)
+
+
+def test_no_more_than_co_expression() -> None:
+    """Red: `high1 < or0`, not its root; the interval need not hold 1."""
+    assert kind(EXPLAINED) == NO_MORE
+    wide = replace(BASE, or1=OddsRatio(0.05, 0.5))  # 0.4 to 2.8: half of the log odds is 2
+    assert reason(wide) == "too few edges: the interval holds both 1 and half of the enrichment"
+    # surely above 1, surely below what error can leave
+    poor = replace(BASE, reliability=0.6, or1=OddsRatio(0.3, 0.05))  # 1.22 to 1.49; bound 1.74
+    assert kind(poor) == NO_MORE
+    assert kind(replace(poor, reliability=0.9)) != NO_MORE
+
+
+def test_poorly_measured_co_expression_says_how_many_cells_would_do() -> None:
+    """Red: the bound of the limit of 95 %."""
+    c = replace(BASE, reliability=0.25)  # bound 4^0.75 = 2.83, limit 2.37
+    text = reason(c)
+    assert (
+        "measured too poorly (reliability 0.25): its error can leave an odds ratio of 2.83" in text
+    )
+    needed = int(text.split("about ")[1].split(" cells")[0].replace(",", ""))
+    assert needed > 1000
+    longer = needed / 1000
+    rho = longer * 0.25 / (1 + (longer - 1) * 0.25)
+    assert kind(replace(c, reliability=rho)) == BEYOND
+    assert kind(replace(c, reliability=rho - 0.005)) == CANNOT_TELL
+
+
+def test_an_unknown_reliability_is_the_reason() -> None:
+    """Halves without cells. Red: too few edges as the reason."""
+    c = replace(BASE, reliability=float("nan"))
+    assert reason(c) == "the reliability of co-expression is not known"
+    assert np.isnan(c.bound)
+
+
+@given(log0=st.floats(-3, 3), rho=st.floats(-0.5, 1))
+def test_the_bound(log0: float, rho: float) -> None:
+    """Nothing is left of co-expression without error. Red: OR0^rho; no `max(1, OR0)`."""
+    c = replace(BASE, or0=OddsRatio(log0), reliability=rho)
+    assert c.bound == pytest.approx(max(1.0, np.exp(log0)) ** (1 - max(rho, 0)))
+    assert replace(c, reliability=1.0).bound == 1
+    assert replace(c, reliability=1.0 + 1e-9).bound == 1
+
+
+@given(log0=st.floats(0.1, 3), part=st.floats(0.01, 0.99), rho=st.floats(0.01, 0.99))
+def test_the_cells_that_would_do_by_spearman_brown(log0: float, part: float, rho: float) -> None:
+    """Red: the factor of a reliability upside down; `floor`."""
+    limit, n = log0 * part, 1000
+    needed = cells_needed(log0, limit, rho, n)
+
+    def bound(cells: float) -> float:
+        factor = cells / n
+        return log0 * (1 - factor * rho / (1 + (factor - 1) * rho))
+
+    if needed is None:
+        assert bound(n) <= limit + 1e-9
+    else:
+        assert bound(needed) <= limit + 1e-9
+        assert bound(needed - 1.001) > limit
+
+
+@pytest.mark.parametrize("arguments", [
+    (1.0, -0.1, 0.5), (1.0, 0.5, float("nan")), (1.0, 0.5, 0.0), (-1.0, 0.5, 0.5), (1.0, 2.0, 0.5),
+])  # fmt: skip
+def test_no_number_of_cells_would_do(arguments: tuple[float, float, float]) -> None:
+    """Red: a check left out ends in a division by 0 or in a number."""
+    assert cells_needed(*arguments, 1000) is None
+
+
+def test_the_e_value_is_that_of_vanderweele_and_ding() -> None:
+    """Red: `sqrt(odds_ratio)`."""
+    assert e_value(2.0) == pytest.approx(3.41, abs=0.005)
+    assert e_value(3.9) == pytest.approx(7.26, abs=0.005)  # their example
+    assert [e_value(1.0), e_value(0.3)] == [1, 1]
+    assert np.isnan(e_value(float("nan")))
+
+
+def test_numbers_of_a_comparison() -> None:
+    """Red: OR1(n / 2) - OR1(n) added; a two-sided p."""
+    c = replace(BASE, or1=OddsRatio(0.2, 0.1), or1_halves=(0.3, 0.5))
+    assert c.or1_half == pytest.approx(0.4)
+    assert c.or1_extrapolated == pytest.approx(0.0)
+    assert c.p == pytest.approx(0.0234, abs=2e-4)  # one side of t = 2 with 199 degrees
+    assert np.isnan(replace(c, or1=OddsRatio(0.2)).p)
