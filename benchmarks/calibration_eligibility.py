@@ -15,9 +15,9 @@ matrices read the same expression. That is a shared structure, as shared hubs ar
 centring rightly finds it. Layers of a model, and halves of a category, have the same eligibility.
 
 ``contrasts``: the rate is the share of a category's top pairs that count as specific to it, of two
-categories of one wiring whose cells alone differ. All pairs are eligible in one category. In the
-other, those of half of the genes are: of random genes, or of the well expressed ones, which the
-wiring prefers.
+categories of one wiring whose cells alone differ (noise of standard deviation ``sd`` in each half,
+1 of the wiring). All pairs are eligible in one category. In the other, those of half of the genes
+are: of random genes, or of the well expressed ones, which the wiring prefers.
 
 Prints a table, and one JSON line last.
 """
@@ -97,17 +97,22 @@ def _quantiles(values: Matrix, eligible: Matrix) -> np.ndarray:
 
 
 def contrast_rates(
-    rng: np.random.Generator, n: int, k: int, expressed: bool
+    rng: np.random.Generator, n: int, k: int, other: str, sd: float
 ) -> tuple[float, float]:
-    """Return the shares that count: of the top pairs of the full category, and of the other's."""
+    """Return the shares that count: of the top pairs of the full category, and of the other's.
+
+    ``other``: what is eligible in the other category; ``sd``: of the noise of each half.
+    """
     expression = rng.normal(size=n)
-    half = np.zeros(n, bool)
-    half[np.argsort(-expression)[: n // 2] if expressed else rng.permutation(n)[: n // 2]] = True
+    half = np.ones(n, bool)
+    if other != "all eligible":
+        expressed = other == "expressed half"
+        half[np.argsort(expression)[: n // 2] if expressed else rng.permutation(n)[: n // 2]] = 0
     wiring = expression[:, None] + expression + noise(rng, n)
     masks = [np.ones((n, n), bool), half[:, None] & half]
     q = []
     for mask in masks:
-        halves = [wiring + 0.5 * noise(rng, n) for _ in range(2)]
+        halves = [wiring + sd * noise(rng, n) for _ in range(2)]
         q.append([_quantiles(x, mask) for x in (np.mean(halves, axis=0), *halves)])
     quantiles = np.array(q)  # [categories, parts, pairs]
     contrasts = [specificity(quantiles[:, part])[0] for part in range(3)]
@@ -160,13 +165,18 @@ def main() -> None:
                     str(len(p)),
                 )  # fmt: skip
     if a.only in "contrasts":
-        for name, expressed in (("random half", False), ("expressed half", True)):
-            rates = [
-                contrast_rates(np.random.default_rng(s), n, k, expressed) for s in range(a.runs)
-            ]
-            for of, rate in zip(_CATEGORIES, np.mean(rates, 0), strict=True):
-                found.append(["contrasts", of, name, float(rate), a.runs])
-                table.add_row("contrasts", of, name, f"{100 * rate:.1f} %", "", "", str(a.runs))
+        for sd in (0.5, 0.25):
+            for other in ("all eligible", "random half", "expressed half"):
+                seeds = range(a.runs)
+                of = [contrast_rates(np.random.default_rng(s), n, k, other, sd) for s in seeds]
+                for category, rates in zip(_CATEGORIES, np.transpose(of), strict=True):
+                    rate, error = rates.mean(), 1.96 * rates.std(ddof=1) / np.sqrt(a.runs)
+                    values = f"{category}, sd {sd}"
+                    ends = float(rate - error), float(rate + error)
+                    found.append(["contrasts", values, other, float(rate), *ends, a.runs])
+                    interval = f"± {100 * error:.1f}"
+                    shown = f"{100 * rate:.1f} %", interval, "", str(a.runs)
+                    table.add_row("contrasts", values, other, *shown)
     Console(width=120).print(table)
     print(json.dumps(found))
 
