@@ -131,10 +131,11 @@ def main() -> None:
     parser.add_argument("--runs", type=int, default=200)
     parser.add_argument("--genes", type=int, default=80)
     parser.add_argument("--permutations", type=int, default=99)
-    parser.add_argument("--only", default="", help="tests whose name has this in it")
+    parser.add_argument("--only", default="", help="rows with this in 'test: values, eligibility'")
+    parser.add_argument("--first-seed", type=int, default=0)
     a = parser.parse_args()
     n, b, k = a.genes, a.permutations, a.genes**2 // 40
-    centred = "conditional.centred"
+    seeds, centred = range(a.first_seed, a.first_seed + a.runs), "conditional.centred"
     tests: dict[str, Callable[[Drawn, int], float]] = {
         "agreement": lambda x, s: agreement_p(x[0], k, b, s, "conditional", x[1]),
         "agreement, centred": lambda x, s: agreement_p(x[0], k, b, s, centred, x[1]),
@@ -146,14 +147,13 @@ def main() -> None:
     table = Table("test", "values", "eligibility", "p <= 0.05", "95 % interval", "mean p", "runs")
     found = []
     for test, p_of in tests.items():
-        if a.only not in test:
-            continue
         same_only = test in ("layers", "halves, centred")
         for values in ("noise", "hubs"):
             for name in SAME if same_only else ("all eligible", *BLOCKS, *GRADED):
-                seeds = range(a.runs)
+                if a.only not in f"{test}: {values}, {name}":
+                    continue
                 drawn = (draw(np.random.default_rng(s), n, values, name) for s in seeds)
-                p = np.array([p_of(x, s) for s, x in enumerate(drawn)])
+                p = np.array([p_of(x, s) for s, x in zip(seeds, drawn, strict=True)])
                 p = p[~np.isnan(p)]
                 small = int((p <= 0.05 + 1e-9).sum())
                 ends = scipy.stats.binomtest(small, len(p)).proportion_ci(method="exact")
@@ -167,7 +167,6 @@ def main() -> None:
     if a.only in "contrasts":
         for sd in (0.5, 0.25):
             for other in ("all eligible", "random half", "expressed half"):
-                seeds = range(a.runs)
                 of = [contrast_rates(np.random.default_rng(s), n, k, other, sd) for s in seeds]
                 for category, rates in zip(_CATEGORIES, np.transpose(of), strict=True):
                     rate, error = rates.mean(), 1.96 * rates.std(ddof=1) / np.sqrt(a.runs)
