@@ -33,11 +33,19 @@ from __future__ import annotations
 
 import argparse
 import json
-from collections.abc import Iterator
 
 import numpy as np
-import pandas as pd
 import scipy
+from calibration_comparisons import (
+    agreed,
+    agreement_p,
+    coherence_p,
+    halves_p,
+    layers_p,
+    source,
+    support_p,
+    tops_of,
+)
 from calibration_structures import (
     DonorDeletions,
     Matrix,
@@ -54,15 +62,7 @@ from calibration_structures import (
     same_donors,
     shared_hubs,
 )
-from octoscope.analysis import statistics
-from octoscope.analysis.agreement import (
-    Agreement,
-    agreement,
-    coherence,
-    rank_pairs,
-    strongest_of,
-    union,
-)
+from octoscope.analysis.agreement import coherence, strongest_of, union
 from octoscope.analysis.agreement_jackknife import (
     donor_interval,
     medians_without,
@@ -70,13 +70,11 @@ from octoscope.analysis.agreement_jackknife import (
     strongest_without,
 )
 from octoscope.analysis.auroc import auroc_test
-from octoscope.analysis.consensus import contrast_test, specificity, support_test
-from octoscope.analysis.derived_views import DerivedViews
+from octoscope.analysis.consensus import contrast_test, specificity
 from octoscope.analysis.donor_jackknife import interval
 from octoscope.analysis.geometry import compare_geometry
 from octoscope.analysis.intervals import jackknife_interval
 from octoscope.analysis.layers import compare_layers
-from octoscope.analysis.matrix import HalfTile, MatrixSource
 from octoscope.analysis.overlap import overlap_test
 from octoscope.analysis.summarise_matrix import finalise
 from octoscope.analysis.vertex_pairs import VertexPairs
@@ -89,88 +87,6 @@ _NOISES = {  # sd of a half's noise, of the category that is looked at and of th
     "alike": [0.5, 0.5, 0.5], "least here": [0.25, 0.75, 0.75], "largest here": [0.75, 0.25, 0.25],
     "two, alike": [0.5, 0.5], "two, least here": [0.25, 0.75], "two, six times there": [0.25, 1.5],
 }  # fmt: skip
-
-
-def source(halves: Matrix) -> MatrixSource:
-    sums = np.repeat(50 * halves[:, None], 3, axis=1).astype(np.float32)
-    pairs = np.full(halves.shape, 50, np.int32)
-
-    def tiles() -> Iterator[HalfTile]:
-        yield HalfTile(0, sums, pairs)
-
-    return MatrixSource(tiles, halves.shape[-1], (50, 50), min_cells=20)
-
-
-def agreed(
-    matrices: list[Matrix], k: int, permutations: int, seed: int, view: str = "conditional"
-) -> Agreement:
-    """Compare matrices with each other: models of one layer each."""
-    genes = np.arange(len(matrices[0]))
-    sides = [DerivedViews(source(np.stack([m, m]))) for m in matrices]
-    readers = [lambda s=s: s.values(genes, view) for s in sides]  # type: ignore[misc]
-    ranked = rank_pairs(
-        readers, *union([strongest_of(r, k) for r in readers], len(genes)), n_genes=len(genes)
-    )
-    return agreement(ranked, dict(enumerate(readers)), [k], permutations=permutations, seed=seed)
-
-
-def agreement_p(matrices: list[Matrix], k: int, permutations: int, seed: int, view: str) -> float:
-    rows = agreed(matrices[:2], k, permutations, seed, view).rows
-    return float(next(r["p"] for r in rows if r["query"] == 0))
-
-
-_NAMES = ["a", "b", "c"]
-
-
-def coherence_p(matrices: list[Matrix], k: int, permutations: int, seed: int) -> float:
-    found = agreed(matrices, k, permutations, seed)
-    value = coherence(found.medians[..., 0], _NAMES, _NAMES)[0]
-    return statistics.permutation_p(
-        float(value), coherence(found.null[..., 0], _NAMES, _NAMES)[:, 0]
-    )
-
-
-def support_p(matrices: list[Matrix], k: int, permutations: int, seed: int) -> float:
-    n = len(matrices[0])
-    every = np.ones((n, n), bool)
-    lists = [strongest_of(lambda m=m: iter([(0, m, every)]), k) for m in matrices]  # type: ignore[misc]
-    query, key = union(lists, n)
-    codes = query * n + key
-    members = np.stack([np.isin(codes, q * n + j) for q, j in lists])
-    found = support_test(
-        query, key, members, ["a", "b", "c"], n, permutations=permutations, seed=seed
-    )
-    return float(found["p"].iloc[0])
-
-
-def tops_of(sides: dict[int, MatrixSource], k: int) -> dict[int, pd.DataFrame]:
-    """Return each layer's strongest pairs."""
-    tops = {}
-    for y, side in sides.items():
-        genes = {"all": np.arange(side.n_genes)}
-        done = finalise(side, genes, ["conditional"], top_k=k, permutations=1, seed=0)
-        tops[y] = done.topk[done.topk["part"] == "total"]
-    return tops
-
-
-def layers_p(matrices: list[Matrix], k: int, permutations: int, seed: int) -> float:
-    genes = np.arange(len(matrices[0]))
-    # a third layer that lists the second one's pairs, as neighbours do
-    near = matrices[1] + 0.01 * noise(np.random.default_rng(seed), len(genes))
-    sides = {y: source(np.stack([m, m])) for y, m in enumerate([*matrices[:2], near])}
-    tops = tops_of(sides, k)
-    _, found = compare_layers(
-        sides, genes, "conditional", tops, permutations=permutations, seed=seed
-    )
-    return float(found["p"].dropna().iloc[0])
-
-
-def halves_p(halves: list[Matrix], permutations: int, seed: int) -> float:
-    done = finalise(
-        source(np.stack(halves[:2])), {"all": np.arange(len(halves[0]))}, ["conditional"],
-        top_k=50, permutations=permutations, seed=seed,
-    )  # fmt: skip
-    return float(done.stats["half_p"].iloc[0])
 
 
 def network_p(structure: str, k: int, permutations: int, seed: int, n: int) -> tuple[float, float]:
@@ -252,8 +168,9 @@ def gene_intervals(
     matrices = [shared + noise(rng, n) for _ in range(3)]
     found = agreed(matrices, k, 1, seed)
     row = next(r for r in found.rows if (r["query"], r["eval"]) == (0, 1))
-    value = coherence(found.medians[..., 0], _NAMES, _NAMES)[0]
-    dropped = coherence(found.deleted[..., 0], _NAMES, _NAMES)[:, 0]
+    names = ["a", "b", "c"]
+    value = coherence(found.medians[..., 0], names, names)[0]
+    dropped = coherence(found.deleted[..., 0], names, names)[:, 0]
     genes = np.arange(n)
     done = finalise(source(np.stack(matrices[:2])), {"all": genes}, ["conditional"],
                     top_k=k, permutations=1, seed=0)  # fmt: skip

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 from octoscope.analysis import statistics
+from octoscope.analysis.partner_strata import PartnerStrata
 
 
 def dense(n: int, seed: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -75,9 +76,9 @@ def test_qap_equals_explicit_permutation() -> None:
     other = np.random.default_rng(5).random((20, 20)) < 0.8
     np.fill_diagonal(other, False)
     got = statistics.qap_correlations(x, y, use, other, 4, seed=3)
-    rng = np.random.default_rng(3)
+    rng, strata = np.random.default_rng(3), PartnerStrata(use.sum(1))
     for value in got:
-        p = rng.permutation(20)
+        p = strata.permutation(rng)
         grid = np.ix_(p, p)
         both = use & other[grid]
         assert value == pytest.approx(np.corrcoef(x[both], y[grid][both])[0, 1])

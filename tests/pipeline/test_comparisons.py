@@ -86,7 +86,7 @@ def test_every_pair_of_layers_of_every_model_is_compared(compared: Path) -> None
     assert (logit["null_low"] <= logit["null_high"]).all()
     known = logit.dropna(subset=["p"])  # of 24 cells some lists are not eligible elsewhere
     assert len(known) > 20
-    assert known["p"].between(1 / 51, 1).all()
+    assert known["p"].between(1 / 501, 1).all()  # at most ten times 50 permutations
     assert (known["q"] >= known["p"]).all()
     assert (logit.loc[logit["p"].isna(), "n_pairs"] == 0).all()
     twins = agreed[agreed["comparison"] == "estimators"]

@@ -6,8 +6,9 @@ The mathematics is that of docs/science.md, "Agreement".
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 import scipy
@@ -37,6 +38,8 @@ class RankedPairs:
         [matrices, pairs] int64; 0 where not eligible.
     n_ranked
         [matrices] int64: pairs among which ranks are counted.
+    partners
+        [matrices, genes] int64: other genes that a gene has an eligible pair with.
     n_genes
         Size of the set.
     """
@@ -46,6 +49,7 @@ class RankedPairs:
     values: np.ndarray
     ranks: np.ndarray
     n_ranked: np.ndarray
+    partners: np.ndarray
     n_genes: int
 
     @property
@@ -83,16 +87,30 @@ def rank_pairs(
         0.4.0): among all genes^2 values, self pairs included.
     """
     values, ranks, n_ranked = [], [], []
-    for read in readers:
+    partners = np.zeros((len(readers), n_genes), np.int64)
+    for read, of_genes in zip(readers, partners, strict=True):
         v, r, n = values_and_ranks(
-            read, query, key, by_absolute_value=by_absolute_value, keep_self=conventions == "peer"
-        )
+            partial(_counting_partners, read, of_genes), query, key,
+            by_absolute_value=by_absolute_value, keep_self=conventions == "peer",
+        )  # fmt: skip
         values.append(v)
         ranks.append(r)
         n_ranked.append(n)
     return RankedPairs(
-        query, key, np.stack(values), np.stack(ranks), np.array(n_ranked, np.int64), n_genes
-    )
+        query, key, np.stack(values), np.stack(ranks), np.array(n_ranked, np.int64), partners,
+        n_genes,
+    )  # fmt: skip
+
+
+def _counting_partners(
+    read: Read, partners: np.ndarray
+) -> Iterator[tuple[int, np.ndarray, np.ndarray]]:
+    """Yield a matrix, and put each gene's eligible pairs with others into ``partners`` [genes]."""
+    for first, values, eligible in read():
+        at = np.arange(len(values))
+        itself = eligible[at, first + at]
+        partners[first : first + len(values)] = np.count_nonzero(eligible, axis=1) - itself
+        yield first, values, eligible
 
 
 def strongest_of(read: Read, k: int) -> Pairs:
@@ -235,7 +253,8 @@ def agreement(
     in_top_k = np.stack([ranked.in_top_k(k) for k in ks], axis=1)  # [matrices, ks, pairs]
     group = np.random.default_rng(seed + 1).integers(0, GROUPS, ranked.n_genes)
     touched = [(group[ranked.query] == g) | (group[ranked.key] == g) for g in range(GROUPS)]
-    null_model = Null(ranked.n_genes, permutations, max_permutation_factor, seed, conventions)
+    of_sets = np.repeat(ranked.partners, n_k, axis=0)  # as in ``flat``
+    null_model = Null(of_sets, permutations, max_permutation_factor, seed, conventions)
     deleted = np.full((GROUPS, m, len(readers), n_k), np.nan)
     nulls = []
     rows: list[dict[str, float | int]] = []

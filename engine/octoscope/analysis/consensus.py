@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 
 from octoscope.analysis import statistics
+from octoscope.analysis.partner_strata import PartnerStrata
 
 _CHANCE = np.log10(2)  # -log10 of the middle quantile
 _BY_CHANCE = 0.025**2  # of two halves, each beyond the 95 % range of the noise upwards
@@ -63,6 +64,7 @@ def support_test(
     permutations: int,
     seed: int,
     max_permutation_factor: int = 1,
+    partners: np.ndarray | None = None,
 ) -> pd.DataFrame:
     """Count pairs that several model groups share, and pairs that relabelled genes would share.
 
@@ -71,13 +73,27 @@ def support_test(
     "more than lists that know which genes are hubs". Where no
     permutation shares as many pairs, ``max_permutation_factor`` times as many are made.
 
+    Parameters
+    ----------
+    query, key
+        [pairs] int64 positions of genes.
+    in_top_k
+        [models, pairs] bool.
+    partners
+        [models, genes] int64: other genes that a gene has an eligible pair with. Labels are
+        permuted among genes with a like number, the mean over the group's models. None: all alike.
+
     Returns
     -------
     DataFrame
         n_groups (at least so many), n_pairs, null_mean, null_low, null_high, p, n_permutations.
     """
     model_groups = np.array(groups, object)
-    lists = [np.flatnonzero(in_top_k[model_groups == g].any(0)) for g in dict.fromkeys(groups)]
+    if partners is None:
+        partners = np.zeros((len(groups), n_genes))
+    names = list(dict.fromkeys(groups))
+    lists = [np.flatnonzero(in_top_k[model_groups == g].any(0)) for g in names]
+    strata = [PartnerStrata(partners[model_groups == g].mean(0)) for g in names]
     counts = _at_least([query[at] * n_genes + key[at] for at in lists], len(lists))
 
     def permute(permutations: int, seed: int) -> np.ndarray:
@@ -85,8 +101,8 @@ def support_test(
         null = np.zeros((permutations, len(lists) + 1), np.int64)
         for row in null:
             codes = []
-            for at in lists:
-                relabel = rng.permutation(n_genes)
+            for at, of_group in zip(lists, strata, strict=True):
+                relabel = of_group.permutation(rng)
                 codes.append(relabel[query[at]] * n_genes + relabel[key[at]])
             row[:] = _at_least(codes, len(lists))
         return null

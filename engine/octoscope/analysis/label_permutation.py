@@ -1,4 +1,4 @@
-"""Medians of quantiles in a matrix whose gene labels are permuted: the null of an agreement."""
+"""Medians of quantiles of relabelled pairs: the null of an agreement."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable
 
 import numpy as np
 
+from octoscope.analysis.partner_strata import PartnerStrata
 from octoscope.attention.histograms import BINS, bins_of, count
 from octoscope.config.types import Conventions
 
@@ -15,28 +16,44 @@ MAX_LOOKUPS = 1 << 28  # places that further permutations may look up: some seco
 
 
 class Null:
-    """Medians under permutations of the evaluated matrix's gene labels (QAP).
+    """Medians under permutations of gene labels (QAP).
 
-    The union's pairs are read at permuted places in one matrix; a place's quantile comes from the
+    A query set's pairs are read at permuted places in one matrix; a place's quantile comes from the
     matrix's histogram of 65,536 bins of value, so it is off by less than half a bin's share.
-    Every permutation is the same in all matrices.
+    Every permutation of a query set is the same in all matrices. It maps genes to genes with a like
+    number of eligible partners in the query's matrix, so a relabelled list is one that this matrix
+    could have.
 
     Parameters
     ----------
+    partners
+        [query sets, genes] int64: other genes that a gene has an eligible pair with in the query's
+        matrix.
     permutations, more, seed
         Number of permutations; the factor by which they increase for query sets that none of them
         reaches (at most :data:`MAX_LOOKUPS` look-ups); the seed.
     conventions
-        ``peer``: pairs of a gene with itself count among those that are ranked; no permutation
-        puts another pair there.
+        ``peer``: labels are permuted among all genes; pairs of a gene with itself count among those
+        that are ranked; no permutation puts another pair there.
     """
 
     def __init__(
-        self, n_genes: int, permutations: int, more: int, seed: int, conventions: Conventions
+        self,
+        partners: np.ndarray,
+        permutations: int,
+        more: int,
+        seed: int,
+        conventions: Conventions,
     ) -> None:
-        self._n_genes, self._seed = n_genes, seed
+        self._n_genes, self._seed = partners.shape[1], seed
         self._first, self._more = permutations, more
         self._keep_self = conventions == "peer"
+        kinds, of_sets = np.unique(
+            np.zeros_like(partners) if self._keep_self else partners, axis=0, return_inverse=True
+        )
+        self._kinds = [
+            (PartnerStrata(x), np.flatnonzero(of_sets == i)) for i, x in enumerate(kinds)
+        ]
 
     def medians(
         self,
@@ -76,15 +93,17 @@ class Null:
         share = _from_the_top(counts)
         n = max(int(counts.sum()), 1)
 
-        def fill(first: int, stop: int, rows: np.ndarray) -> None:
-            """Fill in permutations of some query sets, reading the pairs of these alone."""
+        def fill(first: int, stop: int, rows: np.ndarray, strata: PartnerStrata) -> None:
+            """Fill in permutations of query sets of the same strata, reading their pairs alone."""
             used = np.flatnonzero(chosen[rows].any(0))
             sets = [np.flatnonzero(chosen[row][used]) for row in rows]
             ends = query[used], key[used]
             step = max(1, _AT_ONCE // max(len(used), 1))
             for at in range(first, stop, step):
                 here = slice(at, min(at + step, stop))
-                relabelled = np.stack([self._relabel(d) for d in range(here.start, here.stop)])
+                relabelled = np.stack(
+                    [self._relabel(d, strata) for d in range(here.start, here.stop)]
+                )
                 q, j = (relabelled[:, end] for end in ends)
                 quantiles = share[bins[q, j]]
                 if not every:
@@ -96,19 +115,22 @@ class Null:
 
         medians = np.full((self._first, len(chosen)), np.nan)
         shared = np.full(medians.shape, np.nan)
-        fill(0, self._first, np.arange(len(chosen)))
+        for strata, rows in self._kinds:
+            fill(0, self._first, rows, strata)
         reached = (medians <= observed + 1e-12).any(0) | np.isnan(observed)
-        floor = np.flatnonzero(~reached & ~np.isnan(medians).all(0))
+        floor = ~reached & ~np.isnan(medians).all(0)
         more = self._first * (self._more - 1)
-        if more and len(floor):
-            pairs = int(np.count_nonzero(chosen[floor].any(0)))
+        if more and floor.any():
+            of_kinds = [(strata, rows[floor[rows]]) for strata, rows in self._kinds]
+            pairs = sum(np.count_nonzero(chosen[rows].any(0)) for _, rows in of_kinds)
             further = np.full((min(more, MAX_LOOKUPS // max(pairs, 1)), len(chosen)), np.nan)
             medians, shared = (np.concatenate([x, further]) for x in (medians, shared))
-            fill(self._first, len(medians), floor)
+            for strata, rows in of_kinds:
+                fill(self._first, len(medians), rows, strata)
         return medians, shared
 
-    def _relabel(self, permutation: int) -> np.ndarray:
-        return np.random.default_rng([self._seed, permutation]).permutation(self._n_genes)
+    def _relabel(self, permutation: int, strata: PartnerStrata) -> np.ndarray:
+        return strata.permutation(np.random.default_rng([self._seed, permutation]))
 
 
 def medians_of(values: np.ndarray, every: bool = False) -> np.ndarray:

@@ -13,6 +13,7 @@ import scipy
 
 from octoscope.analysis import statistics
 from octoscope.analysis.matrix import PairMatrix
+from octoscope.analysis.partner_strata import PartnerStrata
 from octoscope.attention.ranks import values_and_ranks
 from octoscope.jit import compiled
 
@@ -44,9 +45,10 @@ def compare_layers(
 
     Both layers chose the pairs. This alone makes unrelated layers anticorrelated: a pair that is
     strong in one is mostly weak in the other. So the null repeats the choice: it permutes the gene
-    labels of the second layer (rows and columns together, QAP), moves its top pairs with them and
-    makes the union again. The test is of the correlation over the union of the 1,000 strongest
-    pairs of the two layers; neither of them chose the pairs that a third layer adds.
+    labels of the second layer (rows and columns together, QAP; among genes with a like number of
+    eligible partners), moves its top pairs with them and makes the union again. The test is of the
+    correlation over the union of the 1,000 strongest pairs of the two layers; neither of them chose
+    the pairs that a third layer adds.
 
     Parameters
     ----------
@@ -144,10 +146,9 @@ class _Test:
         more = (
             max(1, min(more, int(MAX_NULL_BYTES // max(bytes_of_all, 1)))) if len(tops) > 1 else 1
         )
-        rng = np.random.default_rng(seed)
-        n_permutations = permutations * more
-        self._to = [rng.permutation(n).astype(np.int32) for _ in range(n_permutations)]
-        self._back = [np.argsort(p).astype(np.int32) for p in self._to]
+        self._seed, self._n_permutations = seed, permutations * more
+        self._to: list[np.ndarray] = []
+        self._back: list[np.ndarray] = []
         # of each layer, values of the pairs; at the places that each permutation gives them, and
         # at those that its inverse does, where a relabelled layer's own strongest pairs come to lie
         self._values: list[np.ndarray] = []
@@ -155,7 +156,18 @@ class _Test:
         self._under: list[np.ndarray] = []
 
     def read(self, dense: np.ndarray, eligible: np.ndarray) -> None:
-        """Read the values of the next layer, [genes, genes], that the test needs."""
+        """Read the values of the next layer, [genes, genes], that the test needs.
+
+        Labels are permuted among genes with a like number of eligible partners in the first layer;
+        a pair's cells, and so its eligibility, do not depend on the layer.
+        """
+        if not self._to:
+            strata = PartnerStrata(np.count_nonzero(eligible, axis=1))
+            rng = np.random.default_rng(self._seed)
+            self._to = [
+                strata.permutation(rng).astype(np.int32) for _ in range(self._n_permutations)
+            ]
+            self._back = [np.argsort(p).astype(np.int32) for p in self._to]
 
         def at(codes: np.ndarray) -> np.ndarray:
             return np.where(eligible.ravel()[codes], dense.ravel()[codes], np.float32(np.nan))

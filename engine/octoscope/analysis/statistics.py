@@ -12,6 +12,7 @@ from scipy.sparse import csr_array
 
 from octoscope.analysis.intervals import jackknife_interval
 from octoscope.analysis.kernels import add_by_column, add_by_row, add_moments
+from octoscope.analysis.partner_strata import PartnerStrata
 from octoscope.jit import compiled
 
 _FEW = 20  # one pair in so many: little enough to be listed
@@ -298,6 +299,8 @@ def qap_correlations(
 ) -> np.ndarray:
     """Return [n] correlations of x with y after one permutation on y's rows and columns.
 
+    A permutation maps genes to genes with a like number of pairs in use in x.
+
     Parameters
     ----------
     x, y
@@ -305,14 +308,14 @@ def qap_correlations(
     use_x, use_y
         [genes, genes] bool.
     """
-    rng = np.random.default_rng(seed)
+    rng, strata = np.random.default_rng(seed), PartnerStrata(np.count_nonzero(use_x, axis=1))
     out = np.empty(n)
     # zeros outside use, and centred values: sums over a mask become plain products
     u, v = use_x.astype(np.float64), use_y.astype(np.float64)
     x = np.where(use_x, x - x[use_x].mean() if use_x.any() else 0.0, 0.0)
     y = np.where(use_y, y - y[use_y].mean() if use_y.any() else 0.0, 0.0)
     for b in range(n):
-        out[b] = _pearson(_relabelled_moments(x, y, u, v, rng.permutation(len(x))))
+        out[b] = _pearson(_relabelled_moments(x, y, u, v, strata.permutation(rng)))
     return out
 
 

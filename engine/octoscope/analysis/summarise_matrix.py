@@ -21,7 +21,7 @@ from octoscope.analysis.matrix import PairMatrix
 from octoscope.attention.histograms import BINS, bins_of, count, quantiles
 from octoscope.attention.topk import TopK, TopPairs
 
-# Genes in the permutation null of half-to-half agreement; a seeded sample where there are more.
+# Genes in the permutation null of half-to-half agreement; where more have a pair, a seeded sample.
 _NULL_GENES = 256
 _HUBS = 10
 _QUANTILES = {"p50": 0.5, "p99": 0.99, "p999": 0.999}  # of eligible values, from their histogram
@@ -217,14 +217,16 @@ def _reliability(
 
     The raw correlation is high from gene main effects alone, so the double-centred one is the
     evidence for pairs. The centring is fixed in the jackknife.
-    The null permutes gene labels of one half (rows and columns together).
+    The null permutes gene labels of one half (rows and columns together), among genes with a like
+    number of usable pairs.
 
     ``settings``: permutations, the factor by which they increase, and their seed.
     ``fits``, ``raw``: each half's effects, and the moments of the raw values.
     """
     n, seed = len(genes), settings[2]
     rng = np.random.default_rng(seed)
-    sample = np.sort(rng.choice(n, min(n, _NULL_GENES), replace=False))
+    with_pairs = np.flatnonzero(raw.by_gene[0])
+    sample = np.sort(rng.choice(with_pairs, min(len(with_pairs), _NULL_GENES), replace=False))
     centred = statistics.PairMoments.zero(n)
     blocks: list[tuple[np.ndarray, np.ndarray, np.ndarray]] = []
     rows, columns = (np.stack(of) for of in zip(*fits, strict=True))

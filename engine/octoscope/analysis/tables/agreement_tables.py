@@ -151,6 +151,7 @@ def _join(ranked: list[RankedPairs], parts: list[list[int]]) -> RankedPairs:
         np.concatenate([p.values for p in ranked])[order],
         np.concatenate([p.ranks for p in ranked])[order],
         np.concatenate([p.n_ranked for p in ranked])[order],
+        np.concatenate([p.partners for p in ranked])[order],
         first.n_genes,
     )
 

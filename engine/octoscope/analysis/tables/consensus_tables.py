@@ -95,12 +95,15 @@ class PairRanks:
         [pairs] layer where the pair is largest.
     n_layers
         [pairs] layers that have it among their own top K.
+    partners
+        [genes] int64: other genes that a gene has an eligible pair with.
     """
 
     quantiles: np.ndarray
     in_top_k: np.ndarray
     layer: np.ndarray
     n_layers: np.ndarray
+    partners: np.ndarray
 
 
 def comparison_keys(plan: Plan, finished: set[Block]) -> list[ComparisonKey]:
@@ -269,6 +272,7 @@ def _pair_ranks(
         ranked.in_top_k(plan.top_k),
         matrix.winning_layer(genes, q.view, *pairs).astype(np.int32),
         times,
+        ranked.partners[0],
     )
 
 
@@ -291,7 +295,7 @@ def _tables(
 ) -> dict[str, pd.DataFrame]:
     """Assemble networks, support and contrasts of one gene set and view."""
     plan = run.plan
-    model_groups = plan.model_groups
+    model_groups, how = plan.model_groups, comparison_settings(plan).conventions
     models, label = q.models, {"gene_set": q.gene_set, "view": q.view}
     groups = [model_groups[m] for m in models]
     first = plan.model(models[0])
@@ -300,9 +304,11 @@ def _tables(
     ranks_of = dict(zip(q.blocks, pair_ranks, strict=True))
     shape = len(models), len(categories), len(_PARTS), len(pairs[0])
     quantiles, in_top_k = np.full(shape, np.nan, np.float32), np.zeros(shape, bool)
+    partners = np.zeros((*shape[:2], len(q.genes)), np.int64)
     for (m, c), ranks in ranks_of.items():
         at = models.index(m), categories.index(c)
         quantiles[at], in_top_k[at] = ranks.quantiles, ranks.in_top_k
+        partners[at] = ranks.partners
     scores = consensus.score(quantiles, groups)  # [categories, parts, pairs]
     # contrasts of the consensus: 10^-score is the geometric mean of quantiles
     contrast, closest_category = consensus.specificity(10.0 ** -scores[:, 0])
@@ -341,6 +347,7 @@ def _tables(
                 *pairs, seen[:, 0], groups, len(q.genes),
                 permutations=plan.permutations,
                 max_permutation_factor=plan.max_permutation_factor, seed=plan.seed,
+                partners=None if how == "peer" else partners[:, i],
             )  # fmt: skip
             frames[SUPPORT].append(labelled(tested, {"category": names[i]} | label))
     if len(categories) > 1:
