@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from octoscope.analysis.controlled.universe import GROUPS, MOST_VERTICES
 from octoscope.analysis.layer_consensus import CachedMatrix
 from octoscope.analysis.layers import MAX_NULL_BYTES, TESTED, null_bytes
 from octoscope.analysis.matrix import matrix_bytes
@@ -11,6 +12,7 @@ from octoscope.config import RunConfig
 from octoscope.planning.derive import sizes
 from octoscope.run_plan.values import ModelPlan
 
+_MOST_STRATA = 450_000.0  # of a control at 18,000 genes
 LATER_NEEDS = ("analysis_bytes",)  # plans of earlier versions do not project these
 
 
@@ -32,6 +34,8 @@ def task_bytes(config: RunConfig, models: Sequence[ModelPlan], imports: float) -
         largest = max(largest, open_bytes + 5 * n2 + union)
         if config.network is not None:
             largest = max(largest, open_bytes + 8 * n2)
+            if config.coexpression:
+                largest = max(largest, open_bytes + _controlled(config, m))
         if config.compare is not None and config.compare.consensus:
             room = float(CachedMatrix.room(len(m.axis)))
             layer_bytes = cache_bytes - room
@@ -64,6 +68,16 @@ def task_bytes(config: RunConfig, models: Sequence[ModelPlan], imports: float) -
             opened = max(opened, *(_without_donors(config, m) for m in models))
         largest = max(largest, ranked + opened)
     return imports + largest
+
+
+def _controlled(config: RunConfig, m: ModelPlan) -> float:
+    """Return the bytes of a block's controlled overlap: masks, rows of the control, counts."""
+    n, top = float(len(m.axis)), max([config.top_k, *((config.network and config.network.k) or [])])
+    masks = 6 * n * n  # eligible pairs by gene and by vertex, of matrix and control; edges
+    rows = min(config.execution.advanced.tile, n) * n * 12 * 8  # of categories that are pooled
+    groups = n if n <= MOST_VERTICES else float(GROUPS)
+    lists = float(top * len(m.layers) * len(m.views))
+    return masks + rows + 2 * 4 * groups * min(lists, n * n / 2, _MOST_STRATA)
 
 
 def _open_and_rows(config: RunConfig, m: ModelPlan, cache_bytes: float) -> float:
