@@ -12,6 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 import scipy
+from factor_readings import top_pairs, values_and_ranks
 from octoscope.attention.low_rank import Factors
 from octoscope.attention.map_threads import map_blocks
 from octoscope.attention.topk import TopPairs
@@ -77,7 +78,7 @@ def compare_factors(
     for name in layers:
         factors = layers[name]
         sizes.add(len(factors.q))
-        top[name] = factors.top_pairs(top_k, by_absolute_value=by_absolute_value)
+        top[name] = top_pairs(factors, top_k, by_absolute_value=by_absolute_value)
     if len(sizes) != 1:
         raise ValueError(f"layers have different numbers of genes: {sorted(sizes)}")
     n, peer = sizes.pop(), conventions == "peer"
@@ -87,9 +88,8 @@ def compare_factors(
     query, key = np.divmod(every, n)
     values, ranks = {}, {}
     for name in layers:
-        f = layers[name]
-        values[name], ranks[name] = f.values_and_ranks(
-            query, key, by_absolute_value=by_absolute_value, keep_self=peer
+        values[name], ranks[name] = values_and_ranks(
+            layers[name], query, key, by_absolute_value=by_absolute_value, keep_self=peer
         )
     union = {"query": query.astype(np.int32), "key": key.astype(np.int32)}
     union |= {f"value_{name}": v for name, v in values.items()}

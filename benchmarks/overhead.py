@@ -48,7 +48,7 @@ from octoscope.demo.demo import data
 from octoscope.models import load_model
 from octoscope.planning.freeze import prepare, run_config
 from octoscope.run_plan.values import Plan
-from octoscope.store.commits import read_record, read_records
+from octoscope.store.commits import each_record, read_record
 from octoscope.store.plan_file import load_plan
 from octoscope.store.run_dir import RunRoot
 
@@ -216,7 +216,7 @@ def cpu_seconds(pool: Pool) -> np.ndarray:
 
 def same(a: RunRoot, b: RunRoot, works: list[str], plan: str) -> bool:
     """Tell whether two runs hold the same units, to the byte."""
-    one, other = (read_records(r, works, plan) for r in (a, b))
+    one, other = ({d.work: d for d in each_record(r, works, plan)} for r in (a, b))
     return all(
         {k[len(one[w].folder) :]: v for k, v in one[w].objects.items()}
         == {k[len(other[w].folder) :]: v for k, v in other[w].objects.items()}
@@ -309,7 +309,7 @@ def main() -> None:
         decoded = 8 * nonzero(atlas)
         done = [u.work for turn in turns for u in plan.units if u.id in turn]
         metrics = {
-            name: [r.metrics for r in read_records(roots[name], done, plan.hash).values()]
+            name: [r.metrics for r in each_record(roots[name], done, plan.hash)]
             for name in ("ray", "plain")
         }
         waited = [f["wait_seconds"] / f["seconds"] for f in metrics["ray"]]

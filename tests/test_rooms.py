@@ -1,4 +1,7 @@
-"""The rooms of the package: which may import which, and how large a module may be."""
+"""The rooms of the package: which may import which, and how large a module may be.
+
+The five rules of the house stand in docs/architecture.md in the same words and order.
+"""
 
 from __future__ import annotations
 
@@ -70,6 +73,9 @@ def room_of(path: Path) -> str:
     return path.relative_to(PACKAGE).parts[0].removesuffix(".py")
 
 
+ROOMS = {room_of(path) for path in modules()}
+
+
 @pytest.mark.parametrize("room", sorted(ALLOWED))
 def test_a_room_imports_only_the_rooms_below_it(room: str) -> None:
     wrong = [
@@ -92,10 +98,116 @@ def test_the_arrows_between_rooms_have_no_cycle() -> None:
         done |= ready
 
 
+def wrong(rooms: set[str], names: set[str]) -> list[str]:
+    """Return imports of any of these modules, or of what is in them, in these rooms."""
+    return [
+        f"{path.relative_to(PACKAGE)}:{line} imports {name}"
+        for path in modules()
+        if room_of(path) in rooms
+        for name, line in imports(path)
+        if any(name == other or name.startswith(f"{other}.") for other in names)
+    ]
+
+
+def test_analysis_does_not_know_where_a_matrix_is_stored() -> None:
+    assert wrong({"analysis"}, {"octoscope.store", "octoscope.results", "ray", "zarr"}) == []
+
+
+def test_cluster_schedules_and_computes_nothing() -> None:
+    assert wrong({"cluster"}, {"octoscope.analysis", "scipy"}) == []
+    assert wrong(ROOMS - {"cluster"}, {"ray"}) == []
+    assert wrong({"cluster"}, {"ray"})  # what would be found elsewhere
+    dispatch = PACKAGE / "cluster/dispatch.py"
+    assert [name for name, _ in imports(dispatch) if name.split(".")[0] == "ray"] == []
+
+
+def test_report_computes_no_statistics() -> None:
+    statistics = {"octoscope.analysis", "scipy.stats", "statsmodels", "sklearn"}
+    assert wrong({"report"}, statistics) == []
+    assert wrong({"analysis"}, statistics)
+
+
+# Modules outside `store` that write files, and what: none of it stays in a run directory.
+WRITERS = {
+    "api/plan.py": "nothing: what is printed goes to the null device",
+    "atlas/partial_store.py": "a converted atlas",
+    "atlas/shards.py": "a converted atlas",
+    "cli/app.py": "a report where the user wants it",
+    "cli/compare.py": "a table where the user wants it",
+    "cli/octopus.py": "tables and pages of a network where the user wants them",
+    "extract/coexpression_work.py": "a temporary file in the folder that `Attempt.room` gives",
+    "octopus/directory.py": "a network directory",
+    "octopus/network_export.py": "a network for another program",
+    "octopus/pair_files.py": "a file of pairs, first under a temporary name",
+    "probe/dump.py": "a dump of attention",
+    "report/export.py": "a run for another program",
+}
+_WRITES = {
+    "copy2", "copyfile", "copytree", "makedirs", "mkdir", "rmdir", "rmtree", "to_csv", "to_hdf",
+    "to_parquet", "to_zarr", "touch", "unlink", "write_bytes", "write_graphml", "write_h5ad",
+    "write_text", "write_zarr",
+}  # fmt: skip
+
+
+def writes(path: Path) -> list[int]:
+    """Return the lines of calls that change files."""
+    return [
+        node.lineno
+        for node in ast.walk(ast.parse(path.read_text()))
+        if isinstance(node, ast.Call) and changes_files(node)
+    ]
+
+
+def changes_files(call: ast.Call) -> bool:
+    called = ast.unparse(call.func)
+    name = called.rpartition(".")[2]
+    if called in ("os.rename", "os.replace", "os.link") or name in _WRITES:
+        return True
+    given = [*call.args, *(k.value for k in call.keywords if k.arg == "mode")]
+    modes = [a.value for a in given if isinstance(a, ast.Constant) and isinstance(a.value, str)]
+    return name in ("open", "fdopen", "open_group") and any(
+        len(mode) <= 3 and set(mode) <= set("rwaxbt+-") and set(mode) & set("wax+")
+        for mode in modes
+    )
+
+
+def test_only_store_writes_into_a_run_directory() -> None:
+    found = {str(p.relative_to(PACKAGE)) for p in modules() if writes(p)}
+    assert {name for name in found if not name.startswith("store/")} == set(WRITERS)
+    assert "store/backends.py" in found  # where files of a run are written
+    # nor does a module reach through a run directory to its files
+    beyond = [
+        f"{path.relative_to(PACKAGE)}:{node.lineno}"
+        for path in modules()
+        if room_of(path) != "store"
+        for node in ast.walk(ast.parse(path.read_text()))
+        if isinstance(node, ast.Attribute)
+        and node.attr in ("write", "create", "delete")
+        and isinstance(node.value, ast.Attribute)
+        and node.value.attr == "objects"
+    ]
+    assert beyond == []
+
+
+def test_api_and_cli_are_on_top() -> None:
+    top = {"octoscope.api", "octoscope.cli"}
+    assert wrong(ROOMS - {"api", "cli", "__init__"}, top) == []
+    assert wrong({"api"}, {"octoscope.cli"}) == []
+    assert wrong({"cli"}, top)
+
+
+def test_the_rules_are_those_of_the_page() -> None:
+    page = (PACKAGE.parents[1] / "docs/architecture.md").read_text()
+    rules = page.partition("Five rules keep the rooms apart")[2].partition("\n## ")[0]
+    starts = [line.removeprefix("- ") for line in rules.splitlines() if line.startswith("- ")]
+    assert [line.split(" ")[0] for line in starts] == [
+        "`analysis`", "`cluster`", "`report`", "Only", "`api`",
+    ]  # fmt: skip
+
+
 @pytest.mark.parametrize(
     ("library", "rooms"),
     [
-        ("ray", {"cluster", "cli"}),
         ("torch", {"attention", "models", "extract", "planning", "probe", "safe_pickle"}),
         ("jinja2", {"report"}),
         ("typer", {"cli"}),
@@ -128,8 +240,13 @@ def test_file_names_are_unique() -> None:
 
 
 def test_reading_a_run_needs_no_heavy_library() -> None:
+    store = Path(__file__).parent / "data/stores/plan-3b"
     script = (
-        "import sys, octoscope as oc; oc.open_run; oc.open_network;"
+        "import sys, octoscope as oc\n"
+        f"run = oc.open_run({str(store)!r})\n"
+        "assert len(run.topk(model='tiny', k=3))\n"
+        "assert len(run.tables['stats'])\n"
+        "oc.open_network('demo').neighbours('LYZ')\n"
         "print([m for m in ('torch', 'transformers', 'ray', 'numba', 'matplotlib', 'dask')"
         " if m in sys.modules])"
     )

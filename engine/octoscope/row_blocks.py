@@ -11,9 +11,10 @@ import numpy as np
 Part = TypeVar("Part")
 
 
-def row_ranges(n: int, tile: int) -> Iterator[tuple[int, int]]:
-    """Yield (first, stop) of each row tile."""
-    for first in range(0, n, tile):
+def row_ranges(n: int, tile: int, rows: np.ndarray | None = None) -> Iterator[tuple[int, int]]:
+    """Yield (first, stop) of each row tile; ``rows``: only of those that hold one of these."""
+    firsts = range(0, n, tile) if rows is None else np.unique(rows // tile * tile).tolist()
+    for first in firsts:
         yield first, min(first + tile, n)
 
 

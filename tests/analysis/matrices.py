@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator
 import numpy as np
 from octoscope.analysis.matrix import HalfTile, MatrixSource
 from octoscope.attention.views import QUANTITIES
+from octoscope.row_blocks import row_ranges
 
 Tiles = Iterator[tuple[int, np.ndarray, np.ndarray]]
 N = 23  # genes of random matrices
@@ -22,10 +23,9 @@ def source(
     """Wrap mean probabilities [2, N, N] of halves as summed quantities."""
     sums = np.repeat((halves * pairs)[:, None], len(QUANTITIES), axis=1).astype(np.float32)
 
-    def tiles() -> Iterator[HalfTile]:
-        for first in range(0, halves.shape[-1], tile):
-            rows = slice(first, first + tile)
-            yield HalfTile(first, sums[:, :, rows], pairs[:, rows])
+    def tiles(rows: np.ndarray | None = None) -> Iterator[HalfTile]:
+        for first, stop in row_ranges(halves.shape[-1], tile, rows):
+            yield HalfTile(first, sums[:, :, first:stop], pairs[:, first:stop])
 
     return MatrixSource(tiles, halves.shape[-1], cells, min_cells)
 

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from octoscope.analysis.derived_views import DerivedViews, pooled
-from octoscope.analysis.matrix import HalfTile, MatrixSource
+from octoscope.analysis.matrix import HalfTile, MatrixSource, Tile, cached_tiles
 from octoscope.attention.topk import TopK
 
 from tests.analysis.matrices import N, dense, some, source
@@ -118,13 +120,41 @@ def test_the_spread_of_a_pool_is_that_of_its_cells() -> None:
         m2 = ((cells - cells.mean(1, keepdims=True)) ** 2).sum(1).astype(np.float32)
         pairs = np.full((2, 4, 4), 9, np.int32)
         return MatrixSource(
-            lambda: iter([HalfTile(0, sums, pairs, m2=m2)]), 4, (9, 9), 1, moments=2
+            lambda rows=None: iter([HalfTile(0, sums, pairs, m2=m2)]), 4, (9, 9), 1, moments=2
         )
 
     pool = pooled([of(v) for v in values], 1)
     q, k = np.array([0, 3]), np.array([1, 2])
     want = np.concatenate([v.reshape(18, 4, 4) for v in values]).std(0, ddof=1)
     assert np.allclose(pool.cell_deviation(np.arange(4), q, k), want[q, k], atol=1e-4)
+
+
+@pytest.mark.parametrize("view", ["marginal", "marginal.centred", "marginal.centred.absolute"])
+def test_rows_that_are_asked_for_are_those_of_all_blocks(view: str) -> None:
+    halves, pairs = some(3)
+    matrix, genes = DerivedViews(source(halves, pairs, tile=5)), np.arange(1, N)
+    every = {first: values for first, values, _ in matrix.values(genes, view)}
+    assert len(every) == 5
+    asked = list(matrix.values(genes, view, np.array([N - 2, 0])))
+    assert [first for first, _, _ in asked] == [min(every), max(every)]
+    for first, values, _ in asked:
+        assert np.array_equal(values, every[first])
+
+
+def test_a_tile_is_read_once_and_only_when_it_is_asked_for() -> None:
+    halves, pairs = some(4)
+    read: list[int] = []
+
+    def noting(rows: np.ndarray | None = None) -> Iterator[Tile]:
+        for tile in source(halves, pairs, tile=5).tiles(rows):
+            read.append(tile.first)
+            yield tile
+
+    kept = cached_tiles(noting, N, 5)
+    assert [t.first for t in kept(np.array([7, 9]))] == [5] == read
+    assert [t.first for t in kept()] == [0, 5, 10, 15, 20]
+    assert [t.first for t in kept(np.array([22, 0]))] == [0, 20]
+    assert sorted(read) == [0, 5, 10, 15, 20]
 
 
 def test_means_are_not_pooled() -> None:

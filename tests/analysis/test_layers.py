@@ -9,7 +9,7 @@ import scipy
 from octoscope.analysis.layers import _Test, compare_layers
 from octoscope.analysis.matrix import MatrixSource
 from octoscope.analysis.summarise_matrix import finalise
-from octoscope.attention.views import view_values
+from octoscope.attention.views import one_view
 
 from tests.analysis.matrices import source
 
@@ -145,9 +145,7 @@ def test_layers_against_each_other() -> None:
         top[y] = done.topk[done.topk["part"] == "total"]
     union, table = compare_layers(sources, genes, "conditional", top, permutations=99, seed=0)
     assert set(table.n_eligible) == {N * (N - 1)}
-    dense = view_values(
-        np.repeat((layers[1] * FULL).sum(0)[None], 3, 0), FULL.sum(0), 100, "conditional"
-    )
+    dense = one_view((layers[1] * FULL).sum(0), FULL.sum(0), 100, "conditional")
     for r in union.head(40).itertuples():
         off = dense[~np.eye(N, dtype=bool)]
         assert r.value_1 == pytest.approx(dense[r.query, r.key], rel=1e-6)

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import doctest
+import inspect
 import subprocess
 import sys
+from collections.abc import Callable
 from importlib import import_module
 from pathlib import Path
+from typing import Any
 
 import anndata as ad
 import dask.array as da
@@ -17,6 +20,8 @@ import pytest
 import yaml
 from octoscope.demo.demo import data
 from octoscope.errors import DamagedRunError
+from octoscope.results import run_matrices
+from octoscope.store import tiles
 
 from tests.conftest import small_tree
 
@@ -39,7 +44,11 @@ def test_docstrings_run(name: str, finished_run: Path, small_config: Path) -> No
     module = import_module(f"octoscope.api.{name}")
     tried = doctest.testmod(module, extraglobs=names, optionflags=doctest.NORMALIZE_WHITESPACE)
     assert tried.failed == 0
-    assert tried.attempted > 0 or name == "matrix"
+    shown = [item for item in vars(module).values() if inspect.isclass(item)]
+    own = [item for item in shown if item.__module__ == module.__name__]
+    assert own
+    assert [item.__name__ for item in own if ">>> " not in str(item.__doc__)] == []
+    assert tried.attempted > 0
 
 
 def test_top_pairs_are_those_of_the_file(run: oc.Run, finished_run: Path) -> None:
@@ -78,6 +87,47 @@ def test_derived_views_are_made_on_demand(run: oc.Run) -> None:
         effects = np.where(off, centred, 0).sum(axis) / np.maximum(off.sum(axis), 1)
         assert np.abs(effects).max() < 1e-4
     assert np.array_equal(matrix.absolute().to_numpy(), np.abs(matrix.to_numpy()), equal_nan=True)
+
+
+def tiles_read(
+    run: oc.Run, monkeypatch: pytest.MonkeyPatch, read: Callable[[oc.Matrix], object]
+) -> set[tuple[int, int]]:
+    """Return the rows (first, stop) of the stored tiles that one reading of a matrix takes."""
+    run_matrices._recent.cache_clear()
+    run_matrices._latest.cache_clear()
+    seen, true = set(), tiles.read_rows
+
+    def noting(array: Any, first: int, stop: int, lead: int | None = None) -> np.ndarray:
+        seen.add((first, stop))
+        return true(array, first, stop, lead)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(tiles, "read_rows", noting)
+        read(run.matrix("tiny", "T cell", layer=0, view="logit"))
+    return seen
+
+
+def test_asking_for_rows_reads_only_the_tiles_that_hold_them(
+    run: oc.Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    matrix = run.matrix("tiny", "T cell", layer=0, view="logit")
+    names, n = matrix.genes["gene"].tolist(), matrix.shape[0]
+    upper, lower = (0, 32), (32, n)
+    assert 32 < n <= 64  # two tiles
+    values = matrix.to_numpy()
+    assert tiles_read(run, monkeypatch, lambda m: m.to_numpy()) == {upper, lower}
+    assert tiles_read(run, monkeypatch, lambda m: m.rows(names[:2])) == {upper}
+    assert tiles_read(run, monkeypatch, lambda m: m.rows(names[-1])) == {lower}
+    blocks: list[np.ndarray] = []
+
+    def last_block(m: oc.Matrix) -> None:
+        lazy = m.to_dask(rows=8).blocks[-1]
+        blocks.append(lazy.compute(scheduler="synchronous"))
+
+    assert tiles_read(run, monkeypatch, last_block) == {lower}
+    assert np.array_equal(blocks[0], values[n - len(blocks[0]) :], equal_nan=True)
+    picked = matrix.rows([names[-1], names[0], names[-1]]).to_numpy()
+    assert np.array_equal(picked, values[[-1, 0, -1]], equal_nan=True)
 
 
 def test_a_matrix_goes_to_dask_and_anndata(run: oc.Run) -> None:

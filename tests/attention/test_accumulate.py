@@ -7,11 +7,13 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from octoscope.attention import accumulate, cpu_reduce, reference, torch_reduce
+from octoscope.attention import accumulate, cpu_reduce, torch_reduce
 from octoscope.attention.accumulate import BatchLayout, Heads, LayerSums, PairCounts, QKBatch
 from octoscope.attention.cpu_kernels import _exp
 from octoscope.attention.views import QUANTITIES
 from octoscope.errors import MassError
+
+from tests.attention import reference
 
 MASS = ("kept", "outside", "cls")
 

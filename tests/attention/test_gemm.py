@@ -58,20 +58,3 @@ def test_numbers_that_are_not_finite_stay_where_they_are() -> None:
         rest = torch.ones(5, 40, dtype=torch.bool)
         rest[2], rest[:, 7] = False, False
         assert bool(found[rest].isfinite().all())
-
-
-@pytest.mark.skipif(
-    not gemm._ONEDNN or torch.backends.cpu.get_cpu_capability() != "AVX512",
-    reason="oneDNN adds up in another order there",
-)
-@pytest.mark.parametrize("d", [16, 128, 192, 400, 512, 700, 1100])
-def test_terms_are_added_in_the_order_that_ranks_guess(d: int) -> None:
-    # a wrong guess costs a second reading and no bit; on the machines that we know it holds
-    from octoscope.attention.low_rank import _dot
-
-    q, k = (x.numpy() for x in made(64, 900, d, d))
-    found = Keys(torch.from_numpy(k), 100).products(torch.from_numpy(q)).numpy()
-    query, key = (x.ravel().astype(np.int64) for x in np.indices(found.shape))
-    guess = np.empty(found.size, np.float32)
-    _dot(q, k, query, key, gemm.terms_at_once(d), guess)
-    assert (guess == found.ravel()).mean() > 0.999

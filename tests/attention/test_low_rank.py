@@ -1,78 +1,11 @@
-"""Matrices given as products: top pairs, values and ranks equal those of the matrix itself."""
+"""Matrices given as products."""
 
 from __future__ import annotations
 
 import numpy as np
-import pytest
-import torch
-from hypothesis import given, settings
-from hypothesis import strategies as st
-from hypothesis.extra.numpy import arrays
-from octoscope.attention import low_rank
 from octoscope.attention.low_rank import Factors
-from octoscope.attention.reference import cell_attention, top_k
 
-WHOLE = st.integers(-3, 3)  # products of small integers are exact, and tie often
-
-
-@st.composite
-def products(draw: st.DrawFn) -> Factors:
-    n, d = draw(st.integers(2, 12)), draw(st.integers(1, 4))
-    q, k = (draw(arrays(np.int64, (n, d), elements=WHOLE)).astype(np.float32) for _ in "qk")
-    return Factors(q, k)
-
-
-@pytest.fixture(autouse=True)
-def small_blocks(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(low_rank, "_ROWS", (1, 3))
-
-
-def shown(matrix: np.ndarray, absolute: bool) -> np.ndarray:
-    return np.abs(matrix) if absolute else matrix
-
-
-@settings(max_examples=150, deadline=None)
-@given(products(), st.integers(1, 30), st.booleans())
-def test_top_pairs_are_those_of_the_matrix(f: Factors, k: int, absolute: bool) -> None:
-    matrix = f.q @ f.k.T
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(low_rank, "_ROWS", (1, 3))
-        found = f.top_pairs(k, by_absolute_value=absolute)
-    pairs = list(zip(found.query.tolist(), found.key.tolist(), strict=True))
-    every = top_k(shown(matrix, absolute), np.ones(matrix.shape, bool), k)
-    assert pairs == every[: max(k, 2 * k)]
-    assert found.tie_truncated == (len(every) > 2 * k)
-    assert (found.value == matrix[found.query, found.key]).all()  # signs are kept
-
-
-@settings(max_examples=150, deadline=None)
-@given(products(), st.booleans(), st.booleans())
-def test_ranks_count_strictly_greater_pairs(f: Factors, absolute: bool, keep_self: bool) -> None:
-    matrix = f.q @ f.k.T
-    n = len(matrix)
-    query, key = (x.ravel() for x in np.indices((n, n)))
-    values = f.values(query, key)
-    assert (values == matrix.ravel()).all()
-    size = shown(matrix, absolute)
-    pool = size.ravel() if keep_self else size[~np.eye(n, dtype=bool)]
-    ranks = f.ranks(values, by_absolute_value=absolute, keep_self=keep_self)
-    assert (ranks == [1 + (pool > v).sum() for v in size.ravel()]).all()
-
-
-def test_threads_change_no_bit() -> None:
-    rng = np.random.default_rng(0)
-    q, k = rng.standard_normal((2, 4, 700, 16)).astype(np.float32)
-    f = Factors.of_heads(q, k, 0.25)
-    before = torch.get_num_threads()
-    seen = []
-    try:
-        for threads in (1, 2, 3):
-            torch.set_num_threads(threads)
-            top = f.top_pairs(500, by_absolute_value=True)
-            seen.append((top.query.tobytes(), top.value.tobytes(), f.ranks(top.value).tobytes()))
-    finally:
-        torch.set_num_threads(before)
-    assert seen[0] == seen[1] == seen[2]
+from tests.attention.reference import cell_attention
 
 
 def test_the_product_of_folded_heads_is_the_head_mean_of_logits() -> None:
@@ -81,32 +14,3 @@ def test_the_product_of_folded_heads_is_the_head_mean_of_logits() -> None:
     _, logit = cell_attention(q, k, 0.7, np.ones(9, bool))
     f = Factors.of_heads(q, k, 0.7)
     assert np.abs(f.q @ f.k.T - logit).max() < 1e-5
-
-
-@pytest.mark.parametrize("d", [5, 96, 400])
-@pytest.mark.parametrize("absolute", [False, True])
-def test_values_and_ranks_are_those_of_two_readings(
-    d: int, absolute: bool, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    rng = np.random.default_rng(d)
-    f = Factors(*rng.standard_normal((2, 60, d), dtype=np.float32))
-    query, key = rng.integers(60, size=(2, 500))
-
-    def both() -> tuple[np.ndarray, np.ndarray]:
-        return f.values_and_ranks(query, key, by_absolute_value=absolute)
-
-    values = f.values(query, key)
-    ranks = f.ranks(values, by_absolute_value=absolute)
-    for got, want in zip(both(), (values, ranks), strict=True):
-        np.testing.assert_array_equal(got, want)
-    # a guess that misses by the last bit is found out, whatever the BLAS
-    exact = low_rank._dot
-
-    def off(*arguments: np.ndarray) -> None:
-        exact(*arguments)
-        out = arguments[-1]
-        out[::7] = np.nextafter(out[::7], np.float32(np.inf))
-
-    monkeypatch.setattr(low_rank, "_dot", off)
-    for got, want in zip(both(), (values, ranks), strict=True):
-        np.testing.assert_array_equal(got, want)

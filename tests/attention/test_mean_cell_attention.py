@@ -6,11 +6,12 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from octoscope.attention import reference
 from octoscope.attention.mean_cell_attention import MeanCell
 from octoscope.attention.query_key_batch import Heads
 from octoscope.attention.views import QUANTITIES
 from octoscope.errors import MassError
+
+from tests.attention import reference
 
 
 def made(

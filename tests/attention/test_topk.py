@@ -8,8 +8,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from octoscope.attention import topk
-from octoscope.attention.reference import top_k
 from octoscope.attention.topk import TopK
+
+from tests.attention.reference import top_k
 
 ONE = np.float32(1)
 # 1 and its neighbours on either side differ by one bit

@@ -28,7 +28,6 @@ from octoscope.store.commits import (
     done_among,
     each_record,
     read_record,
-    read_records,
     record_path,
     sweep,
 )
@@ -173,7 +172,7 @@ def test_memory_per_unit_is_that_of_names_whatever_a_record_holds(
     n = UNITS // 2
     works = [u.work for u in plan.units[:n]]
     with_objects(root, plan, works, 10)
-    whole, _ = grown(lambda: read_records(root, works, plan.hash), n)
+    whole, _ = grown(lambda: list(each_record(root, works, plan.hash)), n)
     assert whole > 4000  # what it is about
     held, peak = grown(lambda: done_among(root, works, plan.hash), n)
     assert held < 200

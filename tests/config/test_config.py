@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 import yaml
 from octoscope.config import dump_config, load_config, parse_config
-from octoscope.demo.demo import demo_config, demo_tree
+from octoscope.demo.demo import demo_tree
 from octoscope.errors import InputError
 from octoscope.planning.freeze import run_config
 from octoscope.planning.resolve import result_fields
@@ -15,7 +15,7 @@ from octoscope.store.run_dir import RunRoot
 
 
 def test_the_saved_file_reads_back_equal(tmp_path: Path) -> None:
-    config = demo_config()
+    config = parse_config(demo_tree(), "c")
     (tmp_path / "c.yaml").write_text(dump_config(config))
     assert load_config(tmp_path / "c.yaml") == config
 
@@ -98,12 +98,12 @@ def test_a_centred_view_is_one_of_the_views() -> None:
 
 def test_a_configuration_from_before_comparisons_has_none(tmp_path: Path) -> None:
     """A run that was started without them is resumed without them, under the same hash."""
-    tree = demo_config().model_dump(mode="json")
+    tree = parse_config(demo_tree(), "c").model_dump(mode="json")
     del tree["compare"], tree["centred"]
     (tmp_path / "config.yaml").write_text(yaml.safe_dump(tree))
     stored = run_config(RunRoot(tmp_path))
     assert stored.compare is None
     assert not {"compare", "centred"} & set(result_fields(stored))
-    (tmp_path / "config.yaml").write_text(dump_config(demo_config()))
-    assert run_config(RunRoot(tmp_path)) == demo_config()
-    assert "compare" in result_fields(demo_config())
+    (tmp_path / "config.yaml").write_text(dump_config(parse_config(demo_tree(), "c")))
+    assert run_config(RunRoot(tmp_path)) == parse_config(demo_tree(), "c")
+    assert "compare" in result_fields(parse_config(demo_tree(), "c"))

@@ -10,7 +10,6 @@ import numpy as np
 import pytest
 import torch
 from octoscope.analysis.pairings import comparisons
-from octoscope.attention import reference
 from octoscope.attention.views import QUANTITIES
 from octoscope.config import parse_config
 from octoscope.errors import InputError
@@ -31,6 +30,7 @@ from octoscope.store.commits import read_record
 from octoscope.store.parquet import read_table
 from octoscope.store.run_dir import RunRoot
 
+from tests.attention import reference
 from tests.conftest import five_families, small_tree
 
 FAMILIES = ["tiny", "scprint", "aidocell", "scfoundation", "geneformer"]

@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 import subprocess
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import pytest
-from octoscope.pipeline.run_analyses import run_all
+from octoscope.pipeline.run_analyses import run_analysis, steps
 from octoscope.planning.freeze import run_config
-from octoscope.results.cell_tables import CELLS, REFUSED
-from octoscope.store.fault_injection import POINTS
+from octoscope.results.cell_tables import CELLS, REFUSED, VOCABULARY_COUNTS
 from octoscope.store.parquet import VOCABULARY
 from octoscope.store.plan_file import load_plan
 from octoscope.store.run_dir import RunRoot
@@ -108,7 +108,13 @@ def test_a_killed_run_is_unfinished_and_what_a_writer_left_is_swept(swept: Swept
 
 
 def test_every_named_point_is_swept() -> None:
-    assert [where.partition("@")[0] for where in SWEEP] == list(POINTS)
+    engine = Path(__file__).parents[2] / "engine"
+    named = [
+        point
+        for path in engine.rglob("*.py")
+        for point in re.findall(r'crash_point\("([^"]+)"', path.read_text())
+    ]
+    assert sorted(where.partition("@")[0] for where in SWEEP) == sorted(named)
 
 
 @pytest.mark.slow
@@ -121,11 +127,12 @@ def test_dask_on_threads_gives_the_bytes_of_dask_on_ray(
     for top in ("tables", "topk", "union"):
         shutil.rmtree(run / top)
     (run / "tables").mkdir()
-    for name in (VOCABULARY, CELLS, REFUSED):  # not written by an analysis
+    for name in (VOCABULARY, VOCABULARY_COUNTS, CELLS, REFUSED):  # not written by an analysis
         shutil.copy(finished_run / name, run / name)
     blocks = plan.finished_blocks(set())
     assert config.network is not None
-    run_all(root, plan, blocks, config.network)
+    for analysis in steps(plan, blocks, network=True):
+        run_analysis(root, analysis, blocks, config.network)
     assert tables_of(run) == tables_of(finished_run)
 
 

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 import yaml
 from octoscope.demo.demo import data
-from octoscope.store.commits import read_records
+from octoscope.store.commits import each_record
 from octoscope.store.plan_file import load_plan
 from octoscope.store.run_dir import RunRoot
 
@@ -40,11 +40,11 @@ def written(run: Path) -> dict[str, Any]:
     """Return what each piece of work wrote, whatever its attempt was called."""
     root = RunRoot(run)
     plan = load_plan(root)
-    records = read_records(root, plan.works(), plan.hash)
-    assert sorted(records) == sorted(plan.works())
+    records = list(each_record(root, plan.works(), plan.hash))
+    assert sorted(r.work for r in records) == sorted(plan.works())
     return {
-        work: {name[len(record.folder) :]: digest for name, digest in record.objects.items()}
-        for work, record in records.items()
+        record.work: {name[len(record.folder) :]: digest for name, digest in record.objects.items()}
+        for record in records
     }
 
 

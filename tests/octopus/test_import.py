@@ -21,13 +21,13 @@ import pandas as pd
 import pytest
 from octoscope.errors import InputError
 from octoscope.octopus.gene_vertices import map_genes
-from octoscope.octopus.lookups import describe_genes
+from octoscope.octopus.lookups import describe_genes, describe_vertices
 from octoscope.octopus.napistu.import_network import import_napistu
 from octoscope.octopus.network import Network, open_network
 from octoscope.octopus.network_schema import ROLES, SBO
-from octoscope.octopus.network_views import graph_edges
 
 from tests.octopus.conftest import BUNDLE, FIXTURE, expected
+from tests.octopus.graph import graph_edges
 
 _ROLES = np.array(ROLES)
 
@@ -92,7 +92,7 @@ def test_the_bundle_answers_has_edges_as_the_peer(peer: Network) -> None:
     pairs = expected("has_edges_vertex_pairs")
     a, b = pairs["src"].to_numpy(), pairs["dst"].to_numpy()
     assert (a == b).sum() == 5  # self pairs are asked as well
-    assert peer.has_edges(a, b).tolist() == pairs["has_edges"].tolist()
+    assert describe_vertices(peer, a, b)["forward"].tolist() == pairs["has_edges"].tolist()
 
 
 def test_a_store_gives_the_same_graph_and_answers(imported: dict[str, Path], peer: Network) -> None:
@@ -158,7 +158,8 @@ def test_corrected_makes_undirected_pairs_valid_both_ways(imported: dict[str, Pa
         e = net.edges
         pair = (_ROLES[e.role_src] == "interactor") & (_ROLES[e.role_dst] == "interactor")
         a, b = e.src[pair], e.dst[pair]
-        assert (net.has_edges(a, b) != net.has_edges(b, a)).sum() == one_way
+        found = describe_vertices(net, a, b)
+        assert (found["forward"] != found["reverse"]).sum() == one_way
     assert {c["peer"] for c in after.meta["corrections"]} == {333, 57}
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dask.dataframe as dd
 import numpy as np
 import pandas as pd
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from octoscope.octopus.lookups import GeneBitmap, annotate, describe_genes, describe_vertices
@@ -118,6 +119,15 @@ def test_the_bitmap_equals_adjacency(rows: list[Row], vertices: list[int]) -> No
     assert (bitmap.dense() == square).all()
     i, j = np.divmod(np.arange(len(at) ** 2), len(at))
     assert (bitmap.connected(i, j) == square.ravel()).all()
+
+
+def test_the_bitmap_knows_nothing_of_a_gene_that_is_not_there() -> None:
+    net = network_of(2, [(0, 1, "interactor", "interactor", False, 0, 0, 0.5)])
+    bitmap = GeneBitmap(net, np.array([0, 1]))  # -1 must not be the last gene
+    assert bitmap.connected(np.array([0, 0, -1]), np.array([1, -1, 0])).tolist() == [1, 0, 0]
+    for outside in (2, -2):
+        with pytest.raises(IndexError):
+            bitmap.connected(np.array([0]), np.array([outside]))
 
 
 def test_dask_partitions_give_the_same_answers(peer: Network) -> None:

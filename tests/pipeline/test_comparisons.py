@@ -24,7 +24,7 @@ from octoscope.cli.comparison_tables import SHOWN
 from octoscope.cluster.connect import ray_cluster
 from octoscope.cluster.dask_scheduler import ray_scheduler
 from octoscope.pipeline.repair_plan import plan_repair
-from octoscope.pipeline.run_analyses import run_all
+from octoscope.pipeline.run_analyses import run_analysis, steps
 from octoscope.planning.freeze import run_config
 from octoscope.results.open_matrix import stored_matrix
 from octoscope.results.run_matrices import RunMatrices, plan_of
@@ -241,7 +241,8 @@ def test_ray_gives_every_comparison_the_bytes_of_threads(compared: Path, tmp_pat
 
     with ray_cluster():
         blocks, scheduler = plan.finished_blocks(set()), ray_scheduler()
-        run_all(root, plan, blocks, config.network, scheduler, write=write)
+        for analysis in steps(plan, blocks, network=True):
+            run_analysis(root, analysis, blocks, config.network, scheduler, write=write)
     folders = {"union", "tables", "topk", "edges", "consensus", "pools"}
     assert {name.split("/")[0] for name in made} == folders
     assert {n for n, data in made.items() if data != (compared / n).read_bytes()} == set()

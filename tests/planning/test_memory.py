@@ -22,7 +22,7 @@ from tests.here import here
 
 SCRIPT = """
 import ctypes, json, sys
-from octoscope.pipeline.run_analyses import run_all
+from octoscope.pipeline.run_analyses import run_analysis, steps
 from octoscope.planning.freeze import prepare
 from octoscope.cluster.worker import Worker
 from octoscope.config import load_config
@@ -52,15 +52,17 @@ del cells
 matrices = of_base(plan.pairs_work()) + of_base(plan.matrix_work())
 told["matrix_peak"] = peak_of(Worker(root.url, None, "cpu.0"), matrices)
 
-def analysis():
-    run_all(root, plan, plan.finished_blocks(set()), None, "synchronous")
+def analyse():
+    blocks = plan.finished_blocks(set())
+    for analysis in steps(plan, blocks, network=False):
+        run_analysis(root, analysis, blocks, None, "synchronous")
 
 if len(plan.bases) == 1:  # of all models together: whose matrices are there
-    analysis()  # code is loaded
+    analyse()  # code is loaded
     ctypes.CDLL("libc.so.6").malloc_trim(0)
     before = status("VmRSS")
     open("/proc/self/clear_refs", "w").write("5")
-    analysis()
+    analyse()
     told["analysis_peak"] = status("VmHWM") - before
 print(json.dumps(told | plan.needs))
 """

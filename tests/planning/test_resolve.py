@@ -14,7 +14,6 @@ import pytest
 import torch
 from octoscope.analysis.pairings import comparisons, shared_genes
 from octoscope.atlas import Atlas
-from octoscope.attention import reference
 from octoscope.attention.views import QUANTITIES
 from octoscope.config import parse_config
 from octoscope.config.byte_sizes import parse_bytes
@@ -30,6 +29,7 @@ from octoscope.store import tiles
 from octoscope.store.parquet import read_table
 from octoscope.store.run_dir import RunRoot
 
+from tests.attention import reference
 from tests.conftest import five_families, small_tree, three_families
 
 

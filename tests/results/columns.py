@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pyarrow as pa
 import pyarrow.parquet as pq
-from octoscope.errors import InputError
-from octoscope.results.schema import column_of, schema, table_of
+from octoscope.analysis.registry import Column, Table
+from octoscope.results.schema import schema
 
 _WORK = ("matrices", "pairs", "residuals", "units")
 _NAMES = {
@@ -27,9 +27,8 @@ def faults(run: Path) -> list[str]:
     """Return what the tables of a run have that the schema lacks, and the other way round."""
     said: list[str] = []
     for path, table in tables_of(run).items():
-        try:
-            known = table_of(path)
-        except InputError:
+        known = table_of(path)
+        if known is None:
             said.append(f"{path}: not in the schema")
             continue
         for field in table.schema:
@@ -52,5 +51,28 @@ def faults(run: Path) -> list[str]:
 
 def unmade(run: Path) -> list[str]:
     """Return tables that every complete run has and this one lacks."""
-    made = {table_of(path).path for path in tables_of(run)}
+    made = {known.path for path in tables_of(run) if (known := table_of(path))}
     return [path for path, table in schema().items() if not table.when and path not in made]
+
+
+def table_of(path: str) -> Table | None:
+    """Return what the table at a path of a run holds, e.g. ``topk/scgpt.parquet``."""
+    tables = schema()
+    # the path with a category's number before that with any name
+    ordered = sorted(tables.items(), key=lambda x: "{model}" in x[0])
+    return next((t for p, t in ordered if re.fullmatch(_expression(p), path)), None)
+
+
+def column_of(table: Table, name: str) -> Column | None:
+    """Return what a column holds, its name with a layer, model or token filled in."""
+    exact = next((c for c in table.columns if c.name == name), None)
+    return exact or next(
+        (c for c in table.columns if re.fullmatch(_expression(c.name), name)), None
+    )
+
+
+def _expression(pattern: str) -> str:
+    """Return the regular expression of what a path or a name with placeholders stands for."""
+    filled = {"model": r"[A-Za-z0-9._-]+", "token": ".+", "layer": r"\d+", "category": r"c\d{4,}"}
+    parts = re.split(r"\{(\w+)\}", pattern)
+    return "".join(filled[p] if i % 2 else re.escape(p) for i, p in enumerate(parts))

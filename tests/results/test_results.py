@@ -49,12 +49,22 @@ def test_tables_have_short_names(old_run: RunRoot) -> None:
     for name in ("tables/stats", "tables/stats.parquet"):
         pd.testing.assert_frame_equal(results.tables[name], stats)
     assert len(results.topk("tiny")) == 30
-    assert len(results.union("tiny", "T cell")) == 10
-    assert len(results.edges("tiny"))
+    assert len(results.tables["union/tiny.c0000"]) == 10
+    assert len(results.tables["edges/tiny"])
     assert {"stats", "cells", "topk/tiny", "union/tiny.c0000"} <= set(results.tables)
     assert len(results.tables) == len(list(results.tables))
     with pytest.raises(InputError, match="one of T cell"):
-        results.union("tiny", "B cell")
+        results.consensus("B cell")
+
+
+def test_genes_are_counted_by_what_became_of_them(old_run: RunRoot) -> None:
+    tables = Results.open(old_run.url).tables
+    listed = tables["vocabulary"]
+    counts = tables["vocabulary_counts"]
+    assert counts["n_genes"].sum() == len(listed)
+    for row in counts.itertuples():
+        of_model = listed["model"].isna() if pd.isna(row.model) else listed["model"] == row.model
+        assert row.n_genes == (of_model & (listed["what"] == row.what)).sum() > 0
 
 
 def test_an_unknown_table_is_a_key_error_that_lists_what_there_is(old_run: RunRoot) -> None:

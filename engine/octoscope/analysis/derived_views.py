@@ -25,21 +25,26 @@ class DerivedViews:
     is its size, of all cells and of each half, so that whatever orders by value orders by size.
     """
 
-    def __init__(self, matrix: PairMatrix) -> None:
+    def __init__(self, matrix: MatrixSource) -> None:
         self._matrix = matrix
         self._fits: dict[tuple[str, bytes], Fit] = {}
         self._half_fits: dict[tuple[str, bytes], list[Fit]] = {}
         self.n_genes, self.cells = matrix.n_genes, matrix.cells
         self.min_cells, self.moments = matrix.min_cells, matrix.moments
 
-    def values(self, genes: np.ndarray, view: str) -> Iterator[tuple[int, np.ndarray, np.ndarray]]:
-        """Yield (first row, values, eligible)."""
+    def values(
+        self, genes: np.ndarray, view: str, asked: np.ndarray | None = None
+    ) -> Iterator[tuple[int, np.ndarray, np.ndarray]]:
+        """Yield (first row, values, eligible); ``asked`` as for :meth:`MatrixSource.values`.
+
+        The effects that a centred view leaves out are fitted once, over all rows.
+        """
         plain, centred, absolute = parts_of(view)
         if not (centred or absolute):
-            yield from self._matrix.values(genes, view)
+            yield from self._matrix.values(genes, view, asked)
             return
         rows, columns = self._fit(genes, plain) if centred else (None, None)
-        for first, values, eligible in self._matrix.values(genes, plain):
+        for first, values, eligible in self._matrix.values(genes, plain, asked):
             if rows is not None:
                 here = rows[first : first + len(values), None]
                 values = (values - here - columns).astype(np.float32)
@@ -145,8 +150,8 @@ def pooled(sources: Sequence[MatrixSource], min_cells: int) -> MatrixSource:
         raise ValueError("means of categories do not add up to the mean of all their cells")
     followed = all(s.moments == 2 for s in sources)
 
-    def tiles() -> Iterator[HalfTile]:
-        for parts in zip(*(s.tiles() for s in sources), strict=True):
+    def tiles(rows: np.ndarray | None = None) -> Iterator[HalfTile]:
+        for parts in zip(*(s.tiles(rows) for s in sources), strict=True):
             sums = np.stack([_sums(p) for p in parts]).sum(0, dtype=np.float64).astype(np.float32)
             pairs = np.stack([_held(p) for p in parts]).sum(0, dtype=np.int32)
             yield HalfTile(parts[0].first, sums, pairs, m2=_spread(parts) if followed else None)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from threading import Lock
 from typing import Protocol
@@ -12,6 +12,7 @@ import numpy as np
 from octoscope.attention.views import one_view, quantity_of
 from octoscope.attention.welford import Spread
 from octoscope.config.view_names import CORRELATION
+from octoscope.row_blocks import row_ranges
 from octoscope.run_plan.values import ModelPlan
 
 
@@ -164,16 +165,29 @@ class HalfTile:
         return self.pairs.sum(0) if self.total_pairs is None else self.total_pairs
 
 
-def cached_tiles(read: Callable[[], Iterable[Tile]]) -> Callable[[], Iterable[Tile]]:
-    """Return a reader of the same tiles that reads them once and keeps them in memory."""
-    tiles: list[list[Tile]] = []
+class TileReader(Protocol):
+    """Reads row tiles of a matrix, any number of times."""
+
+    def __call__(self, rows: np.ndarray | None = None) -> Iterable[Tile]:
+        """Yield tiles in order of rows.
+
+        ``rows``: [rows] positions on the axis; only tiles that hold one of them. None: all.
+        """
+        ...
+
+
+def cached_tiles(read: TileReader, n_genes: int, height: int) -> TileReader:
+    """Return a reader of the same tiles, ``height`` rows each, that keeps what it has read."""
+    kept: dict[int, Tile] = {}
     filling = Lock()  # Dask's threads may share a matrix
 
-    def cached() -> Iterable[Tile]:
+    def cached(rows: np.ndarray | None = None) -> Iterable[Tile]:
+        wanted = [first for first, _ in row_ranges(n_genes, height, rows)]
         with filling:
-            if not tiles:
-                tiles.append(list(read()))
-        return tiles[0]
+            missing = [first for first in wanted if first not in kept]
+            if missing:
+                kept.update((t.first, t) for t in read(np.array(missing)))
+        return [kept[first] for first in wanted]
 
     return cached
 
@@ -185,7 +199,7 @@ class MatrixSource:
     Attributes
     ----------
     tiles
-        Each call yields all row tiles in order.
+        Each call yields row tiles in order.
     n_genes
         Genes of the accumulated axis.
     cells
@@ -198,7 +212,7 @@ class MatrixSource:
         2 where tiles have ``m2``.
     """
 
-    tiles: Callable[[], Iterable[Tile]]
+    tiles: TileReader
     n_genes: int
     cells: tuple[int, int]
     min_cells: int
@@ -208,12 +222,15 @@ class MatrixSource:
     def _view(self, sums: np.ndarray, pairs: np.ndarray, n_cells: int, view: str) -> np.ndarray:
         return one_view(sums, pairs, n_cells, view, means=self.means)
 
-    def values(self, genes: np.ndarray, view: str) -> Iterator[tuple[int, np.ndarray, np.ndarray]]:
+    def values(
+        self, genes: np.ndarray, view: str, asked: np.ndarray | None = None
+    ) -> Iterator[tuple[int, np.ndarray, np.ndarray]]:
         """Yield (first row, values, eligible) of the total over both halves, for a gene set.
 
-        Rows and columns are positions in ``genes`` (ascending axis indices).
+        Rows and columns are positions in ``genes`` (ascending axis indices). ``asked``: [rows]
+        positions in ``genes``; only the blocks that hold one of them are read, and yielded whole.
         """
-        for first, tile, rows in self._rows(genes):
+        for first, tile, rows in self._rows(genes, asked):
             pairs = _cut(tile.held_by_both(), rows, genes)
             sums = _cut(tile.both(quantity_of(view)), rows, genes)
             del tile  # whoever reads many matrices in step holds their values, not their tiles
@@ -288,8 +305,10 @@ class MatrixSource:
             deviation[here] = x.merge(y).deviation()
         return deviation
 
-    def _rows(self, genes: np.ndarray) -> Iterator[tuple[int, Tile, np.ndarray]]:
-        for tile in self.tiles():
+    def _rows(
+        self, genes: np.ndarray, asked: np.ndarray | None = None
+    ) -> Iterator[tuple[int, Tile, np.ndarray]]:
+        for tile in self.tiles() if asked is None else self.tiles(genes[asked]):
             inside = (genes >= tile.first) & (genes < tile.first + tile.rows)
             if inside.any():
                 block = [(int(np.argmax(inside)), tile, genes[inside] - tile.first)]

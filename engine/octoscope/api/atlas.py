@@ -23,6 +23,14 @@ class Atlas(Shown):
     ----------
     reader
         The reader that runs use; see :class:`octoscope.atlas.Atlas`.
+
+    Examples
+    --------
+    >>> atlas = oc.open_atlas("demo", category="cell_type")
+    >>> int(atlas.categories["n_cells"].sum())
+    559
+    >>> atlas.counts([0, 5]).shape == (2, len(atlas.genes))
+    True
     """
 
     def __init__(self, config: AtlasConfig, seed: int = 0) -> None:

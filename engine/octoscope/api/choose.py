@@ -40,11 +40,11 @@ def positions_of(
     for i, symbol in enumerate(symbols):
         if symbol:
             by_symbol.setdefault(symbol, []).append(i)
-    found = []
+    positions = []
     for gene in genes:
         plain = str(gene).partition(".")[0] if str(gene).startswith("ENS") else str(gene)
         if plain in by_id:
-            found.append(by_id[plain])
+            positions.append(by_id[plain])
             continue
         at = by_symbol.get(plain) or by_symbol.get(plain.upper()) or []
         if len(at) > 1:
@@ -54,5 +54,5 @@ def positions_of(
             near = get_close_matches(plain.upper(), list(by_symbol), 1)
             hint = f"did you mean {near[0]}?" if near else "see the genes of the model"
             raise InputError("gene", f"{gene!r} is not among the {len(by_id)} genes", hint)
-        found.append(at[0])
-    return np.array(found, np.int64)
+        positions.append(at[0])
+    return np.array(positions, np.int64)

@@ -40,6 +40,15 @@ class Matrix(Shown):
     view
         ``marginal``, ``conditional``, ``lift`` or ``logit`` (``correlation`` for co-expression),
         with ``.centred`` and ``.absolute`` where asked for.
+
+    Examples
+    --------
+    >>> matrix = oc.open_run(RUN).matrix("tiny", "T cell", layer=2, view="logit")
+    >>> row = matrix.rows("LYZ")
+    >>> row.shape == (1, matrix.shape[1])
+    True
+    >>> matrix.genes.columns.tolist()
+    ['gene', 'symbol']
     """
 
     _run: RunMatrices
@@ -90,10 +99,17 @@ class Matrix(Shown):
         """Return the sizes of its values, whatever the sign."""
         return self if self.view.endswith(ABSOLUTE) else replace(self, view=self.view + ABSOLUTE)
 
-    def blocks(self) -> Iterator[tuple[int, np.ndarray]]:
-        """Yield (first row, values [rows, genes] float32); NaN where a pair is not eligible."""
+    def blocks(self, asked: np.ndarray | None = None) -> Iterator[tuple[int, np.ndarray]]:
+        """Yield (first row, values [rows, genes] float32); NaN where a pair is not eligible.
+
+        Parameters
+        ----------
+        asked
+            [rows] positions of rows; only the stored tiles that hold one of them are read, and
+            their blocks yielded whole. None: all.
+        """
         every = np.arange(self.shape[0])
-        for first, values, eligible in self._matrix.values(every, self.view):
+        for first, values, eligible in self._matrix.values(every, self.view, asked):
             yield first, np.where(eligible, values, np.float32(np.nan))
 
     def rows(self, genes: Iterable[str] | str) -> pd.DataFrame:
@@ -114,16 +130,14 @@ class Matrix(Shown):
         InputError
             If a gene is not on the axis.
         """
-        wanted = [genes] if isinstance(genes, str) else list(genes)
-        at = positions_of(wanted, self._plan.axis, self._plan.symbols)
+        names = [genes] if isinstance(genes, str) else list(genes)
+        at = positions_of(names, self._plan.axis, self._plan.symbols)
         values = np.full((len(at), self.shape[1]), np.nan, np.float32)
-        for first, block in self.blocks():
+        for first, block in self.blocks(at):
             here = (at >= first) & (at < first + len(block))
             values[here] = block[at[here] - first]
-            if first + len(block) > at.max(initial=-1):
-                break  # later blocks are not read
-        names = self._names()
-        return pd.DataFrame(values, index=names[at], columns=names)
+        shown = self._names()
+        return pd.DataFrame(values, index=shown[at], columns=shown)
 
     def to_numpy(self) -> np.ndarray:
         """Return [query genes, key genes] float32; NaN where a pair is not eligible."""
@@ -134,8 +148,7 @@ class Matrix(Shown):
         if genes is None:
             names = self._names()
             return pd.DataFrame(self.to_numpy(), index=names, columns=names)
-        wanted = list(genes)
-        at = positions_of(wanted, self._plan.axis, self._plan.symbols)
+        at = positions_of(list(genes), self._plan.axis, self._plan.symbols)
         frame = self.rows([self._plan.axis[i] for i in at])
         return frame.iloc[:, at]
 
@@ -185,10 +198,5 @@ class Matrix(Shown):
 
 
 def _rows(matrix: Matrix, first: int, stop: int) -> np.ndarray:
-    parts = []
-    for at, block in matrix.blocks():
-        if at + len(block) > first:
-            parts.append(block[max(first - at, 0) : stop - at])
-        if at + len(block) >= stop:
-            break  # later blocks are not read
-    return np.concatenate(parts)
+    blocks = matrix.blocks(np.arange(first, stop))
+    return np.concatenate([block[max(first - at, 0) : stop - at] for at, block in blocks])

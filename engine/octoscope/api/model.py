@@ -21,6 +21,12 @@ class Model(Shown):
     ----------
     model
         The model that runs use; see :class:`octoscope.models.protocol.FoundationModel`.
+
+    Examples
+    --------
+    >>> model = oc.open_model(CHECKPOINT)
+    >>> model.genes.columns.tolist()
+    ['gene', 'symbol']
     """
 
     def __init__(self, model: FoundationModel, path: str) -> None:

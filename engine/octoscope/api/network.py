@@ -28,6 +28,15 @@ class Network(Shown):
     ----------
     graph
         Vertices, genes and source assertions; see :class:`octoscope.octopus.network.Network`.
+
+    Examples
+    --------
+    >>> network = oc.open_network("demo")
+    >>> network.contains(["ENSG00000090382", "ENSG00000000000"]).tolist()
+    [True, False]
+    >>> signed = network.view(signed=True)
+    >>> len(signed.neighbours("SPI1")) <= len(network.neighbours("SPI1"))
+    True
     """
 
     graph: Graph
@@ -118,11 +127,11 @@ class Network(Shown):
         beside = np.union1d(high[np.isin(low, mine)], low[np.isin(high, mine)])
         near = own.loc[own["vertex"].isin(beside), "gene"].unique()
         pairs = pd.DataFrame({"query": genes["gene"][at], "gene": near}, dtype=object)
-        said = annotate(pairs, self.graph, "query", "gene")
-        said = said.rename(columns={"forward": "to", "reverse": "from_"})
-        said.insert(1, "symbol", symbols_of_ensembl(np.asarray(near, dtype=object)))
+        edges = annotate(pairs, self.graph, "query", "gene")
+        edges = edges.rename(columns={"forward": "to", "reverse": "from_"})
+        edges.insert(1, "symbol", symbols_of_ensembl(np.asarray(near, dtype=object)))
         columns = ["gene", "symbol", "to", "from_", "sources", "relations", "sign", "score"]
-        ordered = said.sort_values(["score", "gene"], ascending=[False, True], kind="stable")
+        ordered = edges.sort_values(["score", "gene"], ascending=[False, True], kind="stable")
         return ordered[columns].reset_index(drop=True)
 
     def contains(self, genes: Iterable[str]) -> pd.Series[bool]:

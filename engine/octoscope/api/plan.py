@@ -24,6 +24,14 @@ class PlannedRun(Shown):
         The validated configuration.
     plan
         What will be computed.
+
+    Examples
+    --------
+    >>> planned = oc.plan(CONFIG)
+    >>> planned.summary()[["model", "cells", "units"]].to_dict("records")[0]
+    {'model': 'tiny', 'cells': 24, 'units': 4}
+    >>> planned.needs["actor_bytes"] > 0
+    True
     """
 
     def __init__(self, config: RunConfig, plan: Plan) -> None:

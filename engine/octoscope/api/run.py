@@ -9,10 +9,11 @@ from typing import Any
 
 import pandas as pd
 
+from octoscope.analysis.registry import open_network_of
 from octoscope.api.choose import one_of, positions_of
 from octoscope.api.display import Shown, some
 from octoscope.api.matrix import Matrix
-from octoscope.api.network import Network, open_network
+from octoscope.api.network import Network
 from octoscope.errors import InputError
 from octoscope.results.run_matrices import RunMatrices, require_dense
 from octoscope.results.run_results import Results
@@ -28,6 +29,14 @@ class Run(Shown):
     ----------
     results
         The run as the report reads it; see :class:`octoscope.results.run_results.Results`.
+
+    Examples
+    --------
+    >>> run = oc.open_run(RUN)
+    >>> run.models, run.categories, run.quarantined
+    (['tiny'], ['T cell', 'macrophage'], {})
+    >>> len(run.refused)
+    0
     """
 
     def __init__(self, results: Results) -> None:
@@ -84,17 +93,14 @@ class Run(Shown):
 
     @cached_property
     def network(self) -> Network | None:
-        """The view of the network that the run used; None if it used none or it is gone."""
+        """The view of the network that the run used; None if it used none or it cannot be read."""
         config = self.results.config.network
         if config is None:
             return None
         try:
-            network = open_network(config.path)
+            return Network(open_network_of(config))
         except InputError:
             return None
-        if config.independent or config.sources is not None:
-            return network.view(independent=config.independent, sources=config.sources)
-        return network
 
     def topk(
         self,
@@ -299,8 +305,8 @@ class Run(Shown):
 
         Examples
         --------
-        >>> found = oc.open_run(RUN).gene("LYZ")
-        >>> sorted(found["direction"].unique())
+        >>> pairs = oc.open_run(RUN).gene("LYZ")
+        >>> sorted(pairs["direction"].unique())
         ['attended to by', 'attends to']
         """
         ensembl = self._ensembl(gene)
@@ -319,16 +325,18 @@ class Run(Shown):
                 names = {other: "partner", f"{other}_symbol": "partner_symbol"}
                 rows = rows.rename(columns=names).assign(direction=direction)
                 parts.append(rows[[c for c in _GENE_COLUMNS if c in rows]])
-        found = pd.concat(parts, ignore_index=True) if parts else pd.DataFrame()
-        if self.network is None or not len(found):
-            return found.assign(sources=pd.array([pd.NA] * len(found), dtype="string"))
-        pairs = pd.DataFrame({"a": ensembl, "b": found["partner"]}, dtype=object)
-        said = self.network.annotate(pairs, query="a", key="b")
-        back = self.network.annotate(pairs, query="b", key="a")
-        lead, come = (x["sources"].astype("string") for x in (said, back))
-        either = lead.where(lead != "", come)
-        known = said["mapped"].to_numpy() & (either != "").to_numpy(bool)
-        return found.assign(sources=either.where(known).to_numpy())
+        top_pairs = pd.concat(parts, ignore_index=True) if parts else pd.DataFrame()
+        if self.network is None or not len(top_pairs):
+            return top_pairs.assign(sources=pd.array([pd.NA] * len(top_pairs), dtype="string"))
+        pairs = pd.DataFrame({"a": ensembl, "b": top_pairs["partner"]}, dtype=object)
+        forward = self.network.annotate(pairs, query="a", key="b")
+        backward = self.network.annotate(pairs, query="b", key="a")
+        forward_sources, backward_sources = (
+            edges["sources"].astype("string") for edges in (forward, backward)
+        )
+        either = forward_sources.where(forward_sources != "", backward_sources)
+        known = forward["mapped"].to_numpy() & (either != "").to_numpy(bool)
+        return top_pairs.assign(sources=either.where(known).to_numpy())
 
     def _ensembl(self, gene: str) -> str:
         ids = {e: s for m in self.plan.models for e, s in zip(m.axis, m.symbols, strict=True)}

@@ -51,15 +51,3 @@ class Keys:
 
 def _padded(x: torch.Tensor, step: int) -> torch.Tensor:
     return torch.nn.functional.pad(x, (0, 0, 0, -len(x) % step)).contiguous()
-
-
-def terms_at_once(d: int) -> int:
-    """Return how many of d terms a product adds up before it adds them to the earlier ones.
-
-    Found by trying (d from 1 to 4,096), promised by neither library: what relies on it must check.
-    """
-    if _ONEDNN:
-        return d if d <= 512 else 512 if d <= 1024 else 1024
-    if d <= 192:
-        return d
-    return 192 if d >= 384 else -(-d // 2)

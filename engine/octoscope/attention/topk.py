@@ -46,31 +46,17 @@ class TopK:
         Largest number of pairs returned, ties included; default ``2 k``.
     by_absolute_value
         Order by |value|; the pairs keep their signs.
-    floor
-        A value below which no pair can be among the K largest, if one is known.
     """
 
-    def __init__(
-        self,
-        k: int,
-        cap: int | None = None,
-        *,
-        by_absolute_value: bool = False,
-        floor: float = -np.inf,
-    ) -> None:
+    def __init__(self, k: int, cap: int | None = None, *, by_absolute_value: bool = False) -> None:
         if k < 1:
             raise ValueError("k must be at least 1")
         self._k, self._cap = k, max(k, 2 * k if cap is None else cap)
         self._absolute = by_absolute_value
         self._held: list[tuple[np.ndarray, np.ndarray, np.ndarray]] = []
-        self._n = self._kept = 0
-        self._threshold = floor
+        self._n = 0
+        self._threshold = -np.inf  # no further pair below it can be among the K largest
         self._dropped_at: float | None = None  # value whose ties were cut at the cap
-
-    @property
-    def threshold(self) -> float:
-        """A value below which no further pair can be among the K largest."""
-        return self._threshold
 
     def update(self, first_row: int, values: np.ndarray, eligible: np.ndarray | None) -> None:
         """Add rows ``first_row ...``: [rows, genes] values and bool; None: all are eligible."""
@@ -91,15 +77,6 @@ class TopK:
             if row < len(values) or self._n > 2 * self._cap:
                 self._compact()
 
-    def absorb(self, later: TopK) -> None:
-        """Add what another collector of the same settings found in rows after this one's."""
-        self._held += later._held
-        self._n += later._n
-        if later._dropped_at is not None and later._dropped_at >= self._threshold:
-            self._dropped_at = later._dropped_at
-        if self._held and self._n > self._kept + self._k // 4:  # else the threshold hardly rises
-            self._compact()
-
     def _compact(self) -> None:
         query, key, value = (np.concatenate(parts) for parts in zip(*self._held, strict=True))
         if len(value) > self._k:
@@ -117,7 +94,6 @@ class TopK:
             query, key, value = query[keep], key[keep], value[keep]
             self._threshold = float(kth)
         self._held, self._n = [(query, key, value)], len(value)
-        self._kept = self._n
 
     def result(self) -> TopPairs:
         """Return the pairs collected so far."""

@@ -17,15 +17,20 @@ _VIEWS = {
 }
 
 
-def view_values(
+def quantity_of(view: str) -> int:
+    """Return the index of the summed quantity that a view is made from."""
+    return 0 if view == CORRELATION else QUANTITIES.index(_VIEWS[view][0])
+
+
+def one_view(
     sums: np.ndarray, pairs: np.ndarray, n_cells: int, view: str, *, means: bool = False
 ) -> np.ndarray:
-    """Turn sums into a view.
+    """Turn sums of a view's own quantity into the view.
 
     Parameters
     ----------
     sums
-        [quantities, rows, genes].
+        [rows, genes] of the quantity that :func:`quantity_of` names.
     pairs
         [rows, genes] cells that hold both genes (n_ij).
     n_cells
@@ -42,18 +47,6 @@ def view_values(
     ndarray
         [rows, genes] float32; 0 where the divisor is 0 (such pairs are never eligible).
     """
-    return one_view(sums[quantity_of(view)], pairs, n_cells, view, means=means)
-
-
-def quantity_of(view: str) -> int:
-    """Return the index of the summed quantity that a view is made from."""
-    return 0 if view == CORRELATION else QUANTITIES.index(_VIEWS[view][0])
-
-
-def one_view(
-    sums: np.ndarray, pairs: np.ndarray, n_cells: int, view: str, *, means: bool = False
-) -> np.ndarray:
-    """Turn sums of a view's own quantity, [rows, genes], into it; as :func:`view_values`."""
     if means or view == CORRELATION:
         if pairs.all():
             return sums.astype(np.float32, copy=False)

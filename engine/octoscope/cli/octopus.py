@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+import inspect
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -112,46 +114,62 @@ def _made(made: dict[str, Any], target: Path, as_json: bool) -> None:
         out.print(f"note: {escape(note)}", soft_wrap=True)
 
 
-def _viewed(
-    directory: str,
-    source: list[str] | None,
-    without: list[str] | None,
-    channels: list[str] | None,
-    independent: bool,
-    directed: bool,
-    signed: bool,
-    min_score: float | None,
-) -> Any:
-    """Open a network and take the view that the options describe."""
-    from octoscope.octopus.network import open_network
-    from octoscope.octopus.network_schema import NOT_KNOWN
-    from octoscope.octopus.network_views import INDEPENDENT, View, not_known_text, view
+@dataclass(frozen=True)
+class ViewOptions:
+    """A network and the part of it that counts: the options of every command that takes a view."""
 
-    network = open_network(directory)
-    base = INDEPENDENT if independent else View()
-    what = replace(
-        base, sources=tuple(source) if source else None, without_sources=tuple(without or ()),
-        string_without=tuple(sorted({*base.string_without, *(channels or ())})),
-        directed=directed, signed=signed, min_score=min_score,
-    )  # fmt: skip
-    if what == View():
-        return network
-    seen = view(network, what)
-    if NOT_KNOWN in seen.meta:
-        warn(not_known_text(seen.meta[NOT_KNOWN]))
-    return seen
+    directory: Directory
+    source: Source = None
+    without: Without = None
+    without_channel: Channels = None
+    independent: Independent = False
+    directed: Directed = False
+    signed: Signed = False
+    min_score: MinScore = None
+
+    def network(self) -> Any:
+        """Open the network and take the view."""
+        from octoscope.octopus.network import open_network
+        from octoscope.octopus.network_schema import NOT_KNOWN
+        from octoscope.octopus.network_views import INDEPENDENT, View, not_known_text, view
+
+        network = open_network(self.directory)
+        base = INDEPENDENT if self.independent else View()
+        what = replace(
+            base,
+            sources=tuple(self.source) if self.source else None,
+            without_sources=tuple(self.without or ()),
+            string_without=tuple(sorted({*base.string_without, *(self.without_channel or ())})),
+            directed=self.directed,
+            signed=self.signed,
+            min_score=self.min_score,
+        )
+        if what == View():
+            return network
+        seen = view(network, what)
+        if NOT_KNOWN in seen.meta:
+            warn(not_known_text(seen.meta[NOT_KNOWN]))
+        return seen
+
+
+def takes_view(command: Callable[..., None]) -> Callable[..., None]:
+    """Put the fields of :class:`ViewOptions` in the place of a command's first parameter."""
+    view = inspect.signature(ViewOptions, eval_str=True).parameters.values()
+    own = list(inspect.signature(command, eval_str=True).parameters.values())[1:]
+
+    def run(**given: Any) -> None:
+        command(ViewOptions(**{p.name: given.pop(p.name) for p in view}), **given)
+
+    run.__name__, run.__doc__ = command.__name__, command.__doc__
+    parameters = [p.replace(kind=inspect.Parameter.KEYWORD_ONLY) for p in (*view, *own)]
+    run.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
+    return run
 
 
 @app.command()
+@takes_view
 def info(
-    directory: Directory,
-    source: Source = None,
-    without: Without = None,
-    without_channel: Channels = None,
-    independent: Independent = False,
-    directed: Directed = False,
-    signed: Signed = False,
-    min_score: MinScore = None,
+    view: ViewOptions,
     check: Annotated[bool, typer.Option("--check", help="Check every file's digest")] = False,
     as_json: AsJson = False,
 ) -> None:
@@ -161,12 +179,11 @@ def info(
     from octoscope.octopus.network_info import source_overlap, source_table, summary
 
     if check:
-        with octopus_folder(directory) as folder:
+        with octopus_folder(view.directory) as folder:
             faults = verify_directory(folder)
         if faults:
-            raise InputError(directory, "; ".join(faults), "build or import it again")
-    network = _viewed(directory, source, without, without_channel, independent, directed, signed,
-                      min_score)  # fmt: skip
+            raise InputError(view.directory, "; ".join(faults), "build or import it again")
+    network = view.network()
     rows, table, overlap = summary(network), source_table(network), source_overlap(network)
     rows |= {f"release of {s}": r for s, r in zip(table["source"], table["release"], strict=True)}
     if as_json:
@@ -174,7 +191,7 @@ def info(
         body = rows | {"sources": table.to_dict("records"), "overlap": known.to_dict("records")}
         show(body, True, Table)
         return
-    out.print(rows_table(str(directory), rows))
+    out.print(rows_table(view.directory, rows))
     sources = Table(title="Sources", box=None, padding=(0, 1))
     for column in table.columns.drop(["release", "self_pairs"]):
         side: Any = "left" if column == "source" else "right"
@@ -196,18 +213,12 @@ def info(
 
 
 @app.command()
+@takes_view
 def lookup(
-    directory: Directory,
+    view: ViewOptions,
     pairs: Annotated[Path, typer.Argument(help="Table of pairs (parquet, tsv, csv)")],
     target: Annotated[Path, typer.Argument(help="Parquet file to write")],
     columns: Annotated[str, typer.Option(help="The two columns of genes")] = "query,key",
-    source: Source = None,
-    without: Without = None,
-    without_channel: Channels = None,
-    independent: Independent = False,
-    directed: Directed = False,
-    signed: Signed = False,
-    min_score: MinScore = None,
     distance: Annotated[
         int, typer.Option(help="Also the shortest path up to this many edges; 0: no")
     ] = 0,
@@ -216,8 +227,7 @@ def lookup(
     from octoscope.octopus.lookups import annotate
     from octoscope.octopus.pair_files import new_file, read_pairs
 
-    network = _viewed(directory, source, without, without_channel, independent, directed, signed,
-                      min_score)  # fmt: skip
+    network = view.network()
     names = tuple(columns.split(","))
     if len(names) != 2:
         raise InputError("--columns", f"{columns!r} is not two names", "write first,second")
@@ -234,24 +244,17 @@ def lookup(
 
 
 @app.command()
+@takes_view
 def genes(
-    directory: Directory,
+    view: ViewOptions,
     listed: Annotated[Path, typer.Argument(help="Text file of Ensembl gene ids, one per line")],
     target: Annotated[Path, typer.Argument(help="Parquet file to write")],
-    source: Source = None,
-    without: Without = None,
-    without_channel: Channels = None,
-    independent: Independent = False,
-    directed: Directed = False,
-    signed: Signed = False,
-    min_score: MinScore = None,
 ) -> None:
     """Write vertex, degree by source, and stratum of a set of genes, for nulls."""
     from octoscope.octopus.nulls import gene_table
     from octoscope.octopus.pair_files import new_file, read_genes
 
-    network = _viewed(directory, source, without, without_channel, independent, directed, signed,
-                      min_score)  # fmt: skip
+    network = view.network()
     with new_file(target) as file:
         table = gene_table(network, read_genes(listed))
         table.to_parquet(file, compression="zstd", index=False)
@@ -264,24 +267,17 @@ def genes(
 
 
 @app.command()
+@takes_view
 def export(
-    directory: Directory,
+    view: ViewOptions,
     target: Annotated[Path, typer.Argument(help="File to write")],
     kind: Annotated[str, typer.Option("--format", help="parquet, graphml, decoupler, omnipath")],
-    source: Source = None,
-    without: Without = None,
-    without_channel: Channels = None,
-    independent: Independent = False,
-    directed: Directed = False,
-    signed: Signed = False,
-    min_score: MinScore = None,
     limit: Annotated[int, typer.Option(help="Most edges of a GraphML file")] = 200_000,
 ) -> None:
     """Write a network, or a view of it, for other tools."""
     from octoscope.octopus.network_export import export as write
 
-    network = _viewed(directory, source, without, without_channel, independent, directed, signed,
-                      min_score)  # fmt: skip
+    network = view.network()
     rows = write(network, target, kind, limit)
     out.print(f"{rows:,} rows in {target}", soft_wrap=True)
 

@@ -6,8 +6,6 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
-from octoscope.config import RunConfig, parse_config
-
 # Genes of immune signalling and transcription that the demonstration declares as a small panel.
 PANEL = [
     "CD3E", "CD3G", "CD4", "CD8A", "CD8B", "CD19", "MS4A1", "CD79A", "CD79B", "CD14", "FCGR3A",
@@ -105,8 +103,3 @@ def demo_tree(*, small: bool = False) -> dict[str, Any]:
         tree["keep_dense"] = "fp32"  # small, so that tutorials can show matrices
         del tree["coexpression"], tree["network"]["k"]
     return tree
-
-
-def demo_config() -> RunConfig:
-    """Return the validated configuration of the demonstration."""
-    return parse_config(demo_tree(), "demo configuration")

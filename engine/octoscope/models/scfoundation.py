@@ -62,7 +62,7 @@ class ScFoundationOptions(BaseModel):
 
     section: Literal["gene", "cell", "rde"] = "gene"
     target: str = "t4"
-    # counts are checked to be raw; the name is accepted so that recipes can be stated in full
+    # counts are checked to be raw; the name is accepted because dumps of the authors' code state it
     pre_normalized: Literal[False] = False
 
     @field_validator("target")

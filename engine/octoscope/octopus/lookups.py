@@ -207,10 +207,19 @@ class GeneBitmap:
             self.bits.ravel()[groups.keys] |= groups.reduce(mask, np.bitwise_or)
 
     def connected(self, i: np.ndarray, j: np.ndarray) -> np.ndarray:
-        """Return [pairs] bool for gene positions i, j."""
-        width = self.bits.shape[1]
-        byte = self.bits.ravel()[np.asarray(i, np.int64) * width + (np.asarray(j) >> 3)]
-        return byte >> (np.asarray(j) & 7).astype(np.uint8) & 1 > 0
+        """Return [pairs] bool for gene positions i, j; False where one is -1 (no such gene).
+
+        Raises
+        ------
+        IndexError
+            If a position is below -1 or not below the number of genes.
+        """
+        i, j = np.asarray(i, np.int64), np.asarray(j, np.int64)
+        for at in (i, j):
+            if at.size and (at.min() < -1 or at.max() >= len(self.bits)):
+                raise IndexError(f"positions are not all within -1..{len(self.bits) - 1}")
+        byte = self.bits[i, j >> 3]
+        return (byte >> (j & 7).astype(np.uint8) & 1 > 0) & (i >= 0) & (j >= 0)
 
     def dense(self) -> np.ndarray:
         """Return the bits as [genes, genes] bool."""

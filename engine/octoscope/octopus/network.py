@@ -101,11 +101,6 @@ class Network:
         query = np.where((low >= 0) & (low != high), low * len(self.vertices) + high, -1)
         return pd.arrays.BooleanArray(find_keys(self.pair_keys, query) >= 0, low < 0)
 
-    def has_edges(self, a: np.ndarray, b: np.ndarray) -> pd.arrays.BooleanArray:
-        """Return [pairs] whether an edge leads from vertex a to vertex b; NA as in `connected`."""
-        a, b = np.asarray(a, np.int64), np.asarray(b, np.int64)
-        return pd.arrays.BooleanArray(self.index.find(a, b) >= 0, (a < 0) | (b < 0))
-
     def adjacency(self, vertices: np.ndarray) -> np.ndarray:
         """Return [genes, genes] bool, symmetric, False between genes of one vertex and for -1."""
         distinct, place = np.unique(vertices, return_inverse=True)

@@ -8,14 +8,12 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
-import pandas as pd
 
 from octoscope.errors import InputError
 from octoscope.octopus.directory import read_table
 from octoscope.octopus.network import Network, open_network
-from octoscope.octopus.network_schema import MIRRORED, NOT_KNOWN, UNNAMED
+from octoscope.octopus.network_schema import NOT_KNOWN, UNNAMED
 from octoscope.octopus.omnipath_resources import inferred_from_expression
-from octoscope.octopus.pairs import Edges
 from octoscope.octopus.string_rescore import CHANNELS, COEXPRESSION, PUBLISHED, combined_score
 
 
@@ -231,24 +229,3 @@ def _inferred(network: Network) -> tuple[np.ndarray, np.ndarray]:
         told = inferred_from_expression(table["sources"].to_pandas())[edges.evidence[rows]]
         inferred[rows], unknown[rows] = told.fillna(False), told.isna()
     return inferred, unknown
-
-
-def graph_edges(edges: Edges) -> pd.DataFrame:
-    """Return the edges of the graph: one per reaction, ordered pair and roles.
-
-    Assertions of several sources about one reaction are one edge; statements in no order give
-    an edge each way, with reactant and product exchanged on the way back.
-
-    Returns
-    -------
-    DataFrame
-        reaction, src, dst, role_src, role_dst (codes), reverse; sorted.
-    """
-    columns = ["reaction", "src", "dst", "role_src", "role_dst"]
-    own = pd.DataFrame({c: getattr(edges, c) for c in columns}).assign(reverse=False)
-    back = own[edges.both_ways].copy()
-    back[["src", "dst"]] = back[["dst", "src"]].to_numpy()
-    src, dst = back["role_src"].to_numpy(), back["role_dst"].to_numpy()
-    back["role_src"], back["role_dst"], back["reverse"] = MIRRORED[dst], MIRRORED[src], True
-    both = pd.concat([own, back]).drop_duplicates(columns)
-    return both.sort_values([*columns, "reverse"], kind="stable", ignore_index=True)

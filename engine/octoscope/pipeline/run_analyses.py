@@ -61,16 +61,3 @@ def run_analysis(
     for path, table in analysis.compute(context):
         if context.wants(path):
             write(root, path, table)
-
-
-def run_all(
-    root: RunRoot,
-    plan: Plan,
-    finished: Sequence[Block],
-    network: NetworkConfig | None,
-    scheduler: Any = "threads",
-    write: Writer = write_table,
-) -> None:
-    """Compute every analysis of a run in order, without a driver."""
-    for analysis in steps(plan, finished, network is not None):
-        run_analysis(root, analysis, finished, network, scheduler, write=write)

@@ -13,7 +13,14 @@ from octoscope.errors import DamagedRunError
 from octoscope.json_values import to_json
 from octoscope.pipeline.run_analyses import outputs
 from octoscope.planning.freeze import CONFIG
-from octoscope.results.cell_tables import CELLS, REFUSED, cells_table, refused_table
+from octoscope.results.cell_tables import (
+    CELLS,
+    REFUSED,
+    VOCABULARY_COUNTS,
+    cells_table,
+    refused_table,
+    vocabulary_counts,
+)
 from octoscope.results.run_results import REPORT, Results
 from octoscope.run_plan.values import Plan
 from octoscope.store.commits import each_record, left_by, record_path, sweep
@@ -64,9 +71,12 @@ def finish(
     root.replace("run.json", to_json(provenance))
     write_table(root, CELLS, cells_table(plan, provenance))
     write_table(root, REFUSED, refused_table(provenance))
-    root.replace(REPORT, page(Results(root)))
+    results = Results(root)
+    write_table(root, VOCABULARY_COUNTS, vocabulary_counts(results.tables["vocabulary"]))
+    root.replace(REPORT, page(results))
     finished = plan.finished_blocks(quarantined)
-    own = [CONFIG, "plan.json", "run.json", ATTENTION, VOCABULARY, CELLS, REFUSED, REPORT]
+    own = [CONFIG, "plan.json", "run.json", ATTENTION, VOCABULARY, REPORT]
+    own += [CELLS, REFUSED, VOCABULARY_COUNTS]
     tables = outputs(plan, finished, config.network is not None)
     earlier = _sealed(root)
     # a run of an earlier version lacks newer tables; a repair does not add them

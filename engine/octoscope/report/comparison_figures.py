@@ -90,7 +90,7 @@ def _square(
 
 
 def by_k(table: pd.DataFrame, label: str) -> str:
-    """Draw agreement against the number of strongest pairs, one line per query model.
+    """Draw agreement against the number of strongest pairs, a line and its null per query model.
 
     ``table``: query_model, k, middle, low, high (over the pairs of layers), null.
     """
@@ -103,8 +103,8 @@ def by_k(table: pd.DataFrame, label: str) -> str:
             x = part["k"].to_numpy(float)
             axis.plot(x, part["middle"], "o-", color=colour, label=str(model), markersize=4)
             axis.fill_between(x, part["low"], part["high"], color=colour, alpha=0.15, linewidth=0)
-        nulls = table.groupby("k")["null"].median()
-        axis.plot(nulls.index, nulls, "--", color="#9aa4ae", label="null (median)")
+            axis.plot(x, part["null"], "--", color=colour, linewidth=0.8)
+        axis.plot([], [], "--", color="#9aa4ae", linewidth=0.8, label="null (median)")
         ks = sorted(set(table["k"]))
         axis.set_xscale("log")
         axis.set_xticks(ks, [f"{k:,}" for k in ks])

@@ -28,7 +28,7 @@ def models_together(results: Results, gene_set: str, view: str) -> dict[str, Any
         return chosen(tables[table], gene_set=gene_set, view=view)
 
     agreed = chosen(of("agreement"), comparison="models")
-    networks = _networks(results, gene_set, view)
+    networks = _networks(results, gene_set, view, of("support"))
     contrasts, pools, combined_layers = (
         records(of(table)) for table in ("contrasts", "pools", "consensus_layers")
     )
@@ -70,7 +70,7 @@ def models_together(results: Results, gene_set: str, view: str) -> dict[str, Any
         "gene_sets": records(tables["gene_sets"]),
         "support": records(of("support")),
         "contrasts": contrasts,
-        "specific": _specific(of("specific")),
+        "specific": _specific(of("specific"), of("contrasts")),
         "pools": pools,
         **_geometry(results),
         "networks": networks,
@@ -78,7 +78,9 @@ def models_together(results: Results, gene_set: str, view: str) -> dict[str, Any
     }
 
 
-def _networks(results: Results, gene_set: str, view: str) -> list[dict[str, Any]]:
+def _networks(
+    results: Results, gene_set: str, view: str, support: pd.DataFrame
+) -> list[dict[str, Any]]:
     shown = []
     for c, category in enumerate(results.plan.categories):
         if f"consensus/c{c:04d}" not in results.tables:
@@ -89,13 +91,13 @@ def _networks(results: Results, gene_set: str, view: str) -> list[dict[str, Any]
         for row in rows:
             row["correlation"] = row.get(correlated[0]) if correlated else None
             row["edge"] = edge_text(row.get("in_network"))
-        both = t["n_groups"] >= 2
+        by_two = chosen(support, category=category.name, n_groups=2) if len(support) else support
         shown.append(
             {
                 "category": category.name,
                 "rows": rows,
                 "n": len(t),
-                "n_shared": int(both.sum()),
+                "n_shared": int(by_two["n_pairs"].iloc[0]) if len(by_two) else 0,
                 "drawn": min(len(t), _DRAWN),
                 "figure": comparison_figures.network(t.head(_DRAWN), f"network {category.name}")
                 if len(t)
@@ -115,19 +117,23 @@ def _geometry(results: Results) -> dict[str, Any]:
     return {"geometry": figure, "geometry_rows": records(t)}
 
 
-def _specific(t: pd.DataFrame) -> list[dict[str, Any]]:
-    """Return the strongest category-specific pairs of each model and category."""
-    if t.empty:
+def _specific(pairs: pd.DataFrame, contrasts: pd.DataFrame) -> list[dict[str, Any]]:
+    """Return the strongest category-specific pairs of each model and category that has any."""
+    if pairs.empty:
         return []
-    shown = []
-    for (model, category), part in t.groupby(["model", "category"], sort=False):
-        rows = part[part["specific"].fillna(False).astype(bool)]
-        alone = int(part["closest_category"].isna().sum())
-        shown.append(
-            {"model": model, "category": category, "n": len(rows), "n_alone": alone,
-             "rows": records(rows.head(_ROWS))}
-        )  # fmt: skip
-    return shown
+    pairs = pairs[pairs["specific"].fillna(False).astype(bool)]
+    return [
+        {
+            "model": row["model"],
+            "category": row["category"],
+            "n": row["n_specific"],
+            "rows": records(
+                chosen(pairs, model=row["model"], category=row["category"]).head(_ROWS)
+            ),
+        }
+        for row in records(contrasts)
+        if row["n_specific"]
+    ]
 
 
 def of_model(results: Results, m: ModelPlan, gene_set: str, view: str) -> dict[str, Any]:

@@ -63,14 +63,15 @@ def _content(results: Results, gene_set: str, view: str) -> dict[str, Any]:
     done = "stats" in tables
     with_network = config.network is not None
     models = [_model(results, m, gene_set, view, with_network) for m in plan.models] if done else []
-    genes, cells, refused = (tables[name] for name in ("vocabulary", "cells", "refused"))
+    genes, cells, refused = (tables[name] for name in ("vocabulary_counts", "cells", "refused"))
+    in_atlas = genes[genes["model"].isna()]
     sections, absent = _sections(results)
     return {
         "vocabulary": {
-            m.name: chosen(genes, model=m.name)["what"].value_counts().to_dict()
+            m.name: {r["what"]: r["n_genes"] for r in records(chosen(genes, model=m.name))}
             for m in plan.checkpoints
         },
-        "atlas_genes_changed": int(genes["model"].isna().sum()),
+        "atlas_genes_changed": [f"{r['n_genes']:,} {r['what']}" for r in records(in_atlas)],
         "config": config,
         "plan": plan,
         "run": run,

@@ -1,4 +1,4 @@
-"""Tables made from a run's provenance: cells that counted and cells that were refused."""
+"""Tables of what counted: cells that were used, cells that were refused, and genes."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ import pandas as pd
 from octoscope.run_plan.values import Plan
 
 CELLS, REFUSED = "tables/cells.parquet", "tables/refused.parquet"
+VOCABULARY_COUNTS = "tables/vocabulary_counts.parquet"
 
 
 def cells_table(plan: Plan, provenance: dict[str, Any]) -> pd.DataFrame:
@@ -41,3 +42,21 @@ def refused_table(provenance: dict[str, Any]) -> pd.DataFrame:
         for r in c["refused"]
     ]
     return pd.DataFrame(rows, columns=["model", "category", "cell", "why"]).astype("string")
+
+
+def vocabulary_counts(vocabulary: pd.DataFrame) -> pd.DataFrame:
+    """Return how many genes of each model were matched, renamed, merged or dropped.
+
+    Parameters
+    ----------
+    vocabulary
+        The table of this name.
+
+    Returns
+    -------
+    DataFrame
+        model (null: in the atlas itself, before any model), what, n_genes; in the order of the
+        table.
+    """
+    groups = vocabulary.groupby(["model", "what"], sort=False, dropna=False)
+    return groups.size().rename("n_genes").reset_index()

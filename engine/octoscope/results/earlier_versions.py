@@ -8,8 +8,16 @@ from typing import Any
 import pandas as pd
 
 from octoscope.errors import warn
-from octoscope.results.cell_tables import CELLS, REFUSED, cells_table, refused_table
+from octoscope.results.cell_tables import (
+    CELLS,
+    REFUSED,
+    VOCABULARY_COUNTS,
+    cells_table,
+    refused_table,
+    vocabulary_counts,
+)
 from octoscope.run_plan.values import Plan
+from octoscope.store.parquet import VOCABULARY
 
 Read = Callable[[str], pd.DataFrame]
 RENAMED_COLUMNS = {"rival": "closest_category"}
@@ -118,6 +126,7 @@ def _over_categories(name: str) -> Callable[[Read, Plan, dict[str, Any]], pd.Dat
 SUMMARIES: dict[str, tuple[tuple[str, ...], Callable[..., pd.DataFrame]]] = {
     CELLS: ((), lambda _, plan, provenance: cells_table(plan, provenance)),
     REFUSED: ((), lambda _, __, provenance: refused_table(provenance)),
+    VOCABULARY_COUNTS: ((VOCABULARY,), lambda read, _, __: vocabulary_counts(read(VOCABULARY))),
     "tables/models.parquet": (("tables/stats.parquet", "tables/mass.parquet"), _models),
     "tables/mass_by_layer.parquet": (("tables/mass.parquet",), _mass),
     "tables/model_pairs.parquet": (("tables/agreement.parquet",), _pairs),

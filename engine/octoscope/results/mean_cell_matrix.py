@@ -183,11 +183,11 @@ def mean_cell_source(
     pairs = read_finished_record(root, plan, pairs_work(m.base, category))
     n, used, cells = len(m.axis), pairs.metrics["cells_used"], gene_cells(root, pairs)
     cells = cells.astype(np.min_scalar_type(cells.max(initial=0)))  # read for every pair
-    rows = ComputedRows(mean_cells_of(root, plan, model, category, layer), cache_bytes)
+    held = ComputedRows(mean_cells_of(root, plan, model, category, layer), cache_bytes)
 
-    def computed() -> Iterator[MeanTile]:
-        for first, stop in row_ranges(n, plan.tile):
-            yield MeanTile(first, stop - first, rows, cells)
+    def computed(rows: np.ndarray | None = None) -> Iterator[MeanTile]:
+        for first, stop in row_ranges(n, plan.tile, rows):
+            yield MeanTile(first, stop - first, held, cells)
 
     return MatrixSource(
         computed,

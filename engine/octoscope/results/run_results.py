@@ -91,21 +91,9 @@ class Results:
         """Return the top pairs of an attention variant, of every category and layer."""
         return self.tables[f"topk/{model}"]
 
-    def edges(self, model: str) -> pd.DataFrame:
-        """Return the strongest keys of each query gene (``edges`` in the configuration)."""
-        return self.tables[f"edges/{model}"]
-
-    def union(self, model: str, category: str) -> pd.DataFrame:
-        """Return every pair that any layer lists, with its value and rank in all layers."""
-        return self.tables[f"union/{model}.c{self._number(category):04d}"]
-
     def consensus(self, category: str) -> pd.DataFrame:
         """Return the consensus network of a category, over all models."""
         return self.tables[f"consensus/c{self._number(category):04d}"]
-
-    def combined_layers(self, model: str) -> pd.DataFrame:
-        """Return the top pairs of a model's combined layers."""
-        return self.tables[f"consensus/{model}"]
 
     def sections(self) -> tuple[list[Section], list[str]]:
         """Return the report sections of analyses, and the names of analyses not installed."""

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 
 from octoscope.analysis.registry import Column, Table, analyses
-from octoscope.errors import InputError
 
 _MODEL = Column("model", "string", "Model")
 _CATEGORY = Column("category", "string", "Cell category")
@@ -25,6 +23,15 @@ RUN_TABLES = (
             Column("symbol", "string", "Its symbol; null: the row is of the atlas"),
             Column("what", "string", "matched, renamed, merged or dropped"),
             Column("why", "string", "The reason; null: it was matched by its own id"),
+        ),
+    ),
+    Table(
+        "tables/vocabulary_counts.parquet",
+        "model and fate of genes: how many",
+        (
+            Column("model", "string", "Model; null: changed in the atlas itself"),
+            Column("what", "string", "matched, renamed, merged or dropped"),
+            Column("n_genes", "int64", "Genes of the atlas"),
         ),
     ),
     Table(
@@ -74,34 +81,3 @@ def schema(names: Sequence[str] = ()) -> dict[str, Table]:
     """
     made = [*RUN_TABLES, *(t for a in analyses(names) for t in a.tables)]
     return {t.path: t for t in made}
-
-
-def table_of(path: str, names: Sequence[str] = ()) -> Table:
-    """Return what the table at a path of a run holds, e.g. ``topk/scgpt.parquet``.
-
-    Raises
-    ------
-    InputError
-        If no analysis makes a table of that path.
-    """
-    tables = schema(names)
-    # the path with a category's number before that with any name
-    for pattern, table in sorted(tables.items(), key=lambda x: "{model}" in x[0]):
-        if re.fullmatch(_expression(pattern), path):
-            return table
-    raise InputError(path, "no analysis makes such a table", f"one of {', '.join(sorted(tables))}")
-
-
-def column_of(table: Table, name: str) -> Column | None:
-    """Return what a column holds, its name with a layer, model or token filled in."""
-    exact = next((c for c in table.columns if c.name == name), None)
-    return exact or next(
-        (c for c in table.columns if re.fullmatch(_expression(c.name), name)), None
-    )
-
-
-def _expression(pattern: str) -> str:
-    """Return the regular expression of what a path or a name with placeholders stands for."""
-    filled = {"model": r"[A-Za-z0-9._-]+", "token": ".+", "layer": r"\d+", "category": r"c\d{4,}"}
-    parts = re.split(r"\{(\w+)\}", pattern)
-    return "".join(filled[p] if i % 2 else re.escape(p) for i, p in enumerate(parts))

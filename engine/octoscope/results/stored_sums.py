@@ -69,7 +69,7 @@ def matrix_source(
 ) -> MatrixSource:
     """Open a matrix whose reduced sums are in ``sums_store``.
 
-    ``cache_bytes``: the matrix is kept in memory after the first read if it takes no more.
+    ``cache_bytes``: the matrix is kept in memory once it is read if it takes no more.
     """
     m = plan.model(model)
     pairs = read_finished_record(root, plan, pairs_work(m.base, category))
@@ -81,8 +81,8 @@ def matrix_source(
     keep = sums.nbytes + (16 if followed else 8) * n * n <= cache_bytes
     counts = _pairs_reader(root, pairs, m)
 
-    def stored() -> Iterator[HalfTile]:
-        for first, stop in row_ranges(n, plan.tile):
+    def stored(rows: np.ndarray | None = None) -> Iterator[HalfTile]:
+        for first, stop in row_ranges(n, plan.tile, rows):
             block = tiles.read_rows(sums, first, stop)
             whole = block[2] if len(block) > 2 else None  # if it is not the sum of the halves
             n_ij = counts(first, stop)
@@ -94,7 +94,7 @@ def matrix_source(
 
     used = pairs.metrics["cells_used"]
     return MatrixSource(
-        cached_tiles(stored) if keep else stored,
+        cached_tiles(stored, n, plan.tile) if keep else stored,
         n,
         (used[0], used[1]),
         plan.categories[category].min_cells,

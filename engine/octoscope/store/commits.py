@@ -178,19 +178,6 @@ def read_record(root: RunRoot, work: str, plan: str) -> Record | None:
     return Record(work, *parts, digest=digest_of(raw))
 
 
-def read_records(root: RunRoot, works: Iterable[str], plan: str) -> dict[str, Record]:
-    """Return the records of all work that is done; gets by name, several at a time.
-
-    Of many units they take much memory: see :func:`each_record`, :func:`done_among`.
-
-    Raises
-    ------
-    DamagedRunError
-        As :func:`read_record`.
-    """
-    return {r.work: r for r in each_record(root, works, plan)}
-
-
 def each_record(root: RunRoot, works: Iterable[str], plan: str) -> Iterator[Record]:
     """Yield the records of all work that is done, in the order of ``works``; few are held.
 
@@ -205,7 +192,7 @@ def each_record(root: RunRoot, works: Iterable[str], plan: str) -> Iterator[Reco
 
 
 def done_among(root: RunRoot, works: Iterable[str], plan: str) -> set[str]:
-    """Return which work is done; like :func:`read_records`, but nothing of a record is kept.
+    """Return which work is done; like :func:`each_record`, but nothing of a record is kept.
 
     Raises
     ------

@@ -17,10 +17,6 @@ import os
 import signal
 import time
 
-POINTS = (
-    "before-write", "mid-layer", "after-data", "after-record", "mid-reduce", "mid-finalise",
-    "before-success",
-)  # fmt: skip
 _HOWS = ("worker", "hang", "full", "memory")
 
 

@@ -12,7 +12,7 @@ ROW: dict[str, Any] = {
     "model": "scgpt", "layer": 3, "category": "T cell", "control": "pearson, pooled",
     "n_edges": 1234, "n_pairs": 10_000, "reason": None,
     "or0": 4.0, "or0_low": 3.25, "or0_high": 5.0, "or1": 3.0, "or1_low": 2.5, "or1_high": 3.75,
-    "or1_limit": 2.4, "bound": 1.2,
+    "bound": 1.2, "e_value": 3.41,
 }  # fmt: skip
 START = "scgpt, layer 3, T cell: "
 EDGES = "1,234 of the 10,000 strongest pairs are network edges"
@@ -31,13 +31,13 @@ WANT = {
 
 @pytest.mark.parametrize("verdict", [v for v in VERDICTS if v != "cannot tell"])
 def test_a_verdict_names_its_numbers_and_its_control(verdict: str) -> None:
-    """Red: `or1` for `or0`; the E-value of OR1 and not of its limit over the bound."""
+    """Red: `or1` for `or0`; the bound for the E-value."""
     assert sentence(ROW | {"verdict": verdict}) == f"{START}{verdict}. {WANT[verdict]}"
 
 
 def test_what_cannot_be_told_names_the_reason() -> None:
     """Red: numbers that are undefined are printed as nan."""
-    undefined = {name: float("nan") for name in ROW if name.startswith("or")}
+    undefined = {name: float("nan") for name in ROW if name[:2] in ("or", "bo", "e_")}
     row = ROW | undefined | {"verdict": "cannot tell"}
     because = f"{START}cannot tell, because"
     assert sentence(row | {"reason": "too few edges"}) == f"{because} too few edges. {EDGES}."

@@ -7,13 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from octoscope.analysis.controlled.verdicts import (
-    BEYOND,
-    CANNOT_TELL,
-    NO_MORE,
-    NOT_ENRICHED,
-    e_value,
-)
+from octoscope.analysis.controlled.verdicts import BEYOND, CANNOT_TELL, NO_MORE, NOT_ENRICHED
 
 
 def sentence(row: Mapping[str, Any]) -> str:
@@ -32,7 +26,7 @@ def sentence(row: Mapping[str, Any]) -> str:
     return (
         f"{start}. {n}: {before}, {after}; error in co-expression can leave "
         f"{row['bound']:.2f}. A missing control could explain it only with odds ratios of "
-        f"{e_value(row['or1_limit'] / row['bound']):.2f} with both the list and the edges."
+        f"{row['e_value']:.2f} with both the list and the edges."
     )
 
 

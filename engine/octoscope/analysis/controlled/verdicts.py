@@ -21,9 +21,8 @@ VERDICTS = (BEYOND, NO_MORE, NOT_ENRICHED, CANNOT_TELL)
 LEAST_EDGES = 20
 LARGEST_IMBALANCE = 0.1  # standardised mean difference within strata
 LEAST_POSITIVITY = 0.5  # share of listed pairs with another pair in their stratum
-LARGEST_DRIFT = 1.0  # standard errors between half and quarter octaves
+LARGEST_DRIFT = 1.5  # standard errors between half and quarter octaves
 WIDEST = 2.0  # upper limit of OR0 above which "not enriched" is not known
-LIMIT = 0.01  # one-sided level of the lower limit that must exceed the bound
 LARGEST_Q = 0.05
 
 
@@ -66,11 +65,10 @@ def judge(c: Comparison, q: float, n_cells: int) -> Verdict:
         return Verdict(
             CANNOT_TELL, f"controls are not balanced within strata (difference {worst:.2f} SD)"
         )
-    limit = c.or1.interval(c.degrees_of_freedom, 1 - 2 * LIMIT)[0]
     drift = abs(c.refinement["quarter"][0] - c.refinement["half"][0])
     stable = drift < LARGEST_DRIFT * c.or1.se
     same_sign = all(half > 0 for half in c.or1_halves)
-    if limit > c.bound and q < LARGEST_Q:
+    if low1 > c.bound and q < LARGEST_Q:
         if not stable:
             return Verdict(CANNOT_TELL, "the odds ratio changes with the width of the bins")
         if not same_sign:
@@ -78,7 +76,7 @@ def judge(c: Comparison, q: float, n_cells: int) -> Verdict:
         return Verdict(BEYOND)
     if high1 < np.sqrt(c.or0.value) and (low1 <= 1 or high1 < c.bound):
         return Verdict(NO_MORE)
-    return Verdict(CANNOT_TELL, _unclear(c, q, limit, n_cells))
+    return Verdict(CANNOT_TELL, _unclear(c, q, low1, n_cells))
 
 
 def _unclear(c: Comparison, q: float, limit: float, n_cells: int) -> str:

@@ -42,7 +42,6 @@ _CONTROLLED = (
     *_LABEL,
     *_COUNTS,
     *_ODDS,
-    Column("or1_limit", "float64", "Lower end of the 98 % interval of or1, for the first verdict"),
     Column("or1_half", "float64", "or1 with co-expression of half of the cells, mean of both"),
     Column(
         "or1_extrapolated",
@@ -67,7 +66,7 @@ _CONTROLLED = (
     Column(
         "e_value",
         "float64",
-        "Odds ratio that a missing control needs with both list and edges to explain or1_limit "
+        "Odds ratio that a missing control needs with both list and edges to explain or1_low "
         "beyond the bound; 1: nothing to explain",
     ),
     Column("headline", "bool", "Whether this control explains most (smallest or1)"),
@@ -147,7 +146,7 @@ CONTROLLED_TABLES = (
             Column("n_not_enriched", "int64", "Layers not enriched beyond degree and expression"),
             Column("n_cannot_tell", "int64", "Layers of which it cannot be told"),
             Column(
-                "sentence", "string", "The verdict on the layer with the largest or1_limit / bound"
+                "sentence", "string", "The verdict on the layer with the largest or1_low / bound"
             ),
         ),
         when=_WHEN,

@@ -24,7 +24,7 @@ from octoscope.run_plan.values import COEXPRESSION, Block, Plan
 
 PATHS = tuple(table.path for table in CONTROLLED_TABLES)
 _LARGEST_SHARE = 0.1  # of all pairs that could be listed
-_ORDER = ["model", "category", "layer", "gene_set", "view", "k"]
+_LIST = ["layer", "gene_set", "view", "k"]
 
 Rows = list[dict[str, Any]]
 
@@ -127,13 +127,12 @@ def _judged(found: list[tuple[dict[str, Any], Comparison]], cells: int) -> Itera
     labels["p"] = [c.p for _, c in found]
     labels["or1"] = [c.or1.value for _, c in found]
     q = statistics.adjust_by(labels, ["gene_set", "k"])
-    smallest = labels.groupby(["layer", "gene_set", "view", "k"])["or1"].transform("min")
-    first = (labels["or1"] == smallest) | (smallest.isna() & ~labels.duplicated(_ORDER))
+    of_list = labels.assign(or1=labels["or1"].fillna(np.inf)).groupby(_LIST)["or1"]
+    headlines = set(of_list.idxmin())  # the first control of equal ones
     for i, (label, c) in enumerate(found):
         verdict = judge(c, float(q[i]), cells)
-        limit = c.or1.interval(c.degrees_of_freedom, 0.98)[0]
-        yield label | _numbers(c) | {
-            "or1_limit": limit,
+        numbers = _numbers(c)
+        yield label | numbers | {
             "or1_half": float(np.exp(c.or1_half)),
             "or1_extrapolated": float(np.exp(c.or1_extrapolated)),
             "rho": c.reliability, "rho_list": c.reliability_list, "bound": c.bound,
@@ -141,7 +140,7 @@ def _judged(found: list[tuple[dict[str, Any], Comparison]], cells: int) -> Itera
             "smd_expression": c.balance[2],
             "positivity": c.positivity, "positivity_edges": c.positivity_edges,
             "p": c.p, "q": float(q[i]),
-            "e_value": e_value(limit / c.bound), "headline": bool(first.iloc[i]),
+            "e_value": e_value(numbers["or1_low"] / c.bound), "headline": i in headlines,
             "verdict": verdict.kind, "reason": verdict.reason or None,
         }  # fmt: skip
 
@@ -165,7 +164,7 @@ def _summary(verdicts: Rows) -> dict[str, Any]:
     counts = zip(
         ("n_beyond", "n_no_more", "n_not_enriched", "n_cannot_tell"), VERDICTS, strict=True
     )
-    evidence = [r["or1_limit"] / r["bound"] for r in verdicts]
+    evidence = [r["or1_low"] / r["bound"] for r in verdicts]
     strongest = int(np.nanargmax(evidence)) if not np.isnan(evidence).all() else 0
     return {
         "n_layers": len(verdicts),

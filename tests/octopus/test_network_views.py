@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from dataclasses import replace
 from pathlib import Path
 
@@ -11,11 +10,9 @@ import pandas as pd
 import pytest
 from octoscope.errors import InputError
 from octoscope.octopus.network import Network, open_network
-from octoscope.octopus.network_schema import ROLES
 from octoscope.octopus.network_views import (
     INDEPENDENT,
     View,
-    graph_edges,
     network_summary,
     open_view,
     view,
@@ -126,24 +123,3 @@ def test_a_run_may_ask_for_a_view(built: dict[str, Path]) -> None:
     assert facts[1]["name"] == "fixture (without co-expression evidence)"
     assert facts[3]["name"] == "fixture (TRRUST; without co-expression evidence)"
     assert facts[2]["pairs"] == 153
-
-
-def test_the_graph_counts_a_reaction_once_and_turns_reversible_ones() -> None:
-    rows = [
-        (0, 1, "reactant", "product", False, 0, 0, float("nan")),
-        (0, 1, "reactant", "product", False, 0, 1, float("nan")),
-        (2, 0, "catalyst", "reactant", False, 0, 0, float("nan")),
-    ]
-    net = network_of(3, rows)
-    net.edges.reaction[:] = 0
-    g = graph_edges(net.edges)
-    found = Counter(
-        (r.src, r.dst, ROLES[r.role_src], ROLES[r.role_dst], r.reverse) for r in g.itertuples()
-    )
-    assert found == Counter(
-        [
-            (0, 1, "reactant", "product", False),
-            (1, 0, "reactant", "product", True),  # backwards the product is consumed
-            (2, 0, "catalyst", "reactant", False),  # nothing leads back to a catalyst
-        ]
-    )

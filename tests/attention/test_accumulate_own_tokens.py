@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from octoscope.attention.accumulate import BatchLayout, LayerSums, PairCounts, QKBatch
 from octoscope.attention.topk import TopK
-from octoscope.attention.views import QUANTITIES, view_values
+from octoscope.attention.views import QUANTITIES, one_view, quantity_of
 from octoscope.config.view_names import default_min_cells
 
 MASS = ("kept",)
@@ -81,7 +81,7 @@ def planted(seed: int = 0) -> tuple[np.ndarray, np.ndarray, np.ndarray, set[tupl
 
 
 def top(sums: LayerSums, pairs: np.ndarray, view: str, floor: int, k: int) -> list:
-    values = view_values(sums.sums[0].numpy(), pairs, 400, view)
+    values = one_view(sums.sums[0].numpy()[quantity_of(view)], pairs, 400, view)
     kept = TopK(k)
     kept.update(0, values, pairs >= floor)
     found = kept.result()

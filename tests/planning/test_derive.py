@@ -1,27 +1,19 @@
-"""Sizes that derive from ``execution.memory``, and the settings that moved to ``advanced``."""
+"""Sizes that derive from ``execution.memory``."""
 
 from __future__ import annotations
 
-import warnings
 from pathlib import Path
 from typing import Any
 
 import psutil
 import pytest
-import yaml
-from octoscope.config import apply_overrides, config_of_text, dump_config, load_config, parse_config
-from octoscope.config.byte_sizes import parse_bytes, size_text
+from octoscope.config import dump_config, parse_config
 from octoscope.config.execution_config import AdvancedConfig, ExecutionConfig
-from octoscope.demo.demo import demo_config, demo_tree
-from octoscope.errors import InputError, OctoscopeWarning
+from octoscope.demo.demo import demo_tree
+from octoscope.errors import InputError
 from octoscope.planning.derive import result_fields, sizes
 from octoscope.planning.freeze import run_config
 from octoscope.store.run_dir import RunRoot
-
-MOVED = {
-    "tile": 64, "micro_batch": 3, "batch_cells": 2, "working_set": "1GB", "macro_batches": 2,
-    "cache": "300MB", "readers": 3, "lease": 5.0, "grace": 7.0,
-}  # fmt: skip
 
 
 def of(**execution: Any) -> tuple[int, int]:
@@ -76,41 +68,3 @@ def test_sizes_are_in_what_decides_results() -> None:
     assert small["execution"]["advanced"]["working_set"] == "250MB"
     assert large["execution"]["advanced"]["cache"] == "1GB"
     assert "memory" not in small["execution"]
-
-
-@pytest.mark.parametrize("n", [1, 999, 1000, 1_500_000, 256_000_000, 2 * 10**9, 3 * 10**12 + 1])
-def test_sizes_read_back_exactly(n: int) -> None:
-    assert parse_bytes(size_text(n)) == n
-
-
-@pytest.mark.parametrize("name", [*MOVED, "hold"])
-def test_former_places_are_read_with_a_warning(name: str, tmp_path: Path) -> None:
-    """Red: a name missing from ``renamed._MOVED``."""
-    new = "cache" if name == "hold" else name
-    value = MOVED[new]
-    tree = demo_tree() | {"execution": {"threads": 1, name: value}}
-    path = tmp_path / "c.yaml"
-    path.write_text(yaml.safe_dump(tree))
-    said = rf"execution\.{name} is now called execution\.advanced\.{new};"
-    with pytest.warns(OctoscopeWarning, match=said):
-        config = load_config(path)
-    assert getattr(config.execution.advanced, new) == value
-    with warnings.catch_warnings():
-        warnings.simplefilter("error")
-        stored = config_of_text(path.read_text(), "run")  # of a run: no warning
-    assert getattr(stored.execution.advanced, new) == value
-    # on the command line, over a file that has the old place or the new
-    with pytest.warns(OctoscopeWarning) as told:
-        config = load_config(path, [f"execution.{name}={MOVED[new]}"])
-    assert [str(w.message).partition("execution.")[0] for w in told] == [f"{path}: ", "--set "]
-    assert getattr(config.execution.advanced, new) == value
-    present = demo_config().model_dump(mode="json")
-    with pytest.warns(OctoscopeWarning, match=f"--set execution.advanced.{new}"):
-        apply_overrides(present, [f"execution.{name}={value}"])
-    assert getattr(parse_config(present, "c").execution.advanced, new) == value
-
-
-def test_a_value_in_both_places_is_refused() -> None:
-    tree = demo_tree() | {"execution": {"tile": 32, "advanced": {"tile": 64}}}
-    with pytest.raises(InputError, match=r"execution\.tile.*did you mean execution.advanced.tile"):
-        parse_config(tree, "c")

@@ -1,0 +1,132 @@
+"""Joining or starting Ray: what cannot work is refused at once, in one line."""
+
+from __future__ import annotations
+
+import socket
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from octoscope.cluster import connect
+from octoscope.cluster.connect import ray_cluster, require_start
+from octoscope.errors import OctoscopeError
+
+from tests.ports import free_ports
+
+
+def one_line(error: BaseException) -> str:
+    text = str(error)
+    assert "\n" not in text
+    return text
+
+
+@pytest.fixture
+def deaf() -> Iterator[str]:
+    """The address of a program that takes connections and is not Ray."""
+    with socket.create_server(("127.0.0.1", 0)) as server:
+
+        def answer() -> None:
+            while True:
+                try:
+                    connection, _ = server.accept()
+                except OSError:
+                    return
+                with connection:
+                    connection.sendall(b"220 mail ready\r\n")
+
+        threading.Thread(target=answer, daemon=True).start()
+        yield f"127.0.0.1:{server.getsockname()[1]}"
+
+
+def test_a_cluster_that_does_not_answer_is_refused_at_once(
+    deaf: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (port,) = free_ports(1)
+    for address, cause in (
+        (f"127.0.0.1:{port}", "Connection refused"),
+        (f"ray://127.0.0.1:{port}", "Connection refused"),
+        ("no-such-host.invalid:6379", ""),
+        (deaf, "what answers there is not Ray"),
+    ):
+        begun = time.monotonic()
+        with pytest.raises(
+            OctoscopeError, match="unset RAY_ADDRESS to compute here|on this mach"
+        ) as e:
+            require_start(address)
+        assert f"Ray at {address}: no connection ({cause}" in one_line(e.value)
+        assert time.monotonic() - begun < 10
+    monkeypatch.setenv("RAY_ADDRESS", f"127.0.0.1:{port}")
+    with pytest.raises(OctoscopeError, match="RAY_ADDRESS"):
+        require_start(None)
+    with pytest.raises(OctoscopeError, match="RAY_ADDRESS"), ray_cluster():
+        pass
+
+
+def test_a_module_of_the_same_name_in_the_working_directory_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "octoscope").mkdir()
+    (tmp_path / "octoscope" / "results.csv").write_text("")
+    require_start(None)  # a folder of results: the installed package comes before it
+    (tmp_path / "octoscope" / "__init__.py").write_text("")
+    with pytest.raises(OctoscopeError, match=r"octoscope/__init__\.py: workers would import it"):
+        require_start(None)
+    (tmp_path / "octoscope" / "__init__.py").unlink()
+    (tmp_path / "octoscope.py").write_text("")
+    with pytest.raises(OctoscopeError, match=r"octoscope\.py: workers would import it"):
+        require_start(None)
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        Exception("The current node timed out during startup.\nThis could happen"),
+        OSError(28, "No space left on device"),
+        RuntimeError("Failed to start GCS"),
+    ],
+)
+def test_whatever_ray_raises_as_it_starts_is_one_line(
+    monkeypatch: pytest.MonkeyPatch, error: Exception
+) -> None:
+    import ray
+
+    def fail(**given: Any) -> None:
+        raise error
+
+    monkeypatch.setattr(ray, "init", fail)
+    monkeypatch.setattr(ray, "is_initialized", lambda: False)
+    monkeypatch.setattr(ray, "shutdown", lambda: None)
+    monkeypatch.delenv("RAY_ADDRESS", raising=False)
+    with (
+        pytest.raises(OctoscopeError, match="Ray cannot start on this machine: ") as caught,
+        ray_cluster(),
+    ):
+        pass
+    text = one_line(caught.value)
+    assert type(error).__name__ in text
+    assert "RAY_TMPDIR" in text
+    assert "/dev/shm" in text
+
+
+def test_a_signal_while_ray_starts_is_not_taken_for_a_failure(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    import ray
+
+    def fail(**given: Any) -> None:
+        raise SystemError("returned a result with an exception set")
+
+    monkeypatch.setattr(ray, "init", fail)
+    monkeypatch.setattr(ray, "is_initialized", lambda: False)
+    with pytest.raises(SystemError), ray_cluster():
+        pass
+
+
+def test_the_address_is_joined_only_where_one_is_given(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("RAY_ADDRESS", raising=False)
+    assert connect.address_of(None) is None
+    require_start(None)

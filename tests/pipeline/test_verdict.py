@@ -1,0 +1,86 @@
+"""The verdict of a whole run: tables, command, Python and report say the same."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import octoscope as oc
+import pandas as pd
+import pytest
+import yaml
+
+from tests.conftest import small_tree
+from tests.here import here
+from tests.results.columns import faults
+
+TABLES = ("overlap_controlled", "overlap_ladder", "overlap_refinement", "overlap_comparators",
+          "verdicts", "verdict_summary")  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def judged(small_atlas: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A small run with two kinds of co-expression, pooled over two categories."""
+    tree = small_tree(small_atlas)
+    tree["coexpression"] = ["pearson", "spearman"]
+    tree["estimators"] = ["per_cell", "mean_residual"]
+    tree["network"]["k"] = [20, 60]
+    folder = tmp_path_factory.mktemp("judged")
+    (folder / "run.yaml").write_text(yaml.safe_dump(tree))
+    done = here("run", str(folder / "run.yaml"), "--out", str(folder / "run"))
+    assert done.returncode == 0, done.stderr
+    return folder / "run"
+
+
+def test_every_matrix_has_a_row_for_every_control_and_length(judged: Path) -> None:
+    table = pd.read_parquet(judged / "tables/overlap_controlled.parquet")
+    assert set(table["control"]) == {"pearson", "pearson, pooled", "spearman"}
+    assert set(table["k"]) == {20, 60}
+    keys = ["model", "category", "layer", "gene_set", "view", "control", "k"]
+    assert not table.duplicated(keys).any()
+    # variants x categories x layers x views x controls x lengths
+    assert len(table) == 2 * 2 * 2 * 2 * 3 * 2
+    assert (table["n_pairs"] <= table["k"]).all()
+    assert (table.groupby(keys[:5] + ["k"])["headline"].sum() == 1).all()
+    known = table.dropna(subset=["or1", "or1_low"])
+    assert len(known)
+    assert (known["or1_low"] <= known["or1"]).all()
+    assert (table["bound"].dropna() >= 1).all()
+
+
+def test_tables_are_what_the_schema_says(judged: Path) -> None:
+    named = [f for f in faults(judged) if any(name in str(f) for name in TABLES)]
+    assert named == []
+    for name in TABLES:
+        assert len(pd.read_parquet(judged / f"tables/{name}.parquet"))
+
+
+def test_command_python_and_report_give_the_same_verdicts(judged: Path) -> None:
+    stored = pd.read_parquet(judged / "tables/verdicts.parquet")
+    assert len(stored) == 2 * 2 * 2
+    found = oc.open_run(judged).verdict()
+    assert found["sentence"].tolist() == stored["sentence"].tolist()
+    rows = json.loads(here("verdict", str(judged), "--json").stdout)
+    assert [r["verdict"] for r in rows] == stored["verdict"].tolist()
+    text = here("verdict", str(judged), "--all").stdout
+    assert "relative to the named controls" in text
+    page = (judged / "report/index.html").read_text()
+    summary = pd.read_parquet(judged / "tables/verdict_summary.parquet")
+    assert page.index('id="verdict"') < page.index('class="facts"') < page.index('id="models"')
+    assert page.count('<table id="verdicts">') == 1
+    assert (
+        int(summary[["n_beyond", "n_no_more", "n_not_enriched", "n_cannot_tell"]].sum().sum()) == 8
+    )
+    one = oc.open_run(judged).verdict(model="tiny", category="T cell")
+    assert len(one) == 2
+
+
+def test_a_run_without_co_expression_says_why_it_cannot_tell(finished_run: Path) -> None:
+    """Red: an empty answer, which reads as nothing found."""
+    found = oc.open_run(finished_run).verdict()
+    assert set(found["verdict"]) == {"cannot tell"}
+    assert "did not measure co-expression" in found["reason"].iloc[0]
+    done = here("verdict", str(finished_run))
+    assert done.returncode == 0
+    assert "coexpression: [pearson, spearman]" in " ".join(done.stdout.split())
+    assert "Cannot tell" in (finished_run / "report/index.html").read_text()
