@@ -130,6 +130,7 @@ def test_a_comparison_is_that_of_the_plain_reference() -> None:
     assert c.positivity_edges == pytest.approx(shared.a.sum() / table.a.sum())
     assert (c.n_pairs, c.n_edges) == (inside.sum(), (inside & edge).sum())
     expected = (shared.a + shared.b) * shared.c / (shared.c + shared.d)
+    assert c.comparable_rate == pytest.approx(shared.a.sum() / (shared.a + shared.b).sum())
     assert c.ladder[0] == pytest.approx(edge.mean())
     assert c.ladder[3] == pytest.approx(expected.sum() / (shared.a + shared.b).sum())
     r = np.corrcoef(every[0, inside], every[1, inside])[0, 1]
@@ -137,12 +138,12 @@ def test_a_comparison_is_that_of_the_plain_reference() -> None:
 
 
 def test_the_ladder_climbs_from_all_pairs_to_like_ones() -> None:
-    """Hubs and co-expression explain much of a list of theirs. Red: rungs in another order."""
+    """A list that knows co-expression alone has the edges of like pairs. Red: `edge_rate`."""
     found = comparisons(PURE, 1.0)
     every, degree, expression, coexpression = np.mean([c.ladder for c in found], axis=0)
-    # the last rung is of pairs with another pair in their stratum, so it is compared with theirs
-    rate = np.mean([c.n_edges * c.positivity_edges / (c.n_pairs * c.positivity) for c in found])
-    assert coexpression > 1.3 * max(every, degree, expression)
+    # pairs of the strongest co-expression have no like ones, and are left out of the last rung
+    rate = np.mean([c.comparable_rate for c in found])
+    assert np.mean([c.n_edges / c.n_pairs for c in found]) > 1.3 * rate
     assert rate == pytest.approx(coexpression, rel=0.15)
 
 
@@ -151,7 +152,9 @@ def test_an_empty_list_has_no_numbers_and_no_verdict() -> None:
     universe, _, _ = universe_of("noise", 1.0, 0)
     c = compare(universe, *np.zeros((2, 0), int))
     assert (c.n_pairs, c.n_edges) == (0, 0)
-    assert np.isnan([c.or0.log, c.or1.log, c.p, c.positivity, c.reliability_list]).all()
+    assert np.isnan(
+        [c.or0.log, c.or1.log, c.p, c.positivity, c.reliability_list, c.comparable_rate]
+    ).all()
     assert judge(c, float("nan"), 10).kind == CANNOT_TELL
 
 
