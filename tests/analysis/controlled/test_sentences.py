@@ -12,7 +12,7 @@ ROW: dict[str, Any] = {
     "model": "scgpt", "layer": 3, "category": "T cell", "control": "pearson, pooled",
     "n_edges": 1234, "n_pairs": 10_000, "reason": None,
     "or0": 4.0, "or0_low": 3.25, "or0_high": 5.0, "or1": 3.0, "or1_low": 2.5, "or1_high": 3.75,
-    "bound": 1.2, "e_value": 3.41,
+    "e_value": 3.41, "bound": 1.2,
 }  # fmt: skip
 START = "scgpt, layer 3, T cell: "
 EDGES = "1,234 of the 10,000 strongest pairs are network edges"

@@ -49,8 +49,8 @@ def test_the_base_is_beyond_co_expression() -> None:
     assert kind(replace(BASE, or1=OddsRatio(0.0, 0.1))) != BEYOND
 
 
-def test_the_lower_limit_of_95_percent_must_exceed_the_bound() -> None:
-    """Red: the limit of 90 %; a bound of 1."""
+def test_the_lower_95_percent_limit_must_exceed_the_bound() -> None:
+    """Red: the odds ratio itself; a bound of 1."""
     bound, t = np.log(BASE.bound), 0.1 * 1.972  # Student's t, 199 degrees, 2.5 % above
     for over, want in ((0.005, BEYOND), (-0.005, CANNOT_TELL)):
         assert kind(replace(BASE, or1=OddsRatio(bound + t + over, 0.1))) == want

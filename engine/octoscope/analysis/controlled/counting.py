@@ -81,9 +81,7 @@ def add_counts(
     level_bins: np.ndarray,
     n_levels: int,
     rarer: bool,
-    pairs: np.ndarray,
-    edges: np.ndarray,
-    sums: np.ndarray,
+    totals: np.ndarray,
     slot: np.ndarray,
     group: np.ndarray,
     slot_pairs: np.ndarray,
@@ -103,10 +101,10 @@ def add_counts(
         [vertices] float64.
     level_bins, n_levels
         [LEVELS] bin of each step, and how many there are.
-    pairs, edges
-        [tables, strata] int64, added to.
-    sums
-        [tables, 3, strata] float64 sums of co-expression, log degree and level; added to.
+    totals
+        [tables, strata, 5] float64 pairs, edges, and sums of co-expression and, in the first table
+        alone, of log degree and level; side by side, because a pair is one place in each table;
+        added to.
     slot
         [strata of table 0] row of ``slot_pairs``, -1: no list has a pair in the stratum.
     group
@@ -128,13 +126,13 @@ def add_counts(
             for t in range(len(parts)):
                 c = values[parts[t], r, v]
                 s = bins[t, int((c + 1) * half)] * degree_bins * n_levels + base
-                pairs[t, s] += 1
-                edges[t, s] += edge
-                sums[t, 0, s] += c
-                sums[t, 1, s] += degree
-                sums[t, 2, s] += both
+                totals[t, s, 0] += 1
+                totals[t, s, 1] += edge
+                totals[t, s, 2] += c
                 if t:
                     continue
+                totals[t, s, 3] += degree
+                totals[t, s, 4] += both
                 for end in range(2):
                     g = group[v] if end else group[u]
                     if end and g == group[u]:

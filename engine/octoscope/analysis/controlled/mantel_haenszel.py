@@ -19,7 +19,8 @@ class StratumCounts:
     pairs, edges
         [strata] int64.
     sums
-        [3, strata] float64: co-expression, log degree and expression level of these pairs.
+        [3, strata] float64: co-expression, log degree and expression level of these pairs; degree
+        and level are 0 in tables other than the one in use.
     slot
         [strata] row of each stratum in the tables by group, -1: it has none.
     pairs_of, edges_of

@@ -207,20 +207,20 @@ def _count(
     n_strata = (int(tables.max()) + 1) * n_base
     slot = np.full(n_strata, -1)
     slot[listed] = np.arange(len(listed))
-    counts, edges = np.zeros((2, len(names), n_strata), np.int64)
-    sums = np.zeros((len(names), 3, n_strata))
+    totals = np.zeros((len(names), n_strata, 5))
     by_slot = np.zeros((2, max(len(listed), 1), n_groups), np.int32)
     by_base = np.zeros((2, n_base, n_groups), np.int32)
     for rows, block in blocks():
         add_counts(
             block, rows, pairs.eligible, pairs.adjacency, parts, tables, strata.degree_bins,
             strata.log_degree, strata.level, strata.level_bins, strata.n_levels, strata.rarer,
-            counts, edges, sums, slot, group, *by_slot, *by_base,
+            totals, slot, group, *by_slot, *by_base,
         )  # fmt: skip
-    made = {
-        name: StratumCounts(counts[t], edges[t], sums[t], slot, *by_slot)
-        for t, name in enumerate(names)
-    }
+    made = {}
+    for t, name in enumerate(names):
+        pairs_of, edges_of = totals[t, :, :2].T.astype(np.int64)
+        sums = totals[t, :, 2:].T.copy()
+        made[name] = StratumCounts(pairs_of, edges_of, sums, slot, by_slot[0], by_slot[1])
     first, inner = made[USED], (-1, n_base)
     base = StratumCounts(
         first.pairs.reshape(inner).sum(0), first.edges.reshape(inner).sum(0),
