@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import yaml
+from octoscope.atlas import Atlas
 from octoscope.config import parse_config
 from octoscope.demo.demo import data
 from octoscope.errors import InputError
@@ -78,6 +79,28 @@ def test_correlations_are_scipys(small_atlas: Path, tmp_path: Path, unit_cells: 
         # the halves are not the whole, and each is a correlation of its own
         assert np.abs(matrix[0, 0] - matrix[2, 0]).max() > 0.05
         assert np.abs(matrix[:2]).max() <= 1
+
+
+@pytest.mark.parametrize("kind", ["pearson", "spearman"])
+def test_moments_of_genes_are_numpys(small_atlas: Path, tmp_path: Path, kind: str) -> None:
+    """Of each half and of all cells, zeros included. Red: divided by the cells that express it."""
+    tree = small_tree(small_atlas) | {"coexpression": [kind]}
+    tree["execution"]["unit_cells"] = 8
+    root, plan, _ = matrices(tree, tmp_path / "run")
+    category, name = plan.categories[1], f"coexpression.{kind}"
+    values = log_values(small_atlas, plan, category.name)
+    record = read_record(root, matrix_work(name, 1, 0), plan.hash)
+    assert record is not None
+    store = root.zarr(f"{record.folder}/dense.zarr")
+    mean, variance = (tiles.open_array(store, f"gene_{m}")[:] for m in ("mean", "variance"))
+    rows = [Atlas(run_config(root).atlas).index_of(run_config(root)).halves[1][h] for h in (0, 1)]
+    names = ad.read_zarr(small_atlas).obs_names
+    for part, at in enumerate([*rows, np.concatenate(rows)]):
+        cells = values.loc[names[at]].to_numpy()
+        np.testing.assert_allclose(mean[part], cells.mean(0), rtol=1e-6, atol=1e-9)
+        np.testing.assert_allclose(variance[part], cells.var(0), rtol=1e-5, atol=1e-9)
+    assert len(values) == sum(category.cells)
+    assert np.abs(mean[0] - mean[1]).max() > 0.05  # the halves are not mixed up unseen
 
 
 def test_units_do_not_matter(small_atlas: Path, tmp_path: Path) -> None:

@@ -31,13 +31,13 @@ WANT = {
 
 @pytest.mark.parametrize("verdict", [v for v in VERDICTS if v != "cannot tell"])
 def test_a_verdict_names_its_numbers_and_its_control(verdict: str) -> None:
-    """Red: `or1` for `or0`; the E-value of OR1 and not of its limit over the bound."""
+    """Red: `or1` for `or0`; the bound for the E-value."""
     assert sentence(ROW | {"verdict": verdict}) == f"{START}{verdict}. {WANT[verdict]}"
 
 
 def test_what_cannot_be_told_names_the_reason() -> None:
     """Red: numbers that are undefined are printed as nan."""
-    undefined = {name: float("nan") for name in ROW if name.startswith("or")}
+    undefined = {name: float("nan") for name in ROW if name[:2] in ("or", "bo", "e_")}
     row = ROW | undefined | {"verdict": "cannot tell"}
     because = f"{START}cannot tell, because"
     assert sentence(row | {"reason": "too few edges"}) == f"{because} too few edges. {EDGES}."

@@ -138,8 +138,8 @@ def test_no_more_than_co_expression() -> None:
 
 
 def test_poorly_measured_co_expression_says_how_many_cells_would_do() -> None:
-    """Red: the bound of the limit of 95 %."""
-    c = replace(BASE, reliability=0.25)  # bound 4^0.75 = 2.83, limit 2.37
+    """Red: the cells for OR1 and not for its lower limit."""
+    c = replace(BASE, reliability=0.25)  # bound 4^0.75 = 2.83, limit 2.46
     text = reason(c)
     assert (
         "measured too poorly (reliability 0.25): its error can leave an odds ratio of 2.83" in text

@@ -37,7 +37,7 @@ class Comparison:
         Shares of listed pairs, and of listed edges, with another pair in their stratum.
     ladder
         Expected share of edges among the listed pairs: all pairs of the universe, pairs of like
-        degree, also of like level, also of like co-expression.
+        degree, also of like level, also of like co-expression (see :attr:`comparable_rate`).
     """
 
     n_pairs: int
@@ -57,6 +57,18 @@ class Comparison:
     def degrees_of_freedom(self) -> int:
         """Of the intervals: one less than the listed edges, which are what is few."""
         return self.n_edges - 1
+
+    @property
+    def comparable_rate(self) -> float:
+        """Share of edges among the listed pairs with another pair in their stratum.
+
+        The last rung of the ladder is of these alone. Pairs without another one are those of the
+        strongest co-expression, and have the most edges.
+        """
+        if not self.positivity > 0:
+            return float("nan")
+        of_edges = self.positivity_edges if self.n_edges else 0.0
+        return self.n_edges * of_edges / (self.n_pairs * self.positivity)
 
     @property
     def or1_half(self) -> float:

@@ -91,6 +91,12 @@ CONTROLLED_TABLES = (
             Column("expected_degree", "float64", "Of other pairs of like degree"),
             Column("expected_expression", "float64", "Of other pairs of like expression too"),
             Column("expected_coexpression", "float64", "Of other pairs of like co-expression too"),
+            Column(
+                "edge_rate_comparable",
+                "float64",
+                "Edge rate of the listed pairs with another pair of like co-expression, degree and "
+                "expression: expected_coexpression is of these alone",
+            ),
         ),
         when=_WHEN,
     ),

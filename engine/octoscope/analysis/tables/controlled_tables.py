@@ -179,7 +179,7 @@ def _ladder(c: Comparison) -> dict[str, Any]:
         "n_pairs": c.n_pairs, "n_edges": c.n_edges,
         "edge_rate": c.n_edges / c.n_pairs if c.n_pairs else float("nan"),
         "expected_all": every, "expected_degree": degree, "expected_expression": expression,
-        "expected_coexpression": coexpression,
+        "expected_coexpression": coexpression, "edge_rate_comparable": c.comparable_rate,
     }  # fmt: skip
 
 

@@ -1,0 +1,167 @@
+"""Lists with a known odds ratio: what the control finds, and what coarser ones get wrong.
+
+Simulations of `benchmarks/verdict_structures.py`: 160 genes, the strongest 3 % of the pairs, 40
+seeds. `benchmarks/verdict_calibration.py` runs them all with more seeds.
+"""
+
+from __future__ import annotations
+
+import sys
+from dataclasses import replace
+from functools import cache
+from pathlib import Path
+
+import numpy as np
+import pytest
+from octoscope.analysis.controlled.comparison import Comparison, compare, held_out
+from octoscope.analysis.controlled.controls import by_vertex
+from octoscope.analysis.controlled.lists import by_vertex_mean, strongest_pairs
+from octoscope.analysis.controlled.universe import Universe, count_universe, pair_codes
+from octoscope.analysis.controlled.verdicts import BEYOND, CANNOT_TELL, judge
+from octoscope.analysis.vertex_pairs import VertexPairs
+
+from tests.analysis import plain_mantel_haenszel as plain
+
+BENCHMARKS = Path(__file__).parents[3] / "benchmarks"
+SEEDS = 40
+PURE, SPARSE = "co-expression, 1,000 cells", "co-expression, 600 sparse cells"
+
+
+@cache
+def universe_of(
+    structure: str, odds_ratio: float, seed: int, genes: int = 160
+) -> tuple[Universe, np.ndarray, np.ndarray]:
+    """Return one simulation's universe, its list [2, pairs] and its co-expression [3, ...]."""
+    sys.path.insert(0, str(BENCHMARKS))
+    try:
+        from verdict_structures import LISTED, STRUCTURES, Structure
+    finally:
+        sys.path.remove(str(BENCHMARKS))
+    draw = STRUCTURES[structure]
+    assert isinstance(draw, Structure)
+    s = replace(draw, genes=genes)(np.random.default_rng([seed, 22]), odds_ratio)
+    pairs = VertexPairs.of_genes(
+        s.vertices, s.adjacency[np.ix_(s.vertices, s.vertices)], s.eligible
+    )
+    k = int(LISTED * 160 / genes * pairs.n_pairs)
+    listed = np.stack(strongest_pairs(lambda: [(0, s.values, s.eligible)], pairs, k))
+    block = np.stack([*s.halves, s.coexpression]).astype(np.float32)
+    universe = count_universe(
+        pairs, by_vertex(lambda: iter([(0, block)]), pairs.vertex_of, len(pairs)),
+        by_vertex_mean(s.expression, pairs), np.sort(pair_codes(*listed, len(pairs))), rarer=False,
+    )  # fmt: skip
+    return universe, listed, block
+
+
+@cache
+def comparisons(structure: str, odds_ratio: float) -> list[Comparison]:
+    made = (universe_of(structure, odds_ratio, seed) for seed in range(SEEDS))
+    return [compare(universe, *listed) for universe, listed, _ in made]
+
+
+def mean_log(found: list[float]) -> float:
+    return float(np.mean(found))
+
+
+def test_pure_co_expression_is_explained_and_deciles_do_not_see_it() -> None:
+    """The mistake that the bins avoid is shown. Red: `USED = "deciles"`."""
+    found = comparisons(PURE, 1.0)
+    assert sum(c.p <= 0.05 for c in found) <= 4  # nominal: 2 of 40; above 4 with chance 5 %
+    assert abs(mean_log([c.or1.log for c in found])) < 0.12
+    assert mean_log([c.refinement["deciles"][0] for c in found]) > 0.3
+    assert mean_log([c.or0.log for c in found]) > 0.5  # there is an enrichment to be explained
+    assert not any(judge(c, c.p, 1000).kind == BEYOND for c in found)
+
+
+def test_a_real_odds_ratio_is_found() -> None:
+    """Red: co-expression of half 0 as the control of all cells' list; log OR halved."""
+    found = comparisons(PURE, 3.0)
+    assert np.exp(mean_log([c.or1.log for c in found])) == pytest.approx(3, rel=0.15)
+    covers = [c.or1.interval(c.degrees_of_freedom) for c in found]
+    assert sum(low <= 3 <= high for low, high in covers) >= 34
+    assert np.mean([judge(c, c.p, 1000).kind == BEYOND for c in found]) > 0.5
+
+
+def test_noise_is_not_enriched() -> None:
+    """Red: a standard error that is half as large."""
+    found = comparisons("noise", 1.0)
+    assert sum(c.p <= 0.05 for c in found) <= 4
+    # of 17 edges a list; the mean's standard error is 0.07, and logarithms of few edges are low
+    assert abs(mean_log([c.or1.log for c in found])) < 0.25
+    assert abs(mean_log([c.or0.log for c in found])) < 0.12
+    assert not any(judge(c, c.p, 1000).kind == BEYOND for c in found)
+
+
+def test_sparse_cells_never_end_beyond_co_expression() -> None:
+    """Its error leaves an odds ratio well above 1. Red: a bound of 1."""
+    found = comparisons(SPARSE, 1.0)
+    assert np.exp(mean_log([c.or1.log for c in found])) > 1.3
+    assert np.mean([c.reliability for c in found]) < 0.5
+    kinds = [judge(c, c.p, 600).kind for c in found]
+    assert BEYOND not in kinds
+    assert CANNOT_TELL in kinds
+    assert mean_log([c.or1_extrapolated - c.or1.log for c in found]) < 0
+
+
+def test_a_comparison_is_that_of_the_plain_reference() -> None:
+    """Every pair of the universe by itself. Red: any part of the table under another one's name."""
+    universe, listed, block = universe_of("all confounders, 200 cells", 3.0, 1, genes=50)
+    c = compare(universe, *listed)
+    u, v = np.nonzero(np.triu(universe.pairs.eligible, 1))
+    n, strata = len(universe.pairs), universe.strata
+    inside = np.isin(pair_codes(u, v, n), pair_codes(*listed, n))
+    edge = universe.pairs.adjacency[u, v]
+    every = block[:, u, v]
+    base = strata.base(u, v)
+    assert c.or0.value == pytest.approx(plain.odds_ratio(inside, edge, base))
+    of = {name: strata.of(name, every, base) for name in universe.counts}
+    used = of["quarter"]
+    assert c.or1.value == pytest.approx(plain.odds_ratio(inside, edge, used))
+    for half, log in zip(("half 0", "half 1"), c.or1_halves, strict=True):
+        assert np.exp(log) == pytest.approx(plain.odds_ratio(inside, edge, of[half]))
+    for name, (log, difference, _) in c.refinement.items():
+        assert np.exp(log) == pytest.approx(plain.odds_ratio(inside, edge, of[name]))
+        assert difference == pytest.approx(plain.smd(every[2], inside, of[name]), abs=1e-6)
+    controls = every[2], strata.degrees(u, v), strata.levels(u, v)
+    assert c.balance == pytest.approx([plain.smd(x, inside, used) for x in controls], abs=1e-6)
+    table = plain.counts(inside, edge, used)
+    shared = table[table.c + table.d > 0]
+    assert c.positivity == pytest.approx((shared.a + shared.b).sum() / inside.sum())
+    assert c.positivity_edges == pytest.approx(shared.a.sum() / table.a.sum())
+    assert (c.n_pairs, c.n_edges) == (inside.sum(), (inside & edge).sum())
+    expected = (shared.a + shared.b) * shared.c / (shared.c + shared.d)
+    assert c.comparable_rate == pytest.approx(shared.a.sum() / (shared.a + shared.b).sum())
+    assert c.ladder[0] == pytest.approx(edge.mean())
+    assert c.ladder[3] == pytest.approx(expected.sum() / (shared.a + shared.b).sum())
+    r = np.corrcoef(every[0, inside], every[1, inside])[0, 1]
+    assert c.reliability_list == pytest.approx(2 * r / (1 + r), rel=1e-5)
+
+
+def test_the_ladder_climbs_from_all_pairs_to_like_ones() -> None:
+    """A list that knows co-expression alone has the edges of like pairs. Red: `edge_rate`."""
+    found = comparisons(PURE, 1.0)
+    every, degree, expression, coexpression = np.mean([c.ladder for c in found], axis=0)
+    # pairs of the strongest co-expression have no like ones, and are left out of the last rung
+    rate = np.mean([c.comparable_rate for c in found])
+    assert np.mean([c.n_edges / c.n_pairs for c in found]) > 1.3 * rate
+    assert rate == pytest.approx(coexpression, rel=0.15)
+
+
+def test_an_empty_list_has_no_numbers_and_no_verdict() -> None:
+    """Red: a correlation of no pairs; a share of nothing."""
+    universe, _, _ = universe_of("noise", 1.0, 0)
+    c = compare(universe, *np.zeros((2, 0), int))
+    assert (c.n_pairs, c.n_edges) == (0, 0)
+    assert np.isnan(
+        [c.or0.log, c.or1.log, c.p, c.positivity, c.reliability_list, c.comparable_rate]
+    ).all()
+    assert judge(c, float("nan"), 10).kind == CANNOT_TELL
+
+
+def test_held_out_co_expression_is_controlled_by_the_other_half() -> None:
+    """Red: half 1, of which the list is."""
+    universe, listed, _ = universe_of(PURE, 1.0, 0)
+    found, whole = held_out(universe, *listed), compare(universe, *listed)
+    assert found.or1.log == whole.or1_halves[0] != whole.or1_halves[1]
+    assert np.isnan(found.or1.se)
+    assert found.or0 == whole.or0
