@@ -15,7 +15,7 @@ from tests.here import here
 from tests.results.columns import faults
 
 TABLES = ("overlap_controlled", "overlap_ladder", "overlap_refinement", "overlap_comparators",
-          "verdicts", "verdict_summary")  # fmt: skip
+          "overlap_orientation", "verdicts", "verdict_summary")  # fmt: skip
 
 
 @pytest.fixture(scope="module")

@@ -115,6 +115,8 @@ class VertexPairs:
     def listed(self, query: np.ndarray, key: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Return the distinct unordered pairs of two vertices of listed gene pairs, in their order.
 
+        The vertex of the query comes first, of several gene pairs that of the first.
+
         Parameters
         ----------
         query, key
@@ -125,7 +127,7 @@ class VertexPairs:
         u, v = u[inside], v[inside]
         codes = np.minimum(u, v).astype(np.int64) * len(self) + np.maximum(u, v)
         first = np.sort(np.unique(codes, return_index=True)[1])
-        return codes[first] // max(len(self), 1), codes[first] % max(len(self), 1)
+        return u[first], v[first]
 
     def permutations(self, permutations: int, seed: int) -> Iterator[np.ndarray]:
         """Yield [vertices] permuted positions: every free vertex goes into its own stratum."""

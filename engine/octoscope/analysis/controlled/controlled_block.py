@@ -13,6 +13,7 @@ from octoscope.analysis.controlled import lists
 from octoscope.analysis.controlled.comparison import Comparison, compare, held_out
 from octoscope.analysis.controlled.controls import GeneBlocks, by_vertex, of_category, pooled
 from octoscope.analysis.controlled.lists import VertexList
+from octoscope.analysis.controlled.orientation import leads_to, orientation_test
 from octoscope.analysis.controlled.universe import Blocks, Universe, count_universe, pair_codes
 from octoscope.analysis.derived_views import parts_of
 from octoscope.analysis.finished_matrices import FinishedMatrices
@@ -21,6 +22,7 @@ from octoscope.octopus.network import Network
 
 # In these views a value is a mean over all cells of the category, so a pair of a rare and a common
 # gene is as strong as both allow; in the others cells without the pair do not count.
+_LARGEST_SHARE = 0.1
 _OF_ALL_CELLS = ("marginal", "correlation")
 
 Labelled = tuple[dict[str, Any], Comparison]
@@ -60,7 +62,7 @@ class ControlledBlock:
         self._views = [v for v in self._m.views if v in views]
         here = [name for name, c in controls if c == category]
         self._controls = {name: self._entry(name, controls) for name in here}
-        self._seed = plan.seed
+        self._seed, self._network = plan.seed, network
         self.pairs = self._pairs(network, here)
 
     def _entry(self, name: str, controls: Sequence[tuple[str, int]]) -> list[int]:
@@ -90,15 +92,43 @@ class ControlledBlock:
             return None
         return lists.by_vertex_mean(moments.mean[2][self._axis(name)], self.pairs)
 
-    def comparisons(self) -> Iterator[Labelled]:
-        """Yield (label, comparison) of every list under every control, comparators last."""
-        if not self._controls or self._expression is None:
-            return
-        of_matrices = {
+    @cached_property
+    def _of_matrices(self) -> dict[tuple[int, str], VertexList]:
+        return {
             (layer, view): self._list(layer, view)
             for layer in self._m.layers
             for view in self._views
         }
+
+    def orientations(self, permutations: int) -> Iterator[dict[str, Any]]:
+        """Yield (layer, view, k and the test of direction) of every layer's list of one length."""
+        if not self._controls or self._expression is None:
+            return
+        ids = np.array(self._m.axis, dtype=object)[self._genes]
+        vertices = self._network.vertex_of(ids)
+        leads = leads_to(self._network, np.unique(vertices[vertices >= 0]))
+        k = self.headline_k
+        for (layer, view), (u, v) in self._of_matrices.items():
+            if view == self._views[0]:
+                tested = orientation_test(
+                    u[:k], v[:k], self.pairs, leads, permutations=permutations, seed=self._seed
+                )
+                yield {"layer": layer, "view": view, "k": k} | tested
+
+    @property
+    def headline_k(self) -> int:
+        """The longest list that holds at most a tenth of all pairs, else the shortest.
+
+        A list that holds more is no selection, and leaves no others to compare with.
+        """
+        few = [k for k in self._k if k <= _LARGEST_SHARE * self.pairs.n_pairs]
+        return max(few, default=self._k[0])
+
+    def comparisons(self) -> Iterator[Labelled]:
+        """Yield (label, comparison) of every list under every control, comparators last."""
+        if not self._controls or self._expression is None:
+            return
+        of_matrices = self._of_matrices
         others = {name: found for name, found in self._comparators().items() if len(found[0])}
         for rarer in (True, False):
             here = {key: v for key, v in of_matrices.items() if is_rarer(key[1]) == rarer}

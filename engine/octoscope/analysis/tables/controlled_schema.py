@@ -3,7 +3,15 @@
 from __future__ import annotations
 
 from octoscope.analysis.registry import Column, Table
-from octoscope.analysis.tables.columns import CATEGORY, GENE_SET, MODEL, VIEW, interval
+from octoscope.analysis.tables.columns import (
+    CATEGORY,
+    GENE_SET,
+    MODEL,
+    N_PERMUTATIONS,
+    VIEW,
+    interval,
+    null_range,
+)
 from octoscope.analysis.tables.matrix_schema import NAMES
 
 _WHEN = "network and coexpression"
@@ -130,6 +138,27 @@ CONTROLLED_TABLES = (
             ),
             *_COUNTS,
             *_ODDS,
+        ),
+        when=_WHEN,
+    ),
+    Table(
+        "tables/overlap_orientation.parquet",
+        "matrix and gene set, in the first view: whether strong pairs follow the direction of edges",
+        (
+            *NAMES,
+            GENE_SET,
+            VIEW,
+            _LIST[0],
+            _LIST[2],
+            Column("n_pairs", "int64", "Listed pairs"),
+            Column("n_one_way", "int64", "Of these, pairs whose edges all lead one way"),
+            Column("n_query_to_key", "int64", "Of these, edges that lead from query to key"),
+            Column("share", "float64", "n_query_to_key / n_one_way; null: there are none"),
+            *interval("share", how="one vertex deleted at a time"),
+            Column("null_mean", "float64", "Mean share with vertices permuted as for the overlap"),
+            *null_range("share"),
+            Column("p", "float64", "Two-sided permutation p-value of the share; null: undefined"),
+            N_PERMUTATIONS,
         ),
         when=_WHEN,
     ),

@@ -23,7 +23,6 @@ from octoscope.octopus.network import Network
 from octoscope.run_plan.values import COEXPRESSION, Block, Plan
 
 PATHS = tuple(table.path for table in CONTROLLED_TABLES)
-_LARGEST_SHARE = 0.1  # of all pairs that could be listed
 _LIST = ["layer", "gene_set", "view", "k"]
 
 Rows = list[dict[str, Any]]
@@ -85,25 +84,30 @@ def _of_block(
     block = {"model": model, "category": plan.categories[category].name}
     found: list[tuple[dict[str, Any], Comparison]] = []
     comparators: Rows = []
+    orientations: Rows = []
+    headline_k: dict[str, int] = {}
     sets = plan.compare.gene_sets if plan.compare else list(m.gene_sets)
     for gene_set in sets:
         if gene_set not in m.gene_sets:
             continue
         asked = ControlledBlock(run, model, category, gene_set, network, controls, k)
+        headline_k[gene_set] = asked.headline_k
+        named = block | {"gene_set": gene_set, "network_view": view_name}
+        orientations += [named | row for row in asked.orientations(plan.permutations)]
         for label, comparison in asked.comparisons():
-            of = {"network_view": view_name, "n_background": asked.pairs.n_pairs}
-            row = block | {"gene_set": gene_set} | of | label
+            row = named | {"n_background": asked.pairs.n_pairs} | label
             if "comparator" in label:
                 comparators.append(row | _numbers(comparison))
             else:
                 found.append((row, comparison))
     rows = list(_judged(found, cells))
-    verdicts = list(_verdicts(rows, next(iter(sets), "")))
+    verdicts = list(_verdicts(rows, headline_k))
     return (
         rows,
         [label | _ladder(c) for label, c in found],
         [label | row for label, c in found for row in _refinement(c)],
         comparators,
+        orientations,
         verdicts,
         [block | _summary(verdicts)] if verdicts else [],
     )
@@ -145,17 +149,14 @@ def _judged(found: list[tuple[dict[str, Any], Comparison]], cells: int) -> Itera
         }  # fmt: skip
 
 
-def _verdicts(rows: Rows, gene_set: str) -> Iterator[dict[str, Any]]:
+def _verdicts(rows: Rows, headline_k: dict[str, int]) -> Iterator[dict[str, Any]]:
     """Yield the headline of each layer: the first gene set and view, and one K."""
-    rows = [r for r in rows if r["gene_set"] == gene_set and r["headline"]]
-    rows = [r for r in rows if r["view"] == rows[0]["view"]]
+    rows = [r for r in rows if r["headline"]]
     if not rows:
         return
-    # a list that holds much of all pairs is no selection, and leaves no others to compare with
-    ks = sorted({r["k"] for r in rows})
-    few = [k for k in ks if k <= _LARGEST_SHARE * rows[0]["n_background"]]
+    gene_set, view = rows[0]["gene_set"], rows[0]["view"]
     for r in rows:
-        if r["k"] == max(few, default=ks[0]):
+        if (r["gene_set"], r["view"], r["k"]) == (gene_set, view, headline_k[gene_set]):
             yield r | {"sentence": sentence(r)}
 
 
