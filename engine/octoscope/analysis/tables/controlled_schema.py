@@ -143,7 +143,7 @@ CONTROLLED_TABLES = (
     ),
     Table(
         "tables/overlap_orientation.parquet",
-        "matrix and gene set, in the first view: whether strong pairs follow the direction of edges",
+        "matrix of the first view, and gene set: do strong pairs follow the direction of edges",
         (
             *NAMES,
             GENE_SET,
