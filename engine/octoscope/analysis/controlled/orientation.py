@@ -78,7 +78,8 @@ def orientation_test(
     )
     return {
         "n_pairs": len(query), "n_one_way": n, "n_query_to_key": hits, "share": share,
-        "low": interval[0], "high": interval[1], "null_mean": mean, "null_low": low, "null_high": high,
+        "low": interval[0], "high": interval[1],
+        "null_mean": mean, "null_low": low, "null_high": high,
         "p": statistics.permutation_p(abs(share - mean), np.abs(known - mean)),
         "n_permutations": len(known),
     }  # fmt: skip
