@@ -27,12 +27,11 @@ def controlled(results: Results, model: str, gene_set: str, view: str) -> dict[s
     if "overlap_controlled" not in results.tables:
         return NOTHING
     of = chosen(results.tables["overlap_controlled"], model=model, gene_set=gene_set, view=view)
-    of = of[of["headline"]]
-    of = of[of["k"] == of["k"].max()]
+    of = of[of["headline"] & of["longest"]]
     if of.empty:
         return NOTHING
     others = chosen(results.tables["overlap_comparators"], model=model, gene_set=gene_set)
-    others = others[(others["k"] == of["k"].max()) & (others["control"] == of["control"].iloc[0])]
+    others = others[others["longest"] & (others["control"] == of["control"].iloc[0])]
     others = others[others["view"].isna() | (others["view"] == view)]
     return {
         "controlled": records(of),

@@ -19,6 +19,11 @@ _LIST = (
     Column("network_view", "string", "Part of the network that counts as edges"),
     Column("control", "string", "Co-expression that is controlled; pooled: over all categories"),
     Column("k", "int64", "Unordered pairs of vertices that were asked for"),
+    Column(
+        "longest",
+        "bool",
+        "Whether it is the longest list of at most a tenth of all pairs, else the shortest",
+    ),
 )
 _LABEL = (*NAMES, GENE_SET, VIEW, *_LIST)
 _COUNTS = (

@@ -85,23 +85,22 @@ def _of_block(
     found: list[tuple[dict[str, Any], Comparison]] = []
     comparators: Rows = []
     orientations: Rows = []
-    headline_k: dict[str, int] = {}
     sets = plan.compare.gene_sets if plan.compare else list(m.gene_sets)
     for gene_set in sets:
         if gene_set not in m.gene_sets:
             continue
         asked = ControlledBlock(run, model, category, gene_set, network, controls, k)
-        headline_k[gene_set] = asked.headline_k
         named = block | {"gene_set": gene_set, "network_view": view_name}
         orientations += [named | row for row in asked.orientations(plan.permutations)]
         for label, comparison in asked.comparisons():
             row = named | {"n_background": asked.pairs.n_pairs} | label
+            row["longest"] = row["k"] == asked.headline_k
             if "comparator" in label:
                 comparators.append(row | _numbers(comparison))
             else:
                 found.append((row, comparison))
     rows = list(_judged(found, cells))
-    verdicts = list(_verdicts(rows, headline_k))
+    verdicts = list(_verdicts(rows))
     return (
         rows,
         [label | _ladder(c) for label, c in found],
@@ -149,14 +148,11 @@ def _judged(found: list[tuple[dict[str, Any], Comparison]], cells: int) -> Itera
         }  # fmt: skip
 
 
-def _verdicts(rows: Rows, headline_k: dict[str, int]) -> Iterator[dict[str, Any]]:
+def _verdicts(rows: Rows) -> Iterator[dict[str, Any]]:
     """Yield the headline of each layer: the first gene set and view, and one K."""
-    rows = [r for r in rows if r["headline"]]
-    if not rows:
-        return
-    gene_set, view = rows[0]["gene_set"], rows[0]["view"]
+    rows = [r for r in rows if r["headline"] and r["longest"]]
     for r in rows:
-        if (r["gene_set"], r["view"], r["k"]) == (gene_set, view, headline_k[gene_set]):
+        if (r["gene_set"], r["view"]) == (rows[0]["gene_set"], rows[0]["view"]):
             yield r | {"sentence": sentence(r)}
 
 
