@@ -2,7 +2,8 @@
 
     python benchmarks/verdict_calibration.py [--runs 200] [--structure NAME ...] [--held-out]
 
-Each run is one simulation of ``verdict_structures.py``: 160 genes, the strongest 3 % of the pairs.
+Each run is one simulation of ``verdict_structures.py``: 160 genes (one structure has 640), the
+strongest 3 % of the pairs.
 Columns: mean OR1 (geometric) and its ratio to the truth; coverage of the 95 % interval; share of
 runs with p <= 0.05 for OR1 > 1, for the overlap test and for the AUROC test; reliability of
 co-expression and the bound B; shares of the verdicts. ``deciles`` is the odds ratio with ten bins

@@ -48,6 +48,27 @@ def test_every_matrix_has_a_row_for_every_control_and_length(judged: Path) -> No
     assert (table["bound"].dropna() >= 1).all()
 
 
+def test_no_comparator_stands_twice(judged: Path) -> None:
+    """Red: comparators once for each kind of expression level, with other numbers."""
+    table = pd.read_parquet(judged / "tables/overlap_comparators.parquet")
+    keys = ["model", "category", "layer", "gene_set", "view", "control", "k", "comparator"]
+    assert not table.duplicated(keys).any()
+    assert {"random pairs", "expression", "co-expression", "gene effects", "hidden states"} == set(
+        table["comparator"]
+    )
+
+
+def test_verdicts_are_of_the_first_view_in_order_of_layers(judged: Path) -> None:
+    """Red: the view that is compared first; layers in order of controls."""
+    table = pd.read_parquet(judged / "tables/verdicts.parquet")
+    assert set(table["view"]) == {"marginal"}
+    for _, rows in table.groupby(["model", "category"]):
+        assert rows["layer"].tolist() == [0, 2]
+    assert set(pd.read_parquet(judged / "tables/overlap_orientation.parquet")["view"]) == {
+        "marginal"
+    }
+
+
 def test_tables_are_what_the_schema_says(judged: Path) -> None:
     named = [f for f in faults(judged) if any(name in str(f) for name in TABLES)]
     assert named == []

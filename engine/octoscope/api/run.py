@@ -208,10 +208,7 @@ class Run(Shown):
     def verdict(self, *, model: str | None = None, category: str | None = None) -> pd.DataFrame:
         """Return for every layer whether attention is more than co-expression.
 
-        Parameters
-        ----------
-        model, category
-            None: all of them.
+        ``model``, ``category``: None for all of them.
 
         Returns
         -------
@@ -227,10 +224,10 @@ class Run(Shown):
         {'cannot tell'}
         """
         found = verdicts(self.results)
-        if model is not None:
-            found = found[found["model"] == one_of("model", model, self.models)]
-        if category is not None:
-            found = found[found["category"] == one_of("category", category, self.categories)]
+        for column, value in (("model", model), ("category", category)):
+            if value is not None:
+                known = list(found[column].unique())
+                found = found[found[column] == one_of(column, value, known)]
         return found.reset_index(drop=True)
 
     def compare(self, other: Run) -> pd.DataFrame:

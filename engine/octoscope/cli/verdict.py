@@ -22,8 +22,10 @@ def verdict(
 ) -> None:
     """Say for every layer whether its strongest pairs are more than co-expression."""
     from octoscope.api.run import open_run
+    from octoscope.results.verdict_tables import KINDS
 
-    found = open_run(run).verdict(model=model, category=category)
+    opened = open_run(run)
+    found = opened.verdict(model=model, category=category)
     if as_json:
         typer.echo(rows_json(found))
         return
@@ -33,12 +35,19 @@ def verdict(
     for row in counts.itertuples(index=False):
         table.add_row(*(escape(str(x)) for x in row))
     out.print(table)
-    sentences = found.sort_values("verdict", key=lambda v: v == "cannot tell", kind="stable")
+    order = list(KINDS.values())
+    sentences = found.sort_values("verdict", key=lambda v: v.map(order.index), kind="stable")
     shown = sentences["sentence"] if every else sentences["sentence"].head(_FIRST)
     for text in shown:
         out.print(f"- {escape(text)}")
     if len(shown) < len(found):
         out.print(f"{len(found) - len(shown)} more: --all, or the table verdicts of the run")
+    config = opened.results.config.network
+    if config is not None and not config.independent:
+        out.print(
+            "The network counts evidence that rests on co-expression; network.independent leaves "
+            "it out."
+        )
     out.print(
         "A verdict is relative to the named controls; one that was not measured can explain it too."
     )

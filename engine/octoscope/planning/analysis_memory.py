@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from octoscope.analysis.controlled.universe import GROUPS, MOST_VERTICES
+from octoscope.analysis.controlled.universe import GROUPS, MOST_BYTES
 from octoscope.analysis.layer_consensus import CachedMatrix
 from octoscope.analysis.layers import MAX_NULL_BYTES, TESTED, null_bytes
 from octoscope.analysis.matrix import matrix_bytes
@@ -72,12 +72,10 @@ def task_bytes(config: RunConfig, models: Sequence[ModelPlan], imports: float) -
 
 def _controlled(config: RunConfig, m: ModelPlan) -> float:
     """Return the bytes of a block's controlled overlap: masks, rows of the control, counts."""
-    n, top = float(len(m.axis)), max([config.top_k, *((config.network and config.network.k) or [])])
-    masks = 6 * n * n  # eligible pairs by gene and by vertex, of matrix and control; edges
-    rows = min(config.execution.advanced.tile, n) * n * 12 * 8  # of categories that are pooled
-    groups = n if n <= MOST_VERTICES else float(GROUPS)
-    lists = float(top * len(m.layers) * len(m.views))
-    return masks + rows + 2 * 4 * groups * min(lists, n * n / 2, _MOST_STRATA)
+    n = float(len(m.axis))
+    masks = 8 * n * n  # eligible pairs by gene and by vertex, of matrix and control; edges
+    rows = min(config.execution.advanced.tile, n) * n * 12 * 12
+    return masks + rows + max(2 * 4 * GROUPS * _MOST_STRATA, float(MOST_BYTES)) * min(n / 2000, 1)
 
 
 def _open_and_rows(config: RunConfig, m: ModelPlan, cache_bytes: float) -> float:

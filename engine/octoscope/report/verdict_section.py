@@ -7,7 +7,7 @@ from typing import Any
 from octoscope.report import figures
 from octoscope.report.rows import chosen, records
 from octoscope.results.run_results import Results
-from octoscope.results.verdict_tables import SUMMARY, totals, why_no_verdict
+from octoscope.results.verdict_tables import summary, totals, why_no_verdict
 
 NOTHING: dict[str, Any] = {"controlled": [], "controlled_figure": "", "comparators": []}
 
@@ -19,7 +19,7 @@ def verdict(results: Results) -> dict[str, Any]:
     why = why_no_verdict(results)
     if why is not None:
         return {"why": why, "rows": [], "totals": {}}
-    return {"why": None, "rows": records(results.tables[SUMMARY]), "totals": totals(results)}
+    return {"why": None, "rows": records(summary(results)), "totals": totals(results)}
 
 
 def controlled(results: Results, model: str, gene_set: str, view: str) -> dict[str, Any]:
@@ -31,7 +31,9 @@ def controlled(results: Results, model: str, gene_set: str, view: str) -> dict[s
     if of.empty:
         return NOTHING
     others = chosen(results.tables["overlap_comparators"], model=model, gene_set=gene_set)
-    others = others[others["longest"] & (others["control"] == of["control"].iloc[0])]
+    # of each category under the control of its first layer
+    own = of.drop_duplicates("category")[["category", "control"]]
+    others = others[others["longest"]].merge(own, on=["category", "control"])
     others = others[others["view"].isna() | (others["view"] == view)]
     return {
         "controlled": records(of),

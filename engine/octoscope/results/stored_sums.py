@@ -127,6 +127,10 @@ def eligible_pairs(root: RunRoot, plan: Plan, model: str, category: int) -> np.n
     """Return [genes, genes] bool: pairs with enough cells in both halves together."""
     m = plan.model(model)
     pairs = read_finished_record(root, plan, pairs_work(m.base, category))
-    n_ij = _pairs_reader(root, pairs, m)(0, len(m.axis))
-    both = n_ij[2] if len(n_ij) > 2 else n_ij.sum(0)
-    return both >= plan.categories[category].min_cells
+    read, n = _pairs_reader(root, pairs, m), len(m.axis)
+    out = np.empty((n, n), bool)
+    for first, stop in row_ranges(n, plan.tile):
+        n_ij = read(first, stop)
+        both = n_ij[2] if len(n_ij) > 2 else n_ij[0] + n_ij[1]
+        out[first:stop] = both >= plan.categories[category].min_cells
+    return out

@@ -5,10 +5,16 @@ from __future__ import annotations
 import pandas as pd
 
 from octoscope.results.run_results import Results
-from octoscope.run_plan.values import COEXPRESSION
+from octoscope.run_plan.values import COEXPRESSION, ModelPlan
 
 VERDICTS = "verdicts"
 SUMMARY = "verdict_summary"
+KINDS = {  # columns of the summary, the clearest verdict first
+    "n_beyond": "beyond co-expression",
+    "n_no_more": "no more than co-expression",
+    "n_not_enriched": "not enriched beyond degree and expression",
+    "n_cannot_tell": "cannot tell",
+}
 
 
 def why_no_verdict(results: Results) -> str | None:
@@ -23,42 +29,64 @@ def why_no_verdict(results: Results) -> str | None:
             "the run did not measure co-expression; set `coexpression: [pearson, spearman]` and "
             "run again"
         )
-    return "no pairs of a matrix and of co-expression could be compared with the network"
+    if VERDICTS not in results.tables:
+        return "a version without verdicts made the run; run again into a new directory"
+    return _MISSING
+
+
+_MISSING = (
+    "the run has no co-expression here that could be compared: it was quarantined, an earlier "
+    "version measured it, or the gene sets have no genes in the network"
+)
+
+
+def _blocks(results: Results) -> list[tuple[ModelPlan, str]]:
+    plan = results.plan
+    attention = [m for m in plan.models if m.family != COEXPRESSION]
+    return [(m, c.name) for m in attention for c in plan.categories]
+
+
+def summary(results: Results) -> pd.DataFrame:
+    """Return ``tables/verdict_summary``, with a row for every block of the plan."""
+    table = results.tables[SUMMARY]
+    known = set(zip(table["model"], table["category"], strict=True))
+    missing = [
+        {
+            "model": m.name, "category": c, "n_layers": len(m.layers), "n_beyond": 0,
+            "n_no_more": 0, "n_not_enriched": 0, "n_cannot_tell": len(m.layers),
+            "sentence": f"{m.name}, {c}: cannot tell, because {_MISSING}.",
+        }
+        for m, c in _blocks(results)
+        if (m.name, c) not in known
+    ]  # fmt: skip
+    return pd.concat([table, pd.DataFrame(missing)], ignore_index=True) if missing else table
 
 
 def totals(results: Results) -> dict[str, int]:
-    """Return how many layers of the run have which verdict; attention variants apart."""
-    table = results.tables[SUMMARY]
-    names = {
-        "n_beyond": "beyond co-expression",
-        "n_no_more": "no more than co-expression",
-        "n_not_enriched": "not enriched beyond degree and expression",
-        "n_cannot_tell": "cannot tell",
-    }
-    return {text: int(table[name].sum()) for name, text in names.items()}
+    """Return how many (attention variant, category, layer) of the run have which verdict."""
+    table = summary(results)
+    return {text: int(table[name].sum()) for name, text in KINDS.items()}
 
 
 def verdicts(results: Results) -> pd.DataFrame:
     """Return one row per attention variant, category and layer.
 
-    Columns as ``tables/verdicts`` has them (docs/reference/tables.md); ``model``, ``category``,
-    ``layer``, ``verdict``, ``reason`` and ``sentence`` alone where the run lacks what a verdict
-    needs, and every verdict is then ``cannot tell``.
+    Columns as ``tables/verdicts`` has them (docs/reference/tables.md). Where a block, or the run,
+    lacks what a verdict needs, its rows have ``model``, ``category``, ``layer``, ``verdict``
+    (``cannot tell``), ``reason`` and ``sentence`` alone.
     """
     why = why_no_verdict(results)
-    if why is None:
-        return results.tables[VERDICTS]
-    plan = results.plan
-    return pd.DataFrame(
-        [
-            {
-                "model": m.name, "category": c.name, "layer": layer, "verdict": "cannot tell",
-                "reason": why,
-                "sentence": f"{m.name}, layer {layer}, {c.name}: cannot tell, because {why}.",
-            }
-            for m in plan.models
-            if m.family != COEXPRESSION
-            for c in plan.categories
-            for layer in m.layers
-        ]
-    )  # fmt: skip
+    table = pd.DataFrame() if why else results.tables[VERDICTS]
+    known = set() if why else set(zip(table["model"], table["category"], strict=True))
+    reason = why or _MISSING
+    missing = [
+        {
+            "model": m.name, "category": c, "layer": layer, "verdict": KINDS["n_cannot_tell"],
+            "reason": reason,
+            "sentence": f"{m.name}, layer {layer}, {c}: cannot tell, because {reason}.",
+        }
+        for m, c in _blocks(results)
+        if (m.name, c) not in known
+        for layer in m.layers
+    ]  # fmt: skip
+    return pd.concat([table, pd.DataFrame(missing)], ignore_index=True) if missing else table

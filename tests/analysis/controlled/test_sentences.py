@@ -10,12 +10,12 @@ from octoscope.analysis.controlled.verdicts import VERDICTS
 
 ROW: dict[str, Any] = {
     "model": "scgpt", "layer": 3, "category": "T cell", "control": "pearson, pooled",
-    "n_edges": 1234, "n_pairs": 10_000, "reason": None,
+    "n_edges": 1234, "n_pairs": 10_000, "reason": None, "network_view": "all sources",
     "or0": 4.0, "or0_low": 3.25, "or0_high": 5.0, "or1": 3.0, "or1_low": 2.5, "or1_high": 3.75,
     "e_value": 3.41, "bound": 1.2,
 }  # fmt: skip
 START = "scgpt, layer 3, T cell: "
-EDGES = "1,234 of the 10,000 strongest pairs are network edges"
+EDGES = "1,234 of the 10,000 strongest pairs are network edges (all sources)"
 BEFORE = "odds ratio 4.00 (3.25 to 5.00) at like degree and expression"
 AFTER = "3.00 (2.50 to 3.75) at like co-expression too (pearson, pooled)"
 WANT = {

@@ -62,12 +62,13 @@ def test_few_edges() -> None:
     assert reason(replace(BASE, n_edges=19)) == "fewer than 20 edges in the list (19)"
 
 
-@pytest.mark.parametrize("name", ["or0", "or1"])
-def test_an_odds_ratio_without_an_interval(name: str) -> None:
-    """Red: only `low0` is looked at."""
+def test_an_odds_ratio_without_an_interval() -> None:
+    """Red: only `low0` is looked at; OR1 asked before the rule that needs OR0 alone."""
     nothing = OddsRatio(float("nan"))
-    assert "no stratum holds" in reason(replace(BASE, **{name: nothing}))
-    assert "no stratum holds" in reason(replace(BASE, **{name: OddsRatio(1.0)}))
+    for undefined in (nothing, OddsRatio(1.0)):
+        assert "no listed pair can be compared" in reason(replace(BASE, or0=undefined))
+        assert "no listed edge can be compared" in reason(replace(BASE, or1=undefined))
+        assert kind(replace(BASE, or0=OddsRatio(0.0, 0.1), or1=undefined)) == NOT_ENRICHED
 
 
 def test_not_enriched() -> None:

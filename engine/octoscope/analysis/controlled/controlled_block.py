@@ -19,11 +19,12 @@ from octoscope.analysis.derived_views import parts_of
 from octoscope.analysis.finished_matrices import FinishedMatrices
 from octoscope.analysis.vertex_pairs import VertexPairs
 from octoscope.octopus.network import Network
+from octoscope.run_plan.work_names import residual_work
 
 # In these views a value is a mean over all cells of the category, so a pair of a rare and a common
 # gene is as strong as both allow; in the others cells without the pair do not count.
-_LARGEST_SHARE = 0.1
 _OF_ALL_CELLS = ("marginal", "correlation")
+_LARGEST_SHARE = 0.1  # of all pairs: a longer list is no selection
 
 Labelled = tuple[dict[str, Any], Comparison]
 
@@ -124,23 +125,32 @@ class ControlledBlock:
         few = [k for k in self._k if k <= _LARGEST_SHARE * self.pairs.n_pairs]
         return max(few, default=self._k[0])
 
+    def cells_of(self, control: str) -> int:
+        """Return the cells that a control was measured in."""
+        pooled_over = self._controls["coexpression.pearson"] if control.endswith("pooled") else ()
+        at = pooled_over or [self._category]
+        return sum(sum(self._run.plan.categories[c].cells) for c in at)
+
     def comparisons(self) -> Iterator[Labelled]:
         """Yield (label, comparison) of every list under every control, comparators last."""
         if not self._controls or self._expression is None:
             return
         of_matrices = self._of_matrices
-        others = {name: found for name, found in self._comparators().items() if len(found[0])}
-        for rarer in (True, False):
+        of_first = is_rarer(self._views[0])
+        for rarer in (of_first, not of_first):
             here = {key: v for key, v in of_matrices.items() if is_rarer(key[1]) == rarer}
             if not here:
                 continue
+            # one set of comparators, with the expression level of the first view
+            others = self._comparators() if rarer == of_first else {}
             for control, blocks in self._readers():
                 halves = lists.strongest_scores(_half(blocks, 1), self.pairs, self._k[-1])
                 with_halves = [*here.values(), *others.values(), halves]
                 universe = self._universe(blocks, with_halves, rarer)
                 yield from self._compared(universe, control, here)
                 yield from self._compared(universe, control, others)
-                yield from self._held_out(universe, control, halves)
+                if rarer == of_first:
+                    yield from self._held_out(universe, control, halves)
 
     def _compared(
         self, universe: Universe, control: str, found: dict[tuple[Any, ...], VertexList]
@@ -185,7 +195,8 @@ class ControlledBlock:
             yield f"{kind}, pooled", by_vertex(pooled(parts, genes), vertex, len(self.pairs))
 
     def _reader(self, name: str, genes: np.ndarray, category: int) -> GeneBlocks:
-        return of_category(self._run.matrix(name, category, 0), genes)
+        # read by blocks: the matrices of all categories are open at once in a pool
+        return of_category(self._run.matrix(name, category, 0, 0), genes)
 
     def _list(self, layer: int, view: str) -> VertexList:
         matrix = self._run.matrix(self._m.name, self._category, layer)
@@ -204,11 +215,12 @@ class ControlledBlock:
             ),
         }
         plan, base = self._run.plan, self._m.base
-        streams = bool(plan.attention_variants(base, "mean_residual"))
+        work = residual_work(base, self._category)  # one that was quarantined has no streams
+        streams = bool(plan.attention_variants(base, "mean_residual")) and self._run.has(work)
         for layer in self._m.layers:
             matrix = self._run.matrix(self._m.name, self._category, layer)
             for view in self._views:
-                if parts_of(view)[0] != view:
+                if parts_of(view)[0] != view or is_rarer(view) != is_rarer(self._views[0]):
                     continue
                 effect = np.add(*matrix.gene_effects(self._genes, view))
                 scores = lists.sums_of_genes(lists.by_vertex_mean(effect, pairs))
@@ -217,7 +229,7 @@ class ControlledBlock:
                 stream = self._run.mean_residuals(base, self._category, layer)[self._genes]
                 scores = lists.cosines(lists.by_vertex_mean(stream, pairs))
                 found[layer, None, "hidden states"] = lists.strongest_scores(scores, pairs, k)
-        return found
+        return {name: pair for name, pair in found.items() if len(pair[0])}
 
 
 def is_rarer(view: str) -> bool:

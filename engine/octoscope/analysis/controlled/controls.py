@@ -11,6 +11,7 @@ from octoscope.analysis.matrix import PairMatrix
 from octoscope.config.view_names import CORRELATION
 
 # (first row, [half 0, half 1, all cells; rows; genes])
+_ROWS = 512  # vertices with several genes that are yielded at once
 GeneBlocks = Callable[[], Iterator[tuple[int, np.ndarray]]]
 
 
@@ -96,8 +97,9 @@ def by_vertex(
                 waiting[at] = _larger(waiting[at], row) if at in waiting else row.copy()
             alone = ~several[rows]
             yield rows[alone], values[:, alone]
-        if waiting:
-            yield np.array(list(waiting)), np.stack(list(waiting.values()), axis=1)
+        while waiting:
+            some = [waiting.popitem() for _ in range(min(len(waiting), _ROWS))]
+            yield np.array([at for at, _ in some]), np.stack([row for _, row in some], axis=1)
 
     return blocks
 

@@ -14,6 +14,7 @@ def sentence(row: Mapping[str, Any]) -> str:
     """Return the verdict of a row of ``overlap_controlled`` in plain English."""
     start = f"{row['model']}, layer {row['layer']}, {row['category']}: {row['verdict']}"
     n = f"{row['n_edges']:,} of the {row['n_pairs']:,} strongest pairs are network edges"
+    n += f" ({row['network_view']})"
     if row["verdict"] == CANNOT_TELL:
         return f"{start}, because {row['reason'] or 'the numbers are undefined'}. {n}."
     before = f"odds ratio {_range(row, 'or0')} at like degree and expression"

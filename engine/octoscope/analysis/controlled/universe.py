@@ -26,6 +26,7 @@ from octoscope.analysis.vertex_pairs import VertexPairs
 Blocks = Callable[[], Iterable[tuple[np.ndarray, np.ndarray]]]
 HALVES = ("half 0", "half 1")
 MOST_VERTICES = 2000  # with more, groups of vertices are deleted instead of single ones
+MOST_BYTES = 256 << 20  # of counts by stratum and vertex; with more, groups too
 GROUPS = 200
 
 
@@ -179,7 +180,7 @@ def count_universe(
     strata = Strata(bins, degrees, level, tail_bins(levels, PER_OCTAVE_OF_LEVEL), rarer)
     listed = np.unique(strata.of(USED, values, strata.base(row_of, column_of)))
     group = np.arange(n)
-    if n > MOST_VERTICES:
+    if n > MOST_VERTICES or 8 * n * len(listed) > MOST_BYTES:
         group = np.random.default_rng(seed).permutation(n) % GROUPS
     counts, base = _count(pairs, blocks, strata, listed, group)
     of_halves = statistics.PairMoments(moments[:6], np.zeros((6, 0)))

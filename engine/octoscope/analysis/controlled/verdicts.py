@@ -48,12 +48,14 @@ def judge(c: Comparison, q: float, n_cells: int) -> Verdict:
         return Verdict(CANNOT_TELL, f"fewer than {LEAST_EDGES} edges in the list ({c.n_edges})")
     low0, high0 = c.or0.interval(c.degrees_of_freedom)
     low1, high1 = c.or1.interval(c.degrees_of_freedom)
-    if np.isnan(low0) or np.isnan(low1):
-        return Verdict(CANNOT_TELL, "no stratum holds both listed and other pairs, of both kinds")
+    if np.isnan(low0):
+        return Verdict(CANNOT_TELL, "no listed pair can be compared with another of like degree")
     if low0 <= 1:
         if high0 > WIDEST:
             return Verdict(CANNOT_TELL, f"too few edges: OR0 may be {low0:.2g} to {high0:.2g}")
         return Verdict(NOT_ENRICHED)
+    if np.isnan(low1):
+        return Verdict(CANNOT_TELL, "no listed edge can be compared with a pair that is like it")
     if c.positivity < LEAST_POSITIVITY:
         return Verdict(
             CANNOT_TELL,

@@ -7,7 +7,6 @@ from octoscope.analysis.tables.columns import (
     CATEGORY,
     GENE_SET,
     MODEL,
-    N_PERMUTATIONS,
     VIEW,
     interval,
     null_range,
@@ -17,7 +16,7 @@ from octoscope.analysis.tables.matrix_schema import NAMES
 _WHEN = "network and coexpression"
 _LIST = (
     Column("network_view", "string", "Part of the network that counts as edges"),
-    Column("control", "string", "Co-expression that is controlled; pooled: over all categories"),
+    Column("control", "string", "Co-expression that is controlled; pooled: over categories"),
     Column("k", "int64", "Unordered pairs of vertices that were asked for"),
     Column(
         "longest",
@@ -47,7 +46,8 @@ _REASON = (
         "verdict",
         "string",
         "beyond co-expression, no more than co-expression, not enriched beyond degree and "
-        "expression, or cannot tell",
+        "expression, or cannot tell; a headline is beyond co-expression only if no control of the "
+        "same list says otherwise",
     ),
     Column("reason", "string", "Why it cannot be told; null: it can"),
 )
@@ -82,7 +82,11 @@ _CONTROLLED = (
         "Odds ratio that a missing control needs with both list and edges to explain or1_low "
         "beyond the bound; 1: nothing to explain",
     ),
-    Column("headline", "bool", "Whether this control explains most (smallest or1)"),
+    Column(
+        "headline",
+        "bool",
+        "Whether this control explains most: smallest or1, undefined ones first",
+    ),
     *_REASON,
 )
 
@@ -163,7 +167,8 @@ CONTROLLED_TABLES = (
             Column("null_mean", "float64", "Mean share with vertices permuted as for the overlap"),
             *null_range("share"),
             Column("p", "float64", "Two-sided permutation p-value of the share; null: undefined"),
-            N_PERMUTATIONS,
+            Column("n_permutations", "int64", "Permutations that have a one-way edge"),
+            Column("q", "float64", "p adjusted by Benjamini and Hochberg over a gene set"),
         ),
         when=_WHEN,
     ),
@@ -185,9 +190,7 @@ CONTROLLED_TABLES = (
             Column("n_no_more", "int64", "Layers with no more than co-expression"),
             Column("n_not_enriched", "int64", "Layers not enriched beyond degree and expression"),
             Column("n_cannot_tell", "int64", "Layers of which it cannot be told"),
-            Column(
-                "sentence", "string", "The verdict on the layer with the largest or1_low / bound"
-            ),
+            Column("sentence", "string", "The verdict on the layer of the clearest verdict"),
         ),
         when=_WHEN,
     ),

@@ -13,7 +13,14 @@ from octoscope.analysis import statistics
 from octoscope.analysis.controlled.comparison import Comparison
 from octoscope.analysis.controlled.controlled_block import ControlledBlock
 from octoscope.analysis.controlled.sentences import sentence
-from octoscope.analysis.controlled.verdicts import VERDICTS, e_value, judge
+from octoscope.analysis.controlled.verdicts import (
+    BEYOND,
+    CANNOT_TELL,
+    VERDICTS,
+    Verdict,
+    e_value,
+    judge,
+)
 from octoscope.analysis.dask_graphs import compute
 from octoscope.analysis.finished_matrices import FinishedMatrices
 from octoscope.analysis.registry import Analysis, Context, Needs, open_network_of
@@ -56,6 +63,8 @@ def _compute(context: Context) -> Iterable[tuple[str, pd.DataFrame]]:
         rows = [row for tables in results for row in tables[i]]
         empty = no_rows(schema)
         table = pd.DataFrame(rows, columns=[c.name for c in schema.columns]) if rows else empty
+        if "share" in table:  # one test per layer
+            table["q"] = statistics.adjust_by(table, ["gene_set"])
         yield path, table.astype({c.name: _dtype(c.dtype) for c in schema.columns})
 
 
@@ -80,7 +89,6 @@ def _of_block(
 ) -> tuple[Rows, ...]:
     plan = run.plan
     m = plan.model(model)
-    cells = sum(plan.categories[category].cells)
     block = {"model": model, "category": plan.categories[category].name}
     found: list[tuple[dict[str, Any], Comparison]] = []
     comparators: Rows = []
@@ -95,12 +103,13 @@ def _of_block(
         for label, comparison in asked.comparisons():
             row = named | {"n_background": asked.pairs.n_pairs} | label
             row["longest"] = row["k"] == asked.headline_k
+            row["cells"] = asked.cells_of(str(label["control"]))
             if "comparator" in label:
                 comparators.append(row | _numbers(comparison))
             else:
                 found.append((row, comparison))
-    rows = list(_judged(found, cells))
-    verdicts = list(_verdicts(rows))
+    rows = list(_judged(found))
+    verdicts = _verdicts(rows, m.views)
     return (
         rows,
         [label | _ladder(c) for label, c in found],
@@ -122,18 +131,31 @@ def _numbers(c: Comparison) -> dict[str, Any]:
     }  # fmt: skip
 
 
-def _judged(found: list[tuple[dict[str, Any], Comparison]], cells: int) -> Iterator[dict[str, Any]]:
-    """Yield rows with q over the layers, views and controls of a gene set and K, and verdicts."""
+def _judged(found: list[tuple[dict[str, Any], Comparison]]) -> Iterator[dict[str, Any]]:
+    """Yield rows with q over the layers, views and controls of a gene set and K, and verdicts.
+
+    The headline is the control that explains most; one whose odds ratio is undefined leaves nothing
+    to compare and comes first. It is beyond co-expression only if every control says so: a pool is
+    measured well even where it is no more than a proxy of the co-expression in the category.
+    """
     if not found:
         return
     labels = pd.DataFrame([label for label, _ in found])
     labels["p"] = [c.p for _, c in found]
     labels["or1"] = [c.or1.value for _, c in found]
     q = statistics.adjust_by(labels, ["gene_set", "k"])
-    of_list = labels.assign(or1=labels["or1"].fillna(np.inf)).groupby(_LIST)["or1"]
+    of_list = labels.assign(or1=labels["or1"].fillna(0.0)).groupby(_LIST)["or1"]
     headlines = set(of_list.idxmin())  # the first control of equal ones
+    verdicts = [judge(c, float(q[i]), label["cells"]) for i, (label, c) in enumerate(found)]
+    for rows in labels.groupby(_LIST).indices.values():
+        against = [j for j in rows if verdicts[j].kind != BEYOND]
+        for i in headlines.intersection(rows):
+            if against and verdicts[i].kind == BEYOND:
+                other, name = verdicts[against[0]], labels["control"][against[0]]
+                why = f"under the control {name}: {other.reason or other.kind}"
+                verdicts[i] = Verdict(CANNOT_TELL, why)
     for i, (label, c) in enumerate(found):
-        verdict = judge(c, float(q[i]), cells)
+        verdict = verdicts[i]
         numbers = _numbers(c)
         yield label | numbers | {
             "or1_half": float(np.exp(c.or1_half)),
@@ -148,25 +170,29 @@ def _judged(found: list[tuple[dict[str, Any], Comparison]], cells: int) -> Itera
         }  # fmt: skip
 
 
-def _verdicts(rows: Rows) -> Iterator[dict[str, Any]]:
-    """Yield the headline of each layer: the first gene set and view, and one K."""
+def _verdicts(rows: Rows, views: Sequence[str]) -> Rows:
+    """Return the headline of each layer: the first gene set and view, and one K."""
     rows = [r for r in rows if r["headline"] and r["longest"]]
-    for r in rows:
-        if (r["gene_set"], r["view"]) == (rows[0]["gene_set"], rows[0]["view"]):
-            yield r | {"sentence": sentence(r)}
+    if not rows:
+        return []
+    first = rows[0]["gene_set"], min((r["view"] for r in rows), key=list(views).index)
+    chosen = [r for r in rows if (r["gene_set"], r["view"]) == first]
+    return [r | {"sentence": sentence(r)} for r in sorted(chosen, key=lambda r: r["layer"])]
 
 
 def _summary(verdicts: Rows) -> dict[str, Any]:
+    """Count verdicts; the sentence is of the first kind of verdict with the strongest evidence."""
     kinds = [r["verdict"] for r in verdicts]
-    counts = zip(
-        ("n_beyond", "n_no_more", "n_not_enriched", "n_cannot_tell"), VERDICTS, strict=True
-    )
-    evidence = [r["or1_low"] / r["bound"] for r in verdicts]
-    strongest = int(np.nanargmax(evidence)) if not np.isnan(evidence).all() else 0
+    names = ("n_beyond", "n_no_more", "n_not_enriched", "n_cannot_tell")
+
+    def rank(r: dict[str, Any]) -> tuple[int, float]:
+        evidence = r["or1_low"] / r["bound"]
+        return VERDICTS.index(r["verdict"]), np.inf if np.isnan(evidence) else -evidence
+
     return {
         "n_layers": len(verdicts),
-        **{name: kinds.count(kind) for name, kind in counts},
-        "sentence": verdicts[strongest]["sentence"],
+        **{name: kinds.count(kind) for name, kind in zip(names, VERDICTS, strict=True)},
+        "sentence": min(verdicts, key=rank)["sentence"],
     }
 
 

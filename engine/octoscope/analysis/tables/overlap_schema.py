@@ -12,30 +12,31 @@ OVERLAP_TABLES = (
     Table(
         "tables/overlap.parquet",
         "matrix, gene set and view: its top pairs against the edges of the network, as unordered "
-        "pairs of two genes on different vertices",
+        "pairs of two vertices",
         (
             *NAMES,
             *ASKED,
             Column("n_top_ordered", "int64", "Top pairs"),
             Column("n_unordered", "int64", "Top pairs without their direction"),
-            Column("n_pairs", "int64", "Of these, pairs of two genes that the network has"),
+            Column("n_pairs", "int64", "Distinct pairs of two vertices among these"),
             Column("n_edges", "int64", "Of these, pairs that an edge joins"),
             Column("edge_rate", "float64", "n_edges / n_pairs; null: there are no pairs"),
-            *interval("edge_rate", how="one gene deleted at a time"),
-            Column("n_background", "int64", "Eligible unordered pairs of genes in the network"),
+            *interval("edge_rate", how="one vertex deleted at a time"),
+            Column("n_background", "int64", "Eligible unordered pairs of vertices"),
             Column("background_rate", "float64", "Share of them that an edge joins"),
             Column(
                 "null_mean",
                 "float64",
-                "Mean edge rate with the network's gene labels permuted among genes of like degree",
+                "Mean edge rate with vertices permuted among those of like degree, like number of "
+                "eligible partners and as many genes",
             ),
             *null_range("edge_rate"),
             Column("fold_over_null", "float64", "edge_rate / null_mean; null: undefined"),
             test("edge_rate", _FAMILY)[0],
             N_PERMUTATIONS,
             Column("n_genes_in_network", "int64", "Genes of the set that the network has"),
-            Column("n_strata", "int64", "Groups of genes of like degree"),
-            Column("n_genes_alone", "int64", "Genes alone in their group"),
+            Column("n_strata", "int64", "Groups of vertices that change places with each other"),
+            Column("n_genes_alone", "int64", "Genes of vertices alone in their group"),
             Column(
                 "share_uncontrolled",
                 "float64",
@@ -60,12 +61,12 @@ OVERLAP_TABLES = (
                 "Area under the ROC curve of edges against other pairs; 0.5: chance; null: none "
                 "of either",
             ),
-            *interval("auroc", how="one gene deleted at a time"),
+            *interval("auroc", how="one vertex deleted at a time"),
             Column("binning_error", "float64", "Most that binning can have moved auroc"),
             Column(
                 "null_mean",
                 "float64",
-                "Mean auroc with the network's gene labels permuted among genes of like degree",
+                "Mean auroc with vertices permuted as for the overlap",
             ),
             *null_range("auroc"),
             test("auroc", _FAMILY)[0],
