@@ -55,6 +55,7 @@ SRUN=(srun --ntasks-per-node=1 "--cpus-per-task=${SLURM_CPUS_PER_TASK:-1}")
 
 STEPS=()
 DRIVER=
+STARTING= # between the start of a process and the note of its number
 STOPPED=
 CODE=1
 
@@ -81,6 +82,7 @@ trap cleanup EXIT
 
 stop() {
   STOPPED=1
+  if [ -n "$STARTING" ]; then return; fi # passed on as soon as the number is known
   if [ -n "$DRIVER" ]; then
     say "SIGTERM: the run finishes what it computes"
     kill -TERM "$DRIVER" 2>/dev/null || true
@@ -118,6 +120,7 @@ if ((SLURM_JOB_NUM_NODES > 1)); then
 fi
 
 # -- wait for all of them: a run on half of what was asked for would be slow without a word
+STARTING=1
 python - "$SLURM_JOB_NUM_NODES" "$((DEADLINE - SECONDS))" <<'PY' &
 import sys
 import time
@@ -139,6 +142,8 @@ while there < wanted:
         time.sleep(1)
 PY
 DRIVER=$!
+STARTING=
+if [ -n "$STOPPED" ]; then kill -TERM "$DRIVER" 2>/dev/null || true; fi
 there=0
 wait "$DRIVER" || there=$?
 DRIVER=
@@ -147,13 +152,14 @@ if ((there)); then exit 1; fi
 say "$SLURM_JOB_NUM_NODES nodes at $RAY_ADDRESS"
 
 # -- the run
+STARTING=1
 if [ -n "${OCTOSCOPE_COMMAND:-}" ]; then
   bash -c "exec $OCTOSCOPE_COMMAND" &
 else
   octoscope run "$CONFIG" --out "$RUN" --steal "$@" &
 fi
 DRIVER=$!
-# a signal that came before its number was known
+STARTING=
 if [ -n "$STOPPED" ]; then kill -TERM "$DRIVER" 2>/dev/null || true; fi
 while kill -0 "$DRIVER" 2>/dev/null; do wait "$DRIVER" || true; done # a trap ends `wait` early
 CODE=0

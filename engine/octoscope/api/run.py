@@ -131,8 +131,7 @@ class Run(Shown):
         Returns
         -------
         DataFrame
-            Columns of ``topk/<model>`` (docs/reference/tables.md): ``query``, ``query_symbol``,
-            ``key``, ``key_symbol``, ``value``, ``rank``, ``cells``, …
+            Columns of ``topk/<model>``, see docs/reference/tables.md.
 
         Raises
         ------
@@ -378,10 +377,7 @@ def some_numbers(numbers: list[int]) -> str:
 def open_run(path: str | Path) -> Run:
     """Open a finished run, after checking its seal.
 
-    Parameters
-    ----------
-    path
-        Path or URL of the run directory.
+    ``path``: path or URL of the run directory.
 
     Raises
     ------
