@@ -1,6 +1,6 @@
 """scGPT (Cui et al. 2024), native: the encoder of the published whole-human and organ models.
 
-h0 = LN(E[token]) + LN(W2 relu(W1 min(x, 512) + b1) + b2)
+h0 = LN(E[token]) + LN(W2 relu(W1 min(x, 512) + b1) + b2), through a batch norm if the file has one
 layer: a = softmax(q k^T / sqrt(d_head)); y = LN1(h + (a v) Wo^T + bo)
        h' = LN2(y + W2 relu(W1 y + b1) + b2)                       (post-norm, eps 1e-5)
 """
@@ -34,6 +34,7 @@ from octoscope.models.protocol import (
     Variant,
 )
 from octoscope.models.ragged import held, kept, padded
+from octoscope.models.scgpt_batch_norm import BatchNorm, split_batch_norm
 from octoscope.models.scgpt_tokens import (
     CellRandomness,
     ScGPTOptions,
@@ -49,17 +50,14 @@ _SOURCE = "links in the README of github.com/bowang-lab/scGPT"
 _LICENCE = "see that repository"
 _MAX_VALUE = 512.0
 _CLS = TOKEN_KINDS.index("cls")
-# Heads that do not enter the encoder, one by one.
-_HEADS = (
+# What does not enter the encoder, one by one; proof: tests/models/test_ignored_weights.py.
+HEADS = (
     "flag_encoder.",
     "decoder.",
     "mvc_decoder.",
     "cls_decoder.",
-    "sim.",
     "grad_reverse_discriminator.",
     "batch_encoder.",
-    "dsbn.",
-    "bn.",
 )
 
 
@@ -95,8 +93,10 @@ class ScGPT:
         n_heads: int,
         special: dict[str, int],
         seed: int,
+        batch_norm: BatchNorm | None = None,
     ) -> None:
         self._w = weights
+        self._batch_norm = batch_norm
         self._vocab = vocab
         self._settings = settings
         self._special = special
@@ -175,11 +175,14 @@ class ScGPT:
             n.replace("self_attn.in_proj_", "self_attn.Wqkv."): v
             for n, v in load_state(path / "best_model.pt").items()
         }
+        batch_norm, state = split_batch_norm(
+            state, settings.batch, d, where=where, device=device
+        )
         rows = max(vocab.values()) + 1
         weights = take_strict(
             state,
             expected_shapes(rows, d, ff, n_layers),
-            _HEADS,
+            HEADS,
             where=where,
             dtype=dtype,
             device=device,
@@ -192,6 +195,7 @@ class ScGPT:
             n_heads=n_heads,
             special=special,
             seed=seed,
+            batch_norm=batch_norm,
         )
 
     @property
@@ -322,7 +326,7 @@ class ScGPT:
         return Tokens(np.asarray(cell_ids), gene, kind, value, row, kind != PAD)
 
     def embed(self, tokens: Tokens) -> torch.Tensor:
-        """Return [cells, tokens, d]: gene embedding plus embedded bin."""
+        """Return [cells, tokens, d]: gene embedding plus embedded bin, batch norm if any."""
         w = self._w
         row = torch.from_numpy(tokens.row).to(self._device)
         dtype = w["encoder.embedding.weight"].dtype
@@ -330,7 +334,7 @@ class ScGPT:
         g = self._norm(F.embedding(row, w["encoder.embedding.weight"]), "encoder.enc_norm")
         v = F.relu(self._linear(value.clamp(max=_MAX_VALUE), "value_encoder.linear1"))
         v = self._norm(self._linear(v, "value_encoder.linear2"), "value_encoder.norm")
-        return g + v
+        return g + v if self._batch_norm is None else self._batch_norm(g + v)
 
     def layer(
         self, i: int, residual: torch.Tensor, mask: torch.Tensor
