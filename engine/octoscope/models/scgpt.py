@@ -35,6 +35,7 @@ from octoscope.models.protocol import (
 )
 from octoscope.models.ragged import held, kept, padded
 from octoscope.models.scgpt_batch_norm import BatchNorm, split_batch_norm
+from octoscope.models.scgpt_file import HEADS, expected_shapes, read_vocabulary, table_rows
 from octoscope.models.scgpt_tokens import (
     CellRandomness,
     ScGPTOptions,
@@ -50,15 +51,6 @@ _SOURCE = "links in the README of github.com/bowang-lab/scGPT"
 _LICENCE = "see that repository"
 _MAX_VALUE = 512.0
 _CLS = TOKEN_KINDS.index("cls")
-# What does not enter the encoder, one by one; proof: tests/models/test_ignored_weights.py.
-HEADS = (
-    "flag_encoder.",
-    "decoder.",
-    "mvc_decoder.",
-    "cls_decoder.",
-    "grad_reverse_discriminator.",
-    "batch_encoder.",
-)
 
 
 class ScGPT:
@@ -138,7 +130,7 @@ class ScGPT:
             of the wrong shape.
         """
         args = read_json(path / "args.json", "models.*.path")
-        vocab = {str(k): int(v) for k, v in read_json(path / "vocab.json", "models.*.path").items()}
+        vocab = read_vocabulary(path / "vocab.json")
         where = str(path / "best_model.pt")
         try:
             n_layers, n_heads = int(args["nlayers"]), int(args["nheads"])
@@ -169,16 +161,12 @@ class ScGPT:
             defaults["n_bins"] = int(args.get("n_bins", 51))  # embed_data fixes 51
         settings = read_options(ScGPTOptions, options, defaults)
         special: dict[str, int] = {n: vocab[n] for n in ("<pad>", "<cls>", "<eoc>") if n in vocab}
-        if "<pad>" not in special or "<cls>" not in special:
-            raise InputError(str(path / "vocab.json"), "no <pad> or <cls>", "give scGPT's vocab")
         state = {
             n.replace("self_attn.in_proj_", "self_attn.Wqkv."): v
             for n, v in load_state(path / "best_model.pt").items()
         }
-        batch_norm, state = split_batch_norm(
-            state, settings.batch, d, where=where, device=device
-        )
-        rows = max(vocab.values()) + 1
+        batch_norm, state = split_batch_norm(state, settings.batch, d, where=where, device=device)
+        rows = table_rows(state, vocab, padded=settings.padded_table, path=path)
         weights = take_strict(
             state,
             expected_shapes(rows, d, ff, n_layers),
@@ -367,25 +355,3 @@ class ScGPT:
         return F.layer_norm(
             x, x.shape[-1:], self._w[f"{name}.weight"], self._w[f"{name}.bias"], eps=1e-5
         )
-
-
-def expected_shapes(rows: int, d: int, ff: int, n_layers: int) -> dict[str, tuple[int, ...]]:
-    """Return name -> shape of every encoder weight."""
-    shapes: dict[str, tuple[int, ...]] = {"encoder.embedding.weight": (rows, d)}
-
-    def pair(name: str, *shape: int) -> None:
-        shapes[f"{name}.weight"], shapes[f"{name}.bias"] = shape, (shape[0],)
-
-    pair("encoder.enc_norm", d)
-    pair("value_encoder.linear1", d, 1)
-    pair("value_encoder.linear2", d, d)
-    pair("value_encoder.norm", d)
-    for i in range(n_layers):
-        p = f"transformer_encoder.layers.{i}."
-        pair(p + "self_attn.Wqkv", 3 * d, d)
-        pair(p + "self_attn.out_proj", d, d)
-        pair(p + "linear1", ff, d)
-        pair(p + "linear2", d, ff)
-        pair(p + "norm1", d)
-        pair(p + "norm2", d)
-    return shapes

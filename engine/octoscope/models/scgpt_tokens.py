@@ -25,6 +25,7 @@ class ScGPTOptions(BaseModel):
     """Settings of scGPT's preprocessing, under their published names.
 
     ``batch``: which batch's statistics a checkpoint with ``dsbn.`` uses, numbered as in training.
+    ``padded_table``: the embedding has more rows than the vocabulary, and they are padding.
     """
 
     model_config = ConfigDict(extra="forbid")
@@ -36,6 +37,7 @@ class ScGPTOptions(BaseModel):
     binning_seed: int | None = None
     sampling_seed: int | None = None
     batch: int | None = Field(None, ge=0)
+    padded_table: bool = False
     # Recipe "preprocessor" only:
     filter_gene_by_counts: int = 3
     normalize_total: float = 1e4
