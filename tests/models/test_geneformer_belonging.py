@@ -12,7 +12,12 @@ import pytest
 import torch
 from octoscope.errors import InputError
 from octoscope.models import load_model
-from octoscope.models.geneformer_belonging import GeneformerOptions, check_buffers, settle
+from octoscope.models.geneformer_belonging import (
+    GeneformerOptions,
+    check_buffers,
+    check_config,
+    settle,
+)
 from octoscope.models.geneformer_files import Dictionaries
 from safetensors.torch import load_file, save_file
 
@@ -98,6 +103,25 @@ def test_published_sizes_are_told_apart_whatever_is_declared(padded: bool) -> No
         settle(given, _Config(20275), _numbered(25426))
     for n in (20275, 25426):
         assert settle(given, _Config(n), _numbered(n)).max_input == 2048
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"is_decoder": True},
+        {"add_cross_attention": True},
+        {"pruned_heads": {"0": [1]}},
+        {"position_embedding_type": "relative_key"},
+    ],
+    ids=lambda c: next(iter(c)),
+)
+def test_settings_that_change_who_attends_are_refused(change: dict[str, Any]) -> None:
+    """Red: a decoder (causal), or a model with heads cut off, passes for the published one."""
+    config = json.loads((V1 / "config.json").read_text())
+    check_config(config, "f")
+    check_config({k: v for k, v in config.items() if k not in change}, "f")
+    with pytest.raises(InputError, match=f"f: {next(iter(change))}: .*published models have"):
+        check_config(config | change, "f")
 
 
 def test_stored_positions_and_types_must_be_those_used() -> None:

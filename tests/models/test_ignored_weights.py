@@ -175,7 +175,7 @@ def test_every_prefix_on_a_list_has_a_proof(family: str) -> None:
 
 @pytest.mark.parametrize("case", CASES)
 def test_only_listed_weights_are_without_effect(case: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Red: an encoder's weight on a list (`encoder.enc_norm.`), or one that is read and not used."""
+    """Red: an encoder's weight is on a list (`encoder.enc_norm.`), or is read and not used."""
     path, options = CASES[case]
     family = case.split()[0]
     changer = Changer(monkeypatch)

@@ -25,7 +25,12 @@ from octoscope.genes import GeneTable, symbols_of_ensembl
 from octoscope.models.blocks import attend, head_weights
 from octoscope.models.family_options import read_options
 from octoscope.models.gene_matching import by_mapping
-from octoscope.models.geneformer_belonging import GeneformerOptions, check_buffers, settle
+from octoscope.models.geneformer_belonging import (
+    GeneformerOptions,
+    check_buffers,
+    check_config,
+    settle,
+)
 from octoscope.models.geneformer_files import Dictionaries, find_dictionaries
 from octoscope.models.protocol import (
     GENE,
@@ -278,22 +283,17 @@ def _skeleton(path: Path) -> Any:
     Raises
     ------
     InputError
-        If the config cannot be used.
+        If the config cannot be used, or asks for another architecture.
     """
     # imported here: seconds of start-up that the other families do not need
     from huggingface_hub.errors import StrictDataclassError
     from transformers import AttentionInterface, BertConfig, BertModel
 
     config = read_json(path, "models.*.path")
-    if config.get("position_embedding_type", "absolute") != "absolute":
-        raise InputError(
-            f"{path}: position_embedding_type",
-            f"{config['position_embedding_type']!r}; published models have 'absolute'",
-            "give a published Geneformer folder",
-        )
+    check_config(config, str(path))
     AttentionInterface.register(_ATTENTION, _attention)
     # ways of training and of saving memory that would wrap the layers called here
-    for name in ("gradient_checkpointing", "chunk_size_feed_forward", "is_decoder"):
+    for name in ("gradient_checkpointing", "chunk_size_feed_forward"):
         config.pop(name, None)
     try:
         settings = BertConfig(**config)

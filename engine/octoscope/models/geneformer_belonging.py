@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import MutableMapping
+from collections.abc import Mapping, MutableMapping
 from typing import Any, Literal
 
 import torch
@@ -13,6 +13,13 @@ from octoscope.models.geneformer_files import Dictionaries
 
 # Tokens of the published dictionaries, and rows of the published checkpoints.
 _SERIES = {25426: "V1", 20275: "V2"}
+# Settings that decide what attends to what, and their values in published configs.
+_USUAL: Mapping[str, Any] = {
+    "position_embedding_type": "absolute",
+    "is_decoder": False,
+    "add_cross_attention": False,
+    "pruned_heads": {},
+}
 _OWN = (
     "give the dictionaries of the checkpoint's own series (V1: gc30M, 25,426 tokens; V2: gc104M "
     "or gc95M, 20,275 tokens)"
@@ -38,6 +45,24 @@ class GeneformerOptions(BaseModel):
     collapse_ensembl: bool = True
     special_tokens: bool | None = None
     padded_table: bool = False
+
+
+def check_config(config: Mapping[str, Any], where: str) -> None:
+    """Refuse settings under which BERT attends otherwise than computed here.
+
+    Raises
+    ------
+    InputError
+        Naming the setting.
+    """
+    for name, usual in _USUAL.items():
+        value = config.get(name, usual)
+        if (value or None) != (usual or None):
+            raise InputError(
+                f"{where}: {name}",
+                f"{value!r}; published models have {usual!r}",
+                "give a published Geneformer folder",
+            )
 
 
 def settle(given: GeneformerOptions, config: Any, dictionaries: Dictionaries) -> GeneformerOptions:
