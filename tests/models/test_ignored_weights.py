@@ -192,7 +192,8 @@ def test_only_listed_weights_are_without_effect(case: str, monkeypatch: pytest.M
             continue  # alike in every layer
         changer.change = {name}
         after = states(path, options)
-        assert any(not torch.equal(a, b) for a, b in zip(before, after, strict=True)), name
+        moved = max(float((a - b).abs().max()) for a, b in zip(before, after, strict=True))
+        assert moved > 1e-4, name  # more than rounding
 
 
 def _fixture_weights(family: str) -> State:
