@@ -33,7 +33,7 @@ import synthetic_atlas
 import torch
 import yaml
 from octoscope.genes import ensembl_of_symbols
-from octoscope.models.scgpt import expected_shapes
+from octoscope.models.scgpt_file import expected_shapes
 from scipy import sparse
 
 GENES_OF_A_CELL = 1125

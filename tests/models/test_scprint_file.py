@@ -167,3 +167,24 @@ def test_zero_heads_or_layers_are_named(tmp_path: Path, setting: str) -> None:
     path = changed_file(tmp_path, lambda w: w["hyper_parameters"].update({setting: 0}))
     with pytest.raises(InputError, match=r"hyper_parameters: d_model 48"):
         load_model(path)
+
+
+@pytest.mark.parametrize("name", ["attention", "attn_type", "transformer"])
+@pytest.mark.parametrize(
+    "value", ["softpick", "flash-softpick", "criss-cross", "crisscross", "hyper", "linear", True]
+)
+def test_attention_that_is_not_softmax_is_refused(tmp_path: Path, name: str, value: Any) -> None:
+    """Red: the setting is not read, and softmax passes for softpick."""
+    path = changed_file(tmp_path, lambda w: w["hyper_parameters"].update({name: value}))
+    with pytest.raises(InputError, match=rf"changed.ckpt: hyper_parameters.{name}: {value!r}; "):
+        load_model(path)
+
+
+@pytest.mark.parametrize("value", [None, "flash", "normal"])
+def test_names_of_softmax_attention_load(tmp_path: Path, value: str | None) -> None:
+    """Red: published files (`transformer: flash`, or trained without it) are refused."""
+    names = ("attention", "attn_type", "transformer")
+    path = changed_file(
+        tmp_path, lambda w: w["hyper_parameters"].update(dict.fromkeys(names, value))
+    )
+    assert load_model(path).n_layers == 3

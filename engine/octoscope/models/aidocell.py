@@ -49,8 +49,9 @@ from octoscope.models.weights import load_state, read_json, take_strict
 
 _DEPTH = TOKEN_KINDS.index("depth")
 _TARGET, _LOG10_FLOOR, _CAP = 1e4, 5.0, 20.0
-# The masked-language-model head, part by part: it does not enter the encoder.
-_HEADS = ("cls.predictions.transform.", "cls.predictions.decoder.", "cls.predictions.bias")
+# The masked-language-model head, part by part: it does not enter the encoder
+# (tests/models/test_ignored_weights.py).
+HEADS = ("cls.predictions.transform.", "cls.predictions.decoder.", "cls.predictions.bias")
 _FILES = "config.json, pytorch_model.bin"
 _LICENCE = "GenBio AI community licence"
 _FIXED = {
@@ -179,7 +180,7 @@ class AIDOCell:
         file = file if file.exists() else path / "pytorch_model.bin"
         # the published file holds the masked-language-model class, its encoder under `bert.`
         state = {n.removeprefix("bert."): v for n, v in load_state(file).items()}
-        weights = take_strict(state, shapes, _HEADS, where=str(file), dtype=dtype, device=device)
+        weights = take_strict(state, shapes, HEADS, where=str(file), dtype=dtype, device=device)
         return cls(weights, config, read_options(AIDOCellOptions, options))
 
     @property

@@ -12,6 +12,7 @@ import torch
 
 from octoscope.errors import InputError, OctoscopeError, in_one_line
 from octoscope.models.protocol import FoundationModel
+from octoscope.models.weights import refuse_adapter
 
 GROUP = "octoscope.models"
 
@@ -73,12 +74,13 @@ def family_of(path: Path) -> str:
     Raises
     ------
     InputError
-        If the folder is absent or no installed family recognises it.
+        If the folder is absent, no installed family recognises it, or it is an adapter alone.
     """
     _require(path)
     for name, family in families().items():
         if family.recognises(path):
             return name
+    refuse_adapter(path)
     raise InputError(
         str(path),
         f"not recognised by any installed family ({', '.join(families())})",

@@ -14,11 +14,10 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import torch
-from pydantic import BaseModel, ConfigDict, Field
 from scipy import sparse
 
 from octoscope.errors import InputError
@@ -26,6 +25,12 @@ from octoscope.genes import GeneTable, symbols_of_ensembl
 from octoscope.models.blocks import attend, head_weights
 from octoscope.models.family_options import read_options
 from octoscope.models.gene_matching import by_mapping
+from octoscope.models.geneformer_belonging import (
+    GeneformerOptions,
+    check_buffers,
+    check_config,
+    settle,
+)
 from octoscope.models.geneformer_files import Dictionaries, find_dictionaries
 from octoscope.models.protocol import (
     GENE,
@@ -41,16 +46,14 @@ from octoscope.models.ragged import held, kept, ranked
 from octoscope.models.weights import load_state, read_json, take_strict
 
 _CLS, _EOS = TOKEN_KINDS.index("cls"), TOKEN_KINDS.index("eos")
-# Heads and buffers that do not enter the encoder, one by one.
-_HEADS = (
+# Heads that do not enter the encoder, one by one; proof: tests/models/test_ignored_weights.py.
+HEADS = (
     "cls.predictions.bias",
     "cls.predictions.transform.",
     "cls.predictions.decoder.",
     "pooler.dense.",
     "cls.seq_relationship.",
     "classifier.",
-    "embeddings.position_ids",
-    "embeddings.token_type_ids",
 )
 _ATTENTION = "octoscope"
 _SOURCE, _LICENCE = "huggingface.co/ctheodoris/Geneformer", "Apache-2.0"
@@ -64,25 +67,6 @@ _SIZES = {
     "V2-104M": (12, 768, 12),
     "V2-316M": (18, 1152, 18),
 }
-
-
-class GeneformerOptions(BaseModel):
-    """Settings of Geneformer's input.
-
-    ``convention``: null stands for V2 where the token dictionary has <cls> and <eos>.
-    ``dictionaries``: folder of the pickled dictionaries; null: looked for beside the checkpoint.
-    ``max_input``: tokens per cell, special tokens included; null: the config's positions.
-    ``collapse_ensembl``: resolve retired ids and add up duplicates, as the authors do.
-    ``special_tokens``: null stands for what the convention says.
-    """
-
-    model_config = ConfigDict(extra="forbid")
-
-    convention: Literal["V1", "V2"] | None = None
-    dictionaries: str | None = None
-    max_input: int | None = Field(None, ge=3)
-    collapse_ensembl: bool = True
-    special_tokens: bool | None = None
 
 
 class Geneformer:
@@ -165,13 +149,14 @@ class Geneformer:
         given = read_options(GeneformerOptions, options)
         bert = _skeleton(path / "config.json")
         dictionaries = find_dictionaries(path, given.dictionaries, mapped=given.collapse_ensembl)
-        settings = _settle(given, bert.config, dictionaries)
+        settings = settle(given, bert.config, dictionaries)
         file = path / "model.safetensors"
         file = file if file.exists() else path / "pytorch_model.bin"
         # the published file holds the masked-language-model class, its encoder under `bert.`
         state = {_current(n): v for n, v in load_state(file).items()}
+        check_buffers(state, str(file))
         shapes = {n: tuple(v.shape) for n, v in bert.state_dict().items()}
-        weights = take_strict(state, shapes, _HEADS, where=str(file), dtype=dtype, device=device)
+        weights = take_strict(state, shapes, HEADS, where=str(file), dtype=dtype, device=device)
         return cls(weights, bert, dictionaries, settings)
 
     @property
@@ -298,22 +283,17 @@ def _skeleton(path: Path) -> Any:
     Raises
     ------
     InputError
-        If the config cannot be used.
+        If the config cannot be used, or asks for another architecture.
     """
     # imported here: seconds of start-up that the other families do not need
     from huggingface_hub.errors import StrictDataclassError
     from transformers import AttentionInterface, BertConfig, BertModel
 
     config = read_json(path, "models.*.path")
-    if config.get("position_embedding_type", "absolute") != "absolute":
-        raise InputError(
-            f"{path}: position_embedding_type",
-            f"{config['position_embedding_type']!r}; published models have 'absolute'",
-            "give a published Geneformer folder",
-        )
+    check_config(config, str(path))
     AttentionInterface.register(_ATTENTION, _attention)
     # ways of training and of saving memory that would wrap the layers called here
-    for name in ("gradient_checkpointing", "chunk_size_feed_forward", "is_decoder"):
+    for name in ("gradient_checkpointing", "chunk_size_feed_forward"):
         config.pop(name, None)
     try:
         settings = BertConfig(**config)
@@ -326,37 +306,3 @@ def _skeleton(path: Path) -> Any:
     ) as error:  # fmt: skip
         text = " ".join(str(error).split())[:200]
         raise InputError(str(path), f"cannot be used ({text})", "download it again") from None
-
-
-def _settle(given: GeneformerOptions, config: Any, dictionaries: Dictionaries) -> GeneformerOptions:
-    """Fill what depends on config and dictionaries, and check that they belong together."""
-    convention = given.convention or ("V2" if dictionaries.special_tokens else "V1")
-    special = convention == "V2" if given.special_tokens is None else given.special_tokens
-    if special and not dictionaries.special_tokens:
-        raise InputError(
-            "models.*.options.special_tokens",
-            f"the token dictionary in {dictionaries.folder} has no <cls> and <eos>",
-            "use convention V1, or the dictionaries of the second series",
-        )
-    largest = max(dictionaries.tokens.values())
-    if largest >= config.vocab_size:
-        raise InputError(
-            str(dictionaries.folder),
-            f"token row {largest}, the checkpoint has {config.vocab_size} rows",
-            "use the dictionaries of the checkpoint's own series (V1 and V2 differ)",
-        )
-    positions = config.max_position_embeddings
-    max_input = positions if given.max_input is None else given.max_input
-    if max_input > positions:
-        raise InputError(
-            "models.*.options.max_input",
-            f"{max_input}, the checkpoint has {positions} positions",
-            "lower it",
-        )
-    return GeneformerOptions(
-        convention=convention,
-        dictionaries=str(dictionaries.folder),
-        max_input=max_input,
-        collapse_ensembl=given.collapse_ensembl,
-        special_tokens=special,
-    )

@@ -14,8 +14,9 @@ from octoscope.models.gene_list import gene_list_19264
 from octoscope.models.weights import load_whole, take_strict, tensors_of
 
 SECTIONS = ("gene", "cell", "rde")
-# The decoder, part by part: a Performer, which has no attention probabilities.
-_DECODER = (
+# The decoder, part by part: a Performer, which has no attention probabilities;
+# proof that it stays outside: tests/models/test_ignored_weights.py.
+DECODER = (
     "decoder_embed.",
     "decoder.performer.",
     "decoder.norm.",
@@ -51,7 +52,7 @@ class ScFoundationFile:
         return take_strict(
             self.state,
             self.expected_shapes(),
-            _DECODER,
+            DECODER,
             where=self.where,
             dtype=dtype,
             device=device,

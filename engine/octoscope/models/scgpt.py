@@ -1,6 +1,6 @@
 """scGPT (Cui et al. 2024), native: the encoder of the published whole-human and organ models.
 
-h0 = LN(E[token]) + LN(W2 relu(W1 min(x, 512) + b1) + b2)
+h0 = LN(E[token]) + LN(W2 relu(W1 min(x, 512) + b1) + b2), through a batch norm if the file has one
 layer: a = softmax(q k^T / sqrt(d_head)); y = LN1(h + (a v) Wo^T + bo)
        h' = LN2(y + W2 relu(W1 y + b1) + b2)                       (post-norm, eps 1e-5)
 """
@@ -34,6 +34,8 @@ from octoscope.models.protocol import (
     Variant,
 )
 from octoscope.models.ragged import held, kept, padded
+from octoscope.models.scgpt_batch_norm import BatchNorm, split_batch_norm
+from octoscope.models.scgpt_file import HEADS, expected_shapes, read_vocabulary, table_rows
 from octoscope.models.scgpt_tokens import (
     CellRandomness,
     ScGPTOptions,
@@ -49,18 +51,6 @@ _SOURCE = "links in the README of github.com/bowang-lab/scGPT"
 _LICENCE = "see that repository"
 _MAX_VALUE = 512.0
 _CLS = TOKEN_KINDS.index("cls")
-# Heads that do not enter the encoder, one by one.
-_HEADS = (
-    "flag_encoder.",
-    "decoder.",
-    "mvc_decoder.",
-    "cls_decoder.",
-    "sim.",
-    "grad_reverse_discriminator.",
-    "batch_encoder.",
-    "dsbn.",
-    "bn.",
-)
 
 
 class ScGPT:
@@ -95,8 +85,10 @@ class ScGPT:
         n_heads: int,
         special: dict[str, int],
         seed: int,
+        batch_norm: BatchNorm | None = None,
     ) -> None:
         self._w = weights
+        self._batch_norm = batch_norm
         self._vocab = vocab
         self._settings = settings
         self._special = special
@@ -138,7 +130,7 @@ class ScGPT:
             of the wrong shape.
         """
         args = read_json(path / "args.json", "models.*.path")
-        vocab = {str(k): int(v) for k, v in read_json(path / "vocab.json", "models.*.path").items()}
+        vocab = read_vocabulary(path / "vocab.json")
         where = str(path / "best_model.pt")
         try:
             n_layers, n_heads = int(args["nlayers"]), int(args["nheads"])
@@ -169,17 +161,16 @@ class ScGPT:
             defaults["n_bins"] = int(args.get("n_bins", 51))  # embed_data fixes 51
         settings = read_options(ScGPTOptions, options, defaults)
         special: dict[str, int] = {n: vocab[n] for n in ("<pad>", "<cls>", "<eoc>") if n in vocab}
-        if "<pad>" not in special or "<cls>" not in special:
-            raise InputError(str(path / "vocab.json"), "no <pad> or <cls>", "give scGPT's vocab")
         state = {
             n.replace("self_attn.in_proj_", "self_attn.Wqkv."): v
             for n, v in load_state(path / "best_model.pt").items()
         }
-        rows = max(vocab.values()) + 1
+        batch_norm, state = split_batch_norm(state, settings.batch, d, where=where, device=device)
+        rows = table_rows(state, vocab, padded=settings.padded_table, path=path)
         weights = take_strict(
             state,
             expected_shapes(rows, d, ff, n_layers),
-            _HEADS,
+            HEADS,
             where=where,
             dtype=dtype,
             device=device,
@@ -192,6 +183,7 @@ class ScGPT:
             n_heads=n_heads,
             special=special,
             seed=seed,
+            batch_norm=batch_norm,
         )
 
     @property
@@ -322,7 +314,7 @@ class ScGPT:
         return Tokens(np.asarray(cell_ids), gene, kind, value, row, kind != PAD)
 
     def embed(self, tokens: Tokens) -> torch.Tensor:
-        """Return [cells, tokens, d]: gene embedding plus embedded bin."""
+        """Return [cells, tokens, d]: gene embedding plus embedded bin, batch norm if any."""
         w = self._w
         row = torch.from_numpy(tokens.row).to(self._device)
         dtype = w["encoder.embedding.weight"].dtype
@@ -330,7 +322,7 @@ class ScGPT:
         g = self._norm(F.embedding(row, w["encoder.embedding.weight"]), "encoder.enc_norm")
         v = F.relu(self._linear(value.clamp(max=_MAX_VALUE), "value_encoder.linear1"))
         v = self._norm(self._linear(v, "value_encoder.linear2"), "value_encoder.norm")
-        return g + v
+        return g + v if self._batch_norm is None else self._batch_norm(g + v)
 
     def layer(
         self, i: int, residual: torch.Tensor, mask: torch.Tensor
@@ -363,25 +355,3 @@ class ScGPT:
         return F.layer_norm(
             x, x.shape[-1:], self._w[f"{name}.weight"], self._w[f"{name}.bias"], eps=1e-5
         )
-
-
-def expected_shapes(rows: int, d: int, ff: int, n_layers: int) -> dict[str, tuple[int, ...]]:
-    """Return name -> shape of every encoder weight."""
-    shapes: dict[str, tuple[int, ...]] = {"encoder.embedding.weight": (rows, d)}
-
-    def pair(name: str, *shape: int) -> None:
-        shapes[f"{name}.weight"], shapes[f"{name}.bias"] = shape, (shape[0],)
-
-    pair("encoder.enc_norm", d)
-    pair("value_encoder.linear1", d, 1)
-    pair("value_encoder.linear2", d, d)
-    pair("value_encoder.norm", d)
-    for i in range(n_layers):
-        p = f"transformer_encoder.layers.{i}."
-        pair(p + "self_attn.Wqkv", 3 * d, d)
-        pair(p + "self_attn.out_proj", d, d)
-        pair(p + "linear1", ff, d)
-        pair(p + "linear2", d, ff)
-        pair(p + "norm1", d)
-        pair(p + "norm2", d)
-    return shapes

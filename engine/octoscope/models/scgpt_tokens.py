@@ -12,7 +12,7 @@ from typing import Literal
 
 import numpy as np
 import torch
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, Field
 
 from octoscope.jit import compiled
 from octoscope.models.ragged import padded
@@ -22,7 +22,11 @@ Uniforms = Callable[[int], np.ndarray]
 
 
 class ScGPTOptions(BaseModel):
-    """Settings of scGPT's preprocessing, under their published names."""
+    """Settings of scGPT's preprocessing, under their published names.
+
+    ``batch``: which batch's statistics a checkpoint with ``dsbn.`` uses, numbered as in training.
+    ``padded_table``: the embedding has more rows than the vocabulary, and they are padding.
+    """
 
     model_config = ConfigDict(extra="forbid")
 
@@ -32,6 +36,8 @@ class ScGPTOptions(BaseModel):
     pad_value: float = -2.0
     binning_seed: int | None = None
     sampling_seed: int | None = None
+    batch: int | None = Field(None, ge=0)
+    padded_table: bool = False
     # Recipe "preprocessor" only:
     filter_gene_by_counts: int = 3
     normalize_total: float = 1e4

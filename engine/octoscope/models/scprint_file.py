@@ -13,8 +13,8 @@ import torch.nn.functional as F
 from octoscope.errors import InputError
 from octoscope.models.weights import load_lightning, narrowed, take_strict
 
-# Heads that do not enter the encoder, one by one.
-_HEADS = (
+# Heads that do not enter the encoder, one by one; proof: tests/models/test_ignored_weights.py.
+HEADS = (
     "expr_decoder.fc.",
     "expr_decoder.pred_var_zero.",
     "cls_decoders.",
@@ -38,6 +38,9 @@ _OTHER_SETTINGS = {
     "depth_atinput": False,
     "prenorm": False,
 }
+# Which attention the blocks use (scprint's and simpler-flash's names); both are the same softmax.
+_ATTENTION = ("attention", "attn_type", "transformer")
+_SOFTMAX = (None, "flash", "normal")
 _V1 = "give one of scPRINT's v1 checkpoints (small-v1, medium-v1.5, large-v1)"
 _ADAPTERS = ("gene_encoder.1", "gene_encoder.3")  # fine-tuned gene embeddings
 _GENE_TABLES = {
@@ -74,7 +77,7 @@ class ScPRINTFile:
         weights = take_strict(
             self.state,
             self.expected_shapes(),
-            _HEADS,
+            HEADS,
             where=str(self.path),
             dtype=dtype,
             device=device,
@@ -150,6 +153,14 @@ def read_file(path: Path) -> ScPRINTFile:
     for name, value in _OTHER_SETTINGS.items():
         if settings.get(name) is value:
             raise InputError(f"{path}: hyper_parameters.{name}", f"{value}: not scPRINT v1", _V1)
+    for name in _ATTENTION:
+        if settings.get(name) not in _SOFTMAX:
+            raise InputError(
+                f"{path}: hyper_parameters.{name}",
+                f"{settings[name]!r}; softmax attention (flash, normal) is implemented, others "
+                "(softpick, criss-cross, hyper, linear) are not",
+                _V1,
+            )
     if not any(n.startswith("depth_encoder.") for n in state):
         raise InputError(f"{path}: depth_encoder", "absent: no depth token, not scPRINT v1", _V1)
     table = [name for name in _GENE_TABLES if name in state]

@@ -85,14 +85,42 @@ def names_inside(path: Path) -> bytes:
         return b""
 
 
+# how PEFT names the parts of an adapter that is not merged
+_ADAPTERS = (".lora_A.", ".lora_B.", ".lora_embedding_", ".base_layer.", ".modules_to_save.")
+_MERGE = (
+    "merge the adapter first (PEFT: model.merge_and_unload(), then save_pretrained) and give the "
+    "merged folder"
+)
+
+
+def refuse_adapter(folder: Path) -> None:
+    """Refuse a folder in which a PEFT adapter stands beside the weights it would change.
+
+    Raises
+    ------
+    InputError
+        Naming the adapter's files.
+    """
+    found = sorted([*folder.glob("adapter_config.json"), *folder.glob("adapter_model*")])
+    if found:
+        names = ", ".join(f.name for f in found)
+        raise InputError(
+            str(folder),
+            f"holds a PEFT adapter ({names}), which the weights beside it do not contain",
+            f"{_MERGE}; for the base model alone, give a folder without the adapter's files",
+        )
+
+
 def load_state(path: Path) -> dict[str, torch.Tensor]:
     """Read a state dict from safetensors, or from a torch file with ``weights_only=True``.
 
     Raises
     ------
     InputError
-        If the file is absent, truncated, holds objects other than tensors, or non-finite weights.
+        If the file is absent, truncated, holds objects other than tensors, or non-finite weights,
+        or a PEFT adapter is beside or inside it.
     """
+    refuse_adapter(path.parent)
     if not path.exists():
         raise InputError(str(path), "does not exist", "check models.*.path")
     try:
@@ -115,8 +143,9 @@ def load_whole(path: Path) -> Any:
     Raises
     ------
     InputError
-        If the file is absent, truncated or not a torch file.
+        If the file is absent, truncated or not a torch file, or a PEFT adapter is beside it.
     """
+    refuse_adapter(path.parent)
     if not path.exists():
         raise InputError(str(path), "does not exist", "check models.*.path")
     try:
@@ -151,12 +180,16 @@ def tensors_of(path: Path, state: Any) -> dict[str, torch.Tensor]:
     Raises
     ------
     InputError
-        If it holds anything but tensors, or NaN or infinity.
+        If it holds anything but tensors, NaN or infinity, or an adapter that is not merged.
     """
     if not isinstance(state, Mapping) or not all(
         isinstance(v, torch.Tensor) for v in state.values()
     ):
         raise InputError(str(path), "not a name -> tensor dict", "give the published weights file")
+    adapters = [str(n) for n in state if any(part in str(n) for part in _ADAPTERS)]
+    if adapters:
+        problem = f"holds {len(adapters)} weights of an adapter (first: {adapters[0]})"
+        raise InputError(str(path), problem, _MERGE)
     for name, tensor in state.items():
         if tensor.layout is not torch.strided:
             raise InputError(f"{path}: {name}", f"stored as {tensor.layout}", "store it dense")

@@ -1,0 +1,146 @@
+"""Geneformer's settings, and whether config, weights and dictionaries belong together."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, MutableMapping
+from typing import Any, Literal
+
+import torch
+from pydantic import BaseModel, ConfigDict, Field
+
+from octoscope.errors import InputError
+from octoscope.models.geneformer_files import Dictionaries
+
+# Tokens of the published dictionaries, and rows of the published checkpoints.
+_SERIES = {25426: "V1", 20275: "V2"}
+# Settings that decide what attends to what, and their values in published configs.
+_USUAL: Mapping[str, Any] = {
+    "position_embedding_type": "absolute",
+    "is_decoder": False,
+    "add_cross_attention": False,
+    "pruned_heads": {},
+}
+_OWN = (
+    "give the dictionaries of the checkpoint's own series (V1: gc30M, 25,426 tokens; V2: gc104M "
+    "or gc95M, 20,275 tokens)"
+)
+
+
+class GeneformerOptions(BaseModel):
+    """Settings of Geneformer's input.
+
+    ``convention``: null stands for V2 where the token dictionary has <cls> and <eos>.
+    ``dictionaries``: folder of the pickled dictionaries; null: looked for beside the checkpoint.
+    ``max_input``: tokens per cell, special tokens included; null: the config's positions.
+    ``collapse_ensembl``: resolve retired ids and add up duplicates, as the authors do.
+    ``special_tokens``: null stands for what the convention says.
+    ``padded_table``: the embedding has more rows than the dictionary, and they are padding.
+    """
+
+    model_config = ConfigDict(extra="forbid")
+
+    convention: Literal["V1", "V2"] | None = None
+    dictionaries: str | None = None
+    max_input: int | None = Field(None, ge=3)
+    collapse_ensembl: bool = True
+    special_tokens: bool | None = None
+    padded_table: bool = False
+
+
+def check_config(config: Mapping[str, Any], where: str) -> None:
+    """Refuse settings under which BERT attends otherwise than computed here.
+
+    Raises
+    ------
+    InputError
+        Naming the setting.
+    """
+    for name, usual in _USUAL.items():
+        value = config.get(name, usual)
+        if (value or None) != (usual or None):
+            raise InputError(
+                f"{where}: {name}",
+                f"{value!r}; published models have {usual!r}",
+                "give a published Geneformer folder",
+            )
+
+
+def settle(given: GeneformerOptions, config: Any, dictionaries: Dictionaries) -> GeneformerOptions:
+    """Fill what depends on config and dictionaries, and check that they belong together.
+
+    Raises
+    ------
+    InputError
+        If the dictionary has no tokens that the convention needs, or another number of tokens than
+        the config has rows; if ``max_input`` is beyond the positions.
+    """
+    convention = given.convention or ("V2" if dictionaries.special_tokens else "V1")
+    special = convention == "V2" if given.special_tokens is None else given.special_tokens
+    if special and not dictionaries.special_tokens:
+        raise InputError(
+            "models.*.options.special_tokens",
+            f"the token dictionary in {dictionaries.folder} has no <cls> and <eos>",
+            "use convention V1, or the dictionaries of the second series",
+        )
+    _check_rows(dictionaries, config.vocab_size, padded=given.padded_table)
+    positions = config.max_position_embeddings
+    max_input = positions if given.max_input is None else given.max_input
+    if max_input > positions:
+        raise InputError(
+            "models.*.options.max_input",
+            f"{max_input}, the checkpoint has {positions} positions",
+            "lower it",
+        )
+    return given.model_copy(
+        update={
+            "convention": convention,
+            "dictionaries": str(dictionaries.folder),
+            "max_input": max_input,
+            "special_tokens": special,
+        }
+    )
+
+
+def _check_rows(dictionaries: Dictionaries, rows: int, *, padded: bool) -> None:
+    """Require a token for every row; where ``padded``, the rows after the last may have none."""
+    tokens, file = dictionaries.tokens, str(dictionaries.files[0])
+    n, largest = len(tokens), max(tokens.values())
+    if largest >= rows:
+        raise InputError(file, f"token row {largest}, the checkpoint has {rows} rows", _OWN)
+    if largest >= n:
+        problem = f"{n} tokens up to row {largest}: {largest + 1 - n} rows have no token"
+        raise InputError(file, problem, "give the whole dictionary")
+    series = [f" ({_SERIES[x]})" if x in _SERIES else "" for x in (n, rows)]
+    mixed = all(series)  # two published series, no padding
+    if n != rows and (mixed or not padded):
+        fix = _OWN
+        if not mixed:
+            fix += "; if the rows beyond are padding, set models.*.options.padded_table: true"
+        problem = f"{n:,} tokens{series[0]}, vocab_size in config.json is {rows:,}{series[1]}"
+        raise InputError(file, problem, fix)
+
+
+def check_buffers(state: MutableMapping[str, torch.Tensor], where: str) -> None:
+    """Take out what older files store of the input, if it is the input used here.
+
+    Releases of transformers that store ``position_ids`` and ``token_type_ids`` also use them.
+
+    Raises
+    ------
+    InputError
+        If positions are not 0, 1, 2, ..., or a token type is not 0.
+    """
+    ids = state.pop("embeddings.position_ids", None)
+    if ids is not None and not torch.equal(ids.flatten().long(), torch.arange(ids.numel())):
+        raise InputError(
+            f"{where}: embeddings.position_ids",
+            f"begins {ids.flatten()[:4].tolist()}, expected 0, 1, 2, ...",
+            "give a published Geneformer folder",
+        )
+    types = state.pop("embeddings.token_type_ids", None)
+    if types is not None and bool(types.any()):
+        raise InputError(
+            f"{where}: embeddings.token_type_ids",
+            "other than 0",
+            "give a published Geneformer folder",
+        )

@@ -1,0 +1,136 @@
+"""Geneformer's weights, config and dictionaries: files that fit one another and do not belong."""
+
+from __future__ import annotations
+
+import json
+import pickle
+import shutil
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from octoscope.errors import InputError
+from octoscope.models import load_model
+from octoscope.models.geneformer_belonging import (
+    GeneformerOptions,
+    check_buffers,
+    check_config,
+    settle,
+)
+from octoscope.models.geneformer_files import Dictionaries
+from safetensors.torch import load_file, save_file
+
+from tests.models.parity import DATA, differences
+
+ORACLE = DATA / "geneformer"
+V1, DUMP1 = ORACLE / "v1/checkpoint", ORACLE / "v1/dump.npz"
+V2_DICTIONARIES = str(ORACLE / "dictionaries")
+TOKENS = "token_dictionary_gc95M.pkl"
+
+
+def grown(tmp_path: Path, rows: int) -> Path:
+    """Return the V1 checkpoint with ``rows`` more rows in its table and config."""
+    path = Path(shutil.copytree(V1, tmp_path / "grown"))
+    state = load_file(path / "model.safetensors")
+    config = json.loads((path / "config.json").read_text())
+    name = "bert.embeddings.word_embeddings.weight"
+    state[name] = torch.cat([state[name], torch.ones(rows, state[name].shape[1])])
+    config["vocab_size"] += rows
+    save_file(state, path / "model.safetensors")
+    (path / "config.json").write_text(json.dumps(config))
+    return path
+
+
+def dictionaries(tmp_path: Path, change: Any) -> str:
+    folder = Path(shutil.copytree(V2_DICTIONARIES, tmp_path / "changed"))
+    tokens = pickle.loads((folder / TOKENS).read_bytes())
+    (folder / TOKENS).write_bytes(pickle.dumps(change(tokens)))
+    return str(folder)
+
+
+def test_dictionaries_of_the_other_series_are_refused(tmp_path: Path) -> None:
+    """Red: a table larger than the dictionary loads (attention off by 0.8)."""
+    with pytest.raises(InputError, match=r"token_dictionary.*276 tokens.*config.json is 334"):
+        load_model(grown(tmp_path, 60), options={"dictionaries": V2_DICTIONARIES})
+
+
+def test_a_dictionary_that_is_short_is_refused(tmp_path: Path) -> None:
+    """Red: 20 tokens less, at the end or inside, pass for the whole dictionary."""
+    path = ORACLE / "checkpoint"
+    end = dictionaries(tmp_path / "a", lambda t: {k: v for k, v in t.items() if v < 256})
+    with pytest.raises(InputError, match=r"256 tokens, vocab_size in config.json is 276.*padded"):
+        load_model(path, options={"dictionaries": end})
+    inside = dictionaries(
+        tmp_path / "b", lambda t: {k: v for k, v in t.items() if not 100 <= v < 120}
+    )
+    for padded in (False, True):
+        options = {"dictionaries": inside, "padded_table": padded}
+        with pytest.raises(InputError, match=r"256 tokens up to row 275: 20 rows have no token"):
+            load_model(path, options=options)
+
+
+def test_a_padded_table_loads_where_it_is_declared(tmp_path: Path) -> None:
+    """Red: the override is not read, or the padding changes what the model computes."""
+    path = grown(tmp_path, 6)
+    options: dict[str, Any] = {"dictionaries": str(ORACLE / "v1/dictionaries")}
+    with pytest.raises(InputError, match="padded_table: true"):
+        load_model(path, options=options)
+    options["padded_table"] = True
+    assert all(r.ok for r in differences(path, DUMP1, tmp_path, options=options))
+    assert load_model(path, options=options).options["padded_table"] is True
+
+
+class _Config:
+    max_position_embeddings = 2048
+
+    def __init__(self, rows: int) -> None:
+        self.vocab_size = rows
+
+
+def _numbered(n: int) -> Dictionaries:
+    tokens = {"<pad>": 0} | {f"g{i}": i for i in range(1, n)}
+    return Dictionaries(Path("d"), (Path("d/token_dictionary.pkl"),), tokens, {}, {})
+
+
+@pytest.mark.parametrize("padded", [False, True])
+def test_published_sizes_are_told_apart_whatever_is_declared(padded: bool) -> None:
+    """Red: 25,426 rows with 20,275 tokens pass as a padded table; own sizes are refused."""
+    given = GeneformerOptions(padded_table=padded)
+    with pytest.raises(InputError, match=r"20,275 tokens \(V2\).*25,426 \(V1\).*gc30M"):
+        settle(given, _Config(25426), _numbered(20275))
+    with pytest.raises(InputError, match="token row 25425, the checkpoint has 20275 rows"):
+        settle(given, _Config(20275), _numbered(25426))
+    for n in (20275, 25426):
+        assert settle(given, _Config(n), _numbered(n)).max_input == 2048
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"is_decoder": True},
+        {"add_cross_attention": True},
+        {"pruned_heads": {"0": [1]}},
+        {"position_embedding_type": "relative_key"},
+    ],
+    ids=lambda c: next(iter(c)),
+)
+def test_settings_that_change_who_attends_are_refused(change: dict[str, Any]) -> None:
+    """Red: a decoder (causal), or a model with heads cut off, passes for the published one."""
+    config = json.loads((V1 / "config.json").read_text())
+    check_config(config, "f")
+    check_config({k: v for k, v in config.items() if k not in change}, "f")
+    with pytest.raises(InputError, match=f"f: {next(iter(change))}: .*published models have"):
+        check_config(config | change, "f")
+
+
+def test_stored_positions_and_types_must_be_those_used() -> None:
+    """Red: buffers that releases of transformers which store them also use are dropped unread."""
+    state = {"embeddings.position_ids": torch.arange(9)[None], "x": torch.ones(1)}
+    state["embeddings.token_type_ids"] = torch.zeros(1, 9, dtype=torch.long)
+    check_buffers(state, "f")
+    assert set(state) == {"x"}
+    with pytest.raises(InputError, match=r"f: embeddings.position_ids: begins \[1, 2, 3, 4\]"):
+        check_buffers({"embeddings.position_ids": torch.arange(1, 9)[None]}, "f")
+    with pytest.raises(InputError, match="f: embeddings.token_type_ids: other than 0"):
+        check_buffers({"embeddings.token_type_ids": torch.ones(1, 9)}, "f")

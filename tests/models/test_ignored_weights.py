@@ -1,0 +1,262 @@
+"""Every weight that a family leaves unread stays outside its encoder, and no other is unread.
+
+Our own loader drops what is on a list, so that changing it cannot move anything here. Three proofs
+stand together: the lists hold only prefixes with a proof (`PROOF`); changing what is on a list
+moves no query, key or output, and changing anything else moves one; and the authors'
+own classes say that heads are heads (fixtures made by them with random heads, which the families'
+parity tests reproduce without the heads; transformers, run here).
+"""
+
+from __future__ import annotations
+
+import re
+import shutil
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from octoscope.demo.demo import data
+from octoscope.genes import GeneTable
+from octoscope.models import (
+    aidocell,
+    geneformer,
+    load_model,
+    scfoundation_file,
+    scgpt_file,
+    scprint_file,
+)
+from octoscope.models import weights as reading
+from octoscope.models.protocol import FoundationModel
+from safetensors.torch import load_file, save_file
+from scipy import sparse
+
+from tests.models.parity import DATA
+
+DEMO = data("checkpoints")
+State = dict[str, torch.Tensor]
+
+LISTS: Mapping[str, tuple[str, ...]] = {
+    "scgpt": scgpt_file.HEADS,
+    "scprint": scprint_file.HEADS,
+    "aidocell": aidocell.HEADS,
+    "scfoundation": scfoundation_file.DECODER,
+    "geneformer": geneformer.HEADS,
+}
+# "fixture": in tests/data with random values, and the dump beside it is the authors' code's.
+# "class": changed in the authors' class, which runs in this module.
+# "once": changed once in the authors' class (the package is no dependency of the tests).
+# "source": where the authors' source uses it.
+_SCGPT = "once: scgpt 0.2.4 TransformerModel._encode, each tensor changed, output equal to the bit"
+_MVC = "source: scprint 2.3.8 model.py 648-654, called with the transformer's output"
+PROOF: Mapping[str, Mapping[str, str]] = {
+    "scgpt": {
+        "flag_encoder.": "fixture",
+        "decoder.": "fixture",
+        "mvc_decoder.": "fixture",
+        "cls_decoder.": _SCGPT,
+        "grad_reverse_discriminator.": _SCGPT,
+        "batch_encoder.": _SCGPT,
+    },
+    "scprint": {
+        "expr_decoder.fc.": "fixture",
+        "expr_decoder.pred_var_zero.": "fixture",
+        "cls_decoders.": "fixture",
+        "grad_reverse_discriminator_loss.": "fixture",
+        "mvc_decoder.gene2query.": "fixture",
+        "mvc_decoder.norm.": "fixture",
+        "mvc_decoder.pred_var_zero.": "fixture",
+        "mvc_decoder.fc1.": _MVC,
+        "mvc_decoder.fc2.": _MVC,
+        "bottleneck_mlps.": "source: scprint 2.3.8 model.py 622-632, on the transformer's output",
+    },
+    "aidocell": {
+        "cls.predictions.transform.": "fixture",
+        "cls.predictions.decoder.": "fixture",
+        "cls.predictions.bias": "fixture",
+    },
+    "scfoundation": {
+        "decoder_embed.": "fixture",
+        "decoder.performer.": "fixture",
+        "decoder.norm.": "fixture",
+        "norm.": "fixture",
+        "to_final.": "fixture",
+    },
+    "geneformer": {
+        "cls.predictions.bias": "class",
+        "cls.predictions.transform.": "class",
+        "cls.predictions.decoder.": "class",
+        "pooler.dense.": "class",
+        "cls.seq_relationship.": "class",
+        "classifier.": "class",
+    },
+}
+_RENAMED: Mapping[str, Callable[[str], str]] = {
+    "scgpt": lambda n: n.replace("self_attn.in_proj_", "self_attn.Wqkv."),
+    "scprint": lambda n: n,
+    "aidocell": lambda n: n.removeprefix("bert."),
+    "scfoundation": lambda n: n.split("model.", 1)[-1],
+    "geneformer": geneformer._current,
+}
+CASES = {
+    "scgpt": (DATA / "scgpt/checkpoint", {}),
+    "scgpt demo": (DEMO / "scgpt-demo", {}),
+    "scprint": (DATA / "scprint/checkpoint", {"context": "some"}),
+    "scprint demo": (DEMO / "scprint-demo", {"context": "some"}),
+    "aidocell": (DATA / "aidocell/checkpoint", {"context": "shared"}),
+    "aidocell bias": (DATA / "aidocell/checkpoint_bias", {"context": "shared"}),
+    "aidocell demo": (DEMO / "aidocell-demo", {"context": "shared"}),
+    "scfoundation": (DATA / "scfoundation/checkpoint", {}),
+    "scfoundation cell": (DATA / "scfoundation/checkpoint", {"section": "cell"}),
+    "scfoundation demo": (DEMO / "scfoundation-demo", {}),
+    "geneformer": (DATA / "geneformer/checkpoint", {}),
+    "geneformer V1": (DATA / "geneformer/v1/checkpoint", {}),
+    "geneformer demo": (DEMO / "geneformer-demo", {}),
+}
+
+
+class Changer:
+    """Stands between a file's tensors and the family: notes their names, changes the named ones."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.names: list[str] = []
+        self.change: set[str] = set()
+        whole = reading.tensors_of
+
+        def changed(path: Path, state: Any) -> State:
+            found = whole(path, state)
+            self.names = list(found)
+            rng = torch.Generator().manual_seed(1)
+            for name in self.change:
+                old = found[name]
+                if old.is_floating_point():
+                    found[name] = old + torch.randn(old.shape, generator=rng).to(old)
+                else:
+                    found[name] = old + 1
+            return found
+
+        monkeypatch.setattr(reading, "tensors_of", changed)
+        monkeypatch.setattr(scfoundation_file, "tensors_of", changed)
+
+
+def states(path: Path, options: dict[str, Any]) -> list[torch.Tensor]:
+    """Return queries, keys and output of three cells over some of the model's genes."""
+    model: FoundationModel = load_model(path, options=options)
+    known = np.flatnonzero(model.genes.ensembl.astype(str) != "")[:12]
+    genes = GeneTable(model.genes.ensembl[known], model.genes.symbol[known])
+    if options.get("context") == "some":
+        given = [str(g) for g in genes.ensembl]
+        model = load_model(path, options=options | {"context_genes": given})
+    counts = np.random.default_rng(0).poisson(3.0, (3, len(genes))).astype(np.float32)
+    counts[:, 0] = 1
+    ids = np.array(["a", "b", "c"], dtype=object)
+    tokens = model.tokenize(sparse.csr_matrix(counts), model.match(genes), ids)
+    if model.family in ("aidocell", "scfoundation"):  # reach the rows for masks and padding
+        value = tokens.value.copy()
+        codes = (-1, -2) if model.family == "aidocell" else (102, 103)
+        value[0, :2] = codes
+        tokens = replace(tokens, value=value)
+    residual, mask = model.embed(tokens), torch.from_numpy(tokens.mask)
+    found = []
+    for i in range(model.n_layers):
+        part, residual = model.layer(i, residual, mask)
+        found += [part.q, part.k]
+    return [*found, model.output(residual)]
+
+
+@pytest.mark.parametrize("family", LISTS)
+def test_every_prefix_on_a_list_has_a_proof(family: str) -> None:
+    """Red: a prefix is added to a list without a proof (as `dsbn.` was), or none needs it."""
+    assert set(PROOF[family]) == set(LISTS[family])
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_only_listed_weights_are_without_effect(case: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Red: an encoder's weight is on a list (`encoder.enc_norm.`), or is read and not used."""
+    path, options = CASES[case]
+    family = case.split()[0]
+    changer = Changer(monkeypatch)
+    before = states(path, options)
+    named = {n: _RENAMED[family](n) for n in changer.names}
+    listed = {n for n, ours in named.items() if ours.startswith(LISTS[family])}
+    changer.change = listed
+    assert all(torch.equal(a, b) for a, b in zip(before, states(path, options), strict=True))
+    if "demo" not in case:
+        assert listed
+    for name in sorted(set(named) - listed):
+        layer = re.search(r"(?:layers?|blocks|transformer_encoder)\.(\d+)\.", name)
+        if layer and layer[1] != "0":
+            continue  # alike in every layer
+        changer.change = {name}
+        after = states(path, options)
+        moved = max(float((a - b).abs().max()) for a, b in zip(before, after, strict=True))
+        assert moved > 1e-4, name  # more than rounding
+
+
+def _fixture_weights(family: str) -> State:
+    if family == "geneformer":
+        return load_file(DATA / "geneformer/checkpoint/model.safetensors")
+    file = {
+        "scgpt": "best_model.pt",
+        "scprint": "model.ckpt",
+        "aidocell": "pytorch_model.bin",
+        "scfoundation": "models.ckpt",
+    }[family]
+    whole = torch.load(DATA / family / "checkpoint" / file, weights_only=True)
+    whole = whole["gene"] if family == "scfoundation" else whole
+    state: State = whole.get("state_dict", whole)
+    return state
+
+
+@pytest.mark.parametrize("family", [f for f in LISTS if "fixture" in PROOF[f].values()])
+def test_fixtures_of_the_authors_hold_the_heads_that_they_prove(family: str) -> None:
+    """Red: a fixture whose head is absent or zero proves nothing about it."""
+    state = {_RENAMED[family](n): v for n, v in _fixture_weights(family).items()}
+    for prefix, proof in PROOF[family].items():
+        hits = [v.float() for n, v in state.items() if n.startswith(prefix)]
+        assert (proof != "fixture") or any(v.abs().max() > 1e-3 for v in hits), prefix
+
+
+@pytest.mark.parametrize(
+    ("kind", "prefixes"),
+    [
+        ("BertForPreTraining", ("cls.", "bert.pooler.")),
+        ("BertForSequenceClassification", ("classifier.", "bert.pooler.")),
+        ("BertForTokenClassification", ("classifier.",)),
+    ],
+)
+def test_geneformers_heads_stay_outside_the_authors_class(
+    tmp_path: Path, kind: str, prefixes: tuple[str, ...]
+) -> None:
+    """Red: a head that acts before or in the encoder (tried: `bert.encoder.` as a head)."""
+    import transformers
+
+    torch.manual_seed(0)
+    config = transformers.BertConfig(
+        vocab_size=20, hidden_size=16, num_hidden_layers=2, num_attention_heads=2,
+        intermediate_size=24, max_position_embeddings=12, num_labels=3,
+    )  # fmt: skip
+    family = getattr(transformers, kind)
+    family(config).save_pretrained(tmp_path / "a")
+    state = load_file(tmp_path / "a/model.safetensors")
+    embedding = state["bert.embeddings.word_embeddings.weight"]
+    if kind == "BertForPreTraining":  # files may hold the tied decoder
+        state["cls.predictions.decoder.weight"] = embedding + 1
+        state["cls.predictions.decoder.bias"] = torch.ones(20)
+    changed = {n: v + 1 if n.startswith(prefixes) else v for n, v in state.items()}
+    assert sum(n.startswith(prefixes) for n in state) >= 2
+    shutil.copytree(tmp_path / "a", tmp_path / "b")
+    save_file(changed, tmp_path / "b/model.safetensors", metadata={"format": "pt"})
+    ids = torch.arange(1, 11)[None]
+    seen = []
+    for folder in ("a", "b"):
+        model = family.from_pretrained(tmp_path / folder).eval()
+        with torch.no_grad():
+            seen.append(model(input_ids=ids, output_hidden_states=True).hidden_states)
+    assert all(torch.equal(a, b) for a, b in zip(*seen, strict=True))
+    for name in changed:  # and each of these is one that Geneformer's list names
+        ours = geneformer._current(name)
+        assert ours.startswith(geneformer.HEADS) == name.startswith(prefixes), name
