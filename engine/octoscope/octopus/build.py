@@ -16,7 +16,7 @@ from octoscope.octopus.directory import DirectoryWriter, new_directory
 from octoscope.octopus.gene_vertices import map_genes
 from octoscope.octopus.merge import Consensus, Statements, join_sources
 from octoscope.octopus.network_info import count_edges
-from octoscope.octopus.network_schema import ROLES, coded, sign_of
+from octoscope.octopus.network_schema import ROLES, coded
 from octoscope.octopus.sources.annotation import (
     Annotation,
     dogma,
@@ -196,7 +196,7 @@ def _annotation(config: OctopusConfig) -> dict[str, Any] | None:
 def _source_entry(
     record: SourceRecord, digests: dict[str, dict[str, Any]], assertions: int
 ) -> dict[str, Any]:
-    identified = int(record.identifiers["species"].nunique()) if len(record.identifiers) else 0
+    identified = len(record.identified())
     return {
         "name": record.name,
         "release": record.release,
@@ -220,7 +220,7 @@ def _table(
             "role_src": coded(role_src, ROLES),
             "role_dst": coded(s.role_dst[rows], ROLES),
             "directed": s.directed[rows],
-            "sign": sign_of(role_src),
+            "sign": s.sign[rows].astype(np.int8),
             "source": coded(np.full(size, names.index(record.name)), names),
             "release": coded(np.full(size, releases.index(record.release)), releases),
             "score": s.score[rows].astype(np.float32),
