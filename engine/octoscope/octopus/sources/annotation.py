@@ -24,7 +24,7 @@ COLUMNS = {
     "uniprot": ("uniprot", "uniprot_ids"),
     "symbol": ("symbol", "gene_symbol"),
 }
-_FAMILIAR = 0.1  # share of a source's species that the annotation of its organism knows
+FEW = 0.1  # share of matches below which ids do not fit each other
 _QUALIFIER = {
     "uniprot": "BQB_IS",
     "ensembl_protein": "BQB_IS",
@@ -137,7 +137,7 @@ def require_organism(record: SourceRecord, annotation: Annotation, ontology: str
         own = (ids["ontology"] == ontology) & (ids["bqb"] == "BQB_IS")
         asked = set(ids["identifier"][own])
     found = len(asked & known)
-    if known and asked and found < _FAMILIAR * len(asked):
+    if known and asked and found < FEW * len(asked):
         raise InputError(
             str(record.files[0]),
             f"the annotation knows {found} of {len(asked)} {ontology} of {record.name}, for "

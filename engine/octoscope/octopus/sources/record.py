@@ -33,6 +33,8 @@ class SourceCounts:
         Remark -> number of rows that are kept nevertheless.
     examples
         Reason or remark -> identifiers of the first few.
+    unread
+        Columns of the files that nothing is taken from.
     """
 
     read: int = 0
@@ -41,6 +43,7 @@ class SourceCounts:
     dropped: dict[str, int] = field(default_factory=dict)
     noted: dict[str, int] = field(default_factory=dict)
     examples: dict[str, list[str]] = field(default_factory=dict)
+    unread: list[str] = field(default_factory=list)
 
     def drop(self, why: str, count: int, examples: Any = ()) -> None:
         """Count rows that are left out."""
@@ -58,7 +61,7 @@ class SourceCounts:
 
     def as_json(self) -> dict[str, Any]:
         """Return the figures for ``octopus.json``."""
-        return {k: v for k, v in vars(self).items() if v not in ({}, None)}
+        return {k: v for k, v in vars(self).items() if v not in ({}, [], None)}
 
 
 @dataclass

@@ -11,40 +11,36 @@ import pyarrow as pa
 import pyarrow.compute as pac
 
 from octoscope.errors import InputError, warn
+from octoscope.octopus.identifiers import clean_identifier
+from octoscope.octopus.sources.annotation import FEW
 from octoscope.octopus.sources.record import SourceCounts, identifier_frame
 from octoscope.octopus.sources.text import stream_table
 
-FEW = 0.1  # below this share of matches the user is warned
-_ACCESSION = re.compile(
-    r"^(?:[OPQ][0-9][A-Z0-9]{3}[0-9]|[A-NR-Z][0-9](?:[A-Z][A-Z0-9]{2}[0-9]){1,2})$"
-)
-# Ontology -> qualifier, form of an id (None: any), names of its sources: the first group of which
-# the file has one is read: v11.5 and before; v12; any other name that tells what it is (BLAST's
-# accessions are of proteins that merely look alike).
-_KINDS: dict[str, tuple[str, re.Pattern[str] | None, tuple[str, ...]]] = {
+# Ontology -> qualifier, names of its sources: the first group of which the file has one is read:
+# v11.5 and before; v12; any other name that tells what it is (BLAST's accessions are of proteins
+# that merely look alike).
+_KINDS: dict[str, tuple[str, tuple[str, ...]]] = {
     "ensembl_gene": (
-        "BQB_IS_ENCODED_BY", re.compile(r"^ENS[A-Z]*G\d+(?:\.\d+)?$"),
+        "BQB_IS_ENCODED_BY",
         (r"Ensembl_gene", r"Ensembl_HGNC_ensembl_gene_id", r"(?i).*ensembl.*gene(?:_?id)?"),
     ),
     "ensembl_transcript": (
-        "BQB_IS_ENCODED_BY", re.compile(r"^ENS[A-Z]*T\d+(?:\.\d+)?$"),
-        (r"Ensembl_transcript", r"(?i).*ensembl.*transcript.*"),
+        "BQB_IS_ENCODED_BY", (r"Ensembl_transcript", r"(?i).*ensembl.*transcript.*"),
     ),
     "ensembl_protein": (
-        "BQB_IS", re.compile(r"^ENS[A-Z]*P\d+(?:\.\d+)?$"),
-        (r"Ensembl_translation", r"(?i).*ensembl.*(?:translation|protein).*"),
+        "BQB_IS", (r"Ensembl_translation", r"(?i).*ensembl.*(?:translation|protein).*"),
     ),
     "uniprot": (
-        "BQB_IS", _ACCESSION,
+        "BQB_IS",
         (r"Ensembl_UniProt_AC", r"UniProt_AC|Ensembl_UniProt|Ensembl_HGNC_uniprot_ids",
          r"(?i)(?!blast).*uniprot.*"),
     ),
-    "symbol": (
-        "BQB_HAS_PROPERTY", None,  # a name to be found by; it joins nothing
+    "symbol": (  # a name to be found by; it joins nothing
+        "BQB_HAS_PROPERTY",
         (r"Ensembl_HGNC_symbol", r"Ensembl_HGNC_Approved_Symbol", r"(?i).*hgnc.*symbol"),
     ),
 }  # fmt: skip
-_FORMS = {ontology: [re.compile(p) for p in groups] for ontology, (_, _, groups) in _KINDS.items()}
+_FORMS = {ontology: [re.compile(p) for p in groups] for ontology, (_, groups) in _KINDS.items()}
 
 
 def read_string_aliases(path: Path, code: Mapping[str, int], counts: SourceCounts) -> pd.DataFrame:
@@ -85,10 +81,10 @@ def read_string_aliases(path: Path, code: Mapping[str, int], counts: SourceCount
             if at is None or not x:
                 continue
             for ontology, group in met[s]:
-                form = _KINDS[ontology][1]
-                # The named columns of v11.5 are taken as they are, as the peer takes them.
-                if not group or form is None or form.match(x):
-                    rows.append((at, ontology, x, _KINDS[ontology][0], group))
+                # The named sources of v11.5 are taken as they are, as the peer takes them.
+                value = clean_identifier(ontology, x) if group else x
+                if value:
+                    rows.append((at, ontology, value, _KINDS[ontology][0], group))
     best: dict[str, int] = {}
     for _, ontology, _, _, group in rows:
         best[ontology] = min(group, best.get(ontology, group))
