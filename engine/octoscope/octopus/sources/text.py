@@ -135,6 +135,8 @@ def read_frame(
 ) -> pd.DataFrame:
     """Return a whole table of moderate size, with ``row``: its row in the file, from 1.
 
+    Text loses spaces at both ends; what is then empty is missing.
+
     Raises
     ------
     InputError
@@ -151,6 +153,9 @@ def read_frame(
         frame = pa.Table.from_batches(batches).to_pandas()
     else:
         frame = pd.DataFrame(columns=[c for c in columns if c not in optional])
+    for column in frame.columns.intersection([c for c, t in columns.items() if t == pa.string()]):
+        stripped = frame[column].str.strip() if len(frame) else frame[column]
+        frame[column] = stripped.where(stripped != "")
     frame["row"] = line_of(np.arange(1, len(frame) + 1), skipped) + header
     return frame
 
