@@ -173,7 +173,8 @@ def test_nothing_known_stops_and_hardly_anything_warns(net: Network) -> None:
 @pytest.mark.filterwarnings("default::octoscope.errors.OctoscopeWarning")
 def test_the_commands_stop_and_name_what_they_read(tmp_path: Path) -> None:
     mine = edge_list(tmp_path / "e.tsv", "source target weight note",
-                     [("GNX0", "GNX1", "-1", "a"), ("GNX2", "GNX3", "0", "b")], "symbol")  # fmt: skip
+                     [("GNX0", "GNX1", "-1", "a"), ("GNX2", "GNX3", "0", "b")],
+                     "symbol")  # fmt: skip
     config = tmp_path / "build.yaml"
     config.write_text(yaml.safe_dump(tree(tmp_path, True, edge_lists=[mine])))
     out = str(tmp_path / "octopus")

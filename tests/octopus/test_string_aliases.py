@@ -23,8 +23,11 @@ def aliases(path: Path, release: dict[str, list[str]], taxon: str = "9606.") -> 
     rows = []
     for i, protein in enumerate(ENSP):
         mine = protein.replace("9606.", taxon)
-        rows += [(mine, f"ENSG00000990{i:03d}", "Ensembl_gene"),
-                 (mine, f"GNX{i}_HUMAN", "UniProt_ID"), (mine, f"GNX{i}", "Ensembl_HGNC_symbol")]
+        rows += [
+            (mine, f"ENSG00000990{i:03d}", "Ensembl_gene"),
+            (mine, f"GNX{i}_HUMAN", "UniProt_ID"),
+            (mine, f"GNX{i}", "Ensembl_HGNC_symbol"),
+        ]
         # BLAST names another protein, which must not join
         rows += [(mine, "P00000" if s.startswith("BLAST") else ACCESSION[i], s)
                  for s in release["uniprot"]]  # fmt: skip
@@ -61,7 +64,7 @@ def read(folder: Path, pairs: list[tuple[int, int, int]], release: dict[str, lis
 def test_accessions_are_read_under_every_name(
     release: dict[str, list[str]], tmp_path: Path
 ) -> None:
-    """Red: with the names of v11.5 alone, v12 gives no accession and OmniPath never meets STRING."""
+    """Red: with the names of v11.5 alone, v12 gives no accession."""
     record = read(tmp_path, both(PAIRS), release)
     ids = record.identifiers
     found = ids[ids["ontology"] == "uniprot"].drop_duplicates()

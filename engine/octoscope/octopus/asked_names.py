@@ -16,6 +16,8 @@ from octoscope.octopus.network import Network
 
 FEW = 0.1  # below this share of known names the user is warned
 
+_OF_EDGES = ("pair_keys", "index", "degree")  # cached properties of a network
+
 
 def with_names(network: Network, asked: Iterable[object]) -> tuple[Network, dict[str, int]]:
     """Return the network with further names of its vertices, so that look-ups answer to them.
@@ -45,8 +47,10 @@ def with_names(network: Network, asked: Iterable[object]) -> tuple[Network, dict
     if not rows:
         return network, counts
     more = pd.DataFrame(rows, columns=["gene", "vertex", "how"])
-    genes = pd.concat([network.genes, more], ignore_index=True)
-    return replace(network, genes=genes), counts
+    named = replace(network, genes=pd.concat([network.genes, more], ignore_index=True))
+    kept = {k: v for k, v in vars(network).items() if k in _OF_EDGES}
+    vars(named).update(kept)  # what is already worked out does not depend on names
+    return named, counts
 
 
 def require_found(where: str, network: Network, counts: dict[str, int], example: str) -> str:

@@ -153,7 +153,11 @@ def read_sources(
     for e in s.edge_lists:
         add(read_edge_list(e.path, e.name, e.ids, annotation, e.release), stop=True)
     if annotation is not None and config.annotation is not None and config.annotation.as_source:
-        add(dogma(annotation, config.annotation.release))
+        joined = dogma(annotation, config.annotation.release)
+        if joined.counts.kept:
+            add(joined)
+        else:
+            say("the annotation names no protein: it looks symbols up, and joins nothing")
     return records, annotation
 
 

@@ -32,7 +32,8 @@ def require_identified(record: SourceRecord, annotation: Annotation | None) -> N
            else "give the annotation of the source's organism, with its kind of names")  # fmt: skip
     if not len(found):
         raise InputError(
-            str(record.files[0]), f"none of the {total:,} names of {record.name} has an id, {unknown}",
+            str(record.files[0]),
+            f"none of the {total:,} names of {record.name} has an id, {unknown}",
             fix,
         )  # fmt: skip
     warn(f"{record.files[0]}: only {len(found):,} of {total:,} names of {record.name} have an id, "
@@ -73,9 +74,7 @@ def require_known(record: SourceRecord, annotation: Annotation, stop: bool) -> N
     warn(f"{record.files[0]}: {said}; {fix}")
 
 
-def require_genes(
-    records: list[SourceRecord], consensus: Consensus, genes: pd.DataFrame
-) -> None:
+def require_genes(records: list[SourceRecord], consensus: Consensus, genes: pd.DataFrame) -> None:
     """Refuse a network without a gene; warn of sources with hardly any.
 
     Parameters

@@ -218,7 +218,8 @@ def _of_pairs(
     swap = pair & (a > b)  # interactors have no order of their own
     return Statements(
         np.where(swap, b, a), np.where(swap, a, b), role_a, role_b, ~undirected,
-        pairs.sign[keep], pairs.score[keep], pairs.refs[keep], pairs.file[keep], pairs.origin[keep], number[keep],
+        pairs.sign[keep], pairs.score[keep], pairs.refs[keep], pairs.file[keep],
+        pairs.origin[keep], number[keep],
         keep if record.evidence is not None else np.full(len(keep), -1),
     )  # fmt: skip
 

@@ -128,7 +128,7 @@ def summary(network: Network) -> dict[str, object]:
 
 
 def remarks(network: Network) -> list[str]:
-    """Return what the readers of the network's sources noted, dropped or did not read, one line each.
+    """Return what the readers of the sources noted, dropped or did not read, a line each.
 
     Imported networks have none.
     """

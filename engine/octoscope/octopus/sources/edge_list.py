@@ -97,7 +97,9 @@ def _require_ontology(name: str, ids: str, annotation: Annotation | None) -> Non
         near = difflib.get_close_matches(ids, ONTOLOGIES, 1, 0.4)
         near = ["symbol"] if "symbol" in ids.lower() else near
         hint = f"write {near[0]}, or another" if near else "write one"
-        raise InputError(where, f"no ontology {ids!r} is known", f"{hint} of {', '.join(ONTOLOGIES)}")
+        raise InputError(
+            where, f"no ontology {ids!r} is known", f"{hint} of {', '.join(ONTOLOGIES)}"
+        )
     if ids == "symbol" and annotation is None:
         raise InputError(where, "symbols need an annotation, and the build names none",
                          "add annotation: {path: …}, a table of symbols and gene ids")  # fmt: skip

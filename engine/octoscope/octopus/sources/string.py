@@ -19,6 +19,7 @@ CHANNELS = (
     "database", "database_transferred", "textmining", "textmining_transferred",
 )  # fmt: skip
 
+
 def read_string(
     links: Path,
     aliases: Path,

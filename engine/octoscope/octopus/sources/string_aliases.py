@@ -123,6 +123,6 @@ def _judge(
         have = int(ids["species"][ids["ontology"] == ontology].nunique())
         counts.note(f"protein without {ontology} among its aliases", total - have)
         if total and have < FEW * total:
-            warn(f"{path}: {have:,} of {total:,} proteins of the links get a {ontology} id; {seen}. "
-                 "Sources that use these ids may not meet STRING")  # fmt: skip
+            warn(f"{path}: {have:,} of {total:,} proteins of the links get a {ontology} id; "
+                 f"{seen}. Sources that use these ids may not meet STRING")  # fmt: skip
     counts.note("protein without a usable alias (a vertex of its own)", total - found)
