@@ -95,8 +95,8 @@ def import_napistu(
         made = write_peer(writer, peer, rows, meta)
     if not made["counts"]["genes"]:
         seen = ", ".join(sorted(peer.identifiers["ontology"].astype(str).unique())) or "none"
-        warn(f"{source}: no vertex has an Ensembl gene id (ontologies: {seen}), so no gene of a run "
-             "is in this network")  # fmt: skip
+        warn(f"{source}: no vertex has an Ensembl gene id (ontologies: {seen}), so no gene of a "
+             "run is in this network")  # fmt: skip
     return made
 
 
