@@ -214,7 +214,8 @@ def dogma(annotation: Annotation, release: str) -> SourceRecord:
     kept = table[table["gene"].isin(coding)]
     place = np.searchsorted(coding, kept["gene"].to_numpy())
     symbol = kept["ontology"] == "symbol"
-    names = [str(g) for g in coding]
+    first = protein.drop_duplicates("gene").set_index("gene")["identifier"]
+    names = [str(x) for x in first.reindex(coding)]  # for genes without a symbol
     for at, name in zip(place[symbol][::-1], kept["identifier"][symbol][::-1], strict=True):
         names[at] = name
     rows = kept[~symbol]
