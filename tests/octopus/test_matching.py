@@ -112,6 +112,14 @@ def test_another_organism_stops(tmp_path: Path) -> None:
         build_from(tree(tmp_path, True, edge_lists=[mine]), tmp_path / "b", loud=True)
 
 
+def test_columns_of_the_annotation_that_are_not_read_are_named(tmp_path: Path) -> None:
+    mine = edge_list(tmp_path / "e.tsv", "source target sign", [("GNX0", "GNX1", "1")], "symbol")
+    made = tree(tmp_path, True, edge_lists=[mine])
+    TABLE.assign(locus="x", hgnc_id="y").to_csv(tmp_path / "ids.tsv", sep="\t", index=False)
+    net = open_network(build_from(made, tmp_path, loud=True))
+    assert remarks(net) == ["annotation: columns that are not read: locus, hgnc_id"]
+
+
 def test_a_source_without_genes_beside_one_with_genes_warns(tmp_path: Path) -> None:
     mine = edge_list(tmp_path / "e.tsv", "source target sign", [("77", "78", "1")],
                      "ncbi_entrez_gene")  # fmt: skip

@@ -76,7 +76,11 @@ def build_octopus(
         say(f"{len(consensus.vertices):,} vertices")
         require_genes(records, consensus, map_genes(consensus.identifiers))
         consensus.identifiers = with_symbols(consensus.identifiers, annotation)
-        return _write(writer, config, records, consensus, digests)
+        notes = []
+        if annotation is not None and annotation.counts.unread:
+            columns = ", ".join(annotation.counts.unread)
+            notes.append(f"annotation: columns that are not read: {columns}")
+        return _write(writer, config, records, consensus, digests, notes)
 
 
 def _digest(path: Path) -> dict[str, Any]:
@@ -167,6 +171,7 @@ def _write(
     records: list[SourceRecord],
     consensus: Consensus,
     digests: dict[str, dict[str, Any]],
+    notes: list[str],
 ) -> dict[str, Any]:
     n = len(consensus.vertices)
     vertices = consensus.vertices.assign(
@@ -203,7 +208,7 @@ def _write(
         "without_statements": [_source_entry(r, digests, 0) for r in records
                                if r.name not in names],
         "corrections": [d for r in records for d in r.defects],
-        "notes": [],
+        "notes": notes,
     }  # fmt: skip
     body["sources"] = dict(sorted(body["sources"].items()))
     writer.close(body)

@@ -130,9 +130,9 @@ def summary(network: Network) -> dict[str, object]:
 def remarks(network: Network) -> list[str]:
     """Return what the readers of the sources noted, dropped or did not read, a line each.
 
-    Imported networks have none.
+    Of imported networks: what the import noted.
     """
-    out = []
+    out = [str(note) for note in network.meta.get("notes", ())]
     for name in network.sources:
         rows = network.meta.get("sources", {}).get(name, {}).get("rows") or {}
         for kind in ("dropped", "noted"):
