@@ -283,6 +283,7 @@ def test_columns_in_another_order_read_the_same(raw: Path, tmp_path: Path) -> No
     turned = tmp_path / "turned.tsv"
     table[table.columns[::-1]].to_csv(turned, sep="\t", index=False)
     tree = build_tree(raw, "corrected")
+    tree["annotation"]["as_source"] = True
     nets = []
     for i, path in enumerate((source, turned)):
         tree["sources"] = {"OmniPath": {"path": str(path)}}
@@ -297,6 +298,7 @@ def test_rows_that_cannot_be_used_cost_only_themselves(raw: Path, tmp_path: Path
                     "FX005\tFX005\tActivation\t3\nFX006\tFX007\tActivation\t4\n"
                     "FX006\tFX007\tRepression\t4\n")  # fmt: skip
     tree = build_tree(raw, "corrected")
+    tree["annotation"]["as_source"] = True
     tree["sources"] = {"TRRUST": {"path": str(path)}}
     net = open_network(build_from(tree, tmp_path))
     rows = net.meta["sources"]["TRRUST"]["rows"]
@@ -373,7 +375,10 @@ def test_xml_entities_are_not_expanded(raw: Path, tmp_path: Path) -> None:
         + body.replace("<notes>", "<notes>&s;", 1)
     )
     (folder / "cut.sbml").write_text(good[:50_000])
-    net = open_network(build_from({"sources": {"Reactome": {"sbml": str(folder)}}}, tmp_path))
+    ids = tmp_path / "ids.tsv"
+    ids.write_text("ensembl_gene\tuniprot\nENSG00000100412\tQ99798\n")
+    tree = {"sources": {"Reactome": {"sbml": str(folder)}}, "annotation": {"path": str(ids)}}
+    net = open_network(build_from(tree, tmp_path))
     assert net.meta["sources"]["Reactome"]["rows"]["noted"]["pathway file that cannot be read"] in (
         1,
         2,

@@ -19,7 +19,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
-from octoscope.errors import InputError
+from octoscope.errors import InputError, OctoscopeWarning
 from octoscope.octopus.gene_vertices import map_genes
 from octoscope.octopus.lookups import describe_genes, describe_vertices
 from octoscope.octopus.napistu.import_network import import_napistu
@@ -291,7 +291,8 @@ def test_edge_attributes_of_older_bundles(tmp_path: Path) -> None:
     folder = tmp_path / "old"
     folder.mkdir()
     (folder / "napistu_graph.pkl").write_bytes(pickle.dumps(graph))
-    import_napistu(folder, tmp_path / "net", "peer")
+    with pytest.warns(OctoscopeWarning, match="no vertex has an Ensembl gene id"):
+        import_napistu(folder, tmp_path / "net", "peer")
     e = open_network(tmp_path / "net").edges
     assert [(ROLES[a], ROLES[b]) for a, b in zip(e.role_src, e.role_dst, strict=True)] == [
         ("interactor", "interactor"), ("reactant", "unknown"), ("unknown", "product"),
@@ -309,7 +310,8 @@ def test_sources_told_by_attributes_that_the_peer_mounts_on_edges(tmp_path: Path
     folder = tmp_path / "graph"
     folder.mkdir()
     (folder / "napistu_graph.pkl").write_bytes(pickle.dumps(graph))
-    made = import_napistu(folder, tmp_path / "net", "peer")
+    with pytest.warns(OctoscopeWarning, match="no vertex has an Ensembl gene id"):
+        made = import_napistu(folder, tmp_path / "net", "peer")
     assert made["counts"]["by_source"] == {"IntAct": 1, "Napistu": 1, "STRING": 1}
     table = pd.read_parquet(tmp_path / "net/edges.parquet").set_index("source")
     assert table["score"]["STRING"] == pytest.approx(0.9)

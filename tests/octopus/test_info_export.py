@@ -116,6 +116,7 @@ def test_exports_invent_no_sign(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.filterwarnings("default::octoscope.errors.OctoscopeWarning")
 def test_the_commands_from_files_to_answers(raw: Path, tmp_path: Path) -> None:
     tree = build_tree(raw, "corrected")
     (tmp_path / "build.yaml").write_text(yaml.safe_dump(tree))

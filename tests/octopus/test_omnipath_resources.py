@@ -61,10 +61,14 @@ def built(
     folder.mkdir(exist_ok=True)
     tree: dict[str, object] = {"OmniPath": {"path": str(table_of(folder, rows, sources))}}
     if own:
-        (folder / "mine.tsv").write_text(f"source\ttarget\n{A}\t{D}\n")
+        (folder / "mine.tsv").write_text(f"source\ttarget\tdirected\n{A}\t{D}\ttrue\n")
         tree["edge_lists"] = [{"name": "mine", "path": str(folder / "mine.tsv"), "ids": "uniprot"}]
+    ids = folder / "ids.tsv"
+    genes = [f"{x}\tENSG0000000000{i}" for i, x in enumerate((A, B, C, D))]
+    ids.write_text("\n".join(["uniprot\tensembl_gene", *genes]) + "\n")
     config = folder / "build.yaml"
-    config.write_text(yaml.safe_dump({"name": "small", "mode": mode, "sources": tree}))
+    body = {"name": "small", "mode": mode, "annotation": {"path": str(ids)}, "sources": tree}
+    config.write_text(yaml.safe_dump(body))
     build_octopus(load_octopus_config(config), folder / "octopus")
     return folder / "octopus"
 

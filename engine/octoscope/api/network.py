@@ -13,6 +13,7 @@ import pandas as pd
 from octoscope.api.choose import positions_of
 from octoscope.api.display import Shown
 from octoscope.genes import symbols_of_ensembl
+from octoscope.octopus.asked_names import with_names
 from octoscope.octopus.lookups import annotate
 from octoscope.octopus.network import Network as Graph
 from octoscope.octopus.network import open_network as read_network
@@ -96,13 +97,17 @@ class Network(Shown):
     def annotate(
         self, pairs: pd.DataFrame, *, query: str = "query", key: str = "key"
     ) -> pd.DataFrame:
-        """Return pairs of genes (Ensembl ids) with what the network asserts of each.
+        """Return pairs of genes with what the network asserts of each.
+
+        Genes are Ensembl ids, or symbols and other ids that the network knows. ``mapped`` is False
+        where it does not know one.
 
         Adds ``mapped``, ``forward``, ``reverse``, ``stated``, ``sources``, ``relations``, ``sign``,
         ``contradictory``, ``score``, ``degree_a``, ``degree_b``, ``same_vertex`` and
         ``shared_pathways``; see :func:`octoscope.octopus.lookups.describe_genes`.
         """
-        return annotate(pairs, self.graph, query, key)
+        named, _ = with_names(self.graph, pd.concat([pairs[query], pairs[key]]).dropna().unique())
+        return annotate(pairs, named, query, key)
 
     def neighbours(self, gene: str) -> pd.DataFrame:
         """Return the genes that an edge joins to a gene (symbol or Ensembl id).

@@ -103,6 +103,12 @@ def _made(made: dict[str, Any], target: Path, as_json: bool) -> None:
     for name, entry in made["sources"].items():
         for why, count in entry.get("rows", {}).get("dropped", {}).items():
             out.print(f"{escape(name)}: {count:,} dropped: {escape(why)}", soft_wrap=True)
+        for what, count in entry.get("rows", {}).get("noted", {}).items():
+            out.print(f"{escape(name)}: {count:,} noted: {escape(what)}", soft_wrap=True)
+        unread = entry.get("rows", {}).get("unread", ())
+        if unread:
+            columns = escape(", ".join(unread))
+            out.print(f"{escape(name)}: columns that are not read: {columns}", soft_wrap=True)
     for fixed in made["corrections"]:
         out.print(
             f"corrected, {escape(fixed['source'])}: {escape(fixed['defect'])}: "
@@ -176,7 +182,12 @@ def info(
     """Say what a network, or a view of it, holds: sources side by side and what they share."""
     from octoscope.octopus.directory import verify_directory
     from octoscope.octopus.network import octopus_folder
-    from octoscope.octopus.network_info import source_overlap, source_table, summary
+    from octoscope.octopus.network_info import (
+        remarks,
+        source_overlap,
+        source_table,
+        summary,
+    )
 
     if check:
         with octopus_folder(view.directory) as folder:
@@ -188,7 +199,8 @@ def info(
     rows |= {f"release of {s}": r for s, r in zip(table["source"], table["release"], strict=True)}
     if as_json:
         known = overlap.astype(object).where(overlap.notna(), None)
-        body = rows | {"sources": table.to_dict("records"), "overlap": known.to_dict("records")}
+        body = rows | {"sources": table.to_dict("records"), "overlap": known.to_dict("records"),
+                       "remarks": remarks(network)}  # fmt: skip
         show(body, True, Table)
         return
     out.print(rows_table(view.directory, rows))
@@ -210,6 +222,8 @@ def info(
         shared.add_row(escape(name), *cells)
     out.print(shared)
     out.print("In brackets: Jaccard index of the pairs, without self pairs.")
+    for remark in remarks(network):
+        out.print(f"note: {escape(remark)}", soft_wrap=True)
 
 
 @app.command()
@@ -223,7 +237,11 @@ def lookup(
         int, typer.Option(help="Also the shortest path up to this many edges; 0: no")
     ] = 0,
 ) -> None:
-    """Say for every ordered pair of genes what the network asserts."""
+    """Say for every ordered pair of genes what the network asserts.
+
+    Genes: Ensembl ids, or symbols and other ids that the network knows.
+    """
+    from octoscope.octopus.asked_names import require_found, with_names
     from octoscope.octopus.lookups import annotate
     from octoscope.octopus.pair_files import new_file, read_pairs
 
@@ -232,6 +250,9 @@ def lookup(
     if len(names) != 2:
         raise InputError("--columns", f"{columns!r} is not two names", "write first,second")
     table = read_pairs(pairs, names)
+    asked = [x for c in names for x in table[c].dropna().unique()]
+    network, counts = with_names(network, asked)
+    said = require_found(f"{pairs}: {columns}", network, counts, str(next(iter(asked), "")))
     with new_file(target) as file:
         found = annotate(table, network, *names, distance=distance)
         found.to_parquet(file, compression="zstd", index=False)
@@ -241,22 +262,26 @@ def lookup(
         f"{int((found['forward'] | found['reverse']).sum()):,} in either order, "
         f"{int(found['same_vertex'].sum()):,} of one vertex"
     )
+    out.print(said)
 
 
 @app.command()
 @takes_view
 def genes(
     view: ViewOptions,
-    listed: Annotated[Path, typer.Argument(help="Text file of Ensembl gene ids, one per line")],
+    listed: Annotated[Path, typer.Argument(help="Text file of genes, one per line")],
     target: Annotated[Path, typer.Argument(help="Parquet file to write")],
 ) -> None:
     """Write vertex, degree by source, and stratum of a set of genes, for nulls."""
+    from octoscope.octopus.asked_names import require_found, with_names
     from octoscope.octopus.nulls import gene_table
     from octoscope.octopus.pair_files import new_file, read_genes
 
-    network = view.network()
+    asked = read_genes(listed)
+    network, counts = with_names(view.network(), asked)
+    said = require_found(str(listed), network, counts, asked[0])
     with new_file(target) as file:
-        table = gene_table(network, read_genes(listed))
+        table = gene_table(network, asked)
         table.to_parquet(file, compression="zstd", index=False)
     inside = table["vertex"].notna()
     out.print(
@@ -264,6 +289,7 @@ def genes(
         f"{int(table['same_vertex'].sum()):,} that share a vertex with another, "
         f"{table['stratum'][inside].nunique():,} strata of degree"
     )
+    out.print(said)
 
 
 @app.command()

@@ -14,9 +14,15 @@ from octoscope.errors import InputError
 from octoscope.octopus.build_config import OctopusConfig
 from octoscope.octopus.directory import DirectoryWriter, new_directory
 from octoscope.octopus.gene_vertices import map_genes
+from octoscope.octopus.matching import (
+    require_genes,
+    require_identified,
+    require_known,
+    with_symbols,
+)
 from octoscope.octopus.merge import Consensus, Statements, join_sources
 from octoscope.octopus.network_info import count_edges
-from octoscope.octopus.network_schema import ROLES, coded, sign_of
+from octoscope.octopus.network_schema import ROLES, coded
 from octoscope.octopus.sources.annotation import (
     Annotation,
     dogma,
@@ -59,15 +65,22 @@ def build_octopus(
     Raises
     ------
     InputError
-        Naming the file and what is wrong with it, before anything is written under the target.
+        Naming the file and what is wrong with it, before anything is written under the target;
+        also if no vertex of the network is a gene.
     """
     _require_files(config)
     with new_directory(target) as writer:
-        records = read_sources(config, say)
+        records, annotation = read_sources(config, say)
         digests = {str(f): _digest(f) for r in records for f in r.files}
         consensus = join_sources(records, config.mode, config.cofactors == "drop")
         say(f"{len(consensus.vertices):,} vertices")
-        return _write(writer, config, records, consensus, digests)
+        require_genes(records, consensus, map_genes(consensus.identifiers))
+        consensus.identifiers = with_symbols(consensus.identifiers, annotation)
+        notes = []
+        if annotation is not None and annotation.counts.unread:
+            columns = ", ".join(annotation.counts.unread)
+            notes.append(f"annotation: columns that are not read: {columns}")
+        return _write(writer, config, records, consensus, digests, notes)
 
 
 def _digest(path: Path) -> dict[str, Any]:
@@ -90,13 +103,21 @@ def _require_files(config: OctopusConfig) -> None:
                                  "correct the path")  # fmt: skip
 
 
-def read_sources(config: OctopusConfig, say: Say = lambda _: None) -> list[SourceRecord]:
-    """Read every source of a configuration, in a fixed order."""
+def read_sources(
+    config: OctopusConfig, say: Say = lambda _: None
+) -> tuple[list[SourceRecord], Annotation | None]:
+    """Read every source of a configuration, in a fixed order, and the annotation.
+
+    Raises
+    ------
+    InputError
+        If a file is damaged or of another organism, or nothing of a source can be used.
+    """
     s, mode = config.sources, config.mode
     annotation: Annotation | None = None
     records: list[SourceRecord] = []
 
-    def add(record: SourceRecord, checked: str | None = None) -> None:
+    def add(record: SourceRecord, checked: str | None = None, stop: bool = False) -> None:
         if annotation is not None and checked is not None:
             require_organism(record, annotation, checked)
         records.append(record)
@@ -107,6 +128,9 @@ def read_sources(config: OctopusConfig, say: Say = lambda _: None) -> list[Sourc
                 str(record.files[0]), f"nothing of {record.name} can be used: {why}",
                 "check that it is that source's file, and that the annotation knows its ids",
             )  # fmt: skip
+        require_identified(record, annotation)
+        if annotation is not None and record.name != "Dogma" and checked is None:
+            require_known(record, annotation, stop)
         say(f"{record.name}: {t.read:,} read, {t.kept:,} kept, {t.merged:,} merged, "
             f"{sum(t.dropped.values()):,} dropped")  # fmt: skip
 
@@ -119,7 +143,7 @@ def read_sources(config: OctopusConfig, say: Say = lambda _: None) -> list[Sourc
         record = read_string(f.links, f.aliases, f.release, mode)
         if f.locations is not None:
             without_shared_location(record, f.locations)
-        add(record)
+        add(record, stop=True)
     if s.OmniPath is not None:
         add(read_omnipath(s.OmniPath.path, annotation, s.OmniPath.release, mode), "uniprot")
     if s.IntAct is not None:
@@ -131,10 +155,14 @@ def read_sources(config: OctopusConfig, say: Say = lambda _: None) -> list[Sourc
     if s.Recon3D is not None:
         add(read_recon3d(s.Recon3D.path, s.Recon3D.release))
     for e in s.edge_lists:
-        add(read_edge_list(e.path, e.name, e.ids, annotation, e.release))
+        add(read_edge_list(e.path, e.name, e.ids, annotation, e.release), stop=True)
     if annotation is not None and config.annotation is not None and config.annotation.as_source:
-        add(dogma(annotation, config.annotation.release))
-    return records
+        joined = dogma(annotation, config.annotation.release)
+        if joined.counts.kept:
+            add(joined)
+        else:
+            say("the annotation names no protein: it looks symbols up, and joins nothing")
+    return records, annotation
 
 
 def _write(
@@ -143,6 +171,7 @@ def _write(
     records: list[SourceRecord],
     consensus: Consensus,
     digests: dict[str, dict[str, Any]],
+    notes: list[str],
 ) -> dict[str, Any]:
     n = len(consensus.vertices)
     vertices = consensus.vertices.assign(
@@ -179,7 +208,7 @@ def _write(
         "without_statements": [_source_entry(r, digests, 0) for r in records
                                if r.name not in names],
         "corrections": [d for r in records for d in r.defects],
-        "notes": [],
+        "notes": notes,
     }  # fmt: skip
     body["sources"] = dict(sorted(body["sources"].items()))
     writer.close(body)
@@ -196,7 +225,7 @@ def _annotation(config: OctopusConfig) -> dict[str, Any] | None:
 def _source_entry(
     record: SourceRecord, digests: dict[str, dict[str, Any]], assertions: int
 ) -> dict[str, Any]:
-    identified = int(record.identifiers["species"].nunique()) if len(record.identifiers) else 0
+    identified = len(record.identified())
     return {
         "name": record.name,
         "release": record.release,
@@ -220,7 +249,7 @@ def _table(
             "role_src": coded(role_src, ROLES),
             "role_dst": coded(s.role_dst[rows], ROLES),
             "directed": s.directed[rows],
-            "sign": sign_of(role_src),
+            "sign": s.sign[rows].astype(np.int8),
             "source": coded(np.full(size, names.index(record.name)), names),
             "release": coded(np.full(size, releases.index(record.release)), releases),
             "score": s.score[rows].astype(np.float32),

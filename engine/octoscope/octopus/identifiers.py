@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import numpy as np
 import pandas as pd
 
@@ -37,6 +39,33 @@ _PREFERRED = (
     "ncbi_entrez_gene", "ensembl_gene", "uniprot", "ensembl_protein", "chebi", "reactome",
     "mirbase", "bigg_metabolite", "pubchem", "rnacentral", "omnipath_complex",
 )  # fmt: skip
+
+# Ontologies whose ids have a form -> that form, of which the group is what is kept: versions,
+# isoforms, STRING's taxon and the decimals of a spreadsheet go.
+_FORM = {
+    "ensembl_gene": re.compile(r"^(?:\d+\.)?(ENS[A-Z]*G\d+)(?:\.\d+)?$"),
+    "ensembl_transcript": re.compile(r"^(?:\d+\.)?(ENS[A-Z]*T\d+)(?:\.\d+)?$"),
+    "ensembl_protein": re.compile(r"^(?:\d+\.)?(ENS[A-Z]*P\d+)(?:\.\d+)?$"),
+    "ncbi_entrez_gene": re.compile(r"^(\d+)(?:\.0+)?$"),
+    # https://www.uniprot.org/help/accession_numbers
+    "uniprot": re.compile(
+        r"^([OPQ][0-9][A-Z0-9]{3}[0-9]|[A-NR-Z][0-9](?:[A-Z][A-Z0-9]{2}[0-9]){1,2})(?:[-.]\d+)?$"
+    ),
+}
+ONTOLOGIES = ("symbol", *dict.fromkeys([*_PREFERRED, *_TYPE_OF]))  # names that ids may have
+
+
+def clean_identifier(ontology: str, text: str) -> str | None:
+    """Return an id without spaces, version, isoform or taxon; None if it has not the form of one.
+
+    Ids of ontologies without a known form stay as they are.
+    """
+    plain = text.strip()
+    form = _FORM.get(ontology)
+    if form is None:
+        return plain or None
+    found = form.match(plain)
+    return found.group(1) if found else None
 
 
 def best_identifiers(table: pd.DataFrame) -> pd.DataFrame:

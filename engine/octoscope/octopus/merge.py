@@ -12,7 +12,7 @@ from octoscope.octopus.cofactors import cofactor_rows
 from octoscope.octopus.components import components
 from octoscope.octopus.gene_vertices import IDENTITY
 from octoscope.octopus.identifiers import best_identifiers, best_names, species_types, vertex_names
-from octoscope.octopus.network_schema import ACTORS, ROLE_CODE
+from octoscope.octopus.network_schema import ACTORS, ROLE_CODE, sign_of
 from octoscope.octopus.reaction_edges import wire
 from octoscope.octopus.sources.record import Reactions, SourceRecord
 
@@ -25,7 +25,7 @@ class Statements:
 
     Attributes
     ----------
-    src, dst, role_src, role_dst, directed, score, refs, file, origin, reaction
+    src, dst, role_src, role_dst, directed, sign, score, refs, file, origin, reaction
         As in :data:`octoscope.octopus.network_schema.EDGES`.
     evidence
         Row of the source's evidence, -1 none.
@@ -36,6 +36,7 @@ class Statements:
     role_src: np.ndarray
     role_dst: np.ndarray
     directed: np.ndarray
+    sign: np.ndarray
     score: np.ndarray
     refs: np.ndarray
     file: np.ndarray
@@ -217,7 +218,8 @@ def _of_pairs(
     swap = pair & (a > b)  # interactors have no order of their own
     return Statements(
         np.where(swap, b, a), np.where(swap, a, b), role_a, role_b, ~undirected,
-        pairs.score[keep], pairs.refs[keep], pairs.file[keep], pairs.origin[keep], number[keep],
+        pairs.sign[keep], pairs.score[keep], pairs.refs[keep], pairs.file[keep],
+        pairs.origin[keep], number[keep],
         keep if record.evidence is not None else np.full(len(keep), -1),
     )  # fmt: skip
 
@@ -245,6 +247,7 @@ def _of_reactions(
     return Statements(
         edges[:, 1], edges[:, 2], edges[:, 3], edges[:, 4],
         ~reactions.reversible[at] | np.isin(edges[:, 3], ACTORS),
+        sign_of(edges[:, 3]),
         np.full(n, np.nan, np.float32), np.zeros(n, np.int32), reactions.file[at],
         reactions.origin[at], numbers[at], np.full(n, -1),
     )  # fmt: skip

@@ -12,7 +12,7 @@ import pandas as pd
 import pyarrow as pa
 
 from octoscope.digests import file_digest
-from octoscope.errors import InputError
+from octoscope.errors import InputError, warn
 from octoscope.octopus.directory import DirectoryWriter, new_directory
 from octoscope.octopus.gene_vertices import map_genes
 from octoscope.octopus.napistu.bundle import read_bundle
@@ -92,7 +92,12 @@ def import_napistu(
         "notes": peer.notes,
     }
     with new_directory(target) as writer:
-        return write_peer(writer, peer, rows, meta)
+        made = write_peer(writer, peer, rows, meta)
+    if not made["counts"]["genes"]:
+        seen = ", ".join(sorted(peer.identifiers["ontology"].astype(str).unique())) or "none"
+        warn(f"{source}: no vertex has an Ensembl gene id (ontologies: {seen}), so no gene of a "
+             "run is in this network")  # fmt: skip
+    return made
 
 
 def _check(peer: PeerGraph, where: str) -> None:

@@ -24,7 +24,7 @@ COLUMNS = {
     "uniprot": ("uniprot", "uniprot_ids"),
     "symbol": ("symbol", "gene_symbol"),
 }
-_FAMILIAR = 0.1  # share of a source's species that the annotation of its organism knows
+FEW = 0.1  # share of matches below which ids do not fit each other
 _QUALIFIER = {
     "uniprot": "BQB_IS",
     "ensembl_protein": "BQB_IS",
@@ -137,7 +137,7 @@ def require_organism(record: SourceRecord, annotation: Annotation, ontology: str
         own = (ids["ontology"] == ontology) & (ids["bqb"] == "BQB_IS")
         asked = set(ids["identifier"][own])
     found = len(asked & known)
-    if known and asked and found < _FAMILIAR * len(asked):
+    if known and asked and found < FEW * len(asked):
         raise InputError(
             str(record.files[0]),
             f"the annotation knows {found} of {len(asked)} {ontology} of {record.name}, for "
@@ -214,7 +214,8 @@ def dogma(annotation: Annotation, release: str) -> SourceRecord:
     kept = table[table["gene"].isin(coding)]
     place = np.searchsorted(coding, kept["gene"].to_numpy())
     symbol = kept["ontology"] == "symbol"
-    names = [str(g) for g in coding]
+    first = protein.drop_duplicates("gene").set_index("gene")["identifier"]
+    names = [str(x) for x in first.reindex(coding)]  # for genes without a symbol
     for at, name in zip(place[symbol][::-1], kept["identifier"][symbol][::-1], strict=True):
         names[at] = name
     rows = kept[~symbol]

@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 
-from octoscope.octopus.network_schema import ROLE_CODE
+from octoscope.octopus.network_schema import ROLE_CODE, SIGN_OF_ROLE
 from octoscope.octopus.sources.annotation import Annotation
 from octoscope.octopus.sources.record import SourceCounts, SourceRecord, pairs_of
 from octoscope.octopus.sources.text import read_frame
@@ -37,8 +37,10 @@ def read_reactome_fi(
 ) -> SourceRecord:
     """Read ``FIsInGene_*_with_annotations.txt``.
 
-    One pair per order in which something is stated, of the highest score. ``evidence`` keeps the
-    annotation: predicted interactions are told from curated ones by it.
+    One pair per order in which something is stated, of the highest score. The arrow decides order
+    and sign; the annotation "catalyze" or "catalyzed by" along an arrow makes its first gene a
+    catalyst, which keeps the arrow's sign. ``evidence`` keeps the annotation: predicted
+    interactions are told from curated ones by it.
 
     Raises
     ------
@@ -59,18 +61,23 @@ def read_reactome_fi(
     # The peer's pattern asks for "catalyze;" at the very end, and it has no rule for the reverse
     # of "<-|".
     pattern = r"catalyze(?:;$)" if mode == "peer" else r"\bcatalyze\b"
-    ahead = forward.notna() if mode == "corrected" else pd.Series(True, index=frame.index)
-    behind = back.notna() if mode == "corrected" else pd.Series(True, index=frame.index)
+    every = pd.Series(True, index=frame.index)
+    arrow = frame["Direction"] != "-"
+    ahead = forward.notna() & arrow if mode == "corrected" else every
+    behind = back.notna() & arrow if mode == "corrected" else every
+    signs = [r.map(SIGN_OF_ROLE).fillna(0) for r in (forward, back)]
     forward = forward.mask(note.str.contains(pattern) & ahead, "catalyst")
     if mode == "peer":
         back = back.mask(frame["Direction"] == "<-|")
     back = back.mask(note.str.contains(r"\bcatalyzed by\b") & behind, "catalyst")
     both = pd.concat(
         [
-            pd.DataFrame({"a": frame["Gene1"], "b": frame["Gene2"], "role": forward}),
-            pd.DataFrame({"a": frame["Gene2"], "b": frame["Gene1"], "role": back}),
+            pd.DataFrame({"a": frame["Gene1"], "b": frame["Gene2"], "role": forward,
+                          "sign": signs[0]}),
+            pd.DataFrame({"a": frame["Gene2"], "b": frame["Gene1"], "role": back,
+                          "sign": signs[1]}),
         ]
-    )
+    )  # fmt: skip
     for column in ("Score", "row", "Annotation", "Direction"):
         both[column] = np.tile(frame[column].to_numpy(), 2)
     both = both[both["role"].notna()]
@@ -115,6 +122,7 @@ def read_reactome_fi(
         symbol_identifiers(names, annotation, ("ncbi_entrez_gene", "ensembl_gene"), counts),
         pairs_of(codes[: len(best)], codes[len(best) :], role, other,
                  undirected & (mode == "corrected"),
-                 score=best["Score"].to_numpy(), origin=best["row"].to_numpy()),
+                 score=best["Score"].to_numpy(), origin=best["row"].to_numpy(),
+                 sign=best["sign"].to_numpy() if mode == "corrected" else None),
         evidence=evidence, files=[path], file_names=[path.name], counts=counts, defects=defects,
     )  # fmt: skip

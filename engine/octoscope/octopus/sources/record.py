@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 
-from octoscope.octopus.network_schema import ROLE_CODE
+from octoscope.octopus.network_schema import ROLE_CODE, sign_of
 
 _EXAMPLES = 3
 
@@ -33,6 +33,8 @@ class SourceCounts:
         Remark -> number of rows that are kept nevertheless.
     examples
         Reason or remark -> identifiers of the first few.
+    unread
+        Columns of the files that nothing is taken from.
     """
 
     read: int = 0
@@ -41,6 +43,7 @@ class SourceCounts:
     dropped: dict[str, int] = field(default_factory=dict)
     noted: dict[str, int] = field(default_factory=dict)
     examples: dict[str, list[str]] = field(default_factory=dict)
+    unread: list[str] = field(default_factory=list)
 
     def drop(self, why: str, count: int, examples: Any = ()) -> None:
         """Count rows that are left out."""
@@ -58,7 +61,7 @@ class SourceCounts:
 
     def as_json(self) -> dict[str, Any]:
         """Return the figures for ``octopus.json``."""
-        return {k: v for k, v in vars(self).items() if v not in ({}, None)}
+        return {k: v for k, v in vars(self).items() if v not in ({}, [], None)}
 
 
 @dataclass
@@ -79,6 +82,8 @@ class Pairs:
         [pairs] int32 publications.
     file, origin
         [pairs] int32: which file of the source, and the row or ordinal in it, from 1.
+    sign
+        [pairs] int8: 1, -1, 0 unknown.
     """
 
     a: np.ndarray
@@ -90,6 +95,7 @@ class Pairs:
     refs: np.ndarray
     file: np.ndarray
     origin: np.ndarray
+    sign: np.ndarray
 
     def __len__(self) -> int:
         return len(self.a)
@@ -109,6 +115,7 @@ def pairs_of(
     refs: np.ndarray | None = None,
     file: np.ndarray | None = None,
     origin: np.ndarray | None = None,
+    sign: np.ndarray | None = None,
 ) -> Pairs:
     """Return pairs with defaults filled in and every column in its type."""
     n = len(a)
@@ -118,16 +125,18 @@ def pairs_of(
             return np.full(n, ROLE_CODE[value], np.uint8)
         return np.asarray(value, np.uint8)
 
+    acting = roles(role_a)
     return Pairs(
         np.asarray(a, np.int32),
         np.asarray(b, np.int32),
-        roles(role_a),
+        acting,
         roles(role_b),
         np.broadcast_to(np.asarray(reversible, bool), n).copy(),
         np.full(n, np.nan, np.float32) if score is None else np.asarray(score, np.float32),
         np.zeros(n, np.int32) if refs is None else np.asarray(refs, np.int32),
         np.zeros(n, np.int32) if file is None else np.asarray(file, np.int32),
         np.arange(1, n + 1, dtype=np.int32) if origin is None else np.asarray(origin, np.int32),
+        sign_of(acting) if sign is None else np.asarray(sign, np.int8),
     )
 
 
@@ -190,6 +199,11 @@ class SourceRecord:
     file_names: list[str] = field(default_factory=list)
     counts: SourceCounts = field(default_factory=SourceCounts)
     defects: list[dict[str, Any]] = field(default_factory=list)
+
+    def identified(self) -> np.ndarray:
+        """Return the sorted species that have an identifier; a symbol alone is none."""
+        ids = self.identifiers
+        return np.unique(ids["species"][ids["ontology"] != "symbol"].to_numpy(int))
 
 
 def identifier_frame(rows: list[tuple[int, str, str, str]]) -> pd.DataFrame:

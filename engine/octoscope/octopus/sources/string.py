@@ -6,12 +6,11 @@ from pathlib import Path
 from typing import Literal
 
 import numpy as np
-import pandas as pd
 import pyarrow as pa
-import pyarrow.compute as pac
 
 from octoscope.errors import InputError
 from octoscope.octopus.sources.record import SourceCounts, SourceRecord, identifier_frame, pairs_of
+from octoscope.octopus.sources.string_aliases import read_string_aliases
 from octoscope.octopus.sources.text import Names, line_of, stream_table
 
 CHANNELS = (
@@ -19,12 +18,6 @@ CHANNELS = (
     "coexpression", "coexpression_transferred", "experiments", "experiments_transferred",
     "database", "database_transferred", "textmining", "textmining_transferred",
 )  # fmt: skip
-_ALIASES = {
-    "Ensembl_gene": ("ensembl_gene", "BQB_IS_ENCODED_BY"),
-    "Ensembl_transcript": ("ensembl_transcript", "BQB_IS_ENCODED_BY"),
-    "Ensembl_translation": ("ensembl_protein", "BQB_IS"),
-    "Ensembl_UniProt_AC": ("uniprot", "BQB_IS"),
-}
 
 
 def read_string(
@@ -37,12 +30,13 @@ def read_string(
     """Read ``<taxon>.protein.links.full`` and ``<taxon>.protein.aliases``.
 
     Every pair is stated in both orders with one score; the first order is kept. In peer mode a row
-    without its mirror is an error, as it is for the peer; else it counts as a pair.
+    without its mirror is an error, as it is for the peer; else it counts as a pair, whichever
+    order it has. Of two rows of different scores the one with protein1 < protein2 counts.
 
     Raises
     ------
     InputError
-        For wrong columns, another organism, or (peer) missing mirrors.
+        For wrong columns, another organism, aliases that match nothing, or (peer) missing mirrors.
     """
     counts, names = SourceCounts(), Names()
     text = pa.dictionary(pa.int32(), pa.string())
@@ -81,7 +75,14 @@ def read_string(
     a = np.concatenate([e[0] for e in ends]) if ends else np.zeros(0, np.int32)
     b = np.concatenate([e[1] for e in ends]) if ends else np.zeros(0, np.int32)
     score = np.concatenate(scores) if scores else np.zeros(0, np.int16)
-    _check_mirrors(links, _fingerprint(a, b, score), mirrors, counts, mode)
+    lonely = _lonely(links, _fingerprint(a, b, score), mirrors, counts, mode)
+    if len(lonely):
+        more = _rows_of(links, columns, names, order, lonely)
+        a, b = np.concatenate([a, more[0]]), np.concatenate([b, more[1]])
+        score = np.concatenate([score, more[2]])
+        rows.append(more[3])
+        channels += more[4]
+        counts.merged -= len(more[0])
     evidence = pa.Table.from_batches(channels) if channels else None
     if evidence is not None:
         evidence = evidence.append_column("combined_score", pa.array(score, pa.int16()))
@@ -94,7 +95,7 @@ def read_string(
         files=[links, aliases], file_names=[links.name], counts=counts,
     )  # fmt: skip
     counts.kept = len(pairs)
-    record.identifiers = _aliases(aliases, names, counts)
+    record.identifiers = read_string_aliases(aliases, names.code, counts)
     return record
 
 
@@ -102,25 +103,64 @@ def _fingerprint(a: np.ndarray, b: np.ndarray, score: np.ndarray) -> np.ndarray:
     return (a.astype(np.int64) << 37) | (b.astype(np.int64) << 10) | (score & 1023)
 
 
-def _check_mirrors(
+def _lonely(
     path: Path, kept: np.ndarray, mirrors: list[np.ndarray], counts: SourceCounts, mode: str
-) -> None:
+) -> np.ndarray:
+    """Return the sorted pairs (fingerprints without score) that only protein1 > protein2 states."""
     back = np.sort(np.concatenate(mirrors)) if mirrors else np.zeros(0, np.int64)
     here = np.sort(kept)
     if len(here) == len(back) and (here == back).all():
-        return
-    missing, extra = len(np.setdiff1d(here, back)), len(np.setdiff1d(back, here))
-    lonely = missing + extra
+        return np.zeros(0, np.int64)
+    missing, extra = np.setdiff1d(here, back), np.setdiff1d(back, here)
     if mode == "peer":
         raise InputError(
             str(path),
-            f"{lonely} rows have no mirrored row of equal combined_score "
+            f"{len(missing) + len(extra)} rows have no mirrored row of equal combined_score "
             f"({len(here)} rows in one order, {len(back)} in the other)",
             "download it again, or use mode corrected",
         )  # fmt: skip
-    counts.note("pair whose mirrored row is missing or differs", missing)
-    counts.merged -= extra
-    counts.drop("only the row with protein1 > protein2 is there, or its score differs", extra)
+    alone = np.setdiff1d(extra >> 10, here >> 10)
+    one_way = len(np.setdiff1d(missing >> 10, back >> 10)) + len(alone)
+    pairs = len(np.union1d(missing >> 10, extra >> 10))
+    counts.note("pair whose mirrored row is missing or differs", pairs)
+    counts.note("pair whose two rows differ in score (protein1 < protein2 counts)", pairs - one_way)
+    return alone
+
+
+def _rows_of(
+    path: Path,
+    columns: dict[str, pa.DataType],
+    names: Names,
+    order: np.ndarray,
+    wanted: np.ndarray,
+) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray, list[pa.RecordBatch]]:
+    """Read the file again for pairs that it states in the second order only.
+
+    Returns
+    -------
+    tuple
+        [pairs] int32 of both proteins (first one first), int16 scores, int32 rows, and batches of
+        the channels; the first row of each pair.
+    """
+    ends: list[tuple[np.ndarray, ...]] = []
+    channels: list[pa.RecordBatch] = []
+    met = np.zeros(len(wanted), bool)
+    row = 0
+    for batch in stream_table(path, columns, SourceCounts(), delimiter=" "):
+        a, b = names.of(batch["protein1"]), names.of(batch["protein2"])
+        score = batch["combined_score"].fill_null(-1).to_numpy()
+        usable = (a >= 0) & (b >= 0) & (score >= 0) & (score <= 1000)
+        key = _fingerprint(b, a, np.zeros(len(a), np.int16)) >> 10
+        at = np.minimum(np.searchsorted(wanted, key), len(wanted) - 1)
+        hit = np.flatnonzero(usable & (wanted[at] == key) & (order[a] > order[b]) & ~met[at])
+        hit = hit[np.sort(np.unique(at[hit], return_index=True)[1])]
+        met[at[hit]] = True
+        ends.append((b[hit], a[hit], score[hit], (hit + row + 1).astype(np.int32)))
+        taken = batch.select(CHANNELS).take(pa.array(hit))
+        channels.append(taken.from_arrays([c.fill_null(0) for c in taken.columns], list(CHANNELS)))
+        row += batch.num_rows
+    first, second, scores, rows = (np.concatenate(x) for x in zip(*ends, strict=True))
+    return first, second, scores, rows, channels
 
 
 def _require_taxon(path: Path, names: list[str], taxon: str) -> None:
@@ -129,22 +169,3 @@ def _require_taxon(path: Path, names: list[str], taxon: str) -> None:
         raise InputError(
             str(path), f"{other!r} is not of organism {taxon}", f"give the file of taxon {taxon}"
         )
-
-
-def _aliases(path: Path, names: Names, counts: SourceCounts) -> pd.DataFrame:
-    columns = {"#string_protein_id": pa.string(), "alias": pa.string(), "source": pa.string()}
-    wanted = pa.array(list(_ALIASES))
-    rows: list[tuple[int, str, str, str]] = []
-    unread = SourceCounts()
-    for batch in stream_table(path, columns, unread):
-        hit = batch.filter(pac.is_in(batch["source"], wanted))
-        proteins, alias, source = (c.to_pylist() for c in hit.columns)
-        for p, x, s in zip(proteins, alias, source, strict=True):
-            at = names.code.get(p)
-            if at is not None and x:
-                ontology, bqb = _ALIASES[s]
-                rows.append((at, ontology, x, bqb))
-    frame = identifier_frame(rows)
-    without = len(names) - frame["species"].nunique()
-    counts.note("protein without a usable alias (a vertex of its own)", without)
-    return frame

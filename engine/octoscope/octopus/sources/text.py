@@ -61,7 +61,8 @@ def stream_table(
 ) -> Iterator[pa.RecordBatch]:
     """Yield record batches with the given columns, in the order of the file.
 
-    Rows with another number of fields are left out and counted. Parquet files are read as well.
+    Rows with another number of fields are left out and counted, columns that are not asked for
+    are named in ``counts.unread``. Parquet files are read as well.
 
     Parameters
     ----------
@@ -91,6 +92,7 @@ def stream_table(
         names = list(columns)
         if header:
             names = _header(path, handle.readline(1 << 20), delimiter, columns, optional)
+            counts.unread += [n for n in names if n not in columns and n not in counts.unread]
         wanted = {c: t for c, t in columns.items() if c in names}
         try:
             reader = pc.open_csv(
@@ -133,6 +135,8 @@ def read_frame(
 ) -> pd.DataFrame:
     """Return a whole table of moderate size, with ``row``: its row in the file, from 1.
 
+    Text loses spaces at both ends; what is then empty is missing.
+
     Raises
     ------
     InputError
@@ -149,6 +153,9 @@ def read_frame(
         frame = pa.Table.from_batches(batches).to_pandas()
     else:
         frame = pd.DataFrame(columns=[c for c in columns if c not in optional])
+    for column in frame.columns.intersection([c for c, t in columns.items() if t == pa.string()]):
+        stripped = frame[column].str.strip() if len(frame) else frame[column]
+        frame[column] = stripped.where(stripped != "")
     frame["row"] = line_of(np.arange(1, len(frame) + 1), skipped) + header
     return frame
 
@@ -210,12 +217,18 @@ def _parquet(
         if missing:
             raise InputError(str(path), f"no column {missing[0]!r}", "give the published columns")
         wanted = {c: t for c, t in columns.items() if c in names}
+        counts.unread += [n for n in names if n not in columns and n not in counts.unread]
         for batch in file.iter_batches(columns=list(wanted)):
             counts.read += batch.num_rows
-            cast = [batch.column(c).cast(t) for c, t in wanted.items()]
+            cast = [_cast(batch.column(c), t) for c, t in wanted.items()]
             yield pa.RecordBatch.from_arrays(cast, names=list(wanted))
     except (OSError, pa.ArrowException) as error:
         raise InputError(str(path), f"cannot be read ({error})", "get it again") from None
+
+
+def _cast(column: pa.Array, kind: pa.DataType) -> pa.Array:
+    plain = column.dictionary_decode() if pa.types.is_dictionary(column.type) else column
+    return plain.cast(kind)
 
 
 def _plain(message: str) -> str:
