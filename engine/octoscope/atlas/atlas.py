@@ -89,9 +89,8 @@ class Atlas:
         return frames.read_column(group, name, config.path, fill_missing=config.fill_missing)
 
     def _var(self) -> Any:
-        if self.counts_source == "raw.X":
-            return self._root["raw/var"]
-        return self._root["var"]
+        name = "raw/var" if self.counts_source == "raw.X" else "var"
+        return open_store.open_frame(self._root, name, self.config.path)
 
     def _gene_ids(self, var: Any) -> np.ndarray:
         key = self.config.gene_id_key
