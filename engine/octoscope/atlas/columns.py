@@ -143,7 +143,7 @@ def _names_of_codes(frame: Any, node: Any, path: str) -> Any | None:
     except chunks.BROKEN as error:  # a reference to nothing
         if chunks.is_transient(error):
             raise
-    if found is None or not is_plain(found):
+    if found is None or found.name is None or not is_plain(found):  # no name: deleted in HDF5
         raise InputError(
             where,
             "codes of categories whose names are not in the store: its attribute `categories` "
@@ -195,7 +195,7 @@ def _categorical(codes: np.ndarray, names: Any, ordered: bool) -> pd.Categorical
 def _array(node: Any) -> np.ndarray:
     """Return an array; text is str, also where bytes are stored."""
     if isinstance(node, h5py.Dataset) and h5py.check_string_dtype(node.dtype) is not None:
-        return np.asarray(node.asstr()[()])
+        return np.asarray(node.asstr("utf-8")[()])  # declared ASCII too
     values = np.asarray(node[()])
     if values.dtype.kind == "S":
         return np.char.decode(values, "utf-8").astype(object)
