@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,7 @@ from octoscope.atlas import Atlas, check, convert, frames, info, open_store
 from octoscope.config import AtlasConfig
 from octoscope.errors import InputError
 
-from tests.atlas.old_frames import open_to_change, put_array, write_06, write_07
+from tests.atlas.old_frames import open_to_change, put_array, put_frame_07, write_06, write_07
 from tests.atlas.stores import cells, config, write
 
 LAYOUTS = ("0.7 h5ad", "0.7 zarr", "now h5ad", "now zarr 2", "now zarr 3")
@@ -159,6 +160,39 @@ def test_names_that_are_gone_are_not_replaced_by_codes(layout: str, tmp_path: Pa
     assert any("names are not in the store" in f.problem for f in info(given(path)).findings.errors)
 
 
+@pytest.mark.parametrize("layout", OLD)
+def test_codes_that_lost_their_attribute_are_not_names(layout: str, tmp_path: Path) -> None:
+    path = made(layout, tmp_path)
+    root = open_to_change(path)
+    del root["obs/cell_type"].attrs["categories"]
+    if isinstance(root, h5py.File):
+        root.close()
+    with pytest.raises(InputError, match=r"obs/cell_type: codes whose names lie in __categories"):
+        Atlas(given(path)).index(0)
+
+
+@pytest.mark.filterwarnings("ignore::anndata.OldFormatWarning")
+@pytest.mark.parametrize("kind", ["h5ad", "zarr"])
+def test_symbols_of_raw_counts_of_anndata_07(kind: str, tmp_path: Path) -> None:
+    path = made(f"0.7 {kind}", tmp_path)
+    root = open_to_change(path)
+    if "raw" in root:  # nothing, as an array
+        del root["raw"]
+    root.create_group("raw")
+    if isinstance(root, h5py.File):
+        root.copy("X", "raw/X")
+    else:
+        shutil.copytree(path / "X", path / "raw" / "X")
+    var = varied(nullable=False).var
+    var["feature_name"] = pd.Categorical([f"RAW{i}" for i in range(len(var))][::-1])
+    put_frame_07(root, "raw/var", var)
+    if isinstance(root, h5py.File):
+        root.close()
+    atlas = Atlas(given(path))
+    assert atlas.counts_source == "raw.X"
+    assert list(atlas.genes.symbol) == list(by_anndata(path).raw.var["feature_name"])
+
+
 @pytest.mark.parametrize("layout", ["now h5ad", "now zarr 2"])
 def test_old_codes_in_a_present_frame_are_refused(layout: str, tmp_path: Path) -> None:
     path = made(layout, tmp_path)
@@ -242,12 +276,13 @@ def test_bytes_of_fixed_length_in_zarr(zarr_format: int, tmp_path: Path) -> None
 def test_a_column_of_another_length_is_refused(kind: str, tmp_path: Path) -> None:
     path = made(f"0.7 {kind}", tmp_path)
     root = open_to_change(path)
-    del root["obs/donor"]
-    put_array(root["obs"], "donor", np.arange(N - 1))
+    del root["obs/n_counts"]
+    put_array(root["obs"], "n_counts", np.arange(N - 1))
     if isinstance(root, h5py.File):
         root.close()
-    with pytest.raises(InputError, match="obs/donor: 59 values for 60 rows"):
-        Atlas(given(path)).index(0)
+    told = given(path).model_copy(update={"replicate_key": "n_counts"})
+    with pytest.raises(InputError, match="obs/n_counts: 59 values for 60 rows"):
+        Atlas(told).index(0)
 
 
 @pytest.mark.parametrize("layout", OLD)

@@ -98,7 +98,7 @@ def column_parts(frame: Any, name: str, path: str) -> list[ColumnPart]:
         If the column is not in the store, or stored in a way that is not known.
     """
     node = chunks.required(frame, name, path)
-    names = _names_of_codes(frame, node, path)
+    names = _names_of_codes(frame, name, path)
     if names is not None:
         return _coded(names, node, path)
     return _parts(node, path)
@@ -111,7 +111,7 @@ def column_values(frame: Any, name: str, path: str) -> Any:
     what decoders raise, and InputError as :func:`column_parts`.
     """
     node = chunks.required(frame, name, path)
-    names = _names_of_codes(frame, node, path)
+    names = _names_of_codes(frame, name, path)
     if names is not None:
         return _categorical(_array(node), names, bool(attribute(names, "ordered", False)))
     return _values(node)
@@ -122,12 +122,23 @@ def is_plain(node: Any) -> bool:
     return not hasattr(node, "keys")
 
 
-def _names_of_codes(frame: Any, node: Any, path: str) -> Any | None:
+def _names_of_codes(frame: Any, name: str, path: str) -> Any | None:
     """Return the array of names that codes of anndata 0.7 lead to; None if they are no codes."""
+    node = chunks.required(frame, name, path)
     target = node.attrs.get("categories", None)
-    if target is None or not is_plain(node):
-        return None
     where = f"{path}: {chunks.name_of(node)}"
+    if not is_plain(node):
+        return None
+    if target is None:
+        coded = node.dtype.kind in "iu"
+        if coded and name in (chunks.member(frame, "__categories", path) or {}):
+            raise InputError(
+                where,
+                f"codes whose names lie in __categories/{name}, but no attribute `categories` "
+                "leads there",
+                "write the column again from the original, with its names",
+            )
+        return None
     version = attribute(frame, "encoding-version")
     if version != "0.1.0":
         problem = f"codes as anndata 0.7 wrote them, in a data frame of version {version}"
