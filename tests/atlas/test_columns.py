@@ -193,6 +193,16 @@ def test_symbols_of_raw_counts_of_anndata_07(kind: str, tmp_path: Path) -> None:
     assert list(atlas.genes.symbol) == list(by_anndata(path).raw.var["feature_name"])
 
 
+@pytest.mark.parametrize("kind", [None, "category", "string"])
+def test_missing_symbols_are_no_text(kind: str | None, tmp_path: Path) -> None:
+    a = cells()
+    symbols = pd.Series([None, *(f"S{i}" for i in range(1, a.n_vars))], index=a.var_names)
+    a.var["feature_name"] = symbols.astype(kind) if kind else symbols
+    with ad.settings.override(allow_write_nullable_strings=True):
+        a.write_h5ad(tmp_path / "a.h5ad", convert_strings_to_categoricals=kind is None)
+    assert list(Atlas(given(tmp_path / "a.h5ad")).genes.symbol[:2]) == ["", "S1"]
+
+
 @pytest.mark.parametrize("layout", ["now h5ad", "now zarr 2"])
 def test_old_codes_in_a_present_frame_are_refused(layout: str, tmp_path: Path) -> None:
     path = made(layout, tmp_path)
@@ -283,6 +293,26 @@ def test_a_column_of_another_length_is_refused(kind: str, tmp_path: Path) -> Non
     told = given(path).model_copy(update={"replicate_key": "n_counts"})
     with pytest.raises(InputError, match="obs/n_counts: 59 values for 60 rows"):
         Atlas(told).index(0)
+
+
+def test_a_column_of_two_dimensions_or_unknown_kind_is_refused(tmp_path: Path) -> None:
+    path = made("0.7 h5ad", tmp_path)
+    with h5py.File(path, "a") as file:
+        del file["obs/n_counts"], file["obs/score"]
+        file["obs/n_counts"] = np.zeros((N, 2))
+        file.create_group("obs/score").attrs["encoding-type"] = "table"
+    for name, words in (("n_counts", "an array of 2 dimensions"), ("score", "encoding table,")):
+        told = given(path).model_copy(update={"replicate_key": name})
+        with pytest.raises(InputError, match=f"obs/{name}: .*{words}"):
+            Atlas(told).index(0)
+        assert any(words in f.problem for f in info(told).findings.errors)
+
+
+def test_a_frame_of_another_version_is_refused(tmp_path: Path) -> None:
+    path = made("0.7 zarr", tmp_path)
+    open_to_change(path)["var"].attrs["encoding-version"] = "9"
+    with pytest.raises(InputError, match=r"var: not a data frame that is known: .* version 9"):
+        Atlas(given(path))
 
 
 @pytest.mark.parametrize("layout", OLD)

@@ -61,7 +61,7 @@ class Atlas:
         ids = self._gene_ids(var)
         symbols = None
         if config.symbol_key in frames.frame_columns(var):
-            symbols = frames.as_text(self._column(var, config.symbol_key))
+            symbols = frames.as_text(self._column(var, config.symbol_key), missing="")
         self.genes: GeneTable
         self.genes, self._gene_of_column, self.gene_report = resolve_genes(
             ids,

@@ -144,7 +144,7 @@ def _check_genes(root: Any, config: AtlasConfig, place: str | None, found: Findi
             column = frames.read_column(
                 var, config.symbol_key, path, fill_missing=config.fill_missing
             )
-            symbols = frames.as_text(column)
+            symbols = frames.as_text(column, missing="")
         foreign = [str(i) for i in ids if strip_version(str(i)) is None]
         if foreign:
             found.warning(

@@ -12,9 +12,16 @@ from octoscope.atlas.columns import ColumnPart, attribute, column_parts, column_
 from octoscope.errors import InputError
 
 
-def as_text(values: Any) -> np.ndarray:
-    """Return any array of names (fixed width, variable width, categorical) as str objects."""
-    return pd.Series(values).astype(str).to_numpy(dtype=object)
+def as_text(values: Any, missing: str | None = None) -> np.ndarray:
+    """Return any array of names (fixed width, variable width, categorical) as str objects.
+
+    ``missing``: what stands for missing values; None: what pandas calls them.
+    """
+    series = pd.Series(values)
+    text = series.astype(str).to_numpy(dtype=object, copy=True)
+    if missing is not None:
+        text[series.isna().to_numpy()] = missing
+    return text
 
 
 def frame_columns(group: Any) -> list[str]:
