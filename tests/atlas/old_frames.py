@@ -28,7 +28,8 @@ def put_array(group: Any, name: str, values: Any) -> Any:
     if isinstance(group, h5py.Group):
         kind = STRING if values.dtype.kind in "OU" else None
         return group.create_dataset(name, data=values, dtype=kind)
-    values = values.astype(str) if values.dtype.kind == "O" else values
+    if values.dtype.kind == "O":
+        values = values.astype(np.dtypes.StringDType())
     with zarr.config.set({"array.write_empty_chunks": True}):
         return group.create_array(name, data=values, chunks=(max(1, min(16, len(values))),))
 

@@ -161,6 +161,18 @@ def test_names_that_are_gone_are_not_replaced_by_codes(layout: str, tmp_path: Pa
 
 
 @pytest.mark.parametrize("layout", OLD)
+def test_a_name_that_comes_twice_is_not_called_damage(layout: str, tmp_path: Path) -> None:
+    path = made(layout, tmp_path)
+    root = open_to_change(path)
+    root["obs/__categories/cell_type"][1] = "T cell"
+    root["obs/__categories/cell_type"][2] = "T cell"
+    if isinstance(root, h5py.File):
+        root.close()
+    with pytest.raises(InputError, match=r"obs/cell_type: .* make no column .*must be unique"):
+        Atlas(given(path)).index(0)
+
+
+@pytest.mark.parametrize("layout", OLD)
 def test_codes_that_lost_their_attribute_are_not_names(layout: str, tmp_path: Path) -> None:
     path = made(layout, tmp_path)
     root = open_to_change(path)

@@ -173,9 +173,9 @@ def _coded(names: Any, codes: Any, path: str) -> list[ColumnPart]:
 def _parts(node: Any, path: str) -> list[ColumnPart]:
     where = f"{path}: {chunks.name_of(node)}"
     if is_plain(node):
-        if len(node.shape) != 1:
-            problem = f"an array of {len(node.shape)} dimensions, expected a column"
-            raise InputError(where, problem, "keep it in obsm or varm")
+        if len(node.shape) != 1 or getattr(node.dtype, "names", None):
+            kind = "structured" if len(node.shape) == 1 else f"of {len(node.shape)} dimensions"
+            raise InputError(where, f"an array {kind}, not a column", "keep it in obsm or varm")
         return [ColumnPart(node)]
     kind = attribute(node, "encoding-type")
     if kind == "categorical":

@@ -71,25 +71,29 @@ def read_frame(group: Any, path: str) -> pd.DataFrame:
         not known.
     """
     key = index_name(group)
-    index = pd.Index(as_text(_decoded(group, key, path)), name=None if key == "_index" else key)
+    index = pd.Index(as_text(_whole(group, key, path)), name=None if key == "_index" else key)
     columns = {}
     for name in frame_columns(group):
-        columns[name] = _decoded(group, name, path)
+        columns[name] = _whole(group, name, path)
         _require_length(group, name, len(columns[name]), path)
     return pd.DataFrame(columns, index=index)
 
 
 def _read(group: Any, name: str, path: str, fill_missing: bool = False) -> Any:
-    for part in column_parts(group, name, path):
+    parts = column_parts(group, name, path)
+    for part in parts:
         for chunk in () if fill_missing or part.fill_missing else chunks.chunks_of(part.array):
             if not chunks.is_stored(part.array, chunk):
                 raise chunks.damage(path, part.array, chunk, chunks.ABSENT)
-    return _decoded(group, name, path)
+    return _decoded(group, name, parts, path)
 
 
-def _decoded(group: Any, name: str, path: str) -> Any:
-    """Return a column as AnnData's reader of frames gives it."""
-    parts = column_parts(group, name, path)
+def _whole(group: Any, name: str, path: str) -> Any:
+    return _decoded(group, name, column_parts(group, name, path), path)
+
+
+def _decoded(group: Any, name: str, parts: list[ColumnPart], path: str) -> Any:
+    """Return a column as AnnData's reader of frames gives it; ``parts`` are its arrays."""
     try:
         return column_values(group, name, path)
     except InputError:
@@ -98,8 +102,11 @@ def _decoded(group: Any, name: str, path: str) -> Any:
         if chunks.is_transient(error):
             raise
         _refuse_undecodable(parts, path)
-        where = f"{path}: {chunks.name_of(group)}/{name}"
-        raise InputError(where, chunks.undecodable(error), chunks.RESTORE) from None
+        raise InputError(
+            f"{path}: {chunks.name_of(group)}/{name}",
+            f"its arrays can be decoded, but make no column ({type(error).__name__}: {error})",
+            "write the column again with anndata",
+        ) from None
 
 
 def _refuse_undecodable(parts: list[ColumnPart], path: str) -> None:
