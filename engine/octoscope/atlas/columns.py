@@ -179,8 +179,8 @@ def _parts(node: Any, path: str) -> list[ColumnPart]:
         return [ColumnPart(node)]
     kind = attribute(node, "encoding-type")
     if kind == "categorical":
-        members = (chunks.required(node, name, path) for name in ("categories", "codes"))
-        return _coded(*members, path)
+        names = chunks.required(node, "categories", path)
+        return _coded(names, chunks.required(node, "codes", path), path)
     if kind in _NULLABLE:
         return [
             ColumnPart(chunks.required(node, name, path), name == "mask")
