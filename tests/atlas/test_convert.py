@@ -15,6 +15,9 @@ from typing import Any
 
 import anndata as ad
 import fsspec
+import h5py
+import numpy as np
+import pandas as pd
 import pytest
 from octoscope.atlas import Atlas, convert
 from octoscope.atlas.partial_store import LOCK, STATE
@@ -353,3 +356,28 @@ def test_the_peak_stays_within_memory_and_a_constant(tmp_path: Path) -> None:
     assert peak("16MB") < 16e6 + constant
     assert peak("1GB") > 16e6 + constant + counts / 3  # so the bound above is none by chance
     assert bytes_of(tmp_path / "16MB") == bytes_of(tmp_path / "1GB")
+
+
+def test_columns_that_anndata_does_not_write_to_zarr_as_they_are(tmp_path: Path) -> None:
+    a = make_adata(60, 40)
+    a.obs["G2/M"] = np.arange(60.0)
+    a.obs["G2_M"] = np.arange(60) * 2
+    text = pd.array([f"t{i % 4}" for i in range(60)], dtype="string")
+    text[::5] = pd.NA
+    a.obs["text"] = text
+    a.obs["barcode"] = np.arange(60) + 1000  # the index has its name
+    source = tmp_path / "a.h5ad"
+    with ad.settings.override(allow_write_nullable_strings=True):
+        a.write_h5ad(source, convert_strings_to_categoricals=False)
+    with h5py.File(source, "r+") as file:
+        file["obs"].attrs["_index"] = "barcode"
+    result = convert(settings(source), str(tmp_path / "b.zarr"))
+    assert result["columns renamed"] == {"G2/M": "G2__M"}
+    out = ad.read_zarr(tmp_path / "b.zarr").obs
+    row = out.index.astype(int).to_numpy() - 1000
+    assert sorted(row) == list(range(60))
+    assert list(out.columns) == ["cell_type", "G2__M", "G2_M", "text", "barcode"]
+    assert (out["G2__M"] == row).all()
+    assert (out["G2_M"] == row * 2).all()
+    assert out["text"].isna().tolist() == [bool(r % 5 == 0) for r in row]
+    assert out["text"].dropna().tolist() == [f"t{r % 4}" for r in row if r % 5]

@@ -83,6 +83,7 @@ PRIMARY = np.arange(60) >= 13
 TWICE = with_ids(lambda ids: [ids[0] + ".1", ids[0] + ".2", *ids[2:]])
 ODD = with_ids(lambda ids: ["MT-XYZ", "x2", *ids[2:]])
 ONE_DONOR = with_obs("donor", ["d0"] * 60)
+LOOKALIKES = with_obs("cell_type", ["T cell", " T cell", "t cell", "", "nan", " B"] * 10)
 TWO_DONORS = with_obs("donor", ["d0", "d1"] * 30)
 
 
@@ -108,6 +109,14 @@ TWO_DONORS = with_obs("donor", ["d0", "d1"] * 30)
             "warning",
             r"1 categories have fewer .*: B \(19\)",
         ),
+        (
+            LOOKALIKES,
+            {},
+            "warning",
+            r"differ by spaces or case only: ' T cell' and 'T cell' and 't c",
+        ),
+        (LOOKALIKES, {}, "warning", r"cell_type\]: names that have spaces around: ' B', ' T cell'"),
+        (LOOKALIKES, {}, "warning", r"text in place of a missing value: '', 'nan'"),
         (cells, {"replicate_key": None}, "note", "no donor column is given"),
         (cells, {"replicate_key": "who"}, "error", r"no column 'who'; it has"),
         (ONE_DONOR, {}, "warning", r"obs\[donor\]: one donor only in A, B"),

@@ -61,7 +61,7 @@ class Atlas:
         ids = self._gene_ids(var)
         symbols = None
         if config.symbol_key in frames.frame_columns(var):
-            symbols = frames.as_text(self._column(var, config.symbol_key))
+            symbols = frames.as_text(self._column(var, config.symbol_key), missing="")
         self.genes: GeneTable
         self.genes, self._gene_of_column, self.gene_report = resolve_genes(
             ids,
@@ -89,9 +89,8 @@ class Atlas:
         return frames.read_column(group, name, config.path, fill_missing=config.fill_missing)
 
     def _var(self) -> Any:
-        if self.counts_source == "raw.X":
-            return self._root["raw/var"]
-        return self._root["var"]
+        name = "raw/var" if self.counts_source == "raw.X" else "var"
+        return open_store.open_frame(self._root, name, self.config.path)
 
     def _gene_ids(self, var: Any) -> np.ndarray:
         key = self.config.gene_id_key
@@ -142,6 +141,11 @@ class Atlas:
             return min(int(stored.max()), len(self.genes))
         return len(self.genes)
 
+    @property
+    def obs_columns(self) -> list[str]:
+        """Names of the obs columns."""
+        return frames.frame_columns(self._root["obs"])
+
     def column(self, name: str, field: str) -> pd.Series:
         """Return an obs column.
 
@@ -150,7 +154,7 @@ class Atlas:
         InputError
             If there is no such column; ``field`` is the setting that named it.
         """
-        have = frames.frame_columns(self._root["obs"])
+        have = self.obs_columns
         if name not in have:
             raise InputError(
                 f"{self.config.path}: obs", f"no column {name!r}; it has {have}", f"correct {field}"
@@ -165,7 +169,7 @@ class Atlas:
             None if c.replicate_key is None else self.column(c.replicate_key, "atlas.replicate_key")
         )
         primary = None
-        if c.primary_only and "is_primary_data" in frames.frame_columns(self._root["obs"]):
+        if c.primary_only and "is_primary_data" in self.obs_columns:
             primary = frames.as_bool(self.column("is_primary_data", "atlas"), c.path)
         return build_index(
             self.cell_ids, columns, donors, primary, c.categories, seed=seed, where=c.path,

@@ -130,7 +130,7 @@ def _check_genes(root: Any, config: AtlasConfig, place: str | None, found: Findi
     """Note what becomes of the gene ids; returns whether they can be used, summed if need be."""
     path, key = config.path, config.gene_id_key
     with found.caught():
-        var = chunks.required(root, "raw/var" if place == "raw.X" else "var", path)
+        var = open_store.open_frame(root, "raw/var" if place == "raw.X" else "var", path)
         have, where = frames.frame_columns(var), f"{path}: var[{key or 'index'}]"
         if key is not None and key not in have:
             found.error(f"{path}: var", f"no column {key!r}; it has {have}", "correct --gene-id")
@@ -144,7 +144,7 @@ def _check_genes(root: Any, config: AtlasConfig, place: str | None, found: Findi
             column = frames.read_column(
                 var, config.symbol_key, path, fill_missing=config.fill_missing
             )
-            symbols = frames.as_text(column)
+            symbols = frames.as_text(column, missing="")
         foreign = [str(i) for i in ids if strip_version(str(i)) is None]
         if foreign:
             found.warning(

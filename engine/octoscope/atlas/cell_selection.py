@@ -12,6 +12,7 @@ from octoscope.atlas.cell_index import CellIndex, build_index
 from octoscope.atlas.findings import Findings, some_of
 from octoscope.config import AtlasConfig
 
+_NOTHING = ("", "na", "n/a", "nan", "none", "null", "<na>")
 FEW = 20  # cells below which a category has no eligible pair by default
 
 
@@ -75,8 +76,32 @@ def _column(
                 f"{missing:,} of {len(column):,} cells have no {kind}",
                 "runs leave them out; give them one if they should count",
             )
+        _lookalikes(frames.as_text(column.dropna().unique()), kind, f"{where}[{name}]", found)
         return column
     return None
+
+
+def _lookalikes(names: np.ndarray, kind: str, where: str, found: Findings) -> None:
+    """Name values that stand for nothing, and those that a reader takes for one another."""
+    empty = [repr(n) for n in sorted(names) if n.strip().lower() in _NOTHING]
+    if empty:
+        found.warning(
+            where,
+            f"text in place of a missing value: {some_of(empty)}",
+            f"each counts as a {kind}; make the values missing if they are",
+        )
+    alike: dict[str, list[str]] = {}
+    for name in sorted(set(names) - set(_NOTHING)):
+        alike.setdefault(" ".join(name.split()).casefold(), []).append(name)
+    groups = [" and ".join(map(repr, same)) for same in alike.values() if len(same) > 1]
+    padded = [repr(n) for n in sorted(names) if n.strip() and n != n.strip()]
+    for what, some in (("differ by spaces or case only", groups), ("have spaces around", padded)):
+        if some:
+            found.warning(
+                where,
+                f"names that {what}: {some_of(some)}",
+                f"each is a {kind} of its own; write them alike if they are one",
+            )
 
 
 def _primary(obs: Any, config: AtlasConfig, found: Findings) -> np.ndarray | None:

@@ -104,7 +104,8 @@ def check(config: AtlasConfig) -> AtlasCheck:
     root = open_store.open_group(config.path)
     name = _counts_name(root, config)
     result = AtlasCheck(name)
-    obs, var = root["obs"], root["raw/var" if name == "raw.X" else "var"]
+    obs = root["obs"]
+    var = open_store.open_frame(root, "raw/var" if name == "raw.X" else "var", config.path)
     donor = [config.replicate_key] if config.replicate_key else []
     gene_id = [config.gene_id_key] if config.gene_id_key else []
     primary = ["is_primary_data"] if config.primary_only else []
@@ -146,11 +147,11 @@ def _check_columns(
             raise InputError(where, f"no column {name!r}; it has {have}", "name one of them")
     for name in dict.fromkeys([index, *named, *(c for c in optional if c in have)]):
         try:
-            node = chunks.required(group, name, path)
+            parts = frames.column_parts(group, name, path)
         except chunks.DamageError as error:
             result.add(f"{chunks.name_of(group)}/{name}", error.problem)
             continue
-        for part in frames.column_parts(node):
+        for part in parts:
             look = None if part.limits is None else _within(*part.limits)
             fill_missing = part.fill_missing or (config.fill_missing and name != index)
             result.read(part.array, look, fill_missing=fill_missing)

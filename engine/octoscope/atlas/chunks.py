@@ -186,7 +186,7 @@ def read_chunk(array: Any, chunk: Chunk) -> np.ndarray:
     sizes = zip(chunk, grid_of(array), array.shape, strict=True)
     part = tuple(slice(c * n, min((c + 1) * n, size)) for c, n, size in sizes)
     text = isinstance(array, h5py.Dataset) and h5py.check_string_dtype(array.dtype) is not None
-    return np.asarray((array.asstr() if text else array)[part])
+    return np.asarray((array.asstr("utf-8") if text else array)[part])
 
 
 def undecodable(error: BaseException) -> str:

@@ -23,7 +23,14 @@ from octoscope.atlas.atlas import Atlas
 from octoscope.atlas.cell_index import CellIndex
 from octoscope.atlas.chunks import DamageError
 from octoscope.atlas.partial_store import PartialStore
-from octoscope.atlas.shards import VALUE, CountShards, Layout, encoded_bytes, write_frames
+from octoscope.atlas.shards import (
+    VALUE,
+    CountShards,
+    Layout,
+    encoded_bytes,
+    names_without_slash,
+    write_frames,
+)
 from octoscope.config import AtlasConfig
 from octoscope.config.byte_sizes import parse_bytes
 from octoscope.errors import InputError
@@ -77,7 +84,8 @@ def convert(
     -------
     dict
         Cells, genes and non-zero counts of the target; passes of this call; shards written by it
-        and found; values it decoded, and their ratio to those it used.
+        and found; values it decoded, and their ratio to those it used; where there are any, obs
+        columns that have another name in the target, as AnnData writes no slash to Zarr.
 
     Raises
     ------
@@ -183,6 +191,7 @@ class _Work:
             self._pass(shards, first, min(first + per_pass, shards.total))
         self._report(2 * n, 2 * n)
         read, needed = cost.read - read, cost.needed - needed
+        renamed = names_without_slash(self._atlas.obs_columns)
         return {
             "cells": n,
             "genes": len(self._atlas.genes),
@@ -192,6 +201,7 @@ class _Work:
             "shards found": found,
             "values decoded": read,
             "read over needed": round(read / max(1, needed), 2),
+            **({"columns renamed": renamed} if renamed else {}),
         }
 
     def _lengths(self) -> np.ndarray:

@@ -2,30 +2,36 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import pandas as pd
-from anndata.io import read_elem
 
 from octoscope.atlas import chunks
+from octoscope.atlas.columns import ColumnPart, attribute, column_parts, column_values
 from octoscope.errors import InputError
 
 
-def as_text(values: Any) -> np.ndarray:
-    """Return any array of names (fixed width, variable width, categorical) as str objects."""
-    return pd.Series(values).astype(str).to_numpy(dtype=object)
+def as_text(values: Any, missing: str | None = None) -> np.ndarray:
+    """Return any array of names (fixed width, variable width, categorical) as str objects.
+
+    ``missing``: what stands for missing values; None: what pandas calls them.
+    """
+    series = pd.Series(values)
+    text = series.astype(str).to_numpy(dtype=object, copy=True)
+    if missing is not None:
+        text[series.isna().to_numpy()] = missing
+    return text
 
 
 def frame_columns(group: Any) -> list[str]:
     """Return the column names of an AnnData data frame group."""
-    return [str(c) for c in group.attrs.get("column-order", [])]
+    return [str(c) for c in attribute(group, "column-order", [])]
 
 
 def index_name(group: Any) -> str:
     """Return the name of the array that holds the index of a data frame group."""
-    return str(group.attrs.get("_index", "_index"))
+    return str(attribute(group, "_index", "_index"))
 
 
 def read_index(group: Any, path: str) -> np.ndarray:
@@ -47,41 +53,12 @@ def read_column(group: Any, name: str, path: str, *, fill_missing: bool = False)
     Raises
     ------
     InputError
-        If a chunk of it is missing, cannot be decoded or names a category that is not there.
+        If a chunk of it is missing, cannot be decoded or names a category that is not there; if
+        its layout is not known, or it has another length than the index.
     """
-    return pd.Series(_read(group, name, path, fill_missing))
-
-
-@dataclass(frozen=True)
-class ColumnPart:
-    """One array of a column.
-
-    Attributes
-    ----------
-    array
-        The array.
-    may_lack
-        Whether chunks may be missing, because nothing can be mistaken: codes of a column with one
-        category, and the mask of missing values, of which most columns have none. Elsewhere
-        missing codes would turn cells into the first category, missing numbers into 0 or False.
-    limits
-        [low, stop) of a categorical column's codes; None for other arrays.
-    """
-
-    array: Any
-    fill_missing: bool = False
-    limits: tuple[int, int] | None = None
-
-
-def column_parts(node: Any) -> list[ColumnPart]:
-    """Return the arrays of a column of a data frame."""
-    if not hasattr(node, "keys"):
-        return [ColumnPart(node)]
-    if node.attrs.get("encoding-type") == "categorical":
-        categories = node["categories"]
-        n = int(categories.shape[0])
-        return [ColumnPart(categories), ColumnPart(node["codes"], n == 1, (-1, n))]
-    return [ColumnPart(node[name], name == "mask") for name in sorted(node.keys())]
+    values = pd.Series(_read(group, name, path, fill_missing))
+    _require_length(group, name, len(values), path)
+    return values
 
 
 def read_frame(group: Any, path: str) -> pd.DataFrame:
@@ -90,36 +67,51 @@ def read_frame(group: Any, path: str) -> pd.DataFrame:
     Raises
     ------
     InputError
-        If a chunk cannot be decoded or names a category that is not there.
+        If a chunk cannot be decoded or names a category that is not there, or a column's layout is
+        not known.
     """
-    return _decoded(group, [group[name] for name in group], path)
+    key = index_name(group)
+    index = pd.Index(as_text(_whole(group, key, path)), name=None if key == "_index" else key)
+    columns = {}
+    for name in frame_columns(group):
+        columns[name] = _whole(group, name, path)
+        _require_length(group, name, len(columns[name]), path)
+    return pd.DataFrame(columns, index=index)
 
 
 def _read(group: Any, name: str, path: str, fill_missing: bool = False) -> Any:
-    node = chunks.required(group, name, path)
-    for part in column_parts(node):
+    parts = column_parts(group, name, path)
+    for part in parts:
         for chunk in () if fill_missing or part.fill_missing else chunks.chunks_of(part.array):
             if not chunks.is_stored(part.array, chunk):
                 raise chunks.damage(path, part.array, chunk, chunks.ABSENT)
-    return _decoded(node, [node], path)
+    return _decoded(group, name, parts, path)
 
 
-def _decoded(node: Any, columns: list[Any], path: str) -> Any:
-    """Return an element as AnnData reads it; ``columns`` are the columns in it."""
+def _whole(group: Any, name: str, path: str) -> Any:
+    return _decoded(group, name, column_parts(group, name, path), path)
+
+
+def _decoded(group: Any, name: str, parts: list[ColumnPart], path: str) -> Any:
+    """Return a column as AnnData's reader of frames gives it; ``parts`` are its arrays."""
     try:
-        return read_elem(node)
+        return column_values(group, name, path)
+    except InputError:
+        raise
     except chunks.BROKEN as error:
         if chunks.is_transient(error):
             raise
-        for column in columns:
-            _refuse_undecodable(column, path)
-        where = f"{path}: {chunks.name_of(node)}"
-        raise InputError(where, chunks.undecodable(error), chunks.RESTORE) from None
+        _refuse_undecodable(parts, path)
+        raise InputError(
+            f"{path}: {chunks.name_of(group)}/{name}",
+            f"its arrays can be decoded, but make no column ({type(error).__name__}: {error})",
+            "write the column again with anndata",
+        ) from None
 
 
-def _refuse_undecodable(node: Any, path: str) -> None:
+def _refuse_undecodable(parts: list[ColumnPart], path: str) -> None:
     """Name the chunk of a column that cannot be decoded or holds a code of no category."""
-    for part in column_parts(node):
+    for part in parts:
         for chunk in chunks.chunks_of(part.array):
             values, problem = chunks.try_chunk(part.array, chunk, fill_missing=True)
             if values is not None and part.limits is not None:
@@ -129,18 +121,33 @@ def _refuse_undecodable(node: Any, path: str) -> None:
                 raise chunks.damage(path, part.array, chunk, problem)
 
 
+def _require_length(group: Any, name: str, rows: int, path: str) -> None:
+    expected = int(column_parts(group, index_name(group), path)[-1].array.shape[0])
+    if rows != expected:
+        where = f"{path}: {chunks.name_of(group)}/{name}"
+        raise InputError(where, f"{rows:,} values for {expected:,} rows", chunks.RESTORE)
+
+
+_TRUTH = {"true": True, "false": False, "1": True, "0": False, "1.0": True, "0.0": False}
+_MISSING = ("nan", "<na>", "none")
+
+
 def as_bool(column: pd.Series, where: str) -> np.ndarray:
-    """Read a truth column stored as bool, nullable bool or text; missing is False.
+    """Read a truth column, [rows] bool, stored as bool, nullable bool, text, or 1 and 0.
+
+    Missing is False.
 
     Raises
     ------
     InputError
         If a value is neither; ``where``: the store.
     """
-    text = column.astype(str).str.lower()
-    if not text.isin(["true", "false", "nan", "<na>", "none"]).all():
-        odd = text[~text.isin(["true", "false"])].iloc[0]
+    text = column.astype(str).str.strip().str.lower()
+    odd = ~text.isin([*_TRUTH, *_MISSING])
+    if odd.any():
         raise InputError(
-            f"{where}: obs[is_primary_data]", f"holds {odd!r}", "set atlas.primary_only: false"
+            f"{where}: obs[is_primary_data]",
+            f"holds {text[odd].iloc[0]!r}, expected true and false (or 1 and 0)",
+            "write it as true and false; atlas.primary_only: false lets copies of other data in",
         )
-    return (text == "true").to_numpy()
+    return text.map(_TRUTH).eq(True).to_numpy(bool)

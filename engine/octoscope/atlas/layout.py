@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import shlex
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -19,6 +20,7 @@ from octoscope.atlas.counts import sample_rows
 from octoscope.atlas.findings import Findings, some_of
 from octoscope.atlas.shards import VALUE, Layout
 from octoscope.config import AtlasConfig
+from octoscope.errors import InputError
 
 UNIT = 512  # cells of a unit, as runs have them by default
 _TINY = 1 << 16  # bytes; a request to an object store costs as much as reading this
@@ -69,8 +71,8 @@ def arrays_of(root: Any, config: AtlasConfig, counts: str | None) -> Iterator[An
             continue
         have = [c for c in dict.fromkeys(columns) if c in frames.frame_columns(group)]
         for column in (frames.index_name(group), *have):
-            node = _member(group, column)
-            yield from () if node is None else (p.array for p in frames.column_parts(node))
+            with suppress(InputError):  # who looks at its values says so
+                yield from [p.array for p in frames.column_parts(group, column, config.path)]
     node = _member(root, counts.replace("raw.X", "raw/X")) if counts else None
     if hasattr(node, "keys"):
         parts = (_member(node, name) for name in ("data", "indices", "indptr"))

@@ -15,6 +15,7 @@ import numpy as np
 import zarr
 
 from octoscope.atlas import blosc, chunks, codec_pipeline
+from octoscope.atlas.columns import REWRITE, attribute, refuse_unknown_frame
 from octoscope.errors import InputError
 
 _RUN = 1 << 21  # values read at a time: 16 chunks as `atlas convert` writes them
@@ -29,7 +30,8 @@ def open_group(path: str) -> Any:
     Raises
     ------
     InputError
-        If nothing is there, or it is neither Zarr nor HDF5, or not AnnData.
+        If nothing is there, or it is neither Zarr nor HDF5, or not AnnData, or its frames are
+        stored as AnnData did before version 0.7.
     """
     if path.endswith((".h5ad", ".h5")):
         try:
@@ -54,7 +56,22 @@ def open_group(path: str) -> Any:
         missing = []
     if missing:
         raise InputError(path, f"no {', '.join(missing)} in it", "write it with anndata.write_zarr")
+    for name in ("obs", "var"):
+        open_frame(group, name, path)
     return group
+
+
+def open_frame(root: Any, name: str, path: str) -> Any:
+    """Return the group of a data frame, ``obs``, ``var`` or ``raw/var``.
+
+    Raises
+    ------
+    InputError
+        If it is not there, or not stored as a frame that columns can be read from.
+    """
+    frame = chunks.required(root, name, path)
+    refuse_unknown_frame(frame, path)
+    return frame
 
 
 class LayoutError(InputError):
@@ -330,7 +347,7 @@ def open_rows(node: Any, path: str, *, fill_missing: bool = False) -> SparseRows
         If the row pointers cannot be read.
     """
     where = f"{path}: {chunks.name_of(node)}"
-    encoding = node.attrs.get("encoding-type", "array")
+    encoding = attribute(node, "encoding-type", "array")
     if encoding == "csr_matrix":
         return SparseRows(node, path)
     if encoding in ("array", "dense") and hasattr(node, "shape"):
@@ -339,4 +356,6 @@ def open_rows(node: Any, path: str, *, fill_missing: bool = False) -> SparseRows
         raise LayoutError(
             where, "stored by column (CSC)", "store it by row: adata.X = adata.X.tocsr()"
         )
+    if "h5sparse_format" in node.attrs:
+        raise LayoutError(where, "a sparse matrix as anndata 0.6 and earlier wrote it", REWRITE)
     raise LayoutError(where, f"unknown encoding {encoding!r}", "store counts as CSR or dense")

@@ -49,18 +49,39 @@ def create(group: zarr.Group, name: str, size: int, dtype: str, layout: Layout) 
     )
 
 
+def names_without_slash(names: list[str]) -> dict[str, str]:
+    """Return new names, each once, of columns whose names AnnData does not write to Zarr.
+
+    A slash becomes ``_``; where that is the name of another column, ``__`` and so on.
+    """
+    new: dict[str, str] = {}
+    for name in names:
+        fill = "_"
+        while "/" in name and name.replace("/", fill) in {*names, *new.values()}:
+            fill += "_"
+        if "/" in name:
+            new[name] = name.replace("/", fill)
+    return new
+
+
 def write_frames(atlas: Atlas, order: np.ndarray, path: Path) -> None:
-    """Write a new store with obs in the given order, var, and what else AnnData expects."""
+    """Write a new store with obs in the given order, var, and what else AnnData expects.
+
+    Columns with a slash in their names get those of :func:`names_without_slash`. Text with missing
+    values stays text with missing values, which anndata 0.11 and later read.
+    """
     # anndata's own arrays get the same checksum; they are small, so not sharded
     kwargs = {"compressors": [ZstdCodec(level=_LEVEL), Crc32cCodec()]}
     with (
         zarr.config.set({"default_zarr_format": 3, "array.write_empty_chunks": True}),
-        anndata.settings.override(auto_shard_zarr_v3=False),
+        anndata.settings.override(auto_shard_zarr_v3=False, allow_write_nullable_strings=True),
     ):
         root = zarr.open_group(path, mode="w", zarr_format=3)
         root.attrs.update({"encoding-type": "anndata", "encoding-version": "0.1.0"})
         obs = frames.read_frame(open_store.open_group(atlas.config.path)["obs"], atlas.config.path)
-        obs = obs.iloc[order]
+        if obs.index.name in obs.columns or "/" in str(obs.index.name):
+            obs.index.name = None  # else AnnData compares the column with it, or refuses the name
+        obs = obs.iloc[order].rename(columns=names_without_slash(list(obs.columns)))
         write_elem(root, "obs", obs, dataset_kwargs=kwargs)
         var = obs.iloc[:0, :0].reindex(atlas.genes.ensembl)
         var["feature_name"] = atlas.genes.symbol.astype(str)
