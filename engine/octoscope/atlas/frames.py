@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 
 from octoscope.atlas import chunks
-from octoscope.atlas.columns import ColumnPart, attribute, column_parts, column_values
+from octoscope.atlas.frame_columns import ColumnPart, attribute, column_parts, column_values
 from octoscope.errors import InputError
 
 

@@ -15,7 +15,7 @@ import numpy as np
 import zarr
 
 from octoscope.atlas import blosc, chunks, codec_pipeline
-from octoscope.atlas.columns import REWRITE, attribute, refuse_unknown_frame
+from octoscope.atlas.frame_columns import REWRITE, attribute, refuse_unknown_frame
 from octoscope.errors import InputError
 
 _RUN = 1 << 21  # values read at a time: 16 chunks as `atlas convert` writes them
