@@ -80,7 +80,7 @@ def demo_tree(*, small: bool = False) -> dict[str, Any]:
         },
         "coexpression": ["pearson", "spearman"],
         "top_k": 500,
-        "max_permutation_factor": 1,  # most tests reach their floor: more take minutes
+        "max_permutation_factor": 2,  # most tests reach their floor: ten times take a minute
         "network": {"path": "demo", "permutations": 1000, "k": [400, 4000]},
         "notes": [
             "The cells are 559 immune cells from one sample table; categories are labels made from "
