@@ -22,9 +22,9 @@ from octoscope.analysis.auroc import auroc_test
 from octoscope.analysis.controlled.comparison import compare
 from octoscope.analysis.controlled.controls import by_vertex
 from octoscope.analysis.controlled.lists import by_vertex_mean, strongest_pairs
-from octoscope.analysis.controlled.universe import count_universe, pair_codes
+from octoscope.analysis.controlled.universe import count_universe
 from octoscope.analysis.overlap import overlap_test
-from octoscope.analysis.vertex_pairs import VertexPairs
+from octoscope.analysis.vertex_pairs import VertexPairs, pair_codes
 from octoscope.attention.comoments import log_normalise
 from octoscope.attention.histograms import bins_of
 from octoscope.demo.demo import data

@@ -23,10 +23,11 @@ from octoscope.analysis.auroc import auroc_test
 from octoscope.analysis.controlled.comparison import Comparison, compare
 from octoscope.analysis.controlled.controls import by_vertex
 from octoscope.analysis.controlled.lists import by_vertex_mean, strongest_pairs
-from octoscope.analysis.controlled.universe import count_universe, pair_codes
-from octoscope.analysis.controlled.verdicts import VERDICTS, judge
+from octoscope.analysis.controlled.universe import count_universe
+from octoscope.analysis.controlled.verdict_names import VERDICTS
+from octoscope.analysis.controlled.verdicts import judge
 from octoscope.analysis.overlap import overlap_test
-from octoscope.analysis.vertex_pairs import VertexPairs
+from octoscope.analysis.vertex_pairs import VertexPairs, pair_codes
 from octoscope.attention.histograms import bins_of
 from rich.console import Console
 from rich.table import Table

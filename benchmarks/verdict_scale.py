@@ -19,8 +19,8 @@ from collections.abc import Iterator
 import numpy as np
 import pandas as pd
 from octoscope.analysis.controlled.comparison import compare
-from octoscope.analysis.controlled.universe import count_universe, pair_codes
-from octoscope.analysis.vertex_pairs import VertexPairs
+from octoscope.analysis.controlled.universe import count_universe
+from octoscope.analysis.vertex_pairs import VertexPairs, pair_codes
 
 _ROWS, _DENSITY = 256, 0.05
 

@@ -125,8 +125,7 @@ class VertexPairs:
         u, v = self.vertex_of[query], self.vertex_of[key]
         inside = (u >= 0) & (v >= 0) & (u != v)
         u, v = u[inside], v[inside]
-        codes = np.minimum(u, v).astype(np.int64) * len(self) + np.maximum(u, v)
-        first = np.sort(np.unique(codes, return_index=True)[1])
+        first = np.sort(np.unique(pair_codes(u, v, len(self)), return_index=True)[1])
         return u[first], v[first]
 
     def permutations(self, permutations: int, seed: int) -> Iterator[np.ndarray]:
@@ -150,6 +149,11 @@ class VertexPairs:
         out = np.arange(len(self.vertex_of))
         out[mapped] = mapped[order][start[relabel[position]] + rank]
         return out
+
+
+def pair_codes(u: np.ndarray, v: np.ndarray, n: int) -> np.ndarray:
+    """Return [pairs] int64 codes ``low * n + high`` of unordered pairs."""
+    return np.minimum(u, v).astype(np.int64) * n + np.maximum(u, v)
 
 
 def _any_by_group(rows: np.ndarray, group: np.ndarray) -> np.ndarray:

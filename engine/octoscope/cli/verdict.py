@@ -21,8 +21,8 @@ def verdict(
     as_json: AsJson = False,
 ) -> None:
     """Say for every layer whether its strongest pairs are more than co-expression."""
+    from octoscope.analysis.controlled.verdict_names import VERDICTS
     from octoscope.api.run import open_run
-    from octoscope.results.verdict_tables import KINDS
 
     opened = open_run(run)
     found = opened.verdict(model=model, category=category)
@@ -35,8 +35,7 @@ def verdict(
     for row in counts.itertuples(index=False):
         table.add_row(*(escape(str(x)) for x in row))
     out.print(table)
-    order = list(KINDS.values())
-    sentences = found.sort_values("verdict", key=lambda v: v.map(order.index), kind="stable")
+    sentences = found.sort_values("verdict", key=lambda v: v.map(VERDICTS.index), kind="stable")
     shown = sentences["sentence"] if every else sentences["sentence"].head(_FIRST)
     for text in shown:
         out.print(f"- {escape(text)}")

@@ -9,6 +9,7 @@ from typing import Any
 import matplotlib as mpl
 import numpy as np
 import pandas as pd
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 _STYLE: Any = {
@@ -79,6 +80,14 @@ def layer_heatmaps(table: pd.DataFrame, label: str) -> str:
         return _svg(figure, label)
 
 
+def _legend_below(figure: Figure, axis: Axes, *, columns: int) -> None:
+    """Draw the legend of one panel below all of them."""
+    handles, texts = axis.get_legend_handles_labels()
+    figure.legend(
+        handles, texts, loc="outside lower center", ncols=columns, frameon=False, fontsize=8
+    )
+
+
 def by_layer(
     table: pd.DataFrame,
     label: str,
@@ -119,10 +128,7 @@ def by_layer(
             axis.set_xticks(x, [str(int(v)) for v in x])
             axis.set_xlabel("layer")
             axis.set_ylabel(ylabel)
-        handles, texts = axes[0].get_legend_handles_labels()
-        figure.legend(
-            handles, texts, loc="outside lower center", ncols=3, frameon=False, fontsize=8
-        )
+        _legend_below(figure, axes[0], columns=3)
         return _svg(figure, label)
 
 
@@ -158,10 +164,7 @@ def odds_ratios(table: pd.DataFrame, label: str) -> str:
             axis.set_xticks(x, [str(int(v)) for v in x])
             axis.set_xlabel("layer")
             axis.set_ylabel("odds ratio of edges")
-        handles, texts = axes[0].get_legend_handles_labels()
-        figure.legend(
-            handles, texts, loc="outside lower center", ncols=3, frameon=False, fontsize=8
-        )
+        _legend_below(figure, axes[0], columns=3)
         return _svg(figure, label)
 
 
@@ -188,10 +191,7 @@ def mass_bars(table: pd.DataFrame, label: str) -> str:
             axis.set_xticks(x, [str(int(v)) for v in x])
             axis.set_xlabel("layer")
             axis.set_ylabel("share of attention")
-        handles, texts = axes[0].get_legend_handles_labels()
-        figure.legend(
-            handles, texts, loc="outside lower center", ncols=4, frameon=False, fontsize=8
-        )
+        _legend_below(figure, axes[0], columns=4)
         return _svg(figure, label)
 
 

@@ -4,17 +4,12 @@ from __future__ import annotations
 
 import pandas as pd
 
+from octoscope.analysis.controlled.verdict_names import CANNOT_TELL, COUNTED_AS
 from octoscope.results.run_results import Results
 from octoscope.run_plan.values import COEXPRESSION, ModelPlan
 
 VERDICTS = "verdicts"
 SUMMARY = "verdict_summary"
-KINDS = {  # columns of the summary, the clearest verdict first
-    "n_beyond": "beyond co-expression",
-    "n_no_more": "no more than co-expression",
-    "n_not_enriched": "not enriched beyond degree and expression",
-    "n_cannot_tell": "cannot tell",
-}
 
 
 def why_no_verdict(results: Results) -> str | None:
@@ -65,7 +60,7 @@ def summary(results: Results) -> pd.DataFrame:
 def totals(results: Results) -> dict[str, int]:
     """Return how many (attention variant, category, layer) of the run have which verdict."""
     table = summary(results)
-    return {text: int(table[name].sum()) for name, text in KINDS.items()}
+    return {text: int(table[name].sum()) for name, text in COUNTED_AS.items()}
 
 
 def verdicts(results: Results) -> pd.DataFrame:
@@ -81,7 +76,7 @@ def verdicts(results: Results) -> pd.DataFrame:
     reason = why or _MISSING
     missing = [
         {
-            "model": m.name, "category": c, "layer": layer, "verdict": KINDS["n_cannot_tell"],
+            "model": m.name, "category": c, "layer": layer, "verdict": CANNOT_TELL,
             "reason": reason,
             "sentence": f"{m.name}, layer {layer}, {c}: cannot tell, because {reason}.",
         }

@@ -16,9 +16,10 @@ import pytest
 from octoscope.analysis.controlled.comparison import Comparison, compare, held_out
 from octoscope.analysis.controlled.controls import by_vertex
 from octoscope.analysis.controlled.lists import by_vertex_mean, strongest_pairs
-from octoscope.analysis.controlled.universe import Universe, count_universe, pair_codes
-from octoscope.analysis.controlled.verdicts import BEYOND, CANNOT_TELL, judge
-from octoscope.analysis.vertex_pairs import VertexPairs
+from octoscope.analysis.controlled.universe import Universe, count_universe
+from octoscope.analysis.controlled.verdict_names import BEYOND, CANNOT_TELL
+from octoscope.analysis.controlled.verdicts import judge
+from octoscope.analysis.vertex_pairs import VertexPairs, pair_codes
 
 from tests.analysis import plain_mantel_haenszel as plain
 

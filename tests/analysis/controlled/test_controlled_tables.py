@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 from octoscope.analysis.controlled.mantel_haenszel import OddsRatio
-from octoscope.analysis.controlled.verdicts import BEYOND, CANNOT_TELL
+from octoscope.analysis.controlled.verdict_names import BEYOND, CANNOT_TELL
 from octoscope.analysis.tables.controlled_tables import _judged, _summary, _verdicts
 
 from tests.analysis.controlled.test_verdicts import BASE

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 from octoscope.analysis.controlled.sentences import sentence
-from octoscope.analysis.controlled.verdicts import VERDICTS
+from octoscope.analysis.controlled.verdict_names import VERDICTS
 
 ROW: dict[str, Any] = {
     "model": "scgpt", "layer": 3, "category": "T cell", "control": "pearson, pooled",

@@ -10,15 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from octoscope.analysis.controlled.comparison import Comparison
 from octoscope.analysis.controlled.mantel_haenszel import OddsRatio
-from octoscope.analysis.controlled.verdicts import (
-    BEYOND,
-    CANNOT_TELL,
-    NO_MORE,
-    NOT_ENRICHED,
-    cells_needed,
-    e_value,
-    judge,
-)
+from octoscope.analysis.controlled.verdict_names import BEYOND, CANNOT_TELL, NO_MORE, NOT_ENRICHED
+from octoscope.analysis.controlled.verdicts import cells_needed, e_value, judge
 
 LOG3, LOG4 = float(np.log(3)), float(np.log(4))
 # OR0 4 (3.3 to 4.9), OR1 3 (2.5 to 3.7), bound 4^0.1 = 1.15

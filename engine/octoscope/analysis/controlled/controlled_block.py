@@ -14,10 +14,10 @@ from octoscope.analysis.controlled.comparison import Comparison, compare, held_o
 from octoscope.analysis.controlled.controls import GeneBlocks, by_vertex, of_category, pooled
 from octoscope.analysis.controlled.lists import VertexList
 from octoscope.analysis.controlled.orientation import leads_to, orientation_test
-from octoscope.analysis.controlled.universe import Blocks, Universe, count_universe, pair_codes
+from octoscope.analysis.controlled.universe import Blocks, Universe, count_universe
 from octoscope.analysis.derived_views import parts_of
 from octoscope.analysis.finished_matrices import FinishedMatrices
-from octoscope.analysis.vertex_pairs import VertexPairs
+from octoscope.analysis.vertex_pairs import VertexPairs, pair_codes
 from octoscope.octopus.network import Network
 from octoscope.run_plan.work_names import residual_work
 
@@ -63,8 +63,10 @@ class ControlledBlock:
         self._views = [v for v in self._m.views if v in views]
         here = [name for name, c in controls if c == category]
         self._controls = {name: self._entry(name, controls) for name in here}
+        self._ids = np.array(self._m.axis, dtype=object)[self._genes]
+        self._vertices = network.vertex_of(self._ids)
         self._seed, self._network = plan.seed, network
-        self.pairs = self._pairs(network, here)
+        self.pairs = self._pairs(here)
 
     def _entry(self, name: str, controls: Sequence[tuple[str, int]]) -> list[int]:
         return [c for other, c in controls if other == name]
@@ -72,17 +74,16 @@ class ControlledBlock:
     def _axis(self, name: str) -> np.ndarray:
         """Return the genes' positions on the axis of a co-expression entry."""
         axis = pd.Index(self._run.plan.model(name).axis)
-        return axis.get_indexer(np.array(self._m.axis, dtype=object)[self._genes])
+        return axis.get_indexer(self._ids)
 
-    def _pairs(self, network: Network, controls: Sequence[str]) -> VertexPairs:
-        ids = np.array(self._m.axis, dtype=object)[self._genes]
-        vertices = network.vertex_of(ids)
+    def _pairs(self, controls: Sequence[str]) -> VertexPairs:
         grid = np.ix_(self._genes, self._genes)
         eligible = self._run.eligible_pairs(self._m.name, self._category)[grid]
         for name in controls[:1]:  # pearson and spearman have the same cells
             at = self._axis(name)
             eligible &= self._run.eligible_pairs(name, self._category)[np.ix_(at, at)]
-        return VertexPairs.of_genes(vertices, network.adjacency(vertices), eligible)
+        adjacency = self._network.adjacency(self._vertices)
+        return VertexPairs.of_genes(self._vertices, adjacency, eligible)
 
     @cached_property
     def _expression(self) -> np.ndarray | None:
@@ -105,9 +106,8 @@ class ControlledBlock:
         """Yield (layer, view, k and the test of direction) of every layer's list of one length."""
         if not self._controls or self._expression is None:
             return
-        ids = np.array(self._m.axis, dtype=object)[self._genes]
-        vertices = self._network.vertex_of(ids)
-        leads = leads_to(self._network, np.unique(vertices[vertices >= 0]))
+        mapped = np.unique(self._vertices[self._vertices >= 0])
+        leads = leads_to(self._network, mapped)
         k = self.headline_k
         for (layer, view), (u, v) in self._of_matrices.items():
             if view == self._views[0]:
@@ -144,13 +144,15 @@ class ControlledBlock:
             # one set of comparators, with the expression level of the first view
             others = self._comparators() if rarer == of_first else {}
             for control, blocks in self._readers():
-                halves = lists.strongest_scores(_half(blocks, 1), self.pairs, self._k[-1])
-                with_halves = [*here.values(), *others.values(), halves]
-                universe = self._universe(blocks, with_halves, rarer)
+                every_list = [*here.values(), *others.values()]
+                if rarer == of_first:
+                    half = lists.strongest_scores(_half(blocks, 1), self.pairs, self._k[-1])
+                    every_list.append(half)
+                universe = self._universe(blocks, every_list, rarer)
                 yield from self._compared(universe, control, here)
                 yield from self._compared(universe, control, others)
                 if rarer == of_first:
-                    yield from self._held_out(universe, control, halves)
+                    yield from self._held_out(universe, control, half)
 
     def _compared(
         self, universe: Universe, control: str, found: dict[tuple[Any, ...], VertexList]

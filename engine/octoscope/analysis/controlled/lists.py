@@ -8,8 +8,10 @@ import numpy as np
 
 from octoscope.analysis.vertex_pairs import VertexPairs
 from octoscope.attention.topk import TopK
+from octoscope.row_blocks import row_ranges
 
 VertexList = tuple[np.ndarray, np.ndarray]  # vertices of [pairs], the strongest pair first
+ScoreBlocks = Callable[[], Iterable[tuple[np.ndarray, np.ndarray]]]  # (vertices of rows, scores)
 _ROWS = 512
 
 
@@ -43,10 +45,8 @@ def strongest_pairs(
         ordered *= 4
 
 
-def strongest_scores(
-    blocks: Callable[[], Iterable[tuple[np.ndarray, np.ndarray]]], pairs: VertexPairs, k: int
-) -> VertexList:
-    """Return the K pairs with the largest score; ``blocks``: (vertices of rows, scores)."""
+def strongest_scores(blocks: ScoreBlocks, pairs: VertexPairs, k: int) -> VertexList:
+    """Return the K pairs with the largest score."""
     held = np.zeros(0), np.zeros(0, np.int64)
     n = len(pairs)
     for rows, scores in blocks():
@@ -65,40 +65,34 @@ def _largest(score: np.ndarray, code: np.ndarray, k: int) -> np.ndarray:
     return at[np.lexsort((code[at], -score[at]))][:k]
 
 
-def sums_of_genes(effect: np.ndarray) -> Callable[[], Iterator[tuple[np.ndarray, np.ndarray]]]:
+def sums_of_genes(effect: np.ndarray) -> ScoreBlocks:
     """Return a reader of ``effect_u + effect_v`` for all pairs; [vertices] float64."""
-
-    def blocks() -> Iterator[tuple[np.ndarray, np.ndarray]]:
-        for first in range(0, len(effect), _ROWS):
-            rows = np.arange(first, min(first + _ROWS, len(effect)))
-            yield rows, effect[rows, None] + effect
-
-    return blocks
+    return lambda: _by_rows(len(effect), lambda rows: effect[rows, None] + effect)
 
 
-def cosines(vectors: np.ndarray) -> Callable[[], Iterator[tuple[np.ndarray, np.ndarray]]]:
+def cosines(vectors: np.ndarray) -> ScoreBlocks:
     """Return a reader of cosines of [vertices, d] vectors."""
     size = np.linalg.norm(vectors, axis=1, keepdims=True)
     unit = np.divide(vectors, size, out=np.zeros_like(vectors, np.float64), where=size > 0)
-
-    def blocks() -> Iterator[tuple[np.ndarray, np.ndarray]]:
-        for first in range(0, len(unit), _ROWS):
-            rows = np.arange(first, min(first + _ROWS, len(unit)))
-            yield rows, unit[rows] @ unit.T
-
-    return blocks
+    return lambda: _by_rows(len(unit), lambda rows: unit[rows] @ unit.T)
 
 
-def random_scores(n: int, seed: int) -> Callable[[], Iterator[tuple[np.ndarray, np.ndarray]]]:
+def random_scores(n: int, seed: int) -> ScoreBlocks:
     """Return a reader of random scores of all pairs of ``n`` vertices, the same every time."""
 
     def blocks() -> Iterator[tuple[np.ndarray, np.ndarray]]:
         rng = np.random.default_rng(seed)
-        for first in range(0, n, _ROWS):
-            rows = np.arange(first, min(first + _ROWS, n))
-            yield rows, rng.random((len(rows), n))
+        return _by_rows(n, lambda rows: rng.random((len(rows), n)))
 
     return blocks
+
+
+def _by_rows(
+    n: int, scores: Callable[[np.ndarray], np.ndarray]
+) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    for first, stop in row_ranges(n, _ROWS):
+        rows = np.arange(first, stop)
+        yield rows, scores(rows)
 
 
 def by_vertex_mean(values: np.ndarray, pairs: VertexPairs) -> np.ndarray:

@@ -62,9 +62,7 @@ def odds_ratio(stratum: np.ndarray, edge: np.ndarray, counts: StratumCounts) -> 
         [listed pairs] stratum of each, and whether an edge joins it.
     """
     s, _, listed, hits = _listed(stratum, edge)
-    a, b, c, d = _cells(listed, hits, counts.pairs[s], counts.edges[s])
-    n = counts.pairs[s]
-    above, below = (a * d / n).sum(), (b * c / n).sum()
+    above, below = _terms(np.stack(_cells(listed, hits, counts.pairs[s], counts.edges[s]))).sum(1)
     return float(np.log(above / below)) if above > 0 and below > 0 else float("nan")
 
 

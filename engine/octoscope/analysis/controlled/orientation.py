@@ -19,13 +19,14 @@ def leads_to(network: Network, vertices: np.ndarray) -> np.ndarray:
     vertices
         Distinct vertices of the network.
     """
-    n = max(len(network.vertices), 1)
-    position = np.full(n, -1)
+    position = np.full(len(network.vertices), -1)
     position[vertices] = np.arange(len(vertices))
-    a, b = position[network.index.keys // n], position[network.index.keys % n]
+    a, b = position[network.edges.src], position[network.edges.dst]
     inside = (a >= 0) & (b >= 0)
+    back = inside & network.edges.both_ways
     any_edge = np.zeros((len(vertices), len(vertices)), bool)
     any_edge[a[inside], b[inside]] = True
+    any_edge[b[back], a[back]] = True
     return any_edge & ~any_edge.T
 
 

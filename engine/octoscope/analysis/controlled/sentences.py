@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from octoscope.analysis.controlled.verdicts import BEYOND, CANNOT_TELL, NO_MORE, NOT_ENRICHED
+from octoscope.analysis.controlled.verdict_names import BEYOND, CANNOT_TELL, NO_MORE, NOT_ENRICHED
 
 
 def sentence(row: Mapping[str, Any]) -> str:

@@ -20,7 +20,7 @@ from octoscope.analysis.controlled.bins import (
 )
 from octoscope.analysis.controlled.counting import add_counts, add_histograms
 from octoscope.analysis.controlled.mantel_haenszel import StratumCounts
-from octoscope.analysis.vertex_pairs import VertexPairs
+from octoscope.analysis.vertex_pairs import VertexPairs, pair_codes
 
 # (vertices of the rows, [half 0, half 1, all cells; rows; vertices] float32), in any order
 Blocks = Callable[[], Iterable[tuple[np.ndarray, np.ndarray]]]
@@ -131,11 +131,6 @@ class Universe:
     def values_at(self, u: np.ndarray, v: np.ndarray) -> np.ndarray:
         """Return [3, pairs] the control's values of pairs that lists hold."""
         return self.values[:, np.searchsorted(self.codes, pair_codes(u, v, len(self.pairs)))]
-
-
-def pair_codes(u: np.ndarray, v: np.ndarray, n: int) -> np.ndarray:
-    """Return [pairs] int64 codes ``low * n + high`` of unordered pairs."""
-    return np.minimum(u, v).astype(np.int64) * n + np.maximum(u, v)
 
 
 def count_universe(

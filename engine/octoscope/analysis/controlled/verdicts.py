@@ -11,12 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from octoscope.analysis.controlled.comparison import Comparison
-
-BEYOND = "beyond co-expression"
-NO_MORE = "no more than co-expression"
-NOT_ENRICHED = "not enriched beyond degree and expression"
-CANNOT_TELL = "cannot tell"
-VERDICTS = (BEYOND, NO_MORE, NOT_ENRICHED, CANNOT_TELL)
+from octoscope.analysis.controlled.verdict_names import BEYOND, CANNOT_TELL, NO_MORE, NOT_ENRICHED
 
 LEAST_EDGES = 20
 LARGEST_IMBALANCE = 0.1  # standardised mean difference within strata

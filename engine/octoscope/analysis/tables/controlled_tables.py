@@ -13,14 +13,13 @@ from octoscope.analysis import statistics
 from octoscope.analysis.controlled.comparison import Comparison
 from octoscope.analysis.controlled.controlled_block import ControlledBlock
 from octoscope.analysis.controlled.sentences import sentence
-from octoscope.analysis.controlled.verdicts import (
+from octoscope.analysis.controlled.verdict_names import (
     BEYOND,
     CANNOT_TELL,
+    COUNTED_AS,
     VERDICTS,
-    Verdict,
-    e_value,
-    judge,
 )
+from octoscope.analysis.controlled.verdicts import Verdict, e_value, judge
 from octoscope.analysis.dask_graphs import compute
 from octoscope.analysis.finished_matrices import FinishedMatrices
 from octoscope.analysis.registry import Analysis, Context, Needs, open_network_of
@@ -183,7 +182,6 @@ def _verdicts(rows: Rows, views: Sequence[str]) -> Rows:
 def _summary(verdicts: Rows) -> dict[str, Any]:
     """Count verdicts; the sentence is of the first kind of verdict with the strongest evidence."""
     kinds = [r["verdict"] for r in verdicts]
-    names = ("n_beyond", "n_no_more", "n_not_enriched", "n_cannot_tell")
 
     def rank(r: dict[str, Any]) -> tuple[int, float]:
         evidence = r["or1_low"] / r["bound"]
@@ -191,7 +189,7 @@ def _summary(verdicts: Rows) -> dict[str, Any]:
 
     return {
         "n_layers": len(verdicts),
-        **{name: kinds.count(kind) for name, kind in zip(names, VERDICTS, strict=True)},
+        **{name: kinds.count(kind) for name, kind in COUNTED_AS.items()},
         "sentence": min(verdicts, key=rank)["sentence"],
     }
 
