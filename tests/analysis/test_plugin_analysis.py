@@ -43,7 +43,7 @@ def test_an_installed_analysis_adds_its_table(
     run = tmp_path / "run"
     done = octoscope("run", str(tmp_path / "run.yaml"), "--out", str(run), env=beside)
     assert done.returncode == 0, done.stdout + done.stderr
-    assert json.loads((run / "plan.json").read_text())["analyses"] == ["hubs"]
+    assert json.loads((run / "plan.json").read_text())["settings"]["analyses"] == ["hubs"]
 
     keys = ["model", "category", "layer", "gene_set", "view"]
     found = pd.read_parquet(run / "tables/hubs.parquet").set_index(keys)

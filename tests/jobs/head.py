@@ -55,6 +55,8 @@ def ray_head(cpus: int, gpus: int = 0) -> Iterator[Head]:
             f"--num-gpus={gpus}", "--dashboard-host=127.0.0.1", f"--dashboard-port={dashboard}",
             f"--ray-client-server-port={client}", f"--metrics-export-port={metrics}",
             f"--temp-dir={place}", "--object-store-memory=200000000", "--disable-usage-stats",
+            # Ray's own is one fixed port: without it the agent of a second Ray takes no jobs
+            "--dashboard-agent-listen-port=0",
         ],
         stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, env=env,
         start_new_session=True,

@@ -48,7 +48,7 @@ def submit(
         "--submission-id", name, *more, "--", *entrypoint,
     )  # fmt: skip
     done = head.ray(*command)
-    deadline = time.monotonic() + 400
+    deadline = time.monotonic() + 120
     while "No available agent" in done.stderr and time.monotonic() < deadline:
         time.sleep(2)  # a head that has just started takes no jobs yet
         done = head.ray(*command)
