@@ -30,6 +30,7 @@ ALLOWED: dict[str, set[str]] = {
     "atlas": {"config", "errors", "genes", "store"},
     "models": {"digests", "errors", "genes", "jit", "safe_pickle"},
     "octopus": {"config", "digests", "errors", "safe_pickle"},
+    "gnn": {"digests", "errors", "models", "octopus", "safe_pickle"},
     "analysis": {"attention", "row_blocks", "config", "errors", "jit", "octopus", "run_plan"},
     "results": {"analysis", "attention", "row_blocks", "config", "errors", "run_plan", "store"},
     "extract": {
