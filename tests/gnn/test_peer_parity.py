@@ -41,9 +41,7 @@ def differences(
     }  # fmt: skip
     if "learned_edge_weights" in want:
         assert graph.edge_attr is not None
-        found["learned_edge_weights"] = made.encoder.edge_weights(
-            torch.from_numpy(np.array(graph.edge_attr))
-        ).numpy()
+        found["learned_edge_weights"] = made.encoder.edge_weights(graph.edge_attr).numpy()
     assert set(found) == set(want)
     return {k: float(np.abs(found[k] - want[k]).max()) for k in want}
 

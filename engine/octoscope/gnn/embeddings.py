@@ -56,8 +56,7 @@ def messages_of(checkpoint: Checkpoint, graph: GnnGraph, passed: Passed = "all")
         if graph.edge_attr is None:
             raise InputError(graph.made_from, "has no edge features, the checkpoint has an edge "
                              "encoder", "give the graph that it was trained on")  # fmt: skip
-        attr = graph.edge_attr if len(kept) == len(graph.src) else graph.edge_attr[kept]
-        weight = encoder.edge_weights(torch.from_numpy(np.array(attr, copy=None)))
+        weight = encoder.edge_weights(graph.edge_attr, kept)
     return Messages(src, dst, graph.n_vertices, weight)
 
 

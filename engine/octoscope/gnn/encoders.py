@@ -15,6 +15,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
+import numpy as np
 import torch
 from torch.nn import functional
 
@@ -75,11 +76,17 @@ class Encoder(ABC):
         """Number of features of an edge that the edge encoder reads, 0 without one."""
         return int(self.edge["0.weight"].shape[1]) if self.edge else 0
 
-    def edge_weights(self, edge_attr: torch.Tensor) -> torch.Tensor:
-        """Return [edges] float32 weights in 0..1 from [edges, features], in blocks of edges."""
+    @torch.inference_mode()
+    def edge_weights(self, edge_attr: np.ndarray, rows: np.ndarray | None = None) -> torch.Tensor:
+        """Return [rows] float32 weights in 0..1 from [edges, features], a block of rows at a time.
+
+        ``rows``: [rows] int64 edges; None: all. Features may be mapped from a file.
+        """
+        rows = np.arange(len(edge_attr)) if rows is None else rows
         parts = []
-        for lo in range(0, len(edge_attr), _EDGES_AT_ONCE):
-            block = edge_attr[lo : lo + _EDGES_AT_ONCE].to(torch.float32)
+        for lo in range(0, len(rows), _EDGES_AT_ONCE):
+            values = edge_attr[rows[lo : lo + _EDGES_AT_ONCE]]
+            block = torch.from_numpy(np.array(values, dtype=np.float32))
             hidden = functional.linear(block, self.edge["0.weight"], self.edge["0.bias"]).relu_()
             out = functional.linear(hidden, self.edge["3.weight"], self.edge["3.bias"])
             parts.append(torch.sigmoid(out[:, 0]))
