@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from functools import cached_property
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -21,8 +21,7 @@ from octoscope.analysis.tables.gnn_schema import GNN_TABLES, RELATIONS, SCORES, 
 from octoscope.analysis.vertex_pairs import VertexPairs
 from octoscope.config.analysis_config import GnnConfig
 from octoscope.errors import InputError
-from octoscope.gnn.gnn_checkpoint import Checkpoint, open_checkpoint
-from octoscope.gnn.graph import GnnGraph
+from octoscope.gnn.gnn_checkpoint import open_checkpoint
 from octoscope.gnn.leave_out import pair_edges
 from octoscope.gnn.open_graph import open_graph
 from octoscope.gnn.relation_geometry import relation_geometry
@@ -44,28 +43,42 @@ def _outputs(plan: Plan, finished: Sequence[Block]) -> dict[str, Sequence[Block]
 
 
 def _compute(context: Context) -> Iterable[tuple[str, pd.DataFrame]]:
-    """Score the pairs of every block with every checkpoint: one task per block and checkpoint."""
+    """Score the pairs of every gene set once per checkpoint, then test the lists of every block."""
     assert context.network is not None  # needs.network
-    config = context.network
+    config, run = context.network, context.run
     network = delayed(open_network_of)(config)
-    known = (context.run.plan.network or {}).get("gnn", {})
-    tasks = [
-        delayed(_of_block)(
-            context.run, model, category, network, name, gnn, config.path,
-            known[name]["sha256"], config.permutations,
-        )
-        for name, gnn in config.gnn.items()
-        for model, category in context.finished
-    ]  # fmt: skip
+    known = (run.plan.network or {}).get("gnn", {})
+    made: dict[tuple[str, tuple[str, ...]], Any] = {}
+    tasks = []
+    for name, gnn in config.gnn.items():
+        for model, category in context.finished:
+            scores = {}
+            for gene_set, genes in _gene_sets(run.plan, model).items():
+                key = (name, genes)
+                if key not in made:
+                    digest = known[name]["sha256"]
+                    made[key] = delayed(_scored)(network, name, gnn, config.path, digest, genes)
+                scores[gene_set] = made[key]
+            tasks.append(
+                delayed(_of_block)(run, model, category, network, name, scores, config.permutations)
+            )
     results = compute(tasks, context.scheduler)
     for i, schema in enumerate(GNN_TABLES[:2]):
         rows = [row for tables in results for row in tables[i]]
         columns = [c.name for c in schema.columns]
         table = pd.DataFrame(rows, columns=columns) if rows else no_rows(schema)
         if schema.path == SCORES:
-            table["q"] = statistics.adjust_by(table, ["gene_set", "checkpoint", "quantity", "part"])
+            family = ["gene_set", "checkpoint", "message_passing", "quantity", "part"]
+            table["q"] = statistics.adjust_by(table, family)
         yield schema.path, table.astype({c.name: c.dtype for c in schema.columns})
     yield RELATIONS, _relations(config.gnn)
+
+
+def _gene_sets(plan: Plan, model: str) -> dict[str, tuple[str, ...]]:
+    """Return the gene sets that are compared, with the ids of their genes."""
+    m = plan.model(model)
+    names = plan.compare.gene_sets if plan.compare else list(m.gene_sets)
+    return {n: tuple(m.axis[i] for i in m.gene_sets[n]) for n in names if n in m.gene_sets}
 
 
 def _relations(checkpoints: dict[str, GnnConfig]) -> pd.DataFrame:
@@ -81,112 +94,119 @@ def _relations(checkpoints: dict[str, GnnConfig]) -> pd.DataFrame:
     return table[[c.name for c in schema.columns]].astype({c.name: c.dtype for c in schema.columns})
 
 
+@dataclass(frozen=True)
+class _Scored:
+    """Scores among the vertices of a gene set, under every way of passing messages.
+
+    ``vertices``: [V] of the network, ascending. ``edges`` and ``seen``: [V, V] bool, symmetric: an
+    edge of the graph joins the two; it was in training (None without a split).
+    """
+
+    vertices: np.ndarray
+    matrices: dict[Passing, ScoreMatrix]
+    edges: np.ndarray
+    seen: np.ndarray | None
+
+
+def _scored(
+    network: Network, name: str, gnn: GnnConfig, network_path: str, digest: str,
+    genes: tuple[str, ...],
+) -> _Scored:  # fmt: skip
+    checkpoint = open_checkpoint(gnn.path)
+    if checkpoint.digest != digest:
+        raise InputError(f"network.gnn.{name}.path", "is not the file that was planned with",
+                         "put that file back, or plan a new run")  # fmt: skip
+    graph = open_graph(gnn.graph or network_path, checkpoint, gnn.data)
+    vertices = network.vertex_of(np.array(genes, object))
+    found, first = np.unique(vertices, return_index=True)
+    keep = found >= 0
+    of_graph = _distinct(graph.names.vertex_of(np.array(genes, object)[first[keep]]))
+    passings: list[Passing] = [p for p in PASSINGS if p != "train" or graph.split is not None]
+    edges = graph_edges(graph, of_graph)
+    seen = None
+    if graph.split is not None:
+        a, b = np.nonzero(edges)
+        seen = np.zeros_like(edges)
+        seen[a, b] = pair_edges(graph, of_graph[a], of_graph[b]).split == "train"
+    return _Scored(
+        found[keep],
+        {p: score_matrix(checkpoint, graph, of_graph, p) for p in passings},
+        edges,
+        seen,
+    )
+
+
+def _distinct(vertices: np.ndarray) -> np.ndarray:
+    """Return vertices of the graph; of several equal ones the first stands, the others are -1."""
+    out = vertices.copy()
+    repeated = np.ones(len(out), bool)
+    repeated[np.unique(out, return_index=True)[1]] = False
+    out[repeated] = -1
+    return out
+
+
 def _of_block(
     run: FinishedMatrices,
     model: str,
     category: int,
     network: Network,
     name: str,
-    gnn: GnnConfig,
-    network_path: str,
-    digest: str,
+    scores: dict[str, _Scored],
     permutations: int,
 ) -> tuple[Rows, Rows]:
-    checkpoint = open_checkpoint(gnn.path)
-    if checkpoint.digest != digest:
-        raise InputError(f"network.gnn.{name}.path", "is not the file that was planned with",
-                         "put that file back, or plan a new run")  # fmt: skip
-    graph = open_graph(gnn.graph or network_path, checkpoint, gnn.data)
     plan, m = run.plan, run.plan.model(model)
     eligible = run.eligible_pairs(model, category)
     block = {"model": model, "category": plan.categories[category].name}
-    scores: Rows = []
+    views = [v for v in m.views if not plan.compare or v in plan.compare.views]
+    tests: Rows = []
     evidence: Rows = []
-    for gene_set, positions in m.gene_sets.items():
-        scored = _Scored(network, checkpoint, graph, np.array(m.axis, object)[positions],
-                         eligible[np.ix_(positions, positions)])  # fmt: skip
+    for gene_set, scored in scores.items():
+        genes = np.array(m.gene_sets[gene_set])
+        vertices = network.vertex_of(np.array(m.axis, object)[genes])
+        adjacency = network.adjacency(vertices)
+        pairs = VertexPairs.of_genes(vertices, adjacency, eligible[np.ix_(genes, genes)])
         label = block | {"gene_set": gene_set, "checkpoint": name}
-        evidence += [label | row for row in scored.self_evidence()]
+        evidence += [label | row for row in _self_evidence(scored, pairs)]
+        parts = _parts(network, scored.vertices, pairs)
         for layer in m.layers:
             table = run.matrix_table("topk", model, category, layer)
-            for view in m.views:
+            for view in views:
                 top = of_all_cells(table, gene_set, view)
-                query, key = (np.searchsorted(positions, top[c]) for c in ("query", "key"))
-                u, v = scored.pairs.listed(query, key)
+                query, key = (np.searchsorted(genes, top[c].to_numpy()) for c in ("query", "key"))
+                u, v = pairs.listed(query, key)
                 here = label | {"layer": layer, "view": view, "k": len(top)}
-                scores += [here | row for row in scored.tests(u, v, permutations, plan.seed)]
-    return scores, evidence
+                for passing, quantity, values in _quantities(scored):
+                    of = here | {"message_passing": passing, "quantity": quantity}
+                    found = median_test(
+                        u, v, pairs, values, parts, permutations=permutations, seed=plan.seed
+                    )
+                    tests += [of | row for row in found]
+    return tests, evidence
 
 
-class _Scored:
-    """The pairs of a gene set, with their scores under every way of passing messages."""
-
-    def __init__(
-        self, network: Network, checkpoint: Checkpoint, graph: GnnGraph, genes: np.ndarray,
-        eligible: np.ndarray,
-    ) -> None:  # fmt: skip
-        vertices = network.vertex_of(genes)
-        self.pairs = VertexPairs.of_genes(vertices, network.adjacency(vertices), eligible)
-        self._network, self._checkpoint, self._graph = network, checkpoint, graph
-        known = vertices >= 0
-        at, first = np.unique(self.pairs.vertex_of[known], return_index=True)
-        assert (at == np.arange(len(self.pairs))).all()
-        self._vertices = vertices[known][first]
-        self._of_graph = graph.names.vertex_of(genes[known][first])
-        self.passings: list[Passing] = [p for p in PASSINGS if p != "train" or _has_split(graph)]
-
-    @cached_property
-    def scores(self) -> dict[Passing, ScoreMatrix]:
-        return {p: score_matrix(self._checkpoint, self._graph, self._distinct, p)
-                for p in self.passings}  # fmt: skip
-
-    @cached_property
-    def _distinct(self) -> np.ndarray:
-        """Vertices of the graph; of several with the same one, the first stands for it."""
-        out = self._of_graph.copy()
-        _, first = np.unique(out, return_index=True)
-        repeated = np.ones(len(out), bool)
-        repeated[first] = False
-        out[repeated] = -1
-        return out
-
-    @cached_property
-    def parts(self) -> dict[str, np.ndarray]:
-        """Name -> [vertices, vertices] bool of pairs that are looked at separately."""
-        edges = self.pairs.adjacency
-        sign = _signs(self._network, self._vertices)
-        return {
-            ALL: np.ones_like(edges), "with an edge": edges, "without an edge": ~edges,
-            "activation": sign == POSITIVE, "inhibition": sign == NEGATIVE,
-        }  # fmt: skip
-
-    def self_evidence(self) -> Iterable[dict[str, Any]]:
-        edges = graph_edges(self._graph, self._distinct)
-        share = float("nan")
-        a, b = np.nonzero(np.triu(edges & self.pairs.eligible, 1))
-        if len(a) and _has_split(self._graph):
-            between = pair_edges(self._graph, self._distinct[a], self._distinct[b])
-            share = float((between.split == "train").mean())
-        for passing in self.passings:
-            for quantity in QUANTITIES:
-                values = getattr(self.scores[passing], quantity)
-                label = {"message_passing": passing, "quantity": quantity, "share_seen": share}
-                yield label | edges_against_others(values, edges, self.pairs)
-
-    def tests(
-        self, u: np.ndarray, v: np.ndarray, permutations: int, seed: int
-    ) -> Iterable[dict[str, Any]]:
-        for passing in self.passings:
-            for quantity in QUANTITIES:
-                label = {"message_passing": passing, "quantity": quantity}
-                values = getattr(self.scores[passing], quantity)
-                for row in median_test(u, v, self.pairs, values, self.parts,
-                                       permutations=permutations, seed=seed):  # fmt: skip
-                    yield label | row
+def _quantities(scored: _Scored) -> Iterator[tuple[Passing, str, np.ndarray]]:
+    for passing, matrix in scored.matrices.items():
+        for quantity in QUANTITIES:
+            yield passing, quantity, getattr(matrix, quantity)
 
 
-def _has_split(graph: GnnGraph) -> bool:
-    return graph.split is not None
+def _self_evidence(scored: _Scored, pairs: VertexPairs) -> Iterator[dict[str, Any]]:
+    joined = scored.edges & pairs.eligible
+    share = float("nan")
+    if scored.seen is not None and joined.any():
+        share = float(scored.seen[joined].mean())
+    for passing, quantity, values in _quantities(scored):
+        label = {"message_passing": passing, "quantity": quantity, "share_seen": share}
+        yield label | edges_against_others(values, scored.edges, pairs)
+
+
+def _parts(network: Network, vertices: np.ndarray, pairs: VertexPairs) -> dict[str, np.ndarray]:
+    """Return name -> [V, V] bool of the pairs that are looked at separately."""
+    edges, sign = pairs.adjacency, _signs(network, vertices)
+    return {
+        ALL: np.ones_like(edges), "with an edge": edges, "without an edge": ~edges,
+        "activation": sign == POSITIVE, "inhibition": sign == NEGATIVE,
+    }  # fmt: skip
 
 
 def _signs(network: Network, vertices: np.ndarray) -> np.ndarray:
