@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -14,25 +13,22 @@ from octoscope.analysis import statistics
 from octoscope.analysis.dask_graphs import compute
 from octoscope.analysis.finished_matrices import FinishedMatrices
 from octoscope.analysis.gnn_pairs import ALL, edges_against_others, median_test
+from octoscope.analysis.gnn_scored import QUANTITIES, ScoredGenes
 from octoscope.analysis.label_tables import of_all_cells
 from octoscope.analysis.registry import Analysis, Context, Needs, open_network_of
 from octoscope.analysis.tables.columns import no_rows
 from octoscope.analysis.tables.gnn_schema import GNN_TABLES, RELATIONS, SCORES, SECTIONS
+from octoscope.analysis.tables.gnn_scores_by_set import scores_by_set
 from octoscope.analysis.vertex_pairs import VertexPairs
 from octoscope.config.analysis_config import GnnConfig
-from octoscope.errors import InputError
 from octoscope.gnn.gnn_checkpoint import open_checkpoint
-from octoscope.gnn.leave_out import pair_edges
-from octoscope.gnn.open_graph import open_graph
 from octoscope.gnn.relation_geometry import relation_geometry
-from octoscope.gnn.score_matrix import ScoreMatrix, graph_edges, score_matrix
-from octoscope.gnn.score_table import PASSINGS, Passing
+from octoscope.gnn.score_table import Passing
 from octoscope.octopus.network import Network
 from octoscope.octopus.pairs import NEGATIVE, POSITIVE
 from octoscope.run_plan.values import Block, Plan
 
 PATHS = tuple(table.path for table in GNN_TABLES)
-QUANTITIES = ("probability", "cosine")
 
 Rows = list[dict[str, Any]]
 
@@ -47,21 +43,11 @@ def _compute(context: Context) -> Iterable[tuple[str, pd.DataFrame]]:
     assert context.network is not None  # needs.network
     config, run = context.network, context.run
     network = delayed(open_network_of)(config)
-    known = (run.plan.network or {}).get("gnn", {})
-    made: dict[tuple[str, tuple[str, ...]], Any] = {}
-    tasks = []
-    for name, gnn in config.gnn.items():
-        for model, category in context.finished:
-            scores = {}
-            for gene_set, genes in _gene_sets(run.plan, model).items():
-                key = (name, genes)
-                if key not in made:
-                    digest = known[name]["sha256"]
-                    made[key] = delayed(_scored)(network, name, gnn, config.path, digest, genes)
-                scores[gene_set] = made[key]
-            tasks.append(
-                delayed(_of_block)(run, model, category, network, name, scores, config.permutations)
-            )
+    scored = scores_by_set(context, network)
+    tasks = [
+        delayed(_of_block)(run, model, category, network, scored(model), config.permutations)
+        for model, category in context.finished
+    ]
     results = compute(tasks, context.scheduler)
     for i, schema in enumerate(GNN_TABLES[:2]):
         rows = [row for tables in results for row in tables[i]]
@@ -72,13 +58,6 @@ def _compute(context: Context) -> Iterable[tuple[str, pd.DataFrame]]:
             table["q"] = statistics.adjust_by(table, family)
         yield schema.path, table.astype({c.name: c.dtype for c in schema.columns})
     yield RELATIONS, _relations(config.gnn)
-
-
-def _gene_sets(plan: Plan, model: str) -> dict[str, tuple[str, ...]]:
-    """Return the gene sets that are compared, with the ids of their genes."""
-    m = plan.model(model)
-    names = plan.compare.gene_sets if plan.compare else list(m.gene_sets)
-    return {n: tuple(m.axis[i] for i in m.gene_sets[n]) for n in names if n in m.gene_sets}
 
 
 def _relations(checkpoints: dict[str, GnnConfig]) -> pd.DataFrame:
@@ -94,64 +73,12 @@ def _relations(checkpoints: dict[str, GnnConfig]) -> pd.DataFrame:
     return table[[c.name for c in schema.columns]].astype({c.name: c.dtype for c in schema.columns})
 
 
-@dataclass(frozen=True)
-class _Scored:
-    """Scores among the vertices of a gene set, under every way of passing messages.
-
-    ``vertices``: [V] of the network, ascending. ``edges`` and ``seen``: [V, V] bool, symmetric: an
-    edge of the graph joins the two; it was in training (None without a split).
-    """
-
-    vertices: np.ndarray
-    matrices: dict[Passing, ScoreMatrix]
-    edges: np.ndarray
-    seen: np.ndarray | None
-
-
-def _scored(
-    network: Network, name: str, gnn: GnnConfig, network_path: str, digest: str,
-    genes: tuple[str, ...],
-) -> _Scored:  # fmt: skip
-    checkpoint = open_checkpoint(gnn.path)
-    if checkpoint.digest != digest:
-        raise InputError(f"network.gnn.{name}.path", "is not the file that was planned with",
-                         "put that file back, or plan a new run")  # fmt: skip
-    graph = open_graph(gnn.graph or network_path, checkpoint, gnn.data)
-    vertices = network.vertex_of(np.array(genes, object))
-    found, first = np.unique(vertices, return_index=True)
-    keep = found >= 0
-    of_graph = _distinct(graph.names.vertex_of(np.array(genes, object)[first[keep]]))
-    passings: list[Passing] = [p for p in PASSINGS if p != "train" or graph.split is not None]
-    edges = graph_edges(graph, of_graph)
-    seen = None
-    if graph.split is not None:
-        a, b = np.nonzero(edges)
-        seen = np.zeros_like(edges)
-        seen[a, b] = pair_edges(graph, of_graph[a], of_graph[b]).split == "train"
-    return _Scored(
-        found[keep],
-        {p: score_matrix(checkpoint, graph, of_graph, p) for p in passings},
-        edges,
-        seen,
-    )
-
-
-def _distinct(vertices: np.ndarray) -> np.ndarray:
-    """Return vertices of the graph; of several equal ones the first stands, the others are -1."""
-    out = vertices.copy()
-    repeated = np.ones(len(out), bool)
-    repeated[np.unique(out, return_index=True)[1]] = False
-    out[repeated] = -1
-    return out
-
-
 def _of_block(
     run: FinishedMatrices,
     model: str,
     category: int,
     network: Network,
-    name: str,
-    scores: dict[str, _Scored],
+    scores: dict[str, dict[str, ScoredGenes]],
     permutations: int,
 ) -> tuple[Rows, Rows]:
     plan, m = run.plan, run.plan.model(model)
@@ -160,37 +87,39 @@ def _of_block(
     views = [v for v in m.views if not plan.compare or v in plan.compare.views]
     tests: Rows = []
     evidence: Rows = []
-    for gene_set, scored in scores.items():
+    for gene_set, checkpoints in scores.items():
         genes = np.array(m.gene_sets[gene_set])
         vertices = network.vertex_of(np.array(m.axis, object)[genes])
         adjacency = network.adjacency(vertices)
         pairs = VertexPairs.of_genes(vertices, adjacency, eligible[np.ix_(genes, genes)])
-        label = block | {"gene_set": gene_set, "checkpoint": name}
-        evidence += [label | row for row in _self_evidence(scored, pairs)]
-        parts = _parts(network, scored.vertices, pairs)
+        here = block | {"gene_set": gene_set}
+        for name, scored in checkpoints.items():
+            evidence += [here | row | {"checkpoint": name} for row in _self_evidence(scored, pairs)]
+        parts = _parts(network, np.unique(vertices[vertices >= 0]), pairs)
         for layer in m.layers:
             table = run.matrix_table("topk", model, category, layer)
             for view in views:
                 top = of_all_cells(table, gene_set, view)
                 query, key = (np.searchsorted(genes, top[c].to_numpy()) for c in ("query", "key"))
                 u, v = pairs.listed(query, key)
-                here = label | {"layer": layer, "view": view, "k": len(top)}
-                for passing, quantity, values in _quantities(scored):
-                    of = here | {"message_passing": passing, "quantity": quantity}
-                    found = median_test(
-                        u, v, pairs, values, parts, permutations=permutations, seed=plan.seed
-                    )
-                    tests += [of | row for row in found]
+                of_list = here | {"layer": layer, "view": view, "k": len(top)}
+                for name, scored in checkpoints.items():
+                    for passing, quantity, values in _quantities(scored):
+                        found = median_test(
+                            u, v, pairs, values, parts, permutations=permutations, seed=plan.seed
+                        )
+                        label = {"checkpoint": name, "message_passing": passing}
+                        tests += [of_list | label | {"quantity": quantity} | row for row in found]
     return tests, evidence
 
 
-def _quantities(scored: _Scored) -> Iterator[tuple[Passing, str, np.ndarray]]:
+def _quantities(scored: ScoredGenes) -> Iterator[tuple[Passing, str, np.ndarray]]:
     for passing, matrix in scored.matrices.items():
         for quantity in QUANTITIES:
             yield passing, quantity, getattr(matrix, quantity)
 
 
-def _self_evidence(scored: _Scored, pairs: VertexPairs) -> Iterator[dict[str, Any]]:
+def _self_evidence(scored: ScoredGenes, pairs: VertexPairs) -> Iterator[dict[str, Any]]:
     joined = scored.edges & pairs.eligible
     share = float("nan")
     if scored.seen is not None and joined.any():

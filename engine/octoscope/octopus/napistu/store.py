@@ -36,7 +36,11 @@ def read_store(path: Path, trust: str | None = None) -> PeerGraph:
     InputError
         If the registry or a file it names is missing or damaged.
     """
-    tensors = store_tensors(path, data_names(path)[0], trust)
+    name = data_names(path)[0]
+    tensors = store_tensors(path, name, trust)
+    if tensors.get("edge_attr") is None or not tensors.get("edge_feature_names"):
+        raise InputError(f"{path}: {name}", "has no edge features, which tell roles and sources",
+                         "give a store whose data have them")  # fmt: skip
     vertices, listed = _vertices(path, tensors)
     ends = tensors["edge_index"].numpy()
     feature = _Features(tensors, "edge_attr", "edge")
@@ -188,7 +192,7 @@ def _mapping(data: Any, where: str) -> dict[str, Any]:
     store = state.get("_store") if isinstance(state, dict) else None
     inner = getattr(store, "state", None) if isinstance(store, Opaque) else None
     mapping = inner.get("_mapping") if isinstance(inner, dict) else None
-    needed = ("x", "edge_index", "edge_attr", "edge_feature_names", "ng_vertex_names")
+    needed = ("x", "edge_index", "ng_vertex_names")
     if not isinstance(mapping, dict) or any(k not in mapping for k in needed):
         raise InputError(where, "is not a NapistuData", "give a napistu-torch store")
     return mapping
