@@ -17,7 +17,7 @@ from rich.table import Table
 
 from octoscope import __version__
 from octoscope.cli import atlas, compare, config, models, octopus, verdict
-from octoscope.cli.shared import AsJson, err, guarded, out, rows_table
+from octoscope.cli.shared import AsJson, Unchecked, err, guarded, out, rows_table
 from octoscope.errors import InputError
 
 app = typer.Typer(
@@ -318,6 +318,7 @@ def report(
     gene_set: Annotated[str | None, typer.Option(help="Declared gene set to show")] = None,
     view: Annotated[str | None, typer.Option(help="View to show")] = None,
     out_: Annotated[Path | None, typer.Option("--out", help="HTML file to write")] = None,
+    unchecked: Unchecked = False,
 ) -> None:
     """Say where the report of a finished run is, or write one for another gene set or view."""
     from octoscope.results.run_results import Results, stored_report
@@ -325,13 +326,13 @@ def report(
 
     root = run_directory(run)
     if gene_set is None and view is None:
-        typer.echo(str(stored_report(root)))
+        typer.echo(stored_report(root, check=not unchecked))
         return
     if out_ is None:
         raise InputError("--out", "is missing", "name a file outside the run, which is sealed")
     from octoscope.report.page import page  # matplotlib
 
-    out_.write_bytes(page(Results.open(root), gene_set, view))
+    out_.write_bytes(page(Results.open(root, check=not unchecked), gene_set, view))
     typer.echo(str(out_))
 
 

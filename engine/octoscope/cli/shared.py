@@ -23,6 +23,9 @@ err = Console(stderr=True)
 
 AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON value")]
 Options = Annotated[list[str] | None, typer.Option("--option", help="Family setting: key=value")]
+Unchecked = Annotated[
+    bool, typer.Option("--unchecked", help="Do not compare what is read with the run's digests")
+]
 DType = Annotated[str, typer.Option("--dtype", help="float32, bfloat16 or float16")]
 
 
