@@ -17,7 +17,7 @@ from rich.table import Table
 
 from octoscope import __version__
 from octoscope.cli import atlas, compare, config, models, octopus, verdict
-from octoscope.cli.shared import AsJson, Unchecked, err, guarded, out, rows_table
+from octoscope.cli.shared import AsJson, Force, Unchecked, err, guarded, out, rows_table
 from octoscope.errors import InputError
 
 app = typer.Typer(
@@ -318,9 +318,11 @@ def report(
     gene_set: Annotated[str | None, typer.Option(help="Declared gene set to show")] = None,
     view: Annotated[str | None, typer.Option(help="View to show")] = None,
     out_: Annotated[Path | None, typer.Option("--out", help="HTML file to write")] = None,
+    force: Force = False,
     unchecked: Unchecked = False,
 ) -> None:
     """Say where the report of a finished run is, or write one for another gene set or view."""
+    from octoscope.output_files import new_file
     from octoscope.results.run_results import Results, stored_report
     from octoscope.store.plan_file import run_directory
 
@@ -330,9 +332,11 @@ def report(
         return
     if out_ is None:
         raise InputError("--out", "is missing", "name a file outside the run, which is sealed")
-    from octoscope.report.page import page  # matplotlib
+    results = Results.open(root, check=not unchecked)
+    with new_file(out_, force=force, inputs=results.config.places()) as file:
+        from octoscope.report.page import page  # matplotlib
 
-    out_.write_bytes(page(Results.open(root, check=not unchecked), gene_set, view))
+        file.write_bytes(page(results, gene_set, view))
     typer.echo(str(out_))
 
 

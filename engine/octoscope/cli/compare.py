@@ -11,7 +11,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from octoscope.cli.comparison_tables import show
-from octoscope.cli.shared import AsJson, Unchecked, out, rows_json
+from octoscope.cli.shared import AsJson, Force, Unchecked, out, rows_json
 from octoscope.errors import InputError
 
 app = typer.Typer(help="Compare layers, models or whole runs.", no_args_is_help=True)
@@ -73,17 +73,20 @@ def runs(
     second: Annotated[str, typer.Argument(help="Another run directory")],
     out_: Annotated[Path | None, typer.Option("--out", help="Parquet file to write")] = None,
     as_json: AsJson = False,
+    force: Force = False,
     unchecked: Unchecked = False,
 ) -> None:
     """Compare the matrices that two runs have in common (both with `keep_dense: fp32`)."""
     from octoscope.api.run import open_run
+    from octoscope.output_files import new_file, require_new
 
     one, other = (open_run(run, check=not unchecked) for run in (first, second))
+    inputs = [place for run in (one, other) for place in run.results.config.places()]
+    if out_ is not None:  # before minutes of work
+        require_new(out_, force=force, inputs=inputs)
     table = one.compare(other)
     if out_ is not None:
-        from octoscope.octopus.pair_files import new_file
-
-        with new_file(out_) as temporary:
+        with new_file(out_, force=force, inputs=inputs) as temporary:
             table.to_parquet(temporary, compression="zstd", index=False)
     if as_json:
         typer.echo(table.to_json(orient="records"))
@@ -108,19 +111,21 @@ def pool(
     min_cells: Annotated[
         int | None, typer.Option(min=1, help="Cells a pair needs; default: as in the run")
     ] = None,
+    force: Annotated[bool, typer.Option("--force", help="Replace files in the folder")] = False,
     unchecked: Unchecked = False,
 ) -> None:
     """Pool categories of a finished run (it must have kept its matrices)."""
     from octoscope.api.run import open_run
-    from octoscope.octopus.pair_files import new_file
+    from octoscope.output_files import new_file, require_new
 
-    if out_.exists():
-        raise InputError("--out", f"{out_} exists", "name another folder")
-    tables = open_run(run, check=not unchecked).pool(category, name=name, min_cells=min_cells)
+    opened = open_run(run, check=not unchecked)
+    inputs = opened.results.config.places()
+    require_new(out_, force=force, inputs=inputs, what="folder")
+    tables = opened.pool(category, name=name, min_cells=min_cells)
     for path, table in tables.items():
         file = out_ / path
         file.parent.mkdir(parents=True, exist_ok=True)
-        with new_file(file) as temporary:
+        with new_file(file, force=force, inputs=inputs) as temporary:
             table.to_parquet(temporary, compression="zstd", index=False)
     stats = tables["tables/pools.parquet"]
     shown = Table("model", "layer", "gene set", "view", "cells", "eligible pairs", "centred r")
@@ -217,18 +222,21 @@ def export(
     ] = None,
     min_groups: Annotated[int, typer.Option(min=1, help="Model groups that must share a pair")] = 1,
     top: Annotated[int | None, typer.Option(min=1, help="Pairs per category, at most")] = None,
+    force: Force = False,
     unchecked: Unchecked = False,
 ) -> None:
     """Write the consensus network for Cytoscape, igraph, OmniPath, decoupler or AnnData."""
     from octoscope.api.run import open_run
+    from octoscope.output_files import require_new
     from octoscope.report.export import consensus_network, kind_of
     from octoscope.report.export import export as write
 
     form = kind_of(out_, kind)
     results = open_run(run, check=not unchecked).results
+    require_new(out_, force=force, inputs=results.config.places())
     network = consensus_network(
         results, category=category, gene_set=gene_set, view=view, model=model,
         min_groups=min_groups, top=top,
     )  # fmt: skip
-    n = write(network, out_, form)
+    n = write(network, out_, form, force=force)
     out.print(f"{n} pairs: {escape(str(out_))}", soft_wrap=True)

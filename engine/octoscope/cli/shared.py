@@ -26,6 +26,7 @@ Options = Annotated[list[str] | None, typer.Option("--option", help="Family sett
 Unchecked = Annotated[
     bool, typer.Option("--unchecked", help="Do not compare what is read with the run's digests")
 ]
+Force = Annotated[bool, typer.Option("--force", help="Replace a file that is there")]
 DType = Annotated[str, typer.Option("--dtype", help="float32, bfloat16 or float16")]
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from typing import Annotated, Any, Literal, get_args
 
 from octoscope.config.analysis_config import NetworkConfig
@@ -93,3 +94,14 @@ class InputsConfig(Section):
     accumulate: str = setting("all", "Pairs that are summed: all, or a gene set's name")
     network: NetworkConfig | None = setting(None, "The molecular network; null: none")
     notes: list[str] = setting(factory=list, description="Shown at the top of the report")
+
+    def places(self) -> list[str]:
+        """Return the paths and URLs that a run reads: nothing may be written into them."""
+        found = [self.atlas.path, *(m.path for m in self.models)]
+        options = (v for m in self.models for v in m.options.values() if isinstance(v, str))
+        found += [v for v in options if "/" in v or os.path.isfile(v)]  # others are no paths
+        if self.atlas.gene_aliases is not None:
+            found.append(self.atlas.gene_aliases)
+        if self.network is not None and self.network.path != "demo":
+            found.append(self.network.path)
+        return found

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from octoscope.config import RunConfig, apply_overrides, config_of_text, dump_config, parse_config
 from octoscope.errors import InputError
+from octoscope.output_files import require_outside
 from octoscope.planning.derive import result_fields, with_sizes
 from octoscope.planning.resolve import make_plan, plan_run
 from octoscope.run_plan.values import Plan
@@ -56,7 +57,7 @@ def prepare(config: RunConfig, run: str) -> tuple[RunRoot, Plan]:
     Raises
     ------
     InputError
-        If the input cannot be used, or the directory holds something else.
+        If the input cannot be used, or the directory holds something else or lies in an input.
     """
     require_lasting(run)
     root = RunRoot(run)
@@ -73,6 +74,7 @@ def prepare(config: RunConfig, run: str) -> tuple[RunRoot, Plan]:
 
 
 def _prepare(root: RunRoot, config: RunConfig) -> tuple[RunRoot, Plan]:
+    require_outside(root.url, config.places())
     if root.exists(CONFIG):
         present = run_config(root)
         changed = differences(result_fields(present), result_fields(config))
