@@ -23,7 +23,7 @@ from octoscope.results.cell_tables import (
 )
 from octoscope.results.run_results import REPORT, Results
 from octoscope.run_plan.values import Plan
-from octoscope.store.commits import each_record, left_by, record_path, sweep
+from octoscope.store.commits import CELLS_READ, each_record, left_by, record_path, sweep
 from octoscope.store.fault_injection import crash_point
 from octoscope.store.manifest import write_manifest
 from octoscope.store.parquet import VOCABULARY, write_table
@@ -62,7 +62,7 @@ def finish(
     for record in each_record(
         root, plan.works(), plan.hash
     ):  # the digests of scratch are read and dropped
-        metrics[record.work] = record.metrics
+        metrics[record.work] = {k: v for k, v in record.metrics.items() if k != CELLS_READ}
         kept[record_path(record.work)] = record.digest
         kept |= {
             n: d for n, d in record.objects.items() if quarantined or not is_scratch(n, config)

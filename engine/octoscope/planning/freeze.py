@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from octoscope.atlas import Atlas
 from octoscope.config import RunConfig, apply_overrides, config_of_text, dump_config, parse_config
 from octoscope.errors import InputError
 from octoscope.output_files import require_outside
@@ -115,6 +116,10 @@ def replan(root: RunRoot) -> Plan:
         save_plan(root, make_plan(config, root.folder))
     plan = load_plan(root)
     again, genes = plan_run(config, root.folder, threads=plan.threads, check_fit=False)
+    sample = plan.atlas.get("sample")
+    same = again.atlas["fingerprint"] == plan.atlas["fingerprint"]
+    if same and sample not in (None, again.atlas["sample"]):
+        Atlas(config.atlas).require_sample(sample, "when the run was planned")
     save_plan(root, again)
     if not root.exists(VOCABULARY):
         write_table(root, VOCABULARY, genes)

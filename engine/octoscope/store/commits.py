@@ -26,6 +26,9 @@ from octoscope.store.instruction_set import instruction_set
 from octoscope.store.run_dir import RunRoot
 
 SCHEMA = "octoscope-record/1"
+CELLS_READ = "cells_read"  # metric of a unit: digests of the counts that it read
+# An attempt that never wins: no reader sees it, and it is swept when the run is sealed.
+_BEFORE = "attempt-before/cells_read.json"
 
 T = TypeVar("T")
 
@@ -176,6 +179,23 @@ def read_record(root: RunRoot, work: str, plan: str) -> Record | None:
     except (KeyError, TypeError) as error:
         raise DamagedRunError(f"{record_path(work)}: not a record ({error!r})") from None
     return Record(work, *parts, digest=digest_of(raw))
+
+
+def keep_cells_read(root: RunRoot, work: str) -> None:
+    """Keep what a unit read beside its record, which is about to be removed for a repair."""
+    try:
+        read = json.loads(root.read(record_path(work)) or b"{}")["facts"][CELLS_READ]
+    except (ValueError, KeyError, TypeError):  # no record, a damaged one, or of an earlier version
+        return
+    root.replace(f"{work}/{_BEFORE}", to_json(read))
+
+
+def read_before(root: RunRoot, work: str) -> Any:
+    """Return what a unit read before its record was removed for a repair; None: not known."""
+    try:
+        return root.read_json(f"{work}/{_BEFORE}")
+    except ValueError:
+        return None
 
 
 def each_record(root: RunRoot, works: Iterable[str], plan: str) -> Iterator[Record]:
