@@ -109,8 +109,8 @@ def changed(present: dict[str, Any], plan: Plan) -> list[str]:
         # values at their default are left out of both alike
         old = stated_in_format_3(Plan.model_validate(old).model_dump(mode="json"))
         new = stated_in_format_3(new)
-    if "sample" not in old["atlas"]:  # plans of earlier versions have no digests of counts
-        new["atlas"].pop("sample", None)
+    for body in (old, new):  # digests of counts are compared where their cells can be named
+        body["atlas"].pop("sample", None)
     old, new = ({k: v for k, v in x.items() if k not in _OPEN} for x in (old, new))
     return [name for name in differences(old, new) if name != _REMARK]
 
