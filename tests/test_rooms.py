@@ -21,6 +21,7 @@ ALLOWED: dict[str, set[str]] = {
     "row_blocks": set(),
     "digests": set(),
     "safe_pickle": set(),
+    "zip_parts": set(),
     "json_values": {"digests"},
     "output_files": {"errors"},
     "genes": {"errors"},
@@ -29,8 +30,8 @@ ALLOWED: dict[str, set[str]] = {
     "attention": {"config", "errors", "jit"},
     "store": {"row_blocks", "config", "digests", "errors", "json_values", "run_plan"},
     "atlas": {"config", "errors", "genes", "output_files", "store"},
-    "models": {"digests", "errors", "genes", "jit", "safe_pickle"},
-    "octopus": {"config", "digests", "errors", "output_files", "safe_pickle"},
+    "models": {"digests", "errors", "genes", "jit", "safe_pickle", "zip_parts"},
+    "octopus": {"config", "digests", "errors", "output_files", "safe_pickle", "zip_parts"},
     "analysis": {"attention", "row_blocks", "config", "errors", "jit", "octopus", "run_plan"},
     "results": {"analysis", "attention", "row_blocks", "config", "errors", "run_plan", "store"},
     "extract": {
