@@ -256,7 +256,8 @@ def status(
 ) -> None:
     """Say how far a run is, from its directory alone: stages, actors, rates, time left."""
     from octoscope.cluster.live_view import render
-    from octoscope.cluster.progress import follow, last_seen, summary
+    from octoscope.cluster.progress import follow, summary
+    from octoscope.cluster.progress_file import last_seen
     from octoscope.store.plan_file import run_directory
 
     root = run_directory(run)

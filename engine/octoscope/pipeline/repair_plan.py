@@ -14,7 +14,7 @@ from octoscope.planning.resolve import plan_run
 from octoscope.run_plan.values import COEXPRESSION, Plan
 from octoscope.run_plan.work_names import block_of, matrix_work, pairs_work, residual_work
 from octoscope.store.commits import keep_cells_read, read_record, record_path
-from octoscope.store.manifest import FOREIGN, JOURNAL, Fault, damaged, require_success
+from octoscope.store.manifest import FOREIGN, JOURNAL, Fault, damaged, read_success, require_success
 from octoscope.store.parquet import VOCABULARY, write_table
 from octoscope.store.plan_file import changed
 from octoscope.store.run_dir import RunRoot
@@ -202,7 +202,7 @@ def mend_frozen(root: RunRoot, config: RunConfig, faults: list[Fault]) -> None:
     """
     bad = damaged(faults)
     if ATTENTION in bad:
-        names = (root.read_json("_SUCCESS") or {}).get("quarantined", [])
+        names = (read_success(root) or {}).get("quarantined", [])
         quarantined = dict.fromkeys(names, "quarantined before a repair")
         root.replace(ATTENTION, to_json({"quarantined": quarantined}))
     if not bad & {"plan.json", VOCABULARY}:

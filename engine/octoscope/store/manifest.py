@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass
 from typing import Any
 
 from octoscope.digests import digest_of
 from octoscope.errors import DamagedRunError, in_one_line
-from octoscope.json_values import to_json
+from octoscope.json_values import parse_json, to_json
 from octoscope.run_plan.values import Plan
 from octoscope.store.commits import Record, at_once, left_by, read_record, record_path
 from octoscope.store.plan_file import load_plan
@@ -60,6 +59,26 @@ def write_manifest(root: RunRoot, plan: Plan, objects: dict[str, dict[str, Any]]
     return body
 
 
+def read_success(root: RunRoot) -> dict[str, Any] | None:
+    """Return ``_SUCCESS`` of a finished run; None if the run is not finished.
+
+    Raises
+    ------
+    DamagedRunError
+        If it is no JSON object.
+    """
+    try:
+        success = root.read_json("_SUCCESS")
+    except ValueError as error:
+        raise DamagedRunError(f"{root.at('_SUCCESS')}: not JSON ({error}); {_MEND}") from None
+    if success is not None and not isinstance(success, dict):
+        raise DamagedRunError(f"{root.at('_SUCCESS')}: no JSON object; {_MEND}")
+    return success
+
+
+_MEND = "use `octoscope repair`"
+
+
 def require_success(root: RunRoot) -> dict[str, Any]:
     """Return the manifest of a finished run.
 
@@ -68,10 +87,7 @@ def require_success(root: RunRoot) -> dict[str, Any]:
     DamagedRunError
         If the run is incomplete, or its manifest does not match ``_SUCCESS`` or is none.
     """
-    try:
-        success = root.read_json("_SUCCESS")
-    except ValueError as error:
-        raise DamagedRunError(f"{root.url}/_SUCCESS: not JSON ({error})") from None
+    success = read_success(root)
     if success is None:
         raise DamagedRunError(
             f"{root.url}: the run is not finished (no _SUCCESS); use `octoscope resume`"
@@ -79,15 +95,15 @@ def require_success(root: RunRoot) -> dict[str, Any]:
     raw = root.read("manifest.json")
     if raw is None:
         raise DamagedRunError(f"{root.url}: manifest.json is missing")
-    if not isinstance(success, dict) or digest_of(raw) != success.get("manifest"):
+    if digest_of(raw) != success.get("manifest"):
         raise DamagedRunError(f"{root.url}: manifest.json does not match _SUCCESS")
     try:
-        manifest: dict[str, Any] = json.loads(raw)
+        manifest: dict[str, Any] = parse_json(raw)
         for name, digest in manifest["objects"].items():
             root.at(name)  # it may not lead out of the run
             if not (isinstance(digest["bytes"], int) and isinstance(digest["sha256"], str)):
                 raise TypeError(name)
-    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
         problem = f"manifest.json is not a manifest ({in_one_line(error)})"
         raise DamagedRunError(f"{root.url}: {problem}") from None
     return manifest
