@@ -25,13 +25,20 @@ ALLOWED: dict[str, set[str]] = {
     "json_values": {"digests"},
     "output_files": {"errors"},
     "genes": {"errors"},
-    "config": {"errors"},
+    "bounded_reads": set(),
+    "config": {"bounded_reads", "errors"},
     "run_plan": {"config", "json_values"},
     "attention": {"config", "errors", "jit"},
     "store": {"row_blocks", "config", "digests", "errors", "json_values", "run_plan"},
     "atlas": {"config", "errors", "genes", "output_files", "store"},
-    "models": {"digests", "errors", "genes", "jit", "safe_pickle", "zip_parts"},
-    "octopus": {"config", "digests", "errors", "output_files", "safe_pickle", "zip_parts"},
+    "models": {
+        "bounded_reads", "digests", "errors", "genes", "jit", "json_values", "safe_pickle",
+        "zip_parts",
+    },
+    "octopus": {
+        "bounded_reads", "config", "digests", "errors", "json_values", "output_files",
+        "safe_pickle", "zip_parts",
+    },
     "analysis": {"attention", "row_blocks", "config", "errors", "jit", "octopus", "run_plan"},
     "results": {"analysis", "attention", "row_blocks", "config", "errors", "run_plan", "store"},
     "extract": {

@@ -98,7 +98,7 @@ def demo(
     _show_plan(plan)
     code = execute(root, plan, out)
     _verify(root.url)
-    out.print(f"report: {root.url}/report/index.html", soft_wrap=True)
+    out.print(f"report: {escape(root.url)}/report/index.html", soft_wrap=True)
     raise typer.Exit(code)
 
 

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
+from rich.markup import escape
 from rich.table import Table
 
 from octoscope.cli.shared import AsJson, DType, Force, Options, options_of, out, rows_table, show
@@ -118,7 +119,7 @@ def attention_dump(
         seed=seed,
         force=force,
     )
-    out.print(f"wrote {out_}", soft_wrap=True)
+    out.print(f"wrote {escape(str(out_))}", soft_wrap=True)
 
 
 @attention_app.command("diff")

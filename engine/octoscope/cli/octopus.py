@@ -87,7 +87,7 @@ def _made(made: dict[str, Any], target: Path, as_json: bool) -> None:
         return
     counts = made["counts"]
     heads = ("source", "release", "read", "mapped", "merged", "dropped", "statements")
-    table = Table(*heads, title=str(target))
+    table = Table(*heads, title=escape(str(target)))
     for name, entry in made["sources"].items():
         rows = entry.get("rows", {})
         dropped = sum(rows.get("dropped", {}).values()) if rows else ""
@@ -313,7 +313,7 @@ def export(
 
     require_new(target, force=force)
     rows = write(view.network(), target, kind, limit, force=force)
-    out.print(f"{rows:,} rows in {target}", soft_wrap=True)
+    out.print(f"{rows:,} rows in {escape(str(target))}", soft_wrap=True)
 
 
 @app.command()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import pickle
 import zipfile
 from collections.abc import Iterable, Mapping
@@ -13,8 +12,10 @@ import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file
 
+from octoscope.bounded_reads import read_bounded
 from octoscope.digests import file_digest
 from octoscope.errors import InputError
+from octoscope.json_values import parse_json
 from octoscope.safe_pickle import load_inert
 from octoscope.zip_parts import archive_fault, part_of
 
@@ -28,10 +29,13 @@ def read_json(path: Path, field: str) -> dict[str, Any]:
         If the file is absent, not JSON, or not an object.
     """
     try:
-        value = json.loads(path.read_text())
+        value = parse_json(read_bounded(path))
     except FileNotFoundError:
         raise InputError(str(path), "does not exist", f"complete the folder in {field}") from None
-    except (json.JSONDecodeError, UnicodeDecodeError) as error:
+    except OSError as error:
+        problem = error.strerror or "cannot be read"
+        raise InputError(str(path), problem, "give the published file") from None
+    except ValueError as error:
         raise InputError(str(path), f"not JSON ({error})", "download it again") from None
     if not isinstance(value, dict):
         raise InputError(str(path), "not a JSON object", "download it again")

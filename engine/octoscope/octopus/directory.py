@@ -15,8 +15,10 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from octoscope.bounded_reads import read_bounded
 from octoscope.digests import file_digest
 from octoscope.errors import InputError
+from octoscope.json_values import parse_json
 from octoscope.octopus.network_schema import SCHEMA, TABLES
 from octoscope.output_files import require_outside
 
@@ -112,7 +114,7 @@ def read_meta(folder: Path) -> dict[str, Any]:
     """
     path = folder / "octopus.json"
     try:
-        meta: dict[str, Any] = json.loads(path.read_text())
+        meta: dict[str, Any] = parse_json(read_bounded(path))
     except (OSError, ValueError) as error:
         raise InputError(
             str(path), f"cannot be read ({error})", f"check the path (network.path), or {_AGAIN}"
