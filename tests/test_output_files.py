@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 import shutil
+import warnings
 from collections.abc import Callable
 from pathlib import Path
 
@@ -13,7 +14,7 @@ import pytest
 import yaml
 from octoscope.config import load_config
 from octoscope.demo.demo import data
-from octoscope.errors import InputError
+from octoscope.errors import InputError, OctoscopeWarning
 from octoscope.octopus.directory import new_directory
 from octoscope.output_files import new_file, require_new, require_outside
 from octoscope.planning.freeze import prepare
@@ -209,7 +210,9 @@ def test_inputs_of_a_run_are_not_replaced_by_force(
     (run / "config.yaml").write_text(config.read_text().replace(str(small_atlas), str(atlas)))
     before = atlas.read_bytes()
     for words in (["report", str(run), "--view", "logit"], ["export", str(run)]):
-        refused = here(*words, "--out", str(atlas), "--force", "--unchecked")
+        with warnings.catch_warnings():
+            warnings.simplefilter("always", OctoscopeWarning)
+            refused = here(*words, "--out", str(atlas), "--force", "--unchecked")
         assert refused.returncode == 2, refused.stdout
         assert "which is read" in refused.stderr
     pairs = tmp_path / "pairs.csv"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+import warnings
 from collections.abc import Callable
 from pathlib import Path
 
@@ -19,6 +20,7 @@ from octoscope.store.parquet import table_bytes
 from octoscope.store.run_dir import RunRoot
 from octoscope.store.sealed_run import SealedRun
 
+from tests.conftest import octoscope
 from tests.here import here
 
 STORES = Path(__file__).parents[1] / "data/stores"
@@ -104,7 +106,7 @@ def test_without_the_check_a_reader_says_so(old_run: Path) -> None:
 
 
 READERS: list[tuple[str, list[str]]] = [
-    ("tables/agreement.parquet", ["compare", "show", "RUN", "heads"]),
+    ("tables/consensus_layers.parquet", ["compare", "show", "RUN", "consensus"]),
     ("tables/agreement_categories.parquet", ["compare", "layers", "RUN"]),
     ("tables/agreement.parquet", ["compare", "layers", "RUN", "--category", "T cell"]),
     ("tables/layers.parquet", ["compare", "show", "RUN", "correlation"]),
@@ -132,9 +134,18 @@ def test_commands_print_nothing_of_an_object_that_is_not_sound(
     assert name in refused.stderr
     assert "--unchecked" in refused.stderr
     assert not list(tmp_path.glob("out*"))
-    read = here(*words, "--unchecked")
+    with warnings.catch_warnings():
+        warnings.simplefilter("always", OctoscopeWarning)
+        read = here(*words, "--unchecked")
     assert read.returncode == 0, read.stderr
     assert "read without comparing it with its digests" in read.stderr
+
+
+def test_a_command_says_that_nothing_was_compared(old_run: Path) -> None:
+    done = octoscope("report", str(old_run), "--unchecked")
+    assert done.returncode == 0
+    assert done.stderr.strip().startswith("warning: ")
+    assert "read without comparing it with its digests, as asked" in done.stderr
 
 
 @pytest.mark.parametrize("lost", [False, True])
