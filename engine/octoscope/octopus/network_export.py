@@ -12,13 +12,15 @@ from octoscope.errors import InputError
 from octoscope.octopus.lookups import bit_names
 from octoscope.octopus.network import Network
 from octoscope.octopus.network_schema import ROLES
-from octoscope.octopus.pair_files import new_file
 from octoscope.octopus.pairs import NEGATIVE, POSITIVE, Groups, source_bits
+from octoscope.output_files import new_file
 
 GRAPHML_EDGES = 200_000  # what Cytoscape and igraph still open comfortably
 
 
-def export(network: Network, path: Path, kind: str, limit: int = GRAPHML_EDGES) -> int:
+def export(
+    network: Network, path: Path, kind: str, limit: int = GRAPHML_EDGES, *, force: bool = False
+) -> int:
     """Write a network and return the number of rows or edges.
 
     Parameters
@@ -28,11 +30,14 @@ def export(network: Network, path: Path, kind: str, limit: int = GRAPHML_EDGES) 
         sources; refused above ``limit`` edges), ``decoupler`` (source, target, weight: signed
         assertions only, no sign is invented), ``omnipath`` (source, target, is_directed,
         is_stimulation, is_inhibition, sources).
+    force
+        Replace a file that is there.
 
     Raises
     ------
     InputError
-        If the file exists, the kind is unknown, or GraphML would be too large.
+        If the file may not be written (:func:`octoscope.output_files.require_new`), the kind is
+        unknown, or GraphML would be too large.
     """
     writers: dict[str, Callable[[Network, Path, int], int]] = {
         "parquet": _parquet,
@@ -42,7 +47,7 @@ def export(network: Network, path: Path, kind: str, limit: int = GRAPHML_EDGES) 
     }
     if kind not in writers:
         raise InputError("--format", f"{kind!r} is unknown", f"choose of {', '.join(writers)}")
-    with new_file(path) as temporary:
+    with new_file(path, force=force) as temporary:
         return writers[kind](network, temporary, limit)
 
 

@@ -2,35 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import pandas as pd
 
 from octoscope.errors import InputError
 from octoscope.octopus.sources.text import delimiter_of
-
-
-@contextmanager
-def new_file(path: Path) -> Iterator[Path]:
-    """Give a file beside ``path`` to write into; it gets the name once it is complete.
-
-    Raises
-    ------
-    InputError
-        If something is there already, or the folder is not.
-    """
-    if path.exists():
-        raise InputError(str(path), "exists already", "name a new file")
-    if not path.absolute().parent.is_dir():
-        raise InputError(str(path.absolute().parent), "is no folder", "make it first")
-    temporary = path.with_name(f".{path.name}.partial")
-    try:
-        yield temporary
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)
 
 
 def read_pairs(path: Path, columns: tuple[str, ...]) -> pd.DataFrame:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 from pathlib import Path
 from typing import Any
@@ -10,7 +9,9 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from octoscope.bounded_reads import read_bounded
 from octoscope.errors import InputError
+from octoscope.json_values import parse_json
 from octoscope.octopus.napistu.bundle import identifier_table
 from octoscope.octopus.napistu.peer_tables import PeerGraph
 from octoscope.octopus.napistu.unpickle import load_torch, plain
@@ -164,7 +165,7 @@ def _reactions(frame: pd.DataFrame, feature: _Features) -> np.ndarray:
 
 def _registry(path: Path) -> dict[str, Any]:
     try:
-        registry = json.loads((path / "registry.json").read_text())
+        registry = parse_json(read_bounded(path / "registry.json"))
     except (OSError, ValueError) as error:
         raise InputError(f"{path}/registry.json", str(error), "give a store's folder") from None
     if not isinstance(registry, dict):
