@@ -156,8 +156,8 @@ def test_every_name_answers_like_the_gene(kind: str, tail: str, net: Network) ->
 def test_names_of_vertices_and_strings_proteins(net: Network) -> None:
     asked = [ENSP[3], net.vertices["name"][2], None, float("nan"), 990001, "nobody"]
     named, counts = with_names(net, asked)
-    assert counts == {"ensembl_gene": 0, "ensembl_protein": 1, "vertex name": 1,
-                      "ncbi_entrez_gene": 1, "": 1}  # fmt: skip
+    # the name of a vertex is its ontology and id
+    assert counts == {"ensembl_gene": 0, "ensembl_protein": 1, "ncbi_entrez_gene": 2, "": 1}
     assert named.vertex_of(["nobody", "990001"])[0] == -1
 
 

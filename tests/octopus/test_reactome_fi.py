@@ -10,6 +10,8 @@ import pytest
 from octoscope.octopus.network_schema import ROLES
 from octoscope.octopus.sources.reactome_fi import read_reactome_fi
 
+from tests.octopus.conftest import statements
+
 # Direction -> sign of Gene1 on Gene2 and back; None: not stated. Written from the arrow's shape.
 ARROWS: dict[str, tuple[int | None, int | None]] = {
     "-": (0, 0), "->": (1, None), "<-": (None, 1), "<->": (1, 1), "-|": (-1, None),
@@ -69,3 +71,19 @@ def test_peer_mode_takes_signs_of_roles(table: Path) -> None:
     p = read_reactome_fi(table, None, "x", "peer").pairs
     assert p is not None
     assert not p.sign[[ROLES[r] == "catalyst" for r in p.role_a]].any()
+
+
+def test_the_direction_that_the_peer_forgets(tmp_path: Path) -> None:
+    path = tmp_path / "fi.txt"
+    path.write_text(
+        "Gene1\tGene2\tAnnotation\tDirection\tScore\nA\tB\tinhibit; activated by\t<-|\t0.9\n"
+        "C\tD\tcatalyze\t->\t1.0\n"
+    )
+    corrected = read_reactome_fi(path, None, "x", "corrected")
+    assert sorted(statements(corrected)) == [
+        (("A", "inhibitor"), ("B", "modified")), (("A", "modified"), ("B", "stimulator")),
+        (("C", "catalyst"), ("D", "modified")),
+    ]  # fmt: skip
+    peer = read_reactome_fi(path, None, "x", "peer")
+    assert (("A", "modified"), ("B", "stimulator")) not in statements(peer)
+    assert (("C", "stimulator"), ("D", "modified")) in statements(peer)

@@ -199,6 +199,11 @@ def _rescored(network: Network, without: Collection[str]) -> tuple[np.ndarray, n
             "build from STRING's full links, or leave the source out",
         )  # fmt: skip
     table = read_table(network.folder, "evidence/STRING").to_pandas()
+    if "homology" not in table:  # links and links.detailed
+        raise InputError(
+            "STRING", "its links have not the channels that its rule of scores needs",
+            "build from links.full (or physical.links.full), or leave the source out (--without)",
+        )  # fmt: skip
     try:
         rescored = combined_score(table, without)
     except KeyError as error:

@@ -9,7 +9,12 @@ from pathlib import Path
 import pandas as pd
 
 from octoscope.errors import InputError
-from octoscope.octopus.sources.text import delimiter_of
+from octoscope.octopus.sources.open_text import (
+    decoded,
+    delimiter_of,
+    is_parquet,
+    open_binary,
+)
 
 
 @contextmanager
@@ -42,10 +47,13 @@ def read_pairs(path: Path, columns: tuple[str, ...]) -> pd.DataFrame:
         If it cannot be read or a column is missing.
     """
     try:
-        if path.suffix == ".parquet":
+        if is_parquet(path):
             table = pd.read_parquet(path)
         else:
-            table = pd.read_csv(path, sep=delimiter_of(path), dtype=dict.fromkeys(columns, str))
+            with open_binary(path) as handle:
+                line = decoded(handle.peek(1 << 16).partition(b"\n")[0], str(path))
+                separator = delimiter_of(line)
+                table = pd.read_csv(handle, sep=separator, dtype=dict.fromkeys(columns, str))
     except (OSError, ValueError) as error:
         raise InputError(str(path), f"cannot be read ({error})", "give a table") from None
     missing = [c for c in columns if c not in table]

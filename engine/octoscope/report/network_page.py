@@ -8,6 +8,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
 from octoscope import __version__
+from octoscope.errors import InputError
 from octoscope.octopus.network import Network
 from octoscope.octopus.network_info import source_overlap, source_table, summary
 from octoscope.octopus.network_schema import NOT_KNOWN, UNNAMED
@@ -55,7 +56,10 @@ def _independent(network: Network) -> dict[str, Any] | None:
     string = network.edges.source == code
     if not known or UNNAMED in network.sources or (network.edges.evidence[string] < 0).any():
         return None
-    kept = view(network, INDEPENDENT)
+    try:
+        kept = view(network, INDEPENDENT)
+    except InputError:  # STRING's links without the channels that its rule needs
+        return None
     return {
         "all": len(network.pair_keys),
         "kept": len(kept.pair_keys),

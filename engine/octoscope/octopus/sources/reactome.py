@@ -15,9 +15,10 @@ import pandas as pd
 import pyarrow as pa
 
 from octoscope.errors import InputError
+from octoscope.octopus.sources.open_text import open_binary
 from octoscope.octopus.sources.record import SourceCounts, SourceRecord
 from octoscope.octopus.sources.sbml import SbmlFile, join_files, read_sbml
-from octoscope.octopus.sources.text import open_binary, stream_table
+from octoscope.octopus.sources.text import stream_table
 
 _HUMAN = "Homo sapiens"
 
