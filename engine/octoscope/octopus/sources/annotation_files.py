@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 import sqlite3
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -136,7 +135,8 @@ def _cleaned(table: pd.DataFrame, counts: SourceCounts) -> pd.DataFrame:
             if found is None and plain not in ("", "-"):
                 counts.note(f"text that is no {ontology} (not read)", 1, [plain])
     keys = list(zip(table["ontology"], table["identifier"], strict=True))
-    out = table.assign(ontology=[clean[k][0] for k in keys], identifier=[clean[k][1] for k in keys])
+    out = table.assign(ontology=[clean[k][0] for k in keys])
+    out["identifier"] = [clean[k][1] for k in keys]
     return out.dropna().drop_duplicates(ignore_index=True)
 
 

@@ -22,6 +22,8 @@ from octoscope.octopus.sources.edge_columns import (
     read_signs,
 )
 from octoscope.octopus.sources.edge_layouts import Layout, layout_of, places_of
+from octoscope.octopus.sources.mitab import is_mitab, read_mitab
+from octoscope.octopus.sources.open_text import is_parquet
 from octoscope.octopus.sources.record import SourceCounts, SourceRecord, identifier_frame, pairs_of
 from octoscope.octopus.sources.symbols import note_aliases
 from octoscope.octopus.sources.text import first_line, read_frame
@@ -41,7 +43,8 @@ def read_edge_list(
 ) -> SourceRecord:
     """Read a table (TSV, CSV, Parquet) of pairs.
 
-    The layouts of :mod:`~octoscope.octopus.sources.edge_layouts` are known by their column names.
+    The layouts of :mod:`~octoscope.octopus.sources.edge_layouts` are known by their column names,
+    and PSI-MI TAB by its form.
     Rows with neither a sign nor an order are taken as directed, with a warning, unless the layout
     tells. Rows that state the same of one pair are joined: distinct publications count, and the
     highest score. Other columns are named in a warning.
@@ -63,6 +66,8 @@ def read_edge_list(
         If columns are missing, the ontology is unknown, a sign or truth value cannot be read, or a
         score lies outside its range.
     """
+    if not is_parquet(path) and is_mitab(path):
+        return read_mitab(path, name, release, taxon=taxon)
     counts, given = SourceCounts(), given or Layout()
     names = first_line(path)
     layout = layout_of(names, given)

@@ -65,6 +65,8 @@ def _only_member(path: Path, archive: zipfile.ZipFile) -> str:
     ]  # fmt: skip
     if any(m.startswith("xl/") for m in members):
         raise InputError(str(path), *_WORKBOOK)
+    if len(members) > 1:  # IntAct packs negative interactions beside the others
+        members = [m for m in members if "negative" not in m]
     if len(members) != 1:
         raise InputError(str(path), f"holds {len(members)} files", "unpack it, and name one")
     return members[0]
