@@ -29,7 +29,7 @@ ALLOWED: dict[str, set[str]] = {
     "store": {"row_blocks", "config", "digests", "errors", "json_values", "run_plan"},
     "atlas": {"config", "errors", "genes", "store"},
     "models": {"digests", "errors", "genes", "jit", "safe_pickle"},
-    "octopus": {"config", "digests", "errors", "safe_pickle"},
+    "octopus": {"config", "digests", "errors", "genes", "safe_pickle"},
     "analysis": {"attention", "row_blocks", "config", "errors", "jit", "octopus", "run_plan"},
     "results": {"analysis", "attention", "row_blocks", "config", "errors", "run_plan", "store"},
     "extract": {

@@ -231,7 +231,7 @@ def info(
 def lookup(
     view: ViewOptions,
     pairs: Annotated[Path, typer.Argument(help="Table of pairs (parquet, tsv, csv)")],
-    target: Annotated[Path, typer.Argument(help="Parquet file to write")],
+    target: Annotated[Path, typer.Argument(help="File to write: .parquet, .tsv or .csv")],
     columns: Annotated[str, typer.Option(help="The two columns of genes")] = "query,key",
     distance: Annotated[
         int, typer.Option(help="Also the shortest path up to this many edges; 0: no")
@@ -243,7 +243,7 @@ def lookup(
     """
     from octoscope.octopus.asked_names import require_found, with_names
     from octoscope.octopus.lookups import annotate
-    from octoscope.octopus.pair_files import new_file, read_pairs
+    from octoscope.octopus.pair_files import new_file, read_pairs, write_table
 
     network = view.network()
     names = tuple(columns.split(","))
@@ -255,7 +255,7 @@ def lookup(
     said = require_found(f"{pairs}: {columns}", network, counts, str(next(iter(asked), "")))
     with new_file(target) as file:
         found = annotate(table, network, *names, distance=distance)
-        found.to_parquet(file, compression="zstd", index=False)
+        write_table(found, file, target)
     out.print(
         f"{len(found):,} pairs, {int(found['mapped'].sum()):,} with both genes in the network, "
         f"{int(found['forward'].sum()):,} with an edge in their order, "
@@ -270,19 +270,19 @@ def lookup(
 def genes(
     view: ViewOptions,
     listed: Annotated[Path, typer.Argument(help="Text file of genes, one per line")],
-    target: Annotated[Path, typer.Argument(help="Parquet file to write")],
+    target: Annotated[Path, typer.Argument(help="File to write: .parquet, .tsv or .csv")],
 ) -> None:
     """Write vertex, degree by source, and stratum of a set of genes, for nulls."""
     from octoscope.octopus.asked_names import require_found, with_names
     from octoscope.octopus.nulls import gene_table
-    from octoscope.octopus.pair_files import new_file, read_genes
+    from octoscope.octopus.pair_files import new_file, read_genes, write_table
 
     asked = read_genes(listed)
     network, counts = with_names(view.network(), asked)
     said = require_found(str(listed), network, counts, asked[0])
     with new_file(target) as file:
         table = gene_table(network, asked)
-        table.to_parquet(file, compression="zstd", index=False)
+        write_table(table, file, target)
     inside = table["vertex"].notna()
     out.print(
         f"{len(table):,} genes, {int(inside.sum()):,} in the network, "
@@ -297,14 +297,27 @@ def genes(
 def export(
     view: ViewOptions,
     target: Annotated[Path, typer.Argument(help="File to write")],
-    kind: Annotated[str, typer.Option("--format", help="parquet, graphml, decoupler, omnipath")],
+    kind: Annotated[
+        str,
+        typer.Option("--format", help="parquet (assertions), graphml, decoupler, omnipath"),
+    ],
     limit: Annotated[int, typer.Option(help="Most edges of a GraphML file")] = 200_000,
+    names: Annotated[
+        str | None,
+        typer.Option(
+            help="symbol or ensembl: what genes are called in tables; default: symbol for "
+            "decoupler, else ensembl"
+        ),
+    ] = None,
 ) -> None:
-    """Write a network, or a view of it, for other tools."""
+    """Write a network, or a view of it, for other tools.
+
+    Tables are Parquet, TSV or CSV, as the ending of the file says.
+    """
     from octoscope.octopus.network_export import export as write
 
     network = view.network()
-    rows = write(network, target, kind, limit)
+    rows = write(network, target, kind, limit, names)
     out.print(f"{rows:,} rows in {target}", soft_wrap=True)
 
 

@@ -16,6 +16,8 @@ from octoscope.octopus.sources.open_text import (
     open_binary,
 )
 
+_TABLES = {".parquet": "", ".tsv": "\t", ".txt": "\t", ".csv": ","}
+
 
 @contextmanager
 def new_file(path: Path) -> Iterator[Path]:
@@ -36,6 +38,37 @@ def new_file(path: Path) -> Iterator[Path]:
         temporary.replace(path)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def write_table(frame: pd.DataFrame, path: Path, named: Path, otherwise: str = "") -> None:
+    """Write a table as the ending of its name says: Parquet, TSV (``.tsv``, ``.txt``) or CSV.
+
+    ``.gz`` behind it packs a text.
+
+    Parameters
+    ----------
+    path
+        File to write, of any name.
+    named
+        What the file will be called.
+    otherwise
+        Ending that counts if the name has none of these; without it such a name is refused.
+
+    Raises
+    ------
+    InputError
+        If the ending is of no table.
+    """
+    packed = named.suffix == ".gz"
+    ending = (named.with_suffix("") if packed else named).suffix.lower()
+    ending = ending if ending in _TABLES else otherwise
+    if ending == ".parquet":
+        frame.to_parquet(path, compression="zstd", index=False)
+    elif ending in _TABLES:
+        frame.to_csv(path, sep=_TABLES[ending], index=False, compression="gzip" if packed else None)
+    else:
+        raise InputError(str(named), "its ending is of no table",
+                         f"name it {', '.join(_TABLES)}")  # fmt: skip
 
 
 def read_pairs(path: Path, columns: tuple[str, ...]) -> pd.DataFrame:

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pyarrow as pa
+import pyarrow.compute as pac
 import pyarrow.csv as pc
 import pyarrow.parquet as pq
 
@@ -220,6 +221,8 @@ def _parquet(
 
 def _cast(column: pa.Array, kind: pa.DataType) -> pa.Array:
     plain = column.dictionary_decode() if pa.types.is_dictionary(column.type) else column
+    if pa.types.is_floating(plain.type):  # as text it would be a word
+        plain = pac.if_else(pac.is_nan(plain), None, plain)
     return plain.cast(kind)
 
 
