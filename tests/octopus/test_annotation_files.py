@@ -11,7 +11,7 @@ import pandas as pd
 import pytest
 from octoscope.errors import InputError, OctoscopeWarning
 from octoscope.octopus.network import open_network
-from octoscope.octopus.network_info import remarks
+from octoscope.octopus.reading_notes import reading_notes
 from octoscope.octopus.sources.annotation_files import read_annotation
 from octoscope.octopus.sources.symbols import ALIAS
 
@@ -208,7 +208,7 @@ def test_former_symbols_are_read_in_every_source_and_said(tmp_path: Path) -> Non
     at = net.vertex_of(GENES["ensg"].to_numpy())
     assert (net.index.find(at[[a for a, _ in pairs]], at[[b for _, b in pairs]]) >= 0).all()
     assert len(net.vertices) == 5
-    said = [line for line in remarks(net) if ALIAS in line]
+    said = [line for line in reading_notes(net.meta) if ALIAS in line]
     assert {line.partition(":")[0] for line in said} == set(net.sources)
 
 

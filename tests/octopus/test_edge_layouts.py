@@ -11,7 +11,7 @@ import yaml
 from octoscope.errors import InputError, OctoscopeWarning
 from octoscope.octopus.build_config import load_octopus_config
 from octoscope.octopus.network import Network, open_network
-from octoscope.octopus.network_info import remarks
+from octoscope.octopus.reading_notes import reading_notes
 
 from tests.octopus.conftest import build_from
 
@@ -118,7 +118,7 @@ def test_biogrid_tab3(tmp_path: Path) -> None:
     assert rows(net)["dropped"] == {
         "an end of another organism than 9606": 1, "an end is no known ncbi_entrez_gene": 1
     }  # fmt: skip
-    assert any("1 noted: genetic interaction" in line for line in remarks(net))
+    assert any("1 noted: genetic interaction" in line for line in reading_notes(net.meta))
     other = built(tmp_path / "p", text, "b.tab3.txt", keep={"Experimental System Type": [
         "physical"]}) if (tmp_path / "p").mkdir() is None else None  # fmt: skip
     assert other is not None

@@ -82,6 +82,8 @@ def _mode(text: str) -> Any:
 
 
 def _made(made: dict[str, Any], target: Path, as_json: bool) -> None:
+    from octoscope.octopus.reading_notes import reading_notes
+
     if as_json:
         show(made, True, Table)
         return
@@ -100,15 +102,8 @@ def _made(made: dict[str, Any], target: Path, as_json: bool) -> None:
     out.print(table)
     out.print(f"{counts['vertices']:,} vertices, {counts['assertions']:,} statements, "
               f"{counts['genes']:,} genes")  # fmt: skip
-    for name, entry in made["sources"].items():
-        for why, count in entry.get("rows", {}).get("dropped", {}).items():
-            out.print(f"{escape(name)}: {count:,} dropped: {escape(why)}", soft_wrap=True)
-        for what, count in entry.get("rows", {}).get("noted", {}).items():
-            out.print(f"{escape(name)}: {count:,} noted: {escape(what)}", soft_wrap=True)
-        unread = entry.get("rows", {}).get("unread", ())
-        if unread:
-            columns = escape(", ".join(unread))
-            out.print(f"{escape(name)}: columns that are not read: {columns}", soft_wrap=True)
+    for line in reading_notes(made):
+        out.print(f"note: {escape(line)}", soft_wrap=True)
     for fixed in made["corrections"]:
         out.print(
             f"corrected, {escape(fixed['source'])}: {escape(fixed['defect'])}: "
@@ -116,8 +111,6 @@ def _made(made: dict[str, Any], target: Path, as_json: bool) -> None:
             f"({escape(fixed['how'])})",
             soft_wrap=True,
         )
-    for note in made["notes"]:
-        out.print(f"note: {escape(note)}", soft_wrap=True)
 
 
 @dataclass(frozen=True)
@@ -182,12 +175,8 @@ def info(
     """Say what a network, or a view of it, holds: sources side by side and what they share."""
     from octoscope.octopus.directory import verify_directory
     from octoscope.octopus.network import octopus_folder
-    from octoscope.octopus.network_info import (
-        remarks,
-        source_overlap,
-        source_table,
-        summary,
-    )
+    from octoscope.octopus.network_info import source_overlap, source_table, summary
+    from octoscope.octopus.reading_notes import reading_notes
 
     if check:
         with octopus_folder(view.directory) as folder:
@@ -195,12 +184,13 @@ def info(
         if faults:
             raise InputError(view.directory, "; ".join(faults), "build or import it again")
     network = view.network()
+    notes = reading_notes(network.meta, network.sources)
     rows, table, overlap = summary(network), source_table(network), source_overlap(network)
     rows |= {f"release of {s}": r for s, r in zip(table["source"], table["release"], strict=True)}
     if as_json:
         known = overlap.astype(object).where(overlap.notna(), None)
         body = rows | {"sources": table.to_dict("records"), "overlap": known.to_dict("records"),
-                       "remarks": remarks(network)}  # fmt: skip
+                       "remarks": notes}  # fmt: skip
         show(body, True, Table)
         return
     out.print(rows_table(view.directory, rows))
@@ -222,8 +212,8 @@ def info(
         shared.add_row(escape(name), *cells)
     out.print(shared)
     out.print("In brackets: Jaccard index of the pairs, without self pairs.")
-    for remark in remarks(network):
-        out.print(f"note: {escape(remark)}", soft_wrap=True)
+    for note in notes:
+        out.print(f"note: {escape(note)}", soft_wrap=True)
 
 
 @app.command()

@@ -73,11 +73,7 @@ def build_octopus(
         say(f"{len(consensus.vertices):,} vertices")
         require_genes(records, consensus, map_genes(consensus.identifiers))
         consensus.identifiers = with_symbols(consensus.identifiers, annotation)
-        notes = []
-        if annotation is not None and annotation.counts.unread:
-            columns = ", ".join(annotation.counts.unread)
-            notes.append(f"annotation: columns that are not read: {columns}")
-        return _write(writer, config, records, consensus, digests, notes)
+        return _write(writer, config, records, consensus, digests, annotation)
 
 
 def _digest(path: Path) -> dict[str, Any]:
@@ -173,7 +169,7 @@ def _write(
     records: list[SourceRecord],
     consensus: Consensus,
     digests: dict[str, dict[str, Any]],
-    notes: list[str],
+    annotation: Annotation | None,
 ) -> dict[str, Any]:
     n = len(consensus.vertices)
     vertices = consensus.vertices.assign(
@@ -206,22 +202,23 @@ def _write(
                    else {"vertices": n, "assertions": 0}) | {"genes": genes["gene"].nunique()},
         "sources": {r.name: _source_entry(r, digests, len(s.src)) for r, s in
                     zip(records, consensus.statements, strict=True) if r.name in names},
-        "annotation": _annotation(config),
+        "annotation": _annotation(config, annotation),
         "without_statements": [_source_entry(r, digests, 0) for r in records
                                if r.name not in names],
         "corrections": [d for r in records for d in r.defects],
-        "notes": notes,
+        "notes": [],
     }  # fmt: skip
     body["sources"] = dict(sorted(body["sources"].items()))
     writer.close(body)
     return body
 
 
-def _annotation(config: OctopusConfig) -> dict[str, Any] | None:
-    if config.annotation is None:
+def _annotation(config: OctopusConfig, read: Annotation | None) -> dict[str, Any] | None:
+    if config.annotation is None or read is None:
         return None
     files = [_digest(config.annotation.path)]
-    return {"release": config.annotation.release, "files": files}
+    rows = read.counts.as_json()
+    return {"release": config.annotation.release, "files": files, "rows": rows}
 
 
 def _source_entry(

@@ -13,6 +13,7 @@ from octoscope.octopus.network import Network
 from octoscope.octopus.network_info import source_overlap, source_table, summary
 from octoscope.octopus.network_schema import NOT_KNOWN, UNNAMED
 from octoscope.octopus.network_views import INDEPENDENT, view
+from octoscope.octopus.reading_notes import reading_notes
 from octoscope.report import figures
 
 
@@ -44,6 +45,7 @@ def network_page(network: Network) -> bytes:
             sources=sources.to_dict("records"),
             figures=drawn,
             independent=_independent(network),
+            notes=reading_notes(network.meta),
         )
         .encode()
     )
