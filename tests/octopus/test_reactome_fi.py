@@ -5,8 +5,10 @@ from __future__ import annotations
 from itertools import product
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 import pytest
+from octoscope.errors import InputError
 from octoscope.octopus.network_schema import ROLES
 from octoscope.octopus.sources.reactome_fi import read_reactome_fi
 
@@ -87,3 +89,18 @@ def test_the_direction_that_the_peer_forgets(tmp_path: Path) -> None:
     peer = read_reactome_fi(path, None, "x", "peer")
     assert (("A", "modified"), ("B", "stimulator")) not in statements(peer)
     assert (("C", "stimulator"), ("D", "modified")) in statements(peer)
+
+
+def test_files_without_scores(tmp_path: Path) -> None:
+    """Red: files before 2015 and a space behind the last name were refused."""
+    path = tmp_path / "fi.txt"
+    path.write_text("Gene1\tGene2\tAnnotation\tDirection \nA\tB\tx\t->\nC\tD\tpredicted\t-\n")
+    record = read_reactome_fi(path, None, "x", "corrected")
+    assert record.pairs is not None
+    assert record.pairs.sign.tolist() == [1, 0]
+    assert record.pairs.reversible.tolist() == [False, True]
+    assert np.isnan(record.pairs.score).all()
+    assert record.counts.noted["row without a score (old files have none)"] == 2
+    path.write_text("A\tB\nC\tD\n")
+    with pytest.raises(InputError, match="bare pairs are an edge list"):
+        read_reactome_fi(path, None, "x", "corrected")

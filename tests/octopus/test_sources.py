@@ -11,6 +11,7 @@ from typing import Any
 import pandas as pd
 import pytest
 from octoscope.octopus.network_schema import ROLES
+from octoscope.octopus.reading_notes import reading_notes
 from octoscope.octopus.sources.annotation import Annotation
 from octoscope.octopus.sources.intact import read_intact
 from octoscope.octopus.sources.omnipath import read_omnipath
@@ -135,3 +136,19 @@ def test_compressed_files_and_parquet_read_the_same(
     table.to_parquet(tmp_path / "omnipath.parquet")
     read_again = read_omnipath(tmp_path / "omnipath.parquet", annotation, "x", "corrected")
     assert statements(read_again) == statements(read("OmniPath", raw, annotation, "corrected"))
+
+
+def test_a_pathway_cut_in_half_is_left_out_and_named(raw: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "reactome"
+    folder.mkdir()
+    for file in (raw / "reactome").glob("*.sbml"):
+        (folder / file.name).write_bytes(file.read_bytes())
+    cut = folder / "reactome_tca.sbml"
+    cut.write_bytes(cut.read_bytes()[: cut.stat().st_size // 2])
+    record = read_reactome(folder, raw / "reactome/pw_index.tsv", "73")
+    assert record.counts.noted["pathway file that cannot be read"] == 1
+    entry = {"rows": record.counts.as_json()}
+    lines = reading_notes({"sources": {"Reactome": entry}})
+    assert any("reactome_tca.sbml" in line for line in lines)
+    assert record.pathways is not None
+    assert record.pathways["pathway"].nunique() == 3
