@@ -168,6 +168,9 @@ def test_huri_has_no_line_of_names(tmp_path: Path) -> None:
     net = built(tmp_path, text, "HuRI.tsv", ids="ensembl_gene", directed=False)
     assert edges(net) == {(0, 1): (0, False), (2, 3): (0, False)}
     assert rows(net)["merged"] == 1
+    other = tmp_path / "other"
+    other.mkdir()
+    assert edges(built(other, text, "HuRI.tsv", directed=False)) == edges(net)
 
 
 @pytest.mark.filterwarnings("error::octoscope.errors.OctoscopeWarning")
@@ -216,6 +219,10 @@ def test_rows_of_one_pair_are_joined_and_contradictions_stay(tmp_path: Path) -> 
         ({"keep": {"kind": ["x"]}}, lines(("source", "target"), (S[0], S[1])), "no column 'kind'"),
         ({"directed": True}, lines(("source", "target", "score"), (S[0], S[1], 900)),
          r"score, row 2: '900' is outside 0\.\.1.*score_max"),
+        ({"directed": True}, lines(("source", "target"), (G[0], G[1])),
+         "none of its 2 ids is a known symbol.*set ids: ensembl_gene for mine"),
+        ({"directed": True, "ids": "ncbi_entrez_gene"}, lines(("source", "target"), (U[0], U[1])),
+         "set ids: uniprot for mine"),
         ({}, lines(("source", "target", "directed"), (S[0], S[1], "perhaps")),
          r"directed, row 2: 'perhaps' is no truth value.*values: \{directed"),
         ({}, lines(("source", "target", "sign"), (S[0], S[1], "odd")),

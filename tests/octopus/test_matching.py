@@ -97,7 +97,9 @@ def test_ids_that_lead_to_no_gene_stop(tmp_path: Path) -> None:
     made = tree(tmp_path, True, edge_lists=[mine])
     assert len(open_network(build_from(made, tmp_path / "b", loud=True)).genes) == 2
     wrong = edge_list(tmp_path / "w.tsv", "source target sign", [("GNX0", "GNX1", "1")], "uniprot")
-    with pytest.raises(InputError, match="1 an end is no known uniprot"):
+    with pytest.raises(
+        InputError, match="none of its 2 ids is a known uniprot.*set ids: symbol for mine"
+    ):
         build_from(tree(tmp_path, True, edge_lists=[wrong]), tmp_path / "c")
 
 

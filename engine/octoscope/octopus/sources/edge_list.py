@@ -53,8 +53,8 @@ def read_edge_list(
     ----------
     ids
         Ontology of both ends: ensembl_gene, ensembl_protein, ncbi_entrez_gene, uniprot, symbol, …
-        None: that of the layout, else symbol. An end written ``ontology:id`` tells its own. Symbols
-        are looked up in the annotation.
+        None: that of the layout, or of ids in a first line without names, else symbol. An end
+        written ``ontology:id`` tells its own. Symbols are looked up in the annotation.
     given
         What the user says of the columns.
     taxon
@@ -71,7 +71,7 @@ def read_edge_list(
     counts, given = SourceCounts(), given or Layout()
     names = first_line(path)
     layout = layout_of(names, given)
-    ids = ids or layout.ids or "symbol"
+    ids = ids or layout.ids or _ontology_of(names[:2]) or "symbol"
     _require_ontology(name, ids, annotation)
     header = layout.header
     if header is None:
@@ -159,6 +159,15 @@ def _ends(
     known = np.zeros(len(distinct), bool)
     known[identifiers["species"].to_numpy(int)] = True
     unknown = [t for t, k in zip(texts, known, strict=True) if not k]
+    if len(known) and not known.any():
+        symbols = annotation.of_symbols(("ensembl_gene",)) if annotation is not None else {}
+        seen = _ontology_of(texts) or ("symbol" if any(t in symbols for t in texts) else None)
+        raise InputError(
+            f"{path}: source, target",
+            f"none of its {len(known):,} ids is a known {ids}, for example not {unknown[0]!r}",
+            f"set ids: {seen} for {name}" if seen and seen != ids
+            else f"set ids of {name} to their ontology, or give the annotation of their organism",
+        )  # fmt: skip
     if 0 < known.sum() < FEW * len(known):
         warn(f"{path}: only {int(known.sum()):,} of {len(known):,} ids are a known {ids}, for "
              f"example not {unknown[0]!r}; check the field ids of {name}")  # fmt: skip
@@ -166,6 +175,13 @@ def _ends(
     mapped = known[a] & known[b] if len(frame) else np.zeros(0, bool)
     counts.drop(f"an end is no known {ids}", int((~mapped).sum()), unknown)
     return np.where(mapped, a, -1), np.where(mapped, b, -1), texts, identifiers
+
+
+def _ontology_of(texts: list[str]) -> str | None:
+    """Return the ontology whose form most of some ids have; numbers have none of their own."""
+    kinds = ("ensembl_gene", "ensembl_protein", "ensembl_transcript", "uniprot")
+    found = (k for k in kinds if 2 * sum(has_form(k, t) for t in texts) > len(texts))
+    return next(found, None) if len(texts) > 1 else None
 
 
 def _identifiers(asked: Iterable[tuple[str, ...]], annotation: Annotation | None) -> pd.DataFrame:

@@ -15,16 +15,17 @@ import pandas as pd
 import pyarrow as pa
 
 from octoscope.errors import InputError
-from octoscope.octopus.sources.open_text import open_binary
+from octoscope.octopus.sources.open_text import begins_with, open_binary
 from octoscope.octopus.sources.record import SourceCounts, SourceRecord
 from octoscope.octopus.sources.sbml import SbmlFile, join_files, read_sbml
 from octoscope.octopus.sources.text import stream_table
 
 _HUMAN = "Homo sapiens"
+_SBML = (".sbml", ".xml")
 
 
 def read_reactome(sbml: Path, pathways: Path | None, release: str) -> SourceRecord:
-    """Read Reactome's SBML export: the ``tgz`` of all species, or a folder of ``*.sbml``.
+    """Read Reactome's SBML export: the ``tgz`` of all species, a folder of ``*.sbml``, or one.
 
     Parameters
     ----------
@@ -126,14 +127,18 @@ def _order(available: list[str], listed: dict[str, str] | None) -> list[str]:
 @contextmanager
 def _members(path: Path) -> Iterator[Iterator[tuple[str, Callable[[], IO[bytes]]]]]:
     if path.is_dir():
-        yield ((p.name, partial(_open, p)) for p in sorted(path.rglob("*.sbml")))
+        found = sorted(p for p in path.rglob("*") if p.suffix in _SBML)
+        yield ((p.name, partial(_open, p)) for p in found)
+        return
+    if begins_with(path, b"<"):  # one pathway
+        yield iter([(path.name, partial(_open, path))])
         return
     try:
         with tarfile.open(path, "r:*") as archive:
             yield (
                 (Path(m.name).name, partial(_extract, archive, m))
                 for m in archive.getmembers()
-                if m.isfile() and m.name.endswith((".sbml", ".xml"))
+                if m.isfile() and m.name.endswith(_SBML)
             )
     except (OSError, tarfile.TarError, EOFError, zlib.error) as error:
         raise InputError(str(path), f"cannot be read ({error})", "download it again") from None
