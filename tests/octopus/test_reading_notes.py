@@ -13,6 +13,7 @@ import yaml
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from octoscope.octopus.network import open_network
+from octoscope.octopus.network_views import network_summary
 from octoscope.octopus.reading_notes import reading_notes
 from octoscope.octopus.sources.annotation_files import read_annotation
 from octoscope.octopus.sources.edge_list import read_edge_list
@@ -55,6 +56,7 @@ def test_the_same_lines_everywhere(tmp_path: Path) -> None:
     report = network_page(net).decode()
     body = json.loads(here("octopus", "info", str(tmp_path / "net"), "--json").stdout)
     assert body["remarks"] == lines
+    assert network_summary(str(tmp_path / "net"))["notes"] == lines
     for line in lines:
         assert f"note: {line}" in built.stdout
         assert f"note: {line}" in info.stdout

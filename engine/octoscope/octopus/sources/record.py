@@ -62,7 +62,7 @@ class SourceCounts:
 
     def leave_unread(self, names: Iterable[str]) -> None:
         """Name columns that nothing is taken from; columns without a name are row numbers."""
-        nameless = ("", "unnamed: 0")  # as R and pandas write them
+        nameless = ("", "unnamed: 0", "__index_level_0__")  # as R and pandas write them
         self.unread += [
             n for n in names if n.strip().lower() not in nameless and n not in self.unread
         ]
