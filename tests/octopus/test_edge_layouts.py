@@ -219,6 +219,7 @@ def test_rows_of_one_pair_are_joined_and_contradictions_stay(tmp_path: Path) -> 
         ({"keep": {"kind": ["x"]}}, lines(("source", "target"), (S[0], S[1])), "no column 'kind'"),
         ({"directed": True}, lines(("source", "target", "score"), (S[0], S[1], 900)),
          r"score, row 2: '900' is outside 0\.\.1.*score_max"),
+        ({}, lines(("source", "Source", "target"), (S[0], S[0], S[1])), "column 'source' twice"),
         ({"directed": True}, lines(("source", "target"), (G[0], G[1])),
          "none of its 2 ids is a known symbol.*set ids: ensembl_gene for mine"),
         ({"directed": True, "ids": "ncbi_entrez_gene"}, lines(("source", "target"), (U[0], U[1])),

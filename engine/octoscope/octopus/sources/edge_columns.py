@@ -143,8 +143,7 @@ def read_scores(path: Path, frame: pd.DataFrame, largest: float) -> np.ndarray |
         raise InputError(
             f"{path}: score, row {int(frame['row'].iloc[at])}",
             f"{text.iloc[at]!r} is outside 0..{largest:g}",
-            "give its largest value as score_max, or leave the column out: keep it under another "
-            "name",
+            "give its largest value as score_max, or rename the column so that it is not read",
         )
     return value.to_numpy(np.float32)
 

@@ -146,6 +146,9 @@ def places_of(
         if isinstance(column, int):
             return column - 1 if 1 <= column <= len(names) else None
         at = column.strip().casefold()
+        if header and plain.count(at) > 1:
+            raise InputError(where, f"column {column!r} twice",
+                             "keep one of them, or give its number under columns: {…}")  # fmt: skip
         return plain.index(at) if header and at in plain else None
 
     out: dict[str, int] = {}
