@@ -30,7 +30,10 @@ ALLOWED: dict[str, set[str]] = {
     "atlas": {"config", "errors", "genes", "store"},
     "models": {"digests", "errors", "genes", "jit", "safe_pickle"},
     "octopus": {"config", "digests", "errors", "genes", "safe_pickle"},
-    "analysis": {"attention", "row_blocks", "config", "errors", "jit", "octopus", "run_plan"},
+    "gnn": {"digests", "errors", "models", "octopus", "safe_pickle"},
+    "analysis": {
+        "attention", "row_blocks", "config", "errors", "gnn", "jit", "octopus", "run_plan",
+    },
     "results": {"analysis", "attention", "row_blocks", "config", "errors", "run_plan", "store"},
     "extract": {
         "analysis", "atlas", "attention", "row_blocks", "config", "errors", "models", "run_plan",
@@ -38,8 +41,8 @@ ALLOWED: dict[str, set[str]] = {
     },
     "probe": {"atlas", "config", "errors", "models"},
     "planning": {
-        "analysis", "atlas", "attention", "config", "errors", "extract", "genes", "json_values",
-        "models", "octopus", "run_plan", "probe", "store",
+        "analysis", "atlas", "attention", "config", "errors", "extract", "genes", "gnn",
+        "json_values", "models", "octopus", "run_plan", "probe", "store",
     },
     "report": {"config", "errors", "octopus", "run_plan", "results"},
     "pipeline": {
@@ -134,8 +137,12 @@ WRITERS = {
     "atlas/shards.py": "a converted atlas",
     "cli/app.py": "a report where the user wants it",
     "cli/compare.py": "a table where the user wants it",
+    "cli/gnn.py": "tables of scores where the user wants them",
     "cli/octopus.py": "tables and pages of a network where the user wants them",
     "extract/coexpression_work.py": "a temporary file in the folder that `Attempt.room` gives",
+    "gnn/embeddings.py": "embeddings in a cache of the user",
+    "gnn/gnn_checkpoint.py": "a checkpoint of a graph neural network",
+    "gnn/graph_folder.py": "a graph as arrays",
     "octopus/directory.py": "a network directory",
     "octopus/network_export.py": "a network for another program",
     "octopus/pair_files.py": "a file of pairs, first under a temporary name",
@@ -208,7 +215,7 @@ def test_the_rules_are_those_of_the_page() -> None:
 @pytest.mark.parametrize(
     ("library", "rooms"),
     [
-        ("torch", {"attention", "models", "extract", "planning", "probe", "safe_pickle"}),
+        ("torch", {"attention", "gnn", "models", "extract", "planning", "probe", "safe_pickle"}),
         ("jinja2", {"report"}),
         ("typer", {"cli"}),
     ],

@@ -229,6 +229,39 @@ class Run(Shown):
                 found = found[found[column] == one_of(column, value, known)]
         return found.reset_index(drop=True)
 
+    def gnn(
+        self, *, checkpoint: str | None = None, message_passing: str | None = None
+    ) -> pd.DataFrame:
+        """Return how graph neural networks score the top pairs: rows of ``tables/gnn_scores``.
+
+        Parameters
+        ----------
+        checkpoint
+            A name of ``network.gnn``; None: all of them.
+        message_passing
+            ``all``, ``train`` or ``leave-out``; None: all of them.
+
+        Raises
+        ------
+        InputError
+            If the run had no such network, or a name is not in it.
+
+        Examples
+        --------
+        >>> "gnn_scores" in oc.open_run(RUN).tables  # this run named none
+        False
+        """
+        if "gnn_scores" not in self.tables:
+            raise InputError("network.gnn", "the run has no graph neural network",
+                             "name one in the configuration and run again")  # fmt: skip
+        found = self.tables["gnn_scores"]
+        asked = {"checkpoint": checkpoint, "message_passing": message_passing}
+        for column, value in asked.items():
+            if value is not None:
+                known = list(found[column].unique())
+                found = found[found[column] == one_of(column, value, known)]
+        return found.reset_index(drop=True)
+
     def compare(self, other: Run) -> pd.DataFrame:
         """Compare the matrices that two runs have in common; both must have kept them.
 
@@ -305,34 +338,9 @@ class Run(Shown):
         >>> sorted(pairs["direction"].unique())
         ['attended to by', 'attends to']
         """
-        ensembl = self._ensembl(gene)
-        parts = []
-        for m in self.plan.models:
-            if ensembl not in set(m.axis) or f"topk/{m.name}" not in self.tables:
-                continue
-            shown = m.views[0] if view is None else view
-            top = self.tables[f"topk/{m.name}"]
-            top = top[(top["part"] == "total") & (top["view"] == shown)]
-            for own, other, direction in (
-                ("query", "key", "attends to"),
-                ("key", "query", "attended to by"),
-            ):
-                rows = top[top[own] == ensembl]
-                names = {other: "partner", f"{other}_symbol": "partner_symbol"}
-                rows = rows.rename(columns=names).assign(direction=direction)
-                parts.append(rows[[c for c in _GENE_COLUMNS if c in rows]])
-        top_pairs = pd.concat(parts, ignore_index=True) if parts else pd.DataFrame()
-        if self.network is None or not len(top_pairs):
-            return top_pairs.assign(sources=pd.array([pd.NA] * len(top_pairs), dtype="string"))
-        pairs = pd.DataFrame({"a": ensembl, "b": top_pairs["partner"]}, dtype=object)
-        forward = self.network.annotate(pairs, query="a", key="b")
-        backward = self.network.annotate(pairs, query="b", key="a")
-        forward_sources, backward_sources = (
-            edges["sources"].astype("string") for edges in (forward, backward)
-        )
-        either = forward_sources.where(forward_sources != "", backward_sources)
-        known = forward["mapped"].to_numpy() & (either != "").to_numpy(bool)
-        return top_pairs.assign(sources=either.where(known).to_numpy())
+        from octoscope.api.gene_pairs import pairs_of_gene
+
+        return pairs_of_gene(self.plan, self.tables, self.network, self._ensembl(gene), view)
 
     def _ensembl(self, gene: str) -> str:
         ids = {e: s for m in self.plan.models for e, s in zip(m.axis, m.symbols, strict=True)}
@@ -361,12 +369,6 @@ class Run(Shown):
             "layers": layers,
             "state": state,
         }
-
-
-_GENE_COLUMNS = (
-    "model", "category", "layer", "gene_set", "view", "direction", "partner", "partner_symbol",
-    "value", "rank", "cells", "in_network",
-)  # fmt: skip
 
 
 def some_numbers(numbers: list[int]) -> str:

@@ -16,7 +16,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from octoscope import __version__
-from octoscope.cli import atlas, compare, config, models, octopus, verdict
+from octoscope.cli import atlas, compare, config, gnn, models, octopus, verdict
 from octoscope.cli.shared import AsJson, err, guarded, out, rows_table
 from octoscope.errors import InputError
 
@@ -29,6 +29,7 @@ app = typer.Typer(
 app.add_typer(atlas.app, name="atlas")
 app.add_typer(models.models_app, name="models")
 app.add_typer(octopus.app, name="octopus")
+app.add_typer(gnn.app, name="gnn")
 app.add_typer(config.app, name="config")
 app.add_typer(models.attention_app, name="attention")
 app.add_typer(compare.app, name="compare")

@@ -29,6 +29,20 @@ class EdgesConfig(Section):
     view: View | None = setting(None, "Declared view; null: the first")
 
 
+class GnnConfig(Section):
+    """A graph neural network trained on a molecular network; see docs/gnn.md."""
+
+    path: Place = setting(
+        description="Checkpoint: a napistu-torch folder or .ckpt file, or Octoscope's own folder"
+    )
+    graph: Place | None = setting(
+        None,
+        "Graph that it was trained on: a folder of `octoscope gnn graph`, a napistu-torch store, "
+        "or an Octopus directory; null: network.path",
+    )
+    data: str | None = setting(None, "Name of the data of a store; null: the one that fits")
+
+
 class NetworkConfig(Section):
     """The molecular network that top pairs are compared with."""
 
@@ -46,6 +60,11 @@ class NetworkConfig(Section):
         "Unordered pairs of the lists that are controlled for co-expression; null: compare.k, or "
         "top_k and a tenth of it",
         absent=None,
+    )
+    gnn: dict[Name, GnnConfig] = setting(
+        factory=dict,
+        description="Graph neural networks that score the top pairs, by name",
+        absent={},
     )
 
 

@@ -33,6 +33,7 @@ from octoscope.planning.checkpoint_info import (
     describe_elsewhere,
 )
 from octoscope.planning.derive import result_fields
+from octoscope.planning.gnn_facts import gnn_facts
 from octoscope.planning.memory import project, refuse_what_cannot_fit, working_set
 from octoscope.planning.resolved_settings import resolved_settings
 from octoscope.run_plan.values import (
@@ -288,6 +289,8 @@ def _network(config: NetworkConfig) -> dict[str, Any]:
     facts = network_summary(config.path, config.sources, config.independent)
     if NOT_KNOWN in facts:
         warn(not_known_text(facts[NOT_KNOWN]))
+    if config.gnn:
+        facts["gnn"] = gnn_facts(config)
     return facts
 
 

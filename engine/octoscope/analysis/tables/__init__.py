@@ -4,6 +4,7 @@ from octoscope.analysis.tables.agreement_tables import AGREEMENT_ANALYSIS
 from octoscope.analysis.tables.consensus_tables import CONSENSUS_ANALYSIS
 from octoscope.analysis.tables.controlled_tables import CONTROLLED_ANALYSIS
 from octoscope.analysis.tables.geometry_tables import GEOMETRY_ANALYSIS
+from octoscope.analysis.tables.gnn_tables import GNN_ANALYSIS
 from octoscope.analysis.tables.joined_tables import JOINED_ANALYSIS
 from octoscope.analysis.tables.layer_tables import LAYER_ANALYSIS
 from octoscope.analysis.tables.model_tables import MODEL_ANALYSIS
@@ -15,6 +16,7 @@ BUILT_IN = (
     LAYER_ANALYSIS,
     OVERLAP_ANALYSIS,
     CONTROLLED_ANALYSIS,
+    GNN_ANALYSIS,
     MODEL_ANALYSIS,
     AGREEMENT_ANALYSIS,
     CONSENSUS_ANALYSIS,

@@ -36,35 +36,8 @@ def read_store(path: Path, trust: str | None = None) -> PeerGraph:
     InputError
         If the registry or a file it names is missing or damaged.
     """
-    registry = _registry(path)
-    names = list(registry.get("napistu_data") or {})
-    if not names:
-        raise InputError(f"{path}/registry.json", "lists no napistu_data", "give a full store")
-    file = path / "napistu_data" / Path(registry["napistu_data"][names[0]]["filename"]).name
-    data = load_torch(_bytes(file), str(file), trust)
-    tensors = _mapping(data, str(file))
-    sid = _frame(path, "name_to_sid_map")
-    species = dict(zip(sid.index if sid.index.name == "name" else sid["name"], sid["s_id"],
-                       strict=True))  # fmt: skip
-    vertex_names = [str(v) for v in plain(tensors["ng_vertex_names"])]
-    if len(vertex_names) != len(tensors["x"]) or list(species) != vertex_names:
-        raise InputError(
-            f"{path}/pandas_dfs/name_to_sid_map", "does not list the vertices in their order",
-            "get the store again",
-        )  # fmt: skip
-    listed = _frame(path, "species_identifiers").reset_index()
-    titles = listed.drop_duplicates("s_id").set_index("s_id").get("s_name", pd.Series(dtype=object))
-    s_ids = pd.Series([species[v] for v in vertex_names])
-    vertices = pd.DataFrame(
-        {
-            "name": vertex_names,
-            "label": s_ids.map(titles).fillna(pd.Series(vertex_names)).astype(str),
-            "node_type": "species",
-            "species_type": _Features(tensors, "x", "vertex").kinds(),
-            "species": s_ids,
-            "compartment": None,
-        }
-    )
+    tensors = store_tensors(path, data_names(path)[0], trust)
+    vertices, listed = _vertices(path, tensors)
     ends = tensors["edge_index"].numpy()
     feature = _Features(tensors, "edge_attr", "edge")
     frame = pd.DataFrame(
@@ -90,6 +63,81 @@ def read_store(path: Path, trust: str | None = None) -> PeerGraph:
         "which rows form one reaction are not in it"
     ]
     return peer
+
+
+def data_names(path: Path) -> list[str]:
+    """Return the names of the data of a store, in its order.
+
+    Raises
+    ------
+    InputError
+        If the registry is missing, damaged or lists none.
+    """
+    names = list(_registry(path).get("napistu_data") or {})
+    if not names:
+        raise InputError(f"{path}/registry.json", "lists no napistu_data", "give a full store")
+    return names
+
+
+def store_tensors(path: Path, name: str, trust: str | None = None) -> dict[str, Any]:
+    """Return the parts of one ``NapistuData`` of a store: tensors, and stand-ins of the rest.
+
+    Raises
+    ------
+    InputError
+        If the store has no data of that name, or its file is missing, damaged, or holds code.
+    """
+    listed = _registry(path).get("napistu_data") or {}
+    entry = listed.get(name)
+    if not isinstance(entry, dict) or "filename" not in entry:
+        raise InputError(f"{path}/registry.json: napistu_data", f"has no {name!r}",
+                         f"choose one of {', '.join(listed)}")  # fmt: skip
+    file = path / "napistu_data" / Path(str(entry["filename"])).name
+    return _mapping(load_torch(_bytes(file), str(file), trust), str(file))
+
+
+def store_names(path: Path, tensors: dict[str, Any]) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Return (vertices, identifiers) of a store.
+
+    Returns
+    -------
+    tuple
+        Vertices with the columns of :data:`octoscope.octopus.network_schema.VERTICES` but
+        ``vertex``, and ``s_id, ontology, identifier, bqb`` of the species.
+
+    Raises
+    ------
+    InputError
+        If a table is missing or does not list the vertices in their order.
+    """
+    vertices, listed = _vertices(path, tensors)
+    return vertices, identifier_table(listed, f"{path}/pandas_dfs/species_identifiers")
+
+
+def _vertices(path: Path, tensors: dict[str, Any]) -> tuple[pd.DataFrame, pd.DataFrame]:
+    sid = _frame(path, "name_to_sid_map")
+    species = dict(zip(sid.index if sid.index.name == "name" else sid["name"], sid["s_id"],
+                       strict=True))  # fmt: skip
+    vertex_names = [str(v) for v in plain(tensors["ng_vertex_names"])]
+    if len(vertex_names) != len(tensors["x"]) or list(species) != vertex_names:
+        raise InputError(
+            f"{path}/pandas_dfs/name_to_sid_map", "does not list the vertices in their order",
+            "get the store again",
+        )  # fmt: skip
+    listed = _frame(path, "species_identifiers").reset_index()
+    titles = listed.drop_duplicates("s_id").set_index("s_id").get("s_name", pd.Series(dtype=object))
+    s_ids = pd.Series([species[v] for v in vertex_names])
+    vertices = pd.DataFrame(
+        {
+            "name": vertex_names,
+            "label": s_ids.map(titles).fillna(pd.Series(vertex_names)).astype(str),
+            "node_type": "species",
+            "species_type": _Features(tensors, "x", "vertex").kinds(),
+            "species": s_ids,
+            "compartment": None,
+        }
+    )
+    return vertices, listed
 
 
 def _reactions(frame: pd.DataFrame, feature: _Features) -> np.ndarray:

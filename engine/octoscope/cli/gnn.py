@@ -1,0 +1,185 @@
+"""``octoscope gnn``: graph neural networks on a molecular network."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.markup import escape
+from rich.table import Table
+
+from octoscope.cli.shared import AsJson, out, rows_json, rows_table, show
+
+app = typer.Typer(
+    help="Score gene pairs with graph neural networks trained on a network.", no_args_is_help=True
+)
+
+
+class Mode(StrEnum):
+    """How raw scores become probabilities."""
+
+    CORRECTED = "corrected"
+    PEER = "peer"
+
+
+class Passing(StrEnum):
+    """Along which edges messages pass."""
+
+    ALL = "all"
+    TRAIN = "train"
+    LEAVE_OUT = "leave-out"
+
+
+Checkpoint = Annotated[
+    Path, typer.Argument(help="Checkpoint: napistu-torch folder or .ckpt, or Octoscope's folder")
+]
+Graph = Annotated[
+    str | None,
+    typer.Option(
+        "--graph", help="Folder of `gnn graph`, napistu-torch store, Octopus directory, or 'demo'"
+    ),
+]
+Data = Annotated[str | None, typer.Option("--data", help="Name of the data of a store")]
+
+
+@app.command()
+def inspect(
+    checkpoint: Checkpoint, graph: Graph = None, data: Data = None, as_json: AsJson = False
+) -> None:
+    """Say what a checkpoint holds, and whether a graph is the one that it was trained on."""
+    from octoscope.gnn.describe import describe_checkpoint
+    from octoscope.gnn.gnn_checkpoint import open_checkpoint
+    from octoscope.gnn.open_graph import misfits, open_with_identifiers
+
+    opened = open_checkpoint(checkpoint)
+    said: dict[str, Any] = describe_checkpoint(opened)
+    problems: list[str] = []
+    if graph is not None:
+        found, _ = open_with_identifiers(graph, opened, data)
+        problems = misfits(opened, found)
+        said["graph"] = found.summary() | {"fits": not problems, "problems": problems}
+
+    def table() -> Table:
+        rows = {k: v for k, v in said.items() if k not in ("graph", "corrections")}
+        for i, fault in enumerate(said["corrections"]):
+            rows["corrected" if i == 0 else " " * i] = fault
+        for key, value in said.get("graph", {}).items():
+            rows[f"graph: {key}"] = value
+        return rows_table(str(checkpoint), rows)
+
+    show(said, as_json, table)
+    if problems:
+        raise typer.Exit(2)
+
+
+@app.command("graph")
+def graph_(
+    source: Annotated[
+        str, typer.Argument(help="napistu-torch store, Octopus directory, or 'demo'")
+    ],
+    target: Annotated[Path, typer.Argument(help="Folder to make")],
+    data: Data = None,
+) -> None:
+    """Write a graph as arrays that open at once: features, edges, splits, names, digests."""
+    from octoscope.errors import InputError
+    from octoscope.gnn.graph_folder import write_graph
+    from octoscope.gnn.open_graph import open_with_identifiers
+
+    graph, identifiers = open_with_identifiers(source, None, data)
+    if identifiers is None:
+        raise InputError(source, "is such a folder already", "use it as it is")
+    write_graph(graph, identifiers, target)
+    said = graph.summary()
+    out.print(
+        f"{said['vertices']:,} vertices with {said['vertex_features']} features, "
+        f"{said['edges']:,} edges with {said['edge_features']}, {said['genes']:,} genes in "
+        f"{escape(str(target))}",
+        soft_wrap=True,
+    )
+
+
+@app.command()
+def score(
+    checkpoint: Checkpoint,
+    graph: Annotated[str, typer.Option("--graph", help="As in `gnn inspect`")],
+    pairs: Annotated[
+        Path,
+        typer.Option(
+            help="Table: src, dst (vertices) or query, key (genes); relation or relation_type"
+        ),
+    ],
+    target: Annotated[Path, typer.Option("--out", help="Parquet file to write")],
+    mode: Annotated[
+        Mode, typer.Option(help="peer: probabilities as napistu-torch gives them")
+    ] = Mode.CORRECTED,
+    message_passing: Annotated[
+        list[Passing] | None,
+        typer.Option(
+            help="Edges that carry messages: all, those of training, or all but the pair's own. "
+            "Repeat for several, side by side.  [default: all]"
+        ),
+    ] = None,
+    data: Data = None,
+    cache: Annotated[
+        Path | None, typer.Option(help="Folder for embeddings [default: ~/.cache/octoscope/gnn]")
+    ] = None,
+    no_cache: Annotated[bool, typer.Option("--no-cache", help="Encode again")] = False,
+) -> None:
+    """Score pairs of genes or vertices."""
+    from octoscope.gnn.embeddings import cache_folder
+    from octoscope.gnn.gnn_checkpoint import open_checkpoint
+    from octoscope.gnn.open_graph import open_graph
+    from octoscope.gnn.pair_table import read_pair_table
+    from octoscope.gnn.score_table import PASSINGS, score_table
+    from octoscope.octopus.pair_files import new_file
+
+    opened = open_checkpoint(checkpoint)
+    with new_file(target) as file:
+        found = open_graph(graph, opened, data)
+        table = read_pair_table(pairs, found, opened.relations)
+        asked = {p.value for p in message_passing or [Passing.ALL]}
+        passings = [p for p in PASSINGS if p in asked]
+        folder = None if no_cache else cache or cache_folder()
+        scores = score_table(opened, found, table, mode.value, passings, folder)
+        scores.to_parquet(file, compression="zstd", index=False)
+    mapped = int(scores["edge"].notna().sum())
+    known = int(scores["split"].eq("train").sum())
+    joined = int(scores["edge"].isin(["forward", "backward", "both"]).sum())
+    out.print(
+        f"{len(scores):,} pairs, {mapped:,} scored, {len(scores) - mapped:,} without a vertex; "
+        f"{joined:,} are edges of the graph, {known:,} of them seen in training",
+        soft_wrap=True,
+    )
+    out.print(escape(table.said), soft_wrap=True)
+
+
+@app.command()
+def relations(
+    checkpoint: Checkpoint,
+    permutations: Annotated[int, typer.Option(min=99, max=1_000_000)] = 10_000,
+    seed: Annotated[int, typer.Option(min=0)] = 0,
+    target: Annotated[Path | None, typer.Option("--out", help="Parquet file to write")] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Compare the embeddings of the relations of a head, with a permutation null."""
+    from octoscope.gnn.gnn_checkpoint import open_checkpoint
+    from octoscope.gnn.relation_geometry import relation_geometry
+    from octoscope.octopus.pair_files import new_file
+
+    found = relation_geometry(open_checkpoint(checkpoint), permutations, seed)
+    if target is not None:
+        with new_file(target) as file:
+            found.to_parquet(file, compression="zstd", index=False)
+    if as_json:
+        typer.echo(rows_json(found))
+        return
+    title = f"{checkpoint} ({len(found)} pairs, n = {found['n'].iloc[0]} columns)"
+    table = Table("relations", "similarity", "null 95 %", "p", "q", title=title)
+    for row in found.sort_values("p").itertuples():
+        table.add_row(
+            escape(f"{row.relation_a} | {row.relation_b}"), f"{row.similarity:.3f}",
+            f"{row.null_low:.3f} to {row.null_high:.3f}", f"{row.p:.4g}", f"{row.q:.4g}",
+        )  # fmt: skip
+    out.print(table)

@@ -1,0 +1,1 @@
+"""Graph neural networks on a molecular network: checkpoints, encoding, scores of pairs."""

@@ -1,0 +1,227 @@
+"""A trained graph neural network read from a checkpoint: encoder, head and what it was made for.
+
+Two formats are read: a napistu-torch checkpoint (``model.ckpt`` beside ``config.json``), and
+Octoscope's own (``gnn.safetensors`` beside ``gnn.json``). No code in a file is run. Sizes come from
+the shapes of the tensors; the settings beside them name what shapes cannot tell.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors.torch import save_file
+
+from octoscope.digests import file_digest
+from octoscope.errors import InputError
+from octoscope.gnn.encoders import Encoder, encoder_of
+from octoscope.gnn.head_weights import head_of
+from octoscope.gnn.heads import Head
+from octoscope.models.weights import load_lightning, load_state, read_json
+
+OWN_WEIGHTS, OWN_SETTINGS, OWN_FORMAT = "gnn.safetensors", "gnn.json", "octoscope-gnn/1"
+PEER_WEIGHTS, PEER_SETTINGS = "model.ckpt", "config.json"
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """A trained model.
+
+    Attributes
+    ----------
+    encoder
+        Turns vertex features and edges into embeddings.
+    head
+        Turns two embeddings, and a relation, into a raw score.
+    relations
+        Names of the relations in the order of the head's table; empty for heads without relations.
+        Where the checkpoint does not name them: ``relation 0``, ``relation 1``, ...
+    data
+        What it says of the graph that it was trained on: numbers of vertices, edges and features,
+        and digests.
+    digest
+        SHA-256 of the file of weights.
+    path
+        The folder or file that was read.
+    """
+
+    encoder: Encoder
+    head: Head
+    relations: tuple[str, ...]
+    data: dict[str, Any]
+    digest: str
+    path: Path
+    settings: dict[str, Any] = field(default_factory=dict)
+
+
+def open_checkpoint(path: str | Path) -> Checkpoint:
+    """Read a checkpoint.
+
+    Parameters
+    ----------
+    path
+        Folder with ``model.ckpt`` and ``config.json``, the ``.ckpt`` file, a folder with
+        ``gnn.safetensors`` and ``gnn.json``, or a repository folder of the Hugging Face cache.
+
+    Raises
+    ------
+    InputError
+        If nothing of the kind is there, the file is damaged or holds code, a weight is missing,
+        unknown, wrongly shaped or not finite, or the encoder or head is not supported.
+    """
+    folder = _resolved(Path(path))
+    if folder.is_dir() and (folder / OWN_SETTINGS).exists():
+        return _own(folder)
+    file = folder / PEER_WEIGHTS if folder.is_dir() else folder
+    if not file.is_file():
+        raise InputError(
+            str(folder),
+            f"holds neither {PEER_WEIGHTS} nor {OWN_SETTINGS}",
+            "give the folder of a napistu-torch or Octoscope checkpoint, or a .ckpt file",
+        )
+    state, settings = load_lightning(file)
+    stated = settings.get("model")
+    model = {k: dict(v) for k, v in stated.items()} if isinstance(stated, Mapping) else {}
+    beside = file.with_name(PEER_SETTINGS)
+    config = read_json(beside, "the checkpoint") if beside.exists() else {}
+    of_config = config.get("model")
+    flat = of_config if isinstance(of_config, dict) else {}
+    encoder = {**flat, **model.get("encoder", {})}
+    head = {**flat, **model.get("head", {})}
+    data = settings.get("data")
+    about = dict(data) if isinstance(data, Mapping) else {}
+    weights = {str(k).removeprefix("task."): v for k, v in state.items()}
+    return _made(weights, encoder, head, about, file_digest(file)["sha256"], file)
+
+
+def _own(folder: Path) -> Checkpoint:
+    about = read_json(folder / OWN_SETTINGS, "the checkpoint")
+    if about.get("format") != OWN_FORMAT:
+        raise InputError(
+            f"{folder / OWN_SETTINGS}: format",
+            f"is {about.get('format')!r}, expected {OWN_FORMAT!r}",
+            "give a checkpoint that this version wrote",
+        )
+    file = folder / OWN_WEIGHTS
+    digest = file_digest(file)["sha256"] if file.is_file() else None
+    if digest != about.get("sha256"):
+        raise InputError(
+            str(file), "is not the file that gnn.json describes (SHA-256 differs)", "get it again"
+        )
+    parts = {k: about.get(k) for k in ("encoder", "head", "data")}
+    wrong = next((k for k, v in parts.items() if not isinstance(v, dict)), None)
+    if wrong:
+        raise InputError(f"{folder / OWN_SETTINGS}: {wrong}", "is no object", "get it again")
+    encoder, head, data = (dict(about[k]) for k in ("encoder", "head", "data"))
+    return _made(load_state(file), encoder, head, data, str(digest), folder)
+
+
+def _made(
+    weights: Mapping[str, torch.Tensor],
+    encoder: dict[str, Any],
+    head: dict[str, Any],
+    data: dict[str, Any],
+    digest: str,
+    where: Path,
+) -> Checkpoint:
+    of_encoder = {k: v for k, v in weights.items() if k.startswith("encoder.")}
+    of_head = {k: v for k, v in weights.items() if k.startswith("head.")}
+    other = sorted(set(weights) - set(of_encoder) - set(of_head))
+    if other:
+        raise InputError(
+            f"{where}: {other[0]}",
+            f"is neither of the encoder nor of the head ({len(other)} such weights)",
+            "give a checkpoint of an edge prediction task",
+        )
+    part = encoder_of(_without(of_encoder, "encoder."), encoder, str(where))
+    top = head_of(_without(of_head, "head.head.", "head."), head, part.out_channels, str(where))
+    return Checkpoint(
+        part, top, _relations(top, data, str(where)), data, digest, where,
+        {"encoder": encoder, "head": head},
+    )  # fmt: skip
+
+
+def _without(weights: Mapping[str, torch.Tensor], *prefixes: str) -> dict[str, torch.Tensor]:
+    out = {}
+    for name, tensor in weights.items():
+        prefix = next((p for p in prefixes if name.startswith(p)), "")
+        out[name.removeprefix(prefix)] = tensor
+    return out
+
+
+def _relations(head: Head, data: Mapping[str, Any], where: str) -> tuple[str, ...]:
+    if not head.n_relations:
+        return ()
+    names = data.get("relation_type_labels") or data.get("relations")
+    if names is None:
+        return tuple(f"relation {i}" for i in range(head.n_relations))
+    names = tuple(str(n) for n in names)
+    if len(names) != head.n_relations or len(set(names)) != len(names):
+        raise InputError(
+            where,
+            f"names {len(set(names))} relations, its head has {head.n_relations}",
+            "get the checkpoint again",
+        )
+    return names
+
+
+def write_checkpoint(
+    folder: Path,
+    weights: Mapping[str, torch.Tensor],
+    encoder: Mapping[str, Any],
+    head: Mapping[str, Any],
+    data: Mapping[str, Any],
+) -> None:
+    """Write a checkpoint in Octoscope's own format into a new folder.
+
+    Parameters
+    ----------
+    weights
+        Names as in a napistu-torch checkpoint without ``task.``: ``encoder.convs.0...``,
+        ``head.head...``.
+    encoder, head, data
+        Settings; see :class:`Checkpoint`.
+
+    Raises
+    ------
+    InputError
+        If the folder exists.
+    """
+    if folder.exists():
+        raise InputError(str(folder), "exists already", "name a new folder")
+    folder.mkdir(parents=True)
+    file = folder / OWN_WEIGHTS
+    save_file({k: v.contiguous() for k, v in weights.items()}, file)
+    about = {
+        "format": OWN_FORMAT,
+        "sha256": file_digest(file)["sha256"],
+        "encoder": dict(encoder),
+        "head": dict(head),
+        "data": dict(data),
+    }
+    (folder / OWN_SETTINGS).write_text(json.dumps(about, indent=1) + "\n")
+
+
+def _resolved(path: Path) -> Path:
+    """Return the snapshot inside a repository folder of the Hugging Face cache, else the path."""
+    path = path.expanduser()
+    if not path.exists():
+        raise InputError(str(path), "does not exist", "check the path of the checkpoint")
+    snapshots = path / "snapshots"
+    if not (path.is_dir() and snapshots.is_dir()):
+        return path
+    main = path / "refs" / "main"
+    if main.is_file() and (named := snapshots / main.read_text().strip()).is_dir():
+        return named
+    found = sorted(p for p in snapshots.iterdir() if p.is_dir())
+    if len(found) != 1:
+        raise InputError(
+            str(path),
+            f"holds {len(found)} snapshots and no refs/main",
+            "give one snapshot's folder",
+        )
+    return found[0]

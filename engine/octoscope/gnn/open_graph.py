@@ -1,0 +1,98 @@
+"""Opens a graph of any kind, and tells whether a checkpoint was made for it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pandas as pd
+
+from octoscope.errors import InputError
+from octoscope.gnn.gnn_checkpoint import Checkpoint
+from octoscope.gnn.graph import SPLITS, GnnGraph
+from octoscope.gnn.graph_folder import read_graph
+from octoscope.gnn.network_graph import read_network_graph
+from octoscope.gnn.store_graph import read_store_graph
+
+_FIX = "give the graph that the checkpoint was trained on"
+
+
+def open_graph(
+    path: str | Path, checkpoint: Checkpoint | None = None, data: str | None = None
+) -> GnnGraph:
+    """Open a folder of ``octoscope gnn graph``, a napistu-torch store, or an Octopus directory.
+
+    Parameters
+    ----------
+    checkpoint
+        Where a store holds several data, the one that fits it is taken; a graph that does not fit
+        is refused.
+    data
+        Name of the data of a store.
+
+    Raises
+    ------
+    InputError
+        If nothing of the kind is there, it is damaged, or does not fit the checkpoint.
+    """
+    graph, _ = open_with_identifiers(path, checkpoint, data)
+    if checkpoint is not None:
+        problems = misfits(checkpoint, graph)
+        if problems:
+            raise InputError(str(path), f"is not the graph of the checkpoint: {problems[0]}", _FIX)
+    return graph
+
+
+def open_with_identifiers(
+    path: str | Path, checkpoint: Checkpoint | None = None, data: str | None = None
+) -> tuple[GnnGraph, pd.DataFrame | None]:
+    """Open as :func:`open_graph` without the comparison; with identifiers where they were read."""
+    folder = Path(path).expanduser()
+    if str(path) == "demo" or (folder / "octopus.json").exists():
+        return read_network_graph(path)
+    if (folder / "registry.json").exists():
+        features = checkpoint.encoder.in_channels if checkpoint else None
+        relations = checkpoint.head.n_relations if checkpoint else 0
+        return read_store_graph(folder, data, features, relations)
+    if (folder / "graph.json").exists():
+        return read_graph(folder), None
+    what = (
+        "holds no graph.json, registry.json or octopus.json"
+        if folder.exists()
+        else "does not exist"
+    )
+    raise InputError(
+        str(path), what,
+        "give a folder of `octoscope gnn graph`, a napistu-torch store, or an Octopus directory",
+    )  # fmt: skip
+
+
+def misfits(checkpoint: Checkpoint, graph: GnnGraph) -> list[str]:
+    """Return why a graph is not the one of a checkpoint, one line each; empty if nothing differs.
+
+    Compared are the numbers of vertices, edges and features, the names of relations, the masks of
+    the splits (SHA-256), and, where the checkpoint has them, digests of names and features.
+    """
+    about, out = checkpoint.data, []
+    edge_features = 0 if graph.edge_attr is None else int(graph.edge_attr.shape[1])
+    pairs = [
+        ("vertices", about.get("num_nodes"), graph.n_vertices),
+        ("edges", about.get("num_edges"), len(graph.src)),
+        ("vertex features", checkpoint.encoder.in_channels, int(graph.x.shape[1])),
+    ]
+    if checkpoint.encoder.edge:
+        pairs.append(("edge features", checkpoint.encoder.edge_channels, edge_features))
+    out += [f"{expected} {what} expected, {found} found" for what, expected, found in pairs
+            if expected is not None and expected != found]  # fmt: skip
+    named = about.get("relation_type_labels") or about.get("relations")
+    if named is not None and graph.relations and tuple(named) != graph.relations:
+        odd = sorted(set(map(str, named)) ^ set(graph.relations))
+        out.append(f"other relations ({odd[0] if odd else 'in another order'})")
+    for split in SPLITS[1:]:
+        expected, found = about.get(f"{split}_mask_hash"), graph.mask_digest(split)
+        if expected and found and expected != found:
+            out.append(f"another {split} split (SHA-256 of the mask differs)")
+    digests = about.get("digests")
+    for part, expected in digests.items() if isinstance(digests, dict) else ():
+        if part in graph.digests and graph.digests[part] != expected:
+            out.append(f"other {part} (SHA-256 differs)")
+    return out

@@ -1,0 +1,153 @@
+"""A table of pairs as users have it: vertices, genes or symbols, with or without relations."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from octoscope.errors import InputError
+from octoscope.gnn.graph import GnnGraph
+from octoscope.octopus.asked_names import require_found, with_names
+from octoscope.octopus.pair_files import read_pairs
+
+_ENDS = (("src", "dst"), ("query", "key"), ("gene_a", "gene_b"), ("from_gene", "to_gene"))
+
+
+@dataclass(frozen=True)
+class PairTable:
+    """Pairs of a table, as pairs of vertices.
+
+    Attributes
+    ----------
+    frame
+        The table as it was read.
+    row
+        [vertex pairs] rows of the table; a gene of several vertices gives its row several pairs, a
+        row whose gene has no vertex none.
+    src, dst
+        [vertex pairs] int64 vertices.
+    relation
+        [vertex pairs] int64 relations, or None where the table names none.
+    said
+        What the names were read as.
+    """
+
+    frame: pd.DataFrame
+    row: np.ndarray
+    src: np.ndarray
+    dst: np.ndarray
+    relation: np.ndarray | None
+    said: str
+
+
+def read_pair_table(path: Path, graph: GnnGraph, relations: Sequence[str]) -> PairTable:
+    """Read a table (Parquet, TSV, CSV) of ordered pairs.
+
+    Columns ``src, dst`` hold vertices: positions (integers) or names. ``query, key`` (or ``gene_a,
+    gene_b``, or ``from_gene, to_gene``) hold Ensembl ids, symbols or other identifiers of genes.
+    ``relation`` (names) or ``relation_type`` (positions) is optional.
+
+    Parameters
+    ----------
+    relations
+        Names of the relations of the checkpoint, empty for a head without.
+
+    Raises
+    ------
+    InputError
+        If the file cannot be read, has no pair, lacks the columns, names a vertex or relation that
+        does not exist, or none of its genes is in the graph.
+    """
+    ends, frame = _columns(path)
+    if not len(frame):
+        raise InputError(str(path), "holds no pair", "give a table with at least one row")
+    where = f"{path}: {ends[0]}, {ends[1]}"
+    if ends == ("src", "dst"):
+        a, b = (_vertices(frame[c], graph, f"{path}: {c}") for c in ends)
+        row, said = np.arange(len(frame)), f"{len(frame):,} pairs of vertices"
+    else:
+        asked = pd.unique(pd.concat([frame[c] for c in ends], ignore_index=True))
+        named, counts = with_names(graph.names, asked)
+        said = require_found(where, named, counts, str(asked[0]))
+        a, b, row = _genes(named.genes, frame[ends[0]], frame[ends[1]])
+        if not len(row):
+            raise InputError(where, "no row has both genes in the graph",
+                             "give pairs of genes that it knows")  # fmt: skip
+    relation = _relation(frame, relations, str(path))
+    return PairTable(frame, row, a, b, None if relation is None else relation[row], said)
+
+
+def _columns(path: Path) -> tuple[tuple[str, str], pd.DataFrame]:
+    frame = read_pairs(path, ())
+    found = next((e for e in _ENDS if e[0] in frame and e[1] in frame), None)
+    if found is None:
+        raise InputError(
+            str(path), f"has the columns {', '.join(map(str, frame.columns))[:200]}",
+            "name the pairs src, dst (vertices) or query, key (genes)",
+        )  # fmt: skip
+    return found, frame
+
+
+def _vertices(values: pd.Series, graph: GnnGraph, where: str) -> np.ndarray:
+    n = graph.n_vertices
+    if pd.api.types.is_integer_dtype(values.dtype) and not values.isna().any():
+        out = values.to_numpy(np.int64)
+        wrong = np.flatnonzero((out < 0) | (out >= n))
+        fix = f"vertices are 0..{n - 1}"
+    else:
+        out = graph.vertex_names.get_indexer(pd.Index(values.astype(str)))
+        wrong = np.flatnonzero(out < 0)
+        fix = f"names are such as {graph.vertex_names[0]!r}; name genes in columns query, key"
+    if len(wrong):
+        raise InputError(f"{where}: row {wrong[0]}", f"{values.iloc[wrong[0]]!r} is no vertex "
+                         f"({len(wrong):,} such rows)", fix)  # fmt: skip
+    return out.astype(np.int64)
+
+
+def _genes(
+    genes: pd.DataFrame, query: pd.Series, key: pd.Series
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Return vertex pairs of gene pairs and the row of each, in the order of the rows."""
+    table = genes[["gene", "vertex"]].drop_duplicates()
+    rows = pd.DataFrame(
+        {"row": np.arange(len(query)), "a": query.to_numpy(object), "b": key.to_numpy(object)}
+    )
+    for end in ("a", "b"):
+        named = table.rename(columns={"gene": end, "vertex": f"v{end}"})
+        rows = rows.assign(**{end: _plain(rows[end])}).merge(named, on=end)
+    rows = rows.sort_values(["row", "va", "vb"], kind="stable")
+    return (rows["va"].to_numpy(np.int64), rows["vb"].to_numpy(np.int64),
+            rows["row"].to_numpy(np.int64))  # fmt: skip
+
+
+def _plain(names: pd.Series) -> pd.Series:
+    """Return names with the version of Ensembl ids taken off, as a network's genes are."""
+    from octoscope.octopus.gene_vertices import ensembl_gene
+
+    distinct = {n: ensembl_gene(str(n)) or str(n) for n in names.unique()}
+    return names.map(distinct)
+
+
+def _relation(frame: pd.DataFrame, names: Sequence[str], where: str) -> np.ndarray | None:
+    column = next((c for c in ("relation", "relation_type") if c in frame), None)
+    if column is None or not names:
+        return None
+    values = frame[column]
+    if column == "relation":
+        out = pd.Index(names).get_indexer(pd.Index(values.astype(str)))
+    else:
+        number = pd.to_numeric(values, errors="coerce")
+        known = number.isin(range(len(names)))
+        out = np.where(known, number.fillna(0), -1).astype(np.int64)
+    wrong = np.flatnonzero(out < 0)
+    if len(wrong):
+        raise InputError(
+            f"{where}: {column}: row {wrong[0]}",
+            f"{values.iloc[wrong[0]]!r} is no relation of the checkpoint",
+            f"its relations are {', '.join(f'{i} {n}' for i, n in enumerate(names))}",
+        )
+    return out.astype(np.int64)

@@ -1,0 +1,108 @@
+"""Scores of a table of pairs under several ways of passing messages, side by side."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+import pandas as pd
+
+from octoscope.gnn.embeddings import embeddings
+from octoscope.gnn.gnn_checkpoint import Checkpoint
+from octoscope.gnn.graph import GnnGraph
+from octoscope.gnn.leave_out import pair_edges, score_left_out
+from octoscope.gnn.pair_table import PairTable
+from octoscope.gnn.scoring import Mode, Scores, score_pairs
+
+Passing = Literal["all", "train", "leave-out"]
+PASSINGS: tuple[Passing, ...] = ("all", "train", "leave-out")
+_ENDINGS = {"all": "all", "train": "train", "leave-out": "left_out"}
+
+
+def score_table(
+    checkpoint: Checkpoint,
+    graph: GnnGraph,
+    pairs: PairTable,
+    mode: Mode = "corrected",
+    passings: Sequence[Passing] = ("all",),
+    cache: Path | None = None,
+) -> pd.DataFrame:
+    """Score the pairs of a table.
+
+    Returns
+    -------
+    DataFrame
+        The table's own columns, then ``probability``, ``raw``, ``relation``, ``cosine`` (null where
+        a gene has no vertex), ``edge`` (``none``, ``forward``, ``backward``, ``both``; null where a
+        gene has no vertex), ``split`` (that of the edges between the two, ``train`` before others:
+        what the weights saw), ``same_vertex``. A row with several vertex pairs gets those of the
+        pair with the highest probability. With several passings, the first four columns of each end
+        in ``_all``, ``_train`` or ``_left_out``.
+    """
+    out = pairs.frame.copy()
+    for column in ("probability", "raw", "relation", "cosine", "edge", "split", "same_vertex"):
+        out = out.drop(columns=column, errors="ignore")
+    for passing in passings:
+        ending = (
+            f"_{'left_out' if passing == 'leave-out' else passing}" if len(passings) > 1 else ""
+        )
+        found = scored(checkpoint, graph, pairs, mode, passing, cache)
+        best = _best(pairs.row, found.probability)
+        row = pairs.row[best]
+        for name in ("probability", "raw"):
+            out[name + ending] = _spread(getattr(found, name)[best], row, len(out))
+        if checkpoint.relations:
+            names = np.array(checkpoint.relations, object)[found.relation[best]]
+        else:
+            names = np.full(len(best), None, object)
+        out["relation" + ending] = _spread(names, row, len(out))
+        out["cosine" + ending] = _spread(found.cosine[best], row, len(out))
+    return out.assign(**_edges(graph, pairs, len(out)))
+
+
+def scored(
+    checkpoint: Checkpoint,
+    graph: GnnGraph,
+    pairs: PairTable,
+    mode: Mode,
+    passing: Passing,
+    cache: Path | None = None,
+) -> Scores:
+    """Return the scores of the vertex pairs of a table under one way of passing messages."""
+    if passing == "leave-out":
+        return score_left_out(checkpoint, graph, pairs.src, pairs.dst, pairs.relation, mode)
+    z = embeddings(checkpoint, graph, passing, cache)
+    return score_pairs(checkpoint.head, z, pairs.src, pairs.dst, pairs.relation, mode)
+
+
+def _best(row: np.ndarray, probability: np.ndarray) -> np.ndarray:
+    """Return the positions with the highest probability of each row."""
+    order = np.lexsort((np.arange(len(row)), -probability, row))
+    first = np.ones(len(row), bool)
+    first[1:] = row[order][1:] != row[order][:-1]
+    return order[first]
+
+
+def _spread(values: np.ndarray, row: np.ndarray, n: int) -> np.ndarray:
+    empty: float | None = np.nan if values.dtype.kind == "f" else None
+    out = np.full(n, empty, values.dtype if values.dtype.kind == "f" else object)
+    out[row] = values
+    return out
+
+
+def _edges(graph: GnnGraph, pairs: PairTable, n: int) -> dict[str, np.ndarray]:
+    between = pair_edges(graph, pairs.src, pairs.dst)
+    kind = between.forward.astype(int) + 2 * between.backward
+    code, seen = np.full(n, -1), np.full(n, -1)
+    code[pairs.row] = 0
+    np.bitwise_or.at(code, pairs.row, kind)  # of several vertex pairs, an edge of any counts
+    order = ("none", "test", "val", "train")
+    rank = np.array([order.index(s) if s is not None else -1 for s in between.split], int)
+    np.maximum.at(seen, pairs.row, rank)
+    same = np.full(n, None, object)
+    same[pairs.row] = pairs.src == pairs.dst
+    names = np.array(["none", "forward", "backward", "both", None], object)
+    splits = np.array([*order, None], object)
+    return {"edge": names[code], "split": splits[seen], "same_vertex": same}

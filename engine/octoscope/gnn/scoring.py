@@ -1,0 +1,96 @@
+"""Scores of vertex pairs from embeddings: raw score, probability, relation, cosine."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+import torch
+from torch.nn import functional
+
+from octoscope.gnn.heads import Head
+
+Mode = Literal["corrected", "peer"]
+CHUNK = 1 << 16  # pairs at once
+
+
+@dataclass(frozen=True)
+class Scores:
+    """Scores of pairs, [pairs] each.
+
+    Attributes
+    ----------
+    raw
+        float32 output of the head; the higher, the more likely an edge.
+    probability
+        float32 in 0..1. It is not calibrated.
+    relation
+        int64 relation that was scored, -1 for heads without.
+    cosine
+        float32 cosine of the two embeddings.
+    """
+
+    raw: np.ndarray
+    probability: np.ndarray
+    relation: np.ndarray
+    cosine: np.ndarray
+
+
+@torch.inference_mode()
+def score_pairs(
+    head: Head,
+    z: torch.Tensor,
+    src: np.ndarray,
+    dst: np.ndarray,
+    relation: np.ndarray | None = None,
+    mode: Mode = "corrected",
+    chunk: int = CHUNK,
+) -> Scores:
+    """Score pairs of vertices.
+
+    Parameters
+    ----------
+    z
+        [vertices, width] float32 embeddings.
+    src, dst
+        [pairs] int64 vertices.
+    relation
+        [pairs] int64 relations. None: of a head with relations, the one with the highest
+        probability, the first of equal ones; raw scores are not calibrated across relations.
+    mode
+        ``peer``: probability as napistu-torch gives it. ``corrected``: its defects repaired, see
+        ``Head.corrections``.
+    chunk
+        Pairs at once; it bounds memory and changes no result beyond rounding.
+    """
+    corrected = mode == "corrected"
+    head = head.for_mode(corrected)
+    of = head.vertices(z)
+    unit = functional.normalize(z, dim=1)
+    out = Scores(
+        np.empty(len(src), np.float32), np.empty(len(src), np.float32),
+        np.full(len(src), -1, np.int64), np.empty(len(src), np.float32),
+    )  # fmt: skip
+    for lo in range(0, len(src), chunk):
+        part = slice(lo, lo + chunk)
+        a, b = (torch.from_numpy(np.asarray(e[part], np.int64)).to(z.device) for e in (src, dst))
+        out.cosine[part] = (unit[a] * unit[b]).sum(1).clamp(-1, 1).cpu().numpy()
+        given = relation is not None or not head.n_relations
+        for r in [-1] if given else range(head.n_relations):
+            if relation is not None and head.n_relations:
+                asked = torch.from_numpy(np.asarray(relation[part], np.int64)).to(z.device)
+            else:
+                asked = torch.full_like(a, max(r, 0))
+            raw = head.raw(of, a, b, asked)
+            chance = head.probability(raw, asked, corrected).cpu().numpy()
+            values = raw.cpu().numpy()
+            number = asked.cpu().numpy() if head.n_relations else np.full(len(values), -1)
+            better = np.ones(len(values), bool) if r <= 0 else chance > out.probability[part]
+            for target, new in (
+                (out.raw, values),
+                (out.probability, chance),
+                (out.relation, number),
+            ):
+                target[part] = np.where(better, new, target[part])
+    return out

@@ -1,0 +1,162 @@
+"""Reading checkpoints: both formats, the Hub's cache, and what is refused."""
+
+from __future__ import annotations
+
+import json
+import pickle
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from octoscope.errors import InputError
+from octoscope.gnn.describe import describe_checkpoint
+from octoscope.gnn.gnn_checkpoint import open_checkpoint, write_checkpoint
+from octoscope.gnn.graph import GnnGraph
+from octoscope.gnn.open_graph import misfits, open_graph
+
+from tests.gnn.conftest import MODELS, NAMES, STORE, checkpoint
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_sizes_come_from_the_tensors(name: str) -> None:
+    made = checkpoint(name)
+    said = describe_checkpoint(made)
+    assert (said["encoder"], said["layers"], said["width"]) == ("graph_conv", 3, 32)
+    assert said["vertex_features"] == 14
+    assert made.encoder.edge_channels == (65 if name.endswith("edgeenc") else 0)
+    assert said["head"] == name.removesuffix("_edgeenc")
+    relational = said["head"] not in ("attention", "dot_product", "mlp")
+    assert len(made.relations) == (8 if relational else 0)
+
+
+def changed(tmp_path: Path, name: str, change: Callable[[dict[str, Any]], None]) -> Path:
+    folder = Path(shutil.copytree(MODELS / name, tmp_path / name))
+    whole = torch.load(folder / "model.ckpt", weights_only=True)
+    change(whole)
+    torch.save(whole, folder / "model.ckpt")
+    return folder
+
+
+def test_sizes_and_settings_that_the_metadata_lack(tmp_path: Path) -> None:
+    def strip(whole: dict[str, Any]) -> None:
+        whole["hyper_parameters"]["model"]["head"] = {"head": "relation_attention"}
+        whole["hyper_parameters"]["model"]["encoder"] = {"encoder": "graph_conv"}
+
+    found = open_checkpoint(changed(tmp_path, "relation_attention", strip))
+    assert found.head.groups == 4  # of config.json
+    assert found.encoder.in_channels == 14
+
+
+def test_own_format(tmp_path: Path, graph: GnnGraph) -> None:
+    whole = torch.load(MODELS / "distmult" / "model.ckpt", weights_only=True)
+    weights = {k.removeprefix("task."): v for k, v in whole["state_dict"].items()}
+    model = whole["hyper_parameters"]["model"]
+    data = {**whole["hyper_parameters"]["data"], "digests": graph.digests}
+    write_checkpoint(tmp_path / "own", weights, model["encoder"], model["head"], data)
+    own, peer = open_checkpoint(tmp_path / "own"), checkpoint("distmult")
+    assert own.relations == peer.relations
+    for mine, theirs in zip(own.encoder.layers, peer.encoder.layers, strict=True):
+        assert all(torch.equal(mine[k], theirs[k]) for k in theirs)
+    assert misfits(own, graph) == []
+    with pytest.raises(InputError, match="exists already"):
+        write_checkpoint(tmp_path / "own", weights, model["encoder"], model["head"], data)
+    (tmp_path / "own/gnn.safetensors").write_bytes(b"other")
+    with pytest.raises(InputError, match=r"gnn.safetensors.*not the file that gnn.json describes"):
+        open_checkpoint(tmp_path / "own")
+
+
+def test_a_repository_folder_of_the_hub_cache(tmp_path: Path) -> None:
+    repository = tmp_path / "models--seanhacks--mlp"
+    shutil.copytree(MODELS / "mlp", repository / "snapshots/abc")
+    shutil.copytree(MODELS / "attention", repository / "snapshots/def")
+    with pytest.raises(InputError, match="2 snapshots"):
+        open_checkpoint(repository)
+    (repository / "refs").mkdir()
+    (repository / "refs/main").write_text("abc")
+    assert open_checkpoint(repository).head.kind == "mlp"
+
+
+class Poison:
+    """Creates a file if a reader of pickles runs it."""
+
+    def __init__(self, flag: Path) -> None:
+        self.flag = flag
+
+    def __reduce__(self) -> Any:
+        return Path.touch, (self.flag,)
+
+
+def test_code_in_a_checkpoint_does_not_run(tmp_path: Path) -> None:
+    folder = Path(shutil.copytree(MODELS / "mlp", tmp_path / "mlp"))
+    flag = tmp_path / "ran"
+    torch.save({"state_dict": {"a": Poison(flag)}, "hyper_parameters": {}}, folder / "model.ckpt")
+    with pytest.raises(InputError, match="model.ckpt"):
+        open_checkpoint(folder)
+    (folder / "model.ckpt").write_bytes(pickle.dumps(Poison(flag)))
+    with pytest.raises(InputError, match="model.ckpt"):
+        open_checkpoint(folder)
+    assert not flag.exists()
+
+
+def rename(whole: dict[str, Any]) -> None:
+    state = whole["state_dict"]
+    state["task.encoder.convs.0.weight"] = state.pop("task.encoder.convs.0.lin_rel.weight")
+
+
+def not_finite(whole: dict[str, Any]) -> None:
+    whole["state_dict"]["task.head.head.mlp.0.bias"][0] = float("nan")
+
+
+def wrong_shape(whole: dict[str, Any]) -> None:
+    state = whole["state_dict"]
+    state["task.head.head.mlp.3.weight"] = torch.zeros(1, 17)
+
+
+def extra(whole: dict[str, Any]) -> None:
+    whole["state_dict"]["task.head.head.gate.weight"] = torch.zeros(1)
+
+
+def other_task(whole: dict[str, Any]) -> None:
+    whole["state_dict"]["task.decoder.weight"] = torch.zeros(1)
+
+
+@pytest.mark.parametrize(
+    ("change", "says"),
+    [
+        (rename, r"convs\.0\.weight.*no weight of a graph_conv encoder"),
+        (not_finite, r"mlp\.0\.bias holds NaN"),
+        (wrong_shape, r"mlp\.3\.weight.*\(1, 17\), expected \(1, 16\)"),
+        (extra, r"gate\.weight.*no weight of mlp"),
+        (other_task, r"decoder\.weight.*neither of the encoder nor of the head"),
+    ],
+)
+def test_weights_that_do_not_belong_are_named(
+    tmp_path: Path, change: Callable[[dict[str, Any]], None], says: str
+) -> None:
+    with pytest.raises(InputError, match=says):
+        open_checkpoint(changed(tmp_path, "mlp", change))
+
+
+def test_a_folder_without_a_checkpoint(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="does not exist"):
+        open_checkpoint(tmp_path / "none")
+    with pytest.raises(InputError, match="neither model.ckpt nor gnn.json"):
+        open_checkpoint(tmp_path)
+    (tmp_path / "gnn.json").write_text(json.dumps({"format": "other"}))
+    with pytest.raises(InputError, match="is 'other', expected 'octoscope-gnn/1'"):
+        open_checkpoint(tmp_path)
+
+
+def test_another_graph_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="260 vertices expected"):
+        open_graph("demo", checkpoint("mlp"))
+
+    def other_split(whole: dict[str, Any]) -> None:
+        whole["hyper_parameters"]["data"]["train_mask_hash"] = "0" * 64
+
+    made = open_checkpoint(changed(tmp_path, "mlp", other_split))
+    with pytest.raises(InputError, match="another train split"):
+        open_graph(STORE, made)

@@ -1,0 +1,111 @@
+"""Graphs from a store, from an Octopus directory, and as a folder of arrays."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from octoscope.errors import InputError
+from octoscope.gnn.embeddings import embeddings
+from octoscope.gnn.graph_folder import check_arrays, read_graph, write_graph
+from octoscope.gnn.network_graph import HASHED, read_network_graph
+from octoscope.gnn.open_graph import misfits, open_with_identifiers
+from octoscope.octopus.network import open_network
+
+from tests.gnn.conftest import STORE, checkpoint
+
+
+def test_a_folder_of_arrays_is_the_graph(tmp_path: Path) -> None:
+    made = checkpoint("distmult_edgeenc")
+    graph, identifiers = open_with_identifiers(STORE, made)
+    assert identifiers is not None
+    write_graph(graph, identifiers, tmp_path / "graph")
+    again = read_graph(tmp_path / "graph")
+    assert again.digest == graph.digest
+    assert again.relations == graph.relations
+    assert misfits(made, again) == []
+    np.testing.assert_array_equal(embeddings(made, again), embeddings(made, graph))
+    with pytest.raises(InputError, match="exists already"):
+        write_graph(graph, identifiers, tmp_path / "graph")
+
+
+@pytest.mark.parametrize("name", ["x", "src", "edge_attr", "split"])
+def test_a_changed_array_is_named(tmp_path: Path, name: str) -> None:
+    graph, identifiers = open_with_identifiers(STORE, checkpoint("distmult_edgeenc"))
+    assert identifiers is not None
+    write_graph(graph, identifiers, tmp_path / "graph")
+    file = tmp_path / "graph" / f"{name}.npy"
+    values = np.load(file)
+    values.flat[7] += 1
+    np.save(file, values)
+    part = {"src": "edges"}.get(name, name)
+    with pytest.raises(InputError, match=f"{part}: is not what graph.json describes"):
+        check_arrays(read_graph(tmp_path / "graph"))
+    np.save(file, values[:-1])
+    with pytest.raises(InputError, match=f"{name}.npy: is .* graph.json says"):
+        read_graph(tmp_path / "graph")
+
+
+def test_the_graph_of_a_directory() -> None:
+    graph, _ = read_network_graph("demo")
+    network = open_network("demo")
+    assert graph.n_vertices == len(network.vertices)
+    edges = network.edges
+    assert len(graph.src) == len(edges) + int(edges.both_ways.sum())
+    drawn = graph.x[:, -HASHED:]
+    assert abs(drawn.mean()) < 0.01
+    assert abs(drawn.std() - 1) < 0.01
+    assert len(np.unique(drawn, axis=0)) == graph.n_vertices
+    shares = np.bincount(graph.split, minlength=4)[1:] / len(graph.split)
+    np.testing.assert_allclose(shares, [0.70, 0.15, 0.15], atol=0.01)
+
+
+def test_both_directions_of_a_pair_are_in_one_split() -> None:
+    graph, _ = read_network_graph("demo")
+    low, high = np.minimum(graph.src, graph.dst), np.maximum(graph.src, graph.dst)
+    key = low * graph.n_vertices + high
+    order = np.argsort(key, kind="stable")
+    same = key[order][1:] == key[order][:-1]
+    assert same.any()
+    assert (graph.split[order][1:] == graph.split[order][:-1])[same].all()
+
+
+def test_a_cached_embedding_is_of_its_checkpoint_graph_and_edges(tmp_path: Path) -> None:
+    made = checkpoint("mlp")
+    graph, _ = open_with_identifiers(STORE, made)
+    first = embeddings(made, graph, "all", tmp_path)
+    assert len(list(tmp_path.glob("*.safetensors"))) == 1
+    poisoned = replace(graph, x=graph.x * np.nan)  # an encoding would be refused
+    kept = replace(poisoned, known=graph.digests)
+    np.testing.assert_array_equal(embeddings(made, kept, "all", tmp_path), first)
+    train = embeddings(made, graph, "train", tmp_path)
+    other = replace(graph, x=graph.x + 1)
+    changed = embeddings(made, other, "all", tmp_path)
+    assert len(list(tmp_path.glob("*.safetensors"))) == 3
+    assert not np.array_equal(first, train)
+    assert not np.array_equal(first, changed)
+    for file in tmp_path.glob("*.safetensors"):
+        file.write_bytes(b"damaged")
+    np.testing.assert_array_equal(embeddings(made, graph, "all", tmp_path), first)
+
+
+def test_embeddings_that_are_not_finite_are_refused() -> None:
+    made = checkpoint("mlp")
+    graph, _ = open_with_identifiers(STORE, made)
+    with pytest.raises(InputError, match="not finite"):
+        embeddings(made, replace(graph, x=graph.x * np.nan))
+
+
+def test_a_graph_without_a_split_has_no_training_edges() -> None:
+    made = checkpoint("mlp")
+    graph, _ = open_with_identifiers(STORE, made)
+    with pytest.raises(InputError, match="has no split"):
+        embeddings(made, replace(graph, split=None), "train")
+
+
+@pytest.mark.parametrize("path", ["/nonexistent", "."])
+def test_a_place_without_a_graph(path: str) -> None:
+    with pytest.raises(InputError, match=r"does not exist|holds no graph.json"):
+        open_with_identifiers(path)

@@ -1,0 +1,182 @@
+"""Leave-out scores: equal to brute force, and blind to the edges of the pair itself."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from octoscope.gnn.embeddings import embeddings
+from octoscope.gnn.encoders import encoder_of
+from octoscope.gnn.graph import GnnGraph
+from octoscope.gnn.leave_out import pair_edges, score_left_out
+from octoscope.gnn.pair_hash import pair_hash
+from octoscope.gnn.scoring import score_pairs
+
+from tests.gnn.conftest import checkpoint
+
+FOLDS = 10
+KINDS = ["distmult_edgeenc", "mlp"]
+
+
+def ends(pairs: pd.DataFrame) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    return pairs.src.to_numpy(), pairs.dst.to_numpy(), pairs.relation_type.to_numpy()
+
+
+@pytest.mark.parametrize("name", KINDS)
+def test_left_out_scores_equal_brute_force(name: str, graph: GnnGraph, pairs: pd.DataFrame) -> None:
+    made = checkpoint(name)
+    src, dst, relation = ends(pairs)
+    found = score_left_out(made, graph, src, dst, relation)
+    fold = pair_hash(graph.vertex_names, src, dst) % np.uint64(FOLDS)
+    assert len(np.unique(fold)) == FOLDS
+    for i in range(len(src)):  # one graph per pair, made from scratch
+        gone = {frozenset((a, b)) for a, b, f in zip(src, dst, fold, strict=True) if f == fold[i]}
+        keep = np.array([
+            frozenset((a, b)) not in gone for a, b in zip(graph.src, graph.dst, strict=True)
+        ])  # fmt: skip
+        less = replace(
+            graph, src=graph.src[keep], dst=graph.dst[keep], edge_attr=graph.edge_attr[keep]
+        )
+        z = embeddings(made, less)
+        want = score_pairs(made.head, z, src[[i]], dst[[i]], relation[[i]])
+        assert abs(found.probability[i] - want.probability[0]) <= 1e-6
+        assert abs(found.raw[i] - want.raw[0]) <= 1e-6
+
+
+@pytest.mark.parametrize("name", KINDS)
+def test_left_out_equals_all_where_no_queried_pair_is_an_edge(name: str, graph: GnnGraph) -> None:
+    made = checkpoint(name)
+    rng = np.random.default_rng(0)
+    src, dst = rng.integers(0, graph.n_vertices, (2, 500))
+    free = pair_edges(graph, src, dst)
+    keep = ~(free.forward | free.backward)
+    src, dst = src[keep], dst[keep]
+    assert len(src) > 300
+    relation = np.zeros(len(src), np.int64)
+    found = score_left_out(made, graph, src, dst, relation)
+    want = score_pairs(made.head, embeddings(made, graph), src, dst, relation)
+    np.testing.assert_allclose(found.probability, want.probability, atol=1e-6)
+    np.testing.assert_allclose(found.cosine, want.cosine, atol=1e-6)
+
+
+def test_left_out_differs_where_pairs_are_edges(graph: GnnGraph, pairs: pd.DataFrame) -> None:
+    made = checkpoint("distmult")
+    src, dst, relation = ends(pairs)
+    found = score_left_out(made, graph, src, dst, relation)
+    want = score_pairs(made.head, embeddings(made, graph), src, dst, relation)
+    edges = pairs.is_network_edge.to_numpy()
+    assert (np.abs(found.probability - want.probability)[edges] > 2e-6).mean() > 0.8
+
+
+@pytest.mark.parametrize("name", KINDS)
+def test_numbers_of_vertices_change_nothing(
+    name: str, graph: GnnGraph, pairs: pd.DataFrame
+) -> None:
+    made = checkpoint(name)
+    new = np.random.default_rng(1).permutation(graph.n_vertices)  # old -> new
+    order = np.argsort(new)
+    vertices = graph.names.vertices.iloc[order].reset_index(drop=True)
+    vertices["vertex"] = np.arange(len(vertices), dtype=np.int32)
+    other = replace(
+        graph, x=graph.x[order], src=new[graph.src], dst=new[graph.dst],
+        names=replace(graph.names, vertices=vertices),
+    )  # fmt: skip
+    src, dst, relation = ends(pairs)
+    for passing in ("all", "left out"):
+        results = []
+        for g, a, b in ((graph, src, dst), (other, new[src], new[dst])):
+            if passing == "all":
+                results.append(score_pairs(made.head, embeddings(made, g), a, b, relation))
+            else:
+                results.append(score_left_out(made, g, a, b, relation))
+        for field in vars(results[0]):
+            first, second = (getattr(r, field) for r in results)
+            np.testing.assert_allclose(first, second, atol=2e-6)
+
+
+def test_a_graph_whose_only_signal_is_the_scored_edge() -> None:
+    """Random features, random edges: with its own edge a pair looks like an edge, without not."""
+    auc = {}
+    for passing in ("all", "left out"):
+        auc[passing] = [self_evidence(seed)[passing] for seed in range(8)]
+    assert np.mean(auc["all"]) > 0.85
+    assert abs(np.mean(auc["left out"]) - 0.5) < 0.03
+
+
+def self_evidence(seed: int, n: int = 400, edges: int = 800) -> dict[str, float]:
+    """AUC of a plain sum over neighbours and a dot product on a graph without structure."""
+    rng = np.random.default_rng(seed)
+    src, dst = rng.integers(0, n, (2, edges))
+    keep = src != dst
+    src, dst = src[keep], dst[keep]
+    names = pd.DataFrame({"vertex": np.arange(n), "name": [f"v{i}" for i in range(n)]})
+    base = checkpoint("dot_product")
+    graph = plain_graph(rng.standard_normal((n, 32)).astype(np.float32), src, dst, names)
+    eye = torch.eye(32)
+    state = {"convs.0.lin_rel.weight": eye, "convs.0.lin_rel.bias": torch.zeros(32),
+             "convs.0.lin_root.weight": eye}  # fmt: skip
+    encoder = encoder_of(state, {"encoder": "graph_conv", "graph_conv_aggregator": "add"}, "here")
+    made = replace(base, encoder=encoder)
+    others = rng.integers(0, n, (2, 3 * edges))
+    between = pair_edges(graph, *others)
+    clear = ~(between.forward | between.backward) & (others[0] != others[1])
+    a = np.concatenate([src, others[0][clear][: len(src)]])
+    b = np.concatenate([dst, others[1][clear][: len(src)]])
+    truth = np.arange(len(a)) < len(src)
+    whole = score_pairs(made.head, embeddings(made, graph), a, b).raw
+    left = score_left_out(made, graph, a, b).raw
+    return {"all": area(whole, truth), "left out": area(left, truth)}
+
+
+def plain_graph(
+    x: np.ndarray, src: np.ndarray, dst: np.ndarray, vertices: pd.DataFrame
+) -> GnnGraph:
+    from octoscope.gnn.graph import no_edges
+    from octoscope.octopus.network import Network
+
+    genes = pd.DataFrame({"gene": [], "vertex": [], "how": []})
+    return GnnGraph(
+        x=x, src=src, dst=dst, edge_attr=None, relation=None, relations=(), split=None,
+        names=Network(vertices, genes, no_edges(), []), vertex_features=(), edge_features=(),
+        made_from="random", known={},
+    )  # fmt: skip
+
+
+def area(score: np.ndarray, truth: np.ndarray) -> float:
+    from scipy.stats import rankdata
+
+    ranks = rankdata(score)
+    n, m = truth.sum(), (~truth).sum()
+    return float((ranks[truth].sum() - n * (n + 1) / 2) / (n * m))
+
+
+def test_splits_and_directions_of_pairs(graph: GnnGraph) -> None:
+    src, dst = np.asarray(graph.src)[:300], np.asarray(graph.dst)[:300]
+    found = pair_edges(graph, src, dst)
+    assert found.forward.all()
+    known = set(zip(graph.src.tolist(), graph.dst.tolist(), strict=True))
+    back = zip(dst.tolist(), src.tolist(), strict=True)
+    assert found.backward.tolist() == [pair in known for pair in back]
+    rank = {"train": 0, "val": 1, "test": 2}
+    for i in range(0, 300, 17):
+        mine = ((graph.src == src[i]) & (graph.dst == dst[i])) | (
+            (graph.src == dst[i]) & (graph.dst == src[i])
+        )
+        best = min(({1: "train", 2: "val", 3: "test"}[s] for s in graph.split[mine]), key=rank.get)
+        assert found.split[i] == best
+
+
+def test_the_hash_of_a_pair_depends_on_its_two_names_only() -> None:
+    names = pd.Index([f"g{i}" for i in range(1000)])
+    rng = np.random.default_rng(0)
+    a, b = rng.integers(0, 1000, (2, 20_000))
+    first = pair_hash(names, a, b)
+    assert (first == pair_hash(names, b, a)).all()
+    order = rng.permutation(1000)
+    place = np.argsort(order)
+    assert (first == pair_hash(names[order], place[a], place[b])).all()
+    counts = np.bincount((first % np.uint64(10)).astype(int))
+    assert np.abs(counts / len(a) - 0.1).max() < 0.01

@@ -1,0 +1,44 @@
+"""Geometry of relations: exact small cases, and a null that holds its level."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+from octoscope.gnn.gnn_checkpoint import Checkpoint
+from octoscope.gnn.head_weights import head_of
+from octoscope.gnn.relation_geometry import relation_geometry
+
+from tests.gnn.conftest import checkpoint
+
+
+def with_relations(kind: str, table: np.ndarray) -> Checkpoint:
+    width = table.shape[1] * (2 if kind == "rotate" else 1)
+    head = head_of({"relation_emb.weight": torch.from_numpy(table)}, {"head": kind}, width, "here")
+    names = tuple(f"r{i}" for i in range(len(table)))
+    return replace(checkpoint("distmult"), head=head, relations=names)
+
+
+def test_cosines_and_turns() -> None:
+    table = np.array([[1.0, 2, 3, 4], [2, 4, 6, 8], [-1, -2, -3, -4]])
+    found = relation_geometry(with_relations("distmult", table), permutations=99)
+    np.testing.assert_allclose(found["similarity"], [1, -1, -1], atol=1e-6)
+    turn = np.array([[0.1, 0.2, -0.3, 0.4]] * 2) + np.array([[0.0], [np.pi / 3]])
+    turn[1] += np.array([0, 2, -2, 4]) * np.pi  # full turns change nothing
+    of_rotate = relation_geometry(with_relations("rotate", turn), permutations=99)
+    np.testing.assert_allclose(of_rotate["similarity"], [0.5], atol=1e-6)
+    np.testing.assert_allclose(of_rotate["mean_turn"], [-60], atol=1e-4)
+
+
+@pytest.mark.parametrize("kind", ["distmult", "rotate"])
+def test_size_and_power_of_the_null(kind: str) -> None:
+    rng = np.random.default_rng(0)
+    noise = rng.standard_normal((40, 64))  # 780 pairs of unrelated relations
+    p = relation_geometry(with_relations(kind, noise), permutations=499)["p"]
+    assert (p <= 0.05).mean() <= 0.07
+    planted = np.concatenate([noise[:20], noise[:20] + 0.7 * rng.standard_normal((20, 64))])
+    found = relation_geometry(with_relations(kind, planted), permutations=499)
+    twins = found["relation_b"].str[1:].astype(int) - found["relation_a"].str[1:].astype(int) == 20
+    assert (found["p"][twins] <= 0.05).mean() >= 0.95

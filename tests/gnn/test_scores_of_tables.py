@@ -1,0 +1,129 @@
+"""Tables of pairs: genes and vertices, relations, several passings, and the command line."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from octoscope.errors import InputError, OctoscopeWarning
+from octoscope.gnn.graph import GnnGraph
+from octoscope.gnn.pair_table import read_pair_table
+from octoscope.gnn.score_table import score_table
+
+from tests.conftest import octoscope
+from tests.gnn.conftest import FIXTURE, MODELS, STORE, answers, checkpoint
+
+GENES = FIXTURE / "expected/query_gene_pairs.parquet"
+
+
+def written(tmp_path: Path, table: pd.DataFrame) -> Path:
+    table.to_parquet(tmp_path / "pairs.parquet")
+    return tmp_path / "pairs.parquet"
+
+
+def test_genes_meet_the_edges_that_the_peer_finds(graph: GnnGraph) -> None:
+    made = checkpoint("mlp")
+    pairs = read_pair_table(GENES, graph, made.relations)
+    found = score_table(made, graph, pairs)
+    truth = pd.read_parquet(FIXTURE / "expected/has_edges.parquet")
+    keys = ["from_gene", "to_gene"]
+    joined = found.drop_duplicates(keys).merge(truth, on=keys, how="left", validate="1:m")
+    joined = joined.drop_duplicates(keys)
+    mapped = joined["has_edges"].notna()
+    assert (joined["probability"].notna() == mapped).all()
+    assert (joined["edge"].isna() == ~mapped).all()
+    edge = joined[mapped]
+    assert (edge["edge"].isin(["forward", "both"]) == edge["has_edges"].astype(bool)).all()
+    assert (
+        edge["edge"].isin(["backward", "both"]) == edge["has_edges_reversed"].astype(bool)
+    ).all()
+
+
+def test_names_of_vertices_and_of_relations(
+    graph: GnnGraph, pairs: pd.DataFrame, tmp_path: Path
+) -> None:
+    made = checkpoint("rotate")
+    names = graph.vertex_names.to_numpy()
+    table = pd.DataFrame({
+        "src": names[pairs.src], "dst": names[pairs.dst],
+        "relation": np.array(made.relations)[pairs.relation_type],
+    })  # fmt: skip
+    asked = read_pair_table(written(tmp_path, table), graph, made.relations)
+    found = score_table(made, graph, asked, mode="peer")
+    np.testing.assert_allclose(found["raw"], answers("rotate")["raw"], atol=1e-5)
+    assert (found["relation"] == table["relation"]).all()
+
+
+def test_several_passings_stand_side_by_side(
+    graph: GnnGraph, pairs: pd.DataFrame, tmp_path: Path
+) -> None:
+    made = checkpoint("mlp")
+    asked = read_pair_table(written(tmp_path, pairs), graph, ())
+    found = score_table(made, graph, asked, passings=("all", "train", "leave-out"))
+    for ending in ("all", "train", "left_out"):
+        assert found[f"probability_{ending}"].notna().all()
+    edges = pairs.is_network_edge.to_numpy()
+    assert (found["edge"].ne("none").to_numpy() == edges).all()
+    assert found["split"].notna().to_numpy()[edges].all()
+    assert found["split"].isna().to_numpy()[~edges].all()
+
+
+@pytest.mark.parametrize(
+    ("table", "says"),
+    [
+        ({"src": [], "dst": []}, "holds no pair"),
+        ({"a": [1], "b": [2]}, "has the columns a, b"),
+        ({"src": [1, 260], "dst": [2, 3]}, r"src: row 1: .*260.* is no vertex"),
+        ({"src": [1], "dst": [2], "relation": ["binds"]}, "'binds' is no relation"),
+        ({"src": [1], "dst": [2], "relation_type": [8]}, "8.* is no relation"),
+        ({"src": [1], "dst": [2], "relation_type": [None]}, "is no relation"),
+        ({"query": ["TP53"], "key": ["MDM2"]}, "knows 0 of 2 names"),
+    ],
+)  # fmt: skip
+def test_bad_tables_are_refused(
+    graph: GnnGraph, tmp_path: Path, table: dict[str, list[object]], says: str
+) -> None:
+    made = checkpoint("rotate")
+    with pytest.raises(InputError, match=says):
+        read_pair_table(written(tmp_path, pd.DataFrame(table)), graph, made.relations)
+
+
+def test_pairs_of_which_no_gene_meets_another(graph: GnnGraph, tmp_path: Path) -> None:
+    known = str(graph.names.genes["gene"].iloc[0])
+    table = pd.DataFrame({"query": [known] * 3, "key": ["X1", "X2", "X3"]})
+    with pytest.raises(InputError, match="no row has both genes"):
+        read_pair_table(written(tmp_path, table), graph, ())
+
+
+def test_few_known_genes_are_warned_of(graph: GnnGraph, tmp_path: Path) -> None:
+    known = graph.names.genes["gene"].astype(str).to_numpy()[:2]
+    keys = [known[1], *(f"X{i}" for i in range(30))]
+    table = pd.DataFrame({"query": known[0], "key": keys})
+    with pytest.warns(OctoscopeWarning, match="knows 2 of 32"):
+        found = read_pair_table(written(tmp_path, table), graph, ())
+    assert found.row.tolist() == [0]
+
+
+def test_commands(tmp_path: Path, pairs: pd.DataFrame) -> None:
+    cache = {"XDG_CACHE_HOME": str(tmp_path / "cache")}
+    said = octoscope("gnn", "inspect", str(MODELS / "rotate"), "--graph", str(STORE), "--json")
+    assert said.returncode == 0, said.stderr
+    assert '"fits": true' in said.stdout
+    wrong = octoscope("gnn", "inspect", str(MODELS / "rotate"), "--graph", "demo")
+    assert wrong.returncode == 2
+    asked = written(tmp_path, pairs)
+    target = tmp_path / "scores.parquet"
+    command = ("gnn", "score", str(MODELS / "rotate"), "--graph", str(STORE), "--pairs", str(asked))
+    done = octoscope(*command, "--out", str(target), "--mode", "peer", env=cache)
+    assert done.returncode == 0, done.stderr
+    found = pd.read_parquet(target)
+    np.testing.assert_allclose(found["probability"], answers("rotate")["prob"], atol=1e-5)
+    assert list((tmp_path / "cache/octoscope/gnn").glob("*.safetensors"))
+    again = octoscope(*command, "--out", str(target), env=cache)
+    assert again.returncode == 2
+    assert "exists already" in again.stderr
+    refused = octoscope("gnn", "relations", str(MODELS / "mlp"))
+    assert refused.returncode == 2
+    assert "knows no relations" in refused.stderr
