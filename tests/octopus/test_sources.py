@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import tarfile
 import zipfile
 from collections import Counter
 from pathlib import Path
@@ -10,6 +11,7 @@ from typing import Any
 
 import pandas as pd
 import pytest
+from octoscope.errors import InputError
 from octoscope.octopus.network_schema import ROLES
 from octoscope.octopus.reading_notes import reading_notes
 from octoscope.octopus.sources.annotation import Annotation
@@ -152,3 +154,44 @@ def test_a_pathway_cut_in_half_is_left_out_and_named(raw: Path, tmp_path: Path) 
     assert any("reactome_tca.sbml" in line for line in lines)
     assert record.pathways is not None
     assert record.pathways["pathway"].nunique() == 3
+
+
+@pytest.mark.parametrize("form", ["tgz", "zip", "gz", "xml"])
+def test_pathways_packed_in_any_way(form: str, raw: Path, tmp_path: Path) -> None:
+    """Red: only a tar archive, or a folder of plain .sbml, was read."""
+    files = sorted((raw / "reactome").glob("*.sbml"))
+    path = tmp_path / f"all.{form}"
+    if form == "tgz":
+        with tarfile.open(path, "w:gz") as tar:
+            for file in files:
+                tar.add(file, f"sbml/{file.name}")
+    elif form == "zip":
+        with zipfile.ZipFile(path, "w") as archive:
+            for file in files:
+                archive.writestr(f"sbml/{file.name}", file.read_bytes())
+    else:
+        path.mkdir()
+        for file in files:
+            content, name = file.read_bytes(), file.with_suffix(".xml").name
+            if form == "gz":
+                content, name = gzip.compress(content), f"{file.name}.gz"
+            (path / name).write_bytes(content)
+    index = raw / "reactome/pw_index.tsv"
+    want, found = (read_reactome(p, index, "73") for p in (raw / "reactome", path))
+    assert want.reactions is not None
+    assert found.reactions is not None
+    assert found.reactions.name == want.reactions.name
+    assert want.pathways is not None
+    pd.testing.assert_frame_equal(found.pathways, want.pathways)
+
+
+def test_one_pathway_alone_and_what_is_no_pathway(raw: Path, tmp_path: Path) -> None:
+    alone = read_reactome(raw / "reactome/reactome_tca.sbml", None, "73")
+    assert alone.pathways is not None
+    assert set(alone.pathways["pathway"]) == {"reactome_tca"}
+    index = raw / "reactome/pw_index.tsv"
+    few = read_reactome(raw / "reactome/reactome_tca.sbml", index, "73")
+    assert few.counts.noted["pathway of the list that has no file"] == 3
+    (tmp_path / "x.sbml").write_text("nothing")
+    with pytest.raises(InputError, match=r"no readable SBML of human pathways \(x\.sbml: "):
+        read_reactome(tmp_path / "x.sbml", None, "73")
