@@ -7,9 +7,11 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 import pytest
 from octoscope.errors import InputError, OctoscopeWarning
+from octoscope.octopus.asked_names import with_names
 from octoscope.octopus.network import open_network
 from octoscope.octopus.reading_notes import reading_notes
 from octoscope.octopus.sources.annotation_files import read_annotation
@@ -208,6 +210,9 @@ def test_former_symbols_are_read_in_every_source_and_said(tmp_path: Path) -> Non
     at = net.vertex_of(GENES["ensg"].to_numpy())
     assert (net.index.find(at[[a for a, _ in pairs]], at[[b for _, b in pairs]]) >= 0).all()
     assert len(net.vertices) == 5
+    named, counts = with_names(net, ["OLD0", "ALSO3", "GNX1", "NOBODY"])
+    assert counts == {"alias": 2, "symbol": 1, "": 1, "ensembl_gene": 0}
+    assert (named.vertex_of(np.array(["OLD0", "ALSO3"], object)) == at[[0, 3]]).all()
     said = [line for line in reading_notes(net.meta) if ALIAS in line]
     assert {line.partition(":")[0] for line in said} == set(net.sources)
 
