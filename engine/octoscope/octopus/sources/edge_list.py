@@ -44,9 +44,8 @@ def read_edge_list(
     """Read a table (TSV, CSV, Parquet) of pairs.
 
     The layouts of :mod:`~octoscope.octopus.sources.edge_layouts` are known by their column names,
-    and PSI-MI TAB by its form.
-    Rows with neither a sign nor an order are taken as directed, with a warning, unless the layout
-    tells. Rows that state the same of one pair are joined: distinct publications count, and the
+    and PSI-MI TAB by its form. Rows with neither a sign nor an order are taken as directed, with a
+    warning, unless the layout tells. Rows that state the same of one pair are joined: distinct publications count, and the
     highest score. Other columns are named in a warning.
 
     Parameters
@@ -90,21 +89,34 @@ def read_edge_list(
         else "sign"  # fmt: skip
     unread = counts.unread.copy()
     score = read_scores(path, frame, layout.score_max)
-    sign = read_signs(path, frame, counts, said)
-    flags = (read_flags(path, frame, "directed") if "directed" in frame
-             else np.full(len(frame), -1, np.int8))  # fmt: skip
-    both = np.zeros(len(frame), bool)  # stimulates and inhibits: an order, and no one sign
-    if "stimulation" in frame and "inhibition" in frame and "sign" not in frame:
-        both = (read_flags(path, frame, "stimulation") == 1) & (
-            read_flags(path, frame, "inhibition") == 1
-        )
-    untold = (flags < 0) & (sign == 0) & ~both
-    if layout.directed is None:
-        counts.note(ASSUMED, int(untold.sum()))
+    sign, directed = _signs_and_orders(path, frame, layout, said, counts)
     _warn(path, [] if layout.known else unread, counts)
-    directed = (flags == 1) | (sign != 0) | both | (untold & (layout.directed is not False))
     told = (a, b, sign, directed)
     return _record(path, name, release, frame, told, score, texts, identifiers, counts)
+
+
+def _signs_and_orders(
+    path: Path, frame: pd.DataFrame, layout: Layout, said: str, counts: SourceCounts
+) -> tuple[np.ndarray, np.ndarray]:
+    """Return [rows] signs, and whether a row has an order.
+
+    Parameters
+    ----------
+    said
+        What the column of signs is called.
+    """
+    sign = read_signs(path, frame, counts, said)
+    none = np.full(len(frame), -1, np.int8)
+    stated, up, down = (
+        read_flags(path, frame, c) if c in frame else none
+        for c in ("directed", "stimulation", "inhibition")
+    )
+    # what stimulates and inhibits has an order, and no one sign
+    both = (up == 1) & (down == 1) & ("sign" not in frame)
+    untold = (stated < 0) & (sign == 0) & ~both
+    if layout.directed is None:
+        counts.note(ASSUMED, int(untold.sum()))
+    return sign, (stated == 1) | (sign != 0) | both | (untold & (layout.directed is not False))
 
 
 def _read(path: Path, places: dict[str, int], header: bool, counts: SourceCounts) -> pd.DataFrame:
