@@ -45,8 +45,8 @@ def read_edge_list(
 
     The layouts of :mod:`~octoscope.octopus.sources.edge_layouts` are known by their column names,
     and PSI-MI TAB by its form. Rows with neither a sign nor an order are taken as directed, with a
-    warning, unless the layout tells. Rows that state the same of one pair are joined: distinct publications count, and the
-    highest score. Other columns are named in a warning.
+    warning, unless the layout tells. Rows that state the same of one pair are joined: distinct
+    publications count, and the highest score. Other columns are named in a warning.
 
     Parameters
     ----------
