@@ -108,3 +108,18 @@ def test_a_quote_inside_a_tab_delimited_field_is_a_character(tmp_path: Path) -> 
     path = tmp_path / "net.tsv"
     path.write_text('Gene1\tGene2\tScore\nA\t5"\t1\nC\tD\t0.5\n')
     assert rows(path) == [("A", '5"', 1), ("C", "D", 0.5)]
+
+
+@pytest.mark.parametrize(
+    ("kind", "value", "said"),
+    [(pa.float32(), "high", "'high' is no number"), (pa.int16(), "0.9", "'0.9' is no whole number"),
+     (pa.bool_(), "maybe", "'maybe' is no truth value")],
+)  # fmt: skip
+def test_a_value_of_another_kind_names_column_and_row(
+    kind: pa.DataType, value: str, said: str, tmp_path: Path
+) -> None:
+    """Red: "In CSV column #3: Row #2: CSV conversion error"."""
+    path = tmp_path / "t.tsv"
+    path.write_text(f"more\tGene1\tother\tScore\nx\tA\ty\t1\nx\tB\ty\t{value}\n")
+    with pytest.raises(InputError, match=rf"t\.tsv: Score, row 3: {said}"):
+        read_frame(path, {"Gene1": pa.string(), "Score": kind}, SourceCounts())

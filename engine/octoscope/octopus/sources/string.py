@@ -196,8 +196,10 @@ def _require_taxon(path: Path, names: list[str], taxon: str) -> None:
     other = next((n for n in names if not n.startswith(f"{taxon}.")), None)
     if other is not None:
         seen = other.partition(".")[0]
-        stated = f", or set taxon: {seen} in the build configuration" if seen.isdigit() else ""
+        if not seen.isdigit():
+            raise InputError(str(path), f"{other!r} has no taxon in front, as STRING's names have",
+                             f"give STRING's own file ({taxon}.ENSP…)")  # fmt: skip
         raise InputError(
             str(path), f"{other!r} is not of organism {taxon}",
-            f"give the file of taxon {taxon}{stated}",
+            f"give the file of taxon {taxon}, or set taxon: {seen} in the build configuration",
         )  # fmt: skip

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -28,6 +29,10 @@ from octoscope.octopus.sources.record import SourceCounts
 _BLOCK = 16 << 20  # bytes of text parsed at once; no line may be longer
 _PUBLISHED = "give the file in its published format"
 _NOTHING = ("", "NA", "N/A", "#N/A", "nan", "NaN", "NULL", "null", "None")
+_CONVERSION = re.compile(
+    r"In CSV column #(\d+): (?:Row #(\d+): )?CSV conversion error to (\w+): (.*)"
+)
+_KINDS = {"bool": "truth value", "int": "whole number", "float": "number", "double": "number"}
 _TRUE = ("True", "TRUE", "true", "T", "t", "yes", "1", "1.0")
 _FALSE = ("False", "FALSE", "false", "F", "f", "no", "0", "0.0")
 
@@ -133,9 +138,7 @@ def stream_table(
         except (pa.ArrowInvalid, UnicodeDecodeError) as error:
             if "Empty CSV" in str(error) or "no more data" in str(error):
                 return
-            utf8 = "UTF8" in str(error) or isinstance(error, UnicodeDecodeError)
-            repair = "save it as UTF-8 text" if utf8 else "download it again, or repair the line"
-            raise InputError(str(path), _plain(str(error)), repair) from None
+            raise _fault(path, str(error), names, header) from None
     counts.read += len(skipped)
     counts.drop("another number of fields", len(skipped), [f"row {n}" for n in skipped[:3]])
 
@@ -226,10 +229,24 @@ def _cast(column: pa.Array, kind: pa.DataType) -> pa.Array:
     return plain.cast(kind)
 
 
-def _plain(message: str) -> str:
+def _fault(path: Path, message: str, names: list[str], header: bool) -> InputError:
+    """Return an error that names the column, the row and the value, in words of ours."""
     if "straddling object" in message:
-        return f"a line is longer than {_BLOCK >> 20} MB"
-    return message.splitlines()[0][:300]
+        return InputError(str(path), f"a line is longer than {_BLOCK >> 20} MB",
+                          "download it again, or repair the line")  # fmt: skip
+    found = _CONVERSION.search(message)
+    if found is None:
+        return InputError(str(path), message.splitlines()[0][:300],
+                          "download it again, or repair the line")  # fmt: skip
+    column, row, kind, rest = found.groups()
+    place = f", row {int(row) + header}" if row else ""
+    name = names[int(column)] or f"column {int(column) + 1}"
+    if "UTF8" in rest:
+        return InputError(f"{path}: {name}{place}", "is not UTF-8 text", "save it as UTF-8 text")
+    value = rest.partition("invalid value ")[2] or rest
+    said = next((w for k, w in _KINDS.items() if kind.startswith(k)), kind)
+    return InputError(f"{path}: {name}{place}", f"{value[:100]} is no {said}",
+                      "download it again, or repair the line")  # fmt: skip
 
 
 class Names:
