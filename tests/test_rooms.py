@@ -36,7 +36,7 @@ ALLOWED: dict[str, set[str]] = {
         "zip_parts",
     },
     "octopus": {
-        "bounded_reads", "config", "digests", "errors", "json_values", "output_files",
+        "bounded_reads", "config", "digests", "errors", "genes", "json_values", "output_files",
         "safe_pickle", "zip_parts",
     },
     "gnn": {"digests", "errors", "models", "octopus", "output_files", "safe_pickle"},

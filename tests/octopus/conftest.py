@@ -16,8 +16,11 @@ from octoscope.octopus.build import build_octopus
 from octoscope.octopus.build_config import load_octopus_config
 from octoscope.octopus.napistu.import_network import import_napistu
 from octoscope.octopus.network import Network, open_network
-from octoscope.octopus.network_schema import ROLE_CODE
+from octoscope.octopus.network_schema import ROLE_CODE, ROLES
 from octoscope.octopus.pairs import Edges
+from octoscope.octopus.sources.annotation import Annotation
+from octoscope.octopus.sources.annotation_files import read_annotation
+from octoscope.octopus.sources.record import SourceRecord
 
 FIXTURE = Path(__file__).parents[1] / "data" / "octopus"
 BUNDLE = FIXTURE / "bundle" / "human_consensus_no_rxns.tar.gz"
@@ -101,6 +104,20 @@ def imported(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
 @pytest.fixture(scope="session")
 def peer(imported: dict[str, Path]) -> Network:
     return open_network(imported["bundle peer"])
+
+
+@pytest.fixture(scope="session")
+def annotation(raw: Path) -> Annotation:
+    return read_annotation(raw / "invented_id_map.tsv")
+
+
+def statements(record: SourceRecord) -> list[tuple[Any, ...]]:
+    p = record.pairs
+    assert p is not None
+    return [
+        tuple(sorted([(record.species[a], ROLES[r]), (record.species[b], ROLES[s])]))
+        for a, b, r, s in zip(p.a, p.b, p.role_a, p.role_b, strict=True)
+    ]
 
 
 Row = tuple[int, int, str, str, bool, int, int, float]

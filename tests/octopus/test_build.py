@@ -338,7 +338,7 @@ def test_files_of_another_organism_are_refused(raw: Path, tmp_path: Path) -> Non
 def test_a_file_of_which_nothing_can_be_used_stops_the_build(raw: Path, tmp_path: Path) -> None:
     tree = build_tree(raw, "corrected")
     for name, content, message in (
-        ("empty.tsv", "", "nothing of TRRUST can be used: no rows"),
+        ("empty.tsv", "", "is empty"),
         ("turned.tsv", "1\tActivation\tFX000\tFX001\n", "kind is not Activation"),
         ("short.tsv", "FX000\tFX001\n", "another number of fields"),
     ):

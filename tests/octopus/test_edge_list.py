@@ -11,11 +11,12 @@ import pandas as pd
 import pytest
 from octoscope.errors import InputError, OctoscopeWarning
 from octoscope.octopus.network_export import export
-from octoscope.octopus.sources.annotation import Annotation, read_annotation
+from octoscope.octopus.sources.annotation import Annotation
+from octoscope.octopus.sources.annotation_files import read_annotation
 from octoscope.octopus.sources.edge_list import ASSUMED, read_edge_list
 from octoscope.octopus.sources.record import SourceRecord
 
-from tests.octopus.conftest import network_of
+from tests.octopus.conftest import network_of, statements
 
 G = [f"ENSG00000990{i:03d}" for i in range(10)]
 
@@ -187,3 +188,31 @@ def test_few_known_names_warn(tmp_path: Path) -> None:
     path.write_text("\n".join(rows) + "\n")
     with pytest.warns(OctoscopeWarning, match=re.escape("only 1 of 21 ids are a known symbol")):
         read(path, "symbol", read_annotation(genes))
+
+
+def test_a_byte_order_mark_and_quotes(tmp_path: Path) -> None:
+    path = tmp_path / "mine.csv"
+    path.write_text('"source","target","directed"\n"ENSG01","ENSG02.3",TRUE\n', "utf-8-sig")
+    record = read_edge_list(path, "mine", "ensembl_gene", None, "v1")
+    assert set(record.identifiers["identifier"]) == {"ENSG01", "ENSG02"}
+    genes = tmp_path / "genes.tsv"
+    genes.write_text("ensembl_gene\tsymbol\tuniprot\nENSG01.5\tX\tP12345; Q8N1X7\n", "utf-8-sig")
+    table = read_annotation(genes).table
+    assert set(table["identifier"]) == {"ENSG01", "X", "P12345", "Q8N1X7"}
+
+
+def test_an_edge_list_of_ones_own(tmp_path: Path, annotation: Annotation) -> None:
+    path = tmp_path / "mine.csv"
+    path.write_text(
+        "source,target,sign,score,directed\nFX000,FX001,-1,0.5,true\nFX002,FX003,0,,false\n"
+        "FX004,nobody,1,1,true\n"
+    )
+    record = read_edge_list(path, "mine", "symbol", annotation, "v1")
+    assert statements(record) == [
+        (("FX000", "inhibitor"), ("FX001", "modified")),
+        (("FX002", "interactor"), ("FX003", "interactor")),
+    ]
+    assert record.counts.dropped == {"an end is no known symbol": 1}
+    path.write_text("source,target,score\nFX000,FX001,900\n")
+    with pytest.raises(InputError, match=r"mine\.csv: score.*outside 0\.\.1"):
+        read_edge_list(path, "mine", "symbol", annotation, "v1")

@@ -13,8 +13,8 @@ from octoscope.errors import InputError, OctoscopeWarning
 from octoscope.octopus.asked_names import require_found, with_names
 from octoscope.octopus.lookups import annotate
 from octoscope.octopus.network import Network, open_network
-from octoscope.octopus.network_info import remarks
 from octoscope.octopus.nulls import gene_table
+from octoscope.octopus.reading_notes import reading_notes
 
 from tests.here import here
 from tests.octopus.conftest import build_from
@@ -97,7 +97,9 @@ def test_ids_that_lead_to_no_gene_stop(tmp_path: Path) -> None:
     made = tree(tmp_path, True, edge_lists=[mine])
     assert len(open_network(build_from(made, tmp_path / "b", loud=True)).genes) == 2
     wrong = edge_list(tmp_path / "w.tsv", "source target sign", [("GNX0", "GNX1", "1")], "uniprot")
-    with pytest.raises(InputError, match="1 an end is no known uniprot"):
+    with pytest.raises(
+        InputError, match="none of its 2 ids is a known uniprot.*set ids: symbol for mine"
+    ):
         build_from(tree(tmp_path, True, edge_lists=[wrong]), tmp_path / "c")
 
 
@@ -117,7 +119,12 @@ def test_columns_of_the_annotation_that_are_not_read_are_named(tmp_path: Path) -
     made = tree(tmp_path, True, edge_lists=[mine])
     TABLE.assign(locus="x", hgnc_id="y").to_csv(tmp_path / "ids.tsv", sep="\t", index=False)
     net = open_network(build_from(made, tmp_path, loud=True))
-    assert remarks(net) == ["annotation: columns that are not read: locus, hgnc_id"]
+    assert reading_notes(net.meta) == [
+        "annotation: 8 read = 8 kept + 0 merged + 0 dropped",
+        "annotation: columns that are not read: locus, hgnc_id",
+        "mine: 1 read = 1 kept + 0 merged + 0 dropped; 1 statements",
+        "Dogma: 8 read = 8 kept + 0 merged + 0 dropped",
+    ]
 
 
 def test_a_source_without_genes_beside_one_with_genes_warns(tmp_path: Path) -> None:
@@ -156,8 +163,8 @@ def test_every_name_answers_like_the_gene(kind: str, tail: str, net: Network) ->
 def test_names_of_vertices_and_strings_proteins(net: Network) -> None:
     asked = [ENSP[3], net.vertices["name"][2], None, float("nan"), 990001, "nobody"]
     named, counts = with_names(net, asked)
-    assert counts == {"ensembl_gene": 0, "ensembl_protein": 1, "vertex name": 1,
-                      "ncbi_entrez_gene": 1, "": 1}  # fmt: skip
+    # the name of a vertex is its ontology and id
+    assert counts == {"ensembl_gene": 0, "ensembl_protein": 1, "ncbi_entrez_gene": 2, "": 1}
     assert named.vertex_of(["nobody", "990001"])[0] == -1
 
 
@@ -192,7 +199,7 @@ def test_the_commands_stop_and_name_what_they_read(tmp_path: Path) -> None:
     said = here("octopus", "info", out).stdout.replace("\n", " ")
     assert "1 noted: row whose direction is assumed" in said
     assert "columns that are not read: note" in said
-    assert remarks(open_network(out))
+    assert reading_notes(open_network(out).meta)
     genes = tmp_path / "genes.txt"
     genes.write_text("GNX0\n990001\n")
     asked = here("octopus", "genes", out, str(genes), str(tmp_path / "g.parquet"))

@@ -155,7 +155,8 @@ def test_own_edge_lists_are_not_known(tmp_path: Path) -> None:
 
 
 def test_a_summary_names_what_is_not_known_and_else_is_as_before(tmp_path: Path) -> None:
-    path, plain = str(built(tmp_path, own=True)), {"name", "vertices", "pairs", "sha256"}
+    path = str(built(tmp_path, own=True))
+    plain = {"name", "vertices", "pairs", "sha256", "notes"}
     assert network_summary(path, None, True)[NOT_KNOWN] == ["mine"]
     assert set(network_summary(path, None, False)) == plain
     assert set(network_summary(path, ["OmniPath"], True)) == plain

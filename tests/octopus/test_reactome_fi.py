@@ -5,10 +5,14 @@ from __future__ import annotations
 from itertools import product
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 import pytest
+from octoscope.errors import InputError
 from octoscope.octopus.network_schema import ROLES
 from octoscope.octopus.sources.reactome_fi import read_reactome_fi
+
+from tests.octopus.conftest import statements
 
 # Direction -> sign of Gene1 on Gene2 and back; None: not stated. Written from the arrow's shape.
 ARROWS: dict[str, tuple[int | None, int | None]] = {
@@ -69,3 +73,34 @@ def test_peer_mode_takes_signs_of_roles(table: Path) -> None:
     p = read_reactome_fi(table, None, "x", "peer").pairs
     assert p is not None
     assert not p.sign[[ROLES[r] == "catalyst" for r in p.role_a]].any()
+
+
+def test_the_direction_that_the_peer_forgets(tmp_path: Path) -> None:
+    path = tmp_path / "fi.txt"
+    path.write_text(
+        "Gene1\tGene2\tAnnotation\tDirection\tScore\nA\tB\tinhibit; activated by\t<-|\t0.9\n"
+        "C\tD\tcatalyze\t->\t1.0\n"
+    )
+    corrected = read_reactome_fi(path, None, "x", "corrected")
+    assert sorted(statements(corrected)) == [
+        (("A", "inhibitor"), ("B", "modified")), (("A", "modified"), ("B", "stimulator")),
+        (("C", "catalyst"), ("D", "modified")),
+    ]  # fmt: skip
+    peer = read_reactome_fi(path, None, "x", "peer")
+    assert (("A", "modified"), ("B", "stimulator")) not in statements(peer)
+    assert (("C", "stimulator"), ("D", "modified")) in statements(peer)
+
+
+def test_files_without_scores(tmp_path: Path) -> None:
+    """Red: files before 2015 and a space behind the last name were refused."""
+    path = tmp_path / "fi.txt"
+    path.write_text("Gene1\tGene2\tAnnotation\tDirection \nA\tB\tx\t->\nC\tD\tpredicted\t-\n")
+    record = read_reactome_fi(path, None, "x", "corrected")
+    assert record.pairs is not None
+    assert record.pairs.sign.tolist() == [1, 0]
+    assert record.pairs.reversible.tolist() == [False, True]
+    assert np.isnan(record.pairs.score).all()
+    assert record.counts.noted["row without a score (old files have none)"] == 2
+    path.write_text("A\tB\nC\tD\n")
+    with pytest.raises(InputError, match="bare pairs are an edge list"):
+        read_reactome_fi(path, None, "x", "corrected")

@@ -79,6 +79,8 @@ def test_figures_are_present_and_nothing_is_logged(page: Page, finished_run: Pat
     assert "demonstration checkpoint" in limits
     assert "trained on the same cells" in limits
     assert "cell-level only" in limits
+    notes = page.locator("details.network-notes").first
+    assert "OmniPath: 135,458 read = 135,458 kept" in (notes.text_content() or "")
 
 
 def test_the_gene_filter_hides_other_rows(page: Page, finished_run: Path) -> None:

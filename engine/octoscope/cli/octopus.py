@@ -82,6 +82,8 @@ def _mode(text: str) -> Any:
 
 
 def _made(made: dict[str, Any], target: Path, as_json: bool) -> None:
+    from octoscope.octopus.reading_notes import reading_notes
+
     if as_json:
         show(made, True, Table)
         return
@@ -100,15 +102,8 @@ def _made(made: dict[str, Any], target: Path, as_json: bool) -> None:
     out.print(table)
     out.print(f"{counts['vertices']:,} vertices, {counts['assertions']:,} statements, "
               f"{counts['genes']:,} genes")  # fmt: skip
-    for name, entry in made["sources"].items():
-        for why, count in entry.get("rows", {}).get("dropped", {}).items():
-            out.print(f"{escape(name)}: {count:,} dropped: {escape(why)}", soft_wrap=True)
-        for what, count in entry.get("rows", {}).get("noted", {}).items():
-            out.print(f"{escape(name)}: {count:,} noted: {escape(what)}", soft_wrap=True)
-        unread = entry.get("rows", {}).get("unread", ())
-        if unread:
-            columns = escape(", ".join(unread))
-            out.print(f"{escape(name)}: columns that are not read: {columns}", soft_wrap=True)
+    for line in reading_notes(made):
+        out.print(f"note: {escape(line)}", soft_wrap=True)
     for fixed in made["corrections"]:
         out.print(
             f"corrected, {escape(fixed['source'])}: {escape(fixed['defect'])}: "
@@ -116,8 +111,6 @@ def _made(made: dict[str, Any], target: Path, as_json: bool) -> None:
             f"({escape(fixed['how'])})",
             soft_wrap=True,
         )
-    for note in made["notes"]:
-        out.print(f"note: {escape(note)}", soft_wrap=True)
 
 
 @dataclass(frozen=True)
@@ -182,12 +175,8 @@ def info(
     """Say what a network, or a view of it, holds: sources side by side and what they share."""
     from octoscope.octopus.directory import verify_directory
     from octoscope.octopus.network import octopus_folder
-    from octoscope.octopus.network_info import (
-        remarks,
-        source_overlap,
-        source_table,
-        summary,
-    )
+    from octoscope.octopus.network_info import source_overlap, source_table, summary
+    from octoscope.octopus.reading_notes import reading_notes
 
     if check:
         with octopus_folder(view.directory) as folder:
@@ -195,12 +184,13 @@ def info(
         if faults:
             raise InputError(view.directory, "; ".join(faults), "build or import it again")
     network = view.network()
+    notes = reading_notes(network.meta, network.sources)
     rows, table, overlap = summary(network), source_table(network), source_overlap(network)
     rows |= {f"release of {s}": r for s, r in zip(table["source"], table["release"], strict=True)}
     if as_json:
         known = overlap.astype(object).where(overlap.notna(), None)
         body = rows | {"sources": table.to_dict("records"), "overlap": known.to_dict("records"),
-                       "remarks": remarks(network)}  # fmt: skip
+                       "remarks": notes}  # fmt: skip
         show(body, True, Table)
         return
     out.print(rows_table(view.directory, rows))
@@ -222,8 +212,8 @@ def info(
         shared.add_row(escape(name), *cells)
     out.print(shared)
     out.print("In brackets: Jaccard index of the pairs, without self pairs.")
-    for remark in remarks(network):
-        out.print(f"note: {escape(remark)}", soft_wrap=True)
+    for note in notes:
+        out.print(f"note: {escape(note)}", soft_wrap=True)
 
 
 @app.command()
@@ -231,7 +221,7 @@ def info(
 def lookup(
     view: ViewOptions,
     pairs: Annotated[Path, typer.Argument(help="Table of pairs (parquet, tsv, csv)")],
-    target: Annotated[Path, typer.Argument(help="Parquet file to write")],
+    target: Annotated[Path, typer.Argument(help="File to write: .parquet, .tsv or .csv")],
     columns: Annotated[str, typer.Option(help="The two columns of genes")] = "query,key",
     distance: Annotated[
         int, typer.Option(help="Also the shortest path up to this many edges; 0: no")
@@ -244,7 +234,7 @@ def lookup(
     """
     from octoscope.octopus.asked_names import require_found, with_names
     from octoscope.octopus.lookups import annotate
-    from octoscope.octopus.pair_files import read_pairs
+    from octoscope.octopus.pair_files import read_pairs, write_table
     from octoscope.output_files import new_file, require_new
 
     require_new(target, force=force, inputs=[pairs])
@@ -258,7 +248,7 @@ def lookup(
     said = require_found(f"{pairs}: {columns}", network, counts, str(next(iter(asked), "")))
     with new_file(target, force=force, inputs=[pairs]) as file:
         found = annotate(table, network, *names, distance=distance)
-        found.to_parquet(file, compression="zstd", index=False)
+        write_table(found, file, target)
     out.print(
         f"{len(found):,} pairs, {int(found['mapped'].sum()):,} with both genes in the network, "
         f"{int(found['forward'].sum()):,} with an edge in their order, "
@@ -273,13 +263,13 @@ def lookup(
 def genes(
     view: ViewOptions,
     listed: Annotated[Path, typer.Argument(help="Text file of genes, one per line")],
-    target: Annotated[Path, typer.Argument(help="Parquet file to write")],
+    target: Annotated[Path, typer.Argument(help="File to write: .parquet, .tsv or .csv")],
     force: Force = False,
 ) -> None:
     """Write vertex, degree by source, and stratum of a set of genes, for nulls."""
     from octoscope.octopus.asked_names import require_found, with_names
     from octoscope.octopus.nulls import gene_table
-    from octoscope.octopus.pair_files import read_genes
+    from octoscope.octopus.pair_files import read_genes, write_table
     from octoscope.output_files import new_file, require_new
 
     require_new(target, force=force, inputs=[listed])
@@ -288,7 +278,7 @@ def genes(
     said = require_found(str(listed), network, counts, asked[0])
     with new_file(target, force=force, inputs=[listed]) as file:
         table = gene_table(network, asked)
-        table.to_parquet(file, compression="zstd", index=False)
+        write_table(table, file, target)
     inside = table["vertex"].notna()
     out.print(
         f"{len(table):,} genes, {int(inside.sum()):,} in the network, "
@@ -303,16 +293,29 @@ def genes(
 def export(
     view: ViewOptions,
     target: Annotated[Path, typer.Argument(help="File to write")],
-    kind: Annotated[str, typer.Option("--format", help="parquet, graphml, decoupler, omnipath")],
+    kind: Annotated[
+        str,
+        typer.Option("--format", help="parquet (assertions), graphml, decoupler, omnipath"),
+    ],
     limit: Annotated[int, typer.Option(help="Most edges of a GraphML file")] = 200_000,
+    names: Annotated[
+        str | None,
+        typer.Option(
+            help="symbol or ensembl: what genes are called in tables; default: symbol for "
+            "decoupler, else ensembl"
+        ),
+    ] = None,
     force: Force = False,
 ) -> None:
-    """Write a network, or a view of it, for other tools."""
+    """Write a network, or a view of it, for other tools.
+
+    Tables are Parquet, TSV or CSV, as the ending of the file says.
+    """
     from octoscope.octopus.network_export import export as write
     from octoscope.output_files import require_new
 
     require_new(target, force=force)
-    rows = write(view.network(), target, kind, limit, force=force)
+    rows = write(view.network(), target, kind, limit, names, force=force)
     out.print(f"{rows:,} rows in {escape(str(target))}", soft_wrap=True)
 
 

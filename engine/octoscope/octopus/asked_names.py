@@ -25,8 +25,8 @@ def with_names(network: Network, asked: Iterable[object]) -> tuple[Network, dict
     An Ensembl gene of the network stays what it is. Another name is looked for as a symbol, then
     as an identifier that says what a vertex is (of the order of
     :data:`octoscope.octopus.identifiers.ONTOLOGIES`; versions, isoforms and a taxon in front are
-    taken off), then as the name and the label of a vertex. All vertices of the first kind that
-    knows it count.
+    taken off), then as an alias, the name and the label of a vertex. All vertices of the first kind
+    that knows it count.
 
     Returns
     -------
@@ -95,7 +95,8 @@ def _known(network: Network, names: list[str]) -> dict[str, dict[str, list[int]]
     if network.folder is not None and (network.folder / "identifiers.parquet").is_file():
         table = read_table(network.folder, "identifiers").to_pandas()
         table = table[table["identifier"].isin(wanted)].astype({"ontology": str, "bqb": str})
-        table = table[table["bqb"].isin(IDENTITY) | (table["ontology"] == "symbol")]
+        named = table["ontology"].isin(["symbol", "alias"])
+        table = table[table["bqb"].isin(IDENTITY) | named]
         for ontology, part in table.groupby("ontology", sort=True):
             out[str(ontology)] = _vertices(part["identifier"], part["vertex"])
     for kind, column in (("vertex name", "name"), ("label", "label")):

@@ -14,6 +14,7 @@ from octoscope.errors import InputError
 from octoscope.octopus.build_config import OctopusConfig
 from octoscope.octopus.directory import DirectoryWriter, new_directory
 from octoscope.octopus.gene_vertices import map_genes
+from octoscope.octopus.identifiers import cleaned_identifiers
 from octoscope.octopus.matching import (
     require_genes,
     require_identified,
@@ -23,12 +24,8 @@ from octoscope.octopus.matching import (
 from octoscope.octopus.merge import Consensus, Statements, join_sources
 from octoscope.octopus.network_info import count_edges
 from octoscope.octopus.network_schema import ROLES, coded
-from octoscope.octopus.sources.annotation import (
-    Annotation,
-    dogma,
-    read_annotation,
-    require_organism,
-)
+from octoscope.octopus.sources.annotation import Annotation, dogma, require_organism
+from octoscope.octopus.sources.annotation_files import read_annotation
 from octoscope.octopus.sources.edge_list import read_edge_list
 from octoscope.octopus.sources.intact import read_intact
 from octoscope.octopus.sources.locations import without_shared_location
@@ -76,11 +73,7 @@ def build_octopus(
         say(f"{len(consensus.vertices):,} vertices")
         require_genes(records, consensus, map_genes(consensus.identifiers))
         consensus.identifiers = with_symbols(consensus.identifiers, annotation)
-        notes = []
-        if annotation is not None and annotation.counts.unread:
-            columns = ", ".join(annotation.counts.unread)
-            notes.append(f"annotation: columns that are not read: {columns}")
-        return _write(writer, config, records, consensus, digests, notes)
+        return _write(writer, config, records, consensus, digests, annotation)
 
 
 def _digest(path: Path) -> dict[str, Any]:
@@ -113,11 +106,13 @@ def read_sources(
     InputError
         If a file is damaged or of another organism, or nothing of a source can be used.
     """
-    s, mode = config.sources, config.mode
+    s, mode, taxon = config.sources, config.mode, str(config.taxon)
     annotation: Annotation | None = None
     records: list[SourceRecord] = []
 
     def add(record: SourceRecord, checked: str | None = None, stop: bool = False) -> None:
+        if mode == "corrected":
+            record.identifiers = cleaned_identifiers(record.identifiers)
         if annotation is not None and checked is not None:
             require_organism(record, annotation, checked)
         records.append(record)
@@ -140,14 +135,16 @@ def read_sources(
         add(read_reactome(s.Reactome.sbml, s.Reactome.pathways, s.Reactome.release))
     if s.STRING is not None:
         f = s.STRING
-        record = read_string(f.links, f.aliases, f.release, mode)
+        record = read_string(f.links, f.aliases, f.release, mode, taxon)
         if f.locations is not None:
             without_shared_location(record, f.locations)
         add(record, stop=True)
     if s.OmniPath is not None:
-        add(read_omnipath(s.OmniPath.path, annotation, s.OmniPath.release, mode), "uniprot")
+        release = s.OmniPath.release
+        add(read_omnipath(s.OmniPath.path, annotation, release, mode, taxon), "uniprot")
     if s.IntAct is not None:
-        add(read_intact(s.IntAct.path, s.IntAct.release, mode, s.IntAct.ontology))
+        x = s.IntAct
+        add(read_intact(x.path, x.release, mode, x.ontology, taxon))
     if s.TRRUST is not None:
         add(read_trrust(s.TRRUST.path, annotation, s.TRRUST.release), "symbol")
     if s.reactome_fi is not None:
@@ -155,7 +152,8 @@ def read_sources(
     if s.Recon3D is not None:
         add(read_recon3d(s.Recon3D.path, s.Recon3D.release))
     for e in s.edge_lists:
-        add(read_edge_list(e.path, e.name, e.ids, annotation, e.release), stop=True)
+        add(read_edge_list(e.path, e.name, e.ids, annotation, e.release, e.layout(), taxon),
+            stop=True)  # fmt: skip
     if annotation is not None and config.annotation is not None and config.annotation.as_source:
         joined = dogma(annotation, config.annotation.release)
         if joined.counts.kept:
@@ -171,7 +169,7 @@ def _write(
     records: list[SourceRecord],
     consensus: Consensus,
     digests: dict[str, dict[str, Any]],
-    notes: list[str],
+    annotation: Annotation | None,
 ) -> dict[str, Any]:
     n = len(consensus.vertices)
     vertices = consensus.vertices.assign(
@@ -204,22 +202,23 @@ def _write(
                    else {"vertices": n, "assertions": 0}) | {"genes": genes["gene"].nunique()},
         "sources": {r.name: _source_entry(r, digests, len(s.src)) for r, s in
                     zip(records, consensus.statements, strict=True) if r.name in names},
-        "annotation": _annotation(config),
+        "annotation": _annotation(config, annotation),
         "without_statements": [_source_entry(r, digests, 0) for r in records
                                if r.name not in names],
         "corrections": [d for r in records for d in r.defects],
-        "notes": notes,
+        "notes": [],
     }  # fmt: skip
     body["sources"] = dict(sorted(body["sources"].items()))
     writer.close(body)
     return body
 
 
-def _annotation(config: OctopusConfig) -> dict[str, Any] | None:
-    if config.annotation is None:
+def _annotation(config: OctopusConfig, read: Annotation | None) -> dict[str, Any] | None:
+    if config.annotation is None or read is None:
         return None
     files = [_digest(config.annotation.path)]
-    return {"release": config.annotation.release, "files": files}
+    rows = read.counts.as_json()
+    return {"release": config.annotation.release, "files": files, "rows": rows}
 
 
 def _source_entry(

@@ -9,6 +9,7 @@ from pydantic import BaseModel, Field
 
 from octoscope.config import read_yaml, validated
 from octoscope.config.types import Name, Section
+from octoscope.octopus.sources.edge_layouts import Layout, Role
 
 START = "start from the example in the documentation (docs/octopus.md)"
 
@@ -27,9 +28,12 @@ class AnnotationFiles(_Source):
 
 
 class StringFiles(_Source):
-    """STRING's full links and aliases."""
+    """STRING's links and aliases."""
 
-    links: Path = Field(description="9606.protein.links.full.v*.txt(.gz)")
+    links: Path = Field(
+        description="9606.protein.links.full.v*.txt(.gz); links.detailed, links and those of the "
+        "physical subnetwork as well"
+    )
     aliases: Path = Field(description="9606.protein.aliases.v*.txt(.gz)")
     locations: Path | None = Field(
         None,
@@ -64,7 +68,38 @@ class EdgeList(OneFile):
     """An edge list of your own."""
 
     name: Name
-    ids: Name = Field("symbol", description="Ontology of both ends")
+    ids: Name | None = Field(
+        None, description="Ontology of both ends; null: that of a known layout, else symbol"
+    )
+    columns: dict[Role, str | int] = Field(
+        default_factory=dict,
+        description="What a column holds: role -> its name, or its number from 1",
+    )
+    values: dict[Role, dict[str, str | int | bool]] = Field(
+        default_factory=dict,
+        description="Role -> value of the file -> what it stands for; up* stands for any ending",
+    )
+    keep: dict[str, list[str]] = Field(
+        default_factory=dict, description="Column -> values of the rows that are read"
+    )
+    directed: bool | None = Field(
+        None,
+        description="Whether rows that tell nothing of an order have one; null: yes, with a "
+        "warning",
+    )
+    header: bool | None = Field(
+        None, description="Whether the first line names the columns; null: told from the line"
+    )
+    score_max: float = Field(1.0, gt=0, description="What scores are divided by")
+
+    def layout(self) -> Layout:
+        """Return what is said of the columns."""
+        return Layout(
+            columns={role: (column,) for role, column in self.columns.items()},
+            values={role: dict(values) for role, values in self.values.items()},
+            keep={column: tuple(values) for column, values in self.keep.items()},
+            directed=self.directed, header=self.header, score_max=self.score_max,
+        )  # fmt: skip
 
 
 class Sources(Section):
@@ -87,6 +122,7 @@ class OctopusConfig(Section):
     mode: Literal["peer", "corrected"] = Field(
         "corrected", description="peer: with the data defects of napistu 0.11; corrected: without"
     )
+    taxon: int = Field(9606, gt=0, description="Organism, as its number in NCBI's taxonomy")
     annotation: AnnotationFiles | None = None
     sources: Sources
     cofactors: Literal["drop", "keep"] = Field(
@@ -105,6 +141,13 @@ class OctopusConfig(Section):
         if not named:
             raise ValueError("sources: name at least one")
         names = [e.name for e in self.sources.edge_lists]
+        human = [
+            n
+            for n in ("Reactome", "Reactome-FI", "TRRUST", "Recon3D")
+            if getattr(self.sources, n.replace("Reactome-FI", "reactome_fi"))
+        ]
+        if self.taxon != 9606 and human:
+            raise ValueError(f"taxon: {human[0]} is read for human (9606) only")
         taken = {"STRING", "IntAct", "OmniPath", "Reactome", "Reactome-FI", "TRRUST", "Recon3D",
                  "Dogma"}  # fmt: skip
         for name in names:

@@ -40,32 +40,70 @@ _PREFERRED = (
     "mirbase", "bigg_metabolite", "pubchem", "rnacentral", "omnipath_complex",
 )  # fmt: skip
 
-# Ontologies whose ids have a form -> that form, of which the group is what is kept: versions,
-# isoforms, STRING's taxon and the decimals of a spreadsheet go.
+_AROUND = " \t\r\n\u00a0\ufeff\"'"  # spaces (of a word processor, too) and quotes
+_ACCESSION = r"[OPQ][0-9][A-Z0-9]{3}[0-9]|[A-NR-Z][0-9](?:[A-Z][A-Z0-9]{2}[0-9]){1,2}"
+
+
+def _form(prefixes: str, kept: str, rest: str = "") -> re.Pattern[str]:
+    """Return the form of an id: what may stand in front, what is kept, what may follow."""
+    return re.compile(rf"^(?:(?i:{prefixes}):\s*)?(?:\d+\.(?=ENS))?({kept}){rest}$")
+
+
+# Ontologies whose ids have a form, of which the group is what is kept: names of the database,
+# STRING's taxon, versions, isoforms, chains and the decimals of a spreadsheet go.
 _FORM = {
-    "ensembl_gene": re.compile(r"^(?:\d+\.)?(ENS[A-Z]*G\d+)(?:\.\d+)?$"),
-    "ensembl_transcript": re.compile(r"^(?:\d+\.)?(ENS[A-Z]*T\d+)(?:\.\d+)?$"),
-    "ensembl_protein": re.compile(r"^(?:\d+\.)?(ENS[A-Z]*P\d+)(?:\.\d+)?$"),
-    "ncbi_entrez_gene": re.compile(r"^(\d+)(?:\.0+)?$"),
-    # https://www.uniprot.org/help/accession_numbers
-    "uniprot": re.compile(
-        r"^([OPQ][0-9][A-Z0-9]{3}[0-9]|[A-NR-Z][0-9](?:[A-Z][A-Z0-9]{2}[0-9]){1,2})(?:[-.]\d+)?$"
+    "ensembl_gene": _form("ensembl(?:_gene)?", r"ENS[A-Z]*G\d+", r"(?:\.\d+)?"),
+    "ensembl_transcript": _form("ensembl(?:_transcript)?", r"ENS[A-Z]*T\d+", r"(?:\.\d+)?"),
+    "ensembl_protein": _form("ensembl(?:_protein)?", r"ENS[A-Z]*P\d+", r"(?:\.\d+)?"),
+    "ncbi_entrez_gene": _form(
+        "entrez|geneid|ncbigene|ncbi_gene|ncbi_entrez_gene|entrez gene/locuslink|entrezgene",
+        r"\d+", r"(?:\.0+)?",
     ),
-}
+    # https://www.uniprot.org/help/accession_numbers
+    "uniprot": _form("uniprot|uniprotkb|uniprot/swissprot", _ACCESSION,
+                     r"(?:[-.]\d+|[-:]PRO_\d+)?"),
+    "chebi": _form("chebi", r"\d+", r"(?:\.0+)?"),
+    "pubchem": _form("cid|pubchem", r"\d+", r"(?:\.0+)?"),
+}  # fmt: skip
 ONTOLOGIES = ("symbol", *dict.fromkeys([*_PREFERRED, *_TYPE_OF]))  # names that ids may have
 
 
 def clean_identifier(ontology: str, text: str) -> str | None:
-    """Return an id without spaces, version, isoform or taxon; None if it has not the form of one.
+    """Return an id without spaces, quotes, database, version, isoform, chain or taxon.
 
-    Ids of ontologies without a known form stay as they are.
+    None if it has not the form of its ontology. Ids of ontologies without a known form only lose
+    what stands around them.
     """
-    plain = text.strip()
+    plain = text.strip(_AROUND)
     form = _FORM.get(ontology)
     if form is None:
         return plain or None
     found = form.match(plain)
     return found.group(1) if found else None
+
+
+def has_form(ontology: str, text: str) -> bool:
+    """Return whether a text is an id of an ontology whose ids have a form."""
+    return ontology in _FORM and clean_identifier(ontology, text) is not None
+
+
+def cleaned_identifiers(table: pd.DataFrame) -> pd.DataFrame:
+    """Return identifiers (species, ontology, identifier, bqb) in the form of their ontology.
+
+    Ids that have not the form stay as they are: they join nothing by mistake.
+    """
+    if table.empty:
+        return table
+    kinds, values = table["ontology"].astype(str), table["identifier"].astype(str)
+    with_form = kinds.isin(_FORM)
+    distinct = pd.DataFrame({"o": kinds[with_form], "v": values[with_form]}).drop_duplicates()
+    clean = {(o, v): clean_identifier(o, v) or v for o, v in distinct.itertuples(index=False)}
+    changed = {k: v for k, v in clean.items() if k[1] != v}
+    if not changed:
+        return table
+    new = [changed.get(k, k[1]) for k in zip(kinds, values, strict=True)]
+    out = table.assign(identifier=new)
+    return out.drop_duplicates(["species", "ontology", "identifier", "bqb"], ignore_index=True)
 
 
 def best_identifiers(table: pd.DataFrame) -> pd.DataFrame:

@@ -115,18 +115,22 @@ def with_symbols(identifiers: pd.DataFrame, annotation: Annotation | None) -> pd
     Returns
     -------
     DataFrame
-        The columns of ``identifiers``; added rows have the ontology ``symbol`` and a qualifier
-        that says no identity, so that nothing is joined by them.
+        The columns of ``identifiers``; added rows have the ontology ``symbol``, or ``alias``
+        (former symbols and other names that stand for one gene), and a qualifier that says no
+        identity, so that nothing is joined by them.
     """
     if annotation is None:
         return identifiers
     own = identifiers[identifiers["bqb"].isin(IDENTITY)].astype({"ontology": str})
     known = annotation.table
     of_gene = known[known["ontology"].isin(_GENE_IDS)]
-    symbols = known[known["ontology"] == "symbol"][["gene", "identifier"]]
+    names = known[(known["ontology"] == "symbol") | (
+        (known["ontology"] == "alias") & known["identifier"].isin(list(annotation.aliases))
+    )].rename(columns={"ontology": "kind"})  # fmt: skip
     joined = own.merge(of_gene, on=["ontology", "identifier"])[["vertex", "gene"]]
-    named = joined.merge(symbols, on="gene")[["vertex", "identifier"]].drop_duplicates()
-    named = named.sort_values(["vertex", "identifier"], kind="stable")
-    more = named.assign(ontology="symbol", bqb="BQB_HAS_PROPERTY")[identifiers.columns.to_list()]
+    named = joined.merge(names, on="gene")[["vertex", "kind", "identifier"]].drop_duplicates()
+    named = named.sort_values(["vertex", "kind", "identifier"], kind="stable")
+    named = named.rename(columns={"kind": "ontology"})
+    more = named.assign(bqb="BQB_HAS_PROPERTY")[identifiers.columns.to_list()]
     both = pd.concat([identifiers, more], ignore_index=True)
     return both.drop_duplicates(["vertex", "ontology", "identifier"], ignore_index=True)

@@ -127,21 +127,6 @@ def summary(network: Network) -> dict[str, object]:
     }
 
 
-def remarks(network: Network) -> list[str]:
-    """Return what the readers of the sources noted, dropped or did not read, a line each.
-
-    Of imported networks: what the import noted.
-    """
-    out = [str(note) for note in network.meta.get("notes", ())]
-    for name in network.sources:
-        rows = network.meta.get("sources", {}).get(name, {}).get("rows") or {}
-        for kind in ("dropped", "noted"):
-            out += [f"{name}: {n:,} {kind}: {what}" for what, n in rows.get(kind, {}).items()]
-        if rows.get("unread"):
-            out.append(f"{name}: columns that are not read: {', '.join(rows['unread'])}")
-    return out
-
-
 def count_edges(table: pa.Table, vertices: int) -> dict[str, Any]:
     """Return vertices, assertions and what they say, each as a number or name -> number."""
 

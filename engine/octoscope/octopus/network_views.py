@@ -14,6 +14,7 @@ from octoscope.octopus.directory import read_table
 from octoscope.octopus.network import Network, open_network
 from octoscope.octopus.network_schema import NOT_KNOWN, UNNAMED
 from octoscope.octopus.omnipath_resources import inferred_from_expression
+from octoscope.octopus.reading_notes import reading_notes
 from octoscope.octopus.string_rescore import CHANNELS, COEXPRESSION, PUBLISHED, combined_score
 
 
@@ -153,7 +154,8 @@ def network_summary(
 ) -> dict[str, Any]:
     """Read a view once and return its name, sizes and a digest, for plan and provenance.
 
-    An independent view also has the key ``NOT_KNOWN`` if a source's evidence is not known.
+    ``notes`` are the accounts of the files of its sources, where they are known. An independent
+    view also has the key ``NOT_KNOWN`` if a source's evidence is not known.
 
     Raises
     ------
@@ -168,11 +170,13 @@ def network_summary(
     parts = [", ".join(sources)] if sources else []
     parts += ["without co-expression evidence"] if independent else []
     noted = {NOT_KNOWN: network.meta[NOT_KNOWN]} if NOT_KNOWN in network.meta else {}
+    notes = reading_notes(network.meta, network.sources)
     return {
         "name": f"{name} ({'; '.join(parts)})" if parts else name,
         "vertices": len(network.vertices),
         "pairs": len(network.pair_keys),
         "sha256": digest.hexdigest(),
+        **({"notes": notes} if notes else {}),
         **noted,
     }
 
@@ -199,6 +203,11 @@ def _rescored(network: Network, without: Collection[str]) -> tuple[np.ndarray, n
             "build from STRING's full links, or leave the source out",
         )  # fmt: skip
     table = read_table(network.folder, "evidence/STRING").to_pandas()
+    if "homology" not in table:  # links and links.detailed
+        raise InputError(
+            "STRING", "its links have not the channels that its rule of scores needs",
+            "build from links.full (or physical.links.full), or leave the source out (--without)",
+        )  # fmt: skip
     try:
         rescored = combined_score(table, without)
     except KeyError as error:

@@ -7,7 +7,45 @@ from pathlib import Path
 import pandas as pd
 
 from octoscope.errors import InputError
-from octoscope.octopus.sources.text import delimiter_of
+from octoscope.octopus.sources.open_text import (
+    decoded,
+    delimiter_of,
+    is_parquet,
+    open_binary,
+)
+
+_TABLES = {".parquet": "", ".tsv": "\t", ".txt": "\t", ".csv": ","}
+
+
+def write_table(frame: pd.DataFrame, path: Path, named: Path, otherwise: str = "") -> None:
+    """Write a table as the ending of its name says: Parquet, TSV (``.tsv``, ``.txt``) or CSV.
+
+    ``.gz`` behind it packs a text.
+
+    Parameters
+    ----------
+    path
+        File to write, of any name.
+    named
+        What the file will be called.
+    otherwise
+        Ending that counts if the name has none of these; without it such a name is refused.
+
+    Raises
+    ------
+    InputError
+        If the ending is of no table.
+    """
+    packed = named.suffix == ".gz"
+    ending = (named.with_suffix("") if packed else named).suffix.lower()
+    ending = ending if ending in _TABLES else otherwise
+    if ending == ".parquet":
+        frame.to_parquet(path, compression="zstd", index=False)
+    elif ending in _TABLES:
+        frame.to_csv(path, sep=_TABLES[ending], index=False, compression="gzip" if packed else None)
+    else:
+        raise InputError(str(named), "its ending is of no table",
+                         f"name it {', '.join(_TABLES)}")  # fmt: skip
 
 
 def read_pairs(path: Path, columns: tuple[str, ...]) -> pd.DataFrame:
@@ -19,10 +57,13 @@ def read_pairs(path: Path, columns: tuple[str, ...]) -> pd.DataFrame:
         If it cannot be read or a column is missing.
     """
     try:
-        if path.suffix == ".parquet":
+        if is_parquet(path):
             table = pd.read_parquet(path)
         else:
-            table = pd.read_csv(path, sep=delimiter_of(path), dtype=dict.fromkeys(columns, str))
+            with open_binary(path) as handle:
+                line = decoded(handle.peek(1 << 16).partition(b"\n")[0], str(path))
+                separator = delimiter_of(line)
+                table = pd.read_csv(handle, sep=separator, dtype=dict.fromkeys(columns, str))
     except (OSError, ValueError) as error:
         raise InputError(str(path), f"cannot be read ({error})", "give a table") from None
     missing = [c for c in columns if c not in table]

@@ -30,7 +30,8 @@ def combined_score(channels: pd.DataFrame, without: Collection[str] = ()) -> np.
     Parameters
     ----------
     channels
-        STRING's columns, 0..1000, with their ``_transferred`` forms and ``homology``.
+        STRING's columns, 0..1000, with their ``_transferred`` forms and ``homology``. The physical
+        subnetwork has some of the channels only: the others have no evidence.
     without
         Channels to leave out (with their transferred form): neighborhood, fusion, cooccurence,
         coexpression, experiments, database, textmining.
@@ -45,7 +46,7 @@ def combined_score(channels: pd.DataFrame, without: Collection[str] = ()) -> np.
         raise ValueError(f"{sorted(unknown)[0]!r} is not one of {', '.join(CHANNELS)}")
     missing = np.ones(len(channels))
     for name in CHANNELS:
-        if name in without:
+        if name in without or name not in channels:
             continue
         left = 1 - _without_prior(channels[name])
         if name in _TRANSFERRED:

@@ -8,10 +8,12 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
 from octoscope import __version__
+from octoscope.errors import InputError
 from octoscope.octopus.network import Network
 from octoscope.octopus.network_info import source_overlap, source_table, summary
 from octoscope.octopus.network_schema import NOT_KNOWN, UNNAMED
 from octoscope.octopus.network_views import INDEPENDENT, view
+from octoscope.octopus.reading_notes import reading_notes
 from octoscope.report import figures
 
 
@@ -43,6 +45,7 @@ def network_page(network: Network) -> bytes:
             sources=sources.to_dict("records"),
             figures=drawn,
             independent=_independent(network),
+            notes=reading_notes(network.meta),
         )
         .encode()
     )
@@ -55,7 +58,10 @@ def _independent(network: Network) -> dict[str, Any] | None:
     string = network.edges.source == code
     if not known or UNNAMED in network.sources or (network.edges.evidence[string] < 0).any():
         return None
-    kept = view(network, INDEPENDENT)
+    try:
+        kept = view(network, INDEPENDENT)
+    except InputError:  # STRING's links without the channels that its rule needs
+        return None
     return {
         "all": len(network.pair_keys),
         "kept": len(kept.pair_keys),

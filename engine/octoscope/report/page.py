@@ -84,6 +84,7 @@ def _content(results: Results, gene_set: str, view: str) -> dict[str, Any]:
         "refused": records(refused),
         "cells_used": {m.name: chosen(cells, model=m.name)["used"].sum() for m in plan.bases},
         "network": _network_text(plan),
+        "network_notes": (plan.network or {}).get("notes", []),
         "verdict": verdict_section.verdict(results),
         "together": comparisons.models_together(results, gene_set, view) if done else None,
         "sections": sections,

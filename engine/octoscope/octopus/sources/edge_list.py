@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+from collections.abc import Iterable
 from pathlib import Path
 
 import numpy as np
@@ -10,83 +11,236 @@ import pandas as pd
 import pyarrow as pa
 
 from octoscope.errors import InputError, warn
-from octoscope.octopus.identifiers import ONTOLOGIES, clean_identifier
+from octoscope.octopus.identifiers import ONTOLOGIES, clean_identifier, has_form
 from octoscope.octopus.network_schema import ROLE_CODE
 from octoscope.octopus.sources.annotation import FEW, Annotation
-from octoscope.octopus.sources.edge_columns import read_references, read_signs
+from octoscope.octopus.sources.edge_columns import (
+    mapped_values,
+    read_flags,
+    read_references,
+    read_scores,
+    read_signs,
+)
+from octoscope.octopus.sources.edge_layouts import Layout, layout_of, places_of
+from octoscope.octopus.sources.mitab import is_mitab, read_mitab
+from octoscope.octopus.sources.open_text import is_parquet
 from octoscope.octopus.sources.record import SourceCounts, SourceRecord, identifier_frame, pairs_of
-from octoscope.octopus.sources.text import delimiter_of, read_frame
+from octoscope.octopus.sources.symbols import note_aliases
+from octoscope.octopus.sources.text import first_line, read_frame
 
 ASSUMED = "row whose direction is assumed, as nothing tells it (column directed)"
-_OPTIONAL = ("sign", "mor", "weight", "directed", "score", "references", "n_references")
+_NO_TAXON = ("", "-", "-1", "-2", "-3", "0")  # of chemicals, in vitro, unknown
 
 
 def read_edge_list(
-    path: Path, name: str, ids: str, annotation: Annotation | None, release: str
+    path: Path,
+    name: str,
+    ids: str | None,
+    annotation: Annotation | None,
+    release: str,
+    given: Layout | None = None,
+    taxon: str = "9606",
 ) -> SourceRecord:
-    """Read a TSV, CSV or Parquet table with columns ``source`` and ``target``.
+    """Read a table (TSV, CSV, Parquet) of pairs.
 
-    Optional columns: ``sign``, ``mor`` or ``weight`` (the first that tells signs, see
-    :func:`~octoscope.octopus.sources.edge_columns.read_signs`), ``directed`` (true, false),
-    ``score`` (0..1), ``references`` or ``n_references`` (a count, or publications). Rows with
-    neither a sign nor ``directed`` are taken as directed, with a warning. Other columns are named
-    in a warning.
+    The layouts of :mod:`~octoscope.octopus.sources.edge_layouts` are known by their column names,
+    and PSI-MI TAB by its form. Rows with neither a sign nor an order are taken as directed, with a
+    warning, unless the layout tells. Rows that state the same of one pair are joined: distinct
+    publications count, and the highest score. Other columns are named in a warning.
 
     Parameters
     ----------
     ids
         Ontology of both ends: ensembl_gene, ensembl_protein, ncbi_entrez_gene, uniprot, symbol, …
-        Symbols are looked up in the annotation.
+        None: that of the layout, or of ids in a first line without names, else symbol. An end
+        written ``ontology:id`` tells its own. Symbols are looked up in the annotation.
+    given
+        What the user says of the columns.
+    taxon
+        Organism; rows of another, where a column tells it, are dropped.
 
     Raises
     ------
     InputError
-        If columns are missing, the ontology is unknown, a sign cannot be read, or a score lies
-        outside 0..1.
+        If columns are missing, the ontology is unknown, a sign or truth value cannot be read, or a
+        score lies outside its range.
     """
+    if not is_parquet(path) and is_mitab(path):
+        return read_mitab(path, name, release, taxon=taxon)
+    counts, given = SourceCounts(), given or Layout()
+    names = first_line(path)
+    layout = layout_of(names, given)
+    ids = ids or layout.ids or _ontology_of(names[:2]) or "symbol"
     _require_ontology(name, ids, annotation)
-    counts = SourceCounts()
-    columns = dict.fromkeys(("source", "target", *_OPTIONAL), pa.string()) | {
-        "directed": pa.bool_(), "score": pa.float32(),
-    }  # fmt: skip
-    frame = read_frame(path, columns, counts, delimiter=delimiter_of(path), optional=_OPTIONAL)
+    header = layout.header
+    if header is None:
+        header = not (len(names) > 1 and all(has_form(ids, n) for n in names[:2]))
+    places = places_of(path, names, layout, given, header)
+    if not header:
+        counts.note("file without a line of names: its columns are known by their number", 1)
+    frame = _read(path, places, header, counts)
+    for role in frame.columns.intersection(list(layout.values)):
+        frame[role] = mapped_values(frame[role], layout.values[role])
+    frame = _rows_of(frame, layout, taxon, counts)
+    a, b, texts, identifiers = _ends(path, name, frame, ids, annotation, counts)
+    frame = frame[(a >= 0) & (b >= 0)]
+    a, b = a[(a >= 0) & (b >= 0)], b[(a >= 0) & (b >= 0)]
+    said = names[places["sign"]].casefold() if "sign" in places and "sign" not in given.columns \
+        else "sign"  # fmt: skip
+    unread = counts.unread.copy()
+    score = read_scores(path, frame, layout.score_max)
+    sign, directed = _signs_and_orders(path, frame, layout, said, counts)
+    _warn(path, [] if layout.known else unread, counts)
+    told = (a, b, sign, directed)
+    return _record(path, name, release, frame, told, score, texts, identifiers, counts)
+
+
+def _signs_and_orders(
+    path: Path, frame: pd.DataFrame, layout: Layout, said: str, counts: SourceCounts
+) -> tuple[np.ndarray, np.ndarray]:
+    """Return [rows] signs, and whether a row has an order.
+
+    Parameters
+    ----------
+    said
+        What the column of signs is called.
+    """
+    sign = read_signs(path, frame, counts, said)
+    none = np.full(len(frame), -1, np.int8)
+    stated, up, down = (
+        read_flags(path, frame, c) if c in frame else none
+        for c in ("directed", "stimulation", "inhibition")
+    )
+    # what stimulates and inhibits has an order, and no one sign
+    both = (up == 1) & (down == 1) & ("sign" not in frame)
+    untold = (stated < 0) & (sign == 0) & ~both
+    if layout.directed is None:
+        counts.note(ASSUMED, int(untold.sum()))
+    return sign, (stated == 1) | (sign != 0) | both | (untold & (layout.directed is not False))
+
+
+def _read(path: Path, places: dict[str, int], header: bool, counts: SourceCounts) -> pd.DataFrame:
+    """Return a column per role; two roles may be told by one column of the file."""
+    at = {f"column {i}": i for i in sorted(set(places.values()))}
+    columns = dict.fromkeys(at, pa.string())
+    frame = read_frame(path, columns, counts, header=header, places=at)
+    roles = {role: frame[f"column {i}"] for role, i in places.items()}
+    return pd.DataFrame(roles | {"row": frame["row"]})
+
+
+def _rows_of(frame: pd.DataFrame, layout: Layout, taxon: str, counts: SourceCounts) -> pd.DataFrame:
+    """Return the rows to read: both ends there, of the organism, and of the values to keep."""
     empty = frame[["source", "target"]].isna().any(axis=1)
     counts.drop("without a source or target", int(empty.sum()))
     frame = frame[~empty]
-    names = pd.unique(pd.concat([frame["source"], frame["target"]]).astype(str))
-    identifiers = _identifiers(names, ids, annotation)
-    known = np.zeros(len(names), bool)
+    for column, values in layout.keep.items():
+        text = frame[f"keep {column}"].fillna("").astype(str).str.casefold()
+        wrong = ~text.isin([str(v).casefold() for v in values])
+        counts.drop(f"{column} is not {' or '.join(map(str, values))}", int(wrong.sum()),
+                    frame[f"keep {column}"][wrong].unique())  # fmt: skip
+        frame = frame[~wrong]
+    for role in ("taxon", "source_taxon", "target_taxon"):
+        if role in frame:
+            told = frame[role].fillna("").astype(str).str.extract(r"(-?\d+)")[0].fillna("")
+            other = ~told.isin([taxon, *_NO_TAXON])
+            counts.drop(f"an end of another organism than {taxon}", int(other.sum()),
+                        told[other].unique())  # fmt: skip
+            frame = frame[~other]
+    if layout.remark is not None and f"keep {layout.remark[0]}" in frame:
+        column, value, said = layout.remark
+        counts.note(said, int((frame[f"keep {column}"] == value).sum()))
+    return frame
+
+
+def _ends(
+    path: Path, name: str, frame: pd.DataFrame, ids: str, annotation: Annotation | None,
+    counts: SourceCounts,
+) -> tuple[np.ndarray, np.ndarray, list[str], pd.DataFrame]:  # fmt: skip
+    """Return [rows] species of both ends (-1: no known id), their names and identifiers."""
+    kinds = [
+        frame[f"{end}_ids"].fillna("") if f"{end}_ids" in frame else pd.Series(ids, frame.index)
+        for end in ("source", "target")
+    ]
+    keys = [k.astype(str) + "\t" + frame[e] for k, e in zip(kinds, ("source", "target"),
+                                                            strict=True)]  # fmt: skip
+    distinct = pd.Index(pd.unique(pd.concat(keys)))
+    asked = [tuple(k.split("\t", 1)) for k in distinct]
+    texts = [t for _, t in asked]
+    identifiers = _identifiers(asked, annotation)
+    note_aliases([t for k, t in asked if k == "symbol"], annotation, counts)
+    known = np.zeros(len(distinct), bool)
     known[identifiers["species"].to_numpy(int)] = True
-    if 0 < known.sum() < FEW * len(names):
-        warn(f"{path}: only {int(known.sum()):,} of {len(names):,} ids are a known {ids}, for "
-             f"example not {names[~known][0]!r}; check the field ids of {name}")  # fmt: skip
-    index = pd.Index(names)
-    a, b = index.get_indexer(frame["source"]), index.get_indexer(frame["target"])
-    mapped = known[a] & known[b]
-    counts.drop(f"an end is no known {ids}", int((~mapped).sum()), names[~known])
-    frame, a, b = frame[mapped], a[mapped], b[mapped]
-    score = frame.get("score")
-    if score is not None and ((score < 0) | (score > 1)).any():
-        raise InputError(f"{path}: score", "a value is outside 0..1", "rescale it")
-    sign = read_signs(path, frame, counts)
-    refs = read_references(frame, counts)
-    told = frame["directed"].notna().to_numpy() if "directed" in frame else np.zeros(len(a), bool)
-    stated = frame["directed"].eq(True).to_numpy(bool) if "directed" in frame else told
-    assumed = ~told & (sign == 0)
-    counts.note(ASSUMED, int(assumed.sum()))
-    _warn(path, counts)
-    directed = stated | assumed | (sign != 0)
+    unknown = [t for t, k in zip(texts, known, strict=True) if not k]
+    if len(known) and not known.any():
+        symbols = annotation.of_symbols(("ensembl_gene",)) if annotation is not None else {}
+        seen = _ontology_of(texts) or ("symbol" if any(t in symbols for t in texts) else None)
+        raise InputError(
+            f"{path}: source, target",
+            f"none of its {len(known):,} ids is a known {ids}, for example not {unknown[0]!r}",
+            f"set ids: {seen} for {name}" if seen and seen != ids
+            else f"set ids of {name} to their ontology, or give the annotation of their organism",
+        )  # fmt: skip
+    if 0 < known.sum() < FEW * len(known):
+        warn(f"{path}: only {int(known.sum()):,} of {len(known):,} ids are a known {ids}, for "
+             f"example not {unknown[0]!r}; check the field ids of {name}")  # fmt: skip
+    a, b = (distinct.get_indexer(pd.Index(k)) for k in keys)
+    mapped = known[a] & known[b] if len(frame) else np.zeros(0, bool)
+    counts.drop(f"an end is no known {ids}", int((~mapped).sum()), unknown)
+    return np.where(mapped, a, -1), np.where(mapped, b, -1), texts, identifiers
+
+
+def _ontology_of(texts: list[str]) -> str | None:
+    """Return the ontology whose form most of some ids have; numbers have none of their own."""
+    kinds = ("ensembl_gene", "ensembl_protein", "ensembl_transcript", "uniprot")
+    found = (k for k in kinds if 2 * sum(has_form(k, t) for t in texts) > len(texts))
+    return next(found, None) if len(texts) > 1 else None
+
+
+def _identifiers(asked: Iterable[tuple[str, ...]], annotation: Annotation | None) -> pd.DataFrame:
+    of_symbol = annotation.of_symbols(("ncbi_entrez_gene", "ensembl_gene", "uniprot")) if (
+        annotation is not None
+    ) else {}  # fmt: skip
+    rows: list[tuple[int, str, str, str]] = []
+    for i, (kind, text) in enumerate(asked):
+        prefix, colon, rest = text.partition(":")
+        if colon and prefix in ONTOLOGIES:  # as our own exports name vertices without a gene
+            kind, text = prefix, rest.partition("#")[0]
+        if kind == "symbol":
+            rows += [(i, o, x, "BQB_IS_ENCODED_BY") for o, x in of_symbol.get(text.strip(), [])]
+            continue
+        value = clean_identifier(kind, text) if kind in ONTOLOGIES else None
+        if value:
+            rows.append((i, kind, value,
+                         "BQB_IS_ENCODED_BY" if kind == "ensembl_gene" else "BQB_IS"))  # fmt: skip
+    return identifier_frame(rows)
+
+
+def _record(
+    path: Path, name: str, release: str, frame: pd.DataFrame, told: tuple[np.ndarray, ...],
+    score: np.ndarray | None, texts: list[str], identifiers: pd.DataFrame, counts: SourceCounts,
+) -> SourceRecord:  # fmt: skip
+    """Join rows that state the same of one pair into one statement."""
+    a, b, sign, directed = told
+    swap = ~directed & (a > b)
+    a, b = np.where(swap, b, a), np.where(swap, a, b)
+    rows = pd.DataFrame({"a": a, "b": b, "sign": sign, "directed": directed,
+                         "row": frame["row"].to_numpy(),
+                         "score": np.nan if score is None else score})  # fmt: skip
+    grouped = rows.groupby(["a", "b", "sign", "directed"], sort=False)
+    first = grouped.agg(row=("row", "min"), score=("score", "max")).reset_index()
+    refs = read_references(frame, grouped.ngroup().to_numpy())
+    counts.kept, counts.merged = len(first), len(rows) - len(first)
     role = np.select(
-        [sign > 0, sign < 0, directed],
+        [first["sign"] > 0, first["sign"] < 0, first["directed"]],
         [ROLE_CODE[r] for r in ("stimulator", "inhibitor", "modifier")],
         ROLE_CODE["interactor"],
     )
-    other = np.where(directed, ROLE_CODE["modified"], ROLE_CODE["interactor"])
-    counts.kept = len(frame)
+    other = np.where(first["directed"], ROLE_CODE["modified"], ROLE_CODE["interactor"])
     return SourceRecord(
-        name, release, [str(x) for x in names], identifiers,
-        pairs_of(a, b, role, other, ~directed, origin=frame["row"].to_numpy(),
-                 score=None if score is None else score.to_numpy(), refs=refs),
+        name, release, texts, identifiers,
+        pairs_of(first["a"].to_numpy(), first["b"].to_numpy(), role, other,
+                 ~first["directed"].to_numpy(bool), origin=first["row"].to_numpy(),
+                 score=None if score is None else first["score"].to_numpy(), refs=refs),
         files=[path], file_names=[path.name], counts=counts,
     )  # fmt: skip
 
@@ -105,26 +259,11 @@ def _require_ontology(name: str, ids: str, annotation: Annotation | None) -> Non
                          "add annotation: {path: …}, a table of symbols and gene ids")  # fmt: skip
 
 
-def _warn(path: Path, counts: SourceCounts) -> None:
-    if counts.unread:
-        warn(f"{path}: columns that are not read: {', '.join(counts.unread)[:300]}")
+def _warn(path: Path, unread: list[str], counts: SourceCounts) -> None:
+    if unread:
+        warn(f"{path}: columns that are not read: {', '.join(unread)[:300]}")
     assumed = counts.noted.get(ASSUMED)
     if assumed:
         warn(f"{path}: no column tells the direction of {assumed:,} rows; they are taken as "
-             "directed. Add a column directed (true, false)")  # fmt: skip
-
-
-def _identifiers(names: np.ndarray, ids: str, annotation: Annotation | None) -> pd.DataFrame:
-    rows: list[tuple[int, str, str, str]] = []
-    if ids == "symbol":
-        found = annotation.of_symbols(("ncbi_entrez_gene", "ensembl_gene", "uniprot")) if (
-            annotation is not None
-        ) else {}  # fmt: skip
-        for i, name in enumerate(names):
-            rows += [(i, o, x, "BQB_IS_ENCODED_BY") for o, x in found.get(name.strip(), [])]
-        return identifier_frame(rows)
-    for i, name in enumerate(names):
-        value = clean_identifier(ids, name)
-        if value:
-            rows.append((i, ids, value, "BQB_IS_ENCODED_BY" if ids == "ensembl_gene" else "BQB_IS"))
-    return identifier_frame(rows)
+             "directed. Add a column directed (true, false), or directed: false for the whole "
+             "list")  # fmt: skip

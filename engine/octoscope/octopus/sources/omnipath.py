@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 
+from octoscope.octopus.identifiers import clean_identifier, has_form
 from octoscope.octopus.network_schema import ROLE_CODE
 from octoscope.octopus.omnipath_resources import inferred_from_expression
 from octoscope.octopus.sources.annotation import Annotation
@@ -20,15 +21,18 @@ from octoscope.octopus.sources.record import (
     identifier_frame,
     pairs_of,
 )
+from octoscope.octopus.sources.symbols import note_aliases
 from octoscope.octopus.sources.text import read_frame
 
 _FLAGS = ("is_directed", "is_stimulation", "is_inhibition",
           "consensus_direction", "consensus_stimulation", "consensus_inhibition")  # fmt: skip
 _COUNTS = ("n_references", "n_sources", "n_primary_sources", "curation_effort")
-# https://www.uniprot.org/help/accession_numbers
-_UNIPROT = re.compile(
-    r"^(?:[OPQ][0-9][A-Z0-9]{3}[0-9]|[A-NR-Z][0-9](?:[A-Z][A-Z0-9]{2}[0-9]){1,2})(?:-\d+)?$"
-)
+_TAXA = ("ncbi_tax_id_source", "ncbi_tax_id_target")
+_SYMBOLS = ("source_genesymbol", "target_genesymbol")
+_CALLED = {
+    "references": ("references_stripped",), "n_sources": ("n_resources",), "sources": ("resources",)
+}  # fmt: skip
+_ENSEMBL = ("ensembl_gene", "ensembl_protein", "ensembl_transcript")
 _MIRBASE = re.compile(r"^MIMAT\d+$")
 
 
@@ -37,6 +41,7 @@ def read_omnipath(
     annotation: Annotation | None,
     release: str,
     mode: Literal["peer", "corrected"],
+    taxon: str = "9606",
 ) -> SourceRecord:
     """Read an interactions table of the OmniPath web service or client (TSV or Parquet).
 
@@ -45,7 +50,9 @@ def read_omnipath(
     mode a directed row is stored a second time in reverse. Tables without consensus columns are
     read by ``is_directed, is_stimulation, is_inhibition``. The column ``sources``, where there is
     one, is kept as evidence: null where a row names none, empty for members of complexes. Of rows
-    that state one reaction a row that is not inferred from expression alone speaks.
+    that state one reaction a row that is not inferred from expression alone speaks. Publications
+    are ``n_references``, else those that ``references`` lists. Rows of another organism (columns
+    ``ncbi_tax_id_source``, ``ncbi_tax_id_target``) are dropped.
 
     Raises
     ------
@@ -54,17 +61,20 @@ def read_omnipath(
     """
     counts = SourceCounts()
     columns = (
-        {c: pa.string() for c in ("source", "target", "type", "sources")}
+        {
+            c: pa.string()
+            for c in ("source", "target", "type", "sources", "references", *_TAXA, *_SYMBOLS)
+        }
         | {c: pa.bool_() for c in _FLAGS}
         | {c: pa.float64() for c in _COUNTS}
     )
-    optional = ("type", "sources", *_FLAGS[3:], *_COUNTS)
-    frame = read_frame(path, columns, counts, optional=optional)
+    optional = ("type", "sources", "references", *_FLAGS[3:], *_COUNTS, *_TAXA, *_SYMBOLS)
+    frame = read_frame(path, columns, counts, optional=optional, called=_CALLED)
     empty = frame[["source", "target"]].isna().any(axis=1)
     counts.drop("without a source or target", int(empty.sum()))
-    frame = frame[~empty]
+    frame = _of_organism(frame[~empty], taxon, counts)
     names = pd.Index(pd.unique(pd.concat([frame["source"], frame["target"]]).astype(str)))
-    identifiers, complexes = _identify(names, annotation)
+    identifiers, complexes = _identify(names, annotation, counts)
     known = np.zeros(len(names), bool)
     known[identifiers["species"].to_numpy(int)] = True
     a, b = names.get_indexer(frame["source"]), names.get_indexer(frame["target"])
@@ -84,8 +94,7 @@ def read_omnipath(
     ).astype(np.uint8)
     undirected = role == ROLE_CODE["interactor"]
     other = np.where(undirected, ROLE_CODE["interactor"], ROLE_CODE["modified"])
-    refs = frame.get("n_references", pd.Series(0.0, index=frame.index)).fillna(0)
-    pairs = pairs_of(a, b, role, other, undirected, refs=refs.to_numpy(), origin=frame["row"])
+    pairs = pairs_of(a, b, role, other, undirected, refs=_references(frame), origin=frame["row"])
     doubled = np.flatnonzero(directed & ~undirected)
     counts.kept = len(pairs)
     keep = frame.columns.intersection([*_FLAGS, *_COUNTS, "type", "sources"])
@@ -106,7 +115,9 @@ def read_omnipath(
             blank["sources"] = pa.array([""] * members, pa.string())
         table = pa.concat_tables([table, pa.table(blank, schema=table.schema)])
     counts.note("members of complexes, stated by the complex's name", members)
-    symbol = annotation.symbols("uniprot") if annotation else {}
+    symbol = _own_symbols(frame)
+    if annotation is not None:
+        symbol |= annotation.symbols("uniprot")
     return SourceRecord(
         "OmniPath", release, [symbol.get(n, str(n)) for n in names], identifiers, pairs,
         evidence=table,
@@ -118,6 +129,37 @@ def read_omnipath(
             "how": "a row gives one statement, in its own order",
         }],
     )  # fmt: skip
+
+
+def _of_organism(frame: pd.DataFrame, taxon: str, counts: SourceCounts) -> pd.DataFrame:
+    """Return the rows whose ends are of one organism, or of none (-1: molecules)."""
+    other = pd.Series(False, index=frame.index)
+    for column in frame.columns.intersection(list(_TAXA)):
+        told = frame[column].fillna("").str.extract(r"(-?\d+)")[0].fillna("")
+        other |= ~told.isin([taxon, "", "0", "-1", "-2"])
+    counts.drop(f"an end of another organism than {taxon}", int(other.sum()),
+                frame["source"][other])  # fmt: skip
+    return frame[~other]
+
+
+def _references(frame: pd.DataFrame) -> np.ndarray:
+    """Return [rows] numbers of publications; a list names them with or without their database."""
+    if "n_references" in frame:
+        return frame["n_references"].fillna(0).to_numpy()
+    if "references" not in frame:
+        return np.zeros(len(frame))
+    listed = frame["references"].fillna("").str.split(";")
+    return np.array([len({x.rpartition(":")[2] for x in items if x}) for items in listed])
+
+
+def _own_symbols(frame: pd.DataFrame) -> dict[str, str]:
+    """Return id -> the symbol that the table itself gives."""
+    out: dict[str, str] = {}
+    for end, column in zip(("source", "target"), _SYMBOLS, strict=True):
+        if column in frame:
+            known = frame[[end, column]].dropna().drop_duplicates(end)
+            out |= dict(zip(known[end], known[column], strict=True))
+    return out
 
 
 def _inferred_last(sources: pd.Series[str], counts: SourceCounts) -> np.ndarray:
@@ -147,7 +189,7 @@ def _reversed(pairs: Pairs, again: np.ndarray) -> Pairs:
 
 
 def _identify(
-    names: pd.Index, annotation: Annotation | None
+    names: pd.Index, annotation: Annotation | None, counts: SourceCounts
 ) -> tuple[pd.DataFrame, dict[int, list[str]]]:
     """Return identifiers of the ends, and the members of those that are complexes."""
     rows: list[tuple[int, str, str, str]] = []
@@ -156,19 +198,25 @@ def _identify(
         annotation is not None
     ) else {}  # fmt: skip
     # Some symbols look like accessions (P2RY11): a table by symbols is read as symbols first.
-    accessions = sum(_UNIPROT.match(n) is not None for n in names)
+    accessions = sum(has_form("uniprot", n) for n in names)
     by_symbol = sum(n in symbols for n in names) >= max(accessions, 1)
+    note_aliases([n for n in names if by_symbol or not has_form("uniprot", n)], annotation, counts)
     for i, name in enumerate(names):
+        accession = clean_identifier("uniprot", name)
         if by_symbol and name in symbols:
             rows += _of_symbol(i, symbols[name])
         elif name.startswith("COMPLEX:"):
             complexes[i] = name.removeprefix("COMPLEX:").split("_")
             rows.append((i, "omnipath_complex", name, "BQB_IS"))
             for member in complexes[i]:
-                own = [("uniprot", member)] if _UNIPROT.match(member) else symbols.get(member, [])
+                own = [("uniprot", member)] if has_form("uniprot", member) else (
+                    symbols.get(member, []))  # fmt: skip
                 rows += [(i, o, x, "BQB_HAS_PART") for o, x in own]
-        elif _UNIPROT.match(name):
-            rows.append((i, "uniprot", name.split("-")[0], "BQB_IS"))
+        elif accession is not None:
+            rows.append((i, "uniprot", accession, "BQB_IS"))
+        elif any(has_form(o, name) for o in _ENSEMBL):  # our own exports
+            rows += _of_symbol(i, [(o, x) for o in _ENSEMBL
+                                   if (x := clean_identifier(o, name)) is not None])  # fmt: skip
         elif _MIRBASE.match(name):
             rows.append((i, "mirbase", name, "BQB_IS"))
         elif name.isdigit():

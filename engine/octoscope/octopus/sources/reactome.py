@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import re
 import tarfile
+import zipfile
 import zlib
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from functools import partial
 from pathlib import Path
 from typing import IO
@@ -15,15 +16,22 @@ import pandas as pd
 import pyarrow as pa
 
 from octoscope.errors import InputError
+from octoscope.octopus.sources.open_text import begins_with, open_binary
 from octoscope.octopus.sources.record import SourceCounts, SourceRecord
 from octoscope.octopus.sources.sbml import SbmlFile, join_files, read_sbml
-from octoscope.octopus.sources.text import open_binary, stream_table
+from octoscope.octopus.sources.text import stream_table
 
 _HUMAN = "Homo sapiens"
+_SBML = (".sbml", ".xml", ".sbml.gz", ".xml.gz")
+_DAMAGED = (OSError, tarfile.TarError, zipfile.BadZipFile, EOFError, zlib.error)
+_UNREADABLE = "pathway file that cannot be read"
+Opener = Callable[[], AbstractContextManager[IO[bytes]]]
 
 
 def read_reactome(sbml: Path, pathways: Path | None, release: str) -> SourceRecord:
-    """Read Reactome's SBML export: the ``tgz`` of all species, or a folder of ``*.sbml``.
+    """Read Reactome's SBML export: the ``tgz`` of all species, a folder of ``*.sbml``, or one.
+
+    Archives are tar or zip; files of a folder may be packed by gzip.
 
     Parameters
     ----------
@@ -50,14 +58,18 @@ def read_reactome(sbml: Path, pathways: Path | None, release: str) -> SourceReco
                     files.append(read_sbml(handle, f"{sbml}: {name}"))
                 names.append(name)
             except InputError as error:
-                counts.note("pathway file that cannot be read", 1, [f"{name}: {error.problem}"])
+                counts.note(_UNREADABLE, 1, [f"{name}: {error.problem}"])
     if not files:
-        raise InputError(str(sbml), "holds no readable SBML of human pathways", "give the export")
+        why = "; ".join(counts.examples.get(_UNREADABLE, [])) or f"{len(available)} SBML files"
+        raise InputError(str(sbml), f"holds no readable SBML of human pathways ({why})",
+                         "give the export")  # fmt: skip
+    absent = [k for k in listed or () if k not in {_stem(n) for n in order}]
+    counts.note("pathway of the list that has no file", len(absent), absent)
     joined = join_files(files, list(range(len(files))), counts)
     _require_human(sbml, joined.identifiers)
     rows = []
     for name, place in zip(names, joined.of_file, strict=True):
-        key = Path(name).stem
+        key = _stem(name)
         title = (listed or {}).get(key, key)
         rows += [(int(s), key, title) for s in sorted(set(place[place >= 0]))]
     counts.note("annotation address of no known kind", sum(f.unknown_addresses for f in files))
@@ -116,30 +128,40 @@ def _listed(path: Path) -> dict[str, str]:
 
 def _order(available: list[str], listed: dict[str, str] | None) -> list[str]:
     if listed is not None:
-        by_stem = {Path(n).stem: n for n in available}
+        by_stem = {_stem(n): n for n in available}
         return [by_stem[k] for k in listed if k in by_stem]
     human = [n for n in available if Path(n).name.startswith("R-HSA-")]
     return human or available
 
 
+def _stem(name: str) -> str:
+    """Return the id of a pathway: the name of its file without its endings."""
+    return re.sub(r"\.(sbml|xml)(\.gz)?$", "", Path(name).name)
+
+
 @contextmanager
-def _members(path: Path) -> Iterator[Iterator[tuple[str, Callable[[], IO[bytes]]]]]:
+def _members(path: Path) -> Iterator[Iterator[tuple[str, Opener]]]:
+    """Give name and opener of each SBML file: of a folder, a tar or zip archive, or one alone."""
     if path.is_dir():
-        yield ((p.name, partial(_open, p)) for p in sorted(path.rglob("*.sbml")))
+        found = sorted(p for p in path.rglob("*") if p.name.endswith(_SBML))
+        yield ((p.name, partial(open_binary, p)) for p in found)
         return
     try:
-        with tarfile.open(path, "r:*") as archive:
-            yield (
-                (Path(m.name).name, partial(_extract, archive, m))
-                for m in archive.getmembers()
-                if m.isfile() and m.name.endswith((".sbml", ".xml"))
-            )
-    except (OSError, tarfile.TarError, EOFError, zlib.error) as error:
+        if begins_with(path, b"PK"):
+            with zipfile.ZipFile(path) as archive:
+                yield ((Path(n).name, partial(archive.open, n)) for n in archive.namelist()
+                       if n.endswith(_SBML[:2]) and not n.startswith("__MACOSX/"))  # fmt: skip
+        elif tarfile.is_tarfile(path):
+            with tarfile.open(path, "r:*") as tar:
+                yield (
+                    (Path(m.name).name, partial(_extract, tar, m))
+                    for m in tar.getmembers()
+                    if m.isfile() and m.name.endswith(_SBML[:2])
+                )
+        else:
+            yield iter([(path.name, partial(open_binary, path))])
+    except _DAMAGED as error:
         raise InputError(str(path), f"cannot be read ({error})", "download it again") from None
-
-
-def _open(path: Path) -> IO[bytes]:
-    return path.open("rb")
 
 
 def _extract(archive: tarfile.TarFile, member: tarfile.TarInfo) -> IO[bytes]:

@@ -12,8 +12,8 @@ import pyarrow as pa
 from octoscope.octopus.network_schema import ROLE_CODE, SIGN_OF_ROLE
 from octoscope.octopus.sources.annotation import Annotation
 from octoscope.octopus.sources.record import SourceCounts, SourceRecord, pairs_of
+from octoscope.octopus.sources.symbols import symbol_identifiers
 from octoscope.octopus.sources.text import read_frame
-from octoscope.octopus.sources.trrust import symbol_identifiers
 
 # Direction -> role of Gene1 on Gene2, role of Gene2 on Gene1.
 _ROLES: dict[str, tuple[str | None, str | None]] = {
@@ -49,7 +49,13 @@ def read_reactome_fi(
     """
     counts = SourceCounts()
     columns = {c: pa.string() for c in ("Gene1", "Gene2", "Annotation", "Direction")}
-    frame = read_frame(path, columns | {"Score": pa.float32()}, counts)
+    frame = read_frame(
+        path, columns | {"Score": pa.float32()}, counts, optional=("Score",),
+        fix="give FIsInGene_*_with_annotations.txt; bare pairs are an edge list (edge_lists)",
+    )  # fmt: skip
+    if "Score" not in frame:
+        frame["Score"] = np.float32(np.nan)
+        counts.note("row without a score (old files have none)", len(frame))
     empty = frame[["Gene1", "Gene2"]].isna().any(axis=1)
     counts.drop("without a gene", int(empty.sum()))
     strange = ~empty & ~frame["Direction"].isin(list(_ROLES))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -58,6 +59,13 @@ class SourceCounts:
             into[why] = into.get(why, 0) + count
             known = self.examples.setdefault(why, [])
             known += [str(e)[:80] for e in list(examples)[: _EXAMPLES - len(known)]]
+
+    def leave_unread(self, names: Iterable[str]) -> None:
+        """Name columns that nothing is taken from; columns without a name are row numbers."""
+        nameless = ("", "unnamed: 0", "__index_level_0__")  # as R and pandas write them
+        self.unread += [
+            n for n in names if n.strip().lower() not in nameless and n not in self.unread
+        ]
 
     def as_json(self) -> dict[str, Any]:
         """Return the figures for ``octopus.json``."""

@@ -1,7 +1,8 @@
-"""STRING: full links and aliases (Szklarczyk et al.), one undirected pair per two mirrored rows."""
+"""STRING: links and aliases (Szklarczyk et al.), one undirected pair per two mirrored rows."""
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Literal
 
@@ -18,6 +19,7 @@ CHANNELS = (
     "coexpression", "coexpression_transferred", "experiments", "experiments_transferred",
     "database", "database_transferred", "textmining", "textmining_transferred",
 )  # fmt: skip
+_CALLED = {"experiments": ("experimental",), "cooccurence": ("cooccurrence",)}  # links.detailed
 
 
 def read_string(
@@ -27,11 +29,13 @@ def read_string(
     mode: Literal["peer", "corrected"],
     taxon: str = "9606",
 ) -> SourceRecord:
-    """Read ``<taxon>.protein.links.full`` and ``<taxon>.protein.aliases``.
+    """Read ``<taxon>.protein.links`` and ``<taxon>.protein.aliases``.
 
-    Every pair is stated in both orders with one score; the first order is kept. In peer mode a row
-    without its mirror is an error, as it is for the peer; else it counts as a pair, whichever
-    order it has. Of two rows of different scores the one with protein1 < protein2 counts.
+    Links are ``links.full``, ``links.detailed``, ``links``, or those of the physical subnetwork;
+    ``evidence`` has the channels that the file has. Every pair is stated in both orders with one
+    score; the first order is kept. In peer mode a row without its mirror is an error, as it is for
+    the peer; else it counts as a pair, whichever order it has. Of two rows of different scores the
+    one with protein1 < protein2 counts, of rows that repeat each other the highest.
 
     Raises
     ------
@@ -51,7 +55,7 @@ def read_string(
     row = 0
     order: np.ndarray = np.zeros(0, np.int32)  # rank of each protein's name
     skipped: list[int] = []
-    for batch in stream_table(links, columns, counts, delimiter=" ", skipped=skipped):
+    for batch in _stream(links, columns, counts, skipped):
         known = len(names)
         a, b = names.of(batch["protein1"]), names.of(batch["protein2"])
         if len(names) != known:
@@ -66,8 +70,7 @@ def read_string(
         ends.append((a[keep], b[keep]))
         scores.append(combined[keep])
         rows.append((keep + row + 1).astype(np.int32))
-        kept = batch.select(CHANNELS).take(pa.array(keep))
-        channels.append(kept.from_arrays([c.fill_null(0) for c in kept.columns], list(CHANNELS)))
+        channels.append(_channels(batch, keep))
         back = np.flatnonzero(~first & ~self_pair & ~broken)
         counts.merged += len(back)
         mirrors.append(_fingerprint(b[back], a[back], combined[back]))
@@ -83,13 +86,17 @@ def read_string(
         rows.append(more[3])
         channels += more[4]
         counts.merged -= len(more[0])
-    evidence = pa.Table.from_batches(channels) if channels else None
-    if evidence is not None:
-        evidence = evidence.append_column("combined_score", pa.array(score, pa.int16()))
-    pairs = pairs_of(
-        a, b, score=score / np.float32(1000),
-        origin=line_of(np.concatenate(rows), skipped) + 1 if rows else None,
-    )  # fmt: skip
+    origin = line_of(np.concatenate(rows), skipped) + 1 if rows else np.zeros(0, np.int32)
+    evidence = pa.table({"combined_score": pa.array(score, pa.int16())})
+    if channels and channels[0].num_columns:
+        table = pa.Table.from_batches(channels)
+        evidence = table.append_column("combined_score", evidence["combined_score"])
+    once = _distinct(a, b, score)
+    if len(once) < len(a):
+        counts.merged += len(a) - len(once)
+        a, b, score, origin = a[once], b[once], score[once], origin[once]
+        evidence = evidence.take(pa.array(once))
+    pairs = pairs_of(a, b, score=score / np.float32(1000), origin=origin)
     record = SourceRecord(
         "STRING", release, names.names, identifier_frame([]), pairs, evidence=evidence,
         files=[links, aliases], file_names=[links.name], counts=counts,
@@ -97,6 +104,29 @@ def read_string(
     counts.kept = len(pairs)
     record.identifiers = read_string_aliases(aliases, names.code, counts)
     return record
+
+
+def _stream(
+    path: Path, columns: dict[str, pa.DataType], counts: SourceCounts, skipped: list[int]
+) -> Iterator[pa.RecordBatch]:
+    return stream_table(
+        path, columns, counts, optional=CHANNELS, called=_CALLED, skipped=skipped,
+        fix="give protein.links, links.detailed or links.full of STRING as published",
+    )  # fmt: skip
+
+
+def _channels(batch: pa.RecordBatch, rows: np.ndarray) -> pa.RecordBatch:
+    """Return the channels that a file has of some rows, 0 where a field is empty."""
+    names = [c for c in CHANNELS if c in batch.schema.names]
+    taken = batch.select(names).take(pa.array(rows))
+    return taken.from_arrays([c.fill_null(0) for c in taken.columns], names)
+
+
+def _distinct(a: np.ndarray, b: np.ndarray, score: np.ndarray) -> np.ndarray:
+    """Return the sorted rows to keep: of a pair that is stated again the one of highest score."""
+    key = (a.astype(np.int64) << 32) | b
+    order = np.lexsort((-score.astype(int), key))
+    return np.sort(order[np.flatnonzero(np.diff(key[order], prepend=-1))])
 
 
 def _fingerprint(a: np.ndarray, b: np.ndarray, score: np.ndarray) -> np.ndarray:
@@ -146,7 +176,7 @@ def _rows_of(
     channels: list[pa.RecordBatch] = []
     met = np.zeros(len(wanted), bool)
     row = 0
-    for batch in stream_table(path, columns, SourceCounts(), delimiter=" "):
+    for batch in _stream(path, columns, SourceCounts(), []):
         a, b = names.of(batch["protein1"]), names.of(batch["protein2"])
         score = batch["combined_score"].fill_null(-1).to_numpy()
         usable = (a >= 0) & (b >= 0) & (score >= 0) & (score <= 1000)
@@ -156,8 +186,7 @@ def _rows_of(
         hit = hit[np.sort(np.unique(at[hit], return_index=True)[1])]
         met[at[hit]] = True
         ends.append((b[hit], a[hit], score[hit], (hit + row + 1).astype(np.int32)))
-        taken = batch.select(CHANNELS).take(pa.array(hit))
-        channels.append(taken.from_arrays([c.fill_null(0) for c in taken.columns], list(CHANNELS)))
+        channels.append(_channels(batch, hit))
         row += batch.num_rows
     first, second, scores, rows = (np.concatenate(x) for x in zip(*ends, strict=True))
     return first, second, scores, rows, channels
@@ -166,6 +195,11 @@ def _rows_of(
 def _require_taxon(path: Path, names: list[str], taxon: str) -> None:
     other = next((n for n in names if not n.startswith(f"{taxon}.")), None)
     if other is not None:
+        seen = other.partition(".")[0]
+        if not seen.isdigit():
+            raise InputError(str(path), f"{other!r} has no taxon in front, as STRING's names have",
+                             f"give STRING's own file ({taxon}.ENSP…)")  # fmt: skip
         raise InputError(
-            str(path), f"{other!r} is not of organism {taxon}", f"give the file of taxon {taxon}"
-        )
+            str(path), f"{other!r} is not of organism {taxon}",
+            f"give the file of taxon {taxon}, or set taxon: {seen} in the build configuration",
+        )  # fmt: skip

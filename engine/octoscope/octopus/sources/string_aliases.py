@@ -14,7 +14,7 @@ from octoscope.errors import InputError, warn
 from octoscope.octopus.identifiers import clean_identifier
 from octoscope.octopus.sources.annotation import FEW
 from octoscope.octopus.sources.record import SourceCounts, identifier_frame
-from octoscope.octopus.sources.text import stream_table
+from octoscope.octopus.sources.text import first_line, stream_table
 
 # Ontology -> qualifier, names of its sources: the first group of which the file has one is read:
 # v11.5 and before; v12; any other name that tells what it is (BLAST's accessions are of proteins
@@ -64,11 +64,15 @@ def read_string_aliases(path: Path, code: Mapping[str, int], counts: SourceCount
         If no protein of the links gets an id of a gene or protein: the two files are not of one
         organism and release, or the alias sources have names that are not known here.
     """
-    columns = {"#string_protein_id": pa.string(), "alias": pa.string(), "source": pa.string()}
+    columns = dict.fromkeys(("#string_protein_id", "alias", "source"), pa.string())
     rows: list[tuple[int, str, str, str, int]] = []
     met: dict[str, list[tuple[str, int]]] = {}  # source of the file -> ontology, group
     example, unread = "", SourceCounts()
-    for batch in stream_table(path, columns, unread):
+    released = first_line(path)[0].startswith("##")  # up to v11.0: a heading of its own form
+    for batch in stream_table(
+        path, columns, unread, delimiter="\t", header=not released,
+        called={"#string_protein_id": ("string_protein_id",)},
+    ):  # fmt: skip
         for source in pac.unique(batch["source"]).to_pylist():
             if source is not None and source not in met:
                 met[source] = _groups(source)
@@ -94,12 +98,14 @@ def read_string_aliases(path: Path, code: Mapping[str, int], counts: SourceCount
 
 
 def _groups(source: str) -> list[tuple[str, int]]:
-    found = []
-    for ontology, groups in _FORMS.items():
-        at = next((i for i, form in enumerate(groups) if form.fullmatch(source)), None)
-        if at is not None:
-            found.append((ontology, at))
-    return found
+    """Return ontology and group of the names in a cell (several, up to v11.0)."""
+    found: dict[str, int] = {}
+    for name in source.split():
+        for ontology, groups in _FORMS.items():
+            at = next((i for i, form in enumerate(groups) if form.fullmatch(name)), None)
+            if at is not None:
+                found[ontology] = min(at, found.get(ontology, at))
+    return list(found.items())
 
 
 def _judge(

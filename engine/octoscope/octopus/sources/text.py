@@ -2,51 +2,39 @@
 
 from __future__ import annotations
 
-import gzip
-import zipfile
-import zlib
-from collections.abc import Iterator
-from contextlib import contextmanager
+import re
+from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 import numpy as np
 import pandas as pd
 import pyarrow as pa
+import pyarrow.compute as pac
 import pyarrow.csv as pc
 import pyarrow.parquet as pq
 
 from octoscope.errors import InputError
+from octoscope.octopus.sources.open_text import (
+    decoded,
+    delimiter_of,
+    fields_of,
+    is_parquet,
+    is_quoted,
+    open_binary,
+    placed_columns,
+)
 from octoscope.octopus.sources.record import SourceCounts
 
 _BLOCK = 16 << 20  # bytes of text parsed at once; no line may be longer
-
-
-@contextmanager
-def open_binary(path: Path) -> Iterator[IO[bytes]]:
-    """Open a file, or the only member of a ``.gz`` or ``.zip``.
-
-    Raises
-    ------
-    InputError
-        If it does not exist or is damaged.
-    """
-    try:
-        if path.suffix == ".gz":
-            with gzip.open(path, "rb") as handle:
-                yield handle  # type: ignore[misc]
-        elif path.suffix == ".zip":
-            with zipfile.ZipFile(path) as archive:
-                members = [m for m in archive.namelist() if not m.endswith("/")]
-                if len(members) != 1:
-                    raise InputError(str(path), f"holds {len(members)} files", "unpack it")
-                with archive.open(members[0]) as handle:
-                    yield handle
-        else:
-            with path.open("rb") as handle:
-                yield handle
-    except (OSError, EOFError, zlib.error, zipfile.BadZipFile) as error:
-        raise InputError(str(path), f"cannot be read ({error})", "download it again") from None
+_PUBLISHED = "give the file in its published format"
+_NOTHING = ("", "NA", "N/A", "#N/A", "nan", "NaN", "NULL", "null", "None")
+_CONVERSION = re.compile(
+    r"In CSV column #(\d+): (?:Row #(\d+): )?CSV conversion error to (\w+): (.*)"
+)
+_KINDS = {"bool": "truth value", "int": "whole number", "float": "number", "double": "number"}
+_TRUE = ("True", "TRUE", "true", "T", "t", "yes", "1", "1.0")
+_FALSE = ("False", "FALSE", "false", "F", "f", "no", "0", "0.0")
 
 
 def stream_table(
@@ -54,24 +42,37 @@ def stream_table(
     columns: dict[str, pa.DataType],
     counts: SourceCounts,
     *,
-    delimiter: str = "\t",
+    delimiter: str | None = None,
     header: bool = True,
-    optional: tuple[str, ...] = (),
+    optional: Collection[str] = (),
+    called: Mapping[str, Collection[str]] | None = None,
+    places: Mapping[str, int] | None = None,
     skipped: list[int] | None = None,
+    fix: str = _PUBLISHED,
 ) -> Iterator[pa.RecordBatch]:
     """Yield record batches with the given columns, in the order of the file.
 
-    Rows with another number of fields are left out and counted, columns that are not asked for
-    are named in ``counts.unread``. Parquet files are read as well.
+    Whether fields are quoted is told from the first line. Rows with another number of fields are
+    left out and counted, columns that are not asked for are named in ``counts.unread``. Parquet
+    files are read as well.
 
     Parameters
     ----------
     columns
-        Name -> type of each wanted column. Without a header they are the file's columns in order.
+        Name -> type of each wanted column.
+    delimiter
+        What separates the fields; None: told from the first line.
     optional
         Columns that may be missing; they are then missing from the batches.
+    called
+        Column -> further names that it may have in the file.
+    places
+        Column -> its position, where that is known already; then ``optional`` and ``called`` do not
+        count. Without a header and this: the file's columns in order.
     skipped
         Filled with the rows that are left out, counted from 1 after the header.
+    fix
+        What to do if a column is missing.
 
     Raises
     ------
@@ -79,8 +80,14 @@ def stream_table(
         If the file cannot be read, lacks a column, holds a value that does not fit its type, or a
         line is longer than 16 MB.
     """
-    if path.suffix == ".parquet":
-        yield from _parquet(path, columns, optional, counts)
+    if is_parquet(path):
+        names = _parquet_names(path)
+        at = dict(places) if places is not None else (
+            placed_columns(names, columns, optional, called or {}, str(path), fix)
+        )  # fmt: skip
+        counts.leave_unread(n for i, n in enumerate(names) if i not in at.values())
+        yield from _parquet(path, {names[at[c]]: (c, t) for c, t in columns.items() if c in at},
+                            counts)  # fmt: skip
         return
     skipped = [] if skipped is None else skipped
 
@@ -89,26 +96,40 @@ def stream_table(
         return "skip"
 
     with open_binary(path) as handle:
-        names = list(columns)
         if header:
-            names = _header(path, handle.readline(1 << 20), delimiter, columns, optional)
-            counts.unread += [n for n in names if n not in columns and n not in counts.unread]
-        wanted = {c: t for c, t in columns.items() if c in names}
+            line = decoded(handle.readline(1 << 20), str(path))
+        else:
+            line = decoded(handle.peek(1 << 16).partition(b"\n")[0], str(path))
+        delimiter = delimiter or delimiter_of(line)
+        names = fields_of(line, delimiter)
+        if not header and places is None:
+            places = {c: i for i, c in enumerate(columns)}
+            names += [""] * (len(columns) - len(names))
+        if places is None:
+            at = placed_columns(names, columns, optional, called or {}, str(path), fix)
+        else:
+            at = dict(places)
+        if header:
+            counts.leave_unread(n for i, n in enumerate(names) if i not in at.values())
+        read = [f"_{i}" for i in range(len(names))]
+        for column, i in at.items():
+            read[i] = column
+        wanted = {c: t for c, t in columns.items() if c in at}
         try:
             reader = pc.open_csv(
                 handle,
                 read_options=pc.ReadOptions(
-                    block_size=_BLOCK, use_threads=False, column_names=names,
+                    block_size=_BLOCK, use_threads=False, column_names=read,
                 ),
                 parse_options=pc.ParseOptions(
-                    delimiter=delimiter, quote_char='"' if delimiter == "," else False,
+                    delimiter=delimiter,
+                    quote_char='"' if is_quoted(line, delimiter) else False,
                     ignore_empty_lines=False, invalid_row_handler=bad,
                 ),
                 convert_options=pc.ConvertOptions(
                     column_types=wanted, include_columns=list(wanted), strings_can_be_null=True,
-                    null_values=["", "NA", "nan"], quoted_strings_can_be_null=False,
-                    true_values=["True", "TRUE", "true", "1"],
-                    false_values=["False", "FALSE", "false", "0"],
+                    null_values=list(_NOTHING), quoted_strings_can_be_null=False,
+                    true_values=list(_TRUE), false_values=list(_FALSE),
                 ),
             )  # fmt: skip
             for batch in reader:
@@ -117,9 +138,7 @@ def stream_table(
         except (pa.ArrowInvalid, UnicodeDecodeError) as error:
             if "Empty CSV" in str(error) or "no more data" in str(error):
                 return
-            raise InputError(
-                str(path), _plain(str(error)), "download it again, or repair the line"
-            ) from None
+            raise _fault(path, str(error), names, header) from None
     counts.read += len(skipped)
     counts.drop("another number of fields", len(skipped), [f"row {n}" for n in skipped[:3]])
 
@@ -129,9 +148,11 @@ def read_frame(
     columns: dict[str, pa.DataType],
     counts: SourceCounts,
     *,
-    delimiter: str = "\t",
     header: bool = True,
-    optional: tuple[str, ...] = (),
+    optional: Collection[str] = (),
+    called: Mapping[str, Collection[str]] | None = None,
+    places: Mapping[str, int] | None = None,
+    fix: str = _PUBLISHED,
 ) -> pd.DataFrame:
     """Return a whole table of moderate size, with ``row``: its row in the file, from 1.
 
@@ -145,8 +166,8 @@ def read_frame(
     skipped: list[int] = []
     batches = list(
         stream_table(
-            path, columns, counts, delimiter=delimiter, header=header, optional=optional,
-            skipped=skipped,
+            path, columns, counts, header=header, optional=optional, called=called, places=places,
+            skipped=skipped, fix=fix,
         )
     )  # fmt: skip
     if batches:
@@ -160,81 +181,72 @@ def read_frame(
     return frame
 
 
+def first_line(path: Path) -> list[str]:
+    """Return the fields of the first line of a text table, or the columns of a Parquet file.
+
+    Raises
+    ------
+    InputError
+        If it cannot be read.
+    """
+    if is_parquet(path):
+        return _parquet_names(path)
+    with open_binary(path) as handle:
+        line = decoded(handle.readline(1 << 20), str(path))
+    return fields_of(line, delimiter_of(line))
+
+
 def line_of(row: np.ndarray, skipped: list[int]) -> np.ndarray:
     """Return where the n-th readable row stands among all rows, both from 1."""
     left_out = np.sort(np.array(skipped, np.int64))
     return row + np.searchsorted(left_out - np.arange(len(left_out)), row, side="right")
 
 
-def _header(
-    path: Path,
-    line: bytes,
-    delimiter: str,
-    columns: dict[str, pa.DataType],
-    optional: tuple[str, ...],
-) -> list[str]:
-    names = header_names(line, delimiter, str(path))
-    missing = [c for c in columns if c not in names and c not in optional]
-    if missing:
-        raise InputError(
-            f"{path}: line 1",
-            f"no column {missing[0]!r}; found {', '.join(names)[:200]}",
-            "give the file in its published format",
-        )
-    twice = [c for c in columns if names.count(c) > 1]
-    if twice:
-        raise InputError(f"{path}: line 1", f"column {twice[0]!r} twice", "keep one of them")
-    return names
-
-
-def delimiter_of(path: Path) -> str:
-    """Return what separates the fields of a text table: a comma in ``.csv``, else a tab."""
-    return "," if ".csv" in path.suffixes else "\t"
-
-
-def header_names(line: bytes, delimiter: str, where: str) -> list[str]:
-    """Return the column names of a header line; a byte order mark and quotes are taken off.
-
-    Raises
-    ------
-    InputError
-        If it is not text.
-    """
+def _parquet_names(path: Path) -> list[str]:
     try:
-        names = line.decode("utf-8-sig").rstrip("\r\n").split(delimiter)
-    except UnicodeDecodeError:
-        raise InputError(f"{where}: line 1", "is not text", "unpack or download it") from None
-    return [n.strip('"') for n in names]
+        return list(pq.read_schema(path).names)
+    except (OSError, pa.ArrowException) as error:
+        raise InputError(str(path), f"cannot be read ({error})", "get it again") from None
 
 
 def _parquet(
-    path: Path, columns: dict[str, pa.DataType], optional: tuple[str, ...], counts: SourceCounts
+    path: Path, wanted: dict[str, tuple[str, pa.DataType]], counts: SourceCounts
 ) -> Iterator[pa.RecordBatch]:
+    """Yield columns of the file under other names: name in the file -> name, type."""
     try:
-        file = pq.ParquetFile(path)
-        names = file.schema_arrow.names
-        missing = [c for c in columns if c not in names and c not in optional]
-        if missing:
-            raise InputError(str(path), f"no column {missing[0]!r}", "give the published columns")
-        wanted = {c: t for c, t in columns.items() if c in names}
-        counts.unread += [n for n in names if n not in columns and n not in counts.unread]
-        for batch in file.iter_batches(columns=list(wanted)):
+        for batch in pq.ParquetFile(path).iter_batches(columns=list(wanted)):
             counts.read += batch.num_rows
-            cast = [_cast(batch.column(c), t) for c, t in wanted.items()]
-            yield pa.RecordBatch.from_arrays(cast, names=list(wanted))
+            cast = [_cast(batch.column(n), t) for n, (_, t) in wanted.items()]
+            yield pa.RecordBatch.from_arrays(cast, names=[c for c, _ in wanted.values()])
     except (OSError, pa.ArrowException) as error:
         raise InputError(str(path), f"cannot be read ({error})", "get it again") from None
 
 
 def _cast(column: pa.Array, kind: pa.DataType) -> pa.Array:
     plain = column.dictionary_decode() if pa.types.is_dictionary(column.type) else column
+    if pa.types.is_floating(plain.type):  # as text it would be a word
+        plain = pac.if_else(pac.is_nan(plain), None, plain)
     return plain.cast(kind)
 
 
-def _plain(message: str) -> str:
+def _fault(path: Path, message: str, names: list[str], header: bool) -> InputError:
+    """Return an error that names the column, the row and the value, in words of ours."""
     if "straddling object" in message:
-        return f"a line is longer than {_BLOCK >> 20} MB"
-    return message.splitlines()[0][:300]
+        return InputError(str(path), f"a line is longer than {_BLOCK >> 20} MB",
+                          "download it again, or repair the line")  # fmt: skip
+    found = _CONVERSION.search(message)
+    if found is None:
+        return InputError(str(path), message.splitlines()[0][:300],
+                          "download it again, or repair the line")  # fmt: skip
+    column, row, kind, rest = found.groups()
+    place = f", row {int(row) + header}" if row else ""
+    name = names[int(column)] or f"column {int(column) + 1}"
+    if "UTF8" in rest:
+        return InputError(f"{path}: {name}{place}", "is not UTF-8 text", "save it as UTF-8 text")
+    value = rest.partition("invalid value ")[2] or rest
+    said = next((w for k, w in _KINDS.items() if kind.startswith(k)), kind)
+    return InputError(f"{path}: {name}{place}", f"{value[:100]} is no {said}",
+                      "download it again, or repair the line")  # fmt: skip
 
 
 class Names:

@@ -10,7 +10,8 @@ import pyarrow as pa
 
 from octoscope.octopus.network_schema import ROLE_CODE
 from octoscope.octopus.sources.annotation import Annotation
-from octoscope.octopus.sources.record import SourceCounts, SourceRecord, identifier_frame, pairs_of
+from octoscope.octopus.sources.record import SourceCounts, SourceRecord, pairs_of
+from octoscope.octopus.sources.symbols import symbol_identifiers
 from octoscope.octopus.sources.text import read_frame
 
 _KINDS = ("Activation", "Repression", "Unknown")
@@ -33,6 +34,7 @@ def read_trrust(path: Path, annotation: Annotation | None, release: str) -> Sour
     empty = frame[["tf", "target"]].isna().any(axis=1)
     counts.drop("without a regulator or target", int(empty.sum()))
     frame = frame[~empty]
+    frame = frame.assign(kind=frame["kind"].str.capitalize())
     strange = ~frame["kind"].isin(_KINDS)
     counts.drop("kind is not Activation, Repression or Unknown", int(strange.sum()),
                frame["kind"][strange])  # fmt: skip
@@ -59,24 +61,3 @@ def read_trrust(path: Path, annotation: Annotation | None, release: str) -> Sour
         files=[path], file_names=[path.name], counts=counts,
     )  # fmt: skip
     return record
-
-
-def symbol_identifiers(
-    names: object, annotation: Annotation | None, ontologies: tuple[str, ...], counts: SourceCounts
-) -> pd.DataFrame:
-    """Return the identifiers of species named by symbols; symbols that nothing knows are counted.
-
-    An id of a gene says that the protein is encoded by it, an id of a protein what it is.
-    """
-    known = annotation.of_symbols(ontologies) if annotation else {}
-    rows: list[tuple[int, str, str, str]] = []
-    unknown = []
-    for i, name in enumerate(names):  # type: ignore[arg-type, var-annotated]
-        found = known.get(name)
-        if found is None:
-            unknown.append(name)
-            continue
-        rows += [(i, o, x, "BQB_IS_ENCODED_BY" if o == "ensembl_gene" else "BQB_IS")
-                 for o, x in found]  # fmt: skip
-    counts.note("symbol without an id (a vertex of its own)", len(unknown), unknown)
-    return identifier_frame(rows)

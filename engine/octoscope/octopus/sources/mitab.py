@@ -1,0 +1,120 @@
+"""PSI-MI TAB 2.5 to 2.7 (IntAct, MINT, HuRI, …): one row per pair of interactors."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pyarrow as pa
+
+from octoscope.octopus.sources.psi_mi import (
+    NEGATIVE,
+    NO_PUBLICATION,
+    Reading,
+    identifier_of,
+    record_of,
+)
+from octoscope.octopus.sources.record import SourceCounts, SourceRecord
+from octoscope.octopus.sources.text import first_line, stream_table
+
+# Columns by their places in the format; the last is of version 2.6 and later.
+_PLACES = {
+    "a": 0, "b": 1, "other_a": 2, "other_b": 3, "alias_a": 4, "alias_b": 5, "method": 6,
+    "publication": 8, "taxon_a": 9, "taxon_b": 10, "type": 11,
+}  # fmt: skip
+_OF_END = {e: (e, f"other_{e}", f"alias_{e}", f"taxon_{e}") for e in ("a", "b")}
+_NEGATIVE = 35
+_FIELDS = 15  # of version 2.5
+_HEADINGS = ("id(s) interactor a", "unique identifier for interactor a", "unique id a")
+# database:value(text), joined by bars; value and text may be quoted.
+_ITEM = re.compile(r'([^:|"]+):("(?:[^"\\]|\\.)*"|[^|(]*)(?:\(("(?:[^"\\]|\\.)*"|[^)]*)\))?')
+Items = tuple[tuple[str, str, str], ...]
+
+
+def is_mitab(path: Path) -> bool:
+    """Return whether the first line of a text file is one of PSI-MI TAB.
+
+    Raises
+    ------
+    InputError
+        If it cannot be read.
+    """
+    fields = first_line(path)
+    if fields[0].lower().lstrip("#").startswith(_HEADINGS):
+        return True
+    return len(fields) >= _FIELDS and any(f.startswith("taxid:") for f in fields[9:11])
+
+
+def read_mitab(
+    path: Path, name: str, release: str, ontology: Path | None = None, taxon: str = "9606"
+) -> SourceRecord:
+    """Read a PSI-MI TAB file: each row a pair without an order, scored as in the XML.
+
+    Complexes are pairs already (spoke expansion). Negative interactions, those of another organism
+    and those without a publication are dropped.
+
+    Raises
+    ------
+    InputError
+        If the file cannot be read.
+    """
+    counts = SourceCounts()
+    state = Reading("corrected", taxon, counts)
+    fields = first_line(path)
+    places = _PLACES | ({"negative": _NEGATIVE} if len(fields) > _NEGATIVE else {})
+    skipped: list[int] = []
+    known: dict[str, Items] = {}
+
+    def items(text: str | None) -> Items:
+        if text is None:
+            return ()
+        if text not in known:
+            known[text] = tuple(
+                (d.strip(), v.strip().strip('"'), t.strip().strip('"'))
+                for d, v, t in _ITEM.findall(text)
+            )
+        return known[text]
+
+    row = 0
+    header = not any(f.startswith("taxid:") for f in fields)
+    columns = dict.fromkeys(places, pa.string())
+    for batch in stream_table(path, columns, counts, header=header, delimiter="\t", places=places,
+                              skipped=skipped):  # fmt: skip
+        for cells in batch.to_pylist():
+            row += 1
+            ends = [_species(state, {c: items(cells[c]) for c in _OF_END[end]}, end)
+                    for end in ("a", "b")]  # fmt: skip
+            papers = items(cells["publication"])
+            paper = next((p for p in papers if p[0] == "pubmed"), next(iter(papers), None))
+            if (cells.get("negative") or "").lower() == "true":
+                counts.drop(NEGATIVE, 1)
+            elif None in ends:
+                counts.drop(f"an end of no known kind, or of another organism than {taxon}", 1)
+            elif paper is None:
+                counts.drop(NO_PUBLICATION, 1)
+            else:
+                publication = f"{paper[0]}:{paper[1]}"
+                method, kind = (_term(items(cells[c])) for c in ("method", "type"))
+                state.rows.append((publication, *ends, method, kind, publication, 0, row + header))
+                counts.kept += 1
+    counts.unread.clear()  # the columns of the format are known
+    return record_of(state, name, path, [path.name], release, ontology)
+
+
+def _species(state: Reading, cells: dict[str, Items], end: str) -> int | None:
+    """Return the species of an end; None if its id is of no known kind, or of another organism."""
+    found = next((x for d, v, _ in (*cells[end], *cells[f"other_{end}"])
+                  if (x := identifier_of(d, v, "corrected")) is not None), None)  # fmt: skip
+    stated = next((v for d, v, _ in cells[f"taxon_{end}"] if d == "taxid"), None)
+    if found is None or not state.ours(stated, found, ""):
+        return None
+    texts = {t: v for _, v, t in reversed(cells[f"alias_{end}"])}
+    label = texts.get("gene name") or texts.get("display_short") or found[1]
+    at = state.place(":".join(found), label)
+    state.identifiers[(at, *found)] = None
+    return at
+
+
+def _term(found: Items) -> str:
+    """Return the name of a term: psi-mi:"MI:0018"(two hybrid)."""
+    return next((t or v for _, v, t in found), "")

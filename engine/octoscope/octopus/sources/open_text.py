@@ -1,0 +1,186 @@
+"""Opening text files as people have them: compression, delimiter, quotes and column names."""
+
+from __future__ import annotations
+
+import bz2
+import gzip
+import io
+import lzma
+import zipfile
+import zlib
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from typing import Any
+
+from octoscope.errors import InputError
+
+_BUFFER = 1 << 20
+_DAMAGED = (OSError, EOFError, zlib.error, zipfile.BadZipFile, lzma.LZMAError)
+_WORKBOOK = "is an Excel workbook", "save the sheet as tab-delimited text, or as CSV UTF-8"
+_REFUSED = (  # first bytes -> what that is, what to do
+    (b"\xd0\xcf\x11\xe0", _WORKBOOK),
+    ((b"\xff\xfe", b"\xfe\xff"), ("is UTF-16 text", "save it as UTF-8 text")),
+)
+_WEB_PAGE = (b"<!doctype html", b"<html")
+
+
+@contextmanager
+def open_binary(path: Path) -> Iterator[io.BufferedReader]:
+    """Open a file, or what is packed in it: gzip, bzip2, xz, or the only member of a zip.
+
+    The first bytes tell what it is, not the name. Hidden files that macOS adds to archives do not
+    count as members.
+
+    Raises
+    ------
+    InputError
+        If it does not exist, is damaged or empty, or is a workbook, UTF-16 text or a web page.
+    """
+    try:
+        with ExitStack() as stack:
+            plain: Any = stack.enter_context(path.open("rb"))
+            start = plain.read(16)
+            plain.seek(0)
+            if start.startswith(b"\x1f\x8b"):
+                plain = stack.enter_context(gzip.open(plain, "rb"))
+            elif start.startswith(b"BZh"):
+                plain = stack.enter_context(bz2.open(plain, "rb"))
+            elif start.startswith(b"\xfd7zXZ\x00"):
+                plain = stack.enter_context(lzma.open(plain, "rb"))
+            elif start.startswith(b"PK\x03\x04"):
+                archive = stack.enter_context(zipfile.ZipFile(path))
+                plain = stack.enter_context(archive.open(_only_member(path, archive)))
+            handle = io.BufferedReader(plain, _BUFFER)
+            _refuse(path, handle.peek(64)[:64])
+            yield handle
+    except _DAMAGED as error:
+        raise InputError(str(path), f"cannot be read ({error})", "download it again") from None
+
+
+def _only_member(path: Path, archive: zipfile.ZipFile) -> str:
+    members = [
+        m for m in archive.namelist()
+        if not m.endswith("/") and not m.startswith("__MACOSX/") and Path(m).name[:1] != "."
+    ]  # fmt: skip
+    if any(m.startswith("xl/") for m in members):
+        raise InputError(str(path), *_WORKBOOK)
+    if len(members) > 1:  # IntAct packs negative interactions beside the others
+        members = [m for m in members if "negative" not in m]
+    if len(members) != 1:
+        raise InputError(str(path), f"holds {len(members)} files", "unpack it, and name one")
+    return members[0]
+
+
+def _refuse(path: Path, start: bytes) -> None:
+    if not start:
+        raise InputError(str(path), "is empty", "download it again")
+    for signature, said in _REFUSED:
+        if start.startswith(signature):
+            raise InputError(str(path), *said)
+    if start.lstrip().lower().startswith(_WEB_PAGE):
+        raise InputError(str(path), "is a web page, not a table (perhaps an error page)",
+                         "download the file again")  # fmt: skip
+
+
+def begins_with(path: Path, start: bytes) -> bool:
+    """Return whether a file has these first bytes; False if it cannot be read."""
+    try:
+        with path.open("rb") as handle:
+            return handle.read(len(start)) == start
+    except OSError:
+        return False
+
+
+def is_parquet(path: Path) -> bool:
+    """Return whether a file begins as Parquet does."""
+    return begins_with(path, b"PAR1")
+
+
+def delimiter_of(line: str) -> str:
+    """Return what separates the fields of a table: a tab, else the more frequent of ``,`` ``;``.
+
+    Without any of them a space.
+
+    Parameters
+    ----------
+    line
+        The first line.
+    """
+    if "\t" in line:
+        return "\t"
+    comma, semicolon = line.count(","), line.count(";")
+    if comma or semicolon:
+        return "," if comma >= semicolon else ";"
+    return " "
+
+
+def is_quoted(line: str, delimiter: str) -> bool:
+    """Return whether ``"`` quotes fields: always in comma files, else if the first line says so.
+
+    In other tables a quote is a character like any other, such as the sign for inches.
+    """
+    return delimiter in ",;" or line.startswith('"')
+
+
+def decoded(line: bytes, where: str) -> str:
+    """Return a line of a file without its end and byte order mark.
+
+    Raises
+    ------
+    InputError
+        If it is not UTF-8.
+    """
+    try:
+        return line.decode("utf-8-sig").rstrip("\r\n")
+    except UnicodeDecodeError:
+        raise InputError(
+            f"{where}: line 1", "is not UTF-8 text", "unpack it, download it, or save it as UTF-8"
+        ) from None
+
+
+def fields_of(line: str, delimiter: str) -> list[str]:
+    """Return the fields of a header line without quotes and spaces around them."""
+    return [f.strip().strip('"').strip() for f in line.split(delimiter)]
+
+
+def placed_columns(
+    names: Sequence[str],
+    columns: Collection[str],
+    optional: Collection[str],
+    called: Mapping[str, Collection[str]],
+    where: str,
+    fix: str,
+) -> dict[str, int]:
+    """Return wanted column -> its position among the columns of a file.
+
+    Case and spaces around a name do not matter. Of several names that a column may have, the first
+    that is there counts.
+
+    Parameters
+    ----------
+    called
+        Wanted column -> further names of it, in order.
+
+    Raises
+    ------
+    InputError
+        If a column that is not optional is missing, or is there twice.
+    """
+    plain = [n.strip().casefold() for n in names]
+    out: dict[str, int] = {}
+    for column in columns:
+        exact = [i for i, n in enumerate(names) if n == column]
+        for name in (column, *called.get(column, ())):
+            at = [i for i, n in enumerate(plain) if n == name.casefold()]
+            at = exact if name == column and exact else at
+            if len(at) > 1:
+                raise InputError(f"{where}: line 1", f"column {name!r} twice", "keep one of them")
+            if at:
+                out[column] = at[0]
+                break
+    missing = [c for c in columns if c not in out and c not in optional]
+    if missing:
+        found = ", ".join(names)[:200]
+        raise InputError(f"{where}: line 1", f"no column {missing[0]!r}; found {found}", fix)
+    return out

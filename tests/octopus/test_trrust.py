@@ -1,0 +1,50 @@
+"""TRRUST: every form in which its one table is passed on."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from octoscope.octopus.sources.annotation_files import read_annotation
+from octoscope.octopus.sources.trrust import read_trrust
+
+from tests.octopus.test_edge_layouts import GENES, S
+
+ROWS = [(S[0], S[1], "Activation", "1;2"), (S[0], S[1], "Activation", "2;3"),
+        (S[2], S[3], "Repression", "4"), (S[4], S[5], "Unknown", "5"),
+        (S[6], S[7], "Activation", "6"), (S[6], S[7], "Repression", "7")]  # fmt: skip
+
+
+def text(rows: list[tuple[str, ...]], by: str = "\t", end: str = "\n") -> str:
+    return "".join(by.join(r) + end for r in rows)
+
+
+FORMS: dict[str, Callable[[], str]] = {
+    "published": lambda: text(ROWS),
+    "heading": lambda: text([("TF", "Target", "Mode", "PMID"), *ROWS]),
+    "lower case": lambda: text([(a, b, k.lower(), p) for a, b, k, p in ROWS]),
+    "quoted": lambda: text([tuple(f'"{x}"' for x in r) for r in ROWS]),
+    "spaces": lambda: text([(f" {a}", f"{b} ", f"{k} ", p) for a, b, k, p in ROWS]),
+    "Windows": lambda: "\ufeff" + text(ROWS, end="\r\n"),
+    "comma": lambda: text(ROWS, by=","),
+}
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_every_form_of_the_file(form: str, tmp_path: Path) -> None:
+    """Red: quoted files and other case had no row of a known kind."""
+    GENES.to_csv(tmp_path / "ids.tsv", sep="\t", index=False)
+    path = tmp_path / "trrust.txt"
+    path.write_text(FORMS[form](), encoding="utf-8")
+    record = read_trrust(path, read_annotation(tmp_path / "ids.tsv"), "2")
+    p, t = record.pairs, record.counts
+    assert p is not None
+    found = {
+        (record.species[a], record.species[b]): (int(s), int(r))
+        for a, b, s, r in zip(p.a, p.b, p.sign, p.refs, strict=True)
+    }
+    assert found == {(S[0], S[1]): (1, 3), (S[2], S[3]): (-1, 1), (S[4], S[5]): (0, 1),
+                     (S[6], S[7]): (0, 2)}  # fmt: skip
+    assert t.read == t.kept + t.merged + sum(t.dropped.values())
+    assert sum(t.dropped.values()) == (form == "heading")
