@@ -1,7 +1,8 @@
-"""Geneformer's pickled dictionaries, read without executing code: tokens, medians, gene ids."""
+"""Geneformer's dictionaries, pickled or JSON, read without executing code: tokens, medians, ids."""
 
 from __future__ import annotations
 
+import json
 import pickle
 from collections import OrderedDict
 from collections.abc import Callable, Mapping
@@ -15,10 +16,11 @@ from octoscope.errors import InputError
 from octoscope.safe_pickle import numpy_names
 
 _KINDS = {
-    "tokens": "token_dictionary*.pkl",
-    "medians": "gene_median_dictionary*.pkl",
-    "mapping": "ensembl_mapping_dict*.pkl",
+    "tokens": "token_dictionary*",
+    "medians": "gene_median_dictionary*",
+    "mapping": "ensembl_mapping_dict*",
 }
+_SUFFIXES = (".pkl", ".pickle", ".json")
 _FIX = (
     "give the folder of Geneformer's dictionaries (in its code package, not beside the weights) "
     "in models.*.options.dictionaries, or put it beside the checkpoint as `dictionaries`"
@@ -77,9 +79,10 @@ def find_dictionaries(checkpoint: Path, given: str | None, *, mapped: bool) -> D
         places = [p for base in near[:2] for p in (base, base / "dictionaries")]
     else:
         places = [base / given for base in (*near, Path.cwd())]
-    folder = next((p for p in places if any(p.glob(_KINDS["tokens"]))), None)
+    folder = next((p for p in places if _files(p, _KINDS["tokens"])), None)
     if folder is None:
-        what = f"no {_KINDS['tokens']} in {given}" if given else f"no {_KINDS['tokens']} beside it"
+        file = f"{_KINDS['tokens']}.pkl or .json"
+        what = f"no {file} in {given}" if given else f"no {file} beside it"
         raise InputError(str(checkpoint), what, _FIX)
     wanted = [k for k in _KINDS if mapped or k != "mapping"]
     found = {kind: _only(folder, _KINDS[kind]) for kind in wanted}
@@ -103,8 +106,12 @@ def find_dictionaries(checkpoint: Path, given: str | None, *, mapped: bool) -> D
     )
 
 
+def _files(folder: Path, pattern: str) -> list[Path]:
+    return sorted(f for f in folder.glob(pattern) if f.suffix in _SUFFIXES)
+
+
 def _only(folder: Path, pattern: str) -> Path:
-    files = sorted(folder.glob(pattern))
+    files = _files(folder, pattern)
     if len(files) != 1:
         names = ", ".join(f.name for f in files) or "none"
         fix = _FIX
@@ -123,7 +130,7 @@ class _Unpickler(pickle.Unpickler):
 
 
 def _read(path: Path, kind: Callable[[Any], Any]) -> dict[str, Any]:
-    """Read a pickled dictionary of text to numbers or text.
+    """Read a pickled or JSON dictionary of text to numbers or text.
 
     Raises
     ------
@@ -132,7 +139,7 @@ def _read(path: Path, kind: Callable[[Any], Any]) -> dict[str, Any]:
     """
     try:
         with path.open("rb") as handle:
-            value = _Unpickler(handle).load()
+            value = json.load(handle) if path.suffix == ".json" else _Unpickler(handle).load()
     except (pickle.UnpicklingError, EOFError, AttributeError, ImportError, IndexError) as error:
         raise InputError(str(path), f"cannot be read: {error}", "download it again") from None
     except (
