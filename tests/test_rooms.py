@@ -132,6 +132,7 @@ WRITERS = {
     "api/plan.py": "nothing: what is printed goes to the null device",
     "atlas/partial_store.py": "a converted atlas",
     "atlas/shards.py": "a converted atlas",
+    "atlas/transpose.py": "counts of a source by row, while an atlas is converted",
     "cli/app.py": "a report where the user wants it",
     "cli/compare.py": "a table where the user wants it",
     "cli/octopus.py": "tables and pages of a network where the user wants them",

@@ -34,7 +34,7 @@ RESTORE = "restore the store from a copy, or write it again"
 RESTORE_ABSENT = (
     "restore the chunk; if a writer left it out because all of it is zero, write the array again "
     'with zarr.config.set({"array.write_empty_chunks": True}) (a dense matrix: as CSR), or set '
-    "atlas.missing_chunks: fill"
+    "atlas.missing_chunks: fill (--missing-chunks fill)"
 )
 
 _CHECKSUMS = ("crc32", "crc32c", "adler32", "fletcher32", "jenkins_lookup3", "gzip", "zlib")

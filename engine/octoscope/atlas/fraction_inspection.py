@@ -34,13 +34,18 @@ def inspect_fractions(
         some[first : first + _BATCH] = np.diff(before[indptr]) > 0
     if not some.any():
         return
-    what = f"{int(some.sum()):,} of {len(rows):,} cells hold values that are not whole numbers"
+    every = bool(some.all())
+    fix = (
+        f"atlas.counts: {place} with atlas.fractional_counts: round (--counts {place} "
+        "--fractional-counts round)"
+    )
     found.note(
         f"{config.path}: {place}",
-        what + (": normalised, or corrected" if some.all() else _who(root, config, rows, some)),
-        "point atlas.counts (--counts) at raw counts, or leave these cells out; counts that were "
-        f"corrected: atlas.counts: {place} with atlas.fractional_counts: round "
-        f"(--counts {place} --fractional-counts round)",
+        f"{int(some.sum()):,} of {len(rows):,} cells hold values that are not whole numbers"
+        + (": normalised, or corrected" if every else _who(root, config, rows, some)),
+        f"normalised values are no counts; counts that were corrected for ambient RNA: {fix}"
+        if every
+        else f"leave these cells out; if their counts were estimated or corrected: {fix}",
     )
 
 
