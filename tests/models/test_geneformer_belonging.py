@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import pickle
 import shutil
+from collections import Counter, OrderedDict, defaultdict
 from pathlib import Path
 from typing import Any
 
@@ -160,3 +161,18 @@ def test_dictionaries_in_json_give_the_same_tokens(tmp_path: Path) -> None:
         file.write_text(content)
         with pytest.raises(InputError, match=rf"{file.name}: {message}"):
             load_model(ORACLE / "checkpoint", options={"dictionaries": str(folder)})
+
+
+@pytest.mark.parametrize("kind", [defaultdict, Counter, OrderedDict], ids=lambda k: k.__name__)
+def test_dictionaries_of_other_classes_are_read(tmp_path: Path, kind: Any) -> None:
+    """Red: "it names collections.defaultdict", download it again."""
+
+    def rewritten(tokens: dict[str, int]) -> Any:
+        made = kind(int) if kind is defaultdict else kind()
+        made.update(tokens)
+        return made
+
+    given = dictionaries(tmp_path, rewritten)
+    ours = load_model(ORACLE / "checkpoint", options={"dictionaries": given})
+    theirs = load_model(ORACLE / "checkpoint", options={"dictionaries": V2_DICTIONARIES})
+    assert ours.genes.ensembl.tolist() == theirs.genes.ensembl.tolist()

@@ -110,7 +110,7 @@ def _place_of_counts(root: Any, config: AtlasConfig, found: Findings) -> str | N
         try:
             rows, problem = look_for_counts(root, name, config)
         except open_store.LayoutError as error:
-            rows, problem = None, f"{error.problem}; {error.fix}"
+            rows, problem = None, error.problem
             present = present or name
         except (chunks.DamageError, chunks.FilterError) as error:
             found.error(error.where, error.problem, error.fix)

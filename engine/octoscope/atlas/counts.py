@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from contextlib import suppress
 from typing import Any
 
 import numpy as np
@@ -96,18 +95,35 @@ def find_counts(root: Any, config: AtlasConfig) -> tuple[str, Rows]:
 
 
 def advice(root: Any, config: AtlasConfig) -> str:
-    """Say where in the store raw counts are, beside the places that were tried, or what to do."""
+    """Say where in the store counts are that are not read, or what else to do."""
     layers = chunks.member(root, "layers", config.path)
-    names = ["raw.X", *(f"layers/{name}" for name in layers or ()), "X"]
-    tried, good = set(candidates(config)), []
-    for name in names:
-        with suppress(InputError):
-            if name not in tried and look_for_counts(root, name, config)[1] is None:
-                good.append(name)
-    if not good:
-        return "add raw counts as raw.X or layers/counts, or name their place in atlas.counts"
-    ways = " or ".join(f"atlas.counts: {n} (--counts {n})" for n in good)
-    return f"a sample of {' and of '.join(good)} holds counts: set {ways}"
+    tried, good, ways = candidates(config), [], []
+    for name in ("raw.X", *(f"layers/{name}" for name in layers or ()), "X"):
+        try:
+            _, problem = look_for_counts(root, name, config)
+        except open_store.LayoutError as error:
+            if name in tried:
+                ways.append(f"{name}: {error.fix}")
+            continue
+        except InputError:
+            continue
+        if problem is None and name not in tried:
+            good.append(name)
+        elif problem is not None and WHOLE in problem and name in tried:
+            ways.append(f"if {name} holds corrected counts: {rounding(name)}")
+    if good:
+        settings = " or ".join(f"atlas.counts: {n} (--counts {n})" for n in good)
+        return f"a sample of {' and of '.join(good)} holds counts: set {settings}"
+    first = "add raw counts as raw.X or layers/counts, or name their place in atlas.counts"
+    return "; ".join([first, *ways])
+
+
+def rounding(place: str) -> str:
+    """Return the settings that read counts which are not whole."""
+    return (
+        f"atlas.counts: {place} and atlas.fractional_counts: round (--counts {place} "
+        "--fractional-counts round)"
+    )
 
 
 def row_of(indptr: np.ndarray, at: int) -> int:

@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 
 from octoscope.atlas import frames, open_store
-from octoscope.atlas.counts import INTEGER_TOLERANCE
+from octoscope.atlas.counts import INTEGER_TOLERANCE, rounding
 from octoscope.atlas.findings import Findings, some_of
 from octoscope.config import AtlasConfig
 from octoscope.errors import InputError
@@ -35,13 +35,10 @@ def inspect_fractions(
     if not some.any():
         return
     every = bool(some.all())
-    fix = (
-        f"atlas.counts: {place} with atlas.fractional_counts: round (--counts {place} "
-        "--fractional-counts round)"
-    )
+    fix, kind = rounding(place), "cells" if len(rows) == reader.shape[0] else "sampled cells"
     found.note(
         f"{config.path}: {place}",
-        f"{int(some.sum()):,} of {len(rows):,} cells hold values that are not whole numbers"
+        f"{int(some.sum()):,} of {len(rows):,} {kind} hold values that are not whole numbers"
         + (": normalised, or corrected" if every else _who(root, config, rows, some)),
         f"normalised values are no counts; counts that were corrected for ambient RNA: {fix}"
         if every

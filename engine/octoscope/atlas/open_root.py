@@ -180,7 +180,7 @@ def _no_anndata(group: Any, path: str, missing: list[str]) -> InputError:
         kind = "MuData" if "mod" in group else "SpatialData" if "tables" in group else "a store"
         given = path.rstrip("/")
         places = " or ".join(f"{given}/{name}" for name in inside)
-        what = f"{kind} with {len(inside)} AnnData tables inside ({', '.join(inside)})"
+        what = f"{kind} with AnnData tables inside ({', '.join(inside)})"
         return InputError(path, what, f"name one of them: atlas.path: {places}")
     if "row_attrs" in group and "matrix" in group:
         fix = "anndata.io.read_loom(path).write_h5ad(...), then give the h5ad file"

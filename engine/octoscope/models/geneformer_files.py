@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from octoscope.errors import InputError
-from octoscope.safe_pickle import numpy_names
+from octoscope.safe_pickle import Inert, numpy_names
 
 _KINDS = {
     "tokens": "token_dictionary*",
@@ -121,9 +121,20 @@ def _only(folder: Path, pattern: str) -> Path:
     return files[0]
 
 
+# Dictionaries of other classes are read as plain ones; a default and its type are left out.
+_PLAIN = {
+    ("collections", "OrderedDict"): OrderedDict,
+    ("collections", "Counter"): OrderedDict,
+    ("collections", "defaultdict"): Inert,
+    ("builtins", "int"): Inert,
+    ("builtins", "float"): Inert,
+    ("builtins", "str"): Inert,
+}
+
+
 class _Unpickler(pickle.Unpickler):
     def find_class(self, module: str, name: str) -> Any:
-        known = numpy_names() | {("collections", "OrderedDict"): OrderedDict}
+        known = numpy_names() | _PLAIN
         if (module, name) not in known:
             raise pickle.UnpicklingError(f"it names {module}.{name}, which is not run")
         return known[(module, name)]
