@@ -93,3 +93,19 @@ def test_the_column_of_symbols_is_suggested(tmp_path: Path) -> None:
     assert "--symbol-key gene_symbols" in said(path, "no column 'feature_name' of symbols")
     path = named(tmp_path / "b", IDS, feature_name=SYMBOLS)
     assert not [f for f in info(config(path)).findings.found if "of symbols" in f.problem]
+
+
+def test_a_frame_of_raw_without_the_column_of_ids_is_named(tmp_path: Path) -> None:
+    """Red: "var: no column", though var has it: the counts lie in raw."""
+    a = cells()
+    a.var = pd.DataFrame({"gene_ids": IDS}, index=SYMBOLS)
+    raw = a.copy()
+    raw.var = pd.DataFrame(index=SYMBOLS)
+    a.raw = raw
+    path = write(a, tmp_path / "a.zarr", 3)
+    message = r"raw/var: no column 'gene_ids'; it has \[\].*adata.raw.var\['gene_ids'\]"
+    with pytest.raises(InputError, match=message):
+        Atlas(config(path, gene_id_key="gene_ids"))
+    assert "adata.raw.var" in said(path, "no column 'gene_ids'", gene_id_key="gene_ids")
+    given = {"gene_id_key": "gene_ids", "counts": "X"}
+    assert Atlas(config(path, **given)).genes.ensembl.tolist() == IDS

@@ -16,7 +16,7 @@ from scipy import sparse
 from octoscope.atlas import frames, open_store
 from octoscope.atlas.cell_index import CellIndex, build_index
 from octoscope.atlas.counts import Rows, canonical, check_counts, find_counts, sample_rows
-from octoscope.atlas.gene_columns import where_ids_are
+from octoscope.atlas.gene_columns import absent_id_column, where_ids_are
 from octoscope.atlas.open_root import open_root
 from octoscope.config import AtlasConfig
 from octoscope.config.run_settings import RunSettings
@@ -100,11 +100,7 @@ class Atlas:
         if key is None:
             return frames.read_index(var, self.config.path)
         if key not in frames.frame_columns(var):
-            raise InputError(
-                f"{self.config.path}: var",
-                f"no column {key!r}; it has {frames.frame_columns(var)}",
-                "correct atlas.gene_id_key",
-            )
+            raise absent_id_column(self._root, var, key, self.config.path)
         return frames.as_text(self._column(var, key))
 
     def _check_sample(self) -> None:

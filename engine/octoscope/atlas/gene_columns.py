@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from octoscope.atlas import frames
+from octoscope.atlas.chunks import name_of
 from octoscope.errors import InputError
 from octoscope.genes import reference_genes, species_of, strip_version, without_genome
 
@@ -38,6 +39,22 @@ def where_ids_are(var: Any, path: str) -> str | None:
         return None
     ways = " or ".join(f"atlas.gene_id_key: {name} (--gene-id {name})" for name in found)
     return f"var[{found[0]}] holds Ensembl ids: set {ways}"
+
+
+def absent_id_column(root: Any, var: Any, key: str, path: str) -> InputError:
+    """Return the error that says that the frame of the genes lacks the column of ids.
+
+    Counts in ``raw`` have a frame of their own, which often lacks what ``var`` has.
+    """
+    where = f"{path}: {name_of(var)}"
+    have = frames.frame_columns(var)
+    fix = "correct atlas.gene_id_key (--gene-id)"
+    if name_of(var) != "var" and key in frames.frame_columns(root["var"]):
+        fix = (
+            f"var has it: adata.raw.var[{key!r}] = adata.var[{key!r}] and write it again, or name "
+            "counts outside raw in atlas.counts (--counts)"
+        )
+    return InputError(where, f"no column {key!r}; it has {have}", fix)
 
 
 def genomes(ids: np.ndarray) -> dict[str, int]:

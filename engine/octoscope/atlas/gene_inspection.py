@@ -9,7 +9,13 @@ import numpy as np
 
 from octoscope.atlas import frames, open_store
 from octoscope.atlas.findings import Findings, some_of
-from octoscope.atlas.gene_columns import columns_like, genomes, species, where_ids_are
+from octoscope.atlas.gene_columns import (
+    absent_id_column,
+    columns_like,
+    genomes,
+    species,
+    where_ids_are,
+)
 from octoscope.config import AtlasConfig
 from octoscope.errors import InputError
 from octoscope.genes import NoGeneIds, identifier_in, read_aliases, resolve_genes, without_genome
@@ -22,8 +28,7 @@ def inspect_genes(root: Any, config: AtlasConfig, place: str | None, found: Find
         var = open_store.genes_of(root, place or "X", path)
         have, where = frames.frame_columns(var), f"{path}: var[{key or 'index'}]"
         if key is not None and key not in have:
-            found.error(f"{path}: var", f"no column {key!r}; it has {have}", "correct --gene-id")
-            return False
+            raise absent_id_column(root, var, key, path)
         ids = frames.read_index(var, path)
         if key is not None:
             column = frames.read_column(var, key, path, fill_missing=config.fill_missing)
