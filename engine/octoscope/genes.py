@@ -19,7 +19,7 @@ from octoscope.errors import InputError
 
 _ENSEMBL = re.compile(r"^(ENS[A-Z]*G\d{11})(?:\.\d+)?$")
 # an id beside a symbol: TP53_ENSG00000141510, ENSG00000141510.18|TP53
-_INSIDE = re.compile(r"(?<![A-Z0-9])(ENS[A-Z]*G\d{11})(?:\.\d+)?(?=[_|:;,/ \-]|$)")
+_INSIDE = re.compile(r"(?<![A-Z0-9])(ENS[A-Z]*G\d{11})(?:\.\d+)?(?![A-Z0-9.])")
 _SECOND_COPY = "_PAR_Y"  # GENCODE's copies on the Y chromosome are no genes of their own
 # what Cell Ranger puts before names where a reference holds several genomes
 _GENOME = re.compile(r"^((?:GRCH3[78]|HG19|HG38|GRCM3[89]|MM9|MM10|MM39|RN[67])[_\-]+)(?=.)", re.I)

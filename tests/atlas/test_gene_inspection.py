@@ -40,6 +40,7 @@ def said(path: Path, text: str, **given: Any) -> str:
         lambda s, e: f"hg19___{s}",
         lambda s, e: f"{s}_{e}",
         lambda s, e: f"{e}.7|{s}",
+        lambda s, e: f"{s} ({e})",
         lambda s, e: f" {e}",
     ],
 )
@@ -64,6 +65,8 @@ def test_genes_of_two_species_are_counted_and_kept_apart(tmp_path: Path) -> None
     assert atlas.genes.symbol.tolist() == SYMBOLS[:20]
     assert {r["why"] for r in atlas.gene_report} == {"a symbol of mouse"}
     assert "20 human, 20 mouse" in said(path, "several species")
+    half = [*IDS[:36], "Gapdh", "Actb", "Cd3e", "CD4"]
+    assert "37 human, 3 mouse" in said(named(tmp_path / "h", half), "several species")
     mouse = [f"ENSMUSG{i:011d}" for i in range(40)]
     assert "genes are 40 mouse" in said(named(tmp_path / "m", mouse), "genes are")
 

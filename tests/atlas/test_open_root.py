@@ -62,9 +62,9 @@ def test_h5ad_behind_a_url(tmp_path: Path, truth: np.ndarray) -> None:
     h5ad(tmp_path / "a.h5ad")
     memory = fsspec.filesystem("memory")
     memory.pipe("/octo/a.h5ad", (tmp_path / "a.h5ad").read_bytes())
-    memory.pipe("/octo/b.h5ad", b"<html>")
+    memory.pipe("/octo/b.h5ad", b"oops")
     assert (counts_of("memory://octo/a.h5ad") == truth).all()
-    with pytest.raises(InputError, match="not an HDF5 file .its first bytes are b'<html>'"):
+    with pytest.raises(InputError, match="not an HDF5 file .its first bytes are b'oops'"):
         open_root("memory://octo/b.h5ad")
     with pytest.raises(InputError, match="does not exist"):
         open_root("memory://octo/c.h5ad")
@@ -155,6 +155,8 @@ def _cut(path: Path) -> None:
         (_zip, "a zip archive.*unzip"),
         (_cut, "is truncated.*download it again"),
         (lambda p: p.write_bytes(b"RDX3"), "an R file"),
+        (lambda p: p.write_text("version https://git-lfs.github.com/spec/v1\n"), "git lfs pull"),
+        (lambda p: p.write_text("<!DOCTYPE html><html>"), "a web page.*direct link"),
         (lambda p: p.write_text("gene,a\n"), "first bytes are b'gene,a"),
         (lambda p: p.write_bytes(b""), "an empty file"),
     ],

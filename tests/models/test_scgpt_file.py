@@ -141,3 +141,10 @@ def test_tokens_that_fine_tuning_appends_are_no_genes(tmp_path: Path) -> None:
     vocab = json.loads((path / "vocab.json").read_text())
     (path / "vocab.json").write_text(json.dumps(vocab | {"<mask>": 291, "<unk>": 292}))
     assert len(load_model(path).genes) == len(load_model(CHECKPOINT).genes)
+
+
+def test_settings_and_vocabulary_under_the_names_of_ports(tmp_path: Path) -> None:
+    path = copied(tmp_path)
+    (path / "args.json").rename(path / "config.json")
+    (path / "vocab.json").rename(path / "default_census_vocab.json")
+    assert all(r.ok for r in differences(path, DUMP, tmp_path))

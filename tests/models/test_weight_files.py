@@ -194,3 +194,27 @@ def test_weights_without_their_settings_are_recognised(
     assert family_of(path) == family
     with pytest.raises(InputError, match=rf"{absent}: does not exist"):
         load_model(path)
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ("version https://git-lfs.github.com/spec/v1\noid sha256:0\n", "git lfs pull"),
+        ("<!DOCTYPE html><html></html>", "a web page, not the file.*direct link"),
+    ],
+)
+def test_what_stands_for_a_file_that_was_not_fetched(
+    tmp_path: Path, content: str, message: str
+) -> None:
+    """Red: a clone without Git LFS is "truncated, or holds more than tensors"."""
+    for name in ("a.pt", "a.safetensors"):
+        (tmp_path / name).write_text(content)
+        with pytest.raises(InputError, match=message):
+            load_state(tmp_path / name)
+        with pytest.raises(InputError, match=message):
+            family_of(tmp_path / name)
+    path = copied(tmp_path, "geneformer")
+    given = Path(shutil.copytree(GENEFORMER["dictionaries"], tmp_path / "dictionaries"))
+    next(given.glob("token_dictionary*")).write_text(content)
+    with pytest.raises(InputError, match=message):
+        load_model(path, options={"dictionaries": str(given)})

@@ -64,5 +64,19 @@ def genomes(ids: np.ndarray) -> dict[str, int]:
 
 
 def species(ids: np.ndarray) -> dict[str, int]:
-    """Return species -> number of ids that name it, by Ensembl id or by prefix of a genome."""
-    return dict(Counter(s for s in (species_of(str(i)) for i in ids) if s))
+    """Return species -> number of ids that name it.
+
+    By Ensembl id, by prefix of a genome, and by symbol: one of GENCODE's is human, one that is so
+    in capitals only (Gapdh) is mouse.
+    """
+    known = set(reference_genes()["symbol"])
+    found: Counter[str] = Counter()
+    for name in map(str, ids):
+        kind = species_of(name)
+        if kind is None and (
+            name in known or (name == name.capitalize() and name.upper() in known)
+        ):
+            kind = "human" if name in known else "mouse"
+        if kind is not None:
+            found[kind] += 1
+    return dict(found)

@@ -28,6 +28,9 @@ _OTHERS = (
     (b"BZh", "a bzip2 archive", "unpack it (bunzip2) and give the file inside"),
     (b"\xfd7zXZ", "an xz archive", "unpack it (unxz) and give the file inside"),
     (b"RDX", "an R file", "export it from R as h5ad (zellkonverter, anndataR)"),
+    (b"version https://git-lfs", "a Git LFS pointer", "fetch the file itself: git lfs pull"),
+    (b"<!DOCTYPE", "a web page", "download the file itself, by its direct link"),
+    (b"<html", "a web page", "download the file itself, by its direct link"),
     (b"%%MatrixMarket", "a Matrix Market file", "scanpy.read_10x_mtx(folder).write_h5ad(...)"),
 )
 _ADVICE = "give an AnnData store in Zarr, or an .h5ad file"
@@ -78,7 +81,7 @@ def _hdf5(file: Path, path: str, inside: str) -> Any:
     try:
         if not h5py.is_hdf5(file):
             with file.open("rb") as handle:
-                raise _not_hdf5(path, handle.read(16))
+                raise _not_hdf5(path, handle.read(64))
         return _part(_hdf5_file(file), inside, path)
     except OSError as error:
         raise _unopened(path, error) from None
@@ -97,7 +100,7 @@ def _remote_hdf5(url: str, suffix: str) -> Any:
     inside = bare[at:].strip("/")
     try:
         handle = fsspec.open(bare[:at] + query + rest, "rb").open()
-        head = handle.read(16)
+        head = handle.read(64)
         handle.seek(0)
         if not head.startswith(_HDF5):
             raise _not_hdf5(url, head)

@@ -12,7 +12,7 @@ import torch
 
 from octoscope.errors import InputError, OctoscopeError, in_one_line
 from octoscope.models.protocol import FoundationModel
-from octoscope.models.weight_files import look, weight_names, weights_in
+from octoscope.models.weight_files import look, refuse_stand_in, weight_names, weights_in
 from octoscope.models.weights import refuse_adapter
 
 GROUP = "octoscope.models"
@@ -85,6 +85,7 @@ def family_of(path: Path) -> str:
     file = weights_in(path, ())
     seen = "it holds no file of weights"
     if file is not None:
+        refuse_stand_in(file)
         names = weight_names(file)
         where = "" if file == path else f"{file.name}: "
         seen = where + (look(names) if names else "no names of weights in it (truncated?)")

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from octoscope.errors import InputError
+from octoscope.models.weight_files import refuse_stand_in
 from octoscope.safe_pickle import Inert, numpy_names
 
 _KINDS = {
@@ -148,6 +149,7 @@ def _read(path: Path, kind: Callable[[Any], Any]) -> dict[str, Any]:
     InputError
         If the file is damaged, holds anything else, or names code.
     """
+    refuse_stand_in(path)
     try:
         with path.open("rb") as handle:
             value = json.load(handle) if path.suffix == ".json" else _Unpickler(handle).load()

@@ -70,18 +70,19 @@ def find_files(path: Path, base: str | None) -> ScGPTFiles:
         if len(places) == 1:
             raise InputError("models.*.options.base", f"{base}: no such folder", "check the path")
     return ScGPTFiles(
-        args=_beside(places, "args.json"),
-        vocabulary=_beside(places, "vocab.json"),
+        args=_beside(places, "args.json", "config.json"),
+        vocabulary=_beside(places, "vocab.json", "default_census_vocab.json"),
         weights=weights,
         base=str(places[1].resolve()) if len(places) > 1 else None,
     )
 
 
-def _beside(places: list[Path], name: str) -> Path:
-    found = next((p / name for p in places if (p / name).exists()), None)
+def _beside(places: list[Path], *names: str) -> Path:
+    """Return the first file there, by the published name before those of ports."""
+    found = next((p / n for p in places for n in names if (p / n).exists()), None)
     if found is None:
         raise InputError(
-            ", ".join(str(p / name) for p in places),
+            ", ".join(str(p / names[0]) for p in places),
             "does not exist (fine-tuning scripts save the weights alone)",
             "copy it from the checkpoint that was fine-tuned, or name that checkpoint's folder in "
             "models.*.options.base (octoscope models and attention: --option base=FOLDER)",

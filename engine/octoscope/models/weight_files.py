@@ -96,6 +96,29 @@ def outside(path: Path, *files: Path) -> tuple[Path, ...]:
     return tuple(f for f in files if f.parent.resolve() != path.resolve())
 
 
+# First bytes of what stands in the place of a file that was not fetched.
+_STAND_INS = {
+    b"version https://git-lfs": ("a Git LFS pointer", "fetch the file itself: git lfs pull"),
+    b"<!DOCTYPE": ("a web page", "download the file itself, by its direct link"),
+    b"<html": ("a web page", "download the file itself, by its direct link"),
+}
+
+
+def refuse_stand_in(file: Path) -> None:
+    """Refuse a file that only stands for the one that was meant.
+
+    Raises
+    ------
+    InputError
+        Saying what it is, and how to get the file.
+    """
+    with file.open("rb") as handle:
+        head = handle.read(64)
+    for start, (what, fix) in _STAND_INS.items():
+        if head.startswith(start):
+            raise InputError(str(file), f"is {what}, not the file", fix)
+
+
 def folder_of(path: Path) -> Path:
     """Return the folder of a checkpoint that is given as a folder or as one of its files."""
     return path if path.is_dir() else path.parent

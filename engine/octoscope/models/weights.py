@@ -16,7 +16,7 @@ from safetensors.torch import load_file
 from octoscope.digests import file_digest
 from octoscope.errors import InputError
 from octoscope.models.key_prefixes import renamed
-from octoscope.models.weight_files import beginnings, look, shards_of, text_inside
+from octoscope.models.weight_files import beginnings, look, refuse_stand_in, shards_of, text_inside
 from octoscope.safe_pickle import Inert, load_inert
 
 
@@ -116,6 +116,7 @@ def _state_in(path: Path) -> Any:
     """Return what a safetensors or torch file holds as weights, not checked."""
     if path.suffix != ".safetensors":
         return _weights_among(path, load_whole(path))
+    refuse_stand_in(path)
     try:
         return load_file(path)
     except _BROKEN as error:
@@ -181,6 +182,7 @@ def load_whole(path: Path) -> Any:
     refuse_adapter(path.parent)
     if not path.exists():
         raise InputError(str(path), "does not exist", "check models.*.path")
+    refuse_stand_in(path)
     try:
         try:
             return torch.load(path, map_location="cpu", weights_only=True)
