@@ -46,6 +46,7 @@ LISTS: Mapping[str, tuple[str, ...]] = {
 # "source": where the authors' source uses it.
 _SCGPT = "once: scgpt 0.2.4 TransformerModel._encode, each tensor changed, output equal to the bit"
 _MVC = "source: scprint 2.3.8 model.py 648-654, called with the transformer's output"
+_TASK = "source: modelgenerator tasks.py, called with backbone(...).last_hidden_state"
 PROOF: Mapping[str, Mapping[str, str]] = {
     "scgpt": {
         "flag_encoder.": "fixture",
@@ -72,7 +73,7 @@ PROOF: Mapping[str, Mapping[str, str]] = {
         "cls.predictions.transform.": "fixture",
         "cls.predictions.decoder.": "fixture",
         "cls.predictions.bias": "fixture",
-        "adapter.": "source: modelgenerator tasks.py, called with backbone(...).last_hidden_state",
+        "adapter.": _TASK,
         "classifier.": "source: aido.cell finetune.py, called with the pooled last_hidden_state",
     },
     "scfoundation": {
@@ -92,6 +93,7 @@ PROOF: Mapping[str, Mapping[str, str]] = {
         "classification_heads.": "class",
         "attention_pool.": "class",
         "attention_layer.": "class",
+        "adapter.": _TASK,
     },
 }
 _RENAMED: Mapping[str, Callable[[str], str]] = {

@@ -84,6 +84,7 @@ def test_a_compiled_part_changes_nothing(tmp_path: Path, family: str) -> None:
     [
         ("aidocell", "backbone.encoder.", "adapter.layers.0.weight"),
         ("aidocell", "backbone.", "classifier.0.weight"),
+        ("geneformer", "backbone.encoder.", "adapter.layers.0.weight"),
         ("geneformer", "", "classification_heads.1.weight"),
         ("geneformer", "model.", "attention_pool.attention_weights"),
     ],
@@ -94,10 +95,10 @@ def test_heads_outside_the_wrapped_encoder_are_left_unread(
     """Red: multi-task and fine-tuned files are refused for their heads."""
 
     def wrapped(state: State) -> State:
-        inner = "" if family == "geneformer" else "bert."
+        inner = "bert." if prefix.startswith("backbone.") else ""
         out = {prefix + n.removeprefix(inner): v for n, v in state.items() if "cls." not in n}
-        head_prefix = prefix if family == "geneformer" else ""
-        return out | {head_prefix + head: torch.ones(2, 2)}
+        outside = "" if prefix.startswith("backbone.") else prefix
+        return out | {outside + head: torch.ones(2, 2)}
 
     same(changed(tmp_path, family, wrapped), family)
 

@@ -106,6 +106,8 @@ class SparseRows:
             codec_pipeline.quick(group, name, array)
             for name, array in (("data", self._data), ("indices", self._indices))
         )
+        if fill_missing:  # some faster readers take an empty object for a missing chunk
+            self._quick = (None, self._quick[1])
         self._chunk = chunks.grid_of(self._data)[0]
         self._window = window
         self._cache: dict[int, tuple[np.ndarray, np.ndarray]] = {}

@@ -59,6 +59,7 @@ HEADS = (
     "classification_heads.",
     "attention_pool.",
     "attention_layer.",
+    "adapter.",
 )
 _WEIGHTS = ("model.safetensors", "pytorch_model.bin")
 _ANCHOR = "embeddings.word_embeddings.weight"
