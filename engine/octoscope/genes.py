@@ -18,6 +18,21 @@ import pandas as pd
 from octoscope.errors import InputError
 
 _ENSEMBL = re.compile(r"^(ENS[A-Z]*G\d{11})(?:\.\d+)?$")
+# an id beside a symbol: TP53_ENSG00000141510, ENSG00000141510.18|TP53
+_INSIDE = re.compile(r"(?<![A-Z0-9])(ENS[A-Z]*G\d{11})(?:\.\d+)?(?![A-Z0-9.])")
+_SECOND_COPY = "_PAR_Y"  # GENCODE's copies on the Y chromosome are no genes of their own
+# what Cell Ranger puts before names where a reference holds several genomes
+_GENOME = re.compile(r"^((?:GRCH3[78]|HG19|HG38|GRCM3[89]|MM9|MM10|MM39|RN[67])[_\-]+)(?=.)", re.I)
+_SPECIES = {
+    "GRCH": "human",
+    "HG": "human",
+    "GRCM": "mouse",
+    "MM": "mouse",
+    "RN": "rat",
+    "ENSG": "human",
+    "ENSMUSG": "mouse",
+    "ENSRNOG": "rat",
+}
 
 
 @dataclass(frozen=True)
@@ -47,6 +62,34 @@ def strip_version(identifier: str) -> str | None:
     """Return the Ensembl gene id without its version, or None if it is not one."""
     match = _ENSEMBL.match(identifier.upper())
     return match.group(1) if match else None
+
+
+def without_genome(name: str) -> tuple[str, str]:
+    """Return (prefix of a genome or '', the name behind it): ``GRCh38_``, ``mm10___``."""
+    hit = _GENOME.match(name)
+    return (hit[1], name[hit.end() :]) if hit else ("", name)
+
+
+def species_of(name: str) -> str | None:
+    """Return the species that a prefix of a genome or an Ensembl id names, or None (symbols)."""
+    prefix, rest = without_genome(name)
+    start = re.match(r"[A-Z]+", prefix.upper() or (identifier_in(rest) or ""))
+    if start is None:
+        return None
+    return _SPECIES.get(start[0], None if prefix else f"another species ({start[0]})")
+
+
+def identifier_in(name: str) -> str | None:
+    """Return the Ensembl gene id without version that a name is, or holds beside a symbol."""
+    found = strip_version(name)
+    if found is not None or name.upper().endswith(_SECOND_COPY):
+        return found
+    inside = set(_INSIDE.findall(name.upper()))
+    return inside.pop() if len(inside) == 1 else None
+
+
+class NoGeneIds(InputError):
+    """No name of a gene is an Ensembl id or a symbol that is known."""
 
 
 @cache
@@ -89,7 +132,9 @@ def resolve_genes(
     Parameters
     ----------
     identifiers
-        [columns] Ensembl ids, with or without version, or symbols.
+        [columns] Ensembl ids, with or without version, or symbols; also both in one
+        (``TP53_ENSG00000141510``), and behind a genome (``GRCh38_``; symbols behind another
+        genome than human are no genes here).
     symbols
         [columns] symbols, or None: looked up by Ensembl id.
     where
@@ -114,30 +159,32 @@ def resolve_genes(
         On duplicated ids (unless summed), or when no identifier is usable.
     """
     raw = np.asarray(identifiers, dtype=object)
-    stripped = np.array([strip_version(i) or "" for i in raw], dtype=object)
+    parts = [without_genome(str(i).strip()) for i in raw]
+    names = np.array([name for _, name in parts], dtype=object)
+    foreign = np.array([bool(p) and species_of(p + n) != "human" for p, n in parts], dtype=bool)
+    stripped = np.array([identifier_in(name) or "" for name in names], dtype=object)
     report: list[dict[str, str]] = []
     for column, name in enumerate(raw):
-        current = (aliases or {}).get((stripped[column] or str(name)).upper())
+        current = (aliases or {}).get((stripped[column] or str(names[column])).upper())
         if current and current != stripped[column]:
             stripped[column] = current
             report.append({"id": str(name), "what": "renamed", "why": f"alias of {current}"})
     missing = stripped == ""
     if missing.any():  # symbols in the index, or mixed with ids as in 10x tables
-        stripped[missing] = ensembl_of_symbols(raw[missing])
+        stripped[missing] = np.where(foreign[missing], "", ensembl_of_symbols(names[missing]))
         if symbols is None:
-            symbols = np.where(missing, raw, symbols_of_ensembl(stripped))
+            symbols = np.where(missing, names, symbols_of_ensembl(stripped))
         missing = stripped == ""
         if missing.all():
-            raise InputError(
+            raise NoGeneIds(
                 where,
                 f"no Ensembl gene id and no GENCODE symbol among {len(raw)} ids "
                 f"(first: {raw[0] if len(raw) else 'none'})",
                 "set atlas.gene_id_key to the var column that holds Ensembl ids",
             )
-    for name in raw[missing]:
-        report.append(
-            {"id": str(name), "what": "dropped", "why": "no Ensembl id, no unique symbol"}
-        )
+    for name, other in zip(raw[missing], foreign[missing], strict=True):
+        why = f"a symbol of {species_of(str(name))}" if other else "no Ensembl id, no unique symbol"
+        report.append({"id": str(name), "what": "dropped", "why": why})
     table_ids: list[str] = []
     first: dict[str, int] = {}
     gene_of_column = np.full(len(raw), -1, np.int32)
@@ -165,8 +212,14 @@ def resolve_genes(
     if symbols is None:
         symbol = symbols_of_ensembl(ensembl)
     else:
-        symbol = np.asarray(symbols, dtype=object)[column_of_gene]
+        symbol = np.array([_bare_symbol(s) for s in np.asarray(symbols)[column_of_gene]], object)
     return GeneTable(ensembl, symbol), gene_of_column, report
+
+
+def _bare_symbol(symbol: object) -> str:
+    """Return a symbol without the prefix of a human genome; others keep theirs, and match none."""
+    prefix, rest = without_genome(str(symbol))
+    return rest if prefix and species_of(str(symbol)) == "human" else str(symbol)
 
 
 def read_aliases(path: str | Path) -> dict[str, str]:

@@ -152,17 +152,43 @@ def test_values_that_cannot_be_name_their_chunk(tmp_path: Path) -> None:
 
 def test_zeros_in_place_of_a_chunk_are_named(tmp_path: Path) -> None:
     path = write(cells(), tmp_path / "a.zarr", 3)
-    for array in ("X/data", "X/indices"):
-        good = zarr.open_group(path, mode="r")[array][256:384]
-        put(path, array, slice(256, 384), 0)  # it is there
-        refused(path, array, "2", "holds zeros only")
-        put(path, array, slice(256, 384), good)
+    good = zarr.open_group(path, mode="r")["X/indices"][256:384]
+    put(path, "X/indices", slice(256, 384), 0)  # it is there
+    refused(path, "X/indices", "2", "holds zeros only")
+    put(path, "X/indices", slice(256, 384), good)
     a = cells()  # now each cell has the first gene, and no other
     a.X = sparse.csr_matrix(np.eye(1, 40, dtype=np.float32).repeat(60, 0))
     path = write(a, tmp_path / "b.zarr", 3)
     put(path, "X/indices", slice(None), 0)
     assert (read_all(path)[:, 0] == 1).all()
     assert check(config(path)).faults == []
+
+
+@pytest.mark.parametrize("zarr_format", FORMATS)
+def test_stored_zeros_that_fill_a_chunk_are_read(zarr_format: int, tmp_path: Path) -> None:
+    """Red: masked counts, which writers store as zeros, are called damage."""
+    a = cells()
+    a.X.data[256:384] = 0
+    path = write(a, tmp_path / "a.zarr", zarr_format)
+    refused(path, "X/data", "2", "missing chunk")  # Zarr's writer leaves it out
+    assert (read_all(path, missing_chunks="fill") == a.X.toarray()).all()
+    assert check(config(path, missing_chunks="fill")).faults == []
+    put(path, "X/data", slice(256, 384), 0)  # now it is there, compressed
+    assert (read_all(path) == a.X.toarray()).all()
+    assert check(config(path)).faults == []
+
+
+def test_zeros_without_compression_may_be_lost_bytes(tmp_path: Path) -> None:
+    """Red: a hole in a file that nothing checks is read as counts of zero."""
+    a = cells()
+    a.X.data[256:384] = 0
+    path = write(a, tmp_path / "a.zarr", 3)
+    group = zarr.open_group(path, mode="r+")["X"]
+    del group["data"]
+    group.create_array("data", shape=a.X.data.shape, dtype="f4", chunks=(128,), compressors=None)
+    put(path, "X/data", slice(None), a.X.data)
+    refused(path, "X/data", "2", "holds zeros only, without compression or checksum")
+    assert (read_all(path, missing_chunks="fill") == a.X.toarray()).all()
 
 
 def test_row_pointers_that_do_not_fit_are_named(tmp_path: Path) -> None:

@@ -12,7 +12,8 @@ import numpy as np
 import pandas as pd
 import pytest
 import zarr
-from octoscope.atlas import Atlas, check, convert, frames, info, open_store
+from octoscope.atlas import Atlas, check, convert, frames, info
+from octoscope.atlas.open_root import open_root
 from octoscope.config import AtlasConfig
 from octoscope.errors import InputError
 
@@ -83,7 +84,7 @@ def given(path: Path, **more: Any) -> AtlasConfig:
 @pytest.mark.parametrize("layout", LAYOUTS)
 def test_columns_are_those_of_the_frame(layout: str, tmp_path: Path) -> None:
     path = made(layout, tmp_path)
-    whole, root = by_anndata(path), open_store.open_group(str(path))
+    whole, root = by_anndata(path), open_root(str(path))
     assert whole.obs["cell_type"].isna().sum() == 9  # the oracle reads names
     assert set(whole.obs["cell_type"].dropna()) == {"T cell", "B cell", "CD4+ αβ"}
     for name, frame in (("obs", whole.obs), ("var", whole.var)):
@@ -271,7 +272,7 @@ def test_attributes_and_text_of_fixed_length(tmp_path: Path) -> None:
             made_here = obs.create_dataset(key, data=fixed)
         again = obs.create_dataset("cell_type", data=codes)
         again.attrs["categories"] = made_here.ref
-    group = open_store.open_group(str(path))["obs"]
+    group = open_root(str(path))["obs"]
     assert frames.frame_columns(group) == ["cell_type", "donor"]
     assert list(frames.read_index(group, str(path))) == names
     column = frames.read_column(group, "cell_type", str(path))

@@ -91,3 +91,10 @@ def test_donor_groups_divide_each_half_and_change_nothing_else() -> None:
             assert max((g.donors for g in mine), default=0) <= 2  # dealt out evenly
         assert sum(map(len, seen)) == len(set.union(*seen)) == made.donors[c]  # type: ignore[index]
     assert len(made.groups[2]) == 1  # of a single donor
+
+
+def test_an_empty_selection_says_why() -> None:
+    """Red: "no cell is left after selection", check the settings."""
+    message = r"no cell is left after selection \(2 not primary data\).*primary_only: false"
+    with pytest.raises(InputError, match=message):
+        index(np.array(["a", "b"]), ["x", "y"], primary=np.zeros(2, bool))

@@ -292,3 +292,42 @@ def test_the_command(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None
     assert "none.zarr: does not exist" in capsys.readouterr().err
     assert call(path, "--duplicate-genes", "mean") == 2
     assert "arguments: duplicate_genes" in capsys.readouterr().err
+
+
+def test_the_commands_take_every_setting_of_the_atlas(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Red: what a run may be told about an atlas cannot be told to `info`, `check`, `convert`."""
+
+    def call(command: str, *more: str) -> tuple[int, str]:
+        words = ["atlas", command, *more, "--category", "cell_type", "--json"]
+        code = guarded(lambda: app(words, standalone_mode=False))
+        text = capsys.readouterr()
+        return code, text.out + text.err
+
+    a = cells()
+    a.obs["is_primary_data"] = [i % 3 > 0 for i in range(60)]
+    a.obs["cell_type"] = pd.Categorical(["A"] * 32 + ["B"] * 28)  # a chunk of code 0 is left out
+    a.var["name"] = [f"symbol{i}" for i in range(40)]
+    a.var_names = ["old0", *a.var_names[1:]]
+    a.X.data = a.X.data + np.float32(0.25)
+    path = str(write(a, tmp_path / "a.zarr", 3))
+    (tmp_path / "aliases.tsv").write_text("alias\tensembl\nold0\tENSG00000999999\n")
+    given = [
+        "--counts", "X", "--fractional-counts", "round", "--missing-chunks", "fill",
+        "--symbol-key", "name", "--gene-aliases", str(tmp_path / "aliases.tsv"), "--all-data",
+    ]  # fmt: skip
+    for command, target in (("info", []), ("check", []), ("convert", [str(tmp_path / "t.zarr")])):
+        code, text = call(command, path, *target, *given)
+        assert code == 0, text
+    found = ad.read_zarr(tmp_path / "t.zarr")
+    assert found.shape == (60, 40)
+    assert "ENSG00000999999" in found.var_names
+    assert set(found.var["feature_name"]) == set(a.var["name"])
+    assert json.loads(call("info", path, *given)[1].splitlines()[0])["cells of A"] == 32
+    for option in ("--fractional-counts", "--missing-chunks"):
+        code, text = call("info", path, option, "maybe")
+        assert code == 2
+        assert option[2:].replace("-", "_") in text
+    _, text = call("info", path, "--counts", "X", "--fractional-counts", "round")
+    assert "--missing-chunks fill" in text

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,8 @@ import numpy as np
 import pytest
 import torch
 from octoscope.genes import GeneTable
+from octoscope.models import load_model
+from octoscope.models.protocol import FoundationModel
 from octoscope.probe.dump import write_dump
 from octoscope.probe.dump_format import Difference, diff
 from scipy import sparse
@@ -88,3 +91,28 @@ def no_affine(part: str) -> Callable[[Weights], None]:
             w[name].fill_(1.0 if name.endswith("weight") else 0.0)
 
     return change
+
+
+def states(path: Path, options: dict[str, Any]) -> list[torch.Tensor]:
+    """Return queries, keys and output of three cells over some of the model's genes."""
+    model: FoundationModel = load_model(path, options=options)
+    known = np.flatnonzero(model.genes.ensembl.astype(str) != "")[:12]
+    genes = GeneTable(model.genes.ensembl[known], model.genes.symbol[known])
+    if options.get("context") == "some":
+        given = [str(g) for g in genes.ensembl]
+        model = load_model(path, options=options | {"context_genes": given})
+    counts = np.random.default_rng(0).poisson(3.0, (3, len(genes))).astype(np.float32)
+    counts[:, 0] = 1
+    ids = np.array(["a", "b", "c"], dtype=object)
+    tokens = model.tokenize(sparse.csr_matrix(counts), model.match(genes), ids)
+    if model.family in ("aidocell", "scfoundation"):  # reach the rows for masks and padding
+        value = tokens.value.copy()
+        codes = (-1, -2) if model.family == "aidocell" else (102, 103)
+        value[0, :2] = codes
+        tokens = replace(tokens, value=value)
+    residual, mask = model.embed(tokens), torch.from_numpy(tokens.mask)
+    found = []
+    for i in range(model.n_layers):
+        part, residual = model.layer(i, residual, mask)
+        found += [part.q, part.k]
+    return [*found, model.output(residual)]

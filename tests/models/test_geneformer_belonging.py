@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import pickle
 import shutil
+from collections import Counter, OrderedDict, defaultdict
 from pathlib import Path
 from typing import Any
 
@@ -134,3 +135,44 @@ def test_stored_positions_and_types_must_be_those_used() -> None:
         check_buffers({"embeddings.position_ids": torch.arange(1, 9)[None]}, "f")
     with pytest.raises(InputError, match="f: embeddings.token_type_ids: other than 0"):
         check_buffers({"embeddings.token_type_ids": torch.ones(1, 9)}, "f")
+
+
+def test_dictionaries_in_json_give_the_same_tokens(tmp_path: Path) -> None:
+    """Red: helical ships JSON dictionaries, and "no token_dictionary*.pkl" is found."""
+    folder = tmp_path / "json"
+    folder.mkdir()
+    for file in Path(V2_DICTIONARIES).glob("*.pkl"):
+        table = {
+            k: v if isinstance(v, str | int) else float(v)
+            for k, v in pickle.loads(file.read_bytes()).items()
+        }
+        (folder / file.name.replace("_gc95M.pkl", ".json")).write_text(json.dumps(table))
+    found = differences(
+        ORACLE / "checkpoint", ORACLE / "dump.npz", tmp_path, ORACLE / "cells.h5ad",
+        options={"dictionaries": str(folder)},
+    )  # fmt: skip
+    assert all(r.ok for r in found)
+    file = next(folder.glob("token_dictionary*"))
+    for content, message in (
+        ("{", "cannot be read"),
+        ('{"a": "b"}', "not text -> int"),
+        ("[1]", "not text -> int"),
+    ):
+        file.write_text(content)
+        with pytest.raises(InputError, match=rf"{file.name}: {message}"):
+            load_model(ORACLE / "checkpoint", options={"dictionaries": str(folder)})
+
+
+@pytest.mark.parametrize("kind", [defaultdict, Counter, OrderedDict], ids=lambda k: k.__name__)
+def test_dictionaries_of_other_classes_are_read(tmp_path: Path, kind: Any) -> None:
+    """Red: "it names collections.defaultdict", download it again."""
+
+    def rewritten(tokens: dict[str, int]) -> Any:
+        made = kind(int) if kind is defaultdict else kind()
+        made.update(tokens)
+        return made
+
+    given = dictionaries(tmp_path, rewritten)
+    ours = load_model(ORACLE / "checkpoint", options={"dictionaries": given})
+    theirs = load_model(ORACLE / "checkpoint", options={"dictionaries": V2_DICTIONARIES})
+    assert ours.genes.ensembl.tolist() == theirs.genes.ensembl.tolist()

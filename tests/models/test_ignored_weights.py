@@ -12,29 +12,23 @@ from __future__ import annotations
 import re
 import shutil
 from collections.abc import Callable, Mapping
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
 import torch
 from octoscope.demo.demo import data
-from octoscope.genes import GeneTable
 from octoscope.models import (
     aidocell,
     geneformer,
-    load_model,
     scfoundation_file,
     scgpt_file,
     scprint_file,
 )
 from octoscope.models import weights as reading
-from octoscope.models.protocol import FoundationModel
 from safetensors.torch import load_file, save_file
-from scipy import sparse
 
-from tests.models.parity import DATA
+from tests.models.parity import DATA, states
 
 DEMO = data("checkpoints")
 State = dict[str, torch.Tensor]
@@ -52,6 +46,7 @@ LISTS: Mapping[str, tuple[str, ...]] = {
 # "source": where the authors' source uses it.
 _SCGPT = "once: scgpt 0.2.4 TransformerModel._encode, each tensor changed, output equal to the bit"
 _MVC = "source: scprint 2.3.8 model.py 648-654, called with the transformer's output"
+_TASK = "source: modelgenerator tasks.py, called with backbone(...).last_hidden_state"
 PROOF: Mapping[str, Mapping[str, str]] = {
     "scgpt": {
         "flag_encoder.": "fixture",
@@ -60,6 +55,7 @@ PROOF: Mapping[str, Mapping[str, str]] = {
         "cls_decoder.": _SCGPT,
         "grad_reverse_discriminator.": _SCGPT,
         "batch_encoder.": _SCGPT,
+        "mod_encoder.": "source: scgpt multiomic_model.py forward, joined to the layers' output",
     },
     "scprint": {
         "expr_decoder.fc.": "fixture",
@@ -77,6 +73,8 @@ PROOF: Mapping[str, Mapping[str, str]] = {
         "cls.predictions.transform.": "fixture",
         "cls.predictions.decoder.": "fixture",
         "cls.predictions.bias": "fixture",
+        "adapter.": _TASK,
+        "classifier.": "source: aido.cell finetune.py, called with the pooled last_hidden_state",
     },
     "scfoundation": {
         "decoder_embed.": "fixture",
@@ -92,10 +90,14 @@ PROOF: Mapping[str, Mapping[str, str]] = {
         "pooler.dense.": "class",
         "cls.seq_relationship.": "class",
         "classifier.": "class",
+        "classification_heads.": "class",
+        "attention_pool.": "class",
+        "attention_layer.": "class",
+        "adapter.": _TASK,
     },
 }
 _RENAMED: Mapping[str, Callable[[str], str]] = {
-    "scgpt": lambda n: n.replace("self_attn.in_proj_", "self_attn.Wqkv."),
+    "scgpt": scgpt_file.own_name,
     "scprint": lambda n: n,
     "aidocell": lambda n: n.removeprefix("bert."),
     "scfoundation": lambda n: n.split("model.", 1)[-1],
@@ -140,31 +142,6 @@ class Changer:
 
         monkeypatch.setattr(reading, "tensors_of", changed)
         monkeypatch.setattr(scfoundation_file, "tensors_of", changed)
-
-
-def states(path: Path, options: dict[str, Any]) -> list[torch.Tensor]:
-    """Return queries, keys and output of three cells over some of the model's genes."""
-    model: FoundationModel = load_model(path, options=options)
-    known = np.flatnonzero(model.genes.ensembl.astype(str) != "")[:12]
-    genes = GeneTable(model.genes.ensembl[known], model.genes.symbol[known])
-    if options.get("context") == "some":
-        given = [str(g) for g in genes.ensembl]
-        model = load_model(path, options=options | {"context_genes": given})
-    counts = np.random.default_rng(0).poisson(3.0, (3, len(genes))).astype(np.float32)
-    counts[:, 0] = 1
-    ids = np.array(["a", "b", "c"], dtype=object)
-    tokens = model.tokenize(sparse.csr_matrix(counts), model.match(genes), ids)
-    if model.family in ("aidocell", "scfoundation"):  # reach the rows for masks and padding
-        value = tokens.value.copy()
-        codes = (-1, -2) if model.family == "aidocell" else (102, 103)
-        value[0, :2] = codes
-        tokens = replace(tokens, value=value)
-    residual, mask = model.embed(tokens), torch.from_numpy(tokens.mask)
-    found = []
-    for i in range(model.n_layers):
-        part, residual = model.layer(i, residual, mask)
-        found += [part.q, part.k]
-    return [*found, model.output(residual)]
 
 
 @pytest.mark.parametrize("family", LISTS)
@@ -260,3 +237,52 @@ def test_geneformers_heads_stay_outside_the_authors_class(
     for name in changed:  # and each of these is one that Geneformer's list names
         ours = geneformer._current(name)
         assert ours.startswith(geneformer.HEADS) == name.startswith(prefixes), name
+
+
+class MultiTask(torch.nn.Module):
+    """As geneformer/mtl/model.py: pooling and heads over the last hidden state of ``bert``."""
+
+    def __init__(self, config: Any, pool: str) -> None:
+        import transformers
+
+        super().__init__()
+        self.bert, self.pool = transformers.BertModel(config), pool
+        attention = torch.nn.Module()
+        attention.attention_weights = torch.nn.Parameter(torch.randn(16, 1))
+        self.add_module(pool, attention)
+        self.classification_heads = torch.nn.ModuleList(torch.nn.Linear(16, n) for n in (3, 2))
+
+    def forward(self, ids: torch.Tensor) -> tuple[torch.Tensor, ...]:
+        found = self.bert(input_ids=ids, output_hidden_states=True)
+        last = found.last_hidden_state
+        share = torch.softmax(last @ getattr(self, self.pool).attention_weights, dim=1)
+        for head in self.classification_heads:
+            head((last * share).sum(dim=1))
+        return tuple(found.hidden_states)
+
+
+@pytest.mark.parametrize("pool", ["attention_pool", "attention_layer"])
+def test_multi_task_heads_stay_outside_geneformers_encoder(pool: str) -> None:
+    """Red: a head of the multi-task class that moves a hidden state."""
+    import transformers
+
+    torch.manual_seed(0)
+    model = MultiTask(
+        transformers.BertConfig(
+            vocab_size=20, hidden_size=16, num_hidden_layers=2, num_attention_heads=2,
+            intermediate_size=24, max_position_embeddings=12,
+        ),
+        pool,
+    ).eval()  # fmt: skip
+    ids = torch.arange(1, 11)[None]
+    with torch.no_grad():
+        before = model(ids)
+        heads = [n for n, _ in model.named_parameters() if not n.startswith("bert.")]
+        assert len(heads) == 5
+        for name, weight in model.named_parameters():
+            assert geneformer._current(name).startswith(geneformer.HEADS) == (
+                name in heads or name.startswith("bert.pooler.")
+            ), name
+            if name in heads:
+                weight += 1
+        assert all(torch.equal(a, b) for a, b in zip(before, model(ids), strict=True))

@@ -145,4 +145,5 @@ def test_upstream_streams_of_a_cell_are_refused(tmp_path: Path) -> None:
     out = tmp_path / "o.npz"
     write_dump(CHECKPOINT, str(CELLS), out, options=SOME, upstream=True)  # draws nothing
     with pytest.raises(InputError, match=r"--rng upstream.*global stream"):
-        write_dump(CHECKPOINT, str(CELLS), out, options={"context": "random_expr"}, upstream=True)
+        other = tmp_path / "other.npz"
+        write_dump(CHECKPOINT, str(CELLS), other, options={"context": "random_expr"}, upstream=True)

@@ -236,10 +236,8 @@ class Run(Shown):
 
         Parameters
         ----------
-        checkpoint
-            A name of ``network.gnn``; None: all of them.
-        message_passing
-            ``all``, ``train`` or ``leave-out``; None: all of them.
+        checkpoint, message_passing
+            A name of ``network.gnn``; ``all``, ``train`` or ``leave-out``. None: all of them.
 
         Raises
         ------

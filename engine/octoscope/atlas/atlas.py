@@ -16,11 +16,13 @@ from scipy import sparse
 from octoscope.atlas import frames, open_store
 from octoscope.atlas.cell_digests import GENES, CellDigests, differing, is_reading
 from octoscope.atlas.cell_index import CellIndex, build_index
-from octoscope.atlas.counts import canonical, check_counts, find_counts, sample_rows
+from octoscope.atlas.counts import Rows, canonical, check_counts, find_counts, sample_rows
+from octoscope.atlas.gene_columns import absent_id_column, where_ids_are
+from octoscope.atlas.open_root import open_root
 from octoscope.config import AtlasConfig
 from octoscope.config.run_settings import RunSettings
 from octoscope.errors import InputError
-from octoscope.genes import GeneTable, read_aliases, resolve_genes
+from octoscope.genes import GeneTable, NoGeneIds, read_aliases, resolve_genes
 
 _AHEAD = 1 << 21  # values decoded at a time: 16 MB, and what is read of them again
 _PLACES = 4  # chunks that a message names
@@ -56,24 +58,29 @@ class Atlas:
         If the store, its counts, its gene ids or the named columns cannot be used.
     """
 
-    def __init__(self, config: AtlasConfig) -> None:
+    def __init__(self, config: AtlasConfig, *, counts: tuple[str, Rows] | None = None) -> None:
+        """Open the store; ``counts``: their place and rows, where they are read from elsewhere."""
         self.config = config
-        self._root = open_store.open_group(config.path)
+        self._root = open_root(config.path)
         self.cell_ids = frames.read_index(self._root["obs"], config.path)
-        self.counts_source, self._rows = find_counts(self._root, config)
-        var = self._var()
+        self.counts_source, self._rows = counts or find_counts(self._root, config)
+        var = open_store.genes_of(self._root, self.counts_source, config.path)
         ids = self._gene_ids(var)
         symbols = None
         if config.symbol_key in frames.frame_columns(var):
             symbols = frames.as_text(self._column(var, config.symbol_key), missing="")
         self.genes: GeneTable
-        self.genes, self._gene_of_column, self.gene_report = resolve_genes(
-            ids,
-            symbols,
-            where=f"{config.path}: var[{config.gene_id_key or 'index'}]",
-            duplicates=config.duplicate_genes,
-            aliases=read_aliases(config.gene_aliases) if config.gene_aliases else None,
-        )
+        try:
+            self.genes, self._gene_of_column, self.gene_report = resolve_genes(
+                ids,
+                symbols,
+                where=f"{config.path}: var[{config.gene_id_key or 'index'}]",
+                duplicates=config.duplicate_genes,
+                aliases=read_aliases(config.gene_aliases) if config.gene_aliases else None,
+            )
+        except NoGeneIds as error:
+            fix = where_ids_are(var, config.path) or error.fix
+            raise NoGeneIds(error.where, error.problem, fix) from None
         self._column_ids = ids
         # where a stored column goes; None: it stays where it is
         same = np.array_equal(self._gene_of_column, np.arange(len(self.genes)))
@@ -92,20 +99,12 @@ class Atlas:
         config = self.config
         return frames.read_column(group, name, config.path, fill_missing=config.fill_missing)
 
-    def _var(self) -> Any:
-        name = "raw/var" if self.counts_source == "raw.X" else "var"
-        return open_store.open_frame(self._root, name, self.config.path)
-
     def _gene_ids(self, var: Any) -> np.ndarray:
         key = self.config.gene_id_key
         if key is None:
             return frames.read_index(var, self.config.path)
         if key not in frames.frame_columns(var):
-            raise InputError(
-                f"{self.config.path}: var",
-                f"no column {key!r}; it has {frames.frame_columns(var)}",
-                "correct atlas.gene_id_key",
-            )
+            raise absent_id_column(self._root, var, key, self.config.path)
         return frames.as_text(self._column(var, key))
 
     def _check_sample(self) -> None:
@@ -126,7 +125,8 @@ class Atlas:
         def place(row: int, nth: int, column: int) -> str:
             return f"{self.config.path}: {self._rows.place(int(rows[row]), nth, column)}"
 
-        check_counts(matrix, self.cell_ids[rows], self._column_ids, place)
+        whole = self.config.fractional_counts == "refuse"
+        check_counts(matrix, self.cell_ids[rows], self._column_ids, place, whole=whole)
         return matrix
 
     @property

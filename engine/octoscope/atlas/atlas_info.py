@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-from collections import Counter
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
 from typing import Any
@@ -14,8 +13,10 @@ from octoscope.atlas import chunks, frames, open_store
 from octoscope.atlas.atlas import Atlas
 from octoscope.atlas.cell_index import CellIndex
 from octoscope.atlas.cell_selection import inspect_cells
-from octoscope.atlas.counts import candidates, look_for_counts, sample_rows
+from octoscope.atlas.counts import WHOLE, advice, candidates, look_for_counts, sample_rows
 from octoscope.atlas.findings import Findings
+from octoscope.atlas.fraction_inspection import inspect_fractions
+from octoscope.atlas.gene_inspection import inspect_genes
 from octoscope.atlas.layout import (
     ArrayCost,
     arrays_of,
@@ -23,8 +24,8 @@ from octoscope.atlas.layout import (
     check_read_cost,
     cost_of_array,
 )
+from octoscope.atlas.open_root import open_root
 from octoscope.config import AtlasConfig
-from octoscope.genes import read_aliases, resolve_genes, strip_version
 
 _BATCH = 1024  # cells
 
@@ -75,12 +76,12 @@ def info(
     found = result.findings
     root = None
     with found.caught():
-        root = open_store.open_group(config.path)
+        root = open_root(config.path)
     if root is None:
         return result
     place = _place_of_counts(root, config, found)
     good = place is not None and not found.errors
-    good &= _check_genes(root, config, place, found)
+    good &= inspect_genes(root, config, place, found)
     index = None
     with found.caught():
         obs = chunks.required(root, "obs", config.path)
@@ -93,6 +94,11 @@ def info(
             # what is summed on asking is summed here, and was noted above
             atlas = Atlas(config.model_copy(update={"duplicate_genes": "sum"}))
             _describe(atlas, config, index, result, seed, quick, on_progress or (lambda *_: None))
+    if place is not None and any(WHOLE in f.problem for f in found.errors):
+        with found.caught():
+            n = len(frames.read_index(root["obs"], config.path))
+            rows = sample_rows(n) if quick else np.arange(n)
+            inspect_fractions(root, place, config, rows, found)
     return result
 
 
@@ -104,9 +110,9 @@ def _place_of_counts(root: Any, config: AtlasConfig, found: Findings) -> str | N
         try:
             rows, problem = look_for_counts(root, name, config)
         except open_store.LayoutError as error:
-            rows, problem = None, f"{error.problem}; {error.fix}"
+            rows, problem = None, error.problem
             present = present or name
-        except chunks.DamageError as error:
+        except (chunks.DamageError, chunks.FilterError) as error:
             found.error(error.where, error.problem, error.fix)
             return name
         if rows is not None:
@@ -117,62 +123,13 @@ def _place_of_counts(root: Any, config: AtlasConfig, found: Findings) -> str | N
             return name
         if problem != "absent":
             seen.append((name, problem))
+    fix = advice(root, config)
     for name, problem in seen:
-        fix = "point --counts at raw counts (raw.X or layers/<name>), or add them"
         found.error(f"{config.path}: {name}", problem, fix)
     if not seen:
         problem = f"no counts: none of {', '.join(candidates(config))} is there"
-        found.error(config.path, problem, "add raw counts as raw.X or layers/counts")
+        found.error(config.path, problem, fix)
     return present
-
-
-def _check_genes(root: Any, config: AtlasConfig, place: str | None, found: Findings) -> bool:
-    """Note what becomes of the gene ids; returns whether they can be used, summed if need be."""
-    path, key = config.path, config.gene_id_key
-    with found.caught():
-        var = open_store.open_frame(root, "raw/var" if place == "raw.X" else "var", path)
-        have, where = frames.frame_columns(var), f"{path}: var[{key or 'index'}]"
-        if key is not None and key not in have:
-            found.error(f"{path}: var", f"no column {key!r}; it has {have}", "correct --gene-id")
-            return False
-        ids = frames.read_index(var, path)
-        if key is not None:
-            column = frames.read_column(var, key, path, fill_missing=config.fill_missing)
-            ids = frames.as_text(column)
-        symbols = None
-        if config.symbol_key in have:
-            column = frames.read_column(
-                var, config.symbol_key, path, fill_missing=config.fill_missing
-            )
-            symbols = frames.as_text(column, missing="")
-        foreign = [str(i) for i in ids if strip_version(str(i)) is None]
-        if foreign:
-            found.warning(
-                where,
-                f"{len(foreign):,} of {len(ids):,} ids are no Ensembl gene ids "
-                f"(first: {foreign[0]})",
-                "symbols are looked up in GENCODE 44; --gene-id names a column of Ensembl ids",
-            )
-        aliases = read_aliases(config.gene_aliases) if config.gene_aliases else None
-        _, _, report = resolve_genes(ids, symbols, where=where, duplicates="sum", aliases=aliases)
-        many = Counter(row["what"] for row in report)
-        first = {row["what"]: row["id"] for row in reversed(report)}
-        if many["merged"] and config.duplicate_genes == "refuse":
-            problem = (
-                f"{many['merged']:,} columns have the id of another (first: {first['merged']})"
-            )
-            found.error(where, problem, "make them unique, or set atlas.duplicate_genes: sum")
-            many["merged"] = 0
-        for what, after in (
-            ("dropped", "models cannot read them"),
-            ("merged", "their counts are summed"),
-            ("renamed", "by atlas.gene_aliases"),
-        ):
-            if many[what]:
-                problem = f"{many[what]:,} of {len(ids):,} columns {what} (first: {first[what]})"
-                found.note(where, problem, after)
-        return True
-    return False
 
 
 def _describe(

@@ -118,7 +118,11 @@ def build_index(
         keep &= ~outside
         present = sorted(set(wanted))
     if not present:
-        raise InputError(f"{where}: obs", "no cell is left after selection", "check atlas settings")
+        why = ", ".join(f"{n:,} {reason}" for reason, n in refused.items() if n) or "no cells"
+        fix = "check category_key, replicate_key and categories of atlas"
+        if refused.get("not primary data") == len(cell_ids):
+            fix = "to read cells that are no primary data: atlas.primary_only: false (--all-data)"
+        raise InputError(f"{where}: obs", f"no cell is left after selection ({why})", fix)
     half_of_cell = np.zeros(len(cell_ids), np.int8)
     donor_codes, place = None, np.zeros(0, np.int64)
     if donors is not None:

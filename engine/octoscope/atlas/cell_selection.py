@@ -120,7 +120,9 @@ def _primary(obs: Any, config: AtlasConfig, found: Findings) -> np.ndarray | Non
         others = int((~primary).sum())
         if others:
             problem = f"{others:,} of {len(primary):,} cells are not primary data"
-            found.note(where, problem, "runs leave them out unless atlas.primary_only: false")
+            found.note(
+                where, problem, "runs leave them out unless atlas.primary_only: false (--all-data)"
+            )
         return primary
     return None
 

@@ -10,6 +10,7 @@ import numpy as np
 
 from octoscope.atlas import chunks, frames, open_store
 from octoscope.atlas.counts import candidates, count_fault, find_counts, look_for_counts
+from octoscope.atlas.open_root import open_root
 from octoscope.config import AtlasConfig
 from octoscope.errors import InputError
 
@@ -101,11 +102,11 @@ def check(config: AtlasConfig) -> AtlasCheck:
     InputError
         If it is no AnnData store, or counts or a named column are not in it.
     """
-    root = open_store.open_group(config.path)
+    root = open_root(config.path)
     name = _counts_name(root, config)
     result = AtlasCheck(name)
     obs = root["obs"]
-    var = open_store.open_frame(root, "raw/var" if name == "raw.X" else "var", config.path)
+    var = open_store.genes_of(root, name, config.path)
     donor = [config.replicate_key] if config.replicate_key else []
     gene_id = [config.gene_id_key] if config.gene_id_key else []
     primary = ["is_primary_data"] if config.primary_only else []
@@ -113,9 +114,9 @@ def check(config: AtlasConfig) -> AtlasCheck:
     _check_columns(result, var, gene_id, [config.symbol_key], config)
     node = open_store.element(root, name, config.path)
     if hasattr(node, "keys"):
-        _check_sparse(result, node, config.path)
+        _check_sparse(result, node, config)
     else:
-        result.read(node, _no_count, fill_missing=config.fill_missing)
+        result.read(node, _no_count(config), fill_missing=config.fill_missing)
     return result
 
 
@@ -157,7 +158,8 @@ def _check_columns(
             result.read(part.array, look, fill_missing=fill_missing)
 
 
-def _check_sparse(result: AtlasCheck, group: Any, path: str) -> None:
+def _check_sparse(result: AtlasCheck, group: Any, config: AtlasConfig) -> None:
+    path, fill, no_count = config.path, config.fill_missing, _no_count(config)
     nodes = []
     for name in ("indptr", "indices", "data"):
         try:
@@ -188,10 +190,12 @@ def _check_sparse(result: AtlasCheck, group: Any, path: str) -> None:
             or (None if indptr is None else open_store.zeros_fault(values, first, indptr))
         ),
     )
-    result.read(
-        data,
-        lambda values, first: _no_count(values, first) or open_store.zeros_fault(values, first),
-    )
+
+    def of_data(values: np.ndarray, first: int) -> str | None:
+        unsure = not fill and open_store.unsure_zeros(data, values)
+        return no_count(values, first) or (open_store.UNSURE if unsure else None)
+
+    result.read(data, of_data, fill_missing=fill)
 
 
 def _within(low: int, stop: int) -> Look:
@@ -202,6 +206,9 @@ def _within(low: int, stop: int) -> Look:
     return look
 
 
-def _no_count(values: np.ndarray, first: int) -> str | None:
-    fault = count_fault(values.reshape(-1))
-    return None if fault is None else f"value {fault[1]} where a raw count is expected"
+def _no_count(config: AtlasConfig) -> Look:
+    def look(values: np.ndarray, first: int) -> str | None:
+        fault = count_fault(values.reshape(-1), whole=config.fractional_counts == "refuse")
+        return None if fault is None else f"value {fault[1]} where a raw count is expected"
+
+    return look

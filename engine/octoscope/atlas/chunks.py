@@ -34,7 +34,7 @@ RESTORE = "restore the store from a copy, or write it again"
 RESTORE_ABSENT = (
     "restore the chunk; if a writer left it out because all of it is zero, write the array again "
     'with zarr.config.set({"array.write_empty_chunks": True}) (a dense matrix: as CSR), or set '
-    "atlas.missing_chunks: fill"
+    "atlas.missing_chunks: fill (--missing-chunks fill)"
 )
 
 _CHECKSUMS = ("crc32", "crc32c", "adler32", "fletcher32", "jenkins_lookup3", "gzip", "zlib")
@@ -45,6 +45,10 @@ Chunk = tuple[int, ...]
 
 class DamageError(InputError):
     """A chunk is missing, cannot be decoded, or has impossible values."""
+
+
+class FilterError(InputError):
+    """An array is compressed in a way that HDF5 cannot decode here; nothing is damaged."""
 
 
 def name_of(array: Any) -> str:
@@ -59,15 +63,50 @@ def member(group: Any, name: str, path: str) -> Any | None:
     ------
     DamageError
         If its metadata cannot be read.
+    FilterError
+        If it is an array that HDF5 has no filter for.
     """
     try:
-        return group.get(name, None)
+        node = group.get(name, None)
+        _refuse_unknown_filters(node, path)
+        return node
+    except FilterError:
+        raise
     except BROKEN as error:
         if is_transient(error):
             raise
         where = f"{path}: {f'{name_of(group)}/{name}'.strip('/')}"
         problem = f"its metadata {undecodable(error)}"
         raise DamageError(where, problem, RESTORE) from None
+
+
+# HDF5 filters that hdf5plugin brings, by their registered numbers.
+_FILTERS = {
+    307: "bzip2",
+    32001: "blosc",
+    32004: "lz4",
+    32008: "bitshuffle",
+    32013: "zfp",
+    32015: "zstd",
+    32017: "sz",
+    32026: "blosc2",
+}
+
+
+def _refuse_unknown_filters(node: Any, path: str) -> None:
+    if not isinstance(node, h5py.Dataset):
+        return
+    made = node.id.get_create_plist()
+    for nth in range(made.get_nfilters()):
+        number, _, _, name = made.get_filter(nth)
+        if not h5py.h5z.filter_avail(number):
+            known = _FILTERS.get(number) or name.decode(errors="replace") or "unknown"
+            raise FilterError(
+                f"{path}: {name_of(node)}",
+                f"compressed with {known} (HDF5 filter {number}), which is not installed here",
+                "pip install hdf5plugin (octoscope loads it), or write the file again with "
+                'compression="gzip"',
+            )
 
 
 def required(group: Any, name: str, path: str) -> Any:
@@ -164,6 +203,20 @@ def _is_checked(codecs: Iterable[Any]) -> bool:
         if name in _CHECKSUMS or options.get("checksum") or _is_checked(options.get("codecs", ())):
             return True
     return False
+
+
+def is_encoded(array: Any) -> bool:
+    """Tell whether an array is compressed or checked, so that zeros in place of bytes are seen."""
+    if not isinstance(array, zarr.Array):
+        return bool(array.compression or array.fletcher32 or array.scaleoffset)
+    if has_checksum(array):
+        return True
+    metadata = array.metadata.to_dict()
+    if array.metadata.zarr_format == 2:
+        return metadata["compressor"] is not None
+    plain = ("bytes", "transpose", "vlen-utf8")
+    inner = [c.get("configuration", {}).get("codecs", [c]) for c in metadata["codecs"]]
+    return any(codec["name"] not in plain for codecs in inner for codec in codecs)
 
 
 def is_uniform(values: np.ndarray) -> bool:

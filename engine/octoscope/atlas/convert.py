@@ -22,6 +22,7 @@ import pandas as pd
 from octoscope.atlas.atlas import Atlas
 from octoscope.atlas.cell_index import CellIndex
 from octoscope.atlas.chunks import DamageError
+from octoscope.atlas.open_root import open_root
 from octoscope.atlas.partial_store import PartialStore
 from octoscope.atlas.shards import (
     VALUE,
@@ -31,6 +32,7 @@ from octoscope.atlas.shards import (
     names_without_slash,
     write_frames,
 )
+from octoscope.atlas.transpose import by_row, place_of_csc
 from octoscope.config import AtlasConfig
 from octoscope.config.byte_sizes import parse_bytes
 from octoscope.errors import InputError
@@ -58,6 +60,9 @@ def convert(
     A unit of a run reads cells of one half, so halves that lie together are read once; they are
     those of a run with the same seed, categories, donors and ``primary_only``. If halves
     cannot be determined (no primary cell, repeated ids), the order is by category alone.
+
+    Counts that lie by column (CSC) are first written by row into the unfinished folder, in passes
+    over the source; this needs that disk space besides.
 
     obs is kept whole; var holds the Ensembl ids as index and ``feature_name``. Counts become
     ``X``. Every chunk is written, with CRC32C. In obs columns that no setting names, chunks that
@@ -100,13 +105,22 @@ def convert(
         raise InputError(target, "is a URL", "convert to a local path, then copy it")
     require_outside(target, [config.path])
     with PartialStore(Path(target)) as partial:
-        atlas = Atlas(config)
+        atlas = _opened(config, partial, limit)
         order = _order(atlas, seed)
         partial.begin(_identity(atlas, order, seed, layout))
         work = _Work(atlas, order, partial, batch_cells, limit, on_progress or (lambda *_: None))
         result = work.run(layout)
         partial.finish()
     return result
+
+
+def _opened(config: AtlasConfig, partial: PartialStore, limit: float) -> Atlas:
+    """Open the source; counts that lie by column are first written by row, beside the target."""
+    root = open_root(config.path)
+    place = place_of_csc(root, config)
+    if place is None:
+        return Atlas(config)
+    return Atlas(config, counts=(place, by_row(root, place, config, partial.by_row, limit)))
 
 
 def _memory(text: str, layout: Layout) -> float:

@@ -8,12 +8,13 @@ from typing import Any
 import numpy as np
 from scipy import sparse
 
-from octoscope.atlas import open_store
+from octoscope.atlas import chunks, open_store
 from octoscope.config import AtlasConfig
 from octoscope.errors import InputError
 
 # Tables that went through text carry float noise; anything larger is not a count.
-_INTEGER_TOLERANCE = 1e-3
+INTEGER_TOLERANCE = 1e-3
+WHOLE = "not a whole number"  # in the message about a fraction
 
 
 _SAMPLE_ROWS = 256
@@ -51,7 +52,7 @@ def look_for_counts(root: Any, name: str, config: AtlasConfig) -> tuple[Rows | N
     rows = open_store.open_rows(node, config.path, fill_missing=config.fill_missing)
     sample = sample_rows(rows.shape[0])
     data, indices, indptr = rows.rows(sample)
-    fault = count_fault(data)
+    fault = count_fault(data, whole=config.fractional_counts == "refuse")
     if fault is None:
         return rows, None
     at, what = fault
@@ -69,6 +70,12 @@ def find_counts(root: Any, config: AtlasConfig) -> tuple[str, Rows]:
         If there is none, or the one tried is damaged.
     """
     auto = config.counts == "auto"
+    if auto and config.fractional_counts == "round":
+        raise InputError(
+            "atlas.fractional_counts",
+            "round, and no place of the counts is named: normalised values would pass for counts",
+            "set atlas.counts (--counts) to X, raw.X or layers/<name>",
+        )
     seen = []
     for name in candidates(config):
         try:
@@ -83,7 +90,39 @@ def find_counts(root: Any, config: AtlasConfig) -> tuple[str, Rows]:
     raise InputError(
         f"{config.path}: counts",
         f"no raw counts found ({'; '.join(seen)})",
-        "add raw counts as raw.X or layers/counts, or name their place in atlas.counts",
+        advice(root, config),
+    )
+
+
+def advice(root: Any, config: AtlasConfig) -> str:
+    """Say where in the store counts are that are not read, or what else to do."""
+    layers = chunks.member(root, "layers", config.path)
+    tried, good, ways = candidates(config), [], []
+    for name in ("raw.X", *(f"layers/{name}" for name in layers or ()), "X"):
+        try:
+            _, problem = look_for_counts(root, name, config)
+        except open_store.LayoutError as error:
+            if name in tried:
+                ways.append(f"{name}: {error.fix}")
+            continue
+        except InputError:
+            continue
+        if problem is None and name not in tried:
+            good.append(name)
+        elif problem is not None and WHOLE in problem and name in tried:
+            ways.append(f"if {name} holds corrected counts: {rounding(name)}")
+    if good:
+        settings = " or ".join(f"atlas.counts: {n} (--counts {n})" for n in good)
+        return f"a sample of {' and of '.join(good)} holds counts: set {settings}"
+    first = "add raw counts as raw.X or layers/counts, or name their place in atlas.counts"
+    return "; ".join([first, *ways])
+
+
+def rounding(place: str) -> str:
+    """Return the settings that read counts which are not whole."""
+    return (
+        f"atlas.counts: {place} and atlas.fractional_counts: round (--counts {place} "
+        "--fractional-counts round)"
     )
 
 
@@ -92,15 +131,18 @@ def row_of(indptr: np.ndarray, at: int) -> int:
     return int(np.searchsorted(indptr, at, side="right")) - 1
 
 
-def count_fault(data: np.ndarray) -> tuple[int, str] | None:
-    """Return the position of the first value that is no count and what it is, or None."""
+def count_fault(data: np.ndarray, *, whole: bool = True) -> tuple[int, str] | None:
+    """Return the position of the first value that is no count and what it is, or None.
+
+    ``whole``: counts are whole numbers.
+    """
     if data.dtype.kind in "ub" or not len(data):
         return None
     # What sound data takes: three passes. NaN fails the first comparison.
     if (
         data.min() >= 0
         and data.max() < np.inf
-        and (data.dtype.kind == "i" or np.array_equal(np.rint(data), data))
+        and (not whole or data.dtype.kind == "i" or np.array_equal(np.rint(data), data))
     ):
         return None
     if data.dtype.kind == "i":
@@ -111,10 +153,10 @@ def count_fault(data: np.ndarray) -> tuple[int, str] | None:
         if not finite.all():
             at = int(np.argmin(finite))
             return at, f"{data[at]} (not finite)"
-        if (data < 0).any():
+        if not whole or (data < 0).any():
             bad, kind = data < 0, "negative"
         else:
-            bad, kind = np.abs(data - np.rint(data)) > _INTEGER_TOLERANCE, "not a whole number"
+            bad, kind = np.abs(data - np.rint(data)) > INTEGER_TOLERANCE, WHOLE
     if not bad.any():
         return None
     at = int(np.argmax(bad))
@@ -126,6 +168,8 @@ def check_counts(
     cell_ids: np.ndarray,
     gene_ids: np.ndarray,
     place: Callable[[int, int, int], str],
+    *,
+    whole: bool = True,
 ) -> None:
     """Refuse a batch that holds anything but counts.
 
@@ -134,13 +178,15 @@ def check_counts(
     place
         Says where a value is stored, from its row of the batch, which of the row's values it is,
         and its column.
+    whole
+        Counts are whole numbers.
 
     Raises
     ------
     InputError
         Naming the first chunk, cell, gene and value at fault.
     """
-    fault = count_fault(matrix.data)
+    fault = count_fault(matrix.data, whole=whole)
     if fault is None:
         return
     at, what = fault
@@ -149,7 +195,8 @@ def check_counts(
     raise InputError(
         f"{where}, cell {cell_ids[row]}, gene {gene_ids[column]}",
         f"value {what} where a raw count is expected",
-        "point atlas.counts at raw counts (raw.X or layers/<name>); or restore the chunk",
+        "point atlas.counts at raw counts (raw.X or layers/<name>); or restore the chunk"
+        + ("; corrected counts: atlas.fractional_counts: round" if WHOLE in what else ""),
     )
 
 

@@ -13,7 +13,7 @@ import numpy as np
 import zarr
 from zarr.storage import LocalStore
 
-from octoscope.atlas import chunks, frames
+from octoscope.atlas import chunks, frames, open_store
 from octoscope.atlas.atlas import Atlas
 from octoscope.atlas.cell_index import CellIndex
 from octoscope.atlas.counts import sample_rows
@@ -62,18 +62,21 @@ def arrays_of(root: Any, config: AtlasConfig, counts: str | None) -> Iterator[An
     """Yield the arrays that runs read: ids, named columns, counts; not those that are damaged."""
     donor = [config.replicate_key] if config.replicate_key else []
     genes = [k for k in (config.gene_id_key, config.symbol_key) if k]
-    for name, columns in (
-        ("obs", [*config.category_key, *donor, "is_primary_data"]),
-        ("raw/var" if counts == "raw.X" else "var", genes),
+    obs, var, node = _member(root, "obs"), None, None
+    with suppress(InputError):  # who looks at its values says so
+        var = open_store.genes_of(root, counts or "X", config.path)
+    for group, columns in (
+        (obs, [*config.category_key, *donor, "is_primary_data"]),
+        (var, genes),
     ):
-        group = _member(root, name)
         if group is None:
             continue
         have = [c for c in dict.fromkeys(columns) if c in frames.frame_columns(group)]
         for column in (frames.index_name(group), *have):
-            with suppress(InputError):  # who looks at its values says so
+            with suppress(InputError):
                 yield from [p.array for p in frames.column_parts(group, column, config.path)]
-    node = _member(root, counts.replace("raw.X", "raw/X")) if counts else None
+    with suppress(InputError):
+        node = open_store.element(root, counts, config.path) if counts else None
     if hasattr(node, "keys"):
         parts = (_member(node, name) for name in ("data", "indices", "indptr"))
         yield from (p for p in parts if p is not None)
@@ -84,7 +87,7 @@ def arrays_of(root: Any, config: AtlasConfig, counts: str | None) -> Iterator[An
 def _member(group: Any, name: str) -> Any | None:
     try:
         return chunks.member(group, name, "")
-    except chunks.DamageError:  # who looks at its values says so
+    except (chunks.DamageError, chunks.FilterError):  # who looks at its values says so
         return None
 
 
@@ -120,11 +123,11 @@ def check_layout(arrays: list[ArrayCost], counts: str | None, root: Any, found: 
         )
     if getattr(getattr(root, "metadata", None), "zarr_format", None) == 2:
         found.note("store", "Zarr format 2", "it is read; it has no shards")
-    top = (counts or "").replace("raw.X", "raw/X")
+    top = (counts or "nowhere", (counts or "nowhere").replace("raw.X", "raw/X"))
     tiny = []
     for a in arrays:
         size = (a.decoded if a.stored is None else a.stored) / max(1, a.objects)
-        if a.array.startswith(top) and top and a.objects > 1 and size < _TINY:
+        if a.array.startswith(top) and a.objects > 1 and size < _TINY:
             tiny.append(f"{a.array} ({a.objects:,} of {size / 1e3:.1f} KB)")
     objects = sum(a.objects for a in arrays)
     if isinstance(root, zarr.Group) and tiny:
@@ -185,8 +188,14 @@ def command(config: AtlasConfig, seed: int) -> str:
         ("--gene-id", config.gene_id_key, None),
         ("--donor", config.replicate_key, None),
         ("--duplicate-genes", config.duplicate_genes, "refuse"),
+        ("--symbol-key", config.symbol_key, "feature_name"),
+        ("--gene-aliases", config.gene_aliases, None),
+        ("--missing-chunks", config.missing_chunks, "refuse"),
+        ("--fractional-counts", config.fractional_counts, "refuse"),
         ("--seed", str(seed), "0"),
     ):
         if value is not None and value != usual:
             words += [option, value]
+    if not config.primary_only:
+        words.append("--all-data")
     return shlex.join(words)

@@ -1,4 +1,4 @@
-"""Opening an AnnData store, Zarr (v2, v3; any fsspec URL) or h5ad, and reading rows of counts.
+"""Reading rows of counts from the matrices of an AnnData store, CSR or dense.
 
 Nothing is read from a chunk that is missing or cannot be decoded (:mod:`octoscope.atlas.chunks`).
 """
@@ -7,12 +7,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
-import h5py
 import numpy as np
-import zarr
 
 from octoscope.atlas import blosc, chunks, codec_pipeline
 from octoscope.atlas.frame_columns import REWRITE, attribute, refuse_unknown_frame
@@ -22,43 +19,6 @@ _RUN = 1 << 21  # values read at a time: 16 chunks as `atlas convert` writes the
 
 blosc.register()
 codec_pipeline.register()
-
-
-def open_group(path: str) -> Any:
-    """Open the root group read-only.
-
-    Raises
-    ------
-    InputError
-        If nothing is there, or it is neither Zarr nor HDF5, or not AnnData, or its frames are
-        stored as AnnData did before version 0.7.
-    """
-    if path.endswith((".h5ad", ".h5")):
-        try:
-            group: Any = h5py.File(path, "r")
-        except FileNotFoundError:
-            raise InputError(path, "does not exist", "check atlas.path") from None
-        except OSError as error:
-            raise InputError(path, f"not an HDF5 file ({error})", "check atlas.path") from None
-    else:
-        if "://" not in path and not Path(path).exists():
-            raise InputError(path, "does not exist", "check atlas.path")
-        try:
-            group = zarr.open_group(path, mode="r")
-        except (ValueError, KeyError, OSError, ImportError, TypeError) as error:
-            raise InputError(
-                path,
-                f"not a Zarr group ({type(error).__name__}: {str(error)[:100]})",
-                "give an AnnData store in Zarr, or an .h5ad file",
-            ) from None
-    missing = [name for name in ("X", "obs", "var") if chunks.member(group, name, path) is None]
-    if missing == ["X"] and ("raw" in group or "layers" in group):
-        missing = []
-    if missing:
-        raise InputError(path, f"no {', '.join(missing)} in it", "write it with anndata.write_zarr")
-    for name in ("obs", "var"):
-        open_frame(group, name, path)
-    return group
 
 
 def open_frame(root: Any, name: str, path: str) -> Any:
@@ -80,7 +40,24 @@ class LayoutError(InputError):
 
 def element(root: Any, name: str, path: str) -> Any | None:
     """Return the group or array at ``name`` (``X``, ``raw.X``, ``layers/counts``), or None."""
-    return chunks.member(root, "raw/X" if name == "raw.X" else name, path)
+    if name != "raw.X":
+        return chunks.member(root, name, path)
+    found = chunks.member(root, "raw/X", path)  # anndata 0.7.0 and earlier: `raw.X` in the root
+    return chunks.member(root, "raw.X", path) if found is None else found
+
+
+def genes_of(root: Any, counts: str, path: str) -> Any:
+    """Return the data frame of the genes of the counts: ``var``, or that of ``raw``.
+
+    Raises
+    ------
+    InputError
+        If it is not there, or not stored as a frame that columns can be read from.
+    """
+    if counts != "raw.X":
+        return open_frame(root, "var", path)
+    old = chunks.member(root, "raw/X", path) is None
+    return open_frame(root, "raw.var" if old else "raw/var", path)
 
 
 @dataclass
@@ -94,7 +71,8 @@ class ReadCost:
 class SparseRows:
     """Row access to a CSR matrix on disk: whole chunks, each decoded once while in the window.
 
-    A missing chunk is refused, and so is one of zeros only (:func:`zeros_fault`).
+    A missing chunk is refused, and so are zeros that may stand for lost bytes (:func:`zeros_fault`,
+    :func:`unsure_zeros`). With ``fill_missing``, missing chunks of ``data`` are zeros.
 
     Parameters
     ----------
@@ -106,7 +84,10 @@ class SparseRows:
         Chunks of ``data`` and ``indices`` that are kept decoded.
     """
 
-    def __init__(self, group: Any, path: str, window: int = 8) -> None:
+    def __init__(
+        self, group: Any, path: str, window: int = 8, *, fill_missing: bool = False
+    ) -> None:
+        self._may_lack = fill_missing
         self.shape = tuple(int(n) for n in group.attrs["shape"])
         self._path = path
         self._data, self._indices, pointers = (
@@ -125,6 +106,8 @@ class SparseRows:
             codec_pipeline.quick(group, name, array)
             for name, array in (("data", self._data), ("indices", self._indices))
         )
+        if fill_missing:  # some faster readers take an empty object for a missing chunk
+            self._quick = (None, self._quick[1])
         self._chunk = chunks.grid_of(self._data)[0]
         self._window = window
         self._cache: dict[int, tuple[np.ndarray, np.ndarray]] = {}
@@ -158,8 +141,10 @@ class SparseRows:
             lo = run[0] * self._chunk
             hi = min((run[-1] + 1) * self._chunk, int(self._data.shape[0]))
             data, indices = (
-                chunks.read_rows(self._path, array, lo, hi, through=through)
-                for array, through in zip((self._data, self._indices), self._quick, strict=True)
+                chunks.read_rows(self._path, array, lo, hi, through=through, fill_missing=fill)
+                for array, through, fill in zip(
+                    (self._data, self._indices), self._quick, (self._may_lack, False), strict=True
+                )
             )
             fault = chunks.range_fault(indices, 0, self.shape[1])
             if fault is not None:
@@ -168,13 +153,11 @@ class SparseRows:
             for c in run:
                 at = c * self._chunk
                 part = slice(at - lo, at - lo + self._chunk)
-                for array, values, pointers in (
-                    (self._data, data[part], None),
-                    (self._indices, indices[part], self.indptr),
-                ):
-                    zeros = zeros_fault(values, at, pointers)
-                    if zeros is not None:
-                        raise self._damage(array, at, zeros)
+                zeros = zeros_fault(indices[part], at, self.indptr)
+                if zeros is not None:
+                    raise self._damage(self._indices, at, zeros)
+                if not self._may_lack and unsure_zeros(self._data, data[part]):
+                    raise unsure(self._path, self._data, (c,))
                 self._cache[c] = (data[part], indices[part])
 
     def _trim(self, last: int) -> None:
@@ -260,29 +243,54 @@ class SparseRows:
         yield first, last, spans
 
 
-def zeros_fault(values: np.ndarray, first: int, indptr: np.ndarray | None = None) -> str | None:
-    """Return what is wrong with a chunk of ``data`` (of ``indices``, if ``indptr``), or None.
+def zeros_fault(values: np.ndarray, first: int, indptr: np.ndarray) -> str | None:
+    """Return what is wrong with a chunk of ``indices``, or None.
 
-    Zeros in place of a chunk are seen without asking the store, so inside a shard too: no value
-    would be stored as 0, and of the values of a cell only one belongs to the first column.
+    Zeros in place of a chunk are seen without asking the store, so inside a shard too: of the
+    values of a cell only one belongs to the first column.
     """
-    if not len(values) or values[0] or values[-1] or values.any():  # mostly settled by two
+    if _has_some(values):
         return None
-    if indptr is not None:
-        ends = np.searchsorted(indptr, (first, first + len(values)), side="right")
-        if len(values) <= int(ends[1] - ends[0]) + 1:
-            return None
+    ends = np.searchsorted(indptr, (first, first + len(values)), side="right")
+    if len(values) <= int(ends[1] - ends[0]) + 1:
+        return None
     return "holds zeros only, as a missing chunk does"
 
 
-def indptr_fault(indptr: np.ndarray, rows: int, size: int) -> str | None:
-    """Return what is wrong with the row pointers of ``rows`` rows of ``size`` values, or None."""
-    if len(indptr) != rows + 1:
-        return f"{len(indptr)} row pointers for {rows} rows"
+def _has_some(values: np.ndarray) -> bool:
+    return bool(not len(values) or values[0] or values[-1] or values.any())  # two settle most
+
+
+def unsure_zeros(array: Any, values: np.ndarray) -> bool:
+    """Tell whether a chunk of ``data`` is all zeros and nothing says that they were written so.
+
+    Writers that mask counts store zeros. Where the array is compressed or has a checksum, a chunk
+    that is there and decodes was written; elsewhere zeros may stand for bytes that were lost.
+    """
+    return not _has_some(values) and not chunks.is_encoded(array)
+
+
+UNSURE = "holds zeros only, without compression or checksum: stored zeros, or bytes that were lost"
+
+
+def unsure(path: str, array: Any, chunk: chunks.Chunk) -> InputError:
+    """Return the error that names such a chunk."""
+    return chunks.DamageError(
+        f"{path}: {chunks.place_of(array, chunk)}",
+        UNSURE,
+        "if they are stored zeros (masked counts): adata.X.eliminate_zeros() and write it again, "
+        "or set atlas.missing_chunks: fill (--missing-chunks fill); else restore it from a copy",
+    )
+
+
+def indptr_fault(indptr: np.ndarray, n: int, size: int, *, of: str = "row") -> str | None:
+    """Return what is wrong with the pointers of ``n`` rows (or columns) of ``size`` values."""
+    if len(indptr) != n + 1:
+        return f"{len(indptr)} {of} pointers for {n} {of}s"
     falls = np.flatnonzero(np.diff(indptr) < 0)
     if len(falls):
         at = int(falls[0])
-        return f"falls from {indptr[at]} to {indptr[at + 1]} at row {at}"
+        return f"falls from {indptr[at]} to {indptr[at + 1]} at {of} {at}"
     if (indptr[0], indptr[-1]) != (0, size):
         return f"runs from {indptr[0]} to {indptr[-1]}, expected 0 to {size}"
     return None
@@ -352,7 +360,7 @@ class DenseRows:
 def open_rows(node: Any, path: str, *, fill_missing: bool = False) -> SparseRows | DenseRows:
     """Choose the reader by the element's declared encoding; ``path`` is the store's.
 
-    ``fill_missing``: missing chunks of a dense matrix are zeros.
+    ``fill_missing``: missing chunks of a dense matrix, or of the values of a sparse one, are zeros.
 
     Raises
     ------
@@ -364,12 +372,14 @@ def open_rows(node: Any, path: str, *, fill_missing: bool = False) -> SparseRows
     where = f"{path}: {chunks.name_of(node)}"
     encoding = attribute(node, "encoding-type", "array")
     if encoding == "csr_matrix":
-        return SparseRows(node, path)
+        return SparseRows(node, path, fill_missing=fill_missing)
     if encoding in ("array", "dense") and hasattr(node, "shape"):
         return DenseRows(node, path, fill_missing)
     if encoding == "csc_matrix":
         raise LayoutError(
-            where, "stored by column (CSC)", "store it by row: adata.X = adata.X.tocsr()"
+            where,
+            "stored by column (CSC)",
+            "`octoscope atlas convert` transposes it; or store it by row: adata.X.tocsr()",
         )
     if "h5sparse_format" in node.attrs:
         raise LayoutError(where, "a sparse matrix as anndata 0.6 and earlier wrote it", REWRITE)

@@ -20,6 +20,7 @@ from octoscope.errors import InputError
 from octoscope.store.backends import LocalObjects, is_half_written
 
 STATE, LOCK, STORE = "convert.json", "convert.lock", "store"
+BY_ROW = "by-row"  # counts of a source that lie by column; made anew by each attempt
 _FORMAT = 1  # of the state file, and of what a conversion writes for the same arguments
 
 
@@ -33,6 +34,8 @@ class PartialStore:
     ----------
     store
         The unfinished store.
+    by_row
+        Where counts may lie while the target is made.
     nonzero
         Number of counts in the whole target; None until frames and row pointers are written.
     shards
@@ -48,6 +51,7 @@ class PartialStore:
         self._target = target
         self.folder = target.with_name(f"{target.name}.partial")
         self.store = self.folder / STORE
+        self.by_row = self.folder / BY_ROW
         self.nonzero: int | None = None
         self.shards = 0
         self._of: dict[str, Any] = {}
@@ -57,7 +61,7 @@ class PartialStore:
         self._refuse_existing()
         self.folder.mkdir(parents=True, exist_ok=True)
         names = {n for n in os.listdir(self.folder) if not is_half_written(n)} - {LOCK}
-        if names - {STATE, STORE} or (STORE in names and STATE not in names):
+        if names - {STATE, STORE, BY_ROW} or (STORE in names and STATE not in names):
             raise InputError(str(self.folder), "is no unfinished conversion", "move or delete it")
         busy = InputError(str(self.folder), "another process writes it", "wait until it has ended")
         try:
@@ -83,6 +87,7 @@ class PartialStore:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
+        shutil.rmtree(self.by_row, ignore_errors=True)
         begun = bool(self._of)
         if begun and self.nonzero is None:
             shutil.rmtree(self.store, ignore_errors=True)
@@ -157,7 +162,8 @@ class PartialStore:
         LocalObjects(self.folder).write(STATE, json.dumps(state, indent=1).encode())
 
     def _remove(self) -> None:
-        """Remove the folder if nothing but state and lock are in it."""
+        """Remove the folder if nothing but state, lock and counts by row are in it."""
+        shutil.rmtree(self.by_row, ignore_errors=True)
         for name in (STATE, LOCK):
             (self.folder / name).unlink(missing_ok=True)
         with suppress(OSError):

@@ -16,9 +16,10 @@ import zarr
 from anndata.io import write_elem
 from zarr.codecs import BloscCodec, Crc32cCodec, ZstdCodec
 
-from octoscope.atlas import chunks, frames, open_store
+from octoscope.atlas import chunks, frames
 from octoscope.atlas.atlas import Atlas
 from octoscope.atlas.counts import sample_rows
+from octoscope.atlas.open_root import open_root
 from octoscope.errors import InputError
 
 VALUE = 8  # bytes of a count and its column before they are encoded
@@ -78,7 +79,7 @@ def write_frames(atlas: Atlas, order: np.ndarray, path: Path) -> None:
     ):
         root = zarr.open_group(path, mode="w", zarr_format=3)
         root.attrs.update({"encoding-type": "anndata", "encoding-version": "0.1.0"})
-        obs = frames.read_frame(open_store.open_group(atlas.config.path)["obs"], atlas.config.path)
+        obs = frames.read_frame(open_root(atlas.config.path)["obs"], atlas.config.path)
         if obs.index.name in obs.columns or "/" in str(obs.index.name):
             obs.index.name = None  # else AnnData compares the column with it, or refuses the name
         obs = obs.iloc[order].rename(columns=names_without_slash(list(obs.columns)))

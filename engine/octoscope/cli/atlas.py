@@ -27,6 +27,13 @@ Counts = Annotated[str, typer.Option(help="auto, X, raw.X or layers/<name>")]
 GeneId = Annotated[str | None, typer.Option(help="var column of Ensembl ids")]
 Donor = Annotated[str | None, typer.Option(help="obs column of donors, if runs use it")]
 Duplicates = Annotated[str, typer.Option(help="Genes that share an id: refuse, or sum")]
+SymbolKey = Annotated[str, typer.Option(help="var column of gene symbols")]
+Aliases = Annotated[
+    str | None, typer.Option(help="Table with columns alias and ensembl (tsv, csv, parquet)")
+]
+Missing = Annotated[str, typer.Option(help="Chunks that are not in the store: refuse, or fill")]
+Fractional = Annotated[str, typer.Option(help="Counts that are not whole: refuse, or round")]
+AllData = Annotated[bool, typer.Option("--all-data", help="Cells that are no primary data, too")]
 Seed = Annotated[int, typer.Option(help="The seed of the runs to come")]
 
 
@@ -58,23 +65,17 @@ class _Progress:
             err.print(f"{done:,} of {total:,} {self._what}", soft_wrap=True)
 
 
-def _config(
-    path: str,
-    category: list[str] | None,
-    counts: str,
-    gene_id: str | None,
-    donor: str | None,
-    duplicate_genes: str = "refuse",
-) -> AtlasConfig:
+def _config(path: str, category: list[str] | None, gene_id: str | None, donor: str | None,
+            all_data: bool, **others: Any) -> AtlasConfig:  # fmt: skip
     from octoscope.config import AtlasConfig, validated
 
     tree = {
         "path": path,
-        "counts": counts,
         "category_key": category or [],
         "gene_id_key": gene_id,
         "replicate_key": donor,
-        "duplicate_genes": duplicate_genes,
+        "primary_only": not all_data,
+        **others,
     }
     return validated(AtlasConfig, tree, "arguments", "see --help")
 
@@ -100,6 +101,11 @@ def atlas_info(
     gene_id: GeneId = None,
     donor: Donor = None,
     duplicate_genes: Duplicates = "refuse",
+    symbol_key: SymbolKey = "feature_name",
+    gene_aliases: Aliases = None,
+    missing_chunks: Missing = "refuse",
+    fractional_counts: Fractional = "refuse",
+    all_data: AllData = False,
     seed: Seed = 0,
     quick: Annotated[bool, typer.Option("--quick", help="Look at a sample of the counts")] = False,
     as_json: AsJson = False,
@@ -110,7 +116,11 @@ def atlas_info(
     """
     from octoscope.atlas import info
 
-    config = _config(path, category, counts, gene_id, donor, duplicate_genes)
+    config = _config(
+        path, category, gene_id, donor, all_data, counts=counts, duplicate_genes=duplicate_genes,
+        symbol_key=symbol_key, gene_aliases=gene_aliases, missing_chunks=missing_chunks,
+        fractional_counts=fractional_counts,
+    )  # fmt: skip
     with _Progress("cells checked") as progress:
         result = info(config, seed, quick=quick, on_progress=progress.report)
     if as_json:
@@ -150,12 +160,22 @@ def atlas_check(
     counts: Counts = "auto",
     gene_id: GeneId = None,
     donor: Donor = None,
+    symbol_key: SymbolKey = "feature_name",
+    gene_aliases: Aliases = None,
+    missing_chunks: Missing = "refuse",
+    fractional_counts: Fractional = "refuse",
+    all_data: AllData = False,
     as_json: AsJson = False,
 ) -> None:
     """Read every chunk once and list those that are missing or damaged; exit 1 if there are any."""
     from octoscope.atlas import check
 
-    found = check(_config(path, category, counts, gene_id, donor))
+    config = _config(
+        path, category, gene_id, donor, all_data, counts=counts,
+        symbol_key=symbol_key, gene_aliases=gene_aliases, missing_chunks=missing_chunks,
+        fractional_counts=fractional_counts,
+    )  # fmt: skip
+    found = check(config)
     bare = [name for name, checked in found.checksums.items() if not checked]
     rows = {
         "counts": found.counts,
@@ -181,6 +201,11 @@ def atlas_convert(
     gene_id: GeneId = None,
     donor: Donor = None,
     duplicate_genes: Duplicates = "refuse",
+    symbol_key: SymbolKey = "feature_name",
+    gene_aliases: Aliases = None,
+    missing_chunks: Missing = "refuse",
+    fractional_counts: Fractional = "refuse",
+    all_data: AllData = False,
     seed: Seed = 0,
     memory: Annotated[str, typer.Option(help="For counts held at once; less: more passes")] = "2GB",
     as_json: AsJson = False,
@@ -191,7 +216,11 @@ def atlas_convert(
     """
     from octoscope.atlas import convert
 
-    config = _config(path, category, counts, gene_id, donor, duplicate_genes)
+    config = _config(
+        path, category, gene_id, donor, all_data, counts=counts, duplicate_genes=duplicate_genes,
+        symbol_key=symbol_key, gene_aliases=gene_aliases, missing_chunks=missing_chunks,
+        fractional_counts=fractional_counts,
+    )  # fmt: skip
     with _Progress("cells counted, then written") as progress:
         rows = convert(config, target, seed=seed, memory=memory, on_progress=progress.report)
     show(rows, as_json, lambda: _table(target, rows))

@@ -39,12 +39,19 @@ class AtlasConfig(Section):
     )
     missing_chunks: Literal["refuse", "fill"] = setting(
         "refuse",
-        "Chunks that are not in the store, of a dense matrix or of obs and var "
+        "Chunks that are not in the store, of a matrix's values or of obs and var "
         "columns. refuse: stop. fill: read them as zeros; writers may leave out chunks of zeros "
         "(a lost chunk then reads as the first category, False or no counts)",
     )
     duplicate_genes: Literal["refuse", "sum"] = setting(
         "refuse", "What to do with genes that have one id after version stripping"
+    )
+
+    fractional_counts: Literal["refuse", "round"] = setting(
+        "refuse",
+        "What to do with counts that are not whole (corrected for ambient RNA, estimated from "
+        "transcripts). round: to the nearest whole number, where `counts` names the place",
+        absent="refuse",
     )
 
     @property

@@ -35,6 +35,7 @@ from octoscope.models.blocks import (
 from octoscope.models.family_options import read_options
 from octoscope.models.gene_list import gene_list_19264
 from octoscope.models.gene_matching import by_gene_list
+from octoscope.models.key_prefixes import renamed, unwrapped
 from octoscope.models.protocol import (
     GENE,
     PAD,
@@ -45,13 +46,21 @@ from octoscope.models.protocol import (
     Tokens,
     Variant,
 )
+from octoscope.models.weight_files import folder_of, holds_weight, outside, weights_in
 from octoscope.models.weights import load_state, read_json, take_strict
 
 _DEPTH = TOKEN_KINDS.index("depth")
 _TARGET, _LOG10_FLOOR, _CAP = 1e4, 5.0, 20.0
-# The masked-language-model head, part by part: it does not enter the encoder
-# (tests/models/test_ignored_weights.py).
-HEADS = ("cls.predictions.transform.", "cls.predictions.decoder.", "cls.predictions.bias")
+# Heads that do not enter the encoder, one by one; proof: tests/models/test_ignored_weights.py.
+HEADS = (
+    "cls.predictions.transform.",
+    "cls.predictions.decoder.",
+    "cls.predictions.bias",
+    "adapter.",
+    "classifier.",
+)
+_WEIGHTS = ("model.safetensors", "pytorch_model.bin")
+_ANCHOR = "gene_embedding.lookup_table.weight"
 _FILES = "config.json, pytorch_model.bin"
 _LICENCE = "GenBio AI community licence"
 _FIXED = {
@@ -68,12 +77,14 @@ class AIDOCellOptions(BaseModel):
 
     ``context``: ``full``, the published input, or ``shared``: only list genes that the atlas has
     (values as in the full input). A shorter input changes every hidden state.
+    ``ignored_weights``: beginnings of weights that are heads on the encoder's output.
     """
 
     model_config = ConfigDict(extra="forbid")
 
     context: Literal["full", "shared"] = "full"
     depth_tokens: Literal[0, 2] = 2
+    ignored_weights: list[str] = []
 
     @field_validator("context", mode="before")
     @classmethod
@@ -85,7 +96,6 @@ class AIDOCell:
     """AIDO.Cell: a folder with ``config.json`` and ``pytorch_model.bin`` or safetensors."""
 
     family = "aidocell"
-    files: tuple[Path, ...] = ()
     special_kinds = ("depth",)
     variants = (
         Variant("3M", "6", "128", "4", _FILES, "huggingface.co/genbio-ai/AIDO.Cell-3M", _LICENCE),
@@ -109,8 +119,10 @@ class AIDOCell:
         weights: dict[str, torch.Tensor],
         config: Mapping[str, Any],
         settings: AIDOCellOptions,
+        files: tuple[Path, ...] = (),
     ) -> None:
         self._w = weights
+        self.files = files
         self._settings = settings
         self._eps = float(config["layer_norm_eps"])
         self._alpha = float(config["bin_alpha"])
@@ -128,9 +140,11 @@ class AIDOCell:
 
     @classmethod
     def recognises(cls, path: Path) -> bool:
-        """Tell whether the folder's ``config.json`` names AIDO.Cell's model type."""
-        config = path / "config.json"
-        return config.is_file() and '"cellfoundation"' in config.read_text(errors="replace")
+        """Tell whether ``config.json`` names AIDO.Cell's model type, or the weights are its own."""
+        config = folder_of(path) / "config.json"
+        if config.is_file() and '"cellfoundation"' in config.read_text(errors="replace"):
+            return True
+        return holds_weight(path, _WEIGHTS, _ANCHOR)
 
     @classmethod
     def load(
@@ -150,7 +164,7 @@ class AIDOCell:
             If a file is absent or damaged, a setting is not one of the published models', an
             option unknown, or a weight missing, unexpected or of the wrong shape.
         """
-        where = path / "config.json"
+        where = folder_of(path) / "config.json"
         config = read_json(where, "models.*.path")
         for name, value in _FIXED.items():
             if config.get(name, value if name in _MAY_LACK else None) != value:
@@ -176,12 +190,16 @@ class AIDOCell:
                 f"{n_genes}; the published gene list has {len(gene_list_19264())}",
                 "give a published AIDO.Cell folder",
             )
-        file = path / "model.safetensors"
-        file = file if file.exists() else path / "pytorch_model.bin"
+        settings = read_options(AIDOCellOptions, options)
+        file = weights_in(path, _WEIGHTS) or path / _WEIGHTS[-1]
         # the published file holds the masked-language-model class, its encoder under `bert.`
-        state = {n.removeprefix("bert."): v for n, v in load_state(file).items()}
-        weights = take_strict(state, shapes, HEADS, where=str(file), dtype=dtype, device=device)
-        return cls(weights, config, read_options(AIDOCellOptions, options))
+        state = unwrapped(load_state(file), _ANCHOR, where=str(file), inner=("bert.", ""))
+        state = renamed(state, lambda n: n.removeprefix("bert."), where=str(file))
+        weights = take_strict(
+            state, shapes, HEADS, where=str(file), dtype=dtype, device=device,
+            declared=settings.ignored_weights,
+        )  # fmt: skip
+        return cls(weights, config, settings, files=outside(path, where, file))
 
     @property
     def genes(self) -> GeneTable:

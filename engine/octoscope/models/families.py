@@ -12,6 +12,7 @@ import torch
 
 from octoscope.errors import InputError, OctoscopeError, in_one_line
 from octoscope.models.protocol import FoundationModel
+from octoscope.models.weight_files import look, refuse_stand_in, weight_names, weights_in
 from octoscope.models.weights import refuse_adapter
 
 GROUP = "octoscope.models"
@@ -81,9 +82,16 @@ def family_of(path: Path) -> str:
         if family.recognises(path):
             return name
     refuse_adapter(path)
+    file = weights_in(path, ())
+    seen = "it holds no file of weights"
+    if file is not None:
+        refuse_stand_in(file)
+        names = weight_names(file)
+        where = "" if file == path else f"{file.name}: "
+        seen = where + (look(names) if names else "no names of weights in it (truncated?)")
     raise InputError(
         str(path),
-        f"not recognised by any installed family ({', '.join(families())})",
+        f"not recognised by any installed family ({', '.join(families())}); {seen}",
         "give the folder with all published files, or install the family's plug-in",
     )
 

@@ -33,6 +33,7 @@ from octoscope.models.geneformer_belonging import (
     settle,
 )
 from octoscope.models.geneformer_files import Dictionaries, find_dictionaries
+from octoscope.models.key_prefixes import renamed, unwrapped
 from octoscope.models.protocol import (
     GENE,
     PAD,
@@ -44,6 +45,7 @@ from octoscope.models.protocol import (
     Variant,
 )
 from octoscope.models.ragged import held, kept, ranked
+from octoscope.models.weight_files import folder_of, holds_weight, outside, weights_in
 from octoscope.models.weights import load_state, read_json, take_strict
 
 _CLS, _EOS = TOKEN_KINDS.index("cls"), TOKEN_KINDS.index("eos")
@@ -55,7 +57,13 @@ HEADS = (
     "pooler.dense.",
     "cls.seq_relationship.",
     "classifier.",
+    "classification_heads.",
+    "attention_pool.",
+    "attention_layer.",
+    "adapter.",
 )
+_WEIGHTS = ("model.safetensors", "pytorch_model.bin")
+_ANCHOR = "embeddings.word_embeddings.weight"
 _ATTENTION = "octoscope"
 _SOURCE, _LICENCE = "huggingface.co/ctheodoris/Geneformer", "Apache-2.0"
 _FILES = "config.json, model.safetensors; dictionaries: {} of the geneformer package"
@@ -98,11 +106,12 @@ class Geneformer:
         bert: Any,
         dictionaries: Dictionaries,
         settings: GeneformerOptions,
+        files: tuple[Path, ...],
     ) -> None:
         bert.load_state_dict(weights, strict=True, assign=True)
         self._bert = bert.eval().requires_grad_(False)
         self._settings, self._dictionaries = settings, dictionaries
-        self.files = dictionaries.files
+        self.files = files
         config = bert.config
         self.n_layers, self.n_heads = config.num_hidden_layers, config.num_attention_heads
         self.d = config.hidden_size
@@ -122,12 +131,13 @@ class Geneformer:
 
     @classmethod
     def recognises(cls, path: Path) -> bool:
-        """Tell whether the folder's ``config.json`` names BERT."""
+        """Tell whether ``config.json`` names BERT, or the weights are BERT's."""
         try:
-            config = parse_json(read_bounded(path / "config.json"))
+            config = parse_json(read_bounded(folder_of(path) / "config.json"))
         except (OSError, ValueError):
-            return False
-        return isinstance(config, dict) and config.get("model_type") == "bert"
+            config = None
+        named = isinstance(config, dict) and config.get("model_type") == "bert"
+        return named or holds_weight(path, _WEIGHTS, _ANCHOR)
 
     @classmethod
     def load(
@@ -148,17 +158,22 @@ class Geneformer:
             option unknown, or a weight missing, unexpected or of the wrong shape.
         """
         given = read_options(GeneformerOptions, options)
-        bert = _skeleton(path / "config.json")
-        dictionaries = find_dictionaries(path, given.dictionaries, mapped=given.collapse_ensembl)
+        folder = folder_of(path)
+        bert = _skeleton(folder / "config.json")
+        dictionaries = find_dictionaries(folder, given.dictionaries, mapped=given.collapse_ensembl)
         settings = settle(given, bert.config, dictionaries)
-        file = path / "model.safetensors"
-        file = file if file.exists() else path / "pytorch_model.bin"
+        file = weights_in(path, _WEIGHTS) or path / _WEIGHTS[-1]
         # the published file holds the masked-language-model class, its encoder under `bert.`
-        state = {_current(n): v for n, v in load_state(file).items()}
+        state = unwrapped(load_state(file), _ANCHOR, where=str(file), inner=("bert.", ""))
+        state = renamed(state, _current, where=str(file))
         check_buffers(state, str(file))
         shapes = {n: tuple(v.shape) for n, v in bert.state_dict().items()}
-        weights = take_strict(state, shapes, HEADS, where=str(file), dtype=dtype, device=device)
-        return cls(weights, bert, dictionaries, settings)
+        weights = take_strict(
+            state, shapes, HEADS, where=str(file), dtype=dtype, device=device,
+            declared=settings.ignored_weights,
+        )  # fmt: skip
+        files = (*dictionaries.files, *outside(path, folder / "config.json", file))
+        return cls(weights, bert, dictionaries, settings, files)
 
     @property
     def genes(self) -> GeneTable:

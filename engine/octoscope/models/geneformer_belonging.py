@@ -35,6 +35,7 @@ class GeneformerOptions(BaseModel):
     ``collapse_ensembl``: resolve retired ids and add up duplicates, as the authors do.
     ``special_tokens``: null stands for what the convention says.
     ``padded_table``: the embedding has more rows than the dictionary, and they are padding.
+    ``ignored_weights``: beginnings of weights that are heads on the encoder's output.
     """
 
     model_config = ConfigDict(extra="forbid")
@@ -45,6 +46,7 @@ class GeneformerOptions(BaseModel):
     collapse_ensembl: bool = True
     special_tokens: bool | None = None
     padded_table: bool = False
+    ignored_weights: list[str] = []
 
 
 def check_config(config: Mapping[str, Any], where: str) -> None:

@@ -1,7 +1,8 @@
-"""Geneformer's pickled dictionaries, read without executing code: tokens, medians, gene ids."""
+"""Geneformer's dictionaries, pickled or JSON, read without executing code: tokens, medians, ids."""
 
 from __future__ import annotations
 
+import json
 import pickle
 from collections import OrderedDict
 from collections.abc import Callable, Mapping
@@ -12,13 +13,15 @@ from typing import Any
 import numpy as np
 
 from octoscope.errors import InputError
-from octoscope.safe_pickle import numpy_names
+from octoscope.models.weight_files import refuse_stand_in
+from octoscope.safe_pickle import Inert, numpy_names
 
 _KINDS = {
-    "tokens": "token_dictionary*.pkl",
-    "medians": "gene_median_dictionary*.pkl",
-    "mapping": "ensembl_mapping_dict*.pkl",
+    "tokens": "token_dictionary*",
+    "medians": "gene_median_dictionary*",
+    "mapping": "ensembl_mapping_dict*",
 }
+_SUFFIXES = (".pkl", ".pickle", ".json")
 _FIX = (
     "give the folder of Geneformer's dictionaries (in its code package, not beside the weights) "
     "in models.*.options.dictionaries, or put it beside the checkpoint as `dictionaries`"
@@ -77,9 +80,10 @@ def find_dictionaries(checkpoint: Path, given: str | None, *, mapped: bool) -> D
         places = [p for base in near[:2] for p in (base, base / "dictionaries")]
     else:
         places = [base / given for base in (*near, Path.cwd())]
-    folder = next((p for p in places if any(p.glob(_KINDS["tokens"]))), None)
+    folder = next((p for p in places if _files(p, _KINDS["tokens"])), None)
     if folder is None:
-        what = f"no {_KINDS['tokens']} in {given}" if given else f"no {_KINDS['tokens']} beside it"
+        file = f"{_KINDS['tokens']}.pkl or .json"
+        what = f"no {file} in {given}" if given else f"no {file} beside it"
         raise InputError(str(checkpoint), what, _FIX)
     wanted = [k for k in _KINDS if mapped or k != "mapping"]
     found = {kind: _only(folder, _KINDS[kind]) for kind in wanted}
@@ -103,8 +107,12 @@ def find_dictionaries(checkpoint: Path, given: str | None, *, mapped: bool) -> D
     )
 
 
+def _files(folder: Path, pattern: str) -> list[Path]:
+    return sorted(f for f in folder.glob(pattern) if f.suffix in _SUFFIXES)
+
+
 def _only(folder: Path, pattern: str) -> Path:
-    files = sorted(folder.glob(pattern))
+    files = _files(folder, pattern)
     if len(files) != 1:
         names = ", ".join(f.name for f in files) or "none"
         fix = _FIX
@@ -114,25 +122,37 @@ def _only(folder: Path, pattern: str) -> Path:
     return files[0]
 
 
+# Dictionaries of other classes are read as plain ones; a default and its type are left out.
+_PLAIN = {
+    ("collections", "OrderedDict"): OrderedDict,
+    ("collections", "Counter"): OrderedDict,
+    ("collections", "defaultdict"): Inert,
+    ("builtins", "int"): Inert,
+    ("builtins", "float"): Inert,
+    ("builtins", "str"): Inert,
+}
+
+
 class _Unpickler(pickle.Unpickler):
     def find_class(self, module: str, name: str) -> Any:
-        known = numpy_names() | {("collections", "OrderedDict"): OrderedDict}
+        known = numpy_names() | _PLAIN
         if (module, name) not in known:
             raise pickle.UnpicklingError(f"it names {module}.{name}, which is not run")
         return known[(module, name)]
 
 
 def _read(path: Path, kind: Callable[[Any], Any]) -> dict[str, Any]:
-    """Read a pickled dictionary of text to numbers or text.
+    """Read a pickled or JSON dictionary of text to numbers or text.
 
     Raises
     ------
     InputError
         If the file is damaged, holds anything else, or names code.
     """
+    refuse_stand_in(path)
     try:
         with path.open("rb") as handle:
-            value = _Unpickler(handle).load()
+            value = json.load(handle) if path.suffix == ".json" else _Unpickler(handle).load()
     except (pickle.UnpicklingError, EOFError, AttributeError, ImportError, IndexError) as error:
         raise InputError(str(path), f"cannot be read: {error}", "download it again") from None
     except (

@@ -42,7 +42,7 @@ from octoscope.models.protocol import (
 )
 from octoscope.models.ragged import held, kept, padded
 from octoscope.models.scfoundation_file import SECTIONS, ScFoundationFile, read_section
-from octoscope.models.weights import checkpoint_in, names_inside
+from octoscope.models.weight_files import checkpoint_in, text_inside
 
 _COUNT = TOKEN_KINDS.index("count")
 _TARGET = 1e4
@@ -56,6 +56,7 @@ class ScFoundationOptions(BaseModel):
     ``tX``: T = X (published default ``t4``); ``aX``: T = S + X; ``fX``: T = log10(X s);
     ``bulk``: T = S; ``modelgenerator``: T = S = log10 of the sum of normalised values, as that
     package computes both.
+    ``ignored_weights``: beginnings of weights that are heads on the encoder's output.
     """
 
     model_config = ConfigDict(extra="forbid")
@@ -64,6 +65,7 @@ class ScFoundationOptions(BaseModel):
     target: str = "t4"
     # counts are checked to be raw; the name is accepted because dumps of the authors' code state it
     pre_normalized: Literal[False] = False
+    ignored_weights: list[str] = []
 
     @field_validator("target")
     @classmethod
@@ -118,7 +120,7 @@ class ScFoundation:
     def recognises(cls, path: Path) -> bool:
         """Tell whether this is scFoundation's ``.ckpt`` file, or a folder that holds it."""
         found = checkpoint_in(path, ".ckpt")
-        return found is not None and b"mae_autobin" in names_inside(found)
+        return found is not None and "mae_autobin" in text_inside(found)
 
     @classmethod
     def load(
@@ -143,7 +145,7 @@ class ScFoundation:
         if found is None:
             raise InputError(str(path), "holds no .ckpt file", "give scFoundation's models.ckpt")
         file = read_section(found, settings.section)
-        return cls(file.take(dtype, device), file, settings)
+        return cls(file.take(dtype, device, settings.ignored_weights), file, settings)
 
     @property
     def genes(self) -> GeneTable:

@@ -11,6 +11,7 @@ import torch
 
 from octoscope.errors import InputError
 from octoscope.models.gene_list import gene_list_19264
+from octoscope.models.weight_files import look, weight_names
 from octoscope.models.weights import load_whole, take_strict, tensors_of
 
 SECTIONS = ("gene", "cell", "rde")
@@ -41,8 +42,10 @@ class ScFoundationFile:
     mask_value: float
     pad_value: float
 
-    def take(self, dtype: torch.dtype, device: torch.device) -> dict[str, torch.Tensor]:
-        """Return every encoder weight, strictly.
+    def take(
+        self, dtype: torch.dtype, device: torch.device, ignored_weights: list[str]
+    ) -> dict[str, torch.Tensor]:
+        """Return every encoder weight, strictly; what begins as ``ignored_weights`` is unread.
 
         Raises
         ------
@@ -56,6 +59,7 @@ class ScFoundationFile:
             where=self.where,
             dtype=dtype,
             device=device,
+            declared=ignored_weights,
         )
 
     def expected_shapes(self) -> dict[str, tuple[int, ...]]:
@@ -98,7 +102,8 @@ def read_section(path: Path, section: str) -> ScFoundationFile:
     """
     whole = load_whole(path)
     if not isinstance(whole, Mapping) or not any(s in whole for s in SECTIONS):
-        raise InputError(str(path), f"has none of the sections {', '.join(SECTIONS)}", _FIX)
+        seen = look(weight_names(path))
+        raise InputError(str(path), f"has none of the sections {', '.join(SECTIONS)}; {seen}", _FIX)
     if section not in whole:
         have = [s for s in SECTIONS if s in whole]
         raise InputError(f"{path}: {section}", f"absent; the file has {have}", "choose one of them")

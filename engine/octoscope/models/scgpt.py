@@ -1,6 +1,7 @@
 """scGPT (Cui et al. 2024), native: the encoder of the published whole-human and organ models.
 
-h0 = LN(E[token]) + LN(W2 relu(W1 min(x, 512) + b1) + b2), through a batch norm if the file has one
+h0 = LN(E[token]) + LN(W2 relu(W1 min(x, 512) + b1) + b2), through a batch norm if the file has one;
+     a perturbation model adds P[not perturbed]
 layer: a = softmax(q k^T / sqrt(d_head)); y = LN1(h + (a v) Wo^T + bo)
        h' = LN2(y + W2 relu(W1 y + b1) + b2)                       (post-norm, eps 1e-5)
 """
@@ -8,6 +9,7 @@ layer: a = softmax(q k^T / sqrt(d_head)); y = LN1(h + (a v) Wo^T + bo)
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Mapping
 from itertools import pairwise
 from pathlib import Path
@@ -18,11 +20,11 @@ import torch
 import torch.nn.functional as F
 from scipy import sparse
 
-from octoscope.errors import InputError
 from octoscope.genes import GeneTable, ensembl_of_symbols
 from octoscope.models.blocks import attend, head_weights
 from octoscope.models.family_options import read_options
 from octoscope.models.gene_matching import by_symbol
+from octoscope.models.key_prefixes import renamed, unwrapped
 from octoscope.models.protocol import (
     GENE,
     PAD,
@@ -34,8 +36,19 @@ from octoscope.models.protocol import (
     Variant,
 )
 from octoscope.models.ragged import held, kept, padded
+from octoscope.models.scgpt_args import read_args
 from octoscope.models.scgpt_batch_norm import BatchNorm, split_batch_norm
-from octoscope.models.scgpt_file import HEADS, expected_shapes, read_vocabulary, table_rows
+from octoscope.models.scgpt_file import (
+    ANCHOR,
+    HEADS,
+    expected_shapes,
+    find_files,
+    is_scgpt,
+    own_name,
+    read_vocabulary,
+    table_rows,
+)
+from octoscope.models.scgpt_perturbation import split_flags
 from octoscope.models.scgpt_tokens import (
     CellRandomness,
     ScGPTOptions,
@@ -43,18 +56,19 @@ from octoscope.models.scgpt_tokens import (
     bin_cells,
     choose_tokens,
 )
-from octoscope.models.weights import load_state, read_json, take_strict
+from octoscope.models.weight_files import outside
+from octoscope.models.weights import load_state, take_strict
 
-_NAMES = ("args.json", "vocab.json", "best_model.pt")
-_FILES = ", ".join(_NAMES)
+_FILES = "args.json, vocab.json, best_model.pt"
 _SOURCE = "links in the README of github.com/bowang-lab/scGPT"
 _LICENCE = "see that repository"
 _MAX_VALUE = 512.0
 _CLS = TOKEN_KINDS.index("cls")
+_SPECIAL = re.compile(r"<\w+>")  # <pad>, <cls>, <eoc>, and those that fine-tuning appends
 
 
 class ScGPT:
-    """A published scGPT folder: ``args.json``, ``vocab.json``, ``best_model.pt``."""
+    """A scGPT folder (``args.json``, ``vocab.json``, ``best_model.pt``), or its weights file."""
 
     family = "scgpt"
     special_kinds = ("cls",)
@@ -65,7 +79,6 @@ class ScGPT:
             _FILES, _SOURCE, _LICENCE,
         ),
     )  # fmt: skip
-    files: tuple[Path, ...] = ()
     # fp32 against the authors' code (docs/models.md)
     tolerances: Mapping[str, float] = {
         "attn": 2e-6,
@@ -83,33 +96,36 @@ class ScGPT:
         *,
         n_layers: int,
         n_heads: int,
-        special: dict[str, int],
         seed: int,
         batch_norm: BatchNorm | None = None,
+        flag: torch.Tensor | None = None,
+        files: tuple[Path, ...] = (),
     ) -> None:
         self._w = weights
-        self._batch_norm = batch_norm
+        self._batch_norm, self._flag = batch_norm, flag
         self._vocab = vocab
         self._settings = settings
-        self._special = special
+        self.files = files
         self.n_layers, self.n_heads = n_layers, n_heads
         self.d = int(weights["encoder.embedding.weight"].shape[1])
-        self.variant = settings.recipe
+        reading = settings.pert_encoder
+        kind = "" if reading is None else f", perturbation model ({reading})"
+        self.variant = f"{settings.recipe}{kind}"
         self.options: Mapping[str, Any] = settings.model_dump()
         self._device = weights["encoder.embedding.weight"].device
         self._randomness: CellRandomness | UpstreamRandomness = CellRandomness(
             seed if settings.binning_seed is None else settings.binning_seed,
             seed if settings.sampling_seed is None else settings.sampling_seed,
         )
-        names = sorted((r, n) for n, r in vocab.items() if n not in special)
+        names = sorted((r, n) for n, r in vocab.items() if not _SPECIAL.fullmatch(n))
         self._rows = np.array([r for r, _ in names], np.int64)
         symbols = np.array([n for _, n in names], dtype=object)
         self._genes = GeneTable(ensembl_of_symbols(symbols), symbols)
 
     @classmethod
     def recognises(cls, path: Path) -> bool:
-        """Tell whether the folder holds scGPT's three files."""
-        return all((path / name).exists() for name in _NAMES)
+        """Tell whether the folder, or the file, holds weights of scGPT."""
+        return is_scgpt(path)
 
     @classmethod
     def load(
@@ -129,61 +145,43 @@ class ScGPT:
             If a file is absent or damaged, an option unknown, or a weight missing, unexpected or
             of the wrong shape.
         """
-        args = read_json(path / "args.json", "models.*.path")
-        vocab = read_vocabulary(path / "vocab.json")
-        where = str(path / "best_model.pt")
-        try:
-            n_layers, n_heads = int(args["nlayers"]), int(args["nheads"])
-            d, ff = int(args["embsize"]), int(args["d_hid"])
-            pad_value = float(args.get("pad_value", -2))
-            fits = d % n_heads == 0 and n_layers > 0
-        except (KeyError, TypeError, ValueError, ZeroDivisionError) as error:
-            raise InputError(
-                str(path / "args.json"),
-                f"nlayers, nheads, embsize, d_hid or pad_value cannot be used ({error!r})",
-                "give scGPT's own args.json",
-            ) from None
-        if not fits:
-            raise InputError(
-                str(path / "args.json"),
-                f"nlayers {n_layers}, embsize {d}, nheads {n_heads}",
-                "give scGPT's own args.json",
-            )
-        style = args.get("input_emb_style", "continuous")
-        if style != "continuous" or args.get("pre_norm", False):
-            raise InputError(
-                str(path / "args.json"),
-                f"input_emb_style {style!r}, pre_norm {args.get('pre_norm', False)}",
-                "only the published continuous, post-norm encoder is supported",
-            )
-        defaults: dict[str, Any] = {"pad_value": pad_value}
+        files = find_files(path, read_options(ScGPTOptions, options).base)
+        args = read_args(files.args)
+        vocab = read_vocabulary(files.vocabulary)
+        where = str(files.weights)
+        defaults: dict[str, Any] = {"pad_value": args.pad_value}
         if (options or {}).get("recipe") == "preprocessor":
-            defaults["n_bins"] = int(args.get("n_bins", 51))  # embed_data fixes 51
+            defaults["n_bins"] = args.n_bins  # embed_data fixes 51
         settings = read_options(ScGPTOptions, options, defaults)
-        special: dict[str, int] = {n: vocab[n] for n in ("<pad>", "<cls>", "<eoc>") if n in vocab}
-        state = {
-            n.replace("self_attn.in_proj_", "self_attn.Wqkv."): v
-            for n, v in load_state(path / "best_model.pt").items()
-        }
-        batch_norm, state = split_batch_norm(state, settings.batch, d, where=where, device=device)
-        rows = table_rows(state, vocab, padded=settings.padded_table, path=path)
+        state = unwrapped(load_state(files.weights), ANCHOR, where=where)
+        state = renamed(state, own_name, where=where)
+        batch_norm, state = split_batch_norm(
+            state, settings.batch, args.d, where=where, device=device
+        )
+        flag, reading, state = split_flags(
+            state, settings.pert_encoder, args.d, where=where, dtype=dtype, device=device
+        )
+        settings = settings.model_copy(update={"base": files.base, "pert_encoder": reading})
+        rows = table_rows(state, vocab, padded=settings.padded_table, files=files)
         weights = take_strict(
             state,
-            expected_shapes(rows, d, ff, n_layers),
+            expected_shapes(rows, args.d, args.ff, args.n_layers),
             HEADS,
             where=where,
             dtype=dtype,
             device=device,
+            declared=settings.ignored_weights,
         )
         return cls(
             weights,
             vocab,
             settings,
-            n_layers=n_layers,
-            n_heads=n_heads,
-            special=special,
+            n_layers=args.n_layers,
+            n_heads=args.n_heads,
             seed=seed,
             batch_norm=batch_norm,
+            flag=flag,
+            files=outside(path, files.args, files.vocabulary, files.weights),
         )
 
     @property
@@ -202,15 +200,20 @@ class ScGPT:
     def dataset_options(
         self, statistics: GeneStatistics | None, match: GeneMatch
     ) -> dict[str, Any] | None:
-        """Fix the gene filter of recipe ``preprocessor``, which runs over the whole data set."""
+        """Fix the gene filter of recipe ``preprocessor``, which runs over the whole data set.
+
+        And what loading settled: where the base is, and how ``pert_encoder`` is read.
+        """
         s = self._settings
+        settled = {n: v for n in ("base", "pert_encoder") if (v := getattr(s, n)) is not None}
         filtered = s.recipe == "preprocessor" and s.filter_gene_by_counts
         if not filtered or s.context_genes is not None:
-            return {}
+            return settled
         if statistics is None:
             return None
         keep = (match.model_gene >= 0) & (statistics.total >= s.filter_gene_by_counts)
-        return {"context_genes": [str(g) for g in match.genes.ensembl[match.model_gene[keep]]]}
+        genes = [str(g) for g in match.genes.ensembl[match.model_gene[keep]]]
+        return settled | {"context_genes": genes}
 
     def use_upstream_randomness(self) -> None:
         """Draw from the authors' sequential streams; tokens then depend on the order of cells."""
@@ -307,14 +310,14 @@ class ScGPT:
         gene = padded(genes, indptr, shape, -1, np.int32, first=1)
         value = padded(bins, indptr, shape, s.pad_value, np.float32, first=1)
         kind = np.where(held(lengths, shape[1], first=1), np.int8(GENE), np.int8(PAD))
-        row = np.append(self._rows, self._special["<pad>"])[gene]
-        kind[:, 0], row[:, 0] = _CLS, self._special["<cls>"]
+        row = np.append(self._rows, self._vocab["<pad>"])[gene]
+        kind[:, 0], row[:, 0] = _CLS, self._vocab["<cls>"]
         if s.recipe == "preprocessor":
             value[:, 0] = 0.0
         return Tokens(np.asarray(cell_ids), gene, kind, value, row, kind != PAD)
 
     def embed(self, tokens: Tokens) -> torch.Tensor:
-        """Return [cells, tokens, d]: gene embedding plus embedded bin, batch norm if any."""
+        """Return [cells, tokens, d]: gene embedding plus embedded bin; flag, batch norm if any."""
         w = self._w
         row = torch.from_numpy(tokens.row).to(self._device)
         dtype = w["encoder.embedding.weight"].dtype
@@ -322,7 +325,8 @@ class ScGPT:
         g = self._norm(F.embedding(row, w["encoder.embedding.weight"]), "encoder.enc_norm")
         v = F.relu(self._linear(value.clamp(max=_MAX_VALUE), "value_encoder.linear1"))
         v = self._norm(self._linear(v, "value_encoder.linear2"), "value_encoder.norm")
-        return g + v if self._batch_norm is None else self._batch_norm(g + v)
+        h = g + v if self._flag is None else g + v + self._flag
+        return h if self._batch_norm is None else self._batch_norm(h)
 
     def layer(
         self, i: int, residual: torch.Tensor, mask: torch.Tensor

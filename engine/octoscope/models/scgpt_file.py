@@ -1,13 +1,16 @@
-"""scGPT's files: the vocabulary, and which weights belong to the encoder."""
+"""scGPT's files: where they are, the vocabulary, and which weights belong to the encoder."""
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 
 import torch
 
 from octoscope.errors import InputError
+from octoscope.models.weight_files import folder_of, holds_weight, weights_in
 from octoscope.models.weights import read_json
 
 # What does not enter the encoder, one by one; proof: tests/models/test_ignored_weights.py.
@@ -18,8 +21,86 @@ HEADS = (
     "cls_decoder.",
     "grad_reverse_discriminator.",
     "batch_encoder.",
+    "mod_encoder.",
 )
+# Names of the weights in published folders, in tutorials and in ports to Hugging Face.
+_WEIGHTS = ("best_model.pt", "model.pt", "model.safetensors", "pytorch_model.bin")
 _TABLE = "encoder.embedding.weight"
+ANCHOR = "value_encoder.linear1.weight"  # in every file, once: shows prefixes of wrappers
+_LAYOUTS = (
+    # torch's attention, and the wrapper around flash attention since 2026
+    (re.compile(r"self_attn\._impl\."), "self_attn."),
+    (re.compile(r"self_attn\.in_proj_"), "self_attn.Wqkv."),
+)
+
+
+@dataclass(frozen=True)
+class ScGPTFiles:
+    """The three files of a checkpoint, and the folder that completes it, if one is named."""
+
+    args: Path
+    vocabulary: Path
+    weights: Path
+    base: str | None
+
+
+def find_files(path: Path, base: str | None) -> ScGPTFiles:
+    """Find the files of a folder, or beside a weights file.
+
+    Parameters
+    ----------
+    base
+        Folder with ``args.json`` and ``vocab.json``, for a checkpoint that lacks one; relative
+        ones are tried from the checkpoint, its two parents and the working directory.
+
+    Raises
+    ------
+    InputError
+        If there are no weights, several, or one of the other files is nowhere.
+    """
+    folder = folder_of(path).resolve()
+    weights = weights_in(path, _WEIGHTS)
+    if weights is None:
+        problem = f"holds no weights ({_WEIGHTS[0]} or another .pt, .bin, .safetensors)"
+        raise InputError(str(path), problem, "complete the folder in models.*.path")
+    places = [folder_of(path)]
+    if base is not None:
+        near = (folder, folder.parent, folder.parent.parent, Path.cwd())
+        places += [p / base for p in near if (p / base).is_dir()][:1]
+        if len(places) == 1:
+            raise InputError("models.*.options.base", f"{base}: no such folder", "check the path")
+    return ScGPTFiles(
+        args=_beside(places, "args.json", "config.json"),
+        vocabulary=_beside(places, "vocab.json", "default_census_vocab.json"),
+        weights=weights,
+        base=str(places[1].resolve()) if len(places) > 1 else None,
+    )
+
+
+def _beside(places: list[Path], *names: str) -> Path:
+    """Return the first file there, by the published name before those of ports."""
+    found = next((p / n for p in places for n in names if (p / n).exists()), None)
+    if found is None:
+        raise InputError(
+            ", ".join(str(p / names[0]) for p in places),
+            "does not exist (fine-tuning scripts save the weights alone)",
+            "copy it from the checkpoint that was fine-tuned, or name that checkpoint's folder in "
+            "models.*.options.base (octoscope models and attention: --option base=FOLDER)",
+        )
+    return found
+
+
+def is_scgpt(path: Path) -> bool:
+    """Tell whether a folder holds scGPT's three files, or its weights file those of scGPT."""
+    named = all((path / n).exists() for n in ("args.json", "vocab.json", _WEIGHTS[0]))
+    return named or holds_weight(path, _WEIGHTS, ANCHOR)
+
+
+def own_name(name: str) -> str:
+    """Return a weight's name as the published files have it (``self_attn.Wqkv.``)."""
+    for layout, ours in _LAYOUTS:
+        name = layout.sub(ours, name)
+    return name
 
 
 def read_vocabulary(path: Path) -> dict[str, int]:
@@ -36,8 +117,11 @@ def read_vocabulary(path: Path) -> dict[str, int]:
     except (TypeError, ValueError) as error:
         fix = "give scGPT's own vocab.json"
         raise InputError(str(path), f"not token -> row ({error})", fix) from None
-    if "<pad>" not in vocab or "<cls>" not in vocab:
-        raise InputError(str(path), "no <pad> or <cls>", "give scGPT's vocab")
+    absent = [n for n in ("<pad>", "<cls>") if n not in vocab]
+    if absent:
+        special = ", ".join(n for n in vocab if not n[:1].isalnum()) or "none"
+        problem = f"no {' or '.join(absent)} (special tokens there: {special})"
+        raise InputError(str(path), problem, "give scGPT's own vocab.json")
     if sorted(vocab.values()) != list(range(len(vocab))):
         top = max(vocab.values()) + 1
         raise InputError(
@@ -50,7 +134,7 @@ def read_vocabulary(path: Path) -> dict[str, int]:
 
 
 def table_rows(
-    state: Mapping[str, torch.Tensor], vocab: Mapping[str, int], *, padded: bool, path: Path
+    state: Mapping[str, torch.Tensor], vocab: Mapping[str, int], *, padded: bool, files: ScGPTFiles
 ) -> int:
     """Return the rows that the embedding must have: one per token, more only where allowed.
 
@@ -66,8 +150,8 @@ def table_rows(
         fix = "give the vocab.json that the checkpoint was trained with"
         if rows > len(vocab):
             fix += "; if the rows beyond it are padding, set models.*.options.padded_table: true"
-        problem = f"{len(vocab)} tokens, and {_TABLE} in best_model.pt has {rows} rows"
-        raise InputError(str(path / "vocab.json"), problem, fix)
+        problem = f"{len(vocab)} tokens, and {_TABLE} in {files.weights.name} has {rows} rows"
+        raise InputError(str(files.vocabulary), problem, fix)
     return rows
 
 

@@ -26,6 +26,10 @@ class ScGPTOptions(BaseModel):
 
     ``batch``: which batch's statistics a checkpoint with ``dsbn.`` uses, numbered as in training.
     ``padded_table``: the embedding has more rows than the vocabulary, and they are padding.
+    ``base``: folder with the ``args.json`` or ``vocab.json`` that a fine-tuned checkpoint lacks.
+    ``pert_encoder``: of a perturbation model; ``unperturbed`` adds the flag 0 to every token, as
+    the model does (null stands for it), ``unread`` leaves it out, as the authors' tutorial does.
+    ``ignored_weights``: beginnings of weights that are heads on the encoder's output.
     """
 
     model_config = ConfigDict(extra="forbid")
@@ -38,6 +42,9 @@ class ScGPTOptions(BaseModel):
     sampling_seed: int | None = None
     batch: int | None = Field(None, ge=0)
     padded_table: bool = False
+    base: str | None = None
+    pert_encoder: Literal["unperturbed", "unread"] | None = None
+    ignored_weights: list[str] = []
     # Recipe "preprocessor" only:
     filter_gene_by_counts: int = 3
     normalize_total: float = 1e4

@@ -36,7 +36,7 @@ from octoscope.models.protocol import (
     Tokens,
     Variant,
 )
-from octoscope.models.scprint_file import ScPRINTFile, read_file
+from octoscope.models.scprint_file import ScPRINTFile, names_scprint, read_file
 from octoscope.models.scprint_tokens import (
     ORDERS,
     PER_CELL,
@@ -44,7 +44,7 @@ from octoscope.models.scprint_tokens import (
     choose_in_cell,
     choose_overall,
 )
-from octoscope.models.weights import checkpoint_in, names_inside
+from octoscope.models.weight_files import checkpoint_in, text_inside
 
 _DEPTH, _CELL, _CLASS = (TOKEN_KINDS.index(k) for k in ("depth", "cell", "class"))
 _MAX_VALUE = 1e5
@@ -97,9 +97,9 @@ class ScPRINT:
 
     @classmethod
     def recognises(cls, path: Path) -> bool:
-        """Tell whether this is a Lightning ``.ckpt`` file, or a folder that holds one."""
+        """Tell whether this is a ``.ckpt`` file with weights of scPRINT, or a folder with one."""
         found = checkpoint_in(path, ".ckpt")
-        return found is not None and b"mae_autobin" not in names_inside(found)
+        return found is not None and names_scprint(text_inside(found))
 
     @classmethod
     def load(
@@ -132,7 +132,7 @@ class ScPRINT:
                 f"{normalization!r}; this version knows sum and log",
                 "set models.*.options.normalization if one of them is what it was trained with",
             )
-        return cls(file.take(dtype, device), file, settings, seed=seed)
+        return cls(file.take(dtype, device, settings.ignored_weights), file, settings, seed=seed)
 
     @property
     def genes(self) -> GeneTable:

@@ -11,6 +11,8 @@ import torch
 import torch.nn.functional as F
 
 from octoscope.errors import InputError
+from octoscope.models.key_prefixes import unwrapped
+from octoscope.models.weight_files import look
 from octoscope.models.weights import load_lightning, narrowed, take_strict
 
 # Heads that do not enter the encoder, one by one; proof: tests/models/test_ignored_weights.py.
@@ -66,8 +68,10 @@ class ScPRINTFile:
     n_kv_heads: int
     d: int
 
-    def take(self, dtype: torch.dtype, device: torch.device) -> dict[str, torch.Tensor]:
-        """Return every encoder weight, strictly.
+    def take(
+        self, dtype: torch.dtype, device: torch.device, ignored_weights: list[str]
+    ) -> dict[str, torch.Tensor]:
+        """Return every encoder weight, strictly; what begins as ``ignored_weights`` is unread.
 
         Raises
         ------
@@ -81,6 +85,7 @@ class ScPRINTFile:
             where=str(self.path),
             dtype=dtype,
             device=device,
+            declared=ignored_weights,
         )
         if "pos_encoder.pe" in weights:
             weights["pos_encoder.pe"] = weights["pos_encoder.pe"].flatten(1)
@@ -137,6 +142,11 @@ class ScPRINTFile:
         return 4 * self.d if weight is None else int(weight.shape[0])
 
 
+def names_scprint(names: list[str]) -> bool:
+    """Tell from the names inside a file whether they are scPRINT's, of this or another version."""
+    return any("gene_encoder." in n for n in names) and any("expr_encoder." in n for n in names)
+
+
 def read_file(path: Path) -> ScPRINTFile:
     """Read a checkpoint.
 
@@ -146,6 +156,9 @@ def read_file(path: Path) -> ScPRINTFile:
         If it is not scPRINT v1, or a hyper-parameter is absent or cannot be used.
     """
     state, settings = load_lightning(path)
+    state = unwrapped(state, "expr_encoder.encoder.0.weight", where=str(path))
+    if not names_scprint([*state]):
+        raise InputError(str(path), f"not scPRINT's weights: {look(state)}", _V1)
     for part, what in _OTHER_WEIGHTS.items():
         hit = next((n for n in state if part in n), None)
         if hit is not None:

@@ -31,6 +31,7 @@ class ScPRINTOptions(BaseModel):
     ``context_genes``: Ensembl ids or symbols; a list, comma-separated text, or the path of a text
     file or dump. They are the context (``some``) or join the chosen genes.
     ``max_len``: genes per cell. ``normalization``: null stands for the checkpoint's own.
+    ``ignored_weights``: beginnings of weights that are heads on the encoder's output.
     """
 
     model_config = ConfigDict(extra="forbid")
@@ -49,6 +50,7 @@ class ScPRINTOptions(BaseModel):
     depth: Literal["log2(1 + total counts over all genes of the cell)"] = (
         "log2(1 + total counts over all genes of the cell)"
     )
+    ignored_weights: list[str] = []
 
     @field_validator("context", mode="before")
     @classmethod

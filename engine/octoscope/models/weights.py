@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pickle
-import zipfile
+import re
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
@@ -16,8 +16,10 @@ from octoscope.bounded_reads import read_bounded
 from octoscope.digests import file_digest
 from octoscope.errors import InputError
 from octoscope.json_values import parse_json
-from octoscope.safe_pickle import load_inert
-from octoscope.zip_parts import archive_fault, part_of
+from octoscope.models.key_prefixes import renamed
+from octoscope.models.weight_files import beginnings, look, refuse_stand_in, shards_of, text_inside
+from octoscope.safe_pickle import Inert, load_inert
+from octoscope.zip_parts import archive_fault
 
 
 def read_json(path: Path, field: str) -> dict[str, Any]:
@@ -46,10 +48,22 @@ _BROKEN = (
     RuntimeError, EOFError, pickle.UnpicklingError, SafetensorError, ValueError, KeyError, OSError,
     AttributeError, TypeError, IndexError, OverflowError, AssertionError,
 )  # fmt: skip
+_STATE_DICT = (
+    "load it with its authors' code, save the weights alone (torch.save(model.state_dict(), ...)) "
+    "and give that file"
+)
+_WRAPPERS = re.compile(r"\b(?:_orig_mod|_fsdp_wrapped_module|_checkpoint_wrapped_module)\.")
+_IGNORED = "models.*.options.ignored_weights"
 
 
 def _unreadable(path: Path, error: Exception) -> InputError:
-    first = str(error).splitlines()[0] if str(error) else type(error).__name__
+    text = str(error)
+    if "TorchScript" in text:
+        problem = "cannot be read as weights: a TorchScript program"
+        return InputError(str(path), problem, _STATE_DICT)
+    first = text.splitlines()[0] if text else type(error).__name__
+    if "weights_only" in first:  # torch's advice is to run what the file names
+        first = "it names code, which is not run"
     return InputError(
         str(path),
         f"cannot be read as weights (truncated, or holds more than tensors): {first[:160]}",
@@ -57,40 +71,8 @@ def _unreadable(path: Path, error: Exception) -> InputError:
     )
 
 
-def checkpoint_in(path: Path, suffix: str) -> Path | None:
-    """Return the one file with a suffix: ``path`` itself, or the only such file in the folder.
-
-    Raises
-    ------
-    InputError
-        If the folder holds several.
-    """
-    if path.is_file():
-        return path if path.suffix == suffix else None
-    found = sorted(path.glob(f"*{suffix}"))
-    if len(found) > 1:
-        names = ", ".join(f.name for f in found)
-        raise InputError(str(path), f"holds several checkpoints: {names}", "give one of the files")
-    return found[0] if found else None
-
-
-def names_inside(path: Path) -> bytes:
-    """Return the pickled skeleton of a torch file, to tell families apart; nothing is unpickled.
-
-    Of a file in torch's older format, the first megabyte.
-    """
-    try:
-        try:
-            return part_of(path, "/data.pkl", _SKELETON)
-        except zipfile.BadZipFile:
-            with path.open("rb") as handle:
-                return handle.read(1 << 20)
-    except OSError:
-        return b""
-
-
 # how PEFT names the parts of an adapter that is not merged
-_ADAPTERS = (".lora_A.", ".lora_B.", ".lora_embedding_", ".base_layer.", ".modules_to_save.")
+_ADAPTERS = (".lora_", ".base_layer.", ".modules_to_save.")
 _MERGE = (
     "merge the adapter first (PEFT: model.merge_and_unload(), then save_pretrained) and give the "
     "merged folder"
@@ -115,39 +97,90 @@ def refuse_adapter(folder: Path) -> None:
         )
 
 
-_SKELETON = 1 << 26  # bytes of a pickle without its tensors, at most
-
-
 def _require_sound(path: Path) -> None:
     """Refuse a file that is absent, or a torch archive whose parts do not match their checksums."""
     refuse_adapter(path.parent)
     if not path.exists():
         raise InputError(str(path), "does not exist", "check models.*.path")
+    refuse_stand_in(path)
     fault = archive_fault(path)
     if fault is not None:
         raise InputError(str(path), f"damaged: {fault}", "download it again from its authors")
 
 
 def load_state(path: Path) -> dict[str, torch.Tensor]:
-    """Read a state dict from safetensors, or from a torch file with ``weights_only=True``.
+    """Read the weights of a safetensors or torch file, or of the shards of an index.
+
+    A torch file may hold them beside other things: under ``state_dict``, or as the only dictionary
+    of tensors in it (``model_state_dict``, ``model``). No code in it is run.
 
     Raises
     ------
     InputError
-        If the file is absent or damaged, holds objects other than tensors or non-finite weights,
-        or a PEFT adapter is beside or inside it.
+        If the file is absent or damaged, holds no such weights or several, or non-finite ones, or
+        a PEFT adapter is beside or inside it.
     """
     _require_sound(path)
+    if path.name.endswith(".index.json"):
+        return tensors_of(path, _from_shards(path))
+    return tensors_of(path, _state_in(path))
+
+
+def _state_in(path: Path) -> Any:
+    """Return what a safetensors or torch file holds as weights, not checked."""
+    if path.suffix != ".safetensors":
+        return _weights_among(path, load_whole(path))
+    _require_sound(path)
     try:
-        if path.suffix == ".safetensors":
-            state: Any = load_file(path)
-        else:
-            state = torch.load(path, map_location="cpu", weights_only=True)
+        return load_file(path)
     except _BROKEN as error:
         raise _unreadable(path, error) from None
-    if isinstance(state, Mapping) and isinstance(state.get("state_dict"), Mapping):
-        state = state["state_dict"]
-    return tensors_of(path, state)
+
+
+def _from_shards(index: Path) -> dict[str, Any]:
+    """Return the weights of all shards.
+
+    Raises
+    ------
+    InputError
+        If a shard holds other weights than the index says.
+    """
+    state: dict[str, Any] = {}
+    for file, names in shards_of(index).items():
+        part = _state_in(file)
+        differing = sorted(set(part) ^ set(names))
+        if differing:
+            problem = f"{len(differing)} weights differ from {index.name} (first: {differing[0]})"
+            raise InputError(str(file), problem, "download index and parts again")
+        state |= part
+    return state
+
+
+def _weights_among(path: Path, whole: Any) -> Any:
+    """Return the dictionary of weights inside what a torch file holds.
+
+    Raises
+    ------
+    InputError
+        If it holds a pickled object, or several such dictionaries and none is ``state_dict``.
+    """
+    if isinstance(whole, Inert) or not isinstance(whole, Mapping):
+        named = next((n for n in text_inside(path) if " " in n), type(whole).__name__)
+        what = f"holds a pickled object ({named.replace(' ', '.')}), whose code is not run"
+        raise InputError(str(path), what, _STATE_DICT)
+    if isinstance(whole.get("state_dict"), Mapping):
+        return whole["state_dict"]
+    parts = [str(k) for k, v in whole.items() if isinstance(v, Mapping) and _is_state(v)]
+    if len(parts) > 1:
+        problem = f"holds weights several times ({', '.join(parts)})"
+        raise InputError(str(path), problem, "save those to be read in a file of their own")
+    return whole[parts[0]] if parts else whole
+
+
+def _is_state(value: Mapping[Any, Any]) -> bool:
+    return bool(value) and all(
+        isinstance(k, str) and isinstance(v, torch.Tensor) for k, v in value.items()
+    )
 
 
 def load_whole(path: Path) -> Any:
@@ -165,7 +198,7 @@ def load_whole(path: Path) -> Any:
         try:
             return torch.load(path, map_location="cpu", weights_only=True)
         except pickle.UnpicklingError:
-            return load_inert(path)
+            return load_inert(path)  # what it names is replaced, not run
     except _BROKEN as error:
         raise _unreadable(path, error) from None
 
@@ -188,17 +221,19 @@ def load_lightning(path: Path) -> tuple[dict[str, torch.Tensor], dict[str, Any]]
 
 
 def tensors_of(path: Path, state: Any) -> dict[str, torch.Tensor]:
-    """Return a state dict's tensors by name, without a ``module.`` prefix.
+    """Return a state dict's tensors by name, without what wrappers of torch add to the names.
 
     Raises
     ------
     InputError
         If it holds anything but tensors, NaN or infinity, or an adapter that is not merged.
     """
-    if not isinstance(state, Mapping) or not all(
-        isinstance(v, torch.Tensor) for v in state.values()
-    ):
-        raise InputError(str(path), "not a name -> tensor dict", "give the published weights file")
+    items = state.items() if isinstance(state, Mapping) else ()
+    others = [str(k) for k, v in items if not isinstance(v, torch.Tensor)]
+    if others or not items:
+        seen = f" ({', '.join(others[:8])}: no tensor)" if others else ""
+        fix = "give the published weights file"
+        raise InputError(str(path), f"not a name -> tensor dict{seen}", fix)
     adapters = [str(n) for n in state if any(part in str(n) for part in _ADAPTERS)]
     if adapters:
         problem = f"holds {len(adapters)} weights of an adapter (first: {adapters[0]})"
@@ -215,7 +250,13 @@ def tensors_of(path: Path, state: Any) -> dict[str, torch.Tensor]:
             raise InputError(f"{path}: {name}", f"stored {what}", fix)
         if tensor.is_floating_point() and not torch.isfinite(tensor).all():
             raise InputError(str(path), f"{name} holds NaN or infinity", "download it again")
-    return {str(k).removeprefix("module."): v.detach() for k, v in state.items()}
+    bare = renamed(state, _without_wrappers, where=str(path))
+    return {name: tensor.detach() for name, tensor in bare.items()}
+
+
+def _without_wrappers(name: str) -> str:
+    """Take off what data-parallel training, ``torch.compile`` and FSDP add."""
+    return _WRAPPERS.sub("", str(name).removeprefix("module."))
 
 
 def take_strict(
@@ -226,30 +267,41 @@ def take_strict(
     where: str,
     dtype: torch.dtype,
     device: torch.device,
+    declared: Iterable[str] | None = None,
 ) -> dict[str, torch.Tensor]:
     """Take exactly the expected tensors; everything else must belong to a named head.
+
+    Parameters
+    ----------
+    declared
+        Further prefixes that the user declares as heads (option ``ignored_weights``); None: the
+        family has no such option.
 
     Raises
     ------
     InputError
         Naming the first missing, unexpected or wrongly shaped tensor with both shapes, or one
-        with numbers that ``dtype`` cannot hold.
+        with numbers that ``dtype`` cannot hold; a declared prefix that fits no weight, or the
+        encoder's.
     """
     missing = [name for name in expected if name not in state]
     if missing:
         raise InputError(
             where,
-            f"{len(missing)} weights are missing (first: {missing[0]})",
+            f"{len(missing)} weights are missing (first: {missing[0]}); {look(state)}",
             "check that the file belongs to this family and variant",
         )
-    prefixes = tuple(ignored_prefixes)
+    prefixes = (*ignored_prefixes, *_checked(declared or (), expected, state, where))
     extra = [n for n in state if n not in expected and not n.startswith(prefixes)]
     if extra:
-        raise InputError(
-            where,
-            f"{len(extra)} unexpected weights (first: {extra[0]})",
-            "check that the file belongs to this family and variant",
-        )
+        fix = "check that the file belongs to this family and variant"
+        if declared is not None:
+            fix += (
+                "; if what they compute never enters the encoder (heads on its output), name how "
+                f"they begin in {_IGNORED}"
+            )
+        shown = f"first: {extra[0]}; they begin with {beginnings(extra)}"
+        raise InputError(where, f"{len(extra)} unexpected weights ({shown})", fix)
     for name, shape in expected.items():
         if tuple(state[name].shape) != tuple(shape):
             raise InputError(
@@ -261,6 +313,20 @@ def take_strict(
             problem = f"holds {state[name].dtype}, expected floating-point numbers"
             raise InputError(f"{where}: {name}", problem, "give the published, unquantised file")
     return {n: narrowed(f"{where}: {n}", state[n], dtype).to(device) for n in expected}
+
+
+def _checked(
+    declared: Iterable[str], expected: Iterable[str], state: Iterable[str], where: str
+) -> list[str]:
+    """Return declared prefixes; each must fit a weight of the file and none of the encoder."""
+    given, names, encoder = list(declared), list(state), list(expected)
+    for prefix in given:
+        part = prefix.partition(".")[0]  # `encoder.layer.9.` of a model with nine layers, too
+        inside = next((n for n in encoder if n.startswith((prefix, f"{part}."))), None)
+        if inside or not any(n.startswith(prefix) for n in names):
+            what = f"{inside} is the encoder's" if inside else f"no weight of {where} begins so"
+            raise InputError(f"{_IGNORED}: {prefix!r}", what, "name heads only, or leave it out")
+    return given
 
 
 def narrowed(where: str, tensor: torch.Tensor, dtype: torch.dtype) -> torch.Tensor:

@@ -1,0 +1,82 @@
+"""Which var columns hold gene ids and symbols, and what species the genes are of: for messages."""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import Any
+
+import numpy as np
+
+from octoscope.atlas import frames
+from octoscope.atlas.chunks import name_of
+from octoscope.errors import InputError
+from octoscope.genes import reference_genes, species_of, strip_version, without_genome
+
+_MOST = 0.5  # of a column's values that must be ids, or symbols
+_SAMPLE = 2000
+
+
+def columns_like(var: Any, path: str, what: str) -> list[str]:
+    """Return var columns most of whose values are Ensembl gene ids (``ids``), or ``symbols``."""
+    known = set(reference_genes()["symbol"]) if what == "symbols" else set()
+    found = []
+    for name in frames.frame_columns(var):
+        try:
+            values = frames.as_text(frames.read_column(var, name, path, fill_missing=True))
+        except InputError:
+            continue
+        some = values[np.linspace(0, len(values) - 1, min(len(values), _SAMPLE)).astype(int)]
+        hits = [v in known if known else strip_version(v) is not None for v in some]
+        if len(hits) and np.mean(hits) > _MOST:
+            found.append(name)
+    return found
+
+
+def where_ids_are(var: Any, path: str) -> str | None:
+    """Return which setting leads to Ensembl ids in another column, or None."""
+    found = columns_like(var, path, "ids")
+    if not found:
+        return None
+    ways = " or ".join(f"atlas.gene_id_key: {name} (--gene-id {name})" for name in found)
+    return f"var[{found[0]}] holds Ensembl ids: set {ways}"
+
+
+def absent_id_column(root: Any, var: Any, key: str, path: str) -> InputError:
+    """Return the error that says that the frame of the genes lacks the column of ids.
+
+    Counts in ``raw`` have a frame of their own, which often lacks what ``var`` has.
+    """
+    where = f"{path}: {name_of(var)}"
+    have = frames.frame_columns(var)
+    fix = "correct atlas.gene_id_key (--gene-id)"
+    if name_of(var) != "var" and key in frames.frame_columns(root["var"]):
+        fix = (
+            f"var has it: adata.raw.var[{key!r}] = adata.var[{key!r}] and write it again, or name "
+            "counts outside raw in atlas.counts (--counts)"
+        )
+    return InputError(where, f"no column {key!r}; it has {have}", fix)
+
+
+def genomes(ids: np.ndarray) -> dict[str, int]:
+    """Return prefix of a genome (``GRCh38_``, ``mm10___``) -> number of ids that have it."""
+    prefixes = (without_genome(str(i))[0] for i in ids)
+    return dict(Counter(p for p in prefixes if p))
+
+
+def species(ids: np.ndarray) -> dict[str, int]:
+    """Return species -> number of ids that name it.
+
+    By Ensembl id, by prefix of a genome, and by symbol: one of GENCODE's is human, one that is so
+    in capitals only (Gapdh) is mouse.
+    """
+    known = set(reference_genes()["symbol"])
+    found: Counter[str] = Counter()
+    for name in map(str, ids):
+        kind = species_of(name)
+        if kind is None and (
+            name in known or (name == name.capitalize() and name.upper() in known)
+        ):
+            kind = "human" if name in known else "mouse"
+        if kind is not None:
+            found[kind] += 1
+    return dict(found)

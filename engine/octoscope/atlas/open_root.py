@@ -1,0 +1,202 @@
+"""Opening the root of an AnnData store: Zarr, HDF5 told by its signature, or a part of either.
+
+What is no AnnData store is named for what it is: MuData, SpatialData, loom, a 10x matrix, a
+compressed file, a file that another program holds.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+import fsspec
+import h5py
+import zarr
+
+from octoscope.atlas import chunks
+from octoscope.atlas.frame_columns import attribute, refuse_unknown_frame
+from octoscope.errors import InputError
+
+_HDF5 = b"\x89HDF\r\n\x1a\n"
+_HDF5_NAMES = (".h5ad", ".h5mu", ".h5", ".hdf5", ".loom")
+# First bytes of other files, what they are, and what to do.
+_OTHERS = (
+    (b"\x1f\x8b", "a gzip archive", "unpack it (gunzip) and give the file inside"),
+    (b"PK\x03\x04", "a zip archive", "unpack it (unzip) and give the folder or file inside"),
+    (b"BZh", "a bzip2 archive", "unpack it (bunzip2) and give the file inside"),
+    (b"\xfd7zXZ", "an xz archive", "unpack it (unxz) and give the file inside"),
+    (b"RDX", "an R file", "export it from R as h5ad (zellkonverter, anndataR)"),
+    (b"version https://git-lfs", "a Git LFS pointer", "fetch the file itself: git lfs pull"),
+    (b"<!DOCTYPE", "a web page", "download the file itself, by its direct link"),
+    (b"<html", "a web page", "download the file itself, by its direct link"),
+    (b"%%MatrixMarket", "a Matrix Market file", "scanpy.read_10x_mtx(folder).write_h5ad(...)"),
+)
+_ADVICE = "give an AnnData store in Zarr, or an .h5ad file"
+_DEPTH = 2  # groups below the root that are searched for AnnData stores
+
+
+def open_root(path: str) -> Any:
+    """Open the root group of an AnnData store read-only.
+
+    ``path`` is a folder, a file, a URL, or one of these with the place of a group inside it behind
+    (``data.h5mu/mod/rna``, ``data.zarr/tables/table``); ``~`` is the home folder.
+
+    Raises
+    ------
+    InputError
+        If nothing is there, or it is neither Zarr nor HDF5, or not AnnData, or its frames are
+        stored as AnnData did before version 0.7.
+    """
+    group = _opened(path)
+    missing = [name for name in ("X", "obs", "var") if chunks.member(group, name, path) is None]
+    if missing == ["X"] and any(name in group for name in ("raw", "raw.X", "layers")):
+        missing = []
+    if missing:
+        raise _no_anndata(group, path, missing)
+    for name in ("obs", "var"):
+        refuse_unknown_frame(chunks.required(group, name, path), path)
+    return group
+
+
+def _opened(path: str) -> Any:
+    if "://" in path:
+        bare = path.partition("?")[0].lower()
+        hit = next((e for e in _HDF5_NAMES if bare.endswith(e) or f"{e}/" in bare), None)
+        return _zarr(path) if hit is None else _remote_hdf5(path, hit)
+    place = Path(path).expanduser()
+    file = next((p for p in (place, *place.parents) if p.exists()), place)
+    if file.is_dir():
+        if file != place:
+            raise InputError(path, "does not exist", "check atlas.path")
+        return _zarr(str(place))
+    return _hdf5(file, path, str(place.relative_to(file)) if file != place else "")
+
+
+def _hdf5(file: Path, path: str, inside: str) -> Any:
+    """Open a file, and the group ``inside`` it ('' for its root)."""
+    if not file.exists():
+        raise InputError(path, "does not exist", "check atlas.path")
+    try:
+        if not h5py.is_hdf5(file):
+            with file.open("rb") as handle:
+                raise _not_hdf5(path, handle.read(64))
+        return _part(_hdf5_file(file), inside, path)
+    except OSError as error:
+        raise _unopened(path, error) from None
+
+
+def _hdf5_file(file: Any) -> Any:
+    if find_spec("hdf5plugin"):  # brings compression filters that HDF5 lacks
+        import hdf5plugin  # type: ignore[import-not-found,unused-ignore]  # noqa: F401
+    return h5py.File(file, "r")
+
+
+def _remote_hdf5(url: str, suffix: str) -> Any:
+    """Open a file behind a URL: what is read is fetched, block by block."""
+    bare, query, rest = url.partition("?")
+    at = bare.lower().index(suffix) + len(suffix)
+    inside = bare[at:].strip("/")
+    try:
+        handle = fsspec.open(bare[:at] + query + rest, "rb").open()
+        head = handle.read(64)
+        handle.seek(0)
+        if not head.startswith(_HDF5):
+            raise _not_hdf5(url, head)
+        return _part(_hdf5_file(handle), inside, url)
+    except InputError:
+        raise
+    except FileNotFoundError:
+        raise InputError(url, "does not exist", "check atlas.path") from None
+    except Exception as error:  # each protocol has errors of its own
+        text = f"cannot be opened ({type(error).__name__}: {str(error)[:160]})"
+        fix = "check the URL and your access to it, or download the file and give its path"
+        raise InputError(url, text, fix) from error
+
+
+def _part(root: Any, inside: str, path: str) -> Any:
+    if not inside:
+        return root
+    part = chunks.member(root, inside, path)
+    if part is None or not hasattr(part, "keys"):
+        have = ", ".join(_stores_inside(root)) or ", ".join(root) or "nothing"
+        raise InputError(path, f"no group {inside} in it; it has {have}", "check atlas.path")
+    return part
+
+
+def _zarr(path: str) -> Any:
+    try:
+        return zarr.open_group(path, mode="r")
+    except (ValueError, KeyError, OSError, ImportError, TypeError) as error:
+        problem = f"not a Zarr group ({type(error).__name__}: {str(error)[:100]})"
+        raise InputError(path, problem, _ADVICE) from None
+
+
+def _not_hdf5(path: str, head: bytes) -> InputError:
+    for start, what, fix in _OTHERS:
+        if head.startswith(start):
+            return InputError(path, f"not an HDF5 file but {what}", fix)
+    what = "an empty file" if not head else f"its first bytes are {head[:8]!r}"
+    return InputError(path, f"not an HDF5 file ({what})", _ADVICE)
+
+
+def _unopened(path: str, error: OSError) -> InputError:
+    text = str(error).strip().splitlines()[0] if str(error) else type(error).__name__
+    if "unable to lock" in text:
+        return InputError(
+            path,
+            "is open for writing in another program, which holds a lock on it",
+            "close it there (a notebook that wrote it, too), or copy the file and give the copy",
+        )
+    if "truncated file" in text:
+        return InputError(path, f"is truncated ({text})", "copy or download it again, whole")
+    return InputError(path, f"cannot be opened as HDF5 ({text})", "check atlas.path")
+
+
+def _groups(root: Any, depth: int) -> Iterator[tuple[str, Any]]:
+    try:
+        members = [(str(name), root[name]) for name in root]
+    except chunks.BROKEN:
+        return
+    for name, node in members:
+        if hasattr(node, "keys"):
+            yield name, node
+            if depth > 1:
+                yield from ((f"{name}/{n}", g) for n, g in _groups(node, depth - 1))
+
+
+def _stores_inside(root: Any) -> list[str]:
+    """Return the places of AnnData stores inside a group."""
+    found = []
+    for name, node in _groups(root, _DEPTH):
+        kind = attribute(node, "encoding-type")
+        if kind == "anndata" or all(part in node for part in ("X", "obs", "var")):
+            found.append(name)
+    return found
+
+
+def _no_anndata(group: Any, path: str, missing: list[str]) -> InputError:
+    """Say what a group is that is no AnnData store, and what to do with it."""
+    inside = _stores_inside(group)
+    if inside:
+        kind = "MuData" if "mod" in group else "SpatialData" if "tables" in group else "a store"
+        given = path.rstrip("/")
+        places = " or ".join(f"{given}/{name}" for name in inside)
+        what = f"{kind} with AnnData tables inside ({', '.join(inside)})"
+        return InputError(path, what, f"name one of them: atlas.path: {places}")
+    if "row_attrs" in group and "matrix" in group:
+        fix = "anndata.io.read_loom(path).write_h5ad(...), then give the h5ad file"
+        return InputError(path, "a loom file, not AnnData", fix)
+    matrix = group.get("matrix", None)
+    genomes = [n for n, g in _groups(group, 1) if "barcodes" in g]
+    if genomes or hasattr(matrix, "keys"):
+        fix = "scanpy.read_10x_h5(path).write_h5ad(...), then give the h5ad file"
+        return InputError(path, "a matrix of 10x Genomics (Cell Ranger), not AnnData", fix)
+    if "assays" in group or "cell.names" in group:
+        fix = "export it from R as h5ad (zellkonverter, anndataR), raw counts included"
+        return InputError(path, "a Seurat file (h5Seurat), not AnnData", fix)
+    have = ", ".join(str(n) for n in group) or "nothing"
+    return InputError(
+        path, f"no {', '.join(missing)} in it; it has {have}", "write it with anndata.write_zarr"
+    )
