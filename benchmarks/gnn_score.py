@@ -74,7 +74,8 @@ def random_model(features: int, width: int) -> tuple[Encoder, Head, torch.nn.Mod
     encoder = encoder_of(state, {"encoder": "graph_conv", "graph_conv_aggregator": "mean"}, "")
     hidden = 128
     weights = {
-        "mlp.0.weight": torch.randn(hidden, 2 * width) / width**0.5, "mlp.0.bias": torch.zeros(hidden),
+        "mlp.0.weight": torch.randn(hidden, 2 * width) / width**0.5,
+        "mlp.0.bias": torch.zeros(hidden),
         "mlp.3.weight": torch.randn(1, hidden) / hidden**0.5, "mlp.3.bias": torch.zeros(1),
     }  # fmt: skip
     return encoder, head_of(weights, {"head": "mlp"}, width, ""), layers

@@ -13,6 +13,30 @@ def to_json(value: Any) -> bytes:
     return (json.dumps(value, sort_keys=True, indent=1, ensure_ascii=False) + "\n").encode()
 
 
+def parse_json(raw: bytes) -> Any:
+    """Return a JSON value that somebody may have damaged.
+
+    Raises
+    ------
+    ValueError
+        If it is no JSON, names a key twice, is nested too deeply, or has a number of thousands of
+        digits.
+    """
+    try:
+        return json.loads(raw, object_pairs_hook=_once)
+    except RecursionError:
+        raise ValueError("nested too deeply") from None
+
+
+def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        keys = [key for key, _ in pairs]
+        twice = next(key for key in keys if keys.count(key) > 1)
+        raise ValueError(f"the key {twice!r} is there twice")
+    return found
+
+
 def hash_json(value: Any) -> str:
     """Return SHA-256 of the canonical JSON."""
     return str(digest_of(to_json(value))["sha256"])

@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from octoscope.cluster.progress import PROGRESS, Reporter, noted
+from octoscope.cluster.progress import Reporter, noted
+from octoscope.cluster.progress_file import PROGRESS
 from octoscope.errors import InputError, OctoscopeError
 from octoscope.store.run_dir import RunRoot
 from rich.console import Console

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import shutil
 from pathlib import Path
 
 import pytest
@@ -12,6 +14,11 @@ from octoscope.errors import InputError
 from octoscope.planning.freeze import run_config
 from octoscope.planning.resolve import result_fields
 from octoscope.store.run_dir import RunRoot
+
+from tests.conftest import octoscope
+from tests.here import here
+
+STORES = Path(__file__).parents[1] / "data/stores"
 
 
 def test_the_saved_file_reads_back_equal(tmp_path: Path) -> None:
@@ -107,3 +114,56 @@ def test_a_configuration_from_before_comparisons_has_none(tmp_path: Path) -> Non
     (tmp_path / "config.yaml").write_text(dump_config(parse_config(demo_tree(), "c")))
     assert run_config(RunRoot(tmp_path)) == parse_config(demo_tree(), "c")
     assert "compare" in result_fields(parse_config(demo_tree(), "c"))
+
+
+@pytest.mark.parametrize(
+    ("text", "found"),
+    [
+        ("[" * 3000, "nested too deeply"),
+        ("a: " * 3000, "mapping values are not allowed"),
+        ("{a: " * 60 + "1" + "}" * 60, "more than 50 levels"),
+        ("top_k: " + "9" * 5000, "digits"),
+        ("title: a\ntitle: b\n", "the key 'title' is there twice"),
+        ("a: &a [1, 2]\nb: &b [*a, *a]\n" + "".join(
+            f"{chr(99 + i)}: &{chr(99 + i)} [{', '.join(['*' + chr(98 + i)] * 9)}]\n"
+            for i in range(9)), "more than 1,000,000 values"),
+        ("a: &a [*a]", "more than 50 levels"),
+        ("a: 2001-99-99", "month must be"),
+        ("? [1, 2]\n: 3", "unhashable"),
+        ("a: !!binary x", "not YAML"),
+    ],
+)  # fmt: skip
+def test_files_that_nobody_wrote_are_told_in_one_line(
+    tmp_path: Path, text: str, found: str
+) -> None:
+    path = tmp_path / "c.yaml"
+    path.write_text(text)
+    refused = here("plan", str(path), "--out", str(tmp_path / "run"))
+    assert refused.returncode == 2
+    assert found in refused.stderr
+    assert len(refused.stderr.splitlines()) == 1
+    assert refused.stderr.startswith(f"bad input: {path}: ")
+
+
+def test_pipes_devices_and_huge_files_are_not_read(tmp_path: Path) -> None:
+    pipe, huge = tmp_path / "pipe", tmp_path / "huge"
+    os.mkfifo(pipe)
+    with huge.open("wb") as handle:
+        handle.truncate(1 << 40)
+    for path, found in ((Path("/dev/zero"), "no regular file"), (pipe, "no regular file"),
+                        (huge, "more than 67,108,864 bytes"), (tmp_path, "directory")):  # fmt: skip
+        refused = here("plan", str(path), "--out", str(tmp_path / "run"))
+        assert refused.returncode == 2
+        assert found in refused.stderr
+
+
+def test_names_of_files_are_no_markup_and_may_be_of_any_bytes(tmp_path: Path) -> None:
+    markup, bytes_ = tmp_path / "[/red]", tmp_path / "a\udcff"
+    for run in (markup, bytes_):
+        shutil.copytree(STORES / "plan-3b", run)
+    for command in ("status", "report", "verify"):
+        assert here(command, str(markup)).returncode == 0
+    assert here("plan", str(markup / "none.yaml"), "--out", "x").returncode == 2
+    done = octoscope("status", str(bytes_))  # to a real stream
+    assert done.returncode == 0, done.stderr
+    assert "finished" in done.stdout

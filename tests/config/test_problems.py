@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -99,6 +100,26 @@ def test_errors_name_the_line(tmp_path: Path) -> None:
         ("donor_groups=-2", "greater than or equal to 0"),
         ("seed=-1", "greater than or equal to 0"),
         ("top_k=10000000000", "less than or equal to"),
+        ("top_k=true", "True is no number"),
+        ("seed=false", "False is no number"),
+        ("heads=[true]", "is no number and no name"),
+        ("heads=[-1]", "Input should be"),
+        ("models.0.layers=[-1]", "greater than or equal to 0"),
+        ("models.0.layers=[]", "at least 1 item"),
+        ("compare.k=[]", "at least 1 item"),
+        ("network.k=[0]", "greater than or equal to 1"),
+        ("atlas.categories=[]", "at least 1 item"),
+        ("gene_sets.1.genes=[]", "at least 1 item"),
+        ("execution.memory=1000000000000000TB", "more than 1e+18 bytes"),
+        ("execution.unit_timeout=.inf", "less than or equal to"),
+        ("execution.unit_timeout=.nan", "Input should be"),
+        ("execution.advanced.grace=.nan", "Input should be"),
+        ("execution.attempts=1000000000000000", "less than or equal to 1000"),
+        ("edges.threshold=.nan", "finite"),
+        ("models.1.name=c0000", "a category's files are called 'c0000' too"),
+        ("models.1.name=C0001", "a category's files are called 'C0001' too"),
+        ("analyses=[hubs, hubs]", "listed twice"),
+        ("network.sources=[OmniPath, OmniPath]", "listed twice"),
     ],
 )
 def test_impossible_values_are_refused(change: str, found: str) -> None:
@@ -107,6 +128,35 @@ def test_impossible_values_are_refused(change: str, found: str) -> None:
     with pytest.raises(InputError) as caught:
         parse_config(tree, "c")
     assert found in caught.value.problem
+
+
+def test_every_number_has_bounds() -> None:
+    """Also those that are declared later: nobody means 10^15 of anything."""
+    schema = RunConfig.model_json_schema()
+    sections = [("RunConfig", schema), *schema["$defs"].items()]
+    unbounded = {
+        f"{section}.{name}"
+        for section, body in sections
+        for name, declared in body.get("properties", {}).items()
+        for part in numbers(declared)
+        if not ({"minimum", "exclusiveMinimum"} & set(part))
+        or not ({"maximum", "exclusiveMaximum"} & set(part))
+    }
+    assert unbounded == set(NO_BOUNDS)
+
+
+NO_BOUNDS = {"EdgesConfig.threshold": "a value of a view: any finite number"}
+
+
+def numbers(schema: Any) -> Iterator[dict[str, Any]]:
+    if isinstance(schema, list):
+        for part in schema:
+            yield from numbers(part)
+    elif isinstance(schema, dict):
+        if schema.get("type") in ("integer", "number") and "enum" not in schema:
+            yield schema
+        for name in ("anyOf", "items", "additionalProperties", "prefixItems"):
+            yield from numbers(schema.get(name))
 
 
 def test_a_cache_of_nothing_is_a_choice() -> None:

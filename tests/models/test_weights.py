@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import pickle
 import shutil
+import zipfile
 from collections import OrderedDict
 from collections.abc import Callable
 from pathlib import Path
@@ -15,7 +16,7 @@ import torch
 from octoscope.demo.demo import data
 from octoscope.errors import InputError
 from octoscope.models import load_model
-from octoscope.models.weights import load_lightning, load_state, take_strict
+from octoscope.models.weights import load_lightning, load_state, names_inside, take_strict
 from safetensors.torch import load_file, save_file
 
 
@@ -91,6 +92,53 @@ def test_a_truncated_file_is_refused(tmp_path: Path) -> None:
     path.write_bytes(path.read_bytes()[:-400])
     with pytest.raises(InputError, match="cannot be read as weights"):
         load_lightning(path)
+
+
+@pytest.mark.parametrize("load", [load_lightning, load_state])
+def test_parts_that_do_not_match_their_checksum_are_refused(
+    tmp_path: Path, load: Callable[[Path], Any]
+) -> None:
+    """Every byte of every tensor: torch itself compares no checksum."""
+    path = save(tmp_path / "a.ckpt")
+    if load is load_state:
+        torch.save({"w": torch.ones(3), "v": torch.zeros(2)}, path)
+    load(path)
+    sound = path.read_bytes()
+    with zipfile.ZipFile(path) as archive:
+        parts = [p for p in archive.infolist() if "/data/" in p.filename]
+    assert parts
+    for part in parts:
+        raw = bytearray(sound)
+        at = raw.index(part.filename.encode()) + len(part.filename)
+        at += int.from_bytes(raw[at - len(part.filename) - 2 : at - len(part.filename)], "little")
+        raw[at] ^= 1  # a last bit of the first value: a number like any other
+        path.write_bytes(bytes(raw))
+        assert zipfile.ZipFile(path).testzip() == part.filename
+        with pytest.raises(InputError, match=f"{part.filename} does not match its checksum"):
+            load(path)
+
+
+def test_files_without_checksums_are_read(tmp_path: Path) -> None:
+    written = torch.serialization.get_crc32_options()
+    torch.serialization.set_crc32_options(False)
+    try:
+        path = save(tmp_path / "a.ckpt")
+    finally:
+        torch.serialization.set_crc32_options(written)
+    assert load_lightning(path)
+
+
+def test_what_inflates_or_repeats_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "a.pt"
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("a/data.pkl", bytes(1 << 28))
+    assert path.stat().st_size < 1 << 20
+    assert names_inside(path) == b""
+    with pytest.raises(InputError, match="inflates to more than 20 times its size"):
+        load_state(path)
+    torch.save({"w": torch.ones(1).expand(1 << 40)}, path)
+    with pytest.raises(InputError, match=r"w: shape \(1099511627776,\) of 4 bytes"):
+        load_state(path)
 
 
 State = dict[str, torch.Tensor]

@@ -9,6 +9,7 @@ import octoscope as oc
 import pandas as pd
 import pytest
 import yaml
+from octoscope.demo.demo import data
 
 from tests.conftest import small_tree
 from tests.here import here
@@ -25,6 +26,7 @@ def judged(small_atlas: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     tree["coexpression"] = ["pearson", "spearman"]
     tree["estimators"] = ["per_cell", "mean_residual"]
     tree["network"]["k"] = [20, 60]
+    tree["network"]["gnn"] = {"demo": {"path": str(data("gnn-demo"))}}
     folder = tmp_path_factory.mktemp("judged")
     (folder / "run.yaml").write_text(yaml.safe_dump(tree))
     done = here("run", str(folder / "run.yaml"), "--out", str(folder / "run"))
@@ -53,9 +55,10 @@ def test_no_comparator_stands_twice(judged: Path) -> None:
     table = pd.read_parquet(judged / "tables/overlap_comparators.parquet")
     keys = ["model", "category", "layer", "gene_set", "view", "control", "k", "comparator"]
     assert not table.duplicated(keys).any()
-    assert {"random pairs", "expression", "co-expression", "gene effects", "hidden states"} == set(
-        table["comparator"]
-    )
+    assert set(table["comparator"]) == {
+        "random pairs", "expression", "co-expression", "gene effects", "hidden states",
+        "GNN probability, left out (demo)", "GNN cosine, left out (demo)",
+    }  # fmt: skip
 
 
 def test_verdicts_are_of_the_first_view_in_order_of_layers(judged: Path) -> None:

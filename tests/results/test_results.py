@@ -168,11 +168,11 @@ def test_the_report_shows_what_an_analysis_of_another_package_says(
         }
     )
     write_table(old_run, "mine/table.parquet", table)
-    without = page(Results.open(old_run)).decode()
+    without = page(Results(old_run)).decode()
     assert 'id="absent-analyses"' in without
     assert "mine" in without[without.index("absent-analyses") :][:200]
     monkeypatch.setattr(registry, "entry_points", lambda group: [_Entry()])
-    text = page(Results.open(old_run)).decode()
+    text = page(Results(old_run)).decode()
     assert "absent-analyses" not in text
     section = text[text.index('id="analysis-1"') : text.index('id="cells"')]
     assert "A heading &lt;b&gt;of mine&lt;/b&gt;" in section

@@ -89,7 +89,7 @@ class Run(Shown):
         from octoscope.results.run_results import stored_report
         from octoscope.store.plan_file import run_directory
 
-        return stored_report(run_directory(self.path))
+        return stored_report(run_directory(self.path), check=self.results.checked)
 
     @cached_property
     def network(self) -> Network | None:
@@ -202,7 +202,7 @@ class Run(Shown):
 
     @cached_property
     def _matrices(self) -> RunMatrices:
-        return require_dense(self.path)
+        return require_dense(self.path, check=self.results.checked)
 
     def verdict(self, *, model: str | None = None, category: str | None = None) -> pd.DataFrame:
         """Return for every layer whether attention is more than co-expression.
@@ -376,17 +376,19 @@ def some_numbers(numbers: list[int]) -> str:
     return "choose among " + some([str(n) for n in numbers], 12)
 
 
-def open_run(path: str | Path) -> Run:
+def open_run(path: str | Path, *, check: bool = True) -> Run:
     """Open a finished run, after checking its seal.
 
-    ``path``: path or URL of the run directory.
+    ``path``: path or URL of the run directory. ``check``: compare each object with its digest when
+    this process first reads it; False: read objects as they are, with a warning that says so.
 
     Raises
     ------
     InputError
         If it is not a run directory.
     DamagedRunError
-        If the run is unfinished, or its manifest does not match the seal.
+        If the run is unfinished, or its manifest does not match the seal; later, if an object that
+        is read does not match its digest.
 
     Examples
     --------
@@ -397,4 +399,4 @@ def open_run(path: str | Path) -> Run:
     >>> run.tables["stats"]["model"].unique().tolist()
     ['tiny']
     """
-    return Run(Results.open(path))
+    return Run(Results.open(path, check=check))

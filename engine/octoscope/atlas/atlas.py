@@ -14,6 +14,7 @@ import pandas as pd
 from scipy import sparse
 
 from octoscope.atlas import frames, open_store
+from octoscope.atlas.cell_digests import GENES, CellDigests, differing, is_reading
 from octoscope.atlas.cell_index import CellIndex, build_index
 from octoscope.atlas.counts import canonical, check_counts, find_counts, sample_rows
 from octoscope.config import AtlasConfig
@@ -22,6 +23,9 @@ from octoscope.errors import InputError
 from octoscope.genes import GeneTable, read_aliases, resolve_genes
 
 _AHEAD = 1 << 21  # values decoded at a time: 16 MB, and what is read of them again
+_PLACES = 4  # chunks that a message names
+_SAMPLE_CELLS = 8192  # that planning reads and digests: a third of a second
+_SAMPLE_BLOCK = 64  # cells of one digest there
 
 
 @dataclass(frozen=True)
@@ -190,7 +194,7 @@ class Atlas:
         """Return a digest of ids, shape, row lengths and the selection (not of every value).
 
         It sees added, removed, reordered or relabelled cells and genes; a count changed in place
-        keeps it.
+        keeps it (:meth:`sample`, and the digests of what units read, see that).
         """
         digest = hashlib.sha256()
         for ids in (self.cell_ids, self._column_ids):
@@ -201,6 +205,49 @@ class Atlas:
         for rows in (r for halves in index.halves for r in halves):
             digest.update(rows.astype(np.int64).tobytes() + b"|")
         return digest.hexdigest()
+
+    def sample(self) -> dict[str, Any]:
+        """Read up to 8,192 cells, all of a smaller atlas, and return the digests of their counts.
+
+        Raises
+        ------
+        InputError
+            As :meth:`read`.
+        """
+        digests = CellDigests(block=_SAMPLE_BLOCK)
+        for batch in self.stream(self._sampled(), _SAMPLE_BLOCK):
+            digests.add(batch.counts)
+        return digests.as_json()
+
+    def _sampled(self) -> np.ndarray:
+        return sample_rows(len(self.cell_ids), _SAMPLE_CELLS)
+
+    def require_sample(self, planned: dict[str, Any], when: str) -> None:
+        """Refuse an atlas whose sampled cells have other counts than when a plan was made.
+
+        Raises
+        ------
+        InputError
+            Naming array, chunk and cells; ``when`` says when they were read before.
+        """
+        found = differing(self.sample(), planned) if is_reading(planned) else []
+        if found:
+            first, stop, what = found[0]
+            raise self.other_counts(self._sampled()[first:stop], what, when)
+
+    def other_counts(self, rows: np.ndarray, what: str, when: str) -> InputError:
+        """Return the error for cells whose counts have changed, with the chunks that hold them.
+
+        ``what`` as :func:`~octoscope.atlas.cell_digests.differing` says it.
+        """
+        places = self._rows.places(np.asarray(rows, np.int64), genes=what == GENES)
+        more = f" and {len(places) - _PLACES} more chunks" if len(places) > _PLACES else ""
+        first, last = self.cell_ids[rows[0]], self.cell_ids[rows[-1]]
+        return InputError(
+            f"{self.config.path}: {'; '.join(places[:_PLACES])}{more}",
+            f"among the cells {first} to {last} one has other counts than {when}",
+            "restore the atlas as it was planned with, or run into a new directory",
+        )
 
     def read(self, rows: np.ndarray) -> CellBatch:
         """Read ascending rows as canonical counts over ``genes``.

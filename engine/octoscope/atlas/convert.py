@@ -34,6 +34,7 @@ from octoscope.atlas.shards import (
 from octoscope.config import AtlasConfig
 from octoscope.config.byte_sizes import parse_bytes
 from octoscope.errors import InputError
+from octoscope.output_files import require_outside
 
 OnProgress = Callable[[int, int], None]  # cells done, cells in all
 
@@ -90,13 +91,14 @@ def convert(
     Raises
     ------
     InputError
-        If the target exists, is a URL, is being written, or was begun with other settings; if disk
-        or memory do not suffice; if the source cannot be used.
+        If the target exists, is a URL, lies in a run or an input, is being written, or was begun
+        with other settings; if disk or memory do not suffice; if the source cannot be used.
     """
     layout = layout or Layout()
     limit = _memory(memory, layout)
     if "://" in target:
         raise InputError(target, "is a URL", "convert to a local path, then copy it")
+    require_outside(target, [config.path])
     with PartialStore(Path(target)) as partial:
         atlas = Atlas(config)
         order = _order(atlas, seed)

@@ -21,11 +21,11 @@ _SAMPLE_ROWS = 256
 Rows = open_store.SparseRows | open_store.DenseRows
 
 
-def sample_rows(n: int) -> np.ndarray:
-    """Return up to 256 rows in 8 runs spread over the matrix, so that few chunks are decoded."""
-    if n <= _SAMPLE_ROWS:
+def sample_rows(n: int, most: int = _SAMPLE_ROWS) -> np.ndarray:
+    """Return ``most`` rows in 8 runs spread over the matrix, so that few chunks are decoded."""
+    if n <= most:
         return np.arange(n)
-    run = _SAMPLE_ROWS // 8
+    run = most // 8
     starts = np.linspace(0, n - run, 8).astype(np.int64)
     return np.unique((starts[:, None] + np.arange(run)).ravel())
 

@@ -135,6 +135,14 @@ class SparseRows:
         at = int(self.indptr[row]) + nth
         return chunks.place_of(self._data, (at // chunks.grid_of(self._data)[0],))
 
+    def places(self, rows: np.ndarray, *, genes: bool = False) -> list[str]:
+        """Return the chunks that hold the values of rows, or with ``genes`` the genes of them."""
+        array = self._indices if genes else self._data
+        size = chunks.grid_of(array)[0]
+        spans = zip(self.indptr[rows].tolist(), self.indptr[rows + 1].tolist(), strict=True)
+        held = {c for lo, hi in spans for c in range(lo // size, max(hi - 1, lo) // size + 1)}
+        return [chunks.place_of(array, (c,)) for c in sorted(held)]
+
     def _load(self, first: int, last: int) -> None:
         """Decode chunks ``first`` to ``last`` with one read per array, unless all are there."""
         for chunk in list(self._cache):
@@ -306,6 +314,13 @@ class DenseRows:
         """Return the chunk that holds the value of a row in a column."""
         grid = chunks.grid_of(self._array)
         return chunks.place_of(self._array, (row // grid[0], column // grid[1]))
+
+    def places(self, rows: np.ndarray, *, genes: bool = False) -> list[str]:
+        """Return the chunks that hold rows."""
+        grid = chunks.grid_of(self._array)
+        across = range(-(-self.shape[1] // grid[1]))
+        held = np.unique(rows // grid[0]).tolist()
+        return [chunks.place_of(self._array, (c, k)) for c in held for k in across]
 
     def cost_of(self, rows: np.ndarray) -> ReadCost:
         """Return the bytes that reading ascending rows once decodes and uses; reads nothing."""

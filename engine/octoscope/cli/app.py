@@ -17,7 +17,7 @@ from rich.table import Table
 
 from octoscope import __version__
 from octoscope.cli import atlas, compare, config, gnn, models, octopus, verdict
-from octoscope.cli.shared import AsJson, err, guarded, out, rows_table
+from octoscope.cli.shared import AsJson, Force, Unchecked, err, guarded, out, rows_table
 from octoscope.errors import InputError
 
 app = typer.Typer(
@@ -99,7 +99,7 @@ def demo(
     _show_plan(plan)
     code = execute(root, plan, out)
     _verify(root.url)
-    out.print(f"report: {root.url}/report/index.html", soft_wrap=True)
+    out.print(f"report: {escape(root.url)}/report/index.html", soft_wrap=True)
     raise typer.Exit(code)
 
 
@@ -257,7 +257,8 @@ def status(
 ) -> None:
     """Say how far a run is, from its directory alone: stages, actors, rates, time left."""
     from octoscope.cluster.live_view import render
-    from octoscope.cluster.progress import follow, last_seen, summary
+    from octoscope.cluster.progress import follow, summary
+    from octoscope.cluster.progress_file import last_seen
     from octoscope.store.plan_file import run_directory
 
     root = run_directory(run)
@@ -319,20 +320,25 @@ def report(
     gene_set: Annotated[str | None, typer.Option(help="Declared gene set to show")] = None,
     view: Annotated[str | None, typer.Option(help="View to show")] = None,
     out_: Annotated[Path | None, typer.Option("--out", help="HTML file to write")] = None,
+    force: Force = False,
+    unchecked: Unchecked = False,
 ) -> None:
     """Say where the report of a finished run is, or write one for another gene set or view."""
+    from octoscope.output_files import new_file
     from octoscope.results.run_results import Results, stored_report
     from octoscope.store.plan_file import run_directory
 
     root = run_directory(run)
     if gene_set is None and view is None:
-        typer.echo(str(stored_report(root)))
+        typer.echo(stored_report(root, check=not unchecked))
         return
     if out_ is None:
         raise InputError("--out", "is missing", "name a file outside the run, which is sealed")
-    from octoscope.report.page import page  # matplotlib
+    results = Results.open(root, check=not unchecked)
+    with new_file(out_, force=force, inputs=results.config.places()) as file:
+        from octoscope.report.page import page  # matplotlib
 
-    out_.write_bytes(page(Results.open(root), gene_set, view))
+        file.write_bytes(page(results, gene_set, view))
     typer.echo(str(out_))
 
 

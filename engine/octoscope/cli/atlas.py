@@ -81,11 +81,15 @@ def _config(
 
 def _plain(value: object) -> str:
     """Return text that comes from a file as what it is: no markup, no control characters."""
-    return escape("".join(c if c.isprintable() else "?" for c in str(value)))
+    return escape(_printable(value))
+
+
+def _printable(value: object) -> str:
+    return "".join(c if c.isprintable() else "?" for c in str(value))
 
 
 def _table(title: str, rows: dict[str, Any]) -> Table:
-    return rows_table(_plain(title), {_plain(k): v for k, v in rows.items()})
+    return rows_table(_printable(title), {_printable(k): v for k, v in rows.items()})
 
 
 @app.command("info")

@@ -11,7 +11,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from octoscope.cli.comparison_tables import show
-from octoscope.cli.shared import AsJson, out, rows_json
+from octoscope.cli.shared import AsJson, Force, Unchecked, out, rows_json
 from octoscope.errors import InputError
 
 app = typer.Typer(help="Compare layers, models or whole runs.", no_args_is_help=True)
@@ -33,13 +33,14 @@ def layers(
     k: TopK = None,
     category: Category = None,
     as_json: AsJson = False,
+    unchecked: Unchecked = False,
 ) -> None:
     """Print the quantiles of each layer's strongest pairs in the model's other layers."""
     import pandas as pd
 
     from octoscope.results.selections import layers_of_model
 
-    table = _agreement(run, gene_set, view, k, category, ("models", "layers"))
+    table = _agreement(run, gene_set, view, k, category, ("models", "layers"), unchecked)
     table = table[table["query_model"] == table["eval_model"]]
     names = dict.fromkeys(table["query_model"])
     parts = [layers_of_model(table, name) for name in names]
@@ -59,9 +60,10 @@ def models(
     k: TopK = None,
     category: Category = None,
     as_json: AsJson = False,
+    unchecked: Unchecked = False,
 ) -> None:
     """Print the quantiles of each model's strongest pairs in the layers of other models."""
-    table = _agreement(run, gene_set, view, k, category, ("models",))
+    table = _agreement(run, gene_set, view, k, category, ("models",), unchecked)
     _show(table[table["query_model"] != table["eval_model"]], as_json, "Models")
 
 
@@ -71,15 +73,20 @@ def runs(
     second: Annotated[str, typer.Argument(help="Another run directory")],
     out_: Annotated[Path | None, typer.Option("--out", help="Parquet file to write")] = None,
     as_json: AsJson = False,
+    force: Force = False,
+    unchecked: Unchecked = False,
 ) -> None:
     """Compare the matrices that two runs have in common (both with `keep_dense: fp32`)."""
     from octoscope.api.run import open_run
+    from octoscope.output_files import new_file, require_new
 
-    table = open_run(first).compare(open_run(second))
+    one, other = (open_run(run, check=not unchecked) for run in (first, second))
+    inputs = [place for run in (one, other) for place in run.results.config.places()]
+    if out_ is not None:  # before minutes of work
+        require_new(out_, force=force, inputs=inputs)
+    table = one.compare(other)
     if out_ is not None:
-        from octoscope.octopus.pair_files import new_file
-
-        with new_file(out_) as temporary:
+        with new_file(out_, force=force, inputs=inputs) as temporary:
             table.to_parquet(temporary, compression="zstd", index=False)
     if as_json:
         typer.echo(table.to_json(orient="records"))
@@ -104,18 +111,21 @@ def pool(
     min_cells: Annotated[
         int | None, typer.Option(min=1, help="Cells a pair needs; default: as in the run")
     ] = None,
+    force: Annotated[bool, typer.Option("--force", help="Replace files in the folder")] = False,
+    unchecked: Unchecked = False,
 ) -> None:
     """Pool categories of a finished run (it must have kept its matrices)."""
     from octoscope.api.run import open_run
-    from octoscope.octopus.pair_files import new_file
+    from octoscope.output_files import new_file, require_new
 
-    if out_.exists():
-        raise InputError("--out", f"{out_} exists", "name another folder")
-    tables = open_run(run).pool(category, name=name, min_cells=min_cells)
+    opened = open_run(run, check=not unchecked)
+    inputs = opened.results.config.places()
+    require_new(out_, force=force, inputs=inputs, what="folder")
+    tables = opened.pool(category, name=name, min_cells=min_cells)
     for path, table in tables.items():
         file = out_ / path
         file.parent.mkdir(parents=True, exist_ok=True)
-        with new_file(file) as temporary:
+        with new_file(file, force=force, inputs=inputs) as temporary:
             table.to_parquet(temporary, compression="zstd", index=False)
     stats = tables["tables/pools.parquet"]
     shown = Table("model", "layer", "gene set", "view", "cells", "eligible pairs", "centred r")
@@ -135,11 +145,12 @@ def _agreement(
     k: int | None,
     category: str | None,
     kinds: Sequence[str],
+    unchecked: bool,
 ) -> Any:
     """Return agreement of models' layers, of one category or as medians over all."""
     from octoscope.api.run import open_run
 
-    results = open_run(run).results
+    results = open_run(run, check=not unchecked).results
     plan = results.plan
     if plan.compare is None:
         raise InputError(results.at("config.yaml"), "compare: null", "run again with comparisons")
@@ -211,16 +222,21 @@ def export(
     ] = None,
     min_groups: Annotated[int, typer.Option(min=1, help="Model groups that must share a pair")] = 1,
     top: Annotated[int | None, typer.Option(min=1, help="Pairs per category, at most")] = None,
+    force: Force = False,
+    unchecked: Unchecked = False,
 ) -> None:
     """Write the consensus network for Cytoscape, igraph, OmniPath, decoupler or AnnData."""
     from octoscope.api.run import open_run
+    from octoscope.output_files import require_new
     from octoscope.report.export import consensus_network, kind_of
     from octoscope.report.export import export as write
 
     form = kind_of(out_, kind)
+    results = open_run(run, check=not unchecked).results
+    require_new(out_, force=force, inputs=results.config.places())
     network = consensus_network(
-        open_run(run).results, category=category, gene_set=gene_set, view=view, model=model,
+        results, category=category, gene_set=gene_set, view=view, model=model,
         min_groups=min_groups, top=top,
     )  # fmt: skip
-    n = write(network, out_, form)
+    n = write(network, out_, form, force=force)
     out.print(f"{n} pairs: {escape(str(out_))}", soft_wrap=True)

@@ -11,7 +11,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from octoscope.cli.shared import AsJson, out, rows_json
+from octoscope.cli.shared import AsJson, Unchecked, out, rows_json
 from octoscope.errors import InputError
 
 _WIDTH = 250  # of what is not a terminal
@@ -113,13 +113,14 @@ def show(
     model: Annotated[str | None, typer.Option(help="One model; default: all")] = None,
     rows: Annotated[int, typer.Option(min=1, help="Rows to print")] = _ROWS,
     as_json: AsJson = False,
+    unchecked: Unchecked = False,
 ) -> None:
     """Print a table of a run's comparisons: every figure with its n, interval and null."""
     from octoscope.api.run import open_run
 
     if name not in SHOWN:
         raise InputError("NAME", f"there is no table {name!r}", f"one of {', '.join(SHOWN)}")
-    shown, results = SHOWN[name], open_run(run).results
+    shown, results = SHOWN[name], open_run(run, check=not unchecked).results
     file = f"tables/{shown.file}.parquet"
     if shown.file not in results.tables:
         raise InputError(

@@ -10,7 +10,7 @@ import typer
 from rich.markup import escape
 from rich.table import Table
 
-from octoscope.cli.shared import AsJson, out, rows_json, rows_table, show
+from octoscope.cli.shared import AsJson, Force, out, rows_json, rows_table, show
 
 app = typer.Typer(
     help="Score gene pairs with graph neural networks trained on a network.", no_args_is_help=True
@@ -126,6 +126,7 @@ def score(
         Path | None, typer.Option(help="Folder for embeddings [default: ~/.cache/octoscope/gnn]")
     ] = None,
     no_cache: Annotated[bool, typer.Option("--no-cache", help="Encode again")] = False,
+    force: Force = False,
 ) -> None:
     """Score pairs of genes or vertices."""
     from octoscope.gnn.embeddings import cache_folder
@@ -133,10 +134,10 @@ def score(
     from octoscope.gnn.open_graph import open_graph
     from octoscope.gnn.pair_table import read_pair_table
     from octoscope.gnn.score_table import PASSINGS, score_table
-    from octoscope.octopus.pair_files import new_file
+    from octoscope.output_files import new_file
 
     opened = open_checkpoint(checkpoint)
-    with new_file(target) as file:
+    with new_file(target, force=force, inputs=[checkpoint, graph, pairs]) as file:
         found = open_graph(graph, opened, data)
         table = read_pair_table(pairs, found, opened.relations)
         asked = {p.value for p in message_passing or [Passing.ALL]}
@@ -161,16 +162,17 @@ def relations(
     permutations: Annotated[int, typer.Option(min=99, max=1_000_000)] = 10_000,
     seed: Annotated[int, typer.Option(min=0)] = 0,
     target: Annotated[Path | None, typer.Option("--out", help="Parquet file to write")] = None,
+    force: Force = False,
     as_json: AsJson = False,
 ) -> None:
     """Compare the embeddings of the relations of a head, with a permutation null."""
     from octoscope.gnn.gnn_checkpoint import open_checkpoint
     from octoscope.gnn.relation_geometry import relation_geometry
-    from octoscope.octopus.pair_files import new_file
+    from octoscope.output_files import new_file
 
     found = relation_geometry(open_checkpoint(checkpoint), permutations, seed)
     if target is not None:
-        with new_file(target) as file:
+        with new_file(target, force=force, inputs=[checkpoint]) as file:
             found.to_parquet(file, compression="zstd", index=False)
     if as_json:
         typer.echo(rows_json(found))

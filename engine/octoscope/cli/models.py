@@ -7,9 +7,10 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
+from rich.markup import escape
 from rich.table import Table
 
-from octoscope.cli.shared import AsJson, DType, Options, options_of, out, rows_table, show
+from octoscope.cli.shared import AsJson, DType, Force, Options, options_of, out, rows_table, show
 from octoscope.config import DTYPES
 from octoscope.errors import InputError
 
@@ -97,6 +98,7 @@ def attention_dump(
     dtype: DType = "float32",
     rng: Annotated[str, typer.Option(help="cell (counter-based) or upstream")] = "cell",
     seed: Annotated[int, typer.Option(help="Seed of the counter-based stream")] = 0,
+    force: Force = False,
 ) -> None:
     """Write hidden states and attention of cells in the common schema."""
     from octoscope.probe.dump import write_dump
@@ -115,8 +117,9 @@ def attention_dump(
         dtype=_dtype(str(pairs.pop("dtype", dtype))),
         upstream=rng == "upstream",
         seed=seed,
+        force=force,
     )
-    out.print(f"wrote {out_}", soft_wrap=True)
+    out.print(f"wrote {escape(str(out_))}", soft_wrap=True)
 
 
 @attention_app.command("diff")

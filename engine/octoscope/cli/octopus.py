@@ -12,7 +12,7 @@ import typer
 from rich.markup import escape
 from rich.table import Table
 
-from octoscope.cli.shared import AsJson, out, rows_table, show
+from octoscope.cli.shared import AsJson, Force, out, rows_table, show
 from octoscope.errors import InputError, warn
 
 app = typer.Typer(help="Import, build and ask a molecular network.", no_args_is_help=True)
@@ -89,7 +89,7 @@ def _made(made: dict[str, Any], target: Path, as_json: bool) -> None:
         return
     counts = made["counts"]
     heads = ("source", "release", "read", "mapped", "merged", "dropped", "statements")
-    table = Table(*heads, title=str(target))
+    table = Table(*heads, title=escape(str(target)))
     for name, entry in made["sources"].items():
         rows = entry.get("rows", {})
         dropped = sum(rows.get("dropped", {}).values()) if rows else ""
@@ -226,6 +226,7 @@ def lookup(
     distance: Annotated[
         int, typer.Option(help="Also the shortest path up to this many edges; 0: no")
     ] = 0,
+    force: Force = False,
 ) -> None:
     """Say for every ordered pair of genes what the network asserts.
 
@@ -233,8 +234,11 @@ def lookup(
     """
     from octoscope.octopus.asked_names import require_found, with_names
     from octoscope.octopus.lookups import annotate
-    from octoscope.octopus.pair_files import new_file, read_pairs, write_table
+    from octoscope.octopus.pair_files import read_pairs, require_table, write_table
+    from octoscope.output_files import new_file, require_new
 
+    require_new(target, force=force, inputs=[pairs])
+    require_table(target)
     network = view.network()
     names = tuple(columns.split(","))
     if len(names) != 2:
@@ -243,7 +247,7 @@ def lookup(
     asked = [x for c in names for x in table[c].dropna().unique()]
     network, counts = with_names(network, asked)
     said = require_found(f"{pairs}: {columns}", network, counts, str(next(iter(asked), "")))
-    with new_file(target) as file:
+    with new_file(target, force=force, inputs=[pairs]) as file:
         found = annotate(table, network, *names, distance=distance)
         write_table(found, file, target)
     out.print(
@@ -261,16 +265,20 @@ def genes(
     view: ViewOptions,
     listed: Annotated[Path, typer.Argument(help="Text file of genes, one per line")],
     target: Annotated[Path, typer.Argument(help="File to write: .parquet, .tsv or .csv")],
+    force: Force = False,
 ) -> None:
     """Write vertex, degree by source, and stratum of a set of genes, for nulls."""
     from octoscope.octopus.asked_names import require_found, with_names
     from octoscope.octopus.nulls import gene_table
-    from octoscope.octopus.pair_files import new_file, read_genes, write_table
+    from octoscope.octopus.pair_files import read_genes, require_table, write_table
+    from octoscope.output_files import new_file, require_new
 
+    require_new(target, force=force, inputs=[listed])
+    require_table(target)
     asked = read_genes(listed)
     network, counts = with_names(view.network(), asked)
     said = require_found(str(listed), network, counts, asked[0])
-    with new_file(target) as file:
+    with new_file(target, force=force, inputs=[listed]) as file:
         table = gene_table(network, asked)
         write_table(table, file, target)
     inside = table["vertex"].notna()
@@ -299,28 +307,31 @@ def export(
             "decoupler, else ensembl"
         ),
     ] = None,
+    force: Force = False,
 ) -> None:
     """Write a network, or a view of it, for other tools.
 
     Tables are Parquet, TSV or CSV, as the ending of the file says.
     """
     from octoscope.octopus.network_export import export as write
+    from octoscope.output_files import require_new
 
-    network = view.network()
-    rows = write(network, target, kind, limit, names)
-    out.print(f"{rows:,} rows in {target}", soft_wrap=True)
+    require_new(target, force=force)
+    rows = write(view.network(), target, kind, limit, names, force=force)
+    out.print(f"{rows:,} rows in {escape(str(target))}", soft_wrap=True)
 
 
 @app.command()
 def report(
     directory: Directory,
     target: Annotated[Path, typer.Argument(help="HTML file to write")],
+    force: Force = False,
 ) -> None:
     """Write a page that compares the sources of a network."""
     from octoscope.octopus.network import open_network
-    from octoscope.octopus.pair_files import new_file
+    from octoscope.output_files import new_file
     from octoscope.report.network_page import network_page
 
-    with new_file(target) as file:
+    with new_file(target, force=force) as file:
         file.write_bytes(network_page(open_network(directory)))
     typer.echo(str(target))

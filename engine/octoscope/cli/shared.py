@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import signal
 import sys
@@ -11,11 +12,11 @@ from types import FrameType
 from typing import Annotated, Any, TextIO
 
 import typer
-import yaml
 from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from octoscope.config.yaml_values import parse_yaml
 from octoscope.errors import InputError, OctoscopeError, OctoscopeWarning
 
 out = Console()
@@ -23,6 +24,10 @@ err = Console(stderr=True)
 
 AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON value")]
 Options = Annotated[list[str] | None, typer.Option("--option", help="Family setting: key=value")]
+Unchecked = Annotated[
+    bool, typer.Option("--unchecked", help="Do not compare what is read with the run's digests")
+]
+Force = Annotated[bool, typer.Option("--force", help="Replace a file that is there")]
 DType = Annotated[str, typer.Option("--dtype", help="float32, bfloat16 or float16")]
 
 
@@ -36,9 +41,9 @@ def show(value: Any, as_json: bool, table: Callable[[], Table]) -> None:
 
 def rows_table(title: str, rows: dict[str, Any]) -> Table:
     """Return a table of names and values."""
-    table = Table("", "", title=title, show_header=False)
+    table = Table("", "", title=escape(title), show_header=False)
     for key, value in rows.items():
-        table.add_row(key, escape(str(value)))
+        table.add_row(escape(key), escape(str(value)))
     return table
 
 
@@ -61,8 +66,8 @@ def options_of(given: list[str] | None) -> dict[str, Any]:
         if not sep:
             raise InputError(f"--option {text}", "no '=' in it", "write --option key=value")
         try:
-            pairs[key] = yaml.safe_load(value)
-        except yaml.YAMLError as error:
+            pairs[key] = parse_yaml(value)
+        except ValueError as error:
             problem = f"not YAML ({str(error).splitlines()[0]})"
             raise InputError(f"--option {text}", problem, "quote the value") from None
     return pairs
@@ -90,6 +95,9 @@ def _show_warning(
 def guarded(call: Callable[[], Any]) -> int:
     """Call, print an error in one line, and return the exit code."""
     warnings.showwarning = _show_warning
+    for stream in (sys.stdout, sys.stderr):  # names of files may be of any bytes, terminals old
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, _stop)
     try:

@@ -8,7 +8,7 @@ import typer
 from rich.markup import escape
 from rich.table import Table
 
-from octoscope.cli.shared import AsJson, out, rows_json
+from octoscope.cli.shared import AsJson, Unchecked, out, rows_json
 
 _FIRST = 10  # sentences
 
@@ -19,12 +19,13 @@ def verdict(
     category: Annotated[str | None, typer.Option(help="One category; default: all")] = None,
     every: Annotated[bool, typer.Option("--all", help="Print the sentence of every layer")] = False,
     as_json: AsJson = False,
+    unchecked: Unchecked = False,
 ) -> None:
     """Say for every layer whether its strongest pairs are more than co-expression."""
     from octoscope.analysis.controlled.verdict_names import VERDICTS
     from octoscope.api.run import open_run
 
-    opened = open_run(run)
+    opened = open_run(run, check=not unchecked)
     found = opened.verdict(model=model, category=category)
     if as_json:
         typer.echo(rows_json(found))

@@ -19,17 +19,17 @@ from rich.live import Live
 
 from octoscope.cluster import live_view
 from octoscope.cluster.dispatch import Change, Work
+from octoscope.cluster.progress_file import DAMAGED, PROGRESS, last_seen
 from octoscope.cluster.run_stats import RunStats
 from octoscope.cluster.signals import Stopped
 from octoscope.errors import InputError, OctoscopeError, in_one_line
 from octoscope.json_values import to_json
 from octoscope.store.commits import done_among
-from octoscope.store.lease import LEASE
-from octoscope.store.manifest import JOURNAL
+from octoscope.store.lease import read_lease
+from octoscope.store.manifest import JOURNAL, read_success
 from octoscope.store.plan_file import load_plan
 from octoscope.store.run_dir import RunRoot
 
-PROGRESS = "progress.json"
 _WRITE_EVERY = 5.0  # seconds between rewrites of progress.json
 _LINE_EVERY = 15.0  # seconds between plain lines
 _QUIET = 60.0  # seconds without a change after which a plain line is printed
@@ -196,7 +196,7 @@ def summary(root: RunRoot) -> dict[str, Any]:
     plan, progress = load_plan(root), last_seen(root)
     reported_stages = progress["stages"] if progress is not None and _at_work(progress) else None
     rows: dict[str, Any] = {"state": "finished" if root.exists("_SUCCESS") else "unfinished"}
-    sealed = root.read_json("_SUCCESS")
+    sealed = read_success(root)
     if sealed is not None and "finished" in sealed:
         rows["finished"] = sealed["finished"]
     if sealed is None:
@@ -223,24 +223,27 @@ def summary(root: RunRoot) -> dict[str, Any]:
             rows["error"] = progress["error"]
         if "actor_hours" in progress:
             rows["time"] = live_view.hours(progress)
-    quarantined = (root.read_json("attention.json") or {}).get("quarantined", {})
-    rows["quarantined"] = len(quarantined)
-    lease = root.read_json(LEASE)
+    elif root.exists(PROGRESS):
+        rows["last driver"] = DAMAGED
+    rows["quarantined"] = _quarantined(root)
+    lease = read_lease(root)
     if lease is not None:
-        rows["held by"] = f"process {lease.get('pid')} on {lease.get('host')}"
+        rows["held by"] = f"process {lease['pid']} on {lease['host']}"
     if root.exists(JOURNAL):
         rows["repair"] = "in the middle of one; `octoscope resume` goes on"
     return rows
 
 
+def _quarantined(root: RunRoot) -> int | str:
+    try:
+        body = root.read_json("attention.json")
+        return 0 if body is None else len(dict(body["quarantined"]))
+    except (ValueError, KeyError, TypeError):
+        return "unknown: attention.json is damaged"
+
+
 def _at_work(progress: dict[str, Any]) -> bool:
     return progress["status"] == "running" and time.time() - progress["updated"] <= _SILENT
-
-
-def last_seen(root: RunRoot) -> dict[str, Any] | None:
-    """Return the last driver's ``progress.json``; None if there was none."""
-    found = root.read_json(PROGRESS)
-    return None if found is None else dict(found)
 
 
 def follow(root: RunRoot, console: Console, every: float = 2.0) -> None:

@@ -6,9 +6,11 @@ from typing import Annotated
 
 from octoscope.config.types import (
     ONE_OR_MORE,
+    SOME,
     UNIQUE,
     Combination,
     Conventions,
+    Count,
     Name,
     Place,
     Section,
@@ -20,9 +22,11 @@ from octoscope.config.types import (
 class EdgesConfig(Section):
     """A network per matrix: the strongest key genes of each query gene, under ``edges/``."""
 
-    per_query: int = setting(20, "Key genes kept per query gene", ge=1)
+    per_query: int = setting(20, "Key genes kept per query gene", ge=1, le=10**6)
     threshold: float | None = setting(
-        None, "Smallest value kept; with view lift, 1 is uniform attention"
+        None,
+        "Smallest value kept; with view lift, 1 is uniform attention",
+        allow_inf_nan=False,
     )
     symmetrise: bool = setting(False, "Rank (A + A^T) / 2 instead of A")
     gene_set: Name | None = setting(None, "Declared gene set; null: the first")
@@ -47,7 +51,9 @@ class NetworkConfig(Section):
     """The molecular network that top pairs are compared with."""
 
     path: Place = setting(description="Octopus directory (docs/octopus.md), or 'demo'")
-    sources: list[str] | None = setting(None, "Sources that count; null: all")
+    sources: Annotated[list[str], SOME, UNIQUE] | None = setting(
+        None, "Sources that count; null: all"
+    )
     independent: bool = setting(
         False,
         "Leave co-expression evidence out: STRING rescored without its co-expression "
@@ -55,7 +61,7 @@ class NetworkConfig(Section):
         "inferred from expression alone",
     )
     permutations: int = setting(1000, "Gene-label permutations per test", ge=100, le=10**7)
-    k: Annotated[list[int], ONE_OR_MORE, UNIQUE] | None = setting(
+    k: Annotated[list[Count], ONE_OR_MORE, SOME, UNIQUE] | None = setting(
         None,
         "Unordered pairs of the lists that are controlled for co-expression; null: compare.k, or "
         "top_k and a tenth of it",
@@ -71,13 +77,13 @@ class NetworkConfig(Section):
 class CompareConfig(Section):
     """Matrices against each other: models, estimators, heads, categories; see docs/science.md."""
 
-    k: Annotated[list[int], ONE_OR_MORE, UNIQUE] | None = setting(
+    k: Annotated[list[Count], ONE_OR_MORE, SOME, UNIQUE] | None = setting(
         None, "Pairs that count as a matrix's strongest; null: top_k and a tenth of it"
     )
-    gene_sets: Annotated[list[Name], UNIQUE] | None = setting(
+    gene_sets: Annotated[list[Name], SOME, UNIQUE] | None = setting(
         None, "Gene sets that models and categories are compared over; null: all"
     )
-    views: Annotated[list[str], UNIQUE] | None = setting(
+    views: Annotated[list[str], SOME, UNIQUE] | None = setting(
         None, "Views that they are compared in, <view>.centred too; null: all"
     )
     model_groups: dict[Name, list[Name]] | None = setting(
@@ -101,6 +107,6 @@ class CompareConfig(Section):
         "corrected: ranks among eligible pairs of different genes; peer: among all "
         "genes^2 values, as napistu-torch 0.4.0 counts",
     )
-    pools: dict[Name, list[str]] = setting(
+    pools: dict[Name, Annotated[list[str], UNIQUE]] = setting(
         factory=dict, description="Categories that are also pooled, by the name of the pool"
     )

@@ -5,7 +5,7 @@ from __future__ import annotations
 from functools import partial
 from typing import Literal
 
-from octoscope.config.types import Section, Size, SizeOrNone, setting
+from octoscope.config.types import YEARS, Section, Size, SizeOrNone, setting
 
 CACHE = "256MB"  # where no memory is given
 WORKING_SET = "2GB"  # at most
@@ -27,23 +27,25 @@ class AdvancedConfig(Section):
         absent=CACHE,
     )
     tile: int = setting(512, "Rows and columns of an accumulator tile", ge=16, le=2**16)
-    micro_batch: int = setting(32, "Cells summed in fp32 before fp64, at most", ge=1)
-    batch_cells: int = setting(16, "Cells in one forward pass, at most", ge=1)
+    micro_batch: int = setting(32, "Cells summed in fp32 before fp64, at most", ge=1, le=10**6)
+    batch_cells: int = setting(16, "Cells in one forward pass, at most", ge=1, le=10**6)
     macro_batches: int = setting(
         1,
         "Working sets per unit, at most: more make units larger and commits fewer, but "
         "the sums of all layers are then held in the device's memory",
         ge=1,
+        le=10**6,
     )
-    readers: int = _free(2, "Threads per replica that decode the atlas", ge=1)
+    readers: int = _free(2, "Threads per replica that decode the atlas", ge=1, le=4096)
     grace: float = _free(
-        60, "Seconds that running units get to finish after SIGINT or SIGTERM", ge=0
+        60, "Seconds that running units get to finish after SIGINT or SIGTERM", ge=0, le=YEARS
     )
     lease: float = _free(
         60,
         "Seconds without a sign of life until another driver may take over; "
         "0: no lease, several drivers may work on one run",
         ge=0,
+        le=YEARS,
     )
 
 
@@ -55,14 +57,15 @@ class ExecutionConfig(Section):
         "auto: GPUs if the cluster has some now; cuda: ask for GPUs, also of a cluster "
         "that has yet to start them; cpu",
     )
-    unit_cells: int = setting(512, "Cells per unit, at most", ge=1)
-    threads: int = _free(0, "Torch threads per actor; 0: CPUs / actors", ge=0)
-    actors: int = _free(1, "Replicas per model", ge=1)
+    unit_cells: int = setting(512, "Cells per unit, at most", ge=1, le=10**8)
+    threads: int = _free(0, "Torch threads per actor; 0: CPUs / actors", ge=0, le=4096)
+    actors: int = _free(1, "Replicas per model", ge=1, le=10**5)
     gpus: float = _free(
         1,
         "GPU of each replica, where there are GPUs: a whole one, or the fraction that "
         "it shares (and may use of its memory); a replica computes on one",
         gt=0,
+        le=1024,
     )
     memory: Size | None = _free(
         None,
@@ -79,9 +82,9 @@ class ExecutionConfig(Section):
         "text: a live view on a terminal, plain lines elsewhere; json: an object per "
         "event with run, stage, unit and actor",
     )
-    attempts: int = _free(3, "Tries per unit before it is quarantined", ge=1)
-    unit_timeout: float = _free(3600, "Seconds before a unit counts as hung", gt=0)
-    start_timeout: float = _free(300, "Seconds for the fleet to start", gt=0)
+    attempts: int = _free(3, "Tries per unit before it is quarantined", ge=1, le=1000)
+    unit_timeout: float = _free(3600, "Seconds before a unit counts as hung", gt=0, le=YEARS)
+    start_timeout: float = _free(300, "Seconds for the fleet to start", gt=0, le=YEARS)
     advanced: AdvancedConfig = setting(
         factory=AdvancedConfig, description="Sizes and times that nobody should need to set"
     )

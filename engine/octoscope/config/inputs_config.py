@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import os
 from typing import Annotated, Any, Literal, get_args
 
-from octoscope.config.analysis_config import NetworkConfig
-from octoscope.config.types import UNIQUE, Name, Place, Section, setting
+from pydantic import Field
 
+from octoscope.config.analysis_config import NetworkConfig
+from octoscope.config.types import SOME, UNIQUE, Name, Place, Section, setting
+
+Layer = Annotated[int, Field(ge=0, le=10**4)]
 DType = Literal["float32", "bfloat16", "float16"]
 DTYPES: tuple[str, ...] = get_args(DType)
 
@@ -30,7 +34,9 @@ class AtlasConfig(Section):
         "ids that stand for a current Ensembl id; null: none",
     )
     primary_only: bool = setting(True, "Use cells with is_primary_data == True only")
-    categories: Annotated[list[str], UNIQUE] | None = setting(None, "Categories to use; null: all")
+    categories: Annotated[list[str], SOME, UNIQUE] | None = setting(
+        None, "Categories to use; null: all"
+    )
     missing_chunks: Literal["refuse", "fill"] = setting(
         "refuse",
         "Chunks that are not in the store, of a dense matrix or of obs and var "
@@ -57,7 +63,7 @@ class ModelConfig(Section):
         "published", "Genes that enter the model: its own recipe, or gene_sets[panel]"
     )
     panel: Name | None = setting(None, "Gene set that enters the model, if tokens: panel")
-    layers: Annotated[list[int], UNIQUE] | None = setting(
+    layers: Annotated[list[Layer], SOME, UNIQUE] | None = setting(
         None, "Layers to accumulate, from 0; null: all"
     )
     python: str | None = setting(
@@ -75,8 +81,10 @@ class GeneSetConfig(Section):
     kind: Literal["model", "intersection", "panel"] = setting(
         "panel", "model: all genes of each model; intersection: genes of all models; panel: listed"
     )
-    models: list[Name] | None = setting(None, "For intersection; null: all models")
-    genes: list[str] | None = setting(None, "For panel: Ensembl ids or symbols")
+    models: Annotated[list[Name], SOME, UNIQUE] | None = setting(
+        None, "For intersection; null: all models"
+    )
+    genes: Annotated[list[str], SOME] | None = setting(None, "For panel: Ensembl ids or symbols")
 
 
 class InputsConfig(Section):
@@ -93,3 +101,14 @@ class InputsConfig(Section):
     accumulate: str = setting("all", "Pairs that are summed: all, or a gene set's name")
     network: NetworkConfig | None = setting(None, "The molecular network; null: none")
     notes: list[str] = setting(factory=list, description="Shown at the top of the report")
+
+    def places(self) -> list[str]:
+        """Return the paths and URLs that a run reads: nothing may be written into them."""
+        found = [self.atlas.path, *(m.path for m in self.models)]
+        options = (v for m in self.models for v in m.options.values() if isinstance(v, str))
+        found += [v for v in options if "/" in v or os.path.isfile(v)]  # others are no paths
+        if self.atlas.gene_aliases is not None:
+            found.append(self.atlas.gene_aliases)
+        if self.network is not None and self.network.path != "demo":
+            found.append(self.network.path)
+        return found

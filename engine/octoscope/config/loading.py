@@ -9,11 +9,13 @@ from typing import Any, TypeVar
 import yaml
 from pydantic import BaseModel, ValidationError
 
+from octoscope.bounded_reads import read_bounded
 from octoscope.config.declared import with_absent
 from octoscope.config.problems import input_error
 from octoscope.config.renamed import current_name, with_current_names
 from octoscope.config.run_config import RunConfig
-from octoscope.errors import InputError, warn
+from octoscope.config.yaml_values import parse_yaml
+from octoscope.errors import InputError, in_one_line, warn
 
 Model = TypeVar("Model", bound=BaseModel)
 _ONCE = "the old name is read in this version only"
@@ -41,13 +43,14 @@ def apply_overrides(tree: dict[str, Any], overrides: list[str]) -> dict[str, Any
         try:
             for part in parts[:-1]:
                 node = node[int(part)] if isinstance(node, list) else node.setdefault(part, {})
-            parsed = yaml.safe_load(value)
+            parsed = parse_yaml(value)
             if isinstance(node, list):
                 node[int(parts[-1])] = parsed
             else:
                 node[parts[-1]] = parsed
-        except (TypeError, ValueError, IndexError, AttributeError, yaml.YAMLError) as error:
-            raise InputError(f"--set {text}", str(error), "check the path to the field") from None
+        except (TypeError, ValueError, IndexError, AttributeError) as error:
+            problem = in_one_line(str(error))
+            raise InputError(f"--set {text}", problem, "check the path to the field") from None
     _anchor_paths(tree, Path.cwd())  # relative paths given on the command line
     return tree
 
@@ -152,7 +155,7 @@ def config_of_text(text: str, source: str) -> RunConfig:
 
 def _text(path: Path) -> str:
     try:
-        return path.read_text()
+        return read_bounded(path).decode()
     except OSError as error:
         raise InputError(str(path), error.strerror or "cannot be read", "check the path") from None
     except UnicodeDecodeError as error:
@@ -161,9 +164,9 @@ def _text(path: Path) -> str:
 
 def _yaml(text: str, source: str) -> Any:
     try:
-        return yaml.safe_load(text)
-    except yaml.YAMLError as error:
-        raise InputError(source, f"not YAML ({error})", "correct the syntax") from None
+        return parse_yaml(text)
+    except ValueError as error:
+        raise InputError(source, f"not YAML ({in_one_line(str(error))})", "correct it") from None
 
 
 def _anchor_paths(tree: dict[str, Any], base: Path) -> None:

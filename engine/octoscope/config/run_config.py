@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 from octoscope.config.analysis_config import CompareConfig
@@ -33,6 +34,9 @@ class RunConfig(RunSettings, InputsConfig):
             other = by_folder.setdefault(name.casefold(), name)
             if other != name:
                 raise ValueError(f"models: {other!r} and {name!r} differ by case only; rename one")
+        for name in models:
+            if re.fullmatch(r"c\d{4,}", name.casefold()):
+                raise ValueError(f"models: a category's files are called {name!r} too; rename it")
         if self.accumulate != "all" and self.accumulate not in sets:
             raise ValueError(f"accumulate: gene set {self.accumulate!r} is not declared in {sets}")
         for g in self.gene_sets:

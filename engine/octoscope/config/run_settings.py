@@ -20,7 +20,7 @@ from octoscope.config.types import (
 from octoscope.config.view_names import ABSOLUTE, CENTRED
 
 Correlation = Literal["pearson", "spearman"]
-HeadChoice = Literal["mean", "max", "each"] | Annotated[int, Field(ge=0)]
+HeadChoice = Literal["mean", "max", "each"] | Annotated[int, Field(ge=0, le=10**4)]
 
 
 class RunSettings(Section):
@@ -38,7 +38,7 @@ class RunSettings(Section):
     )
     top_k: int = setting(1000, "Pairs kept per matrix, gene set and view", ge=1, le=10**9)
     min_cells: int | None = setting(
-        None, "Cells a pair needs to be eligible; null: max(20, 1 % of category)", ge=1
+        None, "Cells a pair needs to be eligible; null: max(20, 1 % of category)", ge=1, le=10**9
     )
     heads: Annotated[list[HeadChoice], UNIQUE, ONE_OR_MORE] = setting(
         ["mean"],
@@ -64,6 +64,7 @@ class RunSettings(Section):
         "out in turn: intervals of top pairs over donors; an even number of at least 4, 0: none",
         absent=0,
         ge=0,
+        le=10**4,
     )
     moments: Literal[1, 2] = setting(
         1,
@@ -102,7 +103,7 @@ class RunSettings(Section):
         description="Matrices against each other; null: no comparisons",
         absent=None,  # runs from before there were comparisons have none
     )
-    analyses: list[str] = setting(
+    analyses: Annotated[list[str], UNIQUE] = setting(
         factory=list,
         description="Analyses of other installed packages to run too, by the name of their entry "
         "point in the group octoscope.analyses",

@@ -3,14 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, get_args
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    ValidationInfo,
+    field_validator,
+)
 
 from octoscope.config.byte_sizes import parse_bytes
 from octoscope.errors import InputError
 
 UNSTATED: Any = object()
+_LARGEST = 1e18  # bytes: no machine has more
+YEARS = 10**9  # seconds, as a limit of times
 
 
 def setting(
@@ -84,6 +94,8 @@ def _not_negative(value: str) -> str:
         raise ValueError(f"{error.problem}; {error.fix}") from None
     if size < 0:
         raise ValueError(f"{value!r} is negative")
+    if size > _LARGEST:
+        raise ValueError(f"{value!r} is more than {_LARGEST:g} bytes")
     return value
 
 
@@ -91,6 +103,10 @@ def _positive(value: str) -> str:
     if parse_bytes(_not_negative(value)) < 1:
         raise ValueError(f"{value!r} is zero; give at least one byte")
     return value
+
+
+def _takes_truth_values(annotation: Any) -> bool:
+    return annotation in (bool, Any) or any(map(_takes_truth_values, get_args(annotation)))
 
 
 def _unique(values: list[Any]) -> list[Any]:
@@ -109,7 +125,9 @@ Combination = Literal["sum", "max", "absolute-argmax"]
 Estimator = Literal["per_cell", "mean_residual"]
 Projection = Literal["full", "weights_only"]
 Conventions = Literal["corrected", "peer"]
+Count = Annotated[int, Field(ge=1, le=10**9)]
 ONE_OR_MORE = BeforeValidator(lambda value: value if isinstance(value, list) else [value])
+SOME = Field(min_length=1)  # of a list
 UNIQUE = AfterValidator(_unique)
 
 
@@ -117,3 +135,13 @@ class Section(BaseModel):
     """Fields of a configuration; unknown ones are refused."""
 
     model_config = ConfigDict(extra="forbid", validate_default=True)
+
+    @field_validator("*", mode="before")
+    @classmethod
+    def _no_truth_value(cls, value: Any, info: ValidationInfo) -> Any:
+        """Refuse true and false where a number is asked for: pydantic would read 1 and 0."""
+        given = value if isinstance(value, list) else [value]
+        field = cls.model_fields[str(info.field_name)]
+        if any(isinstance(v, bool) for v in given) and not _takes_truth_values(field.annotation):
+            raise ValueError(f"{value} is no number and no name")
+        return value

@@ -12,6 +12,7 @@ from scipy import sparse
 from zarr.abc.store import Store
 
 from octoscope.atlas import Atlas
+from octoscope.atlas.cell_digests import CellDigests
 from octoscope.attention.comoments import (
     CoMoments,
     RankProducts,
@@ -21,6 +22,7 @@ from octoscope.attention.comoments import (
     varying,
 )
 from octoscope.config import RunConfig
+from octoscope.extract.cells_read import cells_read, cuts_of
 from octoscope.results.stored_sums import PARTS, unit_rows
 from octoscope.row_blocks import fold_tree, row_ranges
 from octoscope.run_plan.values import ModelPlan, Plan, Unit
@@ -54,19 +56,21 @@ class CoexpressionRunner:
         Raises
         ------
         InputError
-            If a count is not a count.
+            If a count is not a count, or not what another unit read of the same cell.
         """
         started = time.monotonic()
         attempt = Attempt(self._root, unit.work)
         store, n = attempt.zarr("sums.zarr"), len(self._m.axis)
-        rows = self._index.halves[unit.category][unit.half][unit.start : unit.stop]
+        half = self._index.halves[unit.category][unit.half]
+        read = CellDigests(unit.start, cuts_of(self._plan, unit))
         moments = CoMoments(0, np.zeros(n), np.zeros((n, n) if self._pearson else (0, n)))
         cells, used, waited = np.zeros((1, n), np.int64), 0, 0.0
         held: list[sparse.csr_matrix] = []
         refused: list[dict[str, str]] = []
         at = time.monotonic()
-        for batch in self._atlas.stream(rows, self._m.micro_batch):
+        for batch in self._atlas.stream(half[unit.start : unit.stop], self._m.micro_batch):
             waited += time.monotonic() - at
+            read.add(batch.counts)
             counted = np.asarray(batch.counts.sum(1)).ravel() > 0
             refused += [{"cell": str(c), "why": "no counts"} for c in batch.cell_ids[~counted]]
             values = log_normalise(batch.counts[counted])[:, self._columns]
@@ -94,6 +98,7 @@ class CoexpressionRunner:
             "tokens": 0,
             "wait_seconds": round(waited, 3),
             "seconds": round(time.monotonic() - started, 3),
+            **cells_read(self._root, self._plan, self._atlas, half, unit, read),
         }
         return attempt.commit(self._plan.hash, metrics)
 

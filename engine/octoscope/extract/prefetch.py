@@ -9,7 +9,7 @@ from __future__ import annotations
 import queue
 import threading
 import time
-from collections.abc import Generator, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import Any
@@ -18,6 +18,7 @@ import numpy as np
 import torch
 
 from octoscope.atlas import Atlas
+from octoscope.atlas.cell_digests import CellDigests
 from octoscope.models import GeneMatch, Tokens
 from octoscope.models.protocol import GENE, FoundationModel
 from octoscope.run_plan.values import Unit
@@ -55,8 +56,8 @@ class _End:
 class _Reading:
     """Tokens of one unit, micro-batch by micro-batch, made in a thread of their own."""
 
-    def __init__(self, feed: Prefetcher, rows: np.ndarray) -> None:
-        self._feed, self._rows = feed, rows
+    def __init__(self, feed: Prefetcher, rows: np.ndarray, digests: CellDigests) -> None:
+        self._feed, self._rows, self.digests = feed, rows, digests
         self._made: queue.Queue[TokenBatch | _End] = queue.Queue(feed.most)
         self._stopped = threading.Event()
         self._thread = threading.Thread(target=self._read, name="feed", daemon=True)
@@ -64,7 +65,7 @@ class _Reading:
 
     def _read(self) -> None:
         try:
-            for fed in self._feed.make(self._rows):
+            for fed in self._feed.make(self._rows, self.digests):
                 self._put(fed)
                 if self._stopped.is_set():
                     return
@@ -108,6 +109,13 @@ class Prefetcher:
         On a GPU, tokens are put into pinned memory, so that they are copied beside the compute.
     most
         Micro-batches that are held before they are asked for, at most; 0: a whole unit.
+    cuts
+        Returns positions in a unit's half where blocks of its digests end.
+
+    Attributes
+    ----------
+    read
+        Digests of the cells of the unit that was asked for last; whole once its last batch came.
     """
 
     def __init__(
@@ -120,18 +128,21 @@ class Prefetcher:
         batch_cells: int,
         device: torch.device,
         most: int = 0,
+        cuts: Callable[[Unit], Iterable[int]] = lambda unit: (),
     ) -> None:
-        self.most = most
+        self.most, self._cuts = most, cuts
         self._atlas, self._halves, self._model, self._match = atlas, halves, model, match
         self._micro_batch, self._batch_cells = micro_batch, batch_cells
         self._copies = torch.cuda.Stream(device) if device.type == "cuda" else None
         if self._copies is not None:  # the weights are there before anything is embedded
             self._copies.wait_stream(torch.cuda.current_stream(device))
         self._ahead: tuple[Unit, _Reading] | None = None
+        self.read = CellDigests()
 
-    def make(self, rows: np.ndarray) -> Iterator[TokenBatch]:
-        """Read rows and make their tokens, in this thread."""
+    def make(self, rows: np.ndarray, digests: CellDigests) -> Iterator[TokenBatch]:
+        """Read rows, digest their counts and make their tokens, in this thread."""
         for cells in self._atlas.stream(rows, self._micro_batch):
+            digests.add(cells.counts)
             tokens = self._model.tokenize(cells.counts, self._match, cells.cell_ids)
             usable = (tokens.kind == GENE).any(1)
             keep = np.flatnonzero(usable)
@@ -167,6 +178,7 @@ class Prefetcher:
         else:
             self.drop()
             reading = self._start(unit)
+        self.read = reading.digests
         try:
             yield from reading.batches()
         finally:
@@ -185,7 +197,7 @@ class Prefetcher:
 
     def _start(self, unit: Unit) -> _Reading:
         rows = self._halves[unit.category][unit.half][unit.start : unit.stop]
-        return _Reading(self, rows)
+        return _Reading(self, rows, CellDigests(unit.start, self._cuts(unit)))
 
 
 def _pinned(tokens: Tokens) -> Tokens:

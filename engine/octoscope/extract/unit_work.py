@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import time
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -17,6 +18,7 @@ from octoscope.attention.finite_check import require_finite
 from octoscope.attention.residual_sums import ResidualSums
 from octoscope.config import RunConfig
 from octoscope.errors import InputError
+from octoscope.extract.cells_read import cells_read, cuts_of
 from octoscope.extract.malloc_trim import MallocTrim
 from octoscope.extract.mean_cell_work import attend_mean_cells
 from octoscope.extract.oom_retry import OomRetry
@@ -119,6 +121,7 @@ class UnitRunner:
             self._m.batch_cells,
             self._device,
             most=self._in_macro,
+            cuts=partial(cuts_of, plan),
         )
 
     @property
@@ -148,7 +151,7 @@ class UnitRunner:
         MemoryShortError
             If a single cell does not fit.
         InputError
-            If a count is not a count.
+            If a count is not a count, or not what another unit read of the same cell.
         """
         started = time.monotonic()
         attempt = Attempt(self._root, unit.work)
@@ -158,7 +161,7 @@ class UnitRunner:
         # pairs of genes are counted for sums over cells alone: a mean cell needs each gene's cells
         pairs = PairCounts(n, tile=self._plan.tile) if self._heads else None
         cells = np.zeros(n, np.int64)
-        metrics = _UnitMetrics()
+        metrics, read = _UnitMetrics(), {}
         held: dict[int, _Layer] = {}  # between macro-batches; one at a time where there is one
         micro = self._m.micro_batch
         left = -(-(unit.stop - unit.start) // micro)
@@ -168,8 +171,11 @@ class UnitRunner:
             left -= self._in_macro
             if left <= 0:
                 feed.close()
+                digests = self._feed.read
                 if ahead is not None:
                     self._feed.ahead(ahead)
+                half = self._index.halves[unit.category][unit.half]
+                read = cells_read(self._root, self._plan, self._atlas, half, unit, digests)
             for group in groups:
                 for batch in group:
                     cells += gene_cells(batch.layout, n)
@@ -188,7 +194,7 @@ class UnitRunner:
         if pairs is not None:
             self._write(store, "pairs", pairs.counts.numpy())
         metrics.seconds = time.monotonic() - started
-        return attempt.commit(self._plan.hash, metrics.as_json())
+        return attempt.commit(self._plan.hash, metrics.as_json() | read)
 
     def _layer(self, i: int, where: str) -> _Layer:
         n, m = len(self._m.axis), self._m

@@ -22,6 +22,7 @@ from octoscope.gnn.encoders import Encoder, encoder_of
 from octoscope.gnn.head_weights import head_of
 from octoscope.gnn.heads import Head
 from octoscope.models.weights import load_lightning, load_state, read_json
+from octoscope.output_files import require_outside
 
 OWN_WEIGHTS, OWN_SETTINGS, OWN_FORMAT = "gnn.safetensors", "gnn.json", "octoscope-gnn/1"
 PEER_WEIGHTS, PEER_SETTINGS = "model.ckpt", "config.json"
@@ -191,6 +192,7 @@ def write_checkpoint(
     InputError
         If the folder exists.
     """
+    require_outside(folder)
     if folder.exists():
         raise InputError(str(folder), "exists already", "name a new folder")
     folder.mkdir(parents=True)

@@ -18,6 +18,7 @@ from octoscope.errors import InputError
 from octoscope.gnn.graph import GnnGraph, names_digest, no_edges
 from octoscope.octopus.network import Network
 from octoscope.octopus.network_schema import GENES, IDENTIFIERS, VERTICES
+from octoscope.output_files import require_outside
 
 FORMAT = "octoscope-gnn-graph/1"
 _ARRAYS = ("x", "src", "dst", "edge_attr", "relation", "split")
@@ -38,6 +39,7 @@ def write_graph(graph: GnnGraph, identifiers: pd.DataFrame, target: Path) -> Non
         If the folder exists.
     """
     target = target.absolute()
+    require_outside(target)
     if target.exists():
         raise InputError(str(target), "exists already", "name a folder that does not exist")
     target.parent.mkdir(parents=True, exist_ok=True)

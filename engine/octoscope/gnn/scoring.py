@@ -12,7 +12,7 @@ from torch.nn import functional
 from octoscope.gnn.heads import Head
 
 Mode = Literal["corrected", "peer"]
-CHUNK = 1 << 16  # pairs at once
+CHUNK = 1 << 14  # pairs at once: gathered rows of both ends fit the cache
 
 
 @dataclass(frozen=True)

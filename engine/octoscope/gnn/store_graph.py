@@ -69,7 +69,7 @@ def _graph(
         raise InputError(f"{where}: edge_index", f"names vertices outside 0..{n - 1}",
                          "get the store again")  # fmt: skip
     edges = ends.shape[1]
-    attr = tensors["edge_attr"]
+    attr = tensors.get("edge_attr")
     arrays = {k: tensors.get(k) for k in ("relation_type", *(f"{s}_mask" for s in SPLITS[1:]))}
     for key, values in {"edge_attr": attr, **arrays}.items():
         if values is not None and len(values) != edges:

@@ -11,7 +11,6 @@ pass, through an attention function registered with ``AttentionInterface``.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -20,8 +19,10 @@ import numpy as np
 import torch
 from scipy import sparse
 
+from octoscope.bounded_reads import read_bounded
 from octoscope.errors import InputError
 from octoscope.genes import GeneTable, symbols_of_ensembl
+from octoscope.json_values import parse_json
 from octoscope.models.blocks import attend, head_weights
 from octoscope.models.family_options import read_options
 from octoscope.models.gene_matching import by_mapping
@@ -123,7 +124,7 @@ class Geneformer:
     def recognises(cls, path: Path) -> bool:
         """Tell whether the folder's ``config.json`` names BERT."""
         try:
-            config = json.loads((path / "config.json").read_text())
+            config = parse_json(read_bounded(path / "config.json"))
         except (OSError, ValueError):
             return False
         return isinstance(config, dict) and config.get("model_type") == "bert"

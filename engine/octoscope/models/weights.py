@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import pickle
 import zipfile
 from collections.abc import Iterable, Mapping
@@ -13,9 +12,12 @@ import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file
 
+from octoscope.bounded_reads import read_bounded
 from octoscope.digests import file_digest
 from octoscope.errors import InputError
+from octoscope.json_values import parse_json
 from octoscope.safe_pickle import load_inert
+from octoscope.zip_parts import archive_fault, part_of
 
 
 def read_json(path: Path, field: str) -> dict[str, Any]:
@@ -27,10 +29,13 @@ def read_json(path: Path, field: str) -> dict[str, Any]:
         If the file is absent, not JSON, or not an object.
     """
     try:
-        value = json.loads(path.read_text())
+        value = parse_json(read_bounded(path))
     except FileNotFoundError:
         raise InputError(str(path), "does not exist", f"complete the folder in {field}") from None
-    except (json.JSONDecodeError, UnicodeDecodeError) as error:
+    except OSError as error:
+        problem = error.strerror or "cannot be read"
+        raise InputError(str(path), problem, "give the published file") from None
+    except ValueError as error:
         raise InputError(str(path), f"not JSON ({error})", "download it again") from None
     if not isinstance(value, dict):
         raise InputError(str(path), "not a JSON object", "download it again")
@@ -75,12 +80,11 @@ def names_inside(path: Path) -> bytes:
     Of a file in torch's older format, the first megabyte.
     """
     try:
-        with zipfile.ZipFile(path) as archive:
-            inner = [n for n in archive.namelist() if n.endswith("/data.pkl")]
-            return archive.read(inner[0]) if inner else b""
-    except zipfile.BadZipFile:
-        with path.open("rb") as handle:
-            return handle.read(1 << 20)
+        try:
+            return part_of(path, "/data.pkl", _SKELETON)
+        except zipfile.BadZipFile:
+            with path.open("rb") as handle:
+                return handle.read(1 << 20)
     except OSError:
         return b""
 
@@ -111,18 +115,29 @@ def refuse_adapter(folder: Path) -> None:
         )
 
 
+_SKELETON = 1 << 26  # bytes of a pickle without its tensors, at most
+
+
+def _require_sound(path: Path) -> None:
+    """Refuse a file that is absent, or a torch archive whose parts do not match their checksums."""
+    refuse_adapter(path.parent)
+    if not path.exists():
+        raise InputError(str(path), "does not exist", "check models.*.path")
+    fault = archive_fault(path)
+    if fault is not None:
+        raise InputError(str(path), f"damaged: {fault}", "download it again from its authors")
+
+
 def load_state(path: Path) -> dict[str, torch.Tensor]:
     """Read a state dict from safetensors, or from a torch file with ``weights_only=True``.
 
     Raises
     ------
     InputError
-        If the file is absent, truncated, holds objects other than tensors, or non-finite weights,
+        If the file is absent or damaged, holds objects other than tensors or non-finite weights,
         or a PEFT adapter is beside or inside it.
     """
-    refuse_adapter(path.parent)
-    if not path.exists():
-        raise InputError(str(path), "does not exist", "check models.*.path")
+    _require_sound(path)
     try:
         if path.suffix == ".safetensors":
             state: Any = load_file(path)
@@ -143,11 +158,9 @@ def load_whole(path: Path) -> Any:
     Raises
     ------
     InputError
-        If the file is absent, truncated or not a torch file, or a PEFT adapter is beside it.
+        If the file is absent, damaged or not a torch file, or a PEFT adapter is beside it.
     """
-    refuse_adapter(path.parent)
-    if not path.exists():
-        raise InputError(str(path), "does not exist", "check models.*.path")
+    _require_sound(path)
     try:
         try:
             return torch.load(path, map_location="cpu", weights_only=True)
@@ -193,6 +206,9 @@ def tensors_of(path: Path, state: Any) -> dict[str, torch.Tensor]:
     for name, tensor in state.items():
         if tensor.layout is not torch.strided:
             raise InputError(f"{path}: {name}", f"stored as {tensor.layout}", "store it dense")
+        if not tensor.is_meta and tensor.nbytes > tensor.untyped_storage().nbytes():
+            problem = f"shape {tuple(tensor.shape)} of {tensor.untyped_storage().nbytes()} bytes"
+            raise InputError(f"{path}: {name}", problem, "store each value once")
         if tensor.is_floating_point() and (tensor.itemsize < 2 or tensor.is_meta):
             what = "without values" if tensor.is_meta else f"as {tensor.dtype}"
             fix = "give the published, unquantised file"

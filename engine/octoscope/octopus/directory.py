@@ -15,9 +15,12 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from octoscope.bounded_reads import read_bounded
 from octoscope.digests import file_digest
 from octoscope.errors import InputError
+from octoscope.json_values import parse_json
 from octoscope.octopus.network_schema import SCHEMA, TABLES
+from octoscope.output_files import require_outside
 
 # Columns that mostly count upwards: differences take a tenth of the bytes of a dictionary.
 _COUNTERS = ("origin", "reaction", "evidence")
@@ -81,10 +84,12 @@ def new_directory(path: str | Path) -> Iterator[DirectoryWriter]:
     Raises
     ------
     InputError
-        If something is there already: a directory is never overwritten.
+        If something is there already (a directory is never overwritten), or it would lie in a run
+        or an input.
     """
     target = Path(path).absolute()
-    if target.exists():
+    require_outside(target)
+    if os.path.lexists(target):
         raise InputError(str(target), "exists already", "name a directory that does not exist")
     target.parent.mkdir(parents=True, exist_ok=True)
     hidden = target.with_name(f".{target.name}.{uuid.uuid4().hex}.partial")
@@ -109,7 +114,7 @@ def read_meta(folder: Path) -> dict[str, Any]:
     """
     path = folder / "octopus.json"
     try:
-        meta: dict[str, Any] = json.loads(path.read_text())
+        meta: dict[str, Any] = parse_json(read_bounded(path))
     except (OSError, ValueError) as error:
         raise InputError(
             str(path), f"cannot be read ({error})", f"check the path (network.path), or {_AGAIN}"

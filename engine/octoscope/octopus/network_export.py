@@ -12,9 +12,10 @@ from octoscope.errors import InputError
 from octoscope.octopus.lookups import bit_names
 from octoscope.octopus.network import Network
 from octoscope.octopus.network_schema import ROLES
-from octoscope.octopus.pair_files import new_file, write_table
+from octoscope.octopus.pair_files import write_table
 from octoscope.octopus.pairs import NEGATIVE, POSITIVE, STATED, Groups, source_bits
 from octoscope.octopus.vertex_symbols import gene_names, symbol_names
+from octoscope.output_files import new_file
 
 GRAPHML_EDGES = 200_000  # what Cytoscape and igraph still open comfortably
 
@@ -25,6 +26,8 @@ def export(
     kind: str,
     limit: int = GRAPHML_EDGES,
     names: str | None = None,
+    *,
+    force: bool = False,
 ) -> int:
     """Write a network and return the number of rows or edges.
 
@@ -41,11 +44,14 @@ def export(
         What vertices are called in ``decoupler``, ``parquet`` and ``omnipath``: ``symbol``, or
         ``ensembl``; None: symbols for decoupler, else Ensembl ids. A symbol of several vertices is
         not used: these keep their Ensembl id.
+    force
+        Replace a file that is there.
 
     Raises
     ------
     InputError
-        If the file exists, the kind or names are unknown, or GraphML would be too large.
+        If the file may not be written (:func:`octoscope.output_files.require_new`), the kind or
+        names are unknown, or GraphML would be too large.
     """
     makers: dict[str, Callable[[Network, np.ndarray], pd.DataFrame]] = {
         "parquet": _assertions,
@@ -57,7 +63,7 @@ def export(
         raise InputError("--format", f"{kind!r} is unknown", f"choose of {known}")
     if names not in (None, "symbol", "ensembl"):
         raise InputError("--names", f"{names!r} is unknown", "write symbol or ensembl")
-    with new_file(path) as temporary:
+    with new_file(path, force=force) as temporary:
         if kind == "graphml":
             if path.suffix in (".tsv", ".csv", ".txt", ".parquet"):
                 raise InputError(str(path), "GraphML is no table", "name the file .graphml")

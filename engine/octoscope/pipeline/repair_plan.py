@@ -13,8 +13,8 @@ from octoscope.planning.analysis_memory import LATER_NEEDS
 from octoscope.planning.resolve import plan_run
 from octoscope.run_plan.values import COEXPRESSION, Plan
 from octoscope.run_plan.work_names import block_of, matrix_work, pairs_work, residual_work
-from octoscope.store.commits import read_record, record_path
-from octoscope.store.manifest import FOREIGN, JOURNAL, Fault, damaged, require_success
+from octoscope.store.commits import keep_cells_read, read_record, record_path
+from octoscope.store.manifest import FOREIGN, JOURNAL, Fault, damaged, read_success, require_success
 from octoscope.store.parquet import VOCABULARY, write_table
 from octoscope.store.plan_file import changed
 from octoscope.store.run_dir import RunRoot
@@ -172,12 +172,16 @@ def open_repair(root: RunRoot, repair: Repair) -> Repair:
     """Note the repair, reopen the run, remove records. After a crash the next call continues.
 
     The journal is written first and removed last, so it lists all removed records. For an
-    unfinished run only records are removed; `resume` does the rest.
+    unfinished run only records are removed; `resume` does the rest. What removed units read is
+    kept: they must read the same again.
     """
     finished = root.exists("_SUCCESS") or root.exists(JOURNAL)
     if finished:
         note_repair(root, repair)
         root.remove(["_SUCCESS"])
+    for work in repair.works:
+        if work.startswith("units/"):
+            keep_cells_read(root, work)
     root.remove([record_path(w) for w in repair.works])
     not_removed = [w for w in repair.works if root.exists(record_path(w))]
     if not_removed:
@@ -198,7 +202,7 @@ def mend_frozen(root: RunRoot, config: RunConfig, faults: list[Fault]) -> None:
     """
     bad = damaged(faults)
     if ATTENTION in bad:
-        names = (root.read_json("_SUCCESS") or {}).get("quarantined", [])
+        names = (read_success(root) or {}).get("quarantined", [])
         quarantined = dict.fromkeys(names, "quarantined before a repair")
         root.replace(ATTENTION, to_json({"quarantined": quarantined}))
     if not bad & {"plan.json", VOCABULARY}:

@@ -23,9 +23,9 @@ from octoscope.results.cell_tables import (
 )
 from octoscope.results.run_results import REPORT, Results
 from octoscope.run_plan.values import Plan
-from octoscope.store.commits import each_record, left_by, record_path, sweep
+from octoscope.store.commits import CELLS_READ, each_record, left_by, record_path, sweep
 from octoscope.store.fault_injection import crash_point
-from octoscope.store.manifest import write_manifest
+from octoscope.store.manifest import read_success, write_manifest
 from octoscope.store.parquet import VOCABULARY, write_table
 from octoscope.store.run_dir import RunRoot
 
@@ -53,8 +53,8 @@ def finish(
     """
     from octoscope.report.page import page  # matplotlib: only when it is needed
 
-    present = root.read_json("_SUCCESS")
-    if present is not None and set(present["quarantined"]) <= set(quarantined):
+    present = read_success(root)
+    if present is not None and set(present.get("quarantined", ())) <= set(quarantined):
         remove_scratch(root, plan, config)
         return int(present["exit_code"])  # another driver finished, with as much work or more
     metrics: dict[str, dict[str, Any]] = {}
@@ -62,7 +62,7 @@ def finish(
     for record in each_record(
         root, plan.works(), plan.hash
     ):  # the digests of scratch are read and dropped
-        metrics[record.work] = record.metrics
+        metrics[record.work] = {k: v for k, v in record.metrics.items() if k != CELLS_READ}
         kept[record_path(record.work)] = record.digest
         kept |= {
             n: d for n, d in record.objects.items() if quarantined or not is_scratch(n, config)
@@ -112,7 +112,7 @@ def _sealed(root: RunRoot) -> dict[str, dict[str, Any]]:
 def exit_code(root: RunRoot) -> int | None:
     """Return the exit code that a finished run ended with; None if it is not finished."""
     try:
-        body = root.read_json("_SUCCESS")
+        body = read_success(root)
         return None if body is None else int(body["exit_code"])
     except (ValueError, KeyError, TypeError) as error:
         raise DamagedRunError(f"{root.at('_SUCCESS')}: {error!r}; use `octoscope repair`") from None

@@ -61,7 +61,7 @@ def _variant_name(base: str, estimator: str, heads: Heads) -> str:
 
 
 def refuse_shared_names(plans: list[ModelPlan]) -> None:
-    """Refuse attention variants that would have the name of another model.
+    """Refuse attention variants that would have the name of another model, in upper case or lower.
 
     Raises
     ------
@@ -70,13 +70,13 @@ def refuse_shared_names(plans: list[ModelPlan]) -> None:
     """
     seen: set[str] = set()
     for m in plans:
-        if m.name in seen:
+        if m.name.casefold() in seen:
             raise InputError(
                 f"models.{m.base}",
                 f"its attention variant would have the name of another model, {m.name!r}",
                 "rename one",
             )  # fmt: skip
-        seen.add(m.name)
+        seen.add(m.name.casefold())
 
 
 def coexpression(

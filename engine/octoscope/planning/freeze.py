@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from octoscope.atlas import Atlas
 from octoscope.config import RunConfig, apply_overrides, config_of_text, dump_config, parse_config
 from octoscope.errors import InputError
+from octoscope.output_files import require_outside
 from octoscope.planning.derive import result_fields, with_sizes
 from octoscope.planning.resolve import make_plan, plan_run
 from octoscope.run_plan.values import Plan
@@ -56,7 +58,7 @@ def prepare(config: RunConfig, run: str) -> tuple[RunRoot, Plan]:
     Raises
     ------
     InputError
-        If the input cannot be used, or the directory holds something else.
+        If the input cannot be used, or the directory holds something else or lies in an input.
     """
     require_lasting(run)
     root = RunRoot(run)
@@ -73,6 +75,7 @@ def prepare(config: RunConfig, run: str) -> tuple[RunRoot, Plan]:
 
 
 def _prepare(root: RunRoot, config: RunConfig) -> tuple[RunRoot, Plan]:
+    require_outside(root.url, config.places())
     if root.exists(CONFIG):
         present = run_config(root)
         changed = differences(result_fields(present), result_fields(config))
@@ -113,6 +116,10 @@ def replan(root: RunRoot) -> Plan:
         save_plan(root, make_plan(config, root.folder))
     plan = load_plan(root)
     again, genes = plan_run(config, root.folder, threads=plan.threads, check_fit=False)
+    sample = plan.atlas.get("sample")
+    same = again.atlas["fingerprint"] == plan.atlas["fingerprint"]
+    if same and sample not in (None, again.atlas["sample"]):
+        Atlas(config.atlas).require_sample(sample, "when the run was planned")
     save_plan(root, again)
     if not root.exists(VOCABULARY):
         write_table(root, VOCABULARY, genes)

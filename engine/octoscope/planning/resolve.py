@@ -264,6 +264,7 @@ def plan_run(
         ),
         atlas={
             "fingerprint": atlas.fingerprint(index),
+            "sample": atlas.sample(),
             "counts": atlas.counts_source,
             "cells": len(atlas.cell_ids),
             "genes": len(atlas.genes),

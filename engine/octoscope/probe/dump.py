@@ -12,6 +12,7 @@ from octoscope.atlas import Atlas
 from octoscope.config import AtlasConfig
 from octoscope.errors import InputError
 from octoscope.models import load_model
+from octoscope.output_files import new_file, require_new
 from octoscope.probe.dump_format import dump, token_genes, tokens_of_dump
 from octoscope.probe.gene_statistics import fixed_options
 
@@ -30,6 +31,7 @@ def write_dump(
     dtype: str = "float32",
     upstream: bool = False,
     seed: int = 0,
+    force: bool = False,
 ) -> None:
     """Write hidden states and attention of all cells of a file, in one batch.
 
@@ -46,12 +48,16 @@ def write_dump(
         A dump whose stored positions are used.
     upstream
         Draw random numbers as the authors' code does (one sequential stream).
+    force
+        Replace a file that is there.
 
     Raises
     ------
     InputError
-        If a file or option cannot be used.
+        If a file or option cannot be used, or the target may not be written.
     """
+    inputs = [place for place in (checkpoint, cells, tokens, positions) if place]
+    require_new(target, force=force, inputs=inputs)
     options = dict(options or {})
     if options.get("context_genes") == _OF_THE_DUMP:  # as dumps describe it in their meta
         options["context_genes"] = str(positions or tokens or "")
@@ -108,7 +114,8 @@ def write_dump(
             raise
         text = f"its tokens do not fit this model ({str(error).splitlines()[0]})"
         raise InputError(str(tokens), text, "give a dump of this family and size") from None
-    if not target.absolute().parent.is_dir():
-        raise InputError(str(target), "its folder does not exist", "make the folder")
-    with target.open("wb") as handle:
+    with (
+        new_file(target, force=force, inputs=inputs) as temporary,
+        temporary.open("wb") as handle,
+    ):
         np.savez_compressed(handle, **content)

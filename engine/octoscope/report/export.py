@@ -10,7 +10,7 @@ import pandas as pd
 from scipy import sparse
 
 from octoscope.errors import InputError
-from octoscope.octopus.pair_files import new_file
+from octoscope.output_files import new_file
 from octoscope.results.run_results import Results
 
 GRAPHML_EDGES = 200_000  # what Cytoscape and igraph still open comfortably
@@ -101,7 +101,7 @@ def _one_of(option: str, asked: str | None, there: list[str]) -> None:
         raise InputError(option, f"{asked!r} is not in this run", f"choose of {', '.join(there)}")
 
 
-def export(network: pd.DataFrame, path: Path, kind: str) -> int:
+def export(network: pd.DataFrame, path: Path, kind: str, *, force: bool = False) -> int:
     """Write a network; returns the number of its edges.
 
     Parameters
@@ -114,13 +114,16 @@ def export(network: pd.DataFrame, path: Path, kind: str) -> int:
         as the sign of regulation, which attention has not), ``anndata`` (h5ad with the genes as
         var and, in ``varp``, the scores of each category under its name, support, scores of the
         halves and specificity under ``<category>.<what>``).
+    force
+        Replace a file that is there.
 
     Raises
     ------
     InputError
-        If the file exists, or GraphML would hold several categories or too many edges.
+        If the file may not be written (:func:`octoscope.output_files.require_new`), or GraphML
+        would hold several categories or too many edges.
     """
-    with new_file(path) as temporary:
+    with new_file(path, force=force) as temporary:
         return WRITERS[kind](network, temporary)
 
 

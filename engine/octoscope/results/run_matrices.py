@@ -24,14 +24,26 @@ from octoscope.store.manifest import require_success
 from octoscope.store.parquet import read_table
 from octoscope.store.plan_file import load_plan
 from octoscope.store.run_dir import RunRoot
+from octoscope.store.sealed_run import SealedRun
 
 _RECENT = 4  # matrices that a process read last and keeps open
 
 
 @lru_cache(maxsize=4)
-def plan_of(run: str) -> Plan:
+def plan_of(run: str, sealed: bool = False) -> Plan:
     """Return the plan of a run; a process reads it once, it never changes."""
-    return load_plan(RunRoot(run))
+    return load_plan(_opened(run, sealed))
+
+
+def _opened(run: str, sealed: bool) -> RunRoot:
+    root = RunRoot(run)
+    return _sealed(root.url, root.read("_SUCCESS")) if sealed else root
+
+
+@lru_cache(maxsize=4)
+def _sealed(run: str, _: bytes | None) -> SealedRun:
+    """Open a finished run; a process reads its manifest once for each content of ``_SUCCESS``."""
+    return SealedRun(RunRoot(run))
 
 
 class RunMatrices:
@@ -41,25 +53,29 @@ class RunMatrices:
     ----------
     run
         Path or URL of the run directory.
+    sealed
+        The run is finished: each object is compared with its digest when it is first read.
+
+    Raises
+    ------
+    DamagedRunError
+        If ``sealed`` and the run is unfinished, or its manifest does not match.
     """
 
-    def __init__(self, run: str) -> None:
-        self.url = RunRoot(run).url
+    def __init__(self, run: str, sealed: bool = False) -> None:
+        self._root, self._sealed = _opened(run, sealed), sealed
+        self.url = self._root.url
 
-    def __reduce__(self) -> tuple[type, tuple[str]]:
-        return RunMatrices, (self.url,)
+    def __reduce__(self) -> tuple[type, tuple[str, bool]]:
+        return RunMatrices, (self.url, self._sealed)
 
-    def __dask_tokenize__(self) -> tuple[str, str]:
-        return "octoscope.RunMatrices", self.url
+    def __dask_tokenize__(self) -> tuple[str, str, bool]:
+        return "octoscope.RunMatrices", self.url, self._sealed
 
     @property
     def plan(self) -> Plan:
         """The plan of the run."""
-        return plan_of(self.url)
-
-    @property
-    def _root(self) -> RunRoot:
-        return RunRoot(self.url)
+        return plan_of(self.url, self._sealed)
 
     def has(self, work: str) -> bool:
         """Tell whether a piece of work is finished."""
@@ -76,7 +92,7 @@ class RunMatrices:
         if cache_bytes is None:
             small = matrix_bytes(self.plan.model(model)) <= self.plan.cache_bytes // _RECENT
             recent = _recent if small else _latest
-            return recent(self.url, model, category, layer)
+            return recent(self.url, self._sealed, model, category, layer)
         return open_matrix.stored_matrix(
             self._root, self.plan, model, category, layer, cache_bytes=cache_bytes
         )
@@ -144,14 +160,14 @@ class RunMatrices:
 
 
 @lru_cache(maxsize=_RECENT)
-def _recent(run: str, model: str, category: int, layer: int) -> DerivedViews:
-    source = RunMatrices(run)
+def _recent(run: str, sealed: bool, model: str, category: int, layer: int) -> DerivedViews:
+    source = RunMatrices(run, sealed)
     return source.matrix(model, category, layer, source.plan.cache_bytes // _RECENT)
 
 
 @lru_cache(maxsize=1)
-def _latest(run: str, model: str, category: int, layer: int) -> DerivedViews:
-    source = RunMatrices(run)
+def _latest(run: str, sealed: bool, model: str, category: int, layer: int) -> DerivedViews:
+    source = RunMatrices(run, sealed)
     return source.matrix(model, category, layer, source.plan.cache_bytes)
 
 
@@ -179,19 +195,21 @@ class LazyLayers(Mapping[int, DerivedViews]):
         return len(self._layers)
 
 
-def require_dense(run: str) -> RunMatrices:
+def require_dense(run: str, *, check: bool = True) -> RunMatrices:
     """Open the matrices of a finished run that kept them (``keep_dense: fp32``).
+
+    ``check``: compare each object with its digest when it is first read.
 
     Raises
     ------
     InputError
         If it did not keep them.
     DamagedRunError
-        If it is unfinished.
+        If it is unfinished, or its manifest does not match.
     """
     root = RunRoot(run)
     require_success(root)
-    matrices = RunMatrices(run)
+    matrices = RunMatrices(run, check)
     works = matrices.plan.pairs_work()  # every matrix needs these; they are kept with the matrices
     record = read_record(root, works[0], matrices.plan.hash) if works else None
     if record is None or not any(".zarr/" in n and root.exists(n) for n in record.objects):

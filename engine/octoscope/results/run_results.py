@@ -9,12 +9,13 @@ from typing import TYPE_CHECKING, Any
 import pandas as pd
 
 from octoscope.config import RunConfig, config_of_text
-from octoscope.errors import DamagedRunError, InputError
+from octoscope.errors import DamagedRunError, InputError, warn
 from octoscope.results.run_tables import RunTables
 from octoscope.run_plan.values import Plan
-from octoscope.store.manifest import check_objects, require_success
+from octoscope.store.manifest import require_success
 from octoscope.store.plan_file import load_plan, run_directory
 from octoscope.store.run_dir import RunRoot
+from octoscope.store.sealed_run import SealedRun
 
 if TYPE_CHECKING:  # analyses import numba; a reader of tables does not need it
     from octoscope.analysis.registry import Section
@@ -28,31 +29,39 @@ class Results:
     Parameters
     ----------
     root
-        The run directory; :meth:`open` checks first that the run is finished.
+        The run directory; :meth:`open` checks first that the run is finished, and reads through a
+        :class:`~octoscope.store.sealed_run.SealedRun`, which compares each object with its digest.
     """
 
     def __init__(self, root: RunRoot) -> None:
         self._root = root
 
     @classmethod
-    def open(cls, run: str | Path | RunRoot) -> Results:
+    def open(cls, run: str | Path | RunRoot, *, check: bool = True) -> Results:
         """Open a finished run.
 
         Parameters
         ----------
         run
             Path or URL of the run directory.
+        check
+            Compare each object with the manifest when it is first read. False: read it as it is,
+            with a warning that says so.
 
         Raises
         ------
         InputError
             If it is not a run directory.
         DamagedRunError
-            If the run is unfinished, or its manifest does not match.
+            If the run is unfinished, or its manifest does not match; later, when an object is read
+            that does not match its digest.
         """
-        root = run if isinstance(run, RunRoot) else run_directory(run)
-        require_success(root)
-        return cls(root)
+        return cls(opened(run if isinstance(run, RunRoot) else run_directory(run), check=check))
+
+    @property
+    def checked(self) -> bool:
+        """Whether each object is compared with its digest when it is first read."""
+        return isinstance(self._root, SealedRun)
 
     @property
     def url(self) -> str:
@@ -116,16 +125,30 @@ class Results:
         return names.index(category)
 
 
-def stored_report(root: RunRoot) -> str:
+def opened(root: RunRoot, *, check: bool) -> RunRoot:
+    """Return a finished run to read from; without ``check`` warn that nothing is compared.
+
+    Raises
+    ------
+    DamagedRunError
+        If the run is unfinished, or its manifest does not match.
+    """
+    if check:
+        return SealedRun(root)
+    require_success(root)
+    warn(f"{root.url}: read without comparing it with its digests, as asked")
+    return root
+
+
+def stored_report(root: RunRoot, *, check: bool = True) -> str:
     """Return the path or URL of a finished run's report, after checking that it is intact.
 
-    The run may be of any format.
+    The run may be of any format. ``check`` as for :meth:`Results.open`.
 
     Raises
     ------
     DamagedRunError
         If the run is unfinished or the report damaged.
     """
-    for fault in check_objects(root, {REPORT: require_success(root)["objects"][REPORT]}):
-        raise DamagedRunError(f"{fault.object}: {fault.what}")
-    return root.at(REPORT)
+    with opened(root, check=check).open(REPORT):
+        return root.at(REPORT)

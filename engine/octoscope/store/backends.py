@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import os
+import stat
 import threading
 import time
 import uuid
@@ -71,13 +73,18 @@ class LocalObjects:
     def read(self, name: str) -> bytes | None:
         """Return an object's bytes, or None if it is absent."""
         try:
-            return (self.path / name).read_bytes()
+            with self.open(name) as handle:
+                return handle.read()
         except FileNotFoundError:
             return None
 
     def open(self, name: str) -> BinaryIO:
         """Open an object for reading; raises FileNotFoundError."""
-        return (self.path / name).open("rb")
+        path = self.path / name
+        kind = path.stat().st_mode
+        if not (stat.S_ISREG(kind) or stat.S_ISDIR(kind)):  # a pipe would wait, a device not end
+            raise OSError(errno.EINVAL, "is no regular file", str(path))
+        return path.open("rb")
 
     def size(self, name: str) -> int | None:
         """Return an object's bytes, or None if it is absent."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import tempfile
 import uuid
 from collections import deque
@@ -19,13 +18,16 @@ from zarr.storage import WrapperStore
 
 from octoscope.digests import digest_of
 from octoscope.errors import DamagedRunError
-from octoscope.json_values import to_json
+from octoscope.json_values import parse_json, to_json
 from octoscope.store.backends import AT_ONCE, is_half_written
 from octoscope.store.fault_injection import crash_point
 from octoscope.store.instruction_set import instruction_set
 from octoscope.store.run_dir import RunRoot
 
 SCHEMA = "octoscope-record/1"
+CELLS_READ = "cells_read"  # metric of a unit: digests of the counts that it read
+# An attempt that never wins: no reader sees it, and it is swept when the run is sealed.
+_BEFORE = "attempt-before/cells_read.json"
 
 T = TypeVar("T")
 
@@ -167,15 +169,38 @@ def read_record(root: RunRoot, work: str, plan: str) -> Record | None:
     if raw is None:
         return None
     try:
-        body = json.loads(raw)
+        body = parse_json(raw)
         if body["plan"] != plan:
             raise DamagedRunError(f"{record_path(work)}: belongs to another plan")
         parts = (body["attempt"], plan, body["objects"], body["facts"])
+        wrong = not isinstance(parts[0], str) or "/" in parts[0]
+        if wrong or not all(isinstance(part, dict) for part in parts[2:]):
+            raise TypeError("attempt, objects or facts")
+        if not all(isinstance(x, dict) and {"bytes", "sha256"} <= x.keys()
+                   for x in body["objects"].values()):  # fmt: skip
+            raise TypeError("objects")
     except ValueError as error:
         raise DamagedRunError(f"{record_path(work)}: not JSON ({error})") from None
     except (KeyError, TypeError) as error:
         raise DamagedRunError(f"{record_path(work)}: not a record ({error!r})") from None
     return Record(work, *parts, digest=digest_of(raw))
+
+
+def keep_cells_read(root: RunRoot, work: str) -> None:
+    """Keep what a unit read beside its record, which is about to be removed for a repair."""
+    try:
+        read = parse_json(root.read(record_path(work)) or b"{}")["facts"][CELLS_READ]
+    except (ValueError, KeyError, TypeError):  # no record, a damaged one, or of an earlier version
+        return
+    root.replace(f"{work}/{_BEFORE}", to_json(read))
+
+
+def read_before(root: RunRoot, work: str) -> Any:
+    """Return what a unit read before its record was removed for a repair; None: not known."""
+    try:
+        return root.read_json(f"{work}/{_BEFORE}")
+    except ValueError:
+        return None
 
 
 def each_record(root: RunRoot, works: Iterable[str], plan: str) -> Iterator[Record]:

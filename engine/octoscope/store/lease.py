@@ -6,6 +6,7 @@ that rests on records that are created once.
 
 from __future__ import annotations
 
+import math
 import os
 import platform
 import threading
@@ -87,7 +88,7 @@ class Lease:
         for _ in range(3):  # a released or taken lease may change hands in between
             if self._root.create_once(LEASE, self._body()):
                 return
-            present = self._read()
+            present = read_lease(self._root)
             if present is None:
                 continue
             if present["id"] == self._id:  # the first answer of a repeated request was lost
@@ -119,18 +120,8 @@ class Lease:
             fix = f"wait for it; if it is dead, give --steal in {max(left, 1):.0f} s"
         raise InputError(self._root.at(LEASE), problem, fix)
 
-    def _read(self) -> dict[str, Any] | None:
-        try:
-            lease = self._root.read_json(LEASE)
-        except ValueError:
-            lease = {}
-        if lease is None:
-            return None
-        none = {"id": "", "host": "?", "machine": "", "pid": -1, "started": 0.0, "seen": 0.0}
-        return none | {"seconds": 0.0} | lease
-
     def _held(self) -> bool:
-        present = self._read()
+        present = read_lease(self._root)
         return present is not None and present["id"] == self._id
 
     def _beat(self) -> None:
@@ -142,6 +133,28 @@ class Lease:
                 self._root.replace(LEASE, self._body())
             except OSError:  # the store is away or full: the work itself will find out
                 continue
+
+
+def read_lease(root: RunRoot) -> dict[str, Any] | None:
+    """Return the lease of a run; None if no driver holds it."""
+    try:
+        body = root.read_json(LEASE)
+    except ValueError:
+        body = {}
+    return None if body is None else _lease_of(body)
+
+
+def _lease_of(body: Any) -> dict[str, Any]:
+    """Return the content of a lease; of a damaged one, one that nobody knows and that expired."""
+    none: dict[str, Any] = {"id": "", "host": "?", "machine": "", "pid": -1, "started": 0.0,
+                            "seen": 0.0, "seconds": 0.0}  # fmt: skip
+    lease = none | body if isinstance(body, dict) else none
+    fits = all(
+        isinstance(lease[name], str if isinstance(value, str) else int | float)
+        and not isinstance(lease[name], bool)
+        for name, value in none.items()
+    )
+    return lease if fits and math.isfinite(lease["seen"] + lease["seconds"]) else none
 
 
 def _machine() -> str:

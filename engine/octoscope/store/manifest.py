@@ -5,8 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from octoscope.errors import DamagedRunError
-from octoscope.json_values import to_json
+from octoscope.digests import digest_of
+from octoscope.errors import DamagedRunError, in_one_line
+from octoscope.json_values import parse_json, to_json
 from octoscope.run_plan.values import Plan
 from octoscope.store.commits import Record, at_once, left_by, read_record, record_path
 from octoscope.store.plan_file import load_plan
@@ -43,7 +44,12 @@ def tracked(path: str) -> bool:
 
     What attempts that did not win left behind is not: no reader sees it, and `repair` sweeps it.
     """
-    return not (path.startswith(_UNTRACKED) or path.endswith(".partial") or left_by(path)[0])
+    return not (is_beside(path) or path.endswith(".partial") or left_by(path)[0])
+
+
+def is_beside(path: str) -> bool:
+    """Tell whether an object lies beside the result: progress, logs, the manifest itself."""
+    return path.startswith(_UNTRACKED)
 
 
 def write_manifest(root: RunRoot, plan: Plan, objects: dict[str, dict[str, Any]]) -> dict[str, Any]:
@@ -53,27 +59,53 @@ def write_manifest(root: RunRoot, plan: Plan, objects: dict[str, dict[str, Any]]
     return body
 
 
+def read_success(root: RunRoot) -> dict[str, Any] | None:
+    """Return ``_SUCCESS`` of a finished run; None if the run is not finished.
+
+    Raises
+    ------
+    DamagedRunError
+        If it is no JSON object.
+    """
+    try:
+        success = root.read_json("_SUCCESS")
+    except ValueError as error:
+        raise DamagedRunError(f"{root.at('_SUCCESS')}: not JSON ({error}); {_MEND}") from None
+    if success is not None and not isinstance(success, dict):
+        raise DamagedRunError(f"{root.at('_SUCCESS')}: no JSON object; {_MEND}")
+    return success
+
+
+_MEND = "use `octoscope repair`"
+
+
 def require_success(root: RunRoot) -> dict[str, Any]:
     """Return the manifest of a finished run.
 
     Raises
     ------
     DamagedRunError
-        If the run is incomplete or its manifest does not match ``_SUCCESS``.
+        If the run is incomplete, or its manifest does not match ``_SUCCESS`` or is none.
     """
-    try:
-        success = root.read_json("_SUCCESS")
-    except ValueError as error:
-        raise DamagedRunError(f"{root.url}/_SUCCESS: not JSON ({error})") from None
+    success = read_success(root)
     if success is None:
         raise DamagedRunError(
             f"{root.url}: the run is not finished (no _SUCCESS); use `octoscope resume`"
         )
-    if not root.exists("manifest.json"):
+    raw = root.read("manifest.json")
+    if raw is None:
         raise DamagedRunError(f"{root.url}: manifest.json is missing")
-    if not isinstance(success, dict) or root.digest("manifest.json") != success.get("manifest"):
+    if digest_of(raw) != success.get("manifest"):
         raise DamagedRunError(f"{root.url}: manifest.json does not match _SUCCESS")
-    manifest: dict[str, Any] = root.read_json("manifest.json")
+    try:
+        manifest: dict[str, Any] = parse_json(raw)
+        for name, digest in manifest["objects"].items():
+            root.at(name)  # it may not lead out of the run
+            if not (isinstance(digest["bytes"], int) and isinstance(digest["sha256"], str)):
+                raise TypeError(name)
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        problem = f"manifest.json is not a manifest ({in_one_line(error)})"
+        raise DamagedRunError(f"{root.url}: {problem}") from None
     return manifest
 
 
@@ -86,12 +118,19 @@ def check_objects(root: RunRoot, objects: dict[str, dict[str, Any]]) -> list[Fau
         except (FileNotFoundError, IsADirectoryError):
             faults.append(Fault(name, MISSING))
             continue
-        if found["bytes"] != expected["bytes"]:
-            what = f"has {found['bytes']} bytes, expected {expected['bytes']}"
-            faults.append(Fault(name, what))
-        elif found["sha256"] != expected["sha256"]:
-            faults.append(Fault(name, "content does not match its digest"))
+        fault = digest_fault(found, expected)
+        if fault is not None:
+            faults.append(Fault(name, fault))
     return faults
+
+
+def digest_fault(found: dict[str, Any], expected: dict[str, Any]) -> str | None:
+    """Return in which way the digest of an object is not the expected one, or None."""
+    if found["bytes"] != expected["bytes"]:
+        return f"has {found['bytes']} bytes, expected {expected['bytes']}"
+    if found["sha256"] != expected["sha256"]:
+        return "content does not match its digest"
+    return None
 
 
 def require_objects(root: RunRoot, record: Record) -> None:

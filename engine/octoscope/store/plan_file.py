@@ -59,10 +59,14 @@ def load_plan(root: RunRoot) -> Plan:
         raise DamagedRunError(f"{root.at('plan.json')}: not JSON ({error})") from None
     if body is None:
         raise InputError(root.url, "no plan.json in it", "give a run directory")
+    if not isinstance(body, dict):
+        raise DamagedRunError(f"{root.at('plan.json')}: no JSON object")
     found = str(body.get("schema_version"))
     if found not in (SCHEMA, PREVIOUS):
         newer = found.startswith("octoscope-plan/") and _number(found) > _number(SCHEMA)
-        written = body.get("versions", {}).get("octoscope", "an earlier version")
+        versions = body.get("versions")
+        known = versions.get("octoscope") if isinstance(versions, dict) else None
+        written = known or "an earlier version"
         fix = (
             "pip install --upgrade octoscope"
             if newer
@@ -71,17 +75,35 @@ def load_plan(root: RunRoot) -> Plan:
         )
         problem = f"format {found!r}, written by octoscope {written}; this version reads {SCHEMA!r}"
         raise InputError(root.at("plan.json"), problem, fix)
-    digest = hash_json({k: v for k, v in body.items() if k not in NOT_HASHED})
     try:
+        digest = hash_json({k: v for k, v in body.items() if k not in NOT_HASHED})
         plan = Plan.model_validate(upgraded(body))
+        _require_consistent(plan)
     except ValidationError as error:
         first = error.errors()[0]
         where = ".".join(str(p) for p in first["loc"])
         raise DamagedRunError(f"{root.at('plan.json')}: {where}: {first['msg']}") from None
-    except (KeyError, TypeError, AttributeError) as error:
+    except (LookupError, TypeError, AttributeError, ValueError, ArithmeticError) as error:
         raise DamagedRunError(f"{root.at('plan.json')}: not a plan ({error!r})") from None
     plan.__dict__["hash"] = digest  # of the file: an older plan keeps the hash its records carry
     return plan
+
+
+def _require_consistent(plan: Plan) -> None:
+    """Raise ValueError if parts of a plan do not fit each other, or a name leads out of the run."""
+    names = {m.name for m in plan.models}
+    bases = {m.base for m in plan.models} | {u.model for u in plan.units}
+    if bases - names:
+        raise ValueError(f"no model {sorted(bases - names)[0]!r}")
+    for name in (*names, *(u.id for u in plan.units)):
+        if "/" in name or "\\" in name or name in ("", ".", ".."):
+            raise ValueError(f"{name!r} is no name")
+    sizes = [c.cells for c in plan.categories]
+    for u in plan.units:
+        if not (0 <= u.category < len(sizes) and u.half in (0, 1)):
+            raise ValueError(f"unit {u.id}: no half {u.half} of category {u.category}")
+        if not 0 <= u.start < u.stop <= sizes[u.category][u.half]:
+            raise ValueError(f"unit {u.id}: no cells {u.start} to {u.stop}")
 
 
 def upgraded(body: dict[str, Any]) -> dict[str, Any]:
@@ -109,6 +131,8 @@ def changed(present: dict[str, Any], plan: Plan) -> list[str]:
         # values at their default are left out of both alike
         old = stated_in_format_3(Plan.model_validate(old).model_dump(mode="json"))
         new = stated_in_format_3(new)
+    for body in (old, new):  # digests of counts are compared where their cells can be named
+        body["atlas"].pop("sample", None)
     old, new = ({k: v for k, v in x.items() if k not in _OPEN} for x in (old, new))
     return [name for name in differences(old, new) if name != _REMARK]
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Iterable
 from pathlib import Path, PurePosixPath
@@ -12,6 +11,7 @@ from zarr.abc.store import Store
 
 from octoscope.digests import stream_digest
 from octoscope.errors import InputError
+from octoscope.json_values import parse_json
 from octoscope.store.backends import LocalObjects, Objects, objects_at
 
 # Set by Ray for the entrypoint of a submitted job.
@@ -83,7 +83,7 @@ class RunRoot:
     def read_json(self, relative: str) -> Any:
         """Read JSON; None if the object is absent. Raises ValueError if it is no JSON."""
         raw = self.read(relative)
-        body = None if raw is None else json.loads(raw)
+        body = None if raw is None else parse_json(raw)
         if isinstance(body, dict) and "set_aside" in body:  # the name in runs of version 0.1
             body["quarantined"] = body.pop("set_aside")
         return body

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from functools import cached_property, partial
 from typing import Any
 
@@ -17,6 +17,7 @@ from octoscope.analysis.controlled.orientation import leads_to, orientation_test
 from octoscope.analysis.controlled.universe import Blocks, Universe, count_universe
 from octoscope.analysis.derived_views import parts_of
 from octoscope.analysis.finished_matrices import FinishedMatrices
+from octoscope.analysis.gnn_scored import QUANTITIES, ScoredGenes
 from octoscope.analysis.vertex_pairs import VertexPairs, pair_codes
 from octoscope.octopus.network import Network
 from octoscope.run_plan.work_names import residual_work
@@ -42,6 +43,8 @@ class ControlledBlock:
         (model, category) of the finished co-expression blocks.
     k
         Lengths of the lists, in unordered pairs; None: as the comparisons, or top_k and a tenth.
+    gnn
+        Scores of graph neural networks by name, with a pair's own edges left out.
     """
 
     def __init__(
@@ -53,6 +56,7 @@ class ControlledBlock:
         network: Network,
         controls: Sequence[tuple[str, int]],
         k: Sequence[int] | None = None,
+        gnn: Mapping[str, ScoredGenes] | None = None,
     ) -> None:
         plan = run.plan
         self._run, self._m, self._category = run, plan.model(model), category
@@ -65,7 +69,7 @@ class ControlledBlock:
         self._controls = {name: self._entry(name, controls) for name in here}
         self._ids = np.array(self._m.axis, dtype=object)[self._genes]
         self._vertices = network.vertex_of(self._ids)
-        self._seed, self._network = plan.seed, network
+        self._seed, self._network, self._gnn = plan.seed, network, gnn or {}
         self.pairs = self._pairs(here)
 
     def _entry(self, name: str, controls: Sequence[tuple[str, int]]) -> list[int]:
@@ -216,6 +220,12 @@ class ControlledBlock:
                 lists.sums_of_genes(self._expression), pairs, k
             ),
         }
+        for name, scored in self._gnn.items():
+            for quantity in QUANTITIES:
+                values = getattr(scored.matrices["leave-out"], quantity)
+                found[None, None, f"GNN {quantity}, left out ({name})"] = lists.strongest_scores(
+                    lists.scores_of_matrix(values), pairs, k
+                )
         plan, base = self._run.plan, self._m.base
         work = residual_work(base, self._category)  # one that was quarantined has no streams
         streams = bool(plan.attention_variants(base, "mean_residual")) and self._run.has(work)

@@ -46,11 +46,11 @@ def strongest_pairs(
 
 
 def strongest_scores(blocks: ScoreBlocks, pairs: VertexPairs, k: int) -> VertexList:
-    """Return the K pairs with the largest score."""
+    """Return the K pairs with the largest score, fewer where others have none (NaN)."""
     held = np.zeros(0), np.zeros(0, np.int64)
     n = len(pairs)
     for rows, scores in blocks():
-        use = pairs.eligible[rows] & (np.arange(n) > rows[:, None])
+        use = pairs.eligible[rows] & (np.arange(n) > rows[:, None]) & ~np.isnan(scores)
         row, v = np.nonzero(use)
         score = np.concatenate([held[0], scores[row, v]])
         code = np.concatenate([held[1], rows[row].astype(np.int64) * n + v])
@@ -75,6 +75,11 @@ def cosines(vectors: np.ndarray) -> ScoreBlocks:
     size = np.linalg.norm(vectors, axis=1, keepdims=True)
     unit = np.divide(vectors, size, out=np.zeros_like(vectors, np.float64), where=size > 0)
     return lambda: _by_rows(len(unit), lambda rows: unit[rows] @ unit.T)
+
+
+def scores_of_matrix(values: np.ndarray) -> ScoreBlocks:
+    """Return a reader of [vertices, vertices] scores; NaN: a pair without one."""
+    return lambda: _by_rows(len(values), lambda rows: values[rows])
 
 
 def random_scores(n: int, seed: int) -> ScoreBlocks:

@@ -22,9 +22,11 @@ from octoscope.analysis.controlled.verdict_names import (
 from octoscope.analysis.controlled.verdicts import Verdict, e_value, judge
 from octoscope.analysis.dask_graphs import compute
 from octoscope.analysis.finished_matrices import FinishedMatrices
+from octoscope.analysis.gnn_scored import ScoredGenes
 from octoscope.analysis.registry import Analysis, Context, Needs, open_network_of
 from octoscope.analysis.tables.columns import no_rows
 from octoscope.analysis.tables.controlled_schema import CONTROLLED_TABLES
+from octoscope.analysis.tables.gnn_scores_by_set import scores_by_set
 from octoscope.octopus.network import Network
 from octoscope.run_plan.values import COEXPRESSION, Block, Plan
 
@@ -52,8 +54,11 @@ def _compute(context: Context) -> Iterable[tuple[str, pd.DataFrame]]:
     network = delayed(open_network_of)(context.network)
     controls = [tuple(b) for b in coexpression_of(context.finished)]
     name = network_view(context.network.sources, context.network.independent)
+    scored = scores_by_set(context, network, ("leave-out",))
     tasks = [
-        delayed(_of_block)(context.run, model, category, network, name, controls, context.network.k)
+        delayed(_of_block)(
+            context.run, model, category, network, name, controls, context.network.k, scored(model)
+        )
         for model, category in context.finished
         if not model.startswith(f"{COEXPRESSION}.")
     ]
@@ -85,6 +90,7 @@ def _of_block(
     view_name: str,
     controls: list[tuple[str, int]],
     k: list[int] | None,
+    scored: dict[str, dict[str, ScoredGenes]],
 ) -> tuple[Rows, ...]:
     plan = run.plan
     m = plan.model(model)
@@ -96,7 +102,8 @@ def _of_block(
     for gene_set in sets:
         if gene_set not in m.gene_sets:
             continue
-        asked = ControlledBlock(run, model, category, gene_set, network, controls, k)
+        gnn = scored.get(gene_set)
+        asked = ControlledBlock(run, model, category, gene_set, network, controls, k, gnn)
         named = block | {"gene_set": gene_set, "network_view": view_name}
         orientations += [named | row for row in asked.orientations(plan.permutations)]
         for label, comparison in asked.comparisons():

@@ -27,6 +27,7 @@ _PASSING = Column(
     "pair itself)",
 )
 _WHEN = "network.gnn"
+_FAMILY = "all tests of one gene set, checkpoint, way of passing messages, quantity and part"
 
 GNN_TABLES = (
     Table(
@@ -70,9 +71,9 @@ GNN_TABLES = (
                 "degree, like number of eligible partners and as many genes",
             ),
             *null_range("median"),
-            test("median", "all tests of one gene set, checkpoint, quantity and part")[0],
+            test("median", _FAMILY)[0],
             N_PERMUTATIONS,
-            test("median", "all tests of one gene set, checkpoint, quantity and part")[1],
+            test("median", _FAMILY)[1],
         ),
         when=_WHEN,
     ),

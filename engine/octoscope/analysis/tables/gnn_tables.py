@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from functools import cached_property
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -14,26 +13,22 @@ from octoscope.analysis import statistics
 from octoscope.analysis.dask_graphs import compute
 from octoscope.analysis.finished_matrices import FinishedMatrices
 from octoscope.analysis.gnn_pairs import ALL, edges_against_others, median_test
+from octoscope.analysis.gnn_scored import QUANTITIES, ScoredGenes
 from octoscope.analysis.label_tables import of_all_cells
 from octoscope.analysis.registry import Analysis, Context, Needs, open_network_of
 from octoscope.analysis.tables.columns import no_rows
 from octoscope.analysis.tables.gnn_schema import GNN_TABLES, RELATIONS, SCORES, SECTIONS
+from octoscope.analysis.tables.gnn_scores_by_set import scores_by_set
 from octoscope.analysis.vertex_pairs import VertexPairs
 from octoscope.config.analysis_config import GnnConfig
-from octoscope.errors import InputError
-from octoscope.gnn.gnn_checkpoint import Checkpoint, open_checkpoint
-from octoscope.gnn.graph import GnnGraph
-from octoscope.gnn.leave_out import pair_edges
-from octoscope.gnn.open_graph import open_graph
+from octoscope.gnn.gnn_checkpoint import open_checkpoint
 from octoscope.gnn.relation_geometry import relation_geometry
-from octoscope.gnn.score_matrix import ScoreMatrix, graph_edges, score_matrix
-from octoscope.gnn.score_table import PASSINGS, Passing
+from octoscope.gnn.score_table import Passing
 from octoscope.octopus.network import Network
 from octoscope.octopus.pairs import NEGATIVE, POSITIVE
 from octoscope.run_plan.values import Block, Plan
 
 PATHS = tuple(table.path for table in GNN_TABLES)
-QUANTITIES = ("probability", "cosine")
 
 Rows = list[dict[str, Any]]
 
@@ -44,26 +39,23 @@ def _outputs(plan: Plan, finished: Sequence[Block]) -> dict[str, Sequence[Block]
 
 
 def _compute(context: Context) -> Iterable[tuple[str, pd.DataFrame]]:
-    """Score the pairs of every block with every checkpoint: one task per block and checkpoint."""
+    """Score the pairs of every gene set once per checkpoint, then test the lists of every block."""
     assert context.network is not None  # needs.network
-    config = context.network
+    config, run = context.network, context.run
     network = delayed(open_network_of)(config)
-    known = (context.run.plan.network or {}).get("gnn", {})
+    scored = scores_by_set(context, network)
     tasks = [
-        delayed(_of_block)(
-            context.run, model, category, network, name, gnn, config.path,
-            known[name]["sha256"], config.permutations,
-        )
-        for name, gnn in config.gnn.items()
+        delayed(_of_block)(run, model, category, network, scored(model), config.permutations)
         for model, category in context.finished
-    ]  # fmt: skip
+    ]
     results = compute(tasks, context.scheduler)
     for i, schema in enumerate(GNN_TABLES[:2]):
         rows = [row for tables in results for row in tables[i]]
         columns = [c.name for c in schema.columns]
         table = pd.DataFrame(rows, columns=columns) if rows else no_rows(schema)
         if schema.path == SCORES:
-            table["q"] = statistics.adjust_by(table, ["gene_set", "checkpoint", "quantity", "part"])
+            family = ["gene_set", "checkpoint", "message_passing", "quantity", "part"]
+            table["q"] = statistics.adjust_by(table, family)
         yield schema.path, table.astype({c.name: c.dtype for c in schema.columns})
     yield RELATIONS, _relations(config.gnn)
 
@@ -86,107 +78,64 @@ def _of_block(
     model: str,
     category: int,
     network: Network,
-    name: str,
-    gnn: GnnConfig,
-    network_path: str,
-    digest: str,
+    scores: dict[str, dict[str, ScoredGenes]],
     permutations: int,
 ) -> tuple[Rows, Rows]:
-    checkpoint = open_checkpoint(gnn.path)
-    if checkpoint.digest != digest:
-        raise InputError(f"network.gnn.{name}.path", "is not the file that was planned with",
-                         "put that file back, or plan a new run")  # fmt: skip
-    graph = open_graph(gnn.graph or network_path, checkpoint, gnn.data)
     plan, m = run.plan, run.plan.model(model)
     eligible = run.eligible_pairs(model, category)
     block = {"model": model, "category": plan.categories[category].name}
-    scores: Rows = []
+    views = [v for v in m.views if not plan.compare or v in plan.compare.views]
+    tests: Rows = []
     evidence: Rows = []
-    for gene_set, positions in m.gene_sets.items():
-        scored = _Scored(network, checkpoint, graph, np.array(m.axis, object)[positions],
-                         eligible[np.ix_(positions, positions)])  # fmt: skip
-        label = block | {"gene_set": gene_set, "checkpoint": name}
-        evidence += [label | row for row in scored.self_evidence()]
+    for gene_set, checkpoints in scores.items():
+        genes = np.array(m.gene_sets[gene_set])
+        vertices = network.vertex_of(np.array(m.axis, object)[genes])
+        adjacency = network.adjacency(vertices)
+        pairs = VertexPairs.of_genes(vertices, adjacency, eligible[np.ix_(genes, genes)])
+        here = block | {"gene_set": gene_set}
+        for name, scored in checkpoints.items():
+            evidence += [here | row | {"checkpoint": name} for row in _self_evidence(scored, pairs)]
+        parts = _parts(network, np.unique(vertices[vertices >= 0]), pairs)
         for layer in m.layers:
             table = run.matrix_table("topk", model, category, layer)
-            for view in m.views:
+            for view in views:
                 top = of_all_cells(table, gene_set, view)
-                query, key = (np.searchsorted(positions, top[c]) for c in ("query", "key"))
-                u, v = scored.pairs.listed(query, key)
-                here = label | {"layer": layer, "view": view, "k": len(top)}
-                scores += [here | row for row in scored.tests(u, v, permutations, plan.seed)]
-    return scores, evidence
+                query, key = (np.searchsorted(genes, top[c].to_numpy()) for c in ("query", "key"))
+                u, v = pairs.listed(query, key)
+                of_list = here | {"layer": layer, "view": view, "k": len(top)}
+                for name, scored in checkpoints.items():
+                    for passing, quantity, values in _quantities(scored):
+                        found = median_test(
+                            u, v, pairs, values, parts, permutations=permutations, seed=plan.seed
+                        )
+                        label = {"checkpoint": name, "message_passing": passing}
+                        tests += [of_list | label | {"quantity": quantity} | row for row in found]
+    return tests, evidence
 
 
-class _Scored:
-    """The pairs of a gene set, with their scores under every way of passing messages."""
-
-    def __init__(
-        self, network: Network, checkpoint: Checkpoint, graph: GnnGraph, genes: np.ndarray,
-        eligible: np.ndarray,
-    ) -> None:  # fmt: skip
-        vertices = network.vertex_of(genes)
-        self.pairs = VertexPairs.of_genes(vertices, network.adjacency(vertices), eligible)
-        self._network, self._checkpoint, self._graph = network, checkpoint, graph
-        known = vertices >= 0
-        at, first = np.unique(self.pairs.vertex_of[known], return_index=True)
-        assert (at == np.arange(len(self.pairs))).all()
-        self._vertices = vertices[known][first]
-        self._of_graph = graph.names.vertex_of(genes[known][first])
-        self.passings: list[Passing] = [p for p in PASSINGS if p != "train" or _has_split(graph)]
-
-    @cached_property
-    def scores(self) -> dict[Passing, ScoreMatrix]:
-        return {p: score_matrix(self._checkpoint, self._graph, self._distinct, p)
-                for p in self.passings}  # fmt: skip
-
-    @cached_property
-    def _distinct(self) -> np.ndarray:
-        """Vertices of the graph; of several with the same one, the first stands for it."""
-        out = self._of_graph.copy()
-        _, first = np.unique(out, return_index=True)
-        repeated = np.ones(len(out), bool)
-        repeated[first] = False
-        out[repeated] = -1
-        return out
-
-    @cached_property
-    def parts(self) -> dict[str, np.ndarray]:
-        """Name -> [vertices, vertices] bool of pairs that are looked at separately."""
-        edges = self.pairs.adjacency
-        sign = _signs(self._network, self._vertices)
-        return {
-            ALL: np.ones_like(edges), "with an edge": edges, "without an edge": ~edges,
-            "activation": sign == POSITIVE, "inhibition": sign == NEGATIVE,
-        }  # fmt: skip
-
-    def self_evidence(self) -> Iterable[dict[str, Any]]:
-        edges = graph_edges(self._graph, self._distinct)
-        share = float("nan")
-        a, b = np.nonzero(np.triu(edges & self.pairs.eligible, 1))
-        if len(a) and _has_split(self._graph):
-            between = pair_edges(self._graph, self._distinct[a], self._distinct[b])
-            share = float((between.split == "train").mean())
-        for passing in self.passings:
-            for quantity in QUANTITIES:
-                values = getattr(self.scores[passing], quantity)
-                label = {"message_passing": passing, "quantity": quantity, "share_seen": share}
-                yield label | edges_against_others(values, edges, self.pairs)
-
-    def tests(
-        self, u: np.ndarray, v: np.ndarray, permutations: int, seed: int
-    ) -> Iterable[dict[str, Any]]:
-        for passing in self.passings:
-            for quantity in QUANTITIES:
-                label = {"message_passing": passing, "quantity": quantity}
-                values = getattr(self.scores[passing], quantity)
-                for row in median_test(u, v, self.pairs, values, self.parts,
-                                       permutations=permutations, seed=seed):  # fmt: skip
-                    yield label | row
+def _quantities(scored: ScoredGenes) -> Iterator[tuple[Passing, str, np.ndarray]]:
+    for passing, matrix in scored.matrices.items():
+        for quantity in QUANTITIES:
+            yield passing, quantity, getattr(matrix, quantity)
 
 
-def _has_split(graph: GnnGraph) -> bool:
-    return graph.split is not None
+def _self_evidence(scored: ScoredGenes, pairs: VertexPairs) -> Iterator[dict[str, Any]]:
+    joined = scored.edges & pairs.eligible
+    share = float("nan")
+    if scored.seen is not None and joined.any():
+        share = float(scored.seen[joined].mean())
+    for passing, quantity, values in _quantities(scored):
+        label = {"message_passing": passing, "quantity": quantity, "share_seen": share}
+        yield label | edges_against_others(values, scored.edges, pairs)
+
+
+def _parts(network: Network, vertices: np.ndarray, pairs: VertexPairs) -> dict[str, np.ndarray]:
+    """Return name -> [V, V] bool of the pairs that are looked at separately."""
+    edges, sign = pairs.adjacency, _signs(network, vertices)
+    return {
+        ALL: np.ones_like(edges), "with an edge": edges, "without an edge": ~edges,
+        "activation": sign == POSITIVE, "inhibition": sign == NEGATIVE,
+    }  # fmt: skip
 
 
 def _signs(network: Network, vertices: np.ndarray) -> np.ndarray:

@@ -28,6 +28,7 @@ from octoscope.octopus.network_schema import (
     coded,
     sign_of,
 )
+from octoscope.output_files import require_outside
 
 Mode = Literal["peer", "corrected"]
 _SCORE = {"STRING": ("combined_score", 1000), "IntAct": ("miscore", 1),
@@ -70,6 +71,7 @@ def import_napistu(
     source = Path(path)
     if not source.exists():
         raise InputError(str(source), "does not exist", "give a bundle, a store or its folder")
+    require_outside(target, [source])
     is_store = source.is_dir() and (source / "registry.json").exists()
     try:
         peer = read_store(source, trust) if is_store else read_bundle(source, trust)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 from pathlib import Path
 from typing import Any
@@ -10,7 +9,9 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from octoscope.bounded_reads import read_bounded
 from octoscope.errors import InputError
+from octoscope.json_values import parse_json
 from octoscope.octopus.napistu.bundle import identifier_table
 from octoscope.octopus.napistu.peer_tables import PeerGraph
 from octoscope.octopus.napistu.unpickle import load_torch, plain
@@ -36,7 +37,11 @@ def read_store(path: Path, trust: str | None = None) -> PeerGraph:
     InputError
         If the registry or a file it names is missing or damaged.
     """
-    tensors = store_tensors(path, data_names(path)[0], trust)
+    name = data_names(path)[0]
+    tensors = store_tensors(path, name, trust)
+    if tensors.get("edge_attr") is None or not tensors.get("edge_feature_names"):
+        raise InputError(f"{path}: {name}", "has no edge features, which tell roles and sources",
+                         "give a store whose data have them")  # fmt: skip
     vertices, listed = _vertices(path, tensors)
     ends = tensors["edge_index"].numpy()
     feature = _Features(tensors, "edge_attr", "edge")
@@ -160,7 +165,7 @@ def _reactions(frame: pd.DataFrame, feature: _Features) -> np.ndarray:
 
 def _registry(path: Path) -> dict[str, Any]:
     try:
-        registry = json.loads((path / "registry.json").read_text())
+        registry = parse_json(read_bounded(path / "registry.json"))
     except (OSError, ValueError) as error:
         raise InputError(f"{path}/registry.json", str(error), "give a store's folder") from None
     if not isinstance(registry, dict):
@@ -188,7 +193,7 @@ def _mapping(data: Any, where: str) -> dict[str, Any]:
     store = state.get("_store") if isinstance(state, dict) else None
     inner = getattr(store, "state", None) if isinstance(store, Opaque) else None
     mapping = inner.get("_mapping") if isinstance(inner, dict) else None
-    needed = ("x", "edge_index", "edge_attr", "edge_feature_names", "ng_vertex_names")
+    needed = ("x", "edge_index", "ng_vertex_names")
     if not isinstance(mapping, dict) or any(k not in mapping for k in needed):
         raise InputError(where, "is not a NapistuData", "give a napistu-torch store")
     return mapping

@@ -26,6 +26,7 @@ from octoscope.safe_pickle import (
     numpy_names,
     torch_names,
 )
+from octoscope.zip_parts import archive_fault
 
 _OPAQUE = ("napistu.", "napistu_torch.", "torch_geometric.data.", "igraph.")
 _BROKEN = (
@@ -198,8 +199,12 @@ def load_torch(data: bytes, where: str, trust: str | None = None) -> Any:
     Raises
     ------
     InputError
-        As :func:`load_pickle`; also for torch's format before 1.6 and TorchScript.
+        As :func:`load_pickle`; also for torch's format before 1.6 and TorchScript, and where a part
+        does not match its checksum.
     """
+    fault = archive_fault(io.BytesIO(data))
+    if fault is not None:
+        raise InputError(where, f"damaged: {fault}", "get the file again")
     return _load(data, where, trust, _Tensors, lambda kind: load_torch_zip(io.BytesIO(data), kind))
 
 

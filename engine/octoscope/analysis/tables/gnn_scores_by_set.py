@@ -1,0 +1,46 @@
+"""Tasks that score the pairs of every compared gene set, one per checkpoint and set."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from dask.delayed import delayed
+
+from octoscope.analysis.gnn_scored import compared_gene_sets, scored_genes
+from octoscope.analysis.registry import Context
+from octoscope.gnn.score_table import PASSINGS, Passing
+
+
+def scores_by_set(
+    context: Context, network: Any, passings: tuple[Passing, ...] = PASSINGS
+) -> Callable[[str], dict[str, dict[str, Any]]]:
+    """Return what gives a model's tasks: gene set -> checkpoint -> task of its scores.
+
+    Models that share a gene set share its tasks.
+
+    Parameters
+    ----------
+    network
+        Task that opens the network.
+    passings
+        Ways of passing messages.
+    """
+    config, plan = context.network, context.run.plan
+    assert config is not None  # needs.network
+    known = (plan.network or {}).get("gnn", {})
+    made: dict[tuple[str, tuple[str, ...]], Any] = {}
+
+    def of_model(model: str) -> dict[str, dict[str, Any]]:
+        out: dict[str, dict[str, Any]] = {}
+        for gene_set, genes in compared_gene_sets(plan, model).items():
+            for name, gnn in config.gnn.items():
+                if (name, genes) not in made:
+                    digest = known[name]["sha256"]
+                    made[name, genes] = delayed(scored_genes)(
+                        network, name, gnn, config.path, digest, genes, passings
+                    )
+                out.setdefault(gene_set, {})[name] = made[name, genes]
+        return out
+
+    return of_model

@@ -1,0 +1,66 @@
+"""YAML that somebody wrote or damaged: plain values, each key once, bounded in depth and size."""
+
+from __future__ import annotations
+
+from collections.abc import Hashable
+from typing import Any
+
+import yaml
+
+_DEPTH = 50  # levels
+_VALUES = 10**6  # in all, what aliases repeat counted each time
+
+
+class _Loader(yaml.SafeLoader):
+    """Loads plain values; a key that is there twice is refused, where YAML takes the last."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Hashable, Any]:
+        seen: set[Any] = set()
+        for key, _ in node.value:
+            name = key.value if isinstance(key, yaml.ScalarNode) else None
+            if name is not None and name in seen:
+                raise yaml.MarkedYAMLError(
+                    problem=f"the key {name!r} is there twice", problem_mark=key.start_mark
+                )
+            seen.add(name)
+        return super().construct_mapping(node, deep)
+
+
+def parse_yaml(text: str) -> Any:
+    """Return the value of a YAML text; nothing in it is executed.
+
+    Raises
+    ------
+    ValueError
+        If it is no YAML, names a key twice, is nested more than 50 levels deep, holds more than a
+        million values, or one that cannot be read (a number of thousands of digits).
+    """
+    try:
+        value = yaml.load(text, Loader=_Loader)
+        _require_bounded(value)
+    except yaml.YAMLError as error:
+        raise ValueError(str(error)) from None
+    except RecursionError:
+        raise ValueError("nested too deeply") from None
+    except (TypeError, AttributeError, LookupError, OverflowError) as error:
+        raise ValueError(f"{type(error).__name__}: {error}") from None
+    return value
+
+
+def _require_bounded(value: Any) -> None:
+    left, level, counted = [value], 0, 0
+    while left:
+        counted += len(left)
+        level += 1
+        if level > _DEPTH or counted > _VALUES:
+            what = f"{_DEPTH} levels" if level > _DEPTH else f"{_VALUES:,} values"
+            raise ValueError(f"has more than {what}")
+        inner: list[Any] = []
+        for item in left:
+            if isinstance(item, dict):
+                inner += item.values()
+            elif isinstance(item, list | tuple | set):
+                inner += item
+            if len(inner) > _VALUES:
+                break
+        left = inner

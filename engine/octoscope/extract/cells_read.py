@@ -1,0 +1,75 @@
+"""The cells that a unit read, against what other units of the run read of the same cells."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import suppress
+from typing import Any
+
+import numpy as np
+
+from octoscope.atlas import Atlas
+from octoscope.atlas.cell_digests import CellDigests, differing, is_reading
+from octoscope.errors import DamagedRunError
+from octoscope.run_plan.values import Plan, Unit
+from octoscope.store.commits import CELLS_READ, read_before, read_record
+from octoscope.store.run_dir import RunRoot
+
+
+def cells_read(
+    root: RunRoot, plan: Plan, atlas: Atlas, rows: np.ndarray, unit: Unit, read: CellDigests
+) -> dict[str, Any]:
+    """Return the metric of a unit's record that says which cells it read, once it is compared.
+
+    With the records of other models of the same cells, and with the unit's own record from before a
+    repair.
+
+    Parameters
+    ----------
+    rows
+        Rows of the unit's category and half in the atlas.
+    read
+        Digests of all cells of the unit, by their position in the half.
+
+    Raises
+    ------
+    InputError
+        If a cell has other counts now, naming array, chunk and cells.
+    """
+    mine = read.as_json()
+    for work, theirs in _others(root, plan, unit):
+        found = differing(mine, theirs)
+        if found:
+            first, stop, what = found[0]
+            raise atlas.other_counts(rows[first:stop], what, f"when {work} read them")
+    return {CELLS_READ: mine}
+
+
+def cuts_of(plan: Plan, unit: Unit) -> list[int]:
+    """Return where units of any model begin or end: there all of them cut their digests."""
+    return [
+        at
+        for m in plan.bases
+        for other in plan.units_of(m.name, unit.category, unit.half)
+        if other.stop > unit.start and other.start < unit.stop
+        for at in (other.start, other.stop)
+    ]
+
+
+def _others(root: RunRoot, plan: Plan, unit: Unit) -> Iterator[tuple[str, dict[str, Any]]]:
+    """Yield the readings of a unit's cells that are on record; earlier versions have none.
+
+    A damaged record says nothing here; verify and repair find it.
+    """
+    before = read_before(root, unit.work)
+    if is_reading(before):
+        yield f"{unit.work} (before the repair)", before
+    for m in plan.bases:
+        for other in plan.units_of(m.name, unit.category, unit.half):
+            if m.name == unit.model or other.stop <= unit.start or other.start >= unit.stop:
+                continue
+            with suppress(DamagedRunError):
+                record = read_record(root, other.work, plan.hash)
+                read = None if record is None else record.metrics.get(CELLS_READ)
+                if is_reading(read):
+                    yield other.work, read

@@ -1,0 +1,101 @@
+"""Graph neural networks in a whole run: plan, tables, Python and report."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+
+import octoscope as oc
+import pandas as pd
+import pytest
+import torch
+import yaml
+from octoscope.demo.demo import data
+from octoscope.errors import InputError
+from octoscope.gnn.gnn_checkpoint import open_checkpoint
+
+from tests.conftest import small_tree
+from tests.gnn.conftest import MODELS
+from tests.here import here
+from tests.results.columns import faults
+
+
+def tree_of(atlas: Path, checkpoint: Path) -> dict[str, object]:
+    tree = small_tree(atlas)
+    tree["network"]["gnn"] = {"demo": {"path": str(checkpoint)}}
+    return tree
+
+
+@pytest.fixture(scope="module")
+def scored(small_atlas: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("scored")
+    (folder / "run.yaml").write_text(yaml.safe_dump(tree_of(small_atlas, data("gnn-demo"))))
+    done = here("run", str(folder / "run.yaml"), "--out", str(folder / "run"))
+    assert done.returncode == 0, done.stderr
+    return folder / "run"
+
+
+def test_the_plan_holds_what_scores(scored: Path) -> None:
+    plan = json.loads((scored / "plan.json").read_text())
+    (found,) = plan["network"]["gnn"].values()
+    assert found["sha256"] == open_checkpoint(data("gnn-demo")).digest
+    assert (found["encoder"], found["head"]) == ("graph_conv", "relation_gated_mlp")
+
+
+def test_tables_follow_their_schema(scored: Path) -> None:
+    assert faults(scored) == []
+    for name in ("gnn_scores", "gnn_self_evidence", "gnn_relations"):
+        table = pd.read_parquet(scored / f"tables/{name}.parquet")
+        assert len(table)
+
+
+def test_every_list_is_scored_in_every_way(scored: Path) -> None:
+    scores = pd.read_parquet(scored / "tables/gnn_scores.parquet")
+    keys = ["model", "category", "layer", "gene_set", "view", "checkpoint", "message_passing",
+            "quantity", "part"]  # fmt: skip
+    assert not scores.duplicated(keys).any()
+    # categories x layers x views x passings x quantities x parts
+    assert len(scores) == 2 * 2 * 2 * 3 * 2 * 5
+    whole = scores[scores["part"] == "all pairs"]
+    assert (whole["n_pairs"] == whole["n_listed"]).all()
+    assert (whole["n_permutations"] == 100).all()
+    parts = scores.pivot(index=keys[:-1], columns="part", values="n_pairs")
+    assert (parts["with an edge"] + parts["without an edge"] == parts["all pairs"]).all()
+    inside = whole.dropna(subset=["low"])
+    assert ((inside["low"] <= inside["median"]) & (inside["median"] <= inside["high"])).all()
+
+
+def test_python_and_report_show_them(scored: Path) -> None:
+    run = oc.open_run(scored)
+    left = run.gnn(checkpoint="demo", message_passing="leave-out")
+    assert set(left["message_passing"]) == {"leave-out"}
+    with pytest.raises(InputError, match="leave-out"):
+        run.gnn(message_passing="leave_out")
+    page = Path(run.report).read_text()
+    assert "is an edge its own evidence?" in page
+    assert "scores of top pairs" in page
+
+
+def test_another_checkpoint_after_the_plan_is_refused(small_atlas: Path, tmp_path: Path) -> None:
+    copy = Path(shutil.copytree(data("gnn-demo"), tmp_path / "gnn"))
+    config, run = str(tmp_path / "run.yaml"), str(tmp_path / "run")
+    Path(config).write_text(yaml.safe_dump(tree_of(small_atlas, copy)))
+    made = here("run", config, "--stage", "attention", "--out", run)
+    assert made.returncode == 0, made.stderr
+    other = torch.load(copy / "model.ckpt", weights_only=True)
+    other["state_dict"]["task.head.head.output_mlp.3.bias"] += 1
+    torch.save(other, copy / "model.ckpt")
+    again = here("resume", run)
+    assert again.returncode != 0
+    assert "it differs in network.gnn.demo.sha256" in again.stderr
+
+
+def test_a_checkpoint_of_another_graph_is_refused_at_the_plan(
+    small_atlas: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "run.yaml").write_text(yaml.safe_dump(tree_of(small_atlas, MODELS / "mlp")))
+    refused = here("plan", str(tmp_path / "run.yaml"), "--out", str(tmp_path / "run"))
+    assert refused.returncode == 2
+    assert "network.gnn.demo" in refused.stderr
+    assert "260 vertices expected" in refused.stderr

@@ -1,0 +1,237 @@
+"""Outputs that a user names: not into a run, an atlas, a checkpoint, a network or over files."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import shutil
+import warnings
+from collections.abc import Callable
+from pathlib import Path
+
+import anndata as ad
+import pytest
+import yaml
+from octoscope.config import load_config
+from octoscope.demo.demo import data
+from octoscope.errors import InputError, OctoscopeWarning
+from octoscope.octopus.directory import new_directory
+from octoscope.output_files import new_file, require_new, require_outside
+from octoscope.planning.freeze import prepare
+
+from tests.conftest import small_tree
+from tests.here import here
+
+STORES = Path(__file__).parent / "data/stores"
+SCPRINT = Path(__file__).parent / "data/scprint"
+SCGPT = Path(__file__).parent / "data/scgpt"
+
+
+@pytest.fixture
+def places(tmp_path: Path) -> dict[str, Path]:
+    """A run, an atlas, a checkpoint and a network that nobody named to the guard."""
+    found = {
+        "a run directory": STORES / "plan-3b",
+        "a Zarr store": data("immune559.zarr"),
+        "a checkpoint": data("checkpoints/geneformer-demo"),
+        "a network directory": data("octopus"),
+    }
+    return {what: Path(shutil.copytree(p, tmp_path / p.name)) for what, p in found.items()}
+
+
+def write(
+    path: Path, text: str | None, *, force: bool = False, meanwhile: Callable[[], object] = str
+) -> None:
+    with new_file(path, force=force) as file:
+        file.write_text("half")
+        meanwhile()
+        file.write_text(text)  # type: ignore[arg-type]
+
+
+def contents(folder: Path) -> dict[str, str]:
+    return {
+        str(p.relative_to(folder)): hashlib.sha256(p.read_bytes()).hexdigest()
+        for p in sorted(folder.rglob("*"))
+        if p.is_file()
+    }
+
+
+def test_places_that_are_read_are_recognised(places: dict[str, Path], tmp_path: Path) -> None:
+    link = tmp_path / "link"
+    for what, place in places.items():
+        link.unlink(missing_ok=True)
+        link.symlink_to(place)
+        (place / "deeper").mkdir()
+        for target in (place / "new.html", place / "deeper/new.html", link / "new.html",
+                       place / "deeper/../new.html"):  # fmt: skip
+            with pytest.raises(InputError, match=f"is in {place}, {what}"):
+                require_outside(target)
+            with pytest.raises(InputError, match="name a place outside it"):
+                require_new(target, force=True)
+        require_outside(place.with_name("new.html"))
+    require_outside("s3://bucket/new.html")
+
+
+def test_inputs_that_are_named_are_not_written_to(tmp_path: Path) -> None:
+    weights = tmp_path / "model.ckpt"
+    weights.write_bytes(b"weights")
+    other = tmp_path / "other"
+    os.link(weights, other)
+    for target in (weights, other, tmp_path / "." / "model.ckpt"):
+        with pytest.raises(InputError, match="which is read"):
+            require_new(target, force=True, inputs=[weights])
+    require_new(weights, force=True)
+    for url in ("s3://b/atlas.zarr", "s3://b/atlas.zarr/run"):
+        with pytest.raises(InputError, match="which is read"):
+            require_outside(url, ["s3://b/atlas.zarr"])
+    require_outside("s3://b/atlas.zarr2", ["s3://b/atlas.zarr", "/local"])
+
+
+def test_a_file_is_replaced_only_where_that_is_asked_for(tmp_path: Path) -> None:
+    path = tmp_path / "a.txt"
+    path.write_text("before")
+    with pytest.raises(InputError, match=r"a\.txt: exists already\. Fix: .*--force"):
+        write(path, "after")
+    with pytest.raises(TypeError):
+        write(path, None, force=True)  # fails in the middle
+    assert path.read_text() == "before"
+    write(path, "after", force=True)
+    assert path.read_text() == "after"
+    (tmp_path / "dangling").symlink_to(tmp_path / "nowhere")
+    for name, force, said in (
+        ("dangling", False, "exists already"),
+        (".", True, "is no file"),
+        ("/dev/null", True, "is no file"),
+        ("none/b.txt", False, "is no folder"),
+    ):
+        with pytest.raises(InputError, match=said):
+            require_new(tmp_path / name, force=force)
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["a.txt", "dangling"]
+
+
+def test_another_writer_of_the_same_file_is_told(tmp_path: Path) -> None:
+    path = tmp_path / "a.txt"
+    with pytest.raises(InputError, match="exists already"):
+        write(path, "mine", meanwhile=lambda: path.write_text("theirs"))
+    assert path.read_text() == "theirs"
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def writers(run: Path, atlas: Path, folder: Path) -> dict[str, list[str]]:
+    """Return every command that writes where the user says, with TARGET for that place."""
+    pairs, genes = folder / "pairs.csv", folder / "genes.txt"
+    pairs.write_text("query,key\nLYZ,CD74\n")
+    genes.write_text("LYZ\nCD74\n")
+    config = folder / "run.yaml"
+    config.write_text(yaml.safe_dump(small_tree(atlas)))
+    both = ["--category", "T cell", "--category", "macrophage"]
+    return {
+        "report": ["report", str(run), "--view", "logit", "--out", "TARGET"],
+        "export": ["export", str(run), "--format", "parquet", "--out", "TARGET"],
+        "compare runs": ["compare", "runs", str(run), str(run), "--out", "TARGET"],
+        "pool": ["pool", str(run), *both, "--out", "TARGET"],
+        "attention dump": [
+            "attention", "dump", str(SCGPT / "checkpoint"), str(SCGPT / "cells.h5ad"),
+            "--out", "TARGET",
+        ],
+        "octopus lookup": ["octopus", "lookup", "demo", str(pairs), "TARGET"],
+        "octopus genes": ["octopus", "genes", "demo", str(genes), "TARGET"],
+        "octopus export": ["octopus", "export", "demo", "TARGET", "--format", "parquet"],
+        "octopus report": ["octopus", "report", "demo", "TARGET"],
+        "atlas convert": ["atlas", "convert", str(atlas), "TARGET", "--category", "cell_type"],
+        "run": ["run", str(config), "--out", "TARGET"],
+        "plan": ["plan", str(config), "--out", "TARGET", "--no-calibrate"],
+        "demo": ["demo", "--small", "--out", "TARGET"],
+    }  # fmt: skip
+
+
+NAMES = (
+    "report", "export", "compare runs", "pool", "attention dump", "octopus lookup",
+    "octopus genes", "octopus export", "octopus report", "atlas convert", "run", "plan", "demo",
+)  # fmt: skip
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_no_command_writes_into_what_is_read(
+    name: str, finished_run: Path, small_atlas: Path, places: dict[str, Path], tmp_path: Path
+) -> None:
+    commands = writers(finished_run, small_atlas, tmp_path)
+    assert set(commands) == set(NAMES)
+    for place in places.values():
+        before = contents(place)
+        for target in (place / "new.parquet", next(p for p in place.rglob("*") if p.is_file())):
+            words = [str(target) if x == "TARGET" else x for x in commands[name]]
+            refused = here(*words)
+            assert refused.returncode == 2, refused.stdout + refused.stderr
+            assert f"is in {place}" in refused.stderr.replace("\n", "")
+        assert contents(place) == before
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_no_command_writes_over_a_file_unasked(
+    name: str, finished_run: Path, small_atlas: Path, tmp_path: Path
+) -> None:
+    target = tmp_path / "mine.parquet"
+    target.write_text("mine")
+    words = [str(target) if x == "TARGET" else x
+             for x in writers(finished_run, small_atlas, tmp_path)[name]]  # fmt: skip
+    refused = here(*words)
+    assert refused.returncode == 2, refused.stdout + refused.stderr
+    assert str(target) in refused.stderr.replace("\n", "")
+    assert target.read_text() == "mine"
+    assert not list(tmp_path.glob("*.partial"))
+
+
+@pytest.mark.parametrize("name", ["report", "export", "octopus genes", "octopus report", "pool"])
+def test_force_replaces_files(
+    name: str, finished_run: Path, small_atlas: Path, tmp_path: Path
+) -> None:
+    words = writers(finished_run, small_atlas, tmp_path)[name]
+    target = tmp_path / "target"
+    words = [str(target) if x == "TARGET" else x for x in words]
+    assert here(*words).returncode == 0
+    before = contents(tmp_path)
+    for file in [target, *target.rglob("*")]:
+        if file.is_file():
+            file.write_text("mine")
+    done = here(*words, "--force")
+    assert done.returncode == 0, done.stderr
+    assert contents(tmp_path) == before
+
+
+def test_inputs_of_a_run_are_not_replaced_by_force(
+    finished_run: Path, small_atlas: Path, tmp_path: Path
+) -> None:
+    """Also those that are single files, which nothing tells from any other."""
+    config = finished_run / "config.yaml"
+    atlas = tmp_path / "cells.h5ad"
+    ad.read_zarr(small_atlas).write_h5ad(atlas)
+    run = Path(shutil.copytree(finished_run, tmp_path / "run"))
+    (run / "config.yaml").write_text(config.read_text().replace(str(small_atlas), str(atlas)))
+    before = atlas.read_bytes()
+    for words in (["report", str(run), "--view", "logit"], ["export", str(run)]):
+        with warnings.catch_warnings():
+            warnings.simplefilter("always", OctoscopeWarning)
+            refused = here(*words, "--out", str(atlas), "--force", "--unchecked")
+        assert refused.returncode == 2, refused.stdout
+        assert "which is read" in refused.stderr
+    pairs = tmp_path / "pairs.csv"
+    pairs.write_text("query,key\nLYZ,CD74\n")
+    refused = here("octopus", "lookup", "demo", str(pairs), str(pairs), "--force")
+    assert refused.returncode == 2
+    assert "which is read" in refused.stderr
+    assert atlas.read_bytes() == before
+
+
+def test_no_network_is_made_in_what_is_read(places: dict[str, Path]) -> None:
+    for place in places.values():
+        with pytest.raises(InputError, match=f"is in {place}"), new_directory(place / "net"):
+            raise AssertionError
+        assert not (place / "net").exists()
+
+
+def test_a_run_inside_its_atlas_is_refused(small_config: Path, small_atlas: Path) -> None:
+    before = contents(small_atlas)
+    with pytest.raises(InputError, match=f"is in {small_atlas}"):
+        prepare(load_config(small_config), str(small_atlas / "run"))
+    assert contents(small_atlas) == before
