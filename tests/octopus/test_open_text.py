@@ -60,7 +60,7 @@ def test_archives_of_macos_have_one_member(tmp_path: Path) -> None:
         (b"\xd0\xcf\x11\xe0 old workbook", "is an Excel workbook"),
         (b"<!DOCTYPE html>\n<html>404</html>", "is a web page"),
         (b"", "is empty"),
-        (gzip.compress(TEXT.encode())[:20], "cannot be read"),
+        (gzip.compress(TEXT.encode(), mtime=0)[:20], "cannot be read"),
         ("Gène1\tGene2\tScore\n".encode("latin-1"), "is not UTF-8"),
         (TEXT.encode() + "Ä\tB\t1\n".encode("latin-1"), "save it as UTF-8"),
     ],

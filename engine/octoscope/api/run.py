@@ -252,8 +252,7 @@ class Run(Shown):
         False
         """
         if "gnn_scores" not in self.tables:
-            raise InputError("network.gnn", "the run has no graph neural network",
-                             "name one in the configuration and run again")  # fmt: skip
+            raise InputError("network.gnn", "the run has none", "name one and run again")
         found = self.tables["gnn_scores"]
         asked = {"checkpoint": checkpoint, "message_passing": message_passing}
         for column, value in asked.items():

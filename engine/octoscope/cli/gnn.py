@@ -110,7 +110,7 @@ def score(
             help="Table: src, dst (vertices) or query, key (genes); relation or relation_type"
         ),
     ],
-    target: Annotated[Path, typer.Option("--out", help="Parquet file to write")],
+    target: Annotated[Path, typer.Option("--out", help="File to write: .parquet, .tsv or .csv")],
     mode: Annotated[
         Mode, typer.Option(help="peer: probabilities as napistu-torch gives them")
     ] = Mode.CORRECTED,
@@ -134,6 +134,7 @@ def score(
     from octoscope.gnn.open_graph import open_graph
     from octoscope.gnn.pair_table import read_pair_table
     from octoscope.gnn.score_table import PASSINGS, score_table
+    from octoscope.octopus.pair_files import write_table
     from octoscope.output_files import new_file
 
     opened = open_checkpoint(checkpoint)
@@ -144,7 +145,7 @@ def score(
         passings = [p for p in PASSINGS if p in asked]
         folder = None if no_cache else cache or cache_folder()
         scores = score_table(opened, found, table, mode.value, passings, folder)
-        scores.to_parquet(file, compression="zstd", index=False)
+        write_table(scores, file, target)
     mapped = int(scores["edge"].notna().sum())
     known = int(scores["split"].eq("train").sum())
     joined = int(scores["edge"].isin(["forward", "backward", "both"]).sum())
@@ -161,19 +162,22 @@ def relations(
     checkpoint: Checkpoint,
     permutations: Annotated[int, typer.Option(min=99, max=1_000_000)] = 10_000,
     seed: Annotated[int, typer.Option(min=0)] = 0,
-    target: Annotated[Path | None, typer.Option("--out", help="Parquet file to write")] = None,
+    target: Annotated[
+        Path | None, typer.Option("--out", help="File to write: .parquet, .tsv or .csv")
+    ] = None,
     force: Force = False,
     as_json: AsJson = False,
 ) -> None:
     """Compare the embeddings of the relations of a head, with a permutation null."""
     from octoscope.gnn.gnn_checkpoint import open_checkpoint
     from octoscope.gnn.relation_geometry import relation_geometry
+    from octoscope.octopus.pair_files import write_table
     from octoscope.output_files import new_file
 
     found = relation_geometry(open_checkpoint(checkpoint), permutations, seed)
     if target is not None:
         with new_file(target, force=force, inputs=[checkpoint]) as file:
-            found.to_parquet(file, compression="zstd", index=False)
+            write_table(found, file, target)
     if as_json:
         typer.echo(rows_json(found))
         return
