@@ -234,10 +234,11 @@ def lookup(
     """
     from octoscope.octopus.asked_names import require_found, with_names
     from octoscope.octopus.lookups import annotate
-    from octoscope.octopus.pair_files import read_pairs, write_table
+    from octoscope.octopus.pair_files import read_pairs, require_table, write_table
     from octoscope.output_files import new_file, require_new
 
     require_new(target, force=force, inputs=[pairs])
+    require_table(target)
     network = view.network()
     names = tuple(columns.split(","))
     if len(names) != 2:
@@ -269,10 +270,11 @@ def genes(
     """Write vertex, degree by source, and stratum of a set of genes, for nulls."""
     from octoscope.octopus.asked_names import require_found, with_names
     from octoscope.octopus.nulls import gene_table
-    from octoscope.octopus.pair_files import read_genes, write_table
+    from octoscope.octopus.pair_files import read_genes, require_table, write_table
     from octoscope.output_files import new_file, require_new
 
     require_new(target, force=force, inputs=[listed])
+    require_table(target)
     asked = read_genes(listed)
     network, counts = with_names(view.network(), asked)
     said = require_found(str(listed), network, counts, asked[0])

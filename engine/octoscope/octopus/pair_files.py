@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Literal
 
 import pandas as pd
 
@@ -17,6 +18,30 @@ from octoscope.octopus.sources.open_text import (
 _TABLES = {".parquet": "", ".tsv": "\t", ".txt": "\t", ".csv": ","}
 
 
+def require_table(named: Path, otherwise: str = "") -> str:
+    """Return the ending that says how a table of this name is written; of :func:`write_table`.
+
+    Parameters
+    ----------
+    otherwise
+        Ending that counts if the name has none of a table. Without it a name without any ending
+        is Parquet.
+
+    Raises
+    ------
+    InputError
+        If there is none.
+    """
+    plain = named.with_suffix("") if named.suffix == ".gz" else named
+    ending = plain.suffix.lower()
+    ending = ending if ending in _TABLES else otherwise
+    ending = ending if plain.suffix or otherwise else ".parquet"
+    if ending not in _TABLES or (ending == ".parquet" and named.suffix == ".gz"):
+        raise InputError(str(named), "its ending is of no table",
+                         f"name it {', '.join(_TABLES)}")  # fmt: skip
+    return ending
+
+
 def write_table(frame: pd.DataFrame, path: Path, named: Path, otherwise: str = "") -> None:
     """Write a table as the ending of its name says: Parquet, TSV (``.tsv``, ``.txt``) or CSV.
 
@@ -26,26 +51,20 @@ def write_table(frame: pd.DataFrame, path: Path, named: Path, otherwise: str = "
     ----------
     path
         File to write, of any name.
-    named
-        What the file will be called.
-    otherwise
-        Ending that counts if the name has none of these; without it such a name is refused.
+    named, otherwise
+        What the file will be called; see :func:`require_table`.
 
     Raises
     ------
     InputError
         If the ending is of no table.
     """
-    packed = named.suffix == ".gz"
-    ending = (named.with_suffix("") if packed else named).suffix.lower()
-    ending = ending if ending in _TABLES else otherwise
+    ending = require_table(named, otherwise)
     if ending == ".parquet":
         frame.to_parquet(path, compression="zstd", index=False)
-    elif ending in _TABLES:
-        frame.to_csv(path, sep=_TABLES[ending], index=False, compression="gzip" if packed else None)
     else:
-        raise InputError(str(named), "its ending is of no table",
-                         f"name it {', '.join(_TABLES)}")  # fmt: skip
+        packed: Literal["gzip"] | None = "gzip" if named.suffix == ".gz" else None
+        frame.to_csv(path, sep=_TABLES[ending], index=False, compression=packed)
 
 
 def read_pairs(path: Path, columns: tuple[str, ...]) -> pd.DataFrame:
