@@ -155,7 +155,6 @@ WRITERS = {
     "gnn/graph_folder.py": "a graph as arrays",
     "octopus/directory.py": "a network directory",
     "octopus/network_export.py": "a network for another program",
-    "octopus/pair_files.py": "a table of answers where the user wants it",
     "output_files.py": "a file where the user wants it, first under a temporary name",
     "probe/dump.py": "a dump of attention",
     "report/export.py": "a run for another program",

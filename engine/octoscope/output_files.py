@@ -23,7 +23,7 @@ _MARKS: tuple[tuple[str, tuple[tuple[str, ...], ...]], ...] = (
     ("a checkpoint", (("args.json", "vocab.json"), *(("config.json", w) for w in _WEIGHTS))),
     (
         "a graph or checkpoint of `octoscope gnn`",
-        (("graph.json", "src.npy"), ("gnn.json",), ("model.ckpt",)),
+        (("graph.json", "src.npy"), ("gnn.json",), ("model.ckpt", "config.json")),
     ),
 )
 

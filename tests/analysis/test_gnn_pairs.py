@@ -26,9 +26,7 @@ def scores_of(rng: np.random.Generator, pairs: VertexPairs) -> np.ndarray:
     return (degree[:, None] + degree + noise + noise.T).astype(np.float32)
 
 
-def listed(
-    rng: np.random.Generator, pairs: VertexPairs, by: np.ndarray
-) -> tuple[np.ndarray, np.ndarray]:
+def listed(pairs: VertexPairs, by: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """The 120 strongest eligible pairs of a matrix."""
     i, j = np.nonzero(np.triu(pairs.eligible, 1))
     top = np.argsort(-by[i, j])[:120]

@@ -6,12 +6,15 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
-from octoscope.errors import InputError
+from octoscope.errors import InputError, OctoscopeWarning
 from octoscope.gnn.embeddings import embeddings
 from octoscope.gnn.graph_folder import check_arrays, read_graph, write_graph
 from octoscope.gnn.network_graph import HASHED, read_network_graph
-from octoscope.gnn.open_graph import misfits, open_with_identifiers
+from octoscope.gnn.open_graph import misfits, not_compared, open_with_identifiers
+from octoscope.gnn.pair_table import read_pair_table
+from octoscope.gnn.score_table import score_table
 from octoscope.octopus.network import open_network
 
 from tests.gnn.conftest import STORE, checkpoint
@@ -109,3 +112,43 @@ def test_a_graph_without_a_split_has_no_training_edges() -> None:
 def test_a_place_without_a_graph(path: str) -> None:
     with pytest.raises(InputError, match=r"does not exist|holds no graph.json"):
         open_with_identifiers(path)
+
+
+def test_damaged_edges_are_seen_beside_a_warm_cache(tmp_path: Path) -> None:
+    made = checkpoint("mlp")
+    graph, identifiers = open_with_identifiers(STORE, made)
+    assert identifiers is not None
+    folder = tmp_path / "graph"
+    write_graph(graph, identifiers, folder)
+    embeddings(made, read_graph(folder), "all", tmp_path / "cache")
+    table = tmp_path / "pairs.csv"
+    table.write_text("src,dst\n1,2\n")
+    values = np.load(folder / "dst.npy")
+    np.save(folder / "dst.npy", values[::-1])
+    damaged = read_graph(folder)
+    with pytest.raises(InputError, match="edges: is not what graph.json describes"):
+        score_table(made, damaged, read_pair_table(table, damaged, ()), cache=tmp_path / "cache")
+    genes = pd.read_parquet(folder / "genes.parquet")
+    genes.assign(vertex=genes["vertex"].to_numpy()[::-1]).to_parquet(folder / "genes.parquet")
+    with pytest.raises(InputError, match="genes: is not what graph.json describes"):
+        read_graph(folder)
+
+
+def test_a_cache_that_cannot_be_written_costs_no_scores(tmp_path: Path) -> None:
+    made = checkpoint("mlp")
+    graph, _ = open_with_identifiers(STORE, made)
+    (tmp_path / "file").write_text("")
+    with pytest.warns(OctoscopeWarning, match="cannot be kept"):
+        found = embeddings(made, graph, "all", tmp_path / "file")
+    assert found.shape == (260, 32)
+
+
+def test_what_a_checkpoint_does_not_say_of_its_graph() -> None:
+    made = checkpoint("mlp")
+    graph, _ = open_with_identifiers(STORE, made)
+    assert not_compared(made, graph) == ["names", "x", "edges", "edge_attr", "split"]
+    told = replace(made, data={**made.data, "digests": graph.digests})
+    assert not_compared(told, graph) == []
+    other = replace(graph, x=graph.x[::-1])
+    assert misfits(made, other) == []
+    assert misfits(told, other) == ["other x (SHA-256 differs)"]

@@ -144,12 +144,28 @@ def test_without_a_relation_the_most_probable_one_is_scored(
     assert (plain.relation == -1).all()
 
 
+def test_the_raw_score_decides_where_probabilities_are_one() -> None:
+    table = 60 * torch.randn(RELATIONS, WIDTH, generator=torch.Generator().manual_seed(0)).abs()
+    head = head_of({"relation_emb.weight": table}, {"head": "distmult"}, WIDTH, "here")
+    a, b = np.zeros(1, int), np.zeros(1, int)
+    ends = torch.full((1, WIDTH), 3.0)
+    each = [float(score_pairs(head, ends, a, b, np.array([r])).raw[0]) for r in range(RELATIONS)]
+    best = score_pairs(head, ends, a, b)
+    assert best.probability[0] == 1
+    assert best.relation[0] == np.argmax(each)
+
+
 @pytest.mark.parametrize(
     ("weights", "settings", "says"),
     [
         ({}, {"head": "node_classification"}, "supported are dot_product"),
         ({}, {"head": "distmult"}, "relation_emb.weight: is missing"),
         ({"mlp.0.weight": torch.zeros(1)}, {"head": "dot_product"}, "no weight of dot_product"),
+        (
+            {"mlp.0.weight": torch.zeros(4, 32), "mlp.0.bias": torch.zeros(4)},
+            {"head": "mlp"}, r"expected \(1, 32\)",
+        ),
+        ({"relation_emb.weight": torch.zeros(0, 16)}, {"head": "distmult"}, "holds no relation"),
         ({"relation_emb.weight": torch.zeros(3, 5)}, {"head": "transe"}, r"expected \(3, 16\)"),
         (
             {"mlp.0.weight": torch.zeros(4, 32), "mlp.0.bias": torch.zeros(4),

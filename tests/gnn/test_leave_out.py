@@ -13,6 +13,7 @@ from octoscope.gnn.encoders import encoder_of
 from octoscope.gnn.graph import GnnGraph
 from octoscope.gnn.leave_out import pair_edges, score_left_out
 from octoscope.gnn.pair_hash import pair_hash
+from octoscope.gnn.score_matrix import score_matrix
 from octoscope.gnn.scoring import score_pairs
 
 from tests.gnn.conftest import checkpoint
@@ -60,6 +61,42 @@ def test_left_out_equals_all_where_no_queried_pair_is_an_edge(name: str, graph: 
     want = score_pairs(made.head, embeddings(made, graph), src, dst, relation)
     np.testing.assert_allclose(found.probability, want.probability, atol=1e-6)
     np.testing.assert_allclose(found.cosine, want.cosine, atol=1e-6)
+
+
+def test_a_gene_of_several_vertices_lacks_the_edges_of_all(graph: GnnGraph) -> None:
+    """Red: the best vertex pair is no edge, and the edge of another one carries messages."""
+    made = checkpoint("distmult")
+    a, b = int(graph.src[0]), int(graph.dst[0])
+    for other in range(graph.n_vertices):
+        src, dst = np.array([a, a]), np.array([b, other])
+        found = score_left_out(made, graph, src, dst, np.array([0, 0]), group=np.array([5, 5]))
+        gone = {frozenset((a, b)), frozenset((a, other))}
+        keep = np.array([
+            frozenset((x, y)) not in gone for x, y in zip(graph.src, graph.dst, strict=True)
+        ])  # fmt: skip
+        less = replace(graph, src=graph.src[keep], dst=graph.dst[keep], edge_attr=None)
+        want = score_pairs(made.head, embeddings(made, less), src, dst, np.array([0, 0]))
+        np.testing.assert_allclose(found.raw, want.raw, atol=1e-6)
+        if other == 20:
+            break
+
+
+def test_a_matrix_of_scores_is_that_of_a_table(graph: GnnGraph) -> None:
+    """Red: loops of a vertex left out with its pairs."""
+    made = checkpoint("distmult")
+    rng = np.random.default_rng(0)
+    loops = rng.integers(0, 40, 60)
+    looped = replace(
+        graph, src=np.r_[graph.src, loops], dst=np.r_[graph.dst, loops], edge_attr=None, split=None
+    )
+    vertices = np.r_[np.arange(40), -1]
+    matrix = score_matrix(made, looped, vertices, "leave-out")
+    i, j = np.triu_indices(40, 1)
+    both = [score_left_out(made, looped, x, y) for x, y in ((i, j), (j, i))]
+    want = np.maximum(both[0].probability, both[1].probability)
+    np.testing.assert_allclose(matrix.probability[i, j], want, atol=1e-6)
+    np.testing.assert_array_equal(matrix.probability, matrix.probability.T)
+    assert np.isnan(matrix.cosine[40]).all()
 
 
 def test_left_out_differs_where_pairs_are_edges(graph: GnnGraph, pairs: pd.DataFrame) -> None:

@@ -42,3 +42,12 @@ def test_size_and_power_of_the_null(kind: str) -> None:
     found = relation_geometry(with_relations(kind, planted), permutations=499)
     twins = found["relation_b"].str[1:].astype(int) - found["relation_a"].str[1:].astype(int) == 20
     assert (found["p"][twins] <= 0.05).mean() >= 0.95
+
+
+def test_a_relation_without_an_embedding_has_no_p() -> None:
+    table = np.random.default_rng(0).standard_normal((4, 8))
+    table[2] = 0
+    found = relation_geometry(with_relations("distmult", table), permutations=99)
+    empty = (found["relation_a"] == "r2") | (found["relation_b"] == "r2")
+    assert found.loc[empty, ["similarity", "p", "q"]].isna().all(axis=None)
+    assert found.loc[~empty, ["similarity", "p", "q"]].notna().all(axis=None)

@@ -97,6 +97,18 @@ def test_pairs_of_which_no_gene_meets_another(graph: GnnGraph, tmp_path: Path) -
         read_pair_table(written(tmp_path, table), graph, ())
 
 
+def test_other_identifiers_and_columns_of_the_user(graph: GnnGraph, tmp_path: Path) -> None:
+    """Red: identifiers of a store not used; numbers beside a blank cell read as fractions."""
+    known = graph.names.identifiers
+    assert known is not None
+    entrez = known[known["ontology"] == "ncbi_entrez_gene"]["identifier"].astype(str).tolist()
+    table = tmp_path / "pairs.csv"
+    table.write_text(f"query,key,edge\n{entrez[0]},{entrez[1]},mine\n,{entrez[1]},yours\n")
+    found = score_table(checkpoint("mlp"), graph, read_pair_table(table, graph, ()))
+    assert found["probability"].notna().tolist() == [True, False]
+    assert found["edge_given"].tolist() == ["mine", "yours"]
+
+
 def test_few_known_genes_are_warned_of(graph: GnnGraph, tmp_path: Path) -> None:
     known = graph.names.genes["gene"].astype(str).to_numpy()[:2]
     keys = [known[1], *(f"X{i}" for i in range(30))]

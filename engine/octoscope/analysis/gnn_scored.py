@@ -42,7 +42,7 @@ class ScoredGenes:
 
 def scored_genes(
     network: Network, name: str, gnn: GnnConfig, network_path: str, digest: str,
-    genes: tuple[str, ...], passings: tuple[Passing, ...] = PASSINGS,
+    graph_digest: str, genes: tuple[str, ...], passings: tuple[Passing, ...] = PASSINGS,
 ) -> ScoredGenes:  # fmt: skip
     """Score every pair of genes with the checkpoint of a name.
 
@@ -50,8 +50,8 @@ def scored_genes(
     ----------
     network_path
         Where the graph is, if the configuration of the checkpoint names none.
-    digest
-        SHA-256 of the checkpoint in the plan.
+    digest, graph_digest
+        SHA-256 of the checkpoint and of the graph in the plan.
     passings
         Ways of passing messages; ``train`` is left out for a graph without a split.
 
@@ -65,6 +65,9 @@ def scored_genes(
         raise InputError(f"network.gnn.{name}.path", "is not the file that was planned with",
                          "put that file back, or plan a new run")  # fmt: skip
     graph = open_graph(gnn.graph or network_path, checkpoint, gnn.data)
+    if graph.digest != graph_digest:
+        raise InputError(f"network.gnn.{name}.graph", "is not the graph that was planned with",
+                         "put that graph back, or plan a new run")  # fmt: skip
     vertices = network.vertex_of(np.array(genes, object))
     found, first = np.unique(vertices, return_index=True)
     keep = found >= 0

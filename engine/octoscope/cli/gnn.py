@@ -51,7 +51,7 @@ def inspect(
     """Say what a checkpoint holds, and whether a graph is the one that it was trained on."""
     from octoscope.gnn.describe import describe_checkpoint
     from octoscope.gnn.gnn_checkpoint import open_checkpoint
-    from octoscope.gnn.open_graph import misfits, open_with_identifiers
+    from octoscope.gnn.open_graph import misfits, not_compared, open_with_identifiers
 
     opened = open_checkpoint(checkpoint)
     said: dict[str, Any] = describe_checkpoint(opened)
@@ -59,7 +59,10 @@ def inspect(
     if graph is not None:
         found, _ = open_with_identifiers(graph, opened, data)
         problems = misfits(opened, found)
-        said["graph"] = found.summary() | {"fits": not problems, "problems": problems}
+        said["graph"] = found.summary() | {
+            "fits": not problems, "problems": problems,
+            "not_compared": not_compared(opened, found),
+        }  # fmt: skip
 
     def table() -> Table:
         rows = {k: v for k, v in said.items() if k not in ("graph", "corrections")}

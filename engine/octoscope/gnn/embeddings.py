@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import os
@@ -14,7 +15,7 @@ import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 
-from octoscope.errors import InputError
+from octoscope.errors import InputError, warn
 from octoscope.gnn.gnn_checkpoint import Checkpoint
 from octoscope.gnn.graph import SPLITS, GnnGraph
 from octoscope.gnn.graph_folder import check_arrays
@@ -100,8 +101,13 @@ def embeddings(
     except (OSError, SafetensorError, KeyError):
         pass
     z = encode(checkpoint, graph, messages_of(checkpoint, graph, passed))
-    cache.mkdir(parents=True, exist_ok=True)
     partial = file.with_name(f".{uuid.uuid4().hex}.partial")
-    save_file({"z": z.contiguous()}, partial)
-    partial.replace(file)
+    try:
+        cache.mkdir(parents=True, exist_ok=True)
+        save_file({"z": z.contiguous()}, partial)
+        partial.replace(file)
+    except (OSError, SafetensorError) as error:  # scores need no cache
+        with contextlib.suppress(OSError):
+            partial.unlink()
+        warn(f"{cache}: embeddings cannot be kept ({error})")
     return z

@@ -19,11 +19,12 @@ import numpy as np
 import torch
 from torch.nn import functional
 
-from octoscope.errors import InputError
+from octoscope.errors import InputError, warn
 from octoscope.gnn.messages import Messages
 
 _EDGE = "edge_weighting_value.net."
 _EDGES_AT_ONCE = 1 << 18
+_AGAIN = "check that weights and settings belong together"
 Weights = Mapping[str, torch.Tensor]
 
 
@@ -39,15 +40,15 @@ class Encoder(ABC):
         How messages are combined: ``mean``, ``add`` or ``max``; ignored by GCN and GAT.
     edge
         Weights of the edge encoder; empty without one.
-    heads, concat
-        Attention heads of GAT, and whether they stand side by side or are averaged.
+    heads
+        Attention heads of GAT; the shape of a bias tells whether they stand side by side or are
+        averaged.
     """
 
     layers: tuple[Weights, ...]
     aggregator: str
     edge: Weights
     heads: int = 1
-    concat: bool = True
 
     kind: ClassVar[str]
     keys: ClassVar[tuple[str, ...]]
@@ -187,7 +188,7 @@ class Gat(Encoder):
             logits = from_src[messages.src, k] + from_dst[messages.dst, k]
             share = messages.softmax(functional.leaky_relu(logits, 0.2))
             parts.append(messages.weighted(share).total(h[:, k].contiguous()))
-        side_by_side = weights["bias"].shape[0] == heads * width and (self.concat or heads == 1)
+        side_by_side = weights["bias"].shape[0] == heads * width
         out = torch.cat(parts, 1) if side_by_side else torch.stack(parts).mean(0)
         return out + weights["bias"]
 
@@ -212,21 +213,25 @@ def encoder_of(weights: Weights, settings: Mapping[str, Any], where: str) -> Enc
             f"is {settings.get('encoder')!r}, supported are {', '.join(KINDS)}",
             "give a checkpoint with one of these encoders",
         )
-    stated = settings.get(f"{kind.kind}_aggregator") or "mean"
+    stated = settings.get(f"{kind.kind}_aggregator")
+    if kind in (GraphConv, Sage) and stated is None:
+        warn(f"{where}: {kind.kind}_aggregator is not stated; mean is assumed")
+    stated = stated or "mean"
     if kind in (GraphConv, Sage) and stated not in _AGGREGATORS:
         raise InputError(
             f"{where}: {kind.kind}_aggregator", f"is {stated!r}",
             f"supported are {', '.join(_AGGREGATORS)}",
         )  # fmt: skip
-    edge = {k.removeprefix(_EDGE): v for k, v in weights.items() if k.startswith(_EDGE)}
+    edge = {
+        k.removeprefix(_EDGE): v.to(torch.float32)
+        for k, v in weights.items()
+        if k.startswith(_EDGE)
+    }
     rest = {k: v for k, v in weights.items() if not k.startswith(_EDGE)}
     layers = _layers(rest, kind, where)
     _check_edge(edge, where)
     heads = int(layers[0]["att_src"].shape[1]) if kind is Gat else 1
-    made = kind(
-        layers, _AGGREGATORS.get(str(stated), "mean"), edge, heads,
-        bool(settings.get("gat_concat", True)),
-    )  # fmt: skip
+    made = kind(layers, _AGGREGATORS.get(str(stated), "mean"), edge, heads)
     _check_shapes(made, where)
     return made
 
@@ -239,8 +244,10 @@ def _layers(weights: Weights, kind: type[Encoder], where: str) -> tuple[Weights,
         if match is None or key not in kind.keys:
             raise InputError(
                 f"{where}: encoder.{name}", f"is no weight of a {kind.kind} encoder",
-                "check that weights and settings belong together",
+                _AGAIN,
             )  # fmt: skip
+        if tensor.ndim != {"att_src": 3, "att_dst": 3}.get(key, 1 if "bias" in key else 2):
+            raise InputError(f"{where}: encoder.{name}", f"has {tensor.ndim} dimensions", _AGAIN)
         found.setdefault(int(match.group(1)), {})[key] = tensor.to(torch.float32)
     missing = [
         f"convs.{i}.{key}"
@@ -251,7 +258,7 @@ def _layers(weights: Weights, kind: type[Encoder], where: str) -> tuple[Weights,
     if missing:
         raise InputError(
             f"{where}: encoder.{missing[0]}", f"is missing ({len(missing)} weights)",
-            "check that weights and settings belong together",
+            _AGAIN,
         )  # fmt: skip
     return tuple(found[i] for i in sorted(found))
 
@@ -263,6 +270,8 @@ def _check_edge(edge: Weights, where: str) -> None:
         what = "is missing" if odd in names else "is unknown"
         raise InputError(f"{where}: encoder.{_EDGE}{odd}", what, "get the checkpoint again")
     if edge:
+        if edge["0.weight"].ndim != 2:
+            raise InputError(f"{where}: encoder.{_EDGE}0.weight", "is no matrix", _AGAIN)
         width = edge["0.weight"].shape[0]
         _shape(f"{where}: encoder.{_EDGE}0.bias", edge["0.bias"], (width,))
         _shape(f"{where}: encoder.{_EDGE}3.weight", edge["3.weight"], (1, width))
@@ -274,8 +283,6 @@ def _check_shapes(encoder: Encoder, where: str) -> None:
     for i, weights in enumerate(encoder.layers):
         here = f"{where}: encoder.convs.{i}"
         first = weights[encoder.keys[0]]
-        if first.ndim != 2:
-            raise InputError(f"{here}.{encoder.keys[0]}", "is no matrix", "get it again")
         out = int(first.shape[0])
         _shape(f"{here}.{encoder.keys[0]}", first, (out, width))
         if isinstance(encoder, Gat):
@@ -296,5 +303,5 @@ def _shape(where: str, tensor: torch.Tensor, expected: tuple[int, ...]) -> None:
     if tuple(tensor.shape) != expected:
         raise InputError(
             where, f"has shape {tuple(tensor.shape)}, expected {expected}",
-            "check that weights and settings belong together",
+            _AGAIN,
         )  # fmt: skip

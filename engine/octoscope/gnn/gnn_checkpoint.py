@@ -86,7 +86,8 @@ def open_checkpoint(path: str | Path) -> Checkpoint:
         )
     state, settings = load_lightning(file)
     stated = settings.get("model")
-    model = {k: dict(v) for k, v in stated.items()} if isinstance(stated, Mapping) else {}
+    stated = stated if isinstance(stated, Mapping) else {}
+    model = {k: dict(v) if isinstance(v, Mapping) else {k: v} for k, v in stated.items() if v}
     beside = file.with_name(PEER_SETTINGS)
     config = read_json(beside, "the checkpoint") if beside.exists() else {}
     of_config = config.get("model")
@@ -160,6 +161,11 @@ def _relations(head: Head, data: Mapping[str, Any], where: str) -> tuple[str, ..
     names = data.get("relation_type_labels") or data.get("relations")
     if names is None:
         return tuple(f"relation {i}" for i in range(head.n_relations))
+    if isinstance(names, Mapping) and sorted(names) == list(range(len(names))):
+        names = [names[i] for i in range(len(names))]
+    if not isinstance(names, list | tuple):
+        raise InputError(f"{where}: relation_type_labels", f"is {names!r}, no list of names",
+                         "get the checkpoint again")  # fmt: skip
     names = tuple(str(n) for n in names)
     if len(names) != head.n_relations or len(set(names)) != len(names):
         raise InputError(

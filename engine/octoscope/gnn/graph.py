@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -18,6 +19,7 @@ import pandas as pd
 from octoscope.octopus.network import Network
 from octoscope.octopus.pairs import Edges
 
+_PARTS = ("names", "genes", "x", "edges", "edge_attr", "split")
 SPLITS = ("none", "train", "val", "test")  # of an edge; codes are positions
 
 
@@ -74,19 +76,24 @@ class GnnGraph:
 
     @cached_property
     def digests(self) -> dict[str, str]:
-        """SHA-256 by part: ``names``, ``x``, ``edges``, ``edge_attr``, ``split``.
+        """SHA-256 by part: ``names``, ``genes``, ``x``, ``edges``, ``edge_attr``, ``split``.
 
-        ``names`` is of the names in their order; the others are of the bytes of the arrays.
+        ``names`` is of the names in their order, ``genes`` of the genes and their vertices; the
+        others are of the bytes of the arrays.
         """
-        if self.known:
-            return self.known
-        parts: dict[str, str] = {"names": names_digest(self.vertex_names)}
-        arrays = {"x": (self.x,), "edges": (self.src, self.dst), "edge_attr": (self.edge_attr,),
-                  "split": (self.split,)}  # fmt: skip
-        for name, values in arrays.items():
-            if all(v is not None for v in values):
-                parts[name] = _digest(*(np.asarray(v) for v in values))
-        return parts
+        found = {part: self.digest_of(part) for part in _PARTS} if not self.known else self.known
+        return {part: digest for part, digest in found.items() if digest is not None}
+
+    def digest_of(self, part: str) -> str | None:
+        """Return the SHA-256 of one part, computed afresh; None: the graph lacks it."""
+        if part == "names":
+            return _digest_of_text(self.vertex_names)
+        if part == "genes":
+            genes = self.names.genes
+            return _digest_of_text(genes["gene"].astype(str) + " " + genes["vertex"].astype(str))
+        values = (self.src, self.dst) if part == "edges" else (getattr(self, part),)
+        arrays = [np.asarray(v) for v in values if v is not None]
+        return _digest(*arrays) if arrays else None
 
     @property
     def digest(self) -> str:
@@ -119,9 +126,8 @@ class GnnGraph:
         }
 
 
-def names_digest(names: pd.Index) -> str:
-    """Return the SHA-256 of names in their order, one a line."""
-    return hashlib.sha256("\n".join(map(str, names)).encode()).hexdigest()
+def _digest_of_text(lines: Iterable[str]) -> str:
+    return hashlib.sha256("\n".join(map(str, lines)).encode()).hexdigest()
 
 
 def no_edges() -> Edges:

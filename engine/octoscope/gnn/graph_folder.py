@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 import uuid
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -15,7 +16,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from octoscope.errors import InputError
-from octoscope.gnn.graph import GnnGraph, names_digest, no_edges
+from octoscope.gnn.graph import GnnGraph, no_edges
 from octoscope.octopus.network import Network
 from octoscope.octopus.network_schema import GENES, IDENTIFIERS, VERTICES
 from octoscope.output_files import require_outside
@@ -112,13 +113,14 @@ def read_graph(folder: Path) -> GnnGraph:
         edge_features=tuple(about["edge_features"]), made_from=about["made_from"],
         known=about["digests"],
     )  # fmt: skip
-    if names_digest(graph.vertex_names) != graph.known.get("names"):
-        raise InputError(f"{folder}/vertices.parquet", "is not what graph.json describes", _AGAIN)
+    check_arrays(graph, ("names", "genes"))
     return graph
 
 
-def check_arrays(graph: GnnGraph) -> None:
+def check_arrays(graph: GnnGraph, parts: Sequence[str] = ()) -> None:
     """Compare the arrays of a graph from a folder with their stored digests.
+
+    ``parts``: of :attr:`GnnGraph.digests`; empty: all.
 
     Raises
     ------
@@ -127,8 +129,9 @@ def check_arrays(graph: GnnGraph) -> None:
     """
     if not graph.known:
         return
-    fresh = replace(graph, known={}).digests
-    wrong = [k for k, v in graph.known.items() if fresh.get(k) != v]
+    fresh = replace(graph, known={})
+    asked = parts or list(graph.known)
+    wrong = [k for k in asked if k in graph.known and fresh.digest_of(k) != graph.known[k]]
     if wrong:
         raise InputError(
             f"{graph.names.folder}: {wrong[0]}",

@@ -8,7 +8,7 @@ from typing import Any
 
 import torch
 
-from octoscope.errors import InputError
+from octoscope.errors import InputError, warn
 from octoscope.gnn.heads import KINDS, Head, Mlp, RelationAttention, RelationAttentionMlp
 
 _BELONG = "check that weights and settings belong together"
@@ -44,15 +44,6 @@ def head_of(
     if unknown:
         raise InputError(f"{where}: head.{unknown[0]}", f"is no weight of {kind.kind}", _BELONG)
     plain = {k: v if v.dtype == torch.bool else v.to(torch.float32) for k, v in weights.items()}
-    groups = 1
-    if kind in (RelationAttention, RelationAttentionMlp):
-        groups = settings.get("relation_attention_heads") or 4
-        hidden = int(weights["query_proj.weight"].shape[0])
-        if not isinstance(groups, int) or groups < 1 or hidden % groups:
-            raise InputError(
-                f"{where}: relation_attention_heads", f"is {groups!r}, which does not divide "
-                f"the width {hidden}", _BELONG,
-            )  # fmt: skip
     for name, expected in _expected(kind, plain, width, where).items():
         if tuple(plain[name].shape) != expected:
             raise InputError(
@@ -60,6 +51,18 @@ def head_of(
                 f"has shape {tuple(plain[name].shape)}, expected {expected}",
                 _BELONG,
             )
+    groups = 1
+    if kind in (RelationAttention, RelationAttentionMlp):
+        stated = settings.get("relation_attention_heads")
+        if stated is None:
+            warn(f"{where}: relation_attention_heads is not stated; 4 is assumed")
+        groups = 4 if stated is None else stated
+        hidden = int(weights["query_proj.weight"].shape[0])
+        if not isinstance(groups, int) or groups < 1 or hidden % groups:
+            raise InputError(
+                f"{where}: relation_attention_heads", f"is {groups!r}, which does not divide "
+                f"the width {hidden}", _BELONG,
+            )  # fmt: skip
     return kind(plain, width, groups)
 
 
@@ -78,6 +81,8 @@ def _expected(
         dimensions = 1 if name.endswith("bias") or name == "is_symmetric" else 2
         if tensor.ndim != dimensions:
             raise InputError(f"{where}: head.{name}", f"has {tensor.ndim} dimensions", _BELONG)
+    if kind.relation_key and not weights["relation_emb.weight"].shape[0]:
+        raise InputError(f"{where}: head.relation_emb.weight", "holds no relation", _BELONG)
     relations, columns = weights["relation_emb.weight"].shape if kind.relation_key else (0, 0)
     shape: dict[str, tuple[int, ...]] = {}
     if kind.kind in ("rotate", "conditional_rotate"):
@@ -125,8 +130,10 @@ def _layers(
     shape: dict[str, tuple[int, ...]] = {}
     before = hidden
     for at in places:
-        if kind is Mlp and at == 0:
+        if kind is Mlp and at == 0 and len(places) > 1:
             continue
+        if kind is Mlp and at == 0:
+            before = int(weights["mlp.0.weight"].shape[1])
         out = 1 if at == places[-1] else int(weights[f"{name}.{at}.weight"].shape[0])
         shape |= {f"{name}.{at}.weight": (out, before), f"{name}.{at}.bias": (out,)}
         before = out

@@ -12,6 +12,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
+from scipy.sparse import coo_matrix
+from scipy.sparse.csgraph import connected_components
 
 from octoscope.gnn.embeddings import encode, messages_of
 from octoscope.gnn.gnn_checkpoint import Checkpoint
@@ -77,6 +79,7 @@ def score_left_out(
     relation: np.ndarray | None = None,
     mode: Mode = "corrected",
     folds: int = FOLDS,
+    group: np.ndarray | None = None,
 ) -> Scores:
     """Score pairs, each from an encoding without the edges between the two.
 
@@ -85,20 +88,26 @@ def score_left_out(
     src, dst, relation, mode
         As :func:`octoscope.gnn.scoring.score_pairs` takes them.
     folds
-        Number of encodings. A pair shares its fold by its two names only, so pairs that are not
-        edges are scored from the same encodings as those that are.
+        Number of encodings. A pair's fold depends on names only, so pairs that are not edges are
+        scored from the same encodings as those that are.
+    group
+        [pairs] int64: vertex pairs of one gene pair, which share a fold and lack each other's
+        edges. Groups that have a vertex pair in common are one. None: each pair is a group.
     """
     src, dst = np.asarray(src, np.int64), np.asarray(dst, np.int64)
-    n = graph.n_vertices
+    n, width = graph.n_vertices, len(src)
     messages = messages_of(checkpoint, graph)
+    wanted, place = np.unique(unordered(n, src, dst), return_inverse=True)
     fold = (pair_hash(graph.vertex_names, src, dst) % np.uint64(folds)).astype(np.int64)
-    wanted, first = np.unique(unordered(n, src, dst), return_index=True)
+    if group is not None:
+        fold = _of_groups(fold, group, place, len(wanted))
+    fold_of = np.zeros(len(wanted), np.int64)
+    fold_of[place] = fold
     key = unordered(n, graph.src, graph.dst)
-    at = np.searchsorted(wanted, key)
-    at[at == len(wanted)] = 0
-    queried = wanted[at] == key if len(wanted) else np.zeros(len(key), bool)
-    edge_fold = np.where(queried, fold[first][at], -1) if len(wanted) else np.full(len(key), -1)
-    width = len(src)
+    edge_fold = np.full(len(key), -1)
+    if len(wanted):
+        at = np.minimum(np.searchsorted(wanted, key), len(wanted) - 1)
+        edge_fold = np.where(wanted[at] == key, fold_of[at], -1)
     out = Scores(np.empty(width, np.float32), np.empty(width, np.float32),
                  np.empty(width, np.int64), np.empty(width, np.float32))  # fmt: skip
     whole = None
@@ -115,3 +124,22 @@ def score_left_out(
         for name, values in vars(part).items():
             getattr(out, name)[rows] = values
     return out
+
+
+def _of_groups(fold: np.ndarray, group: np.ndarray, place: np.ndarray, n: int) -> np.ndarray:
+    """Return [pairs] folds: the smallest of all pairs that groups and shared pairs connect.
+
+    Parameters
+    ----------
+    fold
+        [pairs] of each pair alone.
+    group, place
+        [pairs] its group, and its position among ``n`` distinct vertex pairs.
+    """
+    _, of_group = np.unique(group, return_inverse=True)
+    size = n + int(of_group.max(initial=-1)) + 1
+    joined = coo_matrix((np.ones(len(place)), (place, n + of_group)), shape=(size, size))
+    _, label = connected_components(joined, directed=False)
+    least = np.full(size, np.iinfo(np.int64).max)
+    np.minimum.at(least, label[place], fold)
+    return least[label[place]]

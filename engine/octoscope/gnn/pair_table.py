@@ -84,6 +84,8 @@ def read_pair_table(path: Path, graph: GnnGraph, relations: Sequence[str]) -> Pa
 def _columns(path: Path) -> tuple[tuple[str, str], pd.DataFrame]:
     frame = read_pairs(path, ())
     found = next((e for e in _ENDS if e[0] in frame and e[1] in frame), None)
+    if found is not None and any(pd.api.types.is_float_dtype(frame[c]) for c in found):
+        frame = read_pairs(path, found)  # as text: numbers beside a blank cell would be fractions
     if found is None:
         raise InputError(
             str(path), f"has the columns {', '.join(map(str, frame.columns))[:200]}",
@@ -94,16 +96,19 @@ def _columns(path: Path) -> tuple[tuple[str, str], pd.DataFrame]:
 
 def _vertices(values: pd.Series, graph: GnnGraph, where: str) -> np.ndarray:
     n = graph.n_vertices
+    text = values.astype(str).str.strip()
     if pd.api.types.is_integer_dtype(values.dtype) and not values.isna().any():
         out = values.to_numpy(np.int64)
         wrong = np.flatnonzero((out < 0) | (out >= n))
         fix = f"vertices are 0..{n - 1}"
     else:
-        out = graph.vertex_names.get_indexer(pd.Index(values.astype(str)))
-        wrong = np.flatnonzero(out < 0)
+        out = graph.vertex_names.get_indexer(pd.Index(text))
+        number = pd.to_numeric(text.where(text.str.fullmatch(r"\d{1,9}")), errors="coerce")
+        out = np.where((out < 0) & (number < n), number.fillna(-1), out).astype(np.int64)
+        wrong = np.flatnonzero((out < 0) | values.isna())
         fix = f"names are such as {graph.vertex_names[0]!r}; name genes in columns query, key"
     if len(wrong):
-        raise InputError(f"{where}: row {wrong[0]}", f"{values.iloc[wrong[0]]!r} is no vertex "
+        raise InputError(f"{where}: row {wrong[0]}", f"{text.iloc[wrong[0]]!r} is no vertex "
                          f"({len(wrong):,} such rows)", fix)  # fmt: skip
     return out.astype(np.int64)
 
@@ -147,7 +152,7 @@ def _relation(frame: pd.DataFrame, names: Sequence[str], where: str) -> np.ndarr
     if len(wrong):
         raise InputError(
             f"{where}: {column}: row {wrong[0]}",
-            f"{values.iloc[wrong[0]]!r} is no relation of the checkpoint",
+            f"{str(values.iloc[wrong[0]])!r} is no relation of the checkpoint",
             f"its relations are {', '.join(f'{i} {n}' for i, n in enumerate(names))}",
         )
     return out.astype(np.int64)

@@ -29,7 +29,7 @@ def relation_geometry(
         (degrees, of the similarity), ``mean_turn`` (degrees, RotatE only: direction of the mean of
         ``e^(i(a - b))``), ``null_low, null_high`` (2.5 and 97.5 % of the null), ``p`` (two-sided,
         (1 + draws at least as far from the null's mean) / (1 + draws)), ``q`` (Benjamini-Hochberg
-        over the pairs), ``n`` (columns), ``permutations``.
+        over the pairs), ``n`` (columns), ``permutations``. Null where an embedding is zero.
 
     Raises
     ------
@@ -57,7 +57,7 @@ def relation_geometry(
         null[i] = _similarity(a, b[:, rng.permutation(table.shape[1])], angular)
     center = null.mean(0)
     far = (np.abs(null - center) >= np.abs(seen - center) - 1e-12).sum(0)
-    p = (1 + far) / (1 + permutations)
+    p = np.where(np.isnan(seen), np.nan, (1 + far) / (1 + permutations))
     low, high = np.quantile(null, [0.025, 0.975], axis=0)
     turn = (
         np.degrees(np.angle(np.exp(1j * (a - b)).mean(1))) if angular else np.full(len(a), np.nan)
@@ -73,7 +73,7 @@ def relation_geometry(
             "null_low": low,
             "null_high": high,
             "p": p,
-            "q": false_discovery_control(p),
+            "q": _adjusted(p),
             "n": table.shape[1],
             "permutations": permutations,
         }
@@ -87,3 +87,11 @@ def _similarity(a: np.ndarray, b: np.ndarray, angular: bool) -> np.ndarray:
     norms = np.linalg.norm(a, axis=1) * np.linalg.norm(b, axis=1)
     product = (a * b).sum(1)
     return np.divide(product, norms, out=np.full(len(a), np.nan), where=norms > 0)
+
+
+def _adjusted(p: np.ndarray) -> np.ndarray:
+    out = np.full(len(p), np.nan)
+    known = ~np.isnan(p)
+    if known.any():
+        out[known] = false_discovery_control(p[known])
+    return out

@@ -87,7 +87,7 @@ def _encodings(
     inside = np.zeros(graph.n_vertices, bool)
     inside[at] = True
     src, dst = np.asarray(graph.src, np.int64), np.asarray(graph.dst, np.int64)
-    among = np.flatnonzero(inside[src] & inside[dst])
+    among = np.flatnonzero(inside[src] & inside[dst] & (src != dst))  # a loop is of no pair
     names = graph.vertex_names
     fold = np.full(len(src), -1)
     fold[among] = pair_hash(names, src[among], dst[among]) % np.uint64(FOLDS)

@@ -12,12 +12,14 @@ import pandas as pd
 from octoscope.gnn.embeddings import embeddings
 from octoscope.gnn.gnn_checkpoint import Checkpoint
 from octoscope.gnn.graph import GnnGraph
+from octoscope.gnn.graph_folder import check_arrays
 from octoscope.gnn.leave_out import pair_edges, score_left_out
 from octoscope.gnn.pair_table import PairTable
 from octoscope.gnn.scoring import Mode, Scores, score_pairs
 
 Passing = Literal["all", "train", "leave-out"]
 PASSINGS: tuple[Passing, ...] = ("all", "train", "leave-out")
+_MADE = ("probability", "raw", "relation", "cosine", "edge", "split", "same_vertex")
 _ENDINGS = {"all": "all", "train": "train", "leave-out": "left_out"}
 
 
@@ -34,22 +36,27 @@ def score_table(
     Returns
     -------
     DataFrame
-        The table's own columns, then ``probability``, ``raw``, ``relation``, ``cosine`` (null where
-        a gene has no vertex), ``edge`` (``none``, ``forward``, ``backward``, ``both``; null where a
-        gene has no vertex), ``split`` (that of the edges between the two, ``train`` before others:
-        what the weights saw), ``same_vertex``. A row with several vertex pairs gets those of the
-        pair with the highest probability. With several passings, the first four columns of each end
-        in ``_all``, ``_train`` or ``_left_out``.
+        The table's own columns (those of names that are made here end in ``_given``), then
+        ``probability``, ``raw``, ``relation``, ``cosine`` (null where a gene has no vertex),
+        ``edge`` (``none``, ``forward``, ``backward``, ``both``: of any of the genes' vertices; null
+        where a gene has none), ``split`` (that of these edges, ``train`` before others: what the
+        weights saw), ``same_vertex`` (the genes share one). A row with several vertex pairs gets
+        the scores of the pair with the highest probability. With several passings, the first four
+        columns of each end in ``_all``, ``_train`` or ``_left_out``.
+
+    Raises
+    ------
+    InputError
+        If the edges of the graph are damaged.
     """
-    out = pairs.frame.copy()
-    for column in ("probability", "raw", "relation", "cosine", "edge", "split", "same_vertex"):
-        out = out.drop(columns=column, errors="ignore")
+    check_arrays(graph, ("edges", "split"))
+    out = pairs.frame.rename(columns={c: f"{c}_given" for c in _MADE if c in pairs.frame})
     for passing in passings:
         ending = (
             f"_{'left_out' if passing == 'leave-out' else passing}" if len(passings) > 1 else ""
         )
         found = scored(checkpoint, graph, pairs, mode, passing, cache)
-        best = _best(pairs.row, found.probability)
+        best = _best(pairs.row, found)
         row = pairs.row[best]
         for name in ("probability", "raw"):
             out[name + ending] = _spread(getattr(found, name)[best], row, len(out))
@@ -72,14 +79,16 @@ def scored(
 ) -> Scores:
     """Return the scores of the vertex pairs of a table under one way of passing messages."""
     if passing == "leave-out":
-        return score_left_out(checkpoint, graph, pairs.src, pairs.dst, pairs.relation, mode)
+        return score_left_out(
+            checkpoint, graph, pairs.src, pairs.dst, pairs.relation, mode, group=pairs.row
+        )
     z = embeddings(checkpoint, graph, passing, cache)
     return score_pairs(checkpoint.head, z, pairs.src, pairs.dst, pairs.relation, mode)
 
 
-def _best(row: np.ndarray, probability: np.ndarray) -> np.ndarray:
-    """Return the positions with the highest probability of each row."""
-    order = np.lexsort((np.arange(len(row)), -probability, row))
+def _best(row: np.ndarray, scores: Scores) -> np.ndarray:
+    """Return the positions with the highest probability of each row, then raw score."""
+    order = np.lexsort((np.arange(len(row)), -scores.raw, -scores.probability, row))
     first = np.ones(len(row), bool)
     first[1:] = row[order][1:] != row[order][:-1]
     return order[first]
@@ -102,7 +111,8 @@ def _edges(graph: GnnGraph, pairs: PairTable, n: int) -> dict[str, np.ndarray]:
     rank = np.array([order.index(s) if s is not None else -1 for s in between.split], int)
     np.maximum.at(seen, pairs.row, rank)
     same = np.full(n, None, object)
-    same[pairs.row] = pairs.src == pairs.dst
+    same[pairs.row] = False
+    same[pairs.row[pairs.src == pairs.dst]] = True
     names = np.array(["none", "forward", "backward", "both", None], object)
     splits = np.array([*order, None], object)
     return {"edge": names[code], "split": splits[seen], "same_vertex": same}

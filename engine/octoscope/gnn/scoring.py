@@ -57,7 +57,7 @@ def score_pairs(
         [pairs] int64 vertices.
     relation
         [pairs] int64 relations. None: of a head with relations, the one with the highest
-        probability, the first of equal ones; raw scores are not calibrated across relations.
+        probability, of equal ones the highest raw score; neither is calibrated across relations.
     mode
         ``peer``: probability as napistu-torch gives it. ``corrected``: its defects repaired, see
         ``Head.corrections``.
@@ -86,7 +86,10 @@ def score_pairs(
             chance = head.probability(raw, asked, corrected).cpu().numpy()
             values = raw.cpu().numpy()
             number = asked.cpu().numpy() if head.n_relations else np.full(len(values), -1)
-            better = np.ones(len(values), bool) if r <= 0 else chance > out.probability[part]
+            better = np.ones(len(values), bool)
+            if r > 0:
+                before, same = out.probability[part], chance == out.probability[part]
+                better = (chance > before) | (same & (values > out.raw[part]))
             for target, new in (
                 (out.raw, values),
                 (out.probability, chance),

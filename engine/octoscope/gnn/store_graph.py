@@ -37,22 +37,26 @@ def read_store_graph(
     InputError
         If the store or the data is missing or damaged, or no data fits.
     """
-    names = [data] if data else data_names(path)
-    found, seen = [], []
-    for name in names:
+    seen: list[str] = []
+    second = None  # fits but for its relations
+    for name in [data] if data else data_names(path):
         tensors = store_tensors(path, name)
         labels = _labels(tensors, f"{path}: {name}")
+        if tensors["x"].ndim != 2:
+            raise InputError(f"{path}: {name}: x", "is no matrix", "get the store again")
         width = int(tensors["x"].shape[1])
         seen.append(f"{name}: {width} features, {len(labels)} relations")
         if features is None or width == features:
-            found.append((bool(relations) and len(labels) != relations, name, tensors, labels))
-    if not found:
+            if not relations or len(labels) == relations:
+                return _graph(path, name, tensors, labels)
+            second = second or name
+    if second is None:
         raise InputError(
             str(path), f"has no data with {features} vertex features ({'; '.join(seen)})",
             "give the store that the checkpoint was trained on",
         )  # fmt: skip
-    _, name, tensors, labels = min(found, key=lambda f: f[0])
-    return _graph(path, name, tensors, labels)
+    tensors = store_tensors(path, second)  # read again: two at a time would not fit
+    return _graph(path, second, tensors, _labels(tensors, f"{path}: {second}"))
 
 
 def _graph(
@@ -72,6 +76,8 @@ def _graph(
     attr = tensors.get("edge_attr")
     arrays = {k: tensors.get(k) for k in ("relation_type", *(f"{s}_mask" for s in SPLITS[1:]))}
     for key, values in {"edge_attr": attr, **arrays}.items():
+        if key == "edge_attr" and values is not None and values.ndim != 2:
+            raise InputError(f"{where}: edge_attr", "is no matrix", "get the store again")
         if values is not None and len(values) != edges:
             raise InputError(f"{where}: {key}", f"has {len(values)} rows for {edges} edges",
                              "get the store again")  # fmt: skip
@@ -85,14 +91,21 @@ def _graph(
         split = np.zeros(edges, np.uint8)
         for code, s in enumerate(SPLITS[1:], start=1):
             mask = arrays[f"{s}_mask"]
-            if mask is not None:
-                split[mask.numpy().astype(bool)] = code
+            if mask is None:
+                continue
+            here = mask.numpy().astype(bool)
+            if split[here].any():
+                raise InputError(f"{where}: {s}_mask", "holds edges of another split",
+                                 "get the store again")  # fmt: skip
+            split[here] = code
     graph = GnnGraph(
         x=tensors["x"].numpy().astype(np.float32, copy=False), src=ends[0], dst=ends[1],
         edge_attr=None if attr is None else attr.numpy(),
         relation=None if relation is None else relation.astype(np.int64, copy=False),
         relations=labels if relation is not None else (), split=split,
-        names=Network(vertices, map_genes(identifiers), no_edges(), []),
+        names=Network(
+            vertices, map_genes(identifiers), no_edges(), [], identifiers=identifiers
+        ),
         vertex_features=tuple(map(str, tensors.get("vertex_feature_names") or ())),
         edge_features=tuple(map(str, tensors.get("edge_feature_names") or ())),
         made_from=f"napistu-torch store {path.name}, data {name}", known={},

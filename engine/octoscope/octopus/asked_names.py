@@ -92,8 +92,11 @@ def _known(network: Network, names: list[str]) -> dict[str, dict[str, list[int]]
     """Return kind -> name -> vertices, of the names that may be meant."""
     wanted = {x for n in names for x in (n, *(c for _, c in _cleaned(n)))}
     out: dict[str, dict[str, list[int]]] = {}
-    if network.folder is not None and (network.folder / "identifiers.parquet").is_file():
-        table = read_table(network.folder, "identifiers").to_pandas()
+    table = network.identifiers
+    folder = network.folder
+    if table is None and folder is not None and (folder / "identifiers.parquet").is_file():
+        table = read_table(folder, "identifiers").to_pandas()
+    if table is not None:
         table = table[table["identifier"].isin(wanted)].astype({"ontology": str, "bqb": str})
         named = table["ontology"].isin(["symbol", "alias"])
         table = table[table["bqb"].isin(IDENTITY) | named]

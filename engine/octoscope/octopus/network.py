@@ -44,6 +44,8 @@ class Network:
         Content of ``octopus.json``: sources, releases, counts.
     folder
         Where it was read from; None for one made in memory.
+    identifiers
+        vertex, ontology, identifier, bqb of one made in memory; None: those of the folder.
     """
 
     vertices: pd.DataFrame
@@ -52,6 +54,7 @@ class Network:
     sources: list[str]
     meta: dict[str, Any] = field(default_factory=dict)
     folder: Path | None = None
+    identifiers: pd.DataFrame | None = None
 
     @cached_property
     def pair_keys(self) -> np.ndarray:

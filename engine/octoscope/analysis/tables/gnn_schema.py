@@ -52,8 +52,9 @@ GNN_TABLES = (
             Column(
                 "part",
                 "string",
-                "Which pairs count: all pairs, with an edge, without an edge, activation or "
-                "inhibition (edges with that sign alone)",
+                "Which pairs count: all pairs; with or without an edge of the graph that the "
+                "network was trained on; activation or inhibition (edges of the molecular network "
+                "with that sign alone)",
             ),
             Column("n_listed", "int64", "Distinct unordered pairs of two vertices in the list"),
             Column("n_pairs", "int64", "Of these, pairs with a score"),

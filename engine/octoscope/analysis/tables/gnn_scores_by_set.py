@@ -36,10 +36,11 @@ def scores_by_set(
         for gene_set, genes in compared_gene_sets(plan, model).items():
             for name, gnn in config.gnn.items():
                 if (name, genes) not in made:
-                    digest = known[name]["sha256"]
+                    planned = known[name]
                     made[name, genes] = delayed(scored_genes)(
-                        network, name, gnn, config.path, digest, genes, passings
-                    )
+                        network, name, gnn, config.path, planned["sha256"], planned["graph"],
+                        genes, passings,
+                    )  # fmt: skip
                 out.setdefault(gene_set, {})[name] = made[name, genes]
         return out
 

@@ -95,7 +95,7 @@ def _of_block(
         here = block | {"gene_set": gene_set}
         for name, scored in checkpoints.items():
             evidence += [here | row | {"checkpoint": name} for row in _self_evidence(scored, pairs)]
-        parts = _parts(network, np.unique(vertices[vertices >= 0]), pairs)
+        parts_of = {n: _parts(network, scored) for n, scored in checkpoints.items()}
         for layer in m.layers:
             table = run.matrix_table("topk", model, category, layer)
             for view in views:
@@ -104,6 +104,7 @@ def _of_block(
                 u, v = pairs.listed(query, key)
                 of_list = here | {"layer": layer, "view": view, "k": len(top)}
                 for name, scored in checkpoints.items():
+                    parts = parts_of[name]
                     for passing, quantity, values in _quantities(scored):
                         found = median_test(
                             u, v, pairs, values, parts, permutations=permutations, seed=plan.seed
@@ -129,9 +130,9 @@ def _self_evidence(scored: ScoredGenes, pairs: VertexPairs) -> Iterator[dict[str
         yield label | edges_against_others(values, scored.edges, pairs)
 
 
-def _parts(network: Network, vertices: np.ndarray, pairs: VertexPairs) -> dict[str, np.ndarray]:
+def _parts(network: Network, scored: ScoredGenes) -> dict[str, np.ndarray]:
     """Return name -> [V, V] bool of the pairs that are looked at separately."""
-    edges, sign = pairs.adjacency, _signs(network, vertices)
+    edges, sign = scored.edges, _signs(network, scored.vertices)
     return {
         ALL: np.ones_like(edges), "with an edge": edges, "without an edge": ~edges,
         "activation": sign == POSITIVE, "inhibition": sign == NEGATIVE,
