@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pickle
 import re
+import warnings
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
@@ -195,10 +196,12 @@ def load_whole(path: Path) -> Any:
     """
     _require_sound(path)
     try:
-        try:
-            return torch.load(path, map_location="cpu", weights_only=True)
-        except pickle.UnpicklingError:
-            return load_inert(path)  # what it names is replaced, not run
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # torch's, to its developers
+            try:
+                return torch.load(path, map_location="cpu", weights_only=True)
+            except pickle.UnpicklingError:
+                return load_inert(path)  # what it names is replaced, not run
     except _BROKEN as error:
         raise _unreadable(path, error) from None
 
