@@ -57,7 +57,7 @@ def write_dump(
         If a file or option cannot be used, or the target may not be written.
     """
     dumps = [p for p in (tokens, positions) if p is not None and p.is_file()]
-    inputs = [p for p in (checkpoint, cells, *dumps) if p]
+    inputs: list[str | Path] = [checkpoint, *dumps, *([cells] if cells else [])]
     require_new(target, force=force, inputs=inputs)
     options = dict(options or {})
     if options.get("context_genes") == _OF_THE_DUMP:  # as dumps describe it in their meta
