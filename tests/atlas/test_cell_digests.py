@@ -24,7 +24,7 @@ def counts(n: int = 23, genes: int = 30, seed: int = 0) -> sparse.csr_matrix:
 
 
 def read(matrix: sparse.csr_matrix, sizes: list[int], first: int = 0, cuts: tuple[int, ...] = ()):  # type: ignore[no-untyped-def]
-    made, at = CellDigests(first, cuts), 0
+    made, at = CellDigests(first, cuts, block=4), 0
     for size in sizes:
         made.add(matrix[at : at + size])
         at += size

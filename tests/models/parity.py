@@ -49,9 +49,9 @@ def differences(
     """Return the judged arrays: from given tokens, or from cells with options."""
     out = tmp / "ours.npz"
     if cells is None:
-        write_dump(checkpoint, "", out, tokens=dump, **given)
+        write_dump(checkpoint, "", out, tokens=dump, force=True, **given)
     else:
-        write_dump(checkpoint, str(cells), out, positions=dump, **given)
+        write_dump(checkpoint, str(cells), out, positions=dump, force=True, **given)
     return diff(out, dump)
 
 

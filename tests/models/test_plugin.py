@@ -65,7 +65,7 @@ def test_the_example_equals_its_fixture(elsewhere: Path, tmp_path: Path) -> None
     for given in ([], ["--tokens", str(FIXTURE / "dump.npz")]):
         made = there(
             elsewhere, "attention", "dump", str(FIXTURE / "checkpoint"),
-            str(FIXTURE / "cells.h5ad"), "--out", ours, *given,
+            str(FIXTURE / "cells.h5ad"), "--out", ours, "--force", *given,
         )  # fmt: skip
         assert made.returncode == 0, made.stderr
         judged = there(elsewhere, "attention", "diff", ours, str(FIXTURE / "dump.npz"), "--json")

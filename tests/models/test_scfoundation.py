@@ -288,10 +288,10 @@ def test_settings_are_those_of_the_named_model(tmp_path: Path) -> None:
         config["model_config"]["other"] = {"bin_alpha": 0.5, "encoder": {"heads": 2}}
         config["dataset_config"]["bulk"] = {"bin_alpha": 0.5}
 
-    inputs, outputs = tmp_path / "checkpoint", tmp_path / "dumps"
-    inputs.mkdir(), outputs.mkdir()
-    path = changed_file(inputs, distract)
-    assert all(r.ok for r in differences(path, GENE, outputs))
+    (tmp_path / "out").mkdir()
+    (tmp_path / "in").mkdir()
+    path = changed_file(tmp_path / "in", distract)
+    assert all(r.ok for r in differences(path, GENE, tmp_path / "out"))
 
 
 def test_the_file_is_told_apart_from_scprint_whatever_its_name(tmp_path: Path) -> None:

@@ -144,6 +144,6 @@ def test_lower_precision_stays_near_and_is_not_float32(
 def test_upstream_streams_of_a_cell_are_refused(tmp_path: Path) -> None:
     out = tmp_path / "o.npz"
     write_dump(CHECKPOINT, str(CELLS), out, options=SOME, upstream=True)  # draws nothing
-    other = tmp_path / "other.npz"
+    random = {"context": "random_expr"}
     with pytest.raises(InputError, match=r"--rng upstream.*global stream"):
-        write_dump(CHECKPOINT, str(CELLS), other, options={"context": "random_expr"}, upstream=True)
+        write_dump(CHECKPOINT, str(CELLS), tmp_path / "no.npz", options=random, upstream=True)

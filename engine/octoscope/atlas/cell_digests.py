@@ -9,11 +9,11 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from typing import Any, TypeGuard
 
-import google_crc32c
 import numpy as np
+from google_crc32c import extend
 from scipy import sparse
 
-BLOCK = 4  # cells at most: digested one by one, the calls would cost more than the digest
+BLOCK = 32  # cells at most: digested one by one, the calls would cost more than the digest
 _DIGITS = 16  # of a block: 8 of its values, 8 of its genes
 
 VALUES, GENES = "values", "genes"
@@ -44,17 +44,16 @@ class CellDigests:
     def add(self, counts: sparse.csr_matrix) -> None:
         """Digest the next cells: [cells, genes] float32 CSR, canonical."""
         # int32 whatever the batch was read with, so that equal cells have equal digests
-        indices = counts.indices.astype(np.int32, copy=False)
-        lengths = np.diff(counts.indptr).astype(np.int32)
+        data, indices = counts.data, counts.indices.astype(np.int32, copy=False)
+        lengths = np.diff(counts.indptr).astype(np.int32).tobytes()
         ends, row, n = counts.indptr.tolist(), 0, counts.shape[0]
-        extend = google_crc32c.extend
         while row < n:
             end = self._end()
             stop = min(n, row + end - self._at)
             part = slice(ends[row], ends[stop])
-            self._values = extend(self._values, counts.data[part])
+            self._values = extend(self._values, data[part])
             self._genes = extend(self._genes, indices[part])
-            self._lengths += lengths[row:stop].tobytes()
+            self._lengths += lengths[4 * row : 4 * stop]
             self._at += stop - row
             row = stop
             if self._at == end:
@@ -68,7 +67,7 @@ class CellDigests:
         return min(grid, self._cuts[-1]) if self._cuts else grid
 
     def _close(self) -> None:
-        genes = google_crc32c.extend(self._genes, self._lengths)
+        genes = extend(self._genes, self._lengths)
         self._ends.append(self._at)
         self._done.append(f"{self._values:08x}{genes:08x}")
         self._values, self._genes, self._lengths = 0, 0, b""

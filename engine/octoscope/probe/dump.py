@@ -56,7 +56,8 @@ def write_dump(
     InputError
         If a file or option cannot be used, or the target may not be written.
     """
-    inputs = [place for place in (checkpoint, cells, tokens, positions) if place]
+    dumps = [p for p in (tokens, positions) if p is not None and p.is_file()]
+    inputs: list[str | Path] = [checkpoint, *dumps, *([cells] if cells else [])]
     require_new(target, force=force, inputs=inputs)
     options = dict(options or {})
     if options.get("context_genes") == _OF_THE_DUMP:  # as dumps describe it in their meta
