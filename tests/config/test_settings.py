@@ -31,6 +31,7 @@ EVERY = list(settings_of(RunConfig))
 HELD = [s for s in settings_of(RunSettings) if s.decides_results]
 # where another value of the type alone would not do
 OTHERS: dict[str, Any] = {
+    "network.gnn": {"other": {"path": "checkpoint"}},
     "donor_groups": 6,
     "centred": ["marginal"],
     "absolute": ["marginal"],
