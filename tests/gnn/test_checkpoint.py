@@ -6,6 +6,7 @@ import json
 import pickle
 import shutil
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,7 @@ from octoscope.gnn.graph import GnnGraph
 from octoscope.gnn.open_graph import misfits, open_graph
 
 from tests.gnn.conftest import MODELS, NAMES, STORE, checkpoint
+from tests.here import here
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -51,21 +53,30 @@ def test_sizes_and_settings_that_the_metadata_lack(tmp_path: Path) -> None:
 
 
 def test_own_format(tmp_path: Path, graph: GnnGraph) -> None:
-    whole = torch.load(MODELS / "distmult" / "model.ckpt", weights_only=True)
-    weights = {k.removeprefix("task."): v for k, v in whole["state_dict"].items()}
-    model = whole["hyper_parameters"]["model"]
-    data = {**whole["hyper_parameters"]["data"], "digests": graph.digests}
-    write_checkpoint(tmp_path / "own", weights, model["encoder"], model["head"], data)
-    own, peer = open_checkpoint(tmp_path / "own"), checkpoint("distmult")
+    peer = checkpoint("distmult")
+    write_checkpoint(peer, tmp_path / "own", graph.digests)
+    own = open_checkpoint(tmp_path / "own")
     assert own.relations == peer.relations
     for mine, theirs in zip(own.encoder.layers, peer.encoder.layers, strict=True):
         assert all(torch.equal(mine[k], theirs[k]) for k in theirs)
     assert misfits(own, graph) == []
+    assert misfits(own, replace(graph, src=graph.dst, dst=graph.src)) == [
+        "other edges (SHA-256 differs)"
+    ]
     with pytest.raises(InputError, match="exists already"):
-        write_checkpoint(tmp_path / "own", weights, model["encoder"], model["head"], data)
+        write_checkpoint(peer, tmp_path / "own")
     (tmp_path / "own/gnn.safetensors").write_bytes(b"other")
     with pytest.raises(InputError, match=r"gnn.safetensors.*not the file that gnn.json describes"):
         open_checkpoint(tmp_path / "own")
+
+
+def test_convert_states_the_graph(tmp_path: Path) -> None:
+    made = here("gnn", "convert", str(MODELS / "mlp"), str(tmp_path / "own"), "--graph", str(STORE))
+    assert made.returncode == 0, made.stderr
+    told = here("gnn", "inspect", str(tmp_path / "own"), "--graph", str(STORE), "--json")
+    assert json.loads(told.stdout)["graph"]["not_compared"] == []
+    again = here("gnn", "convert", str(MODELS / "mlp"), str(tmp_path / "own"))
+    assert again.returncode == 2
 
 
 def test_a_repository_folder_of_the_hub_cache(tmp_path: Path) -> None:

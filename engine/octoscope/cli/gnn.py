@@ -104,6 +104,23 @@ def graph_(
 
 
 @app.command()
+def convert(
+    checkpoint: Checkpoint,
+    target: Annotated[Path, typer.Argument(help="Folder to make")],
+    graph: Graph = None,
+    data: Data = None,
+) -> None:
+    """Write a checkpoint as safetensors and JSON; with --graph it states the graph's digests."""
+    from octoscope.gnn.gnn_checkpoint import open_checkpoint, write_checkpoint
+    from octoscope.gnn.open_graph import open_graph
+
+    opened = open_checkpoint(checkpoint)
+    digests = open_graph(graph, opened, data).digests if graph is not None else None
+    write_checkpoint(opened, target, digests)
+    out.print(escape(str(target)), soft_wrap=True)
+
+
+@app.command()
 def score(
     checkpoint: Checkpoint,
     graph: Annotated[str, typer.Option("--graph", help="As in `gnn inspect`")],
@@ -154,7 +171,7 @@ def score(
     joined = int(scores["edge"].isin(["forward", "backward", "both"]).sum())
     out.print(
         f"{len(scores):,} pairs, {mapped:,} scored, {len(scores) - mapped:,} without a vertex; "
-        f"{joined:,} are edges of the graph, {known:,} of them seen in training",
+        f"edges of the graph: {joined:,}, of these in training: {known:,}",
         soft_wrap=True,
     )
     out.print(escape(table.said), soft_wrap=True)

@@ -48,6 +48,10 @@ class Checkpoint:
         SHA-256 of the file of weights.
     path
         The folder or file that was read.
+    settings
+        Settings of encoder and head.
+    weights
+        Tensors by name as the file has them: ``encoder.convs.0...``, ``head.head...``.
     """
 
     encoder: Encoder
@@ -57,6 +61,7 @@ class Checkpoint:
     digest: str
     path: Path
     settings: dict[str, Any] = field(default_factory=dict)
+    weights: Mapping[str, torch.Tensor] = field(default_factory=dict, repr=False)
 
 
 def open_checkpoint(path: str | Path) -> Checkpoint:
@@ -143,7 +148,7 @@ def _made(
     top = head_of(_without(of_head, "head.head.", "head."), head, part.out_channels, str(where))
     return Checkpoint(
         part, top, _relations(top, data, str(where)), data, digest, where,
-        {"encoder": encoder, "head": head},
+        {"encoder": encoder, "head": head}, weights,
     )  # fmt: skip
 
 
@@ -177,21 +182,15 @@ def _relations(head: Head, data: Mapping[str, Any], where: str) -> tuple[str, ..
 
 
 def write_checkpoint(
-    folder: Path,
-    weights: Mapping[str, torch.Tensor],
-    encoder: Mapping[str, Any],
-    head: Mapping[str, Any],
-    data: Mapping[str, Any],
+    checkpoint: Checkpoint, folder: Path, digests: Mapping[str, str] | None = None
 ) -> None:
     """Write a checkpoint in Octoscope's own format into a new folder.
 
     Parameters
     ----------
-    weights
-        Names as in a napistu-torch checkpoint without ``task.``: ``encoder.convs.0...``,
-        ``head.head...``.
-    encoder, head, data
-        Settings; see :class:`Checkpoint`.
+    digests
+        Of the graph that it was trained on (:attr:`octoscope.gnn.graph.GnnGraph.digests`): another
+        graph is then refused. None: those that the checkpoint states, if any.
 
     Raises
     ------
@@ -203,13 +202,12 @@ def write_checkpoint(
         raise InputError(str(folder), "exists already", "name a new folder")
     folder.mkdir(parents=True)
     file = folder / OWN_WEIGHTS
-    save_file({k: v.contiguous() for k, v in weights.items()}, file)
+    save_file({k: v.contiguous() for k, v in checkpoint.weights.items()}, file)
     about = {
         "format": OWN_FORMAT,
         "sha256": file_digest(file)["sha256"],
-        "encoder": dict(encoder),
-        "head": dict(head),
-        "data": dict(data),
+        **checkpoint.settings,
+        "data": checkpoint.data | ({"digests": dict(digests)} if digests else {}),
     }
     (folder / OWN_SETTINGS).write_text(json.dumps(about, indent=1) + "\n")
 
