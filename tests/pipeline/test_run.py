@@ -171,7 +171,11 @@ def test_status_and_report_and_info(finished_run: Path, small_atlas: Path) -> No
     made = here("report", str(finished_run), "--view", "logit", "--out", str(page))
     assert made.returncode == 0, made.stderr
     assert "mean scaled query-key score" in page.read_text()
-    refused = here("report", str(finished_run), "--gene-set", "other", "--out", str(page))
+    again = here("report", str(finished_run), "--view", "logit", "--out", str(page))
+    assert again.returncode == 2
+    assert "exists already" in again.stderr
+    other = str(page.with_name("other.html"))
+    refused = here("report", str(finished_run), "--gene-set", "other", "--out", other)
     assert refused.returncode == 2
     assert "'other' was not declared; this run has panel" in refused.stderr
     assert "actor-seconds" in refused.stderr
