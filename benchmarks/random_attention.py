@@ -24,11 +24,12 @@ from octoscope.analysis.controlled.controls import by_vertex
 from octoscope.analysis.controlled.lists import by_vertex_mean, strongest_pairs
 from octoscope.analysis.controlled.universe import count_universe
 from octoscope.analysis.overlap import overlap_test
-from octoscope.analysis.vertex_pairs import VertexPairs, pair_codes
+from octoscope.analysis.vertex_pairs import VertexPairs
 from octoscope.attention.comoments import log_normalise
 from octoscope.attention.histograms import bins_of
 from octoscope.demo.demo import data
 from octoscope.octopus.network import open_network
+from octoscope.octopus.pairs import pair_codes
 from scipy import sparse
 
 _MIN_CELLS, _LISTED, _PERMUTATIONS = 20, 500, 99

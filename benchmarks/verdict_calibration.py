@@ -27,8 +27,9 @@ from octoscope.analysis.controlled.universe import count_universe
 from octoscope.analysis.controlled.verdict_names import VERDICTS
 from octoscope.analysis.controlled.verdicts import judge
 from octoscope.analysis.overlap import overlap_test
-from octoscope.analysis.vertex_pairs import VertexPairs, pair_codes
+from octoscope.analysis.vertex_pairs import VertexPairs
 from octoscope.attention.histograms import bins_of
+from octoscope.octopus.pairs import pair_codes
 from rich.console import Console
 from rich.table import Table
 from verdict_structures import LISTED, STRUCTURES, Simulated

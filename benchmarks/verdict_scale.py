@@ -20,7 +20,8 @@ import numpy as np
 import pandas as pd
 from octoscope.analysis.controlled.comparison import compare
 from octoscope.analysis.controlled.universe import count_universe
-from octoscope.analysis.vertex_pairs import VertexPairs, pair_codes
+from octoscope.analysis.vertex_pairs import VertexPairs
+from octoscope.octopus.pairs import pair_codes
 
 _ROWS, _DENSITY = 256, 0.05
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import uuid
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
@@ -112,6 +113,31 @@ def new_file(
             temporary.replace(path)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+@contextmanager
+def new_folder(path: str | Path) -> Iterator[Path]:
+    """Give a hidden folder beside ``path`` to fill; it gets the name once it is complete.
+
+    Folders above it are made.
+
+    Raises
+    ------
+    InputError
+        If something is there already, or it would lie in a run or an input.
+    """
+    target = Path(path).absolute()
+    require_outside(target)
+    if os.path.lexists(target):
+        raise InputError(str(target), "exists already", "name a directory that does not exist")
+    target.parent.mkdir(parents=True, exist_ok=True)
+    hidden = target.with_name(f".{target.name}.{uuid.uuid4().hex}.partial")
+    hidden.mkdir()
+    try:
+        yield hidden
+        os.rename(hidden, target)
+    finally:
+        shutil.rmtree(hidden, ignore_errors=True)
 
 
 def _take_name(temporary: Path, path: Path) -> None:

@@ -50,7 +50,6 @@ def median_test(
         medians, mean and range of the null, one-sided ``p`` of large medians, ``n_permutations``.
     """
     names = list(parts)
-    scores = scores.astype(np.float64)  # a mean of two middle values rounds alike everywhere
     null = _null(u, v, pairs, scores, [parts[n] for n in names], permutations, seed)
     weights = _vertex_weights(len(pairs), seed)
     upper = np.triu(pairs.eligible, 1)
@@ -59,9 +58,9 @@ def median_test(
         inside = parts[name][u, v]
         values = scores[u[inside], v[inside]]
         known = ~np.isnan(values)
-        values = values[known]
+        values = values[known].astype(np.float64)
         of_all = scores[upper & parts[name]]
-        background = of_all[~np.isnan(of_all)]
+        background = of_all[~np.isnan(of_all)].astype(np.float64)
         median = _median(values)
         low, high = _interval(values, u[inside][known], v[inside][known], weights)
         quarters = np.quantile(values, [0.25, 0.75]) if len(values) else (np.nan, np.nan)
@@ -125,7 +124,7 @@ def _null(
     out = np.full((permutations, len(parts)), np.nan)
     for d, relabel in enumerate(pairs.permutations(permutations, seed)):
         x, y = relabel[u], relabel[v]
-        values = scores[x, y]
+        values = scores[x, y].astype(np.float64)  # the mean of two middle values rounds alike
         usable = pairs.eligible[x, y] & ~np.isnan(values)
         for i, part in enumerate(parts):
             taken = values[usable & part[x, y]]

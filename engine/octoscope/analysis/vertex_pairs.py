@@ -13,6 +13,7 @@ from functools import cached_property
 import numpy as np
 
 from octoscope.octopus.nulls import label_strata, permutations_within
+from octoscope.octopus.pairs import pair_codes
 
 
 @dataclass(frozen=True)
@@ -149,11 +150,6 @@ class VertexPairs:
         out = np.arange(len(self.vertex_of))
         out[mapped] = mapped[order][start[relabel[position]] + rank]
         return out
-
-
-def pair_codes(u: np.ndarray, v: np.ndarray, n: int) -> np.ndarray:
-    """Return [pairs] int64 codes ``low * n + high`` of unordered pairs."""
-    return np.minimum(u, v).astype(np.int64) * n + np.maximum(u, v)
 
 
 def _any_by_group(rows: np.ndarray, group: np.ndarray) -> np.ndarray:

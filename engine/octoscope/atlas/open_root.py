@@ -1,4 +1,4 @@
-"""Opening the root of an AnnData store: Zarr, HDF5 told by its signature, or a part of either.
+"""Opening the root of an AnnData store: Zarr, HDF5 by its signature, or a part of either.
 
 What is no AnnData store is named for what it is: MuData, SpatialData, loom, a 10x matrix, a
 compressed file, a file that another program holds.

@@ -114,7 +114,7 @@ class _Columns:
         self.dtype = self._data.dtype
 
     def blocks(self, *, values: bool) -> Iterator[tuple[int, np.ndarray, np.ndarray | None]]:
-        """Yield (place of the first value, row numbers, values) of stretches of whole chunks."""
+        """Yield (place of the first value, row numbers, values) of runs of whole chunks."""
         size, chunk = int(self._data.shape[0]), chunks.grid_of(self._data)[0]
         step = max(1, _BLOCK // chunk) * chunk
         for low in range(0, size, step):

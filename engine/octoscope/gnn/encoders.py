@@ -122,27 +122,27 @@ class Encoder(ABC):
         return functional.linear(self.combined(x, messages), weight)
 
 
-class GraphConv(Encoder):
+class _Rooted(Encoder):
+    """A matrix for what arrives and one for the vertex itself; keys: messages, bias, itself."""
+
+    def layer(self, weights: Weights, x: torch.Tensor, messages: Messages) -> torch.Tensor:
+        sent, bias, root = (weights[key] for key in self.keys)
+        return self.projected(x, sent, messages) + functional.linear(x, root, bias)
+
+
+class GraphConv(_Rooted):
     """``h' = W_rel combined(w_e h_j) + b + W_root h_i`` (Morris et al. 2019)."""
 
     kind = "graph_conv"
     keys = ("lin_rel.weight", "lin_rel.bias", "lin_root.weight")
 
-    def layer(self, weights: Weights, x: torch.Tensor, messages: Messages) -> torch.Tensor:
-        sent = self.projected(x, weights["lin_rel.weight"], messages)
-        return sent + functional.linear(x, weights["lin_root.weight"], weights["lin_rel.bias"])
 
-
-class Sage(Encoder):
+class Sage(_Rooted):
     """``h' = W_l combined(h_j) + b + W_r h_i`` (Hamilton et al. 2017)."""
 
     kind = "sage"
     keys = ("lin_l.weight", "lin_l.bias", "lin_r.weight")
     uses_edge_weights = False
-
-    def layer(self, weights: Weights, x: torch.Tensor, messages: Messages) -> torch.Tensor:
-        sent = self.projected(x, weights["lin_l.weight"], messages)
-        return sent + functional.linear(x, weights["lin_r.weight"], weights["lin_l.bias"])
 
 
 class Gcn(Encoder):
@@ -155,10 +155,10 @@ class Gcn(Encoder):
         return messages.with_self_loops(keep=True).symmetric()
 
     def layer(self, weights: Weights, x: torch.Tensor, messages: Messages) -> torch.Tensor:
-        weight = weights["lin.weight"]
-        if weight.shape[0] < weight.shape[1]:
-            return messages.total(functional.linear(x, weight)) + weights["bias"]
-        return functional.linear(messages.total(x), weight, weights["bias"])
+        return self.projected(x, weights["lin.weight"], messages) + weights["bias"]
+
+    def combined(self, x: torch.Tensor, messages: Messages) -> torch.Tensor:
+        return messages.total(x)
 
 
 class Gat(Encoder):

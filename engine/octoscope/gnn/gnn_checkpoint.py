@@ -22,7 +22,7 @@ from octoscope.gnn.encoders import Encoder, encoder_of
 from octoscope.gnn.head_weights import head_of
 from octoscope.gnn.heads import Head
 from octoscope.models.weights import load_lightning, load_state, read_json
-from octoscope.output_files import require_outside
+from octoscope.output_files import new_folder
 
 OWN_WEIGHTS, OWN_SETTINGS, OWN_FORMAT = "gnn.safetensors", "gnn.json", "octoscope-gnn/1"
 PEER_WEIGHTS, PEER_SETTINGS = "model.ckpt", "config.json"
@@ -197,19 +197,16 @@ def write_checkpoint(
     InputError
         If the folder exists.
     """
-    require_outside(folder)
-    if folder.exists():
-        raise InputError(str(folder), "exists already", "name a new folder")
-    folder.mkdir(parents=True)
-    file = folder / OWN_WEIGHTS
-    save_file({k: v.contiguous() for k, v in checkpoint.weights.items()}, file)
-    about = {
-        "format": OWN_FORMAT,
-        "sha256": file_digest(file)["sha256"],
-        **checkpoint.settings,
-        "data": checkpoint.data | ({"digests": dict(digests)} if digests else {}),
-    }
-    (folder / OWN_SETTINGS).write_text(json.dumps(about, indent=1) + "\n")
+    with new_folder(folder) as hidden:
+        file = hidden / OWN_WEIGHTS
+        save_file({k: v.contiguous() for k, v in checkpoint.weights.items()}, file)
+        about = {
+            "format": OWN_FORMAT,
+            "sha256": file_digest(file)["sha256"],
+            **checkpoint.settings,
+            "data": checkpoint.data | ({"digests": dict(digests)} if digests else {}),
+        }
+        (hidden / OWN_SETTINGS).write_text(json.dumps(about, indent=1) + "\n")
 
 
 def _resolved(path: Path) -> Path:

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import shutil
-import uuid
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -19,7 +17,7 @@ from octoscope.errors import InputError
 from octoscope.gnn.graph import GnnGraph, no_edges
 from octoscope.octopus.network import Network
 from octoscope.octopus.network_schema import GENES, IDENTIFIERS, VERTICES
-from octoscope.output_files import require_outside
+from octoscope.output_files import new_folder
 
 FORMAT = "octoscope-gnn-graph/1"
 _ARRAYS = ("x", "src", "dst", "edge_attr", "relation", "split")
@@ -39,14 +37,7 @@ def write_graph(graph: GnnGraph, identifiers: pd.DataFrame, target: Path) -> Non
     InputError
         If the folder exists.
     """
-    target = target.absolute()
-    require_outside(target)
-    if target.exists():
-        raise InputError(str(target), "exists already", "name a folder that does not exist")
-    target.parent.mkdir(parents=True, exist_ok=True)
-    hidden = target.with_name(f".{target.name}.{uuid.uuid4().hex}.partial")
-    hidden.mkdir()
-    try:
+    with new_folder(target) as hidden:
         arrays = {name: getattr(graph, name) for name in _ARRAYS}
         for name, values in arrays.items():
             if values is not None:
@@ -67,9 +58,6 @@ def write_graph(graph: GnnGraph, identifiers: pd.DataFrame, target: Path) -> Non
             "digests": graph.digests,
         }  # fmt: skip
         (hidden / "graph.json").write_text(json.dumps(about, indent=1) + "\n")
-        hidden.rename(target)
-    finally:
-        shutil.rmtree(hidden, ignore_errors=True)
 
 
 def read_graph(folder: Path) -> GnnGraph:

@@ -9,9 +9,11 @@ have seen an edge in training: :func:`pair_edges` says which.
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 import numpy as np
+import torch
 from scipy.sparse import coo_matrix
 from scipy.sparse.csgraph import connected_components
 
@@ -20,6 +22,7 @@ from octoscope.gnn.gnn_checkpoint import Checkpoint
 from octoscope.gnn.graph import SPLITS, GnnGraph
 from octoscope.gnn.pair_hash import pair_hash
 from octoscope.gnn.scoring import Mode, Scores, score_pairs
+from octoscope.octopus.pairs import pair_codes
 
 FOLDS = 10
 
@@ -42,33 +45,21 @@ class PairEdges:
     split: np.ndarray
 
 
-def unordered(n: int, a: np.ndarray, b: np.ndarray) -> np.ndarray:
-    """Return int64 keys of unordered pairs of ``n`` vertices."""
-    a, b = np.asarray(a, np.int64), np.asarray(b, np.int64)
-    return np.minimum(a, b) * n + np.maximum(a, b)
-
-
 def pair_edges(graph: GnnGraph, a: np.ndarray, b: np.ndarray) -> PairEdges:
     """Return which edges join ordered pairs of vertices ([pairs] int64)."""
     n = graph.n_vertices
     src, dst = np.asarray(graph.src, np.int64), np.asarray(graph.dst, np.int64)
     a, b = np.asarray(a, np.int64), np.asarray(b, np.int64)
-    wanted = np.unique(unordered(n, a, b))
-    key = unordered(n, src, dst)
-    at = np.searchsorted(wanted, key)
-    at[at == len(wanted)] = 0
-    mine = np.flatnonzero(wanted[at] == key) if len(wanted) else np.zeros(0, np.int64)
+    wanted, here = np.unique(pair_codes(a, b, n), return_inverse=True)
+    at = _among(wanted, pair_codes(src, dst, n))
+    mine = np.flatnonzero(at >= 0)
     ordered = np.unique(src[mine] * n + dst[mine])
     rank = np.full(len(wanted), len(SPLITS), np.uint8)  # train 0, val 1, test 2, none 3
     if graph.split is not None:
         of_edge = (np.asarray(graph.split)[mine].astype(np.int64) - 1) % len(SPLITS)
         np.minimum.at(rank, at[mine], of_edge.astype(np.uint8))
     names = np.array([*SPLITS[1:], SPLITS[0], None], object)
-    here = np.searchsorted(wanted, unordered(n, a, b))
-    return PairEdges(
-        np.isin(a * n + b, ordered), np.isin(b * n + a, ordered),
-        names[rank[here]] if len(wanted) else np.zeros(0, object),
-    )  # fmt: skip
+    return PairEdges(np.isin(a * n + b, ordered), np.isin(b * n + a, ordered), names[rank[here]])
 
 
 def score_left_out(
@@ -96,34 +87,50 @@ def score_left_out(
     """
     src, dst = np.asarray(src, np.int64), np.asarray(dst, np.int64)
     n, width = graph.n_vertices, len(src)
-    messages = messages_of(checkpoint, graph)
-    wanted, place = np.unique(unordered(n, src, dst), return_inverse=True)
+    wanted, place = np.unique(pair_codes(src, dst, n), return_inverse=True)
     fold = (pair_hash(graph.vertex_names, src, dst) % np.uint64(folds)).astype(np.int64)
     if group is not None:
         fold = _of_groups(fold, group, place, len(wanted))
-    fold_of = np.zeros(len(wanted), np.int64)
+    fold_of = np.full(len(wanted) + 1, -1)  # the last one: of edges that are not queried
     fold_of[place] = fold
-    key = unordered(n, graph.src, graph.dst)
-    edge_fold = np.full(len(key), -1)
-    if len(wanted):
-        at = np.minimum(np.searchsorted(wanted, key), len(wanted) - 1)
-        edge_fold = np.where(wanted[at] == key, fold_of[at], -1)
+    edge_fold = fold_of[_among(wanted, pair_codes(graph.src, graph.dst, n))]
     out = Scores(np.empty(width, np.float32), np.empty(width, np.float32),
                  np.empty(width, np.int64), np.empty(width, np.float32))  # fmt: skip
-    whole = None
-    for k in np.unique(fold):
-        gone = edge_fold == k
-        if gone.any():
-            z = encode(checkpoint, graph, messages.without(gone))
-        else:
-            whole = encode(checkpoint, graph, messages) if whole is None else whole
-            z = whole
+    for k, z in left_out_encodings(checkpoint, graph, edge_fold, np.unique(fold)):
         rows = np.flatnonzero(fold == k)
         asked = None if relation is None else relation[rows]
         part = score_pairs(checkpoint.head, z, src[rows], dst[rows], asked, mode)
         for name, values in vars(part).items():
             getattr(out, name)[rows] = values
     return out
+
+
+def left_out_encodings(
+    checkpoint: Checkpoint, graph: GnnGraph, edge_fold: np.ndarray, folds: Iterable[int]
+) -> Iterator[tuple[int, torch.Tensor]]:
+    """Yield each fold with the [vertices, width] embeddings that lack its edges.
+
+    ``edge_fold``: [edges] int64 fold of each edge, -1: in every encoding.
+    """
+    messages, whole = messages_of(checkpoint, graph), None
+    for k in folds:
+        gone = edge_fold == k
+        if gone.any():
+            yield k, encode(checkpoint, graph, messages.without(gone))
+        else:  # folds without an edge share an encoding
+            whole = encode(checkpoint, graph, messages) if whole is None else whole
+            yield k, whole
+
+
+def _among(codes: np.ndarray, asked: np.ndarray) -> np.ndarray:
+    """Return [asked] positions in a few ascending codes, -1 where absent.
+
+    Unlike ``find_keys`` it does not sort what is asked, which here is every edge of a graph.
+    """
+    if not len(codes):
+        return np.full(len(asked), -1)
+    at = np.minimum(np.searchsorted(codes, asked), len(codes) - 1)
+    return np.where(codes[at] == asked, at, -1)
 
 
 def _of_groups(fold: np.ndarray, group: np.ndarray, place: np.ndarray, n: int) -> np.ndarray:

@@ -1,7 +1,7 @@
 """Message passing as products of a sparse matrix: row = target vertex, column = source vertex.
 
 Parallel edges count each: their weights are added, and a mean divides by the number of edges.
-Which product is fastest, and what others need: ``benchmarks/gnn_encode.py`` and docs/gnn.md.
+Which product is fastest, and what others need: ``benchmarks/gnn_score.py`` and docs/decisions/0013.
 """
 
 from __future__ import annotations

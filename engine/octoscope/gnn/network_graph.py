@@ -16,7 +16,7 @@ from octoscope.gnn.graph import GnnGraph, no_edges
 from octoscope.gnn.pair_hash import pair_hash
 from octoscope.octopus.directory import read_table
 from octoscope.octopus.network import Network, octopus_folder, open_network
-from octoscope.octopus.network_schema import relation_name
+from octoscope.octopus.network_schema import ROLES, relation_name
 
 HASHED = 32  # columns drawn by name
 RARE = 1000  # relations with fewer edges are "other relation", as in napistu-torch
@@ -72,8 +72,6 @@ def read_network_graph(path: str | Path) -> tuple[GnnGraph, pd.DataFrame]:
 
 def _relations(role_src: np.ndarray, role_dst: np.ndarray) -> tuple[np.ndarray, tuple[str, ...]]:
     """Return [edges] relation codes and their names in alphabetical order."""
-    from octoscope.octopus.network_schema import ROLES
-
     code = role_src.astype(np.int64) * len(ROLES) + role_dst
     kinds, counts = np.unique(code, return_counts=True)
     name = {int(k): relation_name(int(k)) if c >= RARE else OTHER

@@ -12,6 +12,7 @@ import pandas as pd
 from octoscope.errors import InputError
 from octoscope.gnn.graph import GnnGraph
 from octoscope.octopus.asked_names import require_found, with_names
+from octoscope.octopus.lookups import vertex_pairs_of
 from octoscope.octopus.pair_files import read_pairs
 
 _ENDS = (("src", "dst"), ("query", "key"), ("gene_a", "gene_b"), ("from_gene", "to_gene"))
@@ -73,7 +74,9 @@ def read_pair_table(path: Path, graph: GnnGraph, relations: Sequence[str]) -> Pa
         asked = pd.unique(pd.concat([frame[c] for c in ends], ignore_index=True))
         named, counts = with_names(graph.names, asked)
         said = require_found(where, named, counts, str(asked[0]))
-        a, b, row = _genes(named.genes, frame[ends[0]], frame[ends[1]])
+        found = vertex_pairs_of(named, *(frame[c].to_numpy(object) for c in ends))
+        known = found[0] >= 0
+        a, b, row = (part[known] for part in found[:3])
         if not len(row):
             raise InputError(where, "no row has both genes in the graph",
                              "give pairs of genes that it knows")  # fmt: skip
@@ -111,30 +114,6 @@ def _vertices(values: pd.Series, graph: GnnGraph, where: str) -> np.ndarray:
         raise InputError(f"{where}: row {wrong[0]}", f"{text.iloc[wrong[0]]!r} is no vertex "
                          f"({len(wrong):,} such rows)", fix)  # fmt: skip
     return out.astype(np.int64)
-
-
-def _genes(
-    genes: pd.DataFrame, query: pd.Series, key: pd.Series
-) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Return vertex pairs of gene pairs and the row of each, in the order of the rows."""
-    table = genes[["gene", "vertex"]].drop_duplicates()
-    rows = pd.DataFrame(
-        {"row": np.arange(len(query)), "a": query.to_numpy(object), "b": key.to_numpy(object)}
-    )
-    for end in ("a", "b"):
-        named = table.rename(columns={"gene": end, "vertex": f"v{end}"})
-        rows = rows.assign(**{end: _plain(rows[end])}).merge(named, on=end)
-    rows = rows.sort_values(["row", "va", "vb"], kind="stable")
-    return (rows["va"].to_numpy(np.int64), rows["vb"].to_numpy(np.int64),
-            rows["row"].to_numpy(np.int64))  # fmt: skip
-
-
-def _plain(names: pd.Series) -> pd.Series:
-    """Return names with the version of Ensembl ids taken off, as a network's genes are."""
-    from octoscope.octopus.gene_vertices import ensembl_gene
-
-    distinct = {n: ensembl_gene(str(n)) or str(n) for n in names.unique()}
-    return names.map(distinct)
 
 
 def _relation(frame: pd.DataFrame, names: Sequence[str], where: str) -> np.ndarray | None:

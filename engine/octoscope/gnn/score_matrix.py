@@ -9,10 +9,10 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from octoscope.gnn.embeddings import embeddings, encode, messages_of
+from octoscope.gnn.embeddings import embeddings
 from octoscope.gnn.gnn_checkpoint import Checkpoint
 from octoscope.gnn.graph import GnnGraph
-from octoscope.gnn.leave_out import FOLDS
+from octoscope.gnn.leave_out import FOLDS, left_out_encodings
 from octoscope.gnn.pair_hash import pair_hash
 from octoscope.gnn.score_table import Passing
 from octoscope.gnn.scoring import score_pairs
@@ -91,8 +91,7 @@ def _encodings(
     names = graph.vertex_names
     fold = np.full(len(src), -1)
     fold[among] = pair_hash(names, src[among], dst[among]) % np.uint64(FOLDS)
-    messages = messages_of(checkpoint, graph)
-    z = [encode(checkpoint, graph, messages.without(fold == k))[rows] for k in range(FOLDS)]
+    z = [z_k[rows] for _, z_k in left_out_encodings(checkpoint, graph, fold, range(FOLDS))]
 
     def of_pairs(i: np.ndarray, j: np.ndarray) -> np.ndarray:
         return (pair_hash(names[at], i, j) % np.uint64(FOLDS)).astype(np.int64)

@@ -20,7 +20,6 @@ from octoscope.gnn.scoring import Mode, Scores, score_pairs
 Passing = Literal["all", "train", "leave-out"]
 PASSINGS: tuple[Passing, ...] = ("all", "train", "leave-out")
 _MADE = ("probability", "raw", "relation", "cosine", "edge", "split", "same_vertex")
-_ENDINGS = {"all": "all", "train": "train", "leave-out": "left_out"}
 
 
 def score_table(
@@ -52,9 +51,7 @@ def score_table(
     check_arrays(graph, ("edges", "split"))
     out = pairs.frame.rename(columns={c: f"{c}_given" for c in _MADE if c in pairs.frame})
     for passing in passings:
-        ending = (
-            f"_{'left_out' if passing == 'leave-out' else passing}" if len(passings) > 1 else ""
-        )
+        ending = f"_{passing.replace('leave-out', 'left_out')}" if len(passings) > 1 else ""
         found = scored(checkpoint, graph, pairs, mode, passing, cache)
         best = _best(pairs.row, found)
         row = pairs.row[best]

@@ -86,7 +86,7 @@ def holds_weight(path: Path, names: tuple[str, ...], weight: str) -> bool:
     """Tell whether the weights file of a checkpoint has a weight of this name, under any prefix."""
     try:
         file = weights_in(path, names)
-    except InputError:  # several files: none can be told from the others
+    except InputError:  # several files: nothing distinguishes them
         return False
     inside = [] if file is None else text_inside(file)
     return any(n == weight or n.endswith(f".{weight}") for n in inside)

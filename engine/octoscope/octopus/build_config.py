@@ -88,7 +88,7 @@ class EdgeList(OneFile):
         "warning",
     )
     header: bool | None = Field(
-        None, description="Whether the first line names the columns; null: told from the line"
+        None, description="Whether the first line names the columns; null: decided by the line"
     )
     score_max: float = Field(1.0, gt=0, description="What scores are divided by")
 

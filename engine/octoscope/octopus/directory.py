@@ -3,9 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
-import shutil
-import uuid
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -20,7 +17,7 @@ from octoscope.digests import file_digest
 from octoscope.errors import InputError
 from octoscope.json_values import parse_json
 from octoscope.octopus.network_schema import SCHEMA, TABLES
-from octoscope.output_files import require_outside
+from octoscope.output_files import new_folder
 
 # Columns that mostly count upwards: differences take a tenth of the bytes of a dictionary.
 _COUNTERS = ("origin", "reaction", "evidence")
@@ -87,21 +84,10 @@ def new_directory(path: str | Path) -> Iterator[DirectoryWriter]:
         If something is there already (a directory is never overwritten), or it would lie in a run
         or an input.
     """
-    target = Path(path).absolute()
-    require_outside(target)
-    if os.path.lexists(target):
-        raise InputError(str(target), "exists already", "name a directory that does not exist")
-    target.parent.mkdir(parents=True, exist_ok=True)
-    hidden = target.with_name(f".{target.name}.{uuid.uuid4().hex}.partial")
-    hidden.mkdir()
-    writer = DirectoryWriter(hidden)
-    try:
-        yield writer
+    with new_folder(path) as hidden:
+        yield DirectoryWriter(hidden)
         if not (hidden / "octopus.json").exists():
             raise RuntimeError("the directory was not closed")
-        os.rename(hidden, target)
-    finally:
-        shutil.rmtree(hidden, ignore_errors=True)
 
 
 def read_meta(folder: Path) -> dict[str, Any]:

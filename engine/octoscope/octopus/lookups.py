@@ -49,13 +49,13 @@ def describe_genes(
         ``same_vertex``: different genes that share a vertex, or the same gene twice. No edge of
         the network can join such a pair, so it must not count as a pair without an edge.
     """
-    a, b, rows, mapped = _expanded(network, gene_a, gene_b)
+    a, b, rows, mapped = vertex_pairs_of(network, gene_a, gene_b)
     out = _described(network, a, b, rows, len(mapped))
     out.insert(0, "mapped", mapped)
     return out
 
 
-def _expanded(
+def vertex_pairs_of(
     network: Network, gene_a: Sequence[str] | np.ndarray, gene_b: Sequence[str] | np.ndarray
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
     """Return vertex pairs of gene pairs, the gene pair of each, and which gene pairs are mapped.
@@ -164,7 +164,7 @@ def annotate(
     found = describe_genes(network, gene_a, gene_b).set_axis(pairs.index)
     found["shared_pathways"] = shared_pathways(network, gene_a, gene_b)
     if distance:
-        a_of, b_of, rows, _ = _expanded(network, gene_a, gene_b)
+        a_of, b_of, rows, _ = vertex_pairs_of(network, gene_a, gene_b)
         steps = pair_distances(network, a_of, b_of, limit=distance).astype(np.int32)
         steps[steps < 0] = distance + 1
         starts = np.flatnonzero(np.diff(rows, prepend=-1))

@@ -17,7 +17,14 @@ from octoscope.errors import InputError
 from octoscope.octopus.directory import codes_of, read_meta, read_table
 from octoscope.octopus.gene_vertices import ensembl_gene
 from octoscope.octopus.network_schema import ROLES
-from octoscope.octopus.pairs import Edges, PairIndex, find_keys, index_pairs, unordered_keys
+from octoscope.octopus.pairs import (
+    Edges,
+    PairIndex,
+    find_keys,
+    index_pairs,
+    pair_codes,
+    unordered_keys,
+)
 
 _LOADED = [
     "src", "dst", "role_src", "role_dst", "directed", "sign", "source", "score", "refs",
@@ -101,7 +108,8 @@ class Network:
         """
         a, b = np.asarray(a, np.int64), np.asarray(b, np.int64)
         low, high = np.minimum(a, b), np.maximum(a, b)
-        query = np.where((low >= 0) & (low != high), low * len(self.vertices) + high, -1)
+        code = pair_codes(a, b, len(self.vertices))
+        query = np.where((low >= 0) & (low != high), code, -1)
         return pd.arrays.BooleanArray(find_keys(self.pair_keys, query) >= 0, low < 0)
 
     def adjacency(self, vertices: np.ndarray) -> np.ndarray:

@@ -194,8 +194,12 @@ def _key(a: np.ndarray, b: np.ndarray, vertices: int) -> np.ndarray:
     return a.astype(np.int64) * vertices + b
 
 
+def pair_codes(u: np.ndarray, v: np.ndarray, n: int) -> np.ndarray:
+    """Return [pairs] int64 codes ``low * n + high`` of unordered pairs."""
+    return np.minimum(u, v).astype(np.int64) * n + np.maximum(u, v)
+
+
 def unordered_keys(edges: Edges, vertices: int) -> np.ndarray:
     """Return sorted distinct int64 keys low * vertices + high, without self pairs."""
-    low, high = np.minimum(edges.src, edges.dst), np.maximum(edges.src, edges.dst)
-    keys = np.sort(_key(low, high, vertices)[low != high])
+    keys = np.sort(pair_codes(edges.src, edges.dst, vertices)[edges.src != edges.dst])
     return keys[np.diff(keys, prepend=-1) != 0]

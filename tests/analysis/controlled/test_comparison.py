@@ -19,7 +19,8 @@ from octoscope.analysis.controlled.lists import by_vertex_mean, strongest_pairs
 from octoscope.analysis.controlled.universe import Universe, count_universe
 from octoscope.analysis.controlled.verdict_names import BEYOND, CANNOT_TELL
 from octoscope.analysis.controlled.verdicts import judge
-from octoscope.analysis.vertex_pairs import VertexPairs, pair_codes
+from octoscope.analysis.vertex_pairs import VertexPairs
+from octoscope.octopus.pairs import pair_codes
 
 from tests.analysis import plain_mantel_haenszel as plain
 

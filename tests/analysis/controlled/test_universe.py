@@ -9,7 +9,8 @@ from hypothesis import strategies as st
 from octoscope.analysis.controlled import universe as module
 from octoscope.analysis.controlled.mantel_haenszel import StratumCounts
 from octoscope.analysis.controlled.universe import HALVES, Universe, count_universe
-from octoscope.analysis.vertex_pairs import VertexPairs, pair_codes
+from octoscope.analysis.vertex_pairs import VertexPairs
+from octoscope.octopus.pairs import pair_codes
 
 from tests.analysis.controlled.made import blocks_of, symmetric, vertex_pairs
 

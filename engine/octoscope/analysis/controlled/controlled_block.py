@@ -18,8 +18,9 @@ from octoscope.analysis.controlled.universe import Blocks, Universe, count_unive
 from octoscope.analysis.derived_views import parts_of
 from octoscope.analysis.finished_matrices import FinishedMatrices
 from octoscope.analysis.gnn_scored import QUANTITIES, ScoredGenes
-from octoscope.analysis.vertex_pairs import VertexPairs, pair_codes
+from octoscope.analysis.vertex_pairs import VertexPairs
 from octoscope.octopus.network import Network
+from octoscope.octopus.pairs import pair_codes
 from octoscope.run_plan.work_names import residual_work
 
 # In these views a value is a mean over all cells of the category, so a pair of a rare and a common

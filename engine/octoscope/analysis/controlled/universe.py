@@ -20,7 +20,8 @@ from octoscope.analysis.controlled.bins import (
 )
 from octoscope.analysis.controlled.counting import add_counts, add_histograms
 from octoscope.analysis.controlled.mantel_haenszel import StratumCounts
-from octoscope.analysis.vertex_pairs import VertexPairs, pair_codes
+from octoscope.analysis.vertex_pairs import VertexPairs
+from octoscope.octopus.pairs import pair_codes
 
 # (vertices of the rows, [half 0, half 1, all cells; rows; vertices] float32), in any order
 Blocks = Callable[[], Iterable[tuple[np.ndarray, np.ndarray]]]

@@ -52,7 +52,7 @@ def stream_table(
 ) -> Iterator[pa.RecordBatch]:
     """Yield record batches with the given columns, in the order of the file.
 
-    Whether fields are quoted is told from the first line. Rows with another number of fields are
+    The first line shows whether fields are quoted. Rows with another number of fields are
     left out and counted, columns that are not asked for are named in ``counts.unread``. Parquet
     files are read as well.
 
@@ -61,7 +61,7 @@ def stream_table(
     columns
         Name -> type of each wanted column.
     delimiter
-        What separates the fields; None: told from the first line.
+        What separates the fields; None: decided by the first line.
     optional
         Columns that may be missing; they are then missing from the batches.
     called
