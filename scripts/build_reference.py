@@ -1,14 +1,22 @@
-"""Write docs/reference/tables.md from the schema: python scripts/build_reference.py."""
+"""Write the generated pages of docs/reference: python scripts/build_reference.py."""
 
 from __future__ import annotations
 
+import re
+from collections.abc import Callable
 from pathlib import Path
 
+import typer.main
 from octoscope.analysis.registry import Table, analyses
+from octoscope.cli.app import app
+from octoscope.cli.config import setting_row
+from octoscope.config import RunConfig
+from octoscope.config.declared import settings_of
 from octoscope.results.schema import RUN_TABLES
+from typer.cli import get_docs_for_click
 
-PAGE = Path(__file__).parents[1] / "docs/reference/tables.md"
-HEAD = """# Tables of a run
+FOLDER = Path(__file__).parents[1] / "docs/reference"
+TABLES = """# Tables of a run
 
 Made by `scripts/build_reference.py` from the schema in the code: change it there.
 
@@ -22,14 +30,60 @@ tables: [formats](../formats/README.md).
 In Python: `Results.open(run).tables["agreement"]` (`octoscope.results.run_results`). Runs of
 earlier versions are read under these names.
 """
+COMMANDS = """# Commands
+
+Made by `scripts/build_reference.py` from the command line in the code: change it there. Examples by
+task: [Commands by task](../how-to/commands.md).
+"""
+SETTINGS = """# Settings of a run
+
+Made by `scripts/build_reference.py` from the declarations in the code: change them there. What to
+set for a task: [Configure a run](../how-to/configuration.md). `octoscope config explain FIELD`
+prints one of them, `octoscope config schema` the JSON schema for editors.
+
+A dot separates a section from its field; `*` stands for each item of a list. A setting that decides
+results is part of the plan: `resume` refuses another value.
+"""
 
 
-def page() -> str:
-    """Return the page as Markdown."""
-    parts = [HEAD, "## The run itself\n", *map(_table, RUN_TABLES)]
+def tables_page() -> str:
+    """Return the page of tables as Markdown."""
+    parts = [TABLES, "## The run itself\n", *map(_table, RUN_TABLES)]
     for analysis in analyses():
         parts += [f"## Analysis `{analysis.name}`\n", *map(_table, analysis.tables)]
     return "\n".join(parts)
+
+
+def commands_page() -> str:
+    """Return the page of commands as Markdown, one section a command."""
+    command = typer.main.get_command(app)
+    made = get_docs_for_click(obj=command, ctx=typer.Context(command), name="octoscope")
+    lines = [line.rstrip() for line in made.replace("# `octoscope`\n", COMMANDS, 1).splitlines()]
+    return re.sub(r"\n{3,}", "\n\n", "\n".join(lines)).rstrip() + "\n"
+
+
+def settings_page() -> str:
+    """Return the page of settings as Markdown, one table a section."""
+    sections: dict[str, list[str]] = {}
+    for setting in settings_of(RunConfig):
+        row = {k: _cell(str(v)) for k, v in setting_row(setting).items()}
+        bounds = f"; {row['bounds']}" if row["bounds"] else ""
+        sections.setdefault(setting.name.rpartition(".")[0], []).append(
+            f"| `{setting.name}` | {row['type']}{bounds} | {row['default']} "
+            f"| {row['decides_results']} | {row['meaning']} |"
+        )
+    parts = [SETTINGS]
+    for name, lines in sections.items():
+        parts += [
+            f"## {f'`{name}`' if name else 'The top'}\n",
+            "| setting | type | default | decides results | meaning |\n|---|---|---|---|---|",
+            "\n".join(lines) + "\n",
+        ]
+    return "\n".join(parts)
+
+
+def _cell(text: str) -> str:
+    return text.replace("|", "\\|").replace("<", "&lt;").replace("*", "\\*")
 
 
 def _table(table: Table) -> str:
@@ -44,6 +98,13 @@ def _table(table: Table) -> str:
     return "\n".join([*lines, ""])
 
 
+PAGES: dict[str, Callable[[], str]] = {
+    "tables.md": tables_page,
+    "commands.md": commands_page,
+    "settings.md": settings_page,
+}
+
 if __name__ == "__main__":
-    PAGE.parent.mkdir(exist_ok=True)
-    PAGE.write_text(page())
+    FOLDER.mkdir(exist_ok=True)
+    for name, page in PAGES.items():
+        (FOLDER / name).write_text(page())

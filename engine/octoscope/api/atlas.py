@@ -22,7 +22,7 @@ class Atlas(Shown):
     Attributes
     ----------
     reader
-        The reader that runs use; see :class:`octoscope.atlas.Atlas`.
+        The reader that runs use; see ``Atlas``.
 
     Examples
     --------

@@ -8,7 +8,7 @@ from typing import Any
 
 
 class Shown:
-    """Gives an object a short ``repr`` and an HTML one from its :meth:`_facts`."""
+    """Gives an object a short ``repr`` and an HTML one from its ``_facts``."""
 
     def _facts(self) -> Mapping[str, Any]:
         raise NotImplementedError

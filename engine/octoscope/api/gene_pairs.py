@@ -17,7 +17,7 @@ _GENE_COLUMNS = (
 def pairs_of_gene(
     plan: Plan, tables: RunTables, network: Network | None, ensembl: str, view: str | None
 ) -> pd.DataFrame:
-    """Return the table of :meth:`octoscope.api.run.Run.gene`.
+    """Return the table of ``Run.gene``.
 
     Parameters
     ----------

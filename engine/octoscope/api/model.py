@@ -20,7 +20,7 @@ class Model(Shown):
     Attributes
     ----------
     model
-        The model that runs use; see :class:`octoscope.models.protocol.FoundationModel`.
+        The model that runs use; see ``FoundationModel``.
 
     Examples
     --------

@@ -28,7 +28,7 @@ class Network(Shown):
     Attributes
     ----------
     graph
-        Vertices, genes and source assertions; see :class:`octoscope.octopus.network.Network`.
+        Vertices, genes and source assertions; see ``Network``.
 
     Examples
     --------
@@ -104,7 +104,7 @@ class Network(Shown):
 
         Adds ``mapped``, ``forward``, ``reverse``, ``stated``, ``sources``, ``relations``, ``sign``,
         ``contradictory``, ``score``, ``degree_a``, ``degree_b``, ``same_vertex`` and
-        ``shared_pathways``; see :func:`octoscope.octopus.lookups.describe_genes`.
+        ``shared_pathways``; see ``octoscope.octopus.lookups.describe_genes``.
         """
         named, _ = with_names(self.graph, pd.concat([pairs[query], pairs[key]]).dropna().unique())
         return annotate(pairs, named, query, key)

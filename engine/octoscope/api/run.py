@@ -28,7 +28,7 @@ class Run(Shown):
     Attributes
     ----------
     results
-        The run as the report reads it; see :class:`octoscope.results.run_results.Results`.
+        The run as the report reads it; see ``Results``.
 
     Examples
     --------
@@ -118,7 +118,7 @@ class Run(Shown):
         Parameters
         ----------
         model
-            One of :attr:`models`.
+            One of ``models``.
         category, layer
             None: all of them.
         view, gene_set
@@ -266,7 +266,7 @@ class Run(Shown):
         -------
         DataFrame
             One row per matrix and direction (``query_run``, ``eval_run``: 0 is this run), with the
-            columns of an agreement; see :func:`~.two_run_tables.compare_runs`.
+            columns of an agreement; see ``.two_run_tables.compare_runs``.
 
         Raises
         ------

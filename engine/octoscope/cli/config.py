@@ -31,7 +31,7 @@ def explain(
 
     name = None if field is None else current_name(field)
     rows = [
-        _row(setting)
+        setting_row(setting)
         for setting in settings_of(RunConfig)
         if name is None or f"{_plain(setting.name)}.".startswith(f"{_plain(name)}.")
     ]
@@ -67,7 +67,8 @@ def _plain(name: str) -> str:
     return ".".join(p for p in name.split(".") if p != "*" and not p.isdecimal())
 
 
-def _row(setting: Any) -> dict[str, Any]:
+def setting_row(setting: Any) -> dict[str, Any]:
+    """Return what a setting is, in words: name, type, default, bounds, meaning."""
     field = setting.field
     if field.is_required():
         default = "(must be given)"
