@@ -8,6 +8,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
+from difflib import get_close_matches
 from functools import cache
 from importlib.resources import files
 from pathlib import Path
@@ -293,3 +294,14 @@ def select_genes(names: list[str], table: GeneTable, *, where: str) -> tuple[np.
             where, f"none of its {len(names)} genes is available", "check ids and models"
         )
     return np.array(sorted(found), dtype=np.int64), absent
+
+
+def suggestions(absent: list[str], table: GeneTable, most: int = 5) -> str:
+    """Return names that a table lacks, each with the symbol that it most likely means."""
+    symbols = [str(s) for s in table.symbol if s]
+    said = []
+    for name in absent[:most]:
+        close = get_close_matches(name, symbols, n=1, cutoff=0.7)
+        said.append(f"{name} (did you mean {close[0]}?)" if close else name)
+    more = f" and {len(absent) - most} more" if len(absent) > most else ""
+    return ", ".join(said) + more

@@ -24,6 +24,7 @@ from octoscope.pipeline.run_analyses import outputs
 from octoscope.planning.freeze import prepare, run_config
 from octoscope.planning.resolve import make_plan
 from octoscope.run_plan import Block
+from octoscope.run_plan.gene_set_counts import gene_set_counts, gene_set_sentences
 from octoscope.run_plan.work_names import sums_name
 from octoscope.store import tiles
 from octoscope.store.parquet import read_table
@@ -78,10 +79,28 @@ def test_a_plan_is_a_pure_function_of_its_inputs(small_atlas: Path, tmp_path: Pa
     assert plan.needs["actor_bytes"] > 0
     tree = small_tree(small_atlas)
     tree["gene_sets"][0]["genes"] = ["CD3E", "LYZ", "CD14", "NOSUCH", "ENSG00000186092"]
-    made = make_plan(parse_config(tree, "c"), tmp_path).model("tiny")
+    with pytest.warns(OctoscopeWarning, match="1 of 5 names are not in the atlas: NOSUCH"):
+        plan = make_plan(parse_config(tree, "c"), tmp_path)
+    made = plan.model("tiny")
     # one is in no table, one (OR4F5) is in the atlas but not in the model
     assert made.gene_sets_absent["panel"] == ["NOSUCH", "ENSG00000186092"]
     assert len(made.axis) == 3
+    counts = gene_set_counts(plan).set_index("gene_set").loc["panel"]
+    assert (counts["n_declared"], counts["n_genes"], counts["n_pairs"]) == (5, 3, 6)
+    assert counts["top_k_sound"] == 0
+    assert gene_set_sentences(plan) == [
+        "gene set panel, tiny: 3 of 5 genes; not in the atlas, the model or `accumulate`: NOSUCH, "
+        "ENSG00000186092",
+        f"gene set panel: top_k {plan.settings.top_k:,} is 100% of its 6 pairs in tiny: any two "
+        "such lists share pairs; top_k up to 0 is a tenth",
+    ]
+
+
+def test_a_misspelt_gene_is_named_with_the_likely_one(small_atlas: Path, tmp_path: Path) -> None:
+    tree = small_tree(small_atlas)
+    tree["gene_sets"][0]["genes"] = ["CD3E", "LYZ", "CD14", "CD79AA"]
+    with pytest.warns(OctoscopeWarning, match=r"CD79AA \(did you mean CD79A\?\)"):
+        make_plan(parse_config(tree, "c"), tmp_path)
 
 
 @pytest.mark.parametrize(

@@ -12,6 +12,7 @@ import yaml
 from octoscope.api.display import Shown
 from octoscope.api.run import Run, open_run
 from octoscope.config import RunConfig, apply_overrides, load_config, parse_config
+from octoscope.run_plan.gene_set_counts import gene_set_counts
 from octoscope.run_plan.values import Plan
 
 
@@ -53,6 +54,20 @@ class PlannedRun(Shown):
             for c, category in enumerate(self.plan.categories)
         ]
         return pd.DataFrame(rows)
+
+    def gene_sets(self) -> pd.DataFrame:
+        """Return one row per gene set and model: genes declared, used and absent, and pairs.
+
+        ``gene_set``, ``model``, ``n_declared``, ``n_genes`` (summed), ``absent`` (names), ``n_pairs``
+        (ordered), ``top_share`` (of the pairs that ``top_k`` holds) and ``top_k_sound`` (a tenth).
+
+        Examples
+        --------
+        >>> counts = oc.plan(CONFIG).gene_sets()
+        >>> counts[["gene_set", "model", "n_declared", "n_genes"]].to_dict("records")[0]
+        {'gene_set': 'panel', 'model': 'tiny', 'n_declared': 63, 'n_genes': 63}
+        """
+        return gene_set_counts(self.plan)
 
     @property
     def needs(self) -> dict[str, float]:

@@ -131,6 +131,8 @@ def plan(
 
 
 def _show_plan(made: Any) -> None:
+    from octoscope.run_plan.gene_set_counts import gene_set_sentences
+
     table = Table("model", "category", "cells", "halves", "units", "layers", "genes", title="Plan")
     for m in made.bases:
         for c, category in enumerate(made.categories):
@@ -140,6 +142,8 @@ def _show_plan(made: Any) -> None:
             cells = (str(a + b), f"{a} + {b}", str(n), str(len(m.layers)), str(len(m.axis)))
             table.add_row(name, escape(category.name), *cells)
     out.print(table)
+    for sentence in gene_set_sentences(made):
+        out.print(escape(sentence), soft_wrap=True)
     if len(made.models) > len(made.bases):
         out.print(f"matrices: {', '.join(m.name for m in made.models)}")
     needs = made.needs

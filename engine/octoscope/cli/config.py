@@ -92,6 +92,8 @@ def _kind(schema: dict[str, Any]) -> str:
         return ", ".join(map(str, schema["enum"]))
     if "const" in schema:
         return str(schema["const"])
+    if "$ref" in schema:
+        return "mapping"
     if schema.get("type") == "array":
         return f"list of {_kind(schema.get('items', {}))}"
     return str(schema.get("type", "anything"))

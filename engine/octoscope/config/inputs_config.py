@@ -8,6 +8,7 @@ from typing import Annotated, Any, Literal, get_args
 from pydantic import Field
 
 from octoscope.config.analysis_config import NetworkConfig
+from octoscope.config.gene_file import GENE_FILE
 from octoscope.config.types import SOME, UNIQUE, Name, Place, Section, setting
 
 Layer = Annotated[int, Field(ge=0, le=10**4)]
@@ -91,7 +92,11 @@ class GeneSetConfig(Section):
     models: Annotated[list[Name], SOME, UNIQUE] | None = setting(
         None, "For intersection; null: all models"
     )
-    genes: Annotated[list[str], SOME] | None = setting(None, "For panel: Ensembl ids or symbols")
+    genes: Annotated[list[str], SOME, GENE_FILE] | None = setting(
+        None,
+        "For panel: Ensembl ids or symbols; or `{file: PATH}`, a text file with one on each line "
+        "(`#` begins a comment), which is read when the run is planned",
+    )
 
 
 class InputsConfig(Section):

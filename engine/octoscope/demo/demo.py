@@ -12,7 +12,7 @@ PANEL = [
     "LYZ", "S100A8", "S100A9", "CST3", "HLA-DRA", "HLA-DRB1", "HLA-DPA1", "HLA-DPB1", "CD74",
     "CIITA", "IL7R", "CCR7", "LEF1", "TCF7", "GZMB", "GZMK", "PRF1", "NKG7", "IFNG", "STAT1",
     "STAT3", "IRF1", "IRF7", "IRF8", "SPI1", "CEBPB", "CEBPD", "FOS", "JUN", "JUNB", "NFKBIA",
-    "NFKB1", "RELA", "TNF", "IL1B", "CXCL8", "CCL3", "CCL4", "CD68", "APOE", "FTL", "FTH1",
+    "NFKB1", "RELA", "TNF", "IL1B", "CCL3", "CCL4", "CD68", "APOE", "FTL", "FTH1",
     "B2M", "HLA-A", "HLA-B", "HLA-C", "TYROBP", "FCER1G", "LCK", "ZAP70", "LAT", "PTPRC", "ACTB",
 ]  # fmt: skip
 

@@ -16,7 +16,7 @@ from octoscope.config import GeneSetConfig, ModelConfig, RunConfig
 from octoscope.config.analysis_config import NetworkConfig
 from octoscope.config.view_names import default_min_cells
 from octoscope.errors import InputError, warn
-from octoscope.genes import GeneTable, select_genes
+from octoscope.genes import GeneTable, select_genes, suggestions
 from octoscope.json_values import hash_json
 from octoscope.models import GeneMatch, checkpoint_files
 from octoscope.octopus.network_schema import NOT_KNOWN
@@ -106,7 +106,13 @@ def _gene_set(
     """Return the Ensembl ids of a set (None: all genes of each model) and the names not found."""
     where = f"gene_sets.{declared.name}"
     if declared.kind == "panel":
-        index, absent = select_genes(declared.genes or [], genes, where=where)
+        names = declared.genes or []
+        index, absent = select_genes(names, genes, where=where)
+        if absent:
+            warn(
+                f"{where}: {len(absent)} of {len(names)} names are not in the atlas: "
+                f"{suggestions(absent, genes)}"
+            )
         return set(genes.ensembl[index]), absent
     if declared.kind == "model":
         return None, []

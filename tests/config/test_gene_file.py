@@ -1,0 +1,47 @@
+"""Genes of a panel from a file."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+from octoscope.config import parse_config
+from octoscope.errors import InputError
+
+TREE: dict[str, Any] = {
+    "atlas": {"path": "a.zarr", "category_key": ["cell_type"]},
+    "models": [{"name": "m", "family": "scgpt", "path": "p"}],
+}
+
+
+def genes_of(file: Path) -> list[str] | None:
+    sets = [{"name": "panel", "kind": "panel", "genes": {"file": str(file)}}]
+    return parse_config(TREE | {"gene_sets": sets, "accumulate": "panel"}, "c").gene_sets[0].genes
+
+
+def test_a_file_gives_the_names_of_its_lines(tmp_path: Path) -> None:
+    file = tmp_path / "panel.txt"
+    file.write_bytes("\ufeffLYZ  # lysozyme\r\n\r\n# T cells\nCD3E\nENSG00000141510\n".encode())
+    assert genes_of(file) == ["LYZ", "CD3E", "ENSG00000141510"]
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        (None, "cannot be read: No such file"),
+        (b"# nothing\n\n", "holds no gene"),
+        (b"LYZ\nCD3E CD3G\n", "line 2 holds 'CD3E CD3G'; give one gene on each line"),
+        (b"LYZ,CD3E\n", "line 1 holds 'LYZ,CD3E'"),
+        (b"\xff\xfe\x00", "is no UTF-8 text"),
+    ],
+    ids=["absent", "empty", "two", "commas", "binary"],
+)
+def test_what_is_no_list_is_refused(tmp_path: Path, content: bytes | None, said: str) -> None:
+    file = tmp_path / "panel.txt"
+    if content is not None:
+        file.write_bytes(content)
+    with pytest.raises(InputError, match=said) as refused:
+        genes_of(file)
+    assert "gene_sets.0.genes" in str(refused.value)
+    assert str(file) in str(refused.value)
