@@ -58,8 +58,9 @@ class PlannedRun(Shown):
     def gene_sets(self) -> pd.DataFrame:
         """Return one row per gene set and model: genes declared, used and absent, and pairs.
 
-        ``gene_set``, ``model``, ``n_declared``, ``n_genes`` (summed), ``absent`` (names), ``n_pairs``
-        (ordered), ``top_share`` (of the pairs that ``top_k`` holds) and ``top_k_sound`` (a tenth).
+        ``gene_set``, ``model``, ``n_declared``, ``n_genes`` (summed), ``absent`` (names),
+        ``n_pairs`` (ordered), ``top_share`` (of the pairs that ``top_k`` holds) and
+        ``top_k_sound`` (a tenth of the pairs).
 
         Examples
         --------

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Hashable, Sequence
+from typing import Any
 
 import pandas as pd
 
@@ -14,10 +15,10 @@ _SATURATED = 0.1  # of the pairs: above it, lists of any two matrices overlap by
 def gene_set_counts(plan: Plan) -> pd.DataFrame:
     """Return one row per gene set and model.
 
-    Columns: ``gene_set``; ``model``; ``n_declared``; ``n_genes``, those that are summed; ``absent``,
-    the names of the others (list of str); ``n_pairs``, ordered pairs of distinct genes, of which a
-    category may have fewer that enough cells express; ``top_share``, how much of them ``top_k`` is;
-    ``top_k_sound``, the largest K that is at most a tenth of them.
+    Columns: ``gene_set``; ``model``; ``n_declared``; ``n_genes``, those that are summed;
+    ``absent``, the names of the others (list of str); ``n_pairs``, ordered pairs of distinct genes,
+    of which a category may have fewer that enough cells express; ``top_share``, how much of them
+    ``top_k`` is; ``top_k_sound``, the largest K that is at most a tenth of them.
     """
     rows = []
     for m in plan.bases:
@@ -43,20 +44,24 @@ def gene_set_counts(plan: Plan) -> pd.DataFrame:
 
 def gene_set_sentences(plan: Plan, names: int = 5) -> list[str]:
     """Return what of declared sets is not used, and which lists hold most of what can be ranked."""
-    counts = gene_set_counts(plan)
-    said = []
-    for row in counts[counts["absent"].str.len() > 0].itertuples(index=False):
-        said.append(
-            f"gene set {row.gene_set}, {row.model}: {row.n_genes} of {row.n_declared} genes; "
-            f"not in the atlas, the model or `accumulate`: {_some(row.absent, names)}"
-        )
-    for name, part in counts[counts["top_share"] > _SATURATED].groupby("gene_set", sort=False):
-        worst = part.loc[part["n_pairs"].idxmin()]
-        said.append(
-            f"gene set {name}: top_k {plan.settings.top_k:,} is {worst['top_share']:.0%} of its "
-            f"{worst['n_pairs']:,} pairs in {worst['model']}: any two such lists share pairs; "
-            f"top_k up to {worst['top_k_sound']:,} is a tenth"
-        )
+    rows = gene_set_counts(plan).to_dict("records")
+    top_k = plan.settings.top_k
+    said = [
+        f"gene set {row['gene_set']}, {row['model']}: {row['n_genes']} of {row['n_declared']} "
+        f"genes; not in the atlas, the model or `accumulate`: {_some(row['absent'], names)}"
+        for row in rows
+        if row["absent"]
+    ]
+    fewest: dict[str, dict[Hashable, Any]] = {}
+    for row in sorted(rows, key=lambda row: -int(row["n_pairs"])):
+        if row["top_share"] > _SATURATED:
+            fewest[row["gene_set"]] = row
+    said += [
+        f"gene set {name}: top_k {top_k:,} is {row['top_share']:.0%} of its {row['n_pairs']:,} "
+        f"pairs in {row['model']}: any two such lists share pairs; top_k up to "
+        f"{row['top_k_sound']:,} is a tenth"
+        for name, row in fewest.items()
+    ]
     return said
 
 
