@@ -93,6 +93,24 @@ def test_own_models_stand_beside_floors() -> None:
                           models={"m": lambda a, b, r: np.full(len(a), np.nan)})  # fmt: skip
 
 
+def test_an_edge_without_a_negative_is_left_out() -> None:
+    """Nine of ten vertices are of one type; of the rare type all possible edges are there."""
+    rng = np.random.default_rng(3)
+    a, b = pairs_by_degree(rng, 300, 3000)
+    rare, other = np.divmod(np.arange(30 * 30), 30)
+    src = np.concatenate([a, 300 + rare])
+    dst = np.concatenate([b, 330 + other])
+    kinds = ["protein"] * 300 + ["complex"] * 30 + ["miRNA"] * 30
+    links = links_from(360, src, dst, kinds=kinds)
+    settings = Settings(("stratified",), ("mirror",), queries=0)
+    found = evaluate_links(links, split_links(links), settings=settings)
+    (account,) = found.about["negatives"]
+    assert account["missing"] > 80
+    whole = found.metrics.query("metric == 'auc' and stratum == 'all'").iloc[0]
+    assert whole["n_positives"] == whole["n_negatives"] == account["negatives"]
+    assert "complex -> miRNA" not in set(found.metrics["group"])
+
+
 def test_a_perfect_model_is_first_and_gains() -> None:
     links = open_links("demo")
     known = set((links.src * links.n + links.dst).tolist())

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -194,6 +194,9 @@ def _checked(name: str, score: np.ndarray) -> np.ndarray:
 
 def _asked(links: Links, split: Split, positives: Positives, how: str, seed: int) -> _Asked:
     negatives = draw_negatives(links, split, positives, how, seed)
+    if negatives.missing:  # an edge without a negative would stand against those of others
+        positives = positives.select(negatives.of)
+        negatives = replace(negatives, of=np.arange(len(negatives.of)))
     return _Asked(
         positives, negatives, np.concatenate([positives.src, negatives.src]),
         np.concatenate([positives.dst, negatives.dst]),
@@ -220,8 +223,7 @@ def _queries(links: Links, positives: Positives, settings: Settings) -> _Queries
     rng = np.random.default_rng([settings.seed, 2])
     count = min(settings.queries, len(positives.src))
     mine = np.sort(rng.choice(len(positives.src), count, replace=False))
-    chosen = Positives(positives.src[mine], positives.dst[mine], positives.relation[mine],
-                       positives.sources[mine], positives.total)  # fmt: skip
+    chosen = positives.select(mine)
     drawn = positives.dst[rng.integers(len(positives.dst), size=(count, settings.candidates))]
     src = np.repeat(chosen.src[:, None], settings.candidates + 1, axis=1)
     dst = np.column_stack([chosen.dst, drawn])

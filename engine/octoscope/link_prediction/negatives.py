@@ -48,6 +48,11 @@ class Positives:
     sources: np.ndarray
     total: int
 
+    def select(self, rows: np.ndarray) -> Positives:
+        """Return some of them, [rows] int64."""
+        return Positives(self.src[rows], self.dst[rows], self.relation[rows], self.sources[rows],
+                         self.total)  # fmt: skip
+
 
 @dataclass(frozen=True)
 class Negatives:
