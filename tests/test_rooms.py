@@ -40,6 +40,7 @@ ALLOWED: dict[str, set[str]] = {
         "safe_pickle", "zip_parts",
     },
     "gnn": {"digests", "errors", "models", "octopus", "output_files", "safe_pickle"},
+    "link_prediction": {"errors", "gnn", "json_values", "octopus", "output_files"},
     "analysis": {
         "attention", "row_blocks", "config", "errors", "gnn", "jit", "octopus", "run_plan",
     },
@@ -153,6 +154,7 @@ WRITERS = {
     "gnn/embeddings.py": "embeddings in a cache of the user",
     "gnn/gnn_checkpoint.py": "a checkpoint of a graph neural network",
     "gnn/graph_folder.py": "a graph as arrays",
+    "link_prediction/evaluation_files.py": "an evaluation of link prediction",
     "octopus/directory.py": "a network directory",
     "octopus/network_export.py": "a network for another program",
     "output_files.py": "a file where the user wants it, first under a temporary name",

@@ -10,6 +10,7 @@ import typer
 from rich.markup import escape
 from rich.table import Table
 
+from octoscope.cli.link_table import link_table, sign_table, summary
 from octoscope.cli.shared import AsJson, Force, out, rows_json, rows_table, show
 
 app = typer.Typer(
@@ -209,3 +210,70 @@ def relations(
             f"{row.null_low:.3f} to {row.null_high:.3f}", f"{row.p:.4g}", f"{row.q:.4g}",
         )  # fmt: skip
     out.print(table)
+
+
+@app.command()
+def evaluate(
+    network: Annotated[
+        str, typer.Argument(help="Octopus directory, 'demo', folder of `gnn graph`, or store")
+    ],
+    checkpoints: Annotated[
+        list[Path] | None, typer.Argument(help="Checkpoints that were trained on it")
+    ] = None,
+    target: Annotated[Path | None, typer.Option("--out", help="Folder to make")] = None,
+    split: Annotated[
+        str,
+        typer.Option(
+            help="pair, vertex, source (with --source), release (with --older), graph (the one "
+            "that the graph states); with --peer also edge"
+        ),
+    ] = "pair",
+    source: Annotated[str | None, typer.Option(help="Its own pairs are test")] = None,
+    older: Annotated[
+        str | None, typer.Option(help="The network in an older release; new pairs are test")
+    ] = None,
+    negatives: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="degree, stratified, uniform, two-hop, peer; repeat for several.  "
+            "[default: degree, uniform]"
+        ),
+    ] = None,
+    floors: Annotated[
+        list[str] | None, typer.Option(help="Repeat for several.  [default: all]")
+    ] = None,
+    seed: Annotated[int, typer.Option(min=0)] = 0,
+    positives: Annotated[
+        int, typer.Option(min=100, help="At most so many edges of val and of test")
+    ] = 20_000,
+    queries: Annotated[int, typer.Option(min=0, help="Test edges to rank")] = 500,
+    candidates: Annotated[int, typer.Option(min=1, help="Targets to rank each among")] = 200,
+    data: Data = None,
+    peer: Annotated[
+        bool, typer.Option("--peer", help="Allow the split by directed edge, which leaks")
+    ] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Measure how well edges are predicted: rules without a model, and checkpoints beside them."""
+    from octoscope.api.links import evaluate_links
+    from octoscope.link_prediction.evaluation_files import write_evaluation
+    from octoscope.output_files import require_new
+
+    if target is not None:
+        inputs = [*(checkpoints or ()), *([] if network == "demo" else [network])]
+        require_new(target, inputs=inputs, what="folder")
+    found = evaluate_links(
+        network, checkpoints or (), split=split, source=source, older=older,
+        negatives=negatives or ("degree", "uniform"), floors=floors or (), seed=seed,
+        positives=positives, queries=queries, candidates=candidates, data=data, peer=peer,
+    )  # fmt: skip
+    if target is not None:
+        write_evaluation(found, target)
+    if as_json:
+        typer.echo(summary(found))
+        return
+    out.print(link_table(found))
+    if len(found.signs):
+        out.print(sign_table(found))
+    if target is not None:
+        out.print(escape(str(target)), soft_wrap=True)

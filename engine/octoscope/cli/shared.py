@@ -112,9 +112,10 @@ def guarded(call: Callable[[], Any]) -> int:
         missing = (error.name or "").partition(".")[0]
         if missing in ("", "octoscope"):
             raise
+        extra = "gnn" if missing in ("sklearn", "torch_geometric") else "run"
         err.print(
             f"[bold]error:[/bold] this command needs {escape(missing)}, which is not installed. "
-            "Fix: pip install 'octoscope\\[run]'",
+            f"Fix: pip install 'octoscope\\[{extra}]'",
             soft_wrap=True,
         )
         return 1

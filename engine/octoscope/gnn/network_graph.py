@@ -21,7 +21,7 @@ from octoscope.octopus.network_schema import ROLES, relation_name
 HASHED = 32  # columns drawn by name
 RARE = 1000  # relations with fewer edges are "other relation", as in napistu-torch
 OTHER = "other relation"
-_SHARES = (0.70, 0.85)  # of the hash: below the first train, below the second val, then test
+SHARES = (0.70, 0.85)  # of the hash: below the first train, below the second val, then test
 
 
 def read_network_graph(path: str | Path) -> tuple[GnnGraph, pd.DataFrame]:
@@ -44,20 +44,37 @@ def read_network_graph(path: str | Path) -> tuple[GnnGraph, pd.DataFrame]:
     with octopus_folder(path) as folder:
         identifiers = read_table(folder, "identifiers").to_pandas()
         network = open_network(folder)
+    return graph_of_network(network, Path(path).name)[0], identifiers
+
+
+def graph_of_network(network: Network, name: str) -> tuple[GnnGraph, np.ndarray]:
+    """Make the graph of a network, as :func:`read_network_graph` does.
+
+    Parameters
+    ----------
+    name
+        What the network is called where it does not say so itself.
+
+    Returns
+    -------
+    tuple
+        The graph, and [edges] int64: the assertion of the network that each of its edges is.
+    """
     vertices, edges = network.vertices, network.edges
-    both = edges.both_ways
+    both = np.flatnonzero(edges.both_ways)
     src = np.concatenate([edges.src, edges.dst[both]]).astype(np.int64)
     dst = np.concatenate([edges.dst, edges.src[both]]).astype(np.int64)
     role_src = np.concatenate([edges.role_src, edges.role_dst[both]])
     role_dst = np.concatenate([edges.role_dst, edges.role_src[both]])
-    source = np.concatenate([edges.source, edges.source[both]])
-    order = np.lexsort((source, role_dst, role_src, dst, src))
-    src, dst, source = src[order], dst[order], source[order]
+    assertion = np.concatenate([np.arange(len(edges)), both])
+    order = np.lexsort((edges.source[assertion], role_dst, role_src, dst, src))
+    src, dst, assertion = src[order], dst[order], assertion[order]
     relation, relations = _relations(role_src[order], role_dst[order])
     x, columns = _features(vertices)
     names = pd.Index(vertices["name"].astype(str))
     share = pair_hash(names, src, dst) / float(2**64)
-    split = (1 + np.searchsorted(_SHARES, share, side="right")).astype(np.uint8)
+    split = (1 + np.searchsorted(SHARES, share, side="right")).astype(np.uint8)
+    source = edges.source[assertion]
     graph = GnnGraph(
         x=x, src=src, dst=dst,
         edge_attr=np.eye(max(len(network.sources), 1), dtype=np.float32)[source],
@@ -65,9 +82,9 @@ def read_network_graph(path: str | Path) -> tuple[GnnGraph, pd.DataFrame]:
         names=Network(vertices, network.genes, no_edges(), [], {}, network.folder),
         vertex_features=columns,
         edge_features=tuple(f"source {s}" for s in network.sources),
-        made_from=f"Octopus directory {network.meta.get('name') or Path(path).name}", known={},
+        made_from=f"Octopus directory {network.meta.get('name') or name}", known={},
     )  # fmt: skip
-    return graph, identifiers
+    return graph, assertion
 
 
 def _relations(role_src: np.ndarray, role_dst: np.ndarray) -> tuple[np.ndarray, tuple[str, ...]]:

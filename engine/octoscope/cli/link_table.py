@@ -1,0 +1,101 @@
+"""Tables of ``octoscope gnn evaluate``."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any
+
+import pandas as pd
+from rich.markup import escape
+from rich.table import Table
+
+if TYPE_CHECKING:
+    from octoscope.link_prediction.evaluate_links import Evaluation
+
+
+def link_table(found: Evaluation) -> Table:
+    """Return a row per scorer: AUC by kind of negatives, average precision, ranks and gain."""
+    about, metrics = found.about, found.metrics
+    rows = metrics[metrics["stratum"] == "all"]
+    kinds = [k for k in rows["negatives"].unique() if k != "candidates"]
+    leak = about["leak"]
+    title = (
+        f"{about['network']}, split by {about['split']['by']}: {about['test_edges']:,} test edges; "
+        f"copy or mirror in training: {leak['either']:.1%}; new end: {leak['new_end']:.1%}"
+    )
+    table = Table("scorer", *(f"AUC, {k}" for k in kinds), "MRR", "gain over best floor",
+                  title=escape(title), caption=escape(_caption(found)))  # fmt: skip
+    table.columns[0].no_wrap = True
+    for scorer in rows["scorer"].unique():
+        mine = rows[rows["scorer"] == scorer]
+        first = _row(mine, kinds[0], "auc")
+        gain = ""
+        if first["kind"] == "model" and first["best_floor"]:
+            gain = f"{_within(first, 'gain')} ({first['best_floor']})"
+        cells = [*(_cell(mine, k, "auc") for k in kinds), _cell(mine, "candidates", "mrr")]
+        table.add_row(escape(scorer), *cells, escape(gain))
+    return table
+
+
+def sign_table(found: Evaluation) -> Table:
+    """Return a row per scorer of the signs, a column per split."""
+    rows = found.signs
+    splits = list(rows["split"].unique())
+    first = rows[(rows["metric"] == "auc") & (rows["split"] == splits[0])].iloc[0]
+    said = (
+        f"{first['n_pairs']:,} test pairs of {first['n_regulators']:,} regulators, "
+        f"{first['n_activating'] / first['n_pairs']:.1%} activation; intervals by regulator"
+    )
+    table = Table("sign: AUC", *splits, "within a regulator",
+                  title="Activation against inhibition", caption=said)  # fmt: skip
+    table.columns[0].no_wrap = True
+    for scorer in rows["scorer"].unique():
+        mine = rows[rows["scorer"] == scorer]
+        areas = mine[mine["metric"] == "auc"].set_index("split")
+        within = mine[(mine["metric"] != "auc") & (mine["split"] == splits[0])]
+        cells = [_within(areas.loc[s]) if s in areas.index else "" for s in splits]
+        cells.append(_within(within.iloc[0]) if len(within) else "")
+        table.add_row(escape(scorer), *cells)
+    return table
+
+
+def summary(found: Evaluation) -> str:
+    """Return account and rows of all pairs as one JSON value."""
+    rows = found.metrics[found.metrics["stratum"] == "all"]
+    return json.dumps(
+        {**found.about, "metrics": _records(rows), "signs": _records(found.signs)},
+        ensure_ascii=False,
+    )
+
+
+def _records(frame: pd.DataFrame) -> Any:
+    return json.loads(frame.to_json(orient="records"))
+
+
+def _caption(found: Evaluation) -> str:
+    said = []
+    for account in found.about["negatives"]:
+        if account["part"] == "test":
+            said.append(
+                f"{account['how']}: {account['real']:.1%} of the draws were edges, "
+                f"{account['false']:.1%} of the {account['negatives']:,} negatives are"
+            )
+    if any(a["how"] == "uniform" for a in found.about["negatives"]):
+        said.append("uniform negatives are told from edges by degree alone")
+    return "; ".join(said)
+
+
+def _row(rows: pd.DataFrame, negatives: str, metric: str) -> Any:
+    found = rows[(rows["negatives"] == negatives) & (rows["metric"] == metric)]
+    return found.iloc[0] if len(found) else None
+
+
+def _cell(rows: pd.DataFrame, negatives: str, metric: str) -> str:
+    row = _row(rows, negatives, metric)
+    return "" if row is None else _within(row)
+
+
+def _within(row: Any, what: str = "value") -> str:
+    """Return a value and half of its 95 % interval."""
+    ends = ("low", "high") if what == "value" else (f"{what}_low", f"{what}_high")
+    return f"{row[what]:.3f} ± {(row[ends[1]] - row[ends[0]]) / 2:.3f}"

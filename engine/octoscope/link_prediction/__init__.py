@@ -1,0 +1,1 @@
+"""Link prediction on a network: splits, negatives, floors, metrics. Models stand beside floors."""

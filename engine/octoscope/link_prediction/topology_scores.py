@@ -1,0 +1,237 @@
+"""Rules that score a pair of vertices from the training edges alone: floors of link prediction.
+
+U is the symmetric adjacency, k its degrees, N(x) the neighbours of x.
+
+============================ ==================================================================
+``mirror``                    1 where the edge from target to source is in training
+``preferential_attachment``   out-degree of the source x in-degree of the target
+``common_neighbours``         |N(x) & N(y)|
+``adamic_adar``               sum over common neighbours of 1 / log k (Adamic and Adar 2003)
+``resource_allocation``       sum over common neighbours of 1 / k (Zhou et al. 2009)
+``l3``                        sum over paths x-u-v-y of 1 / sqrt(k_u k_v) (Kovacs et al. 2019)
+``personalised_pagerank``     of y by a walk on U that restarts at x with probability 0.15
+``spectral``                  product of leading eigenvectors of D^-1/2 U D^-1/2
+``directed_spectral``         product of leading singular vectors of D_out^-1/2 A D_in^-1/2
+============================ ==================================================================
+
+The first steps of personalised PageRank (three or more) are exact. The rest of the series is summed
+over the leading eigenvectors; :attr:`Topology.pagerank_error` bounds what they leave out. Sources
+of pairs are taken in blocks, so memory grows with the block and not with the pairs.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+from scipy import sparse
+
+from octoscope.link_prediction.adjacency import neighbours
+from octoscope.link_prediction.spectral import (
+    DIMENSIONS,
+    Spectrum,
+    directed_spectrum,
+    products,
+    spectrum,
+)
+
+RULES = (
+    "mirror", "preferential_attachment", "common_neighbours", "adamic_adar", "resource_allocation",
+    "l3", "personalised_pagerank", "spectral", "directed_spectral",
+)  # fmt: skip
+_PATHS = RULES[2:7]
+STAY = 0.85  # probability that the walk of PageRank goes on
+_ERROR, _MOST_STEPS = 1e-3, 20  # of PageRank, beyond which steps are summed over eigenvectors
+_SOURCES = 256  # at once: rows of a dense block
+_ENTRIES = 1 << 22  # neighbours of targets at once
+
+
+@dataclass(frozen=True)
+class Topology:
+    """Training edges as the rules read them.
+
+    Attributes
+    ----------
+    adjacency
+        [vertices, vertices] float32 CSR: 1 where a training edge leads from row to column.
+    dimensions
+        Of the spectral embeddings.
+    """
+
+    adjacency: sparse.csr_array
+    dimensions: int = DIMENSIONS
+
+    @cached_property
+    def near(self) -> sparse.csr_array:
+        """Symmetric adjacency."""
+        return neighbours(self.adjacency)
+
+    @cached_property
+    def degree(self) -> np.ndarray:
+        """[vertices] float64 numbers of distinct neighbours."""
+        return np.diff(self.near.indptr).astype(float)
+
+    @cached_property
+    def out_degree(self) -> np.ndarray:
+        """[vertices] float64 numbers of distinct targets."""
+        return np.diff(self.adjacency.indptr).astype(float)
+
+    @cached_property
+    def in_degree(self) -> np.ndarray:
+        """[vertices] float64 numbers of distinct sources."""
+        return np.bincount(self.adjacency.indices, minlength=len(self.degree)).astype(float)
+
+    @cached_property
+    def spectrum(self) -> Spectrum:
+        """Leading eigenvectors of the scaled symmetric adjacency."""
+        return spectrum(self.near, self.dimensions)
+
+    @cached_property
+    def directed(self) -> tuple[np.ndarray, np.ndarray]:
+        """Leading singular vectors of the scaled directed adjacency."""
+        return directed_spectrum(self.adjacency, self.dimensions)
+
+    @cached_property
+    def steps(self) -> int:
+        """Number of steps of PageRank's walk that are summed exactly."""
+        return next(t for t in range(3, _MOST_STEPS + 1) if self._left(t) < _ERROR or
+                    t == _MOST_STEPS)  # fmt: skip
+
+    @property
+    def pagerank_error(self) -> float:
+        """Largest error of a personalised PageRank between vertices of equal degree.
+
+        For others it is this times the root of degree of target / degree of source.
+        """
+        return self._left(self.steps)
+
+    def _left(self, steps: int) -> float:
+        left = np.array([min(self.spectrum.left_out, 1.0)])
+        return float(_tail(left, steps)[0])
+
+    def scores(
+        self, src: np.ndarray, dst: np.ndarray, rules: tuple[str, ...] = RULES
+    ) -> dict[str, np.ndarray]:
+        """Return [pairs] float64 scores by rule of ordered pairs ([pairs] int64 vertices)."""
+        n = len(self.degree)
+        asked, place = np.unique(src.astype(np.int64) * n + dst, return_inverse=True)
+        a, b = asked // n, asked % n
+        found = {}
+        if "mirror" in rules:
+            found["mirror"] = _entries(self.adjacency, b, a)
+        if "preferential_attachment" in rules:
+            found["preferential_attachment"] = self.out_degree[a] * self.in_degree[b]
+        if "spectral" in rules:
+            vectors = self.spectrum.vectors
+            found["spectral"] = products(vectors * self.spectrum.values, vectors, a, b)
+        if "directed_spectral" in rules:
+            found["directed_spectral"] = products(*self.directed, a, b)
+        wanted = [r for r in rules if r in _PATHS]
+        if wanted:
+            found |= self._paths(a, b, wanted)
+        return {rule: found[rule][place] for rule in rules}
+
+    def _paths(self, a: np.ndarray, b: np.ndarray, rules: list[str]) -> dict[str, np.ndarray]:
+        """Return scores of paths of two and three edges; ``a`` ascends."""
+        k = np.maximum(self.degree, 1)
+        inverse, root = 1 / k, 1 / np.sqrt(k)
+        log = np.where(self.degree > 1, 1 / np.log(np.maximum(self.degree, 2)), 0)
+        shared = {
+            "common_neighbours": np.ones_like(k), "adamic_adar": log,
+            "resource_allocation": inverse,
+        }  # fmt: skip
+        shared = {rule: weight for rule, weight in shared.items() if rule in rules}
+        out = {rule: np.zeros(len(a)) for rule in rules}
+        starts, first = np.unique(a, return_index=True)
+        bounds = np.append(first, len(a))
+        by_inverse, by_root = (_by_rows(self.near, w) for w in (inverse, root))
+        for lo in range(0, len(starts), _SOURCES):
+            mine = starts[lo : lo + _SOURCES]
+            pairs = slice(bounds[lo], bounds[min(lo + _SOURCES, len(starts))])
+            row, target = np.searchsorted(mine, a[pairs]), b[pairs]
+            ends = self.near[mine]
+            if shared:
+                found = self._reach(ends.toarray(), row, target, list(shared.values()))
+                for rule, values in zip(shared, found, strict=True):
+                    out[rule][pairs] = values
+            if "personalised_pagerank" in out:
+                out["personalised_pagerank"][pairs] = self._pagerank(
+                    ends, (ends @ by_inverse).toarray(), row, a[pairs], target
+                )
+            if "l3" in out:
+                block = (ends @ by_root).toarray()
+                (out["l3"][pairs],) = self._reach(block, row, target, [root])
+        return out
+
+    def _reach(
+        self, block: np.ndarray, row: np.ndarray, target: np.ndarray, weights: list[np.ndarray]
+    ) -> list[np.ndarray]:
+        """Return [pairs] sums over neighbours v of the target of ``block[row, v] * weight[v]``.
+
+        One answer for each of ``weights`` ([vertices] each).
+        """
+        out = [np.zeros(len(row)) for _ in weights]
+        size = self.degree[target].astype(np.int64)
+        total = np.cumsum(size)
+        lo = 0
+        while lo < len(row):
+            before = total[lo] - size[lo]
+            hi = max(lo + 1, int(np.searchsorted(total, before + _ENTRIES, side="right")))
+            count = size[lo:hi]
+            pair = np.repeat(np.arange(hi - lo), count)
+            within = np.arange(len(pair)) - np.repeat(np.cumsum(count) - count, count)
+            via = self.near.indices[self.near.indptr[target[lo:hi]][pair] + within]
+            value = block[row[lo:hi][pair], via]
+            for one, weight in zip(out, weights, strict=True):
+                one[lo:hi] = np.bincount(pair, value * weight[via], hi - lo)
+            lo = hi
+        return out
+
+    def _pagerank(
+        self, ends: sparse.csr_array, two: np.ndarray, row: np.ndarray, a: np.ndarray, b: np.ndarray
+    ) -> np.ndarray:
+        """Return ``sum over t of (1 - STAY) STAY^t P^t(a, b)`` with ``P = D^-1 U``.
+
+        ``P = D^-1/2 S D^1/2``, so ``P^t(x, y) = sqrt(k_y / k_x) sum_j l_j^t v_xj v_yj``.
+
+        Parameters
+        ----------
+        ends
+            [sources, vertices] rows of U.
+        two
+            [sources, vertices] ``ends @ P``.
+        row
+            [pairs] rows of these two.
+        a, b
+            [pairs] vertices.
+        """
+        inverse = 1 / np.maximum(self.degree, 1)
+        walk = STAY * _entries(ends, row, b) + STAY**2 * two[row, b]
+        for t in range(3, self.steps):
+            two = (self.near @ (two * inverse.astype(np.float32)).T).T
+            walk += STAY**t * two[row, b]
+        (last,) = self._reach(two, row, b, [inverse])
+        walk += STAY**self.steps * last
+        vectors = self.spectrum.vectors
+        rest = products(vectors * _tail(self.spectrum.values, self.steps), vectors, a, b)
+        return (1 - STAY) * walk * inverse[a] + np.sqrt(self.degree[b] * inverse[a]) * rest
+
+
+def _tail(values: np.ndarray, steps: int) -> np.ndarray:
+    """Return ``sum over t > steps of (1 - STAY) (STAY l)^t`` of eigenvalues l."""
+    return (1 - STAY) * (STAY * values) ** (steps + 1) / (1 - STAY * values)
+
+
+def _by_rows(matrix: sparse.csr_array, weight: np.ndarray) -> sparse.csr_array:
+    out = matrix.copy()
+    out.data = np.repeat(weight, np.diff(matrix.indptr)).astype(np.float32)
+    return out
+
+
+def _entries(matrix: sparse.csr_array, row: np.ndarray, column: np.ndarray) -> np.ndarray:
+    """Return [pairs] float64 of single entries."""
+    if not len(row):
+        return np.zeros(0)
+    found = sparse.csr_matrix(matrix)[row, column]  # an array of either kind of sparse class
+    return np.asarray(found, float).ravel()
