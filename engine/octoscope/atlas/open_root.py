@@ -17,6 +17,7 @@ import zarr
 
 from octoscope.atlas import chunks
 from octoscope.atlas.frame_columns import attribute, refuse_unknown_frame
+from octoscope.atlas.hdf5_guard import require_walkable
 from octoscope.errors import InputError
 
 _HDF5 = b"\x89HDF\r\n\x1a\n"
@@ -78,10 +79,13 @@ def _hdf5(file: Path, path: str, inside: str) -> Any:
     """Open a file, and the group ``inside`` it ('' for its root)."""
     if not file.exists():
         raise InputError(path, "does not exist", "check atlas.path")
+    if not file.is_file():
+        raise InputError(path, "is no regular file", _ADVICE)
     try:
         if not h5py.is_hdf5(file):
             with file.open("rb") as handle:
                 raise _not_hdf5(path, handle.read(64))
+        require_walkable(file, path)
         return _part(_hdf5_file(file), inside, path)
     except OSError as error:
         raise _unopened(path, error) from None
