@@ -242,7 +242,8 @@ _INSPECT = ("models inspect {}/model", "models inspect {}/model --json")
 _RUN = (
     "status {}/run", "status {}/run --json", "verify {}/run", "verify {}/run --json",
     "compare layers {}/run --unchecked", "compare models {}/run",
-    "compare models {}/run --unchecked", "compare runs {}/run {}/run", "verdict {}/run", "report {}/run", "repair {}/run --dry-run",
+    "compare models {}/run --unchecked", "compare runs {}/run {}/run", "verdict {}/run",
+    "report {}/run", "repair {}/run --dry-run",
     "export {}/run --out {out}/e.tsv", "export {}/run --out {out}/e.tsv --unchecked",
     "report {}/run --view logit --out {out}/r.html --unchecked",
     "pool {}/run --category T --category m --out {out}/p",
