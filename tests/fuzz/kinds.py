@@ -272,7 +272,7 @@ KINDS: dict[str, Kind] = {
     "network": Kind(_network, ("net/*", "net/*/*", "pairs.*", "genes.txt"),
                     ("octopus info {}/net", "octopus info {}/net --check",
                      "octopus lookup {}/net {}/pairs.parquet {out}/l.tsv",
-                     "octopus lookup {}/net {}/pairs.tsv {out}/l.parquet --paths 2",
+                     "octopus lookup {}/net {}/pairs.tsv {out}/l.parquet --distance 2",
                      "octopus genes {}/net {}/genes.txt {out}/g.tsv",
                      "octopus export {}/net {out}/e.graphml --format graphml",
                      "octopus export {}/net {out}/e.tsv --format omnipath",
