@@ -122,7 +122,11 @@ def reading(
     except Exception as error:
         if isinstance(error, OSError) and error.errno is not None:
             raise
-        raise make(str(where), f"cannot be read: {in_one_line(error)}", fix) from error
+        problem = f"cannot be read: {in_one_line(error)}"
+        if isinstance(error, MemoryError):
+            problem = f"does not fit into memory ({in_one_line(error)})"
+            fix = f"free memory, or raise its limit (ulimit -v); if it should fit, {fix}"
+        raise make(str(where), problem, fix) from error
 
 
 def reads(fix: str) -> Callable[[Callable[P, R]], Callable[P, R]]:

@@ -15,15 +15,20 @@ from octoscope.errors import OctoscopeError, OctoscopeWarning
 
 from tests.ports import free_ports
 
-# starts a process in a session of its own that ignores requests to end, as a driver starts Ray's
+# Starts processes as a driver starts Ray's: in sessions of their own, deaf to requests to end. One
+# has lost its environment, the other its parent.
 DRIVER = """
 import subprocess, sys, time
 from octoscope.cluster.connect import _ended_with_this_process
 stubborn = "import signal, time; signal.signal(15, signal.SIG_IGN); print(1, flush=True); time.sleep(99)"
+between = "import subprocess, sys; print(subprocess.Popen([sys.executable, '-c', sys.argv[1]], start_new_session=True).pid, flush=True)"
 with _ended_with_this_process():
-    child = subprocess.Popen([sys.executable, "-c", stubborn], stdout=subprocess.PIPE, start_new_session=True)
+    given = {"stdout": subprocess.PIPE, "start_new_session": True, "text": True}
+    child = subprocess.Popen([sys.executable, "-c", stubborn], env={}, **given)
     child.stdout.readline()
-    print(child.pid, flush=True)
+    orphan = subprocess.Popen([sys.executable, "-c", between, stubborn], **given).stdout.readline().strip()
+    time.sleep(1)  # so that they are seen
+    print(child.pid, orphan, flush=True)
     if sys.argv[1] == "waits":
         time.sleep(99)
 """  # noqa: E501
@@ -35,13 +40,13 @@ def test_what_a_driver_started_ends_with_it(how: str) -> None:
         [sys.executable, "-c", DRIVER, how], stdout=subprocess.PIPE, text=True
     )
     assert driver.stdout is not None
-    child = psutil.Process(int(driver.stdout.readline()))
-    assert child.is_running()
+    left = [psutil.Process(int(pid)) for pid in driver.stdout.readline().split()]
+    assert len(left) == 2
     if how == "waits":
         os.kill(driver.pid, signal.SIGKILL)
     assert driver.wait(60) == (-signal.SIGKILL if how == "waits" else 0)
     begun = time.monotonic()
-    while child.is_running() and child.status() != psutil.STATUS_ZOMBIE:
+    while any(p.is_running() and p.status() != psutil.STATUS_ZOMBIE for p in left):
         assert time.monotonic() - begun < 10
         time.sleep(0.05)
 

@@ -46,7 +46,7 @@ def import_all() -> None:
         # this one imports Ray, which starts threads; nothing here reaches a cluster
         if module.name != "octoscope.cluster.metrics":
             importlib.import_module(module.name)
-    for name in ("anndata", "transformers.models.bert.modeling_bert"):
+    for name in ("anndata", "numba", "matplotlib.figure", "transformers.models.bert.modeling_bert"):
         importlib.import_module(name)
     gc.collect()
     gc.freeze()  # so that children do not copy what they only count

@@ -139,7 +139,7 @@ def _ended_with_this_process() -> Iterator[None]:
     token = uuid.uuid4().hex
     os.environ[orphan_watch.TOKEN] = token
     watch = subprocess.Popen(
-        [sys.executable, "-P", str(orphan_watch.__file__), token],
+        [sys.executable, "-P", str(orphan_watch.__file__), str(os.getpid()), token],
         stdin=subprocess.PIPE,
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
