@@ -19,7 +19,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-CPU, WALL = 10, 40  # seconds: of computing, and of the clock on a machine that others use too
+CPU, WALL = 10, 90  # seconds: of computing, and of the clock on a machine that others use too
 ROOM = 3 << 30  # bytes that a child may ask for beyond what it starts with
 
 
@@ -69,6 +69,7 @@ def forked(call: Callable[[], Any], *, cpu: int = CPU, wall: float = WALL) -> En
             try:
                 os.dup2(out.fileno(), 1)
                 os.dup2(err.fileno(), 2)
+                sys.stdout, sys.stderr = (os.fdopen(os.dup(n), "w") for n in (1, 2))
                 resource.setrlimit(resource.RLIMIT_CPU, (cpu, cpu + 1))
                 room = _data_size() + ROOM
                 resource.setrlimit(resource.RLIMIT_DATA, (room, room))
