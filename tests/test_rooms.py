@@ -49,7 +49,7 @@ ALLOWED: dict[str, set[str]] = {
         "analysis", "atlas", "attention", "row_blocks", "config", "errors", "models", "run_plan",
         "results", "store",
     },
-    "probe": {"atlas", "config", "errors", "models", "output_files"},
+    "probe": {"atlas", "config", "errors", "models", "output_files", "zip_parts"},
     "planning": {
         "analysis", "atlas", "attention", "config", "errors", "extract", "genes", "gnn",
         "json_values", "models", "octopus", "output_files", "run_plan", "probe", "store",

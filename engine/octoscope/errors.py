@@ -1,6 +1,16 @@
 """Errors that reach the user, each with the exit code that the command line returns; warnings."""
 
+from __future__ import annotations
+
 import warnings
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from functools import wraps
+from pathlib import Path
+from typing import ParamSpec, TypeVar
+
+P = ParamSpec("P")
+R = TypeVar("R")
 
 
 class OctoscopeWarning(UserWarning):
@@ -56,6 +66,14 @@ class DamagedRunError(OctoscopeError):
     """A run directory is incomplete or an object in it does not match its digest."""
 
 
+MEND = "use `octoscope repair`"
+
+
+def damaged_run(where: str, problem: str, fix: str) -> DamagedRunError:
+    """Return the error of a part of a run that cannot be read."""
+    return DamagedRunError(f"{where}: {problem}; {fix}")
+
+
 class MemoryShortError(OctoscopeError):
     """A single cell does not fit into memory; another attempt would not either."""
 
@@ -70,3 +88,56 @@ class MassError(OctoscopeError):
 
 class ActivationError(OctoscopeError):
     """A model's queries or keys are not finite: the unit must not be committed."""
+
+
+@contextmanager
+def reading(
+    where: str | Path, fix: str, make: Callable[[str, str, str], OctoscopeError] = InputError
+) -> Iterator[None]:
+    """Make one error, which names what is read, of whatever a reader raises on it.
+
+    Readers check what they expect and say precisely what is wrong. Damaged files reach libraries in
+    states that nobody foresaw; what those raise (also MemoryError and RecursionError) ends here.
+
+    Parameters
+    ----------
+    where
+        The file, and the place in it.
+    fix
+        What to do.
+    make
+        Makes the error of ``where``, the problem and ``fix``.
+
+    Raises
+    ------
+    OctoscopeError
+        As the reader raised it, or made here.
+    OSError
+        As the reader raised it, where it has a number: the system failed, not the file.
+    """
+    try:
+        yield
+    except OctoscopeError:
+        raise
+    except Exception as error:
+        if isinstance(error, OSError) and error.errno is not None:
+            raise
+        problem = f"cannot be read: {in_one_line(error)}"
+        if isinstance(error, MemoryError):
+            problem = f"does not fit into memory ({in_one_line(error)})"
+            fix = f"free memory, or raise its limit (ulimit -v); if it should fit, {fix}"
+        raise make(str(where), problem, fix) from error
+
+
+def reads(fix: str) -> Callable[[Callable[P, R]], Callable[P, R]]:
+    """Decorate a reader whose first parameter is the path that it reads; see :func:`reading`."""
+
+    def decorate(reader: Callable[P, R]) -> Callable[P, R]:
+        @wraps(reader)
+        def read(*args: P.args, **kwargs: P.kwargs) -> R:
+            with reading(str(args[0]), fix):
+                return reader(*args, **kwargs)
+
+        return read
+
+    return decorate

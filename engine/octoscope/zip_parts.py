@@ -1,11 +1,14 @@
-"""Zip archives as torch writes them: whether the parts match their checksums and their sizes."""
+"""Zip archives of torch and numpy: whether parts match their checksums and stated sizes."""
 
 from __future__ import annotations
 
+import math
 import zipfile
 import zlib
 from pathlib import Path
 from typing import IO
+
+import numpy as np
 
 _BLOCK = 1 << 20
 _INFLATES = 20  # times: torch stores its parts as they are, so that nothing inflates
@@ -60,3 +63,36 @@ def part_of(file: Path, end: str, most: int) -> bytes:
             return b""
     except _DAMAGED as error:
         raise zipfile.BadZipFile(str(error)) from None
+
+
+def read_npz(file: Path) -> dict[str, np.ndarray]:
+    """Return the arrays of an ``.npz`` file; sizes that it states are compared with its parts.
+
+    Raises
+    ------
+    ValueError
+        If it is no such file, damaged, holds Python objects, or states other sizes than it has.
+    """
+    try:
+        with zipfile.ZipFile(file) as archive:
+            for part in archive.infolist():
+                with archive.open(part) as handle:
+                    _require_stated(part, handle)
+        with np.load(file, allow_pickle=False) as arrays:
+            return dict(arrays)
+    except (*_DAMAGED, KeyError, TypeError, AttributeError, SyntaxError, MemoryError) as error:
+        raise ValueError(f"no sound npz file: {error}") from None
+
+
+def _require_stated(part: zipfile.ZipInfo, handle: IO[bytes]) -> None:
+    version = np.lib.format.read_magic(handle)
+    read = {
+        (1, 0): np.lib.format.read_array_header_1_0,
+        (2, 0): np.lib.format.read_array_header_2_0,
+    }
+    if version not in read:
+        raise ValueError(f"{part.filename} is of version {version}")
+    shape, _, kind = read[version](handle)
+    size = part.file_size - handle.tell()
+    if math.prod(shape) * kind.itemsize != size:
+        raise ValueError(f"{part.filename} states shape {shape} of {kind} and has {size} bytes")

@@ -16,12 +16,13 @@ from scipy import sparse
 from octoscope.atlas import frames, open_store
 from octoscope.atlas.cell_digests import GENES, CellDigests, differing, is_reading
 from octoscope.atlas.cell_index import CellIndex, build_index
+from octoscope.atlas.chunks import RESTORE
 from octoscope.atlas.counts import Rows, canonical, check_counts, find_counts, sample_rows
 from octoscope.atlas.gene_columns import absent_id_column, where_ids_are
 from octoscope.atlas.open_root import open_root
 from octoscope.config import AtlasConfig
 from octoscope.config.run_settings import RunSettings
-from octoscope.errors import InputError
+from octoscope.errors import InputError, reading
 from octoscope.genes import GeneTable, NoGeneIds, read_aliases, resolve_genes
 
 _AHEAD = 1 << 21  # values decoded at a time: 16 MB, and what is read of them again
@@ -61,6 +62,10 @@ class Atlas:
     def __init__(self, config: AtlasConfig, *, counts: tuple[str, Rows] | None = None) -> None:
         """Open the store; ``counts``: their place and rows, where they are read from elsewhere."""
         self.config = config
+        with reading(config.path, RESTORE):
+            self._open(config, counts)
+
+    def _open(self, config: AtlasConfig, counts: tuple[str, Rows] | None) -> None:
         self._root = open_root(config.path)
         self.cell_ids = frames.read_index(self._root["obs"], config.path)
         self.counts_source, self._rows = counts or find_counts(self._root, config)

@@ -75,7 +75,7 @@ def info(
     result = AtlasInfo()
     found = result.findings
     root = None
-    with found.caught():
+    with found.caught(config.path):
         root = open_root(config.path)
     if root is None:
         return result
@@ -83,19 +83,19 @@ def info(
     good = place is not None and not found.errors
     good &= inspect_genes(root, config, place, found)
     index = None
-    with found.caught():
+    with found.caught(config.path):
         obs = chunks.required(root, "obs", config.path)
         index = inspect_cells(obs, config, seed, found)
-    with found.caught():
+    with found.caught(config.path):
         result.arrays = [cost_of_array(a) for a in arrays_of(root, config, place)]
         check_layout(result.arrays, place, root, found)
     if good:
-        with found.caught():
+        with found.caught(config.path):
             # what is summed on asking is summed here, and was noted above
             atlas = Atlas(config.model_copy(update={"duplicate_genes": "sum"}))
             _describe(atlas, config, index, result, seed, quick, on_progress or (lambda *_: None))
     if place is not None and any(WHOLE in f.problem for f in found.errors):
-        with found.caught():
+        with found.caught(config.path):
             n = len(frames.read_index(root["obs"], config.path))
             rows = sample_rows(n) if quick else np.arange(n)
             inspect_fractions(root, place, config, rows, found)

@@ -47,7 +47,7 @@ def inspect_cells(obs: Any, config: AtlasConfig, seed: int, found: Findings) -> 
     if any(c is None for c in columns) or (config.replicate_key is not None and donors is None):
         return None
     index = None
-    with found.caught():
+    with found.caught(config.path):
         ids = frames.read_index(obs, config.path)
         named = [c for c in columns if c is not None]
         index = build_index(
@@ -67,7 +67,7 @@ def _column(
     if name not in have:
         found.error(where, f"no column {name!r}; it has {have}", f"name one of them as {kind}")
         return None
-    with found.caught():
+    with found.caught(config.path):
         column = frames.read_column(obs, name, config.path, fill_missing=config.fill_missing)
         missing = int(column.isna().sum())
         if missing:
@@ -112,7 +112,7 @@ def _primary(obs: Any, config: AtlasConfig, found: Findings) -> np.ndarray | Non
     if "is_primary_data" not in frames.frame_columns(obs):
         found.note(where, "no such column", "all cells count; copies of other data sets do too")
         return None
-    with found.caught():
+    with found.caught(config.path):
         column = frames.read_column(
             obs, "is_primary_data", config.path, fill_missing=config.fill_missing
         )

@@ -12,7 +12,7 @@ from octoscope.atlas import chunks, frames, open_store
 from octoscope.atlas.counts import candidates, count_fault, find_counts, look_for_counts
 from octoscope.atlas.open_root import open_root
 from octoscope.config import AtlasConfig
-from octoscope.errors import InputError
+from octoscope.errors import InputError, reading
 
 Look = Callable[[np.ndarray, int], str | None]  # values, and the row of the first
 
@@ -102,6 +102,11 @@ def check(config: AtlasConfig) -> AtlasCheck:
     InputError
         If it is no AnnData store, or counts or a named column are not in it.
     """
+    with reading(config.path, chunks.RESTORE):
+        return _checked(config)
+
+
+def _checked(config: AtlasConfig) -> AtlasCheck:
     root = open_root(config.path)
     name = _counts_name(root, config)
     result = AtlasCheck(name)

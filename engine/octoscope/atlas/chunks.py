@@ -39,6 +39,7 @@ RESTORE_ABSENT = (
 
 _CHECKSUMS = ("crc32", "crc32c", "adler32", "fletcher32", "jenkins_lookup3", "gzip", "zlib")
 _BLOCK = 1 << 20  # elements
+_LARGE = 1 << 26  # bytes read at once, from which on the last chunk is looked for first
 
 Chunk = tuple[int, ...]
 
@@ -284,6 +285,8 @@ def read_rows(
         Naming the first chunk that is missing or cannot be decoded.
     """
     stop = int(array.shape[0]) if stop is None else stop
+    if not fill_missing:
+        require_end(path, array, first, stop)
     try:
         values = np.asarray((array if through is None else through)[first:stop])
     except BROKEN as error:
@@ -310,6 +313,29 @@ def read_rows(
         if not is_stored(array, chunk):
             raise damage(path, array, chunk, ABSENT)
     return values
+
+
+def require_end(path: str, array: Any, first: int = 0, stop: int | None = None) -> None:
+    """Refuse to make room for rows [first, stop) of which not even the last chunk is stored.
+
+    An array may state any shape; what is missing reads as zeros, so that memory would fill. Small
+    arrays are not asked for.
+
+    Raises
+    ------
+    DamageError
+        Naming the last chunk.
+    """
+    stop = int(array.shape[0]) if stop is None else stop
+    size = (stop - first) * math.prod(int(n) for n in array.shape[1:]) * array.dtype.itemsize
+    if size < _LARGE:
+        return
+    grid = grid_of(array)
+    last = ((stop - 1) // grid[0],) + tuple(
+        (int(n) - 1) // c for n, c in zip(array.shape[1:], grid[1:], strict=True)
+    )
+    if not is_stored(array, last):
+        raise damage(path, array, last, ABSENT)
 
 
 def range_fault(values: np.ndarray, low: int, stop: int) -> tuple[int, str] | None:

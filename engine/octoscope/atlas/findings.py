@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from typing import Any, Literal
 
-from octoscope.errors import InputError
+from octoscope.errors import InputError, reading
 
 Severity = Literal["error", "warning", "note"]
 _SHOWN = 8  # names in a sentence
@@ -58,10 +58,14 @@ class Findings:
         self.add("note", where, problem, fix)
 
     @contextmanager
-    def caught(self) -> Iterator[None]:
-        """Turn an error of what is done inside into a finding, and go on behind it."""
+    def caught(self, where: str) -> Iterator[None]:
+        """Turn an error of what is done inside into a finding, and go on behind it.
+
+        ``where``: the store, for what its readers did not foresee.
+        """
         try:
-            yield
+            with reading(where, "restore the store from a copy, or write it again"):
+                yield
         except InputError as error:
             self.error(error.where, error.problem, error.fix)
 

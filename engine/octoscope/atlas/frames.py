@@ -9,7 +9,7 @@ import pandas as pd
 
 from octoscope.atlas import chunks
 from octoscope.atlas.frame_columns import ColumnPart, attribute, column_parts, column_values
-from octoscope.errors import InputError
+from octoscope.errors import InputError, reading
 
 
 def as_text(values: Any, missing: str | None = None) -> np.ndarray:
@@ -56,9 +56,7 @@ def read_column(group: Any, name: str, path: str, *, fill_missing: bool = False)
         If a chunk of it is missing, cannot be decoded or names a category that is not there; if
         its layout is not known, or it has another length than the index.
     """
-    values = pd.Series(_read(group, name, path, fill_missing))
-    _require_length(group, name, len(values), path)
-    return values
+    return pd.Series(_read(group, name, path, fill_missing))
 
 
 def read_frame(group: Any, path: str) -> pd.DataFrame:
@@ -75,11 +73,15 @@ def read_frame(group: Any, path: str) -> pd.DataFrame:
     columns = {}
     for name in frame_columns(group):
         columns[name] = _whole(group, name, path)
-        _require_length(group, name, len(columns[name]), path)
     return pd.DataFrame(columns, index=index)
 
 
 def _read(group: Any, name: str, path: str, fill_missing: bool = False) -> Any:
+    with reading(f"{path}: {chunks.name_of(group)}/{name}", chunks.RESTORE):
+        return _read_parts(group, name, path, fill_missing)
+
+
+def _read_parts(group: Any, name: str, path: str, fill_missing: bool) -> Any:
     parts = column_parts(group, name, path)
     for part in parts:
         for chunk in () if fill_missing or part.fill_missing else chunks.chunks_of(part.array):
@@ -89,11 +91,13 @@ def _read(group: Any, name: str, path: str, fill_missing: bool = False) -> Any:
 
 
 def _whole(group: Any, name: str, path: str) -> Any:
-    return _decoded(group, name, column_parts(group, name, path), path)
+    with reading(f"{path}: {chunks.name_of(group)}/{name}", chunks.RESTORE):
+        return _decoded(group, name, column_parts(group, name, path), path)
 
 
 def _decoded(group: Any, name: str, parts: list[ColumnPart], path: str) -> Any:
     """Return a column as AnnData's reader of frames gives it; ``parts`` are its arrays."""
+    _require_sizes(group, name, parts, path)
     try:
         return column_values(group, name, path)
     except InputError:
@@ -119,6 +123,23 @@ def _refuse_undecodable(parts: list[ColumnPart], path: str) -> None:
                 problem = fault[1] if fault else None
             if problem is not None:
                 raise chunks.damage(path, part.array, chunk, problem)
+
+
+def _require_sizes(group: Any, name: str, parts: list[ColumnPart], path: str) -> None:
+    """Compare the sizes that arrays state with each other, or their store, before they are read."""
+    *others, values = parts
+    rows = int(values.array.shape[0])
+    if name == index_name(group):
+        chunks.require_end(path, values.array)
+    else:
+        _require_length(group, name, rows, path)
+    for part in others:
+        if not part.fill_missing:  # names of categories
+            chunks.require_end(path, part.array)
+        elif int(part.array.shape[0]) != rows:
+            where = f"{path}: {chunks.name_of(part.array)}"
+            problem = f"{part.array.shape[0]:,} values for {rows:,}"
+            raise InputError(where, problem, chunks.RESTORE)
 
 
 def _require_length(group: Any, name: str, rows: int, path: str) -> None:

@@ -24,7 +24,7 @@ from octoscope.genes import NoGeneIds, identifier_in, read_aliases, resolve_gene
 def inspect_genes(root: Any, config: AtlasConfig, place: str | None, found: Findings) -> bool:
     """Note what becomes of the gene ids; returns whether they can be used, summed if need be."""
     path, key = config.path, config.gene_id_key
-    with found.caught():
+    with found.caught(path):
         var = open_store.genes_of(root, place or "X", path)
         have, where = frames.frame_columns(var), f"{path}: var[{key or 'index'}]"
         if key is not None and key not in have:

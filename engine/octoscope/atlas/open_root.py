@@ -17,7 +17,8 @@ import zarr
 
 from octoscope.atlas import chunks
 from octoscope.atlas.frame_columns import attribute, refuse_unknown_frame
-from octoscope.errors import InputError
+from octoscope.atlas.hdf5_guard import require_walkable
+from octoscope.errors import InputError, reading
 
 _HDF5 = b"\x89HDF\r\n\x1a\n"
 _HDF5_NAMES = (".h5ad", ".h5mu", ".h5", ".hdf5", ".loom")
@@ -49,6 +50,11 @@ def open_root(path: str) -> Any:
         If nothing is there, or it is neither Zarr nor HDF5, or not AnnData, or its frames are
         stored as AnnData did before version 0.7.
     """
+    with reading(path, _ADVICE):
+        return _anndata(path)
+
+
+def _anndata(path: str) -> Any:
     group = _opened(path)
     missing = [name for name in ("X", "obs", "var") if chunks.member(group, name, path) is None]
     if missing == ["X"] and any(name in group for name in ("raw", "raw.X", "layers")):
@@ -78,10 +84,13 @@ def _hdf5(file: Path, path: str, inside: str) -> Any:
     """Open a file, and the group ``inside`` it ('' for its root)."""
     if not file.exists():
         raise InputError(path, "does not exist", "check atlas.path")
+    if not file.is_file():
+        raise InputError(path, "is no regular file", _ADVICE)
     try:
         if not h5py.is_hdf5(file):
             with file.open("rb") as handle:
                 raise _not_hdf5(path, handle.read(64))
+        require_walkable(file, path)
         return _part(_hdf5_file(file), inside, path)
     except OSError as error:
         raise _unopened(path, error) from None

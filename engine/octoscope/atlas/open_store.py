@@ -13,7 +13,7 @@ import numpy as np
 
 from octoscope.atlas import blosc, chunks, codec_pipeline
 from octoscope.atlas.frame_columns import REWRITE, attribute, refuse_unknown_frame
-from octoscope.errors import InputError
+from octoscope.errors import InputError, reading
 
 _RUN = 1 << 21  # values read at a time: 16 chunks as `atlas convert` writes them
 
@@ -370,6 +370,11 @@ def open_rows(node: Any, path: str, *, fill_missing: bool = False) -> SparseRows
         If the row pointers cannot be read.
     """
     where = f"{path}: {chunks.name_of(node)}"
+    with reading(where, chunks.RESTORE):
+        return _opened(node, path, where, fill_missing)
+
+
+def _opened(node: Any, path: str, where: str, fill_missing: bool) -> SparseRows | DenseRows:
     encoding = attribute(node, "encoding-type", "array")
     if encoding == "csr_matrix":
         return SparseRows(node, path, fill_missing=fill_missing)

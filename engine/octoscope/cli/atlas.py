@@ -127,8 +127,8 @@ def atlas_info(
         typer.echo(json.dumps(result.as_dict(), ensure_ascii=False))
     else:
         _show_info(path, result)
-    for finding in result.findings.errors:
-        said = f"{finding.where}: {finding.problem}. Fix: {finding.fix}"
+    errors = (f"{f.where}: {f.problem}. Fix: {f.fix}" for f in result.findings.errors)
+    for said in dict.fromkeys(errors):  # several readers may meet one damage
         err.print(f"[bold]bad input:[/bold] {_plain(said)}", soft_wrap=True)
     if result.findings.errors:
         raise typer.Exit(2)

@@ -17,7 +17,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from octoscope.config.yaml_values import parse_yaml
-from octoscope.errors import InputError, OctoscopeError, OctoscopeWarning
+from octoscope.errors import InputError, OctoscopeError, OctoscopeWarning, in_one_line
 
 out = Console()
 err = Console(stderr=True)
@@ -92,6 +92,16 @@ def _show_warning(
         print(warnings.formatwarning(message, category, filename, lineno), file=sys.stderr, end="")
 
 
+def _require_assertions() -> None:
+    """Refuse an interpreter that leaves assertions out: zarr reads metadata inside some."""
+    if sys.flags.optimize:
+        raise InputError(
+            "PYTHONOPTIMIZE (or python -O)",
+            "zarr cannot read any store without assertions",
+            "unset it",
+        )
+
+
 def guarded(call: Callable[[], Any]) -> int:
     """Call, print an error in one line, and return the exit code."""
     warnings.showwarning = _show_warning
@@ -101,6 +111,7 @@ def guarded(call: Callable[[], Any]) -> int:
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, _stop)
     try:
+        _require_assertions()
         code = call()
         return code if isinstance(code, int) else 0
     except OctoscopeError as error:
@@ -119,6 +130,14 @@ def guarded(call: Callable[[], Any]) -> int:
             soft_wrap=True,
         )
         return 1
-    except OSError as error:
-        err.print(f"[bold]error:[/bold] {escape(str(error))}", soft_wrap=True)
+    except ImportError as error:  # a library that cannot be mapped into memory, too
+        said = f"a library cannot be loaded ({in_one_line(error)}). Fix: check limits of memory"
+        err.print(f"[bold]error:[/bold] {escape(said)}, and the installation", soft_wrap=True)
         return 1
+    except MemoryError:
+        pass  # behind this, what its frames hold is free
+    except OSError as error:
+        err.print(f"[bold]error:[/bold] {escape(in_one_line(str(error)))}", soft_wrap=True)
+        return 1
+    sys.stderr.write("error: out of memory. Fix: free memory, or raise its limit (ulimit -v)\n")
+    return 1

@@ -6,19 +6,23 @@ import logging
 import os
 import signal
 import socket
+import subprocess
 import sys
 import tempfile
 import threading
+import uuid
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
 import octoscope
-from octoscope.errors import OctoscopeError, in_one_line
+from octoscope.cluster import orphan_watch
+from octoscope.errors import OctoscopeError, in_one_line, warn
 
 _OBJECT_STORE = 256 * 1024 * 1024  # only plans and small tables travel
+_IN_JOB = "RAY_JOB_CONFIG_JSON_ENV_VAR"  # set in what `ray job submit` starts
 _ANSWER = 5.0  # seconds in which a head must answer
 _HELLO = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + bytes((0, 0, 0, 4, 0, 0, 0, 0, 0))  # gRPC's own
 
@@ -43,15 +47,42 @@ def require_start(given: str | None) -> None:
     """
     _require_own_package()
     address = address_of(given)
-    if address is None or address in ("auto", "local"):
+    if address is None or address == "local":
         return
+    if address == "auto":
+        _require_any()
+    else:
+        _require_answer(address)
+    if given is None and _IN_JOB not in os.environ:
+        warn(
+            f"RAY_ADDRESS is set: the run computes on the Ray at {address}. Unset it to compute on "
+            "this machine alone, or give --address"
+        )
+
+
+def _require_any() -> None:
+    """Refuse ``auto`` where no Ray runs on this machine."""
+    _choose_modes()
+    from ray._private import services
+
+    find = getattr(services, "canonicalize_bootstrap_address", None)
+    try:
+        found = None if find is None else find("auto")
+    except (ConnectionError, ValueError) as error:
+        raise OctoscopeError(_unreachable("auto", in_one_line(error))) from None
+    if find is not None and found is None:
+        raise OctoscopeError(_unreachable("auto", "no Ray runs on this machine"))
+
+
+def _require_answer(address: str) -> None:
+    """Refuse an address at which no head of Ray answers."""
     try:
         parts = urlsplit(address if "://" in address else f"//{address}")
         host, port = parts.hostname, parts.port
-    except ValueError:
-        return  # Ray names what is wrong with it
+    except ValueError as error:
+        raise OctoscopeError(_unreachable(address, f"no address: {error}")) from None
     if host is None or port is None:
-        return
+        raise OctoscopeError(_unreachable(address, "no address: write host:port"))
     try:
         with socket.create_connection((host, port), timeout=_ANSWER) as connection:
             connection.sendall(_HELLO)
@@ -93,6 +124,36 @@ def _no_local_ray(cause: str) -> str:
     )
 
 
+def _choose_modes() -> None:
+    """State what Ray reads when it is imported; its default changes by version.
+
+    Changed later, this process and the cluster it starts would disagree.
+    """
+    if "ray" not in sys.modules:
+        os.environ.setdefault("RAY_AUTH_MODE", "token")
+
+
+@contextmanager
+def _ended_with_this_process() -> Iterator[None]:
+    """Start what ends all processes that the block starts, when it or this process ends."""
+    token = uuid.uuid4().hex
+    os.environ[orphan_watch.TOKEN] = token
+    watch = subprocess.Popen(
+        [sys.executable, "-P", str(orphan_watch.__file__), str(os.getpid()), token],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        start_new_session=True,  # a signal to the driver's group is not meant for it
+        env={k: v for k, v in os.environ.items() if k != orphan_watch.TOKEN},
+    )
+    try:
+        yield
+    finally:
+        os.environ.pop(orphan_watch.TOKEN, None)
+        assert watch.stdin is not None
+        watch.stdin.close()
+
+
 @contextmanager
 def ray_cluster(address: str | None = None) -> Iterator[Any]:
     """Connect to Ray, yield the module, and disconnect.
@@ -108,53 +169,53 @@ def ray_cluster(address: str | None = None) -> Iterator[Any]:
         If no connection can be made, or a local Ray cannot start.
     """
     require_start(address)
-    # Ray's default changes by version and by how it is started: state it. Ray reads the mode when
-    # it is imported; changed later, this process and the cluster it starts would disagree.
-    if "ray" not in sys.modules:
-        os.environ.setdefault("RAY_AUTH_MODE", "token")
+    _choose_modes()
     # Actors with num_gpus=0 must not see GPUs (octoscope.cluster.fleet hides them explicitly).
     os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     os.environ["OCTOSCOPE_DRIVER_PID"] = str(os.getpid())
     import ray
 
-    owned = not ray.is_initialized()
-    if owned:
-        address = address_of(address)
-        options: dict[str, Any] = {
-            "log_to_driver": False,
-            # of the actors: JSON lines with Ray's ids of job, node, actor and task
-            "logging_config": ray.LoggingConfig(encoding="JSON", log_level="INFO"),
-        }
-        if address is None:
-            options |= {
-                "num_cpus": os.cpu_count() or 1,
-                "include_dashboard": False,
-                "object_store_memory": _OBJECT_STORE,
-                "_system_config": {"enable_metrics_collection": False},
-            }
-        handler = signal.getsignal(signal.SIGTERM)
-        try:
-            with _own_logging():
-                # "local", not None: that would join any cluster that runs on this machine
-                ray.init(address=address or "local", **options)
-        except SystemError:  # may be a signal's KeyboardInterrupt (octoscope.cluster.signals)
-            raise
-        except Exception as error:  # Ray raises a bare Exception where its start times out
-            with suppress(Exception):
-                ray.shutdown()  # what it had started by then
-            cause = in_one_line(error)
-            local = address in (None, "local")
-            raise OctoscopeError(
-                _no_local_ray(cause) if local else _unreachable(str(address), cause)
-            ) from error
-        if threading.current_thread() is threading.main_thread():
-            signal.signal(signal.SIGTERM, handler)  # Ray puts its own, which exits with 15
-    try:
-        yield ray
-    finally:
+    with ExitStack() as stack:
+        owned = not ray.is_initialized()
         if owned:
-            ray.shutdown()
+            address = address_of(address)
+            options: dict[str, Any] = {
+                "log_to_driver": False,
+                # of the actors: JSON lines with Ray's ids of job, node, actor and task
+                "logging_config": ray.LoggingConfig(encoding="JSON", log_level="INFO"),
+            }
+            if address is None:
+                options |= {
+                    "num_cpus": os.cpu_count() or 1,
+                    "include_dashboard": False,
+                    "object_store_memory": _OBJECT_STORE,
+                    "_system_config": {"enable_metrics_collection": False},
+                }
+            if address in (None, "local"):
+                stack.enter_context(_ended_with_this_process())
+            handler = signal.getsignal(signal.SIGTERM)
+            try:
+                with _own_logging():
+                    # "local", not None: that would join any cluster that runs on this machine
+                    ray.init(address=address or "local", **options)
+            except SystemError:  # may be a signal's KeyboardInterrupt (octoscope.cluster.signals)
+                raise
+            except Exception as error:  # Ray raises a bare Exception where its start times out
+                with suppress(Exception):
+                    ray.shutdown()  # what it had started by then
+                cause = in_one_line(error)
+                local = address in (None, "local")
+                raise OctoscopeError(
+                    _no_local_ray(cause) if local else _unreachable(str(address), cause)
+                ) from error
+            if threading.current_thread() is threading.main_thread():
+                signal.signal(signal.SIGTERM, handler)  # Ray puts its own, which exits with 15
+        try:
+            yield ray
+        finally:
+            if owned:
+                ray.shutdown()
 
 
 @contextmanager

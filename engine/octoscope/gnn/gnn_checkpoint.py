@@ -17,7 +17,7 @@ import torch
 from safetensors.torch import save_file
 
 from octoscope.digests import file_digest
-from octoscope.errors import InputError
+from octoscope.errors import InputError, reads
 from octoscope.gnn.encoders import Encoder, encoder_of
 from octoscope.gnn.head_weights import head_of
 from octoscope.gnn.heads import Head
@@ -64,6 +64,7 @@ class Checkpoint:
     weights: Mapping[str, torch.Tensor] = field(default_factory=dict, repr=False)
 
 
+@reads("get the checkpoint again")
 def open_checkpoint(path: str | Path) -> Checkpoint:
     """Read a checkpoint.
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from octoscope.errors import InputError
+from octoscope.errors import InputError, reads
 from octoscope.gnn.gnn_checkpoint import Checkpoint
 from octoscope.gnn.graph import SPLITS, GnnGraph
 from octoscope.gnn.graph_folder import read_graph
@@ -42,6 +42,7 @@ def open_graph(
     return graph
 
 
+@reads("get the graph again, or make it again")
 def open_with_identifiers(
     path: str | Path, checkpoint: Checkpoint | None = None, data: str | None = None
 ) -> tuple[GnnGraph, pd.DataFrame | None]:

@@ -47,7 +47,7 @@ from octoscope.models.protocol import (
     Variant,
 )
 from octoscope.models.weight_files import folder_of, holds_weight, outside, weights_in
-from octoscope.models.weights import load_state, read_json, take_strict
+from octoscope.models.weights import MOST_LAYERS, load_state, read_json, take_strict
 
 _DEPTH = TOKEN_KINDS.index("depth")
 _TARGET, _LOG10_FLOOR, _CAP = 1e4, 5.0, 20.0
@@ -318,7 +318,7 @@ def expected_shapes(config: Mapping[str, Any]) -> dict[str, tuple[int, ...]]:
     """Return name -> shape of every encoder weight."""
     d, ff, bins = (int(config[k]) for k in ("hidden_size", "intermediate_size", "bin_num"))
     n_layers, heads = int(config["num_hidden_layers"]), int(config["num_attention_heads"])
-    if heads < 1 or d % heads or n_layers < 1:
+    if heads < 1 or d % heads or not 1 <= n_layers <= MOST_LAYERS:
         raise ValueError(f"hidden_size {d}, num_attention_heads {heads}, layers {n_layers}")
     biased = bool(config.get("add_linear_bias", False))
     shapes: dict[str, tuple[int, ...]] = {

@@ -79,8 +79,9 @@ def family_of(path: Path) -> str:
     """
     _require(path)
     for name, family in families().items():
-        if family.recognises(path):
-            return name
+        with plugin_errors(name, path):
+            if family.recognises(path):
+                return name
     refuse_adapter(path)
     file = weights_in(path, ())
     seen = "it holds no file of weights"

@@ -46,7 +46,7 @@ from octoscope.models.protocol import (
 )
 from octoscope.models.ragged import held, kept, ranked
 from octoscope.models.weight_files import folder_of, holds_weight, outside, weights_in
-from octoscope.models.weights import load_state, read_json, take_strict
+from octoscope.models.weights import MOST_LAYERS, load_state, read_json, take_strict
 
 _CLS, _EOS = TOKEN_KINDS.index("cls"), TOKEN_KINDS.index("eos")
 # Heads that do not enter the encoder, one by one; proof: tests/models/test_ignored_weights.py.
@@ -313,6 +313,8 @@ def _skeleton(path: Path) -> Any:
         config.pop(name, None)
     try:
         settings = BertConfig(**config)
+        if settings.num_hidden_layers > MOST_LAYERS:
+            raise ValueError(f"num_hidden_layers {settings.num_hidden_layers}")
         settings._attn_implementation = _ATTENTION
         with torch.device("meta"):
             return BertModel(settings, add_pooling_layer=False)

@@ -12,7 +12,7 @@ import torch
 from octoscope.errors import InputError
 from octoscope.models.gene_list import gene_list_19264
 from octoscope.models.weight_files import look, weight_names
-from octoscope.models.weights import load_whole, take_strict, tensors_of
+from octoscope.models.weights import MOST_LAYERS, load_whole, take_strict, tensors_of
 
 SECTIONS = ("gene", "cell", "rde")
 # The decoder, part by part: a Performer, which has no attention probabilities;
@@ -132,7 +132,7 @@ def read_section(path: Path, section: str) -> ScFoundationFile:
         )
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise InputError(f"{where}: config", f"cannot be used ({error!r})", _FIX) from None
-    if kind != "transformer" or n_layers < 1 or n_heads < 1 or d % n_heads:
+    if kind != "transformer" or not 1 <= n_layers <= MOST_LAYERS or n_heads < 1 or d % n_heads:
         text = f"module_type {kind!r}, hidden_dim {d}, heads {n_heads}, depth {n_layers}"
         raise InputError(f"{where}: config.encoder", text, _FIX)
     if seq_len != len(gene_list_19264()) + 2:

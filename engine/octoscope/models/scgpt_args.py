@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from octoscope.errors import InputError
-from octoscope.models.weights import read_json
+from octoscope.models.weights import MOST_LAYERS, read_json
 
 # Names in args.json of published folders, then in the settings of the authors' tutorials.
 _NAMES: Mapping[str, tuple[str, ...]] = {
@@ -58,7 +58,7 @@ def read_args(path: Path) -> ScGPTArgs:
             pad_value=float(args.get("pad_value", -2)),
             n_bins=int(args.get("n_bins", 51)),
         )
-        fits = read.d % read.n_heads == 0 and read.n_layers > 0
+        fits = read.d % read.n_heads == 0 and 0 < read.n_layers <= MOST_LAYERS
     except (KeyError, TypeError, ValueError, ZeroDivisionError) as error:
         raise InputError(
             str(path),

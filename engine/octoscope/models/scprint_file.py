@@ -13,7 +13,7 @@ import torch.nn.functional as F
 from octoscope.errors import InputError
 from octoscope.models.key_prefixes import unwrapped
 from octoscope.models.weight_files import look
-from octoscope.models.weights import load_lightning, narrowed, take_strict
+from octoscope.models.weights import MOST_LAYERS, load_lightning, narrowed, take_strict
 
 # Heads that do not enter the encoder, one by one; proof: tests/models/test_ignored_weights.py.
 HEADS = (
@@ -193,7 +193,8 @@ def read_file(path: Path) -> ScPRINTFile:
         position = None if codes is None else np.array([int(c) for c in codes], np.int64)
     except (KeyError, TypeError, ValueError) as error:
         raise InputError(f"{path}: hyper_parameters", f"cannot be used ({error!r})", _V1) from None
-    if min(n_heads, n_kv_heads, n_layers) < 1 or d % n_heads or n_heads % n_kv_heads:
+    impossible = min(n_heads, n_kv_heads, n_layers) < 1 or n_layers > MOST_LAYERS
+    if impossible or d % n_heads or n_heads % n_kv_heads:
         text = f"d_model {d}, nhead {n_heads}, num_heads_kv {kv}, nlayers {n_layers}"
         raise InputError(f"{path}: hyper_parameters", text, _V1)
     if len(set(genes)) != len(genes):

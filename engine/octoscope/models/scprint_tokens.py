@@ -9,13 +9,13 @@ from __future__ import annotations
 
 from pathlib import Path
 from typing import Any, Literal
-from zipfile import BadZipFile
 
 import numpy as np
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 from octoscope.models.protocol import GeneMatch, GeneStatistics
 from octoscope.models.randomness import cell_generator
+from octoscope.zip_parts import read_npz
 
 PER_CELL = ("random_expr", "most_expr")
 ORDERS = {
@@ -69,9 +69,9 @@ class ScPRINTOptions(BaseModel):
             is_file = False
         if is_file and path.suffix == ".npz":
             try:
-                with np.load(path, allow_pickle=False) as dump:
-                    names = dump["token_gene"][dump["token_kind"] == "gene"]
-            except (OSError, KeyError, ValueError, BadZipFile) as error:
+                dump = read_npz(path)
+                names = dump["token_gene"][dump["token_kind"] == "gene"]
+            except (OSError, KeyError, ValueError, IndexError) as error:
                 raise ValueError(f"{path} is not a dump ({error})") from None
             return [str(n) for n in dict.fromkeys(names.tolist())]
         return (path.read_text() if is_file else value).replace(",", " ").split()

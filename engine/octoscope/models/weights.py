@@ -49,6 +49,7 @@ _BROKEN = (
     RuntimeError, EOFError, pickle.UnpicklingError, SafetensorError, ValueError, KeyError, OSError,
     AttributeError, TypeError, IndexError, OverflowError, AssertionError,
 )  # fmt: skip
+MOST_LAYERS = 1000  # of an encoder: settings that state more are damaged
 _STATE_DICT = (
     "load it with its authors' code, save the weights alone (torch.save(model.state_dict(), ...)) "
     "and give that file"

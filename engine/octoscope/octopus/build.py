@@ -10,7 +10,7 @@ import numpy as np
 import pyarrow as pa
 
 from octoscope.digests import file_digest
-from octoscope.errors import InputError
+from octoscope.errors import InputError, reading
 from octoscope.octopus.build_config import OctopusConfig
 from octoscope.octopus.directory import DirectoryWriter, new_directory
 from octoscope.octopus.gene_vertices import map_genes
@@ -37,6 +37,7 @@ from octoscope.octopus.sources.string import read_string
 from octoscope.octopus.sources.trrust import read_trrust
 
 _CHUNK = 1 << 20
+_AGAIN = "download the file again"
 Say = Callable[[str], None]
 
 
@@ -130,30 +131,40 @@ def read_sources(
             f"{sum(t.dropped.values()):,} dropped")  # fmt: skip
 
     if config.annotation is not None:
-        annotation = read_annotation(config.annotation.path)
+        with reading(config.annotation.path, _AGAIN):
+            annotation = read_annotation(config.annotation.path)
     if s.Reactome is not None:
-        add(read_reactome(s.Reactome.sbml, s.Reactome.pathways, s.Reactome.release))
+        with reading(s.Reactome.sbml, _AGAIN):
+            add(read_reactome(s.Reactome.sbml, s.Reactome.pathways, s.Reactome.release))
     if s.STRING is not None:
         f = s.STRING
-        record = read_string(f.links, f.aliases, f.release, mode, taxon)
-        if f.locations is not None:
-            without_shared_location(record, f.locations)
-        add(record, stop=True)
+        with reading(f.links, _AGAIN):
+            record = read_string(f.links, f.aliases, f.release, mode, taxon)
+            if f.locations is not None:
+                without_shared_location(record, f.locations)
+            add(record, stop=True)
     if s.OmniPath is not None:
-        release = s.OmniPath.release
-        add(read_omnipath(s.OmniPath.path, annotation, release, mode, taxon), "uniprot")
+        o = s.OmniPath
+        with reading(o.path, _AGAIN):
+            add(read_omnipath(o.path, annotation, o.release, mode, taxon), "uniprot")
     if s.IntAct is not None:
         x = s.IntAct
-        add(read_intact(x.path, x.release, mode, x.ontology, taxon))
+        with reading(x.path, _AGAIN):
+            add(read_intact(x.path, x.release, mode, x.ontology, taxon))
     if s.TRRUST is not None:
-        add(read_trrust(s.TRRUST.path, annotation, s.TRRUST.release), "symbol")
+        with reading(s.TRRUST.path, _AGAIN):
+            add(read_trrust(s.TRRUST.path, annotation, s.TRRUST.release), "symbol")
     if s.reactome_fi is not None:
-        add(read_reactome_fi(s.reactome_fi.path, annotation, s.reactome_fi.release, mode), "symbol")
+        fi = s.reactome_fi
+        with reading(fi.path, _AGAIN):
+            add(read_reactome_fi(fi.path, annotation, fi.release, mode), "symbol")
     if s.Recon3D is not None:
-        add(read_recon3d(s.Recon3D.path, s.Recon3D.release))
+        with reading(s.Recon3D.path, _AGAIN):
+            add(read_recon3d(s.Recon3D.path, s.Recon3D.release))
     for e in s.edge_lists:
-        add(read_edge_list(e.path, e.name, e.ids, annotation, e.release, e.layout(), taxon),
-            stop=True)  # fmt: skip
+        with reading(e.path, _AGAIN):
+            add(read_edge_list(e.path, e.name, e.ids, annotation, e.release, e.layout(), taxon),
+                stop=True)  # fmt: skip
     if annotation is not None and config.annotation is not None and config.annotation.as_source:
         joined = dogma(annotation, config.annotation.release)
         if joined.counts.kept:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import operator
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -14,7 +15,7 @@ import pyarrow.parquet as pq
 
 from octoscope.bounded_reads import read_bounded
 from octoscope.digests import file_digest
-from octoscope.errors import InputError
+from octoscope.errors import InputError, reading
 from octoscope.json_values import parse_json
 from octoscope.octopus.network_schema import SCHEMA, TABLES
 from octoscope.output_files import new_folder
@@ -121,14 +122,26 @@ def read_table(folder: Path, name: str, columns: list[str] | None = None) -> pa.
     """
     path = folder / f"{name}.parquet"
     try:
-        file = pq.ParquetFile(path)
-        wanted = columns or TABLES[name].names if name in TABLES else columns
-        missing = [c for c in wanted or () if c not in file.schema_arrow.names]
-        if missing:
-            raise InputError(str(path), f"no column {missing[0]!r}", _AGAIN)
-        return file.read(columns=wanted)
-    except (OSError, pa.ArrowInvalid) as error:
+        with reading(path, _AGAIN):
+            file, known = pq.ParquetFile(path), TABLES.get(name)
+            wanted = columns or (None if known is None else known.names)
+            have = file.schema_arrow
+            for column in wanted or ():
+                if column not in have.names:
+                    raise InputError(str(path), f"no column {column!r}", _AGAIN)
+                kind = None if known is None else known.field(column).type
+                if kind is not None and not _is_like(have.field(column).type, kind):
+                    problem = f"holds {have.field(column).type}, expected {kind}"
+                    raise InputError(f"{path}: {column}", problem, _AGAIN)
+            return file.read(columns=wanted)
+    except OSError as error:
         raise InputError(str(path), f"cannot be read ({error})", "check the path") from None
+
+
+def _is_like(found: pa.DataType, expected: pa.DataType) -> bool:
+    """Tell whether a column is of a type, be it coded or not."""
+    plain = (t.value_type if pa.types.is_dictionary(t) else t for t in (found, expected))
+    return bool(operator.eq(*plain))
 
 
 def codes_of(column: pa.ChunkedArray, names: Sequence[str]) -> np.ndarray:

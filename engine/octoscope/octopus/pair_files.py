@@ -7,7 +7,7 @@ from typing import Literal
 
 import pandas as pd
 
-from octoscope.errors import InputError
+from octoscope.errors import InputError, reading
 from octoscope.octopus.sources.open_text import (
     decoded,
     delimiter_of,
@@ -75,6 +75,11 @@ def read_pairs(path: Path, columns: tuple[str, ...]) -> pd.DataFrame:
     InputError
         If it cannot be read or a column is missing.
     """
+    with reading(path, "give a table"):
+        return _pairs_of(path, columns)
+
+
+def _pairs_of(path: Path, columns: tuple[str, ...]) -> pd.DataFrame:
     try:
         if is_parquet(path):
             table = pd.read_parquet(path)

@@ -6,13 +6,13 @@ import json
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
-from zipfile import BadZipFile
 
 import numpy as np
 import torch
 
-from octoscope.errors import InputError
+from octoscope.errors import InputError, reading
 from octoscope.models.protocol import PAD, TOKEN_KINDS, FoundationModel, GeneMatch, Tokens
+from octoscope.zip_parts import read_npz
 
 _QUERY_CHUNK = 512
 _EXACT = ("cell_id", "token_gene", "token_kind", "token_row", "mask", "positions")
@@ -36,18 +36,18 @@ def tokens_of_dump(path: Path) -> tuple[Tokens, np.ndarray, np.ndarray]:
         If the file is not a dump.
     """
     try:
-        with np.load(path, allow_pickle=False) as z:
-            kinds = np.array([TOKEN_KINDS.index(k) for k in z["token_kind"].ravel()], np.int8)
-            tokens = Tokens(
-                z["cell_id"],
-                np.full(z["mask"].shape, -1, np.int32),
-                kinds.reshape(z["mask"].shape),
-                z["token_value"].astype(np.float32),
-                z["token_row"].astype(np.int64, casting="safe"),
-                z["mask"].astype(bool),
-            )
-            return tokens, z["token_gene"], z["positions"].astype(np.int64, casting="safe")
-    except (OSError, KeyError, ValueError, TypeError, AttributeError, BadZipFile) as error:
+        z = read_npz(path)
+        kinds = np.array([TOKEN_KINDS.index(k) for k in z["token_kind"].ravel()], np.int8)
+        tokens = Tokens(
+            z["cell_id"],
+            np.full(z["mask"].shape, -1, np.int32),
+            kinds.reshape(z["mask"].shape),
+            z["token_value"].astype(np.float32),
+            z["token_row"].astype(np.int64, casting="safe"),
+            z["mask"].astype(bool),
+        )
+        return tokens, z["token_gene"], z["positions"].astype(np.int64, casting="safe")
+    except (OSError, KeyError, ValueError, TypeError, AttributeError) as error:
         raise InputError(
             str(path), f"not a dump ({error})", "give a file of `attention dump`"
         ) from None
@@ -182,6 +182,11 @@ def diff(ours: Path, theirs: Path) -> list[Difference]:
         If a file is not a dump.
     """
     a, b = _loaded(ours), _loaded(theirs)
+    with reading(f"{ours}, {theirs}", "give dumps as `attention dump` writes them"):
+        return _differences(a, b, theirs)
+
+
+def _differences(a: dict[str, Any], b: dict[str, Any], theirs: Path) -> list[Difference]:
     tolerances = json.loads(str(b["meta_json"]))["tolerances"]
     rows, compared = [], False
     for name in b:
@@ -219,14 +224,13 @@ def _loaded(path: Path) -> dict[str, Any]:
         If it is not one, or its meta names no tolerances.
     """
     try:
-        with np.load(path, allow_pickle=False) as file:
-            content = dict(file)
+        content: dict[str, Any] = dict(read_npz(path))
         tolerances = json.loads(str(content["meta_json"]))["tolerances"]
         for name in ("mask", "positions", "token_kind"):
             content[name]
         if not isinstance(tolerances, dict):
             raise TypeError("meta_json names no tolerances")
-    except (OSError, KeyError, ValueError, TypeError, AttributeError, BadZipFile) as error:
+    except (OSError, KeyError, ValueError, TypeError, AttributeError) as error:
         raise InputError(str(path), f"not a dump ({error})", "give a dump file") from None
     return content
 

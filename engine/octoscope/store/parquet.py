@@ -10,7 +10,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from octoscope.digests import digest_of
-from octoscope.errors import DamagedRunError
+from octoscope.errors import MEND, DamagedRunError, damaged_run, reading
 from octoscope.store.run_dir import RunRoot
 
 _NULLABLE: dict[str, Any] = {
@@ -46,10 +46,13 @@ def read_table(root: RunRoot, relative: str) -> pd.DataFrame:
         If it is absent or not Parquet.
     """
     try:
-        with root.open(relative) as handle:
-            table = pq.ParquetFile(handle).read()
-    except (OSError, pa.ArrowInvalid) as error:
+        with reading(root.at(relative), MEND, damaged_run), root.open(relative) as handle:
+            return _frame(pq.ParquetFile(handle).read())
+    except OSError as error:
         raise DamagedRunError(f"{root.at(relative)}: cannot be read ({error})") from None
+
+
+def _frame(table: pa.Table) -> pd.DataFrame:
     frame = table.to_pandas()
     for field in table.schema:
         nullable = _NULLABLE.get(str(field.type))

@@ -12,7 +12,7 @@ import numpy as np
 import pandas as pd
 import psutil
 
-from octoscope.errors import InputError
+from octoscope.errors import InputError, in_one_line
 from octoscope.octopus.napistu.peer_tables import PeerGraph, roles_of
 from octoscope.octopus.napistu.unpickle import load_pickle, plain
 from octoscope.octopus.network_schema import ROLE_CODE, UNNAMED
@@ -75,7 +75,8 @@ def _members(path: Path) -> dict[str, bytes]:
             while archive.fileobj is not None and archive.fileobj.read(1 << 20):
                 pass  # to the very end: a cut file is damaged, whatever it still holds
     except (OSError, tarfile.TarError, EOFError, zlib.error) as error:
-        raise InputError(str(path), f"cannot be read ({error})", "download it again") from None
+        problem = f"cannot be read ({in_one_line(error)})"
+        raise InputError(str(path), problem, "download it again") from None
     return out
 
 

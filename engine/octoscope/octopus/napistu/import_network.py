@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import pickle
 import re
 from pathlib import Path
 from typing import Any, Literal
@@ -12,7 +11,7 @@ import pandas as pd
 import pyarrow as pa
 
 from octoscope.digests import file_digest
-from octoscope.errors import InputError, warn
+from octoscope.errors import InputError, reading, warn
 from octoscope.octopus.directory import DirectoryWriter, new_directory
 from octoscope.octopus.gene_vertices import map_genes
 from octoscope.octopus.napistu.bundle import read_bundle
@@ -34,11 +33,6 @@ Mode = Literal["peer", "corrected"]
 _SCORE = {"STRING": ("combined_score", 1000), "IntAct": ("miscore", 1),
           "Reactome-FI": ("fi_score", 1)}  # fmt: skip
 _REFS = {"OmniPath": "n_references", "IntAct": "n_publications"}
-
-
-# What reading parts of another shape than Napistu's raises.
-_MISSHAPEN = (TypeError, ValueError, LookupError, AttributeError, OverflowError, AssertionError,
-              pickle.UnpicklingError, pa.ArrowException)  # fmt: skip
 
 
 def import_napistu(
@@ -73,15 +67,10 @@ def import_napistu(
         raise InputError(str(source), "does not exist", "give a bundle, a store or its folder")
     require_outside(target, [source])
     is_store = source.is_dir() and (source / "registry.json").exists()
-    try:
+    with reading(source, "get the files again, as Napistu writes them"):
         peer = read_store(source, trust) if is_store else read_bundle(source, trust)
-    except _MISSHAPEN as error:
-        raise InputError(
-            str(source), f"is not what Napistu writes ({type(error).__name__}: {error})",
-            "get the files again",
-        ) from None  # fmt: skip
-    _check(peer, str(source))
-    rows, corrections = _assertions(peer, mode)
+        _check(peer, str(source))
+        rows, corrections = _assertions(peer, mode)
     meta = {
         "name": f"{source.name.removesuffix('.tar.gz')} ({mode})",
         "mode": mode,

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import re
+import sys
 from collections.abc import Collection, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -95,7 +97,7 @@ def stream_table(
         skipped.append(row.number or 0)
         return "skip"
 
-    with open_binary(path) as handle:
+    with open_binary(path) as handle, _no_complaints():
         if header:
             line = decoded(handle.readline(1 << 20), str(path))
         else:
@@ -141,6 +143,20 @@ def stream_table(
             raise _fault(path, str(error), names, header) from None
     counts.read += len(skipped)
     counts.drop("another number of fields", len(skipped), [f"row {n}" for n in skipped[:3]])
+
+
+@contextmanager
+def _no_complaints() -> Iterator[None]:
+    """Keep pyarrow from printing that a row of another number of fields is no UTF-8.
+
+    It drops the error of its own call of the handler of such rows, and refuses the file then.
+    """
+    before = sys.unraisablehook
+    sys.unraisablehook = lambda _: None
+    try:
+        yield
+    finally:
+        sys.unraisablehook = before
 
 
 def read_frame(

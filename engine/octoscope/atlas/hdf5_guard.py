@@ -1,0 +1,80 @@
+"""Refusing HDF5 files on which the library would loop for ever or crash."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import threading
+from pathlib import Path
+
+from octoscope.atlas import hdf5_walk
+from octoscope.errors import InputError
+
+STEP = 5.0  # seconds of processor time for one object, where milliseconds are usual
+
+_LOCK = threading.Lock()
+_HELPERS: dict[int, subprocess.Popen[bytes]] = {}  # process -> its helper
+
+
+def require_walkable(file: Path, path: str) -> None:
+    """Let another process read the metadata of a file, and its text of variable length, first.
+
+    Of an array of more than a million chunks the index is not walked; of text, the first million of
+    values are read.
+
+    Parameters
+    ----------
+    path
+        What the user gave, for the message.
+
+    Raises
+    ------
+    InputError
+        If HDF5 does not return from the file, or crashes on it.
+    """
+    with _LOCK:
+        helper = _helper()
+        code = _asked(helper, os.fsencode(file.absolute()))
+        if code is None:
+            return
+        del _HELPERS[os.getpid()]
+    if code == -signal.SIGPROF:
+        what = f"is damaged: HDF5 was still at one object of it after {STEP:g} s"
+    elif code in (-signal.SIGSEGV, -signal.SIGABRT, -signal.SIGBUS, -signal.SIGFPE):
+        what = f"is damaged: HDF5 crashes on it ({signal.Signals(-code).name})"
+    else:  # ended by somebody, or it cannot start: nothing is known of the file
+        return
+    raise InputError(path, what, "copy or download it again, whole")
+
+
+def _asked(helper: subprocess.Popen[bytes], path: bytes) -> int | None:
+    """Return None if the helper came through a file, or the code with which it ended."""
+    assert helper.stdin is not None
+    assert helper.stdout is not None
+    try:
+        helper.stdin.write(path.hex().encode() + b"\n")
+        helper.stdin.flush()
+        if helper.stdout.readline():
+            return None
+    except OSError:  # it ended before
+        pass
+    helper.stdin.close()
+    helper.stdout.close()
+    return helper.wait()
+
+
+def _helper() -> subprocess.Popen[bytes]:
+    """Return this process's helper, which ends when its standard input does."""
+    helper = _HELPERS.get(os.getpid())
+    if helper is None or helper.poll() is not None:
+        helper = subprocess.Popen(
+            [sys.executable, "-P", str(hdf5_walk.__file__), str(STEP)],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+        )
+        _HELPERS.clear()
+        _HELPERS[os.getpid()] = helper
+    return helper

@@ -1,0 +1,67 @@
+"""HDF5 files on which the library loops or crashes are refused, in one line and soon."""
+
+from __future__ import annotations
+
+import os
+import signal
+from pathlib import Path
+
+import pytest
+from octoscope.atlas import hdf5_guard
+from octoscope.atlas.hdf5_guard import require_walkable
+from octoscope.errors import InputError
+
+from tests.conftest import make_adata
+from tests.here import here
+
+
+@pytest.fixture
+def endless(tmp_path: Path) -> Path:
+    """A file on which HDF5 does not return: an object of size 0 in a heap of text."""
+    path = tmp_path / "a.h5ad"
+    make_adata().write_h5ad(path)
+    raw = bytearray(path.read_bytes())
+    at = raw.index(b"GCOL") + 16
+    raw[at : at + 64] = bytes(64)
+    path.write_bytes(raw)
+    return path
+
+
+def test_a_file_on_which_hdf5_does_not_return_is_named(
+    endless: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(hdf5_guard, "STEP", 0.5)
+    monkeypatch.setattr(hdf5_guard, "_HELPERS", {})
+    done = here("atlas", "info", str(endless), "--quick")
+    assert done.returncode == 2
+    (line,) = done.stderr.strip().splitlines()
+    assert f"{endless}: is damaged: HDF5 was still at one object" in line
+    sound = endless.with_name("b.h5ad")
+    make_adata().write_h5ad(sound)
+    require_walkable(sound, "b.h5ad")  # a new helper is started
+
+
+def test_a_file_on_which_hdf5_crashes_is_named_and_another_end_says_nothing_of_the_file(
+    tmp_path: Path,
+) -> None:
+    path = tmp_path / "a.h5ad"
+    make_adata().write_h5ad(path)
+    require_walkable(path, "a.h5ad")
+    for number in (signal.SIGSEGV, signal.SIGTERM):
+        helper = hdf5_guard._HELPERS[os.getpid()]
+        helper.stdout.close()  # type: ignore[union-attr]
+        helper.stdout = os.fdopen(os.open(os.devnull, os.O_RDONLY), "rb")
+        helper.send_signal(number)  # as if it ended while it was asked
+        if number == signal.SIGSEGV:
+            with pytest.raises(InputError, match=r"a\.h5ad: is damaged: HDF5 crashes.*SIGSEGV"):
+                require_walkable(path, "a.h5ad")
+            require_walkable(path, "a.h5ad")
+        else:
+            require_walkable(path, "a.h5ad")
+
+
+def test_pipes_are_not_opened(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "a.h5ad")
+    done = here("atlas", "info", str(tmp_path / "a.h5ad"), "--quick")
+    assert done.returncode == 2
+    assert "is no regular file" in done.stderr

@@ -1,0 +1,131 @@
+"""A command in a child of this process: what it prints, its exit code, its time and its memory.
+
+Imports take seconds and a command on small files takes tenths, so the modules are imported once and
+each command runs in a fork. The command line is the real one, from its arguments to its exit code.
+"""
+
+from __future__ import annotations
+
+import gc
+import os
+import resource
+import select
+import signal
+import sys
+import tempfile
+import time
+import traceback
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+CPU, WALL = 10, 90  # seconds: of computing, and of the clock on a machine that others use too
+ROOM = 3 << 30  # bytes that a child may ask for beyond what it starts with
+
+
+@dataclass(frozen=True)
+class Ended:
+    """How a child ended; ``code`` is negative for a signal, ``memory`` its largest, in bytes."""
+
+    code: int
+    stdout: str
+    stderr: str
+    seconds: float
+    memory: int
+    hung: bool
+
+
+def import_all() -> None:
+    """Import what the commands import, without running anything of it."""
+    import importlib
+    import pkgutil
+
+    import octoscope
+
+    for module in pkgutil.walk_packages(octoscope.__path__, "octoscope."):
+        # this one imports Ray, which starts threads; nothing here reaches a cluster
+        if module.name != "octoscope.cluster.metrics":
+            importlib.import_module(module.name)
+    for name in ("anndata", "numba", "matplotlib.figure", "transformers.models.bert.modeling_bert"):
+        importlib.import_module(name)
+    gc.collect()
+    gc.freeze()  # so that children do not copy what they only count
+
+
+def _data_size() -> int:
+    with open("/proc/self/statm") as handle:
+        return int(handle.read().split()[5]) * resource.getpagesize()
+
+
+def forked(call: Callable[[], Any], *, cpu: int = CPU, wall: float = WALL) -> Ended:
+    """Call in a child of this process; what the call raises is printed as Python does."""
+    with tempfile.TemporaryFile() as out, tempfile.TemporaryFile() as err:
+        started = time.monotonic()
+        sys.stdout.flush()
+        sys.stderr.flush()
+        pid = os.fork()
+        if pid == 0:
+            code = 70
+            try:
+                os.dup2(out.fileno(), 1)
+                os.dup2(err.fileno(), 2)
+                sys.stdout, sys.stderr = (os.fdopen(os.dup(n), "w") for n in (1, 2))
+                resource.setrlimit(resource.RLIMIT_CPU, (cpu, cpu + 1))
+                room = _data_size() + ROOM
+                resource.setrlimit(resource.RLIMIT_DATA, (room, room))
+                resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+                signal.signal(signal.SIGXCPU, signal.SIG_DFL)
+                code = _ended(call)
+                sys.stdout.flush()
+                sys.stderr.flush()
+            finally:
+                os._exit(code)
+        hung = _wait(pid, wall)
+        _, status, used = os.wait4(pid, 0)
+        code = os.waitstatus_to_exitcode(status)
+        hung = hung or code in (-signal.SIGXCPU, -signal.SIGKILL)
+        texts = []
+        for stream in (out, err):
+            stream.seek(0)
+            texts.append(stream.read(1 << 20).decode(errors="replace"))
+        return Ended(code, *texts, time.monotonic() - started, used.ru_maxrss << 10, hung)
+
+
+def _ended(call: Callable[[], Any]) -> int:
+    try:
+        call()
+    except SystemExit as ended:
+        return ended.code if isinstance(ended.code, int) else int(ended.code is not None)
+    except BaseException:  # noqa: BLE001  as the interpreter does at its top
+        traceback.print_exc()
+        return 1
+    return 0
+
+
+def _wait(pid: int, wall: float) -> bool:
+    """Wait for a child; kill it after ``wall`` seconds and say so."""
+    handle = os.pidfd_open(pid)
+    try:
+        poll = select.poll()
+        poll.register(handle, select.POLLIN)
+        if poll.poll(wall * 1000):
+            return False
+        os.kill(pid, signal.SIGKILL)
+        return True
+    finally:
+        os.close(handle)
+
+
+def command(*arguments: str) -> Callable[[], None]:
+    """Return a call of the command line, at its entry."""
+
+    def call() -> None:
+        # consoles are made when the module is imported, for the streams of that time
+        from octoscope.cli import main, shared
+
+        for console, stream in ((shared.out, sys.stdout), (shared.err, sys.stderr)):
+            console.file = stream
+        sys.argv = ["octoscope", *arguments]
+        main()
+
+    return call

@@ -1,0 +1,141 @@
+"""``python -m tests.fuzz.kills --n 50``: SIGKILL of drivers and actors at random times.
+
+On real Ray. A small run is started and resumed until it is done. Each time, after a random while,
+its driver or one of its actors is killed. Checked are: what the driver had started is gone within
+10 s of its death; what was committed stays byte by byte; a run that is done has the tables of a run
+to which nothing happened, and is verified. With ``--stop`` an actor is stopped instead (SIGSTOP),
+beyond the deadline of its piece of work, and continued later: the piece is done by another.
+"""
+
+from __future__ import annotations
+
+import argparse
+import signal
+import sys
+import tempfile
+import time
+from collections import Counter
+from contextlib import suppress
+from pathlib import Path
+from random import Random
+
+import psutil
+
+from tests.conftest import octoscope, tables_of
+from tests.faults.runs import start, workers
+from tests.fuzz.forked import forked
+from tests.fuzz.histories import make_config
+
+GONE = 10.0  # seconds after which nothing of a dead driver may be left
+
+
+class Campaign:
+    """One run after the other, killed until it is done."""
+
+    def __init__(self, folder: Path, rng: Random) -> None:
+        self.folder, self.rng, self.count = folder, rng, Counter[str]()
+        self.config = folder / "config.yaml"
+        made = forked(lambda: make_config(folder), cpu=60, wall=300)
+        assert made.code == 0, made.stderr
+        plain = octoscope("run", str(self.config), "--out", str(folder / "plain"))
+        assert plain.returncode == 0, plain.stderr
+        self.reference = tables_of(folder / "plain")
+        self.slowest = 0.0
+
+    def runs(self, n: int, stop: bool) -> None:
+        """Kill (or stop) ``n`` times."""
+        while self.count["driver"] + self.count["actor"] + self.count["stopped"] < n:
+            run = self.folder / f"run{self.count['runs']}"
+            self.count["runs"] += 1
+            records: dict[Path, bytes] = {}
+            while not (run / "_SUCCESS").exists():
+                self.once(run, stop)
+                found = {p: p.read_bytes() for p in run.rglob("record.json")}
+                lost = [p for p, raw in records.items() if found.get(p) != raw]
+                assert not lost or (run / "_SUCCESS").exists(), lost
+                self.count["records at deaths"] += len(found)
+                records = found
+            assert tables_of(run) == self.reference, run
+            verified = octoscope("verify", str(run))
+            assert verified.returncode == 0, verified.stderr
+            print(f"run {run.name} done: {dict(self.count)}", flush=True)
+
+    def once(self, run: Path, stop: bool) -> None:
+        """Start or resume the run, and kill a part of it after a random while."""
+        deadline = ("--set", "execution.unit_timeout=5") if stop else ()
+        driver = start("run", str(self.config), "--out", str(run), *deadline)
+        try:
+            while driver.poll() is None and not workers(driver.pid):
+                time.sleep(0.1)
+            time.sleep(self.rng.uniform(0, 6))
+            if driver.poll() is None:
+                if stop:
+                    self.stop(driver.pid)
+                elif self.rng.random() < 0.5:
+                    self.kill_actor(driver.pid)
+                else:
+                    self.kill_driver(driver.pid)
+            out, err = driver.communicate(timeout=600)
+        finally:
+            if driver.poll() is None:
+                driver.kill()
+        assert driver.returncode in (0, -signal.SIGKILL), (driver.returncode, out, err)
+
+    def kill_driver(self, pid: int) -> None:
+        """Kill the driver and wait until all that it had started is gone."""
+        driver = psutil.Process(pid)
+        left = driver.children(recursive=True)
+        driver.kill()
+        self.count["driver"] += 1
+        begun = time.monotonic()
+        while left:
+            left = [p for p in left if _is_alive(p)]
+            names = [p.info if hasattr(p, "info") else p.pid for p in left]
+            assert time.monotonic() - begun < GONE or not left, names
+            time.sleep(0.05)
+        self.slowest = max(self.slowest, time.monotonic() - begun)
+
+    def kill_actor(self, pid: int) -> None:
+        """Kill one of the driver's actors."""
+        found = workers(pid)
+        if found:
+            self.rng.choice(sorted(found, key=lambda p: p.pid)).kill()
+            self.count["actor"] += 1
+
+    def stop(self, pid: int) -> None:
+        """Stop an actor for longer than its piece of work may take, then let it go on."""
+        found = workers(pid)
+        if not found:
+            return
+        victim = self.rng.choice(sorted(found, key=lambda p: p.pid))
+        with suppress(psutil.Error):
+            victim.suspend()
+            self.count["stopped"] += 1
+            time.sleep(8)
+            victim.resume()
+
+
+def _is_alive(process: psutil.Process) -> bool:
+    with suppress(psutil.Error):
+        return bool(process.is_running() and process.status() != psutil.STATUS_ZOMBIE)
+    return False
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(prog="python -m tests.fuzz.kills")
+    parser.add_argument("--n", type=int, default=50, help="kills, at least")
+    parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--stop", action="store_true", help="SIGSTOP and SIGCONT of actors instead")
+    given = parser.parse_args()
+    started = time.monotonic()
+    with tempfile.TemporaryDirectory(prefix="kills-") as folder:
+        campaign = Campaign(Path(folder), Random(given.seed))
+        campaign.runs(given.n, given.stop)
+        print(f"seed {given.seed}: {dict(campaign.count)}; all runs have the same tables; what a "
+              f"driver had started was gone after at most {campaign.slowest:.1f} s; "
+              f"{time.monotonic() - started:.0f} s")  # fmt: skip
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

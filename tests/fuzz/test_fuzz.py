@@ -1,0 +1,109 @@
+"""The fuzzer sees what it should see, and a short campaign of each kind finds nothing."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
+from random import Random
+
+import pytest
+
+from tests.fuzz.campaign import MEMORY, judge
+from tests.fuzz.forked import Ended, forked
+from tests.fuzz.kinds import KINDS
+from tests.fuzz.mutations import mutate
+
+ROOT = Path(__file__).parents[2]
+RUN = ROOT / "tests/data/stores/plan-3b"
+
+
+def fails() -> None:
+    raise KeyError("shape")
+
+
+def prints() -> None:
+    print("error: a\nb", file=sys.stderr)
+    sys.exit(1)
+
+
+def says_nothing() -> None:
+    sys.exit(2)
+
+
+def takes_memory() -> None:
+    held = bytearray(MEMORY + (1 << 20))
+    held[::4096] = bytes(len(held[::4096]))
+
+
+def computes() -> None:
+    while True:
+        pass
+
+
+@pytest.mark.parametrize(
+    ("call", "fault"),
+    [
+        (lambda: sys.exit(3), "0 lines on stderr"),
+        (lambda: print("warning: a", file=sys.stderr), ""),
+        (fails, "traceback"),
+        (prints, "2 lines on stderr"),
+        (says_nothing, "0 lines on stderr"),
+        (lambda: os.abort(), "exit code -6"),
+        (lambda: sys.exit(70), "exit code 70"),
+        (takes_memory, "memory"),
+        (computes, "hangs"),
+    ],
+    ids=["quiet", "warns", "fails", "prints", "nothing", "aborts", "code", "memory", "hangs"],
+)
+def test_what_breaks_a_promise_is_seen(call: object, fault: str) -> None:
+    assert judge(forked(call, cpu=1), lists=False) == fault  # type: ignore[arg-type]
+
+
+def test_what_sleeps_is_ended() -> None:
+    ended = forked(lambda: time.sleep(60), wall=0.5)
+    assert ended.hung
+    assert ended.seconds < 30
+
+
+def test_a_seed_gives_the_same_change(tmp_path: Path) -> None:
+    made = []
+    for _ in range(2):
+        path = tmp_path / "config.yaml"
+        path.write_text("a: 1\nb: [x, y]\n")
+        what = [mutate(path, Random(7)) for _ in range(1)]
+        made.append((what, path.read_bytes()))
+    assert made[0] == made[1]
+
+
+def test_every_kind_of_a_short_campaign_is_answered_in_one_line(tmp_path: Path) -> None:
+    """Kinds whose sound files take seconds to make are left to campaigns by hand."""
+    kinds = [k for k in KINDS if k not in ("dump", "gnn_folder", "safetensors", "zarr2", "store")]
+    chosen = [f for kind in kinds for f in ("--kind", kind)]
+    command = [sys.executable, "-m", "tests.fuzz", "--n", "60", "--seed", "28", "--run", str(RUN)]
+    done = subprocess.run(
+        [*command, "--seconds", "18", *chosen],
+        capture_output=True, text=True, cwd=ROOT, check=False,
+        env={**os.environ, "TMPDIR": str(tmp_path)},
+    )  # fmt: skip
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert " 0 faults; exit codes" in done.stdout
+
+
+def test_a_short_history_of_a_run_loses_nothing(tmp_path: Path) -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "tests.fuzz.histories", "--n", "1", "--seed", "3", "--steps", "6"],
+        capture_output=True, text=True, cwd=ROOT, check=False,
+        env={**os.environ, "TMPDIR": str(tmp_path)},
+    )  # fmt: skip
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "nothing lost" in done.stdout
+
+
+def test_an_answer_is_told_from_its_parts() -> None:
+    sound = Ended(2, "", "bad input: a: b. Fix: c\n", 0.1, 1 << 20, hung=False)
+    assert judge(sound, lists=False) == ""
+    progress = Ended(0, "", "16 of 16 cells checked\n", 0.1, 1 << 20, hung=False)
+    assert judge(progress, lists=False) == ""
