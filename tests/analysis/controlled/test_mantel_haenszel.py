@@ -197,7 +197,21 @@ def test_comparable_pairs_by_hand() -> None:
 
 @given(log=st.floats(-2, 2), se=st.floats(0.01, 1), freedom=st.integers(1, 200))
 def test_the_interval_is_students(log: float, se: float, freedom: int) -> None:
-    """Red: a normal quantile; `level` in place of `(1 + level) / 2`."""
-    low, high = mh.OddsRatio(log, se).interval(freedom, 0.9)
-    half = stats.t(freedom).isf(0.05) * se
+    """Red: a normal quantile; 0.95 in place of 0.975."""
+    low, high = mh.OddsRatio(log, se).interval(freedom)
+    half = stats.t(freedom).isf(0.025) * se
     assert np.log([low, high]) == pytest.approx([log - half, log + half])
+
+
+@given(se=st.floats(0.01, 1), of_donors=st.floats(0.01, 1), groups=st.integers(3, 20))
+def test_the_wider_of_vertices_and_donors_decides(se: float, of_donors: float, groups: int) -> None:
+    """Red: `np.fmin`; the degrees of freedom of the edges for donors; p of vertices alone."""
+    found = mh.OddsRatio(0.5, se, of_donors, groups)
+    halves = stats.t(30).isf(0.025) * se, stats.t(groups - 1).isf(0.025) * of_donors
+    assert np.log(found.interval(30)) == pytest.approx([0.5 - max(halves), 0.5 + max(halves)])
+    assert np.log(found.donor_interval()) == pytest.approx([0.5 - halves[1], 0.5 + halves[1]])
+    both = stats.t(30).sf(0.5 / se), stats.t(groups - 1).sf(0.5 / of_donors)
+    assert found.p(30) == pytest.approx(max(both))
+    unknown = mh.OddsRatio(0.5, se)
+    assert np.isnan(unknown.donor_interval()).all()
+    assert unknown.p(30) == pytest.approx(both[0])

@@ -37,20 +37,60 @@ class StratumCounts:
 
 @dataclass(frozen=True)
 class OddsRatio:
-    """A log odds ratio with its standard error; NaN where undefined."""
+    """A log odds ratio with its standard errors; NaN where undefined.
+
+    Attributes
+    ----------
+    se
+        With vertices deleted in turn.
+    donor_se, donor_groups
+        With groups of donors deleted in turn, and how many there are; NaN and 0: not known.
+    """
 
     log: float
     se: float = float("nan")
+    donor_se: float = float("nan")
+    donor_groups: int = 0
 
     @property
     def value(self) -> float:
         """The odds ratio."""
         return float(np.exp(self.log))
 
-    def interval(self, freedom: int, level: float = 0.95) -> tuple[float, float]:
-        """Return the ends of the interval, by Student's t with so many degrees of freedom."""
-        z = scipy.stats.t.ppf((1 + level) / 2, max(freedom, 1))
-        return float(np.exp(self.log - z * self.se)), float(np.exp(self.log + z * self.se))
+    def interval(self, freedom: int) -> tuple[float, float]:
+        """Return the ends of the 95 % interval: that of vertices or of donors, the wider one.
+
+        Parameters
+        ----------
+        freedom
+            Degrees of freedom of Student's t, of vertices.
+        """
+        half = np.fmax(_quantile(freedom) * self.se, self._half_of_donors)
+        half = half if self.se >= 0 else float("nan")
+        return float(np.exp(self.log - half)), float(np.exp(self.log + half))
+
+    def donor_interval(self) -> tuple[float, float]:
+        """Return the ends of the 95 % interval over groups of donors."""
+        half = self._half_of_donors
+        return float(np.exp(self.log - half)), float(np.exp(self.log + half))
+
+    def p(self, freedom: int) -> float:
+        """Return the one-sided p-value of an odds ratio above 1: the larger of both."""
+        if not self.se > 0:
+            return float("nan")
+        of_vertices = float(scipy.stats.t.sf(self.log / self.se, max(freedom, 1)))
+        if not self.donor_se > 0:
+            return of_vertices
+        of_donors = scipy.stats.t.sf(self.log / self.donor_se, max(self.donor_groups - 1, 1))
+        return max(of_vertices, float(of_donors))
+
+    @property
+    def _half_of_donors(self) -> float:
+        return _quantile(self.donor_groups - 1) * self.donor_se
+
+
+def _quantile(freedom: int) -> float:
+    return float(scipy.stats.t.ppf(0.975, max(freedom, 1)))
 
 
 def odds_ratio(stratum: np.ndarray, edge: np.ndarray, counts: StratumCounts) -> float:
