@@ -13,7 +13,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from octoscope.analysis.controlled import mantel_haenszel
 from octoscope.analysis.controlled.comparison import (
     Comparison,
     WithoutDonors,
@@ -22,6 +21,7 @@ from octoscope.analysis.controlled.comparison import (
 )
 from octoscope.analysis.controlled.controls import by_vertex
 from octoscope.analysis.controlled.lists import by_vertex_mean, strongest_pairs
+from octoscope.analysis.controlled.mantel_haenszel import ListedStrata, odds_ratio
 from octoscope.analysis.controlled.universe import Universe, count_universe
 from octoscope.analysis.controlled.verdict_names import BEYOND, CANNOT_TELL
 from octoscope.analysis.controlled.verdicts import judge
@@ -173,7 +173,7 @@ def test_donors_widen_an_interval_as_much_as_lists_without_them_differ() -> None
     logs = []
     for x in kept:
         used = strata.of("quarter", universe.values_at(u[x], v[x]), strata.base(u[x], v[x]))
-        logs.append(mantel_haenszel.odds_ratio(used, edge[x], universe.counts["quarter"]))
+        logs.append(odds_ratio(ListedStrata.of(used, edge[x]), universe.counts["quarter"]))
     spread = np.sqrt(4 / 5 * ((np.array(logs) - np.mean(logs)) ** 2).sum())
     assert differ.or1.donor_se == pytest.approx(spread, rel=0.3)  # about the mean, here
     short = WithoutDonors([1] * 5, [(u, v)] * 5).shortened(7)

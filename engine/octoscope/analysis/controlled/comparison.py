@@ -136,20 +136,20 @@ def compare(
     values, base = universe.values_at(u, v), strata.base(u, v)
     control = values[2].astype(np.float64)
     covariates = np.stack([control, strata.degrees(u, v), strata.levels(u, v)])
-    stratum = {name: strata.of(name, values, base) for name in counts}
-    used = stratum[USED]
-    positivity, of_edges, expected = mh.comparable(used, edge, counts[USED])
+    grouped = {name: mh.ListedStrata.of(strata.of(name, values, base), edge) for name in counts}
+    used, of_base = grouped[USED], mh.ListedStrata.of(base, edge)
+    positivity, of_edges, expected = mh.comparable(used, counts[USED])
     refinement = {}
     for name in REFINEMENTS:
-        at, table = stratum[name], counts[name]
+        at, table = grouped[name], counts[name]
         refinement[name] = (
-            mh.odds_ratio(at, edge, table),
+            mh.odds_ratio(at, table),
             float(mh.balance(at, covariates[:1], table, universe.deviations)[0]),
-            mh.comparable(at, edge, table)[0],
+            mh.comparable(at, table)[0],
         )
-    halves = [mh.odds_ratio(stratum[half], edge, counts[half]) for half in HALVES]
-    or0 = mh.with_error(base, edge, universe.base, groups)
-    or1 = mh.with_error(used, edge, counts[USED], groups)
+    halves = [mh.odds_ratio(grouped[half], counts[half]) for half in HALVES]
+    or0 = mh.with_error(of_base, universe.base, groups)
+    or1 = mh.with_error(used, counts[USED], groups)
     if without is not None:
         or0, or1 = _over_donors(universe, or0, or1, without)
     of_list = statistics.plain_correlation(*values[:2].astype(np.float64))
@@ -158,7 +158,7 @@ def compare(
         universe.reliability, statistics.spearman_brown(of_list),
         mh.balance(used, covariates, counts[USED], universe.deviations),
         positivity, of_edges,
-        (*_ladder(universe, base, edge), expected),
+        (*_ladder(universe, of_base, base), expected),
     )  # fmt: skip
 
 
@@ -171,8 +171,8 @@ def _over_donors(
         edge, base = universe.pairs.adjacency[u, v], universe.strata.base(u, v)
         used = universe.strata.of(USED, universe.values_at(u, v), base)
         row[:] = (
-            mh.odds_ratio(base, edge, universe.base),
-            mh.odds_ratio(used, edge, universe.counts[USED]),
+            mh.odds_ratio(mh.ListedStrata.of(base, edge), universe.base),
+            mh.odds_ratio(mh.ListedStrata.of(used, edge), universe.counts[USED]),
         )
     every = np.ones(logs.shape, bool)  # a group that changes no pair of the list counts as well
     whole = np.array([or0.log, or1.log])
@@ -194,7 +194,9 @@ def held_out(universe: Universe, u: np.ndarray, v: np.ndarray) -> Comparison:
     return replace(c, or1=mh.OddsRatio(c.or1_halves[0]))
 
 
-def _ladder(universe: Universe, base: np.ndarray, edge: np.ndarray) -> tuple[float, float, float]:
+def _ladder(
+    universe: Universe, of_base: mh.ListedStrata, base: np.ndarray
+) -> tuple[float, float, float]:
     n_levels = universe.strata.n_levels
     by_degree = mh.StratumCounts(
         universe.base.pairs.reshape(-1, n_levels).sum(1),
@@ -204,6 +206,6 @@ def _ladder(universe: Universe, base: np.ndarray, edge: np.ndarray) -> tuple[flo
     n = universe.pairs.n_pairs
     return (
         universe.pairs.n_edges / n if n else float("nan"),
-        mh.comparable(base // n_levels, edge, by_degree)[2],
-        mh.comparable(base, edge, universe.base)[2],
+        mh.comparable(mh.ListedStrata.of(base // n_levels, of_base.edge), by_degree)[2],
+        mh.comparable(of_base, universe.base)[2],
     )
