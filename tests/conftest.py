@@ -98,6 +98,18 @@ def small_atlas(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return once(tmp_path_factory, "atlas", make) / "small.zarr"
 
 
+@pytest.fixture(scope="session")
+def donors_atlas(small_atlas: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The same cells of six donors, as h5ad."""
+
+    def make(folder: Path) -> None:
+        cells = ad.read_zarr(small_atlas)
+        cells.obs["donor"] = [f"d{i * 7 % 6}" for i in range(len(cells))]
+        cells.write_h5ad(folder / "donors.h5ad")
+
+    return once(tmp_path_factory, "donors", make) / "donors.h5ad"
+
+
 def small_tree(atlas: Path) -> dict[str, Any]:
     """Return the configuration of a run of seconds: 2 layers, 60 genes, 2 categories."""
     from octoscope.demo.demo import PANEL

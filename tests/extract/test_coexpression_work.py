@@ -17,6 +17,7 @@ from octoscope.errors import InputError
 from octoscope.extract.coexpression_work import CoexpressionRunner
 from octoscope.extract.matrix_work import MatrixRunner
 from octoscope.planning.freeze import prepare, run_config
+from octoscope.results.open_matrix import correlations_within_donors
 from octoscope.run_plan.values import Plan
 from octoscope.run_plan.work_names import matrix_work
 from octoscope.store import tiles
@@ -101,6 +102,41 @@ def test_moments_of_genes_are_numpys(small_atlas: Path, tmp_path: Path, kind: st
         np.testing.assert_allclose(variance[part], cells.var(0), rtol=1e-5, atol=1e-9)
     assert len(values) == sum(category.cells)
     assert np.abs(mean[0] - mean[1]).max() > 0.05  # the halves are not mixed up unseen
+
+
+def test_correlations_within_donors_are_those_about_their_means(
+    donors_atlas: Path, tmp_path: Path
+) -> None:
+    """Red: groups merged with their means; one group's part in both halves; rows of all genes."""
+    tree = small_tree(donors_atlas) | {"coexpression": "pearson", "donor_groups": 4}
+    tree["atlas"]["replicate_key"] = "donor"
+    tree["execution"]["unit_cells"] = 2  # a group has several units
+    root, plan, plain = matrices(tree, tmp_path / "run")
+    cells = ad.read_h5ad(donors_atlas)
+    counts = np.asarray(cells.X.todense(), np.float64)
+    values = np.log1p(1e4 * counts / counts.sum(1, keepdims=True))
+    values = values[:, cells.var_names.get_indexer(plan.models[-1].axis)]
+    index = Atlas(run_config(root).atlas).index_of(run_config(root)).halves[1]
+    groups, genes = plan.categories[1].groups, np.arange(0, len(plan.models[-1].axis), 3)
+    assert groups is not None
+    held = [values[index[g.half][g.start : g.stop]] for g in groups]
+    read = correlations_within_donors(root, plan, "coexpression.pearson", 1, genes)
+    assert read is not None
+    rows = list(read())
+    assert [first for first, _ in rows] == list(np.cumsum([0, *(b.shape[1] for _, b in rows)])[:-1])
+    found = np.concatenate([block for _, block in rows], axis=1)
+    for part in range(3):
+        own = [x - x.mean(0) for x, g in zip(held, groups, strict=True) if part in (2, g.half)]
+        together = np.concatenate(own)[:, genes]
+        with np.errstate(invalid="ignore", divide="ignore"):
+            want = np.nan_to_num(np.corrcoef(together.T))
+        varies = together.std(0) > 1e-12
+        np.testing.assert_allclose(
+            found[part], np.where(varies[:, None] & varies, want, 0), atol=2e-6
+        )
+    of_all = plain["coexpression.pearson"][2, 0][np.ix_(genes, genes)]
+    assert np.abs(found[2] - of_all).max() > 0.02  # donors differ
+    assert correlations_within_donors(root, plan, "tiny", 1, genes) is None
 
 
 def test_units_do_not_matter(small_atlas: Path, tmp_path: Path) -> None:

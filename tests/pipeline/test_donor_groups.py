@@ -27,15 +27,6 @@ from tests.here import here
 CATEGORY, LAYER = 1, 2
 
 
-@pytest.fixture(scope="module")
-def donors_atlas(small_atlas: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    path = tmp_path_factory.mktemp("donors") / "donors.h5ad"
-    cells = ad.read_zarr(small_atlas)
-    cells.obs["donor"] = [f"d{i * 7 % 6}" for i in range(len(cells))]
-    cells.write_h5ad(path)
-    return path
-
-
 def tree(atlas: Path, **changes: Any) -> dict[str, Any]:
     made = small_tree(atlas) | {"estimators": ["per_cell", "mean_residual"], "network": None}
     made["atlas"]["replicate_key"] = "donor"

@@ -18,11 +18,14 @@ from tests.results.columns import faults
 TABLES = ("overlap_controlled", "overlap_ladder", "overlap_refinement", "overlap_comparators",
           "overlap_orientation", "verdicts", "verdict_summary")  # fmt: skip
 
+CONTROLS = {"pearson", "pearson, within donors", "pearson, pooled", "spearman"}
+
 
 @pytest.fixture(scope="module")
-def judged(small_atlas: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A small run with two kinds of co-expression, pooled over two categories."""
-    tree = small_tree(small_atlas)
+def judged(donors_atlas: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A small run with two kinds of co-expression, pooled over two categories, and donors."""
+    tree = small_tree(donors_atlas)
+    tree["atlas"]["replicate_key"], tree["donor_groups"] = "donor", 4
     tree["coexpression"] = ["pearson", "spearman"]
     tree["estimators"] = ["per_cell", "mean_residual"]
     tree["network"]["k"] = [20, 60]
@@ -36,18 +39,29 @@ def judged(small_atlas: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def test_every_matrix_has_a_row_for_every_control_and_length(judged: Path) -> None:
     table = pd.read_parquet(judged / "tables/overlap_controlled.parquet")
-    assert set(table["control"]) == {"pearson", "pearson, pooled", "spearman"}
+    assert set(table["control"]) == CONTROLS
     assert set(table["k"]) == {20, 60}
     keys = ["model", "category", "layer", "gene_set", "view", "control", "k"]
     assert not table.duplicated(keys).any()
     # variants x categories x layers x views x controls x lengths
-    assert len(table) == 2 * 2 * 2 * 2 * 3 * 2
+    assert len(table) == 2 * 2 * 2 * 2 * 4 * 2
     assert (table["n_pairs"] <= table["k"]).all()
     assert (table.groupby(keys[:5] + ["k"])["headline"].sum() == 1).all()
     known = table.dropna(subset=["or1", "or1_low"])
     assert len(known)
     assert (known["or1_low"] <= known["or1"]).all()
     assert (table["bound"].dropna() >= 1).all()
+
+
+def test_intervals_hold_those_over_donors(judged: Path) -> None:
+    """Red: intervals of vertices alone; without donor groups in the plan they are null."""
+    table = pd.read_parquet(judged / "tables/overlap_controlled.parquet")
+    assert set(table["donor_groups"]) == {4}
+    for name in ("or0", "or1"):
+        known = table.dropna(subset=[f"{name}_donors_low", f"{name}_low"])
+        assert len(known) > 10
+        assert (known[f"{name}_low"] <= known[f"{name}_donors_low"]).all()
+        assert (known[f"{name}_high"] >= known[f"{name}_donors_high"]).all()
 
 
 def test_no_comparator_stands_twice(judged: Path) -> None:

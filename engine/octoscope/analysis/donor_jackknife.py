@@ -103,12 +103,34 @@ def interval(
 ) -> tuple[np.ndarray, np.ndarray]:
     """Return the 95 % interval of the delete-a-group jackknife for groups of unequal size.
 
+    The estimate is the whole's; the width follows Student's t with groups - 1 degrees of freedom,
+    as there are few groups. Groups that do not hold the pair change nothing when they are left out;
+    counting them would make the interval too narrow (``benchmarks/calibration.py``), so each pair
+    has its own groups.
+
+    Parameters
+    ----------
+    whole, without, holds, donors
+        As for :func:`standard_error`.
+
+    Returns
+    -------
+    tuple of ndarray
+        Low and high, [values]; NaN where fewer than three groups count, or one value is not known.
+    """
+    error = standard_error(whole, without, holds, donors)
+    half = scipy.stats.t.ppf(0.975, np.maximum(holds.sum(0) - 1, 1)) * error
+    return whole - half, whole + half
+
+
+def standard_error(
+    whole: np.ndarray, without: np.ndarray, holds: np.ndarray, donors: np.ndarray
+) -> np.ndarray:
+    """Return the standard error of the delete-a-group jackknife for groups of unequal size.
+
     Busing, Meijer and van der Leeden, Statistics and Computing 9 (1999): with h = donors / donors
     of a group, pseudo-values h whole - (h - 1) without; the variance is the mean of their squared
-    distances from the jackknife estimate, each over h - 1. The estimate is the whole's; the width
-    follows Student's t with groups - 1 degrees of freedom, as there are few groups. Groups that do
-    not hold the pair change nothing when they are left out; counting them would make the interval
-    too narrow (``benchmarks/calibration.py``), so each pair has its own groups.
+    distances from the jackknife estimate, each over h - 1.
 
     Parameters
     ----------
@@ -123,8 +145,8 @@ def interval(
 
     Returns
     -------
-    tuple of ndarray
-        Low and high, [values]; NaN where fewer than three groups count, or one value is not known.
+    ndarray
+        [values] float64; NaN where fewer than three groups count, or one value is not known.
     """
     g = holds.sum(0)
     enough = g > 2
@@ -135,6 +157,4 @@ def interval(
     estimate = g * whole - np.where(holds, (1 - share) * without, 0).sum(0)
     squares = np.where(holds, (pseudo - estimate) ** 2 / (h - 1), 0)
     variance = squares.sum(0) / np.maximum(g, 1)
-    half = scipy.stats.t.ppf(0.975, np.maximum(g - 1, 1)) * np.sqrt(variance)
-    half[~enough] = np.nan
-    return whole - half, whole + half
+    return np.where(enough, np.sqrt(variance), np.nan)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -73,6 +73,16 @@ class FinishedMatrices(Protocol):
 
     def leave_donors_out(self, model: str, category: int, layer: int) -> LeaveOneGroupOut | None:
         """Return a matrix without each group of donors; None if it has no groups."""
+        ...
+
+    def correlations_within_donors(
+        self, model: str, category: int, genes: np.ndarray
+    ) -> Callable[[], Iterator[tuple[int, np.ndarray]]] | None:
+        """Return a reader of Pearson's correlation about the means of each donor group.
+
+        It yields (first row, [half 0, half 1, all cells; rows; genes] float32). None if the entry
+        is not Pearson's or the category has no donor groups.
+        """
         ...
 
     def mean_cell_genes(self, model: str, category: int) -> np.ndarray:

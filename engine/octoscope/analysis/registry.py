@@ -82,6 +82,8 @@ class Needs:
         Mean residual streams of the categories.
     donors
         Sums of single units, where donor groups are left out.
+    correlations
+        Co-moments of single units, for Pearson's correlation within donor groups.
     network
         The molecular network; without one in the configuration the analysis does not run.
     tables
@@ -91,6 +93,7 @@ class Needs:
     matrices: bool = False
     residuals: bool = False
     donors: bool = False
+    correlations: bool = False
     network: bool = False
     tables: tuple[str, ...] = ()
 

@@ -77,7 +77,9 @@ def plan_repair(root: RunRoot, plan: Plan, config: RunConfig, faults: list[Fault
             needed.add_unless_whole(work, dense=needs.matrices)
             if needs.matrices:
                 needed.add_unless_whole(_pairs_of(plan, work))
-            if needs.donors and _has_donors(plan, work):
+            if (needs.donors and _has_donors(plan, work)) or (
+                needs.correlations and _has_correlations_within_donors(plan, work)
+            ):
                 needed.add_sources_unless_whole(work)
             if (needs.matrices or needs.residuals) and _of_mean_cell(plan, work):
                 needed.add_unless_whole(_residuals_of(plan, work))
@@ -100,6 +102,11 @@ def _has_donors(plan: Plan, matrix: str) -> bool:
     model, category = block_of(matrix)
     has_groups = plan.categories[category].groups is not None
     return has_groups and plan.model(model).family != COEXPRESSION
+
+
+def _has_correlations_within_donors(plan: Plan, matrix: str) -> bool:
+    model, category = block_of(matrix)
+    return plan.categories[category].groups is not None and plan.model(model).estimator == "pearson"
 
 
 def _residuals_of(plan: Plan, matrix: str) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
@@ -11,8 +11,17 @@ from octoscope.analysis.derived_views import DerivedViews
 from octoscope.analysis.donor_jackknife import LeaveOneGroupOut
 from octoscope.analysis.leave_one_out import MeanCellsLeaveOneOut, Rows, SumsLeaveOneOut
 from octoscope.analysis.matrix import MatrixSource
+from octoscope.attention.comoments import CoMoments, correlation, varying
 from octoscope.results.mean_cell_matrix import mean_cell_source, mean_cells_without_donors
-from octoscope.results.stored_sums import matrix_source, read_finished_record, tile_of, unit_arrays
+from octoscope.results.stored_sums import (
+    PARTS,
+    matrix_source,
+    read_finished_record,
+    tile_of,
+    unit_arrays,
+    unit_rows,
+)
+from octoscope.row_blocks import fold_tree, row_ranges
 from octoscope.run_plan.values import COEXPRESSION, Plan, Unit
 from octoscope.run_plan.work_names import matrix_work, sums_name
 from octoscope.store.commits import Record
@@ -93,3 +102,72 @@ def leave_donors_out(
         plan.categories[category].min_cells,
         plan.tile,
     )
+
+
+def correlations_within_donors(
+    root: RunRoot, plan: Plan, model: str, category: int, genes: np.ndarray
+) -> Callable[[], Iterator[tuple[int, np.ndarray]]] | None:
+    """Open Pearson's correlation about the means of each donor group, pooled over the groups.
+
+    Cells of a group merge with their means (Chan, Golub, LeVeque 1983); co-moments of groups add
+    up without them, so what donors have in common is left out. A gene that does not vary within
+    any group has the correlation 0.
+
+    Parameters
+    ----------
+    model
+        A co-expression entry.
+    genes
+        Ascending positions on its axis.
+
+    Returns
+    -------
+    callable
+        Yields (first row, [half 0, half 1, all cells; rows; genes] float32); None: the entry is not
+        Pearson's, or the category has no donor groups.
+
+    Raises
+    ------
+    DamagedRunError
+        If the co-moments of a unit are gone.
+    """
+    groups, m = plan.categories[category].groups, plan.model(model)
+    if groups is None or m.family != COEXPRESSION or m.estimator != "pearson":
+        return None
+    records = [
+        [read_finished_record(root, plan, unit.work) for unit in units]
+        for units in plan.units_by_group(model, category)
+    ]
+    n = len(m.axis)
+
+    def rows(first: int, stop: int) -> tuple[np.ndarray, np.ndarray]:
+        """Return [3, rows, genes] co-moments, and [3, rows] those of each gene with itself."""
+        total, own = np.zeros((PARTS, stop - first, n)), np.zeros((PARTS, stop - first))
+        for g, group in zip(groups, records, strict=True):
+            means = unit_rows(root, group, "mean", 0, 1)
+            products = unit_rows(root, group, "products", first, stop)
+            parts = (
+                CoMoments(int(r.metrics["cells_used"]), mean[0], block, first)
+                for r, mean, block in zip(group, means, products, strict=True)
+            )
+            c = fold_tree(parts, CoMoments.merge)
+            if c is None:
+                continue
+            diagonal = c.products[np.arange(stop - first), np.arange(first, stop)]
+            squares = varying(diagonal, c.mean[first:stop], c.n)
+            for part in (g.half, 2):
+                total[part] += c.products
+                own[part] += squares
+        return total, own
+
+    squares = np.concatenate([rows(a, b)[1] for a, b in row_ranges(n, plan.tile)], axis=1)
+
+    def read() -> Iterator[tuple[int, np.ndarray]]:
+        for first, stop in row_ranges(n, plan.tile, genes):
+            inside = genes[(genes >= first) & (genes < stop)]
+            total, _ = rows(first, stop)
+            at = np.ix_(inside - first, genes)
+            values = [correlation(total[p], squares[p], first)[at] for p in range(PARTS)]
+            yield int(np.searchsorted(genes, inside[0])), np.stack(values)
+
+    return read

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from functools import lru_cache, partial
 from typing import Any
 
@@ -117,6 +117,12 @@ class RunMatrices:
     def leave_donors_out(self, model: str, category: int, layer: int) -> LeaveOneGroupOut | None:
         """Return a matrix without each group of donors; None if it has no groups."""
         return open_matrix.leave_donors_out(self._root, self.plan, model, category, layer)
+
+    def correlations_within_donors(
+        self, model: str, category: int, genes: np.ndarray
+    ) -> Callable[[], Iterator[tuple[int, np.ndarray]]] | None:
+        """Return a reader of Pearson's correlation within donor groups; None: there are none."""
+        return open_matrix.correlations_within_donors(self._root, self.plan, model, category, genes)
 
     def mean_cell_genes(self, model: str, category: int) -> np.ndarray:
         """Return [genes] bool: tokens of the mean of all cells of a category."""

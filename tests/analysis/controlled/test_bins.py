@@ -6,7 +6,15 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from octoscope.analysis.controlled.bins import LEAST, LEVELS, level_steps, log_degree, tail_bins
+from octoscope.analysis.controlled.bins import (
+    LEAST,
+    LEVELS,
+    REFINEMENTS,
+    joint_bins,
+    level_steps,
+    log_degree,
+    tail_bins,
+)
 
 from tests.analysis.plain_mantel_haenszel import tail_bins as plain_tail_bins
 
@@ -121,3 +129,17 @@ def test_a_pairs_bin_of_degree_is_of_the_product(a: int, b: int) -> None:
     while 2 ** (exact + 1) <= ((a + 1) * (b + 1)) ** 2:
         exact += 1
     assert int(2 * both + 1e-9) == exact
+
+
+@settings(deadline=None, max_examples=30)
+@given(seed=st.integers(0, 2**32 - 1), steps=st.integers(1, 400))
+def test_every_refinement_is_made_of_joint_bins(seed: int, steps: int) -> None:
+    """Red: deciles left out of the joint bins; `prepend` of the first column."""
+    rng = np.random.default_rng(seed)
+    counts = rng.integers(0, 60, steps) * (rng.random(steps) < 0.6)
+    bins = {name: tail_bins(counts, per) for name, per in REFINEMENTS.items()}
+    joint, part_of = joint_bins(bins)
+    for name, of in bins.items():
+        np.testing.assert_array_equal(part_of[name][joint], of)
+    distinct = np.unique(np.stack(list(bins.values())), axis=1).shape[1]
+    assert len(part_of["deciles"]) == len(np.unique(joint)) <= distinct + 1

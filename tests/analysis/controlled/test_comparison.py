@@ -13,9 +13,15 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from octoscope.analysis.controlled.comparison import Comparison, compare, held_out
+from octoscope.analysis.controlled.comparison import (
+    Comparison,
+    WithoutDonors,
+    compare,
+    held_out,
+)
 from octoscope.analysis.controlled.controls import by_vertex
 from octoscope.analysis.controlled.lists import by_vertex_mean, strongest_pairs
+from octoscope.analysis.controlled.mantel_haenszel import ListedStrata, odds_ratio
 from octoscope.analysis.controlled.universe import Universe, count_universe
 from octoscope.analysis.controlled.verdict_names import BEYOND, CANNOT_TELL
 from octoscope.analysis.controlled.verdicts import judge
@@ -147,6 +153,31 @@ def test_the_ladder_climbs_from_all_pairs_to_like_ones() -> None:
     rate = np.mean([c.comparable_rate for c in found])
     assert np.mean([c.n_edges / c.n_pairs for c in found]) > 1.3 * rate
     assert rate == pytest.approx(coexpression, rel=0.15)
+
+
+def test_donors_widen_an_interval_as_much_as_lists_without_them_differ() -> None:
+    """Lists without a donor that are the list change nothing. Red: the control's own error."""
+    universe, (u, v), _ = universe_of("noise", 3.0, 2)
+    alone = compare(universe, u, v)
+    same = compare(universe, u, v, WithoutDonors([1] * 5, [(u, v)] * 5))
+    assert same.or1.donor_se == pytest.approx(0, abs=1e-9)
+    assert same.or1.interval(9) == alone.or1.interval(9)
+    edge = universe.pairs.adjacency[u, v]
+    kept = [np.arange(len(u)) % 5 != g for g in range(5)]
+    kept[0] &= ~edge | (np.arange(len(u)) < len(u) // 2)  # one donor has half of the edges
+    differ = compare(universe, u, v, WithoutDonors([1] * 5, [(u[x], v[x]) for x in kept]))
+    assert differ.or1.log == alone.or1.log
+    assert differ.or1.donor_se > alone.or1.se
+    assert differ.p > alone.p
+    strata = universe.strata
+    logs = []
+    for x in kept:
+        used = strata.of("quarter", universe.values_at(u[x], v[x]), strata.base(u[x], v[x]))
+        logs.append(odds_ratio(ListedStrata.of(used, edge[x]), universe.counts["quarter"]))
+    spread = np.sqrt(4 / 5 * ((np.array(logs) - np.mean(logs)) ** 2).sum())
+    assert differ.or1.donor_se == pytest.approx(spread, rel=0.3)  # about the mean, here
+    short = WithoutDonors([1] * 5, [(u, v)] * 5).shortened(7)
+    assert [len(x) for x, _ in short.lists] == [7] * 5
 
 
 def test_an_empty_list_has_no_numbers_and_no_verdict() -> None:

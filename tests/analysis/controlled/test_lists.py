@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 
 import numpy as np
 import pytest
@@ -10,6 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from octoscope.analysis.controlled import lists
 from octoscope.analysis.controlled.lists import strongest_pairs, strongest_scores
+from octoscope.analysis.donor_jackknife import Block
 from octoscope.analysis.vertex_pairs import VertexPairs
 
 from tests.analysis.controlled.made import vertex_pairs
@@ -55,6 +56,29 @@ def test_the_strongest_pairs_are_those_of_sorting_all(seed: int, per_vertex: int
         back = np.ix_(pairs.vertex_of == b, pairs.vertex_of == a)
         one, other = (np.where(allowed, values, -1)[x].max(initial=-1) for x in (at, back))
         assert one > other
+
+
+@settings(deadline=None, max_examples=10)
+@given(seed=SEEDS, per_vertex=st.sampled_from([1, 5]), k=st.integers(1, 60))
+def test_lists_without_donors_are_those_of_each_matrix(seed: int, per_vertex: int, k: int) -> None:
+    """Red: one group's pairs for all; pairs that no cell is left of; lists that end too early."""
+    rng = np.random.default_rng(seed)
+    pairs = vertex_pairs(rng, 20, per_vertex)
+    values = np.stack([rng.permutation(400).reshape(20, 20) for _ in range(3)]).astype(np.float32)
+    known, eligible = rng.random((3, 20, 20)) < 0.8, rng.random((20, 20)) < 0.8
+
+    class Matrix:
+        donors = (1, 2, 1)
+
+        def blocks(self, genes: np.ndarray, view: str) -> Iterator[Block]:
+            assert (list(genes), view) == (list(range(20)), "logit")
+            for at in (slice(0, 7), slice(7, 20)):
+                yield Block(at.start, values[:, at], known[:, at], known[:, at], eligible[at])
+
+    found = lists.strongest_without(Matrix(), np.arange(20), "logit", pairs, k)
+    for g, of_group in enumerate(found):
+        want = strongest_pairs(reader(values[g], known[g] & eligible), pairs, k)
+        np.testing.assert_array_equal(of_group, want)
 
 
 def test_every_list_has_k_unordered_pairs() -> None:

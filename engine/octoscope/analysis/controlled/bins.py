@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import numpy as np
 
 GRID = 1 << 18  # steps of a correlation over [-1, 1]: 7.6e-6 each, finer than any bin
@@ -57,6 +59,33 @@ def tail_bins(counts: np.ndarray, per_octave: int, least: int = LEAST) -> np.nda
     signed = np.where(upper, octave + 1, -octave)
     out[at] = np.unique(signed, return_inverse=True)[1].reshape(-1)
     return out
+
+
+def joint_bins(bins: Mapping[str, np.ndarray]) -> tuple[np.ndarray, dict[str, np.ndarray]]:
+    """Return bins so narrow that every bin of every refinement is made of some of them.
+
+    Pairs are then counted once, and the counts of each refinement are sums.
+
+    Parameters
+    ----------
+    bins
+        By refinement, [steps] bins of :func:`tail_bins` of the same counts.
+
+    Returns
+    -------
+    joint
+        [steps] int64, 0 where all are 0.
+    part_of
+        By refinement, [joint bins] the bin that each is a part of.
+    """
+    every = np.stack(list(bins.values()))
+    at = np.flatnonzero(every.any(0))  # steps of the first bins, or without pairs, are joint bin 0
+    joint = np.zeros(every.shape[1], np.int64)
+    joint[at] = np.cumsum((np.diff(every[:, at], axis=1, prepend=0) != 0).any(0))
+    if len(at) == len(joint):  # no step is in joint bin 0
+        joint -= 1
+    first = np.unique(joint, return_index=True)[1]
+    return joint, {name: of[first] for name, of in bins.items()}
 
 
 def level_steps(expression: np.ndarray) -> np.ndarray:

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
-import scipy
 
-from octoscope.analysis import statistics
+from octoscope.analysis import donor_jackknife, statistics
 from octoscope.analysis.controlled import mantel_haenszel as mh
 from octoscope.analysis.controlled.bins import REFINEMENTS, USED
 from octoscope.analysis.controlled.universe import HALVES, Universe
@@ -94,18 +94,41 @@ class Comparison:
     @property
     def p(self) -> float:
         """One-sided p-value of an odds ratio above 1 after control."""
-        if not self.or1.se > 0:
-            return float("nan")
-        return float(scipy.stats.t.sf(self.or1.log / self.or1.se, max(self.degrees_of_freedom, 1)))
+        return self.or1.p(self.degrees_of_freedom)
 
 
-def compare(universe: Universe, u: np.ndarray, v: np.ndarray) -> Comparison:
+@dataclass(frozen=True)
+class WithoutDonors:
+    """The list of a matrix without each group of donors.
+
+    Attributes
+    ----------
+    donors
+        Donors in each group.
+    lists
+        Vertices (u, v) of the listed pairs, of each group; as ``u`` and ``v`` of :func:`compare`.
+    """
+
+    donors: Sequence[int]
+    lists: Sequence[tuple[np.ndarray, np.ndarray]]
+
+    def shortened(self, k: int) -> WithoutDonors:
+        """Return the first ``k`` pairs of each list."""
+        return replace(self, lists=[(u[:k], v[:k]) for u, v in self.lists])
+
+
+def compare(
+    universe: Universe, u: np.ndarray, v: np.ndarray, without: WithoutDonors | None = None
+) -> Comparison:
     """Compare listed pairs with the network under a control.
 
     Parameters
     ----------
     u, v
         [pairs] vertices of distinct unordered pairs of the universe that were looked up.
+    without
+        The lists without each group of donors, for the second standard error; the control stays
+        that of all donors.
     """
     strata, counts = universe.strata, universe.counts
     edge = universe.pairs.adjacency[u, v]
@@ -113,29 +136,52 @@ def compare(universe: Universe, u: np.ndarray, v: np.ndarray) -> Comparison:
     values, base = universe.values_at(u, v), strata.base(u, v)
     control = values[2].astype(np.float64)
     covariates = np.stack([control, strata.degrees(u, v), strata.levels(u, v)])
-    stratum = {name: strata.of(name, values, base) for name in counts}
-    used = stratum[USED]
-    positivity, of_edges, expected = mh.comparable(used, edge, counts[USED])
+    grouped = {name: mh.ListedStrata.of(strata.of(name, values, base), edge) for name in counts}
+    used, of_base = grouped[USED], mh.ListedStrata.of(base, edge)
+    positivity, of_edges, expected = mh.comparable(used, counts[USED])
     refinement = {}
     for name in REFINEMENTS:
-        at, table = stratum[name], counts[name]
+        at, table = grouped[name], counts[name]
         refinement[name] = (
-            mh.odds_ratio(at, edge, table),
+            mh.odds_ratio(at, table),
             float(mh.balance(at, covariates[:1], table, universe.deviations)[0]),
-            mh.comparable(at, edge, table)[0],
+            mh.comparable(at, table)[0],
         )
-    halves = [mh.odds_ratio(stratum[half], edge, counts[half]) for half in HALVES]
+    halves = [mh.odds_ratio(grouped[half], counts[half]) for half in HALVES]
+    or0 = mh.with_error(of_base, universe.base, groups)
+    or1 = mh.with_error(used, counts[USED], groups)
+    if without is not None:
+        or0, or1 = _over_donors(universe, or0, or1, without)
     of_list = statistics.plain_correlation(*values[:2].astype(np.float64))
     return Comparison(
-        len(u), int(edge.sum()),
-        mh.with_error(base, edge, universe.base, groups),
-        mh.with_error(used, edge, counts[USED], groups),
-        (halves[0], halves[1]), refinement,
+        len(u), int(edge.sum()), or0, or1, (halves[0], halves[1]), refinement,
         universe.reliability, statistics.spearman_brown(of_list),
         mh.balance(used, covariates, counts[USED], universe.deviations),
         positivity, of_edges,
-        (*_ladder(universe, base, edge), expected),
+        (*_ladder(universe, of_base, base), expected),
     )  # fmt: skip
+
+
+def _over_donors(
+    universe: Universe, or0: mh.OddsRatio, or1: mh.OddsRatio, without: WithoutDonors
+) -> tuple[mh.OddsRatio, mh.OddsRatio]:
+    """Add the standard error of the delete-a-group jackknife over donors to both odds ratios."""
+    logs = np.empty((len(without.lists), 2))
+    for row, (u, v) in zip(logs, without.lists, strict=True):
+        edge, base = universe.pairs.adjacency[u, v], universe.strata.base(u, v)
+        used = universe.strata.of(USED, universe.values_at(u, v), base)
+        row[:] = (
+            mh.odds_ratio(mh.ListedStrata.of(base, edge), universe.base),
+            mh.odds_ratio(mh.ListedStrata.of(used, edge), universe.counts[USED]),
+        )
+    every = np.ones(logs.shape, bool)  # a group that changes no pair of the list counts as well
+    whole = np.array([or0.log, or1.log])
+    error = donor_jackknife.standard_error(whole, logs, every, np.array(without.donors))
+    n = len(logs)
+    return (
+        replace(or0, donor_se=float(error[0]), donor_groups=n),
+        replace(or1, donor_se=float(error[1]), donor_groups=n),
+    )
 
 
 def held_out(universe: Universe, u: np.ndarray, v: np.ndarray) -> Comparison:
@@ -148,7 +194,9 @@ def held_out(universe: Universe, u: np.ndarray, v: np.ndarray) -> Comparison:
     return replace(c, or1=mh.OddsRatio(c.or1_halves[0]))
 
 
-def _ladder(universe: Universe, base: np.ndarray, edge: np.ndarray) -> tuple[float, float, float]:
+def _ladder(
+    universe: Universe, of_base: mh.ListedStrata, base: np.ndarray
+) -> tuple[float, float, float]:
     n_levels = universe.strata.n_levels
     by_degree = mh.StratumCounts(
         universe.base.pairs.reshape(-1, n_levels).sum(1),
@@ -158,6 +206,6 @@ def _ladder(universe: Universe, base: np.ndarray, edge: np.ndarray) -> tuple[flo
     n = universe.pairs.n_pairs
     return (
         universe.pairs.n_edges / n if n else float("nan"),
-        mh.comparable(base // n_levels, edge, by_degree)[2],
-        mh.comparable(base, edge, universe.base)[2],
+        mh.comparable(mh.ListedStrata.of(base // n_levels, of_base.edge), by_degree)[2],
+        mh.comparable(of_base, universe.base)[2],
     )

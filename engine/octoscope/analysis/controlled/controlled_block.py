@@ -10,7 +10,12 @@ import numpy as np
 import pandas as pd
 
 from octoscope.analysis.controlled import lists
-from octoscope.analysis.controlled.comparison import Comparison, compare, held_out
+from octoscope.analysis.controlled.comparison import (
+    Comparison,
+    WithoutDonors,
+    compare,
+    held_out,
+)
 from octoscope.analysis.controlled.controls import GeneBlocks, by_vertex, of_category, pooled
 from octoscope.analysis.controlled.lists import VertexList
 from octoscope.analysis.controlled.orientation import leads_to, orientation_test
@@ -18,6 +23,7 @@ from octoscope.analysis.controlled.universe import Blocks, Universe, count_unive
 from octoscope.analysis.derived_views import parts_of
 from octoscope.analysis.finished_matrices import FinishedMatrices
 from octoscope.analysis.gnn_scored import QUANTITIES, ScoredGenes
+from octoscope.analysis.leave_one_out import DerivedLeaveOneOut
 from octoscope.analysis.vertex_pairs import VertexPairs
 from octoscope.octopus.network import Network
 from octoscope.octopus.pairs import pair_codes
@@ -107,6 +113,22 @@ class ControlledBlock:
             for view in self._views
         }
 
+    @cached_property
+    def _without_donors(self) -> dict[tuple[int, str], WithoutDonors]:
+        """Lists of the matrices without each group of donors; none where there are no groups."""
+        found = {}
+        for layer in self._m.layers:
+            opened = self._run.leave_donors_out(self._m.name, self._category, layer)
+            if opened is None:
+                return {}
+            matrix = DerivedLeaveOneOut(opened)
+            for view in self._views:
+                of_groups = lists.strongest_without(
+                    matrix, self._genes, view, self.pairs, self._k[-1]
+                )
+                found[layer, view] = WithoutDonors(matrix.donors, of_groups)
+        return found
+
     def orientations(self, permutations: int) -> Iterator[dict[str, Any]]:
         """Yield (layer, view, k and the test of direction) of every layer's list of one length."""
         if not self._controls or self._expression is None:
@@ -150,6 +172,8 @@ class ControlledBlock:
             others = self._comparators() if rarer == of_first else {}
             for control, blocks in self._readers():
                 every_list = [*here.values(), *others.values()]
+                for key in here.keys() & self._without_donors.keys():
+                    every_list += self._without_donors[key].lists
                 if rarer == of_first:
                     half = lists.strongest_scores(_half(blocks, 1), self.pairs, self._k[-1])
                     every_list.append(half)
@@ -166,8 +190,10 @@ class ControlledBlock:
             label = {"layer": layer, "view": view, "control": control}
             if comparator:
                 label["comparator"] = comparator[0]
+            without = None if comparator else self._without_donors.get((layer, view))
             for k in self._k:
-                yield label | {"k": k}, compare(universe, u[:k], v[:k])
+                of_donors = None if without is None else without.shortened(k)
+                yield label | {"k": k}, compare(universe, u[:k], v[:k], of_donors)
 
     def _held_out(self, universe: Universe, control: str, found: VertexList) -> Iterator[Labelled]:
         u, v = found
@@ -195,6 +221,9 @@ class ControlledBlock:
             genes, vertex = genes[known], vertex[known]
             read = partial(self._reader, name, genes)
             yield kind, by_vertex(read(self._category), vertex, len(self.pairs))
+            within = self._run.correlations_within_donors(name, self._category, genes)
+            if within is not None:
+                yield f"{kind}, within donors", by_vertex(within, vertex, len(self.pairs))
             if kind != "pearson" or len(categories) < 2:
                 continue
             moments = [self._run.gene_moments(name, c) for c in categories]

@@ -73,8 +73,8 @@ def add_counts(
     rows: np.ndarray,
     eligible: np.ndarray,
     adjacency: np.ndarray,
-    parts: np.ndarray,
     bins: np.ndarray,
+    half_bins: np.ndarray,
     degree_bins: int,
     log_degree: np.ndarray,
     level: np.ndarray,
@@ -82,6 +82,7 @@ def add_counts(
     n_levels: int,
     rarer: bool,
     totals: np.ndarray,
+    half_totals: np.ndarray,
     slot: np.ndarray,
     group: np.ndarray,
     slot_pairs: np.ndarray,
@@ -93,8 +94,8 @@ def add_counts(
 
     Parameters
     ----------
-    parts, bins
-        [tables] which part of ``values`` each table bins, and [tables, GRID + 1] its bins.
+    bins, half_bins
+        [GRID + 1] bin of co-expression over all cells, and [2, GRID + 1] of each half.
     degree_bins
         How many bins of degree there are.
     log_degree, level
@@ -102,20 +103,23 @@ def add_counts(
     level_bins, n_levels
         [LEVELS] bin of each step, and how many there are.
     totals
-        [tables, strata, 5] float64 pairs, edges, and sums of co-expression and, in the first table
-        alone, of log degree and level; side by side, because a pair is one place in each table;
-        added to.
+        [strata, 5] float64 pairs, edges, and sums of co-expression, log degree and level; side by
+        side, because a pair is one place; added to.
+    half_totals
+        [2, strata, 2] int64 pairs and edges by the bins of each half; added to.
     slot
-        [strata of table 0] row of ``slot_pairs``, -1: no list has a pair in the stratum.
+        [strata] row of ``slot_pairs``, -1: no list has a pair in the stratum.
     group
         [vertices] jackknife group.
     slot_pairs, slot_edges, base_pairs, base_edges
         [slots, groups] and [degree x level strata, groups] int32: pairs and edges that a group
         takes part in; added to.
     """
-    half = (bins.shape[1] - 1) / 2
+    half = (len(bins) - 1) / 2
+    n_base = degree_bins * n_levels
     for r in range(len(rows)):
         u = rows[r]
+        g = group[u]
         for v in range(u + 1, eligible.shape[0]):
             if not eligible[u, v]:
                 continue
@@ -123,25 +127,36 @@ def add_counts(
             both = min(level[u], level[v]) if rarer else (level[u] + level[v]) / 2
             base = int(2 * degree + 1e-9) * n_levels + level_bins[int(both)]
             edge = adjacency[u, v]
-            for t in range(len(parts)):
-                c = values[parts[t], r, v]
-                s = bins[t, int((c + 1) * half)] * degree_bins * n_levels + base
-                totals[t, s, 0] += 1
-                totals[t, s, 1] += edge
-                totals[t, s, 2] += c
-                if t:
-                    continue
-                totals[t, s, 3] += degree
-                totals[t, s, 4] += both
-                for end in range(2):
-                    g = group[v] if end else group[u]
-                    if end and g == group[u]:
-                        continue
-                    base_pairs[base, g] += 1
-                    base_edges[base, g] += edge
-                    if slot[s] >= 0:
-                        slot_pairs[slot[s], g] += 1
-                        slot_edges[slot[s], g] += edge
+            c = values[2, r, v]
+            s = bins[int((c + 1) * half)] * n_base + base
+            totals[s, 0] += 1
+            totals[s, 2] += c
+            totals[s, 3] += degree
+            totals[s, 4] += both
+            h0 = half_bins[0, int((values[0, r, v] + 1) * half)] * n_base + base
+            h1 = half_bins[1, int((values[1, r, v] + 1) * half)] * n_base + base
+            half_totals[0, h0, 0] += 1
+            half_totals[1, h1, 0] += 1
+            other, at = group[v], slot[s]
+            base_pairs[base, g] += 1
+            if other != g:
+                base_pairs[base, other] += 1
+            if at >= 0:
+                slot_pairs[at, g] += 1
+                if other != g:
+                    slot_pairs[at, other] += 1
+            if not edge:
+                continue
+            totals[s, 1] += 1
+            half_totals[0, h0, 1] += 1
+            half_totals[1, h1, 1] += 1
+            base_edges[base, g] += 1
+            if other != g:
+                base_edges[base, other] += 1
+            if at >= 0:
+                slot_edges[at, g] += 1
+                if other != g:
+                    slot_edges[at, other] += 1
 
 
 @compiled()

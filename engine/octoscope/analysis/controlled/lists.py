@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable, Iterator
 
 import numpy as np
 
+from octoscope.analysis.donor_jackknife import LeaveOneGroupOut
 from octoscope.analysis.vertex_pairs import VertexPairs
 from octoscope.attention.topk import TopK
 from octoscope.row_blocks import row_ranges
@@ -27,22 +28,59 @@ def strongest_pairs(
     pairs
         Only these pairs of vertices can be listed.
     """
+
+    def one() -> Iterator[tuple[int, np.ndarray, np.ndarray]]:
+        for first, values, eligible in read():
+            yield first, values[None], eligible[None]
+
+    return _strongest_of_each(one, 1, pairs, k)[0]
+
+
+def strongest_without(
+    matrix: LeaveOneGroupOut, genes: np.ndarray, view: str, pairs: VertexPairs, k: int
+) -> list[VertexList]:
+    """Return the K strongest pairs of vertices without each group of donors.
+
+    Parameters
+    ----------
+    genes
+        Positions on the axis, of the genes of ``pairs``.
+    """
+
+    def every() -> Iterator[tuple[int, np.ndarray, np.ndarray]]:
+        for b in matrix.blocks(genes, view):
+            yield b.first, b.values, b.known & b.eligible
+
+    return _strongest_of_each(every, len(matrix.donors), pairs, k)
+
+
+def _strongest_of_each(
+    read: Callable[[], Iterable[tuple[int, np.ndarray, np.ndarray]]],
+    n: int,
+    pairs: VertexPairs,
+    k: int,
+) -> list[VertexList]:
+    """Return a list of each of ``n`` matrices; (first row, [n, rows, genes] values, eligible)."""
     vertex, ordered = pairs.vertex_of, 2 * k
     known = vertex >= 0
     if not len(pairs):
-        return np.zeros(0, np.int64), np.zeros(0, np.int64)
-    while True:
-        top = TopK(ordered, ordered)
+        return [(np.zeros(0, np.int64), np.zeros(0, np.int64))] * n
+    found: dict[int, VertexList] = {}
+    while len(found) < n:
+        tops = {i: TopK(ordered, ordered) for i in range(n) if i not in found}
         for first, values, eligible in read():
-            rows = slice(first, first + len(values))
-            allowed = eligible & pairs.eligible[np.ix_(vertex[rows], vertex)]
-            top.update(first, values, allowed & known[rows, None] & known)
-        best = top.result()
-        u, v = pairs.listed(best.query, best.key)
-        # both directions of a pair, and every pair of genes of two families, are one pair
-        if len(u) >= k or len(best.query) < ordered:
-            return u[:k], v[:k]
+            rows = slice(first, first + values.shape[1])
+            allowed = pairs.eligible[np.ix_(vertex[rows], vertex)] & known[rows, None] & known
+            for i, top in tops.items():
+                top.update(first, values[i], eligible[i] & allowed)
+        for i, top in tops.items():
+            best = top.result()
+            u, v = pairs.listed(best.query, best.key)
+            # both directions of a pair, and every pair of genes of two families, are one pair
+            if len(u) >= k or len(best.query) < ordered:
+                found[i] = u[:k], v[:k]
         ordered *= 4
+    return [found[i] for i in range(n)]
 
 
 def strongest_scores(blocks: ScoreBlocks, pairs: VertexPairs, k: int) -> VertexList:

@@ -19,8 +19,8 @@ class StratumCounts:
     pairs, edges
         [strata] int64.
     sums
-        [3, strata] float64: co-expression, log degree and expression level of these pairs; degree
-        and level are 0 in tables other than the one in use.
+        [3, strata] float64: co-expression, log degree and expression level of these pairs; 0 in the
+        tables of halves.
     slot
         [strata] row of each stratum in the tables by group, -1: it has none.
     pairs_of, edges_of
@@ -36,42 +36,103 @@ class StratumCounts:
 
 
 @dataclass(frozen=True)
+class ListedStrata:
+    """A list's pairs by stratum, grouped once for all that is asked of them.
+
+    Attributes
+    ----------
+    strata
+        [strata] distinct strata that hold a listed pair.
+    row
+        [pairs] place of each pair's stratum in ``strata``.
+    edge
+        [pairs] whether an edge joins it.
+    listed, hits
+        [strata] listed pairs, and those that an edge joins.
+    """
+
+    strata: np.ndarray
+    row: np.ndarray
+    edge: np.ndarray
+    listed: np.ndarray
+    hits: np.ndarray
+
+    @classmethod
+    def of(cls, stratum: np.ndarray, edge: np.ndarray) -> ListedStrata:
+        """Group [pairs] strata."""
+        strata, row = np.unique(stratum, return_inverse=True)
+        row = row.reshape(-1)
+        listed = np.bincount(row, minlength=len(strata))
+        return cls(strata, row, edge, listed, np.bincount(row[edge], minlength=len(strata)))
+
+
+@dataclass(frozen=True)
 class OddsRatio:
-    """A log odds ratio with its standard error; NaN where undefined."""
+    """A log odds ratio with its standard errors; NaN where undefined.
+
+    Attributes
+    ----------
+    se
+        With vertices deleted in turn.
+    donor_se, donor_groups
+        With groups of donors deleted in turn, and how many there are; NaN and 0: not known.
+    """
 
     log: float
     se: float = float("nan")
+    donor_se: float = float("nan")
+    donor_groups: int = 0
 
     @property
     def value(self) -> float:
         """The odds ratio."""
         return float(np.exp(self.log))
 
-    def interval(self, freedom: int, level: float = 0.95) -> tuple[float, float]:
-        """Return the ends of the interval, by Student's t with so many degrees of freedom."""
-        z = scipy.stats.t.ppf((1 + level) / 2, max(freedom, 1))
-        return float(np.exp(self.log - z * self.se)), float(np.exp(self.log + z * self.se))
+    def interval(self, freedom: int) -> tuple[float, float]:
+        """Return the ends of the 95 % interval: that of vertices or of donors, the wider one.
+
+        Parameters
+        ----------
+        freedom
+            Degrees of freedom of Student's t, of vertices.
+        """
+        half = np.fmax(_quantile(freedom) * self.se, self._half_of_donors)
+        half = half if self.se >= 0 else float("nan")
+        return float(np.exp(self.log - half)), float(np.exp(self.log + half))
+
+    def donor_interval(self) -> tuple[float, float]:
+        """Return the ends of the 95 % interval over groups of donors."""
+        half = self._half_of_donors
+        return float(np.exp(self.log - half)), float(np.exp(self.log + half))
+
+    def p(self, freedom: int) -> float:
+        """Return the one-sided p-value of an odds ratio above 1: the larger of both."""
+        if not self.se > 0:
+            return float("nan")
+        of_vertices = float(scipy.stats.t.sf(self.log / self.se, max(freedom, 1)))
+        if not self.donor_se > 0:
+            return of_vertices
+        of_donors = scipy.stats.t.sf(self.log / self.donor_se, max(self.donor_groups - 1, 1))
+        return max(of_vertices, float(of_donors))
+
+    @property
+    def _half_of_donors(self) -> float:
+        return _quantile(self.donor_groups - 1) * self.donor_se
 
 
-def odds_ratio(stratum: np.ndarray, edge: np.ndarray, counts: StratumCounts) -> float:
-    """Return the log odds ratio: sum(a d / n) / sum(b c / n) over strata (Mantel, Haenszel 1959).
+def _quantile(freedom: int) -> float:
+    return float(scipy.stats.t.ppf(0.975, max(freedom, 1)))
 
-    Parameters
-    ----------
-    stratum, edge
-        [listed pairs] stratum of each, and whether an edge joins it.
-    """
-    s, _, listed, hits = _listed(stratum, edge)
-    above, below = _terms(np.stack(_cells(listed, hits, counts.pairs[s], counts.edges[s]))).sum(1)
+
+def odds_ratio(x: ListedStrata, counts: StratumCounts) -> float:
+    """Return the log of sum(a d / n) / sum(b c / n) over strata (Mantel and Haenszel 1959)."""
+    s = x.strata
+    cells = _cells(x.listed, x.hits, counts.pairs[s], counts.edges[s])
+    above, below = _terms(np.stack(cells)).sum(1)
     return float(np.log(above / below)) if above > 0 and below > 0 else float("nan")
 
 
-def with_error(
-    stratum: np.ndarray,
-    edge: np.ndarray,
-    counts: StratumCounts,
-    groups_of: np.ndarray,
-) -> OddsRatio:
+def with_error(x: ListedStrata, counts: StratumCounts, groups_of: np.ndarray) -> OddsRatio:
     """Return the log odds ratio and its standard error by deleting groups of vertices.
 
     Deleting a vertex takes away all its pairs, so every pair is deleted twice, and what pairs vary
@@ -83,13 +144,11 @@ def with_error(
 
     Parameters
     ----------
-    stratum, edge
-        [listed pairs].
     groups_of
         [2, listed pairs] jackknife group of either vertex.
     """
-    log = odds_ratio(stratum, edge, counts)
-    s, row, listed, hits = _listed(stratum, edge)
+    log = odds_ratio(x, counts)
+    s, row, edge, listed, hits = x.strata, x.row, x.edge, x.listed, x.hits
     n_groups = counts.pairs_of.shape[1]
     listed_of, hits_of = np.zeros((2, len(s), n_groups), np.int32)
     for end, g in enumerate(groups_of):
@@ -157,22 +216,22 @@ def _terms(cells: np.ndarray) -> np.ndarray:
 
 
 def balance(
-    stratum: np.ndarray, covariates: np.ndarray, counts: StratumCounts, deviations: np.ndarray
+    x: ListedStrata, covariates: np.ndarray, counts: StratumCounts, deviations: np.ndarray
 ) -> np.ndarray:
-    """Return [3] standardised mean differences of listed and other pairs within strata.
+    """Return [covariates] standardised mean differences of listed and other pairs within strata.
 
     Strata weigh as many pairs as the list has in them; those without another pair are left out.
 
     Parameters
     ----------
     covariates
-        [3, listed pairs] co-expression, log degree, expression level.
+        [3, listed pairs] co-expression, log degree, expression level; or the first of them.
     deviations
         [3] standard deviation of each over all pairs of the universe.
     """
-    s, row, listed, _ = _listed(stratum, np.zeros(len(stratum), bool))
+    s, row, listed = x.strata, x.row, x.listed
     others = counts.pairs[s] - listed
-    out = np.full(3, np.nan)
+    out = np.full(len(covariates), np.nan)
     use = others > 0
     if not use.any():
         return out
@@ -184,15 +243,13 @@ def balance(
     return out
 
 
-def comparable(
-    stratum: np.ndarray, edge: np.ndarray, counts: StratumCounts
-) -> tuple[float, float, float]:
+def comparable(x: ListedStrata, counts: StratumCounts) -> tuple[float, float, float]:
     """Return shares of listed pairs and of listed edges with another pair in their stratum.
 
     Third: the edges expected among the listed pairs if they were like the other pairs of their
     strata (pairs without another one are left out), as a share of those pairs.
     """
-    s, _, listed, hits = _listed(stratum, edge)
+    s, listed, hits = x.strata, x.listed, x.hits
     others = counts.pairs[s] - listed
     use = others > 0
     rate = (counts.edges[s] - hits)[use] / others[use]
@@ -202,15 +259,6 @@ def comparable(
         float(hits[use].sum() / n_edges) if n_edges else float("nan"),
         float((listed[use] * rate).sum() / listed[use].sum()) if use.any() else float("nan"),
     )
-
-
-def _listed(
-    stratum: np.ndarray, edge: np.ndarray
-) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
-    """Return distinct strata, each pair's place among them, and listed pairs and edges of each."""
-    s, row = np.unique(stratum, return_inverse=True)
-    row = row.reshape(-1)
-    return s, row, np.bincount(row, minlength=len(s)), np.bincount(row[edge], minlength=len(s))
 
 
 def _cells(

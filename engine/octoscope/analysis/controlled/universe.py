@@ -14,6 +14,7 @@ from octoscope.analysis.controlled.bins import (
     PER_OCTAVE_OF_LEVEL,
     REFINEMENTS,
     USED,
+    joint_bins,
     level_steps,
     log_degree,
     tail_bins,
@@ -197,28 +198,37 @@ def _count(
     ``listed``: strata of the table in use that lists have pairs in; only these are counted by
     jackknife group.
     """
-    names = [USED, *(name for name in strata.bins if name != USED)]
-    parts = np.array([HALVES.index(n) if n in HALVES else 2 for n in names])
-    tables = np.stack([strata.bins[name] for name in names])
+    joint, part_of = joint_bins({name: strata.bins[name] for name in REFINEMENTS})
+    half_bins = np.stack([strata.bins[name] for name in HALVES])
     n_groups, n_base = int(group.max(initial=0)) + 1, strata.degree_bins * strata.n_levels
-    n_strata = (int(tables.max()) + 1) * n_base
-    slot = np.full(n_strata, -1)
-    slot[listed] = np.arange(len(listed))
-    totals = np.zeros((len(names), n_strata, 5))
+    n_joint, inner = len(part_of[USED]), (-1, n_base)
+    row = np.full((int(part_of[USED].max()) + 1) * n_base, -1)
+    row[listed] = np.arange(len(listed))
+    slot = row.reshape(inner)[part_of[USED]].reshape(-1)
+    totals = np.zeros((n_joint * n_base, 5))
+    of_halves = np.zeros((2, (int(half_bins.max()) + 1) * n_base, 2), np.int64)
     by_slot = np.zeros((2, max(len(listed), 1), n_groups), np.int32)
     by_base = np.zeros((2, n_base, n_groups), np.int32)
     for rows, block in blocks():
         add_counts(
-            block, rows, pairs.eligible, pairs.adjacency, parts, tables, strata.degree_bins,
+            block, rows, pairs.eligible, pairs.adjacency, joint, half_bins, strata.degree_bins,
             strata.log_degree, strata.level, strata.level_bins, strata.n_levels, strata.rarer,
-            totals, slot, group, *by_slot, *by_base,
+            totals, of_halves, slot, group, *by_slot, *by_base,
         )  # fmt: skip
     made = {}
-    for t, name in enumerate(names):
-        pairs_of, edges_of = totals[t, :, :2].T.astype(np.int64)
-        sums = totals[t, :, 2:].T.copy()
-        made[name] = StratumCounts(pairs_of, edges_of, sums, slot, by_slot[0], by_slot[1])
-    first, inner = made[USED], (-1, n_base)
+    for name, part in part_of.items():
+        summed = np.zeros((int(part.max()) + 1, n_base, 5))
+        np.add.at(summed, part, totals.reshape(n_joint, n_base, 5))
+        columns = summed.reshape(-1, 5).T
+        n_pairs, n_edges = columns[:2].astype(np.int64)
+        made[name] = StratumCounts(
+            n_pairs, n_edges, columns[2:].copy(), row, by_slot[0], by_slot[1]
+        )
+    for name, counted in zip(HALVES, of_halves, strict=True):
+        made[name] = StratumCounts(
+            counted[:, 0], counted[:, 1], np.zeros((3, len(counted))), row, by_slot[0], by_slot[1]
+        )
+    first = made[USED]
     base = StratumCounts(
         first.pairs.reshape(inner).sum(0), first.edges.reshape(inner).sum(0),
         first.sums.reshape(3, *inner).sum(1), np.arange(n_base), *by_base,

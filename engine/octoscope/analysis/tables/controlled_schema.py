@@ -16,7 +16,12 @@ from octoscope.analysis.tables.matrix_schema import NAMES
 _WHEN = "network and coexpression"
 _LIST = (
     Column("network_view", "string", "Part of the network that counts as edges"),
-    Column("control", "string", "Co-expression that is controlled; pooled: over categories"),
+    Column(
+        "control",
+        "string",
+        "Co-expression that is controlled; pooled: over categories; within donors: about the means "
+        "of each group of donors",
+    ),
     Column("k", "int64", "Unordered pairs of vertices that were asked for"),
     Column(
         "longest",
@@ -30,6 +35,7 @@ _COUNTS = (
     Column("n_edges", "int64", "Of these, pairs that an edge joins"),
     Column("n_background", "int64", "All pairs that could be listed"),
 )
+_HOW = "vertices deleted in turn, or donors where that is wider"
 _ODDS = (
     Column(
         "or0",
@@ -37,9 +43,14 @@ _ODDS = (
         "Odds ratio of being an edge, of listed against other pairs of like degree and expression "
         "level (Mantel-Haenszel); null: undefined",
     ),
-    *interval("or0", "or0_low", "or0_high", "vertices deleted in turn"),
+    *interval("or0", "or0_low", "or0_high", _HOW),
     Column("or1", "float64", "The same among pairs of like co-expression too"),
-    *interval("or1", "or1_low", "or1_high", "vertices deleted in turn"),
+    *interval("or1", "or1_low", "or1_high", _HOW),
+)
+_OVER_DONORS = (
+    Column("donor_groups", "int64", "Groups of donors that were deleted in turn; 0: none"),
+    *interval("or0", "or0_donors_low", "or0_donors_high", "donors deleted in turn; null: none"),
+    *interval("or1", "or1_donors_low", "or1_donors_high", "donors deleted in turn; null: none"),
 )
 _REASON = (
     Column(
@@ -55,6 +66,7 @@ _CONTROLLED = (
     *_LABEL,
     *_COUNTS,
     *_ODDS,
+    *_OVER_DONORS,
     Column("or1_half", "float64", "or1 with co-expression of half of the cells, mean of both"),
     Column(
         "or1_extrapolated",

@@ -163,7 +163,12 @@ def _judged(found: list[tuple[dict[str, Any], Comparison]]) -> Iterator[dict[str
     for i, (label, c) in enumerate(found):
         verdict = verdicts[i]
         numbers = _numbers(c)
+        low0, high0 = c.or0.donor_interval()
+        low1, high1 = c.or1.donor_interval()
         yield label | numbers | {
+            "donor_groups": c.or1.donor_groups,
+            "or0_donors_low": low0, "or0_donors_high": high0,
+            "or1_donors_low": low1, "or1_donors_high": high1,
             "or1_half": float(np.exp(c.or1_half)),
             "or1_extrapolated": float(np.exp(c.or1_extrapolated)),
             "rho": c.reliability, "rho_list": c.reliability_list, "bound": c.bound,
@@ -221,7 +226,7 @@ def _refinement(c: Comparison) -> Iterator[dict[str, Any]]:
 
 CONTROLLED_ANALYSIS = Analysis(
     "controlled overlap",
-    Needs(matrices=True, residuals=True, network=True),
+    Needs(matrices=True, residuals=True, donors=True, correlations=True, network=True),
     _outputs,
     _compute,
     CONTROLLED_TABLES,
