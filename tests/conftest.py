@@ -26,6 +26,8 @@ from tests.s3 import s3_server
 os.environ.setdefault("RAY_prestart_worker_first_driver", "0")
 # The command line in this process has one console, made when it is imported.
 os.environ.setdefault("COLUMNS", "200")
+# Kernels for GPUs run in Triton's interpreter; read when the kernels are imported.
+os.environ.setdefault("TRITON_INTERPRET", "1")
 
 ORACLE = Path(__file__).parent / "data" / "scgpt"
 

@@ -10,12 +10,14 @@ from hypothesis import strategies as st
 from octoscope.attention import accumulate, cpu_reduce, torch_reduce
 from octoscope.attention.accumulate import BatchLayout, Heads, LayerSums, PairCounts, QKBatch
 from octoscope.attention.cpu_kernels import _exp
+from octoscope.attention.reductions import Reduction, RowBlocks, TorchTiles
 from octoscope.attention.views import QUANTITIES
 from octoscope.errors import MassError
 
 from tests.attention import reference
 
 MASS = ("kept", "outside", "cls")
+WAYS = ["row blocks", "torch", "triton"]
 
 
 def make(cells: int, heads: int, tokens: int, genes: int, seed: int) -> dict[str, np.ndarray]:
@@ -62,18 +64,14 @@ def reduce(
     return sums
 
 
-def use_tiles(monkeypatch: pytest.MonkeyPatch, tile: int = 16) -> None:
-    """Let sums on a CPU take the way of other devices."""
-
-    def instead(
-        cells: list, sums: np.ndarray, mass: np.ndarray, heads: tuple, second: tuple | None
-    ) -> None:
-        both = None if second is None else tuple(torch.from_numpy(x) for x in second)
-        torch_reduce.add_tiled(
-            cells, torch.from_numpy(sums), torch.from_numpy(mass), heads, tile, both
-        )
-
-    monkeypatch.setattr(accumulate, "add_row_blocks", instead)
+def use(monkeypatch: pytest.MonkeyPatch, way: str, tile: int = 16) -> None:
+    """Let sums take another way than the device's own."""
+    made: Reduction = RowBlocks()
+    if way == "torch":
+        made = TorchTiles(tile)
+    if way == "triton":  # in Triton's interpreter
+        made = pytest.importorskip("octoscope.attention.triton_reduce").TritonTiles("ieee")
+    monkeypatch.setattr(accumulate, "reduction_on", lambda *_: made)
 
 
 def close(x: np.ndarray, y: np.ndarray) -> bool:
@@ -90,7 +88,7 @@ def expected(d: dict[str, np.ndarray], genes: int, heads: Heads = "mean") -> dic
     return reference.sums(d["q"], d["k"], 0.4, d["mask"], d["panel"], genes, heads)
 
 
-@pytest.mark.parametrize("way", ["row blocks", "tiles"])
+@pytest.mark.parametrize("way", ["row blocks", "torch"])
 @settings(max_examples=40, deadline=None)
 @given(
     st.integers(1, 6), st.integers(1, 4), st.integers(2, 14), st.integers(3, 15),
@@ -107,8 +105,7 @@ def test_sums_equal_the_reference_for_any_split_order_and_tile(
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(cpu_reduce, "_ROWS", (1, tile))
         patch.setattr(cpu_reduce, "_CELLS", draw.draw(st.sampled_from([1, 8])))  # attended whole
-        if way == "tiles":
-            use_tiles(patch, tile)
+        use(patch, way, tile)
         # one pass gives every reduction over heads, in any order of asking
         reductions: tuple[Heads, ...] = draw.draw(
             st.permutations(["mean", "max", *range(heads)]).map(tuple)
@@ -125,7 +122,11 @@ def test_sums_equal_the_reference_for_any_split_order_and_tile(
     assert (counts.counts.numpy() == want["pairs"]).all()
 
 
-def test_cells_with_every_gene_take_no_scatter_and_agree() -> None:
+@pytest.mark.parametrize("way", WAYS)
+def test_cells_with_every_gene_take_no_scatter_and_agree(
+    way: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    use(monkeypatch, way)
     rng = np.random.default_rng(4)
     d = make(3, 2, 9, 7, 0)
     d["mask"][:] = True
@@ -189,7 +190,9 @@ def test_exp_is_exact_to_rounding_and_keeps_nan() -> None:
     assert np.isnan(_exp(np.float32(np.nan)))
 
 
-def test_physical_batches_do_not_change_a_bit() -> None:
+@pytest.mark.parametrize("way", WAYS)
+def test_physical_batches_do_not_change_a_bit(way: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    use(monkeypatch, way)
     d = make(8, 4, 20, 25, 1)
     one = reduce(d, 25, 16, [[np.arange(8)]])
     many = reduce(d, 25, 16, [[np.array([c]) for c in range(8)]])
@@ -197,19 +200,22 @@ def test_physical_batches_do_not_change_a_bit() -> None:
     assert torch.equal(one.mass, many.mass)
 
 
-@pytest.mark.parametrize("way", ["row blocks", "tiles"])
+@pytest.mark.parametrize("way", ["row blocks", "torch"])
 def test_head_chunks_do_not_change_the_result(way: str, monkeypatch: pytest.MonkeyPatch) -> None:
     d = make(3, 8, 20, 25, 2)
     whole = reduce(d, 25, 16, [[np.arange(3)]])
-    if way == "tiles":
-        use_tiles(monkeypatch)
+    use(monkeypatch, way)
     monkeypatch.setattr(cpu_reduce, "_SCORES", 300)
     monkeypatch.setattr(torch_reduce, "_TILE_ELEMENTS", 300)
     chunked = reduce(d, 25, 16, [[np.arange(3)]])
     assert close(chunked.sums.numpy(), whole.sums.numpy())
 
 
-def test_fp64_across_micro_batches_keeps_small_terms() -> None:
+@pytest.mark.parametrize("way", WAYS)
+def test_fp64_across_micro_batches_keeps_small_terms(
+    way: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    use(monkeypatch, way)
     # 2**24 + 1 is lost in fp32: many micro-batches of one must still count exactly
     sums = LayerSums(3, MASS, tile=16, device=torch.device("cpu"))
     d = make(1, 1, 4, 3, 0)
@@ -221,7 +227,9 @@ def test_fp64_across_micro_batches_keeps_small_terms() -> None:
     assert np.abs(gained - want).max() < 1e-6
 
 
-def test_mass_goes_to_kept_outside_and_special() -> None:
+@pytest.mark.parametrize("way", WAYS)
+def test_mass_goes_to_kept_outside_and_special(way: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    use(monkeypatch, way)
     d = make(5, 3, 12, 10, 3)
     sums = reduce(d, 10, 4, [[np.arange(5)]])
     kept = expected(d, 10)["probability"].sum(1)
@@ -235,7 +243,7 @@ def test_a_key_left_out_of_the_softmax_breaks_the_invariant(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     d = make(5, 3, 12, 10, 3)
-    use_tiles(monkeypatch)
+    use(monkeypatch, "torch")
     whole = torch_reduce._row_lse
     monkeypatch.setattr(torch_reduce, "_row_lse", lambda q, k, tile: whole(q, k[:, 1:], tile))
     with pytest.raises(MassError, match=r"attention mass of query gene \d+"):
@@ -256,14 +264,20 @@ def test_a_key_left_out_of_the_mass_breaks_the_invariant(monkeypatch: pytest.Mon
         reduce(d, 10, 4, [[np.arange(5)]]).check_mass("model m, layer 0")
 
 
-def test_a_key_that_the_layout_does_not_place_is_refused() -> None:
+@pytest.mark.parametrize("way", WAYS)
+def test_a_key_that_the_layout_does_not_place_is_refused(
+    way: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    use(monkeypatch, way)
     d = make(5, 3, 12, 10, 3)
     d["special"][2, 0] = -1
     with pytest.raises(ValueError, match="keys are attended to, the layout places"):
         reduce(d, 10, 4, [[np.arange(5)]])
 
 
-def test_large_scores_keep_the_invariant() -> None:
+@pytest.mark.parametrize("way", WAYS)
+def test_large_scores_keep_the_invariant(way: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    use(monkeypatch, way)
     rng = np.random.default_rng(0)
     d = {
         "q": 10 * rng.normal(size=(1, 1, 200, 32)).astype(np.float32),
@@ -279,27 +293,25 @@ def test_large_scores_keep_the_invariant() -> None:
     sums.check_mass("one cell, one head")
 
 
-@pytest.mark.parametrize("way", ["row blocks", "tiles"])
+@pytest.mark.parametrize("way", WAYS)
 @pytest.mark.parametrize(("name", "token"), [("q", slice(None)), ("k", 0), ("k", 1)])
 @pytest.mark.parametrize("value", [np.nan, np.inf])
 def test_nan_and_infinity_are_refused(
     way: str, name: str, token: object, value: float, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    if way == "tiles":
-        use_tiles(monkeypatch)
+    use(monkeypatch, way)
     d = make(5, 3, 12, 10, 3)
     d[name][2, :, token] = value  # key 0 is a special token: its scores reach no pair
     with pytest.raises(MassError, match="layer 7"):
         reduce(d, 10, 4, [[np.arange(5)]]).check_mass("model m, layer 7")
 
 
-@pytest.mark.parametrize("way", ["row blocks", "tiles"])
+@pytest.mark.parametrize("way", WAYS)
 @pytest.mark.parametrize("head", [0, 1, 2])
 def test_one_bad_head_is_not_hidden_by_the_largest(
     way: str, head: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    if way == "tiles":
-        use_tiles(monkeypatch)
+    use(monkeypatch, way)
     d = make(5, 3, 12, 10, 3)
     d["q"][2, head, 1:] = np.nan
     with pytest.raises(MassError, match="layer 7"):
@@ -343,11 +355,10 @@ def alike(d: dict[str, np.ndarray], seed: int) -> dict[str, np.ndarray]:
     return d
 
 
-@pytest.mark.parametrize("way", ["row blocks", "tiles"])
+@pytest.mark.parametrize("way", ["row blocks", "torch"])
 @pytest.mark.parametrize("steady", [False, True])
 def test_spread_equals_two_passes(way: str, steady: bool, monkeypatch: pytest.MonkeyPatch) -> None:
-    if way == "tiles":
-        use_tiles(monkeypatch, 8)
+    use(monkeypatch, way, 8)
 
     @settings(max_examples=15, deadline=None)
     @given(st.integers(0, 2**32 - 1), st.integers(3, 24), st.integers(1, 9))

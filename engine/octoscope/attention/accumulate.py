@@ -1,9 +1,8 @@
 """Sums of attention over cells, layer by layer: never [cells, heads, tokens, tokens].
 
-On CPUs a block of query rows is computed once against all keys (:mod:`.cpu_reduce`); elsewhere
-tiles of the accumulator follow a pass for the row log-sum-exp (:mod:`.torch_reduce`). Either adds
-in fp32 inside a logical micro-batch and in fp64 across. Memory is the accumulator plus a few
-blocks, whatever the number of cells and heads.
+The device chooses how (:mod:`.reductions`). Each way adds in fp32 inside a logical micro-batch, or
+in fp64, and in fp64 across. Memory is the accumulator plus a few blocks, whatever the number of
+cells and heads.
 """
 
 from __future__ import annotations
@@ -11,11 +10,8 @@ from __future__ import annotations
 import numpy as np
 import torch
 
-from octoscope.attention.cpu_reduce import add_row_blocks
-from octoscope.attention.logits import add_logits
-from octoscope.attention.map_threads import map_blocks
-from octoscope.attention.query_key_batch import BatchLayout, Cell, Heads, QKBatch
-from octoscope.attention.torch_reduce import add_tiled
+from octoscope.attention.query_key_batch import BatchLayout, Heads, QKBatch
+from octoscope.attention.reductions import Accumulators, Reduction, reduction_on
 from octoscope.attention.views import QUANTITIES
 from octoscope.errors import MassError
 
@@ -35,6 +31,8 @@ class LayerSums:
     logits_alone
         Nothing is normalised: probability, lift and mass stay 0 (see :mod:`.logits`). Neither
         ``max`` nor two moments can be had then.
+    reduction
+        How cells are added; None: the fastest way of the device.
 
     Attributes
     ----------
@@ -61,11 +59,13 @@ class LayerSums:
         heads: tuple[Heads, ...] = ("mean",),
         moments: int = 1,
         logits_alone: bool = False,
+        reduction: Reduction | None = None,
     ) -> None:
         if logits_alone and ("max" in heads or moments > 1):
             raise ValueError("logits alone have neither a largest over heads nor a second moment")
         self.logits_alone = logits_alone
-        self.n_genes, self.tile, self.mass_columns = n_genes, tile, mass_columns
+        self.n_genes, self.mass_columns = n_genes, mass_columns
+        self._reduction = reduction or reduction_on(device, tile)
         self.heads = heads
         size = (len(heads), len(QUANTITIES), n_genes, n_genes)
         self.sums = torch.zeros(size, dtype=torch.float64, device=device)
@@ -73,27 +73,19 @@ class LayerSums:
         self.mass = torch.zeros(shape, dtype=torch.float64, device=device)
         self.cells = torch.zeros(n_genes, dtype=torch.int64, device=device)
         self.spread: torch.Tensor | None = None
+        held: torch.Tensor | None = None
         if moments == 2:
             size_of_spread = (len(heads), n_genes, n_genes)
             self.spread = torch.zeros(size_of_spread, dtype=torch.float64, device=device)
-            self._held = torch.zeros((n_genes, n_genes), dtype=torch.int32, device=device)
+            held = torch.zeros((n_genes, n_genes), dtype=torch.int32, device=device)
+        self._into = Accumulators(heads, self.sums, self.mass, self.spread, held, logits_alone)
 
     def add(self, parts: list[QKBatch]) -> None:
         """Add one logical micro-batch, given as the physical batches that it ran in."""
-        places = [(part, c) for part in parts for c in range(len(part.q))]
-        cells = [cell for cell in map_blocks(_cell_of, places) if cell.kept]
-        if not cells:
-            return
-        for cell in cells:
-            self.cells[torch.from_numpy(cell.genes).to(self.cells.device)] += 1
-        if self.logits_alone:
-            add_logits(cells, self.sums[:, QUANTITIES.index("logit")], self.heads)
-        elif self.sums.device.type == "cpu":
-            second = None if self.spread is None else (self.spread.numpy(), self._held.numpy())
-            add_row_blocks(cells, self.sums.numpy(), self.mass.numpy(), self.heads, second)
-        else:
-            on_device = None if self.spread is None else (self.spread, self._held)
-            add_tiled(cells, self.sums, self.mass, self.heads, self.tile, on_device)
+        for part in parts:
+            held = torch.from_numpy(gene_cells(part.layout, self.n_genes))
+            self.cells += held.to(self.cells.device)
+        self._reduction.add(parts, self._into)
 
     def check_mass(self, where: str, tolerance: float = 1e-5) -> None:
         """Refuse sums whose attention rows do not total one per cell; of logits, infinite ones.
@@ -125,11 +117,6 @@ class LayerSums:
                 f"{float(total.ravel()[worst]):.6g} per cell, expected 1 +- {tolerance:g}"
                 + ("" if finite else "; sums are not finite")
             )
-
-
-def _cell_of(place: tuple[QKBatch, int]) -> Cell:
-    with torch.inference_mode():  # a thread's own setting
-        return Cell.of(*place)
 
 
 def gene_cells(layout: BatchLayout, n_genes: int) -> np.ndarray:

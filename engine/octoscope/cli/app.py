@@ -18,6 +18,7 @@ from rich.table import Table
 from octoscope import __version__
 from octoscope.cli import atlas, compare, config, gnn, models, octopus, verdict
 from octoscope.cli.shared import AsJson, Force, Unchecked, err, guarded, out, rows_table
+from octoscope.config import RunConfig
 from octoscope.errors import InputError
 
 app = typer.Typer(
@@ -64,13 +65,18 @@ Stages = Annotated[
 
 
 @contextmanager
-def _starting(run: str, address: str | None = None) -> Iterator[None]:
-    """Check that Ray can be reached before planning; `status` shows failures of the block."""
-    from octoscope.cluster.connect import require_start
+def _starting(
+    run: str, address: str | None = None, settings: RunConfig | None = None
+) -> Iterator[None]:
+    """Check Ray, and GPUs that are asked for here, before planning; `status` shows failures."""
+    from octoscope.cluster.connect import is_local, require_start
     from octoscope.cluster.progress import noted
+    from octoscope.planning.timing import require_gpu
 
     with noted(run):
         require_start(address)
+        if settings is not None and is_local(address):
+            require_gpu(settings)
         yield
 
 
@@ -127,7 +133,7 @@ def plan(
     if as_json:
         typer.echo(json.dumps(made.model_dump(mode="json") | {"estimate": timed}))
     elif timed:
-        _show_estimate(timed)
+        _show_estimate(timed, settings.execution.device)
 
 
 def _show_plan(made: Any) -> None:
@@ -168,7 +174,7 @@ def _show_plan(made: Any) -> None:
     )
 
 
-def _show_estimate(timed: list[dict[str, Any]]) -> None:
+def _show_estimate(timed: list[dict[str, Any]], device: str) -> None:
     names = [f"seconds_per_{what}" for what in ("cell", "unit", "matrix")]
     names += ["unit_hours", "matrix_hours"]
     titles = ("s per cell", "per unit", "per matrix", "hours of units", "of matrices")
@@ -177,17 +183,24 @@ def _show_estimate(timed: list[dict[str, Any]]) -> None:
         known = (row[n] for n in names)
         table.add_row(row["model"], *("not timed" if x is None else f"{x:.3g}" for x in known))
     out.print(table)
-    hours = {n: sum(r[n] or 0 for r in timed) for n in ("unit_hours", "matrix_hours")}
-    out.print(
-        f"about {60 * sum(hours.values()):.1f} minutes of one actor before the analysis: "
-        f"{60 * hours['unit_hours']:.1f} of units (shared by the actors of each model) and "
-        f"{60 * hours['matrix_hours']:.1f} of matrices (shared by all CPUs). From a few cells "
-        "in this process, with the plan's threads: an estimate for machines like this one"
-    )
-    if any(r["unit_hours"] is None for r in timed):
+    measured = [r for r in timed if r["unit_hours"] is not None]
+    hours = {n: sum(r[n] for r in measured) for n in ("unit_hours", "matrix_hours")}
+    if measured:
         out.print(
-            "not timed: models that run in another environment, and on GPUs that this machine lacks"
+            f"about {60 * sum(hours.values()):.1f} minutes of one actor before the analysis: "
+            f"{60 * hours['unit_hours']:.1f} of units (shared by the actors of each model) and "
+            f"{60 * hours['matrix_hours']:.1f} of matrices (shared by all CPUs). From a few cells "
+            "in this process, with the plan's threads: an estimate for machines like this one"
         )
+    if len(measured) == len(timed):
+        return
+    if device == "cuda":
+        out.print(
+            "not timed: this machine has no GPU, and execution.device is cuda. The plan is for a "
+            "cluster with GPUs; to run here, say execution.device=auto"
+        )
+    else:
+        out.print("not timed: models that run in another environment")
 
 
 @app.command()
@@ -208,7 +221,7 @@ def run(
     from octoscope.planning.freeze import prepare
 
     settings = load_config(config, overrides)
-    with _starting(out_, address):
+    with _starting(out_, address, settings):
         root, made = prepare(settings, out_)
     if settings.execution.log == "text":
         _show_plan(made)

@@ -32,6 +32,11 @@ def address_of(given: str | None) -> str | None:
     return given or os.environ.get("RAY_ADDRESS") or None
 
 
+def is_local(given: str | None) -> bool:
+    """Tell whether a run starts its own Ray on this machine."""
+    return address_of(given) in (None, "local")
+
+
 def require_start(given: str | None) -> None:
     """Refuse what Ray would wait for in vain; called before planning.
 

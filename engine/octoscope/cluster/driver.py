@@ -11,7 +11,7 @@ from typing import Any
 import pandas as pd
 from rich.console import Console
 
-from octoscope.cluster.connect import address_of, ray_cluster
+from octoscope.cluster.connect import address_of, is_local, ray_cluster
 from octoscope.cluster.dask_scheduler import ray_scheduler
 from octoscope.cluster.dispatch import Change, Work, dispatch
 from octoscope.cluster.fleet import Group, RayFleet, together
@@ -32,6 +32,7 @@ from octoscope.pipeline.seal import (
     remove_scratch,
 )
 from octoscope.planning.freeze import run_config
+from octoscope.planning.timing import require_gpu
 from octoscope.run_plan.values import Block, Plan
 from octoscope.run_plan.work_names import block_of
 from octoscope.store.commits import done_among, read_record
@@ -74,10 +75,12 @@ def execute(
     Stopped
         On SIGINT or SIGTERM, after what ran was committed or its grace was used up.
     InputError
-        If another driver holds the run.
+        If another driver holds the run, or a run on this machine asks for GPUs that it lacks.
     """
     config = config or run_config(root)
     e = config.execution
+    if stage != "analysis" and is_local(address) and exit_code(root) != DONE:
+        require_gpu(config)
     with (
         Lease(root, e.advanced.lease, steal=steal) as lease,
         StopSignals(e.advanced.grace) as stop_signals,

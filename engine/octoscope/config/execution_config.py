@@ -36,6 +36,13 @@ class AdvancedConfig(Section):
         ge=1,
         le=10**6,
     )
+    gpu_precision: Literal["tf32x3", "ieee", "bf16"] = setting(
+        "tf32x3",
+        "How a GPU multiplies float32 queries and keys. tf32x3: three products on tensor cores, "
+        "scores within 1e-6 of |q||k|; ieee: float32 without tensor cores; bf16: one product of "
+        "rounded numbers, within 1e-2. A model in half precision is multiplied exactly by each",
+        absent="tf32x3",
+    )
     readers: int = _free(2, "Threads per replica that decode the atlas", ge=1, le=4096)
     grace: float = _free(
         60, "Seconds that running units get to finish after SIGINT or SIGTERM", ge=0, le=YEARS

@@ -15,6 +15,7 @@ from zarr.abc.store import Store
 from octoscope.atlas import Atlas
 from octoscope.attention.accumulate import BatchLayout, LayerSums, PairCounts, QKBatch, gene_cells
 from octoscope.attention.finite_check import require_finite
+from octoscope.attention.reductions import reduction_on
 from octoscope.attention.residual_sums import ResidualSums
 from octoscope.config import RunConfig
 from octoscope.errors import InputError
@@ -109,6 +110,8 @@ class UnitRunner:
         self._heads = tuple(r.heads for r in plan.attention_variants(model, "per_cell"))
         self._residuals = bool(plan.attention_variants(model, "mean_residual"))
         self._logits_alone = plan.logits_alone(model)
+        precision = plan.settings.execution.advanced.gpu_precision
+        self._reduction = reduction_on(self._device, plan.tile, precision)
         self._panel = np.array([position.get(e, -1) for e in self._match.genes.ensembl] + [-1])
         # micro-batches that pass the layers together
         self._in_macro = -(-(self._m.macro_cells or self._m.unit_cells) // self._m.micro_batch)
@@ -208,6 +211,7 @@ class UnitRunner:
                 heads=self._heads,
                 moments=self._plan.moments,
                 logits_alone=self._logits_alone,
+                reduction=self._reduction,
             )
         if self._residuals:
             made.residuals = ResidualSums(n, m.d, device=self._device)

@@ -12,6 +12,7 @@ from typing import Any
 import torch
 
 from octoscope.config import RunConfig
+from octoscope.errors import InputError
 from octoscope.run_plan.values import COEXPRESSION, DonorGroupPlan, ModelPlan, Plan, Unit
 from octoscope.store.run_dir import RunRoot
 
@@ -51,6 +52,27 @@ def _elsewhere(config: RunConfig, m: ModelPlan) -> bool:
     """Tell whether the run needs GPUs and this machine, a head or a laptop, has none."""
     needs_gpu = config.execution.device == "cuda" and m.family != COEXPRESSION
     return needs_gpu and not torch.cuda.is_available()
+
+
+def require_gpu(config: RunConfig) -> None:
+    """Refuse a run on this machine that asks for GPUs where torch sees none.
+
+    Raises
+    ------
+    InputError
+        If ``execution.device`` is cuda and there is none. A model with an environment of its own
+        (``python``) looks for itself.
+    """
+    asked = config.execution.device == "cuda" and any(m.python is None for m in config.models)
+    if asked and not torch.cuda.is_available():
+        build = torch.version.cuda
+        what = "torch is built without CUDA" if build is None else f"torch for CUDA {build}"
+        raise InputError(
+            "execution.device",
+            f"cuda, but no GPU is visible on this machine ({what})",
+            "say auto or cpu, install a driver and torch for CUDA, or name a cluster that has GPUs "
+            "(--address, RAY_ADDRESS)",
+        )
 
 
 def _of_model(plan: Plan, config: RunConfig, m: ModelPlan, folder: Path) -> dict[str, float]:

@@ -1,0 +1,148 @@
+"""The cells of a micro-batch side by side: one index per batch, copied to the device once.
+
+A kernel then finds a cell by its offset. Nothing here loops over cells, and the device is waited
+for once (to compare the mask with the layout).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+
+from octoscope.attention.query_key_batch import QKBatch
+
+_HALF = (torch.bfloat16, torch.float16)
+
+
+@dataclass(frozen=True)
+class PackedTokens:
+    """Queries and keys of the cells that hold a gene of the panel.
+
+    Attributes
+    ----------
+    q
+        [queries, heads, d_head], not scaled: the panel tokens of each cell by ascending gene. Of
+        the model's own type where that is a half precision, else float32.
+    k
+        [keys, heads, d_head]: of each cell its panel tokens, then every other key by mass column.
+    scale
+        Factor on q.k.
+    genes
+        [queries] int64, on the host: panel index of each query.
+    first_query, first_key
+        [cells + 1] int64, on the host: where each cell begins.
+    ends
+        [cells, mass columns] int64, on the host: end of each column's keys, from the cell's first.
+    """
+
+    q: torch.Tensor
+    k: torch.Tensor
+    scale: float
+    genes: np.ndarray
+    first_query: np.ndarray
+    first_key: np.ndarray
+    ends: np.ndarray
+
+    @classmethod
+    def of(cls, parts: list[QKBatch], columns: int) -> PackedTokens | None:
+        """Return the cells of the physical batches of a micro-batch; None without any gene.
+
+        Parameters
+        ----------
+        columns
+            Number of mass columns; the first is that of the panel tokens.
+
+        Raises
+        ------
+        ValueError
+            If a mask attends to other keys than the layout places, or scales differ.
+        """
+        q, k, genes, kept, ends = [], [], [], [], []
+        attended = torch.cat([part.mask.sum(1) for part in parts]).cpu().numpy()
+        for part in parts:
+            placed = _Placed.of(part, columns)
+            here, attended = attended[: len(placed.ends)], attended[len(placed.ends) :]
+            if (here != placed.ends[:, -1]).any():
+                c = int(np.flatnonzero(here != placed.ends[:, -1])[0])
+                raise ValueError(
+                    f"{here[c]} keys are attended to, the layout places {placed.ends[c, -1]}"
+                )
+            q.append(_gathered(part.q, placed.queries))
+            k.append(_gathered(part.k, placed.keys))
+            genes.append(placed.genes)
+            kept.append(placed.ends[placed.ends[:, 0] > 0, 0])
+            ends.append(placed.ends[placed.ends[:, 0] > 0])
+        if len({part.scale for part in parts}) > 1:
+            raise ValueError("batches of one layer have one scale")
+        of_cells = np.concatenate(ends)
+        if not len(of_cells):
+            return None
+        return cls(
+            torch.cat(q),
+            torch.cat(k),
+            parts[0].scale,
+            np.concatenate(genes),
+            np.concatenate([[0], np.cumsum(np.concatenate(kept))]),
+            np.concatenate([[0], np.cumsum(of_cells[:, -1])]),
+            of_cells,
+        )
+
+    @property
+    def cells(self) -> int:
+        """Number of cells."""
+        return len(self.ends)
+
+    @property
+    def cell(self) -> np.ndarray:
+        """[queries] int64: the cell of each query."""
+        return np.repeat(np.arange(self.cells), np.diff(self.first_query))
+
+    def holds_all(self, n_genes: int) -> bool:
+        """Tell whether every cell holds every gene of the panel and attends to as many keys."""
+        return bool((self.ends[:, 0] == n_genes).all() and (self.ends[:, -1] == self.tokens).all())
+
+    @property
+    def tokens(self) -> int:
+        """Keys of the first cell."""
+        return int(self.ends[0, -1])
+
+    def edges(self, n_genes: int, genes: int) -> np.ndarray:
+        """Return [cells, tiles + 1] int64: queries of a cell before each tile of so many genes."""
+        tiles = -(-n_genes // genes)
+        at = self.cell * tiles + self.genes // genes
+        counts = np.bincount(at, minlength=self.cells * tiles).reshape(-1, tiles)
+        return np.pad(counts.cumsum(1), ((0, 0), (1, 0)))
+
+
+@dataclass(frozen=True)
+class _Placed:
+    """Flat indices [cells x tokens] of a batch's queries and keys in order; see PackedTokens."""
+
+    queries: np.ndarray
+    keys: np.ndarray
+    genes: np.ndarray
+    ends: np.ndarray
+
+    @classmethod
+    def of(cls, part: QKBatch, columns: int) -> _Placed:
+        panel, special = part.layout.panel, part.layout.special
+        last = np.iinfo(np.int64).max
+        beyond = int(panel.max(initial=0)) + 1
+        rank = np.where(panel >= 0, panel, np.where(special >= 0, beyond + special, last))
+        order = np.argsort(rank, axis=1, kind="stable")
+        counts = [(panel >= 0).sum(1), *((special == s).sum(1) for s in range(1, columns))]
+        ends = np.stack(counts, 1).cumsum(1)
+        flat = order + np.arange(len(panel))[:, None] * panel.shape[1]
+        place = np.arange(panel.shape[1])
+        used = ends[:, :1] > 0  # a cell without a gene has no rows; its keys serve nobody
+        at_q = flat[place < ends[:, :1]]
+        return cls(at_q, flat[(place < ends[:, -1:]) & used], panel.ravel()[at_q], ends)
+
+
+def _gathered(x: torch.Tensor, at: np.ndarray) -> torch.Tensor:
+    """Return [len(at), heads, d] of [cells, heads, tokens, d]."""
+    tokens = x.transpose(1, 2).flatten(0, 1)
+    found = tokens.index_select(0, torch.from_numpy(at).to(x.device))
+    return found if found.dtype in _HALF else found.float()

@@ -1,0 +1,130 @@
+"""The ways to add attention over cells, as values: one protocol, chosen by device.
+
+Each is tested against the same written-out reference, through :class:`.accumulate.LayerSums`.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from importlib.util import find_spec
+from typing import Literal, Protocol
+
+import torch
+
+from octoscope.attention.cpu_reduce import add_row_blocks
+from octoscope.attention.logits import add_logits
+from octoscope.attention.map_threads import map_blocks
+from octoscope.attention.query_key_batch import Cell, Heads, QKBatch
+from octoscope.attention.torch_reduce import add_tiled
+from octoscope.attention.views import QUANTITIES
+
+# How a GPU multiplies fp32 queries and keys; errors are in docs/performance.md.
+Precision = Literal["tf32x3", "ieee", "bf16"]
+
+
+@dataclass(frozen=True)
+class Accumulators:
+    """What a reduction adds to, in place. All on one device.
+
+    Attributes
+    ----------
+    heads
+        How each reduction treats heads.
+    sums
+        [reductions, 3, genes, genes] float64: probability, lift, logit.
+    mass
+        [reductions, genes, mass columns] float64; column 0 is the kept keys.
+    spread
+        With two moments: squared deviations [reductions, genes, genes] float64 of the probability.
+    held
+        With two moments: cells so far that hold each pair [genes, genes] int32.
+    logits_alone
+        Nothing but the logit is added.
+    """
+
+    heads: tuple[Heads, ...]
+    sums: torch.Tensor
+    mass: torch.Tensor
+    spread: torch.Tensor | None = None
+    held: torch.Tensor | None = None
+    logits_alone: bool = False
+
+    @property
+    def second(self) -> tuple[torch.Tensor, torch.Tensor] | None:
+        """Squared deviations and cells, or None."""
+        if self.spread is None or self.held is None:
+            return None
+        return self.spread, self.held
+
+
+class Reduction(Protocol):
+    """A way to add attention over cells. Bits depend neither on threads nor on scheduling."""
+
+    @property
+    def name(self) -> str:
+        """What a record of the run calls it."""
+
+    def add(self, parts: list[QKBatch], into: Accumulators) -> None:
+        """Add one logical micro-batch, given as the physical batches that it ran in."""
+
+
+class RowBlocks:
+    """Blocks of query rows against all keys of a cell, on CPUs."""
+
+    name = "row blocks"
+
+    def add(self, parts: list[QKBatch], into: Accumulators) -> None:
+        """Add a micro-batch; see :mod:`.cpu_reduce`."""
+        cells = _cells(parts)
+        if into.logits_alone:
+            _add_logits(cells, into)
+        elif cells:
+            second = into.second
+            also = None if second is None else (second[0].numpy(), second[1].numpy())
+            add_row_blocks(cells, into.sums.numpy(), into.mass.numpy(), into.heads, also)
+
+
+class TorchTiles:
+    """Tiles of the accumulator by torch operations, on any device; see :mod:`.torch_reduce`."""
+
+    name = "torch"
+
+    def __init__(self, tile: int) -> None:
+        self._tile = tile
+
+    def add(self, parts: list[QKBatch], into: Accumulators) -> None:
+        """Add a micro-batch."""
+        cells = _cells(parts)
+        if into.logits_alone:
+            _add_logits(cells, into)
+        elif cells:
+            add_tiled(cells, into.sums, into.mass, into.heads, self._tile, into.second)
+
+
+def reduction_on(device: torch.device, tile: int, precision: Precision = "tf32x3") -> Reduction:
+    """Return the fastest reduction that a device has.
+
+    Triton comes with torch for CUDA; where it is missing torch's own operations do the same.
+    """
+    if device.type == "cpu":
+        return RowBlocks()
+    if device.type == "cuda" and find_spec("triton") is not None:
+        from octoscope.attention.triton_reduce import TritonTiles
+
+        return TritonTiles(precision)
+    return TorchTiles(tile)
+
+
+def _add_logits(cells: list[Cell], into: Accumulators) -> None:
+    if cells:
+        add_logits(cells, into.sums[:, QUANTITIES.index("logit")], into.heads)
+
+
+def _cells(parts: list[QKBatch]) -> list[Cell]:
+    places = [(part, c) for part in parts for c in range(len(part.q))]
+    return [cell for cell in map_blocks(_cell_of, places) if cell.kept]
+
+
+def _cell_of(place: tuple[QKBatch, int]) -> Cell:
+    with torch.inference_mode():  # a thread's own setting
+        return Cell.of(*place)

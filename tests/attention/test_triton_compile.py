@@ -1,0 +1,67 @@
+"""Kernels compile for GPUs that are not here: they fit, spill nothing and use tensor cores."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+pytest.importorskip("triton", reason="Triton is not installed (octoscope[triton])")
+
+SCRIPT = Path(__file__).with_name("compile_kernels.py")
+SHARED = {80: 163 << 10, 90: 227 << 10}  # bytes of a block, CUDA programming guide
+FEW = [
+    "80:tf32x3:64:whole",
+    "90:tf32x3:64:whole,part,part moments",
+    "90:bf16:64:whole",
+    "90:ieee:64:rows",
+]
+EVERY = [f"{t}:{p}:{w}:all" for t in SHARED for p in ("tf32x3", "ieee", "bf16") for w in (32, 64)]
+
+
+def compiled(asked: list[str], folder: Path) -> list[dict[str, Any]]:
+    env = {k: v for k, v in os.environ.items() if k != "TRITON_INTERPRET"}
+    done = subprocess.run(
+        [sys.executable, str(SCRIPT), *asked],
+        env=env | {"TRITON_CACHE_DIR": str(folder)},
+        capture_output=True,
+        text=True,
+        timeout=900,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr[-3000:]
+    found: list[dict[str, Any]] = json.loads(done.stdout.splitlines()[-1])
+    return found
+
+
+def check(found: list[dict[str, Any]]) -> None:
+    for kernel in found:
+        assert kernel["spilled"] == 0, kernel
+        assert 0 < kernel["registers"] <= 255, kernel
+        assert kernel["shared"] <= SHARED[kernel["target"]], kernel
+        assert kernel["atomics"] == 0, kernel
+        promised = {"tf32x3": ".tf32.tf32", "bf16": ".bf16.bf16"}.get(kernel["precision"])
+        if promised is None:
+            assert kernel["products"] == [], kernel
+        else:
+            assert kernel["products"], kernel
+            assert all(promised in name for name in kernel["products"]), kernel
+
+
+def test_kernels_fit_and_multiply_on_tensor_cores(tmp_path: Path) -> None:
+    found = compiled(FEW, tmp_path)
+    assert len(found) == 6
+    check(found)
+    # on Hopper whole cells are multiplied by the warp-group instruction, out of shared memory
+    hopper = next(k for k in found if (k["name"], k["target"]) == ("whole", 90))
+    assert all(name.startswith("wgmma") for name in hopper["products"])
+
+
+@pytest.mark.campaign
+def test_every_kernel_fits(tmp_path: Path) -> None:
+    check(compiled(EVERY, tmp_path))

@@ -1,0 +1,59 @@
+"""GPUs that are asked for where there are none: a run fails at once, a plan says what it is for."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+import yaml
+from octoscope.cli import app as commands
+from octoscope.config import parse_config
+from octoscope.errors import InputError
+from octoscope.planning.timing import require_gpu
+
+from tests.conftest import octoscope, small_tree
+
+needs_none = pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU here")
+
+
+@needs_none
+def test_a_run_here_that_asks_for_gpus_fails_before_it_plans(
+    small_atlas: Path, tmp_path: Path
+) -> None:
+    file = tmp_path / "c.yaml"
+    file.write_text(yaml.safe_dump(small_tree(small_atlas)))
+    run = tmp_path / "run"
+    done = octoscope("run", str(file), "--out", str(run), "--set", "execution.device=cuda")
+    assert done.returncode == 2, done.stderr
+    said = " ".join(done.stderr.split())
+    assert "execution.device: cuda, but no GPU is visible on this machine" in said
+    assert "say auto or cpu" in said
+    assert not (run / "plan.json").exists()
+
+
+@needs_none
+def test_a_model_with_an_environment_of_its_own_looks_for_itself(small_atlas: Path) -> None:
+    tree = small_tree(small_atlas)
+    tree["execution"]["device"] = "cuda"
+    with pytest.raises(InputError, match="built without CUDA|torch for CUDA"):
+        require_gpu(parse_config(tree, "c"))
+    tree["models"][0]["python"] = "/usr/bin/python3"
+    require_gpu(parse_config(tree, "c"))
+
+
+def test_nothing_timed_is_not_no_time(capsys: pytest.CaptureFixture[str]) -> None:
+    names = ("seconds_per_cell", "seconds_per_unit", "seconds_per_matrix", "unit_hours",
+             "matrix_hours")  # fmt: skip
+    commands._show_estimate([{"model": "tiny", **dict.fromkeys(names)}], "cuda")
+    said = " ".join(capsys.readouterr().out.split())
+    assert "this machine has no GPU, and execution.device is cuda" in said
+    assert "minutes" not in said
+    both = [
+        {"model": "tiny", **dict.fromkeys(names)},
+        {"model": "other", **dict.fromkeys(names, 1.0)},
+    ]
+    commands._show_estimate(both, "auto")
+    said = " ".join(capsys.readouterr().out.split())
+    assert "about 120.0 minutes" in said
+    assert "not timed: models that run in another environment" in said
