@@ -30,9 +30,9 @@ def content(results: Results, gene_set: str, view: str, view_text: str, network:
     attends = [row for row in rows if row["attends"]]
     return {
         "asked": _asked(results, gene_set, view, view_text, network),
-        "headline": _headline(attends, why, bool(network)),
+        "headline": headline(attends, why, bool(network)),
         "numbers": _numbers(attends, why, bool(network)),
-        "findings": [_finding(row, why) for row in rows],
+        "findings": [finding(row, why) for row in rows],
         "why": why,
         "refused": refused(results),
         "caveats": caveats(results, attends),
@@ -59,7 +59,7 @@ def _atlas_name(results: Results) -> str:
     return str(results.config.atlas.path).rstrip("/").rpartition("/")[2]
 
 
-def _headline(rows: list[Row], why: str | None, network: bool) -> list[str]:
+def headline(rows: list[Row], why: str | None, network: bool) -> list[str]:
     """Say in a few sentences what the run shows; that it shows nothing, where it does not."""
     if not rows:
         return ["This run has no finished matrices: nothing was found, and nothing was ruled out."]
@@ -138,7 +138,11 @@ def _numbers(rows: list[Row], why: str | None, network: bool) -> list[tuple[str,
     return out
 
 
-def _finding(row: Row, why: str | None) -> Finding:
+def finding(row: Row, why: str | None) -> Finding:
+    """Return what was found of one model, of its row of findings.
+
+    ``why``: what the run lacks for a verdict; None: it has verdicts.
+    """
     said = [("Strongest layer", _strongest(row))]
     if row["attends"]:
         said.append(("After co-expression", _controlled(row, why)))
