@@ -40,11 +40,24 @@ def test_none_found_is_no_certainty() -> None:
 def test_a_run_that_shows_nothing_says_so() -> None:
     lines = headline([ROW], None, network=True)
     assert lines[0] == "This run shows nothing beyond chance."
-    assert "None of 4 matrices repeats between the two halves" in " ".join(lines)
+    assert "0 of 4 matrices repeat between the two halves" in " ".join(lines)
     lines = headline([ROW | {"n_reliable": 4, "n_no_more": 3, "n_cannot_tell": 1}], None, True)
-    assert lines[0] == "This run shows no molecular wiring in attention."
-    assert lines[1].startswith("None of 4 layers holds more network edges")
+    start = "This run shows no molecular wiring beyond co-expression"
+    assert lines[0] == f"{start} in the 3 layers of which it can tell."
+    lines = headline([ROW | {"n_reliable": 4, "n_no_more": 4}], None, True)
+    assert lines[0] == f"{start}."
+    assert lines[1].startswith("0 of 4 layers hold more network edges")
     assert headline([], None, network=True)[0].startswith("This run has no finished matrices")
+
+
+def test_what_cannot_be_told_is_not_denied() -> None:
+    """Red: no wiring, of a run without a single decided layer."""
+    lines = headline([ROW | {"n_reliable": 4, "n_cannot_tell": 4}], None, network=True)
+    assert lines[0] == "This run cannot tell molecular wiring from co-expression."
+    lines = headline([ROW | {"n_reliable": 4}], "nothing was measured", network=True)
+    assert lines[0] == "This run shows no overlap with the network beyond the null."
+    lines = headline([ROW | {"n_reliable": 4, "n_tested": 0}], "no genes", network=True)
+    assert "no overlap" not in lines[0]
 
 
 def test_what_is_found_is_counted() -> None:

@@ -173,6 +173,44 @@ def by_layer(
         return _svg(figure, label, titles)
 
 
+def layer_profile(table: pd.DataFrame, names: Mapping[str, str], label: str) -> str:
+    """Draw the measures of the layers of one model below each other, on one axis.
+
+    ``table``: as :func:`octoscope.results.layer_profile.layer_profile` returns it; ``names``: what
+    each measure is called.
+    """
+    with mpl.rc_context(_STYLE):
+        shown = [m for m in names if m in set(table["measure"])]
+        figure = Figure(figsize=(6.6, 0.5 + 1.5 * len(shown)), layout="constrained")
+        axes = figure.subplots(len(shown), 1, sharex=True, squeeze=False).ravel()
+        titles: dict[str, list[str]] = {}
+        for axis, measure in zip(axes, shown, strict=True):
+            part = table[table["measure"] == measure].sort_values("layer")
+            x, y = part["layer"].to_numpy(float), part["median"].to_numpy(float)
+            if part["null_low"].notna().any():
+                axis.fill_between(
+                    np.repeat(x, 2) + np.tile([-0.4, 0.4], len(x)),
+                    np.repeat(part["null_low"].to_numpy(float), 2),
+                    np.repeat(part["null_high"].to_numpy(float), 2),
+                    color=_GREY, alpha=0.45, linewidth=0, label="null, central 95 % (median)",
+                )  # fmt: skip
+            axis.vlines(x, part["smallest"], part["largest"], color=_BLUE, linewidth=1.2,
+                        label="smallest to largest category")  # fmt: skip
+            (line,) = axis.plot(x, y, "o-", color=_BLUE, markersize=4, linewidth=0.8,
+                                label="median over categories")  # fmt: skip
+            line.set_gid(f"points-{measure}")
+            titles[f"points-{measure}"] = [
+                f"layer {row['layer']}: {number(row['median'])} ({number(row['smallest'])} to "
+                f"{number(row['largest'])}); n = {row['n']} categories"
+                for row in part.to_dict("records")
+            ]
+            axis.set_title(names[measure], fontsize=9, loc="left")
+        axes[-1].set_xticks(sorted(set(table["layer"])))
+        axes[-1].set_xlabel("layer")
+        _legend_below(figure, axes[0], columns=3)
+        return _svg(figure, label, titles)
+
+
 def odds_ratios(table: pd.DataFrame, label: str) -> str:
     """Draw OR0 and OR1 per layer with their intervals, and what measurement error can leave.
 

@@ -73,9 +73,9 @@ def headline(rows: list[Row], why: str | None, network: bool) -> list[str]:
     said = []
     if network and why is None:
         layers = beyond + no_more + not_enriched + undecided
-        start = f"{_none(beyond)} of {number(layers, 'layer')}" if layers else "No layer"
+        start = f"{beyond:,} of {number(layers, 'layer')}" if layers else "No layer"
         said.append(
-            f"{start} {'holds' if beyond < 2 else 'hold'} more network edges among the strongest "
+            f"{start} {'holds' if beyond == 1 else 'hold'} more network edges among the strongest "
             f"pairs than degree, expression and co-expression explain. {no_more:,} of them "
             f"{'is' if no_more == 1 else 'are'} explained by co-expression, {not_enriched:,} "
             f"{'is' if not_enriched == 1 else 'are'} not enriched at all, and of {undecided:,} it "
@@ -83,25 +83,31 @@ def headline(rows: list[Row], why: str | None, network: bool) -> list[str]:
         )
     elif network:
         said.append(
-            f"{_none(enriched)} of {number(tested, 'tested matrix', 'tested matrices')} "
-            f"{'has' if enriched < 2 else 'have'} more network edges among the strongest pairs "
+            f"{enriched:,} of {number(tested, 'tested matrix', 'tested matrices')} "
+            f"{'has' if enriched == 1 else 'have'} more network edges among the strongest pairs "
             f"than the null (q < 0.05). Whether co-expression is the reason cannot be told: "
             f"{(why or '').partition(';')[0]}."
         )
     if compared:
         said.append(
-            f"{_none(agree)} of {number(compared, 'comparison')} with the closest other model "
-            f"{'agrees' if agree < 2 else 'agree'} more than by chance (q < 0.05)."
+            f"{agree:,} of {number(compared, 'comparison')} with the closest other model "
+            f"{'agrees' if agree == 1 else 'agree'} more than by chance (q < 0.05)."
         )
     said.append(
-        f"{_none(reliable)} of {number(halves, 'matrix', 'matrices')} "
-        f"{'repeats' if reliable < 2 else 'repeat'} between the two halves of the cells more than "
+        f"{reliable:,} of {number(halves, 'matrix', 'matrices')} "
+        f"{'repeats' if reliable == 1 else 'repeat'} between the two halves of the cells more than "
         "with permuted gene labels (q < 0.05)."
     )
     if not (beyond or enriched or agree or reliable):
         said.insert(0, "This run shows nothing beyond chance.")
-    elif network and not (beyond or (why is not None and enriched)):
-        said.insert(0, "This run shows no molecular wiring in attention.")
+    elif network and why is not None and tested and not enriched:
+        said.insert(0, "This run shows no overlap with the network beyond the null.")
+    elif network and why is None and not beyond:
+        told = no_more + not_enriched
+        start = "This run shows no molecular wiring beyond co-expression"
+        of = f" in the {number(told, 'layer')} of which it can tell" if undecided else ""
+        cannot = "This run cannot tell molecular wiring from co-expression."
+        said.insert(0, f"{start}{of}." if told else cannot)
     saturated = totals(rows, "n_saturated")[0]
     if saturated:
         said.append(
@@ -109,12 +115,8 @@ def headline(rows: list[Row], why: str | None, network: bool) -> list[str]:
             "agreement of these say little."
         )
     if matrices > halves:
-        said.append(f"Of {matrices - halves:,} matrices the reliability is undefined.")
+        said.append(f"Of {matrices - halves:,} matrices the reliability is not defined.")
     return said
-
-
-def _none(n: int) -> str:
-    return f"{n:,}" if n else "None"
 
 
 def _numbers(rows: list[Row], why: str | None, network: bool) -> list[tuple[str, str]]:

@@ -34,6 +34,17 @@ METHODS: dict[str, tuple[str, tuple[str, ...]]] = {
             "control is the one that explains most.",
         ),
     ),
+    "profile": (
+        "Layers on one axis",
+        (
+            "Reliability, coherence with other model groups, the edge rate over its null, and the "
+            "share of attention on special tokens, each as the median over the categories of a "
+            "layer with the smallest and largest. The grey band is the median of the nulls of the "
+            "categories. Intervals of each category are with the figures below.",
+            "It describes. The number of categories is small, and they share a model, so the "
+            "spread over them is no interval.",
+        ),
+    ),
     "reliability": (
         "Reliability",
         (

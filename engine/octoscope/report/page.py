@@ -17,6 +17,7 @@ from octoscope.report.gene_search import gene_search
 from octoscope.report.method_texts import METHODS, term
 from octoscope.report.page_parts import figure_of, folded, gene_link
 from octoscope.report.rows import FILTERS, chosen, edge_text, records
+from octoscope.results.layer_profile import MEASURES, layer_profile
 from octoscope.results.model_findings import SATURATED, shown_as
 from octoscope.results.run_results import Results
 from octoscope.run_plan.values import COEXPRESSION, ModelPlan, Plan
@@ -173,6 +174,7 @@ def _model(
     shares = chosen(results.tables["mass_by_layer"], model=m.name)
     shares = shares[shares["to"].isin(m.mass_columns)]
     tag = m.name
+    profile = layer_profile(results, m.name, gene_set, view)
     content = {
         "plan": m,
         "attends": m.family != COEXPRESSION,
@@ -185,6 +187,10 @@ def _model(
         "stats": records(stats),
         **_donors(stats),
         "layers": records(layers[layers["layer_a"] != layers["layer_b"]]),
+        "profile": figures.layer_profile(profile, MEASURES, f"{tag} by layer")
+        if len(m.layers) > 1
+        else "",
+        "profile_rows": records(profile),
         "heatmap": figures.layer_heatmaps(layers, f"{tag} layers") if len(m.layers) > 1 else "",
         "reliability": figures.by_layer(
             stats,
