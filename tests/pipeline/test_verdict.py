@@ -105,10 +105,17 @@ def test_command_python_and_report_give_the_same_verdicts(judged: Path) -> None:
     page = (judged / "report/index.html").read_text()
     summary = pd.read_parquet(judged / "tables/verdict_summary.parquet")
     assert page.index('id="verdict"') < page.index('class="facts"') < page.index('id="models"')
-    assert page.count('<table id="verdicts">') == 1
+    assert page.count('<table id="verdicts" ') == 1
     assert (
         int(summary[["n_beyond", "n_no_more", "n_not_enriched", "n_cannot_tell"]].sum().sum()) == 8
     )
+    told = page[page.index('id="verdict"') : page.index('id="refused"')]
+    of = summary[["n_beyond", "n_no_more", "n_not_enriched", "n_cannot_tell"]].sum()
+    assert f"<b>{of['n_beyond']} of 8</b> layers beyond co-expression" in told
+    assert all(m["model"] in told for m in rows)
+    assert "(co-expression, for comparison)" in told
+    left = page[page.index('id="refused"') : page.index('id="limits"')]
+    assert (f"{of['n_cannot_tell']} verdict" in left) == bool(of["n_cannot_tell"])
     one = oc.open_run(judged).verdict(model="tiny", category="T cell")
     assert len(one) == 2
 

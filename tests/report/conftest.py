@@ -6,16 +6,21 @@ import shutil
 from collections.abc import Iterator
 
 import pytest
-from playwright.sync_api import Page, sync_playwright
+from playwright.sync_api import Browser, Page, sync_playwright
 
 
 @pytest.fixture(scope="module")
-def page() -> Iterator[Page]:
+def browser() -> Iterator[Browser]:
     names = ("chromium", "chromium-browser", "google-chrome")
     binary = next(filter(None, (shutil.which(n) for n in names)), None)
     assert binary, "install Chromium from your system's packages"
     flags = ["--no-sandbox", "--disable-gpu", "--disable-background-networking", "--disable-sync"]
     with sync_playwright() as p:
-        browser = p.chromium.launch(executable_path=binary, args=flags)
-        yield browser.new_page(viewport={"width": 1200, "height": 900})
-        browser.close()
+        chromium = p.chromium.launch(executable_path=binary, args=flags)
+        yield chromium
+        chromium.close()
+
+
+@pytest.fixture(scope="module")
+def page(browser: Browser) -> Page:
+    return browser.new_page(viewport={"width": 1200, "height": 900})

@@ -9,11 +9,16 @@ from typing import Any
 
 import anndata as ad
 import numpy as np
+import pandas as pd
 import pytest
 import yaml
+from axe_playwright_python.sync_playwright import Axe
+from octoscope.demo.demo import PANEL
+from octoscope.results.model_findings import findings
+from octoscope.results.run_results import Results
 from octoscope.store.parquet import read_table
 from octoscope.store.run_dir import RunRoot
-from playwright.sync_api import Page
+from playwright.sync_api import Browser, Page
 
 from tests.conftest import small_tree
 from tests.here import here
@@ -72,26 +77,200 @@ def test_figures_are_present_and_nothing_is_logged(page: Page, finished_run: Pat
         assert box["width"] > 200
         assert box["height"] > 100
         assert page.locator(f"figure.{name} svg text").count() > 4
+        method = page.locator(f"figure.{name} figcaption a").get_attribute("href")
+        assert page.locator(f"article{method}").inner_text()
+    tip = page.locator("figure.overlap use title").first.text_content() or ""
+    assert re.fullmatch(r"layer 0: [\d.]+ \(.+\); null [\d.]+ to [\d.]+; n = \d+", tip)
     assert page.locator("#model-1 table.pairs tbody tr").count() == 30  # 2 categories x 15
     assert page.locator("#together figure.agreement svg").count() == 1
     assert page.locator("#together table.pairs tbody tr").count() == 30
-    limits = page.locator("#limits").inner_text()
-    assert "demonstration checkpoint" in limits
-    assert "trained on the same cells" in limits
-    assert "cell-level only" in limits
     notes = page.locator("details.network-notes").first
     assert "OmniPath: 135,458 read = 135,458 kept" in (notes.text_content() or "")
 
 
-def test_the_gene_filter_hides_other_rows(page: Page, finished_run: Path) -> None:
+def test_the_first_screen_says_what_was_asked_found_refused_and_not_shown(
+    page: Page, finished_run: Path
+) -> None:
     opened(page, finished_run)
-    first = page.locator("#model-1 table.pairs tbody tr td").first.inner_text()
-    page.locator("#model-1 input.filter").first.fill(first.lower())
-    shown = page.locator("#model-1 table.pairs tbody tr:not([hidden])")
-    assert 0 < shown.count() < 30
-    for row in shown.all():
-        cells = [row.locator("td").nth(i).text_content() or "" for i in (0, 1)]
-        assert any(c.startswith(first) for c in cells)
+    order = [page.locator(x).bounding_box() for x in ("#asked", "#verdict", "#refused", "#limits")]
+    tops = [box["y"] for box in order if box]
+    assert tops == sorted(tops)
+    assert len(tops) == 4
+    asked = page.locator("#asked").inner_text()
+    for words in ("tiny", "small.zarr", "48 of 48 cells", "2 categories", "set panel", "OmniPath"):
+        assert words in asked
+    told = page.locator("article.finding").inner_text()
+    found = Results.open(finished_run)
+    row = findings(found, "panel", "marginal").iloc[0]
+    assert f"Layer {row['layer']} in {row['category']}" in told
+    assert f"{row['n_edges']} of its {row['n_pairs']} strongest pairs are network edges" in told
+    for words in ("95 % interval", "The null expects", "times the null", "q = ", "halves"):
+        assert words in told
+    assert "Cannot tell: the run did not measure co-expression" in told
+    assert page.locator("#verdict .facts li").count() == 2  # no other model to agree with
+    absent = found.plan.models[0].gene_sets_absent["panel"]
+    refused = page.locator("#refused")
+    assert (f"of {len(PANEL)} genes" in refused.inner_text()) == bool(absent)
+    assert "48 selected cells used: tiny 48" in refused.inner_text()
+    limits = page.locator("#limits").inner_text()
+    for words in ("demonstration checkpoint", "trained on the same cells", "cell-level only"):
+        assert words in limits
+    # the answer needs no scrolling; what is beyond a line is folded
+    assert page.locator("article.finding h3").first.bounding_box()["y"] < 900
+    assert page.locator("#limits details[open], #refused details[open]").count() == 0
+
+
+def test_a_gene_is_looked_up_over_all_top_pairs(page: Page, finished_run: Path) -> None:
+    """Red: an empty table, because the gene is not among the few pairs that the page shows."""
+    opened(page, finished_run)
+    top = pd.read_parquet(finished_run / "topk/tiny.parquet").query("part == 'total'")
+    gene = "LYZ"
+    ensembl = top.loc[top["query_symbol"] == gene, "query"].iloc[0]
+    to, by = (int((top[f"{end}_symbol"] == gene).sum()) for end in ("query", "key"))
+    assert to
+    assert by
+    for name in ("lyz", ensembl, f"{ensembl}.7"):
+        page.fill("#gene-name", name)
+        page.press("#gene-name", "Enter")
+        page.wait_for_selector("#gene-pairs tbody tr")
+        line = page.locator(".gene-line").inner_text()
+        assert f"LYZ ({ensembl}) stands in {to + by} of {len(top)} top pairs" in line
+        assert f"it attends to a gene in {to}, and a gene attends to it in {by}" in line
+    info = page.locator("#gene-answer .dt-info").inner_text()
+    assert f"of {to + by} rows" in info
+    page.select_option("select[aria-label=direction]", "attends to")
+    assert f"of {to} rows (of {to + by})" in page.locator("#gene-answer .dt-info").inner_text()
+    with page.expect_download() as got:
+        page.click("#gene-answer button[aria-label^='Download CSV']")
+    rows = pd.read_csv(got.value.path())
+    assert len(rows) == to
+    mine = top[top["query"] == ensembl].merge(
+        rows.rename(columns={"gene": "key", "gene set": "gene_set"}),
+        on=["category", "layer", "gene_set", "view", "key", "rank"],
+    )
+    assert len(mine) == to
+    assert np.allclose(mine["value_x"], mine["value_y"], rtol=5e-3)
+    with_edge = rows["edge in network"].isin(["OmniPath"])
+    assert with_edge.sum() == int((mine["in_network"] == True).sum())  # noqa: E712
+
+
+def test_a_gene_without_pairs_is_told_apart_from_one_that_is_not_ranked(
+    page: Page, finished_run: Path
+) -> None:
+    opened(page, finished_run)
+    page.fill("#gene-name", "LYZZ")
+    page.click("#gene-form button")
+    page.wait_for_selector("#gene-answer p")
+    told = page.locator("#gene-answer").inner_text()
+    assert "No model of this run ranks a gene LYZZ. Near it: LYZ." in told
+
+
+def test_tables_sort_search_page_and_download(page: Page, finished_run: Path) -> None:
+    opened(page, finished_run)
+    table = page.locator("#contrasts")
+    table.scroll_into_view_if_needed()
+    page.wait_for_selector("#contrasts.dataTable")
+    pairs = page.locator("#model-1 table.pairs").first
+    pairs.scroll_into_view_if_needed()
+    name = pairs.get_attribute("id")
+    page.wait_for_selector(f"#{name}.dataTable")
+    ranks = page.locator(f"#{name} thead th", has_text="rank")
+    for direction in ("ascending", "descending"):
+        ranks.click()
+        page.wait_for_selector(f"#{name} th[aria-sort={direction}]")
+    shown = [int(x) for x in page.locator(f"#{name} tbody td:nth-child(4)").all_inner_texts()]
+    assert shown == sorted(shown, reverse=True)
+    assert shown[0] > shown[-1]
+    first = page.locator(f"#{name} tbody td").first.inner_text()
+    page.locator(f"#{name}_wrapper input[type=search]").fill(first)
+    rows = page.locator(f"#{name} tbody tr")
+    assert 0 < rows.count() < 15
+    assert all(first in text for text in rows.all_inner_texts())
+    with page.expect_download() as got:
+        page.click(
+            f"button[aria-label='Download CSV: {page.locator(f'#{name} caption').inner_text()}']"
+        )
+    assert got.value.suggested_filename == f"topk-tiny-{name}.csv"
+    held = pd.read_csv(got.value.path())
+    assert len(held) == 15
+    assert {"query", "query_symbol", "value_half0", "in_network"} <= set(held)
+
+
+def test_figures_are_downloaded_as_svg_and_png(page: Page, finished_run: Path) -> None:
+    opened(page, finished_run)
+    for kind, start in (("SVG", b"<svg "), ("PNG", b"\x89PNG")):
+        with page.expect_download() as got:
+            page.click(f"figure.overlap button:text-is('{kind}')")
+        body = Path(got.value.path()).read_bytes()
+        assert body.startswith(start)
+        assert len(body) > 5000
+        assert got.value.suggested_filename == f"tiny-overlap.{kind.lower()}"
+
+
+# what is wider than the page may scroll within itself; on paper nothing scrolls
+FAULTS = """([width, paper]) => {
+  const found = [];
+  for (const e of document.querySelectorAll("body *")) {
+    const box = e.getBoundingClientRect();
+    if (!box.width || !e.checkVisibility()) continue;
+    const within = !paper && e.closest(".scroll, .dt-layout-table");
+    if (box.right > width + 1 && !within && !e.closest("thead, datalist")) {
+      found.push(`${e.tagName} ${e.id} ${e.className} ends at ${box.right}`);
+    }
+    const text = [...e.childNodes].some(n => n.nodeType === 3 && n.textContent.trim());
+    const svg = e.ownerSVGElement;
+    const scale = svg ? svg.getBoundingClientRect().width / svg.viewBox.baseVal.width : 1;
+    const size = parseFloat(getComputedStyle(e).fontSize) * scale;
+    if (text && e.tagName !== "title" && size < 9) {
+      found.push(`${e.tagName} ${e.textContent.slice(0, 30)} of ${size} px`);
+    }
+  }
+  return found.slice(0, 10);
+}"""
+
+
+@pytest.mark.parametrize(("media", "width"), [("screen", 390), ("print", 718)])
+def test_nothing_is_lost_on_a_narrow_screen_or_on_paper(
+    page: Page, finished_run: Path, media: Any, width: int
+) -> None:
+    """Red: columns beyond the edge, folds that paper cannot open, figures too small to read."""
+    page.set_viewport_size({"width": width, "height": 900})
+    page.emulate_media(media=media)
+    try:
+        opened(page, finished_run)
+        if media == "print":
+            page.evaluate("dispatchEvent(new Event('beforeprint'))")
+            assert page.locator("details:not([open])").count() == 0
+        assert page.evaluate("document.documentElement.scrollWidth") <= width
+        assert page.evaluate(FAULTS, [width, media == "print"]) == []
+        wide = page.locator("#model-1 table.wide td").first
+        label = wide.evaluate("e => getComputedStyle(e, '::before').content")
+        assert label == '"query"'  # rows stand as blocks, each cell with the name of its column
+    finally:
+        page.emulate_media(media="screen")
+        page.set_viewport_size({"width": 1200, "height": 900})
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_accessibility(page: Page, finished_run: Path, scheme: Any) -> None:
+    page.emulate_media(color_scheme=scheme)
+    opened(page, finished_run)
+    page.evaluate("for (const d of document.querySelectorAll('details')) d.open = true")
+    page.locator("#model-1 table.pairs").first.scroll_into_view_if_needed()
+    page.wait_for_selector("#model-1 table.dataTable")
+    result = Axe().run(page)
+    page.emulate_media(color_scheme="light")
+    assert result.violations_count == 0, result.generate_report()
+
+
+def test_tables_can_be_read_without_a_script(browser: Browser, finished_run: Path) -> None:
+    context = browser.new_context(java_script_enabled=False)
+    page = context.new_page()
+    page.goto((finished_run / "report/index.html").as_uri())
+    assert page.locator("#model-1 table.pairs tbody tr").count() == 30
+    assert "needs JavaScript" in page.locator("#gene").inner_text()
+    assert page.locator("button:visible, input:visible").count() == 0
+    context.close()
 
 
 @pytest.mark.slow

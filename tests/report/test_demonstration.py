@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
+from octoscope.report.rows import figure, interval
 from octoscope.run_plan.values import COEXPRESSION
 from octoscope.store.plan_file import load_plan
 from octoscope.store.run_dir import RunRoot
@@ -32,6 +33,14 @@ SHOWN = {
     ".mass-rows": (NUMBER, INTERVAL),
     "details:has(> summary:text-matches('^n, interval, null')) table": (NUMBER, INTERVAL, NULL),
 }
+
+
+# the text of the page, folds included, without its script and data
+WORDS = """() => {
+  const body = document.body.cloneNode(true);
+  body.querySelectorAll("script, style").forEach(e => e.remove());
+  return body.textContent;
+}"""
 
 
 @pytest.fixture(scope="module")
@@ -59,12 +68,12 @@ def test_the_report_is_complete_and_says_what_it_does_not_show(
                         ("geometry", 1), ("network", len(plan.categories))):  # fmt: skip
         figures = page.locator(f"figure.{name}")
         assert figures.count() == count, name
-        assert page.locator(f"figure.{name} > svg").count() == count
+        assert page.locator(f"figure.{name} svg").count() == count
         for caption in figures.locator("figcaption").all_text_contents():
             assert len(caption) > 60, name
     for limit in ("#limits", "#shared-data"):
         assert page.locator(limit).count() == 1
-    text = page.locator("body").text_content() or ""
+    text = page.evaluate(WORDS)
     assert "it is no evidence that independent models agree" in " ".join(text.split())
     assert not re.search(r"\b(nan|None|inf|undefined)\b", text)
 
@@ -93,17 +102,16 @@ def test_what_is_shown_is_what_the_tables_hold(page: Page, demonstration: Path) 
     contrasts = pd.read_parquet(demonstration / "tables/contrasts.parquet")
     contrasts = contrasts[contrasts["view"] == "lift"]
     rows = page.locator("#contrasts tbody tr")
-    assert rows.count() == min(len(contrasts), 200)
+    assert rows.count() == min(len(contrasts), 25)
     first = contrasts.iloc[0]
     cells = rows.first.locator("td").all_text_contents()
     assert cells[:2] == [first["model"], first["category"]]
-    assert cells[5] == f"{first['n_specific']:,} ({first['n_by_chance']:.3g})"
+    assert cells[5] == f"{first['n_specific']:,} ({figure(first['n_by_chance'])})"
     assert cells[6] == (
-        f"{first['specific_rate']:.3g}, {first['specific_low']:.3g} to "
-        f"{first['specific_high']:.3g}"
-    )  # fmt: skip
+        f"{figure(first['specific_rate'])}, {interval(first, 'specific_low', 'specific_high')}"
+    )
     cells_used = pd.read_parquet(demonstration / "tables/cells.parquet")
-    assert page.locator("#cells tbody tr").count() == len(cells_used)
+    assert page.locator("#cells tbody tr").count() == min(len(cells_used), 25)
 
 
 def test_p_values_do_not_stand_at_the_floor_of_the_first_draws(demonstration: Path) -> None:

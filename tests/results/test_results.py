@@ -177,7 +177,7 @@ def test_the_report_shows_what_an_analysis_of_another_package_says(
     section = text[text.index('id="analysis-1"') : text.index('id="cells"')]
     assert "A heading &lt;b&gt;of mine&lt;/b&gt;" in section
     assert '<a href="#analysis-1">' in text
-    assert "<th>is hub</th>" in section
+    assert '<th scope="col">is hub</th>' in section
     rows = section[section.index("<tbody>") :].split("<tr>")[1:]
     assert [r.index("</td>") for r in rows]
     assert "<td>LYZ</td><td>yes</td>" in rows[0].replace(' class="n"', "")

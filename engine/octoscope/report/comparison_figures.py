@@ -77,8 +77,8 @@ def _square(
         axis = figure.subplots()
         image = axis.imshow(square, cmap=cmap, vmin=vmin, vmax=vmax)
         names = [f"{model}, {layer}" for model, layer in members]
-        axis.set_xticks(range(len(names)), names, rotation=90, fontsize=7)
-        axis.set_yticks(range(len(names)), names, fontsize=7)
+        axis.set_xticks(range(len(names)), names, rotation=90, fontsize=8)
+        axis.set_yticks(range(len(names)), names, fontsize=8)
         axis.set_xlabel(columns)
         axis.set_ylabel(rows)
         for i in range(1, len(members)):
@@ -112,7 +112,7 @@ def by_k(table: pd.DataFrame, label: str) -> str:
         axis.set_ylim(0, 0.75)
         axis.set_xlabel("strongest pairs of each matrix (K)")
         axis.set_ylabel("median quantile in other models")
-        axis.legend(fontsize=7, frameon=False, loc="center left", bbox_to_anchor=(1, 0.5))
+        axis.legend(fontsize=8, frameon=False, loc="center left", bbox_to_anchor=(1, 0.5))
         return _svg(figure, label)
 
 
@@ -152,7 +152,7 @@ def network(table: pd.DataFrame, label: str) -> str:
             x, y = 1.08 * x, 1.08 * y
             # names are text, whatever they hold
             axis.text(
-                x, y, names[gene], ha="center", va="center", fontsize=7, parse_math=False,
+                x, y, names[gene], ha="center", va="center", fontsize=8, parse_math=False,
                 bbox={"boxstyle": "round,pad=0.2", "fc": "white", "ec": "#c8ced4", "lw": 0.6},
             )  # fmt: skip
         axis.set_xlim(*_around([x for x, _ in places.values()]))

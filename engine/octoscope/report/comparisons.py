@@ -95,6 +95,7 @@ def _networks(
         shown.append(
             {
                 "category": category.name,
+                "file": f"consensus/c{c:04d}",
                 "rows": rows,
                 "n": len(t),
                 "n_shared": int(by_two["n_pairs"].iloc[0]) if len(by_two) else 0,
@@ -158,6 +159,7 @@ def of_model(results: Results, m: ModelPlan, gene_set: str, view: str) -> dict[s
                 f"{m.name} coherence",
                 value="coherence",
                 ylabel="coherence",
+                n="n_groups",
             ),
         }
     estimators = chosen(agreed, k=k, comparison="estimators", query_model=m.name)
@@ -170,6 +172,7 @@ def of_model(results: Results, m: ModelPlan, gene_set: str, view: str) -> dict[s
             f"{m.name} estimators",
             value="median_quantile",
             ylabel="median quantile",
+            n="n_pairs",
         )
         said["estimator_rows"] = records(estimators)
     said["heads"] = records(chosen(tables["heads"], k=k, query_model=m.name, **asked))

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import io
 import re
+from collections.abc import Mapping, Sequence
+from html import escape
 from typing import Any
 
 import matplotlib as mpl
@@ -11,6 +13,9 @@ import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+
+from octoscope.report.rows import figure as number
+from octoscope.report.rows import interval
 
 _STYLE: Any = {
     "svg.fonttype": "none",
@@ -24,7 +29,8 @@ _STYLE: Any = {
 _BLUE, _GREY, _ORANGE = "#1f5fa8", "#9aa4ae", "#c8641b"
 
 
-def _svg(figure: Figure, label: str) -> str:
+def _svg(figure: Figure, label: str, titles: Mapping[str, Sequence[str]] | None = None) -> str:
+    """Return a figure as SVG; ``titles``: what the points of a line say, by the line's gid."""
     buffer = io.StringIO()
     figure.savefig(buffer, format="svg", metadata={"Date": None}, bbox_inches="tight")
     text = buffer.getvalue()
@@ -34,11 +40,34 @@ def _svg(figure: Figure, label: str) -> str:
     text = re.sub(r'\bid="([^"]+)"', rf'id="{tag}-\1"', text)
     text = re.sub(r"url\(#([^)]+)\)", rf"url(#{tag}-\1)", text)
     text = re.sub(r'xlink:href="#([^"]+)"', rf'xlink:href="#{tag}-\1"', text)
-    return text.replace("<svg ", '<svg role="img" ', 1)
+    for gid, said in (titles or {}).items():
+        if said:
+            text = _titled(text, f'id="{tag}-{gid}"', said)
+    return text.replace("<svg ", f'<svg role="img" aria-label="{escape(label)}" ', 1)
+
+
+def _titled(svg: str, start: str, titles: Sequence[str]) -> str:
+    """Give the markers that follow ``start`` a title each, which browsers show as a tooltip."""
+    at = svg.index(start)
+    said = iter(titles)
+    marked = re.sub(
+        r"<use ([^>]*)/>",
+        lambda m: f"<use {m[1]}><title>{escape(next(said))}</title></use>",
+        svg[at:],
+        count=len(titles),
+    )
+    return svg[:at] + marked
+
+
+def ends(part: pd.DataFrame, value: str, low: str, high: str) -> np.ndarray:
+    """Return [2, rows] lengths of error bars; NaN where the interval is not defined."""
+    y, a, b = (part[c].to_numpy(float) for c in (value, low, high))
+    known = (a < b)[None, :]
+    return np.where(known, np.clip([y - a, b - y], 0, None), np.nan)
 
 
 def _grid(names: list[str], width: float, height: float) -> tuple[Figure, np.ndarray]:
-    columns = min(4, len(names))
+    columns = min(3, len(names))  # as wide as paper
     rows = -(-len(names) // columns)
     figure = Figure(figsize=(width * columns, height * rows), layout="constrained")
     axes = np.atleast_1d(figure.subplots(rows, columns, squeeze=False).ravel())
@@ -69,7 +98,7 @@ def layer_heatmaps(table: pd.DataFrame, label: str) -> str:
                     if not np.isnan(value):
                         shade = "white" if abs(value) > 0.6 else "black"
                         axis.text(
-                            j, i, f"{value:.2f}", ha="center", va="center", color=shade, fontsize=7
+                            j, i, f"{value:.2f}", ha="center", va="center", color=shade, fontsize=8
                         )
             axis.set_xticks(range(len(layers)), [str(x) for x in layers])
             axis.set_yticks(range(len(layers)), [str(x) for x in layers])
@@ -99,13 +128,18 @@ def by_layer(
     null_low: str = "null_low",
     null_high: str = "null_high",
     reference: str | None = None,
+    n: str | None = None,
 ) -> str:
-    """Draw a value per layer with its interval, and the central 95 % of its null as a band."""
+    """Draw a value per layer with its interval, and the central 95 % of its null as a band.
+
+    ``n``: column of the number that a point is of, for its tooltip.
+    """
+    titles: dict[str, list[str]] = {}
     with mpl.rc_context(_STYLE):
         names = list(dict.fromkeys(table["category"]))
         figure, axes = _grid(names, 2.7, 2.3)
         for axis, name in zip(axes, names, strict=False):
-            part = table[table["category"] == name].sort_values("layer")
+            part = table[table["category"] == name].dropna(subset=[value]).sort_values("layer")
             x = part["layer"].to_numpy(float)
             y = part[value].to_numpy(float)
             wide = np.repeat(x, 2) + np.tile([-0.4, 0.4], len(x))
@@ -118,25 +152,71 @@ def by_layer(
                 linewidth=0,
                 label="null, central 95 %",
             )
-            errors = [y - part[low].to_numpy(float), part[high].to_numpy(float) - y]
-            axis.errorbar(
-                x, y, yerr=np.clip(errors, 0, None), fmt="o", color=_BLUE, capsize=3, markersize=4,
-                label="observed, 95 % interval",
+            drawn = axis.errorbar(
+                x, y, yerr=ends(part, value, low, high), fmt="o", color=_BLUE, capsize=3,
+                markersize=4, label="observed, 95 % interval",
             )  # fmt: skip
+            gid = f"points-{len(titles)}"
+            drawn.lines[0].set_gid(gid)
+            titles[gid] = [
+                f"layer {row['layer']}: {number(row[value])} ({interval(row, low, high)}); null "
+                f"{number(row[null_low])} to {number(row[null_high])}"
+                + (f"; n = {row[n]:,}" if n else "")
+                for row in part.to_dict("records")
+            ]
             if reference is not None:
                 axis.plot(x, part[reference], "_", color=_ORANGE, markersize=12, label="background")
             axis.set_xticks(x, [str(int(v)) for v in x])
             axis.set_xlabel("layer")
             axis.set_ylabel(ylabel)
         _legend_below(figure, axes[0], columns=3)
-        return _svg(figure, label)
+        return _svg(figure, label, titles)
+
+
+def layer_profile(table: pd.DataFrame, names: Mapping[str, str], label: str) -> str:
+    """Draw the measures of the layers of one model below each other, on one axis.
+
+    ``table``: as :func:`octoscope.results.layer_profile.layer_profile` returns it; ``names``: what
+    each measure is called.
+    """
+    with mpl.rc_context(_STYLE):
+        shown = [m for m in names if m in set(table["measure"])]
+        figure = Figure(figsize=(6.6, 0.5 + 1.5 * len(shown)), layout="constrained")
+        axes = figure.subplots(len(shown), 1, sharex=True, squeeze=False).ravel()
+        titles: dict[str, list[str]] = {}
+        for axis, measure in zip(axes, shown, strict=True):
+            part = table[table["measure"] == measure].sort_values("layer")
+            x, y = part["layer"].to_numpy(float), part["median"].to_numpy(float)
+            if part["null_low"].notna().any():
+                axis.fill_between(
+                    np.repeat(x, 2) + np.tile([-0.4, 0.4], len(x)),
+                    np.repeat(part["null_low"].to_numpy(float), 2),
+                    np.repeat(part["null_high"].to_numpy(float), 2),
+                    color=_GREY, alpha=0.45, linewidth=0, label="null, central 95 % (median)",
+                )  # fmt: skip
+            axis.vlines(x, part["smallest"], part["largest"], color=_BLUE, linewidth=1.2,
+                        label="smallest to largest category")  # fmt: skip
+            (line,) = axis.plot(x, y, "o-", color=_BLUE, markersize=4, linewidth=0.8,
+                                label="median over categories")  # fmt: skip
+            line.set_gid(f"points-{measure}")
+            titles[f"points-{measure}"] = [
+                f"layer {row['layer']}: {number(row['median'])} ({number(row['smallest'])} to "
+                f"{number(row['largest'])}); n = {row['n']} categories"
+                for row in part.to_dict("records")
+            ]
+            axis.set_title(names[measure], fontsize=9, loc="left")
+        axes[-1].set_xticks(sorted(set(table["layer"])))
+        axes[-1].set_xlabel("layer")
+        _legend_below(figure, axes[0], columns=3)
+        return _svg(figure, label, titles)
 
 
 def odds_ratios(table: pd.DataFrame, label: str) -> str:
     """Draw OR0 and OR1 per layer with their intervals, and what measurement error can leave.
 
-    ``table``: category, layer, or0, or1, their ``_low`` and ``_high``, bound.
+    ``table``: category, layer, n_pairs, n_edges, or0, or1, their ``_low`` and ``_high``, bound.
     """
+    titles: dict[str, list[str]] = {}
     with mpl.rc_context(_STYLE):
         names = list(dict.fromkeys(table["category"]))
         figure, axes = _grid(names, 2.7, 2.3)
@@ -152,12 +232,20 @@ def odds_ratios(table: pd.DataFrame, label: str) -> str:
                 ("or0", -0.12, _ORANGE, "like degree and expression (OR0)"),
                 ("or1", 0.12, _BLUE, "like co-expression too (OR1)"),
             ):
-                y = part[value].to_numpy(float)
-                ends = [y - part[f"{value}_low"], part[f"{value}_high"] - y]
-                axis.errorbar(
-                    x + shift, y, yerr=np.clip(ends, 0, None), fmt="o", color=colour, capsize=2,
+                known = part.dropna(subset=[value])
+                low, high = f"{value}_low", f"{value}_high"
+                drawn = axis.errorbar(
+                    known["layer"].to_numpy(float) + shift, known[value].to_numpy(float),
+                    yerr=ends(known, value, low, high), fmt="o", color=colour, capsize=2,
                     markersize=4, label=text,
                 )  # fmt: skip
+                gid = f"points-{len(titles)}"
+                drawn.lines[0].set_gid(gid)
+                titles[gid] = [
+                    f"layer {row['layer']}, {text}: {number(row[value])} "
+                    f"({interval(row, low, high)}); {row['n_edges']:,} edges of {row['n_pairs']:,}"
+                    for row in known.to_dict("records")
+                ]
             axis.axhline(1, color="#1c2530", linewidth=0.6)
             axis.set_yscale("log", base=2)
             axis.yaxis.set_major_formatter(mpl.ticker.ScalarFormatter())
@@ -165,7 +253,7 @@ def odds_ratios(table: pd.DataFrame, label: str) -> str:
             axis.set_xlabel("layer")
             axis.set_ylabel("odds ratio of edges")
         _legend_below(figure, axes[0], columns=3)
-        return _svg(figure, label)
+        return _svg(figure, label, titles)
 
 
 def mass_bars(table: pd.DataFrame, label: str) -> str:
@@ -212,7 +300,7 @@ def source_heatmap(table: pd.DataFrame, value: str, label: str) -> str:
             for j in range(len(names)):
                 if i != j and not np.isnan(square[i, j]):
                     dark = square[i, j] > 0.6 * np.nanmax(square)
-                    axis.text(j, i, f"{square[i, j]:.2g}", ha="center", va="center", fontsize=7,
+                    axis.text(j, i, f"{square[i, j]:.2g}", ha="center", va="center", fontsize=8,
                               color="white" if dark else "black")  # fmt: skip
         if len(names) > 1:
             figure.colorbar(image, ax=axis, shrink=0.7, label=label)

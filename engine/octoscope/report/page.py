@@ -10,13 +10,19 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from octoscope.config.view_names import ABSOLUTE, CENTRED, CORRELATION, plain_view
 from octoscope.errors import InputError
 from octoscope.octopus.network_schema import NOT_KNOWN
-from octoscope.report import comparisons, figures, verdict_section
+from octoscope.report import comparisons, figures, first_screen, verdict_section
+from octoscope.report.data_tables import PageTables
+from octoscope.report.embedded import table_library
+from octoscope.report.gene_search import gene_search
+from octoscope.report.method_texts import METHODS, term
+from octoscope.report.page_parts import figure_of, folded, gene_link
 from octoscope.report.rows import FILTERS, chosen, edge_text, records
+from octoscope.results.layer_profile import MEASURES, layer_profile
+from octoscope.results.model_findings import SATURATED, shown_as
 from octoscope.results.run_results import Results
 from octoscope.run_plan.values import COEXPRESSION, ModelPlan, Plan
 
 _TOP_ROWS = 15
-_SATURATED = 0.1  # of all eligible pairs: more than so many top pairs are no selection
 _VIEW_TEXT = {
     "marginal": "mean attention per cell of the category (a cell without the pair counts 0)",
     "conditional": "mean attention over cells that hold both genes",
@@ -54,6 +60,11 @@ def page(results: Results, gene_set: str | None = None, view: str | None = None)
         lstrip_blocks=True,
     )
     env.filters |= FILTERS
+    tables = PageTables()
+    env.globals |= {
+        "table": tables.table, "table_labels": tables.labels, "figure": figure_of,
+        "folded": folded, "gene": gene_link, "term": term,
+    }  # fmt: skip
     template = env.get_template("report.html.j2")
     return template.render(**_content(results, gene_set or sets[0], view or plan.views[0])).encode()
 
@@ -63,14 +74,23 @@ def _content(results: Results, gene_set: str, view: str) -> dict[str, Any]:
     done = "stats" in tables
     with_network = config.network is not None
     models = [_model(results, m, gene_set, view, with_network) for m in plan.models] if done else []
-    genes, cells, refused = (tables[name] for name in ("vocabulary_counts", "cells", "refused"))
+    genes, cells = tables["vocabulary_counts"], tables["cells"]
     in_atlas = genes[genes["model"].isna()]
     sections, absent = _sections(results)
     return {
-        "vocabulary": {
-            m.name: {r["what"]: r["n_genes"] for r in records(chosen(genes, model=m.name))}
-            for m in plan.checkpoints
-        },
+        "vocabulary": [_vocabulary(m, genes) for m in plan.checkpoints],
+        "checkpoints": [
+            {"model": model, "file": file, "sha256": digest}
+            for model, files in run["checkpoints"].items()
+            for file, digest in files.items()
+        ],
+        "first": first_screen.content(
+            results, gene_set, view, _view_text(view), _network_text(plan)
+        ),
+        "gene_data": gene_search(results, gene_set, view),
+        "library": table_library(),
+        "methods": [(name, *text) for name, text in METHODS.items()],
+        "measures": records(chosen(tables["models"], gene_set=gene_set)) if done else [],
         "atlas_genes_changed": [f"{r['n_genes']:,} {r['what']}" for r in records(in_atlas)],
         "config": config,
         "plan": plan,
@@ -78,11 +98,7 @@ def _content(results: Results, gene_set: str, view: str) -> dict[str, Any]:
         "models": [m for m in models if m],
         "view": view,
         "gene_set": gene_set,
-        "panels": [m for m in plan.checkpoints if m.input_genes is not None],
-        "demonstrations": [m.name for m in plan.checkpoints if m.demonstration],
         "cells": records(cells),
-        "refused": records(refused),
-        "cells_used": {m.name: chosen(cells, model=m.name)["used"].sum() for m in plan.bases},
         "network": _network_text(plan),
         "network_notes": (plan.network or {}).get("notes", []),
         "verdict": verdict_section.verdict(results),
@@ -110,11 +126,21 @@ def _sections(results: Results) -> tuple[list[dict[str, Any]], list[str]]:
                 "text": section.text,
                 "table": section.table.removesuffix(".parquet"),
                 "columns": columns,
+                "heads": [
+                    f"{'#' if _is_number(table[c]) else ''}{c.replace('_', ' ')}" for c in columns
+                ],
                 "numeric": [_is_number(table[c]) for c in columns],
                 "rows": records(table[columns]),
             }
         )
     return shown, absent
+
+
+def _vocabulary(m: ModelPlan, counts: pd.DataFrame) -> dict[str, Any]:
+    """Return how many genes of the atlas have which fate in a model."""
+    fates = {r["what"]: r["n_genes"] for r in records(chosen(counts, model=m.name))}
+    of = {what: fates.get(what, 0) for what in ("matched", "renamed", "merged", "dropped")}
+    return {"model": m.name, **of, "package": m.package}
 
 
 def _is_number(column: pd.Series) -> bool:
@@ -136,10 +162,7 @@ def _model(
     results: Results, m: ModelPlan, gene_set: str, view: str, with_network: bool
 ) -> dict[str, Any] | None:
     plan = results.plan
-    if view not in m.views:  # co-expression has its own view
-        view = m.views[0]
-    if gene_set not in m.gene_sets:  # a set of some models
-        gene_set = next(iter(m.gene_sets))
+    gene_set, view = shown_as(m, gene_set, view)
 
     def primary(table: str) -> pd.DataFrame:
         return chosen(results.tables[table], model=m.name, gene_set=gene_set, view=view)
@@ -151,6 +174,7 @@ def _model(
     shares = chosen(results.tables["mass_by_layer"], model=m.name)
     shares = shares[shares["to"].isin(m.mass_columns)]
     tag = m.name
+    profile = layer_profile(results, m.name, gene_set, view)
     content = {
         "plan": m,
         "attends": m.family != COEXPRESSION,
@@ -163,6 +187,10 @@ def _model(
         "stats": records(stats),
         **_donors(stats),
         "layers": records(layers[layers["layer_a"] != layers["layer_b"]]),
+        "profile": figures.layer_profile(profile, MEASURES, f"{tag} by layer")
+        if len(m.layers) > 1
+        else "",
+        "profile_rows": records(profile),
         "heatmap": figures.layer_heatmaps(layers, f"{tag} layers") if len(m.layers) > 1 else "",
         "reliability": figures.by_layer(
             stats,
@@ -172,12 +200,13 @@ def _model(
             high="half_centred_high",
             null_low="half_null_low",
             null_high="half_null_high",
+            n="half_pairs",
             ylabel="centred r of halves",
         ),
         "mass": figures.mass_bars(shares, f"{tag} mass") if len(shares) else "",
         "mass_rows": records(shares),
         "top": _top_pairs(results, m, gene_set, view, with_network),
-        "saturated": list(dict.fromkeys(stats.loc[stats["top_share"] > _SATURATED, "category"])),
+        "saturated": list(dict.fromkeys(stats.loc[stats["top_share"] > SATURATED, "category"])),
         "overlap": [],
         "separation": [],
         "overlap_figure": "",
@@ -195,6 +224,7 @@ def _model(
             value="edge_rate",
             ylabel="edge rate",
             reference="background_rate",
+            n="n_pairs",
         )
     content["summary"] = {row["measure"]: row for row in records(primary("models"))}
     return content

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
+from decimal import Decimal
 from typing import Any
 
 import numpy as np
 import pandas as pd
 from markupsafe import Markup
 
-MOST_ROWS = 200  # of a table on the page: sixty layers have thousands of pairs of layers
+UNKNOWN, NOT_DEFINED = "n/a", "not defined"
 
 
 def records(table: pd.DataFrame) -> list[dict[str, Any]]:
@@ -27,40 +29,69 @@ def chosen(table: pd.DataFrame, **values: object) -> pd.DataFrame:
     return table
 
 
-def rest(rows: list[Any], table: str) -> Markup:
-    """Say where the rows are that a table of the page leaves out."""
-    if len(rows) <= MOST_ROWS:
-        return Markup("")
-    return Markup('<p class="soft">The first {} of {} rows; all: <code>{}</code>.</p>').format(
-        MOST_ROWS, f"{len(rows):,}", f"{table}.parquet"
-    )
-
-
 def over_donors(row: dict[str, Any]) -> str:
     """Say what the interval over donors is, where there is one."""
-    low = row.get("donor_low")
-    if low is None or np.isnan(low):
-        return ""
-    return f"; over donors {figure(low)} to {figure(row['donor_high'])}"
+    said = interval(row, "donor_low", "donor_high")
+    return "" if said == NOT_DEFINED else f"; over donors {said}"
 
 
-def figure(value: Any, digits: int = 3) -> str:
-    """Format a number; an undefined one is said to be so."""
-    if value is None or (isinstance(value, float) and np.isnan(value)):
-        return "n/a"
-    return f"{value:.{digits}g}"
+def _unknown(value: Any) -> bool:
+    return value is None or bool(pd.isna(value))
+
+
+def figure(value: Any) -> str:
+    """Format a number with two significant digits and without an exponent.
+
+    From 100 on it is a whole number with separators. Between 0.99 and 1 more digits are shown, so
+    that what is below 1 never reads as 1. An undefined number is said to be so.
+    """
+    if _unknown(value):
+        return UNKNOWN
+    size = abs(float(value))
+    if size >= 99.5 or size == 0 or isinstance(value, int | np.integer):
+        return f"{value:,.0f}"
+    digits = 2
+    if 0.99 <= size < 1:  # as many as the distance to 1 needs
+        if 1 - size < 1e-5:
+            return "> 0.99999" if value > 0 else "< -0.99999"
+        digits = int(np.ceil(-np.log10(1 - size)))
+    return format(Decimal(f"{float(value):.{digits - 1}e}"), "f")
+
+
+def percent(value: Any) -> str:
+    """Format a share."""
+    return UNKNOWN if _unknown(value) else f"{figure(100 * value)} %"
+
+
+def interval(
+    row: Mapping[str, Any], low: str, high: str, as_: Callable[[Any], str] = figure
+) -> str:
+    """Format an interval of two columns of a row.
+
+    A jackknife of a constant, as of a rate of which nothing was found, gives two equal ends. That
+    is no certainty: the interval is not defined.
+    """
+    ends = row.get(low), row.get(high)
+    if any(map(_unknown, ends)) or ends[0] == ends[1]:
+        return NOT_DEFINED
+    return f"{as_(ends[0])} to {as_(ends[1])}"
 
 
 def count(value: Any) -> str:
     """Format a whole number; what a table of an earlier version does not have is undefined."""
-    return "n/a" if value is None or np.isnan(value) else f"{int(value):,}"
+    return UNKNOWN if _unknown(value) else f"{int(value):,}"
 
 
 def p_value(value: Any) -> Markup | str:
     """Format a p-value; no p is ever shown as 0."""
-    if value is None or np.isnan(value):
-        return "n/a"
-    return f"{value:.2g}" if value >= 1e-4 else Markup("&lt; 1e-4")
+    if _unknown(value):
+        return UNKNOWN
+    return figure(value) if value >= 1e-4 else Markup("&lt; 0.0001")
+
+
+def p_text(value: Any) -> str:
+    """Format a p- or q-value for a sentence, with = or <."""
+    return "< 0.0001" if not _unknown(value) and value < 1e-4 else f"= {p_value(value)}"
 
 
 def edge_text(known: Any) -> str:
@@ -82,7 +113,7 @@ FILTERS = {
     "p": p_value,
     "count": count,
     "cell": cell,
-    "some": lambda rows: rows[:MOST_ROWS],
-    "rest": rest,
+    "percent": percent,
+    "interval": interval,
     "donors": over_donors,
 }

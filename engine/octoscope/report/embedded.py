@@ -1,0 +1,35 @@
+"""Data inside the page: compressed text that the page's script reads."""
+
+from __future__ import annotations
+
+import base64
+import gzip
+from importlib.resources import files
+
+from markupsafe import Markup
+
+
+def compressed(content: str) -> str:
+    """Return text as base64 of gzip; the same text gives the same characters."""
+    return base64.b64encode(gzip.compress(content.encode(), 9, mtime=0)).decode("ascii")
+
+
+def block(content: str, **attributes: str) -> Markup:
+    """Return an element that holds compressed text and shows nothing.
+
+    ``attributes``: of the element; ``class_`` is ``class``.
+    """
+    given = Markup("").join(
+        Markup(' {}="{}"').format(name.rstrip("_").replace("_", "-"), value)
+        for name, value in attributes.items()
+    )
+    # base64 holds no character that could end the element
+    return Markup('<script type="text/plain"{}>{}</script>').format(
+        given, Markup(compressed(content))
+    )
+
+
+def table_library() -> Markup:
+    """Return the script of DataTables as itables bundles it, for the page's own script."""
+    bundle = files("itables").joinpath("html", "dt_bundle.js")
+    return block(bundle.read_text(encoding="utf-8"), id="library")

@@ -1,0 +1,143 @@
+"""How each figure of the page is made, for readers without the documentation; and its terms."""
+
+from __future__ import annotations
+
+from markupsafe import Markup
+
+# name -> title; question, statistic, null and interval, when it fails
+METHODS: dict[str, tuple[str, tuple[str, ...]]] = {
+    "overlap": (
+        "Overlap with the network",
+        (
+            "Question: are the strongest pairs of a matrix edges of the molecular network more "
+            "often than expected? Statistic: the share of top pairs, as unordered pairs of two "
+            "network vertices, that an edge joins.",
+            "Null: vertices are permuted among those of like degree and like number of eligible "
+            "partners. Genes without an eligible pair stay, and genes of one vertex stay together. "
+            "Interval: one vertex is left out at a time (jackknife).",
+            "It fails as evidence of wiring: co-expression is not controlled here. Hubs alone lift "
+            "the rate above that of all eligible pairs, so compare with the null. Where the top "
+            "pairs are most of the eligible pairs, every list overlaps.",
+        ),
+    ),
+    "verdict": (
+        "Molecular wiring, or only co-expression?",
+        (
+            "Question: is the overlap more than co-expression explains? Statistic: the odds ratio "
+            "of being an edge, of listed against other pairs (Mantel-Haenszel), among pairs of "
+            "like degree and expression level (OR0), and of like co-expression too (OR1).",
+            "Interval: vertices are left out in turn. The grey band is what measurement error in "
+            "co-expression can leave. A layer is beyond co-expression if OR1 exceeds that band "
+            "under every control and the listed pairs have comparable ones.",
+            "A verdict is relative to these controls: no test can show that an unmeasured one does "
+            "not explain it. The list is the longest of at most a tenth of all pairs, and the "
+            "control is the one that explains most.",
+        ),
+    ),
+    "profile": (
+        "Layers on one axis",
+        (
+            "Reliability, coherence with other model groups, the edge rate over its null, and the "
+            "share of attention on special tokens, each as the median over the categories of a "
+            "layer with the smallest and largest. The grey band is the median of the nulls of the "
+            "categories. Intervals of each category are with the figures below.",
+            "It describes. The number of categories is small, and they share a model, so the "
+            "spread over them is no interval.",
+        ),
+    ),
+    "reliability": (
+        "Reliability",
+        (
+            "Question: does a matrix repeat in other cells? Statistic: the Pearson correlation of "
+            "the two halves of the cells after the row and column effect of each gene is removed "
+            "(least squares). The raw correlation is high from these effects alone.",
+            "Null: gene labels of one half are permuted, over at most 256 genes. Interval: one "
+            "gene is left out at a time.",
+            "Without a donor column the halves are random cells. Then it says nothing about new "
+            "donors.",
+        ),
+    ),
+    "layers": (
+        "Layers against each other",
+        (
+            "Spearman correlation of two layers of a model over the union of the top pairs of all "
+            "of its layers. These layers chose the pairs, so the size is descriptive.",
+            "The test takes the 1,000 strongest pairs of the two layers and chooses them again in "
+            "every permutation of gene labels. Interval: one gene is left out at a time.",
+        ),
+    ),
+    "agreement": (
+        "Agreement of models",
+        (
+            "Question: are the strongest pairs of one matrix strong in another? Statistic: the "
+            "median quantile that they have there. 0 is perfect agreement, 0.5 is chance.",
+            "Null: gene labels of the evaluated matrix are permuted. Interval: 20 random groups of "
+            "genes are left out in turn. q is adjusted over all comparisons of a gene set, view "
+            "and K.",
+            "It fails where K is a large share of all eligible pairs: every list then agrees.",
+        ),
+    ),
+    "coherence": (
+        "Coherence of a layer",
+        (
+            "Question: do other model groups find the strongest pairs of this layer? Statistic: "
+            "the mean of -log10 of twice the median quantile over the layers of a model, then the "
+            "models of a group, then the other groups. 0 is chance or worse.",
+            "Null: gene labels of the evaluated matrices are permuted. Interval: 20 groups of "
+            "genes are left out in turn.",
+        ),
+    ),
+    "consensus": (
+        "Consensus networks",
+        (
+            "The layers of a model are combined. The score of a pair is the mean over model groups "
+            "of -log10 of its quantile. A group that cannot rank a pair counts as chance.",
+            "Whether more pairs are shared than by unrelated lists is tested with each group's "
+            "genes relabelled. Single pairs have the scores of both halves and no null.",
+        ),
+    ),
+    "estimators": (
+        "Mean of the attention, attention of the mean cell",
+        (
+            "The strongest pairs of the mean of each cell's attention are looked up in the "
+            "attention of the mean cell. Statistic, null and interval are those of agreement.",
+        ),
+    ),
+    "geometry": (
+        "Residual geometry",
+        (
+            "Spearman correlation between the cosine similarities of genes in the residual streams "
+            "of two mean cells. Null: gene labels permuted over at most 256 genes. Interval: one "
+            "gene is left out at a time.",
+        ),
+    ),
+    "mass": (
+        "Where attention goes",
+        (
+            "Share of the attention of a query gene on accumulated genes (kept), on other genes "
+            "(outside) and on special tokens: the mean over query genes, cells as weights. Shares "
+            "add up to one. Interval: one query gene is left out at a time. Nothing is compared, "
+            "so there is no null.",
+        ),
+    ),
+}  # fmt: skip
+
+# Explained where they first stand; the words are those of docs/glossary.md.
+TERMS = {
+    "matrix": "has the values of all gene pairs for one attention variant, category and layer",
+    "null": "is what the same figure is when gene labels are permuted; it is given as mean or as "
+    "central 95 %",
+    "interval": "holds 95 % and comes from leaving out genes, vertices or donors",
+    "q": "is a p-value adjusted by Benjamini–Hochberg over a family of tests",
+    "quantile": "is the rank of a pair divided by the number of ranked pairs; 0 is strongest, 0.5 "
+    "is chance",
+    "top pairs": "are the eligible pairs with the largest values; of an eligible pair enough cells "
+    "hold both genes",
+}
+
+
+def term(name: str) -> Markup:
+    """Return a term with its meaning, as part of a sentence."""
+    return Markup("<dfn>{}</dfn> {}").format(
+        name[0].upper() + name[1:] if name == "top pairs" else name, TERMS[name]
+    )

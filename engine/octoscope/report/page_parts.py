@@ -1,0 +1,51 @@
+"""Small parts of the page that several templates use."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+from urllib.parse import quote
+
+from markupsafe import Markup
+
+from octoscope.report.limits import Line
+
+
+def figure_of(svg: str, class_: str, method: str, name: str, caller: Callable[[], str]) -> Markup:
+    """Return a figure with its caption and a link to how it is made.
+
+    Parameters
+    ----------
+    svg
+        The figure, as the functions of the report draw it.
+    method
+        Its key among the methods of the page.
+    name
+        Name of the file that the figure is downloaded as.
+    caller
+        The caption: the content of a Jinja ``call`` block.
+    """
+    return Markup(
+        '<figure class="{}" data-name="{}"><div class="scroll" tabindex="0">{}</div><figcaption>{} '
+        '<a href="#method-{}">How it is made</a>.</figcaption></figure>'
+    ).format(class_, name, Markup(svg), Markup(caller().strip()), method)
+
+
+def folded(line: Line) -> Markup:
+    """Return one line; what there is to say beyond it is folded."""
+    if not line.details:
+        return Markup("{}").format(line.text)
+    if len(line.details) == 1:
+        more = Markup("<p>{}</p>").format(line.details[0])
+    else:
+        items = Markup("").join(Markup("<li>{}</li>").format(x) for x in line.details)
+        more = Markup("<ul>{}</ul>").format(items)
+    return Markup("<details><summary>{}</summary>{}</details>").format(line.text, more)
+
+
+def gene_link(row: Mapping[str, Any], end: str) -> Markup:
+    """Return a gene of a pair as a link that looks it up; ``end``: ``query`` or ``key``."""
+    gene, symbol = str(row[end]), row[f"{end}_symbol"]
+    return Markup('<a href="#gene={}" title="{}">{}</a>').format(
+        quote(gene, safe=""), gene, symbol or gene
+    )
