@@ -16,7 +16,6 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from octoscope.api.atlas import Atlas, open_atlas
-    from octoscope.api.links import evaluate_links
     from octoscope.api.matrix import Matrix
     from octoscope.api.model import Model, open_model
     from octoscope.api.network import Network, open_network
@@ -35,7 +34,6 @@ _HOME = {
     "OctoscopeError": "octoscope.errors",
     "PlannedRun": "octoscope.api.plan",
     "Run": "octoscope.api.run",
-    "evaluate_links": "octoscope.api.links",
     "open_atlas": "octoscope.api.atlas",
     "open_model": "octoscope.api.model",
     "open_network": "octoscope.api.network",
@@ -53,7 +51,6 @@ __all__ = [
     "PlannedRun",
     "Run",
     "__version__",
-    "evaluate_links",
     "open_atlas",
     "open_model",
     "open_network",

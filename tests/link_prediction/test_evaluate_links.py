@@ -78,8 +78,9 @@ def test_the_same_seed_gives_the_same_numbers() -> None:
 
 
 def test_own_models_stand_beside_floors() -> None:
-    found = oc.evaluate_links(
-        "demo", floors=["mirror", "preferential_attachment"], negatives=["degree"],
+    network = oc.open_network("demo")
+    found = network.evaluate_links(
+        floors=["mirror", "preferential_attachment"], negatives=["degree"],
         models={"random": lambda a, b, r: np.random.default_rng(0).random(len(a))},
         positives=2000, queries=200, candidates=100,
     )  # fmt: skip
@@ -89,8 +90,8 @@ def test_own_models_stand_beside_floors() -> None:
     assert rows.loc["mrr", "value"] == pytest.approx(0.052, abs=0.02)
     assert rows.loc["hits@10", "value"] == pytest.approx(0.1, abs=0.06)
     with pytest.raises(InputError, match="not finite"):
-        oc.evaluate_links("demo", floors=["mirror"], positives=200, queries=0,
-                          models={"m": lambda a, b, r: np.full(len(a), np.nan)})  # fmt: skip
+        network.evaluate_links(floors=["mirror"], positives=200, queries=0,
+                               models={"m": lambda a, b, r: np.full(len(a), np.nan)})  # fmt: skip
 
 
 def test_an_edge_without_a_negative_is_left_out() -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
@@ -19,6 +19,9 @@ from octoscope.octopus.network import Network as Graph
 from octoscope.octopus.network import open_network as read_network
 from octoscope.octopus.network_schema import NOT_KNOWN
 from octoscope.octopus.network_views import INDEPENDENT, View, view
+
+if TYPE_CHECKING:
+    from octoscope.link_prediction.evaluate_links import Evaluation, Scorer
 
 
 @dataclass(frozen=True, repr=False)
@@ -143,6 +146,73 @@ class Network(Shown):
         """Tell of each gene (Ensembl id) whether the network has it; indexed by the gene."""
         names = list(genes)
         return pd.Series(self.graph.gene_codes(names) >= 0, index=names)
+
+    def evaluate_links(
+        self,
+        checkpoints: Sequence[str | Path] = (),
+        *,
+        split: str = "pair",
+        source: str | None = None,
+        older: Network | None = None,
+        negatives: Sequence[str] = ("degree", "uniform"),
+        floors: Sequence[str] = (),
+        models: Mapping[str, Scorer] | None = None,
+        seed: int = 0,
+        positives: int = 20_000,
+        queries: int = 500,
+        candidates: int = 200,
+        peer: bool = False,
+    ) -> Evaluation:
+        """Measure how well edges are predicted by rules without a model, checkpoints and models.
+
+        Parameters
+        ----------
+        checkpoints
+            Folders of graph neural networks that were trained on it.
+        split
+            ``pair``, ``vertex``, ``source`` (with ``source``), ``release`` (with ``older``, the
+            network in an older release), or in peer mode ``edge``.
+        negatives
+            Of ``degree``, ``stratified``, ``uniform``, ``two-hop``, ``peer``. Ranks are among
+            targets of test edges.
+        floors
+            Empty: all.
+        models
+            Name -> a function of source vertices, target vertices and relations ([pairs] int64
+            each) that returns [pairs] scores.
+        positives
+            At most so many edges of validation and of test.
+        queries, candidates
+            Test edges to rank, each among so many targets.
+        peer
+            Allow the split by directed edge, which leaks.
+
+        Returns
+        -------
+        Evaluation
+            ``metrics`` and ``signs`` (DataFrames) and ``about``.
+
+        Raises
+        ------
+        InputError
+            If an argument is unknown or a checkpoint was not trained on this network.
+
+        Examples
+        --------
+        >>> network = oc.open_network("demo")
+        >>> found = network.evaluate_links(floors=["mirror"], positives=500, queries=20)
+        >>> found.metrics.query("metric == 'auc' and stratum == 'all'")["value"].round(1).tolist()
+        [0.5, 0.5]
+        """
+        from octoscope.link_prediction.evaluate_links import Settings, evaluate_links
+        from octoscope.link_prediction.links import links_of_network
+        from octoscope.link_prediction.splits import split_links
+
+        links = links_of_network(self.graph)
+        before = None if older is None else links_of_network(older.graph)
+        divided = split_links(links, split, seed=seed, source=source, older=before, peer=peer)
+        settings = Settings(tuple(negatives), tuple(floors), seed, positives, queries, candidates)
+        return evaluate_links(links, divided, checkpoints, settings, models)
 
     def _facts(self) -> Mapping[str, Any]:
         unknown = self.graph.meta.get(NOT_KNOWN, ())

@@ -255,18 +255,23 @@ def evaluate(
     as_json: AsJson = False,
 ) -> None:
     """Measure how well edges are predicted: rules without a model, and checkpoints beside them."""
-    from octoscope.api.links import evaluate_links
+    from octoscope.link_prediction.evaluate_links import Settings, evaluate_links
     from octoscope.link_prediction.evaluation_files import write_evaluation
+    from octoscope.link_prediction.links import open_links
+    from octoscope.link_prediction.splits import split_links
     from octoscope.output_files import require_new
 
     if target is not None:
         inputs = [*(checkpoints or ()), *([] if network == "demo" else [network])]
         require_new(target, inputs=inputs, what="folder")
-    found = evaluate_links(
-        network, checkpoints or (), split=split, source=source, older=older,
-        negatives=negatives or ("degree", "uniform"), floors=floors or (), seed=seed,
-        positives=positives, queries=queries, candidates=candidates, data=data, peer=peer,
+    links = open_links(network, data)
+    before = None if older is None else open_links(older)
+    divided = split_links(links, split, seed=seed, source=source, older=before, peer=peer)
+    settings = Settings(
+        tuple(negatives or ("degree", "uniform")), tuple(floors or ()), seed, positives, queries,
+        candidates,
     )  # fmt: skip
+    found = evaluate_links(links, divided, checkpoints or (), settings)
     if target is not None:
         write_evaluation(found, target)
     if as_json:

@@ -18,7 +18,13 @@ from octoscope.link_prediction.floors import STACKED, features, fit_stacked, flo
 from octoscope.link_prediction.leaks import leak_of
 from octoscope.link_prediction.links import Links
 from octoscope.link_prediction.metric_rows import pair_rows, ranking_rows
-from octoscope.link_prediction.negatives import Negatives, Positives, draw_negatives, positives_of
+from octoscope.link_prediction.negatives import (
+    Negatives,
+    Positives,
+    draw_negatives,
+    new_ends,
+    positives_of,
+)
 from octoscope.link_prediction.sign_floors import sign_table
 from octoscope.link_prediction.splits import Split
 from octoscope.link_prediction.topology_scores import RULES, Topology
@@ -123,7 +129,7 @@ def evaluate_links(
         for how in settings.negatives
         for part in parts
     }
-    queries = _queries(links, found["test"], settings)
+    queries = _queries(links, split, found["test"], settings)
     everything = [*((s.src, s.dst) for s in sets.values()), (queries.src, queries.dst)]
     rules = RULES if STACKED in asked_floors else asked_floors
     a, b = (np.concatenate([pair[i] for pair in everything]) for i in (0, 1))
@@ -218,13 +224,20 @@ class _Queries:
     relation: np.ndarray
 
 
-def _queries(links: Links, positives: Positives, settings: Settings) -> _Queries:
-    """Draw queries and candidates: targets of test edges, so degree alone tells little."""
+def _queries(links: Links, split: Split, positives: Positives, settings: Settings) -> _Queries:
+    """Draw queries and candidates: targets of test edges, so degree alone tells little.
+
+    They are of edges of which the same ends are new.
+    """
     rng = np.random.default_rng([settings.seed, 2])
     count = min(settings.queries, len(positives.src))
     mine = np.sort(rng.choice(len(positives.src), count, replace=False))
     chosen = positives.select(mine)
-    drawn = positives.dst[rng.integers(len(positives.dst), size=(count, settings.candidates))]
+    group = new_ends(links, split, positives.src, positives.dst)
+    drawn = np.empty((count, settings.candidates), np.int64)
+    for g in np.unique(group[mine]):
+        rows, like = np.flatnonzero(group[mine] == g), positives.dst[group == g]
+        drawn[rows] = like[rng.integers(len(like), size=(len(rows), settings.candidates))]
     src = np.repeat(chosen.src[:, None], settings.candidates + 1, axis=1)
     dst = np.column_stack([chosen.dst, drawn])
     relation = np.repeat(chosen.relation[:, None], settings.candidates + 1, axis=1)

@@ -13,7 +13,7 @@ from octoscope.gnn.graph import GnnGraph
 from octoscope.gnn.graph_folder import check_arrays
 from octoscope.gnn.network_graph import graph_of_network
 from octoscope.gnn.open_graph import open_with_identifiers
-from octoscope.octopus.network import octopus_folder, open_network
+from octoscope.octopus.network import Network, octopus_folder, open_network
 from octoscope.octopus.network_schema import SIGN_OF_ROLE
 from octoscope.octopus.pairs import pair_codes
 
@@ -108,13 +108,24 @@ def open_links(path: str | Path, data: str | None = None) -> Links:
     """
     if str(path) == "demo" or (Path(path).expanduser() / "octopus.json").exists():
         with octopus_folder(Path(path).expanduser() if str(path) != "demo" else path) as folder:
-            network = open_network(folder)
-        graph, assertion = graph_of_network(network, Path(path).name)
-        sign = network.edges.sign[assertion].astype(np.int8)
-        return Links(graph, network.edges.source[assertion].astype(np.int64),
-                     tuple(network.sources), sign)  # fmt: skip
+            return links_of_network(open_network(folder), Path(path).name)
     graph, _ = open_with_identifiers(path, None, data)
     return links_of(graph)
+
+
+def links_of_network(network: Network, name: str = "network") -> Links:
+    """Return the links of an opened network, or of a view of one.
+
+    Parameters
+    ----------
+    name
+        What the network is called where it does not say so itself.
+    """
+    graph, assertion = graph_of_network(network, name)
+    return Links(
+        graph, network.edges.source[assertion].astype(np.int64), tuple(network.sources),
+        network.edges.sign[assertion].astype(np.int8),
+    )  # fmt: skip
 
 
 def links_of(graph: GnnGraph) -> Links:

@@ -153,7 +153,7 @@ def draw_negatives(
 
     a = positives.src.copy()
     if how in ("degree", "stratified"):
-        group = _strata(links, positives, train, by_kind=how == "stratified")
+        group = _strata(links, split, positives, by_kind=how == "stratified")
         b = _shuffled(positives.dst, group, rng)
         first = (a.copy(), b.copy())
         bad = _swapped(a, b, group, refused, rng)
@@ -181,11 +181,17 @@ def draw_negatives(
     )  # fmt: skip
 
 
-def _strata(links: Links, positives: Positives, train: np.ndarray, *, by_kind: bool) -> np.ndarray:
-    """Return [positives] groups: which ends are new, and the types of both and the relation."""
+def new_ends(links: Links, split: Split, src: np.ndarray, dst: np.ndarray) -> np.ndarray:
+    """Return [pairs] int64 in 0..3: which ends have a training edge (2: source, 1: target)."""
+    train = split.rows("train")
     seen = np.zeros(links.n, np.int64)
     seen[links.src[train]] = seen[links.dst[train]] = 1
-    group = 2 * seen[positives.src] + seen[positives.dst]
+    return 2 * seen[src] + seen[dst]
+
+
+def _strata(links: Links, split: Split, positives: Positives, *, by_kind: bool) -> np.ndarray:
+    """Return [positives] groups: which ends are new; also the types of both and the relation."""
+    group = new_ends(links, split, positives.src, positives.dst)
     if by_kind:
         group = group * len(links.kinds) + links.kind[positives.src]
         group = group * len(links.kinds) + links.kind[positives.dst]
