@@ -6,6 +6,7 @@ each command runs in a fork. The command line is the real one, from its argument
 
 from __future__ import annotations
 
+import atexit
 import gc
 import os
 import resource
@@ -50,6 +51,7 @@ def import_all() -> None:
         importlib.import_module(name)
     gc.collect()
     gc.freeze()  # so that children do not copy what they only count
+    atexit.register(gc.unfreeze)
 
 
 def _data_size() -> int:

@@ -94,7 +94,7 @@ def test_every_kind_of_a_short_campaign_is_answered_in_one_line(tmp_path: Path) 
 
 def test_a_short_history_of_a_run_loses_nothing(tmp_path: Path) -> None:
     done = subprocess.run(
-        [sys.executable, "-m", "tests.fuzz.histories", "--n", "1", "--seed", "3", "--steps", "6"],
+        [sys.executable, "-m", "tests.fuzz.histories", "--n", "1", "--seed", "3", "--steps", "3"],
         capture_output=True, text=True, cwd=ROOT, check=False,
         env={**os.environ, "TMPDIR": str(tmp_path)},
     )  # fmt: skip
