@@ -102,6 +102,30 @@ def test_every_pair_of_layers_of_every_model_is_compared(compared: Path) -> None
     assert one["median_quantile_max"] == same["median_quantile"].max()
 
 
+def test_the_consensus_goes_through_the_control(compared: Path) -> None:
+    """Red: lists of each model's own pairs; the consensus in the order of its table alone."""
+    shared = table(compared, "tables/overlap_shared")
+    assert set(shared["list"]) == {"layer", "layers combined", "models combined"}
+    keys = ["list", "model", "category", "layer", "gene_set", "view", "control", "k"]
+    assert not shared.duplicated(keys).any()
+    assert shared.groupby(["category", "gene_set", "view"])["n_background"].nunique().eq(1).all()
+    assert (shared["n_pairs"] <= shared["k"]).all()
+    rows = shared[(shared["gene_set"] == "shared") & (shared["view"] == "logit")]
+    assert set(rows["n_models"]) == {3}
+    one = rows[(rows["category"] == "T cell") & (rows["k"] == 50) & (rows["control"] == "pearson")]
+    assert len(one) == 5 + 3 + 1  # layers, models, the consensus
+    plan = plan_of(str(compared))
+    at = [c.name for c in plan.categories].index("T cell")
+    network = table(compared, f"consensus/c{at:04d}")
+    top = network[(network["gene_set"] == "shared") & (network["view"] == "logit")]
+    consensus = one[one["list"] == "models combined"].iloc[0]
+    known = top.dropna(subset=["in_network"])
+    distinct = {frozenset(p) for p in zip(known["query"], known["key"], strict=True)}
+    assert consensus["n_pairs"] <= min(50, len(distinct))
+    own = table(compared, "tables/overlap_comparators")
+    assert "layers combined" in set(own["comparator"])
+
+
 def test_layers_of_a_model_are_compared_over_all_of_its_genes(
     small_atlas: Path, tmp_path: Path
 ) -> None:

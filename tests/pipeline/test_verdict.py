@@ -16,7 +16,8 @@ from tests.here import here
 from tests.results.columns import faults
 
 TABLES = ("overlap_controlled", "overlap_ladder", "overlap_refinement", "overlap_comparators",
-          "overlap_orientation", "verdicts", "verdict_summary")  # fmt: skip
+          "overlap_orientation", "overlap_parts", "overlap_chosen", "verdicts",
+          "verdict_summary")  # fmt: skip
 
 CONTROLS = {"pearson", "pearson, within donors", "pearson, pooled", "spearman"}
 
@@ -28,7 +29,7 @@ def judged(donors_atlas: Path, tmp_path_factory: pytest.TempPathFactory) -> Path
     tree["atlas"]["replicate_key"], tree["donor_groups"] = "donor", 4
     tree["coexpression"] = ["pearson", "spearman"]
     tree["estimators"] = ["per_cell", "mean_residual"]
-    tree["network"]["k"] = [20, 60]
+    tree["network"] |= {"k": [20, 60], "parts": True}
     tree["network"]["gnn"] = {"demo": {"path": str(data("gnn-demo"))}}
     folder = tmp_path_factory.mktemp("judged")
     (folder / "run.yaml").write_text(yaml.safe_dump(tree))
@@ -70,9 +71,39 @@ def test_no_comparator_stands_twice(judged: Path) -> None:
     keys = ["model", "category", "layer", "gene_set", "view", "control", "k", "comparator"]
     assert not table.duplicated(keys).any()
     assert set(table["comparator"]) == {
-        "random pairs", "expression", "co-expression", "gene effects", "hidden states",
+        "random pairs", "expression", "layers combined", "co-expression", "gene effects",
+        "hidden states",
         "GNN probability, left out (demo)", "GNN cosine, left out (demo)",
     }  # fmt: skip
+
+
+def test_parts_have_fewer_edges_and_the_same_lists(judged: Path) -> None:
+    """Red: edges of the whole network; lists made again; parts that hold every edge."""
+    whole = pd.read_parquet(judged / "tables/overlap_controlled.parquet")
+    whole = whole[whole["longest"] & (whole["view"] == "marginal")]
+    parts = pd.read_parquet(judged / "tables/overlap_parts.parquet")
+    assert set(parts["view"]) == {"marginal"}
+    assert {"sign", "relation"} <= set(parts["part_kind"])
+    keys = ["model", "category", "layer", "gene_set", "control", "k"]
+    both = parts.merge(whole, on=keys, suffixes=("", "_whole"))
+    assert len(both) == len(parts) > 20
+    assert (both["n_pairs"] == both["n_pairs_whole"]).all()
+    assert (both["n_edges"] <= both["n_edges_whole"]).all()
+    assert (both["n_edges"] < both["n_edges_whole"]).any()
+    assert not parts.duplicated([*keys, "part_kind", "part"]).any()
+    assert (parts["part_edges"] >= 20).all()
+
+
+def test_a_layer_is_chosen_on_one_half_and_tested_on_the_other(judged: Path) -> None:
+    """Red: tested where it was chosen; one variant's layers alone to choose from."""
+    chosen = pd.read_parquet(judged / "tables/overlap_chosen.parquet")
+    assert set(chosen["base"]) == {"tiny"}
+    assert set(chosen["n_candidates"]) == {4}  # two variants of two layers
+    for _, rows in chosen.groupby(["category", "gene_set"]):
+        assert rows["chosen_on"].is_unique
+    assert (chosen["k"] == 5).all()  # a quarter of 20
+    assert (chosen["n_pairs"] <= 5).all()
+    assert (chosen["or1"] != chosen["or1_chosen"]).all()
 
 
 def test_verdicts_are_of_the_first_view_in_order_of_layers(judged: Path) -> None:

@@ -67,6 +67,12 @@ class NetworkConfig(Section):
         "top_k and a tenth of it",
         absent=None,
     )
+    parts: bool = setting(
+        False,
+        "Also compare lists with each source, relation, sign, order and score threshold of the "
+        "network, controlled for co-expression: as much time again for every part",
+        absent=False,
+    )
     gnn: dict[Name, GnnConfig] = setting(
         factory=dict,
         description="Graph neural networks that score the top pairs, by name",

@@ -298,6 +298,8 @@ def _network(config: NetworkConfig) -> dict[str, Any]:
         warn(not_known_text(facts[NOT_KNOWN]))
     if config.gnn:
         facts["gnn"] = gnn_facts(config)
+    if config.parts:
+        facts["parts"] = True
     return facts
 
 

@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 from octoscope.analysis.controlled.mantel_haenszel import OddsRatio
 from octoscope.analysis.controlled.verdict_names import BEYOND, CANNOT_TELL
-from octoscope.analysis.tables.controlled_tables import _judged, _summary, _verdicts
+from octoscope.analysis.tables.controlled_rows import judged
+from octoscope.analysis.tables.controlled_tables import _summary, _verdicts
 
 from tests.analysis.controlled.test_verdicts import BASE
 
@@ -21,7 +22,7 @@ LABEL = {
 
 def rows_of(**by_control: Any) -> dict[str, dict[str, Any]]:
     found = [(LABEL | {"control": name}, c) for name, c in by_control.items()]
-    return {row["control"]: row for row in _judged(found)}
+    return {row["control"]: row for row in judged(found)}
 
 
 def test_beyond_needs_every_control() -> None:

@@ -7,7 +7,6 @@ from functools import cached_property, partial
 from typing import Any
 
 import numpy as np
-import pandas as pd
 
 from octoscope.analysis.controlled import lists
 from octoscope.analysis.controlled.comparison import (
@@ -16,17 +15,17 @@ from octoscope.analysis.controlled.comparison import (
     compare,
     held_out,
 )
-from octoscope.analysis.controlled.controls import GeneBlocks, by_vertex, of_category, pooled
+from octoscope.analysis.controlled.controlled_genes import ControlledGenes
 from octoscope.analysis.controlled.lists import VertexList
 from octoscope.analysis.controlled.orientation import leads_to, orientation_test
-from octoscope.analysis.controlled.universe import Blocks, Universe, count_universe
-from octoscope.analysis.derived_views import parts_of
+from octoscope.analysis.controlled.universe import Blocks, Universe
+from octoscope.analysis.derived_views import DerivedViews, parts_of
 from octoscope.analysis.finished_matrices import FinishedMatrices
 from octoscope.analysis.gnn_scored import QUANTITIES, ScoredGenes
 from octoscope.analysis.leave_one_out import DerivedLeaveOneOut
+from octoscope.analysis.pairings import combined_layers
 from octoscope.analysis.vertex_pairs import VertexPairs
 from octoscope.octopus.network import Network
-from octoscope.octopus.pairs import pair_codes
 from octoscope.run_plan.work_names import residual_work
 
 # In these views a value is a mean over all cells of the category, so a pair of a rare and a common
@@ -52,6 +51,15 @@ class ControlledBlock:
         Lengths of the lists, in unordered pairs; None: as the comparisons, or top_k and a tenth.
     gnn
         Scores of graph neural networks by name, with a pair's own edges left out.
+
+    Attributes
+    ----------
+    positions
+        [genes] on the axis of the model.
+    views
+        Views that are compared, in the order of the model's.
+    genes
+        Their pairs and controls.
     """
 
     def __init__(
@@ -67,50 +75,42 @@ class ControlledBlock:
     ) -> None:
         plan = run.plan
         self._run, self._m, self._category = run, plan.model(model), category
-        self._genes = np.array(self._m.gene_sets[gene_set])
+        self.positions = np.array(self._m.gene_sets[gene_set])
         default = plan.compare.k if plan.compare else {plan.top_k, -(-plan.top_k // 10)}
         self._k = sorted(k or default)
         views = plan.compare.views if plan.compare else self._m.views
-        self._views = [v for v in self._m.views if v in views]
-        here = [name for name, c in controls if c == category]
-        self._controls = {name: self._entry(name, controls) for name in here}
-        self._ids = np.array(self._m.axis, dtype=object)[self._genes]
-        self._vertices = network.vertex_of(self._ids)
+        self.views = [v for v in self._m.views if v in views]
+        ids = np.array(self._m.axis, dtype=object)[self.positions]
+        eligible = run.eligible_pairs(model, category)[np.ix_(self.positions, self.positions)]
+        self.genes = ControlledGenes(run, category, ids, eligible, network, controls)
         self._seed, self._network, self._gnn = plan.seed, network, gnn or {}
-        self.pairs = self._pairs(here)
 
-    def _entry(self, name: str, controls: Sequence[tuple[str, int]]) -> list[int]:
-        return [c for other, c in controls if other == name]
+    @property
+    def pairs(self) -> VertexPairs:
+        """The pairs that lists can hold."""
+        return self.genes.pairs
 
-    def _axis(self, name: str) -> np.ndarray:
-        """Return the genes' positions on the axis of a co-expression entry."""
-        axis = pd.Index(self._run.plan.model(name).axis)
-        return axis.get_indexer(self._ids)
-
-    def _pairs(self, controls: Sequence[str]) -> VertexPairs:
-        grid = np.ix_(self._genes, self._genes)
-        eligible = self._run.eligible_pairs(self._m.name, self._category)[grid]
-        for name in controls[:1]:  # pearson and spearman have the same cells
-            at = self._axis(name)
-            eligible &= self._run.eligible_pairs(name, self._category)[np.ix_(at, at)]
-        adjacency = self._network.adjacency(self._vertices)
-        return VertexPairs.of_genes(self._vertices, adjacency, eligible)
+    @property
+    def layers(self) -> list[int]:
+        """Layers of the variant."""
+        return self._m.layers
 
     @cached_property
-    def _expression(self) -> np.ndarray | None:
-        """[vertices] mean log expression over all cells of the category; None: not kept."""
-        name = next(iter(self._controls))
-        moments = self._run.gene_moments(name, self._category)
-        if moments is None:
-            return None
-        return lists.by_vertex_mean(moments.mean[2][self._axis(name)], self.pairs)
+    def vertices(self) -> np.ndarray:
+        """[vertices] those of the network, in the order of ``pairs``."""
+        return np.unique(self.genes.vertices[self.genes.vertices >= 0])
+
+    def matrix(self, layer: int) -> DerivedViews:
+        """Return the matrix of a layer."""
+        return self._run.matrix(self._m.name, self._category, layer)
 
     @cached_property
-    def _of_matrices(self) -> dict[tuple[int, str], VertexList]:
+    def of_matrices(self) -> dict[tuple[int, str], VertexList]:
+        """Lists by (layer, view)."""
         return {
             (layer, view): self._list(layer, view)
             for layer in self._m.layers
-            for view in self._views
+            for view in self.views
         }
 
     @cached_property
@@ -122,22 +122,21 @@ class ControlledBlock:
             if opened is None:
                 return {}
             matrix = DerivedLeaveOneOut(opened)
-            for view in self._views:
+            for view in self.views:
                 of_groups = lists.strongest_without(
-                    matrix, self._genes, view, self.pairs, self._k[-1]
+                    matrix, self.positions, view, self.pairs, self._k[-1]
                 )
                 found[layer, view] = WithoutDonors(matrix.donors, of_groups)
         return found
 
     def orientations(self, permutations: int) -> Iterator[dict[str, Any]]:
         """Yield (layer, view, k and the test of direction) of every layer's list of one length."""
-        if not self._controls or self._expression is None:
+        if not self.genes.controlled:
             return
-        mapped = np.unique(self._vertices[self._vertices >= 0])
-        leads = leads_to(self._network, mapped)
+        leads = leads_to(self._network, self.vertices)
         k = self.headline_k
-        for (layer, view), (u, v) in self._of_matrices.items():
-            if view == self._views[0]:
+        for (layer, view), (u, v) in self.of_matrices.items():
+            if view == self.views[0]:
                 tested = orientation_test(
                     u[:k], v[:k], self.pairs, leads, permutations=permutations, seed=self._seed
                 )
@@ -152,32 +151,26 @@ class ControlledBlock:
         few = [k for k in self._k if k <= _LARGEST_SHARE * self.pairs.n_pairs]
         return max(few, default=self._k[0])
 
-    def cells_of(self, control: str) -> int:
-        """Return the cells that a control was measured in."""
-        pooled_over = self._controls["coexpression.pearson"] if control.endswith("pooled") else ()
-        at = pooled_over or [self._category]
-        return sum(sum(self._run.plan.categories[c].cells) for c in at)
-
     def comparisons(self) -> Iterator[Labelled]:
         """Yield (label, comparison) of every list under every control, comparators last."""
-        if not self._controls or self._expression is None:
+        if not self.genes.controlled:
             return
-        of_matrices = self._of_matrices
-        of_first = is_rarer(self._views[0])
+        of_matrices = self.of_matrices
+        of_first = is_rarer(self.views[0])
         for rarer in (of_first, not of_first):
             here = {key: v for key, v in of_matrices.items() if is_rarer(key[1]) == rarer}
             if not here:
                 continue
             # one set of comparators, with the expression level of the first view
             others = self._comparators() if rarer == of_first else {}
-            for control, blocks in self._readers():
+            for control, blocks in self.genes.readers():
                 every_list = [*here.values(), *others.values()]
                 for key in here.keys() & self._without_donors.keys():
                     every_list += self._without_donors[key].lists
                 if rarer == of_first:
                     half = lists.strongest_scores(_half(blocks, 1), self.pairs, self._k[-1])
                     every_list.append(half)
-                universe = self._universe(blocks, every_list, rarer)
+                universe = self.genes.universe(blocks, every_list, rarer)
                 yield from self._compared(universe, control, here)
                 yield from self._compared(universe, control, others)
                 if rarer == of_first:
@@ -202,52 +195,19 @@ class ControlledBlock:
             label["comparator"] = "co-expression"
             yield label, held_out(universe, u[:k], v[:k])
 
-    def _universe(self, blocks: Blocks, every_list: Sequence[VertexList], rarer: bool) -> Universe:
-        n = len(self.pairs)
-        codes = [pair_codes(u, v, n) for u, v in every_list]
-        assert self._expression is not None  # comparisons() returns before
-        return count_universe(
-            self.pairs, blocks, self._expression, np.unique(np.concatenate(codes)),
-            rarer=rarer, seed=self._seed,
-        )  # fmt: skip
-
-    def _readers(self) -> Iterator[tuple[str, Blocks]]:
-        """Yield every control with its reader by vertex."""
-        for name, categories in self._controls.items():
-            kind, at = name.partition(".")[2], self._axis(name)
-            order = np.argsort(at)
-            genes, vertex = at[order], self.pairs.vertex_of[order]
-            known = vertex >= 0
-            genes, vertex = genes[known], vertex[known]
-            read = partial(self._reader, name, genes)
-            yield kind, by_vertex(read(self._category), vertex, len(self.pairs))
-            within = self._run.correlations_within_donors(name, self._category, genes)
-            if within is not None:
-                yield f"{kind}, within donors", by_vertex(within, vertex, len(self.pairs))
-            if kind != "pearson" or len(categories) < 2:
-                continue
-            moments = [self._run.gene_moments(name, c) for c in categories]
-            parts = [(read(c), m) for c, m in zip(categories, moments, strict=True) if m]
-            yield f"{kind}, pooled", by_vertex(pooled(parts, genes), vertex, len(self.pairs))
-
-    def _reader(self, name: str, genes: np.ndarray, category: int) -> GeneBlocks:
-        # read by blocks: the matrices of all categories are open at once in a pool
-        return of_category(self._run.matrix(name, category, 0, 0), genes)
-
     def _list(self, layer: int, view: str) -> VertexList:
-        matrix = self._run.matrix(self._m.name, self._category, layer)
-        read = partial(matrix.values, self._genes, view)
+        read = partial(self.matrix(layer).values, self.positions, view)
         return lists.strongest_pairs(read, self.pairs, self._k[-1])
 
     def _comparators(self) -> dict[tuple[Any, ...], VertexList]:
         """Return lists by (layer, view, name); without a layer where they are of a category."""
         pairs, k = self.pairs, self._k[-1]
-        assert self._expression is not None
+        assert self.genes.expression is not None  # comparisons() returns before
         random = lists.random_scores(len(pairs), self._seed)
         found: dict[tuple[Any, ...], VertexList] = {
             (None, None, "random pairs"): lists.strongest_scores(random, pairs, k),
             (None, None, "expression"): lists.strongest_scores(
-                lists.sums_of_genes(self._expression), pairs, k
+                lists.sums_of_genes(self.genes.expression), pairs, k
             ),
         }
         for name, scored in self._gnn.items():
@@ -256,22 +216,38 @@ class ControlledBlock:
                 found[None, None, f"GNN {quantity}, left out ({name})"] = lists.strongest_scores(
                     lists.scores_of_matrix(values), pairs, k
                 )
+        found |= self._combined()
         plan, base = self._run.plan, self._m.base
         work = residual_work(base, self._category)  # one that was quarantined has no streams
         streams = bool(plan.attention_variants(base, "mean_residual")) and self._run.has(work)
         for layer in self._m.layers:
-            matrix = self._run.matrix(self._m.name, self._category, layer)
-            for view in self._views:
-                if parts_of(view)[0] != view or is_rarer(view) != is_rarer(self._views[0]):
+            matrix = self.matrix(layer)
+            for view in self.views:
+                if parts_of(view)[0] != view or is_rarer(view) != is_rarer(self.views[0]):
                     continue
-                effect = np.add(*matrix.gene_effects(self._genes, view))
+                effect = np.add(*matrix.gene_effects(self.positions, view))
                 scores = lists.sums_of_genes(lists.by_vertex_mean(effect, pairs))
                 found[layer, view, "gene effects"] = lists.strongest_scores(scores, pairs, k)
             if streams:
-                stream = self._run.mean_residuals(base, self._category, layer)[self._genes]
+                stream = self._run.mean_residuals(base, self._category, layer)[self.positions]
                 scores = lists.cosines(lists.by_vertex_mean(stream, pairs))
                 found[layer, None, "hidden states"] = lists.strongest_scores(scores, pairs, k)
         return {name: pair for name, pair in found.items() if len(pair[0])}
+
+    def _combined(self) -> dict[tuple[Any, ...], VertexList]:
+        """Return the lists of a checkpoint's layers as one matrix, where the run combines them."""
+        plan = self._run.plan
+        of_checkpoint = self._m.name in [m.name for m in plan.checkpoints]
+        if plan.compare is None or not plan.compare.consensus or not of_checkpoint:
+            return {}
+        matrix = combined_layers(self._run, self._category, self._m.name)
+        return {
+            (None, view, "layers combined"): lists.strongest_pairs(
+                partial(matrix.values, self.positions, view), self.pairs, self._k[-1]
+            )
+            for view in self.views
+            if is_rarer(view) == is_rarer(self.views[0])
+        }
 
 
 def is_rarer(view: str) -> bool:

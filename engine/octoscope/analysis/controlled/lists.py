@@ -33,7 +33,7 @@ def strongest_pairs(
         for first, values, eligible in read():
             yield first, values[None], eligible[None]
 
-    return _strongest_of_each(one, 1, pairs, k)[0]
+    return strongest_of_each(one, 1, pairs, k)[0]
 
 
 def strongest_without(
@@ -51,16 +51,24 @@ def strongest_without(
         for b in matrix.blocks(genes, view):
             yield b.first, b.values, b.known & b.eligible
 
-    return _strongest_of_each(every, len(matrix.donors), pairs, k)
+    return strongest_of_each(every, len(matrix.donors), pairs, k)
 
 
-def _strongest_of_each(
+def strongest_of_each(
     read: Callable[[], Iterable[tuple[int, np.ndarray, np.ndarray]]],
     n: int,
     pairs: VertexPairs,
     k: int,
 ) -> list[VertexList]:
-    """Return a list of each of ``n`` matrices; (first row, [n, rows, genes] values, eligible)."""
+    """Return the list of each of several matrices, read together.
+
+    Parameters
+    ----------
+    read
+        Yields (first row, [n, rows, genes] values, [n, rows, genes] eligible), by gene.
+    n
+        Number of matrices.
+    """
     vertex, ordered = pairs.vertex_of, 2 * k
     known = vertex >= 0
     if not len(pairs):

@@ -10,6 +10,7 @@ from octoscope.analysis.tables.layer_tables import LAYER_ANALYSIS
 from octoscope.analysis.tables.model_tables import MODEL_ANALYSIS
 from octoscope.analysis.tables.overlap_tables import OVERLAP_ANALYSIS
 from octoscope.analysis.tables.pool_tables import POOL_ANALYSIS
+from octoscope.analysis.tables.shared_tables import SHARED_ANALYSIS
 
 BUILT_IN = (
     JOINED_ANALYSIS,
@@ -20,6 +21,7 @@ BUILT_IN = (
     MODEL_ANALYSIS,
     AGREEMENT_ANALYSIS,
     CONSENSUS_ANALYSIS,
+    SHARED_ANALYSIS,
     POOL_ANALYSIS,
     GEOMETRY_ANALYSIS,
 )

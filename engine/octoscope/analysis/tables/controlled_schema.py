@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from octoscope.analysis.registry import Column, Table
 from octoscope.analysis.tables.columns import (
     CATEGORY,
     GENE_SET,
+    LAYER,
     MODEL,
     VIEW,
     interval,
@@ -102,6 +105,28 @@ _CONTROLLED = (
     *_REASON,
 )
 
+_MEASURED = _CONTROLLED[len(_LABEL) :]
+SHARED_TABLE = Table(
+    "tables/overlap_shared.parquet",
+    "category, gene set, view, control, K and list, over the pairs that all models can rank",
+    (
+        Column(
+            "list",
+            "string",
+            "layer; layers combined: of a checkpoint as one matrix; models combined: the consensus "
+            "network, the strongest pair first, with the pairs that some model lists alone",
+        ),
+        replace(MODEL, meaning="Checkpoint; null: the consensus"),
+        CATEGORY,
+        replace(LAYER, meaning="Layer; null: all of them"),
+        Column("n_models", "int64", "Models whose genes and pairs are shared"),
+        GENE_SET,
+        VIEW,
+        *_LIST[:3],
+        *_MEASURED,
+    ),
+    when="network, coexpression and compare.consensus",
+)
 CONTROLLED_TABLES = (
     Table(
         "tables/overlap_controlled.parquet",
@@ -157,7 +182,7 @@ CONTROLLED_TABLES = (
                 "cells, controlled by the other half; gene effects: sum of both genes' effects on "
                 "the matrix; hidden states: cosine of the residual stream before the layer; GNN "
                 "probability and GNN cosine: of each `network.gnn`, with a pair's own edges left "
-                "out of message passing",
+                "out of message passing; layers combined: of the checkpoint's layers as one matrix",
             ),
             *_COUNTS,
             *_ODDS,
@@ -183,6 +208,49 @@ CONTROLLED_TABLES = (
             Column("p", "float64", "Two-sided permutation p-value of the share; null: undefined"),
             Column("n_permutations", "int64", "Permutations that have a one-way edge"),
             Column("q", "float64", "p adjusted by Benjamini and Hochberg over a gene set"),
+        ),
+        when=_WHEN,
+    ),
+    Table(
+        "tables/overlap_parts.parquet",
+        "layer, gene set, control and part of the network: the first view's headline list",
+        (
+            *_LABEL,
+            Column(
+                "part_kind",
+                "string",
+                "source; relation: roles of both ends; sign; direction: stated in an order or in "
+                "none; score; sources: how many assert the pair",
+            ),
+            Column("part", "string", "Part of the network that counts as edges"),
+            Column("part_edges", "int64", "Its edges among all pairs that could be listed"),
+            *_MEASURED,
+        ),
+        when=f"{_WHEN} and network.parts",
+    ),
+    Table(
+        "tables/overlap_chosen.parquet",
+        "checkpoint, category, gene set and half of the genes: the variant and layer with the "
+        "largest lower limit of or1 among this half, tested on the other half",
+        (
+            Column("base", "string", "Checkpoint"),
+            CATEGORY,
+            GENE_SET,
+            VIEW,
+            _LIST[0],
+            _LIST[1],
+            Column("k", "int64", "Pairs that were asked for: a quarter of the headline's"),
+            Column("chosen_on", "int64", "Half of the vertices, 0 or 1, that it was chosen on"),
+            Column("n_candidates", "int64", "Layers of all variants and heads to choose from"),
+            Column("variant", "string", "Attention variant that was chosen"),
+            Column("layer", "int64", "Its layer"),
+            Column("or1_chosen", "float64", "or1 among the half that it was chosen on"),
+            Column("n_pairs", "int64", "Listed pairs within the other half"),
+            Column("n_edges", "int64", "Of these, pairs that an edge joins"),
+            *_ODDS,
+            Column("p", "float64", "One-sided p-value of or1 above 1; null: undefined"),
+            Column("q", "float64", "p adjusted by Benjamini and Hochberg over a gene set"),
+            Column("sentence", "string", "The same in words"),
         ),
         when=_WHEN,
     ),

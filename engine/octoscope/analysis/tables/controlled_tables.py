@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import numpy as np
@@ -12,26 +12,33 @@ from dask.delayed import delayed
 from octoscope.analysis import statistics
 from octoscope.analysis.controlled.comparison import Comparison
 from octoscope.analysis.controlled.controlled_block import ControlledBlock
+from octoscope.analysis.controlled.gene_halves import half_comparisons
+from octoscope.analysis.controlled.part_lists import part_comparisons
 from octoscope.analysis.controlled.sentences import sentence
-from octoscope.analysis.controlled.verdict_names import (
-    BEYOND,
-    CANNOT_TELL,
-    COUNTED_AS,
-    VERDICTS,
-)
-from octoscope.analysis.controlled.verdicts import Verdict, e_value, judge
+from octoscope.analysis.controlled.verdict_names import COUNTED_AS, VERDICTS
 from octoscope.analysis.dask_graphs import compute
 from octoscope.analysis.finished_matrices import FinishedMatrices
 from octoscope.analysis.gnn_scored import ScoredGenes
 from octoscope.analysis.registry import Analysis, Context, Needs, open_network_of
+from octoscope.analysis.tables.chosen_layers import HalfRow, chosen_layers
 from octoscope.analysis.tables.columns import no_rows
+from octoscope.analysis.tables.controlled_rows import OF_LIST, judged, ladder, odds, refinement
 from octoscope.analysis.tables.controlled_schema import CONTROLLED_TABLES
 from octoscope.analysis.tables.gnn_scores_by_set import scores_by_set
+from octoscope.config.analysis_config import NetworkConfig
 from octoscope.octopus.network import Network
 from octoscope.run_plan.values import COEXPRESSION, Block, Plan
 
 PATHS = tuple(table.path for table in CONTROLLED_TABLES)
-_LIST = ["layer", "gene_set", "view", "k"]
+CONTROLLED = "tables/overlap_controlled.parquet"
+LADDER = "tables/overlap_ladder.parquet"
+REFINEMENT = "tables/overlap_refinement.parquet"
+COMPARATORS = "tables/overlap_comparators.parquet"
+ORIENTATION = "tables/overlap_orientation.parquet"
+PARTS = "tables/overlap_parts.parquet"
+CHOSEN = "tables/overlap_chosen.parquet"
+VERDICT_TABLE = "tables/verdicts.parquet"
+SUMMARY = "tables/verdict_summary.parquet"
 
 Rows = list[dict[str, Any]]
 
@@ -42,7 +49,10 @@ def coexpression_of(finished: Sequence[Block]) -> list[Block]:
 
 
 def _outputs(plan: Plan, finished: Sequence[Block]) -> dict[str, Sequence[Block]]:
-    return dict.fromkeys(PATHS, finished) if coexpression_of(finished) else {}
+    if not coexpression_of(finished):
+        return {}
+    with_parts = bool(plan.network and plan.network.get("parts"))
+    return dict.fromkeys([p for p in PATHS if with_parts or p != PARTS], finished)
 
 
 def _compute(context: Context) -> Iterable[tuple[str, pd.DataFrame]]:
@@ -57,23 +67,29 @@ def _compute(context: Context) -> Iterable[tuple[str, pd.DataFrame]]:
     scored = scores_by_set(context, network, ("leave-out",))
     tasks = [
         delayed(_of_block)(
-            context.run, model, category, network, name, controls, context.network.k, scored(model)
+            context.run, context.network, model, category, network, name, controls, scored(model)
         )
         for model, category in context.finished
         if not model.startswith(f"{COEXPRESSION}.")
     ]
     results = compute(tasks, context.scheduler)
-    for i, (path, schema) in enumerate(zip(PATHS, CONTROLLED_TABLES, strict=True)):
-        rows = [row for tables in results for row in tables[i]]
-        empty = no_rows(schema)
-        table = pd.DataFrame(rows, columns=[c.name for c in schema.columns]) if rows else empty
+    for path, schema in zip(PATHS, CONTROLLED_TABLES, strict=True):
+        if path == PARTS and not context.network.parts:
+            continue
+        rows = [row for tables in results for row in tables.get(path, [])]
+        columns = [c.name for c in schema.columns]
+        if path == CHOSEN:
+            table = chosen_layers(rows, columns)
+        else:
+            table = pd.DataFrame(rows, columns=columns) if rows else no_rows(schema)
         if "share" in table:  # one test per layer
             table["q"] = statistics.adjust_by(table, ["gene_set"])
-        yield path, table.astype({c.name: _dtype(c.dtype) for c in schema.columns})
+        yield path, table.astype({c.name: typed(c.dtype) for c in schema.columns})
 
 
-def _dtype(name: str) -> str:
-    return "Int64" if name == "int64" else name  # a comparator without a layer has none
+def typed(name: str) -> str:
+    """Return the type of a column while it is made: a list without a layer has none."""
+    return "Int64" if name == "int64" else name
 
 
 def network_view(sources: Sequence[str] | None, independent: bool) -> str:
@@ -84,101 +100,53 @@ def network_view(sources: Sequence[str] | None, independent: bool) -> str:
 
 def _of_block(
     run: FinishedMatrices,
+    config: NetworkConfig,
     model: str,
     category: int,
     network: Network,
     view_name: str,
     controls: list[tuple[str, int]],
-    k: list[int] | None,
     scored: dict[str, dict[str, ScoredGenes]],
-) -> tuple[Rows, ...]:
+) -> dict[str, list[Any]]:
     plan = run.plan
     m = plan.model(model)
     block = {"model": model, "category": plan.categories[category].name}
     found: list[tuple[dict[str, Any], Comparison]] = []
-    comparators: Rows = []
-    orientations: Rows = []
+    of_parts: list[tuple[dict[str, Any], Comparison]] = []
+    out: dict[str, list[Any]] = {path: [] for path in PATHS}
     sets = plan.compare.gene_sets if plan.compare else list(m.gene_sets)
     for gene_set in sets:
         if gene_set not in m.gene_sets:
             continue
         gnn = scored.get(gene_set)
-        asked = ControlledBlock(run, model, category, gene_set, network, controls, k, gnn)
+        asked = ControlledBlock(run, model, category, gene_set, network, controls, config.k, gnn)
         named = block | {"gene_set": gene_set, "network_view": view_name}
-        orientations += [named | row for row in asked.orientations(plan.permutations)]
+        out[ORIENTATION] += [named | row for row in asked.orientations(plan.permutations)]
         for label, comparison in asked.comparisons():
             row = named | {"n_background": asked.pairs.n_pairs} | label
             row["longest"] = row["k"] == asked.headline_k
-            row["cells"] = asked.cells_of(str(label["control"]))
+            row["cells"] = asked.genes.cells_of(str(label["control"]))
             if "comparator" in label:
-                comparators.append(row | _numbers(comparison))
+                out[COMPARATORS].append(row | odds(comparison))
             else:
                 found.append((row, comparison))
-    rows = list(_judged(found))
+        if config.parts:
+            for label, comparison in part_comparisons(asked, network):
+                row = named | {"n_background": asked.pairs.n_pairs, "longest": True} | label
+                row["cells"] = asked.genes.cells_of(str(label["control"]))
+                of_parts.append((row, comparison))
+        variant = named | {"base": m.base, "variant": m.name}
+        for half, (label, comparison) in half_comparisons(asked, len(network.vertices), plan.seed):
+            out[CHOSEN].append(HalfRow(variant | label, half, comparison))
+    rows = list(judged(found))
     verdicts = _verdicts(rows, m.views)
-    return (
-        rows,
-        [label | _ladder(c) for label, c in found],
-        [label | row for label, c in found for row in _refinement(c)],
-        comparators,
-        orientations,
-        verdicts,
-        [block | _summary(verdicts)] if verdicts else [],
-    )
-
-
-def _numbers(c: Comparison) -> dict[str, Any]:
-    low0, high0 = c.or0.interval(c.degrees_of_freedom)
-    low1, high1 = c.or1.interval(c.degrees_of_freedom)
-    return {
-        "n_pairs": c.n_pairs, "n_edges": c.n_edges,
-        "or0": c.or0.value, "or0_low": low0, "or0_high": high0,
-        "or1": c.or1.value, "or1_low": low1, "or1_high": high1,
-    }  # fmt: skip
-
-
-def _judged(found: list[tuple[dict[str, Any], Comparison]]) -> Iterator[dict[str, Any]]:
-    """Yield rows with q over the layers, views and controls of a gene set and K, and verdicts.
-
-    The headline is the control that explains most; one whose odds ratio is undefined leaves nothing
-    to compare and comes first. It is beyond co-expression only if every control says so: a pool is
-    measured well even where it is no more than a proxy of the co-expression in the category.
-    """
-    if not found:
-        return
-    labels = pd.DataFrame([label for label, _ in found])
-    labels["p"] = [c.p for _, c in found]
-    labels["or1"] = [c.or1.value for _, c in found]
-    q = statistics.adjust_by(labels, ["gene_set", "k"])
-    of_list = labels.assign(or1=labels["or1"].fillna(0.0)).groupby(_LIST)["or1"]
-    headlines = set(of_list.idxmin())  # the first control of equal ones
-    verdicts = [judge(c, float(q[i]), label["cells"]) for i, (label, c) in enumerate(found)]
-    for rows in labels.groupby(_LIST).indices.values():
-        against = [j for j in rows if verdicts[j].kind != BEYOND]
-        for i in headlines.intersection(rows):
-            if against and verdicts[i].kind == BEYOND:
-                other, name = verdicts[against[0]], labels["control"][against[0]]
-                why = f"under the control {name}: {other.reason or other.kind}"
-                verdicts[i] = Verdict(CANNOT_TELL, why)
-    for i, (label, c) in enumerate(found):
-        verdict = verdicts[i]
-        numbers = _numbers(c)
-        low0, high0 = c.or0.donor_interval()
-        low1, high1 = c.or1.donor_interval()
-        yield label | numbers | {
-            "donor_groups": c.or1.donor_groups,
-            "or0_donors_low": low0, "or0_donors_high": high0,
-            "or1_donors_low": low1, "or1_donors_high": high1,
-            "or1_half": float(np.exp(c.or1_half)),
-            "or1_extrapolated": float(np.exp(c.or1_extrapolated)),
-            "rho": c.reliability, "rho_list": c.reliability_list, "bound": c.bound,
-            "smd_coexpression": c.balance[0], "smd_degree": c.balance[1],
-            "smd_expression": c.balance[2],
-            "positivity": c.positivity, "positivity_edges": c.positivity_edges,
-            "p": c.p, "q": float(q[i]),
-            "e_value": e_value(numbers["or1_low"] / c.bound), "headline": i in headlines,
-            "verdict": verdict.kind, "reason": verdict.reason or None,
-        }  # fmt: skip
+    out[CONTROLLED] = rows
+    out[PARTS] = list(judged(of_parts, (*OF_LIST, "part_kind", "part")))
+    out[LADDER] = [label | ladder(c) for label, c in found]
+    out[REFINEMENT] = [label | row for label, c in found for row in refinement(c)]
+    out[VERDICT_TABLE] = verdicts
+    out[SUMMARY] = [block | _summary(verdicts)] if verdicts else []
+    return out
 
 
 def _verdicts(rows: Rows, views: Sequence[str]) -> Rows:
@@ -204,24 +172,6 @@ def _summary(verdicts: Rows) -> dict[str, Any]:
         **{name: kinds.count(kind) for name, kind in COUNTED_AS.items()},
         "sentence": min(verdicts, key=rank)["sentence"],
     }
-
-
-def _ladder(c: Comparison) -> dict[str, Any]:
-    every, degree, expression, coexpression = c.ladder
-    return {
-        "n_pairs": c.n_pairs, "n_edges": c.n_edges,
-        "edge_rate": c.n_edges / c.n_pairs if c.n_pairs else float("nan"),
-        "expected_all": every, "expected_degree": degree, "expected_expression": expression,
-        "expected_coexpression": coexpression, "edge_rate_comparable": c.comparable_rate,
-    }  # fmt: skip
-
-
-def _refinement(c: Comparison) -> Iterator[dict[str, Any]]:
-    for name, (log, difference, positivity) in c.refinement.items():
-        yield {
-            "bins": name, "or1": float(np.exp(log)), "smd_coexpression": difference,
-            "positivity": positivity,
-        }  # fmt: skip
 
 
 CONTROLLED_ANALYSIS = Analysis(

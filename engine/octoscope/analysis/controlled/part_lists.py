@@ -1,0 +1,35 @@
+"""A block's lists against single parts of the network, under every control."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+
+from octoscope.analysis.controlled.comparison import compare
+from octoscope.analysis.controlled.controlled_block import ControlledBlock, Labelled, is_rarer
+from octoscope.analysis.controlled.network_parts import network_parts
+from octoscope.analysis.controlled.verdicts import LEAST_EDGES
+from octoscope.octopus.network import Network
+
+
+def part_comparisons(block: ControlledBlock, network: Network) -> Iterator[Labelled]:
+    """Yield (label, comparison) of the first view's headline list of every layer.
+
+    Degree is counted in the part, so a hub of one source is compared with hubs of it. Parts with
+    fewer edges than a verdict needs, and those that hold every edge, are left out.
+    """
+    if not block.genes.controlled:
+        return
+    k, view = block.headline_k, block.views[0]
+    found = {layer: pair for (layer, v), pair in block.of_matrices.items() if v == view}
+    for kind, name, part in network_parts(network):
+        pairs = replace(block.pairs, adjacency=part.adjacency(block.vertices))
+        if not LEAST_EDGES <= pairs.n_edges < block.pairs.n_edges:
+            continue
+        for control, blocks in block.genes.readers():
+            lists = [(u[:k], v[:k]) for u, v in found.values()]
+            universe = block.genes.universe(blocks, lists, is_rarer(view), pairs)
+            for layer, (u, v) in zip(found, lists, strict=True):
+                label = {"layer": layer, "view": view, "control": control, "k": k}
+                named = {"part_kind": kind, "part": name, "part_edges": pairs.n_edges}
+                yield label | named, compare(universe, u, v)

@@ -1,0 +1,101 @@
+"""Rows of tables from controlled comparisons: odds ratios, verdicts, ladder, refinement."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from octoscope.analysis import statistics
+from octoscope.analysis.controlled.comparison import Comparison
+from octoscope.analysis.controlled.verdict_names import BEYOND, CANNOT_TELL
+from octoscope.analysis.controlled.verdicts import Verdict, e_value, judge
+
+OF_LIST = ("layer", "gene_set", "view", "k")  # columns that name a list of a block
+
+
+def odds(c: Comparison) -> dict[str, Any]:
+    """Return counts, and both odds ratios with their intervals."""
+    low0, high0 = c.or0.interval(c.degrees_of_freedom)
+    low1, high1 = c.or1.interval(c.degrees_of_freedom)
+    return {
+        "n_pairs": c.n_pairs, "n_edges": c.n_edges,
+        "or0": c.or0.value, "or0_low": low0, "or0_high": high0,
+        "or1": c.or1.value, "or1_low": low1, "or1_high": high1,
+    }  # fmt: skip
+
+
+def judged(
+    found: list[tuple[dict[str, Any], Comparison]], by: Sequence[str] = OF_LIST
+) -> Iterator[dict[str, Any]]:
+    """Yield rows with q over the layers, views and controls of a gene set and K, and verdicts.
+
+    The headline is the control that explains most; one whose odds ratio is undefined leaves nothing
+    to compare and comes first. It is beyond co-expression only if every control says so: a pool is
+    measured well even where it is no more than a proxy of the co-expression in the category.
+
+    Parameters
+    ----------
+    found
+        Labels, with the ``control`` and the ``cells`` that it was measured in, and comparisons.
+    by
+        Columns that name a list.
+    """
+    if not found:
+        return
+    names = list(by)
+    labels = pd.DataFrame([label for label, _ in found])
+    labels["p"] = [c.p for _, c in found]
+    labels["or1"] = [c.or1.value for _, c in found]
+    q = statistics.adjust_by(labels, ["gene_set", "k"])
+    of_list = labels.assign(or1=labels["or1"].fillna(0.0)).groupby(names, dropna=False)["or1"]
+    headlines = set(of_list.idxmin())  # the first control of equal ones
+    verdicts = [judge(c, float(q[i]), label["cells"]) for i, (label, c) in enumerate(found)]
+    for rows in labels.groupby(names, dropna=False).indices.values():
+        against = [j for j in rows if verdicts[j].kind != BEYOND]
+        for i in headlines.intersection(rows):
+            if against and verdicts[i].kind == BEYOND:
+                other, name = verdicts[against[0]], labels["control"][against[0]]
+                why = f"under the control {name}: {other.reason or other.kind}"
+                verdicts[i] = Verdict(CANNOT_TELL, why)
+    for i, (label, c) in enumerate(found):
+        verdict = verdicts[i]
+        values = odds(c)
+        low0, high0 = c.or0.donor_interval()
+        low1, high1 = c.or1.donor_interval()
+        yield label | values | {
+            "donor_groups": c.or1.donor_groups,
+            "or0_donors_low": low0, "or0_donors_high": high0,
+            "or1_donors_low": low1, "or1_donors_high": high1,
+            "or1_half": float(np.exp(c.or1_half)),
+            "or1_extrapolated": float(np.exp(c.or1_extrapolated)),
+            "rho": c.reliability, "rho_list": c.reliability_list, "bound": c.bound,
+            "smd_coexpression": c.balance[0], "smd_degree": c.balance[1],
+            "smd_expression": c.balance[2],
+            "positivity": c.positivity, "positivity_edges": c.positivity_edges,
+            "p": c.p, "q": float(q[i]),
+            "e_value": e_value(values["or1_low"] / c.bound), "headline": i in headlines,
+            "verdict": verdict.kind, "reason": verdict.reason or None,
+        }  # fmt: skip
+
+
+def ladder(c: Comparison) -> dict[str, Any]:
+    """Return the edge rate of a list, and those that each further control expects."""
+    every, degree, expression, coexpression = c.ladder
+    return {
+        "n_pairs": c.n_pairs, "n_edges": c.n_edges,
+        "edge_rate": c.n_edges / c.n_pairs if c.n_pairs else float("nan"),
+        "expected_all": every, "expected_degree": degree, "expected_expression": expression,
+        "expected_coexpression": coexpression, "edge_rate_comparable": c.comparable_rate,
+    }  # fmt: skip
+
+
+def refinement(c: Comparison) -> Iterator[dict[str, Any]]:
+    """Yield the odds ratio by each width of the co-expression bins."""
+    for name, (log, difference, positivity) in c.refinement.items():
+        yield {
+            "bins": name, "or1": float(np.exp(log)), "smd_coexpression": difference,
+            "positivity": positivity,
+        }  # fmt: skip
