@@ -7,7 +7,8 @@ import json
 import signal
 import sys
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from types import FrameType
 from typing import Annotated, Any, TextIO
 
@@ -16,8 +17,8 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from octoscope.config.yaml_values import parse_yaml
 from octoscope.errors import InputError, OctoscopeError, OctoscopeWarning
+from octoscope.yaml_values import parse_yaml
 
 out = Console()
 err = Console(stderr=True)
@@ -29,6 +30,17 @@ Unchecked = Annotated[
 ]
 Force = Annotated[bool, typer.Option("--force", help="Replace a file that is there")]
 DType = Annotated[str, typer.Option("--dtype", help="float32, bfloat16 or float16")]
+
+
+@contextmanager
+def starting(run: str, address: str | None = None) -> Iterator[None]:
+    """Check that Ray can be reached before planning; `status` shows failures of the block."""
+    from octoscope.cluster.connect import require_start
+    from octoscope.cluster.progress import noted
+
+    with noted(run):
+        require_start(address)
+        yield
 
 
 def show(value: Any, as_json: bool, table: Callable[[], Table]) -> None:
