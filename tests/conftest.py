@@ -7,6 +7,7 @@ import hashlib
 import os
 import subprocess
 import sys
+import tarfile
 import uuid
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -175,6 +176,17 @@ def five_families(atlas: Path) -> dict[str, Any]:
 @pytest.fixture(scope="session")
 def small_config(small_atlas: Path) -> Path:
     return small_atlas.parent / "small.yaml"
+
+
+@pytest.fixture(scope="session")
+def napistu_stores(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Stores of napistu-torch 0.4.0, ``scGPT`` and ``AIDOCell_aido_cell_3m``, and ``expected``."""
+
+    def make(folder: Path) -> None:
+        with tarfile.open(ORACLE.parent / "napistu/stores.tar.xz") as archive:
+            archive.extractall(folder, filter="data")
+
+    return once(tmp_path_factory, "napistu-stores", make)
 
 
 def tables_of(run: Path) -> dict[str, str]:

@@ -26,14 +26,15 @@ ALLOWED: dict[str, set[str]] = {
     "output_files": {"errors"},
     "genes": {"errors"},
     "bounded_reads": set(),
-    "config": {"bounded_reads", "errors"},
+    "yaml_values": set(),
+    "config": {"bounded_reads", "errors", "yaml_values"},
     "run_plan": {"config", "json_values"},
     "attention": {"config", "errors", "jit"},
     "store": {"row_blocks", "config", "digests", "errors", "json_values", "run_plan"},
     "atlas": {"config", "errors", "genes", "output_files", "store"},
     "models": {
         "bounded_reads", "digests", "errors", "genes", "jit", "json_values", "safe_pickle",
-        "zip_parts",
+        "yaml_values", "zip_parts",
     },
     "octopus": {
         "bounded_reads", "config", "digests", "errors", "genes", "json_values", "output_files",

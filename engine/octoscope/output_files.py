@@ -20,6 +20,7 @@ _MARKS: tuple[tuple[str, tuple[tuple[str, ...], ...]], ...] = (
     ("a run directory", (("plan.json", "config.yaml"), ("manifest.json", "_SUCCESS"))),
     ("a Zarr store", (("zarr.json",), (".zgroup",), (".zarray",), (".zmetadata",))),
     ("an unfinished conversion", (("convert.json", "convert.lock"),)),
+    ("a FoundationModelStore", (("weights.npz", "metadata.json"),)),
     ("a network directory", (("octopus.json",), ("registry.json", "napistu_data"))),
     ("a checkpoint", (("args.json", "vocab.json"), *(("config.json", w) for w in _WEIGHTS))),
     (

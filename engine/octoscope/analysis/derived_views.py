@@ -156,7 +156,7 @@ def pooled(sources: Sequence[MatrixSource], min_cells: int) -> MatrixSource:
             pairs = np.stack([_held(p) for p in parts]).sum(0, dtype=np.int32)
             yield HalfTile(parts[0].first, sums, pairs, m2=_spread(parts) if followed else None)
 
-    cells = tuple(sum(s.cells[h] for s in sources) for h in (0, 1))
+    cells = tuple(sum(s.cells[h] for s in sources if s.cells) for h in (0, 1))
     first = sources[0]
     return MatrixSource(
         tiles, first.n_genes, (cells[0], cells[1]), min_cells, moments=2 if followed else 1

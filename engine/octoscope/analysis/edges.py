@@ -33,7 +33,8 @@ def strongest_keys(
     Returns
     -------
     DataFrame
-        query, key (axis indices), value, rank (1 = strongest key of that query), cells (n_ij).
+        query, key (axis indices), value, rank (1 = strongest key of that query), cells (n_ij; null
+        where the matrix does not know them).
         Order is (query, -value, key); equal values are cut at ``per_query`` in gene order.
     """
     blocks: Iterable[tuple[int, np.ndarray, np.ndarray]] = matrix.values(genes, view)
@@ -50,7 +51,7 @@ def strongest_keys(
     return edges.assign(
         query=genes[edges["query"]].astype(np.int32),
         key=genes[edges["key"]].astype(np.int32),
-        cells=cells,
+        cells=cells if matrix.cells is not None else pd.Series(pd.NA, edges.index, dtype="Int64"),
     )
 
 

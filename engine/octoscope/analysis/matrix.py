@@ -24,9 +24,9 @@ class PairMatrix(Protocol):
     n_genes
         Genes of the accumulated axis.
     cells
-        Cells in each half.
+        Cells in each half; None: not known, and no half is.
     min_cells
-        Cells that a pair needs in both halves together.
+        Cells that a pair needs in both halves together; None: not known.
     moments
         2 where the spread between cells is known.
     """
@@ -37,12 +37,12 @@ class PairMatrix(Protocol):
         ...
 
     @property
-    def cells(self) -> tuple[int, int]:
+    def cells(self) -> tuple[int, int] | None:
         """Cells in each half."""
         ...
 
     @property
-    def min_cells(self) -> int:
+    def min_cells(self) -> int | None:
         """Cells a pair needs."""
         ...
 
@@ -203,9 +203,10 @@ class MatrixSource:
     n_genes
         Genes of the accumulated axis.
     cells
-        Cells in each half.
+        Cells in each half; None: not known, and no half is.
     min_cells
-        Cells that a pair needs in both halves together.
+        Cells that a pair needs in both halves together; None: not known, and tiles hold 1 where
+        there is a value.
     means
         Whether the values are means (of a mean cell) and not sums over cells.
     moments
@@ -214,8 +215,8 @@ class MatrixSource:
 
     tiles: TileReader
     n_genes: int
-    cells: tuple[int, int]
-    min_cells: int
+    cells: tuple[int, int] | None
+    min_cells: int | None
     means: bool = False
     moments: int = 1
 
@@ -234,17 +235,23 @@ class MatrixSource:
             pairs = _cut(tile.held_by_both(), rows, genes)
             sums = _cut(tile.both(quantity_of(view)), rows, genes)
             del tile  # whoever reads many matrices in step holds their values, not their tiles
-            values = self._view(sums, pairs, sum(self.cells), view)
+            values = self._view(sums, pairs, sum(self.cells or ()), view)
             del sums
-            yield first, values, pairs >= self.min_cells
+            yield first, values, pairs >= (self.min_cells or 1)
 
     def halves(
         self, genes: np.ndarray, view: str
     ) -> Iterator[tuple[int, np.ndarray, np.ndarray, np.ndarray]]:
         """Yield (first row, values of half 0, of half 1, usable): off-diagonal pairs only.
 
-        A pair is usable when it is eligible and each half has half of ``min_cells``.
+        A pair is usable when it is eligible and each half has half of ``min_cells``; none is where
+        no half is known.
         """
+        if self.cells is None or self.min_cells is None:
+            for first, _, rows in self._rows(genes):
+                nothing = np.zeros((len(rows), len(genes)), np.float32)
+                yield first, nothing, nothing, np.zeros(nothing.shape, bool)
+            return
         need = -(-self.min_cells // 2)
         for first, tile, rows in self._rows(genes):
             pairs = [_cut(tile.held(h), rows, genes) for h in (0, 1)]
@@ -269,10 +276,13 @@ class MatrixSource:
     ) -> tuple[np.ndarray, np.ndarray]:
         """Return [pairs] cells that hold both genes, and [2, pairs] values in each half.
 
-        ``query`` and ``key`` are positions in ``genes``; a half without such cells gives NaN.
+        ``query`` and ``key`` are positions in ``genes``; a half without such cells gives NaN. Where
+        :attr:`cells` is None the first means nothing.
         """
         cells = np.zeros(len(query), np.int64)
         values = np.full((2, len(query)), np.nan, np.float32)
+        if self.cells is None:
+            return cells, values
         for first, tile, rows in self._rows(genes):
             here = np.flatnonzero((query >= first) & (query < first + len(rows)))
             i, j = rows[query[here] - first], genes[key[here]]

@@ -24,6 +24,11 @@ from octoscope.attention.topk import TopK, TopPairs
 # Genes in the permutation null of half-to-half agreement; where more have a pair, a seeded sample.
 _NULL_GENES = 256
 _HUBS = 10
+# Unknown of a matrix whose cells are not, and no number then.
+_OF_CELLS = (
+    "n_cells", "n_cells_half0", "n_cells_half1", "min_cells", "half_pairs", "half_null_genes",
+    "half_permutations",
+)  # fmt: skip
 _QUANTILES = {"p50": 0.5, "p99": 0.99, "p999": 0.999}  # of eligible values, from their histogram
 
 
@@ -62,6 +67,7 @@ def finalise(
         donor_high of the total.
         ``genes``: gene_set, view, gene, row_sum, col_sum, row_pairs, col_pairs (eligible).
         ``histogram``: gene_set, view, bin, count. ``stats``: one row per gene set and view.
+        Where the matrix does not know its cells, numbers of cells and what is of halves are null.
     """
     derived = None if left_out is None else DerivedLeaveOneOut(left_out)
     collected: dict[str, list[pd.DataFrame]] = {"topk": [], "genes": [], "histogram": []}
@@ -81,7 +87,12 @@ def finalise(
                 collected[key].append(table.assign(**label)[[*label, *table.columns]])
             stats.append(label | row)
     joined = {k: pd.concat(v, ignore_index=True) for k, v in collected.items()}
-    return Finalised(**joined, stats=pd.DataFrame(stats))
+    summary = pd.DataFrame(stats)
+    if matrix.cells is None:
+        unknown = pd.Series(pd.NA, summary.index, dtype="Int64")
+        summary = summary.assign(**dict.fromkeys(_OF_CELLS, unknown))
+        joined["topk"]["cells"] = pd.Series(pd.NA, joined["topk"].index, dtype="Int64")
+    return Finalised(**joined, stats=summary)
 
 
 class _Halves:
@@ -133,9 +144,9 @@ def _one(
     marks = quantiles(bins, np.array(list(_QUANTILES.values()))) if bins.any() else None
     row: dict[str, object] = {
         "n_genes": n,
-        "n_cells": sum(matrix.cells),
-        "n_cells_half0": matrix.cells[0],
-        "n_cells_half1": matrix.cells[1],
+        "n_cells": sum(matrix.cells or ()),
+        "n_cells_half0": matrix.cells[0] if matrix.cells else 0,
+        "n_cells_half1": matrix.cells[1] if matrix.cells else 0,
         "min_cells": matrix.min_cells,
         "n_eligible": n_eligible,
         "n_top": len(best.value),

@@ -44,7 +44,7 @@ class PlannedRun(Shown):
             {
                 "model": m.name,
                 "category": category.name,
-                "cells": sum(category.cells),
+                "cells": category.n_cells,
                 "units": sum(len(self.plan.units_of(m.name, c, half)) for half in (0, 1)),
                 "layers": len(m.layers),
                 "matrices": sum(len(v.layers) for v in self.plan.models if v.base == m.name),
@@ -108,12 +108,12 @@ class PlannedRun(Shown):
         return open_run(root.url)
 
     def _facts(self) -> Mapping[str, Any]:
-        needs = self.plan.needs
+        needs, atlas = self.plan.needs, self.plan.atlas
         return {
             "title": self.config.title,
             "models": ", ".join(m.name for m in self.plan.checkpoints),
             "categories": len(self.plan.categories),
-            "cells": f"{self.plan.atlas['selected']:,}",
+            "cells": "not known" if atlas is None else f"{atlas['selected']:,}",
             "units": f"{len(self.plan.units):,}",
             "matrices": f"{len(self.plan.matrix_work()):,}",
             "memory per actor": f"{needs['actor_bytes'] / 1e9:.1f} GB",

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any
@@ -16,9 +14,17 @@ from rich.markup import escape
 from rich.table import Table
 
 from octoscope import __version__
-from octoscope.cli import atlas, compare, config, gnn, models, octopus, verdict
-from octoscope.cli.shared import AsJson, Force, Unchecked, err, guarded, out, rows_table
-from octoscope.config import RunConfig
+from octoscope.cli import atlas, compare, config, gnn, import_napistu, models, octopus, verdict
+from octoscope.cli.shared import (
+    AsJson,
+    Force,
+    Unchecked,
+    err,
+    guarded,
+    out,
+    rows_table,
+    starting,
+)
 from octoscope.errors import InputError
 
 app = typer.Typer(
@@ -37,6 +43,7 @@ app.add_typer(compare.app, name="compare")
 app.command()(compare.export)
 app.command()(compare.pool)
 app.command()(verdict.verdict)
+app.command("import-napistu")(import_napistu.import_napistu)
 
 Config = Annotated[Path, typer.Argument(help="Configuration file (YAML)")]
 Run = Annotated[str, typer.Argument(help="Run directory")]
@@ -64,22 +71,6 @@ Stages = Annotated[
 ]
 
 
-@contextmanager
-def _starting(
-    run: str, address: str | None = None, settings: RunConfig | None = None
-) -> Iterator[None]:
-    """Check Ray, and GPUs that are asked for here, before planning; `status` shows failures."""
-    from octoscope.cluster.connect import is_local, require_start
-    from octoscope.cluster.progress import noted
-    from octoscope.planning.timing import require_gpu
-
-    with noted(run):
-        require_start(address)
-        if settings is not None and is_local(address):
-            require_gpu(settings)
-        yield
-
-
 @app.command()
 def demo(
     out_: Annotated[str, typer.Option("--out", help="Run directory to make")] = "demo-run",
@@ -100,7 +91,7 @@ def demo(
     from octoscope.cluster.driver import execute
     from octoscope.planning.freeze import prepare
 
-    with _starting(out_):
+    with starting(out_):
         root, plan = prepare(parse_config(tree, "demo configuration"), out_)
     _show_plan(plan)
     code = execute(root, plan, out)
@@ -143,9 +134,11 @@ def _show_plan(made: Any) -> None:
     for m in made.bases:
         for c, category in enumerate(made.categories):
             n = sum(len(made.units_of(m.name, c, h)) for h in (0, 1))
-            a, b = category.cells
             name = m.name + (" (demonstration)" if m.demonstration else "")
-            cells = (str(a + b), f"{a} + {b}", str(n), str(len(m.layers)), str(len(m.axis)))
+            known = ("not known",) * 2
+            if category.cells is not None:
+                known = (str(category.n_cells), " + ".join(map(str, category.cells)))
+            cells = (*known, str(n), str(len(m.layers)), str(len(m.axis)))
             table.add_row(name, escape(category.name), *cells)
     out.print(table)
     for sentence in gene_set_sentences(made):
@@ -161,6 +154,9 @@ def _show_plan(made: Any) -> None:
         f"{needs['scratch_bytes'] / 1e9:.2f} GB while it runs, "
         f"{needs['store_bytes'] / 1e9:.2f} GB after"
     )
+    if made.atlas is None:
+        out.print("imported: no cells are read")
+        return
     read, needed = needs["bytes_read"], max(needs["bytes_needed"], 1)
     wasteful = read > 2 * needed
     out.print(
@@ -200,7 +196,7 @@ def _show_estimate(timed: list[dict[str, Any]], device: str) -> None:
             "cluster with GPUs; to run here, say execution.device=auto"
         )
     else:
-        out.print("not timed: models that run in another environment")
+        out.print("not timed: models that were imported, or run in another environment")
 
 
 @app.command()
@@ -221,7 +217,7 @@ def run(
     from octoscope.planning.freeze import prepare
 
     settings = load_config(config, overrides)
-    with _starting(out_, address, settings):
+    with starting(out_, address, settings):
         root, made = prepare(settings, out_)
     if settings.execution.log == "text":
         _show_plan(made)
@@ -245,7 +241,7 @@ def resume(
 
     root = run_directory(run)
     settings = run_config(root, overrides)
-    with _starting(root.url, address):
+    with starting(root.url, address):
         made = replan(root)
     raise typer.Exit(
         execute(root, made, out, config=settings, stage=stage.value, address=address, steal=steal)
@@ -260,7 +256,7 @@ def overlap(run: Run, address: Address = None, steal: Steal = False) -> None:
     from octoscope.store.plan_file import run_directory
 
     root = run_directory(run)
-    with _starting(root.url, address):
+    with starting(root.url, address):
         made, settings = replan(root), run_config(root)
     code = execute(root, made, out, config=settings, stage="analysis", address=address, steal=steal)
     raise typer.Exit(code)

@@ -7,7 +7,8 @@ import json
 import signal
 import sys
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from types import FrameType
 from typing import Annotated, Any, TextIO
 
@@ -16,8 +17,9 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from octoscope.config.yaml_values import parse_yaml
+from octoscope.config import RunConfig
 from octoscope.errors import InputError, OctoscopeError, OctoscopeWarning, in_one_line
+from octoscope.yaml_values import parse_yaml
 
 out = Console()
 err = Console(stderr=True)
@@ -29,6 +31,22 @@ Unchecked = Annotated[
 ]
 Force = Annotated[bool, typer.Option("--force", help="Replace a file that is there")]
 DType = Annotated[str, typer.Option("--dtype", help="float32, bfloat16 or float16")]
+
+
+@contextmanager
+def starting(
+    run: str, address: str | None = None, settings: RunConfig | None = None
+) -> Iterator[None]:
+    """Check Ray, and GPUs that are asked for here, before planning; `status` shows failures."""
+    from octoscope.cluster.connect import is_local, require_start
+    from octoscope.cluster.progress import noted
+    from octoscope.planning.timing import require_gpu
+
+    with noted(run):
+        require_start(address)
+        if settings is not None and is_local(address):
+            require_gpu(settings)
+        yield
 
 
 def show(value: Any, as_json: bool, table: Callable[[], Table]) -> None:

@@ -216,14 +216,18 @@ class _Run:
         bases = {
             (plan.model(m).base, c) for m, c in attention_variants
         }  # whose pair counts they share
+        imported = {m.name for m in plan.bases if m.imported}
+        streams = self._works(w for w in plan.residual_work() if block_of(w)[0] in imported)
         pairs = self._works(w for w in plan.pairs_work() if block_of(w) in bases)
         matrices = self._works(w for w in plan.matrix_work() if block_of(w) in attention_variants)
+        stages = {"mean cells": streams, "pair counts": pairs, "matrices": matrices}
         todo = [
-            ("pair counts", [Work(w, "cpu") for w in pairs]),
-            ("matrices", [Work(w, "cpu") for w in matrices]),
+            (name, [Work(w, "cpu") for w in works])
+            for name, works in stages.items()
+            if works or name == "matrices"
         ]
         have = ray.cluster_resources()  # again: nodes may have come for the units
-        cpus, most = int(have.get("CPU", 1)), max(len(pairs), len(matrices))
+        cpus, most = int(have.get("CPU", 1)), max(map(len, stages.values()))
         memory = int(have.get("memory", 0) // plan.needs["actor_bytes"])  # of the whole cluster
         n = max(1, min(cpus, most, memory))
         # where memory allows few of them on this one machine, each computes on several CPUs
@@ -237,6 +241,8 @@ class _Run:
         computing = {m.name for m in plan.checkpoints}  # co-expression has no use for a GPU
         groups = {}
         for m in plan.bases:
+            if m.imported:  # no cells: what its store holds is read as matrices are
+                continue
             share = e.gpus if on_gpu and m.name in computing else 0
             # beside a GPU the CPUs read: one thread drives it
             threads = max(plan.threads, 1 + e.advanced.readers) if share else plan.threads

@@ -7,6 +7,7 @@ import os
 import socket
 import subprocess
 import time
+from functools import partial
 from typing import Any
 
 import zarr
@@ -84,9 +85,11 @@ class Worker:
         self._device = "cpu"
         # Imported here: a worker loads torch or the analysis, not both (seconds of start-up).
         if model is None:
+            from octoscope.extract.imported_streams import attend_imported_streams
             from octoscope.extract.matrix_work import MatrixRunner
 
             self._matrices = MatrixRunner(root, self._plan)
+            self._import = partial(attend_imported_streams, root, self._plan)
             return
         config = run_config(root)
         zarr.config.set({"threading.max_workers": config.execution.advanced.readers})
@@ -142,6 +145,8 @@ class Worker:
                 following = None if ahead is None else self._by_work.get(ahead)
                 record = self._units.run(self._by_work[work], halvings, following)
                 metrics = {name: record.metrics[name] for name in _REPORTED}
+            elif kind == "residuals" and self._plan.model(model).imported:
+                self._import(model, category)
             elif kind == "residuals":
                 self._units.mean_cell(category)
             elif kind == "pairs":

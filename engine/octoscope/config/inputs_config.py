@@ -10,10 +10,12 @@ from pydantic import Field
 from octoscope.config.analysis_config import NetworkConfig
 from octoscope.config.gene_file import GENE_FILE
 from octoscope.config.types import SOME, UNIQUE, Name, Place, Section, setting
+from octoscope.errors import InputError
 
 Layer = Annotated[int, Field(ge=0, le=10**4)]
 DType = Literal["float32", "bfloat16", "float16"]
 DTYPES: tuple[str, ...] = get_args(DType)
+STORED = "napistu-torch"  # family of models whose mean residual streams are in a store
 
 
 class AtlasConfig(Section):
@@ -65,7 +67,10 @@ class ModelConfig(Section):
     """One checkpoint and how its tokens are made."""
 
     name: Name = setting(description="Name of the model in tables and folders")
-    family: str = setting(description="Entry point in the group octoscope.models, e.g. scgpt")
+    family: str = setting(
+        description="Entry point in the group octoscope.models, e.g. scgpt; napistu-torch: a store "
+        "of that package (docs/how-to/import-napistu.md)"
+    )
     path: Place = setting(description="The published checkpoint folder")
     tokens: Literal["published", "panel"] = setting(
         "published", "Genes that enter the model: its own recipe, or gene_sets[panel]"
@@ -103,7 +108,10 @@ class InputsConfig(Section):
     """Inputs of a run, and the title of its report."""
 
     title: str = setting("Octoscope run", "Title of the report", max_length=200)
-    atlas: AtlasConfig = setting(description="Where the cells are and which of them are used")
+    atlas: AtlasConfig | None = setting(
+        description="Where the cells are and which of them are used; null: models of family "
+        "napistu-torch, whose stores hold mean residual streams and no cells"
+    )
     models: list[ModelConfig] = setting(description="Checkpoints to read", min_length=1)
     gene_sets: list[GeneSetConfig] = setting(
         factory=lambda: [GeneSetConfig(name="all", kind="model")],
@@ -114,13 +122,29 @@ class InputsConfig(Section):
     network: NetworkConfig | None = setting(None, "The molecular network; null: none")
     notes: list[str] = setting(factory=list, description="Shown at the top of the report")
 
+    @property
+    def cells(self) -> AtlasConfig:
+        """The atlas of a run that reads cells.
+
+        Raises
+        ------
+        InputError
+            If the run was imported, so that there are none.
+        """
+        if self.atlas is None:
+            raise InputError(
+                "atlas", "is null: the run was imported from stores, which hold no cells",
+                "give the atlas, and the models' own checkpoints",
+            )  # fmt: skip
+        return self.atlas
+
     def places(self) -> list[str]:
         """Return the paths and URLs that a run reads: nothing may be written into them."""
-        found = [self.atlas.path, *(m.path for m in self.models)]
+        found = [m.path for m in self.models]
+        if self.atlas is not None:
+            found += [p for p in (self.atlas.path, self.atlas.gene_aliases) if p is not None]
         options = (v for m in self.models for v in m.options.values() if isinstance(v, str))
         found += [v for v in options if "/" in v or os.path.isfile(v)]  # others are no paths
-        if self.atlas.gene_aliases is not None:
-            found.append(self.atlas.gene_aliases)
         if self.network is not None and self.network.path != "demo":
             found.append(self.network.path)
         return found

@@ -14,8 +14,8 @@ from octoscope.config.declared import with_absent
 from octoscope.config.problems import input_error
 from octoscope.config.renamed import current_name, with_current_names
 from octoscope.config.run_config import RunConfig
-from octoscope.config.yaml_values import parse_yaml
 from octoscope.errors import InputError, in_one_line, warn
+from octoscope.yaml_values import parse_yaml
 
 Model = TypeVar("Model", bound=BaseModel)
 _ONCE = "the old name is read in this version only"

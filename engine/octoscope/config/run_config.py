@@ -6,7 +6,7 @@ import re
 from typing import Any
 
 from octoscope.config.analysis_config import CompareConfig
-from octoscope.config.inputs_config import InputsConfig
+from octoscope.config.inputs_config import STORED, InputsConfig
 from octoscope.config.run_settings import RunSettings
 from octoscope.config.view_names import CENTRED
 
@@ -22,8 +22,9 @@ class RunConfig(RunSettings, InputsConfig):
         ValueError
             If a gene set or model is named but not declared, or a name is used twice.
         """
-        if not self.atlas.category_key:
+        if self.atlas is not None and not self.atlas.category_key:
             raise ValueError("atlas.category_key: name at least one obs column")
+        self._check_stores()
         sets, models = [g.name for g in self.gene_sets], [m.name for m in self.models]
         for kind, names in (("gene_sets", sets), ("models", models)):
             twice = {n for n in names if names.count(n) > 1}
@@ -56,7 +57,7 @@ class RunConfig(RunSettings, InputsConfig):
             raise ValueError(
                 f"donor_groups: {self.donor_groups} is not an even number of at least 4"
             )
-        if self.donor_groups and self.atlas.replicate_key is None:
+        if self.donor_groups and self.atlas is not None and self.atlas.replicate_key is None:
             raise ValueError("donor_groups: set atlas.replicate_key, the column of donors")
         for view in self.centred:
             if view not in self.views:
@@ -72,6 +73,35 @@ class RunConfig(RunSettings, InputsConfig):
             if model.panel is not None and model.panel not in sets:
                 raise ValueError(
                     f"models.{model.name}.panel: {model.panel!r} is not declared in {sets}"
+                )
+
+    def _check_stores(self) -> None:
+        """Check that either all models are stores and no setting needs cells, or none is."""
+        for m in self.models:
+            if (m.family == STORED) != (self.atlas is None):
+                wrong = (
+                    f"{STORED} holds no cells; set atlas: null"
+                    if self.atlas is not None
+                    else f"{m.family!r} reads cells; give an atlas, or family: {STORED}"
+                )
+                raise ValueError(f"models.{m.name}.family: {wrong}")
+        if self.atlas is not None:
+            return
+        needed: list[tuple[str, object, object]] = [
+            ("estimators", self.estimators, ["mean_residual"]),
+            ("projection", self.projection, ["weights_only"]),
+            ("coexpression", self.coexpression, []),
+            ("donor_groups", self.donor_groups, 0),
+            ("min_cells", self.min_cells, None),
+            ("moments", self.moments, 1),
+            ("compare.pools", self.compare.pools if self.compare else {}, {}),
+            *((f"models.{m.name}.tokens", m.tokens, "published") for m in self.models),
+        ]
+        for field, value, only in needed:
+            if value != only:
+                raise ValueError(
+                    f"{field}: {value!r}, but stores hold mean residual streams and weights alone; "
+                    f"only {only!r} can be had of them"
                 )
 
     def _check_comparisons(self, models: list[str]) -> None:

@@ -39,7 +39,7 @@ class CoexpressionRunner:
 
     def __init__(self, root: RunRoot, plan: Plan, config: RunConfig, model: str) -> None:
         self._root, self._plan, self._m = root, plan, plan.model(model)
-        self._atlas = Atlas(config.atlas)
+        self._atlas = Atlas(config.cells)
         self._index = self._atlas.index_of(config)
         at = pd.Index(self._atlas.genes.ensembl).get_indexer(self._m.axis)
         self._columns = at

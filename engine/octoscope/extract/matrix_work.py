@@ -176,7 +176,7 @@ class MatrixRunner:
 
     def _mean_cell_mass(self, m: ModelPlan, category: int, layer: int) -> pd.DataFrame:
         """Return the mass of the mean of all cells; its keys are genes alone."""
-        of_all = mean_cells_of(self._root, self._plan, m.name, category, layer)[2]
+        of_all = mean_cells_of(self._root, self._plan, m.name, category, layer)[-1]
         mass = np.zeros((len(m.axis), len(m.mass_columns)))
         mass[:, 0] = of_all.mass()
         return _mass_table(m, mass, of_all.present.astype(np.int64))

@@ -53,7 +53,7 @@ def attend_mean_cells(
         [read_finished_record(root, plan, u.work) for u in units]
         for units in plan.units_by_group(base.name, category)
     ]
-    min_cells = plan.categories[category].min_cells
+    min_cells = plan.categories[category].min_cells or 1
 
     def totals(parts: list[list[Record]], name: str, shape: tuple[int, ...]) -> np.ndarray:
         out = np.zeros((len(parts), *shape))

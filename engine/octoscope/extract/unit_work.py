@@ -91,7 +91,7 @@ class UnitRunner:
         if self._device.type == "cuda" and 0 < share < 1:
             torch.cuda.set_per_process_memory_fraction(share, self._device)
         torch.set_num_threads(plan.threads)
-        self._atlas = Atlas(config.atlas)
+        self._atlas = Atlas(config.cells)
         self._index = self._atlas.index_of(config)
         self._model = load_model(
             self._m.path,

@@ -67,6 +67,7 @@ def plan_repair(root: RunRoot, plan: Plan, config: RunConfig, faults: list[Fault
     if "manifest.json" in bad:  # without digests no table can be trusted
         again = list(tables)
     needed = _Needed(root, plan, bad, finished)
+    counted = set(plan.pairs_work())
     touched = {"/".join(name.split("/")[:2]) for name in bad}
     for work in plan.works():
         if work in touched:
@@ -75,7 +76,7 @@ def plan_repair(root: RunRoot, plan: Plan, config: RunConfig, faults: list[Fault
         needs = tables[name].needs
         for work in _matrices(plan, tables[name]):
             needed.add_unless_whole(work, dense=needs.matrices)
-            if needs.matrices:
+            if needs.matrices and _pairs_of(plan, work) in counted:
                 needed.add_unless_whole(_pairs_of(plan, work))
             if (needs.donors and _has_donors(plan, work)) or (
                 needs.correlations and _has_correlations_within_donors(plan, work)
@@ -169,7 +170,7 @@ class _Needed:
         units = [u.work for h in (0, 1) for u in self._plan.units_of(name, category, h)]
         if kind in ("pairs", "residuals"):
             return units
-        pairs = [pairs_work(m.base, category)]
+        pairs = [] if m.imported else [pairs_work(m.base, category)]
         if m.estimator == "mean_residual":
             return [residual_work(m.base, category), *pairs]
         return units + pairs

@@ -160,10 +160,10 @@ def _provenance(
                 {
                     "model": m.name,
                     "category": category.name,
-                    "selected": sum(category.cells),
-                    "used": sum(f["cells_used"] for f in metrics),
+                    "selected": category.n_cells,
+                    "used": None if m.imported else sum(f["cells_used"] for f in metrics),
                     "refused": [x for f in metrics for x in f["cells_refused"]],
-                    "tokens": sum(f["tokens"] for f in metrics),
+                    "tokens": None if m.imported else sum(f["tokens"] for f in metrics),
                     "seconds": round(sum(f["seconds"] for f in metrics), 3),
                     "wait_seconds": round(sum(f["wait_seconds"] for f in metrics), 3),
                 }

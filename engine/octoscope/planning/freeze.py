@@ -116,10 +116,11 @@ def replan(root: RunRoot) -> Plan:
         save_plan(root, make_plan(config, root.folder))
     plan = load_plan(root)
     again, genes = plan_run(config, root.folder, threads=plan.threads, check_fit=False)
-    sample = plan.atlas.get("sample")
-    same = again.atlas["fingerprint"] == plan.atlas["fingerprint"]
-    if same and sample not in (None, again.atlas["sample"]):
-        Atlas(config.atlas).require_sample(sample, "when the run was planned")
+    if plan.atlas is not None and again.atlas is not None:
+        sample = plan.atlas.get("sample")
+        same = again.atlas["fingerprint"] == plan.atlas["fingerprint"]
+        if same and sample not in (None, again.atlas["sample"]):
+            Atlas(config.cells).require_sample(sample, "when the run was planned")
     save_plan(root, again)
     if not root.exists(VOCABULARY):
         write_table(root, VOCABULARY, genes)

@@ -3,24 +3,17 @@
 from __future__ import annotations
 
 import os
-import platform
-from importlib.metadata import version
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pandas as pd
 
 from octoscope.atlas import Atlas, CellIndex
-from octoscope.config import GeneSetConfig, ModelConfig, RunConfig
-from octoscope.config.analysis_config import NetworkConfig
+from octoscope.config import ModelConfig, RunConfig
 from octoscope.config.view_names import default_min_cells
-from octoscope.errors import InputError, warn
-from octoscope.genes import GeneTable, select_genes, suggestions
+from octoscope.errors import InputError
 from octoscope.json_values import hash_json
 from octoscope.models import GeneMatch, checkpoint_files
-from octoscope.octopus.network_schema import NOT_KNOWN
-from octoscope.octopus.network_views import network_summary, not_known_text
 from octoscope.planning.attention_variants import (
     attention_variants,
     coexpression,
@@ -33,8 +26,10 @@ from octoscope.planning.checkpoint_info import (
     describe_elsewhere,
 )
 from octoscope.planning.derive import result_fields
-from octoscope.planning.gnn_facts import gnn_facts
+from octoscope.planning.gene_sets import gene_set, sets_of_model
+from octoscope.planning.import_plan import plan_import
 from octoscope.planning.memory import project, refuse_what_cannot_fit, working_set
+from octoscope.planning.plan_facts import library_versions, network_facts
 from octoscope.planning.resolved_settings import resolved_settings
 from octoscope.run_plan.values import (
     COEXPRESSION,
@@ -47,10 +42,6 @@ from octoscope.run_plan.values import (
 from octoscope.store.instruction_set import instruction_set
 
 DEMONSTRATION = "DEMONSTRATION.md"
-_LIBRARIES = (
-    "octoscope", "torch", "numpy", "pandas", "zarr", "anndata", "pyarrow", "ray", "dask", "scipy",
-    "numba", "transformers",
-)  # fmt: skip
 
 
 def model_plans(
@@ -71,14 +62,14 @@ def model_plans(
         if m.python is None:
             return describe(m, atlas, categories, panel, config.seed, match_only=match_only)
         return describe_elsewhere(
-            m, config.atlas, categories, panel, config.seed, match_only=match_only
+            m, config.cells, categories, panel, config.seed, match_only=match_only
         )
 
     # a panel may depend on the genes that all models have
     info = {m.name: info_of(m, None, match_only=m.panel is not None) for m in config.models}
     matches = {name: f.match for name, f in info.items()}
     available = {name: match.genes.take(match.matched) for name, match in matches.items()}
-    selected = {g.name: _gene_set(g, available, atlas.genes) for g in config.gene_sets}
+    selected = {g.name: gene_set(g, available, atlas.genes) for g in config.gene_sets}
     sets = {name: genes for name, (genes, _) in selected.items()}
     absent = {name: names for name, (_, names) in selected.items()}
     for m in config.models:
@@ -100,29 +91,6 @@ def model_plans(
     return plans, {m.name: info[m.name].match for m in config.models}
 
 
-def _gene_set(
-    declared: GeneSetConfig, available: dict[str, GeneTable], genes: GeneTable
-) -> tuple[set[str] | None, list[str]]:
-    """Return the Ensembl ids of a set (None: all genes of each model) and the names not found."""
-    where = f"gene_sets.{declared.name}"
-    if declared.kind == "panel":
-        names = declared.genes or []
-        index, absent = select_genes(names, genes, where=where)
-        if absent:
-            warn(
-                f"{where}: {len(absent)} of {len(names)} names are not in the atlas: "
-                f"{suggestions(absent, genes)}"
-            )
-        return set(genes.ensembl[index]), absent
-    if declared.kind == "model":
-        return None, []
-    names = declared.models or list(available)
-    common = set.intersection(*(set(available[n].ensembl) for n in names))
-    if not common:
-        raise InputError(where, f"no gene is in all of {names}", "choose other models")
-    return common, []
-
-
 def _model_plan(
     config: RunConfig,
     m: ModelConfig,
@@ -138,28 +106,7 @@ def _model_plan(
     kept = [i for i in usable if accumulated is None or names[i] in accumulated]
     # The axis is ordered by Ensembl id: it does not depend on vocabulary or atlas order.
     axis = sorted((str(names[i]), str(symbols[i])) for i in kept)
-    position = {e: a for a, (e, _) in enumerate(axis)}
-    # an intersection of some models is only theirs: another model would narrow it
-    own = {
-        g.name: sets[g.name]
-        for g in config.gene_sets
-        if g.kind != "intersection" or g.models is None or m.name in g.models
-    }
-    if not own:
-        raise InputError(
-            f"models.{m.name}", "every gene set is for other models", "declare one for this model"
-        )
-    gene_sets = {
-        name: sorted(position[g] for g in (position if genes is None else genes) if g in position)
-        for name, genes in own.items()
-    }
-    for name, members in gene_sets.items():
-        if len(members) < 3:
-            raise InputError(
-                f"gene_sets.{name}",
-                f"{len(members)} of its genes are accumulated for model {m.name}",
-                "declare more genes, or widen `accumulate`",
-            )
+    gene_sets, missing = sets_of_model(config, m.name, [e for e, _ in axis], sets, absent)
     layers = list(range(info.n_layers)) if m.layers is None else sorted(set(m.layers))
     if not layers or layers[0] < 0 or layers[-1] >= info.n_layers:
         raise InputError(
@@ -188,10 +135,7 @@ def _model_plan(
         axis=[e for e, _ in axis],
         symbols=[s for _, s in axis],
         gene_sets=gene_sets,
-        gene_sets_absent={
-            name: absent[name] + sorted((genes or set()) - set(position))
-            for name, genes in own.items()
-        },
+        gene_sets_absent=missing,
         checkpoint_bytes=sum(f.stat().st_size for f in checkpoint_files(path)),
         dtype=m.dtype,
         **working_set(config, info.max_tokens, info.d),
@@ -229,6 +173,8 @@ def plan_run(
     InputError
         If an input cannot be used, or memory or disk do not suffice.
     """
+    if config.atlas is None:
+        return plan_import(config, run, threads, check_fit=check_fit)
     atlas = Atlas(config.atlas)
     index = atlas.index_of(config)
     models, matches = model_plans(config, atlas, index)
@@ -277,30 +223,19 @@ def plan_run(
             "selected": index.selected,
             "replicates": config.atlas.replicate_key or "cells",
         },
-        network=_network(config.network) if config.network else None,
+        network=network_facts(config.network) if config.network else None,
         categories=categories,
         refused_cells=index.refused,
         models=models,
         units=units,
         threads=threads,
-        versions={"python": platform.python_version(), **{n: version(n) for n in _LIBRARIES}},
+        versions=library_versions(),
         instruction_set=instruction_set(),
         needs=project(config, models, categories, units, threads) | _read_cost(atlas, index, units),
     )
     if check_fit:
         refuse_what_cannot_fit(config, plan, run)
     return plan, vocabulary_table(atlas, matches)
-
-
-def _network(config: NetworkConfig) -> dict[str, Any]:
-    facts = network_summary(config.path, config.sources, config.independent)
-    if NOT_KNOWN in facts:
-        warn(not_known_text(facts[NOT_KNOWN]))
-    if config.gnn:
-        facts["gnn"] = gnn_facts(config)
-    if config.parts:
-        facts["parts"] = True
-    return facts
 
 
 def _read_cost(atlas: Atlas, index: CellIndex, units: list[Unit]) -> dict[str, float]:

@@ -34,11 +34,11 @@ def estimate(plan: Plan, config: RunConfig, place: Path | None) -> list[dict[str
         Per model: ``model``, ``seconds_per_cell``, ``seconds_per_unit`` (what a unit costs beside
         its cells; 0 where one cell takes so long that no more were tried), ``seconds_per_matrix``,
         and ``unit_hours``, ``matrix_hours`` of one actor for the whole plan; the figures are None
-        for a model that runs in another environment, or on GPUs that are not here.
+        for a model that runs in another environment, on GPUs that are not here, or was imported.
     """
     rows: list[dict[str, Any]] = []
     for m in plan.bases:
-        if m.python is not None or _elsewhere(config, m):
+        if m.python is not None or m.imported or _elsewhere(config, m):
             names = ("seconds_per_cell", "seconds_per_unit", "seconds_per_matrix", "unit_hours",
                      "matrix_hours")  # fmt: skip
             rows.append({"model": m.name, **dict.fromkeys(names)})
@@ -78,8 +78,8 @@ def require_gpu(config: RunConfig) -> None:
 def _of_model(plan: Plan, config: RunConfig, m: ModelPlan, folder: Path) -> dict[str, float]:
     from octoscope.extract.matrix_work import MatrixRunner
 
-    category = max(range(len(plan.categories)), key=lambda c: sum(plan.categories[c].cells))
-    cells = plan.categories[category].cells
+    category = max(range(len(plan.categories)), key=lambda c: plan.categories[c].n_cells or 0)
+    cells = plan.categories[category].cells or (0, 0)
     root, short, runner = _trial(plan, config, m, category, (min(_CELLS[0], cells[0]), 0), folder)
     first = _timed(partial(runner.run, short.units[0])) if short.units else 0.0
     per_cell, per_unit = first, 0.0

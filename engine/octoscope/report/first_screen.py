@@ -47,16 +47,19 @@ def _asked(results: Results, gene_set: str, view: str, view_text: str, network: 
     ask = "Do the strongest pairs of genes in attention repeat between halves of the cells"
     ask += "; do models agree" if len(names) > 1 else ""
     return (
-        f"{ask}{tested if network else '?'} Read: {listed(names)}, "
-        f"{count(plan.atlas['selected'])} of {count(plan.atlas['cells'])} cells of "
-        f"{_atlas_name(results)}, {number(len(plan.categories), 'category', 'categories')}, "
+        f"{ask}{tested if network else '?'} Read: {listed(names)}, {_cells(results)}, "
+        f"{number(len(plan.categories), 'category', 'categories')}, "
         f"{number(genes, 'gene')} of the set {gene_set}. The value of a pair is its {view}: "
         f"{view_text}."
     )
 
 
-def _atlas_name(results: Results) -> str:
-    return str(results.config.atlas.path).rstrip("/").rpartition("/")[2]
+def _cells(results: Results) -> str:
+    atlas, config = results.plan.atlas, results.config.atlas
+    if atlas is None or config is None:
+        return "imported means of cells"
+    name = str(config.path).rstrip("/").rpartition("/")[2]
+    return f"{count(atlas['selected'])} of {count(atlas['cells'])} cells of {name}"
 
 
 def headline(rows: list[Row], why: str | None, network: bool) -> list[str]:

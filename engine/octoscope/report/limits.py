@@ -75,10 +75,31 @@ def refused(results: Results) -> list[Line]:
         total = sum(row["n"] for row in undecided)
         reasons = [f"{row['n']:,}: {row['reason']}" for row in undecided]
         lines.append(Line(f"{number(total, 'verdict')} cannot be told.", reasons))
+    if plan.atlas is None:
+        return lines
     used = cells_used(results)
     said = ", ".join(f"{name} {n:,}" for name, n in used.items())
     lines.append(Line(f"Of {count(plan.atlas['selected'])} selected cells used: {said}."))
     return lines
+
+
+def _imported(results: Results) -> Line:
+    """Return what a run of imported stores cannot know."""
+    by_text = [m.name for m in results.plan.checkpoints if m.options.get("layer_order") == "text"]
+    details = [
+        "Mean residual streams and weights come from stores of napistu-torch. Attention is that of "
+        "the mean cell, from the weights alone: no norm, no bias.",
+        "The stores hold no cells, so numbers of cells, the reliability of halves, donors and "
+        "co-expression are not known; they are null in every table.",
+    ]
+    if by_text:
+        details.append(
+            f"Weights of {listed(by_text)} are paired with layers as napistu-torch 0.4.0 pairs "
+            "them after loading a store (by the text of their names)."
+        )
+    return Line(
+        "Imported: how many cells there were, and which, is not known.", details, "imported"
+    )
 
 
 def caveats(results: Results, rows: list[Row]) -> list[Line]:
@@ -131,14 +152,16 @@ def caveats(results: Results, rows: list[Row]) -> list[Line]:
                 "saturated",
             )
         )
-    if plan.atlas["replicates"] == "cells":
+    if plan.atlas is None:
+        lines.append(_imported(results))
+    elif plan.atlas["replicates"] == "cells":
         lines.append(
             Line(
                 "There is no donor column: reliability is cell-level only.",
                 ["Halves are random cells. They say nothing about new donors."],
             )
         )
-    if config.atlas.fractional_counts == "round":
+    if config.atlas is not None and config.atlas.fractional_counts == "round":
         lines.append(
             Line(
                 f"Counts in {config.atlas.counts} are not whole numbers; they were rounded.",

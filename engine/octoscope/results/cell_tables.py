@@ -23,15 +23,22 @@ def cells_table(plan: Plan, provenance: dict[str, Any]) -> pd.DataFrame:
     Returns
     -------
     DataFrame
-        model, category, selected, used, refused, min_cells (that a pair needs), tokens.
+        model, category, selected, used, refused, min_cells (that a pair needs), tokens; null
+        where they are not known, as of imported runs.
     """
     needed = {c.name: c.min_cells for c in plan.categories}
     rows = [
         {x: c[x] for x in ("model", "category", "selected", "used")}
-        | {"refused": len(c["refused"]), "min_cells": needed[c["category"]], "tokens": c["tokens"]}
+        | {
+            "refused": None if c["used"] is None else len(c["refused"]),
+            "min_cells": needed[c["category"]],
+            "tokens": c["tokens"],
+        }
         for c in provenance["cells"]
     ]
-    return pd.DataFrame(rows)
+    table = pd.DataFrame(rows)
+    unknown = [name for name in table if table[name].isna().any()]
+    return table.astype(dict.fromkeys(unknown, "Int64"))
 
 
 def refused_table(provenance: dict[str, Any]) -> pd.DataFrame:

@@ -25,6 +25,7 @@ RESIDUAL: Literal["mean_residual"] = "mean_residual"
 HELD = "held"  # by cells of each donor group
 WITHOUT = "_without"  # of what is stored of all cells but each donor group
 _NAMES = ("half 0", "half 1", "all cells")  # of the parts
+_ALONE = _NAMES[2:]  # of streams that were imported: no half is known
 
 
 class ComputedRows:
@@ -35,7 +36,7 @@ class ComputedRows:
     Parameters
     ----------
     parts
-        The mean cells of half 0, half 1 and all cells.
+        The mean cells of half 0, half 1 and all cells; of imported streams of all cells alone.
     most
         Size of the cache in bytes.
     """
@@ -74,10 +75,10 @@ class MeanTile:
     first, rows
         Index of the first row, and their number.
     computed
-        Rows of the mean cells of half 0, half 1 and all cells.
+        Rows of the mean cells of half 0, half 1 and all cells, or of all cells alone.
     cells
         [parts, genes] cells that hold each gene. A pair needs only that each gene has enough
-        cells: n_ij is the smaller of n_i and n_j.
+        cells: n_ij is the smaller of n_i and n_j. Of imported streams 1 where a gene has one.
     """
 
     first: int
@@ -92,7 +93,7 @@ class MeanTile:
 
     def both(self, quantity: int) -> np.ndarray:
         """Compute one quantity of all cells, [rows, genes] float32."""
-        return self.half(2, quantity)
+        return self.half(-1, quantity)
 
     def held(self, h: int) -> np.ndarray:
         """Return the cells of half ``h`` that hold each pair, [rows, genes] integers."""
@@ -101,7 +102,7 @@ class MeanTile:
 
     def held_by_both(self) -> np.ndarray:
         """Return the cells of both halves together that hold each pair."""
-        return self.held(2)
+        return self.held(-1)
 
 
 def projected(plan: Plan, m: ModelPlan) -> str:
@@ -115,12 +116,15 @@ def mean_cells_of(
 ) -> list[MeanCell]:
     """Open the queries and keys of the mean cells of half 0, half 1 and all cells.
 
+    Of imported streams there is that of all cells alone; it is the last in either case.
+
     Raises
     ------
     DamagedRunError
         If it is not finished, or gone.
     """
-    return _open(_attends(root, plan, model, category), plan, model, category, layer, _NAMES, "")
+    names = _ALONE if plan.model(model).imported else _NAMES
+    return _open(_attends(root, plan, model, category), plan, model, category, layer, names, "")
 
 
 def mean_cells_without_donors(
@@ -180,9 +184,13 @@ def mean_cell_source(
     ``cache_bytes``: size of the cache of computed rows.
     """
     m = plan.model(model)
-    pairs = read_finished_record(root, plan, pairs_work(m.base, category))
-    n, used, cells = len(m.axis), pairs.metrics["cells_used"], gene_cells(root, pairs)
-    cells = cells.astype(np.min_scalar_type(cells.max(initial=0)))  # read for every pair
+    n, used = len(m.axis), None
+    if m.imported:
+        cells = present_genes(root, plan, model, category)[None].astype(np.uint8)
+    else:
+        pairs = read_finished_record(root, plan, pairs_work(m.base, category))
+        used, cells = tuple(pairs.metrics["cells_used"]), gene_cells(root, pairs)
+        cells = cells.astype(np.min_scalar_type(cells.max(initial=0)))  # read for every pair
     held = ComputedRows(mean_cells_of(root, plan, model, category, layer), cache_bytes)
 
     def computed(rows: np.ndarray | None = None) -> Iterator[MeanTile]:
@@ -192,7 +200,18 @@ def mean_cell_source(
     return MatrixSource(
         computed,
         n,
-        (used[0], used[1]),
+        used,
         plan.categories[category].min_cells,
         means=True,
     )
+
+
+def present_genes(root: RunRoot, plan: Plan, model: str, category: int) -> np.ndarray:
+    """Return [genes] bool: tokens of the mean of all cells of a category."""
+    return _attends(root, plan, model, category)("present")[-1]
+
+
+def eligible_in_mean_cell(root: RunRoot, plan: Plan, model: str, category: int) -> np.ndarray:
+    """Return [genes, genes] bool: pairs that imported streams have a value of."""
+    there = present_genes(root, plan, model, category)
+    return there[:, None] & there

@@ -99,7 +99,7 @@ def leave_donors_out(
             for group in records
         ],
         len(m.axis),
-        plan.categories[category].min_cells,
+        plan.categories[category].min_cells or 1,
         plan.tile,
     )
 

@@ -15,6 +15,7 @@ from octoscope.analysis.finished_matrices import GeneMoments
 from octoscope.analysis.matrix import MatrixSource, matrix_bytes
 from octoscope.errors import InputError
 from octoscope.results import open_matrix, stored_sums
+from octoscope.results.mean_cell_matrix import eligible_in_mean_cell, present_genes
 from octoscope.results.stored_sums import read_finished_record
 from octoscope.run_plan.values import Plan
 from octoscope.run_plan.work_names import layer_name, matrix_work, pairs_work, residual_work
@@ -112,6 +113,8 @@ class RunMatrices:
 
     def eligible_pairs(self, model: str, category: int) -> np.ndarray:
         """Return [genes, genes] bool: pairs with enough cells."""
+        if self.plan.model(model).imported:
+            return eligible_in_mean_cell(self._root, self.plan, model, category)
         return stored_sums.eligible_pairs(self._root, self.plan, model, category)
 
     def leave_donors_out(self, model: str, category: int, layer: int) -> LeaveOneGroupOut | None:
@@ -126,8 +129,7 @@ class RunMatrices:
 
     def mean_cell_genes(self, model: str, category: int) -> np.ndarray:
         """Return [genes] bool: tokens of the mean of all cells of a category."""
-        array = self._mean_cell_array(model, category, "present")
-        return tiles.read_rows(array, 0, array.shape[0])[2]
+        return present_genes(self._root, self.plan, model, category)
 
     def mean_residuals(self, model: str, category: int, layer: int) -> np.ndarray:
         """Return [genes, d] float32: the mean residual stream before a layer."""
@@ -216,7 +218,8 @@ def require_dense(run: str, *, check: bool = True) -> RunMatrices:
     root = RunRoot(run)
     require_success(root)
     matrices = RunMatrices(run, check)
-    works = matrices.plan.pairs_work()  # every matrix needs these; they are kept with the matrices
+    # every matrix needs these; they are kept with the matrices
+    works = matrices.plan.pairs_work() or matrices.plan.residual_work()
     record = read_record(root, works[0], matrices.plan.hash) if works else None
     if record is None or not any(".zarr/" in n and root.exists(n) for n in record.objects):
         raise InputError(

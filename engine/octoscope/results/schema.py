@@ -40,7 +40,7 @@ RUN_TABLES = (
         (
             _MODEL,
             _CATEGORY,
-            Column("selected", "int64", "Cells of the category"),
+            Column("selected", "int64", "Cells of the category; null: the run was imported"),
             Column("used", "int64", "Cells that counted"),
             Column("refused", "int64", "Cells that the model refused"),
             Column("min_cells", "int64", "Cells that must hold both genes of an eligible pair"),

@@ -17,6 +17,8 @@ def why_no_verdict(results: Results) -> str | None:
     plan = results.plan
     if VERDICTS in results.tables and len(results.tables[VERDICTS]):
         return None
+    if plan.atlas is None:
+        return _IMPORTED
     if plan.network is None:
         return "the run compares with no network; add the section `network` and run again"
     if not any(m.family == COEXPRESSION for m in plan.models):
@@ -29,6 +31,11 @@ def why_no_verdict(results: Results) -> str | None:
     return _MISSING
 
 
+_IMPORTED = (
+    "the run was imported from mean residual streams, which hold no cells: co-expression, the "
+    "expression level of genes and the reliability of halves are not known; run octoscope on the "
+    "atlas and the model's checkpoint, with `coexpression: [pearson, spearman]`"
+)
 _MISSING = (
     "the run has no co-expression here that could be compared: it was quarantined, an earlier "
     "version measured it, or the gene sets have no genes in the network"

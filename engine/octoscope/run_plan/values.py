@@ -81,12 +81,15 @@ class ModelPlan(_Value):
         Ensembl ids of the accumulated genes.
     gene_sets_absent
         Declared genes that are not among them.
+    imported
+        Its mean residual streams are read from a store of another program: there are no cells, no
+        units and no pair counts, and ``max_tokens`` and the sizes of batches say nothing.
     macro_cells
         Cells whose residuals are in memory at once. A larger unit passes the layers in several
         turns and keeps the sums of all layers between them. None: the cells of a unit.
     """
 
-    ADDED = ("macro_cells",)
+    ADDED = ("macro_cells", "imported")
     name: str
     base: str
     estimator: Literal["per_cell", "mean_residual", "pearson", "spearman"]
@@ -118,6 +121,7 @@ class ModelPlan(_Value):
     batch_cells: int
     demonstration: bool
     gene_report: dict[str, int]
+    imported: bool = False
 
 
 def logits_alone(attention_variants: list[ModelPlan], moments: int) -> bool:
@@ -136,18 +140,35 @@ class DonorGroupPlan(_Value):
 
 
 class CategoryPlan(_Value):
-    """A category and how its cells are divided."""
+    """A category and how its cells are divided.
+
+    Attributes
+    ----------
+    cells
+        Cells of each half; None: the run was imported, and they are not known.
+    donors
+        Donors; None: not known.
+    min_cells
+        Cells that a pair needs; None: not known.
+    """
 
     ADDED = ("groups",)
     name: str
-    cells: tuple[int, int]
+    cells: tuple[int, int] | None
     donors: int | None
-    min_cells: int
+    min_cells: int | None
     groups: list[DonorGroupPlan] | None = None
+
+    @property
+    def n_cells(self) -> int | None:
+        """Cells of both halves; None: not known."""
+        return None if self.cells is None else sum(self.cells)
 
     @property
     def cell_ranges(self) -> list[tuple[int, int, int]]:
         """Return (half, first, stop) of what units divide: the groups, or the halves."""
+        if self.cells is None:
+            return []
         if self.groups is None:
             return [(half, 0, n) for half, n in enumerate(self.cells)]
         return [(g.half, g.start, g.stop) for g in self.groups]
@@ -174,6 +195,8 @@ class Plan(HoldsSettings, _Value):
     instruction_set
         Of the machine that planned; None in plans of earlier versions. Not part of the hash: a run
         may continue on another machine; it says so.
+    atlas
+        Facts of the atlas; None: the run was imported.
     needs
         Projected bytes and counts; they do not decide results.
     """
@@ -182,7 +205,7 @@ class Plan(HoldsSettings, _Value):
 
     schema_version: str = SCHEMA
     config_hash: str
-    atlas: dict[str, Any]
+    atlas: dict[str, Any] | None
     network: dict[str, Any] | None
     categories: list[CategoryPlan]
     refused_cells: dict[str, int]
@@ -211,7 +234,7 @@ class Plan(HoldsSettings, _Value):
         at = {c.name: i for i, c in enumerate(self.categories)}
         for name, members in (self.compare.pools if self.compare else {}).items():
             chosen = sorted({at[member] for member in members})
-            cells = sum(sum(self.categories[i].cells) for i in chosen)
+            cells = sum(self.categories[i].n_cells or 0 for i in chosen)
             least = self.settings.min_cells or default_min_cells(cells)
             made[name] = PoolPlan(chosen, least)
         return made
@@ -266,7 +289,8 @@ class Plan(HoldsSettings, _Value):
 
     def pairs_work(self) -> list[str]:
         """Return the folders of pair counts, one per checkpoint and category."""
-        return [pairs_work(m.name, c) for m in self.bases for c in range(len(self.categories))]
+        counted = [m for m in self.bases if not m.imported]
+        return [pairs_work(m.name, c) for m in counted for c in range(len(self.categories))]
 
     def residual_work(self) -> list[str]:
         """Return the folders of mean cells, one per checkpoint with mean cells and category."""

@@ -102,7 +102,8 @@ def _require_consistent(plan: Plan) -> None:
     for u in plan.units:
         if not (0 <= u.category < len(sizes) and u.half in (0, 1)):
             raise ValueError(f"unit {u.id}: no half {u.half} of category {u.category}")
-        if not 0 <= u.start < u.stop <= sizes[u.category][u.half]:
+        cells = sizes[u.category]
+        if cells is None or not 0 <= u.start < u.stop <= cells[u.half]:
             raise ValueError(f"unit {u.id}: no cells {u.start} to {u.stop}")
 
 
@@ -132,7 +133,7 @@ def changed(present: dict[str, Any], plan: Plan) -> list[str]:
         old = stated_in_format_3(Plan.model_validate(old).model_dump(mode="json"))
         new = stated_in_format_3(new)
     for body in (old, new):  # digests of counts are compared where their cells can be named
-        body["atlas"].pop("sample", None)
+        (body["atlas"] or {}).pop("sample", None)
     old, new = ({k: v for k, v in x.items() if k not in _OPEN} for x in (old, new))
     return [name for name in differences(old, new) if name != _REMARK]
 

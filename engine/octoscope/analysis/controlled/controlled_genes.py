@@ -76,7 +76,7 @@ class ControlledGenes:
         """Return the cells that a control was measured in."""
         pooled_over = self._controls["coexpression.pearson"] if control.endswith("pooled") else ()
         at = pooled_over or [self._category]
-        return sum(sum(self._run.plan.categories[c].cells) for c in at)
+        return sum(self._run.plan.categories[c].n_cells or 0 for c in at)
 
     def readers(self) -> Iterator[tuple[str, Blocks]]:
         """Yield every control with its reader by vertex."""

@@ -36,6 +36,7 @@ from octoscope.analysis.tables.contrast_tables import (
     SPECIFIC,
     closest_categories,
     contrasts,
+    without_halves,
 )
 from octoscope.run_plan.values import Block, Plan
 
@@ -357,7 +358,11 @@ def _tables(
         specific = specific.assign(**{end: axis[specific[end]] for end in _ENDS})
         frames[CONTRASTS].append(summary)
         frames[SPECIFIC].append(name_genes(specific, first))
-    return {name: pd.concat(parts, ignore_index=True) for name, parts in frames.items() if parts}
+    found = {name: pd.concat(parts, ignore_index=True) for name, parts in frames.items() if parts}
+    if plan.atlas is None:
+        of_halves = (CONTRASTS, *(network_path(c) for c in categories))
+        found |= {name: without_halves(found[name]) for name in of_halves if name in found}
+    return found
 
 
 def _network(

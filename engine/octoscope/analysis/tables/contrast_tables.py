@@ -76,6 +76,26 @@ def contrasts(
     return pd.DataFrame(rows), pd.concat(listed, ignore_index=True)
 
 
+# Columns of the consensus and its contrasts that are of halves of the cells.
+_OF_HALVES = (
+    "score_half0", "score_half1", "n_groups_half0", "n_groups_half1", "n_pairs", "n_specific",
+    "n_by_chance",
+)  # fmt: skip
+
+
+def without_halves(table: pd.DataFrame) -> pd.DataFrame:
+    """Return a table of a run whose halves are not known: what is of them is null, not 0."""
+    unknown = {name: table[name].dtype.kind for name in _OF_HALVES if name in table}
+    return table.assign(
+        **{
+            name: pd.Series(np.nan if kind == "f" else pd.NA, table.index).astype(
+                table[name].dtype if kind == "f" else "Int64"
+            )
+            for name, kind in unknown.items()
+        }
+    )
+
+
 def closest_categories(closest_category: np.ndarray, names: Sequence[str]) -> Any:
     """Return categories by name, a pandas string array: null for none (-1)."""
     return pd.array(np.array([*names, None], dtype=object)[closest_category], dtype="string")

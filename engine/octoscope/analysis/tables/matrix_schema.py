@@ -33,10 +33,14 @@ TOP_PAIRS = (
         "cells",
         "int64",
         "Cells that hold both genes; of mean cells and co-expression the smaller of the cells "
-        "that hold either",
+        "that hold either; null: the run was imported",
     ),
-    Column("value_half0", "float32", "Value from the first half of the cells alone"),
-    Column("value_half1", "float32", "Value from the second half of the cells alone"),
+    Column(
+        "value_half0", "float32", "Value from the first half of the cells alone; null: not known"
+    ),
+    Column(
+        "value_half1", "float32", "Value from the second half of the cells alone; null: not known"
+    ),
     *only_with(
         MOMENTS,
         Column(
@@ -60,7 +64,11 @@ OVER_DONORS = only_with(
 STATISTICS = (
     *ASKED,
     Column("n_genes", "int64", "Genes of the set that the model has"),
-    Column("n_cells", "int64", "Cells of both halves"),
+    Column(
+        "n_cells",
+        "int64",
+        "Cells of both halves; null, as all that is of cells and halves: the run was imported",
+    ),
     Column("n_cells_half0", "int64", "Cells of the first half"),
     Column("n_cells_half1", "int64", "Cells of the second half"),
     Column("min_cells", "int64", "Cells that must hold both genes of an eligible pair"),
@@ -155,7 +163,7 @@ MATRIX_TABLES = (
             *NAMES,
             Column("gene", "string", "Ensembl id of the query gene"),
             Column("gene_symbol", "string", "Its symbol"),
-            Column("cells", "int64", "Cells that hold the gene"),
+            Column("cells", "int64", "Cells that hold the gene; of a mean cell, which is one, 1"),
             Column(
                 "to_kept",
                 "float64",
@@ -198,7 +206,7 @@ MATRIX_TABLES = (
             *KEY,
             Column("value", "float32", "Value of the pair in the unit of the view"),
             Column("rank", "int32", "Rank among the keys of this query gene"),
-            Column("cells", "int64", "Cells that hold both genes"),
+            Column("cells", "int64", "Cells that hold both genes; null: the run was imported"),
             IN_NETWORK,
         ),
         when="edges",

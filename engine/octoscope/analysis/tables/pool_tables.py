@@ -97,7 +97,7 @@ def pool_finished(
     at = sorted({names.index(c) for c in categories})
     if len(at) < 2:
         raise InputError("--category", "a pool needs at least two categories", "name another")
-    cells = sum(sum(plan.categories[c].cells) for c in at)
+    cells = sum(plan.categories[c].n_cells or 0 for c in at)
     least = min_cells or default_min_cells(cells)
     chosen = PoolPlan(categories=at, min_cells=least)
     quarantined = {w for w in plan.matrix_work() if not run.has(w)}
