@@ -123,9 +123,7 @@ def times(m: Model, card: Card, precision: str) -> dict[str, float]:
 def row(m: Model, card: Card, precision: str) -> dict[str, Any]:
     """Return a line of the table; hours of a million cells through all layers."""
     t = times(m, card, precision)
-    wall = max(
-        ("product", t["product"]), ("exp", t["exp"]), ("memory", t["memory"]), key=lambda x: x[1]
-    )
+    wall = max(("product", "exp", "memory"), key=t.__getitem__)
     hours = m.layers * 1e6 / 3600
     return {
         "model": m.name, "card": card.name,
