@@ -52,7 +52,7 @@ def gene_search(results: Results, gene_set: str, view: str) -> Markup:
             "query": at.get_indexer(pd.Index(pairs["query"])).tolist(),
             "key": at.get_indexer(pd.Index(pairs["key"])).tolist(),
             "rank": pairs["rank"].tolist(),
-            "cells": pairs["cells"].tolist(),
+            "cells": [None if pd.isna(n) else int(n) for n in pairs["cells"]],
             "value": _short(pairs["value"]),
             "edge": edges.tolist(),
             "edges": labels,
