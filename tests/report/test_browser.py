@@ -70,7 +70,7 @@ def opened(page: Page, run: Path) -> list[str]:
 
 def test_figures_are_present_and_nothing_is_logged(page: Page, finished_run: Path) -> None:
     assert opened(page, finished_run) == []
-    for name in ("heatmap", "overlap", "reliability", "mass"):
+    for name in ("profile", "heatmap", "overlap", "reliability", "mass"):
         figure = page.locator(f"figure.{name} svg")
         assert figure.count() == 1
         box: Any = figure.bounding_box()
@@ -282,6 +282,13 @@ def test_names_from_data_are_text(page: Page, nasty_run: Path) -> None:
     text = page.locator("body").inner_text()
     assert NASTY[0] in text
     assert "<i>B2M</i>" in (page.locator("body").text_content() or "")
+    page.fill("#gene-name", "<i>b2m</i>")
+    page.press("#gene-name", "Enter")
+    page.wait_for_selector("#gene-pairs tbody tr")
+    assert page.locator(".gene-line").inner_text().startswith("<i>B2M</i> (ENSG")
+    assert page.locator("#gene-pairs").inner_text().count(NASTY[0]) > 1
+    assert page.locator("body img, body i, body b b").count() == 0
+    assert page.evaluate("window.hacked") is None
     titles = " ".join(page.locator("figure.heatmap svg text").all_text_contents())
     assert "$a_b$" in titles  # not set as mathematics
 
