@@ -8,11 +8,16 @@ from urllib.parse import quote
 
 from markupsafe import Markup
 
+from octoscope.report.embedded import block
 from octoscope.report.limits import Line
+
+LARGE = 200_000  # characters of a figure that stands compressed: some twenty panels
 
 
 def figure_of(svg: str, class_: str, method: str, name: str, caller: Callable[[], str]) -> Markup:
     """Return a figure with its caption and a link to how it is made.
+
+    A large one stands as compressed text, which the page's script unpacks when it has time.
 
     Parameters
     ----------
@@ -25,10 +30,15 @@ def figure_of(svg: str, class_: str, method: str, name: str, caller: Callable[[]
     caller
         The caption: the content of a Jinja ``call`` block.
     """
+    held: Markup = Markup(svg)
+    if len(svg) > LARGE:
+        held = block(svg, class_="svg") + Markup(
+            "<noscript>This figure needs JavaScript; its numbers are in the tables.</noscript>"
+        )
     return Markup(
         '<figure class="{}" data-name="{}"><div class="scroll" tabindex="0">{}</div><figcaption>{} '
         '<a href="#method-{}">How it is made</a>.</figcaption></figure>'
-    ).format(class_, name, Markup(svg), Markup(caller().strip()), method)
+    ).format(class_, name, held, Markup(caller().strip()), method)
 
 
 def folded(line: Line) -> Markup:
