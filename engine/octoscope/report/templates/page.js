@@ -214,7 +214,7 @@ async function showPairs(data, rows, answer, name) {
     if (values.length < 2) continue;
     const select = make("select", {}, make("option", {value: "", textContent: `all: ${HEADS[i]}`}), ...values.map(v => make("option", {value: v, textContent: v})));
     select.setAttribute("aria-label", HEADS[i]);
-    select.addEventListener("change", () => made.column(i).search(select.value === "" ? "" : `^${DataTable.util.escapeRegex(select.value)}$`, true, false).draw());
+    select.addEventListener("change", () => made.search.fixed(`pick-${i}`, select.value === "" ? null : (_, row) => String(row[i]) === select.value).draw());
     filters.append(select);
   }
   const button = make("button", {type: "button", textContent: "CSV"});
