@@ -70,7 +70,7 @@ def opened(page: Page, run: Path) -> list[str]:
 
 def test_figures_are_present_and_nothing_is_logged(page: Page, finished_run: Path) -> None:
     assert opened(page, finished_run) == []
-    for name in ("heatmap", "overlap", "reliability", "mass"):
+    for name in ("profile", "heatmap", "overlap", "reliability", "mass"):
         figure = page.locator(f"figure.{name} svg")
         assert figure.count() == 1
         box: Any = figure.bounding_box()
@@ -138,6 +138,12 @@ def test_a_gene_is_looked_up_over_all_top_pairs(page: Page, finished_run: Path) 
         assert f"it attends to a gene in {to}, and a gene attends to it in {by}" in line
     info = page.locator("#gene-answer .dt-info").inner_text()
     assert f"of {to + by} rows" in info
+    for direction in ("ascending", "descending"):
+        page.locator("#gene-pairs thead th", has_text="rank").click()
+        page.wait_for_selector(f"#gene-pairs th[aria-sort={direction}]")
+    ranks = [int(x) for x in page.locator("#gene-pairs tbody td:nth-child(8)").all_inner_texts()]
+    assert ranks == sorted(ranks, reverse=True)
+    assert ranks[0] > 9
     page.select_option("select[aria-label=direction]", "attends to")
     assert f"of {to} rows (of {to + by})" in page.locator("#gene-answer .dt-info").inner_text()
     with page.expect_download() as got:
@@ -213,7 +219,7 @@ FAULTS = """([width, paper]) => {
   for (const e of document.querySelectorAll("body *")) {
     const box = e.getBoundingClientRect();
     if (!box.width || !e.checkVisibility()) continue;
-    const within = !paper && e.closest(".scroll, .dt-layout-table");
+    const within = !paper && e.closest(".scroll, .dt-layout-table") && !e.closest("table.wide");
     if (box.right > width + 1 && !within && !e.closest("thead, datalist")) {
       found.push(`${e.tagName} ${e.id} ${e.className} ends at ${box.right}`);
     }
@@ -238,9 +244,8 @@ def test_nothing_is_lost_on_a_narrow_screen_or_on_paper(
     page.emulate_media(media=media)
     try:
         opened(page, finished_run)
-        if media == "print":
-            page.evaluate("dispatchEvent(new Event('beforeprint'))")
-            assert page.locator("details:not([open])").count() == 0
+        page.evaluate("dispatchEvent(new Event('beforeprint'))")
+        assert page.locator("details:not([open])").count() == 0
         assert page.evaluate("document.documentElement.scrollWidth") <= width
         assert page.evaluate(FAULTS, [width, media == "print"]) == []
         wide = page.locator("#model-1 table.wide td").first
@@ -282,6 +287,15 @@ def test_names_from_data_are_text(page: Page, nasty_run: Path) -> None:
     text = page.locator("body").inner_text()
     assert NASTY[0] in text
     assert "<i>B2M</i>" in (page.locator("body").text_content() or "")
+    page.fill("#gene-name", "<i>b2m</i>")
+    page.press("#gene-name", "Enter")
+    page.wait_for_selector("#gene-pairs tbody tr")
+    assert page.locator(".gene-line").inner_text().startswith("<i>B2M</i> (ENSG")
+    page.select_option("select[aria-label=category]", NASTY[0])
+    shown = page.locator("#gene-pairs tbody td:nth-child(4)").all_inner_texts()
+    assert set(shown) == {NASTY[0]}
+    assert page.locator("body img, body i, body b b").count() == 0
+    assert page.evaluate("window.hacked") is None
     titles = " ".join(page.locator("figure.heatmap svg text").all_text_contents())
     assert "$a_b$" in titles  # not set as mathematics
 

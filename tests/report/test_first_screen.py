@@ -85,7 +85,7 @@ def test_agreement_has_n_null_and_interval() -> None:
     }  # fmt: skip
     text = said(ROW | {f"agreement_{k}": v for k, v in agreed.items()})["Other models"]
     assert "Closest is other: the 50 strongest pairs have there a median quantile of 0.20" in text
-    assert "over 8 comparisons (0.10 to 0.30), the null 0.50; 3 have q < 0.05." in text
+    assert "over 8 comparisons (0.10 to 0.30), the null 0.50; q is below 0.05 in 3." in text
     assert "50 pairs: 0.10 (95 % interval 0.050 to 0.20; null 0.40 to 0.60; q < 0.0001)" in text
 
 

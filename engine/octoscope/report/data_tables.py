@@ -14,7 +14,7 @@ from markupsafe import Markup
 from octoscope.report.embedded import block
 
 READ = 25  # rows that stand in the page itself
-MOST = 3_000  # rows that the page holds of a table: sixty layers have thousands of pairs of layers
+MOST = 2_000  # rows that the page holds of a table: sixty layers have thousands of pairs of layers
 WIDE = 7  # columns from which a narrow page or paper shows each row as a block
 
 Row = Mapping[str, Any]

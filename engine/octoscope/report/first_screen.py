@@ -114,8 +114,9 @@ def headline(rows: list[Row], why: str | None, network: bool) -> list[str]:
     saturated = totals(rows, "n_saturated")[0]
     if saturated:
         said.append(
-            f"{saturated:,} of {number(matrices, 'matrix', 'matrices')} saturated: overlap and "
-            "agreement of these say little."
+            f"{saturated:,} of {number(matrices, 'matrix', 'matrices')} "
+            f"{'is' if saturated == 1 else 'are'} saturated: there, overlap and agreement say "
+            "little."
         )
     if matrices > halves:
         said.append(f"Of {matrices - halves:,} matrices the reliability is not defined.")
@@ -181,7 +182,7 @@ def _strongest(row: Row) -> str:
         f"{place}: {found}. {null}, so it is {figure(row['fold_over_null'])} times the null, "
         f"q {p_text(row['q'])}. It is the strongest of "
         f"{number(row['n_tested'], 'matrix', 'matrices')} by q, then by this ratio; "
-        f"{count(row['n_enriched'])} of them have q < 0.05."
+        f"q is below 0.05 in {count(row['n_enriched'])}."
     )
 
 
@@ -203,7 +204,7 @@ def _agreement(row: Row) -> str:
         f"Closest is {a['eval_model']}: the {count(a['k'])} strongest pairs have there a median "
         f"quantile of {figure(a['median_quantile'])} over {number(int(a['n']), 'comparison')} "
         f"({figure(a['smallest'])} to {figure(a['largest'])}), the null "
-        f"{figure(a['null_median'])}; {count(a['n_significant'])} have q < 0.05."
+        f"{figure(a['null_median'])}; q is below 0.05 in {count(a['n_significant'])}."
     )
     if a["best_category"] is None or a["best_category"] != a["best_category"]:
         return text

@@ -19,7 +19,7 @@ from octoscope.results.model_findings import shown_as
 from octoscope.results.run_results import Results
 from octoscope.run_plan.values import COEXPRESSION, ModelPlan
 
-MOST = 400_000  # pairs that a page holds: about 4 MB
+MOST = 250_000  # pairs that a page holds: about 2.5 MB
 _MATRIX = ["model", "category", "layer", "gene_set", "view"]
 _COEXPRESSION = "quantile_" + COEXPRESSION  # start of the columns of the consensus networks
 

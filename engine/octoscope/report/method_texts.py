@@ -112,7 +112,7 @@ METHODS: dict[str, tuple[str, tuple[str, ...]]] = {
         ),
     ),
     "mass": (
-        "Where attention goes",
+        "Attention mass",
         (
             "Share of the attention of a query gene on accumulated genes (kept), on other genes "
             "(outside) and on special tokens: the mean over query genes, cells as weights. Shares "

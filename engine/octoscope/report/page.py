@@ -15,8 +15,8 @@ from octoscope.report.data_tables import PageTables
 from octoscope.report.embedded import table_library
 from octoscope.report.gene_search import gene_search
 from octoscope.report.method_texts import METHODS, term
-from octoscope.report.page_parts import figure_of, folded, gene_link
-from octoscope.report.rows import FILTERS, chosen, edge_text, records
+from octoscope.report.page_parts import figures_of, folded, gene_link
+from octoscope.report.rows import FILTERS, chosen, edge_text, gigabytes, records
 from octoscope.results.layer_profile import MEASURES, layer_profile
 from octoscope.results.model_findings import SATURATED, shown_as
 from octoscope.results.run_results import Results
@@ -62,8 +62,8 @@ def page(results: Results, gene_set: str | None = None, view: str | None = None)
     env.filters |= FILTERS
     tables = PageTables()
     env.globals |= {
-        "table": tables.table, "table_labels": tables.labels, "figure": figure_of,
-        "folded": folded, "gene": gene_link, "term": term,
+        "table": tables.table, "table_labels": tables.labels,
+        "figure": figures_of(results.plan).figure, "folded": folded, "gigabytes": gigabytes, "gene": gene_link, "term": term,
     }  # fmt: skip
     template = env.get_template("report.html.j2")
     return template.render(**_content(results, gene_set or sets[0], view or plan.views[0])).encode()

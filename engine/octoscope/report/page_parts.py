@@ -3,32 +3,60 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from typing import Any
 from urllib.parse import quote
 
 from markupsafe import Markup
 
+from octoscope.report.embedded import block
 from octoscope.report.limits import Line
+from octoscope.run_plan.values import Plan
+
+LARGE = 200_000  # characters of a figure that stands compressed: some twenty panels
+LARGE_OF_MANY = 20_000  # the same on a page of many figures
+MANY = 100  # models times categories
 
 
-def figure_of(svg: str, class_: str, method: str, name: str, caller: Callable[[], str]) -> Markup:
-    """Return a figure with its caption and a link to how it is made.
+@dataclass(frozen=True)
+class PageFigures:
+    """Writes the figures of one page; ``large``: characters from which one stands compressed."""
 
-    Parameters
-    ----------
-    svg
-        The figure, as the functions of the report draw it.
-    method
-        Its key among the methods of the page.
-    name
-        Name of the file that the figure is downloaded as.
-    caller
-        The caption: the content of a Jinja ``call`` block.
-    """
-    return Markup(
-        '<figure class="{}" data-name="{}"><div class="scroll" tabindex="0">{}</div><figcaption>{} '
-        '<a href="#method-{}">How it is made</a>.</figcaption></figure>'
-    ).format(class_, name, Markup(svg), Markup(caller().strip()), method)
+    large: int = LARGE
+
+    def figure(
+        self, svg: str, class_: str, method: str, name: str, caller: Callable[[], str]
+    ) -> Markup:
+        """Return a figure with its caption and a link to how it is made.
+
+        A large one stands as compressed text, which the page's script unpacks when it has time.
+
+        Parameters
+        ----------
+        svg
+            The figure, as the functions of the report draw it.
+        method
+            Its key among the methods of the page.
+        name
+            Name of the file that the figure is downloaded as.
+        caller
+            The caption: the content of a Jinja ``call`` block.
+        """
+        held: Markup = Markup(svg)
+        if len(svg) > self.large:
+            held = block(svg, class_="svg") + Markup(
+                "<noscript>This figure needs JavaScript; its numbers are in the tables.</noscript>"
+            )
+        return Markup(
+            '<figure class="{}" data-name="{}"><div class="scroll" tabindex="0">{}</div>'
+            '<figcaption>{} <a href="#method-{}">How it is made</a>.</figcaption></figure>'
+        ).format(class_, name, held, Markup(caller().strip()), method)
+
+
+def figures_of(plan: Plan) -> PageFigures:
+    """Return the writer of figures for the page of a run."""
+    many = len(plan.models) * len(plan.categories) > MANY
+    return PageFigures(LARGE_OF_MANY if many else LARGE)
 
 
 def folded(line: Line) -> Markup:

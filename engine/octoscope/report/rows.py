@@ -82,6 +82,11 @@ def count(value: Any) -> str:
     return UNKNOWN if _unknown(value) else f"{int(value):,}"
 
 
+def gigabytes(n: Any) -> str:
+    """Format a number of bytes."""
+    return UNKNOWN if _unknown(n) else f"{figure(n / 1e9)} GB"
+
+
 def p_value(value: Any) -> Markup | str:
     """Format a p-value; no p is ever shown as 0."""
     if _unknown(value):

@@ -102,14 +102,22 @@ async function savePng(svg, name) {
 
 function addFigureTools() {
   for (const figure of document.querySelectorAll("figure[data-name]")) {
-    const svg = figure.querySelector("svg"), name = figure.dataset.name;
+    const name = figure.dataset.name, drawn = () => figure.querySelector("svg");
     const asSvg = make("button", {type: "button", textContent: "SVG"});
     const asPng = make("button", {type: "button", textContent: "PNG"});
     asSvg.setAttribute("aria-label", `Download SVG: ${name}`);
     asPng.setAttribute("aria-label", `Download PNG: ${name}`);
-    asSvg.addEventListener("click", () => save(svgText(svg), "image/svg+xml", `${name}.svg`));
-    asPng.addEventListener("click", () => savePng(svg, name));
+    asSvg.addEventListener("click", () => save(svgText(drawn()), "image/svg+xml", `${name}.svg`));
+    asPng.addEventListener("click", () => savePng(drawn(), name));
     figure.append(make("div", {className: "tools"}, asSvg, asPng));
+  }
+}
+
+async function unpackFigures() {
+  for (const held of document.querySelectorAll("script.svg")) {
+    const svg = await unpacked(held);
+    held.closest(".scroll").innerHTML = svg; // drawn and escaped when the page was made
+    await new Promise(resolve => setTimeout(resolve));
   }
 }
 
@@ -206,7 +214,7 @@ async function showPairs(data, rows, answer, name) {
     if (values.length < 2) continue;
     const select = make("select", {}, make("option", {value: "", textContent: `all: ${HEADS[i]}`}), ...values.map(v => make("option", {value: v, textContent: v})));
     select.setAttribute("aria-label", HEADS[i]);
-    select.addEventListener("change", () => made.column(i).search(select.value === "" ? "" : `^${DataTable.util.escapeRegex(select.value)}$`, true, false).draw());
+    select.addEventListener("change", () => made.search.fixed(`pick-${i}`, select.value === "" ? null : (_, row) => String(row[i]) === select.value).draw());
     filters.append(select);
   }
   const button = make("button", {type: "button", textContent: "CSV"});
@@ -247,5 +255,5 @@ let closed = [];
 addEventListener("beforeprint", () => { closed = folds(); closed.forEach(d => { d.open = true; }); });
 addEventListener("afterprint", () => closed.forEach(d => { d.open = false; }));
 
-if ("DecompressionStream" in window) { addTableTools(); startGeneSearch(); }
+if ("DecompressionStream" in window) { addTableTools(); startGeneSearch(); unpackFigures(); }
 addFigureTools();

@@ -1,0 +1,75 @@
+"""Data of the gene search: complete, or with a word on what it lacks."""
+
+from __future__ import annotations
+
+import base64
+import gzip
+import json
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+from octoscope.errors import InputError
+from octoscope.report import gene_search as module
+from octoscope.report.gene_search import gene_search
+from octoscope.results.run_results import Results
+
+
+def data_of(results: Results) -> dict[str, Any]:
+    found = re.search(r'id="gene-data">([^<]+)<', gene_search(results, "panel", "marginal"))
+    assert found
+    body: dict[str, Any] = json.loads(gzip.decompress(base64.b64decode(found[1])))
+    return body
+
+
+def test_all_top_pairs_are_held_with_the_sources_of_their_edges(finished_run: Path) -> None:
+    results = Results.open(finished_run)
+    data = data_of(results)
+    top = results.topk("tiny").query("part == 'total'")
+    assert data["left_out"] == ""
+    assert sum(data["sizes"]) == len(data["query"]) == len(top)
+    assert len(data["matrices"]) == 8  # 2 categories x 2 layers x 2 views
+    genes = [gene for gene, _ in data["genes"]]
+    matrix = data["matrices"][0]
+    names = ["model", "category", "layer", "gene_set", "view"]
+    mine = top[(top[names] == matrix).all(axis=1)].sort_values("rank", kind="stable")
+    n = data["sizes"][0]
+    assert [genes[i] for i in data["query"][:n]] == mine["query"].tolist()
+    assert [genes[i] for i in data["key"][:n]] == mine["key"].tolist()
+    said = [data["edges"][i] for i in data["edge"]]
+    assert said.count("OmniPath") == (top["in_network"] == True).sum() > 0  # noqa: E712
+    assert said.count("–") == top["in_network"].isna().sum()
+    # LYZ is found although the page shows 15 pairs of a category
+    assert "LYZ" in dict(data["genes"]).values()
+
+
+def test_what_the_page_cannot_hold_is_said(
+    finished_run: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    results = Results.open(finished_run)
+    monkeypatch.setattr(module, "MOST", 300)
+    data = data_of(results)
+    assert data["left_out"] == (
+        "Held here: gene set panel and view marginal. All pairs of the run: topk/."
+    )
+    assert {matrix[4] for matrix in data["matrices"]} == {"marginal"}
+    monkeypatch.setattr(module, "MOST", 40)
+    data = data_of(results)
+    assert "of each matrix the pairs of rank 10 or better" in data["left_out"]
+    assert max(data["rank"]) <= 10
+
+
+def test_a_network_that_cannot_be_read_leaves_edges_without_sources(
+    finished_run: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Red: edges that the tables know are shown as no edges."""
+
+    def gone(*_: object) -> None:
+        raise InputError("network", "is gone", "bring it back")
+
+    monkeypatch.setattr(module, "open_view", gone)
+    data = data_of(Results.open(finished_run))
+    assert set(data["edges"]) <= {"yes", "no", "–"}
+    assert "yes" in data["edges"]
+    assert "cannot be read" in data["sources"]
