@@ -101,7 +101,7 @@ def compare(links: Links, split: Split, sample: int) -> None:
     pairs = list(zip(a[chosen].tolist(), b[chosen].tolist(), strict=True))
     for rule, (cpu, values) in by_networkx(topology, pairs).items():
         ours = mine[rule]
-        error = np.abs(ours[1][chosen] - values).max() / np.abs(values).max()
+        error = np.abs(ours[1][chosen] - values).max() / max(np.abs(values).max(), 1e-12)
         ratio = (cpu / sample) / (ours[0] / len(a))
         print(f"{rule}: {ratio:.0f} times less processor time per pair; largest difference "
               f"{error:.1e} of the largest value")  # fmt: skip

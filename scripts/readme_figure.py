@@ -1,4 +1,4 @@
-"""Draw the figure of the README: python scripts/readme_figure.py RUN (a run of the demonstration)."""
+"""Draw the figure of the README from a demonstration: python scripts/readme_figure.py RUN."""
 
 from __future__ import annotations
 

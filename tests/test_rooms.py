@@ -42,6 +42,10 @@ ALLOWED: dict[str, set[str]] = {
     },
     "gnn": {"digests", "errors", "models", "octopus", "output_files", "safe_pickle"},
     "link_prediction": {"errors", "gnn", "json_values", "octopus", "output_files"},
+    "gnn_training": {
+        "bounded_reads", "config", "digests", "errors", "gnn", "json_values", "link_prediction",
+        "output_files",
+    },
     "analysis": {
         "attention", "row_blocks", "config", "errors", "gnn", "jit", "octopus", "run_plan",
     },
@@ -155,6 +159,8 @@ WRITERS = {
     "gnn/embeddings.py": "embeddings in a cache of the user",
     "gnn/gnn_checkpoint.py": "a checkpoint of a graph neural network",
     "gnn/graph_folder.py": "a graph as arrays",
+    "gnn_training/train.py": "the account of a training",
+    "gnn_training/train_state.py": "the state of a training",
     "link_prediction/evaluation_files.py": "an evaluation of link prediction",
     "octopus/directory.py": "a network directory",
     "octopus/network_export.py": "a network for another program",
@@ -228,7 +234,19 @@ def test_the_rules_are_those_of_the_page() -> None:
 @pytest.mark.parametrize(
     ("library", "rooms"),
     [
-        ("torch", {"attention", "gnn", "models", "extract", "planning", "probe", "safe_pickle"}),
+        (
+            "torch",
+            {
+                "attention",
+                "gnn",
+                "gnn_training",
+                "models",
+                "extract",
+                "planning",
+                "probe",
+                "safe_pickle",
+            },
+        ),
         ("jinja2", {"report"}),
         ("typer", {"cli"}),
     ],

@@ -69,11 +69,30 @@ def test_pagerank_is_that_of_networkx(n: int, m: int, dimensions: int) -> None:
     of = {x: nx.pagerank(graph, 0.85, {x: 1}, tol=1e-12, max_iter=1000) for x in starts.tolist()}
     expected = np.array([of[x][y] for x, y in zip(a.tolist(), b.tolist(), strict=True)])
     k = np.maximum(topology.degree, 1)
+    error = topology.pagerank_error(len(starts))
     # eigenvectors are accurate to 1e-6 of an entry
-    assert (np.abs(found - expected) <= (topology.pagerank_error + 1e-6) * (k[b] / k[a]) ** 0.5
+    assert (np.abs(found - expected) <= (error + 1e-6) * (k[b] / k[a]) ** 0.5
             ).all()  # fmt: skip
-    assert topology.pagerank_error < 1e-3
+    assert error < 1e-3
     assert np.corrcoef(found, expected)[0, 1] > 0.9999
+
+
+def test_pagerank_of_too_much_work_has_fewer_steps_and_says_so(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    topology = Topology(random_adjacency(700, 2400), 5)
+    rule = ("personalised_pagerank",)
+    a, b = np.repeat([3, 5], 600), np.tile(np.arange(10, 610), 2)
+    exact = topology.scores(a, b, rule)[rule[0]]
+    assert topology.steps(2) > 3
+    monkeypatch.setattr(topology_scores, "_WORK", 0)
+    assert topology.steps(2) == 3
+    found = topology.scores(a, b, rule)[rule[0]]
+    k = np.maximum(topology.degree, 1)
+    error = topology.pagerank_error(2)
+    assert (np.abs(found - exact) <= (error + 1e-3) * (k[b] / k[a]) ** 0.5).all()
+    assert np.abs(found - exact).max() > 1e-5
+    assert error > 1e-3
 
 
 def test_spectral_rules_are_the_best_approximation_of_their_rank(

@@ -85,6 +85,13 @@ def graph_(
     ],
     target: Annotated[Path, typer.Argument(help="Folder to make")],
     data: Data = None,
+    structure: Annotated[
+        bool,
+        typer.Option(
+            "--structure",
+            help="Add degrees and spectral coordinates of training edges to the features",
+        ),
+    ] = False,
 ) -> None:
     """Write a graph as arrays that open at once: features, edges, splits, names, digests."""
     from octoscope.errors import InputError
@@ -94,6 +101,10 @@ def graph_(
     graph, identifiers = open_with_identifiers(source, None, data)
     if identifiers is None:
         raise InputError(source, "is such a folder already", "use it as it is")
+    if structure:
+        from octoscope.gnn_training.structural_features import with_structure
+
+        graph = with_structure(graph)
     write_graph(graph, identifiers, target)
     said = graph.summary()
     out.print(
@@ -210,6 +221,27 @@ def relations(
             f"{row.null_low:.3f} to {row.null_high:.3f}", f"{row.p:.4g}", f"{row.q:.4g}",
         )  # fmt: skip
     out.print(table)
+
+
+@app.command()
+def train(
+    config: Annotated[Path, typer.Argument(help="YAML of settings; see docs/gnn.md")],
+    graph: Annotated[str, typer.Option("--graph", help="As in `gnn inspect`")],
+    target: Annotated[Path, typer.Option("--out", help="New, or of a training to go on with")],
+    data: Data = None,
+) -> None:
+    """Train a graph neural network on the links of a graph; goes on where it was stopped."""
+    from octoscope.gnn.open_graph import open_graph
+    from octoscope.gnn_training.train import train as train_
+    from octoscope.gnn_training.train_config import load_train_config
+    from octoscope.output_files import require_outside
+
+    require_outside(target, [config, *([] if graph == "demo" else [graph])])
+    made = train_(
+        open_graph(graph, None, data), load_train_config(config), target,
+        lambda line: out.print(escape(line), soft_wrap=True),
+    )  # fmt: skip
+    out.print(escape(str(made)), soft_wrap=True)
 
 
 @app.command()

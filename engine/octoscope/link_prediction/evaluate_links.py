@@ -170,7 +170,8 @@ def evaluate_links(
                       for how, part in sets],
         "test_edges": found["test"].total,
         "floors": list(asked_floors),
-        "pagerank_error": topology.pagerank_error if "personalised_pagerank" in rules else None,
+        "pagerank_error": topology.pagerank_error(len(np.unique(a)))
+        if "personalised_pagerank" in rules else None,
         "checkpoints": [{"name": c.name, "sha256": c.digest, "test_edges_seen": c.seen.share,
                          "signs": c.knows_signs} for c in opened],
         "conflicting_signs": conflicting,

@@ -15,7 +15,7 @@ U is the symmetric adjacency, k its degrees, N(x) the neighbours of x.
 ============================ ==================================================================
 
 The first steps of personalised PageRank (three or more) are exact. The rest of the series is summed
-over the leading eigenvectors; :attr:`Topology.pagerank_error` bounds what they leave out. Sources
+over the leading eigenvectors; :meth:`Topology.pagerank_error` bounds what they leave out. Sources
 of pairs are taken in blocks, so memory grows with the block and not with the pairs.
 """
 
@@ -42,7 +42,11 @@ RULES = (
 )  # fmt: skip
 _PATHS = RULES[2:7]
 STAY = 0.85  # probability that the walk of PageRank goes on
-_ERROR, _MOST_STEPS = 1e-3, 20  # of PageRank, beyond which steps are summed over eigenvectors
+_ERROR, _MOST_STEPS, _WORK = (
+    1e-3,
+    20,
+    2e11,
+)  # of PageRank, beyond which steps are summed over eigenvectors
 _SOURCES = 256  # at once: rows of a dense block
 _ENTRIES = 1 << 22  # neighbours of targets at once
 
@@ -92,19 +96,27 @@ class Topology:
         """Leading singular vectors of the scaled directed adjacency."""
         return directed_spectrum(self.adjacency, self.dimensions)
 
-    @cached_property
-    def steps(self) -> int:
-        """Number of steps of PageRank's walk that are summed exactly."""
-        return next(t for t in range(3, _MOST_STEPS + 1) if self._left(t) < _ERROR or
-                    t == _MOST_STEPS)  # fmt: skip
+    def steps(self, sources: int) -> int:
+        """Return the number of steps of PageRank's walk that are summed exactly.
 
-    @property
-    def pagerank_error(self) -> float:
-        """Largest error of a personalised PageRank between vertices of equal degree.
+        So many that :meth:`pagerank_error` is below 0.001, at most 20. Steps beyond the third cost
+        a product of the adjacency per source; at most 2e11 multiplications are spent on them.
+        """
+        cost = max(sources * self.near.nnz, 1)
+        most = min(_MOST_STEPS, 3 + int(_WORK // cost))
+        return next((t for t in range(3, most) if self._left(t) < _ERROR), most)
+
+    def pagerank_error(self, sources: int) -> float:
+        """Return the largest error of a PageRank between vertices of equal degree.
 
         For others it is this times the root of degree of target / degree of source.
+
+        Parameters
+        ----------
+        sources
+            Number of distinct source vertices that are asked about at once.
         """
-        return self._left(self.steps)
+        return self._left(self.steps(sources))
 
     def _left(self, steps: int) -> float:
         left = np.array([min(self.spectrum.left_out, 1.0)])
@@ -144,6 +156,7 @@ class Topology:
         shared = {rule: weight for rule, weight in shared.items() if rule in rules}
         out = {rule: np.zeros(len(a)) for rule in rules}
         starts, first = np.unique(a, return_index=True)
+        steps = self.steps(len(starts)) if "personalised_pagerank" in rules else 0
         bounds = np.append(first, len(a))
         by_inverse, by_root = (_by_rows(self.near, w) for w in (inverse, root))
         for lo in range(0, len(starts), _SOURCES):
@@ -157,7 +170,7 @@ class Topology:
                     out[rule][pairs] = values
             if "personalised_pagerank" in out:
                 out["personalised_pagerank"][pairs] = self._pagerank(
-                    ends, (ends @ by_inverse).toarray(), row, a[pairs], target
+                    ends, (ends @ by_inverse).toarray(), row, a[pairs], target, steps
                 )
             if "l3" in out:
                 block = (ends @ by_root).toarray()
@@ -189,8 +202,9 @@ class Topology:
         return out
 
     def _pagerank(
-        self, ends: sparse.csr_array, two: np.ndarray, row: np.ndarray, a: np.ndarray, b: np.ndarray
-    ) -> np.ndarray:
+        self, ends: sparse.csr_array, two: np.ndarray, row: np.ndarray, a: np.ndarray,
+        b: np.ndarray, steps: int,
+    ) -> np.ndarray:  # fmt: skip
         """Return ``sum over t of (1 - STAY) STAY^t P^t(a, b)`` with ``P = D^-1 U``.
 
         ``P = D^-1/2 S D^1/2``, so ``P^t(x, y) = sqrt(k_y / k_x) sum_j l_j^t v_xj v_yj``.
@@ -205,16 +219,18 @@ class Topology:
             [pairs] rows of these two.
         a, b
             [pairs] vertices.
+        steps
+            Number that is summed exactly.
         """
         inverse = 1 / np.maximum(self.degree, 1)
         walk = STAY * _entries(ends, row, b) + STAY**2 * two[row, b]
-        for t in range(3, self.steps):
+        for t in range(3, steps):
             two = (self.near @ (two * inverse.astype(np.float32)).T).T
             walk += STAY**t * two[row, b]
         (last,) = self._reach(two, row, b, [inverse])
-        walk += STAY**self.steps * last
+        walk += STAY**steps * last
         vectors = self.spectrum.vectors
-        rest = products(vectors * _tail(self.spectrum.values, self.steps), vectors, a, b)
+        rest = products(vectors * _tail(self.spectrum.values, steps), vectors, a, b)
         return (1 - STAY) * walk * inverse[a] + np.sqrt(self.degree[b] * inverse[a]) * rest
 
 

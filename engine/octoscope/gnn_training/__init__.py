@@ -1,0 +1,1 @@
+"""Trains graph neural networks on the links of a network, restartably."""

@@ -1,0 +1,255 @@
+"""Trains a model on the links of a graph; stops early; goes on where it was stopped."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch_geometric import EdgeIndex
+
+from octoscope.errors import InputError
+from octoscope.gnn.encoders import encoder_of
+from octoscope.gnn.gnn_checkpoint import Checkpoint, open_checkpoint, write_checkpoint
+from octoscope.gnn.graph import SPLITS, GnnGraph
+from octoscope.gnn.head_weights import head_of
+from octoscope.gnn_training.structural_features import LEARNED, message_edges
+from octoscope.gnn_training.train_config import TrainConfig
+from octoscope.gnn_training.train_state import TrainState, load_state, save_state
+from octoscope.gnn_training.trained_model import Model, loss_of
+from octoscope.json_values import hash_json, to_json
+from octoscope.link_prediction.link_metrics import auc, relation_weighted
+from octoscope.link_prediction.links import Links, links_of
+from octoscope.link_prediction.negatives import Positives, draw_negatives, positives_of
+from octoscope.link_prediction.splits import Split
+from octoscope.output_files import new_file
+
+CHECKPOINT = "checkpoint"
+Say = Callable[[str], None]
+
+
+@dataclass(frozen=True)
+class _Pairs:
+    """Edges and their negatives, edges first."""
+
+    src: torch.Tensor
+    dst: torch.Tensor
+    relation: torch.Tensor
+    of: torch.Tensor
+    positives: int
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Hide what torch says of its sparse tensors whenever torch-geometric makes one."""
+    with warnings.catch_warnings():
+        for text in ("Sparse invariant checks", "Sparse CS"):
+            warnings.filterwarnings("ignore", message=text)
+        yield
+
+
+@_quiet()
+def train(
+    graph: GnnGraph, config: TrainConfig, folder: str | Path, say: Say = lambda _: None
+) -> Path:
+    """Train, or go on with a training, and write its best checkpoint.
+
+    An epoch is one step. It learns from the share ``config.learned`` of the training pairs; the
+    other ones carry messages. At a validation all training edges carry messages, as when the
+    checkpoint is evaluated. A training that was stopped at any moment gives the same numbers as one
+    that was not.
+
+    Parameters
+    ----------
+    graph
+        With a split; see :func:`octoscope.gnn_training.structural_features.with_structure`.
+    folder
+        New, or of a training with the same settings and graph.
+    say
+        Is given a line per validation.
+
+    Returns
+    -------
+    Path
+        The checkpoint's folder, ``folder/checkpoint``.
+
+    Raises
+    ------
+    InputError
+        If the graph has no split or no relations for a head that needs them, its features know the
+        edges that would be learned from, the folder is of another training, or a loss is not
+        finite.
+    """
+    target = Path(folder)
+    _require_fit(graph, config)
+    belongs = hash_json([config.model_dump(mode="json"), graph.digests])
+    links = links_of(graph)
+    passing = message_edges(graph, config.learned)
+    in_training = np.asarray(graph.split) == SPLITS.index("train")
+    divided = np.where(passing, 1, np.where(in_training, 2, 0)).astype(np.uint8)
+    learning = Split("learned", divided, {}, belongs)
+    positives = positives_of(links, learning, "val")
+    stated = Split("graph", np.asarray(graph.split, np.uint8), {}, belongs)
+    asked = positives_of(links, stated, "val", config.validation)
+    for name, part in (("to learn from", positives), ("of validation", asked)):
+        if not len(part.src):
+            raise InputError(graph.made_from, f"has no edge {name}", "give another split")
+    validation = _pairs(links, stated, asked, config.negatives, 0, 0)
+
+    torch.manual_seed(config.seed)
+    x = torch.from_numpy(np.array(graph.x, np.float32))
+    model = Model(config, x.shape[1], graph.relations)
+    _start_from(model, config)
+    learned = [p for p in model.parameters() if p.requires_grad]
+    optimiser = torch.optim.Adam(learned, config.learning_rate, weight_decay=config.weight_decay)
+    schedule = torch.optim.lr_scheduler.OneCycleLR(
+        optimiser, config.learning_rate, total_steps=config.epochs
+    )
+    state = load_state(target, model, optimiser, schedule, belongs)
+    if state is None:
+        state = TrainState(0, [], {}, -1.0, 0)
+    else:
+        say(f"goes on after epoch {state.epoch}")
+    messages, everything = (_edges(links, rows) for rows in (passing, in_training))
+    weight = _weights(positives, config.relation_weight)
+    while not _ended(state, config):
+        drawn = _pairs(links, learning, positives, config.negatives, config.seed + 1, state.epoch)
+        loss = _step(model, x, messages, drawn, weight, config)
+        optimiser.zero_grad()
+        loss.backward()
+        optimiser.step()
+        schedule.step()
+        state.epoch += 1
+        if state.epoch % config.validate_every == 0 or state.epoch == config.epochs:
+            _validate(model, x, everything, validation, state, loss.item(), schedule, say)
+            save_state(target, state, model, optimiser, schedule, belongs)
+    return _finish(target, graph, model, config, state)
+
+
+def _require_fit(graph: GnnGraph, config: TrainConfig) -> None:
+    knows = any(name.startswith("source coordinate") for name in graph.vertex_features)
+    if knows and config.learned > LEARNED:
+        raise InputError("learned", f"is {config.learned}, features know all but {LEARNED} of the "
+                         "training pairs", f"give at most {LEARNED}")  # fmt: skip
+    relational = config.head not in ("dot_product", "attention", "mlp")
+    if relational and not graph.relations:
+        raise InputError(f"head {config.head}", f"needs relations, {graph.made_from} has none",
+                         "take dot_product, attention or mlp")  # fmt: skip
+
+
+def _pairs(
+    links: Links, split: Split, positives: Positives, how: str, seed: int, epoch: int
+) -> _Pairs:
+    negatives = draw_negatives(links, split, positives, how, seed, epoch)
+    relation = np.concatenate([positives.relation, positives.relation[negatives.of]])
+    src = np.concatenate([positives.src, negatives.src])
+    dst = np.concatenate([positives.dst, negatives.dst])
+    a, b, r, of = (torch.from_numpy(v) for v in (src, dst, relation, negatives.of))
+    return _Pairs(a, b, r, of, len(positives.src))
+
+
+def _weights(positives: Positives, power: float) -> torch.Tensor:
+    """Return [positives] float32: 1 / count of the relation to a power, 1 on average."""
+    count = np.bincount(positives.relation)[positives.relation].astype(float)
+    weight = count**-power
+    return torch.from_numpy((weight / weight.mean()).astype(np.float32))
+
+
+def _edges(links: Links, rows: np.ndarray) -> Any:
+    """Return the edges of [edges] bool, sorted by target: products of a sparse matrix."""
+    both = torch.from_numpy(np.stack([links.src[rows], links.dst[rows]]))
+    edges = EdgeIndex(both.contiguous(), sparse_size=(links.n, links.n))
+    return edges.sort_by("col").values.fill_cache_()
+
+
+def _raw(model: Model, x: torch.Tensor, edges: Any, pairs: _Pairs) -> tuple[Any, torch.Tensor]:
+    head = model.scorer()
+    of = head.vertices(model.encoder(x, edges))
+    return head, head.raw(of, pairs.src, pairs.dst, pairs.relation)
+
+
+def _step(
+    model: Model, x: torch.Tensor, edges: Any, pairs: _Pairs, weight: torch.Tensor,
+    config: TrainConfig,
+) -> torch.Tensor:  # fmt: skip
+    model.train()
+    head, raw = _raw(model, x, edges, pairs)
+    loss = loss_of(head, raw, pairs.of, weight, config.margin, pairs.relation)
+    if not torch.isfinite(loss):
+        raise InputError("learning_rate", f"of {config.learning_rate} gives a loss of "
+                         f"{loss.item()}", "give a smaller one")  # fmt: skip
+    return loss
+
+
+@torch.no_grad()
+def _validate(
+    model: Model, x: torch.Tensor, edges: Any, pairs: _Pairs, state: TrainState, loss: float,
+    schedule: Any, say: Say,
+) -> None:  # fmt: skip
+    model.eval()
+    _, raw = _raw(model, x, edges, pairs)
+    score = raw.numpy().astype(float)
+    truth = np.arange(len(score)) < pairs.positives
+    area = auc(score, truth).value
+    weighted = relation_weighted(score, truth, pairs.relation.numpy()).value
+    if weighted > state.best_value:
+        state.best, state.best_value = model.checkpoint_weights(), weighted
+        state.best_epoch = state.epoch
+    row = {"epoch": state.epoch, "loss": loss, "learning_rate": schedule.get_last_lr()[0],
+           "auc": area, "relation_weighted_auc": weighted}  # fmt: skip
+    state.history.append(row)
+    say(f"epoch {state.epoch}: loss {loss:.4f}, AUC {area:.4f}, by relation {weighted:.4f}")
+
+
+def _ended(state: TrainState, config: TrainConfig) -> bool:
+    late = [row for row in state.history if row["epoch"] > state.best_epoch]
+    return state.epoch >= config.epochs or len(late) >= config.patience
+
+
+def _start_from(model: Model, config: TrainConfig) -> None:
+    """Copy the encoder of another checkpoint."""
+    if config.initial is None:
+        return
+    given = open_checkpoint(config.initial)
+    own = {k.removeprefix("encoder."): v for k, v in given.weights.items()
+           if k.startswith("encoder.")}  # fmt: skip
+    try:
+        model.encoder.load_state_dict(own)
+    except RuntimeError as error:
+        problem = f"has another encoder ({' '.join(str(error).split())[:200]})"
+        raise InputError(str(config.initial), problem, "take its encoder, layers and width"
+                         ) from None  # fmt: skip
+    if config.freeze_encoder:
+        model.encoder.requires_grad_(requires_grad=False)
+
+
+def _finish(
+    folder: Path, graph: GnnGraph, model: Model, config: TrainConfig, state: TrainState
+) -> Path:
+    target = folder / CHECKPOINT
+    if target.exists():
+        return target
+    settings = model.settings()
+    parts = {p: {k.removeprefix(f"{p}.").removeprefix("head."): v for k, v in state.best.items()
+                 if k.startswith(f"{p}.")} for p in ("encoder", "head")}  # fmt: skip
+    encoder = encoder_of(parts["encoder"], settings["encoder"], str(target))
+    head = head_of(parts["head"], settings["head"], config.width, str(target))
+    data = {
+        "name": graph.made_from, "num_nodes": graph.n_vertices, "num_edges": len(graph.src),
+        **({"relations": list(graph.relations)} if head.n_relations else {}),
+        **{f"{s}_mask_hash": graph.mask_digest(s) for s in SPLITS[1:]},
+    }  # fmt: skip
+    made = Checkpoint(encoder, head, graph.relations, data, "", target, settings, state.best)
+    with new_file(folder / "training.json", force=True) as file:
+        file.write_bytes(to_json({
+            "settings": config.model_dump(mode="json"), "epochs": state.epoch,
+            "best_epoch": state.best_epoch, "relation_weighted_auc": state.best_value,
+            "history": state.history,
+        }))  # fmt: skip
+    write_checkpoint(made, target, graph.digests)
+    return target

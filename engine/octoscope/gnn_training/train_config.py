@@ -1,0 +1,105 @@
+"""Settings of a training."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+from octoscope.config import read_yaml, validated
+
+ENCODERS = ("graph_conv", "sage", "gcn")
+
+
+class TrainConfig(BaseModel):
+    """What to train, and how long.
+
+    Attributes
+    ----------
+    encoder, head
+        Kinds as in a checkpoint; see docs/gnn.md.
+    layers, width
+        Of the encoder; the width is that of an embedding.
+    aggregator
+        ``mean`` or ``add``; ignored by ``gcn``.
+    hidden, relation_width, attention_heads
+        Of heads that have them.
+    dropout
+        Share of a layer's outputs that is dropped in training.
+    epochs
+        At most; each is one step on all edges to learn from.
+    learning_rate
+        The highest of a one-cycle schedule.
+    weight_decay
+        Of Adam.
+    negatives
+        ``degree``, ``stratified``, ``uniform``, ``two-hop``; drawn anew each epoch.
+    learned
+        Share of the training pairs that are learned from and carry no messages.
+    relation_weight
+        An edge's loss is weighted by 1 / (edges of its relation) to this power.
+    margin
+        Of the distances of TransE, RotatE and conditional RotatE, as a share of the largest.
+    validate_every
+        Epochs between two validations; the state is saved at each.
+    patience
+        Validations without a better relation-weighted AUC after which training ends.
+    validation
+        At most so many validation edges.
+    seed
+        Of weights, dropout and negatives.
+    initial
+        Checkpoint whose encoder the training starts from.
+    freeze_encoder
+        Leave the encoder as it is; needs ``initial``.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    encoder: Literal["graph_conv", "sage", "gcn"] = "sage"
+    head: Literal[
+        "dot_product", "attention", "mlp", "distmult", "transe", "rotate", "conditional_rotate",
+        "relation_attention", "relation_attention_mlp", "relation_gated_mlp",
+    ] = "relation_gated_mlp"  # fmt: skip
+    layers: int = Field(2, ge=1, le=20)
+    width: int = Field(64, ge=2, le=4096)
+    aggregator: Literal["mean", "add"] = "mean"
+    hidden: int = Field(64, ge=1, le=4096)
+    relation_width: int = Field(16, ge=1, le=4096)
+    attention_heads: int = Field(4, ge=1, le=64)
+    dropout: float = Field(0.1, ge=0, lt=1)
+    epochs: int = Field(300, ge=1)
+    learning_rate: float = Field(0.005, gt=0)
+    weight_decay: float = Field(1e-5, ge=0)
+    negatives: Literal["degree", "stratified", "uniform", "two-hop"] = "degree"
+    learned: float = Field(0.3, gt=0, lt=1)
+    relation_weight: float = Field(0.5, ge=0, le=1)
+    margin: float = Field(0.3, gt=0, le=1)
+    validate_every: int = Field(10, ge=1)
+    patience: int = Field(10, ge=1)
+    validation: int = Field(20_000, ge=10)
+    seed: int = Field(0, ge=0)
+    initial: Path | None = None
+    freeze_encoder: bool = False
+
+    @model_validator(mode="after")
+    def _fits(self) -> TrainConfig:
+        if self.width % 2 and "rotate" in self.head:
+            raise ValueError("width must be even: half of it is the imaginary part of RotatE")
+        if self.hidden % self.attention_heads and self.head.startswith("relation_attention"):
+            raise ValueError("attention_heads must divide hidden")
+        if self.freeze_encoder and self.initial is None:
+            raise ValueError("freeze_encoder needs initial")
+        return self
+
+
+def load_train_config(path: str | Path) -> TrainConfig:
+    """Read a YAML file of settings; what it does not name has its default.
+
+    Raises
+    ------
+    InputError
+        If the file cannot be read, or a setting is unknown or out of its bounds.
+    """
+    return validated(TrainConfig, read_yaml(Path(path)) or {}, str(path), "see docs/gnn.md")
