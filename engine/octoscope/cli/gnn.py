@@ -11,6 +11,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from octoscope.cli.shared import AsJson, Force, out, rows_json, rows_table, show
+from octoscope.errors import InputError
 
 app = typer.Typer(
     help="Score gene pairs with graph neural networks trained on a network.", no_args_is_help=True
@@ -74,7 +75,11 @@ def inspect(
 
     show(said, as_json, table)
     if problems:
-        raise typer.Exit(2)
+        raise InputError(
+            str(graph),
+            f"is not the graph of the checkpoint: {'; '.join(problems)}",
+            "give the graph that the checkpoint was trained on",
+        )
 
 
 @app.command("graph")
@@ -86,7 +91,6 @@ def graph_(
     data: Data = None,
 ) -> None:
     """Write a graph as arrays that open at once: features, edges, splits, names, digests."""
-    from octoscope.errors import InputError
     from octoscope.gnn.graph_folder import write_graph
     from octoscope.gnn.open_graph import open_with_identifiers
 
