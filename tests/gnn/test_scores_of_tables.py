@@ -125,6 +125,7 @@ def test_commands(tmp_path: Path, pairs: pd.DataFrame) -> None:
     assert '"fits": true' in said.stdout
     wrong = octoscope("gnn", "inspect", str(MODELS / "rotate"), "--graph", "demo")
     assert wrong.returncode == 2
+    assert "is not the graph of the checkpoint" in wrong.stderr
     asked = written(tmp_path, pairs)
     target = tmp_path / "scores.parquet"
     command = ("gnn", "score", str(MODELS / "rotate"), "--graph", str(STORE), "--pairs", str(asked))

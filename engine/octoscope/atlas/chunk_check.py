@@ -17,6 +17,9 @@ from octoscope.errors import InputError, reading
 Look = Callable[[np.ndarray, int], str | None]  # values, and the row of the first
 
 
+_MOST = 1000  # faults of an array that are listed
+
+
 @dataclass(frozen=True)
 class Fault:
     """One fault.
@@ -75,7 +78,11 @@ class AtlasCheck:
         """Read an array chunk by chunk and note what is wrong; ``look`` judges values."""
         name = chunks.name_of(array)
         self.checksums[name] = chunks.has_checksum(array)
+        before = len(self.faults)
         for chunk in chunks.chunks_of(array):
+            if len(self.faults) - before >= _MOST:
+                self.add(name, f"more than {_MOST:,} faults: it was not read to its end")
+                return
             self.chunks += 1
             values, problem = chunks.try_chunk(array, chunk, fill_missing=fill_missing)
             if values is not None and look is not None:
@@ -157,6 +164,12 @@ def _check_columns(
         except chunks.DamageError as error:
             result.add(f"{chunks.name_of(group)}/{name}", error.problem)
             continue
+        rows = int(parts[-1].array.shape[0])
+        expected = int(frames.column_parts(group, index, path)[-1].array.shape[0])
+        if rows != expected:
+            where = f"{chunks.name_of(group)}/{name}"
+            result.add(where, f"{rows:,} values for {expected:,} rows")
+            continue
         for part in parts:
             look = None if part.limits is None else _within(*part.limits)
             fill_missing = part.fill_missing or (config.fill_missing and name != index)
@@ -176,7 +189,10 @@ def _check_sparse(result: AtlasCheck, group: Any, config: AtlasConfig) -> None:
     pointers, indices, data = nodes
     rows, columns = (int(n) for n in group.attrs["shape"])
     read: list[np.ndarray] = []
-    result.read(pointers, lambda values, _: read.append(values.astype(np.int64)))
+    if pointers.shape == (rows + 1,):
+        result.read(pointers, lambda values, _: read.append(values.astype(np.int64)))
+    else:
+        result.add(chunks.name_of(pointers), f"shape {pointers.shape}, expected {(rows + 1,)}")
     indptr = None
     if sum(map(len, read)) == pointers.shape[0]:
         indptr = np.concatenate(read)

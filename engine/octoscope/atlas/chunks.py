@@ -165,8 +165,10 @@ def chunks_of(array: Any, first: int = 0, stop: int | None = None) -> Iterator[C
         return
     grid = grid_of(array)
     rows = range(first // grid[0], -(-end // grid[0]))
-    rest = (range(-(-int(n) // c)) for n, c in zip(array.shape[1:], grid[1:], strict=True))
-    yield from itertools.product(rows, *rest)
+    rest = [range(-(-int(n) // c)) for n, c in zip(array.shape[1:], grid[1:], strict=True)]
+    for row in rows:  # not a product with the others, which would hold them all
+        for others in itertools.product(*rest):
+            yield (row, *others)
 
 
 def is_stored(array: Any, chunk: Chunk) -> bool:

@@ -12,6 +12,7 @@ from rich.table import Table
 
 from octoscope.cli.link_table import link_table, sign_table, summary
 from octoscope.cli.shared import AsJson, Force, out, rows_json, rows_table, show
+from octoscope.errors import InputError
 
 app = typer.Typer(
     help="Score gene pairs with graph neural networks trained on a network.", no_args_is_help=True
@@ -75,7 +76,11 @@ def inspect(
 
     show(said, as_json, table)
     if problems:
-        raise typer.Exit(2)
+        raise InputError(
+            str(graph),
+            f"is not the graph of the checkpoint: {'; '.join(problems)}",
+            "give the graph that the checkpoint was trained on",
+        )
 
 
 @app.command("graph")
@@ -94,7 +99,6 @@ def graph_(
     ] = False,
 ) -> None:
     """Write a graph as arrays that open at once: features, edges, splits, names, digests."""
-    from octoscope.errors import InputError
     from octoscope.gnn.graph_folder import write_graph
     from octoscope.gnn.open_graph import open_with_identifiers
 

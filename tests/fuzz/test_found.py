@@ -1,0 +1,217 @@
+"""What changed files made of commands before: each is one line now, and takes no memory."""
+
+from __future__ import annotations
+
+import io
+import json
+import re
+import shutil
+import tarfile
+import zipfile
+from collections.abc import Callable
+from pathlib import Path
+
+import anndata as ad
+import h5py
+import numpy as np
+import pytest
+import yaml
+from octoscope.demo.demo import data
+from octoscope.errors import DamagedRunError, InputError, damaged_run, reading
+from octoscope.zip_parts import read_npz
+
+from tests.conftest import make_adata
+from tests.fuzz.forked import forked
+from tests.here import here
+
+MEMORY = 100 << 20  # bytes more than before
+
+
+def told(*arguments: str, code: int = 2) -> str:
+    done = here(*arguments)
+    assert done.returncode == code, done.stdout + done.stderr
+    lines = [x for x in done.stderr.splitlines() if not re.match("warning: |.* cells ", x)]
+    assert len(lines) == 1, done.stderr
+    return lines[0]
+
+
+@pytest.mark.parametrize("error", [MemoryError(), RecursionError("deep"), KeyError("shape")])
+def test_whatever_a_reader_raises_names_what_it_read(error: Exception) -> None:
+    with (
+        pytest.raises(InputError, match=r"a\.npz: .*Fix: .*get it again"),
+        reading("a.npz", "get it again"),
+    ):
+        raise error
+    with pytest.raises(DamagedRunError, match="x"), reading("x", "repair", damaged_run):
+        raise error
+
+
+def test_faults_of_the_system_and_errors_with_a_name_pass_a_reader() -> None:
+    for error in (FileNotFoundError(2, "no such file", "b"), InputError("a", "b", "c")):
+        with pytest.raises(type(error)) as caught, reading("x", "y"):
+            raise error
+        assert caught.value is error
+    with pytest.raises(InputError, match="x: cannot be read"), reading("x", "y"):
+        raise OSError("unable to read")  # of a library, about the file
+
+
+def h5ad(folder: Path, change: Callable[[h5py.File], None]) -> Path:
+    path = folder / "a.h5ad"
+    make_adata().write_h5ad(path)
+    with h5py.File(path, "a") as file:
+        change(file)
+    return path
+
+
+def codes_of_one_number(file: h5py.File) -> None:
+    del file["obs/cell_type/codes"]
+    file["obs/cell_type/codes"] = 0
+
+
+def endless_column(file: h5py.File) -> None:
+    del file["obs/cell_type/codes"]
+    file.create_dataset("obs/cell_type/codes", shape=(1 << 40,), dtype="i1", chunks=(1 << 16,))
+
+
+def endless_values(file: h5py.File) -> None:
+    for name in ("data", "indices"):
+        del file[f"X/{name}"]
+        file.create_dataset(f"X/{name}", shape=(1 << 40,), dtype="i4", chunks=(1 << 16,))
+
+
+def endless_pointers(file: h5py.File) -> None:
+    del file["X/indptr"]
+    file.create_dataset("X/indptr", shape=(1 << 40,), dtype="i8", chunks=(1 << 16,))
+
+
+@pytest.mark.parametrize(
+    "change",
+    [codes_of_one_number, endless_column, endless_values, endless_pointers],
+    ids=lambda c: c.__name__,
+)
+def test_an_array_of_another_size_than_is_stored(
+    tmp_path: Path, change: Callable[[h5py.File], None]
+) -> None:
+    path = str(h5ad(tmp_path, change))
+    done = here("atlas", "info", path, "--category", "cell_type")
+    assert done.returncode == 2
+    said = [line for line in done.stderr.splitlines() if "cells checked" not in line]
+    assert said
+    assert all(line.startswith("bad input: ") for line in said), said
+    here("atlas", "check", path, "--category", "cell_type")  # names faults, or refuses
+    told("atlas", "convert", path, str(tmp_path / "b.zarr"), "--category", "cell_type")
+
+
+def test_a_zarr_array_that_states_a_trillion_rows_takes_no_memory(tmp_path: Path) -> None:
+    path = tmp_path / "a.zarr"
+    with ad.settings.override(auto_shard_zarr_v3=False, zarr_write_format=3):
+        make_adata().write_zarr(path)
+    root = json.loads((path / "zarr.json").read_text())
+    root.pop("consolidated_metadata", None)
+    (path / "zarr.json").write_text(json.dumps(root))
+    for part in ("X/indptr", "obs/_index"):
+        file = path / part / "zarr.json"
+        sound = file.read_text()
+        tree = json.loads(sound)
+        tree["shape"] = [10**12]
+        file.write_text(json.dumps(tree))
+        assert "chunk" in told("atlas", "convert", str(path), str(tmp_path / "b.zarr"))
+        file.write_text(sound)
+
+
+def npz(path: Path, head: bytes) -> None:
+    buffer = io.BytesIO()
+    np.save(buffer, np.zeros(3))
+    raw = buffer.getvalue().replace(b"(3,), }".ljust(len(head)), head)
+    assert raw != buffer.getvalue()
+    with zipfile.ZipFile(path, "w") as archive:
+        archive.writestr("x.npy", raw)
+
+
+def test_an_npz_that_states_a_trillion_values_takes_no_memory(tmp_path: Path) -> None:
+    npz(tmp_path / "a.npz", b"(1000000000000,), }")
+    with pytest.raises(ValueError, match=r"states shape \(1000000000000,\).* has 24 bytes"):
+        read_npz(tmp_path / "a.npz")
+    told("attention", "diff", str(tmp_path / "a.npz"), str(tmp_path / "a.npz"))
+
+
+def test_an_npz_that_inflates_is_not_inflated(tmp_path: Path) -> None:
+    path = tmp_path / "a.npz"
+    with (
+        zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED, compresslevel=1) as archive,
+        archive.open("x.npy", "w") as handle,
+    ):
+        for _ in range(200):
+            handle.write(bytes(1 << 20))
+    before = forked(lambda: None).memory
+
+    def read() -> None:
+        with pytest.raises(ValueError, match="npz"):
+            read_npz(path)
+
+    ended = forked(read)
+    assert ended.code == 0, ended.stderr
+    assert ended.memory - before < MEMORY
+
+
+@pytest.mark.parametrize(
+    ("family", "name"), [("scgpt", "nlayers"), ("aidocell", "num_hidden_layers"),
+                         ("geneformer", "num_hidden_layers")],
+)  # fmt: skip
+def test_a_billion_layers_are_refused_at_once(tmp_path: Path, family: str, name: str) -> None:
+    folder = Path(shutil.copytree(data(f"checkpoints/{family}-demo"), tmp_path / "model"))
+    file = folder / ("args.json" if family == "scgpt" else "config.json")
+    file.write_text(json.dumps(json.loads(file.read_text()) | {name: 10**9}))
+    assert str(file) in told("models", "inspect", str(folder))
+
+
+def test_a_bundle_that_is_no_archive_is_one_line(tmp_path: Path) -> None:
+    path = tmp_path / "a.tar.gz"
+    path.write_bytes(b"\x1f\x8b" + bytes(100))
+    assert "cannot be read" in told("octopus", "import", str(path), str(tmp_path / "n"))
+
+
+def test_a_bundle_that_inflates_is_one_line(tmp_path: Path) -> None:
+    path = tmp_path / "a.tar.gz"
+    with tarfile.open(path, "w:gz", compresslevel=1) as archive:
+        info = tarfile.TarInfo("napistu_graph.pkl")
+        info.size = 1 << 28
+        archive.addfile(info, io.BytesIO(bytes(1 << 28)))
+    told("octopus", "import", str(path), str(tmp_path / "n"))
+
+
+def test_bytes_that_are_no_text_after_a_table_are_one_line(tmp_path: Path) -> None:
+    table = tmp_path / "own.csv"
+    table.write_bytes(b"source,target\nTP53,MDM2\nCD4,LCK\n\xf8")
+    config = tmp_path / "build.yaml"
+    tree = {"name": "n", "sources": {"edge_lists": [{"name": "own", "path": str(table)}]}}
+    config.write_text(yaml.safe_dump(tree))
+    ended = forked(lambda: _main("octopus", "build", str(config), str(tmp_path / "n")))
+    assert ended.code == 2
+    assert len(ended.stderr.strip().splitlines()) == 1, ended.stderr
+
+
+def _main(*arguments: str) -> None:
+    from tests.fuzz.forked import command
+
+    command(*arguments)()
+
+
+BOMB = '<?xml version="1.0"?><!DOCTYPE r [<!ENTITY a "{}">{}]><sbml>&k;</sbml>'
+
+
+@pytest.mark.parametrize("kind", ["entities", "file", "levels"])
+def test_xml_that_grows_or_names_files_is_one_line(tmp_path: Path, kind: str) -> None:
+    more = "".join(f'<!ENTITY {chr(c + 1)} "{f"&{chr(c)};" * 10}">' for c in range(97, 107))
+    text = {
+        "entities": BOMB.format("a" * 10, more),
+        "file": BOMB.format("", '<!ENTITY k SYSTEM "file:///etc/passwd">'),
+        "levels": '<?xml version="1.0"?>' + "<a>" * 50_000,
+    }[kind]
+    folder = tmp_path / "sbml"
+    folder.mkdir()
+    (folder / "a.sbml").write_text(text)
+    config = tmp_path / "build.yaml"
+    config.write_text(yaml.safe_dump({"name": "n", "sources": {"Reactome": {"sbml": str(folder)}}}))
+    said = told("octopus", "build", str(config), str(tmp_path / "n"))
+    assert "root:" not in said
