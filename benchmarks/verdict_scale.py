@@ -50,9 +50,10 @@ def universe_of(n: int, seed: int) -> tuple[VertexPairs, Control, np.ndarray]:
     for first in range(0, n, _ROWS):
         rows = slice(first, min(first + _ROWS, n))
         chance = np.minimum(np.outer(w[rows], w) * (_DENSITY * n * n / w.sum() ** 2), 0.9)
-        adjacency[rows] = rng.random(chance.shape, dtype=np.float32) < chance
-    adjacency = np.triu(adjacency, 1)
-    adjacency |= adjacency.T
+        found = rng.random(chance.shape, dtype=np.float32) < chance
+        found &= np.arange(n) > np.arange(n)[rows, None]
+        adjacency[rows] |= found
+        adjacency[:, rows] |= found.T
     eligible = np.ones((n, n), bool)
     np.fill_diagonal(eligible, False)
     return VertexPairs(np.arange(n), eligible, adjacency), Control(n, seed), rng.normal(3, 1, n)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import json
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -257,6 +258,66 @@ def lookup(
         f"{int(found['same_vertex'].sum()):,} of one vertex"
     )
     out.print(said)
+
+
+@app.command()
+@takes_view
+def rate(
+    view: ViewOptions,
+    pairs: Annotated[Path, typer.Argument(help="Table of ordered pairs (parquet, tsv, csv)")],
+    columns: Annotated[str, typer.Option(help="The two columns of genes")] = "query,key",
+    genes_from: Annotated[
+        Path | None,
+        typer.Option(
+            "--genes",
+            help="Genes that could have been listed, one per line; default: those of the list",
+        ),
+    ] = None,
+    permutations: Annotated[int, typer.Option(min=1, help="Permutations of the null")] = 1000,
+    seed: Annotated[int, typer.Option(help="Seed of the permutations")] = 0,
+    as_json: AsJson = False,
+) -> None:
+    """Say how many pairs of a list are edges, against genes of like degree and as published.
+
+    The published rate has no null: a list of hubs is enriched.
+    """
+    import numpy as np
+
+    from octoscope.analysis.given_lists import list_rates
+    from octoscope.octopus.asked_names import require_found, with_names
+    from octoscope.octopus.pair_files import read_genes, read_pairs
+
+    names = tuple(columns.split(","))
+    if len(names) != 2:
+        raise InputError("--columns", f"{columns!r} is not two names", "write first,second")
+    table = read_pairs(pairs, names).dropna(subset=list(names))
+    query, key = (table[c].astype(str).to_numpy(object) for c in names)
+    listed = list(dict.fromkeys([*query, *key]))
+    known = read_genes(genes_from) if genes_from else listed
+    if outside := set(listed).difference(known):
+        raise InputError(
+            str(genes_from), f"lacks {len(outside):,} genes of the list, e.g. {min(outside)}",
+            "name every gene that could have been listed",
+        )  # fmt: skip
+    network, counts = with_names(view.network(), known)
+    said = require_found(str(genes_from or pairs), network, counts, str(next(iter(known), "")))
+    vocabulary = np.array(list(dict.fromkeys(known)), dtype=object)
+    found, peer = list_rates(network, query, key, vocabulary, permutations=permutations, seed=seed)
+    if as_json:
+        row = found | {"peer_rate": peer.rate, "peer_background": peer.background}
+        typer.echo(json.dumps({k: None if v != v else v for k, v in row.items()}))
+        return
+    out.print(said)
+    out.print(
+        f"{found['n_edges']:,} of {found['n_pairs']:,} pairs are edges ({found['edge_rate']:.4f}); "
+        f"pairs of genes of like degree: {found['null_mean']:.4f} "
+        f"({found['null_low']:.4f} to {found['null_high']:.4f}); "
+        f"fold {found['fold_over_null']:.2f}, p = {found['p']:.3g}"
+    )
+    out.print(
+        f"As published, without a null: rate {peer.rate:.4f}, background {peer.background:.4f}, "
+        f"fold {peer.fold:.2f}"
+    )
 
 
 @app.command()

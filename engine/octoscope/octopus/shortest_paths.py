@@ -84,14 +84,21 @@ def shared_pathways(
     network: Network, gene_a: Sequence[str] | np.ndarray, gene_b: Sequence[str] | np.ndarray
 ) -> np.ndarray:
     """Return [pairs] int64 numbers of pathways that hold both genes."""
+    both = pathway_bits(network, gene_a) & pathway_bits(network, gene_b)
+    return np.bitwise_count(both).sum(axis=1, dtype=np.int64)
+
+
+def pathway_bits(network: Network, genes: Sequence[str] | np.ndarray) -> np.ndarray:
+    """Return [genes, words] uint64 bits of the pathways that hold each gene.
+
+    A gene outside the network is in none.
+    """
     sets = pathway_sets(network).merge(network.genes[["gene", "vertex"]], on="vertex")
-    genes = pd.Index(sets["gene"].unique())
+    held = pd.Index(sets["gene"].unique())
     names = pd.Index(sets["pathway"].unique())
     words = (len(names) + 63) // 64
-    bits = np.zeros((len(genes) + 1, max(words, 1)), np.uint64)  # the last row: no pathway
-    row, column = genes.get_indexer(sets["gene"]), names.get_indexer(sets["pathway"])
+    bits = np.zeros((len(held) + 1, max(words, 1)), np.uint64)  # the last row: no pathway
+    row, column = held.get_indexer(sets["gene"]), names.get_indexer(sets["pathway"])
     np.bitwise_or.at(bits, (row, column // 64), np.uint64(1) << (column % 64).astype(np.uint64))
-    known = network.gene_index
-    row_of = np.append(genes.get_indexer(known), -1)  # a gene outside the network: no pathway
-    i, j = row_of[network.gene_codes(gene_a)], row_of[network.gene_codes(gene_b)]
-    return np.bitwise_count(bits[i] & bits[j]).sum(axis=1, dtype=np.int64)
+    row_of = np.append(held.get_indexer(network.gene_index), -1)
+    return bits[row_of[network.gene_codes(genes)]]

@@ -9,6 +9,7 @@ from octoscope.analysis.tables.joined_tables import JOINED_ANALYSIS
 from octoscope.analysis.tables.layer_tables import LAYER_ANALYSIS
 from octoscope.analysis.tables.model_tables import MODEL_ANALYSIS
 from octoscope.analysis.tables.overlap_tables import OVERLAP_ANALYSIS
+from octoscope.analysis.tables.path_tables import PATH_ANALYSIS
 from octoscope.analysis.tables.pool_tables import POOL_ANALYSIS
 from octoscope.analysis.tables.shared_tables import SHARED_ANALYSIS
 
@@ -16,6 +17,7 @@ BUILT_IN = (
     JOINED_ANALYSIS,
     LAYER_ANALYSIS,
     OVERLAP_ANALYSIS,
+    PATH_ANALYSIS,
     CONTROLLED_ANALYSIS,
     GNN_ANALYSIS,
     MODEL_ANALYSIS,

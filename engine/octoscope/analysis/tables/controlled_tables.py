@@ -19,7 +19,7 @@ from octoscope.analysis.controlled.verdict_names import COUNTED_AS, VERDICTS
 from octoscope.analysis.dask_graphs import compute
 from octoscope.analysis.finished_matrices import FinishedMatrices
 from octoscope.analysis.gnn_scored import ScoredGenes
-from octoscope.analysis.registry import Analysis, Context, Needs, open_network_of
+from octoscope.analysis.registry import Analysis, Context, Needs, Section, open_network_of
 from octoscope.analysis.tables.chosen_layers import HalfRow, chosen_layers
 from octoscope.analysis.tables.columns import no_rows
 from octoscope.analysis.tables.controlled_rows import OF_LIST, judged, ladder, odds, refinement
@@ -180,4 +180,17 @@ CONTROLLED_ANALYSIS = Analysis(
     _outputs,
     _compute,
     CONTROLLED_TABLES,
-)
+    (
+        Section(
+            "A layer chosen on one half of the genes",
+            "The best of many layers and heads looks good by chance. Each row takes the layer with "
+            "the strongest enrichment (lower limit of its odds ratio at like co-expression) among "
+            "pairs of one half of the genes, and tests it among pairs of the other half.",
+            CHOSEN,
+            (
+                "base", "category", "variant", "layer", "n_candidates", "or1_chosen", "or1",
+                "or1_low", "or1_high", "q",
+            ),
+        ),
+    ),
+)  # fmt: skip
