@@ -36,11 +36,12 @@ CHECKPOINT, DUMP, MEAN = (ORACLE / n for n in ("checkpoint", "dump.npz", "techno
 CELLS = DATA / "geneformer/cells.h5ad"
 OPTIONS = {
     "species": "human", "assay": "10x 3' v3", "modality": "dissociated",
-    "technology_mean": str(MEAN),
+    "technology_mean": str(MEAN), "recipe": "tokenizer",
 }  # fmt: skip
 _ASSAY = '"10x 3\' v3"'
 GIVEN = [
     "species=human", f"assay={_ASSAY}", "modality=dissociated", f"technology_mean={MEAN}",
+    "recipe=tokenizer",
 ]  # fmt: skip
 
 
@@ -83,8 +84,8 @@ def test_parity_turns_red_on(mistake: Any, tmp_path: Path, monkeypatch: pytest.M
 @pytest.mark.parametrize(
     "other",
     [
-        {"zero_mean": "one"}, {"technology_mean": "none"}, {"species": "mouse"},
-        {"assay": "10x 3' v2"}, {"modality": "spatial"},
+        {"recipe": "dataset"}, {"recipe": "notebooks"}, {"technology_mean": "none"},
+        {"species": "mouse"}, {"assay": "10x 3' v2"}, {"modality": "spatial"},
     ],
     ids=lambda o: str(*o),
 )  # fmt: skip
@@ -95,19 +96,43 @@ def test_parity_from_cells_turns_red_on_another_input(
     assert {"token_row", "hidden_0"} <= {r.name for r in rows if not r.ok}
 
 
-def test_the_authors_data_set_class_divides_zero_means_by_one() -> None:
-    """As ``NicheformerDataset``: ``tech_mean += tech_mean == 0``; ties by row."""
+@pytest.mark.parametrize("recipe", ["notebooks", "dataset"])
+def test_means_become_what_the_authors_make_of_them(tmp_path: Path, recipe: str) -> None:
+    """As the tokenisation notebooks round them, and as ``NicheformerDataset``; ties by row."""
     counts, genes, ids = read_cells(CELLS)
-    model = load_model(CHECKPOINT, options=OPTIONS | {"zero_mean": "one"})
+    mean = np.load(MEAN)
+    if recipe == "notebooks":
+        mean[3] = np.nan  # not measured in the technology, as most genes of the spatial ones
+    np.save(tmp_path / "mean.npy", mean)
+    given = {"recipe": recipe, "technology_mean": str(tmp_path / "mean.npy")}
+    model = load_model(CHECKPOINT, options=OPTIONS | given)
     tokens = model.tokenize(counts, model.match(genes), ids)
-    mean, vocabulary = np.load(MEAN), json.loads((CHECKPOINT / "vocab.json").read_text())
+    if recipe == "notebooks":
+        mean = np.nan_to_num(mean)
+        mean = np.where((mean % 1) >= 0.5, np.ceil(mean), np.floor(mean))
     mean[mean == 0] = 1
+    vocabulary = json.loads((CHECKPOINT / "vocab.json").read_text())
     for c in range(len(ids)):
         row = {g: counts[c, i] for i, g in enumerate(genes.ensembl)}
         value = {r: row.get(g, 0) / mean[r - 30] for g, r in vocabulary.items() if r >= 30}
         order = sorted((r for r, v in value.items() if v > 0), key=lambda r: (-value[r], r))
         found = tokens.row[c][tokens.kind[c] == TOKEN_KINDS.index("gene")]
         assert found.tolist() == order[:19]
+
+
+def test_copies_of_a_gene_have_tokens_and_no_counts(tmp_path: Path) -> None:
+    """The published vocabulary holds names such as ENSG00000072694-1."""
+    counts, genes, ids = read_cells(CELLS)
+    folder = Path(shutil.copytree(CHECKPOINT, tmp_path / "checkpoint"))
+    tokens = json.loads((folder / "vocab.json").read_text())
+    first = next(g for g in tokens if g.startswith("ENSG"))
+    renamed = {f"{g}-1" if g == first else g: row for g, row in tokens.items()}
+    (folder / "vocab.json").write_text(json.dumps(renamed))
+    model = load_model(folder, options=OPTIONS)
+    assert len(model.genes) == 60
+    assert first not in model.genes.ensembl
+    read = model.tokenize(counts, model.match(genes), ids)
+    assert tokens[first] not in read.row[read.mask]
 
 
 def test_a_context_token_that_is_left_out_moves_the_genes_up() -> None:
@@ -250,7 +275,8 @@ def test_options_that_decide_the_input_have_no_default(
     ("mean", "message"),
     [
         pytest.param(np.ones(59), r"float64 \[59\]; the vocabulary has 60 genes", id="length"),
-        pytest.param(np.full(60, np.nan), "holds NaN, infinity or a value below 0", id="NaN"),
+        pytest.param(np.full(60, np.nan), r"60 genes have no mean.*recipe: notebooks", id="NaN"),
+        pytest.param(np.full(60, -1.0), "holds infinity or a value below 0", id="below 0"),
         pytest.param(np.array([{}] * 60), "cannot be read", id="pickled"),
     ],
 )

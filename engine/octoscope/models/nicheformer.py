@@ -1,6 +1,6 @@
 """Nicheformer (Tejada-Lapuerta, Schaar et al. 2025): BERT-like layers over genes in falling order.
 
-rank value: v_g = count_g / m_g, m_g the mean of the technology; tokens in falling order of v
+rank value: v_g = count_g / m_g, m_g of the mean in the technology; tokens in falling order of v
 h0 = E[token] + P[place]
 layer: y = LN(h + Wo softmax(q k^T / sqrt(d_head)) v + bo)
        h' = LN(y + W2 relu(W1 y + b1) + b2)                          (post-norm, eps 1e-12)
@@ -21,7 +21,7 @@ import torch
 import torch.nn.functional as F
 from scipy import sparse
 
-from octoscope.genes import GeneTable, symbols_of_ensembl
+from octoscope.genes import GeneTable, strip_version, symbols_of_ensembl
 from octoscope.models.blocks import attend, head_weights, split_heads
 from octoscope.models.family_options import read_options
 from octoscope.models.gene_matching import by_ensembl
@@ -98,7 +98,8 @@ class Nicheformer:
         self.options: Mapping[str, Any] = settings.model_dump()
         names = sorted(rows, key=rows.__getitem__)
         self._rows, self._mean = np.array([rows[g] for g in names], np.int64), mean
-        ids = np.array(names, dtype=object)
+        # of tokens that are copies of a gene no atlas has a count
+        ids = np.array([strip_version(g) or "" for g in names], dtype=object)
         self._genes = GeneTable(ids, symbols_of_ensembl(ids))
 
     @classmethod

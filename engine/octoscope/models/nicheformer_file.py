@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,7 +13,6 @@ import torch
 from pydantic import BaseModel, ConfigDict, Field
 
 from octoscope.errors import InputError
-from octoscope.genes import strip_version
 from octoscope.models.key_prefixes import renamed, unwrapped
 from octoscope.models.weight_files import folder_of, weights_in
 from octoscope.models.weights import load_lightning, load_state, read_json, take_strict
@@ -26,6 +26,7 @@ HEADS = (
     "cls_head.",
     "encoder_layer.",  # the layer that the authors' class copies; the copies are encoder.layers
 )
+_GENE = re.compile(r"^ENS[A-Z]*G\d{11}(-\d+)?$")  # ENSG...-1: further copies, which no atlas has
 _INNER = "nicheformer."
 POSITIONS = "positional_embedding.weight"
 _EXTRA_ROWS = 5  # that the embedding has beyond n_tokens
@@ -51,9 +52,11 @@ class NicheformerOptions(BaseModel):
         default: they decide every hidden state.
     technology_mean
         File (.npy) of each gene token's mean in the technology; ``none``: counts as they are.
-    zero_mean
-        What divides genes whose mean is 0: ``small`` 1e-6, as the published tokenizer, so that they
-        come first; ``one``, as the authors' data set class.
+    recipe
+        What the means become. ``notebooks``: rounded half up, at least 1, NaN (not measured) 1, as
+        the authors tokenised for training. ``tokenizer``: at least 1e-6, as the published
+        tokenizer, so that genes whose mean is 0 come first. ``dataset``: 1 where the mean is 0, as
+        the authors' data set class.
     vocabulary
         vocab.json of the published folder; None: beside the weights.
     """
@@ -63,7 +66,7 @@ class NicheformerOptions(BaseModel):
     assay: str | None = None
     modality: str | None = None
     technology_mean: str | None = None
-    zero_mean: Literal["small", "one"] = "small"
+    recipe: Literal["notebooks", "tokenizer", "dataset"] = "notebooks"
     vocabulary: str | None = None
     ignored_weights: list[str] = Field(default_factory=list)
 
@@ -193,13 +196,12 @@ def _genes(file: Path, n_tokens: int) -> dict[str, int]:
     for name, row in read_json(file, "models.*.options.vocabulary").items():
         if not isinstance(row, int) or isinstance(row, bool):
             raise InputError(f"{file}: {name}", f"{row!r} is no row", "give vocab.json")
-        gene = strip_version(name)
         if row < _FIRST_GENE:
             _check_context(name, row, file)
-        elif gene is None:
+        elif not _GENE.match(name):
             raise InputError(f"{file}: {name}", "is no Ensembl id", "give vocab.json")
         else:
-            found[gene] = row
+            found[name] = row
     expected = list(range(_FIRST_GENE, n_tokens))
     if sorted(found.values()) != expected:
         raise InputError(
@@ -286,8 +288,17 @@ def gene_means(
             "give the mean of the model's own genes, in the order of its tokens",
         )  # fmt: skip
     mean = mean.astype(np.float64)
-    if not np.isfinite(mean).all() or (mean < 0).any():
-        raise InputError(str(place), "holds NaN, infinity or a value below 0", "download it again")
-    if options.zero_mean == "one":
+    if np.isinf(mean).any() or (mean < 0).any():
+        raise InputError(str(place), "holds infinity or a value below 0", "download it again")
+    if options.recipe == "notebooks":
+        whole = np.floor(np.nan_to_num(mean) + 0.5)
+        return np.maximum(whole, 1.0), place.resolve()
+    unknown = int(np.isnan(mean).sum())
+    if unknown:  # upstream every such gene becomes a token of every cell, whatever its count
+        raise InputError(
+            str(place), f"{unknown} genes have no mean (NaN) in this technology",
+            "set models.*.options.recipe: notebooks, as the model was trained",
+        )  # fmt: skip
+    if options.recipe == "dataset":
         return np.where(mean == 0, 1.0, mean), place.resolve()
     return np.maximum(mean, 1e-6), place.resolve()
