@@ -179,7 +179,9 @@ def _count(settings: Mapping[str, Any], name: str, where: str) -> int:
 
 
 def _vocabulary_file(folder: Path, given: str | None) -> Path:
-    places = [folder / "vocab.json"] if given is None else [folder / given, Path(given)]
+    places = [folder / "vocab.json"]
+    if given is not None:
+        places = [folder / given, Path(given).expanduser()]
     file = next((p for p in places if p.is_file()), None)
     if file is None:
         raise InputError(
@@ -275,7 +277,7 @@ def gene_means(
     if given == _NONE:
         return np.ones(n), None
     folder = folder_of(file.weights)
-    place = next((p for p in (folder / given, Path(given)) if p.is_file()), None)
+    place = next((p for p in (folder / given, Path(given).expanduser()) if p.is_file()), None)
     if place is None:
         raise InputError(field, f"{given}: does not exist", "check the path")
     try:
