@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[1]
-FAMILIES = {"aidocell", "geneformer", "scfoundation", "scgpt", "scprint"}
+FAMILIES = {"aidocell", "geneformer", "nicheformer", "scfoundation", "scgpt", "scprint"}
 USER = """
 from octoscope.errors import InputError
 

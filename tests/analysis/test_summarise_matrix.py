@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -45,6 +47,27 @@ def test_shared_pair_signal_is_found() -> None:
     assert row["half_p"] == pytest.approx(1 / 101)
     assert row["half_centred_low"] < 0.5 < row["half_centred_high"]
     assert row["spearman_brown"] > row["half_centred"]
+
+
+def test_what_is_of_cells_is_null_where_they_are_not_known() -> None:
+    known = source(main_effects(0, noise=0.3, signal=0.3), FULL)
+    both = [
+        finalise(m, {"all": np.arange(N)}, ["conditional"], top_k=30, permutations=50, seed=0)
+        for m in (known, replace(known, cells=None, min_cells=None))
+    ]
+    before, after = (done.stats.iloc[0] for done in both)
+    of_cells = ["n_cells", "n_cells_half0", "n_cells_half1", "min_cells"]
+    of_cells += [c for c in after.index if c.startswith("half_")] + ["spearman_brown"]
+    assert len(of_cells) == 19
+    assert after[of_cells].isna().all()
+    assert after.drop(of_cells).equals(before.drop(of_cells))
+    whole = both[0].topk[both[0].topk["part"] == "total"]
+    assert (
+        both[1]
+        .topk[["part", "query", "key", "value", "rank"]]
+        .equals(whole[["part", "query", "key", "value", "rank"]])
+    )
+    assert both[1].topk[["cells", "value_half0", "value_half1"]].isna().all().all()
 
 
 def test_p_values_of_noise_are_uniform_enough() -> None:

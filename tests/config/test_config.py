@@ -45,6 +45,25 @@ def test_relative_paths_belong_to_the_file_or_to_the_command_line(
     assert config.models[0].path == "s3://b/m"
 
 
+def test_a_home_stands_for_its_folder_wherever_a_path_is_given(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    home = tmp_path / "home"
+    monkeypatch.setenv("HOME", str(home))
+    tree = demo_tree()
+    tree["atlas"] |= {"path": "~/cells.zarr", "gene_aliases": "~/aliases.tsv"}
+    tree["models"][0]["path"], tree["network"]["path"] = "~/models/m", "~/net"
+    (tmp_path / "c.yaml").write_text(yaml.safe_dump(tree))
+    config = load_config(tmp_path / "c.yaml", ["models.1.path=~/other"])
+    assert config.atlas is not None
+    assert config.network is not None
+    found = [config.atlas.path, config.atlas.gene_aliases, config.network.path]
+    found += [m.path for m in config.models[:2]]
+    assert found == [
+        str(home / name) for name in ("cells.zarr", "aliases.tsv", "net", "models/m", "other")
+    ]
+
+
 @pytest.mark.parametrize(
     ("text", "found"),
     [

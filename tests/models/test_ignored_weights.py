@@ -18,9 +18,11 @@ from typing import Any
 import pytest
 import torch
 from octoscope.demo.demo import data
+from octoscope.errors import InputError
 from octoscope.models import (
     aidocell,
     geneformer,
+    nicheformer_file,
     scfoundation_file,
     scgpt_file,
     scprint_file,
@@ -39,6 +41,7 @@ LISTS: Mapping[str, tuple[str, ...]] = {
     "aidocell": aidocell.HEADS,
     "scfoundation": scfoundation_file.DECODER,
     "geneformer": geneformer.HEADS,
+    "nicheformer": nicheformer_file.HEADS,
 }
 # "fixture": in tests/data with random values, and the dump beside it is the authors' code's.
 # "class": changed in the authors' class, which runs in this module.
@@ -95,13 +98,21 @@ PROOF: Mapping[str, Mapping[str, str]] = {
         "attention_layer.": "class",
         "adapter.": _TASK,
     },
+    "nicheformer": {
+        "classifier_head.": "fixture",
+        "encoder_layer.": "fixture",
+        "pooler_head.": "source: nicheformer _fine_tune_model.py 143-145, on the encoder's output",
+        "cls_head.": "source: nicheformer _nicheformer.py 131, made and used by no forward pass",
+    },
 }
+BUFFERS = {"pos"}  # not read, and refused where they are not what the code makes
 _RENAMED: Mapping[str, Callable[[str], str]] = {
     "scgpt": scgpt_file.own_name,
     "scprint": lambda n: n,
     "aidocell": lambda n: n.removeprefix("bert."),
     "scfoundation": lambda n: n.split("model.", 1)[-1],
     "geneformer": geneformer._current,
+    "nicheformer": lambda n: n.removeprefix("nicheformer."),
 }
 CASES = {
     "scgpt": (DATA / "scgpt/checkpoint", {}),
@@ -117,6 +128,15 @@ CASES = {
     "geneformer": (DATA / "geneformer/checkpoint", {}),
     "geneformer V1": (DATA / "geneformer/v1/checkpoint", {}),
     "geneformer demo": (DEMO / "geneformer-demo", {}),
+    "nicheformer": (
+        DATA / "nicheformer/checkpoint",
+        {
+            "species": "human",
+            "assay": "CosMx",
+            "modality": "spatial",
+            "technology_mean": str(DATA / "nicheformer/technology_mean.npy"),
+        },
+    ),
 }
 
 
@@ -168,14 +188,18 @@ def test_only_listed_weights_are_without_effect(case: str, monkeypatch: pytest.M
         if layer and layer[1] != "0":
             continue  # alike in every layer
         changer.change = {name}
+        if named[name] in BUFFERS:
+            with pytest.raises(InputError, match=named[name]):
+                states(path, options)
+            continue
         after = states(path, options)
         moved = max(float((a - b).abs().max()) for a, b in zip(before, after, strict=True))
         assert moved > 1e-4, name  # more than rounding
 
 
 def _fixture_weights(family: str) -> State:
-    if family == "geneformer":
-        return load_file(DATA / "geneformer/checkpoint/model.safetensors")
+    if family in ("geneformer", "nicheformer"):
+        return load_file(DATA / family / "checkpoint/model.safetensors")
     file = {
         "scgpt": "best_model.pt",
         "scprint": "model.ckpt",

@@ -21,12 +21,19 @@ FILES = {
     "scprint": "model.ckpt",
     "aidocell": "pytorch_model.bin",
     "geneformer": "model.safetensors",
+    "nicheformer": "model.safetensors",
     "scfoundation": "models.ckpt",
 }
 OPTIONS: dict[str, dict[str, Any]] = {
     "scprint": {"context": "some"},
     "aidocell": {"context": "shared"},
     "geneformer": {"dictionaries": str(DATA / "geneformer/dictionaries")},
+    "nicheformer": {
+        "species": "human",
+        "assay": "CosMx",
+        "modality": "spatial",
+        "technology_mean": "none",
+    },
 }
 State = dict[str, torch.Tensor]
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, TypeVar
@@ -170,7 +171,10 @@ def _yaml(text: str, source: str) -> Any:
 
 
 def _anchor_paths(tree: dict[str, Any], base: Path) -> None:
-    """Resolve relative paths in a file against that file, so a config can be run from anywhere."""
+    """Resolve relative paths in a file against that file, so a config can be run from anywhere.
+
+    ``~`` is the home of whoever runs it.
+    """
     models = tree.get("models")
     listed = models if isinstance(models, list) else []
     sections = [tree.get("atlas"), tree.get("network"), *listed]
@@ -178,7 +182,7 @@ def _anchor_paths(tree: dict[str, Any], base: Path) -> None:
         for name in ("path", "gene_aliases"):
             value = section.get(name) if isinstance(section, dict) else None
             if isinstance(value, str) and "://" not in value and value != "demo":
-                section[name] = str((base / value).resolve())
+                section[name] = str((base / os.path.expanduser(value)).resolve())
 
 
 def dump_config(config: RunConfig) -> str:

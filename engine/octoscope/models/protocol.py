@@ -16,7 +16,7 @@ from octoscope.genes import GeneTable
 from octoscope.models.ragged import placed
 
 # A token is a gene, padding, or one of the families' special tokens.
-TOKEN_KINDS = ("gene", "pad", "cls", "eos", "cell", "class", "depth", "count")
+TOKEN_KINDS = ("gene", "pad", "cls", "eos", "cell", "class", "depth", "count", "context")
 GENE, PAD = 0, 1
 
 
