@@ -130,6 +130,29 @@ def test_bf16_is_what_was_asked_for() -> None:
     sums.check_mass("rows still total one")
 
 
+def rounded(x: np.ndarray, bits: int) -> np.ndarray:
+    """Round float32 to the nearest with so many bits after the first, as cvt.rna does."""
+    drop = 23 - bits
+    whole = x.astype(np.float32).view(np.uint32) + np.uint32(1 << (drop - 1))
+    return (whole & ~np.uint32((1 << drop) - 1)).view(np.float32)
+
+
+def test_errors_of_products_are_those_that_the_setting_states() -> None:
+    """Tensor cores' arithmetic written out: the interpreter multiplies in float32."""
+    rng = np.random.default_rng(0)
+    q, k = rng.normal(size=(2, 400, 64)).astype(np.float32)
+    exact = q.astype(np.float64) @ k.astype(np.float64).T
+    size = np.linalg.norm(q, axis=1)[:, None] * np.linalg.norm(k, axis=1)
+    (q1, q2), (k1, k2) = ((rounded(x, 10), rounded(x - rounded(x, 10), 10)) for x in (q, k))
+    three = q1 @ k1.T + (q1 @ k2.T + q2 @ k1.T)
+    one = rounded(q, 7) @ rounded(k, 7).T
+    assert (np.abs(three - exact) / size).max() < 1e-6
+    assert 1e-6 < (np.abs(one - exact) / size).max() < 1e-2
+    # of a probability: the default where scores are of order one
+    p, true = (np.exp(x / 8) / np.exp(x / 8).sum(1, keepdims=True) for x in (three, exact))
+    assert np.abs(p / true - 1).max() < 2e-6
+
+
 def test_cells_without_a_gene_and_empty_tiles_add_nothing() -> None:
     d = make(4, 2, 6, 5, 2)
     d["panel"][1] = -1  # only keys outside the panel

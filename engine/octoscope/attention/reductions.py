@@ -101,14 +101,14 @@ class TorchTiles:
             add_tiled(cells, into.sums, into.mass, into.heads, self._tile, into.second)
 
 
-def reduction_on(device: torch.device, tile: int, precision: Precision = "tf32x3") -> Reduction:
-    """Return the fastest reduction that a device has.
+def reduction_on(kind: str, tile: int, precision: Precision = "tf32x3") -> Reduction:
+    """Return the fastest reduction of a kind of device, as torch names it.
 
     Triton comes with torch for CUDA; where it is missing torch's own operations do the same.
     """
-    if device.type == "cpu":
+    if kind == "cpu":
         return RowBlocks()
-    if device.type == "cuda" and find_spec("triton") is not None:
+    if kind == "cuda" and find_spec("triton") is not None:
         from octoscope.attention.triton_reduce import TritonTiles
 
         return TritonTiles(precision)
