@@ -62,15 +62,16 @@ def every_gene(cells: int, heads: int, genes: int, seed: int) -> dict[str, np.nd
 
 
 @pytest.mark.usefixtures("small")
+@pytest.mark.parametrize("reduction", ["mean", "max", 0])
 @pytest.mark.parametrize("whole", [True, False])
 # the interpreter is slow: a failure is told as it was found
-@settings(max_examples=6, deadline=None, phases=[Phase.explicit, Phase.generate])
+@settings(max_examples=3, deadline=None, phases=[Phase.explicit, Phase.generate])
 @given(
     st.integers(1, 3), st.integers(1, 3), st.integers(2, 24), st.integers(3, 20),
-    st.integers(0, 10_000), st.sampled_from(["mean", "max", 0]), st.data(),
+    st.integers(0, 10_000), st.data(),
 )  # fmt: skip
 def test_sums_equal_the_reference(
-    whole: bool, cells: int, heads: int, tokens: int, genes: int, seed: int, reduction: Heads,
+    whole: bool, reduction: Heads, cells: int, heads: int, tokens: int, genes: int, seed: int,
     draw: st.DataObject,
 ) -> None:  # fmt: skip
     d = every_gene(cells, heads, genes, seed) if whole else make(cells, heads, tokens, genes, seed)
@@ -88,9 +89,9 @@ def test_sums_equal_the_reference(
 @pytest.mark.usefixtures("small")
 @pytest.mark.parametrize("whole", [True, False])
 def test_spread_equals_two_passes_for_every_reduction(whole: bool) -> None:
-    d = every_gene(4, 2, 17, 3) if whole else make(4, 2, 20, 17, 3)
+    d = every_gene(3, 2, 17, 3) if whole else make(3, 2, 20, 17, 3)
     heads: tuple[Heads, ...] = ("mean", "max", 1)
-    sums = reduce(d, 17, [np.arange(3), np.arange(3, 4)], heads, moments=2)
+    sums = reduce(d, 17, [np.arange(2), np.arange(2, 3)], heads, moments=2)
     assert sums.spread is not None
     for r, reduction in enumerate(heads):
         want = two_pass(d, 17, reduction)
@@ -171,12 +172,12 @@ def test_cells_without_a_gene_and_empty_tiles_add_nothing() -> None:
 
 @pytest.mark.parametrize("whole", [True, False])
 def test_scheduling_does_not_change_a_bit(whole: bool, monkeypatch: pytest.MonkeyPatch) -> None:
-    d = every_gene(3, 2, 18, 4) if whole else make(3, 2, 20, 18, 4)
+    d = every_gene(2, 2, 17, 4) if whole else make(2, 2, 20, 17, 4)
     monkeypatch.setattr(triton_reduce, "blocks_of", lambda *_, **__: (SMALL, SMALL))
-    once = reduce(d, 18, [np.arange(3)])
+    once = reduce(d, 17, [np.arange(2)])
     # physical batches of one cell, as after halving for memory
-    parts = [batch(d, np.array([c])) for c in range(3)]
-    other = LayerSums(18, MASS, tile=16, device=CPU, reduction=TritonTiles("ieee"))
+    parts = [batch(d, np.array([c])) for c in range(2)]
+    other = LayerSums(17, MASS, tile=16, device=CPU, reduction=TritonTiles("ieee"))
     other.add(parts)
     assert torch.equal(once.sums, other.sums)
     assert torch.equal(once.mass, other.mass)

@@ -105,6 +105,13 @@ def test_the_reduction_follows_the_device(monkeypatch: pytest.MonkeyPatch) -> No
     assert chosen.name == "triton"
     assert chosen._precision == "bf16"  # type: ignore[attr-defined]
     assert reduction_on("mps", 16).name == "torch"
+    cuda = SimpleNamespace(is_available=lambda: True, get_device_capability=lambda: (7, 5))
+    old = SimpleNamespace(cuda=cuda, version=SimpleNamespace(hip=None))
+    with monkeypatch.context() as patch:
+        patch.setattr(reductions, "torch", old)
+        assert reduction_on("cuda", 16).name == "torch"
+        cuda.get_device_capability = lambda: (8, 0)
+        assert reduction_on("cuda", 16).name == "triton"
     monkeypatch.setattr(reductions, "find_spec", lambda name: None)
     assert reduction_on("cuda", 16).name == "torch"
 
