@@ -190,7 +190,7 @@ def test_exp_is_exact_to_rounding_and_keeps_nan() -> None:
     assert np.isnan(_exp(np.float32(np.nan)))
 
 
-@pytest.mark.parametrize("way", WAYS)
+@pytest.mark.parametrize("way", ["row blocks", "torch"])
 def test_physical_batches_do_not_change_a_bit(way: str, monkeypatch: pytest.MonkeyPatch) -> None:
     use(monkeypatch, way)
     d = make(8, 4, 20, 25, 1)

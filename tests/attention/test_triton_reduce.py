@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import Phase, given, settings
 from hypothesis import strategies as st
 from octoscope.attention.accumulate import BatchLayout, Heads, LayerSums, QKBatch
 from octoscope.attention.packed_tokens import PackedTokens
@@ -62,14 +62,16 @@ def every_gene(cells: int, heads: int, genes: int, seed: int) -> dict[str, np.nd
 
 
 @pytest.mark.usefixtures("small")
+@pytest.mark.parametrize("reduction", ["mean", "max", 0])
 @pytest.mark.parametrize("whole", [True, False])
-@settings(max_examples=6, deadline=None)
+# the interpreter is slow: a failure is told as it was found
+@settings(max_examples=3, deadline=None, phases=[Phase.explicit, Phase.generate])
 @given(
     st.integers(1, 3), st.integers(1, 3), st.integers(2, 24), st.integers(3, 20),
-    st.integers(0, 10_000), st.sampled_from(["mean", "max", 0]), st.data(),
+    st.integers(0, 10_000), st.data(),
 )  # fmt: skip
 def test_sums_equal_the_reference(
-    whole: bool, cells: int, heads: int, tokens: int, genes: int, seed: int, reduction: Heads,
+    whole: bool, reduction: Heads, cells: int, heads: int, tokens: int, genes: int, seed: int,
     draw: st.DataObject,
 ) -> None:  # fmt: skip
     d = every_gene(cells, heads, genes, seed) if whole else make(cells, heads, tokens, genes, seed)
@@ -87,9 +89,9 @@ def test_sums_equal_the_reference(
 @pytest.mark.usefixtures("small")
 @pytest.mark.parametrize("whole", [True, False])
 def test_spread_equals_two_passes_for_every_reduction(whole: bool) -> None:
-    d = every_gene(4, 2, 17, 3) if whole else make(4, 2, 20, 17, 3)
+    d = every_gene(3, 2, 17, 3) if whole else make(3, 2, 20, 17, 3)
     heads: tuple[Heads, ...] = ("mean", "max", 1)
-    sums = reduce(d, 17, [np.arange(3), np.arange(3, 4)], heads, moments=2)
+    sums = reduce(d, 17, [np.arange(2), np.arange(2, 3)], heads, moments=2)
     assert sums.spread is not None
     for r, reduction in enumerate(heads):
         want = two_pass(d, 17, reduction)
@@ -130,6 +132,29 @@ def test_bf16_is_what_was_asked_for() -> None:
     sums.check_mass("rows still total one")
 
 
+def rounded(x: np.ndarray, bits: int) -> np.ndarray:
+    """Round float32 to the nearest with so many bits after the first, as cvt.rna does."""
+    drop = 23 - bits
+    whole = x.astype(np.float32).view(np.uint32) + np.uint32(1 << (drop - 1))
+    return (whole & ~np.uint32((1 << drop) - 1)).view(np.float32)
+
+
+def test_errors_of_products_are_those_that_the_setting_states() -> None:
+    """Tensor cores' arithmetic written out: the interpreter multiplies in float32."""
+    rng = np.random.default_rng(0)
+    q, k = rng.normal(size=(2, 400, 64)).astype(np.float32)
+    exact = q.astype(np.float64) @ k.astype(np.float64).T
+    size = np.linalg.norm(q, axis=1)[:, None] * np.linalg.norm(k, axis=1)
+    (q1, q2), (k1, k2) = ((rounded(x, 10), rounded(x - rounded(x, 10), 10)) for x in (q, k))
+    three = q1 @ k1.T + (q1 @ k2.T + q2 @ k1.T)
+    one = rounded(q, 7) @ rounded(k, 7).T
+    assert (np.abs(three - exact) / size).max() < 1e-6
+    assert 1e-6 < (np.abs(one - exact) / size).max() < 1e-2
+    # of a probability: the default where scores are of order one
+    p, true = (np.exp(x / 8) / np.exp(x / 8).sum(1, keepdims=True) for x in (three, exact))
+    assert np.abs(p / true - 1).max() < 2e-6
+
+
 def test_cells_without_a_gene_and_empty_tiles_add_nothing() -> None:
     d = make(4, 2, 6, 5, 2)
     d["panel"][1] = -1  # only keys outside the panel
@@ -147,12 +172,12 @@ def test_cells_without_a_gene_and_empty_tiles_add_nothing() -> None:
 
 @pytest.mark.parametrize("whole", [True, False])
 def test_scheduling_does_not_change_a_bit(whole: bool, monkeypatch: pytest.MonkeyPatch) -> None:
-    d = every_gene(3, 2, 18, 4) if whole else make(3, 2, 20, 18, 4)
+    d = every_gene(2, 2, 17, 4) if whole else make(2, 2, 20, 17, 4)
     monkeypatch.setattr(triton_reduce, "blocks_of", lambda *_, **__: (SMALL, SMALL))
-    once = reduce(d, 18, [np.arange(3)])
+    once = reduce(d, 17, [np.arange(2)])
     # physical batches of one cell, as after halving for memory
-    parts = [batch(d, np.array([c])) for c in range(3)]
-    other = LayerSums(18, MASS, tile=16, device=CPU, reduction=TritonTiles("ieee"))
+    parts = [batch(d, np.array([c])) for c in range(2)]
+    other = LayerSums(17, MASS, tile=16, device=CPU, reduction=TritonTiles("ieee"))
     other.add(parts)
     assert torch.equal(once.sums, other.sums)
     assert torch.equal(once.mass, other.mass)

@@ -15,6 +15,7 @@ from octoscope.atlas.atlas import CellBatch
 from octoscope.config import AtlasConfig
 from octoscope.demo.demo import data
 from octoscope.errors import InputError
+from octoscope.extract.accelerator import Accelerator
 from octoscope.extract.prefetch import Prefetcher, TokenBatch
 from octoscope.models import load_model
 from octoscope.run_plan.values import Unit
@@ -44,7 +45,7 @@ def parts(small_atlas: Path) -> Iterator[tuple[Prefetcher, Slow, list[Unit]]]:
     model = load_model(str(data("checkpoints/scgpt-demo")), family="scgpt", device="cpu")
     match = model.match(atlas.genes)
     halves = atlas.index(0).halves
-    feed = Prefetcher(atlas, halves, model, match, MICRO, BATCH, torch.device("cpu"))
+    feed = Prefetcher(atlas, halves, model, match, MICRO, BATCH, Accelerator(torch.device("cpu")))
     units = [
         Unit(id=f"m.c{c:04d}.h{h}.00000000", model="m", category=c, half=h, start=0, stop=n)
         for c, h, n in ((0, 0, 12), (0, 1, 11), (1, 0, 7))

@@ -14,6 +14,7 @@ import torch
 from fsspec.implementations.memory import MemoryFileSystem
 from octoscope.config import load_config, parse_config
 from octoscope.errors import InputError, MemoryShortError
+from octoscope.extract.accelerator import Accelerator
 from octoscope.extract.oom_retry import OomRetry
 from octoscope.extract.unit_work import UnitRunner
 from octoscope.planning.freeze import prepare, run_config
@@ -86,7 +87,7 @@ def test_errors_that_are_not_about_memory_are_not_retried() -> None:
         def layer(self, *_: Any) -> None:
             raise RuntimeError("mat1 and mat2 shapes cannot be multiplied")
 
-    physical = OomRetry(Broken(), torch.device("cpu"))  # type: ignore[arg-type]
+    physical = OomRetry(Broken(), Accelerator(torch.device("cpu")))  # type: ignore[arg-type]
     with pytest.raises(RuntimeError, match="shapes"):
         physical.layer(0, torch.zeros(4, 2, 2), torch.ones(4, 2, dtype=torch.bool), "units/u")
     assert physical.at_once is None

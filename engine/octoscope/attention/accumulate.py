@@ -65,7 +65,7 @@ class LayerSums:
             raise ValueError("logits alone have neither a largest over heads nor a second moment")
         self.logits_alone = logits_alone
         self.n_genes, self.mass_columns = n_genes, mass_columns
-        self._reduction = reduction or reduction_on(device, tile)
+        self._reduction = reduction or reduction_on(device.type, tile)
         self.heads = heads
         size = (len(heads), len(QUANTITIES), n_genes, n_genes)
         self.sums = torch.zeros(size, dtype=torch.float64, device=device)

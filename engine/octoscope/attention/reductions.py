@@ -20,6 +20,7 @@ from octoscope.attention.views import QUANTITIES
 
 # How a GPU multiplies fp32 queries and keys; errors are in docs/performance.md.
 Precision = Literal["tf32x3", "ieee", "bf16"]
+_OLDEST = (8, 0)  # compute capability that multiplies tf32 and bf16
 
 
 @dataclass(frozen=True)
@@ -101,18 +102,26 @@ class TorchTiles:
             add_tiled(cells, into.sums, into.mass, into.heads, self._tile, into.second)
 
 
-def reduction_on(device: torch.device, tile: int, precision: Precision = "tf32x3") -> Reduction:
-    """Return the fastest reduction that a device has.
+def reduction_on(kind: str, tile: int, precision: Precision = "tf32x3") -> Reduction:
+    """Return the fastest reduction of a kind of device, as torch names it.
 
-    Triton comes with torch for CUDA; where it is missing torch's own operations do the same.
+    Triton comes with torch for CUDA; where it is missing, or the GPU is not one that the kernels
+    were compiled for, torch's own operations do the same.
     """
-    if device.type == "cpu":
+    if kind == "cpu":
         return RowBlocks()
-    if device.type == "cuda" and find_spec("triton") is not None:
+    if kind == "cuda" and find_spec("triton") is not None and not _too_old():
         from octoscope.attention.triton_reduce import TritonTiles
 
         return TritonTiles(precision)
     return TorchTiles(tile)
+
+
+def _too_old() -> bool:
+    """Tell whether the GPU here is older than compute capability 8.0, or not NVIDIA's."""
+    if not torch.cuda.is_available():
+        return False
+    return torch.version.hip is not None or torch.cuda.get_device_capability() < _OLDEST
 
 
 def _add_logits(cells: list[Cell], into: Accumulators) -> None:

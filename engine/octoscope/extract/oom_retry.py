@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Any
-
-import psutil
 import torch
 
 from octoscope.errors import MemoryShortError
+from octoscope.extract.accelerator import Accelerator
 from octoscope.models.protocol import FoundationModel, LayerAttention
 from octoscope.store.fault_injection import crash_point
 
@@ -25,7 +23,7 @@ class OomRetry:
         Cells in one step, at most; None while memory has sufficed.
     """
 
-    def __init__(self, model: FoundationModel, device: torch.device) -> None:
+    def __init__(self, model: FoundationModel, device: Accelerator) -> None:
         self._model, self._device = model, device
         self.at_once: int | None = None
 
@@ -60,13 +58,13 @@ class OomRetry:
                     raise
                 problem = str(error).splitlines()[0] if str(error) else type(error).__name__
             # outside the handler: the traceback keeps what the step had allocated
-            if self._device.type == "cuda":
-                torch.cuda.empty_cache()
+            self._device.release()
             if step == 1:
                 tokens, d = residual.shape[1:]
+                free = self._device.free_bytes() / 1e9
                 raise MemoryShortError(
                     f"{where}, layer {i}: out of memory with one cell of {tokens} tokens x {d} "
-                    f"({_free(self._device)} free): {problem}. Use tokens: panel or a shorter "
+                    f"({free:.1f} GB free): {problem}. Use tokens: panel or a shorter "
                     "context, fewer actors, or a machine with more memory"
                 )
             self.at_once = step // 2
@@ -91,12 +89,3 @@ def _joined(parts: list[LayerAttention]) -> LayerAttention:
         torch.cat([p.mask for p in parts]),
         torch.cat(lse) if len(lse) == len(parts) else None,
     )
-
-
-def _free(device: torch.device) -> str:
-    free: Any = (
-        torch.cuda.mem_get_info(device)[0]
-        if device.type == "cuda"
-        else psutil.virtual_memory().available
-    )
-    return f"{free / 1e9:.1f} GB"

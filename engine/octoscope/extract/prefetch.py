@@ -12,19 +12,18 @@ import time
 from collections.abc import Callable, Generator, Iterable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass, replace
-from typing import Any
 
 import numpy as np
 import torch
 
 from octoscope.atlas import Atlas
 from octoscope.atlas.cell_digests import CellDigests
+from octoscope.extract.accelerator import Accelerator
 from octoscope.models import GeneMatch, Tokens
 from octoscope.models.protocol import GENE, FoundationModel
 from octoscope.run_plan.values import Unit
 
 _PATIENCE = 0.5  # seconds until a full reader thread checks whether it is still needed
-_TOKEN_ARRAYS = ("gene", "kind", "value", "row", "mask")
 
 
 @dataclass(frozen=True)
@@ -106,7 +105,7 @@ class Prefetcher:
     micro_batch, batch_cells
         Cells in a micro-batch and in a physical batch, at most.
     device
-        On a GPU, tokens are put into pinned memory, so that they are copied beside the compute.
+        A GPU puts tokens into pinned memory, so that they are copied beside the compute.
     most
         Micro-batches that are held before they are asked for, at most; 0: a whole unit.
     cuts
@@ -126,16 +125,14 @@ class Prefetcher:
         match: GeneMatch,
         micro_batch: int,
         batch_cells: int,
-        device: torch.device,
+        device: Accelerator,
         most: int = 0,
         cuts: Callable[[Unit], Iterable[int]] = lambda unit: (),
     ) -> None:
         self.most, self._cuts = most, cuts
         self._atlas, self._halves, self._model, self._match = atlas, halves, model, match
         self._micro_batch, self._batch_cells = micro_batch, batch_cells
-        self._copies = torch.cuda.Stream(device) if device.type == "cuda" else None
-        if self._copies is not None:  # the weights are there before anything is embedded
-            self._copies.wait_stream(torch.cuda.current_stream(device))
+        self._device = device
         self._ahead: tuple[Unit, _Reading] | None = None
         self.read = CellDigests()
 
@@ -147,11 +144,9 @@ class Prefetcher:
             usable = (tokens.kind == GENE).any(1)
             keep = np.flatnonzero(usable)
             parts = [
-                tokens.take(keep[start : start + self._batch_cells])
+                self._device.pinned(tokens.take(keep[start : start + self._batch_cells]))
                 for start in range(0, len(keep), self._batch_cells)
             ]
-            if self._copies is not None:
-                parts = [_pinned(part) for part in parts]
             yield TokenBatch(parts, [str(c) for c in tokens.cell_ids[~usable]])
 
     def ahead(self, unit: Unit) -> None:
@@ -186,23 +181,8 @@ class Prefetcher:
 
     def embed(self, tokens: Tokens) -> torch.Tensor:
         """Return the model's residual stream; on a GPU the copy waits for no queued compute."""
-        if self._copies is None:
-            return self._model.embed(tokens)
-        main = torch.cuda.current_stream(self._copies.device)
-        with torch.cuda.stream(self._copies):
-            residual = self._model.embed(tokens)
-        main.wait_stream(self._copies)
-        residual.record_stream(main)  # its memory may not be reused while the layers read it
-        return residual
+        return self._device.beside(lambda: self._model.embed(tokens))
 
     def _start(self, unit: Unit) -> _Reading:
         rows = self._halves[unit.category][unit.half][unit.start : unit.stop]
         return _Reading(self, rows, CellDigests(unit.start, self._cuts(unit)))
-
-
-def _pinned(tokens: Tokens) -> Tokens:
-    """Return tokens in page-locked memory; PyTorch copies from it without the CPU."""
-    arrays: dict[str, Any] = {
-        name: torch.from_numpy(getattr(tokens, name)).pin_memory().numpy() for name in _TOKEN_ARRAYS
-    }
-    return replace(tokens, **arrays)

@@ -18,7 +18,7 @@ from octoscope.attention.finite_check import require_finite
 from octoscope.attention.reductions import reduction_on
 from octoscope.attention.residual_sums import ResidualSums
 from octoscope.config import RunConfig
-from octoscope.errors import InputError
+from octoscope.extract.accelerator import accelerator_of
 from octoscope.extract.cells_read import cells_read, cuts_of
 from octoscope.extract.malloc_trim import MallocTrim
 from octoscope.extract.mean_cell_work import attend_mean_cells
@@ -82,26 +82,20 @@ class UnitRunner:
     ) -> None:
         self._root, self._plan, self._heap = root, plan, MallocTrim()
         self._m = plan.model(model)
-        device = config.execution.device
-        if device == "auto":
-            device = "cuda" if torch.cuda.is_available() else "cpu"
-        if device.startswith("cuda") and not torch.cuda.is_available():
-            raise InputError("execution.device", "cuda, but no GPU is visible", "use auto or cpu")
-        self._device = torch.device(device)
-        if self._device.type == "cuda" and 0 < share < 1:
-            torch.cuda.set_per_process_memory_fraction(share, self._device)
+        self._on = accelerator_of(config.execution.device, share)
+        self._device = self._on.device
         torch.set_num_threads(plan.threads)
         self._atlas = Atlas(config.cells)
         self._index = self._atlas.index_of(config)
         self._model = load_model(
             self._m.path,
             family=self._m.family,
-            device=device,
+            device=str(self._device),
             dtype=getattr(torch, self._m.dtype),
             options=self._m.options,
             seed=config.seed,
         )
-        self._physical = OomRetry(self._model, self._device)
+        self._physical = OomRetry(self._model, self._on)
         # Only a declared input panel enters the model, where one is declared.
         match = self._model.match(self._atlas.genes).named_by(self._atlas.genes)
         self._match = match.with_panel(self._m.input_genes)
@@ -111,7 +105,7 @@ class UnitRunner:
         self._residuals = bool(plan.attention_variants(model, "mean_residual"))
         self._logits_alone = plan.logits_alone(model)
         precision = plan.settings.execution.advanced.gpu_precision
-        self._reduction = reduction_on(self._device, plan.tile, precision)
+        self._reduction = reduction_on(self._on.kind, plan.tile, precision)
         self._panel = np.array([position.get(e, -1) for e in self._match.genes.ensembl] + [-1])
         # micro-batches that pass the layers together
         self._in_macro = -(-(self._m.macro_cells or self._m.unit_cells) // self._m.micro_batch)
@@ -122,7 +116,7 @@ class UnitRunner:
             self._match,
             self._m.micro_batch,
             self._m.batch_cells,
-            self._device,
+            self._on,
             most=self._in_macro,
             cuts=partial(cuts_of, plan),
         )
@@ -130,9 +124,7 @@ class UnitRunner:
     @property
     def device(self) -> str:
         """Device of the model: ``cpu``, or a GPU's name."""
-        if self._device.type == "cuda":
-            return str(torch.cuda.get_device_name(self._device))
-        return self._device.type
+        return self._on.name
 
     @torch.inference_mode()
     def run(self, unit: Unit, halvings: int = 0, ahead: Unit | None = None) -> Record:
