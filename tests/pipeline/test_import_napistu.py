@@ -26,7 +26,8 @@ from octoscope.store.plan_file import load_plan
 from octoscope.store.run_dir import RunRoot
 
 from tests.analysis.matrices import dense
-from tests.conftest import octoscope, once
+from tests.conftest import once
+from tests.here import here
 
 SCGPT, AIDO = "scGPT", "AIDOCell_aido_cell_3m"
 SHOWN = {"scGPT": SCGPT, "AIDO.Cell (3M)": AIDO}  # names of models in the peer's tables
@@ -54,7 +55,7 @@ def imported(napistu_stores: Path, tmp_path_factory: pytest.TempPathFactory) -> 
             "max_permutation_factor=1", "network.permutations=100", "keep_dense=fp32",
             "edges.per_query=3",
         ]  # fmt: skip
-        done = octoscope(
+        done = here(
             "import-napistu", *(str(napistu_stores / m) for m in (SCGPT, AIDO)),
             str(folder / "run"), "--network", "demo", *(x for s in settings for x in ("--set", s)),
         )  # fmt: skip
@@ -177,12 +178,18 @@ def test_commands_read_an_imported_run_as_any_other(imported: Path, tmp_path: Pa
     assert "The stores hold no cells" in page
     text = re.sub(r"<(svg|style|script).*?</\1>|<[^>]+>", " ", page, flags=re.DOTALL)
     assert re.findall(r"\b(nan|None|<NA>)\b", text) == []
-    made = tmp_path / "net.tsv"
-    done = octoscope(
-        "export", str(imported), str(made), "--model", SCGPT, "--category", "T cell", "--layer", "0"
-    )
-    assert done.returncode == 0, done.stderr
-    assert len(pd.read_csv(made, sep="\t")) == K
+    one = ("--category", "T cell")
+    for name, asked in (("net.parquet", ()), ("net.graphml", one), ("net.h5ad", ())):
+        given = ("--out", str(tmp_path / name), "--gene-set", "common", *asked)
+        done = here("export", str(imported), *given)
+        assert done.returncode == 0, done.stderr
+    pairs = pd.read_parquet(tmp_path / "net.parquet")
+    assert set(pairs["category"]) == set(CATEGORIES)
+    for command in ("layers", "models"):
+        shown = here("compare", command, str(imported))
+        assert shown.returncode == 0, shown.stderr
+    told = here("verdict", str(imported), "--json")
+    assert len(json.loads(told.stdout)) == 28
 
 
 def arrays_of(root: RunRoot, work: str) -> list[str]:
@@ -305,6 +312,6 @@ def test_what_cannot_be_imported_is_refused(napistu_stores: Path, tmp_path: Path
         import_tree([str(tmp_path)])
     with pytest.raises(InputError, match="which is read"):
         prepare(small(stores[:1]), str(stores[0] / "run"))
-    alone = octoscope("import-napistu", str(stores[0]))
+    alone = here("import-napistu", str(stores[0]))
     assert alone.returncode == 2
     assert "name the stores, and last the run directory" in alone.stderr
