@@ -63,8 +63,8 @@ def page(results: Results, gene_set: str | None = None, view: str | None = None)
     tables = PageTables()
     env.globals |= {
         "table": tables.table, "table_labels": tables.labels,
-        "figure": figures_of(results.plan).figure, "folded": folded, "gigabytes": gigabytes,
-        "gene": gene_link, "term": term,
+        "figure": figures_of(results.plan).figure, "folded": folded,
+        "gigabytes": gigabytes, "gene": gene_link, "term": term,
     }  # fmt: skip
     template = env.get_template("report.html.j2")
     return template.render(**_content(results, gene_set or sets[0], view or plan.views[0])).encode()
