@@ -162,6 +162,29 @@ def test_edges_to_learn_from_carry_no_messages(graph: GnnGraph) -> None:
         train(with_structure(graph), TrainConfig(learned=0.5), Path("never"))
 
 
+def test_a_step_passes_no_message_along_what_it_learns(
+    tmp_path: Path, graph: GnnGraph, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[set[int]] = []
+    passed: list[set[int]] = []
+    real, n = module._step, graph.n_vertices
+
+    def step(model: Any, x: Any, edges: Any, pairs: Any, *rest: Any) -> torch.Tensor:
+        for kept, (a, b) in ((passed, edges), (asked, (pairs.src, pairs.dst))):
+            low, high = torch.minimum(a, b), torch.maximum(a, b)
+            count = pairs.positives if kept is asked else len(low)
+            kept.append(set((low * n + high)[:count].tolist()))
+        return real(model, x, edges, pairs, *rest)
+
+    monkeypatch.setattr(module, "_step", step)
+    train(graph, TrainConfig(head="mlp", **SMALL), tmp_path / "t")
+    assert len(asked) == 4
+    training = set(links_of(graph).codes[graph.split == 1].tolist())
+    for learned, messages in zip(asked, passed, strict=True):
+        assert not learned & messages
+        assert learned | messages == training
+
+
 def values(found: Any, scorer: str = "checkpoint") -> pd.Series:
     rows = found.metrics.query("stratum == 'all' and negatives == 'degree' and metric == 'auc'")
     return rows.set_index("scorer")["value"]
