@@ -232,11 +232,12 @@ def blocks_of(shape: dict[str, Any], capability: int, *, one_by_one: bool) -> tu
     one_by_one
         Cells are added one by one, which takes four sums in registers instead of two.
     """
+    ieee = shape["PRECISION"] == "ieee"
     if one_by_one:
-        return Blocks(64, 32, 8, 2), Blocks(32, 32, 8, 2)
-    large = capability >= _HOPPER and shape["PRECISION"] != "ieee"
+        return Blocks(32 if ieee else 64, 32, 8, 2), Blocks(32, 32, 8, 2)
+    large = capability >= _HOPPER and not ieee
     whole = Blocks(128, 64, 8, 2) if large else Blocks(64, 64, 8, 3)
-    return whole, Blocks(64, 32, 8, 2 if shape["PRECISION"] != "ieee" else 1)
+    return whole, Blocks(64, 32, 8, 1 if ieee else 2)
 
 
 ROW_BLOCKS, PEAK_BLOCKS = Blocks(64, 64, 4, 2), Blocks(64, 64, 8, 2)
