@@ -1,6 +1,6 @@
 """Floors of link prediction on a large graph, against networkx on a sample of pairs.
 
-    python benchmarks/link_floors.py --edges 8000000       # about 6 minutes, 4 GB
+    python benchmarks/link_floors.py --edges 8000000
     python benchmarks/link_floors.py --edges 500000 --networkx
 
 A random graph of 50,000 vertices with lognormal degrees, 91 % of its pairs stated both ways. Each
