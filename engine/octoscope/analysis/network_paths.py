@@ -13,7 +13,7 @@ from octoscope.octopus.shortest_paths import pair_distances, pathway_bits
 from octoscope.row_blocks import row_ranges
 
 FARTHEST = 3  # steps that are looked for; pairs farther apart count as one more
-_ROWS = 64  # vertices that one pass over the edges starts from
+_PAIRS = 1 << 22  # pairs that are looked up at once
 
 
 @dataclass(frozen=True)
@@ -49,7 +49,7 @@ class Places:
         vertices = np.full(n, -1)
         vertices[place] = network.vertex_of(genes[known])
         steps = np.empty((n, n), np.int8)
-        for first, stop in row_ranges(n, _ROWS):
+        for first, stop in row_ranges(n, max(_PAIRS // max(n, 1), 1)):
             a = np.repeat(vertices[first:stop], n)
             found = pair_distances(network, a, np.tile(vertices, stop - first), FARTHEST)
             steps[first:stop] = np.where(found < 0, FARTHEST + 1, found).reshape(-1, n)

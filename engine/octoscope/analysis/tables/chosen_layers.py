@@ -11,6 +11,7 @@ import pandas as pd
 
 from octoscope.analysis import statistics
 from octoscope.analysis.controlled.comparison import Comparison
+from octoscope.analysis.controlled.verdicts import LEAST_EDGES
 from octoscope.analysis.tables.controlled_rows import odds
 
 _FAMILY = ["base", "category", "gene_set", "view"]
@@ -72,8 +73,9 @@ def _sentence(r: Mapping[str, Any]) -> str:
         f"{r['variant']} layer {r['layer']} is the strongest among half {r['chosen_on']} of the "
         f"genes (odds ratio {r['or1_chosen']:.2f} at like co-expression)"
     )
-    if np.isnan(r["or1_low"]):
-        return f"{start}; among the other half there are too few edges to test it."
+    if np.isnan(r["or1_low"]) or r["n_edges"] < LEAST_EDGES:
+        few = f"too few edges to test it ({r['n_edges']})"
+        return f"{start}; among the other half there are {few}."
     return (
         f"{start}; among the other half it has {r['or1']:.2f} "
         f"({r['or1_low']:.2f} to {r['or1_high']:.2f})."
