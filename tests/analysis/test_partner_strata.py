@@ -84,7 +84,7 @@ def test_the_support_table_knows_who_has_eligible_pairs(
     monkeypatch.setattr(consensus_tables, "name_genes", lambda frame, _: frame)
     monkeypatch.setattr(consensus_tables, "axis_positions", lambda *_: np.arange(3))
     plan = SimpleNamespace(
-        model_groups={"a": "A", "b": "B"}, model=lambda _: None, permutations=9, seed=0,
+        atlas={}, model_groups={"a": "A", "b": "B"}, model=lambda _: None, permutations=9, seed=0,
         max_permutation_factor=1, categories=[SimpleNamespace(name="T cell")],
         compare=SimpleNamespace(conventions=conventions),
     )  # fmt: skip

@@ -196,7 +196,7 @@ def test_explain_says_what_a_setting_is(capsys: pytest.CaptureFixture[str]) -> N
     assert told("models.0.dtype")[0]["setting"] == "models.*.dtype"
     assert told("execution.tile")[0]["setting"] == "execution.advanced.tile"
     assert told("execution.memory")[0]["decides_results"] == "no"
-    assert len(told("execution.advanced")) == 9
+    assert len(told("execution.advanced")) == 10
     assert len(told()) > 70
     with pytest.raises(InputError, match="try donor_groups"):
         app(["config", "explain", "donor_group"], standalone_mode=False)

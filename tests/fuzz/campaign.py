@@ -21,7 +21,7 @@ from tests.fuzz.kinds import KINDS, OUT, Kind, drawn
 from tests.fuzz.mutations import mutate
 
 CODES = (0, 1, 2, 3, 130)
-MEMORY = 1 << 30  # bytes, the modules that all commands import included
+MEMORY = 1 << 30  # bytes beyond the modules that all commands import
 _BESIDE = re.compile(r"warning: |[\d,]+ of [\d,]+ cells ")  # warnings and progress
 
 

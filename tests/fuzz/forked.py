@@ -26,7 +26,11 @@ ROOM = 3 << 30  # bytes that a child may ask for beyond what it starts with
 
 @dataclass(frozen=True)
 class Ended:
-    """How a child ended; ``code`` is negative for a signal, ``memory`` its largest, in bytes."""
+    """How a child ended.
+
+    ``code`` is negative for a signal. ``memory``: the bytes that it held at most beyond what it
+    began with.
+    """
 
     code: int
     stdout: str
@@ -54,9 +58,10 @@ def import_all() -> None:
     atexit.register(gc.unfreeze)
 
 
-def _data_size() -> int:
+def _pages(field: int) -> int:
+    """Return the bytes of a field of ``/proc/self/statm``: 1 is what is resident, 5 is data."""
     with open("/proc/self/statm") as handle:
-        return int(handle.read().split()[5]) * resource.getpagesize()
+        return int(handle.read().split()[field]) * resource.getpagesize()
 
 
 def forked(call: Callable[[], Any], *, cpu: int = CPU, wall: float = WALL) -> Ended:
@@ -65,15 +70,17 @@ def forked(call: Callable[[], Any], *, cpu: int = CPU, wall: float = WALL) -> En
         started = time.monotonic()
         sys.stdout.flush()
         sys.stderr.flush()
+        get, put = os.pipe()
         pid = os.fork()
         if pid == 0:
             code = 70
             try:
+                os.write(put, b"%d\n" % _pages(1))  # less than here: pages of files come later
                 os.dup2(out.fileno(), 1)
                 os.dup2(err.fileno(), 2)
                 sys.stdout, sys.stderr = (os.fdopen(os.dup(n), "w") for n in (1, 2))
                 resource.setrlimit(resource.RLIMIT_CPU, (cpu, cpu + 1))
-                room = _data_size() + ROOM
+                room = _pages(5) + ROOM
                 resource.setrlimit(resource.RLIMIT_DATA, (room, room))
                 resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
                 signal.signal(signal.SIGXCPU, signal.SIG_DFL)
@@ -82,6 +89,9 @@ def forked(call: Callable[[], Any], *, cpu: int = CPU, wall: float = WALL) -> En
                 sys.stderr.flush()
             finally:
                 os._exit(code)
+        os.close(put)
+        with os.fdopen(get, "rb") as said:
+            held = int(said.readline())
         hung = _wait(pid, wall)
         _, status, used = os.wait4(pid, 0)
         code = os.waitstatus_to_exitcode(status)
@@ -90,7 +100,8 @@ def forked(call: Callable[[], Any], *, cpu: int = CPU, wall: float = WALL) -> En
         for stream in (out, err):
             stream.seek(0)
             texts.append(stream.read(1 << 20).decode(errors="replace"))
-        return Ended(code, *texts, time.monotonic() - started, used.ru_maxrss << 10, hung)
+        memory = max(0, (used.ru_maxrss << 10) - held)
+        return Ended(code, *texts, time.monotonic() - started, memory, hung)
 
 
 def _ended(call: Callable[[], Any]) -> int:

@@ -34,7 +34,7 @@ def says_nothing() -> None:
 
 
 def takes_memory() -> None:
-    held = bytearray(MEMORY + (1 << 20))
+    held = bytearray(MEMORY + (64 << 20))
     held[::4096] = bytes(len(held[::4096]))
 
 

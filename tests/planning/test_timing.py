@@ -56,4 +56,4 @@ def test_nothing_timed_is_not_no_time(capsys: pytest.CaptureFixture[str]) -> Non
     commands._show_estimate(both, "auto")
     said = " ".join(capsys.readouterr().out.split())
     assert "about 120.0 minutes" in said
-    assert "not timed: models that run in another environment" in said
+    assert "not timed: models that were imported, or run in another environment" in said

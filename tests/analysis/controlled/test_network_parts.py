@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
+import numpy as np
 from octoscope.analysis.controlled.network_parts import network_parts
 from octoscope.octopus.network import Network, open_network
 from octoscope.octopus.network_schema import ROLES
@@ -14,7 +17,8 @@ def parts(network: Network) -> dict[tuple[str, str], int]:
 def test_parts_are_those_of_a_loop_over_assertions() -> None:
     """Red: roles of both ends the other way round; scores above the threshold alone."""
     network = open_network("demo")
-    e = network.edges
+    e = network.edges.select(np.arange(0, len(network.edges), 7))
+    network = replace(network, edges=e)
     want: dict[tuple[str, str], int] = {}
     pairs: dict[tuple[int, int], set[int]] = {}
     for i in range(len(e)):
@@ -41,8 +45,6 @@ def test_pairs_of_two_sources_count_however_they_are_stated() -> None:
     e = network.edges.select([0, 0, 1])
     src, dst, source = e.src.copy(), e.dst.copy(), e.source.copy()
     src[1], dst[1], source[1] = dst[0], src[0], source[0] + 1
-    from dataclasses import replace
-
     two = replace(network, edges=replace(e, src=src, dst=dst, source=source), sources=["a", "b"])
     assert parts(two)["sources", "at least 2"] == 2
     source[1] = source[0]
