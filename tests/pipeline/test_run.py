@@ -156,6 +156,8 @@ def test_same_command_again_and_changed_configuration(
     same = here("run", str(small_config), "--out", str(run), "--set", "keep_dense=fp32")
     assert same.returncode == 0
     assert "finished already" in same.stdout
+    assert "repeat between the two halves of the cells more than" in same.stdout  # what was found
+    assert same.stdout.rstrip().endswith(f"report: {run}/report/index.html")
     other = here("run", str(small_config), "--out", str(run), "--set", "top_k=7")
     assert other.returncode == 2
     assert "top_k" in other.stderr

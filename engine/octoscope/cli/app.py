@@ -23,6 +23,7 @@ from octoscope.cli.shared import (
     guarded,
     out,
     rows_table,
+    say_results,
     starting,
 )
 from octoscope.errors import InputError
@@ -96,7 +97,7 @@ def demo(
     _show_plan(plan)
     code = execute(root, plan, out)
     _verify(root.url)
-    out.print(f"report: {escape(root.url)}/report/index.html", soft_wrap=True)
+    say_results(root)
     raise typer.Exit(code)
 
 
@@ -219,11 +220,15 @@ def run(
     settings = load_config(config, overrides)
     with starting(out_, address, settings):
         root, made = prepare(settings, out_)
-    if settings.execution.log == "text":
+    text = settings.execution.log == "text"
+    if text:
         _show_plan(made)
-    raise typer.Exit(
-        execute(root, made, out, config=settings, stage=stage.value, address=address, steal=steal)
+    code = execute(
+        root, made, out, config=settings, stage=stage.value, address=address, steal=steal
     )
+    if text:
+        say_results(root)
+    raise typer.Exit(code)
 
 
 @app.command()
@@ -243,9 +248,12 @@ def resume(
     settings = run_config(root, overrides)
     with starting(root.url, address):
         made = replan(root)
-    raise typer.Exit(
-        execute(root, made, out, config=settings, stage=stage.value, address=address, steal=steal)
+    code = execute(
+        root, made, out, config=settings, stage=stage.value, address=address, steal=steal
     )
+    if settings.execution.log == "text":
+        say_results(root)
+    raise typer.Exit(code)
 
 
 @app.command()
@@ -259,6 +267,8 @@ def overlap(run: Run, address: Address = None, steal: Steal = False) -> None:
     with starting(root.url, address):
         made, settings = replan(root), run_config(root)
     code = execute(root, made, out, config=settings, stage="analysis", address=address, steal=steal)
+    if settings.execution.log == "text":
+        say_results(root)
     raise typer.Exit(code)
 
 

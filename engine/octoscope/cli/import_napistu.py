@@ -5,9 +5,8 @@ from __future__ import annotations
 from typing import Annotated
 
 import typer
-from rich.markup import escape
 
-from octoscope.cli.shared import out, starting
+from octoscope.cli.shared import out, say_results, starting
 from octoscope.errors import InputError
 
 
@@ -56,5 +55,5 @@ def import_napistu(
     with starting(run, address):
         root, plan = prepare(config, run)
     code = execute(root, plan, out, config=config, address=address)
-    out.print(f"report: {escape(root.url)}/report/index.html", soft_wrap=True)
+    say_results(root)
     raise typer.Exit(code)

@@ -11,7 +11,6 @@ from rich.markup import escape
 from rich.table import Table
 
 from octoscope.cli.shared import AsJson, DType, Force, Options, options_of, out, rows_table, show
-from octoscope.config import DTYPES
 from octoscope.errors import InputError
 
 models_app = typer.Typer(help="Look at checkpoints.", no_args_is_help=True)
@@ -82,6 +81,8 @@ def models_check(
 
 
 def _dtype(name: str) -> str:
+    from octoscope.config import DTYPES
+
     if name not in DTYPES:
         raise InputError("--dtype", f"{name!r}", f"use one of {', '.join(DTYPES)}")
     return name

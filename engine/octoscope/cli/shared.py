@@ -10,16 +10,19 @@ import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from types import FrameType
-from typing import Annotated, Any, TextIO
+from typing import TYPE_CHECKING, Annotated, Any, TextIO
 
 import typer
 from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from octoscope.config import RunConfig
 from octoscope.errors import InputError, OctoscopeError, OctoscopeWarning, in_one_line
 from octoscope.yaml_values import parse_yaml
+
+if TYPE_CHECKING:  # not imported for `octoscope --help`
+    from octoscope.config import RunConfig
+    from octoscope.store.run_dir import RunRoot
 
 out = Console()
 err = Console(stderr=True)
@@ -159,3 +162,16 @@ def guarded(call: Callable[[], Any]) -> int:
         return 1
     sys.stderr.write("error: out of memory. Fix: free memory, or raise its limit (ulimit -v)\n")
     return 1
+
+
+def say_results(root: RunRoot, most: int = 3) -> None:
+    """Print what a finished run found, in a few sentences, and where its report is."""
+    from octoscope.pipeline.seal import exit_code
+    from octoscope.report.first_screen import sentences
+    from octoscope.results.run_results import Results
+
+    if exit_code(root) is None:
+        return
+    for text in sentences(Results.open(root))[:most]:
+        out.print(f"- {escape(text)}", soft_wrap=True)
+    out.print(f"report: {escape(root.url)}/report/index.html", soft_wrap=True)

@@ -23,6 +23,14 @@ class Finding:
     said: list[tuple[str, str]]
 
 
+def sentences(results: Results) -> list[str]:
+    """Return the headline of the report, in the first declared gene set and view."""
+    gene_set, view = results.config.gene_sets[0].name, results.plan.views[0]
+    rows = records(findings(results, gene_set, view))
+    why = why_no_verdict(results) if rows else "the run is incomplete"
+    return headline([r for r in rows if r["attends"]], why, results.plan.network is not None)
+
+
 def content(results: Results, gene_set: str, view: str, view_text: str, network: str) -> Row:
     """Return what the template of the first screen shows."""
     rows = records(findings(results, gene_set, view))

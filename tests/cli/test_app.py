@@ -1,0 +1,33 @@
+"""The command line itself: what it imports, and what it says at the end of a run."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+HEAVY = {"numpy", "pandas", "pyarrow", "torch", "zarr", "ray", "dask", "scipy", "anndata"}
+
+
+def test_help_imports_nothing_that_computes() -> None:
+    code = "import sys, octoscope.cli.app; print(*{m.partition('.')[0] for m in sys.modules})"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert HEAVY.isdisjoint(done.stdout.split())
+
+
+def test_a_run_ends_with_what_it_found(
+    finished_run: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from octoscope.cli import shared
+    from octoscope.store.run_dir import RunRoot
+    from rich.console import Console
+
+    monkeypatch.setattr(shared, "out", Console())
+    shared.say_results(RunRoot(finished_run))
+    *found, last = capsys.readouterr().out.splitlines()
+    assert last == f"report: {finished_run}/report/index.html"
+    assert 1 <= len(found) <= 3
+    assert all(line.startswith("- ") and line.endswith(".") for line in found)
+    assert any("between the two halves of the cells" in line for line in found)
