@@ -177,7 +177,10 @@ def test_a_bundle_that_inflates_is_one_line(tmp_path: Path) -> None:
         info = tarfile.TarInfo("napistu_graph.pkl")
         info.size = 1 << 28
         archive.addfile(info, io.BytesIO(bytes(1 << 28)))
-    told("octopus", "import", str(path), str(tmp_path / "n"))
+    ended = forked(lambda: _main("octopus", "import", str(path), str(tmp_path / "n")))
+    assert ended.code == 2
+    assert "napistu_graph.pkl: inflates to 268,435,456 bytes" in ended.stderr
+    assert ended.memory < 1 << 28  # nothing of it was held
 
 
 def test_bytes_that_are_no_text_after_a_table_are_one_line(tmp_path: Path) -> None:

@@ -24,6 +24,7 @@ _MEMBERS = (
     "species_identifiers.tsv",
     "species_identifiers.parquet",
 )
+_MOST_INFLATED = 200  # times the archive: pickles of networks inflate to less than 20 times theirs
 # Columns of reactions_data as they are mounted on edges by the peer: <SOURCE>_<column>.
 _MOUNTED = ("STRING_", "IntAct_", "OmniPath_", "Reactome-FI_")
 
@@ -81,6 +82,12 @@ def _members(path: Path) -> dict[str, bytes]:
 
 
 def _require_room(path: Path, name: str, size: int) -> None:
+    stored = path.stat().st_size
+    if size > _MOST_INFLATED * stored:
+        raise InputError(
+            f"{path}: {name}", f"inflates to {size:,} bytes, the whole file has {stored:,}",
+            "get the file again",
+        )  # fmt: skip
     free = psutil.virtual_memory().available
     if size > free:
         raise InputError(
