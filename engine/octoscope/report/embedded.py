@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import base64
 import gzip
-from importlib.resources import files
+from importlib.util import find_spec
+from pathlib import Path
 
 from markupsafe import Markup
+
+from octoscope.errors import OctoscopeError
 
 
 def compressed(content: str) -> str:
@@ -31,5 +34,10 @@ def block(content: str, **attributes: str) -> Markup:
 
 def table_library() -> Markup:
     """Return the script of DataTables as itables bundles it, for the page's own script."""
-    bundle = files("itables").joinpath("html", "dt_bundle.js")
+    # Not imported: itables looks for settings in the working directory, which a job may have lost.
+    found = find_spec("itables")
+    if found is None or not found.submodule_search_locations:
+        raise OctoscopeError("the package itables is missing, whose tables the report holds; "
+                             "pip install 'octoscope[run]'")  # fmt: skip
+    bundle = Path(found.submodule_search_locations[0]) / "html" / "dt_bundle.js"
     return block(bundle.read_text(encoding="utf-8"), id="library")
