@@ -82,7 +82,7 @@ def _caption(found: Evaluation) -> str:
                 f"{account['false']:.1%} of the {account['negatives']:,} negatives are"
             )
     if any(a["how"] == "uniform" for a in found.about["negatives"]):
-        said.append("uniform negatives are told from edges by degree alone")
+        said.append("degree alone separates uniform negatives from edges")
     return "; ".join(said)
 
 

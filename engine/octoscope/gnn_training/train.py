@@ -25,7 +25,12 @@ from octoscope.gnn_training.trained_model import Model, loss_of
 from octoscope.json_values import hash_json, to_json
 from octoscope.link_prediction.link_metrics import auc, relation_weighted
 from octoscope.link_prediction.links import Links, links_of
-from octoscope.link_prediction.negatives import Positives, draw_negatives, positives_of
+from octoscope.link_prediction.negatives import (
+    Positives,
+    draw_negatives,
+    positives_of,
+    with_negatives,
+)
 from octoscope.link_prediction.splits import Split
 from octoscope.output_files import new_file
 
@@ -146,10 +151,8 @@ def _pairs(
     links: Links, split: Split, positives: Positives, how: str, seed: int, epoch: int
 ) -> _Pairs:
     negatives = draw_negatives(links, split, positives, how, seed, epoch)
-    relation = np.concatenate([positives.relation, positives.relation[negatives.of]])
-    src = np.concatenate([positives.src, negatives.src])
-    dst = np.concatenate([positives.dst, negatives.dst])
-    a, b, r, of = (torch.from_numpy(v) for v in (src, dst, relation, negatives.of))
+    pairs = with_negatives(positives, negatives)
+    a, b, r, of = (torch.from_numpy(v) for v in (*pairs, negatives.of))
     return _Pairs(a, b, r, of, len(positives.src))
 
 

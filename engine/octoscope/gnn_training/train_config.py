@@ -9,8 +9,6 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from octoscope.config import read_yaml, validated
 
-ENCODERS = ("graph_conv", "sage", "gcn")
-
 
 class TrainConfig(BaseModel):
     """What to train, and how long.

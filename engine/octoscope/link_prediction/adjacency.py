@@ -16,7 +16,7 @@ def train_adjacency(links: Links, split: Split) -> sparse.csr_array:
     """
     rows = split.rows("train")
     rows = rows[links.src[rows] != links.dst[rows]]
-    keys = np.unique(links.src[rows] * links.n + links.dst[rows])
+    keys = np.unique(links.ordered[rows])
     a, b = (keys // links.n).astype(np.int32), (keys % links.n).astype(np.int32)
     ones = np.ones(len(keys), np.float32)
     return sparse.coo_array((ones, (a, b)), shape=(links.n, links.n)).tocsr()

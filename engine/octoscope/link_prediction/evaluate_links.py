@@ -24,6 +24,7 @@ from octoscope.link_prediction.negatives import (
     draw_negatives,
     new_ends,
     positives_of,
+    with_negatives,
 )
 from octoscope.link_prediction.sign_floors import sign_table
 from octoscope.link_prediction.splits import Split
@@ -204,11 +205,7 @@ def _asked(links: Links, split: Split, positives: Positives, how: str, seed: int
     if negatives.missing:  # an edge without a negative would stand against those of others
         positives = positives.select(negatives.of)
         negatives = replace(negatives, of=np.arange(len(negatives.of)))
-    return _Asked(
-        positives, negatives, np.concatenate([positives.src, negatives.src]),
-        np.concatenate([positives.dst, negatives.dst]),
-        np.concatenate([positives.relation, positives.relation[negatives.of]]),
-    )  # fmt: skip
+    return _Asked(positives, negatives, *with_negatives(positives, negatives))
 
 
 @dataclass(frozen=True)

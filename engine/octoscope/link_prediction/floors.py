@@ -14,7 +14,6 @@ from octoscope.link_prediction.topology_scores import RULES, Topology
 
 STACKED = "stacked"
 FLOORS = (*RULES, STACKED)
-DEGREES = ("out_degree_src", "in_degree_src", "out_degree_dst", "in_degree_dst")
 
 
 def floors_of(asked: Sequence[str]) -> tuple[str, ...]:

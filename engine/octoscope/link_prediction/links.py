@@ -71,6 +71,11 @@ class Links:
         return pair_codes(self.src, self.dst, self.n)
 
     @cached_property
+    def ordered(self) -> np.ndarray:
+        """[edges] int64 codes ``src * n + dst`` of the ordered pairs."""
+        return self.src * self.n + self.dst
+
+    @cached_property
     def known(self) -> np.ndarray:
         """Sorted distinct int64 codes of the unordered pairs that an edge joins."""
         return np.unique(self.codes)

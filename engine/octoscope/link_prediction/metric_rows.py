@@ -17,7 +17,7 @@ from octoscope.link_prediction.link_metrics import (
     relation_weighted,
 )
 from octoscope.link_prediction.links import Links
-from octoscope.link_prediction.negatives import Negatives, Positives
+from octoscope.link_prediction.negatives import Negatives, Positives, with_negatives
 from octoscope.link_prediction.strata import strata
 
 HITS = (1, 10, 50)
@@ -42,9 +42,7 @@ def pair_rows(
         [vertices] numbers of neighbours in training.
     """
     truth = np.arange(len(positives.src) + len(negatives.src)) < len(positives.src)
-    src = np.concatenate([positives.src, negatives.src])
-    dst = np.concatenate([positives.dst, negatives.dst])
-    relation = np.concatenate([positives.relation, positives.relation[negatives.of]])
+    src, dst, relation = with_negatives(positives, negatives)
     out = []
     for kind, name, mask in strata(links, positives, degree):
         rows = np.flatnonzero(np.concatenate([mask, mask[negatives.of]]))

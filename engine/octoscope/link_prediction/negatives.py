@@ -20,7 +20,7 @@ import numpy as np
 
 from octoscope.errors import InputError
 from octoscope.link_prediction.adjacency import train_neighbours
-from octoscope.link_prediction.links import Links
+from octoscope.link_prediction.links import MOST_SOURCES, Links
 from octoscope.link_prediction.splits import Split
 from octoscope.octopus.pairs import find_keys, pair_codes
 
@@ -95,6 +95,20 @@ class Negatives:
         return {"negatives": len(self.src)} | {name: getattr(self, name) for name in names}
 
 
+def with_negatives(
+    positives: Positives, negatives: Negatives
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Return source, target and relation of the positives, then of the negatives.
+
+    Each is [positives + negatives] int64; a negative has the relation of its positive.
+    """
+    return (
+        np.concatenate([positives.src, negatives.src]),
+        np.concatenate([positives.dst, negatives.dst]),
+        np.concatenate([positives.relation, positives.relation[negatives.of]]),
+    )
+
+
 def positives_of(
     links: Links, split: Split, part: str, at_most: int | None = None, seed: int = 0
 ) -> Positives:
@@ -110,10 +124,10 @@ def positives_of(
     rows = split.rows(part)
     rows = rows[links.src[rows] != links.dst[rows]]
     relations = max(len(links.graph.relations), 1)
-    key = (links.src[rows] * links.n + links.dst[rows]) * relations + links.relation[rows]
+    key = links.ordered[rows] * relations + links.relation[rows]
     distinct, place = np.unique(key, return_inverse=True)
     sources = np.zeros(len(distinct), np.uint64)
-    if links.source is not None and len(links.sources) <= 64:
+    if links.source is not None and len(links.sources) <= MOST_SOURCES:
         np.bitwise_or.at(sources, place, np.uint64(1) << links.source[rows].astype(np.uint64))
     total = len(distinct)
     if at_most is not None and at_most < total:
@@ -141,7 +155,7 @@ def draw_negatives(
         raise InputError("negatives", f"is {how!r}", f"it is one of {', '.join(KINDS)}")
     rng = np.random.default_rng([seed, epoch, KINDS.index(how)])
     train = split.rows("train")
-    ordered = np.unique(links.src[train] * links.n + links.dst[train])
+    ordered = np.unique(links.ordered[train])
 
     def real(a: np.ndarray, b: np.ndarray) -> np.ndarray:
         return find_keys(links.known, pair_codes(a, b, links.n)) >= 0

@@ -60,7 +60,7 @@ def signed_pairs(links: Links, split: Split) -> SignedPairs:
     Where copies of a pair are in several parts, the first of train, val, test counts.
     """
     rows = np.flatnonzero((links.sign != 0) & (links.src != links.dst))
-    key, place = np.unique(links.src[rows] * links.n + links.dst[rows], return_inverse=True)
+    key, place = np.unique(links.ordered[rows], return_inverse=True)
     up = np.bincount(place, links.sign[rows] > 0, len(key)) > 0
     down = np.bincount(place, links.sign[rows] < 0, len(key)) > 0
     part = np.full(len(key), 255, np.uint8)

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from octoscope.link_prediction.links import Links
+from octoscope.link_prediction.links import MOST_SOURCES, Links
 from octoscope.link_prediction.negatives import Positives
 
 _DEGREES = (0, 1, 4, 16, 64, 256)  # lower bounds of the training degree of the lesser end
@@ -49,6 +49,5 @@ def _sources(links: Links, positives: Positives) -> list[tuple[str, str, np.ndar
     bits = positives.sources
     return [
         ("source", s, (bits >> np.uint64(i)) & np.uint64(1) > 0)
-        for i, s in enumerate(links.sources)
-        if i < 64
+        for i, s in enumerate(links.sources[:MOST_SOURCES])
     ]

@@ -42,11 +42,10 @@ RULES = (
 )  # fmt: skip
 _PATHS = RULES[2:7]
 STAY = 0.85  # probability that the walk of PageRank goes on
-_ERROR, _MOST_STEPS, _WORK = (
-    1e-3,
-    20,
-    2e11,
-)  # of PageRank, beyond which steps are summed over eigenvectors
+# Of PageRank: beyond each of these, steps are summed over eigenvectors.
+_ERROR = 1e-3
+_MOST_STEPS = 20
+_WORK = 2e11  # multiplications
 _SOURCES = 256  # at once: rows of a dense block
 _ENTRIES = 1 << 22  # neighbours of targets at once
 
