@@ -18,7 +18,7 @@ import zarr
 from octoscope.atlas import chunks
 from octoscope.atlas.frame_columns import attribute, refuse_unknown_frame
 from octoscope.atlas.hdf5_guard import require_walkable
-from octoscope.errors import InputError, reading
+from octoscope.errors import InputError, reads
 
 _HDF5 = b"\x89HDF\r\n\x1a\n"
 _HDF5_NAMES = (".h5ad", ".h5mu", ".h5", ".hdf5", ".loom")
@@ -38,6 +38,7 @@ _ADVICE = "give an AnnData store in Zarr, or an .h5ad file"
 _DEPTH = 2  # groups below the root that are searched for AnnData stores
 
 
+@reads(_ADVICE)
 def open_root(path: str) -> Any:
     """Open the root group of an AnnData store read-only.
 
@@ -50,11 +51,6 @@ def open_root(path: str) -> Any:
         If nothing is there, or it is neither Zarr nor HDF5, or not AnnData, or its frames are
         stored as AnnData did before version 0.7.
     """
-    with reading(path, _ADVICE):
-        return _anndata(path)
-
-
-def _anndata(path: str) -> Any:
     group = _opened(path)
     missing = [name for name in ("X", "obs", "var") if chunks.member(group, name, path) is None]
     if missing == ["X"] and any(name in group for name in ("raw", "raw.X", "layers")):

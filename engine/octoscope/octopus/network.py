@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from octoscope.errors import InputError, reading
+from octoscope.errors import InputError, reads
 from octoscope.octopus.directory import codes_of, read_meta, read_table
 from octoscope.octopus.gene_vertices import ensembl_gene
 from octoscope.octopus.network_schema import ROLES
@@ -140,6 +140,7 @@ def octopus_folder(path: str | Path) -> Iterator[Path]:
         yield Path(path)
 
 
+@reads("build or import the directory again")
 def open_network(path: str | Path) -> Network:
     """Read an Octopus directory, or the embedded demonstration network (``demo``).
 
@@ -149,11 +150,6 @@ def open_network(path: str | Path) -> Network:
         If a file or column is missing, or an edge names a vertex, role or source that does not
         exist.
     """
-    with reading(path, "build or import the directory again"):
-        return _opened(path)
-
-
-def _opened(path: str | Path) -> Network:
     with octopus_folder(path) as folder:
         meta = read_meta(folder)
         vertices = read_table(folder, "vertices").to_pandas()

@@ -7,7 +7,7 @@ from typing import Literal
 
 import pandas as pd
 
-from octoscope.errors import InputError, reading
+from octoscope.errors import InputError, reads
 from octoscope.octopus.sources.open_text import (
     decoded,
     delimiter_of,
@@ -67,6 +67,7 @@ def write_table(frame: pd.DataFrame, path: Path, named: Path, otherwise: str = "
         frame.to_csv(path, sep=_TABLES[ending], index=False, compression=packed)
 
 
+@reads("give a table")
 def read_pairs(path: Path, columns: tuple[str, ...]) -> pd.DataFrame:
     """Return a table (Parquet, TSV, CSV) that has the given columns, as text.
 
@@ -75,11 +76,6 @@ def read_pairs(path: Path, columns: tuple[str, ...]) -> pd.DataFrame:
     InputError
         If it cannot be read or a column is missing.
     """
-    with reading(path, "give a table"):
-        return _pairs_of(path, columns)
-
-
-def _pairs_of(path: Path, columns: tuple[str, ...]) -> pd.DataFrame:
     try:
         if is_parquet(path):
             table = pd.read_parquet(path)

@@ -7,6 +7,20 @@ from octoscope.errors import InputError, warn
 from octoscope.genes import GeneTable, select_genes, suggestions
 
 
+def resolved_sets(
+    config: RunConfig, available: dict[str, GeneTable], genes: GeneTable
+) -> tuple[dict[str, set[str] | None], dict[str, list[str]]]:
+    """Return the Ensembl ids of each declared set, and its names that were not found.
+
+    Parameters and errors are those of :func:`gene_set`.
+    """
+    selected = {g.name: gene_set(g, available, genes) for g in config.gene_sets}
+    return (
+        {name: found for name, (found, _) in selected.items()},
+        {name: absent for name, (_, absent) in selected.items()},
+    )
+
+
 def gene_set(
     declared: GeneSetConfig, available: dict[str, GeneTable], genes: GeneTable
 ) -> tuple[set[str] | None, list[str]]:

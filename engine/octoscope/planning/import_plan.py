@@ -21,7 +21,7 @@ from octoscope.models.foundation_store import FoundationStore, LayerOrder, Store
 from octoscope.models.weights import file_digests
 from octoscope.planning.attention_variants import attention_variants, refuse_shared_names
 from octoscope.planning.derive import result_fields
-from octoscope.planning.gene_sets import gene_set, sets_of_model
+from octoscope.planning.gene_sets import resolved_sets, sets_of_model
 from octoscope.planning.memory import project, refuse_what_cannot_fit
 from octoscope.planning.plan_facts import library_versions, network_facts
 from octoscope.planning.resolved_settings import resolved_settings
@@ -88,9 +88,7 @@ def plan_import(
         [pd.DataFrame({"gene": t.ensembl, "symbol": t.symbol}) for t in tables.values()]
     ).drop_duplicates("gene")
     all_genes = GeneTable(every["gene"].to_numpy(object), every["symbol"].to_numpy(object))
-    selected = {g.name: gene_set(g, tables, all_genes) for g in config.gene_sets}
-    sets = {name: genes for name, (genes, _) in selected.items()}
-    absent = {name: missing for name, (_, missing) in selected.items()}
+    sets, absent = resolved_sets(config, tables, all_genes)
     models = [
         variant
         for s in stored

@@ -26,7 +26,7 @@ from octoscope.planning.checkpoint_info import (
     describe_elsewhere,
 )
 from octoscope.planning.derive import result_fields
-from octoscope.planning.gene_sets import gene_set, sets_of_model
+from octoscope.planning.gene_sets import resolved_sets, sets_of_model
 from octoscope.planning.import_plan import plan_import
 from octoscope.planning.memory import project, refuse_what_cannot_fit, working_set
 from octoscope.planning.plan_facts import library_versions, network_facts
@@ -69,9 +69,7 @@ def model_plans(
     info = {m.name: info_of(m, None, match_only=m.panel is not None) for m in config.models}
     matches = {name: f.match for name, f in info.items()}
     available = {name: match.genes.take(match.matched) for name, match in matches.items()}
-    selected = {g.name: gene_set(g, available, atlas.genes) for g in config.gene_sets}
-    sets = {name: genes for name, (genes, _) in selected.items()}
-    absent = {name: names for name, (_, names) in selected.items()}
+    sets, absent = resolved_sets(config, available, atlas.genes)
     for m in config.models:
         if m.panel is not None:
             panel = sets[m.panel]
