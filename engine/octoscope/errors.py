@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import wraps
 from pathlib import Path
@@ -20,6 +20,12 @@ class OctoscopeWarning(UserWarning):
 def warn(text: str) -> None:
     """Warn the user in one line; the command line prints it to standard error."""
     warnings.warn(text, OctoscopeWarning, stacklevel=3)
+
+
+def some(names: Sequence[str], most: int = 5) -> str:
+    """Return the first names in one line, and how many more there are."""
+    more = f" and {len(names) - most} more" if len(names) > most else ""
+    return ", ".join(names[:most]) + more
 
 
 _LONGEST = 400  # characters of another library's message that fit one line
@@ -66,7 +72,7 @@ class DamagedRunError(OctoscopeError):
     """A run directory is incomplete or an object in it does not match its digest."""
 
 
-MEND = "use `octoscope repair`"
+REPAIR = "use `octoscope repair`"
 
 
 def damaged_run(where: str, problem: str, fix: str) -> DamagedRunError:

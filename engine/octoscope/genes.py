@@ -16,7 +16,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from octoscope.errors import InputError
+from octoscope.errors import InputError, some
 
 _ENSEMBL = re.compile(r"^(ENS[A-Z]*G\d{11})(?:\.\d+)?$")
 # an id beside a symbol: TP53_ENSG00000141510, ENSG00000141510.18|TP53
@@ -303,5 +303,4 @@ def suggestions(absent: list[str], table: GeneTable, most: int = 5) -> str:
     for name in absent[:most]:
         close = get_close_matches(name, symbols, n=1, cutoff=0.7)
         said.append(f"{name} (did you mean {close[0]}?)" if close else name)
-    more = f" and {len(absent) - most} more" if len(absent) > most else ""
-    return ", ".join(said) + more
+    return some([*said, *absent[most:]], most)

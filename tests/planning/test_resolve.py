@@ -15,6 +15,7 @@ import torch
 from octoscope.analysis.pairings import comparisons, shared_genes
 from octoscope.atlas import Atlas
 from octoscope.attention.views import QUANTITIES
+from octoscope.cli.plan_text import gene_set_sentences
 from octoscope.config import parse_config
 from octoscope.config.byte_sizes import parse_bytes
 from octoscope.errors import ActivationError, InputError, OctoscopeWarning
@@ -24,7 +25,7 @@ from octoscope.pipeline.run_analyses import outputs
 from octoscope.planning.freeze import prepare, run_config
 from octoscope.planning.resolve import make_plan
 from octoscope.run_plan import Block
-from octoscope.run_plan.gene_set_counts import gene_set_counts, gene_set_sentences
+from octoscope.run_plan.gene_set_counts import gene_set_counts
 from octoscope.run_plan.work_names import sums_name
 from octoscope.store import tiles
 from octoscope.store.parquet import read_table

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 import torch
 import yaml
-from octoscope.cli import app as commands
+from octoscope.cli import plan_text
 from octoscope.config import parse_config
 from octoscope.errors import InputError
 from octoscope.planning.timing import require_gpu
@@ -45,7 +45,7 @@ def test_a_model_with_an_environment_of_its_own_looks_for_itself(small_atlas: Pa
 def test_nothing_timed_is_not_no_time(capsys: pytest.CaptureFixture[str]) -> None:
     names = ("seconds_per_cell", "seconds_per_unit", "seconds_per_matrix", "unit_hours",
              "matrix_hours")  # fmt: skip
-    commands._show_estimate([{"model": "tiny", **dict.fromkeys(names)}], "cuda")
+    plan_text.show_estimate([{"model": "tiny", **dict.fromkeys(names)}], "cuda")
     said = " ".join(capsys.readouterr().out.split())
     assert "this machine has no GPU, and execution.device is cuda" in said
     assert "minutes" not in said
@@ -53,7 +53,7 @@ def test_nothing_timed_is_not_no_time(capsys: pytest.CaptureFixture[str]) -> Non
         {"model": "tiny", **dict.fromkeys(names)},
         {"model": "other", **dict.fromkeys(names, 1.0)},
     ]
-    commands._show_estimate(both, "auto")
+    plan_text.show_estimate(both, "auto")
     said = " ".join(capsys.readouterr().out.split())
     assert "about 120.0 minutes" in said
     assert "not timed: models that were imported, or run in another environment" in said

@@ -10,10 +10,11 @@ import numpy as np
 import pandas as pd
 from scipy import sparse
 
-from octoscope.api.display import Shown, some
+from octoscope.api.display import Shown
 from octoscope.atlas import Atlas as Reader
 from octoscope.config import AtlasConfig, validated
 from octoscope.demo.demo import data as demo_data
+from octoscope.errors import some
 
 
 class Atlas(Shown):

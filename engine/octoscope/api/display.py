@@ -24,9 +24,3 @@ class Shown:
             for name, value in self._facts().items()
         )
         return f"<table><caption>{type(self).__name__}</caption><tbody>{rows}</tbody></table>"
-
-
-def some(names: list[str], most: int = 5) -> str:
-    """Return the first names and how many more there are."""
-    more = f" and {len(names) - most} more" if len(names) > most else ""
-    return ", ".join(names[:most]) + more

@@ -11,10 +11,10 @@ import pandas as pd
 
 from octoscope.analysis.registry import open_network_of
 from octoscope.api.choose import one_of, positions_of
-from octoscope.api.display import Shown, some
+from octoscope.api.display import Shown
 from octoscope.api.matrix import Matrix
 from octoscope.api.network import Network
-from octoscope.errors import InputError
+from octoscope.errors import InputError, some
 from octoscope.results.run_matrices import RunMatrices, require_dense
 from octoscope.results.run_results import Results
 from octoscope.results.run_tables import RunTables

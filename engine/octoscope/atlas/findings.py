@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from typing import Any, Literal
 
-from octoscope.errors import InputError, reading
+from octoscope.errors import InputError, reading, some
 
 Severity = Literal["error", "warning", "note"]
 _SHOWN = 8  # names in a sentence
@@ -81,5 +81,4 @@ class Findings:
 
 def some_of(names: list[str]) -> str:
     """Return names in one line, the first few if there are many."""
-    more = f" and {len(names) - _SHOWN} more" if len(names) > _SHOWN else ""
-    return ", ".join(names[:_SHOWN]) + more
+    return some(names, _SHOWN)

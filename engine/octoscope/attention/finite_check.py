@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 import torch
 
-from octoscope.errors import ActivationError
+from octoscope.errors import ActivationError, some
 
 _NAMED = 5  # cells named in a message
 
@@ -51,12 +51,10 @@ def require_finite(
         return
     names = [name for name, at in (("queries", at_q), ("keys", at_k)) if bool(at.any())]
     heads = np.flatnonzero(faults.any(0).cpu().numpy())
-    some = ", ".join(str(cell_ids[i]) for i in cells[:_NAMED])
-    more = f" and {len(cells) - _NAMED} more" if len(cells) > _NAMED else ""
     raise ActivationError(
         f"{where}, head{'s' if len(heads) > 1 else ''} {', '.join(map(str, heads))}: "
         f"{' and '.join(names)} not finite in {len(cells)} cell{'s' if len(cells) > 1 else ''}: "
-        f"{some}{more}"
+        f"{some([cell_ids[int(i)] for i in cells], _NAMED)}"
     )
 
 

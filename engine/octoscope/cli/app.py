@@ -6,15 +6,15 @@ import json
 import sys
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, NoReturn
 
 import typer
 import yaml
 from rich.markup import escape
-from rich.table import Table
 
 from octoscope import __version__
 from octoscope.cli import atlas, compare, config, gnn, import_napistu, models, octopus, verdict
+from octoscope.cli.plan_text import show_estimate, show_plan
 from octoscope.cli.shared import (
     AsJson,
     Force,
@@ -94,7 +94,7 @@ def demo(
 
     with starting(out_):
         root, plan = prepare(parse_config(tree, "demo configuration"), out_)
-    _show_plan(plan)
+    show_plan(plan)
     code = execute(root, plan, out)
     _verify(root.url)
     say_results(root)
@@ -119,85 +119,13 @@ def plan(
     settings = load_config(config, overrides)
     root, made = prepare(settings, out_)
     if not as_json:
-        _show_plan(made)
+        show_plan(made)
     place = None if root.folder is None else root.folder.parent
     timed = estimate(made, settings, place) if calibrate else []
     if as_json:
         typer.echo(json.dumps(made.model_dump(mode="json") | {"estimate": timed}))
     elif timed:
-        _show_estimate(timed, settings.execution.device)
-
-
-def _show_plan(made: Any) -> None:
-    from octoscope.run_plan.gene_set_counts import gene_set_sentences
-
-    table = Table("model", "category", "cells", "halves", "units", "layers", "genes", title="Plan")
-    for m in made.bases:
-        for c, category in enumerate(made.categories):
-            n = sum(len(made.units_of(m.name, c, h)) for h in (0, 1))
-            name = m.name + (" (demonstration)" if m.demonstration else "")
-            known = ("not known",) * 2
-            if category.cells is not None:
-                known = (str(category.n_cells), " + ".join(map(str, category.cells)))
-            cells = (*known, str(n), str(len(m.layers)), str(len(m.axis)))
-            table.add_row(name, escape(category.name), *cells)
-    out.print(table)
-    for sentence in gene_set_sentences(made):
-        out.print(escape(sentence), soft_wrap=True)
-    if len(made.models) > len(made.bases):
-        out.print(f"matrices: {', '.join(m.name for m in made.models)}")
-    needs = made.needs
-    out.print(
-        f"plan {made.hash[:12]}: {len(made.units)} units; per actor up to "
-        f"{needs['actor_bytes'] / 1e9:.1f} GB of memory, of which on the model's device "
-        f"{needs['device_bytes'] / 1e9:.2f} GB; a task of the analysis up to "
-        f"{needs.get('analysis_bytes', 0) / 1e9:.1f} GB, one per CPU; disk up to "
-        f"{needs['scratch_bytes'] / 1e9:.2f} GB while it runs, "
-        f"{needs['store_bytes'] / 1e9:.2f} GB after"
-    )
-    if made.atlas is None:
-        out.print("imported: no cells are read")
-        return
-    read, needed = needs["bytes_read"], max(needs["bytes_needed"], 1)
-    wasteful = read > 2 * needed
-    out.print(
-        f"counts: the model with the most units decodes {read / 1e9:.3f} GB of the atlas and uses "
-        f"{needed / 1e9:.3f} GB ({read / needed:.1f} x)"
-        + ("; `octoscope atlas convert` sorts cells so that less is read" if wasteful else "")
-    )
-    refused = ", ".join(f"{n} {why}" for why, n in made.refused_cells.items()) or "none"
-    out.print(
-        f"cells selected {made.atlas['selected']} of {made.atlas['cells']}; refused: {refused}"
-    )
-
-
-def _show_estimate(timed: list[dict[str, Any]], device: str) -> None:
-    names = [f"seconds_per_{what}" for what in ("cell", "unit", "matrix")]
-    names += ["unit_hours", "matrix_hours"]
-    titles = ("s per cell", "per unit", "per matrix", "hours of units", "of matrices")
-    table = Table("model", *titles, title="Time, measured here")
-    for row in timed:
-        known = (row[n] for n in names)
-        table.add_row(row["model"], *("not timed" if x is None else f"{x:.3g}" for x in known))
-    out.print(table)
-    measured = [r for r in timed if r["unit_hours"] is not None]
-    hours = {n: sum(r[n] for r in measured) for n in ("unit_hours", "matrix_hours")}
-    if measured:
-        out.print(
-            f"about {60 * sum(hours.values()):.1f} minutes of one actor before the analysis: "
-            f"{60 * hours['unit_hours']:.1f} of units (shared by the actors of each model) and "
-            f"{60 * hours['matrix_hours']:.1f} of matrices (shared by all CPUs). From a few cells "
-            "in this process, with the plan's threads: an estimate for machines like this one"
-        )
-    if len(measured) == len(timed):
-        return
-    if device == "cuda":
-        out.print(
-            "not timed: this machine has no GPU, and execution.device is cuda. The plan is for a "
-            "cluster with GPUs; to run here, say execution.device=auto"
-        )
-    else:
-        out.print("not timed: models that were imported, or run in another environment")
+        show_estimate(timed, settings.execution.device)
 
 
 @app.command()
@@ -213,22 +141,15 @@ def run(
 
     Inside a submitted Ray job it joins that job's cluster.
     """
-    from octoscope.cluster.driver import execute
     from octoscope.config import load_config
     from octoscope.planning.freeze import prepare
 
     settings = load_config(config, overrides)
     with starting(out_, address, settings):
         root, made = prepare(settings, out_)
-    text = settings.execution.log == "text"
-    if text:
-        _show_plan(made)
-    code = execute(
-        root, made, out, config=settings, stage=stage.value, address=address, steal=steal
-    )
-    if text:
-        say_results(root)
-    raise typer.Exit(code)
+    if settings.execution.log == "text":
+        show_plan(made)
+    _execute(root, made, settings, stage, address, steal)
 
 
 @app.command()
@@ -240,7 +161,6 @@ def resume(
     steal: Steal = False,
 ) -> None:
     """Continue an interrupted run: only what has no commit record is computed."""
-    from octoscope.cluster.driver import execute
     from octoscope.planning.freeze import replan, run_config
     from octoscope.store.plan_file import run_directory
 
@@ -248,25 +168,30 @@ def resume(
     settings = run_config(root, overrides)
     with starting(root.url, address):
         made = replan(root)
-    code = execute(
-        root, made, out, config=settings, stage=stage.value, address=address, steal=steal
-    )
-    if settings.execution.log == "text":
-        say_results(root)
-    raise typer.Exit(code)
+    _execute(root, made, settings, stage, address, steal)
 
 
 @app.command()
 def overlap(run: Run, address: Address = None, steal: Steal = False) -> None:
     """Run the analysis stage alone: layers, overlap with the network, report."""
-    from octoscope.cluster.driver import execute
     from octoscope.planning.freeze import replan, run_config
     from octoscope.store.plan_file import run_directory
 
     root = run_directory(run)
     with starting(root.url, address):
         made, settings = replan(root), run_config(root)
-    code = execute(root, made, out, config=settings, stage="analysis", address=address, steal=steal)
+    _execute(root, made, settings, Stage.ANALYSIS, address, steal)
+
+
+def _execute(
+    root: Any, made: Any, settings: Any, stage: Stage, address: str | None, steal: bool
+) -> NoReturn:
+    """Run a plan, say what it found, and exit with its code."""
+    from octoscope.cluster.driver import execute
+
+    code = execute(
+        root, made, out, config=settings, stage=stage.value, address=address, steal=steal
+    )
     if settings.execution.log == "text":
         say_results(root)
     raise typer.Exit(code)

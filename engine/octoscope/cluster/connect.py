@@ -52,7 +52,7 @@ def require_start(given: str | None) -> None:
     """
     _require_own_package()
     address = address_of(given)
-    if address is None or address == "local":
+    if address is None or is_local(address):
         return
     if address == "auto":
         _require_any()
@@ -197,7 +197,7 @@ def ray_cluster(address: str | None = None) -> Iterator[Any]:
                     "object_store_memory": _OBJECT_STORE,
                     "_system_config": {"enable_metrics_collection": False},
                 }
-            if address in (None, "local"):
+            if is_local(address):
                 stack.enter_context(_ended_with_this_process())
             handler = signal.getsignal(signal.SIGTERM)
             try:
@@ -210,9 +210,8 @@ def ray_cluster(address: str | None = None) -> Iterator[Any]:
                 with suppress(Exception):
                     ray.shutdown()  # what it had started by then
                 cause = in_one_line(error)
-                local = address in (None, "local")
                 raise OctoscopeError(
-                    _no_local_ray(cause) if local else _unreachable(str(address), cause)
+                    _no_local_ray(cause) if is_local(address) else _unreachable(str(address), cause)
                 ) from error
             if threading.current_thread() is threading.main_thread():
                 signal.signal(signal.SIGTERM, handler)  # Ray puts its own, which exits with 15

@@ -26,16 +26,20 @@ class Finding:
 def sentences(results: Results) -> list[str]:
     """Return the headline of the report, in the first declared gene set and view."""
     gene_set, view = results.config.gene_sets[0].name, results.plan.views[0]
+    _, attends, why = _found(results, gene_set, view)
+    return headline(attends, why, results.plan.network is not None)
+
+
+def _found(results: Results, gene_set: str, view: str) -> tuple[list[Row], list[Row], str | None]:
+    """Return all findings, those of attention, and why there is no verdict (None: there is)."""
     rows = records(findings(results, gene_set, view))
     why = why_no_verdict(results) if rows else "the run is incomplete"
-    return headline([r for r in rows if r["attends"]], why, results.plan.network is not None)
+    return rows, [row for row in rows if row["attends"]], why
 
 
 def content(results: Results, gene_set: str, view: str, view_text: str, network: str) -> Row:
     """Return what the template of the first screen shows."""
-    rows = records(findings(results, gene_set, view))
-    why = why_no_verdict(results) if rows else "the run is incomplete"
-    attends = [row for row in rows if row["attends"]]
+    rows, attends, why = _found(results, gene_set, view)
     return {
         "asked": _asked(results, gene_set, view, view_text, network),
         "headline": headline(attends, why, bool(network)),
@@ -114,11 +118,11 @@ def headline(rows: list[Row], why: str | None, network: bool) -> list[str]:
     elif network and why is not None and tested and not enriched:
         said.insert(0, "This run shows no overlap with the network beyond the null.")
     elif network and why is None and not beyond:
-        told = no_more + not_enriched
+        decided = no_more + not_enriched
         start = "This run shows no molecular wiring beyond co-expression"
-        of = f" in the {number(told, 'layer')} of which it can tell" if undecided else ""
+        of = f" in the {number(decided, 'layer')} of which it can tell" if undecided else ""
         cannot = "This run cannot tell molecular wiring from co-expression."
-        said.insert(0, f"{start}{of}." if told else cannot)
+        said.insert(0, f"{start}{of}." if decided else cannot)
     saturated = totals(rows, "n_saturated")[0]
     if saturated:
         said.append(

@@ -18,8 +18,9 @@ from octoscope.report.method_texts import METHODS, term
 from octoscope.report.page_parts import figures_of, folded, gene_link
 from octoscope.report.rows import FILTERS, chosen, edge_text, gigabytes, records
 from octoscope.results.layer_profile import MEASURES, layer_profile
-from octoscope.results.model_findings import SATURATED, shown_as
+from octoscope.results.model_findings import shown_as
 from octoscope.results.run_results import Results
+from octoscope.run_plan.gene_set_counts import SATURATED
 from octoscope.run_plan.values import COEXPRESSION, ModelPlan, Plan
 
 _TOP_ROWS = 15

@@ -9,10 +9,10 @@ import pandas as pd
 from octoscope.analysis.controlled.verdict_names import COUNTED_AS
 from octoscope.results.run_results import Results
 from octoscope.results.verdict_tables import summary, why_no_verdict
+from octoscope.run_plan.gene_set_counts import SATURATED
 from octoscope.run_plan.values import COEXPRESSION, ModelPlan
 
 SIGNIFICANT = 0.05  # of q
-SATURATED = 0.1  # of all eligible pairs: more than so many top pairs are no selection
 OVERLAP, RELIABILITY = "overlap", "reliability"
 _OVERLAP_COLUMNS = (
     "n_pairs", "n_edges", "edge_rate", "low", "high", "null_mean", "null_low", "null_high",

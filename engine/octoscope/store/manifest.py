@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from octoscope.digests import digest_of
-from octoscope.errors import MEND, DamagedRunError, in_one_line
+from octoscope.errors import REPAIR, DamagedRunError, in_one_line
 from octoscope.json_values import parse_json, to_json
 from octoscope.run_plan.values import Plan
 from octoscope.store.commits import Record, at_once, left_by, read_record, record_path
@@ -70,9 +70,9 @@ def read_success(root: RunRoot) -> dict[str, Any] | None:
     try:
         success = root.read_json("_SUCCESS")
     except ValueError as error:
-        raise DamagedRunError(f"{root.at('_SUCCESS')}: not JSON ({error}); {MEND}") from None
+        raise DamagedRunError(f"{root.at('_SUCCESS')}: not JSON ({error}); {REPAIR}") from None
     if success is not None and not isinstance(success, dict):
-        raise DamagedRunError(f"{root.at('_SUCCESS')}: no JSON object; {MEND}")
+        raise DamagedRunError(f"{root.at('_SUCCESS')}: no JSON object; {REPAIR}")
     return success
 
 

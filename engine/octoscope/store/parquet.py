@@ -10,7 +10,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from octoscope.digests import digest_of
-from octoscope.errors import MEND, DamagedRunError, damaged_run, reading
+from octoscope.errors import REPAIR, DamagedRunError, damaged_run, reading
 from octoscope.store.run_dir import RunRoot
 
 _NULLABLE: dict[str, Any] = {
@@ -46,7 +46,7 @@ def read_table(root: RunRoot, relative: str) -> pd.DataFrame:
         If it is absent or not Parquet.
     """
     try:
-        with reading(root.at(relative), MEND, damaged_run), root.open(relative) as handle:
+        with reading(root.at(relative), REPAIR, damaged_run), root.open(relative) as handle:
             return _frame(pq.ParquetFile(handle).read())
     except OSError as error:
         raise DamagedRunError(f"{root.at(relative)}: cannot be read ({error})") from None
