@@ -16,19 +16,22 @@ from octoscope.errors import OctoscopeError, OctoscopeWarning
 from tests.ports import free_ports
 
 # Starts processes as a driver starts Ray's: in sessions of their own, deaf to requests to end. One
-# has lost its environment, the other its parent.
+# has lost its environment, the other its parent. A server of its own stands before them.
 DRIVER = """
 import subprocess, sys, time
 from octoscope.cluster.connect import _ended_with_this_process
 stubborn = "import signal, time; signal.signal(15, signal.SIG_IGN); print(1, flush=True); time.sleep(99)"
 between = "import subprocess, sys; print(subprocess.Popen([sys.executable, '-c', sys.argv[1]], start_new_session=True).pid, flush=True)"
+parent = "import subprocess, sys, time; print(subprocess.Popen([sys.executable, '-c', sys.argv[1]]).pid, flush=True); time.sleep(99)"
+own = subprocess.Popen([sys.executable, "-c", parent, stubborn], start_new_session=True, stdout=subprocess.PIPE, text=True)
+served = own.stdout.readline().strip()
 with _ended_with_this_process():
     given = {"stdout": subprocess.PIPE, "start_new_session": True, "text": True}
     child = subprocess.Popen([sys.executable, "-c", stubborn], env={}, **given)
     child.stdout.readline()
     orphan = subprocess.Popen([sys.executable, "-c", between, stubborn], **given).stdout.readline().strip()
     time.sleep(1)  # so that they are seen
-    print(child.pid, orphan, flush=True)
+    print(child.pid, orphan, own.pid, served, flush=True)
     if sys.argv[1] == "waits":
         time.sleep(99)
 """  # noqa: E501
@@ -40,8 +43,9 @@ def test_what_a_driver_started_ends_with_it(how: str) -> None:
         [sys.executable, "-c", DRIVER, how], stdout=subprocess.PIPE, text=True
     )
     assert driver.stdout is not None
-    left = [psutil.Process(int(pid)) for pid in driver.stdout.readline().split()]
-    assert len(left) == 2
+    found = [psutil.Process(int(pid)) for pid in driver.stdout.readline().split()]
+    left, own = found[:2], found[2:]
+    assert len(own) == 2
     if how == "waits":
         os.kill(driver.pid, signal.SIGKILL)
     assert driver.wait(60) == (-signal.SIGKILL if how == "waits" else 0)
@@ -49,6 +53,11 @@ def test_what_a_driver_started_ends_with_it(how: str) -> None:
     while any(p.is_running() and p.status() != psutil.STATUS_ZOMBIE for p in left):
         assert time.monotonic() - begun < 10
         time.sleep(0.05)
+    time.sleep(1)  # it looks again before it ends
+    alive = [p for p in own if p.is_running() and p.status() != psutil.STATUS_ZOMBIE]
+    for process in alive:
+        process.kill()
+    assert alive == own, "what the driver had started before was killed too"
 
 
 def test_addresses_that_lead_nowhere_are_refused_before_planning(

@@ -17,6 +17,8 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
+import psutil
+
 import octoscope
 from octoscope.cluster import orphan_watch
 from octoscope.errors import OctoscopeError, in_one_line, warn
@@ -143,8 +145,9 @@ def _ended_with_this_process() -> Iterator[None]:
     """Start what ends all processes that the block starts, when it or this process ends."""
     token = uuid.uuid4().hex
     os.environ[orphan_watch.TOKEN] = token
+    before = [str(child.pid) for child in psutil.Process().children()]  # not ours to end
     watch = subprocess.Popen(
-        [sys.executable, "-P", str(orphan_watch.__file__), str(os.getpid()), token],
+        [sys.executable, "-P", str(orphan_watch.__file__), str(os.getpid()), token, *before],
         stdin=subprocess.PIPE,
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,

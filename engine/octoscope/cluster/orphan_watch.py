@@ -4,7 +4,8 @@ Ray's processes end with the driver that started them, but some take a minute an
 tell a head that is gone. This script notes the driver's descendants while its standard input is
 open. That ends however the driver dies; a moment later it kills those that are left, and every
 process that carries the driver's token. Neither alone suffices: who started a process is forgotten
-once that one is dead, and Ray's agents write their title over part of their environment.
+once that one is dead, and Ray's agents write their title over part of their environment. What the
+driver had started before is left alone: a notebook may hold servers of its own.
 
 It imports nothing of this package, so that it starts fast.
 """
@@ -36,14 +37,18 @@ def marked(token: str) -> set[psutil.Process]:
     return found
 
 
-def descendants_until_end(driver: int) -> set[psutil.Process]:
-    """Return what a process has started, once standard input ends."""
+def descendants_until_end(driver: int, before: set[int]) -> set[psutil.Process]:
+    """Return what a process has started, but for children of ``before``, once stdin ends."""
     seen: set[psutil.Process] = set()
     begun = time.monotonic()
     while True:
+        seen = {p for p in seen if p.is_running()}
         with contextlib.suppress(psutil.Error):
-            seen = {p for p in seen if p.is_running()}
-            seen |= set(psutil.Process(driver).children(recursive=True))
+            for child in psutil.Process(driver).children():
+                if child.pid not in before:
+                    seen.add(child)
+                    with contextlib.suppress(psutil.Error):
+                        seen |= set(child.children(recursive=True))
         wait = _OFTEN if time.monotonic() - begun < _BEGIN else _SELDOM
         ready, _, _ = select.select([sys.stdin], [], [], wait)
         if ready and not os.read(sys.stdin.fileno(), 1):
@@ -51,11 +56,14 @@ def descendants_until_end(driver: int) -> set[psutil.Process]:
 
 
 def main() -> None:
-    """Wait for the driver's end, then kill what it has left: arguments are its pid and token."""
+    """Wait for the driver's end, then kill what it has left.
+
+    Arguments: its pid, its token, and the pids of the children that it had before.
+    """
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, signal.SIG_IGN)  # its end is that of the driver
     token = sys.argv[2]
-    seen = descendants_until_end(int(sys.argv[1]))
+    seen = descendants_until_end(int(sys.argv[1]), {int(pid) for pid in sys.argv[3:]})
     time.sleep(_MOMENT)
     until = time.monotonic() + _PATIENCE
     while time.monotonic() < until:
