@@ -18,6 +18,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import yaml
+from hypothesis import settings
 from octoscope.demo.demo import data
 from scipy import sparse
 
@@ -29,6 +30,11 @@ os.environ.setdefault("RAY_prestart_worker_first_driver", "0")
 os.environ.setdefault("COLUMNS", "200")
 # Kernels for GPUs run in Triton's interpreter; read when the kernels are imported.
 os.environ.setdefault("TRITON_INTERPRET", "1")
+
+# The same examples on every machine: a change is judged by what it changes. To look for others:
+# `python -m pytest --hypothesis-profile=default --hypothesis-seed=N`.
+settings.register_profile("same", derandomize=True, deadline=None)
+settings.load_profile("same")
 
 ORACLE = Path(__file__).parent / "data" / "scgpt"
 

@@ -58,15 +58,6 @@ def test_the_demonstration_and_every_command_run_beside_packages_of_the_same_nam
     octoscope("octopus", "--help")
 
 
-@pytest.mark.slow
-def test_a_script_of_jobs_runs_from_such_a_folder(small_config: Path, tmp_path: Path) -> None:
-    folder = hostile_folder(tmp_path / "mine")
-    script = str(ROOT / "jobs" / "attention.py")
-    call(folder, sys.executable, script, str(small_config), "--out", "run")
-    call(folder, sys.executable, str(ROOT / "jobs" / "overlap.py"), "run")
-    assert (folder / "run" / "_SUCCESS").exists()
-
-
 def test_a_script_of_jobs_says_what_to_install(tmp_path: Path) -> None:
     done = subprocess.run(
         [sys.executable, "-S", "-E", str(ROOT / "jobs" / "attention.py")],  # no installed packages

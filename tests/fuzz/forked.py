@@ -7,6 +7,7 @@ each command runs in a fork. The command line is the real one, from its argument
 from __future__ import annotations
 
 import atexit
+import faulthandler
 import gc
 import os
 import resource
@@ -74,6 +75,7 @@ def forked(call: Callable[[], Any], *, cpu: int = CPU, wall: float = WALL) -> En
         pid = os.fork()
         if pid == 0:
             code = 70
+            faulthandler.disable()  # pytest's would print into the report of the tests
             try:
                 os.write(put, b"%d\n" % _pages(1))  # less than here: pages of files come later
                 os.dup2(out.fileno(), 1)

@@ -120,23 +120,7 @@ def test_a_run_directory_that_goes_with_the_job_is_refused(head: Head, small_con
     assert "deleted with the job" in done.stdout
 
 
-def test_a_job_whose_folder_has_packages_of_the_users_own(
-    head: Head, small_config: Path, tmp_path: Path
-) -> None:
-    folder = hostile_folder(tmp_path / "mine")
-    (folder / "run.yaml").write_bytes(small_config.read_bytes())
-    run = tmp_path / "run"
-    attention = ("octoscope", "run", "run.yaml", "--stage", "attention", "--out", str(run))
-    done, job = submit(head, "mine-1", *attention, working_dir=folder)
-    assert (job["status"], job["driver_exit_code"]) == ("SUCCEEDED", 0), done.stdout
-    assert not (run / "_SUCCESS").exists()
-    analysis = ("octoscope", "resume", str(run), "--stage", "analysis")
-    done, job = submit(head, "mine-2", *analysis, working_dir=folder)
-    assert (job["status"], job["driver_exit_code"]) == ("SUCCEEDED", 0), done.stdout
-    assert octoscope("verify", str(run)).returncode == 0
-
-
-def test_units_set_aside_give_3_a_second_submission_resumes_and_stages_can_be_jobs(
+def test_quarantined_units_give_3_a_second_submission_resumes_and_stages_can_be_jobs(
     head: Head, small_config: Path, finished_run: Path, tmp_path: Path
 ) -> None:
     run = tmp_path / "run"
@@ -223,15 +207,22 @@ def test_units_set_aside_give_3_a_second_submission_resumes_and_stages_can_be_jo
     assert KILLS in shown.stdout, shown.stderr
 
 
-def test_a_job_writes_to_an_object_store_and_its_status_is_read_from_there(
+def test_jobs_of_a_folder_with_packages_of_the_users_own_write_to_an_object_store(
     head: Head, bucket: str, small_config: Path, finished_run: Path, tmp_path: Path
 ) -> None:
+    folder = hostile_folder(tmp_path / "mine")
+    (folder / "run.yaml").write_bytes(small_config.read_bytes())
     url = f"{bucket}/job"
     given = {name: value for name, value in os.environ.items() if name.startswith("AWS_")}
+    attention = ("octoscope", "run", "run.yaml", "--stage", "attention", "--out", url)
     done, job = submit(
-        head, "store", "python", "jobs/run.py", str(small_config), "--out", url,
-        "--set", "keep_dense=fp32", env=given,
-    )  # fmt: skip
+        head, "store-1", *attention, "--set", "keep_dense=fp32", env=given, working_dir=folder
+    )
+    assert (job["status"], job["driver_exit_code"]) == ("SUCCEEDED", 0), done.stdout
+    assert not RunRoot(url).exists("_SUCCESS")
+    assert given["AWS_SECRET_ACCESS_KEY"] not in done.stdout
+    analysis = ("octoscope", "resume", url, "--stage", "analysis")
+    done, job = submit(head, "store-2", *analysis, env=given, working_dir=folder)
     assert (job["status"], job["driver_exit_code"]) == ("SUCCEEDED", 0), done.stdout
     assert given["AWS_SECRET_ACCESS_KEY"] not in done.stdout
     told = json.loads(here("status", url, "--json").stdout)
@@ -241,5 +232,5 @@ def test_a_job_writes_to_an_object_store_and_its_status_is_read_from_there(
     assert here("verify", url).returncode == 0
     for path in ("tables/stats.parquet", "tables/layers.parquet"):
         assert RunRoot(url).read(path) == (finished_run / path).read_bytes()
-    status = head.ray("job", "status", "store", "--address", head.dashboard)
-    assert "Job 'store' succeeded" in status.stdout
+    status = head.ray("job", "status", "store-2", "--address", head.dashboard)
+    assert "Job 'store-2' succeeded" in status.stdout

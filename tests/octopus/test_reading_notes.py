@@ -111,8 +111,10 @@ def test_the_accounts_of_every_reader_add_up(
                  st.sampled_from(["1.0", "0.5", ""]))  # fmt: skip
     path.write_text(text(["Gene1", "Gene2", "Annotation", "Direction", "Score"], rows))
     checked(read_reactome_fi(path, annotation, "x", "corrected"), len(rows))
-    rows = drawn(NAMES, NAMES, st.sampled_from(["1", "-1", "0", ""]), BOOLS,
-                 st.sampled_from(["0.5", "", "1"]))  # fmt: skip
+    rows = [*drawn(NAMES, NAMES, st.sampled_from(["1", "-1", "0", ""]), BOOLS,
+                   st.sampled_from(["0.5", "", "1"])),
+            ("GNX0", "GNX1", "1", "True", "0.5")]  # fmt: skip
+    # a list without a known id is refused, so one pair is known
     path.write_text(text(["source", "target", "sign", "directed", "score"], rows))
     checked(read_edge_list(path, "x", None, annotation, "x"), len(rows))
     rows = drawn(ACCESSIONS, ACCESSIONS, BOOLS, BOOLS, BOOLS)

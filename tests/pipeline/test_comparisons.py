@@ -8,9 +8,6 @@ import threading
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-import anndata as ad
-import igraph
-import networkx as nx
 import numpy as np
 import pandas as pd
 import pytest
@@ -20,7 +17,6 @@ from octoscope.analysis.agreement import rank_pairs, union
 from octoscope.analysis.derived_views import DerivedViews
 from octoscope.analysis.pairings import MatrixRef, reader
 from octoscope.attention.topk import TopK
-from octoscope.cli.comparison_tables import SHOWN
 from octoscope.cluster.connect import ray_cluster
 from octoscope.cluster.dask_scheduler import ray_scheduler
 from octoscope.pipeline.repair_plan import plan_repair
@@ -36,32 +32,9 @@ from octoscope.store.run_dir import RunRoot
 
 from tests.conftest import small_tree, three_families
 from tests.here import here
-from tests.results.columns import faults, unmade
+from tests.results.columns import faults
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
-
-
-@pytest.fixture(scope="module")
-def compared(small_atlas: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A run of three families that keeps its matrices."""
-    tree = three_families(small_atlas)
-    tree |= {
-        "estimators": ["per_cell", "mean_residual"],
-        "coexpression": ["pearson"],
-        "centred": ["logit"],
-        "absolute": ["logit"],
-        "keep_dense": "fp32",
-        "compare": {"k": [10, 50], "pools": {"both": ["T cell", "macrophage"]}},
-    }
-    tree["models"][0]["layers"] = [0, 2]
-    tree["gene_sets"].append({"name": "shared", "kind": "intersection"})
-    two = {"name": "two", "kind": "intersection", "models": ["tiny", "scprint"]}
-    tree["gene_sets"].append(two)
-    folder = tmp_path_factory.mktemp("compared")
-    (folder / "run.yaml").write_text(yaml.safe_dump(tree))
-    done = here("run", str(folder / "run.yaml"), "--out", str(folder / "run"))
-    assert done.returncode == 0, done.stderr
-    return folder / "run"
 
 
 def table(run: Path, name: str) -> pd.DataFrame:
@@ -358,68 +331,6 @@ def test_contrasts_pools_geometry_and_gene_sets_are_there(compared: Path) -> Non
     assert together < two  # more models, fewer genes
 
 
-def test_every_column_is_in_the_schema_and_the_schema_in_the_tables(compared: Path) -> None:
-    assert faults(compared) == []
-    assert unmade(compared) == []
-
-
-def test_categories_are_merged_after_the_run(compared: Path, tmp_path: Path) -> None:
-    both = ("--category", "T cell", "--category", "macrophage")
-    done = here("pool", str(compared), *both, "--out", str(tmp_path / "p"), "--name", "both")
-    assert done.returncode == 0, done.stderr
-    plan = plan_of(RunRoot(compared).url)
-    assert plan.compare is not None
-    declared = table(compared, "tables/pools")
-    made = table(tmp_path / "p", "tables/pools")
-    assert plan.pools["both"].min_cells == 6
-    pd.testing.assert_frame_equal(made, declared)
-    pd.testing.assert_frame_equal(
-        table(tmp_path / "p", "pools/tiny"), table(compared, "pools/tiny")
-    )
-    for wrong, said in (
-        ((*both, "--out", str(tmp_path / "p")), "exists"),
-        (("--category", "T cell", "--out", str(tmp_path / "q")), "at least two categories"),
-        (("--category", "none", "--out", str(tmp_path / "q")), "is not in this run"),
-    ):
-        refused = here("pool", str(compared), *wrong)
-        assert refused.returncode == 2
-        assert said in " ".join(refused.stderr.split())
-
-
-def test_the_report_shows_the_models_together(compared: Path) -> None:
-    page = (compared / "report/index.html").read_text()
-    shown = "together", "model-pairs", "trade-off", "contrasts", "support", "pools", "geometry"
-    for name in shown:
-        assert f'id="{name}"' in page, name
-    assert 'class="data specific"' in page
-    for name in ("agreement", "by-k", "coherence", "estimators", "network", "geometry"):
-        assert f'<figure class="{name}" ' in page, name
-    assert "scfoundation-aidocell" in page
-
-
-def test_the_command_line_answers_from_the_tables(compared: Path, tmp_path: Path) -> None:
-    told = here("compare", "models", str(compared), "--gene-set", "shared", "--json")
-    rows = json.loads(told.stdout)
-    assert {r["query_model"] for r in rows} >= {"tiny", "scprint", "aidocell"}
-    assert all(r["query_model"] != r["eval_model"] for r in rows)
-    told = here("compare", "layers", str(compared), "--category", "T cell", "--k", "10")
-    assert told.returncode == 0, told.stderr
-    assert "tiny, layer 0" in told.stdout
-    for wrong, said in (
-        (("--gene-set", "none"), "was not compared"),
-        (("--k", "7"), "was not compared"),
-        (("--category", "none"), "is not in this run"),
-    ):
-        refused = here("compare", "models", str(compared), *wrong)
-        assert refused.returncode == 2
-        assert said in refused.stderr.replace("\n", " ")
-    itself = here("compare", "runs", str(compared), str(compared), "--json")
-    rows = json.loads(itself.stdout)
-    assert rows
-    assert {r["jaccard"] for r in rows} == {1.0}
-    assert all(r["spearman"] == pytest.approx(1) or r["spearman"] is None for r in rows)
-
-
 def test_one_layer_of_one_model_still_has_its_networks_and_contrasts(
     small_atlas: Path, tmp_path: Path
 ) -> None:
@@ -438,95 +349,6 @@ def test_one_layer_of_one_model_still_has_its_networks_and_contrasts(
     assert '<figure class="network" ' in page
     assert '<figure class="agreement"' not in page
     assert f"{len(plan_of(RunRoot(run).url).models[0].gene_sets['panel'])} genes" in page
-
-
-@pytest.mark.parametrize("name", list(SHOWN))
-def test_every_table_of_comparisons_can_be_printed(compared: Path, name: str) -> None:
-    told = here("compare", "show", str(compared), name, "--json")
-    assert told.returncode == 0, told.stderr
-    stored = table(compared, f"tables/{SHOWN[name].file}")
-    assert len(json.loads(told.stdout)) == len(stored)
-    assert set(SHOWN[name].columns) <= set(stored.columns)
-    printed = here("compare", "show", str(compared), name, "--rows", "1")
-    assert printed.returncode == 0, printed.stderr
-    if len(stored) > 1:
-        assert f"1 of {len(stored)} rows" in printed.stdout
-        heads = {h.strip() for row in printed.stdout.splitlines() for h in row.split("┃")}
-        # between low and high lies an interval, but in the table whose ends are quartiles
-        assert ("quartiles" in heads) == (name == "by-k")
-        assert any(h.endswith("95 %") for h in heads) == any(
-            c.endswith("low") for c in SHOWN[name].columns if name != "by-k"
-        )
-
-
-def test_printed_tables_can_be_narrowed(compared: Path) -> None:
-    asked = ("--model", "tiny", "--category", "T cell", "--gene-set", "shared", "--json")
-    rows = json.loads(here("compare", "show", str(compared), "coherence", *asked).stdout)
-    assert rows
-    assert {(r["model"], r["category"], r["gene_set"]) for r in rows} == {
-        ("tiny", "T cell", "shared")
-    }
-    rows = json.loads(here("compare", "show", str(compared), "genes", "--model", "tiny",
-                                "--json").stdout)  # fmt: skip
-    assert len(rows) == sum(
-        "tiny" in s.split("+") for s in table(compared, "tables/gene_sets").models
-    )
-    geometry = table(compared, "tables/geometry")
-    last = geometry["model_b"].iloc[-1]
-    rows = json.loads(here("compare", "show", str(compared), "geometry", "--model", last,
-                                "--json").stdout)  # fmt: skip
-    assert len(rows) == ((geometry["model_a"] == last) | (geometry["model_b"] == last)).sum()
-    for wrong, said in (
-        (("none",), "there is no table 'none'"),
-        (("genes", "--category", "T cell"), "no such column"),
-        (("coherence", "--model", "none"), "'none' is not in this table"),
-    ):
-        refused = here("compare", "show", str(compared), *wrong)
-        assert refused.returncode == 2
-        assert said in " ".join(refused.stderr.split())
-
-
-def test_networks_open_elsewhere(compared: Path, tmp_path: Path) -> None:
-    asked = ("--gene-set", "shared", "--view", "logit", "--category", "T cell", "--top", "40")
-
-    def export(name: str, *more: str) -> Path:
-        done = here("export", str(compared), "--out", str(tmp_path / name), *asked, *more)
-        assert done.returncode == 0, done.stderr
-        return tmp_path / name
-
-    net = pd.read_parquet(export("net.parquet"))
-    assert len(net) == 40
-    graph = nx.read_graphml(export("net.graphml"))
-    assert graph.is_directed()
-    assert graph.number_of_edges() == 40
-    first = net.iloc[0]
-    edge = graph.edges[first["query"], first["key"]]
-    assert edge["score"] == pytest.approx(first["score"])
-    assert graph.nodes[first["query"]]["label"] == first["query_symbol"]
-    other = igraph.Graph.Read_GraphML(str(tmp_path / "net.graphml"))
-    assert (other.is_directed(), other.ecount()) == (True, 40)
-    ends = (other.vs.find(id=first[end]).index for end in ("query", "key"))
-    assert other.es[other.get_eid(*ends)]["score"] == pytest.approx(first["score"])
-    omnipath = pd.read_csv(export("net.tsv"), sep="\t")
-    assert (omnipath["is_directed"] == 1).all()
-    assert (omnipath[["is_stimulation", "is_inhibition"]] == 0).all().all()  # nothing invented
-    decoupler = pd.read_csv(export("flat.tsv", "--format", "decoupler"), sep="\t")
-    assert decoupler.columns.tolist() == ["source", "target"]
-    cells = ad.read_h5ad(export("net.h5ad"))
-    at = [cells.var_names.get_loc(first[end]) for end in ("query", "key")]
-    assert cells.varp["T cell"][at[0], at[1]] == pytest.approx(first["score"])
-    assert cells.varp["T cell"].nnz == 40
-    for what in ("n_groups", "score_half0", "specificity"):
-        found = cells.varp[f"T cell.{what}"][at[0], at[1]]
-        assert found == pytest.approx(first[what], nan_ok=True)
-    shared = pd.read_parquet(export("shared.parquet", "--min-groups", "2"))
-    assert len(shared)
-    assert (shared["n_groups"] >= 2).all()
-    again = here("export", str(compared), "--out", str(tmp_path / "net.parquet"))
-    assert again.returncode == 2
-    assert "exists already" in again.stderr.replace("\n", " ")
-    unknown = here("export", str(compared), "--out", str(tmp_path / "net.xyz"))
-    assert unknown.returncode == 2
 
 
 def test_a_run_without_comparisons_has_none_and_says_so(small_atlas: Path, tmp_path: Path) -> None:

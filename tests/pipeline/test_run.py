@@ -22,6 +22,7 @@ from octoscope import __version__
 
 from tests.conftest import five_families, octoscope, small_tree, tables_of
 from tests.here import here
+from tests.test_user_folder import hostile_folder
 
 
 def table(run: Path, name: str) -> pd.DataFrame:
@@ -47,7 +48,7 @@ def test_a_run_is_complete_and_verified(finished_run: Path) -> None:
     assert set(told["checkpoints"]["tiny"]) >= {"best_model.pt", "vocab.json", "args.json"}
     names = set(tables_of(finished_run))
     assert names >= {
-        f"tables/{t}.parquet" for t in ("stats", "mass", "layers", "overlap", "separation", "genes")
+        f"tables/{t}.parquet" for t in ("stats", "mass", "layers", "overlap", "auroc", "genes")
     }
     assert {"topk/tiny.parquet", "union/tiny.c0000.parquet"} <= names
     assert not list((finished_run / "units").rglob("*.zarr"))  # scratch is gone after _SUCCESS
@@ -190,16 +191,15 @@ def test_status_and_report_and_info(finished_run: Path, small_atlas: Path) -> No
 
 
 @pytest.mark.slow
-def test_jobs_run_as_scripts_in_two_steps(
+def test_jobs_run_as_scripts_in_two_steps_from_a_folder_with_packages_of_the_users_own(
     finished_run: Path, small_config: Path, tmp_path: Path
 ) -> None:
-    run = tmp_path / "jobs"
+    run, folder = tmp_path / "jobs", hostile_folder(tmp_path / "mine")
 
-    def job(*arguments: str) -> subprocess.CompletedProcess[str]:
-        top = Path(__file__).parents[2]
-        command = [sys.executable, *arguments]
+    def job(script: str, *arguments: str) -> subprocess.CompletedProcess[str]:
+        command = [sys.executable, str(Path(__file__).parents[2] / script), *arguments]
         return subprocess.run(
-            command, capture_output=True, text=True, timeout=300, cwd=top, check=False
+            command, capture_output=True, text=True, timeout=300, cwd=folder, check=False
         )
 
     planned = here("plan", str(small_config), "--out", str(run), "--set", "keep_dense=fp32")
@@ -292,7 +292,7 @@ def test_more_readings_join_every_table_and_change_nothing_else(
         small_config, tmp_path / "run", "heads=[mean, max]", "estimators=[per_cell, mean_residual]"
     )
     names = ["tiny", "tiny.max", "tiny.residual", "tiny.residual.max"]
-    for name in ("stats", "mass", "layers", "overlap", "separation", "genes"):
+    for name in ("stats", "mass", "layers", "overlap", "auroc", "genes"):
         every = table(run, f"tables/{name}.parquet")
         assert list(dict.fromkeys(every["model"])) == names, name
     assert (run / "topk/tiny.max.parquet").exists()
