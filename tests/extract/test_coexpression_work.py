@@ -163,7 +163,7 @@ def test_a_run_treats_it_as_a_matrix_like_any_other(small_atlas: Path, tmp_path:
     done = here("run", str(config), "--out", str(run))
     assert done.returncode == 0, done.stdout + done.stderr
     name = "coexpression.pearson"
-    for table in ("stats", "genes", "histogram", "overlap", "separation", "layers"):
+    for table in ("stats", "genes", "histogram", "overlap", "auroc", "layers"):
         frame = pd.read_parquet(run / f"tables/{table}.parquet")
         own = frame[frame["model"] == name]
         assert set(own["view"]) == {"correlation"}, table

@@ -29,7 +29,7 @@ SHOWN = {
     "#contrasts": (NUMBER, INTERVAL, NULL),
     "#pools": (NUMBER, INTERVAL, NULL),
     "#geometry": (NUMBER, INTERVAL, NULL),
-    ".separation": (NUMBER, INTERVAL, NULL),
+    ".auroc": (NUMBER, INTERVAL, NULL),
     ".mass-rows": (NUMBER, INTERVAL),
     "details:has(> summary:text-matches('^n, interval, null')) table": (NUMBER, INTERVAL, NULL),
 }

@@ -188,6 +188,18 @@ def test_the_report_shows_what_an_analysis_of_another_package_says(
     assert 'id="analysis-2"' not in text
 
 
+def test_a_former_table_name_answers_with_a_warning(old_run: RunRoot, finished_run: Path) -> None:
+    """Red: a run of an earlier version without its AUROC, or an alias left out."""
+    for run in (Path(old_run.url), finished_run):
+        tables = Results.open(run).tables
+        assert "auroc" in list(tables)
+        assert "separation" not in list(tables)
+        with pytest.warns(OctoscopeWarning, match="table separation is now called auroc"):
+            former = tables["separation"]
+        pd.testing.assert_frame_equal(former, tables["auroc"])
+        assert former["auroc"].notna().any()
+
+
 def test_former_column_names_answer_with_a_warning() -> None:
     """Red: the alias left out, or silent."""
     table = with_former_names(pd.DataFrame({"closest_category": ["a"], "score": [1.0]}))

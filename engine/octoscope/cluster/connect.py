@@ -193,7 +193,7 @@ def ray_cluster(address: str | None = None) -> Iterator[Any]:
                 # of the actors: JSON lines with Ray's ids of job, node, actor and task
                 "logging_config": ray.LoggingConfig(encoding="JSON", log_level="INFO"),
             }
-            if address is None:
+            if is_local(address):
                 options |= {
                     "num_cpus": os.cpu_count() or 1,
                     "include_dashboard": False,

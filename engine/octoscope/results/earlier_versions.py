@@ -21,6 +21,8 @@ from octoscope.store.parquet import VOCABULARY
 
 Read = Callable[[str], pd.DataFrame]
 RENAMED_COLUMNS = {"rival": "closest_category"}
+RENAMED_TABLES = {"tables/separation.parquet": "tables/auroc.parquet"}
+FORMER_TABLES = {new: old for old, new in RENAMED_TABLES.items()}
 # start of a path -> columns in which "" or 0 stood for what is now null
 _EMPTY = {
     "consensus/c": ("closest_category",),

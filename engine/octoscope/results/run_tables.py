@@ -8,8 +8,14 @@ from typing import Any
 
 import pandas as pd
 
-from octoscope.errors import InputError
-from octoscope.results.earlier_versions import SUMMARIES, upgraded, with_former_names
+from octoscope.errors import InputError, warn
+from octoscope.results.earlier_versions import (
+    FORMER_TABLES,
+    RENAMED_TABLES,
+    SUMMARIES,
+    upgraded,
+    with_former_names,
+)
 from octoscope.run_plan.values import Plan
 from octoscope.store.parquet import read_table
 from octoscope.store.run_dir import RunRoot
@@ -66,6 +72,12 @@ class RunTables(Mapping[str, pd.DataFrame]):
             If it cannot be read.
         """
         path = _path(name)
+        if path in RENAMED_TABLES:
+            path = RENAMED_TABLES[path]
+            warn(
+                f"table {_name(_path(name))} is now called {_name(path)}; "
+                "the old name is read in this version only"
+            )
         if path not in self._cached:
             if name not in self:
                 raise UnknownTableError(
@@ -80,9 +92,9 @@ class RunTables(Mapping[str, pd.DataFrame]):
         """Tell whether the run has a table, or what it can be made of."""
         if not isinstance(name, str):
             return False
-        path = _path(name)
+        path = RENAMED_TABLES.get(_path(name), _path(name))
         try:
-            if path in self._cached or self._root.exists(path):
+            if path in self._cached or self._root.exists(self._stored(path)):
                 return True
         except ValueError:  # it would lead out of the run
             return False
@@ -91,8 +103,9 @@ class RunTables(Mapping[str, pd.DataFrame]):
     def __iter__(self) -> Iterator[str]:
         """Yield the names of all tables, those of ``tables/`` first."""
         paths = {p for p in self._paths() if p.endswith(_END) and not p.startswith(_WORK)}
+        paths = {RENAMED_TABLES.get(p, p) for p in paths}
         paths |= {p for p, (sources, _) in SUMMARIES.items() if paths.issuperset(sources)}
-        names = sorted(p.removesuffix(_END).removeprefix("tables/") for p in paths)
+        names = sorted(map(_name, paths))
         yield from sorted(names, key=lambda n: "/" in n)
 
     def __len__(self) -> int:
@@ -104,9 +117,17 @@ class RunTables(Mapping[str, pd.DataFrame]):
         return self._root.files() if manifest is None else list(manifest["objects"])
 
     def _read(self, path: str) -> pd.DataFrame:
-        if self._root.exists(path):
-            return upgraded(path, read_table(self._root, path))
+        stored = self._stored(path)
+        if self._root.exists(stored):
+            return upgraded(path, read_table(self._root, stored))
         return SUMMARIES[path][1](lambda p: self[p], self._plan, self._provenance)
+
+    def _stored(self, path: str) -> str:
+        """Return the path under which the run holds a table: a former one in an earlier run."""
+        former = FORMER_TABLES.get(path)
+        if former is None or self._root.exists(path) or not self._root.exists(former):
+            return path
+        return former
 
     def _keep(self, path: str, table: pd.DataFrame) -> None:
         self._cached[path] = table
@@ -119,6 +140,10 @@ class RunTables(Mapping[str, pd.DataFrame]):
 def _path(name: str) -> str:
     plain = name.removesuffix(_END)
     return f"{plain if '/' in plain else f'tables/{plain}'}{_END}"
+
+
+def _name(path: str) -> str:
+    return path.removesuffix(_END).removeprefix("tables/")
 
 
 def _size(table: pd.DataFrame) -> int:

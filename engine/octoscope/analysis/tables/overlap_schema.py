@@ -47,7 +47,7 @@ OVERLAP_TABLES = (
         when="network",
     ),
     Table(
-        "tables/separation.parquet",
+        "tables/auroc.parquet",
         "matrix, gene set and view: every eligible ordered pair of the network's genes ranked by "
         "value",
         (

@@ -24,7 +24,7 @@ from octoscope.octopus.network import Network
 from octoscope.run_plan.values import Block, Plan
 
 OVERLAP = "tables/overlap.parquet"
-AUROC = "tables/separation.parquet"
+AUROC = "tables/auroc.parquet"
 
 Rows = list[dict[str, Any]]
 
