@@ -50,6 +50,29 @@ def two_units() -> tuple[RunStats, Clock]:
     return stats, clock
 
 
+def test_a_timeline_has_each_stage_and_each_analysis() -> None:
+    stats, clock = two_units()
+    stats.stage("analysis", {"tables": 1, "overlap": 1, "never ran": 1})
+    for name, seconds in (("tables", 4.0), ("overlap", 6.0)):
+        work = Work(name, name)
+        stats.change("analysis", Change(work, "started"))
+        clock.now += seconds
+        stats.change("analysis", Change(work, "done", metrics={"seconds": seconds}))
+    found = stats.timeline()
+    rows = [(s["stage"], s["began"], s["seconds"], s["pieces"]) for s in found["stages"]]
+    assert rows == [
+        ("attention", 0.0, 20.0, 1),  # it has not ended
+        ("analysis: tables", 10.0, 4.0, 1),
+        ("analysis: overlap", 14.0, 6.0, 1),
+    ]
+    assert (found["started"], found["seconds"]) == (1000.0, 20.0)
+    one = found["stages"][0]
+    assert (one["cells"], one["busy"], one["waited"]) == (300, 10.0, 0.5)
+    assert [(a["name"], a["pieces"], a["held"]) for a in found["actors"]] == [
+        ("scgpt.0", 1, 20.0), ("scgpt.1", 0, 20.0),
+    ]  # fmt: skip
+
+
 def test_rates_waiting_time_left_and_gpu_hours() -> None:
     stats, clock = two_units()
     s = stats.snapshot()

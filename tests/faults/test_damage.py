@@ -81,6 +81,7 @@ UNITS = [f"units/tiny.c0000.h{half}.0000000{start}" for half in (0, 1) for start
         (lambda r: None, [], []),
         (lambda r: flip(r / "report/index.html"), [], []),
         (lambda r: cut(r / "run.json"), [], []),
+        (lambda r: cut(r / "timeline.json"), [], []),
         (lambda r: (r / "topk/tiny.parquet").unlink(), [], ["topk/tiny.parquet"]),
         (lambda r: flip(r / "tables/layers.parquet"), [], ["tables/layers.parquet"]),
         (lambda r: flip(r / "union/tiny.c0001.parquet"), [], ["union/tiny.c0001.parquet"]),
@@ -96,7 +97,18 @@ UNITS = [f"units/tiny.c0000.h{half}.0000000{start}" for half in (0, 1) for start
         ),
         (lambda r: cut(r / UNITS[1] / "record.json"), [UNITS[1]], []),
     ],
-    ids=["none", "report", "run.json", "topk", "layers", "union", "matrix", "pairs", "record"],
+    ids=[
+        "none",
+        "report",
+        "run.json",
+        "timeline",
+        "topk",
+        "layers",
+        "union",
+        "matrix",
+        "pairs",
+        "record",
+    ],
 )
 def test_a_repair_computes_only_what_is_damaged_and_what_that_needs(
     copy: Path, damage: Callable[[Path], None], works: list[str], outputs: list[str]
@@ -156,12 +168,13 @@ def mended(run: Path, finished_run: Path) -> str:
 @pytest.mark.slow
 def test_repair_gives_the_bytes_back(copy: Path, finished_run: Path) -> None:
     flip(copy / "topk/tiny.parquet")
+    (copy / "timeline.json").unlink()
     (copy / "union/tiny.c0001.parquet").unlink()
     (copy / "tables/mine.parquet").write_bytes(b"x")
     untouched = {p: p.read_bytes() for p in copy.glob("units/*/record.json")}
     dry = here("repair", str(copy), "--dry-run")
-    assert "3 faults; to compute again: 0 units, 0 other pieces of work, 2 tables" in dry.stdout
-    assert len(verify(RunRoot(copy))) == 3
+    assert "4 faults; to compute again: 0 units, 0 other pieces of work, 2 tables" in dry.stdout
+    assert len(verify(RunRoot(copy))) == 4
     said = mended(copy, finished_run)
     assert "topk/tiny.parquet: content does not match its digest" in said
     assert (copy / "foreign/tables/mine.parquet").read_bytes() == b"x"

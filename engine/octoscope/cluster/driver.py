@@ -16,6 +16,7 @@ from octoscope.cluster.dask_scheduler import ray_scheduler
 from octoscope.cluster.dispatch import Change, Work, dispatch
 from octoscope.cluster.fleet import Group, RayFleet, together
 from octoscope.cluster.progress import Reporter
+from octoscope.cluster.run_stats import ANALYSIS
 from octoscope.cluster.signals import Stopped, StopSignals
 from octoscope.config import RunConfig
 from octoscope.errors import OctoscopeError, in_one_line
@@ -172,7 +173,7 @@ class _Run:
                         scheduler = "threads" if few else ray_scheduler()
                         self._analysis(blocks, reporter, scheduler)
                     self._check_alone()
-                    return finish(root, plan, config, known, self._written)
+                    return finish(root, plan, config, known, self._written, reporter.timeline())
             except ray.exceptions.RayError as error:
                 raise OctoscopeError(
                     f"Ray failed: {in_one_line(error)}; `octoscope resume` goes on"
@@ -306,13 +307,13 @@ class _Run:
         planned = steps(plan, blocks, network is not None, wanted)
         # groups of their own: how long one took says nothing about the next
         works = [Work(a.name, a.name) for a in planned]
-        reporter.stage("analysis", works)
+        reporter.stage(ANALYSIS, works)
         for work, analysis in zip(works, planned, strict=True):
-            reporter.change("analysis", Change(work, "started"))
+            reporter.change(ANALYSIS, Change(work, "started"))
             started = time.monotonic()
             run_analysis(root, analysis, blocks, network, scheduler, wanted, self._write)
             metrics = {"seconds": round(time.monotonic() - started, 3)}
-            reporter.change("analysis", Change(work, "done", metrics=metrics))
+            reporter.change(ANALYSIS, Change(work, "done", metrics=metrics))
 
 
 def _base_block(plan: Plan, work: str) -> tuple[str, int]:

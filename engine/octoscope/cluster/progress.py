@@ -111,6 +111,10 @@ class Reporter:
             )
             self._say("warning", text, actor=name, what=text)
 
+    def timeline(self) -> dict[str, Any]:
+        """Return when each stage ran and what the actors did; see :meth:`RunStats.timeline`."""
+        return self._run_stats.timeline()
+
     def change(self, stage: str, change: Change) -> None:
         """Note that a piece started, finished, was found, is tried again or was quarantined."""
         ended = self._run_stats.change(stage, change).ended

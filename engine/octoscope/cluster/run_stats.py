@@ -10,14 +10,20 @@ from typing import Any
 
 from octoscope.cluster.dispatch import Change
 
+ANALYSIS = "analysis"  # the stage whose pieces are analyses
+
 
 @dataclass
 class Group:
-    """Work of one group of actors in a stage: pieces to do, ended, and the seconds of those."""
+    """Work of one group of actors in a stage: pieces to do, ended, and the seconds of those.
+
+    An analysis is a group of its own.
+    """
 
     left: int = 0
     timed: int = 0
     seconds: float = 0.0
+    since: float | None = None  # when its first piece began
 
 
 @dataclass
@@ -108,6 +114,8 @@ class RunStats:
             s = self.stages[stage]
             group = s.groups[change.work.group]
             s.running += {"started": 1, "found": 0}.get(change.what, -1)
+            if change.what == "started" and group.since is None:
+                group.since = self._clock()
             if change.what in ("done", "found"):
                 s.done += 1
             elif change.what == "quarantined":
@@ -183,6 +191,37 @@ class RunStats:
                 "gpu_hours": self._hours("gpu_hours", sum(a.held * a.gpus for a in held)),
             }
 
+    def timeline(self) -> dict[str, Any]:
+        """Return when each stage and analysis of this driver ran, and what its actors did.
+
+        ``started`` is in seconds since the epoch, ``began`` in seconds after it. ``busy`` adds up
+        the seconds of all pieces, ``waited`` those in which they waited for cells.
+        """
+        body, stages = self.snapshot(), []
+        with self._lock:
+            for name, s in self.stages.items():
+                if name == ANALYSIS:  # its groups run one after the other
+                    stages += [
+                        _ran(f"{name}: {group}", g.since - self.started, g.seconds, g.timed, g)
+                        for group, g in s.groups.items()
+                        if g.since is not None
+                    ]
+                elif s.total:
+                    took = (s.until or self._clock()) - s.since
+                    stages.append(_ran(name, s.since - self.started, took, s.done, s))
+        names = ("name", "where", "device", "gpus", "pieces", "cells", "held")
+        return {
+            "started": self.started,
+            "seconds": body["updated"] - self.started,
+            "stages": stages,
+            "actors": [
+                {n: a[n] for n in names} | {"busy": a["seconds"], "waited": a["wait_seconds"]}
+                for a in body["actors"]
+            ],
+            "actor_hours": body["actor_hours"],
+            "gpu_hours": body["gpu_hours"],
+        }
+
     def _hours(self, name: str, seconds: float) -> float:
         return round(self._earlier.get(name, 0.0) + seconds / 3600, 5)
 
@@ -205,6 +244,17 @@ class RunStats:
                         for a in self.actors.values())  # fmt: skip
             found.append(group.left * group.seconds / group.timed / max(1, hands))
         return max(found)
+
+
+def _ran(
+    name: str, began: float, seconds: float, pieces: int, counts: Stage | Group
+) -> dict[str, Any]:
+    """Return one row of a timeline."""
+    cells, waited = getattr(counts, "cells", 0), getattr(counts, "wait_seconds", 0.0)
+    return {
+        "stage": name, "began": began, "seconds": seconds, "pieces": pieces, "cells": cells,
+        "busy": counts.seconds, "waited": waited,
+    }  # fmt: skip
 
 
 def _rates(counts: Stage | Actor, took: float) -> dict[str, float | None]:

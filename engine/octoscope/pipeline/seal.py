@@ -21,7 +21,7 @@ from octoscope.results.cell_tables import (
     refused_table,
     vocabulary_counts,
 )
-from octoscope.results.run_results import REPORT, Results
+from octoscope.results.run_results import REPORT, TIMELINE, Results
 from octoscope.run_plan.values import Plan
 from octoscope.store.commits import CELLS_READ, each_record, left_by, record_path, sweep
 from octoscope.store.fault_injection import crash_point
@@ -39,6 +39,7 @@ def finish(
     config: RunConfig,
     quarantined: dict[str, str],
     written: dict[str, dict[str, Any]],
+    timeline: dict[str, Any],
 ) -> int:
     """Seal a run; returns the exit code.
 
@@ -50,6 +51,8 @@ def finish(
     written
         Digests of the tables that this driver wrote. Other tables, as in a repair, keep the digests
         that were sealed before: their present content has not been checked.
+    timeline
+        When its stages ran. That of the first driver to seal the run is kept.
     """
     from octoscope.report.page import page  # matplotlib: only when it is needed
 
@@ -73,12 +76,14 @@ def finish(
     write_table(root, REFUSED, refused_table(provenance))
     results = Results(root)
     write_table(root, VOCABULARY_COUNTS, vocabulary_counts(results.tables["vocabulary"]))
+    earlier = _sealed(root)
+    _keep_timeline(root, earlier, timeline)
     root.replace(REPORT, page(results))
     finished = plan.finished_blocks(quarantined)
     own = [CONFIG, "plan.json", "run.json", ATTENTION, VOCABULARY, REPORT]
     own += [CELLS, REFUSED, VOCABULARY_COUNTS]
+    own += [TIMELINE] if root.exists(TIMELINE) else []  # earlier versions wrote none
     tables = outputs(plan, finished, config.network is not None)
-    earlier = _sealed(root)
     # a run of an earlier version lacks newer tables; a repair does not add them
     tables = {n: x for n, x in tables.items() if not earlier or n in earlier or n in written}
     sealed = earlier | written
@@ -98,6 +103,21 @@ def finish(
         root.replace("_SUCCESS", to_json(success))
     remove_scratch(root, plan, config)
     return int(success["exit_code"])
+
+
+def _keep_timeline(
+    root: RunRoot, earlier: dict[str, dict[str, Any]], timeline: dict[str, Any]
+) -> None:
+    """Write when the stages ran, unless a driver before has: all seal the same bytes.
+
+    A repair replaces a damaged one by its own; a run of an earlier version gets none.
+    """
+    if not earlier:
+        root.create_once(TIMELINE, to_json(timeline))
+    elif TIMELINE in earlier:
+        there = root.exists(TIMELINE)
+        if not there or root.digest(TIMELINE) != earlier[TIMELINE]:
+            root.replace(TIMELINE, to_json(timeline))
 
 
 def _sealed(root: RunRoot) -> dict[str, dict[str, Any]]:

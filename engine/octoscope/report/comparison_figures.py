@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
-from octoscope.report.figures import _STYLE, _svg
+from octoscope.report.figures import STYLE, svg_text
 
 _COLOURS = ("#1f5fa8", "#c8641b", "#3a8a5b", "#8a4fa3", "#9aa4ae", "#b8862b", "#c04a6b", "#2b8a9a")
 
@@ -65,7 +65,7 @@ def _square(
     vmax: float,
 ) -> str:
     """Draw a value of every (model, layer) against every other."""
-    with mpl.rc_context(_STYLE):
+    with mpl.rc_context(STYLE):
         members = sorted(_members(table), key=lambda m: [x[0] for x in _members(table)].index(m[0]))
         at = {member: i for i, member in enumerate(members)}
         square = np.full((len(members), len(members)), np.nan)
@@ -86,7 +86,7 @@ def _square(
                 axis.axhline(i - 0.5, color="white", linewidth=1.5)
                 axis.axvline(i - 0.5, color="white", linewidth=1.5)
         figure.colorbar(image, ax=axis, shrink=0.7, label=bar)
-        return _svg(figure, label)
+        return svg_text(figure, label)
 
 
 def by_k(table: pd.DataFrame, label: str) -> str:
@@ -94,7 +94,7 @@ def by_k(table: pd.DataFrame, label: str) -> str:
 
     ``table``: query_model, k, middle, low, high (over the pairs of layers), null.
     """
-    with mpl.rc_context(_STYLE):
+    with mpl.rc_context(STYLE):
         figure = Figure(figsize=(5.6, 3.2), layout="constrained")
         axis = figure.subplots()
         for (model, part), colour in zip(
@@ -113,7 +113,7 @@ def by_k(table: pd.DataFrame, label: str) -> str:
         axis.set_xlabel("strongest pairs of each matrix (K)")
         axis.set_ylabel("median quantile in other models")
         axis.legend(fontsize=8, frameon=False, loc="center left", bbox_to_anchor=(1, 0.5))
-        return _svg(figure, label)
+        return svg_text(figure, label)
 
 
 def network(table: pd.DataFrame, label: str) -> str:
@@ -139,7 +139,7 @@ def network(table: pd.DataFrame, label: str) -> str:
         order += nx.bfs_tree(graph.to_undirected(), hub, sort_neighbors=sorted).nodes
     angles = 2 * np.pi * np.arange(len(order)) / max(len(order), 1)
     places = {gene: (np.cos(a), np.sin(a)) for gene, a in zip(order, angles, strict=True)}
-    with mpl.rc_context(_STYLE):
+    with mpl.rc_context(STYLE):
         figure = Figure(figsize=(6.6, 6.0), layout="constrained")
         axis = figure.subplots()
         for a, b, how in graph.edges(data=True):
@@ -158,7 +158,7 @@ def network(table: pd.DataFrame, label: str) -> str:
         axis.set_xlim(*_around([x for x, _ in places.values()]))
         axis.set_ylim(*_around([y for _, y in places.values()]))
         axis.axis("off")
-        return _svg(figure, label)
+        return svg_text(figure, label)
 
 
 def _around(values: list[float]) -> tuple[float, float]:

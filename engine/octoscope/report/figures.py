@@ -17,7 +17,7 @@ from matplotlib.figure import Figure
 from octoscope.report.rows import figure as number
 from octoscope.report.rows import interval
 
-_STYLE: Any = {
+STYLE: Any = {
     "svg.fonttype": "none",
     "svg.hashsalt": "octoscope",  # element ids, and so the bytes, repeat
     "font.family": "sans-serif",
@@ -26,10 +26,10 @@ _STYLE: Any = {
     "axes.spines.right": False,
     "text.parse_math": False,  # a '$' in a category name is a dollar sign
 }
-_BLUE, _GREY, _ORANGE = "#1f5fa8", "#9aa4ae", "#c8641b"
+BLUE, _GREY, _ORANGE = "#1f5fa8", "#9aa4ae", "#c8641b"
 
 
-def _svg(figure: Figure, label: str, titles: Mapping[str, Sequence[str]] | None = None) -> str:
+def svg_text(figure: Figure, label: str, titles: Mapping[str, Sequence[str]] | None = None) -> str:
     """Return a figure as SVG; ``titles``: what the points of a line say, by the line's gid."""
     buffer = io.StringIO()
     figure.savefig(buffer, format="svg", metadata={"Date": None}, bbox_inches="tight")
@@ -80,7 +80,7 @@ def _grid(names: list[str], width: float, height: float) -> tuple[Figure, np.nda
 
 def layer_heatmaps(table: pd.DataFrame, label: str) -> str:
     """Draw Spearman between layers, one square per category."""
-    with mpl.rc_context(_STYLE):
+    with mpl.rc_context(STYLE):
         names = list(dict.fromkeys(table["category"]))
         figure, axes = _grid(names, 2.6, 2.5)
         image = None
@@ -106,7 +106,7 @@ def layer_heatmaps(table: pd.DataFrame, label: str) -> str:
             axis.set_ylabel("layer")
         if image is not None:
             figure.colorbar(image, ax=list(axes[: len(names)]), label="Spearman", shrink=0.7)
-        return _svg(figure, label)
+        return svg_text(figure, label)
 
 
 def _legend_below(figure: Figure, axis: Axes, *, columns: int) -> None:
@@ -135,7 +135,7 @@ def by_layer(
     ``n``: column of the number that a point is of, for its tooltip.
     """
     titles: dict[str, list[str]] = {}
-    with mpl.rc_context(_STYLE):
+    with mpl.rc_context(STYLE):
         names = list(dict.fromkeys(table["category"]))
         figure, axes = _grid(names, 2.7, 2.3)
         for axis, name in zip(axes, names, strict=False):
@@ -153,7 +153,7 @@ def by_layer(
                 label="null, central 95 %",
             )
             drawn = axis.errorbar(
-                x, y, yerr=ends(part, value, low, high), fmt="o", color=_BLUE, capsize=3,
+                x, y, yerr=ends(part, value, low, high), fmt="o", color=BLUE, capsize=3,
                 markersize=4, label="observed, 95 % interval",
             )  # fmt: skip
             gid = f"points-{len(titles)}"
@@ -170,7 +170,7 @@ def by_layer(
             axis.set_xlabel("layer")
             axis.set_ylabel(ylabel)
         _legend_below(figure, axes[0], columns=3)
-        return _svg(figure, label, titles)
+        return svg_text(figure, label, titles)
 
 
 def layer_profile(table: pd.DataFrame, names: Mapping[str, str], label: str) -> str:
@@ -179,7 +179,7 @@ def layer_profile(table: pd.DataFrame, names: Mapping[str, str], label: str) -> 
     ``table``: as :func:`octoscope.results.layer_profile.layer_profile` returns it; ``names``: what
     each measure is called.
     """
-    with mpl.rc_context(_STYLE):
+    with mpl.rc_context(STYLE):
         shown = [m for m in names if m in set(table["measure"])]
         figure = Figure(figsize=(6.6, 0.5 + 1.5 * len(shown)), layout="constrained")
         axes = figure.subplots(len(shown), 1, sharex=True, squeeze=False).ravel()
@@ -194,9 +194,9 @@ def layer_profile(table: pd.DataFrame, names: Mapping[str, str], label: str) -> 
                     np.repeat(part["null_high"].to_numpy(float), 2),
                     color=_GREY, alpha=0.45, linewidth=0, label="null, central 95 % (median)",
                 )  # fmt: skip
-            axis.vlines(x, part["smallest"], part["largest"], color=_BLUE, linewidth=1.2,
+            axis.vlines(x, part["smallest"], part["largest"], color=BLUE, linewidth=1.2,
                         label="smallest to largest category")  # fmt: skip
-            (line,) = axis.plot(x, y, "o-", color=_BLUE, markersize=4, linewidth=0.8,
+            (line,) = axis.plot(x, y, "o-", color=BLUE, markersize=4, linewidth=0.8,
                                 label="median over categories")  # fmt: skip
             line.set_gid(f"points-{measure}")
             titles[f"points-{measure}"] = [
@@ -208,7 +208,7 @@ def layer_profile(table: pd.DataFrame, names: Mapping[str, str], label: str) -> 
         axes[-1].set_xticks(sorted(set(table["layer"])))
         axes[-1].set_xlabel("layer")
         _legend_below(figure, axes[0], columns=3)
-        return _svg(figure, label, titles)
+        return svg_text(figure, label, titles)
 
 
 def odds_ratios(table: pd.DataFrame, label: str) -> str:
@@ -217,7 +217,7 @@ def odds_ratios(table: pd.DataFrame, label: str) -> str:
     ``table``: category, layer, n_pairs, n_edges, or0, or1, their ``_low`` and ``_high``, bound.
     """
     titles: dict[str, list[str]] = {}
-    with mpl.rc_context(_STYLE):
+    with mpl.rc_context(STYLE):
         names = list(dict.fromkeys(table["category"]))
         figure, axes = _grid(names, 2.7, 2.3)
         for axis, name in zip(axes, names, strict=False):
@@ -230,7 +230,7 @@ def odds_ratios(table: pd.DataFrame, label: str) -> str:
             )  # fmt: skip
             for value, shift, colour, text in (
                 ("or0", -0.12, _ORANGE, "like degree and expression (OR0)"),
-                ("or1", 0.12, _BLUE, "like co-expression too (OR1)"),
+                ("or1", 0.12, BLUE, "like co-expression too (OR1)"),
             ):
                 known = part.dropna(subset=[value])
                 low, high = f"{value}_low", f"{value}_high"
@@ -253,7 +253,7 @@ def odds_ratios(table: pd.DataFrame, label: str) -> str:
             axis.set_xlabel("layer")
             axis.set_ylabel("odds ratio of edges")
         _legend_below(figure, axes[0], columns=3)
-        return _svg(figure, label, titles)
+        return svg_text(figure, label, titles)
 
 
 def mass_bars(table: pd.DataFrame, label: str) -> str:
@@ -261,7 +261,7 @@ def mass_bars(table: pd.DataFrame, label: str) -> str:
 
     ``table``: category, layer, to, share.
     """
-    with mpl.rc_context(_STYLE):
+    with mpl.rc_context(STYLE):
         names = list(dict.fromkeys(table["category"]))
         kinds = list(dict.fromkeys(table["to"]))
         figure, axes = _grid(names, 2.7, 2.2)
@@ -280,12 +280,12 @@ def mass_bars(table: pd.DataFrame, label: str) -> str:
             axis.set_xlabel("layer")
             axis.set_ylabel("share of attention")
         _legend_below(figure, axes[0], columns=4)
-        return _svg(figure, label)
+        return svg_text(figure, label)
 
 
 def source_heatmap(table: pd.DataFrame, value: str, label: str) -> str:
     """Draw a square of sources against sources; self comparisons are left blank."""
-    with mpl.rc_context(_STYLE):
+    with mpl.rc_context(STYLE):
         names = list(dict.fromkeys(table["source_a"]))
         pivot = table.pivot(index="source_a", columns="source_b", values=value)
         square = pivot.loc[names, names].to_numpy(float, copy=True)
@@ -304,18 +304,18 @@ def source_heatmap(table: pd.DataFrame, value: str, label: str) -> str:
                               color="white" if dark else "black")  # fmt: skip
         if len(names) > 1:
             figure.colorbar(image, ax=axis, shrink=0.7, label=label)
-        return _svg(figure, label)
+        return svg_text(figure, label)
 
 
 def source_bars(table: pd.DataFrame, columns: dict[str, str], label: str) -> str:
     """Draw horizontal bars per source on a logarithmic scale, one group per column."""
-    with mpl.rc_context(_STYLE):
+    with mpl.rc_context(STYLE):
         figure = Figure(figsize=(7, 0.9 + 0.45 * len(table)), layout="constrained")
         axis = figure.subplots()
         place = np.arange(len(table))
         height = 0.8 / len(columns)
         for i, ((column, title), color) in enumerate(
-            zip(columns.items(), (_BLUE, _ORANGE, _GREY), strict=False)
+            zip(columns.items(), (BLUE, _ORANGE, _GREY), strict=False)
         ):
             axis.barh(place + i * height, table[column], height, label=title, color=color)
         axis.set_yticks(place + height * (len(columns) - 1) / 2, table["source"])
@@ -323,4 +323,4 @@ def source_bars(table: pd.DataFrame, columns: dict[str, str], label: str) -> str
         axis.set_xscale("symlog", linthresh=1)
         axis.set_xlabel(label)
         axis.legend(fontsize=8, frameon=False)
-        return _svg(figure, label)
+        return svg_text(figure, label)

@@ -111,6 +111,15 @@ METHODS: dict[str, tuple[str, tuple[str, ...]]] = {
             "gene is left out at a time.",
         ),
     ),
+    "timeline": (
+        "Time and resources",
+        (
+            "The driver notes when the first piece of each stage begins and when the last one "
+            "ends; analyses run one after the other. Seconds of pieces add up over actors. A "
+            "resumed run shows the stages of the driver that finished it alone; its hours count "
+            "those before too.",
+        ),
+    ),
     "mass": (
         "Attention mass",
         (

@@ -11,12 +11,14 @@ from octoscope.config.view_names import ABSOLUTE, CENTRED, CORRELATION, plain_vi
 from octoscope.errors import InputError
 from octoscope.octopus.network_schema import NOT_KNOWN
 from octoscope.report import comparisons, figures, first_screen, verdict_section
+from octoscope.report.categories import categories
 from octoscope.report.data_tables import PageTables
 from octoscope.report.embedded import table_library
 from octoscope.report.gene_search import gene_search
 from octoscope.report.method_texts import METHODS, term
 from octoscope.report.page_parts import figures_of, folded, gene_link
 from octoscope.report.rows import FILTERS, chosen, edge_text, gigabytes, records
+from octoscope.report.timeline import timeline
 from octoscope.results.layer_profile import MEASURES, layer_profile
 from octoscope.results.model_findings import shown_as
 from octoscope.results.run_results import Results
@@ -103,6 +105,8 @@ def _content(results: Results, gene_set: str, view: str) -> dict[str, Any]:
         "cells": records(cells),
         "network": _network_text(plan),
         "network_notes": (plan.network or {}).get("notes", []),
+        "categories": categories(results, gene_set, view) if done else [],
+        "timeline": timeline(results),
         "verdict": verdict_section.verdict(results),
         "together": comparisons.models_together(results, gene_set, view) if done else None,
         "sections": sections,
@@ -210,7 +214,7 @@ def _model(
         "top": _top_pairs(results, m, gene_set, view, with_network),
         "saturated": list(dict.fromkeys(stats.loc[stats["top_share"] > SATURATED, "category"])),
         "overlap": [],
-        "separation": [],
+        "auroc": [],
         "overlap_figure": "",
         **verdict_section.NOTHING,
         "compared": comparisons.of_model(results, m, gene_set, view),
@@ -218,7 +222,7 @@ def _model(
     if with_network:
         tested = primary("overlap")
         content["overlap"] = records(tested)
-        content["separation"] = records(primary("separation"))
+        content["auroc"] = records(primary("auroc"))
         content |= verdict_section.controlled(results, m.name, gene_set, view)
         content["overlap_figure"] = figures.by_layer(
             tested,

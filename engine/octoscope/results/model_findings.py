@@ -69,11 +69,25 @@ def findings(results: Results, gene_set: str, view: str) -> pd.DataFrame:
 
 
 def _finding(results: Results, m: ModelPlan, gene_set: str, view: str) -> dict[str, Any]:
+    row = matrices_found(results, m, gene_set, view)
+    if not row:
+        return {}
+    return row | _agreement(results, m, gene_set, view) | _verdict(results, m)
+
+
+def matrices_found(
+    results: Results, m: ModelPlan, gene_set: str, view: str, category: str | None = None
+) -> dict[str, Any]:
+    """Return what :func:`findings` says of a model's own matrices, of all categories or of one.
+
+    Empty where there is none.
+    """
     tables = results.tables
 
     def of(name: str) -> pd.DataFrame:
         t = tables[name]
-        return t[(t["model"] == m.name) & (t["gene_set"] == gene_set) & (t["view"] == view)]
+        t = t[(t["model"] == m.name) & (t["gene_set"] == gene_set) & (t["view"] == view)]
+        return t if category is None else t[t["category"] == category]
 
     stats = of("stats")
     if stats.empty:
@@ -98,12 +112,11 @@ def _finding(results: Results, m: ModelPlan, gene_set: str, view: str) -> dict[s
     q = stats["half_q"] if "half_q" in stats else stats["half_p"]  # of runs before half_q
     row |= {"strongest_by": by, "category": first["category"], "layer": int(first["layer"])}
     row |= {c: first.get(c) for c in _HALVES}
-    row |= {
+    return row | {
         "n_halves": len(halves), "n_reliable": int((q < SIGNIFICANT).sum()),
         "halves_median": halves.median(), "halves_smallest": halves.min(),
         "halves_largest": halves.max(),
     }  # fmt: skip
-    return row | _agreement(results, m, gene_set, view) | _verdict(results, m)
 
 
 def _agreement(results: Results, m: ModelPlan, gene_set: str, view: str) -> dict[str, Any]:

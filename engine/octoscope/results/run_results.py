@@ -21,6 +21,7 @@ if TYPE_CHECKING:  # analyses import numba; a reader of tables does not need it
     from octoscope.analysis.registry import Section
 
 REPORT = "report/index.html"
+TIMELINE = "timeline.json"
 
 
 class Results:
@@ -89,6 +90,14 @@ class Results:
         body = self._root.read_json("run.json")
         if not isinstance(body, dict):
             raise DamagedRunError(f"{self.at('run.json')}: missing or no object")
+        return body
+
+    @cached_property
+    def timeline(self) -> dict[str, Any] | None:
+        """When the stages of the run began and how long they took; None: an earlier version's."""
+        body = self._root.read_json(TIMELINE)
+        if body is not None and not isinstance(body, dict):
+            raise DamagedRunError(f"{self.at(TIMELINE)}: no object")
         return body
 
     @cached_property

@@ -1,0 +1,62 @@
+"""When the stages of a run ran, and what its actors used."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import Any
+
+import matplotlib as mpl
+from matplotlib.figure import Figure
+
+from octoscope.report.figures import BLUE, STYLE, svg_text
+from octoscope.report.rows import figure
+from octoscope.results.run_results import Results
+
+Row = dict[str, Any]
+
+
+def timeline(results: Results) -> Row | None:
+    """Return what the template shows of the run's time; None: the run does not say."""
+    body = results.timeline
+    if body is None:
+        return None
+    stages, total = body["stages"], body["seconds"]
+    return {
+        "figure": stage_bars(stages, "Stages of the run") if stages else "",
+        "stages": stages,
+        "actors": body["actors"],
+        "began": datetime.fromtimestamp(body["started"], UTC).strftime("%Y-%m-%d %H:%M UTC"),
+        "took": duration(total),
+        "hours": f"{figure(body['actor_hours'])} hours of actors, of which on GPUs "
+        f"{figure(body['gpu_hours'])}",
+    }
+
+
+def duration(seconds: float) -> str:
+    """Return a time as people say it: ``42 s``, ``3 min 9 s``, ``2 h 5 min``."""
+    whole = round(seconds)
+    if whole < 60:
+        return f"{figure(seconds)} s"
+    minutes, rest = divmod(whole, 60)
+    if minutes < 60:
+        return f"{minutes} min {rest} s"
+    return f"{minutes // 60:,} h {minutes % 60} min"
+
+
+def stage_bars(stages: list[Row], label: str) -> str:
+    """Draw one bar per stage from its begin to its end, on an axis in seconds or hours."""
+    unit, per = ("hours", 3600.0) if stages[-1]["began"] > 7200 else ("seconds", 1.0)
+    with mpl.rc_context(STYLE):
+        drawn = Figure(figsize=(6.6, 0.7 + 0.24 * len(stages)), layout="constrained")
+        axis = drawn.subplots()
+        end = max(s["began"] + s["seconds"] for s in stages) / per
+        for i, s in enumerate(stages):
+            width = max(s["seconds"] / per, 0.003 * end)  # the shortest is still seen
+            axis.barh(i, width, left=s["began"] / per, height=0.6, color=BLUE)
+            axis.text(s["began"] / per + width, i, f" {duration(s['seconds'])}", va="center",
+                      fontsize=8)  # fmt: skip
+        axis.set_yticks(range(len(stages)), [s["stage"] for s in stages])
+        axis.invert_yaxis()
+        axis.set_xlim(0, 1.12 * end)
+        axis.set_xlabel(f"{unit} since the start")
+        return svg_text(drawn, label)
