@@ -9,6 +9,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 from octoscope.report.rows import figure, interval
+from octoscope.run_plan.gene_set_counts import SATURATED
 from octoscope.run_plan.values import COEXPRESSION
 from octoscope.store.plan_file import load_plan
 from octoscope.store.run_dir import RunRoot
@@ -112,6 +113,14 @@ def test_what_is_shown_is_what_the_tables_hold(page: Page, demonstration: Path) 
     )
     cells_used = pd.read_parquet(demonstration / "tables/cells.parquet")
     assert page.locator("#cells tbody tr").count() == min(len(cells_used), 25)
+
+
+def test_the_headline_numbers_are_not_saturated(demonstration: Path) -> None:
+    """Red: the 37 B cells, of whose eligible pairs the top pairs are up to a half."""
+    plan = load_plan(RunRoot(demonstration))
+    stats = pd.read_parquet(demonstration / "tables/stats.parquet")
+    headline = stats[stats["gene_set"] == next(iter(plan.models[0].gene_sets))]
+    assert headline["top_share"].max() <= SATURATED
 
 
 def test_p_values_do_not_stand_at_the_floor_of_the_first_draws(demonstration: Path) -> None:
