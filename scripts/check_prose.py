@@ -70,7 +70,7 @@ def faults(prose: str) -> Iterator[tuple[int, str]]:
         for match in re.finditer(rf"\b(?:{pattern})\b", prose, flags=re.I):
             yield match.start(), f"'{' '.join(match[0].split())}': write {instead}"
     start = 0
-    for end in re.finditer(rf"[.!?][)\"*]*\s+(?=\(?[A-Z{CODE}])|$", prose):
+    for end in re.finditer(rf"[.!?][)\"*]*\s+(?=\(?[A-Z{CODE}]|\d)|$", prose):
         n = len(prose[start : end.end()].split())
         if n > LONGEST:
             yield start, f"a sentence of {n} words; at most {LONGEST}"
