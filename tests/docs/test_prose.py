@@ -52,7 +52,9 @@ def test_faults_are_named_with_their_lines(tmp_path: Path) -> None:
     assert done.returncode == 1
     lines = [line.removeprefix(f"{page}:") for line in done.stdout.splitlines()]
     assert [line.partition(": ")[0] for line in lines] == ["3", "6", "8", "9", "11"]
-    for line, part in zip(lines, ("is is", "voice", "Who finds", "47 words", "Of mean"), strict=True):
+    for line, part in zip(
+        lines, ("is is", "voice", "Who finds", "47 words", "Of mean"), strict=True
+    ):
         assert part in line
 
 
