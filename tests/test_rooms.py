@@ -41,7 +41,7 @@ ALLOWED: dict[str, set[str]] = {
         "safe_pickle", "zip_parts",
     },
     "gnn": {"digests", "errors", "models", "octopus", "output_files", "safe_pickle"},
-    "link_prediction": {"errors", "gnn", "json_values", "octopus", "output_files"},
+    "link_prediction": {"bounded_reads", "errors", "gnn", "json_values", "octopus", "output_files"},
     "gnn_training": {
         "bounded_reads", "config", "digests", "errors", "gnn", "json_values", "link_prediction",
         "output_files",
@@ -152,6 +152,7 @@ WRITERS = {
     "atlas/shards.py": "a converted atlas",
     "atlas/transpose.py": "counts of a source by row, while an atlas is converted",
     "cli/app.py": "a report where the user wants it",
+    "cli/gnn.py": "a page of evaluations where the user wants it",
     "cli/compare.py": "a table where the user wants it",
     "cli/octopus.py": "tables and pages of a network where the user wants them",
     "extract/coexpression_work.py": "a temporary file in the folder that `Attempt.room` gives",

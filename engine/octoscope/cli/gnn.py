@@ -249,6 +249,23 @@ def train(
 
 
 @app.command()
+def report(
+    evaluations: Annotated[list[Path], typer.Argument(help="Folders that `gnn evaluate` wrote")],
+    target: Annotated[Path, typer.Option("--out", help="HTML file to write")],
+    force: Force = False,
+) -> None:
+    """Write a page that shows models beside rules without a model."""
+    from octoscope.link_prediction.evaluation_files import read_evaluation
+    from octoscope.output_files import new_file
+    from octoscope.report.links_page import links_page
+
+    found = [(folder.resolve().name, read_evaluation(folder)) for folder in evaluations]
+    with new_file(target, force=force, inputs=evaluations) as file:
+        file.write_bytes(links_page(found))
+    typer.echo(str(target))
+
+
+@app.command()
 def evaluate(
     network: Annotated[
         str, typer.Argument(help="Octopus directory, 'demo', folder of `gnn graph`, or store")

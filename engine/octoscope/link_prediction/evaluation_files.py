@@ -4,7 +4,11 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from octoscope.json_values import to_json
+import pandas as pd
+
+from octoscope.bounded_reads import read_bounded
+from octoscope.errors import InputError, reading, reads
+from octoscope.json_values import parse_json, to_json
 from octoscope.link_prediction.evaluate_links import Evaluation
 from octoscope.output_files import new_folder
 
@@ -24,3 +28,43 @@ def write_evaluation(evaluation: Evaluation, folder: str | Path) -> None:
         evaluation.signs.to_parquet(hidden / "signs.parquet", index=False)
         about = {"format": FORMAT, **evaluation.about}
         (hidden / "evaluation.json").write_bytes(to_json(about))
+
+
+_AGAIN = "evaluate again: `octoscope gnn evaluate ... --out FOLDER`"
+_ABOUT = ("network", "split", "leak", "negatives", "test_edges", "checkpoints", "settings")
+_COLUMNS = {
+    "metrics": (
+        "negatives", "stratum", "group", "scorer", "kind", "metric", "value", "low", "high",
+        "best_floor", "gain", "gain_low", "gain_high", "n_positives", "n_negatives", "n_vertices",
+    ),
+    "signs": (),
+}  # fmt: skip
+
+
+@reads(_AGAIN)
+def read_evaluation(folder: str | Path) -> Evaluation:
+    """Read an evaluation that :func:`write_evaluation` wrote.
+
+    Raises
+    ------
+    InputError
+        If it is none, or damaged.
+    """
+    place = Path(folder) / "evaluation.json"
+    if not place.is_file():
+        raise InputError(str(folder), "is not the folder of an evaluation: no evaluation.json",
+                         _AGAIN)  # fmt: skip
+    about = parse_json(read_bounded(place))
+    if not isinstance(about, dict) or about.get("format") != FORMAT:
+        found = about.get("format") if isinstance(about, dict) else type(about).__name__
+        raise InputError(f"{place}: format", f"{found!r} is not {FORMAT}", _AGAIN)
+    if absent := [name for name in _ABOUT if name not in about]:
+        raise InputError(f"{place}", f"{', '.join(absent)} missing", _AGAIN)
+    tables = {}
+    for name, columns in _COLUMNS.items():
+        file = Path(folder) / f"{name}.parquet"
+        with reading(file, _AGAIN):
+            tables[name] = pd.read_parquet(file)
+        if absent := [c for c in columns if c not in tables[name]]:
+            raise InputError(str(file), f"no column {', '.join(absent)}", _AGAIN)
+    return Evaluation(tables["metrics"], tables["signs"], about)

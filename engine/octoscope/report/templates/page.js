@@ -255,5 +255,9 @@ let closed = [];
 addEventListener("beforeprint", () => { closed = folds(); closed.forEach(d => { d.open = true; }); });
 addEventListener("afterprint", () => closed.forEach(d => { d.open = false; }));
 
-if ("DecompressionStream" in window) { addTableTools(); startGeneSearch(); unpackFigures(); }
+if ("DecompressionStream" in window) {
+  addTableTools();
+  if (byId("gene-form")) startGeneSearch();
+  unpackFigures();
+}
 addFigureTools();

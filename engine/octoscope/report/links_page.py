@@ -1,0 +1,165 @@
+"""A page that shows models beside rules without a model, from evaluations of link prediction."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, Protocol
+
+import matplotlib as mpl
+import numpy as np
+import pandas as pd
+from jinja2 import Environment, PackageLoader, StrictUndefined
+from markupsafe import Markup
+from matplotlib.figure import Figure
+
+from octoscope import __version__
+from octoscope.report.data_tables import PageTables
+from octoscope.report.embedded import table_library
+from octoscope.report.figures import BLUE, STYLE, ends, svg_text
+from octoscope.report.rows import FILTERS, figure, interval, percent, records
+
+Row = dict[str, Any]
+_FLOOR = "#9aa4ae"
+CANDIDATES = "candidates"
+
+
+class Evaluated(Protocol):
+    """What the page shows: see ``octoscope.link_prediction.evaluate_links.Evaluation``."""
+
+    @property
+    def metrics(self) -> pd.DataFrame: ...  # noqa: D102
+    @property
+    def signs(self) -> pd.DataFrame: ...  # noqa: D102
+    @property
+    def about(self) -> dict[str, Any]: ...  # noqa: D102
+
+
+def links_page(evaluations: Sequence[tuple[str, Evaluated]]) -> bytes:
+    """Return one self-contained HTML page as UTF-8.
+
+    Parameters
+    ----------
+    evaluations
+        Name and content of each, shown one after the other.
+    """
+    environment = Environment(
+        loader=PackageLoader("octoscope.report"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters |= FILTERS
+    tables = PageTables()
+    environment.globals |= {"table": tables.table, "table_labels": tables.labels}
+    return (
+        environment.get_template("links.html.j2")
+        .render(
+            version=__version__,
+            shown=[_shown(name, found) for name, found in evaluations],
+            library=table_library(),
+        )
+        .encode()
+    )
+
+
+def _shown(name: str, found: Evaluated) -> Row:
+    metrics, about = found.metrics, found.about
+    rows = metrics[metrics["stratum"] == "all"]
+    kinds = [k for k in dict.fromkeys(rows["negatives"]) if k != CANDIDATES]
+    leak = about["leak"]
+    return {
+        "name": name,
+        "network": about["network"],
+        "split": about["split"]["by"],
+        "said": headline(rows, kinds),
+        "cautions": _cautions(about, kinds),
+        "figure": Markup(area_dots(rows[rows["metric"] == "auc"], kinds, f"AUC {name}")),
+        "rows": records(rows),
+        "strata": records(metrics[metrics["stratum"] != "all"]),
+        "signs": records(found.signs),
+        "test_edges": about["test_edges"],
+        "digest": about["split"]["digest"],
+        "leak": leak,
+        "settings": about["settings"],
+    }
+
+
+def headline(rows: pd.DataFrame, kinds: list[str]) -> list[str]:
+    """Say of each model whether it beats the best floor; without a model, what the floors reach.
+
+    ``rows``: of all pairs; the first of ``kinds`` is the kind of negatives that it speaks of.
+    """
+    areas = rows[(rows["metric"] == "auc") & (rows["negatives"] == kinds[0])]
+    against = f"{kinds[0]} negatives"
+    floors = areas[areas["kind"] == "floor"].sort_values("value", ascending=False)
+    said = []
+    for row in records(areas[areas["kind"] == "model"]):
+        start = (
+            f"{row['scorer']} reaches an AUC of {figure(row['value'])} (95 % interval "
+            f"{interval(row, 'low', 'high')}) on {row['n_positives']:,} edges and "
+            f"{row['n_negatives']:,} {against}"
+        )
+        if row["best_floor"] is None or row["gain"] is None or np.isnan(row["gain"]):
+            said.append(f"{start}. It was compared with no rule.")
+            continue
+        verdict = "it cannot be told from the best rule"
+        if row["gain_low"] > 0:
+            verdict = "it beats every rule without a model"
+        elif row["gain_high"] < 0:
+            verdict = "it does not reach the best rule without a model"
+        said.append(
+            f"{start}: {verdict}, {row['best_floor']} (difference {figure(row['gain'])}, "
+            f"{interval(row, 'gain_low', 'gain_high')})."
+        )
+    if not said and len(floors):
+        best = records(floors.head(1))[0]
+        said.append(
+            f"No model was evaluated. The best rule without one is {best['scorer']}: AUC "
+            f"{figure(best['value'])} (95 % interval {interval(best, 'low', 'high')}) on "
+            f"{best['n_positives']:,} edges and {best['n_negatives']:,} {against}."
+        )
+    return said
+
+
+def _cautions(about: Row, kinds: list[str]) -> list[str]:
+    """Return what a reader has to know before comparing numbers."""
+    leak = about["leak"]
+    said = [
+        f"{percent(leak['either'])} of the test edges have a copy or mirror in training; "
+        f"{percent(leak['new_end'])} have an end that no training edge has."
+    ]
+    if "uniform" in kinds:
+        said.append("Degree alone separates edges from uniform negatives: no headline rests on it.")
+    for account in about["negatives"]:
+        if account["part"] == "test":
+            said.append(
+                f"{account['how']} negatives: {account['negatives']:,} of test, of which "
+                f"{percent(account['false'])} are edges; {percent(account['real'])} of the draws "
+                "were edges and were drawn again."
+            )
+    return said
+
+
+def area_dots(areas: pd.DataFrame, kinds: list[str], label: str) -> str:
+    """Draw the AUC of each scorer with its 95 % interval, one panel per kind of negatives."""
+    scorers = list(dict.fromkeys(areas["scorer"]))
+    with mpl.rc_context(STYLE):
+        drawn = Figure(figsize=(2.4 + 2.4 * len(kinds), 0.9 + 0.24 * len(scorers)),
+                       layout="constrained")  # fmt: skip
+        axes = np.atleast_1d(drawn.subplots(1, len(kinds), sharey=True, squeeze=False).ravel())
+        for axis, kind in zip(axes, kinds, strict=True):
+            part = areas[areas["negatives"] == kind].set_index("scorer").reindex(scorers)
+            for what, colour in (("floor", _FLOOR), ("model", BLUE)):
+                of = part[part["kind"] == what]
+                axis.errorbar(
+                    of["value"].to_numpy(float), [scorers.index(s) for s in of.index],
+                    xerr=ends(of, "value", "low", "high"), fmt="o", color=colour, markersize=4,
+                    capsize=2, label=what,
+                )  # fmt: skip
+            axis.axvline(0.5, color="#1c2530", linewidth=0.6)
+            axis.set_title(f"{kind} negatives", fontsize=9)
+            axis.set_xlabel("AUC")
+        axes[0].set_yticks(range(len(scorers)), scorers)
+        axes[0].invert_yaxis()
+        return svg_text(drawn, label)
