@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import os
 import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -36,6 +38,18 @@ def in_one_line(error: BaseException | str) -> str:
     text = error if isinstance(error, str) else f"{type(error).__name__}: {error}"
     line = " ".join(text.split()).rstrip(":.; ")
     return line if len(line) <= _LONGEST else f"{line[:_LONGEST]} ..."
+
+
+_NO_RIGHT = (errno.EACCES, errno.EPERM, errno.EROFS)
+
+
+def of_the_system(error: OSError) -> str:
+    """Return an error of the system in one line: the file, what was seen, and what to do."""
+    if error.filename is None or error.strerror is None:
+        return in_one_line(str(error))
+    name = error.filename if isinstance(error.filename, int) else os.fsdecode(error.filename)
+    fix = ". Fix: check the rights to it" if error.errno in _NO_RIGHT else ""
+    return in_one_line(f"{name}: {error.strerror}{fix}")
 
 
 class OctoscopeError(Exception):

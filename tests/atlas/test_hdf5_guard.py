@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 from octoscope.atlas import hdf5_guard
 from octoscope.atlas.hdf5_guard import require_walkable
+from octoscope.atlas.open_root import open_root
 from octoscope.errors import InputError
 
 from tests.conftest import make_adata
@@ -39,6 +40,19 @@ def test_a_file_on_which_hdf5_does_not_return_is_named(
     sound = endless.with_name("b.h5ad")
     make_adata().write_h5ad(sound)
     require_walkable(sound, "b.h5ad")  # a new helper is started
+
+
+def test_a_file_behind_a_url_on_which_hdf5_does_not_return_is_named(
+    endless: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(hdf5_guard, "STEP", 0.5)
+    monkeypatch.setattr(hdf5_guard, "_HELPERS", {})
+    url = f"file://{endless}"
+    with pytest.raises(InputError, match=f"{url}: is damaged: HDF5 was still at one object"):
+        open_root(url)
+    sound = endless.with_name("b.h5ad")
+    make_adata().write_h5ad(sound)
+    assert "obs" in open_root(f"file://{sound}")
 
 
 def test_a_file_on_which_hdf5_crashes_is_named_and_another_end_says_nothing_of_the_file(

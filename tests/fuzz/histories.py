@@ -90,6 +90,8 @@ class History(RuleBasedStateMachine):
 
     def teardown(self) -> None:
         shutil.rmtree(self.folder)
+        if DONE["sequences"] % 10 == 0:  # what was done before a campaign is stopped
+            print(done(), file=sys.stderr, flush=True)
 
     def ask(self, *arguments: str, crash: str = "") -> Ended:
         """Run a command on the run; anything but an answer is a failure."""
@@ -239,16 +241,20 @@ def run_histories(n: int, number: int, steps: int) -> None:
         run_state_machine_as_test(seed(number)(History), settings=asked)
 
 
-def main() -> int:
+def done() -> str:
+    """Return what was done so far in one line."""
+    return ", ".join(f"{what} {n}" for what, n in sorted(DONE.items()))
+
+
+def main(words: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m tests.fuzz.histories")
     parser.add_argument("--n", type=int, default=200, help="sequences")
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--steps", type=int, default=8, help="of a sequence, at most")
-    given = parser.parse_args()
+    given = parser.parse_args(words)
     started = time.monotonic()
     run_histories(given.n, given.seed, given.steps)
-    done = ", ".join(f"{what} {n}" for what, n in sorted(DONE.items()))
-    print(f"seed {given.seed}: {done}; nothing lost; {time.monotonic() - started:.0f} s")
+    print(f"seed {given.seed}: {done()}; nothing lost; {time.monotonic() - started:.0f} s")
     return 0
 
 

@@ -4,20 +4,26 @@ from __future__ import annotations
 
 import io
 import json
+import os
 import re
 import shutil
 import tarfile
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 
 import anndata as ad
 import h5py
 import numpy as np
 import pytest
 import yaml
+from octoscope.atlas.partial_store import STATE, PartialStore
 from octoscope.demo.demo import data
 from octoscope.errors import DamagedRunError, InputError, damaged_run, reading
+from octoscope.gnn.graph_folder import _about
+from octoscope.models.geneformer_files import _read
+from octoscope.octopus.sources.miscore import _parents
 from octoscope.zip_parts import read_npz
 
 from tests.conftest import make_adata
@@ -198,6 +204,30 @@ def _main(*arguments: str) -> None:
     from tests.fuzz.forked import command
 
     command(*arguments)()
+
+
+@pytest.mark.parametrize("kind", ["twice", "levels", "pipe"])
+@pytest.mark.parametrize("reader", ["graph", "conversion", "dictionary", "vocabulary"])
+def test_every_reader_of_json_has_the_bounds_of_the_loader(
+    tmp_path: Path, reader: str, kind: str
+) -> None:
+    """Red: keys that are there twice taken for one, pipes waited for."""
+    name = {"graph": "graph.json", "conversion": STATE}.get(reader, "a.json")
+    path = tmp_path / name
+    if kind == "pipe":
+        os.mkfifo(path)
+    else:
+        path.write_text('{"a": 1, "a": 2}' if kind == "twice" else '{"a":' * 100_000)
+    read = {
+        "graph": lambda: _about(tmp_path),
+        "conversion": lambda: PartialStore._read(SimpleNamespace(folder=tmp_path)),  # type: ignore[arg-type]
+        "dictionary": lambda: _read(path, int),
+        "vocabulary": lambda: _parents(path),
+    }[reader]
+    with pytest.raises(InputError, match=str(path)) as caught:
+        read()
+    said = {"twice": "twice", "levels": "too deeply", "pipe": "no regular file"}[kind]
+    assert said in caught.value.problem or reader == "conversion"
 
 
 BOMB = '<?xml version="1.0"?><!DOCTYPE r [<!ENTITY a "{}">{}]><sbml>&k;</sbml>'

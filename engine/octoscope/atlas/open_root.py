@@ -109,6 +109,7 @@ def _remote_hdf5(url: str, suffix: str) -> Any:
         handle.seek(0)
         if not head.startswith(_HDF5):
             raise _not_hdf5(url, head)
+        require_walkable(bare[:at] + query + rest, url)
         return _part(_hdf5_file(handle), inside, url)
     except InputError:
         raise

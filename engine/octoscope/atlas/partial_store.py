@@ -16,7 +16,9 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, TextIO
 
+from octoscope.bounded_reads import read_bounded
 from octoscope.errors import InputError
+from octoscope.json_values import parse_json
 from octoscope.store.backends import LocalObjects, is_half_written
 
 STATE, LOCK, STORE = "convert.json", "convert.lock", "store"
@@ -148,11 +150,11 @@ class PartialStore:
     def _read(self) -> dict[str, Any] | None:
         path = self.folder / STATE
         try:
-            state = json.loads(path.read_text())
+            state = parse_json(read_bounded(path))
             return {"of": dict(state["of"]), "nonzero": state["nonzero"], "shards": state["shards"]}
         except FileNotFoundError:
             return None
-        except (ValueError, KeyError, TypeError):
+        except (ValueError, KeyError, TypeError, OSError):
             raise InputError(
                 str(path), "is no state of a conversion", f"delete {self.folder}"
             ) from None

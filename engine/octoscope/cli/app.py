@@ -22,6 +22,7 @@ from octoscope.cli.shared import (
     err,
     guarded,
     out,
+    read_here,
     rows_table,
     say_results,
     starting,
@@ -46,7 +47,7 @@ app.command()(compare.pool)
 app.command()(verdict.verdict)
 app.command("import-napistu")(import_napistu.import_napistu)
 
-Config = Annotated[Path, typer.Argument(help="Configuration file (YAML)")]
+Config = Annotated[Path, read_here("Configuration file (YAML)")]
 Run = Annotated[str, typer.Argument(help="Run directory")]
 Out = Annotated[str, typer.Option("--out", help="Run directory to make")]
 Set = Annotated[list[str] | None, typer.Option("--set", help="Override: section.field=value")]
@@ -271,13 +272,13 @@ def report(
     force: Force = False,
     unchecked: Unchecked = False,
 ) -> None:
-    """Say where the report of a finished run is, or write one for another gene set or view."""
+    """Say where the report of a finished run is, or write one to a place of your own."""
     from octoscope.output_files import new_file
     from octoscope.results.run_results import Results, stored_report
     from octoscope.store.plan_file import run_directory
 
     root = run_directory(run)
-    if gene_set is None and view is None:
+    if gene_set is None and view is None and out_ is None:
         typer.echo(stored_report(root, check=not unchecked))
         return
     if out_ is None:

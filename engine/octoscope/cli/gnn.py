@@ -11,7 +11,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from octoscope.cli.link_table import link_table, sign_table, summary
-from octoscope.cli.shared import AsJson, Force, out, rows_json, rows_table, show
+from octoscope.cli.shared import AsJson, Force, out, read_here, rows_json, rows_table, show
 from octoscope.errors import InputError
 
 app = typer.Typer(
@@ -35,7 +35,8 @@ class Passing(StrEnum):
 
 
 Checkpoint = Annotated[
-    Path, typer.Argument(help="Checkpoint: napistu-torch folder or .ckpt, or Octoscope's folder")
+    Path,
+    read_here("Checkpoint: napistu-torch folder or .ckpt, or Octoscope's folder"),
 ]
 Graph = Annotated[
     str | None,
@@ -229,7 +230,7 @@ def relations(
 
 @app.command()
 def train(
-    config: Annotated[Path, typer.Argument(help="YAML of settings; see docs/gnn.md")],
+    config: Annotated[Path, read_here("YAML of settings; see docs/gnn.md")],
     graph: Annotated[str, typer.Option("--graph", help="As in `gnn inspect`")],
     target: Annotated[Path, typer.Option("--out", help="New, or of a training to go on with")],
     data: Data = None,
@@ -271,7 +272,8 @@ def evaluate(
         str, typer.Argument(help="Octopus directory, 'demo', folder of `gnn graph`, or store")
     ],
     checkpoints: Annotated[
-        list[Path] | None, typer.Argument(help="Checkpoints that were trained on it")
+        list[Path] | None,
+        read_here("Checkpoints that were trained on it"),
     ] = None,
     target: Annotated[Path | None, typer.Option("--out", help="Folder to make")] = None,
     split: Annotated[

@@ -10,7 +10,17 @@ import typer
 from rich.markup import escape
 from rich.table import Table
 
-from octoscope.cli.shared import AsJson, DType, Force, Options, options_of, out, rows_table, show
+from octoscope.cli.shared import (
+    AsJson,
+    DType,
+    Force,
+    Options,
+    options_of,
+    out,
+    read_here,
+    rows_table,
+    show,
+)
 from octoscope.errors import InputError
 
 models_app = typer.Typer(help="Look at checkpoints.", no_args_is_help=True)
@@ -41,7 +51,7 @@ def models_list(as_json: AsJson = False) -> None:
 
 @models_app.command("inspect")
 def models_inspect(
-    checkpoint: Annotated[Path, typer.Argument(help="Published checkpoint folder or file")],
+    checkpoint: Annotated[Path, read_here("Published checkpoint folder or file")],
     option: Options = None,
     as_json: AsJson = False,
 ) -> None:
@@ -67,7 +77,7 @@ def models_inspect(
 
 @models_app.command("check")
 def models_check(
-    checkpoint: Annotated[Path, typer.Argument(help="Published checkpoint folder or file")],
+    checkpoint: Annotated[Path, read_here("Published checkpoint folder or file")],
     atlas: Annotated[str, typer.Argument(help="AnnData in Zarr, or h5ad")],
     option: Options = None,
     dtype: DType = "float32",
@@ -90,11 +100,15 @@ def _dtype(name: str) -> str:
 
 @attention_app.command("dump")
 def attention_dump(
-    checkpoint: Annotated[Path, typer.Argument(help="Published checkpoint folder")],
+    checkpoint: Annotated[Path, read_here("Published checkpoint folder")],
     cells: Annotated[str, typer.Argument(help="h5ad or Zarr with raw counts")],
     out_: Annotated[Path, typer.Option("--out", help="npz file to write")],
-    tokens: Annotated[Path | None, typer.Option(help="Dump whose model inputs are used")] = None,
-    positions: Annotated[Path | None, typer.Option(help="Dump whose positions are stored")] = None,
+    tokens: Annotated[
+        Path | None, typer.Option(help="Dump whose model inputs are used", readable=False)
+    ] = None,
+    positions: Annotated[
+        Path | None, typer.Option(help="Dump whose positions are stored", readable=False)
+    ] = None,
     option: Options = None,
     dtype: DType = "float32",
     rng: Annotated[str, typer.Option(help="cell (counter-based) or upstream")] = "cell",
@@ -125,8 +139,8 @@ def attention_dump(
 
 @attention_app.command("diff")
 def attention_diff(
-    ours: Annotated[Path, typer.Argument(help="Dump to judge")],
-    theirs: Annotated[Path, typer.Argument(help="Dump to compare with; its tolerances count")],
+    ours: Annotated[Path, read_here("Dump to judge")],
+    theirs: Annotated[Path, read_here("Dump to compare with; its tolerances count")],
     as_json: AsJson = False,
 ) -> None:
     """Print the worst difference per array; exit 1 beyond tolerance."""

@@ -13,7 +13,7 @@ import typer
 from rich.markup import escape
 from rich.table import Table
 
-from octoscope.cli.shared import AsJson, Force, out, rows_table, show
+from octoscope.cli.shared import AsJson, Force, out, read_here, rows_table, show
 from octoscope.errors import InputError, warn
 
 app = typer.Typer(help="Import, build and ask a molecular network.", no_args_is_help=True)
@@ -44,7 +44,7 @@ MinScore = Annotated[
 
 @app.command("import")
 def import_(
-    path: Annotated[Path, typer.Argument(help="Napistu bundle (tar.gz or folder) or store")],
+    path: Annotated[Path, read_here("Napistu bundle (tar.gz or folder) or store")],
     target: Target,
     mode: Mode = "corrected",
     trust: Annotated[
@@ -61,7 +61,7 @@ def import_(
 
 @app.command()
 def build(
-    config: Annotated[Path, typer.Argument(help="Files of the sources (YAML)")],
+    config: Annotated[Path, read_here("Files of the sources (YAML)")],
     target: Target,
     as_json: AsJson = False,
 ) -> None:
@@ -221,7 +221,7 @@ def info(
 @takes_view
 def lookup(
     view: ViewOptions,
-    pairs: Annotated[Path, typer.Argument(help="Table of pairs (parquet, tsv, csv)")],
+    pairs: Annotated[Path, read_here("Table of pairs (parquet, tsv, csv)")],
     target: Annotated[Path, typer.Argument(help="File to write: .parquet, .tsv or .csv")],
     columns: Annotated[str, typer.Option(help="The two columns of genes")] = "query,key",
     distance: Annotated[
@@ -264,7 +264,7 @@ def lookup(
 @takes_view
 def rate(
     view: ViewOptions,
-    pairs: Annotated[Path, typer.Argument(help="Table of ordered pairs (parquet, tsv, csv)")],
+    pairs: Annotated[Path, read_here("Table of ordered pairs (parquet, tsv, csv)")],
     columns: Annotated[str, typer.Option(help="The two columns of genes")] = "query,key",
     genes_from: Annotated[
         Path | None,
@@ -324,7 +324,7 @@ def rate(
 @takes_view
 def genes(
     view: ViewOptions,
-    listed: Annotated[Path, typer.Argument(help="Text file of genes, one per line")],
+    listed: Annotated[Path, read_here("Text file of genes, one per line")],
     target: Annotated[Path, typer.Argument(help="File to write: .parquet, .tsv or .csv")],
     force: Force = False,
 ) -> None:

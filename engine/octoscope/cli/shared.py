@@ -17,7 +17,13 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from octoscope.errors import InputError, OctoscopeError, OctoscopeWarning, in_one_line
+from octoscope.errors import (
+    InputError,
+    OctoscopeError,
+    OctoscopeWarning,
+    in_one_line,
+    of_the_system,
+)
 from octoscope.yaml_values import parse_yaml
 
 if TYPE_CHECKING:  # not imported for `octoscope --help`
@@ -34,6 +40,11 @@ Unchecked = Annotated[
 ]
 Force = Annotated[bool, typer.Option("--force", help="Replace a file that is there")]
 DType = Annotated[str, typer.Option("--dtype", help="float32, bfloat16 or float16")]
+
+
+def read_here(text: str) -> Any:
+    """Return an argument that names a file; its reader says in one line if it may not be read."""
+    return typer.Argument(help=text, readable=False)
 
 
 @contextmanager
@@ -158,7 +169,7 @@ def guarded(call: Callable[[], Any]) -> int:
     except MemoryError:
         pass  # behind this, what its frames hold is free
     except OSError as error:
-        err.print(f"[bold]error:[/bold] {escape(in_one_line(str(error)))}", soft_wrap=True)
+        err.print(f"[bold]error:[/bold] {escape(of_the_system(error))}", soft_wrap=True)
         return 1
     sys.stderr.write("error: out of memory. Fix: free memory, or raise its limit (ulimit -v)\n")
     return 1

@@ -13,8 +13,10 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from octoscope.bounded_reads import read_bounded
 from octoscope.errors import InputError
 from octoscope.gnn.graph import GnnGraph, no_edges
+from octoscope.json_values import parse_json
 from octoscope.octopus.network import Network
 from octoscope.octopus.network_schema import GENES, IDENTIFIERS, VERTICES
 from octoscope.output_files import new_folder
@@ -131,7 +133,7 @@ def check_arrays(graph: GnnGraph, parts: Sequence[str] = ()) -> None:
 def _about(folder: Path) -> dict[str, Any]:
     file = folder / "graph.json"
     try:
-        about = json.loads(file.read_text())
+        about = parse_json(read_bounded(file))
     except (OSError, ValueError) as error:
         raise InputError(str(file), f"cannot be read ({error})", _AGAIN) from None
     if not isinstance(about, dict) or about.get("format") != FORMAT:

@@ -50,7 +50,7 @@ def plugin_errors(name: str, path: str | Path) -> Iterator[None]:
     """Name the family in whatever its code raises."""
     try:
         yield
-    except OctoscopeError:
+    except (OctoscopeError, PermissionError):  # the second names the file
         raise
     except (Exception, SystemExit) as error:
         raise OctoscopeError(

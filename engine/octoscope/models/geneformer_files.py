@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import json
+import io
 import pickle
 from collections import OrderedDict
 from collections.abc import Callable, Mapping
@@ -12,7 +12,9 @@ from typing import Any
 
 import numpy as np
 
+from octoscope.bounded_reads import read_bounded
 from octoscope.errors import InputError
+from octoscope.json_values import parse_json
 from octoscope.models.weight_files import refuse_stand_in
 from octoscope.safe_pickle import Inert, numpy_names
 
@@ -149,10 +151,10 @@ def _read(path: Path, kind: Callable[[Any], Any]) -> dict[str, Any]:
     InputError
         If the file is damaged, holds anything else, or names code.
     """
-    refuse_stand_in(path)
     try:
-        with path.open("rb") as handle:
-            value = json.load(handle) if path.suffix == ".json" else _Unpickler(handle).load()
+        raw = read_bounded(path)
+        refuse_stand_in(path)
+        value = parse_json(raw) if path.suffix == ".json" else _Unpickler(io.BytesIO(raw)).load()
     except (pickle.UnpicklingError, EOFError, AttributeError, ImportError, IndexError) as error:
         raise InputError(str(path), f"cannot be read: {error}", "download it again") from None
     except (

@@ -69,9 +69,10 @@ def prepare(config: RunConfig, run: str) -> tuple[RunRoot, Plan]:
     try:
         return _prepare(root, config)
     except OSError as error:
-        raise InputError(
-            root.url, f"cannot be used ({error})", "check the address and the rights to it"
-        ) from error
+        where, seen = root.url, f"cannot be used ({error})"
+        if isinstance(error, PermissionError) and isinstance(error.filename, str):
+            where, seen = error.filename, str(error.strerror)  # an input, more often than the run
+        raise InputError(where, seen, "check the address and the rights to it") from error
 
 
 def _prepare(root: RunRoot, config: RunConfig) -> tuple[RunRoot, Plan]:

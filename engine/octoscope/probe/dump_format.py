@@ -11,6 +11,7 @@ import numpy as np
 import torch
 
 from octoscope.errors import InputError, reading
+from octoscope.json_values import parse_json
 from octoscope.models.protocol import PAD, TOKEN_KINDS, FoundationModel, GeneMatch, Tokens
 from octoscope.zip_parts import read_npz
 
@@ -187,7 +188,7 @@ def diff(ours: Path, theirs: Path) -> list[Difference]:
 
 
 def _differences(a: dict[str, Any], b: dict[str, Any], theirs: Path) -> list[Difference]:
-    tolerances = json.loads(str(b["meta_json"]))["tolerances"]
+    tolerances = parse_json(str(b["meta_json"]).encode())["tolerances"]
     rows, compared = [], False
     for name in b:
         if name == "meta_json":
@@ -225,7 +226,7 @@ def _loaded(path: Path) -> dict[str, Any]:
     """
     try:
         content: dict[str, Any] = dict(read_npz(path))
-        tolerances = json.loads(str(content["meta_json"]))["tolerances"]
+        tolerances = parse_json(str(content["meta_json"]).encode())["tolerances"]
         for name in ("mask", "positions", "token_kind"):
             content[name]
         if not isinstance(tolerances, dict):

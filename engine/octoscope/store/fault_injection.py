@@ -6,6 +6,7 @@ variable a point costs one dictionary look-up. How:
 - nothing: SIGKILL to the driver (its pid is in ``OCTOSCOPE_DRIVER_PID``) and to this process;
 - ``worker``: SIGKILL to this process alone;
 - ``hang``: sleep for an hour;
+- ``stop``: SIGSTOP to this process, which goes on from here at SIGCONT;
 - ``full``: the store has no space left;
 - ``memory``: the device has no memory left.
 """
@@ -17,7 +18,7 @@ import os
 import signal
 import time
 
-_HOWS = ("worker", "hang", "full", "memory")
+_HOWS = ("worker", "hang", "stop", "full", "memory")
 
 
 def crash_point(name: str, work: str = "") -> None:
@@ -35,6 +36,9 @@ def crash_point(name: str, work: str = "") -> None:
 def _carry_out(how: str, work: str) -> None:
     if how == "hang":
         time.sleep(3600)
+    elif how == "stop":
+        os.kill(os.getpid(), signal.SIGSTOP)
+        return
     elif how == "full":
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), work)
     elif how == "memory":

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 from pathlib import Path
 from typing import Any
@@ -10,7 +9,9 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from octoscope.bounded_reads import read_bounded
 from octoscope.errors import InputError
+from octoscope.json_values import parse_json
 
 SCORES = {
     "genetic interaction": 0.10,
@@ -93,13 +94,13 @@ def scored_terms(ontology: Path | None) -> dict[str, str]:
 
 def _parents(path: Path) -> dict[str, set[str]]:
     try:
-        text = path.read_text(encoding="utf-8")
+        text = read_bounded(path).decode("utf-8")
     except (OSError, UnicodeDecodeError) as error:
         raise InputError(str(path), str(error), "give psi-mi.obo") from None
     out: dict[str, set[str]] = {}
     if text.lstrip().startswith("{"):
         try:
-            stack: list[tuple[Any, str | None]] = [(json.loads(text), None)]
+            stack: list[tuple[Any, str | None]] = [(parse_json(text.encode()), None)]
         except ValueError as error:
             raise InputError(str(path), str(error), "give psimiOntology.json") from None
         while stack:
