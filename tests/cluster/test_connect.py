@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import resource
 import socket
 import threading
 import time
@@ -14,6 +15,7 @@ from octoscope.cluster import connect
 from octoscope.cluster.connect import ray_cluster, require_start
 from octoscope.errors import OctoscopeError
 
+from tests.fuzz.forked import forked
 from tests.ports import free_ports
 
 
@@ -130,3 +132,13 @@ def test_the_address_is_joined_only_where_one_is_given(monkeypatch: pytest.Monke
     monkeypatch.delenv("RAY_ADDRESS", raising=False)
     assert connect.address_of(None) is None
     require_start(None)
+
+
+def test_too_few_files_for_a_ray_of_this_machine_are_refused_before_planning() -> None:
+    def start() -> None:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (64, 64))
+        with pytest.raises(OctoscopeError, match=r"may open 64 files.*raise the hard limit"):
+            connect.require_start(None)
+
+    ended = forked(start)
+    assert ended.code == 0, ended.stderr

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import resource
 import signal
 import socket
 import subprocess
@@ -26,6 +27,7 @@ from octoscope.errors import OctoscopeError, in_one_line, warn
 _OBJECT_STORE = 256 * 1024 * 1024  # only plans and small tables travel
 _IN_JOB = "RAY_JOB_CONFIG_JSON_ENV_VAR"  # set in what `ray job submit` starts
 _ANSWER = 5.0  # seconds in which a head must answer
+_FILES = 256  # of a process: with two actors Ray opened 61, and each CPU adds some
 _HELLO = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + bytes((0, 0, 0, 4, 0, 0, 0, 0, 0))  # gRPC's own
 
 
@@ -50,11 +52,13 @@ def require_start(given: str | None) -> None:
     Raises
     ------
     OctoscopeError
-        If the cluster's head does not answer, or workers would import another ``octoscope``.
+        If the cluster's head does not answer, workers would import another ``octoscope``, or a
+        process may open too few files.
     """
     _require_own_package()
     address = address_of(given)
     if address is None or is_local(address):
+        _require_files()
         return
     if address == "auto":
         _require_any()
@@ -64,6 +68,19 @@ def require_start(given: str | None) -> None:
         warn(
             f"RAY_ADDRESS is set: the run computes on the Ray at {address}. Unset it to compute on "
             "this machine alone, or give --address"
+        )
+
+
+def _require_files() -> None:
+    """Refuse a limit of open files at which a Ray of this machine waits without end.
+
+    Ray raises the soft limit to the hard one itself.
+    """
+    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if most != resource.RLIM_INFINITY and most < _FILES:
+        raise OctoscopeError(
+            f"a process may open {most} files here, and Ray needs {_FILES} or more. Fix: raise the "
+            "hard limit (ulimit -Hn)"
         )
 
 
