@@ -182,6 +182,16 @@ def test_repair_gives_the_bytes_back(copy: Path, finished_run: Path) -> None:
 
 
 @pytest.mark.slow
+def test_without_a_manifest_a_damaged_timeline_is_written_again(
+    copy: Path, finished_run: Path
+) -> None:
+    (copy / "manifest.json").write_text("{")
+    (copy / "timeline.json").write_text("[")
+    mended(copy, finished_run)
+    assert json.loads((copy / "timeline.json").read_text())["stages"]
+
+
+@pytest.mark.slow
 def test_repair_computes_units_again_for_a_lost_chunk(copy: Path, finished_run: Path) -> None:
     lost = dense_chunk(copy, "tiny.c0000.l002")
     before = {

@@ -114,10 +114,20 @@ def _keep_timeline(
     """
     if not earlier:
         root.create_once(TIMELINE, to_json(timeline))
+        whole = _is_object(root, TIMELINE)  # without a manifest nothing says that it is intact
     elif TIMELINE in earlier:
-        there = root.exists(TIMELINE)
-        if not there or root.digest(TIMELINE) != earlier[TIMELINE]:
-            root.replace(TIMELINE, to_json(timeline))
+        whole = root.exists(TIMELINE) and root.digest(TIMELINE) == earlier[TIMELINE]
+    else:
+        return
+    if not whole:
+        root.replace(TIMELINE, to_json(timeline))
+
+
+def _is_object(root: RunRoot, name: str) -> bool:
+    try:
+        return isinstance(root.read_json(name), dict)
+    except ValueError:
+        return False
 
 
 def _sealed(root: RunRoot) -> dict[str, dict[str, Any]]:
