@@ -99,6 +99,47 @@ def test_the_consensus_goes_through_the_control(compared: Path) -> None:
     assert "layers combined" in set(own["comparator"])
 
 
+def test_coherence_stands_beside_the_enrichment_of_the_same_lists(compared: Path) -> None:
+    """Red: coherence with a model left out; the overlap of another view; no row for a layer."""
+    layers = table(compared, "tables/coherence_enrichment")
+    keys = ["category", "gene_set", "view", "model", "layer"]
+    assert not layers.duplicated([*keys, "k"]).any()
+    coherent = table(compared, "tables/coherence")
+    whole = coherent[coherent["left_out"].isna()]
+    both = layers.merge(whole, on=[*keys, "k"], suffixes=("", "_there"), validate="one_to_one")
+    assert len(both) == len(layers) == len(whole)
+    assert both["coherence"].equals(both["coherence_there"])
+    overlap = layers.merge(table(compared, "tables/overlap"), on=keys, suffixes=("", "_there"))
+    assert len(overlap) == len(layers)
+    assert overlap["overlap_fold"].equals(overlap["fold_over_null"])
+    # over all the genes that the models share, K is that of the stored lists
+    plan = plan_of(str(compared))
+    same = overlap[(overlap["gene_set"] == "shared") & (overlap["k"] == plan.top_k)]
+    assert set(same["model"]) == {"tiny", "scprint", "aidocell"}
+    assert same["n_pairs"].equals(same["n_pairs_there"])
+    assert same["n_edges"].equals(same["n_edges_there"])
+    shared = table(compared, "tables/overlap_shared")
+    odds = shared[(shared["list"] == "layer") & shared["headline"]]
+    joined = layers.merge(odds, on=[*keys, "k"], how="left", suffixes=("", "_there"))
+    assert joined["or1"].equals(joined["or1_there"])
+    assert layers["or1"].notna().any()
+
+
+def test_each_model_group_has_a_rank_correlation_of_its_layers(compared: Path) -> None:
+    """Red: a group of one layer has a correlation; tests without n or null."""
+    groups = table(compared, "tables/coherence_enrichment_groups")
+    of = groups[(groups["gene_set"] == "shared") & (groups["view"] == "logit")]
+    assert len(of) == 2 * 2 * 3  # categories, K, groups
+    assert of["model"].isna().all()
+    assert set(of["n_groups"]) == {2}
+    few = groups[groups["n_layers"] < 3]
+    assert few["spearman"].isna().all()
+    assert few["p"].isna().all()
+    told = here("compare", "show", str(compared), "coherence-enrichment-groups", "--json")
+    assert told.returncode == 0, told.stderr
+    assert len(json.loads(told.stdout)) == len(groups)
+
+
 def test_layers_of_a_model_are_compared_over_all_of_its_genes(
     small_atlas: Path, tmp_path: Path
 ) -> None:

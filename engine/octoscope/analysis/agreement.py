@@ -14,8 +14,9 @@ import numpy as np
 import scipy
 
 from octoscope.analysis import statistics
+from octoscope.analysis.binned_quantiles import Read
 from octoscope.analysis.intervals import jackknife_interval
-from octoscope.analysis.label_permutation import Null, Read, medians_of
+from octoscope.analysis.label_permutation import Null, medians_of
 from octoscope.attention.ranks import values_and_ranks
 from octoscope.attention.topk import TopK
 from octoscope.config.types import Conventions

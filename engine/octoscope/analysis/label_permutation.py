@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
-
 import numpy as np
 
+from octoscope.analysis.binned_quantiles import BinnedQuantiles, Read
 from octoscope.analysis.partner_strata import PartnerStrata
-from octoscope.attention.histograms import BINS, bins_of, count
 from octoscope.config.types import Conventions
 
-Read = Callable[[], Iterable[tuple[int, np.ndarray, np.ndarray]]]
 _AT_ONCE = 1 << 22  # places that are looked up in one step
 MAX_LOOKUPS = 1 << 28  # places that further permutations may look up: some seconds of a matrix
 
@@ -79,19 +76,7 @@ class Null:
         observed
             [query sets] median quantiles; small ones are of interest.
         """
-        bins = np.zeros((self._n_genes, self._n_genes), np.uint16)
-        eligible, counts = np.zeros(bins.shape, bool), np.zeros(BINS, np.int64)
-        for first, values, ok in read():
-            here = slice(first, first + len(values))
-            bins[here], eligible[here] = bins_of(values), ok
-            count(bins[here], ok, first, counts)
-        itself = np.diag(eligible).copy()
-        np.fill_diagonal(eligible, False)
-        every = counts.sum() == eligible.size - len(eligible)
-        if self._keep_self:
-            counts += np.bincount(np.diag(bins)[itself], minlength=BINS)
-        share = _from_the_top(counts)
-        n = max(int(counts.sum()), 1)
+        matrix = BinnedQuantiles(read, self._n_genes, keep_self=self._keep_self)
 
         def fill(first: int, stop: int, rows: np.ndarray, strata: PartnerStrata) -> None:
             """Fill in permutations of query sets of the same strata, reading their pairs alone."""
@@ -105,13 +90,11 @@ class Null:
                     [self._relabel(d, strata) for d in range(here.start, here.stop)]
                 )
                 q, j = (relabelled[:, end] for end in ends)
-                quantiles = share[bins[q, j]]
-                if not every:
-                    quantiles[~eligible[q, j]] = np.nan
+                quantiles = matrix.at(q, j)
                 for row, pairs in zip(rows, sets, strict=True):
                     part = quantiles[:, pairs]
-                    medians[here, row] = medians_of(part, every)
-                    shared[here, row] = _share_within(part, k[row] / n)
+                    medians[here, row] = medians_of(part, matrix.every)
+                    shared[here, row] = _share_within(part, k[row] / matrix.n_ranked)
 
         medians = np.full((self._first, len(chosen)), np.nan)
         shared = np.full(medians.shape, np.nan)
@@ -157,9 +140,3 @@ def _share_within(values: np.ndarray, limit: float) -> np.ndarray:
     known = np.count_nonzero(~np.isnan(values), axis=1)
     within = np.count_nonzero(values <= limit, axis=1)
     return np.where(known > 0, within / np.maximum(known, 1), np.nan)
-
-
-def _from_the_top(counts: np.ndarray) -> np.ndarray:
-    """Return [bins] float32: share of values above each bin, with half of those in it."""
-    above = counts[::-1].cumsum()[::-1] - counts
-    return ((above + counts / 2) / max(int(counts.sum()), 1)).astype(np.float32)

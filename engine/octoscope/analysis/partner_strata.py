@@ -24,8 +24,7 @@ class PartnerStrata:
 
     def __init__(self, partners: np.ndarray) -> None:
         self._n_genes = len(partners)
-        most = partners.max(initial=0) + 1.0
-        strata = np.floor(4 * np.log2(most / (partners + 1.0))).astype(np.int64)
+        strata = partner_bins(partners)
         self._members = [np.flatnonzero(strata == s) for s in np.unique(strata)]
 
     def permutation(self, rng: np.random.Generator) -> np.ndarray:
@@ -34,3 +33,9 @@ class PartnerStrata:
         for members in self._members:
             out[members] = rng.permutation(members)
         return out
+
+
+def partner_bins(partners: np.ndarray) -> np.ndarray:
+    """Return [genes] int64 quarter-log2 bins of numbers of partners, 0 for the largest."""
+    most = partners.max(initial=0) + 1.0
+    return np.floor(4 * np.log2(most / (partners + 1.0))).astype(np.int64)

@@ -59,6 +59,19 @@ SHOWN = {
          "null_low", "null_high", "q"),
         "agreement of other model groups with each layer",
     ),
+    "coherence-enrichment": _Shown(
+        "coherence_enrichment",
+        ("model", "category", "layer", "k", "n_groups", "coherence", "coherence_low",
+         "coherence_high", "n_pairs", "n_edges", "fold", "fold_low", "fold_high", "or1", "or1_low",
+         "or1_high"),
+        "coherence of each layer beside the network enrichment of its list",
+    ),
+    "coherence-enrichment-groups": _Shown(
+        "coherence_enrichment_groups",
+        ("group", "model", "category", "k", "n_layers", "n_groups", "spearman", "low", "high",
+         "null_mean", "null_low", "null_high", "p", "n_permutations", "q"),
+        "rank correlation of coherence and enrichment over the layers of a model group",
+    ),
     "heads": _Shown(
         "heads",
         ("query_model", "category", "layer", "k", "n", "n_pairs", "median_quantile", "smallest",

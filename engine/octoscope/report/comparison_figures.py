@@ -9,7 +9,9 @@ import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
-from octoscope.report.figures import STYLE, svg_text
+from octoscope.report.figures import GREY, STYLE, ends, legend_below, panel_grid, svg_text
+from octoscope.report.rows import figure as number
+from octoscope.report.rows import interval
 
 _COLOURS = ("#1f5fa8", "#c8641b", "#3a8a5b", "#8a4fa3", "#9aa4ae", "#b8862b", "#c04a6b", "#2b8a9a")
 
@@ -114,6 +116,53 @@ def by_k(table: pd.DataFrame, label: str) -> str:
         axis.set_ylabel("median quantile in other models")
         axis.legend(fontsize=8, frameon=False, loc="center left", bbox_to_anchor=(1, 0.5))
         return svg_text(figure, label)
+
+
+def coherence_enrichment(table: pd.DataFrame, model: str, label: str) -> str:
+    """Draw the enrichment of every layer against its coherence, one panel per category.
+
+    ``table``: rows of ``tables/coherence_enrichment`` of one gene set, view and k. The layers of
+    ``model`` are blue, with their numbers and 95 % intervals; those of other models are grey.
+    """
+    titles: dict[str, list[str]] = {}
+    with mpl.rc_context(STYLE):
+        names = list(dict.fromkeys(table["category"]))
+        figure, axes = panel_grid(names, 2.7, 2.5)
+        for axis, name in zip(axes, names, strict=False):
+            known = table[table["category"] == name].dropna(subset=["coherence", "fold"])
+            axis.axhline(1, color="#1c2530", linewidth=0.6)
+            for mine in (False, True):
+                part = known[(known["model"] == model) == mine]
+                x, y = part["coherence"].to_numpy(float), part["fold"].to_numpy(float)
+                bars = {
+                    "xerr": ends(part, "coherence", "coherence_low", "coherence_high"),
+                    "yerr": ends(part, "fold", "fold_low", "fold_high"),
+                }
+                drawn = axis.errorbar(
+                    x, y, fmt="o", markersize=4, elinewidth=0.8, zorder=2 + mine,
+                    color=_COLOURS[0] if mine else GREY,
+                    label=f"layers of {model}, 95 % intervals" if mine else "of other models",
+                    **(bars if mine else {}),
+                )  # fmt: skip
+                gid = f"points-{len(titles)}"
+                drawn.lines[0].set_gid(gid)
+                titles[gid] = [
+                    f"{row['model']}, layer {row['layer']}: coherence {number(row['coherence'])} "
+                    f"({interval(row, 'coherence_low', 'coherence_high')}), edge rate "
+                    f"{number(row['fold'])} times its null "
+                    f"({interval(row, 'fold_low', 'fold_high')}); {row['n_edges']:,} edges of "
+                    f"{row['n_pairs']:,}"
+                    for row in part.to_dict("records")
+                ]
+                for row in part.to_dict("records") if mine else ():
+                    axis.annotate(
+                        str(row["layer"]), (row["coherence"], row["fold"]), xytext=(4, 3),
+                        textcoords="offset points", fontsize=8,
+                    )  # fmt: skip
+            axis.set_xlabel("coherence")
+            axis.set_ylabel("edge rate over its null")
+        legend_below(figure, axes[0], columns=2)
+        return svg_text(figure, label, titles)
 
 
 def network(table: pd.DataFrame, label: str) -> str:

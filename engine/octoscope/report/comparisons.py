@@ -138,9 +138,10 @@ def _specific(pairs: pd.DataFrame, contrasts: pd.DataFrame) -> list[dict[str, An
 
 
 def of_model(results: Results, m: ModelPlan, gene_set: str, view: str) -> dict[str, Any]:
-    """Return the comparisons of one model: coherence, estimators, heads."""
+    """Return the comparisons of one model: coherence, enrichment, estimators, heads."""
     said: dict[str, Any] = {
-        "coherence": "", "coherence_rows": [], "estimators": "", "heads": [], "layers": [],
+        "coherence": "", "coherence_rows": [], "enrichment": "", "estimators": "", "heads": [],
+        "layers": [],
     }  # fmt: skip
     plan, tables = results.plan, results.tables
     if plan.compare is None or "agreement" not in tables:
@@ -162,6 +163,7 @@ def of_model(results: Results, m: ModelPlan, gene_set: str, view: str) -> dict[s
                 n="n_groups",
             ),
         }
+    said |= _enrichment(results, m, k, asked)
     estimators = chosen(agreed, k=k, comparison="estimators", query_model=m.name)
     estimators = estimators.rename(columns={"query_layer": "layer"})
     if len(estimators):
@@ -177,3 +179,24 @@ def of_model(results: Results, m: ModelPlan, gene_set: str, view: str) -> dict[s
         said["estimator_rows"] = records(estimators)
     said["heads"] = records(chosen(tables["heads"], k=k, query_model=m.name, **asked))
     return said
+
+
+def _enrichment(results: Results, m: ModelPlan, k: int, asked: dict[str, str]) -> dict[str, Any]:
+    """Return the figure of coherence against enrichment, its rows, and tests of the group."""
+    if "coherence_enrichment" not in results.tables:
+        return {}
+    layers = chosen(results.tables["coherence_enrichment"], k=k, **asked)
+    mine = chosen(layers, model=m.name)
+    if mine.empty:
+        return {}
+    group = results.plan.model_groups[m.name]
+    tests = chosen(results.tables["coherence_enrichment_groups"], k=k, group=group, **asked)
+    tests = tests[tests["model"].isna() | (tests["model"] == m.name)]
+    return {
+        "enrichment": comparison_figures.coherence_enrichment(
+            layers, m.name, f"{m.name} enrichment"
+        ),
+        "enrichment_rows": records(mine),
+        "enrichment_tests": records(tests),
+        "enrichment_k": k,
+    }

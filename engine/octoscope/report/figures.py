@@ -26,7 +26,7 @@ STYLE: Any = {
     "axes.spines.right": False,
     "text.parse_math": False,  # a '$' in a category name is a dollar sign
 }
-BLUE, _GREY, _ORANGE = "#1f5fa8", "#9aa4ae", "#c8641b"
+BLUE, GREY, _ORANGE = "#1f5fa8", "#9aa4ae", "#c8641b"
 
 
 def svg_text(figure: Figure, label: str, titles: Mapping[str, Sequence[str]] | None = None) -> str:
@@ -66,7 +66,7 @@ def ends(part: pd.DataFrame, value: str, low: str, high: str) -> np.ndarray:
     return np.where(known, np.clip([y - a, b - y], 0, None), np.nan)
 
 
-def _grid(names: list[str], width: float, height: float) -> tuple[Figure, np.ndarray]:
+def panel_grid(names: list[str], width: float, height: float) -> tuple[Figure, np.ndarray]:
     columns = min(3, len(names))  # as wide as paper
     rows = -(-len(names) // columns)
     figure = Figure(figsize=(width * columns, height * rows), layout="constrained")
@@ -82,7 +82,7 @@ def layer_heatmaps(table: pd.DataFrame, label: str) -> str:
     """Draw Spearman between layers, one square per category."""
     with mpl.rc_context(STYLE):
         names = list(dict.fromkeys(table["category"]))
-        figure, axes = _grid(names, 2.6, 2.5)
+        figure, axes = panel_grid(names, 2.6, 2.5)
         image = None
         for axis, name in zip(axes, names, strict=False):
             part = table[table["category"] == name]
@@ -109,7 +109,7 @@ def layer_heatmaps(table: pd.DataFrame, label: str) -> str:
         return svg_text(figure, label)
 
 
-def _legend_below(figure: Figure, axis: Axes, *, columns: int) -> None:
+def legend_below(figure: Figure, axis: Axes, *, columns: int) -> None:
     """Draw the legend of one panel below all of them."""
     handles, texts = axis.get_legend_handles_labels()
     figure.legend(
@@ -137,7 +137,7 @@ def by_layer(
     titles: dict[str, list[str]] = {}
     with mpl.rc_context(STYLE):
         names = list(dict.fromkeys(table["category"]))
-        figure, axes = _grid(names, 2.7, 2.3)
+        figure, axes = panel_grid(names, 2.7, 2.3)
         for axis, name in zip(axes, names, strict=False):
             part = table[table["category"] == name].dropna(subset=[value]).sort_values("layer")
             x = part["layer"].to_numpy(float)
@@ -147,7 +147,7 @@ def by_layer(
                 wide,
                 np.repeat(part[null_low].to_numpy(float), 2),
                 np.repeat(part[null_high].to_numpy(float), 2),
-                color=_GREY,
+                color=GREY,
                 alpha=0.45,
                 linewidth=0,
                 label="null, central 95 %",
@@ -169,7 +169,7 @@ def by_layer(
             axis.set_xticks(x, [str(int(v)) for v in x])
             axis.set_xlabel("layer")
             axis.set_ylabel(ylabel)
-        _legend_below(figure, axes[0], columns=3)
+        legend_below(figure, axes[0], columns=3)
         return svg_text(figure, label, titles)
 
 
@@ -192,7 +192,7 @@ def layer_profile(table: pd.DataFrame, names: Mapping[str, str], label: str) -> 
                     np.repeat(x, 2) + np.tile([-0.4, 0.4], len(x)),
                     np.repeat(part["null_low"].to_numpy(float), 2),
                     np.repeat(part["null_high"].to_numpy(float), 2),
-                    color=_GREY, alpha=0.45, linewidth=0, label="null, central 95 % (median)",
+                    color=GREY, alpha=0.45, linewidth=0, label="null, central 95 % (median)",
                 )  # fmt: skip
             axis.vlines(x, part["smallest"], part["largest"], color=BLUE, linewidth=1.2,
                         label="smallest to largest category")  # fmt: skip
@@ -207,7 +207,7 @@ def layer_profile(table: pd.DataFrame, names: Mapping[str, str], label: str) -> 
             axis.set_title(names[measure], fontsize=9, loc="left")
         axes[-1].set_xticks(sorted(set(table["layer"])))
         axes[-1].set_xlabel("layer")
-        _legend_below(figure, axes[0], columns=3)
+        legend_below(figure, axes[0], columns=3)
         return svg_text(figure, label, titles)
 
 
@@ -219,13 +219,13 @@ def odds_ratios(table: pd.DataFrame, label: str) -> str:
     titles: dict[str, list[str]] = {}
     with mpl.rc_context(STYLE):
         names = list(dict.fromkeys(table["category"]))
-        figure, axes = _grid(names, 2.7, 2.3)
+        figure, axes = panel_grid(names, 2.7, 2.3)
         for axis, name in zip(axes, names, strict=False):
             part = table[table["category"] == name].sort_values("layer")
             x = part["layer"].to_numpy(float)
             wide = np.repeat(x, 2) + np.tile([-0.4, 0.4], len(x))
             axis.fill_between(
-                wide, 1, np.repeat(part["bound"].to_numpy(float), 2), color=_GREY, alpha=0.45,
+                wide, 1, np.repeat(part["bound"].to_numpy(float), 2), color=GREY, alpha=0.45,
                 linewidth=0, label="what error in co-expression can leave",
             )  # fmt: skip
             for value, shift, colour, text in (
@@ -252,7 +252,7 @@ def odds_ratios(table: pd.DataFrame, label: str) -> str:
             axis.set_xticks(x, [str(int(v)) for v in x])
             axis.set_xlabel("layer")
             axis.set_ylabel("odds ratio of edges")
-        _legend_below(figure, axes[0], columns=3)
+        legend_below(figure, axes[0], columns=3)
         return svg_text(figure, label, titles)
 
 
@@ -264,7 +264,7 @@ def mass_bars(table: pd.DataFrame, label: str) -> str:
     with mpl.rc_context(STYLE):
         names = list(dict.fromkeys(table["category"]))
         kinds = list(dict.fromkeys(table["to"]))
-        figure, axes = _grid(names, 2.7, 2.2)
+        figure, axes = panel_grid(names, 2.7, 2.2)
         colours = mpl.colormaps["tab10"].colors  # type: ignore[attr-defined]
         for axis, name in zip(axes, names, strict=False):
             part = table[table["category"] == name].sort_values("layer")
@@ -279,7 +279,7 @@ def mass_bars(table: pd.DataFrame, label: str) -> str:
             axis.set_xticks(x, [str(int(v)) for v in x])
             axis.set_xlabel("layer")
             axis.set_ylabel("share of attention")
-        _legend_below(figure, axes[0], columns=4)
+        legend_below(figure, axes[0], columns=4)
         return svg_text(figure, label)
 
 
@@ -315,7 +315,7 @@ def source_bars(table: pd.DataFrame, columns: dict[str, str], label: str) -> str
         place = np.arange(len(table))
         height = 0.8 / len(columns)
         for i, ((column, title), color) in enumerate(
-            zip(columns.items(), (BLUE, _ORANGE, _GREY), strict=False)
+            zip(columns.items(), (BLUE, _ORANGE, GREY), strict=False)
         ):
             axis.barh(place + i * height, table[column], height, label=title, color=color)
         axis.set_yticks(place + height * (len(columns) - 1) / 2, table["source"])

@@ -87,6 +87,22 @@ METHODS: dict[str, tuple[str, tuple[str, ...]]] = {
             "genes are left out in turn.",
         ),
     ),
+    "enrichment": (
+        "Coherence against enrichment",
+        (
+            "Question: are the layers whose strongest pairs other model groups find also those "
+            "whose strongest pairs are edges? Statistic: the Spearman correlation, over the layers "
+            "of a model group, of coherence and of the edge rate over its null.",
+            "Null: the genes of the group are permuted among those of like degree and like number "
+            "of eligible partners, together in all of its models and layers, and their lists are "
+            "looked up anew in the other models and in the network. Interval: 20 groups of genes "
+            "are left out in turn; it is wider than it need be.",
+            "Neighbouring layers list the same pairs, so the number of layers says little about "
+            "how sure it is. Pairs of strong co-expression are found by other models and are edges "
+            "too: a correlation is no evidence of wiring. With fewer than three layers it is not "
+            "defined.",
+        ),
+    ),
     "consensus": (
         "Consensus networks",
         (

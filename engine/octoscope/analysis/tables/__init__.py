@@ -1,6 +1,7 @@
 """The analyses that every run makes, in the order in which they run; one module each."""
 
 from octoscope.analysis.tables.agreement_tables import AGREEMENT_ANALYSIS
+from octoscope.analysis.tables.coherence_tables import COHERENCE_ANALYSIS
 from octoscope.analysis.tables.consensus_tables import CONSENSUS_ANALYSIS
 from octoscope.analysis.tables.controlled_tables import CONTROLLED_ANALYSIS
 from octoscope.analysis.tables.geometry_tables import GEOMETRY_ANALYSIS
@@ -24,6 +25,7 @@ BUILT_IN = (
     AGREEMENT_ANALYSIS,
     CONSENSUS_ANALYSIS,
     SHARED_ANALYSIS,
+    COHERENCE_ANALYSIS,
     POOL_ANALYSIS,
     GEOMETRY_ANALYSIS,
 )

@@ -28,7 +28,8 @@ SHARED = SHARED_TABLE.path
 Rows = list[dict[str, Any]]
 
 
-def _outputs(plan: Plan, finished: Sequence[Block]) -> dict[str, Sequence[Block]]:
+def outputs(plan: Plan, finished: Sequence[Block]) -> dict[str, Sequence[Block]]:
+    """Return the table, if the run compares models and measured co-expression."""
     compared = plan.compare is not None and plan.compare.consensus and len(plan.checkpoints) > 1
     return {SHARED: finished} if compared and coexpression_of(finished) else {}
 
@@ -72,7 +73,7 @@ def _of_category(
     consensus: bool,
 ) -> Rows:
     plan = run.plan
-    assert plan.compare is not None  # _outputs asks
+    assert plan.compare is not None  # outputs asks
     found: list[tuple[dict[str, Any], Comparison]] = []
     opened: dict[tuple[str, ...], SharedLists] = {}
     networks = run.table(network_path(category).removesuffix(".parquet")) if consensus else None
@@ -102,7 +103,7 @@ def _of_category(
 SHARED_ANALYSIS = Analysis(
     "controlled overlap of shared genes",
     Needs(matrices=True, correlations=True, network=True),
-    _outputs,
+    outputs,
     _compute,
     (SHARED_TABLE,),
 )

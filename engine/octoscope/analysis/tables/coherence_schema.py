@@ -1,0 +1,96 @@
+"""Schema of the tables that join coherence with enrichment."""
+
+from __future__ import annotations
+
+from octoscope.analysis.registry import Column, Table
+from octoscope.analysis.tables.columns import (
+    CATEGORY,
+    GENE_SET,
+    LAYER,
+    VIEW,
+    interval,
+    null_range,
+    test,
+)
+
+_WHEN = "network and compare; at least two model groups"
+_GROUP = Column("group", "string", "Model group")
+_K = Column("k", "int64", "Strongest pairs of a layer, over the genes that all models have")
+_NULL = "genes of the model group permuted, together in all of its models and layers"
+_DELETED = "20 random groups of genes deleted in turn"
+
+LAYER_TABLE = Table(
+    "tables/coherence_enrichment.parquet",
+    "layer of a model, category, gene set, view and k: coherence beside network enrichment",
+    (
+        CATEGORY,
+        GENE_SET,
+        VIEW,
+        Column("model", "string", "Checkpoint, by its first attention variant"),
+        LAYER,
+        _GROUP,
+        _K,
+        Column("n_groups", "int64", "Other model groups that evaluate"),
+        Column("coherence", "float64", "As in tables/coherence, every model evaluates"),
+        *interval("coherence", "coherence_low", "coherence_high", _DELETED),
+        Column("coherence_q", "float64", "Its q"),
+        Column("n_pairs", "int64", "Distinct pairs of two network vertices in the list"),
+        Column("n_edges", "int64", "Of these, pairs that an edge joins"),
+        Column("edge_rate", "float64", "n_edges / n_pairs; null: there are no pairs"),
+        Column("null_mean", "float64", f"Mean edge rate under the null: {_NULL}"),
+        Column("fold", "float64", "edge_rate / null_mean; null: undefined"),
+        *interval("fold", "fold_low", "fold_high", _DELETED),
+        Column(
+            "overlap_fold",
+            "float64",
+            "fold_over_null of tables/overlap: of the model's own genes and top_k pairs",
+        ),
+        Column("overlap_q", "float64", "Its q"),
+        Column(
+            "or0",
+            "float64",
+            "Of tables/overlap_shared: odds ratio of edges among pairs of like degree and "
+            "expression, headline control; null: not made",
+        ),
+        *interval("or0", "or0_low", "or0_high"),
+        Column("or1", "float64", "The same among pairs of like co-expression too"),
+        *interval("or1", "or1_low", "or1_high"),
+        Column("control", "string", "The headline control; null: not made"),
+    ),
+    when=_WHEN,
+)
+GROUP_TABLE = Table(
+    "tables/coherence_enrichment_groups.parquet",
+    "model group, and each model of a group of several: does enrichment rise with coherence over "
+    "layers?",
+    (
+        CATEGORY,
+        GENE_SET,
+        VIEW,
+        _K,
+        _GROUP,
+        Column("model", "string", "Model whose layers count; null: those of all of the group"),
+        Column("n_models", "int64", "Models whose layers count"),
+        Column("n_groups", "int64", "Other model groups that evaluate"),
+        Column("n_layers", "int64", "Layers of which coherence and fold are known"),
+        Column(
+            "spearman",
+            "float64",
+            "Spearman correlation of coherence and fold over these layers; null: fewer than three, "
+            "or all alike",
+        ),
+        *interval("spearman", how=f"{_DELETED}; wider than it need be"),
+        Column("null_mean", "float64", f"Mean correlation under the null: {_NULL}"),
+        *null_range("spearman"),
+        test("spearman", "")[0],
+        Column("n_permutations", "int64", "Permutations under which it is defined"),
+        Column(
+            "spearman_or1",
+            "float64",
+            "The same with or1 in place of fold; descriptive, it has no null; null: not made",
+        ),
+        test("spearman", "all rows of one gene set, view and k")[1],
+    ),
+    when=_WHEN,
+)
+COHERENCE_TABLES = (LAYER_TABLE, GROUP_TABLE)
