@@ -67,6 +67,7 @@ def ends(part: pd.DataFrame, value: str, low: str, high: str) -> np.ndarray:
 
 
 def panel_grid(names: list[str], width: float, height: float) -> tuple[Figure, np.ndarray]:
+    """Return a figure of titled panels, at most three in a row, and its axes."""
     columns = min(3, len(names))  # as wide as paper
     rows = -(-len(names) // columns)
     figure = Figure(figsize=(width * columns, height * rows), layout="constrained")
