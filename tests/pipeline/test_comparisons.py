@@ -122,7 +122,8 @@ def test_coherence_stands_beside_the_enrichment_of_the_same_lists(compared: Path
     odds = shared[(shared["list"] == "layer") & shared["headline"]]
     joined = layers.merge(odds, on=[*keys, "k"], how="left", suffixes=("", "_there"))
     assert joined["or1"].equals(joined["or1_there"])
-    assert layers["or1"].notna().any()
+    assert joined["control"].notna().any()
+    assert joined["control"].equals(joined["control_there"])
 
 
 def test_each_model_group_has_a_rank_correlation_of_its_layers(compared: Path) -> None:
