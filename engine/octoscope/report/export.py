@@ -79,6 +79,8 @@ def consensus_network(
         fix = "declare a shared gene set"
         if not plan.compare.consensus:
             fix = "run again with compare.consensus: true"
+        elif model is None and len(plan.checkpoints) == 1:
+            fix = f"a consensus is of several models; write --model {plan.checkpoints[0].name}"
         raise InputError(results.url, "has no consensus network", fix)
     table = pd.concat(frames, ignore_index=True)
     if model is not None:

@@ -1,0 +1,87 @@
+"""The tutorial on files of one's own, and the how-to pages that go on from its run."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import igraph
+import pytest
+import yaml
+from octoscope.octopus.network import open_network
+
+from tests.docs.follow import follow
+from tests.here import here
+
+pytestmark = pytest.mark.slow
+
+
+@contextmanager
+def inside(folder: Path) -> Iterator[None]:
+    before = Path.cwd()
+    os.chdir(folder)
+    try:
+        yield
+    finally:
+        os.chdir(before)
+
+
+@pytest.fixture(scope="module")
+def followed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Path, str]]:
+    """The folder of the tutorial and what its commands printed."""
+    folder = tmp_path_factory.mktemp("own-data")
+    with pytest.MonkeyPatch.context() as patch, inside(folder):
+        patch.setenv("MPLBACKEND", "agg")
+        yield folder, follow("tutorials/own_data.md")
+
+
+def test_the_tutorial_ends_with_a_figure(followed: tuple[Path, str]) -> None:
+    folder, said = followed
+    assert (folder / "verdict.png").read_bytes().startswith(b"\x89PNG")
+    assert "verified" in said
+    assert len(re.findall(r"^\d +macrophage +\d ", said, flags=re.M)) == 4  # verdicts of the layers
+
+
+def test_exports_open_in_other_tools(followed: tuple[Path, str]) -> None:
+    folder, _ = followed
+    follow("how-to/export.md")
+    alone = here("export", "runs/mine", "--out", "all.parquet")
+    assert alone.returncode == 2
+    assert "write --model scgpt" in alone.stderr
+    graph = igraph.Graph.Read_GraphML(str(folder / "macrophage.graphml"))
+    assert 0 < graph.ecount() <= 500
+    assert (folder / "net.tsv").read_text().startswith("source\ttarget\n")
+    assert (folder / "curated.tsv").read_text().splitlines()[1].endswith(("\t1", "\t-1"))
+
+
+def test_a_damaged_run_is_repaired(followed: tuple[Path, str]) -> None:
+    folder, _ = followed
+    damaged = folder / "runs/mine/report/index.html"
+    before = damaged.read_bytes()
+    damaged.write_bytes(before[:-1])
+    said = follow("how-to/damaged-run.md")
+    assert said.count(damaged.name) >= 2
+    assert damaged.read_bytes() == before
+
+
+def test_a_network_of_ones_own_is_built_and_used(followed: tuple[Path, str]) -> None:
+    folder, _ = followed
+    follow("how-to/own-network.md")
+    assert len(open_network(str(folder / "my_network")).edges) == 3
+    assert (folder / "found.tsv").read_text().count("\n") == 4
+
+
+def test_a_run_lives_in_a_bucket(small_config: Path, bucket: str, tmp_path: Path) -> None:
+    tree = yaml.safe_load(small_config.read_text())
+    tree["models"][0]["layers"] = [0]
+    tree |= {"compare": None, "network": None, "edges": None, "execution": {"threads": 1}}
+    (tmp_path / "run.yaml").write_text(yaml.safe_dump(tree))
+    with inside(tmp_path):
+        said = follow(
+            "how-to/object-store.md", {"s3://my-bucket": bucket, "--view lift": "--view logit"}
+        )
+    assert "verified" in said
+    assert (tmp_path / "lift.html").exists()
