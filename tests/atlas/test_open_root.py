@@ -7,7 +7,10 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Callable
+from functools import partial
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from threading import Thread
 from typing import Any
 
 import anndata as ad
@@ -70,6 +73,18 @@ def test_h5ad_behind_a_url(tmp_path: Path, truth: np.ndarray) -> None:
         open_root("memory://octo/c.h5ad")
     with pytest.raises(InputError, match=r"x.h5ad: cannot be opened .*download the file"):
         open_root("nosuch://host/x.h5ad")
+
+
+def test_a_server_that_gives_whole_files_only_is_no_damage(tmp_path: Path) -> None:
+    """Red: "its metadata cannot be decoded: truncated or changed"."""
+    with h5ad(tmp_path / "a.h5ad").open("ab") as handle:
+        handle.write(bytes(6 << 20))  # more than is fetched at once
+    answer = partial(SimpleHTTPRequestHandler, directory=tmp_path)
+    with ThreadingHTTPServer(("127.0.0.1", 0), answer) as server:
+        Thread(target=server.serve_forever, daemon=True).start()
+        with pytest.raises(InputError, match=r"cannot be opened .*range requests.*download the"):
+            open_root(f"http://127.0.0.1:{server.server_port}/a.h5ad")
+        server.shutdown()
 
 
 def mudata(path: Path) -> None:

@@ -6,6 +6,7 @@ compressed file, a file that another program holds.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from importlib.util import find_spec
 from pathlib import Path
@@ -106,9 +107,11 @@ def _remote_hdf5(url: str, suffix: str) -> Any:
     try:
         handle = fsspec.open(bare[:at] + query + rest, "rb").open()
         head = handle.read(64)
-        handle.seek(0)
         if not head.startswith(_HDF5):
             raise _not_hdf5(url, head)
+        handle.seek(-1, os.SEEK_END)
+        handle.read(1)  # fails where the server gives whole files only
+        handle.seek(0)
         require_walkable(bare[:at] + query + rest, url)
         return _part(_hdf5_file(handle), inside, url)
     except InputError:
