@@ -12,7 +12,9 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[1]
-FAMILIES = {"aidocell", "geneformer", "nicheformer", "scfoundation", "scgpt", "scprint"}
+FAMILIES = {
+    "aidocell", "geneformer", "nicheformer", "scfoundation", "scgpt", "scprint", "scprint2"
+}  # fmt: skip
 USER = """
 from octoscope.errors import InputError
 

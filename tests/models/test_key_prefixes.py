@@ -19,6 +19,7 @@ from tests.models.parity import DATA, states
 FILES = {
     "scgpt": "best_model.pt",
     "scprint": "model.ckpt",
+    "scprint2": "model.ckpt",
     "aidocell": "pytorch_model.bin",
     "geneformer": "model.safetensors",
     "nicheformer": "model.safetensors",
@@ -26,6 +27,7 @@ FILES = {
 }
 OPTIONS: dict[str, dict[str, Any]] = {
     "scprint": {"context": "some"},
+    "scprint2": {"context": "some"},
     "aidocell": {"context": "shared"},
     "geneformer": {"dictionaries": str(DATA / "geneformer/dictionaries")},
     "nicheformer": {

@@ -36,10 +36,16 @@ from octoscope.models.protocol import (
     Tokens,
     Variant,
 )
-from octoscope.models.scprint_file import ScPRINTFile, names_scprint, read_file
+from octoscope.models.scprint_file import (
+    ScPRINTFile,
+    names_scprint,
+    names_scprint2,
+    read_file,
+)
 from octoscope.models.scprint_tokens import (
     ORDERS,
     PER_CELL,
+    ScPRINT2Options,
     ScPRINTOptions,
     choose_in_cell,
     choose_overall,
@@ -56,9 +62,9 @@ class ScPRINT:
 
     family = "scprint"
     files: tuple[Path, ...] = ()
-    special_kinds = ("depth", "cell", "class")
+    special_kinds: tuple[str, ...] = ("depth", "cell", "class")
     # head counts of the published files are read from them: training configurations disagree
-    variants = (
+    variants: tuple[Variant, ...] = (
         Variant("small", "4", "128", "from the file", "small-v1.ckpt", _SOURCE, _LICENCE),
         Variant("medium", "8", "256", "from the file", "medium-v1.5.ckpt", _SOURCE, _LICENCE),
         Variant("large", "16", "512", "from the file", "large-v1.ckpt", _SOURCE, _LICENCE),
@@ -73,11 +79,12 @@ class ScPRINT:
     }
 
     def __init__(
-        self, weights: dict[str, torch.Tensor], file: ScPRINTFile, settings: ScPRINTOptions,
-        *, seed: int,
+        self, weights: dict[str, torch.Tensor], file: ScPRINTFile,
+        settings: ScPRINTOptions | ScPRINT2Options, *, seed: int,
     ) -> None:  # fmt: skip
         self._w = weights
         self._settings = settings
+        self._first = ORDERS[settings.token_order] if isinstance(settings, ScPRINTOptions) else ()
         self._seed = seed if settings.context_seed is None else settings.context_seed
         self._normalization = settings.normalization or file.normalization
         self._kv_heads = file.n_kv_heads
@@ -99,7 +106,10 @@ class ScPRINT:
     def recognises(cls, path: Path) -> bool:
         """Tell whether this is a ``.ckpt`` file with weights of scPRINT, or a folder with one."""
         found = checkpoint_in(path, ".ckpt")
-        return found is not None and names_scprint(text_inside(found))
+        if found is None:
+            return False
+        names = text_inside(found)
+        return names_scprint(names) and not names_scprint2(names)
 
     @classmethod
     def load(
@@ -151,13 +161,13 @@ class ScPRINT:
 
     def max_tokens(self, match: GeneMatch, expressed: int) -> int:
         """Return the tokens of every cell: depth, cell, classes, genes."""
-        if self._rule(match) in PER_CELL:
-            n = min(self._settings.max_len, len(match.allowed))
-        elif self._settings.context_genes is None and match.panel is None:
-            n = min(self._settings.max_len, len(match.allowed))  # not chosen yet
-        else:
-            n = len(self._fixed(match))
-        return n + len(self._classes) + 2
+        return self._most_genes(match) + len(self._classes) + 2
+
+    def _most_genes(self, match: GeneMatch) -> int:
+        chosen = self._settings.context_genes is not None or match.panel is not None
+        if self._rule(match) in PER_CELL or not chosen:  # chosen in each cell, or not yet
+            return min(self._settings.max_len, len(match.allowed))
+        return len(self._fixed(match))
 
     def use_upstream_randomness(self) -> None:
         """Refuse contexts that the authors draw from a global stream.
@@ -221,21 +231,14 @@ class ScPRINT:
         found = match.model_counts(counts)
         depth = np.log2(1 + np.asarray(counts.sum(axis=1), np.float64).ravel())
         genes = self._contexts(found, match, cell_ids)
-        raw = self._counts_of(found, genes)
-        total = raw.sum(1)
-        # a context without counts is undefined where values are divided by its sum
-        usable = total > 0 if self._normalization == "sum" else np.ones(len(total), bool)
-        if self._normalization == "sum":
-            raw /= np.where(usable, total, 1)[:, None]
-        else:
-            raw[raw > 0] = np.log2(1 + raw[raw > 0])  # log2(1 + 0) is 0
+        raw, usable = self._scaled(self._counts_of(found, genes))
         n_class = len(self._classes)
         shape = (len(cell_ids), genes.shape[1] + n_class + 2)
         gene = np.full(shape, -1, np.int32)
         kind = np.full(shape, PAD, np.int8)
         value = np.full(shape, np.nan, np.float32)
         row = np.full(shape, -1, np.int64)
-        at = {name: i for i, name in enumerate(ORDERS[self._settings.token_order])}
+        at = {name: i for i, name in enumerate(self._first)}
         first = n_class + 2
         row[:, at["cell"]], row[:, 2:first] = 0, 1 + np.arange(n_class)
         row[:, first:], value[:, first:], value[:, at["depth"]] = genes, raw, depth
@@ -243,6 +246,18 @@ class ScPRINT:
         kind[usable, 2:first], kind[usable, first:] = _CLASS, GENE
         gene[:, first:] = np.where(usable[:, None], genes, -1)
         return Tokens(np.asarray(cell_ids), gene, kind, value, row, kind != PAD)
+
+    def _scaled(self, raw: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Return values [cells, genes] of counts, in place, and whether a cell has any."""
+        total = raw.sum(1)
+        if self._normalization == "log":
+            raw[raw > 0] = np.log2(1 + raw[raw > 0])  # log2(1 + 0) is 0
+        if self._normalization in ("log", "raw"):
+            return raw, np.ones(len(total), bool)
+        # a context without counts is undefined where values are divided by its sum
+        usable = total > 0
+        raw /= np.where(usable, total, 1)[:, None]
+        return raw, usable
 
     def _counts_of(self, found: sparse.csr_matrix, genes: np.ndarray) -> np.ndarray:
         """Return [cells, genes] float64 counts of each cell's own genes."""
@@ -287,23 +302,30 @@ class ScPRINT:
         out = torch.zeros((*kind.shape, self.d), device=self._device)
         genes, depth = kind == GENE, kind == _DEPTH
         classes = (kind == _CELL) | (kind == _CLASS)
-        expression = self._encode(value[genes], "expr_encoder")
-        out[genes] = F.embedding(row[genes], w["gene_encoder.weight"]).float() + expression
-        if "pos_encoder.pe" in w:
-            out[genes] += w["pos_encoder.pe"][row[genes]].float()
-        out[depth] = self._encode(value[depth], "depth_encoder")
+        out[genes] = self._gene_tokens(row[genes], self._value(value[genes], "expr_encoder"))
+        out[depth] = self._value(value[depth], "depth_encoder")
         out[classes] = F.embedding(row[classes], w["class_encoder.embedding.weight"]).float()
         return out
 
-    def _encode(self, value: torch.Tensor, name: str) -> torch.Tensor:
+    def _gene_tokens(self, row: torch.Tensor, expression: torch.Tensor) -> torch.Tensor:
+        out = F.embedding(row, self._w["gene_encoder.weight"]).float() + expression
+        if "pos_encoder.pe" in self._w:
+            out += self._w["pos_encoder.pe"][row].float()
+        return out
+
+    def _value(self, value: torch.Tensor, name: str) -> torch.Tensor:
         x = value.clamp(0, _MAX_VALUE).to(self._dtype)[:, None]
+        return self._stack(x, f"{name}.encoder").float()
+
+    def _stack(self, x: torch.Tensor, name: str) -> torch.Tensor:
+        """Apply linear layers with a LayerNorm and ReLU before each but the first."""
         step = 0
-        x = self._linear(x, f"{name}.encoder.0")
-        while f"{name}.encoder.{step + 4}.weight" in self._w:
-            x = F.relu(self._norm(x, f"{name}.encoder.{step + 1}", 1e-5))
+        x = self._linear(x, f"{name}.0")
+        while f"{name}.{step + 4}.weight" in self._w:
+            x = F.relu(self._norm(x, f"{name}.{step + 1}", 1e-5))
             step += 4
-            x = self._linear(x, f"{name}.encoder.{step}")
-        return x.float()
+            x = self._linear(x, f"{name}.{step}")
+        return x
 
     def layer(
         self, i: int, residual: torch.Tensor, mask: torch.Tensor

@@ -24,14 +24,14 @@ ORDERS = {
 }
 
 
-class ScPRINTOptions(BaseModel):
-    """Settings of scPRINT's input.
+class ContextOptions(BaseModel):
+    """Settings of the context, and of the weights that stay unread.
 
     ``context``: null stands for ``some`` where a panel is declared, else ``most_var_within``.
     ``context_genes``: Ensembl ids or symbols; a list, comma-separated text, or the path of a text
     file or dump. They are the context (``some``) or join the chosen genes.
-    ``max_len``: genes per cell. ``normalization``: null stands for the checkpoint's own.
-    ``ignored_weights``: beginnings of weights that are heads on the encoder's output.
+    ``max_len``: genes per cell. ``ignored_weights``: beginnings of weights that are heads on the
+    encoder's output.
     """
 
     model_config = ConfigDict(extra="forbid")
@@ -43,13 +43,6 @@ class ScPRINTOptions(BaseModel):
     context_genes: list[str] | None = None
     max_len: int = Field(2200, ge=1)
     context_seed: int | None = None
-    normalization: Literal["sum", "log"] | None = None
-    token_order: Literal["depth, cell, classes, genes", "cell, depth, classes, genes"] = (
-        "depth, cell, classes, genes"
-    )
-    depth: Literal["log2(1 + total counts over all genes of the cell)"] = (
-        "log2(1 + total counts over all genes of the cell)"
-    )
     ignored_weights: list[str] = []
 
     @field_validator("context", mode="before")
@@ -75,6 +68,29 @@ class ScPRINTOptions(BaseModel):
                 raise ValueError(f"{path} is not a dump ({error})") from None
             return [str(n) for n in dict.fromkeys(names.tolist())]
         return (path.read_text() if is_file else value).replace(",", " ").split()
+
+
+class ScPRINTOptions(ContextOptions):
+    """Settings of scPRINT's input. ``normalization``: null stands for the checkpoint's own."""
+
+    normalization: Literal["sum", "log"] | None = None
+    token_order: Literal["depth, cell, classes, genes", "cell, depth, classes, genes"] = (
+        "depth, cell, classes, genes"
+    )
+    depth: Literal["log2(1 + total counts over all genes of the cell)"] = (
+        "log2(1 + total counts over all genes of the cell)"
+    )
+
+
+class ScPRINT2Options(ContextOptions):
+    """Settings of scPRINT-2's input. ``normalization``: null stands for the checkpoint's own.
+
+    ``neighbours``: other cells whose expression joins a cell's; none are read.
+    """
+
+    max_len: int = Field(3200, ge=1)
+    normalization: Literal["sum", "log", "raw"] | None = None
+    neighbours: Literal["none"] = "none"
 
 
 def rank_genes(rule: str, statistics: GeneStatistics) -> np.ndarray:
