@@ -4,15 +4,24 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
+import anndata as ad
 import numpy as np
+import pandas as pd
 import pytest
 import torch
+from octoscope.config import parse_config
+from octoscope.demo.demo import data
 from octoscope.errors import InputError
+from octoscope.extract.unit_work import UnitRunner
 from octoscope.models import load_model
 from octoscope.models.protocol import TOKEN_KINDS, Tokens
+from octoscope.planning.freeze import prepare, run_config
 
+from tests.conftest import small_tree
 from tests.here import here
 from tests.models.parity import DATA
 
@@ -173,3 +182,96 @@ def test_the_command_line_names_the_option_and_takes_it(tmp_path: Path) -> None:
     taken = here("models", "inspect", str(path), "--option", "batch=2", "--json")
     assert taken.returncode == 0, taken.stderr
     assert '"batch": 2' in taken.stdout
+
+
+COLUMN: dict[str, Any] = {"column": "donor", "values": {"d1": 2, "d2": 0, "d3": 1}}
+
+
+def test_cells_of_different_batches_equal_the_authors_code(tmp_path: Path) -> None:
+    """Red: one batch for all cells of a micro-batch; numbers shifted by ``take``."""
+    model = load_model(saved(tmp_path, lambda s: None), options={"batch": COLUMN})
+    tokens = replace(given_tokens(), group=np.array([2, 0], np.int32))
+    want = np.stack([TRUTH["hidden_0_batch2"][0], TRUTH["hidden_0_batch0"][1]])
+    for index in (np.array([0, 1]), np.array([1, 0]), np.array([1])):
+        part = tokens.take(index)
+        width = part.mask.shape[1]
+        off = np.abs(model.embed(part).numpy() - want[index][:, :width])
+        assert off[part.mask].max() < 5e-6
+    with pytest.raises(InputError, match=r"options.batch: the batch of a cell is not known"):
+        model.embed(given_tokens())
+
+
+@pytest.mark.parametrize(
+    ("batch", "message"),
+    [
+        ({"column": "donor", "values": {"d1": 3}}, r"batch: 3, and .*holds 3 batches"),
+        ({"column": "donor", "values": {"d1": -1}}, r"options.batch.values.d1: .*greater than"),
+        ({"column": "donor"}, r"options.batch.values: Field required"),
+        ({"column": "donor", "values": {}}, r"options.batch.values: .*at least 1"),
+        (True, r"options.batch: "),
+    ],
+    ids=["beyond", "negative", "no values", "empty", "boolean"],
+)
+def test_columns_of_batches_that_cannot_be_used_are_refused(
+    tmp_path: Path, batch: object, message: str
+) -> None:
+    with pytest.raises(InputError, match=message):
+        load_model(saved(tmp_path, lambda s: None), options={"batch": batch})
+
+
+def with_donors(atlas: Path, folder: Path, donors: list[Any]) -> Path:
+    cells = ad.read_zarr(atlas)
+    cells.obs["donor"] = pd.Categorical((donors * len(cells))[: len(cells)])
+    cells.write_h5ad(folder / "new.h5ad")  # the file may be open
+    return (folder / "new.h5ad").replace(folder / "donors.h5ad")
+
+
+def donor_run(path: Path, atlas: Path) -> dict[str, Any]:
+    tree = small_tree(atlas)
+    tree["models"][0] |= {"path": str(path), "options": {"batch": COLUMN}, "layers": [0]}
+    return tree | {"network": None, "keep_dense": "fp32", "views": ["marginal"], "edges": None}
+
+
+def test_a_run_takes_every_cells_batch_from_obs(small_atlas: Path, tmp_path: Path) -> None:
+    """Red: numbers by place in the unit instead of the atlas; one batch for a run; a column that
+    changes between plan and run passes."""
+    path = Path(shutil.copytree(data("checkpoints/scgpt-demo"), tmp_path / "checkpoint"))
+    state = torch.load(path / "best_model.pt", weights_only=True)
+    d = state["encoder.embedding.weight"].shape[1]
+    rng = torch.Generator().manual_seed(0)
+    for b in range(3):
+        state[f"dsbn.bns.{b}.running_mean"] = torch.randn(d, generator=rng)
+        state[f"dsbn.bns.{b}.running_var"] = torch.rand(d, generator=rng) + 0.2
+    torch.save(state, path / "best_model.pt")
+    atlas = with_donors(small_atlas, tmp_path, ["d1", "d2", "d3"])
+    tree = donor_run(path, atlas)
+    root, plan = prepare(parse_config(tree, "c"), str(tmp_path / "run"))
+    assert "obs['donor']" in plan.model("tiny").digests
+    runner = UnitRunner(root, plan, run_config(root), "tiny")
+    cells = ad.read_h5ad(atlas)
+    models = {b: load_model(path, options={"batch": b}) for b in range(3)}
+    seen = 0
+    with torch.inference_mode():
+        for half in (0, 1):
+            for unit in plan.units_of("tiny", 1, half):
+                parts = (p for fed in runner._feed.batches(unit) for p in fed.parts)
+                for part in parts:
+                    residual = runner._model.embed(part)
+                    for c, cell in enumerate(part.cell_ids):
+                        number = COLUMN["values"][cells.obs.loc[cell, "donor"]]
+                        want = models[number].embed(part.take(np.array([c])))[0]
+                        assert torch.equal(residual[c, : len(want)], want)
+                        seen += 1
+    assert seen == 24
+    with_donors(small_atlas, tmp_path, ["d2", "d1", "d3"])
+    with pytest.raises(InputError, match=r"obs\['donor'\]: numbers the cells otherwise.*restore"):
+        UnitRunner(root, plan, run_config(root), "tiny")
+    with_donors(small_atlas, tmp_path, ["d1", "d9", None])
+    with pytest.raises(
+        InputError,
+        match=r"batch.values: no number for 2 values of obs\['donor'\]: 'd9', a missing value \(32",
+    ):
+        prepare(parse_config(tree, "c"), str(tmp_path / "other"))
+    tree["models"][0]["options"] = {"batch": COLUMN | {"column": "batch"}}
+    with pytest.raises(InputError, match=r"no column 'batch'.*correct models\.\*\.options\.batch"):
+        prepare(parse_config(tree, "c"), str(tmp_path / "third"))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import pickle
+import re
 import shutil
 import zipfile
 from collections import OrderedDict
@@ -17,7 +18,7 @@ from octoscope.demo.demo import data
 from octoscope.errors import InputError
 from octoscope.models import load_model
 from octoscope.models.weight_files import text_inside
-from octoscope.models.weights import load_lightning, load_state, take_strict
+from octoscope.models.weights import load_lightning, load_state, take_strict, tensors_of
 from safetensors.torch import load_file, save_file
 
 
@@ -197,11 +198,12 @@ def test_weights_that_are_not_finite_name_file_and_tensor(
     file, change = FILES[kind]
 
     def spoil(state: State) -> str:
-        name = [n for n in state if state[n].ndim == 2][-1]
+        inside = re.compile(r"(layers?|blocks|transformer_encoder)\.\d+\.")
+        name = [n for n in state if state[n].ndim == 2 and inside.search(n)][0]
         state[name][-1, -1] = value
         return name
 
-    name = change(folder, spoil)
+    name = change(folder, spoil).removeprefix("model.").removeprefix("bert.")
     with pytest.raises(InputError) as caught:
         load_model(folder, family=family)
     assert str(folder / file) in caught.value.where
@@ -242,3 +244,16 @@ def test_integers_in_place_of_weights_are_refused() -> None:
             dtype=torch.float32,
             device=cpu,
         )
+
+
+def test_a_head_that_is_not_finite_is_left_unread_and_named() -> None:
+    """Red: a fine-tuned file is refused for a head that never enters, or nothing says so."""
+    state = {"encoder.weight": torch.ones(2, 2), "decoder.weight": torch.full((2, 2), torch.nan)}
+    with pytest.warns(UserWarning, match=r"f: decoder.weight: holds NaN or infinity \(1 weights"):
+        taken = take_strict(
+            tensors_of(Path("f"), state, finite=False), {"encoder.weight": (2, 2)},
+            ("decoder.",), where="f", dtype=torch.float32, device=torch.device("cpu"),
+        )  # fmt: skip
+    assert list(taken) == ["encoder.weight"]
+    with pytest.raises(InputError, match="decoder.weight holds NaN"):  # readers without a list
+        tensors_of(Path("f"), state)

@@ -20,6 +20,7 @@ from octoscope.atlas import Atlas
 from octoscope.atlas.cell_digests import CellDigests
 from octoscope.extract.accelerator import Accelerator
 from octoscope.models import GeneMatch, Tokens
+from octoscope.models.cell_groups import group_numbers, with_groups
 from octoscope.models.protocol import GENE, FoundationModel
 from octoscope.run_plan.values import Unit
 
@@ -133,6 +134,7 @@ class Prefetcher:
         self._atlas, self._halves, self._model, self._match = atlas, halves, model, match
         self._micro_batch, self._batch_cells = micro_batch, batch_cells
         self._device = device
+        self._groups = group_numbers(model, atlas.column)
         self._ahead: tuple[Unit, _Reading] | None = None
         self.read = CellDigests()
 
@@ -141,6 +143,7 @@ class Prefetcher:
         for cells in self._atlas.stream(rows, self._micro_batch):
             digests.add(cells.counts)
             tokens = self._model.tokenize(cells.counts, self._match, cells.cell_ids)
+            tokens = with_groups(tokens, self._groups, cells.rows)
             usable = (tokens.kind == GENE).any(1)
             keep = np.flatnonzero(usable)
             parts = [

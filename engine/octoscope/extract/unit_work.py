@@ -18,6 +18,7 @@ from octoscope.attention.finite_check import require_finite
 from octoscope.attention.reductions import reduction_on
 from octoscope.attention.residual_sums import ResidualSums
 from octoscope.config import RunConfig
+from octoscope.errors import InputError
 from octoscope.extract.accelerator import accelerator_of
 from octoscope.extract.cells_read import cells_read, cuts_of
 from octoscope.extract.malloc_trim import MallocTrim
@@ -25,6 +26,7 @@ from octoscope.extract.mean_cell_work import attend_mean_cells
 from octoscope.extract.oom_retry import OomRetry
 from octoscope.extract.prefetch import Prefetcher, TokenBatch
 from octoscope.models import TOKEN_KINDS, Tokens, load_model
+from octoscope.models.cell_groups import group_digest
 from octoscope.models.protocol import GENE
 from octoscope.run_plan.values import Plan, Unit
 from octoscope.run_plan.work_names import layer_name, sums_name
@@ -99,6 +101,7 @@ class UnitRunner:
         # Only a declared input panel enters the model, where one is declared.
         match = self._model.match(self._atlas.genes).named_by(self._atlas.genes)
         self._match = match.with_panel(self._m.input_genes)
+        self._require_same_groups()
         position = {e: i for i, e in enumerate(self._m.axis)}
         # The last entry serves index -1: tokens that are not genes.
         self._heads = tuple(r.heads for r in plan.attention_variants(model, "per_cell"))
@@ -120,6 +123,17 @@ class UnitRunner:
             most=self._in_macro,
             cuts=partial(cuts_of, plan),
         )
+
+    def _require_same_groups(self) -> None:
+        """Refuse cells that a column of obs numbers otherwise than when the run was planned."""
+        rows = [rows for halves in self._index.halves for rows in halves]
+        for name, digest in group_digest(self._model, self._atlas.column, rows).items():
+            if self._m.digests.get(name) != digest:
+                raise InputError(
+                    f"{self._atlas.config.path}: {name}",
+                    "numbers the cells otherwise than when the run was planned",
+                    "restore the column, or plan a new run",
+                )
 
     @property
     def device(self) -> str:

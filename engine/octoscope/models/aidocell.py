@@ -193,7 +193,9 @@ class AIDOCell:
         settings = read_options(AIDOCellOptions, options)
         file = weights_in(path, _WEIGHTS) or path / _WEIGHTS[-1]
         # the published file holds the masked-language-model class, its encoder under `bert.`
-        state = unwrapped(load_state(file), _ANCHOR, where=str(file), inner=("bert.", ""))
+        state = unwrapped(
+            load_state(file, finite=False), _ANCHOR, where=str(file), inner=("bert.", "")
+        )
         state = renamed(state, lambda n: n.removeprefix("bert."), where=str(file))
         weights = take_strict(
             state, shapes, HEADS, where=str(file), dtype=dtype, device=device,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from typing import Any, TypeVar
 
@@ -9,6 +10,7 @@ from pydantic import BaseModel, ValidationError
 
 from octoscope.errors import InputError
 
+_KIND = re.compile(r"[A-Z]|.*-|int$")  # how pydantic names one of several kinds of value
 Options = TypeVar("Options", bound=BaseModel)
 
 
@@ -25,8 +27,12 @@ def read_options(
     try:
         return kind(**{**(defaults or {}), **(given or {})})
     except ValidationError as error:
-        first = error.errors()[0]
-        field = ".".join(str(p) for p in first["loc"])
+        errors = error.errors()
+        same = [e for e in errors if e["loc"][:1] == errors[0]["loc"][:1]]
+        # of the kinds that a value may have, the one that it resembles most
+        first = max(same, key=lambda e: len(e["loc"]))
+        loc = [str(p) for p in first["loc"]]
+        field = ".".join(p for i, p in enumerate(loc) if i != 1 or not _KIND.match(p))
         raise InputError(
             f"models.*.options.{field}",
             f"{first['msg']} (given: {str(first.get('input'))[:80]})",

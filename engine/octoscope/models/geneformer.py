@@ -164,7 +164,9 @@ class Geneformer:
         settings = settle(given, bert.config, dictionaries)
         file = weights_in(path, _WEIGHTS) or path / _WEIGHTS[-1]
         # the published file holds the masked-language-model class, its encoder under `bert.`
-        state = unwrapped(load_state(file), _ANCHOR, where=str(file), inner=("bert.", ""))
+        state = unwrapped(
+            load_state(file, finite=False), _ANCHOR, where=str(file), inner=("bert.", "")
+        )
         state = renamed(state, _current, where=str(file))
         check_buffers(state, str(file))
         shapes = {n: tuple(v.shape) for n, v in bert.state_dict().items()}

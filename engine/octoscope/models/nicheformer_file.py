@@ -128,10 +128,10 @@ def read_file(path: Path, options: NicheformerOptions) -> NicheformerFile:
     config = folder / "config.json"
     files: tuple[Path, ...]
     if file.suffix == ".ckpt":
-        state, settings = load_lightning(file)
+        state, settings = load_lightning(file, finite=False)
         where, files = f"{file}: hyper_parameters", (file,)
     else:
-        state, settings = load_state(file), read_json(config, "models.*.path")
+        state, settings = load_state(file, finite=False), read_json(config, "models.*.path")
         where, files = str(config), (config, file)
     # the published class holds the encoder under `nicheformer.` beside a head
     state = unwrapped(state, ANCHOR, where=str(file), inner=(_INNER, ""))

@@ -140,6 +140,8 @@ class Tokens:
         [cells, tokens] int64, row of the embedding table.
     mask
         [cells, tokens] bool, True where the token is attended to.
+    group
+        [cells] int32, the number that a column of obs gives a cell; None: the family needs none.
     """
 
     cell_ids: np.ndarray
@@ -148,13 +150,17 @@ class Tokens:
     value: np.ndarray
     row: np.ndarray
     mask: np.ndarray
+    group: np.ndarray | None = None
 
     def take(self, index: np.ndarray) -> Tokens:
         """Return the cells at ``index``, padding trimmed to the longest of them."""
         width = int(self.mask[index].sum(1).max(initial=1))
         # Tokens are left-aligned: real tokens first, padding after.
-        arrays = (self.gene, self.kind, self.value, self.row, self.mask)
-        return Tokens(self.cell_ids[index], *(a[index][:, :width] for a in arrays))
+        gene, kind, value, row, mask = (
+            a[index][:, :width] for a in (self.gene, self.kind, self.value, self.row, self.mask)
+        )
+        group = None if self.group is None else self.group[index]
+        return Tokens(self.cell_ids[index], gene, kind, value, row, mask, group)
 
 
 @dataclass(frozen=True)

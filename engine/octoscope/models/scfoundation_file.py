@@ -120,7 +120,8 @@ def read_section(path: Path, section: str) -> ScFoundationFile:
             where=where,
             # the loader keeps what follows the first `model.`
             state={
-                n.split("model.", 1)[-1]: v for n, v in tensors_of(path, part["state_dict"]).items()
+                n.split("model.", 1)[-1]: v
+                for n, v in tensors_of(path, part["state_dict"], finite=False).items()
             },
             n_layers=n_layers,
             n_heads=n_heads,

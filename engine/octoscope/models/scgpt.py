@@ -22,6 +22,7 @@ from scipy import sparse
 
 from octoscope.genes import GeneTable, ensembl_of_symbols
 from octoscope.models.blocks import attend, head_weights
+from octoscope.models.cell_groups import CellGroups
 from octoscope.models.family_options import read_options
 from octoscope.models.gene_matching import by_symbol
 from octoscope.models.key_prefixes import renamed, unwrapped
@@ -37,7 +38,7 @@ from octoscope.models.protocol import (
 )
 from octoscope.models.ragged import held, kept, padded
 from octoscope.models.scgpt_args import read_args
-from octoscope.models.scgpt_batch_norm import BatchNorm, split_batch_norm
+from octoscope.models.scgpt_batch_norm import OPTION, BatchNorm, split_batch_norm
 from octoscope.models.scgpt_file import (
     ANCHOR,
     HEADS,
@@ -103,6 +104,8 @@ class ScGPT:
     ) -> None:
         self._w = weights
         self._batch_norm, self._flag = batch_norm, flag
+        self.cell_groups = settings.batch if isinstance(settings.batch, CellGroups) else None
+        self.groups_option = OPTION
         self._vocab = vocab
         self._settings = settings
         self.files = files
@@ -153,7 +156,7 @@ class ScGPT:
         if (options or {}).get("recipe") == "preprocessor":
             defaults["n_bins"] = args.n_bins  # embed_data fixes 51
         settings = read_options(ScGPTOptions, options, defaults)
-        state = unwrapped(load_state(files.weights), ANCHOR, where=where)
+        state = unwrapped(load_state(files.weights, finite=False), ANCHOR, where=where)
         state = renamed(state, own_name, where=where)
         batch_norm, state = split_batch_norm(
             state, settings.batch, args.d, where=where, device=device
@@ -326,7 +329,7 @@ class ScGPT:
         v = F.relu(self._linear(value.clamp(max=_MAX_VALUE), "value_encoder.linear1"))
         v = self._norm(self._linear(v, "value_encoder.linear2"), "value_encoder.norm")
         h = g + v if self._flag is None else g + v + self._flag
-        return h if self._batch_norm is None else self._batch_norm(h)
+        return h if self._batch_norm is None else self._batch_norm(h, tokens.group)
 
     def layer(
         self, i: int, residual: torch.Tensor, mask: torch.Tensor

@@ -12,35 +12,54 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+import numpy as np
 import torch
 
 from octoscope.errors import InputError
+from octoscope.models.cell_groups import UNKNOWN, CellGroups
 from octoscope.models.weights import take_strict
 
 _EPS = 6.1e-5  # scgpt 0.2.4, model.py
 _PLAIN, _PER_BATCH = "bn", "dsbn"
-_OPTION = "models.*.options.batch"
+OPTION = "models.*.options.batch"
 
 
 @dataclass(frozen=True)
 class BatchNorm:
-    """One batch's statistics and affine part, each [d] float32."""
+    """Statistics and affine parts, each [batches, d] float32; the batch of every cell, or one."""
 
     mean: torch.Tensor
     scale: torch.Tensor
     bias: torch.Tensor
+    batch: int | None
 
-    def __call__(self, x: torch.Tensor) -> torch.Tensor:
-        """Return [cells, tokens, d] in the dtype of ``x``, computed in float32."""
+    def __call__(self, x: torch.Tensor, group: np.ndarray | None) -> torch.Tensor:
+        """Return [cells, tokens, d] in the dtype of ``x``, computed in float32.
+
+        Raises
+        ------
+        InputError
+            If batches differ between cells and the number of a cell is not known.
+        """
+        at = np.zeros(len(x), np.int64) if self.batch is None else np.full(len(x), self.batch)
+        if self.batch is None and len(self.mean) > 1:
+            if group is None or (group == UNKNOWN).any():
+                raise InputError(
+                    OPTION, "the batch of a cell is not known here",
+                    f"give one number, or every value of the column in {OPTION}.values",
+                )  # fmt: skip
+            at = group.astype(np.int64)
+        place = torch.from_numpy(at).to(x.device)
+        mean, scale, bias = (t[place][:, None] for t in (self.mean, self.scale, self.bias))
         # separate roundings: the same for every size of a batch of cells
-        return ((x.float() - self.mean) * self.scale + self.bias).to(x.dtype)
+        return ((x.float() - mean) * scale + bias).to(x.dtype)
 
 
 def split_batch_norm(
-    state: Mapping[str, torch.Tensor], batch: int | None, d: int, *, where: str,
+    state: Mapping[str, torch.Tensor], batch: int | CellGroups | None, d: int, *, where: str,
     device: torch.device,
 ) -> tuple[BatchNorm | None, dict[str, torch.Tensor]]:  # fmt: skip
-    """Return (the batch norm of ``batch``, the weights that are no batch norm).
+    """Return (the batch norms, of which ``batch`` says the cells' own; the other weights).
 
     Raises
     ------
@@ -71,13 +90,18 @@ def split_batch_norm(
     bad = [p for p in names if (found[f"{p}.running_var"] < 0).any()]
     if bad:
         raise InputError(f"{where}: {bad[0]}.running_var", "below 0", "download it again")
-    chosen = names[batch or 0]
-    mean, variance = found[f"{chosen}.running_mean"], found[f"{chosen}.running_var"]
+    parts = [_applied(found, name) for name in names]
+    mean, scale, bias = (torch.stack(list(p)) for p in zip(*parts, strict=True))
+    return BatchNorm(mean, scale, bias, batch if isinstance(batch, int) else None), rest
+
+
+def _applied(found: Mapping[str, torch.Tensor], name: str) -> tuple[torch.Tensor, ...]:
+    """Return what is subtracted, multiplied with and added, each [d] float32."""
+    mean, variance = found[f"{name}.running_mean"], found[f"{name}.running_var"]
     scale = (variance.double() + _EPS).rsqrt().float()
-    bias = torch.zeros_like(mean)
-    if f"{chosen}.weight" in found:
-        scale, bias = scale * found[f"{chosen}.weight"], found[f"{chosen}.bias"]
-    return BatchNorm(mean, scale, bias), rest
+    if f"{name}.weight" not in found:
+        return mean, scale, torch.zeros_like(mean)
+    return mean, scale * found[f"{name}.weight"], found[f"{name}.bias"]
 
 
 def _count(state: Mapping[str, torch.Tensor]) -> int:
@@ -86,18 +110,25 @@ def _count(state: Mapping[str, torch.Tensor]) -> int:
     return max((int(hit[1]) + 1 for hit in hits if hit), default=0)
 
 
-def _check_option(batch: int | None, n_batches: int, where: str) -> None:
+def _check_option(batch: int | CellGroups | None, n_batches: int, where: str) -> None:
     if n_batches and batch is None:
         raise InputError(
             f"{where}: dsbn",
             f"a batch norm for each of {n_batches} batches stands before layer 0, and no batch is "
             "named",
-            f"set {_OPTION} to 0..{n_batches - 1} (octoscope models and attention: "
-            "--option batch=0), numbered as in training",
+            f"set {OPTION} to 0..{n_batches - 1} (octoscope models and attention: "
+            "--option batch=0), numbered as in training, or to a column of obs "
+            "({column: donor, values: {d1: 0, d2: 1}})",
         )
+    numbers = list(batch.values.values()) if isinstance(batch, CellGroups) else []
+    numbers += [batch] if isinstance(batch, int) else []
     if batch is not None and not n_batches:
-        problem = f"{batch}, and {where} holds no batch norm per batch (dsbn)"
-        raise InputError(_OPTION, problem, "leave it out")
-    if batch is not None and batch >= n_batches:
-        problem = f"{batch}, and {where} holds {n_batches} batches"
-        raise InputError(_OPTION, problem, f"use 0..{n_batches - 1}")
+        problem = f"{_shown(batch)}, and {where} holds no batch norm per batch (dsbn)"
+        raise InputError(OPTION, problem, "leave it out")
+    if numbers and max(numbers) >= n_batches:
+        problem = f"{max(numbers)}, and {where} holds {n_batches} batches"
+        raise InputError(OPTION, problem, f"use 0..{n_batches - 1}")
+
+
+def _shown(batch: int | CellGroups) -> str:
+    return str(batch) if isinstance(batch, int) else f"column {batch.column!r}"

@@ -53,4 +53,6 @@ def split_flags(
         )
     if reading == "unread":
         return None, reading, rest
+    if not torch.isfinite(table).all():
+        raise InputError(f"{where}: {_TABLE}", "holds NaN or infinity", "download it again")
     return narrowed(f"{where}: {_TABLE}", table[0], dtype).to(device), "unperturbed", rest

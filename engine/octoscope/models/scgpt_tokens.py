@@ -8,13 +8,14 @@ gene filter, depth scaling, log1p and binning, zero genes kept or dropped.
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Literal
+from typing import Annotated, Literal
 
 import numpy as np
 import torch
 from pydantic import BaseModel, ConfigDict, Field
 
 from octoscope.jit import compiled
+from octoscope.models.cell_groups import CellGroups
 from octoscope.models.ragged import padded
 from octoscope.models.randomness import CellGenerators
 
@@ -24,7 +25,8 @@ Uniforms = Callable[[int], np.ndarray]
 class ScGPTOptions(BaseModel):
     """Settings of scGPT's preprocessing, under their published names.
 
-    ``batch``: which batch's statistics a checkpoint with ``dsbn.`` uses, numbered as in training.
+    ``batch``: which batch's statistics a checkpoint with ``dsbn.`` uses, numbered as in training;
+    or a column of obs with the number of each value (``{column: donor, values: {d1: 0}}``).
     ``padded_table``: the embedding has more rows than the vocabulary, and they are padding.
     ``base``: folder with the ``args.json`` or ``vocab.json`` that a fine-tuned checkpoint lacks.
     ``pert_encoder``: of a perturbation model; ``unperturbed`` adds the flag 0 to every token, as
@@ -40,7 +42,7 @@ class ScGPTOptions(BaseModel):
     pad_value: float = -2.0
     binning_seed: int | None = None
     sampling_seed: int | None = None
-    batch: int | None = Field(None, ge=0)
+    batch: Annotated[int, Field(ge=0, strict=True)] | CellGroups | None = None
     padded_table: bool = False
     base: str | None = None
     pert_encoder: Literal["unperturbed", "unread"] | None = None

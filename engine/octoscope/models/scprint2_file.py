@@ -93,7 +93,7 @@ def read_file(path: Path) -> ScPRINT2File:
         If it is not scPRINT-2's, has a part that is not implemented, or a hyper-parameter is
         absent or cannot be used.
     """
-    state, settings = load_lightning(path)
+    state, settings = load_lightning(path, finite=False)
     state = unwrapped(state, "transformer.norm.weight", where=str(path))
     if not names_scprint([*state]):
         raise InputError(str(path), f"not scPRINT-2's weights: {look(state)}", _V2)

@@ -171,7 +171,7 @@ def read_file(path: Path) -> ScPRINTFile:
     InputError
         If it is not scPRINT v1, or a hyper-parameter is absent or cannot be used.
     """
-    state, settings = load_lightning(path)
+    state, settings = load_lightning(path, finite=False)
     state = unwrapped(state, "expr_encoder.encoder.0.weight", where=str(path))
     if not names_scprint([*state]):
         raise InputError(str(path), f"not scPRINT's weights: {look(state)}", _V1)

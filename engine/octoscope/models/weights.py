@@ -15,7 +15,7 @@ from safetensors.torch import load_file
 
 from octoscope.bounded_reads import read_bounded
 from octoscope.digests import file_digest
-from octoscope.errors import InputError
+from octoscope.errors import InputError, warn
 from octoscope.json_values import parse_json
 from octoscope.models.key_prefixes import renamed
 from octoscope.models.weight_files import beginnings, look, refuse_stand_in, shards_of, text_inside
@@ -49,6 +49,8 @@ _BROKEN = (
     RuntimeError, EOFError, pickle.UnpicklingError, SafetensorError, ValueError, KeyError, OSError,
     AttributeError, TypeError, IndexError, OverflowError, AssertionError,
 )  # fmt: skip
+_NOT_FINITE = "holds NaN or infinity"
+_AGAIN = "download it again; where training of your own diverged, take an earlier checkpoint"
 MOST_LAYERS = 1000  # of an encoder: settings that state more are damaged
 _STATE_DICT = (
     "load it with its authors' code, save the weights alone (torch.save(model.state_dict(), ...)) "
@@ -110,11 +112,16 @@ def _require_sound(path: Path) -> None:
         raise InputError(str(path), f"damaged: {fault}", "download it again from its authors")
 
 
-def load_state(path: Path) -> dict[str, torch.Tensor]:
+def load_state(path: Path, *, finite: bool = True) -> dict[str, torch.Tensor]:
     """Read the weights of a safetensors or torch file, or of the shards of an index.
 
     A torch file may hold them beside other things: under ``state_dict``, or as the only dictionary
     of tensors in it (``model_state_dict``, ``model``). No code in it is run.
+
+    Parameters
+    ----------
+    finite
+        Refuse NaN and infinity in any weight; else :func:`take_strict` does in those that it takes.
 
     Raises
     ------
@@ -124,8 +131,8 @@ def load_state(path: Path) -> dict[str, torch.Tensor]:
     """
     _require_sound(path)
     if path.name.endswith(".index.json"):
-        return tensors_of(path, _from_shards(path))
-    return tensors_of(path, _state_in(path))
+        return tensors_of(path, _from_shards(path), finite=finite)
+    return tensors_of(path, _state_in(path), finite=finite)
 
 
 def _state_in(path: Path) -> Any:
@@ -207,8 +214,12 @@ def load_whole(path: Path) -> Any:
         raise _unreadable(path, error) from None
 
 
-def load_lightning(path: Path) -> tuple[dict[str, torch.Tensor], dict[str, Any]]:
+def load_lightning(
+    path: Path, *, finite: bool = True
+) -> tuple[dict[str, torch.Tensor], dict[str, Any]]:
     """Read (weights, hyper-parameters) of a Lightning checkpoint; no code in it is run.
+
+    ``finite`` as in :func:`load_state`.
 
     Raises
     ------
@@ -221,11 +232,13 @@ def load_lightning(path: Path) -> tuple[dict[str, torch.Tensor], dict[str, Any]]
         raise InputError(
             str(path), "no state_dict or no hyper_parameters", "give the Lightning checkpoint"
         )
-    return tensors_of(path, whole["state_dict"]), dict(settings)
+    return tensors_of(path, whole["state_dict"], finite=finite), dict(settings)
 
 
-def tensors_of(path: Path, state: Any) -> dict[str, torch.Tensor]:
+def tensors_of(path: Path, state: Any, *, finite: bool = True) -> dict[str, torch.Tensor]:
     """Return a state dict's tensors by name, without what wrappers of torch add to the names.
+
+    ``finite`` as in :func:`load_state`.
 
     Raises
     ------
@@ -252,10 +265,14 @@ def tensors_of(path: Path, state: Any) -> dict[str, torch.Tensor]:
             what = "without values" if tensor.is_meta else f"as {tensor.dtype}"
             fix = "give the published, unquantised file"
             raise InputError(f"{path}: {name}", f"stored {what}", fix)
-        if tensor.is_floating_point() and not torch.isfinite(tensor).all():
-            raise InputError(str(path), f"{name} holds NaN or infinity", "download it again")
+        if finite and not _is_finite(tensor):
+            raise InputError(str(path), f"{name} {_NOT_FINITE}", _AGAIN)
     bare = renamed(state, _without_wrappers, where=str(path))
     return {name: tensor.detach() for name, tensor in bare.items()}
+
+
+def _is_finite(tensor: torch.Tensor) -> bool:
+    return not tensor.is_floating_point() or bool(torch.isfinite(tensor).all())
 
 
 def _without_wrappers(name: str) -> str:
@@ -316,6 +333,14 @@ def take_strict(
         if not state[name].is_floating_point():
             problem = f"holds {state[name].dtype}, expected floating-point numbers"
             raise InputError(f"{where}: {name}", problem, "give the published, unquantised file")
+        if not _is_finite(state[name]):
+            raise InputError(where, f"{name} {_NOT_FINITE}", _AGAIN)
+    unread = [n for n in state if n not in expected and not _is_finite(state[n])]
+    if unread:
+        warn(
+            f"{where}: {unread[0]}: {_NOT_FINITE} ({len(unread)} weights); it is outside the "
+            "encoder and left unread"
+        )
     return {n: narrowed(f"{where}: {n}", state[n], dtype).to(device) for n in expected}
 
 

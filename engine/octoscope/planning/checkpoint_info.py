@@ -22,6 +22,7 @@ from octoscope.config import AtlasConfig, ModelConfig
 from octoscope.errors import InputError, OctoscopeError
 from octoscope.genes import GeneTable
 from octoscope.models import GeneMatch, load_model
+from octoscope.models.cell_groups import group_digest
 from octoscope.models.families import GROUP, plugin_errors
 from octoscope.models.weights import file_digests
 from octoscope.probe.gene_statistics import fixed_options
@@ -42,7 +43,7 @@ class CheckpointInfo:
     max_tokens
         Upper bound over the selected cells.
     digests
-        SHA-256 of files outside the checkpoint that decide its results.
+        SHA-256 of files outside the checkpoint, and of a column of obs, that decide its results.
     package
         Distribution and version that provides the family.
     """
@@ -91,6 +92,7 @@ def describe(
     options = {**m.options, **extra}
     if extra:
         model = load_model(m.path, family=m.family, options=options, seed=seed)
+    groups = group_digest(model, atlas.column, categories)
     expressed = max((atlas.most_expressed(rows) for rows in categories), default=0)
     return CheckpointInfo(
         n_layers=model.n_layers,
@@ -99,7 +101,7 @@ def describe(
         special_kinds=tuple(model.special_kinds),
         options=options,
         max_tokens=model.max_tokens(match, expressed),
-        digests=file_digests(model.files),
+        digests=file_digests(model.files) | groups,
         package=_package(m.family),
         match=match,
     )

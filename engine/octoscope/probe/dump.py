@@ -12,6 +12,7 @@ from octoscope.atlas import Atlas
 from octoscope.config import AtlasConfig
 from octoscope.errors import InputError
 from octoscope.models import load_model
+from octoscope.models.cell_groups import group_digest, group_numbers, with_groups
 from octoscope.output_files import new_file, require_new
 from octoscope.probe.dump_format import dump, token_genes, tokens_of_dump
 from octoscope.probe.gene_statistics import fixed_options
@@ -76,7 +77,9 @@ def write_dump(
         if upstream and hasattr(model, "use_upstream_randomness"):  # other families draw nothing
             model.use_upstream_randomness()
         batch = atlas.read(rows)
+        group_digest(model, atlas.column, [rows])  # every cell has a number
         given = model.tokenize(batch.counts, match, batch.cell_ids)
+        given = with_groups(given, group_numbers(model, atlas.column), batch.rows)
         names = token_genes(given, match)
         empty = ~given.mask.any(1)
         if empty.any():

@@ -46,6 +46,7 @@ def tokens_of_dump(path: Path) -> tuple[Tokens, np.ndarray, np.ndarray]:
             z["token_value"].astype(np.float32),
             z["token_row"].astype(np.int64, casting="safe"),
             z["mask"].astype(bool),
+            z["cell_group"].astype(np.int32, casting="safe") if "cell_group" in z else None,
         )
         return tokens, z["token_gene"], z["positions"].astype(np.int64, casting="safe")
     except (OSError, KeyError, ValueError, TypeError, AttributeError) as error:
@@ -93,6 +94,8 @@ def dump(
         "mask": tokens.mask,
         "positions": positions.astype(np.int64),
     }
+    if tokens.group is not None:
+        out["cell_group"] = tokens.group
     stored = np.take_along_axis(tokens.mask, positions, 1)
     residual = model.embed(tokens)
     mask = torch.from_numpy(tokens.mask).to(residual.device)

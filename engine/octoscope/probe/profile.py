@@ -16,6 +16,7 @@ import torch
 from octoscope.atlas import Atlas
 from octoscope.config import AtlasConfig
 from octoscope.models import FoundationModel, load_model
+from octoscope.models.cell_groups import group_digest, group_numbers, with_groups
 from octoscope.models.protocol import GENE
 from octoscope.probe.gene_statistics import fixed_options
 
@@ -57,9 +58,11 @@ def check_model(
     if extra:
         model = load(options | extra)
     rows = np.sort(rng.choice(n, min(n, _SAMPLE), replace=False))
+    group_digest(model, atlas.column, [rows])  # every cell has a number
     batch = atlas.read(rows)
     started = time.perf_counter()
     tokens = model.tokenize(batch.counts, match, batch.cell_ids)
+    tokens = with_groups(tokens, group_numbers(model, atlas.column), batch.rows)
     tokenising = (time.perf_counter() - started) / len(rows)
     lengths = tokens.mask.sum(1)
     bound = model.max_tokens(match, atlas.most_expressed(np.arange(n)))
