@@ -13,7 +13,7 @@ import pyarrow as pa
 import pytest
 from octoscope.errors import InputError
 from octoscope.octopus.sources.record import SourceCounts
-from octoscope.octopus.sources.text import read_frame
+from octoscope.octopus.sources.text import first_line, read_frame
 
 TEXT = "Gene1\tGene2\tScore\nA\tB\t1\nC\tD\t0.5\n"
 COLUMNS = {"Gene1": pa.string(), "Gene2": pa.string(), "Score": pa.float32()}
@@ -123,3 +123,39 @@ def test_a_value_of_another_kind_names_column_and_row(
     path.write_text(f"more\tGene1\tother\tScore\nx\tA\ty\t1\nx\tB\ty\t{value}\n")
     with pytest.raises(InputError, match=rf"t\.tsv: Score, row 3: {said}"):
         read_frame(path, {"Gene1": pa.string(), "Score": kind}, SourceCounts())
+
+
+@pytest.mark.parametrize(
+    ("above", "n"),
+    [
+        ("# one\n", 1),
+        ("# made by: us, 2024\n#\n## two\n", 3),
+        ("# with\ta tab\n", 1),
+    ],
+    ids=["one", "three", "tab"],
+)
+def test_comment_lines_stand_before_the_columns(tmp_path: Path, above: str, n: int) -> None:
+    """Red: "no column 'Gene1'; found # one", or rows named by a line too early."""
+    path = tmp_path / "t.tsv"
+    path.write_text(above + TEXT)
+    counts = SourceCounts()
+    frame = read_frame(path, COLUMNS, counts)
+    assert frame["Gene1"].tolist() == ["A", "C"]
+    assert frame["row"].tolist() == [2 + n, 3 + n]
+    assert (counts.read, counts.noted) == (2, {"comment line before the columns (#)": n})
+    path.write_text(above + TEXT.replace("0.5", "half"))
+    with pytest.raises(InputError, match=rf"Score, row {3 + n}: 'half' is no number"):
+        read_frame(path, COLUMNS, SourceCounts())
+
+
+def test_a_header_that_begins_as_comments_do_is_the_header(tmp_path: Path) -> None:
+    """STRING's aliases, BioGRID and MITAB name their columns in such a line."""
+    path = tmp_path / "t.tsv"
+    path.write_text("# release 12\n#Gene1\tGene2\tScore\nA\tB\t1\n")
+    called = {"Gene1": ("#Gene1",)}
+    frame = read_frame(path, COLUMNS, SourceCounts(), called=called)
+    assert frame["Gene1"].tolist() == ["A"]
+    assert first_line(path) == ["#Gene1", "Gene2", "Score"]
+    path.write_text("# nothing but a comment\n")
+    with pytest.raises(InputError, match=r"no column 'Gene1'; found #"):
+        read_frame(path, COLUMNS, SourceCounts())

@@ -154,9 +154,14 @@ def test_other_organisms(tmp_path: Path) -> None:
         read_string(bare, names, "x", "corrected")
     net = open_network(build_from(tree | {"taxon": 10090}, tmp_path / "mouse", loud=True))
     assert len(net.pair_keys) == len(PAIRS)
-    tree["sources"]["TRRUST"] = {"path": str(links)}
-    with pytest.raises(InputError, match=r"TRRUST is read for human \(9606\) only"):
-        build_from(tree | {"taxon": 10090}, tmp_path / "both")
+    for name, taxon, message in (
+        ("Recon3D", 10090, r"taxon 10090: Recon3D is read for human \(9606\) only; leave it out"),
+        ("Reactome-FI", 10090, r"taxon 10090: Reactome-FI is read for human"),
+        ("TRRUST", 7955, r"taxon 7955: TRRUST is published for human \(9606\) and mouse \(10090\)"),
+    ):
+        other = {"sources": tree["sources"] | {name: {"path": str(links)}}, "taxon": taxon}
+        with pytest.raises(InputError, match=message):
+            build_from(other, tmp_path / "both")
 
 
 def test_aliases_up_to_v11_0_have_several_sources_in_a_cell(tmp_path: Path) -> None:

@@ -6,9 +6,12 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from octoscope.errors import InputError
+from octoscope.octopus.network import open_network
 from octoscope.octopus.sources.annotation_files import read_annotation
 from octoscope.octopus.sources.trrust import read_trrust
 
+from tests.octopus.conftest import build_from
 from tests.octopus.test_edge_layouts import GENES, S
 
 ROWS = [(S[0], S[1], "Activation", "1;2"), (S[0], S[1], "Activation", "2;3"),
@@ -28,6 +31,7 @@ FORMS: dict[str, Callable[[], str]] = {
     "spaces": lambda: text([(f" {a}", f"{b} ", f"{k} ", p) for a, b, k, p in ROWS]),
     "Windows": lambda: "\ufeff" + text(ROWS, end="\r\n"),
     "comma": lambda: text(ROWS, by=","),
+    "comments": lambda: "# TRRUST v2\n#\tmade by us\n" + text(ROWS),
 }
 
 
@@ -48,3 +52,23 @@ def test_every_form_of_the_file(form: str, tmp_path: Path) -> None:
                      (S[6], S[7]): (0, 2)}  # fmt: skip
     assert t.read == t.kept + t.merged + sum(t.dropped.values())
     assert sum(t.dropped.values()) == (form == "heading")
+
+
+def test_the_published_table_of_mouse_is_built(tmp_path: Path) -> None:
+    """Red: "TRRUST is read for human (9606) only"."""
+    mouse = GENES.assign(
+        symbol=GENES["symbol"].str.capitalize(),
+        ensembl_gene=GENES["ensembl_gene"].str.replace("ENSG", "ENSMUSG"),
+    )
+    mouse.to_csv(tmp_path / "ids.tsv", sep="\t", index=False)
+    path = tmp_path / "trrust_rawdata.mouse.tsv"
+    path.write_text(text([(a.capitalize(), b.capitalize(), k, p) for a, b, k, p in ROWS]))
+    tree = {"taxon": 10090, "annotation": {"path": str(tmp_path / "ids.tsv")},
+            "sources": {"TRRUST": {"path": str(path)}}}  # fmt: skip
+    net = open_network(build_from(tree, tmp_path / "mouse"))
+    assert len(net.pair_keys) == 4
+    assert net.gene_index.str.startswith("ENSMUSG").all()
+    human = tree | {"annotation": {"path": str(tmp_path / "human.tsv")}}
+    GENES.to_csv(tmp_path / "human.tsv", sep="\t", index=False)
+    with pytest.raises(InputError, match=r"knows 0 of 8 symbol.*one organism"):
+        build_from(human, tmp_path / "mixed")

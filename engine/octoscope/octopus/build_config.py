@@ -143,11 +143,18 @@ class OctopusConfig(Section):
         names = [e.name for e in self.sources.edge_lists]
         human = [
             n
-            for n in ("Reactome", "Reactome-FI", "TRRUST", "Recon3D")
+            for n in ("Reactome", "Reactome-FI", "Recon3D")
             if getattr(self.sources, n.replace("Reactome-FI", "reactome_fi"))
         ]
         if self.taxon != 9606 and human:
-            raise ValueError(f"taxon: {human[0]} is read for human (9606) only")
+            raise ValueError(
+                f"taxon {self.taxon}: {human[0]} is read for human (9606) only; leave it out"
+            )
+        if self.taxon not in (9606, 10090) and self.sources.TRRUST:
+            raise ValueError(
+                f"taxon {self.taxon}: TRRUST is published for human (9606) and mouse (10090); "
+                "leave it out"
+            )
         taken = {"STRING", "IntAct", "OmniPath", "Reactome", "Reactome-FI", "TRRUST", "Recon3D",
                  "Dogma"}  # fmt: skip
         for name in names:

@@ -16,6 +16,8 @@ from typing import Any
 from octoscope.errors import InputError
 
 _BUFFER = 1 << 20
+_MARK = b"\xef\xbb\xbf"  # byte order mark of UTF-8
+_LONGEST_LINE = 1 << 20  # bytes of a header or comment
 _DAMAGED = (OSError, EOFError, zlib.error, zipfile.BadZipFile, lzma.LZMAError)
 _WORKBOOK = "is an Excel workbook", "save the sheet as tab-delimited text, or as CSV UTF-8"
 _REFUSED = (  # first bytes -> what that is, what to do
@@ -137,6 +139,32 @@ def decoded(line: bytes, where: str) -> str:
         raise InputError(
             f"{where}: line 1", "is not UTF-8 text", "unpack it, download it, or save it as UTF-8"
         ) from None
+
+
+def header_after_comments(handle: io.BufferedReader, where: str) -> tuple[str, int]:
+    """Return the line that names the columns, and how many comment lines stood before it.
+
+    Comments begin with ``#``. So do the headers of some tables (STRING's aliases, BioGRID, MITAB):
+    the last of such lines is the header where it has as many fields as the line below it.
+    """
+    line, n = decoded(handle.readline(_LONGEST_LINE), where), 0
+    while line.startswith("#"):
+        below = handle.peek(_BUFFER)[:_BUFFER].partition(b"\n")[0].decode("utf-8", "replace")
+        delimiter = delimiter_of(below)
+        same = len(fields_of(line, delimiter)) == len(fields_of(below, delimiter)) > 1
+        if not below or (same and not below.startswith("#")):
+            break
+        line, n = decoded(handle.readline(_LONGEST_LINE), where), n + 1
+    return line, n
+
+
+def skip_comments(handle: io.BufferedReader) -> int:
+    """Read over lines that begin with ``#``, of a table without a header; return their number."""
+    n = 0
+    while handle.peek(4)[:4].removeprefix(_MARK)[:1] == b"#":
+        handle.readline(_LONGEST_LINE)
+        n += 1
+    return n
 
 
 def fields_of(line: str, delimiter: str) -> list[str]:

@@ -13,8 +13,9 @@ import pyarrow.compute as pac
 from octoscope.errors import InputError, warn
 from octoscope.octopus.identifiers import clean_identifier
 from octoscope.octopus.sources.annotation import FEW
+from octoscope.octopus.sources.open_text import open_binary
 from octoscope.octopus.sources.record import SourceCounts, identifier_frame
-from octoscope.octopus.sources.text import first_line, stream_table
+from octoscope.octopus.sources.text import stream_table
 
 # Ontology -> qualifier, names of its sources: the first group of which the file has one is read:
 # v11.5 and before; v12; any other name that tells what it is (BLAST's accessions are of proteins
@@ -68,7 +69,8 @@ def read_string_aliases(path: Path, code: Mapping[str, int], counts: SourceCount
     rows: list[tuple[int, str, str, str, int]] = []
     met: dict[str, list[tuple[str, int]]] = {}  # source of the file -> ontology, group
     example, unread = "", SourceCounts()
-    released = first_line(path)[0].startswith("##")  # up to v11.0: a heading of its own form
+    with open_binary(path) as handle:
+        released = handle.peek(2)[:2] == b"##"  # up to v11.0: a heading of its own form
     for batch in stream_table(
         path, columns, unread, delimiter="\t", header=not released,
         called={"#string_protein_id": ("string_protein_id",)},

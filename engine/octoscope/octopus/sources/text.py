@@ -21,10 +21,12 @@ from octoscope.octopus.sources.open_text import (
     decoded,
     delimiter_of,
     fields_of,
+    header_after_comments,
     is_parquet,
     is_quoted,
     open_binary,
     placed_columns,
+    skip_comments,
 )
 from octoscope.octopus.sources.record import SourceCounts
 
@@ -50,6 +52,7 @@ def stream_table(
     called: Mapping[str, Collection[str]] | None = None,
     places: Mapping[str, int] | None = None,
     skipped: list[int] | None = None,
+    comments: list[int] | None = None,
     fix: str = _PUBLISHED,
 ) -> Iterator[pa.RecordBatch]:
     """Yield record batches with the given columns, in the order of the file.
@@ -73,6 +76,8 @@ def stream_table(
         count. Without a header and this: the file's columns in order.
     skipped
         Filled with the rows that are left out, counted from 1 after the header.
+    comments
+        Filled with the number of lines before the header that begin with ``#``.
     fix
         What to do if a column is missing.
 
@@ -92,6 +97,7 @@ def stream_table(
                             counts)  # fmt: skip
         return
     skipped = [] if skipped is None else skipped
+    comments = [] if comments is None else comments
 
     def bad(row: Any) -> str:
         skipped.append(row.number or 0)
@@ -99,9 +105,12 @@ def stream_table(
 
     with open_binary(path) as handle, _no_complaints():
         if header:
-            line = decoded(handle.readline(1 << 20), str(path))
+            line, before = header_after_comments(handle, str(path))
         else:
+            before = skip_comments(handle)
             line = decoded(handle.peek(1 << 16).partition(b"\n")[0], str(path))
+        counts.note("comment line before the columns (#)", before)
+        comments.append(before)
         delimiter = delimiter or delimiter_of(line)
         names = fields_of(line, delimiter)
         if not header and places is None:
@@ -140,7 +149,7 @@ def stream_table(
         except (pa.ArrowInvalid, UnicodeDecodeError) as error:
             if "Empty CSV" in str(error) or "no more data" in str(error):
                 return
-            raise _fault(path, str(error), names, header) from None
+            raise _fault(path, str(error), names, header + before) from None
     counts.read += len(skipped)
     counts.drop("another number of fields", len(skipped), [f"row {n}" for n in skipped[:3]])
 
@@ -180,10 +189,11 @@ def read_frame(
         As :func:`stream_table`.
     """
     skipped: list[int] = []
+    comments: list[int] = []
     batches = list(
         stream_table(
             path, columns, counts, header=header, optional=optional, called=called, places=places,
-            skipped=skipped, fix=fix,
+            skipped=skipped, comments=comments, fix=fix,
         )
     )  # fmt: skip
     if batches:
@@ -194,6 +204,7 @@ def read_frame(
         stripped = frame[column].str.strip() if len(frame) else frame[column]
         frame[column] = stripped.where(stripped != "")
     frame["row"] = line_of(np.arange(1, len(frame) + 1), skipped) + header
+    frame["row"] += sum(comments)
     return frame
 
 
@@ -208,7 +219,7 @@ def first_line(path: Path) -> list[str]:
     if is_parquet(path):
         return _parquet_names(path)
     with open_binary(path) as handle:
-        line = decoded(handle.readline(1 << 20), str(path))
+        line, _ = header_after_comments(handle, str(path))
     return fields_of(line, delimiter_of(line))
 
 
@@ -245,7 +256,7 @@ def _cast(column: pa.Array, kind: pa.DataType) -> pa.Array:
     return plain.cast(kind)
 
 
-def _fault(path: Path, message: str, names: list[str], header: bool) -> InputError:
+def _fault(path: Path, message: str, names: list[str], before: int) -> InputError:
     """Return an error that names the column, the row and the value, in words of ours."""
     if "straddling object" in message:
         return InputError(str(path), f"a line is longer than {_BLOCK >> 20} MB",
@@ -255,7 +266,7 @@ def _fault(path: Path, message: str, names: list[str], header: bool) -> InputErr
         return InputError(str(path), message.splitlines()[0][:300],
                           "download it again, or repair the line")  # fmt: skip
     column, row, kind, rest = found.groups()
-    place = f", row {int(row) + header}" if row else ""
+    place = f", row {int(row) + before}" if row else ""
     name = names[int(column)] or f"column {int(column) + 1}"
     if "UTF8" in rest:
         return InputError(f"{path}: {name}{place}", "is not UTF-8 text", "save it as UTF-8 text")
