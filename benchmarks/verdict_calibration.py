@@ -8,7 +8,10 @@ Columns: mean OR1 (geometric) and its ratio to the truth; coverage of the 95 % i
 runs with p <= 0.05 for OR1 > 1, for the overlap test and for the AUROC test; reliability of
 co-expression and the bound B; shares of the verdicts. ``deciles`` is the odds ratio with ten bins
 of co-expression, and ``old null`` the overlap test that permutes every mapped gene: both are shown
-because they fail. ``--held-out`` uses seeds that no rule was chosen on.
+because they fail. ``O/E`` is observed over expected edges without a control, by gene effects, with
+expression and with co-expression too; ``p O/E`` how often the last one's interval begins above 1,
+and ``O/E covers`` how often it holds the mean ratio of all runs. ``--held-out`` uses
+seeds that no rule was chosen on.
 
 Prints a table, and one JSON line last; failures are shown, not hidden.
 """
@@ -23,6 +26,7 @@ from octoscope.analysis.auroc import auroc_test
 from octoscope.analysis.controlled.comparison import Comparison, compare
 from octoscope.analysis.controlled.controls import by_vertex
 from octoscope.analysis.controlled.lists import by_vertex_mean, strongest_pairs
+from octoscope.analysis.controlled.observed_expected import RUNGS, fit_ladder
 from octoscope.analysis.controlled.universe import count_universe
 from octoscope.analysis.controlled.verdict_names import VERDICTS
 from octoscope.analysis.controlled.verdicts import judge
@@ -46,13 +50,12 @@ def old_universe(pairs: VertexPairs) -> VertexPairs:
 def controlled(s: Simulated, pairs: VertexPairs, n_listed: int) -> Comparison:
     u, v = strongest_pairs(lambda: [(0, s.values, s.eligible)], pairs, n_listed)
     block = np.stack([*s.halves, s.coexpression]).astype(np.float32)
-    return compare(
-        count_universe(
-            pairs, by_vertex(lambda: iter([(0, block)]), pairs.vertex_of, len(pairs)),
-            by_vertex_mean(s.expression, pairs), np.sort(pair_codes(u, v, len(pairs))),
-            rarer=False,
-        ), u, v,
+    blocks = by_vertex(lambda: iter([(0, block)]), pairs.vertex_of, len(pairs))
+    universe = count_universe(
+        pairs, blocks, by_vertex_mean(s.expression, pairs),
+        np.sort(pair_codes(u, v, len(pairs))), rarer=False,
     )  # fmt: skip
+    return compare(universe, u, v, fitted=fit_ladder(universe, blocks))
 
 
 def one_run(structure: str, odds_ratio: float, seed: int, *, tests: bool) -> dict[str, float | str]:
@@ -71,6 +74,10 @@ def one_run(structure: str, odds_ratio: float, seed: int, *, tests: bool) -> dic
         "positivity": c.positivity, "imbalance": np.abs(c.balance).max(),
         "se": c.or1.se, "extrapolated": c.or1_extrapolated,
     }  # fmt: skip
+    for name, r in zip(RUNGS, c.ratios, strict=True):
+        out[f"ratio_{name}"] = np.log(r.value) if r.value > 0 else np.nan
+    out["ratio_low"], out["ratio_high"] = c.ratios[3].low, c.ratios[3].high
+    out["ratio_above"] = c.ratios[3].low > 1
     out["verdict"] = judge(c, c.p, cells).kind
     out["reason"] = judge(c, c.p, cells).reason
     if tests:
@@ -97,9 +104,9 @@ def main() -> None:
     first = 1_000_000 if a.held_out else 0
     found: dict[str, dict[str, object]] = {}
     columns = ["OR1", "deciles", "covers", "p OR1", "overlap", "old null", "AUROC", "rho", "B",
-               "SE/SD", *VERDICTS]  # fmt: skip
+               "SE/SD", *VERDICTS, "O/E", "p O/E", "O/E covers"]  # fmt: skip
     table = Table("structure", "true OR", *columns)
-    console = Console(width=220)
+    console = Console(width=260)
     for structure in a.structure:
         for truth in (1.0, 3.0):
             rows = [
@@ -115,6 +122,9 @@ def main() -> None:
             result |= {
                 f"small_{k}": small(of[k]) for k in ("p", "overlap", "old", "auroc") if k in of
             }
+            ends = np.array([of["ratio_low"], of["ratio_high"]], float)
+            mean = np.exp(result["ratio_coexpression"])
+            result["ratio_covers"] = float(((ends[0] <= mean) & (mean <= ends[1])).mean())
             spread = float(np.nanstd(np.array(of["or1"], float)))
             reasons = [str(r["reason"]).split(":")[0].split("(")[0] for r in rows if r["reason"]]
             result["reasons"] = {x: reasons.count(x) / a.runs for x in set(reasons)}
@@ -126,6 +136,8 @@ def main() -> None:
                 *(f"{result.get(f'small_{k}', np.nan):.1%}" for k in _TESTS),
                 f"{result['reliability']:.2f}", f"{result['bound']:.2f}",
                 f"{result['se'] / spread:.2f}", *(f"{verdicts[v]:.1%}" for v in VERDICTS),
+                " → ".join(f"{np.exp(result[f'ratio_{name}']):.2f}" for name in RUNGS),
+                f"{result['ratio_above']:.1%}", f"{result['ratio_covers']:.1%}",
             )  # fmt: skip
             console.print(f"{structure}, {truth:g}: done", style="dim")
     console.print(table)

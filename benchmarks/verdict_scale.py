@@ -6,6 +6,8 @@ A random network with eight edges per hundred pairs at most, and a control that 
 block, so that the figure is that of the counting. Prints CPU seconds of one thread for the two
 passes (bins; counts by stratum, refinement, half and jackknife group), seconds per list with its
 intervals, the peak of resident memory, and the ratio to plain pandas on a twentieth of the genes.
+Then CPU seconds and sweeps of the models with gene effects (the ladder): all of a first control,
+and what a further control adds; seconds per list of their ratios, and the peak with them.
 """
 
 from __future__ import annotations
@@ -19,6 +21,7 @@ from collections.abc import Iterator
 import numpy as np
 import pandas as pd
 from octoscope.analysis.controlled.comparison import compare
+from octoscope.analysis.controlled.observed_expected import fit_ladder
 from octoscope.analysis.controlled.universe import count_universe
 from octoscope.analysis.vertex_pairs import VertexPairs
 from octoscope.octopus.pairs import pair_codes
@@ -81,7 +84,8 @@ def main() -> None:
     a = parser.parse_args()
     n = a.genes
     small = universe_of(200, 0)
-    count_universe(small[0], small[1].blocks, small[2], np.zeros(0, np.int64), rarer=False)
+    few = count_universe(small[0], small[1].blocks, small[2], np.zeros(0, np.int64), rarer=False)
+    fit_ladder(few, small[1].blocks)  # compiles
     plain = plain_seconds(n // 20)
     pairs, control, expression = universe_of(n, 0)
     rng = np.random.default_rng(2)
@@ -106,6 +110,17 @@ def main() -> None:
     for u, v in lists:
         compare(universe, u, v)
     per_list = (time.thread_time() - started) / a.lists
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e6
+    started = time.thread_time()
+    first = fit_ladder(universe, control.blocks)
+    every_rung = time.thread_time() - started
+    started = time.thread_time()
+    fitted = fit_ladder(universe, control.blocks, first)
+    one_rung = time.thread_time() - started
+    started = time.thread_time()
+    for u, v in lists:
+        fitted.ratios(u, v)
+    per_ratio = (time.thread_time() - started) / a.lists
     n_pairs = n * (n - 1) / 2
     small_pairs = (n // 20) * (n // 20 - 1) / 2
     found = {
@@ -113,7 +128,14 @@ def main() -> None:
         "nanoseconds_per_pair": round(1e9 * counting / n_pairs, 1),
         "seconds_per_list": round(per_list, 4), "k": a.k,
         "peak_gb_before_counting": round(before, 2),
-        "peak_gb": round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e6, 2),
+        "peak_gb": round(peak, 2),
+        "ladder_seconds": round(every_rung, 1), "ladder_seconds_of_another": round(one_rung, 1),
+        "ladder_sweeps": [m.sweeps for m in (first.degree, first.expression, first.coexpression)],
+        "ladder_converged": all(
+            m.converged for m in (first.degree, first.expression, first.coexpression)
+        ),
+        "ladder_seconds_per_list": round(per_ratio, 4),
+        "peak_gb_with_ladder": round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e6, 2),
         "pandas_over_this": round((plain / small_pairs) / (counting / n_pairs), 1),
     }  # fmt: skip
     for name, value in found.items():

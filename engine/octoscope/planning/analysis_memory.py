@@ -13,6 +13,7 @@ from octoscope.planning.derive import sizes
 from octoscope.run_plan.values import ModelPlan
 
 _MOST_STRATA = 450_000.0  # of a control at 18,000 genes
+_MOST_BINS = 220.0  # of co-expression and of expression level there
 LATER_NEEDS = ("analysis_bytes",)  # plans of earlier versions do not project these
 
 
@@ -77,7 +78,8 @@ def task_bytes(config: RunConfig, models: Sequence[ModelPlan], imports: float) -
 def _controlled(config: RunConfig, m: ModelPlan) -> float:
     """Return the bytes of a block's controlled overlap: masks, rows of the control, counts."""
     n = float(len(m.axis))
-    masks = 8 * n * n  # eligible pairs by gene and by vertex, of matrix and control; edges
+    masks = 9 * n * n  # eligible pairs by gene and by vertex, of matrix and control; edges; bins
+    masks += 3 * 8 * n * _MOST_BINS  # of the models with gene effects
     rows = min(config.execution.advanced.tile, n) * n * 12 * 12
     return masks + rows + max(2 * 4 * GROUPS * _MOST_STRATA, float(MOST_BYTES)) * min(n / 2000, 1)
 

@@ -9,7 +9,10 @@ from octoscope.report.rows import chosen, records
 from octoscope.results.run_results import Results
 from octoscope.results.verdict_tables import summary, totals, why_no_verdict
 
-NOTHING: dict[str, Any] = {"controlled": [], "controlled_figure": "", "comparators": []}
+NOTHING: dict[str, Any] = {
+    "controlled": [], "controlled_figure": "", "comparators": [], "ladder": [],
+}  # fmt: skip
+_LIST = ["category", "layer", "control", "k"]  # columns that name a list of a model and view
 
 
 def verdict(results: Results) -> dict[str, Any]:
@@ -30,6 +33,8 @@ def controlled(results: Results, model: str, gene_set: str, view: str) -> dict[s
     of = of[of["headline"] & of["longest"]]
     if of.empty:
         return NOTHING
+    ladder = chosen(results.tables["overlap_ladder"], model=model, gene_set=gene_set, view=view)
+    fitted = "ratio_coexpression" in ladder  # not in runs of versions before it
     others = chosen(results.tables["overlap_comparators"], model=model, gene_set=gene_set)
     # of each category under the control of its first layer
     own = of.drop_duplicates("category")[["category", "control"]]
@@ -39,4 +44,5 @@ def controlled(results: Results, model: str, gene_set: str, view: str) -> dict[s
         "controlled": records(of),
         "controlled_figure": figures.odds_ratios(of, f"{model} odds ratios"),
         "comparators": records(others),
+        "ladder": records(of[_LIST].merge(ladder, on=_LIST)) if fitted else [],
     }

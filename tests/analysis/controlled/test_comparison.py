@@ -22,7 +22,8 @@ from octoscope.analysis.controlled.comparison import (
 from octoscope.analysis.controlled.controls import by_vertex
 from octoscope.analysis.controlled.lists import by_vertex_mean, strongest_pairs
 from octoscope.analysis.controlled.mantel_haenszel import ListedStrata, odds_ratio
-from octoscope.analysis.controlled.universe import Universe, count_universe
+from octoscope.analysis.controlled.observed_expected import RUNGS, fit_ladder
+from octoscope.analysis.controlled.universe import Blocks, Universe, count_universe
 from octoscope.analysis.controlled.verdict_names import BEYOND, CANNOT_TELL
 from octoscope.analysis.controlled.verdicts import judge
 from octoscope.analysis.vertex_pairs import VertexPairs
@@ -64,7 +65,16 @@ def universe_of(
 @cache
 def comparisons(structure: str, odds_ratio: float) -> list[Comparison]:
     made = (universe_of(structure, odds_ratio, seed) for seed in range(SEEDS))
-    return [compare(universe, *listed) for universe, listed, _ in made]
+    return [
+        compare(universe, *listed, fitted=fit_ladder(universe, reader_of(universe, block)))
+        for universe, listed, block in made
+    ]
+
+
+def reader_of(universe: Universe, block: np.ndarray) -> Blocks:
+    """Return a reader of the co-expression that a universe was counted from."""
+    n, vertex_of = len(universe.pairs), universe.pairs.vertex_of
+    return by_vertex(lambda: iter([(0, block)]), vertex_of, n)
 
 
 def mean_log(found: list[float]) -> float:
@@ -153,6 +163,39 @@ def test_the_ladder_climbs_from_all_pairs_to_like_ones() -> None:
     rate = np.mean([c.comparable_rate for c in found])
     assert np.mean([c.n_edges / c.n_pairs for c in found]) > 1.3 * rate
     assert rate == pytest.approx(coexpression, rel=0.15)
+
+
+def mean_ratios(found: list[Comparison]) -> dict[str, float]:
+    of_rungs = zip(RUNGS, zip(*(c.ratios for c in found), strict=True), strict=True)
+    return {name: float(np.exp(np.mean(np.log([r.value for r in of])))) for name, of in of_rungs}
+
+
+@pytest.mark.parametrize(
+    ("structure", "explained_by"),
+    [("hubs", "degree"), (PURE, "coexpression")],
+)
+def test_observed_over_expected_falls_to_one_with_the_control_that_explains(
+    structure: str, explained_by: str
+) -> None:
+    """40 lists of each. Red: a rung without its bins; the expectation of the rung before."""
+    found = comparisons(structure, 1.0)
+    mean = mean_ratios(found)
+    at = RUNGS.index(explained_by)
+    assert mean["all"] > 1.3
+    if explained_by == "coexpression":
+        assert mean["expression"] > 1.3
+    assert all(0.93 < mean[name] < 1.07 for name in RUNGS[at:])
+    assert sum(c.ratios[3].low > 1 for c in found) <= 4  # nominal: 1 of 40
+    assert sum(c.ratios[3].low <= 1 <= c.ratios[3].high for c in found) >= 34
+
+
+def test_observed_over_expected_finds_a_real_odds_ratio() -> None:
+    """40 lists. The ratio lies below the odds ratio of 3, as listed edges raise the fit too."""
+    found = comparisons(PURE, 3.0)
+    mean = mean_ratios(found)
+    assert mean["all"] > mean["expression"] > mean["coexpression"]
+    assert 1.5 < mean["coexpression"] < 3
+    assert sum(c.ratios[3].low > 1 for c in found) >= 38
 
 
 def test_donors_widen_an_interval_as_much_as_lists_without_them_differ() -> None:

@@ -10,6 +10,7 @@ import numpy as np
 from octoscope.analysis import donor_jackknife, statistics
 from octoscope.analysis.controlled import mantel_haenszel as mh
 from octoscope.analysis.controlled.bins import REFINEMENTS, USED
+from octoscope.analysis.controlled.observed_expected import FittedLadder, Ratio
 from octoscope.analysis.controlled.universe import HALVES, Universe
 
 
@@ -38,6 +39,9 @@ class Comparison:
     ladder
         Expected share of edges among the listed pairs: all pairs of the universe, pairs of like
         degree, also of like level, also of like co-expression (see :attr:`comparable_rate`).
+    ratios
+        Observed over expected edges by models with gene effects, in the order of ``RUNGS``; empty:
+        none were fitted.
     """
 
     n_pairs: int
@@ -52,6 +56,7 @@ class Comparison:
     positivity: float
     positivity_edges: float
     ladder: tuple[float, float, float, float]
+    ratios: tuple[Ratio, ...] = ()
 
     @property
     def degrees_of_freedom(self) -> int:
@@ -118,7 +123,11 @@ class WithoutDonors:
 
 
 def compare(
-    universe: Universe, u: np.ndarray, v: np.ndarray, without: WithoutDonors | None = None
+    universe: Universe,
+    u: np.ndarray,
+    v: np.ndarray,
+    without: WithoutDonors | None = None,
+    fitted: FittedLadder | None = None,
 ) -> Comparison:
     """Compare listed pairs with the network under a control.
 
@@ -159,6 +168,7 @@ def compare(
         mh.balance(used, covariates, counts[USED], universe.deviations),
         positivity, of_edges,
         (*_ladder(universe, of_base, base), expected),
+        () if fitted is None else fitted.ratios(u, v),
     )  # fmt: skip
 
 

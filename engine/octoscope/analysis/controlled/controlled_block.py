@@ -17,6 +17,7 @@ from octoscope.analysis.controlled.comparison import (
 )
 from octoscope.analysis.controlled.controlled_genes import ControlledGenes
 from octoscope.analysis.controlled.lists import VertexList
+from octoscope.analysis.controlled.observed_expected import FittedLadder, fit_ladder
 from octoscope.analysis.controlled.orientation import leads_to, orientation_test
 from octoscope.analysis.controlled.universe import Blocks, Universe
 from octoscope.analysis.derived_views import DerivedViews, parts_of
@@ -163,6 +164,7 @@ class ControlledBlock:
                 continue
             # one set of comparators, with the expression level of the first view
             others = self._comparators() if rarer == of_first else {}
+            fitted: FittedLadder | None = None
             for control, blocks in self.genes.readers():
                 every_list = [*here.values(), *others.values()]
                 for key in here.keys() & self._without_donors.keys():
@@ -171,13 +173,18 @@ class ControlledBlock:
                     half = lists.strongest_scores(_half(blocks, 1), self.pairs, self._k[-1])
                     every_list.append(half)
                 universe = self.genes.universe(blocks, every_list, rarer)
-                yield from self._compared(universe, control, here)
+                fitted = fit_ladder(universe, blocks, fitted)
+                yield from self._compared(universe, control, here, fitted)
                 yield from self._compared(universe, control, others)
                 if rarer == of_first:
                     yield from self._held_out(universe, control, half)
 
     def _compared(
-        self, universe: Universe, control: str, found: dict[tuple[Any, ...], VertexList]
+        self,
+        universe: Universe,
+        control: str,
+        found: dict[tuple[Any, ...], VertexList],
+        fitted: FittedLadder | None = None,
     ) -> Iterator[Labelled]:
         for (layer, view, *comparator), (u, v) in found.items():
             label = {"layer": layer, "view": view, "control": control}
@@ -186,7 +193,7 @@ class ControlledBlock:
             without = None if comparator else self._without_donors.get((layer, view))
             for k in self._k:
                 of_donors = None if without is None else without.shortened(k)
-                yield label | {"k": k}, compare(universe, u[:k], v[:k], of_donors)
+                yield label | {"k": k}, compare(universe, u[:k], v[:k], of_donors, fitted)
 
     def _held_out(self, universe: Universe, control: str, found: VertexList) -> Iterator[Labelled]:
         u, v = found

@@ -10,6 +10,7 @@ import pandas as pd
 
 from octoscope.analysis import statistics
 from octoscope.analysis.controlled.comparison import Comparison
+from octoscope.analysis.controlled.observed_expected import RUNGS
 from octoscope.analysis.controlled.verdict_names import BEYOND, CANNOT_TELL
 from octoscope.analysis.controlled.verdicts import Verdict, e_value, judge
 
@@ -82,13 +83,22 @@ def judged(
 
 
 def ladder(c: Comparison) -> dict[str, Any]:
-    """Return the edge rate of a list, and those that each further control expects."""
+    """Return the edge rate of a list, and those that each further control expects.
+
+    By strata, then by models with gene effects, with observed over expected edges.
+    """
     every, degree, expression, coexpression = c.ladder
     return {
         "n_pairs": c.n_pairs, "n_edges": c.n_edges,
         "edge_rate": c.n_edges / c.n_pairs if c.n_pairs else float("nan"),
         "expected_all": every, "expected_degree": degree, "expected_expression": expression,
         "expected_coexpression": coexpression, "edge_rate_comparable": c.comparable_rate,
+    } | {
+        f"{what}_{rung}": value
+        for rung, r in zip(RUNGS, c.ratios, strict=True)
+        for what, value in (
+            ("fitted", r.expected), ("ratio", r.value), ("ratio_low", r.low), ("ratio_high", r.high)
+        )
     }  # fmt: skip
 
 

@@ -105,6 +105,30 @@ _CONTROLLED = (
     *_REASON,
 )
 
+_RUNGS = {
+    "all": "the share of edges among all pairs that could be listed",
+    "degree": "a logistic model with an effect of each gene",
+    "expression": "the same model with bins of the expression level too",
+    "coexpression": "the same model with bins of co-expression too",
+}
+
+
+def _rung(name: str, what: str) -> tuple[Column, ...]:
+    """Return the columns of a rung of the ladder by models with gene effects."""
+    ratio = f"ratio_{name}"
+    return (
+        Column(
+            f"fitted_{name}",
+            "float64",
+            f"Edge rate that {what} expects; null: its fit did not converge",
+        ),
+        Column(ratio, "float64", f"Observed edges over those of fitted_{name}"),
+        *interval(
+            ratio, f"ratio_low_{name}", f"ratio_high_{name}", "pairs that share a vertex depend"
+        ),
+    )
+
+
 _MEASURED = _CONTROLLED[len(_LABEL) :]
 SHARED_TABLE = Table(
     "tables/overlap_shared.parquet",
@@ -151,6 +175,7 @@ CONTROLLED_TABLES = (
                 "Edge rate of the listed pairs with another pair of like co-expression, degree and "
                 "expression: expected_coexpression is of these alone",
             ),
+            *(column for rung, what in _RUNGS.items() for column in _rung(rung, what)),
         ),
         when=_WHEN,
     ),
