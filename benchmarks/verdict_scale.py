@@ -115,7 +115,9 @@ def main() -> None:
     first = fit_ladder(universe, control.blocks)
     every_rung = time.thread_time() - started
     started = time.thread_time()
-    fitted = fit_ladder(universe, control.blocks, first)
+    models = first.degree, first.expression, first.coexpression
+    del first
+    fitted = fit_ladder(universe, control.blocks, models[:2])
     one_rung = time.thread_time() - started
     started = time.thread_time()
     for u, v in lists:
@@ -130,10 +132,8 @@ def main() -> None:
         "peak_gb_before_counting": round(before, 2),
         "peak_gb": round(peak, 2),
         "ladder_seconds": round(every_rung, 1), "ladder_seconds_of_another": round(one_rung, 1),
-        "ladder_sweeps": [m.sweeps for m in (first.degree, first.expression, first.coexpression)],
-        "ladder_converged": all(
-            m.converged for m in (first.degree, first.expression, first.coexpression)
-        ),
+        "ladder_sweeps": [m.sweeps for m in models],
+        "ladder_converged": all(m.converged for m in models),
         "ladder_seconds_per_list": round(per_ratio, 4),
         "peak_gb_with_ladder": round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e6, 2),
         "pandas_over_this": round((plain / small_pairs) / (counting / n_pairs), 1),

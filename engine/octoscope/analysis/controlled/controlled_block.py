@@ -16,6 +16,7 @@ from octoscope.analysis.controlled.comparison import (
     held_out,
 )
 from octoscope.analysis.controlled.controlled_genes import ControlledGenes
+from octoscope.analysis.controlled.gene_effects import GeneEffects
 from octoscope.analysis.controlled.lists import VertexList
 from octoscope.analysis.controlled.observed_expected import FittedLadder, fit_ladder
 from octoscope.analysis.controlled.orientation import leads_to, orientation_test
@@ -164,7 +165,7 @@ class ControlledBlock:
                 continue
             # one set of comparators, with the expression level of the first view
             others = self._comparators() if rarer == of_first else {}
-            fitted: FittedLadder | None = None
+            models: tuple[GeneEffects, GeneEffects] | None = None  # the same under every control
             for control, blocks in self.genes.readers():
                 every_list = [*here.values(), *others.values()]
                 for key in here.keys() & self._without_donors.keys():
@@ -173,7 +174,8 @@ class ControlledBlock:
                     half = lists.strongest_scores(_half(blocks, 1), self.pairs, self._k[-1])
                     every_list.append(half)
                 universe = self.genes.universe(blocks, every_list, rarer)
-                fitted = fit_ladder(universe, blocks, fitted)
+                fitted = fit_ladder(universe, blocks, models)
+                models = fitted.degree, fitted.expression
                 yield from self._compared(universe, control, here, fitted)
                 yield from self._compared(universe, control, others)
                 if rarer == of_first:
