@@ -2,6 +2,8 @@
 
 A block of rows sees every key, so its softmax needs no earlier pass. Blocks are independent: they
 run on threads, each with one torch thread, and neither their number nor their order changes a bit.
+The same blocks are made whichever rows of the accumulator are at hand: of a block that lies partly
+in them, the products that reach into them keep their whole shape, on which bits may depend.
 """
 
 from __future__ import annotations
@@ -29,6 +31,9 @@ _HELD = 64 << 20  # the most bytes that their rows take
 _EVEN = 4  # blocks come in multiples of this, so that a few threads share them evenly
 _ROWS = (32, 1024)  # rows in a block: fewer starve the matrix product, more spill the cache
 _FEW_ROWS = 32  # below, heads are multiplied together: each call has its own cost
+_SUMS = 64 << 20  # bytes of a block's own sums; beyond, its cells are attended first, then added
+# Floats between arrays of a compiled loop; where they lie closer it rounds otherwise (cpu_kernels)
+_APART = 256
 
 
 def block_rows(cells: list[Cell]) -> int:
@@ -47,15 +52,22 @@ def block_bytes(
 ) -> int:
     """Return an upper bound of what a micro-batch of cells holds, beside the accumulator.
 
-    Per reduction over heads five fp32 sums over the rows in progress (two of them for two moments)
-    and twice the blocks' own rows before they are scattered, and the scores.
+    Per thread the sums of a block, the rows of its cells before they are added, and the scores.
     """
-    rows = min(genes, min(threads, _EVEN) * max(_ROWS[1], -(-genes // _EVEN)))
-    sums = heads * (5 * rows * genes + 2 * rows * tokens)
-    if moments == 2:  # counts of cells, twice, and the ones that are added to them
-        sums += 2 * rows * genes + rows * tokens
-    whole = 8 * heads * cells * min(genes, tokens) ** 2  # rows of cells that are attended whole
-    return 4 * sums + threads * room_bytes(tokens) + min(_HELD, whole)
+    height = min(genes, max(_ROWS[1], -(-genes // _EVEN)))
+    sums = min(height * _row_bytes(genes, heads, moments), max(_SUMS, _row_bytes(genes, heads, 2)))
+    if moments == 2:  # the ones that are added to counts of cells, and their copy
+        sums += min(height * genes * 8, _SUMS)
+    kept = min(genes, tokens)
+    # a block holds about so many tokens of a cell; twice, as genes are not spread evenly
+    own = 2 * min(kept, max(_SCORES // tokens, _ROWS[0])) * kept * 8 * heads
+    whole = min(_HELD, 8 * heads * cells * kept**2)  # rows of cells that are attended whole
+    return threads * (sums + cells * own + room_bytes(tokens)) + whole
+
+
+def _row_bytes(genes: int, heads: int, moments: int) -> int:
+    """Return the bytes of a row of a block's sums: probability, logit, lift; cells, mean, M2."""
+    return 4 * genes * (3 * heads + (1 + 2 * heads if moments == 2 else 0))
 
 
 def add_row_blocks(
@@ -64,37 +76,44 @@ def add_row_blocks(
     mass: np.ndarray,
     heads: tuple[Heads, ...],
     second: tuple[np.ndarray, np.ndarray] | None = None,
+    first_row: int = 0,
 ) -> None:
     """Add a logical micro-batch to the sums of a layer, in place.
 
     Parameters
     ----------
     sums
-        [reductions, 3, genes, genes] float64: probability, lift, logit.
+        [reductions, 3, rows, genes] float64: probability, lift, logit.
     mass
-        [reductions, genes, mass columns] float64; column 0 is the kept keys.
+        [reductions, rows, mass columns] float64; column 0 is the kept keys.
     heads
         How each reduction treats heads.
     second
-        For two moments: squared deviations [reductions, genes, genes] float64 of the probability,
-        and the cells so far that hold each pair [genes, genes] int32.
+        For two moments: squared deviations [reductions, rows, genes] float64 of the probability,
+        and the cells so far that hold each pair [rows, genes] int32.
+    first_row
+        The gene of the first row. Other genes' queries are passed over.
     """
-    n, rows = sums.shape[2], block_rows(cells)
+    n, rows = sums.shape[3], block_rows(cells)
+    stop_row = first_row + sums.shape[2]
     kept = max(1.0, float(np.mean([cell.kept for cell in cells])))
     # genes that hold about so many tokens of a cell; the same blocks, whatever the threads
     count = -(-n // int(np.ceil(rows * n / kept)))
     height = -(-n // (-(-count // _EVEN) * _EVEN))
     edges = [(first, min(first + height, n)) for first in range(0, n, height)]
-    batch = _Batch(cells, pack(cells, n, len(edges)), heads, mass.shape[2], rows)
+    batch = _Batch(cells, pack(cells, n, len(edges)), n, heads, mass.shape[2], rows)
     in_turn = len(cells) >= _CELLS and batch.bytes <= _HELD
     if in_turn and min(cell.kept for cell in cells) < n:
-        batch.attend_all()
+        batch.attend_all(first_row, stop_row)
 
     def run(edge: tuple[int, int]) -> None:
+        inside = max(edge[0], first_row), min(edge[1], stop_row)
+        rows = slice(inside[0] - first_row, inside[1] - first_row)
+        also = None if second is None else (second[0][:, rows], second[1][rows])
         with torch.inference_mode():
-            _add_block(batch, sums, mass, second, *edge)
+            _add_block(batch, sums[:, :, rows], mass[:, rows], also, edge, inside)
 
-    for _ in map_blocks(run, edges):
+    for _ in map_blocks(run, [e for e in edges if e[1] > first_row and e[0] < stop_row]):
         pass
 
 
@@ -106,6 +125,10 @@ def pack(cells: list[Cell], genes: int, blocks: int) -> list[list[Keys]]:
             return [Keys(k, blocks, sizes_vary=cell.kept < genes) for k in cell.k]
 
     return list(map_blocks(run, cells))
+
+
+# first token, sums [reductions, 2, rows, kept] and shares [reductions, rows, mass columns]
+_Rows = tuple[int, np.ndarray, np.ndarray]
 
 
 class _Batch:
@@ -121,60 +144,89 @@ class _Batch:
         Number of mass columns.
     rows
         Rows that are computed at once.
+
+    Attributes
+    ----------
+    known
+        By cell the rows that have been computed.
+    equal
+        All cells attend to as many tokens: lift is the probability times that number.
     """
 
     def __init__(
         self,
         cells: list[Cell],
         keys: list[list[Keys]],
+        genes: int,
         heads: tuple[Heads, ...],
         columns: int,
         rows: int,
     ) -> None:
         self.cells, self.heads = cells, heads
-        self._keys, self._columns, self._rows = keys, columns, rows
-        self._done: list[tuple[np.ndarray, np.ndarray]] = []
-
-    @property
-    def attended(self) -> bool:
-        """Whether all rows have been computed."""
-        return bool(self._done)
+        self._keys, self._genes, self._columns, self._rows = keys, genes, columns, rows
+        self.equal = len({cell.n_tokens for cell in cells}) == 1
+        self.known: dict[int, _Rows] = {}
 
     @property
     def bytes(self) -> int:
         """State that all rows of all cells share."""
         return 8 * len(self.heads) * sum(cell.kept**2 for cell in self.cells)
 
-    def attend_all(self) -> None:
-        """Compute whole cells, to be handed out: small ones have few rows in a block of genes."""
+    def is_direct(self, c: int) -> bool:
+        """Tell whether every gene is a token of a cell: rows and columns are where they belong."""
+        return self.equal and self.cells[c].kept == self._genes
 
-        def run(c: int) -> tuple[np.ndarray, np.ndarray]:
-            with torch.inference_mode():
-                return self.attend(c, slice(0, self.cells[c].kept))
+    def attend_all(self, first: int, stop: int) -> None:
+        """Compute the rows of genes [first, stop) of whole cells, to be handed out.
 
-        self._done = list(map_blocks(run, range(len(self.cells))))
-
-    def attend(
-        self, c: int, span: slice, into: np.ndarray | None = None
-    ) -> tuple[np.ndarray, np.ndarray]:
-        """Return sums [reductions, 2, rows, kept] and shares [reductions, rows, mass columns].
-
-        The rows are the tokens ``span`` of cell ``c``; ``into``: sums to be added to instead, of
-        cells that are not attended yet.
+        Small cells have few rows in a block of genes.
         """
-        if self._done:
-            sums, shares = self._done[c]
-            return sums[:, :, span], shares[:, span]
-        cell, size = self.cells[c], span.stop - span.start
+
+        def run(c: int) -> _Rows:
+            with torch.inference_mode():
+                whole, inside = slice(0, self.cells[c].kept), self.cells[c].span(first, stop)
+                return self.attend(c, whole, inside)
+
+        self.known = dict(enumerate(map_blocks(run, range(len(self.cells)))))
+
+    def attend(self, c: int, block: slice, inside: slice, into: np.ndarray | None = None) -> _Rows:
+        """Compute the tokens ``inside`` of cell ``c``, among those of a block.
+
+        ``into``: sums to be added to instead of new ones.
+        """
+        cell, size, n = self.cells[c], block.stop - block.start, inside.stop - inside.start
         if into is None:
-            into = np.zeros((len(self.heads), 2, size, cell.kept), np.float32)
-        shares = np.zeros((len(self.heads), size, self._columns))
+            into = _zeros((len(self.heads), 2), n, cell.kept, size)
+        shares = np.zeros((len(self.heads), n, self._columns))
+        if not n:
+            return inside.start, into, shares
         height = -(-size // -(-size // self._rows))  # equal parts, so that few sizes occur
-        for at in range(0, size, height):
-            part = slice(at, min(at + height, size))
-            room = into[:, :, part], shares[:, part]
-            attend_rows(cell, self._keys[c], self.heads, span.start, part, *room)
-        return into, shares
+        for at in range(block.start, block.stop, height):
+            part = slice(at, min(at + height, block.stop))
+            start, stop = max(at, inside.start), min(part.stop, inside.stop)
+            if start >= stop:
+                continue
+            ours = slice(start - inside.start, stop - inside.start)
+            room = into[:, :, ours], shares[:, ours]
+            if stop - start == part.stop - at:
+                attend_rows(cell, self._keys[c], self.heads, part, *room)
+                continue
+            wide = _zeros((len(self.heads), 2), part.stop - at, cell.kept, size)
+            wide_shares = np.zeros((len(self.heads), part.stop - at, self._columns))
+            wanted = slice(start - at, stop - at)
+            wide[:, :, wanted] = room[0]
+            attend_rows(cell, self._keys[c], self.heads, part, wide, wide_shares)
+            room[0][:], room[1][:] = wide[:, :, wanted], wide_shares[:, wanted]
+        return inside.start, into, shares
+
+
+def _zeros(lead: tuple[int, ...], rows: int, width: int, block: int) -> np.ndarray:
+    """Return float32 zeros [*lead, rows, width], part of a block of so many rows.
+
+    Arrays of one loop lie as far apart as in the block, or far enough.
+    """
+    height = min(block, max(rows, -(-_APART // width)))
+    return np.zeros((*lead, height, width), np.float32)[..., :rows, :]
 
 
 def _add_block(
@@ -182,36 +234,65 @@ def _add_block(
     sums: np.ndarray,
     mass: np.ndarray,
     second: tuple[np.ndarray, np.ndarray] | None,
-    first: int,
-    stop: int,
+    edge: tuple[int, int],
+    inside: tuple[int, int],
 ) -> None:
-    """Add every cell's tokens whose genes lie in [first, stop)."""
-    n, cells, heads = sums.shape[2], batch.cells, batch.heads
-    # if all cells attend to as many tokens, lift is the probability times that number
-    equal = len({cell.n_tokens for cell in cells}) == 1
-    total = np.zeros((len(heads), 2, stop - first, n), np.float32)  # probability, logit
-    lift = np.zeros((len(heads), 0 if equal else stop - first, n), np.float32)
-    spread = None if second is None else _Spread(len(heads), stop - first, n)
-    for c, cell in enumerate(cells):
-        span = cell.span(first, stop)
+    """Add the tokens of a block of genes ``edge`` whose genes lie ``inside``: rows of ``sums``."""
+    tall, moments = inside[1] - inside[0], 1 if second is None else 2
+    most = max(1, _SUMS // _row_bytes(sums.shape[3], len(batch.heads), moments))
+    known = batch.known
+    if not known and tall > most:
+        known = {
+            c: batch.attend(c, cell.span(*edge), cell.span(*inside))
+            for c, cell in enumerate(batch.cells)
+            if moments == 2 or not batch.is_direct(c)
+        }
+    for at in range(0, tall, most):
+        rows = slice(at, min(at + most, tall))
+        also = None if second is None else (second[0][:, rows], second[1][rows])
+        part = inside[0] + rows.start, inside[0] + rows.stop
+        _add_part(batch, known, sums[:, :, rows], mass[:, rows], also, edge, part)
+
+
+def _add_part(
+    batch: _Batch,
+    known: dict[int, _Rows],
+    sums: np.ndarray,
+    mass: np.ndarray,
+    second: tuple[np.ndarray, np.ndarray] | None,
+    edge: tuple[int, int],
+    inside: tuple[int, int],
+) -> None:
+    """Add as many rows of a block as its own sums may take; ``known``: rows of its cells."""
+    n, heads, first = sums.shape[3], batch.heads, inside[0]
+    tall, block = inside[1] - first, edge[1] - edge[0]
+    total = _zeros((len(heads), 2), tall, n, block)  # probability, logit
+    lift = _zeros((len(heads),), 0 if batch.equal else tall, n, block)
+    spread = None if second is None else _Spread(len(heads), tall, n)
+    for c, cell in enumerate(batch.cells):
+        span = cell.span(*inside)
         if span.start == span.stop:
             continue
-        whole = cell.kept == n  # every gene is a token: rows and columns are where they belong
-        if whole and equal and spread is None and not batch.attended:
-            mass[:, cell.genes[span]] += batch.attend(c, span, total)[1]
-            continue
-        own, shares = batch.attend(c, span)
-        mass[:, cell.genes[span]] += shares
         into = cell.genes[span] - first
+        if c in known:
+            at, values, shares = known[c]
+            here = slice(span.start - at, span.stop - at)
+            values, shares = values[:, :, here], shares[:, here]
+        elif spread is None and batch.is_direct(c):
+            mass[:, into] += batch.attend(c, cell.span(*edge), span, total)[2]
+            continue
+        else:
+            _, values, shares = batch.attend(c, cell.span(*edge), span)
+        mass[:, into] += shares
         if spread is not None:
-            spread.add(own[:, 0], into, cell.genes)
+            spread.add(values[:, 0], into, cell.genes)
         for r in range(len(heads)):
-            scatter_cell(own[r], into, cell.genes, np.float32(cell.n_tokens), total[r], lift[r])
+            scatter_cell(values[r], into, cell.genes, np.float32(cell.n_tokens), total[r], lift[r])
     if spread is not None and second is not None:
-        spread.merge(sums[:, 0, first:stop], total[:, 0], *(x[..., first:stop, :] for x in second))
-    n_tokens = np.float32(cells[0].n_tokens)
+        spread.merge(sums[:, 0], total[:, 0], *second)
+    n_tokens = np.float32(batch.cells[0].n_tokens)
     for r in range(len(heads)):
-        fold(total[r], lift[r], n_tokens, sums[r, :, first:stop])
+        fold(total[r], lift[r], n_tokens, sums[r])
 
 
 class _Spread:
@@ -241,12 +322,11 @@ def attend_rows(
     cell: Cell,
     keys: list[Keys],
     heads: tuple[Heads, ...],
-    start: int,
     part: slice,
     sums: np.ndarray,
     shares: np.ndarray,
 ) -> None:
-    """Add rows ``start + part`` of one cell.
+    """Add the tokens ``part`` of one cell.
 
     Parameters
     ----------
@@ -270,7 +350,7 @@ def attend_rows(
         step = max(1, _SCORES // (height * tokens))
     for h in range(0, n_heads, step):
         some = range(h, min(h + step, n_heads))
-        q = cell.q[some.start : some.stop, start + part.start : start + part.stop]
+        q = cell.q[some.start : some.stop, part]
         if len(some) == 1:
             scores = keys[h].products(q[0])[None].numpy()
         else:

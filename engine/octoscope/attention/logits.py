@@ -20,22 +20,26 @@ _BLOCKS = 8  # on a CPU, at least, so that threads share them evenly
 _ON_DEVICE = 1 << 26  # scores of a block elsewhere
 
 
-def add_logits(cells: list[Cell], sums: torch.Tensor, heads: tuple[Heads, ...]) -> None:
+def add_logits(
+    cells: list[Cell], sums: torch.Tensor, heads: tuple[Heads, ...], first_row: int = 0
+) -> None:
     """Add a logical micro-batch to the sums of a layer, in place.
 
     Parameters
     ----------
     sums
-        [reductions, genes, genes] float64.
+        [reductions, rows, genes] float64.
     heads
         How each reduction treats heads: ``mean`` or one head. The largest is no sum.
+    first_row
+        The gene of the first row.
     """
     alike: dict[bytes, list[Cell]] = {}
     for cell in cells:
         alike.setdefault(cell.genes.tobytes(), []).append(cell)
     for group in alike.values():
         for into, reduction in zip(sums, heads, strict=True):
-            _add_product(*_side_by_side(group, reduction), group[0], into)
+            _add_product(*_side_by_side(group, reduction), group[0], into, first_row)
 
 
 def _side_by_side(group: list[Cell], reduction: Heads) -> tuple[torch.Tensor, torch.Tensor]:
@@ -59,39 +63,58 @@ def _side_by_side(group: list[Cell], reduction: Heads) -> tuple[torch.Tensor, to
     return q, k
 
 
-def _add_product(q: torch.Tensor, k: torch.Tensor, cell: Cell, sums: torch.Tensor) -> None:
+def _add_product(
+    q: torch.Tensor, k: torch.Tensor, cell: Cell, sums: torch.Tensor, first_row: int
+) -> None:
     """Add q k^T at the cell's genes, in blocks of rows."""
     if _on_cpu(sums):
-        _add_on_cpu(q, k, cell, sums.numpy())
+        _add_on_cpu(q, k, cell, sums.numpy(), first_row)
         return
     rows = max(1, _ON_DEVICE // cell.kept)
     genes = torch.from_numpy(cell.genes).to(sums.device)
     for first in range(0, cell.kept, rows):
-        part = slice(first, first + rows)
-        if cell.kept == len(sums):
-            sums[part] += q[part] @ k.T
+        part = slice(first, min(first + rows, cell.kept))
+        inside = _inside(cell, part, first_row, len(sums))
+        if inside.start == inside.stop:
+            continue
+        found = (q[part] @ k.T)[inside.start - first : inside.stop - first]
+        if cell.kept == sums.shape[1]:
+            sums[inside.start - first_row : inside.stop - first_row] += found
         else:  # genes are distinct: no entry is added to twice
-            sums[genes[part, None], genes] += q[part] @ k.T
+            sums[genes[inside, None] - first_row, genes] += found
+
+
+def _inside(cell: Cell, part: slice, first_row: int, rows: int) -> slice:
+    """Return those of the tokens ``part`` whose genes are rows; the product keeps its shape."""
+    wanted = cell.span(first_row, first_row + rows)
+    start = min(max(part.start, wanted.start), part.stop)
+    return slice(start, max(start, min(part.stop, wanted.stop)))
 
 
 def _on_cpu(sums: torch.Tensor) -> bool:
     return sums.device.type == "cpu"
 
 
-def _add_on_cpu(q: torch.Tensor, k: torch.Tensor, cell: Cell, sums: np.ndarray) -> None:
-    kept, n = cell.kept, len(sums)
+def _add_on_cpu(
+    q: torch.Tensor, k: torch.Tensor, cell: Cell, sums: np.ndarray, first_row: int
+) -> None:
+    kept, n = cell.kept, sums.shape[1]
     rows = max(1, min(_SCORES // kept, -(-kept // _BLOCKS)))
     blocks = range(0, kept, rows)
     keys = Keys(k, len(blocks), sizes_vary=kept < n)
 
     def run(first: int) -> None:  # other threads add to other rows
         part = slice(first, min(first + rows, kept))
+        inside = _inside(cell, part, first_row, len(sums))
+        if inside.start == inside.stop:
+            return
         with torch.inference_mode():
-            found = keys.products(q[part]).numpy()[: part.stop - first, :kept]
+            found = keys.products(q[part]).numpy()
+        found = found[inside.start - first : inside.stop - first, :kept]
         if kept == n:
-            sums[part] += found
+            sums[inside.start - first_row : inside.stop - first_row] += found
         else:
-            scatter(found, cell.genes[part], cell.genes, np.float32(1), sums)
+            scatter(found, cell.genes[inside] - first_row, cell.genes, np.float32(1), sums)
 
     for _ in map_blocks(run, blocks):
         pass

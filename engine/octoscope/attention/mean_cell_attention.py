@@ -123,8 +123,7 @@ class MeanCell:
         def run(part: slice) -> None:
             here = slice(part.start - span.start, part.stop - span.start)
             attend_rows(
-                cell, keys, (self._heads,), span.start, here, out[:, :, here],
-                shares[:, here],
+                cell, keys, (self._heads,), part, out[:, :, here], shares[:, here],
             )  # fmt: skip
 
         for _ in map_blocks(run, blocks):

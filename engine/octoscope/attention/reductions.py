@@ -32,15 +32,17 @@ class Accumulators:
     heads
         How each reduction treats heads.
     sums
-        [reductions, 3, genes, genes] float64: probability, lift, logit.
+        [reductions, 3, rows, genes] float64: probability, lift, logit.
     mass
-        [reductions, genes, mass columns] float64; column 0 is the kept keys.
+        [reductions, rows, mass columns] float64; column 0 is the kept keys.
     spread
-        With two moments: squared deviations [reductions, genes, genes] float64 of the probability.
+        With two moments: squared deviations [reductions, rows, genes] float64 of the probability.
     held
-        With two moments: cells so far that hold each pair [genes, genes] int32.
+        With two moments: cells so far that hold each pair [rows, genes] int32.
     logits_alone
         Nothing but the logit is added.
+    first
+        The gene of the first row. Queries of other genes than those of the rows are passed over.
     """
 
     heads: tuple[Heads, ...]
@@ -49,6 +51,7 @@ class Accumulators:
     spread: torch.Tensor | None = None
     held: torch.Tensor | None = None
     logits_alone: bool = False
+    first: int = 0
 
     @property
     def second(self) -> tuple[torch.Tensor, torch.Tensor] | None:
@@ -59,7 +62,10 @@ class Accumulators:
 
 
 class Reduction(Protocol):
-    """A way to add attention over cells. Bits depend neither on threads nor on scheduling."""
+    """A way to add attention over cells.
+
+    Bits depend neither on threads nor on scheduling, nor on which rows are added together.
+    """
 
     @property
     def name(self) -> str:
@@ -82,7 +88,8 @@ class RowBlocks:
         elif cells:
             second = into.second
             also = None if second is None else (second[0].numpy(), second[1].numpy())
-            add_row_blocks(cells, into.sums.numpy(), into.mass.numpy(), into.heads, also)
+            arrays = into.sums.numpy(), into.mass.numpy()
+            add_row_blocks(cells, *arrays, into.heads, also, into.first)
 
 
 class TorchTiles:
@@ -99,7 +106,8 @@ class TorchTiles:
         if into.logits_alone:
             _add_logits(cells, into)
         elif cells:
-            add_tiled(cells, into.sums, into.mass, into.heads, self._tile, into.second)
+            accumulators = into.sums, into.mass, into.heads
+            add_tiled(cells, *accumulators, self._tile, into.second, into.first)
 
 
 def reduction_on(kind: str, tile: int, precision: Precision = "tf32x3") -> Reduction:
@@ -126,7 +134,7 @@ def _too_old() -> bool:
 
 def _add_logits(cells: list[Cell], into: Accumulators) -> None:
     if cells:
-        add_logits(cells, into.sums[:, QUANTITIES.index("logit")], into.heads)
+        add_logits(cells, into.sums[:, QUANTITIES.index("logit")], into.heads, into.first)
 
 
 def _cells(parts: list[QKBatch]) -> list[Cell]:

@@ -21,36 +21,43 @@ def add_tiled(
     heads: tuple[Heads, ...],
     tile: int,
     second: tuple[torch.Tensor, torch.Tensor] | None = None,
+    first_row: int = 0,
 ) -> None:
     """Add a logical micro-batch to the sums of a layer, in place.
 
     Parameters
     ----------
     sums
-        [reductions, 3, genes, genes] float64: probability, lift, logit.
+        [reductions, 3, rows, genes] float64: probability, lift, logit.
     mass
-        [reductions, genes, mass columns] float64; column 0 is the kept keys.
+        [reductions, rows, mass columns] float64; column 0 is the kept keys.
     heads
         How each reduction treats heads.
     second
-        For two moments: squared deviations [reductions, genes, genes] float64 of the probability,
-        and the cells so far that hold each pair [genes, genes] int32.
+        For two moments: squared deviations [reductions, rows, genes] float64 of the probability,
+        and the cells so far that hold each pair [rows, genes] int32.
+    first_row
+        The gene of the first row, at which a tile begins.
     """
-    lse = [_row_lse(cell.q, cell.k, tile) for cell in cells]
+    n, stop_row = sums.shape[3], first_row + sums.shape[2]
+    ours = [cell.span(first_row, stop_row) for cell in cells]
+    lse = [_row_lse(cell.q, cell.k, tile, own) for cell, own in zip(cells, ours, strict=True)]
     at = [torch.from_numpy(cell.genes).to(sums.device) for cell in cells]
-    n = sums.shape[2]
-    for r in range(0, n, tile):
+    for r in range(first_row, stop_row, tile):
         for s in range(0, n, tile):
             edges = (r, min(r + tile, n)), (s, min(s + tile, n))
-            _add_tile(cells, lse, at, sums, mass, heads, second, *edges)
-    for cell, rows_lse, genes in zip(cells, lse, at, strict=True):
+            _add_tile(cells, lse, at, sums, mass, heads, second, *edges, first_row)
+    for cell, rows_lse, genes, own in zip(cells, lse, at, ours, strict=True):
         start = cell.kept
         for column, end in cell.groups:
-            for first in range(0, cell.kept, tile):
+            for first in range(own.start // tile * tile, own.stop, tile):
                 rows = slice(first, min(first + tile, cell.kept))
+                inside = slice(max(first, own.start), min(rows.stop, own.stop))
+                into = genes[inside] - first_row
                 for a in range(start, end, tile):
                     p, _ = _over_heads(cell, rows_lse, heads, rows, slice(a, min(a + tile, end)))
-                    mass[:, genes[rows], column] += p.sum(2, dtype=torch.float64)
+                    p = p[:, inside.start - first : inside.stop - first]
+                    mass[:, into, column] += p.sum(2, dtype=torch.float64)
             start = end
 
 
@@ -64,10 +71,12 @@ def _add_tile(
     second: tuple[torch.Tensor, torch.Tensor] | None,
     row: tuple[int, int],
     column: tuple[int, int],
+    first_row: int,
 ) -> None:
     size = (*sums.shape[:2], row[1] - row[0], column[1] - column[0])
     buffer = torch.zeros(size, device=sums.device)
     touched = False
+    place = slice(row[0] - first_row, row[1] - first_row), slice(*column)
     spread: torch.Tensor | None = None
     if second is not None:
         spread = torch.zeros((3, size[0], *size[2:]), device=sums.device)  # cells, mean, M2
@@ -77,7 +86,7 @@ def _add_tile(
             continue
         touched = True
         probability, logit = _over_heads(cell, rows_lse, heads, rows, columns)
-        mass[:, genes[rows], 0] += probability.sum(2, dtype=torch.float64)
+        mass[:, genes[rows] - first_row, 0] += probability.sum(2, dtype=torch.float64)
         block = torch.stack((probability, probability * cell.n_tokens, logit), 1)
         if spread is not None:
             _follow(spread, probability, genes[rows] - row[0], genes[columns] - column[0])
@@ -89,10 +98,9 @@ def _add_tile(
             wide.index_copy_(3, genes[columns] - column[0], block)
             buffer.index_add_(2, genes[rows] - row[0], wide)
     if touched and spread is not None and second is not None:
-        where = (slice(*row), slice(*column))
-        _merge(sums[:, 0, *where], buffer[:, 0], spread, second[0][:, *where], second[1][where])
+        _merge(sums[:, 0, *place], buffer[:, 0], spread, second[0][:, *place], second[1][place])
     if touched:
-        sums[:, :, row[0] : row[1], column[0] : column[1]] += buffer
+        sums[:, :, *place] += buffer
 
 
 def _follow(
@@ -158,14 +166,17 @@ def _head_chunks(heads: int, elements: int) -> list[slice]:
     return [slice(h, min(h + step, heads)) for h in range(0, heads, step)]
 
 
-def _row_lse(q: torch.Tensor, k: torch.Tensor, tile: int) -> tuple[torch.Tensor, torch.Tensor]:
+def _row_lse(
+    q: torch.Tensor, k: torch.Tensor, tile: int, own: slice
+) -> tuple[torch.Tensor, torch.Tensor]:
     """Return (row maximum, log of the sum of exp(score - maximum)), each [heads, queries].
 
-    Kept apart because their sum, rounded to fp32, loses the digits that large scores need.
+    Of the queries ``own``, and of those in the same tiles of queries, whose products keep their
+    shape. Kept apart because their sum, rounded to fp32, loses the digits that large scores need.
     """
     top = torch.full(q.shape[:2], -torch.inf, device=q.device)
     total = torch.zeros(q.shape[:2], device=q.device)
-    for start in range(0, q.shape[1], tile):
+    for start in range(own.start // tile * tile, own.stop, tile):
         rows = slice(start, min(start + tile, q.shape[1]))
         for h in _head_chunks(len(q), (rows.stop - rows.start) * tile):
             for at in range(0, k.shape[1], tile):

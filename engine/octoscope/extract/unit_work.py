@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import time
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
@@ -28,6 +29,7 @@ from octoscope.extract.prefetch import Prefetcher, TokenBatch
 from octoscope.models import TOKEN_KINDS, Tokens, load_model
 from octoscope.models.cell_groups import group_digest
 from octoscope.models.protocol import GENE
+from octoscope.row_blocks import row_ranges
 from octoscope.run_plan.values import Plan, Unit
 from octoscope.run_plan.work_names import layer_name, sums_name
 from octoscope.store import tiles
@@ -50,10 +52,11 @@ class _Batch:
 
 @dataclass
 class _Layer:
-    """The sums of one layer."""
+    """The sums of one layer, over rows of genes; of residuals with the first rows."""
 
     i: int
     where: str
+    rows: tuple[int, int]
     sums: LayerSums | None = None
     residuals: ResidualSums | None = None
 
@@ -110,6 +113,9 @@ class UnitRunner:
         precision = plan.settings.execution.advanced.gpu_precision
         self._reduction = reduction_on(self._on.kind, plan.tile, precision)
         self._panel = np.array([position.get(e, -1) for e in self._match.genes.ensembl] + [-1])
+        n, blocks = len(self._m.axis), plan.row_blocks.get(model)
+        self._rows = list(row_ranges(n, blocks.rows if blocks is not None else n))
+        self._keeps = blocks is not None and blocks.keep_queries
         # micro-batches that pass the layers together
         self._in_macro = -(-(self._m.macro_cells or self._m.unit_cells) // self._m.micro_batch)
         self._feed = Prefetcher(
@@ -167,13 +173,16 @@ class UnitRunner:
         store = attempt.zarr("sums.zarr")
         self._physical.start_from(self._m.batch_cells, halvings)
         n = len(self._m.axis)
-        # pairs of genes are counted for sums over cells alone: a mean cell needs each gene's cells
-        pairs = PairCounts(n, tile=self._plan.tile) if self._heads else None
         cells = np.zeros(n, np.int64)
         metrics, read = _UnitMetrics(), {}
-        held: dict[int, _Layer] = {}  # between macro-batches; one at a time where there is one
+        # between macro-batches, by layer and first row; one at a time where there is one
+        held: dict[tuple[int, int], _Layer] = {}
         micro = self._m.micro_batch
         left = -(-(unit.stop - unit.start) // micro)
+        # pairs of genes are counted for sums over cells alone: a mean cell needs each gene's cells
+        pairs: PairCounts | None = None
+        if self._heads and left > self._in_macro:
+            pairs = PairCounts(n, tile=self._plan.tile)
         feed = self._feed.batches(unit)
         while left > 0:
             groups = [self._embed(fed, metrics) for fed in itertools.islice(feed, self._in_macro)]
@@ -190,24 +199,36 @@ class UnitRunner:
                     cells += gene_cells(batch.layout, n)
                     if pairs is not None:
                         pairs.add(batch.layout)
+            if self._heads and pairs is None:
+                self._count_pairs(store, groups)
             for i in range(max(self._m.layers) + 1):
-                wanted = i in self._m.layers
-                where = f"model {self._m.name}, unit {unit.id}, layer {i}"
-                layer = (held.pop(i, None) or self._layer(i, where)) if wanted else None
-                self._drive(i, groups, layer, unit.work, where)
-                if layer is not None and left > 0:
-                    held[i] = layer
-                elif layer is not None:
-                    self._write_layer(store, layer, cells)
-                layer = None  # its sums go before the next layer's are made
+                if i in self._m.layers:
+                    for layer in self._summed(i, groups, unit, held):
+                        if left > 0:
+                            held[i, layer.rows[0]] = layer
+                        else:
+                            self._write_layer(store, layer, cells)
+                        del layer  # its sums go before the next are made
+                else:
+                    for _ in self._attended(i, groups, None, unit):
+                        pass
         if pairs is not None:
             self._write(store, "pairs", pairs.counts.numpy())
         metrics.seconds = time.monotonic() - started
         return attempt.commit(self._plan.hash, metrics.as_json() | read)
 
-    def _layer(self, i: int, where: str) -> _Layer:
+    def _count_pairs(self, store: Store, groups: list[list[_Batch]]) -> None:
+        """Count and write the pairs of a unit that is in memory, before there are sums."""
+        for rows in self._rows:
+            pairs = PairCounts(len(self._m.axis), tile=self._plan.tile, rows=rows)
+            for batch in itertools.chain.from_iterable(groups):
+                pairs.add(batch.layout)
+            self._write(store, "pairs", pairs.counts.numpy(), rows)
+            del pairs
+
+    def _layer(self, i: int, where: str, rows: tuple[int, int]) -> _Layer:
         n, m = len(self._m.axis), self._m
-        made = _Layer(i, where)
+        made = _Layer(i, where, rows)
         if self._heads:
             made.sums = LayerSums(
                 n,
@@ -218,42 +239,91 @@ class UnitRunner:
                 moments=self._plan.moments,
                 logits_alone=self._logits_alone,
                 reduction=self._reduction,
+                rows=rows,
             )
-        if self._residuals:
+        if self._residuals and rows[0] == 0:
             made.residuals = ResidualSums(n, m.d, device=self._device)
         return made
 
-    def _drive(
-        self, i: int, groups: list[list[_Batch]], layer: _Layer | None, work: str, where: str
-    ) -> None:
-        """Run layer ``i`` over a macro-batch; add what it attends with to ``layer``."""
+    def _summed(
+        self,
+        i: int,
+        groups: list[list[_Batch]],
+        unit: Unit,
+        held: dict[tuple[int, int], _Layer],
+    ) -> Iterator[_Layer]:
+        """Yield the sums of layer ``i`` with a macro-batch added, block of rows by block of rows.
+
+        Its batches have passed the layer after the last block.
+        """
+        where = self._where(unit, i)
+        kept: list[list[QKBatch]] | None = None
+        for rows in self._rows:
+            layer = held.pop((i, rows[0]), None) or self._layer(i, where, rows)
+            passing: Iterable[list[QKBatch]] = kept or ()
+            if kept is None:
+                on = self._keeps or rows is self._rows[-1]
+                passing = self._attended(i, groups, layer, unit, pass_on=on)
+            if self._keeps and kept is None:
+                passing = kept = list(passing)
+            for parts in passing:
+                if layer.sums is not None and parts:
+                    layer.sums.add(parts)
+                del parts  # queries and keys go before the next are made, if they are not kept
+            yield layer
+            del layer
+
+    def _attended(
+        self,
+        i: int,
+        groups: list[list[_Batch]],
+        layer: _Layer | None,
+        unit: Unit,
+        *,
+        pass_on: bool = True,
+    ) -> Iterator[list[QKBatch]]:
+        """Run layer ``i`` over a macro-batch; yield what each micro-batch attends with.
+
+        Nothing is yielded of a layer that is not wanted (None). ``pass_on``: the batches go to the
+        next layer; otherwise they stay before this one, to run again.
+        """
+        where = self._where(unit, i)
         for group in groups:
             parts = []
             for batch in group:
                 if layer is not None and layer.residuals is not None:
                     layer.residuals.add(batch.residual, batch.layout.panel)
-                a, batch.residual = self._physical.layer(i, batch.residual, batch.mask, work)
+                a, after = self._physical.layer(i, batch.residual, batch.mask, unit.work)
+                if pass_on:
+                    batch.residual = after
+                del after
                 require_finite(a.q, a.k, batch.cell_ids, batch.mask, where)
                 if layer is not None and layer.sums is not None:
                     parts.append(QKBatch(a.q, a.k, a.scale, a.mask, batch.layout))
                 self._heap.settle()
-            if layer is not None and layer.sums is not None and parts:
-                layer.sums.add(parts)
+            if layer is not None:
+                yield parts
+
+    def _where(self, unit: Unit, i: int) -> str:
+        return f"model {self._m.name}, unit {unit.id}, layer {i}"
 
     def _write_layer(self, store: Store, layer: _Layer, cells: np.ndarray) -> None:
-        sums, residuals, i = layer.sums, layer.residuals, layer.i
+        sums, residuals, i, rows = layer.sums, layer.residuals, layer.i, layer.rows
         if sums is not None:
             sums.check_mass(layer.where)
             for r, heads in enumerate(self._heads):
-                self._write(store, sums_name(i, heads), sums.sums[r].cpu().numpy())
+                arrays = {"sums": sums.sums[r]}
                 if not sums.logits_alone:
-                    self._write(store, sums_name(i, heads, "mass"), sums.mass[r].cpu().numpy())
+                    arrays["mass"] = sums.mass[r]
                 if sums.spread is not None:
-                    self._write(store, sums_name(i, heads, "m2"), sums.spread[r].cpu().numpy())
+                    arrays["m2"] = sums.spread[r]
+                for what, values in arrays.items():
+                    self._write(store, sums_name(i, heads, what), values.cpu().numpy(), rows)
         if residuals is not None:
             residuals.check(layer.where)
             self._write(store, layer_name(i, "residual"), residuals.sums.cpu().numpy())
-        self._write(store, layer_name(i, "cells"), cells[None])
+        if rows[0] == 0:
+            self._write(store, layer_name(i, "cells"), cells[None])
 
     def mean_cell(self, category: int) -> Record:
         """Commit what the model attends with for a category's mean cell."""
@@ -261,8 +331,13 @@ class UnitRunner:
             self._root, self._plan, self._m, self._model, self._device, category
         )
 
-    def _write(self, store: Store, name: str, values: np.ndarray) -> None:
-        tiles.write_array(store, name, values, self._plan.tile)
+    def _write(
+        self, store: Store, name: str, values: np.ndarray, rows: tuple[int, int] | None = None
+    ) -> None:
+        if rows is None:
+            tiles.write_array(store, name, values, self._plan.tile)
+        else:
+            tiles.write_block(store, name, values, self._plan.tile, rows, len(self._m.axis))
 
     def _embed(self, fed: TokenBatch, metrics: _UnitMetrics) -> list[_Batch]:
         """Return a micro-batch's residuals in physical batches."""

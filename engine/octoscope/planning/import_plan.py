@@ -112,7 +112,7 @@ def plan_import(
         threads=threads,
         versions=library_versions(),
         instruction_set=instruction_set(),
-        needs=project(config, models, categories, [], threads),
+        needs=project(config, models, categories, [], threads, {}),
     )
     if check_fit:
         refuse_what_cannot_fit(config, plan, run)

@@ -5,30 +5,31 @@ from __future__ import annotations
 import math
 import os
 import shutil
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-import psutil
-import torch
-
-from octoscope.attention.cpu_reduce import block_bytes, room_bytes
+from octoscope.attention.cpu_reduce import room_bytes
 from octoscope.attention.views import QUANTITIES
 from octoscope.config import RunConfig
-from octoscope.config.byte_sizes import parse_bytes
 from octoscope.errors import InputError
 from octoscope.planning.analysis_memory import task_bytes
 from octoscope.planning.derive import sizes
+from octoscope.planning.unit_memory import (
+    IMPORTS,
+    UnitMemory,
+    actors,
+    device_limit,
+    memory_limit,
+)
 from octoscope.run_plan.settings import CACHE_BYTES
 from octoscope.run_plan.values import (
     COEXPRESSION,
     CategoryPlan,
     ModelPlan,
     Plan,
+    RowBlocks,
     Unit,
-    logits_alone,
 )
-
-_IMPORTS = 900e6  # resident bytes of a worker after its imports: torch, ray, zarr
 
 
 def working_set(config: RunConfig, tokens: int, d: int) -> dict[str, int]:
@@ -59,6 +60,7 @@ def project(
     categories: list[CategoryPlan],
     units: list[Unit],
     threads: int,
+    row_blocks: Mapping[str, RowBlocks],
 ) -> dict[str, float]:
     """Project bytes: per actor, on its device, of an analysis task, scratch, finished store.
 
@@ -74,37 +76,18 @@ def project(
         if m.family == COEXPRESSION:
             kinds = [r.estimator for r in models if r.base == m.name]
             need = _coexpression_bytes(m, kinds, categories, units, cache_bytes)
-            actor = max(actor, _IMPORTS + need["actor"])
+            actor = max(actor, IMPORTS + need["actor"])
             scratch += need["scratch"]
             kept += need["dense"] if config.keep_dense == "fp32" else 0
             tables += len(categories) * len(kinds) * 6 * config.top_k * 24.0 * len(config.gene_sets)
             continue
         n, n2 = len(m.axis), float(len(m.axis)) ** 2
         attention_variants = [r for r in models if r.base == m.name]
-        summed = [r for r in attention_variants if r.estimator == "per_cell"]
-        sums = len(summed)
-        # q and k of a micro-batch: as given, gathered, k packed; of logits alone, side by side too
-        qk_copies = 8 if logits_alone(summed, config.moments) else 5
+        sums = sum(r.estimator == "per_cell" for r in attention_variants)
         means = len(attention_variants) > sums
         second = config.moments == 2 and sums > 0
-        longest = max((u.stop - u.start for u in units if u.model == m.name), default=0)
-        macro = m.macro_cells or m.unit_cells
-        turns = -(-longest // macro)  # of a unit through the layers
-        longest = min(longest, macro)
-        cells = min(m.micro_batch, longest)
-        forward = min(m.batch_cells, cells) * m.max_tokens * m.d * 4 * 12
-        compute = (
-            n2 * 4 * (sums > 0)  # pair counts
-            # sums, squared deviations and their counts: of one layer, or of all between turns
-            + (len(m.layers) if turns > 1 else 1)
-            * (n2 * 8 * q * sums + n2 * (8 * sums + 4) * second + n * m.d * 8 * means)
-            + longest * m.max_tokens * (m.d * 4 + 30)  # residual stream and tokens of a unit
-            + longest * m.max_tokens * 36  # tokens not embedded yet, and those of the next unit
-            + cells * m.max_tokens * m.d * 4 * qk_copies
-            + forward
-            + block_bytes(n, m.max_tokens, cells, threads, sums, config.moments)
-            + 1.5 * m.checkpoint_bytes  # as read, and converted
-        )
+        unit = UnitMemory.of(config, m, models, units, threads)
+        compute = unit.bytes(row_blocks.get(m.name))
         device = max(device, compute)
         parts = 3 if means else 2
         rows = min(tile, n) * n
@@ -122,7 +105,7 @@ def project(
             finalise += 3 * attends * (1 + groups / 3) + rows * 4 * 5 + threads * room_bytes(n)
         if config.edges is not None and config.edges.symmetrise:
             finalise += n2 * 24  # the set's matrix, its transpose in fp64
-        actor = max(actor, _IMPORTS + max(compute, finalise))
+        actor = max(actor, IMPORTS + max(compute, finalise))
         layers = len(m.layers)
         dense = len(categories) * n2 * 2 * 4 * (sums > 0)
         dense += len(categories) * n2 * layers * 4 * q * 2 * sums
@@ -141,7 +124,7 @@ def project(
     return {
         "actor_bytes": actor,
         "device_bytes": device,
-        "analysis_bytes": task_bytes(config, models, _IMPORTS),
+        "analysis_bytes": task_bytes(config, models, IMPORTS),
         "scratch_bytes": scratch,
         "store_bytes": kept + tables,
         "units": float(len(units)),
@@ -156,18 +139,12 @@ def _refuse_small_gpus(config: RunConfig, plan: Plan) -> None:
             f"{e.gpus:g}, but a replica computes on one GPU",
             "say 1 or a fraction; execution.actors makes more replicas",
         )
-    if e.device == "cpu":
-        return
-    memory = None
-    if e.device_memory is not None:
-        memory = float(parse_bytes(e.device_memory, "execution.device_memory"))
-    elif torch.cuda.is_available():  # a head that only plans may have none
-        memory = float(torch.cuda.get_device_properties(0).total_memory)
-    if memory is not None and plan.needs["device_bytes"] > memory * e.gpus:
+    limit = device_limit(config)
+    if limit is not None and plan.needs["device_bytes"] > limit:
         raise InputError(
             "plan",
             f"a replica needs {plan.needs['device_bytes'] / 1e9:.1f} GB on its GPU, "
-            f"{memory * e.gpus / 1e9:.1f} GB are its share",
+            f"{limit / 1e9:.1f} GB are its share",
             "lower execution.advanced.working_set or macro_batches, raise execution.gpus, or "
             "`accumulate` a smaller gene set",
         )
@@ -202,15 +179,15 @@ def refuse_what_cannot_fit(config: RunConfig, plan: Plan, run: Path | None) -> N
     InputError
         If memory or disk do not suffice, naming the setting to change.
     """
-    memory = config.execution.memory
-    limit = parse_bytes(memory) if memory else 0.8 * psutil.virtual_memory().available
-    actors = config.execution.actors * len(plan.bases)
-    if plan.needs["actor_bytes"] * (1 if memory else actors) > limit:
+    limit, n_actors = memory_limit(config), actors(config, plan.bases)
+    if plan.needs["actor_bytes"] * (1 if config.execution.memory else n_actors) > limit:
+        several = config.execution.advanced.macro_batches > 1
         raise InputError(
             "plan",
-            f"each of {actors} actors needs {plan.needs['actor_bytes'] / 1e9:.1f} GB, "
+            f"each of {n_actors} actors needs {plan.needs['actor_bytes'] / 1e9:.1f} GB, "
             f"{limit / 1e9:.1f} GB are allowed in all",
-            "lower execution.unit_cells, or `accumulate` a smaller gene set",
+            ("say execution.advanced.macro_batches: 1, " if several else "")
+            + "lower execution.unit_cells, or `accumulate` a smaller gene set",
         )
     if plan.needs.get("analysis_bytes", 0) > limit:
         raise InputError(

@@ -31,6 +31,7 @@ from octoscope.planning.import_plan import plan_import
 from octoscope.planning.memory import project, refuse_what_cannot_fit, working_set
 from octoscope.planning.plan_facts import library_versions, network_facts
 from octoscope.planning.resolved_settings import resolved_settings
+from octoscope.planning.unit_memory import choose_row_blocks
 from octoscope.run_plan.values import (
     COEXPRESSION,
     CategoryPlan,
@@ -207,6 +208,7 @@ def plan_run(
         for half, first, stop in category.cell_ranges
         for start in range(first, stop, m.unit_cells)
     ]
+    row_blocks = choose_row_blocks(config, models, units, threads)
     plan = Plan(
         config_hash=hash_json(result_fields(config)),
         settings=resolved_settings(
@@ -229,7 +231,9 @@ def plan_run(
         threads=threads,
         versions=library_versions(),
         instruction_set=instruction_set(),
-        needs=project(config, models, categories, units, threads) | _read_cost(atlas, index, units),
+        needs=project(config, models, categories, units, threads, row_blocks)
+        | _read_cost(atlas, index, units),
+        row_blocks=row_blocks,
     )
     if check_fit:
         refuse_what_cannot_fit(config, plan, run)

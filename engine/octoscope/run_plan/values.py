@@ -21,7 +21,8 @@ from octoscope.run_plan.settings import HoldsSettings, PoolPlan
 from octoscope.run_plan.work_names import matrix_work, pairs_work, residual_work
 
 SCHEMA = "octoscope-plan/4"
-NOT_HASHED = {"instruction_set"}  # a run may continue on another machine; it says so
+# a run may continue on another machine; it says so
+NOT_HASHED = {"instruction_set", "row_blocks"}
 COEXPRESSION = "coexpression"  # family of the entries without a checkpoint
 
 
@@ -124,6 +125,26 @@ class ModelPlan(_Value):
     imported: bool = False
 
 
+class RowBlocks(_Value):
+    """How units of a model sum a layer whose sums do not fit at once. No bit depends on it.
+
+    Attributes
+    ----------
+    rows
+        Genes whose rows are summed together: whole tiles.
+    keep_queries
+        Queries and keys of all cells are kept meanwhile, and a layer runs once. False: it runs
+        again over all cells for each block.
+    """
+
+    rows: int
+    keep_queries: bool
+
+    def count(self, genes: int) -> int:
+        """Return the number of blocks."""
+        return -(-genes // self.rows)
+
+
 def logits_alone(attention_variants: list[ModelPlan], moments: int) -> bool:
     """Tell whether these ``per_cell`` variants need only the logits of a unit."""
     views = {view.partition(".")[0] for m in attention_variants for view in m.views}
@@ -199,9 +220,12 @@ class Plan(HoldsSettings, _Value):
         Facts of the atlas; None: the run was imported.
     needs
         Projected bytes and counts; they do not decide results.
+    row_blocks
+        By checkpoint, where the sums of a layer do not fit at once. Not part of the hash, as it
+        follows the memory at hand.
     """
 
-    ADDED = ("instruction_set",)
+    ADDED = ("instruction_set", "row_blocks")
 
     schema_version: str = SCHEMA
     config_hash: str
@@ -215,6 +239,7 @@ class Plan(HoldsSettings, _Value):
     versions: dict[str, str]
     instruction_set: str | None = None
     needs: dict[str, float]
+    row_blocks: dict[str, RowBlocks] = {}
 
     @cached_property
     def hash(self) -> str:

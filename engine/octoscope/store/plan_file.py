@@ -95,6 +95,9 @@ def _require_consistent(plan: Plan) -> None:
     bases = {m.base for m in plan.models} | {u.model for u in plan.units}
     if bases - names:
         raise ValueError(f"no model {sorted(bases - names)[0]!r}")
+    for name, blocks in plan.row_blocks.items():
+        if name not in bases or blocks.rows < 1 or blocks.rows % plan.tile:
+            raise ValueError(f"row blocks of {name!r}: {blocks.rows} rows")
     for name in (*names, *(u.id for u in plan.units)):
         if "/" in name or "\\" in name or name in ("", ".", ".."):
             raise ValueError(f"{name!r} is no name")

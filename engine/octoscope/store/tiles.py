@@ -39,9 +39,28 @@ def write_rows(array: Any, first: int, values: np.ndarray) -> None:
 
 def write_array(store: Store, name: str, values: np.ndarray, tile: int) -> None:
     """Create an array [..., rows, genes] and write all of it, row tile by row tile."""
-    array = create_array(store, name, values.shape, str(values.dtype), tile)
+    write_block(store, name, values, tile, (0, values.shape[-2]), values.shape[-2])
+
+
+def write_block(
+    store: Store, name: str, values: np.ndarray, tile: int, rows: tuple[int, int], n: int
+) -> None:
+    """Write rows of an array of ``n``, row tile by row tile; the block that is first creates it.
+
+    Parameters
+    ----------
+    values
+        [..., rows, genes].
+    rows
+        [first, stop) of them in the array, whole tiles.
+    """
+    if rows[0] == 0:
+        shape = (*values.shape[:-2], n, values.shape[-1])
+        array = create_array(store, name, shape, str(values.dtype), tile)
+    else:
+        array = zarr.open_group(store, mode="a", zarr_format=3)[name]
     for first, stop in row_ranges(values.shape[-2], tile):
-        write_rows(array, first, values[..., first:stop, :])
+        write_rows(array, rows[0] + first, values[..., first:stop, :])
 
 
 def open_array(store: Store, name: str) -> Any:
