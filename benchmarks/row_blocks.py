@@ -41,7 +41,7 @@ def write_atlas(path: Path, cells: int, n: int) -> None:
     x.data = rng.integers(1, 30, x.nnz).astype(np.float32)
     obs = pd.DataFrame({"cell_type": "one"}, index=[f"cell{i}" for i in range(cells)])
     symbols = genes.symbol[:n].astype(str)
-    names = [e or f"none-{i}" for i, e in enumerate(genes.ensembl[:n].astype(str))]
+    names = [e or f"ENSG99999{i:06d}" for i, e in enumerate(genes.ensembl[:n].astype(str))]
     var = pd.DataFrame({"feature_name": symbols}, index=names)
     with anndata.settings.override(zarr_write_format=3):
         anndata.AnnData(x, obs=obs, var=var).write_zarr(path)

@@ -122,14 +122,16 @@ def raise_tile(sums, into, inside, values):
     tl.store(sums + into, before + values.to(tl.float64), mask=inside)
 
 
-@triton.jit(do_not_specialize=["queries", "tokens", "cells", "head", "stop"])
+@triton.jit(
+    do_not_specialize=["queries", "tokens", "cells", "head", "stop", "first_gene", "stop_gene"]
+)
 def add_whole_cells(
-    q, k, shift, inverse, probability, lift, logit, spread, held, mass, genes, queries, tokens,
-    cells, heads, head, stop, factor, per_logit, per_share, D: tl.constexpr, DC: tl.constexpr,
-    BM: tl.constexpr, BN: tl.constexpr, LARGEST: tl.constexpr, MOMENTS: tl.constexpr,
-    SOFTMAX: tl.constexpr, PRECISION: tl.constexpr,
+    q, k, shift, inverse, probability, lift, logit, spread, held, mass, genes, first_gene,
+    stop_gene, queries, tokens, cells, heads, head, stop, factor, per_logit, per_share,
+    D: tl.constexpr, DC: tl.constexpr, BM: tl.constexpr, BN: tl.constexpr, LARGEST: tl.constexpr,
+    MOMENTS: tl.constexpr, SOFTMAX: tl.constexpr, PRECISION: tl.constexpr,
 ):  # fmt: skip
-    """Add cells that all hold every gene: a program owns a tile of [genes, genes].
+    """Add cells that all hold every gene: a program owns a tile of [rows, genes].
 
     Sums of the micro-batch stay in registers (fp32); each of the accumulators is read and written
     once, whatever the number of cells and heads.
@@ -139,11 +141,13 @@ def add_whole_cells(
     shift, inverse
         [heads, queries]: shift of a row, 1 / sum.
     probability, lift, logit, spread
-        [genes, genes] float64. ``spread`` is of MOMENTS only.
+        [rows, genes] float64. ``spread`` is of MOMENTS only.
     held
-        [genes, genes] int32, cells before these; raised by them.
+        [rows, genes] int32, cells before these; raised by them.
     mass
         [column tiles, genes] float32: a tile's share of the rows' probability.
+    first_gene, stop_gene
+        Genes of the rows. Tiles lie where they lie among the rows of all genes.
     head, stop
         Heads that are added (averaged), or of which the largest is (LARGEST).
     per_logit, per_share
@@ -151,9 +155,10 @@ def add_whole_cells(
     SOFTMAX
         False: logits alone, one product of inner dimension cells x heads x D.
     """
-    i, j = tile_of(tl.cdiv(genes, BN), tl.cdiv(genes, BM), 8)
+    i, j = tile_of(tl.cdiv(genes, BN), tl.cdiv(stop_gene, BM) - first_gene // BM, 8)
+    i += first_gene // BM
     rows, columns = i * BM + tl.arange(0, BM), j * BN + tl.arange(0, BN)
-    in_rows, in_columns = rows < genes, columns < genes
+    in_rows, in_columns = (rows >= first_gene) & (rows < stop_gene), columns < genes
     p_sum = tl.zeros((BM, BN), tl.float32)
     s_sum = tl.zeros((BM, BN), tl.float32)
     if LARGEST or MOMENTS:
@@ -208,7 +213,7 @@ def add_whole_cells(
                     heads, D, DC, PRECISION,
                 )  # fmt: skip
     # one number per tile in 64 bits, and offsets in 32: registers are short here
-    first = (i * BM).to(tl.int64) * genes + j * BN
+    first = (i * BM - first_gene).to(tl.int64) * genes + j * BN
     into = tl.arange(0, BM)[:, None] * genes + tl.arange(0, BN)[None, :]
     inside = in_rows[:, None] & in_columns[None, :]
     if SOFTMAX:
@@ -227,13 +232,17 @@ def add_whole_cells(
     raise_tile(logit + first, into, inside, s_sum * per_logit)
 
 
-@triton.jit(do_not_specialize=["queries", "tiles", "head", "stop"])
+@triton.jit(
+    do_not_specialize=[
+        "queries", "tiles", "head", "stop", "first_gene", "stop_gene", "first_tile",
+    ]
+)  # fmt: skip
 def add_part_cells(
     q, k, shift, inverse, probability, lift, logit, spread, held, mass, gene, edges, cell_at,
-    cell_list, first_query, first_key, n_tokens, genes, queries, tiles, heads, head, stop, factor,
-    per_logit, per_share, D: tl.constexpr, DC: tl.constexpr, BM: tl.constexpr, BN: tl.constexpr,
-    LARGEST: tl.constexpr, MOMENTS: tl.constexpr, SOFTMAX: tl.constexpr,
-    PRECISION: tl.constexpr,
+    cell_list, first_query, first_key, n_tokens, genes, first_gene, stop_gene, first_tile, queries,
+    tiles, heads, head, stop, factor, per_logit, per_share, D: tl.constexpr, DC: tl.constexpr,
+    BM: tl.constexpr, BN: tl.constexpr, LARGEST: tl.constexpr, MOMENTS: tl.constexpr,
+    SOFTMAX: tl.constexpr, PRECISION: tl.constexpr,
 ):  # fmt: skip
     """Add cells that hold some of the genes: a program owns a tile of genes, in memory.
 
@@ -253,8 +262,10 @@ def add_part_cells(
         [cells] int32: keys of a cell.
     mass
         [column tiles, queries] float32, 0 before.
+    first_tile
+        That holds the first gene of the rows.
     """
-    i, j = tl.program_id(0), tl.program_id(1)
+    i, j = first_tile + tl.program_id(0), tl.program_id(1)
     for at_cell in range(tl.load(cell_at + i), tl.load(cell_at + i + 1)):
         c = tl.load(cell_list + at_cell)
         q0, k0 = tl.load(first_query + c), tl.load(first_key + c)
@@ -264,7 +275,9 @@ def add_part_cells(
         for row in range(tl.load(edge + i), row_stop, BM):
             rows = row + tl.arange(0, BM)
             in_rows = rows < row_stop
-            row_gene = tl.load(gene + q0 + rows, mask=in_rows, other=0).to(tl.int64)
+            row_gene = tl.load(gene + q0 + rows, mask=in_rows, other=0)
+            in_rows = in_rows & (row_gene >= first_gene) & (row_gene < stop_gene)
+            row_gene = (row_gene - first_gene).to(tl.int64)
             here = tl.zeros((BM,), tl.float32)
             for column in range(tl.load(edge + j), column_stop, BN):
                 columns = column + tl.arange(0, BN)

@@ -66,7 +66,8 @@ class _MicroBatch:
         if self._q.device.type == "cpu":  # Triton's interpreter multiplies the bits of bf16
             self._q, self._k = self._q.float(), self._k.float()
         self._queries, self._heads, d = self._q.shape
-        self._genes, self._columns = into.mass.shape[1:]
+        self._genes, self._columns = into.sums.shape[3], into.mass.shape[2]
+        self._rows = slice(into.first, into.first + into.sums.shape[2])
         self._factor = packed.scale / math.log(2)
         capability = capability_of(self._q.device)
         self._shape = shape_of(d, precision, capability)
@@ -112,12 +113,15 @@ class _MicroBatch:
             of_rows = (self._q, self._k, shift, inverse, *into.sums[r], spread, held)
             kept = add(of_rows, factors, flags, blocks)
             if not into.logits_alone:
-                into.mass[r, :, 0] += kept
+                into.mass[r, :, 0] += kept[self._rows]
                 others = self._others(heads, shares, shift, inverse)
-                into.mass[r, :, 1:] += self._by_gene(others).T
+                into.mass[r, :, 1:] += self._by_gene(others).T[self._rows]
 
     def _row_sums(self) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-        """Return shift and 1 / sum of each row [heads, queries], and each column's share of it."""
+        """Return shift and 1 / sum of each row [heads, queries], and each column's share of it.
+
+        Of queries of other genes than those of the rows there is no number that means anything.
+        """
         blocks = ROW_BLOCKS
         size = (self._columns, self._heads, self._queries)
         top, total = torch.empty((2, *size), dtype=torch.float32, device=self._q.device)
@@ -133,12 +137,15 @@ class _MicroBatch:
         return shift, inverse, parts * inverse
 
     def _row_blocks(self, blocks: Blocks) -> list[torch.Tensor]:
-        """Return cell and first query of each block of rows."""
-        starts = self._tokens.first_query
+        """Return cell and first query of each block of queries that reaches into the rows."""
+        starts, genes = self._tokens.first_query, self._tokens.genes
         count = -(-np.diff(starts) // blocks.rows)
         cell = np.repeat(np.arange(len(count)), count)
         nth = np.arange(len(cell)) - np.repeat(np.cumsum(count) - count, count)
-        return self._sent([cell, starts[cell] + nth * blocks.rows])
+        first = starts[cell] + nth * blocks.rows
+        last = np.minimum(first + blocks.rows, starts[cell + 1]) - 1
+        ours = (genes[first] < self._rows.stop) & (genes[last] >= self._rows.start)
+        return self._sent([cell[ours], first[ours]])
 
     def _others(
         self, heads: Heads, shares: torch.Tensor, shift: torch.Tensor, inverse: torch.Tensor
@@ -173,12 +180,14 @@ class _MicroBatch:
         self, rows: tuple[Any, ...], factors: tuple[Any, ...], flags: dict[str, Any], blocks: Blocks
     ) -> torch.Tensor:
         """Launch over tiles of genes; returns [genes] float64, the mass on panel tokens."""
-        tall, wide = -(-self._genes // blocks.rows), -(-self._genes // blocks.columns)
+        first, stop = self._rows.start, self._rows.stop
+        tall = -(-stop // blocks.rows) - first // blocks.rows
+        wide = -(-self._genes // blocks.columns)
         size = (0 if self._into.logits_alone else wide, self._genes)
         mass = torch.empty(size, dtype=torch.float32, device=self._q.device)
         kernels.add_whole_cells[(tall * wide,)](
-            *rows, mass, self._genes, self._queries, self._tokens.tokens, self._tokens.cells,
-            self._heads, *factors, **flags,
+            *rows, mass, self._genes, first, stop, self._queries, self._tokens.tokens,
+            self._tokens.cells, self._heads, *factors, **flags,
         )  # fmt: skip
         return mass.sum(0, dtype=torch.float64)
 
@@ -187,16 +196,20 @@ class _MicroBatch:
     ) -> torch.Tensor:
         """Launch over tiles of genes and the cells that touch them; returns as _add_whole."""
         packed, n = self._tokens, self._genes
-        edges = packed.edges(n, tile_genes(n, packed.ends[:, 0].mean(), blocks))
+        of_tile = tile_genes(n, packed.ends[:, 0].mean(), blocks)
+        edges = packed.edges(n, of_tile)
+        first, stop = self._rows.start, self._rows.stop
+        tall = -(-stop // of_tile) - first // of_tile
         tiles = edges.shape[1] - 1
         tile, cell = np.nonzero(np.diff(edges).T)
         at = np.searchsorted(tile, np.arange(tiles + 1))
         edges_, at_, cell_, n_tokens = self._sent([edges.ravel(), at, cell, packed.ends[:, -1]])
         size = (0 if self._into.logits_alone else tiles, self._queries)
         mass = torch.zeros(size, dtype=torch.float32, device=self._q.device)
-        kernels.add_part_cells[(tiles, tiles)](
+        kernels.add_part_cells[(tall, tiles)](
             *rows, mass, self._gene, edges_, at_, cell_, self._first_query, self._first_key,
-            n_tokens, n, self._queries, tiles, self._heads, *factors, **flags,
+            n_tokens, n, first, stop, first // of_tile, self._queries, tiles, self._heads,
+            *factors, **flags,
         )  # fmt: skip
         if self._into.logits_alone:
             return mass.sum(0, dtype=torch.float64)

@@ -41,6 +41,8 @@ def show_plan(made: Plan) -> None:
         f"{needs['scratch_bytes'] / 1e9:.2f} GB while it runs, "
         f"{needs['store_bytes'] / 1e9:.2f} GB after"
     )
+    for sentence in row_block_sentences(made):
+        out.print(escape(sentence), soft_wrap=True)
     if made.atlas is None:
         out.print("imported: no cells are read")
         return
@@ -55,6 +57,31 @@ def show_plan(made: Plan) -> None:
     out.print(
         f"cells selected {made.atlas['selected']} of {made.atlas['cells']}; refused: {refused}"
     )
+
+
+def row_block_sentences(plan: Plan) -> list[str]:
+    """Return which models sum their layers by row blocks, and what that costs."""
+    said = []
+    for name, blocks in plan.row_blocks.items():
+        m = plan.model(name)
+        genes = len(m.axis)
+        count = blocks.count(genes)
+        if blocks.keep_queries:
+            cost = (
+                "queries and keys of a unit's cells are kept meanwhile, so that a layer runs once; "
+                "each block only reads them again"
+            )
+        else:
+            cost = (
+                f"each layer whose attention is kept runs {count} times over a unit's cells "
+                "instead of once. More memory, or a smaller execution.unit_cells, avoids that"
+            )
+        said.append(
+            f"model {name}: the sums of a layer over {genes:,} genes do not fit into the memory at "
+            f"once. They are made in {count} blocks of {blocks.rows:,} rows: {cost}. No result "
+            "depends on it"
+        )
+    return said
 
 
 def show_estimate(timed: list[dict[str, Any]], device: str) -> None:
