@@ -16,6 +16,8 @@ from octoscope.errors import InputError
 from octoscope.planning.freeze import prepare
 from octoscope.planning.memory import refuse_what_cannot_fit, working_set
 from octoscope.planning.timing import estimate
+from octoscope.store.plan_file import load_plan
+from octoscope.store.run_dir import RunRoot
 
 from tests.conftest import small_tree
 from tests.here import here
@@ -127,7 +129,20 @@ def test_measured_peaks_stay_below_the_projection(name: str, tmp_path: Path) -> 
     assert sum(p.stat().st_size for p in files) <= told["scratch_bytes"] + told["store_bytes"]
 
 
-def test_a_long_axis_holds_the_sums_of_one_layer_at_a_time(tmp_path: Path) -> None:
+LONG_AXIS: dict[str, dict[str, Any]] = {
+    "whole": {},
+    # 625 MB of sums, of which 1.4 GB beside imports, weights and work leave room for a half
+    "row blocks": {
+        "heads": ["mean", "max", 0], "moments": 2,
+        "execution": {"memory": "1.6GB", "advanced": {"tile": 128, "cache": "16MB"}},
+    },
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    "name", ["whole", pytest.param("row blocks", marks=pytest.mark.slow)], ids=str
+)
+def test_a_long_axis_holds_the_sums_of_one_layer_at_a_time(name: str, tmp_path: Path) -> None:
     """2,500 genes: a layer's sums are 150 MB, more than what is loaded on first use."""
     sys.path.insert(0, str(Path(__file__).parents[2] / "benchmarks"))
     from full_size import genes_of, write_atlas, write_checkpoint
@@ -135,14 +150,22 @@ def test_a_long_axis_holds_the_sums_of_one_layer_at_a_time(tmp_path: Path) -> No
     ensembl, symbols = genes_of(2500)
     write_checkpoint(tmp_path / "m", symbols, 3, 32, 2)
     write_atlas(tmp_path / "cells.zarr", ensembl, symbols, 1, 6)
-    tree = {
+    tree: dict[str, Any] = {
         "atlas": {"path": str(tmp_path / "cells.zarr"), "category_key": ["cell_type"]},
         "models": [{"name": "m", "family": "scgpt", "path": str(tmp_path / "m")}],
         "views": ["logit"], "top_k": 1000, "min_cells": 2, "permutations": 50, "compare": None,
         "execution": {"threads": 2, "device": "cpu"},
     }  # fmt: skip
+    more = LONG_AXIS[name]
+    tree |= more | {"execution": tree["execution"] | more.get("execution", {})}
     (tmp_path / "c.yaml").write_text(yaml.safe_dump(tree))
     told = measured(tmp_path / "c.yaml", tmp_path / "run", 0)
+    blocks = load_plan(RunRoot(tmp_path / "run")).row_blocks
+    if name == "whole":
+        assert blocks == {}
+    else:
+        assert 1 < blocks["m"].count(2500) < 5
+        assert told["device_bytes"] < 1.6e9 - IMPORTS < 2500**2 * 100 + told["device_bytes"] / 2
     assert told["unit_peak"] <= told["device_bytes"] + 110e6, told
     assert told["matrix_peak"] <= told["actor_bytes"] - IMPORTS + 30e6, told
 
