@@ -31,7 +31,7 @@ _HELD = 64 << 20  # the most bytes that their rows take
 _EVEN = 4  # blocks come in multiples of this, so that a few threads share them evenly
 _ROWS = (32, 1024)  # rows in a block: fewer starve the matrix product, more spill the cache
 _FEW_ROWS = 32  # below, heads are multiplied together: each call has its own cost
-_SUMS = 64 << 20  # bytes of a block's own sums; beyond, its cells are attended first, then added
+_SUMS = 64 << 20  # bytes of a block's own sums; beyond, cells may be attended first
 # Floats between arrays of a compiled loop; where they lie closer it rounds otherwise (cpu_kernels)
 _APART = 256
 
@@ -54,15 +54,15 @@ def block_bytes(
 
     Per thread the sums of a block, the rows of its cells before they are added, and the scores.
     """
-    height = min(genes, max(_ROWS[1], -(-genes // _EVEN)))
-    sums = min(height * _row_bytes(genes, heads, moments), max(_SUMS, _row_bytes(genes, heads, 2)))
-    if moments == 2:  # the ones that are added to counts of cells, and their copy
-        sums += min(height * genes * 8, _SUMS)
-    kept = min(genes, tokens)
+    height, kept = min(genes, max(_ROWS[1], -(-genes // _EVEN))), min(genes, tokens)
     # a block holds about so many tokens of a cell; twice, as genes are not spread evenly
-    own = 2 * min(kept, max(_SCORES // tokens, _ROWS[0])) * kept * 8 * heads
+    own = 2 * min(-(-kept // _EVEN), max(_SCORES // tokens, _ROWS[0])) * kept * 8 * heads
+    row = _row_bytes(genes, heads, moments)
+    sums = min(height * row, max(_SUMS, row) + cells * own)
+    if moments == 2:  # the ones that are added to counts of cells, and counts once more
+        sums += own + height * genes * 4
     whole = min(_HELD, 8 * heads * cells * kept**2)  # rows of cells that are attended whole
-    return threads * (sums + cells * own + room_bytes(tokens)) + whole
+    return threads * (sums + own + room_bytes(tokens)) + whole
 
 
 def _row_bytes(genes: int, heads: int, moments: int) -> int:
@@ -239,14 +239,19 @@ def _add_block(
 ) -> None:
     """Add the tokens of a block of genes ``edge`` whose genes lie ``inside``: rows of ``sums``."""
     tall, moments = inside[1] - inside[0], 1 if second is None else 2
-    most = max(1, _SUMS // _row_bytes(sums.shape[3], len(batch.heads), moments))
-    known = batch.known
+    row = _row_bytes(sums.shape[3], len(batch.heads), moments)
+    most, known = max(1, _SUMS // row), batch.known
     if not known and tall > most:
-        known = {
-            c: batch.attend(c, cell.span(*edge), cell.span(*inside))
+        spans = {
+            c: cell.span(*inside)
             for c, cell in enumerate(batch.cells)
             if moments == 2 or not batch.is_direct(c)
         }
+        values = sum((s.stop - s.start) * batch.cells[c].kept for c, s in spans.items())
+        if 8 * len(batch.heads) * values + _SUMS < tall * row:
+            known = {c: batch.attend(c, batch.cells[c].span(*edge), s) for c, s in spans.items()}
+        else:  # what the cells attend with takes more than the sums
+            most = tall
     for at in range(0, tall, most):
         rows = slice(at, min(at + most, tall))
         also = None if second is None else (second[0][:, rows], second[1][rows])
