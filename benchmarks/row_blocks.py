@@ -30,7 +30,10 @@ from octoscope.cluster.worker import Worker
 from octoscope.config import load_config
 from octoscope.models.gene_list import gene_list_19264
 from octoscope.planning.freeze import prepare
+from octoscope.run_plan.values import Plan
 from octoscope.store.commits import read_record
+from octoscope.store.plan_file import load_plan
+from octoscope.store.run_dir import RunRoot
 from scipy import sparse
 
 
@@ -65,9 +68,8 @@ def write_inputs(a: argparse.Namespace) -> Path:
     return config
 
 
-def compute(config: Path, run: Path, work: str) -> None:
+def compute(root: RunRoot, plan: Plan, work: str) -> None:
     """Compute one piece of work in this process and print its peak."""
-    root, plan = prepare(load_config(config), str(run))
     unit = work.startswith("units/")
     worker = Worker(root.url, "big" if unit else None, "a.0" if unit else "cpu.0")
     Path("/proc/self/clear_refs").write_text("5")  # the peak starts here, not at planning
@@ -96,19 +98,20 @@ def main() -> None:
     p.add_argument("--genes", type=int, default=19_264)
     p.add_argument("--layer", type=int, default=5)
     p.add_argument("--next", action="store_true")
-    p.add_argument("--work", help=argparse.SUPPRESS)
     a = p.parse_args()
     config, run = write_inputs(a), a.folder / "run"
-    if a.work is not None:
-        compute(config, run, a.work)
-        return
-    root, plan = prepare(load_config(config), str(run))
+    root = RunRoot(str(run))
+    if (run / "tables/vocabulary.parquet").exists():  # the last file of planning
+        plan = load_plan(root)
+    else:
+        root, plan = prepare(load_config(config), str(run))
     for work in [*(u.work for u in plan.units), *plan.pairs_work(), *plan.matrix_work()]:
-        if read_record(root, work, plan.hash) is None:
-            same = ["--folder", str(a.folder), "--work", work]
-            subprocess.run([sys.executable, __file__, *same], check=True)
-            if a.next:
-                return
+        if read_record(root, work, plan.hash) is not None:
+            continue
+        if a.next:
+            compute(root, plan, work)
+            return
+        subprocess.run([sys.executable, __file__, "--folder", str(a.folder), "--next"], check=True)
 
 
 if __name__ == "__main__":

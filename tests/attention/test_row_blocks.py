@@ -112,8 +112,14 @@ def test_products_as_large_as_real_ones_have_the_same_bits(way: str, every: bool
 
 @pytest.mark.parametrize("every", [True, False], ids=["whole cells", "ragged cells"])
 @pytest.mark.parametrize("logits_alone", [False, True], ids=["all", "logits"])
-def test_kernels_of_gpus_give_rows_the_same_bits(every: bool, logits_alone: bool) -> None:
+def test_kernels_of_gpus_give_rows_the_same_bits(
+    every: bool, logits_alone: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """In Triton's interpreter, with rows that begin and end inside of the kernels' tiles."""
+    triton_reduce = pytest.importorskip("octoscope.attention.triton_reduce")
+    small = triton_reduce.Blocks(16, 16, 4, 1)
+    monkeypatch.setattr(triton_reduce, "ROW_BLOCKS", small)
+    monkeypatch.setattr(triton_reduce, "blocks_of", lambda *_, **__: (small, small))
     d = make(2, 2, 43, 40, 4)
     if every:
         d["mask"][:], d["special"][:] = True, -1

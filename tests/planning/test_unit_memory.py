@@ -5,9 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 from octoscope.cli import plan_text
 from octoscope.config import parse_config
 from octoscope.errors import DamagedRunError, InputError
@@ -42,20 +41,25 @@ def test_the_largest_blocks_that_fit(limit: int, want: tuple[int, bool] | None) 
     assert (None if found is None else (found.rows, found.keep_queries)) == want
 
 
-@given(st.integers(0, 12_000), st.integers(1, 300), st.integers(0, 3000))
-def test_chosen_blocks_fit_and_fewer_would_not(limit: int, tile: int, queries: int) -> None:
-    unit = UnitMemory(genes=1000, turns=1, held=600, per_row=10, work=400, queries=queries)
-    blocks = unit.blocks(limit, tile)
-    if blocks is None:
-        assert unit.bytes(None) <= limit or unit.bytes(RowBlocks(rows=tile, keep_queries=False)) > (
-            limit
-        )
-        return
-    assert unit.bytes(blocks) <= limit < unit.bytes(None)
-    assert blocks.rows % tile == 0
-    fewer = -(-1000 // (blocks.count(1000) - 1))  # rows of each, if there were a block less
-    whole_tiles = -(-fewer // tile) * tile
-    assert unit.bytes(RowBlocks(rows=whole_tiles, keep_queries=blocks.keep_queries)) > limit
+def test_chosen_blocks_fit_and_fewer_would_not() -> None:
+    rng, seen = np.random.default_rng(0), set()
+    for limit, tile, queries in zip(
+        rng.integers(0, 12_000, 500), rng.integers(1, 300, 500), rng.integers(0, 3000, 500),
+        strict=True,
+    ):  # fmt: skip
+        unit = UnitMemory(1000, turns=1, held=600, per_row=10, work=400, queries=int(queries))
+        blocks = unit.blocks(int(limit), int(tile))
+        if blocks is None:
+            least = RowBlocks(rows=int(tile), keep_queries=False)
+            assert unit.bytes(None) <= limit or unit.bytes(least) > limit
+            continue
+        seen.add(blocks.keep_queries)
+        assert unit.bytes(blocks) <= limit < unit.bytes(None)
+        assert blocks.rows % tile == 0
+        fewer = -(-1000 // (blocks.count(1000) - 1))  # rows of each, if there were a block less
+        whole_tiles = -(-fewer // int(tile)) * int(tile)
+        assert unit.bytes(blocks.model_copy(update={"rows": whole_tiles})) > limit
+    assert seen == {True, False}
 
 
 def test_sums_that_are_held_between_turns_are_not_divided() -> None:
