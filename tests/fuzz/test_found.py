@@ -23,6 +23,7 @@ from octoscope.demo.demo import data
 from octoscope.errors import DamagedRunError, InputError, damaged_run, reading
 from octoscope.gnn.graph_folder import _about
 from octoscope.models.geneformer_files import _read
+from octoscope.models.weight_files import refuse_stand_in, text_inside
 from octoscope.octopus.sources.miscore import _parents
 from octoscope.zip_parts import read_npz
 
@@ -169,6 +170,19 @@ def test_a_billion_layers_are_refused_at_once(tmp_path: Path, family: str, name:
     file = folder / ("args.json" if family == "scgpt" else "config.json")
     file.write_text(json.dumps(json.loads(file.read_text()) | {name: 10**9}))
     assert str(file) in told("models", "inspect", str(folder))
+
+
+def test_a_device_for_weights_is_not_searched_for_its_end(tmp_path: Path) -> None:
+    folder = Path(shutil.copytree(data("checkpoints/scprint-demo"), tmp_path / "model"))
+    (weights,) = folder.glob("*.ckpt")
+    weights.unlink()
+    weights.symlink_to("/dev/zero")
+    ended = forked(lambda: text_inside(weights), cpu=2)
+    assert (ended.code, ended.hung) == (0, False)
+    assert ended.memory < MEMORY
+    assert str(folder) in told("models", "inspect", str(folder))
+    with pytest.raises(InputError, match="is no regular file"):
+        refuse_stand_in(weights)
 
 
 def test_a_bundle_that_is_no_archive_is_one_line(tmp_path: Path) -> None:

@@ -115,6 +115,8 @@ def refuse_stand_in(file: Path) -> None:
     InputError
         Saying what it is, and how to get the file.
     """
+    if file.exists() and not file.is_file():
+        raise InputError(str(file), "is no regular file", "give the published file")
     with file.open("rb") as handle:
         head = handle.read(64)
     for start, (what, fix) in _STAND_INS.items():
@@ -159,6 +161,8 @@ def text_inside(path: Path) -> list[str]:
     Nothing is unpickled and no weights are read. Of a file in torch's older format, what the first
     megabyte holds. Empty where the file cannot be read.
     """
+    if not path.is_file():  # zipfile would look for the end of a device
+        return []
     try:
         if path.name.endswith(_INDEX):
             return list(parse_json(read_bounded(path))["weight_map"])
