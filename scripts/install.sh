@@ -20,9 +20,10 @@ fi
 STAMP="$VIRTUAL_ENV/.octoscope-$(cat pyproject.toml constraints.txt | sha256sum | cut -c1-16)${EXTRA:+-$EXTRA}"
 if [ ! -e "$STAMP" ]; then
   python -m pip install --quiet --upgrade "pip>=24"
-  # Bytecode is compiled where a module is first imported: most of what is installed never is.
+  # With bytecode: where PYTHONDONTWRITEBYTECODE is set, as in many containers, each process would
+  # compile it again (4 s of CPU).
   # Linux wheels of torch on the public index carry CUDA; --extra-index-url or PIP_* variables
   # choose a CPU build where one is wanted (README, Installing).
-  python -m pip install --quiet --no-compile -c constraints.txt -e ".[run${EXTRA:+,$EXTRA}]"
+  python -m pip install --quiet -c constraints.txt -e ".[run${EXTRA:+,$EXTRA}]"
   touch "$STAMP"
 fi
