@@ -25,7 +25,7 @@ from octoscope.atlas.shards import Layout
 from octoscope.cli.app import app
 from octoscope.cli.shared import guarded
 from octoscope.config import AtlasConfig
-from octoscope.errors import InputError
+from octoscope.errors import InputError, OctoscopeWarning
 
 from tests.atlas.stores import cells, config, file_of, write
 from tests.conftest import make_adata
@@ -381,3 +381,13 @@ def test_columns_that_anndata_does_not_write_to_zarr_as_they_are(tmp_path: Path)
     assert (out["G2_M"] == row * 2).all()
     assert out["text"].isna().tolist() == [bool(r % 5 == 0) for r in row]
     assert out["text"].dropna().tolist() == [f"t{r % 4}" for r in row if r % 5]
+
+
+def test_cells_that_a_run_would_refuse_are_written_with_a_warning(tmp_path: Path) -> None:
+    """Red: a converted atlas with repeated ids, and not a word."""
+    adata = make_adata(30, 10)
+    adata.obs_names = ["same", "same", *adata.obs_names[2:]]
+    adata.write_h5ad(tmp_path / "a.h5ad")
+    with pytest.warns(OctoscopeWarning, match="a run would refuse these cells: .*not unique"):
+        convert(settings(tmp_path / "a.h5ad"), str(tmp_path / "b.zarr"), layout=LAYOUT)
+    assert (ad.read_zarr(tmp_path / "b.zarr").obs_names == "same").sum() == 2

@@ -66,18 +66,21 @@ LIMIT = 1_500_000_000
 
 @pytest.fixture(scope="module")
 def base() -> int:
-    """The peak of two cells of 16 heads; the queries and keys of six more would be 7 % of it."""
+    """The peak of two cells of 16 heads; queries and keys of 14 more would be 15 % of it.
+
+    Two runs of one shape differ by up to 4 %.
+    """
     return peak(6000, 16, 2, LIMIT)
 
 
 @pytest.mark.slow
-def test_6000_tokens_16_heads_8_cells_within_1500_mb(base: int) -> None:
-    assert peak(6000, 16, 8, LIMIT) < 1.05 * base
+def test_6000_tokens_16_heads_16_cells_within_1500_mb(base: int) -> None:
+    assert peak(6000, 16, 16, LIMIT) < 1.08 * base
 
 
 @pytest.mark.slow
 def test_6000_tokens_32_heads(base: int) -> None:
-    assert peak(6000, 32, 2, LIMIT) < 1.05 * base
+    assert peak(6000, 32, 2, LIMIT) < 1.08 * base
 
 
 @pytest.mark.campaign

@@ -103,6 +103,7 @@ sys.exit(full_disk.main(["--n", "2"]))
 """
 
 
+@pytest.mark.slow
 def test_a_short_history_of_a_run_loses_nothing_and_a_full_disk_neither(tmp_path: Path) -> None:
     done = subprocess.run(
         [sys.executable, "-c", SHORT], capture_output=True, text=True, cwd=ROOT, check=False,

@@ -35,7 +35,7 @@ from octoscope.atlas.shards import (
 from octoscope.atlas.transpose import by_row, place_of_csc
 from octoscope.config import AtlasConfig
 from octoscope.config.byte_sizes import parse_bytes
-from octoscope.errors import InputError
+from octoscope.errors import InputError, warn
 from octoscope.output_files import require_outside
 
 OnProgress = Callable[[int, int], None]  # cells done, cells in all
@@ -139,7 +139,8 @@ def _order(atlas: Atlas, seed: int) -> np.ndarray:
         halves = atlas.index(seed).halves if keys else []
     except DamageError:
         raise
-    except InputError:  # a run would refuse these cells; rewriting them needs no selection
+    except InputError as error:  # rewriting them needs no selection
+        warn(f"a run would refuse these cells: {error}. They are sorted by category alone")
         halves = []
     for _, second in halves:
         half[second] = 1

@@ -89,6 +89,7 @@ def demo_tree(*, small: bool = False) -> dict[str, Any]:
         "top_k": 500,
         "max_permutation_factor": 2,  # most tests reach their floor: ten times take a minute
         "network": {"path": "demo", "permutations": 1000, "k": [400, 4000]},
+        "execution": {"threads": 1},  # so that on two cores two models start and compute at once
         "notes": [
             "The cells are 522 of 559 immune cells from one sample table; categories are labels "
             "made from marker genes. Natural killer cells sit among the T cells. The 37 B cells "

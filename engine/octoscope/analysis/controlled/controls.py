@@ -36,7 +36,7 @@ def pooled(categories: Sequence[tuple[GeneBlocks, GeneMoments]], genes: np.ndarr
     """Return a reader of Pearson's correlation over the cells of all categories together.
 
     Co-moments of categories add up, and so do those between their means (Chan, Golub, LeVeque
-    1983): the models saw every cell type, so co-expression between types is a rival explanation
+    1983): the models saw every cell type, so co-expression between types is an explanation
     too. A gene that does not vary has the correlation 0.
     """
     cells = np.stack([m.cells for _, m in categories]).astype(np.float64)[:, :, None]
