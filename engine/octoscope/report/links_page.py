@@ -8,7 +8,6 @@ from typing import Any, Protocol
 import matplotlib as mpl
 import numpy as np
 import pandas as pd
-from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 from matplotlib.figure import Figure
 
@@ -16,7 +15,8 @@ from octoscope import __version__
 from octoscope.report.data_tables import PageTables
 from octoscope.report.embedded import table_library
 from octoscope.report.figures import BLUE, STYLE, ends, svg_text
-from octoscope.report.rows import FILTERS, figure, interval, percent, records
+from octoscope.report.page_parts import templates
+from octoscope.report.rows import figure, interval, percent, records
 
 Row = dict[str, Any]
 _FLOOR = "#9aa4ae"
@@ -42,14 +42,7 @@ def links_page(evaluations: Sequence[tuple[str, Evaluated]]) -> bytes:
     evaluations
         Name and content of each, shown one after the other.
     """
-    environment = Environment(
-        loader=PackageLoader("octoscope.report"),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    environment.filters |= FILTERS
+    environment = templates()
     tables = PageTables()
     environment.globals |= {"table": tables.table, "table_labels": tables.labels}
     return (

@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import Any
 
 import pandas as pd
-from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from octoscope.config.view_names import ABSOLUTE, CENTRED, CORRELATION, plain_view
 from octoscope.errors import InputError
@@ -16,8 +15,8 @@ from octoscope.report.data_tables import PageTables
 from octoscope.report.embedded import table_library
 from octoscope.report.gene_search import gene_search
 from octoscope.report.method_texts import METHODS, term
-from octoscope.report.page_parts import figures_of, folded, gene_link
-from octoscope.report.rows import FILTERS, chosen, edge_text, gigabytes, records
+from octoscope.report.page_parts import figures_of, folded, gene_link, templates
+from octoscope.report.rows import chosen, edge_text, gigabytes, records
 from octoscope.report.timeline import timeline
 from octoscope.results.layer_profile import MEASURES, layer_profile
 from octoscope.results.model_findings import shown_as
@@ -55,14 +54,7 @@ def page(results: Results, gene_set: str | None = None, view: str | None = None)
                 f"declare it and run again into a new directory ({len(plan.units)} units, "
                 f"{cost:.0f} actor-seconds last time): a top-K list cannot be restricted later",
             )
-    env = Environment(
-        loader=PackageLoader("octoscope.report"),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    env.filters |= FILTERS
+    env = templates()
     tables = PageTables()
     env.globals |= {
         "table": tables.table, "table_labels": tables.labels,

@@ -7,15 +7,30 @@ from dataclasses import dataclass
 from typing import Any
 from urllib.parse import quote
 
+from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
 from octoscope.report.embedded import block
 from octoscope.report.limits import Line
+from octoscope.report.rows import FILTERS
 from octoscope.run_plan.values import Plan
 
 LARGE = 200_000  # characters of a figure that stands compressed: some twenty panels
 LARGE_OF_MANY = 20_000  # the same on a page of many figures
 MANY = 100  # models times categories
+
+
+def templates() -> Environment:
+    """Return the environment of the pages with tables: escaped, strict, with the filters."""
+    made = Environment(
+        loader=PackageLoader("octoscope.report"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    made.filters |= FILTERS
+    return made
 
 
 @dataclass(frozen=True)

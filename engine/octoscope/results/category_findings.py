@@ -10,8 +10,9 @@ from octoscope.analysis.controlled.verdict_names import COUNTED_AS
 from octoscope.results.model_findings import matrices_found, shown_as
 from octoscope.results.run_results import Results
 from octoscope.results.verdict_tables import summary, why_no_verdict
-from octoscope.run_plan.values import COEXPRESSION, ModelPlan
+from octoscope.run_plan.values import COEXPRESSION
 
+_OF = ["query_model", "category", "gene_set", "query_view"]
 _CLOSEST = (
     "eval_model", "query_layer", "eval_layer", "k", "n_pairs", "median_quantile", "low", "high",
     "null_low", "null_high", "q",
@@ -39,7 +40,7 @@ def category_findings(results: Results, gene_set: str, view: str) -> pd.DataFram
     if "stats" not in results.tables:
         return pd.DataFrame(columns=["category", "model", "attends"])
     used = results.tables["cells"].set_index(["model", "category"])["used"]
-    verdicts = _verdicts(results)
+    verdicts, closest = _verdicts(results), _closest(results)
     rows = []
     for category in (c.name for c in results.plan.categories):
         for m in results.plan.models:
@@ -47,11 +48,12 @@ def category_findings(results: Results, gene_set: str, view: str) -> pd.DataFram
             row = matrices_found(results, m, *shown, category)
             if row:
                 row |= {"n_cells": used.get((m.base, category))}
-                row |= _closest(results, m, *shown, category)
+                row |= closest.get((m.name, category, *shown), _NOT_COMPARED)
                 rows.append(row | verdicts.get((m.name, category), _NO_VERDICT))
     return pd.DataFrame(rows, dtype=object)
 
 
+_NOT_COMPARED: dict[str, Any] = {f"closest_{c}": None for c in _CLOSEST}
 _NO_VERDICT: dict[str, Any] = {**dict.fromkeys(COUNTED_AS), "sentence": None}
 
 
@@ -66,18 +68,21 @@ def _verdicts(results: Results) -> dict[tuple[str, str], dict[str, Any]]:
     }
 
 
-def _closest(
-    results: Results, m: ModelPlan, gene_set: str, view: str, category: str
-) -> dict[str, Any]:
-    nothing: dict[str, Any] = {f"closest_{c}": None for c in _CLOSEST}
-    if m.family == COEXPRESSION or "agreement" not in results.tables:
-        return nothing
+def _closest(results: Results) -> dict[tuple[str, ...], dict[str, Any]]:
+    """Return the closest layer of another checkpoint by model, category, gene set and view.
+
+    The table has a row per pair of layers, category, view and K: it is read through once.
+    """
+    if "agreement" not in results.tables:
+        return {}
     t = results.tables["agreement"]
-    t = t[
-        (t["comparison"] == "models") & (t["query_model"] == m.name) & (t["category"] == category)
-        & (t["gene_set"] == gene_set) & (t["query_view"] == view)
-    ].dropna(subset=["median_quantile"])  # fmt: skip
-    others = {p.name for p in results.plan.models if p.family != COEXPRESSION and p.base != m.base}
-    t = t[(t["k"] == t["k"].max()) & t["eval_model"].isin(others)]
-    t = t.sort_values("median_quantile", kind="stable")
-    return {f"closest_{c}": t.iloc[0][c] for c in _CLOSEST} if len(t) else nothing
+    t = t[t["comparison"] == "models"].dropna(subset=["median_quantile"])
+    t = t[t["k"] == t.groupby(_OF, sort=False)["k"].transform("max")]
+    attending = {m.name: m.base for m in results.plan.models if m.family != COEXPRESSION}
+    query, other = t["query_model"].map(attending), t["eval_model"].map(attending)
+    t = t[query.notna() & other.notna() & (query != other)]
+    t = t.sort_values("median_quantile", kind="stable").drop_duplicates(_OF)
+    return {
+        tuple(row[c] for c in _OF): {f"closest_{c}": row[c] for c in _CLOSEST}
+        for row in t.to_dict("records")
+    }
