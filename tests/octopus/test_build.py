@@ -331,7 +331,7 @@ def test_files_of_another_organism_are_refused(raw: Path, tmp_path: Path) -> Non
     text = (raw / "reactome/reactome_tca.sbml").read_text()
     (folder_of_mice / "R-MMU-71403.sbml").write_text(text.replace("R-HSA-", "R-MMU-"))
     tree["sources"] = {"Reactome": {"sbml": str(folder_of_mice)}}
-    with pytest.raises(InputError, match="organism 'MMU', expected HSA"):
+    with pytest.raises(InputError, match="organism 'MMU', expected 'HSA'"):
         build_from(tree, tmp_path / "mouse-out")
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 import pytest
 import yaml
@@ -159,6 +160,31 @@ def test_signor(tmp_path: Path) -> None:
     }  # fmt: skip
     assert net.edges.score.tolist() == pytest.approx([0.7] * 4)
     assert sum(rows(net)["dropped"].values()) == 2
+
+
+def signor_row(a: str, b: str, effect: str, taxon: int, score: str | None) -> tuple[Any, ...]:
+    """Return a row of the web service's table: 27 fields, or 28 with a score."""
+    row: list[Any] = ["x", "protein", a, "UNIPROT", "y", "protein", b, "UNIPROT", effect, "binding",
+                      "", "", taxon, *[""] * 8, 12345, "t", "", "miannu", "A \"half quote",
+                      f"SIGNOR-{a[-2:]}{b[-2:]}"]  # fmt: skip
+    return tuple(row if score is None else [*row, score])
+
+
+@pytest.mark.filterwarnings("error::octoscope.errors.OctoscopeWarning")
+@pytest.mark.parametrize("score", [None, "0.7"], ids=["27 columns", "28 columns"])
+def test_signor_without_a_line_of_names(score: str | None, tmp_path: Path) -> None:
+    """Red: "no column 'source'; found x, protein, ..."."""
+    text = lines(
+        signor_row(U[0], U[1], "up-regulates activity", 9606, score),
+        signor_row(U[2], U[3], "down-regulates", 9606, score),
+        signor_row(U[4], U[5], '"form complex"', 9606, score),
+        signor_row(U[6], U[7], "up-regulates", 10090, score),
+    )
+    net = built(tmp_path, text, "signor.tsv")
+    assert edges(net) == {(0, 1): (1, True), (2, 3): (-1, True), (4, 5): (0, True)}
+    assert net.edges.score.tolist() == pytest.approx([0.7 if score else np.nan] * 3, nan_ok=True)
+    assert rows(net)["dropped"] == {"an end of another organism than 9606": 1}
+    assert any("its columns are those of SIGNOR" in line for line in reading_notes(net.meta))
 
 
 @pytest.mark.filterwarnings("error::octoscope.errors.OctoscopeWarning")

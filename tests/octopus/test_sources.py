@@ -11,7 +11,9 @@ from typing import Any
 
 import pandas as pd
 import pytest
+import yaml
 from octoscope.errors import InputError
+from octoscope.octopus.build_config import load_octopus_config
 from octoscope.octopus.network_schema import ROLES
 from octoscope.octopus.reading_notes import reading_notes
 from octoscope.octopus.sources.annotation import Annotation
@@ -193,5 +195,45 @@ def test_one_pathway_alone_and_what_is_no_pathway(raw: Path, tmp_path: Path) -> 
     few = read_reactome(raw / "reactome/reactome_tca.sbml", index, "73")
     assert few.counts.noted["pathway of the list that has no file"] == 3
     (tmp_path / "x.sbml").write_text("nothing")
-    with pytest.raises(InputError, match=r"no readable SBML of human pathways \(x\.sbml: "):
+    with pytest.raises(InputError, match=r"no readable SBML of Homo sapiens pathways \(x\.sbml: "):
         read_reactome(tmp_path / "x.sbml", None, "73")
+
+
+def test_pathways_of_the_organism_that_is_asked_for(raw: Path, tmp_path: Path) -> None:
+    """Red: "Reactome is read for human (9606) only"."""
+    text = (raw / "reactome/reactome_tca.sbml").read_text()
+    (tmp_path / "R-HSA-1.sbml").write_text(text)
+    (tmp_path / "R-MMU-1.sbml").write_text(text.replace("R-HSA-", "R-MMU-"))
+    listed = tmp_path / "ReactomePathways.txt"
+    listed.write_text("R-HSA-1\tTCA\tHomo sapiens\nR-MMU-1\tTCA cycle\tMus musculus\n")
+    human = read_reactome(tmp_path, None, "92")
+    mouse = read_reactome(tmp_path, None, "92", "10090")
+    assert mouse.file_names == ["R-MMU-1.sbml"]
+    ids = human.identifiers["identifier"].str.replace("R-HSA-", "R-MMU-")
+    assert ids.str.startswith("R-MMU-").any()
+    assert set(mouse.identifiers["identifier"]) == set(ids)
+    named = read_reactome(tmp_path, listed, "92", "10090")
+    assert named.pathways is not None
+    assert set(named.pathways["name"]) == {"TCA cycle"}
+    with pytest.raises(InputError, match=r"'MMU', expected 'HSA'. Fix: set taxon: 10090 for Mus"):
+        read_reactome(tmp_path / "R-MMU-1.sbml", None, "92")
+    with pytest.raises(InputError, match="lists no pathway of Danio rerio"):
+        read_reactome(tmp_path, listed, "92", "7955")
+
+
+@pytest.mark.parametrize(
+    ("taxon", "source", "said"),
+    [
+        (3702, {"Reactome": {"sbml": "x"}}, "Reactome publishes pathways of 9606, 10090"),
+        (10090, {"Reactome-FI": {"path": "x"}}, "Reactome-FI is published for human"),
+        (10090, {"Recon3D": {"path": "x"}}, "Recon3D is published for human"),
+    ],
+    ids=["Reactome", "Reactome-FI", "Recon3D"],
+)
+def test_organisms_that_a_source_has_not(
+    taxon: int, source: dict[str, Any], said: str, tmp_path: Path
+) -> None:
+    config = tmp_path / "build.yaml"
+    config.write_text(yaml.safe_dump({"taxon": taxon, "sources": source}))
+    with pytest.raises(InputError, match=said):
+        load_octopus_config(config)

@@ -135,7 +135,7 @@ def read_sources(
             annotation = read_annotation(config.annotation.path)
     if s.Reactome is not None:
         with reading(s.Reactome.sbml, _AGAIN):
-            add(read_reactome(s.Reactome.sbml, s.Reactome.pathways, s.Reactome.release))
+            add(read_reactome(s.Reactome.sbml, s.Reactome.pathways, s.Reactome.release, taxon))
     if s.STRING is not None:
         f = s.STRING
         with reading(f.links, _AGAIN):

@@ -10,6 +10,7 @@ from pydantic import BaseModel, Field
 from octoscope.config import read_yaml, validated
 from octoscope.config.types import Name, Section
 from octoscope.octopus.sources.edge_layouts import Layout, Role
+from octoscope.octopus.sources.reactome import ORGANISMS
 
 START = "start from the example in the documentation (docs/octopus.md)"
 
@@ -141,14 +142,16 @@ class OctopusConfig(Section):
         if not named:
             raise ValueError("sources: name at least one")
         names = [e.name for e in self.sources.edge_lists]
-        human = [
-            n
-            for n in ("Reactome", "Reactome-FI", "Recon3D")
-            if getattr(self.sources, n.replace("Reactome-FI", "reactome_fi"))
-        ]
+        human = [n for n, own in (("Reactome-FI", self.sources.reactome_fi),
+                                  ("Recon3D", self.sources.Recon3D)) if own]  # fmt: skip
         if self.taxon != 9606 and human:
             raise ValueError(
-                f"taxon {self.taxon}: {human[0]} is read for human (9606) only; leave it out"
+                f"taxon {self.taxon}: {human[0]} is published for human (9606) only; leave it out"
+            )
+        if str(self.taxon) not in ORGANISMS and self.sources.Reactome:
+            raise ValueError(
+                f"taxon {self.taxon}: Reactome publishes pathways of {', '.join(ORGANISMS)}; "
+                "leave it out"
             )
         if self.taxon not in (9606, 10090) and self.sources.TRRUST:
             raise ValueError(

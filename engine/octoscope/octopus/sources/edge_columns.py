@@ -37,7 +37,7 @@ def mapped_values(column: pd.Series[str], values: Mapping[str, object]) -> pd.Se
     starts = {k[:-1].casefold(): v for k, v in values.items() if k.endswith("*")}
     out: dict[str, object] = {}
     for text in column.dropna().unique():
-        plain = str(text).casefold()
+        plain = str(text).strip('"').casefold()  # SIGNOR quotes one of its effects
         longest = max((s for s in starts if plain.startswith(s)), key=len, default=None)
         found = exact.get(plain, starts[longest] if longest is not None else text)
         out[text] = str(found)

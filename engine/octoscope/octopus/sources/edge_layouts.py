@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -84,6 +85,13 @@ _DATABASES = {
     "UNIPROT": "uniprot", "PUBCHEM": "pubchem", "CHEBI": "chebi", "RNACENTRAL": "rnacentral",
     "MIRBASE": "mirbase", "DRUGBANK": "drugbank",
 }  # fmt: skip
+# The columns of a download of SIGNOR, which has no line of names where its web service gives it.
+_SIGNOR_COLUMNS = (
+    "ENTITYA", "TYPEA", "IDA", "DATABASEA", "ENTITYB", "TYPEB", "IDB", "DATABASEB", "EFFECT",
+    "MECHANISM", "RESIDUE", "SEQUENCE", "TAX_ID", "CELL_DATA", "TISSUE_DATA", "MODULATOR_COMPLEX",
+    "TARGET_COMPLEX", "MODIFICATIONA", "MODASEQ", "MODIFICATIONB", "MODBSEQ", "PMID", "DIRECT",
+    "NOTES", "ANNOTATOR", "SENTENCE", "SIGNOR_ID", "SCORE",
+)  # fmt: skip
 _SIGNOR = Layout(
     columns={
         "source": ("IDA",),
@@ -101,6 +109,7 @@ _SIGNOR = Layout(
     },
     ids="uniprot", directed=True, known="SIGNOR",
 )  # fmt: skip
+_SIGNOR_ID = re.compile(r"SIGNOR-\d+$")
 _OMNIPATH = replace(_PLAIN, known="OmniPath, or our own export of that form")
 _EXPORT = replace(_PLAIN, known="our own export")
 # Columns that tell a layout -> the layout.
@@ -110,6 +119,29 @@ _KNOWN: tuple[tuple[frozenset[str], Layout], ...] = (
     (frozenset({"source", "target", "is_directed", "is_stimulation"}), _OMNIPATH),
     (frozenset({"source", "target", "role_source", "role_target"}), _EXPORT),
 )
+
+
+def names_without_header(first: list[str]) -> list[str] | None:
+    """Return the column names of a layout that is known without a line of names.
+
+    SIGNOR's web service gives such a table: its rows end with the id of the relation and, since
+    2020, a score.
+
+    Parameters
+    ----------
+    first
+        Fields of the first line.
+
+    Returns
+    -------
+    list of str or None
+        One name per field; None if the line is of no such layout.
+    """
+    at = _SIGNOR_COLUMNS.index("SIGNOR_ID")
+    if len(first) <= at or not _SIGNOR_ID.match(first[at]):
+        return None
+    further = [f"column {i + 1}" for i in range(len(_SIGNOR_COLUMNS), len(first))]
+    return [*_SIGNOR_COLUMNS, *further][: len(first)]
 
 
 def layout_of(names: list[str], given: Layout) -> Layout:
@@ -130,9 +162,14 @@ def layout_of(names: list[str], given: Layout) -> Layout:
 
 
 def places_of(
-    path: Path, names: list[str], layout: Layout, given: Layout, header: bool
+    path: Path, names: list[str], layout: Layout, given: Layout, named: bool
 ) -> dict[str, int]:
     """Return role -> position of its column; ``keep <column>`` for columns that choose rows.
+
+    Parameters
+    ----------
+    named
+        Whether ``names`` are names; else the fields of a first row, and columns have numbers.
 
     Raises
     ------
@@ -146,10 +183,10 @@ def places_of(
         if isinstance(column, int):
             return column - 1 if 1 <= column <= len(names) else None
         at = column.strip().casefold()
-        if header and plain.count(at) > 1:
+        if named and plain.count(at) > 1:
             raise InputError(where, f"column {column!r} twice",
                              "keep one of them, or give its number under columns: {…}")  # fmt: skip
-        return plain.index(at) if header and at in plain else None
+        return plain.index(at) if named and at in plain else None
 
     out: dict[str, int] = {}
     claimed = {find(c) for columns in given.columns.values() for c in columns}
@@ -162,7 +199,7 @@ def places_of(
         elif role in given.columns:
             raise InputError(where, f"no column {candidates[0]!r}; found {', '.join(names)[:200]}",
                              f"correct columns: {{{role}: …}}")  # fmt: skip
-    if not header and not given.columns:
+    if not named and not given.columns:
         out = {"source": 0, "target": 1}
     for role in ("source", "target"):
         if role not in out:

@@ -21,7 +21,12 @@ from octoscope.octopus.sources.edge_columns import (
     read_scores,
     read_signs,
 )
-from octoscope.octopus.sources.edge_layouts import Layout, layout_of, places_of
+from octoscope.octopus.sources.edge_layouts import (
+    Layout,
+    layout_of,
+    names_without_header,
+    places_of,
+)
 from octoscope.octopus.sources.mitab import is_mitab, read_mitab
 from octoscope.octopus.sources.open_text import is_parquet
 from octoscope.octopus.sources.record import SourceCounts, SourceRecord, identifier_frame, pairs_of
@@ -69,15 +74,18 @@ def read_edge_list(
         return read_mitab(path, name, release, taxon=taxon)
     counts, given = SourceCounts(), given or Layout()
     names = first_line(path)
+    known = None if is_parquet(path) else names_without_header(names)
+    names = known or names
     layout = layout_of(names, given)
     ids = ids or layout.ids or _ontology_of(names[:2]) or "symbol"
     _require_ontology(name, ids, annotation)
-    header = layout.header
+    header = False if known else layout.header
     if header is None:
         header = not (len(names) > 1 and all(has_form(ids, n) for n in names[:2]))
-    places = places_of(path, names, layout, given, header)
+    places = places_of(path, names, layout, given, header or known is not None)
     if not header:
-        counts.note("file without a line of names: its columns are known by their number", 1)
+        how = f"those of {layout.known}" if known else "known by their number"
+        counts.note(f"file without a line of names: its columns are {how}", 1)
     frame = _read(path, places, header, counts)
     for role in frame.columns.intersection(list(layout.values)):
         frame[role] = mapped_values(frame[role], layout.values[role])

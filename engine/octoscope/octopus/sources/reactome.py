@@ -21,14 +21,27 @@ from octoscope.octopus.sources.record import SourceCounts, SourceRecord
 from octoscope.octopus.sources.sbml import SbmlFile, join_files, read_sbml
 from octoscope.octopus.sources.text import stream_table
 
-_HUMAN = "Homo sapiens"
+# Organisms that Reactome publishes pathways of: number in NCBI's taxonomy -> its name in
+# ReactomePathways.txt, and what stands in the ids of its pathways (R-HSA-...).
+ORGANISMS = {
+    "9606": ("Homo sapiens", "HSA"), "10090": ("Mus musculus", "MMU"),
+    "10116": ("Rattus norvegicus", "RNO"), "9615": ("Canis familiaris", "CFA"),
+    "9913": ("Bos taurus", "BTA"), "9823": ("Sus scrofa", "SSC"),
+    "9031": ("Gallus gallus", "GGA"), "8364": ("Xenopus tropicalis", "XTR"),
+    "7955": ("Danio rerio", "DRE"), "7227": ("Drosophila melanogaster", "DME"),
+    "6239": ("Caenorhabditis elegans", "CEL"), "44689": ("Dictyostelium discoideum", "DDI"),
+    "4932": ("Saccharomyces cerevisiae", "SCE"), "4896": ("Schizosaccharomyces pombe", "SPO"),
+    "5833": ("Plasmodium falciparum", "PFA"), "1773": ("Mycobacterium tuberculosis", "MTU"),
+}  # fmt: skip
 _SBML = (".sbml", ".xml", ".sbml.gz", ".xml.gz")
 _DAMAGED = (OSError, tarfile.TarError, zipfile.BadZipFile, EOFError, zlib.error)
 _UNREADABLE = "pathway file that cannot be read"
 Opener = Callable[[], AbstractContextManager[IO[bytes]]]
 
 
-def read_reactome(sbml: Path, pathways: Path | None, release: str) -> SourceRecord:
+def read_reactome(
+    sbml: Path, pathways: Path | None, release: str, taxon: str = "9606"
+) -> SourceRecord:
     """Read Reactome's SBML export: the ``tgz`` of all species, a folder of ``*.sbml``, or one.
 
     Archives are tar or zip; files of a folder may be packed by gzip.
@@ -37,21 +50,25 @@ def read_reactome(sbml: Path, pathways: Path | None, release: str) -> SourceReco
     ----------
     pathways
         ``ReactomePathways.txt`` (id, name, organism) or an index with columns file, name,
-        organismal_species; only human pathways that it lists are read, in its order. Without it,
-        files named ``R-HSA-*``, or all if none is.
+        organismal_species; only pathways of the organism that it lists are read, in its order.
+        Without it, files named after the organism (``R-HSA-*``), or all if none is.
+    taxon
+        Organism, one of :data:`ORGANISMS`.
 
     Raises
     ------
     InputError
-        If nothing readable is there. A damaged pathway file among others is left out and named.
+        If nothing readable is there, or its pathways are of another organism. A damaged pathway
+        file among others is left out and named.
     """
     counts = SourceCounts()
-    listed = _listed(pathways) if pathways else None
+    organism, code = ORGANISMS[taxon]
+    listed = _listed(pathways, organism) if pathways else None
     files: list[SbmlFile] = []
     names: list[str] = []
     with _members(sbml) as members:
         available = dict(members)
-        order = _order(sorted(available), listed)
+        order = _order(sorted(available), listed, code)
         for name in order:
             try:
                 with available[name]() as handle:
@@ -61,12 +78,12 @@ def read_reactome(sbml: Path, pathways: Path | None, release: str) -> SourceReco
                 counts.note(_UNREADABLE, 1, [f"{name}: {error.problem}"])
     if not files:
         why = "; ".join(counts.examples.get(_UNREADABLE, [])) or f"{len(available)} SBML files"
-        raise InputError(str(sbml), f"holds no readable SBML of human pathways ({why})",
+        raise InputError(str(sbml), f"holds no readable SBML of {organism} pathways ({why})",
                          "give the export")  # fmt: skip
     absent = [k for k in listed or () if k not in {_stem(n) for n in order}]
     counts.note("pathway of the list that has no file", len(absent), absent)
     joined = join_files(files, list(range(len(files))), counts)
-    _require_human(sbml, joined.identifiers)
+    _require_organism(sbml, joined.identifiers, code)
     rows = []
     for name, place in zip(names, joined.of_file, strict=True):
         key = _stem(name)
@@ -99,19 +116,23 @@ def read_recon3d(path: Path, release: str) -> SourceRecord:
     )  # fmt: skip
 
 
-def _require_human(path: Path, identifiers: pd.DataFrame) -> None:
+def _require_organism(path: Path, identifiers: pd.DataFrame, code: str) -> None:
     own = (identifiers["ontology"] == "reactome") & (identifiers["bqb"] == "BQB_IS")
     kinds = identifiers["identifier"][own].str.extract(r"^R-([A-Z]{3})-")[0].dropna()
     kinds = kinds[~kinds.isin(["ALL", "NUL"])]  # small molecules belong to no organism
-    if len(kinds) and (kinds == "HSA").mean() < 0.5:
+    if len(kinds) and (kinds == code).mean() < 0.5:
+        seen = kinds.mode()[0]
+        taxa = {c: (t, name) for t, (name, c) in ORGANISMS.items()}
+        fix = "or give ReactomePathways.txt to choose the pathways of one organism"
+        if seen in taxa:
+            fix = f"set taxon: {taxa[seen][0]} for {taxa[seen][1]}, {fix}"
         raise InputError(
-            str(path), f"its pathways are of organism {kinds.mode()[0]!r}, expected HSA (human)",
-            "give human pathways, or ReactomePathways.txt to choose them",
-        )  # fmt: skip
+            str(path), f"its pathways are of organism {seen!r}, expected {code!r}", fix
+        )
 
 
-def _listed(path: Path) -> dict[str, str]:
-    """Return pathway id (file stem) -> name of human pathways, in the file's order."""
+def _listed(path: Path, organism: str) -> dict[str, str]:
+    """Return pathway id (file stem) -> name of an organism's pathways, in the file's order."""
     with open_binary(path) as handle:
         header = handle.readline(1 << 20).decode(errors="replace").startswith("file\t")
     columns = {c: pa.string() for c in ("file", "name", "organismal_species")}
@@ -119,19 +140,19 @@ def _listed(path: Path) -> dict[str, str]:
     out: dict[str, str] = {}
     for batch in batches:
         for file, name, species in zip(*(batch[c].to_pylist() for c in columns), strict=True):
-            if species == _HUMAN and file:
+            if file and (species or "").strip() == organism:
                 out[re.sub(r"\.(sbml|xml)$", "", file)] = name or file
     if not out:
-        raise InputError(str(path), f"lists no pathway of {_HUMAN}", "give Reactome's own list")
+        raise InputError(str(path), f"lists no pathway of {organism}", "give Reactome's own list")
     return out
 
 
-def _order(available: list[str], listed: dict[str, str] | None) -> list[str]:
+def _order(available: list[str], listed: dict[str, str] | None, code: str) -> list[str]:
     if listed is not None:
         by_stem = {_stem(n): n for n in available}
         return [by_stem[k] for k in listed if k in by_stem]
-    human = [n for n in available if Path(n).name.startswith("R-HSA-")]
-    return human or available
+    own = [n for n in available if Path(n).name.startswith(f"R-{code}-")]
+    return own or available
 
 
 def _stem(name: str) -> str:
