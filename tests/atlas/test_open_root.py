@@ -71,6 +71,10 @@ def test_h5ad_behind_a_url(tmp_path: Path, truth: np.ndarray) -> None:
         open_root("memory://octo/b.h5ad")
     with pytest.raises(InputError, match="does not exist"):
         open_root("memory://octo/c.h5ad")
+    memory.pipe("/octo/files/12345", (tmp_path / "a.h5ad").read_bytes())
+    assert (counts_of("memory://octo/files/12345") == truth).all()
+    with pytest.raises(InputError, match=r"^http.*a.h5ad: cannot be opened \(Client"):
+        open_root("http://127.0.0.1:1/a.h5ad")  # nobody listens: this is no absent file
     with pytest.raises(InputError, match=r"x.h5ad: cannot be opened .*download the file"):
         open_root("nosuch://host/x.h5ad")
 
@@ -170,6 +174,8 @@ def _cut(path: Path) -> None:
         (_zip, "a zip archive.*unzip"),
         (_cut, "is truncated.*download it again"),
         (lambda p: p.write_bytes(b"RDX3"), "an R file"),
+        (lambda p: p.write_bytes(gzip.compress(b"X\n\0\0\0\3")), "an R file, packed.*from R"),
+        (lambda p: p.write_bytes(b"\x80\x04x"), "a pickle.*write_h5ad"),
         (lambda p: p.write_text("version https://git-lfs.github.com/spec/v1\n"), "git lfs pull"),
         (lambda p: p.write_text("<!DOCTYPE html><html>"), "a web page.*direct link"),
         (lambda p: p.write_text("gene,a\n"), "first bytes are b'gene,a"),
@@ -185,6 +191,19 @@ def test_other_files_are_named(tmp_path: Path, make: Callable[[Path], None], pro
         assert caught.value.where == str(tmp_path / name)
         (found,) = info(AtlasConfig(path=str(tmp_path / name))).findings.errors
         assert found.problem == caught.value.problem
+
+
+@pytest.mark.parametrize(
+    ("name", "problem"),
+    [("__tiledb_group.tdb", "a TileDB-SOMA store.*to_h5ad"),
+     ("matrix.mtx.gz", "10x Genomics.*read_10x_mtx"),
+     ("cells.h5ad", "holds cells.h5ad, not a store itself.*/cells.h5ad")],
+)  # fmt: skip
+def test_folders_of_other_kinds_are_named(tmp_path: Path, name: str, problem: str) -> None:
+    """Red: "not a Zarr group" for each of them."""
+    (tmp_path / name).touch()
+    with pytest.raises(InputError, match=problem):
+        open_root(str(tmp_path))
 
 
 def test_a_file_that_is_open_for_writing_elsewhere(tmp_path: Path) -> None:

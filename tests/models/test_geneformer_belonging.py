@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 import torch
-from octoscope.errors import InputError
+from octoscope.errors import InputError, OctoscopeWarning
 from octoscope.models import load_model
 from octoscope.models.geneformer_belonging import (
     GeneformerOptions,
@@ -85,8 +85,8 @@ def test_a_padded_table_loads_where_it_is_declared(tmp_path: Path) -> None:
 class _Config:
     max_position_embeddings = 2048
 
-    def __init__(self, rows: int) -> None:
-        self.vocab_size = rows
+    def __init__(self, rows: int, layers: int = 3, d: int = 64) -> None:
+        self.vocab_size, self.num_hidden_layers, self.hidden_size = rows, layers, d
 
 
 def _numbered(n: int) -> Dictionaries:
@@ -176,3 +176,27 @@ def test_dictionaries_of_other_classes_are_read(tmp_path: Path, kind: Any) -> No
     ours = load_model(ORACLE / "checkpoint", options={"dictionaries": given})
     theirs = load_model(ORACLE / "checkpoint", options={"dictionaries": V2_DICTIONARIES})
     assert ours.genes.ensembl.tolist() == theirs.genes.ensembl.tolist()
+
+
+@pytest.mark.parametrize("config", [{}, {"hidden_act": "gelu"}], ids=["absent", "gelu"])
+def test_an_activation_that_no_published_model_has_is_said(config: dict[str, Any]) -> None:
+    """Red: a config without the activation computes GELU in silence."""
+    with pytest.warns(OctoscopeWarning, match=r"c: hidden_act: .*gelu.*published.*'relu'"):
+        check_config(config, "c")
+
+
+@pytest.mark.parametrize(
+    ("names", "size", "said"),
+    [
+        (("a_gc95M.pkl", "b_gc104M.pkl"), (3, 64), "dictionaries of several corpora"),
+        (("a_gc95M.pkl", "b_gc95M.pkl"), (12, 768), "12 layers, d 768 is published with .* gc104M"),
+    ],
+    ids=["mixed", "other corpus"],
+)
+def test_dictionaries_whose_names_tell_another_corpus_are_said(
+    names: tuple[str, ...], size: tuple[int, int], said: str
+) -> None:
+    """Red: gc95M and gc104M have the same sizes, and nothing was said."""
+    given = Dictionaries(Path("d"), tuple(Path("d", n) for n in names), {"<pad>": 0}, {}, {})
+    with pytest.warns(OctoscopeWarning, match=said):
+        settle(GeneformerOptions(), _Config(1, *size), given)

@@ -233,6 +233,19 @@ def test_quantised_weights_are_refused_by_name(dtype: torch.dtype, tmp_path: Pat
         load_state(path)
 
 
+@pytest.mark.parametrize(
+    "name",
+    ["query.SCB", "query.weight.absmax", "query.weight.quant_state.bitsandbytes__nf4",
+     "query.qweight", "query.weight_scale", "query._packed_params.dtype"],
+)  # fmt: skip
+def test_quantised_files_are_named_whatever_quantised_them(name: str, tmp_path: Path) -> None:
+    """Red: "6 unexpected weights", with the advice to declare them as heads."""
+    other = torch.int8 if name.endswith("dtype") else torch.ones(2)
+    torch.save({"query.weight": torch.ones(2).to(torch.int8), name: other}, tmp_path / "a.pt")
+    with pytest.raises(InputError, match=rf"a\.pt: quantised: holds 1 scales.*first: {name}\)"):
+        load_state(tmp_path / "a.pt")
+
+
 def test_integers_in_place_of_weights_are_refused() -> None:
     cpu = torch.device("cpu")
     with pytest.raises(InputError, match=r"file: a: holds torch\.int8"):

@@ -19,27 +19,15 @@ import zarr
 from octoscope.atlas import chunks
 from octoscope.atlas.frame_columns import attribute, refuse_unknown_frame
 from octoscope.atlas.hdf5_guard import require_walkable
+from octoscope.atlas.other_files import ADVICE, named_folder, not_hdf5
 from octoscope.errors import InputError, reads
 
 _HDF5 = b"\x89HDF\r\n\x1a\n"
 _HDF5_NAMES = (".h5ad", ".h5mu", ".h5", ".hdf5", ".loom")
-# First bytes of other files, what they are, and what to do.
-_OTHERS = (
-    (b"\x1f\x8b", "a gzip archive", "unpack it (gunzip) and give the file inside"),
-    (b"PK\x03\x04", "a zip archive", "unpack it (unzip) and give the folder or file inside"),
-    (b"BZh", "a bzip2 archive", "unpack it (bunzip2) and give the file inside"),
-    (b"\xfd7zXZ", "an xz archive", "unpack it (unxz) and give the file inside"),
-    (b"RDX", "an R file", "export it from R as h5ad (zellkonverter, anndataR)"),
-    (b"version https://git-lfs", "a Git LFS pointer", "fetch the file itself: git lfs pull"),
-    (b"<!DOCTYPE", "a web page", "download the file itself, by its direct link"),
-    (b"<html", "a web page", "download the file itself, by its direct link"),
-    (b"%%MatrixMarket", "a Matrix Market file", "scanpy.read_10x_mtx(folder).write_h5ad(...)"),
-)
-_ADVICE = "give an AnnData store in Zarr, or an .h5ad file"
 _DEPTH = 2  # groups below the root that are searched for AnnData stores
 
 
-@reads(_ADVICE)
+@reads(ADVICE)
 def open_root(path: str) -> Any:
     """Open the root group of an AnnData store read-only.
 
@@ -67,7 +55,7 @@ def _opened(path: str) -> Any:
     if "://" in path:
         bare = path.partition("?")[0].lower()
         hit = next((e for e in _HDF5_NAMES if bare.endswith(e) or f"{e}/" in bare), None)
-        return _zarr(path) if hit is None else _remote_hdf5(path, hit)
+        return _unnamed(path) if hit is None else _remote_hdf5(path, hit)
     place = Path(path).expanduser()
     file = next((p for p in (place, *place.parents) if p.exists()), place)
     if file.is_dir():
@@ -82,11 +70,11 @@ def _hdf5(file: Path, path: str, inside: str) -> Any:
     if not file.exists():
         raise InputError(path, "does not exist", "check atlas.path")
     if not file.is_file():
-        raise InputError(path, "is no regular file", _ADVICE)
+        raise InputError(path, "is no regular file", ADVICE)
     try:
         if not h5py.is_hdf5(file):
             with file.open("rb") as handle:
-                raise _not_hdf5(path, handle.read(64))
+                raise not_hdf5(path, handle.read(64), file)
         require_walkable(file, path)
         return _part(_hdf5_file(file), inside, path)
     except OSError as error:
@@ -99,16 +87,34 @@ def _hdf5_file(file: Any) -> Any:
     return h5py.File(file, "r")
 
 
+def _unnamed(url: str) -> Any:
+    """Open what is behind a URL that names no kind of file: Zarr, else HDF5 by its signature."""
+    try:
+        return _zarr(url)
+    except InputError:
+        try:
+            with fsspec.open(url, "rb") as handle:
+                head = handle.read(len(_HDF5))
+        except Exception:  # noqa: BLE001  no file either: each protocol has its own
+            head = b""
+        if head != _HDF5:
+            raise
+    return _remote_hdf5(url, "")
+
+
 def _remote_hdf5(url: str, suffix: str) -> Any:
-    """Open a file behind a URL: what is read is fetched, block by block."""
+    """Open a file behind a URL: what is read is fetched, block by block.
+
+    ``suffix``: where the path of the file ends and that of a group inside begins; '' for no group.
+    """
     bare, query, rest = url.partition("?")
-    at = bare.lower().index(suffix) + len(suffix)
+    at = bare.lower().index(suffix) + len(suffix) if suffix else len(bare)
     inside = bare[at:].strip("/")
     try:
         handle = fsspec.open(bare[:at] + query + rest, "rb").open()
         head = handle.read(64)
         if not head.startswith(_HDF5):
-            raise _not_hdf5(url, head)
+            raise not_hdf5(url, head)
         handle.seek(-1, os.SEEK_END)
         handle.read(1)  # fails where the server gives whole files only
         handle.seek(0)
@@ -116,9 +122,12 @@ def _remote_hdf5(url: str, suffix: str) -> Any:
         return _part(_hdf5_file(handle), inside, url)
     except InputError:
         raise
-    except FileNotFoundError:
-        raise InputError(url, "does not exist", "check atlas.path") from None
     except Exception as error:  # each protocol has errors of its own
+        # an unreachable server is a FileNotFoundError too, made of what really happened
+        if isinstance(error, FileNotFoundError) and isinstance(error.__cause__, Exception):
+            error = error.__cause__
+        if isinstance(error, FileNotFoundError):
+            raise InputError(url, "does not exist", "check atlas.path") from None
         text = f"cannot be opened ({type(error).__name__}: {str(error)[:160]})"
         fix = "check the URL and your access to it, or download the file and give its path"
         raise InputError(url, text, fix) from error
@@ -139,15 +148,7 @@ def _zarr(path: str) -> Any:
         return zarr.open_group(path, mode="r")
     except (ValueError, KeyError, OSError, ImportError, TypeError) as error:
         problem = f"not a Zarr group ({type(error).__name__}: {str(error)[:100]})"
-        raise InputError(path, problem, _ADVICE) from None
-
-
-def _not_hdf5(path: str, head: bytes) -> InputError:
-    for start, what, fix in _OTHERS:
-        if head.startswith(start):
-            return InputError(path, f"not an HDF5 file but {what}", fix)
-    what = "an empty file" if not head else f"its first bytes are {head[:8]!r}"
-    return InputError(path, f"not an HDF5 file ({what})", _ADVICE)
+        raise (named_folder(path) or InputError(path, problem, ADVICE)) from None
 
 
 def _unopened(path: str, error: OSError) -> InputError:

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, MutableMapping
 from typing import Any, Literal
 
 import torch
 from pydantic import BaseModel, ConfigDict, Field
 
-from octoscope.errors import InputError
+from octoscope.errors import InputError, warn
 from octoscope.models.geneformer_files import Dictionaries
 
 # Tokens of the published dictionaries, and rows of the published checkpoints.
 _SERIES = {25426: "V1", 20275: "V2"}
+# Layers and d of the sizes that were published with one corpus only -> that corpus.
+_CORPUS = {(12, 768): "gc104M", (18, 1152): "gc104M"}
 # Settings that decide what attends to what, and their values in published configs.
 _USUAL: Mapping[str, Any] = {
     "position_embedding_type": "absolute",
@@ -52,6 +55,9 @@ class GeneformerOptions(BaseModel):
 def check_config(config: Mapping[str, Any], where: str) -> None:
     """Refuse settings under which BERT attends otherwise than computed here.
 
+    Another activation than ReLU is computed as stated, with a warning: no published Geneformer has
+    one, and a config without it stands for the default of transformers.
+
     Raises
     ------
     InputError
@@ -65,6 +71,11 @@ def check_config(config: Mapping[str, Any], where: str) -> None:
                 f"{value!r}; published models have {usual!r}",
                 "give a published Geneformer folder",
             )
+    activation = config.get("hidden_act")
+    if activation != "relu":
+        seen = "absent, which stands for 'gelu'" if activation is None else repr(activation)
+        warn(f"{where}: hidden_act: {seen}; published models have 'relu'. It is computed so: "
+             "compare the file with the published config.json")  # fmt: skip
 
 
 def settle(given: GeneformerOptions, config: Any, dictionaries: Dictionaries) -> GeneformerOptions:
@@ -85,6 +96,7 @@ def settle(given: GeneformerOptions, config: Any, dictionaries: Dictionaries) ->
             "use convention V1, or the dictionaries of the second series",
         )
     _check_rows(dictionaries, config.vocab_size, padded=given.padded_table)
+    _warn_of_series(dictionaries, config)
     positions = config.max_position_embeddings
     max_input = positions if given.max_input is None else given.max_input
     if max_input > positions:
@@ -120,6 +132,24 @@ def _check_rows(dictionaries: Dictionaries, rows: int, *, padded: bool) -> None:
             fix += "; if the rows beyond are padding, set models.*.options.padded_table: true"
         problem = f"{n:,} tokens{series[0]}, vocab_size in config.json is {rows:,}{series[1]}"
         raise InputError(file, problem, fix)
+
+
+def _warn_of_series(dictionaries: Dictionaries, config: Any) -> None:
+    """Warn where names of files tell that they are of several corpora: sizes are the same."""
+    matches = ((f.name, re.search(r"gc\d+M", f.name)) for f in dictionaries.files)
+    series = {name: found.group() for name, found in matches if found}
+    folder, size = dictionaries.folder, (config.num_hidden_layers, config.hidden_size)
+    if len(set(series.values())) > 1:
+        several = ", ".join(sorted(series))
+        warn(
+            f"{folder}: dictionaries of several corpora ({several}): ranks and rows need those of "
+            "one; give the files that the checkpoint was published with"
+        )
+    elif size in _CORPUS and series and set(series.values()) != {_CORPUS[size]}:
+        warn(
+            f"{folder}: {sorted(series)[0]}: a checkpoint of {size[0]} layers, d {size[1]} is "
+            f"published with the dictionaries of {_CORPUS[size]}; give those"
+        )
 
 
 def check_buffers(state: MutableMapping[str, torch.Tensor], where: str) -> None:

@@ -117,7 +117,10 @@ def _only(folder: Path, pattern: str) -> Path:
     files = _files(folder, pattern)
     if len(files) != 1:
         names = ", ".join(f.name for f in files) or "none"
-        fix = _FIX
+        fix = _FIX if not files else (
+            "copy the files of one series (token dictionary, medians, mapping) into a folder of "
+            "their own and name it in models.*.options.dictionaries"
+        )  # fmt: skip
         if pattern == _KINDS["mapping"] and not files:
             fix += "; without it, set models.*.options.collapse_ensembl: false (ids as they are)"
         raise InputError(str(folder), f"needs one {pattern}, found {names}", fix)
@@ -156,7 +159,8 @@ def _read(path: Path, kind: Callable[[Any], Any]) -> dict[str, Any]:
         refuse_stand_in(path)
         value = parse_json(raw) if path.suffix == ".json" else _Unpickler(io.BytesIO(raw)).load()
     except (pickle.UnpicklingError, EOFError, AttributeError, ImportError, IndexError) as error:
-        raise InputError(str(path), f"cannot be read: {error}", "download it again") from None
+        fix = "download it again, or write it as JSON ({name: number}) if it is your own"
+        raise InputError(str(path), f"cannot be read: {error}", fix) from None
     except (
         TypeError, ValueError, KeyError, OSError, MemoryError, OverflowError, AssertionError,
     ) as error:  # fmt: skip

@@ -77,6 +77,11 @@ def _unreadable(path: Path, error: Exception) -> InputError:
 
 # how PEFT names the parts of an adapter that is not merged
 _ADAPTERS = (".lora_", ".base_layer.", ".modules_to_save.")
+# what bitsandbytes, GPTQ, AWQ, compressed-tensors and torch store beside quantised weights
+_QUANTISED = re.compile(
+    r"\.(SCB|weight_format|(nested_)?absmax|(nested_)?quant_map|qweight|qzeros|g_idx|weight_scale|"
+    r"weight_scale_inv|weight_packed)$|\.quant_state\.|\._packed_params"
+)
 _MERGE = (
     "merge the adapter first (PEFT: model.merge_and_unload(), then save_pretrained) and give the "
     "merged folder"
@@ -243,9 +248,14 @@ def tensors_of(path: Path, state: Any, *, finite: bool = True) -> dict[str, torc
     Raises
     ------
     InputError
-        If it holds anything but tensors, NaN or infinity, or an adapter that is not merged.
+        If it holds anything but tensors, NaN or infinity, quantised weights, or an adapter that is
+        not merged.
     """
     items = state.items() if isinstance(state, Mapping) else ()
+    quantised = [str(k) for k, _ in items if _QUANTISED.search(str(k))]
+    if quantised:
+        problem = f"quantised: holds {len(quantised)} scales or codes (first: {quantised[0]})"
+        raise InputError(str(path), problem, "give the published, unquantised file")
     others = [str(k) for k, v in items if not isinstance(v, torch.Tensor)]
     if others or not items:
         seen = f" ({', '.join(others[:8])}: no tensor)" if others else ""
