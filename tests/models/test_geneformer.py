@@ -101,6 +101,7 @@ def test_parity_turns_red_on(mistake: Any, tmp_path: Path, monkeypatch: pytest.M
     assert not all(r.ok for r in differences(V2, DUMP2, tmp_path))
 
 
+@pytest.mark.filterwarnings("ignore::octoscope.errors.OctoscopeWarning")
 @pytest.mark.parametrize(
     ("field", "value"), [("hidden_act", "gelu"), ("layer_norm_eps", 1e-3)], ids=["gelu", "eps"]
 )

@@ -42,6 +42,18 @@ def sharded(path: Path, kind: str) -> Path:
     return index
 
 
+@pytest.mark.parametrize("family", ["scprint", "scprint2", "scfoundation"])
+def test_checkpoints_with_settings_may_have_another_name(tmp_path: Path, family: str) -> None:
+    """Red: "not recognised by any installed family" for a `.ckpt` renamed to `.pt`."""
+    (found,) = (DATA / family / "checkpoint").glob("*.ckpt")
+    shutil.copy(found, tmp_path / "best.pt")
+    (tmp_path / "optimizer.pt").write_bytes(b"of training")
+    assert family_of(tmp_path) == family_of(tmp_path / "best.pt") == family
+    (tmp_path / "last.pt").write_bytes(b"another")
+    with pytest.raises(InputError, match="holds no .ckpt, nor one .pt"):
+        load_model(tmp_path, family=family)
+
+
 @pytest.mark.parametrize("kind", ["safetensors", "torch"])
 def test_shards_are_read_through_their_index(tmp_path: Path, kind: str) -> None:
     """Red: "model.safetensors does not exist" for a checkpoint that the Hub shards."""

@@ -31,6 +31,7 @@ from octoscope.models.geneformer_belonging import (
     check_buffers,
     check_config,
     settle,
+    warn_of_activation,
 )
 from octoscope.models.geneformer_files import Dictionaries, find_dictionaries
 from octoscope.models.key_prefixes import renamed, unwrapped
@@ -319,10 +320,12 @@ def _skeleton(path: Path) -> Any:
             raise ValueError(f"num_hidden_layers {settings.num_hidden_layers}")
         settings._attn_implementation = _ATTENTION
         with torch.device("meta"):
-            return BertModel(settings, add_pooling_layer=False)
+            bert = BertModel(settings, add_pooling_layer=False)
     except (
         ValueError, TypeError, KeyError, AttributeError, ZeroDivisionError, RuntimeError,
         AssertionError, StrictDataclassError,
     ) as error:  # fmt: skip
         text = " ".join(str(error).split())[:200]
         raise InputError(str(path), f"cannot be used ({text})", "download it again") from None
+    warn_of_activation(config, str(path))
+    return bert

@@ -55,9 +55,6 @@ class GeneformerOptions(BaseModel):
 def check_config(config: Mapping[str, Any], where: str) -> None:
     """Refuse settings under which BERT attends otherwise than computed here.
 
-    Another activation than ReLU is computed as stated, with a warning: no published Geneformer has
-    one, and a config without it stands for the default of transformers.
-
     Raises
     ------
     InputError
@@ -71,6 +68,13 @@ def check_config(config: Mapping[str, Any], where: str) -> None:
                 f"{value!r}; published models have {usual!r}",
                 "give a published Geneformer folder",
             )
+
+
+def warn_of_activation(config: Mapping[str, Any], where: str) -> None:
+    """Warn of another activation than ReLU, which is computed as the config states it.
+
+    No published Geneformer has one; a config without it stands for the default of transformers.
+    """
     activation = config.get("hidden_act")
     if activation != "relu":
         seen = "absent, which stands for 'gelu'" if activation is None else repr(activation)

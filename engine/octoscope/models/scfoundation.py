@@ -118,8 +118,8 @@ class ScFoundation:
 
     @classmethod
     def recognises(cls, path: Path) -> bool:
-        """Tell whether this is scFoundation's ``.ckpt`` file, or a folder that holds it."""
-        found = checkpoint_in(path, ".ckpt")
+        """Tell whether this is scFoundation's torch file, or a folder that holds it."""
+        found = checkpoint_in(path)
         return found is not None and "mae_autobin" in text_inside(found)
 
     @classmethod
@@ -141,9 +141,11 @@ class ScFoundation:
             option unknown, or a weight missing, unexpected or of the wrong shape.
         """
         settings = read_options(ScFoundationOptions, options)
-        found = checkpoint_in(path, ".ckpt")
+        found = checkpoint_in(path)
         if found is None:
-            raise InputError(str(path), "holds no .ckpt file", "give scFoundation's models.ckpt")
+            raise InputError(
+                str(path), "holds no .ckpt, nor one .pt or .pth", "give scFoundation's models.ckpt"
+            )
         file = read_section(found, settings.section)
         return cls(file.take(dtype, device, settings.ignored_weights), file, settings)
 

@@ -104,8 +104,8 @@ class ScPRINT:
 
     @classmethod
     def recognises(cls, path: Path) -> bool:
-        """Tell whether this is a ``.ckpt`` file with weights of scPRINT, or a folder with one."""
-        found = checkpoint_in(path, ".ckpt")
+        """Tell whether this is a torch file with weights of scPRINT, or a folder with one."""
+        found = checkpoint_in(path)
         if found is None:
             return False
         names = text_inside(found)
@@ -130,9 +130,11 @@ class ScPRINT:
             cell-specific blocks), an option unknown, or a weight missing, unexpected or of the
             wrong shape.
         """
-        found = checkpoint_in(path, ".ckpt")
+        found = checkpoint_in(path)
         if found is None:
-            raise InputError(str(path), "holds no .ckpt file", "give scPRINT's checkpoint")
+            raise InputError(
+                str(path), "holds no .ckpt, nor one .pt or .pth", "give scPRINT's checkpoint"
+            )
         file = read_file(found)
         settings = read_options(ScPRINTOptions, options)
         normalization = settings.normalization or file.normalization

@@ -68,8 +68,8 @@ class ScPRINT2(ScPRINT):
 
     @classmethod
     def recognises(cls, path: Path) -> bool:
-        """Tell whether this is a ``.ckpt`` file of scPRINT-2, or a folder with one."""
-        found = checkpoint_in(path, ".ckpt")
+        """Tell whether this is a torch file of scPRINT-2, or a folder with one."""
+        found = checkpoint_in(path)
         return found is not None and names_scprint2(text_inside(found))
 
     @classmethod
@@ -90,9 +90,11 @@ class ScPRINT2(ScPRINT):
             If the file is absent, damaged or of another layout, an option unknown, or a weight
             missing, unexpected or of the wrong shape.
         """
-        found = checkpoint_in(path, ".ckpt")
+        found = checkpoint_in(path)
         if found is None:
-            raise InputError(str(path), "holds no .ckpt file", "give scPRINT-2's checkpoint")
+            raise InputError(
+                str(path), "holds no .ckpt, nor one .pt or .pth", "give scPRINT-2's checkpoint"
+            )
         file = read_file(found)
         settings = read_options(ScPRINT2Options, options)
         normalization = settings.normalization or file.normalization

@@ -17,6 +17,7 @@ from octoscope.json_values import parse_json
 from octoscope.zip_parts import part_of
 
 _SUFFIXES = (".safetensors", ".bin", ".pt", ".pth", ".ckpt")
+_TORCH = (".ckpt", ".pt", ".pth")
 # what training scripts leave beside the weights
 _NO_WEIGHTS = re.compile(
     r"^(training_args|optimizer|scheduler|scaler|rng_state\w*)\.|^adapter_model\."
@@ -29,17 +30,21 @@ _LONGEST_HEADER = 100_000_000  # of safetensors, by its own definition
 _NAME = re.compile(r"(\w+\.)+(weight|bias|\w+_(weight|bias|mean|var|tracked|ids|A|B)|pe)")
 
 
-def checkpoint_in(path: Path, suffix: str) -> Path | None:
-    """Return the one file with a suffix: ``path`` itself, or the only such file in the folder.
+def checkpoint_in(path: Path) -> Path | None:
+    """Return the torch file that holds settings beside weights: ``path``, or one in the folder.
+
+    Of a folder its only ``.ckpt``, else its only ``.pt`` or ``.pth``; None if there is none.
 
     Raises
     ------
     InputError
-        If the folder holds several.
+        If the folder holds several ``.ckpt``.
     """
     if path.is_file():
-        return path if path.suffix == suffix else None
-    return _only(path, sorted(path.glob(f"*{suffix}")))
+        return path if path.suffix in _TORCH else None
+    published = sorted(path.glob(f"*{_TORCH[0]}"))
+    renamed = [f for s in _TORCH[1:] for f in path.glob(f"*{s}") if not _NO_WEIGHTS.match(f.name)]
+    return _only(path, published) if published or len(renamed) != 1 else renamed[0]
 
 
 def _only(folder: Path, found: list[Path]) -> Path | None:
