@@ -9,9 +9,9 @@ from pathlib import Path
 import typer.main
 from octoscope.analysis.registry import Table, analyses
 from octoscope.cli.app import app
-from octoscope.cli.config import setting_row
 from octoscope.config import RunConfig
 from octoscope.config.declared import settings_of
+from octoscope.config.setting_rows import setting_row
 from octoscope.results.schema import RUN_TABLES
 from typer.cli import get_docs_for_click
 

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from octoscope.api.network import Network, open_network
     from octoscope.api.plan import PlannedRun, plan
     from octoscope.api.run import Run, open_run
+    from octoscope.api.run_directory import RunDirectory
     from octoscope.errors import InputError, OctoscopeError
 
 __version__ = "0.2.0"
@@ -34,6 +35,7 @@ _HOME = {
     "OctoscopeError": "octoscope.errors",
     "PlannedRun": "octoscope.api.plan",
     "Run": "octoscope.api.run",
+    "RunDirectory": "octoscope.api.run_directory",
     "open_atlas": "octoscope.api.atlas",
     "open_model": "octoscope.api.model",
     "open_network": "octoscope.api.network",
@@ -50,6 +52,7 @@ __all__ = [
     "OctoscopeError",
     "PlannedRun",
     "Run",
+    "RunDirectory",
     "__version__",
     "open_atlas",
     "open_model",

@@ -21,11 +21,10 @@ def test_a_run_ends_with_what_it_found(
     finished_run: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     from octoscope.cli import shared
-    from octoscope.store.run_dir import RunRoot
     from rich.console import Console
 
     monkeypatch.setattr(shared, "out", Console())
-    shared.say_results(RunRoot(finished_run))
+    shared.say_results(str(finished_run))
     *found, last = capsys.readouterr().out.splitlines()
     assert last == f"report: {finished_run}/report/index.html"
     assert 1 <= len(found) <= 3

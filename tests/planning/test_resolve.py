@@ -10,6 +10,7 @@ from typing import Any
 
 import anndata as ad
 import numpy as np
+import octoscope as oc
 import pytest
 import torch
 from octoscope.analysis.pairings import comparisons, shared_genes
@@ -81,7 +82,8 @@ def test_a_plan_is_a_pure_function_of_its_inputs(small_atlas: Path, tmp_path: Pa
     tree = small_tree(small_atlas)
     tree["gene_sets"][0]["genes"] = ["CD3E", "LYZ", "CD14", "NOSUCH", "ENSG00000186092"]
     with pytest.warns(OctoscopeWarning, match="1 of 5 names are not in the atlas: NOSUCH"):
-        plan = make_plan(parse_config(tree, "c"), tmp_path)
+        planned = oc.plan(tree)
+    plan = planned.plan
     made = plan.model("tiny")
     # one is in no table, one (OR4F5) is in the atlas but not in the model
     assert made.gene_sets_absent["panel"] == ["NOSUCH", "ENSG00000186092"]
@@ -89,7 +91,7 @@ def test_a_plan_is_a_pure_function_of_its_inputs(small_atlas: Path, tmp_path: Pa
     counts = gene_set_counts(plan).set_index("gene_set").loc["panel"]
     assert (counts["n_declared"], counts["n_genes"], counts["n_pairs"]) == (5, 3, 6)
     assert counts["top_k_sound"] == 0
-    assert gene_set_sentences(plan) == [
+    assert gene_set_sentences(planned) == [
         "gene set panel, tiny: 3 of 5 genes; not in the atlas, the model or `accumulate`: NOSUCH, "
         "ENSG00000186092",
         f"gene set panel: top_k {plan.settings.top_k:,} is 100% of its 6 pairs in tiny: any two "

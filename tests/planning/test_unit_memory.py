@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from octoscope.api.plan import PlannedRun
 from octoscope.cli import plan_text
 from octoscope.config import parse_config
 from octoscope.errors import DamagedRunError, InputError
@@ -89,12 +90,13 @@ def test_the_plan_divides_what_does_not_fit_and_says_so(
     assert 1 < blocks.count(genes) < 9
     assert plan.needs["device_bytes"] <= whole.needs["device_bytes"] - 2e7
     assert plan.needs["scratch_bytes"] == whole.needs["scratch_bytes"]
-    plan_text.show_plan(plan)
+    plan_text.show_plan(PlannedRun(parse_config(tree, "c"), plan))
     said = " ".join(capsys.readouterr().out.split())
     assert f"in {blocks.count(genes)} blocks of {blocks.rows} rows" in said
     assert "so that a layer runs once" in said
     again = RowBlocks(rows=blocks.rows, keep_queries=False)
-    said = plan_text.row_block_sentences(plan.model_copy(update={"row_blocks": {"tiny": again}}))[0]
+    plan = plan.model_copy(update={"row_blocks": {"tiny": again}})
+    said = plan_text.row_block_sentences(PlannedRun(parse_config(tree, "c"), plan))[0]
     assert f"runs {blocks.count(genes)} times over a unit's cells" in said
 
 

@@ -11,7 +11,7 @@ from octoscope.cluster.progress import summary
 from octoscope.errors import InputError
 from octoscope.planning.freeze import replan as resume
 from octoscope.report.page import page
-from octoscope.results.run_results import Results, stored_report
+from octoscope.results.run_results import Results
 from octoscope.store.commits import each_record
 from octoscope.store.manifest import verify
 from octoscope.store.parquet import read_table
@@ -56,7 +56,7 @@ def test_stores_of_earlier_formats_are_refused_with_what_reads_them(name: str) -
         with pytest.raises(InputError, match="--out NEW"):
             command(root)
     assert verify(root) == []  # the manifest and the page are read whatever the plan
-    assert stored_report(root).endswith("report/index.html")
+    assert Results.open(root).report.endswith("report/index.html")
 
 
 def test_a_store_of_a_later_version_asks_for_it(tmp_path: Path) -> None:

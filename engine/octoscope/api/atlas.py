@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import cached_property
 from typing import Any
 
@@ -12,6 +12,8 @@ from scipy import sparse
 
 from octoscope.api.display import Shown
 from octoscope.atlas import Atlas as Reader
+from octoscope.atlas import AtlasInfo, check, convert, info
+from octoscope.atlas.chunk_check import AtlasCheck
 from octoscope.config import AtlasConfig, validated
 from octoscope.demo.demo import data as demo_data
 from octoscope.errors import some
@@ -109,9 +111,111 @@ def open_atlas(
     >>> len(atlas.cell_ids)
     559
     """
+    return Atlas(_settings(path, category, settings), seed)
+
+
+def atlas_info(
+    path: str,
+    *,
+    category: str | Sequence[str] | None = None,
+    seed: int = 0,
+    quick: bool = False,
+    on_progress: Callable[[int, int], None] | None = None,
+    **settings: Any,
+) -> AtlasInfo:
+    """Check every count, and say what is in an atlas, what is wrong with it and what it costs.
+
+    Parameters
+    ----------
+    path, category, seed, **settings
+        As for :func:`open_atlas`.
+    quick
+        Look at a sample of the counts.
+    on_progress
+        Is called with the cells done and their number.
+
+    Returns
+    -------
+    AtlasInfo
+        ``rows`` (what is in it), ``arrays`` (what runs read) and ``findings``; those of
+        ``findings.errors`` would stop a run.
+
+    Examples
+    --------
+    >>> atlas_info("demo", category="cell_type", quick=True).findings.errors
+    []
+    """
+    return info(_settings(path, category, settings), seed, quick=quick, on_progress=on_progress)
+
+
+def check_atlas(
+    path: str, *, category: str | Sequence[str] | None = None, **settings: Any
+) -> AtlasCheck:
+    """Read every chunk once and list those that are missing or damaged.
+
+    Parameters
+    ----------
+    path, category, **settings
+        As for :func:`open_atlas`.
+
+    Returns
+    -------
+    AtlasCheck
+        ``counts`` (their place), ``chunks`` (how many were read), ``checksums`` (array -> whether
+        it has any) and ``faults``.
+
+    Raises
+    ------
+    InputError
+        If it is no AnnData store, or counts or a named column are not in it.
+    """
+    return check(_settings(path, category, settings))
+
+
+def convert_atlas(
+    path: str,
+    target: str,
+    *,
+    category: str | Sequence[str] | None = None,
+    seed: int = 0,
+    memory: str = "2GB",
+    on_progress: Callable[[int, int], None] | None = None,
+    **settings: Any,
+) -> dict[str, Any]:
+    """Rewrite an atlas sorted by category and half: sharded Zarr v3 with checksums.
+
+    The same call again goes on where it was stopped.
+
+    Parameters
+    ----------
+    path, category, seed, **settings
+        As for :func:`open_atlas`.
+    target
+        Zarr v3 store to make, a local path.
+    memory
+        For counts held at once; less: more passes.
+    on_progress
+        Is called with the cells done and their number.
+
+    Returns
+    -------
+    dict
+        What was written.
+
+    Raises
+    ------
+    InputError
+        If the atlas cannot be read, or the target may not be written.
+    """
+    config = _settings(path, category, settings)
+    return convert(config, target, seed=seed, memory=memory, on_progress=on_progress)
+
+
+def _settings(
+    path: str, category: str | Sequence[str] | None, settings: Mapping[str, Any]
+) -> AtlasConfig:
+    """Return the section ``atlas`` of a configuration."""
     keys = [category] if isinstance(category, str) else list(category or [])
     place = demo_data("immune559.zarr") if path == "demo" else path
     tree = {"path": str(place), "category_key": keys, **settings}
-    return Atlas(
-        validated(AtlasConfig, tree, "open_atlas", "see `octoscope config explain atlas`"), seed
-    )
+    return validated(AtlasConfig, tree, "atlas", "see `octoscope config explain atlas`")

@@ -3,58 +3,40 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
 
 from octoscope.api.choose import positions_of
-from octoscope.api.display import Shown
+from octoscope.api.described_network import DescribedNetwork
+from octoscope.errors import InputError, warn
 from octoscope.genes import symbols_of_ensembl
-from octoscope.octopus.asked_names import with_names
+from octoscope.octopus.asked_names import require_found, with_names
+from octoscope.octopus.directory import verify_directory
 from octoscope.octopus.lookups import annotate
-from octoscope.octopus.network import Network as Graph
+from octoscope.octopus.network import octopus_folder
 from octoscope.octopus.network import open_network as read_network
 from octoscope.octopus.network_schema import NOT_KNOWN
-from octoscope.octopus.network_views import INDEPENDENT, View, view
+from octoscope.octopus.network_views import INDEPENDENT, View, not_known_text, view
+from octoscope.octopus.nulls import gene_table
 
 if TYPE_CHECKING:
     from octoscope.link_prediction.evaluate_links import Evaluation, Scorer
 
 
-@dataclass(frozen=True, repr=False)
-class Network(Shown):
+class Network(DescribedNetwork):
     """A molecular network, or a view of one.
-
-    Attributes
-    ----------
-    graph
-        Vertices, genes and source assertions; see ``Network``.
 
     Examples
     --------
     >>> network = oc.open_network("demo")
-    >>> network.contains(["ENSG00000090382", "ENSG00000000000"]).tolist()
-    [True, False]
     >>> signed = network.view(signed=True)
     >>> len(signed.neighbours("SPI1")) <= len(network.neighbours("SPI1"))
     True
     """
-
-    graph: Graph
-
-    @property
-    def sources(self) -> list[str]:
-        """Names of the sources."""
-        return list(self.graph.sources)
-
-    @property
-    def genes(self) -> pd.DataFrame:
-        """Genes of the network: columns ``gene`` (Ensembl id) and ``symbol``."""
-        genes = np.asarray(self.graph.gene_index, dtype=object)
-        return pd.DataFrame({"gene": genes, "symbol": symbols_of_ensembl(genes)})
 
     def view(
         self,
@@ -62,6 +44,7 @@ class Network(Shown):
         independent: bool = False,
         sources: Sequence[str] | None = None,
         without: Sequence[str] = (),
+        without_channels: Sequence[str] = (),
         directed: bool = False,
         signed: bool = False,
         min_score: float | None = None,
@@ -73,10 +56,12 @@ class Network(Shown):
         independent
             Leave out evidence that rests on co-expression (STRING rescored without its
             co-expression and text-mining channels, predicted Reactome-FI interactions, OmniPath
-            rows inferred from expression). What is not known of a source is shown, and in
-            ``graph.meta["not_known_independent"]``.
+            rows inferred from expression). A warning says what is not known of a source; it stands
+            in ``graph.meta["not_known_independent"]``, too.
         sources, without
             Sources to keep (None: all) and to leave out.
+        without_channels
+            Channels of STRING to take out of its scores.
         directed, signed
             Keep only assertions with a direction, with a sign.
         min_score
@@ -87,18 +72,50 @@ class Network(Shown):
         InputError
             If a source does not exist, or its evidence cannot be told apart.
         """
+        base = INDEPENDENT if independent else View()
         what = replace(
-            INDEPENDENT if independent else View(),
+            base,
             sources=None if sources is None else tuple(sources),
             without_sources=tuple(without),
+            string_without=tuple(sorted({*base.string_without, *without_channels})),
             directed=directed,
             signed=signed,
             min_score=min_score,
         )
-        return Network(view(self.graph, what))
+        if what == View():
+            return self
+        seen = view(self.graph, what)
+        if NOT_KNOWN in seen.meta:
+            warn(not_known_text(seen.meta[NOT_KNOWN]))
+        return Network(seen)
+
+    def named(self, genes: Iterable[object], *, where: str = "genes") -> tuple[Network, str]:
+        """Return the network with further names of its genes, and as what they were read.
+
+        Parameters
+        ----------
+        genes
+            Ensembl ids, or symbols and other ids that the network knows.
+        where
+            The file that names them, for messages.
+
+        Raises
+        ------
+        InputError
+            If it knows none of them; if it knows under one in ten there is a warning.
+
+        Examples
+        --------
+        >>> oc.open_network("demo").named(["LYZ", "NOSUCH"])[1]
+        '1 of 2 names known: 1 as label'
+        """
+        asked = list(genes)
+        graph, counts = with_names(self.graph, asked)
+        said = require_found(where, graph, counts, str(next(iter(asked), "")))
+        return Network(graph), said
 
     def annotate(
-        self, pairs: pd.DataFrame, *, query: str = "query", key: str = "key"
+        self, pairs: pd.DataFrame, *, query: str = "query", key: str = "key", distance: int = 0
     ) -> pd.DataFrame:
         """Return pairs of genes with what the network asserts of each.
 
@@ -107,10 +124,11 @@ class Network(Shown):
 
         Adds ``mapped``, ``forward``, ``reverse``, ``stated``, ``sources``, ``relations``, ``sign``,
         ``contradictory``, ``score``, ``degree_a``, ``degree_b``, ``same_vertex`` and
-        ``shared_pathways``; see ``octoscope.octopus.lookups.describe_genes``.
+        ``shared_pathways``; see ``octoscope.octopus.lookups.describe_genes``. With ``distance`` it
+        adds the edges on the shortest path, up to this many (null: more).
         """
         named, _ = with_names(self.graph, pd.concat([pairs[query], pairs[key]]).dropna().unique())
-        return annotate(pairs, named, query, key)
+        return annotate(pairs, named, query, key, distance)
 
     def neighbours(self, gene: str) -> pd.DataFrame:
         """Return the genes that an edge joins to a gene (symbol or Ensembl id).
@@ -142,10 +160,62 @@ class Network(Shown):
         ordered = edges.sort_values(["score", "gene"], ascending=[False, True], kind="stable")
         return ordered[columns].reset_index(drop=True)
 
-    def contains(self, genes: Iterable[str]) -> pd.Series[bool]:
-        """Tell of each gene (Ensembl id) whether the network has it; indexed by the gene."""
-        names = list(genes)
-        return pd.Series(self.graph.gene_codes(names) >= 0, index=names)
+    def rate(
+        self,
+        pairs: pd.DataFrame,
+        *,
+        query: str = "query",
+        key: str = "key",
+        genes: Iterable[str] | None = None,
+        permutations: int = 1000,
+        seed: int = 0,
+    ) -> dict[str, float | int]:
+        """Return how many pairs of a list are edges, against genes of like degree.
+
+        Parameters
+        ----------
+        pairs
+            Ordered pairs, without missing genes.
+        genes
+            Genes that could have been listed; None: those of the list.
+        permutations, seed
+            Of the null.
+
+        Returns
+        -------
+        dict
+            ``n_pairs``, ``n_edges``, ``edge_rate``, ``null_mean``, ``null_low``, ``null_high``,
+            ``fold_over_null``, ``p`` and more of the test; ``peer_rate`` and ``peer_background``:
+            as the napistu posts count them, without a null.
+
+        Raises
+        ------
+        InputError
+            If ``genes`` lacks a gene of the list.
+        """
+        from octoscope.analysis.given_lists import list_rates
+
+        a, b = (pairs[c].astype(str).to_numpy(object) for c in (query, key))
+        listed = list(dict.fromkeys([*a, *b]))
+        known = listed if genes is None else list(dict.fromkeys(genes))
+        if outside := set(listed).difference(known):
+            raise InputError(
+                "genes", f"lacks {len(outside):,} genes of the list, e.g. {min(outside)}",
+                "name every gene that could have been listed",
+            )  # fmt: skip
+        named, _ = with_names(self.graph, known)
+        vocabulary = np.array(known, dtype=object)
+        found, peer = list_rates(named, a, b, vocabulary, permutations=permutations, seed=seed)
+        return found | {"peer_rate": peer.rate, "peer_background": peer.background}
+
+    def gene_table(self, genes: Sequence[str]) -> pd.DataFrame:
+        """Return vertex, degree by source, and stratum of a set of genes, for nulls.
+
+        Columns: ``gene``, ``vertex``, ``how``, ``same_vertex``, ``degree``, ``degree_in_set``,
+        ``stratum`` and ``degree_<source>``; null for a gene that is not in the network.
+        """
+        named, _ = with_names(self.graph, genes)
+        return gene_table(named, list(genes))
 
     def evaluate_links(
         self,
@@ -204,43 +274,37 @@ class Network(Shown):
         >>> found.metrics.query("metric == 'auc' and stratum == 'all'")["value"].round(1).tolist()
         [0.5, 0.5]
         """
-        from octoscope.link_prediction.evaluate_links import Settings, evaluate_links
-        from octoscope.link_prediction.links import links_of_network
-        from octoscope.link_prediction.splits import split_links
+        from octoscope.api.links import evaluate_links
 
-        links = links_of_network(self.graph)
-        before = None if older is None else links_of_network(older.graph)
-        divided = split_links(links, split, seed=seed, source=source, older=before, peer=peer)
-        settings = Settings(tuple(negatives), tuple(floors), seed, positives, queries, candidates)
-        return evaluate_links(links, divided, checkpoints, settings, models)
-
-    def _facts(self) -> Mapping[str, Any]:
-        unknown = self.graph.meta.get(NOT_KNOWN, ())
-        return {
-            "name": self.graph.meta.get("name", "network"),
-            "vertices": f"{len(self.graph.vertices):,}",
-            "genes": f"{len(self.graph.gene_index):,}",
-            "pairs": f"{len(self.graph.pair_keys):,}",
-            "sources": ", ".join(self.sources),
-            **({"not known to be independent": ", ".join(unknown)} if unknown else {}),
-        }
+        return evaluate_links(
+            self, checkpoints, split=split, source=source, older=older, negatives=negatives,
+            floors=floors, models=models, seed=seed, positives=positives, queries=queries,
+            candidates=candidates, peer=peer,
+        )  # fmt: skip
 
 
-def open_network(path: str | Path) -> Network:
+def open_network(path: str | Path, *, check: bool = False) -> Network:
     """Open an Octopus directory, or the embedded demonstration network (``demo``).
+
+    ``check``: compare every file with its digest first.
 
     Raises
     ------
     InputError
-        If it is none, or a file or column is missing.
+        If it is none, a file or column is missing, or a file does not match its digest.
 
     Examples
     --------
     >>> import octoscope as oc
-    >>> network = oc.open_network("demo")
+    >>> network = oc.open_network("demo", check=True)
     >>> network.sources
     ['OmniPath']
     >>> sorted(network.neighbours("LYZ").columns)[:2]
     ['from_', 'gene']
     """
+    if check:
+        with octopus_folder(path) as folder:
+            faults = verify_directory(folder)
+        if faults:
+            raise InputError(str(path), "; ".join(faults), "build or import it again")
     return Network(read_network(path))

@@ -2,105 +2,34 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from functools import cached_property
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Literal
 
 import pandas as pd
 
-from octoscope.analysis.registry import open_network_of
+from octoscope.analysis.controlled import verdict_names
 from octoscope.api.choose import one_of, positions_of
-from octoscope.api.display import Shown
 from octoscope.api.matrix import Matrix
-from octoscope.api.network import Network
-from octoscope.errors import InputError, some
-from octoscope.results.run_matrices import RunMatrices, require_dense
+from octoscope.api.opened_run import some_numbers
+from octoscope.api.run_outputs import RunOutputs
+from octoscope.errors import InputError
 from octoscope.results.run_results import Results
-from octoscope.results.run_tables import RunTables
+from octoscope.results.selections import agreement_rows
 from octoscope.results.verdict_tables import verdicts
-from octoscope.run_plan.values import ModelPlan, Plan
+
+VERDICTS: tuple[str, ...] = verdict_names.VERDICTS  # the four of ``Run.verdict``, in their order
 
 
-class Run(Shown):
+class Run(RunOutputs):
     """A finished run. Tables and matrices are read when they are first asked for.
-
-    Attributes
-    ----------
-    results
-        The run as the report reads it; see ``Results``.
 
     Examples
     --------
     >>> run = oc.open_run(RUN)
-    >>> run.models, run.categories, run.quarantined
-    (['tiny'], ['T cell', 'macrophage'], {})
-    >>> len(run.refused)
-    0
+    >>> run.topk(model="tiny", category="T cell", layer=2, view="logit", k=5).shape[0]
+    5
     """
-
-    def __init__(self, results: Results) -> None:
-        self.results = results
-
-    @property
-    def path(self) -> str:
-        """Path or URL of the run directory."""
-        return self.results.url
-
-    @property
-    def plan(self) -> Plan:
-        """The plan of the run."""
-        return self.results.plan
-
-    @property
-    def models(self) -> list[str]:
-        """Names of the matrices: attention variants of each model, then co-expression."""
-        return [m.name for m in self.plan.models]
-
-    @property
-    def categories(self) -> list[str]:
-        """Names of the categories."""
-        return [c.name for c in self.plan.categories]
-
-    @property
-    def tables(self) -> RunTables:
-        """All tables by name, e.g. ``run.tables["agreement"]``."""
-        return self.results.tables
-
-    @property
-    def refused(self) -> pd.DataFrame:
-        """Cells that a model refused, and why: ``model``, ``category``, ``cell``, ``why``."""
-        return self.tables["refused"]
-
-    @property
-    def quarantined(self) -> dict[str, str]:
-        """Work that failed and was left out, with the reason; empty for a complete run."""
-        return dict(self.results.provenance.get("quarantined", {}))
-
-    @property
-    def report(self) -> str:
-        """Path or URL of the HTML report.
-
-        Raises
-        ------
-        DamagedRunError
-            If the file does not match its digest.
-        """
-        from octoscope.results.run_results import stored_report
-        from octoscope.store.plan_file import run_directory
-
-        return stored_report(run_directory(self.path), check=self.results.checked)
-
-    @cached_property
-    def network(self) -> Network | None:
-        """The view of the network that the run used; None if it used none or it cannot be read."""
-        config = self.results.config.network
-        if config is None:
-            return None
-        try:
-            return Network(open_network_of(config))
-        except InputError:
-            return None
 
     def topk(
         self,
@@ -200,10 +129,6 @@ class Run(Shown):
         matrix = Matrix(self._matrices, model, category, number, m.views[0])
         return matrix if view is None else matrix.with_view(view)
 
-    @cached_property
-    def _matrices(self) -> RunMatrices:
-        return require_dense(self.path, check=self.results.checked)
-
     def verdict(self, *, model: str | None = None, category: str | None = None) -> pd.DataFrame:
         """Return for every layer whether attention is more than co-expression.
 
@@ -258,6 +183,46 @@ class Run(Shown):
                 known = list(found[column].unique())
                 found = found[found[column] == one_of(column, value, known)]
         return found.reset_index(drop=True)
+
+    def agreement(
+        self,
+        between: Literal["layers", "models"],
+        *,
+        model: str | None = None,
+        gene_set: str | None = None,
+        view: str | None = None,
+        k: int | None = None,
+        category: str | None = None,
+    ) -> pd.DataFrame:
+        """Return how the strongest pairs of one matrix rank in another.
+
+        Parameters
+        ----------
+        between
+            ``layers`` of each model, or ``models`` with each other.
+        model
+            With ``layers``: one model; None: all.
+        gene_set, view
+            None: the first that was compared.
+        k
+            One of ``compare.k``; None: the largest.
+        category
+            None: the medians over all categories.
+
+        Returns
+        -------
+        DataFrame
+            Rows of ``tables/agreement``, or without a category of ``tables/agreement_categories``.
+
+        Raises
+        ------
+        InputError
+            If the run compared nothing, or not this.
+        """
+        return agreement_rows(
+            self.results, between, model=model, gene_set=gene_set, view=view, k=k,
+            category=category,
+        )  # fmt: skip
 
     def compare(self, other: Run) -> pd.DataFrame:
         """Compare the matrices that two runs have in common; both must have kept them.
@@ -343,34 +308,6 @@ class Run(Shown):
         ids = {e: s for m in self.plan.models for e, s in zip(m.axis, m.symbols, strict=True)}
         ensembl = list(ids)
         return ensembl[int(positions_of([gene], ensembl, list(ids.values()))[0])]
-
-    def _model(self, name: str) -> ModelPlan:
-        return self.plan.model(one_of("model", name, self.models))
-
-    def _layer(self, m: ModelPlan, layer: int) -> int:
-        if layer not in m.layers:
-            raise InputError(
-                "layer", f"{layer} of {m.name} is not in this run", some_numbers(m.layers)
-            )
-        return layer
-
-    def _facts(self) -> Mapping[str, Any]:
-        layers = sum(len(m.layers) for m in self.plan.models)
-        state = "finished"
-        if self.quarantined:
-            state = f"finished, {len(self.quarantined)} pieces of work quarantined"
-        return {
-            "path": self.path,
-            "models": some(self.models),
-            "categories": some(self.categories),
-            "layers": layers,
-            "state": state,
-        }
-
-
-def some_numbers(numbers: list[int]) -> str:
-    """Return layers for a message."""
-    return "choose among " + some([str(n) for n in numbers], 12)
 
 
 def open_run(path: str | Path, *, check: bool = True) -> Run:

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import json
 import sys
-from enum import StrEnum
 from pathlib import Path
-from typing import Annotated, Any, NoReturn
+from typing import Annotated
 
 import typer
 import yaml
@@ -18,14 +17,16 @@ from octoscope.cli.plan_text import show_estimate, show_plan
 from octoscope.cli.shared import (
     AsJson,
     Force,
+    Stage,
     Unchecked,
     err,
+    execute,
     guarded,
+    opened,
     out,
     read_here,
     rows_table,
     say_results,
-    starting,
 )
 from octoscope.errors import InputError
 
@@ -60,14 +61,6 @@ Steal = Annotated[
 ]
 
 
-class Stage(StrEnum):
-    """Stages of a run to execute; each can be its own job."""
-
-    ALL = "all"
-    ATTENTION = "attention"
-    ANALYSIS = "analysis"
-
-
 Stages = Annotated[
     Stage, typer.Option("--stage", help="attention: units and matrices; analysis: what follows")
 ]
@@ -83,22 +76,18 @@ def demo(
     overrides: Set = None,
 ) -> None:
     """Run the embedded demonstration to a verified report."""
-    from octoscope.config import apply_overrides, parse_config
-    from octoscope.demo.demo import demo_tree
+    from octoscope.api.plan import demo_config
+    from octoscope.api.plan import plan as make_plan
 
-    tree = apply_overrides(demo_tree(small=small), overrides or [])
+    tree = demo_config(small=small, overrides=overrides or [])
     if config:
         typer.echo(yaml.safe_dump(tree, sort_keys=False))
         return
-    from octoscope.cluster.driver import execute
-    from octoscope.planning.freeze import prepare
-
-    with starting(out_):
-        root, plan = prepare(parse_config(tree, "demo configuration"), out_)
-    show_plan(plan)
-    code = execute(root, plan, out)
-    _verify(root.url)
-    say_results(root)
+    planned = make_plan(tree, out=out_, check_start=True, name="demo configuration")
+    show_plan(planned)
+    code = planned.execute()
+    _verify(str(planned.path))
+    say_results(str(planned.path))
     raise typer.Exit(code)
 
 
@@ -113,20 +102,16 @@ def plan(
     as_json: AsJson = False,
 ) -> None:
     """Plan a run: check inputs, memory, disk and time, freeze the plan in the run directory."""
-    from octoscope.config import load_config
-    from octoscope.planning.freeze import prepare
-    from octoscope.planning.timing import estimate
+    from octoscope.api.plan import plan as make_plan
 
-    settings = load_config(config, overrides)
-    root, made = prepare(settings, out_)
+    planned = make_plan(config, overrides=overrides or [], out=out_)
     if not as_json:
-        show_plan(made)
-    place = None if root.folder is None else root.folder.parent
-    timed = estimate(made, settings, place) if calibrate else []
+        show_plan(planned)
+    timed = planned.timing() if calibrate else []
     if as_json:
-        typer.echo(json.dumps(made.model_dump(mode="json") | {"estimate": timed}))
+        typer.echo(json.dumps(planned.plan.model_dump(mode="json") | {"estimate": timed}))
     elif timed:
-        show_estimate(timed, settings.execution.device)
+        show_estimate(timed, planned.config.execution.device)
 
 
 @app.command()
@@ -142,15 +127,14 @@ def run(
 
     Inside a submitted Ray job it joins that job's cluster.
     """
-    from octoscope.config import load_config
-    from octoscope.planning.freeze import prepare
+    from octoscope.api.plan import plan as make_plan
 
-    settings = load_config(config, overrides)
-    with starting(out_, address, settings):
-        root, made = prepare(settings, out_)
-    if settings.execution.log == "text":
-        show_plan(made)
-    _execute(root, made, settings, stage, address, steal)
+    planned = make_plan(
+        config, overrides=overrides or [], out=out_, check_start=True, address=address
+    )
+    if planned.config.execution.log == "text":
+        show_plan(planned)
+    execute(planned, stage, address, steal)
 
 
 @app.command()
@@ -162,40 +146,18 @@ def resume(
     steal: Steal = False,
 ) -> None:
     """Continue an interrupted run: only what has no commit record is computed."""
-    from octoscope.planning.freeze import replan, run_config
-    from octoscope.store.plan_file import run_directory
+    from octoscope.api.run_directory import RunDirectory
 
-    root = run_directory(run)
-    settings = run_config(root, overrides)
-    with starting(root.url, address):
-        made = replan(root)
-    _execute(root, made, settings, stage, address, steal)
+    planned = RunDirectory(run).planned(overrides=overrides or [], address=address)
+    execute(planned, stage, address, steal)
 
 
 @app.command()
 def overlap(run: Run, address: Address = None, steal: Steal = False) -> None:
     """Run the analysis stage alone: layers, overlap with the network, report."""
-    from octoscope.planning.freeze import replan, run_config
-    from octoscope.store.plan_file import run_directory
+    from octoscope.api.run_directory import RunDirectory
 
-    root = run_directory(run)
-    with starting(root.url, address):
-        made, settings = replan(root), run_config(root)
-    _execute(root, made, settings, Stage.ANALYSIS, address, steal)
-
-
-def _execute(
-    root: Any, made: Any, settings: Any, stage: Stage, address: str | None, steal: bool
-) -> NoReturn:
-    """Run a plan, say what it found, and exit with its code."""
-    from octoscope.cluster.driver import execute
-
-    code = execute(
-        root, made, out, config=settings, stage=stage.value, address=address, steal=steal
-    )
-    if settings.execution.log == "text":
-        say_results(root)
-    raise typer.Exit(code)
+    execute(RunDirectory(run).planned(address=address), Stage.ANALYSIS, address, steal)
 
 
 @app.command()
@@ -205,21 +167,19 @@ def status(
     watch: Annotated[bool, typer.Option("--watch", help="Until its driver ends")] = False,
 ) -> None:
     """Say how far a run is, from its directory alone: stages, actors, rates, time left."""
-    from octoscope.cluster.live_view import render
-    from octoscope.cluster.progress import follow, summary
-    from octoscope.cluster.progress_file import last_seen
-    from octoscope.store.plan_file import run_directory
+    from octoscope.api.run_directory import RunDirectory
 
-    root = run_directory(run)
+    directory = RunDirectory(run)
     if watch:
-        follow(root, out)
-    rows, progress = summary(root), last_seen(root)
+        directory.follow()
+    seen = directory.status()
     if as_json:
-        typer.echo(json.dumps({**rows, "progress": progress}, ensure_ascii=False))
+        typer.echo(json.dumps({**seen.rows, "progress": seen.progress}, ensure_ascii=False))
         return
-    out.print(rows_table(run, rows))
-    if progress is not None and progress["status"] == "running" and "actors" in progress:
-        out.print(render(progress))
+    out.print(rows_table(run, dict(seen.rows)))
+    view = seen.view()
+    if view is not None:
+        out.print(view)
 
 
 @app.command()
@@ -229,17 +189,16 @@ def verify(run: Run, as_json: AsJson = False) -> None:
 
 
 def _verify(run: str, as_json: bool = False) -> None:
-    from octoscope.store.manifest import verify as check
-    from octoscope.store.plan_file import run_directory
+    from octoscope.api.run_directory import RunDirectory
 
-    root = run_directory(run)
-    faults = check(root)
+    directory = RunDirectory(run)
+    faults = directory.verify()
     if as_json:
         typer.echo(json.dumps([{"object": f.object, "what": f.what} for f in faults]))
     else:
         for fault in faults:
             err.print(f"{escape(fault.object)}: {escape(fault.what)}", soft_wrap=True)
-        state = "finished" if root.exists("_SUCCESS") else "unfinished"
+        state = "finished" if directory.finished else "unfinished"
         out.print(f"{state} run, {len(faults)} faults" if faults else f"verified: {state} run")
     if faults:
         raise typer.Exit(1)
@@ -253,13 +212,12 @@ def repair(
     steal: Steal = False,
 ) -> None:
     """Find damage and compute again what is damaged, and what that needs; then verify."""
-    from octoscope.cluster.repair import repair_run
-    from octoscope.store.plan_file import run_directory
+    from octoscope.api.run_directory import RunDirectory
 
-    root = run_directory(run)
-    code = repair_run(root, out, dry=dry, address=address, steal=steal)
+    directory = RunDirectory(run)
+    code = directory.repair(dry_run=dry, address=address, steal=steal)
     if not dry:
-        _verify(root.url)
+        _verify(run)
     raise typer.Exit(code)
 
 
@@ -273,21 +231,13 @@ def report(
     unchecked: Unchecked = False,
 ) -> None:
     """Say where the report of a finished run is, or write one to a place of your own."""
-    from octoscope.output_files import new_file
-    from octoscope.results.run_results import Results, stored_report
-    from octoscope.store.plan_file import run_directory
-
-    root = run_directory(run)
+    finished = opened(run, unchecked)
     if gene_set is None and view is None and out_ is None:
-        typer.echo(stored_report(root, check=not unchecked))
+        typer.echo(finished.report)
         return
     if out_ is None:
         raise InputError("--out", "is missing", "name a file outside the run, which is sealed")
-    results = Results.open(root, check=not unchecked)
-    with new_file(out_, force=force, inputs=results.config.places()) as file:
-        from octoscope.report.page import page  # matplotlib
-
-        file.write_bytes(page(results, gene_set, view))
+    finished.write_report(out_, gene_set=gene_set, view=view, force=force)
     typer.echo(str(out_))
 
 

@@ -14,8 +14,7 @@ from rich.table import Table
 from octoscope.cli.shared import AsJson, err, out, rows_table, show
 
 if TYPE_CHECKING:
-    from octoscope.atlas.atlas_info import AtlasInfo
-    from octoscope.config import AtlasConfig
+    from octoscope.api.atlas import AtlasInfo
 
 app = typer.Typer(help="Look at, check and convert atlases.", no_args_is_help=True)
 
@@ -65,19 +64,16 @@ class _Progress:
             err.print(f"{done:,} of {total:,} {self._what}", soft_wrap=True)
 
 
-def _config(path: str, category: list[str] | None, gene_id: str | None, donor: str | None,
-            all_data: bool, **others: Any) -> AtlasConfig:  # fmt: skip
-    from octoscope.config import AtlasConfig, validated
-
-    tree = {
-        "path": path,
-        "category_key": category or [],
+def _settings(category: list[str] | None, gene_id: str | None, donor: str | None,
+              all_data: bool, **others: Any) -> dict[str, Any]:  # fmt: skip
+    """Return options as arguments of the Python API."""
+    return {
+        "category": category,
         "gene_id_key": gene_id,
         "replicate_key": donor,
         "primary_only": not all_data,
         **others,
     }
-    return validated(AtlasConfig, tree, "arguments", "see --help")
 
 
 def _plain(value: object) -> str:
@@ -114,15 +110,15 @@ def atlas_info(
 
     Exit 2 if a run with these settings would refuse it.
     """
-    from octoscope.atlas import info
+    from octoscope.api.atlas import atlas_info as info
 
-    config = _config(
-        path, category, gene_id, donor, all_data, counts=counts, duplicate_genes=duplicate_genes,
+    settings = _settings(
+        category, gene_id, donor, all_data, counts=counts, duplicate_genes=duplicate_genes,
         symbol_key=symbol_key, gene_aliases=gene_aliases, missing_chunks=missing_chunks,
         fractional_counts=fractional_counts,
     )  # fmt: skip
     with _Progress("cells checked") as progress:
-        result = info(config, seed, quick=quick, on_progress=progress.report)
+        result = info(path, seed=seed, quick=quick, on_progress=progress.report, **settings)
     if as_json:
         typer.echo(json.dumps(result.as_dict(), ensure_ascii=False))
     else:
@@ -168,14 +164,14 @@ def atlas_check(
     as_json: AsJson = False,
 ) -> None:
     """Read every chunk once and list those that are missing or damaged; exit 1 if there are any."""
-    from octoscope.atlas import check
+    from octoscope.api.atlas import check_atlas
 
-    config = _config(
-        path, category, gene_id, donor, all_data, counts=counts,
+    settings = _settings(
+        category, gene_id, donor, all_data, counts=counts,
         symbol_key=symbol_key, gene_aliases=gene_aliases, missing_chunks=missing_chunks,
         fractional_counts=fractional_counts,
     )  # fmt: skip
-    found = check(config)
+    found = check_atlas(path, **settings)
     bare = [name for name, checked in found.checksums.items() if not checked]
     rows = {
         "counts": found.counts,
@@ -214,13 +210,15 @@ def atlas_convert(
 
     The same command again goes on where it was stopped.
     """
-    from octoscope.atlas import convert
+    from octoscope.api.atlas import convert_atlas
 
-    config = _config(
-        path, category, gene_id, donor, all_data, counts=counts, duplicate_genes=duplicate_genes,
+    settings = _settings(
+        category, gene_id, donor, all_data, counts=counts, duplicate_genes=duplicate_genes,
         symbol_key=symbol_key, gene_aliases=gene_aliases, missing_chunks=missing_chunks,
         fractional_counts=fractional_counts,
     )  # fmt: skip
     with _Progress("cells counted, then written") as progress:
-        rows = convert(config, target, seed=seed, memory=memory, on_progress=progress.report)
+        rows = convert_atlas(
+            path, target, seed=seed, memory=memory, on_progress=progress.report, **settings
+        )
     show(rows, as_json, lambda: _table(target, rows))

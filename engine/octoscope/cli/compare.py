@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -11,8 +10,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from octoscope.cli.comparison_tables import show
-from octoscope.cli.shared import AsJson, Force, Unchecked, out, rows_json
-from octoscope.errors import InputError
+from octoscope.cli.shared import AsJson, Force, Unchecked, as_options, opened, out, rows_json
 
 app = typer.Typer(help="Compare layers, models or whole runs.", no_args_is_help=True)
 app.command()(show)
@@ -36,19 +34,10 @@ def layers(
     unchecked: Unchecked = False,
 ) -> None:
     """Print the quantiles of each layer's strongest pairs in the model's other layers."""
-    import pandas as pd
-
-    from octoscope.results.selections import layers_of_model
-
-    table = _agreement(run, gene_set, view, k, category, ("models", "layers"), unchecked)
-    table = table[table["query_model"] == table["eval_model"]]
-    names = dict.fromkeys(table["query_model"])
-    parts = [layers_of_model(table, name) for name in names]
-    table = pd.concat(parts) if parts else table.head(0)
-    if model is not None:
-        if model not in set(table["query_model"]):
-            raise InputError("--model", f"{model!r} has no two layers here", "see `status RUN`")
-        table = table[table["query_model"] == model]
+    with as_options("model", "gene_set", "view", "k", "category"):
+        table = opened(run, unchecked).agreement(
+            "layers", model=model, gene_set=gene_set, view=view, k=k, category=category
+        )
     _show(table, as_json, "Layers of one model")
 
 
@@ -63,8 +52,11 @@ def models(
     unchecked: Unchecked = False,
 ) -> None:
     """Print the quantiles of each model's strongest pairs in the layers of other models."""
-    table = _agreement(run, gene_set, view, k, category, ("models",), unchecked)
-    _show(table[table["query_model"] != table["eval_model"]], as_json, "Models")
+    with as_options("gene_set", "view", "k", "category"):
+        table = opened(run, unchecked).agreement(
+            "models", gene_set=gene_set, view=view, k=k, category=category
+        )
+    _show(table, as_json, "Models")
 
 
 @app.command()
@@ -77,11 +69,10 @@ def runs(
     unchecked: Unchecked = False,
 ) -> None:
     """Compare the matrices that two runs have in common (both with `keep_dense: fp32`)."""
-    from octoscope.api.run import open_run
     from octoscope.output_files import new_file, require_new
 
-    one, other = (open_run(run, check=not unchecked) for run in (first, second))
-    inputs = [place for run in (one, other) for place in run.results.config.places()]
+    one, other = (opened(run, unchecked) for run in (first, second))
+    inputs = [*one.inputs, *other.inputs]
     if out_ is not None:  # before minutes of work
         require_new(out_, force=force, inputs=inputs)
     table = one.compare(other)
@@ -115,13 +106,12 @@ def pool(
     unchecked: Unchecked = False,
 ) -> None:
     """Pool categories of a finished run (it must have kept its matrices)."""
-    from octoscope.api.run import open_run
     from octoscope.output_files import new_file, require_new
 
-    opened = open_run(run, check=not unchecked)
-    inputs = opened.results.config.places()
+    finished = opened(run, unchecked)
+    inputs = finished.inputs
     require_new(out_, force=force, inputs=inputs, what="folder")
-    tables = opened.pool(category, name=name, min_cells=min_cells)
+    tables = finished.pool(category, name=name, min_cells=min_cells)
     for path, table in tables.items():
         file = out_ / path
         file.parent.mkdir(parents=True, exist_ok=True)
@@ -136,44 +126,6 @@ def pool(
         )  # fmt: skip
     out.print(shown)
     out.print(f"written: {escape(str(out_))}", soft_wrap=True)
-
-
-def _agreement(
-    run: str,
-    gene_set: str | None,
-    view: str | None,
-    k: int | None,
-    category: str | None,
-    kinds: Sequence[str],
-    unchecked: bool,
-) -> Any:
-    """Return agreement of models' layers, of one category or as medians over all."""
-    from octoscope.api.run import open_run
-
-    results = open_run(run, check=not unchecked).results
-    plan = results.plan
-    if plan.compare is None:
-        raise InputError(results.at("config.yaml"), "compare: null", "run again with comparisons")
-    names = [c.name for c in plan.categories]
-    if category is not None and category not in names:
-        raise InputError("--category", f"{category!r} is not in this run", f"of {', '.join(names)}")
-    table = results.tables["agreement_categories" if category is None else "agreement"]
-    table = table[table["comparison"].isin(kinds)]
-    if kinds == ("models",):  # a gene set of a single model has no comparisons of models
-        across = table["query_model"] != table["eval_model"]
-        table = table[across] if across.any() else table
-    if category is not None:
-        table = table[table["category"] == category]
-    k = max(plan.compare.k) if k is None else k
-    for option, column, asked in (("--gene-set", "gene_set", gene_set), ("--view", "view", view),
-                                  ("--k", "k", k)):  # fmt: skip
-        there = list(dict.fromkeys(table[column]))
-        if asked is not None and asked not in there:
-            known = ", ".join(map(str, there)) or "none: nothing was compared"
-            raise InputError(option, f"{asked!r} was not compared", f"choose of {known}")
-        if there:
-            table = table[table[column] == (there[0] if asked is None else asked)]
-    return table
 
 
 def _show(table: Any, as_json: bool, title: str) -> None:
@@ -226,17 +178,9 @@ def export(
     unchecked: Unchecked = False,
 ) -> None:
     """Write the consensus network for Cytoscape, igraph, OmniPath, decoupler or AnnData."""
-    from octoscope.api.run import open_run
-    from octoscope.output_files import require_new
-    from octoscope.report.export import consensus_network, kind_of
-    from octoscope.report.export import export as write
-
-    form = kind_of(out_, kind)
-    results = open_run(run, check=not unchecked).results
-    require_new(out_, force=force, inputs=results.config.places())
-    network = consensus_network(
-        results, category=category, gene_set=gene_set, view=view, model=model,
-        min_groups=min_groups, top=top,
-    )  # fmt: skip
-    n = write(network, out_, form, force=force)
+    with as_options("category", "gene_set", "view", "model", kind="--format"):
+        n = opened(run, unchecked).export(
+            out_, kind=kind, category=category, gene_set=gene_set, view=view, model=model,
+            min_groups=min_groups, top=top, force=force,
+        )  # fmt: skip
     out.print(f"{n} pairs: {escape(str(out_))}", soft_wrap=True)

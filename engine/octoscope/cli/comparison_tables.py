@@ -11,7 +11,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from octoscope.cli.shared import AsJson, Unchecked, out, rows_json
+from octoscope.cli.shared import AsJson, Unchecked, opened, out, rows_json
 from octoscope.errors import InputError
 
 _WIDTH = 250  # of what is not a terminal
@@ -129,18 +129,16 @@ def show(
     unchecked: Unchecked = False,
 ) -> None:
     """Print a table of a run's comparisons: every figure with its n, interval and null."""
-    from octoscope.api.run import open_run
-
     if name not in SHOWN:
         raise InputError("NAME", f"there is no table {name!r}", f"one of {', '.join(SHOWN)}")
-    shown, results = SHOWN[name], open_run(run, check=not unchecked).results
+    shown, finished = SHOWN[name], opened(run, unchecked)
     file = f"tables/{shown.file}.parquet"
-    if shown.file not in results.tables:
+    if shown.file not in finished.tables:
         raise InputError(
-            results.at(file), "this run did not make it",
+            finished.at(file), "this run did not make it",
             "see `compare`, `estimators` and `heads` of its configuration",
         )  # fmt: skip
-    table = results.tables[shown.file]
+    table = finished.tables[shown.file]
     asked = {"gene_set": gene_set, "view": view, "k": k, "category": category}
     for column, value in asked.items():
         if value is not None:
@@ -175,7 +173,7 @@ def show(
     else:  # lines are not cut to a width
         Console(width=_WIDTH).print(printed)
     if len(table) > rows:
-        out.print(f"{rows} of {len(table)} rows; --rows, --json, or {escape(results.at(file))}")
+        out.print(f"{rows} of {len(table)} rows; --rows, --json, or {escape(finished.at(file))}")
 
 
 def _only(table: Any, columns: Sequence[str], value: object, option: str) -> Any:

@@ -52,20 +52,14 @@ def inspect(
     checkpoint: Checkpoint, graph: Graph = None, data: Data = None, as_json: AsJson = False
 ) -> None:
     """Say what a checkpoint holds, and whether a graph is the one that it was trained on."""
-    from octoscope.gnn.describe import describe_checkpoint
-    from octoscope.gnn.gnn_checkpoint import open_checkpoint
-    from octoscope.gnn.open_graph import misfits, not_compared, open_with_identifiers
+    from octoscope.api.gnn import open_gnn
 
-    opened = open_checkpoint(checkpoint)
-    said: dict[str, Any] = describe_checkpoint(opened)
+    opened = open_gnn(checkpoint)
+    said: dict[str, Any] = opened.describe()
     problems: list[str] = []
     if graph is not None:
-        found, _ = open_with_identifiers(graph, opened, data)
-        problems = misfits(opened, found)
-        said["graph"] = found.summary() | {
-            "fits": not problems, "problems": problems,
-            "not_compared": not_compared(opened, found),
-        }  # fmt: skip
+        said["graph"] = opened.fit(graph, data=data)
+        problems = said["graph"]["problems"]
 
     def table() -> Table:
         rows = {k: v for k, v in said.items() if k not in ("graph", "corrections")}
@@ -100,17 +94,12 @@ def graph_(
     ] = False,
 ) -> None:
     """Write a graph as arrays that open at once: features, edges, splits, names, digests."""
-    from octoscope.gnn.graph_folder import write_graph
-    from octoscope.gnn.open_graph import open_with_identifiers
+    from octoscope.api.gnn import open_graph
 
-    graph, identifiers = open_with_identifiers(source, None, data)
-    if identifiers is None:
-        raise InputError(source, "is such a folder already", "use it as it is")
-    if structure:
-        from octoscope.gnn_training.structural_features import with_structure
-
-        graph = with_structure(graph)
-    write_graph(graph, identifiers, target)
+    graph = open_graph(source, data=data)
+    if structure and graph.identifiers is not None:
+        graph = graph.with_structure()
+    graph.save(target)
     said = graph.summary()
     out.print(
         f"{said['vertices']:,} vertices with {said['vertex_features']} features, "
@@ -128,12 +117,9 @@ def convert(
     data: Data = None,
 ) -> None:
     """Write a checkpoint as safetensors and JSON; with --graph it states the graph's digests."""
-    from octoscope.gnn.gnn_checkpoint import open_checkpoint, write_checkpoint
-    from octoscope.gnn.open_graph import open_graph
+    from octoscope.api.gnn import open_gnn
 
-    opened = open_checkpoint(checkpoint)
-    digests = open_graph(graph, opened, data).digests if graph is not None else None
-    write_checkpoint(opened, target, digests)
+    open_gnn(checkpoint).save(target, graph=graph, data=data)
     out.print(escape(str(target)), soft_wrap=True)
 
 
@@ -166,23 +152,19 @@ def score(
     force: Force = False,
 ) -> None:
     """Score pairs of genes or vertices."""
-    from octoscope.gnn.embeddings import cache_folder
-    from octoscope.gnn.gnn_checkpoint import open_checkpoint
-    from octoscope.gnn.open_graph import open_graph
-    from octoscope.gnn.pair_table import read_pair_table
-    from octoscope.gnn.score_table import PASSINGS, score_table
-    from octoscope.octopus.pair_files import write_table
-    from octoscope.output_files import new_file
+    from octoscope.api.gnn import open_gnn
+    from octoscope.api.tables import require_table, write_table
 
-    opened = open_checkpoint(checkpoint)
-    with new_file(target, force=force, inputs=[checkpoint, graph, pairs]) as file:
-        found = open_graph(graph, opened, data)
-        table = read_pair_table(pairs, found, opened.relations)
-        asked = {p.value for p in message_passing or [Passing.ALL]}
-        passings = [p for p in PASSINGS if p in asked]
-        folder = None if no_cache else cache or cache_folder()
-        scores = score_table(opened, found, table, mode.value, passings, folder)
-        write_table(scores, file, target)
+    opened = open_gnn(checkpoint)
+    inputs: list[str | Path] = [checkpoint, graph, pairs]
+    require_table(target, force=force, inputs=inputs)
+    found = opened.score(
+        pairs, graph, data=data, mode=mode.value,
+        message_passing=[p.value for p in message_passing or [Passing.ALL]],
+        cache=False if no_cache else cache or True,
+    )  # fmt: skip
+    scores = found.table
+    write_table(scores, target, force=force, inputs=inputs)
     mapped = int(scores["edge"].notna().sum())
     known = int(scores["split"].eq("train").sum())
     joined = int(scores["edge"].isin(["forward", "backward", "both"]).sum())
@@ -191,7 +173,7 @@ def score(
         f"edges of the graph: {joined:,}, of these in training: {known:,}",
         soft_wrap=True,
     )
-    out.print(escape(table.said), soft_wrap=True)
+    out.print(escape(found.names_as), soft_wrap=True)
 
 
 @app.command()
@@ -206,15 +188,12 @@ def relations(
     as_json: AsJson = False,
 ) -> None:
     """Compare the embeddings of the relations of a head, with a permutation null."""
-    from octoscope.gnn.gnn_checkpoint import open_checkpoint
-    from octoscope.gnn.relation_geometry import relation_geometry
-    from octoscope.octopus.pair_files import write_table
-    from octoscope.output_files import new_file
+    from octoscope.api.gnn import open_gnn
+    from octoscope.api.tables import write_table
 
-    found = relation_geometry(open_checkpoint(checkpoint), permutations, seed)
+    found = open_gnn(checkpoint).relations(permutations=permutations, seed=seed)
     if target is not None:
-        with new_file(target, force=force, inputs=[checkpoint]) as file:
-            write_table(found, file, target)
+        write_table(found, target, force=force, inputs=[checkpoint])
     if as_json:
         typer.echo(rows_json(found))
         return
@@ -236,16 +215,11 @@ def train(
     data: Data = None,
 ) -> None:
     """Train a graph neural network on the links of a graph; goes on where it was stopped."""
-    from octoscope.gnn.open_graph import open_graph
-    from octoscope.gnn_training.train import train as train_
-    from octoscope.gnn_training.train_config import load_train_config
-    from octoscope.output_files import require_outside
+    from octoscope.api.gnn import train_gnn
 
-    require_outside(target, [config, *([] if graph == "demo" else [graph])])
-    made = train_(
-        open_graph(graph, None, data), load_train_config(config), target,
-        lambda line: out.print(escape(line), soft_wrap=True),
-    )  # fmt: skip
+    made = train_gnn(
+        config, graph, target, data=data, say=lambda line: out.print(escape(line), soft_wrap=True)
+    )
     out.print(escape(str(made)), soft_wrap=True)
 
 
@@ -256,13 +230,9 @@ def report(
     force: Force = False,
 ) -> None:
     """Write a page that shows models beside rules without a model."""
-    from octoscope.link_prediction.evaluation_files import read_evaluation
-    from octoscope.output_files import new_file
-    from octoscope.report.links_page import links_page
+    from octoscope.api.links import write_links_report
 
-    found = [(folder.resolve().name, read_evaluation(folder)) for folder in evaluations]
-    with new_file(target, force=force, inputs=evaluations) as file:
-        file.write_bytes(links_page(found))
+    write_links_report(evaluations, target, force=force)
     typer.echo(str(target))
 
 
@@ -310,25 +280,19 @@ def evaluate(
     as_json: AsJson = False,
 ) -> None:
     """Measure how well edges are predicted: rules without a model, and checkpoints beside them."""
-    from octoscope.link_prediction.evaluate_links import Settings, evaluate_links
-    from octoscope.link_prediction.evaluation_files import write_evaluation
-    from octoscope.link_prediction.links import open_links
-    from octoscope.link_prediction.splits import split_links
+    from octoscope.api.links import evaluate_links, save_evaluation
     from octoscope.output_files import require_new
 
     if target is not None:
         inputs = [*(checkpoints or ()), *([] if network == "demo" else [network])]
         require_new(target, inputs=inputs, what="folder")
-    links = open_links(network, data)
-    before = None if older is None else open_links(older)
-    divided = split_links(links, split, seed=seed, source=source, older=before, peer=peer)
-    settings = Settings(
-        tuple(negatives or ("degree", "uniform")), tuple(floors or ()), seed, positives, queries,
-        candidates,
+    found = evaluate_links(
+        network, checkpoints or (), split=split, source=source, older=older,
+        negatives=negatives or ("degree", "uniform"), floors=floors or (), seed=seed,
+        positives=positives, queries=queries, candidates=candidates, peer=peer, data=data,
     )  # fmt: skip
-    found = evaluate_links(links, divided, checkpoints or (), settings)
     if target is not None:
-        write_evaluation(found, target)
+        save_evaluation(found, target)
     if as_json:
         typer.echo(summary(found))
         return

@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from octoscope.cli.shared import out, say_results, starting
+from octoscope.cli.shared import say_results
 from octoscope.errors import InputError
 
 
@@ -39,10 +39,7 @@ def import_napistu(
     Nothing in the stores is executed. What they do not hold (cells, halves, co-expression) is null
     in the run. The same command again continues an unfinished import.
     """
-    from octoscope.cluster.driver import execute
-    from octoscope.config import apply_overrides, parse_config
-    from octoscope.planning.freeze import prepare
-    from octoscope.planning.import_config import import_tree
+    from octoscope.api.plan import import_config, plan
 
     if len(paths) < 2:
         raise InputError(
@@ -50,10 +47,11 @@ def import_napistu(
             "name the stores, and last the run directory to make",
         )  # fmt: skip
     *stores, run = paths
-    tree = import_tree(stores, dataset=dataset, categories=category, network=network)
-    config = parse_config(apply_overrides(tree, overrides or []), "import-napistu")
-    with starting(run, address):
-        root, plan = prepare(config, run)
-    code = execute(root, plan, out, config=config, address=address)
-    say_results(root)
+    tree = import_config(stores, dataset=dataset, categories=category, network=network)
+    planned = plan(
+        tree, overrides=overrides or [], out=run, check_start=True, address=address,
+        name="import-napistu",
+    )  # fmt: skip
+    code = planned.execute(address=address)
+    say_results(str(planned.path))
     raise typer.Exit(code)

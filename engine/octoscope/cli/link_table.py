@@ -11,7 +11,7 @@ from rich.table import Table
 if TYPE_CHECKING:
     import pandas as pd
 
-    from octoscope.link_prediction.evaluate_links import Evaluation
+    from octoscope.api.links import Evaluation
 
 
 def link_table(found: Evaluation) -> Table:

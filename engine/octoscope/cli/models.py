@@ -15,13 +15,13 @@ from octoscope.cli.shared import (
     DType,
     Force,
     Options,
+    as_options,
     options_of,
     out,
     read_here,
     rows_table,
     show,
 )
-from octoscope.errors import InputError
 
 models_app = typer.Typer(help="Look at checkpoints.", no_args_is_help=True)
 attention_app = typer.Typer(
@@ -32,11 +32,9 @@ attention_app = typer.Typer(
 @models_app.command("list")
 def models_list(as_json: AsJson = False) -> None:
     """List the installed model families, their published variants and where to get them."""
-    from dataclasses import asdict
+    from octoscope.api.model import model_families
 
-    from octoscope.models import families
-
-    rows = [{"family": n} | asdict(v) for n, cls in families().items() for v in cls.variants]
+    rows = model_families()
     if as_json:
         typer.echo(json.dumps(rows))
         return
@@ -56,22 +54,9 @@ def models_inspect(
     as_json: AsJson = False,
 ) -> None:
     """Load a checkpoint strictly and say what it is."""
-    from octoscope.models import checkpoint_files, load_model
-    from octoscope.models.weights import file_digests
+    from octoscope.api.model import open_model
 
-    model = load_model(checkpoint, options=options_of(option))
-    rows = {
-        "family": model.family,
-        "variant": model.variant,
-        "layers": model.n_layers,
-        "heads": model.n_heads,
-        "d": model.d,
-        "genes": len(model.genes),
-        "genes with an Ensembl id": int((model.genes.ensembl != "").sum()),
-        "special tokens": ", ".join(model.special_kinds),
-        "options": dict(model.options),
-        "sha256": file_digests([*checkpoint_files(checkpoint), *model.files]),
-    }
+    rows = open_model(checkpoint, options=options_of(option)).describe()
     show(rows, as_json, lambda: rows_table(str(checkpoint), rows))
 
 
@@ -84,18 +69,11 @@ def models_check(
     as_json: AsJson = False,
 ) -> None:
     """Say what a checkpoint does with an atlas here: genes, tokens, time and memory per cell."""
-    from octoscope.probe.profile import check_model
+    from octoscope.api.model import check_model
 
-    rows = check_model(checkpoint, atlas, options=options_of(option), dtype=_dtype(dtype))
+    with as_options("dtype"):
+        rows = check_model(checkpoint, atlas, options=options_of(option), dtype=dtype)
     show(rows, as_json, lambda: rows_table(str(checkpoint), rows))
-
-
-def _dtype(name: str) -> str:
-    from octoscope.config import DTYPES
-
-    if name not in DTYPES:
-        raise InputError("--dtype", f"{name!r}", f"use one of {', '.join(DTYPES)}")
-    return name
 
 
 @attention_app.command("dump")
@@ -116,24 +94,15 @@ def attention_dump(
     force: Force = False,
 ) -> None:
     """Write hidden states and attention of cells in the common schema."""
-    from octoscope.probe.dump import write_dump
+    from octoscope.api.attention import dump_attention
 
     pairs = options_of(option)
-    if rng not in ("cell", "upstream"):
-        raise InputError("--rng", f"{rng!r}", "use cell or upstream")
     pairs.pop("checkpoint", None)  # dumps name it, and the dtype, among their options
-    write_dump(
-        checkpoint,
-        cells,
-        out_,
-        tokens=tokens,
-        positions=positions,
-        options=pairs,
-        dtype=_dtype(str(pairs.pop("dtype", dtype))),
-        upstream=rng == "upstream",
-        seed=seed,
-        force=force,
-    )
+    with as_options("dtype", "rng"):
+        dump_attention(
+            checkpoint, cells, out_, tokens=tokens, positions=positions,
+            dtype=str(pairs.pop("dtype", dtype)), options=pairs, rng=rng, seed=seed, force=force,
+        )  # fmt: skip
     out.print(f"wrote {escape(str(out_))}", soft_wrap=True)
 
 
@@ -144,9 +113,9 @@ def attention_diff(
     as_json: AsJson = False,
 ) -> None:
     """Print the worst difference per array; exit 1 beyond tolerance."""
-    from octoscope.probe.dump_format import diff
+    from octoscope.api.attention import compare_attention
 
-    rows = diff(ours, theirs)
+    rows = compare_attention(ours, theirs)
     table = Table("array", "worst", "allowed", "", title="difference")
     for r in rows:
         table.add_row(

@@ -5,16 +5,19 @@ from __future__ import annotations
 import inspect
 import json
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.markup import escape
 from rich.table import Table
 
-from octoscope.cli.shared import AsJson, Force, out, read_here, rows_table, show
-from octoscope.errors import InputError, warn
+from octoscope.cli.shared import AsJson, Force, as_options, out, read_here, rows_table, show
+from octoscope.errors import InputError
+
+if TYPE_CHECKING:
+    from octoscope.api.network import Network
 
 app = typer.Typer(help="Import, build and ask a molecular network.", no_args_is_help=True)
 
@@ -53,9 +56,10 @@ def import_(
     as_json: AsJson = False,
 ) -> None:
     """Convert a Napistu bundle, napistu-torch store or Hub data set; nothing in it is executed."""
-    from octoscope.octopus.napistu.import_network import import_napistu
+    from octoscope.api.network_build import import_network
 
-    made = import_napistu(path, target, _mode(mode), trust)
+    with as_options("mode"):
+        made = import_network(path, target, mode=mode, trust=trust)
     _made(made, target, as_json)
 
 
@@ -66,24 +70,17 @@ def build(
     as_json: AsJson = False,
 ) -> None:
     """Build a network from the files of its sources."""
-    from octoscope.octopus.build import build_octopus
-    from octoscope.octopus.build_config import load_octopus_config
+    from octoscope.api.network_build import build_network
 
     def say(line: str) -> None:
         if not as_json:
             out.print(escape(line))
 
-    _made(build_octopus(load_octopus_config(config), target, say), target, as_json)
-
-
-def _mode(text: str) -> Any:
-    if text not in ("peer", "corrected"):
-        raise InputError("--mode", f"{text!r} is unknown", "write peer or corrected")
-    return text
+    _made(build_network(config, target, say=say), target, as_json)
 
 
 def _made(made: dict[str, Any], target: Path, as_json: bool) -> None:
-    from octoscope.octopus.reading_notes import reading_notes
+    from octoscope.api.network_build import notes_of
 
     if as_json:
         show(made, True, Table)
@@ -103,7 +100,7 @@ def _made(made: dict[str, Any], target: Path, as_json: bool) -> None:
     out.print(table)
     out.print(f"{counts['vertices']:,} vertices, {counts['assertions']:,} statements, "
               f"{counts['genes']:,} genes")  # fmt: skip
-    for line in reading_notes(made):
+    for line in notes_of(made):
         out.print(f"note: {escape(line)}", soft_wrap=True)
     for fixed in made["corrections"]:
         out.print(
@@ -127,29 +124,19 @@ class ViewOptions:
     signed: Signed = False
     min_score: MinScore = None
 
-    def network(self) -> Any:
+    def network(self, *, check: bool = False) -> Network:
         """Open the network and take the view."""
-        from octoscope.octopus.network import open_network
-        from octoscope.octopus.network_schema import NOT_KNOWN
-        from octoscope.octopus.network_views import INDEPENDENT, View, not_known_text, view
+        from octoscope.api.network import open_network
 
-        network = open_network(self.directory)
-        base = INDEPENDENT if self.independent else View()
-        what = replace(
-            base,
-            sources=tuple(self.source) if self.source else None,
-            without_sources=tuple(self.without or ()),
-            string_without=tuple(sorted({*base.string_without, *(self.without_channel or ())})),
+        return open_network(self.directory, check=check).view(
+            independent=self.independent,
+            sources=self.source or None,
+            without=self.without or (),
+            without_channels=self.without_channel or (),
             directed=self.directed,
             signed=self.signed,
             min_score=self.min_score,
         )
-        if what == View():
-            return network
-        seen = view(network, what)
-        if NOT_KNOWN in seen.meta:
-            warn(not_known_text(seen.meta[NOT_KNOWN]))
-        return seen
 
 
 def takes_view(command: Callable[..., None]) -> Callable[..., None]:
@@ -174,20 +161,9 @@ def info(
     as_json: AsJson = False,
 ) -> None:
     """Say what a network, or a view of it, holds: sources side by side and what they share."""
-    from octoscope.octopus.directory import verify_directory
-    from octoscope.octopus.network import octopus_folder
-    from octoscope.octopus.network_info import source_overlap, source_table, summary
-    from octoscope.octopus.reading_notes import reading_notes
-
-    if check:
-        with octopus_folder(view.directory) as folder:
-            faults = verify_directory(folder)
-        if faults:
-            raise InputError(view.directory, "; ".join(faults), "build or import it again")
-    network = view.network()
-    notes = reading_notes(network.meta, network.sources)
-    rows, table, overlap = summary(network), source_table(network), source_overlap(network)
-    rows |= {f"release of {s}": r for s, r in zip(table["source"], table["release"], strict=True)}
+    network = view.network(check=check)
+    notes, rows = network.notes, network.summary()
+    table, overlap = network.source_table(), network.source_overlap()
     if as_json:
         known = overlap.astype(object).where(overlap.notna(), None)
         body = rows | {"sources": table.to_dict("records"), "overlap": known.to_dict("records"),
@@ -233,24 +209,16 @@ def lookup(
 
     Genes: Ensembl ids, or symbols and other ids that the network knows.
     """
-    from octoscope.octopus.asked_names import require_found, with_names
-    from octoscope.octopus.lookups import annotate
-    from octoscope.octopus.pair_files import read_pairs, require_table, write_table
-    from octoscope.output_files import new_file, require_new
+    from octoscope.api.tables import read_pairs, require_table, write_table
 
-    require_new(target, force=force, inputs=[pairs])
-    require_table(target)
+    require_table(target, force=force, inputs=[pairs])
     network = view.network()
-    names = tuple(columns.split(","))
-    if len(names) != 2:
-        raise InputError("--columns", f"{columns!r} is not two names", "write first,second")
-    table = read_pairs(pairs, names)
-    asked = [x for c in names for x in table[c].dropna().unique()]
-    network, counts = with_names(network, asked)
-    said = require_found(f"{pairs}: {columns}", network, counts, str(next(iter(asked), "")))
-    with new_file(target, force=force, inputs=[pairs]) as file:
-        found = annotate(table, network, *names, distance=distance)
-        write_table(found, file, target)
+    query, key = _two(columns)
+    table = read_pairs(pairs, (query, key))
+    asked = [x for c in (query, key) for x in table[c].dropna().unique()]
+    network, said = network.named(asked, where=f"{pairs}: {columns}")
+    found = network.annotate(table, query=query, key=key, distance=distance)
+    write_table(found, target, force=force, inputs=[pairs])
     out.print(
         f"{len(found):,} pairs, {int(found['mapped'].sum()):,} with both genes in the network, "
         f"{int(found['forward'].sum()):,} with an edge in their order, "
@@ -281,31 +249,19 @@ def rate(
 
     The published rate has no null: a list of hubs is enriched.
     """
-    import numpy as np
+    from octoscope.api.tables import read_genes, read_pairs
 
-    from octoscope.analysis.given_lists import list_rates
-    from octoscope.octopus.asked_names import require_found, with_names
-    from octoscope.octopus.pair_files import read_genes, read_pairs
-
-    names = tuple(columns.split(","))
-    if len(names) != 2:
-        raise InputError("--columns", f"{columns!r} is not two names", "write first,second")
-    table = read_pairs(pairs, names).dropna(subset=list(names))
-    query, key = (table[c].astype(str).to_numpy(object) for c in names)
-    listed = list(dict.fromkeys([*query, *key]))
-    known = read_genes(genes_from) if genes_from else listed
-    if outside := set(listed).difference(known):
-        raise InputError(
-            str(genes_from), f"lacks {len(outside):,} genes of the list, e.g. {min(outside)}",
-            "name every gene that could have been listed",
-        )  # fmt: skip
-    network, counts = with_names(view.network(), known)
-    said = require_found(str(genes_from or pairs), network, counts, str(next(iter(known), "")))
-    vocabulary = np.array(list(dict.fromkeys(known)), dtype=object)
-    found, peer = list_rates(network, query, key, vocabulary, permutations=permutations, seed=seed)
+    query, key = _two(columns)
+    table = read_pairs(pairs, (query, key)).dropna(subset=[query, key])
+    listed = table[[query, key]].astype(str)
+    known = read_genes(genes_from) if genes_from else [*listed[query], *listed[key]]
+    network, said = view.network().named(known, where=str(genes_from or pairs))
+    with as_options(genes=str(genes_from)):
+        found = network.rate(
+            listed, query=query, key=key, genes=known, permutations=permutations, seed=seed
+        )
     if as_json:
-        row = found | {"peer_rate": peer.rate, "peer_background": peer.background}
-        typer.echo(json.dumps({k: None if v != v else v for k, v in row.items()}))
+        typer.echo(json.dumps({k: None if v != v else v for k, v in found.items()}))
         return
     out.print(said)
     out.print(
@@ -314,9 +270,11 @@ def rate(
         f"({found['null_low']:.4f} to {found['null_high']:.4f}); "
         f"fold {found['fold_over_null']:.2f}, p = {found['p']:.3g}"
     )
+    rate, background = found["peer_rate"], found["peer_background"]
+    fold = rate / background if background > 0 else float("nan")
     out.print(
-        f"As published, without a null: rate {peer.rate:.4f}, background {peer.background:.4f}, "
-        f"fold {peer.fold:.2f}"
+        f"As published, without a null: rate {rate:.4f}, background {background:.4f}, "
+        f"fold {fold:.2f}"
     )
 
 
@@ -329,19 +287,13 @@ def genes(
     force: Force = False,
 ) -> None:
     """Write vertex, degree by source, and stratum of a set of genes, for nulls."""
-    from octoscope.octopus.asked_names import require_found, with_names
-    from octoscope.octopus.nulls import gene_table
-    from octoscope.octopus.pair_files import read_genes, require_table, write_table
-    from octoscope.output_files import new_file, require_new
+    from octoscope.api.tables import read_genes, require_table, write_table
 
-    require_new(target, force=force, inputs=[listed])
-    require_table(target)
+    require_table(target, force=force, inputs=[listed])
     asked = read_genes(listed)
-    network, counts = with_names(view.network(), asked)
-    said = require_found(str(listed), network, counts, asked[0])
-    with new_file(target, force=force, inputs=[listed]) as file:
-        table = gene_table(network, asked)
-        write_table(table, file, target)
+    network, said = view.network().named(asked, where=str(listed))
+    table = network.gene_table(asked)
+    write_table(table, target, force=force, inputs=[listed])
     inside = table["vertex"].notna()
     out.print(
         f"{len(table):,} genes, {int(inside.sum()):,} in the network, "
@@ -374,11 +326,11 @@ def export(
 
     Tables are Parquet, TSV or CSV, as the ending of the file says.
     """
-    from octoscope.octopus.network_export import export as write
     from octoscope.output_files import require_new
 
     require_new(target, force=force)
-    rows = write(view.network(), target, kind, limit, names, force=force)
+    with as_options("names", kind="--format"):
+        rows = view.network().export(target, kind, limit=limit, names=names, force=force)
     out.print(f"{rows:,} rows in {escape(str(target))}", soft_wrap=True)
 
 
@@ -389,10 +341,15 @@ def report(
     force: Force = False,
 ) -> None:
     """Write a page that compares the sources of a network."""
-    from octoscope.octopus.network import open_network
-    from octoscope.output_files import new_file
-    from octoscope.report.network_page import network_page
+    from octoscope.api.network import open_network
 
-    with new_file(target, force=force) as file:
-        file.write_bytes(network_page(open_network(directory)))
+    open_network(directory).write_report(target, force=force)
     typer.echo(str(target))
+
+
+def _two(columns: str) -> tuple[str, str]:
+    """Return the names of two columns, of ``first,second``."""
+    query, comma, key = columns.partition(",")
+    if not comma or "," in key:
+        raise InputError("--columns", f"{columns!r} is not two names", "write first,second")
+    return query, key

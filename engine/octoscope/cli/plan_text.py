@@ -12,11 +12,12 @@ from octoscope.cli.shared import out
 from octoscope.errors import some
 
 if TYPE_CHECKING:  # not imported for `octoscope --help`
-    from octoscope.run_plan.values import Plan
+    from octoscope.api.plan import PlannedRun
 
 
-def show_plan(made: Plan) -> None:
+def show_plan(planned: PlannedRun) -> None:
     """Print what a run will compute and need."""
+    made = planned.plan
     table = Table("model", "category", "cells", "halves", "units", "layers", "genes", title="Plan")
     for m in made.bases:
         for c, category in enumerate(made.categories):
@@ -28,7 +29,7 @@ def show_plan(made: Plan) -> None:
             cells = (*known, str(n), str(len(m.layers)), str(len(m.axis)))
             table.add_row(name, escape(category.name), *cells)
     out.print(table)
-    for sentence in gene_set_sentences(made):
+    for sentence in gene_set_sentences(planned):
         out.print(escape(sentence), soft_wrap=True)
     if len(made.models) > len(made.bases):
         out.print(f"matrices: {', '.join(m.name for m in made.models)}")
@@ -41,7 +42,7 @@ def show_plan(made: Plan) -> None:
         f"{needs['scratch_bytes'] / 1e9:.2f} GB while it runs, "
         f"{needs['store_bytes'] / 1e9:.2f} GB after"
     )
-    for sentence in row_block_sentences(made):
+    for sentence in row_block_sentences(planned):
         out.print(escape(sentence), soft_wrap=True)
     if made.atlas is None:
         out.print("imported: no cells are read")
@@ -59,9 +60,9 @@ def show_plan(made: Plan) -> None:
     )
 
 
-def row_block_sentences(plan: Plan) -> list[str]:
+def row_block_sentences(planned: PlannedRun) -> list[str]:
     """Return which models sum their layers by row blocks, and what that costs."""
-    said = []
+    plan, said = planned.plan, []
     for name, blocks in plan.row_blocks.items():
         m = plan.model(name)
         genes = len(m.axis)
@@ -117,12 +118,10 @@ def show_estimate(timed: list[dict[str, Any]], device: str) -> None:
         out.print("not timed: models that were imported, or run in another environment")
 
 
-def gene_set_sentences(plan: Plan, names: int = 5) -> list[str]:
+def gene_set_sentences(planned: PlannedRun, names: int = 5) -> list[str]:
     """Return what of declared sets is not used, and which lists hold most of what can be ranked."""
-    from octoscope.run_plan.gene_set_counts import SATURATED, gene_set_counts
-
-    rows = gene_set_counts(plan).to_dict("records")
-    top_k = plan.settings.top_k
+    rows = planned.gene_sets().to_dict("records")
+    top_k = planned.plan.settings.top_k
     said = [
         f"gene set {row['gene_set']}, {row['model']}: {row['n_genes']} of {row['n_declared']} "
         f"genes; not in the atlas, the model or `accumulate`: {some(row['absent'], names)}"
@@ -131,7 +130,7 @@ def gene_set_sentences(plan: Plan, names: int = 5) -> list[str]:
     ]
     fewest: dict[str, dict[Hashable, Any]] = {}
     for row in sorted(rows, key=lambda row: -int(row["n_pairs"])):
-        if row["top_share"] > SATURATED:
+        if row["saturated"]:
             fewest[row["gene_set"]] = row
     said += [
         f"gene set {name}: top_k {top_k:,} is {row['top_share']:.0%} of its {row['n_pairs']:,} "

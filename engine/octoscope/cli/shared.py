@@ -9,8 +9,9 @@ import sys
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from enum import StrEnum
 from types import FrameType
-from typing import TYPE_CHECKING, Annotated, Any, TextIO
+from typing import TYPE_CHECKING, Annotated, Any, NoReturn, TextIO
 
 import typer
 from rich.console import Console
@@ -27,8 +28,17 @@ from octoscope.errors import (
 from octoscope.yaml_values import parse_yaml
 
 if TYPE_CHECKING:  # not imported for `octoscope --help`
-    from octoscope.config import RunConfig
-    from octoscope.store.run_dir import RunRoot
+    from octoscope.api.plan import PlannedRun
+    from octoscope.api.run import Run
+
+
+class Stage(StrEnum):
+    """Stages of a run to execute; each can be its own job."""
+
+    ALL = "all"
+    ATTENTION = "attention"
+    ANALYSIS = "analysis"
+
 
 out = Console()
 err = Console(stderr=True)
@@ -48,19 +58,23 @@ def read_here(text: str) -> Any:
 
 
 @contextmanager
-def starting(
-    run: str, address: str | None = None, settings: RunConfig | None = None
-) -> Iterator[None]:
-    """Check Ray, and GPUs that are asked for here, before planning; `status` shows failures."""
-    from octoscope.cluster.connect import is_local, require_start
-    from octoscope.cluster.progress import noted
-    from octoscope.planning.timing import require_gpu
+def as_options(*names: str, **others: str) -> Iterator[None]:
+    """Name an argument of the Python API that is at fault as the option of a command.
 
-    with noted(run):
-        require_start(address)
-        if settings is not None and is_local(address):
-            require_gpu(settings)
+    Parameters
+    ----------
+    *names
+        Arguments whose option has the same name: ``gene_set``, ``--gene-set``.
+    **others
+        Argument -> option.
+    """
+    options = {name: "--" + name.replace("_", "-") for name in names} | others
+    try:
         yield
+    except InputError as error:
+        if error.where not in options:
+            raise
+        raise InputError(options[error.where], error.problem, error.fix) from None
 
 
 def show(value: Any, as_json: bool, table: Callable[[], Table]) -> None:
@@ -175,14 +189,28 @@ def guarded(call: Callable[[], Any]) -> int:
     return 1
 
 
-def say_results(root: RunRoot, most: int = 3) -> None:
-    """Print what a finished run found, in a few sentences, and where its report is."""
-    from octoscope.pipeline.seal import exit_code
-    from octoscope.report.first_screen import sentences
-    from octoscope.results.run_results import Results
+def opened(run: str, unchecked: bool = False) -> Run:
+    """Open a finished run; with ``unchecked`` a warning says that nothing is compared."""
+    from octoscope.api.run import open_run
 
-    if exit_code(root) is None:
+    return open_run(run, check=not unchecked)
+
+
+def say_results(run: str, most: int = 3) -> None:
+    """Print what a finished run found, in a few sentences, and where its report is."""
+    from octoscope.api.run_directory import RunDirectory
+
+    directory = RunDirectory(run)
+    if directory.exit_code is None:
         return
-    for text in sentences(Results.open(root))[:most]:
+    for text in opened(run).findings()[:most]:
         out.print(f"- {escape(text)}", soft_wrap=True)
-    out.print(f"report: {escape(root.url)}/report/index.html", soft_wrap=True)
+    out.print(f"report: {escape(directory.path)}/report/index.html", soft_wrap=True)
+
+
+def execute(planned: PlannedRun, stage: Stage, address: str | None, steal: bool) -> NoReturn:
+    """Run a frozen plan, say what it found, and exit with its code."""
+    code = planned.execute(stage=stage.value, address=address, steal=steal)
+    if planned.config.execution.log == "text":
+        say_results(str(planned.path))
+    raise typer.Exit(code)

@@ -8,7 +8,7 @@ import typer
 from rich.markup import escape
 from rich.table import Table
 
-from octoscope.cli.shared import AsJson, Unchecked, out, rows_json
+from octoscope.cli.shared import AsJson, Unchecked, opened, out, rows_json
 
 _FIRST = 10  # sentences
 
@@ -22,11 +22,10 @@ def verdict(
     unchecked: Unchecked = False,
 ) -> None:
     """Say for every layer whether its strongest pairs are more than co-expression."""
-    from octoscope.analysis.controlled.verdict_names import VERDICTS
-    from octoscope.api.run import open_run
+    from octoscope.api.run import VERDICTS
 
-    opened = open_run(run, check=not unchecked)
-    found = opened.verdict(model=model, category=category)
+    finished = opened(run, unchecked)
+    found = finished.verdict(model=model, category=category)
     if as_json:
         typer.echo(rows_json(found))
         return
@@ -42,7 +41,7 @@ def verdict(
         out.print(f"- {escape(text)}")
     if len(shown) < len(found):
         out.print(f"{len(found) - len(shown)} more: --all, or the table verdicts of the run")
-    config = opened.results.config.network
+    config = finished.config.network
     if config is not None and not config.independent:
         out.print(
             "The network counts evidence that rests on co-expression; network.independent leaves "

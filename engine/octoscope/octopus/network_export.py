@@ -60,9 +60,9 @@ def export(
     }
     if kind not in (*makers, "graphml"):
         known = ", ".join([*makers, "graphml"])
-        raise InputError("--format", f"{kind!r} is unknown", f"choose of {known}")
+        raise InputError("kind", f"{kind!r} is unknown", f"choose of {known}")
     if names not in (None, "symbol", "ensembl"):
-        raise InputError("--names", f"{names!r} is unknown", "write symbol or ensembl")
+        raise InputError("names", f"{names!r} is unknown", "write symbol or ensembl")
     with new_file(path, force=force) as temporary:
         if kind == "graphml":
             if path.suffix in (".tsv", ".csv", ".txt", ".parquet"):

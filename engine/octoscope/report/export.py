@@ -30,7 +30,7 @@ def kind_of(path: Path, kind: str | None) -> str:
     found = kind or _SUFFIXES.get(path.suffix.lower())
     if found not in WRITERS:
         problem = f"{path.suffix!r} says no format" if kind is None else f"{kind!r} is unknown"
-        raise InputError("--format", problem, f"choose of {', '.join(WRITERS)}")
+        raise InputError("kind", problem, f"choose of {', '.join(WRITERS)}")
     return found
 
 
@@ -66,8 +66,8 @@ def consensus_network(
     """
     plan, tables = results.plan, results.tables
     names = [c.name for c in plan.categories]
-    _one_of("--category", category, names)
-    _one_of("--model", model, [m.name for m in plan.checkpoints])
+    _one_of("category", category, names)
+    _one_of("model", model, [m.name for m in plan.checkpoints])
     if plan.compare is None:
         raise InputError(results.at("config.yaml"), "compare: null", "run again with comparisons")
     if model is None:
@@ -85,9 +85,9 @@ def consensus_network(
     table = pd.concat(frames, ignore_index=True)
     if model is not None:
         table = table[table["part"] == "total"].rename(columns={"value": "score"})
-    for option, column, asked in (("--gene-set", "gene_set", gene_set), ("--view", "view", view)):
+    for column, asked in (("gene_set", gene_set), ("view", view)):
         there = list(dict.fromkeys(table[column]))
-        _one_of(option, asked, there)
+        _one_of(column, asked, there)
         table = table[table[column] == (asked or there[0])]
     if category is not None:
         table = table[table["category"] == category]
@@ -98,9 +98,9 @@ def consensus_network(
     return table.reset_index(drop=True)
 
 
-def _one_of(option: str, asked: str | None, there: list[str]) -> None:
+def _one_of(what: str, asked: str | None, there: list[str]) -> None:
     if asked is not None and asked not in there:
-        raise InputError(option, f"{asked!r} is not in this run", f"choose of {', '.join(there)}")
+        raise InputError(what, f"{asked!r} is not in this run", f"choose of {', '.join(there)}")
 
 
 def export(network: pd.DataFrame, path: Path, kind: str, *, force: bool = False) -> int:

@@ -73,6 +73,18 @@ class Results:
         """Return the full name of an object of the run, for messages."""
         return self._root.at(relative)
 
+    @property
+    def report(self) -> str:
+        """Path or URL of the HTML report, once it is known to be intact; of a run of any format.
+
+        Raises
+        ------
+        DamagedRunError
+            If it is damaged.
+        """
+        with self._root.open(REPORT):
+            return self._root.at(REPORT)
+
     @cached_property
     def plan(self) -> Plan:
         """The frozen plan."""
@@ -147,17 +159,3 @@ def opened(root: RunRoot, *, check: bool) -> RunRoot:
     require_success(root)
     warn(f"{root.url}: read without comparing it with its digests, as asked")
     return root
-
-
-def stored_report(root: RunRoot, *, check: bool = True) -> str:
-    """Return the path or URL of a finished run's report, after checking that it is intact.
-
-    The run may be of any format. ``check`` as for :meth:`Results.open`.
-
-    Raises
-    ------
-    DamagedRunError
-        If the run is unfinished or the report damaged.
-    """
-    with opened(root, check=check).open(REPORT):
-        return root.at(REPORT)

@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 import pandas as pd
+
+from octoscope.errors import InputError
+from octoscope.results.run_results import Results
 
 
 def layers_of_model(agreement: pd.DataFrame, model: str) -> pd.DataFrame:
@@ -16,3 +21,65 @@ def layers_of_model(agreement: pd.DataFrame, model: str) -> pd.DataFrame:
     if "category" in mine:  # which models there are may differ between categories
         return pd.concat([own, of_models[~of_models["category"].isin(own["category"])]])
     return own if len(own) else of_models
+
+
+def agreement_rows(
+    results: Results,
+    between: Literal["layers", "models"],
+    *,
+    model: str | None = None,
+    gene_set: str | None = None,
+    view: str | None = None,
+    k: int | None = None,
+    category: str | None = None,
+) -> pd.DataFrame:
+    """Return agreement of the layers of each model, or of models with each other.
+
+    Parameters
+    ----------
+    model
+        With ``layers``: one model; None: all.
+    gene_set, view
+        None: the first that was compared.
+    k
+        One of ``compare.k``; None: the largest.
+    category
+        None: the medians over all categories.
+
+    Raises
+    ------
+    InputError
+        If the run compared nothing, or not this.
+    """
+    plan = results.plan
+    if plan.compare is None:
+        raise InputError(results.at("config.yaml"), "compare: null", "run again with comparisons")
+    names = [c.name for c in plan.categories]
+    if category is not None and category not in names:
+        raise InputError("category", f"{category!r} is not in this run", f"of {', '.join(names)}")
+    kinds = ["models", "layers"] if between == "layers" else ["models"]
+    table = results.tables["agreement_categories" if category is None else "agreement"]
+    table = table[table["comparison"].isin(kinds)]
+    if between == "models":  # a gene set of a single model has no comparisons of models
+        across = table["query_model"] != table["eval_model"]
+        table = table[across] if across.any() else table
+    if category is not None:
+        table = table[table["category"] == category]
+    k = max(plan.compare.k) if k is None else k
+    for column, asked in (("gene_set", gene_set), ("view", view), ("k", k)):
+        there = list(dict.fromkeys(table[column]))
+        if asked is not None and asked not in there:
+            known = ", ".join(map(str, there)) or "none: nothing was compared"
+            raise InputError(column, f"{asked!r} was not compared", f"choose of {known}")
+        if there:
+            table = table[table[column] == (there[0] if asked is None else asked)]
+    if between == "models":
+        return table[table["query_model"] != table["eval_model"]]
+    table = table[table["query_model"] == table["eval_model"]]
+    parts = [layers_of_model(table, name) for name in dict.fromkeys(table["query_model"])]
+    table = pd.concat(parts) if parts else table.head(0)
+    if model is not None:
+        if model not in set(table["query_model"]):
+            raise InputError("model", f"{model!r} has no two layers here", "see `status RUN`")
+        table = table[table["query_model"] == model]
+    return table

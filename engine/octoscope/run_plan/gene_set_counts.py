@@ -15,7 +15,8 @@ def gene_set_counts(plan: Plan) -> pd.DataFrame:
     Columns: ``gene_set``; ``model``; ``n_declared``; ``n_genes``, those that are summed;
     ``absent``, the names of the others (list of str); ``n_pairs``, ordered pairs of distinct genes,
     of which a category may have fewer that enough cells express; ``top_share``, how much of them
-    ``top_k`` is; ``top_k_sound``, the largest K that is at most a tenth of them.
+    ``top_k`` is; ``saturated``, whether that is more than a tenth; ``top_k_sound``, the largest K
+    that is at most a tenth of them.
     """
     rows = []
     for m in plan.bases:
@@ -24,6 +25,7 @@ def gene_set_counts(plan: Plan) -> pd.DataFrame:
         for name, members in m.gene_sets.items():
             absent = m.gene_sets_absent[name]
             pairs = len(members) * (len(members) - 1)
+            share = min(1.0, plan.settings.top_k / pairs)
             rows.append(
                 {
                     "gene_set": name,
@@ -32,7 +34,8 @@ def gene_set_counts(plan: Plan) -> pd.DataFrame:
                     "n_genes": len(members),
                     "absent": list(absent),
                     "n_pairs": pairs,
-                    "top_share": min(1.0, plan.settings.top_k / pairs),
+                    "top_share": share,
+                    "saturated": share > SATURATED,
                     "top_k_sound": int(SATURATED * pairs),
                 }
             )

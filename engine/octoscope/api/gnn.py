@@ -1,0 +1,283 @@
+"""Graph neural networks for notebooks: checkpoints, graphs, scores of pairs, training."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from octoscope.api.display import Shown
+from octoscope.errors import InputError
+from octoscope.gnn.describe import describe_checkpoint
+from octoscope.gnn.embeddings import cache_folder
+from octoscope.gnn.gnn_checkpoint import Checkpoint, open_checkpoint, write_checkpoint
+from octoscope.gnn.graph import GnnGraph
+from octoscope.gnn.graph_folder import write_graph
+from octoscope.gnn.open_graph import misfits, not_compared, open_with_identifiers
+from octoscope.gnn.open_graph import open_graph as graph_of
+from octoscope.gnn.pair_table import read_pair_table
+from octoscope.gnn.relation_geometry import relation_geometry
+from octoscope.gnn.score_table import PASSINGS, Passing, score_table
+from octoscope.gnn.scoring import Mode
+from octoscope.output_files import require_outside
+
+
+@dataclass(frozen=True, repr=False)
+class Graph(Shown):
+    """A graph that networks are trained on: features, edges, splits and names.
+
+    Attributes
+    ----------
+    graph
+        The arrays; see ``GnnGraph``.
+    identifiers
+        Identifiers of its vertices; None for a folder of ``octoscope gnn graph``.
+
+    Examples
+    --------
+    >>> from octoscope.api.gnn import open_graph
+    >>> graph = open_graph("demo")
+    >>> graph.summary()["vertices"] == graph.graph.n_vertices
+    True
+    """
+
+    graph: GnnGraph
+    path: str
+    identifiers: pd.DataFrame | None
+
+    def summary(self) -> dict[str, Any]:
+        """Return its name and sizes."""
+        return self.graph.summary()
+
+    def with_structure(self) -> Graph:
+        """Return it with degrees and spectral coordinates of training edges as features."""
+        from octoscope.gnn_training.structural_features import with_structure
+
+        return Graph(with_structure(self.graph), self.path, self.identifiers)
+
+    def save(self, folder: str | Path) -> None:
+        """Write it as arrays that open at once: features, edges, splits, names, digests.
+
+        Raises
+        ------
+        InputError
+            If the folder may not be written, or the graph was read from such a folder.
+        """
+        if self.identifiers is None:
+            raise InputError(self.path, "is such a folder already", "use it as it is")
+        write_graph(self.graph, self.identifiers, Path(folder))
+
+    def _facts(self) -> Mapping[str, Any]:
+        return self.summary()
+
+
+def open_graph(path: str | Path, *, data: str | None = None) -> Graph:
+    """Open an Octopus directory, ``demo``, a napistu-torch store, or a folder of ``gnn graph``.
+
+    ``data``: name of the data of a store.
+
+    Raises
+    ------
+    InputError
+        If nothing of the kind is there, or it is damaged.
+    """
+    graph, identifiers = open_with_identifiers(path, None, data)
+    return Graph(graph, str(path), identifiers)
+
+
+@dataclass(frozen=True)
+class PairScores:
+    """Scores of pairs.
+
+    Attributes
+    ----------
+    table
+        The columns of the pairs, then ``probability``, ``raw``, ``relation``, ``cosine``, ``edge``,
+        ``split`` and ``same_vertex``; see docs/gnn.md.
+    names_as
+        As what the names of the pairs were read.
+
+    Examples
+    --------
+    >>> PairScores(pd.DataFrame({"probability": [0.5]}), "1 pairs of vertices").names_as
+    '1 pairs of vertices'
+    """
+
+    table: pd.DataFrame
+    names_as: str
+
+
+class Gnn(Shown):
+    """A checkpoint of a graph neural network.
+
+    Attributes
+    ----------
+    checkpoint
+        Encoder, head and what it says of its graph; see ``Checkpoint``.
+
+    Examples
+    --------
+    >>> from octoscope.api.gnn import open_gnn
+    >>> open_gnn(GNN).describe()["encoder"]
+    'graph_conv'
+    """
+
+    def __init__(self, checkpoint: Checkpoint) -> None:
+        self.checkpoint = checkpoint
+
+    def describe(self) -> dict[str, Any]:
+        """Return encoder, head, sizes, relations, corrections, and what it was trained on."""
+        return describe_checkpoint(self.checkpoint)
+
+    def fit(self, graph: str | Path, *, data: str | None = None) -> dict[str, Any]:
+        """Tell whether a graph is the one that it was trained on.
+
+        Returns
+        -------
+        dict
+            The summary of the graph, ``fits``, ``problems`` (what differs) and ``not_compared``
+            (of what the checkpoint states no digest).
+
+        Raises
+        ------
+        InputError
+            If there is no graph, or it is damaged.
+        """
+        found, _ = open_with_identifiers(graph, self.checkpoint, data)
+        problems = misfits(self.checkpoint, found)
+        return found.summary() | {
+            "fits": not problems, "problems": problems,
+            "not_compared": not_compared(self.checkpoint, found),
+        }  # fmt: skip
+
+    def save(
+        self, folder: str | Path, *, graph: str | Path | None = None, data: str | None = None
+    ) -> None:
+        """Write it as safetensors and JSON.
+
+        Parameters
+        ----------
+        graph, data
+            The graph that it was trained on, whose digests it then states.
+
+        Raises
+        ------
+        InputError
+            If the folder may not be written, or the graph is another one.
+        """
+        digests = None if graph is None else graph_of(graph, self.checkpoint, data).digests
+        write_checkpoint(self.checkpoint, Path(folder), digests)
+
+    def score(
+        self,
+        pairs: str | Path,
+        graph: str | Path,
+        *,
+        data: str | None = None,
+        mode: Mode = "corrected",
+        message_passing: Sequence[Passing] = ("all",),
+        cache: str | Path | bool = True,
+    ) -> PairScores:
+        """Score the pairs of a table.
+
+        Parameters
+        ----------
+        pairs
+            Table (Parquet, TSV, CSV) with ``src``, ``dst`` (vertices) or ``query``, ``key``
+            (genes); ``relation`` or ``relation_type``.
+        graph, data
+            The graph that it was trained on.
+        mode
+            ``peer``: probabilities as napistu-torch gives them.
+        message_passing
+            Edges that carry messages: ``all``, those of ``train``, ``leave-out`` (all but the
+            pair's own); several side by side.
+        cache
+            Folder for embeddings; True: the user's, False: none.
+
+        Raises
+        ------
+        InputError
+            If the graph is another one, or the table cannot be used.
+        """
+        found = graph_of(graph, self.checkpoint, data)
+        table = read_pair_table(Path(pairs), found, self.checkpoint.relations)
+        passings = [p for p in PASSINGS if p in message_passing]
+        folder = None if cache is False else cache_folder() if cache is True else Path(cache)
+        scores = score_table(self.checkpoint, found, table, mode, passings, folder)
+        return PairScores(scores, table.said)
+
+    def relations(self, *, permutations: int = 10_000, seed: int = 0) -> pd.DataFrame:
+        """Compare the embeddings of the relations of its head, with a permutation null.
+
+        Columns: ``relation_a``, ``relation_b``, ``similarity``, ``angle``, ``mean_turn``,
+        ``null_low``, ``null_high``, ``p``, ``q``, ``n``, ``permutations``.
+
+        Raises
+        ------
+        InputError
+            If the head has no relations, or only one that counts.
+        """
+        return relation_geometry(self.checkpoint, permutations, seed)
+
+    def _facts(self) -> Mapping[str, Any]:
+        said = self.describe()
+        return {name: said[name] for name in ("encoder", "layers", "width", "head")}
+
+
+def open_gnn(path: str | Path) -> Gnn:
+    """Open a checkpoint: a napistu-torch folder or .ckpt, or a folder of Octoscope.
+
+    Raises
+    ------
+    InputError
+        If nothing of the kind is there, or it is damaged.
+    """
+    return Gnn(open_checkpoint(path))
+
+
+def train_gnn(
+    config: str | Path,
+    graph: str | Path,
+    out: str | Path,
+    *,
+    data: str | None = None,
+    say: Callable[[str], None] | None = None,
+) -> Path:
+    """Train a graph neural network on the links of a graph; goes on where it was stopped.
+
+    Parameters
+    ----------
+    config
+        YAML of settings (docs/gnn.md).
+    graph, data
+        As for :func:`open_graph`.
+    out
+        New folder, or that of a training to go on with.
+    say
+        Is called with a line per epoch.
+
+    Returns
+    -------
+    Path
+        The checkpoint.
+
+    Raises
+    ------
+    InputError
+        If a setting or the graph cannot be used, or the folder holds another training.
+    """
+    from octoscope.gnn_training.train import train
+    from octoscope.gnn_training.train_config import load_train_config
+
+    target = Path(out)
+    require_outside(target, [config, *([] if str(graph) == "demo" else [graph])])
+    opened = graph_of(graph, None, data)
+    return train(opened, load_train_config(config), target, say or _nothing)
+
+
+def _nothing(line: str) -> None:
+    pass

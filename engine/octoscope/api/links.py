@@ -1,0 +1,103 @@
+"""Link prediction on a network: rules without a model, and checkpoints beside them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from octoscope.api.network import Network
+from octoscope.link_prediction.evaluation_files import read_evaluation, write_evaluation
+from octoscope.output_files import new_file
+
+if TYPE_CHECKING:
+    from octoscope.link_prediction.evaluate_links import Evaluation, Scorer
+    from octoscope.link_prediction.links import Links
+
+
+def evaluate_links(
+    network: Network | str | Path,
+    checkpoints: Sequence[str | Path] = (),
+    *,
+    split: str = "pair",
+    source: str | None = None,
+    older: Network | str | Path | None = None,
+    negatives: Sequence[str] = ("degree", "uniform"),
+    floors: Sequence[str] = (),
+    models: Mapping[str, Scorer] | None = None,
+    seed: int = 0,
+    positives: int = 20_000,
+    queries: int = 500,
+    candidates: int = 200,
+    peer: bool = False,
+    data: str | None = None,
+) -> Evaluation:
+    """Measure how well edges are predicted; see :meth:`Network.evaluate_links`.
+
+    Parameters
+    ----------
+    network
+        Also a path: an Octopus directory, ``demo``, a folder of ``octoscope gnn graph``, or a
+        napistu-torch store.
+    data
+        Name of the data of a store.
+
+    Raises
+    ------
+    InputError
+        If an argument is unknown or a checkpoint was not trained on this network.
+    """
+    from octoscope.link_prediction.evaluate_links import Settings
+    from octoscope.link_prediction.evaluate_links import evaluate_links as evaluate
+    from octoscope.link_prediction.splits import split_links
+
+    links = _links(network, data)
+    before = None if older is None else _links(older)
+    divided = split_links(links, split, seed=seed, source=source, older=before, peer=peer)
+    settings = Settings(tuple(negatives), tuple(floors), seed, positives, queries, candidates)
+    return evaluate(links, divided, checkpoints, settings, models)
+
+
+def save_evaluation(evaluation: Evaluation, folder: str | Path) -> None:
+    """Write an evaluation into a new folder, whole or not at all.
+
+    Raises
+    ------
+    InputError
+        If the folder exists or lies in something that is read.
+    """
+    write_evaluation(evaluation, folder)
+
+
+def write_links_report(
+    evaluations: Sequence[str | Path], path: str | Path, *, force: bool = False
+) -> None:
+    """Write a page that shows models beside rules without a model.
+
+    Parameters
+    ----------
+    evaluations
+        Folders of :func:`save_evaluation`.
+    path
+        HTML file to write.
+    force
+        Replace a file that is there.
+
+    Raises
+    ------
+    InputError
+        If a folder holds no evaluation, or the file may not be written.
+    """
+    from octoscope.report.links_page import links_page
+
+    found = [(Path(folder).resolve().name, read_evaluation(folder)) for folder in evaluations]
+    with new_file(Path(path), force=force, inputs=evaluations) as file:
+        file.write_bytes(links_page(found))
+
+
+def _links(network: Network | str | Path, data: str | None = None) -> Links:
+    from octoscope.link_prediction.links import links_of_network, open_links
+
+    if isinstance(network, Network):
+        return links_of_network(network.graph)
+    return open_links(network, data)
