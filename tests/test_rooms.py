@@ -6,7 +6,6 @@ The five rules of the house stand in docs/architecture.md in the same words and 
 from __future__ import annotations
 
 import ast
-import re
 import subprocess
 import sys
 from functools import cache
@@ -264,127 +263,6 @@ def test_api_and_cli_are_on_top() -> None:
     assert wrong(ROOMS - {"api", "cli", "__init__"}, top) == []
     assert wrong({"api"}, {"octoscope.cli"}) == []
     assert wrong({"cli"}, top)
-
-
-def defined_in(module: str) -> set[str]:
-    """Return the functions, classes and constants that a module of the package itself defines."""
-    path = PACKAGE.joinpath(*module.split(".")[1:]).with_suffix(".py")
-    names: set[str] = set()
-    for node in ast.parse(path.read_text()).body:
-        if isinstance(node, ast.FunctionDef | ast.ClassDef):
-            names.add(node.name)
-        elif isinstance(node, ast.Assign | ast.AnnAssign):
-            targets = node.targets if isinstance(node, ast.Assign) else [node.target]
-            names |= {t.id for t in targets if isinstance(t, ast.Name)}
-    return names
-
-
-def around_the_api(path: Path) -> list[str]:
-    """Return what a module of the command line takes from the engine past the Python API.
-
-    What an API module has only imported counts: it would be the engine under another name. Types
-    for the type checker do not.
-    """
-    tree = ast.parse(path.read_text())
-    for node in ast.walk(tree):
-        if isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING":
-            node.body = [ast.Pass()]
-    return [
-        f"{path.name}:{node.lineno} imports {alias.name} of {node.module}"
-        for node in ast.walk(tree)
-        if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("octoscope.api")
-        for alias in node.names
-        if alias.name not in defined_in(str(node.module))
-    ]
-
-
-def test_the_command_line_is_a_client_of_the_python_api() -> None:
-    """Beside leaf modules for files and errors; ALLOWED has the other half of the rule."""
-    commands = sorted((PACKAGE / "cli").glob("*.py"))
-    assert [found for path in commands for found in around_the_api(path)] == []
-    # names of private parts are not asked for, either: `run.results` is not the API's
-    beyond = [
-        f"{path.name}:{node.lineno} reads {ast.unparse(node)}"
-        for path in commands
-        for node in ast.walk(ast.parse(path.read_text()))
-        if isinstance(node, ast.Attribute) and node.attr in ("results", "_root", "reader")
-    ]
-    assert beyond == []
-
-
-def test_jobs_call_the_command_line_alone() -> None:
-    jobs = sorted((PACKAGE.parents[1] / "jobs").glob("*.py"))
-    assert len(jobs) == 3
-    taken = {name for path in jobs for name, _ in imports(path) if name.startswith("octoscope")}
-    assert taken == {"octoscope.cli"}
-
-
-def test_the_report_reads_the_value_that_the_python_api_reads() -> None:
-    """`Results`: the report is a part of the sealed run, which `octoscope.api` can only open."""
-    assert wrong({"report"}, {"octoscope.store", "zarr", "pyarrow"}) == []
-    assert "octoscope.results.run_results" in {n for n, _ in imports(PACKAGE / "report/page.py")}
-    assert "octoscope.results.run_results" in {n for n, _ in imports(PACKAGE / "api/opened_run.py")}
-
-
-def rooms_read() -> dict[str, set[str]]:
-    """Return the rooms (packages) that each room imports."""
-    rooms = {path.parent.name for path in PACKAGE.glob("*/__init__.py")}
-    found: dict[str, set[str]] = {room: set() for room in rooms}
-    for path in modules():
-        if (room := room_of(path)) in rooms:
-            names = (name.split(".") for name, _ in imports(path) if name.startswith("octoscope."))
-            found[room] |= {parts[1] for parts in names} & (rooms - {room})
-    return found
-
-
-def test_the_table_of_rooms_is_true() -> None:
-    page = (PACKAGE.parents[1] / "docs/architecture.md").read_text()
-    rows = [line.split("|")[1:4] for line in page.splitlines() if line.startswith("| `")]
-    said = {room.strip(" `"): set(re.findall("`([a-z_]+)`", names)) for room, _, names in rows}
-    true = rooms_read()
-    rooms = [room for room in said if room in true]
-    assert set(rooms) == set(true)
-    # the two that say "all rooms above"
-    said["api"] = set(rooms[: rooms.index("api")])
-    said["planning"] = set(rooms[: rooms.index("planning")]) - said["planning"]
-    said["planning"] &= true["planning"]
-    assert {room: said[room] for room in rooms} == true | {"api": said["api"]}
-    assert true["api"] <= said["api"]
-
-
-def test_the_picture_of_rooms_is_true() -> None:
-    """Its arrows are the imports that do not follow from others."""
-    true = rooms_read()
-
-    def reached(room: str, without: str) -> set[str]:
-        found: set[str] = set()
-        todo = true[room] - {without}
-        while todo:
-            found |= todo
-            todo = {to for r in todo for to in true[r]} - found
-        return found
-
-    picture = (PACKAGE.parents[1] / "docs/architecture.svg").read_text()
-    box = r'<rect x="(\d+)" y="(-?\d+)" width="(\d+)" height="(\d+)" rx.*?/>\n<text[^>]*>(\w+)<'
-    boxes = {m[4]: tuple(map(int, m[:4])) for m in re.findall(box, picture)}
-
-    def at(x: int, y: int) -> str:
-        return next(n for n, (u, v, w, h) in boxes.items() if u <= x <= u + w and v <= y <= v + h)
-
-    drawn = set()
-    for path in re.findall(r'<path d="(M[^"zZ]+)"/>', picture):
-        x, y, *rest = map(int, re.findall(r"-?\d+", path))
-        drawn.add((at(x, y), at(rest[0] if len(rest) > 1 else x, rest[-1])))
-    assert drawn == {(a, b) for a in true for b in true[a] if b not in reached(a, b)}
-
-
-def test_the_rules_are_those_of_the_page() -> None:
-    page = (PACKAGE.parents[1] / "docs/architecture.md").read_text()
-    rules = page.partition("Five rules keep the rooms apart")[2].partition("\n## ")[0]
-    starts = [line.removeprefix("- ") for line in rules.splitlines() if line.startswith("- ")]
-    assert [line.split(" ")[0] for line in starts] == [
-        "`analysis`", "`cluster`", "`report`", "Only", "`api`",
-    ]  # fmt: skip
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,70 @@
+"""docs/architecture.md: its table, its picture and its rules are those of the code."""
+
+from __future__ import annotations
+
+import re
+
+from tests.test_rooms import PACKAGE, imports, modules, room_of
+
+DOCS = PACKAGE.parents[1] / "docs"
+
+
+def rooms_read() -> dict[str, set[str]]:
+    """Return the rooms (packages) that each room imports."""
+    rooms = {path.parent.name for path in PACKAGE.glob("*/__init__.py")}
+    found: dict[str, set[str]] = {room: set() for room in rooms}
+    for path in modules():
+        if (room := room_of(path)) in rooms:
+            names = (name.split(".") for name, _ in imports(path) if name.startswith("octoscope."))
+            found[room] |= {parts[1] for parts in names} & (rooms - {room})
+    return found
+
+
+def test_the_table_of_rooms_is_true() -> None:
+    page = (DOCS / "architecture.md").read_text()
+    rows = [line.split("|")[1:4] for line in page.splitlines() if line.startswith("| `")]
+    said = {room.strip(" `"): set(re.findall("`([a-z_]+)`", names)) for room, _, names in rows}
+    true = rooms_read()
+    rooms = [room for room in said if room in true]
+    assert set(rooms) == set(true)
+    # the two that say "all rooms above"
+    said["api"] = set(rooms[: rooms.index("api")])
+    said["planning"] = set(rooms[: rooms.index("planning")]) - said["planning"]
+    said["planning"] &= true["planning"]
+    assert {room: said[room] for room in rooms} == true | {"api": said["api"]}
+    assert true["api"] <= said["api"]
+
+
+def test_the_picture_of_rooms_is_true() -> None:
+    """Its arrows are the imports that do not follow from others."""
+    true = rooms_read()
+
+    def reached(room: str, without: str) -> set[str]:
+        found: set[str] = set()
+        todo = true[room] - {without}
+        while todo:
+            found |= todo
+            todo = {to for r in todo for to in true[r]} - found
+        return found
+
+    picture = (DOCS / "architecture.svg").read_text()
+    box = r'<rect x="(\d+)" y="(-?\d+)" width="(\d+)" height="(\d+)" rx.*?/>\n<text[^>]*>(\w+)<'
+    boxes = {m[4]: tuple(map(int, m[:4])) for m in re.findall(box, picture)}
+
+    def at(x: int, y: int) -> str:
+        return next(n for n, (u, v, w, h) in boxes.items() if u <= x <= u + w and v <= y <= v + h)
+
+    drawn = set()
+    for path in re.findall(r'<path d="(M[^"zZ]+)"/>', picture):
+        x, y, *rest = map(int, re.findall(r"-?\d+", path))
+        drawn.add((at(x, y), at(rest[0] if len(rest) > 1 else x, rest[-1])))
+    assert drawn == {(a, b) for a in true for b in true[a] if b not in reached(a, b)}
+
+
+def test_the_rules_are_those_of_the_page() -> None:
+    page = (DOCS / "architecture.md").read_text()
+    rules = page.partition("Five rules keep the rooms apart")[2].partition("\n## ")[0]
+    starts = [line.removeprefix("- ") for line in rules.splitlines() if line.startswith("- ")]
+    assert [line.split(" ")[0] for line in starts] == [
+        "`analysis`", "`cluster`", "`report`", "Only", "`api`",
+    ]  # fmt: skip
