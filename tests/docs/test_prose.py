@@ -67,7 +67,7 @@ def test_code_tables_and_addresses_are_no_prose(tmp_path: Path) -> None:
 
 def test_ci_checks_the_documentation() -> None:
     lint = (TOP / ".ci/run").read_text().partition('"== lint"')[2].partition("echo")[0]
-    assert "\npython scripts/check_prose.py\n" in lint
+    assert "\n  python scripts/check_prose.py\n" in lint
 
 
 @pytest.mark.slow
