@@ -8,7 +8,14 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from octoscope.analysis.controlled.controls import GeneBlocks, by_vertex, of_category, pooled
+from octoscope.analysis.controlled import controls
+from octoscope.analysis.controlled.controls import (
+    GeneBlocks,
+    by_vertex,
+    held_bytes,
+    of_category,
+    pooled,
+)
 from octoscope.analysis.finished_matrices import GeneMoments
 from octoscope.attention.views import QUANTITIES
 
@@ -116,6 +123,31 @@ def test_without_families_the_matrix_is_reordered_alone() -> None:
     place = np.argsort(vertex)
     for rows, block in by_vertex(in_rows(values, 3), vertex, 8)():
         np.testing.assert_array_equal(block, values[:, place[rows]][:, :, place])
+
+
+def test_a_small_control_is_read_once_and_a_large_one_each_time(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Red: what was read is held whatever its size; it is read anew each time."""
+    values = np.random.default_rng(3).normal(size=(3, 8, 8)).astype(np.float32)
+    vertex, n_reads = np.array([0, 1, 2, 3, 4, 5, 5, 1]), 0
+
+    def read() -> Iterator[tuple[int, np.ndarray]]:
+        nonlocal n_reads
+        n_reads += 1
+        yield from in_rows(values, 3)()
+
+    held = by_vertex(read, vertex, 6)
+    first, again = list(held()), list(held())
+    assert n_reads == 1
+    monkeypatch.setattr(controls, "MOST_HELD", held_bytes(6) - 1)
+    streamed = by_vertex(read, vertex, 6)
+    other, _ = list(streamed()), list(streamed())
+    assert n_reads == 3
+    for these in (again, other):
+        for (rows, block), (expected_rows, expected) in zip(these, first, strict=True):
+            np.testing.assert_array_equal(rows, expected_rows)
+            np.testing.assert_array_equal(block, expected)
 
 
 @pytest.mark.parametrize("genes", [np.arange(N), np.array([0, 5, 6, 20])])

@@ -10,8 +10,9 @@ from octoscope.analysis.finished_matrices import GeneMoments
 from octoscope.analysis.matrix import PairMatrix
 from octoscope.config.view_names import CORRELATION
 
-# (first row, [half 0, half 1, all cells; rows; genes])
 _ROWS = 512  # vertices with several genes that are yielded at once
+MOST_HELD = 64 << 20  # bytes of a control that is held, and read once instead of a dozen times
+# (first row, [half 0, half 1, all cells; rows; genes])
 GeneBlocks = Callable[[], Iterator[tuple[int, np.ndarray]]]
 
 
@@ -76,7 +77,7 @@ def by_vertex(
     vertex
         [genes] vertex of each gene of ``read``.
     n
-        Number of vertices; each has a gene.
+        Number of vertices; each has a gene. Of few vertices the reader holds what it read.
     """
     order = np.argsort(vertex, kind="stable")
     starts = np.flatnonzero(np.diff(vertex[order], prepend=-1))
@@ -101,7 +102,19 @@ def by_vertex(
             some = [waiting.popitem() for _ in range(min(len(waiting), _ROWS))]
             yield np.array([at for at, _ in some]), np.stack([row for _, row in some], axis=1)
 
-    return blocks
+    held: list[tuple[np.ndarray, np.ndarray]] = []
+
+    def held_blocks() -> Iterator[tuple[np.ndarray, np.ndarray]]:
+        if not held:
+            held.extend(blocks())
+        return iter(held)
+
+    return held_blocks if held_bytes(n) <= MOST_HELD else blocks
+
+
+def held_bytes(n: int) -> int:
+    """Return the bytes of a control of ``n`` vertices: two halves and all cells."""
+    return 3 * 4 * n * n
 
 
 def _larger(x: np.ndarray, y: np.ndarray) -> np.ndarray:

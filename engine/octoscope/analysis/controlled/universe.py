@@ -218,7 +218,8 @@ def _count(
     made = {}
     for name, part in part_of.items():
         summed = np.zeros((int(part.max()) + 1, n_base, 5))
-        np.add.at(summed, part, totals.reshape(n_joint, n_base, 5))
+        for of_bin, to in zip(totals.reshape(n_joint, n_base, 5), part, strict=True):
+            summed[to] += of_bin
         columns = summed.reshape(-1, 5).T
         n_pairs, n_edges = columns[:2].astype(np.int64)
         made[name] = StratumCounts(
