@@ -48,8 +48,8 @@ class FinishedMatrices(Protocol):
         """Tell whether a piece of work is finished."""
         ...
 
-    def sums(self, model: str, category: int, layer: int) -> MatrixSource:
-        """Return a matrix as its sums over cells."""
+    def sums(self, model: str, category: int, layer: int, *, cache_bytes: int = 0) -> MatrixSource:
+        """Return a matrix as its sums over cells, which stay in memory if they take no more."""
         ...
 
     def matrix(

@@ -34,6 +34,8 @@ def task_bytes(config: RunConfig, models: Sequence[ModelPlan], imports: float) -
         null = max(null, min(config.max_permutation_factor * null, MAX_NULL_BYTES))
         union = 3 * pairs * (8 + 12 * layers) + null
         largest = max(largest, open_bytes + 5 * n2 + union)
+        if config.compare is not None and config.compare.pools:
+            largest = max(largest, cache_bytes + 2 * _rows(config, m) + 5 * n2)
         if config.network is not None:
             largest = max(largest, open_bytes + 8 * n2)
             if config.coexpression:

@@ -146,7 +146,8 @@ def _finalised(
 ) -> tuple[pd.DataFrame, pd.DataFrame]:
     plan = run.plan
     m = plan.model(model)
-    parts = [run.sums(model, c, layer) for c in categories]
+    share = plan.cache_bytes // len(categories)  # all of them are read a dozen times
+    parts = [run.sums(model, c, layer, cache_bytes=share) for c in categories]
     done = finalise(
         DerivedViews(pooled(parts, min_cells)),
         {s: np.array(positions) for s, positions in m.gene_sets.items()},
