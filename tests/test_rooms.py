@@ -43,8 +43,8 @@ ALLOWED: dict[str, set[str]] = {
         "safe_pickle", "zip_parts",
     },
     "gnn": {
-        "bounded_reads", "digests", "errors", "json_values", "models", "octopus", "output_files",
-        "safe_pickle",
+        "bounded_reads", "digests", "errors", "jit", "json_values", "models", "octopus",
+        "output_files", "safe_pickle",
     },
     "link_prediction": {"bounded_reads", "errors", "gnn", "json_values", "octopus", "output_files"},
     "gnn_training": {
@@ -70,7 +70,8 @@ ALLOWED: dict[str, set[str]] = {
         "store",
     },
     "cluster": {
-        "config", "errors", "extract", "json_values", "pipeline", "run_plan", "planning", "store",
+        "config", "errors", "extract", "gnn", "json_values", "pipeline", "run_plan", "planning",
+        "store",
     },
     "demo": set(),
     "cli": {"api", "errors", "output_files", "yaml_values"},

@@ -134,9 +134,15 @@ def other_task(whole: dict[str, Any]) -> None:
     whole["state_dict"]["task.decoder.weight"] = torch.zeros(1)
 
 
+def quantised(whole: dict[str, Any]) -> None:
+    state = whole["state_dict"]
+    state["task.head.head.mlp.0.weight"] = state["task.head.head.mlp.0.weight"].to(torch.int8)
+
+
 @pytest.mark.parametrize(
     ("change", "says"),
     [
+        (quantised, r"mlp\.0\.weight: is of int8, not of floating-point numbers"),
         (rename, r"convs\.0\.weight.*no weight of a graph_conv encoder"),
         (not_finite, r"mlp\.0\.bias holds NaN"),
         (wrong_shape, r"mlp\.3\.weight.*\(1, 17\), expected \(1, 16\)"),

@@ -12,6 +12,7 @@ import pandas as pd
 from octoscope.api.display import Shown
 from octoscope.errors import InputError
 from octoscope.gnn.describe import describe_checkpoint
+from octoscope.gnn.device import require_device
 from octoscope.gnn.embeddings import cache_folder
 from octoscope.gnn.gnn_checkpoint import Checkpoint, open_checkpoint, write_checkpoint
 from octoscope.gnn.graph import GnnGraph
@@ -20,6 +21,7 @@ from octoscope.gnn.open_graph import misfits, not_compared, open_with_identifier
 from octoscope.gnn.open_graph import open_graph as graph_of
 from octoscope.gnn.pair_table import read_pair_table
 from octoscope.gnn.relation_geometry import relation_geometry
+from octoscope.gnn.score_file import ScoreSettings, names_of, side_by_side
 from octoscope.gnn.score_table import PASSINGS, Passing, score_table
 from octoscope.gnn.scoring import Mode
 from octoscope.output_files import require_outside
@@ -180,6 +182,7 @@ class Gnn(Shown):
         mode: Mode = "corrected",
         message_passing: Sequence[Passing] = ("all",),
         cache: str | Path | bool = True,
+        device: str = "cpu",
     ) -> PairScores:
         """Score the pairs of a table.
 
@@ -197,17 +200,20 @@ class Gnn(Shown):
             pair's own); several side by side.
         cache
             Folder for embeddings; True: the user's, False: none.
+        device
+            ``cpu`` or ``cuda``.
 
         Raises
         ------
         InputError
-            If the graph is another one, or the table cannot be used.
+            If the graph is another one, the table cannot be used, or there is no such device.
         """
+        require_device(device)
         found = graph_of(graph, self.checkpoint, data)
         table = read_pair_table(Path(pairs), found, self.checkpoint.relations)
         passings = [p for p in PASSINGS if p in message_passing]
-        folder = None if cache is False else cache_folder() if cache is True else Path(cache)
-        scores = score_table(self.checkpoint, found, table, mode, passings, folder)
+        opened = self.checkpoint.to(device)
+        scores = score_table(opened, found, table, mode, passings, _folder(cache))
         return PairScores(scores, table.said)
 
     def relations(self, *, permutations: int = 10_000, seed: int = 0) -> pd.DataFrame:
@@ -237,6 +243,67 @@ def open_gnn(path: str | Path) -> Gnn:
         If nothing of the kind is there, or it is damaged.
     """
     return Gnn(open_checkpoint(path))
+
+
+def score_gnns(
+    checkpoints: Sequence[str | Path],
+    pairs: str | Path,
+    graph: str | Path,
+    *,
+    data: str | None = None,
+    mode: Mode = "corrected",
+    message_passing: Sequence[Passing] = ("all",),
+    cache: str | Path | bool = True,
+    device: str = "cpu",
+    address: str | None = None,
+) -> PairScores:
+    """Score the pairs of a table with several checkpoints, one task of Ray each.
+
+    A single checkpoint is scored in this process where no ``address`` is given.
+
+    Parameters
+    ----------
+    checkpoints
+        Each as for :func:`open_gnn`. They are opened before Ray starts.
+    pairs, graph, data, mode, message_passing, cache, device
+        As for :meth:`Gnn.score`. On a cluster every node must see the paths.
+    address
+        Of a Ray cluster; None: ``RAY_ADDRESS``, else a Ray of this machine.
+
+    Returns
+    -------
+    PairScores
+        Of several checkpoints the table has a first column ``checkpoint`` (the name of the folder)
+        and the rows of each, in the order of ``checkpoints``.
+
+    Raises
+    ------
+    InputError
+        If a checkpoint is given twice or cannot be read, the graph is not that of all of them, the
+        table cannot be used, or there is no such device.
+    OctoscopeError
+        If Ray cannot be reached, or a task's process died again and again.
+    """
+    names = names_of([Path(path) for path in checkpoints])
+    opened = [open_gnn(path) for path in checkpoints]
+    if len(opened) == 1 and address is None:
+        return opened[0].score(
+            pairs, graph, data=data, mode=mode, message_passing=message_passing, cache=cache,
+            device=device,
+        )  # fmt: skip
+    from octoscope.cluster.score_checkpoints import score_checkpoints
+
+    settings = ScoreSettings(
+        str(graph), Path(pairs), data, mode, tuple(p for p in PASSINGS if p in message_passing),
+        _folder(cache), device,
+    )  # fmt: skip
+    found = list(score_checkpoints([Path(p) for p in checkpoints], settings, address))
+    scores = dict(zip(names, (table for table, _ in found), strict=True))
+    return PairScores(side_by_side(scores), found[0][1])
+
+
+def _folder(cache: str | Path | bool) -> Path | None:
+    return None if cache is False else cache_folder() if cache is True else Path(cache)
 
 
 def train_gnn(

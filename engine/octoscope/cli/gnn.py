@@ -34,6 +34,13 @@ class Passing(StrEnum):
     LEAVE_OUT = "leave-out"
 
 
+class Device(StrEnum):
+    """Where scores are computed."""
+
+    CPU = "cpu"
+    CUDA = "cuda"
+
+
 Checkpoint = Annotated[
     Path,
     read_here("Checkpoint: napistu-torch folder or .ckpt, or Octoscope's folder"),
@@ -125,7 +132,9 @@ def convert(
 
 @app.command()
 def score(
-    checkpoint: Checkpoint,
+    checkpoints: Annotated[
+        list[Path], read_here("One checkpoint, or several: Ray scores them side by side")
+    ],
     graph: Annotated[str, typer.Option("--graph", help="As in `gnn inspect`")],
     pairs: Annotated[
         Path,
@@ -149,30 +158,36 @@ def score(
         Path | None, typer.Option(help="Folder for embeddings [default: ~/.cache/octoscope/gnn]")
     ] = None,
     no_cache: Annotated[bool, typer.Option("--no-cache", help="Encode again")] = False,
+    device: Annotated[Device, typer.Option(help="Where to compute")] = Device.CPU,
+    address: Annotated[
+        str | None,
+        typer.Option("--address", help="Ray cluster for the checkpoints; default: local"),
+    ] = None,
     force: Force = False,
 ) -> None:
     """Score pairs of genes or vertices."""
-    from octoscope.api.gnn import open_gnn
+    from octoscope.api.gnn import score_gnns
     from octoscope.api.tables import require_table, write_table
 
-    opened = open_gnn(checkpoint)
-    inputs: list[str | Path] = [checkpoint, graph, pairs]
+    inputs: list[str | Path] = [*checkpoints, graph, pairs]
     require_table(target, force=force, inputs=inputs)
-    found = opened.score(
-        pairs, graph, data=data, mode=mode.value,
+    found = score_gnns(
+        checkpoints, pairs, graph, data=data, mode=mode.value,
         message_passing=[p.value for p in message_passing or [Passing.ALL]],
-        cache=False if no_cache else cache or True,
+        cache=False if no_cache else cache or True, device=device.value, address=address,
     )  # fmt: skip
-    scores = found.table
-    write_table(scores, target, force=force, inputs=inputs)
-    mapped = int(scores["edge"].notna().sum())
-    known = int(scores["split"].eq("train").sum())
-    joined = int(scores["edge"].isin(["forward", "backward", "both"]).sum())
-    out.print(
-        f"{len(scores):,} pairs, {mapped:,} scored, {len(scores) - mapped:,} without a vertex; "
-        f"edges of the graph: {joined:,}, of these in training: {known:,}",
-        soft_wrap=True,
-    )
+    write_table(found.table, target, force=force, inputs=inputs)
+    several = found.table.groupby("checkpoint", sort=False) if len(checkpoints) > 1 else None
+    for name, scores in [("", found.table)] if several is None else several:
+        mapped = int(scores["edge"].notna().sum())
+        known = int(scores["split"].eq("train").sum())
+        joined = int(scores["edge"].isin(["forward", "backward", "both"]).sum())
+        out.print(
+            f"{escape(f'{name}: ' if name else '')}{len(scores):,} pairs, {mapped:,} scored, "
+            f"{len(scores) - mapped:,} without a vertex; edges of the graph: {joined:,}, of these "
+            f"in training: {known:,}",
+            soft_wrap=True,
+        )
     out.print(escape(found.names_as), soft_wrap=True)
 
 
@@ -189,8 +204,10 @@ def relations(
 ) -> None:
     """Compare the embeddings of the relations of a head, with a permutation null."""
     from octoscope.api.gnn import open_gnn
-    from octoscope.api.tables import write_table
+    from octoscope.api.tables import require_table, write_table
 
+    if target is not None:
+        require_table(target, force=force, inputs=[checkpoint])
     found = open_gnn(checkpoint).relations(permutations=permutations, seed=seed)
     if target is not None:
         write_table(found, target, force=force, inputs=[checkpoint])

@@ -58,19 +58,19 @@ def messages_of(checkpoint: Checkpoint, graph: GnnGraph, passed: Passed = "all")
             raise InputError(graph.made_from, "has no edge features, the checkpoint has an edge "
                              "encoder", "give the graph that it was trained on")  # fmt: skip
         weight = encoder.edge_weights(graph.edge_attr, kept)
-    return Messages(src, dst, graph.n_vertices, weight)
+    return Messages(src, dst, graph.n_vertices, weight).to(checkpoint.device)
 
 
 def encode(checkpoint: Checkpoint, graph: GnnGraph, messages: Messages) -> torch.Tensor:
-    """Return [vertices, width] float32 embeddings.
+    """Return [vertices, width] float32 embeddings, on the device of the checkpoint.
 
     Raises
     ------
     InputError
         If an embedding is not finite.
     """
-    x = torch.from_numpy(np.array(graph.x, dtype=np.float32))
-    z = checkpoint.encoder.encode(x, messages)
+    x = torch.from_numpy(np.array(graph.x, dtype=np.float32)).to(checkpoint.device)
+    z = checkpoint.encoder.encode(x, messages.to(checkpoint.device))
     if not torch.isfinite(z).all():
         raise InputError(str(checkpoint.path), "gives embeddings that are not finite",
                          "check the checkpoint and the features of the graph")  # fmt: skip
@@ -97,14 +97,14 @@ def embeddings(
     try:
         z = load_file(file)["z"]
         if tuple(z.shape) == shape and torch.isfinite(z).all():
-            return z
+            return z.to(checkpoint.device)
     except (OSError, SafetensorError, KeyError):
         pass
     z = encode(checkpoint, graph, messages_of(checkpoint, graph, passed))
     partial = file.with_name(f".{uuid.uuid4().hex}.partial")
     try:
         cache.mkdir(parents=True, exist_ok=True)
-        save_file({"z": z.contiguous()}, partial)
+        save_file({"z": z.cpu().contiguous()}, partial)
         partial.replace(file)
     except (OSError, SafetensorError) as error:  # scores need no cache
         with contextlib.suppress(OSError):

@@ -84,10 +84,11 @@ class Encoder(ABC):
         ``rows``: [rows] int64 edges; None: all. Features may be mapped from a file.
         """
         rows = np.arange(len(edge_attr)) if rows is None else rows
+        device = self.edge["0.weight"].device
         parts = []
         for lo in range(0, len(rows), _EDGES_AT_ONCE):
             values = edge_attr[rows[lo : lo + _EDGES_AT_ONCE]]
-            block = torch.from_numpy(np.array(values, dtype=np.float32))
+            block = torch.from_numpy(np.array(values, dtype=np.float32)).to(device)
             hidden = functional.linear(block, self.edge["0.weight"], self.edge["0.bias"]).relu_()
             out = functional.linear(hidden, self.edge["3.weight"], self.edge["3.bias"])
             parts.append(torch.sigmoid(out[:, 0]))

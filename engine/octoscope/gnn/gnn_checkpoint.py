@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -52,6 +52,8 @@ class Checkpoint:
         Settings of encoder and head.
     weights
         Tensors by name as the file has them: ``encoder.convs.0...``, ``head.head...``.
+    device
+        Where encoder and head compute.
     """
 
     encoder: Encoder
@@ -62,6 +64,22 @@ class Checkpoint:
     path: Path
     settings: dict[str, Any] = field(default_factory=dict)
     weights: Mapping[str, torch.Tensor] = field(default_factory=dict, repr=False)
+    device: str = "cpu"
+
+    def to(self, device: str) -> Checkpoint:
+        """Return the checkpoint whose encoder and head compute on a device of torch."""
+        if device == self.device:
+            return self
+        encoder = replace(
+            self.encoder, edge=_moved(self.encoder.edge, device),
+            layers=tuple(_moved(layer, device) for layer in self.encoder.layers),
+        )  # fmt: skip
+        head = replace(self.head, weights=_moved(self.head.weights, device))
+        return replace(self, encoder=encoder, head=head, device=device)
+
+
+def _moved(weights: Mapping[str, torch.Tensor], device: str) -> dict[str, torch.Tensor]:
+    return {name: tensor.to(device) for name, tensor in weights.items()}
 
 
 @reads("get the checkpoint again")
@@ -138,6 +156,12 @@ def _made(
 ) -> Checkpoint:
     of_encoder = {k: v for k, v in weights.items() if k.startswith("encoder.")}
     of_head = {k: v for k, v in weights.items() if k.startswith("head.")}
+    for name, tensor in weights.items():
+        if not tensor.dtype.is_floating_point and tensor.dtype != torch.bool:
+            raise InputError(
+                f"{where}: {name}", f"is of {str(tensor.dtype).removeprefix('torch.')}, not of "
+                "floating-point numbers", "give the checkpoint before it was quantised",
+            )  # fmt: skip
     other = sorted(set(weights) - set(of_encoder) - set(of_head))
     if other:
         raise InputError(

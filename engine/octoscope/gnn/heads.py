@@ -16,6 +16,8 @@ from typing import Any, ClassVar
 import torch
 from torch.nn import functional
 
+from octoscope.gnn.pair_loops import dots, related_dots, relu_dots
+
 Weights = Mapping[str, torch.Tensor]
 Vertices = dict[str, torch.Tensor]
 _EPS = 1e-8  # inside the square roots of the distances
@@ -89,7 +91,7 @@ class DotProduct(Head):
     symmetric = True
 
     def raw(self, of: Vertices, src: Any, dst: Any, relation: Any) -> torch.Tensor:
-        return (of["z"][src] * of["z"][dst]).mean(1)
+        return dots(of["z"], of["z"], src, dst) / self.width
 
 
 class Attention(Head):
@@ -104,7 +106,10 @@ class Attention(Head):
         return {"query": q / math.sqrt(q.shape[1]), "key": k}
 
     def raw(self, of: Vertices, src: Any, dst: Any, relation: Any) -> torch.Tensor:
-        return (of["query"][src] * of["key"][dst]).sum(1)
+        return dots(of["query"], of["key"], src, dst)
+
+
+_ONE_HIDDEN = {"mlp.0.weight", "mlp.0.bias", "mlp.3.weight", "mlp.3.bias"}
 
 
 class Mlp(Head):
@@ -117,10 +122,11 @@ class Mlp(Head):
         return _ends(z, self.weights["mlp.0.weight"], self.weights["mlp.0.bias"])
 
     def raw(self, of: Vertices, src: Any, dst: Any, relation: Any) -> torch.Tensor:
+        w = self.weights
+        if set(w) == _ONE_HIDDEN:
+            return relu_dots(of["src"], of["dst"], w["mlp.3.weight"][0], src, dst) + w["mlp.3.bias"]
         first = of["src"][src] + of["dst"][dst]
-        if "mlp.3.weight" not in self.weights:
-            return first[:, 0]
-        return _mlp(first.relu_(), self.weights, "mlp", 3)
+        return _mlp(first.relu_(), w, "mlp", 3) if "mlp.3.weight" in w else first[:, 0]
 
 
 class DistMult(Head):
@@ -132,7 +138,8 @@ class DistMult(Head):
     symmetric = True
 
     def raw(self, of: Vertices, src: Any, dst: Any, relation: Any) -> torch.Tensor:
-        return (of["z"][src] * self.weights[self.relation_key][relation] * of["z"][dst]).mean(1)
+        by_relation = self.weights[self.relation_key]
+        return related_dots(of["z"], by_relation, of["z"], src, relation, dst) / self.width
 
 
 _DISTANCE = (
@@ -215,8 +222,8 @@ class ConditionalRotatE(RotatE):
 
     def raw(self, of: Vertices, src: Any, dst: Any, relation: Any) -> torch.Tensor:
         symmetric = self.weights["is_symmetric"].bool()[relation]
-        product = of["z"][src] * of["z"][dst]
-        similarity = product.sum(1) if self.cosine else product.mean(1)
+        product = dots(of["z"], of["z"], src, dst)
+        similarity = product if self.cosine else product / self.width
         return torch.where(symmetric, similarity - 1, super().raw(of, src, dst, relation))
 
     def probability(self, raw: torch.Tensor, relation: Any, corrected: bool) -> torch.Tensor:

@@ -14,6 +14,8 @@ import numpy as np
 import torch
 from scipy import sparse
 
+from octoscope.gnn.pair_loops import on_large_pages
+
 _EDGES_AT_ONCE = 1 << 18  # rows of a dense block that passes edge by edge
 
 
@@ -35,6 +37,13 @@ class Messages:
     dst: torch.Tensor
     n: int
     weight: torch.Tensor | None = None
+
+    def to(self, device: str) -> Messages:
+        """Return the same messages on a device of torch."""
+        if self.src.device.type == device:
+            return self
+        weight = None if self.weight is None else self.weight.to(device)
+        return Messages(self.src.to(device), self.dst.to(device), self.n, weight)
 
     @cached_property
     def count(self) -> torch.Tensor:
@@ -68,7 +77,7 @@ class Messages:
 
         ``out[i] = sum over edges e: j -> i of weight[e] * x[j]``.
         """
-        return self.matrix @ x
+        return self.matrix @ on_large_pages(x)
 
     def mean(self, x: torch.Tensor) -> torch.Tensor:
         """Return :meth:`total` divided by the number of edges, 0 where no edge arrives."""

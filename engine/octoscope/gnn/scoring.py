@@ -10,6 +10,7 @@ import torch
 from torch.nn import functional
 
 from octoscope.gnn.heads import Head
+from octoscope.gnn.pair_loops import dots, on_large_pages
 
 Mode = Literal["corrected", "peer"]
 CHUNK = 1 << 14  # pairs at once: gathered rows of both ends fit the cache
@@ -66,8 +67,8 @@ def score_pairs(
     """
     corrected = mode == "corrected"
     head = head.for_mode(corrected)
-    of = head.vertices(z)
-    unit = functional.normalize(z, dim=1)
+    of = {k: on_large_pages(v) for k, v in head.vertices(z).items()}
+    unit = on_large_pages(functional.normalize(z, dim=1))
     out = Scores(
         np.empty(len(src), np.float32), np.empty(len(src), np.float32),
         np.full(len(src), -1, np.int64), np.empty(len(src), np.float32),
@@ -75,7 +76,7 @@ def score_pairs(
     for lo in range(0, len(src), chunk):
         part = slice(lo, lo + chunk)
         a, b = (torch.from_numpy(np.asarray(e[part], np.int64)).to(z.device) for e in (src, dst))
-        out.cosine[part] = (unit[a] * unit[b]).sum(1).clamp(-1, 1).cpu().numpy()
+        out.cosine[part] = dots(unit, unit, a, b).clamp(-1, 1).cpu().numpy()
         given = relation is not None or not head.n_relations
         for r in [-1] if given else range(head.n_relations):
             if relation is not None and head.n_relations:

@@ -1,0 +1,97 @@
+"""A table of pairs from a file, scored by the checkpoint at a path: one task of many."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import pandas as pd
+
+from octoscope.errors import InputError
+from octoscope.gnn.device import require_device
+from octoscope.gnn.gnn_checkpoint import open_checkpoint
+from octoscope.gnn.open_graph import open_graph
+from octoscope.gnn.pair_table import read_pair_table
+from octoscope.gnn.score_table import Passing, score_table
+from octoscope.gnn.scoring import Mode
+
+
+@dataclass(frozen=True)
+class ScoreSettings:
+    """How pairs are scored.
+
+    Attributes
+    ----------
+    graph, data
+        Path of the graph, and the name of the data of a store.
+    pairs
+        File of the pairs.
+    mode, passings
+        As :func:`octoscope.gnn.score_table.score_table` takes them.
+    cache
+        Folder of embeddings; None: encode again.
+    device
+        ``cpu`` or ``cuda``.
+    """
+
+    graph: str
+    pairs: Path
+    data: str | None = None
+    mode: Mode = "corrected"
+    passings: tuple[Passing, ...] = ("all",)
+    cache: Path | None = None
+    device: str = "cpu"
+
+
+def score_file(checkpoint: Path, settings: ScoreSettings) -> tuple[pd.DataFrame, str]:
+    """Return the scored table, and what its names were read as.
+
+    Raises
+    ------
+    InputError
+        If a file cannot be read, the graph is not the checkpoint's, a pair is not of the graph, or
+        there is no such device.
+    """
+    require_device(settings.device)
+    opened = open_checkpoint(checkpoint)
+    graph = open_graph(settings.graph, opened, settings.data)
+    table = read_pair_table(settings.pairs, graph, opened.relations)
+    scores = score_table(
+        opened.to(settings.device), graph, table, settings.mode, settings.passings, settings.cache
+    )
+    return scores, table.said
+
+
+def names_of(checkpoints: Sequence[Path]) -> list[str]:
+    """Return a name of each checkpoint: its folder, or its path where two folders share a name.
+
+    Raises
+    ------
+    InputError
+        If a checkpoint is given twice.
+    """
+    places = [path.expanduser().resolve() for path in checkpoints]
+    twice = next((p for i, p in enumerate(places) if p in places[:i]), None)
+    if twice is not None:
+        raise InputError(str(twice), "is given twice", "name each checkpoint once")
+    names = [p.parent.name if p.suffix == ".ckpt" else p.name for p in places]
+    return names if len(set(names)) == len(names) else [str(p) for p in checkpoints]
+
+
+def side_by_side(scores: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
+    """Return one table: that of the only checkpoint, or of all with a first column of names."""
+    if len(scores) == 1:
+        return next(iter(scores.values()))
+    return pd.concat(
+        [
+            frame.rename(columns={"checkpoint": "checkpoint_given"}).pipe(_named, name)
+            for name, frame in scores.items()
+        ],
+        ignore_index=True,
+    )
+
+
+def _named(frame: pd.DataFrame, name: str) -> pd.DataFrame:
+    frame.insert(0, "checkpoint", name)
+    return frame
