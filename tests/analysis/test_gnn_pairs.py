@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from octoscope.analysis.gnn_pairs import ALL, edges_against_others, median_test
+from octoscope.analysis.gnn_pairs import edges_against_others
+from octoscope.analysis.median_tests import ALL, MedianTests
 from octoscope.analysis.vertex_pairs import VertexPairs
 
 
@@ -42,7 +43,7 @@ def p_of(seed: int, power: float) -> float:
     attention = noise + noise.T + degree[:, None] + degree + power * scores  # hubs attract both
     u, v = listed(pairs, attention)
     everything = {ALL: np.ones_like(pairs.adjacency)}
-    (row,) = median_test(u, v, pairs, scores, everything, permutations=199, seed=seed)
+    ((_, row),) = MedianTests(pairs, scores[..., None], everything, 199, seed).of(u, v)
     return row["p"]
 
 
@@ -69,8 +70,8 @@ def test_without_strata_hubs_would_pass_for_signal() -> None:
         scores, degree = scores_of(rng, pairs), np.log1p(pairs.degree)
         noise = rng.standard_normal((len(pairs), len(pairs)))
         u, v = listed(pairs, noise + noise.T + degree[:, None] + degree)
-        (row,) = median_test(u, v, pairs, scores, {ALL: np.ones_like(pairs.adjacency)},
-                             permutations=199, seed=seed)  # fmt: skip
+        everything = {ALL: np.ones_like(pairs.adjacency)}
+        ((_, row),) = MedianTests(pairs, scores[..., None], everything, 199, seed).of(u, v)
         rejected.append(row["p"] <= 0.05)
     assert np.mean(rejected) > 0.5
 
@@ -85,7 +86,8 @@ def test_parts_unknown_scores_and_backgrounds() -> None:
     scores[5] = scores[:, 5] = np.nan
     u, v = np.array([0, 2, 0, 4]), np.array([1, 3, 2, 5])
     parts = {ALL: np.ones((n, n), bool), "with an edge": adjacency, "none": ~np.ones((n, n), bool)}
-    rows = {r["part"]: r for r in median_test(u, v, pairs, scores, parts, permutations=50, seed=0)}
+    tests = MedianTests(pairs, scores[..., None], parts, 50, 0)
+    rows = {row["part"]: row for _, row in tests.of(u, v)}
     assert (rows[ALL]["n_listed"], rows[ALL]["n_pairs"], rows[ALL]["median"]) == (4, 3, 2.0)
     assert (rows[ALL]["n_background"], rows[ALL]["background_median"]) == (10, 4.0)
     assert (rows["with an edge"]["n_listed"], rows["with an edge"]["median"]) == (2, 3.0)

@@ -11,7 +11,7 @@ from octoscope.errors import InputError
 from octoscope.gnn.gnn_checkpoint import open_checkpoint
 from octoscope.gnn.leave_out import pair_edges
 from octoscope.gnn.open_graph import open_graph
-from octoscope.gnn.score_matrix import ScoreMatrix, graph_edges, score_matrix
+from octoscope.gnn.score_matrix import graph_edges, score_matrix
 from octoscope.gnn.score_table import PASSINGS, Passing
 from octoscope.octopus.network import Network
 from octoscope.run_plan.values import Plan
@@ -30,14 +30,28 @@ def compared_gene_sets(plan: Plan, model: str) -> dict[str, tuple[str, ...]]:
 class ScoredGenes:
     """Scores among the vertices of a gene set, under every way of passing messages.
 
-    ``vertices``: [V] of the network, ascending. ``edges`` and ``seen``: [V, V] bool, symmetric: an
-    edge of the graph joins the two; it was in training (None without a split).
+    Attributes
+    ----------
+    vertices
+        [V] of the network, ascending.
+    kinds
+        What each score is: way of passing messages, and quantity.
+    values
+        [V, V, kinds] float32, symmetric; NaN for a vertex that the graph lacks.
+    edges, seen
+        [V, V] bool, symmetric: an edge of the graph joins the two; it was in training (None
+        without a split).
     """
 
     vertices: np.ndarray
-    matrices: dict[Passing, ScoreMatrix]
+    kinds: tuple[tuple[Passing, str], ...]
+    values: np.ndarray
     edges: np.ndarray
     seen: np.ndarray | None
+
+    def of(self, passing: Passing, quantity: str) -> np.ndarray:
+        """Return [V, V] float32 of one kind."""
+        return np.asarray(self.values[..., self.kinds.index((passing, quantity))])
 
 
 def scored_genes(
@@ -78,16 +92,14 @@ def scored_genes(
         a, b = np.nonzero(edges)
         seen = np.zeros_like(edges)
         seen[a, b] = pair_edges(graph, of_graph[a], of_graph[b]).split == "train"
-    return ScoredGenes(
-        found[keep],
-        {
-            p: score_matrix(checkpoint, graph, of_graph, p)
-            for p in passings
-            if p != "train" or graph.split is not None
-        },
-        edges,
-        seen,
-    )
+    ways = [p for p in passings if p != "train" or graph.split is not None]
+    kinds = tuple((p, q) for p in ways for q in QUANTITIES)
+    values = np.empty((*edges.shape, len(kinds)), np.float32)
+    for i, passing in enumerate(ways):
+        matrix = score_matrix(checkpoint, graph, of_graph, passing)
+        for j, quantity in enumerate(QUANTITIES):
+            values[..., len(QUANTITIES) * i + j] = getattr(matrix, quantity)
+    return ScoredGenes(found[keep], kinds, values, edges, seen)
 
 
 def _distinct(vertices: np.ndarray) -> np.ndarray:

@@ -221,7 +221,7 @@ class ControlledBlock:
         }
         for name, scored in self._gnn.items():
             for quantity in QUANTITIES:
-                values = getattr(scored.matrices["leave-out"], quantity)
+                values = scored.of("leave-out", quantity)
                 found[None, None, f"GNN {quantity}, left out ({name})"] = lists.strongest_scores(
                     lists.scores_of_matrix(values), pairs, k
                 )

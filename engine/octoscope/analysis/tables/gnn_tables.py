@@ -12,9 +12,10 @@ from dask.delayed import delayed
 from octoscope.analysis import statistics
 from octoscope.analysis.dask_graphs import compute
 from octoscope.analysis.finished_matrices import FinishedMatrices
-from octoscope.analysis.gnn_pairs import ALL, edges_against_others, median_test
-from octoscope.analysis.gnn_scored import QUANTITIES, ScoredGenes
+from octoscope.analysis.gnn_pairs import edges_against_others
+from octoscope.analysis.gnn_scored import ScoredGenes
 from octoscope.analysis.label_tables import of_all_cells
+from octoscope.analysis.median_tests import ALL, MedianTests
 from octoscope.analysis.registry import Analysis, Context, Needs, open_network_of
 from octoscope.analysis.tables.columns import no_rows
 from octoscope.analysis.tables.gnn_schema import GNN_TABLES, RELATIONS, SCORES, SECTIONS
@@ -23,7 +24,6 @@ from octoscope.analysis.vertex_pairs import VertexPairs
 from octoscope.config.analysis_config import GnnConfig
 from octoscope.gnn.gnn_checkpoint import open_checkpoint
 from octoscope.gnn.relation_geometry import relation_geometry
-from octoscope.gnn.score_table import Passing
 from octoscope.octopus.network import Network
 from octoscope.octopus.pairs import NEGATIVE, POSITIVE
 from octoscope.run_plan.values import Block, Plan
@@ -95,7 +95,10 @@ def _of_block(
         here = block | {"gene_set": gene_set}
         for name, scored in checkpoints.items():
             evidence += [here | row | {"checkpoint": name} for row in _self_evidence(scored, pairs)]
-        parts_of = {n: _parts(network, scored) for n, scored in checkpoints.items()}
+        tests_of = {
+            name: MedianTests(pairs, s.values, _parts(network, s), permutations, plan.seed)
+            for name, s in checkpoints.items()
+        }
         for layer in m.layers:
             table = run.matrix_table("topk", model, category, layer)
             for view in views:
@@ -104,20 +107,11 @@ def _of_block(
                 u, v = pairs.listed(query, key)
                 of_list = here | {"layer": layer, "view": view, "k": len(top)}
                 for name, scored in checkpoints.items():
-                    parts = parts_of[name]
-                    for passing, quantity, values in _quantities(scored):
-                        found = median_test(
-                            u, v, pairs, values, parts, permutations=permutations, seed=plan.seed
-                        )
+                    for kind, row in tests_of[name].of(u, v):
+                        passing, quantity = scored.kinds[kind]
                         label = {"checkpoint": name, "message_passing": passing}
-                        tests += [of_list | label | {"quantity": quantity} | row for row in found]
+                        tests.append(of_list | label | {"quantity": quantity} | row)
     return tests, evidence
-
-
-def _quantities(scored: ScoredGenes) -> Iterator[tuple[Passing, str, np.ndarray]]:
-    for passing, matrix in scored.matrices.items():
-        for quantity in QUANTITIES:
-            yield passing, quantity, getattr(matrix, quantity)
 
 
 def _self_evidence(scored: ScoredGenes, pairs: VertexPairs) -> Iterator[dict[str, Any]]:
@@ -125,7 +119,8 @@ def _self_evidence(scored: ScoredGenes, pairs: VertexPairs) -> Iterator[dict[str
     share = float("nan")
     if scored.seen is not None and joined.any():
         share = float(scored.seen[joined].mean())
-    for passing, quantity, values in _quantities(scored):
+    for passing, quantity in scored.kinds:
+        values = scored.of(passing, quantity)
         label = {"message_passing": passing, "quantity": quantity, "share_seen": share}
         yield label | edges_against_others(values, scored.edges, pairs)
 
