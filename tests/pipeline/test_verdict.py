@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import numpy as np
 import octoscope as oc
 import pandas as pd
 import pytest
@@ -16,7 +17,7 @@ from tests.here import here
 from tests.results.columns import faults
 
 TABLES = ("overlap_controlled", "overlap_ladder", "overlap_refinement", "overlap_comparators",
-          "overlap_orientation", "overlap_parts", "overlap_chosen", "verdicts",
+          "overlap_orientation", "overlap_parts", "overlap_gnn", "overlap_chosen", "verdicts",
           "verdict_summary")  # fmt: skip
 
 CONTROLS = {"pearson", "pearson, within donors", "pearson, pooled", "spearman"}
@@ -63,6 +64,21 @@ def test_intervals_hold_those_over_donors(judged: Path) -> None:
         assert len(known) > 10
         assert (known[f"{name}_low"] <= known[f"{name}_donors_low"]).all()
         assert (known[f"{name}_high"] >= known[f"{name}_donors_high"]).all()
+
+
+def test_strata_of_a_score_stand_beside_the_control_without_them(judged: Path) -> None:
+    """Red: another list, background or control than those of the verdict."""
+    of_scores = pd.read_parquet(judged / "tables/overlap_gnn.parquet")
+    controlled = pd.read_parquet(judged / "tables/overlap_controlled.parquet")
+    keys = ["model", "category", "layer", "gene_set", "view", "control", "k"]
+    assert not of_scores.duplicated([*keys, "checkpoint", "quantity"]).any()
+    assert set(of_scores["control"]) == CONTROLS
+    assert set(of_scores["quantity"]) == {"probability", "cosine"}
+    both = of_scores.merge(controlled, on=keys, suffixes=("", "_of_verdict"))
+    assert len(both) == len(of_scores) > 0
+    np.testing.assert_allclose(both["or1"], both["or1_of_verdict"])
+    assert (both["n_pairs"] == both["n_pairs_of_verdict"]).all()
+    assert both["positivity"].between(0, 1).all()
 
 
 def test_no_comparator_stands_twice(judged: Path) -> None:

@@ -11,6 +11,7 @@ import pandas as pd
 from octoscope.analysis import statistics
 from octoscope.analysis.controlled.comparison import Comparison
 from octoscope.analysis.controlled.observed_expected import RUNGS
+from octoscope.analysis.controlled.score_strata import ScoredComparison
 from octoscope.analysis.controlled.verdict_names import BEYOND, CANNOT_TELL
 from octoscope.analysis.controlled.verdicts import Verdict, e_value, judge
 
@@ -25,6 +26,19 @@ def odds(c: Comparison) -> dict[str, Any]:
         "n_pairs": c.n_pairs, "n_edges": c.n_edges,
         "or0": c.or0.value, "or0_low": low0, "or0_high": high0,
         "or1": c.or1.value, "or1_low": low1, "or1_high": high1,
+    }  # fmt: skip
+
+
+def of_score(c: ScoredComparison) -> dict[str, Any]:
+    """Return odds ratios without and with strata of a score, and how well they balance."""
+    freedom = c.plain.degrees_of_freedom
+    low0, high0 = c.or0.interval(freedom)
+    low1, high1 = c.or1.interval(freedom)
+    return odds(c.plain) | {
+        "or0_score": c.or0.value, "or0_score_low": low0, "or0_score_high": high0,
+        "or1_score": c.or1.value, "or1_score_low": low1, "or1_score_high": high1,
+        "smd_score": c.smd_score, "smd_coexpression": c.smd_coexpression,
+        "positivity": c.positivity, "p": c.or1.p(freedom),
     }  # fmt: skip
 
 

@@ -38,7 +38,8 @@ _COUNTS = (
     Column("n_edges", "int64", "Of these, pairs that an edge joins"),
     Column("n_background", "int64", "All pairs that could be listed"),
 )
-_HOW = "vertices deleted in turn, or donors where that is wider"
+_VERTICES = "vertices deleted in turn"
+_HOW = f"{_VERTICES}, or donors where that is wider"
 _ODDS = (
     Column(
         "or0",
@@ -252,6 +253,40 @@ CONTROLLED_TABLES = (
             *_MEASURED,
         ),
         when=f"{_WHEN} and network.parts",
+    ),
+    Table(
+        "tables/overlap_gnn.parquet",
+        "layer, gene set, control, checkpoint and score: the first view's headline list among "
+        "pairs that a graph neural network scores alike",
+        (
+            *_LABEL,
+            Column("checkpoint", "string", "Name of the checkpoint in the configuration"),
+            Column(
+                "quantity",
+                "string",
+                "Score that strata are made of: probability or cosine, with a pair's own edges "
+                "left out of message passing",
+            ),
+            Column("n_pairs", "int64", "Listed pairs with a score"),
+            *_COUNTS[1:2],
+            Column("n_background", "int64", "All pairs that could be listed and have a score"),
+            *_ODDS,
+            Column("or0_score", "float64", "or0 among pairs of like score too; null: undefined"),
+            *interval("or0_score", "or0_score_low", "or0_score_high", _VERTICES),
+            Column("or1_score", "float64", "or1 among pairs of like score too; null: undefined"),
+            *interval("or1_score", "or1_score_low", "or1_score_high", _VERTICES),
+            Column("smd_score", "float64", "Difference of the score within strata, SD"),
+            Column("smd_coexpression", "float64", "Difference of co-expression within strata, SD"),
+            Column("positivity", "float64", "Share of listed pairs with another in their stratum"),
+            Column("p", "float64", "One-sided p-value of or1_score above 1; null: undefined"),
+            Column(
+                "q",
+                "float64",
+                "p adjusted by Benjamini and Hochberg over the layers, models, categories and "
+                "controls of a gene set, checkpoint and score",
+            ),
+        ),
+        when=f"{_WHEN} and network.gnn",
     ),
     Table(
         "tables/overlap_chosen.parquet",

@@ -14,6 +14,7 @@ from octoscope.analysis.controlled.comparison import Comparison
 from octoscope.analysis.controlled.controlled_block import ControlledBlock
 from octoscope.analysis.controlled.gene_halves import half_comparisons
 from octoscope.analysis.controlled.part_lists import part_comparisons
+from octoscope.analysis.controlled.score_strata import score_comparisons
 from octoscope.analysis.controlled.sentences import sentence
 from octoscope.analysis.controlled.verdict_names import COUNTED_AS, VERDICTS
 from octoscope.analysis.dask_graphs import compute
@@ -22,7 +23,14 @@ from octoscope.analysis.gnn_scored import ScoredGenes
 from octoscope.analysis.registry import Analysis, Context, Needs, Section, open_network_of
 from octoscope.analysis.tables.chosen_layers import HalfRow, chosen_layers
 from octoscope.analysis.tables.columns import no_rows
-from octoscope.analysis.tables.controlled_rows import OF_LIST, judged, ladder, odds, refinement
+from octoscope.analysis.tables.controlled_rows import (
+    OF_LIST,
+    judged,
+    ladder,
+    odds,
+    of_score,
+    refinement,
+)
 from octoscope.analysis.tables.controlled_schema import CONTROLLED_TABLES
 from octoscope.analysis.tables.gnn_scores_by_set import scores_by_set
 from octoscope.config.analysis_config import NetworkConfig
@@ -36,6 +44,7 @@ REFINEMENT = "tables/overlap_refinement.parquet"
 COMPARATORS = "tables/overlap_comparators.parquet"
 ORIENTATION = "tables/overlap_orientation.parquet"
 PARTS = "tables/overlap_parts.parquet"
+OF_SCORES = "tables/overlap_gnn.parquet"
 CHOSEN = "tables/overlap_chosen.parquet"
 VERDICT_TABLE = "tables/verdicts.parquet"
 SUMMARY = "tables/verdict_summary.parquet"
@@ -51,8 +60,9 @@ def coexpression_of(finished: Sequence[Block]) -> list[Block]:
 def _outputs(plan: Plan, finished: Sequence[Block]) -> dict[str, Sequence[Block]]:
     if not coexpression_of(finished):
         return {}
-    with_parts = bool(plan.network and plan.network.get("parts"))
-    return dict.fromkeys([p for p in PATHS if with_parts or p != PARTS], finished)
+    asked = plan.network or {}
+    absent = {path for path, key in ((PARTS, "parts"), (OF_SCORES, "gnn")) if not asked.get(key)}
+    return dict.fromkeys([p for p in PATHS if p not in absent], finished)
 
 
 def _compute(context: Context) -> Iterable[tuple[str, pd.DataFrame]]:
@@ -74,7 +84,8 @@ def _compute(context: Context) -> Iterable[tuple[str, pd.DataFrame]]:
     ]
     results = compute(tasks, context.scheduler)
     for path, schema in zip(PATHS, CONTROLLED_TABLES, strict=True):
-        if path == PARTS and not context.network.parts:
+        asked = {PARTS: context.network.parts, OF_SCORES: context.network.gnn}
+        if not asked.get(path, True):
             continue
         rows = [row for tables in results for row in tables.get(path, [])]
         columns = [c.name for c in schema.columns]
@@ -82,8 +93,10 @@ def _compute(context: Context) -> Iterable[tuple[str, pd.DataFrame]]:
             table = chosen_layers(rows, columns)
         else:
             table = pd.DataFrame(rows, columns=columns) if rows else no_rows(schema)
-        if "share" in table:  # one test per layer
+        if path == ORIENTATION:  # one test per layer
             table["q"] = statistics.adjust_by(table, ["gene_set"])
+        if path == OF_SCORES:
+            table["q"] = statistics.adjust_by(table, ["gene_set", "checkpoint", "quantity"])
         yield path, table.astype({c.name: typed(c.dtype) for c in schema.columns})
 
 
@@ -135,6 +148,9 @@ def _of_block(
                 row = named | {"n_background": asked.pairs.n_pairs, "longest": True} | label
                 row["cells"] = asked.genes.cells_of(str(label["control"]))
                 of_parts.append((row, comparison))
+        for label, of_list in score_comparisons(asked, gnn or {}):
+            row = named | {"n_background": asked.pairs.n_pairs, "longest": True} | label
+            out[OF_SCORES].append(row | of_score(of_list))
         variant = named | {"base": m.base, "variant": m.name}
         for half, (label, comparison) in half_comparisons(asked, len(network.vertices), plan.seed):
             out[CHOSEN].append(HalfRow(variant | label, half, comparison))
@@ -191,6 +207,21 @@ CONTROLLED_ANALYSIS = Analysis(
                 "base", "category", "variant", "layer", "n_candidates", "or1_chosen", "or1",
                 "or1_low", "or1_high", "q",
             ),
+        ),
+        Section(
+            "Edges beyond what a graph neural network can tell from the rest of the network",
+            "The headline list of each layer, without strata of the score (or1: like "
+            "co-expression, degree and expression) and with them (or1_score). The score is made "
+            "with a pair's own edges left out, so it tells what all other edges say of the pair. "
+            "An or1_score near 1 says that the layer's edges are those that the rest of the "
+            "network suggests. This decides no verdict.",
+            OF_SCORES,
+            (
+                "model", "category", "layer", "control", "checkpoint", "quantity", "n_pairs",
+                "n_edges", "or1", "or1_low", "or1_high", "or1_score", "or1_score_low",
+                "or1_score_high", "smd_score", "positivity", "q",
+            ),
+            ("q", True),
         ),
     ),
 )  # fmt: skip
