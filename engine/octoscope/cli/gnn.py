@@ -177,15 +177,17 @@ def score(
         cache=False if no_cache else cache or True, device=device.value, address=address,
     )  # fmt: skip
     write_table(found.table, target, force=force, inputs=inputs)
-    several = found.table.groupby("checkpoint", sort=False) if len(checkpoints) > 1 else None
-    for name, scores in [("", found.table)] if several is None else several:
+    several = len(checkpoints) > 1
+    names = found.table["checkpoint"].unique().tolist() if several else [None]
+    for name in names:
+        scores = found.table if name is None else found.table[found.table["checkpoint"] == name]
         mapped = int(scores["edge"].notna().sum())
         known = int(scores["split"].eq("train").sum())
         joined = int(scores["edge"].isin(["forward", "backward", "both"]).sum())
         out.print(
-            f"{escape(f'{name}: ' if name else '')}{len(scores):,} pairs, {mapped:,} scored, "
-            f"{len(scores) - mapped:,} without a vertex; edges of the graph: {joined:,}, of these "
-            f"in training: {known:,}",
+            f"{'' if name is None else f'{escape(name)}: '}{len(scores):,} pairs, {mapped:,} "
+            f"scored, {len(scores) - mapped:,} without a vertex; edges of the graph: {joined:,}, "
+            f"of these in training: {known:,}",
             soft_wrap=True,
         )
     out.print(escape(found.names_as), soft_wrap=True)
