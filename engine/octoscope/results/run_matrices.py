@@ -82,9 +82,7 @@ class RunMatrices:
         """Tell whether a piece of work is finished."""
         return read_record(self._root, work, self.plan.hash) is not None
 
-    def sums(
-        self, model: str, category: int, layer: int, *, cache_bytes: int = 0
-    ) -> MatrixSource:
+    def sums(self, model: str, category: int, layer: int, *, cache_bytes: int = 0) -> MatrixSource:
         """Return a matrix as its sums over cells, which stay in memory if they take no more."""
         return open_matrix.stored_sums(
             self._root, self.plan, model, category, layer, cache_bytes=cache_bytes
