@@ -3,15 +3,26 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import anndata as ad
 import numpy as np
 import pytest
+import xxhash
+from google_crc32c import extend
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from octoscope.atlas import Atlas
 from octoscope.atlas import atlas as atlas_module
-from octoscope.atlas.cell_digests import GENES, VALUES, CellDigests, differing, is_reading
+from octoscope.atlas.cell_digests import (
+    CRC32C,
+    GENES,
+    VALUES,
+    XXH3,
+    CellDigests,
+    differing,
+    is_reading,
+)
 from octoscope.config import AtlasConfig
 from octoscope.errors import InputError
 from scipy import sparse
@@ -23,8 +34,14 @@ def counts(n: int = 23, genes: int = 30, seed: int = 0) -> sparse.csr_matrix:
     return make_adata(n, genes, seed).X
 
 
-def read(matrix: sparse.csr_matrix, sizes: list[int], first: int = 0, cuts: tuple[int, ...] = ()):  # type: ignore[no-untyped-def]
-    made, at = CellDigests(first, cuts, block=4), 0
+def read(
+    matrix: sparse.csr_matrix,
+    sizes: list[int],
+    first: int = 0,
+    cuts: tuple[int, ...] = (),
+    kind: str = XXH3,
+) -> dict[str, Any]:
+    made, at = CellDigests(first, cuts, block=4, kind=kind), 0
     for size in sizes:
         made.add(matrix[at : at + size])
         at += size
@@ -77,13 +94,40 @@ def test_what_changed_is_told_apart() -> None:
     assert differing(read(shifted, [99]), before) == [(8, 12, GENES)]
 
 
-def test_a_reading_is_recognised() -> None:
-    good = read(counts(), [99])
+@pytest.mark.parametrize("kind", [XXH3, CRC32C])
+def test_a_reading_is_recognised(kind: str) -> None:
+    good = read(counts(), [99], kind=kind)
     assert is_reading(good)
     assert differing(good, good) == []
-    for bad in (None, [], {}, good | {"ends": [1]}, good | {"first": "0"}, good | {"crc32c": 1},
+    for bad in (None, [], {}, good | {"ends": [1]}, good | {"first": "0"}, good | {kind: 1},
                 good | {"ends": [*good["ends"][:-1], "23"]}):  # fmt: skip
         assert not is_reading(bad)
+
+
+def test_digests_are_what_they_are_called(tmp_path: Path) -> None:
+    """Values and genes of published libraries; those of plans on disk stay readable so."""
+    matrix = counts()[:3]
+    lengths = np.diff(matrix.indptr).astype("<i4").tobytes()
+    raw = matrix.data.astype("<f4").tobytes(), matrix.indices.astype("<i4").tobytes() + lengths
+    assert read(matrix, [3]) == {
+        "first": 0, "ends": [3], XXH3: "".join(xxhash.xxh3_64_hexdigest(part) for part in raw)
+    }  # fmt: skip
+    assert read(matrix, [3], kind=CRC32C) == {
+        "first": 0, "ends": [3], CRC32C: "".join(f"{extend(0, part):08x}" for part in raw)
+    }  # fmt: skip
+    assert differing(read(matrix, [3]), read(matrix, [3], kind=CRC32C)) == []
+
+
+def test_a_sample_of_a_former_kind_is_compared_in_that_kind(tmp_path: Path) -> None:
+    cells = make_adata(40, 50)
+    planned = Atlas(AtlasConfig(path=written(tmp_path, "a.zarr", cells))).sample(CRC32C)
+    assert CRC32C in planned
+    Atlas(AtlasConfig(path=str(tmp_path / "a.zarr"))).require_sample(planned, "before")
+    cells.X.data[7] += 1
+    with pytest.raises(InputError, match="one has other counts than before"):
+        Atlas(AtlasConfig(path=written(tmp_path, "b.zarr", cells))).require_sample(
+            planned, "before"
+        )
 
 
 def written(tmp_path: Path, name: str, cells: ad.AnnData) -> str:

@@ -12,6 +12,7 @@ import pytest
 import yaml
 import zarr
 from octoscope.atlas import Atlas
+from octoscope.atlas.cell_digests import CRC32C, XXH3
 from octoscope.config import parse_config
 from octoscope.errors import InputError
 from octoscope.extract.coexpression_work import CoexpressionRunner
@@ -113,7 +114,24 @@ def test_a_record_says_what_its_unit_read(atlas: Path, tmp_path: Path) -> None:
     assert read["first"] == unit.start
     assert read["ends"][-1] == unit.stop
     assert 10 in read["ends"]  # where a unit of the other model ends
-    assert len(read["crc32c"]) == 16 * len(read["ends"])
+    assert len(read[XXH3]) == 32 * len(read["ends"])
+
+
+def test_units_of_a_run_go_on_with_the_kind_of_its_plan(atlas: Path, tmp_path: Path) -> None:
+    """Red: a run that was planned with CRC32C has two kinds of records, which nothing compares."""
+    root, plan = planned(atlas, tmp_path)
+    sample = Atlas(parse_config(tree_of(atlas), "c").atlas).sample(CRC32C)
+    plan = plan.model_copy(update={"atlas": {**(plan.atlas or {}), "sample": sample}})
+    (work,) = run(root, plan, "tiny", plan.units_of("tiny", 0, 0)[0])
+    facts = json.loads(root.read(record_path(work)) or b"")["facts"]
+    assert CRC32C in facts[CELLS_READ]
+    body = root.read_json("plan.json")
+    body["atlas"]["sample"] = sample
+    root.replace("plan.json", json.dumps(body).encode())
+    replan(root)
+    change(atlas, cell=3)
+    with pytest.raises(InputError, match="when the run was planned"):
+        replan(root)
 
 
 @pytest.mark.parametrize("damaged", [False, True])

@@ -14,7 +14,14 @@ import pandas as pd
 from scipy import sparse
 
 from octoscope.atlas import frames, open_store
-from octoscope.atlas.cell_digests import GENES, CellDigests, differing, is_reading
+from octoscope.atlas.cell_digests import (
+    GENES,
+    XXH3,
+    CellDigests,
+    differing,
+    is_reading,
+    kind_of,
+)
 from octoscope.atlas.cell_index import CellIndex, build_index
 from octoscope.atlas.chunks import RESTORE
 from octoscope.atlas.counts import Rows, canonical, check_counts, find_counts, sample_rows
@@ -211,15 +218,17 @@ class Atlas:
             digest.update(rows.astype(np.int64).tobytes() + b"|")
         return digest.hexdigest()
 
-    def sample(self) -> dict[str, Any]:
+    def sample(self, kind: str = XXH3) -> dict[str, Any]:
         """Read up to 8,192 cells, all of a smaller atlas, and return the digests of their counts.
+
+        ``kind``: see :class:`~octoscope.atlas.cell_digests.CellDigests`.
 
         Raises
         ------
         InputError
             As :meth:`read`.
         """
-        digests = CellDigests(block=_SAMPLE_BLOCK)
+        digests = CellDigests(block=_SAMPLE_BLOCK, kind=kind)
         for batch in self.stream(self._sampled(), _SAMPLE_BLOCK):
             digests.add(batch.counts)
         return digests.as_json()
@@ -235,7 +244,9 @@ class Atlas:
         InputError
             Naming array, chunk and cells; ``when`` says when they were read before.
         """
-        found = differing(self.sample(), planned) if is_reading(planned) else []
+        if not is_reading(planned):
+            return
+        found = differing(self.sample(kind_of(planned)), planned)
         if found:
             first, stop, what = found[0]
             raise self.other_counts(self._sampled()[first:stop], what, when)

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from octoscope.atlas import Atlas
-from octoscope.atlas.cell_digests import CellDigests, differing, is_reading
+from octoscope.atlas.cell_digests import CellDigests, differing, is_reading, kind_of
 from octoscope.errors import DamagedRunError
 from octoscope.run_plan.values import Plan, Unit
 from octoscope.store.commits import CELLS_READ, read_before, read_record
@@ -45,15 +45,16 @@ def cells_read(
     return {CELLS_READ: mine}
 
 
-def cuts_of(plan: Plan, unit: Unit) -> list[int]:
-    """Return where units of any model begin or end: there all of them cut their digests."""
-    return [
+def digests_of(plan: Plan, unit: Unit) -> CellDigests:
+    """Return digests for a unit to fill: of the plan's kind, cut so that all models' compare."""
+    cuts = [
         at
         for m in plan.bases
         for other in plan.units_of(m.name, unit.category, unit.half)
         if other.stop > unit.start and other.start < unit.stop
         for at in (other.start, other.stop)
     ]
+    return CellDigests(unit.start, cuts, kind=kind_of((plan.atlas or {}).get("sample")))
 
 
 def _others(root: RunRoot, plan: Plan, unit: Unit) -> Iterator[tuple[str, dict[str, Any]]]:

@@ -12,7 +12,6 @@ from scipy import sparse
 from zarr.abc.store import Store
 
 from octoscope.atlas import Atlas
-from octoscope.atlas.cell_digests import CellDigests
 from octoscope.attention.comoments import (
     CoMoments,
     RankProducts,
@@ -22,7 +21,7 @@ from octoscope.attention.comoments import (
     varying,
 )
 from octoscope.config import RunConfig
-from octoscope.extract.cells_read import cells_read, cuts_of
+from octoscope.extract.cells_read import cells_read, digests_of
 from octoscope.results.stored_sums import PARTS, unit_rows
 from octoscope.row_blocks import fold_tree, row_ranges
 from octoscope.run_plan.values import ModelPlan, Plan, Unit
@@ -62,7 +61,7 @@ class CoexpressionRunner:
         attempt = Attempt(self._root, unit.work)
         store, n = attempt.zarr("sums.zarr"), len(self._m.axis)
         half = self._index.halves[unit.category][unit.half]
-        read = CellDigests(unit.start, cuts_of(self._plan, unit))
+        read = digests_of(self._plan, unit)
         moments = CoMoments(0, np.zeros(n), np.zeros((n, n) if self._pearson else (0, n)))
         cells, used, waited = np.zeros((1, n), np.int64), 0, 0.0
         held: list[sparse.csr_matrix] = []

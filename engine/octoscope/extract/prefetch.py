@@ -9,7 +9,7 @@ from __future__ import annotations
 import queue
 import threading
 import time
-from collections.abc import Callable, Generator, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from contextlib import suppress
 from dataclasses import dataclass, replace
 
@@ -109,8 +109,8 @@ class Prefetcher:
         A GPU puts tokens into pinned memory, so that they are copied beside the compute.
     most
         Micro-batches that are held before they are asked for, at most; 0: a whole unit.
-    cuts
-        Returns positions in a unit's half where blocks of its digests end.
+    digests
+        Returns what a unit's reading fills.
 
     Attributes
     ----------
@@ -128,9 +128,9 @@ class Prefetcher:
         batch_cells: int,
         device: Accelerator,
         most: int = 0,
-        cuts: Callable[[Unit], Iterable[int]] = lambda unit: (),
+        digests: Callable[[Unit], CellDigests] = lambda unit: CellDigests(unit.start),
     ) -> None:
-        self.most, self._cuts = most, cuts
+        self.most, self._digests = most, digests
         self._atlas, self._halves, self._model, self._match = atlas, halves, model, match
         self._micro_batch, self._batch_cells = micro_batch, batch_cells
         self._device = device
@@ -188,4 +188,4 @@ class Prefetcher:
 
     def _start(self, unit: Unit) -> _Reading:
         rows = self._halves[unit.category][unit.half][unit.start : unit.stop]
-        return _Reading(self, rows, CellDigests(unit.start, self._cuts(unit)))
+        return _Reading(self, rows, self._digests(unit))

@@ -21,7 +21,7 @@ from octoscope.attention.residual_sums import ResidualSums
 from octoscope.config import RunConfig
 from octoscope.errors import InputError
 from octoscope.extract.accelerator import accelerator_of
-from octoscope.extract.cells_read import cells_read, cuts_of
+from octoscope.extract.cells_read import cells_read, digests_of
 from octoscope.extract.malloc_trim import MallocTrim
 from octoscope.extract.mean_cell_work import attend_mean_cells
 from octoscope.extract.oom_retry import OomRetry
@@ -127,7 +127,7 @@ class UnitRunner:
             self._m.batch_cells,
             self._on,
             most=self._in_macro,
-            cuts=partial(cuts_of, plan),
+            digests=partial(digests_of, plan),
         )
 
     def _require_same_groups(self) -> None:
