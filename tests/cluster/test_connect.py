@@ -142,3 +142,20 @@ def test_too_few_files_for_a_ray_of_this_machine_are_refused_before_planning() -
 
     ended = forked(start)
     assert ended.code == 0, ended.stderr
+
+
+@pytest.mark.parametrize("name", ["RAY_TMPDIR", "TMPDIR"])
+@pytest.mark.parametrize("place", ["/proc/nowhere", "file", ""], ids=["missing", "file", "empty"])
+def test_a_folder_in_which_ray_cannot_write_is_refused_with_its_variable(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str, place: str
+) -> None:
+    """Red: Ray's own line, which names a path that nobody gave."""
+    (tmp_path / "file").write_text("")
+    for other in ("RAY_TMPDIR", "RAY_ADDRESS"):
+        monkeypatch.delenv(other, raising=False)
+    folder = str(tmp_path / place) if place == "file" else place
+    monkeypatch.setenv(name, folder)
+    with pytest.raises(OctoscopeError, match=f"^{name}={folder}: Ray cannot write .* unset {name}"):
+        connect.require_start(None)
+    monkeypatch.setenv(name, str(tmp_path / "made/here"))
+    connect.require_start(None)

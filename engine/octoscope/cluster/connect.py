@@ -52,13 +52,14 @@ def require_start(given: str | None) -> None:
     Raises
     ------
     OctoscopeError
-        If the cluster's head does not answer, workers would import another ``octoscope``, or a
-        process may open too few files.
+        If the cluster's head does not answer, workers would import another ``octoscope``, a process
+        may open too few files, or a variable names a folder in which Ray cannot write.
     """
     _require_own_package()
     address = address_of(given)
     if address is None or is_local(address):
         _require_files()
+        _require_folder()
         return
     if address == "auto":
         _require_any()
@@ -82,6 +83,26 @@ def _require_files() -> None:
             f"a process may open {most} files here, and Ray needs {_FILES} or more. Fix: raise the "
             "hard limit (ulimit -Hn)"
         )
+
+
+def _require_folder() -> None:
+    """Refuse a folder for temporary files in which a Ray of this machine cannot write.
+
+    Ray's own error names the path and not the variable. Ray makes a folder that is missing.
+    """
+    name = next((n for n in ("RAY_TMPDIR", "TMPDIR") if n in os.environ), None)
+    if name is None:
+        return
+    folder = os.environ[name]
+    try:
+        os.makedirs(folder, exist_ok=True)
+        with tempfile.TemporaryFile(dir=folder):
+            pass
+    except OSError as error:
+        raise OctoscopeError(
+            f"{name}={folder}: Ray cannot write its files there ({error.strerror or error}). Fix: "
+            f"unset {name}, or let it name a folder that can be written"
+        ) from None
 
 
 def _require_any() -> None:
@@ -140,7 +161,8 @@ def _unreachable(address: str, cause: str) -> str:
 
 
 def _no_local_ray(cause: str) -> str:
-    place = Path(os.environ.get("RAY_TMPDIR") or tempfile.gettempdir()) / "ray"
+    named = os.environ.get("RAY_TMPDIR") or os.environ.get("TMPDIR")
+    place = Path(named or tempfile.gettempdir()) / "ray"
     return (
         f"Ray cannot start on this machine: {cause}. Check that {place} (RAY_TMPDIR) and /dev/shm "
         "can be written and have space, and the limits of memory, processes and open files; Ray's "
