@@ -21,7 +21,7 @@ ALLOWED: dict[str, set[str]] = {
     "row_blocks": set(),
     "digests": set(),
     "safe_pickle": set(),
-    "zip_parts": set(),
+    "zip_parts": {"bounded_reads"},
     "json_values": {"digests"},
     "output_files": {"errors"},
     "genes": {"errors"},

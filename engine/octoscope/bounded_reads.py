@@ -10,6 +10,19 @@ from pathlib import Path
 MOST = 1 << 26  # bytes: 64 MB, where configurations and vocabularies take a few
 
 
+def require_regular(path: Path) -> None:
+    """Refuse what may never end; a folder is refused by who opens it.
+
+    Raises
+    ------
+    OSError
+        If it is absent, a pipe or a device.
+    """
+    kind = os.stat(path).st_mode
+    if not (stat.S_ISREG(kind) or stat.S_ISDIR(kind)):
+        raise OSError(errno.EINVAL, "is no regular file", str(path))
+
+
 def read_bounded(path: Path, most: int = MOST) -> bytes:
     """Return the content of a file.
 
@@ -18,9 +31,7 @@ def read_bounded(path: Path, most: int = MOST) -> bytes:
     OSError
         If it is absent, a folder, a pipe or a device (which may never end), or larger.
     """
-    kind = os.stat(path).st_mode
-    if not (stat.S_ISREG(kind) or stat.S_ISDIR(kind)):
-        raise OSError(errno.EINVAL, "is no regular file", str(path))
+    require_regular(path)
     with path.open("rb") as handle:
         raw = handle.read(most + 1)
     if len(raw) > most:

@@ -10,6 +10,8 @@ from typing import IO
 
 import numpy as np
 
+from octoscope.bounded_reads import require_regular
+
 _BLOCK = 1 << 20
 _INFLATES = 20  # times: torch stores its parts as they are, so that nothing inflates
 # what zipfile raises on damaged bytes
@@ -72,7 +74,10 @@ def read_npz(file: Path) -> dict[str, np.ndarray]:
     ------
     ValueError
         If it is no such file, damaged, holds Python objects, or states other sizes than it has.
+    OSError
+        If it is absent, a pipe or a device.
     """
+    require_regular(file)
     try:
         with zipfile.ZipFile(file) as archive:
             for part in archive.infolist():

@@ -24,7 +24,13 @@ from octoscope.errors import DamagedRunError, InputError, damaged_run, reading
 from octoscope.gnn.graph_folder import _about
 from octoscope.models.geneformer_files import _read
 from octoscope.models.weight_files import refuse_stand_in, text_inside
+from octoscope.octopus.napistu.bundle import _members
+from octoscope.octopus.napistu.store import _bytes, _frame
+from octoscope.octopus.pair_files import read_genes, read_pairs
 from octoscope.octopus.sources.miscore import _parents
+from octoscope.report.timeline import timeline
+from octoscope.results.run_results import Results
+from octoscope.store.run_dir import RunRoot
 from octoscope.zip_parts import read_npz
 
 from tests.conftest import make_adata
@@ -244,6 +250,32 @@ def test_every_reader_of_json_has_the_bounds_of_the_loader(
     assert said in caught.value.problem or reader == "conversion"
 
 
+READERS: dict[str, Callable[[Path], object]] = {
+    "npz": read_npz, "bundle": _members, "pairs": lambda p: read_pairs(p, ("a", "b")),
+    "genes": read_genes, "tensors of a store": _bytes,
+    "table of a store": lambda p: _frame(p.parent.parent, p.stem),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("what", ["pipe", "device"])
+@pytest.mark.parametrize("reader", READERS)
+def test_what_never_ends_is_not_read(tmp_path: Path, reader: str, what: str) -> None:
+    """Red: a pipe is waited for, and a device fills the memory."""
+    path = tmp_path / "pandas_dfs/a.parquet"
+    path.parent.mkdir()
+    if what == "pipe":
+        os.mkfifo(path)
+    else:
+        path.symlink_to("/dev/zero")
+
+    def read() -> None:
+        with pytest.raises((InputError, OSError), match="is no regular file"):
+            READERS[reader](path)
+
+    ended = forked(read, wall=60)
+    assert (ended.code, ended.hung) == (0, False), ended.stderr
+
+
 BOMB = '<?xml version="1.0"?><!DOCTYPE r [<!ENTITY a "{}">{}]><sbml>&k;</sbml>'
 
 
@@ -262,3 +294,24 @@ def test_xml_that_grows_or_names_files_is_one_line(tmp_path: Path, kind: str) ->
     config.write_text(yaml.safe_dump({"name": "n", "sources": {"Reactome": {"sbml": str(folder)}}}))
     said = told("octopus", "build", str(config), str(tmp_path / "n"))
     assert "root:" not in said
+
+
+@pytest.mark.parametrize("change", ["cut", "no stages", "a stage without a number", "no object"])
+def test_a_damaged_timeline_is_one_line_that_names_it(tmp_path: Path, change: str) -> None:
+    """In a report that was asked to read without comparing."""
+    stage = dict.fromkeys(("began", "seconds", "pieces", "cells", "busy", "waited"), 1)
+    body = {"stages": [stage | {"stage": "attention"}], "actors": [], "started": 0, "seconds": 1.0,
+            "actor_hours": 0.1, "gpu_hours": 0.0}  # fmt: skip
+    (tmp_path / "plan.json").write_text("{}")
+    file = tmp_path / "timeline.json"
+    file.write_text(json.dumps(body))
+    shown = timeline(Results(RunRoot(str(tmp_path))))
+    assert shown is not None
+    assert shown["stages"][0]["stage"] == "attention"
+    if change == "no stages":
+        del body["stages"]
+    elif change == "a stage without a number":
+        body["stages"][0]["busy"] = "x"  # type: ignore[index]
+    file.write_text({"cut": '{"stages": [', "no object": "[1]"}.get(change, json.dumps(body)))
+    with pytest.raises(DamagedRunError, match=r"timeline\.json: "):
+        timeline(Results(RunRoot(str(tmp_path))))

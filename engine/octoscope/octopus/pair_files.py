@@ -7,6 +7,7 @@ from typing import Literal
 
 import pandas as pd
 
+from octoscope.bounded_reads import require_regular
 from octoscope.errors import InputError, reads
 from octoscope.octopus.sources.open_text import (
     decoded,
@@ -105,6 +106,7 @@ def read_genes(path: Path) -> list[str]:
         If it cannot be read or is empty.
     """
     try:
+        require_regular(path)
         lines = path.read_text(encoding="utf-8-sig").split()
     except (OSError, UnicodeDecodeError) as error:
         raise InputError(str(path), f"cannot be read ({error})", "give a text file") from None

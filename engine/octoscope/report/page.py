@@ -7,7 +7,7 @@ from typing import Any
 import pandas as pd
 
 from octoscope.config.view_names import ABSOLUTE, CENTRED, CORRELATION, plain_view
-from octoscope.errors import InputError
+from octoscope.errors import REPAIR, InputError, damaged_run, reading
 from octoscope.octopus.network_schema import NOT_KNOWN
 from octoscope.report import comparisons, figures, first_screen, verdict_section
 from octoscope.report.categories import categories
@@ -62,7 +62,9 @@ def page(results: Results, gene_set: str | None = None, view: str | None = None)
         "gigabytes": gigabytes, "gene": gene_link, "term": term,
     }  # fmt: skip
     template = env.get_template("report.html.j2")
-    return template.render(**_content(results, gene_set or sets[0], view or plan.views[0])).encode()
+    with reading(f"{results.url}: what the report shows", REPAIR, damaged_run):
+        content = _content(results, gene_set or sets[0], view or plan.views[0])
+        return template.render(**content).encode()
 
 
 def _content(results: Results, gene_set: str, view: str) -> dict[str, Any]:

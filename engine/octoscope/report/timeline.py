@@ -8,28 +8,47 @@ from typing import Any
 import matplotlib as mpl
 from matplotlib.figure import Figure
 
+from octoscope.errors import REPAIR, damaged_run, reading
 from octoscope.report.figures import BLUE, STYLE, svg_text
 from octoscope.report.rows import figure
-from octoscope.results.run_results import Results
+from octoscope.results.run_results import TIMELINE, Results
 
 Row = dict[str, Any]
+_OF_STAGES = ("began", "seconds", "pieces", "cells", "busy", "waited")
+_OF_ACTORS = ("gpus", "pieces", "cells", "held", "busy", "waited")
 
 
 def timeline(results: Results) -> Row | None:
-    """Return what the template shows of the run's time; None: the run does not say."""
-    body = results.timeline
-    if body is None:
-        return None
-    stages, total = body["stages"], body["seconds"]
-    return {
-        "figure": stage_bars(stages, "Stages of the run") if stages else "",
-        "stages": stages,
-        "actors": body["actors"],
-        "began": datetime.fromtimestamp(body["started"], UTC).strftime("%Y-%m-%d %H:%M UTC"),
-        "took": duration(total),
-        "hours": f"{figure(body['actor_hours'])} hours of actors, of which on GPUs "
-        f"{figure(body['gpu_hours'])}",
-    }
+    """Return what the template shows of the run's time; None: the run does not say.
+
+    Raises
+    ------
+    DamagedRunError
+        If ``timeline.json`` is damaged.
+    """
+    with reading(results.at(TIMELINE), REPAIR, damaged_run):
+        body = results.timeline
+        if body is None:
+            return None
+        stages = _rows(body["stages"], ("stage",), _OF_STAGES)
+        return {
+            "figure": stage_bars(stages, "Stages of the run") if stages else "",
+            "stages": stages,
+            "actors": _rows(body["actors"], ("name", "device"), _OF_ACTORS),
+            "began": datetime.fromtimestamp(body["started"], UTC).strftime("%Y-%m-%d %H:%M UTC"),
+            "took": duration(body["seconds"]),
+            "hours": f"{figure(body['actor_hours'])} hours of actors, of which on GPUs "
+            f"{figure(body['gpu_hours'])}",
+        }
+
+
+def _rows(rows: list[Row], texts: tuple[str, ...], numbers: tuple[str, ...]) -> list[Row]:
+    """Return what the template shows of each row; TypeError, KeyError: a damaged file."""
+    shown = [{name: row[name] for name in (*texts, *numbers)} for row in rows]
+    for row in shown:
+        if not all(isinstance(row[name], int | float) for name in numbers):
+            raise TypeError(f"not a number in {row}")
+    return shown
 
 
 def duration(seconds: float) -> str:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import pandas as pd
 
 from octoscope.config import RunConfig, config_of_text
-from octoscope.errors import DamagedRunError, InputError, warn
+from octoscope.errors import REPAIR, DamagedRunError, InputError, damaged_run, reading, warn
 from octoscope.results.run_tables import RunTables
 from octoscope.run_plan.values import Plan
 from octoscope.store.manifest import require_success
@@ -99,17 +99,21 @@ class Results:
     @cached_property
     def provenance(self) -> dict[str, Any]:
         """Content of ``run.json``: cells, versions, digests, what was quarantined."""
-        body = self._root.read_json("run.json")
-        if not isinstance(body, dict):
+        body = self._object("run.json")
+        if body is None:
             raise DamagedRunError(f"{self.at('run.json')}: missing or no object")
         return body
 
     @cached_property
     def timeline(self) -> dict[str, Any] | None:
         """When the stages of the run began and how long they took; None: an earlier version's."""
-        body = self._root.read_json(TIMELINE)
+        return self._object(TIMELINE)
+
+    def _object(self, name: str) -> dict[str, Any] | None:
+        with reading(self.at(name), REPAIR, damaged_run):
+            body = self._root.read_json(name)
         if body is not None and not isinstance(body, dict):
-            raise DamagedRunError(f"{self.at(TIMELINE)}: no object")
+            raise DamagedRunError(f"{self.at(name)}: missing or no object")
         return body
 
     @cached_property

@@ -12,6 +12,7 @@ import numpy as np
 import pandas as pd
 import psutil
 
+from octoscope.bounded_reads import require_regular
 from octoscope.errors import InputError, in_one_line
 from octoscope.octopus.napistu.peer_tables import PeerGraph, roles_of
 from octoscope.octopus.napistu.unpickle import load_pickle, plain
@@ -66,6 +67,7 @@ def _members(path: Path) -> dict[str, bytes]:
         return {name: file.read_bytes() for name, file in found.items()}
     out: dict[str, bytes] = {}
     try:
+        require_regular(path)
         with tarfile.open(path, "r:*") as archive:
             for member in archive:
                 name = Path(member.name).name

@@ -13,6 +13,7 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
+from octoscope.bounded_reads import require_regular
 from octoscope.errors import InputError
 
 _BUFFER = 1 << 20
@@ -41,6 +42,7 @@ def open_binary(path: Path) -> Iterator[io.BufferedReader]:
     """
     try:
         with ExitStack() as stack:
+            require_regular(path)
             plain: Any = stack.enter_context(path.open("rb"))
             start = plain.read(16)
             plain.seek(0)
@@ -88,6 +90,7 @@ def _refuse(path: Path, start: bytes) -> None:
 def begins_with(path: Path, start: bytes) -> bool:
     """Return whether a file has these first bytes; False if it cannot be read."""
     try:
+        require_regular(path)
         with path.open("rb") as handle:
             return handle.read(len(start)) == start
     except OSError:
