@@ -63,13 +63,27 @@ def judge(ended: Ended, *, lists: bool) -> str:
 
 
 class Fixtures:
-    """Sound files of each kind, made when they are first needed, in a child of this process."""
+    """Sound files of each kind, made when they are first needed, in a child of this process.
 
-    def __init__(self, top: Path, run: Path | None = None) -> None:
+    ``proven``: every command must succeed on them, or it would be tried on what it refuses anyway.
+    """
+
+    def __init__(self, top: Path, run: Path | None = None, *, proven: bool = True) -> None:
         self._top, self._run = top, run
+        self._unproven = set(KINDS) if proven else set()
 
     def folder(self, name: str) -> Path:
         """Return the folder of a kind."""
+        folder = self._made(name)
+        if name in self._unproven:
+            for text in KINDS[name].commands:
+                ended = _on(folder, text)
+                if ended.code != 0:
+                    raise RuntimeError(f"{text} fails on sound files: {ended.stderr}")
+            self._unproven.remove(name)
+        return folder
+
+    def _made(self, name: str) -> Path:
         kind = KINDS[name]
         shared = next(n for n, k in KINDS.items() if k.make is kind.make)
         folder = self._top / shared / "files"
@@ -113,7 +127,6 @@ def _case(called: str, name: str, kind: Kind, folder: Path, rng: Random) -> Case
     text = rng.choice(kind.commands)
     place = file.relative_to(folder).as_posix()
     before = {p: p.read_bytes() for p in _kept(kind, folder, file)}
-    out = folder.parent / OUT
     try:
         what = mutate(file, rng)
         if kind.after is not None and rng.random() < 0.5:
@@ -122,8 +135,7 @@ def _case(called: str, name: str, kind: Kind, folder: Path, rng: Random) -> Case
                 what += ", resealed"
             except (ValueError, KeyError, TypeError, AttributeError):
                 what += ", not resealed"
-        arguments = shlex.split(text.replace("{out}", str(out)).replace("{}", str(folder)))
-        ended = forked(command(*arguments))
+        ended = _on(folder, text)
     finally:
         for path, raw in before.items():
             if path.is_dir() and not path.is_symlink():
@@ -131,12 +143,21 @@ def _case(called: str, name: str, kind: Kind, folder: Path, rng: Random) -> Case
             else:
                 path.unlink(missing_ok=True)
             path.write_bytes(raw)
-        shutil.rmtree(out)
-        out.mkdir()
     fault = judge(ended, lists=any(part in text for part in kind.lists))
     shown = ended.stderr[-3000:] if fault else ended.stderr[-300:]
     return Case(called, name, place, what, text, ended.code, fault, shown,
-                round(ended.seconds, 2), ended.memory)  # fmt: skip
+                round(ended.computed, 2), ended.memory)  # fmt: skip
+
+
+def _on(folder: Path, text: str) -> Ended:
+    """Run a command on the files of a kind; what it wrote is removed."""
+    out = folder.parent / OUT
+    try:
+        arguments = text.replace("{out}", str(out)).replace("{}", str(folder))
+        return forked(command(*shlex.split(arguments)))
+    finally:
+        shutil.rmtree(out)
+        out.mkdir()
 
 
 def _kept(kind: Kind, folder: Path, file: Path) -> list[Path]:
@@ -146,13 +167,12 @@ def _kept(kind: Kind, folder: Path, file: Path) -> list[Path]:
 
 
 def campaign(
-    *, n: int, seed: int, kinds: list[str], run: Path | None = None, jobs: int = 1,
-    seconds: float = float("inf"), only: list[int] | None = None, cache: Path | None = None,
+    numbers: list[int], *, seed: int, kinds: list[str], run: Path | None = None, jobs: int = 1,
+    seconds: float = float("inf"), cache: Path | None = None, proven: bool = True,
     say: Callable[[Case], None],
-) -> list[Case]:  # fmt: skip
-    """Run ``n`` cases in ``jobs`` processes, for at most so many seconds; return what was tried."""
+) -> None:  # fmt: skip
+    """Run the cases of these numbers in ``jobs`` processes, for at most so many seconds."""
     ends = time.monotonic() + seconds
-    numbers = list(range(n)) if only is None else only
 
     def part(worker: int, top: Path, report: Callable[[Case], None]) -> None:
         def ids() -> Iterator[int]:
@@ -161,20 +181,14 @@ def campaign(
                     return
                 yield number
 
-        for case in cases(seed, kinds, Fixtures(top, run), ids()):
+        for case in cases(seed, kinds, Fixtures(top, run, proven=proven), ids()):
             report(case)
-
-    found: list[Case] = []
-
-    def take(case: Case) -> None:
-        found.append(case)
-        say(case)
 
     with ExitStack() as stack:
         top = cache or stack.enter_context(tempfile.TemporaryDirectory(prefix="fuzz-"))
         if jobs == 1:
-            part(0, Path(top), take)
-            return found
+            part(0, Path(top), say)
+            return
         children = []
         for worker in range(jobs):
             read, write = os.pipe()
@@ -196,8 +210,7 @@ def campaign(
                     os._exit(code)
             os.close(write)
             children.append((pid, os.fdopen(read)))
-        _collect(children, take)
-    return found
+        _collect(children, say)
 
 
 def _collect(children: list[tuple[int, object]], take: Callable[[Case], None]) -> None:

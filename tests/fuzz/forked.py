@@ -7,6 +7,7 @@ each command runs in a fork. The command line is the real one, from its argument
 from __future__ import annotations
 
 import atexit
+import contextlib
 import faulthandler
 import gc
 import os
@@ -19,9 +20,18 @@ import time
 import traceback
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
 from typing import Any
+from unittest import mock
+
+import numpy as np
+import psutil
+import typer
+from typer.main import get_command
 
 CPU, WALL = 10, 90  # seconds: of computing, and of the clock on a machine that others use too
+_PATIENCE = 20  # times the clock's limit, for a child that does not come to compute
 ROOM = 3 << 30  # bytes that a child may ask for beyond what it starts with
 
 
@@ -29,7 +39,8 @@ ROOM = 3 << 30  # bytes that a child may ask for beyond what it starts with
 class Ended:
     """How a child ended.
 
-    ``code`` is negative for a signal. ``memory``: the bytes that it held at most beyond what it
+    ``code`` is negative for a signal. ``computed``: seconds of CPU, also of its own children.
+    ``memory``: the bytes that it held at most beyond what it
     began with.
     """
 
@@ -37,12 +48,28 @@ class Ended:
     stdout: str
     stderr: str
     seconds: float
+    computed: float
     memory: int
     hung: bool
 
 
+# What commands import only when they run: found by comparing `sys.modules` of a child with ours.
+_LATE = (
+    "anndata", "matplotlib.figure", "networkx", "numba", "pyarrow.dataset", "pyarrow.pandas_compat",
+    "rich._emoji_codes", "rich._unicode_data.unicode17-0-0", "torch.utils.serialization",
+    "transformers.models.bert.modeling_bert", "typer._adapters", "typer._click.decorators", "zarrs",
+    "zarrs.pipeline",
+)  # fmt: skip
+
+
+@cache
+def _click(app: typer.Typer) -> Any:
+    """Return typer's command, which it makes anew in each process: 0.1 s."""
+    return get_command(app)
+
+
 def import_all() -> None:
-    """Import what the commands import, without running anything of it."""
+    """Import what the commands import, and make what each of them would make alike."""
     import importlib
     import pkgutil
 
@@ -52,8 +79,14 @@ def import_all() -> None:
         # this one imports Ray, which starts threads; nothing here reaches a cluster
         if module.name != "octoscope.cluster.metrics":
             importlib.import_module(module.name)
-    for name in ("anndata", "numba", "matplotlib.figure", "transformers.models.bert.modeling_bert"):
-        importlib.import_module(name)
+    for name in _LATE:
+        with contextlib.suppress(ImportError):  # zarrs is optional, names of others may change
+            importlib.import_module(name)
+    from octoscope.cli.app import app
+    from octoscope.genes import ensembl_of_symbols
+
+    _click(app)
+    ensembl_of_symbols(np.array([""]))  # reads the packaged table once
     gc.collect()
     gc.freeze()  # so that children do not copy what they only count
     atexit.register(gc.unfreeze)
@@ -85,6 +118,7 @@ def forked(call: Callable[[], Any], *, cpu: int = CPU, wall: float = WALL) -> En
                 room = _pages(5) + ROOM
                 resource.setrlimit(resource.RLIMIT_DATA, (room, room))
                 resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+                resource.setrlimit(resource.RLIMIT_FSIZE, (ROOM, ROOM))
                 signal.signal(signal.SIGXCPU, signal.SIG_DFL)
                 code = _ended(call)
                 sys.stdout.flush()
@@ -103,7 +137,8 @@ def forked(call: Callable[[], Any], *, cpu: int = CPU, wall: float = WALL) -> En
             stream.seek(0)
             texts.append(stream.read(1 << 20).decode(errors="replace"))
         memory = max(0, (used.ru_maxrss << 10) - held)
-        return Ended(code, *texts, time.monotonic() - started, memory, hung)
+        computed = used.ru_utime + used.ru_stime
+        return Ended(code, *texts, time.monotonic() - started, computed, memory, hung)
 
 
 def _ended(call: Callable[[], Any]) -> int:
@@ -118,17 +153,38 @@ def _ended(call: Callable[[], Any]) -> int:
 
 
 def _wait(pid: int, wall: float) -> bool:
-    """Wait for a child; kill it after ``wall`` seconds and say so."""
+    """Wait for a child; kill it if it only waits after ``wall`` seconds, and say so.
+
+    On a machine that others use a child may want to compute and not come to it for minutes. That is
+    no fault; one that computes for long is ended by its own limit.
+    """
     handle = os.pidfd_open(pid)
     try:
         poll = select.poll()
         poll.register(handle, select.POLLIN)
-        if poll.poll(wall * 1000):
-            return False
+        for _ in range(_PATIENCE):
+            if poll.poll(wall * 1000):
+                return False
+            if not _wants_to_compute(pid):
+                break
         os.kill(pid, signal.SIGKILL)
         return True
     finally:
         os.close(handle)
+
+
+def _wants_to_compute(pid: int) -> bool:
+    """Tell whether a thread of a process, or of what it started, is not waiting for something."""
+    for _ in range(20):
+        with contextlib.suppress(psutil.NoSuchProcess):
+            process = psutil.Process(pid)
+            for p in (process, *process.children(recursive=True)):
+                for state in Path(f"/proc/{p.pid}/task").glob("*/stat"):
+                    with contextlib.suppress(OSError):
+                        if state.read_text().rpartition(")")[2].split()[0] in "RD":
+                            return True
+        time.sleep(0.05)
+    return False
 
 
 def command(*arguments: str) -> Callable[[], None]:
@@ -140,7 +196,10 @@ def command(*arguments: str) -> Callable[[], None]:
 
         for console, stream in ((shared.out, sys.stdout), (shared.err, sys.stderr)):
             console.file = stream
-        sys.argv = ["octoscope", *arguments]
-        main()
+        with (
+            mock.patch.object(sys, "argv", ["octoscope", *arguments]),
+            mock.patch.object(typer.main, "get_command", _click),
+        ):
+            main()
 
     return call
