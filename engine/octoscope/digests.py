@@ -6,6 +6,8 @@ import hashlib
 from pathlib import Path
 from typing import Any, BinaryIO
 
+from octoscope.bounded_reads import require_regular
+
 _BLOCK = 1 << 20
 
 
@@ -24,6 +26,7 @@ def stream_digest(handle: BinaryIO) -> dict[str, Any]:
 
 
 def file_digest(path: Path) -> dict[str, Any]:
-    """Return ``bytes`` and ``sha256`` of a file."""
+    """Return ``bytes`` and ``sha256`` of a file; OSError: it is a pipe or a device."""
+    require_regular(path)
     with path.open("rb") as handle:
         return stream_digest(handle)

@@ -16,6 +16,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from octoscope.bounded_reads import require_regular
 from octoscope.errors import InputError, some
 
 _ENSEMBL = re.compile(r"^(ENS[A-Z]*G\d{11})(?:\.\d+)?$")
@@ -234,6 +235,7 @@ def read_aliases(path: str | Path) -> dict[str, str]:
     """
     path = Path(path)
     try:
+        require_regular(path)
         if path.suffix == ".parquet":
             table = pd.read_parquet(path)
         else:

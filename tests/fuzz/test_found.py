@@ -19,11 +19,15 @@ import numpy as np
 import pytest
 import yaml
 from octoscope.atlas.partial_store import STATE, PartialStore
+from octoscope.cli.shared import guarded
 from octoscope.demo.demo import data
+from octoscope.digests import file_digest
 from octoscope.errors import DamagedRunError, InputError, damaged_run, reading
+from octoscope.genes import read_aliases
 from octoscope.gnn.graph_folder import _about
 from octoscope.models.geneformer_files import _read
 from octoscope.models.weight_files import refuse_stand_in, text_inside
+from octoscope.octopus.directory import read_table
 from octoscope.octopus.napistu.bundle import _members
 from octoscope.octopus.napistu.store import _bytes, _frame
 from octoscope.octopus.pair_files import read_genes, read_pairs
@@ -254,6 +258,8 @@ READERS: dict[str, Callable[[Path], object]] = {
     "npz": read_npz, "bundle": _members, "pairs": lambda p: read_pairs(p, ("a", "b")),
     "genes": read_genes, "tensors of a store": _bytes,
     "table of a store": lambda p: _frame(p.parent.parent, p.stem),
+    "table of a network": lambda p: read_table(p.parent, p.stem), "aliases": read_aliases,
+    "digest": file_digest,
 }  # fmt: skip
 
 
@@ -315,3 +321,13 @@ def test_a_damaged_timeline_is_one_line_that_names_it(tmp_path: Path, change: st
     file.write_text({"cut": '{"stages": [', "no object": "[1]"}.get(change, json.dumps(body)))
     with pytest.raises(DamagedRunError, match=r"timeline\.json: "):
         timeline(Results(RunRoot(str(tmp_path))))
+
+
+def test_a_message_of_a_library_with_several_lines_is_one_line(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    def fails() -> None:
+        raise InputError("a.sbml", "invalid character\n, line 1", "get it again")
+
+    assert guarded(fails) == 2
+    assert len(capsys.readouterr().err.splitlines()) == 1

@@ -163,7 +163,8 @@ def guarded(call: Callable[[], Any]) -> int:
     except OctoscopeError as error:
         kind = "bad input" if isinstance(error, InputError) else "error"
         kind = "stopped" if error.exit_code > 128 else kind
-        err.print(f"[bold]{kind}:[/bold] {escape(str(error))}", soft_wrap=True)
+        text = " ".join(str(error).split("\n"))  # those of libraries may have several lines
+        err.print(f"[bold]{kind}:[/bold] {escape(text)}", soft_wrap=True)
         return error.exit_code
     except ModuleNotFoundError as error:
         missing = (error.name or "").partition(".")[0]

@@ -13,7 +13,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from octoscope.bounded_reads import read_bounded
+from octoscope.bounded_reads import read_bounded, require_regular
 from octoscope.digests import file_digest
 from octoscope.errors import InputError, reading
 from octoscope.json_values import parse_json
@@ -123,6 +123,7 @@ def read_table(folder: Path, name: str, columns: list[str] | None = None) -> pa.
     path = folder / f"{name}.parquet"
     try:
         with reading(path, _AGAIN):
+            require_regular(path)
             file, known = pq.ParquetFile(path), TABLES.get(name)
             wanted = columns or (None if known is None else known.names)
             have = file.schema_arrow
