@@ -16,6 +16,7 @@ from types import SimpleNamespace
 import anndata as ad
 import h5py
 import numpy as np
+import pandas as pd
 import pytest
 import yaml
 from octoscope.atlas.partial_store import STATE, PartialStore
@@ -331,3 +332,16 @@ def test_a_message_of_a_library_with_several_lines_is_one_line(
 
     assert guarded(fails) == 2
     assert len(capsys.readouterr().err.splitlines()) == 1
+
+
+@pytest.mark.parametrize("table", ["name_to_sid_map", "species_identifiers"])
+def test_a_store_whose_names_are_numbers_is_one_line(tmp_path: Path, table: str) -> None:
+    store = tmp_path / "store"
+    shutil.copytree(Path(__file__).parents[1] / "data/octopus/store", store)
+    file = store / f"pandas_dfs/{table}.parquet"
+    frame = pd.read_parquet(file)
+    frame["s_id"] = np.inf
+    frame.to_parquet(file)
+    assert f"{table}: s_id: is no column of text" in told(
+        "octopus", "import", str(store), str(tmp_path / "n")
+    )

@@ -120,7 +120,7 @@ def store_names(path: Path, tensors: dict[str, Any]) -> tuple[pd.DataFrame, pd.D
 
 
 def _vertices(path: Path, tensors: dict[str, Any]) -> tuple[pd.DataFrame, pd.DataFrame]:
-    sid = _frame(path, "name_to_sid_map")
+    sid = _with_ids(_frame(path, "name_to_sid_map"), f"{path}/pandas_dfs/name_to_sid_map")
     species = dict(zip(sid.index if sid.index.name == "name" else sid["name"], sid["s_id"],
                        strict=True))  # fmt: skip
     vertex_names = [str(v) for v in plain(tensors["ng_vertex_names"])]
@@ -130,6 +130,7 @@ def _vertices(path: Path, tensors: dict[str, Any]) -> tuple[pd.DataFrame, pd.Dat
             "get the store again",
         )  # fmt: skip
     listed = _frame(path, "species_identifiers").reset_index()
+    _with_ids(listed, f"{path}/pandas_dfs/species_identifiers")
     titles = listed.drop_duplicates("s_id").set_index("s_id").get("s_name", pd.Series(dtype=object))
     s_ids = pd.Series([species[v] for v in vertex_names])
     vertices = pd.DataFrame(
@@ -188,6 +189,14 @@ def _frame(path: Path, name: str) -> pd.DataFrame:
         return pd.read_parquet(file)
     except (OSError, ValueError) as error:
         raise InputError(str(file), str(error), "get the store again") from None
+
+
+def _with_ids(table: pd.DataFrame, where: str) -> pd.DataFrame:
+    """Return a table whose column ``s_id`` is text; tables are joined by it."""
+    ids = table.get("s_id")
+    if ids is None or not all(isinstance(i, str) for i in ids):
+        raise InputError(f"{where}: s_id", "is no column of text", "get the store again")
+    return table
 
 
 def _mapping(data: Any, where: str) -> dict[str, Any]:
