@@ -62,6 +62,7 @@ def test_archives_of_macos_have_one_member(tmp_path: Path) -> None:
         (b"", "is empty"),
         (gzip.compress(TEXT.encode(), mtime=0)[:20], "cannot be read"),
         ("Gène1\tGene2\tScore\n".encode("latin-1"), "is not UTF-8"),
+        (TEXT.replace("\n", "\r").encode(), "lines end with a carriage return alone"),
         (TEXT.encode() + "Ä\tB\t1\n".encode("latin-1"), "save it as UTF-8"),
     ],
 )
@@ -102,6 +103,16 @@ def test_names_of_columns_with_spaces_and_columns_without_a_name(tmp_path: Path)
     frame = read_frame(path, COLUMNS, counts)
     assert frame["Gene2"].tolist() == ["B"]
     assert counts.unread == ["more"]
+
+
+def test_a_quoted_name_may_hold_what_separates_fields(tmp_path: Path) -> None:
+    """Red: the name was two, so that every row had another number of fields."""
+    path = tmp_path / "net.csv"
+    path.write_text('Gene1,"more, ""said""",Gene2,Score\nA,"x, y",B,1\n')
+    counts = SourceCounts()
+    frame = read_frame(path, COLUMNS, counts)
+    assert (frame["Gene2"].tolist(), counts.dropped) == (["B"], {})
+    assert counts.unread == ['more, "said']
 
 
 def test_a_quote_inside_a_tab_delimited_field_is_a_character(tmp_path: Path) -> None:

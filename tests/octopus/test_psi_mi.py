@@ -12,9 +12,11 @@ from typing import Any
 
 import pytest
 from lxml import etree
-from octoscope.errors import InputError
+from octoscope.errors import InputError, OctoscopeWarning
+from octoscope.octopus.sources.edge_layouts import Layout
 from octoscope.octopus.sources.edge_list import read_edge_list
 from octoscope.octopus.sources.intact import read_intact
+from octoscope.octopus.sources.mitab import CAUSAL
 from octoscope.octopus.sources.record import SourceRecord
 
 MIF = "http://psi.hupo.org/mi/mif"
@@ -221,6 +223,20 @@ def test_psi_mi_tab(version: str, header: bool, tmp_path: Path) -> None:
     assert (other.name, pairs(other)) == ("HuRI", pairs(record))
     with pytest.raises(InputError, match="which the peer does not read"):
         read_intact(path, "x", "peer")
+
+
+def test_causal_statements_of_psi_mi_tab_are_not_passed_over(tmp_path: Path) -> None:
+    """Red: pairs of SIGNOR's CausalTAB lost order and sign, and nothing said so."""
+    causal = ["-"] * 3 + ['psi-mi:"MI:2235"(up-regulates)']
+    path = tmp_path / "causal.tab"
+    rows = ["\t".join([mitab(*r, negative="false"), *causal]) for r in ROWS]
+    path.write_text("\n".join(rows) + "\n")
+    with pytest.warns(OctoscopeWarning, match=r"4 rows state what regulates what.*SIGNOR's own"):
+        record = read_edge_list(path, "x", None, None, "x")
+    account(record)
+    assert record.counts.noted[CAUSAL] == 4
+    with pytest.raises(InputError, match="no column 'method'"):  # keep would be passed over
+        read_edge_list(path, "x", None, None, "x", Layout(keep={"method": ("pull down",)}))
 
 
 def test_tab_and_xml_of_the_same_interactions_score_alike(tmp_path: Path) -> None:

@@ -45,8 +45,11 @@ _ACCESSION = r"[OPQ][0-9][A-Z0-9]{3}[0-9]|[A-NR-Z][0-9](?:[A-Z][A-Z0-9]{2}[0-9])
 
 
 def _form(prefixes: str, kept: str, rest: str = "") -> re.Pattern[str]:
-    """Return the form of an id: what may stand in front, what is kept, what may follow."""
-    return re.compile(rf"^(?:(?i:{prefixes}):\s*)?(?:\d+\.(?=ENS))?({kept}){rest}$")
+    """Return the form of an id: what may stand in front, what is kept, what may follow.
+
+    Bars are those of FASTA headers (``sp|P04637|P53_HUMAN``).
+    """
+    return re.compile(rf"^(?:(?i:{prefixes}):\s*|(?:sp|tr)\|)?(?:\d+\.(?=ENS))?({kept}){rest}$")
 
 
 # Ontologies whose ids have a form, of which the group is what is kept: names of the database,
@@ -56,12 +59,14 @@ _FORM = {
     "ensembl_transcript": _form("ensembl(?:_transcript)?", r"ENS[A-Z]*T\d+", r"(?:\.\d+)?"),
     "ensembl_protein": _form("ensembl(?:_protein)?", r"ENS[A-Z]*P\d+", r"(?:\.\d+)?"),
     "ncbi_entrez_gene": _form(
-        "entrez|geneid|ncbigene|ncbi_gene|ncbi_entrez_gene|entrez gene/locuslink|entrezgene",
+        # KEGG names genes of these organisms by their Entrez number
+        "entrez|geneid|ncbigene|ncbi_gene|ncbi_entrez_gene|entrez gene/locuslink|entrezgene|"
+        "hsa|mmu",
         r"\d+", r"(?:\.0+)?",
     ),
     # https://www.uniprot.org/help/accession_numbers
     "uniprot": _form("uniprot|uniprotkb|uniprot/swissprot", _ACCESSION,
-                     r"(?:[-.]\d+|[-:]PRO_\d+)?"),
+                     r"(?:[-.]\d+|[-:]PRO_\d+)?(?:\|\w+_\w+)?"),
     "chebi": _form("chebi", r"\d+", r"(?:\.0+)?"),
     "pubchem": _form("cid|pubchem", r"\d+", r"(?:\.0+)?"),
 }  # fmt: skip

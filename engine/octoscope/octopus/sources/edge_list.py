@@ -70,9 +70,10 @@ def read_edge_list(
         If columns are missing, the ontology is unknown, a sign or truth value cannot be read, or a
         score lies outside its range.
     """
-    if not is_parquet(path) and is_mitab(path):
-        return read_mitab(path, name, release, taxon=taxon)
     counts, given = SourceCounts(), given or Layout()
+    own = given.columns or given.values or given.keep  # else they would be passed over in silence
+    if not own and not is_parquet(path) and is_mitab(path):
+        return read_mitab(path, name, release, taxon=taxon)
     names = first_line(path)
     known = None if is_parquet(path) else names_without_header(names)
     names = known or names

@@ -1,4 +1,4 @@
-"""PSI-MI TAB 2.5 to 2.7 (IntAct, MINT, HuRI, …): one row per pair of interactors."""
+"""PSI-MI TAB 2.5 to 2.8 (IntAct, MINT, HuRI, …): one row per pair of interactors."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pyarrow as pa
 
+from octoscope.errors import warn
 from octoscope.octopus.sources.psi_mi import (
     NEGATIVE,
     NO_PUBLICATION,
@@ -24,6 +25,8 @@ _PLACES = {
 }  # fmt: skip
 _OF_END = {e: (e, f"other_{e}", f"alias_{e}", f"taxon_{e}") for e in ("a", "b")}
 _NEGATIVE = 35
+_CAUSAL = 45  # of version 2.8: psi-mi:"MI:2235"(up-regulates)
+CAUSAL = "row whose causal statement (PSI-MI TAB 2.8) is not read: neither its order nor its sign"
 _FIELDS = 15  # of version 2.5
 _HEADINGS = ("id(s) interactor a", "unique identifier for interactor a", "unique id a")
 # database:value(text), joined by bars; value and text may be quoted.
@@ -51,7 +54,8 @@ def read_mitab(
     """Read a PSI-MI TAB file: each row a pair without an order, scored as in the XML.
 
     Complexes are pairs already (spoke expansion). Negative interactions, those of another organism
-    and those without a publication are dropped.
+    and those without a publication are dropped. Causal statements of version 2.8 are not read, with
+    a warning.
 
     Raises
     ------
@@ -61,7 +65,8 @@ def read_mitab(
     counts = SourceCounts()
     state = Reading("corrected", taxon, counts)
     fields = first_line(path)
-    places = _PLACES | ({"negative": _NEGATIVE} if len(fields) > _NEGATIVE else {})
+    later = {"negative": _NEGATIVE, "causal": _CAUSAL}
+    places = _PLACES | {c: i for c, i in later.items() if i < len(fields)}
     skipped: list[int] = []
     known: dict[str, Items] = {}
 
@@ -82,6 +87,7 @@ def read_mitab(
                               skipped=skipped):  # fmt: skip
         for cells in batch.to_pylist():
             row += 1
+            counts.note(CAUSAL, int((cells.get("causal") or "-") != "-"))
             ends = [_species(state, {c: items(cells[c]) for c in _OF_END[end]}, end)
                     for end in ("a", "b")]  # fmt: skip
             papers = items(cells["publication"])
@@ -98,6 +104,11 @@ def read_mitab(
                 state.rows.append((publication, *ends, method, kind, publication, 0, row + header))
                 counts.kept += 1
     counts.unread.clear()  # the columns of the format are known
+    if causal := counts.noted.get(CAUSAL):
+        warn(
+            f"{path}: {causal:,} rows state what regulates what, which is not read from PSI-MI "
+            "TAB: pairs have neither order nor sign. SIGNOR's own table has both (edge_lists)"
+        )
     return record_of(state, name, path, [path.name], release, ontology)
 
 

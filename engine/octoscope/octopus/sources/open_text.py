@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import bz2
+import csv
 import gzip
 import io
 import lzma
@@ -134,14 +135,20 @@ def decoded(line: bytes, where: str) -> str:
     Raises
     ------
     InputError
-        If it is not UTF-8.
+        If it is not UTF-8, or holds several lines that end as on old Macs.
     """
     try:
-        return line.decode("utf-8-sig").rstrip("\r\n")
+        text = line.decode("utf-8-sig").rstrip("\r\n")
     except UnicodeDecodeError:
         raise InputError(
             f"{where}: line 1", "is not UTF-8 text", "unpack it, download it, or save it as UTF-8"
         ) from None
+    if "\r" in text:
+        raise InputError(
+            f"{where}: line 1", "lines end with a carriage return alone (CSV for Macintosh)",
+            "save it with Unix or Windows line ends",
+        )  # fmt: skip
+    return text
 
 
 def header_after_comments(handle: io.BufferedReader, where: str) -> tuple[str, int]:
@@ -172,7 +179,10 @@ def skip_comments(handle: io.BufferedReader) -> int:
 
 def fields_of(line: str, delimiter: str) -> list[str]:
     """Return the fields of a header line without quotes and spaces around them."""
-    return [f.strip().strip('"').strip() for f in line.split(delimiter)]
+    fields = line.split(delimiter)
+    if is_quoted(line, delimiter):  # a quoted field may hold what separates fields
+        fields = next(csv.reader([line], delimiter=delimiter), fields)
+    return [f.strip().strip('"').strip() for f in fields]
 
 
 def placed_columns(
