@@ -168,6 +168,14 @@ def test_values_that_are_no_counts_name_cell_and_gene(
         Atlas(config(path, counts="X"))
 
 
+def test_truth_values_are_no_counts(tmp_path: Path) -> None:
+    """Red: whether a gene was seen passed for how often."""
+    a = make_adata()
+    a.X = a.X.toarray() > 0
+    with pytest.raises(InputError, match="truth values"):
+        Atlas(config(write(a, tmp_path / "a.zarr", "v3")))
+
+
 def test_fractions_that_cancel_in_the_total_are_seen(tmp_path: Path) -> None:
     a = make_adata()
     dense = a.X.toarray()

@@ -244,6 +244,16 @@ def test_a_folder_of_something_else_is_left_alone(mixed: Path, tmp_path: Path) -
         convert(settings(mixed), "s3://b/out")
 
 
+def test_an_atlas_of_one_gene_is_converted(tmp_path: Path) -> None:
+    """Red: FileNotFoundError, as a shard of nothing but index 0 was not written."""
+    path = tmp_path / "one.h5ad"
+    make_adata(60, 40)[:, :1].copy().write_h5ad(path)
+    convert(settings(path), str(tmp_path / "out.zarr"))
+    read = Atlas(settings(tmp_path / "out.zarr")).read(np.arange(60))
+    given = Atlas(settings(path)).read(np.arange(60))
+    assert sorted(read.counts.toarray().ravel()) == sorted(given.counts.toarray().ravel())
+
+
 def test_bad_input_leaves_nothing_behind(tmp_path: Path) -> None:
     a = cells()
     a.obs["note"] = [f"note {i}" for i in range(60)]

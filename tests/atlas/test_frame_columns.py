@@ -345,6 +345,7 @@ def test_slashes_in_names_of_old_columns(layout: str, tmp_path: Path) -> None:
         (np.arange(N) % 4 // 3 == 0).astype("float64"),
         pd.Categorical((np.arange(N) % 4 // 3 == 0).astype(int).astype(str)),
         pd.array(np.arange(N) % 4 // 3 == 0, dtype="Int64"),
+        np.where(np.arange(N) % 4 // 3 == 0, "Yes", "No"),
     ],
 )
 def test_primary_data_as_one_and_zero(values: Any, tmp_path: Path) -> None:

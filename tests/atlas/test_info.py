@@ -83,7 +83,7 @@ PRIMARY = np.arange(60) >= 13
 TWICE = with_ids(lambda ids: [ids[0] + ".1", ids[0] + ".2", *ids[2:]])
 ODD = with_ids(lambda ids: ["MT-XYZ", "x2", *ids[2:]])
 ONE_DONOR = with_obs("donor", ["d0"] * 60)
-LOOKALIKES = with_obs("cell_type", ["T cell", " T cell", "t cell", "", "nan", " B"] * 10)
+LOOKALIKES = with_obs("cell_type", ["T cell", " T cell", "t_cell", "", "nan", " B"] * 10)
 TWO_DONORS = with_obs("donor", ["d0", "d1"] * 30)
 
 
@@ -113,7 +113,7 @@ TWO_DONORS = with_obs("donor", ["d0", "d1"] * 30)
             LOOKALIKES,
             {},
             "warning",
-            r"differ by spaces or case only: ' T cell' and 'T cell' and 't c",
+            r"differ by spaces, hyphens or case only: ' T cell' and 'T cell' and 't_c",
         ),
         (LOOKALIKES, {}, "warning", r"cell_type\]: names that have spaces around: ' B', ' T cell'"),
         (LOOKALIKES, {}, "warning", r"text in place of a missing value: '', 'nan'"),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 import numpy as np
@@ -92,10 +93,14 @@ def _lookalikes(names: np.ndarray, kind: str, where: str, found: Findings) -> No
         )
     alike: dict[str, list[str]] = {}
     for name in sorted(set(names) - set(_NOTHING)):
-        alike.setdefault(" ".join(name.split()).casefold(), []).append(name)
+        plain = re.sub(r"(?<=\w)[-_](?=[^\W_])", " ", name)  # the sign of CD4+ and CD4- stays
+        alike.setdefault(" ".join(plain.split()).casefold(), []).append(name)
     groups = [" and ".join(map(repr, same)) for same in alike.values() if len(same) > 1]
     padded = [repr(n) for n in sorted(names) if n.strip() and n != n.strip()]
-    for what, some in (("differ by spaces or case only", groups), ("have spaces around", padded)):
+    for what, some in (
+        ("differ by spaces, hyphens or case only", groups),
+        ("have spaces around", padded),
+    ):
         if some:
             found.warning(
                 where,

@@ -136,8 +136,10 @@ def count_fault(data: np.ndarray, *, whole: bool = True) -> tuple[int, str] | No
 
     ``whole``: counts are whole numbers.
     """
-    if data.dtype.kind in "ub" or not len(data):
+    if not len(data) or data.dtype.kind == "u":
         return None
+    if data.dtype.kind == "b":
+        return 0, "truth values (whether a gene was seen, not how often)"
     # What sound data takes: three passes. NaN fails the first comparison.
     if (
         data.min() >= 0

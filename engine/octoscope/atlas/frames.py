@@ -149,7 +149,10 @@ def _require_length(group: Any, name: str, rows: int, path: str) -> None:
         raise InputError(where, f"{rows:,} values for {expected:,} rows", chunks.RESTORE)
 
 
-_TRUTH = {"true": True, "false": False, "1": True, "0": False, "1.0": True, "0.0": False}
+_TRUTH = {
+    **dict.fromkeys(("true", "t", "yes", "y", "1", "1.0"), True),
+    **dict.fromkeys(("false", "f", "no", "n", "0", "0.0"), False),
+}
 _MISSING = ("nan", "<na>", "none")
 
 

@@ -106,9 +106,11 @@ class CountShards:
     """
 
     def __init__(self, path: Path) -> None:
-        group = zarr.open_group(path, mode="r+")["X"]
         self._path = path
-        self._arrays = {name: group[name] for name in ("data", "indices")}
+        # arrays take this setting where they are opened: an atlas of one gene has only indices of 0
+        with zarr.config.set({"array.write_empty_chunks": True}):
+            group = zarr.open_group(path, mode="r+")["X"]
+            self._arrays = {name: group[name] for name in ("data", "indices")}
         self.indptr = chunks.read_rows(str(path), group["indptr"])
         self.size = int(self._arrays["data"].shards[0])
         self.total = -(-int(self.indptr[-1]) // self.size)
