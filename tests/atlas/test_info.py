@@ -64,6 +64,14 @@ def logged() -> ad.AnnData:
     return a
 
 
+def rounded() -> ad.AnnData:
+    """Return counts per 10,000 of a cell, rounded: whole, and no counts."""
+    a = cells()
+    dense = a.X.toarray()
+    a.X = sparse.csr_matrix(np.rint(dense / dense.sum(1, keepdims=True) * 1e4).astype("float32"))
+    return a
+
+
 def counts_aside() -> ad.AnnData:
     a = logged()
     a.layers["counts"] = cells().X
@@ -92,6 +100,7 @@ TWO_DONORS = with_obs("donor", ["d0", "d1"] * 30)
     [
         (logged, {}, "error", r"X: holds 0\.693147 \(not a whole number\) in X/data, chunk 0"),
         (logged, {"counts": "X"}, "error", r"X: holds 0\.693147"),
+        (rounded, {}, "warning", r"X: all 60 cells have about the same total \([19][0-9,]+ to "),
         (counts_aside, {}, "note", r"raw\.X: not used: holds 0\.69"),
         (cells, {"counts": "layers/none"}, "error", "no counts: none of layers/none is there"),
         (by_column, {}, "error", r"X: stored by column \(CSC\)"),

@@ -28,6 +28,8 @@ from octoscope.atlas.open_root import open_root
 from octoscope.config import AtlasConfig
 
 _BATCH = 1024  # cells
+_FEW = 20  # cells below which their totals may be alike by chance
+_ALIKE = 1.1  # largest total of a cell over the smallest, where totals were made alike
 
 
 @dataclass
@@ -153,12 +155,22 @@ def _describe(
         rows["read over needed by units"] = ratio
     looked_at = sample_rows(n) if quick else np.arange(n)
     started, values, total, done = time.perf_counter(), 0, 0.0, 0
+    least, most = np.inf, 0.0
     for batch in atlas.stream(looked_at, _BATCH):
         values += batch.counts.nnz
-        total += float(batch.counts.data.sum(dtype=np.float64))
+        totals = np.asarray(batch.counts.sum(axis=1, dtype=np.float64)).ravel()
+        total += float(totals.sum())
+        least, most = min(least, totals.min(initial=np.inf)), max(most, totals.max(initial=0.0))
         done += len(batch.rows)
         on_progress(done, len(looked_at))
     seconds = time.perf_counter() - started
+    if done >= _FEW and least > 0 and most <= _ALIKE * least:
+        result.findings.warning(
+            f"{config.path}: {atlas.counts_source}",
+            f"all {done:,} cells have about the same total ({least:,.0f} to {most:,.0f}): values "
+            "normalised and rounded, or counts sampled down",
+            "models take raw counts: name their place in atlas.counts (--counts)",
+        )
     if not quick:
         rows["nonzero"] = values
         rows["read over needed"] = round(atlas.cost.read / max(1, atlas.cost.needed), 2)
