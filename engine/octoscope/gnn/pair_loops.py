@@ -14,18 +14,21 @@ from octoscope.jit import compiled
 
 _SUMS = {"contract", "nsz", "reassoc"}  # a sum over columns may take any order
 _LARGE = 1 << 20  # numbers from which NumPy asks for large pages
+_LINE = 16  # numbers of a line of the cache
 
 
 def on_large_pages(x: torch.Tensor) -> torch.Tensor:
     """Return a contiguous copy of a large float32 tensor in memory of 2 MB pages, where there are.
 
-    Rows are read in random order from tens of megabytes. With pages of 4 KB most reads miss the
-    table of pages: a product with 8 million edges takes 1.4 s instead of 0.8. NumPy asks the
-    system for large pages, torch does not.
+    Rows are read in random order from tens of megabytes, and with pages of 4 KB most reads miss
+    the table of pages. NumPy asks the system for large pages, torch does not. Where the system has
+    none left, nothing is gained (docs/performance.md).
     """
     if x.device.type != "cpu" or x.numel() < _LARGE or x.dtype != torch.float32:
         return x
-    return torch.from_numpy(np.empty(tuple(x.shape), np.float32)).copy_(x)
+    room = torch.from_numpy(np.empty(x.numel() + _LINE, np.float32))
+    first = -room.data_ptr() // 4 % _LINE  # NumPy aligns to 16 bytes: loads would cross two lines
+    return room[first : first + x.numel()].view(x.shape).copy_(x)
 
 
 def dots(x: torch.Tensor, y: torch.Tensor, a: torch.Tensor, b: torch.Tensor) -> torch.Tensor:
