@@ -105,6 +105,12 @@ def test_annotate_takes_the_nearest_vertices_and_keeps_other_columns() -> None:
     found = annotate(pairs, net, "query", "key", distance=2)
     assert found["mapped"].tolist() == [True, True, False]  # a version is no other gene
     assert found["distance"].tolist() == [1, pd.NA, pd.NA]
+    # a gene that the network lacks has no edge that is missing: unknown is null
+    assert found["forward"].tolist() == [True, False, pd.NA]
+    assert found["same_vertex"].tolist() == [False, False, pd.NA]
+    assert found["sources"].isna().tolist() == [False, False, True]
+    assert found["shared_pathways"].tolist() == [0, 0, pd.NA]
+    assert found["sign"].isna().all()  # the source states none
     assert found["score"].tolist() == [7.0] * 3
     assert found["network_score"].tolist()[0] == 0.5
     assert annotate(pairs.iloc[:0], net, "query", "key", distance=2).empty

@@ -48,7 +48,7 @@ def pairs_of_gene(
     forward = network.annotate(pairs, query="a", key="b")
     backward = network.annotate(pairs, query="b", key="a")
     forward_sources, backward_sources = (
-        edges["sources"].astype("string") for edges in (forward, backward)
+        edges["sources"].astype("string").fillna("") for edges in (forward, backward)
     )
     either = forward_sources.where(forward_sources != "", backward_sources)
     known = forward["mapped"].to_numpy() & (either != "").to_numpy(bool)

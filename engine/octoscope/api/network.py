@@ -120,7 +120,7 @@ class Network(DescribedNetwork):
         """Return pairs of genes with what the network asserts of each.
 
         Genes are Ensembl ids, or symbols and other ids that the network knows. ``mapped`` is False
-        where it does not know one.
+        where it does not know one; the other columns are null there.
 
         Adds ``mapped``, ``forward``, ``reverse``, ``stated``, ``sources``, ``relations``, ``sign``,
         ``contradictory``, ``score``, ``degree_a``, ``degree_b``, ``same_vertex`` and

@@ -158,11 +158,13 @@ def annotate(
     -------
     DataFrame
         The columns of ``pairs``, those of :func:`describe_genes`, and ``shared_pathways``; names
-        that ``pairs`` has already get the prefix ``network_``.
+        that ``pairs`` has already get the prefix ``network_``. Null where the network lacks a gene
+        (not ``mapped``); ``sign`` also where it is unknown or contradictory.
     """
     gene_a, gene_b = pairs[a].to_numpy(object), pairs[b].to_numpy(object)
-    found = describe_genes(network, gene_a, gene_b).set_axis(pairs.index)
-    found["shared_pathways"] = shared_pathways(network, gene_a, gene_b)
+    found = _null_if_unknown(describe_genes(network, gene_a, gene_b)).set_axis(pairs.index)
+    pathways = shared_pathways(network, gene_a, gene_b)
+    found["shared_pathways"] = pd.arrays.IntegerArray(pathways, ~found["mapped"].to_numpy(bool))
     if distance:
         a_of, b_of, rows, _ = vertex_pairs_of(network, gene_a, gene_b)
         steps = pair_distances(network, a_of, b_of, limit=distance).astype(np.int32)
@@ -172,6 +174,17 @@ def annotate(
         found["distance"] = pd.arrays.IntegerArray(nearest, nearest > distance)
     taken = [c for c in found if c in pairs]
     return pd.concat([pairs, found.rename(columns={c: f"network_{c}" for c in taken})], axis=1)
+
+
+def _null_if_unknown(found: pd.DataFrame) -> pd.DataFrame:
+    """Return answers of :func:`describe_genes` with null for what the network cannot know."""
+    mapped, sign = found["mapped"].to_numpy(bool), found["sign"].to_numpy(np.int8)
+    for name in ("forward", "reverse", "stated", "contradictory", "same_vertex"):
+        found[name] = pd.arrays.BooleanArray(found[name].to_numpy(bool), ~mapped)
+    for name in ("sources", "relations"):
+        found[name] = found[name].where(mapped)
+    found["sign"] = pd.arrays.IntegerArray(sign, sign == 0)
+    return found
 
 
 class GeneBitmap:
