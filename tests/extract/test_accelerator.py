@@ -92,7 +92,7 @@ def test_a_unit_on_a_gpu_takes_its_kernels_copies_and_memory(
     # tokens were pinned before they were copied; memory was given back once, and the batch halved
     assert gpu.asked.index("pinned") < gpu.asked.index("beside")
     assert gpu.asked.count("release") == 1
-    assert runner._physical.at_once == full[0] // 2
+    assert runner._oom_retry.at_once == full[0] // 2
     assert record.metrics["cells_used"] == before.metrics["cells_used"]
     gap = np.abs(found - expected).max()
     assert gap <= 1e-5 * np.abs(expected[expected != 0]).mean()

@@ -16,7 +16,7 @@ from octoscope.errors import InputError
 from octoscope.extract.matrix_work import MatrixRunner
 from octoscope.extract.unit_work import UnitRunner, _UnitMetrics
 from octoscope.models import load_model
-from octoscope.models.protocol import BareProjections
+from octoscope.models.protocol import WeightsOnlyProjections
 from octoscope.planning.freeze import prepare, run_config
 from octoscope.planning.resolve import make_plan
 from octoscope.results.mean_cell_matrix import MeanTile, mean_cell_source
@@ -49,7 +49,9 @@ def by_hand(root: RunRoot, plan: Plan, model: str, category: int) -> list[dict[s
     for half in (0, 1):
         for unit in plan.units_of(model, category, half):
             runner.run(unit)
-            groups = [runner._embed(fed, _UnitMetrics()) for fed in runner._feed.batches(unit)]
+            groups = [
+                runner._embed(fed, _UnitMetrics()) for fed in runner._prefetcher.batches(unit)
+            ]
             for batch in (b for group in groups for b in group):
                 residual = batch.residual
                 for layer in range(max(plan.model(model).layers) + 1):
@@ -188,13 +190,13 @@ def check_mean_cell(
 
 
 @pytest.mark.parametrize("model", FAMILIES)
-def test_bare_projections_are_the_weights_alone(
+def test_projections_of_weights_only_are_the_weights_alone(
     model: str, small_atlas: Path, tmp_path: Path
 ) -> None:
     tree = one_model(small_atlas, model)
     m = make_plan(parse_config(tree, "c"), tmp_path).models[0]
     net = load_model(m.path, options=m.options)
-    assert isinstance(net, BareProjections)
+    assert isinstance(net, WeightsOnlyProjections)
     g = torch.Generator().manual_seed(0)
     x = torch.randn((1, 12, m.d), generator=g)
     w_q, w_k = net.projections(0)

@@ -76,7 +76,7 @@ def test_reading_ahead_gives_the_same_batches(parts: tuple[Prefetcher, Slow, lis
     feed.ahead(second)
     assert same(list(feed.batches(third)), plain[third.id])  # another was asked for
     assert same(list(feed.batches(second)), plain[second.id])
-    assert not [t for t in threading.enumerate() if t.name == "feed"]
+    assert not [t for t in threading.enumerate() if t.name == "prefetch"]
 
 
 def test_what_was_read_ahead_is_not_waited_for(parts: tuple[Prefetcher, Slow, list[Unit]]) -> None:
@@ -106,5 +106,5 @@ def test_giving_up_ends_the_reading(parts: tuple[Prefetcher, Slow, list[Unit]]) 
     atlas.pause = 0.1
     feed.ahead(first)
     feed.drop()
-    assert not [t for t in threading.enumerate() if t.name == "feed"]
+    assert not [t for t in threading.enumerate() if t.name == "prefetch"]
     assert len(atlas.reads) < 3

@@ -254,7 +254,7 @@ def test_a_run_takes_every_cells_batch_from_obs(small_atlas: Path, tmp_path: Pat
     with torch.inference_mode():
         for half in (0, 1):
             for unit in plan.units_of("tiny", 1, half):
-                parts = (p for fed in runner._feed.batches(unit) for p in fed.parts)
+                parts = (p for batch in runner._prefetcher.batches(unit) for p in batch.parts)
                 for part in parts:
                     residual = runner._model.embed(part)
                     for c, cell in enumerate(part.cell_ids):

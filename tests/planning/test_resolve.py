@@ -174,7 +174,7 @@ def test_turns_through_the_layers_change_no_byte(small_atlas: Path, tmp_path: Pa
         place = RunRoot(tmp_path / f"of-{macro}")
         runner = UnitRunner(place, turns, run_config(root), "tiny")
         record = runner.run(unit, ahead=plan.units_of("tiny", 0, 1)[0])
-        runner._feed.drop()
+        runner._prefetcher.drop()
         assert record.metrics["cells_used"] == 11
         written.append({n[len(record.folder) :]: d for n, d in record.objects.items()})
     assert len(written[0]) > 20

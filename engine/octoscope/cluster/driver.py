@@ -140,7 +140,7 @@ class _Run:
         repair: Repair | None,
     ) -> None:
         self._root, self._plan, self._config, self._console = root, plan, config, console
-        self._lease, self._drain, self._repair = lease, stop_signals, repair
+        self._lease, self._stop_signals, self._repair = lease, stop_signals, repair
         self._written: dict[str, dict[str, Any]] = {}  # table -> digest
 
     def stages(self, stage: str, address: str | None) -> int:
@@ -149,7 +149,7 @@ class _Run:
         log = config.execution.log
         with (
             Reporter(root, self._console, log) as reporter,  # also reports a Ray that fails
-            self._drain.promptly(),
+            self._stop_signals.promptly(),
             ray_cluster(address) as ray,
         ):
             try:
@@ -280,7 +280,7 @@ class _Run:
                 reporter.stage(name, works)
                 # what needs a piece that was quarantined is not tried
                 lost = {_base_block(plan, w) for w in quarantined}
-                with self._drain.patience():
+                with self._stop_signals.patience():
                     result = dispatch(
                         [w for w in works if _base_block(plan, w.id) not in lost],
                         fleet,
@@ -298,7 +298,7 @@ class _Run:
 
     def _stop(self) -> bool:
         self._check_lease()
-        return self._drain.asked()
+        return self._stop_signals.asked()
 
     def _analysis(self, blocks: list[Block], reporter: Reporter, scheduler: Any) -> None:
         """Run the registered analyses, in order, with the Dask scheduler given."""

@@ -7,7 +7,7 @@ import torch
 
 from octoscope.attention.residual_sums import divided, mean_cells, present
 from octoscope.errors import InputError
-from octoscope.models.protocol import BareProjections, FoundationModel
+from octoscope.models.protocol import FoundationModel, WeightsOnlyProjections
 from octoscope.results.mean_cell_matrix import HELD, RESIDUAL, WITHOUT, projected
 from octoscope.results.stored_sums import read_finished_record, unit_rows
 from octoscope.row_blocks import tree_sum
@@ -106,7 +106,7 @@ def _project(
     layer: int,
     state: torch.Tensor,
     mask: torch.Tensor,
-    bare: bool,
+    weights_only: bool,
 ) -> tuple[np.ndarray, np.ndarray]:
     """Return q (scaled) and k [heads, genes, d_head]; genes that are not there hold zeros."""
     at = torch.nonzero(mask[0])[:, 0]
@@ -114,7 +114,7 @@ def _project(
     q, k = np.zeros((2, *shape), np.float32)
     if not len(at):
         return q, k
-    if bare and not isinstance(model, BareProjections):
+    if weights_only and not isinstance(model, WeightsOnlyProjections):
         raise InputError(
             "projection", f"family {base.family} does not give its projection weights", "use full"
         )
@@ -123,7 +123,7 @@ def _project(
     for part in torch.split(at, _TOKENS):
         attention, _ = model.layer(layer, state[:, part], mask[:, part])
         found = attention.q[0], attention.k[0]
-        if bare:
+        if weights_only:
             found = tuple(  # type: ignore[assignment]
                 torch.einsum("ntd,hed->hte", state[:, part].to(w.dtype), w)
                 for w in model.projections(layer)  # type: ignore[attr-defined]

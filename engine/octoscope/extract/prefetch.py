@@ -53,20 +53,20 @@ class _End:
     error: BaseException | None = None
 
 
-class _Reading:
+class _TokenThread:
     """Tokens of one unit, micro-batch by micro-batch, made in a thread of their own."""
 
-    def __init__(self, feed: Prefetcher, rows: np.ndarray, digests: CellDigests) -> None:
-        self._feed, self._rows, self.digests = feed, rows, digests
-        self._made: queue.Queue[TokenBatch | _End] = queue.Queue(feed.most)
+    def __init__(self, prefetcher: Prefetcher, rows: np.ndarray, digests: CellDigests) -> None:
+        self._prefetcher, self._rows, self.digests = prefetcher, rows, digests
+        self._made: queue.Queue[TokenBatch | _End] = queue.Queue(prefetcher.most)
         self._stopped = threading.Event()
-        self._thread = threading.Thread(target=self._read, name="feed", daemon=True)
+        self._thread = threading.Thread(target=self._read, name="prefetch", daemon=True)
         self._thread.start()
 
     def _read(self) -> None:
         try:
-            for fed in self._feed.make(self._rows, self.digests):
-                self._put(fed)
+            for batch in self._prefetcher.make(self._rows, self.digests):
+                self._put(batch)
                 if self._stopped.is_set():
                     return
             self._put(_End())
@@ -135,7 +135,7 @@ class Prefetcher:
         self._micro_batch, self._batch_cells = micro_batch, batch_cells
         self._device = device
         self._groups = group_numbers(model, atlas.column)
-        self._ahead: tuple[Unit, _Reading] | None = None
+        self._ahead: tuple[Unit, _TokenThread] | None = None
         self.read = CellDigests()
 
     def make(self, rows: np.ndarray, digests: CellDigests) -> Iterator[TokenBatch]:
@@ -186,6 +186,6 @@ class Prefetcher:
         """Return the model's residual stream; on a GPU the copy waits for no queued compute."""
         return self._device.beside(lambda: self._model.embed(tokens))
 
-    def _start(self, unit: Unit) -> _Reading:
+    def _start(self, unit: Unit) -> _TokenThread:
         rows = self._halves[unit.category][unit.half][unit.start : unit.stop]
-        return _Reading(self, rows, self._digests(unit))
+        return _TokenThread(self, rows, self._digests(unit))

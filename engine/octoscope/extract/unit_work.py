@@ -85,7 +85,7 @@ class UnitRunner:
     def __init__(
         self, root: RunRoot, plan: Plan, config: RunConfig, model: str, share: float = 1
     ) -> None:
-        self._root, self._plan, self._heap = root, plan, MallocTrim()
+        self._root, self._plan, self._malloc_trim = root, plan, MallocTrim()
         self._m = plan.model(model)
         self._on = accelerator_of(config.execution.device, share)
         self._device = self._on.device
@@ -100,7 +100,7 @@ class UnitRunner:
             options=self._m.options,
             seed=config.seed,
         )
-        self._physical = OomRetry(self._model, self._on)
+        self._oom_retry = OomRetry(self._model, self._on)
         # Only a declared input panel enters the model, where one is declared.
         match = self._model.match(self._atlas.genes).named_by(self._atlas.genes)
         self._match = match.with_panel(self._m.input_genes)
@@ -118,7 +118,7 @@ class UnitRunner:
         self._keeps = blocks is not None and blocks.keep_queries
         # micro-batches that pass the layers together
         self._in_macro = -(-(self._m.macro_cells or self._m.unit_cells) // self._m.micro_batch)
-        self._feed = Prefetcher(
+        self._prefetcher = Prefetcher(
             self._atlas,
             self._index.halves,
             self._model,
@@ -171,7 +171,7 @@ class UnitRunner:
         started = time.monotonic()
         attempt = Attempt(self._root, unit.work)
         store = attempt.zarr("sums.zarr")
-        self._physical.start_from(self._m.batch_cells, halvings)
+        self._oom_retry.start_from(self._m.batch_cells, halvings)
         n = len(self._m.axis)
         cells = np.zeros(n, np.int64)
         metrics, read = _UnitMetrics(), {}
@@ -183,15 +183,17 @@ class UnitRunner:
         pairs: PairCounts | None = None
         if self._heads and left > self._in_macro:
             pairs = PairCounts(n, tile=self._plan.tile)
-        feed = self._feed.batches(unit)
+        batches = self._prefetcher.batches(unit)
         while left > 0:
-            groups = [self._embed(fed, metrics) for fed in itertools.islice(feed, self._in_macro)]
+            groups = [
+                self._embed(tokens, metrics) for tokens in itertools.islice(batches, self._in_macro)
+            ]
             left -= self._in_macro
             if left <= 0:
-                feed.close()
-                digests = self._feed.read
+                batches.close()
+                digests = self._prefetcher.read
                 if ahead is not None:
-                    self._feed.ahead(ahead)
+                    self._prefetcher.ahead(ahead)
                 half = self._index.halves[unit.category][unit.half]
                 read = cells_read(self._root, self._plan, self._atlas, half, unit, digests)
             for group in groups:
@@ -293,14 +295,14 @@ class UnitRunner:
             for batch in group:
                 if layer is not None and layer.residuals is not None:
                     layer.residuals.add(batch.residual, batch.layout.panel)
-                a, after = self._physical.layer(i, batch.residual, batch.mask, unit.work)
+                a, after = self._oom_retry.layer(i, batch.residual, batch.mask, unit.work)
                 if pass_on:
                     batch.residual = after
                 del after
                 require_finite(a.q, a.k, batch.cell_ids, batch.mask, where)
                 if layer is not None and layer.sums is not None:
                     parts.append(QKBatch(a.q, a.k, a.scale, a.mask, batch.layout))
-                self._heap.settle()
+                self._malloc_trim.settle()
             if layer is not None:
                 yield parts
 
@@ -339,14 +341,14 @@ class UnitRunner:
         else:
             tiles.write_block(store, name, values, self._plan.tile, rows, len(self._m.axis))
 
-    def _embed(self, fed: TokenBatch, metrics: _UnitMetrics) -> list[_Batch]:
+    def _embed(self, tokens: TokenBatch, metrics: _UnitMetrics) -> list[_Batch]:
         """Return a micro-batch's residuals in physical batches."""
-        metrics.wait_seconds += fed.waited
-        metrics.cells_refused += [{"cell": c, "why": _NO_GENE} for c in fed.refused]
-        metrics.cells_used += sum(len(part.cell_ids) for part in fed.parts)
-        metrics.tokens += sum(int(part.mask.sum()) for part in fed.parts)
-        batches = [self._batch(part) for part in fed.parts]
-        self._heap.settle()
+        metrics.wait_seconds += tokens.waited
+        metrics.cells_refused += [{"cell": c, "why": _NO_GENE} for c in tokens.refused]
+        metrics.cells_used += sum(len(part.cell_ids) for part in tokens.parts)
+        metrics.tokens += sum(int(part.mask.sum()) for part in tokens.parts)
+        batches = [self._batch(part) for part in tokens.parts]
+        self._malloc_trim.settle()
         return batches
 
     def _batch(self, tokens: Tokens) -> _Batch:
@@ -357,4 +359,6 @@ class UnitRunner:
             column = self._m.mass_columns.index(kind)
             special[(tokens.kind == TOKEN_KINDS.index(kind)) & tokens.mask] = column
         mask = torch.from_numpy(tokens.mask).to(self._device)
-        return _Batch(self._feed.embed(tokens), mask, BatchLayout(panel, special), tokens.cell_ids)
+        return _Batch(
+            self._prefetcher.embed(tokens), mask, BatchLayout(panel, special), tokens.cell_ids
+        )

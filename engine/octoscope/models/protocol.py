@@ -272,8 +272,8 @@ class FoundationModel(Protocol):
 
 
 @runtime_checkable
-class BareProjections(Protocol):
-    """A family that also shows its projections without norm and biases (``projection: bare``)."""
+class WeightsOnlyProjections(Protocol):
+    """A family that also shows its projections without norm and biases (``weights_only``)."""
 
     def projections(self, i: int) -> tuple[torch.Tensor, torch.Tensor]:
         """Return W_q and W_k of layer ``i``, each [heads, d_head, d]; k repeated if grouped."""
