@@ -345,3 +345,14 @@ def test_a_store_whose_names_are_numbers_is_one_line(tmp_path: Path, table: str)
     assert f"{table}: s_id: is no column of text" in told(
         "octopus", "import", str(store), str(tmp_path / "n")
     )
+
+
+def test_a_graph_whose_edges_are_of_no_split_is_one_line(tmp_path: Path) -> None:
+    graph, store = tmp_path / "graph", Path(__file__).parents[1] / "data/octopus/store"
+    assert here("gnn", "graph", str(store), str(graph)).returncode == 0
+    split = np.load(graph / "split.npy")
+    split[5] = 255
+    np.save(graph / "split.npy", split)
+    model = Path(__file__).parents[1] / "data/octopus/models/distmult"
+    said = told("gnn", "inspect", str(model), "--graph", str(graph))
+    assert "split.npy: holds other numbers than 0 to 3" in said
