@@ -17,6 +17,8 @@ import anndata as ad
 import h5py
 import numpy as np
 import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 import yaml
 from octoscope.atlas.partial_store import STATE, PartialStore
@@ -356,3 +358,10 @@ def test_a_graph_whose_edges_are_of_no_split_is_one_line(tmp_path: Path) -> None
     model = Path(__file__).parents[1] / "data/octopus/models/distmult"
     said = told("gnn", "inspect", str(model), "--graph", str(graph))
     assert "split.npy: holds other numbers than 0 to 3" in said
+
+
+def test_a_network_whose_rows_name_no_vertex_is_refused(tmp_path: Path) -> None:
+    rows = {"vertex": pa.array([0, None], pa.int32()), "name": ["a", "b"]}
+    pq.write_table(pa.table(rows), tmp_path / "vertices.parquet")
+    with pytest.raises(InputError, match=r"vertices\.parquet: vertex: 1 rows have none"):
+        read_table(tmp_path, "vertices", ["vertex", "name"])

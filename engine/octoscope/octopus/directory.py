@@ -118,7 +118,7 @@ def read_table(folder: Path, name: str, columns: list[str] | None = None) -> pa.
     Raises
     ------
     InputError
-        If it is missing, truncated or lacks a column.
+        If it is missing, truncated, lacks a column, or a row names no vertex.
     """
     path = folder / f"{name}.parquet"
     try:
@@ -134,7 +134,11 @@ def read_table(folder: Path, name: str, columns: list[str] | None = None) -> pa.
                 if kind is not None and not _is_like(have.field(column).type, kind):
                     problem = f"holds {have.field(column).type}, expected {kind}"
                     raise InputError(f"{path}: {column}", problem, _AGAIN)
-            return file.read(columns=wanted)
+            table = file.read(columns=wanted)
+            for column in {"vertex", "src", "dst"} & set(table.column_names):
+                if absent := table[column].null_count:
+                    raise InputError(f"{path}: {column}", f"{absent} rows have none", _AGAIN)
+            return table
     except OSError as error:
         raise InputError(str(path), f"cannot be read ({error})", "check the path") from None
 
