@@ -300,7 +300,7 @@ def test_the_command(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None
     assert call(tmp_path / "none.zarr") == 2
     assert "none.zarr: does not exist" in capsys.readouterr().err
     assert call(path, "--duplicate-genes", "mean") == 2
-    assert "arguments: duplicate_genes" in capsys.readouterr().err
+    assert "atlas: duplicate_genes" in capsys.readouterr().err
 
 
 def test_the_commands_take_every_setting_of_the_atlas(
