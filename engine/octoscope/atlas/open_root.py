@@ -15,11 +15,13 @@ from typing import Any
 import fsspec
 import h5py
 import zarr
+from zarr.storage import LocalStore
 
 from octoscope.atlas import chunks
 from octoscope.atlas.frame_columns import attribute, refuse_unknown_frame
 from octoscope.atlas.hdf5_guard import require_walkable
 from octoscope.atlas.other_files import ADVICE, named_folder, not_hdf5
+from octoscope.atlas.regular_files import RegularFiles
 from octoscope.errors import InputError, reads
 
 _HDF5 = b"\x89HDF\r\n\x1a\n"
@@ -61,7 +63,7 @@ def _opened(path: str) -> Any:
     if file.is_dir():
         if file != place:
             raise InputError(path, "does not exist", "check atlas.path")
-        return _zarr(str(place))
+        return _zarr(RegularFiles(place, read_only=True), str(place))
     return _hdf5(file, path, str(place.relative_to(file)) if file != place else "")
 
 
@@ -90,7 +92,7 @@ def _hdf5_file(file: Any) -> Any:
 def _unnamed(url: str) -> Any:
     """Open what is behind a URL that names no kind of file: Zarr, else HDF5 by its signature."""
     try:
-        return _zarr(url)
+        return _zarr(url, url)
     except InputError:
         try:
             with fsspec.open(url, "rb") as handle:
@@ -143,9 +145,9 @@ def _part(root: Any, inside: str, path: str) -> Any:
     return part
 
 
-def _zarr(path: str) -> Any:
+def _zarr(store: LocalStore | str, path: str) -> Any:
     try:
-        return zarr.open_group(path, mode="r")
+        return zarr.open_group(store, mode="r")
     except (ValueError, KeyError, OSError, ImportError, TypeError) as error:
         problem = f"not a Zarr group ({type(error).__name__}: {str(error)[:100]})"
         raise (named_folder(path) or InputError(path, problem, ADVICE)) from None

@@ -1,0 +1,41 @@
+"""A local Zarr store that reads regular files alone: a pipe or a device may never end."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+from zarr.storage import LocalStore
+
+from octoscope.bounded_reads import require_regular
+from octoscope.errors import InputError
+
+
+class RegularFiles(LocalStore):
+    """Zarr's local store, which refuses an object that is a pipe or a device (InputError)."""
+
+    def _require_regular(self, key: str) -> None:
+        try:
+            require_regular(self.root / key)
+        except (FileNotFoundError, NotADirectoryError):
+            return  # an absent object is the caller's to judge
+        except OSError as error:
+            fix = "copy the atlas again: a pipe or a device stands where a file should be"
+            raise InputError(str(self.root / key), str(error.strerror), fix) from None
+
+    async def get(self, key: str, *arguments: Any, **options: Any) -> Any:
+        """Return an object, or a part of it; None: it is absent."""
+        self._require_regular(key)
+        return await super().get(key, *arguments, **options)
+
+    def get_sync(self, key: str, **options: Any) -> Any:
+        """Return an object as :meth:`get`."""
+        self._require_regular(key)
+        return super().get_sync(key, **options)
+
+    async def get_partial_values(self, prototype: Any, key_ranges: Iterable[Any]) -> list[Any]:
+        """Return parts of objects."""
+        asked = list(key_ranges)
+        for key, _ in asked:
+            self._require_regular(key)
+        return await super().get_partial_values(prototype, asked)

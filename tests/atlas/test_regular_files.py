@@ -1,0 +1,30 @@
+"""Objects of a local store that are pipes or devices: refused, and not waited for."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from pathlib import Path
+
+import pytest
+
+from tests.conftest import octoscope
+
+
+@pytest.mark.parametrize("kind", ["chunk", "metadata"])
+def test_a_pipe_in_place_of_an_object_is_named(
+    kind: str, small_atlas: Path, tmp_path: Path
+) -> None:
+    """Red: Zarr's own local store, which reads to the end (of `/dev/zero`: all memory)."""
+    atlas = tmp_path / "a.zarr"
+    shutil.copytree(small_atlas, atlas)
+    found = atlas / "zarr.json"
+    if kind == "chunk":
+        found = next(p for p in (atlas / "X").rglob("*") if p.is_file() and p.name != "zarr.json")
+    found.unlink()
+    os.mkfifo(found)
+    done = octoscope("atlas", "info", str(atlas), "--category", "cell_type", timeout=60)
+    assert done.returncode == 2, done.stdout + done.stderr
+    assert len(done.stderr.strip().splitlines()) == 1
+    assert "no regular file" in done.stderr
+    assert str(atlas) in done.stderr
