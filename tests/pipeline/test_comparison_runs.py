@@ -115,6 +115,10 @@ def test_one_layer_of_one_model_still_has_its_networks_and_contrasts(
     done = here("run", str(tmp_path / "run.yaml"), "--out", str(run))
     assert done.returncode == 0, done.stderr
     assert table(run, "tables/agreement").empty
+    for between in ("layers", "models"):
+        refused = here("compare", between, str(run))
+        assert refused.returncode == 2
+        assert f"no two {between} to compare" in refused.stderr.replace("\n", " ")
     assert faults(run) == []
     page = (run / "report/index.html").read_text()
     for name in ("together", "contrasts"):

@@ -65,19 +65,25 @@ def agreement_rows(
         table = table[across] if across.any() else table
     if category is not None:
         table = table[table["category"] == category]
+    nothing = InputError(
+        results.at("config.yaml"), f"the run has no two {between} to compare", "run with two"
+    )
+    if table.empty:
+        raise nothing
     k = max(plan.compare.k) if k is None else k
     for column, asked in (("gene_set", gene_set), ("view", view), ("k", k)):
         there = list(dict.fromkeys(table[column]))
         if asked is not None and asked not in there:
-            known = ", ".join(map(str, there)) or "none: nothing was compared"
+            known = ", ".join(map(str, there))
             raise InputError(column, f"{asked!r} was not compared", f"choose of {known}")
-        if there:
-            table = table[table[column] == (there[0] if asked is None else asked)]
+        table = table[table[column] == (there[0] if asked is None else asked)]
+    of_one = table["query_model"] == table["eval_model"]
+    table = table[of_one if between == "layers" else ~of_one]
+    if table.empty:
+        raise nothing
     if between == "models":
-        return table[table["query_model"] != table["eval_model"]]
-    table = table[table["query_model"] == table["eval_model"]]
-    parts = [layers_of_model(table, name) for name in dict.fromkeys(table["query_model"])]
-    table = pd.concat(parts) if parts else table.head(0)
+        return table
+    table = pd.concat([layers_of_model(table, m) for m in dict.fromkeys(table["query_model"])])
     if model is not None:
         if model not in set(table["query_model"]):
             raise InputError("model", f"{model!r} has no two layers here", "see `status RUN`")
