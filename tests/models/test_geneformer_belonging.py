@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import pickle
 import shutil
+import warnings
 from collections import Counter, OrderedDict, defaultdict
 from pathlib import Path
 from typing import Any
@@ -57,6 +58,23 @@ def test_dictionaries_of_the_other_series_are_refused(tmp_path: Path) -> None:
         load_model(grown(tmp_path, 60), options={"dictionaries": V2_DICTIONARIES})
 
 
+def test_rows_in_another_order_than_that_of_genes_are_warned_of(tmp_path: Path) -> None:
+    """Red: a dictionary of the same size with the rows of other genes loads without a word."""
+
+    def shuffled(tokens: dict[str, int]) -> dict[str, int]:
+        special = {t: row for t, row in tokens.items() if t.startswith("<")}
+        genes = [t for t in tokens if t not in special]
+        return special | dict(zip(genes, [tokens[t] for t in reversed(genes)], strict=True))
+
+    with pytest.warns(OctoscopeWarning, match="token_dictionary.*not in the order of gene ids"):
+        load_model(
+            ORACLE / "checkpoint", options={"dictionaries": dictionaries(tmp_path, shuffled)}
+        )
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", OctoscopeWarning)
+        load_model(ORACLE / "checkpoint", options={"dictionaries": V2_DICTIONARIES})
+
+
 def test_a_dictionary_that_is_short_is_refused(tmp_path: Path) -> None:
     """Red: 20 tokens less, at the end or inside, pass for the whole dictionary."""
     path = ORACLE / "checkpoint"
@@ -91,7 +109,7 @@ class _Config:
 
 
 def _numbered(n: int) -> Dictionaries:
-    tokens = {"<pad>": 0} | {f"g{i}": i for i in range(1, n)}
+    tokens = {"<pad>": 0} | {f"g{i:05d}": i for i in range(1, n)}
     return Dictionaries(Path("d"), (Path("d/token_dictionary.pkl"),), tokens, {}, {})
 
 

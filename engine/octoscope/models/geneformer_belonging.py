@@ -101,6 +101,7 @@ def settle(given: GeneformerOptions, config: Any, dictionaries: Dictionaries) ->
         )
     _check_rows(dictionaries, config.vocab_size, padded=given.padded_table)
     _warn_of_series(dictionaries, config)
+    _warn_of_order(dictionaries)
     positions = config.max_position_embeddings
     max_input = positions if given.max_input is None else given.max_input
     if max_input > positions:
@@ -153,6 +154,20 @@ def _warn_of_series(dictionaries: Dictionaries, config: Any) -> None:
         warn(
             f"{folder}: {sorted(series)[0]}: a checkpoint of {size[0]} layers, d {size[1]} is "
             f"published with the dictionaries of {_CORPUS[size]}; give those"
+        )
+
+
+def _warn_of_order(dictionaries: Dictionaries) -> None:
+    """Warn where rows are in another order than that of gene ids.
+
+    A dictionary of other rows has as many tokens, and every gene would get another gene's row.
+    """
+    genes = [token for token in dictionaries.tokens if not token.startswith("<")]
+    by_row = sorted(genes, key=dictionaries.tokens.__getitem__)
+    if by_row != sorted(genes):
+        warn(
+            f"{dictionaries.files[0]}: rows are not in the order of gene ids, as in published "
+            "dictionaries. Compare it with the file that the checkpoint was published with"
         )
 
 
