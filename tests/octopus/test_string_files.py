@@ -155,8 +155,12 @@ def test_other_organisms(tmp_path: Path) -> None:
     net = open_network(build_from(tree | {"taxon": 10090}, tmp_path / "mouse", loud=True))
     assert len(net.pair_keys) == len(PAIRS)
     for name, taxon, message in (
-        ("Recon3D", 10090, r"taxon 10090: Recon3D is read for human \(9606\) only; leave it out"),
-        ("Reactome-FI", 10090, r"taxon 10090: Reactome-FI is read for human"),
+        (
+            "Recon3D",
+            10090,
+            r"taxon 10090: Recon3D is published for human \(9606\) only; leave it out",
+        ),
+        ("Reactome-FI", 10090, r"taxon 10090: Reactome-FI is published for human"),
         ("TRRUST", 7955, r"taxon 7955: TRRUST is published for human \(9606\) and mouse \(10090\)"),
     ):
         other = {"sources": tree["sources"] | {name: {"path": str(links)}}, "taxon": taxon}

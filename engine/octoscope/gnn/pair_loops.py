@@ -2,7 +2,7 @@
 
 A gathered row is read once, where ``x[a] * y[b]`` in torch writes and reads three arrays of
 pairs x width: for 1 million pairs of width 256 that takes six times as long
-(``benchmarks/gnn_score.py``). On a GPU torch does it.
+(``benchmarks/gnn_score.py``). On a GPU, and where gradients are followed, torch does it.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ def dots(x: torch.Tensor, y: torch.Tensor, a: torch.Tensor, b: torch.Tensor) -> 
     a, b
         [pairs] int64 vertices.
     """
-    if x.device.type != "cpu":
+    if not _looped(x, y):
         return (x[a] * y[b]).sum(1)
     out = np.empty(len(a), np.float32)
     _dots(*_arrays(x, y, a, b), out)
@@ -53,7 +53,7 @@ def related_dots(
     a: torch.Tensor, relation: torch.Tensor, b: torch.Tensor,
 ) -> torch.Tensor:  # fmt: skip
     """Return [pairs] ``sum_k x[a, k] relations[relation, k] y[b, k]``."""
-    if x.device.type != "cpu":
+    if not _looped(x, relations, y):
         return (x[a] * relations[relation] * y[b]).sum(1)
     out = np.empty(len(a), np.float32)
     _related_dots(*_arrays(x, relations, y, a, relation, b), out)
@@ -64,15 +64,22 @@ def relu_dots(
     x: torch.Tensor, y: torch.Tensor, weight: torch.Tensor, a: torch.Tensor, b: torch.Tensor
 ) -> torch.Tensor:
     """Return [pairs] ``sum_k relu(x[a, k] + y[b, k]) weight[k]``."""
-    if x.device.type != "cpu":
+    if not _looped(x, y, weight):
         return (x[a] + y[b]).relu_() @ weight
     out = np.empty(len(a), np.float32)
     _relu_dots(*_arrays(x, y, weight, a, b), out)
     return torch.from_numpy(out)
 
 
+def _looped(*tensors: torch.Tensor) -> bool:
+    """Tell whether the loops can do it: float32 on a CPU, and no gradient is asked for."""
+    learns = torch.is_grad_enabled() and any(t.requires_grad for t in tensors)
+    here = all(t.device.type == "cpu" and t.dtype == torch.float32 for t in tensors)
+    return here and not learns
+
+
 def _arrays(*tensors: torch.Tensor) -> list[np.ndarray]:
-    return [t.contiguous().numpy() for t in tensors]
+    return [t.detach().contiguous().numpy() for t in tensors]
 
 
 @compiled(fastmath=_SUMS)
