@@ -242,8 +242,14 @@ def test_the_command_line_ends_with_1_and_status_shows_why(
     file = tmp_path / "file"
     file.write_text("")
     (plugin / "fails").write_text("nowhere")
-    no_ray = octoscope(*given, env={"PYTHONPATH": path, "RAY_TMPDIR": str(file)})
-    assert "Ray cannot start on this machine: NotADirectoryError" in failed(no_ray, run)
+    no_folder = octoscope(*given, env={"PYTHONPATH": path, "RAY_TMPDIR": str(file)})
+    assert no_folder.returncode == 1
+    assert not run.exists()
+    place = tmp_path / "place"  # can be written, but Ray's own folder in it cannot be made
+    place.mkdir()
+    (place / "ray").write_text("")
+    no_ray = octoscope(*given, env={"PYTHONPATH": path, "RAY_TMPDIR": str(place)})
+    assert "Ray cannot start on this machine: " in failed(no_ray, run)
     nowhere = octoscope(
         "resume", str(run), "--address", f"127.0.0.1:{port}", env={"PYTHONPATH": path}
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 from collections.abc import Iterable
 from typing import Any
 
@@ -17,9 +18,9 @@ class RegularFiles(LocalStore):
     def _require_regular(self, key: str) -> None:
         try:
             require_regular(self.root / key)
-        except (FileNotFoundError, NotADirectoryError):
-            return  # an absent object is the caller's to judge
         except OSError as error:
+            if error.errno != errno.EINVAL:
+                return  # absent, or not to be read: reading it says so
             fix = "copy the atlas again: a pipe or a device stands where a file should be"
             raise InputError(str(self.root / key), str(error.strerror), fix) from None
 
