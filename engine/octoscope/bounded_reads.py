@@ -11,7 +11,7 @@ MOST = 1 << 26  # bytes: 64 MB, where configurations and vocabularies take a few
 
 
 def require_regular(path: Path) -> None:
-    """Refuse what may never end; a folder is refused by who opens it.
+    """Refuse a pipe or a device, which may never end; the caller refuses a folder.
 
     Raises
     ------

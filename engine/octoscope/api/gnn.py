@@ -12,17 +12,15 @@ import pandas as pd
 from octoscope.api.display import Shown
 from octoscope.errors import InputError
 from octoscope.gnn.describe import describe_checkpoint
-from octoscope.gnn.device import require_device
 from octoscope.gnn.embeddings import cache_folder
 from octoscope.gnn.gnn_checkpoint import Checkpoint, open_checkpoint, write_checkpoint
 from octoscope.gnn.graph import GnnGraph
 from octoscope.gnn.graph_folder import write_graph
 from octoscope.gnn.open_graph import misfits, not_compared, open_with_identifiers
 from octoscope.gnn.open_graph import open_graph as graph_of
-from octoscope.gnn.pair_table import read_pair_table
 from octoscope.gnn.relation_geometry import relation_geometry
-from octoscope.gnn.score_file import ScoreSettings, names_of, side_by_side
-from octoscope.gnn.score_table import PASSINGS, Passing, score_table
+from octoscope.gnn.score_file import ScoreSettings, names_of, score_pairs, side_by_side
+from octoscope.gnn.score_table import PASSINGS, Passing
 from octoscope.gnn.scoring import Mode
 from octoscope.output_files import require_outside
 
@@ -208,13 +206,8 @@ class Gnn(Shown):
         InputError
             If the graph is another one, the table cannot be used, or there is no such device.
         """
-        require_device(device)
-        found = graph_of(graph, self.checkpoint, data)
-        table = read_pair_table(Path(pairs), found, self.checkpoint.relations)
-        passings = [p for p in PASSINGS if p in message_passing]
-        opened = self.checkpoint.to(device)
-        scores = score_table(opened, found, table, mode, passings, _folder(cache))
-        return PairScores(scores, table.said)
+        settings = _settings(pairs, graph, data, mode, message_passing, cache, device)
+        return PairScores(*score_pairs(self.checkpoint, settings))
 
     def relations(self, *, permutations: int = 10_000, seed: int = 0) -> pd.DataFrame:
         """Compare the embeddings of the relations of its head, with a permutation null.
@@ -286,24 +279,28 @@ def score_gnns(
     """
     names = names_of([Path(path) for path in checkpoints])
     opened = [open_gnn(path) for path in checkpoints]
+    settings = _settings(pairs, graph, data, mode, message_passing, cache, device)
     if len(opened) == 1 and address is None:
-        return opened[0].score(
-            pairs, graph, data=data, mode=mode, message_passing=message_passing, cache=cache,
-            device=device,
-        )  # fmt: skip
+        return PairScores(*score_pairs(opened[0].checkpoint, settings))
     from octoscope.cluster.score_checkpoints import score_checkpoints
 
-    settings = ScoreSettings(
-        str(graph), Path(pairs), data, mode, tuple(p for p in PASSINGS if p in message_passing),
-        _folder(cache), device,
-    )  # fmt: skip
     found = list(score_checkpoints([Path(p) for p in checkpoints], settings, address))
     scores = dict(zip(names, (table for table, _ in found), strict=True))
     return PairScores(side_by_side(scores), found[0][1])
 
 
-def _folder(cache: str | Path | bool) -> Path | None:
-    return None if cache is False else cache_folder() if cache is True else Path(cache)
+def _settings(
+    pairs: str | Path,
+    graph: str | Path,
+    data: str | None,
+    mode: Mode,
+    message_passing: Sequence[Passing],
+    cache: str | Path | bool,
+    device: str,
+) -> ScoreSettings:
+    passings = tuple(p for p in PASSINGS if p in message_passing)
+    folder = None if cache is False else cache_folder() if cache is True else Path(cache)
+    return ScoreSettings(str(graph), Path(pairs), data, mode, passings, folder, device)
 
 
 def train_gnn(

@@ -27,7 +27,7 @@ def register() -> None:
     zarr.config.set({_SETTING: _OWN})
 
 
-def quick(group: Any, name: str, array: Any) -> Any | None:
+def quick(array: Any) -> Any | None:
     """Return the array opened through the pipeline asked for, or None where it may not be used.
 
     Raises
@@ -41,7 +41,7 @@ def quick(group: Any, name: str, array: Any) -> Any | None:
         with zarr.config.set({_SETTING: _asked}):
             # that pipeline knows zarr's own store and no class made from it
             plain = LocalStore(array.store.root, read_only=True)
-            return zarr.open_group(plain, path=group.path, mode="r").get(name)
+            return zarr.open_array(plain, path=array.path, mode="r")
     except ValueError as error:  # zarr's BadConfigError
         why = str(error).strip().splitlines()[0][:120]
         raise InputError(

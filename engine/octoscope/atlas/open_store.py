@@ -102,10 +102,7 @@ class SparseRows:
                 fault or f"{self._indices.shape[0]} indices for {size} values",
                 chunks.RESTORE,
             )
-        self._quick = tuple(
-            codec_pipeline.quick(group, name, array)
-            for name, array in (("data", self._data), ("indices", self._indices))
-        )
+        self._quick = tuple(codec_pipeline.quick(a) for a in (self._data, self._indices))
         if fill_missing:  # some faster readers take an empty object for a missing chunk
             self._quick = (None, self._quick[1])
         self._chunk = chunks.grid_of(self._data)[0]

@@ -1,4 +1,4 @@
-"""A table of pairs from a file, scored by the checkpoint at a path: one task of many."""
+"""A table of pairs from a file, scored by a checkpoint: by an open one, or in one task of many."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import pandas as pd
 
 from octoscope.errors import InputError
 from octoscope.gnn.device import require_device
-from octoscope.gnn.gnn_checkpoint import open_checkpoint
+from octoscope.gnn.gnn_checkpoint import Checkpoint, open_checkpoint
 from octoscope.gnn.open_graph import open_graph
 from octoscope.gnn.pair_table import read_pair_table
 from octoscope.gnn.score_table import Passing, score_table
@@ -44,7 +44,7 @@ class ScoreSettings:
     device: str = "cpu"
 
 
-def score_file(checkpoint: Path, settings: ScoreSettings) -> tuple[pd.DataFrame, str]:
+def score_pairs(checkpoint: Checkpoint, settings: ScoreSettings) -> tuple[pd.DataFrame, str]:
     """Return the scored table, and what its names were read as.
 
     Raises
@@ -54,13 +54,16 @@ def score_file(checkpoint: Path, settings: ScoreSettings) -> tuple[pd.DataFrame,
         there is no such device.
     """
     require_device(settings.device)
-    opened = open_checkpoint(checkpoint)
-    graph = open_graph(settings.graph, opened, settings.data)
-    table = read_pair_table(settings.pairs, graph, opened.relations)
-    scores = score_table(
-        opened.to(settings.device), graph, table, settings.mode, settings.passings, settings.cache
-    )
+    graph = open_graph(settings.graph, checkpoint, settings.data)
+    table = read_pair_table(settings.pairs, graph, checkpoint.relations)
+    opened = checkpoint.to(settings.device)
+    scores = score_table(opened, graph, table, settings.mode, settings.passings, settings.cache)
     return scores, table.said
+
+
+def score_file(checkpoint: Path, settings: ScoreSettings) -> tuple[pd.DataFrame, str]:
+    """Open the checkpoint at a path and score with it, as :func:`score_pairs`."""
+    return score_pairs(open_checkpoint(checkpoint), settings)
 
 
 def names_of(checkpoints: Sequence[Path]) -> list[str]:

@@ -24,7 +24,6 @@ import torch.nn.functional as F
 from pydantic import BaseModel, ConfigDict, field_validator
 from scipy import sparse
 
-from octoscope.errors import InputError
 from octoscope.genes import GeneTable
 from octoscope.models.blocks import attend, embed_values, head_weights, split_heads
 from octoscope.models.family_options import read_options
@@ -42,7 +41,7 @@ from octoscope.models.protocol import (
 )
 from octoscope.models.ragged import held, kept, padded
 from octoscope.models.scfoundation_file import SECTIONS, ScFoundationFile, read_section
-from octoscope.models.weight_files import checkpoint_in, text_inside
+from octoscope.models.weight_files import checkpoint_in, require_checkpoint_in, text_inside
 
 _COUNT = TOKEN_KINDS.index("count")
 _TARGET = 1e4
@@ -141,11 +140,7 @@ class ScFoundation:
             option unknown, or a weight missing, unexpected or of the wrong shape.
         """
         settings = read_options(ScFoundationOptions, options)
-        found = checkpoint_in(path)
-        if found is None:
-            raise InputError(
-                str(path), "holds no .ckpt, nor one .pt or .pth", "give scFoundation's models.ckpt"
-            )
+        found = require_checkpoint_in(path, "give scFoundation's models.ckpt")
         file = read_section(found, settings.section)
         return cls(file.take(dtype, device, settings.ignored_weights), file, settings)
 

@@ -50,7 +50,7 @@ from octoscope.models.scprint_tokens import (
     choose_in_cell,
     choose_overall,
 )
-from octoscope.models.weight_files import checkpoint_in, text_inside
+from octoscope.models.weight_files import checkpoint_in, require_checkpoint_in, text_inside
 
 _DEPTH, _CELL, _CLASS = (TOKEN_KINDS.index(k) for k in ("depth", "cell", "class"))
 _MAX_VALUE = 1e5
@@ -130,11 +130,7 @@ class ScPRINT:
             cell-specific blocks), an option unknown, or a weight missing, unexpected or of the
             wrong shape.
         """
-        found = checkpoint_in(path)
-        if found is None:
-            raise InputError(
-                str(path), "holds no .ckpt, nor one .pt or .pth", "give scPRINT's checkpoint"
-            )
+        found = require_checkpoint_in(path, "give scPRINT's checkpoint")
         file = read_file(found)
         settings = read_options(ScPRINTOptions, options)
         normalization = settings.normalization or file.normalization

@@ -28,7 +28,7 @@ from octoscope.models.scprint import ScPRINT
 from octoscope.models.scprint2_file import ScPRINT2File, read_file
 from octoscope.models.scprint_file import names_scprint2
 from octoscope.models.scprint_tokens import ScPRINT2Options
-from octoscope.models.weight_files import checkpoint_in, text_inside
+from octoscope.models.weight_files import checkpoint_in, require_checkpoint_in, text_inside
 
 _CELL, _CLASS, _METACELL = (TOKEN_KINDS.index(k) for k in ("cell", "class", "context"))
 _NOT_METACELL = 0  # row of the token's table
@@ -90,11 +90,7 @@ class ScPRINT2(ScPRINT):
             If the file is absent, damaged or of another layout, an option unknown, or a weight
             missing, unexpected or of the wrong shape.
         """
-        found = checkpoint_in(path)
-        if found is None:
-            raise InputError(
-                str(path), "holds no .ckpt, nor one .pt or .pth", "give scPRINT-2's checkpoint"
-            )
+        found = require_checkpoint_in(path, "give scPRINT-2's checkpoint")
         file = read_file(found)
         settings = read_options(ScPRINT2Options, options)
         normalization = settings.normalization or file.normalization

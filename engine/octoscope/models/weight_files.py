@@ -47,6 +47,20 @@ def checkpoint_in(path: Path) -> Path | None:
     return _only(path, published) if published or len(renamed) != 1 else renamed[0]
 
 
+def require_checkpoint_in(path: Path, advice: str) -> Path:
+    """Return the file of :func:`checkpoint_in`.
+
+    Raises
+    ------
+    InputError
+        If there is none, with the advice; or there are several.
+    """
+    found = checkpoint_in(path)
+    if found is None:
+        raise InputError(str(path), "holds no .ckpt, nor one .pt or .pth", advice)
+    return found
+
+
 def _only(folder: Path, found: list[Path]) -> Path | None:
     if len(found) > 1:
         what = f"holds several checkpoints: {', '.join(f.name for f in found)}"

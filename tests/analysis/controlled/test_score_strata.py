@@ -5,8 +5,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 from octoscope.analysis.controlled.bins import USED
+from octoscope.analysis.controlled.comparison import compare
 from octoscope.analysis.controlled.lists import VertexList
-from octoscope.analysis.controlled.score_strata import ScoreStrata
+from octoscope.analysis.controlled.score_strata import ScoredComparison, ScoreStrata
 from octoscope.analysis.controlled.universe import Blocks, Universe, count_universe
 from octoscope.analysis.vertex_pairs import VertexPairs
 from octoscope.octopus.pairs import pair_codes
@@ -51,11 +52,15 @@ def strata_of(seed: int, of_edge: float, of_list: float) -> tuple[ScoreStrata, V
     return ScoreStrata.of(universe, blocks, scores, [listed]), listed, blocks
 
 
+def compared(strata: ScoreStrata, listed: VertexList) -> ScoredComparison:
+    return strata.compare(*listed, compare(strata.universe, *listed))
+
+
 def test_equal_to_plain_counts_over_all_pairs() -> None:
     """Red: a pair counted in one direction of its groups alone, or a stratum without the score."""
     strata, (u, v), blocks = strata_of(0, 1.0, 1.0)
     pairs = strata.universe.pairs
-    found = strata.compare(u, v)
+    found = compared(strata, (u, v))
     i, j = np.nonzero(np.triu(pairs.eligible, 1))
     values = np.zeros((3, N, N), np.float32)
     for rows, block in blocks():
@@ -79,7 +84,7 @@ def test_equal_to_plain_counts_over_all_pairs() -> None:
 
 def test_a_list_of_what_the_score_says_has_nothing_beyond_it() -> None:
     """Edges and list follow the score and nothing else."""
-    found = [s.compare(*pairs) for s, pairs, _ in (strata_of(i, 1.5, 3.0) for i in range(8))]
+    found = [compared(s, pairs) for s, pairs, _ in (strata_of(i, 1.5, 3.0) for i in range(8))]
     without = np.mean([c.plain.or1.log for c in found])
     within = np.mean([c.or0.log for c in found])
     assert without > np.log(3)
@@ -89,6 +94,6 @@ def test_a_list_of_what_the_score_says_has_nothing_beyond_it() -> None:
 
 def test_the_order_of_the_rows_changes_nothing() -> None:
     universe, blocks, scores, listed = made(3, 1.0, 1.0)
-    one = ScoreStrata.of(universe, blocks, scores, [listed]).compare(*listed)
+    one = compared(ScoreStrata.of(universe, blocks, scores, [listed]), listed)
     other = ScoreStrata.of(universe, lambda: list(blocks())[::-1], scores, [listed])
-    assert other.compare(*listed).or1 == one.or1
+    assert compared(other, listed).or1 == one.or1

@@ -75,13 +75,14 @@ def score_comparisons(
         for control, blocks in block.genes.readers():
             every = list(lists.values())
             universe = block.genes.universe(blocks, every, is_rarer(view), pairs)
+            plain = {layer: compare(universe, u, v) for layer, (u, v) in lists.items()}
             for quantity, matrix in matrices.items():
                 label = {"view": view, "control": control, "k": k, "checkpoint": name}
                 label["n_background"] = pairs.n_pairs
                 strata = ScoreStrata.of(universe, blocks, matrix, every)
                 for layer, (u, v) in lists.items():
                     made = label | {"layer": layer, "quantity": quantity}
-                    yield made, strata.compare(u, v)
+                    yield made, strata.compare(u, v, plain[layer])
 
 
 def _kept(u: np.ndarray, v: np.ndarray, known: np.ndarray) -> VertexList:
@@ -138,8 +139,8 @@ class ScoreStrata:
         counts = _count(universe, blocks, scores, bins, group, codes)
         return cls(universe, scores, bins, group, codes, counts, deviation)
 
-    def compare(self, u: np.ndarray, v: np.ndarray) -> ScoredComparison:
-        """Compare listed pairs with the network, without and with strata of the score."""
+    def compare(self, u: np.ndarray, v: np.ndarray, plain: Comparison) -> ScoredComparison:
+        """Compare listed pairs with the network within strata of the score, beside ``plain``."""
         edge, values = self.universe.pairs.adjacency[u, v], self.universe.values_at(u, v)
         found = _codes(self.universe, self.bins, u, v, values)
         at = {
@@ -152,7 +153,6 @@ class ScoreStrata:
         spread = np.array([self.deviation, self.universe.deviations[0]])
         differences = mh.balance(at["used"], covariates, self.counts["used"], spread)
         positivity = mh.comparable(at["used"], self.counts["used"])[0]
-        plain = compare(self.universe, u, v)
         return ScoredComparison(
             plain, or0, or1, float(differences[0]), float(differences[1]), positivity
         )
