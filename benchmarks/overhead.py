@@ -46,7 +46,8 @@ from octoscope.config import RunConfig
 from octoscope.config.byte_sizes import parse_bytes
 from octoscope.demo.demo import data
 from octoscope.models import load_model
-from octoscope.planning.freeze import prepare, run_config
+from octoscope.planning.freeze import prepare
+from octoscope.planning.frozen_config import run_config
 from octoscope.run_plan.values import Plan
 from octoscope.store.commits import each_record, read_record
 from octoscope.store.plan_file import load_plan

@@ -24,7 +24,8 @@ from octoscope.config import parse_config
 from octoscope.extract.matrix_work import MatrixRunner
 from octoscope.extract.unit_work import UnitRunner
 from octoscope.models import load_model
-from octoscope.planning.freeze import prepare, run_config
+from octoscope.planning.freeze import prepare
+from octoscope.planning.frozen_config import run_config
 from octoscope.results.mean_cell_matrix import mean_cells_of
 from octoscope.results.open_matrix import stored_matrix
 from octoscope.results.stored_sums import read_finished_record

@@ -9,7 +9,8 @@ import numpy as np
 import zarr
 from octoscope.config import parse_config
 from octoscope.extract.unit_work import UnitRunner
-from octoscope.planning.freeze import prepare, run_config
+from octoscope.planning.freeze import prepare
+from octoscope.planning.frozen_config import run_config
 
 from tests.conftest import small_tree
 

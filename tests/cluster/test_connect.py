@@ -7,6 +7,7 @@ import socket
 import threading
 import time
 from collections.abc import Iterator
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -99,6 +100,7 @@ def test_whatever_ray_raises_as_it_starts_is_one_line(
     def fail(**given: Any) -> None:
         raise error
 
+    monkeypatch.setattr("os.getloadavg", lambda: (0.0, 0.0, 0.0))
     monkeypatch.setattr(ray, "init", fail)
     monkeypatch.setattr(ray, "is_initialized", lambda: False)
     monkeypatch.setattr(ray, "shutdown", lambda: None)
@@ -159,3 +161,46 @@ def test_a_folder_in_which_ray_cannot_write_is_refused_with_its_variable(
         connect.require_start(None)
     monkeypatch.setenv(name, str(tmp_path / "made/here"))
     connect.require_start(None)
+
+
+class Slow:
+    """Answers as Ray does whose processes do not start in time: no test can order that."""
+
+    def __init__(self, failures: int, said: str) -> None:
+        self.failures, self.said, self.calls = failures, said, []
+
+    def init(self, **options: Any) -> None:
+        self.calls.append(("init", options))
+        if self.failures:
+            self.failures -= 1
+            raise Exception(self.said)
+
+    def shutdown(self) -> None:
+        self.calls.append(("shutdown", {}))
+
+
+TIMED_OUT = "The current node timed out during startup. This could happen because"
+
+
+@pytest.mark.parametrize(
+    ("load", "failures", "said", "started"),
+    [
+        (1e6, 1, TIMED_OUT, True),
+        (1e6, 2, TIMED_OUT, False),
+        (0.0, 1, TIMED_OUT, False),  # not for want of a processor
+        (1e6, 1, "no space left", False),
+    ],
+)
+def test_a_start_that_times_out_on_a_busy_machine_is_repeated_once(
+    load: float, failures: int, said: str, started: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("os.getloadavg", lambda: (load, load, load))
+    ray = Slow(failures, said)
+    repeats = bool(load) and said == TIMED_OUT
+    with (
+        pytest.warns(UserWarning, match="once more") if repeats else nullcontext(),
+        nullcontext() if started else pytest.raises(Exception, match=said[:20]),
+    ):
+        connect.start_ray(ray, address="local")
+    first = [("init", {"address": "local"})]
+    assert ray.calls == (first + [("shutdown", {})] + first if repeats else first)

@@ -11,7 +11,7 @@ import yaml
 from octoscope.config import dump_config, load_config, parse_config
 from octoscope.demo.demo import demo_tree
 from octoscope.errors import InputError
-from octoscope.planning.freeze import run_config
+from octoscope.planning.frozen_config import run_config
 from octoscope.planning.resolve import result_fields
 from octoscope.store.run_dir import RunRoot
 

@@ -17,7 +17,8 @@ from octoscope.extract.matrix_work import MatrixRunner
 from octoscope.extract.unit_work import UnitRunner, _UnitMetrics
 from octoscope.models import load_model
 from octoscope.models.protocol import WeightsOnlyProjections
-from octoscope.planning.freeze import prepare, run_config
+from octoscope.planning.freeze import prepare
+from octoscope.planning.frozen_config import run_config
 from octoscope.planning.resolve import make_plan
 from octoscope.results.mean_cell_matrix import MeanTile, mean_cell_source
 from octoscope.results.open_matrix import stored_matrix

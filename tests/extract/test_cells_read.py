@@ -19,7 +19,8 @@ from octoscope.extract.coexpression_work import CoexpressionRunner
 from octoscope.extract.unit_work import UnitRunner
 from octoscope.pipeline.repair_plan import Repair, open_repair
 from octoscope.planning import freeze
-from octoscope.planning.freeze import prepare, replan, run_config
+from octoscope.planning.freeze import prepare, replan
+from octoscope.planning.frozen_config import run_config
 from octoscope.run_plan.values import COEXPRESSION, Plan, Unit
 from octoscope.store.commits import CELLS_READ, record_path, sweep
 from octoscope.store.run_dir import RunRoot

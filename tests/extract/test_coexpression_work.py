@@ -16,7 +16,8 @@ from octoscope.demo.demo import data
 from octoscope.errors import InputError
 from octoscope.extract.coexpression_work import CoexpressionRunner
 from octoscope.extract.matrix_work import MatrixRunner
-from octoscope.planning.freeze import prepare, run_config
+from octoscope.planning.freeze import prepare
+from octoscope.planning.frozen_config import run_config
 from octoscope.results.open_matrix import correlations_within_donors
 from octoscope.run_plan.values import Plan
 from octoscope.run_plan.work_names import matrix_work

@@ -11,7 +11,8 @@ import pytest
 from octoscope.config import parse_config
 from octoscope.extract.matrix_work import MatrixRunner
 from octoscope.extract.unit_work import UnitRunner
-from octoscope.planning.freeze import prepare, run_config
+from octoscope.planning.freeze import prepare
+from octoscope.planning.frozen_config import run_config
 from octoscope.run_plan.values import Plan
 from octoscope.store import tiles
 from octoscope.store.run_dir import RunRoot

@@ -8,7 +8,8 @@ from typing import Any
 import pytest
 from octoscope.config import parse_config
 from octoscope.extract.unit_work import UnitRunner
-from octoscope.planning.freeze import prepare, run_config
+from octoscope.planning.freeze import prepare
+from octoscope.planning.frozen_config import run_config
 from octoscope.run_plan.values import Plan, RowBlocks
 from octoscope.store.run_dir import RunRoot
 

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 from octoscope.pipeline.run_analyses import run_analysis, steps
-from octoscope.planning.freeze import run_config
+from octoscope.planning.frozen_config import run_config
 from octoscope.results.cell_tables import CELLS, REFUSED, VOCABULARY_COUNTS
 from octoscope.store.parquet import VOCABULARY
 from octoscope.store.plan_file import load_plan

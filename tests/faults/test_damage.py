@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 from octoscope.pipeline.repair_plan import plan_repair
-from octoscope.planning.freeze import run_config
+from octoscope.planning.frozen_config import run_config
 from octoscope.store.manifest import verify
 from octoscope.store.plan_file import load_plan
 from octoscope.store.run_dir import RunRoot

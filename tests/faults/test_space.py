@@ -17,7 +17,8 @@ from octoscope.errors import InputError, MemoryShortError
 from octoscope.extract.accelerator import Accelerator
 from octoscope.extract.oom_retry import OomRetry
 from octoscope.extract.unit_work import UnitRunner
-from octoscope.planning.freeze import prepare, run_config
+from octoscope.planning.freeze import prepare
+from octoscope.planning.frozen_config import run_config
 from octoscope.run_plan.values import Plan
 from octoscope.store.backends import RemoteObjects
 from octoscope.store.commits import Record, read_record

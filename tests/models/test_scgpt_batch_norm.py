@@ -19,7 +19,8 @@ from octoscope.errors import InputError
 from octoscope.extract.unit_work import UnitRunner
 from octoscope.models import load_model
 from octoscope.models.protocol import TOKEN_KINDS, Tokens
-from octoscope.planning.freeze import prepare, run_config
+from octoscope.planning.freeze import prepare
+from octoscope.planning.frozen_config import run_config
 
 from tests.conftest import small_tree
 from tests.here import here

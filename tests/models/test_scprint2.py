@@ -20,7 +20,8 @@ from octoscope.models import load_model
 from octoscope.models.families import family_of
 from octoscope.models.protocol import PAD, TOKEN_KINDS
 from octoscope.models.scprint2 import ScPRINT2
-from octoscope.planning.freeze import prepare, run_config
+from octoscope.planning.freeze import prepare
+from octoscope.planning.frozen_config import run_config
 from octoscope.run_plan.work_names import matrix_work
 from octoscope.store import tiles
 from octoscope.store.commits import read_record

@@ -13,7 +13,7 @@ from octoscope.cluster.connect import ray_cluster
 from octoscope.cluster.dask_scheduler import ray_scheduler
 from octoscope.pipeline.repair_plan import plan_repair
 from octoscope.pipeline.run_analyses import run_analysis, steps
-from octoscope.planning.freeze import run_config
+from octoscope.planning.frozen_config import run_config
 from octoscope.results.run_matrices import plan_of
 from octoscope.run_plan.work_names import block_of
 from octoscope.store.manifest import Fault

@@ -12,7 +12,8 @@ from octoscope.analysis.tables.agreement_tables import AGREEMENT, AGREEMENT_ANAL
 from octoscope.config import parse_config
 from octoscope.extract.matrix_work import MatrixRunner
 from octoscope.extract.unit_work import UnitRunner
-from octoscope.planning.freeze import prepare, run_config
+from octoscope.planning.freeze import prepare
+from octoscope.planning.frozen_config import run_config
 from octoscope.results.run_matrices import RunMatrices
 from octoscope.run_plan import Block
 

@@ -12,7 +12,8 @@ from octoscope.config import parse_config
 from octoscope.errors import InputError
 from octoscope.extract.matrix_work import MatrixRunner
 from octoscope.extract.unit_work import UnitRunner
-from octoscope.planning.freeze import prepare, run_config
+from octoscope.planning.freeze import prepare
+from octoscope.planning.frozen_config import run_config
 from octoscope.planning.resolve import make_plan, result_fields
 from octoscope.results.open_matrix import leave_donors_out, stored_sums
 from octoscope.run_plan.values import Plan

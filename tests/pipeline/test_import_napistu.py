@@ -17,7 +17,8 @@ from octoscope.config import apply_overrides, parse_config
 from octoscope.errors import InputError, OctoscopeWarning
 from octoscope.extract.matrix_work import MatrixRunner
 from octoscope.pipeline.repair_plan import open_repair, plan_repair
-from octoscope.planning.freeze import prepare, replan, run_config
+from octoscope.planning.freeze import prepare, replan
+from octoscope.planning.frozen_config import run_config
 from octoscope.planning.import_config import import_tree
 from octoscope.results.open_matrix import stored_matrix
 from octoscope.store.commits import read_record

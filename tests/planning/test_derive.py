@@ -12,7 +12,7 @@ from octoscope.config.execution_config import AdvancedConfig, ExecutionConfig
 from octoscope.demo.demo import demo_tree
 from octoscope.errors import InputError
 from octoscope.planning.derive import result_fields, sizes
-from octoscope.planning.freeze import run_config
+from octoscope.planning.frozen_config import run_config
 from octoscope.store.run_dir import RunRoot
 
 

@@ -23,7 +23,8 @@ from octoscope.errors import ActivationError, InputError, OctoscopeWarning
 from octoscope.extract.unit_work import UnitRunner
 from octoscope.models import load_model
 from octoscope.pipeline.run_analyses import outputs
-from octoscope.planning.freeze import prepare, run_config
+from octoscope.planning.freeze import prepare
+from octoscope.planning.frozen_config import run_config
 from octoscope.planning.resolve import make_plan
 from octoscope.run_plan import Block
 from octoscope.run_plan.gene_set_counts import gene_set_counts

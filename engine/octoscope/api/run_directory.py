@@ -126,7 +126,8 @@ class RunDirectory(Shown):
             If Ray cannot start, or the cluster does not answer.
         """
         from octoscope.api.plan import PlannedRun
-        from octoscope.planning.freeze import replan, run_config
+        from octoscope.planning.freeze import replan
+        from octoscope.planning.frozen_config import run_config
 
         config = run_config(self._root, list(overrides))
         with starting(self.path, address):

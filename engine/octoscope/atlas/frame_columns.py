@@ -19,7 +19,6 @@ from typing import Any
 import h5py
 import numpy as np
 import pandas as pd
-from anndata.io import read_elem
 
 from octoscope.atlas import chunks
 from octoscope.errors import InputError
@@ -196,6 +195,9 @@ def _values(node: Any) -> Any:
     if attribute(node, "encoding-type") == "categorical":
         ordered = bool(attribute(node, "ordered", False))
         return _categorical(_array(node["codes"]), node["categories"], ordered)
+    # Imported here: anndata brings dask.array, most of a second, and few columns need it.
+    from anndata.io import read_elem
+
     return read_elem(node)
 
 

@@ -9,11 +9,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import anndata
 import numcodecs
 import numpy as np
 import zarr
-from anndata.io import write_elem
 from zarr.codecs import BloscCodec, Crc32cCodec, ZstdCodec
 
 from octoscope.atlas import chunks, frames
@@ -71,6 +69,9 @@ def write_frames(atlas: Atlas, order: np.ndarray, path: Path) -> None:
     Columns with a slash in their names get those of :func:`names_without_slash`. Text with missing
     values stays text with missing values, which anndata 0.11 and later read.
     """
+    import anndata  # here: seconds of start-up that only a conversion needs
+    from anndata.io import write_elem
+
     # anndata's own arrays get the same checksum; they are small, so not sharded
     kwargs = {"compressors": [ZstdCodec(level=_LEVEL), Crc32cCodec()]}
     with (

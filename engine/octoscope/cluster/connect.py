@@ -179,6 +179,24 @@ def _choose_modes() -> None:
         os.environ.setdefault("RAY_AUTH_MODE", "token")
 
 
+def start_ray(ray: Any, **options: Any) -> None:
+    """Call ``ray.init``; once more where the start timed out because the machine is busy.
+
+    Ray gives the processes that it starts 30 s, which cannot be changed.
+    """
+    try:
+        with _own_logging():
+            ray.init(**options)
+    except Exception as error:
+        busy = os.getloadavg()[0] > (os.cpu_count() or 1)
+        if not (busy and "timed out during startup" in str(error)):
+            raise
+        warn("Ray did not start within 30 s on a busy machine: starting it once more")
+        ray.shutdown()
+        with _own_logging():
+            ray.init(**options)
+
+
 @contextmanager
 def _ended_with_this_process() -> Iterator[None]:
     """Start what ends all processes that the block starts, when it or this process ends."""
@@ -243,9 +261,8 @@ def ray_cluster(address: str | None = None) -> Iterator[Any]:
                 stack.enter_context(_ended_with_this_process())
             handler = signal.getsignal(signal.SIGTERM)
             try:
-                with _own_logging():
-                    # "local", not None: that would join any cluster that runs on this machine
-                    ray.init(address=address or "local", **options)
+                # "local", not None: that would join any cluster that runs on this machine
+                start_ray(ray, address=address or "local", **options)
             except SystemError:  # may be a signal's KeyboardInterrupt (octoscope.cluster.signals)
                 raise
             except Exception as error:  # Ray raises a bare Exception where its start times out

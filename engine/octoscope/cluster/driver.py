@@ -32,7 +32,7 @@ from octoscope.pipeline.seal import (
     read_quarantined,
     remove_scratch,
 )
-from octoscope.planning.freeze import run_config
+from octoscope.planning.frozen_config import run_config
 from octoscope.planning.timing import require_gpu
 from octoscope.run_plan.values import Block, Plan
 from octoscope.run_plan.work_names import block_of

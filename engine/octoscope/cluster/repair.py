@@ -17,7 +17,8 @@ from octoscope.pipeline.repair_plan import (
     set_foreign_apart,
 )
 from octoscope.pipeline.seal import DONE
-from octoscope.planning.freeze import CONFIG, replan, run_config
+from octoscope.planning.freeze import replan
+from octoscope.planning.frozen_config import CONFIG, run_config
 from octoscope.store.lease import Lease
 from octoscope.store.manifest import damaged, verify
 from octoscope.store.plan_file import load_plan

@@ -7,13 +7,12 @@ import os
 import socket
 import subprocess
 import time
-from functools import partial
 from typing import Any
 
 import zarr
 
 from octoscope.errors import OctoscopeError, in_one_line
-from octoscope.planning.freeze import run_config
+from octoscope.planning.frozen_config import run_config
 from octoscope.run_plan.values import COEXPRESSION
 from octoscope.run_plan.work_names import block_of
 from octoscope.store.instruction_set import instruction_set
@@ -85,11 +84,9 @@ class Worker:
         self._device = "cpu"
         # Imported here: a worker loads torch or the analysis, not both (seconds of start-up).
         if model is None:
-            from octoscope.extract.imported_streams import attend_imported_streams
             from octoscope.extract.matrix_work import MatrixRunner
 
             self._matrices = MatrixRunner(root, self._plan)
-            self._import = partial(attend_imported_streams, root, self._plan)
             return
         config = run_config(root)
         zarr.config.set({"threading.max_workers": config.execution.advanced.readers})
@@ -103,6 +100,12 @@ class Worker:
 
             self._units = UnitRunner(root, self._plan, config, model, share=self._gpus)
             self._device = self._units.device
+
+    def _attend_imported(self, model: str, category: int) -> None:
+        # Imported here: it loads torch, and few runs have imported residual streams.
+        from octoscope.extract.imported_streams import attend_imported_streams
+
+        attend_imported_streams(RunRoot(self._run), self._plan, model, category)
 
     def ready(self) -> dict[str, Any]:
         """Return the place of this actor after its constructor; raises the constructor's error.
@@ -146,7 +149,7 @@ class Worker:
                 record = self._units.run(self._by_work[work], halvings, following)
                 metrics = {name: record.metrics[name] for name in _REPORTED}
             elif kind == "residuals" and self._plan.model(model).imported:
-                self._import(model, category)
+                self._attend_imported(model, category)
             elif kind == "residuals":
                 self._units.mean_cell(category)
             elif kind == "pairs":

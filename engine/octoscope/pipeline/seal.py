@@ -12,7 +12,7 @@ from octoscope.config import RunConfig
 from octoscope.errors import DamagedRunError
 from octoscope.json_values import to_json
 from octoscope.pipeline.run_analyses import outputs
-from octoscope.planning.freeze import CONFIG
+from octoscope.planning.frozen_config import CONFIG
 from octoscope.results.cell_tables import (
     CELLS,
     REFUSED,

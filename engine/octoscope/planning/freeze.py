@@ -3,51 +3,17 @@
 from __future__ import annotations
 
 from octoscope.atlas import Atlas
-from octoscope.config import RunConfig, apply_overrides, config_of_text, dump_config, parse_config
+from octoscope.config import RunConfig, dump_config
 from octoscope.errors import InputError
 from octoscope.output_files import require_outside
-from octoscope.planning.derive import result_fields, with_sizes
+from octoscope.planning.derive import result_fields
+from octoscope.planning.frozen_config import CONFIG, run_config
 from octoscope.planning.resolve import make_plan, plan_run
 from octoscope.run_plan.values import Plan
 from octoscope.store.backends import PROBE, require_conditional_create
 from octoscope.store.parquet import VOCABULARY, write_table
 from octoscope.store.plan_file import differences, load_plan, save_plan
 from octoscope.store.run_dir import RunRoot, require_lasting
-
-CONFIG = "config.yaml"
-
-
-def run_config(root: RunRoot, changes: list[str] | None = None) -> RunConfig:
-    """Read a run's configuration and apply changes that do not decide its result.
-
-    Parameters
-    ----------
-    changes
-        ``section.field=value``, as ``--set`` takes them.
-
-    Raises
-    ------
-    InputError
-        If there is none, or a change would give another result.
-    """
-    text = root.read(CONFIG)
-    if text is None:
-        raise InputError(root.url, f"it has no {CONFIG}", "give a run directory")
-    config = config_of_text(text.decode(errors="replace"), root.at(CONFIG))
-    if not changes:
-        return config
-    # sizes stay those of the run: another memory limit does not move them
-    tree = apply_overrides(with_sizes(config).model_dump(mode="json"), changes)
-    changed = parse_config(tree, root.at(CONFIG))
-    differing = differences(result_fields(config), result_fields(changed))
-    if differing:
-        raise InputError(
-            f"--set {differing[0]}",
-            f"the run was made with another value ({', '.join(differing[:8])})",
-            "change only how a run executes (execution.actors, threads, memory, attempts, ...), "
-            "or run into a new directory",
-        )
-    return changed
 
 
 def prepare(config: RunConfig, run: str) -> tuple[RunRoot, Plan]:
