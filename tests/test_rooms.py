@@ -328,3 +328,19 @@ def test_reading_a_run_needs_no_heavy_library() -> None:
         [sys.executable, "-c", script], capture_output=True, text=True, timeout=120, check=False
     )
     assert done.stdout.strip() == "[]", done.stderr[-2000:]
+
+
+@pytest.mark.parametrize(
+    "module",
+    ["cluster.worker", "extract.matrix_work", "analysis.tables", "report.page", "atlas"],
+)
+def test_processes_that_run_no_model_load_no_torch(module: str) -> None:
+    """Every actor and task is a process, and torch and anndata cost each 1 s of CPU or more."""
+    script = (
+        f"import sys, octoscope.{module}\n"
+        "print([m for m in ('torch', 'transformers', 'anndata') if m in sys.modules])"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", script], capture_output=True, text=True, timeout=120, check=False
+    )
+    assert done.stdout.strip() == "[]", done.stderr[-2000:]

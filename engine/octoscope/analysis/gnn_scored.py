@@ -8,11 +8,7 @@ import numpy as np
 
 from octoscope.config.analysis_config import GnnConfig
 from octoscope.errors import InputError
-from octoscope.gnn.gnn_checkpoint import open_checkpoint
-from octoscope.gnn.leave_out import pair_edges
-from octoscope.gnn.open_graph import open_graph
-from octoscope.gnn.score_matrix import graph_edges, score_matrix
-from octoscope.gnn.score_table import PASSINGS, Passing
+from octoscope.gnn.graph import PASSINGS, Passing
 from octoscope.octopus.network import Network
 from octoscope.run_plan.values import Plan
 
@@ -74,6 +70,12 @@ def scored_genes(
     InputError
         If the checkpoint is not the one of the plan, or cannot be read.
     """
+    # Imported here: they load torch, and the registry that knows this analysis is read without it.
+    from octoscope.gnn.gnn_checkpoint import open_checkpoint
+    from octoscope.gnn.leave_out import pair_edges
+    from octoscope.gnn.open_graph import open_graph
+    from octoscope.gnn.score_matrix import graph_edges, score_matrix
+
     checkpoint = open_checkpoint(gnn.path)
     if checkpoint.digest != digest:
         raise InputError(f"network.gnn.{name}.path", "is not the file that was planned with",

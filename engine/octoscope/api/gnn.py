@@ -14,13 +14,12 @@ from octoscope.errors import InputError
 from octoscope.gnn.describe import describe_checkpoint
 from octoscope.gnn.embeddings import cache_folder
 from octoscope.gnn.gnn_checkpoint import Checkpoint, open_checkpoint, write_checkpoint
-from octoscope.gnn.graph import GnnGraph
+from octoscope.gnn.graph import PASSINGS, GnnGraph, Passing
 from octoscope.gnn.graph_folder import write_graph
 from octoscope.gnn.open_graph import misfits, not_compared, open_with_identifiers
 from octoscope.gnn.open_graph import open_graph as graph_of
 from octoscope.gnn.relation_geometry import relation_geometry
 from octoscope.gnn.score_file import ScoreSettings, names_of, score_pairs, side_by_side
-from octoscope.gnn.score_table import PASSINGS, Passing
 from octoscope.gnn.scoring import Mode
 from octoscope.output_files import require_outside
 

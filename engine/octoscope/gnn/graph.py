@@ -11,7 +11,7 @@ import json
 from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import pandas as pd
@@ -21,6 +21,9 @@ from octoscope.octopus.pairs import Edges
 
 _PARTS = ("names", "genes", "x", "edges", "edge_attr", "split")
 SPLITS = ("none", "train", "val", "test")  # of an edge; codes are positions
+# Edges that pass messages when a pair is scored: all, those of training, all but the pair's own.
+Passing = Literal["all", "train", "leave-out"]
+PASSINGS: tuple[Passing, ...] = ("all", "train", "leave-out")
 
 
 @dataclass(frozen=True)

@@ -11,9 +11,10 @@ import pandas as pd
 from octoscope.errors import InputError
 from octoscope.gnn.device import require_device
 from octoscope.gnn.gnn_checkpoint import Checkpoint, open_checkpoint
+from octoscope.gnn.graph import Passing
 from octoscope.gnn.open_graph import open_graph
 from octoscope.gnn.pair_table import read_pair_table
-from octoscope.gnn.score_table import Passing, score_table
+from octoscope.gnn.score_table import score_table
 from octoscope.gnn.scoring import Mode
 
 

@@ -11,10 +11,9 @@ import torch
 
 from octoscope.gnn.embeddings import embeddings
 from octoscope.gnn.gnn_checkpoint import Checkpoint
-from octoscope.gnn.graph import GnnGraph
+from octoscope.gnn.graph import GnnGraph, Passing
 from octoscope.gnn.leave_out import FOLDS, left_out_encodings
 from octoscope.gnn.pair_hash import pair_hash
-from octoscope.gnn.score_table import Passing
 from octoscope.gnn.scoring import score_pairs
 
 _PAIRS_AT_ONCE = 1 << 19

@@ -4,21 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Literal
 
 import numpy as np
 import pandas as pd
 
 from octoscope.gnn.embeddings import embeddings
 from octoscope.gnn.gnn_checkpoint import Checkpoint
-from octoscope.gnn.graph import GnnGraph
+from octoscope.gnn.graph import GnnGraph, Passing
 from octoscope.gnn.graph_folder import check_arrays
 from octoscope.gnn.leave_out import pair_edges, score_left_out
 from octoscope.gnn.pair_table import PairTable
 from octoscope.gnn.scoring import Mode, Scores, score_pairs
 
-Passing = Literal["all", "train", "leave-out"]
-PASSINGS: tuple[Passing, ...] = ("all", "train", "leave-out")
 _MADE = ("probability", "raw", "relation", "cosine", "edge", "split", "same_vertex")
 
 

@@ -32,7 +32,11 @@ BLUE, GREY, _ORANGE = "#1f5fa8", "#9aa4ae", "#c8641b"
 def svg_text(figure: Figure, label: str, titles: Mapping[str, Sequence[str]] | None = None) -> str:
     """Return a figure as SVG; ``titles``: what the points of a line say, by the line's gid."""
     buffer = io.StringIO()
-    figure.savefig(buffer, format="svg", metadata={"Date": None}, bbox_inches="tight")
+    layout = figure.get_layout_engine()
+    if layout is not None:
+        layout.execute(figure)
+        figure.set_layout_engine("none")  # else savefig draws everything once more to lay it out
+    figure.savefig(buffer, format="svg", metadata={"Date": None})
     text = buffer.getvalue()
     text = text[text.index("<svg") :]
     # ids repeat between figures of one page: make them unique to this one

@@ -9,7 +9,7 @@ from dask.delayed import delayed
 
 from octoscope.analysis.gnn_scored import compared_gene_sets, scored_genes
 from octoscope.analysis.registry import Context
-from octoscope.gnn.score_table import PASSINGS, Passing
+from octoscope.gnn.graph import PASSINGS, Passing
 
 
 def scores_by_set(

@@ -22,8 +22,6 @@ from octoscope.analysis.tables.gnn_schema import GNN_TABLES, RELATIONS, SCORES, 
 from octoscope.analysis.tables.gnn_scores_by_set import scores_by_set
 from octoscope.analysis.vertex_pairs import VertexPairs
 from octoscope.config.analysis_config import GnnConfig
-from octoscope.gnn.gnn_checkpoint import open_checkpoint
-from octoscope.gnn.relation_geometry import relation_geometry
 from octoscope.octopus.network import Network
 from octoscope.octopus.pairs import NEGATIVE, POSITIVE
 from octoscope.run_plan.values import Block, Plan
@@ -61,6 +59,10 @@ def _compute(context: Context) -> Iterable[tuple[str, pd.DataFrame]]:
 
 
 def _relations(checkpoints: dict[str, GnnConfig]) -> pd.DataFrame:
+    # imported here: they load torch
+    from octoscope.gnn.gnn_checkpoint import open_checkpoint
+    from octoscope.gnn.relation_geometry import relation_geometry
+
     frames = []
     for name, gnn in checkpoints.items():
         opened = open_checkpoint(gnn.path)
