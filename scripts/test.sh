@@ -11,7 +11,7 @@ if ! command -v chromium >/dev/null && ! command -v chromium-browser >/dev/null 
     exit 1
   fi
 fi
-# Two at a time, a file in one process: tests wait for processes to start more than they compute.
+# Two at a time, three of the slow ones, which wait for a third of their time; a file in one process.
 # Every Ray has ports and folders of its own. What measures time or stops all Rays goes alone.
 case " $* " in
   *" -m "*) ;;
@@ -24,7 +24,7 @@ esac
 # pytest ends with 5 where none of the tests that were asked for is of that kind
 code=0 found=5
 for kind in "slow and not alone" "slow and alone"; do
-  n=2
+  n=3
   [ "$kind" = "slow and not alone" ] || n=0
   ended=0
   python -m pytest "$@" -m "$kind" -n $n --dist loadfile || ended=$?

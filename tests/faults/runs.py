@@ -7,9 +7,10 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import Any
 
 import psutil
 
@@ -36,6 +37,19 @@ def crash(config: Path, run: str | Path, where: str, *more: str) -> int:
     out, err = died.communicate(timeout=200)
     assert died.returncode == -signal.SIGKILL, out + err
     return died.pid
+
+
+@contextmanager
+def ray_nodes(cpus: int) -> Iterator[Any]:
+    """A cluster of one node that runs join by its ``address``, so that each starts no Ray."""
+    os.environ["RAY_AUTH_MODE"] = "token"  # read when Ray is imported, here and in the drivers
+    from ray.cluster_utils import Cluster
+
+    cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": cpus})
+    try:
+        yield cluster
+    finally:
+        cluster.shutdown()
 
 
 def until(found: Callable[[], object], seconds: float = 150) -> None:

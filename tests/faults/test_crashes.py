@@ -18,7 +18,7 @@ from octoscope.store.plan_file import load_plan
 from octoscope.store.run_dir import RunRoot
 
 from tests.conftest import octoscope, tables_of
-from tests.faults.runs import KEEP, crash, start, until, workers
+from tests.faults.runs import KEEP, crash, ray_nodes, start, until, workers
 from tests.here import here
 
 SWEEP = [
@@ -61,19 +61,21 @@ def swept(small_config: Path, tmp_path_factory: pytest.TempPathFactory) -> Swept
         if any(not p.exists() or p.read_bytes() != body for p, body in done.items()):
             found.computed_again.append(where)
 
-    for where in SWEEP:
-        crash(small_config, run, where)  # from the second on, this resumes the one before
-        found.states.append(json.loads(here("status", str(run), "--json").stdout)["state"])
-        if (run / "_SUCCESS").exists():
-            found.sealed.append(where)
-        note_again(where)
-        done = {p: p.read_bytes() for p in run.rglob("record.json")}
-        unit = where.partition("@")[2]
-        found.lost[where] = not any(unit in str(p) for p in done)
-    found.records = len(done)
-    shutil.copytree(run, last)
-    found.stray.write_text("half")
-    found.resumed = octoscope("resume", str(run))
+    with ray_nodes(cpus=2) as cluster:
+        address = ("--address", cluster.address)
+        for where in SWEEP:
+            crash(small_config, run, where, *address)  # from the second on, this resumes
+            found.states.append(json.loads(here("status", str(run), "--json").stdout)["state"])
+            if (run / "_SUCCESS").exists():
+                found.sealed.append(where)
+            note_again(where)
+            done = {p: p.read_bytes() for p in run.rglob("record.json")}
+            unit = where.partition("@")[2]
+            found.lost[where] = not any(unit in str(p) for p in done)
+        found.records = len(done)
+        shutil.copytree(run, last)
+        found.stray.write_text("half")
+        found.resumed = octoscope("resume", str(run), *address)
     note_again("resume")
     return found
 

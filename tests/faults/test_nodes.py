@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -17,7 +16,7 @@ from octoscope.store.plan_file import load_plan
 from octoscope.store.run_dir import RunRoot
 
 from tests.conftest import octoscope, small_tree, tables_of
-from tests.faults.runs import KEEP, crash, start, until
+from tests.faults.runs import KEEP, crash, ray_nodes, start, until
 from tests.here import here
 
 pytestmark = pytest.mark.slow
@@ -25,15 +24,11 @@ pytestmark = pytest.mark.slow
 
 @pytest.fixture(scope="module")
 def cluster() -> Iterator[Any]:
-    """A head with three CPUs by name, and a node with three; one test takes the node away."""
-    os.environ["RAY_AUTH_MODE"] = "token"  # read when Ray is imported, here and in the drivers
-    from ray.cluster_utils import Cluster
-
-    made = Cluster(initialize_head=True, head_node_args={"num_cpus": 3})
-    made.lost = made.add_node(num_cpus=3)
-    made.wait_for_nodes()
-    yield made
-    made.shutdown()
+    """A head with two CPUs by name, and a node with two; one test takes the node away."""
+    with ray_nodes(cpus=2) as made:
+        made.lost = made.add_node(num_cpus=2)
+        made.wait_for_nodes()
+        yield made
 
 
 def written(run: Path) -> dict[str, Any]:
@@ -48,7 +43,7 @@ def written(run: Path) -> dict[str, Any]:
     }
 
 
-def test_a_run_of_two_actors_resumed_on_five_has_the_units_and_bytes_of_one(
+def test_a_run_of_two_actors_resumed_on_four_has_the_units_and_bytes_of_one(
     cluster: Any, small_config: Path, finished_run: Path, tmp_path: Path
 ) -> None:
     run = tmp_path / "run"
@@ -61,7 +56,7 @@ def test_a_run_of_two_actors_resumed_on_five_has_the_units_and_bytes_of_one(
     refused = here("resume", str(run), "--set", "top_k=51")
     assert refused.returncode == 2
     assert "--set top_k" in refused.stderr
-    resumed = octoscope("resume", str(run), *where, "--set", "execution.actors=5")
+    resumed = octoscope("resume", str(run), *where, "--set", "execution.actors=4")
     assert resumed.returncode == 0, resumed.stdout + resumed.stderr
     assert all(p.read_bytes() == body for p, body in before.items())
     assert written(run) == written(finished_run)  # the finished run had one actor
@@ -72,10 +67,10 @@ def test_a_node_that_is_lost_takes_nothing_with_it(
     cluster: Any, small_config: Path, finished_run: Path, tmp_path: Path
 ) -> None:
     run = tmp_path / "run"
-    # five actors: they do not all fit on the head, so some are on the node that is lost
+    # three actors: they do not all fit on the head, so some are on the node that is lost
     process = start(
         "run", str(small_config), "--out", str(run), *KEEP, "--address", cluster.address,
-        "--set", "execution.actors=5",
+        "--set", "execution.actors=3",
     )  # fmt: skip
     until(lambda: list(run.glob("units/*/attempt-*")))
     raylet = cluster.lost.all_processes["raylet"][0].process
@@ -92,7 +87,7 @@ def test_a_node_that_is_lost_takes_nothing_with_it(
 def test_a_node_that_joins_gets_the_actors_that_had_no_place(cluster: Any, tmp_path: Path) -> None:
     config, run = tmp_path / "config.yaml", tmp_path / "run"
     tree = small_tree(data("immune559.zarr"))
-    places = 3 * len(cluster.list_all_nodes())
+    places = 2 * len(cluster.list_all_nodes())
     tree["models"][0]["layers"] = [0, 1, 2]
     tree["atlas"]["categories"] = ["T cell", "macrophage"]
     tree |= {"compare": None, "network": None, "edges": None}  # the units are what is asked about
@@ -113,7 +108,7 @@ def test_a_node_that_joins_gets_the_actors_that_had_no_place(cluster: Any, tmp_p
 
     until(at_work)
     added = time.time()
-    joined = cluster.add_node(num_cpus=3)
+    joined = cluster.add_node(num_cpus=2)
     try:
         out, err = process.communicate(timeout=300)
     finally:

@@ -153,9 +153,9 @@ def test_quarantined_units_give_3_a_second_submission_resumes_and_stages_can_be_
     stopped = head.ray("job", "stop", "hangs", "--address", head.dashboard)
     assert stopped.returncode == 0, stopped.stderr
 
-    done, job = submit(
-        head, "first", *attention, env={"OCTOSCOPE_CRASH_AT": f"worker:after-data@{KILLS}"}
-    )
+    once = ("--set", "execution.attempts=1")
+    kills = {"OCTOSCOPE_CRASH_AT": f"worker:after-data@{KILLS}"}
+    done, job = submit(head, "first", *attention, *once, env=kills)
     assert job["driver_exit_code"] == 3, done.stdout + done.stderr
     events = events_of(done.stdout)
     quarantined = [e for e in events if e.get("what") == "quarantined"]
