@@ -83,9 +83,9 @@ def species_of(name: str) -> str | None:
 
 def identifier_in(name: str) -> str | None:
     """Return the Ensembl gene id without version that a name is, or holds beside a symbol."""
-    found = strip_version(name)
-    if found is not None or name.upper().endswith(_SECOND_COPY):
-        return found
+    identifier = strip_version(name)
+    if identifier is not None or name.upper().endswith(_SECOND_COPY):
+        return identifier
     inside = set(_INSIDE.findall(name.upper()))
     return inside.pop() if len(inside) == 1 else None
 
@@ -280,7 +280,7 @@ def select_genes(names: list[str], table: GeneTable, *, where: str) -> tuple[np.
     for i, symbol in enumerate(table.symbol):
         if symbol:
             by_symbol.setdefault(symbol, []).append(i)
-    found, absent = set(), []
+    rows, absent = set(), []
     for name in names:
         key = strip_version(name)
         hits = [by_id[key]] if key in by_id else by_symbol.get(name, [])
@@ -288,21 +288,21 @@ def select_genes(names: list[str], table: GeneTable, *, where: str) -> tuple[np.
             ids = ", ".join(str(table.ensembl[h]) for h in hits)
             raise InputError(where, f"symbol {name!r} names {ids}", "give the Ensembl id")
         if hits:
-            found.add(hits[0])
+            rows.add(hits[0])
         else:
             absent.append(name)
-    if not found:
+    if not rows:
         raise InputError(
             where, f"none of its {len(names)} genes is available", "check ids and models"
         )
-    return np.array(sorted(found), dtype=np.int64), absent
+    return np.array(sorted(rows), dtype=np.int64), absent
 
 
 def suggestions(absent: list[str], table: GeneTable, most: int = 5) -> str:
     """Return names that a table lacks, each with the symbol that it most likely means."""
     symbols = [str(s) for s in table.symbol if s]
-    said = []
+    texts = []
     for name in absent[:most]:
         close = get_close_matches(name, symbols, n=1, cutoff=0.7)
-        said.append(f"{name} (did you mean {close[0]}?)" if close else name)
-    return some([*said, *absent[most:]], most)
+        texts.append(f"{name} (did you mean {close[0]}?)" if close else name)
+    return some([*texts, *absent[most:]], most)

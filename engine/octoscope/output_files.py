@@ -152,16 +152,16 @@ def _take_name(temporary: Path, path: Path) -> None:
         temporary.replace(path)
 
 
-def _is_within(path: str, place: str) -> bool:
+def _is_within(path: str, location: str) -> bool:
     """Tell whether a path or URL is a place, or inside it."""
-    if "://" in place.removeprefix("file://") or "://" in path.removeprefix("file://"):
-        return f"{path.rstrip('/')}/".startswith(f"{place.rstrip('/')}/")
-    return _real(path).is_relative_to(_real(place)) or _is_same(_real(path), _real(place))
+    if "://" in location.removeprefix("file://") or "://" in path.removeprefix("file://"):
+        return f"{path.rstrip('/')}/".startswith(f"{location.rstrip('/')}/")
+    return _real(path).is_relative_to(_real(location)) or _is_same(_real(path), _real(location))
 
 
-def _is_same(path: Path, place: Path) -> bool:
+def _is_same(path: Path, other: Path) -> bool:
     """Tell whether two names are one file, by a hard link or on a file system without case."""
-    return os.path.exists(path) and os.path.exists(place) and path.samefile(place)
+    return os.path.exists(path) and os.path.exists(other) and path.samefile(other)
 
 
 def _real(path: str) -> Path:

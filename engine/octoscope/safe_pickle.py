@@ -161,9 +161,9 @@ def _reconstruct(*_: Any) -> Array:
 
 
 def _from_buffer(data: Any, dtype: Any, shape: Any, order: Any) -> Array:
-    made = Array()
-    made.state = (1, shape, dtype, order == "F", bytes(data))
-    return made
+    array = Array()
+    array.state = (1, shape, dtype, order == "F", bytes(data))
+    return array
 
 
 def _scalar(dtype: Any, data: Any = b"") -> Any:

@@ -48,19 +48,19 @@ def parse_yaml(text: str) -> Any:
 
 
 def _require_bounded(value: Any) -> None:
-    left, level, counted = [value], 0, 0
-    while left:
-        counted += len(left)
+    values, level, counted = [value], 0, 0
+    while values:
+        counted += len(values)
         level += 1
         if level > _DEPTH or counted > _VALUES:
             what = f"{_DEPTH} levels" if level > _DEPTH else f"{_VALUES:,} values"
             raise ValueError(f"has more than {what}")
         inner: list[Any] = []
-        for item in left:
+        for item in values:
             if isinstance(item, dict):
                 inner += item.values()
             elif isinstance(item, list | tuple | set):
                 inner += item
             if len(inner) > _VALUES:
                 break
-        left = inner
+        values = inner

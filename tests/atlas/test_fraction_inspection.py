@@ -27,7 +27,9 @@ def with_fractions(tmp_path: Path, rows: slice) -> tuple[Path, ad.AnnData]:
 def test_cells_and_their_study_are_named(tmp_path: Path, quick: bool) -> None:
     """Red: one value is named, and not that one study of the atlas holds no counts."""
     path, _ = with_fractions(tmp_path, slice(10, 20))
-    notes = [f for f in info(config(path), quick=quick).findings.found if "cells hold" in f.problem]
+    notes = [
+        f for f in info(config(path), quick=quick).findings.entries if "cells hold" in f.problem
+    ]
     (note,) = notes
     assert note.problem == (
         "10 of 60 cells hold values that are not whole numbers, those of obs[study] 'tpm'"
@@ -39,7 +41,7 @@ def test_every_cell(tmp_path: Path) -> None:
     path, _ = with_fractions(tmp_path, slice(0, 60))
     assert any(
         "60 of 60 cells hold" in f.problem and f.problem.endswith("normalised, or corrected")
-        for f in info(config(path)).findings.found
+        for f in info(config(path)).findings.entries
     )
 
 

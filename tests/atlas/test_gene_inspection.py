@@ -27,7 +27,7 @@ def named(tmp_path: Path, index: list[str], **columns: Any) -> Path:
 
 
 def said(path: Path, text: str, **given: Any) -> str:
-    hits = [f for f in info(config(path, **given)).findings.found if text in f.problem]
+    hits = [f for f in info(config(path, **given)).findings.entries if text in f.problem]
     assert len(hits) == 1, text
     return f"{hits[0].problem}; {hits[0].fix}"
 
@@ -95,7 +95,7 @@ def test_the_column_of_symbols_is_suggested(tmp_path: Path) -> None:
     path = named(tmp_path, IDS, gene_symbols=SYMBOLS)
     assert "--symbol-key gene_symbols" in said(path, "no column 'feature_name' of symbols")
     path = named(tmp_path / "b", IDS, feature_name=SYMBOLS)
-    assert not [f for f in info(config(path)).findings.found if "of symbols" in f.problem]
+    assert not [f for f in info(config(path)).findings.entries if "of symbols" in f.problem]
 
 
 def test_a_frame_of_raw_without_the_column_of_ids_is_named(tmp_path: Path) -> None:

@@ -34,9 +34,9 @@ def look(path: Path, seed: int = 0, quick: bool = False, **given: Any) -> AtlasI
 
 def said(result: AtlasInfo, severity: str, text: str) -> Finding:
     """Return the one finding of a severity whose place and problem are as given."""
-    told = [f for f in result.findings.found if f.severity == severity]
+    told = [f for f in result.findings.entries if f.severity == severity]
     hits = [f for f in told if re.search(text, f"{f.where}: {f.problem}")]
-    assert len(hits) == 1, result.findings.found
+    assert len(hits) == 1, result.findings.entries
     return hits[0]
 
 
@@ -149,7 +149,7 @@ def test_a_converted_atlas_gives_no_finding(tmp_path: Path) -> None:
     a.obs["is_primary_data"] = True
     config = AtlasConfig(path=str(write(a, tmp_path / "a.zarr", 3)), **GIVEN)
     convert(config, str(tmp_path / "b.zarr"))
-    assert look(tmp_path / "b.zarr").findings.found == []
+    assert look(tmp_path / "b.zarr").findings.entries == []
     assert look(tmp_path / "b.zarr", replicate_key=None).findings.errors == []
 
 
@@ -170,17 +170,17 @@ def test_zarr_2_and_an_object_store(tmp_path: Path) -> None:
 def test_h5ad(tmp_path: Path) -> None:
     cells().write_h5ad(tmp_path / "a.h5ad", compression="gzip")
     result = look(tmp_path / "a.h5ad")
-    assert {f.severity for f in result.findings.found} == {"note", "warning"}
-    assert not [f for f in result.findings.found if "checksum" in f.problem]
+    assert {f.severity for f in result.findings.entries} == {"note", "warning"}
+    assert not [f for f in result.findings.entries if "checksum" in f.problem]
     assert {a.array for a in result.arrays if a.stored} >= {"X/data", "X/indices", "X/indptr"}
 
 
 def test_many_objects_are_named() -> None:
     found, arrays = Findings(), [ArrayCost("X/data", (1,), 100_001, None, 1 << 40, True)]
     check_layout(arrays, "X", None, found)
-    assert found.found == []  # h5ad: one file
+    assert found.entries == []  # h5ad: one file
     check_layout(arrays, "X", zarr.open_group({}, mode="w"), found)
-    assert [f.problem for f in found.found] == ["100,001 objects"]
+    assert [f.problem for f in found.entries] == ["100,001 objects"]
 
 
 @pytest.fixture(scope="module")
@@ -211,7 +211,7 @@ def test_an_atlas_that_is_read_many_times_names_the_command_that_helps(mixed: Pa
     convert(config, str(target), seed=3)
     after = look(target, seed=3)
     assert after.rows["read over needed by units"] < 2
-    assert not [f for f in after.findings.found if f.severity != "note"]
+    assert not [f for f in after.findings.entries if f.severity != "note"]
 
 
 def test_figures(tmp_path: Path) -> None:

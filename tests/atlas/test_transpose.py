@@ -12,7 +12,7 @@ import pytest
 import zarr
 from octoscope.atlas import Atlas, convert, info
 from octoscope.atlas.open_root import open_root
-from octoscope.atlas.transpose import by_row, place_of_csc
+from octoscope.atlas.transpose import by_row, csc_location
 from octoscope.errors import InputError
 from scipy import sparse
 
@@ -65,7 +65,7 @@ def test_any_memory_gives_the_same_rows(tmp_path: Path, limit: float, monkeypatc
     monkeypatch.setattr("octoscope.atlas.transpose._BLOCK", 256)
     path, truth = by_column(tmp_path, "zarr 3"), sparse.csr_matrix(cells().X)
     root = open_root(str(path))
-    assert place_of_csc(root, config(path)) == "X"
+    assert csc_location(root, config(path)) == "X"
     rows = by_row(root, "X", config(path), tmp_path / "rows", limit)
     data, indices, indptr = rows.rows(np.arange(60))
     assert (indptr == truth.indptr).all()
@@ -90,6 +90,6 @@ def test_columns_that_are_no_counts_are_not_transposed(tmp_path: Path) -> None:
     path = by_column(tmp_path, "h5ad")
     with h5py.File(path, "a") as f:
         f["X/data"][...] = f["X/data"][...] * 0.5
-    assert place_of_csc(open_root(str(path)), config(path)) is None
+    assert csc_location(open_root(str(path)), config(path)) is None
     with pytest.raises(InputError, match="no raw counts found .*X: stored by column"):
         convert(config(path), str(tmp_path / "t.zarr"))

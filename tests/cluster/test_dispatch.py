@@ -108,7 +108,7 @@ def test_an_effect_that_came_back_as_an_error_is_not_repeated() -> None:
 def test_what_is_done_is_not_run() -> None:
     fleet, result = go({}, ["a", "b"], done=("a",))
     assert fleet.calls == {"b": 1}
-    assert result.found == ["a"]
+    assert result.existing == ["a"]
 
 
 def test_broken_invariants_are_not_retried_and_bad_input_ends_the_run() -> None:

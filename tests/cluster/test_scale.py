@@ -109,12 +109,12 @@ def test_a_run_and_a_resume_ask_once_by_key_and_list_nothing(
     # driver: is it done? actor: create the record, read who won
     assert counts == {"get": 2 * UNITS, "create": UNITS}
     counts.clear()
-    assert len(drive(root, plan).found) == UNITS
+    assert len(drive(root, plan).existing) == UNITS
     assert counts == {"get": UNITS}
     root.remove([record_path(u.work) for u in plan.units[::100]])
     counts.clear()
     result = drive(root, plan)
-    assert (len(result.found), len(result.done)) == (UNITS - 20, 20)
+    assert (len(result.existing), len(result.done)) == (UNITS - 20, 20)
     assert counts == {"get": UNITS + 20, "create": 20}
 
 

@@ -257,13 +257,13 @@ def test_a_request_is_noted_carried_out_and_hurried() -> None:
     def wait_for_work(stop_signals: StopSignals) -> None:
         with stop_signals.patience():
             os.kill(os.getpid(), signal.SIGTERM)
-            assert stop_signals.asked()  # nothing new, and what runs goes on
+            assert stop_signals.stop_requested()  # nothing new, and what runs goes on
             os.kill(os.getpid(), signal.SIGTERM)
             with pytest.raises(Stopped):
-                stop_signals.asked()  # the second ends the grace
+                stop_signals.stop_requested()  # the second ends the grace
 
     with StopSignals(grace=60) as stop_signals:
-        assert not stop_signals.asked()
+        assert not stop_signals.stop_requested()
         with pytest.raises(Stopped) as stopped:
             wait_for_work(stop_signals)
         assert stopped.value.exit_code == 143

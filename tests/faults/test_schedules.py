@@ -111,10 +111,10 @@ class Schedules(RuleBasedStateMachine):
                 if data.draw(st.booleans()):
                     self.zombies.append(attempt)
             return
-        ended = result.done + result.found + list(result.quarantined)
+        ended = result.done + result.existing + list(result.quarantined)
         assert sorted(ended) == UNITS
         assert max(self.tries.values(), default=0) <= 3
-        for unit in result.done + result.found:
+        for unit in result.done + result.existing:
             assert read_record(self.root, unit, PLAN) is not None
 
     @rule(data=st.data())

@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from octoscope.errors import InputError, OctoscopeWarning
-from octoscope.octopus.asked_names import with_names
+from octoscope.octopus.name_lookup import with_names
 from octoscope.octopus.network import open_network
 from octoscope.octopus.reading_notes import reading_notes
 from octoscope.octopus.sources.annotation_files import read_annotation

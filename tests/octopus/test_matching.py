@@ -10,8 +10,8 @@ import pandas as pd
 import pytest
 import yaml
 from octoscope.errors import InputError, OctoscopeWarning
-from octoscope.octopus.asked_names import require_found, with_names
 from octoscope.octopus.lookups import annotate
+from octoscope.octopus.name_lookup import require_found, with_names
 from octoscope.octopus.network import Network, open_network
 from octoscope.octopus.nulls import gene_table
 from octoscope.octopus.reading_notes import reading_notes

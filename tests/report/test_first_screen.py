@@ -24,7 +24,7 @@ ROW: dict[str, Any] = {
 
 
 def said(row: dict[str, Any], why: str | None = None) -> dict[str, str]:
-    return dict(finding(row, why).said)
+    return dict(finding(row, why).sentences)
 
 
 def test_none_found_is_no_certainty() -> None:

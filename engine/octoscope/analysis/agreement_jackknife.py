@@ -90,8 +90,8 @@ def medians_without(ranked: Sequence[RankedWithout | None], ks: Sequence[int]) -
             for b, matrix in enumerate(ranked):
                 if matrix is None or a == b:
                     continue
-                ranks_there = matrix.ranks[g]
-                quantiles = np.where(ranks_there > 0, ranks_there, np.nan) / max(
+                eval_ranks = matrix.ranks[g]
+                quantiles = np.where(eval_ranks > 0, eval_ranks, np.nan) / max(
                     matrix.n_ranked[g], 1
                 )
                 for i, at in enumerate(chosen):

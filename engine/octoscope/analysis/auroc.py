@@ -47,9 +47,9 @@ def auroc_test(
     i, j = a[inside], b[inside]
     # keep only the bins that hold a value: every permutation looks through all of them
     held = np.flatnonzero(np.bincount(bins[usable], minlength=BINS))
-    place = np.zeros(BINS, np.uint16)
-    place[held] = np.arange(len(held))
-    bins, n_bins = place[bins], len(held)
+    new_bin = np.zeros(BINS, np.uint16)
+    new_bin[held] = np.arange(len(held))
+    bins, n_bins = new_bin[bins], len(held)
     every = np.bincount(bins[usable], minlength=n_bins)
     edges = np.bincount(bins[i, j], minlength=n_bins)
     area, error = auroc(edges, every - edges)

@@ -224,8 +224,8 @@ def medians_in(
     """
     n_genes, n_draws = len(group), len(joint.genes)
     codes = [q.astype(np.int64) * n_genes + k for q, k in lists]
-    every, place = np.unique(np.concatenate(codes), return_inverse=True)
-    at = np.split(place.reshape(-1), np.cumsum([len(c) for c in codes])[:-1])
+    every, inverse = np.unique(np.concatenate(codes), return_inverse=True)
+    at = np.split(inverse.reshape(-1), np.cumsum([len(c) for c in codes])[:-1])
     query, key = np.divmod(every, n_genes)
     drawn = np.full((n_draws, len(ks), len(lists)), np.nan)
     deleted = np.full((GROUPS, len(ks), len(lists)), np.nan)

@@ -33,18 +33,18 @@ class DerivedViews:
         self.min_cells, self.moments = matrix.min_cells, matrix.moments
 
     def values(
-        self, genes: np.ndarray, view: str, asked: np.ndarray | None = None
+        self, genes: np.ndarray, view: str, positions: np.ndarray | None = None
     ) -> Iterator[tuple[int, np.ndarray, np.ndarray]]:
-        """Yield (first row, values, eligible); ``asked`` as for :meth:`MatrixSource.values`.
+        """Yield (first row, values, eligible); ``positions`` as for :meth:`MatrixSource.values`.
 
         The effects that a centred view leaves out are fitted once, over all rows.
         """
         plain, centred, absolute = parts_of(view)
         if not (centred or absolute):
-            yield from self._matrix.values(genes, view, asked)
+            yield from self._matrix.values(genes, view, positions)
             return
         rows, columns = self._fit(genes, plain) if centred else (None, None)
-        for first, values, eligible in self._matrix.values(genes, plain, asked):
+        for first, values, eligible in self._matrix.values(genes, plain, positions):
             if rows is not None:
                 here = rows[first : first + len(values), None]
                 values = (values - here - columns).astype(np.float32)

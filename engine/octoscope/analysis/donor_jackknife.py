@@ -70,17 +70,19 @@ def donor_jackknife(
         donor_jaccard_mean, donor_jaccard_min, donor_kept (share that is in all of these lists).
     """
     n_groups, n = len(left_out.donors), len(genes)
-    found = np.full((n_groups, len(top.value)), np.nan)
-    holds = np.zeros(found.shape, bool)
+    values_without = np.full((n_groups, len(top.value)), np.nan)
+    holds = np.zeros(values_without.shape, bool)
     lists = [TopK(k) for _ in range(n_groups)]
     for b in left_out.blocks(genes, view):
         here = np.flatnonzero((top.query >= b.first) & (top.query < b.first + b.values.shape[1]))
         i, j = top.query[here] - b.first, top.key[here]
-        found[:, here] = np.where(b.known[:, i, j], b.values[:, i, j], np.nan)
+        values_without[:, here] = np.where(b.known[:, i, j], b.values[:, i, j], np.nan)
         holds[:, here] = b.holds[:, i, j]
         for g, kept in enumerate(lists):
             kept.update(b.first, b.values[g], b.usable(g))
-    low, high = interval(top.value.astype(np.float64), found, holds, np.array(left_out.donors))
+    low, high = interval(
+        top.value.astype(np.float64), values_without, holds, np.array(left_out.donors)
+    )
     own = top.query.astype(np.int64) * n + top.key
     inside, jaccard = np.ones(len(own), bool), []
     for kept in lists:

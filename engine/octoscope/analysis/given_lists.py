@@ -46,7 +46,7 @@ def peer_rates(network: Network, a: np.ndarray, b: np.ndarray, vocabulary: np.nd
         Vertices that could have been listed.
     """
     mapped = (a >= 0) & (b >= 0)
-    found = network.index.find(a[mapped], b[mapped]) >= 0
+    is_edge = network.index.find(a[mapped], b[mapped]) >= 0
     inside = np.zeros(len(network.vertices) + 1, bool)
     inside[vocabulary[vocabulary >= 0]] = True
     e = network.edges
@@ -54,7 +54,7 @@ def peer_rates(network: Network, a: np.ndarray, b: np.ndarray, vocabulary: np.nd
     edges = int(counted.sum()) + int((counted & e.both_ways & (e.src != e.dst)).sum())
     n = int(inside.sum())
     background = edges / (n - 1) ** 2 if n > 1 else float("nan")
-    return PeerRates(float(found.mean()) if len(found) else float("nan"), background)
+    return PeerRates(float(is_edge.mean()) if len(is_edge) else float("nan"), background)
 
 
 def list_rates(
@@ -81,8 +81,8 @@ def list_rates(
         What :func:`overlap_test` says, and the rates as published.
     """
     vertices = network.vertex_of(vocabulary)
-    place = {gene: i for i, gene in enumerate(vocabulary)}
-    a, b = (np.array([place[g] for g in genes], np.int64) for genes in (query, key))
+    position_of = {gene: i for i, gene in enumerate(vocabulary)}
+    a, b = (np.array([position_of[g] for g in genes], np.int64) for genes in (query, key))
     eligible = np.ones((len(vocabulary), len(vocabulary)), bool)
     pairs = VertexPairs.of_genes(vertices, network.adjacency(vertices), eligible)
     tested = overlap_test(a, b, pairs, permutations=permutations, seed=seed)

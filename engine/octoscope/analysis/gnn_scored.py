@@ -85,8 +85,8 @@ def scored_genes(
         raise InputError(f"network.gnn.{name}.graph", "is not the graph that was planned with",
                          "put that graph back, or plan a new run")  # fmt: skip
     vertices = network.vertex_of(np.array(genes, object))
-    found, first = np.unique(vertices, return_index=True)
-    keep = found >= 0
+    distinct, first = np.unique(vertices, return_index=True)
+    keep = distinct >= 0
     of_graph = _distinct(graph.names.vertex_of(np.array(genes, object)[first[keep]]))
     edges = graph_edges(graph, of_graph)
     seen = None
@@ -101,7 +101,7 @@ def scored_genes(
         matrix = score_matrix(checkpoint, graph, of_graph, passing)
         for j, quantity in enumerate(QUANTITIES):
             values[..., len(QUANTITIES) * i + j] = getattr(matrix, quantity)
-    return ScoredGenes(found[keep], kinds, values, edges, seen)
+    return ScoredGenes(distinct[keep], kinds, values, edges, seen)
 
 
 def _distinct(vertices: np.ndarray) -> np.ndarray:

@@ -140,30 +140,30 @@ def add_row_and_column_sums(
 
 
 @compiled()
-def take_larger(found: np.ndarray, values: np.ndarray, by_size: bool) -> None:
-    """Put values where they are larger than what was found, in place; both [pairs] float32.
+def take_larger(largest: np.ndarray, values: np.ndarray, by_size: bool) -> None:
+    """Keep the larger of each pair's two values in ``largest``; both [pairs] float32.
 
-    ``by_size``: where they are larger by absolute value.
+    ``by_size``: the larger by absolute value.
     """
     if by_size:
-        for i in range(len(found)):
-            x, y = found[i], values[i]
-            found[i] = y if abs(y) > abs(x) else x
+        for i in range(len(largest)):
+            x, y = largest[i], values[i]
+            largest[i] = y if abs(y) > abs(x) else x
     else:
-        for i in range(len(found)):
-            x, y = found[i], values[i]
-            found[i] = y if y > x else x
+        for i in range(len(largest)):
+            x, y = largest[i], values[i]
+            largest[i] = y if y > x else x
 
 
 @compiled()
 def note_larger(
-    found: np.ndarray, values: np.ndarray, by_size: bool, shown: int, winner: np.ndarray
+    largest: np.ndarray, values: np.ndarray, by_size: bool, shown: int, winner: np.ndarray
 ) -> None:
     """Do what :func:`take_larger` does, and put ``shown`` into winner [pairs] where it took."""
-    for i in range(len(found)):
-        x, y = found[i], values[i]
+    for i in range(len(largest)):
+        x, y = largest[i], values[i]
         if (abs(y) > abs(x)) if by_size else (y > x):
-            found[i] = y
+            largest[i] = y
             winner[i] = shown
 
 

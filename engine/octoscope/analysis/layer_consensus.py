@@ -36,10 +36,10 @@ class _Combined:
 
     def __init__(self, values: np.ndarray, how: Combination, of: int = 0) -> None:
         self._how, self._of, self._shown = how, of, 1
-        self._found: np.ndarray = np.array(
+        self._combined: np.ndarray = np.array(
             values, np.float64 if how == "sum" else np.float32, order="C"
         )
-        self._largest = self._found
+        self._largest = self._combined
         if of and how == "sum":
             self._largest = np.array(values, np.float32, order="C")
         self.winner = np.zeros(values.shape if of else 0, np.min_scalar_type(max(of - 1, 0)))
@@ -47,17 +47,17 @@ class _Combined:
     def add(self, values: np.ndarray) -> None:
         flat, by_size = np.ascontiguousarray(values).ravel(), self._how == "absolute-argmax"
         if self._how == "sum":
-            self._found += values
+            self._combined += values
         elif not self._of:
-            take_larger(self._found.ravel(), flat, by_size)
+            take_larger(self._combined.ravel(), flat, by_size)
         if self._of:
             note_larger(self._largest.ravel(), flat, by_size, self._shown, self.winner.ravel())
         self._shown += 1
 
     def take(self) -> np.ndarray:
         """Return the float32 result; nothing can be added after that."""
-        result = self._found.astype(np.float32, copy=False)
-        self._found = self._largest = np.zeros(0)
+        result = self._combined.astype(np.float32, copy=False)
+        self._combined = self._largest = np.zeros(0)
         return result
 
 
@@ -258,6 +258,6 @@ class LayerConsensus:
         pair_values = np.zeros((len(self._layers), len(query)), np.float32)
         for row, matrix in zip(pair_values, self._layers.values(), strict=True):
             for first, values, _ in matrix.values(genes, view):
-                inside, found_here = pick(first, values, query, key)
-                row[inside] = found_here
+                inside, picked = pick(first, values, query, key)
+                row[inside] = picked
         return np.array(self.layers)[_winner(pair_values, how)]

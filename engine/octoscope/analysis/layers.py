@@ -173,11 +173,11 @@ class _Test:
             return np.where(eligible.ravel()[codes], dense.ravel()[codes], np.float32(np.nan))
 
         self._values.append(at(self._codes))
-        for found, where in ((self._moved, self._to), (self._under, self._back)):
+        for collected, where in ((self._moved, self._to), (self._under, self._back)):
             out = np.empty((len(where), len(self._codes)), np.float32)
             for row, p in zip(out, where, strict=True):
                 row[:] = at(self._relabelled(p))
-            found.append(out)
+            collected.append(out)
 
     def _relabelled(self, p: np.ndarray) -> np.ndarray:
         query, key = np.divmod(self._codes, self._n)

@@ -182,12 +182,12 @@ def cached_tiles(read: TileReader, n_genes: int, height: int) -> TileReader:
     filling = Lock()  # Dask's threads may share a matrix
 
     def cached(rows: np.ndarray | None = None) -> Iterable[Tile]:
-        wanted = [first for first, _ in row_ranges(n_genes, height, rows)]
+        firsts = [first for first, _ in row_ranges(n_genes, height, rows)]
         with filling:
-            missing = [first for first in wanted if first not in kept]
+            missing = [first for first in firsts if first not in kept]
             if missing:
                 kept.update((t.first, t) for t in read(np.array(missing)))
-        return [kept[first] for first in wanted]
+        return [kept[first] for first in firsts]
 
     return cached
 
@@ -224,14 +224,14 @@ class MatrixSource:
         return one_view(sums, pairs, n_cells, view, means=self.means)
 
     def values(
-        self, genes: np.ndarray, view: str, asked: np.ndarray | None = None
+        self, genes: np.ndarray, view: str, positions: np.ndarray | None = None
     ) -> Iterator[tuple[int, np.ndarray, np.ndarray]]:
         """Yield (first row, values, eligible) of the total over both halves, for a gene set.
 
-        Rows and columns are positions in ``genes`` (ascending axis indices). ``asked``: [rows]
+        Rows and columns are positions in ``genes`` (ascending axis indices). ``positions``: [rows]
         positions in ``genes``; only the blocks that hold one of them are read, and yielded whole.
         """
-        for first, tile, rows in self._rows(genes, asked):
+        for first, tile, rows in self._rows(genes, positions):
             pairs = _cut(tile.held_by_both(), rows, genes)
             sums = _cut(tile.both(quantity_of(view)), rows, genes)
             del tile  # whoever reads many matrices in step holds their values, not their tiles
@@ -316,9 +316,9 @@ class MatrixSource:
         return deviation
 
     def _rows(
-        self, genes: np.ndarray, asked: np.ndarray | None = None
+        self, genes: np.ndarray, positions: np.ndarray | None = None
     ) -> Iterator[tuple[int, Tile, np.ndarray]]:
-        for tile in self.tiles() if asked is None else self.tiles(genes[asked]):
+        for tile in self.tiles() if positions is None else self.tiles(genes[positions]):
             inside = (genes >= tile.first) & (genes < tile.first + tile.rows)
             if inside.any():
                 block = [(int(np.argmax(inside)), tile, genes[inside] - tile.first)]

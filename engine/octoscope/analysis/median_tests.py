@@ -153,9 +153,9 @@ class MedianTests:
         if len(values) < 2:
             return float("nan"), float("nan")
         order = np.argsort(values, kind="stable")
-        found = np.empty(_BOOTSTRAPS)
-        _weighted_medians(values[order], u[order], v[order], self._weights, found)
-        low, high = np.nanquantile(found, [0.025, 0.975])
+        medians = np.empty(_BOOTSTRAPS)
+        _weighted_medians(values[order], u[order], v[order], self._weights, medians)
+        low, high = np.nanquantile(medians, [0.025, 0.975])
         return float(low), float(high)
 
 

@@ -42,17 +42,17 @@ class Places:
             [genes] Ensembl ids, of ``pairs.vertex_of``.
         """
         known = np.flatnonzero(pairs.vertex_of >= 0)
-        n, place = len(pairs), pairs.vertex_of[known]
+        n, position = len(pairs), pairs.vertex_of[known]
         bits = pathway_bits(network, genes[known])
         pathways = np.zeros((n, bits.shape[1]), np.uint64)
-        np.bitwise_or.at(pathways, place, bits)
+        np.bitwise_or.at(pathways, position, bits)
         vertices = np.full(n, -1)
-        vertices[place] = network.vertex_of(genes[known])
+        vertices[position] = network.vertex_of(genes[known])
         steps = np.empty((n, n), np.int8)
         for first, stop in row_ranges(n, max(_PAIRS // max(n, 1), 1)):
             a = np.repeat(vertices[first:stop], n)
-            found = pair_distances(network, a, np.tile(vertices, stop - first), FARTHEST)
-            steps[first:stop] = np.where(found < 0, FARTHEST + 1, found).reshape(-1, n)
+            distances = pair_distances(network, a, np.tile(vertices, stop - first), FARTHEST)
+            steps[first:stop] = np.where(distances < 0, FARTHEST + 1, distances).reshape(-1, n)
         return cls(steps, pathways)
 
 

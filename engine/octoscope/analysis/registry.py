@@ -137,7 +137,7 @@ class Context:
         Where the molecular network is; None: none in the configuration.
     scheduler
         Of Dask: ``threads``, ``synchronous``, or a function such as Dask-on-Ray's.
-    wanted
+    requested
         Paths of the tables that are asked for; None: all.
     """
 
@@ -145,11 +145,11 @@ class Context:
     finished: Sequence[Block]
     network: NetworkConfig | None = None
     scheduler: Any = "threads"
-    wanted: frozenset[str] | None = None
+    requested: frozenset[str] | None = None
 
     def wants(self, *paths: str) -> bool:
         """Tell whether any of the tables is wanted."""
-        return self.wanted is None or bool(self.wanted.intersection(paths))
+        return self.requested is None or bool(self.requested.intersection(paths))
 
 
 def open_network_of(config: NetworkConfig) -> Network:

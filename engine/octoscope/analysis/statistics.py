@@ -330,12 +330,12 @@ def _relabelled_moments(
         of_y, of_v = y[p[i]], v[p[i]]
         for j in range(len(p)):
             a, b = x[i, j], of_y[p[j]]
-            here, there = u[i, j], of_v[p[j]]
-            row[0] += here * there
-            row[1] += a * there
-            row[2] += here * b
-            row[3] += a * a * there
-            row[4] += here * b * b
+            used_x, used_y = u[i, j], of_v[p[j]]
+            row[0] += used_x * used_y
+            row[1] += a * used_y
+            row[2] += used_x * b
+            row[3] += a * a * used_y
+            row[4] += used_x * b * b
             row[5] += a * b
         total += row
     return total

@@ -216,6 +216,6 @@ def _settings(
 ) -> AtlasConfig:
     """Return the section ``atlas`` of a configuration."""
     keys = [category] if isinstance(category, str) else list(category or [])
-    place = demo_data("immune559.zarr") if path == "demo" else path
-    tree = {"path": str(place), "category_key": keys, **settings}
+    location = demo_data("immune559.zarr") if path == "demo" else path
+    tree = {"path": str(location), "category_key": keys, **settings}
     return validated(AtlasConfig, tree, "atlas", "see `octoscope config explain atlas`")

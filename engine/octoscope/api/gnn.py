@@ -145,11 +145,11 @@ class Gnn(Shown):
         InputError
             If there is no graph, or it is damaged.
         """
-        found, _ = open_with_identifiers(graph, self.checkpoint, data)
-        problems = misfits(self.checkpoint, found)
-        return found.summary() | {
+        opened, _ = open_with_identifiers(graph, self.checkpoint, data)
+        problems = misfits(self.checkpoint, opened)
+        return opened.summary() | {
             "fits": not problems, "problems": problems,
-            "not_compared": not_compared(self.checkpoint, found),
+            "not_compared": not_compared(self.checkpoint, opened),
         }  # fmt: skip
 
     def save(
@@ -222,8 +222,8 @@ class Gnn(Shown):
         return relation_geometry(self.checkpoint, permutations, seed)
 
     def _facts(self) -> Mapping[str, Any]:
-        said = self.describe()
-        return {name: said[name] for name in ("encoder", "layers", "width", "head")}
+        description = self.describe()
+        return {name: description[name] for name in ("encoder", "layers", "width", "head")}
 
 
 def open_gnn(path: str | Path) -> Gnn:
@@ -283,9 +283,9 @@ def score_gnns(
         return PairScores(*score_pairs(opened[0].checkpoint, settings))
     from octoscope.cluster.score_checkpoints import score_checkpoints
 
-    found = list(score_checkpoints([Path(p) for p in checkpoints], settings, address))
-    scores = dict(zip(names, (table for table, _ in found), strict=True))
-    return PairScores(side_by_side(scores), found[0][1])
+    results = list(score_checkpoints([Path(p) for p in checkpoints], settings, address))
+    scores = dict(zip(names, (table for table, _ in results), strict=True))
+    return PairScores(side_by_side(scores), results[0][1])
 
 
 def _settings(

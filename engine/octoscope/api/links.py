@@ -90,9 +90,11 @@ def write_links_report(
     """
     from octoscope.report.links_page import links_page
 
-    found = [(Path(folder).resolve().name, read_evaluation(folder)) for folder in evaluations]
+    named_evaluations = [
+        (Path(folder).resolve().name, read_evaluation(folder)) for folder in evaluations
+    ]
     with new_file(Path(path), force=force, inputs=evaluations) as file:
-        file.write_bytes(links_page(found))
+        file.write_bytes(links_page(named_evaluations))
 
 
 def _links(network: Network | str | Path, data: str | None = None) -> Links:

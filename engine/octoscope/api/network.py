@@ -14,9 +14,9 @@ from octoscope.api.choose import positions_of
 from octoscope.api.described_network import DescribedNetwork
 from octoscope.errors import InputError, warn
 from octoscope.genes import symbols_of_ensembl
-from octoscope.octopus.asked_names import require_found, with_names
 from octoscope.octopus.directory import verify_directory
 from octoscope.octopus.lookups import annotate
+from octoscope.octopus.name_lookup import require_found, with_names
 from octoscope.octopus.network import octopus_folder
 from octoscope.octopus.network import open_network as read_network
 from octoscope.octopus.network_schema import NOT_KNOWN
@@ -109,10 +109,10 @@ class Network(DescribedNetwork):
         >>> oc.open_network("demo").named(["LYZ", "NOSUCH"])[1]
         '1 of 2 names known: 1 as label'
         """
-        asked = list(genes)
-        graph, counts = with_names(self.graph, asked)
-        said = require_found(where, graph, counts, str(next(iter(asked), "")))
-        return Network(graph), said
+        names = list(genes)
+        graph, counts = with_names(self.graph, names)
+        summary = require_found(where, graph, counts, str(next(iter(names), "")))
+        return Network(graph), summary
 
     def annotate(
         self, pairs: pd.DataFrame, *, query: str = "query", key: str = "key", distance: int = 0
@@ -205,8 +205,8 @@ class Network(DescribedNetwork):
             )  # fmt: skip
         named, _ = with_names(self.graph, known)
         vocabulary = np.array(known, dtype=object)
-        found, peer = list_rates(named, a, b, vocabulary, permutations=permutations, seed=seed)
-        return found | {"peer_rate": peer.rate, "peer_background": peer.background}
+        rates, peer = list_rates(named, a, b, vocabulary, permutations=permutations, seed=seed)
+        return rates | {"peer_rate": peer.rate, "peer_background": peer.background}
 
     def gene_table(self, genes: Sequence[str]) -> pd.DataFrame:
         """Return vertex, degree by source, and stratum of a set of genes, for nulls.
@@ -270,8 +270,9 @@ class Network(DescribedNetwork):
         Examples
         --------
         >>> network = oc.open_network("demo")
-        >>> found = network.evaluate_links(floors=["mirror"], positives=500, queries=20)
-        >>> found.metrics.query("metric == 'auc' and stratum == 'all'")["value"].round(1).tolist()
+        >>> evaluation = network.evaluate_links(floors=["mirror"], positives=500, queries=20)
+        >>> areas = evaluation.metrics.query("metric == 'auc' and stratum == 'all'")
+        >>> areas["value"].round(1).tolist()
         [0.5, 0.5]
         """
         from octoscope.api.links import evaluate_links

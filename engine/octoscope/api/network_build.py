@@ -71,12 +71,12 @@ def import_network(
     return import_napistu(Path(path), Path(target), mode, trust)  # type: ignore[arg-type]
 
 
-def notes_of(made: Mapping[str, Any]) -> list[str]:
+def notes_of(summary: Mapping[str, Any]) -> list[str]:
     """Return what the readers of its sources said of their files, a line each.
 
-    ``made``: what :func:`build_network` or :func:`import_network` returned.
+    ``summary``: what :func:`build_network` or :func:`import_network` returned.
     """
-    return reading_notes(made)
+    return reading_notes(summary)
 
 
 def _nothing(line: str) -> None:

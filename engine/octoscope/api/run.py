@@ -143,16 +143,16 @@ class Run(RunOutputs):
 
         Examples
         --------
-        >>> found = oc.open_run(RUN).verdict(category="T cell")
-        >>> set(found["verdict"])
+        >>> rows = oc.open_run(RUN).verdict(category="T cell")
+        >>> set(rows["verdict"])
         {'cannot tell'}
         """
-        found = verdicts(self.results)
+        rows = verdicts(self.results)
         for column, value in (("model", model), ("category", category)):
             if value is not None:
-                known = list(found[column].unique())
-                found = found[found[column] == one_of(column, value, known)]
-        return found.reset_index(drop=True)
+                known = list(rows[column].unique())
+                rows = rows[rows[column] == one_of(column, value, known)]
+        return rows.reset_index(drop=True)
 
     def gnn(
         self, *, checkpoint: str | None = None, message_passing: str | None = None
@@ -176,13 +176,13 @@ class Run(RunOutputs):
         """
         if "gnn_scores" not in self.tables:
             raise InputError("network.gnn", "the run has none", "name one and run again")
-        found = self.tables["gnn_scores"]
-        asked = {"checkpoint": checkpoint, "message_passing": message_passing}
-        for column, value in asked.items():
+        rows = self.tables["gnn_scores"]
+        criteria = {"checkpoint": checkpoint, "message_passing": message_passing}
+        for column, value in criteria.items():
             if value is not None:
-                known = list(found[column].unique())
-                found = found[found[column] == one_of(column, value, known)]
-        return found.reset_index(drop=True)
+                known = list(rows[column].unique())
+                rows = rows[rows[column] == one_of(column, value, known)]
+        return rows.reset_index(drop=True)
 
     def agreement(
         self,

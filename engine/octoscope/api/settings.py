@@ -36,14 +36,14 @@ def settings(name: str | None = None) -> list[dict[str, Any]]:
     >>> [row["setting"] for row in settings("compare.k")]
     ['compare.k']
     """
-    asked = None if name is None else current_name(name)
+    prefix = None if name is None else current_name(name)
     rows = [
         setting_row(setting)
         for setting in settings_of(RunConfig)
-        if asked is None or f"{_plain(setting.name)}.".startswith(f"{_plain(asked)}.")
+        if prefix is None or f"{_plain(setting.name)}.".startswith(f"{_plain(prefix)}.")
     ]
     if not rows:
-        near = nearest(RunConfig, _plain(str(asked)).split("."))
+        near = nearest(RunConfig, _plain(str(prefix)).split("."))
         fix = "`octoscope config explain` lists them all" if near is None else f"try {near}"
         raise InputError(str(name), "is not a setting", fix)
     return rows

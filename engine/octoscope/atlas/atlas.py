@@ -96,7 +96,7 @@ class Atlas:
         self._column_ids = ids
         # where a stored column goes; None: it stays where it is
         same = np.array_equal(self._gene_of_column, np.arange(len(self.genes)))
-        self._place = None if same else self._gene_of_column.astype(np.int32)
+        self._new_column = None if same else self._gene_of_column.astype(np.int32)
         self._drops = bool((self._gene_of_column < 0).any())
         self._lock = threading.Lock()
         if self._rows.shape != (len(self.cell_ids), len(ids)):
@@ -134,11 +134,11 @@ class Atlas:
         parts = (data, indices.astype(kind, copy=False), indptr.astype(kind, copy=False))
         matrix = sparse.csr_matrix(parts, shape=shape)
 
-        def place(row: int, nth: int, column: int) -> str:
-            return f"{self.config.path}: {self._rows.place(int(rows[row]), nth, column)}"
+        def location(row: int, nth: int, column: int) -> str:
+            return f"{self.config.path}: {self._rows.chunk_of(int(rows[row]), nth, column)}"
 
         whole = self.config.fractional_counts == "refuse"
-        check_counts(matrix, self.cell_ids[rows], self._column_ids, place, whole=whole)
+        check_counts(matrix, self.cell_ids[rows], self._column_ids, location, whole=whole)
         return matrix
 
     @property
@@ -246,9 +246,9 @@ class Atlas:
         """
         if not is_reading(planned):
             return
-        found = differing(self.sample(kind_of(planned)), planned)
-        if found:
-            first, stop, what = found[0]
+        differences = differing(self.sample(kind_of(planned)), planned)
+        if differences:
+            first, stop, what = differences[0]
             raise self.other_counts(self._sampled()[first:stop], what, when)
 
     def other_counts(self, rows: np.ndarray, what: str, when: str) -> InputError:
@@ -277,8 +277,8 @@ class Atlas:
         with self._lock:  # one decoder window per atlas
             stored = self._rows.rows(np.asarray(rows, np.int64))
         matrix = self._checked(rows, *stored)
-        if self._place is not None:
-            data, indptr, columns = matrix.data, matrix.indptr, self._place[matrix.indices]
+        if self._new_column is not None:
+            data, indptr, columns = matrix.data, matrix.indptr, self._new_column[matrix.indices]
             if self._drops:
                 keep = columns >= 0
                 data, columns = data[keep], columns[keep]

@@ -75,36 +75,36 @@ def info(
         Called with the cells checked so far and the number of cells.
     """
     result = AtlasInfo()
-    found = result.findings
+    findings = result.findings
     root = None
-    with found.caught(config.path):
+    with findings.caught(config.path):
         root = open_root(config.path)
     if root is None:
         return result
-    place = _place_of_counts(root, config, found)
-    good = place is not None and not found.errors
-    good &= inspect_genes(root, config, place, found)
+    counts = _counts_location(root, config, findings)
+    good = counts is not None and not findings.errors
+    good &= inspect_genes(root, config, counts, findings)
     index = None
-    with found.caught(config.path):
+    with findings.caught(config.path):
         obs = chunks.required(root, "obs", config.path)
-        index = inspect_cells(obs, config, seed, found)
-    with found.caught(config.path):
-        result.arrays = [cost_of_array(a) for a in arrays_of(root, config, place)]
-        check_layout(result.arrays, place, root, found)
+        index = inspect_cells(obs, config, seed, findings)
+    with findings.caught(config.path):
+        result.arrays = [cost_of_array(a) for a in arrays_of(root, config, counts)]
+        check_layout(result.arrays, counts, root, findings)
     if good:
-        with found.caught(config.path):
+        with findings.caught(config.path):
             # what is summed on asking is summed here, and was noted above
             atlas = Atlas(config.model_copy(update={"duplicate_genes": "sum"}))
             _describe(atlas, config, index, result, seed, quick, on_progress or (lambda *_: None))
-    if place is not None and any(WHOLE in f.problem for f in found.errors):
-        with found.caught(config.path):
+    if counts is not None and any(WHOLE in f.problem for f in findings.errors):
+        with findings.caught(config.path):
             n = len(frames.read_index(root["obs"], config.path))
             rows = sample_rows(n) if quick else np.arange(n)
-            inspect_fractions(root, place, config, rows, found)
+            inspect_fractions(root, counts, config, rows, findings)
     return result
 
 
-def _place_of_counts(root: Any, config: AtlasConfig, found: Findings) -> str | None:
+def _counts_location(root: Any, config: AtlasConfig, findings: Findings) -> str | None:
     """Return where the counts are, or what stands in their place, and note why it is no good."""
     present: str | None = None
     seen: list[tuple[str, str]] = []
@@ -115,22 +115,22 @@ def _place_of_counts(root: Any, config: AtlasConfig, found: Findings) -> str | N
             rows, problem = None, error.problem
             present = present or name
         except (chunks.DamageError, chunks.FilterError) as error:
-            found.error(error.where, error.problem, error.fix)
+            findings.error(error.where, error.problem, error.fix)
             return name
         if rows is not None:
             present = present or name
         if problem is None:
             for other, what in seen:
-                found.note(other, f"not used: {what}", f"counts are taken from {name}")
+                findings.note(other, f"not used: {what}", f"counts are taken from {name}")
             return name
         if problem != "absent":
             seen.append((name, problem))
     fix = advice(root, config)
     for name, problem in seen:
-        found.error(f"{config.path}: {name}", problem, fix)
+        findings.error(f"{config.path}: {name}", problem, fix)
     if not seen:
         problem = f"no counts: none of {', '.join(candidates(config))} is there"
-        found.error(config.path, problem, fix)
+        findings.error(config.path, problem, fix)
     return present
 
 

@@ -26,9 +26,9 @@ def require_whole(chunk: Any) -> None:
         If they differ.
     """
     data = np.frombuffer(chunk, np.uint8)
-    said = int.from_bytes(data[_HEADER - 4 : _HEADER].tobytes(), "little")
-    if len(data) < _HEADER or said != len(data):
-        raise RuntimeError(f"{len(data)} bytes, its header says {said}")
+    declared = int.from_bytes(data[_HEADER - 4 : _HEADER].tobytes(), "little")
+    if len(data) < _HEADER or declared != len(data):
+        raise RuntimeError(f"{len(data)} bytes, its header says {declared}")
 
 
 class WholeBlosc(numcodecs.Blosc):

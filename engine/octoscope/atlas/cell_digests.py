@@ -61,8 +61,8 @@ class CellDigests:
         self._cuts = sorted({c for c in cuts if c > first}, reverse=True)
         self._ends: list[int] = []
         self._done: list[str] = []
-        made = xxh3_64 if kind == XXH3 else _Crc32c
-        self._values, self._genes = made(), made()
+        new_digest = xxh3_64 if kind == XXH3 else _Crc32c
+        self._values, self._genes = new_digest(), new_digest()
         self._lengths: list[Any] = []  # of cells: where one ends and the next begins
 
     def add(self, counts: sparse.csr_matrix) -> None:

@@ -63,7 +63,7 @@ def build_index(
     columns: list[pd.Series],
     donors: pd.Series | None,
     primary: np.ndarray | None,
-    wanted: list[str] | None,
+    requested: list[str] | None,
     *,
     seed: int,
     where: str,
@@ -105,18 +105,18 @@ def build_index(
         refused["no donor"] = int((no_donor & keep).sum())
         keep &= ~no_donor
     present = sorted(set(names[keep]))
-    if wanted is not None:
-        unknown = [w for w in wanted if w not in present]
+    if requested is not None:
+        unknown = [w for w in requested if w not in present]
         if unknown:
             raise InputError(
                 f"{where}: obs",
                 f"category {unknown[0]!r} has no cell; there are {present[:20]}",
                 "correct atlas.categories",
             )
-        outside = ~np.isin(names.astype(str), np.array(wanted, dtype=str))
+        outside = ~np.isin(names.astype(str), np.array(requested, dtype=str))
         refused["category not asked for"] = int((outside & keep).sum())
         keep &= ~outside
-        present = sorted(set(wanted))
+        present = sorted(set(requested))
     if not present:
         why = ", ".join(f"{n:,} {reason}" for reason, n in refused.items() if n) or "no cells"
         fix = "check category_key, replicate_key and categories of atlas"
@@ -124,14 +124,14 @@ def build_index(
             fix = "to read cells that are no primary data: atlas.primary_only: false (--all-data)"
         raise InputError(f"{where}: obs", f"no cell is left after selection ({why})", fix)
     half_of_cell = np.zeros(len(cell_ids), np.int8)
-    donor_codes, place = None, np.zeros(0, np.int64)
+    donor_codes, rank_of_donor = None, np.zeros(0, np.int64)
     if donors is not None:
         donor_codes, donor_names = pd.factorize(donors.astype(str), sort=True)
         half_of_donor = np.empty(len(donor_names), np.int8)
         order = _hash_order(np.asarray(donor_names), seed)
         half_of_donor[order] = np.arange(len(order)) % 2
         half_of_cell = half_of_donor[donor_codes]
-        place = np.argsort(order)  # of a donor in the order
+        rank_of_donor = np.argsort(order)  # of a donor in the order
     halves, n_donors = [], []
     groups: list[list[DonorGroup]] | None = None
     if donor_codes is not None and donor_groups:
@@ -146,7 +146,7 @@ def build_index(
         side = half_of_cell[rows]
         both = (rows[side == 0], rows[side == 1])
         if groups is not None and donor_codes is not None:
-            dealt = [_deal(r, place[donor_codes[r]], h, donor_groups // 2)
+            dealt = [_deal(r, rank_of_donor[donor_codes[r]], h, donor_groups // 2)
                      for h, r in enumerate(both)]  # fmt: skip
             both = dealt[0][0], dealt[1][0]
             groups.append(dealt[0][1] + dealt[1][1])
@@ -161,16 +161,16 @@ def build_index(
 
 
 def _deal(
-    rows: np.ndarray, place: np.ndarray, half: int, n: int
+    rows: np.ndarray, donor_rank: np.ndarray, half: int, n: int
 ) -> tuple[np.ndarray, list[DonorGroup]]:
-    """Return a half's rows group by group, and the groups; ``place``: of each row's donor."""
-    _, donor = np.unique(place, return_inverse=True)  # the half's donors in order
+    """Return a half's rows group by group, and the groups; ``donor_rank``: of each row."""
+    _, donor = np.unique(donor_rank, return_inverse=True)  # the half's donors in order
     group = donor % n
-    found, start = [], 0
+    groups, start = [], 0
     for g in range(n):
         inside = group == g
         if inside.any():
             stop = start + int(inside.sum())
-            found.append(DonorGroup(half, start, stop, len(np.unique(donor[inside]))))
+            groups.append(DonorGroup(half, start, stop, len(np.unique(donor[inside]))))
             start = stop
-    return rows[np.argsort(group, kind="stable")], found
+    return rows[np.argsort(group, kind="stable")], groups

@@ -17,7 +17,7 @@ _NOTHING = ("", "na", "n/a", "nan", "none", "null", "<na>")
 FEW = 20  # cells below which a category has no eligible pair by default
 
 
-def inspect_cells(obs: Any, config: AtlasConfig, seed: int, found: Findings) -> CellIndex | None:
+def inspect_cells(obs: Any, config: AtlasConfig, seed: int, findings: Findings) -> CellIndex | None:
     """Note what is wrong with obs; needs no counts.
 
     Parameters
@@ -31,62 +31,62 @@ def inspect_cells(obs: Any, config: AtlasConfig, seed: int, found: Findings) -> 
         The selection of a run with this seed, if categories are named and one can be made.
     """
     where = f"{config.path}: obs"
-    columns = [_column(obs, key, "category", config, found) for key in config.category_key]
+    columns = [_column(obs, key, "category", config, findings) for key in config.category_key]
     donors = None
     if config.replicate_key is not None:
-        donors = _column(obs, config.replicate_key, "donor", config, found)
+        donors = _column(obs, config.replicate_key, "donor", config, findings)
     elif config.category_key:
-        found.note(
+        findings.note(
             where,
             "no donor column is given",
             "halves are then of cells, and agreement between them says nothing about donors",
         )
-    primary = _primary(obs, config, found)
+    primary = _primary(obs, config, findings)
     if not config.category_key:
-        found.note(where, "no category column is given", "give --category to look at categories")
+        findings.note(where, "no category column is given", "give --category to look at categories")
         return None
     if any(c is None for c in columns) or (config.replicate_key is not None and donors is None):
         return None
     index = None
-    with found.caught(config.path):
+    with findings.caught(config.path):
         ids = frames.read_index(obs, config.path)
         named = [c for c in columns if c is not None]
         index = build_index(
             ids, named, donors, primary, config.categories, seed=seed, where=config.path
         )
     if index is not None:
-        _small(index, where, found)
+        _small(index, where, findings)
         if donors is not None:
-            _few_donors(index, donors, f"{where}[{config.replicate_key}]", found)
+            _few_donors(index, donors, f"{where}[{config.replicate_key}]", findings)
     return index
 
 
 def _column(
-    obs: Any, name: str, kind: str, config: AtlasConfig, found: Findings
+    obs: Any, name: str, kind: str, config: AtlasConfig, findings: Findings
 ) -> pd.Series | None:
     where, have = f"{config.path}: obs", frames.frame_columns(obs)
     if name not in have:
-        found.error(where, f"no column {name!r}; it has {have}", f"name one of them as {kind}")
+        findings.error(where, f"no column {name!r}; it has {have}", f"name one of them as {kind}")
         return None
-    with found.caught(config.path):
+    with findings.caught(config.path):
         column = frames.read_column(obs, name, config.path, fill_missing=config.fill_missing)
         missing = int(column.isna().sum())
         if missing:
-            found.warning(
+            findings.warning(
                 f"{where}[{name}]",
                 f"{missing:,} of {len(column):,} cells have no {kind}",
                 "runs leave them out; give them one if they should count",
             )
-        _lookalikes(frames.as_text(column.dropna().unique()), kind, f"{where}[{name}]", found)
+        _lookalikes(frames.as_text(column.dropna().unique()), kind, f"{where}[{name}]", findings)
         return column
     return None
 
 
-def _lookalikes(names: np.ndarray, kind: str, where: str, found: Findings) -> None:
+def _lookalikes(names: np.ndarray, kind: str, where: str, findings: Findings) -> None:
     """Name values that stand for nothing, and those that a reader takes for one another."""
     empty = [repr(n) for n in sorted(names) if n.strip().lower() in _NOTHING]
     if empty:
-        found.warning(
+        findings.warning(
             where,
             f"text in place of a missing value: {some_of(empty)}",
             f"each counts as a {kind}; make the values missing if they are",
@@ -102,22 +102,22 @@ def _lookalikes(names: np.ndarray, kind: str, where: str, found: Findings) -> No
         ("have spaces around", padded),
     ):
         if some:
-            found.warning(
+            findings.warning(
                 where,
                 f"names that {what}: {some_of(some)}",
                 f"each is a {kind} of its own; write them alike if they are one",
             )
 
 
-def _primary(obs: Any, config: AtlasConfig, found: Findings) -> np.ndarray | None:
+def _primary(obs: Any, config: AtlasConfig, findings: Findings) -> np.ndarray | None:
     """Return [cells] whether a cell is primary data, or None where nothing says so."""
     where = f"{config.path}: obs[is_primary_data]"
     if not config.primary_only:
         return None
     if "is_primary_data" not in frames.frame_columns(obs):
-        found.note(where, "no such column", "all cells count; copies of other data sets do too")
+        findings.note(where, "no such column", "all cells count; copies of other data sets do too")
         return None
-    with found.caught(config.path):
+    with findings.caught(config.path):
         column = frames.read_column(
             obs, "is_primary_data", config.path, fill_missing=config.fill_missing
         )
@@ -125,25 +125,25 @@ def _primary(obs: Any, config: AtlasConfig, found: Findings) -> np.ndarray | Non
         others = int((~primary).sum())
         if others:
             problem = f"{others:,} of {len(primary):,} cells are not primary data"
-            found.note(
+            findings.note(
                 where, problem, "runs leave them out unless atlas.primary_only: false (--all-data)"
             )
         return primary
     return None
 
 
-def _small(index: CellIndex, where: str, found: Findings) -> None:
+def _small(index: CellIndex, where: str, findings: Findings) -> None:
     sizes = zip(index.categories, index.halves, strict=True)
     small = [f"{name} ({len(a) + len(b)})" for name, (a, b) in sizes if len(a) + len(b) < FEW]
     if small:
-        found.warning(
+        findings.warning(
             where,
             f"{len(small)} categories have fewer than {FEW} cells: {some_of(small)}",
             "too few for figures of pairs; merge them, or name others in atlas.categories",
         )
 
 
-def _few_donors(index: CellIndex, donors: pd.Series, where: str, found: Findings) -> None:
+def _few_donors(index: CellIndex, donors: pd.Series, where: str, findings: Findings) -> None:
     """Name categories with one donor, and halves with one donor or none."""
     codes = pd.factorize(donors)[0]
     alone, lopsided = [], []
@@ -154,13 +154,13 @@ def _few_donors(index: CellIndex, donors: pd.Series, where: str, found: Findings
         elif min(each) < 2:
             lopsided.append(f"{name} ({each[0]} and {each[1]})")
     if alone:
-        found.warning(
+        findings.warning(
             where,
             f"one donor only in {some_of(alone)}",
             "there is no second half to compare with; add donors or leave the category out",
         )
     if lopsided:
-        found.warning(
+        findings.warning(
             where,
             f"fewer than two donors in a half of {some_of(lopsided)}",
             "agreement between halves then hangs on one donor; add donors, or try another seed",

@@ -97,9 +97,9 @@ _FILTERS = {
 def _refuse_unknown_filters(node: Any, path: str) -> None:
     if not isinstance(node, h5py.Dataset):
         return
-    made = node.id.get_create_plist()
-    for nth in range(made.get_nfilters()):
-        number, _, _, name = made.get_filter(nth)
+    creation = node.id.get_create_plist()
+    for nth in range(creation.get_nfilters()):
+        number, _, _, name = creation.get_filter(nth)
         if not h5py.h5z.filter_avail(number):
             known = _FILTERS.get(number) or name.decode(errors="replace") or "unknown"
             raise FilterError(
@@ -142,7 +142,7 @@ def number_of(array: Any, chunk: Chunk) -> str:
     return f"rows {first} to {min(first + grid_of(array)[0], array.shape[0]) - 1}"
 
 
-def place_of(array: Any, chunk: Chunk) -> str:
+def chunk_name(array: Any, chunk: Chunk) -> str:
     """Return the name of an array, its chunk and, in Zarr, the object that holds the chunk."""
     kind = "chunk " if array.chunks is not None else ""
     text = f"{name_of(array)}, {kind}{number_of(array, chunk)}"
@@ -234,7 +234,7 @@ def is_uniform(values: np.ndarray) -> bool:
 def damage(path: str, array: Any, chunk: Chunk, problem: str) -> DamageError:
     """Return the error that names a chunk."""
     fix = RESTORE_ABSENT if problem == ABSENT else RESTORE
-    return DamageError(f"{path}: {place_of(array, chunk)}", problem, fix)
+    return DamageError(f"{path}: {chunk_name(array, chunk)}", problem, fix)
 
 
 def read_chunk(array: Any, chunk: Chunk) -> np.ndarray:

@@ -17,13 +17,13 @@ from octoscope.errors import InputError
 
 _SETTING = "codec_pipeline.path"
 _OWN = "zarr.core.codec_pipeline.BatchedCodecPipeline"
-_asked = _OWN
+_chosen = _OWN
 
 
 def register() -> None:
     """Have this process open arrays through zarr's own pipeline; remember the one asked for."""
-    global _asked
-    _asked = zarr.config.get(_SETTING)
+    global _chosen
+    _chosen = zarr.config.get(_SETTING)
     zarr.config.set({_SETTING: _OWN})
 
 
@@ -35,17 +35,17 @@ def quick(array: Any) -> Any | None:
     InputError
         If that pipeline is not installed.
     """
-    if _asked == _OWN or not isinstance(array, zarr.Array) or not _is_guarded(array):
+    if _chosen == _OWN or not isinstance(array, zarr.Array) or not _is_guarded(array):
         return None
     try:
-        with zarr.config.set({_SETTING: _asked}):
+        with zarr.config.set({_SETTING: _chosen}):
             # that pipeline knows zarr's own store and no class made from it
             plain = LocalStore(array.store.root, read_only=True)
             return zarr.open_array(plain, path=array.path, mode="r")
     except ValueError as error:  # zarr's BadConfigError
         why = str(error).strip().splitlines()[0][:120]
         raise InputError(
-            _SETTING, f"{_asked}: {why}", "install it, or unset the variable"
+            _SETTING, f"{_chosen}: {why}", "install it, or unset the variable"
         ) from None
 
 

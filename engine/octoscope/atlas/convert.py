@@ -32,7 +32,7 @@ from octoscope.atlas.shards import (
     names_without_slash,
     write_frames,
 )
-from octoscope.atlas.transpose import by_row, place_of_csc
+from octoscope.atlas.transpose import by_row, csc_location
 from octoscope.config import AtlasConfig
 from octoscope.config.byte_sizes import parse_bytes
 from octoscope.errors import InputError, warn
@@ -117,10 +117,10 @@ def convert(
 def _opened(config: AtlasConfig, partial: PartialStore, limit: float) -> Atlas:
     """Open the source; counts that lie by column are first written by row, beside the target."""
     root = open_root(config.path)
-    place = place_of_csc(root, config)
-    if place is None:
+    by_column = csc_location(root, config)
+    if by_column is None:
         return Atlas(config)
-    return Atlas(config, counts=(place, by_row(root, place, config, partial.by_row, limit)))
+    return Atlas(config, counts=(by_column, by_row(root, by_column, config, partial.by_row, limit)))
 
 
 def _memory(text: str, layout: Layout) -> float:
@@ -195,15 +195,15 @@ class _Work:
             shards = CountShards.create(
                 partial.store, lengths[self._order], len(self._atlas.genes), layout
             )
-            made = [partial.store, *partial.store.rglob("*")]
-            partial.note(made, nonzero=int(shards.indptr[-1]), shards=0)
+            written = [partial.store, *partial.store.rglob("*")]
+            partial.note(written, nonzero=int(shards.indptr[-1]), shards=0)
         else:
             shards = CountShards(partial.store)
             shards.require(partial.shards)
-        found = partial.shards
-        self._require_space(float(shards.indptr[-1]) - found * shards.size)
+        n_written = partial.shards
+        self._require_space(float(shards.indptr[-1]) - n_written * shards.size)
         per_pass = max(1, int(self._limit * _RANGE / VALUE / shards.size))
-        firsts = range(found, shards.total, per_pass)
+        firsts = range(n_written, shards.total, per_pass)
         for first in firsts:
             self._pass(shards, first, min(first + per_pass, shards.total))
         self._report(2 * n, 2 * n)
@@ -214,8 +214,8 @@ class _Work:
             "genes": len(self._atlas.genes),
             "nonzero": int(shards.indptr[-1]),
             "passes": len(firsts),
-            "shards written": shards.total - found,
-            "shards found": found,
+            "shards written": shards.total - n_written,
+            "shards found": n_written,
             "values decoded": read,
             "read over needed": round(read / max(1, needed), 2),
             **({"columns renamed": renamed} if renamed else {}),

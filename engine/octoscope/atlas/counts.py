@@ -57,8 +57,8 @@ def look_for_counts(root: Any, name: str, config: AtlasConfig) -> tuple[Rows | N
         return rows, None
     at, what = fault
     row = row_of(indptr, at)
-    place = rows.place(int(sample[row]), at - int(indptr[row]), int(indices[at]))
-    return rows, f"holds {what} in {place}"
+    where = rows.chunk_of(int(sample[row]), at - int(indptr[row]), int(indices[at]))
+    return rows, f"holds {what} in {where}"
 
 
 def find_counts(root: Any, config: AtlasConfig) -> tuple[str, Rows]:
@@ -118,10 +118,10 @@ def advice(root: Any, config: AtlasConfig) -> str:
     return "; ".join([first, *ways])
 
 
-def rounding(place: str) -> str:
+def rounding(location: str) -> str:
     """Return the settings that read counts which are not whole."""
     return (
-        f"atlas.counts: {place} and atlas.fractional_counts: round (--counts {place} "
+        f"atlas.counts: {location} and atlas.fractional_counts: round (--counts {location} "
         "--fractional-counts round)"
     )
 
@@ -169,7 +169,7 @@ def check_counts(
     matrix: sparse.csr_matrix,
     cell_ids: np.ndarray,
     gene_ids: np.ndarray,
-    place: Callable[[int, int, int], str],
+    chunk_of: Callable[[int, int, int], str],
     *,
     whole: bool = True,
 ) -> None:
@@ -177,7 +177,7 @@ def check_counts(
 
     Parameters
     ----------
-    place
+    chunk_of
         Says where a value is stored, from its row of the batch, which of the row's values it is,
         and its column.
     whole
@@ -193,7 +193,7 @@ def check_counts(
         return
     at, what = fault
     row, column = row_of(matrix.indptr, at), int(matrix.indices[at])
-    where = place(row, at - int(matrix.indptr[row]), column)
+    where = chunk_of(row, at - int(matrix.indptr[row]), column)
     raise InputError(
         f"{where}, cell {cell_ids[row]}, gene {gene_ids[column]}",
         f"value {what} where a raw count is expected",

@@ -39,11 +39,11 @@ class Finding:
 class Findings:
     """Findings in the order in which they were made."""
 
-    found: list[Finding] = field(default_factory=list)
+    entries: list[Finding] = field(default_factory=list)
 
     def add(self, severity: Severity, where: str, problem: str, fix: str) -> None:
         """Note one."""
-        self.found.append(Finding(severity, where, problem, fix))
+        self.entries.append(Finding(severity, where, problem, fix))
 
     def error(self, where: str, problem: str, fix: str) -> None:
         """Note what a run would stop at."""
@@ -72,11 +72,11 @@ class Findings:
     @property
     def errors(self) -> list[Finding]:
         """Findings that would stop a run."""
-        return [f for f in self.found if f.severity == "error"]
+        return [f for f in self.entries if f.severity == "error"]
 
     def as_list(self) -> list[dict[str, Any]]:
         """Return them as JSON values."""
-        return [asdict(f) for f in self.found]
+        return [asdict(f) for f in self.entries]
 
 
 def some_of(names: list[str]) -> str:

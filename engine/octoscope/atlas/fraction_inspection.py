@@ -19,10 +19,10 @@ _TELLING = 0.9  # of the cells of a value that hold fractions, if the value expl
 
 
 def inspect_fractions(
-    root: Any, place: str, config: AtlasConfig, rows: np.ndarray, found: Findings
+    root: Any, counts: str, config: AtlasConfig, rows: np.ndarray, findings: Findings
 ) -> None:
     """Note which of ``rows`` hold values that are not whole, and what obs says of these cells."""
-    node = open_store.element(root, place, config.path)
+    node = open_store.element(root, counts, config.path)
     reader = open_store.open_rows(node, config.path, fill_missing=config.fill_missing)
     some = np.zeros(len(rows), bool)
     for first in range(0, len(rows), _BATCH):
@@ -35,9 +35,9 @@ def inspect_fractions(
     if not some.any():
         return
     every = bool(some.all())
-    fix, kind = rounding(place), "cells" if len(rows) == reader.shape[0] else "sampled cells"
-    found.note(
-        f"{config.path}: {place}",
+    fix, kind = rounding(counts), "cells" if len(rows) == reader.shape[0] else "sampled cells"
+    findings.note(
+        f"{config.path}: {counts}",
         f"{int(some.sum()):,} of {len(rows):,} {kind} hold values that are not whole numbers"
         + (": normalised, or corrected" if every else _who(root, config, rows, some)),
         f"normalised values are no counts; counts that were corrected for ambient RNA: {fix}"

@@ -142,25 +142,25 @@ def _names_of_codes(frame: Any, name: str, path: str) -> Any | None:
     if version != "0.1.0":
         problem = f"codes as anndata 0.7 wrote them, in a data frame of version {version}"
         raise InputError(where, problem, "write the column again, as a pandas Categorical")
-    found = None
+    names = None
     try:
         if isinstance(target, h5py.Reference):
-            found = frame[target]
+            names = frame[target]
         elif isinstance(target, str):
-            found = chunks.member(frame, target, path)
+            names = chunks.member(frame, target, path)
     except InputError:
         raise
     except chunks.BROKEN as error:  # a reference to nothing
         if chunks.is_transient(error):
             raise
-    if found is None or found.name is None or not is_plain(found):  # no name: deleted in HDF5
+    if names is None or names.name is None or not is_plain(names):  # no name: deleted in HDF5
         raise InputError(
             where,
             "codes of categories whose names are not in the store: its attribute `categories` "
             f"leads nowhere ({target!r})",
             "write the column again from the original, with its names",
         )
-    return found
+    return names
 
 
 def _coded(names: Any, codes: Any, path: str) -> list[ColumnPart]:

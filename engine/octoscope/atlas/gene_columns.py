@@ -19,7 +19,7 @@ _SAMPLE = 2000
 def columns_like(var: Any, path: str, what: str) -> list[str]:
     """Return var columns most of whose values are Ensembl gene ids (``ids``), or ``symbols``."""
     known = set(reference_genes()["symbol"]) if what == "symbols" else set()
-    found = []
+    columns = []
     for name in frames.frame_columns(var):
         try:
             values = frames.as_text(frames.read_column(var, name, path, fill_missing=True))
@@ -28,17 +28,17 @@ def columns_like(var: Any, path: str, what: str) -> list[str]:
         some = values[np.linspace(0, len(values) - 1, min(len(values), _SAMPLE)).astype(int)]
         hits = [v in known if known else strip_version(v) is not None for v in some]
         if len(hits) and np.mean(hits) > _MOST:
-            found.append(name)
-    return found
+            columns.append(name)
+    return columns
 
 
 def where_ids_are(var: Any, path: str) -> str | None:
     """Return which setting leads to Ensembl ids in another column, or None."""
-    found = columns_like(var, path, "ids")
-    if not found:
+    columns = columns_like(var, path, "ids")
+    if not columns:
         return None
-    ways = " or ".join(f"atlas.gene_id_key: {name} (--gene-id {name})" for name in found)
-    return f"var[{found[0]}] holds Ensembl ids: set {ways}"
+    ways = " or ".join(f"atlas.gene_id_key: {name} (--gene-id {name})" for name in columns)
+    return f"var[{columns[0]}] holds Ensembl ids: set {ways}"
 
 
 def absent_id_column(root: Any, var: Any, key: str, path: str) -> InputError:
@@ -70,7 +70,7 @@ def species(ids: np.ndarray) -> dict[str, int]:
     in capitals only (Gapdh) is mouse.
     """
     known = set(reference_genes()["symbol"])
-    found: Counter[str] = Counter()
+    n_ids: Counter[str] = Counter()
     for name in map(str, ids):
         kind = species_of(name)
         if kind is None and (
@@ -78,5 +78,5 @@ def species(ids: np.ndarray) -> dict[str, int]:
         ):
             kind = "human" if name in known else "mouse"
         if kind is not None:
-            found[kind] += 1
-    return dict(found)
+            n_ids[kind] += 1
+    return dict(n_ids)

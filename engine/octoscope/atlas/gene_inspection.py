@@ -21,11 +21,11 @@ from octoscope.errors import InputError
 from octoscope.genes import NoGeneIds, identifier_in, read_aliases, resolve_genes, without_genome
 
 
-def inspect_genes(root: Any, config: AtlasConfig, place: str | None, found: Findings) -> bool:
+def inspect_genes(root: Any, config: AtlasConfig, counts: str | None, findings: Findings) -> bool:
     """Note what becomes of the gene ids; returns whether they can be used, summed if need be."""
     path, key = config.path, config.gene_id_key
-    with found.caught(path):
-        var = open_store.genes_of(root, place or "X", path)
+    with findings.caught(path):
+        var = open_store.genes_of(root, counts or "X", path)
         have, where = frames.frame_columns(var), f"{path}: var[{key or 'index'}]"
         if key is not None and key not in have:
             raise absent_id_column(root, var, key, path)
@@ -39,8 +39,8 @@ def inspect_genes(root: Any, config: AtlasConfig, place: str | None, found: Find
                 var, config.symbol_key, path, fill_missing=config.fill_missing
             )
             symbols = frames.as_text(column, missing="")
-        _look_at_names(var, ids, where, config, found)
-        _look_at_symbols(var, config, found)
+        _look_at_names(var, ids, where, config, findings)
+        _look_at_symbols(var, config, findings)
         aliases = read_aliases(config.gene_aliases) if config.gene_aliases else None
         try:
             _, _, report = resolve_genes(
@@ -55,7 +55,7 @@ def inspect_genes(root: Any, config: AtlasConfig, place: str | None, found: Find
             problem = (
                 f"{many['merged']:,} columns have the id of another (first: {first['merged']})"
             )
-            found.error(where, problem, "make them unique, or set atlas.duplicate_genes: sum")
+            findings.error(where, problem, "make them unique, or set atlas.duplicate_genes: sum")
             many["merged"] = 0
         for what, after in (
             ("dropped", "models cannot read them"),
@@ -64,19 +64,19 @@ def inspect_genes(root: Any, config: AtlasConfig, place: str | None, found: Find
         ):
             if many[what]:
                 problem = f"{many[what]:,} of {len(ids):,} columns {what} (first: {first[what]})"
-                found.note(where, problem, after)
+                findings.note(where, problem, after)
         return True
     return False
 
 
 def _look_at_names(
-    var: Any, ids: np.ndarray, where: str, config: AtlasConfig, found: Findings
+    var: Any, ids: np.ndarray, where: str, config: AtlasConfig, findings: Findings
 ) -> None:
     """Name ids that are none, prefixes of genomes, and genes of several species."""
     bare = [without_genome(str(i))[1] for i in ids]
     foreign = [str(i) for i, name in zip(ids, bare, strict=True) if identifier_in(name) is None]
     if foreign:
-        found.warning(
+        findings.warning(
             where,
             f"{len(foreign):,} of {len(ids):,} ids are no Ensembl gene ids (first: {foreign[0]})",
             where_ids_are(var, config.path)
@@ -85,12 +85,12 @@ def _look_at_names(
     prefixes = genomes(ids)
     if prefixes:
         some = some_of([f"{name} ({n:,})" for name, n in prefixes.items()])
-        found.note(where, f"ids begin with the name of a genome: {some}", "it is taken off")
+        findings.note(where, f"ids begin with the name of a genome: {some}", "it is taken off")
     kinds = species(ids)
     others = {name: n for name, n in kinds.items() if name != "human"}
     if others:
         some = some_of([f"{n:,} {name}" for name, n in kinds.items()])
-        found.warning(
+        findings.warning(
             where,
             f"genes of several species: {some}" if len(kinds) > 1 else f"genes are {some}",
             "a model reads only those in its vocabulary, and totals of a cell hold all of them; "
@@ -98,12 +98,12 @@ def _look_at_names(
         )
 
 
-def _look_at_symbols(var: Any, config: AtlasConfig, found: Findings) -> None:
+def _look_at_symbols(var: Any, config: AtlasConfig, findings: Findings) -> None:
     if config.symbol_key in frames.frame_columns(var):
         return
     others = columns_like(var, config.path, "symbols")
     if others:
-        found.note(
+        findings.note(
             f"{config.path}: var",
             f"no column {config.symbol_key!r} of symbols; {some_of(others)} holds some",
             f"set atlas.symbol_key: {others[0]} (--symbol-key {others[0]}); without it, symbols "

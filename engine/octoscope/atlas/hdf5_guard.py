@@ -40,7 +40,7 @@ def require_walkable(file: Path | str, path: str) -> None:
     with _LOCK:
         helper = _helper()
         name = file if isinstance(file, str) else file.absolute()
-        code = _asked(helper, os.fsencode(name))
+        code = _answer(helper, os.fsencode(name))
         if code is None:
             return
         del _HELPERS[os.getpid()]
@@ -53,7 +53,7 @@ def require_walkable(file: Path | str, path: str) -> None:
     raise InputError(path, what, "copy or download it again, whole")
 
 
-def _asked(helper: subprocess.Popen[bytes], path: bytes) -> int | None:
+def _answer(helper: subprocess.Popen[bytes], path: bytes) -> int | None:
     """Return None if the helper came through a file, or the code with which it ended."""
     assert helper.stdin is not None
     assert helper.stdout is not None

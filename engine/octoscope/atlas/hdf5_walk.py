@@ -52,8 +52,8 @@ def _opened(path: str) -> Iterator[Any]:
         return
     from fsspec.core import url_to_fs
 
-    system, place = url_to_fs(path)
-    with system.open(place, "rb", block_size=_FETCHED, cache_type="blockcache") as handle:
+    system, system_path = url_to_fs(path)
+    with system.open(system_path, "rb", block_size=_FETCHED, cache_type="blockcache") as handle:
         yield handle
 
 
@@ -72,9 +72,9 @@ def walk(path: str, seconds: float) -> None:
 
     with (
         contextlib.suppress(Exception),
-        _opened(path) as place,
+        _opened(path) as source,
         _stepping(step),
-        h5py.File(place, "r") as file,
+        h5py.File(source, "r") as file,
     ):
         names = ["/"]
         with contextlib.suppress(Exception):

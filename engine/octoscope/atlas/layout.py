@@ -112,17 +112,19 @@ def cost_of_array(array: Any) -> ArrayCost:
     )
 
 
-def check_layout(arrays: list[ArrayCost], counts: str | None, root: Any, found: Findings) -> None:
+def check_layout(
+    arrays: list[ArrayCost], counts: str | None, root: Any, findings: Findings
+) -> None:
     """Note what the arrays cost; ``counts`` is the place of the counts."""
     bare = [a.array for a in arrays if not a.checksum]
     if bare:
-        found.warning(
+        findings.warning(
             "store",
             f"no checksum in {some_of(bare)}",
             "a changed bit can pass unseen; `octoscope atlas convert` writes checksums",
         )
     if getattr(getattr(root, "metadata", None), "zarr_format", None) == 2:
-        found.note("store", "Zarr format 2", "it is read; it has no shards")
+        findings.note("store", "Zarr format 2", "it is read; it has no shards")
     top = (counts or "nowhere", (counts or "nowhere").replace("raw.X", "raw/X"))
     tiny = []
     for a in arrays:
@@ -131,13 +133,13 @@ def check_layout(arrays: list[ArrayCost], counts: str | None, root: Any, found: 
             tiny.append(f"{a.array} ({a.objects:,} of {size / 1e3:.1f} KB)")
     objects = sum(a.objects for a in arrays)
     if isinstance(root, zarr.Group) and tiny:
-        found.warning(
+        findings.warning(
             "store",
             f"small objects: {some_of(tiny)}",
             "each costs a request on an object store; `octoscope atlas convert` writes shards",
         )
     if isinstance(root, zarr.Group) and objects > _MANY:
-        found.warning(
+        findings.warning(
             "store",
             f"{objects:,} objects",
             "listing and copying them is slow; `octoscope atlas convert` writes shards",
@@ -145,7 +147,7 @@ def check_layout(arrays: list[ArrayCost], counts: str | None, root: Any, found: 
 
 
 def check_read_cost(
-    atlas: Atlas, config: AtlasConfig, index: CellIndex | None, seed: int, found: Findings
+    atlas: Atlas, config: AtlasConfig, index: CellIndex | None, seed: int, findings: Findings
 ) -> float | None:
     """Note what units decode beside what they use; returns the ratio where there are categories."""
     n = len(atlas.cell_ids)
@@ -153,7 +155,7 @@ def check_read_cost(
     some = sample_rows(n)[::32]
     one = float(np.median([atlas.cost_of(some[i : i + 1]).read for i in range(len(some))] or [0]))
     if one > max(_LARGE, _WASTE * unit):
-        found.warning(
+        findings.warning(
             atlas.counts_source,
             f"one cell decodes {one / 1e6:.0f} MB, {UNIT} cells use {unit / 1e6:.1f} MB",
             f"smaller chunks: `{command(config, seed)}`",
@@ -170,7 +172,7 @@ def check_read_cost(
     # a converted atlas decodes about a chunk more than a unit uses
     converted = 1 + len(costs) * Layout().chunk * VALUE / needed
     if read / needed > max(_WASTE, 1.5 * converted):
-        found.warning(
+        findings.warning(
             atlas.counts_source,
             f"units of {UNIT} cells decode {read / needed:.1f} times the bytes that they use",
             f"cells of a category and half should lie together: `{command(config, seed)}`",

@@ -58,13 +58,13 @@ def _opened(path: str) -> Any:
         bare = path.partition("?")[0].lower()
         hit = next((e for e in _HDF5_NAMES if bare.endswith(e) or f"{e}/" in bare), None)
         return _unnamed(path) if hit is None else _remote_hdf5(path, hit)
-    place = Path(path).expanduser()
-    file = next((p for p in (place, *place.parents) if p.exists()), place)
+    local = Path(path).expanduser()
+    file = next((p for p in (local, *local.parents) if p.exists()), local)
     if file.is_dir():
-        if file != place:
+        if file != local:
             raise InputError(path, "does not exist", "check atlas.path")
-        return _zarr(RegularFiles(place, read_only=True), str(place))
-    return _hdf5(file, path, str(place.relative_to(file)) if file != place else "")
+        return _zarr(RegularFiles(local, read_only=True), str(local))
+    return _hdf5(file, path, str(local.relative_to(file)) if file != local else "")
 
 
 def _hdf5(file: Path, path: str, inside: str) -> Any:
@@ -180,12 +180,12 @@ def _groups(root: Any, depth: int) -> Iterator[tuple[str, Any]]:
 
 def _stores_inside(root: Any) -> list[str]:
     """Return the places of AnnData stores inside a group."""
-    found = []
+    stores = []
     for name, node in _groups(root, _DEPTH):
         kind = attribute(node, "encoding-type")
         if kind == "anndata" or all(part in node for part in ("X", "obs", "var")):
-            found.append(name)
-    return found
+            stores.append(name)
+    return stores
 
 
 def _no_anndata(group: Any, path: str, missing: list[str]) -> InputError:

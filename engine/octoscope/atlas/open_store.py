@@ -42,8 +42,10 @@ def element(root: Any, name: str, path: str) -> Any | None:
     """Return the group or array at ``name`` (``X``, ``raw.X``, ``layers/counts``), or None."""
     if name != "raw.X":
         return chunks.member(root, name, path)
-    found = chunks.member(root, "raw/X", path)  # anndata 0.7.0 and earlier: `raw.X` in the root
-    return chunks.member(root, "raw.X", path) if found is None else found
+    raw_matrix = chunks.member(
+        root, "raw/X", path
+    )  # anndata 0.7.0 and earlier: `raw.X` in the root
+    return chunks.member(root, "raw.X", path) if raw_matrix is None else raw_matrix
 
 
 def genes_of(root: Any, counts: str, path: str) -> Any:
@@ -110,10 +112,10 @@ class SparseRows:
         self._cache: dict[int, tuple[np.ndarray, np.ndarray]] = {}
         self.cost = ReadCost()
 
-    def place(self, row: int, nth: int, column: int) -> str:
+    def chunk_of(self, row: int, nth: int, column: int) -> str:
         """Return the chunk that holds the ``nth`` stored value of a row."""
         at = int(self.indptr[row]) + nth
-        return chunks.place_of(self._data, (at // chunks.grid_of(self._data)[0],))
+        return chunks.chunk_name(self._data, (at // chunks.grid_of(self._data)[0],))
 
     def places(self, rows: np.ndarray, *, genes: bool = False) -> list[str]:
         """Return the chunks that hold the values of rows, or with ``genes`` the genes of them."""
@@ -121,7 +123,7 @@ class SparseRows:
         size = chunks.grid_of(array)[0]
         spans = zip(self.indptr[rows].tolist(), self.indptr[rows + 1].tolist(), strict=True)
         held = {c for lo, hi in spans for c in range(lo // size, max(hi - 1, lo) // size + 1)}
-        return [chunks.place_of(array, (c,)) for c in sorted(held)]
+        return [chunks.chunk_name(array, (c,)) for c in sorted(held)]
 
     def _load(self, first: int, last: int) -> None:
         """Decode chunks ``first`` to ``last`` with one read per array, unless all are there."""
@@ -273,7 +275,7 @@ UNSURE = "holds zeros only, without compression or checksum: stored zeros, or by
 def unsure(path: str, array: Any, chunk: chunks.Chunk) -> InputError:
     """Return the error that names such a chunk."""
     return chunks.DamageError(
-        f"{path}: {chunks.place_of(array, chunk)}",
+        f"{path}: {chunks.chunk_name(array, chunk)}",
         UNSURE,
         "if they are stored zeros (masked counts): adata.X.eliminate_zeros() and write it again, "
         "or set atlas.missing_chunks: fill (--missing-chunks fill); else restore it from a copy",
@@ -315,17 +317,17 @@ class DenseRows:
         new = np.concatenate([[True], chunk[1:] != chunk[:-1]])[: len(rows)]
         return np.cumsum(new) * self._chunk * self.shape[1]
 
-    def place(self, row: int, nth: int, column: int) -> str:
+    def chunk_of(self, row: int, nth: int, column: int) -> str:
         """Return the chunk that holds the value of a row in a column."""
         grid = chunks.grid_of(self._array)
-        return chunks.place_of(self._array, (row // grid[0], column // grid[1]))
+        return chunks.chunk_name(self._array, (row // grid[0], column // grid[1]))
 
     def places(self, rows: np.ndarray, *, genes: bool = False) -> list[str]:
         """Return the chunks that hold rows."""
         grid = chunks.grid_of(self._array)
         across = range(-(-self.shape[1] // grid[1]))
         held = np.unique(rows // grid[0]).tolist()
-        return [chunks.place_of(self._array, (c, k)) for c in held for k in across]
+        return [chunks.chunk_name(self._array, (c, k)) for c in held for k in across]
 
     def cost_of(self, rows: np.ndarray) -> ReadCost:
         """Return the bytes that reading ascending rows once decodes and uses; reads nothing."""

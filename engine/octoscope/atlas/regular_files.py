@@ -36,7 +36,7 @@ class RegularFiles(LocalStore):
 
     async def get_partial_values(self, prototype: Any, key_ranges: Iterable[Any]) -> list[Any]:
         """Return parts of objects."""
-        asked = list(key_ranges)
-        for key, _ in asked:
+        ranges = list(key_ranges)
+        for key, _ in ranges:
             self._require_regular(key)
-        return await super().get_partial_values(prototype, asked)
+        return await super().get_partial_values(prototype, ranges)

@@ -26,22 +26,22 @@ _VALUE = 32  # bytes that a kept value takes while it is sorted
 _CHUNK = 1 << 17  # values
 
 
-def place_of_csc(root: Any, config: AtlasConfig) -> str | None:
+def csc_location(root: Any, config: AtlasConfig) -> str | None:
     """Return where counts by column are, if no place holds counts by row."""
-    found = None
+    by_column = None
     for name in candidates(config):
         try:
             rows, problem = look_for_counts(root, name, config)
         except open_store.LayoutError:
             node = open_store.element(root, name, config.path)
-            if found is None and attribute(node, "encoding-type") == "csc_matrix":
+            if by_column is None and attribute(node, "encoding-type") == "csc_matrix":
                 values = chunks.required(node, "data", config.path)[:_BLOCK]
                 whole = config.fractional_counts == "refuse"
-                found = name if count_fault(values, whole=whole) is None else None
+                by_column = name if count_fault(values, whole=whole) is None else None
             continue
         if rows is not None and problem is None:
             return None
-    return found
+    return by_column
 
 
 def by_row(
@@ -68,7 +68,7 @@ def by_row(
     indptr = np.concatenate([[0], np.cumsum(lengths)])
     group = zarr.open_group(folder, mode="w", zarr_format=3)
     group.attrs.update({"encoding-type": "csr_matrix", "shape": list(source.shape)})
-    made = {
+    arrays = {
         part: group.create_array(
             part, shape=(size,), dtype=kind, chunks=(max(1, min(size, _CHUNK)),),
             compressors=[ZstdCodec(level=1), Crc32cCodec()], config={"write_empty_chunks": True},
@@ -79,7 +79,7 @@ def by_row(
             ("indices", int(indptr[-1]), np.dtype("i4")),
         )
     }  # fmt: skip
-    made["indptr"][:] = indptr
+    arrays["indptr"][:] = indptr
     first, most = 0, max(1, int(limit / _VALUE))
     while first < len(lengths):
         # at least one row, whatever it takes
@@ -88,7 +88,7 @@ def by_row(
         low, high = int(indptr[first]), int(indptr[stop])
         if high > low:
             data, columns = source.rows(first, stop, indptr)
-            made["data"][low:high], made["indices"][low:high] = data, columns
+            arrays["data"][low:high], arrays["indices"][low:high] = data, columns
         first = stop
     return open_store.SparseRows(group, str(folder))
 

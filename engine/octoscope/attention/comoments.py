@@ -57,13 +57,13 @@ class CoMoments:
     def of(cls, values: sparse.csr_matrix) -> CoMoments:
         """Return the co-moments of [cells, genes] values: blocks of cells, each about its mean."""
         genes = values.shape[1]
-        found = cls(0, np.zeros(genes), np.zeros((genes, genes)))
+        merged = cls(0, np.zeros(genes), np.zeros((genes, genes)))
         for at in range(0, values.shape[0], _CELLS):
             block = values[at : at + _CELLS].toarray().astype(np.float64)
             mean = block.mean(0)
             block -= mean
-            found = found.merge(cls(len(block), mean, block.T @ block))
-        return found
+            merged = merged.merge(cls(len(block), mean, block.T @ block))
+        return merged
 
     def merge(self, other: CoMoments) -> CoMoments:
         """Return the co-moments of both parts together (Chan, Golub, LeVeque 1983)."""
@@ -95,8 +95,8 @@ def correlation(products: np.ndarray, squares: np.ndarray, first: int = 0) -> np
     """
     root = np.sqrt(squares)
     by = np.outer(root[first : first + len(products)], root)
-    found = np.divide(products, by, out=np.zeros_like(products), where=by > 0)
-    return np.clip(found, -1, 1).astype(np.float32)
+    coefficients = np.divide(products, by, out=np.zeros_like(products), where=by > 0)
+    return np.clip(coefficients, -1, 1).astype(np.float32)
 
 
 def rise(values: np.ndarray, n_cells: int) -> np.ndarray:

@@ -213,10 +213,10 @@ class _Batch:
                 continue
             wide = _zeros((len(self.heads), 2), part.stop - at, cell.kept, size)
             wide_shares = np.zeros((len(self.heads), part.stop - at, self._columns))
-            wanted = slice(start - at, stop - at)
-            wide[:, :, wanted] = room[0]
+            middle = slice(start - at, stop - at)
+            wide[:, :, middle] = room[0]
             attend_rows(cell, self._keys[c], self.heads, part, wide, wide_shares)
-            room[0][:], room[1][:] = wide[:, :, wanted], wide_shares[:, wanted]
+            room[0][:], room[1][:] = wide[:, :, middle], wide_shares[:, middle]
         return inside.start, into, shares
 
 

@@ -45,8 +45,10 @@ class Keys:
             q = _padded(q, _QUERIES)
         if not _ONEDNN:
             return q @ self._k.T
-        found: torch.Tensor = torch.ops.mkldnn._linear_pointwise(q, self._k, None, "none", [], "")
-        return found
+        products: torch.Tensor = torch.ops.mkldnn._linear_pointwise(
+            q, self._k, None, "none", [], ""
+        )
+        return products
 
 
 def _padded(x: torch.Tensor, step: int) -> torch.Tensor:

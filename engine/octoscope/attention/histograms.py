@@ -60,8 +60,8 @@ def quantiles(counts: np.ndarray, at: np.ndarray) -> np.ndarray:
         Quantiles in [0, 1] (inverse of the empirical distribution function).
     """
     below = np.cumsum(counts)
-    wanted = np.maximum(np.ceil(np.asarray(at) * below[-1]), 1)
-    keys = np.searchsorted(below, wanted).astype(np.uint32) << np.uint32(16)
+    ranks = np.maximum(np.ceil(np.asarray(at) * below[-1]), 1)
+    keys = np.searchsorted(below, ranks).astype(np.uint32) << np.uint32(16)
     top = np.uint32(1 << 31)
     # the edge nearer to zero: for negative values the last key of the bin
     last = keys | np.uint32(0xFFFF)

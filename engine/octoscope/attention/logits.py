@@ -51,13 +51,13 @@ def _side_by_side(group: list[Cell], reduction: Heads) -> tuple[torch.Tensor, to
     count = heads if reduction == "mean" else 1
     sides = group[0].q.new_empty((2, kept, len(group), count, width))
 
-    def place(c: int) -> None:
+    def copy_cell(c: int) -> None:
         with torch.inference_mode():
             cell = group[c]
             torch.mul(cell.q[some].transpose(0, 1), 1 / count, out=sides[0, :, c])
             sides[1, :, c] = cell.k[some, :kept].transpose(0, 1)
 
-    for _ in map_blocks(place, range(len(group))):
+    for _ in map_blocks(copy_cell, range(len(group))):
         pass
     q, k = sides.view(2, kept, -1)
     return q, k
@@ -77,18 +77,18 @@ def _add_product(
         inside = _inside(cell, part, first_row, len(sums))
         if inside.start == inside.stop:
             continue
-        found = (q[part] @ k.T)[inside.start - first : inside.stop - first]
+        product = (q[part] @ k.T)[inside.start - first : inside.stop - first]
         if cell.kept == sums.shape[1]:
-            sums[inside.start - first_row : inside.stop - first_row] += found
+            sums[inside.start - first_row : inside.stop - first_row] += product
         else:  # genes are distinct: no entry is added to twice
-            sums[genes[inside, None] - first_row, genes] += found
+            sums[genes[inside, None] - first_row, genes] += product
 
 
 def _inside(cell: Cell, part: slice, first_row: int, rows: int) -> slice:
     """Return those of the tokens ``part`` whose genes are rows; the product keeps its shape."""
-    wanted = cell.span(first_row, first_row + rows)
-    start = min(max(part.start, wanted.start), part.stop)
-    return slice(start, max(start, min(part.stop, wanted.stop)))
+    tokens = cell.span(first_row, first_row + rows)
+    start = min(max(part.start, tokens.start), part.stop)
+    return slice(start, max(start, min(part.stop, tokens.stop)))
 
 
 def _on_cpu(sums: torch.Tensor) -> bool:
@@ -109,12 +109,12 @@ def _add_on_cpu(
         if inside.start == inside.stop:
             return
         with torch.inference_mode():
-            found = keys.products(q[part]).numpy()
-        found = found[inside.start - first : inside.stop - first, :kept]
+            product = keys.products(q[part]).numpy()
+        product = product[inside.start - first : inside.stop - first, :kept]
         if kept == n:
-            sums[inside.start - first_row : inside.stop - first_row] += found
+            sums[inside.start - first_row : inside.stop - first_row] += product
         else:
-            scatter(found, cell.genes[inside] - first_row, cell.genes, np.float32(1), sums)
+            scatter(product, cell.genes[inside] - first_row, cell.genes, np.float32(1), sums)
 
     for _ in map_blocks(run, blocks):
         pass

@@ -74,9 +74,9 @@ class MeanCell:
                 values *= np.float32(cell.n_tokens)
         if cell.kept == len(self.present):
             return values if values.base is None else values.copy()  # not its other quantity too
-        found = np.zeros((stop - first, len(self.present)), np.float32)
-        scatter(values, cell.genes[span] - first, cell.genes, np.float32(1), found)
-        return found
+        of_axis = np.zeros((stop - first, len(self.present)), np.float32)
+        scatter(values, cell.genes[span] - first, cell.genes, np.float32(1), of_axis)
+        return of_axis
 
     def mass(self) -> np.ndarray:
         """Return [genes] float64: attention of each query gene to all genes; 0 without a token.

@@ -135,14 +135,14 @@ class _Placed:
         counts = [(panel >= 0).sum(1), *((special == s).sum(1) for s in range(1, columns))]
         ends = np.stack(counts, 1).cumsum(1)
         flat = order + np.arange(len(panel))[:, None] * panel.shape[1]
-        place = np.arange(panel.shape[1])
+        position = np.arange(panel.shape[1])
         used = ends[:, :1] > 0  # a cell without a gene has no rows; its keys serve nobody
-        at_q = flat[place < ends[:, :1]]
-        return cls(at_q, flat[(place < ends[:, -1:]) & used], panel.ravel()[at_q], ends)
+        at_q = flat[position < ends[:, :1]]
+        return cls(at_q, flat[(position < ends[:, -1:]) & used], panel.ravel()[at_q], ends)
 
 
 def _gathered(x: torch.Tensor, at: np.ndarray) -> torch.Tensor:
     """Return [len(at), heads, d] of [cells, heads, tokens, d]."""
     tokens = x.transpose(1, 2).flatten(0, 1)
-    found = tokens.index_select(0, torch.from_numpy(at).to(x.device))
-    return found if found.dtype in _HALF else found.float()
+    gathered = tokens.index_select(0, torch.from_numpy(at).to(x.device))
+    return gathered if gathered.dtype in _HALF else gathered.float()

@@ -38,7 +38,7 @@ class RankTable:
     ) -> None:
         self._absolute, self._keep_self = by_absolute_value, keep_self
         keys = sortable(np.abs(values) if by_absolute_value else values)
-        self._keys, self._place = np.unique(keys, return_inverse=True)
+        self._keys, self._inverse = np.unique(keys, return_inverse=True)
         parts = np.bincount(self._keys >> 16, minlength=1 << 16) * _PARTS
         self._offset = np.zeros((1 << 16) + 1, np.uint32)
         np.cumsum(np.maximum(parts, 1), out=self._offset[1:])
@@ -58,7 +58,7 @@ class RankTable:
     def ranks(self, above: np.ndarray) -> np.ndarray:
         """Return [queries] int64, 1 + pairs with a strictly greater value, from summed counts."""
         greater = above[::-1].cumsum()[::-1]  # pairs that exceed at least so many keys
-        return 1 + greater[self._place + 1]
+        return 1 + greater[self._inverse + 1]
 
 
 class Ranking:
@@ -82,10 +82,10 @@ class Ranking:
 
     def look(self, first: int, block: np.ndarray, eligible: np.ndarray | None) -> None:
         """Take the pairs' values from rows."""
-        inside, found = pick(first, block, *self._ends)
+        inside, picked = pick(first, block, *self._ends)
         if eligible is not None:
-            found = np.where(pick(first, eligible, *self._ends)[1], found, np.float32(np.nan))
-        self._values[inside] = found
+            picked = np.where(pick(first, eligible, *self._ends)[1], picked, np.float32(np.nan))
+        self._values[inside] = picked
 
     @cached_property
     def _known(self) -> np.ndarray:
@@ -223,11 +223,11 @@ def _count(
         for j in range(n):
             if not (every or eligible[i, j]) or (first + i == j and not keep_self):
                 continue
-            found = entry[part[j]]
-            lo = found & np.uint64(0x7FFFFFFF)
-            if not found & np.uint64(1 << 31):
+            packed = entry[part[j]]
+            lo = packed & np.uint64(0x7FFFFFFF)
+            if not packed & np.uint64(1 << 31):
                 # without a branch: where the part is empty, the next key is larger
-                above[lo + np.uint64(np.uint32(found >> np.uint64(32)) < key[j])] += np.uint32(1)
+                above[lo + np.uint64(np.uint32(packed >> np.uint64(32)) < key[j])] += np.uint32(1)
                 continue
             hi = entry[np.uint64(part[j]) + one] & np.uint64(0x7FFFFFFF)
             while lo < hi:

@@ -142,6 +142,6 @@ def _cells(parts: list[QKBatch]) -> list[Cell]:
     return [cell for cell in map_blocks(_cell_of, places) if cell.kept]
 
 
-def _cell_of(place: tuple[QKBatch, int]) -> Cell:
+def _cell_of(batch_and_cell: tuple[QKBatch, int]) -> Cell:
     with torch.inference_mode():  # a thread's own setting
-        return Cell.of(*place)
+        return Cell.of(*batch_and_cell)

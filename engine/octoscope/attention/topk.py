@@ -66,14 +66,14 @@ class TopK:
             room = max(2 * self._cap, _ROOM) - self._n
             query, key = np.empty((2, room), np.int32)
             value = np.empty(room, np.float32)
-            found, row, column = _sift(
+            n_kept, row, column = _sift(
                 values, EVERY if eligible is None else eligible, first_row, row, column,
                 np.float32(self._threshold), self._absolute,
                 query, key, value,
             )  # fmt: skip
             # copies: a view would keep all of the room alive
-            self._held.append((query[:found].copy(), key[:found].copy(), value[:found].copy()))
-            self._n += found
+            self._held.append((query[:n_kept].copy(), key[:n_kept].copy(), value[:n_kept].copy()))
+            self._n += n_kept
             if row < len(values) or self._n > 2 * self._cap:
                 self._compact()
 

@@ -76,7 +76,7 @@ def _add_tile(
     size = (*sums.shape[:2], row[1] - row[0], column[1] - column[0])
     buffer = torch.zeros(size, device=sums.device)
     touched = False
-    place = slice(row[0] - first_row, row[1] - first_row), slice(*column)
+    tile = slice(row[0] - first_row, row[1] - first_row), slice(*column)
     spread: torch.Tensor | None = None
     if second is not None:
         spread = torch.zeros((3, size[0], *size[2:]), device=sums.device)  # cells, mean, M2
@@ -98,9 +98,9 @@ def _add_tile(
             wide.index_copy_(3, genes[columns] - column[0], block)
             buffer.index_add_(2, genes[rows] - row[0], wide)
     if touched and spread is not None and second is not None:
-        _merge(sums[:, 0, *place], buffer[:, 0], spread, second[0][:, *place], second[1][place])
+        _merge(sums[:, 0, *tile], buffer[:, 0], spread, second[0][:, *tile], second[1][tile])
     if touched:
-        sums[:, :, *place] += buffer
+        sums[:, :, *tile] += buffer
 
 
 def _follow(

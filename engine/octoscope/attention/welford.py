@@ -35,5 +35,5 @@ class Spread:
     def deviation(self) -> np.ndarray:
         """Return the standard deviation over cells (n - 1), float32; NaN below two cells."""
         by = np.maximum(self.n - 1, 1)
-        found = np.sqrt(np.maximum(self.m2, 0) / by)
-        return np.where(self.n > 1, found, np.nan).astype(np.float32)
+        deviation = np.sqrt(np.maximum(self.m2, 0) / by)
+        return np.where(self.n > 1, deviation, np.nan).astype(np.float32)

@@ -40,7 +40,7 @@ class _Progress:
     """Cells done, on stderr: a bar on a terminal, else a line now and then and at the end."""
 
     def __init__(self, what: str) -> None:
-        self._what, self._said, self._done = what, time.monotonic(), -1
+        self._what, self._last_line, self._done = what, time.monotonic(), -1
         columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn())
         self._live = Progress(*columns, TimeRemainingColumn(), console=err)
         self._bar = self._live.add_task(what, total=None)
@@ -59,8 +59,8 @@ class _Progress:
         now = time.monotonic()
         if err.is_terminal:
             self._live.update(self._bar, completed=done, total=total)
-        elif (done == total and done != self._done) or now - self._said > _LINE_EVERY:
-            self._said, self._done = now, done
+        elif (done == total and done != self._done) or now - self._last_line > _LINE_EVERY:
+            self._last_line, self._done = now, done
             err.print(f"{done:,} of {total:,} {self._what}", soft_wrap=True)
 
 
@@ -124,8 +124,8 @@ def atlas_info(
     else:
         _show_info(path, result)
     errors = (f"{f.where}: {f.problem}. Fix: {f.fix}" for f in result.findings.errors)
-    for said in dict.fromkeys(errors):  # several readers may meet one damage
-        err.print(f"[bold]bad input:[/bold] {_plain(said)}", soft_wrap=True)
+    for error in dict.fromkeys(errors):  # several readers may meet one damage
+        err.print(f"[bold]bad input:[/bold] {_plain(error)}", soft_wrap=True)
     if result.findings.errors:
         raise typer.Exit(2)
 
@@ -141,9 +141,9 @@ def _show_info(path: str, result: AtlasInfo) -> None:
             decoded, checked = f"{a.decoded / 1e6:,.2f}", "yes" if a.checksum else "no"
             table.add_row(_plain(a.array), f"{a.objects:,}", stored, decoded, checked)
         out.print(table)
-    if result.findings.found:
+    if result.findings.entries:
         table = Table("", "where", "what", "what to do", title="Findings")
-        for f in result.findings.found:
+        for f in result.findings.entries:
             where = f.where.removeprefix(f"{path}: ")
             table.add_row(f.severity, _plain(where), _plain(f.problem), _plain(f.fix))
         out.print(table)
@@ -171,20 +171,20 @@ def atlas_check(
         symbol_key=symbol_key, gene_aliases=gene_aliases, missing_chunks=missing_chunks,
         fractional_counts=fractional_counts,
     )  # fmt: skip
-    found = check_atlas(path, **settings)
-    bare = [name for name, checked in found.checksums.items() if not checked]
+    result = check_atlas(path, **settings)
+    bare = [name for name, known in result.checksums.items() if not known]
     rows = {
-        "counts": found.counts,
-        "chunks read": found.chunks,
-        "arrays with a checksum": f"{len(found.checksums) - len(bare)} of {len(found.checksums)}",
+        "counts": result.counts,
+        "chunks read": result.chunks,
+        "arrays with a checksum": f"{len(result.checksums) - len(bare)} of {len(result.checksums)}",
         "without (a changed bit can pass unseen)": ", ".join(bare) or "none",
-        "faults": len(found.faults),
+        "faults": len(result.faults),
     }
-    show(found.as_dict(), as_json, lambda: _table(path, rows))
+    show(result.as_dict(), as_json, lambda: _table(path, rows))
     if not as_json:
-        for fault in found.faults:
+        for fault in result.faults:
             err.print(escape(str(fault)), soft_wrap=True)
-    if found.faults:
+    if result.faults:
         raise typer.Exit(1)
 
 

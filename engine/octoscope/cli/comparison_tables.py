@@ -139,8 +139,8 @@ def show(
             "see `compare`, `estimators` and `heads` of its configuration",
         )  # fmt: skip
     table = finished.tables[shown.file]
-    asked = {"gene_set": gene_set, "view": view, "k": k, "category": category}
-    for column, value in asked.items():
+    selection = {"gene_set": gene_set, "view": view, "k": k, "category": category}
+    for column, value in selection.items():
         if value is not None:
             table = _only(table, (column,), value, f"--{column.replace('_', '-')}")
     if model is not None:
@@ -178,12 +178,12 @@ def show(
 
 def _only(table: Any, columns: Sequence[str], value: object, option: str) -> Any:
     """Return the rows that have a value in one of the columns."""
-    there = [c for c in columns if c in table]
-    if not there:
+    present = [c for c in columns if c in table]
+    if not present:
         raise InputError(option, "this table has no such column", "leave it out")
-    kept = table[table[there].eq(value).any(axis=1)]
+    kept = table[table[present].eq(value).any(axis=1)]
     if kept.empty:
-        known = ", ".join(str(x) for x in dict.fromkeys(table[there[0]])) or "none"
+        known = ", ".join(str(x) for x in dict.fromkeys(table[present[0]])) or "none"
         raise InputError(option, f"{value!r} is not in this table", f"choose of {known}")
     return kept
 

@@ -28,14 +28,14 @@ def explain(
 
     def table() -> Table:
         if len(rows) == 1:
-            said = {k.replace("_", " "): v for k, v in rows[0].items()}
-            return rows_table(str(said.pop("setting")), said)
+            meaning = {k.replace("_", " "): v for k, v in rows[0].items()}
+            return rows_table(str(meaning.pop("setting")), meaning)
         name = Column("setting", no_wrap=True)
-        made = Table(name, "default", "decides results", "meaning")
+        overview = Table(name, "default", "decides results", "meaning")
         for row in rows:
             cells = ("setting", "default", "decides_results", "meaning")
-            made.add_row(*(escape(str(row[cell])) for cell in cells))
-        return made
+            overview.add_row(*(escape(str(row[cell])) for cell in cells))
+        return overview
 
     show(rows, as_json, table)
 

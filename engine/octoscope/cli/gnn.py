@@ -62,21 +62,21 @@ def inspect(
     from octoscope.api.gnn import open_gnn
 
     opened = open_gnn(checkpoint)
-    said: dict[str, Any] = opened.describe()
+    description: dict[str, Any] = opened.describe()
     problems: list[str] = []
     if graph is not None:
-        said["graph"] = opened.fit(graph, data=data)
-        problems = said["graph"]["problems"]
+        description["graph"] = opened.fit(graph, data=data)
+        problems = description["graph"]["problems"]
 
     def table() -> Table:
-        rows = {k: v for k, v in said.items() if k not in ("graph", "corrections")}
-        for i, fault in enumerate(said["corrections"]):
+        rows = {k: v for k, v in description.items() if k not in ("graph", "corrections")}
+        for i, fault in enumerate(description["corrections"]):
             rows["corrected" if i == 0 else " " * i] = fault
-        for key, value in said.get("graph", {}).items():
+        for key, value in description.get("graph", {}).items():
             rows[f"graph: {key}"] = value
         return rows_table(str(checkpoint), rows)
 
-    show(said, as_json, table)
+    show(description, as_json, table)
     if problems:
         raise InputError(
             str(graph),
@@ -107,10 +107,10 @@ def graph_(
     if structure and graph.identifiers is not None:
         graph = graph.with_structure()
     graph.save(target)
-    said = graph.summary()
+    counts = graph.summary()
     out.print(
-        f"{said['vertices']:,} vertices with {said['vertex_features']} features, "
-        f"{said['edges']:,} edges with {said['edge_features']}, {said['genes']:,} genes in "
+        f"{counts['vertices']:,} vertices with {counts['vertex_features']} features, "
+        f"{counts['edges']:,} edges with {counts['edge_features']}, {counts['genes']:,} genes in "
         f"{escape(str(target))}",
         soft_wrap=True,
     )
@@ -171,16 +171,16 @@ def score(
 
     inputs: list[str | Path] = [*checkpoints, graph, pairs]
     require_table(target, force=force, inputs=inputs)
-    found = score_gnns(
+    scored = score_gnns(
         checkpoints, pairs, graph, data=data, mode=mode.value,
         message_passing=[p.value for p in message_passing or [Passing.ALL]],
         cache=False if no_cache else cache or True, device=device.value, address=address,
     )  # fmt: skip
-    write_table(found.table, target, force=force, inputs=inputs)
+    write_table(scored.table, target, force=force, inputs=inputs)
     several = len(checkpoints) > 1
-    names = found.table["checkpoint"].unique().tolist() if several else [None]
+    names = scored.table["checkpoint"].unique().tolist() if several else [None]
     for name in names:
-        scores = found.table if name is None else found.table[found.table["checkpoint"] == name]
+        scores = scored.table if name is None else scored.table[scored.table["checkpoint"] == name]
         mapped = int(scores["edge"].notna().sum())
         known = int(scores["split"].eq("train").sum())
         joined = int(scores["edge"].isin(["forward", "backward", "both"]).sum())
@@ -190,7 +190,7 @@ def score(
             f"of these in training: {known:,}",
             soft_wrap=True,
         )
-    out.print(escape(found.names_as), soft_wrap=True)
+    out.print(escape(scored.names_as), soft_wrap=True)
 
 
 @app.command()
@@ -210,15 +210,15 @@ def relations(
 
     if target is not None:
         require_table(target, force=force, inputs=[checkpoint])
-    found = open_gnn(checkpoint).relations(permutations=permutations, seed=seed)
+    similarities = open_gnn(checkpoint).relations(permutations=permutations, seed=seed)
     if target is not None:
-        write_table(found, target, force=force, inputs=[checkpoint])
+        write_table(similarities, target, force=force, inputs=[checkpoint])
     if as_json:
-        typer.echo(rows_json(found))
+        typer.echo(rows_json(similarities))
         return
-    title = f"{checkpoint} ({len(found)} pairs, n = {found['n'].iloc[0]} columns)"
+    title = f"{checkpoint} ({len(similarities)} pairs, n = {similarities['n'].iloc[0]} columns)"
     table = Table("relations", "similarity", "null 95 %", "p", "q", title=title)
-    for row in found.sort_values("p").itertuples():
+    for row in similarities.sort_values("p").itertuples():
         table.add_row(
             escape(f"{row.relation_a} | {row.relation_b}"), f"{row.similarity:.3f}",
             f"{row.null_low:.3f} to {row.null_high:.3f}", f"{row.p:.4g}", f"{row.q:.4g}",
@@ -236,10 +236,10 @@ def train(
     """Train a graph neural network on the links of a graph; goes on where it was stopped."""
     from octoscope.api.gnn import train_gnn
 
-    made = train_gnn(
+    checkpoint = train_gnn(
         config, graph, target, data=data, say=lambda line: out.print(escape(line), soft_wrap=True)
     )
-    out.print(escape(str(made)), soft_wrap=True)
+    out.print(escape(str(checkpoint)), soft_wrap=True)
 
 
 @app.command()
@@ -305,18 +305,18 @@ def evaluate(
     if target is not None:
         inputs = [*(checkpoints or ()), *([] if network == "demo" else [network])]
         require_new(target, inputs=inputs, what="folder")
-    found = evaluate_links(
+    evaluation = evaluate_links(
         network, checkpoints or (), split=split, source=source, older=older,
         negatives=negatives or ("degree", "uniform"), floors=floors or (), seed=seed,
         positives=positives, queries=queries, candidates=candidates, peer=peer, data=data,
     )  # fmt: skip
     if target is not None:
-        save_evaluation(found, target)
+        save_evaluation(evaluation, target)
     if as_json:
-        typer.echo(summary(found))
+        typer.echo(summary(evaluation))
         return
-    out.print(link_table(found))
-    if len(found.signs):
-        out.print(sign_table(found))
+    out.print(link_table(evaluation))
+    if len(evaluation.signs):
+        out.print(sign_table(evaluation))
     if target is not None:
         out.print(escape(str(target)), soft_wrap=True)

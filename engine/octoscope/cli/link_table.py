@@ -14,9 +14,9 @@ if TYPE_CHECKING:
     from octoscope.api.links import Evaluation
 
 
-def link_table(found: Evaluation) -> Table:
+def link_table(evaluation: Evaluation) -> Table:
     """Return a row per scorer: AUC by kind of negatives, average precision, ranks and gain."""
-    about, metrics = found.about, found.metrics
+    about, metrics = evaluation.about, evaluation.metrics
     rows = metrics[metrics["stratum"] == "all"]
     kinds = [k for k in rows["negatives"].unique() if k != "candidates"]
     leak = about["leak"]
@@ -25,7 +25,7 @@ def link_table(found: Evaluation) -> Table:
         f"copy or mirror in training: {leak['either']:.1%}; new end: {leak['new_end']:.1%}"
     )
     table = Table("scorer", *(f"AUC, {k}" for k in kinds), "MRR", "gain over best floor",
-                  title=escape(title), caption=escape(_caption(found)))  # fmt: skip
+                  title=escape(title), caption=escape(_caption(evaluation)))  # fmt: skip
     table.columns[0].no_wrap = True
     for scorer in rows["scorer"].unique():
         mine = rows[rows["scorer"] == scorer]
@@ -38,17 +38,17 @@ def link_table(found: Evaluation) -> Table:
     return table
 
 
-def sign_table(found: Evaluation) -> Table:
+def sign_table(evaluation: Evaluation) -> Table:
     """Return a row per scorer of the signs, a column per split."""
-    rows = found.signs
+    rows = evaluation.signs
     splits = list(rows["split"].unique())
     first = rows[(rows["metric"] == "auc") & (rows["split"] == splits[0])].iloc[0]
-    said = (
+    caption = (
         f"{first['n_pairs']:,} test pairs of {first['n_regulators']:,} regulators, "
         f"{first['n_activating'] / first['n_pairs']:.1%} activation; intervals by regulator"
     )
     table = Table("sign: AUC", *splits, "within a regulator",
-                  title="Activation against inhibition", caption=said)  # fmt: skip
+                  title="Activation against inhibition", caption=caption)  # fmt: skip
     table.columns[0].no_wrap = True
     for scorer in rows["scorer"].unique():
         mine = rows[rows["scorer"] == scorer]
@@ -60,11 +60,11 @@ def sign_table(found: Evaluation) -> Table:
     return table
 
 
-def summary(found: Evaluation) -> str:
+def summary(evaluation: Evaluation) -> str:
     """Return account and rows of all pairs as one JSON value."""
-    rows = found.metrics[found.metrics["stratum"] == "all"]
+    rows = evaluation.metrics[evaluation.metrics["stratum"] == "all"]
     return json.dumps(
-        {**found.about, "metrics": _records(rows), "signs": _records(found.signs)},
+        {**evaluation.about, "metrics": _records(rows), "signs": _records(evaluation.signs)},
         ensure_ascii=False,
     )
 
@@ -73,22 +73,22 @@ def _records(frame: pd.DataFrame) -> Any:
     return json.loads(frame.to_json(orient="records"))
 
 
-def _caption(found: Evaluation) -> str:
-    said = []
-    for account in found.about["negatives"]:
+def _caption(evaluation: Evaluation) -> str:
+    sentences = []
+    for account in evaluation.about["negatives"]:
         if account["part"] == "test":
-            said.append(
+            sentences.append(
                 f"{account['how']}: {account['real']:.1%} of the draws were edges, "
                 f"{account['false']:.1%} of the {account['negatives']:,} negatives are"
             )
-    if any(a["how"] == "uniform" for a in found.about["negatives"]):
-        said.append("degree alone separates uniform negatives from edges")
-    return "; ".join(said)
+    if any(a["how"] == "uniform" for a in evaluation.about["negatives"]):
+        sentences.append("degree alone separates uniform negatives from edges")
+    return "; ".join(sentences)
 
 
 def _row(rows: pd.DataFrame, negatives: str, metric: str) -> Any:
-    found = rows[(rows["negatives"] == negatives) & (rows["metric"] == metric)]
-    return found.iloc[0] if len(found) else None
+    matches = rows[(rows["negatives"] == negatives) & (rows["metric"] == metric)]
+    return matches.iloc[0] if len(matches) else None
 
 
 def _cell(rows: pd.DataFrame, negatives: str, metric: str) -> str:

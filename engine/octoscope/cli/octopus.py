@@ -59,8 +59,8 @@ def import_(
     from octoscope.api.network_build import import_network
 
     with as_options("mode"):
-        made = import_network(path, target, mode=mode, trust=trust)
-    _made(made, target, as_json)
+        summary = import_network(path, target, mode=mode, trust=trust)
+    _show_built(summary, target, as_json)
 
 
 @app.command()
@@ -76,19 +76,19 @@ def build(
         if not as_json:
             out.print(escape(line))
 
-    _made(build_network(config, target, say=say), target, as_json)
+    _show_built(build_network(config, target, say=say), target, as_json)
 
 
-def _made(made: dict[str, Any], target: Path, as_json: bool) -> None:
+def _show_built(summary: dict[str, Any], target: Path, as_json: bool) -> None:
     from octoscope.api.network_build import notes_of
 
     if as_json:
-        show(made, True, Table)
+        show(summary, True, Table)
         return
-    counts = made["counts"]
+    counts = summary["counts"]
     heads = ("source", "release", "read", "mapped", "merged", "dropped", "statements")
     table = Table(*heads, title=escape(str(target)))
-    for name, entry in made["sources"].items():
+    for name, entry in summary["sources"].items():
         rows = entry.get("rows", {})
         dropped = sum(rows.get("dropped", {}).values()) if rows else ""
         table.add_row(
@@ -100,9 +100,9 @@ def _made(made: dict[str, Any], target: Path, as_json: bool) -> None:
     out.print(table)
     out.print(f"{counts['vertices']:,} vertices, {counts['assertions']:,} statements, "
               f"{counts['genes']:,} genes")  # fmt: skip
-    for line in notes_of(made):
+    for line in notes_of(summary):
         out.print(f"note: {escape(line)}", soft_wrap=True)
-    for fixed in made["corrections"]:
+    for fixed in summary["corrections"]:
         out.print(
             f"corrected, {escape(fixed['source'])}: {escape(fixed['defect'])}: "
             f"{fixed['peer']:,} {fixed['unit']} in the peer, {fixed['corrected']:,} here "
@@ -215,17 +215,18 @@ def lookup(
     network = view.network()
     query, key = _two(columns)
     table = read_pairs(pairs, (query, key))
-    asked = [x for c in (query, key) for x in table[c].dropna().unique()]
-    network, said = network.named(asked, where=f"{pairs}: {columns}")
-    found = network.annotate(table, query=query, key=key, distance=distance)
-    write_table(found, target, force=force, inputs=[pairs])
+    names = [x for c in (query, key) for x in table[c].dropna().unique()]
+    network, sentence = network.named(names, where=f"{pairs}: {columns}")
+    annotated = network.annotate(table, query=query, key=key, distance=distance)
+    write_table(annotated, target, force=force, inputs=[pairs])
     out.print(
-        f"{len(found):,} pairs, {int(found['mapped'].sum()):,} with both genes in the network, "
-        f"{int(found['forward'].sum()):,} with an edge in their order, "
-        f"{int((found['forward'] | found['reverse']).sum()):,} in either order, "
-        f"{int(found['same_vertex'].sum()):,} of one vertex"
+        f"{len(annotated):,} pairs, "
+        f"{int(annotated['mapped'].sum()):,} with both genes in the network, "
+        f"{int(annotated['forward'].sum()):,} with an edge in their order, "
+        f"{int((annotated['forward'] | annotated['reverse']).sum()):,} in either order, "
+        f"{int(annotated['same_vertex'].sum()):,} of one vertex"
     )
-    out.print(said)
+    out.print(sentence)
 
 
 @app.command()
@@ -255,22 +256,22 @@ def rate(
     table = read_pairs(pairs, (query, key)).dropna(subset=[query, key])
     listed = table[[query, key]].astype(str)
     known = read_genes(genes_from) if genes_from else [*listed[query], *listed[key]]
-    network, said = view.network().named(known, where=str(genes_from or pairs))
+    network, sentence = view.network().named(known, where=str(genes_from or pairs))
     with as_options(genes=str(genes_from)):
-        found = network.rate(
+        rates = network.rate(
             listed, query=query, key=key, genes=known, permutations=permutations, seed=seed
         )
     if as_json:
-        typer.echo(json.dumps({k: None if v != v else v for k, v in found.items()}))
+        typer.echo(json.dumps({k: None if v != v else v for k, v in rates.items()}))
         return
-    out.print(said)
+    out.print(sentence)
     out.print(
-        f"{found['n_edges']:,} of {found['n_pairs']:,} pairs are edges ({found['edge_rate']:.4f}); "
-        f"pairs of genes of like degree: {found['null_mean']:.4f} "
-        f"({found['null_low']:.4f} to {found['null_high']:.4f}); "
-        f"fold {found['fold_over_null']:.2f}, p = {found['p']:.3g}"
+        f"{rates['n_edges']:,} of {rates['n_pairs']:,} pairs are edges ({rates['edge_rate']:.4f}); "
+        f"pairs of genes of like degree: {rates['null_mean']:.4f} "
+        f"({rates['null_low']:.4f} to {rates['null_high']:.4f}); "
+        f"fold {rates['fold_over_null']:.2f}, p = {rates['p']:.3g}"
     )
-    rate, background = found["peer_rate"], found["peer_background"]
+    rate, background = rates["peer_rate"], rates["peer_background"]
     fold = rate / background if background > 0 else float("nan")
     out.print(
         f"As published, without a null: rate {rate:.4f}, background {background:.4f}, "
@@ -290,9 +291,9 @@ def genes(
     from octoscope.api.tables import read_genes, require_table, write_table
 
     require_table(target, force=force, inputs=[listed])
-    asked = read_genes(listed)
-    network, said = view.network().named(asked, where=str(listed))
-    table = network.gene_table(asked)
+    names = read_genes(listed)
+    network, sentence = view.network().named(names, where=str(listed))
+    table = network.gene_table(names)
     write_table(table, target, force=force, inputs=[listed])
     inside = table["vertex"].notna()
     out.print(
@@ -300,7 +301,7 @@ def genes(
         f"{int(table['same_vertex'].sum()):,} that share a vertex with another, "
         f"{table['stratum'][inside].nunique():,} strata of degree"
     )
-    out.print(said)
+    out.print(sentence)
 
 
 @app.command()

@@ -17,11 +17,11 @@ if TYPE_CHECKING:  # not imported for `octoscope --help`
 
 def show_plan(planned: PlannedRun) -> None:
     """Print what a run will compute and need."""
-    made = planned.plan
+    plan = planned.plan
     table = Table("model", "category", "cells", "halves", "units", "layers", "genes", title="Plan")
-    for m in made.bases:
-        for c, category in enumerate(made.categories):
-            n = sum(len(made.units_of(m.name, c, h)) for h in (0, 1))
+    for m in plan.bases:
+        for c, category in enumerate(plan.categories):
+            n = sum(len(plan.units_of(m.name, c, h)) for h in (0, 1))
             name = m.name + (" (demonstration)" if m.demonstration else "")
             known = ("not known",) * 2
             if category.cells is not None:
@@ -31,11 +31,11 @@ def show_plan(planned: PlannedRun) -> None:
     out.print(table)
     for sentence in gene_set_sentences(planned):
         out.print(escape(sentence), soft_wrap=True)
-    if len(made.models) > len(made.bases):
-        out.print(f"matrices: {', '.join(m.name for m in made.models)}")
-    needs = made.needs
+    if len(plan.models) > len(plan.bases):
+        out.print(f"matrices: {', '.join(m.name for m in plan.models)}")
+    needs = plan.needs
     out.print(
-        f"plan {made.hash[:12]}: {len(made.units)} units; per actor up to "
+        f"plan {plan.hash[:12]}: {len(plan.units)} units; per actor up to "
         f"{needs['actor_bytes'] / 1e9:.1f} GB of memory, of which on the model's device "
         f"{needs['device_bytes'] / 1e9:.2f} GB; a task of the analysis up to "
         f"{needs.get('analysis_bytes', 0) / 1e9:.1f} GB, one per CPU; disk up to "
@@ -44,7 +44,7 @@ def show_plan(planned: PlannedRun) -> None:
     )
     for sentence in row_block_sentences(planned):
         out.print(escape(sentence), soft_wrap=True)
-    if made.atlas is None:
+    if plan.atlas is None:
         out.print("imported: no cells are read")
         return
     read, needed = needs["bytes_read"], max(needs["bytes_needed"], 1)
@@ -54,15 +54,15 @@ def show_plan(planned: PlannedRun) -> None:
         f"{needed / 1e9:.3f} GB ({read / needed:.1f} x)"
         + ("; `octoscope atlas convert` sorts cells so that less is read" if wasteful else "")
     )
-    refused = ", ".join(f"{n} {why}" for why, n in made.refused_cells.items()) or "none"
+    refused = ", ".join(f"{n} {why}" for why, n in plan.refused_cells.items()) or "none"
     out.print(
-        f"cells selected {made.atlas['selected']} of {made.atlas['cells']}; refused: {refused}"
+        f"cells selected {plan.atlas['selected']} of {plan.atlas['cells']}; refused: {refused}"
     )
 
 
 def row_block_sentences(planned: PlannedRun) -> list[str]:
     """Return which models sum their layers by row blocks, and what that costs."""
-    plan, said = planned.plan, []
+    plan, sentences = planned.plan, []
     for name, blocks in plan.row_blocks.items():
         m = plan.model(name)
         genes = len(m.axis)
@@ -77,12 +77,12 @@ def row_block_sentences(planned: PlannedRun) -> list[str]:
                 f"each layer whose attention is kept runs {count} times over a unit's cells "
                 "instead of once. More memory, or a smaller execution.unit_cells, avoids that"
             )
-        said.append(
+        sentences.append(
             f"model {name}: the sums of a layer over {genes:,} genes do not fit into the memory at "
             f"once. They are made in {count} blocks of {blocks.rows:,} rows: {cost}. No result "
             "depends on it"
         )
-    return said
+    return sentences
 
 
 def show_estimate(timed: list[dict[str, Any]], device: str) -> None:
@@ -122,7 +122,7 @@ def gene_set_sentences(planned: PlannedRun, names: int = 5) -> list[str]:
     """Return what of declared sets is not used, and which lists hold most of what can be ranked."""
     rows = planned.gene_sets().to_dict("records")
     top_k = planned.plan.settings.top_k
-    said = [
+    sentences = [
         f"gene set {row['gene_set']}, {row['model']}: {row['n_genes']} of {row['n_declared']} "
         f"genes; not in the atlas, the model or `accumulate`: {some(row['absent'], names)}"
         for row in rows
@@ -132,10 +132,10 @@ def gene_set_sentences(planned: PlannedRun, names: int = 5) -> list[str]:
     for row in sorted(rows, key=lambda row: -int(row["n_pairs"])):
         if row["saturated"]:
             fewest[row["gene_set"]] = row
-    said += [
+    sentences += [
         f"gene set {name}: top_k {top_k:,} is {row['top_share']:.0%} of its {row['n_pairs']:,} "
         f"pairs in {row['model']}: any two such lists share pairs; top_k up to "
         f"{row['top_k_sound']:,} is a tenth"
         for name, row in fewest.items()
     ]
-    return said
+    return sentences

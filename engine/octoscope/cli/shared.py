@@ -178,8 +178,8 @@ def guarded(call: Callable[[], Any]) -> int:
         )
         return 1
     except ImportError as error:  # a library that cannot be mapped into memory, too
-        said = f"a library cannot be loaded ({in_one_line(error)}). Fix: check limits of memory"
-        err.print(f"[bold]error:[/bold] {escape(said)}, and the installation", soft_wrap=True)
+        problem = f"a library cannot be loaded ({in_one_line(error)}). Fix: check limits of memory"
+        err.print(f"[bold]error:[/bold] {escape(problem)}, and the installation", soft_wrap=True)
         return 1
     except MemoryError:
         pass  # behind this, what its frames hold is free

@@ -25,22 +25,22 @@ def verdict(
     from octoscope.api.run import VERDICTS
 
     finished = opened(run, unchecked)
-    found = finished.verdict(model=model, category=category)
+    rows = finished.verdict(model=model, category=category)
     if as_json:
-        typer.echo(rows_json(found))
+        typer.echo(rows_json(rows))
         return
-    by = found.groupby(["model", "category", "verdict"], sort=False)
+    by = rows.groupby(["model", "category", "verdict"], sort=False)
     counts = by.size().unstack(fill_value=0).reset_index()
     table = Table(*(str(c) for c in counts.columns), title="Layers by verdict")
     for row in counts.itertuples(index=False):
         table.add_row(*(escape(str(x)) for x in row))
     out.print(table)
-    sentences = found.sort_values("verdict", key=lambda v: v.map(VERDICTS.index), kind="stable")
+    sentences = rows.sort_values("verdict", key=lambda v: v.map(VERDICTS.index), kind="stable")
     shown = sentences["sentence"] if every else sentences["sentence"].head(_FIRST)
     for text in shown:
         out.print(f"- {escape(text)}")
-    if len(shown) < len(found):
-        out.print(f"{len(found) - len(shown)} more: --all, or the table verdicts of the run")
+    if len(shown) < len(rows):
+        out.print(f"{len(rows) - len(shown)} more: --all, or the table verdicts of the run")
     config = finished.config.network
     if config is not None and not config.independent:
         out.print(

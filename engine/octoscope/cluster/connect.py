@@ -112,10 +112,10 @@ def _require_any() -> None:
 
     find = getattr(services, "canonicalize_bootstrap_address", None)
     try:
-        found = None if find is None else find("auto")
+        address = None if find is None else find("auto")
     except (ConnectionError, ValueError) as error:
         raise OctoscopeError(_unreachable("auto", in_one_line(error))) from None
-    if find is not None and found is None:
+    if find is not None and address is None:
         raise OctoscopeError(_unreachable("auto", "no Ray runs on this machine"))
 
 
@@ -145,10 +145,10 @@ def _require_own_package() -> None:
     ``__init__.py`` does no harm: an installed package comes before it.
     """
     here, own = Path.cwd(), Path(octoscope.__file__).resolve()
-    for found in (here / "octoscope" / "__init__.py", here / "octoscope.py"):
-        if found.is_file() and found.resolve() != own:
+    for module in (here / "octoscope" / "__init__.py", here / "octoscope.py"):
+        if module.is_file() and module.resolve() != own:
             raise OctoscopeError(
-                f"{found}: workers would import it instead of Octoscope. Rename it, or start from "
+                f"{module}: workers would import it instead of Octoscope. Rename it, or start from "
                 "another directory"
             )
 
@@ -162,11 +162,11 @@ def _unreachable(address: str, cause: str) -> str:
 
 def _no_local_ray(cause: str) -> str:
     named = os.environ.get("RAY_TMPDIR") or os.environ.get("TMPDIR")
-    place = Path(named or tempfile.gettempdir()) / "ray"
+    folder = Path(named or tempfile.gettempdir()) / "ray"
     return (
-        f"Ray cannot start on this machine: {cause}. Check that {place} (RAY_TMPDIR) and /dev/shm "
+        f"Ray cannot start on this machine: {cause}. Check that {folder} (RAY_TMPDIR) and /dev/shm "
         "can be written and have space, and the limits of memory, processes and open files; Ray's "
-        f"own messages are in {place / 'session_latest' / 'logs'}"
+        f"own messages are in {folder / 'session_latest' / 'logs'}"
     )
 
 

@@ -82,7 +82,7 @@ class Result:
     """Outcome of a dispatch: pieces done here, found done, and quarantined with the reason."""
 
     done: list[str] = field(default_factory=list)
-    found: list[str] = field(default_factory=list)
+    existing: list[str] = field(default_factory=list)
     quarantined: dict[str, str] = field(default_factory=dict)
 
 
@@ -128,7 +128,7 @@ def dispatch(
     waiting: dict[str, deque[Work]] = {}
     for work in works:
         if is_done(work.id) if known is None else work.id in known:
-            result.found.append(work.id)
+            result.existing.append(work.id)
             on_change(Change(work, "found"))
         else:
             waiting.setdefault(work.group, deque()).append(work)

@@ -200,12 +200,12 @@ class _Run:
         groups = self._model_groups(ray.cluster_resources().get("GPU", 0))
         units = self._works(u.work for u in plan.units)
         quarantined: dict[str, str] = {}
-        left = dict(groups)
-        while left:
+        waiting = dict(groups)
+        while waiting:
             # asked anew for every part: a cluster that starts its nodes on demand has grown
-            spec = together(left, ray.cluster_resources(), plan.needs["actor_bytes"])
+            spec = together(waiting, ray.cluster_resources(), plan.needs["actor_bytes"])
             names = list(spec)
-            left = {name: group for name, group in left.items() if name not in spec}
+            waiting = {name: group for name, group in waiting.items() if name not in spec}
             of = "" if len(names) == len(groups) else f", {' + '.join(names)}"
             part = [Work(w, block_of(w)[0]) for w in units if block_of(w)[0] in names]
             means = self._works(w for w in plan.residual_work() if block_of(w)[0] in names)
@@ -298,20 +298,20 @@ class _Run:
 
     def _stop(self) -> bool:
         self._check_lease()
-        return self._stop_signals.asked()
+        return self._stop_signals.stop_requested()
 
     def _analysis(self, blocks: list[Block], reporter: Reporter, scheduler: Any) -> None:
         """Run the registered analyses, in order, with the Dask scheduler given."""
         root, plan, network = self._root, self._plan, self._config.network
-        wanted = None if self._repair is None else set(self._repair.outputs)
-        planned = steps(plan, blocks, network is not None, wanted)
+        requested = None if self._repair is None else set(self._repair.outputs)
+        planned = steps(plan, blocks, network is not None, requested)
         # groups of their own: how long one took says nothing about the next
         works = [Work(a.name, a.name) for a in planned]
         reporter.stage(ANALYSIS, works)
         for work, analysis in zip(works, planned, strict=True):
             reporter.change(ANALYSIS, Change(work, "started"))
             started = time.monotonic()
-            run_analysis(root, analysis, blocks, network, scheduler, wanted, self._write)
+            run_analysis(root, analysis, blocks, network, scheduler, requested, self._write)
             metrics = {"seconds": round(time.monotonic() - started, 3)}
             reporter.change(ANALYSIS, Change(work, "done", metrics=metrics))
 

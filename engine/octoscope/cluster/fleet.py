@@ -97,7 +97,7 @@ class RayFleet:
         groups: dict[str, Group],
         *,
         start_timeout: float,
-        on_actor: Callable[[str, str, dict[str, Any]], None] = lambda name, what, place: None,
+        on_actor: Callable[[str, str, dict[str, Any]], None] = lambda name, what, process: None,
     ) -> None:
         self._ray, self._on_actor = ray, on_actor
         passed = {k: os.environ[k] for k in _PASSED if k in os.environ}
@@ -158,9 +158,9 @@ class RayFleet:
     def _gone(self, group: str) -> float | None:
         """Return since when a group has had no actor; None if it has one."""
         since = {id(actor): at for actor, at in self._recovering.values()}
-        found = [since.get(id(actor)) for actor in self._actors[group]]
-        missing = [at for at in found if at is not None]
-        return max(missing) if len(missing) == len(found) else None
+        times = [since.get(id(actor)) for actor in self._actors[group]]
+        missing = [at for at in times if at is not None]
+        return max(missing) if len(missing) == len(times) else None
 
     def idle(self, group: str) -> list[str]:
         """Return the names of a group's idle actors.
@@ -228,10 +228,10 @@ class RayFleet:
     def _recovered(self, reference: Any) -> None:
         actor, since = self._recovering.pop(reference)
         try:
-            place = self._ray.get(reference)
+            process = self._ray.get(reference)
             self._restarts.pop(id(actor), None)  # counted anew when it is lost
             self._idle[self._group[id(actor)]][self._names[id(actor)]] = actor
-            self._tell(actor, "started", place)
+            self._tell(actor, "started", process)
         except self._ray.exceptions.RayError as error:
             # Ray does not start an actor again whose class could not be imported
             if not self._died(error) or getattr(error, "actor_init_failed", False):
@@ -304,11 +304,11 @@ class RayFleet:
             if not tries or waiting:
                 continue
             try:
-                found = self._ray.get(ready)
+                errors = self._ray.get(ready)
             except self._ray.exceptions.RayError:  # of the try itself: says nothing
                 continue
-            if all(found):
-                raise OctoscopeError(self._cannot_import(group, f"{python}: {found[0]}"))
+            if all(errors):
+                raise OctoscopeError(self._cannot_import(group, f"{python}: {errors[0]}"))
 
     def _try_on_each_node(self, python: str) -> list[Any]:
         from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
@@ -358,8 +358,8 @@ class RayFleet:
                 self._ray.kill(actor)
                 self._tell(actor, "stopped")
 
-    def _tell(self, actor: Any, what: str, place: dict[str, Any] | None = None) -> None:
-        self._on_actor(self._names[id(actor)], what, place or {})
+    def _tell(self, actor: Any, what: str, process: dict[str, Any] | None = None) -> None:
+        self._on_actor(self._names[id(actor)], what, process or {})
 
 
 def _cause(error: BaseException) -> BaseException:

@@ -78,19 +78,19 @@ def in_order(stages: dict[str, Any]) -> list[tuple[str, dict[str, Any]]]:
 
 def line(name: str, stage: dict[str, Any], snapshot: dict[str, Any]) -> str:
     """Return one line about a stage, for logs."""
-    said = [f"{stage['done']}/{stage['total']} done"]
+    parts = [f"{stage['done']}/{stage['total']} done"]
     if stage["running"]:
-        said.append(f"{stage.get('work') or stage['running']} running")
+        parts.append(f"{stage.get('work') or stage['running']} running")
     if stage["quarantined"]:
-        said.append(f"{stage['quarantined']} quarantined")
+        parts.append(f"{stage['quarantined']} quarantined")
     if stage.get("cells_per_second"):
-        said.append(f"{_number(stage['cells_per_second'])} cells/s")
-        said.append(f"waited for data {_share(stage['wait_share'])}")
+        parts.append(f"{_number(stage['cells_per_second'])} cells/s")
+        parts.append(f"waited for data {_share(stage['wait_share'])}")
     if stage.get("seconds_left"):
-        said.append(f"{duration(stage['seconds_left'])} left")
+        parts.append(f"{duration(stage['seconds_left'])} left")
     if snapshot["gpu_hours"]:
-        said.append(f"{snapshot['gpu_hours']:.2f} GPU-hours")
-    return f"{name}: {', '.join(said)} ({duration(snapshot['updated'] - snapshot['started'])})"
+        parts.append(f"{snapshot['gpu_hours']:.2f} GPU-hours")
+    return f"{name}: {', '.join(parts)} ({duration(snapshot['updated'] - snapshot['started'])})"
 
 
 def hours(snapshot: dict[str, Any]) -> str:

@@ -29,12 +29,12 @@ _OFTEN, _BEGIN, _SELDOM = 0.5, 30.0, 5.0  # seconds between looks, at the beginn
 
 def marked(token: str) -> set[psutil.Process]:
     """Return the other processes of this user in whose environment a token is found."""
-    found = set()
+    processes = set()
     for process in psutil.process_iter():
         with contextlib.suppress(psutil.Error, OSError):
             if process.pid != os.getpid() and process.environ().get(TOKEN) == token:
-                found.add(process)
-    return found
+                processes.add(process)
+    return processes
 
 
 def descendants_until_end(driver: int, before: set[int]) -> set[psutil.Process]:
@@ -67,11 +67,11 @@ def main() -> None:
     time.sleep(_MOMENT)
     until = time.monotonic() + _PATIENCE
     while time.monotonic() < until:
-        left = marked(token) | {p for p in seen if p.is_running()}
-        left = {p for p in left if _is_alive(p)}
-        if not left:
+        alive = marked(token) | {p for p in seen if p.is_running()}
+        alive = {p for p in alive if _is_alive(p)}
+        if not alive:
             return
-        for process in left:
+        for process in alive:
             with contextlib.suppress(psutil.Error):
                 process.kill()  # psutil compares the time of its start: never another process
         time.sleep(0.2)

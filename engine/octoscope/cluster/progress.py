@@ -33,7 +33,7 @@ from octoscope.store.run_dir import RunRoot
 _WRITE_EVERY = 5.0  # seconds between rewrites of progress.json
 _LINE_EVERY = 15.0  # seconds between plain lines
 _QUIET = 60.0  # seconds without a change after which a plain line is printed
-_ASKED = 1000  # more records than this are not asked for while a driver reports them
+_MOST_RECORDS = 1000  # more records than this are not asked for while a driver reports them
 _STAGE_OF = {"units": "attention"}
 _SILENT = 60.0  # seconds after which a driver counts as gone
 _ASIDE = ("quarantined", "again")
@@ -97,17 +97,17 @@ class Reporter:
         self._run_stats.stage(name, dict(groups))
         self._say("stage", f"{name}: {groups.total()} to do", stage=name, total=groups.total())
 
-    def actor(self, name: str, what: str, place: dict[str, Any]) -> None:
+    def actor(self, name: str, what: str, process: dict[str, Any]) -> None:
         """Note that an actor started, was lost or stopped."""
-        self._run_stats.actor(name, what, place)
+        self._run_stats.actor(name, what, process)
         if what == "lost" or self._json:
-            self._say("actor", f"actor {name}: {what}", actor=name, what=what, **place)
-        other = place.get("instruction_set") if "planned_with" in place else None
+            self._say("actor", f"actor {name}: {what}", actor=name, what=what, **process)
+        other = process.get("instruction_set") if "planned_with" in process else None
         if other is not None and other not in self._other_sets:
             self._other_sets.add(other)
             text = (
                 f"warning: actor {name} computes with {other}, the run was planned with "
-                f"{place['planned_with']}: last bits of results may differ"
+                f"{process['planned_with']}: last bits of results may differ"
             )
             self._say("warning", text, actor=name, what=text)
 
@@ -211,7 +211,7 @@ def summary(root: RunRoot) -> dict[str, Any]:
             "matrices": plan.matrix_work(),
         }
         for kind, names in works.items():
-            if reported_stages is not None and len(names) > _ASKED:
+            if reported_stages is not None and len(names) > _MOST_RECORDS:
                 stage = _STAGE_OF.get(kind, kind)  # of all models, or of some: "attention, a + b"
                 seen = sum(
                     s["done"] for name, s in reported_stages.items() if name.split(",")[0] == stage
@@ -256,7 +256,7 @@ def follow(root: RunRoot, console: Console, every: float = 2.0) -> None:
     A driver that has not written for a minute counts as ended: it may have been killed.
     """
     live = console.is_terminal
-    said: dict[str, str] = {}
+    last_line: dict[str, str] = {}
     with Live(console=console, auto_refresh=False) if live else nullcontext() as shown:
         while True:
             progress = last_seen(root)
@@ -267,8 +267,8 @@ def follow(root: RunRoot, console: Console, every: float = 2.0) -> None:
             else:
                 for name, stage in live_view.in_order(progress["stages"]):
                     text = live_view.line(name, stage, progress)
-                    if said.get(name, "").split("(")[0] != text.split("(")[0]:
-                        said[name] = text
+                    if last_line.get(name, "").split("(")[0] != text.split("(")[0]:
+                        last_line[name] = text
                         console.print(text, markup=False, highlight=False, soft_wrap=True)
             if not _at_work(progress):
                 return

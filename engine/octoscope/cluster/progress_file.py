@@ -58,11 +58,11 @@ def last_seen(root: RunRoot) -> dict[str, Any] | None:
     """Return the last driver's ``progress.json``; None if there was none, or it is damaged."""
     try:
         body = root.read_json(PROGRESS)
-        found = None if body is None else _Progress.model_validate(body).model_dump()
+        progress = None if body is None else _Progress.model_validate(body).model_dump()
     except (ValueError, ValidationError):
         return None
-    if found is None:
+    if progress is None:
         return None
-    if found["actors"] is not None:  # all or none of them are there
-        found |= {name: found[name] or 0.0 for name in ("actor_hours", "gpu_hours")}
-    return {name: value for name, value in found.items() if value is not None}
+    if progress["actors"] is not None:  # all or none of them are there
+        progress |= {name: progress[name] or 0.0 for name in ("actor_hours", "gpu_hours")}
+    return {name: value for name, value in progress.items() if value is not None}

@@ -20,7 +20,7 @@ class Group:
     An analysis is a group of its own.
     """
 
-    left: int = 0
+    remaining: int = 0
     timed: int = 0
     seconds: float = 0.0
     since: float | None = None  # when its first piece began
@@ -104,9 +104,9 @@ class RunStats:
     def stage(self, name: str, groups: dict[str, int]) -> None:
         """Begin a stage; ``groups``: pieces by group of actors."""
         with self._lock:
-            made = Stage(sum(groups.values()), self._clock())
-            made.groups = {group: Group(left=n) for group, n in groups.items()}
-            self.stages[name] = made
+            stage = Stage(sum(groups.values()), self._clock())
+            stage.groups = {group: Group(remaining=n) for group, n in groups.items()}
+            self.stages[name] = stage
 
     def change(self, stage: str, change: Change) -> Stage:
         """Add a change of a piece of work; returns its stage."""
@@ -123,7 +123,7 @@ class RunStats:
             elif change.what == "again":
                 s.again += 1
             if change.what in ("done", "found", "quarantined"):
-                group.left -= 1
+                group.remaining -= 1
             if not change.actor:
                 s.work = change.work.id if change.what == "started" else ""
             actor = self.actors.get(change.actor)
@@ -151,7 +151,7 @@ class RunStats:
                 actor.state = "idle"
         actor.since = self._clock()
 
-    def actor(self, name: str, what: str, place: dict[str, Any]) -> None:
+    def actor(self, name: str, what: str, process: dict[str, Any]) -> None:
         """Add that an actor started, was lost or stopped."""
         with self._lock:
             now = self._clock()
@@ -159,9 +159,9 @@ class RunStats:
             self._count_held(actor, now)
             actor.state = {"started": "idle"}.get(what, what)
             actor.since = now
-            if place:
-                actor.where = f"{place['host']}:{place['pid']}"
-                actor.device, actor.gpus = place["device"], place["gpus"]
+            if process:
+                actor.where = f"{process['host']}:{process['pid']}"
+                actor.device, actor.gpus = process["device"], process["gpus"]
 
     def _count_held(self, actor: Actor, now: float) -> None:
         if actor.state in ("idle", "running"):
@@ -230,20 +230,20 @@ class RunStats:
         counts.pop("groups")
         return counts | {
             **_rates(s, (s.until or now) - s.since),
-            "seconds_left": 0.0 if s.ended else self._left(s),
+            "seconds_left": 0.0 if s.ended else self._seconds_remaining(s),
         }
 
-    def _left(self, s: Stage) -> float | None:
-        found = [0.0]
+    def _seconds_remaining(self, s: Stage) -> float | None:
+        seconds = [0.0]
         for name, group in s.groups.items():
-            if not group.left:
+            if not group.remaining:
                 continue
             if not group.timed:
                 return None
             hands = sum(a.name.rsplit(".", 1)[0] == name and a.state in ("idle", "running")
                         for a in self.actors.values())  # fmt: skip
-            found.append(group.left * group.seconds / group.timed / max(1, hands))
-        return max(found)
+            seconds.append(group.remaining * group.seconds / group.timed / max(1, hands))
+        return max(seconds)
 
 
 def _ran(

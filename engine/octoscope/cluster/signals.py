@@ -24,7 +24,7 @@ class Stopped(OctoscopeError):
 class StopSignals:
     """Takes the first signal as a request; use as a context manager.
 
-    Inside :meth:`patience` it is only noted, and whoever waits for work asks :meth:`asked`; a
+    Inside :meth:`patience` it is only noted, and a wait for work calls :meth:`stop_requested`; a
     second signal ends the grace. Elsewhere KeyboardInterrupt is raised on the spot, the one error
     of a handler that ends a wait inside Ray (any other is kept until the wait is over);
     :meth:`promptly` makes :class:`Stopped` of it.
@@ -75,7 +75,10 @@ class StopSignals:
 
     @contextmanager
     def patience(self) -> Iterator[None]:
-        """Promise that :meth:`asked` is asked inside; at the end a noted request is carried out."""
+        """Promise that :meth:`stop_requested` is called inside.
+
+        At the end a noted request is carried out.
+        """
         self._patient = True
         try:
             yield
@@ -88,7 +91,7 @@ class StopSignals:
         if self._number is not None:
             raise Stopped(self._number)
 
-    def asked(self) -> bool:
+    def stop_requested(self) -> bool:
         """Tell whether nothing new may start.
 
         Raises

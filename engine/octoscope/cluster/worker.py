@@ -116,7 +116,7 @@ class Worker:
         """
         if self._failure is not None:
             raise self._failure
-        place: dict[str, Any] = {
+        process: dict[str, Any] = {
             "pid": os.getpid(),
             "host": socket.gethostname(),
             "device": self._device,
@@ -125,12 +125,12 @@ class Worker:
             "instruction_set": instruction_set(),
         }
         planned = self._plan.instruction_set
-        if self._device == "cpu" and planned not in (None, place["instruction_set"]):
-            place["planned_with"] = planned
+        if self._device == "cpu" and planned not in (None, process["instruction_set"]):
+            process["planned_with"] = planned
             self._log("instruction set is not the plan's: last bits may differ", logging.WARNING,
-                      **place)  # fmt: skip
-        self._log("started", **place)
-        return place
+                      **process)  # fmt: skip
+        self._log("started", **process)
+        return process
 
     def run(self, work: str, halvings: int = 0, ahead: str | None = None) -> dict[str, Any]:
         """Do one piece of work and commit it; returns its seconds and, of a unit, its cells.

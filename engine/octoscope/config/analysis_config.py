@@ -11,8 +11,8 @@ from octoscope.config.types import (
     Combination,
     Conventions,
     Count,
+    Location,
     Name,
-    Place,
     Section,
     View,
     setting,
@@ -36,10 +36,10 @@ class EdgesConfig(Section):
 class GnnConfig(Section):
     """A graph neural network trained on a molecular network; see docs/gnn.md."""
 
-    path: Place = setting(
+    path: Location = setting(
         description="Checkpoint: a napistu-torch folder or .ckpt file, or Octoscope's own folder"
     )
-    graph: Place | None = setting(
+    graph: Location | None = setting(
         None,
         "Graph that it was trained on: a folder of `octoscope gnn graph`, a napistu-torch store, "
         "or an Octopus directory; null: network.path",
@@ -50,7 +50,7 @@ class GnnConfig(Section):
 class NetworkConfig(Section):
     """The molecular network that top pairs are compared with."""
 
-    path: Place = setting(description="Octopus directory (docs/octopus.md), or 'demo'")
+    path: Location = setting(description="Octopus directory (docs/octopus.md), or 'demo'")
     sources: Annotated[list[str], SOME, UNIQUE] | None = setting(
         None, "Sources that count; null: all"
     )

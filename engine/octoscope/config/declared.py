@@ -40,9 +40,9 @@ def section_of(annotation: Any) -> type[BaseModel] | None:
         return annotation
     if get_origin(annotation) in (Union, UnionType, Annotated, list):
         for part in get_args(annotation):
-            found = None if part is NoneType else section_of(part)
-            if found is not None:
-                return found
+            section = None if part is NoneType else section_of(part)
+            if section is not None:
+                return section
     return None
 
 
@@ -74,8 +74,8 @@ def with_absent(kind: type[BaseModel], tree: dict[str, Any]) -> dict[str, Any]:
             tree[name] = absent
             continue
         # a section that is not there is filled in where its defaults would be
-        there = name in tree or (inner is field.annotation and not field.is_required())
-        if inner is not None and there and isinstance(tree.get(name, {}), dict):
+        is_present = name in tree or (inner is field.annotation and not field.is_required())
+        if inner is not None and is_present and isinstance(tree.get(name, {}), dict):
             tree[name] = with_absent(inner, tree.get(name, {}))
     return tree
 

@@ -8,14 +8,14 @@ from typing import Any
 from pydantic import BaseModel, BeforeValidator, ConfigDict
 
 from octoscope.bounded_reads import read_bounded
-from octoscope.config.types import Place
+from octoscope.config.types import Location
 
 
 class GeneFile(BaseModel):
     """Where the list is."""
 
     model_config = ConfigDict(extra="forbid")
-    file: Place
+    file: Location
 
 
 def read_genes(value: Any) -> Any:

@@ -9,7 +9,7 @@ from pydantic import Field
 
 from octoscope.config.analysis_config import NetworkConfig
 from octoscope.config.gene_file import GENE_FILE
-from octoscope.config.types import SOME, UNIQUE, Name, Place, Section, setting
+from octoscope.config.types import SOME, UNIQUE, Location, Name, Section, setting
 from octoscope.errors import InputError
 
 Layer = Annotated[int, Field(ge=0, le=10**4)]
@@ -21,7 +21,7 @@ STORED = "napistu-torch"  # family of models whose mean residual streams are in 
 class AtlasConfig(Section):
     """The atlas: its location, and the selection of cells."""
 
-    path: Place = setting(
+    path: Location = setting(
         description="AnnData in Zarr (v2 or v3; path or fsspec URL), or an h5ad file"
     )
     counts: str = setting("auto", "Where raw counts are: auto, X, raw.X or layers/<name>")
@@ -71,7 +71,7 @@ class ModelConfig(Section):
         description="Entry point in the group octoscope.models, e.g. scgpt; napistu-torch: a store "
         "of that package (docs/how-to/import-napistu.md)"
     )
-    path: Place = setting(description="The published checkpoint folder")
+    path: Location = setting(description="The published checkpoint folder")
     tokens: Literal["published", "panel"] = setting(
         "published", "Genes that enter the model: its own recipe, or gene_sets[panel]"
     )
@@ -140,11 +140,11 @@ class InputsConfig(Section):
 
     def places(self) -> list[str]:
         """Return the paths and URLs that a run reads: nothing may be written into them."""
-        found = [m.path for m in self.models]
+        paths = [m.path for m in self.models]
         if self.atlas is not None:
-            found += [p for p in (self.atlas.path, self.atlas.gene_aliases) if p is not None]
+            paths += [p for p in (self.atlas.path, self.atlas.gene_aliases) if p is not None]
         options = (v for m in self.models for v in m.options.values() if isinstance(v, str))
-        found += [v for v in options if "/" in v or os.path.isfile(v)]  # others are no paths
+        paths += [v for v in options if "/" in v or os.path.isfile(v)]  # others are no paths
         if self.network is not None and self.network.path != "demo":
-            found.append(self.network.path)
-        return found
+            paths.append(self.network.path)
+        return paths

@@ -42,12 +42,12 @@ def input_error(
             fix += f": did you mean {near}?"
     elif first["type"] == "missing":
         fix = f"add {field}"
-    place = source
+    location = source
     if text is not None and not any(_within(field, name) for name in overridden):
         line = line_of(text, loc)
-        place = source if line is None else f"{source}:{line}"
+        location = source if line is None else f"{source}:{line}"
     more = f" (and {error.error_count() - 1} more)" if error.error_count() > 1 else ""
-    return InputError(f"{place}: {field}", first["msg"] + more, fix)
+    return InputError(f"{location}: {field}", first["msg"] + more, fix)
 
 
 def nearest(kind: type[BaseModel], loc: Loc) -> str | None:
@@ -89,20 +89,20 @@ def line_of(text: str, loc: Loc) -> int | None:
 def _walk(node: yaml.Node | None, names: Loc) -> tuple[int | None, bool]:
     line = None
     for name in names:
-        found: yaml.Node | None = None
+        child: yaml.Node | None = None
         if isinstance(node, yaml.MappingNode):
             for key, value in node.value:
                 if key.value == str(name):
-                    line, found = key.start_mark.line + 1, value
+                    line, child = key.start_mark.line + 1, value
         elif isinstance(node, yaml.SequenceNode) and isinstance(name, int):
             if name < len(node.value):
-                found = node.value[name]
-                line = found.start_mark.line + 1
+                child = node.value[name]
+                line = child.start_mark.line + 1
         elif node is not None:  # a value; what follows names the way it was read
             return line, True
-        if found is None:
+        if child is None:
             return line, False
-        node = found
+        node = child
     return line, True
 
 

@@ -119,5 +119,5 @@ class RunSettings(Section):
     @property
     def all_views(self) -> list[str]:
         """Views of a model's matrices, derived ones too."""
-        made = [*self.views, *(v + CENTRED for v in self.centred)]
-        return made + [v + ABSOLUTE for v in self.absolute]
+        plain_and_centred = [*self.views, *(v + CENTRED for v in self.centred)]
+        return plain_and_centred + [v + ABSOLUTE for v in self.absolute]

@@ -53,8 +53,8 @@ def _json(value: Any) -> Any:
 def _bound(constraint: Any) -> str:
     signs = {"ge": "at least", "gt": "above", "le": "at most", "lt": "below",
              "min_length": "length at least", "max_length": "length at most"}  # fmt: skip
-    for name, said in signs.items():
+    for name, phrase in signs.items():
         value = getattr(constraint, name, None)
         if value is not None:
-            return f"{said} {value}"
+            return f"{phrase} {value}"
     return ""

@@ -68,9 +68,9 @@ def holds_credentials(url: str) -> bool:
     ``abfs://container@account``, which is none.
     """
     protocol, sep, rest = url.partition("://")
-    place = rest.split("/", 1)[0]
-    azure = protocol in ("abfs", "abfss", "az") and ":" not in place
-    return bool(sep) and "@" in place and not azure
+    authority = rest.split("/", 1)[0]
+    azure = protocol in ("abfs", "abfss", "az") and ":" not in authority
+    return bool(sep) and "@" in authority and not azure
 
 
 def _safe_name(value: str) -> str:
@@ -117,7 +117,7 @@ def _unique(values: list[Any]) -> list[Any]:
 
 
 Name = Annotated[str, AfterValidator(_safe_name)]
-Place = Annotated[str, AfterValidator(_without_credentials)]
+Location = Annotated[str, AfterValidator(_without_credentials)]
 Size = Annotated[str, AfterValidator(_positive)]  # such as 8GB
 SizeOrNone = Annotated[str, AfterValidator(_not_negative)]  # 0MB too
 View = Literal["marginal", "conditional", "lift", "logit"]

@@ -89,10 +89,10 @@ class Gpu(Accelerator):
             self._copies = torch.cuda.Stream(self.device)
             self._copies.wait_stream(main)  # the weights are there before anything is embedded
         with torch.cuda.stream(self._copies):
-            made = copy()
+            copied = copy()
         main.wait_stream(self._copies)
-        made.record_stream(main)  # its memory may not be reused while the layers read it
-        return made
+        copied.record_stream(main)  # its memory may not be reused while the layers read it
+        return copied
 
     def release(self) -> None:
         """Give back memory that torch holds."""
@@ -103,12 +103,12 @@ class Gpu(Accelerator):
         return int(torch.cuda.mem_get_info(self.device)[0])
 
 
-def accelerator_of(asked: str, share: float = 1) -> Accelerator:
+def accelerator_of(device: str, share: float = 1) -> Accelerator:
     """Return the device of a replica.
 
     Parameters
     ----------
-    asked
+    device
         ``execution.device``: ``auto``, ``cpu`` or ``cuda``.
     share
         Of a GPU that several replicas share, the part of its memory that this one may use.
@@ -118,9 +118,9 @@ def accelerator_of(asked: str, share: float = 1) -> Accelerator:
     InputError
         If a GPU is asked for and none is visible.
     """
-    there = torch.cuda.is_available()
-    if asked == "cpu" or (asked == "auto" and not there):
+    has_gpu = torch.cuda.is_available()
+    if device == "cpu" or (device == "auto" and not has_gpu):
         return Accelerator(torch.device("cpu"))
-    if not there:
+    if not has_gpu:
         raise InputError("execution.device", "cuda, but no GPU is visible", "use auto or cpu")
     return Gpu(torch.device("cuda"), share)

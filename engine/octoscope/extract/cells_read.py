@@ -38,9 +38,9 @@ def cells_read(
     """
     mine = read.as_json()
     for work, theirs in _others(root, plan, unit):
-        found = differing(mine, theirs)
-        if found:
-            first, stop, what = found[0]
+        differences = differing(mine, theirs)
+        if differences:
+            first, stop, what = differences[0]
             raise atlas.other_counts(rows[first:stop], what, f"when {work} read them")
     return {CELLS_READ: mine}
 

@@ -132,12 +132,12 @@ def write_correlations(
                     block[p, 0] = correlation(products, squares[p], first)
             tiles.write_rows(array, first, block)
         return
-    found = np.zeros((PARTS, 1, n, n), np.float32)
+    coefficients = np.zeros((PARTS, 1, n, n), np.float32)
     for p, records in enumerate(parts):
         with attempt.room() as room:
-            found[p, 0] = _spearman(root, records, n, room / "rises")
+            coefficients[p, 0] = _spearman(root, records, n, room / "rises")
     for first, stop in row_ranges(n, tile):
-        tiles.write_rows(array, first, found[:, :, first:stop])
+        tiles.write_rows(array, first, coefficients[:, :, first:stop])
 
 
 def _pearson_rows(root: RunRoot, records: list[Record], first: int, stop: int) -> CoMoments:
@@ -147,9 +147,9 @@ def _pearson_rows(root: RunRoot, records: list[Record], first: int, stop: int) -
         CoMoments(int(r.metrics["cells_used"]), mean[0], rows, first)
         for r, mean, rows in zip(records, means, products, strict=True)
     )
-    found = fold_tree(parts, CoMoments.merge)
-    assert found is not None  # callers ask for parts that have units
-    return found
+    comoments = fold_tree(parts, CoMoments.merge)
+    assert comoments is not None  # callers ask for parts that have units
+    return comoments
 
 
 def _pearson_moments(
@@ -158,10 +158,10 @@ def _pearson_moments(
     """Return [genes] means and sums of squared deviations."""
     mean, squares = np.zeros((2, n))
     for first, stop in row_ranges(n, tile):
-        found = _pearson_rows(root, records, first, stop)
-        own = found.products[np.arange(stop - first), np.arange(first, stop)]
-        mean[first:stop] = found.mean[first:stop]
-        squares[first:stop] = varying(own, found.mean[first:stop], found.n)
+        comoments = _pearson_rows(root, records, first, stop)
+        own = comoments.products[np.arange(stop - first), np.arange(first, stop)]
+        mean[first:stop] = comoments.mean[first:stop]
+        squares[first:stop] = varying(own, comoments.mean[first:stop], comoments.n)
     return mean, squares
 
 

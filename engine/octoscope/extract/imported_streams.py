@@ -43,12 +43,12 @@ def attend_imported_streams(root: RunRoot, plan: Plan, model: str, category: int
     for layer in m.layers:
         stream = file.layer(layer, len(genes.names))[rows]
         known = np.isfinite(stream).all(1)
-        there = np.zeros(len(m.axis), bool)
-        there[places[known]] = True
+        present = np.zeros(len(m.axis), bool)
+        present[places[known]] = True
         if first is None:
-            first = there
-            write("present", there[None])
-        elif not np.array_equal(first, there):
+            first = present
+            write("present", present[None])
+        elif not np.array_equal(first, present):
             raise InputError(
                 f"{m.path}: {dataset}, {name}, layer {layer}",
                 "has streams of other genes than the first layer",

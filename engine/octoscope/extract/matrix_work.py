@@ -189,8 +189,8 @@ def _deviations(arrays: list[list[Any]], first: int, stop: int, n: int) -> np.nd
     """
     counts, sums, m2 = (rows_of(a, first, stop) for a in arrays)
     parts = (Spread(a, b[0], c) for a, b, c in zip(counts, sums, m2, strict=True))
-    found = fold_tree(parts, Spread.merge)
-    return np.zeros((stop - first, n)) if found is None else found.m2
+    spread = fold_tree(parts, Spread.merge)
+    return np.zeros((stop - first, n)) if spread is None else spread.m2
 
 
 def _mass_table(m: ModelPlan, mass: np.ndarray, cells: np.ndarray) -> pd.DataFrame:

@@ -58,25 +58,25 @@ def attend_mean_cells(
     def totals(parts: list[list[Record]], name: str, shape: tuple[int, ...]) -> np.ndarray:
         out = np.zeros((len(parts), *shape))
         for part, records in zip(out, parts, strict=True):
-            found = tree_sum(unit_rows(root, records, name, 0, shape[0]))
-            if found is not None:
-                part[:] = found
+            total = tree_sum(unit_rows(root, records, name, 0, shape[0]))
+            if total is not None:
+                part[:] = total
         return out
 
     def write(name: str, values: np.ndarray) -> None:
         tiles.write_array(store, name, values, plan.tile)
 
-    def write_attended(layer: int, mean: np.ndarray, there: np.ndarray, suffix: str) -> None:
+    def write_attended(layer: int, mean: np.ndarray, is_present: np.ndarray, suffix: str) -> None:
         if layer == base.layers[0]:
-            write(f"present{suffix}", there)
+            write(f"present{suffix}", is_present)
         for projection, named in projections.items():
-            found = []
-            for state, mask in zip(mean, there, strict=True):
+            q_and_k = []
+            for state, mask in zip(mean, is_present, strict=True):
                 state, mask = (torch.from_numpy(x).to(device)[None] for x in (state, mask))
-                found.append(
+                q_and_k.append(
                     _project(base, model, layer, state, mask, projection == "weights_only")
                 )
-            for name, parts in zip("qk", zip(*found, strict=True), strict=True):
+            for name, parts in zip("qk", zip(*q_and_k, strict=True), strict=True):
                 write(layer_name(layer, f"{name}{named}{suffix}"), np.concatenate(parts))
 
     projections = {
@@ -86,15 +86,15 @@ def attend_mean_cells(
         cells = totals(halves, layer_name(layer, "cells"), (1, n))[:, 0]
         sums = totals(halves, layer_name(layer, "residual"), (n, base.d))
         mean = mean_cells(sums, cells)
-        there = present(cells, min_cells)
-        write_attended(layer, mean, there, "")
+        is_present = present(cells, min_cells)
+        write_attended(layer, mean, is_present, "")
         write(layer_name(layer, "mean"), mean[2].astype(np.float32))  # of all cells
         if groups:
             of_groups = totals(groups, layer_name(layer, "cells"), (1, n))[:, 0]
             held = cells.sum(0) - of_groups
-            left = sums.sum(0) - totals(groups, layer_name(layer, "residual"), (n, base.d))
+            remaining = sums.sum(0) - totals(groups, layer_name(layer, "residual"), (n, base.d))
             # the tokens of the whole that another cell holds
-            write_attended(layer, divided(left, held), there[2] & (held > 0), WITHOUT)
+            write_attended(layer, divided(remaining, held), is_present[2] & (held > 0), WITHOUT)
             if layer == base.layers[0]:
                 write(HELD, of_groups > 0)
     return attempt.commit(plan.hash, {})
@@ -122,13 +122,13 @@ def _project(
     # attends and goes on, need not see all genes at once: that would cost genes^2.
     for part in torch.split(at, _TOKENS):
         attention, _ = model.layer(layer, state[:, part], mask[:, part])
-        found = attention.q[0], attention.k[0]
+        q_and_k = attention.q[0], attention.k[0]
         if weights_only:
-            found = tuple(  # type: ignore[assignment]
+            q_and_k = tuple(  # type: ignore[assignment]
                 torch.einsum("ntd,hed->hte", state[:, part].to(w.dtype), w)
                 for w in model.projections(layer)  # type: ignore[attr-defined]
             )
         where = part.cpu().numpy()
-        q[:, where] = (found[0].float() * attention.scale).cpu().numpy()
-        k[:, where] = found[1].float().cpu().numpy()
+        q[:, where] = (q_and_k[0].float() * attention.scale).cpu().numpy()
+        k[:, where] = q_and_k[1].float().cpu().numpy()
     return q, k

@@ -58,7 +58,7 @@ class _TokenThread:
 
     def __init__(self, prefetcher: Prefetcher, rows: np.ndarray, digests: CellDigests) -> None:
         self._prefetcher, self._rows, self.digests = prefetcher, rows, digests
-        self._made: queue.Queue[TokenBatch | _End] = queue.Queue(prefetcher.most)
+        self._batches: queue.Queue[TokenBatch | _End] = queue.Queue(prefetcher.most)
         self._stopped = threading.Event()
         self._thread = threading.Thread(target=self._read, name="prefetch", daemon=True)
         self._thread.start()
@@ -73,10 +73,10 @@ class _TokenThread:
         except BaseException as error:  # noqa: BLE001  raised where the tokens are asked for
             self._put(_End(error))
 
-    def _put(self, made: TokenBatch | _End) -> None:
+    def _put(self, batch: TokenBatch | _End) -> None:
         while not self._stopped.is_set():
             with suppress(queue.Full):
-                return self._made.put(made, timeout=_PATIENCE)
+                return self._batches.put(batch, timeout=_PATIENCE)
 
     def stop(self) -> None:
         """Give up; what was read is not needed."""
@@ -87,13 +87,13 @@ class _TokenThread:
         """Yield what was read, in order."""
         while True:
             at = time.monotonic()
-            made = self._made.get()
+            batch = self._batches.get()
             waited = time.monotonic() - at
-            if isinstance(made, _End):
-                if made.error is not None:
-                    raise made.error
+            if isinstance(batch, _End):
+                if batch.error is not None:
+                    raise batch.error
                 return
-            yield replace(made, waited=waited)
+            yield replace(batch, waited=waited)
 
 
 class Prefetcher:

@@ -178,18 +178,18 @@ class UnitRunner:
         # between macro-batches, by layer and first row; one at a time where there is one
         held: dict[tuple[int, int], _Layer] = {}
         micro = self._m.micro_batch
-        left = -(-(unit.stop - unit.start) // micro)
+        n_remaining = -(-(unit.stop - unit.start) // micro)
         # pairs of genes are counted for sums over cells alone: a mean cell needs each gene's cells
         pairs: PairCounts | None = None
-        if self._heads and left > self._in_macro:
+        if self._heads and n_remaining > self._in_macro:
             pairs = PairCounts(n, tile=self._plan.tile)
         batches = self._prefetcher.batches(unit)
-        while left > 0:
+        while n_remaining > 0:
             groups = [
                 self._embed(tokens, metrics) for tokens in itertools.islice(batches, self._in_macro)
             ]
-            left -= self._in_macro
-            if left <= 0:
+            n_remaining -= self._in_macro
+            if n_remaining <= 0:
                 batches.close()
                 digests = self._prefetcher.read
                 if ahead is not None:
@@ -206,7 +206,7 @@ class UnitRunner:
             for i in range(max(self._m.layers) + 1):
                 if i in self._m.layers:
                     for layer in self._summed(i, groups, unit, held):
-                        if left > 0:
+                        if n_remaining > 0:
                             held[i, layer.rows[0]] = layer
                         else:
                             self._write_layer(store, layer, cells)
@@ -230,9 +230,9 @@ class UnitRunner:
 
     def _layer(self, i: int, where: str, rows: tuple[int, int]) -> _Layer:
         n, m = len(self._m.axis), self._m
-        made = _Layer(i, where, rows)
+        layer = _Layer(i, where, rows)
         if self._heads:
-            made.sums = LayerSums(
+            layer.sums = LayerSums(
                 n,
                 tuple(m.mass_columns),
                 tile=self._plan.tile,
@@ -244,8 +244,8 @@ class UnitRunner:
                 rows=rows,
             )
         if self._residuals and rows[0] == 0:
-            made.residuals = ResidualSums(n, m.d, device=self._device)
-        return made
+            layer.residuals = ResidualSums(n, m.d, device=self._device)
+        return layer
 
     def _summed(
         self,

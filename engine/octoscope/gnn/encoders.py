@@ -232,13 +232,13 @@ def encoder_of(weights: Weights, settings: Mapping[str, Any], where: str) -> Enc
     layers = _layers(rest, kind, where)
     _check_edge(edge, where)
     heads = int(layers[0]["att_src"].shape[1]) if kind is Gat else 1
-    made = kind(layers, _AGGREGATORS.get(str(stated), "mean"), edge, heads)
-    _check_shapes(made, where)
-    return made
+    encoder = kind(layers, _AGGREGATORS.get(str(stated), "mean"), edge, heads)
+    _check_shapes(encoder, where)
+    return encoder
 
 
 def _layers(weights: Weights, kind: type[Encoder], where: str) -> tuple[Weights, ...]:
-    found: dict[int, dict[str, torch.Tensor]] = {}
+    by_number: dict[int, dict[str, torch.Tensor]] = {}
     for name, tensor in weights.items():
         match = re.fullmatch(r"convs\.(\d{1,3})\.(.+)", name)
         key = {"lin_src.weight": "lin.weight"}.get(match.group(2), match.group(2)) if match else ""
@@ -249,19 +249,19 @@ def _layers(weights: Weights, kind: type[Encoder], where: str) -> tuple[Weights,
             )  # fmt: skip
         if tensor.ndim != {"att_src": 3, "att_dst": 3}.get(key, 1 if "bias" in key else 2):
             raise InputError(f"{where}: encoder.{name}", f"has {tensor.ndim} dimensions", _AGAIN)
-        found.setdefault(int(match.group(1)), {})[key] = tensor.to(torch.float32)
+        by_number.setdefault(int(match.group(1)), {})[key] = tensor.to(torch.float32)
     missing = [
         f"convs.{i}.{key}"
-        for i in range(max(found, default=0) + 1)
+        for i in range(max(by_number, default=0) + 1)
         for key in kind.keys
-        if key not in found.get(i, {})
+        if key not in by_number.get(i, {})
     ]
     if missing:
         raise InputError(
             f"{where}: encoder.{missing[0]}", f"is missing ({len(missing)} weights)",
             _AGAIN,
         )  # fmt: skip
-    return tuple(found[i] for i in sorted(found))
+    return tuple(by_number[i] for i in sorted(by_number))
 
 
 def _check_edge(edge: Weights, where: str) -> None:

@@ -121,7 +121,7 @@ def open_checkpoint(path: str | Path) -> Checkpoint:
     data = settings.get("data")
     about = dict(data) if isinstance(data, Mapping) else {}
     weights = {str(k).removeprefix("task."): v for k, v in state.items()}
-    return _made(weights, encoder, head, about, file_digest(file)["sha256"], file)
+    return _assembled(weights, encoder, head, about, file_digest(file)["sha256"], file)
 
 
 def _own(folder: Path) -> Checkpoint:
@@ -143,10 +143,10 @@ def _own(folder: Path) -> Checkpoint:
     if wrong:
         raise InputError(f"{folder / OWN_SETTINGS}: {wrong}", "is no object", "get it again")
     encoder, head, data = (dict(about[k]) for k in ("encoder", "head", "data"))
-    return _made(load_state(file), encoder, head, data, str(digest), folder)
+    return _assembled(load_state(file), encoder, head, data, str(digest), folder)
 
 
-def _made(
+def _assembled(
     weights: Mapping[str, torch.Tensor],
     encoder: dict[str, Any],
     head: dict[str, Any],
@@ -245,11 +245,11 @@ def _resolved(path: Path) -> Path:
     main = path / "refs" / "main"
     if main.is_file() and (named := snapshots / main.read_text().strip()).is_dir():
         return named
-    found = sorted(p for p in snapshots.iterdir() if p.is_dir())
-    if len(found) != 1:
+    folders = sorted(p for p in snapshots.iterdir() if p.is_dir())
+    if len(folders) != 1:
         raise InputError(
             str(path),
-            f"holds {len(found)} snapshots and no refs/main",
+            f"holds {len(folders)} snapshots and no refs/main",
             "give one snapshot's folder",
         )
-    return found[0]
+    return folders[0]

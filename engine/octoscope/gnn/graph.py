@@ -84,8 +84,8 @@ class GnnGraph:
         ``names`` is of the names in their order, ``genes`` of the genes and their vertices; the
         others are of the bytes of the arrays.
         """
-        found = {part: self.digest_of(part) for part in _PARTS} if not self.known else self.known
-        return {part: digest for part, digest in found.items() if digest is not None}
+        digests = {part: self.digest_of(part) for part in _PARTS} if not self.known else self.known
+        return {part: digest for part, digest in digests.items() if digest is not None}
 
     def digest_of(self, part: str) -> str | None:
         """Return the SHA-256 of one part, computed afresh; None: the graph lacks it."""
@@ -114,8 +114,8 @@ class GnnGraph:
         """Return numbers of vertices, edges, features, relations and edges per split."""
         counts = {}
         if self.split is not None:
-            found = np.bincount(self.split, minlength=len(SPLITS))
-            counts = dict(zip(SPLITS, found.tolist(), strict=True))
+            sizes = np.bincount(self.split, minlength=len(SPLITS))
+            counts = dict(zip(SPLITS, sizes.tolist(), strict=True))
         return {
             "made_from": self.made_from,
             "vertices": self.n_vertices,

@@ -81,9 +81,9 @@ def read_graph(folder: Path) -> GnnGraph:
             values = np.load(file, mmap_mode="r", allow_pickle=False)
         except (OSError, ValueError) as error:
             raise InputError(str(file), f"cannot be read ({error})", _AGAIN) from None
-        found = {"dtype": values.dtype.str, "shape": list(values.shape)}
-        if name not in _ARRAYS or found != expected:
-            raise InputError(str(file), f"is {found}, graph.json says {expected}", _AGAIN)
+        actual = {"dtype": values.dtype.str, "shape": list(values.shape)}
+        if name not in _ARRAYS or actual != expected:
+            raise InputError(str(file), f"is {actual}, graph.json says {expected}", _AGAIN)
         arrays[name] = values
     absent = [k for k in ("x", "src", "dst") if arrays[k] is None]
     if absent:
@@ -126,8 +126,8 @@ def check_arrays(graph: GnnGraph, parts: Sequence[str] = ()) -> None:
     if not graph.known:
         return
     fresh = replace(graph, known={})
-    asked = parts or list(graph.known)
-    wrong = [k for k in asked if k in graph.known and fresh.digest_of(k) != graph.known[k]]
+    chosen = parts or list(graph.known)
+    wrong = [k for k in chosen if k in graph.known and fresh.digest_of(k) != graph.known[k]]
     if wrong:
         raise InputError(
             f"{graph.names.folder}: {wrong[0]}",

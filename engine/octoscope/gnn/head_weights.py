@@ -119,8 +119,8 @@ def _layers(
 ) -> dict[str, tuple[int, ...]]:
     """Return the shapes of the layers of an MLP, the last of which gives one number."""
     name = "mlp" if kind is Mlp else "output_mlp"
-    found = [m for m in map(_MORE.fullmatch, weights) if m and m.group(1) == name]
-    places = sorted({int(m.group(2)) for m in found})
+    matches = [m for m in map(_MORE.fullmatch, weights) if m and m.group(1) == name]
+    places = sorted({int(m.group(2)) for m in matches})
     if not places:
         return {}
     for at in range(0, places[-1] + 1, 3):

@@ -50,11 +50,11 @@ def pair_edges(graph: GnnGraph, a: np.ndarray, b: np.ndarray) -> PairEdges:
     n = graph.n_vertices
     src, dst = np.asarray(graph.src, np.int64), np.asarray(graph.dst, np.int64)
     a, b = np.asarray(a, np.int64), np.asarray(b, np.int64)
-    wanted, here = np.unique(pair_codes(a, b, n), return_inverse=True)
-    at = _among(wanted, pair_codes(src, dst, n))
+    codes, here = np.unique(pair_codes(a, b, n), return_inverse=True)
+    at = _among(codes, pair_codes(src, dst, n))
     mine = np.flatnonzero(at >= 0)
     ordered = np.unique(src[mine] * n + dst[mine])
-    rank = np.full(len(wanted), len(SPLITS), np.uint8)  # train 0, val 1, test 2, none 3
+    rank = np.full(len(codes), len(SPLITS), np.uint8)  # train 0, val 1, test 2, none 3
     if graph.split is not None:
         of_edge = (np.asarray(graph.split)[mine].astype(np.int64) - 1) % len(SPLITS)
         np.minimum.at(rank, at[mine], of_edge.astype(np.uint8))
@@ -87,19 +87,19 @@ def score_left_out(
     """
     src, dst = np.asarray(src, np.int64), np.asarray(dst, np.int64)
     n, width = graph.n_vertices, len(src)
-    wanted, place = np.unique(pair_codes(src, dst, n), return_inverse=True)
+    codes, code_index = np.unique(pair_codes(src, dst, n), return_inverse=True)
     fold = (pair_hash(graph.vertex_names, src, dst) % np.uint64(folds)).astype(np.int64)
     if group is not None:
-        fold = _of_groups(fold, group, place, len(wanted))
-    fold_of = np.full(len(wanted) + 1, -1)  # the last one: of edges that are not queried
-    fold_of[place] = fold
-    edge_fold = fold_of[_among(wanted, pair_codes(graph.src, graph.dst, n))]
+        fold = _of_groups(fold, group, code_index, len(codes))
+    fold_of = np.full(len(codes) + 1, -1)  # the last one: of edges that are not queried
+    fold_of[code_index] = fold
+    edge_fold = fold_of[_among(codes, pair_codes(graph.src, graph.dst, n))]
     out = Scores(np.empty(width, np.float32), np.empty(width, np.float32),
                  np.empty(width, np.int64), np.empty(width, np.float32))  # fmt: skip
     for k, z in left_out_encodings(checkpoint, graph, edge_fold, np.unique(fold)):
         rows = np.flatnonzero(fold == k)
-        asked = None if relation is None else relation[rows]
-        part = score_pairs(checkpoint.head, z, src[rows], dst[rows], asked, mode)
+        given = None if relation is None else relation[rows]
+        part = score_pairs(checkpoint.head, z, src[rows], dst[rows], given, mode)
         for name, values in vars(part).items():
             getattr(out, name)[rows] = values
     return out
@@ -122,31 +122,31 @@ def left_out_encodings(
             yield k, whole
 
 
-def _among(codes: np.ndarray, asked: np.ndarray) -> np.ndarray:
+def _among(codes: np.ndarray, queries: np.ndarray) -> np.ndarray:
     """Return [asked] positions in a few ascending codes, -1 where absent.
 
     Unlike ``find_keys`` it does not sort what is asked, which here is every edge of a graph.
     """
     if not len(codes):
-        return np.full(len(asked), -1)
-    at = np.minimum(np.searchsorted(codes, asked), len(codes) - 1)
-    return np.where(codes[at] == asked, at, -1)
+        return np.full(len(queries), -1)
+    at = np.minimum(np.searchsorted(codes, queries), len(codes) - 1)
+    return np.where(codes[at] == queries, at, -1)
 
 
-def _of_groups(fold: np.ndarray, group: np.ndarray, place: np.ndarray, n: int) -> np.ndarray:
+def _of_groups(fold: np.ndarray, group: np.ndarray, pair_index: np.ndarray, n: int) -> np.ndarray:
     """Return [pairs] folds: the smallest of all pairs that groups and shared pairs connect.
 
     Parameters
     ----------
     fold
         [pairs] of each pair alone.
-    group, place
+    group, pair_index
         [pairs] its group, and its position among ``n`` distinct vertex pairs.
     """
     _, of_group = np.unique(group, return_inverse=True)
     size = n + int(of_group.max(initial=-1)) + 1
-    joined = coo_matrix((np.ones(len(place)), (place, n + of_group)), shape=(size, size))
+    joined = coo_matrix((np.ones(len(pair_index)), (pair_index, n + of_group)), shape=(size, size))
     _, label = connected_components(joined, directed=False)
     least = np.full(size, np.iinfo(np.int64).max)
-    np.minimum.at(least, label[place], fold)
-    return least[label[place]]
+    np.minimum.at(least, label[pair_index], fold)
+    return least[label[pair_index]]

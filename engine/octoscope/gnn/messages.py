@@ -138,12 +138,12 @@ class Messages:
 def _csr(src: torch.Tensor, dst: torch.Tensor, weight: torch.Tensor, n: int) -> torch.Tensor:
     """Return a CSR tensor; entries of the same place are added first, as CSR asks for."""
     columns, rows = src.cpu().numpy().astype(np.int32), dst.cpu().numpy().astype(np.int32)
-    made = sparse.csr_matrix((weight.cpu().numpy(), (rows, columns)), shape=(n, n))
+    summed = sparse.csr_matrix((weight.cpu().numpy(), (rows, columns)), shape=(n, n))
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", message="Sparse CSR tensor support is in beta")
-        found = torch.sparse_csr_tensor(
-            torch.from_numpy(made.indptr.astype(np.int32)),
-            torch.from_numpy(made.indices.astype(np.int32)),
-            torch.from_numpy(made.data), size=(n, n), check_invariants=False,
+        matrix = torch.sparse_csr_tensor(
+            torch.from_numpy(summed.indptr.astype(np.int32)),
+            torch.from_numpy(summed.indices.astype(np.int32)),
+            torch.from_numpy(summed.data), size=(n, n), check_invariants=False,
         )  # fmt: skip
-    return found.to(src.device)
+    return matrix.to(src.device)

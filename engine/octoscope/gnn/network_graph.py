@@ -94,10 +94,10 @@ def _relations(role_src: np.ndarray, role_dst: np.ndarray) -> tuple[np.ndarray, 
     name = {int(k): relation_name(int(k)) if c >= RARE else OTHER
             for k, c in zip(kinds, counts, strict=True)}  # fmt: skip
     relations = tuple(sorted(set(name.values())))
-    place = np.zeros(int(kinds.max(initial=0)) + 1, np.int64)
+    number_of = np.zeros(int(kinds.max(initial=0)) + 1, np.int64)
     for k, n in name.items():
-        place[k] = relations.index(n)
-    return place[code], relations
+        number_of[k] = relations.index(n)
+    return number_of[code], relations
 
 
 def _features(vertices: pd.DataFrame) -> tuple[np.ndarray, tuple[str, ...]]:

@@ -82,15 +82,15 @@ def misfits(checkpoint: Checkpoint, graph: GnnGraph) -> list[str]:
     ]
     if checkpoint.encoder.edge:
         pairs.append(("edge features", checkpoint.encoder.edge_channels, edge_features))
-    out += [f"{expected} {what} expected, {found} found" for what, expected, found in pairs
-            if expected is not None and str(expected) != str(found)]  # fmt: skip
+    out += [f"{expected} {what} expected, {actual} found" for what, expected, actual in pairs
+            if expected is not None and str(expected) != str(actual)]  # fmt: skip
     named = about.get("relation_type_labels") or about.get("relations")
     if named is not None and graph.relations and tuple(named) != graph.relations:
         odd = sorted(set(map(str, named)) ^ set(graph.relations))
         out.append(f"other relations ({odd[0] if odd else 'in another order'})")
     for split in SPLITS[1:]:
-        expected, found = about.get(f"{split}_mask_hash"), graph.mask_digest(split)
-        if expected and found and expected != found:
+        expected, actual = about.get(f"{split}_mask_hash"), graph.mask_digest(split)
+        if expected and actual and expected != actual:
             out.append(f"another {split} split (SHA-256 of the mask differs)")
     stated = checkpoint.head.n_relations
     if named is None and stated and graph.relations and len(graph.relations) != stated:

@@ -11,8 +11,8 @@ import pandas as pd
 
 from octoscope.errors import InputError
 from octoscope.gnn.graph import GnnGraph
-from octoscope.octopus.asked_names import require_found, with_names
 from octoscope.octopus.lookups import vertex_pairs_of
+from octoscope.octopus.name_lookup import require_found, with_names
 from octoscope.octopus.pair_files import read_pairs
 
 _ENDS = (("src", "dst"), ("query", "key"), ("gene_a", "gene_b"), ("from_gene", "to_gene"))
@@ -33,7 +33,7 @@ class PairTable:
         [vertex pairs] int64 vertices.
     relation
         [vertex pairs] int64 relations, or None where the table names none.
-    said
+    names_as
         What the names were read as.
     """
 
@@ -42,7 +42,7 @@ class PairTable:
     src: np.ndarray
     dst: np.ndarray
     relation: np.ndarray | None
-    said: str
+    names_as: str
 
 
 def read_pair_table(path: Path, graph: GnnGraph, relations: Sequence[str]) -> PairTable:
@@ -69,32 +69,32 @@ def read_pair_table(path: Path, graph: GnnGraph, relations: Sequence[str]) -> Pa
     where = f"{path}: {ends[0]}, {ends[1]}"
     if ends == ("src", "dst"):
         a, b = (_vertices(frame[c], graph, f"{path}: {c}") for c in ends)
-        row, said = np.arange(len(frame)), f"{len(frame):,} pairs of vertices"
+        row, summary = np.arange(len(frame)), f"{len(frame):,} pairs of vertices"
     else:
-        asked = pd.unique(pd.concat([frame[c] for c in ends], ignore_index=True))
-        named, counts = with_names(graph.names, asked)
-        said = require_found(where, named, counts, str(asked[0]))
-        found = vertex_pairs_of(named, *(frame[c].to_numpy(object) for c in ends))
-        known = found[0] >= 0
-        a, b, row = (part[known] for part in found[:3])
+        names = pd.unique(pd.concat([frame[c] for c in ends], ignore_index=True))
+        named, counts = with_names(graph.names, names)
+        summary = require_found(where, named, counts, str(names[0]))
+        pairs = vertex_pairs_of(named, *(frame[c].to_numpy(object) for c in ends))
+        known = pairs[0] >= 0
+        a, b, row = (part[known] for part in pairs[:3])
         if not len(row):
             raise InputError(where, "no row has both genes in the graph",
                              "give pairs of genes that it knows")  # fmt: skip
     relation = _relation(frame, relations, str(path))
-    return PairTable(frame, row, a, b, None if relation is None else relation[row], said)
+    return PairTable(frame, row, a, b, None if relation is None else relation[row], summary)
 
 
 def _columns(path: Path) -> tuple[tuple[str, str], pd.DataFrame]:
     frame = read_pairs(path, ())
-    found = next((e for e in _ENDS if e[0] in frame and e[1] in frame), None)
-    if found is not None and any(pd.api.types.is_float_dtype(frame[c]) for c in found):
-        frame = read_pairs(path, found)  # as text: numbers beside a blank cell would be fractions
-    if found is None:
+    ends = next((e for e in _ENDS if e[0] in frame and e[1] in frame), None)
+    if ends is not None and any(pd.api.types.is_float_dtype(frame[c]) for c in ends):
+        frame = read_pairs(path, ends)  # as text: numbers beside a blank cell would be fractions
+    if ends is None:
         raise InputError(
             str(path), f"has the columns {', '.join(map(str, frame.columns))[:200]}",
             "name the pairs src, dst (vertices) or query, key (genes)",
         )  # fmt: skip
-    return found, frame
+    return ends, frame
 
 
 def _vertices(values: pd.Series, graph: GnnGraph, where: str) -> np.ndarray:

@@ -59,7 +59,7 @@ def score_pairs(checkpoint: Checkpoint, settings: ScoreSettings) -> tuple[pd.Dat
     table = read_pair_table(settings.pairs, graph, checkpoint.relations)
     opened = checkpoint.to(settings.device)
     scores = score_table(opened, graph, table, settings.mode, settings.passings, settings.cache)
-    return scores, table.said
+    return scores, table.names_as
 
 
 def score_file(checkpoint: Path, settings: ScoreSettings) -> tuple[pd.DataFrame, str]:

@@ -109,9 +109,9 @@ def _blocks(n: int) -> Iterator[tuple[np.ndarray, np.ndarray]]:
 def graph_edges(graph: GnnGraph, vertices: np.ndarray) -> np.ndarray:
     """Return [V, V] bool, symmetric: an edge of the graph joins two vertices, in any direction."""
     n = graph.n_vertices
-    place = np.full(n, -1)
-    place[vertices[vertices >= 0]] = np.flatnonzero(vertices >= 0)
-    src, dst = place[np.asarray(graph.src)], place[np.asarray(graph.dst)]
+    position = np.full(n, -1)
+    position[vertices[vertices >= 0]] = np.flatnonzero(vertices >= 0)
+    src, dst = position[np.asarray(graph.src)], position[np.asarray(graph.dst)]
     inside = (src >= 0) & (dst >= 0) & (src != dst)
     out = np.zeros((len(vertices), len(vertices)), bool)
     out[src[inside], dst[inside]] = True

@@ -16,7 +16,7 @@ from octoscope.gnn.leave_out import pair_edges, score_left_out
 from octoscope.gnn.pair_table import PairTable
 from octoscope.gnn.scoring import Mode, Scores, score_pairs
 
-_MADE = ("probability", "raw", "relation", "cosine", "edge", "split", "same_vertex")
+_ADDED = ("probability", "raw", "relation", "cosine", "edge", "split", "same_vertex")
 
 
 def score_table(
@@ -46,20 +46,20 @@ def score_table(
         If the edges of the graph are damaged.
     """
     check_arrays(graph, ("edges", "split"))
-    out = pairs.frame.rename(columns={c: f"{c}_given" for c in _MADE if c in pairs.frame})
+    out = pairs.frame.rename(columns={c: f"{c}_given" for c in _ADDED if c in pairs.frame})
     for passing in passings:
         ending = f"_{passing.replace('leave-out', 'left_out')}" if len(passings) > 1 else ""
-        found = scored(checkpoint, graph, pairs, mode, passing, cache)
-        best = _best(pairs.row, found)
+        scores = scored(checkpoint, graph, pairs, mode, passing, cache)
+        best = _best(pairs.row, scores)
         row = pairs.row[best]
         for name in ("probability", "raw"):
-            out[name + ending] = _spread(getattr(found, name)[best], row, len(out))
+            out[name + ending] = _spread(getattr(scores, name)[best], row, len(out))
         if checkpoint.relations:
-            names = np.array(checkpoint.relations, object)[found.relation[best]]
+            names = np.array(checkpoint.relations, object)[scores.relation[best]]
         else:
             names = np.full(len(best), None, object)
         out["relation" + ending] = _spread(names, row, len(out))
-        out["cosine" + ending] = _spread(found.cosine[best], row, len(out))
+        out["cosine" + ending] = _spread(scores.cosine[best], row, len(out))
     return out.assign(**_edges(graph, pairs, len(out)))
 
 

@@ -80,13 +80,13 @@ def score_pairs(
         given = relation is not None or not head.n_relations
         for r in [-1] if given else range(head.n_relations):
             if relation is not None and head.n_relations:
-                asked = torch.from_numpy(np.asarray(relation[part], np.int64)).to(z.device)
+                relations = torch.from_numpy(np.asarray(relation[part], np.int64)).to(z.device)
             else:
-                asked = torch.full_like(a, max(r, 0))
-            raw = head.raw(of, a, b, asked)
-            chance = head.probability(raw, asked, corrected).cpu().numpy()
+                relations = torch.full_like(a, max(r, 0))
+            raw = head.raw(of, a, b, relations)
+            chance = head.probability(raw, relations, corrected).cpu().numpy()
             values = raw.cpu().numpy()
-            number = asked.cpu().numpy() if head.n_relations else np.full(len(values), -1)
+            number = relations.cpu().numpy() if head.n_relations else np.full(len(values), -1)
             better = np.ones(len(values), bool)
             if r > 0:
                 before, same = out.probability[part], chance == out.probability[part]

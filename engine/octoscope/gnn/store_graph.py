@@ -65,8 +65,8 @@ def _graph(
     where = f"{path}: {name}"
     vertices, listed = store_names(path, tensors)
     n = len(vertices)
-    place = pd.DataFrame({"s_id": vertices["species"], "vertex": np.arange(n)})
-    identifiers = listed.merge(place, on="s_id").drop(columns="s_id")
+    vertex_of = pd.DataFrame({"s_id": vertices["species"], "vertex": np.arange(n)})
+    identifiers = listed.merge(vertex_of, on="s_id").drop(columns="s_id")
     vertices.insert(0, "vertex", np.arange(n, dtype=np.int32))
     ends = tensors["edge_index"].numpy()
     if ends.ndim != 2 or len(ends) != 2 or (ends.size and not 0 <= ends.min() <= ends.max() < n):

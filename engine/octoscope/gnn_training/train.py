@@ -100,11 +100,11 @@ def train(
     learning = Split("learned", divided, {}, belongs)
     positives = positives_of(links, learning, "val")
     stated = Split("graph", np.asarray(graph.split, np.uint8), {}, belongs)
-    asked = positives_of(links, stated, "val", config.validation)
-    for name, part in (("to learn from", positives), ("of validation", asked)):
+    evaluated = positives_of(links, stated, "val", config.validation)
+    for name, part in (("to learn from", positives), ("of validation", evaluated)):
         if not len(part.src):
             raise InputError(graph.made_from, f"has no edge {name}", "give another split")
-    validation = _pairs(links, stated, asked, config.negatives, 0, 0)
+    validation = _pairs(links, stated, evaluated, config.negatives, 0, 0)
 
     torch.manual_seed(config.seed)
     x = torch.from_numpy(np.array(graph.x, np.float32))
@@ -247,12 +247,12 @@ def _finish(
         **({"relations": list(graph.relations)} if head.n_relations else {}),
         **{f"{s}_mask_hash": graph.mask_digest(s) for s in SPLITS[1:]},
     }  # fmt: skip
-    made = Checkpoint(encoder, head, graph.relations, data, "", target, settings, state.best)
+    checkpoint = Checkpoint(encoder, head, graph.relations, data, "", target, settings, state.best)
     with new_file(folder / "training.json", force=True) as file:
         file.write_bytes(to_json({
             "settings": config.model_dump(mode="json"), "epochs": state.epoch,
             "best_epoch": state.best_epoch, "relation_weighted_auc": state.best_value,
             "history": state.history,
         }))  # fmt: skip
-    write_checkpoint(made, target, graph.digests)
+    write_checkpoint(checkpoint, target, graph.digests)
     return target

@@ -106,19 +106,19 @@ def load_state(
     InputError
         If the state is damaged or of another training.
     """
-    found = states(folder)
-    if not found:
+    folders = states(folder)
+    if not folders:
         return None
-    place, fix = found[-1], "train into a new folder"
+    newest, fix = folders[-1], "train into a new folder"
     try:
-        about = parse_json(read_bounded(place / _ABOUT))
+        about = parse_json(read_bounded(newest / _ABOUT))
         if about["format"] != FORMAT:
             raise ValueError(f"format {about['format']!r}")
-        if file_digest(place / _TENSORS)["sha256"] != about["sha256"]:
+        if file_digest(newest / _TENSORS)["sha256"] != about["sha256"]:
             raise ValueError("SHA-256 of the tensors differs")
-        tensors = load_file(place / _TENSORS)
+        tensors = load_file(newest / _TENSORS)
     except (OSError, ValueError, KeyError, TypeError, SafetensorError) as error:
-        raise InputError(str(place), f"is damaged ({error})", fix) from None
+        raise InputError(str(newest), f"is damaged ({error})", fix) from None
     if about["belongs"] != belongs:
         raise InputError(str(folder), "is of a training with other settings or another graph", fix)
     model.load_state_dict(_under(tensors, "model/"))

@@ -29,7 +29,7 @@ class Seen:
 
     share: float | None
 
-    def said(self) -> str:
+    def sentence(self) -> str:
         """Return it in words."""
         if self.share is None:
             return "does not say which edges it was trained on: its figures may be of edges it saw"
@@ -71,8 +71,8 @@ class CheckpointScorer:
         """
         from octoscope.gnn.scoring import score_pairs
 
-        found = score_pairs(self.head, self.z, src, dst, relation if self.relations else None)
-        which = found.probability if self.head.kind == "conditional_rotate" else found.raw
+        scores = score_pairs(self.head, self.z, src, dst, relation if self.relations else None)
+        which = scores.probability if self.head.kind == "conditional_rotate" else scores.raw
         return which.astype(float)
 
     def sign(self, src: np.ndarray, dst: np.ndarray) -> np.ndarray:
@@ -80,8 +80,8 @@ class CheckpointScorer:
         best = []
         for role in ("stimulator", "inhibitor"):
             mine = self._of_role(role)
-            asked = [self.score(src, dst, np.full(len(src), r)) for r in mine]
-            best.append(np.max(asked, axis=0))
+            scores = [self.score(src, dst, np.full(len(src), r)) for r in mine]
+            best.append(np.max(scores, axis=0))
         return np.asarray(best[0] - best[1], float)
 
     @property
@@ -114,7 +114,7 @@ def open_scorer(path: str | Path, links: Links, split: Split) -> CheckpointScore
     messages = messages_of(checkpoint, graph).without(split.part != SPLITS.index("train"))
     seen = Seen(_seen(checkpoint.data, links, split))
     if seen.share is None or seen.share > 0:
-        warn(f"{path}: {seen.said()}")
+        warn(f"{path}: {seen.sentence()}")
     return CheckpointScorer(
         Path(path).name, checkpoint.head, encode(checkpoint, graph, messages),
         checkpoint.relations, seen, checkpoint.digest,
@@ -133,5 +133,5 @@ def _seen(about: dict[str, Any], links: Links, split: Split) -> float | None:
     trained = np.asarray(graph.split) == SPLITS.index("train")
     codes = np.unique(links.codes[trained])
     test = split.rows("test")
-    asked = pair_codes(links.src[test], links.dst[test], links.n)
-    return float((find_keys(codes, asked) >= 0).mean())
+    test_codes = pair_codes(links.src[test], links.dst[test], links.n)
+    return float((find_keys(codes, test_codes) >= 0).mean())

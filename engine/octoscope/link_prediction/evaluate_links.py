@@ -81,7 +81,7 @@ class Evaluation:
 
 
 @dataclass(frozen=True)
-class _Asked:
+class _PairSet:
     """Pairs that are scored: edges first, then negatives."""
 
     positives: Positives
@@ -119,42 +119,42 @@ def evaluate_links(
         score is not finite.
     """
     settings, start = settings or Settings(), time.monotonic()
-    asked_floors = floors_of(settings.floors)
+    floor_names = floors_of(settings.floors)
     opened = [open_scorer(path, links, split) for path in checkpoints]
     scorers = _named([(c.name, c.score) for c in opened], models or {})
     topology = Topology(train_adjacency(links, split))
-    parts = ("val", "test") if STACKED in asked_floors else ("test",)
-    found = {p: positives_of(links, split, p, settings.positives, settings.seed) for p in parts}
+    parts = ("val", "test") if STACKED in floor_names else ("test",)
+    positives = {p: positives_of(links, split, p, settings.positives, settings.seed) for p in parts}
     sets = {
-        (how, part): _asked(links, split, found[part], how, settings.seed + (part == "val"))
+        (how, part): _pair_set(links, split, positives[part], how, settings.seed + (part == "val"))
         for how in settings.negatives
         for part in parts
     }
-    queries = _queries(links, split, found["test"], settings)
+    queries = _queries(links, split, positives["test"], settings)
     everything = [*((s.src, s.dst) for s in sets.values()), (queries.src, queries.dst)]
-    rules = RULES if STACKED in asked_floors else asked_floors
+    rules = RULES if STACKED in floor_names else floor_names
     a, b = (np.concatenate([pair[i] for pair in everything]) for i in (0, 1))
     of_rules = _cut(topology.scores(a, b, rules), [len(pair[0]) for pair in everything])
-    place = {key: i for i, key in enumerate(sets)}
+    index_of = {key: i for i, key in enumerate(sets)}
     rows: list[dict[str, Any]] = []
     for at, how in enumerate(settings.negatives):
         here = sets[how, "test"]
-        scores, ranked = of_rules[place[how, "test"]], of_rules[-1]
-        if STACKED in asked_floors:
+        scores, ranked = of_rules[index_of[how, "test"]], of_rules[-1]
+        if STACKED in floor_names:
             before = sets[how, "val"]
-            table = features(topology, of_rules[place[how, "val"]], before.src, before.dst)
+            table = features(topology, of_rules[index_of[how, "val"]], before.src, before.dst)
             truth = np.arange(len(before.src)) < len(before.positives.src)
             trees = fit_stacked(table, truth, settings.seed)
             scores = scores | {STACKED: trees.score(features(topology, scores, here.src, here.dst))}
             if len(queries.src):
                 table = features(topology, ranked, queries.src, queries.dst)
                 ranked = ranked | {STACKED: trees.score(table)}
-        floors = {name: scores[name] for name in asked_floors}
+        floors = {name: scores[name] for name in floor_names}
         of_models = {n: _checked(n, s(here.src, here.dst, here.relation))
                      for n, s in scorers.items()}  # fmt: skip
         rows += pair_rows(links, here.positives, here.negatives, floors, of_models, topology.degree)
         if at == 0 and len(queries.src):
-            floors = {name: ranked[name] for name in asked_floors}
+            floors = {name: ranked[name] for name in floor_names}
             of_models = {n: _checked(n, s(queries.src, queries.dst, queries.relation))
                          for n, s in scorers.items()}  # fmt: skip
             rows += ranking_rows(
@@ -169,8 +169,8 @@ def evaluate_links(
         "leak": leak_of(links, split).as_dict(),
         "negatives": [sets[how, part].negatives.account() | {"part": part}
                       for how, part in sets],
-        "test_edges": found["test"].total,
-        "floors": list(asked_floors),
+        "test_edges": positives["test"].total,
+        "floors": list(floor_names),
         "pagerank_error": topology.pagerank_error(len(np.unique(a)))
         if "personalised_pagerank" in rules else None,
         "checkpoints": [{"name": c.name, "sha256": c.digest, "test_edges_seen": c.seen.share,
@@ -200,12 +200,12 @@ def _checked(name: str, score: np.ndarray) -> np.ndarray:
     return score
 
 
-def _asked(links: Links, split: Split, positives: Positives, how: str, seed: int) -> _Asked:
+def _pair_set(links: Links, split: Split, positives: Positives, how: str, seed: int) -> _PairSet:
     negatives = draw_negatives(links, split, positives, how, seed)
     if negatives.missing:  # an edge without a negative would stand against those of others
         positives = positives.select(negatives.of)
         negatives = replace(negatives, of=np.arange(len(negatives.of)))
-    return _Asked(positives, negatives, *with_negatives(positives, negatives))
+    return _PairSet(positives, negatives, *with_negatives(positives, negatives))
 
 
 @dataclass(frozen=True)

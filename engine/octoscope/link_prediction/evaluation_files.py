@@ -50,16 +50,16 @@ def read_evaluation(folder: str | Path) -> Evaluation:
     InputError
         If it is none, or damaged.
     """
-    place = Path(folder) / "evaluation.json"
-    if not place.is_file():
+    about_file = Path(folder) / "evaluation.json"
+    if not about_file.is_file():
         raise InputError(str(folder), "is not the folder of an evaluation: no evaluation.json",
                          _AGAIN)  # fmt: skip
-    about = parse_json(read_bounded(place))
+    about = parse_json(read_bounded(about_file))
     if not isinstance(about, dict) or about.get("format") != FORMAT:
-        found = about.get("format") if isinstance(about, dict) else type(about).__name__
-        raise InputError(f"{place}: format", f"{found!r} is not {FORMAT}", _AGAIN)
+        stated = about.get("format") if isinstance(about, dict) else type(about).__name__
+        raise InputError(f"{about_file}: format", f"{stated!r} is not {FORMAT}", _AGAIN)
     if absent := [name for name in _ABOUT if name not in about]:
-        raise InputError(f"{place}", f"{', '.join(absent)} missing", _AGAIN)
+        raise InputError(f"{about_file}", f"{', '.join(absent)} missing", _AGAIN)
     tables = {}
     for name, columns in _COLUMNS.items():
         file = Path(folder) / f"{name}.parquet"

@@ -16,7 +16,7 @@ STACKED = "stacked"
 FLOORS = (*RULES, STACKED)
 
 
-def floors_of(asked: Sequence[str]) -> tuple[str, ...]:
+def floors_of(names: Sequence[str]) -> tuple[str, ...]:
     """Return the floors that are asked for, in the order of :data:`FLOORS`; empty: all.
 
     Raises
@@ -24,11 +24,11 @@ def floors_of(asked: Sequence[str]) -> tuple[str, ...]:
     InputError
         If one does not exist.
     """
-    unknown = sorted(set(asked) - {*FLOORS, "all"})
+    unknown = sorted(set(names) - {*FLOORS, "all"})
     if unknown:
         raise InputError("floors", f"{unknown[0]!r} is none", f"they are {', '.join(FLOORS)}, all")
-    every = not asked or "all" in asked
-    return tuple(f for f in FLOORS if every or f in asked)
+    every = not names or "all" in names
+    return tuple(f for f in FLOORS if every or f in names)
 
 
 def features(topology: Topology, scores: dict[str, np.ndarray], src: np.ndarray,

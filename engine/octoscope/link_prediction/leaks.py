@@ -56,8 +56,8 @@ class Leak:
 def leak_of(links: Links, split: Split, part: str = "test") -> Leak:
     """Return what the training edges say of the pairs of another part."""
     n = links.n
-    train, asked = split.rows("train"), split.rows(part)
-    ordered, mine = np.unique(links.ordered[train]), np.unique(links.ordered[asked])
+    train, evaluated = split.rows("train"), split.rows(part)
+    ordered, mine = np.unique(links.ordered[train]), np.unique(links.ordered[evaluated])
     a, b = mine // n, mine % n
     a, b, mine = a[a != b], b[a != b], mine[a != b]
     copy, mirror = find_keys(ordered, mine) >= 0, find_keys(ordered, b * n + a) >= 0

@@ -74,17 +74,17 @@ def average_precision(score: np.ndarray, truth: np.ndarray) -> Estimate:
     influence = np.zeros(len(score))
     if not n or n == len(score):
         return Estimate(float("nan"), influence)
-    levels, place = np.unique(-score, return_inverse=True)
-    true = np.bincount(place, truth, len(levels))
+    levels, level = np.unique(-score, return_inverse=True)
+    true = np.bincount(level, truth, len(levels))
     above = np.cumsum(true)
-    false = np.cumsum(np.bincount(place, ~truth, len(levels)))
+    false = np.cumsum(np.bincount(level, ~truth, len(levels)))
     both = above + false
     precision = above / both
     value = float((true * precision).sum() / n)
     # a pair enters the precision of every level at or below its own
     gain = np.cumsum((true * false / both**2)[::-1])[::-1]
     loss = np.cumsum((true * above / both**2)[::-1])[::-1]
-    influence = np.where(truth, (precision - value + gain)[place], -loss[place]) / n
+    influence = np.where(truth, (precision - value + gain)[level], -loss[level]) / n
     return Estimate(value, influence)
 
 
@@ -127,11 +127,11 @@ def standard_error(
     """
     ends = src if dst is None else np.concatenate([src, dst])
     repeated = influence if dst is None else np.concatenate([influence, influence])
-    vertices, place = np.unique(ends, return_inverse=True)
+    vertices, inverse = np.unique(ends, return_inverse=True)
     m = len(vertices)
     if m < 2:
         return float("nan"), m
-    of_vertex = np.bincount(place, repeated, m)
+    of_vertex = np.bincount(inverse, repeated, m)
     variance = float((of_vertex**2).sum())
     alone = float((influence**2).sum())
     if dst is not None:

@@ -150,5 +150,5 @@ def links_of(graph: GnnGraph) -> Links:
     of_relation = np.array(
         [SIGN_OF_ROLE.get(r.partition(" -> ")[0], 0) for r in graph.relations] or [0], np.int8
     )
-    made = Links(graph, source, names, np.zeros(0, np.int8))
-    return Links(graph, source, names, of_relation[made.relation])
+    unsigned = Links(graph, source, names, np.zeros(0, np.int8))
+    return Links(graph, source, names, of_relation[unsigned.relation])

@@ -51,13 +51,13 @@ def pair_rows(
         counts = {"n_positives": int(here.sum()), "n_negatives": int((~here).sum())}
         metrics: dict[str, dict[str, Estimate]] = {}
         for scorer, score in {**floors, **models}.items():
-            found = {
+            estimates = {
                 "auc": auc(score[rows], here),
                 "average_precision": average_precision(score[rows], here),
             }
             if kind == "all" and len(links.graph.relations) > 1:
-                found["relation_weighted_auc"] = relation_weighted(score, truth, relation)
-            for metric, estimate in found.items():
+                estimates["relation_weighted_auc"] = relation_weighted(score, truth, relation)
+            for metric, estimate in estimates.items():
                 metrics.setdefault(metric, {})[scorer] = estimate
         about = {"negatives": negatives.how, "stratum": kind, "group": name}
         out += _rows(about, metrics, set(floors), ends, counts)

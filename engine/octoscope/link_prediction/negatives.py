@@ -125,10 +125,10 @@ def positives_of(
     rows = rows[links.src[rows] != links.dst[rows]]
     relations = max(len(links.graph.relations), 1)
     key = links.ordered[rows] * relations + links.relation[rows]
-    distinct, place = np.unique(key, return_inverse=True)
+    distinct, inverse = np.unique(key, return_inverse=True)
     sources = np.zeros(len(distinct), np.uint64)
     if links.source is not None and len(links.sources) <= MOST_SOURCES:
-        np.bitwise_or.at(sources, place, np.uint64(1) << links.source[rows].astype(np.uint64))
+        np.bitwise_or.at(sources, inverse, np.uint64(1) << links.source[rows].astype(np.uint64))
     total = len(distinct)
     if at_most is not None and at_most < total:
         kept = np.sort(np.random.default_rng([seed, 1]).choice(total, at_most, replace=False))
@@ -266,9 +266,11 @@ def _drawer(links: Links, split: Split, positives: Positives, how: str,
     start, degree = near.indptr[:-1], np.diff(near.indptr)
 
     def step(at: np.ndarray) -> np.ndarray:
-        place = start[at] + (rng.random(len(at)) * degree[at]).astype(np.int64)
-        found = near.indices[np.minimum(place, len(near.indices) - 1)].astype(np.int64)
-        return np.where(degree[at] > 0, found, at)  # no neighbour: a self pair, which is refused
+        entry = start[at] + (rng.random(len(at)) * degree[at]).astype(np.int64)
+        neighbour = near.indices[np.minimum(entry, len(near.indices) - 1)].astype(np.int64)
+        return np.where(
+            degree[at] > 0, neighbour, at
+        )  # no neighbour: a self pair, which is refused
 
     def walk(rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         begin = positives.src[rows]

@@ -60,12 +60,12 @@ def signed_pairs(links: Links, split: Split) -> SignedPairs:
     Where copies of a pair are in several parts, the first of train, val, test counts.
     """
     rows = np.flatnonzero((links.sign != 0) & (links.src != links.dst))
-    key, place = np.unique(links.ordered[rows], return_inverse=True)
-    up = np.bincount(place, links.sign[rows] > 0, len(key)) > 0
-    down = np.bincount(place, links.sign[rows] < 0, len(key)) > 0
+    key, inverse = np.unique(links.ordered[rows], return_inverse=True)
+    up = np.bincount(inverse, links.sign[rows] > 0, len(key)) > 0
+    down = np.bincount(inverse, links.sign[rows] < 0, len(key)) > 0
     part = np.full(len(key), 255, np.uint8)
     stated = split.part[rows]
-    np.minimum.at(part, place, np.where(stated == 0, 254, stated).astype(np.uint8))
+    np.minimum.at(part, inverse, np.where(stated == 0, 254, stated).astype(np.uint8))
     one = up != down
     return SignedPairs(
         key[one] // links.n, key[one] % links.n, up[one], part[one], int((~one).sum())
@@ -150,22 +150,22 @@ def sign_table(
             continue
         a, b = pairs.src[test], pairs.dst[test]
         floors = rates(links.n, pairs.src[train], pairs.dst[train], pairs.activates[train])
-        asked = dict(models or {}) if how == "as asked" else {}
-        scores = {name: of(a, b) for name, of in (floors | asked).items()}
-        found = {("auc", name): (auc(s, up), a) for name, s in scores.items()}
-        found |= {
+        trained = dict(models or {}) if how == "as asked" else {}
+        scores = {name: of(a, b) for name, of in (floors | trained).items()}
+        estimates = {("auc", name): (auc(s, up), a) for name, s in scores.items()}
+        estimates |= {
             ("auc_within_regulator", name): within_regulators(s, up, a)
             for name, s in scores.items()
         }
-        out += _rows(how, found, up)
+        out += _rows(how, estimates, up)
     return pd.DataFrame(out, columns=COLUMNS), pairs.conflicting
 
 
 def _rows(
-    how: str, found: dict[tuple[str, str], tuple[Estimate, np.ndarray]], up: np.ndarray
+    how: str, estimates: dict[tuple[str, str], tuple[Estimate, np.ndarray]], up: np.ndarray
 ) -> list[dict[str, Any]]:
     out = []
-    for (metric, name), (estimate, regulator) in found.items():
+    for (metric, name), (estimate, regulator) in estimates.items():
         if not len(regulator):
             continue
         low, high, n = interval(estimate, regulator)
@@ -173,9 +173,9 @@ def _rows(
             "split": how, "scorer": name, "kind": "floor" if name in FLOORS else "model",
             "metric": metric, "value": estimate.value, "low": low, "high": high,
         }  # fmt: skip
-        best = max(FLOORS, key=lambda f: found[metric, f][0].value)
+        best = max(FLOORS, key=lambda f: estimates[metric, f][0].value)
         if name not in FLOORS:
-            gain = estimate - found[metric, best][0]
+            gain = estimate - estimates[metric, best][0]
             low, high, _ = interval(gain, regulator)
             row |= {"best_floor": best, "gain": gain.value, "gain_low": low, "gain_high": high}
         row |= {"n_pairs": len(up), "n_activating": int(up.sum()), "n_regulators": n}

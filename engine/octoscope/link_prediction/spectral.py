@@ -65,9 +65,9 @@ def spectrum(near: sparse.csr_array, dimensions: int = DIMENSIONS) -> Spectrum:
         with threadpool_limits(1):  # its vectors are narrow: threads wait for one another
             values, vectors = eigsh(matrix, k=k, which="LM", v0=_start(n), tol=_TOLERANCE)
     order = np.argsort(-np.abs(values), kind="stable")
-    left = np.abs(values[order[k:]]).max(initial=0.0) if n <= _DENSE else abs(values[order[-1]])
+    omitted = np.abs(values[order[k:]]).max(initial=0.0) if n <= _DENSE else abs(values[order[-1]])
     values, vectors = values[order[:k]], vectors[:, order[:k]]
-    return Spectrum(values.astype(float), vectors.astype(np.float32), float(left))
+    return Spectrum(values.astype(float), vectors.astype(np.float32), float(omitted))
 
 
 def directed_spectrum(

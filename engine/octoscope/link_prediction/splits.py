@@ -67,8 +67,8 @@ class Split:
 
     def counts(self) -> dict[str, int]:
         """Return the number of edges of each part."""
-        found = np.bincount(self.part, minlength=len(SPLITS)).tolist()
-        return dict(zip(SPLITS, found, strict=True))
+        counts = np.bincount(self.part, minlength=len(SPLITS)).tolist()
+        return dict(zip(SPLITS, counts, strict=True))
 
 
 def split_links(
@@ -125,12 +125,12 @@ def split_links(
                          "split by pair; peer mode allows it")  # fmt: skip
     else:
         raise InputError("split", f"is {by!r}", f"it is one of {', '.join(KINDS)}")
-    made = Split(by, part, settings, str(links.graph.digest_of("edges")))
+    split = Split(by, part, settings, str(links.graph.digest_of("edges")))
     for name in SPLITS[1:]:
-        if not len(made.rows(name)):
+        if not len(split.rows(name)):
             raise InputError(f"split by {by}", f"puts no edge into {name} of {len(part):,}",
                              "take another split or a larger network")  # fmt: skip
-    return made
+    return split
 
 
 def _by_share(share: np.ndarray, bounds: tuple[float, float]) -> np.ndarray:

@@ -26,12 +26,12 @@ def strata(
     yield "all", "all", np.ones(len(positives.src), bool)
     groups = [*_relations(links, positives), *_sources(links, positives)]
     lesser = np.minimum(degree[positives.src], degree[positives.dst])
-    place = np.searchsorted(_DEGREES, lesser, side="right") - 1
+    degree_bin = np.searchsorted(_DEGREES, lesser, side="right") - 1
     for i, low in enumerate(_DEGREES):
         last = i == len(_DEGREES) - 1
         high = "" if last else f" to {_DEGREES[i + 1] - 1}"
         name = f"{low}{' or more' if last else high}".replace("0 to 0", "0")
-        groups.append(("degree", name, place == i))
+        groups.append(("degree", name, degree_bin == i))
     first, second = links.kind[positives.src], links.kind[positives.dst]
     for i, a in enumerate(links.kinds):
         for j, b in enumerate(links.kinds):

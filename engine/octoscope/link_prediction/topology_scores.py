@@ -103,7 +103,7 @@ class Topology:
         """
         cost = max(sources * self.near.nnz, 1)
         most = min(_MOST_STEPS, 3 + int(_WORK // cost))
-        return next((t for t in range(3, most) if self._left(t) < _ERROR), most)
+        return next((t for t in range(3, most) if self._omitted(t) < _ERROR), most)
 
     def pagerank_error(self, sources: int) -> float:
         """Return the largest error of a PageRank between vertices of equal degree.
@@ -115,33 +115,33 @@ class Topology:
         sources
             Number of distinct source vertices that are asked about at once.
         """
-        return self._left(self.steps(sources))
+        return self._omitted(self.steps(sources))
 
-    def _left(self, steps: int) -> float:
-        left = np.array([min(self.spectrum.left_out, 1.0)])
-        return float(_tail(left, steps)[0])
+    def _omitted(self, steps: int) -> float:
+        omitted = np.array([min(self.spectrum.left_out, 1.0)])
+        return float(_tail(omitted, steps)[0])
 
     def scores(
         self, src: np.ndarray, dst: np.ndarray, rules: tuple[str, ...] = RULES
     ) -> dict[str, np.ndarray]:
         """Return [pairs] float64 scores by rule of ordered pairs ([pairs] int64 vertices)."""
         n = len(self.degree)
-        asked, place = np.unique(src.astype(np.int64) * n + dst, return_inverse=True)
-        a, b = asked // n, asked % n
-        found = {}
+        distinct, inverse = np.unique(src.astype(np.int64) * n + dst, return_inverse=True)
+        a, b = distinct // n, distinct % n
+        scores = {}
         if "mirror" in rules:
-            found["mirror"] = _entries(self.adjacency, b, a)
+            scores["mirror"] = _entries(self.adjacency, b, a)
         if "preferential_attachment" in rules:
-            found["preferential_attachment"] = self.out_degree[a] * self.in_degree[b]
+            scores["preferential_attachment"] = self.out_degree[a] * self.in_degree[b]
         if "spectral" in rules:
             vectors = self.spectrum.vectors
-            found["spectral"] = products(vectors * self.spectrum.values, vectors, a, b)
+            scores["spectral"] = products(vectors * self.spectrum.values, vectors, a, b)
         if "directed_spectral" in rules:
-            found["directed_spectral"] = products(*self.directed, a, b)
-        wanted = [r for r in rules if r in _PATHS]
-        if wanted:
-            found |= self._paths(a, b, wanted)
-        return {rule: found[rule][place] for rule in rules}
+            scores["directed_spectral"] = products(*self.directed, a, b)
+        path_rules = [r for r in rules if r in _PATHS]
+        if path_rules:
+            scores |= self._paths(a, b, path_rules)
+        return {rule: scores[rule][inverse] for rule in rules}
 
     def _paths(self, a: np.ndarray, b: np.ndarray, rules: list[str]) -> dict[str, np.ndarray]:
         """Return scores of paths of two and three edges; ``a`` ascends."""
@@ -164,8 +164,8 @@ class Topology:
             row, target = np.searchsorted(mine, a[pairs]), b[pairs]
             ends = self.near[mine]
             if shared:
-                found = self._reach(ends.toarray(), row, target, list(shared.values()))
-                for rule, values in zip(shared, found, strict=True):
+                of_rules = self._reach(ends.toarray(), row, target, list(shared.values()))
+                for rule, values in zip(shared, of_rules, strict=True):
                     out[rule][pairs] = values
             if "personalised_pagerank" in out:
                 out["personalised_pagerank"][pairs] = self._pagerank(
@@ -248,5 +248,5 @@ def _entries(matrix: sparse.csr_array, row: np.ndarray, column: np.ndarray) -> n
     """Return [pairs] float64 of single entries."""
     if not len(row):
         return np.zeros(0)
-    found = sparse.csr_matrix(matrix)[row, column]  # an array of either kind of sparse class
-    return np.asarray(found, float).ravel()
+    entries = sparse.csr_matrix(matrix)[row, column]  # an array of either kind of sparse class
+    return np.asarray(entries, float).ravel()

@@ -239,8 +239,8 @@ class AIDOCell:
         v = ln(1 + count / s * 1e4), s = total over list genes; depth = max(log10 s, 5) twice;
         all capped at 20. A cell without list genes gets padding only (its values are undefined).
         """
-        found = match.model_counts(counts)
-        total = np.asarray(found.sum(axis=1), np.float64).ravel()
+        matched = match.model_counts(counts)
+        total = np.asarray(matched.sum(axis=1), np.float64).ravel()
         usable = total > 0
         context, depth = self._context(match), self._settings.depth_tokens
         n, shape = len(context), (len(cell_ids), len(context) + depth)
@@ -250,12 +250,12 @@ class AIDOCell:
         row[:] = np.r_[context, len(self.genes) + np.arange(depth)]
         value = np.zeros(shape, np.float32)
         # ln(1 + 0) is 0: only what is above 0 is computed
-        place = np.full(len(self.genes), -1)
-        place[context] = np.arange(n)
-        cell = np.repeat(np.arange(len(cell_ids)), np.diff(found.indptr))
-        at = place[found.indices]
+        position = np.full(len(self.genes), -1)
+        position[context] = np.arange(n)
+        cell = np.repeat(np.arange(len(cell_ids)), np.diff(matched.indptr))
+        at = position[matched.indices]
         inside = (at >= 0) & usable[cell]
-        cell, at, raw = cell[inside], at[inside], found.data[inside].astype(np.float64)
+        cell, at, raw = cell[inside], at[inside], matched.data[inside].astype(np.float64)
         value[cell, at] = np.minimum(np.log1p(raw / total[cell] * _TARGET), _CAP)
         if depth:
             level = np.clip(np.log10(total[usable]), _LOG10_FLOOR, _CAP)

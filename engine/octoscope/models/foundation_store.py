@@ -101,16 +101,16 @@ class FoundationStore:
                 "give the folder of one model, which holds them",
             )
         file = self.path / METADATA
-        found = read_json(file, "the store").get("model_metadata")
-        if not isinstance(found, Mapping):
+        metadata = read_json(file, "the store").get("model_metadata")
+        if not isinstance(metadata, Mapping):
             raise InputError(f"{file}: model_metadata", "is absent", _REWRITE)
-        self.model_name = str(found.get("model_name") or "")
+        self.model_name = str(metadata.get("model_name") or "")
         if not self.model_name:
             raise InputError(f"{file}: model_metadata.model_name", "is absent", _REWRITE)
-        variant = found.get("model_variant")
+        variant = metadata.get("model_variant")
         self.label = f"{self.model_name}_{variant}" if variant else self.model_name
         self.n_layers, self.n_heads, self.d = (
-            _positive(found, name, file) for name in ("n_layers", "n_heads", "embed_dim")
+            _positive(metadata, name, file) for name in ("n_layers", "n_heads", "embed_dim")
         )
         if self.d % self.n_heads:
             raise InputError(
@@ -130,7 +130,7 @@ class FoundationStore:
         """
         file = self.path / INDEX
         try:
-            found = parse_yaml(read_bounded(file).decode())
+            index = parse_yaml(read_bounded(file).decode())
         except FileNotFoundError:
             raise InputError(
                 str(file),
@@ -139,7 +139,7 @@ class FoundationStore:
             ) from None
         except (OSError, ValueError) as error:
             raise InputError(str(file), f"cannot be read: {error}", _REWRITE) from None
-        sets = found.get("datasets") if isinstance(found, dict) else None
+        sets = index.get("datasets") if isinstance(index, dict) else None
         if not isinstance(sets, dict) or not any(sets.values()):
             raise InputError(f"{file}: datasets", "lists no category", _REWRITE)
         out: dict[str, dict[str, str]] = {}
@@ -267,7 +267,7 @@ class FoundationStore:
             If they are absent, of another shape, or not finite.
         """
         name = f"layer_{layer}" if order == "number" else sorted(self._weights)[layer]
-        found = []
+        matrices = []
         for what in ("W_q", "W_k"):
             where = f"{self.path / WEIGHTS}: attention_weights.{name}.{what}"
             held = self._weights[name]
@@ -282,8 +282,8 @@ class FoundationStore:
             if not np.isfinite(values).all():
                 raise InputError(where, "holds NaN or infinity", _REWRITE)
             split = values.reshape(self.n_heads, self.d // self.n_heads, self.d)
-            found.append(np.ascontiguousarray(split, np.float32))
-        return found[0], found[1]
+            matrices.append(np.ascontiguousarray(split, np.float32))
+        return matrices[0], matrices[1]
 
 
 class StreamFile:
@@ -326,8 +326,8 @@ class StreamFile:
         return values
 
 
-def _positive(found: Mapping[str, Any], name: str, file: Path) -> int:
-    value = found.get(name)
+def _positive(metadata: Mapping[str, Any], name: str, file: Path) -> int:
+    value = metadata.get(name)
     if not isinstance(value, int) or isinstance(value, bool) or value < 1:
         raise InputError(f"{file}: model_metadata.{name}", f"{value!r} is no count", _REWRITE)
     return value

@@ -43,10 +43,10 @@ def by_gene_list(genes: GeneTable) -> GeneMatch:
         If no gene of the atlas is in the list.
     """
     listed = gene_list_19264()
-    found = by_symbol(listed, genes, "models.*.path: gene list")
+    match = by_symbol(listed, genes, "models.*.path: gene list")
     ids = listed.symbol.copy()
-    ids[found.matched] = found.genes.ensembl[found.matched]
-    return GeneMatch(GeneTable(ids, listed.symbol), found.model_gene, found.report)
+    ids[match.matched] = match.genes.ensembl[match.matched]
+    return GeneMatch(GeneTable(ids, listed.symbol), match.model_gene, match.report)
 
 
 def by_ensembl(vocabulary: GeneTable, genes: GeneTable, where: str) -> GeneMatch:

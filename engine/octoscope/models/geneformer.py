@@ -219,11 +219,11 @@ class Geneformer:
         Totals and the factor 10,000 of the published recipe are common to a cell and change no
         order. Ties are broken by token row (upstream: by an unstable sort).
         """
-        found = match.model_counts(counts)
+        matched = match.model_counts(counts)
         panel = np.zeros(len(self._genes), bool)
         panel[match.allowed] = True
-        inside = panel[found.indices] & (found.data > 0)
-        indptr, (genes, raw) = kept(inside, found.indptr, found.indices, found.data)
+        inside = panel[matched.indices] & (matched.data > 0)
+        indptr, (genes, raw) = kept(inside, matched.indptr, matched.indices, matched.data)
         values = raw.astype(np.float64) / self._median[genes]
         special = len(self.special_kinds)
         room = self._max_input - special

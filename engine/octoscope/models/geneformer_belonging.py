@@ -142,7 +142,7 @@ def _check_rows(dictionaries: Dictionaries, rows: int, *, padded: bool) -> None:
 def _warn_of_series(dictionaries: Dictionaries, config: Any) -> None:
     """Warn where names of files tell that they are of several corpora: sizes are the same."""
     matches = ((f.name, re.search(r"gc\d+M", f.name)) for f in dictionaries.files)
-    series = {name: found.group() for name, found in matches if found}
+    series = {name: match.group() for name, match in matches if match}
     folder, size = dictionaries.folder, (config.num_hidden_layers, config.hidden_size)
     if len(set(series.values())) > 1:
         several = ", ".join(sorted(series))

@@ -87,25 +87,25 @@ def find_dictionaries(checkpoint: Path, given: str | None, *, mapped: bool) -> D
         file = f"{_KINDS['tokens']}.pkl or .json"
         what = f"no {file} in {given}" if given else f"no {file} beside it"
         raise InputError(str(checkpoint), what, _FIX)
-    wanted = [k for k in _KINDS if mapped or k != "mapping"]
-    found = {kind: _only(folder, _KINDS[kind]) for kind in wanted}
-    tokens = _read(found["tokens"], int)
+    kinds = [k for k in _KINDS if mapped or k != "mapping"]
+    files = {kind: _only(folder, _KINDS[kind]) for kind in kinds}
+    tokens = _read(files["tokens"], int)
     rows = sorted(tokens.values())
     if len(set(rows)) != len(rows) or not rows or rows[0] < 0 or "<pad>" not in tokens:
         raise InputError(
-            str(found["tokens"]), "rows below 0 or used twice, or no <pad>", "download it again"
+            str(files["tokens"]), "rows below 0 or used twice, or no <pad>", "download it again"
         )
-    medians = _read(found["medians"], float)
+    medians = _read(files["medians"], float)
     used = {g: medians[g] for g in tokens if g in medians}
     bad = [g for g, m in used.items() if not (np.isfinite(m) and m > 0)]
     if bad:
-        raise InputError(str(found["medians"]), f"median of {bad[0]}: {medians[bad[0]]}", _FIX)
+        raise InputError(str(files["medians"]), f"median of {bad[0]}: {medians[bad[0]]}", _FIX)
     return Dictionaries(
         folder=folder.resolve(),
-        files=tuple(found.values()),
+        files=tuple(files.values()),
         tokens=tokens,
         medians=medians,
-        mapping=_read(found["mapping"], str) if mapped else {},
+        mapping=_read(files["mapping"], str) if mapped else {},
     )
 
 

@@ -32,16 +32,16 @@ def unwrapped(
     InputError
         If the file holds the model several times, or two weights would get the same name.
     """
-    found = sorted(n for n in state if n == anchor or n.endswith(f".{anchor}"))
-    if len(found) > 1:
+    anchors = sorted(n for n in state if n == anchor or n.endswith(f".{anchor}"))
+    if len(anchors) > 1:
         raise InputError(
             where,
-            f"holds the model {len(found)} times ({', '.join(found)})",
+            f"holds the model {len(anchors)} times ({', '.join(anchors)})",
             "save the one to be read in a file of its own",
         )
-    if not found:
+    if not anchors:
         return dict(state)
-    before = found[0].removesuffix(anchor)
+    before = anchors[0].removesuffix(anchor)
     outer = next(before.removesuffix(p) for p in inner if before.endswith(p))
     return renamed(state, lambda name: name.removeprefix(outer), where=where)
 

@@ -127,8 +127,8 @@ class Nicheformer:
         """
         settings = read_options(NicheformerOptions, options)
         file = read_file(path, settings)
-        mean, found = gene_means(settings, file)
-        given = {} if found is None else {"technology_mean": str(found)}
+        mean, mean_file = gene_means(settings, file)
+        given = {} if mean_file is None else {"technology_mean": str(mean_file)}
         settings = settings.model_copy(update=given | {"vocabulary": str(file.vocabulary)})
         return cls(
             file.take(dtype, device, settings.ignored_weights),
@@ -141,7 +141,7 @@ class Nicheformer:
             length=file.length,
             files=(
                 *outside(path, *file.files),
-                *(() if found is None else outside(path, found)),
+                *(() if mean_file is None else outside(path, mean_file)),
             ),
         )
 
@@ -176,11 +176,11 @@ class Nicheformer:
 
         Ties are broken by token row (upstream: by an unstable sort).
         """
-        found = match.model_counts(counts)
+        matched = match.model_counts(counts)
         panel = np.zeros(len(self._genes), bool)
         panel[match.allowed] = True
-        inside = panel[found.indices] & (found.data > 0)
-        indptr, (genes, raw) = kept(inside, found.indptr, found.indices, found.data)
+        inside = panel[matched.indices] & (matched.data > 0)
+        indptr, (genes, raw) = kept(inside, matched.indptr, matched.indices, matched.data)
         values = raw.astype(np.float64) / self._mean[genes]
         first = len(self._context)
         room = self._length - first
@@ -193,8 +193,8 @@ class Nicheformer:
         kind = np.where(places, np.int8(GENE), np.int8(PAD))
         row = np.append(self._rows, _PAD_ROW)[gene]
         cells = np.flatnonzero(n)
-        for place, token in enumerate(self._context if len(cells) else ()):
-            kind[cells, place], row[cells, place] = _CONTEXT, token
+        for position, token in enumerate(self._context if len(cells) else ()):
+            kind[cells, position], row[cells, position] = _CONTEXT, token
         value = np.full(shape, np.nan, np.float32)
         return Tokens(np.asarray(cell_ids), gene, kind, value, row, kind != PAD)
 

@@ -194,7 +194,7 @@ def _vocabulary_file(folder: Path, given: str | None) -> Path:
 
 def _genes(file: Path, n_tokens: int) -> dict[str, int]:
     """Return gene -> row: rows 30, 31, ..., each once, up to the last token of the model."""
-    found: dict[str, int] = {}
+    row_of_gene: dict[str, int] = {}
     for name, row in read_json(file, "models.*.options.vocabulary").items():
         if not isinstance(row, int) or isinstance(row, bool):
             raise InputError(f"{file}: {name}", f"{row!r} is no row", "give vocab.json")
@@ -203,17 +203,17 @@ def _genes(file: Path, n_tokens: int) -> dict[str, int]:
         elif not _GENE.match(name):
             raise InputError(f"{file}: {name}", "is no Ensembl id", "give vocab.json")
         else:
-            found[name] = row
+            row_of_gene[name] = row
     expected = list(range(_FIRST_GENE, n_tokens))
-    if sorted(found.values()) != expected:
+    if sorted(row_of_gene.values()) != expected:
         raise InputError(
             str(file),
-            f"{len(found)} genes on rows {min(found.values(), default=0)} to "
-            f"{max(found.values(), default=0)}; the model has tokens {_FIRST_GENE} to "
+            f"{len(row_of_gene)} genes on rows {min(row_of_gene.values(), default=0)} to "
+            f"{max(row_of_gene.values(), default=0)}; the model has tokens {_FIRST_GENE} to "
             f"{n_tokens - 1}, one gene each",
             "give the vocab.json that belongs to the weights",
         )
-    return found
+    return row_of_gene
 
 
 def _check_context(name: str, row: int, file: Path) -> None:
@@ -277,30 +277,30 @@ def gene_means(
     if given == _NONE:
         return np.ones(n), None
     folder = folder_of(file.weights)
-    place = next((p for p in (folder / given, Path(given).expanduser()) if p.is_file()), None)
-    if place is None:
+    mean_file = next((p for p in (folder / given, Path(given).expanduser()) if p.is_file()), None)
+    if mean_file is None:
         raise InputError(field, f"{given}: does not exist", "check the path")
     try:
-        mean = np.load(place, allow_pickle=False)
+        mean = np.load(mean_file, allow_pickle=False)
     except (OSError, ValueError, EOFError) as error:
-        raise InputError(str(place), f"cannot be read: {error}", "download it again") from None
+        raise InputError(str(mean_file), f"cannot be read: {error}", "download it again") from None
     if mean.shape != (n,) or mean.dtype.kind not in "fiu":
         raise InputError(
-            str(place), f"{mean.dtype} {list(mean.shape)}; the vocabulary has {n} genes",
+            str(mean_file), f"{mean.dtype} {list(mean.shape)}; the vocabulary has {n} genes",
             "give the mean of the model's own genes, in the order of its tokens",
         )  # fmt: skip
     mean = mean.astype(np.float64)
     if np.isinf(mean).any() or (mean < 0).any():
-        raise InputError(str(place), "holds infinity or a value below 0", "download it again")
+        raise InputError(str(mean_file), "holds infinity or a value below 0", "download it again")
     if options.recipe == "notebooks":
         whole = np.floor(np.nan_to_num(mean) + 0.5)
-        return np.maximum(whole, 1.0), place.resolve()
+        return np.maximum(whole, 1.0), mean_file.resolve()
     unknown = int(np.isnan(mean).sum())
     if unknown:  # upstream every such gene becomes a token of every cell, whatever its count
         raise InputError(
-            str(place), f"{unknown} genes have no mean (NaN) in this technology",
+            str(mean_file), f"{unknown} genes have no mean (NaN) in this technology",
             "set models.*.options.recipe: notebooks, as the model was trained",
         )  # fmt: skip
     if options.recipe == "dataset":
-        return np.where(mean == 0, 1.0, mean), place.resolve()
-    return np.maximum(mean, 1e-6), place.resolve()
+        return np.where(mean == 0, 1.0, mean), mean_file.resolve()
+    return np.maximum(mean, 1e-6), mean_file.resolve()

@@ -84,9 +84,9 @@ class GeneMatch:
         """Return counts [cells, model genes], canonical, from counts [cells, atlas genes]."""
         n = len(self.genes)
         parts = placed(counts.indptr, counts.indices, counts.data, self.model_gene, n)
-        found = sparse.csr_matrix(parts, shape=(counts.shape[0], n))
-        found.has_canonical_format = True
-        return found
+        matrix = sparse.csr_matrix(parts, shape=(counts.shape[0], n))
+        matrix.has_canonical_format = True
+        return matrix
 
 
 @dataclass(frozen=True)

@@ -35,8 +35,8 @@ def padded(
 
 def held(lengths: np.ndarray, width: int, first: int = 0) -> np.ndarray:
     """Return [cells, tokens] bool: the places that :func:`padded` fills."""
-    place = np.arange(width) - first
-    return (place >= 0) & (place < lengths[:, None])
+    position = np.arange(width) - first
+    return (position >= 0) & (position < lengths[:, None])
 
 
 def ranked(values: np.ndarray, indptr: np.ndarray, room: int) -> np.ndarray:
@@ -54,30 +54,30 @@ def ranked(values: np.ndarray, indptr: np.ndarray, room: int) -> np.ndarray:
     lengths = np.diff(indptr)
     width = int(lengths.max(initial=0))
     low = (1 << width.bit_length()) - 1
-    place = np.arange(len(values)) - np.repeat(indptr[:-1], lengths)
+    position = np.arange(len(values)) - np.repeat(indptr[:-1], lengths)
     # of negative numbers the one with the greater bits comes first: the earlier place gets those
-    keys = ((-values).view(np.int64) & ~low) | (low - place)
+    keys = ((-values).view(np.int64) & ~low) | (low - position)
     # padding is above all of them
     ordered = padded(keys.view(np.float64), indptr, (len(lengths), width), 1.0, np.float64)
     ordered.sort(axis=1)
     mine = held(lengths, width)
-    found = low - (ordered.view(np.int64) & low) + np.asarray(indptr[:-1], np.int64)[:, None]
-    shown = np.where(mine, values[np.where(mine, found, 0)], 0.0) if len(values) else ordered
+    ranks = low - (ordered.view(np.int64) & low) + np.asarray(indptr[:-1], np.int64)[:, None]
+    shown = np.where(mine, values[np.where(mine, ranks, 0)], 0.0) if len(values) else ordered
     for c in np.flatnonzero((shown[:, 1:] > shown[:, :-1]).any(1)):
         part = slice(indptr[c], indptr[c + 1])
-        found[c, : lengths[c]] = indptr[c] + np.argsort(-values[part], kind="stable")
-    return found[held(np.minimum(lengths, room), width)]
+        ranks[c, : lengths[c]] = indptr[c] + np.argsort(-values[part], kind="stable")
+    return ranks[held(np.minimum(lengths, room), width)]
 
 
 @compiled()
 def placed(
-    indptr: np.ndarray, columns: np.ndarray, values: np.ndarray, place: np.ndarray, n: int
+    indptr: np.ndarray, columns: np.ndarray, values: np.ndarray, new_column: np.ndarray, n: int
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Return ``data, indices, indptr`` of a CSR matrix whose columns go to ``place``; -1: nowhere.
+    """Return ``data, indices, indptr`` of a CSR matrix whose columns go to ``new_column``.
 
-    Rows come out sorted; values that meet in one of the ``n`` columns are added in their order. A
-    row's values are dropped into an array of all columns and a bitmap says which to collect, so
-    nothing is sorted.
+    A column of -1 is left out. Rows come out sorted; values that meet in one of the ``n`` columns
+    are added in their order. A row's values are dropped into an array of all columns and a bitmap
+    says which to collect, so nothing is sorted.
     """
     data, indices = np.empty(len(values), values.dtype), np.empty(len(values), np.int32)
     starts = np.zeros(len(indptr), indptr.dtype)
@@ -85,7 +85,7 @@ def placed(
     one, at = np.uint64(1), 0
     for c in range(len(indptr) - 1):
         for i in range(indptr[c], indptr[c + 1]):
-            column = place[columns[i]]
+            column = new_column[columns[i]]
             if column >= 0:
                 row[column] += values[i]
                 words[column >> 6] |= one << np.uint64(column & 63)

@@ -118,8 +118,8 @@ class ScFoundation:
     @classmethod
     def recognises(cls, path: Path) -> bool:
         """Tell whether this is scFoundation's torch file, or a folder that holds it."""
-        found = checkpoint_in(path)
-        return found is not None and "mae_autobin" in text_inside(found)
+        checkpoint = checkpoint_in(path)
+        return checkpoint is not None and "mae_autobin" in text_inside(checkpoint)
 
     @classmethod
     def load(
@@ -140,8 +140,8 @@ class ScFoundation:
             option unknown, or a weight missing, unexpected or of the wrong shape.
         """
         settings = read_options(ScFoundationOptions, options)
-        found = require_checkpoint_in(path, "give scFoundation's models.ckpt")
-        file = read_section(found, settings.section)
+        checkpoint = require_checkpoint_in(path, "give scFoundation's models.ckpt")
+        file = read_section(checkpoint, settings.section)
         return cls(file.take(dtype, device, settings.ignored_weights), file, settings)
 
     @property
@@ -174,11 +174,11 @@ class ScFoundation:
 
         v = ln(1 + count / s * 1e4). A panel leaves out tokens; s still counts every list gene.
         """
-        found = match.model_counts(counts)
-        total = np.asarray(found.sum(axis=1), np.float64).ravel()
+        matched = match.model_counts(counts)
+        total = np.asarray(matched.sum(axis=1), np.float64).ravel()
         panel = np.zeros(len(self.genes), bool)
         panel[match.allowed] = True
-        indptr, (genes, raw) = kept(found.data > 0, found.indptr, found.indices, found.data)
+        indptr, (genes, raw) = kept(matched.data > 0, matched.indptr, matched.indices, matched.data)
         lengths = np.diff(indptr)
         value = np.log1p(raw / np.repeat(np.maximum(total, 1.0), lengths) * _TARGET)
         depth = [
@@ -215,8 +215,8 @@ class ScFoundation:
         value = padded(values, indptr, shape, np.nan, np.float32)
         row = gene.astype(np.int64)
         for c, levels in enumerate(depth):
-            for i, (place, level) in enumerate(levels, start=int(lengths[c])):
-                kind[c, i], value[c, i], row[c, i] = _COUNT, level, place
+            for i, (token_row, level) in enumerate(levels, start=int(lengths[c])):
+                kind[c, i], value[c, i], row[c, i] = _COUNT, level, token_row
         return Tokens(np.asarray(cell_ids), gene, kind, value, row, kind != PAD)
 
     def embed(self, tokens: Tokens) -> torch.Tensor:

@@ -277,11 +277,11 @@ class ScGPT:
             keep &= match.panel[match.model_gene]
         if s.recipe == "preprocessor":
             if s.context_genes is not None:
-                wanted = set(s.context_genes)
+                names = set(s.context_genes)
                 model = match.genes
                 named = np.array(
                     [
-                        e in wanted or g in wanted
+                        e in names or g in names
                         for e, g in zip(model.ensembl, model.symbol, strict=True)
                     ]
                 )

@@ -49,12 +49,12 @@ def read_args(path: Path) -> ScGPTArgs:
     """
     args = read_json(path, "models.*.path")
     try:
-        found = {name: int(_first(args, names)) for name, names in _NAMES.items()}
+        sizes = {name: int(_first(args, names)) for name, names in _NAMES.items()}
         read = ScGPTArgs(
-            n_layers=found["nlayers"],
-            n_heads=found["nheads"],
-            d=found["embsize"],
-            ff=found["d_hid"],
+            n_layers=sizes["nlayers"],
+            n_heads=sizes["nheads"],
+            d=sizes["embsize"],
+            ff=sizes["d_hid"],
             pad_value=float(args.get("pad_value", -2)),
             n_bins=int(args.get("n_bins", 51)),
         )

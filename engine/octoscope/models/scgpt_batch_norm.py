@@ -49,8 +49,8 @@ class BatchNorm:
                     f"give one number, or every value of the column in {OPTION}.values",
                 )  # fmt: skip
             at = group.astype(np.int64)
-        place = torch.from_numpy(at).to(x.device)
-        mean, scale, bias = (t[place][:, None] for t in (self.mean, self.scale, self.bias))
+        norm_index = torch.from_numpy(at).to(x.device)
+        mean, scale, bias = (t[norm_index][:, None] for t in (self.mean, self.scale, self.bias))
         # separate roundings: the same for every size of a batch of cells
         return ((x.float() - mean) * scale + bias).to(x.dtype)
 
@@ -83,25 +83,25 @@ def split_batch_norm(
     shapes |= {f"{p}.{part}": (d,) for p in affine for part in ("weight", "bias")}
     # the count of training steps does not enter in evaluation mode
     counters = {f"{p}.num_batches_tracked" for p in names}
-    found = take_strict(
+    weights = take_strict(
         {n: v for n, v in mine.items() if n not in counters},
         shapes, (), where=where, dtype=torch.float32, device=device,
     )  # fmt: skip
-    bad = [p for p in names if (found[f"{p}.running_var"] < 0).any()]
+    bad = [p for p in names if (weights[f"{p}.running_var"] < 0).any()]
     if bad:
         raise InputError(f"{where}: {bad[0]}.running_var", "below 0", "download it again")
-    parts = [_applied(found, name) for name in names]
+    parts = [_applied(weights, name) for name in names]
     mean, scale, bias = (torch.stack(list(p)) for p in zip(*parts, strict=True))
     return BatchNorm(mean, scale, bias, batch if isinstance(batch, int) else None), rest
 
 
-def _applied(found: Mapping[str, torch.Tensor], name: str) -> tuple[torch.Tensor, ...]:
+def _applied(weights: Mapping[str, torch.Tensor], name: str) -> tuple[torch.Tensor, ...]:
     """Return what is subtracted, multiplied with and added, each [d] float32."""
-    mean, variance = found[f"{name}.running_mean"], found[f"{name}.running_var"]
+    mean, variance = weights[f"{name}.running_mean"], weights[f"{name}.running_var"]
     scale = (variance.double() + _EPS).rsqrt().float()
-    if f"{name}.weight" not in found:
+    if f"{name}.weight" not in weights:
         return mean, scale, torch.zeros_like(mean)
-    return mean, scale * found[f"{name}.weight"], found[f"{name}.bias"]
+    return mean, scale * weights[f"{name}.weight"], weights[f"{name}.bias"]
 
 
 def _count(state: Mapping[str, torch.Tensor]) -> int:

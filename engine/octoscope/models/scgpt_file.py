@@ -79,15 +79,15 @@ def find_files(path: Path, base: str | None) -> ScGPTFiles:
 
 def _beside(places: list[Path], *names: str) -> Path:
     """Return the first file there, by the published name before those of ports."""
-    found = next((p / n for p in places for n in names if (p / n).exists()), None)
-    if found is None:
+    file = next((p / n for p in places for n in names if (p / n).exists()), None)
+    if file is None:
         raise InputError(
             ", ".join(str(p / names[0]) for p in places),
             "does not exist (fine-tuning scripts save the weights alone)",
             "copy it from the checkpoint that was fine-tuned, or name that checkpoint's folder in "
             "models.*.options.base (octoscope models and attention: --option base=FOLDER)",
         )
-    return found
+    return file
 
 
 def is_scgpt(path: Path) -> bool:

@@ -105,10 +105,10 @@ class ScPRINT:
     @classmethod
     def recognises(cls, path: Path) -> bool:
         """Tell whether this is a torch file with weights of scPRINT, or a folder with one."""
-        found = checkpoint_in(path)
-        if found is None:
+        checkpoint = checkpoint_in(path)
+        if checkpoint is None:
             return False
-        names = text_inside(found)
+        names = text_inside(checkpoint)
         return names_scprint(names) and not names_scprint2(names)
 
     @classmethod
@@ -130,13 +130,13 @@ class ScPRINT:
             cell-specific blocks), an option unknown, or a weight missing, unexpected or of the
             wrong shape.
         """
-        found = require_checkpoint_in(path, "give scPRINT's checkpoint")
-        file = read_file(found)
+        checkpoint = require_checkpoint_in(path, "give scPRINT's checkpoint")
+        file = read_file(checkpoint)
         settings = read_options(ScPRINTOptions, options)
         normalization = settings.normalization or file.normalization
         if normalization not in ("sum", "log"):
             raise InputError(
-                f"{found}: hyper_parameters.normalization",
+                f"{checkpoint}: hyper_parameters.normalization",
                 f"{normalization!r}; this version knows sum and log",
                 "set models.*.options.normalization if one of them is what it was trained with",
             )
@@ -191,8 +191,8 @@ class ScPRINT:
         names = self._settings.context_genes
         if names is None:
             return np.zeros(0, np.int64)
-        found, _ = select_genes(names, match.genes, where="models.*.options.context_genes")
-        return found if match.panel is None else found[match.panel[found]]
+        rows, _ = select_genes(names, match.genes, where="models.*.options.context_genes")
+        return rows if match.panel is None else rows[match.panel[rows]]
 
     def _fixed(self, match: GeneMatch) -> np.ndarray:
         """Return the context of rule ``some``: ascending model genes."""
@@ -226,10 +226,10 @@ class ScPRINT:
 
         A cell without counts in its context gets padding only (its values are undefined).
         """
-        found = match.model_counts(counts)
+        matched = match.model_counts(counts)
         depth = np.log2(1 + np.asarray(counts.sum(axis=1), np.float64).ravel())
-        genes = self._contexts(found, match, cell_ids)
-        raw, usable = self._scaled(self._counts_of(found, genes))
+        genes = self._contexts(matched, match, cell_ids)
+        raw, usable = self._scaled(self._counts_of(matched, genes))
         n_class = len(self._classes)
         shape = (len(cell_ids), genes.shape[1] + n_class + 2)
         gene = np.full(shape, -1, np.int32)
@@ -257,20 +257,20 @@ class ScPRINT:
         raw /= np.where(usable, total, 1)[:, None]
         return raw, usable
 
-    def _counts_of(self, found: sparse.csr_matrix, genes: np.ndarray) -> np.ndarray:
+    def _counts_of(self, matched: sparse.csr_matrix, genes: np.ndarray) -> np.ndarray:
         """Return [cells, genes] float64 counts of each cell's own genes."""
         raw = np.zeros(genes.shape)
-        place = np.full(found.shape[1], -1)
-        for c, (low, high) in enumerate(pairwise(found.indptr.tolist())):
+        position = np.full(matched.shape[1], -1)
+        for c, (low, high) in enumerate(pairwise(matched.indptr.tolist())):
             if c == 0 or genes.strides[0]:  # else all cells have the first one's genes
-                place[:] = -1
-                place[genes[c]] = np.arange(genes.shape[1])
-            at = place[found.indices[low:high]]
-            raw[c, at[at >= 0]] = found.data[low:high][at >= 0]
+                position[:] = -1
+                position[genes[c]] = np.arange(genes.shape[1])
+            at = position[matched.indices[low:high]]
+            raw[c, at[at >= 0]] = matched.data[low:high][at >= 0]
         return raw
 
     def _contexts(
-        self, found: sparse.csr_matrix, match: GeneMatch, cell_ids: np.ndarray
+        self, matched: sparse.csr_matrix, match: GeneMatch, cell_ids: np.ndarray
     ) -> np.ndarray:
         """Return [cells, genes] ascending model genes."""
         rule = self._rule(match)
@@ -283,8 +283,8 @@ class ScPRINT:
         may[allowed] = True
         chosen = np.zeros((len(cell_ids), room), np.int64)
         for c, cell_id in enumerate(cell_ids):
-            span = slice(found.indptr[c], found.indptr[c + 1])
-            columns, values = found.indices[span], found.data[span]
+            span = slice(matched.indptr[c], matched.indptr[c + 1])
+            columns, values = matched.indices[span], matched.data[span]
             inside = may[columns] & (values > 0)
             chosen[c] = choose_in_cell(
                 rule, columns[inside], values[inside], allowed, room, self._seed, str(cell_id)

@@ -69,8 +69,8 @@ class ScPRINT2(ScPRINT):
     @classmethod
     def recognises(cls, path: Path) -> bool:
         """Tell whether this is a torch file of scPRINT-2, or a folder with one."""
-        found = checkpoint_in(path)
-        return found is not None and names_scprint2(text_inside(found))
+        checkpoint = checkpoint_in(path)
+        return checkpoint is not None and names_scprint2(text_inside(checkpoint))
 
     @classmethod
     def load(
@@ -90,15 +90,15 @@ class ScPRINT2(ScPRINT):
             If the file is absent, damaged or of another layout, an option unknown, or a weight
             missing, unexpected or of the wrong shape.
         """
-        found = require_checkpoint_in(path, "give scPRINT-2's checkpoint")
-        file = read_file(found)
+        checkpoint = require_checkpoint_in(path, "give scPRINT-2's checkpoint")
+        file = read_file(checkpoint)
         settings = read_options(ScPRINT2Options, options)
         normalization = settings.normalization or file.normalization
         if normalization == "both":  # upstream's first branch: the logarithm is never reached
             normalization = "sum"
         if normalization not in ("sum", "log", "raw"):
             raise InputError(
-                f"{found}: hyper_parameters.normalization",
+                f"{checkpoint}: hyper_parameters.normalization",
                 f"{normalization!r}; this version knows sum, log, raw and both",
                 "set models.*.options.normalization if one of them is what it was trained with",
             )
@@ -114,9 +114,9 @@ class ScPRINT2(ScPRINT):
 
         A cell without counts in its context gets padding only where values are shares of it.
         """
-        found = match.model_counts(counts)
-        genes = self._contexts(found, match, cell_ids)
-        values, usable = self._scaled(self._counts_of(found, genes))
+        matched = match.model_counts(counts)
+        genes = self._contexts(matched, match, cell_ids)
+        values, usable = self._scaled(self._counts_of(matched, genes))
         first = len(self._special)
         shape = (len(cell_ids), first + genes.shape[1])
         gene = np.full(shape, -1, np.int32)

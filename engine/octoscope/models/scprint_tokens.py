@@ -153,9 +153,9 @@ def choose_in_cell(
         else:
             chosen = rng.permutation(expressed)[:room]
     else:
-        left = np.zeros(int(allowed.max(initial=0)) + 1, bool)
-        left[allowed] = True
-        left[expressed] = False
-        rest = np.flatnonzero(left)  # int64, which numpy permutes fastest
+        is_unexpressed = np.zeros(int(allowed.max(initial=0)) + 1, bool)
+        is_unexpressed[allowed] = True
+        is_unexpressed[expressed] = False
+        rest = np.flatnonzero(is_unexpressed)  # int64, which numpy permutes fastest
         chosen = np.r_[expressed, rng.permutation(rest)[: room - len(expressed)]]
     return np.sort(chosen)

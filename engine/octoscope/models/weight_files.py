@@ -55,17 +55,17 @@ def require_checkpoint_in(path: Path, advice: str) -> Path:
     InputError
         If there is none, with the advice; or there are several.
     """
-    found = checkpoint_in(path)
-    if found is None:
+    file = checkpoint_in(path)
+    if file is None:
         raise InputError(str(path), "holds no .ckpt, nor one .pt or .pth", advice)
-    return found
+    return file
 
 
-def _only(folder: Path, found: list[Path]) -> Path | None:
-    if len(found) > 1:
-        what = f"holds several checkpoints: {', '.join(f.name for f in found)}"
+def _only(folder: Path, files: list[Path]) -> Path | None:
+    if len(files) > 1:
+        what = f"holds several checkpoints: {', '.join(f.name for f in files)}"
         raise InputError(str(folder), what, "give one of the files")
-    return found[0] if found else None
+    return files[0] if files else None
 
 
 def weights_in(path: Path, names: tuple[str, ...]) -> Path | None:
@@ -88,17 +88,17 @@ def weights_in(path: Path, names: tuple[str, ...]) -> Path | None:
         for file in (path / name, path / (name + _INDEX)):
             if file.is_file():
                 return file
-    found = [
+    candidates = [
         f
         for f in sorted(path.glob("*"))
         if f.is_file() and f.suffix in _SUFFIXES and not _NO_WEIGHTS.match(f.name)
     ]
-    shards = [f for f in found if _SHARD.search(f.name)]
+    shards = [f for f in candidates if _SHARD.search(f.name)]
     if shards:
         stem = _SHARD.sub(r".\1" + _INDEX, shards[0].name)
         problem = f"holds parts of a checkpoint ({shards[0].name}, ...) and not their index"
         raise InputError(str(path), problem, f"add {stem}, which stands beside the parts")
-    return _only(path, found)
+    return _only(path, candidates)
 
 
 def holds_weight(path: Path, names: tuple[str, ...], weight: str) -> bool:
@@ -162,16 +162,18 @@ def shards_of(index: Path) -> dict[Path, list[str]]:
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         problem = f"not an index of parts ({type(error).__name__}: {error})"
         raise InputError(str(index), problem, "download it again") from None
-    found: dict[Path, list[str]] = {}
+    weights_of: dict[Path, list[str]] = {}
     for name, file in files.items():
         if Path(file).name != file:
             raise InputError(str(index), f"names {file!r}", "give an index of files beside it")
-        found.setdefault(index.parent / file, []).append(name)
-    missing = [f.name for f in found if not f.is_file()]
-    if missing or not found:
-        what = f"{len(missing)} of {len(found)} parts are absent (first: {(missing or ['-'])[0]})"
+        weights_of.setdefault(index.parent / file, []).append(name)
+    missing = [f.name for f in weights_of if not f.is_file()]
+    if missing or not weights_of:
+        what = (
+            f"{len(missing)} of {len(weights_of)} parts are absent (first: {(missing or ['-'])[0]})"
+        )
         raise InputError(str(index), what, "complete the folder")
-    return found
+    return weights_of
 
 
 def text_inside(path: Path) -> list[str]:
@@ -199,14 +201,14 @@ def text_inside(path: Path) -> list[str]:
 
 def _strings(stream: BinaryIO) -> list[str]:
     """Return the text constants of one pickle after the other, up to the first that is none."""
-    found: list[str] = []
+    constants: list[str] = []
     try:
         while True:
             for _, value, _ in pickletools.genops(stream):
                 if isinstance(value, str):
-                    found.append(value)
+                    constants.append(value)
     except (ValueError, IndexError, OverflowError, MemoryError):
-        return found
+        return constants
 
 
 def beginnings(names: Iterable[str]) -> str:

@@ -96,9 +96,9 @@ def refuse_adapter(folder: Path) -> None:
     InputError
         Naming the adapter's files.
     """
-    found = sorted([*folder.glob("adapter_config.json"), *folder.glob("adapter_model*")])
-    if found:
-        names = ", ".join(f.name for f in found)
+    files = sorted([*folder.glob("adapter_config.json"), *folder.glob("adapter_model*")])
+    if files:
+        names = ", ".join(f.name for f in files)
         raise InputError(
             str(folder),
             f"holds a PEFT adapter ({names}), which the weights beside it do not contain",
@@ -376,12 +376,12 @@ def narrowed(where: str, tensor: torch.Tensor, dtype: torch.dtype) -> torch.Tens
     InputError
         If a number is too large for it.
     """
-    found = tensor.to(dtype)
-    if found.dtype != tensor.dtype and not torch.isfinite(found).all():
+    converted = tensor.to(dtype)
+    if converted.dtype != tensor.dtype and not torch.isfinite(converted).all():
         largest = f"{torch.finfo(dtype).max:g}"
         problem = f"holds numbers beyond {largest}, the largest of {dtype}"
         raise InputError(where, problem, "set dtype: float32 (or bfloat16)")
-    return found
+    return converted
 
 
 def file_digests(files: Iterable[Path]) -> dict[str, str]:

@@ -64,5 +64,5 @@ def _labels(identifiers: pd.DataFrame) -> dict[int, tuple[str, ...]]:
     of = {str(number): label for label, numbers in _CHEBI.items() for number in numbers}
     rows = identifiers[(identifiers["ontology"] == "chebi") & (identifiers["bqb"] == "BQB_IS")]
     rows = rows.assign(label=rows["identifier"].map(of)).dropna(subset=["label"])
-    found = rows.groupby("vertex")["label"].unique()
-    return {int(str(v)): tuple(labels) for v, labels in found.items()}
+    of_vertex = rows.groupby("vertex")["label"].unique()
+    return {int(str(v)): tuple(labels) for v, labels in of_vertex.items()}

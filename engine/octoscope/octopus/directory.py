@@ -106,9 +106,9 @@ def read_meta(folder: Path) -> dict[str, Any]:
         raise InputError(
             str(path), f"cannot be read ({error})", f"check the path (network.path), or {_AGAIN}"
         ) from None
-    found = meta.get("schema") if isinstance(meta, dict) else None
-    if found != SCHEMA:
-        raise InputError(str(path), f"schema is {found!r}, expected {SCHEMA!r}", _AGAIN)
+    version = meta.get("schema") if isinstance(meta, dict) else None
+    if version != SCHEMA:
+        raise InputError(str(path), f"schema is {version!r}, expected {SCHEMA!r}", _AGAIN)
     return meta
 
 
@@ -125,16 +125,16 @@ def read_table(folder: Path, name: str, columns: list[str] | None = None) -> pa.
         with reading(path, _AGAIN):
             require_regular(path)
             file, known = pq.ParquetFile(path), TABLES.get(name)
-            wanted = columns or (None if known is None else known.names)
+            chosen = columns or (None if known is None else known.names)
             have = file.schema_arrow
-            for column in wanted or ():
+            for column in chosen or ():
                 if column not in have.names:
                     raise InputError(str(path), f"no column {column!r}", _AGAIN)
                 kind = None if known is None else known.field(column).type
                 if kind is not None and not _is_like(have.field(column).type, kind):
                     problem = f"holds {have.field(column).type}, expected {kind}"
                     raise InputError(f"{path}: {column}", problem, _AGAIN)
-            table = file.read(columns=wanted)
+            table = file.read(columns=chosen)
             for column in {"vertex", "src", "dst"} & set(table.column_names):
                 if absent := table[column].null_count:
                     raise InputError(f"{path}: {column}", f"{absent} rows have none", _AGAIN)
@@ -143,9 +143,9 @@ def read_table(folder: Path, name: str, columns: list[str] | None = None) -> pa.
         raise InputError(str(path), f"cannot be read ({error})", "check the path") from None
 
 
-def _is_like(found: pa.DataType, expected: pa.DataType) -> bool:
+def _is_like(actual: pa.DataType, expected: pa.DataType) -> bool:
     """Tell whether a column is of a type, be it coded or not."""
-    plain = (t.value_type if pa.types.is_dictionary(t) else t for t in (found, expected))
+    plain = (t.value_type if pa.types.is_dictionary(t) else t for t in (actual, expected))
     return bool(operator.eq(*plain))
 
 
@@ -157,16 +157,16 @@ def codes_of(column: pa.ChunkedArray, names: Sequence[str]) -> np.ndarray:
     ValueError
         Naming a value that is not among them.
     """
-    place = {name: i for i, name in enumerate(names)}
+    code_of = {name: i for i, name in enumerate(names)}
     parts = []
     for chunk in column.chunks:
         coded = chunk if pa.types.is_dictionary(chunk.type) else chunk.dictionary_encode()
         values = coded.dictionary.to_pylist()
         used: list[int] = np.unique(coded.indices.to_numpy(zero_copy_only=False)).tolist()
-        unknown = [values[i] for i in used if values[i] not in place]
+        unknown = [values[i] for i in used if values[i] not in code_of]
         if unknown:
             raise ValueError(f"{unknown[0]!r} is not one of {', '.join(names)}")
-        table = np.array([place.get(v, 0) for v in values] or [0], np.uint8)
+        table = np.array([code_of.get(v, 0) for v in values] or [0], np.uint8)
         parts.append(table[coded.indices.to_numpy(zero_copy_only=False)])
     return np.concatenate(parts) if parts else np.zeros(0, np.uint8)
 

@@ -13,8 +13,8 @@ _ENSEMBL = re.compile(r"^(ENS[A-Z]*G\d+)(?:\.\d+)?$")
 
 def ensembl_gene(text: str) -> str | None:
     """Return an Ensembl gene id without its version; None if it is not one."""
-    found = _ENSEMBL.match(text.strip())
-    return found.group(1) if found else None
+    match = _ENSEMBL.match(text.strip())
+    return match.group(1) if match else None
 
 
 def map_genes(identifiers: pd.DataFrame, ontology: str = "ensembl_gene") -> pd.DataFrame:

@@ -83,8 +83,8 @@ def clean_identifier(ontology: str, text: str) -> str | None:
     form = _FORM.get(ontology)
     if form is None:
         return plain or None
-    found = form.match(plain)
-    return found.group(1) if found else None
+    match = form.match(plain)
+    return match.group(1) if match else None
 
 
 def has_form(ontology: str, text: str) -> bool:
@@ -149,12 +149,12 @@ def species_types(table: pd.DataFrame, count: int) -> list[str]:
     part = table["bqb"] == "BQB_HAS_PART"
     has_part = set(table["species"][part])
     identity = table[table["bqb"].isin(["BQB_IS", "BQB_IS_ENCODED_BY", "BQB_ENCODES"])]
-    found: dict[int, set[str]] = {}
+    kinds_of: dict[int, set[str]] = {}
     for species, ontology in zip(identity["species"], identity["ontology"], strict=True):
-        kinds = found.setdefault(species, set())
+        kinds = kinds_of.setdefault(species, set())
         if ontology in _TYPE_OF:
             kinds.add(_TYPE_OF[ontology])
-    return [_kind(i in has_part, found.get(i)) for i in range(count)]
+    return [_kind(i in has_part, kinds_of.get(i)) for i in range(count)]
 
 
 def _kind(has_part: bool, kinds: set[str] | None) -> str:

@@ -136,9 +136,9 @@ def _degree(network: Network, vertices: np.ndarray) -> np.ndarray:
 
 def bit_names(bits: np.ndarray, names: list[str]) -> pd.Categorical[str]:
     """Return bit sets as ``;``-joined names; the number of distinct sets is small."""
-    distinct, place = np.unique(bits, return_inverse=True)
+    distinct, codes = np.unique(bits, return_inverse=True)
     labels = [";".join(n for i, n in enumerate(names) if int(s) >> i & 1) for s in distinct]
-    return pd.Categorical.from_codes(place, categories=pd.Index(labels))
+    return pd.Categorical.from_codes(codes, categories=pd.Index(labels))
 
 
 def annotate(
@@ -162,29 +162,31 @@ def annotate(
         (not ``mapped``); ``sign`` also where it is unknown or contradictory.
     """
     gene_a, gene_b = pairs[a].to_numpy(object), pairs[b].to_numpy(object)
-    found = _null_if_unknown(describe_genes(network, gene_a, gene_b)).set_axis(pairs.index)
+    described = _null_if_unknown(describe_genes(network, gene_a, gene_b)).set_axis(pairs.index)
     pathways = shared_pathways(network, gene_a, gene_b)
-    found["shared_pathways"] = pd.arrays.IntegerArray(pathways, ~found["mapped"].to_numpy(bool))
+    described["shared_pathways"] = pd.arrays.IntegerArray(
+        pathways, ~described["mapped"].to_numpy(bool)
+    )
     if distance:
         a_of, b_of, rows, _ = vertex_pairs_of(network, gene_a, gene_b)
         steps = pair_distances(network, a_of, b_of, limit=distance).astype(np.int32)
         steps[steps < 0] = distance + 1
         starts = np.flatnonzero(np.diff(rows, prepend=-1))
         nearest = np.minimum.reduceat(steps, starts) if len(starts) else steps
-        found["distance"] = pd.arrays.IntegerArray(nearest, nearest > distance)
-    taken = [c for c in found if c in pairs]
-    return pd.concat([pairs, found.rename(columns={c: f"network_{c}" for c in taken})], axis=1)
+        described["distance"] = pd.arrays.IntegerArray(nearest, nearest > distance)
+    taken = [c for c in described if c in pairs]
+    return pd.concat([pairs, described.rename(columns={c: f"network_{c}" for c in taken})], axis=1)
 
 
-def _null_if_unknown(found: pd.DataFrame) -> pd.DataFrame:
+def _null_if_unknown(described: pd.DataFrame) -> pd.DataFrame:
     """Return answers of :func:`describe_genes` with null for what the network cannot know."""
-    mapped, sign = found["mapped"].to_numpy(bool), found["sign"].to_numpy(np.int8)
+    mapped, sign = described["mapped"].to_numpy(bool), described["sign"].to_numpy(np.int8)
     for name in ("forward", "reverse", "stated", "contradictory", "same_vertex"):
-        found[name] = pd.arrays.BooleanArray(found[name].to_numpy(bool), ~mapped)
+        described[name] = pd.arrays.BooleanArray(described[name].to_numpy(bool), ~mapped)
     for name in ("sources", "relations"):
-        found[name] = found[name].where(mapped)
-    found["sign"] = pd.arrays.IntegerArray(sign, sign == 0)
-    return found
+        described[name] = described[name].where(mapped)
+    described["sign"] = pd.arrays.IntegerArray(sign, sign == 0)
+    return described
 
 
 class GeneBitmap:

@@ -23,21 +23,23 @@ def require_identified(record: SourceRecord, annotation: Annotation | None) -> N
     InputError
         If none has: it could meet no other source and answer for no gene.
     """
-    total, found = len(record.species), record.identified()
-    if len(found) >= FEW * total:
+    total, identified = len(record.species), record.identified()
+    if len(identified) >= FEW * total:
         return
-    missing = np.setdiff1d(np.arange(total), found)
+    missing = np.setdiff1d(np.arange(total), identified)
     unknown = f"for example not {record.species[missing[0]]!r}"
     fix = ("add annotation: {path: …}, a table of symbols and gene ids" if annotation is None
            else "give the annotation of the source's organism, with its kind of names")  # fmt: skip
-    if not len(found):
+    if not len(identified):
         raise InputError(
             str(record.files[0]),
             f"none of the {total:,} names of {record.name} has an id, {unknown}",
             fix,
         )  # fmt: skip
-    warn(f"{record.files[0]}: only {len(found):,} of {total:,} names of {record.name} have an id, "
-         f"{unknown}; {fix}")  # fmt: skip
+    warn(
+        f"{record.files[0]}: only {len(identified):,} of {total:,} names of {record.name} have an "
+        f"id, {unknown}; {fix}"
+    )
 
 
 def require_known(record: SourceRecord, annotation: Annotation, stop: bool) -> None:
@@ -57,21 +59,23 @@ def require_known(record: SourceRecord, annotation: Annotation, stop: bool) -> N
     best: tuple[float, int, int, str, str] | None = None
     for ontology in _GENE_IDS:
         known = set(annotation.table["identifier"][annotation.table["ontology"] == ontology])
-        asked = set(ids["identifier"][ids["ontology"] == ontology])
-        if known and asked:
-            found = len(asked & known)
-            example = min(asked - known, default="")
-            share = (found / len(asked), found, len(asked), ontology, example)
+        stated = set(ids["identifier"][ids["ontology"] == ontology])
+        if known and stated:
+            n_known = len(stated & known)
+            example = min(stated - known, default="")
+            share = (n_known / len(stated), n_known, len(stated), ontology, example)
             best = share if best is None else max(best, share)
     if best is None or best[0] >= FEW:
         return
-    _, found, total, ontology, example = best
-    said = (f"the annotation knows {found:,} of {total:,} {ontology} of {record.name}, for example "
-            f"not {example!r}")  # fmt: skip
+    _, n_known, total, ontology, example = best
+    problem = (
+        f"the annotation knows {n_known:,} of {total:,} {ontology} of {record.name}, "
+        f"for example not {example!r}"
+    )
     fix = "give source and annotation of one organism"
-    if stop and not found:
-        raise InputError(str(record.files[0]), said, fix)
-    warn(f"{record.files[0]}: {said}; {fix}")
+    if stop and not n_known:
+        raise InputError(str(record.files[0]), problem, fix)
+    warn(f"{record.files[0]}: {problem}; {fix}")
 
 
 def require_genes(records: list[SourceRecord], consensus: Consensus, genes: pd.DataFrame) -> None:
@@ -103,9 +107,9 @@ def require_genes(records: list[SourceRecord], consensus: Consensus, genes: pd.D
     for record, stated in zip(records, consensus.statements, strict=True):
         mine = np.unique(np.concatenate([stated.src, stated.dst]).astype(int))
         mine = mine[kinds[mine]]
-        found = int(is_gene[mine].sum())
-        if found < FEW * len(mine):
-            warn(f"{record.files[0]}: {found:,} of {len(mine):,} proteins and genes of "
+        n_genes = int(is_gene[mine].sum())
+        if n_genes < FEW * len(mine):
+            warn(f"{record.files[0]}: {n_genes:,} of {len(mine):,} proteins and genes of "
                  f"{record.name} have an Ensembl gene id; {fix}")  # fmt: skip
 
 

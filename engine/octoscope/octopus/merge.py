@@ -129,10 +129,10 @@ def join_sources(
 
 def _participants(r: Reactions, label: np.ndarray, offset: int) -> tuple[np.ndarray, ...]:
     """Return reaction, vertex, role, stoichiometry, one row per species and role of a reaction."""
-    place = label[r.species + offset]
-    key = (r.reaction.astype(np.int64) * (len(label) + 1) + place) * 16 + r.role
+    vertex = label[r.species + offset]
+    key = (r.reaction.astype(np.int64) * (len(label) + 1) + vertex) * 16 + r.role
     first = np.sort(np.unique(key, return_index=True)[1])
-    return r.reaction[first], place[first], r.role[first], r.stoichiometry[first]
+    return r.reaction[first], vertex[first], r.role[first], r.stoichiometry[first]
 
 
 def _pathways(records: list[SourceRecord], offsets: np.ndarray, vertex: np.ndarray) -> pd.DataFrame:
@@ -237,8 +237,8 @@ def _of_reactions(
     for r, v, o, s in zip(reaction.tolist(), vertex.tolist(), role.tolist(), amount.tolist(),
                           strict=True):  # fmt: skip
         members.setdefault(r, []).append((v, o, s))
-    for r, found in members.items():
-        numbers[r] = known.setdefault(frozenset(found), base + len(known))
+    for r, participants in members.items():
+        numbers[r] = known.setdefault(frozenset(participants), base + len(known))
     record.counts.note("reaction left with one participant (no edge)",
                       sum(len(m) < 2 for m in members.values()))  # fmt: skip
     edges = wire(reaction, vertex, role, amount)

@@ -89,8 +89,8 @@ class Network:
         """Return [genes] positions in ``gene_index``, -1 if absent; versions of ids are ignored."""
         codes, distinct = pd.factorize(np.asarray(genes, dtype=object))
         plain = [ensembl_gene(str(g)) or str(g) for g in distinct]
-        place = self.gene_index.get_indexer(pd.Index(plain, dtype=object))
-        return np.where(codes >= 0, place[codes] if len(place) else -1, -1)
+        position = self.gene_index.get_indexer(pd.Index(plain, dtype=object))
+        return np.where(codes >= 0, position[codes] if len(position) else -1, -1)
 
     def vertex_of(self, ensembl: Sequence[str] | np.ndarray) -> np.ndarray:
         """Return [genes] int64 vertices; -1 where a gene is not in the network.
@@ -114,7 +114,7 @@ class Network:
 
     def adjacency(self, vertices: np.ndarray) -> np.ndarray:
         """Return [genes, genes] bool, symmetric, False between genes of one vertex and for -1."""
-        distinct, place = np.unique(vertices, return_inverse=True)
+        distinct, inverse = np.unique(vertices, return_inverse=True)
         n = len(self.vertices)
         at = np.full(n + 1, -1)
         at[distinct[distinct >= 0]] = np.flatnonzero(distinct >= 0)
@@ -123,7 +123,7 @@ class Network:
         small = np.zeros((len(distinct), len(distinct)), bool)
         small[low[inside], high[inside]] = True
         small |= small.T
-        return small[place[:, None], place[None, :]]
+        return small[inverse[:, None], inverse[None, :]]
 
     def with_edges(self, edges: Edges) -> Network:
         """Return the same vertices and genes with other assertions."""

@@ -150,15 +150,15 @@ def _graphml(network: Network, path: Path, limit: int) -> int:
     sources = bit_names(index.sources, network.sources)
     relations = bit_names(index.relations, index.relation_names)
     for i, (a, b) in enumerate(zip(src, dst, strict=True)):
-        said: dict[str, object] = {
+        attributes: dict[str, object] = {
             "sources": sources[i],
             "relation": relations[i],
             "directed": bool(index.order[i] & STATED),
             "sign": {POSITIVE: 1, NEGATIVE: -1}.get(int(index.sign[i]), 0),
         }
         if not np.isnan(index.score[i]):
-            said["score"] = float(index.score[i])
-        graph.add_edge(ids[a], ids[b], **said)
+            attributes["score"] = float(index.score[i])
+        graph.add_edge(ids[a], ids[b], **attributes)
     with path.open("wb") as handle:
         nx.write_graphml(graph, handle)
     return graph.number_of_edges()

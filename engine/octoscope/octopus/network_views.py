@@ -103,9 +103,9 @@ def view(network: Network, what: View) -> Network:
     noted = [s for s in network.meta.get(NOT_KNOWN, ()) if s in known]
     unknown = np.isin(edges.source, _codes(network, noted))
     if what.without_inferred:
-        inferred, untold = _inferred(network)
+        inferred, not_stated = _inferred(network)
         keep &= ~inferred
-        unknown |= untold
+        unknown |= not_stated
     if what.directed:
         keep &= edges.directed
     if what.signed:
@@ -235,6 +235,8 @@ def _inferred(network: Network) -> tuple[np.ndarray, np.ndarray]:
     )
     table = read_table(network.folder, "evidence/OmniPath") if len(rows) else None
     if table is not None and "sources" in table.column_names:
-        told = inferred_from_expression(table["sources"].to_pandas())[edges.evidence[rows]]
-        inferred[rows], unknown[rows] = told.fillna(False), told.isna()
+        from_expression = inferred_from_expression(table["sources"].to_pandas())[
+            edges.evidence[rows]
+        ]
+        inferred[rows], unknown[rows] = from_expression.fillna(False), from_expression.isna()
     return inferred, unknown

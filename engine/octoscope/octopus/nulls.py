@@ -82,9 +82,9 @@ def gene_table(network: Network, genes: list[str] | np.ndarray) -> pd.DataFrame:
     vertices = network.vertex_of(genes)
     inside = vertices >= 0
     how = network.genes.drop_duplicates("gene").set_index("gene")["how"]
-    distinct, place = np.unique(vertices[inside], return_inverse=True)
-    within = network.adjacency(distinct).sum(1)[place] if len(distinct) else np.zeros(0, int)
-    count = np.bincount(place, minlength=len(distinct))[place] if len(distinct) else within
+    distinct, inverse = np.unique(vertices[inside], return_inverse=True)
+    within = network.adjacency(distinct).sum(1)[inverse] if len(distinct) else np.zeros(0, int)
+    count = np.bincount(inverse, minlength=len(distinct))[inverse] if len(distinct) else within
     known = pd.arrays.IntegerArray(vertices, ~inside)
     table = pd.DataFrame({"gene": np.asarray(genes, dtype=object), "vertex": known})
     table["how"] = how.reindex(table["gene"]).to_numpy()

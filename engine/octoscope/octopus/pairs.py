@@ -105,10 +105,10 @@ def find_keys(keys: np.ndarray, query: np.ndarray) -> np.ndarray:
         return np.full(len(query), -1)
     order = np.argsort(query)  # sorted queries walk the table once: 6x faster when many
     sorted_query = query[order]
-    place = np.searchsorted(keys, sorted_query)
-    place[place == len(keys)] = 0
+    insertion = np.searchsorted(keys, sorted_query)
+    insertion[insertion == len(keys)] = 0
     at = np.empty(len(query), np.int64)
-    at[order] = np.where(keys[place] == sorted_query, place, -1)
+    at[order] = np.where(keys[insertion] == sorted_query, insertion, -1)
     return at
 
 

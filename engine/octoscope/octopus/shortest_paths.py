@@ -51,8 +51,8 @@ def pair_distances(
         rows = rows[b[rows] >= 0]
         mine = bit[np.searchsorted(chunk, a[rows])]
         for step in range(limit + 1):
-            found = (out[rows] < 0) & (seen[b[rows]] & mine > 0)
-            out[rows[found]] = step
+            arrived = (out[rows] < 0) & (seen[b[rows]] & mine > 0)
+            out[rows[arrived]] = step
             if step == limit or not len(reached):
                 break
             spread = np.bitwise_or.reduceat(seen[head], starts)

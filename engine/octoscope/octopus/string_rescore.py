@@ -48,12 +48,12 @@ def combined_score(channels: pd.DataFrame, without: Collection[str] = ()) -> np.
     for name in CHANNELS:
         if name in without or name not in channels:
             continue
-        left = 1 - _without_prior(channels[name])
+        remaining = 1 - _without_prior(channels[name])
         if name in _TRANSFERRED:
-            left *= 1 - _without_prior(channels[f"{name}_transferred"])
+            remaining *= 1 - _without_prior(channels[f"{name}_transferred"])
         if name in _WEAKENED:
-            left = 1 - (1 - left) * (1 - channels["homology"].to_numpy(float) / 1000)
-        missing *= left
+            remaining = 1 - (1 - remaining) * (1 - channels["homology"].to_numpy(float) / 1000)
+        missing *= remaining
     return np.asarray((1 - missing) * (1 - PRIOR) + PRIOR)
 
 

@@ -46,5 +46,5 @@ def _own_symbols(network: Network) -> pd.Series[str]:
         return pd.Series(dtype=object)
     table = read_table(network.folder, "identifiers").to_pandas()
     table = table[table["ontology"].astype(str) == "symbol"]
-    found = table.groupby("vertex")["identifier"].agg(["first", "nunique"])
-    return found[found["nunique"] == 1]["first"]
+    symbols = table.groupby("vertex")["identifier"].agg(["first", "nunique"])
+    return symbols[symbols["nunique"] == 1]["first"]

@@ -38,11 +38,11 @@ def outputs(plan: Plan, finished: Sequence[Block], network: bool) -> dict[str, O
 
 
 def steps(
-    plan: Plan, finished: Sequence[Block], network: bool, wanted: Collection[str] | None = None
+    plan: Plan, finished: Sequence[Block], network: bool, requested: Collection[str] | None = None
 ) -> list[Analysis]:
     """Return the analyses that make a wanted table, in order; None: every table is wanted."""
     planned = outputs(plan, finished, network)
-    names = {o.analysis for path, o in planned.items() if wanted is None or path in wanted}
+    names = {o.analysis for path, o in planned.items() if requested is None or path in requested}
     return [a for a in analyses(plan.analyses) if a.name in names]
 
 
@@ -52,11 +52,11 @@ def run_analysis(
     finished: Sequence[Block],
     network: NetworkConfig | None,
     scheduler: Any = "threads",
-    wanted: Collection[str] | None = None,
+    requested: Collection[str] | None = None,
     write: Writer = write_table,
 ) -> None:
     """Compute an analysis and write its wanted tables."""
-    wanted_paths = None if wanted is None else frozenset(wanted)
+    wanted_paths = None if requested is None else frozenset(requested)
     context = Context(RunMatrices(root.url), finished, network, scheduler, wanted_paths)
     for path, table in analysis.compute(context):
         if context.wants(path):

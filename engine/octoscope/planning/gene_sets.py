@@ -16,7 +16,7 @@ def resolved_sets(
     """
     selected = {g.name: gene_set(g, available, genes) for g in config.gene_sets}
     return (
-        {name: found for name, (found, _) in selected.items()},
+        {name: ids for name, (ids, _) in selected.items()},
         {name: absent for name, (_, absent) in selected.items()},
     )
 
@@ -82,11 +82,11 @@ def sets_of_model(
         raise InputError(
             f"models.{model}", "every gene set is for other models", "declare one for this model"
         )
-    found = {
+    members_of = {
         name: sorted(position[g] for g in (position if genes is None else genes) if g in position)
         for name, genes in own.items()
     }
-    for name, members in found.items():
+    for name, members in members_of.items():
         if len(members) < 3:
             raise InputError(
                 f"gene_sets.{name}",
@@ -96,4 +96,4 @@ def sets_of_model(
     missing = {
         name: absent[name] + sorted((genes or set()) - set(position)) for name, genes in own.items()
     }
-    return found, missing
+    return members_of, missing

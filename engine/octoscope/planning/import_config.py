@@ -40,8 +40,8 @@ def import_tree(
         name, n = label, 2
         while name.casefold() in taken:
             name, n = f"{label}-{n}", n + 1
-        place = path if "://" in path else str(Path(path).expanduser().resolve())
-        models.append({"name": name, "family": STORED, "path": place, "options": dict(options)})
+        location = path if "://" in path else str(Path(path).expanduser().resolve())
+        models.append({"name": name, "family": STORED, "path": location, "options": dict(options)})
     tree: dict[str, Any] = {
         "title": "Imported from napistu-torch",
         "atlas": None,
@@ -54,6 +54,8 @@ def import_tree(
     if len(models) > 1:
         tree["gene_sets"].insert(0, {"name": "common", "kind": "intersection"})
     if network is not None:
-        place = network if network == "demo" or "://" in network else str(Path(network).resolve())
-        tree["network"] = {"path": place}
+        location = (
+            network if network == "demo" or "://" in network else str(Path(network).resolve())
+        )
+        tree["network"] = {"path": location}
     return tree

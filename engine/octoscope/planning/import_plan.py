@@ -124,12 +124,12 @@ def _open(config: RunConfig) -> tuple[list[_Stored], list[str]]:
     opened: list[tuple[ModelConfig, StoreOptions, FoundationStore, str]] = []
     for m in config.models:
         options, store = read_options(StoreOptions, m.options), FoundationStore(m.path)
-        where, there = f"models.{m.name}.options.dataset", list(store.datasets)
-        if options.dataset is None and len(there) > 1:
-            raise InputError(where, f"{m.path} holds {len(there)} data sets", _one_of(there))
-        dataset = options.dataset or there[0]
-        if dataset not in there:
-            raise InputError(where, f"{m.path} has no {dataset!r}", _one_of(there))
+        where, datasets = f"models.{m.name}.options.dataset", list(store.datasets)
+        if options.dataset is None and len(datasets) > 1:
+            raise InputError(where, f"{m.path} holds {len(datasets)} data sets", _one_of(datasets))
+        dataset = options.dataset or datasets[0]
+        if dataset not in datasets:
+            raise InputError(where, f"{m.path} has no {dataset!r}", _one_of(datasets))
         opened.append((m, options, store, dataset))
     first = opened[0][2].datasets[opened[0][3]]
     shared = [

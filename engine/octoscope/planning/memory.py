@@ -208,14 +208,14 @@ def refuse_what_cannot_fit(config: RunConfig, plan: Plan, run: Path | None) -> N
         )
     if run is None:
         return
-    place = run
-    while not place.exists():
-        place = place.parent
-    free = shutil.disk_usage(place).free
+    folder = run
+    while not folder.exists():
+        folder = folder.parent
+    free = shutil.disk_usage(folder).free
     total = plan.needs["scratch_bytes"] + plan.needs["store_bytes"]
     if total > free:
         raise InputError(
             "plan",
-            f"needs up to {total / 1e9:.1f} GB of disk at {place}, {free / 1e9:.1f} GB are free",
+            f"needs up to {total / 1e9:.1f} GB of disk at {folder}, {free / 1e9:.1f} GB are free",
             "choose another run directory, or `accumulate` a smaller gene set",
         )

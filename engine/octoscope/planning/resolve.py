@@ -269,8 +269,8 @@ def vocabulary_table(atlas: Atlas, matches: dict[str, GeneMatch]) -> pd.DataFram
         frame = pd.DataFrame(
             {"gene": atlas.genes.ensembl, "symbol": atlas.genes.symbol, "model": name}
         )
-        said = {row["id"]: (row["what"], row["why"]) for row in match.report}
-        said_of = [said.get(g, ("matched", None)) for g in frame["gene"]]
-        frame["what"], frame["why"] = zip(*said_of, strict=True)
+        reported = {row["id"]: (row["what"], row["why"]) for row in match.report}
+        reported_of = [reported.get(g, ("matched", None)) for g in frame["gene"]]
+        frame["what"], frame["why"] = zip(*reported_of, strict=True)
         frames.append(frame[columns])
     return pd.concat(frames, ignore_index=True).astype("string")

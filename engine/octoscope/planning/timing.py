@@ -20,13 +20,13 @@ _CELLS = (1, 8)  # cells of the timed units: the difference of their times is th
 _LONG = 10.0  # seconds of a unit of one cell, beyond which more cells are not tried
 
 
-def estimate(plan: Plan, config: RunConfig, place: Path | None) -> list[dict[str, Any]]:
+def estimate(plan: Plan, config: RunConfig, parent: Path | None) -> list[dict[str, Any]]:
     """Time each model on a few cells of its largest category, and one matrix of it.
 
-    Changes no result: what is written goes to a folder under ``place`` (None: the
-    system's place for temporary files) and is removed. Everything
-    runs in this process, one thing at a time, with the plan's threads. What a unit does once for
-    each micro-batch is counted once, so units of many cells take somewhat longer.
+    Changes no result: files go to a folder under ``parent`` (None: the system's folder for
+    temporary files), which is removed. Everything runs in this process, one thing at a time, with
+    the plan's threads. What a unit does once for each micro-batch is counted once, so units of
+    many cells take somewhat longer.
 
     Returns
     -------
@@ -43,7 +43,7 @@ def estimate(plan: Plan, config: RunConfig, place: Path | None) -> list[dict[str
                      "matrix_hours")  # fmt: skip
             rows.append({"model": m.name, **dict.fromkeys(names)})
             continue
-        with tempfile.TemporaryDirectory(prefix="octoscope-plan-", dir=place) as folder:
+        with tempfile.TemporaryDirectory(prefix="octoscope-plan-", dir=parent) as folder:
             rows.append({"model": m.name, **_of_model(plan, config, m, Path(folder))})
     return rows
 
@@ -63,8 +63,8 @@ def require_gpu(config: RunConfig) -> None:
         If ``execution.device`` is cuda and there is none. A model with an environment of its own
         (``python``) looks for itself.
     """
-    asked = config.execution.device == "cuda" and any(m.python is None for m in config.models)
-    if asked and not torch.cuda.is_available():
+    needs_gpu = config.execution.device == "cuda" and any(m.python is None for m in config.models)
+    if needs_gpu and not torch.cuda.is_available():
         build = torch.version.cuda
         what = "torch is built without CUDA" if build is None else f"torch for CUDA {build}"
         raise InputError(

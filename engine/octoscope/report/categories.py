@@ -17,30 +17,30 @@ def categories(results: Results, gene_set: str, view: str) -> list[Row]:
     """Return what the template shows of each category: name, one sentence, rows of models."""
     table = category_findings(results, gene_set, view)
     return [
-        {"name": name, "said": _said(rows), "rows": [_row(row) for row in rows]}
+        {"name": name, "summary": _summary(rows), "rows": [_row(row) for row in rows]}
         for name, part in table.groupby("category", sort=False)
         if (rows := records(part))
     ]
 
 
-def _said(rows: list[Row]) -> str:
+def _summary(rows: list[Row]) -> str:
     """Return one sentence on a category."""
     attends = [row for row in rows if row["attends"]] or rows
     matrices, reliable, halves, enriched, tested = totals(
         attends, "n_matrices", "n_reliable", "n_halves", "n_enriched", "n_tested"
     )
     cells = {row["n_cells"] for row in attends if row["n_cells"] is not None}
-    said = []
+    parts = []
     if cells:
         low, high = count(min(cells)), count(max(cells))
-        said.append(f"{low} cells" if low == high else f"{low} to {high} cells, by model")
-    said.append(number(matrices, "matrix", "matrices"))
-    said.append(f"{reliable:,} of {halves:,} repeat between halves")
+        parts.append(f"{low} cells" if low == high else f"{low} to {high} cells, by model")
+    parts.append(number(matrices, "matrix", "matrices"))
+    parts.append(f"{reliable:,} of {halves:,} repeat between halves")
     if tested:
-        said.append(f"{enriched:,} of {tested:,} have more network edges than the null")
+        parts.append(f"{enriched:,} of {tested:,} have more network edges than the null")
     if any(row["n_beyond"] is not None for row in attends):
-        said.append(f"{totals(attends, 'n_beyond')[0]:,} beyond co-expression")
-    return "; ".join(said)
+        parts.append(f"{totals(attends, 'n_beyond')[0]:,} beyond co-expression")
+    return "; ".join(parts)
 
 
 def _row(row: Row) -> Row:

@@ -139,21 +139,21 @@ def _specific(pairs: pd.DataFrame, contrasts: pd.DataFrame) -> list[dict[str, An
 
 def of_model(results: Results, m: ModelPlan, gene_set: str, view: str) -> dict[str, Any]:
     """Return the comparisons of one model: coherence, enrichment, estimators, heads."""
-    said: dict[str, Any] = {
+    section: dict[str, Any] = {
         "coherence": "", "coherence_rows": [], "enrichment": "", "estimators": "", "heads": [],
         "layers": [],
     }  # fmt: skip
     plan, tables = results.plan, results.tables
     if plan.compare is None or "agreement" not in tables:
-        return said
-    k, asked = max(plan.compare.k), {"gene_set": gene_set, "view": view}
-    agreed = chosen(tables["agreement"], **asked)
-    said["layers"] = records(layers_of_model(agreed, m.name))
+        return section
+    k, selection = max(plan.compare.k), {"gene_set": gene_set, "view": view}
+    agreed = chosen(tables["agreement"], **selection)
+    section["layers"] = records(layers_of_model(agreed, m.name))
     coherent = tables["coherence"]
     if len(coherent):
-        coherent = chosen(coherent, model=m.name, k=k, **asked)
+        coherent = chosen(coherent, model=m.name, k=k, **selection)
     if len(coherent):
-        said |= {
+        section |= {
             "coherence_rows": records(coherent),
             "coherence": figures.by_layer(
                 coherent[coherent["left_out"].isna()],
@@ -163,34 +163,36 @@ def of_model(results: Results, m: ModelPlan, gene_set: str, view: str) -> dict[s
                 n="n_groups",
             ),
         }
-    said |= _enrichment(results, m, k, asked)
+    section |= _enrichment(results, m, k, selection)
     estimators = chosen(agreed, k=k, comparison="estimators", query_model=m.name)
     estimators = estimators.rename(columns={"query_layer": "layer"})
     if len(estimators):
         several = estimators["eval_model"].nunique() > 1
         panel = estimators["category"] + (", " + estimators["eval_model"] if several else "")
-        said["estimators"] = figures.by_layer(
+        section["estimators"] = figures.by_layer(
             estimators.assign(category=panel),
             f"{m.name} estimators",
             value="median_quantile",
             ylabel="median quantile",
             n="n_pairs",
         )
-        said["estimator_rows"] = records(estimators)
-    said["heads"] = records(chosen(tables["heads"], k=k, query_model=m.name, **asked))
-    return said
+        section["estimator_rows"] = records(estimators)
+    section["heads"] = records(chosen(tables["heads"], k=k, query_model=m.name, **selection))
+    return section
 
 
-def _enrichment(results: Results, m: ModelPlan, k: int, asked: dict[str, str]) -> dict[str, Any]:
+def _enrichment(
+    results: Results, m: ModelPlan, k: int, selection: dict[str, str]
+) -> dict[str, Any]:
     """Return the figure of coherence against enrichment, its rows, and tests of the group."""
     if "coherence_enrichment" not in results.tables:
         return {}
-    layers = chosen(results.tables["coherence_enrichment"], k=k, **asked)
+    layers = chosen(results.tables["coherence_enrichment"], k=k, **selection)
     mine = chosen(layers, model=m.name)
     if mine.empty:
         return {}
     group = results.plan.model_groups[m.name]
-    tests = chosen(results.tables["coherence_enrichment_groups"], k=k, group=group, **asked)
+    tests = chosen(results.tables["coherence_enrichment_groups"], k=k, group=group, **selection)
     tests = tests[tests["model"].isna() | (tests["model"] == m.name)]
     return {
         "enrichment": comparison_figures.coherence_enrichment(

@@ -35,9 +35,9 @@ def block(content: str, **attributes: str) -> Markup:
 def table_library() -> Markup:
     """Return the script of DataTables as itables bundles it, for the page's own script."""
     # Not imported: itables looks for settings in the working directory, which a job may have lost.
-    found = find_spec("itables")
-    if found is None or not found.submodule_search_locations:
+    spec = find_spec("itables")
+    if spec is None or not spec.submodule_search_locations:
         raise OctoscopeError("the package itables is missing, whose tables the report holds; "
                              "pip install 'octoscope[run]'")  # fmt: skip
-    bundle = Path(found.submodule_search_locations[0]) / "html" / "dt_bundle.js"
+    bundle = Path(spec.submodule_search_locations[0]) / "html" / "dt_bundle.js"
     return block(bundle.read_text(encoding="utf-8"), id="library")

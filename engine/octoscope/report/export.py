@@ -27,11 +27,11 @@ def kind_of(path: Path, kind: str | None) -> str:
     InputError
         If the suffix says nothing, or there is no such format.
     """
-    found = kind or _SUFFIXES.get(path.suffix.lower())
-    if found not in WRITERS:
+    chosen = kind or _SUFFIXES.get(path.suffix.lower())
+    if chosen not in WRITERS:
         problem = f"{path.suffix!r} says no format" if kind is None else f"{kind!r} is unknown"
         raise InputError("kind", problem, f"choose of {', '.join(WRITERS)}")
-    return found
+    return chosen
 
 
 def consensus_network(
@@ -85,10 +85,10 @@ def consensus_network(
     table = pd.concat(frames, ignore_index=True)
     if model is not None:
         table = table[table["part"] == "total"].rename(columns={"value": "score"})
-    for column, asked in (("gene_set", gene_set), ("view", view)):
-        there = list(dict.fromkeys(table[column]))
-        _one_of(column, asked, there)
-        table = table[table[column] == (asked or there[0])]
+    for column, requested in (("gene_set", gene_set), ("view", view)):
+        known = list(dict.fromkeys(table[column]))
+        _one_of(column, requested, known)
+        table = table[table[column] == (requested or known[0])]
     if category is not None:
         table = table[table["category"] == category]
     if model is None:
@@ -98,9 +98,9 @@ def consensus_network(
     return table.reset_index(drop=True)
 
 
-def _one_of(what: str, asked: str | None, there: list[str]) -> None:
-    if asked is not None and asked not in there:
-        raise InputError(what, f"{asked!r} is not in this run", f"choose of {', '.join(there)}")
+def _one_of(what: str, requested: str | None, known: list[str]) -> None:
+    if requested is not None and requested not in known:
+        raise InputError(what, f"{requested!r} is not in this run", f"choose of {', '.join(known)}")
 
 
 def export(network: pd.DataFrame, path: Path, kind: str, *, force: bool = False) -> int:
@@ -198,7 +198,7 @@ def _anndata(network: pd.DataFrame, path: Path) -> int:
     for end in ("query", "key"):
         symbols |= dict(zip(network[end], network[f"{end}_symbol"], strict=True))
     var = pd.DataFrame({"feature_name": [symbols[g] for g in genes]}, index=genes)
-    made = ad.AnnData(var=var)
+    network_data = ad.AnnData(var=var)
     columns = [x for x in _PAIR_COLUMNS if x in network]
     names = [
         name
@@ -211,18 +211,18 @@ def _anndata(network: pd.DataFrame, path: Path) -> int:
             "export one --category at a time",
         )  # fmt: skip
     for category, part in network.groupby("category", sort=False):
-        place = ([at[g] for g in part["query"]], [at[g] for g in part["key"]])
+        positions = ([at[g] for g in part["query"]], [at[g] for g in part["key"]])
         for what in ("score", *columns):
             name = _key(category) if what == "score" else f"{_key(category)}.{what}"
-            made.varp[name] = sparse.csr_matrix(
-                (part[what].to_numpy(np.float32), place), shape=(len(genes), len(genes))
+            network_data.varp[name] = sparse.csr_matrix(
+                (part[what].to_numpy(np.float32), positions), shape=(len(genes), len(genes))
             )
-    made.uns["octoscope"] = {
+    network_data.uns["octoscope"] = {
         "direction": "query (row) to key (column)",
         "gene_set": str(network["gene_set"].iloc[0]) if len(network) else "",
         "view": str(network["view"].iloc[0]) if len(network) else "",
     }
-    made.write_h5ad(path)
+    network_data.write_h5ad(path)
     return len(network)
 
 

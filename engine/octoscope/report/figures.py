@@ -44,19 +44,19 @@ def svg_text(figure: Figure, label: str, titles: Mapping[str, Sequence[str]] | N
     text = re.sub(r'\bid="([^"]+)"', rf'id="{tag}-\1"', text)
     text = re.sub(r"url\(#([^)]+)\)", rf"url(#{tag}-\1)", text)
     text = re.sub(r'xlink:href="#([^"]+)"', rf'xlink:href="#{tag}-\1"', text)
-    for gid, said in (titles or {}).items():
-        if said:
-            text = _titled(text, f'id="{tag}-{gid}"', said)
+    for gid, texts in (titles or {}).items():
+        if texts:
+            text = _titled(text, f'id="{tag}-{gid}"', texts)
     return text.replace("<svg ", f'<svg role="img" aria-label="{escape(label)}" ', 1)
 
 
 def _titled(svg: str, start: str, titles: Sequence[str]) -> str:
     """Give the markers that follow ``start`` a title each, which browsers show as a tooltip."""
     at = svg.index(start)
-    said = iter(titles)
+    texts = iter(titles)
     marked = re.sub(
         r"<use ([^>]*)/>",
-        lambda m: f"<use {m[1]}><title>{escape(next(said))}</title></use>",
+        lambda m: f"<use {m[1]}><title>{escape(next(texts))}</title></use>",
         svg[at:],
         count=len(titles),
     )
@@ -317,13 +317,13 @@ def source_bars(table: pd.DataFrame, columns: dict[str, str], label: str) -> str
     with mpl.rc_context(STYLE):
         figure = Figure(figsize=(7, 0.9 + 0.45 * len(table)), layout="constrained")
         axis = figure.subplots()
-        place = np.arange(len(table))
+        positions = np.arange(len(table))
         height = 0.8 / len(columns)
         for i, ((column, title), color) in enumerate(
             zip(columns.items(), (BLUE, _ORANGE, GREY), strict=False)
         ):
-            axis.barh(place + i * height, table[column], height, label=title, color=color)
-        axis.set_yticks(place + height * (len(columns) - 1) / 2, table["source"])
+            axis.barh(positions + i * height, table[column], height, label=title, color=color)
+        axis.set_yticks(positions + height * (len(columns) - 1) / 2, table["source"])
         axis.invert_yaxis()
         axis.set_xscale("symlog", linthresh=1)
         axis.set_xlabel(label)

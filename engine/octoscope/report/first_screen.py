@@ -20,17 +20,19 @@ class Finding:
 
     model: str
     attends: bool
-    said: list[tuple[str, str]]
+    sentences: list[tuple[str, str]]
 
 
 def sentences(results: Results) -> list[str]:
     """Return the headline of the report, in the first declared gene set and view."""
     gene_set, view = results.config.gene_sets[0].name, results.plan.views[0]
-    _, attends, why = _found(results, gene_set, view)
+    _, attends, why = _findings(results, gene_set, view)
     return headline(attends, why, results.plan.network is not None)
 
 
-def _found(results: Results, gene_set: str, view: str) -> tuple[list[Row], list[Row], str | None]:
+def _findings(
+    results: Results, gene_set: str, view: str
+) -> tuple[list[Row], list[Row], str | None]:
     """Return all findings, those of attention, and why there is no verdict (None: there is)."""
     rows = records(findings(results, gene_set, view))
     why = why_no_verdict(results) if rows else "the run is incomplete"
@@ -39,9 +41,9 @@ def _found(results: Results, gene_set: str, view: str) -> tuple[list[Row], list[
 
 def content(results: Results, gene_set: str, view: str, view_text: str, network: str) -> Row:
     """Return what the template of the first screen shows."""
-    rows, attends, why = _found(results, gene_set, view)
+    rows, attends, why = _findings(results, gene_set, view)
     return {
-        "asked": _asked(results, gene_set, view, view_text, network),
+        "asked": _question(results, gene_set, view, view_text, network),
         "headline": headline(attends, why, bool(network)),
         "numbers": _numbers(attends, why, bool(network)),
         "findings": [finding(row, why) for row in rows],
@@ -51,7 +53,7 @@ def content(results: Results, gene_set: str, view: str, view_text: str, network:
     }
 
 
-def _asked(results: Results, gene_set: str, view: str, view_text: str, network: str) -> str:
+def _question(results: Results, gene_set: str, view: str, view_text: str, network: str) -> str:
     plan = results.plan
     names = [m.name for m in plan.checkpoints]
     genes = max(len(m.gene_sets[gene_set]) for m in plan.models if gene_set in m.gene_sets)
@@ -85,11 +87,11 @@ def headline(rows: list[Row], why: str | None, network: bool) -> list[str]:
         rows, "n_beyond", "n_no_more", "n_not_enriched", "n_cannot_tell"
     )
     agree, compared = totals(rows, "agreement_n_significant", "agreement_n")
-    said = []
+    lines = []
     if network and why is None:
         layers = beyond + no_more + not_enriched + undecided
         start = f"{beyond:,} of {number(layers, 'layer')}" if layers else "No layer"
-        said.append(
+        lines.append(
             f"{start} {'holds' if beyond == 1 else 'hold'} more network edges among the strongest "
             f"pairs than degree, expression and co-expression explain. {no_more:,} of them "
             f"{'is' if no_more == 1 else 'are'} explained by co-expression, {not_enriched:,} "
@@ -97,42 +99,42 @@ def headline(rows: list[Row], why: str | None, network: bool) -> list[str]:
             "cannot be told."
         )
     elif network:
-        said.append(
+        lines.append(
             f"{enriched:,} of {number(tested, 'tested matrix', 'tested matrices')} "
             f"{'has' if enriched == 1 else 'have'} more network edges among the strongest pairs "
             f"than the null (q < 0.05). Whether co-expression is the reason cannot be told: "
             f"{(why or '').partition(';')[0]}."
         )
     if compared:
-        said.append(
+        lines.append(
             f"{agree:,} of {number(compared, 'comparison')} with the closest other model "
             f"{'agrees' if agree == 1 else 'agree'} more than by chance (q < 0.05)."
         )
-    said.append(
+    lines.append(
         f"{reliable:,} of {number(halves, 'matrix', 'matrices')} "
         f"{'repeats' if reliable == 1 else 'repeat'} between the two halves of the cells more than "
         "with permuted gene labels (q < 0.05)."
     )
     if not (beyond or enriched or agree or reliable):
-        said.insert(0, "This run shows nothing beyond chance.")
+        lines.insert(0, "This run shows nothing beyond chance.")
     elif network and why is not None and tested and not enriched:
-        said.insert(0, "This run shows no overlap with the network beyond the null.")
+        lines.insert(0, "This run shows no overlap with the network beyond the null.")
     elif network and why is None and not beyond:
         decided = no_more + not_enriched
         start = "This run shows no molecular wiring beyond co-expression"
         of = f" in the {number(decided, 'layer')} of which it can tell" if undecided else ""
         cannot = "This run cannot tell molecular wiring from co-expression."
-        said.insert(0, f"{start}{of}." if decided else cannot)
+        lines.insert(0, f"{start}{of}." if decided else cannot)
     saturated = totals(rows, "n_saturated")[0]
     if saturated:
-        said.append(
+        lines.append(
             f"{saturated:,} of {number(matrices, 'matrix', 'matrices')} "
             f"{'is' if saturated == 1 else 'are'} saturated: there, overlap and agreement say "
             "little."
         )
     if matrices > halves:
-        said.append(f"Of {matrices - halves:,} matrices the reliability is not defined.")
-    return said
+        lines.append(f"Of {matrices - halves:,} matrices the reliability is not defined.")
+    return lines
 
 
 def _numbers(rows: list[Row], why: str | None, network: bool) -> list[tuple[str, str]]:
@@ -161,27 +163,27 @@ def finding(row: Row, why: str | None) -> Finding:
 
     ``why``: what the run lacks for a verdict; None: it has verdicts.
     """
-    said = [("Strongest layer", _strongest(row))]
+    labelled = [("Strongest layer", _strongest(row))]
     if row["attends"]:
-        said.append(("After co-expression", _controlled(row, why)))
+        labelled.append(("After co-expression", _controlled(row, why)))
     if row["agreement_n"]:
-        said.append(("Other models", _agreement(row)))
-    said.append(("Reliability", _reliability(row)))
-    return Finding(row["model"], row["attends"], said)
+        labelled.append(("Other models", _agreement(row)))
+    labelled.append(("Reliability", _reliability(row)))
+    return Finding(row["model"], row["attends"], labelled)
 
 
 def _strongest(row: Row) -> str:
-    place = f"Layer {row['layer']} in {row['category']}"
+    start = f"Layer {row['layer']} in {row['category']}"
     if row["strongest_by"] != OVERLAP:
         return (
-            f"{place}, by the largest reliability of "
+            f"{start}, by the largest reliability of "
             f"{number(row['n_matrices'], 'matrix', 'matrices')}: it has no overlap with a network "
             "to choose by."
         )
     if not row["n_edges"]:
-        found = f"none of its {count(row['n_pairs'])} strongest pairs is a network edge"
+        edges = f"none of its {count(row['n_pairs'])} strongest pairs is a network edge"
     else:
-        found = (
+        edges = (
             f"{count(row['n_edges'])} of its {count(row['n_pairs'])} strongest pairs are network "
             f"edges ({percent(row['edge_rate'])}; 95 % interval "
             f"{interval(row, 'low', 'high', percent)})"
@@ -191,7 +193,7 @@ def _strongest(row: Row) -> str:
         f"({percent(row['null_low'])} to {percent(row['null_high'])})"
     )
     return (
-        f"{place}: {found}. {null}, so it is {figure(row['fold_over_null'])} times the null, "
+        f"{start}: {edges}. {null}, so it is {figure(row['fold_over_null'])} times the null, "
         f"q {p_text(row['q'])}. It is the strongest of "
         f"{number(row['n_tested'], 'matrix', 'matrices')} by q, then by this ratio; "
         f"q is below 0.05 in {count(row['n_enriched'])}."

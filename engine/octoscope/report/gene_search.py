@@ -83,15 +83,15 @@ def _within(
     parts = read()
     if sum(map(len, parts)) <= MOST:
         return parts, ""
-    said = f"Held here: gene set {gene_set} and view {view}"
+    scope = f"Held here: gene set {gene_set} and view {view}"
     parts = read(gene_set=gene_set, view=view)
     held = sum(map(len, parts))
     if held > MOST:
         matrices = sum(len(p.drop_duplicates(_MATRIX)) for p in parts)
         most = MOST // matrices
         parts = [p[p["rank"] <= most] for p in parts]
-        said += f", and of each matrix the pairs of rank {most:,} or better"
-    return parts, f"{said}. All pairs of the run: topk/."
+        scope += f", and of each matrix the pairs of rank {most:,} or better"
+    return parts, f"{scope}. All pairs of the run: topk/."
 
 
 def _genes(models: list[ModelPlan]) -> dict[str, str]:
@@ -128,9 +128,11 @@ def _edges(results: Results, pairs: pd.DataFrame) -> tuple[list[str], str, np.nd
     text[(~known).fillna(False).to_numpy(bool)] = "no"
     network = _network(results)
     if network is None:
-        said = "Sources of edges are not known: the page was made where the network cannot be read."
+        origin = (
+            "Sources of edges are not known: the page was made where the network cannot be read."
+        )
     else:
-        said = "An edge of either direction counts; its sources are named."
+        origin = "An edge of either direction counts; its sources are named."
         edges = pairs.loc[text == "yes", ["query", "key"]].drop_duplicates()
         a, b = edges["query"].to_numpy(object), edges["key"].to_numpy(object)
         names = [describe_genes(network, x, y)["sources"].astype(str) for x, y in ((a, b), (b, a))]
@@ -143,7 +145,7 @@ def _edges(results: Results, pairs: pd.DataFrame) -> tuple[list[str], str, np.nd
         ends = zip(pairs.loc[here, "query"], pairs.loc[here, "key"], strict=True)
         text[here] = np.array([of[pair] for pair in ends], dtype=object)
     codes, labels = pd.factorize(text)
-    return [str(x) for x in labels], said, codes
+    return [str(x) for x in labels], origin, codes
 
 
 def _coexpression(results: Results, pairs: pd.DataFrame) -> tuple[list[float | None], str]:

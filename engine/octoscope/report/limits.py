@@ -62,11 +62,11 @@ def refused(results: Results) -> list[Line]:
         lines.append(Line(f"{number(len(cells), 'cell')} refused by a model.", reasons))
     absent = records(genes_not_ranked(results))
     for row in absent:
-        asked = row["n_ranked"] + row["n_absent"]
+        n_declared = row["n_ranked"] + row["n_absent"]
         lines.append(
             Line(
                 f"Gene set {row['gene_set']}: {row['model']} ranks {row['n_ranked']:,} of "
-                f"{asked:,} genes.",
+                f"{n_declared:,} genes.",
                 [f"Not ranked: {row['genes']}"],
             )
         )
@@ -78,8 +78,8 @@ def refused(results: Results) -> list[Line]:
     if plan.atlas is None:
         return lines
     used = cells_used(results)
-    said = ", ".join(f"{name} {n:,}" for name, n in used.items())
-    lines.append(Line(f"Of {count(plan.atlas['selected'])} selected cells used: {said}."))
+    used_by = ", ".join(f"{name} {n:,}" for name, n in used.items())
+    lines.append(Line(f"Of {count(plan.atlas['selected'])} selected cells used: {used_by}."))
     return lines
 
 

@@ -49,15 +49,15 @@ def links_page(evaluations: Sequence[tuple[str, Evaluated]]) -> bytes:
         environment.get_template("links.html.j2")
         .render(
             version=__version__,
-            shown=[_shown(name, found) for name, found in evaluations],
+            shown=[_shown(name, evaluated) for name, evaluated in evaluations],
             library=table_library(),
         )
         .encode()
     )
 
 
-def _shown(name: str, found: Evaluated) -> Row:
-    metrics, about = found.metrics, found.about
+def _shown(name: str, evaluated: Evaluated) -> Row:
+    metrics, about = evaluated.metrics, evaluated.about
     rows = metrics[metrics["stratum"] == "all"]
     kinds = [k for k in dict.fromkeys(rows["negatives"]) if k != CANDIDATES]
     leak = about["leak"]
@@ -65,12 +65,12 @@ def _shown(name: str, found: Evaluated) -> Row:
         "name": name,
         "network": about["network"],
         "split": about["split"]["by"],
-        "said": headline(rows, kinds),
+        "headline": headline(rows, kinds),
         "cautions": _cautions(about, kinds),
         "figure": Markup(area_dots(rows[rows["metric"] == "auc"], kinds, f"AUC {name}")),
         "rows": records(rows),
         "strata": records(metrics[metrics["stratum"] != "all"]),
-        "signs": records(found.signs),
+        "signs": records(evaluated.signs),
         "test_edges": about["test_edges"],
         "digest": about["split"]["digest"],
         "leak": leak,
@@ -86,7 +86,7 @@ def headline(rows: pd.DataFrame, kinds: list[str]) -> list[str]:
     areas = rows[(rows["metric"] == "auc") & (rows["negatives"] == kinds[0])]
     against = f"{kinds[0]} negatives"
     floors = areas[areas["kind"] == "floor"].sort_values("value", ascending=False)
-    said = []
+    lines = []
     for row in records(areas[areas["kind"] == "model"]):
         start = (
             f"{row['scorer']} reaches an AUC of {figure(row['value'])} (95 % interval "
@@ -94,44 +94,46 @@ def headline(rows: pd.DataFrame, kinds: list[str]) -> list[str]:
             f"{row['n_negatives']:,} {against}"
         )
         if row["best_floor"] is None or row["gain"] is None or np.isnan(row["gain"]):
-            said.append(f"{start}. It was compared with no rule.")
+            lines.append(f"{start}. It was compared with no rule.")
             continue
         verdict = "it cannot be told from the best rule"
         if row["gain_low"] > 0:
             verdict = "it beats every rule without a model"
         elif row["gain_high"] < 0:
             verdict = "it does not reach the best rule without a model"
-        said.append(
+        lines.append(
             f"{start}: {verdict}, {row['best_floor']} (difference {figure(row['gain'])}, "
             f"{interval(row, 'gain_low', 'gain_high')})."
         )
-    if not said and len(floors):
+    if not lines and len(floors):
         best = records(floors.head(1))[0]
-        said.append(
+        lines.append(
             f"No model was evaluated. The best rule without one is {best['scorer']}: AUC "
             f"{figure(best['value'])} (95 % interval {interval(best, 'low', 'high')}) on "
             f"{best['n_positives']:,} edges and {best['n_negatives']:,} {against}."
         )
-    return said
+    return lines
 
 
 def _cautions(about: Row, kinds: list[str]) -> list[str]:
     """Return what a reader has to know before comparing numbers."""
     leak = about["leak"]
-    said = [
+    lines = [
         f"{percent(leak['either'])} of the test edges have a copy or mirror in training; "
         f"{percent(leak['new_end'])} have an end that no training edge has."
     ]
     if "uniform" in kinds:
-        said.append("Degree alone separates edges from uniform negatives: no headline rests on it.")
+        lines.append(
+            "Degree alone separates edges from uniform negatives: no headline rests on it."
+        )
     for account in about["negatives"]:
         if account["part"] == "test":
-            said.append(
+            lines.append(
                 f"{account['how']} negatives: {account['negatives']:,} of test, of which "
                 f"{percent(account['false'])} are edges; {percent(account['real'])} of the draws "
                 "were edges and were drawn again."
             )
-    return said
+    return lines
 
 
 def area_dots(areas: pd.DataFrame, kinds: list[str], label: str) -> str:

@@ -239,7 +239,7 @@ def _view_text(view: str) -> str:
 
 def _variant_text(m: ModelPlan) -> str:
     """Describe the attention variant, if it is not the mean over cells and heads."""
-    said = []
+    sentences = []
     if m.family == COEXPRESSION:
         return (
             f"{m.estimator.capitalize()} correlation of log-normalised counts (10,000 per cell) "
@@ -247,15 +247,15 @@ def _variant_text(m: ModelPlan) -> str:
             "pair of genes occurs twice among the top pairs."
         )
     if m.estimator == "mean_residual":
-        said.append(
+        sentences.append(
             "Attention of the mean cell over the accumulated genes "
             f"({m.projection} projection), not the mean of each cell's attention."
         )
     if m.heads == "max":
-        said.append("The largest value over heads within each cell.")
+        sentences.append("The largest value over heads within each cell.")
     elif m.heads != "mean":
-        said.append(f"Head {m.heads} alone.")
-    return " ".join(said)
+        sentences.append(f"Head {m.heads} alone.")
+    return " ".join(sentences)
 
 
 def _shown_options(options: dict[str, Any]) -> str:

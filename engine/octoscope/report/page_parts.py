@@ -22,15 +22,15 @@ MANY = 100  # models times categories
 
 def templates() -> Environment:
     """Return the environment of the pages with tables: escaped, strict, with the filters."""
-    made = Environment(
+    environment = Environment(
         loader=PackageLoader("octoscope.report"),
         autoescape=True,
         undefined=StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    made.filters |= FILTERS
-    return made
+    environment.filters |= FILTERS
+    return environment
 
 
 @dataclass(frozen=True)

@@ -31,8 +31,8 @@ def chosen(table: pd.DataFrame, **values: object) -> pd.DataFrame:
 
 def over_donors(row: dict[str, Any]) -> str:
     """Say what the interval over donors is, where there is one."""
-    said = interval(row, "donor_low", "donor_high")
-    return "" if said == NOT_DEFINED else f"; over donors {said}"
+    text = interval(row, "donor_low", "donor_high")
+    return "" if text == NOT_DEFINED else f"; over donors {text}"
 
 
 def _unknown(value: Any) -> bool:

@@ -115,12 +115,12 @@ def _heads(read: Read, _: Plan, __: dict[str, Any]) -> pd.DataFrame:
 
 
 def _over_categories(name: str) -> Callable[[Read, Plan, dict[str, Any]], pd.DataFrame]:
-    def made(read: Read, _: Plan, __: dict[str, Any]) -> pd.DataFrame:
+    def derived(read: Read, _: Plan, __: dict[str, Any]) -> pd.DataFrame:
         from octoscope.analysis.summaries import over_categories
 
         return over_categories(name, read(f"tables/{name}.parquet"))
 
-    return made
+    return derived
 
 
 # Tables that runs of earlier versions lack: what they are made of, and how. Their functions are

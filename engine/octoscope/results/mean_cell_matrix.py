@@ -213,5 +213,5 @@ def present_genes(root: RunRoot, plan: Plan, model: str, category: int) -> np.nd
 
 def eligible_in_mean_cell(root: RunRoot, plan: Plan, model: str, category: int) -> np.ndarray:
     """Return [genes, genes] bool: pairs that imported streams have a value of."""
-    there = present_genes(root, plan, model, category)
-    return there[:, None] & there
+    present = present_genes(root, plan, model, category)
+    return present[:, None] & present

@@ -79,5 +79,5 @@ def schema(names: Sequence[str] = ()) -> dict[str, Table]:
     InputError
         If no installed package has an analysis of a name.
     """
-    made = [*RUN_TABLES, *(t for a in analyses(names) for t in a.tables)]
-    return {t.path: t for t in made}
+    tables = [*RUN_TABLES, *(t for a in analyses(names) for t in a.tables)]
+    return {t.path: t for t in tables}

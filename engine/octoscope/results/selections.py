@@ -71,12 +71,12 @@ def agreement_rows(
     if table.empty:
         raise nothing
     k = max(plan.compare.k) if k is None else k
-    for column, asked in (("gene_set", gene_set), ("view", view), ("k", k)):
-        there = list(dict.fromkeys(table[column]))
-        if asked is not None and asked not in there:
-            known = ", ".join(map(str, there))
-            raise InputError(column, f"{asked!r} was not compared", f"choose of {known}")
-        table = table[table[column] == (there[0] if asked is None else asked)]
+    for column, requested in (("gene_set", gene_set), ("view", view), ("k", k)):
+        compared = list(dict.fromkeys(table[column]))
+        if requested is not None and requested not in compared:
+            known = ", ".join(map(str, compared))
+            raise InputError(column, f"{requested!r} was not compared", f"choose of {known}")
+        table = table[table[column] == (compared[0] if requested is None else requested)]
     of_one = table["query_model"] == table["eval_model"]
     table = table[of_one if between == "layers" else ~of_one]
     if table.empty:

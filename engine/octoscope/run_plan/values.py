@@ -255,29 +255,29 @@ class Plan(HoldsSettings, _Value):
     @cached_property
     def pools(self) -> dict[str, PoolPlan]:
         """Return the pools of categories by name; none without comparisons."""
-        made: dict[str, PoolPlan] = {}
+        pools: dict[str, PoolPlan] = {}
         at = {c.name: i for i, c in enumerate(self.categories)}
         for name, members in (self.compare.pools if self.compare else {}).items():
             chosen = sorted({at[member] for member in members})
             cells = sum(self.categories[i].n_cells or 0 for i in chosen)
             least = self.settings.min_cells or default_min_cells(cells)
-            made[name] = PoolPlan(chosen, least)
-        return made
+            pools[name] = PoolPlan(chosen, least)
+        return pools
 
     @cached_property
     def halves(self) -> dict[tuple[str, int, int], list[Unit]]:
         """Units by (base model, category, half), each list by index."""
-        found: dict[tuple[str, int, int], list[Unit]] = {}
+        by_half: dict[tuple[str, int, int], list[Unit]] = {}
         for u in self.units:
-            found.setdefault((u.model, u.category, u.half), []).append(u)
-        return found
+            by_half.setdefault((u.model, u.category, u.half), []).append(u)
+        return by_half
 
     def model_copy(self, *, update: Mapping[str, Any] | None = None, deep: bool = False) -> Self:
         """Return a copy with changes; cached properties are computed again."""
-        made = super().model_copy(update=update, deep=deep)
+        copied = super().model_copy(update=update, deep=deep)
         for derived in ("hash", "halves", "model_groups", "pools"):
-            made.__dict__.pop(derived, None)
-        return made
+            copied.__dict__.pop(derived, None)
+        return copied
 
     def model(self, name: str) -> ModelPlan:
         """Return a model by name."""

@@ -138,11 +138,13 @@ class LocalObjects:
 
     def names(self, below: str = "") -> list[str]:
         """List files, sorted."""
-        found = []
+        files_below = []
         for folder, folders, files in os.walk(self.path / below):  # others may delete meanwhile
             links = [f for f in folders if os.path.islink(os.path.join(folder, f))]
-            found += [Path(folder, f).relative_to(self.path).as_posix() for f in files + links]
-        return sorted(found)
+            files_below += [
+                Path(folder, f).relative_to(self.path).as_posix() for f in files + links
+            ]
+        return sorted(files_below)
 
     def zarr(self, name: str) -> Store:
         """Return a Zarr store in a folder."""
@@ -183,10 +185,10 @@ class RemoteObjects:
         """Return an object's bytes, or None if it is absent."""
         try:
             with _os_errors():
-                found = self.system.info(self._at(name), refresh=True)
+                entry = self.system.info(self._at(name), refresh=True)
         except FileNotFoundError:
             return None
-        return int(found["size"]) if found["type"] == "file" else None
+        return int(entry["size"]) if entry["type"] == "file" else None
 
     def write(self, name: str, data: bytes) -> None:
         """Put an object; object stores do this atomically."""
@@ -231,10 +233,10 @@ class RemoteObjects:
         cut = len(self.base.strip("/")) + 1
         try:
             with _os_errors():
-                found = self.system.find(self._at(below))
+                listed = self.system.find(self._at(below))
         except FileNotFoundError:
             return []
-        paths = (p.lstrip("/") for p in found)
+        paths = (p.lstrip("/") for p in listed)
         # some servers list the folder that once was
         return sorted(p[cut:] for p in paths if p.startswith(top) and not p.endswith("/"))
 

@@ -100,11 +100,11 @@ class Attempt:
 
         On the run's own disk where it has one.
         """
-        place = self.root.folder
-        if place is not None:
-            place = place / self.folder
-            place.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(suffix=".partial", dir=place) as folder:
+        parent = self.root.folder
+        if parent is not None:
+            parent = parent / self.folder
+            parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(suffix=".partial", dir=parent) as folder:
             yield Path(folder)
 
     def commit(self, plan: str, metrics: dict[str, Any]) -> Record:
@@ -234,13 +234,13 @@ def done_among(root: RunRoot, works: Iterable[str], plan: str) -> set[str]:
 def at_once(call: Callable[[str], T], works: Iterable[str]) -> Iterator[T]:
     """Call for each, several at a time; yields in order and holds no more than is in flight."""
     with ThreadPoolExecutor(AT_ONCE) as pool:
-        asked: deque[Future[T]] = deque()
+        pending: deque[Future[T]] = deque()
         for work in works:
-            asked.append(pool.submit(call, work))
-            if len(asked) == 2 * AT_ONCE:  # more than there are threads: none of them waits
-                yield asked.popleft().result()
-        while asked:
-            yield asked.popleft().result()
+            pending.append(pool.submit(call, work))
+            if len(pending) == 2 * AT_ONCE:  # more than there are threads: none of them waits
+                yield pending.popleft().result()
+        while pending:
+            yield pending.popleft().result()
 
 
 def sweep(root: RunRoot, plan: str, names: Iterable[str]) -> int:

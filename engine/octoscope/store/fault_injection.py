@@ -23,8 +23,8 @@ _HOWS = ("worker", "hang", "stop", "full", "memory")
 
 def crash_point(name: str, work: str = "") -> None:
     """Die, hang or fail here if the environment asks for it."""
-    wanted = os.environ.get("OCTOSCOPE_CRASH_AT")
-    for one in wanted.split(",") if wanted else ():
+    points = os.environ.get("OCTOSCOPE_CRASH_AT")
+    for one in points.split(",") if points else ():
         how, _, rest = one.partition(":")
         if how not in _HOWS:
             how, rest = "", one

@@ -116,8 +116,8 @@ class Lease:
             fix = "give --steal if it is dead (nothing is lost if it is not)"
         else:
             problem = f"{who} works on this run, last seen {max(age, 0):.0f} s ago"
-            left = lease["seconds"] - age
-            fix = f"wait for it; if it is dead, give --steal in {max(left, 1):.0f} s"
+            remaining = lease["seconds"] - age
+            fix = f"wait for it; if it is dead, give --steal in {max(remaining, 1):.0f} s"
         raise InputError(self._root.at(LEASE), problem, fix)
 
     def _held(self) -> bool:

@@ -111,21 +111,21 @@ def check_objects(root: RunRoot, objects: dict[str, dict[str, Any]]) -> list[Fau
     faults = []
     for name, expected in objects.items():
         try:
-            found = root.digest(name)
+            actual = root.digest(name)
         except (FileNotFoundError, IsADirectoryError):
             faults.append(Fault(name, MISSING))
             continue
-        fault = digest_fault(found, expected)
+        fault = digest_fault(actual, expected)
         if fault is not None:
             faults.append(Fault(name, fault))
     return faults
 
 
-def digest_fault(found: dict[str, Any], expected: dict[str, Any]) -> str | None:
+def digest_fault(actual: dict[str, Any], expected: dict[str, Any]) -> str | None:
     """Return in which way the digest of an object is not the expected one, or None."""
-    if found["bytes"] != expected["bytes"]:
-        return f"has {found['bytes']} bytes, expected {expected['bytes']}"
-    if found["sha256"] != expected["sha256"]:
+    if actual["bytes"] != expected["bytes"]:
+        return f"has {actual['bytes']} bytes, expected {expected['bytes']}"
+    if actual["sha256"] != expected["sha256"]:
         return "content does not match its digest"
     return None
 
@@ -163,8 +163,8 @@ def verify(root: RunRoot) -> list[Fault]:
         known = dict(require_success(root)["objects"])
     except DamagedRunError as error:
         # what is missing may have been scratch; what is there can be checked by its record
-        there = [f for f in _verify_unfinished(root) if f.what != MISSING]
-        return [Fault("manifest.json", str(error)), *there]
+        present = [f for f in _verify_unfinished(root) if f.what != MISSING]
+        return [Fault("manifest.json", str(error)), *present]
     faults = check_objects(root, known)
     return faults + [Fault(f, FOREIGN) for f in root.files() if tracked(f) and f not in known]
 

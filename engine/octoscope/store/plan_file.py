@@ -61,9 +61,9 @@ def load_plan(root: RunRoot) -> Plan:
         raise InputError(root.url, "no plan.json in it", "give a run directory")
     if not isinstance(body, dict):
         raise DamagedRunError(f"{root.at('plan.json')}: no JSON object")
-    found = str(body.get("schema_version"))
-    if found not in (SCHEMA, PREVIOUS):
-        newer = found.startswith("octoscope-plan/") and _number(found) > _number(SCHEMA)
+    version = str(body.get("schema_version"))
+    if version not in (SCHEMA, PREVIOUS):
+        newer = version.startswith("octoscope-plan/") and _number(version) > _number(SCHEMA)
         versions = body.get("versions")
         known = versions.get("octoscope") if isinstance(versions, dict) else None
         written = known or "an earlier version"
@@ -73,7 +73,9 @@ def load_plan(root: RunRoot) -> Plan:
             else f"read it with octoscope {written}, or run its config.yaml into a new directory: "
             f"octoscope run {root.at('config.yaml')} --out NEW"
         )
-        problem = f"format {found!r}, written by octoscope {written}; this version reads {SCHEMA!r}"
+        problem = (
+            f"format {version!r}, written by octoscope {written}; this version reads {SCHEMA!r}"
+        )
         raise InputError(root.at("plan.json"), problem, fix)
     try:
         digest = hash_json({k: v for k, v in body.items() if k not in NOT_HASHED})
@@ -163,8 +165,8 @@ def run_directory(path: str | Path) -> RunRoot:
 def differences(old: Any, new: Any, prefix: str = "") -> list[str]:
     """Return dotted names of the fields in which two JSON values differ."""
     if isinstance(old, dict) and isinstance(new, dict):
-        found = []
+        names = []
         for key in sorted(old.keys() | new.keys()):
-            found += differences(old.get(key), new.get(key), f"{prefix}{key}.")
-        return found
+            names += differences(old.get(key), new.get(key), f"{prefix}{key}.")
+        return names
     return [] if old == new else [prefix.rstrip(".")]

@@ -48,9 +48,9 @@ def stated_in_format_3(body: dict[str, Any]) -> dict[str, Any]:
     """Return a plan of the present layout with only the settings that format 3 states."""
     settings = body["settings"]
     advanced = settings["execution"]["advanced"]
-    said = {name: settings[name] for name in _TOP if name in settings}
-    said |= {name: advanced[name] for name in _ADVANCED if name in advanced}
-    return body | {"settings": said}
+    stated = {name: settings[name] for name in _TOP if name in settings}
+    stated |= {name: advanced[name] for name in _ADVANCED if name in advanced}
+    return body | {"settings": stated}
 
 
 def _compare(body: dict[str, Any]) -> dict[str, Any]:
@@ -68,10 +68,10 @@ def _compare(body: dict[str, Any]) -> dict[str, Any]:
 def _min_cells(body: dict[str, Any]) -> int | None:
     """Return what ``min_cells`` was: the one number of all categories, unless each has its own."""
     cells = [sum(c["cells"]) for c in body["categories"]]
-    found = [c["min_cells"] for c in body["categories"]]
+    numbers = [c["min_cells"] for c in body["categories"]]
     for pool in (body.get("compare") or {}).get("pools", {}).values():
         cells.append(sum(cells[i] for i in pool["categories"]))
-        found.append(pool["min_cells"])
-    if found == [default_min_cells(n) for n in cells]:
+        numbers.append(pool["min_cells"])
+    if numbers == [default_min_cells(n) for n in cells]:
         return None
-    return int(found[0])
+    return int(numbers[0])

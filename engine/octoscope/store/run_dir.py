@@ -23,10 +23,10 @@ class RunRoot:
 
     Parameters
     ----------
-    place
+    location
         Path, ``file://``, or an fsspec URL.
     objects
-        What is there; None: opened from ``place``.
+        What is there; None: opened from ``location``.
 
     Attributes
     ----------
@@ -39,9 +39,9 @@ class RunRoot:
         If the URL holds credentials, or its store has no conditional create.
     """
 
-    def __init__(self, place: str | Path, objects: Objects | None = None) -> None:
-        self.objects = objects_at(str(place)) if objects is None else objects
-        self.url = str(self.folder or str(place).rstrip("/"))
+    def __init__(self, location: str | Path, objects: Objects | None = None) -> None:
+        self.objects = objects_at(str(location)) if objects is None else objects
+        self.url = str(self.folder or str(location).rstrip("/"))
 
     @property
     def folder(self) -> Path | None:
@@ -114,7 +114,7 @@ class RunRoot:
             return stream_digest(handle)
 
 
-def require_lasting(place: str) -> None:
+def require_lasting(location: str) -> None:
     """Refuse a run directory that goes with the job.
 
     The working directory of a submitted job is a copy that Ray deletes.
@@ -124,9 +124,9 @@ def require_lasting(place: str) -> None:
     InputError
         If this process is a submitted job and the place a relative path.
     """
-    if _IN_JOB in os.environ and "://" not in place and not Path(place).is_absolute():
+    if _IN_JOB in os.environ and "://" not in location and not Path(location).is_absolute():
         raise InputError(
-            f"--out {place}",
+            f"--out {location}",
             "is inside the job's working directory, which is deleted with the job",
             "give an absolute path that all nodes see, or a URL such as s3://bucket/run",
         )

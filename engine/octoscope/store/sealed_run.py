@@ -61,10 +61,10 @@ class SealedRun(RunRoot):
         if self._is_owed(relative):
             try:
                 with super().open(relative) as handle:
-                    found = stream_digest(handle)
+                    digest = stream_digest(handle)
             except FileNotFoundError:
-                found = None
-            self._compare(relative, found)
+                digest = None
+            self._compare(relative, digest)
         return super().open(relative)
 
     def zarr(self, relative: str) -> Store:
@@ -78,14 +78,14 @@ class SealedRun(RunRoot):
         expected = self._listed.get(name)
         return expected is None or (self.url, name, str(expected["sha256"])) not in _SOUND
 
-    def _compare(self, name: str, found: dict[str, Any] | None) -> None:
-        """Note that an object is sound, or raise; ``found``: its digest, None if it is absent."""
+    def _compare(self, name: str, digest: dict[str, Any] | None) -> None:
+        """Note that an object is sound, or raise; ``digest``: its digest, None if it is absent."""
         expected = self._listed.get(name)
         if expected is None:
-            if found is None:
+            if digest is None:
                 return
             raise DamagedRunError(f"{self.at(name)}: not part of the run, so nobody vouches for it")
-        fault = MISSING if found is None else digest_fault(found, expected)
+        fault = MISSING if digest is None else digest_fault(digest, expected)
         if fault is not None:
             raise DamagedRunError(f"{self.at(name)}: {fault}; {FIX}")
         _SOUND.add((self.url, name, str(expected["sha256"])))
@@ -114,10 +114,10 @@ class _ComparedStore(WrapperStore[Store]):
         if not self._is_owed(name):
             return await self._store.get(key, prototype, byte_range)
         value = await self._store.get(key, prototype)
-        found = None
+        digest = None
         if value is not None:  # beside the loop that reads: SHA-256 lets other threads run
-            found = await asyncio.to_thread(digest_of, value.to_bytes())
-        self._compare(name, found)
+            digest = await asyncio.to_thread(digest_of, value.to_bytes())
+        self._compare(name, digest)
         if byte_range is None:
             return value
         return await self._store.get(key, prototype, byte_range)

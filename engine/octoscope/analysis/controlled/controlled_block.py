@@ -118,7 +118,7 @@ class ControlledBlock:
     @cached_property
     def _without_donors(self) -> dict[tuple[int, str], WithoutDonors]:
         """Lists of the matrices without each group of donors; none where there are no groups."""
-        found = {}
+        without_donors = {}
         for layer in self._m.layers:
             opened = self._run.leave_donors_out(self._m.name, self._category, layer)
             if opened is None:
@@ -128,8 +128,8 @@ class ControlledBlock:
                 of_groups = lists.strongest_without(
                     matrix, self.positions, view, self.pairs, self._k[-1]
                 )
-                found[layer, view] = WithoutDonors(matrix.donors, of_groups)
-        return found
+                without_donors[layer, view] = WithoutDonors(matrix.donors, of_groups)
+        return without_donors
 
     def orientations(self, permutations: int) -> Iterator[dict[str, Any]]:
         """Yield (layer, view, k and the test of direction) of every layer's list of one length."""
@@ -185,10 +185,10 @@ class ControlledBlock:
         self,
         universe: Universe,
         control: str,
-        found: dict[tuple[Any, ...], VertexList],
+        vertex_lists: dict[tuple[Any, ...], VertexList],
         fitted: FittedLadder | None = None,
     ) -> Iterator[Labelled]:
-        for (layer, view, *comparator), (u, v) in found.items():
+        for (layer, view, *comparator), (u, v) in vertex_lists.items():
             label = {"layer": layer, "view": view, "control": control}
             if comparator:
                 label["comparator"] = comparator[0]
@@ -197,8 +197,8 @@ class ControlledBlock:
                 of_donors = None if without is None else without.shortened(k)
                 yield label | {"k": k}, compare(universe, u[:k], v[:k], of_donors, fitted)
 
-    def _held_out(self, universe: Universe, control: str, found: VertexList) -> Iterator[Labelled]:
-        u, v = found
+    def _held_out(self, universe: Universe, control: str, listed: VertexList) -> Iterator[Labelled]:
+        u, v = listed
         for k in self._k:
             label = {"layer": None, "view": None, "control": control, "k": k}
             label["comparator"] = "co-expression"
@@ -213,7 +213,7 @@ class ControlledBlock:
         pairs, k = self.pairs, self._k[-1]
         assert self.genes.expression is not None  # comparisons() returns before
         random = lists.random_scores(len(pairs), self._seed)
-        found: dict[tuple[Any, ...], VertexList] = {
+        vertex_lists: dict[tuple[Any, ...], VertexList] = {
             (None, None, "random pairs"): lists.strongest_scores(random, pairs, k),
             (None, None, "expression"): lists.strongest_scores(
                 lists.sums_of_genes(self.genes.expression), pairs, k
@@ -222,10 +222,10 @@ class ControlledBlock:
         for name, scored in self._gnn.items():
             for quantity in QUANTITIES:
                 values = scored.of("leave-out", quantity)
-                found[None, None, f"GNN {quantity}, left out ({name})"] = lists.strongest_scores(
-                    lists.scores_of_matrix(values), pairs, k
+                vertex_lists[None, None, f"GNN {quantity}, left out ({name})"] = (
+                    lists.strongest_scores(lists.scores_of_matrix(values), pairs, k)
                 )
-        found |= self._combined()
+        vertex_lists |= self._combined()
         plan, base = self._run.plan, self._m.base
         work = residual_work(base, self._category)  # one that was quarantined has no streams
         streams = bool(plan.attention_variants(base, "mean_residual")) and self._run.has(work)
@@ -236,12 +236,14 @@ class ControlledBlock:
                     continue
                 effect = np.add(*matrix.gene_effects(self.positions, view))
                 scores = lists.sums_of_genes(lists.by_vertex_mean(effect, pairs))
-                found[layer, view, "gene effects"] = lists.strongest_scores(scores, pairs, k)
+                vertex_lists[layer, view, "gene effects"] = lists.strongest_scores(scores, pairs, k)
             if streams:
                 stream = self._run.mean_residuals(base, self._category, layer)[self.positions]
                 scores = lists.cosines(lists.by_vertex_mean(stream, pairs))
-                found[layer, None, "hidden states"] = lists.strongest_scores(scores, pairs, k)
-        return {name: pair for name, pair in found.items() if len(pair[0])}
+                vertex_lists[layer, None, "hidden states"] = lists.strongest_scores(
+                    scores, pairs, k
+                )
+        return {name: pair for name, pair in vertex_lists.items() if len(pair[0])}
 
     def _combined(self) -> dict[tuple[Any, ...], VertexList]:
         """Return the lists of a checkpoint's layers as one matrix, where the run combines them."""

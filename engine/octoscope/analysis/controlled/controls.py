@@ -58,8 +58,8 @@ def pooled(categories: Sequence[tuple[GeneBlocks, GeneMoments]], genes: np.ndarr
                 joint += weight * r * deviation[c][:, here, None] * deviation[c][:, None, :]
                 joint += weight * gap[c][:, here, None] * gap[c][:, None, :]
             by = total[:, :, None] * scale[:, here, None] * scale[:, None, :]
-            found = np.divide(joint, by, out=np.zeros(shape), where=by > 0)
-            yield first, np.clip(found, -1, 1).astype(np.float32)
+            pearson = np.divide(joint, by, out=np.zeros(shape), where=by > 0)
+            yield first, np.clip(pearson, -1, 1).astype(np.float32)
 
     return read
 

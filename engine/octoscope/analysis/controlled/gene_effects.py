@@ -128,8 +128,8 @@ def fit(
         )  # fmt: skip
         rest = observed - expected
         rest[n:] -= RIDGE * x[n:]
-        made = _step(rest, alive, weights, crossed, n_levels)
-        return np.clip(made, -_LARGEST_STEP, _LARGEST_STEP)
+        change = _step(rest, alive, weights, crossed, n_levels)
+        return np.clip(change, -_LARGEST_STEP, _LARGEST_STEP)
 
     effects, sweeps, converged = (
         _fixed_point(step, effects) if alive[:n].any() else (effects, 0, True)

@@ -73,9 +73,9 @@ def strongest_of_each(
     known = vertex >= 0
     if not len(pairs):
         return [(np.zeros(0, np.int64), np.zeros(0, np.int64))] * n
-    found: dict[int, VertexList] = {}
-    while len(found) < n:
-        tops = {i: TopK(ordered, ordered) for i in range(n) if i not in found}
+    complete: dict[int, VertexList] = {}
+    while len(complete) < n:
+        tops = {i: TopK(ordered, ordered) for i in range(n) if i not in complete}
         for first, values, eligible in read():
             rows = slice(first, first + values.shape[1])
             allowed = pairs.eligible[np.ix_(vertex[rows], vertex)] & known[rows, None] & known
@@ -86,9 +86,9 @@ def strongest_of_each(
             u, v = pairs.listed(best.query, best.key)
             # both directions of a pair, and every pair of genes of two families, are one pair
             if len(u) >= k or len(best.query) < ordered:
-                found[i] = u[:k], v[:k]
+                complete[i] = u[:k], v[:k]
         ordered *= 4
-    return [found[i] for i in range(n)]
+    return [complete[i] for i in range(n)]
 
 
 def strongest_scores(blocks: ScoreBlocks, pairs: VertexPairs, k: int) -> VertexList:

@@ -21,15 +21,15 @@ def part_comparisons(block: ControlledBlock, network: Network) -> Iterator[Label
     if not block.genes.controlled:
         return
     k, view = block.headline_k, block.views[0]
-    found = {layer: pair for (layer, v), pair in block.of_matrices.items() if v == view}
+    by_layer = {layer: pair for (layer, v), pair in block.of_matrices.items() if v == view}
     for kind, name, part in network_parts(network):
         pairs = replace(block.pairs, adjacency=part.adjacency(block.vertices))
         if not LEAST_EDGES <= pairs.n_edges < block.pairs.n_edges:
             continue
         for control, blocks in block.genes.readers():
-            lists = [(u[:k], v[:k]) for u, v in found.values()]
+            lists = [(u[:k], v[:k]) for u, v in by_layer.values()]
             universe = block.genes.universe(blocks, lists, is_rarer(view), pairs)
-            for layer, (u, v) in zip(found, lists, strict=True):
+            for layer, (u, v) in zip(by_layer, lists, strict=True):
                 label = {"layer": layer, "view": view, "control": control, "k": k}
                 named = {"part_kind": kind, "part": name, "part_edges": pairs.n_edges}
                 yield label | named, compare(universe, u, v)

@@ -64,14 +64,14 @@ def score_comparisons(
     if not block.genes.controlled or not scored:
         return
     k, view = block.headline_k, block.views[0]
-    found = {layer: pair for (layer, v), pair in block.of_matrices.items() if v == view}
+    by_layer = {layer: pair for (layer, v), pair in block.of_matrices.items() if v == view}
     for name, scores in scored.items():
         matrices = {q: scores.of("leave-out", q) for q in QUANTITIES}
         known = ~np.isnan(matrices[QUANTITIES[0]])
         pairs = replace(block.pairs, eligible=block.pairs.eligible & known)
         if not pairs.n_pairs:
             continue
-        lists = {layer: _kept(u[:k], v[:k], known) for layer, (u, v) in found.items()}
+        lists = {layer: _kept(u[:k], v[:k], known) for layer, (u, v) in by_layer.items()}
         for control, blocks in block.genes.readers():
             every = list(lists.values())
             universe = block.genes.universe(blocks, every, is_rarer(view), pairs)
@@ -81,8 +81,8 @@ def score_comparisons(
                 label["n_background"] = pairs.n_pairs
                 strata = ScoreStrata.of(universe, blocks, matrix, every)
                 for layer, (u, v) in lists.items():
-                    made = label | {"layer": layer, "quantity": quantity}
-                    yield made, strata.compare(u, v, plain[layer])
+                    labels = label | {"layer": layer, "quantity": quantity}
+                    yield labels, strata.compare(u, v, plain[layer])
 
 
 def _kept(u: np.ndarray, v: np.ndarray, known: np.ndarray) -> VertexList:
@@ -142,10 +142,10 @@ class ScoreStrata:
     def compare(self, u: np.ndarray, v: np.ndarray, plain: Comparison) -> ScoredComparison:
         """Compare listed pairs with the network within strata of the score, beside ``plain``."""
         edge, values = self.universe.pairs.adjacency[u, v], self.universe.values_at(u, v)
-        found = _codes(self.universe, self.bins, u, v, values)
+        codes = _codes(self.universe, self.bins, u, v, values)
         at = {
             table: mh.ListedStrata.of(np.searchsorted(self.codes[table], code), edge)
-            for table, code in found.items()
+            for table, code in codes.items()
         }
         groups = self.group[np.stack([u, v])]
         or0, or1 = (mh.with_error(at[t], self.counts[t], groups) for t in ("base", "used"))

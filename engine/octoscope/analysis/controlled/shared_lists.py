@@ -52,7 +52,7 @@ class SharedLists:
         for m, at in self._at.items():
             eligible &= run.eligible_pairs(m, category)[np.ix_(at, at)]
         ids = np.array(genes, dtype=object)
-        self._place = pd.Index(ids)
+        self._index = pd.Index(ids)
         self.genes = ControlledGenes(run, category, ids, eligible, network, controls)
 
     def comparisons(self, view: str, consensus: pd.DataFrame | None) -> Iterator[Labelled]:
@@ -66,10 +66,10 @@ class SharedLists:
         """
         if not self.genes.controlled:
             return
-        found = dict(self._lists(view, consensus))
+        vertex_lists = dict(self._lists(view, consensus))
         for control, blocks in self.genes.readers():
-            universe = self.genes.universe(blocks, list(found.values()), is_rarer(view))
-            for (what, model, layer), (u, v) in found.items():
+            universe = self.genes.universe(blocks, list(vertex_lists.values()), is_rarer(view))
+            for (what, model, layer), (u, v) in vertex_lists.items():
                 label: dict[str, Any] = {"list": what, "model": model, "layer": layer}
                 for k in self._k:
                     row = label | {"view": view, "control": control, "k": k}
@@ -88,7 +88,7 @@ class SharedLists:
             read = partial(combined.values, at, view)
             yield (COMBINED, m, None), strongest_pairs(read, pairs, most)
         if consensus is not None:
-            ends = (self._place.get_indexer(consensus[end].astype(str)) for end in ("query", "key"))
+            ends = (self._index.get_indexer(consensus[end].astype(str)) for end in ("query", "key"))
             u, v = pairs.listed(*ends)
             ranked = pairs.eligible[u, v]
             yield (CONSENSUS, None, None), (u[ranked][:most], v[ranked][:most])

@@ -215,23 +215,23 @@ def _count(
             strata.log_degree, strata.level, strata.level_bins, strata.n_levels, strata.rarer,
             totals, of_halves, slot, group, *by_slot, *by_base,
         )  # fmt: skip
-    made = {}
+    tables = {}
     for name, part in part_of.items():
         summed = np.zeros((int(part.max()) + 1, n_base, 5))
         for of_bin, to in zip(totals.reshape(n_joint, n_base, 5), part, strict=True):
             summed[to] += of_bin
         columns = summed.reshape(-1, 5).T
         n_pairs, n_edges = columns[:2].astype(np.int64)
-        made[name] = StratumCounts(
+        tables[name] = StratumCounts(
             n_pairs, n_edges, columns[2:].copy(), row, by_slot[0], by_slot[1]
         )
     for name, counted in zip(HALVES, of_halves, strict=True):
-        made[name] = StratumCounts(
+        tables[name] = StratumCounts(
             counted[:, 0], counted[:, 1], np.zeros((3, len(counted))), row, by_slot[0], by_slot[1]
         )
-    first = made[USED]
+    first = tables[USED]
     base = StratumCounts(
         first.pairs.reshape(inner).sum(0), first.edges.reshape(inner).sum(0),
         first.sums.reshape(3, *inner).sum(1), np.arange(n_base), *by_base,
     )  # fmt: skip
-    return made, base
+    return tables, base

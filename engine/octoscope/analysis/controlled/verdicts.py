@@ -99,10 +99,10 @@ def cells_needed(log_or0: float, log_limit: float, reliability: float, n_cells: 
     """
     if not (log_limit > 0 and 0 < reliability < 1 and log_or0 > 0):
         return None
-    wanted = 1 - log_limit / log_or0
-    if not 0 < wanted < 1:
+    target = 1 - log_limit / log_or0
+    if not 0 < target < 1:
         return None
-    factor = wanted * (1 - reliability) / (reliability * (1 - wanted))
+    factor = target * (1 - reliability) / (reliability * (1 - target))
     return int(np.ceil(factor * n_cells)) if factor > 1 else None
 
 

@@ -17,7 +17,7 @@ from octoscope.analysis.tables.columns import (
 )
 
 _WHEN = "compare"
-_ASKED = (GENE_SET, VIEW)
+_SELECTION = (GENE_SET, VIEW)
 _K = Column("k", "int64", "Strongest pairs of the query matrix, with all ties at the last value")
 _COMPARISON = Column(
     "comparison",
@@ -48,7 +48,7 @@ _DONORS = "donor_groups"
 AGREEMENT_COLUMNS = (
     _COMPARISON,
     CATEGORY,
-    *_ASKED,
+    *_SELECTION,
     *_ENDS,
     _K,
     Column("n_pairs", "int64", "Of these pairs, those eligible in the evaluated matrix"),
@@ -98,7 +98,7 @@ AGREEMENT_TABLES = (
         "tables/agreement_categories.parquet",
         "query matrix, evaluated matrix and k, over categories",
         over_categories(
-            (_COMPARISON, *_ASKED, *_ENDS, _K),
+            (_COMPARISON, *_SELECTION, *_ENDS, _K),
             ("median_quantile", "median_quantile"),
             ("spearman", "spearman"),
             ("jaccard", "jaccard"),
@@ -109,7 +109,7 @@ AGREEMENT_TABLES = (
         "tables/model_pairs.parquet",
         "ordered pair of models and k, over their layers and categories",
         (
-            *_ASKED,
+            *_SELECTION,
             _K,
             _ENDS[0],
             _ENDS[3],
@@ -140,7 +140,7 @@ AGREEMENT_TABLES = (
         "tables/by_k.parquet",
         "model and k: its agreement with all other models",
         (
-            *_ASKED,
+            *_SELECTION,
             _ENDS[0],
             _K,
             _N,
@@ -157,7 +157,7 @@ AGREEMENT_TABLES = (
         "matrices",
         (
             Column("query_model", "string", "Attention variant of the head"),
-            *_ASKED,
+            *_SELECTION,
             _K,
             CATEGORY,
             LAYER,
@@ -182,7 +182,7 @@ AGREEMENT_TABLES = (
         (
             Column("comparison", "string", "models, as in agreement"),
             CATEGORY,
-            *_ASKED,
+            *_SELECTION,
             *_COHERENT,
             _K,
             _LEFT_OUT,
@@ -207,7 +207,7 @@ AGREEMENT_TABLES = (
         "tables/coherence_categories.parquet",
         "layer of a model, over categories",
         over_categories(
-            (*_COHERENT, *_ASKED, _K, _LEFT_OUT),
+            (*_COHERENT, *_SELECTION, _K, _LEFT_OUT),
             ("coherence", "coherence"),
         ),
         when=_WHEN,

@@ -34,14 +34,14 @@ class HalfRow:
     comparison: Comparison
 
 
-def chosen_layers(found: Sequence[HalfRow], columns: Sequence[str]) -> pd.DataFrame:
+def chosen_layers(half_rows: Sequence[HalfRow], columns: Sequence[str]) -> pd.DataFrame:
     """Return a row per checkpoint, category, gene set, view and half that was chosen on.
 
     Of all variants, heads and layers the one with the largest lower limit of OR1 among one half of
     the genes is taken, and its OR1 among the other half given. Without a defined limit nothing is
     chosen.
     """
-    rows = [dict(r.label) | {"half": r.half} | odds(r.comparison) for r in found]
+    rows = [dict(r.label) | {"half": r.half} | odds(r.comparison) for r in half_rows]
     limit = np.array([r["or1_low"] for r in rows])
     of: dict[tuple[Any, ...], dict[int, list[int]]] = {}
     for i, r in enumerate(rows):
@@ -59,7 +59,7 @@ def chosen_layers(found: Sequence[HalfRow], columns: Sequence[str]) -> pd.DataFr
             )
             row = rows[tested] | {
                 "chosen_on": half, "n_candidates": len(at), "or1_chosen": best["or1"],
-                "p": found[tested].comparison.p,
+                "p": half_rows[tested].comparison.p,
             }  # fmt: skip
             out.append(row | {"sentence": _sentence(row)})
     table = pd.DataFrame(out, columns=list(columns))

@@ -78,18 +78,18 @@ def _compared(plan: Plan, finished: Sequence[Block]) -> list[Comparison]:
     """Return the comparisons of models of at least two groups, without co-expression."""
     if plan.compare is None:
         return []
-    found = []
+    compared = []
     for x in comparisons(plan, set(finished)):
         refs = tuple(r for r in x.refs if plan.model(r.model).family != COEXPRESSION)
         groups = {plan.model_groups[r.model] for r in refs} if x.kind == "models" else set()
         if len(groups) > 1:
-            found.append(replace(x, refs=refs))
-    return found
+            compared.append(replace(x, refs=refs))
+    return compared
 
 
 def _outputs(plan: Plan, finished: Sequence[Block]) -> dict[str, Sequence[Block]]:
-    made = _compared(plan, finished)
-    return {t.path: finished for t in COHERENCE_TABLES} if made else {}
+    compared = _compared(plan, finished)
+    return {t.path: finished for t in COHERENCE_TABLES} if compared else {}
 
 
 def _compute(context: Context) -> Iterable[tuple[str, pd.DataFrame]]:
@@ -103,10 +103,10 @@ def _compute(context: Context) -> Iterable[tuple[str, pd.DataFrame]]:
         prepared = delayed(_prepare)(run, one, network)
         looked_up = [delayed(_look_up)(run, one, prepared, e) for e in range(len(x.refs))]
         tasks.append(delayed(_rows)(run, one, prepared, looked_up))
-    found = compute(tasks, context.scheduler)
-    layers = _typed(LAYER_TABLE, [row for of_layers, _ in found for row in of_layers])
+    results = compute(tasks, context.scheduler)
+    layers = _typed(LAYER_TABLE, [row for of_layers, _ in results for row in of_layers])
     layers = _joined(run, layers, SHARED in shared_tables.outputs(plan, context.finished))
-    groups = _typed(GROUP_TABLE, [row for _, of_groups in found for row in of_groups])
+    groups = _typed(GROUP_TABLE, [row for _, of_groups in results for row in of_groups])
     groups["spearman_or1"] = [_spearman_or1(row, layers) for row in groups.to_dict("records")]
     groups["q"] = statistics.adjust_by(groups, ["gene_set", "view", "k"])
     yield LAYER_TABLE.path, layers
@@ -168,8 +168,8 @@ def _look_up(run: FinishedMatrices, x: Comparison, prepared: Prepared, e: int) -
         at = [i for i, r in enumerate(x.refs) if groups[r.model] == name]
         if name != groups[x.refs[e].model]:
             mine = [prepared.lists[i] for i in at]
-            found = medians_in(matrix, mine, joint, prepared.group, c.k)
-            drawn[:, :, at], deleted[:, :, at] = found.drawn, found.deleted
+            measured = medians_in(matrix, mine, joint, prepared.group, c.k)
+            drawn[:, :, at], deleted[:, :, at] = measured.drawn, measured.deleted
     return Measured(drawn, deleted)
 
 

@@ -358,11 +358,11 @@ def _tables(
         specific = specific.assign(**{end: axis[specific[end]] for end in _ENDS})
         frames[CONTRASTS].append(summary)
         frames[SPECIFIC].append(name_genes(specific, first))
-    found = {name: pd.concat(parts, ignore_index=True) for name, parts in frames.items() if parts}
+    tables = {name: pd.concat(parts, ignore_index=True) for name, parts in frames.items() if parts}
     if plan.atlas is None:
         of_halves = (CONTRASTS, *(network_path(c) for c in categories))
-        found |= {name: without_halves(found[name]) for name in of_halves if name in found}
-    return found
+        tables |= {name: without_halves(tables[name]) for name in of_halves if name in tables}
+    return tables
 
 
 def _network(

@@ -43,7 +43,7 @@ def of_score(c: ScoredComparison) -> dict[str, Any]:
 
 
 def judged(
-    found: list[tuple[dict[str, Any], Comparison]], by: Sequence[str] = OF_LIST
+    labelled: list[tuple[dict[str, Any], Comparison]], by: Sequence[str] = OF_LIST
 ) -> Iterator[dict[str, Any]]:
     """Yield rows with q over the layers, views and controls of a gene set and K, and verdicts.
 
@@ -53,21 +53,21 @@ def judged(
 
     Parameters
     ----------
-    found
+    labelled
         Labels, with the ``control`` and the ``cells`` that it was measured in, and comparisons.
     by
         Columns that name a list.
     """
-    if not found:
+    if not labelled:
         return
     names = list(by)
-    labels = pd.DataFrame([label for label, _ in found])
-    labels["p"] = [c.p for _, c in found]
-    labels["or1"] = [c.or1.value for _, c in found]
+    labels = pd.DataFrame([label for label, _ in labelled])
+    labels["p"] = [c.p for _, c in labelled]
+    labels["or1"] = [c.or1.value for _, c in labelled]
     q = statistics.adjust_by(labels, ["gene_set", "k"])
     of_list = labels.assign(or1=labels["or1"].fillna(0.0)).groupby(names, dropna=False)["or1"]
     headlines = set(of_list.idxmin())  # the first control of equal ones
-    verdicts = [judge(c, float(q[i]), label["cells"]) for i, (label, c) in enumerate(found)]
+    verdicts = [judge(c, float(q[i]), label["cells"]) for i, (label, c) in enumerate(labelled)]
     for rows in labels.groupby(names, dropna=False).indices.values():
         against = [j for j in rows if verdicts[j].kind != BEYOND]
         for i in headlines.intersection(rows):
@@ -75,7 +75,7 @@ def judged(
                 other, name = verdicts[against[0]], labels["control"][against[0]]
                 why = f"under the control {name}: {other.reason or other.kind}"
                 verdicts[i] = Verdict(CANNOT_TELL, why)
-    for i, (label, c) in enumerate(found):
+    for i, (label, c) in enumerate(labelled):
         verdict = verdicts[i]
         values = odds(c)
         low0, high0 = c.or0.donor_interval()

@@ -60,8 +60,8 @@ def coexpression_of(finished: Sequence[Block]) -> list[Block]:
 def _outputs(plan: Plan, finished: Sequence[Block]) -> dict[str, Sequence[Block]]:
     if not coexpression_of(finished):
         return {}
-    asked = plan.network or {}
-    absent = {path for path, key in ((PARTS, "parts"), (OF_SCORES, "gnn")) if not asked.get(key)}
+    network = plan.network or {}
+    absent = {path for path, key in ((PARTS, "parts"), (OF_SCORES, "gnn")) if not network.get(key)}
     return dict.fromkeys([p for p in PATHS if p not in absent], finished)
 
 
@@ -84,8 +84,8 @@ def _compute(context: Context) -> Iterable[tuple[str, pd.DataFrame]]:
     ]
     results = compute(tasks, context.scheduler)
     for path, schema in zip(PATHS, CONTROLLED_TABLES, strict=True):
-        asked = {PARTS: context.network.parts, OF_SCORES: context.network.gnn}
-        if not asked.get(path, True):
+        requested = {PARTS: context.network.parts, OF_SCORES: context.network.gnn}
+        if not requested.get(path, True):
             continue
         rows = [row for tables in results for row in tables.get(path, [])]
         columns = [c.name for c in schema.columns]
@@ -124,7 +124,7 @@ def _of_block(
     plan = run.plan
     m = plan.model(model)
     block = {"model": model, "category": plan.categories[category].name}
-    found: list[tuple[dict[str, Any], Comparison]] = []
+    of_lists: list[tuple[dict[str, Any], Comparison]] = []
     of_parts: list[tuple[dict[str, Any], Comparison]] = []
     out: dict[str, list[Any]] = {path: [] for path in PATHS}
     sets = plan.compare.gene_sets if plan.compare else list(m.gene_sets)
@@ -132,34 +132,38 @@ def _of_block(
         if gene_set not in m.gene_sets:
             continue
         gnn = scored.get(gene_set)
-        asked = ControlledBlock(run, model, category, gene_set, network, controls, config.k, gnn)
+        controlled = ControlledBlock(
+            run, model, category, gene_set, network, controls, config.k, gnn
+        )
         named = block | {"gene_set": gene_set, "network_view": view_name}
-        out[ORIENTATION] += [named | row for row in asked.orientations(plan.permutations)]
-        for label, comparison in asked.comparisons():
-            row = named | {"n_background": asked.pairs.n_pairs} | label
-            row["longest"] = row["k"] == asked.headline_k
-            row["cells"] = asked.genes.cells_of(str(label["control"]))
+        out[ORIENTATION] += [named | row for row in controlled.orientations(plan.permutations)]
+        for label, comparison in controlled.comparisons():
+            row = named | {"n_background": controlled.pairs.n_pairs} | label
+            row["longest"] = row["k"] == controlled.headline_k
+            row["cells"] = controlled.genes.cells_of(str(label["control"]))
             if "comparator" in label:
                 out[COMPARATORS].append(row | odds(comparison))
             else:
-                found.append((row, comparison))
+                of_lists.append((row, comparison))
         if config.parts:
-            for label, comparison in part_comparisons(asked, network):
-                row = named | {"n_background": asked.pairs.n_pairs, "longest": True} | label
-                row["cells"] = asked.genes.cells_of(str(label["control"]))
+            for label, comparison in part_comparisons(controlled, network):
+                row = named | {"n_background": controlled.pairs.n_pairs, "longest": True} | label
+                row["cells"] = controlled.genes.cells_of(str(label["control"]))
                 of_parts.append((row, comparison))
-        for label, of_list in score_comparisons(asked, gnn or {}):
-            row = named | {"n_background": asked.pairs.n_pairs, "longest": True} | label
+        for label, of_list in score_comparisons(controlled, gnn or {}):
+            row = named | {"n_background": controlled.pairs.n_pairs, "longest": True} | label
             out[OF_SCORES].append(row | of_score(of_list))
         variant = named | {"base": m.base, "variant": m.name}
-        for half, (label, comparison) in half_comparisons(asked, len(network.vertices), plan.seed):
+        for half, (label, comparison) in half_comparisons(
+            controlled, len(network.vertices), plan.seed
+        ):
             out[CHOSEN].append(HalfRow(variant | label, half, comparison))
-    rows = list(judged(found))
+    rows = list(judged(of_lists))
     verdicts = _verdicts(rows, m.views)
     out[CONTROLLED] = rows
     out[PARTS] = list(judged(of_parts, (*OF_LIST, "part_kind", "part")))
-    out[LADDER] = [label | ladder(c) for label, c in found]
-    out[REFINEMENT] = [label | row for label, c in found for row in refinement(c)]
+    out[LADDER] = [label | ladder(c) for label, c in of_lists]
+    out[REFINEMENT] = [label | row for label, c in of_lists for row in refinement(c)]
     out[VERDICT_TABLE] = verdicts
     out[SUMMARY] = [block | _summary(verdicts)] if verdicts else []
     return out

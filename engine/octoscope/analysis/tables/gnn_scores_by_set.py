@@ -29,19 +29,19 @@ def scores_by_set(
     config, plan = context.network, context.run.plan
     assert config is not None  # needs.network
     known = (plan.network or {}).get("gnn", {})
-    made: dict[tuple[str, tuple[str, ...]], Any] = {}
+    tasks: dict[tuple[str, tuple[str, ...]], Any] = {}
 
     def of_model(model: str) -> dict[str, dict[str, Any]]:
         out: dict[str, dict[str, Any]] = {}
         for gene_set, genes in compared_gene_sets(plan, model).items():
             for name, gnn in config.gnn.items():
-                if (name, genes) not in made:
+                if (name, genes) not in tasks:
                     planned = known[name]
-                    made[name, genes] = delayed(scored_genes)(
+                    tasks[name, genes] = delayed(scored_genes)(
                         network, name, gnn, config.path, planned["sha256"], planned["graph"],
                         genes, passings,
                     )  # fmt: skip
-                out.setdefault(gene_set, {})[name] = made[name, genes]
+                out.setdefault(gene_set, {})[name] = tasks[name, genes]
         return out
 
     return of_model

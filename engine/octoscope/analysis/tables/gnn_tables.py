@@ -32,8 +32,8 @@ Rows = list[dict[str, Any]]
 
 
 def _outputs(plan: Plan, finished: Sequence[Block]) -> dict[str, Sequence[Block]]:
-    wanted = bool(plan.network and plan.network.get("gnn"))
-    return dict.fromkeys(PATHS, finished) if wanted else {}
+    has_gnn = bool(plan.network and plan.network.get("gnn"))
+    return dict.fromkeys(PATHS, finished) if has_gnn else {}
 
 
 def _compute(context: Context) -> Iterable[tuple[str, pd.DataFrame]]:
@@ -67,9 +67,9 @@ def _relations(checkpoints: dict[str, GnnConfig]) -> pd.DataFrame:
     for name, gnn in checkpoints.items():
         opened = open_checkpoint(gnn.path)
         if len(opened.relations) > 1:
-            found = relation_geometry(opened)
-            found.insert(0, "checkpoint", name)
-            frames.append(found)
+            geometry = relation_geometry(opened)
+            geometry.insert(0, "checkpoint", name)
+            frames.append(geometry)
     schema = GNN_TABLES[2]
     table = pd.concat(frames, ignore_index=True) if frames else no_rows(schema)
     return table[[c.name for c in schema.columns]].astype({c.name: c.dtype for c in schema.columns})
@@ -138,10 +138,10 @@ def _parts(network: Network, scored: ScoredGenes) -> dict[str, np.ndarray]:
 
 def _signs(network: Network, vertices: np.ndarray) -> np.ndarray:
     """Return [vertices, vertices] uint8: union of the signs asserted of a pair, either way."""
-    place = np.full(len(network.vertices), -1)
-    place[vertices] = np.arange(len(vertices))
+    position = np.full(len(network.vertices), -1)
+    position[vertices] = np.arange(len(vertices))
     edges = network.edges
-    src, dst = place[edges.src], place[edges.dst]
+    src, dst = position[edges.src], position[edges.dst]
     inside = (src >= 0) & (dst >= 0) & (edges.sign != 0)
     out = np.zeros((len(vertices), len(vertices)), np.uint8)
     code = np.where(edges.sign[inside] > 0, POSITIVE, NEGATIVE).astype(np.uint8)

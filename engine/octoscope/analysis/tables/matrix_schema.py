@@ -18,12 +18,12 @@ from octoscope.analysis.tables.columns import (
 )
 
 NAMES = (MODEL, CATEGORY, LAYER)
-ASKED = (GENE_SET, VIEW)
+SELECTION = (GENE_SET, VIEW)
 DONOR_GROUPS, MOMENTS = "donor_groups", "moments: 2"
 _SOFTMAX = "views other than logit alone"
 
 TOP_PAIRS = (
-    *ASKED,
+    *SELECTION,
     Column("part", "string", "Cells that the list is of: total, half0 or half1"),
     *QUERY,
     *KEY,
@@ -62,7 +62,7 @@ OVER_DONORS = only_with(
 )
 
 STATISTICS = (
-    *ASKED,
+    *SELECTION,
     Column("n_genes", "int64", "Genes of the set that the model has"),
     Column(
         "n_cells",
@@ -136,7 +136,7 @@ MATRIX_TABLES = (
         "gene of a matrix",
         (
             *NAMES,
-            *ASKED,
+            *SELECTION,
             Column("gene", "string", "Ensembl id"),
             Column("gene_symbol", "string", "Its symbol"),
             Column("row_sum", "float64", "Sum of eligible values with the gene as query"),
@@ -150,7 +150,7 @@ MATRIX_TABLES = (
         "bin of the eligible values of a matrix; empty bins have no row",
         (
             *NAMES,
-            *ASKED,
+            *SELECTION,
             Column("bin", "uint16", "High 16 bits of the value as a sortable 32-bit key"),
             Column("count", "int64", "Eligible pairs in the bin"),
         ),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from octoscope.analysis.registry import Column, Table
 from octoscope.analysis.tables.columns import MODEL, interval
-from octoscope.analysis.tables.matrix_schema import ASKED, NAMES
+from octoscope.analysis.tables.matrix_schema import NAMES, SELECTION
 
 MODEL_TABLES = (
     Table(
@@ -12,7 +12,7 @@ MODEL_TABLES = (
         "measure of a model in one gene set and view, over its categories and layers",
         (
             MODEL,
-            *ASKED,
+            *SELECTION,
             Column(
                 "measure",
                 "string",

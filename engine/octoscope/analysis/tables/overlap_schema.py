@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from octoscope.analysis.registry import Column, Table
 from octoscope.analysis.tables.columns import N_PERMUTATIONS, interval, null_range, test
-from octoscope.analysis.tables.matrix_schema import ASKED, NAMES
+from octoscope.analysis.tables.matrix_schema import NAMES, SELECTION
 
 _FAMILY = "all matrices of one gene set and view"
 
@@ -15,7 +15,7 @@ OVERLAP_TABLES = (
         "pairs of two vertices",
         (
             *NAMES,
-            *ASKED,
+            *SELECTION,
             Column("n_top_ordered", "int64", "Top pairs"),
             Column("n_unordered", "int64", "Top pairs without their direction"),
             Column("n_pairs", "int64", "Distinct pairs of two vertices among these"),
@@ -52,7 +52,7 @@ OVERLAP_TABLES = (
         "value",
         (
             *NAMES,
-            *ASKED,
+            *SELECTION,
             Column("n_pairs", "int64", "Ranked pairs"),
             Column("n_edges", "int64", "Of these, pairs that an edge joins"),
             Column(

@@ -40,7 +40,7 @@ def _compute(context: Context) -> Iterable[tuple[str, pd.DataFrame]]:
     run, plan, finished = context.run, context.run.plan, set(context.finished)
     network = delayed(open_network_of)(context.network)
     controls = [tuple(b) for b in coexpression_of(context.finished)]
-    made = consensus_tables(plan, finished)
+    consensus_paths = consensus_tables(plan, finished)
     view_name = network_view(context.network.sources, context.network.independent)
     views: dict[tuple[int, str], list[str]] = {}
     for gene_set, view in compared_sets_and_views(plan):
@@ -49,7 +49,7 @@ def _compute(context: Context) -> Iterable[tuple[str, pd.DataFrame]]:
     tasks = []
     for (category, gene_set), compared in views.items():
         models_of = {v: comparable_models(plan, finished, category, gene_set, v) for v in compared}
-        consensus = network_path(category) in made
+        consensus = network_path(category) in consensus_paths
         label = {"gene_set": gene_set, "network_view": view_name}
         tasks.append(
             delayed(_of_category)(
@@ -74,7 +74,7 @@ def _of_category(
 ) -> Rows:
     plan = run.plan
     assert plan.compare is not None  # outputs asks
-    found: list[tuple[dict[str, Any], Comparison]] = []
+    labelled: list[tuple[dict[str, Any], Comparison]] = []
     opened: dict[tuple[str, ...], SharedLists] = {}
     networks = run.table(network_path(category).removesuffix(".parquet")) if consensus else None
     of_category = label | {"category": plan.categories[category].name}
@@ -96,8 +96,8 @@ def _of_category(
                 "n_models": len(models), "n_background": lists.genes.pairs.n_pairs,
                 "cells": lists.genes.cells_of(str(row["control"])),
             }  # fmt: skip
-            found.append((row, comparison))
-    return list(judged(found, ("list", "model", *OF_LIST)))
+            labelled.append((row, comparison))
+    return list(judged(labelled, ("list", "model", *OF_LIST)))
 
 
 SHARED_ANALYSIS = Analysis(

@@ -63,8 +63,8 @@ def read_bundle(path: Path, trust: str | None = None) -> PeerGraph:
 
 def _members(path: Path) -> dict[str, bytes]:
     if path.is_dir():
-        found = {n: path / n for n in _MEMBERS if (path / n).is_file()}
-        return {name: file.read_bytes() for name, file in found.items()}
+        files = {n: path / n for n in _MEMBERS if (path / n).is_file()}
+        return {name: file.read_bytes() for name, file in files.items()}
     out: dict[str, bytes] = {}
     try:
         require_regular(path)

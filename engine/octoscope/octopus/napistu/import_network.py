@@ -83,12 +83,12 @@ def import_napistu(
         "notes": peer.notes,
     }
     with new_directory(target) as writer:
-        made = write_peer(writer, peer, rows, meta)
-    if not made["counts"]["genes"]:
+        summary = write_peer(writer, peer, rows, meta)
+    if not summary["counts"]["genes"]:
         seen = ", ".join(sorted(peer.identifiers["ontology"].astype(str).unique())) or "none"
         warn(f"{source}: no vertex has an Ensembl gene id (ontologies: {seen}), so no gene of a "
              "run is in this network")  # fmt: skip
-    return made
+    return summary
 
 
 def _check(peer: PeerGraph, where: str) -> None:
@@ -201,12 +201,12 @@ def write_peer(
             peer.vertices.assign(vertex=np.arange(n, dtype=np.int32)), preserve_index=False
         ),
     )
-    place = pd.DataFrame({"s_id": peer.vertices["species"], "vertex": np.arange(n)})
-    named = peer.identifiers.merge(place, on="s_id")
+    vertex_of = pd.DataFrame({"s_id": peer.vertices["species"], "vertex": np.arange(n)})
+    named = peer.identifiers.merge(vertex_of, on="s_id")
     writer.write("identifiers", pa.Table.from_pandas(named, preserve_index=False))
     genes = map_genes(named)
     writer.write("genes", pa.Table.from_pandas(genes, preserve_index=False))
-    pathways = peer.pathways.merge(place, on="s_id")
+    pathways = peer.pathways.merge(vertex_of, on="s_id")
     writer.write("pathways", pa.Table.from_pandas(pathways.astype({"name": str}),
                                                   preserve_index=False))  # fmt: skip
     if peer.reactions:

@@ -155,7 +155,7 @@ def _reactions(frame: pd.DataFrame, feature: _Features) -> np.ndarray:
     back = frame["reverse"].to_numpy()
     a = np.where(back, frame["dst"], frame["src"])
     b = np.where(back, frame["src"], frame["dst"])
-    columns = [i for n, i in feature.place.items() if n.startswith("sparse_")]
+    columns = [i for n, i in feature.column_of.items() if n.startswith("sparse_")]
     data = np.ascontiguousarray(feature.values[:, sorted(set(columns))])
     _, same = np.unique(data, axis=0, return_inverse=True)
     key = pd.DataFrame({"a": a, "b": b, "same": same, "back": back})
@@ -216,15 +216,15 @@ class _Features:
     def __init__(self, tensors: dict[str, Any], values: str, what: str) -> None:
         self.values = tensors[values].numpy()
         names = tensors.get(f"{what}_feature_names") or []
-        self.place = {name: i for i, name in enumerate(names)}
+        self.column_of = {name: i for i, name in enumerate(names)}
         aliases = tensors.get(f"{what}_feature_name_aliases") or {}
         for name, merged_into in aliases.items():
-            if merged_into in self.place:
-                self.place[name] = self.place[merged_into]
+            if merged_into in self.column_of:
+                self.column_of[name] = self.column_of[merged_into]
 
     def flag(self, name: str) -> np.ndarray:
         """Return [edges] bool; False where there is no such column."""
-        at = self.place.get(name)
+        at = self.column_of.get(name)
         return np.zeros(len(self.values), bool) if at is None else self.values[:, at] > 0.5
 
     def roles(self, end: str) -> np.ndarray:
@@ -237,7 +237,7 @@ class _Features:
     def kinds(self) -> np.ndarray:
         """Return [vertices] kinds of species from their one-hot columns, None where none is set."""
         out = np.full(len(self.values), None, object)
-        for name in self.place:
+        for name in self.column_of:
             match = re.fullmatch(r"(?:sparse_)?categorical__species_type_(\w+)", name)
             if match:
                 out[self.flag(name)] = match.group(1)
@@ -245,5 +245,5 @@ class _Features:
 
     def present(self, prefix: str) -> np.ndarray:
         """Return [edges] bool: whether a source has data, from any of its ``is_`` columns."""
-        columns = [n for n in self.place if n.startswith(f"sparse_numeric__{prefix}")]
+        columns = [n for n in self.column_of if n.startswith(f"sparse_numeric__{prefix}")]
         return np.any([self.flag(n) for n in columns], axis=0) if columns else self.flag("")

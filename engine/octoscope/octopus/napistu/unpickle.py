@@ -178,8 +178,8 @@ class _Tensors(_Restricted):
     """Also rebuilds tensors."""
 
     def find_class(self, module: str, name: str) -> Any:
-        found = torch_names().get((module, name))
-        return super().find_class(module, name) if found is None else found
+        known = torch_names().get((module, name))
+        return super().find_class(module, name) if known is None else known
 
 
 def load_pickle(data: bytes, where: str, trust: str | None = None) -> Any:

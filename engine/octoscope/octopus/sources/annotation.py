@@ -55,8 +55,8 @@ class Annotation:
         for ontology in ontologies:
             ids = self.table[self.table["ontology"] == ontology][["gene", "identifier"]]
             both = symbols.merge(ids, on="gene", suffixes=("_symbol", ""))
-            found = both.groupby("identifier_symbol", sort=False)["identifier"].unique()
-            for symbol, values in found.items():
+            ids_of = both.groupby("identifier_symbol", sort=False)["identifier"].unique()
+            for symbol, values in ids_of.items():
                 if symbol not in out:
                     out[str(symbol)] = [(ontology, v) for v in values]
         return out | {a: out[s] for a, s in self.aliases.items() if s in out}
@@ -88,17 +88,17 @@ def require_organism(record: SourceRecord, annotation: Annotation, ontology: str
     known = set(table["identifier"][table["ontology"] == ontology])
     if ontology == "symbol":
         known |= set(annotation.aliases)
-        asked = set(record.species)
+        stated = set(record.species)
     else:
         ids = record.identifiers
         own = (ids["ontology"] == ontology) & (ids["bqb"] == "BQB_IS")
-        asked = set(ids["identifier"][own])
-    found = len(asked & known)
-    if known and asked and found < FEW * len(asked):
+        stated = set(ids["identifier"][own])
+    n_known = len(stated & known)
+    if known and stated and n_known < FEW * len(stated):
         raise InputError(
             str(record.files[0]),
-            f"the annotation knows {found} of {len(asked)} {ontology} of {record.name}, for "
-            f"example not {sorted(asked - known)[0]!r}",
+            f"the annotation knows {n_known} of {len(stated)} {ontology} of {record.name}, for "
+            f"example not {sorted(stated - known)[0]!r}",
             "give source and annotation of one organism",
         )
 
@@ -115,16 +115,16 @@ def dogma(annotation: Annotation, release: str) -> SourceRecord:
     counts = SourceCounts(read=table["gene"].nunique(), kept=len(coding))
     counts.drop("gene without a protein id", counts.read - counts.kept)
     kept = table[table["gene"].isin(coding)]
-    place = np.searchsorted(coding, kept["gene"].to_numpy())
+    position = np.searchsorted(coding, kept["gene"].to_numpy())
     symbol = kept["ontology"] == "symbol"
     first = protein.drop_duplicates("gene").set_index("gene")["identifier"]
     names = [str(x) for x in first.reindex(coding)]  # for genes without a symbol
-    for at, name in zip(place[symbol][::-1], kept["identifier"][symbol][::-1], strict=True):
+    for at, name in zip(position[symbol][::-1], kept["identifier"][symbol][::-1], strict=True):
         names[at] = name
     rows = kept[~symbol]
     identifiers = pd.DataFrame(
         {
-            "species": place[~symbol],
+            "species": position[~symbol],
             "ontology": rows["ontology"].to_numpy(),
             "identifier": rows["identifier"].to_numpy(),
             "bqb": rows["ontology"].map(_QUALIFIER).to_numpy(),

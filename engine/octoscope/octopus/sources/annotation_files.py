@@ -57,7 +57,7 @@ COLUMNS = {
     ),
 }  # fmt: skip
 _OF_COLUMN = {name: ontology for ontology, names in COLUMNS.items() for name in names}
-_ASKED = [ontology for ontology in COLUMNS if ontology != "alias"]
+_ONTOLOGY_COLUMNS = [ontology for ontology in COLUMNS if ontology != "alias"]
 # Tables of Bioconductor's org.Hs.eg.sqlite: name, column, ontology.
 _ORG = (
     ("genes", "gene_id", "ncbi_entrez_gene"),
@@ -96,13 +96,13 @@ def read_annotation(path: Path) -> Annotation:
         table = _cleaned(_sqlite(path), counts)
         counts.read = counts.kept = int(table["gene"].nunique())
         return Annotation(table, [path], counts)
-    found = _columns(path)
+    ontology_of = _columns(path)
     parts: list[pd.DataFrame] = []
     row = 0
-    for batch in stream_table(path, dict.fromkeys(found, pa.string()), counts):
+    for batch in stream_table(path, dict.fromkeys(ontology_of, pa.string()), counts):
         number = np.arange(row, row + batch.num_rows)
         row += batch.num_rows
-        for column, ontology in found.items():
+        for column, ontology in ontology_of.items():
             values = batch[column].to_pandas().astype(object)
             part = pd.DataFrame({"gene": number, "identifier": values}).dropna()
             text = part["identifier"].astype(str)
@@ -126,13 +126,13 @@ def _cleaned(table: pd.DataFrame, counts: SourceCounts) -> pd.DataFrame:
     clean: dict[tuple[str, str], tuple[str, str | None]] = {}
     for ontology, text in distinct.itertuples(index=False):
         plain = str(text).strip(_ROUND)
-        found = None if plain in ("", "-") else clean_identifier(_form(ontology), plain)
-        gene = clean_identifier("ensembl_gene", plain) if found is None else None
+        identifier = None if plain in ("", "-") else clean_identifier(_form(ontology), plain)
+        gene = clean_identifier("ensembl_gene", plain) if identifier is None else None
         if ontology == "ncbi_entrez_gene" and gene:  # a column gene_id may hold Ensembl's
             clean[ontology, text] = "ensembl_gene", gene
         else:
-            clean[ontology, text] = ontology, found
-            if found is None and plain not in ("", "-"):
+            clean[ontology, text] = ontology, identifier
+            if identifier is None and plain not in ("", "-"):
                 counts.note(f"text that is no {ontology} (not read)", 1, [plain])
     keys = list(zip(table["ontology"], table["identifier"], strict=True))
     out = table.assign(ontology=[clean[k][0] for k in keys])
@@ -158,14 +158,14 @@ def _joined(table: pd.DataFrame) -> pd.DataFrame:
 def _columns(path: Path) -> dict[str, str]:
     """Return column of the file -> ontology."""
     names = first_line(path)
-    found = {n: _OF_COLUMN[n.casefold()] for n in names if n.casefold() in _OF_COLUMN}
-    if len(set(found.values()) - {"alias"}) < 2:
+    ontology_of = {n: _OF_COLUMN[n.casefold()] for n in names if n.casefold() in _OF_COLUMN}
+    if len(set(ontology_of.values()) - {"alias"}) < 2:
         raise InputError(
             f"{path}: line 1",
-            f"needs two of {', '.join(_ASKED)}; found {', '.join(names)[:200]}",
+            f"needs two of {', '.join(_ONTOLOGY_COLUMNS)}; found {', '.join(names)[:200]}",
             "name the columns so, or export them from BioMart, HGNC or org.Hs.eg",
         )
-    return found
+    return ontology_of
 
 
 def _sqlite(path: Path) -> pd.DataFrame:
@@ -173,9 +173,9 @@ def _sqlite(path: Path) -> pd.DataFrame:
     try:
         connection = sqlite3.connect(f"file:{path}?mode=ro", uri=True)
         try:
-            there = {n for (n,) in connection.execute("SELECT name FROM sqlite_master")}
+            tables = {n for (n,) in connection.execute("SELECT name FROM sqlite_master")}
             for name, column, ontology in _ORG:
-                if name not in there and name != "genes":  # organisms differ in their tables
+                if name not in tables and name != "genes":  # organisms differ in their tables
                     continue
                 rows = connection.execute(f"SELECT _id, {column} FROM {name}").fetchall()
                 parts.append(

@@ -39,8 +39,8 @@ def mapped_values(column: pd.Series[str], values: Mapping[str, object]) -> pd.Se
     for text in column.dropna().unique():
         plain = str(text).strip('"').casefold()  # SIGNOR quotes one of its effects
         longest = max((s for s in starts if plain.startswith(s)), key=len, default=None)
-        found = exact.get(plain, starts[longest] if longest is not None else text)
-        out[text] = str(found)
+        value = exact.get(plain, starts[longest] if longest is not None else text)
+        out[text] = str(value)
     return column.map(out)
 
 

@@ -146,8 +146,8 @@ def names_without_header(first: list[str]) -> list[str] | None:
 
 def layout_of(names: list[str], given: Layout) -> Layout:
     """Return the layout of a file by its column names, with what the user says put first."""
-    there = {n.casefold() for n in names}
-    own = next((layout for wanted, layout in _KNOWN if wanted <= there), _PLAIN)
+    present = {n.casefold() for n in names}
+    own = next((layout for required, layout in _KNOWN if required <= present), _PLAIN)
     return replace(
         own,
         columns={**own.columns, **given.columns},
@@ -191,11 +191,11 @@ def places_of(
     out: dict[str, int] = {}
     claimed = {find(c) for columns in given.columns.values() for c in columns}
     for role, candidates in layout.columns.items():
-        found = [i for i in map(find, candidates) if i is not None]
+        positions = [i for i in map(find, candidates) if i is not None]
         if role not in given.columns:
-            found = [i for i in found if i not in claimed]
-        if found:
-            out[role] = found[0]
+            positions = [i for i in positions if i not in claimed]
+        if positions:
+            out[role] = positions[0]
         elif role in given.columns:
             raise InputError(where, f"no column {candidates[0]!r}; found {', '.join(names)[:200]}",
                              f"correct columns: {{{role}: …}}")  # fmt: skip

@@ -94,27 +94,28 @@ def read_edge_list(
     a, b, texts, identifiers = _ends(path, name, frame, ids, annotation, counts)
     frame = frame[(a >= 0) & (b >= 0)]
     a, b = a[(a >= 0) & (b >= 0)], b[(a >= 0) & (b >= 0)]
-    said = names[places["sign"]].casefold() if "sign" in places and "sign" not in given.columns \
-        else "sign"  # fmt: skip
+    sign_name = "sign"
+    if "sign" in places and "sign" not in given.columns:
+        sign_name = names[places["sign"]].casefold()
     unread = counts.unread.copy()
     score = read_scores(path, frame, layout.score_max)
-    sign, directed = _signs_and_orders(path, frame, layout, said, counts)
+    sign, directed = _signs_and_orders(path, frame, layout, sign_name, counts)
     _warn(path, [] if layout.known else unread, counts)
-    told = (a, b, sign, directed)
-    return _record(path, name, release, frame, told, score, texts, identifiers, counts)
+    edges = (a, b, sign, directed)
+    return _record(path, name, release, frame, edges, score, texts, identifiers, counts)
 
 
 def _signs_and_orders(
-    path: Path, frame: pd.DataFrame, layout: Layout, said: str, counts: SourceCounts
+    path: Path, frame: pd.DataFrame, layout: Layout, sign_name: str, counts: SourceCounts
 ) -> tuple[np.ndarray, np.ndarray]:
     """Return [rows] signs, and whether a row has an order.
 
     Parameters
     ----------
-    said
+    sign_name
         What the column of signs is called.
     """
-    sign = read_signs(path, frame, counts, said)
+    sign = read_signs(path, frame, counts, sign_name)
     none = np.full(len(frame), -1, np.int8)
     stated, up, down = (
         read_flags(path, frame, c) if c in frame else none
@@ -122,10 +123,10 @@ def _signs_and_orders(
     )
     # what stimulates and inhibits has an order, and no one sign
     both = (up == 1) & (down == 1) & ("sign" not in frame)
-    untold = (stated < 0) & (sign == 0) & ~both
+    not_stated = (stated < 0) & (sign == 0) & ~both
     if layout.directed is None:
-        counts.note(ASSUMED, int(untold.sum()))
-    return sign, (stated == 1) | (sign != 0) | both | (untold & (layout.directed is not False))
+        counts.note(ASSUMED, int(not_stated.sum()))
+    return sign, (stated == 1) | (sign != 0) | both | (not_stated & (layout.directed is not False))
 
 
 def _read(path: Path, places: dict[str, int], header: bool, counts: SourceCounts) -> pd.DataFrame:
@@ -150,14 +151,14 @@ def _rows_of(frame: pd.DataFrame, layout: Layout, taxon: str, counts: SourceCoun
         frame = frame[~wrong]
     for role in ("taxon", "source_taxon", "target_taxon"):
         if role in frame:
-            told = frame[role].fillna("").astype(str).str.extract(r"(-?\d+)")[0].fillna("")
-            other = ~told.isin([taxon, *_NO_TAXON])
+            organism = frame[role].fillna("").astype(str).str.extract(r"(-?\d+)")[0].fillna("")
+            other = ~organism.isin([taxon, *_NO_TAXON])
             counts.drop(f"an end of another organism than {taxon}", int(other.sum()),
-                        told[other].unique())  # fmt: skip
+                        organism[other].unique())  # fmt: skip
             frame = frame[~other]
     if layout.remark is not None and f"keep {layout.remark[0]}" in frame:
-        column, value, said = layout.remark
-        counts.note(said, int((frame[f"keep {column}"] == value).sum()))
+        column, value, remark = layout.remark
+        counts.note(remark, int((frame[f"keep {column}"] == value).sum()))
     return frame
 
 
@@ -173,10 +174,10 @@ def _ends(
     keys = [k.astype(str) + "\t" + frame[e] for k, e in zip(kinds, ("source", "target"),
                                                             strict=True)]  # fmt: skip
     distinct = pd.Index(pd.unique(pd.concat(keys)))
-    asked = [tuple(k.split("\t", 1)) for k in distinct]
-    texts = [t for _, t in asked]
-    identifiers = _identifiers(asked, annotation)
-    note_aliases([t for k, t in asked if k == "symbol"], annotation, counts)
+    typed = [tuple(k.split("\t", 1)) for k in distinct]
+    texts = [t for _, t in typed]
+    identifiers = _identifiers(typed, annotation)
+    note_aliases([t for k, t in typed if k == "symbol"], annotation, counts)
     known = np.zeros(len(distinct), bool)
     known[identifiers["species"].to_numpy(int)] = True
     unknown = [t for t, k in zip(texts, known, strict=True) if not k]
@@ -201,16 +202,16 @@ def _ends(
 def _ontology_of(texts: list[str]) -> str | None:
     """Return the ontology whose form most of some ids have; numbers have none of their own."""
     kinds = ("ensembl_gene", "ensembl_protein", "ensembl_transcript", "uniprot")
-    found = (k for k in kinds if 2 * sum(has_form(k, t) for t in texts) > len(texts))
-    return next(found, None) if len(texts) > 1 else None
+    likely = (k for k in kinds if 2 * sum(has_form(k, t) for t in texts) > len(texts))
+    return next(likely, None) if len(texts) > 1 else None
 
 
-def _identifiers(asked: Iterable[tuple[str, ...]], annotation: Annotation | None) -> pd.DataFrame:
+def _identifiers(typed: Iterable[tuple[str, ...]], annotation: Annotation | None) -> pd.DataFrame:
     of_symbol = annotation.of_symbols(("ncbi_entrez_gene", "ensembl_gene", "uniprot")) if (
         annotation is not None
     ) else {}  # fmt: skip
     rows: list[tuple[int, str, str, str]] = []
-    for i, (kind, text) in enumerate(asked):
+    for i, (kind, text) in enumerate(typed):
         prefix, colon, rest = text.partition(":")
         if colon and prefix in ONTOLOGIES:  # as our own exports name vertices without a gene
             kind, text = prefix, rest.partition("#")[0]
@@ -225,11 +226,11 @@ def _identifiers(asked: Iterable[tuple[str, ...]], annotation: Annotation | None
 
 
 def _record(
-    path: Path, name: str, release: str, frame: pd.DataFrame, told: tuple[np.ndarray, ...],
+    path: Path, name: str, release: str, frame: pd.DataFrame, edges: tuple[np.ndarray, ...],
     score: np.ndarray | None, texts: list[str], identifiers: pd.DataFrame, counts: SourceCounts,
 ) -> SourceRecord:  # fmt: skip
     """Join rows that state the same of one pair into one statement."""
-    a, b, sign, directed = told
+    a, b, sign, directed = edges
     swap = ~directed & (a > b)
     a, b = np.where(swap, b, a), np.where(swap, a, b)
     rows = pd.DataFrame({"a": a, "b": b, "sign": sign, "directed": directed,

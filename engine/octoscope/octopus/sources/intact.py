@@ -101,7 +101,7 @@ def _files(path: Path) -> Iterator[tuple[str, IO[bytes]]]:
                 with archive.open(name) as handle:
                     yield Path(name).name, handle
         return
-    found = sorted(p for p in path.glob("*") if p.name.endswith(_XML)) if path.is_dir() else [path]
-    for file in found:
+    files = sorted(p for p in path.glob("*") if p.name.endswith(_XML)) if path.is_dir() else [path]
+    for file in files:
         with open_binary(file) as handle:
             yield file.name, handle

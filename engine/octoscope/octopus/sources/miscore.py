@@ -112,12 +112,10 @@ def _parents(path: Path) -> dict[str, set[str]]:
             stack += [(child, name) for child in node.get("children", [])]
         return out
     for stanza in text.split("[Term]")[1:]:
-        name_found = re.search(r"^name: (.+)$", stanza, re.M)
-        if name_found:
+        match = re.search(r"^name: (.+)$", stanza, re.M)
+        if match:
             above_names = re.findall(r"^is_a: MI:\d+ ! (.+)$", stanza, re.M)
-            out.setdefault(name_found.group(1).strip(), set()).update(
-                a.strip() for a in above_names
-            )
+            out.setdefault(match.group(1).strip(), set()).update(a.strip() for a in above_names)
     return out
 
 

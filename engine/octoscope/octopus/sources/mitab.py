@@ -114,18 +114,18 @@ def read_mitab(
 
 def _species(state: Reading, cells: dict[str, Items], end: str) -> int | None:
     """Return the species of an end; None if its id is of no known kind, or of another organism."""
-    found = next((x for d, v, _ in (*cells[end], *cells[f"other_{end}"])
+    identifier = next((x for d, v, _ in (*cells[end], *cells[f"other_{end}"])
                   if (x := identifier_of(d, v, "corrected")) is not None), None)  # fmt: skip
     stated = next((v for d, v, _ in cells[f"taxon_{end}"] if d == "taxid"), None)
-    if found is None or not state.ours(stated, found, ""):
+    if identifier is None or not state.ours(stated, identifier, ""):
         return None
     texts = {t: v for _, v, t in reversed(cells[f"alias_{end}"])}
-    label = texts.get("gene name") or texts.get("display_short") or found[1]
-    at = state.place(":".join(found), label)
-    state.identifiers[(at, *found)] = None
+    label = texts.get("gene name") or texts.get("display_short") or identifier[1]
+    at = state.species_of(":".join(identifier), label)
+    state.identifiers[(at, *identifier)] = None
     return at
 
 
-def _term(found: Items) -> str:
+def _term(items: Items) -> str:
     """Return the name of a term: psi-mi:"MI:0018"(two hybrid)."""
-    return next((t or v for _, v, t in found), "")
+    return next((t or v for _, v, t in items), "")

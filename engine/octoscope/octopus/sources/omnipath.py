@@ -135,8 +135,8 @@ def _of_organism(frame: pd.DataFrame, taxon: str, counts: SourceCounts) -> pd.Da
     """Return the rows whose ends are of one organism, or of none (-1: molecules)."""
     other = pd.Series(False, index=frame.index)
     for column in frame.columns.intersection(list(_TAXA)):
-        told = frame[column].fillna("").str.extract(r"(-?\d+)")[0].fillna("")
-        other |= ~told.isin([taxon, "", "0", "-1", "-2"])
+        organism = frame[column].fillna("").str.extract(r"(-?\d+)")[0].fillna("")
+        other |= ~organism.isin([taxon, "", "0", "-1", "-2"])
     counts.drop(f"an end of another organism than {taxon}", int(other.sum()),
                 frame["source"][other])  # fmt: skip
     return frame[~other]
@@ -226,19 +226,21 @@ def _identify(
     return identifier_frame(rows), complexes
 
 
-def _of_symbol(i: int, found: list[tuple[str, str]]) -> list[tuple[int, str, str, str]]:
-    return [(i, o, x, "BQB_IS_ENCODED_BY" if o == "ensembl_gene" else "BQB_IS") for o, x in found]
+def _of_symbol(i: int, identifiers: list[tuple[str, str]]) -> list[tuple[int, str, str, str]]:
+    return [
+        (i, o, x, "BQB_IS_ENCODED_BY" if o == "ensembl_gene" else "BQB_IS") for o, x in identifiers
+    ]
 
 
 def _complexes(complexes: dict[int, list[str]], names: pd.Index, pairs: Pairs) -> tuple[int, Pairs]:
     """Add member -> complex, reactant to product, for members that interact themselves."""
     used = set(pairs.a) | set(pairs.b)
-    place = {str(n): i for i, n in enumerate(names)}
+    position = {str(n): i for i, n in enumerate(names)}
     ends = [
-        (place[m], c)
+        (position[m], c)
         for c, members in complexes.items()
         for m in dict.fromkeys(members)
-        if c in used and m in place
+        if c in used and m in position
     ]
     if not ends:
         return 0, pairs

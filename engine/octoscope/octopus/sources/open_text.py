@@ -80,9 +80,9 @@ def _only_member(path: Path, archive: zipfile.ZipFile) -> str:
 def _refuse(path: Path, start: bytes) -> None:
     if not start:
         raise InputError(str(path), "is empty", "download it again")
-    for signature, said in _REFUSED:
+    for signature, problem in _REFUSED:
         if start.startswith(signature):
-            raise InputError(str(path), *said)
+            raise InputError(str(path), *problem)
     if start.lstrip().lower().startswith(_WEB_PAGE):
         raise InputError(str(path), "is a web page, not a table (perhaps an error page)",
                          "download the file again")  # fmt: skip
@@ -222,6 +222,6 @@ def placed_columns(
                 break
     missing = [c for c in columns if c not in out and c not in optional]
     if missing:
-        found = ", ".join(names)[:200]
-        raise InputError(f"{where}: line 1", f"no column {missing[0]!r}; found {found}", fix)
+        listed = ", ".join(names)[:200]
+        raise InputError(f"{where}: line 1", f"no column {missing[0]!r}; found {listed}", fix)
     return out

@@ -47,20 +47,20 @@ class Reading:
         self.rows: list[tuple[Any, ...]] = []
         self.file = 0
 
-    def place(self, key: str, label: str) -> int:
+    def species_of(self, key: str, label: str) -> int:
         """Return the species of an interactor, a new one if its key was not met."""
         at = self.species.setdefault(key, len(self.labels))
         if at == len(self.labels):
             self.labels.append(label)
         return at
 
-    def ours(self, stated: str | None, found: tuple[str, str] | None, label: str) -> bool:
+    def ours(self, stated: str | None, identifier: tuple[str, str] | None, label: str) -> bool:
         """Return whether an interactor is of the organism.
 
         What belongs to none (-2: made by chemistry) counts, unless it is a protein or microRNA. In
         peer mode the ending of the name tells the organism.
         """
-        listed = found is not None and found[0] not in ("uniprot", "mirbase")
+        listed = identifier is not None and identifier[0] not in ("uniprot", "mirbase")
         if self.mode == "peer":
             return label.endswith("human") or listed
         return stated == self.taxon or (stated in (None, "-1", "-2") and listed)
@@ -105,19 +105,19 @@ def record_of(
     wide: dict[str, np.ndarray] = {}
     grouped = frame.groupby(["a", "b"], sort=True)
     first = grouped.agg(file=("file", "first"), origin=("origin", "first"))
-    place = grouped.ngroup().to_numpy()
+    pair = grouped.ngroup().to_numpy()
     n = len(first)
     for what in ("method", "type"):
         term = frame[what].map(terms).fillna("unknown")
         unknown = frame[what][term == "unknown"]
         state.counts.note(f"{what} that no scored term covers", len(unknown), unknown.unique())
-        once = pd.DataFrame({"pair": place, "study": frame["study"], "term": term})
+        once = pd.DataFrame({"pair": pair, "study": frame["study"], "term": term})
         table = once.drop_duplicates().groupby(["pair", "term"]).size().unstack(fill_value=0)
         table = table.reindex(range(n), fill_value=0)
         scored[what] = category_score(table) if n else np.zeros(0)
         for t in sorted(table.columns):
             wide[f"interaction_{what}_{t}"] = table[t].to_numpy(np.int32)
-    papers = frame.assign(pair=place)[["pair", "study", "publication"]].drop_duplicates()
+    papers = frame.assign(pair=pair)[["pair", "study", "publication"]].drop_duplicates()
     count = np.bincount(papers["pair"].to_numpy(int), minlength=n)
     publication = publication_score(count)
     score = (publication + scored["method"] + scored["type"]) / 3

@@ -93,13 +93,13 @@ class XmlReading:
         if not label or primary is None:
             state.counts.note("interactor without a name or primary reference", 1, [label])
             return None
-        found = identifier_of(primary.get("db") or "", primary.get("id") or "", state.mode)
+        identifier = identifier_of(primary.get("db") or "", primary.get("id") or "", state.mode)
         organism = _find(element, "organism")
         stated = organism.get("ncbiTaxId") if organism is not None else None
-        if found is None or not state.ours(stated, found, label):
+        if identifier is None or not state.ours(stated, identifier, label):
             return None
-        at = state.place(label, label)
-        state.identifiers[(at, *found)] = None
+        at = state.species_of(label, label)
+        state.identifiers[(at, *identifier)] = None
         for reference in element.iterfind(_path(element, "xref/secondaryRef")):
             if reference.get("db") == "intact" and reference.get("id"):
                 state.identifiers[(at, "intact", reference.get("id"))] = None
@@ -114,18 +114,18 @@ class XmlReading:
             state.counts.drop(NEGATIVE, 1)
             return
         inside = iter(entry.inside)
-        found: list[tuple[int | None, str]] = []
+        participants: list[tuple[int | None, str]] = []
         for participant in element.iterfind(_path(element, "participantList/participant")):
             if _find(participant, "interactor") is not None:
                 at = next(inside, None)
             else:
                 at = entry.interactors.get(_text(participant, "interactorRef"))
-            found.append((at, _name(participant, "experimentalRoleList/experimentalRole")))
-        baits = [at for at, role in found if at is not None and role == "bait"]
-        preys = [at for at, role in found if at is not None and role == "prey"]
-        if corrected and len(found) == 2 and len(baits) + len(preys) < 2:
+            participants.append((at, _name(participant, "experimentalRoleList/experimentalRole")))
+        baits = [at for at, role in participants if at is not None and role == "bait"]
+        preys = [at for at, role in participants if at is not None and role == "prey"]
+        if corrected and len(participants) == 2 and len(baits) + len(preys) < 2:
             # two participants are a pair, whatever their roles (neutral components)
-            both = [at for at, _ in found if at is not None]
+            both = [at for at, _ in participants if at is not None]
             baits, preys = both[:1], both[1:]
         own = _text(element, "experimentList/experimentRef")
         method, publication = entry.first

@@ -85,10 +85,10 @@ def read_reactome(
     joined = join_files(files, list(range(len(files))), counts)
     _require_organism(sbml, joined.identifiers, code)
     rows = []
-    for name, place in zip(names, joined.of_file, strict=True):
+    for name, species in zip(names, joined.of_file, strict=True):
         key = _stem(name)
         title = (listed or {}).get(key, key)
-        rows += [(int(s), key, title) for s in sorted(set(place[place >= 0]))]
+        rows += [(int(s), key, title) for s in sorted(set(species[species >= 0]))]
     counts.note("annotation address of no known kind", sum(f.unknown_addresses for f in files))
     return SourceRecord(
         "Reactome", release, joined.species, joined.identifiers, reactions=joined.reactions,
@@ -164,8 +164,8 @@ def _stem(name: str) -> str:
 def _members(path: Path) -> Iterator[Iterator[tuple[str, Opener]]]:
     """Give name and opener of each SBML file: of a folder, a tar or zip archive, or one alone."""
     if path.is_dir():
-        found = sorted(p for p in path.rglob("*") if p.name.endswith(_SBML))
-        yield ((p.name, partial(open_binary, p)) for p in found)
+        files = sorted(p for p in path.rglob("*") if p.name.endswith(_SBML))
+        yield ((p.name, partial(open_binary, p)) for p in files)
         return
     try:
         if begins_with(path, b"PK"):

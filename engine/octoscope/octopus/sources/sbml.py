@@ -87,11 +87,11 @@ def _species(element: Any, out: SbmlFile) -> None:
     at = out.species[key] = len(out.names)
     out.names.append(_attribute(element, "name") or _attribute(element, "label") or key)
     for qualifier, uri in _annotations(element):
-        found = parse_uri(uri)
-        if found is None:
+        identifier = parse_uri(uri)
+        if identifier is None:
             out.unknown_addresses += 1
         else:
-            out.identifiers.append((at, *found, qualifier))
+            out.identifiers.append((at, *identifier, qualifier))
 
 
 def _annotations(element: Any) -> Any:
@@ -184,9 +184,9 @@ def _identity(n: int, table: pd.DataFrame) -> np.ndarray:
 def _join_reactions(
     files: list[SbmlFile], file_number: list[int], of_file: list[np.ndarray], counts: SourceCounts
 ) -> Reactions:
-    found: dict[frozenset[tuple[int, float, int]], tuple[str, bool, int, int]] = {}
+    reactions: dict[frozenset[tuple[int, float, int]], tuple[str, bool, int, int]] = {}
     lost = empty = 0
-    for number, (file, place) in enumerate(zip(files, of_file, strict=True)):
+    for number, (file, species) in enumerate(zip(files, of_file, strict=True)):
         for ordinal, (_, name, reversible, parts) in enumerate(file.reactions, 1):
             counts.read += 1
             members = set()
@@ -199,18 +199,18 @@ def _join_reactions(
                     role = ROLE_CODE[
                         "reactant" if amount < 0 else "product" if amount > 0 else "stimulator"
                     ]
-                members.add((int(place[at]), amount, role))
+                members.add((int(species[at]), amount, role))
             key_set = frozenset(members)
             if not key_set:
                 empty += 1
                 continue
-            known = found.get(key_set)
+            known = reactions.get(key_set)
             if known is None:
-                found[key_set] = (name, reversible, file_number[number], ordinal)
+                reactions[key_set] = (name, reversible, file_number[number], ordinal)
             else:
                 counts.merged += 1
                 better = min((known[0], name), key=nameness)
-                found[key_set] = (better, known[1] or reversible, known[2], known[3])
+                reactions[key_set] = (better, known[1] or reversible, known[2], known[3])
     counts.drop("reaction without a known participant", empty)
     counts.note("participant that names no species of its file", lost)
     names: list[str] = []
@@ -219,7 +219,7 @@ def _join_reactions(
     origin: list[int] = []
     rows: list[tuple[int, int, int, float]] = []
     cancelled = 0
-    for key_set, (name, back, number, ordinal) in found.items():
+    for key_set, (name, back, number, ordinal) in reactions.items():
         kept = _without_transport(key_set)
         if not kept:
             cancelled += 1
@@ -259,14 +259,14 @@ def _used(joined: Joined) -> Joined:
     """Leave out species that take part in no reaction."""
     used = np.zeros(len(joined.species), bool)
     used[joined.reactions.species] = True
-    place = np.where(used, np.cumsum(used) - 1, -1)
+    new_number = np.where(used, np.cumsum(used) - 1, -1)
     table = joined.identifiers
     keep = used[table["species"].to_numpy(int)] if len(table) else np.zeros(0, bool)
     table = table[keep]
-    joined.reactions.species = place[joined.reactions.species].astype(np.int32)
+    joined.reactions.species = new_number[joined.reactions.species].astype(np.int32)
     return Joined(
         [n for n, u in zip(joined.species, used, strict=True) if u],
-        table.assign(species=place[table["species"].to_numpy(int)]).reset_index(drop=True),
+        table.assign(species=new_number[table["species"].to_numpy(int)]).reset_index(drop=True),
         joined.reactions,
-        [np.where(x >= 0, place[x], -1) if len(x) else x for x in joined.of_file],
+        [np.where(x >= 0, new_number[x], -1) if len(x) else x for x in joined.of_file],
     )

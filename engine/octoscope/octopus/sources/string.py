@@ -162,7 +162,7 @@ def _rows_of(
     columns: dict[str, pa.DataType],
     names: Names,
     order: np.ndarray,
-    wanted: np.ndarray,
+    keys: np.ndarray,
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray, list[pa.RecordBatch]]:
     """Read the file again for pairs that it states in the second order only.
 
@@ -174,15 +174,15 @@ def _rows_of(
     """
     ends: list[tuple[np.ndarray, ...]] = []
     channels: list[pa.RecordBatch] = []
-    met = np.zeros(len(wanted), bool)
+    met = np.zeros(len(keys), bool)
     row = 0
     for batch in _stream(path, columns, SourceCounts(), []):
         a, b = names.of(batch["protein1"]), names.of(batch["protein2"])
         score = batch["combined_score"].fill_null(-1).to_numpy()
         usable = (a >= 0) & (b >= 0) & (score >= 0) & (score <= 1000)
         key = _fingerprint(b, a, np.zeros(len(a), np.int16)) >> 10
-        at = np.minimum(np.searchsorted(wanted, key), len(wanted) - 1)
-        hit = np.flatnonzero(usable & (wanted[at] == key) & (order[a] > order[b]) & ~met[at])
+        at = np.minimum(np.searchsorted(keys, key), len(keys) - 1)
+        hit = np.flatnonzero(usable & (keys[at] == key) & (order[a] > order[b]) & ~met[at])
         hit = hit[np.sort(np.unique(at[hit], return_index=True)[1])]
         met[at[hit]] = True
         ends.append((b[hit], a[hit], score[hit], (hit + row + 1).astype(np.int32)))

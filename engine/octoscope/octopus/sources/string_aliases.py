@@ -78,8 +78,8 @@ def read_string_aliases(path: Path, code: Mapping[str, int], counts: SourceCount
         for source in pac.unique(batch["source"]).to_pylist():
             if source is not None and source not in met:
                 met[source] = _groups(source)
-        wanted = pa.array([s for s, groups in met.items() if groups], pa.string())
-        hit = batch.filter(pac.is_in(batch["source"], wanted))
+        usable = pa.array([s for s, groups in met.items() if groups], pa.string())
+        hit = batch.filter(pac.is_in(batch["source"], usable))
         example = example or next(iter(batch["#string_protein_id"].drop_null().to_pylist()), "")
         proteins, alias, source = (c.to_pylist() for c in hit.columns)
         for p, x, s in zip(proteins, alias, source, strict=True):
@@ -101,13 +101,13 @@ def read_string_aliases(path: Path, code: Mapping[str, int], counts: SourceCount
 
 def _groups(source: str) -> list[tuple[str, int]]:
     """Return ontology and group of the names in a cell (several, up to v11.0)."""
-    found: dict[str, int] = {}
+    group_of: dict[str, int] = {}
     for name in source.split():
         for ontology, groups in _FORMS.items():
             at = next((i for i, form in enumerate(groups) if form.fullmatch(name)), None)
             if at is not None:
-                found[ontology] = min(at, found.get(ontology, at))
-    return list(found.items())
+                group_of[ontology] = min(at, group_of.get(ontology, at))
+    return list(group_of.items())
 
 
 def _judge(
@@ -115,22 +115,24 @@ def _judge(
     sources: list[str],
 ) -> None:  # fmt: skip
     ids = frame[frame["ontology"] != "symbol"]
-    found, total = int(ids["species"].nunique()), len(code)
+    n_identified, total = int(ids["species"].nunique()), len(code)
     seen = f"its sources are {', '.join(sorted(sources))[:200] or 'none'}"
-    if total and not found:
+    if total and not n_identified:
         raise InputError(
             f"{path}: column source",
             f"gives none of the {total:,} proteins of the links an id; the links name "
             f"{next(iter(code))!r}, the aliases {example!r}, and {seen}",
             "give links and aliases of one organism and release",
         )
-    if found < FEW * total:
-        warn(f"{path}: only {found:,} of {total:,} proteins of the links have an id; give aliases "
-             "of the links' organism and release")  # fmt: skip
+    if n_identified < FEW * total:
+        warn(
+            f"{path}: only {n_identified:,} of {total:,} proteins of the links have an id; give "
+            "aliases of the links' organism and release"
+        )
     for ontology in ("ensembl_gene", "uniprot"):
         have = int(ids["species"][ids["ontology"] == ontology].nunique())
         counts.note(f"protein without {ontology} among its aliases", total - have)
         if total and have < FEW * total:
             warn(f"{path}: {have:,} of {total:,} proteins of the links get a {ontology} id; "
                  f"{seen}. Sources that use these ids may not meet STRING")  # fmt: skip
-    counts.note("protein without a usable alias (a vertex of its own)", total - found)
+    counts.note("protein without a usable alias (a vertex of its own)", total - n_identified)

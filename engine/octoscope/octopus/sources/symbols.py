@@ -34,12 +34,12 @@ def symbol_identifiers(
     unknown = []
     listed = list(names)
     for i, name in enumerate(listed):
-        found = known.get(name)
-        if found is None:
+        identifiers = known.get(name)
+        if identifiers is None:
             unknown.append(name)
             continue
         rows += [(i, o, x, "BQB_IS_ENCODED_BY" if o == "ensembl_gene" else "BQB_IS")
-                 for o, x in found]  # fmt: skip
+                 for o, x in identifiers]  # fmt: skip
     counts.note("symbol without an id (a vertex of its own)", len(unknown), unknown)
     note_aliases(listed, annotation, counts)
     return identifier_frame(rows)

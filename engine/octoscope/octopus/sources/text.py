@@ -125,7 +125,7 @@ def stream_table(
         read = [f"_{i}" for i in range(len(names))]
         for column, i in at.items():
             read[i] = column
-        wanted = {c: t for c, t in columns.items() if c in at}
+        types = {c: t for c, t in columns.items() if c in at}
         try:
             reader = pc.open_csv(
                 handle,
@@ -138,7 +138,7 @@ def stream_table(
                     ignore_empty_lines=False, invalid_row_handler=bad,
                 ),
                 convert_options=pc.ConvertOptions(
-                    column_types=wanted, include_columns=list(wanted), strings_can_be_null=True,
+                    column_types=types, include_columns=list(types), strings_can_be_null=True,
                     null_values=list(_NOTHING), quoted_strings_can_be_null=False,
                     true_values=list(_TRUE), false_values=list(_FALSE),
                 ),
@@ -237,14 +237,14 @@ def _parquet_names(path: Path) -> list[str]:
 
 
 def _parquet(
-    path: Path, wanted: dict[str, tuple[str, pa.DataType]], counts: SourceCounts
+    path: Path, chosen: dict[str, tuple[str, pa.DataType]], counts: SourceCounts
 ) -> Iterator[pa.RecordBatch]:
     """Yield columns of the file under other names: name in the file -> name, type."""
     try:
-        for batch in pq.ParquetFile(path).iter_batches(columns=list(wanted)):
+        for batch in pq.ParquetFile(path).iter_batches(columns=list(chosen)):
             counts.read += batch.num_rows
-            cast = [_cast(batch.column(n), t) for n, (_, t) in wanted.items()]
-            yield pa.RecordBatch.from_arrays(cast, names=[c for c, _ in wanted.values()])
+            cast = [_cast(batch.column(n), t) for n, (_, t) in chosen.items()]
+            yield pa.RecordBatch.from_arrays(cast, names=[c for c, _ in chosen.values()])
     except (OSError, pa.ArrowException) as error:
         raise InputError(str(path), f"cannot be read ({error})", "get it again") from None
 
@@ -261,18 +261,18 @@ def _fault(path: Path, message: str, names: list[str], before: int) -> InputErro
     if "straddling object" in message:
         return InputError(str(path), f"a line is longer than {_BLOCK >> 20} MB",
                           "download it again, or repair the line")  # fmt: skip
-    found = _CONVERSION.search(message)
-    if found is None:
+    match = _CONVERSION.search(message)
+    if match is None:
         return InputError(str(path), message.splitlines()[0][:300],
                           "download it again, or repair the line")  # fmt: skip
-    column, row, kind, rest = found.groups()
-    place = f", row {int(row) + before}" if row else ""
+    column, row, kind, rest = match.groups()
+    where = f", row {int(row) + before}" if row else ""
     name = names[int(column)] or f"column {int(column) + 1}"
     if "UTF8" in rest:
-        return InputError(f"{path}: {name}{place}", "is not UTF-8 text", "save it as UTF-8 text")
+        return InputError(f"{path}: {name}{where}", "is not UTF-8 text", "save it as UTF-8 text")
     value = rest.partition("invalid value ")[2] or rest
-    said = next((w for k, w in _KINDS.items() if kind.startswith(k)), kind)
-    return InputError(f"{path}: {name}{place}", f"{value[:100]} is no {said}",
+    expected = next((w for k, w in _KINDS.items() if kind.startswith(k)), kind)
+    return InputError(f"{path}: {name}{where}", f"{value[:100]} is no {expected}",
                       "download it again, or repair the line")  # fmt: skip
 
 

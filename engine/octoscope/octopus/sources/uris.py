@@ -47,25 +47,25 @@ def parse_uri(uri: str) -> tuple[str, str] | None:
     if not parts.netloc or not path:
         return None
     host, first, last = parts.netloc, path[0], path[-1]
-    found: tuple[str, str] | None
+    identifier: tuple[str, str] | None
     if host in ("identifiers.org", "www.identifiers.org"):
-        found = _identifiers_org(path)
+        identifier = _identifiers_org(path)
     elif host in _BY_HOST:
-        found = (_BY_HOST[host], last)
+        identifier = (_BY_HOST[host], last)
     elif host in ("mirbase.org", "www.mirbase.org"):
         match = re.search(r"MI(?:MAT)?\d+", last) or re.search(r"MI(?:MAT)?\d+", parts.query)
-        found = ("mirbase", match.group()) if match else None
+        identifier = ("mirbase", match.group()) if match else None
     elif host == "pubchem.ncbi.nlm.nih.gov":
-        found = _digits("pubchem", parts.query or last)
+        identifier = _digits("pubchem", parts.query or last)
     elif host == "rhea-db.org":
-        found = _digits("rhea", parts.query)
+        identifier = _digits("rhea", parts.query)
     elif host == "www.ensembl.org":
         match = _ENSEMBL.search(parts.query) or _ENSEMBL.search(last)
-        found = (_ENSEMBL_KIND[match.group(2)], match.group(1)) if match else None
+        identifier = (_ENSEMBL_KIND[match.group(2)], match.group(1)) if match else None
     else:
         rule = _BY_FOLDER.get(first)
-        found = rule(path, parts.query) if rule else None
-    return found if found and found[1] else None
+        identifier = rule(path, parts.query) if rule else None
+    return identifier if identifier and identifier[1] else None
 
 
 def _digits(ontology: str, text: str) -> tuple[str, str] | None:

@@ -19,7 +19,7 @@ FEW = 0.1  # below this share of known names the user is warned
 _OF_EDGES = ("pair_keys", "index", "degree")  # cached properties of a network
 
 
-def with_names(network: Network, asked: Iterable[object]) -> tuple[Network, dict[str, int]]:
+def with_names(network: Network, requested: Iterable[object]) -> tuple[Network, dict[str, int]]:
     """Return the network with further names of its vertices, so that look-ups answer to them.
 
     An Ensembl gene of the network stays what it is. Another name is looked for as a symbol, then
@@ -34,7 +34,7 @@ def with_names(network: Network, asked: Iterable[object]) -> tuple[Network, dict
         The network, its ``genes`` with a row per found name and vertex (``how``: the kind), and
         kind -> number of distinct names, in falling number; names not found under "".
     """
-    names = pd.unique(np.array([str(x) for x in asked if not _missing(x)], dtype=object))
+    names = pd.unique(np.array([str(x) for x in requested if not _missing(x)], dtype=object))
     plain = [n for n, c in zip(names, network.gene_codes(names), strict=True) if c < 0]
     counts = {"ensembl_gene": len(names) - len(plain)}
     rows: list[tuple[str, int, str]] = []
@@ -71,17 +71,17 @@ def require_found(where: str, network: Network, counts: dict[str, int], example:
         If the network knows none of them.
     """
     total = sum(counts.values())
-    found = total - counts.get("", 0)
+    n_known = total - counts.get("", 0)
     own = next(iter(network.genes["gene"]), None) or next(iter(network.vertices["name"]), "nothing")
-    said = f"the network knows {found:,} of {total:,} names, such as {example!r}"
+    problem = f"the network knows {n_known:,} of {total:,} names, such as {example!r}"
     fix = (f"give ids that it has, such as {str(own)!r}: Ensembl genes, symbols, UniProt or Entrez "
            "ids of its organism, or check --columns")  # fmt: skip
-    if total and not found:
-        raise InputError(where, said, fix)
-    if found < FEW * total:
-        warn(f"{where}: {said}; {fix}")
+    if total and not n_known:
+        raise InputError(where, problem, fix)
+    if n_known < FEW * total:
+        warn(f"{where}: {problem}; {fix}")
     kinds = ", ".join(f"{n:,} as {k}" for k, n in counts.items() if k and n)
-    return f"{found:,} of {total:,} names known: {kinds}" if total else "no names"
+    return f"{n_known:,} of {total:,} names known: {kinds}" if total else "no names"
 
 
 def _missing(value: object) -> bool:
@@ -90,20 +90,20 @@ def _missing(value: object) -> bool:
 
 def _known(network: Network, names: list[str]) -> dict[str, dict[str, list[int]]]:
     """Return kind -> name -> vertices, of the names that may be meant."""
-    wanted = {x for n in names for x in (n, *(c for _, c in _cleaned(n)))}
+    candidates = {x for n in names for x in (n, *(c for _, c in _cleaned(n)))}
     out: dict[str, dict[str, list[int]]] = {}
     table = network.identifiers
     folder = network.folder
     if table is None and folder is not None and (folder / "identifiers.parquet").is_file():
         table = read_table(folder, "identifiers").to_pandas()
     if table is not None:
-        table = table[table["identifier"].isin(wanted)].astype({"ontology": str, "bqb": str})
+        table = table[table["identifier"].isin(candidates)].astype({"ontology": str, "bqb": str})
         named = table["ontology"].isin(["symbol", "alias"])
         table = table[table["bqb"].isin(IDENTITY) | named]
         for ontology, part in table.groupby("ontology", sort=True):
             out[str(ontology)] = _vertices(part["identifier"], part["vertex"])
     for kind, column in (("vertex name", "name"), ("label", "label")):
-        part = network.vertices[network.vertices[column].isin(wanted)]
+        part = network.vertices[network.vertices[column].isin(candidates)]
         out[kind] = _vertices(part[column], part["vertex"])
     order = {k: i for i, k in enumerate(ONTOLOGIES)}
     last = {"vertex name": len(order) + 1, "label": len(order) + 2}
@@ -112,10 +112,10 @@ def _known(network: Network, names: list[str]) -> dict[str, dict[str, list[int]]
 
 
 def _vertices(names: pd.Series[str], vertices: pd.Series[int]) -> dict[str, list[int]]:
-    found: dict[str, list[int]] = {}
+    by_name: dict[str, list[int]] = {}
     for name, vertex in zip(names, vertices, strict=True):
-        found.setdefault(str(name), []).append(int(vertex))
-    return {n: sorted(set(v)) for n, v in found.items()}
+        by_name.setdefault(str(name), []).append(int(vertex))
+    return {n: sorted(set(v)) for n, v in by_name.items()}
 
 
 def _cleaned(name: str) -> list[tuple[str, str]]:
