@@ -1,4 +1,4 @@
-"""The rooms of the package: which may import which, and how large a module may be.
+"""The rooms of the package: which may import which, how large a module may be, and its names.
 
 The five rules of the house stand in docs/architecture.md in the same words and order.
 """
@@ -8,12 +8,14 @@ from __future__ import annotations
 import ast
 import subprocess
 import sys
+from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
 
 import pytest
 
-PACKAGE = Path(__file__).parents[1] / "engine/octoscope"
+ROOT = Path(__file__).parents[1]
+PACKAGE = ROOT / "engine/octoscope"
 # A room may import the rooms of its own line and of the lines above it, as listed here.
 ALLOWED: dict[str, set[str]] = {
     "errors": set(),
@@ -87,16 +89,16 @@ def modules() -> list[Path]:
 @cache
 def imports(path: Path) -> list[tuple[str, int]]:
     """Return the modules that a file imports, also inside functions, with the line."""
-    found = []
+    imported = []
     for node in ast.walk(ast.parse(path.read_text())):
         if isinstance(node, ast.Import):
-            found += [(a.name, node.lineno) for a in node.names]
+            imported += [(a.name, node.lineno) for a in node.names]
         elif isinstance(node, ast.ImportFrom) and node.module:
             if node.module == "octoscope":
-                found += [(f"octoscope.{a.name}", node.lineno) for a in node.names]
+                imported += [(f"octoscope.{a.name}", node.lineno) for a in node.names]
             else:
-                found.append((node.module, node.lineno))
-    return found
+                imported.append((node.module, node.lineno))
+    return imported
 
 
 def room_of(path: Path) -> str:
@@ -122,9 +124,9 @@ def test_a_room_imports_only_the_rooms_below_it(room: str) -> None:
 
 def test_the_arrows_between_rooms_have_no_cycle() -> None:
     done: set[str] = set()
-    while left := {r for r in ALLOWED if r not in done}:
-        ready = {r for r in left if ALLOWED[r] - {r} <= done}
-        assert ready, f"a cycle among {sorted(left)}"
+    while rest := {r for r in ALLOWED if r not in done}:
+        ready = {r for r in rest if ALLOWED[r] - {r} <= done}
+        assert ready, f"a cycle among {sorted(rest)}"
         done |= ready
 
 
@@ -212,9 +214,9 @@ def changes_files(call: ast.Call) -> bool:
 
 
 def test_only_store_writes_into_a_run_directory() -> None:
-    found = {str(p.relative_to(PACKAGE)) for p in modules() if writes(p)}
-    assert {name for name in found if not name.startswith("store/")} == set(WRITERS)
-    assert "store/backends.py" in found  # where files of a run are written
+    writers = {str(p.relative_to(PACKAGE)) for p in modules() if writes(p)}
+    assert {name for name in writers if not name.startswith("store/")} == set(WRITERS)
+    assert "store/backends.py" in writers  # where files of a run are written
     # nor does a module reach through a run directory to its files
     beyond = [
         f"{path.relative_to(PACKAGE)}:{node.lineno}"
@@ -243,7 +245,7 @@ PARSERS = {
 
 def parses(path: Path) -> bool:
     """Return whether a module calls a parser of JSON or YAML."""
-    found = [
+    calls = [
         node.func
         for node in ast.walk(ast.parse(path.read_text()))
         if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute)
@@ -252,7 +254,7 @@ def parses(path: Path) -> bool:
         isinstance(f.value, ast.Name)
         and (f.value.id, f.attr.removesuffix("s").removesuffix("_all"))
         in (("json", "load"), ("yaml", "load"), ("yaml", "safe_load"))
-        for f in found
+        for f in calls
     )
 
 
@@ -311,6 +313,51 @@ def test_file_names_are_unique() -> None:
         if path.name != "__init__.py" and room_of(path) not in ("cli", "api"):
             seen.setdefault(path.name, []).append(str(path.relative_to(PACKAGE)))
     assert {name: paths for name, paths in seen.items() if len(paths) > 1} == {}
+
+
+# Words that could name any value, so that a reader cannot guess which. The field has better ones:
+# matches, paths, rows, problems, location, remaining, completed.
+UNIVERSAL = {"asked", "found", "left", "made", "place", "said", "there", "told", "wanted"}
+KEPT = {("api/matrix.py", "asked"): "a parameter of the Python API"}
+
+
+def bound_names(tree: ast.AST) -> Iterator[tuple[int, str]]:
+    """Yield line and name of variables, parameters, attributes, functions and classes."""
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store):
+            yield node.lineno, node.id
+        elif isinstance(node, ast.Attribute) and isinstance(node.ctx, ast.Store):
+            yield node.lineno, node.attr
+        elif isinstance(node, ast.arg):
+            yield node.lineno, node.arg
+        elif isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
+            yield node.lineno, node.name
+
+
+def universal_names(program: str) -> list[tuple[int, str]]:
+    """Return line and name of what bears a universal word; ``left`` may stand beside ``right``."""
+    wrong = []
+    for part in ast.parse(program).body:
+        bound = [(line, name.strip("_")) for line, name in bound_names(part)]
+        sides = {"left"} if any(name == "right" for _, name in bound) else set()
+        wrong += [(line, name) for line, name in bound if name in UNIVERSAL - sides]
+    return sorted(wrong)
+
+
+def test_names_tell_what_they_hold() -> None:
+    wrong = {
+        (str(path.relative_to(PACKAGE if path.is_relative_to(PACKAGE) else ROOT)), name, line)
+        for path in [*modules(), *(ROOT / "jobs").glob("*.py")]
+        for line, name in universal_names(path.read_text())
+    }
+    assert {(path, name) for path, name, _ in wrong} == set(KEPT), sorted(wrong)
+    program = """
+def place(left, right):
+    for found in left:
+        self._asked: int = 1
+"""
+    assert universal_names(program) == [(2, "place"), (3, "found"), (4, "asked")]
+    assert universal_names("left = 1") == [(1, "left")]
 
 
 def test_reading_a_run_needs_no_heavy_library() -> None:

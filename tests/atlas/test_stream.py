@@ -194,7 +194,7 @@ def test_a_fault_of_a_later_batch_is_raised_and_named(tmp_path: Path, windows: A
 @pytest.fixture
 def zarrs(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     pytest.importorskip("zarrs")
-    monkeypatch.setattr(codec_pipeline, "_asked", "zarrs.ZarrsCodecPipeline")
+    monkeypatch.setattr(codec_pipeline, "_chosen", "zarrs.ZarrsCodecPipeline")
     yield
     assert "Batched" in zarr.config.get("codec_pipeline.path")
 
