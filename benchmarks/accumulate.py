@@ -160,7 +160,7 @@ SIDES = {"ours": ours, "logits": ours, "eager": eager, "roofline": roofline}
 
 def measure(a: argparse.Namespace, side: str, share: float, folder: Path) -> dict[str, float]:
     """Run a side in a process of its own, as often as asked for; return medians."""
-    found = []
+    runs = []
     for _ in range(a.runs):
         done = subprocess.run(
             [sys.executable, __file__, "--side", side, "--out", str(folder / f"{side}.npy"),
@@ -171,8 +171,8 @@ def measure(a: argparse.Namespace, side: str, share: float, folder: Path) -> dic
         merged: dict[str, float] = {}
         for line in done.stdout.splitlines():
             merged |= json.loads(line)
-        found.append(merged)
-    return {key: float(np.median([f[key] for f in found])) for key in found[0]}
+        runs.append(merged)
+    return {key: float(np.median([f[key] for f in runs])) for key in runs[0]}
 
 
 def compare(a: argparse.Namespace) -> dict[str, Any]:
@@ -198,8 +198,8 @@ def compare(a: argparse.Namespace) -> dict[str, Any]:
             "parity": parity(),
         }  # fmt: skip
         row["parity_ok"] = row["parity"] <= PARITY
-        for side, found in sides.items():
-            row |= {f"{side}_{key}": value for key, value in found.items() if key != "scores"}
+        for side, figures in sides.items():
+            row |= {f"{side}_{key}": value for key, value in figures.items() if key != "scores"}
         if a.ragged:
             part = measure(a, "ours", a.ragged, folder)
             rate, full = (f["scores"] / f["seconds"] for f in (part, own))
@@ -243,12 +243,12 @@ def main() -> None:
             shape["runs"] = 1
         rows.append(compare(argparse.Namespace(**shape)))
         print(json.dumps(rows[-1]), flush=True)
-    said: dict[str, Any] = {"benchmark": "accumulate", "tokens": [r["tokens"] for r in rows]}
+    summary: dict[str, Any] = {"benchmark": "accumulate", "tokens": [r["tokens"] for r in rows]}
     least = ("speed_ratio", "roofline_share", "ragged_rate", "ragged_speed_ratio")
-    said |= {name: min(r[name] for r in rows) for name in least}
-    said["memory_ratio"] = max(r["memory_ratio"] for r in rows)
-    said["parity_ok"] = all(r["parity_ok"] for r in rows)
-    print(json.dumps(said))
+    summary |= {name: min(r[name] for r in rows) for name in least}
+    summary["memory_ratio"] = max(r["memory_ratio"] for r in rows)
+    summary["parity_ok"] = all(r["parity_ok"] for r in rows)
+    print(json.dumps(summary))
 
 
 if __name__ == "__main__":

@@ -97,9 +97,9 @@ def network_p(structure: str, k: int, permutations: int, seed: int, n: int) -> t
     values = values.astype(np.float32)
     query, key = strongest_of(lambda: iter([(0, values, every)]), k)
     draws = {"permutations": permutations, "seed": seed, "max_permutation_factor": 1}
-    found = overlap_test(query, key, pairs, **draws)
+    overlap = overlap_test(query, key, pairs, **draws)
     whole = auroc_test(bins_of(values), every, pairs, **draws)
-    return float(found["p"]), float(whole["p"])
+    return float(overlap["p"]), float(whole["p"])
 
 
 def donor_misses(rng: np.random.Generator, n: int) -> list[float]:
@@ -155,9 +155,9 @@ def contrast_rates(
     counted = (both > row["noise_high"]).all(0)
     assert counted.sum() == row["n_specific"]
     is_raised = own[~np.eye(n, dtype=bool)][top] > 0
-    found = counted[is_raised].mean() if is_raised.any() else np.nan
+    raised_share = counted[is_raised].mean() if is_raised.any() else np.nan
     wrong = (~is_raised)[counted].mean() if counted.any() else 0.0
-    return float(counted.mean()), float(found), float(wrong)
+    return float(counted.mean()), float(raised_share), float(wrong)
 
 
 def gene_intervals(
@@ -166,11 +166,11 @@ def gene_intervals(
     """Return value and interval of what is measured on matrices that share a low-rank part."""
     shared = low_rank(rng, n)
     matrices = [shared + noise(rng, n) for _ in range(3)]
-    found = agreed(matrices, k, 1, seed)
-    row = next(r for r in found.rows if (r["query"], r["eval"]) == (0, 1))
+    agreement = agreed(matrices, k, 1, seed)
+    row = next(r for r in agreement.rows if (r["query"], r["eval"]) == (0, 1))
     names = ["a", "b", "c"]
-    value = coherence(found.medians[..., 0], names, names)[0]
-    dropped = coherence(found.deleted[..., 0], names, names)[:, 0]
+    value = coherence(agreement.medians[..., 0], names, names)[0]
+    dropped = coherence(agreement.deleted[..., 0], names, names)[:, 0]
     genes = np.arange(n)
     done = finalise(source(np.stack(matrices[:2])), {"all": genes}, ["conditional"],
                     top_k=k, permutations=1, seed=0)  # fmt: skip
@@ -212,8 +212,8 @@ def geometry_p(structure: str, permutations: int, seed: int, n: int) -> float:
     second = rng.normal(size=(n, d)) + (1 + along[1]) * rng.normal(size=d)
     if structure == "related streams":
         second = second + 0.5 * first
-    found = compare_geometry([first, second], permutations=permutations, seed=seed)
-    return float(found["p"].iloc[0])
+    geometry = compare_geometry([first, second], permutations=permutations, seed=seed)
+    return float(geometry["p"].iloc[0])
 
 
 def uniformity(p: list[float], permutations: int) -> float:
@@ -233,12 +233,12 @@ def main() -> None:
         "hubs": hubs, "shared hubs": shared_hubs, "low rank": of_low_rank,
         "co-expression": coexpression, "same donors": same_donors, "planted": planted,
     }  # fmt: skip
-    found: dict[str, dict[str, float]] = {}
+    by_test: dict[str, dict[str, float]] = {}
 
     def record(test: str, structure: str, p: list[float]) -> None:
         rate, mean = float(np.mean(np.array(p) <= 0.05 + 1e-9)), float(np.mean(p))
         error = 1.96 * np.sqrt(max(rate * (1 - rate), 1 / len(p)) / len(p))
-        found[f"{test}: {structure}"] = {
+        by_test[f"{test}: {structure}"] = {
             "rate": round(rate, 3), "error": round(float(error), 3), "mean_p": round(mean, 3),
             "runs": len(p), "ks": uniformity(p, b),
         }  # fmt: skip
@@ -262,7 +262,7 @@ def main() -> None:
 
     def share(test: str, structure: str, rates: np.ndarray) -> None:
         known = rates[~np.isnan(rates)]
-        found[f"{test}: {structure}"] = {
+        by_test[f"{test}: {structure}"] = {
             "rate": round(float(known.mean()), 3),
             "error": round(float(1.96 * known.std(ddof=1) / np.sqrt(len(known))), 3),
             "runs": len(known),
@@ -290,7 +290,7 @@ def main() -> None:
     for name in ("hubs", "low rank", "shared hubs", "related streams"):
         record("geometry", name, [geometry_p(name, b, s, n) for s in range(a.runs)])
     table = Table("test", "structure", "p <= 0.05", "mean p", "KS", "runs")
-    for key, row in found.items():
+    for key, row in by_test.items():
         test, structure_name = key.split(": ")
         rate = f"{100 * row['rate']:.1f} % ± {100 * row['error']:.1f}"
         table.add_row(
@@ -302,7 +302,7 @@ def main() -> None:
             str(int(row["runs"])),
         )
     Console().print(table)
-    print(json.dumps(found))
+    print(json.dumps(by_test))
 
 
 if __name__ == "__main__":

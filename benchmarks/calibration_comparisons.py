@@ -85,10 +85,10 @@ def coherence_p(
     matrices: list[Matrix], k: int, permutations: int, seed: int, eligible: Matrix | None = None
 ) -> float:
     """Return p of the coherence of the first matrix with the others."""
-    found = agreed(matrices, k, permutations, seed, eligible=eligible)
-    value = coherence(found.medians[..., 0], _NAMES, _NAMES)[0]
+    compared = agreed(matrices, k, permutations, seed, eligible=eligible)
+    value = coherence(compared.medians[..., 0], _NAMES, _NAMES)[0]
     return statistics.permutation_p(
-        float(value), coherence(found.null[..., 0], _NAMES, _NAMES)[:, 0]
+        float(value), coherence(compared.null[..., 0], _NAMES, _NAMES)[:, 0]
     )
 
 
@@ -105,11 +105,11 @@ def support_p(
     query, key = union(lists, n)
     codes = query * n + key
     members = np.stack([np.isin(codes, q * n + j) for q, j in lists])
-    found = support_test(
+    support = support_test(
         query, key, members, _NAMES, n, permutations=permutations, seed=seed,
         partners=(masks & ~np.eye(n, dtype=bool)).sum(2),
     )  # fmt: skip
-    return float(found["p"].iloc[0])
+    return float(support["p"].iloc[0])
 
 
 def tops_of(sides: dict[int, MatrixSource], k: int) -> dict[int, pd.DataFrame]:
@@ -132,10 +132,10 @@ def layers_p(
     masks = None if eligible is None else eligible[[0, 1, 1]]
     sides = dict(enumerate(sides_of([*matrices[:2], near], masks)))
     tops = tops_of(sides, k)
-    _, found = compare_layers(
+    _, correlations = compare_layers(
         sides, genes, "conditional", tops, permutations=permutations, seed=seed
     )
-    return float(found["p"].dropna().iloc[0])
+    return float(correlations["p"].dropna().iloc[0])
 
 
 def halves_p(

@@ -145,7 +145,7 @@ def main() -> None:
         "halves, centred": lambda x, s: halves_p(x[0], b, s, x[1][0]),
     }
     table = Table("test", "values", "eligibility", "p <= 0.05", "95 % interval", "mean p", "runs")
-    found = []
+    rows = []
     for test, p_of in tests.items():
         same_only = test in ("layers", "halves, centred")
         for values in ("noise", "hubs"):
@@ -158,7 +158,7 @@ def main() -> None:
                 small = int((p <= 0.05 + 1e-9).sum())
                 ends = scipy.stats.binomtest(small, len(p)).proportion_ci(method="exact")
                 row = [test, values, name, small / len(p), ends.low, ends.high, float(p.mean())]
-                found.append([*row, len(p)])
+                rows.append([*row, len(p)])
                 rate, low, high = (f"{100 * x:.1f}" for x in row[3:6])
                 table.add_row(
                     test, values, name, f"{rate} %", f"{low} to {high} %", f"{row[6]:.2f}",
@@ -172,12 +172,12 @@ def main() -> None:
                     rate, error = rates.mean(), 1.96 * rates.std(ddof=1) / np.sqrt(a.runs)
                     values = f"{category}, sd {sd}"
                     ends = float(rate - error), float(rate + error)
-                    found.append(["contrasts", values, other, float(rate), *ends, a.runs])
+                    rows.append(["contrasts", values, other, float(rate), *ends, a.runs])
                     interval = f"± {100 * error:.1f}"
                     shown = f"{100 * rate:.1f} %", interval, "", str(a.runs)
                     table.add_row("contrasts", values, other, *shown)
     Console(width=120).print(table)
-    print(json.dumps(found))
+    print(json.dumps(rows))
 
 
 if __name__ == "__main__":

@@ -58,10 +58,10 @@ def simulated(
     raised = rng.random((n, n)) < adjacency.mean()
     degree = np.log1p(adjacency.sum(1))
     rising = np.linspace(0, 2, layers)
-    found: dict[str, list[Matrix]] = {}
+    by_model: dict[str, list[Matrix]] = {}
     for model in MODELS:
         own, group = noise(rng, n), GROUP_OF[model] == "a"
-        made = []
+        matrices = []
         for y in range(layers):
             own = _KEPT * own + np.sqrt(1 - _KEPT**2) * noise(rng, n)
             x = own.copy()
@@ -78,13 +78,13 @@ def simulated(
                     x += rising[(3 * y + 1) % layers] * adjacency
             elif structure == "planted":
                 x += (rising[y] if group else 2) * adjacency
-            made.append(x.astype(np.float32))
-        found[model] = made
-    return found, adjacency
+            matrices.append(x.astype(np.float32))
+        by_model[model] = matrices
+    return by_model, adjacency
 
 
 def measured(
-    found: dict[str, list[Matrix]], adjacency: Matrix, k: int, permutations: int, seed: int
+    by_model: dict[str, list[Matrix]], adjacency: Matrix, k: int, permutations: int, seed: int
 ) -> tuple[Measured, Measured, Matrix]:
     """Return coherence and fold of the group's layers, and folds with the network permuted."""
     n = len(adjacency)
@@ -94,7 +94,7 @@ def measured(
     joint = JointPermutations.of(pairs, [strata], [np.full(n, n - 1)], permutations, seed)
     other = JointPermutations.of(pairs, [strata], [np.full(n, n - 1)], permutations, seed + 10**6)
     of_gene, of_vertex = gene_groups(pairs.vertex_of, len(pairs), seed)
-    ends = [(m, x) for m in MODELS for x in found[m]]
+    ends = [(m, x) for m in MODELS for x in by_model[m]]
     names, groups = [m for m, _ in ends], [GROUP_OF[m] for m, _ in ends]
     mine = [i for i, g in enumerate(groups) if g == "a"]
     lists = [strongest_of(lambda x=x: iter([(0, x, every)]), k) for i, (_, x) in enumerate(ends)
@@ -119,8 +119,8 @@ def p_values(
 ) -> tuple[dict[str, float], dict[str, float | int]]:
     """Return p under each null, and what the analysis says of the group."""
     rng = np.random.default_rng(seed)
-    found, adjacency = simulated(rng, n, layers, structure)
-    value, fold, of_network = measured(found, adjacency, k, permutations, seed)
+    by_model, adjacency = simulated(rng, n, layers, structure)
+    value, fold, of_network = measured(by_model, adjacency, k, permutations, seed)
     row = layers_test(value, fold)
     observed, fixed = float(row["spearman"]), value.drawn[:1]
     shuffled = np.stack([rng.permutation(fold.drawn[0]) for _ in range(permutations)])
@@ -143,31 +143,33 @@ def main() -> None:
     parser.add_argument("--permutations", type=int, default=99)
     parser.add_argument("--first-seed", type=int, default=0)
     parser.add_argument("--structures", nargs="*", default=list(STRUCTURES))
-    asked = parser.parse_args()
+    options = parser.parse_args()
     rates: dict[str, dict[str, float]] = {}
-    for structure in asked.structures:
-        made = [
-            p_values(structure, asked.genes, asked.layers, asked.k, asked.permutations, seed)
-            for seed in range(asked.first_seed, asked.first_seed + asked.runs)
+    for structure in options.structures:
+        p_of_runs = [
+            p_values(
+                structure, options.genes, options.layers, options.k, options.permutations, seed
+            )
+            for seed in range(options.first_seed, options.first_seed + options.runs)
         ]
         rates[structure] = {}
         for null in NULLS:
-            p = np.array([p[null] for p, _ in made])
+            p = np.array([p[null] for p, _ in p_of_runs])
             hits, known = int((p <= 0.05).sum()), int((~np.isnan(p)).sum())
             exact = scipy.stats.binomtest(hits, known).proportion_ci()
             rates[structure][null] = hits / known
             print(f"{structure:24} {null:8} {hits / known:6.1%} "
                   f"({exact.low:.1%} to {exact.high:.1%}), n = {known}", flush=True)  # fmt: skip
-        rho = np.array([r["spearman"] for _, r in made], float)
+        rho = np.array([r["spearman"] for _, r in p_of_runs], float)
         mean = np.nanmean(rho)
-        missed = np.mean([not r["low"] <= mean <= r["high"] for _, r in made])
-        width = np.nanmean([r["high"] - r["low"] for _, r in made])
-        null_mean = np.nanmean([r["null_mean"] for _, r in made])
+        missed = np.mean([not r["low"] <= mean <= r["high"] for _, r in p_of_runs])
+        width = np.nanmean([r["high"] - r["low"] for _, r in p_of_runs])
+        null_mean = np.nanmean([r["null_mean"] for _, r in p_of_runs])
         rates[structure] |= {"spearman": float(mean), "missed": float(missed)}
         print(f"{structure:24} Spearman {mean:.2f} (sd {np.nanstd(rho):.2f}), null "
               f"{null_mean:.2f}; interval misses {missed:.1%}, width {width:.2f}",
               flush=True)  # fmt: skip
-    print(json.dumps({"runs": asked.runs, "genes": asked.genes, "rates": rates}))
+    print(json.dumps({"runs": options.runs, "genes": options.genes, "rates": rates}))
 
 
 if __name__ == "__main__":

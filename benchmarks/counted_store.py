@@ -59,7 +59,7 @@ def opened(url: str) -> tuple[RunRoot, Counter[str]]:
 
 
 @contextmanager
-def place(store: str, latency: float) -> Iterator[str]:
+def run_location(store: str, latency: float) -> Iterator[str]:
     """Yield where a run can be."""
     if store == "memory":
         yield f"memory://dispatcher-{uuid.uuid4().hex}"

@@ -29,7 +29,7 @@ from queue import SimpleQueue
 from typing import Any
 
 import psutil
-from counted_store import opened, place, server_cpu
+from counted_store import opened, run_location, server_cpu
 from measure import status
 from octoscope.cluster.dispatch import Outcome, Work, dispatch
 from octoscope.cluster.progress import Reporter
@@ -131,9 +131,9 @@ class Apart:
 
     def end(self) -> Any:
         """Return the last that it sends."""
-        found = self.conn.recv()
+        answer = self.conn.recv()
         self._run.join()
-        return found
+        return answer
 
 
 class Hosts:
@@ -186,16 +186,16 @@ def drive(conn: Any, url: str, actors: int, hosts: int, here: bool) -> None:
         (a, b), (c, d) = times[-2:]
         return {"seconds": c - a, "cpu": d - b}
 
-    found: dict[str, Any] = {"cores": psutil.cpu_count()}
+    figures: dict[str, Any] = {"cores": psutil.cpu_count()}
     console = Console(file=open(os.devnull, "w"))  # noqa: SIM115
     with Lease(root, 600), Reporter(root, console) as reporter:
         plan = load_plan(root)
         works = [Work(u.work, MODEL) for u in plan.units]
         assert plan.hash
-        found["load"] = lap()
+        figures["load"] = lap()
         have = done_among(root, [w.id for w in works], plan.hash)
-        found["ask"] = lap()
-        found["ask_counts"] = dict(counts)
+        figures["ask"] = lap()
+        figures["ask_counts"] = dict(counts)
         if len(have) < len(works):
             fleet = Hosts(url, actors, hosts, here)
             lap()
@@ -209,12 +209,12 @@ def drive(conn: Any, url: str, actors: int, hosts: int, here: bool) -> None:
                 timeout=600,
                 on_change=partial(reporter.change, "attention"),
             )
-            found["run"] = lap()
+            figures["run"] = lap()
             assert len(result.done) + len(have) == len(works), result.quarantined
-            found["actor_load_seconds"] = fleet.load_seconds
-            found["actor_counts"], found["actor_cpu"] = fleet.stop()
-    found |= {"have": len(have), "driver_counts": dict(counts)}
-    conn.send(found | {"peak": status("VmHWM") - before})
+            figures["actor_load_seconds"] = fleet.load_seconds
+            figures["actor_counts"], figures["actor_cpu"] = fleet.stop()
+    figures |= {"have": len(have), "driver_counts": dict(counts)}
+    conn.send(figures | {"peak": status("VmHWM") - before})
 
 
 def seal(conn: Any, url: str) -> None:
@@ -272,7 +272,7 @@ def rounded(value: Any) -> Any:
 
 def main(a: argparse.Namespace) -> dict[str, Any]:
     here = a.store == "memory"
-    with place(a.store, a.latency) as base:
+    with run_location(a.store, a.latency) as base:
         url = f"{base}/run"
         root = RunRoot(url)
         plan = made_plan(a.units)
@@ -281,24 +281,24 @@ def main(a: argparse.Namespace) -> dict[str, Any]:
 
         def phase(name: str) -> dict[str, Any]:
             busy = server_cpu()
-            found = Apart(drive, url, a.actors, a.hosts, here, here=here).end()
-            ran = a.units - found["have"]
+            driven = Apart(drive, url, a.actors, a.hosts, here, here=here).end()
+            ran = a.units - driven["have"]
             out: dict[str, Any] = {
-                "load_plan_seconds": found["load"]["seconds"],
-                "ask_seconds": found["ask"]["seconds"],
-                "asked_per_second": a.units / found["ask"]["seconds"],
-                "driver_cpu_us_per_unit_asked": 1e6 * found["ask"]["cpu"] / a.units,
-                "driver_peak_mb": found["peak"] / 1e6,
-                "driver_calls": found["driver_counts"],
-                "driver_calls_per_unit": {k: v / a.units for k, v in found["ask_counts"].items()},
+                "load_plan_seconds": driven["load"]["seconds"],
+                "ask_seconds": driven["ask"]["seconds"],
+                "asked_per_second": a.units / driven["ask"]["seconds"],
+                "driver_cpu_us_per_unit_asked": 1e6 * driven["ask"]["cpu"] / a.units,
+                "driver_peak_mb": driven["peak"] / 1e6,
+                "driver_calls": driven["driver_counts"],
+                "driver_calls_per_unit": {k: v / a.units for k, v in driven["ask_counts"].items()},
             }
             if ran:
                 out |= {
-                    "units_per_second": ran / found["run"]["seconds"],
-                    "driver_cpu_us_per_unit_run": 1e6 * found["run"]["cpu"] / ran,
-                    "actor_cpu_us_per_unit": 1e6 * found["actor_cpu"] / ran,
-                    "actor_load_plan_seconds": found["actor_load_seconds"],
-                    "actor_calls_per_unit": {k: v / ran for k, v in found["actor_counts"].items()},
+                    "units_per_second": ran / driven["run"]["seconds"],
+                    "driver_cpu_us_per_unit_run": 1e6 * driven["run"]["cpu"] / ran,
+                    "actor_cpu_us_per_unit": 1e6 * driven["actor_cpu"] / ran,
+                    "actor_load_plan_seconds": driven["actor_load_seconds"],
+                    "actor_calls_per_unit": {k: v / ran for k, v in driven["actor_counts"].items()},
                 }
             out["server_cpu_seconds"] = server_cpu() - busy
             print(name, rounded(out), flush=True)

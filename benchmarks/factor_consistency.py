@@ -104,7 +104,7 @@ def compare_factors(
             if a != b
         ]
 
-    rows = [row for found in map_blocks(compared, list(layers)) for row in found]
+    rows = [row for part in map_blocks(compared, list(layers)) for row in part]
     return Consistency(
         top,
         pd.DataFrame(union),

@@ -46,17 +46,17 @@ def blocks(
 
 def top_pairs(f: Factors, k: int, *, by_absolute_value: bool = False) -> TopPairs:
     """Return the K largest pairs; see :class:`~octoscope.attention.topk.TopK`."""
-    found = TopK(k, by_absolute_value=by_absolute_value)
+    top = TopK(k, by_absolute_value=by_absolute_value)
     for first, values in blocks(f, lambda first, values: (first, values), _WAITING):
-        found.update(first, values, None)
-    return found.result()
+        top.update(first, values, None)
+    return top.result()
 
 
 def values(f: Factors, query: np.ndarray, key: np.ndarray) -> np.ndarray:
     """Return [pairs] float32 values of pairs."""
     out = np.empty(len(query), np.float32)
-    for inside, found in blocks(f, lambda first, block: pick(first, block, query, key)):
-        out[inside] = found
+    for inside, picked in blocks(f, lambda first, block: pick(first, block, query, key)):
+        out[inside] = picked
     return out
 
 
@@ -88,8 +88,8 @@ def values_and_ranks(
     table = RankTable(guess, **options)
 
     def count(first: int, block: np.ndarray) -> np.ndarray:
-        inside, found = pick(first, block, query, key)
-        true[inside] = found
+        inside, picked = pick(first, block, query, key)
+        true[inside] = picked
         return table.count(first, block, None)
 
     above = sum(blocks(f, count), np.zeros(1, np.int64))

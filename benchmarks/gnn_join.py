@@ -52,18 +52,18 @@ def main() -> None:
     parser.add_argument("--models", type=int, default=7)
     parser.add_argument("--pairs", type=int, default=10_000)
     parser.add_argument("--permutations", type=int, default=1000)
-    asked = parser.parse_args()
-    pairs, values, parts = block(asked.genes, 0)
-    layers = np.array_split(np.arange(asked.layers), asked.models)
+    options = parser.parse_args()
+    pairs, values, parts = block(options.genes, 0)
+    layers = np.array_split(np.arange(options.layers), options.models)
 
     def of_model(mine: np.ndarray) -> int:
-        tests = MedianTests(pairs, values, parts, asked.permutations, 0)
+        tests = MedianTests(pairs, values, parts, options.permutations, 0)
         rows = 0
         for layer in mine:
             rng = np.random.default_rng([1, int(layer)])
-            code = np.unique(rng.integers(0, asked.genes**2, 3 * asked.pairs))
-            u, v = code // asked.genes, code % asked.genes
-            u, v = u[u < v][: asked.pairs], v[u < v][: asked.pairs]
+            code = np.unique(rng.integers(0, options.genes**2, 3 * options.pairs))
+            u, v = code // options.genes, code % options.genes
+            u, v = u[u < v][: options.pairs], v[u < v][: options.pairs]
             rows += len(list(tests.of(u, v)))
         return rows
 
@@ -72,9 +72,9 @@ def main() -> None:
     wall, processor = time.perf_counter() - start[0], time.process_time() - start[1]
     memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e6
     print(
-        f"{asked.genes:,} genes, {asked.layers} layers x {asked.pairs:,} pairs, "
-        f"{asked.permutations:,} permutations: {rows:,} rows, {wall:.1f} s wall, {processor:.1f} s "
-        f"of processor time, {memory:.1f} GB"
+        f"{options.genes:,} genes, {options.layers} layers x {options.pairs:,} pairs, "
+        f"{options.permutations:,} permutations: {rows:,} rows, {wall:.1f} s wall, "
+        f"{processor:.1f} s of processor time, {memory:.1f} GB"
     )
 
 

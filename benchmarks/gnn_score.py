@@ -43,8 +43,8 @@ N = 50_000
 def timed(call: Callable[[], Any]) -> tuple[np.ndarray, Any]:
     """Return seconds of wall and of processor time, and what was called gave."""
     start = time.perf_counter(), time.process_time()
-    found = call()
-    return np.array([time.perf_counter() - start[0], time.process_time() - start[1]]), found
+    result = call()
+    return np.array([time.perf_counter() - start[0], time.process_time() - start[1]]), result
 
 
 def peak() -> str:
@@ -109,39 +109,39 @@ def main() -> None:
     parser.add_argument("--pairs", type=int, default=1_000_000)
     parser.add_argument("--dense", action="store_true")
     parser.add_argument("--no-leave-out", action="store_true")
-    asked = parser.parse_args()
-    graph = random_graph(asked.edges, asked.features, 0)
-    encoder, head, layers = random_model(asked.features, asked.width)
-    made = Checkpoint(encoder, head, (), {}, "", Path("random"))
+    options = parser.parse_args()
+    graph = random_graph(options.edges, options.features, 0)
+    encoder, head, layers = random_model(options.features, options.width)
+    model = Checkpoint(encoder, head, (), {}, "", Path("random"))
     rng = np.random.default_rng(1)
-    a, b = rng.integers(0, N, (2, asked.pairs))
+    a, b = rng.integers(0, N, (2, options.pairs))
     src, dst = torch.from_numpy(graph.src), torch.from_numpy(graph.dst)
     x = torch.from_numpy(graph.x)
-    print(f"{len(src):,} edges, {N:,} vertices, 3 x {asked.width}, {asked.pairs:,} pairs, "
+    print(f"{len(src):,} edges, {N:,} vertices, 3 x {options.width}, {options.pairs:,} pairs, "
           f"{torch.get_num_threads()} threads; before: {peak()}", flush=True)  # fmt: skip
 
     messages = Messages(src, dst, N)
     build, _ = timed(lambda: messages.matrix)
-    score_pairs(head, torch.zeros(2, asked.width), a[:1] * 0, b[:1] * 0)  # compiles its loops
-    ours, z = timed(lambda: encode(made, graph, messages))
+    score_pairs(head, torch.zeros(2, options.width), a[:1] * 0, b[:1] * 0)  # compiles its loops
+    ours, z = timed(lambda: encode(model, graph, messages))
     score, scores = timed(lambda: score_pairs(head, z, a, b))
     rows = [("octoscope: sparse matrix, once a graph", build, None),
             ("octoscope: encode", ours, None), ("octoscope: score", score, None),
             ("octoscope: encode and score", build + ours + score, None)]  # fmt: skip
     print(f"peak of octoscope {peak()}", flush=True)
     with tempfile.TemporaryDirectory() as folder:
-        embeddings(made, graph, "all", Path(folder))
+        embeddings(model, graph, "all", Path(folder))
         again = replace(graph)  # opened anew: nothing of it is digested yet
         further, _ = timed(
-            lambda: score_pairs(head, embeddings(made, again, "all", Path(folder)), a, b)
+            lambda: score_pairs(head, embeddings(model, again, "all", Path(folder)), a, b)
         )
     rows.append(("octoscope: score more pairs, embeddings kept", further, None))
-    if not asked.no_leave_out:
+    if not options.no_leave_out:
         few = np.arange(10_000)
         edges = rng.choice(len(src), len(few) // 2)
         p = np.concatenate([graph.src[edges], a[: len(few) // 2]])
         q = np.concatenate([graph.dst[edges], b[: len(few) // 2]])
-        seconds, _ = timed(lambda: score_left_out(made, graph, p, q))
+        seconds, _ = timed(lambda: score_left_out(model, graph, p, q))
         rows.append(("octoscope: 10,000 pairs, left out, 10 encodings", seconds, None))
         print(f"peak with left out {peak()}", flush=True)
     index = EdgeIndex(torch.stack([src, dst]), sparse_size=(N, N)).sort_by("col").values
@@ -149,7 +149,7 @@ def main() -> None:
     seconds, other = timed(lambda: through(layers, x, index))
     torch.testing.assert_close(other, z, atol=1e-4, rtol=1e-4)
     rows.append(("torch-geometric EdgeIndex: encode", seconds, None))
-    if asked.dense:
+    if options.dense:
         seconds, other = timed(lambda: through(layers, x, torch.stack([src, dst])))
         torch.testing.assert_close(other, z, atol=1e-4, rtol=1e-4)
         plain, values = timed(lambda: concatenated(head, z, a, b))

@@ -52,12 +52,12 @@ def settled() -> float:
 def timed(call: Callable[[], Any], most: float = 3.0) -> float:
     """Return the median seconds of a call, after one that compiles; fewer if they are long."""
     call()
-    found: list[float] = []
-    while len(found) < (1 if SMOKE else 5) and sum(found) < most:
+    seconds: list[float] = []
+    while len(seconds) < (1 if SMOKE else 5) and sum(seconds) < most:
         started = settled()
         call()
-        found.append(settled() - started)
-    return float(np.median(found))
+        seconds.append(settled() - started)
+    return float(np.median(seconds))
 
 
 @triton.jit
@@ -136,7 +136,7 @@ def eager(batch: QKBatch, genes: list[np.ndarray], total: torch.Tensor, dtype: t
 
 def parity() -> list[dict[str, Any]]:
     """Return the largest error of each precision, of the mean magnitude, against float64."""
-    found = []
+    rows = []
     tokens, heads, cells = (24, 2, 2) if SMOKE else (700, 4, 6)
     for share in (1.0, 0.3):
         batch, genes = cells_of(tokens, heads, 64 if not SMOKE else 16, cells, share, 1)
@@ -151,12 +151,12 @@ def parity() -> list[dict[str, Any]]:
             wide.add([batch])
             wide.check_mass("largest over heads")
             both[0].check_mass("parity", 1e-4)
-            found.append({
+            rows.append({
                 "share": share, "precision": precision, "error": gap,
                 "same_bits": torch.equal(both[0].sums, both[1].sums),
                 "ok": gap <= (PARITY if precision != "bf16" else 0.1),
             })  # fmt: skip
-    return found
+    return rows
 
 
 def kernel(
@@ -243,19 +243,19 @@ def main() -> None:
     if DEVICE.type == "cuda" and not torch.cuda.is_available():
         parser.error("no GPU is visible; --smoke checks the script without one")
     ends = time.monotonic() + 60 * a.minutes
-    said: dict[str, Any] = {
+    summary: dict[str, Any] = {
         "benchmark": "gpu", "smoke": SMOKE, "torch": torch.__version__,
         "triton": triton.__version__,
         "device": platform.processor() if SMOKE else torch.cuda.get_device_name(),
     }  # fmt: skip
     with torch.inference_mode():
-        said["parity"] = parity()
+        summary["parity"] = parity()
         card = rates()
-        said["rates"] = {k: v for k, v in vars(card).items() if k != "name"}
+        summary["rates"] = {k: v for k, v in vars(card).items() if k != "name"}
         if not SMOKE:
-            print(" ".join(f"{k} {v:.3g}" for k, v in said["rates"].items()), flush=True)
-        said["kernels"], said["left_out"] = [], []
-        said["actor"] = actor()
+            print(" ".join(f"{k} {v:.3g}" for k, v in summary["rates"].items()), flush=True)
+        summary["kernels"], summary["left_out"] = [], []
+        summary["actor"] = actor()
         cases = [
             (*size, width, share, precision)
             for precision in ("tf32x3", "bf16")
@@ -265,10 +265,10 @@ def main() -> None:
         ]
         for case in cases:
             if time.monotonic() > ends:
-                said["left_out"].append(case)
+                summary["left_out"].append(case)
                 continue
             row = kernel(*case, card)
-            said["kernels"].append(row)
+            summary["kernels"].append(row)
             if SMOKE:  # the interpreter's times say nothing
                 print({name: row[name] for name in ("tokens", "width", "share", "precision")})
                 continue
@@ -279,9 +279,9 @@ def main() -> None:
                 flush=True,
             )
     if SMOKE:
-        del said["rates"], said["actor"]["cells_per_second"], said["actor"]["wait_share"]
-        said["kernels"] = len(said["kernels"])
-    print(json.dumps(said))
+        del summary["rates"], summary["actor"]["cells_per_second"], summary["actor"]["wait_share"]
+        summary["kernels"] = len(summary["kernels"])
+    print(json.dumps(summary))
 
 
 if __name__ == "__main__":

@@ -31,14 +31,14 @@ def lists(network: Network, genes: np.ndarray, k: int, seed: int) -> dict[str, n
 
     most = int((1 + np.sqrt(1 + 8 * k)) / 2)  # with so many genes there are k pairs
     hubs = np.argsort(-degree, kind="stable")[:most]
-    found = {
+    pairs = {
         "random pairs": drawn(np.ones(n)),
         "in proportion to both degrees": drawn(degree),
         f"all pairs of the {most} largest hubs": hubs[np.stack(np.triu_indices(most, 1))],
     }
     # in random order: a network may name regulators first
     return {
-        name: np.where(rng.random(ij.shape[1]) < 0.5, ij, ij[::-1]) for name, ij in found.items()
+        name: np.where(rng.random(ij.shape[1]) < 0.5, ij, ij[::-1]) for name, ij in pairs.items()
     }
 
 
@@ -57,12 +57,12 @@ def main() -> None:
     print("| list | edge rate | fold as published | fold over like degree | p |")
     print("|---|---|---|---|---|")
     for name, (i, j) in lists(network, genes, a.pairs, 0).items():
-        found, peer = list_rates(
+        rates, peer = list_rates(
             network, genes[i], genes[j], genes, permutations=a.permutations, seed=0
         )
         print(
-            f"| {name} | {found['edge_rate']:.3f} | {peer.fold:.1f} | "
-            f"{found['fold_over_null']:.2f} | {found['p']:.2g} |"
+            f"| {name} | {rates['edge_rate']:.3f} | {peer.fold:.1f} | "
+            f"{rates['fold_over_null']:.2f} | {rates['p']:.2g} |"
         )
 
 

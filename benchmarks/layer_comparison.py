@@ -78,28 +78,33 @@ def ours(inputs: Path, out: Path) -> dict[str, float]:
 
     small = data | {"residual": data["residual"][:, :64]}
     compare(small, 10)  # compiled code is loaded from its cache, as after any first use
-    found, told = measured(lambda: compare(data, int(data["k"])))
-    layers, n = list(found.top), data["residual"].shape[1]
-    table = found.agreement.sort_values(["query_layer", "eval_layer"])
+    compared, figures = measured(lambda: compare(data, int(data["k"])))
+    layers, n = list(compared.top), data["residual"].shape[1]
+    table = compared.agreement.sort_values(["query_layer", "eval_layer"])
     np.savez(
         out,
-        query=found.union["query"],
-        key=found.union["key"],
-        values=np.stack([found.union[f"value_{i}"] for i in layers]),
-        ranks=np.stack([found.union[f"rank_{i}"] for i in layers]),
-        spearman=found.spearman.to_numpy(),
+        query=compared.union["query"],
+        key=compared.union["key"],
+        values=np.stack([compared.union[f"value_{i}"] for i in layers]),
+        ranks=np.stack([compared.union[f"rank_{i}"] for i in layers]),
+        spearman=compared.spearman.to_numpy(),
         median_quantile=table["median_quantile"],
         mean_quantile=table["mean_quantile"],
-        **{f"top_{i}": np.sort(t.query.astype(np.int64) * n + t.key) for i, t in found.top.items()},
+        **{
+            f"top_{i}": np.sort(t.query.astype(np.int64) * n + t.key)
+            for i, t in compared.top.items()
+        },
     )
-    return told
+    return figures
 
 
 def compare(a: argparse.Namespace, shape: dict[str, int], seed: int) -> dict[str, Any]:
     """Run both sides on one shape; returns the figures."""
-    said: dict[str, Any] = {**shape, "by_absolute_value": not a.signed}
+    figures: dict[str, Any] = {**shape, "by_absolute_value": not a.signed}
     with tempfile.TemporaryDirectory() as folder:
-        inputs, out, told = (Path(folder) / n for n in ("inputs.npz", "ours.npz", "told.json"))
+        inputs, out, peer_figures = (
+            Path(folder) / n for n in ("inputs.npz", "ours.npz", "told.json")
+        )
         make_inputs(shape, not a.signed, seed, inputs)
         runs = []
         for _ in range(a.runs + 1):  # the first may compile
@@ -107,24 +112,24 @@ def compare(a: argparse.Namespace, shape: dict[str, int], seed: int) -> dict[str
             done = subprocess.run(command, capture_output=True, text=True, check=True)
             runs.append(json.loads(done.stdout.splitlines()[-1]))
         mine = {n: float(np.median([r[n] for r in runs[1:]])) for n in runs[0]}
-        said |= {f"ours_{n}": v for n, v in mine.items()}
+        figures |= {f"ours_{n}": v for n, v in mine.items()}
         if not a.peer:
-            return said
+            return figures
         runs = []
         for i in range(a.peer_runs or a.runs):
             command = [
                 str(napistu()),
                 str(HERE / "peer_napistu.py"),
-                *map(str, (inputs, out, told)),
+                *map(str, (inputs, out, peer_figures)),
             ]
             subprocess.run(command + ["--no-parity"] * (i > 0), check=True)
-            runs.append(json.loads(told.read_text()))
+            runs.append(json.loads(peer_figures.read_text()))
         theirs = {n: float(np.median([r[n] for r in runs])) for n in mine}
-        said |= {f"peer_{n}": v for n, v in theirs.items()}
-        said["parity"] = runs[0]["parity"]
-        said["speed_ratio"] = round(theirs["seconds"] / mine["seconds"], 1)
-        said["memory_ratio"] = round(mine["peak"] / theirs["peak"], 4)
-    return said
+        figures |= {f"peer_{n}": v for n, v in theirs.items()}
+        figures["parity"] = runs[0]["parity"]
+        figures["speed_ratio"] = round(theirs["seconds"] / mine["seconds"], 1)
+        figures["memory_ratio"] = round(mine["peak"] / theirs["peak"], 4)
+    return figures
 
 
 def main() -> None:
@@ -160,19 +165,19 @@ def main() -> None:
         }  # fmt: skip
         every.append(compare(a, shape, i))
         print(json.dumps(every[-1]), flush=True)
-    said = {"benchmark": "layer_comparison", "shapes": len(every)}
+    summary = {"benchmark": "layer_comparison", "shapes": len(every)}
     if a.peer:
-        said |= {
+        summary |= {
             "speed_ratio": min(e["speed_ratio"] for e in every),
             "memory_ratio": max(e["memory_ratio"] for e in every),
             "parity": all(e["parity"]["ok"] for e in every),
         }
-    said |= {
+    summary |= {
         f"{side}_{what}": [e[f"{side}_{what}"] for e in every]
         for side in ("ours", "peer")[: 1 + a.peer]
         for what in ("seconds", "peak")
     }
-    print(json.dumps(said))
+    print(json.dumps(summary))
 
 
 if __name__ == "__main__":

@@ -35,12 +35,12 @@ N = 50_000
 def timed(what: str, call: Callable[[], Any]) -> tuple[float, Any]:
     """Print and return seconds of processor time, and what was called gave."""
     wall, cpu = time.perf_counter(), time.process_time()
-    found = call()
+    result = call()
     cpu = time.process_time() - cpu
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e6
     wall = time.perf_counter() - wall
     print(f"{what:40s} wall {wall:7.1f} s  cpu {cpu:7.1f} s  peak {peak:.1f} GB", flush=True)
-    return cpu, found
+    return cpu, result
 
 
 def random_links(edges: int, seed: int = 0) -> Links:
@@ -112,18 +112,18 @@ def main() -> None:
     parser.add_argument("--edges", type=int, default=8_000_000)
     parser.add_argument("--networkx", action="store_true")
     parser.add_argument("--sample", type=int, default=20)
-    asked = parser.parse_args()
-    _, links = timed("graph", lambda: random_links(asked.edges))
+    options = parser.parse_args()
+    _, links = timed("graph", lambda: random_links(options.edges))
     _, split = timed("split", lambda: split_links(links))
-    if asked.networkx:
-        compare(links, split, asked.sample)
+    if options.networkx:
+        compare(links, split, options.sample)
         return
     settings = Settings(("degree",))
-    _, found = timed("all floors, stacked and ranks", lambda: evaluate_links(
+    _, evaluation = timed("all floors, stacked and ranks", lambda: evaluate_links(
         links, split, settings=settings))  # fmt: skip
-    rows = found.metrics.query("stratum == 'all' and metric in ('auc', 'mrr')")
+    rows = evaluation.metrics.query("stratum == 'all' and metric in ('auc', 'mrr')")
     print(rows[["scorer", "metric", "value", "low", "high"]].to_string(index=False))
-    print(found.about["leak"], found.about["negatives"])
+    print(evaluation.about["leak"], evaluation.about["negatives"])
 
 
 if __name__ == "__main__":

@@ -48,7 +48,7 @@ def ours(graph_file: str, query_file: str, answers: str) -> None:
     from octoscope.octopus.network import Network
     from octoscope.octopus.pairs import Edges
 
-    stored, asked = np.load(graph_file), np.load(query_file)
+    stored, queries = np.load(graph_file), np.load(query_file)
     n = len(stored["src"])
     zero, role = np.zeros(n, np.int32), np.full(n, 5, np.uint8)
     edges = Edges(
@@ -59,7 +59,7 @@ def ours(graph_file: str, query_file: str, answers: str) -> None:
     vertices = pd.DataFrame({"vertex": np.arange(VERTICES)})
     net = Network(vertices, pd.DataFrame({"gene": [], "vertex": []}), edges, ["X"])
     _, index = measured(lambda: net.index)
-    a, b = asked["a"], asked["b"]
+    a, b = queries["a"], queries["b"]
     has_edge, looked_up = measured(lambda: net.index.find(a, b) >= 0)
     np.save(answers, has_edge)
     _ = net.degree
@@ -95,23 +95,23 @@ def main() -> None:
         np.savez(files[1], a=query[0], b=query[1])
         env = os.environ | dict.fromkeys(("OMP_NUM_THREADS", "MKL_NUM_THREADS"), "1")
         mine = [sys.executable, __file__, "--side", *files]
-        told = _runs(mine, RUNS, env)
+        figures = _runs(mine, RUNS, env)
         line = {"benchmark": "lookup", "edges": a.edges, "pairs": a.pairs, "threads": 1}
-        line |= {f"ours_{k}": v for k, v in told.items()}
+        line |= {f"ours_{k}": v for k, v in figures.items()}
         if a.peer:
             from peer_environment import napistu
 
-            there = str(Path(folder) / "peer.npy")
-            command = [str(napistu()), str(HERE / "peer_has_edges.py"), *files[:2], there]
+            peer_answers = str(Path(folder) / "peer.npy")
+            command = [str(napistu()), str(HERE / "peer_has_edges.py"), *files[:2], peer_answers]
             peer = _runs(command, a.peer_runs, env)
             line |= {f"peer_{k}": v for k, v in peer.items()}
-            once = told["seconds"] + told["index_seconds"]
+            once = figures["seconds"] + figures["index_seconds"]
             line |= {
-                "speed_ratio": peer["seconds"] / told["seconds"],
+                "speed_ratio": peer["seconds"] / figures["seconds"],
                 "speed_ratio_with_index": peer["seconds"] / once,
-                "bitmap_ratio": peer["seconds"] / told["bitmap_seconds"],
-                "memory_ratio": told["resident"] / peer["resident"],
-                "parity": bool((np.load(files[2]) == np.load(there)).all()),
+                "bitmap_ratio": peer["seconds"] / figures["bitmap_seconds"],
+                "memory_ratio": figures["resident"] / peer["resident"],
+                "parity": bool((np.load(files[2]) == np.load(peer_answers)).all()),
             }
         print(json.dumps(line))
 

@@ -86,13 +86,13 @@ def main() -> None:
     expected.mkdir()
     for category in CATEGORIES:
         inputs = AttentionPatternsInputs.from_expression(models, "immune", category, verbose=False)
-        found = inputs.compare(top_k=K, consensus_method="sum")
-        streams = found.pop("residual_stream_correlations")
+        comparison = inputs.compare(top_k=K, consensus_method="sum")
+        streams = comparison.pop("residual_stream_correlations")
         pd.Series(streams, name="spearman").rename_axis("pair").reset_index().to_csv(
             expected / f"{category}.residual_stream_correlations.tsv", sep="\t", index=False
         )
-        found.pop("cross_model_x_layer_top_attentions")
-        write(found, expected, category)
+        comparison.pop("cross_model_x_layer_top_attentions")
+        write(comparison, expected, category)
 
 
 if __name__ == "__main__":

@@ -70,14 +70,14 @@ def main() -> None:
     genes = tokenizer._tokenize_gene_expression(counts)
     ids = np.concatenate([np.tile(CONTEXT, (CELLS, 1)), genes[:, : LENGTH - 3]], 1).astype(np.int64)
     mask = ids != 1
-    found = {"hidden_0": None}
+    arrays = {"hidden_0": None}
     with torch.no_grad():
         base, rows = model.nicheformer, torch.from_numpy(ids)
         x = base.embeddings(rows) + base.positional_embedding(base.pos)
         padding = ~torch.from_numpy(mask)
         final = base(rows, torch.from_numpy(mask))  # the whole model, by its own forward pass
         for i, layer in enumerate(base.encoder.layers):
-            found[f"hidden_{i}"] = x.numpy()
+            arrays[f"hidden_{i}"] = x.numpy()
             attention = layer.self_attn
             _, attn = attention(
                 x, x, x, key_padding_mask=padding, need_weights=True, average_attn_weights=False
@@ -90,8 +90,8 @@ def main() -> None:
             logits = logits.masked_fill(padding[:, None, None], -torch.inf)
             # the authors' probabilities are the softmax of these
             assert torch.allclose(torch.softmax(logits, -1), attn, atol=1e-6)
-            found[f"attn_{i}"], found[f"logits_{i}"] = attn.numpy(), logits.numpy()
-            found[f"lse_{i}"] = torch.logsumexp(logits, -1).numpy()
+            arrays[f"attn_{i}"], arrays[f"logits_{i}"] = attn.numpy(), logits.numpy()
+            arrays[f"lse_{i}"] = torch.logsumexp(logits, -1).numpy()
             x = layer(x, src_key_padding_mask=padding, is_causal=False)
     assert torch.allclose(x[torch.from_numpy(mask)], final[torch.from_numpy(mask)], atol=1e-5)
     names_of = np.array([""] * 30 + names)
@@ -108,9 +108,9 @@ def main() -> None:
         cell_id=np.asarray(cells.obs_names[:CELLS], str), token_gene=names_of[ids],
         token_kind=kinds, token_value=np.full(ids.shape, np.nan, np.float32), token_row=ids,
         mask=mask, positions=np.tile(np.arange(LENGTH), (CELLS, 1)), output=final.numpy(),
-        meta_json=np.array(json.dumps(meta)), **found,
+        meta_json=np.array(json.dumps(meta)), **arrays,
     )  # fmt: skip
-    print(mask.sum(1), {k: v.shape for k, v in found.items()})
+    print(mask.sum(1), {k: v.shape for k, v in arrays.items()})
 
 
 if __name__ == "__main__":

@@ -113,7 +113,7 @@ def _write(authors: Any, cells: ad.AnnData, out: Path, d: int, given: dict[str, 
     assert (counts.sum(1) > 0).all()
     ids = np.tile(rows, (CELLS, 1))
     depth = torch.from_numpy(np.asarray(cells.X[:CELLS].sum(1)).ravel())
-    found: dict[str, np.ndarray] = {}
+    arrays: dict[str, np.ndarray] = {}
     entering: list[torch.Tensor] = []
     mixed: list[torch.Tensor] = []
     last: list[torch.Tensor] = []
@@ -137,7 +137,7 @@ def _write(authors: Any, cells: ad.AnnData, out: Path, d: int, given: dict[str, 
         # the authors' block attends with exactly these
         context = (attn @ v).transpose(1, 2).flatten(2)
         assert torch.allclose(context.float(), mixed[i], atol=1e-5)
-        found |= {
+        arrays |= {
             f"hidden_{i}": entering[i].numpy(), f"attn_{i}": attn.float().numpy(),
             f"logits_{i}": logits.float().numpy(),
             f"lse_{i}": torch.logsumexp(logits, -1).float().numpy(),
@@ -163,9 +163,9 @@ def _write(authors: Any, cells: ad.AnnData, out: Path, d: int, given: dict[str, 
         cell_id=np.asarray(cells.obs_names[:CELLS], str), token_gene=gene, token_kind=kinds,
         token_value=value, token_row=row, mask=np.ones(kinds.shape, bool),
         positions=np.tile(np.arange(kinds.shape[1]), (CELLS, 1)), output=last[0].numpy(),
-        meta_json=np.array(json.dumps(meta)), **found,
+        meta_json=np.array(json.dumps(meta)), **arrays,
     )  # fmt: skip
-    print(out, {k: v.shape for k, v in found.items()}, float(np.abs(last[0].numpy()).max()))
+    print(out, {k: v.shape for k, v in arrays.items()}, float(np.abs(last[0].numpy()).max()))
 
 
 def main() -> None:

@@ -71,8 +71,8 @@ def main() -> None:
     whole = np.stack([[tile.half(p, q) for q in range(3)] for p in range(3)])
     count = -(-n // TILE)
     computed = (time.perf_counter() - began) * count
-    with tempfile.TemporaryDirectory() as place:
-        store = zarr.storage.LocalStore(place)
+    with tempfile.TemporaryDirectory() as folder:
+        store = zarr.storage.LocalStore(folder)
         array = tiles.create_array(store, "sums", (3, 3, TILE, n), "float32", TILE)
         began = time.perf_counter()
         tiles.write_rows(array, 0, whole)

@@ -21,7 +21,7 @@ def measured(call: Callable[[], Any]) -> tuple[Any, dict[str, float]]:
     before = status("VmRSS")
     Path("/proc/self/clear_refs").write_text("5")  # the peak starts here
     started = time.perf_counter()
-    found = call()
+    result = call()
     seconds = time.perf_counter() - started
     peak = status("VmHWM")
-    return found, {"seconds": seconds, "peak": peak - before, "resident": peak}
+    return result, {"seconds": seconds, "peak": peak - before, "resident": peak}

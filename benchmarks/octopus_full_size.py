@@ -31,9 +31,9 @@ def build(config: str, target: str) -> None:
         peak = status("VmHWM") / 1e9
         print(f"{time.perf_counter() - started:7.1f} s {peak:5.2f} GB  {line}", file=sys.stderr)
 
-    made, told = measured(lambda: build_octopus(load_octopus_config(config), target, say))
-    counts = made["counts"]
-    print(json.dumps(told | {k: counts[k] for k in ("vertices", "assertions", "genes")}
+    summary, figures = measured(lambda: build_octopus(load_octopus_config(config), target, say))
+    counts = summary["counts"]
+    print(json.dumps(figures | {k: counts[k] for k in ("vertices", "assertions", "genes")}
                      | {"by_source": counts["by_source"]}))  # fmt: skip
 
 
@@ -42,9 +42,9 @@ def look(target: str) -> None:
 
     network, opened = measured(lambda: open_network(target))
     index, indexed = measured(lambda: network.index)
-    told = {"open_seconds": opened["seconds"], "index_seconds": indexed["seconds"]}
-    told |= {"ordered_pairs": len(index.keys), "open_resident": indexed["resident"]}
-    print(json.dumps(told))
+    figures = {"open_seconds": opened["seconds"], "index_seconds": indexed["seconds"]}
+    figures |= {"ordered_pairs": len(index.keys), "open_resident": indexed["resident"]}
+    print(json.dumps(figures))
 
 
 def main() -> None:

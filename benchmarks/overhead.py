@@ -144,11 +144,11 @@ class Plain(Pool):
 
     def _wait(self) -> None:
         """Wait for one answer of each process."""
-        left = len(self._all)
-        while left:
+        n_waiting = len(self._all)
+        while n_waiting:
             try:
                 self._answers.get(timeout=5)
-                left -= 1
+                n_waiting -= 1
             except queue.Empty:
                 assert all(p.is_alive() for p in self._all), "a plain process died"
 
@@ -173,10 +173,10 @@ class Actors(Pool):
             self._fleet.wait(1)
         self.start_seconds = time.perf_counter() - started
 
-    def _note(self, name: str, what: str, place: dict[str, Any]) -> None:
+    def _note(self, name: str, what: str, process: dict[str, Any]) -> None:
         if what == "started":
             self._started += 1
-            self.pids.append(place["pid"])
+            self.pids.append(process["pid"])
 
     def seconds(self, units: list[str]) -> float:
         """Compute units through the dispatcher."""
@@ -210,8 +210,8 @@ def cpu_seconds(pool: Pool) -> np.ndarray:
     for process in (me, *me.children(recursive=True)):
         with contextlib.suppress(psutil.Error):
             times = process.cpu_times()
-            place = 0 if process.pid in pool.pids else 1 if process == me else 2
-            used[place] += times.user + times.system
+            owner = 0 if process.pid in pool.pids else 1 if process == me else 2
+            used[owner] += times.user + times.system
     return used
 
 

@@ -68,7 +68,7 @@ def main() -> None:
                 },
             )  # fmt: skip
         )
-    found = {}
+    compared = {}
     for category in categories:
         streams = [
             embeddings(name, i, values, category)
@@ -90,14 +90,14 @@ def main() -> None:
                     i, target_ids=inputs.common_gene_ids, apply_softmax=False
                 )
                 np.save(folder / f"{category}.attention.{model.model_name}.{i}.npy", matrix)
-        found[category] = inputs.compare(consensus_method=str(data["consensus"]), **options)
-        write(found[category], folder, category)
+        compared[category] = inputs.compare(consensus_method=str(data["consensus"]), **options)
+        write(compared[category], folder, category)
         top = inputs.get_consensus_top_attentions(
             k=int(data["k"]), consensus_method="absolute-argmax",
             by_absolute_value=bool(data["absolute"]), ignore_self_attention=True,
         )  # fmt: skip
         top.to_parquet(folder / f"{category}.absolute_argmax_top.parquet")
-    write(aggregate_embedding_comparisons_over_categories(found), folder, "all")
+    write(aggregate_embedding_comparisons_over_categories(compared), folder, "all")
 
 
 def write(comparisons: dict, folder: Path, category: str) -> None:

@@ -20,7 +20,7 @@ if __name__ == "__main__":
     data = NapistuData(
         x=torch.zeros(vertices, 1), edge_index=edges, edge_attr=torch.zeros(edges.shape[1], 1)
     )
-    asked = torch.from_numpy(np.stack([queries["a"], queries["b"]]).astype(np.int64))
-    found, told = measured(lambda: data.has_edges(asked))
-    np.save(sys.argv[3], found.numpy())
-    print(json.dumps(told))
+    pairs = torch.from_numpy(np.stack([queries["a"], queries["b"]]).astype(np.int64))
+    has_edge, figures = measured(lambda: data.has_edges(pairs))
+    np.save(sys.argv[3], has_edge.numpy())
+    print(json.dumps(figures))

@@ -106,7 +106,7 @@ def main() -> None:
     data = np.load(sys.argv[1])
     torch.set_num_threads(int(data["threads"]))
     inputs = build(data)
-    (spearman, table), told = measured(
+    (spearman, table), figures = measured(
         lambda: inputs.compare_layer_attention_consistency(
             top_k=int(data["k"]),
             by_absolute_value=bool(data["absolute"]),
@@ -114,9 +114,9 @@ def main() -> None:
         )
     )
     if "--no-parity" not in sys.argv:
-        told["parity"] = parity(inputs, data, np.load(sys.argv[2]), spearman, table)
+        figures["parity"] = parity(inputs, data, np.load(sys.argv[2]), spearman, table)
     with open(sys.argv[3], "w") as out:
-        json.dump(told, out)
+        json.dump(figures, out)
 
 
 if __name__ == "__main__":

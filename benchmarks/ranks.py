@@ -22,8 +22,8 @@ def queries(a: argparse.Namespace) -> tuple[np.ndarray, np.ndarray]:
 
 
 def ours(values: np.ndarray, eligible: np.ndarray, a: argparse.Namespace) -> tuple[np.ndarray, ...]:
-    found, ranks, _ = values_and_ranks(lambda: tiles(values, eligible), *queries(a))
-    return found, ranks
+    at_pairs, ranks, _ = values_and_ranks(lambda: tiles(values, eligible), *queries(a))
+    return at_pairs, ranks
 
 
 def sorting(
@@ -33,10 +33,10 @@ def sorting(
     np.fill_diagonal(keep, False)
     rising = np.sort(values[keep])
     query, key = queries(a)
-    asked = values[query, key]
-    ranks = 1 + len(rising) - np.searchsorted(rising, asked, side="right")
+    at_pairs = values[query, key]
+    ranks = 1 + len(rising) - np.searchsorted(rising, at_pairs, side="right")
     known = keep[query, key]
-    return np.where(known, asked, np.float32(np.nan)), np.where(known, ranks, 0)
+    return np.where(known, at_pairs, np.float32(np.nan)), np.where(known, ranks, 0)
 
 
 if __name__ == "__main__":

@@ -76,7 +76,7 @@ def compute(root: RunRoot, plan: Plan, work: str) -> None:
     resident, started = status("VmRSS"), time.perf_counter()
     worker.run(work, 0, None)
     blocks = plan.row_blocks.get("big")
-    told = {
+    figures = {
         "benchmark": "row_blocks", "work": work, "genes": len(plan.models[0].axis),
         "tokens": plan.models[0].max_tokens, "threads": plan.threads,
         "row_blocks": None if blocks is None else blocks.model_dump(),
@@ -86,7 +86,7 @@ def compute(root: RunRoot, plan: Plan, work: str) -> None:
         "projected_unit_mb": round(plan.needs["device_bytes"] / 1e6 + 900),
         "projected_actor_mb": round(plan.needs["actor_bytes"] / 1e6),
     }  # fmt: skip
-    print(json.dumps(told), flush=True)
+    print(json.dumps(figures), flush=True)
 
 
 def main() -> None:

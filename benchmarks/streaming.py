@@ -114,13 +114,13 @@ def read(a: argparse.Namespace) -> dict[str, Any]:
             for part, kind in ((matrix.data, "f4"), (matrix.indices, "i4"), (matrix.indptr, "i4")):
                 digest.update(part.astype(kind).tobytes())
 
-    _, told = measured(first)
+    _, figures = measured(first)
     cpu, seconds = time.process_time(), time.perf_counter()
-    told["nonzero"] = sum(matrix.nnz for matrix in side())
-    told |= {"cpu_seconds": time.process_time() - cpu, "seconds": time.perf_counter() - seconds}
+    figures["nonzero"] = sum(matrix.nnz for matrix in side())
+    figures |= {"cpu_seconds": time.process_time() - cpu, "seconds": time.perf_counter() - seconds}
     if a.side == "ours":
-        told["digest_share"] = digest_seconds(side) / told["cpu_seconds"]
-    return told | {"found": digest.hexdigest()}
+        figures["digest_share"] = digest_seconds(side) / figures["cpu_seconds"]
+    return figures | {"found": digest.hexdigest()}
 
 
 def families(genes: Any) -> Iterator[tuple[str, Any, Any]]:
@@ -131,8 +131,8 @@ def families(genes: Any) -> Iterator[tuple[str, Any, Any]]:
 
     rng = np.random.default_rng(0)
     order = rng.permutation(len(genes))
-    place = np.empty(len(order), np.int32)
-    place[order] = np.arange(len(order))
+    model_gene = np.empty(len(order), np.int32)
+    model_gene[order] = np.arange(len(order))
     context = [str(g) for g in genes.ensembl[np.sort(order[:2200])]]
     for family in ("scgpt", "geneformer", "scprint", "scfoundation", "aidocell"):
         options = {"context": "some", "context_genes": context} if family == "scprint" else None
@@ -145,7 +145,7 @@ def families(genes: Any) -> Iterator[tuple[str, Any, Any]]:
         if family == "geneformer":
             model._median = rng.lognormal(0, 1, len(order))
             model._settings = model._settings.model_copy(update={"max_input": 4096})
-        yield family, model, GeneMatch(model._genes, place, [])
+        yield family, model, GeneMatch(model._genes, model_gene, [])
 
 
 def tokenise(a: argparse.Namespace) -> dict[str, Any]:
@@ -156,19 +156,19 @@ def tokenise(a: argparse.Namespace) -> dict[str, Any]:
     atlas = open_atlas(a)
     batches = list(atlas.stream(np.arange(min(a.cells, 2048)), a.batch))
     n = sum(len(b.rows) for b in batches)
-    told = {}
+    rates = {}
     for name, model, match in families(atlas.genes):
         model.tokenize(batches[0].counts, match, batches[0].cell_ids)  # compiled
         seconds, cpu, tokens = time.perf_counter(), time.process_time(), 0
         for b in batches:
             tokens += int(model.tokenize(b.counts, match, b.cell_ids).mask.sum())
         seconds, cpu = time.perf_counter() - seconds, time.process_time() - cpu
-        told[name] = {
+        rates[name] = {
             "cells_per_second": n / seconds,
             "cells_per_cpu_second": n / cpu,
             "tokens_per_cell": tokens / n,
         }
-    return told
+    return rates
 
 
 def run(a: argparse.Namespace, side: str, pattern: str = PATTERNS[0]) -> list[dict[str, Any]]:
@@ -188,7 +188,7 @@ def run(a: argparse.Namespace, side: str, pattern: str = PATTERNS[0]) -> list[di
 
 def compare(a: argparse.Namespace) -> dict[str, Any]:
     """Run all sides; return figures of medians, ratios and parity."""
-    said: dict[str, Any] = {}
+    summary: dict[str, Any] = {}
     for pattern in PATTERNS:
         cells = len(rows_of(argparse.Namespace(**vars(a) | {"pattern": pattern})))
         figures, answers = {}, set()
@@ -199,23 +199,23 @@ def compare(a: argparse.Namespace) -> dict[str, Any]:
             answers |= {r["found"] for r in runs}
             if side == "ours":
                 share = float(np.median([r["digest_share"] for r in runs]))
-                said[f"{pattern}_digest_share"] = round(share, 4)
+                summary[f"{pattern}_digest_share"] = round(share, 4)
             rate = {
                 "cells_per_second": round(cells / figures[side]["seconds"]),
                 "cells_per_cpu_second": round(cells / figures[side]["cpu_seconds"]),
                 "peak_mb": round(figures[side]["peak"] / 1e6, 1),
             }
             print(f"{pattern}, {side}: {json.dumps(rate)}", flush=True)
-            said |= {f"{pattern}_{side}_{n}": v for n, v in rate.items()}
+            summary |= {f"{pattern}_{side}_{n}": v for n, v in rate.items()}
         mine = figures.pop("ours")
         best = min(figures.values(), key=lambda f: f["seconds"])
-        said |= {
+        summary |= {
             f"{pattern}_speed_ratio": round(best["seconds"] / mine["seconds"], 2),
             f"{pattern}_cpu_ratio": round(best["cpu_seconds"] / mine["cpu_seconds"], 2),
             f"{pattern}_memory_ratio": round(mine["peak"] / best["peak"], 3),
             f"{pattern}_parity": len(answers) == 1,
         }
-    return said
+    return summary
 
 
 def main(a: argparse.Namespace) -> None:
@@ -223,7 +223,7 @@ def main(a: argparse.Namespace) -> None:
     if not path.exists():
         write_zarr(path, shape_of(a))
         write_h5ad(a.folder / "atlas.h5ad", shape_of(a))
-    said = compare(a)
+    figures = compare(a)
     tokens = run(a, "tokens")
     rates = {
         name: {k: round(float(np.median([r[name][k] for r in tokens]))) for k in tokens[0][name]}
@@ -232,10 +232,12 @@ def main(a: argparse.Namespace) -> None:
     shown = {n: getattr(a, n) for n in ("cells", "genes", "expressed", "batch", "runs", "threads")}
     packages = ("zarr", "anndata", "numcodecs", "h5py", "numpy", "scipy")
     packages += ("zarrs",) if a.pipeline == "zarrs" else ()
-    line = {"benchmark": "streaming", **shown, "pipeline": a.pipeline, **said}
-    line |= {n: said[f"contiguous_{n}"] for n in ("speed_ratio", "memory_ratio")}
-    line |= {n: said[f"contiguous_ours_{n}"] for n in ("cells_per_second", "cells_per_cpu_second")}
-    line["parity"] = all(said[f"{p}_parity"] for p in PATTERNS)
+    line = {"benchmark": "streaming", **shown, "pipeline": a.pipeline, **figures}
+    line |= {n: figures[f"contiguous_{n}"] for n in ("speed_ratio", "memory_ratio")}
+    line |= {
+        n: figures[f"contiguous_ours_{n}"] for n in ("cells_per_second", "cells_per_cpu_second")
+    }
+    line["parity"] = all(figures[f"{p}_parity"] for p in PATTERNS)
     line |= {"tokens": rates, "versions": {p: importlib.metadata.version(p) for p in packages}}
     print(json.dumps(line))
 

@@ -60,8 +60,8 @@ def genes_of(n: int) -> GeneTable:
     have = {e for e, _ in first}
     pairs = zip(known["ensembl_gene"], known["symbol"], strict=True)
     rest = [(e, s) for e, s in pairs if e not in have]
-    made = [(f"ENSG{990_000_000 + i:011d}", f"MADE{i}") for i in range(n)]
-    ids, names = zip(*sorted([*first, *rest, *made][:n]), strict=True)
+    invented = [(f"ENSG{990_000_000 + i:011d}", f"MADE{i}") for i in range(n)]
+    ids, names = zip(*sorted([*first, *rest, *invented][:n]), strict=True)
     return GeneTable(np.array(ids, dtype=object), np.array(names, dtype=object))
 
 
@@ -75,25 +75,25 @@ def _mixed(state: int) -> int:
 
 @njit(nogil=True, cache=True)
 def _fill(
-    first: int, wanted: np.ndarray, kind: np.ndarray, alias: np.ndarray, share: np.ndarray,
+    first: int, widths: np.ndarray, kind: np.ndarray, alias: np.ndarray, share: np.ndarray,
     seed: int, data: np.ndarray, indices: np.ndarray,
 ) -> None:  # fmt: skip
     """Draw the cells from number ``first`` on, each from its own SplitMix64 stream."""
     n = alias.shape[1]
     held = np.zeros(n, np.int32)
     at = 0
-    for c in range(len(wanted)):
+    for c in range(len(widths)):
         # mixed twice: starts one step apart would give neighbours the same stream, shifted
         state = _mixed(_mixed(np.uint64(seed + 1)) + np.uint64(first + c))
-        found = 0
-        while found < wanted[c]:
+        n_genes = 0
+        while n_genes < widths[c]:
             state += np.uint64(0x9E3779B97F4A7C15)
             z = _mixed(state)
             gene = np.int64(((z >> np.uint64(32)) * np.uint64(n)) >> np.uint64(32))
             if np.float32(z & np.uint64(0xFFFFFF)) >= share[kind[c], gene]:
                 gene = alias[kind[c], gene]
             if held[gene] == 0:
-                found += 1
+                n_genes += 1
             held[gene] += 1
         for gene in range(n):
             if held[gene]:
@@ -131,8 +131,8 @@ class Cells:
         width = rng.lognormal(-0.045, 0.3, n) * shape.expressed  # the mean is ``expressed``
         # so that no cell has to look for the rarest genes
         self._wanted = np.clip(np.rint(width), 1, shape.genes * 0.4).astype(np.int64)
-        place = np.arange(n)
-        self.kind = place % shape.categories if shape.mixed else place * shape.categories // n
+        position = np.arange(n)
+        self.kind = position % shape.categories if shape.mixed else position * shape.categories // n
         self.donor = rng.integers(0, shape.donors, n)
         self.indptr = np.concatenate([[0], np.cumsum(self._wanted)])
 

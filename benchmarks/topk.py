@@ -20,8 +20,8 @@ def ours(values: np.ndarray, eligible: np.ndarray, a: argparse.Namespace) -> tup
     top = TopK(a.k)
     for tile in tiles(values, eligible):
         top.update(*tile)
-    found = top.result()
-    return found.query, found.key, found.value
+    best = top.result()
+    return best.query, best.key, best.value
 
 
 def partition(

@@ -102,7 +102,7 @@ def main() -> None:
     parser.add_argument("--no-tests", action="store_true", help="leave out overlap and AUROC")
     a = parser.parse_args()
     first = 1_000_000 if a.held_out else 0
-    found: dict[str, dict[str, object]] = {}
+    results: dict[str, dict[str, object]] = {}
     columns = ["OR1", "deciles", "covers", "p OR1", "overlap", "old null", "AUROC", "rho", "B",
                "SE/SD", *VERDICTS, "O/E", "p O/E", "O/E covers"]  # fmt: skip
     table = Table("structure", "true OR", *columns)
@@ -129,7 +129,7 @@ def main() -> None:
             reasons = [str(r["reason"]).split(":")[0].split("(")[0] for r in rows if r["reason"]]
             result["reasons"] = {x: reasons.count(x) / a.runs for x in set(reasons)}
             result["drift_95"] = float(np.nanquantile(np.array(of["drift"], float), 0.95))
-            found[f"{structure}, OR {truth:g}"] = result | verdicts
+            results[f"{structure}, OR {truth:g}"] = result | verdicts
             table.add_row(
                 structure, f"{truth:g}", f"{np.exp(result['or1']):.2f}",
                 f"{np.exp(result['deciles']):.2f}", f"{result['covers']:.1%}",
@@ -141,7 +141,7 @@ def main() -> None:
             )  # fmt: skip
             console.print(f"{structure}, {truth:g}: done", style="dim")
     console.print(table)
-    print(json.dumps({"runs": a.runs, "held_out": a.held_out, "found": found}))
+    print(json.dumps({"runs": a.runs, "held_out": a.held_out, "found": results}))
 
 
 if __name__ == "__main__":

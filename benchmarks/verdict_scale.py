@@ -53,10 +53,10 @@ def universe_of(n: int, seed: int) -> tuple[VertexPairs, Control, np.ndarray]:
     for first in range(0, n, _ROWS):
         rows = slice(first, min(first + _ROWS, n))
         chance = np.minimum(np.outer(w[rows], w) * (_DENSITY * n * n / w.sum() ** 2), 0.9)
-        found = rng.random(chance.shape, dtype=np.float32) < chance
-        found &= np.arange(n) > np.arange(n)[rows, None]
-        adjacency[rows] |= found
-        adjacency[:, rows] |= found.T
+        edges = rng.random(chance.shape, dtype=np.float32) < chance
+        edges &= np.arange(n) > np.arange(n)[rows, None]
+        adjacency[rows] |= edges
+        adjacency[:, rows] |= edges.T
     eligible = np.ones((n, n), bool)
     np.fill_diagonal(eligible, False)
     return VertexPairs(np.arange(n), eligible, adjacency), Control(n, seed), rng.normal(3, 1, n)
@@ -125,7 +125,7 @@ def main() -> None:
     per_ratio = (time.thread_time() - started) / a.lists
     n_pairs = n * (n - 1) / 2
     small_pairs = (n // 20) * (n // 20 - 1) / 2
-    found = {
+    figures = {
         "genes": n, "pairs": int(n_pairs), "counting_seconds": round(counting, 2),
         "nanoseconds_per_pair": round(1e9 * counting / n_pairs, 1),
         "seconds_per_list": round(per_list, 4), "k": a.k,
@@ -138,9 +138,9 @@ def main() -> None:
         "peak_gb_with_ladder": round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e6, 2),
         "pandas_over_this": round((plain / small_pairs) / (counting / n_pairs), 1),
     }  # fmt: skip
-    for name, value in found.items():
+    for name, value in figures.items():
         print(f"{name}: {value}")
-    print(json.dumps(found))
+    print(json.dumps(figures))
 
 
 if __name__ == "__main__":

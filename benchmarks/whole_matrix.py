@@ -38,9 +38,9 @@ def compare(name: str, file: str, sides: dict[str, Side], options: dict[str, int
         eligible = rng.random((a.genes, a.genes), dtype=np.float32) < 0.9
         small = argparse.Namespace(**(vars(a) | dict.fromkeys(options, 10) | {"genes": 50}))
         sides[a.side](values[:50, :50].copy(), eligible[:50, :50].copy(), small)  # compiled, warm
-        found, told = measured(lambda: sides[a.side](values, eligible, a))
-        digests = [hashlib.sha256(np.ascontiguousarray(x).tobytes()).hexdigest() for x in found]
-        print(json.dumps(told | {"found": digests}))
+        arrays, costs = measured(lambda: sides[a.side](values, eligible, a))
+        digests = [hashlib.sha256(np.ascontiguousarray(x).tobytes()).hexdigest() for x in arrays]
+        print(json.dumps(costs | {"found": digests}))
         return
     shown = {o: getattr(a, o) for o in ("genes", *options)}
     threads = str(os.cpu_count() or 1)
@@ -56,11 +56,11 @@ def compare(name: str, file: str, sides: dict[str, Side], options: dict[str, int
         figures[side] = {n: float(np.median([r[n] for r in runs])) for n in ("seconds", "peak")}
         answers.append(runs[0]["found"])
     ours, other = figures.values()
-    said = {"benchmark": name, **shown, "threads": int(threads)}
-    said |= {f"{side}_{n}": v for side, found in figures.items() for n, v in found.items()}
-    said |= {
+    summary = {"benchmark": name, **shown, "threads": int(threads)}
+    summary |= {f"{side}_{n}": v for side, costs in figures.items() for n, v in costs.items()}
+    summary |= {
         "speed_ratio": round(other["seconds"] / ours["seconds"], 1),
         "memory_ratio": round(ours["peak"] / other["peak"], 4),
         "parity": answers[0] == answers[1],
     }
-    print(json.dumps(said))
+    print(json.dumps(summary))

@@ -57,8 +57,8 @@ def tables_page() -> str:
 def commands_page() -> str:
     """Return the page of commands as Markdown, one section a command."""
     command = typer.main.get_command(app)
-    made = get_docs_for_click(obj=command, ctx=typer.Context(command), name="octoscope")
-    lines = [line.rstrip() for line in made.replace("# `octoscope`\n", COMMANDS, 1).splitlines()]
+    page = get_docs_for_click(obj=command, ctx=typer.Context(command), name="octoscope")
+    lines = [line.rstrip() for line in page.replace("# `octoscope`\n", COMMANDS, 1).splitlines()]
     return re.sub(r"\n{3,}", "\n\n", "\n".join(lines)).rstrip() + "\n"
 
 

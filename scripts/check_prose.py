@@ -62,9 +62,9 @@ def passages(markdown: str) -> Iterator[tuple[int, str]]:
 
 def faults(prose: str) -> Iterator[tuple[int, str]]:
     """Position and message of every fault of a passage."""
-    for found in LintFile("", prose).lint(CONFIG):
+    for result in LintFile("", prose).lint(CONFIG):
         # proselint puts a line end in front of what it reads
-        yield found.check_result.span[0] - 1, found.check_result.message
+        yield result.check_result.span[0] - 1, result.check_result.message
     for words, instead in WORDS.items():
         pattern = words.replace(" ", r"\s")  # a phrase may go over the end of a line
         for match in re.finditer(rf"\b(?:{pattern})\b", prose, flags=re.I):

@@ -18,7 +18,7 @@ ENGINE = Path(__file__).parents[1] / "engine/octoscope"
 def imports(engine: Path = ENGINE) -> dict[str, set[str]]:
     """Return the rooms that each room imports."""
     rooms = {p.parent.name for p in engine.glob("*/__init__.py")}
-    found: dict[str, set[str]] = {room: set() for room in rooms}
+    imported: dict[str, set[str]] = {room: set() for room in rooms}
     for file in engine.rglob("*.py"):
         room = file.relative_to(engine).parts[0]
         if room not in rooms:
@@ -31,21 +31,21 @@ def imports(engine: Path = ENGINE) -> dict[str, set[str]]:
             else:
                 continue
             parts = [name.split(".") for name in names]
-            found[room] |= {p[1] for p in parts if p[0] == "octoscope" and len(p) > 1}
-        found[room] &= rooms - {room}
-    return found
+            imported[room] |= {p[1] for p in parts if p[0] == "octoscope" and len(p) > 1}
+        imported[room] &= rooms - {room}
+    return imported
 
 
 def main() -> int:
     """Print a line per room, the rooms that import nothing first."""
-    found = imports()
+    imported = imports()
     try:
-        order = list(TopologicalSorter(found).static_order())
+        order = list(TopologicalSorter(imported).static_order())
     except CycleError as error:
         print(f"rooms import each other: {' -> '.join(error.args[1])}", file=sys.stderr)
         return 1
     for room in order:
-        print(f"{room}: {', '.join(sorted(found[room])) or '-'}")
+        print(f"{room}: {', '.join(sorted(imported[room])) or '-'}")
     return 0
 
 

@@ -21,14 +21,14 @@ SERIES = (
 
 def main() -> None:
     """Write the figure, and print its numbers."""
-    found = {
+    evidence = {
         degree: [self_evidence(s, VERTICES, VERTICES * degree // 2) for s in range(GRAPHS)]
         for degree in DEGREES
     }
     mpl.rcParams["svg.hashsalt"] = "octoscope"  # the same graphs give the same file
     figure, axes = plt.subplots(figsize=(6, 3.2), layout="constrained")
     for name, colour, label in SERIES:
-        values = np.array([[one[name] for one in found[degree]] for degree in DEGREES])
+        values = np.array([[one[name] for one in evidence[degree]] for degree in DEGREES])
         axes.plot(DEGREES, values, "o", ms=3, alpha=0.5, color=colour)
         axes.plot(DEGREES, values.mean(1), "-", color=colour, label=label)
         print(name, {d: round(float(v), 3) for d, v in zip(DEGREES, values.mean(1), strict=True)})

@@ -61,9 +61,9 @@ def main() -> None:
     match = model.match(atlas.genes)
     tokens = model.tokenize(batch.counts, match, batch.cell_ids)
     chosen = match.model_gene[choose_genes(atlas, batch.counts.toarray())]
-    place = {int(g): i for i, g in enumerate(tokens.gene[0]) if g >= 0}
-    demo = np.array([place[int(g)] for g in chosen if g >= 0])
-    others = np.setdiff1d(np.array(list(place.values())), demo)
+    position = {int(g): i for i, g in enumerate(tokens.gene[0]) if g >= 0}
+    demo = np.array([position[int(g)] for g in chosen if g >= 0])
+    others = np.setdiff1d(np.array(list(position.values())), demo)
     weights = model._w
     for tensor in (*weights.values(), *head.values()):
         tensor.requires_grad_(True)
@@ -87,8 +87,8 @@ def main() -> None:
         x = F.layer_norm(x, (D,), head[p + "LayerNorm.weight"], head[p + "LayerNorm.bias"], 1e-5)
         p = "cls.predictions.decoder."
         got = F.linear(x, head[p + "weight"], head[p + "bias"])[..., 0]
-        wanted = torch.from_numpy(value)
-        return F.mse_loss(got[torch.from_numpy(hidden)], wanted[torch.from_numpy(hidden)])
+        truth = torch.from_numpy(value)
+        return F.mse_loss(got[torch.from_numpy(hidden)], truth[torch.from_numpy(hidden)])
 
     train, held_out = split(len(batch.cell_ids), rng)
     check = fit(

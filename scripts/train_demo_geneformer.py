@@ -118,8 +118,8 @@ def main() -> None:
         steps=STEPS, batch=BATCH,
     )  # fmt: skip
     seen = np.bincount(tokens.row[train][tokens.kind[train] == 0], minlength=vocab) + 1.0
-    wanted = tokens.row[held_out][tokens.kind[held_out] == 0]
-    baseline = float(-np.log(seen / seen.sum())[wanted].mean())
+    held_out_rows = tokens.row[held_out][tokens.kind[held_out] == 0]
+    baseline = float(-np.log(seen / seen.sum())[held_out_rows].mean())
     notes = (
         "# Demonstration checkpoint\n\n"
         f"Geneformer's architecture and file layout (second series), {LAYERS} layers, {HEADS} "

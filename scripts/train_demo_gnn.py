@@ -85,13 +85,13 @@ def train(graph: GnnGraph, steps: int, seed: int) -> tuple[nn.Module, nn.Module,
     mine = parts["train"]
     for step in range(steps):
         chosen = torch.rand(len(mine)) < 0.2
-        asked, passed = mine[chosen], mine[~chosen]
+        predicted, passed = mine[chosen], mine[~chosen]
         z = encoder(x, edges[:, passed])
-        wrong = negatives(edges[:, asked], known, n)
-        r = relation[asked]
+        wrong = negatives(edges[:, predicted], known, n)
+        r = relation[predicted]
         of_wrong = r[torch.randint(len(r), (wrong.shape[1],))]
-        score = torch.cat([head(z, edges[:, asked], r), head(z, wrong, of_wrong)])
-        truth = torch.cat([torch.ones(len(asked)), torch.zeros(wrong.shape[1])])
+        score = torch.cat([head(z, edges[:, predicted], r), head(z, wrong, of_wrong)])
+        truth = torch.cat([torch.ones(len(predicted)), torch.zeros(wrong.shape[1])])
         loss = loss_of(score, truth)
         optimiser.zero_grad()
         loss.backward()
@@ -99,18 +99,18 @@ def train(graph: GnnGraph, steps: int, seed: int) -> tuple[nn.Module, nn.Module,
         if step % 50 == 0:
             print(f"step {step}: loss {loss.item():.4f}", flush=True)
     encoder.eval(), head.eval()
-    found = {}
+    areas = {}
     with torch.no_grad():
         z = encoder(x, edges[:, mine])
         for part in ("val", "test"):
-            asked = parts[part]
-            wrong = negatives(edges[:, asked], known, n)
-            r = relation[asked]
+            predicted = parts[part]
+            wrong = negatives(edges[:, predicted], known, n)
+            r = relation[predicted]
             of_wrong = r[torch.randint(len(r), (wrong.shape[1],))]
-            score = torch.cat([head(z, edges[:, asked], r), head(z, wrong, of_wrong)])
-            truth = torch.arange(len(score)) < len(asked)
-            found[part] = area(score, truth)
-    return encoder, head, found
+            score = torch.cat([head(z, edges[:, predicted], r), head(z, wrong, of_wrong)])
+            truth = torch.arange(len(score)) < len(predicted)
+            areas[part] = area(score, truth)
+    return encoder, head, areas
 
 
 def main() -> None:
@@ -118,10 +118,10 @@ def main() -> None:
     parser.add_argument("target", type=Path)
     parser.add_argument("--steps", type=int, default=400)
     parser.add_argument("--seed", type=int, default=0)
-    asked = parser.parse_args()
+    options = parser.parse_args()
     graph, _ = read_network_graph("demo")
-    encoder, head, found = train(graph, asked.steps, asked.seed)
-    print("AUC against pairs with the same ends:", found)
+    encoder, head, areas = train(graph, options.steps, options.seed)
+    print("AUC against pairs with the same ends:", areas)
     state = {f"task.encoder.{k}": v for k, v in encoder.state_dict().items()}
     state |= {f"task.head.head.{k}": v for k, v in head.state_dict().items()}
     model = {
@@ -139,13 +139,13 @@ def main() -> None:
         "relation_type_labels": list(graph.relations), "digests": graph.digests,
         **{f"{s}_mask_hash": graph.mask_digest(s) for s in SPLITS[1:]},
     }  # fmt: skip
-    asked.target.mkdir(parents=True, exist_ok=True)
+    options.target.mkdir(parents=True, exist_ok=True)
     torch.save({"state_dict": state, "hyper_parameters": {"model": model, "data": data},
-                "pytorch-lightning_version": "2.6.6"}, asked.target / "model.ckpt")  # fmt: skip
-    config = {"name": "demonstration", "seed": asked.seed, "test_auc": found,
+                "pytorch-lightning_version": "2.6.6"}, options.target / "model.ckpt")  # fmt: skip
+    config = {"name": "demonstration", "seed": options.seed, "test_auc": areas,
               "model": {"encoder": "graph_conv", "hidden_channels": WIDTH, "num_layers": LAYERS,
                         "head": "relation_gated_mlp"}}  # fmt: skip
-    (asked.target / "config.json").write_text(json.dumps(config, indent=1) + "\n")
+    (options.target / "config.json").write_text(json.dumps(config, indent=1) + "\n")
 
 
 if __name__ == "__main__":

@@ -44,13 +44,13 @@ def once(factory: pytest.TempPathFactory, name: str, make: Callable[[Path], None
     top = factory.getbasetemp()
     if "PYTEST_XDIST_WORKER" in os.environ:
         top = top.parent
-    folder, made = top / name, top / f"{name}.made"
+    folder, marker = top / name, top / f"{name}.made"
     with (top / f"{name}.lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
-        if not made.exists():
+        if not marker.exists():
             folder.mkdir()
             make(folder)
-            made.touch()
+            marker.touch()
     return folder
 
 

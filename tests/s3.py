@@ -73,8 +73,8 @@ def s3_server(timeout: float = 90) -> Iterator[str]:
         server.kill()
         server.wait()
         for port in ports:
-            for left in Path(tempfile.gettempdir()).glob(f"seaweedfs-*-grpc-{port}.sock"):
-                left.unlink()
+            for socket in Path(tempfile.gettempdir()).glob(f"seaweedfs-*-grpc-{port}.sock"):
+                socket.unlink()
         shutil.rmtree(data, ignore_errors=True)
         for name, value in before.items():
             if value is None:

@@ -43,7 +43,7 @@ def around_the_api(path: Path) -> list[str]:
 def test_the_command_line_is_a_client_of_the_python_api() -> None:
     """Beside leaf modules for files and errors; ALLOWED has the other half of the rule."""
     commands = sorted((PACKAGE / "cli").glob("*.py"))
-    assert [found for path in commands for found in around_the_api(path)] == []
+    assert [module for path in commands for module in around_the_api(path)] == []
     # names of private parts are not asked for, either: `run.results` is not the API's
     beyond = [
         f"{path.name}:{node.lineno} reads {ast.unparse(node)}"

@@ -19,11 +19,11 @@ def resolve(names: list[str], **given: object) -> tuple[GeneTable, list[int], di
 
 
 def test_versions_symbols_and_unknown_names() -> None:
-    table, columns, said = resolve(["ENSG00000090382.7", "CD3E", "NOSUCH"])
+    table, columns, report = resolve(["ENSG00000090382.7", "CD3E", "NOSUCH"])
     assert table.ensembl.tolist() == ["ENSG00000090382", "ENSG00000198851"]
     assert table.symbol.tolist() == ["LYZ", "CD3E"]
     assert columns == [0, 1, -1]
-    assert said == {"NOSUCH": "dropped: no Ensembl id, no unique symbol"}
+    assert report == {"NOSUCH": "dropped: no Ensembl id, no unique symbol"}
 
 
 def test_aliases_name_retired_ids_and_old_symbols(tmp_path: Path) -> None:
@@ -31,11 +31,11 @@ def test_aliases_name_retired_ids_and_old_symbols(tmp_path: Path) -> None:
     path.write_text("alias\tensembl\nOKT3e\tENSG00000198851.3\nENSG00009999991\tENSG00000090382\n")
     aliases = read_aliases(path)
     assert aliases == {"OKT3E": "ENSG00000198851", "ENSG00009999991": "ENSG00000090382"}
-    table, columns, said = resolve(["okt3e", "ENSG00009999991.2", "CD14"], aliases=aliases)
+    table, columns, report = resolve(["okt3e", "ENSG00009999991.2", "CD14"], aliases=aliases)
     assert table.ensembl.tolist()[:2] == ["ENSG00000198851", "ENSG00000090382"]
     assert columns == [0, 1, 2]
-    assert said["okt3e"] == "renamed: alias of ENSG00000198851"
-    assert said["ENSG00009999991.2"] == "renamed: alias of ENSG00000090382"
+    assert report["okt3e"] == "renamed: alias of ENSG00000198851"
+    assert report["ENSG00009999991.2"] == "renamed: alias of ENSG00000090382"
     # an alias and the gene itself are one gene: refused, or added up where asked for
     with pytest.raises(InputError, match="more than once.*ENSG00000198851"):
         resolve(["CD3E", "okt3e"], aliases=aliases)

@@ -61,8 +61,8 @@ def test_the_guide_can_be_followed_on_one_machine(tmp_path: Path) -> None:
             ray = shutil.which("ray", path=env["PATH"])
             assert ray
             subprocess.run([ray, "stop", "--force"], env=env, capture_output=True, check=False)
-    said = done.stdout + done.stderr
-    assert done.returncode == 0, said[-6000:]
+    text = done.stdout + done.stderr
+    assert done.returncode == 0, text[-6000:]
     assert "the same tables\n" in done.stdout
     assert "the same tables after a stop\n" in done.stdout
     assert "verified: finished run" in done.stdout

@@ -30,13 +30,13 @@ SCGPT = Path(__file__).parent / "data/scgpt"
 @pytest.fixture
 def places(tmp_path: Path) -> dict[str, Path]:
     """A run, an atlas, a checkpoint and a network that nobody named to the guard."""
-    found = {
+    paths = {
         "a run directory": STORES / "plan-3b",
         "a Zarr store": data("immune559.zarr"),
         "a checkpoint": data("checkpoints/geneformer-demo"),
         "a network directory": data("octopus"),
     }
-    return {what: Path(shutil.copytree(p, tmp_path / p.name)) for what, p in found.items()}
+    return {what: Path(shutil.copytree(p, tmp_path / p.name)) for what, p in paths.items()}
 
 
 def write(
@@ -58,17 +58,17 @@ def contents(folder: Path) -> dict[str, str]:
 
 def test_places_that_are_read_are_recognised(places: dict[str, Path], tmp_path: Path) -> None:
     link = tmp_path / "link"
-    for what, place in places.items():
+    for what, path in places.items():
         link.unlink(missing_ok=True)
-        link.symlink_to(place)
-        (place / "deeper").mkdir()
-        for target in (place / "new.html", place / "deeper/new.html", link / "new.html",
-                       place / "deeper/../new.html"):  # fmt: skip
-            with pytest.raises(InputError, match=f"is in {place}, {what}"):
+        link.symlink_to(path)
+        (path / "deeper").mkdir()
+        for target in (path / "new.html", path / "deeper/new.html", link / "new.html",
+                       path / "deeper/../new.html"):  # fmt: skip
+            with pytest.raises(InputError, match=f"is in {path}, {what}"):
                 require_outside(target)
             with pytest.raises(InputError, match="name a place outside it"):
                 require_new(target, force=True)
-        require_outside(place.with_name("new.html"))
+        require_outside(path.with_name("new.html"))
     require_outside("s3://bucket/new.html")
 
 
@@ -98,13 +98,13 @@ def test_a_file_is_replaced_only_where_that_is_asked_for(tmp_path: Path) -> None
     write(path, "after", force=True)
     assert path.read_text() == "after"
     (tmp_path / "dangling").symlink_to(tmp_path / "nowhere")
-    for name, force, said in (
+    for name, force, message in (
         ("dangling", False, "exists already"),
         (".", True, "is no file"),
         ("/dev/null", True, "is no file"),
         ("none/b.txt", False, "is no folder"),
     ):
-        with pytest.raises(InputError, match=said):
+        with pytest.raises(InputError, match=message):
             require_new(tmp_path / name, force=force)
     assert sorted(p.name for p in tmp_path.iterdir()) == ["a.txt", "dangling"]
 
@@ -157,14 +157,14 @@ def test_no_command_writes_into_what_is_read(
 ) -> None:
     commands = writers(finished_run, small_atlas, tmp_path)
     assert set(commands) == set(NAMES)
-    for place in places.values():
-        before = contents(place)
-        for target in (place / "new.parquet", next(p for p in place.rglob("*") if p.is_file())):
+    for path in places.values():
+        before = contents(path)
+        for target in (path / "new.parquet", next(p for p in path.rglob("*") if p.is_file())):
             words = [str(target) if x == "TARGET" else x for x in commands[name]]
             refused = here(*words)
             assert refused.returncode == 2, refused.stdout + refused.stderr
-            assert f"is in {place}" in refused.stderr.replace("\n", "")
-        assert contents(place) == before
+            assert f"is in {path}" in refused.stderr.replace("\n", "")
+        assert contents(path) == before
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -224,10 +224,10 @@ def test_inputs_of_a_run_are_not_replaced_by_force(
 
 
 def test_no_network_is_made_in_what_is_read(places: dict[str, Path]) -> None:
-    for place in places.values():
-        with pytest.raises(InputError, match=f"is in {place}"), new_directory(place / "net"):
+    for path in places.values():
+        with pytest.raises(InputError, match=f"is in {path}"), new_directory(path / "net"):
             raise AssertionError
-        assert not (place / "net").exists()
+        assert not (path / "net").exists()
 
 
 def test_a_run_inside_its_atlas_is_refused(small_config: Path, small_atlas: Path) -> None:

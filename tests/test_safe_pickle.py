@@ -44,10 +44,10 @@ def value(data: bytes) -> np.ndarray:
     ids=str,
 )  # fmt: skip
 def test_arrays_come_back(array: np.ndarray, protocol: int) -> None:
-    found = value(pickle.dumps(array, protocol))
-    assert found.dtype == array.dtype
-    assert found.shape == array.shape
-    assert (found == array).all()
+    restored = value(pickle.dumps(array, protocol))
+    assert restored.dtype == array.dtype
+    assert restored.shape == array.shape
+    assert (restored == array).all()
 
 
 def test_numbers_come_back() -> None:
@@ -92,8 +92,8 @@ def test_forged_arrays_are_refused(dtype: str, state: Any, shape: Any, data: Any
 
 
 def test_calling_what_rebuilds_arrays_makes_nothing() -> None:
-    made = load(b"\x80\x04cnumpy\nndarray\n(K\x01\x85X\x01\x00\x00\x00OC\x08AAAAAAAAtR.")
-    assert isinstance(made, Opaque)
+    array = load(b"\x80\x04cnumpy\nndarray\n(K\x01\x85X\x01\x00\x00\x00OC\x08AAAAAAAAtR.")
+    assert isinstance(array, Opaque)
     with pytest.raises(Refused):
         load(b"\x80\x04c_codecs\nencode\n(X\x01\x00\x00\x00aX\x05\x00\x00\x00rot13tR.")
 

@@ -53,19 +53,19 @@ def test_the_wheel_holds_one_package_and_its_metadata(wheel: Path) -> None:
     assert dict(entries["console_scripts"]) == {"octoscope": "octoscope.cli:main"}
     families = dict(entries["octoscope.models"])
     assert set(families) == FAMILIES
-    for place in families.values():
-        module = place.split(":")[0].replace(".", "/")
+    for package in families.values():
+        module = package.split(":")[0].replace(".", "/")
         assert f"{module}.py" in names
 
 
 def test_an_editable_install_shows_the_same_package_alone(tmp_path: Path) -> None:
     with zipfile.ZipFile(build("editable", tmp_path)) as files:
         (pth,) = [n for n in files.namelist() if n.endswith(".pth")]
-        place = Path(files.read(pth).decode().strip())
-    assert place == ROOT / "engine"
-    found = {p.name for p in place.iterdir() if p.name != "__pycache__"}
-    assert {n for n in found if not n.startswith(".")} == {"octoscope"}
-    assert (place / "octoscope" / "py.typed").is_file()
+        folder = Path(files.read(pth).decode().strip())
+    assert folder == ROOT / "engine"
+    names = {p.name for p in folder.iterdir() if p.name != "__pycache__"}
+    assert {n for n in names if not n.startswith(".")} == {"octoscope"}
+    assert (folder / "octoscope" / "py.typed").is_file()
 
 
 @pytest.mark.slow

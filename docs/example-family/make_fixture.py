@@ -49,9 +49,10 @@ def main() -> None:
     save_file(w, FOLDER / "checkpoint/weights.safetensors")
     cells.write_h5ad(FOLDER / "cells.h5ad")
 
-    place = {g: i for i, g in enumerate(columns)}
+    position = {g: i for i, g in enumerate(columns)}
     tokens = [
-        [(g, counts[c, place[g]]) for g in GENES if counts[c, place[g]] > 0] for c in range(CELLS)
+        [(g, counts[c, position[g]]) for g in GENES if counts[c, position[g]] > 0]
+        for c in range(CELLS)
     ]
     width = 1 + max(len(t) for t in tokens)
     shape = (CELLS, width)

@@ -105,17 +105,17 @@ class SetFormer:
 
     def tokenize(self, counts: sparse.csr_matrix, match: GeneMatch, cell_ids: np.ndarray) -> Tokens:
         """Return the cell token, then expressed genes in row order with ln(1 + count)."""
-        found = match.model_counts(counts)[:, match.allowed].tocsr()
-        n = np.diff(found.indptr)
+        matched = match.model_counts(counts)[:, match.allowed].tocsr()
+        n = np.diff(matched.indptr)
         shape = (len(cell_ids), 1 + int(n.max(initial=0)))
         gene = np.full(shape, -1, np.int32)
         kind = np.full(shape, PAD, np.int8)
         value, row = np.zeros(shape, np.float32), np.zeros(shape, np.int64)
         for c in np.flatnonzero(n):
-            part = slice(found.indptr[c], found.indptr[c + 1])
-            genes, at = match.allowed[found.indices[part]], slice(1, 1 + n[c])
+            part = slice(matched.indptr[c], matched.indptr[c + 1])
+            genes, at = match.allowed[matched.indices[part]], slice(1, 1 + n[c])
             gene[c, at], row[c, at], kind[c, at] = genes, genes, GENE
-            value[c, at] = np.log1p(found.data[part])
+            value[c, at] = np.log1p(matched.data[part])
             kind[c, 0] = _CELL
         return Tokens(np.asarray(cell_ids), gene, kind, value, row, kind != PAD)
 

@@ -81,10 +81,10 @@ def tail_bins(values: ArrayLike, per_octave: int = 4, least: int = 40) -> np.nda
     """
     values = np.asarray(values)
     n = len(values)
-    place = pd.Series(values).rank(method="first").to_numpy().astype(int)  # 1 is the smallest
-    from_top = n + 1 - place
+    ascending = pd.Series(values).rank(method="first").to_numpy().astype(int)  # 1 is the smallest
+    from_top = n + 1 - ascending
     top = from_top <= n // 2
-    rank = np.where(top, from_top, place)
+    rank = np.where(top, from_top, ascending)
     octaves = np.array([math.floor(per_octave * math.log2(n / r)) for r in rank], dtype=int)
     bins = np.where(top, octaves, -octaves)
     for tail in (top, ~top):

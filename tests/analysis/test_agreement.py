@@ -25,14 +25,14 @@ from tests.analysis.matrices import Tiles, ranks_of, reader
 
 
 def tops(readers: list[Callable[[], Tiles]], k: int) -> list[tuple[np.ndarray, np.ndarray]]:
-    found = []
+    lists = []
     for read in readers:
         top = TopK(k)
         for block in read():
             top.update(*block)
         best = top.result()
-        found.append((best.query.astype(np.int64), best.key.astype(np.int64)))
-    return found
+        lists.append((best.query.astype(np.int64), best.key.astype(np.int64)))
+    return lists
 
 
 def placed_of(
@@ -53,10 +53,10 @@ def test_agreement_equals_sorting_everything(seed: int, coarse: bool) -> None:
         matrices = [np.round(m) for m in matrices]
     eligible = [rng.random((n, n)) < 0.8 for _ in matrices]
     ranked, readers = placed_of(matrices, eligible, ks[-1])
-    found = agreement(ranked, dict(enumerate(readers)), ks, permutations=5, seed=0)
+    agreed = agreement(ranked, dict(enumerate(readers)), ks, permutations=5, seed=0)
     ranks = [ranks_of(m, e) for m, e in zip(matrices, eligible, strict=True)]
-    assert len(found.rows) == 6 * len(ks)
-    for row in found.rows:
+    assert len(agreed.rows) == 6 * len(ks)
+    for row in agreed.rows:
         a, b, k = row["query"], row["eval"], row["k"]
         # of a truncated tie only the pairs of the union count
         mine = (ranks[a] > 0) & (ranks[a] <= k)
@@ -82,14 +82,14 @@ def test_medians_under_the_null_are_those_of_relabelled_genes() -> None:
     matrices = [rng.lognormal(size=(n, n)) for _ in range(2)]
     eligible = [np.ones((n, n), bool), rng.random((n, n)) < 0.9]
     ranked, readers = placed_of(matrices, eligible, 100)
-    found = agreement(ranked, {1: readers[1]}, [100], permutations=7, seed=3)
+    agreed = agreement(ranked, {1: readers[1]}, [100], permutations=7, seed=3)
     ranks = ranks_of(matrices[1].astype(np.float32), eligible[1])
     chosen = ranked.in_top_k(100)[0]
     for draw in range(7):
         p = np.random.default_rng([3, draw]).permutation(n)
         at = ranks[p[ranked.query[chosen]], p[ranked.key[chosen]]]
         want = np.median(at[at > 0]) / (ranks > 0).sum()
-        assert found.null[draw, 0, 0, 0] == pytest.approx(want, abs=2e-3)  # bins of value
+        assert agreed.null[draw, 0, 0, 0] == pytest.approx(want, abs=2e-3)  # bins of value
 
 
 def test_the_null_of_the_peer_ranks_self_pairs_too() -> None:
@@ -100,13 +100,13 @@ def test_the_null_of_the_peer_ranks_self_pairs_too() -> None:
     every = np.ones((n, n), bool)
     readers = [reader(m, every) for m in matrices]
     ranked = rank_pairs(readers, *union(tops(readers, 30), n), n_genes=n, conventions="peer")
-    found = agreement(ranked, {1: readers[1]}, [30], permutations=9, seed=3, conventions="peer")
+    agreed = agreement(ranked, {1: readers[1]}, [30], permutations=9, seed=3, conventions="peer")
     ranks = scipy.stats.rankdata(-matrices[1].astype(np.float32), "min").reshape(n, n)
     chosen = ranked.in_top_k(30)[0]
     for draw in range(9):
         p = np.random.default_rng([3, draw]).permutation(n)
         want = np.median(ranks[p[ranked.query[chosen]], p[ranked.key[chosen]]]) / n**2
-        assert found.null[draw, 0, 0, 0] == pytest.approx(want, abs=0.01)
+        assert agreed.null[draw, 0, 0, 0] == pytest.approx(want, abs=0.01)
 
 
 def test_more_permutations_where_none_reaches_the_median(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -116,15 +116,15 @@ def test_more_permutations_where_none_reaches_the_median(monkeypatch: pytest.Mon
     every = np.ones((60, 60), bool)
     ranked, readers = placed_of([*alike, other], [every] * 3, 100)
     few = agreement(ranked, {1: readers[1]}, [100], permutations=19, seed=0)
-    found = agreement(
+    agreed = agreement(
         ranked, {1: readers[1]}, [100], permutations=19, max_permutation_factor=5, seed=0
     )
-    rows = {row["query"]: row for row in found.rows}
+    rows = {row["query"]: row for row in agreed.rows}
     assert rows[0]["n_permutations"] == 95
     assert rows[0]["p"] == pytest.approx(1 / 96)
     assert rows[2]["n_permutations"] == 19  # it was reached: nothing is gained by more
-    assert np.array_equal(found.null[:19], few.null, equal_nan=True)
-    assert found.complete_permutations(np.ones((3, 3), bool)).shape == (95, 3, 1, 1)
+    assert np.array_equal(agreed.null[:19], few.null, equal_nan=True)
+    assert agreed.complete_permutations(np.ones((3, 3), bool)).shape == (95, 3, 1, 1)
     monkeypatch.setattr(
         "octoscope.analysis.label_permutation.MAX_LOOKUPS", 150 * 30
     )  # look-ups, of 100 pairs
@@ -151,13 +151,13 @@ def test_each_group_of_genes_is_deleted_in_turn() -> None:
     matrices = [rng.normal(size=(30, 30)) for _ in range(2)]
     every = np.ones((30, 30), bool)
     ranked, readers = placed_of(matrices, [every, every], 60)
-    found = agreement(ranked, {1: readers[1]}, [60], permutations=2, seed=9)
+    agreed = agreement(ranked, {1: readers[1]}, [60], permutations=2, seed=9)
     group = np.random.default_rng(10).integers(0, GROUPS, 30)
     chosen = ranked.in_top_k(60)[0]
     q = ranked.quantiles[1]
     for g in range(GROUPS):
         rest = chosen & (group[ranked.query] != g) & (group[ranked.key] != g)
-        assert found.deleted[g, 0, 0, 0] == pytest.approx(np.median(q[rest]))
+        assert agreed.deleted[g, 0, 0, 0] == pytest.approx(np.median(q[rest]))
 
 
 def hubs(seed: int, n: int = 60) -> np.ndarray:
@@ -243,12 +243,12 @@ def test_coherence_averages_models_then_groups_and_leaves_its_own_out() -> None:
     def strength(m: float) -> float:
         return float(-np.log10(2 * min(m, 0.5)))
 
-    found = coherence(medians, models, groups)
+    strengths = coherence(medians, models, groups)
     b = strength(medians[0, 2])
     c = np.mean([strength(medians[0, 3]), strength(medians[0, 4])])
-    assert found[0] == pytest.approx((b + c) / 2)
+    assert strengths[0] == pytest.approx((b + c) / 2)
     a = np.mean([strength(medians[3, 0]), strength(medians[3, 1])])
-    assert found[3] == pytest.approx((a + strength(medians[3, 2])) / 2)  # not d: same group
+    assert strengths[3] == pytest.approx((a + strength(medians[3, 2])) / 2)  # not d: same group
     assert coherence(medians, models, groups, "b")[0] == pytest.approx(c)
     assert coherence(medians, models, groups, "d")[0] == pytest.approx(
         (b + strength(medians[0, 3])) / 2

@@ -31,9 +31,9 @@ def test_medians_without_a_group_are_those_of_matrices_that_never_had_it(
     lists = [strongest_without(m, GENES, "lift", 40) for m in matrices]
     pairs = [union(of_group, N) for of_group in zip(*lists, strict=True)]
     ranked = [rank_without(m, GENES, "lift", pairs, conventions) for m in matrices]
-    found = medians_without([*ranked, None], ks)
-    assert np.isnan(found[:, 3]).all()  # it has no donors
-    assert np.isnan(found[:, :, 3]).all()
+    medians = medians_without([*ranked, None], ks)
+    assert np.isnan(medians[:, 3]).all()  # it has no donors
+    assert np.isnan(medians[:, :, 3]).all()
     for g in range(G):
         readers = [
             reader(values[m, g].astype(np.float32), known[m, g] & eligible) for m in range(3)
@@ -42,7 +42,7 @@ def test_medians_without_a_group_are_those_of_matrices_that_never_had_it(
             readers, *union(tops(readers, 40), N), n_genes=N, conventions=conventions
         )
         want = agreement(alone, dict(enumerate(readers)), ks, permutations=2, seed=0).medians
-        assert np.allclose(found[g, :3, :3], want, equal_nan=True)
+        assert np.allclose(medians[g, :3, :3], want, equal_nan=True)
 
 
 def test_the_interval_is_the_jackknife_of_groups() -> None:

@@ -50,7 +50,7 @@ def test_equals_brute_force_over_usable_ordered_pairs() -> None:
 
 def test_planted_edges_are_found_and_hubs_alone_are_not() -> None:
     rng = np.random.default_rng(1)
-    n, small, found, inside = 120, [], 0, []
+    n, small, n_found_edges, inside = 120, [], 0, []
     everything = np.ones((n, n), bool)
     for _ in range(30):
         adjacency = network(rng, n)
@@ -65,7 +65,7 @@ def test_planted_edges_are_found_and_hubs_alone_are_not() -> None:
                       <= blind["precision_null_high"])  # fmt: skip
         small.append(blind["p"] < 0.05)
         planted = by_hubs + np.float32(0.7) * adjacency
-        found += (
+        n_found_edges += (
             run_test(
                 bins_of(planted), everything, np.arange(n), adjacency, permutations=50, seed=0
             )["p"]
@@ -73,7 +73,7 @@ def test_planted_edges_are_found_and_hubs_alone_are_not() -> None:
         )
     assert np.mean(inside) > 0.75  # 95 % and its sampling error
     assert np.mean(small) < 0.2  # 5 % and its sampling error over 30 runs
-    assert found >= 28
+    assert n_found_edges >= 28
 
 
 def test_a_network_without_usable_edges_is_undefined() -> None:

@@ -85,17 +85,17 @@ def test_edge_rates_are_those_of_relabelled_lists() -> None:
     # only families stay among their like, so that pairs go where none is eligible
     joint = JointPermutations.of(pairs, [pairs.n_genes], [eligible.sum(1)], 25, 0)
     group = gene_groups(pairs.vertex_of, len(pairs), 0)[1]
-    found = edge_rates([(query, key)], pairs, joint, group, 50)
+    measured = edge_rates([(query, key)], pairs, joint, group, 50)
     u, v = pairs.listed(query[:50], key[:50])
     rates = []
     for relabel in joint.vertices:
         moved = [(relabel[a], relabel[b]) for a, b in zip(u, v, strict=True)]
         known = [(a, b) for a, b in moved if pairs.eligible[a, b]]
         rates.append(np.mean([pairs.adjacency[a, b] for a, b in known]))
-    assert found.n_pairs[0] == len(u)
-    assert found.n_edges[0] == pairs.adjacency[u, v].sum()
-    assert found.null_mean[0] == pytest.approx(np.mean(rates[1:]))
-    assert found.fold.drawn[:, 0] == pytest.approx(np.array(rates) / np.mean(rates))
+    assert measured.n_pairs[0] == len(u)
+    assert measured.n_edges[0] == pairs.adjacency[u, v].sum()
+    assert measured.null_mean[0] == pytest.approx(np.mean(rates[1:]))
+    assert measured.fold.drawn[:, 0] == pytest.approx(np.array(rates) / np.mean(rates))
     ranks = [
         scipy.stats.rankdata(np.array(rates) / x) for x in (np.mean(rates), np.mean(rates[1:]))
     ]
@@ -114,28 +114,28 @@ def test_medians_are_those_of_agreement() -> None:
     pairs = VertexPairs.of_genes(np.arange(N), np.eye(N, dtype=bool), np.ones((N, N), bool))
     joint = JointPermutations.of(pairs, [np.zeros(N, int)], [np.full(N, N - 1)], 9, 7)
     group = np.random.default_rng(8).integers(0, 20, N)  # as agreement draws them
-    found = medians_in(BinnedQuantiles(readers[2], N), lists[:2], joint, group, ks)
+    measured = medians_in(BinnedQuantiles(readers[2], N), lists[:2], joint, group, ks)
     half_a_bin = 2 / (N * N)
     for j in range(len(ks)):
-        assert found.drawn[0, j] == pytest.approx(exact.medians[:2, 2, j], abs=half_a_bin)
-        assert found.deleted[:, j] == pytest.approx(exact.deleted[:, :2, 0, j], abs=half_a_bin)
+        assert measured.drawn[0, j] == pytest.approx(exact.medians[:2, 2, j], abs=half_a_bin)
+        assert measured.deleted[:, j] == pytest.approx(exact.deleted[:, :2, 0, j], abs=half_a_bin)
     quantiles = np.empty((N, N))
     off = ~np.eye(N, dtype=bool)
     quantiles[off] = scipy.stats.rankdata(-values[2][off]) / off.sum()
     for d, relabel in enumerate(joint.genes):
         q, k = lists[0]
         moved = quantiles[relabel[q[:20]], relabel[k[:20]]]
-        assert found.drawn[d, 0, 0] == pytest.approx(np.median(moved), abs=half_a_bin)
+        assert measured.drawn[d, 0, 0] == pytest.approx(np.median(moved), abs=half_a_bin)
 
 
 def test_a_correlation_needs_three_layers_that_differ() -> None:
     x = np.array([[1.0, 2, 3, np.nan], [1, 2, np.nan, np.nan], [1, 1, 1, 5]])
     y = np.array([[2.0, 4, 3, 1], [1, 2, 3, 4], [1, 2, 3, np.nan]])
     assert rank_correlations(x, y) == pytest.approx([0.5, np.nan, np.nan], nan_ok=True)
-    found = layers_test(Measured(x[:1, :2], x[:1, :2]), Measured(y[:1, :2], y[:1, :2]))
-    assert found["n_layers"] == 2
-    assert found["n_permutations"] == 0
-    assert all(np.isnan(found[c]) for c in ("spearman", "low", "high", "null_mean", "p"))
+    row = layers_test(Measured(x[:1, :2], x[:1, :2]), Measured(y[:1, :2], y[:1, :2]))
+    assert row["n_layers"] == 2
+    assert row["n_permutations"] == 0
+    assert all(np.isnan(row[c]) for c in ("spearman", "low", "high", "null_mean", "p"))
 
 
 @pytest.mark.parametrize(
@@ -150,8 +150,8 @@ def test_size_and_power_of_thirty_runs(structure: str, fewest: int, most: int) -
 
     Six of 30 runs of a test that keeps its 5 % have a probability of 0.3 %.
     """
-    found = [p_values(structure, 80, 6, 160, 39, seed)[0] for seed in range(30)]
-    hits = {null: sum(p[null] <= 0.05 for p in found) for null in ("joint", "network")}
+    p_of_runs = [p_values(structure, 80, 6, 160, 39, seed)[0] for seed in range(30)]
+    hits = {null: sum(p[null] <= 0.05 for p in p_of_runs) for null in ("joint", "network")}
     assert fewest <= hits["joint"] <= most
     if not fewest:  # the null that the analysis does not use fails here
         assert hits["network"] > most

@@ -20,21 +20,21 @@ GROUPS = ["A", "A", "B"]
 def test_score_averages_models_then_groups_and_the_unknown_is_chance() -> None:
     q = np.array([[0.01, 0.1, np.nan, np.nan], [0.1, np.nan, np.nan, np.nan],
                   [0.001, 0.1, 0.01, np.nan]])  # fmt: skip
-    found = score(q, GROUPS)
-    assert found[0] == pytest.approx((1.5 + 3) / 2)
-    assert found[1] == pytest.approx(1)
-    assert found[2] == pytest.approx((np.log10(2) + 2) / 2)  # group A cannot rank it
-    assert np.isnan(found[3])
+    scores = score(q, GROUPS)
+    assert scores[0] == pytest.approx((1.5 + 3) / 2)
+    assert scores[1] == pytest.approx(1)
+    assert scores[2] == pytest.approx((np.log10(2) + 2) / 2)  # group A cannot rank it
+    assert np.isnan(scores[3])
     assert score(np.stack([q, q], 1), GROUPS).shape == (2, 4)  # [models, categories, pairs]
 
 
 def test_scores_and_contrasts_are_exact_to_float32_so_that_equal_ones_tie() -> None:
     q = np.random.default_rng(0).uniform(1e-4, 1, size=(3, 5000)).astype(np.float32)
     logs = -np.log10(q.astype(np.float64))
-    found = score(q, ["A", "B", "C"])
-    assert np.array_equal(found, logs.mean(0).astype(np.float32))
+    scores = score(q, ["A", "B", "C"])
+    assert np.array_equal(scores, logs.mean(0).astype(np.float32))
     for order in ([1, 2, 0], [2, 1, 0]):  # sums in another order
-        assert np.array_equal(score(q[order], ["A", "B", "C"]), found)
+        assert np.array_equal(score(q[order], ["A", "B", "C"]), scores)
     contrast, _ = specificity(q[:2])
     assert np.array_equal(contrast[0], np.float32(np.log10(q[1].astype(np.float64) / q[0])))
     assert np.array_equal(contrast[0], -contrast[1])
@@ -64,19 +64,19 @@ def test_lists_that_share_nothing_look_like_the_null() -> None:
     p = []
     for seed in range(60):
         query, key, members = lists(seed, 0)
-        found = support_test(query, key, members, ["A", "B", "C"], 50, permutations=60, seed=seed)
-        assert found["n_groups"].tolist() == [2, 3]
-        p.append(found["p"].iloc[0])
+        support = support_test(query, key, members, ["A", "B", "C"], 50, permutations=60, seed=seed)
+        assert support["n_groups"].tolist() == [2, 3]
+        p.append(support["p"].iloc[0])
     assert np.mean(np.array(p) < 0.1) < 0.22
     assert 0.35 < np.mean(p) < 0.65
 
 
 def test_shared_pairs_are_found_and_kin_count_once() -> None:
     query, key, members = lists(0, 30)
-    found = support_test(query, key, members, ["A", "B", "C"], 50, permutations=99, seed=0)
-    assert found["n_pairs"].iloc[1] >= 30
-    assert found["p"].tolist() == [0.01, 0.01]
-    assert (found["n_pairs"] > found["null_high"]).all()
+    support = support_test(query, key, members, ["A", "B", "C"], 50, permutations=99, seed=0)
+    assert support["n_pairs"].iloc[1] >= 30
+    assert support["p"].tolist() == [0.01, 0.01]
+    assert (support["n_pairs"] > support["null_high"]).all()
     model_groups = support_test(query, key, members, ["A", "A", "C"], 50, permutations=99, seed=0)
     assert model_groups["n_groups"].tolist() == [2]
     together = (members[0] | members[1]) & members[2]
@@ -125,16 +125,16 @@ def test_pairs_beyond_the_noise_in_both_halves_are_counted() -> None:
     halves = rng.normal(size=(2, n)) + np.where(np.arange(n) < 40, 4.0, 0.0)
     halves[0, :3], halves[1, 3:5] = np.nan, np.nan
     ends = rng.integers(0, 30, (2, n))
-    found = contrast_test(halves.mean(0), halves, *ends, 30)
+    contrast = contrast_test(halves.mean(0), halves, *ends, 30)
     noise = np.abs(halves[0] - halves[1])[5:] / np.sqrt(2)
     assert np.allclose(contrast_noise(halves)[5:], noise)
     limit = np.quantile(noise, 0.95)
     specific = (halves[:, 5:] > limit).all(0)
-    assert (found["n_pairs"], found["noise_high"]) == (n - 5, pytest.approx(limit))
-    assert found["n_specific"] == specific.sum() > 20
-    assert found["specific_rate"] == pytest.approx(specific.mean())
+    assert (contrast["n_pairs"], contrast["noise_high"]) == (n - 5, pytest.approx(limit))
+    assert contrast["n_specific"] == specific.sum() > 20
+    assert contrast["specific_rate"] == pytest.approx(specific.mean())
     want = statistics.pair_rate_interval(*ends[:, 5:], specific.astype(float), 30)
-    assert (found["specific_low"], found["specific_high"]) == pytest.approx(want)
+    assert (contrast["specific_low"], contrast["specific_high"]) == pytest.approx(want)
     unknown = contrast_test(np.ones(4), np.full((2, 4), np.nan), *ends[:, :4], 30)
     assert (unknown["n_pairs"], unknown["n_specific"], unknown["n_by_chance"]) == (0, 0, 0)
     assert np.isnan([unknown[x] for x in ("specific_rate", "specific_low", "noise_high")]).all()
@@ -143,29 +143,29 @@ def test_pairs_beyond_the_noise_in_both_halves_are_counted() -> None:
 def test_halves_that_know_nothing_of_each_other_give_as_many_as_by_chance() -> None:
     rng, n = np.random.default_rng(0), 400_000
     halves, ends = rng.normal(size=(2, n)), rng.integers(0, 300, (2, n))
-    found = contrast_test(halves.mean(0), halves, *ends, 300)
-    assert found["n_specific"] == pytest.approx(n / 1600, rel=0.25)  # 250 expected
-    assert found["n_by_chance"] == pytest.approx(found["n_specific"], rel=0.25)
+    contrast = contrast_test(halves.mean(0), halves, *ends, 300)
+    assert contrast["n_specific"] == pytest.approx(n / 1600, rel=0.25)  # 250 expected
+    assert contrast["n_by_chance"] == pytest.approx(contrast["n_specific"], rel=0.25)
     unequal = halves * rng.lognormal(sigma=0.7, size=n)  # some pairs are noisier
-    found = contrast_test(unequal.mean(0), unequal, *ends, 300)
-    assert found["n_specific"] > 2 * n / 1600
-    assert found["n_by_chance"] == pytest.approx(found["n_specific"], rel=0.15)
+    contrast = contrast_test(unequal.mean(0), unequal, *ends, 300)
+    assert contrast["n_specific"] > 2 * n / 1600
+    assert contrast["n_by_chance"] == pytest.approx(contrast["n_specific"], rel=0.15)
 
 
 def test_noise_between_categories_is_not_a_contrast() -> None:
-    found = [categories(s, 0.0) for s in range(20)]
-    assert np.mean([f["n_specific"] / f["n_pairs"] for f in found]) < 0.03
-    assert abs(np.mean([f["half_correlation"] for f in found])) < 0.1
+    contrasts = [categories(s, 0.0) for s in range(20)]
+    assert np.mean([f["n_specific"] / f["n_pairs"] for f in contrasts]) < 0.03
+    assert abs(np.mean([f["half_correlation"] for f in contrasts])) < 0.1
 
 
 def test_a_category_with_noisier_ranks_makes_nothing_special_to_the_other() -> None:
-    found = [categories(s, 0.0, (0.25, 1.5)) for s in range(20)]
+    contrasts = [categories(s, 0.0, (0.25, 1.5)) for s in range(20)]
     # the noise of this category alone as the limit: a third of the pairs
-    assert np.mean([f["n_specific"] / f["n_pairs"] for f in found]) < 0.06
+    assert np.mean([f["n_specific"] / f["n_pairs"] for f in contrasts]) < 0.06
 
 
 def test_planted_contrasts_are_found_in_both_halves() -> None:
-    found = categories(0, 3.0)
-    assert found["n_specific"] > 0.2 * found["n_pairs"]
-    assert found["half_correlation"] > 0.5
-    assert found["low"] > 0.2
+    contrast = categories(0, 3.0)
+    assert contrast["n_specific"] > 0.2 * contrast["n_pairs"]
+    assert contrast["half_correlation"] > 0.5
+    assert contrast["low"] > 0.2

@@ -35,11 +35,11 @@ def test_centred_is_what_least_squares_leaves(gaps: bool) -> None:
     centred = DerivedViews(matrix)
     plain, eligible = dense(matrix.values(genes, "conditional"))
     use = eligible & ~np.eye(N, dtype=bool)
-    found, still = dense(centred.values(genes, "conditional.centred"))
+    values, still = dense(centred.values(genes, "conditional.centred"))
     assert (still == eligible).all()
-    assert np.allclose(found[use], least_squares(plain, use)[use], atol=1e-4)
+    assert np.allclose(values[use], least_squares(plain, use)[use], atol=1e-4)
     if not gaps:  # and nothing of the gene effects is left
-        assert np.abs(np.where(use, found, 0).sum(0)).max() < 1e-3
+        assert np.abs(np.where(use, values, 0).sum(0)).max() < 1e-3
     usable = np.concatenate([u for *_, u in matrix.halves(genes, "conditional")])
     for h in (0, 1):
         one = np.concatenate([b[1 + h] for b in matrix.halves(genes, "conditional")])
@@ -58,11 +58,11 @@ def test_absolute_orders_by_size(signed: str) -> None:
     matrix, genes = DerivedViews(source(halves - halves.mean(), pairs, tile=5)), np.arange(N)
     plain, eligible = dense(matrix.values(genes, signed))
     assert (plain < 0).any()
-    found, still = dense(matrix.values(genes, signed + ".absolute"))
+    sizes, still = dense(matrix.values(genes, signed + ".absolute"))
     assert (still == eligible).all()
-    assert (found == np.abs(plain)).all()
+    assert (sizes == np.abs(plain)).all()
     lists = []
-    for values, by_size in ((plain, True), (found, False)):
+    for values, by_size in ((plain, True), (sizes, False)):
         top = TopK(40, by_absolute_value=by_size)
         top.update(0, values, eligible)
         best = top.result()
@@ -135,9 +135,9 @@ def test_rows_that_are_asked_for_are_those_of_all_blocks(view: str) -> None:
     matrix, genes = DerivedViews(source(halves, pairs, tile=5)), np.arange(1, N)
     every = {first: values for first, values, _ in matrix.values(genes, view)}
     assert len(every) == 5
-    asked = list(matrix.values(genes, view, np.array([N - 2, 0])))
-    assert [first for first, _, _ in asked] == [min(every), max(every)]
-    for first, values, _ in asked:
+    blocks = list(matrix.values(genes, view, np.array([N - 2, 0])))
+    assert [first for first, _, _ in blocks] == [min(every), max(every)]
+    for first, values, _ in blocks:
         assert np.array_equal(values, every[first])
 
 

@@ -104,21 +104,21 @@ def sums(seed: int = 0) -> tuple[SumsLeaveOneOut, np.ndarray, np.ndarray]:
             (1, 3, 0)[quantity] * values[g, first:stop], held[g, first:stop]
         )  # fmt: skip
 
-    made = SumsLeaveOneOut([2, 1, 1, 3, 1], [10, 9, 9, 12, 9], [reader(g) for g in range(G)],
+    matrix = SumsLeaveOneOut([2, 1, 1, 3, 1], [10, 9, 9, 12, 9], [reader(g) for g in range(G)],
                              N, 20, 8)  # fmt: skip
-    return made, values, held
+    return matrix, values, held
 
 
 @pytest.mark.parametrize("view", ["marginal", "conditional", "lift"])
 @pytest.mark.parametrize("genes", [GENES, GENES[3::4]])
 def test_every_group_is_left_out_of_sums_and_counts(view: str, genes: np.ndarray) -> None:
-    made, values, held = sums()
+    matrix, values, held = sums()
     held[:, 0, :5] = [[0] * 5, [0, 9, 9, 9, 9], [0] * 5, [0, 0, 9, 9, 30], [0] * 5]
     values[:, 0, :5] *= held[:, 0, :5] > 0
     grid = np.ix_(genes, genes)
-    blocks = list(made.blocks(genes, view))
+    blocks = list(matrix.blocks(genes, view))
     assert [b.first for b in blocks] == [0, *np.cumsum([len(b.eligible) for b in blocks])[:-1]]
-    found, known, holds = (
+    without, known, holds = (
         np.concatenate([getattr(b, x) for b in blocks], 1) for x in ("values", "known", "holds")
     )
     eligible = np.concatenate([b.eligible for b in blocks])
@@ -126,9 +126,9 @@ def test_every_group_is_left_out_of_sums_and_counts(view: str, genes: np.ndarray
     for g in range(G):
         rest = [x for x in range(G) if x != g]
         n = held[rest].sum(0)[grid]
-        by = np.full(n.shape, 49 - made.cells[g]) if view == "marginal" else n
+        by = np.full(n.shape, 49 - matrix.cells[g]) if view == "marginal" else n
         mean = values[rest].sum(0)[grid] * (3 if view == "lift" else 1) / np.maximum(by, 1)
-        assert np.allclose(found[g], np.where(n > 0, mean, 0), atol=1e-6)
+        assert np.allclose(without[g], np.where(n > 0, mean, 0), atol=1e-6)
         assert np.array_equal(known[g], n > 0)
         assert np.array_equal(holds[g], (held[g][grid] > 0) | (view == "marginal"))
 
@@ -163,8 +163,8 @@ def test_lists_without_each_group_are_compared_with_the_whole() -> None:
     low, high, row = donor_jackknife(Dense(without, known, eligible), GENES, "logit", top, 30)
     own = set(zip(top.query.tolist(), top.key.tolist(), strict=True))
     lists = []
-    for values, there in zip(without.astype(np.float32), known, strict=True):
-        masked = np.where(there & eligible & ~np.eye(N, dtype=bool), values, -np.inf)
+    for values, known_pairs in zip(without.astype(np.float32), known, strict=True):
+        masked = np.where(known_pairs & eligible & ~np.eye(N, dtype=bool), values, -np.inf)
         flat = np.argsort(-masked, axis=None)[:30]
         lists.append(set(zip(*(x.tolist() for x in np.divmod(flat, N)), strict=True)))
     jaccard = [len(own & x) / len(own | x) for x in lists]
@@ -193,16 +193,16 @@ def test_gene_effects_are_fitted_anew_without_each_group() -> None:
         rng.normal(size=(G, N, N)) + 3 * rng.normal(size=(G, N, 1)) + rng.normal(size=(G, 1, N))
     )
     known, eligible = rng.random((G, N, N)) < 0.9, rng.random((N, N)) < 0.9
-    made = DerivedLeaveOneOut(Dense(values, known, eligible))
-    plain = np.concatenate([b.values for b in made.blocks(GENES, "lift")], 1)
+    matrix = DerivedLeaveOneOut(Dense(values, known, eligible))
+    plain = np.concatenate([b.values for b in matrix.blocks(GENES, "lift")], 1)
     assert np.array_equal(plain, values.astype(np.float32))
-    found = np.concatenate([b.values for b in made.blocks(GENES, "lift.centred")], 1)
-    sizes = np.concatenate([b.values for b in made.blocks(GENES, "lift.centred.absolute")], 1)
+    centred = np.concatenate([b.values for b in matrix.blocks(GENES, "lift.centred")], 1)
+    sizes = np.concatenate([b.values for b in matrix.blocks(GENES, "lift.centred.absolute")], 1)
     off = ~np.eye(N, dtype=bool)
     for g in range(G):
         use = known[g] & eligible & off
-        assert np.allclose(found[g][use], two_way(values[g], use)[use], atol=1e-4)
-    assert np.array_equal(sizes, np.abs(found))
+        assert np.allclose(centred[g][use], two_way(values[g], use)[use], atol=1e-4)
+    assert np.array_equal(sizes, np.abs(centred))
 
 
 def test_the_interval_of_a_centred_pair_covers_as_often_as_it_says() -> None:
@@ -214,9 +214,9 @@ def test_the_interval_of_a_centred_pair_covers_as_often_as_it_says() -> None:
         # donors differ in their gene effects, far more than in pairs
         donors = truth + 0.5 * rng.normal(size=(G + 1, N, N)) + 2 * rng.normal(size=(G + 1, N, 1))
         without = np.stack([np.delete(donors, g, 0).mean(0) for g in range(G + 1)])
-        made = DerivedLeaveOneOut(Dense(without, every, every[0]))
-        found = np.concatenate([b.values for b in made.blocks(GENES, "lift.centred")], 1)
+        matrix = DerivedLeaveOneOut(Dense(without, every, every[0]))
+        values = np.concatenate([b.values for b in matrix.blocks(GENES, "lift.centred")], 1)
         whole, right = two_way(donors.mean(0), off), two_way(truth, off)
-        ends = interval(whole[off], found[:, off], every[:, off], np.ones(G + 1, int))
+        ends = interval(whole[off], values[:, off], every[:, off], np.ones(G + 1, int))
         missed.append(((right[off] < ends[0]) | (right[off] > ends[1])).mean())
     assert 0.02 < np.mean(missed) < 0.09  # 5 % of 3,040

@@ -21,15 +21,17 @@ def cosines(x: np.ndarray) -> np.ndarray:
 
 
 def test_it_is_spearman_of_cosine_similarities() -> None:
-    found = compare_geometry(streams(0), permutations=50, seed=0)
-    assert found[["a", "b"]].to_numpy().tolist() == [[0, 1], [0, 2], [1, 2]]
-    for row in found.itertuples():
+    geometry = compare_geometry(streams(0), permutations=50, seed=0)
+    assert geometry[["a", "b"]].to_numpy().tolist() == [[0, 1], [0, 2], [1, 2]]
+    for row in geometry.itertuples():
         want = spearmanr(cosines(streams(0)[row.a]), cosines(streams(0)[row.b]))[0]
         assert row.spearman == pytest.approx(want, abs=1e-5)
         assert row.low <= row.spearman <= row.high
         assert (row.exact, row.n_pairs, row.sampling_error) == (True, 60 * 59 // 2, 0)
-    assert found["p"].iloc[0] == pytest.approx(1 / 51)  # rotated: the same geometry
-    assert found["null_low"].iloc[1] < found["spearman"].iloc[1] < found["null_high"].iloc[1]
+    assert geometry["p"].iloc[0] == pytest.approx(1 / 51)  # rotated: the same geometry
+    assert (
+        geometry["null_low"].iloc[1] < geometry["spearman"].iloc[1] < geometry["null_high"].iloc[1]
+    )
 
 
 def test_a_sample_is_within_its_error() -> None:

@@ -19,7 +19,7 @@ BENCHMARKS = Path(__file__).parents[2] / "benchmarks"
 ROLE = "interactor"
 
 
-def made() -> Network:
+def small_network() -> Network:
     """Five vertices: 0→1 twice, 1–2 in no order, 3→3, 4→0."""
     edges = [(0, 1, True), (0, 1, True), (1, 2, False), (3, 3, True), (4, 0, True)]
     return network_of(
@@ -30,14 +30,14 @@ def made() -> Network:
 def test_published_rates_are_those_counted_by_hand() -> None:
     """With their defects. Red: distinct pairs; n (n - 1); pairs outside of the vocabulary."""
     a, b = np.array([0, 1, 2, 3, -1]), np.array([1, 0, 1, 4, 2])
-    found = peer_rates(made(), a, b, np.arange(5))
-    assert found.rate == 2 / 4  # 0→1 and 2–1, not 1→0; a gene without a vertex is left out
+    rates = peer_rates(small_network(), a, b, np.arange(5))
+    assert rates.rate == 2 / 4  # 0→1 and 2–1, not 1→0; a gene without a vertex is left out
     # 0→1 twice, 1–2 both ways, 3→3, 4→0
-    assert found.background == 6 / 4**2
-    assert found.fold == pytest.approx(0.5 / (6 / 16))
-    few = peer_rates(made(), a, b, np.array([0, 1, -1]))
+    assert rates.background == 6 / 4**2
+    assert rates.fold == pytest.approx(0.5 / (6 / 16))
+    few = peer_rates(small_network(), a, b, np.array([0, 1, -1]))
     assert few.background == 2 / 1**2
-    none = peer_rates(made(), a[:0], b[:0], np.zeros(0, int))
+    none = peer_rates(small_network(), a[:0], b[:0], np.zeros(0, int))
     assert np.isnan([none.rate, none.background, none.fold]).all()
     assert np.isnan(PeerRates(0.1, 0.0).fold)
 
@@ -54,10 +54,10 @@ def test_hubs_alone_are_enriched_as_published_and_not_over_like_degree() -> None
     genes = genes[np.sort(np.unique(network.vertex_of(genes), return_index=True)[1])]
     _, drawn, hubs = lists(network, genes, 800, 0).values()
     for i, j in (drawn, hubs):
-        found, peer = list_rates(network, genes[i], genes[j], genes, permutations=99, seed=0)
+        rates, peer = list_rates(network, genes[i], genes[j], genes, permutations=99, seed=0)
         assert peer.fold > 6
-        assert found["fold_over_null"] == pytest.approx(1, abs=0.25)
-        assert found["p"] > 0.05
+        assert rates["fold_over_null"] == pytest.approx(1, abs=0.25)
+        assert rates["p"] > 0.05
 
 
 def test_the_command_says_both(tmp_path: Path) -> None:

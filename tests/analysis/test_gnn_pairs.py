@@ -65,8 +65,8 @@ def test_without_strata_hubs_would_pass_for_signal() -> None:
     rejected = []
     for seed in range(40):
         rng = np.random.default_rng(seed)
-        made = random_pairs(rng)
-        pairs = Loose(made.vertex_of, made.eligible, made.adjacency)
+        random = random_pairs(rng)
+        pairs = Loose(random.vertex_of, random.eligible, random.adjacency)
         scores, degree = scores_of(rng, pairs), np.log1p(pairs.degree)
         noise = rng.standard_normal((len(pairs), len(pairs)))
         u, v = listed(pairs, noise + noise.T + degree[:, None] + degree)
@@ -103,9 +103,9 @@ def test_edges_against_others() -> None:
     scores[0, 1] = scores[1, 0] = 3
     scores[0, 2] = scores[2, 0] = 1
     pairs = VertexPairs(np.arange(n), ~np.eye(n, dtype=bool), adjacency)
-    found = edges_against_others(scores, adjacency, pairs)
+    rates = edges_against_others(scores, adjacency, pairs)
     # 3 beats four others; 0 ties three and loses to one
-    assert found["auc"] == pytest.approx((4 + 1.5) / 8)
-    assert (found["n_edges"], found["n_others"]) == (2, 4)
+    assert rates["auc"] == pytest.approx((4 + 1.5) / 8)
+    assert (rates["n_edges"], rates["n_others"]) == (2, 4)
     empty = edges_against_others(scores, np.zeros_like(adjacency), pairs)
     assert np.isnan(empty["auc"])

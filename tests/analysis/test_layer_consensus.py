@@ -70,13 +70,15 @@ def test_what_is_kept_is_what_was_read(how: str) -> None:
                         for x, y in zip(one[1:], two[1:], strict=True):
                             assert x.dtype == y.dtype
                             np.testing.assert_array_equal(x, y)
-                asked = genes, view, query, key
+                query_of = genes, view, query, key
                 np.testing.assert_array_equal(
-                    kept.winning_layer(*asked), matrix.winning_layer(*asked)
+                    kept.winning_layer(*query_of), matrix.winning_layer(*query_of)
                 )
-                for x, y in zip(kept.values_at(*asked), matrix.values_at(*asked), strict=True):
+                for x, y in zip(
+                    kept.values_at(*query_of), matrix.values_at(*query_of), strict=True
+                ):
                     np.testing.assert_array_equal(x, y)
-                blank = np.isnan(kept.values_at(*asked)[1])
+                blank = np.isnan(kept.values_at(*query_of)[1])
                 assert not blank[0].any()
                 assert (blank[1] == (query < 3)).all()
 
@@ -89,10 +91,10 @@ def test_kept_layers_are_open_one_after_the_other() -> None:
 
     class Opened(Mapping[int, DerivedViews]):
         def __getitem__(self, layer: int) -> DerivedViews:
-            alive.add(made := DerivedViews(source(halves[layer], pairs)))
+            alive.add(views := DerivedViews(source(halves[layer], pairs)))
             gc.collect()
             most.append(len(alive))
-            return made
+            return views
 
         def __iter__(self) -> Iterator[int]:
             return iter(halves)

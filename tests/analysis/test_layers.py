@@ -107,17 +107,17 @@ def test_more_permutations_where_none_reaches_the_correlation(
         )  # fmt: skip
         return table.set_index(["layer_a", "layer_b"])
 
-    found = rows(5)
-    assert found.loc[(0, 1), "n_permutations"] == 95
-    assert found.loc[(0, 1), "p"] == pytest.approx(1 / 96)
-    assert found.loc[(0, 2), "n_permutations"] == 19
-    assert found.loc[(0, 2), "p"] == rows(1).loc[(0, 2), "p"]
+    correlations = rows(5)
+    assert correlations.loc[(0, 1), "n_permutations"] == 95
+    assert correlations.loc[(0, 1), "p"] == pytest.approx(1 / 96)
+    assert correlations.loc[(0, 2), "n_permutations"] == 19
+    assert correlations.loc[(0, 2), "p"] == rows(1).loc[(0, 2), "p"]
     monkeypatch.setattr("octoscope.analysis.layers.MAX_NULL_BYTES", 1)  # no room for more
     assert rows(5).loc[(0, 1), "n_permutations"] == 19
 
 
 def test_weak_agreement_is_found_where_the_correlation_is_below_zero() -> None:
-    found = []
+    p = []
     for seed in range(10):
         rng = np.random.default_rng(seed)
         base = rng.normal(size=(N, N))
@@ -125,8 +125,8 @@ def test_weak_agreement_is_found_where_the_correlation_is_below_zero() -> None:
         values[2] = values[1] + 0.01 * rng.normal(size=(N, N))
         row = compared(values, 100, 99).loc[(0, 1)]
         assert row["tested_spearman"] < 0
-        found.append(row["p"])
-    assert np.median(found) <= 0.05
+        p.append(row["p"])
+    assert np.median(p) <= 0.05
 
 
 def test_layers_against_each_other() -> None:

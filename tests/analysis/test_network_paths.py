@@ -38,11 +38,11 @@ def pairs(network: Network, genes: np.ndarray) -> VertexPairs:
 @pytest.fixture(scope="module")
 def places(network: Network, genes: np.ndarray, pairs: VertexPairs) -> Places:
     """Steps of the network; pathways are made, as the embedded network has none."""
-    made = Places.of(network, genes, pairs)
-    assert not made.pathways.any()
+    computed = Places.of(network, genes, pairs)
+    assert not computed.pathways.any()
     member = np.random.default_rng(2).random((len(pairs), 5)) < 0.15
     bits = (member * (1 << np.arange(5))).sum(1, dtype=np.uint64)[:, None]
-    return replace(made, pathways=bits)
+    return replace(computed, pathways=bits)
 
 
 def test_steps_are_those_of_networkx(
@@ -67,20 +67,20 @@ def test_steps_are_those_of_networkx(
 def test_shares_and_means_are_those_of_a_loop(pairs: VertexPairs, places: Places) -> None:
     """Red: shared pathways over all pairs; farther ones counted as 0."""
     u, v = (x[::5] for x in np.nonzero(np.triu(pairs.eligible, 1)))
-    found = path_test(u, v, pairs, places, permutations=20, seed=0)
+    measured = path_test(u, v, pairs, places, permutations=20, seed=0)
     steps, common = [], []
     for a, b in zip(u, v, strict=True):
         steps.append(int(places.steps[a, b]))
         x, y = int(places.pathways[a, 0]), int(places.pathways[b, 0])
         if x and y:
             common.append(bool(x & y))
-    assert found["n_pairs"] == len(u)
-    assert found["steps"] == pytest.approx(np.mean(steps))
-    assert found["share_2"] == pytest.approx(np.mean([s == 2 for s in steps]))
-    assert found["share_farther"] == pytest.approx(np.mean([s == 4 for s in steps]))
-    assert sum(found[f"share_{x}"] for x in (1, 2, 3, "farther")) == pytest.approx(1)
-    assert found["n_in_pathways"] == len(common) < len(u)
-    assert found["shared"] == pytest.approx(np.mean(common))
+    assert measured["n_pairs"] == len(u)
+    assert measured["steps"] == pytest.approx(np.mean(steps))
+    assert measured["share_2"] == pytest.approx(np.mean([s == 2 for s in steps]))
+    assert measured["share_farther"] == pytest.approx(np.mean([s == 4 for s in steps]))
+    assert sum(measured[f"share_{x}"] for x in (1, 2, 3, "farther")) == pytest.approx(1)
+    assert measured["n_in_pathways"] == len(common) < len(u)
+    assert measured["shared"] == pytest.approx(np.mean(common))
 
 
 def test_planted_lists_differ_from_the_null_and_random_ones_do_not(
@@ -111,9 +111,9 @@ def test_planted_lists_differ_from_the_null_and_random_ones_do_not(
 def test_an_empty_list_has_no_numbers(pairs: VertexPairs, places: Places) -> None:
     """Red: a mean of nothing."""
     none = np.zeros(0, int)
-    found = path_test(none, none, pairs, places, permutations=5, seed=0)
-    assert (found["n_pairs"], found["n_in_pathways"]) == (0, 0)
-    assert np.isnan([found[x] for x in ("steps", "shared", "share_1", "steps_p")]).all()
+    measured = path_test(none, none, pairs, places, permutations=5, seed=0)
+    assert (measured["n_pairs"], measured["n_in_pathways"]) == (0, 0)
+    assert np.isnan([measured[x] for x in ("steps", "shared", "share_1", "steps_p")]).all()
 
 
 def test_a_run_has_a_row_per_matrix_and_gene_set(finished_run: Path) -> None:

@@ -27,16 +27,16 @@ def test_without_gaps_a_permutation_is_that_of_all_genes() -> None:
     for n in (1, 33, 64, 100):  # 65 partners and 64 lie in one stratum
         partners = np.full(n, n - 1)
         partners[n // 2 :] -= n > 60
-        found = PartnerStrata(partners).permutation(np.random.default_rng(3))
-        assert np.array_equal(found, np.random.default_rng(3).permutation(n))
+        permutation = PartnerStrata(partners).permutation(np.random.default_rng(3))
+        assert np.array_equal(permutation, np.random.default_rng(3).permutation(n))
 
 
 def test_genes_keep_to_those_with_a_like_number_of_partners() -> None:
     partners = np.repeat([0, 1, 2, 40, 60, 79, 80], 20)
-    found = PartnerStrata(partners).permutation(np.random.default_rng(0))
-    assert np.array_equal(np.sort(found), np.arange(len(partners)))
-    assert (found != np.arange(len(partners))).sum() > 100
-    kept = partners[found]
+    permutation = PartnerStrata(partners).permutation(np.random.default_rng(0))
+    assert np.array_equal(np.sort(permutation), np.arange(len(partners)))
+    assert (permutation != np.arange(len(partners))).sum() > 100
+    kept = partners[permutation]
     alike = np.isin(partners, (79, 80))  # less than a quarter-log2 apart
     assert np.array_equal(kept[~alike], partners[~alike])
     assert np.isin(kept[alike], (79, 80)).all()
@@ -74,10 +74,10 @@ def test_the_support_table_knows_who_has_eligible_pairs(
     monkeypatch: pytest.MonkeyPatch, conventions: str
 ) -> None:
     """Red where the table's test is not told each model's partners; the peer's are left alone."""
-    told = {}
+    given = {}
 
     def tested(*_: object, partners: np.ndarray | None, **__: object) -> pd.DataFrame:
-        told["partners"] = partners
+        given["partners"] = partners
         return pd.DataFrame({"p": [1.0]})
 
     monkeypatch.setattr(consensus_tables.consensus, "support_test", tested)
@@ -97,9 +97,9 @@ def test_the_support_table_knows_who_has_eligible_pairs(
     ]  # fmt: skip
     consensus_tables._tables(SimpleNamespace(plan=plan), q, pairs, ranks, [])
     if conventions == "peer":
-        assert told["partners"] is None
+        assert given["partners"] is None
     else:
-        assert told["partners"].tolist() == [[2, 2, 2], [1, 1, 0]]
+        assert given["partners"].tolist() == [[2, 2, 2], [1, 1, 0]]
 
 
 def test_agreement_relabels_a_list_among_the_genes_that_it_can_hold() -> None:
@@ -116,7 +116,7 @@ def test_agreement_relabels_a_list_among_the_genes_that_it_can_hold() -> None:
     pairs = union([strongest_of(r, 200) for r in readers], N)
     ranked = rank_pairs(readers, *pairs, n_genes=N)
     assert np.array_equal(ranked.partners, [OWN * (HALF - 1), other * (N - 21)])
-    found = agreement(ranked, {1: readers[1]}, [200], permutations=9, seed=3)
+    agreed = agreement(ranked, {1: readers[1]}, [200], permutations=9, seed=3)
     off = masks[1] & ~np.eye(N, dtype=bool)
     strength = np.where(off, matrices[1].astype(np.float32), np.nan)
     places = (strength[off][:, None] >= strength.ravel()).sum(0).reshape(N, N) / off.sum()
@@ -126,7 +126,7 @@ def test_agreement_relabels_a_list_among_the_genes_that_it_can_hold() -> None:
         q, j = p[ranked.query[chosen]], p[ranked.key[chosen]]
         assert (OWN[q] & OWN[j]).all()
         want = np.median(places[q, j][off[q, j]])
-        assert found.null[draw, 0, 0, 0] == pytest.approx(want, abs=4e-3)  # bins of value
+        assert agreed.null[draw, 0, 0, 0] == pytest.approx(want, abs=4e-3)  # bins of value
 
 
 def test_genes_without_pairs_do_not_widen_the_null_of_layers_or_halves() -> None:

@@ -32,6 +32,6 @@ def test_layers_compared_equal_the_peers(peer: Path, shape: list[str]) -> None:
         env=os.environ | {"PYTHONPATH": str(BENCHMARKS.parent)},
     )
     assert done.returncode == 0, done.stderr[-2000:]
-    told = json.loads(done.stdout.splitlines()[-1])["parity"]
-    assert told["ok"], told
-    assert told["ranks_outside"] == told["pairs_beyond_epsilon"] == 0
+    answer = json.loads(done.stdout.splitlines()[-1])["parity"]
+    assert answer["ok"], answer
+    assert answer["ranks_outside"] == answer["pairs_beyond_epsilon"] == 0

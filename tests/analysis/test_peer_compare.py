@@ -94,7 +94,7 @@ def demo_arrays(atlas: Path, folder: Path) -> tuple[dict[str, np.ndarray], dict[
     assert len(genes) > 30
     data: dict[str, np.ndarray] = {"k": np.array(len(genes) ** 2 // 20)}
     names = [c.name for c in plan.categories]
-    found: dict[str, Matrices] = {name: {} for name in names}
+    by_category: dict[str, Matrices] = {name: {} for name in names}
     for m in plan.models:
         at = np.array([m.axis.index(g) for g in genes])
         net = load_model(m.path, family=m.family, options=m.options, seed=0)
@@ -107,22 +107,22 @@ def demo_arrays(atlas: Path, folder: Path) -> tuple[dict[str, np.ndarray], dict[
             store = root.zarr(f"{record.folder}/attends.zarr")
             means = [tiles.open_array(store, layer_name(y, "mean"))[:][at] for y in m.layers]
             data[f"residual_{m.name}_{name}"] = np.stack(means)
-            found[name][m.name] = []
+            by_category[name][m.name] = []
             for layer in m.layers:
                 source = stored_matrix(root, plan, m.name, c, layer)
-                found[name][m.name].append(dense(source.values(at, "logit"))[0])
+                by_category[name][m.name].append(dense(source.values(at, "logit"))[0])
     data["models"], data["categories"] = np.array([m.name for m in plan.models]), np.array(names)
-    return data, found
+    return data, by_category
 
 
 def logits(data: dict[str, np.ndarray], model: str, category: str) -> list[np.ndarray]:
     """Return what the peer calls attention, [genes, genes] per layer."""
-    made = []
+    layers = []
     for i, x in enumerate(data[f"residual_{model}_{category}"].astype(np.float64)):
         q, k = x @ data[f"w_q_{model}"][i].T, x @ data[f"w_k_{model}"][i].T
         heads = int(data[f"heads_{model}"])
-        made.append((q @ k.T / np.sqrt(x.shape[1] // heads) / heads).astype(np.float32))
-    return made
+        layers.append((q @ k.T / np.sqrt(x.shape[1] // heads) / heads).astype(np.float32))
+    return layers
 
 
 @dataclass
@@ -198,8 +198,8 @@ class Rounded:
             low, high = (x[b][others] / x[b].size for x in (self.low, self.high))
             for what in STATISTICS:
                 least, most = statistic_bounds(what, low, high, certain, possible)
-                for found in (row, keyed[key]):
-                    at = found[f"{what}_quantile"]
+                for row_of in (row, keyed[key]):
+                    at = row_of[f"{what}_quantile"]
                     assert least - 1e-9 <= at <= most + 1e-9, (what, key, least, at, most)
 
 
@@ -281,8 +281,10 @@ def test_every_comparison_equals_the_peers(
         layers = [
             f"{m}_layer_{i}" for m in names for i in range(len(data[f"residual_{m}_{category}"]))
         ]
-        told = {frozenset(f.name.split(".")[2].split("_vs_")): float(np.load(f)) for f in stored}
-        want = [told[frozenset((layers[a], layers[b]))] for a, b in geometry[["a", "b"]].to_numpy()]
+        stated = {frozenset(f.name.split(".")[2].split("_vs_")): float(np.load(f)) for f in stored}
+        want = [
+            stated[frozenset((layers[a], layers[b]))] for a, b in geometry[["a", "b"]].to_numpy()
+        ]
         assert np.allclose(geometry["spearman"], want, atol=1e-6)
 
         # layers of one model
@@ -291,7 +293,7 @@ def test_every_comparison_equals_the_peers(
             delta = rounded.delta
             ranked, readers = ours(matrices, absolute, most)
             stem = tmp_path / f"{category}.model_layer_correlations.{model}"
-            told = (
+            stated = (
                 np.load(f"{stem}.npy")
                 if Path(f"{stem}.npy").exists()
                 else pd.read_parquet(f"{stem}.parquet").to_numpy()
@@ -306,7 +308,7 @@ def test_every_comparison_equals_the_peers(
                 ]
             )
             slack[model] = np.maximum(moved, slack.get(model, 0))
-            assert (np.abs(spearman(ranked)[0] - told) <= 1e-6 + moved).all()
+            assert (np.abs(spearman(ranked)[0] - stated) <= 1e-6 + moved).all()
             agreed += [
                 {"comparison": "layers", "gene_set": "", "view": "", "k": most, "spearman": r,
                  "median_quantile": 0.0, "jaccard": 0.0, "query_model": model, "query_layer": a,
@@ -354,14 +356,14 @@ def test_every_comparison_equals_the_peers(
         # get_consensus_top_attentions with its own default method
         table = theirs("absolute_argmax_top")
         for model, matrices in of.items():
-            matrix, told = (
+            matrix, stated = (
                 combine(np.stack(x), "absolute-argmax") for x in (matrices, peers[model])
             )
             top = TopK(most, by_absolute_value=absolute)
             top.update(0, matrix, None)
             best = top.result()
             part = table[table["model"] == model]
-            Rounded([matrix], [told], absolute).check_union(
+            Rounded([matrix], [stated], absolute).check_union(
                 most, places(part), (best.query, best.key)
             )
     # the posts' aggregation over categories, by the code that runs use

@@ -46,13 +46,13 @@ def test_an_installed_analysis_adds_its_table(
     assert json.loads((run / "plan.json").read_text())["settings"]["analyses"] == ["hubs"]
 
     keys = ["model", "category", "layer", "gene_set", "view"]
-    found = pd.read_parquet(run / "tables/hubs.parquet").set_index(keys)
+    stored = pd.read_parquet(run / "tables/hubs.parquet").set_index(keys)
     stats = pd.read_parquet(run / "tables/stats.parquet").set_index(keys)
-    assert len(found) == len(stats) == 8  # two categories, layers and views
-    joined = found.join(stats["hub_query_share"])
+    assert len(stored) == len(stats) == 8  # two categories, layers and views
+    joined = stored.join(stats["hub_query_share"])
     assert (joined["hub_share"] - joined["hub_query_share"]).abs().max() < 1e-12
-    assert (found["n_top"] == stats["n_top"].reindex(found.index)).all()
-    assert found["hubs"].str.split().map(len).max() == 10
+    assert (stored["n_top"] == stats["n_top"].reindex(stored.index)).all()
+    assert stored["hubs"].str.split().map(len).max() == 10
 
     assert "tables/hubs.parquet" in json.loads((run / "manifest.json").read_text())["objects"]
     verified = octoscope("verify", str(run), env=beside)
@@ -63,7 +63,7 @@ def test_an_installed_analysis_adds_its_table(
     repaired = octoscope("repair", str(run), env=beside)
     assert repaired.returncode == 0, repaired.stdout + repaired.stderr
     again = pd.read_parquet(run / "tables/hubs.parquet").set_index(keys)
-    pd.testing.assert_frame_equal(again, found)
+    pd.testing.assert_frame_equal(again, stored)
 
 
 def test_an_analysis_that_is_not_installed_is_refused(small_atlas: Path, tmp_path: Path) -> None:

@@ -35,9 +35,9 @@ def test_values_that_move_by_delta_keep_their_ranks_within_the_bounds(absolute: 
     assert (ranks(values, absolute) <= high).all()
     changed = 0
     for seed in range(20):
-        found = ranks(moved(values, seed), absolute)
-        changed += int((found != ranks(values, absolute)).sum())
-        assert ((found >= low) & (found <= high)).all()
+        moved_ranks = ranks(moved(values, seed), absolute)
+        changed += int((moved_ranks != ranks(values, absolute)).sum())
+        assert ((moved_ranks >= low) & (moved_ranks <= high)).all()
     assert changed > 1000
     assert np.array_equal(*rank_bounds(values, 0.0, absolute))  # nothing moves
     # a wrong rank is seen wherever no other value is near
@@ -72,8 +72,8 @@ def test_statistics_over_a_list_that_rounding_decides_lie_within_the_bounds(what
     least, most = statistic_bounds(what, low, high, certain, possible)
     for seed in range(50):
         listed = ranks(moved(of, seed)) <= K
-        found = STATISTICS[what](ranks(moved(at, seed + 100))[listed] / N)
-        assert least <= found <= most
+        statistic = STATISTICS[what](ranks(moved(at, seed + 100))[listed] / N)
+        assert least <= statistic <= most
     if what == "mean":  # ranks that are all off by one place lie outside, and so does another list
         assert most - least < 1 / N + (possible & ~certain).sum() / K
         exact = ranks(at)[ranks(of) <= K].mean() / N

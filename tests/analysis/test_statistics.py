@@ -18,17 +18,17 @@ def dense(n: int, seed: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
 
 
 def test_more_permutations_are_made_if_none_reaches_the_observed_value() -> None:
-    asked = []
+    draws = []
 
     def draw(n: int, seed: int) -> np.ndarray:
-        asked.append((n, seed))
+        draws.append((n, seed))
         return np.linspace(0, 1, n)
 
     assert len(statistics.permute_until_reached(draw, 0.5, 20, 10, 3)) == 20
     assert len(statistics.permute_until_reached(draw, 2.0, 20, 10, 3)) == 200
     assert len(statistics.permute_until_reached(draw, 2.0, 20, 1, 3)) == 20
     assert len(statistics.permute_until_reached(draw, float("nan"), 20, 10, 3)) == 20
-    assert asked == [(20, 3), (20, 3), (180, 4), (20, 3), (20, 3)]
+    assert draws == [(20, 3), (20, 3), (180, 4), (20, 3), (20, 3)]
 
 
 def test_moments_and_jackknife_equal_deleting_genes_one_by_one() -> None:

@@ -68,8 +68,8 @@ def test_attention_by_layer_has_the_interval_of_its_query_genes() -> None:
         "cells": [30, 10, 20, 0, 5, 40], "to_kept": [0.5, 0.9, 0.2, np.nan, 0.4, 0.6],
         "to_cls": [0.5, 0.1, 0.8, np.nan, 0.6, 0.4], "to_end": np.nan,
     })  # fmt: skip
-    found = mass_by_layer(table).set_index("to")
-    assert list(found.index) == ["kept", "cls"]  # no such token in this model
+    shares = mass_by_layer(table).set_index("to")
+    assert list(shares.index) == ["kept", "cls"]  # no such token in this model
     used = table[table["cells"] > 0]
 
     def share(of: pd.DataFrame) -> float:
@@ -77,13 +77,13 @@ def test_attention_by_layer_has_the_interval_of_its_query_genes() -> None:
 
     without = np.array([share(used.drop(index=i)) for i in used.index])
     error = np.sqrt(4 / 5 * ((without - without.mean()) ** 2).sum())
-    row = found.loc["kept"]
+    row = shares.loc["kept"]
     assert row["share"] == pytest.approx(share(used))
     assert (row["low"], row["high"]) == pytest.approx(
         (share(used) - 1.959964 * error, share(used) + 1.959964 * error)
     )
     assert (row["n_genes"], row["n_cells"]) == (5, 40)
-    assert found["share"].sum() == pytest.approx(1)
+    assert shares["share"].sum() == pytest.approx(1)
 
 
 def test_a_network_adds_the_edge_rate_over_its_null() -> None:

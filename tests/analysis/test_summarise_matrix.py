@@ -133,8 +133,8 @@ def test_top_pairs_carry_rank_support_and_both_halves() -> None:
             (-np.float32(halves[h, i, j]), i, j)
             for i in genes for j in genes if i != j and usable[i, j]
         )[:12]  # fmt: skip
-        found = zip(of_half["query"], of_half["key"], strict=True)
-        assert list(found) == [w[1:] for w in want]
+        listed = zip(of_half["query"], of_half["key"], strict=True)
+        assert list(listed) == [w[1:] for w in want]
         assert of_half["value"].to_numpy() == pytest.approx(of_half[f"value_half{h}"], rel=1e-6)
 
 

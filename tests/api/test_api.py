@@ -141,26 +141,26 @@ def test_a_matrix_goes_to_dask_and_anndata(run: oc.Run) -> None:
     assert lazy.chunks[0][0] == 10
     values = matrix.to_numpy()
     assert np.array_equal(lazy.compute(scheduler="synchronous"), values, equal_nan=True)
-    made = matrix.to_anndata()
-    assert isinstance(made, ad.AnnData)
-    assert made.obs["symbol"].tolist() == matrix.genes["symbol"].tolist()
-    assert made.uns["octoscope"] == {
+    data = matrix.to_anndata()
+    assert isinstance(data, ad.AnnData)
+    assert data.obs["symbol"].tolist() == matrix.genes["symbol"].tolist()
+    assert data.uns["octoscope"] == {
         "model": "tiny", "category": "macrophage", "layer": 0, "view": "marginal",
     }  # fmt: skip
 
 
 def test_a_gene_has_every_pair_that_names_it(run: oc.Run, finished_run: Path) -> None:
-    found = run.gene("LYZ", view="logit")
+    pairs = run.gene("LYZ", view="logit")
     stored = pd.read_parquet(finished_run / "topk/tiny.parquet")
     stored = stored.query("part == 'total' and view == 'logit'")
-    asked = (stored["query_symbol"] == "LYZ").sum()
+    n_as_query = (stored["query_symbol"] == "LYZ").sum()
     answered = (stored["key_symbol"] == "LYZ").sum()
-    assert asked + answered > 0
-    counts = found["direction"].value_counts()
-    assert (counts.get("attends to", 0), counts.get("attended to by", 0)) == (asked, answered)
-    joined = found[found["in_network"].eq(True).fillna(False)]
+    assert n_as_query + answered > 0
+    counts = pairs["direction"].value_counts()
+    assert (counts.get("attends to", 0), counts.get("attended to by", 0)) == (n_as_query, answered)
+    joined = pairs[pairs["in_network"].eq(True).fillna(False)]
     assert joined["sources"].eq("OmniPath").all()
-    apart = found[~found["in_network"].eq(True).fillna(False)]
+    apart = pairs[~pairs["in_network"].eq(True).fillna(False)]
     assert apart["sources"].isna().all()
 
 
@@ -209,8 +209,8 @@ def test_a_network_answers_by_symbol() -> None:
     with pytest.raises(oc.InputError, match="NOTAGENE"):
         network.neighbours("NOTAGENE")
     pairs = pd.DataFrame({"query": near["gene"], "key": "ENSG00000090382"})
-    said = network.annotate(pairs)
-    assert (said["forward"] | said["reverse"]).all()
+    annotated = network.annotate(pairs)
+    assert (annotated["forward"] | annotated["reverse"]).all()
     with pytest.warns(OctoscopeWarning, match="resources of OmniPath's rows are not known"):
         independent = network.view(independent=True)
     assert "not known to be independent=OmniPath" in repr(independent)

@@ -49,11 +49,11 @@ def put_frame_07(root: Any, name: str, frame: pd.DataFrame, index: str = "index"
         if not isinstance(column.dtype, pd.CategoricalDtype):
             put_array(group, str(key), column.to_numpy())
             continue
-        place = f"__categories/{key}"
-        names = put_array(group, place, column.cat.categories.to_numpy())
+        names_path = f"__categories/{key}"
+        names = put_array(group, names_path, column.cat.categories.to_numpy())
         names.attrs["ordered"] = bool(column.cat.ordered)
         codes = put_array(group, str(key), column.cat.codes.to_numpy())
-        codes.attrs["categories"] = names.ref if as_hdf5 else place
+        codes.attrs["categories"] = names.ref if as_hdf5 else names_path
 
 
 def write_07(a: ad.AnnData, path: Path) -> Path:

@@ -72,8 +72,8 @@ def test_convert_sorts_shards_checks_and_keeps_counts(tmp_path: Path) -> None:
     a = make_adata(60, 40)
     source = write(a, tmp_path / "a", "h5ad")
     target = tmp_path / "out.zarr"
-    told = convert(config(source), str(target), batch_cells=7)
-    assert told | {"cells": 60, "genes": 40, "nonzero": a.X.nnz} == told
+    account = convert(config(source), str(target), batch_cells=7)
+    assert account | {"cells": 60, "genes": 40, "nonzero": a.X.nnz} == account
     b = ad.read_zarr(target)
     kinds = b.obs["cell_type"].astype(str).tolist()
     assert kinds == sorted(kinds)

@@ -41,11 +41,11 @@ def read(
     cuts: tuple[int, ...] = (),
     kind: str = XXH3,
 ) -> dict[str, Any]:
-    made, at = CellDigests(first, cuts, block=4, kind=kind), 0
+    digests, at = CellDigests(first, cuts, block=4, kind=kind), 0
     for size in sizes:
-        made.add(matrix[at : at + size])
+        digests.add(matrix[at : at + size])
         at += size
-    return made.as_json()
+    return digests.as_json()
 
 
 @given(st.lists(st.integers(1, 9), min_size=1, max_size=20), st.integers(0, 7))
@@ -72,9 +72,9 @@ def test_overlapping_readings_are_compared_to_the_last_cell(
         if at == changed.indptr[row + 1]:
             continue
         changed.data[at] += 1
-        (found,) = differing(mine, read(changed, [99], 0, common))
-        assert found[0] <= row < found[1]
-        assert found[2] == VALUES
+        (difference,) = differing(mine, read(changed, [99], 0, common))
+        assert difference[0] <= row < difference[1]
+        assert difference[2] == VALUES
 
 
 def test_what_changed_is_told_apart() -> None:
@@ -167,8 +167,8 @@ def test_cells_that_changed_are_named_with_their_chunks(tmp_path: Path, dense: b
     row = cells.X[13] if dense else cells.X.data[cells.X.indptr[13] : cells.X.indptr[14]]
     row[np.flatnonzero(row)[0]] += 1
     now = Atlas(AtlasConfig(path=written(tmp_path, "b.zarr", cells)))
-    place = "X, chunk 0" if dense else "X/data, chunk 0"
-    with pytest.raises(InputError, match=rf"b\.zarr: {place}.*cells cell0 to cell39 one has other"):
+    chunk = "X, chunk 0" if dense else "X/data, chunk 0"
+    with pytest.raises(InputError, match=rf"b\.zarr: {chunk}.*cells cell0 to cell39 one has other"):
         now.require_sample(planned, "when the run was planned")
 
 

@@ -71,8 +71,8 @@ def mixed(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def whole(mixed: Path) -> Path:
     """The same, converted at once."""
     target = mixed.parent / "whole.zarr"
-    told = convert(settings(mixed), str(target), layout=LAYOUT)
-    assert (told["passes"], told["shards written"], told["shards found"]) == (1, SHARDS, 0)
+    account = convert(settings(mixed), str(target), layout=LAYOUT)
+    assert (account["passes"], account["shards written"], account["shards found"]) == (1, SHARDS, 0)
     return target
 
 
@@ -120,8 +120,8 @@ def target(killed: Path, tmp_path: Path) -> Path:
 def test_memory_and_batches_change_no_byte(mixed: Path, whole: Path, tmp_path: Path) -> None:
     for memory, batch, passes in ((TIGHT, 1024, SHARDS), ("50KB", 64, 10)):
         target = tmp_path / memory
-        told = convert(settings(mixed), str(target), batch, memory=memory, layout=LAYOUT)
-        assert told["passes"] == passes
+        account = convert(settings(mixed), str(target), batch, memory=memory, layout=LAYOUT)
+        assert account["passes"] == passes
         assert bytes_of(target) == bytes_of(whole)
         assert not partial_of(target).exists()
     a, b = make_adata(1500, 40), ad.read_zarr(whole)
@@ -141,51 +141,53 @@ def test_every_layout_is_converted_to_the_same_bytes(
         a.X = a.X.toarray() if kind == "dense" else a.X
         chunk = {"X": (100, 40) if kind == "dense" else (512,), "obs/_index": (1500,)}
         source = write(a, tmp_path / "a.zarr", 2 if kind == "v2" else 3, **chunk)
-    place = str(source)
+    location = str(source)
     if kind == "url":
-        place = f"memory://{tmp_path.name}.zarr"
+        location = f"memory://{tmp_path.name}.zarr"
         fsspec.filesystem("memory").put(str(source), f"/{tmp_path.name}.zarr", recursive=True)
     target = tmp_path / "out.zarr"
-    config = AtlasConfig(path=place, category_key=["cell_type"])
+    config = AtlasConfig(path=location, category_key=["cell_type"])
     convert(config, str(target), memory=TIGHT, layout=LAYOUT)
     assert bytes_of(target) == bytes_of(whole)
 
 
 def test_each_pass_decodes_a_chunk_once(mixed: Path, tmp_path: Path) -> None:
     values = int(make_adata(1500, 40).X.nnz)
-    told = convert(settings(mixed), str(tmp_path / "out"), memory="50KB", layout=LAYOUT)
-    assert told["passes"] == 10
+    account = convert(settings(mixed), str(tmp_path / "out"), memory="50KB", layout=LAYOUT)
+    assert account["passes"] == 10
     # each category and half lies all over the source: four times, and once to count the rows
-    assert values < told["values decoded"] < 5.5 * values
-    assert told["read over needed"] == pytest.approx(told["values decoded"] / 2 / values, rel=0.1)
+    assert values < account["values decoded"] < 5.5 * values
+    assert account["read over needed"] == pytest.approx(
+        account["values decoded"] / 2 / values, rel=0.1
+    )
 
 
 def test_a_killed_conversion_goes_on_after_its_last_shard(
     mixed: Path, whole: Path, target: Path, tmp_path: Path
 ) -> None:
-    found = json.loads((partial_of(target) / STATE).read_text())["shards"]
-    assert 4 <= found < SHARDS
+    n_shards = json.loads((partial_of(target) / STATE).read_text())["shards"]
+    assert 4 <= n_shards < SHARDS
     values = partial_of(target) / "store/X/data/c"
     stray = values / "40.0123456789abcdef.partial"  # what a killed writer may leave
     stray.write_bytes(b"x")
-    before = [(values / str(i)).stat() for i in range(found)]
+    before = [(values / str(i)).stat() for i in range(n_shards)]
     seen: list[tuple[int, int]] = []
-    told = convert(
+    account = convert(
         settings(mixed),
         str(target),
         memory="50KB",  # another budget
         layout=LAYOUT,
         on_progress=lambda *cells: seen.append(cells),
     )
-    assert (told["shards found"], told["shards written"]) == (found, SHARDS - found)
-    after = [(target / f"X/data/c/{i}").stat() for i in range(found)]
+    assert (account["shards found"], account["shards written"]) == (n_shards, SHARDS - n_shards)
+    after = [(target / f"X/data/c/{i}").stat() for i in range(n_shards)]
     assert [(s.st_ino, s.st_mtime_ns) for s in after] == [(s.st_ino, s.st_mtime_ns) for s in before]
     assert bytes_of(target) == bytes_of(whole)
     assert not partial_of(target).exists()
-    assert seen[0][0] > 1500 + 1500 * found // (SHARDS + 1)  # rows were not counted again
+    assert seen[0][0] > 1500 + 1500 * n_shards // (SHARDS + 1)  # rows were not counted again
     assert seen[-1] == (3000, 3000)
     again = convert(settings(mixed), str(tmp_path / "b"), memory="50KB", layout=LAYOUT)
-    assert told["values decoded"] < again["values decoded"] - make_adata(1500, 40).X.nnz
+    assert account["values decoded"] < again["values decoded"] - make_adata(1500, 40).X.nnz
 
 
 def test_killed_before_its_rows_were_counted_it_starts_again(
@@ -315,10 +317,10 @@ def test_the_command_tells_progress_in_few_lines(
     target = tmp_path / "out.zarr"
     command = ["atlas", "convert", str(mixed), str(target), "--category", "cell_type"]
     assert guarded(lambda: app([*command, "--memory", "1GB", "--json"], standalone_mode=False)) == 0
-    said = capsys.readouterr()
-    assert json.loads(said.out)["passes"] == 1
-    assert [line for line in said.err.splitlines() if "of 3,000 cells" in line][-1]
-    assert len(said.err.splitlines()) <= 2
+    printed = capsys.readouterr()
+    assert json.loads(printed.out)["passes"] == 1
+    assert [line for line in printed.err.splitlines() if "of 3,000 cells" in line][-1]
+    assert len(printed.err.splitlines()) <= 2
     assert len(Atlas(settings(target)).cell_ids) == 1500
     assert guarded(lambda: app([*command, "--memory", "1"], standalone_mode=False)) == 2
 

@@ -86,8 +86,8 @@ def test_who_knows_that_nothing_was_lost_may_read_missing_chunks_as_zeros(tmp_pa
     a = cells()
     a.obs["is_primary_data"] = np.arange(60) >= 16
     path = write(a, tmp_path / "a.zarr", 3)
-    told = config(path).model_copy(update={"missing_chunks": "fill"})
-    assert Atlas(told).index(0).selected == 44
+    settings = config(path).model_copy(update={"missing_chunks": "fill"})
+    assert Atlas(settings).index(0).selected == 44
     dense = cells()
     dense.X = dense.X.toarray()
     dense.X[:32] = 0
@@ -96,9 +96,9 @@ def test_who_knows_that_nothing_was_lost_may_read_missing_chunks_as_zeros(tmp_pa
     assert {f.array for f in check(config(path)).faults} == {"X"}
     with pytest.raises(DamageError, match="missing_chunks: fill"):
         read_all(path)
-    told = config(path).model_copy(update={"missing_chunks": "fill"})
-    assert (Atlas(told).read(np.arange(60)).counts.toarray() == dense.X).all()
-    assert check(told).faults == []
+    settings = config(path).model_copy(update={"missing_chunks": "fill"})
+    assert (Atlas(settings).read(np.arange(60)).counts.toarray() == dense.X).all()
+    assert check(settings).faults == []
 
 
 def test_a_missing_chunk_in_an_object_store_is_named(tmp_path: Path) -> None:

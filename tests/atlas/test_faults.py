@@ -249,19 +249,19 @@ def test_the_command_lists_every_fault(tmp_path: Path, capsys: pytest.CaptureFix
     file_of(path, "obs/donor/codes", 2).write_bytes(b"x")
     put(path, "X/indices", 800, 99)
     assert call() == 1
-    said = capsys.readouterr().err.splitlines()
-    assert len(said) == 3
-    assert said[0].startswith("obs/donor/codes, chunk 2 (obs/donor/codes/c/2): cannot be decoded")
-    assert said[1] == "X/indices, chunk 6 (X/indices/c/6): holds 99, expected 0 to 39"
-    assert said[2].startswith("X/data, chunk 3 (X/data/c/3): a missing chunk")
+    lines = capsys.readouterr().err.splitlines()
+    assert len(lines) == 3
+    assert lines[0].startswith("obs/donor/codes, chunk 2 (obs/donor/codes/c/2): cannot be decoded")
+    assert lines[1] == "X/indices, chunk 6 (X/indices/c/6): holds 99, expected 0 to 39"
+    assert lines[2].startswith("X/data, chunk 3 (X/data/c/3): a missing chunk")
     assert call("--json") == 1
-    found = json.loads(capsys.readouterr().out)
-    assert found["faults"][1] == {
+    answer = json.loads(capsys.readouterr().out)
+    assert answer["faults"][1] == {
         "array": "X/indices",
         "chunk": "6",
         "object": "X/indices/c/6",
         "what": "holds 99, expected 0 to 39",
     }
-    assert found["checksums"]["X/data"] is False
+    assert answer["checksums"]["X/data"] is False
     assert call("--counts", "layers/none") == 2
     assert "no raw counts found" in capsys.readouterr().err

@@ -58,8 +58,8 @@ def test_rounding_is_declared_and_names_the_place(tmp_path: Path) -> None:
     assert check(config(path, **given)).faults == []
     assert not info(config(path, **given)).findings.errors
     convert(config(path, **given), str(tmp_path / "t.zarr"))
-    found = ad.read_zarr(tmp_path / "t.zarr")
-    assert (found.X.toarray() == rounded[a.obs_names.get_indexer(found.obs_names)]).all()
+    stored = ad.read_zarr(tmp_path / "t.zarr")
+    assert (stored.X.toarray() == rounded[a.obs_names.get_indexer(stored.obs_names)]).all()
 
 
 def test_rounding_admits_no_other_values(tmp_path: Path) -> None:

@@ -57,7 +57,7 @@ def varied(nullable: bool) -> ad.AnnData:
     return a
 
 
-def made(layout: str, folder: Path) -> Path:
+def written(layout: str, folder: Path) -> Path:
     old, path = layout in OLD, folder / f"a.{'h5ad' if 'h5ad' in layout else 'zarr'}"
     a = varied(nullable=not old)
     if old:
@@ -83,7 +83,7 @@ def given(path: Path, **more: Any) -> AtlasConfig:
 @pytest.mark.filterwarnings("ignore::anndata.OldFormatWarning")
 @pytest.mark.parametrize("layout", LAYOUTS)
 def test_columns_are_those_of_the_frame(layout: str, tmp_path: Path) -> None:
-    path = made(layout, tmp_path)
+    path = written(layout, tmp_path)
     whole, root = by_anndata(path), open_root(str(path))
     assert whole.obs["cell_type"].isna().sum() == 9  # the oracle reads names
     assert set(whole.obs["cell_type"].dropna()) == {"T cell", "B cell", "CD4+ αβ"}
@@ -101,19 +101,19 @@ def test_columns_are_those_of_the_frame(layout: str, tmp_path: Path) -> None:
 @pytest.mark.filterwarnings("ignore::anndata.OldFormatWarning")
 @pytest.mark.parametrize("layout", LAYOUTS)
 def test_categories_donors_symbols_and_the_converted_atlas(layout: str, tmp_path: Path) -> None:
-    path = made(layout, tmp_path)
+    path = written(layout, tmp_path)
     whole = by_anndata(path)
-    told = config(path)
-    atlas = Atlas(told)
+    settings = config(path)
+    atlas = Atlas(settings)
     assert list(atlas.genes.symbol) == list(whole.var["feature_name"])
     index = atlas.index(0)
     counted = whole.obs["cell_type"][whole.obs["is_primary_data"]].value_counts()
     sizes = [len(first) + len(second) for first, second in index.halves]
     assert dict(zip(index.categories, sizes, strict=True)) == dict(counted)
     assert index.donors == [3, 3, 3]
-    assert check(told).faults == []
-    assert info(told).rows["cells of T cell"] == counted["T cell"]
-    convert(told, str(tmp_path / "out.zarr"))
+    assert check(settings).faults == []
+    assert info(settings).rows["cells of T cell"] == counted["T cell"]
+    convert(settings, str(tmp_path / "out.zarr"))
     out = ad.read_zarr(tmp_path / "out.zarr")
     assert list(out.var["feature_name"]) == list(whole.var["feature_name"])
     expected = whole.obs.loc[out.obs_names]
@@ -124,7 +124,7 @@ def test_categories_donors_symbols_and_the_converted_atlas(layout: str, tmp_path
 
 @pytest.mark.parametrize("layout", OLD)
 def test_a_code_of_no_category_is_named(layout: str, tmp_path: Path) -> None:
-    path = made(layout, tmp_path)
+    path = written(layout, tmp_path)
     root = open_to_change(path)
     root["obs/cell_type"][5] = 9
     if isinstance(root, h5py.File):
@@ -136,7 +136,7 @@ def test_a_code_of_no_category_is_named(layout: str, tmp_path: Path) -> None:
 
 
 def test_a_missing_chunk_of_old_codes_is_named(tmp_path: Path) -> None:
-    path = made("0.7 zarr", tmp_path)
+    path = written("0.7 zarr", tmp_path)
     (path / "obs" / "cell_type" / "1").unlink()
     with pytest.raises(InputError, match=r"obs/cell_type, chunk 1 .*a missing chunk"):
         Atlas(given(path)).index(0)
@@ -145,7 +145,7 @@ def test_a_missing_chunk_of_old_codes_is_named(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("layout", OLD)
 def test_names_that_are_gone_are_not_replaced_by_codes(layout: str, tmp_path: Path) -> None:
-    path = made(layout, tmp_path)
+    path = written(layout, tmp_path)
     root = open_to_change(path)
     del root["obs/__categories/cell_type"]
     if isinstance(root, h5py.File):
@@ -163,7 +163,7 @@ def test_names_that_are_gone_are_not_replaced_by_codes(layout: str, tmp_path: Pa
 
 @pytest.mark.parametrize("layout", OLD)
 def test_a_name_that_comes_twice_is_not_called_damage(layout: str, tmp_path: Path) -> None:
-    path = made(layout, tmp_path)
+    path = written(layout, tmp_path)
     root = open_to_change(path)
     root["obs/__categories/cell_type"][1] = "T cell"
     root["obs/__categories/cell_type"][2] = "T cell"
@@ -175,7 +175,7 @@ def test_a_name_that_comes_twice_is_not_called_damage(layout: str, tmp_path: Pat
 
 @pytest.mark.parametrize("layout", OLD)
 def test_codes_that_lost_their_attribute_are_not_names(layout: str, tmp_path: Path) -> None:
-    path = made(layout, tmp_path)
+    path = written(layout, tmp_path)
     root = open_to_change(path)
     del root["obs/cell_type"].attrs["categories"]
     if isinstance(root, h5py.File):
@@ -187,7 +187,7 @@ def test_codes_that_lost_their_attribute_are_not_names(layout: str, tmp_path: Pa
 @pytest.mark.filterwarnings("ignore::anndata.OldFormatWarning")
 @pytest.mark.parametrize("kind", ["h5ad", "zarr"])
 def test_symbols_of_raw_counts_of_anndata_07(kind: str, tmp_path: Path) -> None:
-    path = made(f"0.7 {kind}", tmp_path)
+    path = written(f"0.7 {kind}", tmp_path)
     root = open_to_change(path)
     if "raw" in root:  # nothing, as an array
         del root["raw"]
@@ -218,7 +218,7 @@ def test_missing_symbols_are_no_text(kind: str | None, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("layout", ["now h5ad", "now zarr 2"])
 def test_old_codes_in_a_present_frame_are_refused(layout: str, tmp_path: Path) -> None:
-    path = made(layout, tmp_path)
+    path = written(layout, tmp_path)
     root = open_to_change(path)
     names = put_array(root["obs"], "__categories/old", np.array(["p", "q"], dtype=object))
     codes = put_array(root["obs"], "old", np.arange(N) % 2)
@@ -228,9 +228,9 @@ def test_old_codes_in_a_present_frame_are_refused(layout: str, tmp_path: Path) -
     root["obs"].attrs["column-order"] = np.array(order, dtype=object) if as_hdf5 else order
     if as_hdf5:
         root.close()
-    told = given(path).model_copy(update={"category_key": ["old"]})
+    settings = given(path).model_copy(update={"category_key": ["old"]})
     with pytest.raises(InputError, match=r"obs/old: codes as anndata 0\.7 wrote them, in a data"):
-        Atlas(told).index(0)
+        Atlas(settings).index(0)
 
 
 @pytest.mark.parametrize("kind", ["h5ad", "zarr"])
@@ -244,7 +244,7 @@ def test_structured_arrays_are_refused_with_the_way_out(kind: str, tmp_path: Pat
 
 
 def test_sparse_counts_of_anndata_06_are_named(tmp_path: Path) -> None:
-    path = made("now h5ad", tmp_path)
+    path = written("now h5ad", tmp_path)
     with h5py.File(path, "a") as file:
         for name in list(file["X"].attrs):
             del file["X"].attrs[name]
@@ -256,7 +256,7 @@ def test_sparse_counts_of_anndata_06_are_named(tmp_path: Path) -> None:
 
 def test_attributes_and_text_of_fixed_length(tmp_path: Path) -> None:
     """R and Julia write attributes, and some writers columns, as bytes of one length."""
-    path = made("0.7 h5ad", tmp_path)
+    path = written("0.7 h5ad", tmp_path)
     names, kinds = [f"é{i}" for i in range(N)], ["T cell", "B cell", "CD4+ αβ"]
     with h5py.File(path, "a") as file:
         obs = file["obs"]
@@ -297,32 +297,32 @@ def test_bytes_of_fixed_length_in_zarr(zarr_format: int, tmp_path: Path) -> None
 
 @pytest.mark.parametrize("kind", ["h5ad", "zarr"])
 def test_a_column_of_another_length_is_refused(kind: str, tmp_path: Path) -> None:
-    path = made(f"0.7 {kind}", tmp_path)
+    path = written(f"0.7 {kind}", tmp_path)
     root = open_to_change(path)
     del root["obs/n_counts"]
     put_array(root["obs"], "n_counts", np.arange(N - 1))
     if isinstance(root, h5py.File):
         root.close()
-    told = given(path).model_copy(update={"replicate_key": "n_counts"})
+    settings = given(path).model_copy(update={"replicate_key": "n_counts"})
     with pytest.raises(InputError, match="obs/n_counts: 59 values for 60 rows"):
-        Atlas(told).index(0)
+        Atlas(settings).index(0)
 
 
 def test_a_column_of_two_dimensions_or_unknown_kind_is_refused(tmp_path: Path) -> None:
-    path = made("0.7 h5ad", tmp_path)
+    path = written("0.7 h5ad", tmp_path)
     with h5py.File(path, "a") as file:
         del file["obs/n_counts"], file["obs/score"]
         file["obs/n_counts"] = np.zeros((N, 2))
         file.create_group("obs/score").attrs["encoding-type"] = "table"
     for name, words in (("n_counts", "an array of 2 dimensions"), ("score", "encoding table,")):
-        told = given(path).model_copy(update={"replicate_key": name})
+        settings = given(path).model_copy(update={"replicate_key": name})
         with pytest.raises(InputError, match=f"obs/{name}: .*{words}"):
-            Atlas(told).index(0)
-        assert any(words in f.problem for f in info(told).findings.errors)
+            Atlas(settings).index(0)
+        assert any(words in f.problem for f in info(settings).findings.errors)
 
 
 def test_a_frame_of_another_version_is_refused(tmp_path: Path) -> None:
-    path = made("0.7 zarr", tmp_path)
+    path = written("0.7 zarr", tmp_path)
     open_to_change(path)["var"].attrs["encoding-version"] = "9"
     with pytest.raises(InputError, match=r"var: not a data frame that is known: .* version 9"):
         Atlas(given(path))
@@ -333,8 +333,8 @@ def test_slashes_in_names_of_old_columns(layout: str, tmp_path: Path) -> None:
     a = cells()
     a.obs["leiden/0.5"] = a.obs["cell_type"]
     path = write_07(a, tmp_path / ("a.h5ad" if "h5ad" in layout else "a.zarr"))
-    told = given(path).model_copy(update={"category_key": ["leiden/0.5"]})
-    assert Atlas(told).index(0).categories == ["A", "B"]
+    settings = given(path).model_copy(update={"category_key": ["leiden/0.5"]})
+    assert Atlas(settings).index(0).categories == ["A", "B"]
 
 
 @pytest.mark.parametrize(

@@ -26,7 +26,7 @@ def named(tmp_path: Path, index: list[str], **columns: Any) -> Path:
     return write(a, tmp_path / "a.zarr", 3)
 
 
-def said(path: Path, text: str, **given: Any) -> str:
+def one_finding(path: Path, text: str, **given: Any) -> str:
     hits = [f for f in info(config(path, **given)).findings.entries if text in f.problem]
     assert len(hits) == 1, text
     return f"{hits[0].problem}; {hits[0].fix}"
@@ -53,7 +53,7 @@ def test_ids_behind_genomes_and_beside_symbols(
     assert genes.ensembl.tolist() == IDS
     assert genes.symbol.tolist() == SYMBOLS
     if rule("x", "y").startswith("GRCh38_"):
-        assert "GRCh38_ (40)" in said(path, "begin with the name of a genome")
+        assert "GRCh38_ (40)" in one_finding(path, "begin with the name of a genome")
 
 
 def test_genes_of_two_species_are_counted_and_kept_apart(tmp_path: Path) -> None:
@@ -64,11 +64,11 @@ def test_genes_of_two_species_are_counted_and_kept_apart(tmp_path: Path) -> None
     assert atlas.genes.ensembl.tolist() == IDS[:20]
     assert atlas.genes.symbol.tolist() == SYMBOLS[:20]
     assert {r["why"] for r in atlas.gene_report} == {"a symbol of mouse"}
-    assert "20 human, 20 mouse" in said(path, "several species")
+    assert "20 human, 20 mouse" in one_finding(path, "several species")
     half = [*IDS[:36], "Gapdh", "Actb", "Cd3e", "CD4"]
-    assert "37 human, 3 mouse" in said(named(tmp_path / "h", half), "several species")
+    assert "37 human, 3 mouse" in one_finding(named(tmp_path / "h", half), "several species")
     mouse = [f"ENSMUSG{i:011d}" for i in range(40)]
-    assert "genes are 40 mouse" in said(named(tmp_path / "m", mouse), "genes are")
+    assert "genes are 40 mouse" in one_finding(named(tmp_path / "m", mouse), "genes are")
 
 
 def test_second_copies_on_the_y_chromosome_are_no_genes(tmp_path: Path) -> None:
@@ -85,15 +85,15 @@ def test_the_column_of_ids_is_suggested(tmp_path: Path) -> None:
     path = named(tmp_path, unknown, ensembl_id=IDS, n_cells=list(range(40)))
     with pytest.raises(InputError, match=fix):
         Atlas(config(path))
-    assert "--gene-id ensembl_id" in said(path, "are no Ensembl gene ids")
+    assert "--gene-id ensembl_id" in one_finding(path, "are no Ensembl gene ids")
     assert Atlas(config(path, gene_id_key="ensembl_id")).genes.ensembl.tolist() == IDS
     path = named(tmp_path / "b", SYMBOLS, ensembl_id=IDS)
-    assert "--gene-id ensembl_id" in said(path, "are no Ensembl gene ids")
+    assert "--gene-id ensembl_id" in one_finding(path, "are no Ensembl gene ids")
 
 
 def test_the_column_of_symbols_is_suggested(tmp_path: Path) -> None:
     path = named(tmp_path, IDS, gene_symbols=SYMBOLS)
-    assert "--symbol-key gene_symbols" in said(path, "no column 'feature_name' of symbols")
+    assert "--symbol-key gene_symbols" in one_finding(path, "no column 'feature_name' of symbols")
     path = named(tmp_path / "b", IDS, feature_name=SYMBOLS)
     assert not [f for f in info(config(path)).findings.entries if "of symbols" in f.problem]
 
@@ -109,6 +109,6 @@ def test_a_frame_of_raw_without_the_column_of_ids_is_named(tmp_path: Path) -> No
     message = r"raw/var: no column 'gene_ids'; it has \[\].*adata.raw.var\['gene_ids'\]"
     with pytest.raises(InputError, match=message):
         Atlas(config(path, gene_id_key="gene_ids"))
-    assert "adata.raw.var" in said(path, "no column 'gene_ids'", gene_id_key="gene_ids")
+    assert "adata.raw.var" in one_finding(path, "no column 'gene_ids'", gene_id_key="gene_ids")
     given = {"gene_id_key": "gene_ids", "counts": "X"}
     assert Atlas(config(path, **given)).genes.ensembl.tolist() == IDS

@@ -32,30 +32,30 @@ def look(path: Path, seed: int = 0, quick: bool = False, **given: Any) -> AtlasI
     return info(AtlasConfig(path=str(path), **{**GIVEN, **given}), seed, quick=quick)
 
 
-def said(result: AtlasInfo, severity: str, text: str) -> Finding:
+def one_finding(result: AtlasInfo, severity: str, text: str) -> Finding:
     """Return the one finding of a severity whose place and problem are as given."""
-    told = [f for f in result.findings.entries if f.severity == severity]
-    hits = [f for f in told if re.search(text, f"{f.where}: {f.problem}")]
+    of_severity = [f for f in result.findings.entries if f.severity == severity]
+    hits = [f for f in of_severity if re.search(text, f"{f.where}: {f.problem}")]
     assert len(hits) == 1, result.findings.entries
     return hits[0]
 
 
 def with_obs(name: str, values: Any) -> Callable[[], ad.AnnData]:
-    def made() -> ad.AnnData:
+    def changed() -> ad.AnnData:
         a = cells()
         a.obs[name] = values
         return a
 
-    return made
+    return changed
 
 
 def with_ids(change: Callable[[list[str]], list[str]]) -> Callable[[], ad.AnnData]:
-    def made() -> ad.AnnData:
+    def changed() -> ad.AnnData:
         a = cells()
         a.var_names = change(list(a.var_names))
         return a
 
-    return made
+    return changed
 
 
 def logged() -> ad.AnnData:
@@ -96,7 +96,7 @@ TWO_DONORS = with_obs("donor", ["d0", "d1"] * 30)
 
 
 @pytest.mark.parametrize(
-    ("made", "given", "severity", "text"),
+    ("cells_of", "given", "severity", "text"),
     [
         (logged, {}, "error", r"X: holds 0\.693147 \(not a whole number\) in X/data, chunk 0"),
         (logged, {"counts": "X"}, "error", r"X: holds 0\.693147"),
@@ -138,9 +138,13 @@ TWO_DONORS = with_obs("donor", ["d0", "d1"] * 30)
     ],
 )
 def test_each_kind_of_finding(
-    made: Callable[[], ad.AnnData], given: dict[str, Any], severity: str, text: str, tmp_path: Path
+    cells_of: Callable[[], ad.AnnData],
+    given: dict[str, Any],
+    severity: str,
+    text: str,
+    tmp_path: Path,
 ) -> None:
-    said(look(write(made(), tmp_path / "a.zarr", 3), **given), severity, text)
+    one_finding(look(write(cells_of(), tmp_path / "a.zarr", 3), **given), severity, text)
 
 
 def test_a_converted_atlas_gives_no_finding(tmp_path: Path) -> None:
@@ -156,7 +160,7 @@ def test_a_converted_atlas_gives_no_finding(tmp_path: Path) -> None:
 def test_zarr_2_and_an_object_store(tmp_path: Path) -> None:
     path = write(cells(), tmp_path / "a.zarr", 2)
     local = look(path)
-    said(local, "note", "Zarr format 2")
+    one_finding(local, "note", "Zarr format 2")
     assert all(a.stored for a in local.arrays)
     memory = fsspec.filesystem("memory")
     memory.put(str(path), "/info.zarr", recursive=True)
@@ -164,7 +168,7 @@ def test_zarr_2_and_an_object_store(tmp_path: Path) -> None:
     memory.rm("/info.zarr", recursive=True)
     assert {a.stored for a in remote.arrays} == {None}
     assert [a.objects for a in remote.arrays] == [a.objects for a in local.arrays]
-    said(remote, "warning", r"small objects: X/data \(13 of 0\.5 KB\)")
+    one_finding(remote, "warning", r"small objects: X/data \(13 of 0\.5 KB\)")
 
 
 def test_h5ad(tmp_path: Path) -> None:
@@ -176,11 +180,11 @@ def test_h5ad(tmp_path: Path) -> None:
 
 
 def test_many_objects_are_named() -> None:
-    found, arrays = Findings(), [ArrayCost("X/data", (1,), 100_001, None, 1 << 40, True)]
-    check_layout(arrays, "X", None, found)
-    assert found.entries == []  # h5ad: one file
-    check_layout(arrays, "X", zarr.open_group({}, mode="w"), found)
-    assert [f.problem for f in found.entries] == ["100,001 objects"]
+    findings, arrays = Findings(), [ArrayCost("X/data", (1,), 100_001, None, 1 << 40, True)]
+    check_layout(arrays, "X", None, findings)
+    assert findings.entries == []  # h5ad: one file
+    check_layout(arrays, "X", zarr.open_group({}, mode="w"), findings)
+    assert [f.problem for f in findings.entries] == ["100,001 objects"]
 
 
 @pytest.fixture(scope="module")
@@ -196,8 +200,8 @@ def mixed(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.mark.slow
 def test_an_atlas_that_is_read_many_times_names_the_command_that_helps(mixed: Path) -> None:
     result = look(mixed, seed=3)
-    large = said(result, "warning", r"X: one cell decodes 18 MB, 512 cells use 3\.1 MB")
-    apart = said(result, "warning", r"X: units of 512 cells decode \d\.\d times the bytes")
+    large = one_finding(result, "warning", r"X: one cell decodes 18 MB, 512 cells use 3\.1 MB")
+    apart = one_finding(result, "warning", r"X: units of 512 cells decode \d\.\d times the bytes")
     for finding in (large, apart):
         assert finding.fix.endswith(
             f"`octoscope atlas convert '{mixed}' sorted.zarr --category cell_type --donor donor"
@@ -240,7 +244,9 @@ def test_quick_reads_a_sample_only(tmp_path: Path) -> None:
     path = write(make_adata(600, 40), tmp_path / "a.zarr", 3, X=(4096,))
     put(path, "X/data", 300 * 25, 0.5)
     assert look(path, replicate_key=None, quick=True).findings.errors == []
-    said(look(path, replicate_key=None), "error", r"X/data, chunk 1 .*, cell cell\d+, gene ENSG")
+    one_finding(
+        look(path, replicate_key=None), "error", r"X/data, chunk 1 .*, cell cell\d+, gene ENSG"
+    )
 
 
 def test_all_that_is_wrong_is_said_at_once(tmp_path: Path) -> None:
@@ -254,10 +260,10 @@ def test_all_that_is_wrong_is_said_at_once(tmp_path: Path) -> None:
         "stored by column ",
         "no column 'who'",
     ]
-    said(result, "warning", "11 of 60 cells have no category")
-    said(result, "warning", "1 of 40 ids are no Ensembl")
-    said(result, "note", "Zarr format 2")
-    said(look(tmp_path / "a.zarr", replicate_key=None), "error", "cell ids are not unique")
+    one_finding(result, "warning", "11 of 60 cells have no category")
+    one_finding(result, "warning", "1 of 40 ids are no Ensembl")
+    one_finding(result, "note", "Zarr format 2")
+    one_finding(look(tmp_path / "a.zarr", replicate_key=None), "error", "cell ids are not unique")
 
 
 def test_damage_is_a_finding_and_the_rest_is_looked_at(tmp_path: Path) -> None:
@@ -265,10 +271,12 @@ def test_damage_is_a_finding_and_the_rest_is_looked_at(tmp_path: Path) -> None:
     file_of(path, "X/indices", 3).unlink()
     (path / "obs/donor/zarr.json").write_text("{")
     result = look(path)
-    said(result, "error", r"X/indices, chunk 3 \(X/indices/c/3\): a missing chunk")
-    said(result, "error", r"obs/donor: its metadata cannot be decoded")
-    said(result, "note", "is_primary_data")
-    said(look(path, gene_id_key="ens"), "error", "X/indices, chunk 3")  # whatever else is wrong
+    one_finding(result, "error", r"X/indices, chunk 3 \(X/indices/c/3\): a missing chunk")
+    one_finding(result, "error", r"obs/donor: its metadata cannot be decoded")
+    one_finding(result, "note", "is_primary_data")
+    one_finding(
+        look(path, gene_id_key="ens"), "error", "X/indices, chunk 3"
+    )  # whatever else is wrong
     path = write(TWICE(), tmp_path / "b.zarr", 3)
     assert look(path).rows["genes"] == 39
 
@@ -287,11 +295,11 @@ def test_the_command(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None
     assert "\x1b" not in said_.out
     assert "small objects" in " ".join(said_.out.split())
     assert call(path, "--json", "--quick") == 0
-    told = json.loads(capsys.readouterr().out)
-    assert told["cells of A"] == 20
-    assert "nonzero" not in told
-    assert {"severity", "where", "problem", "fix"} == set(told["findings"][0])
-    assert "X/data" in {x["array"] for x in told["arrays"]}
+    answer = json.loads(capsys.readouterr().out)
+    assert answer["cells of A"] == 20
+    assert "nonzero" not in answer
+    assert {"severity", "where", "problem", "fix"} == set(answer["findings"][0])
+    assert "X/data" in {x["array"] for x in answer["arrays"]}
     assert call(path, "--donor", "who", "--json") == 2
     said_ = capsys.readouterr()
     assert json.loads(said_.out)["cells"] == 60  # what can be told is told
@@ -329,10 +337,10 @@ def test_the_commands_take_every_setting_of_the_atlas(
     for command, target in (("info", []), ("check", []), ("convert", [str(tmp_path / "t.zarr")])):
         code, text = call(command, path, *target, *given)
         assert code == 0, text
-    found = ad.read_zarr(tmp_path / "t.zarr")
-    assert found.shape == (60, 40)
-    assert "ENSG00000999999" in found.var_names
-    assert set(found.var["feature_name"]) == set(a.var["name"])
+    stored = ad.read_zarr(tmp_path / "t.zarr")
+    assert stored.shape == (60, 40)
+    assert "ENSG00000999999" in stored.var_names
+    assert set(stored.var["feature_name"]) == set(a.var["name"])
     assert json.loads(call("info", path, *given)[1].splitlines()[0])["cells of A"] == 32
     for option in ("--fractional-counts", "--missing-chunks"):
         code, text = call("info", path, option, "maybe")

@@ -155,8 +155,8 @@ def _gzip(path: Path) -> None:
 
 
 def _zip(path: Path) -> None:
-    made = shutil.make_archive(str(path), "zip", write(cells(), path.parent / "z.zarr", 3))
-    Path(made).rename(path)
+    archive = shutil.make_archive(str(path), "zip", write(cells(), path.parent / "z.zarr", 3))
+    Path(archive).rename(path)
 
 
 def _cut(path: Path) -> None:
@@ -189,8 +189,8 @@ def test_other_files_are_named(tmp_path: Path, make: Callable[[Path], None], pro
         with pytest.raises(InputError, match=problem) as caught:
             open_root(str(tmp_path / name))
         assert caught.value.where == str(tmp_path / name)
-        (found,) = info(AtlasConfig(path=str(tmp_path / name))).findings.errors
-        assert found.problem == caught.value.problem
+        (error,) = info(AtlasConfig(path=str(tmp_path / name))).findings.errors
+        assert error.problem == caught.value.problem
 
 
 @pytest.mark.parametrize(
@@ -233,9 +233,9 @@ def test_a_compression_that_is_not_installed_is_named(tmp_path: Path, monkeypatc
         Atlas(config(path))
     with pytest.raises(InputError, match=problem):
         check(config(path))
-    found = info(config(path)).findings.errors
-    assert found
-    assert all("pip install hdf5plugin" in f.fix for f in found)
+    errors = info(config(path)).findings.errors
+    assert errors
+    assert all("pip install hdf5plugin" in f.fix for f in errors)
 
 
 @pytest.mark.parametrize("kind", ["csr", "dense"])

@@ -18,11 +18,13 @@ def test_a_pipe_in_place_of_an_object_is_named(
     """Red: Zarr's own local store, which reads to the end (of `/dev/zero`: all memory)."""
     atlas = tmp_path / "a.zarr"
     shutil.copytree(small_atlas, atlas)
-    found = atlas / "zarr.json"
+    object_path = atlas / "zarr.json"
     if kind == "chunk":
-        found = next(p for p in (atlas / "X").rglob("*") if p.is_file() and p.name != "zarr.json")
-    found.unlink()
-    os.mkfifo(found)
+        object_path = next(
+            p for p in (atlas / "X").rglob("*") if p.is_file() and p.name != "zarr.json"
+        )
+    object_path.unlink()
+    os.mkfifo(object_path)
     done = octoscope("atlas", "info", str(atlas), "--category", "cell_type", timeout=60)
     assert done.returncode == 2, done.stdout + done.stderr
     assert len(done.stderr.strip().splitlines()) == 1

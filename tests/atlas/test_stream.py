@@ -128,13 +128,13 @@ def test_any_rows_in_any_batches_are_the_truth(
         make(path, layout, dense, chunk, 0)
     windows(*sizes)
     atlas = Atlas(config(next(path.iterdir())))
-    wanted = np.array(rows, np.int64)
-    whole = atlas.read(wanted)
-    assert (whole.counts.toarray() == dense[wanted]).all()
+    wanted_rows = np.array(rows, np.int64)
+    whole = atlas.read(wanted_rows)
+    assert (whole.counts.toarray() == dense[wanted_rows]).all()
     before = atlas.cost.read
-    parts = list(atlas.stream(wanted, batch))
+    parts = list(atlas.stream(wanted_rows, batch))
     if layout != "dense":  # no chunk is decoded twice but one that is held no more
-        assert atlas.cost.read - before <= atlas._rows.decoded(wanted)[-1:].sum()
+        assert atlas.cost.read - before <= atlas._rows.decoded(wanted_rows)[-1:].sum()
     assert [len(p.rows) for p in parts[:-1]] == [batch] * (len(parts) - 1)
     assert [i for p in parts for i in p.rows] == rows
     assert [i for p in parts for i in p.cell_ids] == [f"cell{i}" for i in rows]
@@ -312,18 +312,18 @@ def test_ranks_are_those_of_a_stable_sort(seed: int) -> None:
 def test_counts_by_model_gene_are_those_of_a_product(seed: int) -> None:
     rng = np.random.default_rng(seed)
     atlas_genes, model_genes = rng.integers(1, 200, 2)
-    place = rng.integers(-1, model_genes, atlas_genes).astype(np.int32)  # several may meet
+    model_gene = rng.integers(-1, model_genes, atlas_genes).astype(np.int32)  # several may meet
     density = rng.uniform(0, 1)
     counts = sparse.csr_matrix(
         rng.poisson(2, (7, atlas_genes)) * (rng.random((7, atlas_genes)) < density), dtype="f4"
     )
     names = np.array([f"g{i}" for i in range(model_genes)], dtype=object)
-    found = GeneMatch(GeneTable(names, names), place, []).model_counts(counts)
+    matrix = GeneMatch(GeneTable(names, names), model_gene, []).model_counts(counts)
     want = np.zeros((7, model_genes), np.float32)
-    for column in np.flatnonzero(place >= 0):
-        want[:, place[column]] += counts[:, [column]].toarray()[:, 0]
-    assert (found.toarray() == want).all()
-    again = sparse.csr_matrix((found.data, found.indices, found.indptr), found.shape)
+    for column in np.flatnonzero(model_gene >= 0):
+        want[:, model_gene[column]] += counts[:, [column]].toarray()[:, 0]
+    assert (matrix.toarray() == want).all()
+    again = sparse.csr_matrix((matrix.data, matrix.indices, matrix.indptr), matrix.shape)
     assert again.has_canonical_format
 
 

@@ -19,9 +19,9 @@ from scipy import sparse
 from tests.atlas.stores import cells, config, write
 
 
-def by_column(tmp_path: Path, kind: str, place: str = "X") -> Path:
+def by_column(tmp_path: Path, kind: str, counts: str = "X") -> Path:
     a = cells()
-    if place == "X":
+    if counts == "X":
         a.X = a.X.tocsc()
     else:
         a.layers["counts"] = a.X.tocsc()
@@ -32,11 +32,11 @@ def by_column(tmp_path: Path, kind: str, place: str = "X") -> Path:
     return write(a, tmp_path / "a.zarr", int(kind[-1]))
 
 
-@pytest.mark.parametrize("place", ["X", "layers/counts"])
+@pytest.mark.parametrize("counts", ["X", "layers/counts"])
 @pytest.mark.parametrize("kind", ["h5ad", "zarr 2", "zarr 3"])
-def test_convert_transposes(tmp_path: Path, kind: str, place: str) -> None:
+def test_convert_transposes(tmp_path: Path, kind: str, counts: str) -> None:
     """Red: counts by column are refused, and the way out needs the matrix in memory."""
-    path = by_column(tmp_path, kind, place)
+    path = by_column(tmp_path, kind, counts)
     with pytest.raises(InputError, match="stored by column"):
         Atlas(config(path))
     assert any(
@@ -44,8 +44,8 @@ def test_convert_transposes(tmp_path: Path, kind: str, place: str) -> None:
     )
     convert(config(path), str(tmp_path / "t.zarr"))
     assert not (tmp_path / "t.zarr.partial").exists()
-    found, truth = ad.read_zarr(tmp_path / "t.zarr"), cells()
-    assert (found.X != truth[found.obs_names].X).sum() == 0
+    stored, truth = ad.read_zarr(tmp_path / "t.zarr"), cells()
+    assert (stored.X != truth[stored.obs_names].X).sum() == 0
     convert(config(write(truth, tmp_path / "rows.zarr", 3)), str(tmp_path / "u.zarr"))
     for part in ("data", "indices", "indptr"):
         ours, theirs = (

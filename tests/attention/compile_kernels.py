@@ -77,20 +77,20 @@ def assembled(ptx: str, target: int) -> dict[str, int]:
             "-o",
             "/dev/null",
         ]
-        said = subprocess.run(arguments, capture_output=True, text=True, check=False).stderr
-    spilled = re.search(r"(\d+) bytes spill stores, (\d+) bytes spill loads", said)
-    used = re.search(r"Used (\d+) registers", said)
-    assert spilled, said
-    assert used, said
+        messages = subprocess.run(arguments, capture_output=True, text=True, check=False).stderr
+    spilled = re.search(r"(\d+) bytes spill stores, (\d+) bytes spill loads", messages)
+    used = re.search(r"Used (\d+) registers", messages)
+    assert spilled, messages
+    assert used, messages
     return {"spilled": sum(map(int, spilled.groups())), "registers": int(used[1])}
 
 
-def told(name: str, precision: str, width: int, target: int, made: Any) -> dict[str, Any]:
-    ptx = made.asm["ptx"]
+def report_of(name: str, precision: str, width: int, target: int, binary: Any) -> dict[str, Any]:
+    ptx = binary.asm["ptx"]
     products = set(re.findall(r"(?:wgmma\.mma_async|mma\.sync)[\w.]*", ptx))
     return {
         "name": name, "target": target, "precision": precision, "width": width,
-        "shared": made.metadata.shared, "products": sorted(products),
+        "shared": binary.metadata.shared, "products": sorted(products),
         "atomics": len(re.findall(r"\b(?:atom|red)\.", ptx)), **assembled(ptx, target),
     }  # fmt: skip
 
@@ -115,17 +115,17 @@ def jobs_of(precision: str, width: int, target: int) -> dict[str, tuple[Any, Blo
     }
 
 
-def main(asked: list[str]) -> None:
-    found = []
-    for one in asked:  # target:precision:width:kernels
+def main(request: list[str]) -> None:
+    faults = []
+    for one in request:  # target:precision:width:kernels
         target, precision, width, names = one.split(":")
         floats = "bf16" if precision == "bf16" else "fp32"
         jobs = jobs_of(precision, int(width), int(target))
         for name in jobs if names == "all" else names.split(","):
             kernel, blocks, constants = jobs[name]
-            made = compiled(kernel, blocks, constants, floats, int(target))
-            found.append(told(name, precision, int(width), int(target), made))
-    print(json.dumps(found))
+            kernels = compiled(kernel, blocks, constants, floats, int(target))
+            faults.append(report_of(name, precision, int(width), int(target), kernels))
+    print(json.dumps(faults))
 
 
 if __name__ == "__main__":

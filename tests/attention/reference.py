@@ -72,10 +72,10 @@ def sums(
         probability, logit = cell_attention(q[c], k[c], scale, mask[c], heads)
         at = np.flatnonzero(mask[c] & (panel_gene[c] >= 0))
         genes = panel_gene[c][at]
-        here, there = np.ix_(genes, genes), np.ix_(at, at)
-        out["probability"][here] += probability[there]
-        out["lift"][here] += mask[c].sum() * probability[there]
-        out["logit"][here] += logit[there]
+        here, inside = np.ix_(genes, genes), np.ix_(at, at)
+        out["probability"][here] += probability[inside]
+        out["lift"][here] += mask[c].sum() * probability[inside]
+        out["logit"][here] += logit[inside]
         pairs[here] += 1
     return {**out, "pairs": pairs}
 

@@ -66,12 +66,12 @@ def reduce(
 
 def use(monkeypatch: pytest.MonkeyPatch, way: str, tile: int = 16) -> None:
     """Let sums take another way than the device's own."""
-    made: Reduction = RowBlocks()
+    reduction: Reduction = RowBlocks()
     if way == "torch":
-        made = TorchTiles(tile)
+        reduction = TorchTiles(tile)
     if way == "triton":  # in Triton's interpreter
-        made = pytest.importorskip("octoscope.attention.triton_reduce").TritonTiles("ieee")
-    monkeypatch.setattr(accumulate, "reduction_on", lambda *_: made)
+        reduction = pytest.importorskip("octoscope.attention.triton_reduce").TritonTiles("ieee")
+    monkeypatch.setattr(accumulate, "reduction_on", lambda *_: reduction)
 
 
 def close(x: np.ndarray, y: np.ndarray) -> bool:
@@ -168,18 +168,18 @@ def test_cells_with_every_gene_beside_others_as_long(
 def test_threads_do_not_change_a_bit(attended_whole: bool, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(cpu_reduce, "_CELLS", 1 if attended_whole else 100)
     d = make(6, 4, 60, 70, 1)
-    threads, found = torch.get_num_threads(), []
+    threads, sums = torch.get_num_threads(), []
     try:
         with pytest.MonkeyPatch.context() as patch:
             patch.setattr(cpu_reduce, "_ROWS", (8, 8))
             for n in (1, 2, 3):
                 torch.set_num_threads(n)
-                found.append(reduce(d, 70, 16, [[np.arange(6)]]))
+                sums.append(reduce(d, 70, 16, [[np.arange(6)]]))
     finally:
         torch.set_num_threads(threads)
-    for other in found[1:]:
-        assert torch.equal(found[0].sums, other.sums)
-        assert torch.equal(found[0].mass, other.mass)
+    for other in sums[1:]:
+        assert torch.equal(sums[0].sums, other.sums)
+        assert torch.equal(sums[0].mass, other.mass)
 
 
 def test_exp_is_exact_to_rounding_and_keeps_nan() -> None:

@@ -84,8 +84,8 @@ def top(sums: LayerSums, pairs: np.ndarray, view: str, floor: int, k: int) -> li
     values = one_view(sums.sums[0].numpy()[quantity_of(view)], pairs, 400, view)
     kept = TopK(k)
     kept.update(0, values, pairs >= floor)
-    found = kept.result()
-    return list(zip(found.query.tolist(), found.key.tolist(), strict=True))
+    top = kept.result()
+    return list(zip(top.query.tolist(), top.key.tolist(), strict=True))
 
 
 @pytest.mark.parametrize("view", ["conditional", "lift"])

@@ -48,13 +48,13 @@ def test_pearson_is_numpys_in_any_parts(seed: int, sizes: list[int]) -> None:
     np.testing.assert_allclose(got.mean, dense.mean(0), rtol=1e-12, atol=1e-14)
     centred = dense - dense.mean(0)
     np.testing.assert_allclose(got.products, centred.T @ centred, rtol=1e-9, atol=1e-11)
-    found = correlation(got.products, got.products.diagonal())
+    coefficients = correlation(got.products, got.products.diagonal())
     varies = dense.std(0) > 1e-9
     with np.errstate(invalid="ignore", divide="ignore"):
         want = np.corrcoef(dense.T)
     grid = np.ix_(varies, varies)
-    np.testing.assert_allclose(found[grid], want[grid], atol=1e-6)
-    assert not found[-1].any()
+    np.testing.assert_allclose(coefficients[grid], want[grid], atol=1e-6)
+    assert not coefficients[-1].any()
 
 
 def test_a_large_mean_does_not_drown_the_spread() -> None:
@@ -105,6 +105,6 @@ def test_a_gene_of_one_value_has_no_correlation(sizes: tuple[int, ...]) -> None:
     parts = [dense[a:b] for a, b in zip(edges, edges[1:], strict=False)]
     got = fold_tree([CoMoments.of(sparse.csr_matrix(part)) for part in parts], CoMoments.merge)
     squares = varying(got.products.diagonal(), got.mean, got.n)
-    found = correlation(got.products, squares)
-    assert not found[:2].any()
-    np.testing.assert_allclose(found[2:, 2:], np.corrcoef(dense[:, 2:].T), atol=1e-6)
+    coefficients = correlation(got.products, squares)
+    assert not coefficients[:2].any()
+    np.testing.assert_allclose(coefficients[2:, 2:], np.corrcoef(dense[:, 2:].T), atol=1e-6)

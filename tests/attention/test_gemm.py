@@ -11,7 +11,7 @@ from octoscope.attention import gemm
 from octoscope.attention.gemm import Keys
 
 
-def made(queries: int, keys: int, d: int, seed: int) -> tuple[torch.Tensor, torch.Tensor]:
+def keys_of(queries: int, keys: int, d: int, seed: int) -> tuple[torch.Tensor, torch.Tensor]:
     g = torch.Generator().manual_seed(seed)
     return torch.randn(queries, d, generator=g), torch.randn(keys, d, generator=g)
 
@@ -25,18 +25,18 @@ def made(queries: int, keys: int, d: int, seed: int) -> tuple[torch.Tensor, torc
 def test_products_equal_those_in_double(
     onednn: bool, queries: int, keys: int, d: int, blocks: int, vary: bool, seed: int
 ) -> None:
-    q, k = made(queries, keys, d, seed)
+    q, k = keys_of(queries, keys, d, seed)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(gemm, "_ONEDNN", onednn and gemm._ONEDNN)
-        found = Keys(k, blocks, sizes_vary=vary).products(q)
+        product = Keys(k, blocks, sizes_vary=vary).products(q)
         at = Keys(k, 1).products(q[:1])
-    assert vary or found.shape == (queries, keys)
-    found = found[:queries, :keys]
-    assert found.shape == (queries, keys)
+    assert vary or product.shape == (queries, keys)
+    product = product[:queries, :keys]
+    assert product.shape == (queries, keys)
     want = q.double() @ k.double().T
     bound = q.double().abs() @ k.double().abs().T
-    assert bool(((found - want).abs() <= 1e-6 * bound).all())
-    np.testing.assert_allclose(at[0], found[0], rtol=1e-4, atol=1e-4)
+    assert bool(((product - want).abs() <= 1e-6 * bound).all())
+    np.testing.assert_allclose(at[0], product[0], rtol=1e-4, atol=1e-4)
 
 
 def test_packing_and_the_layout_of_heads_change_no_bit() -> None:
@@ -48,13 +48,13 @@ def test_packing_and_the_layout_of_heads_change_no_bit() -> None:
 
 
 def test_numbers_that_are_not_finite_stay_where_they_are() -> None:
-    q, k = made(5, 40, 8, 0)
+    q, k = keys_of(5, 40, 8, 0)
     k[7] = torch.nan
     q[2, 3] = torch.inf
     for blocks in (1, 100):
-        found = Keys(k, blocks).products(q)
-        assert bool(found[:, 7].isnan().all())
-        assert not bool(found[2].isfinite().any())
+        products = Keys(k, blocks).products(q)
+        assert bool(products[:, 7].isnan().all())
+        assert not bool(products[2].isfinite().any())
         rest = torch.ones(5, 40, dtype=torch.bool)
         rest[2], rest[:, 7] = False, False
-        assert bool(found[rest].isfinite().all())
+        assert bool(products[rest].isfinite().all())

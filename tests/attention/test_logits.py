@@ -64,11 +64,11 @@ def test_cells_that_hold_the_same_genes_are_one_product(monkeypatch: pytest.Monk
     seen = []
     whole = logits._add_product
 
-    def told(q: torch.Tensor, *rest: object) -> None:
+    def logits_of(q: torch.Tensor, *rest: object) -> None:
         seen.append(q.shape[1])
         whole(q, *rest)  # type: ignore[arg-type]
 
-    monkeypatch.setattr(logits, "_add_product", told)
+    monkeypatch.setattr(logits, "_add_product", logits_of)
     alone(d, 10, [np.arange(5)], ("mean",))
     width = d["q"].shape[1] * d["q"].shape[3]
     assert seen == [4 * width, width]

@@ -14,7 +14,7 @@ from octoscope.errors import MassError
 from tests.attention import reference
 
 
-def made(
+def streams(
     seed: int, genes: int, heads: int, width: int, share: float
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     rng = np.random.default_rng(seed)
@@ -22,7 +22,7 @@ def made(
     return q, k, rng.random(genes) < share
 
 
-def wanted(q: np.ndarray, k: np.ndarray, present: np.ndarray, heads: Heads) -> np.ndarray:
+def expected(q: np.ndarray, k: np.ndarray, present: np.ndarray, heads: Heads) -> np.ndarray:
     """Return [quantities, genes, genes] in float64."""
     at, whole = np.flatnonzero(present), np.zeros((len(QUANTITIES), len(present), len(present)))
     if len(at):
@@ -44,8 +44,8 @@ def wanted(q: np.ndarray, k: np.ndarray, present: np.ndarray, heads: Heads) -> n
 def test_any_rows_equal_the_reference(
     seed: int, genes: int, share: float, heads: Heads, edges: list[int]
 ) -> None:
-    q, k, present = made(seed, genes, 3, 8, share)
-    cell, want = MeanCell(q, k, present, heads, "here"), wanted(q, k, present, heads)
+    q, k, present = streams(seed, genes, 3, 8, share)
+    cell, want = MeanCell(q, k, present, heads, "here"), expected(q, k, present, heads)
     cuts = sorted({0, genes, *(e for e in edges if e < genes)})
     for i in range(len(QUANTITIES)):
         parts = [cell.rows(i, a, b) for a, b in zip(cuts, cuts[1:], strict=False)]
@@ -55,7 +55,7 @@ def test_any_rows_equal_the_reference(
 
 
 def test_the_same_rows_are_the_same_bits_again() -> None:
-    q, k, present = made(1, 700, 4, 16, 0.9)  # several blocks
+    q, k, present = streams(1, 700, 4, 16, 0.9)  # several blocks
     for i in range(len(QUANTITIES)):
         once, again = (MeanCell(q, k, present, "mean", "here").rows(i, 64, 640) for _ in range(2))
         assert np.array_equal(once, again)
@@ -64,7 +64,7 @@ def test_the_same_rows_are_the_same_bits_again() -> None:
 @pytest.mark.parametrize("quantity", range(len(QUANTITIES)))
 @pytest.mark.parametrize("value", [np.nan, np.inf])
 def test_what_is_not_finite_is_refused_by_name(quantity: int, value: float) -> None:
-    q, k, present = made(2, 20, 2, 4, 1.0)
+    q, k, present = streams(2, 20, 2, 4, 1.0)
     k[1, 7, 0] = value
     with pytest.raises(MassError, match=r"^layer 3, mean cell of half 0: "):
         MeanCell(q, k, present, "mean", "layer 3, mean cell of half 0").rows(quantity, 0, 20)

@@ -24,10 +24,10 @@ WAYS = ["row blocks", "torch", "triton"]
 
 def reduction_of(way: str, tile: int) -> Reduction:
     if way == "triton":  # in Triton's interpreter
-        made: Reduction = pytest.importorskip("octoscope.attention.triton_reduce").TritonTiles(
+        reduction: Reduction = pytest.importorskip("octoscope.attention.triton_reduce").TritonTiles(
             "ieee"
         )
-        return made
+        return reduction
     return RowBlocks() if way == "row blocks" else TorchTiles(tile)
 
 
@@ -41,8 +41,8 @@ def summed(
     tile: int = TILE,
     **more: Any,
 ) -> LayerSums:
-    made = reduction_of(way, tile)
-    sums = LayerSums(genes, MASS, tile=tile, device=CPU, reduction=made, rows=rows, **more)
+    chosen = reduction_of(way, tile)
+    sums = LayerSums(genes, MASS, tile=tile, device=CPU, reduction=chosen, rows=rows, **more)
     for at in range(0, len(d["q"]), micro):
         sums.add([batch(d, np.arange(at, min(at + micro, len(d["q"]))))])
     return sums

@@ -46,13 +46,13 @@ def test_equals_brute_force_with_all_ties(
     eligible = draw.draw(arrays(bool, (n, n)))
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(topk, "_ROOM", 1 if little_room else 1 << 16)
-        found = collect(values, eligible, k, tile, n * n, absolute).result()
-    assert list(zip(found.query.tolist(), found.key.tolist(), strict=True)) == top_k(
+        top = collect(values, eligible, k, tile, n * n, absolute).result()
+    assert list(zip(top.query.tolist(), top.key.tolist(), strict=True)) == top_k(
         np.abs(values) if absolute else values, eligible, k
     )
-    assert (found.value == values[found.query, found.key]).all()  # signs are kept
-    assert not found.tie_truncated
-    assert not np.signbit(found.value[found.value == 0]).any()
+    assert (top.value == values[top.query, top.key]).all()  # signs are kept
+    assert not top.tie_truncated
+    assert not np.signbit(top.value[top.value == 0]).any()
 
 
 @settings(max_examples=100, deadline=None)
@@ -62,10 +62,10 @@ def test_a_cap_keeps_the_lexicographically_first_ties(
 ) -> None:
     values = draw.draw(arrays(np.float32, (n, n), elements=VALUES.map(np.float32)))
     eligible = np.ones((n, n), bool)
-    found = collect(values, eligible, k, tile, cap=k).result()
+    top = collect(values, eligible, k, tile, cap=k).result()
     every = top_k(values, eligible, k)
-    assert list(zip(found.query.tolist(), found.key.tolist(), strict=True)) == every[:k]
-    assert found.tie_truncated == (len(every) > k)
+    assert list(zip(top.query.tolist(), top.key.tolist(), strict=True)) == every[:k]
+    assert top.tie_truncated == (len(every) > k)
 
 
 @pytest.mark.parametrize("room", [1, 1 << 16])
@@ -74,9 +74,9 @@ def test_many_rising_values_compact_without_loss(
 ) -> None:
     monkeypatch.setattr(topk, "_ROOM", room)  # with cap 20: thinned out every 80 pairs
     values = np.arange(40_000, dtype=np.float32).reshape(200, 200)
-    found = collect(values, np.ones((200, 200), bool), 10, 7, None).result()
+    top = collect(values, np.ones((200, 200), bool), 10, 7, None).result()
     assert (
-        found.value.tolist()
+        top.value.tolist()
         == sorted(
             (v for i, row in enumerate(values) for j, v in enumerate(row) if i != j), reverse=True
         )[:10]

@@ -26,10 +26,10 @@ FEW = [
 EVERY = [f"{t}:{p}:{w}:all" for t in SHARED for p in ("tf32x3", "ieee", "bf16") for w in (32, 64)]
 
 
-def compiled(asked: list[str], folder: Path) -> list[dict[str, Any]]:
+def compiled(kernels: list[str], folder: Path) -> list[dict[str, Any]]:
     env = {k: v for k, v in os.environ.items() if k != "TRITON_INTERPRET"}
     done = subprocess.run(
-        [sys.executable, str(SCRIPT), *asked],
+        [sys.executable, str(SCRIPT), *kernels],
         env=env | {"TRITON_CACHE_DIR": str(folder)},
         capture_output=True,
         text=True,
@@ -37,12 +37,12 @@ def compiled(asked: list[str], folder: Path) -> list[dict[str, Any]]:
         check=False,
     )
     assert done.returncode == 0, done.stderr[-3000:]
-    found: list[dict[str, Any]] = json.loads(done.stdout.splitlines()[-1])
-    return found
+    answer: list[dict[str, Any]] = json.loads(done.stdout.splitlines()[-1])
+    return answer
 
 
-def check(found: list[dict[str, Any]]) -> None:
-    for kernel in found:
+def check(metrics: list[dict[str, Any]]) -> None:
+    for kernel in metrics:
         assert kernel["spilled"] <= SPILLED, kernel
         assert 0 < kernel["registers"] <= 255, kernel
         assert kernel["shared"] <= SHARED[kernel["target"]], kernel
@@ -56,11 +56,11 @@ def check(found: list[dict[str, Any]]) -> None:
 
 
 def test_kernels_fit_and_multiply_on_tensor_cores(tmp_path: Path) -> None:
-    found = compiled(FEW, tmp_path)
-    assert len(found) == 6
-    check(found)
+    kernels = compiled(FEW, tmp_path)
+    assert len(kernels) == 6
+    check(kernels)
     # on Hopper whole cells are multiplied by the warp-group instruction, out of shared memory
-    hopper = next(k for k in found if (k["name"], k["target"]) == ("whole", 90))
+    hopper = next(k for k in kernels if (k["name"], k["target"]) == ("whole", 90))
     assert all(name.startswith("wgmma") for name in hopper["products"])
 
 

@@ -193,9 +193,9 @@ def test_a_key_left_out_of_the_softmax_breaks_the_invariant(
 
     def fewer(self: triton_reduce._MicroBatch) -> tuple[torch.Tensor, ...]:
         self._ends[:: self._columns] -= 1
-        found = rows(self)
+        sums = rows(self)
         self._ends[:: self._columns] += 1
-        return found
+        return sums
 
     monkeypatch.setattr(triton_reduce._MicroBatch, "_row_sums", fewer)
     with pytest.raises(MassError, match=r"attention mass of query gene \d+"):

@@ -46,12 +46,12 @@ def test_top_pairs_are_those_of_the_matrix(f: Factors, k: int, absolute: bool) -
     matrix = f.q @ f.k.T
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(factor_readings, "_ROWS", (1, 3))
-        found = top_pairs(f, k, by_absolute_value=absolute)
-    pairs = list(zip(found.query.tolist(), found.key.tolist(), strict=True))
+        top = top_pairs(f, k, by_absolute_value=absolute)
+    pairs = list(zip(top.query.tolist(), top.key.tolist(), strict=True))
     every = top_k(shown(matrix, absolute), np.ones(matrix.shape, bool), k)
     assert pairs == every[: max(k, 2 * k)]
-    assert found.tie_truncated == (len(every) > 2 * k)
-    assert (found.value == matrix[found.query, found.key]).all()  # signs are kept
+    assert top.tie_truncated == (len(every) > 2 * k)
+    assert (top.value == matrix[top.query, top.key]).all()  # signs are kept
 
 
 @settings(max_examples=150, deadline=None)
@@ -60,11 +60,11 @@ def test_ranks_count_strictly_greater_pairs(f: Factors, absolute: bool, keep_sel
     matrix = f.q @ f.k.T
     n = len(matrix)
     query, key = (x.ravel() for x in np.indices((n, n)))
-    found = values(f, query, key)
-    assert (found == matrix.ravel()).all()
+    of_pairs = values(f, query, key)
+    assert (of_pairs == matrix.ravel()).all()
     size = shown(matrix, absolute)
     pool = size.ravel() if keep_self else size[~np.eye(n, dtype=bool)]
-    places = ranks(f, found, by_absolute_value=absolute, keep_self=keep_self)
+    places = ranks(f, of_pairs, by_absolute_value=absolute, keep_self=keep_self)
     assert (places == [1 + (pool > v).sum() for v in size.ravel()]).all()
 
 
@@ -96,9 +96,9 @@ def test_values_and_ranks_are_those_of_two_readings(
     def both() -> tuple[np.ndarray, np.ndarray]:
         return values_and_ranks(f, query, key, by_absolute_value=absolute)
 
-    found = values(f, query, key)
-    wanted = found, ranks(f, found, by_absolute_value=absolute)
-    for got, want in zip(both(), wanted, strict=True):
+    of_pairs = values(f, query, key)
+    expected = of_pairs, ranks(f, of_pairs, by_absolute_value=absolute)
+    for got, want in zip(both(), expected, strict=True):
         np.testing.assert_array_equal(got, want)
     # a guess that misses by the last bit is found out, whatever the BLAS
     exact = factor_readings._dot
@@ -109,7 +109,7 @@ def test_values_and_ranks_are_those_of_two_readings(
         out[::7] = np.nextafter(out[::7], np.float32(np.inf))
 
     monkeypatch.setattr(factor_readings, "_dot", off)
-    for got, want in zip(both(), wanted, strict=True):
+    for got, want in zip(both(), expected, strict=True):
         np.testing.assert_array_equal(got, want)
 
 
@@ -122,8 +122,8 @@ def test_terms_are_added_in_the_order_that_ranks_guess(d: int) -> None:
     # a wrong guess costs a second reading and no bit; on the machines that we know it holds
     rng = np.random.default_rng(d)
     q, k = (rng.standard_normal((n, d), dtype=np.float32) for n in (64, 900))
-    found = Keys(torch.from_numpy(k), 100).products(torch.from_numpy(q)).numpy()
-    query, key = (x.ravel().astype(np.int64) for x in np.indices(found.shape))
-    guess = np.empty(found.size, np.float32)
+    products = Keys(torch.from_numpy(k), 100).products(torch.from_numpy(q)).numpy()
+    query, key = (x.ravel().astype(np.int64) for x in np.indices(products.shape))
+    guess = np.empty(products.size, np.float32)
     factor_readings._dot(q, k, query, key, factor_readings.terms_at_once(d), guess)
-    assert (guess == found.ravel()).mean() > 0.999
+    assert (guess == products.ravel()).mean() > 0.999

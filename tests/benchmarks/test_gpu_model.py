@@ -15,10 +15,10 @@ SCGPT, AIDO, RAGGED = SIZES[0], SIZES[4], SIZES[6]
 
 
 def test_operations_count_both_passes_over_all_scores() -> None:
-    found = work(SCGPT)
-    assert found["scores"] == 8 * 1200**2
-    assert found["operations"] == 2 * 2 * 64 * found["scores"]
-    assert found["exponentials"] == 2 * found["scores"]
+    operations = work(SCGPT)
+    assert operations["scores"] == 8 * 1200**2
+    assert operations["operations"] == 2 * 2 * 64 * operations["scores"]
+    assert operations["exponentials"] == 2 * operations["scores"]
 
 
 def test_memory_of_fixed_sets_depends_on_neither_heads_nor_cells() -> None:

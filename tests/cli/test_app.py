@@ -25,8 +25,8 @@ def test_a_run_ends_with_what_it_found(
 
     monkeypatch.setattr(shared, "out", Console())
     shared.say_results(str(finished_run))
-    *found, last = capsys.readouterr().out.splitlines()
+    *lines, last = capsys.readouterr().out.splitlines()
     assert last == f"report: {finished_run}/report/index.html"
-    assert 1 <= len(found) <= 3
-    assert all(line.startswith("- ") and line.endswith(".") for line in found)
-    assert any("between the two halves of the cells" in line for line in found)
+    assert 1 <= len(lines) <= 3
+    assert all(line.startswith("- ") and line.endswith(".") for line in lines)
+    assert any("between the two halves of the cells" in line for line in lines)

@@ -57,21 +57,21 @@ PAIRS = [
 def test_an_option_and_its_argument_have_one_default(
     command: Callable[..., Any], method: Callable[..., Any]
 ) -> None:
-    said, meant = defaults(command), defaults(method)
-    both = (said.keys() & meant.keys()) - FILLED
+    given, meant = defaults(command), defaults(method)
+    both = (given.keys() & meant.keys()) - FILLED
     assert both
-    assert {name: said[name] for name in both} == {name: meant[name] for name in both}
+    assert {name: given[name] for name in both} == {name: meant[name] for name in both}
 
 
 @pytest.mark.parametrize("command", ["atlas_info", "atlas_check", "atlas_convert"])
 def test_options_of_an_atlas_have_the_defaults_of_the_configuration(command: str) -> None:
-    said = defaults(getattr(atlas_commands, command))
+    given = defaults(getattr(atlas_commands, command))
     fields = AtlasConfig.model_fields
-    named = {RENAMED.get(name, name): value for name, value in said.items()}
+    named = {RENAMED.get(name, name): value for name, value in given.items()}
     own = {name: value for name, value in named.items() if name in fields}
     assert len(own) >= 6
     assert own == {name: fields[name].default for name in own}
-    assert said["all_data"] is not fields["primary_only"].default
+    assert given["all_data"] is not fields["primary_only"].default
 
 
 def test_link_prediction_has_its_defaults_once() -> None:

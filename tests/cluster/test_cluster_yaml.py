@@ -32,7 +32,7 @@ def cluster() -> dict[str, Any]:
 
 
 @pytest.fixture(scope="module")
-def told(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
+def launched(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
     """What `ray up` and its autoscaler would do, with stand-ins for the machines."""
     home = tmp_path_factory.mktemp("home")
     (home / ".ray").mkdir()
@@ -120,8 +120,8 @@ def test_packages_are_the_tested_ones(cluster: dict[str, Any]) -> None:
 
 
 def test_no_secret_is_in_it(cluster: dict[str, Any]) -> None:
-    found = SECRETS.search((ROOT / "cluster.yaml").read_text())
-    assert found is None, found
+    secret = SECRETS.search((ROOT / "cluster.yaml").read_text())
+    assert secret is None, secret
     for node in cluster["available_node_types"].values():
         assert set(node["node_config"]["IamInstanceProfile"]) == {"Name"}
     assert "aws_credentials" not in cluster["provider"]
@@ -142,24 +142,24 @@ def test_every_command_is_shell(cluster: dict[str, Any]) -> None:
         assert done.returncode == 0, (command, done.stderr)
 
 
-def test_ray_passes_token_and_resources_on(told: dict[str, Any]) -> None:
+def test_ray_passes_token_and_resources_on(launched: dict[str, Any]) -> None:
     for kind, resources in (("head", {"CPU": 0}), ("worker", {"CPU": 8, "GPU": 1})):
-        assert "~/.ray/auth_token" in told["copied"][kind]
-        (start,) = [c for c in told["commands"][kind] if "ray start" in c]
+        assert "~/.ray/auth_token" in launched["copied"][kind]
+        (start,) = [c for c in launched["commands"][kind] if "ray start" in c]
         given = re.search(r"RAY_OVERRIDE_RESOURCES=\W*(\{.*?\})", start)
         assert given is not None
         assert json.loads(given[1]) == resources
-        (install,) = [c for c in told["commands"][kind] if "octoscope[run,s3]" in c]  # once
-        assert told["commands"][kind].index(install) < told["commands"][kind].index(start)
-    (head,) = [c for c in told["commands"]["head"] if "ray start" in c]
+        (install,) = [c for c in launched["commands"][kind] if "octoscope[run,s3]" in c]  # once
+        assert launched["commands"][kind].index(install) < launched["commands"][kind].index(start)
+    (head,) = [c for c in launched["commands"]["head"] if "ray start" in c]
     assert "RAY_enable_autoscaler_v2=1" in head  # the one that knows priorities
-    (worker,) = [c for c in told["commands"]["worker"] if "ray start" in c]
+    (worker,) = [c for c in launched["commands"]["worker"] if "ray start" in c]
     assert "RAY_HEAD_IP=10.0.0.1" in worker
 
 
-def test_ray_prefers_spot_as_cluster_yaml_says(told: dict[str, Any]) -> None:
-    wanted, most = told["wanted"], told["types"]["gpu_spot"]["max_workers"]
-    assert wanted["one"] == {"gpu_spot": 1}
-    assert wanted["one beyond max"] == {"gpu_spot": most, "gpu_on_demand": 1}
-    assert wanted["refused"] == {"gpu_spot": 1}  # not the other: what the comment warns of
-    assert wanted["never up"] == {"gpu_on_demand": 1}  # so the line above can fail
+def test_ray_prefers_spot_as_cluster_yaml_says(launched: dict[str, Any]) -> None:
+    expected, most = launched["wanted"], launched["types"]["gpu_spot"]["max_workers"]
+    assert expected["one"] == {"gpu_spot": 1}
+    assert expected["one beyond max"] == {"gpu_spot": most, "gpu_on_demand": 1}
+    assert expected["refused"] == {"gpu_spot": 1}  # not the other: what the comment warns of
+    assert expected["never up"] == {"gpu_on_demand": 1}  # so the line above can fail

@@ -147,15 +147,17 @@ def test_too_few_files_for_a_ray_of_this_machine_are_refused_before_planning() -
 
 
 @pytest.mark.parametrize("name", ["RAY_TMPDIR", "TMPDIR"])
-@pytest.mark.parametrize("place", ["/proc/nowhere", "file", ""], ids=["missing", "file", "empty"])
+@pytest.mark.parametrize(
+    "unwritable", ["/proc/nowhere", "file", ""], ids=["missing", "file", "empty"]
+)
 def test_a_folder_in_which_ray_cannot_write_is_refused_with_its_variable(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str, place: str
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str, unwritable: str
 ) -> None:
     """Red: Ray's own line, which names a path that nobody gave."""
     (tmp_path / "file").write_text("")
     for other in ("RAY_TMPDIR", "RAY_ADDRESS"):
         monkeypatch.delenv(other, raising=False)
-    folder = str(tmp_path / place) if place == "file" else place
+    folder = str(tmp_path / unwritable) if unwritable == "file" else unwritable
     monkeypatch.setenv(name, folder)
     with pytest.raises(OctoscopeError, match=f"^{name}={folder}: Ray cannot write .* unset {name}"):
         connect.require_start(None)

@@ -171,8 +171,8 @@ def test_an_actor_is_told_what_it_will_get_next(places: int, ahead: str) -> None
         timeout=5,
         clock=lambda: fleet.now,
     )
-    told = [fleet.ahead[n] for n in "abcdef"]
-    assert told == [*ahead, *[None] * places]
+    next_work = [fleet.ahead[n] for n in "abcdef"]
+    assert next_work == [*ahead, *[None] * places]
 
 
 def test_an_actor_gets_what_it_has_read_for_in_whatever_order_actors_end() -> None:

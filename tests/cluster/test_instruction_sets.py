@@ -74,24 +74,24 @@ def test_a_worker_with_another_one_says_so(plan: Plan, caplog: pytest.LogCapture
         elsewhere = plan.model_copy(update={"instruction_set": OTHER})
         assert "planned_with" not in ready(elsewhere, "NVIDIA H200")  # its products are the GPU's
         assert not [r for r in caplog.records if r.levelno >= logging.WARNING]
-        place = ready(elsewhere)
-    assert (place["planned_with"], place["instruction_set"]) == (OTHER, instruction_set())
+        process = ready(elsewhere)
+    assert (process["planned_with"], process["instruction_set"]) == (OTHER, instruction_set())
     (warning,) = [r for r in caplog.records if r.levelno >= logging.WARNING]
     assert "instruction set" in warning.message
 
 
 @pytest.mark.parametrize("log", ["text", "json"])
 def test_the_driver_warns_once_of_each_other_one(tmp_path: Path, plan: Plan, log: str) -> None:
-    said = io.StringIO()
+    output = io.StringIO()
     root = RunRoot(str(tmp_path / "run"))
-    with Reporter(root, Console(file=said, width=300), log) as reporter:
+    with Reporter(root, Console(file=output, width=300), log) as reporter:
         reporter.actor("a.0", "started", ready(plan))
         for name in ("a.1", "a.2"):
             reporter.actor(
                 name, "started", ready(plan.model_copy(update={"instruction_set": OTHER}))
             )
-    assert said.getvalue().count("last bits of results may differ") == 1
-    assert OTHER in said.getvalue()
+    assert output.getvalue().count("last bits of results may differ") == 1
+    assert OTHER in output.getvalue()
 
 
 def test_records_and_provenance_tell_what_computed(
@@ -104,6 +104,6 @@ def test_records_and_provenance_tell_what_computed(
     here = instruction_set()
     monkeypatch.setenv("ATEN_CPU_CAPABILITY", "default")
     second = Attempt(root, works[1]).commit(plan.hash, {})
-    told = {r.work: r.metrics for r in (first, second)}
-    found = _provenance(plan, told | {"pairs/of-an-earlier-version": {}}, {})["instruction_sets"]
-    assert found == {"planned": here, "computed": {here: 1, instruction_set(): 1}}
+    metrics = {r.work: r.metrics for r in (first, second)}
+    sets = _provenance(plan, metrics | {"pairs/of-an-earlier-version": {}}, {})["instruction_sets"]
+    assert sets == {"planned": here, "computed": {here: 1, instruction_set(): 1}}

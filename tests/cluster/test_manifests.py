@@ -144,10 +144,10 @@ def test_rayjob_is_closed_and_costs_nothing_at_rest(job: dict[str, Any]) -> None
     for group in groups(job):
         assert group["template"]["spec"]["restartPolicy"] == "Never"
         (container,) = group["template"]["spec"]["containers"]
-        asked = container["resources"]
-        assert asked["requests"] == asked["limits"]
-        assert {"cpu", "memory"} <= set(asked["limits"])
-        assert ("nvidia.com/gpu" in asked["limits"]) == (group is not head)
+        resources = container["resources"]
+        assert resources["requests"] == resources["limits"]
+        assert {"cpu", "memory"} <= set(resources["limits"])
+        assert ("nvidia.com/gpu" in resources["limits"]) == (group is not head)
         assert container["securityContext"]["allowPrivilegeEscalation"] is False
         assert container["envFrom"] == [{"secretRef": {"name": "octoscope-s3"}}]
         mounted = {m["name"] for m in container["volumeMounts"]}

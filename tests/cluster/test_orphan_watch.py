@@ -43,14 +43,14 @@ def test_what_a_driver_started_ends_with_it(how: str) -> None:
         [sys.executable, "-c", DRIVER, how], stdout=subprocess.PIPE, text=True
     )
     assert driver.stdout is not None
-    found = [psutil.Process(int(pid)) for pid in driver.stdout.readline().split()]
-    left, own = found[:2], found[2:]
+    processes = [psutil.Process(int(pid)) for pid in driver.stdout.readline().split()]
+    ended, own = processes[:2], processes[2:]
     assert len(own) == 2
     if how == "waits":
         os.kill(driver.pid, signal.SIGKILL)
     assert driver.wait(60) == (-signal.SIGKILL if how == "waits" else 0)
     begun = time.monotonic()
-    while any(p.is_running() and p.status() != psutil.STATUS_ZOMBIE for p in left):
+    while any(p.is_running() and p.status() != psutil.STATUS_ZOMBIE for p in ended):
         assert time.monotonic() - begun < 10
         time.sleep(0.05)
     time.sleep(1)  # it looks again before it ends

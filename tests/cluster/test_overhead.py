@@ -20,11 +20,11 @@ def test_both_pools_compute_the_same_units_and_tell_what_they_took() -> None:
         capture_output=True, text=True, timeout=300, check=False,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr[-3000:]
-    told = json.loads(done.stdout.splitlines()[-1])
-    assert told["parity"] is True
-    assert told["cells"] == 800
-    assert told["units"] == 8
-    assert len(told["overhead_per_turn"]) == 2
+    answer = json.loads(done.stdout.splitlines()[-1])
+    assert answer["parity"] is True
+    assert answer["cells"] == 800
+    assert answer["units"] == 8
+    assert len(answer["overhead_per_turn"]) == 2
     for pool in ("ray", "plain"):
-        assert told["unit_seconds"][pool] <= 2 * told["seconds"][pool] + 0.1
-        assert told["cpu"][pool]["pool"] > 0
+        assert answer["unit_seconds"][pool] <= 2 * answer["seconds"][pool] + 0.1
+        assert answer["cpu"][pool]["pool"] > 0

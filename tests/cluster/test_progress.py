@@ -32,16 +32,16 @@ def test_a_failure_before_the_driver_is_noted_only_in_a_run_that_nobody_drives(
     def fail(error: Exception) -> dict[str, Any] | None:
         with pytest.raises(type(error)), noted(str(tmp_path)):
             raise error
-        found: dict[str, Any] | None = root.read_json(PROGRESS)
-        return found
+        progress: dict[str, Any] | None = root.read_json(PROGRESS)
+        return progress
 
     root, cause = RunRoot(str(tmp_path)), OctoscopeError("no cluster")
     assert fail(cause) is None  # no run
     root.replace("plan.json", b"{}")
     assert fail(InputError("--set", "is wrong", "mend it")) is None
-    told = fail(cause)
-    assert told is not None
-    assert (told["status"], told["error"]) == ("failed", "no cluster")
+    failed = fail(cause)
+    assert failed is not None
+    assert (failed["status"], failed["error"]) == ("failed", "no cluster")
     running = {"status": "running", "updated": time.time()}
     root.replace(PROGRESS, json.dumps(running).encode())
     assert fail(cause) == running

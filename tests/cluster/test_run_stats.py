@@ -58,17 +58,17 @@ def test_a_timeline_has_each_stage_and_each_analysis() -> None:
         stats.change("analysis", Change(work, "started"))
         clock.now += seconds
         stats.change("analysis", Change(work, "done", metrics={"seconds": seconds}))
-    found = stats.timeline()
-    rows = [(s["stage"], s["began"], s["seconds"], s["pieces"]) for s in found["stages"]]
+    timeline = stats.timeline()
+    rows = [(s["stage"], s["began"], s["seconds"], s["pieces"]) for s in timeline["stages"]]
     assert rows == [
         ("attention", 0.0, 20.0, 1),  # it has not ended
         ("analysis: tables", 10.0, 4.0, 1),
         ("analysis: overlap", 14.0, 6.0, 1),
     ]
-    assert (found["started"], found["seconds"]) == (1000.0, 20.0)
-    one = found["stages"][0]
+    assert (timeline["started"], timeline["seconds"]) == (1000.0, 20.0)
+    one = timeline["stages"][0]
     assert (one["cells"], one["busy"], one["waited"]) == (300, 10.0, 0.5)
-    assert [(a["name"], a["pieces"], a["held"]) for a in found["actors"]] == [
+    assert [(a["name"], a["pieces"], a["held"]) for a in timeline["actors"]] == [
         ("scgpt.0", 1, 20.0), ("scgpt.1", 0, 20.0),
     ]  # fmt: skip
 
@@ -124,17 +124,17 @@ def test_a_step_that_no_actor_runs_is_named_and_tells_nothing_of_the_next() -> N
     steps = [Work(name, name) for name in ("layers", "consensus")]
     stats.stage("analysis", {w.group: 1 for w in steps})
 
-    def said() -> str:
+    def step_line() -> str:
         snapshot = stats.snapshot()
         return live_view.line("analysis", snapshot["stages"]["analysis"], snapshot)
 
     stats.change("analysis", Change(steps[0], "started"))
     clock.now += 3
-    assert said() == "analysis: 0/2 done, layers running (3 s)"
+    assert step_line() == "analysis: 0/2 done, layers running (3 s)"
     stats.change("analysis", Change(steps[0], "done", metrics={"seconds": 3.0}))
-    assert said() == "analysis: 1/2 done (3 s)"
+    assert step_line() == "analysis: 1/2 done (3 s)"
     stats.change("analysis", Change(steps[1], "started"))
-    assert said() == "analysis: 1/2 done, consensus running (3 s)"
+    assert step_line() == "analysis: 1/2 done, consensus running (3 s)"
 
 
 def test_earlier_drivers_hours_are_kept() -> None:
@@ -216,15 +216,15 @@ def ran(root: RunRoot, log: str) -> str:
 
 def test_lines_without_a_terminal_and_progress_json(tmp_path: Path) -> None:
     root = RunRoot(tmp_path)
-    said = ran(root, "text")
-    assert "attention: 3 to do" in said
-    assert "trying again: units/u1" in said
-    assert "attention: 3/3 done" in said
-    told: dict[str, Any] = root.read_json(PROGRESS)
-    assert told["status"] == "finished"
-    assert told["stages"]["attention"]["cells"] == 24
-    assert told["stages"]["attention"]["again"] == 1
-    assert told["actors"][0]["pieces"] == 3
+    text = ran(root, "text")
+    assert "attention: 3 to do" in text
+    assert "trying again: units/u1" in text
+    assert "attention: 3/3 done" in text
+    progress: dict[str, Any] = root.read_json(PROGRESS)
+    assert progress["status"] == "finished"
+    assert progress["stages"]["attention"]["cells"] == 24
+    assert progress["stages"]["attention"]["again"] == 1
+    assert progress["actors"][0]["pieces"] == 3
 
 
 def test_json_lines_carry_run_unit_and_actor(tmp_path: Path) -> None:
@@ -264,9 +264,9 @@ def test_plain_lines_go_on_while_a_long_unit_changes_nothing(
         time.sleep(0.5)
         assert out.getvalue().count("attention: 0/1 done") > before
         reporter.change("attention", done(work, "g.0", 1.0, 3, 0.0))
-        said = out.getvalue()
+        text = out.getvalue()
         time.sleep(0.3)
-        assert out.getvalue() == said  # a stage that has ended is told once
+        assert out.getvalue() == text  # a stage that has ended is told once
 
 
 def test_follow_ends_with_the_driver_and_says_each_change_once(

@@ -78,7 +78,7 @@ def plan() -> Plan:
 
 
 @pytest.fixture
-def place(plan: Plan) -> Iterator[tuple[RunRoot, Counter[str]]]:
+def stored_plan(plan: Plan) -> Iterator[tuple[RunRoot, Counter[str]]]:
     """A run in memory whose calls are counted."""
     root, counts = dispatcher.opened(f"memory://scale-{uuid.uuid4().hex}/run")
     save_plan(root, plan)
@@ -102,9 +102,9 @@ def drive(root: RunRoot, plan: Plan, **more: Any) -> Result:
 
 
 def test_a_run_and_a_resume_ask_once_by_key_and_list_nothing(
-    place: tuple[RunRoot, Counter[str]], plan: Plan
+    stored_plan: tuple[RunRoot, Counter[str]], plan: Plan
 ) -> None:
-    root, counts = place
+    root, counts = stored_plan
     assert len(drive(root, plan).done) == UNITS
     # driver: is it done? actor: create the record, read who won
     assert counts == {"get": 2 * UNITS, "create": UNITS}
@@ -119,9 +119,9 @@ def test_a_run_and_a_resume_ask_once_by_key_and_list_nothing(
 
 
 def test_lease_and_progress_cost_by_time_and_not_by_unit(
-    place: tuple[RunRoot, Counter[str]], plan: Plan
+    stored_plan: tuple[RunRoot, Counter[str]], plan: Plan
 ) -> None:
-    root, counts = place
+    root, counts = stored_plan
     n = UNITS // 4
     some = plan.model_copy(update={"units": plan.units[:n]})
     with Lease(root, 600), Reporter(root, Console(quiet=True)) as reporter:
@@ -151,24 +151,24 @@ def grown(call: Callable[[], Any], units: int = UNITS) -> tuple[float, float]:
 
     The whole process is measured, in which threads of earlier tests may allocate.
     """
-    found = []
+    sizes = []
     for _ in range(3):
         gc.collect()
         tracemalloc.start()
         try:
             kept = call()
-            found.append(tracemalloc.get_traced_memory())
+            sizes.append(tracemalloc.get_traced_memory())
             del kept
         finally:
             tracemalloc.stop()
-    held, peak = (min(column) for column in zip(*found, strict=True))
+    held, peak = (min(column) for column in zip(*sizes, strict=True))
     return held / units, peak / units
 
 
 def test_memory_per_unit_is_that_of_names_whatever_a_record_holds(
-    place: tuple[RunRoot, Counter[str]], plan: Plan
+    stored_plan: tuple[RunRoot, Counter[str]], plan: Plan
 ) -> None:
-    root, _ = place
+    root, _ = stored_plan
     n = UNITS // 2
     works = [u.work for u in plan.units[:n]]
     with_objects(root, plan, works, 10)
@@ -182,11 +182,11 @@ def test_memory_per_unit_is_that_of_names_whatever_a_record_holds(
 
 
 def test_a_loaded_plan_takes_a_few_hundred_bytes_per_unit(
-    place: tuple[RunRoot, Counter[str]], plan: Plan
+    stored_plan: tuple[RunRoot, Counter[str]], plan: Plan
 ) -> None:
-    held, _ = grown(lambda: load_plan(place[0]))
+    held, _ = grown(lambda: load_plan(stored_plan[0]))
     assert held < 500
-    assert (place[0].size("plan.json") or 0) / UNITS < 200
+    assert (stored_plan[0].size("plan.json") or 0) / UNITS < 200
 
 
 def test_the_dispatcher_holds_little_beside_the_names(plan: Plan) -> None:
@@ -259,9 +259,9 @@ def test_what_follows_from_a_plan_is_derived_once_and_again_for_a_changed_copy(
 
 
 def test_status_believes_a_driver_at_work_and_asks_the_store_without_one(
-    plan: Plan, place: tuple[RunRoot, Counter[str]]
+    plan: Plan, stored_plan: tuple[RunRoot, Counter[str]]
 ) -> None:
-    root, counts = place
+    root, counts = stored_plan
     for unit in plan.units[:3]:
         Attempt(root, unit.work).commit(plan.hash, {})
     stages = {
@@ -270,21 +270,21 @@ def test_status_believes_a_driver_at_work_and_asks_the_store_without_one(
         "matrices": {"done": 9},
     }
 
-    def said(status: str, ago: float) -> str:
+    def status_line(status: str, ago: float) -> str:
         seen = {"status": status, "updated": time.time() - ago, "stages": stages}
         root.replace("progress.json", to_json(seen))
         counts.clear()
         return str(summary(root)["units"])
 
-    assert said("running", 1) == f"42 of {UNITS} committed or more, says the driver"
+    assert status_line("running", 1) == f"42 of {UNITS} committed or more, says the driver"
     assert counts["get"] < 100
     for status, ago in (("running", 3600), ("stopped", 1)):
-        assert said(status, ago) == f"3 of {UNITS} committed"
+        assert status_line(status, ago) == f"3 of {UNITS} committed"
         assert counts["get"] >= UNITS
 
 
 def test_the_benchmark_runs_small() -> None:
-    found = dispatcher.main(Namespace(units=300, actors=8, hosts=2, store="memory", latency=0))
-    assert found["first"]["actor_calls_per_unit"]["create"] == 1
-    assert found["resume"]["driver_calls"]["get"] < 1.1 * 300
-    assert set(found["ratios"]) == {"run_of_roofline", "resume_of_roofline"}
+    figures = dispatcher.main(Namespace(units=300, actors=8, hosts=2, store="memory", latency=0))
+    assert figures["first"]["actor_calls_per_unit"]["create"] == 1
+    assert figures["resume"]["driver_calls"]["get"] < 1.1 * 300
+    assert set(figures["ratios"]) == {"run_of_roofline", "resume_of_roofline"}

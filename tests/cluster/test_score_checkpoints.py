@@ -20,8 +20,8 @@ NAMES = ("mlp", "rotate", "relation_attention")
 @pytest.fixture
 def pairs(tmp_path: Path) -> Path:
     file = tmp_path / "pairs.parquet"
-    asked = pd.read_parquet(FIXTURE / "expected/scored_edges.parquet")[["src", "dst"]]
-    asked.assign(checkpoint="of mine").to_parquet(file)
+    ends = pd.read_parquet(FIXTURE / "expected/scored_edges.parquet")[["src", "dst"]]
+    ends.assign(checkpoint="of mine").to_parquet(file)
     return file
 
 
@@ -55,10 +55,10 @@ def test_several_checkpoints_on_ray_are_those_scored_alone(pairs: Path, tmp_path
         alone = tmp_path / f"{name}.parquet"
         assert here(*command(pairs, alone, MODELS / name)).returncode == 0
         expected = pd.read_parquet(alone).drop(columns="checkpoint")
-        found = together[together["checkpoint"] == name].drop(
+        mine = together[together["checkpoint"] == name].drop(
             columns=["checkpoint", "checkpoint_given"]
         )
-        pd.testing.assert_frame_equal(found.reset_index(drop=True), expected, check_dtype=False)
+        pd.testing.assert_frame_equal(mine.reset_index(drop=True), expected, check_dtype=False)
 
 
 def test_what_is_refused_before_ray_starts(

@@ -80,11 +80,11 @@ raise SystemExit(3)
 class Slurm:
     """A job's environment; every process of it can be found by the job's number."""
 
-    def __init__(self, place: Path, nodes: int) -> None:
-        self.notes, self.shared = place / "notes", place / "shared"
-        for folder in (self.notes, self.shared, place / "bin"):
+    def __init__(self, top: Path, nodes: int) -> None:
+        self.notes, self.shared = top / "notes", top / "shared"
+        for folder in (self.notes, self.shared, top / "bin"):
             folder.mkdir()
-        self.bin = place / "bin"
+        self.bin = top / "bin"
         self.program("srun", SRUN)
         self.program("scontrol", SCONTROL)
         self.id = 100_000 + os.getpid()
@@ -122,12 +122,12 @@ class Slurm:
 
     def processes(self) -> list[psutil.Process]:
         """Everything that has this job's environment."""
-        found = []
+        pids = []
         for process in psutil.process_iter():
             with contextlib.suppress(psutil.Error):
                 if process.environ().get("NOTES") == str(self.notes):
-                    found.append(process)
-        return found
+                    pids.append(process)
+        return pids
 
     def requeued(self) -> bool:
         return f"requeue {self.id}" in self.noted("scontrol")
@@ -140,14 +140,14 @@ class Slurm:
 
 @pytest.fixture
 def slurm(tmp_path: Path) -> Iterator[Any]:
-    made: list[Slurm] = []
+    jobs: list[Slurm] = []
 
     def make(nodes: int) -> Slurm:
-        made.append(Slurm(tmp_path, nodes))
-        return made[-1]
+        jobs.append(Slurm(tmp_path, nodes))
+        return jobs[-1]
 
     yield make
-    for one in made:  # of a test that failed, or whose job did
+    for one in jobs:  # of a test that failed, or whose job did
         shutil.rmtree(one.temp, ignore_errors=True)
         for process in one.processes():
             with contextlib.suppress(psutil.Error):
@@ -181,9 +181,9 @@ def read_until(process: subprocess.Popen[str], text: str) -> str:
 
 def test_slurm_starts_ray_on_all_nodes_with_a_token_of_its_own(quick: Any) -> None:
     job = quick(3)
-    told, _ = (process := job.start("bash -c 'exit 3'")).communicate(timeout=60)
-    assert process.returncode == 3, told  # passed on
-    assert "3 nodes at 127.0.0.1" in told
+    output, _ = (process := job.start("bash -c 'exit 3'")).communicate(timeout=60)
+    assert process.returncode == 3, output  # passed on
+    assert "3 nodes at 127.0.0.1" in output
     head, worker, other = job.noted("ray")
     assert worker == other
     for start in (head, worker):
@@ -206,9 +206,9 @@ def test_slurm_runs_the_job_with_the_arguments_given(quick: Any) -> None:
     job = quick(1)
     job.program("octoscope", '#!/bin/bash\necho "ran $@"\n')
     given = ("a b.yaml", "s3://bucket/run", "--set", "execution.device=cuda")
-    told, _ = (process := job.start(None, *given)).communicate(timeout=60)
-    assert process.returncode == 0, told
-    assert "ran run a b.yaml --out s3://bucket/run --steal --set execution.device" in told
+    output, _ = (process := job.start(None, *given)).communicate(timeout=60)
+    assert process.returncode == 0, output
+    assert "ran run a b.yaml --out s3://bucket/run --steal --set execution.device" in output
     job.nothing_is_left()
 
 
@@ -222,9 +222,9 @@ def test_slurm_passes_sigterm_on_and_queues_the_job_again(
     process = job.start("entry", SLURM_RESTART_COUNT=before)
     read_until(process, "ready")
     process.send_signal(signal.SIGTERM)  # to the batch shell alone, as --signal=B:TERM does
-    told, _ = process.communicate(timeout=60)
-    assert process.returncode == 143, told
-    assert "drained" in told
+    output, _ = process.communicate(timeout=60)
+    assert process.returncode == 143, output
+    assert "drained" in output
     assert job.requeued() == again
     job.nothing_is_left()
 
@@ -238,8 +238,8 @@ def test_slurm_takes_a_run_that_ends_while_it_is_stopped_as_it_ended(quick: Any)
     for _ in range(2):  # each ends bash's `wait` early
         process.send_signal(signal.SIGTERM)
         time.sleep(0.5)
-    told, _ = process.communicate(timeout=60)
-    assert process.returncode == 0, told
+    output, _ = process.communicate(timeout=60)
+    assert process.returncode == 0, output
     assert not job.requeued()
 
 
@@ -247,23 +247,23 @@ def test_slurm_does_not_start_on_fewer_nodes(quick: Any) -> None:
     job = quick(2)
     begun = time.monotonic()
     process = job.start("echo started", NO_WORKERS="1", OCTOSCOPE_START_TIMEOUT="3")
-    told, _ = process.communicate(timeout=60)
+    output, _ = process.communicate(timeout=60)
     assert process.returncode == 1
-    assert "1 of 2 nodes are there" in told
-    assert "started" not in told
+    assert "1 of 2 nodes are there" in output
+    assert "started" not in output
     assert time.monotonic() - begun < 30
     assert not job.requeued()
     assert job.processes() == []
-    assert f"logs are in {job.temp}" in told
+    assert f"logs are in {job.temp}" in output
     assert job.temp.exists()
 
 
 def test_slurm_tells_when_ray_does_not_start(quick: Any) -> None:
     job = quick(1)
     job.program("ray", "#!/bin/bash\nexit 1\n")
-    told, _ = (process := job.start("echo started")).communicate(timeout=60)
+    output, _ = (process := job.start("echo started")).communicate(timeout=60)
     assert process.returncode == 1
-    assert "head did not start on node1" in told
+    assert "head did not start on node1" in output
     job.nothing_is_left()
 
 
@@ -275,8 +275,8 @@ def test_slurm_with_ray_itself(slurm: Any) -> None:
     assert "there 2 2.0 token 0o600" in read_until(process, "there ")
     names = [p.name() for p in job.processes()]
     assert (names.count("gcs_server"), names.count("raylet")) == (1, 2)
-    told, _ = process.communicate(timeout=240)
-    assert process.returncode == 3, told
+    output, _ = process.communicate(timeout=240)
+    assert process.returncode == 3, output
     assert not job.requeued()
     job.nothing_is_left()
 

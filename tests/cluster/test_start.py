@@ -82,8 +82,8 @@ def run(plugin: Path, small_atlas: Path, tmp_path_factory: pytest.TempPathFactor
     os.environ["PYTHONPATH"] = os.pathsep.join([str(plugin), *filter(None, [before])])
     sys.path.insert(0, str(plugin))
     try:
-        place = tmp_path_factory.mktemp("start") / "run"
-        root, _ = prepare(parse_config(broken_tree(small_atlas), "c"), str(place))
+        folder = tmp_path_factory.mktemp("start") / "run"
+        root, _ = prepare(parse_config(broken_tree(small_atlas), "c"), str(folder))
         with ray_cluster():
             yield root.url
     finally:
@@ -113,7 +113,7 @@ def wrapper(folder: Path, path: Path) -> str:
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
-    ("how", "said"),
+    ("how", "message"),
     [
         ("ValueError", "ValueError: no such layer in this file"),
         ("ImportError", "ImportError: no such layer in this file"),
@@ -121,10 +121,10 @@ def wrapper(folder: Path, path: Path) -> str:
         ("own", "Own: "),
     ],
 )
-def test_a_plug_in_that_raises_in_a_worker(run: str, plugin: Path, how: str, said: str) -> None:
+def test_a_plug_in_that_raises_in_a_worker(run: str, plugin: Path, how: str, message: str) -> None:
     (plugin / "fails").write_text(f"worker {how}")
     text, seconds = start(run)
-    assert "the plug-in broken failed: " + said in text
+    assert "the plug-in broken failed: " + message in text
     assert "Check that the files are whole" in text
     assert "a worker of" not in text  # as the plug-in's failure is told, once
     assert seconds < 40
@@ -160,8 +160,8 @@ def test_a_worker_that_imports_another_octoscope(run: str, tmp_path: Path) -> No
 def test_a_python_that_ray_cannot_start(run: str, tmp_path: Path, python: str, cause: str) -> None:
     bare = str(tmp_path / "bare/bin/python")
     if python == "bare":
-        made = [sys.executable, "-m", "venv", "--without-pip", str(tmp_path / "bare")]
-        subprocess.run(made, check=True)
+        command = [sys.executable, "-m", "venv", "--without-pip", str(tmp_path / "bare")]
+        subprocess.run(command, check=True)
     text, seconds = start(run, bare)
     assert f"a worker of tiny cannot start: {bare}: {cause}" in text
     assert f"Install octoscope and what it needs for {bare} on every node" in text
@@ -220,10 +220,10 @@ def failed(done: subprocess.CompletedProcess[str], run: Path) -> str:
     assert done.returncode == 1, done.stdout + done.stderr
     (line,) = done.stderr.strip().splitlines()
     assert line.startswith("error: ")
-    told = json.loads(octoscope("status", str(run), "--json").stdout)
-    assert told["last driver"].startswith("failed, ")
-    assert line == "error: " + told["error"]
-    assert told["progress"]["error"] == told["error"]
+    status = json.loads(octoscope("status", str(run), "--json").stdout)
+    assert status["last driver"].startswith("failed, ")
+    assert line == "error: " + status["error"]
+    assert status["progress"]["error"] == status["error"]
     return line
 
 
@@ -245,10 +245,10 @@ def test_the_command_line_ends_with_1_and_status_shows_why(
     no_folder = octoscope(*given, env={"PYTHONPATH": path, "RAY_TMPDIR": str(file)})
     assert no_folder.returncode == 1
     assert not run.exists()
-    place = tmp_path / "place"  # can be written, but Ray's own folder in it cannot be made
-    place.mkdir()
-    (place / "ray").write_text("")
-    no_ray = octoscope(*given, env={"PYTHONPATH": path, "RAY_TMPDIR": str(place)})
+    folder = tmp_path / "place"  # can be written, but Ray's own folder in it cannot be made
+    folder.mkdir()
+    (folder / "ray").write_text("")
+    no_ray = octoscope(*given, env={"PYTHONPATH": path, "RAY_TMPDIR": str(folder)})
     assert "Ray cannot start on this machine: " in failed(no_ray, run)
     nowhere = octoscope(
         "resume", str(run), "--address", f"127.0.0.1:{port}", env={"PYTHONPATH": path}

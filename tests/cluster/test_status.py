@@ -37,8 +37,8 @@ def run(tmp_path: Path) -> Path:
     (run / "lease.json").write_text(json.dumps(LEASE))
     with Reporter(RunRoot(run), Console(quiet=True)) as reporter:
         reporter.stage("attention", [])
-        place = {"host": "far", "pid": 1, "device": "cpu", "gpus": 0}
-        reporter.actor("tiny.0", "started", place)
+        process = {"host": "far", "pid": 1, "device": "cpu", "gpus": 0}
+        reporter.actor("tiny.0", "started", process)
     return run
 
 
@@ -47,7 +47,7 @@ def status(run: Path, *more: str) -> Done:
     return here("status", str(run), *more)
 
 
-def told(done: Done) -> None:
+def refusal(done: Done) -> None:
     assert done.returncode in (0, 1, 2)
     assert len(done.stderr.strip().splitlines()) == (done.returncode != 0), done.stderr
 
@@ -62,14 +62,14 @@ def test_every_way_to_cut_a_file_is_told(run: Path, tmp_path: Path, name: str) -
         (run / name).write_bytes(sound[:length])
         for more in ((), ("--json",), ("--watch",)):
             done = status(run, *more)
-            told(done)
-            said = done.stdout + done.stderr
-            assert name in said or name == "lease.json", said
+            refusal(done)
+            text = done.stdout + done.stderr
+            assert name in text or name == "lease.json", text
     hostile = (b"[]", b"1", b"null", b'"x"', b"{}", b"[" * 3000, b'{"a":' * 3000,
                b"9" * 5000, b"\xff\xfe", b'{"a": "\\ud800"}', b'{"a": 1, "a": 2}')  # fmt: skip
     for raw in hostile:
         (run / name).write_bytes(raw)
-        told(status(run))
+        refusal(status(run))
 
 
 def changed(value: Any, rng: random.Random) -> Any:
@@ -107,7 +107,7 @@ def test_values_of_another_kind_are_told(run: Path, tmp_path: Path, name: str) -
     sound, rng = json.loads((run / name).read_bytes()), random.Random(name)
     for _ in range(30):
         (run / name).write_text(json.dumps(changed(sound, rng)))
-        told(status(run))
+        refusal(status(run))
 
 
 def test_damage_is_named(run: Path, tmp_path: Path) -> None:
@@ -156,7 +156,7 @@ def test_a_pipe_or_a_device_is_not_waited_for(run: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("change", "found"),
+    ("change", "message"),
     [
         (lambda p: p["units"][0].update(model="none"), "no model 'none'"),
         (lambda p: p["units"][0].update(id="../x"), "'../x' is no name"),
@@ -165,22 +165,22 @@ def test_a_pipe_or_a_device_is_not_waited_for(run: Path) -> None:
         (lambda p: p["models"][0].update(base="x"), "no model 'x'"),
     ],
 )
-def test_a_plan_whose_parts_do_not_fit_is_no_plan(run: Path, change: Any, found: str) -> None:
+def test_a_plan_whose_parts_do_not_fit_is_no_plan(run: Path, change: Any, message: str) -> None:
     plan = json.loads((run / "plan.json").read_text())
     change(plan)
     (run / "plan.json").write_text(json.dumps(plan))
-    with pytest.raises(DamagedRunError, match=found):
+    with pytest.raises(DamagedRunError, match=message):
         load_plan(RunRoot(run))
 
 
 def test_json_is_read_with_bounds() -> None:
     assert parse_json(b'{"a": [1, {"b": null}]}') == {"a": [1, {"b": None}]}
-    for raw, found in (
+    for raw, message in (
         (b"[" * 100_000, "nested too deeply"),
         (b'{"a": 1, "b": {"c": 1, "c": 2}}', "'c' is there twice"),
         (b"1" * 5000, "digits"),
         (b"{", "Expecting"),
         (b"\xff", "decode"),
     ):
-        with pytest.raises(ValueError, match=found):
+        with pytest.raises(ValueError, match=message):
             parse_json(raw)

@@ -57,15 +57,15 @@ def test_a_home_stands_for_its_folder_wherever_a_path_is_given(
     config = load_config(tmp_path / "c.yaml", ["models.1.path=~/other"])
     assert config.atlas is not None
     assert config.network is not None
-    found = [config.atlas.path, config.atlas.gene_aliases, config.network.path]
-    found += [m.path for m in config.models[:2]]
-    assert found == [
+    paths = [config.atlas.path, config.atlas.gene_aliases, config.network.path]
+    paths += [m.path for m in config.models[:2]]
+    assert paths == [
         str(home / name) for name in ("cells.zarr", "aliases.tsv", "net", "models/m", "other")
     ]
 
 
 @pytest.mark.parametrize(
-    ("text", "found"),
+    ("text", "message"),
     [
         ("top_k", "no '='"),
         ("models.7.name=x", "models.7.name"),
@@ -73,9 +73,11 @@ def test_a_home_stands_for_its_folder_wherever_a_path_is_given(
         ("atlas.path=[", "atlas.path"),
     ],
 )
-def test_overrides_that_cannot_be_applied_are_named(tmp_path: Path, text: str, found: str) -> None:
+def test_overrides_that_cannot_be_applied_are_named(
+    tmp_path: Path, text: str, message: str
+) -> None:
     (tmp_path / "c.yaml").write_text(yaml.safe_dump(demo_tree()))
-    with pytest.raises(InputError, match=found):
+    with pytest.raises(InputError, match=message):
         load_config(tmp_path / "c.yaml", [text])
 
 
@@ -99,7 +101,7 @@ def test_cross_references_are_checked() -> None:
 
 
 @pytest.mark.parametrize(
-    ("section", "found"),
+    ("section", "message"),
     [
         ({"k": [501]}, "501 is not between 1 and top_k"),
         ({"model_groups": {"one": ["nobody"]}}, "'nobody' is not one of"),
@@ -109,10 +111,10 @@ def test_cross_references_are_checked() -> None:
         ({"views": ["logit.centred"]}, "'logit.centred' is not one of"),
     ],
 )
-def test_comparisons_name_what_is_not_there(section: dict[str, object], found: str) -> None:
+def test_comparisons_name_what_is_not_there(section: dict[str, object], message: str) -> None:
     tree = demo_tree()
     tree["compare"] = section
-    with pytest.raises(InputError, match=found):
+    with pytest.raises(InputError, match=message):
         parse_config(tree, "c")
 
 
@@ -136,7 +138,7 @@ def test_a_configuration_from_before_comparisons_has_none(tmp_path: Path) -> Non
 
 
 @pytest.mark.parametrize(
-    ("text", "found"),
+    ("text", "message"),
     [
         ("[" * 3000, "nested too deeply"),
         ("a: " * 3000, "mapping values are not allowed"),
@@ -153,13 +155,13 @@ def test_a_configuration_from_before_comparisons_has_none(tmp_path: Path) -> Non
     ],
 )  # fmt: skip
 def test_files_that_nobody_wrote_are_told_in_one_line(
-    tmp_path: Path, text: str, found: str
+    tmp_path: Path, text: str, message: str
 ) -> None:
     path = tmp_path / "c.yaml"
     path.write_text(text)
     refused = here("plan", str(path), "--out", str(tmp_path / "run"))
     assert refused.returncode == 2
-    assert found in refused.stderr
+    assert message in refused.stderr
     assert len(refused.stderr.splitlines()) == 1
     assert refused.stderr.startswith(f"bad input: {path}: ")
 
@@ -169,11 +171,11 @@ def test_pipes_devices_and_huge_files_are_not_read(tmp_path: Path) -> None:
     os.mkfifo(pipe)
     with huge.open("wb") as handle:
         handle.truncate(1 << 40)
-    for path, found in ((Path("/dev/zero"), "no regular file"), (pipe, "no regular file"),
+    for path, message in ((Path("/dev/zero"), "no regular file"), (pipe, "no regular file"),
                         (huge, "more than 67,108,864 bytes"), (tmp_path, "directory")):  # fmt: skip
         refused = here("plan", str(path), "--out", str(tmp_path / "run"))
         assert refused.returncode == 2
-        assert found in refused.stderr
+        assert message in refused.stderr
 
 
 def test_names_of_files_are_no_markup_and_may_be_of_any_bytes(tmp_path: Path) -> None:

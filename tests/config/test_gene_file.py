@@ -27,7 +27,7 @@ def test_a_file_gives_the_names_of_its_lines(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("content", "said"),
+    ("content", "message"),
     [
         (None, "cannot be read: No such file"),
         (b"# nothing\n\n", "holds no gene"),
@@ -37,11 +37,11 @@ def test_a_file_gives_the_names_of_its_lines(tmp_path: Path) -> None:
     ],
     ids=["absent", "empty", "two", "commas", "binary"],
 )
-def test_what_is_no_list_is_refused(tmp_path: Path, content: bytes | None, said: str) -> None:
+def test_what_is_no_list_is_refused(tmp_path: Path, content: bytes | None, message: str) -> None:
     file = tmp_path / "panel.txt"
     if content is not None:
         file.write_bytes(content)
-    with pytest.raises(InputError, match=said) as refused:
+    with pytest.raises(InputError, match=message) as refused:
         genes_of(file)
     assert "gene_sets.0.genes" in str(refused.value)
     assert str(file) in str(refused.value)

@@ -65,23 +65,23 @@ def test_errors_name_the_line(tmp_path: Path) -> None:
     """Red: lines counted from 0, or those of another item of the list."""
     path = tmp_path / "c.yaml"
     # what is missing has the line of the item that it is missing from
-    found = refused(path, TEXT.replace("famly", "family") + "    layer: [1]\n")
-    assert found.where == f"{path}:12: models.1.layer"
-    assert found.fix.endswith("did you mean models.1.layers?")
+    error = refused(path, TEXT.replace("famly", "family") + "    layer: [1]\n")
+    assert error.where == f"{path}:12: models.1.layer"
+    assert error.fix.endswith("did you mean models.1.layers?")
     assert refused(path, TEXT).where == f"{path}:9: models.1.family"
     good = TEXT.replace("famly", "family")
     assert refused(path, good + "top_k: 0\n").where == f"{path}:12: top_k"
     # a value in a former place is on its own line
     with pytest.warns(UserWarning, match="execution.advanced.tile"):
-        found = refused(path, good + "execution:\n  threads: 1\n  tile: 3\n")
-    assert found.where == f"{path}:14: execution.advanced.tile"
+        error = refused(path, good + "execution:\n  threads: 1\n  tile: 3\n")
+    assert error.where == f"{path}:14: execution.advanced.tile"
     # one that the command line gave is on none
     assert refused(path, good + "top_k: 5\n", ["top_k=0"]).where == f"{path}: top_k"
     assert refused(path, good, ["models.0.layers=[-1, a]"]).where.startswith(f"{path}: models.0")
 
 
 @pytest.mark.parametrize(
-    ("change", "found"),
+    ("change", "message"),
     [
         ("execution.advanced.working_set=0GB", "'0GB' is zero"),
         ("execution.advanced.working_set=-1GB", "is negative"),
@@ -122,12 +122,12 @@ def test_errors_name_the_line(tmp_path: Path) -> None:
         ("network.sources=[OmniPath, OmniPath]", "listed twice"),
     ],
 )
-def test_impossible_values_are_refused(change: str, found: str) -> None:
+def test_impossible_values_are_refused(change: str, message: str) -> None:
     """Red: the bound of that field taken away."""
     tree: dict[str, Any] = apply_overrides(demo_tree(), [change])
     with pytest.raises(InputError) as caught:
         parse_config(tree, "c")
-    assert found in caught.value.problem
+    assert message in caught.value.problem
 
 
 def test_every_number_has_bounds() -> None:
@@ -185,18 +185,18 @@ def test_explain_says_what_a_setting_is(capsys: pytest.CaptureFixture[str]) -> N
 
     from octoscope.cli.app import app
 
-    def told(*arguments: str) -> list[dict[str, Any]]:
+    def explanation(*arguments: str) -> list[dict[str, Any]]:
         app(["config", "explain", *arguments, "--json"], standalone_mode=False)
-        found: list[dict[str, Any]] = json.loads(capsys.readouterr().out)
-        return found
+        answer: list[dict[str, Any]] = json.loads(capsys.readouterr().out)
+        return answer
 
-    (row,) = told("donor_groups")
+    (row,) = explanation("donor_groups")
     assert (row["type"], row["default"], row["decides_results"]) == ("integer", "0", "yes")
     assert row["meaning"] == RunConfig.model_fields["donor_groups"].description
-    assert told("models.0.dtype")[0]["setting"] == "models.*.dtype"
-    assert told("execution.tile")[0]["setting"] == "execution.advanced.tile"
-    assert told("execution.memory")[0]["decides_results"] == "no"
-    assert len(told("execution.advanced")) == 10
-    assert len(told()) > 70
+    assert explanation("models.0.dtype")[0]["setting"] == "models.*.dtype"
+    assert explanation("execution.tile")[0]["setting"] == "execution.advanced.tile"
+    assert explanation("execution.memory")[0]["decides_results"] == "no"
+    assert len(explanation("execution.advanced")) == 10
+    assert len(explanation()) > 70
     with pytest.raises(InputError, match="try donor_groups"):
         app(["config", "explain", "donor_group"], standalone_mode=False)

@@ -25,8 +25,8 @@ def test_former_places_are_read_with_a_warning(name: str, tmp_path: Path) -> Non
     tree = demo_tree() | {"execution": {"threads": 1, name: value}}
     path = tmp_path / "c.yaml"
     path.write_text(yaml.safe_dump(tree))
-    said = rf"execution\.{name} is now called execution\.advanced\.{new};"
-    with pytest.warns(OctoscopeWarning, match=said):
+    warning = rf"execution\.{name} is now called execution\.advanced\.{new};"
+    with pytest.warns(OctoscopeWarning, match=warning):
         config = load_config(path)
     assert getattr(config.execution.advanced, new) == value
     with warnings.catch_warnings():
@@ -34,9 +34,9 @@ def test_former_places_are_read_with_a_warning(name: str, tmp_path: Path) -> Non
         stored = config_of_text(path.read_text(), "run")  # of a run: no warning
     assert getattr(stored.execution.advanced, new) == value
     # on the command line, over a file that has the old place or the new
-    with pytest.warns(OctoscopeWarning) as told:
+    with pytest.warns(OctoscopeWarning) as caught:
         config = load_config(path, [f"execution.{name}={MOVED[new]}"])
-    assert [str(w.message).partition("execution.")[0] for w in told] == [f"{path}: ", "--set "]
+    assert [str(w.message).partition("execution.")[0] for w in caught] == [f"{path}: ", "--set "]
     assert getattr(config.execution.advanced, new) == value
     present = parse_config(demo_tree(), "c").model_dump(mode="json")
     with pytest.warns(OctoscopeWarning, match=f"--set execution.advanced.{new}"):

@@ -37,17 +37,17 @@ def follow(page: str, instead: Mapping[str, str] | None = None) -> str:
     blocks = re.findall(r"^```(python|bash)\n(.*?)^```$", text, flags=re.M | re.S)
     assert blocks
     names: dict[str, object] = {}
-    said = io.StringIO()
+    output = io.StringIO()
     for kind, block in blocks:
         if kind == "python":
-            with contextlib.redirect_stdout(said):
+            with contextlib.redirect_stdout(output):
                 exec(compile(block, page, "exec"), names)
         elif all(line.startswith("octoscope ") for line in block.splitlines()):
             for line in block.splitlines():
                 done = here(*shlex.split(line, comments=True)[1:])
                 code = re.search(r"# exit code (\d)$", line)
                 assert done.returncode == int(code[1] if code else 0), (line, done)
-                said.write(done.stdout + done.stderr)
+                output.write(done.stdout + done.stderr)
         else:
             subprocess.run(["bash", "-euc", block], check=True)
-    return said.getvalue()
+    return output.getvalue()

@@ -12,17 +12,17 @@ TOP = Path(__file__).parents[2]
 
 def tables(page: str) -> dict[str, list[str]]:
     """Return folder of tests -> rows of all tables whose heading names it."""
-    found: dict[str, list[str]] = {}
+    tables: dict[str, list[str]] = {}
     rows: list[str] = []
     for line in page.splitlines():
         folder = re.search(r"test in `(tests/\w+)/` \|$", line)
         if folder:
-            rows = found.setdefault(folder.group(1), [])
+            rows = tables.setdefault(folder.group(1), [])
         elif not line.startswith("|"):
             rows = []
         elif not set(line) <= set("|- "):
             rows.append(line)
-    return found
+    return tables
 
 
 @pytest.mark.parametrize(

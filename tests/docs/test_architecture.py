@@ -12,27 +12,27 @@ DOCS = PACKAGE.parents[1] / "docs"
 def rooms_read() -> dict[str, set[str]]:
     """Return the rooms (packages) that each room imports."""
     rooms = {path.parent.name for path in PACKAGE.glob("*/__init__.py")}
-    found: dict[str, set[str]] = {room: set() for room in rooms}
+    imported: dict[str, set[str]] = {room: set() for room in rooms}
     for path in modules():
         if (room := room_of(path)) in rooms:
             names = (name.split(".") for name, _ in imports(path) if name.startswith("octoscope."))
-            found[room] |= {parts[1] for parts in names} & (rooms - {room})
-    return found
+            imported[room] |= {parts[1] for parts in names} & (rooms - {room})
+    return imported
 
 
 def test_the_table_of_rooms_is_true() -> None:
     page = (DOCS / "architecture.md").read_text()
     rows = [line.split("|")[1:4] for line in page.splitlines() if line.startswith("| `")]
-    said = {room.strip(" `"): set(re.findall("`([a-z_]+)`", names)) for room, _, names in rows}
+    listed = {room.strip(" `"): set(re.findall("`([a-z_]+)`", names)) for room, _, names in rows}
     true = rooms_read()
-    rooms = [room for room in said if room in true]
+    rooms = [room for room in listed if room in true]
     assert set(rooms) == set(true)
     # the two that say "all rooms above"
-    said["api"] = set(rooms[: rooms.index("api")])
-    said["planning"] = set(rooms[: rooms.index("planning")]) - said["planning"]
-    said["planning"] &= true["planning"]
-    assert {room: said[room] for room in rooms} == true | {"api": said["api"]}
-    assert true["api"] <= said["api"]
+    listed["api"] = set(rooms[: rooms.index("api")])
+    listed["planning"] = set(rooms[: rooms.index("planning")]) - listed["planning"]
+    listed["planning"] &= true["planning"]
+    assert {room: listed[room] for room in rooms} == true | {"api": listed["api"]}
+    assert true["api"] <= listed["api"]
 
 
 def test_the_picture_of_rooms_is_true() -> None:
@@ -40,12 +40,12 @@ def test_the_picture_of_rooms_is_true() -> None:
     true = rooms_read()
 
     def reached(room: str, without: str) -> set[str]:
-        found: set[str] = set()
+        arrows: set[str] = set()
         todo = true[room] - {without}
         while todo:
-            found |= todo
-            todo = {to for r in todo for to in true[r]} - found
-        return found
+            arrows |= todo
+            todo = {to for r in todo for to in true[r]} - arrows
+        return arrows
 
     picture = (DOCS / "architecture.svg").read_text()
     box = r'<rect x="(\d+)" y="(-?\d+)" width="(\d+)" height="(\d+)" rx.*?/>\n<text[^>]*>(\w+)<'

@@ -35,7 +35,7 @@ def links(page: Path) -> Iterator[str]:
 def anchors(page: Path) -> set[str]:
     """Anchors of a page: its headings as Python-Markdown names them, and those written out."""
     text = page.read_text()
-    found = set(re.findall(r"""<a id="([^"]+)">""", text))
+    ids = set(re.findall(r"""<a id="([^"]+)">""", text))
     tokens = PARSE(text)
     for heading, inline in zip(tokens, tokens[1:], strict=False):
         if heading.type != "heading_open":
@@ -44,8 +44,8 @@ def anchors(page: Path) -> set[str]:
         shown = (c for c in inline.children or [] if c.type in ("text", "code_inline"))
         words = "".join(c.content for c in shown)
         words = re.sub(r"[^\w\s-]", "", words.encode("ascii", "ignore").decode()).strip().lower()
-        found.add(written[1] if written else re.sub(r"[-\s]+", "-", words))
-    return found
+        ids.add(written[1] if written else re.sub(r"[-\s]+", "-", words))
+    return ids
 
 
 def broken(page: Path) -> list[str]:
@@ -66,7 +66,7 @@ def test_links_lead_to_something() -> None:
     pages = markdown_files()
     assert TOP / "README.md" in pages
     assert sum(len(list(links(page))) for page in pages) > 150
-    wrong = {str(page.relative_to(TOP)): found for page in pages if (found := broken(page))}
+    wrong = {str(page.relative_to(TOP)): absent for page in pages if (absent := broken(page))}
     assert not wrong
 
 

@@ -39,10 +39,10 @@ def followed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Path, s
 
 
 def test_the_tutorial_ends_with_a_figure(followed: tuple[Path, str]) -> None:
-    folder, said = followed
+    folder, text = followed
     assert (folder / "verdict.png").read_bytes().startswith(b"\x89PNG")
-    assert "verified" in said
-    assert len(re.findall(r"^\d +macrophage +\d ", said, flags=re.M)) == 4  # verdicts of the layers
+    assert "verified" in text
+    assert len(re.findall(r"^\d +macrophage +\d ", text, flags=re.M)) == 4  # verdicts of the layers
 
 
 def test_exports_open_in_other_tools(followed: tuple[Path, str]) -> None:
@@ -62,8 +62,8 @@ def test_a_damaged_run_is_repaired(followed: tuple[Path, str]) -> None:
     damaged = folder / "runs/mine/report/index.html"
     before = damaged.read_bytes()
     damaged.write_bytes(before[:-1])
-    said = follow("how-to/damaged-run.md")
-    assert said.count(damaged.name) >= 2
+    printed = follow("how-to/damaged-run.md")
+    assert printed.count(damaged.name) >= 2
     assert damaged.read_bytes() == before
 
 
@@ -80,8 +80,8 @@ def test_a_run_lives_in_a_bucket(small_config: Path, bucket: str, tmp_path: Path
     tree |= {"compare": None, "network": None, "edges": None, "execution": {"threads": 1}}
     (tmp_path / "run.yaml").write_text(yaml.safe_dump(tree))
     with inside(tmp_path):
-        said = follow(
+        printed = follow(
             "how-to/object-store.md", {"s3://my-bucket": bucket, "--view lift": "--view logit"}
         )
-    assert "verified" in said
+    assert "verified" in printed
     assert (tmp_path / "lift.html").exists()

@@ -33,22 +33,22 @@ class FakeGpu(Accelerator):
 
     def __init__(self) -> None:
         super().__init__(torch.device("cpu"))
-        self.asked: list[str] = []
+        self.calls: list[str] = []
 
     @property
     def name(self) -> str:
         return "a GPU that is not here"
 
     def pinned(self, tokens: Tokens) -> Tokens:
-        self.asked.append("pinned")
+        self.calls.append("pinned")
         return tokens
 
     def beside(self, copy: Callable[[], torch.Tensor]) -> torch.Tensor:
-        self.asked.append("beside")
+        self.calls.append("beside")
         return copy()
 
     def release(self) -> None:
-        self.asked.append("release")
+        self.calls.append("release")
 
 
 def sums_of(atlas: Path, folder: Path, change: Callable[[UnitRunner], None] | None = None) -> Any:
@@ -84,17 +84,17 @@ def test_a_unit_on_a_gpu_takes_its_kernels_copies_and_memory(
 
         monkeypatch.setattr(runner._model, "layer", layer)
 
-    runner, found, record = sums_of(small_atlas, tmp_path / "gpu", once)
+    runner, sums, record = sums_of(small_atlas, tmp_path / "gpu", once)
     assert runner._reduction.name == "triton"
     assert runner.device == "a GPU that is not here"
     assert plain._reduction.name == "row blocks"
     assert plain.device == "cpu"
     # tokens were pinned before they were copied; memory was given back once, and the batch halved
-    assert gpu.asked.index("pinned") < gpu.asked.index("beside")
-    assert gpu.asked.count("release") == 1
+    assert gpu.calls.index("pinned") < gpu.calls.index("beside")
+    assert gpu.calls.count("release") == 1
     assert runner._oom_retry.at_once == full[0] // 2
     assert record.metrics["cells_used"] == before.metrics["cells_used"]
-    gap = np.abs(found - expected).max()
+    gap = np.abs(sums - expected).max()
     assert gap <= 1e-5 * np.abs(expected[expected != 0]).mean()
 
 
@@ -126,44 +126,44 @@ def test_without_a_gpu_auto_is_the_cpu_and_cuda_is_refused() -> None:
 def test_copies_wait_for_the_weights_and_layers_for_the_copies(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    said: list[str] = []
+    events: list[str] = []
 
     class Stream:
         def __init__(self, name: str) -> None:
             self.name = name
 
         def wait_stream(self, other: Stream) -> None:
-            said.append(f"{self.name} waits for {other.name}")
+            events.append(f"{self.name} waits for {other.name}")
 
     main = Stream("main")
 
     def during(stream: Stream) -> AbstractContextManager[None]:
-        said.append(f"on {stream.name}")
+        events.append(f"on {stream.name}")
         return nullcontext()
 
     cuda = SimpleNamespace(
         current_stream=lambda device: main,
         Stream=lambda device: Stream("copies"),
         stream=during,
-        set_per_process_memory_fraction=lambda share, device: said.append(f"share {share}"),
+        set_per_process_memory_fraction=lambda share, device: events.append(f"share {share}"),
         get_device_name=lambda device: "H200",
-        empty_cache=lambda: said.append("emptied"),
+        empty_cache=lambda: events.append("emptied"),
         mem_get_info=lambda device: (5, 9),
     )
     monkeypatch.setattr(accelerator, "torch", SimpleNamespace(cuda=cuda))
     gpu = Gpu("cuda", 0.5)  # type: ignore[arg-type]
-    made = SimpleNamespace(record_stream=lambda stream: said.append(f"kept for {stream.name}"))
+    copied = SimpleNamespace(record_stream=lambda stream: events.append(f"kept for {stream.name}"))
 
     def copy() -> Any:
-        said.append("copied")
-        return made
+        events.append("copied")
+        return copied
 
-    assert gpu.beside(copy) is made
+    assert gpu.beside(copy) is copied
     first = ["share 0.5", "copies waits for main", "on copies", "copied", "main waits for copies",
              "kept for main"]  # fmt: skip
-    assert said == first
+    assert events == first
     gpu.beside(copy)
-    assert said == [*first, *first[2:]]  # the weights are waited for once
+    assert events == [*first, *first[2:]]  # the weights are waited for once
     gpu.release()
-    assert said[-1] == "emptied"
+    assert events[-1] == "emptied"
     assert (gpu.name, gpu.free_bytes()) == ("H200", 5)

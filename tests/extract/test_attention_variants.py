@@ -222,8 +222,8 @@ def test_projections_of_weights_only_are_the_weights_alone(
         weights: Any = net
         y = (x - mean) / spread.add(1e-6 if model == "scprint" else 1e-5).sqrt()
         y = y * weights._w[f"{norm}.weight"] + weights._w[f"{norm}.bias"]
-        for found, w in ((a.q, w_q), (a.k, w_k)):
-            shift = found - torch.einsum("ntd,hed->nhte", y, w)
+        for projected, w in ((a.q, w_q), (a.k, w_k)):
+            shift = projected - torch.einsum("ntd,hed->nhte", y, w)
             assert float((shift - shift[:, :, :1]).abs().max()) < 1e-3
 
 
@@ -243,7 +243,7 @@ def test_bare_holds_beside_a_per_cell_variant(small_atlas: Path, tmp_path: Path)
 def test_full_and_weights_only_differ_and_the_mean_cell_is_not_the_mean(
     small_atlas: Path, tmp_path: Path
 ) -> None:
-    found = {}
+    by_name = {}
     for projection in ("full", "weights_only", ["weights_only", "full"]):
         tree = one_model(
             small_atlas, "tiny", estimators=["mean_residual"], projection=projection,
@@ -267,12 +267,12 @@ def test_full_and_weights_only_differ_and_the_mean_cell_is_not_the_mean(
             matrices.matrix(m.name, 1, 0)
             source = stored_matrix(root, plan, m.name, 1, 0)
             values = np.concatenate([v for _, v, _ in source.values(genes, "logit")])
-            found[str(projection), m.projection] = values
-    weights_only, full = found["weights_only", "weights_only"], found["full", "full"]
+            by_name[str(projection), m.projection] = values
+    weights_only, full = by_name["weights_only", "weights_only"], by_name["full", "full"]
     assert np.abs(weights_only - full).max() > 1e-2
     both = "['weights_only', 'full']"
-    assert np.array_equal(found[both, "weights_only"], weights_only)
-    assert np.array_equal(found[both, "full"], full)
+    assert np.array_equal(by_name[both, "weights_only"], weights_only)
+    assert np.array_equal(by_name[both, "full"], full)
 
 
 def test_estimators_are_compared_in_every_projection(small_atlas: Path, tmp_path: Path) -> None:
@@ -283,17 +283,17 @@ def test_estimators_are_compared_in_every_projection(small_atlas: Path, tmp_path
     plan = make_plan(parse_config(tree, "c"), tmp_path)
     names = ["tiny", "tiny.residual", "tiny.residual.weights_only"]
     assert [m.name for m in plan.models] == names
-    made = comparisons(plan, {(name, 0) for name in names})
-    assert [m.model for x in made if x.kind == "estimators" for m in x.refs][:3] == names
+    planned = comparisons(plan, {(name, 0) for name in names})
+    assert [m.model for x in planned if x.kind == "estimators" for m in x.refs][:3] == names
     tree["estimators"], tree["heads"] = ["mean_residual"], ["mean", 0, 1]
     alone = make_plan(parse_config(tree, "c"), tmp_path)
-    made = comparisons(alone, {(m.name, 0) for m in alone.models})
-    beside = [x for x in made if x.kind == "estimators"]
+    planned = comparisons(alone, {(m.name, 0) for m in alone.models})
+    beside = [x for x in planned if x.kind == "estimators"]
     assert {alone.model(m.model).projection for x in beside for m in x.refs} == {
         "full", "weights_only"
     }  # fmt: skip
     assert all(len({alone.model(m.model).heads for m in x.refs}) == 1 for x in beside)
-    for x in (x for x in made if x.kind == "heads"):
+    for x in (x for x in planned if x.kind == "heads"):
         assert len({alone.model(m.model).projection for m in x.refs}) == 1
     tree["estimators"], tree["heads"] = ["per_cell", "mean_residual"], "mean"
     tree["projection"] = ["full"]

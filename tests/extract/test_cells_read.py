@@ -96,11 +96,11 @@ def test_models_of_a_run_must_read_the_same_counts(
     before = done(root)
     with pytest.raises(InputError) as raised:
         run(root, plan, second)
-    said = str(raised.value)
-    assert "atlas.zarr: X/data, chunk 0 (X/data/c/0)" in said
-    assert "one has other counts than when" in said
-    assert any(work in said for work in works)
-    assert "restore the atlas" in said
+    text = str(raised.value)
+    assert "atlas.zarr: X/data, chunk 0 (X/data/c/0)" in text
+    assert "one has other counts than when" in text
+    assert any(work in text for work in works)
+    assert "restore the atlas" in text
     units = {record_path(u.work) for u in plan.units_of(second, 0, 0) if u.start <= 9 < u.stop}
     assert units.isdisjoint(done(root))  # those before it read what they had to
     assert before <= done(root)

@@ -37,15 +37,15 @@ def matrices(tree: dict, run: Path) -> tuple[RunRoot, Plan, dict[str, np.ndarray
     for unit in plan.units:
         if unit.model == base:
             runner.run(unit)
-    after, found = MatrixRunner(root, plan), {}
+    after, matrices = MatrixRunner(root, plan), {}
     for c in range(len(plan.categories)):
         after.pairs(base, c)
     for m in plan.models[1:]:
         after.matrix(m.name, 1, 0)
         record = read_record(root, matrix_work(m.name, 1, 0), plan.hash)
         assert record is not None
-        found[m.name] = tiles.open_array(root.zarr(f"{record.folder}/dense.zarr"), "sums")[:]
-    return root, plan, found
+        matrices[m.name] = tiles.open_array(root.zarr(f"{record.folder}/dense.zarr"), "sums")[:]
+    return root, plan, matrices
 
 
 def log_values(atlas: Path, plan: Plan, kind: str) -> pd.DataFrame:
@@ -61,7 +61,7 @@ def test_correlations_are_scipys(small_atlas: Path, tmp_path: Path, unit_cells: 
     # 24 cells of a type: units of 16 batches of 1 cell are uneven, 16 of 8 hold a half each
     tree = small_tree(small_atlas) | {"coexpression": ["pearson", "spearman"]}
     tree["execution"]["unit_cells"] = unit_cells
-    root, plan, found = matrices(tree, tmp_path / "run")
+    root, plan, by_layer = matrices(tree, tmp_path / "run")
     assert [m.name for m in plan.models] == [
         "tiny",
         "coexpression.pearson",
@@ -76,7 +76,7 @@ def test_correlations_are_scipys(small_atlas: Path, tmp_path: Path, unit_cells: 
             "coexpression.pearson": np.nan_to_num(np.corrcoef(dense.T)),
             "coexpression.spearman": np.nan_to_num(np.corrcoef(rankdata(dense, axis=0).T)),
         }
-    for name, matrix in found.items():
+    for name, matrix in by_layer.items():
         np.testing.assert_allclose(matrix[2, 0], want[name], atol=2e-6)
         # the halves are not the whole, and each is a correlation of its own
         assert np.abs(matrix[0, 0] - matrix[2, 0]).max() > 0.05
@@ -125,7 +125,7 @@ def test_correlations_within_donors_are_those_about_their_means(
     assert read is not None
     rows = list(read())
     assert [first for first, _ in rows] == list(np.cumsum([0, *(b.shape[1] for _, b in rows)])[:-1])
-    found = np.concatenate([block for _, block in rows], axis=1)
+    correlations = np.concatenate([block for _, block in rows], axis=1)
     for part in range(3):
         own = [x - x.mean(0) for x, g in zip(held, groups, strict=True) if part in (2, g.half)]
         together = np.concatenate(own)[:, genes]
@@ -133,24 +133,24 @@ def test_correlations_within_donors_are_those_about_their_means(
             want = np.nan_to_num(np.corrcoef(together.T))
         varies = together.std(0) > 1e-12
         np.testing.assert_allclose(
-            found[part], np.where(varies[:, None] & varies, want, 0), atol=2e-6
+            correlations[part], np.where(varies[:, None] & varies, want, 0), atol=2e-6
         )
     of_all = plain["coexpression.pearson"][2, 0][np.ix_(genes, genes)]
-    assert np.abs(found[2] - of_all).max() > 0.02  # donors differ
+    assert np.abs(correlations[2] - of_all).max() > 0.02  # donors differ
     assert correlations_within_donors(root, plan, "tiny", 1, genes) is None
 
 
 def test_units_do_not_matter(small_atlas: Path, tmp_path: Path) -> None:
-    found = []
+    runs = []
     for unit_cells in (1, 8):
         tree = small_tree(small_atlas) | {"coexpression": ["spearman", "pearson"]}
         tree["execution"]["unit_cells"] = unit_cells
-        found.append(matrices(tree, tmp_path / f"run{unit_cells}")[2])
-    for name, matrix in found[0].items():
-        np.testing.assert_allclose(matrix, found[1][name], atol=1e-6)
+        runs.append(matrices(tree, tmp_path / f"run{unit_cells}")[2])
+    for name, matrix in runs[0].items():
+        np.testing.assert_allclose(matrix, runs[1][name], atol=1e-6)
     # ranks are exact: their correlations are the same bits
     np.testing.assert_array_equal(
-        found[0]["coexpression.spearman"], found[1]["coexpression.spearman"]
+        runs[0]["coexpression.spearman"], runs[1]["coexpression.spearman"]
     )
 
 
@@ -218,10 +218,10 @@ def test_single_cells_and_cells_without_counts_give_no_correlation(tmp_path: Pat
     cells.obs["cell_type"] = ["B", "Z"] + 7 * ["M"]
     cells.write_zarr(tmp_path / "a.zarr")
     tree = small_tree(tmp_path / "a.zarr") | {"coexpression": ["pearson", "spearman"]}
-    root, plan, found = matrices(tree, tmp_path / "run")
+    root, plan, by_layer = matrices(tree, tmp_path / "run")
     assert [c.cells for c in plan.categories] == [(1, 0), (4, 3), (1, 0)]
-    assert all(np.isfinite(m).all() and np.abs(m).max() <= 1 for m in found.values())
-    assert all(np.abs(m[2]).max() > 0.99 for m in found.values())
+    assert all(np.isfinite(m).all() and np.abs(m).max() <= 1 for m in by_layer.values())
+    assert all(np.abs(m[2]).max() > 0.99 for m in by_layer.values())
     unit = read_record(root, plan.units_of(plan.models[1].name, 0, 0)[0].work, plan.hash)
     assert unit is not None
     assert unit.metrics["cells_used"] == 0

@@ -27,7 +27,7 @@ def planned(small_atlas: Path, tmp_path: Path) -> tuple[RunRoot, Plan]:
 
 
 def committed(
-    planned: tuple[RunRoot, Plan], place: Path, blocks: RowBlocks | None, macro: int | None = None
+    planned: tuple[RunRoot, Plan], folder: Path, blocks: RowBlocks | None, macro: int | None = None
 ) -> tuple[dict[str, Any], int]:
     """Run a unit; return its objects, and how often the model ran a layer over a batch."""
     root, plan = planned
@@ -35,7 +35,7 @@ def committed(
     plan = plan.model_copy(
         update={"models": models, "row_blocks": {} if blocks is None else {"tiny": blocks}}
     )
-    runner = UnitRunner(RunRoot(place), plan, run_config(root), "tiny")
+    runner = UnitRunner(RunRoot(folder), plan, run_config(root), "tiny")
     passes, layer = [], runner._model.layer
     runner._model.layer = lambda i, *rest: passes.append(i) or layer(i, *rest)  # type: ignore
     record = runner.run(plan.units_of("tiny", 0, 0)[0])

@@ -52,20 +52,20 @@ def ray_nodes(cpus: int) -> Iterator[Any]:
         cluster.shutdown()
 
 
-def until(found: Callable[[], object], seconds: float = 150) -> None:
+def until(reached: Callable[[], object], seconds: float = 150) -> None:
     """Wait until something is so."""
     deadline = time.time() + seconds
-    while not found():
+    while not reached():
         assert time.time() < deadline, "it did not happen in time"
         time.sleep(0.05)
 
 
 def workers(driver: int) -> list[psutil.Process]:
     """Return the processes of a driver's actors, also after its death."""
-    found = []
+    pids = []
     for p in psutil.process_iter(["name"]):
         if (p.info["name"] or "").startswith("ray::Worker"):
             with suppress(psutil.Error):
                 if p.environ().get("OCTOSCOPE_DRIVER_PID") == str(driver):
-                    found.append(p)
-    return found
+                    pids.append(p)
+    return pids

@@ -37,12 +37,12 @@ def test_units_that_kill_hang_or_do_not_fit_are_set_aside_listed_and_tried_again
              f"memory:mid-layer@{SHORT}"},
     )  # fmt: skip
     assert ended.returncode == 3, ended.stdout + ended.stderr
-    told = json.loads((run / "run.json").read_text())
-    assert sorted(told["quarantined"]) == [KILLS, SHORT, HANGS]
-    assert "no answer within 15 s" in told["quarantined"][HANGS]
-    assert "out of memory with one cell" in told["quarantined"][SHORT]
+    answer = json.loads((run / "run.json").read_text())
+    assert sorted(answer["quarantined"]) == [KILLS, SHORT, HANGS]
+    assert "no answer within 15 s" in answer["quarantined"][HANGS]
+    assert "out of memory with one cell" in answer["quarantined"][SHORT]
     assert f"trying again: {SHORT}" not in ended.stdout  # it would be as short again
-    assert told["cells"][0]["used"] == 24  # the rest finished
+    assert answer["cells"][0]["used"] == 24  # the rest finished
     page = (run / "report/index.html").read_text()
     assert "Incomplete." in page
     for unit in (KILLS, HANGS):

@@ -54,30 +54,30 @@ class Swept:
 def swept(small_config: Path, tmp_path_factory: pytest.TempPathFactory) -> Swept:
     folder = tmp_path_factory.mktemp("swept")
     run, last = folder / "run", folder / "last"
-    found = Swept(run, last, subprocess.CompletedProcess([], 1), run / ".plan.json.0a.partial")
+    state = Swept(run, last, subprocess.CompletedProcess([], 1), run / ".plan.json.0a.partial")
     done: dict[Path, bytes] = {}
 
     def note_again(where: str) -> None:
         if any(not p.exists() or p.read_bytes() != body for p, body in done.items()):
-            found.computed_again.append(where)
+            state.computed_again.append(where)
 
     with ray_nodes(cpus=2) as cluster:
         address = ("--address", cluster.address)
         for where in SWEEP:
             crash(small_config, run, where, *address)  # from the second on, this resumes
-            found.states.append(json.loads(here("status", str(run), "--json").stdout)["state"])
+            state.states.append(json.loads(here("status", str(run), "--json").stdout)["state"])
             if (run / "_SUCCESS").exists():
-                found.sealed.append(where)
+                state.sealed.append(where)
             note_again(where)
             done = {p: p.read_bytes() for p in run.rglob("record.json")}
             unit = where.partition("@")[2]
-            found.lost[where] = not any(unit in str(p) for p in done)
-        found.records = len(done)
+            state.lost[where] = not any(unit in str(p) for p in done)
+        state.records = len(done)
         shutil.copytree(run, last)
-        found.stray.write_text("half")
-        found.resumed = octoscope("resume", str(run), *address)
+        state.stray.write_text("half")
+        state.resumed = octoscope("resume", str(run), *address)
     note_again("resume")
-    return found
+    return state
 
 
 @pytest.mark.slow

@@ -35,16 +35,16 @@ def cut(path: Path) -> None:
 
 
 def dense_chunk(run: Path, matrix: str = "*") -> Path:
-    found = sorted(run.glob(f"matrices/{matrix}/*/dense.zarr/sums/c/**/*"))
-    return next(p for p in found if p.is_file())
+    chunks = sorted(run.glob(f"matrices/{matrix}/*/dense.zarr/sums/c/**/*"))
+    return next(p for p in chunks if p.is_file())
 
 
 def test_verify_finds_a_flipped_bit(copy: Path) -> None:
     for victim in (dense_chunk(copy), copy / "tables/stats.parquet"):
         flip(victim)
-        found = here("verify", str(copy))
-        assert found.returncode == 1
-        assert f"{victim.relative_to(copy)}: content does not match" in found.stderr
+        completed = here("verify", str(copy))
+        assert completed.returncode == 1
+        assert f"{victim.relative_to(copy)}: content does not match" in completed.stderr
 
 
 def test_verify_finds_missing_truncated_and_foreign_objects(copy: Path) -> None:
@@ -57,8 +57,8 @@ def test_verify_finds_missing_truncated_and_foreign_objects(copy: Path) -> None:
     late = copy / "units/tiny.c0000.h0.00000000/attempt-late/sums"  # a worker that woke too late
     late.parent.mkdir()
     late.write_bytes(b"x")
-    found = json.loads(here("verify", str(copy), "--json").stdout)
-    faults = {f["object"]: f["what"] for f in found}
+    answer = json.loads(here("verify", str(copy), "--json").stdout)
+    faults = {f["object"]: f["what"] for f in answer}
     assert faults[str(missing.relative_to(copy))] == "missing"
     assert faults[str(record.relative_to(copy))] == "missing"
     assert "100 bytes" in faults["topk/tiny.parquet"]
@@ -68,8 +68,8 @@ def test_verify_finds_missing_truncated_and_foreign_objects(copy: Path) -> None:
 
 def needed(run: Path) -> tuple[list[str], list[str]]:
     root = RunRoot(run)
-    found = plan_repair(root, load_plan(root), run_config(root), verify(root))
-    return found.works, found.outputs
+    plan = plan_repair(root, load_plan(root), run_config(root), verify(root))
+    return plan.works, plan.outputs
 
 
 UNITS = [f"units/tiny.c0000.h{half}.0000000{start}" for half in (0, 1) for start in (0, 8)]
@@ -175,8 +175,8 @@ def test_repair_gives_the_bytes_back(copy: Path, finished_run: Path) -> None:
     dry = here("repair", str(copy), "--dry-run")
     assert "4 faults; to compute again: 0 units, 0 other pieces of work, 2 tables" in dry.stdout
     assert len(verify(RunRoot(copy))) == 4
-    said = mended(copy, finished_run)
-    assert "topk/tiny.parquet: content does not match its digest" in said
+    text = mended(copy, finished_run)
+    assert "topk/tiny.parquet: content does not match its digest" in text
     assert (copy / "foreign/tables/mine.parquet").read_bytes() == b"x"
     assert all(p.read_bytes() == body for p, body in untouched.items())
 
@@ -254,9 +254,9 @@ def test_damage_in_an_unfinished_run_is_withdrawn_and_resumed(
     assert here("verify", str(run)).returncode == 0
     victim = next(p for p in sorted(run.glob("units/*/*/sums.zarr/pairs/c/**/*")) if p.is_file())
     victim.unlink()
-    found = here("verify", str(run))
-    assert found.returncode == 1
-    assert "missing" in found.stderr
+    completed = here("verify", str(run))
+    assert completed.returncode == 1
+    assert "missing" in completed.stderr
     mended_ = here("repair", str(run))
     assert mended_.returncode == 0, mended_.stderr
     assert "1 units, 0 other pieces of work" in mended_.stdout
@@ -295,10 +295,10 @@ def test_damaged_notes_of_a_run_are_named_or_made_again(copy: Path, finished_run
     assert json.loads((copy / "attention.json").read_text()) == {"quarantined": {}}
     (copy / "repair.json").write_text("{")
     for command in ("resume", "repair"):
-        told = here(command, str(copy))
-        assert told.returncode == 1
-        assert "repair.json: damaged" in told.stderr
-        assert "Traceback" not in told.stderr
+        completed = here(command, str(copy))
+        assert completed.returncode == 1
+        assert "repair.json: damaged" in completed.stderr
+        assert "Traceback" not in completed.stderr
 
 
 @pytest.mark.slow
@@ -338,9 +338,11 @@ def test_a_driver_does_not_write_over_what_another_has_sealed(
         write(root, "tables/stats.parquet", None)
 
     monkeypatch.setattr(driver, "run_analysis", woken)
-    said = io.StringIO()
+    output = io.StringIO()
     with without_ray():
-        ended = driver.execute(root, replan(root), Console(file=said, width=300), stage="analysis")
+        ended = driver.execute(
+            root, replan(root), Console(file=output, width=300), stage="analysis"
+        )
     assert ended == 0
-    assert "finished by another driver" in said.getvalue()
+    assert "finished by another driver" in output.getvalue()
     assert verify(root) == []

@@ -116,8 +116,8 @@ def test_two_drivers_at_once_give_the_same_tables(
     assert [p.returncode for p in both] == [0, 0], ended
     assert tables_of(run) == tables_of(finished_run)
     assert verify(RunRoot(run)) == []
-    left = [f for f in RunRoot(run).files("units") if not f.endswith("record.json")]
-    assert left == []
+    rest = [f for f in RunRoot(run).files("units") if not f.endswith("record.json")]
+    assert rest == []
 
 
 @pytest.mark.slow

@@ -25,10 +25,10 @@ pytestmark = pytest.mark.slow
 @pytest.fixture(scope="module")
 def cluster() -> Iterator[Any]:
     """A head with two CPUs by name, and a node with two; one test takes the node away."""
-    with ray_nodes(cpus=2) as made:
-        made.lost = made.add_node(num_cpus=2)
-        made.wait_for_nodes()
-        yield made
+    with ray_nodes(cpus=2) as nodes:
+        nodes.lost = nodes.add_node(num_cpus=2)
+        nodes.wait_for_nodes()
+        yield nodes
 
 
 def written(run: Path) -> dict[str, Any]:
@@ -95,7 +95,7 @@ def test_a_node_that_joins_gets_the_actors_that_had_no_place(cluster: Any, tmp_p
     config.write_text(yaml.safe_dump(tree))
     process = start("run", str(config), "--out", str(run), *KEEP, "--address", cluster.address)
 
-    def told(event: str, what: str) -> list[dict[str, Any]]:
+    def started(event: str, what: str) -> list[dict[str, Any]]:
         lines = [json.loads(x) for x in out.splitlines() if x.startswith(b"{")]
         return [e for e in lines if e["event"] == event and e["what"] == what]
 
@@ -114,7 +114,9 @@ def test_a_node_that_joins_gets_the_actors_that_had_no_place(cluster: Any, tmp_p
     finally:
         cluster.remove_node(joined)
     assert process.returncode == 0, out + err
-    done = {e["unit"]: e["actor"] for e in told("work", "done") if e["unit"].startswith("units/")}
+    done = {
+        e["unit"]: e["actor"] for e in started("work", "done") if e["unit"].startswith("units/")
+    }
     assert len(done) == 335
-    late = {e["actor"] for e in told("actor", "started") if e["time"] > added}
+    late = {e["actor"] for e in started("actor", "started") if e["time"] > added}
     assert len(late & set(done.values())) == 2  # the two that had no place came, and worked

@@ -54,8 +54,8 @@ def test_a_run_on_s3_is_killed_resumed_and_repaired_to_the_same_bytes(
     # secrets of the environment are in no object, and in no message
     for path in (*again.rglob("*"), *run.rglob("*")):
         assert path.is_dir() or SECRET.encode() not in path.read_bytes(), path
-    for said in (resumed, damaged, mended):
-        assert SECRET not in said.stdout + said.stderr
+    for completed in (resumed, damaged, mended):
+        assert SECRET not in completed.stdout + completed.stderr
 
 
 @pytest.mark.slow
@@ -69,13 +69,13 @@ def test_a_store_that_cannot_be_written_is_refused_before_anything_runs(
     assert refused.returncode in (1, 2)
     assert "Traceback" not in refused.stderr
     assert f"{bucket}/run" in refused.stderr
-    for url, said in (
+    for url, message in (
         ("sftp://host/run", "no conditional create"),
         ("s3://key:hidden@bucket/run", "holds credentials"),
     ):
         refused = here("plan", str(small_config), "--out", url, "--no-calibrate")
         assert refused.returncode == 2
-        assert said in refused.stderr
+        assert message in refused.stderr
         assert "hidden" not in refused.stderr
     # in memory there is no run for other processes
     refused = here("plan", str(small_config), "--out", "memory://run", "--no-calibrate")

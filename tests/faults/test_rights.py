@@ -109,8 +109,8 @@ def test_a_finished_run_of_another_user_is_read_and_not_changed(
     shutil.copy(RUN / "tables/stats.parquet", run / "tables")
     assert without_rights("verify", str(run)).code == 0
     page = tmp_path / "page.html"
-    made = without_rights("report", str(run), "--out", str(page))
-    assert (made.code, made.stdout.strip()) == (0, str(page))
+    completed = without_rights("report", str(run), "--out", str(page))
+    assert (completed.code, completed.stdout.strip()) == (0, str(page))
     assert b"<html" in page.read_bytes()
 
 
@@ -118,8 +118,8 @@ def test_a_planned_run_of_another_user_is_not_resumed(
     small_config: Path, folder: Path, without_rights: Ask
 ) -> None:
     run = folder / "run"
-    made = without_rights("plan", str(small_config), "--out", str(run), "--no-calibrate")
-    assert made.code == 0, made.stderr
+    completed = without_rights("plan", str(small_config), "--out", str(run), "--no-calibrate")
+    assert completed.code == 0, completed.stderr
     give_away(folder)
     before = contents(run)
     line = one_line(without_rights("resume", str(run)))
@@ -143,8 +143,8 @@ def test_an_input_that_may_not_be_read_is_named(
     (folder / closed).chmod(0)
     plan = ("plan", str(folder / "config.yaml"), "--out", str(tmp_path / "run"), "--no-calibrate")
     line = one_line(without_rights(*plan))
-    _, _, said = line.partition(": ")  # the file comes first
-    assert said.startswith(str(folder / closed))
+    _, _, problem = line.partition(": ")  # the file comes first
+    assert problem.startswith(str(folder / closed))
     assert "ermission denied" in line
     assert "Fix: check the " in line
     assert not (tmp_path / "run/plan.json").exists()

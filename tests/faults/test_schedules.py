@@ -154,11 +154,11 @@ class Schedules(RuleBasedStateMachine):
         for zombie in self.zombies:
             zombie.commit(PLAN, {})
         sweep(self.root, PLAN, self.root.files("units"))
-        left = [f for f in self.root.files() if not f.endswith("record.json")]
-        assert {digest_of(self.root.read(f) or b"")["sha256"] for f in left} == {
+        rest = [f for f in self.root.files() if not f.endswith("record.json")]
+        assert {digest_of(self.root.read(f) or b"")["sha256"] for f in rest} == {
             digest_of(c)["sha256"] for c in CONTENT.values()
         }
-        assert len(left) == len(UNITS)
+        assert len(rest) == len(UNITS)
         self.root.remove(self.root.files("units"))
 
 

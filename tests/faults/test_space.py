@@ -37,10 +37,10 @@ def five(small_atlas: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[R
     return prepare(config, str(tmp_path_factory.mktemp("five") / "run"))
 
 
-def computed(root: RunRoot, plan: Plan, model: str, place: Path, **how: Any) -> dict[str, Any]:
+def computed(root: RunRoot, plan: Plan, model: str, folder: Path, **how: Any) -> dict[str, Any]:
     """Compute a model's first unit at another place; returns the digests of its objects."""
-    there = RunRoot(place)
-    runner = UnitRunner(there, plan, run_config(root), model)
+    run = RunRoot(folder)
+    runner = UnitRunner(run, plan, run_config(root), model)
     if "least" in how:  # the device holds fewer cells at once
         layer, seen = runner._model.layer, how["seen"]
 
@@ -77,8 +77,8 @@ def test_out_of_memory_halves_the_batch_and_keeps_the_bytes(
 def test_less_than_one_cell_is_an_error_with_sizes(
     five: tuple[RunRoot, Plan], tmp_path: Path
 ) -> None:
-    said = r"unit.*layer 0: out of memory with one cell of \d+ tokens x 64 \(.* GB free\)"
-    with pytest.raises(MemoryShortError, match=said):
+    message = r"unit.*layer 0: out of memory with one cell of \d+ tokens x 64 \(.* GB free\)"
+    with pytest.raises(MemoryShortError, match=message):
         computed(*five, "tiny", tmp_path / "none", least=0, seen=[])
     assert not list(tmp_path.rglob("record.json"))
 

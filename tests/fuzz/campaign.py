@@ -52,13 +52,13 @@ def judge(ended: Ended, *, lists: bool) -> str:
     if ended.memory > MEMORY:
         return "memory"
     lines = (line for line in ended.stderr.splitlines() if line.strip())
-    said = [line for line in lines if not _BESIDE.match(line)]
+    answer = [line for line in lines if not _BESIDE.match(line)]
     if lists:
         return ""
-    if ended.code == 0 and said:
+    if ended.code == 0 and answer:
         return "noise on stderr"
-    if ended.code not in (0, 130) and len(said) != 1:
-        return f"{len(said)} lines on stderr"
+    if ended.code not in (0, 130) and len(answer) != 1:
+        return f"{len(answer)} lines on stderr"
     return ""
 
 
@@ -96,9 +96,9 @@ class Fixtures:
         if shared == "run" and self._run is not None:
             shutil.copytree(self._run, making / "run")
         else:
-            made = forked(lambda: kind.make(making), cpu=300, wall=600)
-            if made.code != 0:
-                raise RuntimeError(f"{name} cannot be made: {made.stderr}")
+            worker = forked(lambda: kind.make(making), cpu=300, wall=600)
+            if worker.code != 0:
+                raise RuntimeError(f"{name} cannot be made: {worker.stderr}")
         # configurations name files by their absolute paths
         for file in (*making.glob("*.yaml"), *making.glob("run/config.yaml")):
             file.write_text(file.read_text().replace(str(making), str(folder)))
@@ -125,7 +125,7 @@ def cases(seed: int, kinds: list[str], fixtures: Fixtures, ids: Iterator[int]) -
 def _case(called: str, name: str, kind: Kind, folder: Path, rng: Random) -> Case:
     file = rng.choice(kind.files(folder))
     text = rng.choice(kind.commands)
-    place = file.relative_to(folder).as_posix()
+    relative = file.relative_to(folder).as_posix()
     before = {p: p.read_bytes() for p in _kept(kind, folder, file)}
     try:
         what = mutate(file, rng)
@@ -145,7 +145,7 @@ def _case(called: str, name: str, kind: Kind, folder: Path, rng: Random) -> Case
             path.write_bytes(raw)
     fault = judge(ended, lists=any(part in text for part in kind.lists))
     shown = ended.stderr[-3000:] if fault else ended.stderr[-300:]
-    return Case(called, name, place, what, text, ended.code, fault, shown,
+    return Case(called, name, relative, what, text, ended.code, fault, shown,
                 round(ended.computed, 2), ended.memory)  # fmt: skip
 
 

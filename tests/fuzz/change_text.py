@@ -31,29 +31,29 @@ def change_tree(value: Any, rng: Random) -> tuple[Any, str]:
         key = rng.choice(list(node)) if isinstance(node, dict) else rng.randrange(len(node))
         path.append(str(key)[:40])
         node = node[key]
-    place = ".".join(path)
+    name = ".".join(path)
     if parent is None:
         return odd_value(rng), "the root"
     kind = rng.randrange(6)
     if kind == 0:
         del parent[key]
-        return value, f"{place} gone"
+        return value, f"{name} gone"
     if kind == 1 and isinstance(parent, dict):
         parent[f"{key}x"] = parent.pop(key)
-        return value, f"{place} renamed"
+        return value, f"{name} renamed"
     if kind == 2 and isinstance(parent, list):
         parent.insert(key, node)
-        return value, f"{place} twice"
+        return value, f"{name} twice"
     if kind == 3 and isinstance(node, int | float) and not isinstance(node, bool):
         parent[key] = rng.choice([-node, node + 1, node * 10**9, float(node), str(node), [node]])
-        return value, f"{place} is {str(parent[key])[:40]}"
+        return value, f"{name} is {str(parent[key])[:40]}"
     if kind == 4 and isinstance(node, str):
         parent[key] = rng.choice(
             [node + "x", node[:-1], node.upper(), [node], node * 500, node.encode().hex()]
         )
-        return value, f"{place} is {str(parent[key])[:40]}"
+        return value, f"{name} is {str(parent[key])[:40]}"
     parent[key] = odd_value(rng)
-    return value, f"{place} is {str(parent[key])[:40]}"
+    return value, f"{name} is {str(parent[key])[:40]}"
 
 
 def change_json(raw: bytes, rng: Random) -> tuple[bytes, str]:

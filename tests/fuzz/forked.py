@@ -126,8 +126,8 @@ def forked(call: Callable[[], Any], *, cpu: int = CPU, wall: float = WALL) -> En
             finally:
                 os._exit(code)
         os.close(put)
-        with os.fdopen(get, "rb") as said:
-            held = int(said.readline())
+        with os.fdopen(get, "rb") as pipe:
+            held = int(pipe.readline())
         hung = _wait(pid, wall)
         _, status, used = os.wait4(pid, 0)
         code = os.waitstatus_to_exitcode(status)

@@ -26,7 +26,7 @@ _REMOUNT, _PRIVATE = 32, 0x44000  # of mount(2); the second with all that is mou
 _LIBC = ctypes.CDLL(None, use_errno=True)
 
 
-def mount_tmpfs(place: Path, room: int) -> None:
+def mount_tmpfs(folder: Path, room: int) -> None:
     """Mount an empty file system of ``room`` bytes that this process and its children see.
 
     Ends this process with ``NO_MOUNTS`` where the system does not allow it.
@@ -41,51 +41,51 @@ def mount_tmpfs(place: Path, room: int) -> None:
         Path("/proc/self/gid_map").write_text(f"0 {group} 1")
     if _LIBC.mount(b"none", b"/", None, _PRIVATE, None) != 0:
         sys.exit(NO_MOUNTS)
-    if _LIBC.mount(b"none", os.fsencode(place), b"tmpfs", 0, f"size={room}".encode()) != 0:
+    if _LIBC.mount(b"none", os.fsencode(folder), b"tmpfs", 0, f"size={room}".encode()) != 0:
         sys.exit(NO_MOUNTS)
 
 
-def give_room(place: Path, room: int) -> None:
+def give_room(folder: Path, room: int) -> None:
     """Change the size of the file system."""
     how = f"size={room}".encode()
-    if _LIBC.mount(b"none", os.fsencode(place), b"tmpfs", _REMOUNT, how) != 0:
-        raise OSError(ctypes.get_errno(), os.strerror(ctypes.get_errno()), str(place))
+    if _LIBC.mount(b"none", os.fsencode(folder), b"tmpfs", _REMOUNT, how) != 0:
+        raise OSError(ctypes.get_errno(), os.strerror(ctypes.get_errno()), str(folder))
 
 
-def used(place: Path) -> int:
+def used(folder: Path) -> int:
     """Return how many bytes of the file system are in use."""
-    found = os.statvfs(place)
-    return (found.f_blocks - found.f_bfree) * found.f_frsize
+    usage = os.statvfs(folder)
+    return (usage.f_blocks - usage.f_bfree) * usage.f_frsize
 
 
-def fill(config: Path, place: Path, n: int) -> None:
+def fill(config: Path, folder: Path, n: int) -> None:
     """Run at ``place`` with as much room as it needs only in the end, in about ``n`` steps."""
-    mount_tmpfs(place, 1 << 30)
-    made = octoscope("run", str(config), "--out", str(place / "roomy"))
-    assert made.code == 0, made.stderr
-    reference = tables_of(place / "roomy")
-    step = max(1, used(place) // (n + 1) // 4096) * 4096
-    made = octoscope("plan", str(config), "--out", str(place / "run"), "--no-calibrate")
-    assert made.code == 0, made.stderr
-    run, records = place / "run", {}  # type: ignore[var-annotated]
-    full, room = 0, used(place)
+    mount_tmpfs(folder, 1 << 30)
+    completed = octoscope("run", str(config), "--out", str(folder / "roomy"))
+    assert completed.code == 0, completed.stderr
+    reference = tables_of(folder / "roomy")
+    step = max(1, used(folder) // (n + 1) // 4096) * 4096
+    completed = octoscope("plan", str(config), "--out", str(folder / "run"), "--no-calibrate")
+    assert completed.code == 0, completed.stderr
+    run, records = folder / "run", {}  # type: ignore[var-annotated]
+    full, room = 0, used(folder)
     while True:
         room += step
-        give_room(place, room)
+        give_room(folder, room)
         ended = octoscope("resume", str(run))
-        found = {p: p.read_bytes() for p in run.rglob("record.json")}
+        bodies = {p: p.read_bytes() for p in run.rglob("record.json")}
         if ended.code == 0:
             break
         full += 1
-        print(f"full after {len(found)} records: {ended.stderr.strip()[-150:]}", flush=True)
+        print(f"full after {len(bodies)} records: {ended.stderr.strip()[-150:]}", flush=True)
         assert ended.code == 1, ended.stderr
         # a worker notes the failure for its node's log, which is this stream here
-        said = [line for line in ended.stderr.splitlines() if line != "failed"]
-        assert len(said) == 1, ended.stderr
-        assert "No space left on device" in said[0]
-        assert all(found.get(path) == raw for path, raw in records.items())
+        lines = [line for line in ended.stderr.splitlines() if line != "failed"]
+        assert len(lines) == 1, ended.stderr
+        assert "No space left on device" in lines[0]
+        assert all(bodies.get(path) == raw for path, raw in records.items())
         assert not (run / "_SUCCESS").exists()
-        records = found
+        records = bodies
     assert tables_of(run) == reference
     assert octoscope("verify", str(run)).code == 0
     print(f"full {full} times")
@@ -100,8 +100,8 @@ def main(words: list[str] | None = None) -> int:
     with tempfile.TemporaryDirectory(prefix="full-") as folder:
         top = Path(folder)
         (top / "disk").mkdir()
-        made = forked(lambda: make_config(top), cpu=60, wall=300)
-        assert made.code == 0, made.stderr
+        worker = forked(lambda: make_config(top), cpu=60, wall=300)
+        assert worker.code == 0, worker.stderr
         ended = forked(lambda: fill(top / "config.yaml", top / "disk", given.n), cpu=600, wall=1800)
     print(ended.stdout, end="")
     if ended.code == NO_MOUNTS:

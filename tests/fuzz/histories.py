@@ -108,11 +108,11 @@ class History(RuleBasedStateMachine):
 
     def keep_records(self) -> None:
         """Check that what was committed stays as it is, and note what is new."""
-        found = {
+        records = {
             str(p.relative_to(self.run)): p.read_bytes() for p in self.run.rglob("record.json")
         }
-        assert all(found.get(name) == raw for name, raw in self.records.items())
-        self.records = found
+        assert all(records.get(name) == raw for name, raw in self.records.items())
+        self.records = records
 
     @initialize()
     def plan(self) -> None:
@@ -165,8 +165,8 @@ class History(RuleBasedStateMachine):
     @rule()
     def verify(self) -> None:
         ended = self.ask("verify", str(self.run), "--json")
-        found = {f["object"]: f["what"] for f in json.loads(ended.stdout)}
-        assert found == self.damaged
+        faults = {f["object"]: f["what"] for f in json.loads(ended.stdout)}
+        assert faults == self.damaged
         assert ended.code == int(bool(self.damaged))
 
     @precondition(lambda self: self.sealed)
@@ -225,20 +225,20 @@ def run_histories(n: int, number: int, steps: int) -> None:
     import_all()
     with tempfile.TemporaryDirectory(prefix="histories-") as top:
         History.top = Path(top)
-        made = forked(lambda: make_config(Path(top)), cpu=60, wall=300)
-        assert made.code == 0, made.stderr
+        completed = forked(lambda: make_config(Path(top)), cpu=60, wall=300)
+        assert completed.code == 0, completed.stderr
         plain = Path(top) / "plain"
-        made = octoscope("run", str(Path(top) / "config.yaml"), "--out", str(plain))
-        assert made.code == 0, made.stderr
+        completed = octoscope("run", str(Path(top) / "config.yaml"), "--out", str(plain))
+        assert completed.code == 0, completed.stderr
         History.reference = tables_of(plain)
         assert History.reference
         one_of_each()
         phases = (Phase.generate, Phase.shrink)
-        asked = settings(
+        options = settings(
             max_examples=n, stateful_step_count=steps, deadline=None, database=None, phases=phases,
             suppress_health_check=list(HealthCheck),
         )  # fmt: skip
-        run_state_machine_as_test(seed(number)(History), settings=asked)
+        run_state_machine_as_test(seed(number)(History), settings=options)
 
 
 def done() -> str:

@@ -63,11 +63,11 @@ class Campaign:
             records: dict[Path, bytes] = {}
             while not (run / "_SUCCESS").exists():
                 self.once(run, stop)
-                found = {p: p.read_bytes() for p in run.rglob("record.json")}
-                lost = [p for p, raw in records.items() if found.get(p) != raw]
+                bodies = {p: p.read_bytes() for p in run.rglob("record.json")}
+                lost = [p for p, raw in records.items() if bodies.get(p) != raw]
                 assert not lost or (run / "_SUCCESS").exists(), lost
-                self.count["records at deaths"] += len(found)
-                records = found
+                self.count["records at deaths"] += len(bodies)
+                records = bodies
             assert tables_of(run) == self.reference, run
             verified = octoscope("verify", str(run))
             assert verified.returncode == 0, verified.stderr
@@ -103,30 +103,30 @@ class Campaign:
     def kill_driver(self, pid: int) -> None:
         """Kill the driver and wait until all that it had started is gone."""
         driver = psutil.Process(pid)
-        left = driver.children(recursive=True)
+        children = driver.children(recursive=True)
         driver.kill()
         self.count["driver"] += 1
         begun = time.monotonic()
-        while left:
-            left = [p for p in left if _is_alive(p)]
-            names = [p.info if hasattr(p, "info") else p.pid for p in left]
-            assert time.monotonic() - begun < GONE or not left, names
+        while children:
+            children = [p for p in children if _is_alive(p)]
+            names = [p.info if hasattr(p, "info") else p.pid for p in children]
+            assert time.monotonic() - begun < GONE or not children, names
             time.sleep(0.05)
         self.slowest = max(self.slowest, time.monotonic() - begun)
 
     def kill_actor(self, pid: int) -> None:
         """Kill one of the driver's actors."""
-        found = workers(pid)
-        if found:
-            self.rng.choice(sorted(found, key=lambda p: p.pid)).kill()
+        pids = workers(pid)
+        if pids:
+            self.rng.choice(sorted(pids, key=lambda p: p.pid)).kill()
             self.count["actor"] += 1
 
     def stop(self, pid: int) -> None:
         """Stop an actor for longer than its piece of work may take, then let it go on."""
-        found = workers(pid)
-        if not found:
+        pids = workers(pid)
+        if not pids:
             return
-        victim = self.rng.choice(sorted(found, key=lambda p: p.pid))
+        victim = self.rng.choice(sorted(pids, key=lambda p: p.pid))
         with suppress(psutil.Error):
             victim.suspend()
             self.count["stopped"] += 1

@@ -48,8 +48,8 @@ class Kind:
 
     def files(self, folder: Path) -> list[Path]:
         """Return the files that may be changed, in the order of their names."""
-        found = {p for pattern in self.changed for p in folder.glob(pattern) if p.is_file()}
-        return sorted(found)
+        files = {p for pattern in self.changed for p in folder.glob(pattern) if p.is_file()}
+        return sorted(files)
 
 
 def _demo(name: str, folder: Path) -> None:
@@ -126,10 +126,10 @@ def _gnn(folder: Path) -> None:
 def _gnn_folder(folder: Path) -> None:
     from tests.here import here
 
-    made = here("gnn", "graph", str(DATA / "octopus/store"), str(folder / "graph"))
-    assert made.returncode == 0, made.stderr
-    made = here("gnn", "convert", str(DATA / "octopus/models/distmult"), str(folder / "model"))
-    assert made.returncode == 0, made.stderr
+    completed = here("gnn", "graph", str(DATA / "octopus/store"), str(folder / "graph"))
+    assert completed.returncode == 0, completed.stderr
+    completed = here("gnn", "convert", str(DATA / "octopus/models/distmult"), str(folder / "model"))
+    assert completed.returncode == 0, completed.stderr
     _pairs(folder, [f"ENSG900000110{i:02d}" for i in (9, 10, 11, 12, 13, 14)])
 
 
@@ -210,8 +210,8 @@ def _dump(folder: Path) -> None:
     for name in ("a", "b"):
         out = str(folder / f"{name}.npz")
         path = str(data("checkpoints/scgpt-demo"))
-        made = here("attention", "dump", path, str(folder / "a.h5ad"), "--out", out)
-        assert made.returncode == 0, made.stderr
+        completed = here("attention", "dump", path, str(folder / "a.h5ad"), "--out", out)
+        assert completed.returncode == 0, completed.stderr
 
 
 def _run(folder: Path) -> None:
@@ -219,9 +219,9 @@ def _run(folder: Path) -> None:
     from tests.here import here
 
     _config(folder)
-    made = here("run", str(folder / "config.yaml"), "--out", str(folder / "run"),
+    completed = here("run", str(folder / "config.yaml"), "--out", str(folder / "run"),
                 "--set", "keep_dense=fp32")  # fmt: skip
-    assert made.returncode == 0, made.stderr
+    assert completed.returncode == 0, completed.stderr
 
 
 def _digest(raw: bytes) -> dict[str, object]:

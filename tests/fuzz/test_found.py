@@ -47,7 +47,7 @@ from tests.here import here
 MEMORY = 100 << 20  # bytes more than before
 
 
-def told(*arguments: str, code: int = 2) -> str:
+def refusal(*arguments: str, code: int = 2) -> str:
     done = here(*arguments)
     assert done.returncode == code, done.stdout + done.stderr
     lines = [x for x in done.stderr.splitlines() if not re.match("warning: |.* cells ", x)]
@@ -115,11 +115,11 @@ def test_an_array_of_another_size_than_is_stored(
     path = str(h5ad(tmp_path, change))
     done = here("atlas", "info", path, "--category", "cell_type")
     assert done.returncode == 2
-    said = [line for line in done.stderr.splitlines() if "cells checked" not in line]
-    assert said
-    assert all(line.startswith("bad input: ") for line in said), said
+    lines = [line for line in done.stderr.splitlines() if "cells checked" not in line]
+    assert lines
+    assert all(line.startswith("bad input: ") for line in lines), lines
     here("atlas", "check", path, "--category", "cell_type")  # names faults, or refuses
-    told("atlas", "convert", path, str(tmp_path / "b.zarr"), "--category", "cell_type")
+    refusal("atlas", "convert", path, str(tmp_path / "b.zarr"), "--category", "cell_type")
 
 
 def test_a_zarr_array_that_states_a_trillion_rows_takes_no_memory(tmp_path: Path) -> None:
@@ -135,7 +135,7 @@ def test_a_zarr_array_that_states_a_trillion_rows_takes_no_memory(tmp_path: Path
         tree = json.loads(sound)
         tree["shape"] = [10**12]
         file.write_text(json.dumps(tree))
-        assert "chunk" in told("atlas", "convert", str(path), str(tmp_path / "b.zarr"))
+        assert "chunk" in refusal("atlas", "convert", str(path), str(tmp_path / "b.zarr"))
         file.write_text(sound)
 
 
@@ -152,7 +152,7 @@ def test_an_npz_that_states_a_trillion_values_takes_no_memory(tmp_path: Path) ->
     npz(tmp_path / "a.npz", b"(1000000000000,), }")
     with pytest.raises(ValueError, match=r"states shape \(1000000000000,\).* has 24 bytes"):
         read_npz(tmp_path / "a.npz")
-    told("attention", "diff", str(tmp_path / "a.npz"), str(tmp_path / "a.npz"))
+    refusal("attention", "diff", str(tmp_path / "a.npz"), str(tmp_path / "a.npz"))
 
 
 def test_an_npz_that_inflates_is_not_inflated(tmp_path: Path) -> None:
@@ -182,7 +182,7 @@ def test_a_billion_layers_are_refused_at_once(tmp_path: Path, family: str, name:
     folder = Path(shutil.copytree(data(f"checkpoints/{family}-demo"), tmp_path / "model"))
     file = folder / ("args.json" if family == "scgpt" else "config.json")
     file.write_text(json.dumps(json.loads(file.read_text()) | {name: 10**9}))
-    assert str(file) in told("models", "inspect", str(folder))
+    assert str(file) in refusal("models", "inspect", str(folder))
 
 
 def test_a_device_for_weights_is_not_searched_for_its_end(tmp_path: Path) -> None:
@@ -193,7 +193,7 @@ def test_a_device_for_weights_is_not_searched_for_its_end(tmp_path: Path) -> Non
     ended = forked(lambda: text_inside(weights), cpu=2)
     assert (ended.code, ended.hung) == (0, False)
     assert ended.memory < MEMORY
-    assert str(folder) in told("models", "inspect", str(folder))
+    assert str(folder) in refusal("models", "inspect", str(folder))
     with pytest.raises(InputError, match="is no regular file"):
         refuse_stand_in(weights)
 
@@ -201,7 +201,7 @@ def test_a_device_for_weights_is_not_searched_for_its_end(tmp_path: Path) -> Non
 def test_a_bundle_that_is_no_archive_is_one_line(tmp_path: Path) -> None:
     path = tmp_path / "a.tar.gz"
     path.write_bytes(b"\x1f\x8b" + bytes(100))
-    assert "cannot be read" in told("octopus", "import", str(path), str(tmp_path / "n"))
+    assert "cannot be read" in refusal("octopus", "import", str(path), str(tmp_path / "n"))
 
 
 def test_a_bundle_that_inflates_is_one_line(tmp_path: Path) -> None:
@@ -253,8 +253,8 @@ def test_every_reader_of_json_has_the_bounds_of_the_loader(
     }[reader]
     with pytest.raises(InputError, match=str(path)) as caught:
         read()
-    said = {"twice": "twice", "levels": "too deeply", "pipe": "no regular file"}[kind]
-    assert said in caught.value.problem or reader == "conversion"
+    message = {"twice": "twice", "levels": "too deeply", "pipe": "no regular file"}[kind]
+    assert message in caught.value.problem or reader == "conversion"
 
 
 READERS: dict[str, Callable[[Path], object]] = {
@@ -301,8 +301,8 @@ def test_xml_that_grows_or_names_files_is_one_line(tmp_path: Path, kind: str) ->
     (folder / "a.sbml").write_text(text)
     config = tmp_path / "build.yaml"
     config.write_text(yaml.safe_dump({"name": "n", "sources": {"Reactome": {"sbml": str(folder)}}}))
-    said = told("octopus", "build", str(config), str(tmp_path / "n"))
-    assert "root:" not in said
+    line = refusal("octopus", "build", str(config), str(tmp_path / "n"))
+    assert "root:" not in line
 
 
 @pytest.mark.parametrize("change", ["cut", "no stages", "a stage without a number", "no object"])
@@ -344,7 +344,7 @@ def test_a_store_whose_names_are_numbers_is_one_line(tmp_path: Path, table: str)
     frame = pd.read_parquet(file)
     frame["s_id"] = np.inf
     frame.to_parquet(file)
-    assert f"{table}: s_id: is no column of text" in told(
+    assert f"{table}: s_id: is no column of text" in refusal(
         "octopus", "import", str(store), str(tmp_path / "n")
     )
 
@@ -356,8 +356,8 @@ def test_a_graph_whose_edges_are_of_no_split_is_one_line(tmp_path: Path) -> None
     split[5] = 255
     np.save(graph / "split.npy", split)
     model = Path(__file__).parents[1] / "data/octopus/models/distmult"
-    said = told("gnn", "inspect", str(model), "--graph", str(graph))
-    assert "split.npy: holds other numbers than 0 to 3" in said
+    text = refusal("gnn", "inspect", str(model), "--graph", str(graph))
+    assert "split.npy: holds other numbers than 0 to 3" in text
 
 
 def test_a_network_whose_rows_name_no_vertex_is_refused(tmp_path: Path) -> None:

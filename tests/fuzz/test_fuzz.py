@@ -72,22 +72,22 @@ def test_what_sleeps_is_ended() -> None:
 
 
 def test_a_seed_gives_the_same_change(tmp_path: Path) -> None:
-    made = []
+    changed = []
     for _ in range(2):
         path = tmp_path / "config.yaml"
         path.write_text("a: 1\nb: [x, y]\n")
         what = [mutate(path, Random(7)) for _ in range(1)]
-        made.append((what, path.read_bytes()))
-    assert made[0] == made[1]
+        changed.append((what, path.read_bytes()))
+    assert changed[0] == changed[1]
 
 
 def test_every_kind_of_a_short_campaign_is_answered_in_one_line(tmp_path: Path) -> None:
     """Kinds whose sound files take seconds to make are left to campaigns by hand."""
     kinds = [k for k in KINDS if k not in ("dump", "gnn_folder", "safetensors", "zarr2", "store")]
     chosen = [f for kind in kinds for f in ("--kind", kind)]
-    asked = ["--n", "60", "--seed", "28", "--run", str(RUN), "--unproven", "--seconds", "18"]
+    options = ["--n", "60", "--seed", "28", "--run", str(RUN), "--unproven", "--seconds", "18"]
     done = subprocess.run(
-        [sys.executable, "-m", "tests.fuzz", *asked, *chosen],
+        [sys.executable, "-m", "tests.fuzz", *options, *chosen],
         capture_output=True, text=True, cwd=ROOT, check=False,
         env={**os.environ, "TMPDIR": str(tmp_path)},
     )  # fmt: skip

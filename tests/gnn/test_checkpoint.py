@@ -24,14 +24,14 @@ from tests.here import here
 
 @pytest.mark.parametrize("name", NAMES)
 def test_sizes_come_from_the_tensors(name: str) -> None:
-    made = checkpoint(name)
-    said = describe_checkpoint(made)
-    assert (said["encoder"], said["layers"], said["width"]) == ("graph_conv", 3, 32)
-    assert said["vertex_features"] == 14
-    assert made.encoder.edge_channels == (65 if name.endswith("edgeenc") else 0)
-    assert said["head"] == name.removesuffix("_edgeenc")
-    relational = said["head"] not in ("attention", "dot_product", "mlp")
-    assert len(made.relations) == (8 if relational else 0)
+    model = checkpoint(name)
+    described = describe_checkpoint(model)
+    assert (described["encoder"], described["layers"], described["width"]) == ("graph_conv", 3, 32)
+    assert described["vertex_features"] == 14
+    assert model.encoder.edge_channels == (65 if name.endswith("edgeenc") else 0)
+    assert described["head"] == name.removesuffix("_edgeenc")
+    relational = described["head"] not in ("attention", "dot_product", "mlp")
+    assert len(model.relations) == (8 if relational else 0)
 
 
 def changed(tmp_path: Path, name: str, change: Callable[[dict[str, Any]], None]) -> Path:
@@ -47,9 +47,9 @@ def test_sizes_and_settings_that_the_metadata_lack(tmp_path: Path) -> None:
         whole["hyper_parameters"]["model"]["head"] = {"head": "relation_attention"}
         whole["hyper_parameters"]["model"]["encoder"] = {"encoder": "graph_conv"}
 
-    found = open_checkpoint(changed(tmp_path, "relation_attention", strip))
-    assert found.head.groups == 4  # of config.json
-    assert found.encoder.in_channels == 14
+    model = open_checkpoint(changed(tmp_path, "relation_attention", strip))
+    assert model.head.groups == 4  # of config.json
+    assert model.encoder.in_channels == 14
 
 
 def test_own_format(tmp_path: Path, graph: GnnGraph) -> None:
@@ -71,10 +71,12 @@ def test_own_format(tmp_path: Path, graph: GnnGraph) -> None:
 
 
 def test_convert_states_the_graph(tmp_path: Path) -> None:
-    made = here("gnn", "convert", str(MODELS / "mlp"), str(tmp_path / "own"), "--graph", str(STORE))
-    assert made.returncode == 0, made.stderr
-    told = here("gnn", "inspect", str(tmp_path / "own"), "--graph", str(STORE), "--json")
-    assert json.loads(told.stdout)["graph"]["not_compared"] == []
+    completed = here(
+        "gnn", "convert", str(MODELS / "mlp"), str(tmp_path / "own"), "--graph", str(STORE)
+    )
+    assert completed.returncode == 0, completed.stderr
+    inspected = here("gnn", "inspect", str(tmp_path / "own"), "--graph", str(STORE), "--json")
+    assert json.loads(inspected.stdout)["graph"]["not_compared"] == []
     again = here("gnn", "convert", str(MODELS / "mlp"), str(tmp_path / "own"))
     assert again.returncode == 2
 
@@ -174,6 +176,6 @@ def test_another_graph_is_refused(tmp_path: Path) -> None:
     def other_split(whole: dict[str, Any]) -> None:
         whole["hyper_parameters"]["data"]["train_mask_hash"] = "0" * 64
 
-    made = open_checkpoint(changed(tmp_path, "mlp", other_split))
+    model = open_checkpoint(changed(tmp_path, "mlp", other_split))
     with pytest.raises(InputError, match="another train split"):
-        open_graph(STORE, made)
+        open_graph(STORE, model)

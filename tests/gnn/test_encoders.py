@@ -53,32 +53,32 @@ def both(
         want = layers[1](hidden, index, **given_weight)
     state = {f"convs.{i}.{k}": v for i, m in enumerate(layers) for k, v in m.state_dict().items()}
     settings = {"encoder": kind, f"{kind}_aggregator": aggr, "gat_concat": concat}
-    made = encoder_of(state, settings, "here")
-    return made.encode(x, Messages(src, dst, N, weight)), want
+    encoder = encoder_of(state, settings, "here")
+    return encoder.encode(x, Messages(src, dst, N, weight)), want
 
 
 @given(seed=st.integers(0, 1000), aggr=st.sampled_from(["mean", "add", "max"]))
 @settings(max_examples=25, deadline=None)
 def test_graph_conv_and_sage(seed: int, aggr: str) -> None:
     for kind in ("graph_conv", "sage"):
-        found, want = both(kind, seed, aggr)
-        torch.testing.assert_close(found, want, atol=1e-5, rtol=1e-5)
+        z, want = both(kind, seed, aggr)
+        torch.testing.assert_close(z, want, atol=1e-5, rtol=1e-5)
 
 
 @given(seed=st.integers(0, 1000))
 @settings(max_examples=25, deadline=None)
 def test_edge_weights(seed: int) -> None:
     for kind, aggr in (("graph_conv", "mean"), ("graph_conv", "max"), ("gcn", "mean")):
-        found, want = both(kind, seed, aggr, weighted=True)
-        torch.testing.assert_close(found, want, atol=1e-5, rtol=1e-5)
+        z, want = both(kind, seed, aggr, weighted=True)
+        torch.testing.assert_close(z, want, atol=1e-5, rtol=1e-5)
 
 
 @given(seed=st.integers(0, 1000), heads=st.integers(1, 4), concat=st.booleans())
 @settings(max_examples=25, deadline=None)
 def test_gcn_and_graph_attention(seed: int, heads: int, concat: bool) -> None:
     for kind in ("gcn", "gat"):
-        found, want = both(kind, seed, heads=heads, concat=concat)
-        torch.testing.assert_close(found, want, atol=2e-5, rtol=1e-5)
+        z, want = both(kind, seed, heads=heads, concat=concat)
+        torch.testing.assert_close(z, want, atol=2e-5, rtol=1e-5)
 
 
 def state(kind: str = "gcn") -> dict[str, Any]:

@@ -21,15 +21,15 @@ from tests.gnn.conftest import STORE, checkpoint
 
 
 def test_a_folder_of_arrays_is_the_graph(tmp_path: Path) -> None:
-    made = checkpoint("distmult_edgeenc")
-    graph, identifiers = open_with_identifiers(STORE, made)
+    model = checkpoint("distmult_edgeenc")
+    graph, identifiers = open_with_identifiers(STORE, model)
     assert identifiers is not None
     write_graph(graph, identifiers, tmp_path / "graph")
     again = read_graph(tmp_path / "graph")
     assert again.digest == graph.digest
     assert again.relations == graph.relations
-    assert misfits(made, again) == []
-    np.testing.assert_array_equal(embeddings(made, again), embeddings(made, graph))
+    assert misfits(model, again) == []
+    np.testing.assert_array_equal(embeddings(model, again), embeddings(model, graph))
     with pytest.raises(InputError, match="exists already"):
         write_graph(graph, identifiers, tmp_path / "graph")
 
@@ -76,36 +76,36 @@ def test_both_directions_of_a_pair_are_in_one_split() -> None:
 
 
 def test_a_cached_embedding_is_of_its_checkpoint_graph_and_edges(tmp_path: Path) -> None:
-    made = checkpoint("mlp")
-    graph, _ = open_with_identifiers(STORE, made)
-    first = embeddings(made, graph, "all", tmp_path)
+    model = checkpoint("mlp")
+    graph, _ = open_with_identifiers(STORE, model)
+    first = embeddings(model, graph, "all", tmp_path)
     assert len(list(tmp_path.glob("*.safetensors"))) == 1
     poisoned = replace(graph, x=graph.x * np.nan)  # an encoding would be refused
     kept = replace(poisoned, known=graph.digests)
-    np.testing.assert_array_equal(embeddings(made, kept, "all", tmp_path), first)
-    train = embeddings(made, graph, "train", tmp_path)
+    np.testing.assert_array_equal(embeddings(model, kept, "all", tmp_path), first)
+    train = embeddings(model, graph, "train", tmp_path)
     other = replace(graph, x=graph.x + 1)
-    changed = embeddings(made, other, "all", tmp_path)
+    changed = embeddings(model, other, "all", tmp_path)
     assert len(list(tmp_path.glob("*.safetensors"))) == 3
     assert not np.array_equal(first, train)
     assert not np.array_equal(first, changed)
     for file in tmp_path.glob("*.safetensors"):
         file.write_bytes(b"damaged")
-    np.testing.assert_array_equal(embeddings(made, graph, "all", tmp_path), first)
+    np.testing.assert_array_equal(embeddings(model, graph, "all", tmp_path), first)
 
 
 def test_embeddings_that_are_not_finite_are_refused() -> None:
-    made = checkpoint("mlp")
-    graph, _ = open_with_identifiers(STORE, made)
+    model = checkpoint("mlp")
+    graph, _ = open_with_identifiers(STORE, model)
     with pytest.raises(InputError, match="not finite"):
-        embeddings(made, replace(graph, x=graph.x * np.nan))
+        embeddings(model, replace(graph, x=graph.x * np.nan))
 
 
 def test_a_graph_without_a_split_has_no_training_edges() -> None:
-    made = checkpoint("mlp")
-    graph, _ = open_with_identifiers(STORE, made)
+    model = checkpoint("mlp")
+    graph, _ = open_with_identifiers(STORE, model)
     with pytest.raises(InputError, match="has no split"):
-        embeddings(made, replace(graph, split=None), "train")
+        embeddings(model, replace(graph, split=None), "train")
 
 
 @pytest.mark.parametrize("path", ["/nonexistent", "."])
@@ -115,19 +115,19 @@ def test_a_place_without_a_graph(path: str) -> None:
 
 
 def test_damaged_edges_are_seen_beside_a_warm_cache(tmp_path: Path) -> None:
-    made = checkpoint("mlp")
-    graph, identifiers = open_with_identifiers(STORE, made)
+    model = checkpoint("mlp")
+    graph, identifiers = open_with_identifiers(STORE, model)
     assert identifiers is not None
     folder = tmp_path / "graph"
     write_graph(graph, identifiers, folder)
-    embeddings(made, read_graph(folder), "all", tmp_path / "cache")
+    embeddings(model, read_graph(folder), "all", tmp_path / "cache")
     table = tmp_path / "pairs.csv"
     table.write_text("src,dst\n1,2\n")
     values = np.load(folder / "dst.npy")
     np.save(folder / "dst.npy", values[::-1])
     damaged = read_graph(folder)
     with pytest.raises(InputError, match="edges: is not what graph.json describes"):
-        score_table(made, damaged, read_pair_table(table, damaged, ()), cache=tmp_path / "cache")
+        score_table(model, damaged, read_pair_table(table, damaged, ()), cache=tmp_path / "cache")
     genes = pd.read_parquet(folder / "genes.parquet")
     genes.assign(vertex=genes["vertex"].to_numpy()[::-1]).to_parquet(folder / "genes.parquet")
     with pytest.raises(InputError, match="genes: is not what graph.json describes"):
@@ -135,20 +135,20 @@ def test_damaged_edges_are_seen_beside_a_warm_cache(tmp_path: Path) -> None:
 
 
 def test_a_cache_that_cannot_be_written_costs_no_scores(tmp_path: Path) -> None:
-    made = checkpoint("mlp")
-    graph, _ = open_with_identifiers(STORE, made)
+    model = checkpoint("mlp")
+    graph, _ = open_with_identifiers(STORE, model)
     (tmp_path / "file").write_text("")
     with pytest.warns(OctoscopeWarning, match="cannot be kept"):
-        found = embeddings(made, graph, "all", tmp_path / "file")
-    assert found.shape == (260, 32)
+        z = embeddings(model, graph, "all", tmp_path / "file")
+    assert z.shape == (260, 32)
 
 
 def test_what_a_checkpoint_does_not_say_of_its_graph() -> None:
-    made = checkpoint("mlp")
-    graph, _ = open_with_identifiers(STORE, made)
-    assert not_compared(made, graph) == ["names", "x", "edges", "edge_attr", "split"]
-    told = replace(made, data={**made.data, "digests": graph.digests})
-    assert not_compared(told, graph) == []
+    model = checkpoint("mlp")
+    graph, _ = open_with_identifiers(STORE, model)
+    assert not_compared(model, graph) == ["names", "x", "edges", "edge_attr", "split"]
+    stated = replace(model, data={**model.data, "digests": graph.digests})
+    assert not_compared(stated, graph) == []
     other = replace(graph, x=graph.x[::-1])
-    assert misfits(made, other) == []
-    assert misfits(told, other) == ["other x (SHA-256 differs)"]
+    assert misfits(model, other) == []
+    assert misfits(stated, other) == ["other x (SHA-256 differs)"]

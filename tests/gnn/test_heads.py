@@ -44,8 +44,8 @@ def test_distmult_and_transe_are_torch_geometrics_but_for_stated_differences() -
     weights = {"distmult": relation, "transe": torch.nn.functional.normalize(relation, dim=1)}
     for kind, expected in want.items():
         head = head_of({"relation_emb.weight": weights[kind]}, {"head": kind}, WIDTH, "here")
-        found = score_pairs(head, z(), a.numpy(), b.numpy(), r.numpy()).raw
-        np.testing.assert_allclose(found, expected.numpy(), atol=2e-4)  # |h + r - t + 1e-6| there
+        raw = score_pairs(head, z(), a.numpy(), b.numpy(), r.numpy()).raw
+        np.testing.assert_allclose(raw, expected.numpy(), atol=2e-4)  # |h + r - t + 1e-6| there
 
 
 def test_rotate_is_the_product_with_a_complex_number() -> None:
@@ -55,8 +55,8 @@ def test_rotate_is_the_product_with_a_complex_number() -> None:
     unit = torch.nn.functional.normalize(z(), dim=1).numpy()
     complex_ = unit[:, : WIDTH // 2] + 1j * unit[:, WIDTH // 2 :]
     turned = complex_[a] * np.exp(1j * phase.numpy()[r]) - complex_[b]
-    found = score_pairs(head, z(), a, b, r).raw
-    np.testing.assert_allclose(found, -np.sqrt(np.abs(turned) ** 2 + 1e-8).mean(1), atol=1e-6)
+    raw = score_pairs(head, z(), a, b, r).raw
+    np.testing.assert_allclose(raw, -np.sqrt(np.abs(turned) ** 2 + 1e-8).mean(1), atol=1e-6)
 
 
 def conditional() -> Any:
@@ -110,21 +110,21 @@ def test_corrected_probabilities_grow_with_the_raw_score(kind: str) -> None:
         if kind != "conditional_rotate"
         else conditional()
     )
-    found = score_pairs(head, z(), a, b, r)
-    assert ((found.probability >= 0) & (found.probability <= 1)).all()
+    scores = score_pairs(head, z(), a, b, r)
+    assert ((scores.probability >= 0) & (scores.probability <= 1)).all()
     for mine in [np.ones(len(r), bool)] if kind != "conditional_rotate" else [r == 0, r == 1]:
-        order = np.argsort(found.raw[mine])
-        assert (np.diff(found.probability[mine][order]) >= -1e-6).all()
+        order = np.argsort(scores.raw[mine])
+        assert (np.diff(scores.probability[mine][order]) >= -1e-6).all()
 
 
 @pytest.mark.parametrize("name", NAMES)
 def test_the_size_of_a_chunk_changes_nothing(
     name: str, graph: GnnGraph, pairs: pd.DataFrame
 ) -> None:
-    made = checkpoint(name)
-    at = embeddings(made, graph)
+    model = checkpoint(name)
+    at = embeddings(model, graph)
     given = (pairs.src.to_numpy(), pairs.dst.to_numpy(), pairs.relation_type.to_numpy())
-    whole, parts = (score_pairs(made.head, at, *given, chunk=c) for c in (1000, 7))
+    whole, parts = (score_pairs(model.head, at, *given, chunk=c) for c in (1000, 7))
     for field in vars(whole):
         np.testing.assert_allclose(getattr(whole, field), getattr(parts, field), atol=1e-6)
 
@@ -132,12 +132,12 @@ def test_the_size_of_a_chunk_changes_nothing(
 def test_without_a_relation_the_most_probable_one_is_scored(
     graph: GnnGraph, pairs: pd.DataFrame
 ) -> None:
-    made = checkpoint("relation_gated_mlp")
-    at, src, dst = embeddings(made, graph), pairs.src.to_numpy(), pairs.dst.to_numpy()
+    model = checkpoint("relation_gated_mlp")
+    at, src, dst = embeddings(model, graph), pairs.src.to_numpy(), pairs.dst.to_numpy()
     each = np.stack([
-        score_pairs(made.head, at, src, dst, np.full(len(src), r)).probability for r in range(8)
+        score_pairs(model.head, at, src, dst, np.full(len(src), r)).probability for r in range(8)
     ])  # fmt: skip
-    best = score_pairs(made.head, at, src, dst)
+    best = score_pairs(model.head, at, src, dst)
     np.testing.assert_allclose(best.probability, each.max(0), atol=1e-6)
     assert (best.relation == each.argmax(0)).all()
     plain = score_pairs(checkpoint("mlp").head, embeddings(checkpoint("mlp"), graph), src, dst)

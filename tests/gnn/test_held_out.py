@@ -56,8 +56,8 @@ def head_of(kind: str, relations: int) -> dict[str, torch.Tensor]:
     if kind == "mlp":
         return linear("mlp.0", 2 * WIDTH, HIDDEN) | linear("mlp.3", HIDDEN, 1)
     if kind == "attention":
-        made = linear("query_proj", WIDTH, HIDDEN) | linear("key_proj", WIDTH, HIDDEN)
-        return {k: v for k, v in made.items() if k.endswith("weight")}
+        weights = linear("query_proj", WIDTH, HIDDEN) | linear("key_proj", WIDTH, HIDDEN)
+        return {k: v for k, v in weights.items() if k.endswith("weight")}
     columns = {"rotate": WIDTH // 2, "conditional_rotate": WIDTH // 2, "distmult": WIDTH,
                "transe": WIDTH}.get(kind, OF_RELATION)  # fmt: skip
     w = {"relation_emb.weight": torch.randn(relations, columns)}
@@ -155,8 +155,8 @@ def test_a_checkpoint_that_no_fixture_holds(
     )  # fmt: skip
     (tmp_path / "config.json").write_text(json.dumps({"model": settings}))
 
-    made = open_checkpoint(tmp_path)
-    z = embeddings(made, graph)
+    opened = open_checkpoint(tmp_path)
+    z = embeddings(opened, graph)
     x = torch.from_numpy(np.array(graph.x, np.float64))
     ends = torch.from_numpy(np.array([graph.src, graph.dst], np.int64))
     passed = {"edge_weight": edge_weight} if edge and kind in ("graph_conv", "gcn") else {}
@@ -170,7 +170,7 @@ def test_a_checkpoint_that_no_fixture_holds(
     rng = np.random.default_rng(0)
     a, b = rng.integers(0, graph.n_vertices, (2, 300))
     r = rng.integers(0, len(graph.relations), 300)
-    found = score_pairs(made.head, z, a, b, r, "peer")
+    scores = score_pairs(opened.head, z, a, b, r, "peer")
     want = raw_of(head, weights, x.numpy(), a, b, r)
-    np.testing.assert_allclose(found.raw, want, rtol=1e-5, atol=1e-5)
-    np.testing.assert_allclose(found.probability, 1 / (1 + np.exp(-want)), atol=1e-5)
+    np.testing.assert_allclose(scores.raw, want, rtol=1e-5, atol=1e-5)
+    np.testing.assert_allclose(scores.probability, 1 / (1 + np.exp(-want)), atol=1e-5)

@@ -28,9 +28,9 @@ def ends(pairs: pd.DataFrame) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
 
 @pytest.mark.parametrize("name", KINDS)
 def test_left_out_scores_equal_brute_force(name: str, graph: GnnGraph, pairs: pd.DataFrame) -> None:
-    made = checkpoint(name)
+    model = checkpoint(name)
     src, dst, relation = ends(pairs)
-    found = score_left_out(made, graph, src, dst, relation)
+    scores = score_left_out(model, graph, src, dst, relation)
     fold = pair_hash(graph.vertex_names, src, dst) % np.uint64(FOLDS)
     assert len(np.unique(fold)) == FOLDS
     for i in range(len(src)):  # one graph per pair, made from scratch
@@ -41,15 +41,15 @@ def test_left_out_scores_equal_brute_force(name: str, graph: GnnGraph, pairs: pd
         less = replace(
             graph, src=graph.src[keep], dst=graph.dst[keep], edge_attr=graph.edge_attr[keep]
         )
-        z = embeddings(made, less)
-        want = score_pairs(made.head, z, src[[i]], dst[[i]], relation[[i]])
-        assert abs(found.probability[i] - want.probability[0]) <= 1e-6
-        assert abs(found.raw[i] - want.raw[0]) <= 1e-6
+        z = embeddings(model, less)
+        want = score_pairs(model.head, z, src[[i]], dst[[i]], relation[[i]])
+        assert abs(scores.probability[i] - want.probability[0]) <= 1e-6
+        assert abs(scores.raw[i] - want.raw[0]) <= 1e-6
 
 
 @pytest.mark.parametrize("name", KINDS)
 def test_left_out_equals_all_where_no_queried_pair_is_an_edge(name: str, graph: GnnGraph) -> None:
-    made = checkpoint(name)
+    model = checkpoint(name)
     rng = np.random.default_rng(0)
     src, dst = rng.integers(0, graph.n_vertices, (2, 500))
     free = pair_edges(graph, src, dst)
@@ -57,42 +57,42 @@ def test_left_out_equals_all_where_no_queried_pair_is_an_edge(name: str, graph: 
     src, dst = src[keep], dst[keep]
     assert len(src) > 300
     relation = np.zeros(len(src), np.int64)
-    found = score_left_out(made, graph, src, dst, relation)
-    want = score_pairs(made.head, embeddings(made, graph), src, dst, relation)
-    np.testing.assert_allclose(found.probability, want.probability, atol=1e-6)
-    np.testing.assert_allclose(found.cosine, want.cosine, atol=1e-6)
+    scores = score_left_out(model, graph, src, dst, relation)
+    want = score_pairs(model.head, embeddings(model, graph), src, dst, relation)
+    np.testing.assert_allclose(scores.probability, want.probability, atol=1e-6)
+    np.testing.assert_allclose(scores.cosine, want.cosine, atol=1e-6)
 
 
 def test_a_gene_of_several_vertices_lacks_the_edges_of_all(graph: GnnGraph) -> None:
     """Red: the best vertex pair is no edge, and the edge of another one carries messages."""
-    made = checkpoint("distmult")
+    model = checkpoint("distmult")
     a, b = int(graph.src[0]), int(graph.dst[0])
     for other in range(graph.n_vertices):
         src, dst = np.array([a, a]), np.array([b, other])
-        found = score_left_out(made, graph, src, dst, np.array([0, 0]), group=np.array([5, 5]))
+        scores = score_left_out(model, graph, src, dst, np.array([0, 0]), group=np.array([5, 5]))
         gone = {frozenset((a, b)), frozenset((a, other))}
         keep = np.array([
             frozenset((x, y)) not in gone for x, y in zip(graph.src, graph.dst, strict=True)
         ])  # fmt: skip
         less = replace(graph, src=graph.src[keep], dst=graph.dst[keep], edge_attr=None)
-        want = score_pairs(made.head, embeddings(made, less), src, dst, np.array([0, 0]))
-        np.testing.assert_allclose(found.raw, want.raw, atol=1e-6)
+        want = score_pairs(model.head, embeddings(model, less), src, dst, np.array([0, 0]))
+        np.testing.assert_allclose(scores.raw, want.raw, atol=1e-6)
         if other == 20:
             break
 
 
 def test_a_matrix_of_scores_is_that_of_a_table(graph: GnnGraph) -> None:
     """Red: loops of a vertex left out with its pairs."""
-    made = checkpoint("distmult")
+    model = checkpoint("distmult")
     rng = np.random.default_rng(0)
     loops = rng.integers(0, 40, 60)
     looped = replace(
         graph, src=np.r_[graph.src, loops], dst=np.r_[graph.dst, loops], edge_attr=None, split=None
     )
     vertices = np.r_[np.arange(40), -1]
-    matrix = score_matrix(made, looped, vertices, "leave-out")
+    matrix = score_matrix(model, looped, vertices, "leave-out")
     i, j = np.triu_indices(40, 1)
-    both = [score_left_out(made, looped, x, y) for x, y in ((i, j), (j, i))]
+    both = [score_left_out(model, looped, x, y) for x, y in ((i, j), (j, i))]
     want = np.maximum(both[0].probability, both[1].probability)
     np.testing.assert_allclose(matrix.probability[i, j], want, atol=1e-6)
     np.testing.assert_array_equal(matrix.probability, matrix.probability.T)
@@ -100,19 +100,19 @@ def test_a_matrix_of_scores_is_that_of_a_table(graph: GnnGraph) -> None:
 
 
 def test_left_out_differs_where_pairs_are_edges(graph: GnnGraph, pairs: pd.DataFrame) -> None:
-    made = checkpoint("distmult")
+    model = checkpoint("distmult")
     src, dst, relation = ends(pairs)
-    found = score_left_out(made, graph, src, dst, relation)
-    want = score_pairs(made.head, embeddings(made, graph), src, dst, relation)
+    scores = score_left_out(model, graph, src, dst, relation)
+    want = score_pairs(model.head, embeddings(model, graph), src, dst, relation)
     edges = pairs.is_network_edge.to_numpy()
-    assert (np.abs(found.probability - want.probability)[edges] > 2e-6).mean() > 0.8
+    assert (np.abs(scores.probability - want.probability)[edges] > 2e-6).mean() > 0.8
 
 
 @pytest.mark.parametrize("name", KINDS)
 def test_numbers_of_vertices_change_nothing(
     name: str, graph: GnnGraph, pairs: pd.DataFrame
 ) -> None:
-    made = checkpoint(name)
+    model = checkpoint(name)
     new = np.random.default_rng(1).permutation(graph.n_vertices)  # old -> new
     order = np.argsort(new)
     vertices = graph.names.vertices.iloc[order].reset_index(drop=True)
@@ -126,9 +126,9 @@ def test_numbers_of_vertices_change_nothing(
         results = []
         for g, a, b in ((graph, src, dst), (other, new[src], new[dst])):
             if passing == "all":
-                results.append(score_pairs(made.head, embeddings(made, g), a, b, relation))
+                results.append(score_pairs(model.head, embeddings(model, g), a, b, relation))
             else:
-                results.append(score_left_out(made, g, a, b, relation))
+                results.append(score_left_out(model, g, a, b, relation))
         for field in vars(results[0]):
             first, second = (getattr(r, field) for r in results)
             np.testing.assert_allclose(first, second, atol=2e-6)
@@ -156,16 +156,16 @@ def self_evidence(seed: int, n: int = 400, edges: int = 800) -> dict[str, float]
     state = {"convs.0.lin_rel.weight": eye, "convs.0.lin_rel.bias": torch.zeros(32),
              "convs.0.lin_root.weight": eye}  # fmt: skip
     encoder = encoder_of(state, {"encoder": "graph_conv", "graph_conv_aggregator": "add"}, "here")
-    made = replace(base, encoder=encoder)
+    model = replace(base, encoder=encoder)
     others = rng.integers(0, n, (2, 3 * edges))
     between = pair_edges(graph, *others)
     clear = ~(between.forward | between.backward) & (others[0] != others[1])
     a = np.concatenate([src, others[0][clear][: len(src)]])
     b = np.concatenate([dst, others[1][clear][: len(src)]])
     truth = np.arange(len(a)) < len(src)
-    whole = score_pairs(made.head, embeddings(made, graph), a, b).raw
-    left = score_left_out(made, graph, a, b).raw
-    return {"all": area(whole, truth), "left out": area(left, truth)}
+    whole = score_pairs(model.head, embeddings(model, graph), a, b).raw
+    raw = score_left_out(model, graph, a, b).raw
+    return {"all": area(whole, truth), "left out": area(raw, truth)}
 
 
 def plain_graph(
@@ -192,18 +192,18 @@ def area(score: np.ndarray, truth: np.ndarray) -> float:
 
 def test_splits_and_directions_of_pairs(graph: GnnGraph) -> None:
     src, dst = np.asarray(graph.src)[:300], np.asarray(graph.dst)[:300]
-    found = pair_edges(graph, src, dst)
-    assert found.forward.all()
+    edges = pair_edges(graph, src, dst)
+    assert edges.forward.all()
     known = set(zip(graph.src.tolist(), graph.dst.tolist(), strict=True))
     back = zip(dst.tolist(), src.tolist(), strict=True)
-    assert found.backward.tolist() == [pair in known for pair in back]
+    assert edges.backward.tolist() == [pair in known for pair in back]
     rank = {"train": 0, "val": 1, "test": 2}
     for i in range(0, 300, 17):
         mine = ((graph.src == src[i]) & (graph.dst == dst[i])) | (
             (graph.src == dst[i]) & (graph.dst == src[i])
         )
         best = min(({1: "train", 2: "val", 3: "test"}[s] for s in graph.split[mine]), key=rank.get)
-        assert found.split[i] == best
+        assert edges.split[i] == best
 
 
 def test_the_hash_of_a_pair_depends_on_its_two_names_only() -> None:
@@ -213,7 +213,7 @@ def test_the_hash_of_a_pair_depends_on_its_two_names_only() -> None:
     first = pair_hash(names, a, b)
     assert (first == pair_hash(names, b, a)).all()
     order = rng.permutation(1000)
-    place = np.argsort(order)
-    assert (first == pair_hash(names[order], place[a], place[b])).all()
+    inverse = np.argsort(order)
+    assert (first == pair_hash(names[order], inverse[a], inverse[b])).all()
     counts = np.bincount((first % np.uint64(10)).astype(int))
     assert np.abs(counts / len(a) - 0.1).max() < 0.01

@@ -27,29 +27,29 @@ def test_the_fixture_has_eleven_checkpoints_of_nine_heads() -> None:
 
 
 def differences(
-    name: str, graph: GnnGraph, pairs: pd.DataFrame, made: Checkpoint
+    name: str, graph: GnnGraph, pairs: pd.DataFrame, model: Checkpoint
 ) -> dict[str, Any]:
     want = answers(name)
-    z = embeddings(made, graph)
+    z = embeddings(model, graph)
     scores = score_pairs(
-        made.head, z, pairs.src.to_numpy(), pairs.dst.to_numpy(), pairs.relation_type.to_numpy(),
+        model.head, z, pairs.src.to_numpy(), pairs.dst.to_numpy(), pairs.relation_type.to_numpy(),
         "peer",
     )  # fmt: skip
-    found = {
+    values = {
         "embeddings": z.numpy(), "raw": scores.raw, "prob": scores.probability,
-        "embeddings_train_edges_only": embeddings(made, graph, "train").numpy(),
+        "embeddings_train_edges_only": embeddings(model, graph, "train").numpy(),
     }  # fmt: skip
     if "learned_edge_weights" in want:
         assert graph.edge_attr is not None
-        found["learned_edge_weights"] = made.encoder.edge_weights(graph.edge_attr).numpy()
-    assert set(found) == set(want)
-    return {k: float(np.abs(found[k] - want[k]).max()) for k in want}
+        values["learned_edge_weights"] = model.encoder.edge_weights(graph.edge_attr).numpy()
+    assert set(values) == set(want)
+    return {k: float(np.abs(values[k] - want[k]).max()) for k in want}
 
 
 @pytest.mark.parametrize("name", NAMES)
 def test_a_checkpoint_answers_as_the_peer(name: str, graph: GnnGraph, pairs: pd.DataFrame) -> None:
-    found = differences(name, graph, pairs, checkpoint(name))
-    assert max(found.values()) <= TOLERANCE, found
+    model = differences(name, graph, pairs, checkpoint(name))
+    assert max(model.values()) <= TOLERANCE, model
 
 
 class SumOverWeights(GraphConv):
@@ -76,9 +76,9 @@ class ReluAtTheEnd(GraphConv):
 def test_a_wrong_encoder_is_seen(
     wrong: type[GraphConv], graph: GnnGraph, pairs: pd.DataFrame
 ) -> None:
-    made = checkpoint("distmult_edgeenc")
-    e = made.encoder
-    broken = replace(made, encoder=wrong(e.layers, e.aggregator, e.edge))
+    model = checkpoint("distmult_edgeenc")
+    e = model.encoder
+    broken = replace(model, encoder=wrong(e.layers, e.aggregator, e.edge))
     assert differences("distmult_edgeenc", graph, pairs, broken)["embeddings"] > 100 * TOLERANCE
 
 
@@ -89,7 +89,7 @@ def test_permuted_relations_are_seen(name: str, graph: GnnGraph, pairs: pd.DataF
 
 
 def test_every_way_of_passing_gives_other_embeddings(graph: GnnGraph) -> None:
-    made = checkpoint("distmult_edgeenc")
-    every, train = (embeddings(made, graph, p) for p in ("all", "train"))
+    model = checkpoint("distmult_edgeenc")
+    every, train = (embeddings(model, graph, p) for p in ("all", "train"))
     assert (every - train).abs().max() > 0.01
-    assert len(messages_of(made, graph, "train").src) == 1406
+    assert len(messages_of(model, graph, "train").src) == 1406

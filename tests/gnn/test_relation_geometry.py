@@ -23,8 +23,8 @@ def with_relations(kind: str, table: np.ndarray) -> Checkpoint:
 
 def test_cosines_and_turns() -> None:
     table = np.array([[1.0, 2, 3, 4], [2, 4, 6, 8], [-1, -2, -3, -4]])
-    found = relation_geometry(with_relations("distmult", table), permutations=99)
-    np.testing.assert_allclose(found["similarity"], [1, -1, -1], atol=1e-6)
+    geometry = relation_geometry(with_relations("distmult", table), permutations=99)
+    np.testing.assert_allclose(geometry["similarity"], [1, -1, -1], atol=1e-6)
     turn = np.array([[0.1, 0.2, -0.3, 0.4]] * 2) + np.array([[0.0], [np.pi / 3]])
     turn[1] += np.array([0, 2, -2, 4]) * np.pi  # full turns change nothing
     of_rotate = relation_geometry(with_relations("rotate", turn), permutations=99)
@@ -39,15 +39,18 @@ def test_size_and_power_of_the_null(kind: str) -> None:
     p = relation_geometry(with_relations(kind, noise), permutations=499)["p"]
     assert (p <= 0.05).mean() <= 0.07
     planted = np.concatenate([noise[:20], noise[:20] + 0.7 * rng.standard_normal((20, 64))])
-    found = relation_geometry(with_relations(kind, planted), permutations=499)
-    twins = found["relation_b"].str[1:].astype(int) - found["relation_a"].str[1:].astype(int) == 20
-    assert (found["p"][twins] <= 0.05).mean() >= 0.95
+    geometry = relation_geometry(with_relations(kind, planted), permutations=499)
+    twins = (
+        geometry["relation_b"].str[1:].astype(int) - geometry["relation_a"].str[1:].astype(int)
+        == 20
+    )
+    assert (geometry["p"][twins] <= 0.05).mean() >= 0.95
 
 
 def test_a_relation_without_an_embedding_has_no_p() -> None:
     table = np.random.default_rng(0).standard_normal((4, 8))
     table[2] = 0
-    found = relation_geometry(with_relations("distmult", table), permutations=99)
-    empty = (found["relation_a"] == "r2") | (found["relation_b"] == "r2")
-    assert found.loc[empty, ["similarity", "p", "q"]].isna().all(axis=None)
-    assert found.loc[~empty, ["similarity", "p", "q"]].notna().all(axis=None)
+    geometry = relation_geometry(with_relations("distmult", table), permutations=99)
+    empty = (geometry["relation_a"] == "r2") | (geometry["relation_b"] == "r2")
+    assert geometry.loc[empty, ["similarity", "p", "q"]].isna().all(axis=None)
+    assert geometry.loc[~empty, ["similarity", "p", "q"]].notna().all(axis=None)

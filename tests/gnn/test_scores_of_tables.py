@@ -24,12 +24,12 @@ def written(tmp_path: Path, table: pd.DataFrame) -> Path:
 
 
 def test_genes_meet_the_edges_that_the_peer_finds(graph: GnnGraph) -> None:
-    made = checkpoint("mlp")
-    pairs = read_pair_table(GENES, graph, made.relations)
-    found = score_table(made, graph, pairs)
+    model = checkpoint("mlp")
+    pairs = read_pair_table(GENES, graph, model.relations)
+    table = score_table(model, graph, pairs)
     truth = pd.read_parquet(FIXTURE / "expected/has_edges.parquet")
     keys = ["from_gene", "to_gene"]
-    joined = found.drop_duplicates(keys).merge(truth, on=keys, how="left", validate="1:m")
+    joined = table.drop_duplicates(keys).merge(truth, on=keys, how="left", validate="1:m")
     joined = joined.drop_duplicates(keys)
     mapped = joined["has_edges"].notna()
     assert (joined["probability"].notna() == mapped).all()
@@ -44,30 +44,30 @@ def test_genes_meet_the_edges_that_the_peer_finds(graph: GnnGraph) -> None:
 def test_names_of_vertices_and_of_relations(
     graph: GnnGraph, pairs: pd.DataFrame, tmp_path: Path
 ) -> None:
-    made = checkpoint("rotate")
+    model = checkpoint("rotate")
     names = graph.vertex_names.to_numpy()
     table = pd.DataFrame({
         "src": names[pairs.src], "dst": names[pairs.dst],
-        "relation": np.array(made.relations)[pairs.relation_type],
+        "relation": np.array(model.relations)[pairs.relation_type],
     })  # fmt: skip
-    asked = read_pair_table(written(tmp_path, table), graph, made.relations)
-    found = score_table(made, graph, asked, mode="peer")
-    np.testing.assert_allclose(found["raw"], answers("rotate")["raw"], atol=1e-5)
-    assert (found["relation"] == table["relation"]).all()
+    pair_table = read_pair_table(written(tmp_path, table), graph, model.relations)
+    scores = score_table(model, graph, pair_table, mode="peer")
+    np.testing.assert_allclose(scores["raw"], answers("rotate")["raw"], atol=1e-5)
+    assert (scores["relation"] == table["relation"]).all()
 
 
 def test_several_passings_stand_side_by_side(
     graph: GnnGraph, pairs: pd.DataFrame, tmp_path: Path
 ) -> None:
-    made = checkpoint("mlp")
-    asked = read_pair_table(written(tmp_path, pairs), graph, ())
-    found = score_table(made, graph, asked, passings=("all", "train", "leave-out"))
+    model = checkpoint("mlp")
+    scores = read_pair_table(written(tmp_path, pairs), graph, ())
+    table = score_table(model, graph, scores, passings=("all", "train", "leave-out"))
     for ending in ("all", "train", "left_out"):
-        assert found[f"probability_{ending}"].notna().all()
+        assert table[f"probability_{ending}"].notna().all()
     edges = pairs.is_network_edge.to_numpy()
-    assert (found["edge"].ne("none").to_numpy() == edges).all()
-    assert found["split"].notna().to_numpy()[edges].all()
-    assert found["split"].isna().to_numpy()[~edges].all()
+    assert (table["edge"].ne("none").to_numpy() == edges).all()
+    assert table["split"].notna().to_numpy()[edges].all()
+    assert table["split"].isna().to_numpy()[~edges].all()
 
 
 @pytest.mark.parametrize(
@@ -85,9 +85,9 @@ def test_several_passings_stand_side_by_side(
 def test_bad_tables_are_refused(
     graph: GnnGraph, tmp_path: Path, table: dict[str, list[object]], says: str
 ) -> None:
-    made = checkpoint("rotate")
+    model = checkpoint("rotate")
     with pytest.raises(InputError, match=says):
-        read_pair_table(written(tmp_path, pd.DataFrame(table)), graph, made.relations)
+        read_pair_table(written(tmp_path, pd.DataFrame(table)), graph, model.relations)
 
 
 def test_pairs_of_which_no_gene_meets_another(graph: GnnGraph, tmp_path: Path) -> None:
@@ -104,9 +104,9 @@ def test_other_identifiers_and_columns_of_the_user(graph: GnnGraph, tmp_path: Pa
     entrez = known[known["ontology"] == "ncbi_entrez_gene"]["identifier"].astype(str).tolist()
     table = tmp_path / "pairs.csv"
     table.write_text(f"query,key,edge\n{entrez[0]},{entrez[1]},mine\n,{entrez[1]},yours\n")
-    found = score_table(checkpoint("mlp"), graph, read_pair_table(table, graph, ()))
-    assert found["probability"].notna().tolist() == [True, False]
-    assert found["edge_given"].tolist() == ["mine", "yours"]
+    model = score_table(checkpoint("mlp"), graph, read_pair_table(table, graph, ()))
+    assert model["probability"].notna().tolist() == [True, False]
+    assert model["edge_given"].tolist() == ["mine", "yours"]
 
 
 def test_few_known_genes_are_warned_of(graph: GnnGraph, tmp_path: Path) -> None:
@@ -114,25 +114,25 @@ def test_few_known_genes_are_warned_of(graph: GnnGraph, tmp_path: Path) -> None:
     keys = [known[1], *(f"X{i}" for i in range(30))]
     table = pd.DataFrame({"query": known[0], "key": keys})
     with pytest.warns(OctoscopeWarning, match="knows 2 of 32"):
-        found = read_pair_table(written(tmp_path, table), graph, ())
-    assert found.row.tolist() == [0]
+        pair_table = read_pair_table(written(tmp_path, table), graph, ())
+    assert pair_table.row.tolist() == [0]
 
 
 def test_commands(tmp_path: Path, pairs: pd.DataFrame) -> None:
     cache = {"XDG_CACHE_HOME": str(tmp_path / "cache")}
-    said = octoscope("gnn", "inspect", str(MODELS / "rotate"), "--graph", str(STORE), "--json")
-    assert said.returncode == 0, said.stderr
-    assert '"fits": true' in said.stdout
+    completed = octoscope("gnn", "inspect", str(MODELS / "rotate"), "--graph", str(STORE), "--json")
+    assert completed.returncode == 0, completed.stderr
+    assert '"fits": true' in completed.stdout
     wrong = octoscope("gnn", "inspect", str(MODELS / "rotate"), "--graph", "demo")
     assert wrong.returncode == 2
     assert "is not the graph of the checkpoint" in wrong.stderr
-    asked = written(tmp_path, pairs)
+    path = written(tmp_path, pairs)
     target = tmp_path / "scores.parquet"
-    command = ("gnn", "score", str(MODELS / "rotate"), "--graph", str(STORE), "--pairs", str(asked))
+    command = ("gnn", "score", str(MODELS / "rotate"), "--graph", str(STORE), "--pairs", str(path))
     done = octoscope(*command, "--out", str(target), "--mode", "peer", env=cache)
     assert done.returncode == 0, done.stderr
-    found = pd.read_parquet(target)
-    np.testing.assert_allclose(found["probability"], answers("rotate")["prob"], atol=1e-5)
+    stored = pd.read_parquet(target)
+    np.testing.assert_allclose(stored["probability"], answers("rotate")["prob"], atol=1e-5)
     assert list((tmp_path / "cache/octoscope/gnn").glob("*.safetensors"))
     again = octoscope(*command, "--out", str(target), env=cache)
     assert again.returncode == 2

@@ -69,19 +69,19 @@ def test_every_head_trains_and_is_read_as_it_was_trained(
 ) -> None:
     encoder = ("graph_conv", "sage", "gcn")[HEADS.index(head) % 3]
     config = TrainConfig(encoder=encoder, head=head, learning_rate=0.02, **(SMALL | {"epochs": 8}))
-    made = train(graph, config, tmp_path / "t")
+    folder = train(graph, config, tmp_path / "t")
     account = json.loads((tmp_path / "t/training.json").read_text())
     losses = [row["loss"] for row in account["history"]]
     assert losses[-1] < losses[0]
     links, split = links_of(graph), split_links(links_of(graph), "graph")
-    scorer = open_scorer(made, links, split)
+    scorer = open_scorer(folder, links, split)
     assert scorer.seen.share == 0
     positives = positives_of(links, split, "val", config.validation)
     drawn = draw_negatives(links, split, positives, config.negatives)
     a, b = np.append(positives.src, drawn.src), np.append(positives.dst, drawn.dst)
     relation = np.append(positives.relation, positives.relation[drawn.of])
     truth = np.arange(len(a)) < len(positives.src)
-    checkpoint = open_checkpoint(made)
+    checkpoint = open_checkpoint(folder)
     from octoscope.gnn.scoring import score_pairs
 
     raw = score_pairs(scorer.head, scorer.z, a, b, relation if checkpoint.relations else None).raw
@@ -116,9 +116,9 @@ def test_a_stopped_training_goes_on_to_the_same_numbers(
             with pytest.raises(KeyboardInterrupt):
                 train(graph, config, tmp_path / "part")
     (tmp_path / "part/state/.000006.abc.partial").mkdir(parents=True)  # of a killed process
-    said: list[str] = []
-    part = train(graph, config, tmp_path / "part", said.append)
-    assert said[0] == "goes on after epoch 4"
+    lines: list[str] = []
+    part = train(graph, config, tmp_path / "part", lines.append)
+    assert lines[0] == "goes on after epoch 4"
     for name in ("gnn.safetensors", "gnn.json", "../training.json"):
         assert (part / name).read_bytes() == (whole / name).read_bytes()
 
@@ -165,28 +165,30 @@ def test_edges_to_learn_from_carry_no_messages(graph: GnnGraph) -> None:
 def test_a_step_passes_no_message_along_what_it_learns(
     tmp_path: Path, graph: GnnGraph, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    asked: list[set[int]] = []
+    targets: list[set[int]] = []
     passed: list[set[int]] = []
     real, n = module._step, graph.n_vertices
 
     def step(model: Any, x: Any, edges: Any, pairs: Any, *rest: Any) -> torch.Tensor:
-        for kept, (a, b) in ((passed, edges), (asked, (pairs.src, pairs.dst))):
+        for kept, (a, b) in ((passed, edges), (targets, (pairs.src, pairs.dst))):
             low, high = torch.minimum(a, b), torch.maximum(a, b)
-            count = pairs.positives if kept is asked else len(low)
+            count = pairs.positives if kept is targets else len(low)
             kept.append(set((low * n + high)[:count].tolist()))
         return real(model, x, edges, pairs, *rest)
 
     monkeypatch.setattr(module, "_step", step)
     train(graph, TrainConfig(head="mlp", **SMALL), tmp_path / "t")
-    assert len(asked) == 4
+    assert len(targets) == 4
     training = set(links_of(graph).codes[graph.split == 1].tolist())
-    for learned, messages in zip(asked, passed, strict=True):
+    for learned, messages in zip(targets, passed, strict=True):
         assert not learned & messages
         assert learned | messages == training
 
 
-def values(found: Any, scorer: str = "checkpoint") -> pd.Series:
-    rows = found.metrics.query("stratum == 'all' and negatives == 'degree' and metric == 'auc'")
+def values(evaluation: Any, scorer: str = "checkpoint") -> pd.Series:
+    rows = evaluation.metrics.query(
+        "stratum == 'all' and negatives == 'degree' and metric == 'auc'"
+    )
     return rows.set_index("scorer")["value"]
 
 
@@ -197,9 +199,9 @@ def test_blocks_are_learned_and_degree_alone_is_not(tmp_path: Path) -> None:
                          validate_every=20)  # fmt: skip
     for blocks in (8, 0):
         graph = with_structure(planted(blocks))
-        made = train(graph, config, tmp_path / str(blocks))
+        folder = train(graph, config, tmp_path / str(blocks))
         links = links_of(graph)
-        area = values(evaluate_links(links, split_links(links, "graph"), [made], settings))
+        area = values(evaluate_links(links, split_links(links, "graph"), [folder], settings))
         if blocks:
             assert area["checkpoint"] > area["preferential_attachment"] + 0.1
         else:
@@ -217,13 +219,13 @@ def test_the_command_trains_a_checkpoint_that_other_commands_read(
     config.write_text("head: distmult\nepochs: 2\nwidth: 8\n")
     pairs.write_text("src,dst,relation\nv0,v8,stimulator -> modified\n")
     run = CliRunner()
-    made = tmp_path / "t/checkpoint"
+    checkpoint = tmp_path / "t/checkpoint"
     for words in (
         ["train", str(config), "--graph", str(folder), "--out", str(tmp_path / "t")],
-        ["inspect", str(made), "--graph", str(folder)],
-        ["score", str(made), "--graph", str(folder), "--pairs", str(pairs), "--no-cache",
+        ["inspect", str(checkpoint), "--graph", str(folder)],
+        ["score", str(checkpoint), "--graph", str(folder), "--pairs", str(pairs), "--no-cache",
          "--out", str(tmp_path / "scores.csv")],
-        ["evaluate", str(folder), str(made), "--split", "graph", "--floors", "mirror",
+        ["evaluate", str(folder), str(checkpoint), "--split", "graph", "--floors", "mirror",
          "--queries", "0"],
     ):  # fmt: skip
         done = run.invoke(app, ["gnn", *words])
@@ -234,8 +236,8 @@ def test_the_command_trains_a_checkpoint_that_other_commands_read(
 def test_an_encoder_is_taken_from_another_checkpoint(tmp_path: Path, graph: GnnGraph) -> None:
     first = train(graph, TrainConfig(head="dot_product", **SMALL), tmp_path / "first")
     config = TrainConfig(head="distmult", initial=first, freeze_encoder=True, **SMALL)
-    made = train(graph, config, tmp_path / "second")
-    before, after = open_checkpoint(first).weights, open_checkpoint(made).weights
+    folder = train(graph, config, tmp_path / "second")
+    before, after = open_checkpoint(first).weights, open_checkpoint(folder).weights
     for name in (k for k in before if k.startswith("encoder.")):
         torch.testing.assert_close(before[name], after[name], rtol=0, atol=0)
     wider = TrainConfig(head="distmult", initial=first, **(SMALL | {"width": 8}))
@@ -252,7 +254,7 @@ def test_settings_and_graphs_that_do_not_fit_are_named(tmp_path: Path, graph: Gn
     file = tmp_path / "c.yaml"
     wrong = {"heads: mlp": "heads", "head: rotate\nwidth: 7": "even", "width: 0": "width",
              "freeze_encoder: true": "needs initial"}  # fmt: skip
-    for text, said in wrong.items():
+    for text, message in wrong.items():
         file.write_text(text)
-        with pytest.raises(InputError, match=said):
+        with pytest.raises(InputError, match=message):
             load_train_config(file)

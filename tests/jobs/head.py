@@ -44,7 +44,7 @@ class Head:
 def ray_head(cpus: int, gpus: int = 0) -> Iterator[Head]:
     """Start a head; it and all it started are gone at the end."""
     port, dashboard, client, metrics = free_ports(4)
-    place = Path(tempfile.mkdtemp(prefix="oct", dir="/tmp"))  # short: sockets are named under it
+    folder = Path(tempfile.mkdtemp(prefix="oct", dir="/tmp"))  # short: sockets are named under it
     env = {k: v for k, v in os.environ.items() if not k.startswith("RAY_")}
     env |= {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": secrets.token_hex(32)}
     # the actors of a tiny run would be gone before they report, every 10 s by default
@@ -54,7 +54,7 @@ def ray_head(cpus: int, gpus: int = 0) -> Iterator[Head]:
             RAY, "start", "--head", "--block", f"--port={port}", f"--num-cpus={cpus}",
             f"--num-gpus={gpus}", "--dashboard-host=127.0.0.1", f"--dashboard-port={dashboard}",
             f"--ray-client-server-port={client}", f"--metrics-export-port={metrics}",
-            f"--temp-dir={place}", "--object-store-memory=200000000", "--disable-usage-stats",
+            f"--temp-dir={folder}", "--object-store-memory=200000000", "--disable-usage-stats",
             # Ray's own is one fixed port: without it the agent of a second Ray takes no jobs
             "--dashboard-agent-listen-port=0",
         ],
@@ -75,7 +75,7 @@ def ray_head(cpus: int, gpus: int = 0) -> Iterator[Head]:
                 time.sleep(0.3)
             else:
                 break
-        logs = place / "session_latest" / "logs"
+        logs = folder / "session_latest" / "logs"
         yield Head(address, f"127.0.0.1:{port}", f"http://127.0.0.1:{metrics}", logs, env)
     finally:
         os.killpg(head.pid, signal.SIGTERM)
@@ -83,4 +83,4 @@ def ray_head(cpus: int, gpus: int = 0) -> Iterator[Head]:
             head.wait(20)
         except subprocess.TimeoutExpired:
             os.killpg(head.pid, signal.SIGKILL)
-        shutil.rmtree(place, ignore_errors=True)
+        shutil.rmtree(folder, ignore_errors=True)

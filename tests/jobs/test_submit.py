@@ -34,8 +34,8 @@ METRICS = {
 
 @pytest.fixture(scope="module")
 def head() -> Iterator[Head]:
-    with ray_head(cpus=4, gpus=2) as made:  # GPUs by name: Ray counts and hides, nothing computes
-        yield made
+    with ray_head(cpus=4, gpus=2) as ray:  # GPUs by name: Ray counts and hides, nothing computes
+        yield ray
 
 
 def submit(
@@ -80,9 +80,9 @@ def metrics_of(head: Head, run: Path) -> dict[str, float]:
     return sums
 
 
-def events_of(said: str) -> list[dict[str, Any]]:
+def events_of(output: str) -> list[dict[str, Any]]:
     """Return the JSON lines of a job's log."""
-    return [json.loads(line) for line in said.splitlines() if line.startswith('{"time"')]
+    return [json.loads(line) for line in output.splitlines() if line.startswith('{"time"')]
 
 
 def test_without_the_token_nothing_is_accepted(head: Head) -> None:
@@ -168,11 +168,11 @@ def test_quarantined_units_give_3_a_second_submission_resumes_and_stages_can_be_
     assert {e["actor"] for e in started} > {"tiny.0", "tiny.1"}
     status = head.ray("job", "status", "first", "--address", head.dashboard)
     assert "exit code 3" in status.stdout
-    told = json.loads(here("status", str(run), "--json").stdout)
-    assert told["quarantined"] == 1
-    assert told["units"] == "7 of 8 committed"
+    progress = json.loads(here("status", str(run), "--json").stdout)
+    assert progress["quarantined"] == 1
+    assert progress["units"] == "7 of 8 committed"
 
-    assert told["progress"]["gpu_hours"] > 0
+    assert progress["progress"]["gpu_hours"] > 0
 
     whole = [x.replace("gpus=0.5", "gpus=1") for x in attention[2:]]
     again, job = submit(head, "second", "python", "jobs/run.py", *whole)
@@ -225,8 +225,8 @@ def test_jobs_of_a_folder_with_packages_of_the_users_own_write_to_an_object_stor
     done, job = submit(head, "store-2", *analysis, env=given, working_dir=folder)
     assert (job["status"], job["driver_exit_code"]) == ("SUCCEEDED", 0), done.stdout
     assert given["AWS_SECRET_ACCESS_KEY"] not in done.stdout
-    told = json.loads(here("status", url, "--json").stdout)
-    assert told["state"] == "finished"
+    progress = json.loads(here("status", url, "--json").stdout)
+    assert progress["state"] == "finished"
     watched = octoscope("status", url, "--watch")
     assert watched.returncode == 0, watched.stderr
     assert here("verify", url).returncode == 0

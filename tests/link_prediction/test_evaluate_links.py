@@ -79,12 +79,12 @@ def test_the_same_seed_gives_the_same_numbers() -> None:
 
 def test_own_models_stand_beside_floors() -> None:
     network = oc.open_network("demo")
-    found = network.evaluate_links(
+    evaluation = network.evaluate_links(
         floors=["mirror", "preferential_attachment"], negatives=["degree"],
         models={"random": lambda a, b, r: np.random.default_rng(0).random(len(a))},
         positives=2000, queries=200, candidates=100,
     )  # fmt: skip
-    rows = found.metrics.query("scorer == 'random' and stratum == 'all'").set_index("metric")
+    rows = evaluation.metrics.query("scorer == 'random' and stratum == 'all'").set_index("metric")
     assert rows.loc["auc", "low"] < 0.5 < rows.loc["auc", "high"]
     # a random one of 101: the expected reciprocal rank is H(101) / 101 = 0.052
     assert rows.loc["mrr", "value"] == pytest.approx(0.052, abs=0.02)
@@ -104,12 +104,12 @@ def test_an_edge_without_a_negative_is_left_out() -> None:
     kinds = ["protein"] * 300 + ["complex"] * 30 + ["miRNA"] * 30
     links = links_from(360, src, dst, kinds=kinds)
     settings = Settings(("stratified",), ("mirror",), queries=0)
-    found = evaluate_links(links, split_links(links), settings=settings)
-    (account,) = found.about["negatives"]
+    evaluation = evaluate_links(links, split_links(links), settings=settings)
+    (account,) = evaluation.about["negatives"]
     assert account["missing"] > 80
-    whole = found.metrics.query("metric == 'auc' and stratum == 'all'").iloc[0]
+    whole = evaluation.metrics.query("metric == 'auc' and stratum == 'all'").iloc[0]
     assert whole["n_positives"] == whole["n_negatives"] == account["negatives"]
-    assert "complex -> miRNA" not in set(found.metrics["group"])
+    assert "complex -> miRNA" not in set(evaluation.metrics["group"])
 
 
 def test_a_perfect_model_is_first_and_gains() -> None:
@@ -120,8 +120,10 @@ def test_a_perfect_model_is_first_and_gains() -> None:
         return np.array([x in known for x in (a * links.n + b).tolist()], float)
 
     settings = Settings(("degree",), ("mirror",), positives=500, queries=50)
-    found = evaluate_links(links, split_links(links), settings=settings, models={"oracle": oracle})
-    rows = found.metrics.query("scorer == 'oracle' and stratum == 'all'").set_index("metric")
+    evaluation = evaluate_links(
+        links, split_links(links), settings=settings, models={"oracle": oracle}
+    )
+    rows = evaluation.metrics.query("scorer == 'oracle' and stratum == 'all'").set_index("metric")
     assert (rows.loc[["auc", "mrr", "hits@1"], "value"] == 1).all()
     assert rows.loc["auc", "gain"] == pytest.approx(0.5, abs=0.02)
 
@@ -164,10 +166,10 @@ def test_checkpoints_of_a_store_are_evaluated_on_its_split() -> None:
     split = split_links(links, "graph")
     settings = Settings(("degree",), ("mirror", "preferential_attachment"), queries=20)
     with pytest.warns(OctoscopeWarning, match="of the test edges"):  # mirrors of them
-        found = evaluate_links(links, split, [MODELS / name], settings)
-    assert found.about["leak"]["either"] > 0  # napistu-torch splits by directed edge
-    assert name in set(found.metrics["scorer"])
-    assert found.about["checkpoints"][0]["test_edges_seen"] is not None
+        evaluation = evaluate_links(links, split, [MODELS / name], settings)
+    assert evaluation.about["leak"]["either"] > 0  # napistu-torch splits by directed edge
+    assert name in set(evaluation.metrics["scorer"])
+    assert evaluation.about["checkpoints"][0]["test_edges_seen"] is not None
 
 
 def test_a_checkpoint_of_another_graph_is_refused(demo_checkpoint: Path) -> None:

@@ -20,8 +20,8 @@ from tests.link_prediction.conftest import links_from, pairs_by_degree
 QUICK = Settings(negatives=("degree",), queries=0)
 
 
-def areas(found: Evaluation, negatives: str = "degree") -> dict[str, float]:
-    rows = found.metrics.query("metric == 'auc' and stratum == 'all'")
+def areas(evaluation: Evaluation, negatives: str = "degree") -> dict[str, float]:
+    rows = evaluation.metrics.query("metric == 'auc' and stratum == 'all'")
     return rows[rows["negatives"] == negatives].set_index("scorer")["value"].to_dict()
 
 
@@ -39,11 +39,11 @@ def test_a_leak_of_mirrors_is_seen(mirrored: Links) -> None:
 def test_degree_alone_is_no_floor_on_matched_negatives(degree_only: Links) -> None:
     """25,000 pairs drawn by degree; 3,750 test edges."""
     settings = Settings(("degree", "uniform"), queries=0)
-    found = evaluate_links(degree_only, split_links(degree_only), settings=settings)
-    for floor, area in areas(found).items():
+    evaluation = evaluate_links(degree_only, split_links(degree_only), settings=settings)
+    for floor, area in areas(evaluation).items():
         assert 0.45 <= area <= 0.55, floor
-    assert areas(found, "uniform")["preferential_attachment"] > 0.7  # the trap
-    assert set(areas(found)) == set(FLOORS)
+    assert areas(evaluation, "uniform")["preferential_attachment"] > 0.7  # the trap
+    assert set(areas(evaluation)) == set(FLOORS)
 
 
 def test_a_test_edge_in_the_adjacency_would_be_seen(
@@ -55,9 +55,9 @@ def test_a_test_edge_in_the_adjacency_would_be_seen(
         Split("pair", np.ones(len(degree_only.src), np.uint8), {}, ""),
     )
     monkeypatch.setattr(module, "train_adjacency", lambda *_: whole)
-    found = evaluate_links(degree_only, split_links(degree_only), settings=Settings(
+    evaluation = evaluate_links(degree_only, split_links(degree_only), settings=Settings(
         ("degree",), ("personalised_pagerank",), queries=0))  # fmt: skip
-    assert areas(found)["personalised_pagerank"] > 0.9
+    assert areas(evaluation)["personalised_pagerank"] > 0.9
 
 
 def test_blocks_are_learned() -> None:
@@ -67,24 +67,24 @@ def test_blocks_are_learned() -> None:
     a, b = pairs_by_degree(rng, n, 60_000)
     within = rng.random(len(a)) < np.where(a % blocks == b % blocks, 1.0, 0.02)
     links = links_from(n, a[within], b[within])
-    found = areas(evaluate_links(links, split_links(links), settings=QUICK))
-    degree = found["preferential_attachment"]
+    evaluation = areas(evaluate_links(links, split_links(links), settings=QUICK))
+    degree = evaluation["preferential_attachment"]
     assert degree == pytest.approx(0.5, abs=0.06)
     for floor in ("spectral", "directed_spectral", "personalised_pagerank", STACKED):
-        assert found[floor] >= degree + 0.1, floor
+        assert evaluation[floor] >= degree + 0.1, floor
 
 
 def test_new_vertices_are_not_told_by_their_degree(degree_only: Links) -> None:
     """Negatives by training degree make "unseen" the label; ends of test edges do not."""
     split = split_links(degree_only, "vertex")
     settings = Settings(("degree", "peer"), queries=200, candidates=100)
-    found = evaluate_links(degree_only, split, settings=settings)
-    ranks = found.metrics.query("metric == 'mrr' and stratum == 'all'")
+    evaluation = evaluate_links(degree_only, split, settings=settings)
+    ranks = evaluation.metrics.query("metric == 'mrr' and stratum == 'all'")
     assert ranks["value"].max() < 0.09  # 0.052 at random
-    trap = areas(found, "peer")
+    trap = areas(evaluation, "peer")
     assert trap["preferential_attachment"] < 0.1
     assert trap[STACKED] > 0.97
-    for floor, area in areas(found).items():
+    for floor, area in areas(evaluation).items():
         assert 0.44 <= area <= 0.56, floor
 
 

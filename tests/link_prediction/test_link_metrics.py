@@ -28,9 +28,9 @@ def case(seed: int, ties: bool) -> tuple[np.ndarray, np.ndarray]:
 def test_values_and_influences_are_those_of_scikit_learn(ties: bool) -> None:
     score, truth = case(0, ties)
     for ours, theirs in ((auc, roc_auc_score), (average_precision, average_precision_score)):
-        found = ours(score, truth)
-        assert found.value == pytest.approx(theirs(truth, score))
-        assert found.influence.sum() == pytest.approx(0, abs=1e-9)
+        estimates = ours(score, truth)
+        assert estimates.value == pytest.approx(theirs(truth, score))
+        assert estimates.influence.sum() == pytest.approx(0, abs=1e-9)
         for i in (3, 50, 120, 299):  # the derivative by the weight of one pair
             step = 1e-5
             values = [
@@ -38,7 +38,7 @@ def test_values_and_influences_are_those_of_scikit_learn(ties: bool) -> None:
                 for s in (1, -1)
             ]
             slope = (values[0] - values[1]) / (2 * step)
-            assert found.influence[i] == pytest.approx(slope, abs=1e-7)
+            assert estimates.influence[i] == pytest.approx(slope, abs=1e-7)
 
 
 def test_an_empty_class_has_no_value() -> None:
@@ -54,18 +54,18 @@ def test_the_interval_is_that_of_deleting_vertices() -> None:
     src, dst = src[src != dst], dst[src != dst]
     truth = rng.normal(size=n)[src] + rng.normal(size=len(src)) > 0
     score = rng.normal(size=n)[src] + rng.normal(size=len(src)) + truth
-    found = auc(score, truth)
+    estimate = auc(score, truth)
     deleted = []
     for v in range(n):
         kept = (src != v) & (dst != v)
         deleted.append(auc(score[kept], truth[kept]).value)
     brute = np.sqrt((n - 1) / n * np.sum((np.array(deleted) - np.mean(deleted)) ** 2))
-    error, vertices = standard_error(found.influence, src, dst)
+    error, vertices = standard_error(estimate.influence, src, dst)
     assert vertices == n
     # deleting counts each pair at both ends, so it is the larger one
-    twice = np.sqrt(error**2 + (found.influence**2).sum())
+    twice = np.sqrt(error**2 + (estimate.influence**2).sum())
     assert twice == pytest.approx(brute, rel=0.1)
-    rows = np.sqrt((found.influence**2).sum())
+    rows = np.sqrt((estimate.influence**2).sum())
     assert error > 1.5 * rows  # vertices matter: intervals by pair would be too narrow
 
 
@@ -104,7 +104,7 @@ def test_relations_are_weighted_by_the_root_of_their_positives() -> None:
     relation = (np.arange(300) > 250).astype(int)
     parts = [auc(score[relation == r], truth[relation == r]).value for r in (0, 1)]
     weights = [np.sqrt(truth[relation == r].sum()) for r in (0, 1)]
-    found = relation_weighted(score, truth, relation)
-    assert found.value == pytest.approx(np.average(parts, weights=weights))
-    assert isinstance(found, Estimate)
-    assert found.influence.sum() == pytest.approx(0, abs=1e-9)
+    estimate = relation_weighted(score, truth, relation)
+    assert estimate.value == pytest.approx(np.average(parts, weights=weights))
+    assert isinstance(estimate, Estimate)
+    assert estimate.influence.sum() == pytest.approx(0, abs=1e-9)

@@ -65,9 +65,9 @@ def test_stratified_negatives_keep_types_and_relations() -> None:
         mine = positives.relation == r
         whole = drawn.missing == 0
         ends = np.bincount(positives.dst[mine], minlength=n)
-        found = np.bincount(drawn.dst[positives.relation[drawn.of] == r], minlength=n)
-        assert (found <= ends).all()
-        assert not whole or (found == ends).all()
+        counts = np.bincount(drawn.dst[positives.relation[drawn.of] == r], minlength=n)
+        assert (counts <= ends).all()
+        assert not whole or (counts == ends).all()
 
 
 def test_two_hop_negatives_share_a_neighbour(degree_only: Links) -> None:

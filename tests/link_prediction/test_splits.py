@@ -84,8 +84,8 @@ def test_only_pairs_that_a_source_alone_asserts_are_test(mirrored: Links) -> Non
 def test_pairs_of_an_older_release_are_not_test(mirrored: Links) -> None:
     kept = np.random.default_rng(3).random(len(mirrored.src)) < 0.6
     order = np.random.default_rng(4).permutation(mirrored.n)  # vertices in another order
-    place = np.argsort(order)
-    older = links_from(mirrored.n, place[mirrored.dst[kept]], place[mirrored.src[kept]])
+    inverse = np.argsort(order)
+    older = links_from(mirrored.n, inverse[mirrored.dst[kept]], inverse[mirrored.src[kept]])
     older.graph.names.vertices["name"] = [f"v{i}" for i in order]
     split = split_links(mirrored, "release", older=older)
     before = np.unique(mirrored.codes[kept])

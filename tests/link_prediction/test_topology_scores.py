@@ -24,7 +24,7 @@ def random_adjacency(n: int, m: int, seed: int = 0) -> sparse.csr_array:
     return sparse.coo_array((ones, (keys // n, keys % n)), shape=(n, n)).tocsr()
 
 
-def asked(n: int) -> tuple[np.ndarray, np.ndarray]:
+def pairs_of(n: int) -> tuple[np.ndarray, np.ndarray]:
     a, b = np.divmod(np.arange(n * n), n)
     return a[a != b], b[a != b]
 
@@ -36,25 +36,25 @@ def test_neighbourhood_rules_are_those_of_networkx(monkeypatch: pytest.MonkeyPat
     matrix = random_adjacency(n, 240)
     directed = nx.DiGraph(matrix)
     graph = directed.to_undirected()
-    a, b = asked(n)
+    a, b = pairs_of(n)
     pairs = list(zip(a.tolist(), b.tolist(), strict=True))
-    found = Topology(matrix).scores(a, b)
+    scores = Topology(matrix).scores(a, b)
     common = [len(list(nx.common_neighbors(graph, x, y))) for x, y in pairs]
-    np.testing.assert_allclose(found["common_neighbours"], common)
+    np.testing.assert_allclose(scores["common_neighbours"], common)
     for rule, of in (
         ("adamic_adar", nx.adamic_adar_index),
         ("resource_allocation", nx.resource_allocation_index),
     ):
-        np.testing.assert_allclose(found[rule], [s for _, _, s in of(graph, pairs)], rtol=1e-5)
+        np.testing.assert_allclose(scores[rule], [s for _, _, s in of(graph, pairs)], rtol=1e-5)
     attached = [directed.out_degree(x) * directed.in_degree(y) for x, y in pairs]
-    np.testing.assert_array_equal(found["preferential_attachment"], attached)
-    np.testing.assert_array_equal(found["mirror"], [directed.has_edge(y, x) for x, y in pairs])
+    np.testing.assert_array_equal(scores["preferential_attachment"], attached)
+    np.testing.assert_array_equal(scores["mirror"], [directed.has_edge(y, x) for x, y in pairs])
     k = dict(graph.degree)
     paths = [
         sum((k[u] * k[v]) ** -0.5 for u in graph[x] for v in graph[y] if graph.has_edge(u, v))
         for x, y in pairs
     ]
-    np.testing.assert_allclose(found["l3"], paths, rtol=1e-5)
+    np.testing.assert_allclose(scores["l3"], paths, rtol=1e-5)
 
 
 @pytest.mark.parametrize(("n", "m", "dimensions"), [(60, 240, 64), (700, 2400, 64), (60, 240, 5)])
@@ -65,16 +65,16 @@ def test_pagerank_is_that_of_networkx(n: int, m: int, dimensions: int) -> None:
     starts = np.flatnonzero(topology.degree > 0)[:4]
     a, b = np.repeat(starts, n), np.tile(np.arange(n), len(starts))
     a, b = a[a != b], b[a != b]
-    found = topology.scores(a, b, ("personalised_pagerank",))["personalised_pagerank"]
+    scores = topology.scores(a, b, ("personalised_pagerank",))["personalised_pagerank"]
     of = {x: nx.pagerank(graph, 0.85, {x: 1}, tol=1e-12, max_iter=1000) for x in starts.tolist()}
     expected = np.array([of[x][y] for x, y in zip(a.tolist(), b.tolist(), strict=True)])
     k = np.maximum(topology.degree, 1)
     error = topology.pagerank_error(len(starts))
     # eigenvectors are accurate to 1e-6 of an entry
-    assert (np.abs(found - expected) <= (error + 1e-6) * (k[b] / k[a]) ** 0.5
+    assert (np.abs(scores - expected) <= (error + 1e-6) * (k[b] / k[a]) ** 0.5
             ).all()  # fmt: skip
     assert error < 1e-3
-    assert np.corrcoef(found, expected)[0, 1] > 0.9999
+    assert np.corrcoef(scores, expected)[0, 1] > 0.9999
 
 
 def test_pagerank_of_too_much_work_has_fewer_steps_and_says_so(
@@ -87,11 +87,11 @@ def test_pagerank_of_too_much_work_has_fewer_steps_and_says_so(
     assert topology.steps(2) > 3
     monkeypatch.setattr(topology_scores, "_WORK", 0)
     assert topology.steps(2) == 3
-    found = topology.scores(a, b, rule)[rule[0]]
+    scores = topology.scores(a, b, rule)[rule[0]]
     k = np.maximum(topology.degree, 1)
     error = topology.pagerank_error(2)
-    assert (np.abs(found - exact) <= (error + 1e-3) * (k[b] / k[a]) ** 0.5).all()
-    assert np.abs(found - exact).max() > 1e-5
+    assert (np.abs(scores - exact) <= (error + 1e-3) * (k[b] / k[a]) ** 0.5).all()
+    assert np.abs(scores - exact).max() > 1e-5
     assert error > 1e-3
 
 
@@ -105,22 +105,22 @@ def test_spectral_rules_are_the_best_approximation_of_their_rank(
     root = np.maximum(dense.sum(1), 1) ** -0.5
     values, vectors = np.linalg.eigh(root[:, None] * dense * root)
     top = np.argsort(-np.abs(values))[:6]
-    a, b = asked(200)
+    a, b = pairs_of(200)
     best = (vectors[:, top] * values[top]) @ vectors[:, top].T
     assert np.corrcoef(topology.scores(a, b, ("spectral",))["spectral"], best[a, b])[0, 1] > 0.999
     dense = matrix.toarray().astype(float)
     left, right = (np.maximum(dense.sum(i), 1) ** -0.5 for i in (1, 0))
     u, s, vt = np.linalg.svd(left[:, None] * dense * right)
     best = (u[:, :6] * s[:6]) @ vt[:6]
-    found = topology.scores(a, b, ("directed_spectral",))["directed_spectral"]
-    assert np.corrcoef(found, best[a, b])[0, 1] > 0.999
+    scores = topology.scores(a, b, ("directed_spectral",))["directed_spectral"]
+    assert np.corrcoef(scores, best[a, b])[0, 1] > 0.999
     again = Topology(matrix, 6).scores(a, b, ("directed_spectral",))["directed_spectral"]
-    np.testing.assert_array_equal(found, again)  # the iteration starts from the same vector
+    np.testing.assert_array_equal(scores, again)  # the iteration starts from the same vector
 
 
 def test_blocks_change_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     topology = Topology(random_adjacency(200, 1500))
-    a, b = asked(200)
+    a, b = pairs_of(200)
     whole = topology.scores(a, b)
     monkeypatch.setattr(topology_scores, "_SOURCES", 3)
     monkeypatch.setattr(topology_scores, "_ENTRIES", 11)
@@ -135,17 +135,17 @@ def test_rules_do_not_know_edges_outside_training(mirrored: Links) -> None:
     alone = links_from(mirrored.n, mirrored.src[train], mirrored.dst[train])
     expected = train_adjacency(alone, Split("pair", np.ones(train.sum(), np.uint8), {},
                                                       ""))  # fmt: skip
-    found = train_adjacency(mirrored, split)
-    assert (found != expected).nnz == 0
+    adjacency = train_adjacency(mirrored, split)
+    assert (adjacency != expected).nnz == 0
     test = split.rows("test")
-    assert not np.asarray(found[mirrored.src[test], mirrored.dst[test]].sum())
+    assert not np.asarray(adjacency[mirrored.src[test], mirrored.dst[test]].sum())
 
 
 def test_a_vertex_without_edges_scores_0() -> None:
     matrix = random_adjacency(50, 200)
     wider = sparse.csr_array((matrix.data, matrix.indices, np.append(matrix.indptr, [
         matrix.indptr[-1]])), shape=(51, 51))  # fmt: skip
-    found = Topology(wider).scores(np.array([50, 3]), np.array([3, 50]))
+    scores = Topology(wider).scores(np.array([50, 3]), np.array([3, 50]))
     for rule in RULES:
-        np.testing.assert_allclose(found[rule], 0, atol=1e-9)
+        np.testing.assert_allclose(scores[rule], 0, atol=1e-9)
     assert spectrum(Topology(wider).near).left_out >= 0

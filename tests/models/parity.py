@@ -35,8 +35,8 @@ def read_cells(path: Path) -> tuple[sparse.csr_matrix, GeneTable, np.ndarray]:
 
 def judge_by_command(checkpoint: Path, cells: Path, dump: Path, out: Path, *given: str) -> None:
     """Run `attention dump` and `attention diff` as a user does; every array must agree."""
-    made = here("attention", "dump", str(checkpoint), str(cells), "--out", str(out), *given)
-    assert made.returncode == 0, made.stderr
+    completed = here("attention", "dump", str(checkpoint), str(cells), "--out", str(out), *given)
+    assert completed.returncode == 0, completed.stderr
     judged = here("attention", "diff", str(out), str(dump), "--json")
     assert judged.returncode == 0, judged.stdout
     names = {r["array"] for r in json.loads(judged.stdout)}
@@ -111,8 +111,8 @@ def states(path: Path, options: dict[str, Any]) -> list[torch.Tensor]:
         value[0, :2] = codes
         tokens = replace(tokens, value=value)
     residual, mask = model.embed(tokens), torch.from_numpy(tokens.mask)
-    found = []
+    layers = []
     for i in range(model.n_layers):
         part, residual = model.layer(i, residual, mask)
-        found += [part.q, part.k]
-    return [*found, model.output(residual)]
+        layers += [part.q, part.k]
+    return [*layers, model.output(residual)]

@@ -47,13 +47,13 @@ def test_a_store_is_read_as_numpy_reads_it(napistu_stores: Path, name: str) -> N
     assert genes.dataset_uri == "immune.h5ad"
     with np.load(path / f"{T_CELL}.npz") as arrays:
         for layer in range(held.n_layers):
-            for found, what in zip(held.projections(layer), ("W_q", "W_k"), strict=True):
-                assert found.shape == (held.n_heads, held.d // held.n_heads, held.d)
+            for projection, what in zip(held.projections(layer), ("W_q", "W_k"), strict=True):
+                assert projection.shape == (held.n_heads, held.d // held.n_heads, held.d)
                 assert np.array_equal(
-                    found.reshape(held.d, held.d), weights[f"layer_{layer}"][what]
+                    projection.reshape(held.d, held.d), weights[f"layer_{layer}"][what]
                 )
-            found = streams.layer(layer, len(genes.names))
-            assert np.array_equal(found, arrays[f"layer_{layer}"])
+            projection = streams.layer(layer, len(genes.names))
+            assert np.array_equal(projection, arrays[f"layer_{layer}"])
 
 
 def test_layers_have_their_own_weights_or_those_that_the_peer_gives_them(
@@ -63,8 +63,8 @@ def test_layers_have_their_own_weights_or_those_that_the_peer_gives_them(
     own = [held.projections(i)[0] for i in range(11)]
     peers = [held.projections(i, "text")[0] for i in range(11)]
     # layer_0, layer_1, layer_10, layer_2, ...
-    for place, layer in enumerate([0, 1, 10, *range(2, 10)]):
-        assert np.array_equal(peers[place], own[layer])
+    for position, layer in enumerate([0, 1, 10, *range(2, 10)]):
+        assert np.array_equal(peers[position], own[layer])
     assert not np.array_equal(peers[2], own[2])
 
 

@@ -147,19 +147,19 @@ def test_ids_are_resolved_and_every_gene_is_accounted_for() -> None:
     counts, genes, ids = atlas()
     model = load_model(V2)
     match = model.match(genes)
-    said: dict[str, list[str]] = {}
+    reported: dict[str, list[str]] = {}
     for row in match.report:
-        said.setdefault(row["what"], []).append(row["id"])
-    assert len(said["merged"]) == 2  # two pairs of retired and current id
-    assert len(said["renamed"]) >= 3  # retired ids that stand alone
-    assert len(said["dropped"]) == 16  # no token, seven of them with a median
+        reported.setdefault(row["what"], []).append(row["id"])
+    assert len(reported["merged"]) == 2  # two pairs of retired and current id
+    assert len(reported["renamed"]) >= 3  # retired ids that stand alone
+    assert len(reported["dropped"]) == 16  # no token, seven of them with a median
     # merged genes add up: counts equal the sum of both columns
-    merged = [list(genes.ensembl).index(g) for g in said["merged"]]
+    merged = [list(genes.ensembl).index(g) for g in reported["merged"]]
     for column in merged:
-        place = match.model_gene[column]
-        both = np.flatnonzero(match.model_gene == place)
+        model_row = match.model_gene[column]
+        both = np.flatnonzero(match.model_gene == model_row)
         assert len(both) == 2
-        got = match.model_counts(counts)[:, [place]].toarray().ravel()
+        got = match.model_counts(counts)[:, [model_row]].toarray().ravel()
         assert (got == counts[:, both].toarray().sum(1)).all()
     # in a run, genes go by the atlas's names, so that models agree; the current id wins
     named = match.named_by(genes)

@@ -166,11 +166,11 @@ def test_dictionaries_in_json_give_the_same_tokens(tmp_path: Path) -> None:
             for k, v in pickle.loads(file.read_bytes()).items()
         }
         (folder / file.name.replace("_gc95M.pkl", ".json")).write_text(json.dumps(table))
-    found = differences(
+    gaps = differences(
         ORACLE / "checkpoint", ORACLE / "dump.npz", tmp_path, ORACLE / "cells.h5ad",
         options={"dictionaries": str(folder)},
     )  # fmt: skip
-    assert all(r.ok for r in found)
+    assert all(r.ok for r in gaps)
     file = next(folder.glob("token_dictionary*"))
     for content, message in (
         ("{", "cannot be read"),
@@ -187,9 +187,9 @@ def test_dictionaries_of_other_classes_are_read(tmp_path: Path, kind: Any) -> No
     """Red: "it names collections.defaultdict", download it again."""
 
     def rewritten(tokens: dict[str, int]) -> Any:
-        made = kind(int) if kind is defaultdict else kind()
-        made.update(tokens)
-        return made
+        dictionary = kind(int) if kind is defaultdict else kind()
+        dictionary.update(tokens)
+        return dictionary
 
     given = dictionaries(tmp_path, rewritten)
     ours = load_model(ORACLE / "checkpoint", options={"dictionaries": given})
@@ -205,7 +205,7 @@ def test_an_activation_that_no_published_model_has_is_said(config: dict[str, Any
 
 
 @pytest.mark.parametrize(
-    ("names", "size", "said"),
+    ("names", "size", "message"),
     [
         (("a_gc95M.pkl", "b_gc104M.pkl"), (3, 64), "dictionaries of several corpora"),
         (("a_gc95M.pkl", "b_gc95M.pkl"), (12, 768), "12 layers, d 768 is published with .* gc104M"),
@@ -213,9 +213,9 @@ def test_an_activation_that_no_published_model_has_is_said(config: dict[str, Any
     ids=["mixed", "other corpus"],
 )
 def test_dictionaries_whose_names_tell_another_corpus_are_said(
-    names: tuple[str, ...], size: tuple[int, int], said: str
+    names: tuple[str, ...], size: tuple[int, int], message: str
 ) -> None:
     """Red: gc95M and gc104M have the same sizes, and nothing was said."""
     given = Dictionaries(Path("d"), tuple(Path("d", n) for n in names), {"<pad>": 0}, {}, {})
-    with pytest.warns(OctoscopeWarning, match=said):
+    with pytest.warns(OctoscopeWarning, match=message):
         settle(GeneformerOptions(), _Config(1, *size), given)

@@ -169,18 +169,18 @@ class Changer:
         whole = reading.tensors_of
 
         def changed(path: Path, state: Any, **given: Any) -> State:
-            found = whole(path, state, **given)
-            self.names = list(found)
+            weights = whole(path, state, **given)
+            self.names = list(weights)
             rng = torch.Generator().manual_seed(1)
             for name in self.change:
-                old = found[name]
+                old = weights[name]
                 if self.to_nan and old.is_floating_point():
-                    found[name] = torch.full_like(old, torch.nan)
+                    weights[name] = torch.full_like(old, torch.nan)
                 elif old.is_floating_point():
-                    found[name] = old + torch.randn(old.shape, generator=rng).to(old)
+                    weights[name] = old + torch.randn(old.shape, generator=rng).to(old)
                 else:
-                    found[name] = old + 1
-            return found
+                    weights[name] = old + 1
+            return weights
 
         monkeypatch.setattr(reading, "tensors_of", changed)
         monkeypatch.setattr(scfoundation_file, "tensors_of", changed)
@@ -305,12 +305,12 @@ class MultiTask(torch.nn.Module):
         self.classification_heads = torch.nn.ModuleList(torch.nn.Linear(16, n) for n in (3, 2))
 
     def forward(self, ids: torch.Tensor) -> tuple[torch.Tensor, ...]:
-        found = self.bert(input_ids=ids, output_hidden_states=True)
-        last = found.last_hidden_state
+        hidden = self.bert(input_ids=ids, output_hidden_states=True)
+        last = hidden.last_hidden_state
         share = torch.softmax(last @ getattr(self, self.pool).attention_weights, dim=1)
         for head in self.classification_heads:
             head((last * share).sum(dim=1))
-        return tuple(found.hidden_states)
+        return tuple(hidden.hidden_states)
 
 
 @pytest.mark.parametrize("pool", ["attention_pool", "attention_layer"])

@@ -116,8 +116,8 @@ def test_means_become_what_the_authors_make_of_them(tmp_path: Path, recipe: str)
         row = {g: counts[c, i] for i, g in enumerate(genes.ensembl)}
         value = {r: row.get(g, 0) / mean[r - 30] for g, r in vocabulary.items() if r >= 30}
         order = sorted((r for r, v in value.items() if v > 0), key=lambda r: (-value[r], r))
-        found = tokens.row[c][tokens.kind[c] == TOKEN_KINDS.index("gene")]
-        assert found.tolist() == order[:19]
+        cells = tokens.row[c][tokens.kind[c] == TOKEN_KINDS.index("gene")]
+        assert cells.tolist() == order[:19]
 
 
 def test_copies_of_a_gene_have_tokens_and_no_counts(tmp_path: Path) -> None:

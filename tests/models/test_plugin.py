@@ -38,7 +38,7 @@ def elsewhere(tmp_path_factory: pytest.TempPathFactory) -> Path:
     python = folder / "venv/bin/python"
     own = sysconfig.get_paths(vars={"base": str(folder / "venv")})["purelib"]
     here = [*site.getsitepackages(), str(Path(__file__).parents[2])]
-    lines = "".join(f"import site; site.addsitedir({place!r})\n" for place in here)
+    lines = "".join(f"import site; site.addsitedir({path!r})\n" for path in here)
     (Path(own) / "beside.pth").write_text(lines)
     subprocess.run(
         [str(python), "-m", "pip", "install", "--quiet", "--no-deps", "--no-build-isolation",
@@ -48,7 +48,7 @@ def elsewhere(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return python
 
 
-def there(python: Path, *arguments: str) -> Any:
+def in_environment(python: Path, *arguments: str) -> Any:
     return subprocess.run(
         [str(python), "-c", "from octoscope.cli import main; main()", *arguments],
         capture_output=True, text=True, check=False, timeout=300,
@@ -59,16 +59,18 @@ def there(python: Path, *arguments: str) -> Any:
 @pytest.mark.slow
 def test_the_example_equals_its_fixture(elsewhere: Path, tmp_path: Path) -> None:
     assert "setformer" not in families()
-    listed = there(elsewhere, "models", "list", "--json")
+    listed = in_environment(elsewhere, "models", "list", "--json")
     assert "setformer" in {row["family"] for row in json.loads(listed.stdout)}
     ours = str(tmp_path / "ours.npz")
     for given in ([], ["--tokens", str(FIXTURE / "dump.npz")]):
-        made = there(
+        completed = in_environment(
             elsewhere, "attention", "dump", str(FIXTURE / "checkpoint"),
             str(FIXTURE / "cells.h5ad"), "--out", ours, "--force", *given,
         )  # fmt: skip
-        assert made.returncode == 0, made.stderr
-        judged = there(elsewhere, "attention", "diff", ours, str(FIXTURE / "dump.npz"), "--json")
+        assert completed.returncode == 0, completed.stderr
+        judged = in_environment(
+            elsewhere, "attention", "diff", ours, str(FIXTURE / "dump.npz"), "--json"
+        )
         assert judged.returncode == 0, judged.stdout
         names = {r["array"] for r in json.loads(judged.stdout)}
         assert names >= {"attn_1", "logits_0", "lse_1", "hidden_1", "output", "token_row"}
@@ -95,8 +97,8 @@ def test_a_run_gives_each_model_its_own_environment(
     assert other["axis"] == ours["axis"]
     stats = pd.read_parquet(run / "tables/stats.parquet")
     assert set(stats["model"]) == {"tiny", "mine"}
-    said = pd.read_parquet(run / "tables/vocabulary.parquet")
-    matched = said[(said["model"] == "mine") & (said["what"] == "matched")]
+    stored = pd.read_parquet(run / "tables/vocabulary.parquet")
+    matched = stored[(stored["model"] == "mine") & (stored["what"] == "matched")]
     assert len(matched) == other["gene_report"]["matched"] == 14
     assert octoscope("verify", str(run)).returncode == 0
 

@@ -40,11 +40,11 @@ def cells(oracle: Path) -> tuple[sparse.csr_matrix, GeneTable, np.ndarray]:
 def test_dump_equals_the_authors_code(oracle: Path, tmp_path: Path, given: list[str]) -> None:
     given = [str(oracle / g) if g.endswith(".npz") else g for g in given]
     ours = tmp_path / "ours.npz"
-    made = here(
+    completed = here(
         "attention", "dump", str(oracle / "checkpoint"), str(oracle / "cells.h5ad"),
         "--out", str(ours), *given,
     )  # fmt: skip
-    assert made.returncode == 0, made.stderr
+    assert completed.returncode == 0, completed.stderr
     judged = here("attention", "diff", str(ours), str(oracle / "dump.npz"), "--json")
     assert judged.returncode == 0, judged.stdout
     rows = json.loads(judged.stdout)

@@ -39,10 +39,10 @@ def test_the_flag_of_genes_that_are_not_perturbed_is_added(tmp_path: Path) -> No
     table = torch.randn(3, 64, generator=torch.Generator().manual_seed(3))
     path = with_flags(tmp_path, table)
     base, tokens = embedded(CHECKPOINT)
-    found, _ = embedded(path, pert_encoder="unperturbed")
+    hidden, _ = embedded(path, pert_encoder="unperturbed")
     # TransformerGenerator._encode: encoder(src) + value_encoder(values) + pert_encoder(flags)
     flags = torch.nn.Embedding.from_pretrained(table)(torch.zeros(tokens.row.shape).long())
-    assert torch.equal(found, base + flags)
+    assert torch.equal(hidden, base + flags)
     unread, _ = embedded(path, pert_encoder="unread")
     assert torch.equal(unread, base)
 

@@ -48,9 +48,11 @@ SOME: dict[str, Any] = {"context": "some", "context_genes": GENES}
 
 @pytest.mark.parametrize("layout", PLACES)
 def test_dump_equals_the_authors_code(tmp_path: Path, layout: str) -> None:
-    place = PLACES[layout]
-    given = ["--option", f"context_genes={place / 'dump.npz'}", "--option", "context=some"]
-    judge_by_command(place / "checkpoint", CELLS, place / "dump.npz", tmp_path / "ours.npz", *given)
+    places = PLACES[layout]
+    given = ["--option", f"context_genes={places / 'dump.npz'}", "--option", "context=some"]
+    judge_by_command(
+        places / "checkpoint", CELLS, places / "dump.npz", tmp_path / "ours.npz", *given
+    )
 
 
 def _kv_heads_in_turn(w: Weights) -> None:
@@ -97,8 +99,8 @@ def test_parity_turns_red_on(
     layout: str, mistake: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     change_weights(monkeypatch, ScPRINT2, mistake)
-    place = PLACES[layout]
-    assert not all(r.ok for r in differences(place / "checkpoint", place / "dump.npz", tmp_path))
+    places = PLACES[layout]
+    assert not all(r.ok for r in differences(places / "checkpoint", places / "dump.npz", tmp_path))
 
 
 @pytest.mark.parametrize("other", ["sum", "raw"])
@@ -134,9 +136,9 @@ def test_rows_follow_the_organisms_not_the_mapping(tmp_path: Path) -> None:
 
 def test_values_of_both_are_shares_as_in_the_authors_code(tmp_path: Path) -> None:
     """``both`` takes their first branch: the logarithm in the second is never reached."""
-    place = PLACES["tokens"]
+    places = PLACES["tokens"]
     path = changed_file(tmp_path, lambda _, s: s.update(normalization="both"), "tokens")
-    assert all(r.ok for r in differences(path, place / "dump.npz", tmp_path, CELLS, options=SOME))
+    assert all(r.ok for r in differences(path, places / "dump.npz", tmp_path, CELLS, options=SOME))
     other = changed_file(tmp_path, lambda _, s: s.update(normalization="tpm"), "tokens")
     with pytest.raises(InputError, match=r"normalization: 'tpm'; this version knows sum, log"):
         load_model(other)

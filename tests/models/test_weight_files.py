@@ -45,8 +45,8 @@ def sharded(path: Path, kind: str) -> Path:
 @pytest.mark.parametrize("family", ["scprint", "scprint2", "scfoundation"])
 def test_checkpoints_with_settings_may_have_another_name(tmp_path: Path, family: str) -> None:
     """Red: "not recognised by any installed family" for a `.ckpt` renamed to `.pt`."""
-    (found,) = (DATA / family / "checkpoint").glob("*.ckpt")
-    shutil.copy(found, tmp_path / "best.pt")
+    (checkpoint,) = (DATA / family / "checkpoint").glob("*.ckpt")
+    shutil.copy(checkpoint, tmp_path / "best.pt")
     (tmp_path / "optimizer.pt").write_bytes(b"of training")
     assert family_of(tmp_path) == family_of(tmp_path / "best.pt") == family
     (tmp_path / "last.pt").write_bytes(b"another")

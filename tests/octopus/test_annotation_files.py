@@ -213,8 +213,8 @@ def test_former_symbols_are_read_in_every_source_and_said(tmp_path: Path) -> Non
     named, counts = with_names(net, ["OLD0", "ALSO3", "GNX1", "NOBODY"])
     assert counts == {"alias": 2, "symbol": 1, "": 1, "ensembl_gene": 0}
     assert (named.vertex_of(np.array(["OLD0", "ALSO3"], object)) == at[[0, 3]]).all()
-    said = [line for line in reading_notes(net.meta) if ALIAS in line]
-    assert {line.partition(":")[0] for line in said} == set(net.sources)
+    notes = [line for line in reading_notes(net.meta) if ALIAS in line]
+    assert {line.partition(":")[0] for line in notes} == set(net.sources)
 
 
 def test_hardly_any_known_symbol_still_warns(tmp_path: Path) -> None:

@@ -54,13 +54,13 @@ def test_peer_mode_builds_the_peers_graph_from_raw_files(
     built: dict[str, Path], imported: dict[str, Path], peer: Network
 ) -> None:
     ours = open_network(built["peer"])
-    place = same_vertices(built["peer"], imported["bundle peer"])
-    assert len(place) == len(set(place.tolist())) == len(peer.vertices) == 260
-    assert graph(ours, place) == graph(peer, np.arange(260))
+    vertex_of = same_vertices(built["peer"], imported["bundle peer"])
+    assert len(vertex_of) == len(set(vertex_of.tolist())) == len(peer.vertices) == 260
+    assert graph(ours, vertex_of) == graph(peer, np.arange(260))
     assert ours.meta["counts"]["by_source"] == peer.meta["counts"]["by_source"]
-    kinds = peer.vertices["species_type"].to_numpy()[place]
+    kinds = peer.vertices["species_type"].to_numpy()[vertex_of]
     assert ours.vertices["species_type"].tolist() == kinds.tolist()
-    genes = ours.genes.set_index("gene")["vertex"].map(lambda v: place[v])
+    genes = ours.genes.set_index("gene")["vertex"].map(lambda v: vertex_of[v])
     assert genes.sort_index().equals(peer.genes.set_index("gene")["vertex"].sort_index())
 
 
@@ -68,7 +68,7 @@ def test_corrected_mode_builds_what_the_corrected_import_gives(
     built: dict[str, Path], imported: dict[str, Path]
 ) -> None:
     ours, theirs = open_network(built["corrected"]), open_network(imported["bundle corrected"])
-    place = same_vertices(built["corrected"], imported["bundle corrected"])
+    vertex_of = same_vertices(built["corrected"], imported["bundle corrected"])
 
     def pairs(net: Network, names: np.ndarray, source: str) -> set[tuple[int, int]]:
         mine = net.edges.select(net.edges.source == net.sources.index(source))
@@ -76,7 +76,7 @@ def test_corrected_mode_builds_what_the_corrected_import_gives(
         return set(zip(names[index // 260].tolist(), names[index % 260].tolist(), strict=True))
 
     for source in ("OmniPath", "STRING", "TRRUST", "Reactome", "IntAct"):
-        assert pairs(ours, place, source) == pairs(theirs, np.arange(260), source), source
+        assert pairs(ours, vertex_of, source) == pairs(theirs, np.arange(260), source), source
     fixed = {(c["source"], c["peer"], c["corrected"]) for c in ours.meta["corrections"]}
     assert ("OmniPath", 337, 200) in fixed
     assert ("Reactome-FI", 114, 57) in fixed
@@ -129,10 +129,10 @@ def test_two_builds_have_the_same_bytes(raw: Path, built: dict[str, Path], tmp_p
 def test_wiring_follows_tiers() -> None:
     def edges(*members: tuple[int, str, float]) -> set[tuple[int, int, str, str]]:
         v, r, s = zip(*members, strict=True)
-        found = wire(
+        cells = wire(
             np.zeros(len(v), int), np.array(v), np.array([ROLES.index(x) for x in r]), np.array(s)
         )
-        return {(int(a), int(b), ROLES[p], ROLES[q]) for _, a, b, p, q in found}
+        return {(int(a), int(b), ROLES[p], ROLES[q]) for _, a, b, p, q in cells}
 
     r, p = "reactant", "product"
     assert edges((0, "stimulator", 0), (1, "catalyst", 0), (2, r, -1), (3, r, -1), (4, p, 1)) == {
@@ -222,11 +222,11 @@ def test_recon3d_and_bioconductor_annotation(tmp_path: Path) -> None:
     assert net.genes["gene"].tolist() == ["ENSG00000019186"]
     at = {label: i for i, label in enumerate(labels)}
     e = net.edges
-    found = {
+    edges = {
         (labels[a], labels[b], ROLES[r], ROLES[s], bool(d))
         for a, b, r, s, d in zip(e.src, e.dst, e.role_src, e.role_dst, e.directed, strict=True)
     }
-    assert found == {
+    assert edges == {
         ("CYP24A1", "A", "stimulator", "reactant", True),
         ("G_2", "A", "stimulator", "reactant", True),
         ("A", "B", "reactant", "product", False),

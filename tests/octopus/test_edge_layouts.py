@@ -29,12 +29,12 @@ S, G, U, E = (GENES[c].tolist() for c in GENES)
 Edges = dict[tuple[int, int], tuple[int, bool]]
 
 
-def built(folder: Path, text: str, name: str = "net.tsv", **said: Any) -> Network:
+def built(folder: Path, text: str, name: str = "net.tsv", **settings: Any) -> Network:
     GENES.to_csv(folder / "ids.tsv", sep="\t", index=False)
     (folder / name).write_text(text)
     tree = {
         "annotation": {"path": str(folder / "ids.tsv")},
-        "sources": {"edge_lists": [{"name": "mine", "path": str(folder / name), **said}]},
+        "sources": {"edge_lists": [{"name": "mine", "path": str(folder / name), **settings}]},
     }
     return open_network(build_from(tree, folder, loud=True))
 
@@ -150,11 +150,11 @@ def test_signor(tmp_path: Path) -> None:
     net = built(tmp_path, text, "signor.tsv")
     of_genes = net.genes.groupby("vertex")["gene"].first().to_dict()
     e = net.edges
-    found = {
+    signs = {
         (of_genes.get(a, "?"), of_genes.get(b, "?")): (int(s), bool(d))
         for a, b, s, d in zip(e.src.tolist(), e.dst.tolist(), e.sign, e.directed, strict=True)
     }
-    assert found == {
+    assert signs == {
         (G[0], G[1]): (1, True), (G[2], G[3]): (-1, True), (G[4], G[5]): (0, True),
         ("?", G[6]): (1, True),
     }  # fmt: skip
@@ -229,13 +229,13 @@ def test_rows_of_one_pair_are_joined_and_contradictions_stay(tmp_path: Path) -> 
     )  # fmt: skip
     net = built(tmp_path, text)
     assert rows(net)["merged"] == 1
-    found = sorted(zip(net.edges.sign.tolist(), net.edges.refs.tolist(), strict=True))
-    assert found == [(-1, 1), (1, 3)]
+    signs = sorted(zip(net.edges.sign.tolist(), net.edges.refs.tolist(), strict=True))
+    assert signs == [(-1, 1), (1, 3)]
     assert net.edges.score[net.edges.sign > 0].tolist() == pytest.approx([0.9])
 
 
 @pytest.mark.parametrize(
-    ("said", "text", "match"),
+    ("message", "text", "match"),
     [
         ({}, lines(("a", "b"), (S[0], S[1])), r"no column 'source'; found a, b.*columns: "),
         ({"columns": {"source": "Reg"}}, lines(("source", "target"), (S[0], S[1])),
@@ -257,10 +257,10 @@ def test_rows_of_one_pair_are_joined_and_contradictions_stay(tmp_path: Path) -> 
     ],
 )  # fmt: skip
 def test_what_cannot_be_read_names_the_setting(
-    said: dict[str, Any], text: str, match: str, tmp_path: Path
+    message: dict[str, Any], text: str, match: str, tmp_path: Path
 ) -> None:
     with pytest.raises(InputError, match=match):
-        built(tmp_path, text, **said)
+        built(tmp_path, text, **message)
 
 
 def test_a_role_that_does_not_exist_is_refused_by_the_configuration(tmp_path: Path) -> None:

@@ -81,14 +81,14 @@ def test_the_bundle_answers_has_edges_as_the_peer(peer: Network) -> None:
         expected("has_edges"),
         json.loads((FIXTURE / "expected/expected.json").read_text()),
     )
-    found = describe_genes(peer, want["from_gene"].to_numpy(), want["to_gene"].to_numpy())
-    assert found["mapped"].all()
-    assert found["forward"].tolist() == want["has_edges"].tolist()
-    assert found["reverse"].tolist() == want["has_edges_reversed"].tolist()
-    assert found["forward"].mean() == pytest.approx(facts["observed_rate_mapped"])
+    described = describe_genes(peer, want["from_gene"].to_numpy(), want["to_gene"].to_numpy())
+    assert described["mapped"].all()
+    assert described["forward"].tolist() == want["has_edges"].tolist()
+    assert described["reverse"].tolist() == want["has_edges_reversed"].tolist()
+    assert described["forward"].mean() == pytest.approx(facts["observed_rate_mapped"])
     every = expected("query_gene_pairs")
-    asked = describe_genes(peer, every["from_gene"].to_numpy(), every["to_gene"].to_numpy())
-    assert asked["mapped"].sum() == facts["n_mapped"]
+    of_every = describe_genes(peer, every["from_gene"].to_numpy(), every["to_gene"].to_numpy())
+    assert of_every["mapped"].sum() == facts["n_mapped"]
     pairs = expected("has_edges_vertex_pairs")
     a, b = pairs["src"].to_numpy(), pairs["dst"].to_numpy()
     assert (a == b).sum() == 5  # self pairs are asked as well
@@ -104,9 +104,9 @@ def test_a_store_gives_the_same_graph_and_answers(imported: dict[str, Path], pee
     assert store.vertices["name"].tolist() == want["name"].tolist()
     assert (store.vertices["label"] != store.vertices["name"]).mean() > 0.9
     by_source = store.meta["counts"]["by_source"]
-    told = peer.meta["counts"]["by_source"]
+    sources = peer.meta["counts"]["by_source"]
     assert {s: by_source[s] for s in ("STRING", "IntAct", "Reactome-FI")} == {
-        s: told[s] for s in ("STRING", "IntAct", "Reactome-FI")
+        s: sources[s] for s in ("STRING", "IntAct", "Reactome-FI")
     }
     assert by_source["Napistu"] > 0  # what a store cannot tell is not given a source
 
@@ -158,8 +158,8 @@ def test_corrected_makes_undirected_pairs_valid_both_ways(imported: dict[str, Pa
         e = net.edges
         pair = (_ROLES[e.role_src] == "interactor") & (_ROLES[e.role_dst] == "interactor")
         a, b = e.src[pair], e.dst[pair]
-        found = describe_vertices(net, a, b)
-        assert (found["forward"] != found["reverse"]).sum() == one_way
+        described = describe_vertices(net, a, b)
+        assert (described["forward"] != described["reverse"]).sum() == one_way
     assert {c["peer"] for c in after.meta["corrections"]} == {333, 57}
 
 
@@ -246,10 +246,10 @@ def test_names_of_sources_never_become_paths(tmp_path: Path, name: str) -> None:
 def unframed(data: bytes) -> bytes:
     """Return a pickle without FRAME opcodes."""
     out, at = bytearray(), 0
-    for op, _, place in pickletools.genops(data):
-        if op.name == "FRAME" and place is not None:
-            out += data[at:place]
-            at = place + 9
+    for op, _, position in pickletools.genops(data):
+        if op.name == "FRAME" and position is not None:
+            out += data[at:position]
+            at = position + 9
     return bytes(out + data[at:])
 
 
@@ -311,8 +311,8 @@ def test_sources_told_by_attributes_that_the_peer_mounts_on_edges(tmp_path: Path
     folder.mkdir()
     (folder / "napistu_graph.pkl").write_bytes(pickle.dumps(graph))
     with pytest.warns(OctoscopeWarning, match="no vertex has an Ensembl gene id"):
-        made = import_napistu(folder, tmp_path / "net", "peer")
-    assert made["counts"]["by_source"] == {"IntAct": 1, "Napistu": 1, "STRING": 1}
+        meta = import_napistu(folder, tmp_path / "net", "peer")
+    assert meta["counts"]["by_source"] == {"IntAct": 1, "Napistu": 1, "STRING": 1}
     table = pd.read_parquet(tmp_path / "net/edges.parquet").set_index("source")
     assert table["score"]["STRING"] == pytest.approx(0.9)
     assert table["score"]["IntAct"] == pytest.approx(0.5)
@@ -351,8 +351,8 @@ def test_damage_is_named_and_nothing_is_left(tmp_path: Path) -> None:
     (store / "pandas_dfs/name_to_sid_map.parquet").unlink()
     with pytest.raises(InputError, match="name_to_sid_map"):
         import_napistu(store, tmp_path / "out")
-    left = {"cut.tar.gz", "empty", "store"}
-    assert {p.name for p in tmp_path.iterdir()} == left
+    names = {"cut.tar.gz", "empty", "store"}
+    assert {p.name for p in tmp_path.iterdir()} == names
     (tmp_path / "out").mkdir()
     with pytest.raises(InputError, match="exists already"):
         import_napistu(BUNDLE, tmp_path / "out")

@@ -39,8 +39,8 @@ def test_sources_side_by_side_equal_sets(rows: list[tuple[int, int, int]]) -> No
     overlap = source_overlap(net).set_index(["source_a", "source_b"])
     both, either = len(pairs[0] & pairs[1]), len(pairs[0] | pairs[1])
     assert overlap["pairs"]["ONE", "TWO"] == overlap["pairs"]["TWO", "ONE"] == both
-    found = overlap["pairs_jaccard"]["ONE", "TWO"]
-    assert found == both / either if either else np.isnan(found)
+    overlap_row = overlap["pairs_jaccard"]["ONE", "TWO"]
+    assert overlap_row == both / either if either else np.isnan(overlap_row)
 
 
 def test_counts_are_the_peers(peer: Network) -> None:
@@ -121,10 +121,10 @@ def test_the_commands_from_files_to_answers(raw: Path, tmp_path: Path) -> None:
     tree = build_tree(raw, "corrected")
     (tmp_path / "build.yaml").write_text(yaml.safe_dump(tree))
     net = tmp_path / "octopus"
-    made = here("octopus", "build", str(tmp_path / "build.yaml"), str(net))
-    assert made.returncode == 0, made.stderr
-    assert "corrected, OmniPath" in made.stdout
-    assert "337 statements in the peer, 200 here" in made.stdout.replace("\n", " ")
+    completed = here("octopus", "build", str(tmp_path / "build.yaml"), str(net))
+    assert completed.returncode == 0, completed.stderr
+    assert "corrected, OmniPath" in completed.stdout
+    assert "337 statements in the peer, 200 here" in completed.stdout.replace("\n", " ")
     info = here("octopus", "info", str(net), "--check", "--json")
     facts = json.loads(info.stdout)
     assert facts["vertices"] == 260
@@ -133,11 +133,11 @@ def test_the_commands_from_files_to_answers(raw: Path, tmp_path: Path) -> None:
     assert alone["connected pairs (unordered)"] == 153
     pairs = FIXTURE / "expected/query_gene_pairs.parquet"
     target = tmp_path / "answers.parquet"
-    asked = here(
+    lookup = here(
         "octopus", "lookup", str(net), str(pairs), str(target),
         "--columns", "from_gene,to_gene", "--distance", "2",
     )  # fmt: skip
-    assert asked.returncode == 0, asked.stderr
+    assert lookup.returncode == 0, lookup.stderr
     answers = pd.read_parquet(target)
     assert len(answers) == 261
     assert answers["mapped"].sum() == 235
@@ -167,9 +167,9 @@ def test_the_commands_from_files_to_answers(raw: Path, tmp_path: Path) -> None:
 @pytest.mark.slow
 def test_importing_from_the_command_line(tmp_path: Path) -> None:
     bundle = FIXTURE / "bundle" / "human_consensus_no_rxns.tar.gz"
-    made = here("octopus", "import", str(bundle), str(tmp_path / "net"), "--mode", "peer")
-    assert made.returncode == 0, made.stderr
-    assert "260 vertices, 1,536 statements, 78 genes" in made.stdout
+    completed = here("octopus", "import", str(bundle), str(tmp_path / "net"), "--mode", "peer")
+    assert completed.returncode == 0, completed.stderr
+    assert "260 vertices, 1,536 statements, 78 genes" in completed.stdout
     again = here("octopus", "import", str(bundle), str(tmp_path / "net"))
     assert again.returncode == 2
     assert "exists already" in again.stderr

@@ -37,22 +37,24 @@ def rows(draw: st.DrawFn) -> list[Row]:
 def brute(rows: list[Row], a: int, b: int) -> dict[str, object]:
     """Everything asserted of one ordered pair, by walking the assertions."""
     back = {"reactant": "product", "product": "reactant"}
-    found = []
+    edges_between = []
     for s, d, role_s, role_d, directed, sign, source, score in rows:
         if (s, d) == (a, b):
-            found.append((f"{role_s} -> {role_d}", directed, sign, source, score))
+            edges_between.append((f"{role_s} -> {role_d}", directed, sign, source, score))
         elif (d, s) == (a, b) and not directed:
             kind = f"{back.get(role_d, role_d)} -> {back.get(role_s, role_s)}"
-            found.append((kind, directed, sign, source, score))
-    signs = {f[2] for f in found} - {0}
-    scores = [f[4] for f in found if not np.isnan(f[4])]
+            edges_between.append((kind, directed, sign, source, score))
+    signs = {f[2] for f in edges_between} - {0}
+    scores = [f[4] for f in edges_between if not np.isnan(f[4])]
     return {
-        "forward": bool(found),
-        "stated": any(f[1] for f in found),
-        "sources": ";".join(n for i, n in enumerate(("ONE", "TWO")) if i in {f[3] for f in found}),
-        "relations": {f[0] for f in found},
+        "forward": bool(edges_between),
+        "stated": any(f[1] for f in edges_between),
+        "sources": ";".join(
+            n for i, n in enumerate(("ONE", "TWO")) if i in {f[3] for f in edges_between}
+        ),
+        "relations": {f[0] for f in edges_between},
         "sign": signs.pop() if len(signs) == 1 else 0,
-        "contradictory": len({f[2] for f in found} - {0}) == 2,
+        "contradictory": len({f[2] for f in edges_between} - {0}) == 2,
         "score": max(scores, default=None),
     }
 
@@ -62,9 +64,9 @@ def brute(rows: list[Row], a: int, b: int) -> dict[str, object]:
 def test_describe_equals_brute_force(rows: list[Row], pairs: list[tuple[int, int]]) -> None:
     net = network_of(N, rows)
     a, b = (np.array([p[i] for p in pairs], np.int64) for i in (0, 1))
-    found = describe_vertices(net, a, b)
-    assert len(found) == len(pairs)
-    for (x, y), row in zip(pairs, found.itertuples(), strict=True):
+    described = describe_vertices(net, a, b)
+    assert len(described) == len(pairs)
+    for (x, y), row in zip(pairs, described.itertuples(), strict=True):
         want = brute(rows, x, y)
         for field in ("forward", "stated", "sources", "sign", "contradictory"):
             assert getattr(row, field) == want[field], field
@@ -86,14 +88,14 @@ def test_a_gene_answers_for_all_its_vertices() -> None:
     ]
     genes = [("a", 0), ("a", 1), ("b", 2), ("b", 3), ("c", 4), ("d", 4)]
     net = network_of(5, rows, genes)
-    found = describe_genes(net, ["a", "b", "c", "a", "nope"], ["b", "a", "d", "c", "a"])
-    assert found["mapped"].tolist() == [True, True, True, True, False]
-    assert found["forward"].tolist() == [True, False, True, False, False]
-    assert found["reverse"].tolist() == [False, True, True, False, False]
-    first = found.iloc[0]
+    described = describe_genes(net, ["a", "b", "c", "a", "nope"], ["b", "a", "d", "c", "a"])
+    assert described["mapped"].tolist() == [True, True, True, True, False]
+    assert described["forward"].tolist() == [True, False, True, False, False]
+    assert described["reverse"].tolist() == [False, True, True, False, False]
+    first = described.iloc[0]
     assert (first["sources"], first["contradictory"], first["score"]) == ("ONE;TWO", True, 0.75)
     # c and d are one vertex: flagged, so that nobody counts it as a pair with or without an edge
-    assert found["same_vertex"].tolist() == [False, False, True, False, False]
+    assert described["same_vertex"].tolist() == [False, False, True, False, False]
 
 
 def test_annotate_takes_the_nearest_vertices_and_keeps_other_columns() -> None:
@@ -102,17 +104,17 @@ def test_annotate_takes_the_nearest_vertices_and_keeps_other_columns() -> None:
     pairs = pd.DataFrame(
         {"query": ["ENSG01.4", "ENSG01", "x"], "key": ["ENSG02", "ENSG03", "ENSG02"], "score": 7.0}
     )
-    found = annotate(pairs, net, "query", "key", distance=2)
-    assert found["mapped"].tolist() == [True, True, False]  # a version is no other gene
-    assert found["distance"].tolist() == [1, pd.NA, pd.NA]
+    annotated = annotate(pairs, net, "query", "key", distance=2)
+    assert annotated["mapped"].tolist() == [True, True, False]  # a version is no other gene
+    assert annotated["distance"].tolist() == [1, pd.NA, pd.NA]
     # a gene that the network lacks has no edge that is missing: unknown is null
-    assert found["forward"].tolist() == [True, False, pd.NA]
-    assert found["same_vertex"].tolist() == [False, False, pd.NA]
-    assert found["sources"].isna().tolist() == [False, False, True]
-    assert found["shared_pathways"].tolist() == [0, 0, pd.NA]
-    assert found["sign"].isna().all()  # the source states none
-    assert found["score"].tolist() == [7.0] * 3
-    assert found["network_score"].tolist()[0] == 0.5
+    assert annotated["forward"].tolist() == [True, False, pd.NA]
+    assert annotated["same_vertex"].tolist() == [False, False, pd.NA]
+    assert annotated["sources"].isna().tolist() == [False, False, True]
+    assert annotated["shared_pathways"].tolist() == [0, 0, pd.NA]
+    assert annotated["sign"].isna().all()  # the source states none
+    assert annotated["score"].tolist() == [7.0] * 3
+    assert annotated["network_score"].tolist()[0] == 0.5
     assert annotate(pairs.iloc[:0], net, "query", "key", distance=2).empty
 
 
@@ -143,8 +145,8 @@ def test_dask_partitions_give_the_same_answers(peer: Network) -> None:
     whole = annotate(pairs, peer, "query", "key", distance=2)
     parts = dd.from_pandas(pairs, npartitions=7)
     meta = annotate(pairs.iloc[:0], peer, "query", "key", distance=2)
-    asked = parts.map_partitions(annotate, peer, "query", "key", 2, meta=meta)
-    joined = asked.compute(scheduler="threads")
+    lazy = parts.map_partitions(annotate, peer, "query", "key", 2, meta=meta)
+    joined = lazy.compute(scheduler="threads")
     for column in whole:
         assert joined[column].astype(str).tolist() == whole[column].astype(str).tolist(), column
     assert 0 < whole["forward"].sum() < len(whole)

@@ -64,13 +64,13 @@ def test_string_v12_and_omnipath_meet(tmp_path: Path) -> None:
     path.write_text(
         "\n".join(["source\ttarget\tis_directed\tis_stimulation\tis_inhibition", *rows])
     )
-    made = tree(tmp_path, False, STRING=string(tmp_path), OmniPath={"path": str(path)})
-    net = open_network(build_from(made, tmp_path, loud=True))
+    config = tree(tmp_path, False, STRING=string(tmp_path), OmniPath={"path": str(path)})
+    net = open_network(build_from(config, tmp_path, loud=True))
     raw = pd.read_csv(path, sep="\t")[["source", "target"]]
     gene = dict(zip(TABLE["uniprot"], TABLE["ensembl_gene"], strict=True))
-    found = annotate(raw.map(gene.__getitem__), net, "source", "target")
-    assert found["sources"].astype(str).tolist() == ["OmniPath;STRING"] * N
-    assert found["sign"].tolist() == [1] * N
+    annotated = annotate(raw.map(gene.__getitem__), net, "source", "target")
+    assert annotated["sources"].astype(str).tolist() == ["OmniPath;STRING"] * N
+    assert annotated["sign"].tolist() == [1] * N
 
 
 def test_symbols_without_annotation_stop(tmp_path: Path) -> None:
@@ -82,9 +82,9 @@ def test_symbols_without_annotation_stop(tmp_path: Path) -> None:
     fi = tmp_path / "fi.txt"
     fi.write_text("Gene1\tGene2\tAnnotation\tDirection\tScore\nGNX0\tGNX1\tx\t->\t1\n")
     # also beside a source that has genes
-    made = tree(tmp_path, False, STRING=string(tmp_path), **{"Reactome-FI": {"path": str(fi)}})
+    config = tree(tmp_path, False, STRING=string(tmp_path), **{"Reactome-FI": {"path": str(fi)}})
     with pytest.raises(InputError, match=r"fi\.txt: none of the 2 names of Reactome-FI"):
-        build_from(made, tmp_path / "b")
+        build_from(config, tmp_path / "b")
     assert not (tmp_path / "a/octopus").exists()
     assert not (tmp_path / "b/octopus").exists()
 
@@ -94,8 +94,8 @@ def test_ids_that_lead_to_no_gene_stop(tmp_path: Path) -> None:
                      "uniprot")  # fmt: skip
     with pytest.raises(InputError, match=r"none of the 2 vertices is an Ensembl gene.*uniprot \(2"):
         build_from(tree(tmp_path, False, edge_lists=[mine]), tmp_path / "a")
-    made = tree(tmp_path, True, edge_lists=[mine])
-    assert len(open_network(build_from(made, tmp_path / "b", loud=True)).genes) == 2
+    config = tree(tmp_path, True, edge_lists=[mine])
+    assert len(open_network(build_from(config, tmp_path / "b", loud=True)).genes) == 2
     wrong = edge_list(tmp_path / "w.tsv", "source target sign", [("GNX0", "GNX1", "1")], "uniprot")
     with pytest.raises(
         InputError, match="none of its 2 ids is a known uniprot.*set ids: symbol for mine"
@@ -116,9 +116,9 @@ def test_another_organism_stops(tmp_path: Path) -> None:
 
 def test_columns_of_the_annotation_that_are_not_read_are_named(tmp_path: Path) -> None:
     mine = edge_list(tmp_path / "e.tsv", "source target sign", [("GNX0", "GNX1", "1")], "symbol")
-    made = tree(tmp_path, True, edge_lists=[mine])
+    config = tree(tmp_path, True, edge_lists=[mine])
     TABLE.assign(locus="x", hgnc_id="y").to_csv(tmp_path / "ids.tsv", sep="\t", index=False)
-    net = open_network(build_from(made, tmp_path, loud=True))
+    net = open_network(build_from(config, tmp_path, loud=True))
     assert reading_notes(net.meta) == [
         "annotation: 8 read = 8 kept + 0 merged + 0 dropped",
         "annotation: columns that are not read: locus, hgnc_id",
@@ -130,9 +130,9 @@ def test_columns_of_the_annotation_that_are_not_read_are_named(tmp_path: Path) -
 def test_a_source_without_genes_beside_one_with_genes_warns(tmp_path: Path) -> None:
     mine = edge_list(tmp_path / "e.tsv", "source target sign", [("77", "78", "1")],
                      "ncbi_entrez_gene")  # fmt: skip
-    made = tree(tmp_path, False, STRING=string(tmp_path), edge_lists=[mine])
+    config = tree(tmp_path, False, STRING=string(tmp_path), edge_lists=[mine])
     with pytest.warns(OctoscopeWarning, match="0 of 2 proteins and genes of mine"):
-        build_from(made, tmp_path, loud=True)
+        build_from(config, tmp_path, loud=True)
 
 
 KINDS = [("symbol", ""), ("uniprot", ""), ("uniprot", "-2"), ("ncbi_entrez_gene", ""),
@@ -161,8 +161,8 @@ def test_every_name_answers_like_the_gene(kind: str, tail: str, net: Network) ->
 
 
 def test_names_of_vertices_and_strings_proteins(net: Network) -> None:
-    asked = [ENSP[3], net.vertices["name"][2], None, float("nan"), 990001, "nobody"]
-    named, counts = with_names(net, asked)
+    names = [ENSP[3], net.vertices["name"][2], None, float("nan"), 990001, "nobody"]
+    named, counts = with_names(net, names)
     # the name of a vertex is its ontology and id
     assert counts == {"ensembl_gene": 0, "ensembl_protein": 1, "ncbi_entrez_gene": 2, "": 1}
     assert named.vertex_of(["nobody", "990001"])[0] == -1
@@ -181,8 +181,8 @@ def test_nothing_known_stops_and_hardly_anything_warns(net: Network) -> None:
         require_found("p.tsv", net, with_names(net, ["x0", "x1", "x2"])[1], "x0")
     _, counts = with_names(net, ["GNX1", *(f"x{i}" for i in range(20))])
     with pytest.warns(OctoscopeWarning, match="knows 1 of 21 names"):
-        said = require_found("p.tsv", net, counts, "GNX1")
-    assert said == "1 of 21 names known: 1 as symbol"
+        text = require_found("p.tsv", net, counts, "GNX1")
+    assert text == "1 of 21 names known: 1 as symbol"
 
 
 @pytest.mark.filterwarnings("default::octoscope.errors.OctoscopeWarning")
@@ -196,24 +196,24 @@ def test_the_commands_stop_and_name_what_they_read(tmp_path: Path) -> None:
     built = here("octopus", "build", str(config), out)
     assert built.returncode == 0, built.stderr
     assert "not read: note" in built.stderr.replace("\n", " ")
-    said = here("octopus", "info", out).stdout.replace("\n", " ")
-    assert "1 noted: row whose direction is assumed" in said
-    assert "columns that are not read: note" in said
+    completed = here("octopus", "info", out).stdout.replace("\n", " ")
+    assert "1 noted: row whose direction is assumed" in completed
+    assert "columns that are not read: note" in completed
     assert reading_notes(open_network(out).meta)
     genes = tmp_path / "genes.txt"
     genes.write_text("GNX0\n990001\n")
-    asked = here("octopus", "genes", out, str(genes), str(tmp_path / "g.parquet"))
-    assert asked.returncode == 0, asked.stderr
+    genes_run = here("octopus", "genes", out, str(genes), str(tmp_path / "g.parquet"))
+    assert genes_run.returncode == 0, genes_run.stderr
     assert pd.read_parquet(tmp_path / "g.parquet")["degree"].tolist() == [1, 1]
     pairs = tmp_path / "p.tsv"
     pairs.write_text("query\tkey\nGNX0\tQ9ZA01\n")
-    asked = here("octopus", "lookup", out, str(pairs), str(tmp_path / "p.parquet"))
-    assert asked.returncode == 0, asked.stderr
-    assert "2 of 2 names known: 1 as symbol, 1 as uniprot" in asked.stdout.replace("\n", " ")
-    found = pd.read_parquet(tmp_path / "p.parquet")
-    assert (found["sign"][0], found["mapped"][0]) == (-1, True)
+    genes_run = here("octopus", "lookup", out, str(pairs), str(tmp_path / "p.parquet"))
+    assert genes_run.returncode == 0, genes_run.stderr
+    assert "2 of 2 names known: 1 as symbol, 1 as uniprot" in genes_run.stdout.replace("\n", " ")
+    stored = pd.read_parquet(tmp_path / "p.parquet")
+    assert (stored["sign"][0], stored["mapped"][0]) == (-1, True)
     pairs.write_text("query\tkey\nTrp53\tMyc\n")
-    asked = here("octopus", "lookup", out, str(pairs), str(tmp_path / "q.parquet"))
-    assert asked.returncode == 2
-    assert "0 of 2 names" in asked.stderr
+    genes_run = here("octopus", "lookup", out, str(pairs), str(tmp_path / "q.parquet"))
+    assert genes_run.returncode == 2
+    assert "0 of 2 names" in genes_run.stderr
     assert not (tmp_path / "q.parquet").exists()

@@ -63,13 +63,13 @@ def test_graphml_tells_symbol_order_sign_and_relation(net: Network, tmp_path: Pa
     graph = igraph.Graph.Read_GraphML(str(tmp_path / "n.graphml"))
     assert set(graph.vs["name"]) == set(S[:6])
     assert set(graph.vs["genes"]) == set(G[:6])
-    found = {
+    edges = {
         (graph.vs[e.source]["name"], graph.vs[e.target]["name"]):
         (bool(e["directed"]), int(e["sign"]), e["relation"], e["sources"])
         for e in graph.es
     }  # fmt: skip
     pair = (False, 0, "interactor -> interactor", "mine")
-    assert found == {
+    assert edges == {
         (S[0], S[1]): (True, 1, "stimulator -> modified", "mine"),
         (S[1], S[2]): (True, -1, "inhibitor -> modified", "mine"),
         (S[3], S[4]): pair, (S[4], S[3]): pair,
@@ -112,13 +112,13 @@ def test_answers_and_genes_are_what_their_names_say(net: Network, tmp_path: Path
     (tmp_path / "pairs.csv").write_text(f"query,key\n{G[0]},{G[1]}\n")
     (tmp_path / "genes.txt").write_text("\n".join(G[:2]))
     folder = str(net.folder)
-    for command, asked in (("lookup", "pairs.csv"), ("genes", "genes.txt")):
+    for command, table in (("lookup", "pairs.csv"), ("genes", "genes.txt")):
         for ending, separator in ((".tsv", "\t"), (".csv", ",")):
             target = tmp_path / f"{command}{ending}"
-            done = here("octopus", command, folder, str(tmp_path / asked), str(target))
+            done = here("octopus", command, folder, str(tmp_path / table), str(target))
             assert done.returncode == 0, done.stderr
             assert len(pd.read_csv(target, sep=separator)) == 2 - (command == "lookup")
-        odd = here("octopus", command, folder, str(tmp_path / asked), str(tmp_path / "x.xlsx"))
+        odd = here("octopus", command, folder, str(tmp_path / table), str(tmp_path / "x.xlsx"))
         assert odd.returncode == 2
         assert "name it .parquet, .tsv, .txt, .csv" in odd.stderr
         assert not (tmp_path / "x.xlsx").exists()

@@ -47,11 +47,11 @@ def test_all_channels_give_strings_own_score() -> None:
 
 def test_channels_that_are_taken_out_do_not_count() -> None:
     some = channels()
-    left = combined_score(some, COEXPRESSION)
+    remaining = combined_score(some, COEXPRESSION)
     for name in ("coexpression", "textmining"):
         some[[name, f"{name}_transferred"]] = 0
-    assert np.allclose(left, combined_score(some), atol=1e-12)
-    assert (left <= combined_score(channels()) + 1e-12).all()
+    assert np.allclose(remaining, combined_score(some), atol=1e-12)
+    assert (remaining <= combined_score(channels()) + 1e-12).all()
     with pytest.raises(ValueError, match="'gossip'"):
         combined_score(channels(), ["gossip"])
 
@@ -87,15 +87,18 @@ def test_views_by_source_sign_direction_and_confidence() -> None:
     ]
     net = network_of(4, rows)
 
-    def left(what: View) -> list[int]:
+    def kept_pairs(what: View) -> list[int]:
         return view(net, what).edges.src.tolist()
 
-    assert left(View()) == [0, 1, 2]
-    assert left(View(sources=("TWO",))) == [1, 2]
-    assert left(View(without_sources=("TWO",))) == [0]
-    assert left(View(signed=True)) == [0]
-    assert left(View(directed=True)) == [0, 2]
-    assert left(View(min_score=0.5)) == [0, 2]  # a source without scores is not judged by them
+    assert kept_pairs(View()) == [0, 1, 2]
+    assert kept_pairs(View(sources=("TWO",))) == [1, 2]
+    assert kept_pairs(View(without_sources=("TWO",))) == [0]
+    assert kept_pairs(View(signed=True)) == [0]
+    assert kept_pairs(View(directed=True)) == [0, 2]
+    assert kept_pairs(View(min_score=0.5)) == [
+        0,
+        2,
+    ]  # a source without scores is not judged by them
     with pytest.raises(InputError, match="'THREE'.*ONE, TWO"):
         view(net, View(sources=("THREE",)))
     assert len(net.edges) == 3  # a view leaves the network as it is
@@ -114,9 +117,9 @@ def test_rescoring_without_the_channels_is_refused(imported: dict[str, Path]) ->
 def test_a_run_may_ask_for_a_view(built: dict[str, Path]) -> None:
     path = str(built["corrected"])
     whole = open_network(path)
-    asked = open_view(path, ["STRING", "TRRUST"], independent=True)
+    opened = open_view(path, ["STRING", "TRRUST"], independent=True)
     what = replace(INDEPENDENT, sources=("STRING", "TRRUST"))
-    assert (asked.pair_keys == view(whole, what).pair_keys).all()
+    assert (opened.pair_keys == view(whole, what).pair_keys).all()
     assert (open_view(path).pair_keys == whole.pair_keys).all()
     facts = [network_summary(path, s, i) for s in (None, ["TRRUST"]) for i in (False, True)]
     assert len({f["sha256"] for f in facts}) == 3  # TRRUST has no evidence to take out

@@ -100,9 +100,9 @@ def stated(network: Network) -> list[tuple[str, str, str]]:
     ],
 )
 def test_a_resource_of_another_keeps_its_own_kind(names: str, inferred: bool) -> None:
-    found = inferred_from_expression(pd.Series([names, None, names]))
-    assert found.isna().tolist() == [False, True, False]
-    assert [bool(found[0]), bool(found[2])] == [inferred, inferred]
+    flags = inferred_from_expression(pd.Series([names, None, names]))
+    assert flags.isna().tolist() == [False, True, False]
+    assert [bool(flags[0]), bool(flags[2])] == [inferred, inferred]
     assert len(inferred_from_expression(pd.Series([], dtype=object))) == 0
 
 
@@ -113,11 +113,11 @@ def test_rows_inferred_from_expression_alone_leave(tmp_path: Path, mode: str) ->
     complexed = f"COMPLEX:{A}_{B}"
     members = [(x, complexed, "") for x in (A, B)]  # stated by the complex's name
     expected = [(a, b, names) for a, b, _, names, keep in ROWS if keep]
-    left = stated(kept)
+    remaining = stated(kept)
     if mode == "peer":  # each directed row also in reverse, with the same resources
         expected += [(b, a, names) for a, b, names in expected]
-    assert left == sorted(expected + members)
-    assert len(network.edges) > len(left)
+    assert remaining == sorted(expected + members)
+    assert len(network.edges) > len(remaining)
     assert NOT_KNOWN not in kept.meta
     assert stated(view(network, View(curated_only=True))) == stated(network)
     rows = network.meta["sources"]["OmniPath"]["rows"]
@@ -178,6 +178,8 @@ def test_the_command_line_says_what_is_not_known(tmp_path: Path) -> None:
     known = here("octopus", "info", str(built(tmp_path)), "--independent", "--json")
     assert known.returncode == 0, known.stderr
     assert "independent" not in known.stdout + known.stderr
-    said = here("octopus", "info", "demo", "--independent")
-    assert "not known to be independent" in said.stdout
-    assert "warning: independent: the resources of OmniPath's rows are not known" in said.stderr
+    completed = here("octopus", "info", "demo", "--independent")
+    assert "not known to be independent" in completed.stdout
+    assert (
+        "warning: independent: the resources of OmniPath's rows are not known" in completed.stderr
+    )

@@ -54,7 +54,7 @@ def test_archives_of_macos_have_one_member(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("content", "said"),
+    ("content", "message"),
     [
         (TEXT.encode("utf-16"), "is UTF-16 text. Fix: save it as UTF-8"),
         (b"\xd0\xcf\x11\xe0 old workbook", "is an Excel workbook"),
@@ -66,10 +66,10 @@ def test_archives_of_macos_have_one_member(tmp_path: Path) -> None:
         (TEXT.encode() + "Ä\tB\t1\n".encode("latin-1"), "save it as UTF-8"),
     ],
 )
-def test_what_is_no_table_says_what_it_is(content: bytes, said: str, tmp_path: Path) -> None:
+def test_what_is_no_table_says_what_it_is(content: bytes, message: str, tmp_path: Path) -> None:
     path = tmp_path / "t.txt"
     path.write_bytes(content)
-    with pytest.raises(InputError, match=said):
+    with pytest.raises(InputError, match=message):
         rows(path)
 
 
@@ -122,17 +122,17 @@ def test_a_quote_inside_a_tab_delimited_field_is_a_character(tmp_path: Path) -> 
 
 
 @pytest.mark.parametrize(
-    ("kind", "value", "said"),
+    ("kind", "value", "message"),
     [(pa.float32(), "high", "'high' is no number"), (pa.int16(), "0.9", "'0.9' is no whole number"),
      (pa.bool_(), "maybe", "'maybe' is no truth value")],
 )  # fmt: skip
 def test_a_value_of_another_kind_names_column_and_row(
-    kind: pa.DataType, value: str, said: str, tmp_path: Path
+    kind: pa.DataType, value: str, message: str, tmp_path: Path
 ) -> None:
     """Red: "In CSV column #3: Row #2: CSV conversion error"."""
     path = tmp_path / "t.tsv"
     path.write_text(f"more\tGene1\tother\tScore\nx\tA\ty\t1\nx\tB\ty\t{value}\n")
-    with pytest.raises(InputError, match=rf"t\.tsv: Score, row 3: {said}"):
+    with pytest.raises(InputError, match=rf"t\.tsv: Score, row 3: {message}"):
         read_frame(path, {"Gene1": pa.string(), "Score": kind}, SourceCounts())
 
 

@@ -63,8 +63,8 @@ def expanded(content: bytes) -> bytes:
                 etree.SubElement(one, f"{NS}experimentRef").text = next(iter(listed["experiment"]))
         for kind in ("interactor", "experiment"):
             for reference in list(entry.iter(f"{NS}{kind}Ref")):
-                found = copy.deepcopy(listed[kind][reference.text])
-                reference.getparent().replace(reference, found)
+                element = copy.deepcopy(listed[kind][reference.text])
+                reference.getparent().replace(reference, element)
             entry.remove(entry.find(f"{NS}{kind}List"))
     return bytes(etree.tostring(root))
 
@@ -191,15 +191,15 @@ ROWS: list[tuple[Any, ...]] = [
 @pytest.mark.parametrize("header", [True, False])
 def test_psi_mi_tab(version: str, header: bool, tmp_path: Path) -> None:
     """Red: "holds no PSI-MI XML 3.0 interaction"."""
-    said = None if version == "2.5" else "false"
-    lines = [mitab(*r, negative=said) for r in ROWS]
+    expansion = None if version == "2.5" else "false"
+    lines = [mitab(*r, negative=expansion) for r in ROWS]
     lines += [
-        mitab("uniprotkb:P11110", "uniprotkb:P11110", taxon="10090", negative=said),
-        mitab("uniprotkb:P11110", "-", negative=said),
-        mitab("uniprotkb:P11110", "uniprotkb:P11113", paper="-", negative=said),
-        mitab("uniprotkb:P11110", "uniprotkb:P11111", paper="pubmed:8", negative=said),
+        mitab("uniprotkb:P11110", "uniprotkb:P11110", taxon="10090", negative=expansion),
+        mitab("uniprotkb:P11110", "-", negative=expansion),
+        mitab("uniprotkb:P11110", "uniprotkb:P11113", paper="-", negative=expansion),
+        mitab("uniprotkb:P11110", "uniprotkb:P11111", paper="pubmed:8", negative=expansion),
     ]
-    if said:
+    if expansion:
         lines.append(mitab("uniprotkb:P11110", "uniprotkb:P11113", negative="true"))
     head = HEAD + ("" if version == "2.5" else "\tmore" * 27)
     path = tmp_path / "intact.txt"
@@ -207,9 +207,9 @@ def test_psi_mi_tab(version: str, header: bool, tmp_path: Path) -> None:
     record = read_intact(path, "x", "corrected")
     account(record)
     assert record.counts.read == len(lines)
-    assert sum(record.counts.dropped.values()) == 3 + bool(said)
-    found = {k[0]: k[2] for k in pairs(record)}
-    assert found == {
+    assert sum(record.counts.dropped.values()) == 3 + bool(expansion)
+    scores = {k[0]: k[2] for k in pairs(record)}
+    assert scores == {
         frozenset(("P11110", "P11111")): 2, frozenset(("P11111", "P11112")): 1,
         frozenset(("P11112", "P11113")): 1, frozenset(("P11112", "ENSG00000000001")): 1,
     }  # fmt: skip

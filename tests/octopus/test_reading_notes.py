@@ -160,5 +160,5 @@ def test_an_id_is_cleaned_alike_in_every_reader(ontology: str, at: int, tmp_path
     if ontology == "uniprot" and form("X") not in (" X ", '"X"'):
         flags = dict.fromkeys(("is_directed", "is_stimulation", "is_inhibition"), 1)
         ends.assign(**flags).to_csv(tmp_path / "o.csv", index=False)
-        found = read_omnipath(tmp_path / "o.csv", None, "x", "corrected").identifiers
-        assert set(found["identifier"]) == want
+        identifiers = read_omnipath(tmp_path / "o.csv", None, "x", "corrected").identifiers
+        assert set(identifiers["identifier"]) == want

@@ -32,10 +32,10 @@ def test_distances_equal_networkx(
         if not (directed and ordered):
             graph.add_edge(b, a)
     a, b = np.divmod(np.arange(144), 12)
-    found = pair_distances(net, np.append(a, [-1, 3]), np.append(b, [2, -1]), limit, directed)
+    steps = pair_distances(net, np.append(a, [-1, 3]), np.append(b, [2, -1]), limit, directed)
     every = dict(nx.all_pairs_shortest_path_length(graph))
     want = [every[x].get(y, 99) for x, y in zip(a.tolist(), b.tolist(), strict=True)]
-    assert found.tolist() == [w if w <= limit else -1 for w in want] + [-1, -1]
+    assert steps.tolist() == [w if w <= limit else -1 for w in want] + [-1, -1]
 
 
 def test_more_sources_than_one_pass_follows() -> None:

@@ -179,12 +179,12 @@ def test_pathways_packed_in_any_way(form: str, raw: Path, tmp_path: Path) -> Non
                 content, name = gzip.compress(content), f"{file.name}.gz"
             (path / name).write_bytes(content)
     index = raw / "reactome/pw_index.tsv"
-    want, found = (read_reactome(p, index, "73") for p in (raw / "reactome", path))
+    want, record = (read_reactome(p, index, "73") for p in (raw / "reactome", path))
     assert want.reactions is not None
-    assert found.reactions is not None
-    assert found.reactions.name == want.reactions.name
+    assert record.reactions is not None
+    assert record.reactions.name == want.reactions.name
     assert want.pathways is not None
-    pd.testing.assert_frame_equal(found.pathways, want.pathways)
+    pd.testing.assert_frame_equal(record.pathways, want.pathways)
 
 
 def test_one_pathway_alone_and_what_is_no_pathway(raw: Path, tmp_path: Path) -> None:
@@ -222,7 +222,7 @@ def test_pathways_of_the_organism_that_is_asked_for(raw: Path, tmp_path: Path) -
 
 
 @pytest.mark.parametrize(
-    ("taxon", "source", "said"),
+    ("taxon", "source", "message"),
     [
         (3702, {"Reactome": {"sbml": "x"}}, "Reactome publishes pathways of 9606, 10090"),
         (10090, {"Reactome-FI": {"path": "x"}}, "Reactome-FI is published for human"),
@@ -231,9 +231,9 @@ def test_pathways_of_the_organism_that_is_asked_for(raw: Path, tmp_path: Path) -
     ids=["Reactome", "Reactome-FI", "Recon3D"],
 )
 def test_organisms_that_a_source_has_not(
-    taxon: int, source: dict[str, Any], said: str, tmp_path: Path
+    taxon: int, source: dict[str, Any], message: str, tmp_path: Path
 ) -> None:
     config = tmp_path / "build.yaml"
     config.write_text(yaml.safe_dump({"taxon": taxon, "sources": source}))
-    with pytest.raises(InputError, match=said):
+    with pytest.raises(InputError, match=message):
         load_octopus_config(config)

@@ -67,11 +67,11 @@ def test_accessions_are_read_under_every_name(
     """Red: with the names of v11.5 alone, v12 gives no accession."""
     record = read(tmp_path, both(PAIRS), release)
     ids = record.identifiers
-    found = ids[ids["ontology"] == "uniprot"].drop_duplicates()
+    accessions = ids[ids["ontology"] == "uniprot"].drop_duplicates()
     table = pd.read_csv(tmp_path / "aliases.txt", sep="\t")
     want = table[table["alias"].isin(ACCESSION)].drop_duplicates(["#string_protein_id", "alias"])
     want = set(zip(want["#string_protein_id"], want["alias"], strict=True))
-    assert {(record.species[s], x) for s, x in zip(found["species"], found["identifier"],
+    assert {(record.species[s], x) for s, x in zip(accessions["species"], accessions["identifier"],
                                                    strict=True)} == want  # fmt: skip
     assert len(record.identified()) == N
 

@@ -75,8 +75,8 @@ def test_proteins_that_are_never_in_one_place(raw: Path, tmp_path: Path) -> None
     without_shared_location(record, path)
     after = record.pairs
     assert after is not None
-    left = {frozenset((int(x), int(y))) for x, y in zip(after.a, after.b, strict=True)}
-    assert not apart & left
+    pairs_after = {frozenset((int(x), int(y))) for x, y in zip(after.a, after.b, strict=True)}
+    assert not apart & pairs_after
     b_and_c = frozenset((int(p.b[0]), int(p.b[1])))  # Golgi and cytosol, if they are a pair at all
     stated = {frozenset((int(x), int(y))) for x, y in zip(p.a, p.b, strict=True)}
     gone = 1 + (b_and_c in stated)
@@ -116,10 +116,10 @@ def test_links_of_every_kind(kind: str, tmp_path: Path) -> None:
     raw = pd.read_csv(path, sep=" ")
     at = {p: int(net.vertex_of([f"ENSG00000990{i:03d}"])[0]) for i, p in enumerate(ENSP)}
     a, b = (raw[c].map(at).to_numpy() for c in ("protein1", "protein2"))
-    found = net.index.find(a, b)
-    assert (found >= 0).all()
+    positions = net.index.find(a, b)
+    assert (positions >= 0).all()
     assert len(net.index.keys) == len(raw)
-    assert net.index.score[found] * 1000 == pytest.approx(raw["combined_score"])
+    assert net.index.score[positions] * 1000 == pytest.approx(raw["combined_score"])
     assert net.folder is not None
     evidence = pd.read_parquet(net.folder / "evidence/STRING.parquet")
     names = [{"experimental": "experiments"}.get(c, c) for c in LINKS[kind]]

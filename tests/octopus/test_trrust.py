@@ -44,11 +44,11 @@ def test_every_form_of_the_file(form: str, tmp_path: Path) -> None:
     record = read_trrust(path, read_annotation(tmp_path / "ids.tsv"), "2")
     p, t = record.pairs, record.counts
     assert p is not None
-    found = {
+    signs = {
         (record.species[a], record.species[b]): (int(s), int(r))
         for a, b, s, r in zip(p.a, p.b, p.sign, p.refs, strict=True)
     }
-    assert found == {(S[0], S[1]): (1, 3), (S[2], S[3]): (-1, 1), (S[4], S[5]): (0, 1),
+    assert signs == {(S[0], S[1]): (1, 3), (S[2], S[3]): (-1, 1), (S[4], S[5]): (0, 1),
                      (S[6], S[7]): (0, 2)}  # fmt: skip
     assert t.read == t.kept + t.merged + sum(t.dropped.values())
     assert sum(t.dropped.values()) == (form == "heading")

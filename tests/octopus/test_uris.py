@@ -7,7 +7,7 @@ from octoscope.octopus.sources.uris import parse_uri
 
 
 @pytest.mark.parametrize(
-    ("uri", "found"),
+    ("uri", "expected"),
     [
         ("https://reactome.org/content/detail/R-HSA-71403", ("reactome", "R-HSA-71403")),
         ("http://www.ebi.ac.uk/chebi/searchId.do?chebiId=CHEBI:57540", ("chebi", "57540")),
@@ -27,5 +27,5 @@ from octoscope.octopus.sources.uris import parse_uri
         ("not a url", None),
     ],
 )  # fmt: skip
-def test_annotation_addresses(uri: str, found: tuple[str, str] | None) -> None:
-    assert parse_uri(uri) == found
+def test_annotation_addresses(uri: str, expected: tuple[str, str] | None) -> None:
+    assert parse_uri(uri) == expected

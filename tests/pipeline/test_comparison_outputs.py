@@ -38,20 +38,20 @@ def test_categories_are_merged_after_the_run(compared: Path, tmp_path: Path) -> 
     plan = plan_of(RunRoot(compared).url)
     assert plan.compare is not None
     declared = table(compared, "tables/pools")
-    made = table(tmp_path / "p", "tables/pools")
+    pools = table(tmp_path / "p", "tables/pools")
     assert plan.pools["both"].min_cells == 6
-    pd.testing.assert_frame_equal(made, declared)
+    pd.testing.assert_frame_equal(pools, declared)
     pd.testing.assert_frame_equal(
         table(tmp_path / "p", "pools/tiny"), table(compared, "pools/tiny")
     )
-    for wrong, said in (
+    for wrong, message in (
         ((*both, "--out", str(tmp_path / "p")), "exists"),
         (("--category", "T cell", "--out", str(tmp_path / "q")), "at least two categories"),
         (("--category", "none", "--out", str(tmp_path / "q")), "is not in this run"),
     ):
         refused = here("pool", str(compared), *wrong)
         assert refused.returncode == 2
-        assert said in " ".join(refused.stderr.split())
+        assert message in " ".join(refused.stderr.split())
 
 
 def test_the_report_shows_the_models_together(compared: Path) -> None:
@@ -66,21 +66,21 @@ def test_the_report_shows_the_models_together(compared: Path) -> None:
 
 
 def test_the_command_line_answers_from_the_tables(compared: Path, tmp_path: Path) -> None:
-    told = here("compare", "models", str(compared), "--gene-set", "shared", "--json")
-    rows = json.loads(told.stdout)
+    completed = here("compare", "models", str(compared), "--gene-set", "shared", "--json")
+    rows = json.loads(completed.stdout)
     assert {r["query_model"] for r in rows} >= {"tiny", "scprint", "aidocell"}
     assert all(r["query_model"] != r["eval_model"] for r in rows)
-    told = here("compare", "layers", str(compared), "--category", "T cell", "--k", "10")
-    assert told.returncode == 0, told.stderr
-    assert "tiny, layer 0" in told.stdout
-    for wrong, said in (
+    completed = here("compare", "layers", str(compared), "--category", "T cell", "--k", "10")
+    assert completed.returncode == 0, completed.stderr
+    assert "tiny, layer 0" in completed.stdout
+    for wrong, message in (
         (("--gene-set", "none"), "was not compared"),
         (("--k", "7"), "was not compared"),
         (("--category", "none"), "is not in this run"),
     ):
         refused = here("compare", "models", str(compared), *wrong)
         assert refused.returncode == 2
-        assert said in refused.stderr.replace("\n", " ")
+        assert message in refused.stderr.replace("\n", " ")
     itself = here("compare", "runs", str(compared), str(compared), "--json")
     rows = json.loads(itself.stdout)
     assert rows
@@ -90,10 +90,10 @@ def test_the_command_line_answers_from_the_tables(compared: Path, tmp_path: Path
 
 @pytest.mark.parametrize("name", list(SHOWN))
 def test_every_table_of_comparisons_can_be_printed(compared: Path, name: str) -> None:
-    told = here("compare", "show", str(compared), name, "--json")
-    assert told.returncode == 0, told.stderr
+    completed = here("compare", "show", str(compared), name, "--json")
+    assert completed.returncode == 0, completed.stderr
     stored = table(compared, f"tables/{SHOWN[name].file}")
-    assert len(json.loads(told.stdout)) == len(stored)
+    assert len(json.loads(completed.stdout)) == len(stored)
     assert set(SHOWN[name].columns) <= set(stored.columns)
     printed = here("compare", "show", str(compared), name, "--rows", "1")
     assert printed.returncode == 0, printed.stderr
@@ -108,8 +108,8 @@ def test_every_table_of_comparisons_can_be_printed(compared: Path, name: str) ->
 
 
 def test_printed_tables_can_be_narrowed(compared: Path) -> None:
-    asked = ("--model", "tiny", "--category", "T cell", "--gene-set", "shared", "--json")
-    rows = json.loads(here("compare", "show", str(compared), "coherence", *asked).stdout)
+    options = ("--model", "tiny", "--category", "T cell", "--gene-set", "shared", "--json")
+    rows = json.loads(here("compare", "show", str(compared), "coherence", *options).stdout)
     assert rows
     assert {(r["model"], r["category"], r["gene_set"]) for r in rows} == {
         ("tiny", "T cell", "shared")
@@ -124,21 +124,21 @@ def test_printed_tables_can_be_narrowed(compared: Path) -> None:
     rows = json.loads(here("compare", "show", str(compared), "geometry", "--model", last,
                                 "--json").stdout)  # fmt: skip
     assert len(rows) == ((geometry["model_a"] == last) | (geometry["model_b"] == last)).sum()
-    for wrong, said in (
+    for wrong, message in (
         (("none",), "there is no table 'none'"),
         (("genes", "--category", "T cell"), "no such column"),
         (("coherence", "--model", "none"), "'none' is not in this table"),
     ):
         refused = here("compare", "show", str(compared), *wrong)
         assert refused.returncode == 2
-        assert said in " ".join(refused.stderr.split())
+        assert message in " ".join(refused.stderr.split())
 
 
 def test_networks_open_elsewhere(compared: Path, tmp_path: Path) -> None:
-    asked = ("--gene-set", "shared", "--view", "logit", "--category", "T cell", "--top", "40")
+    options = ("--gene-set", "shared", "--view", "logit", "--category", "T cell", "--top", "40")
 
     def export(name: str, *more: str) -> Path:
-        done = here("export", str(compared), "--out", str(tmp_path / name), *asked, *more)
+        done = here("export", str(compared), "--out", str(tmp_path / name), *options, *more)
         assert done.returncode == 0, done.stderr
         return tmp_path / name
 
@@ -165,8 +165,8 @@ def test_networks_open_elsewhere(compared: Path, tmp_path: Path) -> None:
     assert cells.varp["T cell"][at[0], at[1]] == pytest.approx(first["score"])
     assert cells.varp["T cell"].nnz == 40
     for what in ("n_groups", "score_half0", "specificity"):
-        found = cells.varp[f"T cell.{what}"][at[0], at[1]]
-        assert found == pytest.approx(first[what], nan_ok=True)
+        values = cells.varp[f"T cell.{what}"][at[0], at[1]]
+        assert values == pytest.approx(first[what], nan_ok=True)
     shared = pd.read_parquet(export("shared.parquet", "--min-groups", "2"))
     assert len(shared)
     assert (shared["n_groups"] >= 2).all()

@@ -51,12 +51,12 @@ def test_layers_of_a_model_are_compared_over_all_of_its_genes(
     assert set(alone["n_genes"]) == {600}
     together = agreed[(agreed["comparison"] == "models") & (agreed["gene_set"] == "own")]
     assert set(together["n_genes"]) == {63}
-    told = here("compare", "layers", str(run), "--gene-set", "own", "--json")
-    rows = json.loads(told.stdout)
+    completed = here("compare", "layers", str(run), "--gene-set", "own", "--json")
+    rows = json.loads(completed.stdout)
     assert {r["comparison"] for r in rows} == {"layers"}
     assert len(rows) == 2
-    told = here("compare", "models", str(run), "--gene-set", "own", "--json")
-    assert {r["comparison"] for r in json.loads(told.stdout)} == {"models"}
+    completed = here("compare", "models", str(run), "--gene-set", "own", "--json")
+    assert {r["comparison"] for r in json.loads(completed.stdout)} == {"models"}
 
 
 def test_heads_are_matrices_of_their_own_and_are_compared(
@@ -90,18 +90,18 @@ def test_ray_gives_every_comparison_the_bytes_of_threads(compared: Path, tmp_pat
     root = RunRoot(tmp_path / "run")
     shutil.copytree(compared, root.url)
     plan, config = plan_of(root.url), run_config(root)
-    made: dict[str, bytes] = {}
+    digests: dict[str, bytes] = {}
 
     def write(_: RunRoot, name: str, frame: pd.DataFrame) -> None:
-        made[name] = table_bytes(frame)
+        digests[name] = table_bytes(frame)
 
     with ray_cluster():
         blocks, scheduler = plan.finished_blocks(set()), ray_scheduler()
         for analysis in steps(plan, blocks, network=True):
             run_analysis(root, analysis, blocks, config.network, scheduler, write=write)
     folders = {"union", "tables", "topk", "edges", "consensus", "pools"}
-    assert {name.split("/")[0] for name in made} == folders
-    assert {n for n, data in made.items() if data != (compared / n).read_bytes()} == set()
+    assert {name.split("/")[0] for name in digests} == folders
+    assert {n for n, data in digests.items() if data != (compared / n).read_bytes()} == set()
 
 
 def test_one_layer_of_one_model_still_has_its_networks_and_contrasts(

@@ -124,9 +124,9 @@ def test_each_model_group_has_a_rank_correlation_of_its_layers(compared: Path) -
     few = groups[groups["n_layers"] < 3]
     assert few["spearman"].isna().all()
     assert few["p"].isna().all()
-    told = here("compare", "show", str(compared), "coherence-enrichment-groups", "--json")
-    assert told.returncode == 0, told.stderr
-    assert len(json.loads(told.stdout)) == len(groups)
+    completed = here("compare", "show", str(compared), "coherence-enrichment-groups", "--json")
+    assert completed.returncode == 0, completed.stderr
+    assert len(json.loads(completed.stdout)) == len(groups)
 
 
 def test_a_row_equals_the_matrices_that_were_kept(compared: Path) -> None:
@@ -198,8 +198,8 @@ def test_threads_that_share_a_matrix_all_read_the_whole_of_it(compared: Path) ->
             return sum(len(values) for _, values, _ in matrix.values(genes, "logit"))
 
         with ThreadPoolExecutor(8) as threads:
-            found = [f.result() for f in [threads.submit(read) for _ in range(8)]]
-        assert found == [len(genes)] * 8
+            blocks = [f.result() for f in [threads.submit(read) for _ in range(8)]]
+        assert blocks == [len(genes)] * 8
 
 
 def test_consensus_networks_and_their_tables_agree(compared: Path) -> None:
@@ -246,9 +246,9 @@ def test_contrasts_pools_geometry_and_gene_sets_are_there(compared: Path) -> Non
     specific = table(compared, "tables/specific")
     keys = ["model", "category", "gene_set", "view"]
     counted = specific.groupby(keys)["specific"].sum()
-    told = contrasts.set_index(keys)["n_specific"]
-    assert (counted.reindex(told.index).fillna(0) == told).all()
-    assert told.sum() > 0
+    n_specific = contrasts.set_index(keys)["n_specific"]
+    assert (counted.reindex(n_specific.index).fillna(0) == n_specific).all()
+    assert n_specific.sum() > 0
     chosen = specific[specific["specific"].eq(True)]
     halves = chosen[["contrast_half0", "contrast_half1"]].to_numpy()
     limit = contrasts.set_index(keys)["noise_high"].reindex(pd.MultiIndex.from_frame(chosen[keys]))
@@ -273,12 +273,12 @@ def test_contrasts_pools_geometry_and_gene_sets_are_there(compared: Path) -> Non
     assert geometry["spearman"].between(-1, 1).all()
     shared = table(compared, "tables/gene_sets").set_index("models")
     assert len(shared) == 7
-    said = table(compared, "tables/vocabulary")
-    said = said[said["what"].isin(["matched", "renamed"])]
+    vocabulary = table(compared, "tables/vocabulary")
+    vocabulary = vocabulary[vocabulary["what"].isin(["matched", "renamed"])]
     plan = plan_of(RunRoot(compared).url)
     for models, row in shared.iterrows():
         names = str(models).split("+")
-        known = [set(said.loc[said["model"] == name, "gene"]) for name in names]
+        known = [set(vocabulary.loc[vocabulary["model"] == name, "gene"]) for name in names]
         assert row["n_vocabulary"] == len(set.intersection(*known))
         axes = [set(plan.model(name).axis) for name in names]
         assert row["n_genes"] == len(set.intersection(*axes))

@@ -29,9 +29,9 @@ CATEGORY, LAYER = 1, 2
 
 
 def tree(atlas: Path, **changes: Any) -> dict[str, Any]:
-    made = small_tree(atlas) | {"estimators": ["per_cell", "mean_residual"], "network": None}
-    made["atlas"]["replicate_key"] = "donor"
-    return made | changes
+    settings = small_tree(atlas) | {"estimators": ["per_cell", "mean_residual"], "network": None}
+    settings["atlas"]["replicate_key"] = "donor"
+    return settings | changes
 
 
 def computed(config: dict[str, Any], run: Path) -> tuple[RunRoot, Plan]:

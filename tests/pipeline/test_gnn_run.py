@@ -38,9 +38,9 @@ def scored(small_atlas: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def test_the_plan_holds_what_scores(scored: Path) -> None:
     plan = json.loads((scored / "plan.json").read_text())
-    (found,) = plan["network"]["gnn"].values()
-    assert found["sha256"] == open_checkpoint(data("gnn-demo")).digest
-    assert (found["encoder"], found["head"]) == ("graph_conv", "relation_gated_mlp")
+    (gnn,) = plan["network"]["gnn"].values()
+    assert gnn["sha256"] == open_checkpoint(data("gnn-demo")).digest
+    assert (gnn["encoder"], gnn["head"]) == ("graph_conv", "relation_gated_mlp")
 
 
 def test_tables_follow_their_schema(scored: Path) -> None:
@@ -68,8 +68,8 @@ def test_every_list_is_scored_in_every_way(scored: Path) -> None:
 
 def test_python_and_report_show_them(scored: Path) -> None:
     run = oc.open_run(scored)
-    left = run.gnn(checkpoint="demo", message_passing="leave-out")
-    assert set(left["message_passing"]) == {"leave-out"}
+    scores = run.gnn(checkpoint="demo", message_passing="leave-out")
+    assert set(scores["message_passing"]) == {"leave-out"}
     with pytest.raises(InputError, match="leave-out"):
         run.gnn(message_passing="leave_out")
     page = Path(run.report).read_text()
@@ -81,8 +81,8 @@ def test_another_checkpoint_after_the_plan_is_refused(small_atlas: Path, tmp_pat
     copy = Path(shutil.copytree(data("gnn-demo"), tmp_path / "gnn"))
     config, run = str(tmp_path / "run.yaml"), str(tmp_path / "run")
     Path(config).write_text(yaml.safe_dump(tree_of(small_atlas, copy)))
-    made = here("run", config, "--stage", "attention", "--out", run)
-    assert made.returncode == 0, made.stderr
+    completed = here("run", config, "--stage", "attention", "--out", run)
+    assert completed.returncode == 0, completed.stderr
     other = torch.load(copy / "model.ckpt", weights_only=True)
     other["state_dict"]["task.head.head.output_mlp.3.bias"] += 1
     torch.save(other, copy / "model.ckpt")

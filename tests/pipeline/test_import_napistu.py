@@ -84,12 +84,12 @@ def test_layers_agree_as_the_peer_says(napistu_stores: Path, run: Run, category:
         & (table["comparison"] == "models")
     ]
     ends = ["query_model", "query_layer", "eval_model", "eval_layer"]
-    told = peers(napistu_stores, category, "cross_model_x_layer_rank_agreement").set_index(ends)
-    mine = table.set_index(ends).loc[told.index]
-    assert len(told) == 14 * 13
+    cells = peers(napistu_stores, category, "cross_model_x_layer_rank_agreement").set_index(ends)
+    mine = table.set_index(ends).loc[cells.index]
+    assert len(cells) == 14 * 13
     for name, most in QUANTILES.items():
-        assert np.allclose(mine[name], told[name], rtol=0, atol=most), name
-        assert np.isclose(mine[name], told[name], rtol=0, atol=1e-12).mean() > 0.9
+        assert np.allclose(mine[name], cells[name], rtol=0, atol=most), name
+        assert np.isclose(mine[name], cells[name], rtol=0, atol=1e-12).mean() > 0.9
     for shown, model in SHOWN.items():
         of = peers(napistu_stores, category, f"model_layer_rank_agreement.{shown}")
         of = of.assign(query_model=model, eval_model=model).set_index(ends)
@@ -102,23 +102,23 @@ def test_residual_streams_correlate_as_the_peer_says(
     napistu_stores: Path, run: Run, category: str
 ) -> None:
     file = napistu_stores / "expected" / f"{category}.residual_stream_correlations.tsv"
-    told = pd.read_csv(file, sep="\t")
-    ends = told["pair"].str.extract(r"(.+)/layer_(\d+)_vs_(.+)/layer_(\d+)")
+    theirs = pd.read_csv(file, sep="\t")
+    ends = theirs["pair"].str.extract(r"(.+)/layer_(\d+)_vs_(.+)/layer_(\d+)")
     names = ["model_a", "layer_a", "model_b", "layer_b"]
-    told[names] = ends.replace({0: SHOWN, 2: SHOWN})
-    told = told.astype({"layer_a": int, "layer_b": int}).set_index(names)["spearman"]
+    theirs[names] = ends.replace({0: SHOWN, 2: SHOWN})
+    theirs = theirs.astype({"layer_a": int, "layer_b": int}).set_index(names)["spearman"]
     table = run.tables["geometry"]
     mine = table[table["category"] == category].set_index(names)["spearman"]
-    assert len(mine) == len(told) == 14 * 13 / 2
-    assert np.allclose(mine.loc[told.index], told, atol=1e-6)
+    assert len(mine) == len(theirs) == 14 * 13 / 2
+    assert np.allclose(mine.loc[theirs.index], theirs, atol=1e-6)
 
 
 @pytest.mark.parametrize("category", CATEGORIES)
 def test_combined_layers_have_the_values_that_the_peer_gives(
     napistu_stores: Path, run: Run, category: str
 ) -> None:
-    told = peers(napistu_stores, category, "cross_model_consensus_top_attentions")
-    for model, theirs in told.groupby("model"):
+    of_peer = peers(napistu_stores, category, "cross_model_consensus_top_attentions")
+    for model, theirs in of_peer.groupby("model"):
         table = run.tables[f"consensus/{model}"]
         table = table[
             (table["category"] == category)
@@ -152,9 +152,9 @@ def test_what_a_store_does_not_hold_is_null(imported: Path, run: Run) -> None:
     assert run.tables["contrasts"][["n_pairs", "n_specific", "n_by_chance"]].isna().all().all()
     network = run.tables["consensus/c0000"]
     assert network[["n_groups_half0", "score_half0"]].isna().all().all()
-    told = json.loads((imported / "run.json").read_text())
-    assert told["atlas"] is None
-    assert set(told["checkpoints"][SCGPT]) == {
+    answer = json.loads((imported / "run.json").read_text())
+    assert answer["atlas"] is None
+    assert set(answer["checkpoints"][SCGPT]) == {
         "metadata.json", "weights.npz", "residuals_index.yaml", "immune_T_cell.npz",
         "immune_T_cell_metadata.json", "immune_macrophage_2.npz",
         "immune_macrophage_2_metadata.json",
@@ -162,11 +162,11 @@ def test_what_a_store_does_not_hold_is_null(imported: Path, run: Run) -> None:
 
 
 def test_the_verdict_says_what_it_cannot_tell_and_why(run: Run) -> None:
-    found = run.verdict()
-    assert len(found) == 2 * 14
-    assert set(found["verdict"]) == {"cannot tell"}
-    assert found["reason"].str.contains("imported from mean residual streams").all()
-    assert found["reason"].str.contains("co-expression").all()
+    verdicts = run.verdict()
+    assert len(verdicts) == 2 * 14
+    assert set(verdicts["verdict"]) == {"cannot tell"}
+    assert verdicts["reason"].str.contains("imported from mean residual streams").all()
+    assert verdicts["reason"].str.contains("co-expression").all()
     overlap = run.tables["overlap"]
     assert len(overlap) == 2 * 14 * 2
     assert (overlap["n_background"] > 0).all()
@@ -180,8 +180,8 @@ def test_commands_read_an_imported_run_as_any_other(imported: Path, tmp_path: Pa
     text = re.sub(r"<(svg|style|script).*?</\1>|<[^>]+>", " ", page, flags=re.DOTALL)
     assert re.findall(r"\b(nan|None|<NA>)\b", text) == []
     one = ("--category", "T cell")
-    for name, asked in (("net.parquet", ()), ("net.graphml", one), ("net.h5ad", ())):
-        given = ("--out", str(tmp_path / name), "--gene-set", "common", *asked)
+    for name, options in (("net.parquet", ()), ("net.graphml", one), ("net.h5ad", ())):
+        given = ("--out", str(tmp_path / name), "--gene-set", "common", *options)
         done = here("export", str(imported), *given)
         assert done.returncode == 0, done.stderr
     pairs = pd.read_parquet(tmp_path / "net.parquet")
@@ -189,8 +189,8 @@ def test_commands_read_an_imported_run_as_any_other(imported: Path, tmp_path: Pa
     for command in ("layers", "models"):
         shown = here("compare", command, str(imported))
         assert shown.returncode == 0, shown.stderr
-    told = here("verdict", str(imported), "--json")
-    assert len(json.loads(told.stdout)) == 28
+    completed = here("verdict", str(imported), "--json")
+    assert len(json.loads(completed.stdout)) == 28
 
 
 def arrays_of(root: RunRoot, work: str) -> list[str]:
@@ -214,8 +214,8 @@ def test_a_lost_part_is_read_again_from_the_store(imported: Path, tmp_path: Path
     assert arrays_of(root, work) == before
 
 
-def small(stores: list[Path], *settings: str, **asked: Any) -> Any:
-    tree = import_tree([str(s) for s in stores], **asked)
+def small(stores: list[Path], *settings: str, **requested: Any) -> Any:
+    tree = import_tree([str(s) for s in stores], **requested)
     return parse_config(apply_overrides(tree, list(settings)), "import-napistu")
 
 
@@ -238,9 +238,9 @@ def test_values_are_those_of_the_layers_own_weights(napistu_stores: Path, tmp_pa
             expected = q @ k.T / np.sqrt(4) / 2  # two heads of four
             matrices.matrix(AIDO, 0, layer)
             source = stored_matrix(root, plan, AIDO, 0, layer)
-            found, eligible = dense(source.values(np.arange(len(genes)), "logit"))
+            values, eligible = dense(source.values(np.arange(len(genes)), "logit"))
             assert eligible.all()
-            assert np.allclose(found, expected, atol=1e-5)
+            assert np.allclose(values, expected, atol=1e-5)
 
 
 def changed(store: Path, file: str, name: str, row: int, value: float) -> None:
@@ -295,7 +295,7 @@ def test_what_cannot_be_imported_is_refused(napistu_stores: Path, tmp_path: Path
     ):
         with pytest.raises(InputError, match=message):
             small(stores, *settings)
-    for settings, asked, message in (
+    for settings, given, message in (
         ((), {"dataset": "lung"}, r"options.dataset: .* has no 'lung'.* use one of immune"),
         ((), {"categories": ["B cell"]}, r"has no 'B cell' in data set 'immune'.*one of T cell"),
         (("models.0.layers=[3]",), {}, r"models.scGPT.layers: \[3\].*choose from 0 to 2"),
@@ -305,7 +305,7 @@ def test_what_cannot_be_imported_is_refused(napistu_stores: Path, tmp_path: Path
     ):  # fmt: skip
         with pytest.raises(InputError, match=message):
             prepare(
-                small(stores, "models.1.options.layer_order=text", *settings, **asked),
+                small(stores, "models.1.options.layer_order=text", *settings, **given),
                 str(tmp_path / "run"),
             )
     assert not (tmp_path / "run").exists()

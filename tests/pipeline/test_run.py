@@ -41,11 +41,11 @@ def run_with(config: Path, run: Path, *settings: str) -> Path:
 def test_a_run_is_complete_and_verified(finished_run: Path) -> None:
     checked = octoscope("verify", str(finished_run))
     assert checked.returncode == 0, checked.stderr
-    told = json.loads((finished_run / "run.json").read_text())
-    assert [c["category"] for c in told["cells"]] == ["T cell", "macrophage"]
-    for c in told["cells"]:
+    answer = json.loads((finished_run / "run.json").read_text())
+    assert [c["category"] for c in answer["cells"]] == ["T cell", "macrophage"]
+    for c in answer["cells"]:
         assert c["selected"] == c["used"] + len(c["refused"]) == 24
-    assert set(told["checkpoints"]["tiny"]) >= {"best_model.pt", "vocab.json", "args.json"}
+    assert set(answer["checkpoints"]["tiny"]) >= {"best_model.pt", "vocab.json", "args.json"}
     names = set(tables_of(finished_run))
     assert names >= {
         f"tables/{t}.parquet" for t in ("stats", "mass", "layers", "overlap", "auroc", "genes")
@@ -166,13 +166,13 @@ def test_same_command_again_and_changed_configuration(
 
 @pytest.mark.slow
 def test_status_and_report_and_info(finished_run: Path, small_atlas: Path) -> None:
-    told = json.loads(here("status", str(finished_run), "--json").stdout)
-    assert told["state"] == "finished"
+    status = json.loads(here("status", str(finished_run), "--json").stdout)
+    assert status["state"] == "finished"
     where = here("report", str(finished_run))
     assert Path(where.stdout.strip()).is_file()
     page = finished_run.parent / "logit.html"
-    made = here("report", str(finished_run), "--view", "logit", "--out", str(page))
-    assert made.returncode == 0, made.stderr
+    completed = here("report", str(finished_run), "--view", "logit", "--out", str(page))
+    assert completed.returncode == 0, completed.stderr
     assert "mean scaled query-key score" in page.read_text()
     again = here("report", str(finished_run), "--view", "logit", "--out", str(page))
     assert again.returncode == 2
@@ -242,9 +242,9 @@ def test_cells_without_genes_and_tiny_categories_are_listed(
     run = tmp_path / "run"
     done = here("run", str(config), "--out", str(run))
     assert done.returncode == 0, done.stderr
-    told = json.loads((run / "run.json").read_text())
-    by_name = {c["category"]: c for c in told["cells"]}
-    assert told["cells_not_selected"] == {"no category": 1}
+    answer = json.loads((run / "run.json").read_text())
+    by_name = {c["category"]: c for c in answer["cells"]}
+    assert answer["cells_not_selected"] == {"no category": 1}
     assert by_name["one cell only"]["used"] == 1
     assert len(by_name["T cell"]["refused"]) == 1
     assert by_name["T cell"]["refused"][0]["cell"] == cells.obs_names[2]
@@ -312,8 +312,8 @@ def test_more_readings_join_every_table_and_change_nothing_else(
     page = (run / "report/index.html").read_text()
     assert "Attention of the mean cell over the accumulated genes (full projection)" in page
     assert "The largest value over heads within each cell." in page
-    told = json.loads((run / "run.json").read_text())
-    assert list(told["checkpoints"]) == ["tiny"]
+    answer = json.loads((run / "run.json").read_text())
+    assert list(answer["checkpoints"]) == ["tiny"]
     assert not list((run / "residuals").rglob("*.zarr"))
 
 

@@ -143,8 +143,8 @@ def test_tables_are_what_the_schema_says(judged: Path) -> None:
 def test_command_python_and_report_give_the_same_verdicts(judged: Path) -> None:
     stored = pd.read_parquet(judged / "tables/verdicts.parquet")
     assert len(stored) == 2 * 2 * 2
-    found = oc.open_run(judged).verdict()
-    assert found["sentence"].tolist() == stored["sentence"].tolist()
+    verdicts = oc.open_run(judged).verdict()
+    assert verdicts["sentence"].tolist() == stored["sentence"].tolist()
     rows = json.loads(here("verdict", str(judged), "--json").stdout)
     assert [r["verdict"] for r in rows] == stored["verdict"].tolist()
     text = here("verdict", str(judged), "--all").stdout
@@ -156,22 +156,22 @@ def test_command_python_and_report_give_the_same_verdicts(judged: Path) -> None:
     assert (
         int(summary[["n_beyond", "n_no_more", "n_not_enriched", "n_cannot_tell"]].sum().sum()) == 8
     )
-    told = page[page.index('id="verdict"') : page.index('id="refused"')]
+    cells = page[page.index('id="verdict"') : page.index('id="refused"')]
     of = summary[["n_beyond", "n_no_more", "n_not_enriched", "n_cannot_tell"]].sum()
-    assert f"<b>{of['n_beyond']} of 8</b> layers beyond co-expression" in told
-    assert all(m["model"] in told for m in rows)
-    assert "(co-expression, for comparison)" in told
-    left = page[page.index('id="refused"') : page.index('id="limits"')]
-    assert (f"{of['n_cannot_tell']} verdict" in left) == bool(of["n_cannot_tell"])
+    assert f"<b>{of['n_beyond']} of 8</b> layers beyond co-expression" in cells
+    assert all(m["model"] in cells for m in rows)
+    assert "(co-expression, for comparison)" in cells
+    refused = page[page.index('id="refused"') : page.index('id="limits"')]
+    assert (f"{of['n_cannot_tell']} verdict" in refused) == bool(of["n_cannot_tell"])
     one = oc.open_run(judged).verdict(model="tiny", category="T cell")
     assert len(one) == 2
 
 
 def test_a_run_without_co_expression_says_why_it_cannot_tell(finished_run: Path) -> None:
     """Red: an empty answer, which reads as nothing found."""
-    found = oc.open_run(finished_run).verdict()
-    assert set(found["verdict"]) == {"cannot tell"}
-    assert "did not measure co-expression" in found["reason"].iloc[0]
+    verdicts = oc.open_run(finished_run).verdict()
+    assert set(verdicts["verdict"]) == {"cannot tell"}
+    assert "did not measure co-expression" in verdicts["reason"].iloc[0]
     done = here("verdict", str(finished_run))
     assert done.returncode == 0
     assert "coexpression: [pearson, spearman]" in " ".join(done.stdout.split())

@@ -118,18 +118,18 @@ LONG = ("turns", "long rows", "edges", "readings", "many cells")
 def test_measured_peaks_stay_below_the_projection(name: str, tmp_path: Path) -> None:
     config = config_of(name, tmp_path)
     base = 1 if name == "co-expression" else 0
-    told = measured(config, tmp_path / "run", base)
-    projected = told["actor_bytes"] - IMPORTS
-    peak = max(told["unit_peak"], told["matrix_peak"])
+    peaks = measured(config, tmp_path / "run", base)
+    projected = peaks["actor_bytes"] - IMPORTS
+    peak = max(peaks["unit_peak"], peaks["matrix_peak"])
     # 50 MB: code compiled or loaded on first use counts as imports
-    assert peak <= projected + 50e6, told
-    assert projected < 12 * peak, told  # and it is a projection, not a number that always holds
-    if "analysis_peak" in told:
-        of_task = told["analysis_bytes"] - IMPORTS
-        assert told["analysis_peak"] <= of_task + 30e6, told
-        assert of_task < 40 * max(told["analysis_peak"], 10e6), told
+    assert peak <= projected + 50e6, peaks
+    assert projected < 12 * peak, peaks  # and it is a projection, not a number that always holds
+    if "analysis_peak" in peaks:
+        of_task = peaks["analysis_bytes"] - IMPORTS
+        assert peaks["analysis_peak"] <= of_task + 30e6, peaks
+        assert of_task < 40 * max(peaks["analysis_peak"], 10e6), peaks
     files = [p for p in (tmp_path / "run").rglob("*") if p.is_file()]
-    assert sum(p.stat().st_size for p in files) <= told["scratch_bytes"] + told["store_bytes"]
+    assert sum(p.stat().st_size for p in files) <= peaks["scratch_bytes"] + peaks["store_bytes"]
 
 
 def long_axis(folder: Path, layers: list[int] | None = None, **more: Any) -> Path:
@@ -155,9 +155,9 @@ def long_axis(folder: Path, layers: list[int] | None = None, **more: Any) -> Pat
 
 def test_a_long_axis_holds_the_sums_of_one_layer_at_a_time(tmp_path: Path) -> None:
     """2,500 genes: a layer's sums are 150 MB, more than what is loaded on first use."""
-    told = measured(long_axis(tmp_path), tmp_path / "run", 0)
-    assert told["unit_peak"] <= told["device_bytes"] + 110e6, told
-    assert told["matrix_peak"] <= told["actor_bytes"] - IMPORTS + 30e6, told
+    peaks = measured(long_axis(tmp_path), tmp_path / "run", 0)
+    assert peaks["unit_peak"] <= peaks["device_bytes"] + 110e6, peaks
+    assert peaks["matrix_peak"] <= peaks["actor_bytes"] - IMPORTS + 30e6, peaks
 
 
 @pytest.mark.slow
@@ -168,12 +168,12 @@ def test_row_blocks_keep_a_unit_within_the_memory_that_is_given(tmp_path: Path) 
         tmp_path, [0], heads=["mean", "max", 0], moments=2,
         execution={"memory": "1.6GB", "advanced": advanced},
     )  # fmt: skip
-    told = measured(config, tmp_path / "run", 0, "units")
+    peaks = measured(config, tmp_path / "run", 0, "units")
     blocks = load_plan(RunRoot(tmp_path / "run")).row_blocks["m"]
     assert 1 < blocks.count(2500) < 6
-    assert told["device_bytes"] <= 1.6e9 - IMPORTS
+    assert peaks["device_bytes"] <= 1.6e9 - IMPORTS
     # less than the sums alone would take at once
-    assert told["unit_peak"] <= min(told["device_bytes"] + 110e6, 2500**2 * 100), told
+    assert peaks["unit_peak"] <= min(peaks["device_bytes"] + 110e6, 2500**2 * 100), peaks
 
 
 def measured(config: Path, run: Path, base: int, what: str = "all") -> dict[str, float]:
@@ -251,9 +251,9 @@ def test_an_estimate_of_time_for_every_model(small_atlas: Path, tmp_path: Path) 
     config = parse_config(small_tree(small_atlas) | {"coexpression": ["spearman"]}, "c")
     root, plan = prepare(config, str(tmp_path / "run"))
     before = sorted(p.name for p in Path(root.url).rglob("*"))
-    told = estimate(plan, config, tmp_path)
-    assert [row["model"] for row in told] == ["tiny", "coexpression.spearman"]
-    tiny = told[0]
+    rows = estimate(plan, config, tmp_path)
+    assert [row["model"] for row in rows] == ["tiny", "coexpression.spearman"]
+    tiny = rows[0]
     units = [u for u in plan.units if u.model == "tiny"]
     hours = (48 * tiny["seconds_per_cell"] + len(units) * tiny["seconds_per_unit"]) / 3600
     assert tiny["unit_hours"] == pytest.approx(hours)
@@ -269,9 +269,9 @@ def test_plan_says_what_is_read_and_names_convert(tmp_path: Path) -> None:
     tree["execution"]["unit_cells"] = 4
     path = tmp_path / "c.yaml"
     path.write_text(yaml.safe_dump(tree))
-    said = here("plan", str(path), "--out", str(tmp_path / "run"), "--no-calibrate")
-    assert said.returncode == 0, said.stderr
-    text = " ".join(said.stdout.split())
+    completed = here("plan", str(path), "--out", str(tmp_path / "run"), "--no-calibrate")
+    assert completed.returncode == 0, completed.stderr
+    text = " ".join(completed.stdout.split())
     assert "octoscope atlas convert" in text
     assert "Time, measured here" not in text
     target = tmp_path / "sorted.zarr"

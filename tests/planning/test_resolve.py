@@ -85,10 +85,10 @@ def test_a_plan_is_a_pure_function_of_its_inputs(small_atlas: Path, tmp_path: Pa
     with pytest.warns(OctoscopeWarning, match="1 of 5 names are not in the atlas: NOSUCH"):
         planned = oc.plan(tree)
     plan = planned.plan
-    made = plan.model("tiny")
+    model = plan.model("tiny")
     # one is in no table, one (OR4F5) is in the atlas but not in the model
-    assert made.gene_sets_absent["panel"] == ["NOSUCH", "ENSG00000186092"]
-    assert len(made.axis) == 3
+    assert model.gene_sets_absent["panel"] == ["NOSUCH", "ENSG00000186092"]
+    assert len(model.axis) == 3
     counts = gene_set_counts(plan).set_index("gene_set").loc["panel"]
     assert (counts["n_declared"], counts["n_genes"], counts["n_pairs"]) == (5, 3, 6)
     assert counts["top_k_sound"] == 0
@@ -172,8 +172,8 @@ def test_turns_through_the_layers_change_no_byte(small_atlas: Path, tmp_path: Pa
     for macro in (None, 6, 2):  # one turn, two, six; the last of them one cell
         models = [m.model_copy(update={"macro_cells": macro}) for m in plan.models]
         turns = plan.model_copy(update={"models": models})
-        place = RunRoot(tmp_path / f"of-{macro}")
-        runner = UnitRunner(place, turns, run_config(root), "tiny")
+        other = RunRoot(tmp_path / f"of-{macro}")
+        runner = UnitRunner(other, turns, run_config(root), "tiny")
         record = runner.run(unit, ahead=plan.units_of("tiny", 0, 1)[0])
         runner._prefetcher.drop()
         assert record.metrics["cells_used"] == 11
@@ -198,8 +198,8 @@ def test_weights_that_blow_up_are_refused_before_commit(
     unit = plan.units[0]
     rows = runner._index.halves[unit.category][unit.half][unit.start : unit.stop]
     cell = re.escape(str(runner._atlas.cell_ids[rows[0]]))
-    said = rf"model tiny, unit {unit.id}, layer 0, heads 0, 1.*not finite in 1 cell: {cell}$"
-    with pytest.raises(ActivationError, match=said):
+    message = rf"model tiny, unit {unit.id}, layer 0, heads 0, 1.*not finite in 1 cell: {cell}$"
+    with pytest.raises(ActivationError, match=message):
         runner.run(unit)
     assert not root.exists(f"{unit.work}/record.json")
 
@@ -260,12 +260,12 @@ def test_gene_names_tokens_and_dictionaries_join_the_plan(
     expressed = int((cells.X > 0).sum(1).max())
     assert other.max_tokens == expressed + 2
     assert m.max_tokens <= min(512, expressed + 2)
-    said = read_table(root, "tables/vocabulary.parquet")
-    mine = said[said["model"] == "geneformer"].set_index("gene")["what"]
+    vocabulary = read_table(root, "tables/vocabulary.parquet")
+    mine = vocabulary[vocabulary["model"] == "geneformer"].set_index("gene")["what"]
     assert mine["ENSG00009999991"] == "renamed"
     assert "merged" in (mine["ENSG00009999992"], mine[ids[cd3e]])
-    assert set(said["model"]) == {p.name for p in plan.models}
-    assert (said.groupby("model").size() == len(ids)).all()
+    assert set(vocabulary["model"]) == {p.name for p in plan.models}
+    assert (vocabulary.groupby("model").size() == len(ids)).all()
     # another dictionary is another plan
     known["NEW"] = ids[cd3e]
     mapping.write_bytes(pickle.dumps(known))
@@ -286,9 +286,9 @@ def test_a_set_of_some_models_genes_compares_them_alone(small_atlas: Path, tmp_p
     finished = {(m.name, 0) for m in plan.models}
     shared = {name: set(plan.model(name).axis) for name in names}
     for gene_set, members in (("two", pair), ("every", names)):
-        made = [x for x in comparisons(plan, finished) if x.gene_set == gene_set]
-        assert {m.model for x in made for m in x.refs} == set(members)
-        assert set(made[0].genes) == set.intersection(*(shared[name] for name in members))
+        planned = [x for x in comparisons(plan, finished) if x.gene_set == gene_set]
+        assert {m.model for x in planned for m in x.refs} == set(members)
+        assert set(planned[0].genes) == set.intersection(*(shared[name] for name in members))
     # and what a run of it leaves behind names no matrix over genes that a model does not have
     tree["edges"]["gene_set"] = "two"
     plan = make_plan(parse_config(tree, "c"), tmp_path)

@@ -26,9 +26,9 @@ def test_a_run_here_that_asks_for_gpus_fails_before_it_plans(
     run = tmp_path / "run"
     done = octoscope("run", str(file), "--out", str(run), "--set", "execution.device=cuda")
     assert done.returncode == 2, done.stderr
-    said = " ".join(done.stderr.split())
-    assert "execution.device: cuda, but no GPU is visible on this machine" in said
-    assert "say auto or cpu" in said
+    text = " ".join(done.stderr.split())
+    assert "execution.device: cuda, but no GPU is visible on this machine" in text
+    assert "say auto or cpu" in text
     assert not (run / "plan.json").exists()
 
 
@@ -46,14 +46,14 @@ def test_nothing_timed_is_not_no_time(capsys: pytest.CaptureFixture[str]) -> Non
     names = ("seconds_per_cell", "seconds_per_unit", "seconds_per_matrix", "unit_hours",
              "matrix_hours")  # fmt: skip
     plan_text.show_estimate([{"model": "tiny", **dict.fromkeys(names)}], "cuda")
-    said = " ".join(capsys.readouterr().out.split())
-    assert "this machine has no GPU, and execution.device is cuda" in said
-    assert "minutes" not in said
+    text = " ".join(capsys.readouterr().out.split())
+    assert "this machine has no GPU, and execution.device is cuda" in text
+    assert "minutes" not in text
     both = [
         {"model": "tiny", **dict.fromkeys(names)},
         {"model": "other", **dict.fromkeys(names, 1.0)},
     ]
     plan_text.show_estimate(both, "auto")
-    said = " ".join(capsys.readouterr().out.split())
-    assert "about 120.0 minutes" in said
-    assert "not timed: models that were imported, or run in another environment" in said
+    text = " ".join(capsys.readouterr().out.split())
+    assert "about 120.0 minutes" in text
+    assert "not timed: models that were imported, or run in another environment" in text

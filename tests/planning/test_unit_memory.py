@@ -38,8 +38,8 @@ UNIT = UnitMemory(genes=1000, turns=1, held=600, per_row=10, work=400, queries=5
     ids=str,
 )
 def test_the_largest_blocks_that_fit(limit: int, want: tuple[int, bool] | None) -> None:
-    found = UNIT.blocks(limit, 128)
-    assert (None if found is None else (found.rows, found.keep_queries)) == want
+    blocks = UNIT.blocks(limit, 128)
+    assert (None if blocks is None else (blocks.rows, blocks.keep_queries)) == want
 
 
 def test_chosen_blocks_fit_and_fewer_would_not() -> None:
@@ -91,13 +91,13 @@ def test_the_plan_divides_what_does_not_fit_and_says_so(
     assert plan.needs["device_bytes"] <= whole.needs["device_bytes"] - 2e7
     assert plan.needs["scratch_bytes"] == whole.needs["scratch_bytes"]
     plan_text.show_plan(PlannedRun(parse_config(tree, "c"), plan))
-    said = " ".join(capsys.readouterr().out.split())
-    assert f"in {blocks.count(genes)} blocks of {blocks.rows} rows" in said
-    assert "so that a layer runs once" in said
+    text = " ".join(capsys.readouterr().out.split())
+    assert f"in {blocks.count(genes)} blocks of {blocks.rows} rows" in text
+    assert "so that a layer runs once" in text
     again = RowBlocks(rows=blocks.rows, keep_queries=False)
     plan = plan.model_copy(update={"row_blocks": {"tiny": again}})
-    said = plan_text.row_block_sentences(PlannedRun(parse_config(tree, "c"), plan))[0]
-    assert f"runs {blocks.count(genes)} times over a unit's cells" in said
+    text = plan_text.row_block_sentences(PlannedRun(parse_config(tree, "c"), plan))[0]
+    assert f"runs {blocks.count(genes)} times over a unit's cells" in text
 
 
 def test_several_working_sets_are_refused_with_the_setting_that_divides(
@@ -130,10 +130,10 @@ def test_a_run_goes_on_under_its_plan_where_memory_is_another(
     divided = plan.model_copy(update={"row_blocks": blocks})
     assert divided.hash == plan.hash
     save_plan(root, divided)  # accepted: it is the same run
-    place = RunRoot(tmp_path / "other")
-    save_plan(place, divided)
-    assert load_plan(place).row_blocks == blocks
-    assert load_plan(place).hash == load_plan(root).hash
+    other = RunRoot(tmp_path / "other")
+    save_plan(other, divided)
+    assert load_plan(other).row_blocks == blocks
+    assert load_plan(other).hash == load_plan(root).hash
 
 
 @pytest.mark.parametrize("rows", [0, -32, 33])
@@ -142,7 +142,7 @@ def test_blocks_that_are_no_whole_tiles_are_damage(
 ) -> None:
     _, plan = prepare(parse_config(small_tree(small_atlas), "c"), str(tmp_path / "run"))
     wrong = {"tiny": RowBlocks(rows=rows, keep_queries=True)}
-    place = RunRoot(tmp_path / "other")
-    save_plan(place, Plan.model_copy(plan, update={"row_blocks": wrong}))
+    root = RunRoot(tmp_path / "other")
+    save_plan(root, Plan.model_copy(plan, update={"row_blocks": wrong}))
     with pytest.raises(DamagedRunError, match="row blocks of 'tiny'"):
-        load_plan(place)
+        load_plan(root)

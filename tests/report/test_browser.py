@@ -59,13 +59,13 @@ def nasty_run(small_atlas: Path, tmp_path_factory: pytest.TempPathFactory) -> Pa
 
 
 def opened(page: Page, run: Path) -> list[str]:
-    said: list[str] = []
-    page.on("console", lambda m: said.append(m.text))
-    page.on("pageerror", lambda e: said.append(str(e)))
-    page.on("request", lambda r: said.append(r.url) if r.url.startswith("http") else None)
+    messages: list[str] = []
+    page.on("console", lambda m: messages.append(m.text))
+    page.on("pageerror", lambda e: messages.append(str(e)))
+    page.on("request", lambda r: messages.append(r.url) if r.url.startswith("http") else None)
     page.goto((run / "report/index.html").as_uri())
     page.wait_for_load_state("networkidle")
-    return said
+    return messages
 
 
 def test_figures_are_present_and_nothing_is_logged(page: Page, finished_run: Path) -> None:
@@ -96,19 +96,19 @@ def test_the_first_screen_says_what_was_asked_found_refused_and_not_shown(
     tops = [box["y"] for box in order if box]
     assert tops == sorted(tops)
     assert len(tops) == 4
-    asked = page.locator("#asked").inner_text()
+    question = page.locator("#asked").inner_text()
     for words in ("tiny", "small.zarr", "48 of 48 cells", "2 categories", "set panel", "OmniPath"):
-        assert words in asked
-    told = page.locator("article.finding").inner_text()
-    found = Results.open(finished_run)
-    row = findings(found, "panel", "marginal").iloc[0]
-    assert f"Layer {row['layer']} in {row['category']}" in told
-    assert f"{row['n_edges']} of its {row['n_pairs']} strongest pairs are network edges" in told
+        assert words in question
+    first = page.locator("article.finding").inner_text()
+    results = Results.open(finished_run)
+    row = findings(results, "panel", "marginal").iloc[0]
+    assert f"Layer {row['layer']} in {row['category']}" in first
+    assert f"{row['n_edges']} of its {row['n_pairs']} strongest pairs are network edges" in first
     for words in ("95 % interval", "The null expects", "times the null", "q = ", "halves"):
-        assert words in told
-    assert "Cannot tell: the run did not measure co-expression" in told
+        assert words in first
+    assert "Cannot tell: the run did not measure co-expression" in first
     assert page.locator("#verdict .facts li").count() == 2  # no other model to agree with
-    absent = found.plan.models[0].gene_sets_absent["panel"]
+    absent = results.plan.models[0].gene_sets_absent["panel"]
     refused = page.locator("#refused")
     assert (f"of {len(PANEL)} genes" in refused.inner_text()) == bool(absent)
     assert "48 selected cells used: tiny 48" in refused.inner_text()
@@ -167,8 +167,8 @@ def test_a_gene_without_pairs_is_told_apart_from_one_that_is_not_ranked(
     page.fill("#gene-name", "LYZZ")
     page.click("#gene-form button")
     page.wait_for_selector("#gene-answer p")
-    told = page.locator("#gene-answer").inner_text()
-    assert "No model of this run ranks a gene LYZZ. Near it: LYZ." in told
+    answer = page.locator("#gene-answer").inner_text()
+    assert "No model of this run ranks a gene LYZZ. Near it: LYZ." in answer
 
 
 def test_tables_sort_search_page_and_download(page: Page, finished_run: Path) -> None:
@@ -313,7 +313,7 @@ def test_names_from_data_are_never_paths(nasty_run: Path) -> None:
     """Slashes, Unicode and 300 characters stay values in tables; files have names of our own."""
     files = [p.relative_to(nasty_run).as_posix() for p in nasty_run.rglob("*")]
     assert all(re.fullmatch(r"[A-Za-z0-9._/-]+", f) for f in files)
-    made = {p.name for p in nasty_run.parent.iterdir()}
-    assert made == {"nasty.h5ad", "nasty.yaml", "checkpoint", "run"}  # nothing beside the run
+    names = {p.name for p in nasty_run.parent.iterdir()}
+    assert names == {"nasty.h5ad", "nasty.yaml", "checkpoint", "run"}  # nothing beside the run
     stats = read_table(RunRoot(nasty_run), "tables/stats.parquet")
     assert set(stats["category"]) == set(NASTY)

@@ -13,9 +13,9 @@ from octoscope.report.data_tables import PageTables
 
 
 def held(text: str, kind: str) -> str:
-    found = re.search(rf'<script type="text/plain" class="{kind}"[^>]*>([^<]*)</script>', text)
-    assert found, kind
-    return gzip.decompress(base64.b64decode(found[1])).decode()
+    match = re.search(rf'<script type="text/plain" class="{kind}"[^>]*>([^<]*)</script>', text)
+    assert match, kind
+    return gzip.decompress(base64.b64decode(match[1])).decode()
 
 
 def written(rows: list[dict[str, object]], columns: list[str] | None = None) -> tuple[str, str]:

@@ -54,8 +54,8 @@ HEADS_AND_ROWS = """tables => tables.map(t => [
 @pytest.fixture(scope="module")
 def demonstration(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A run of the demonstration: that of ``OCTOSCOPE_DEMO_RUN``, as CI has one, or a new one."""
-    if made := os.environ.get("OCTOSCOPE_DEMO_RUN"):
-        return Path(made)
+    if earlier := os.environ.get("OCTOSCOPE_DEMO_RUN"):
+        return Path(earlier)
     run = tmp_path_factory.mktemp("demonstration") / "run"
     done = octoscope("demo", "--out", str(run), timeout=1000)
     assert done.returncode == 0, done.stdout + done.stderr
@@ -89,11 +89,11 @@ def test_the_report_is_complete_and_says_what_it_does_not_show(
 def test_every_table_of_figures_has_n_interval_and_null(page: Page, demonstration: Path) -> None:
     opened(page, demonstration)
     page.evaluate("document.querySelectorAll('details').forEach(e => { e.open = true; })")
-    for selector, wanted in SHOWN.items():
+    for selector, headings in SHOWN.items():
         tables = page.locator(selector).evaluate_all(HEADS_AND_ROWS)
         assert tables, selector
         for head, columns, rows, cells in tables:
-            for words in wanted:
+            for words in headings:
                 assert re.search(words, head), (selector, words, head)
             assert rows, selector
             assert cells == columns

@@ -23,17 +23,17 @@ ROW: dict[str, Any] = {
 }  # fmt: skip
 
 
-def said(row: dict[str, Any], why: str | None = None) -> dict[str, str]:
+def sentences_of(row: dict[str, Any], why: str | None = None) -> dict[str, str]:
     return dict(finding(row, why).sentences)
 
 
 def test_none_found_is_no_certainty() -> None:
     """Red: 0 of 300 pairs, 0 % (0 % to 0 %)."""
-    text = said(ROW)["Strongest layer"]
+    text = sentences_of(ROW)["Strongest layer"]
     assert "none of its 300 strongest pairs is a network edge" in text
     assert "0 % to 0 %" not in text
     assert "The null expects 2.0 % (0 % to 5.0 %)" in text
-    constant = said(ROW | {"n_edges": 3, "edge_rate": 1.0, "low": 1.0, "high": 1.0})
+    constant = sentences_of(ROW | {"n_edges": 3, "edge_rate": 1.0, "low": 1.0, "high": 1.0})
     assert "95 % interval not defined" in constant["Strongest layer"]
 
 
@@ -66,13 +66,13 @@ def test_what_is_found_is_counted() -> None:
     unknown = headline([ROW | {"n_enriched": 1}], "nothing was measured; do", network=True)
     assert "1 of 4 tested matrices has more network edges" in unknown[0]
     assert "cannot be told: nothing was measured." in unknown[0]  # the fix stands below
-    assert said(ROW, "nothing was measured; do")["After co-expression"].endswith("; do.")
+    assert sentences_of(ROW, "nothing was measured; do")["After co-expression"].endswith("; do.")
 
 
 def test_what_a_run_has_not_compared_is_not_said() -> None:
-    assert "Other models" not in said(ROW)
+    assert "Other models" not in sentences_of(ROW)
     assert "comparison" not in " ".join(headline([ROW], None, network=False))
-    alone = said(ROW | {"strongest_by": "reliability"})["Strongest layer"]
+    alone = sentences_of(ROW | {"strongest_by": "reliability"})["Strongest layer"]
     assert "by the largest reliability of 4 matrices" in alone
 
 
@@ -83,7 +83,7 @@ def test_agreement_has_n_null_and_interval() -> None:
         "best_query_layer": 1, "best_eval_layer": 0, "best_n_pairs": 50, "best_low": 0.05,
         "best_high": 0.2, "best_null_low": 0.4, "best_null_high": 0.6, "best_q": 0.00001,
     }  # fmt: skip
-    text = said(ROW | {f"agreement_{k}": v for k, v in agreed.items()})["Other models"]
+    text = sentences_of(ROW | {f"agreement_{k}": v for k, v in agreed.items()})["Other models"]
     assert "Closest is other: the 50 strongest pairs have there a median quantile of 0.20" in text
     assert "over 8 comparisons (0.10 to 0.30), the null 0.50; q is below 0.05 in 3." in text
     assert "50 pairs: 0.10 (95 % interval 0.050 to 0.20; null 0.40 to 0.60; q < 0.0001)" in text

@@ -17,9 +17,9 @@ from octoscope.results.run_results import Results
 
 
 def data_of(results: Results) -> dict[str, Any]:
-    found = re.search(r'id="gene-data">([^<]+)<', gene_search(results, "panel", "marginal"))
-    assert found
-    body: dict[str, Any] = json.loads(gzip.decompress(base64.b64decode(found[1])))
+    match = re.search(r'id="gene-data">([^<]+)<', gene_search(results, "panel", "marginal"))
+    assert match
+    body: dict[str, Any] = json.loads(gzip.decompress(base64.b64decode(match[1])))
     return body
 
 
@@ -37,9 +37,9 @@ def test_all_top_pairs_are_held_with_the_sources_of_their_edges(finished_run: Pa
     n = data["sizes"][0]
     assert [genes[i] for i in data["query"][:n]] == mine["query"].tolist()
     assert [genes[i] for i in data["key"][:n]] == mine["key"].tolist()
-    said = [data["edges"][i] for i in data["edge"]]
-    assert said.count("OmniPath") == (top["in_network"] == True).sum() > 0  # noqa: E712
-    assert said.count("–") == top["in_network"].isna().sum()
+    sources = [data["edges"][i] for i in data["edge"]]
+    assert sources.count("OmniPath") == (top["in_network"] == True).sum() > 0  # noqa: E712
+    assert sources.count("–") == top["in_network"].isna().sum()
     # LYZ is found although the page shows 15 pairs of a category
     assert "LYZ" in dict(data["genes"]).values()
 

@@ -72,17 +72,17 @@ def test_a_model_as_good_as_a_rule_cannot_be_told_from_it(evaluation: Evaluation
 def test_the_page_in_a_browser(page: Page, evaluation: Evaluation, tmp_path: Path) -> None:
     for name in ("one", "two"):
         write_evaluation(evaluation, tmp_path / name)
-    made = here("gnn", "report", str(tmp_path / "one"), str(tmp_path / "two"), "--out",
+    completed = here("gnn", "report", str(tmp_path / "one"), str(tmp_path / "two"), "--out",
                 str(tmp_path / "page.html"))  # fmt: skip
-    assert made.returncode == 0, made.stderr
-    said: list[str] = []
-    page.on("console", lambda m: said.append(m.text))
-    page.on("pageerror", lambda e: said.append(str(e)))
+    assert completed.returncode == 0, completed.stderr
+    messages: list[str] = []
+    page.on("console", lambda m: messages.append(m.text))
+    page.on("pageerror", lambda e: messages.append(str(e)))
     page.goto((tmp_path / "page.html").as_uri())
     assert page.locator("figure.areas svg").count() == 2
     page.locator("#all-1").scroll_into_view_if_needed()
     page.wait_for_selector("#all-1 thead .dt-column-order", state="attached")
-    assert said == []
+    assert messages == []
     rows = evaluation.metrics[evaluation.metrics["stratum"] == "all"]
     assert page.locator("#all-1 tbody tr").count() == min(len(rows), 25)
     model = page.locator("#all-1 tbody tr", has_text="knows <b>").first.inner_text().split("\t")

@@ -37,8 +37,8 @@ def test_sources_corrections_and_figures_are_shown(page: Page, tmp_path: Path) -
     corrected = page.locator("#corrections").inner_text()
     assert "333" in corrected
     assert "200" in corrected
-    left = len(view(network, INDEPENDENT).pair_keys)
-    assert f"{left:,} of {len(network.pair_keys):,}" in page.locator("#limits").inner_text()
+    n_pairs = len(view(network, INDEPENDENT).pair_keys)
+    assert f"{n_pairs:,} of {len(network.pair_keys):,}" in page.locator("#limits").inner_text()
     assert page.locator("#peer").count() == 0
     assert not logged
 

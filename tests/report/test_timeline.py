@@ -14,11 +14,11 @@ OLD = Path(__file__).parents[1] / "data/stores/plan-3b"
 
 
 @pytest.mark.parametrize(
-    ("seconds", "said"),
+    ("seconds", "text"),
     [(0.4, "0.40 s"), (42.3, "42 s"), (189, "3 min 9 s"), (7512, "2 h 5 min"), (59.7, "1 min 0 s")],
 )
-def test_times_are_said_as_people_say_them(seconds: float, said: str) -> None:
-    assert duration(seconds) == said
+def test_times_are_said_as_people_say_them(seconds: float, text: str) -> None:
+    assert duration(seconds) == text
 
 
 def test_stages_follow_each_other_and_the_page_shows_them(finished_run: Path) -> None:

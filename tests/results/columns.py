@@ -25,34 +25,34 @@ def tables_of(run: Path) -> dict[str, pa.Table]:
 
 def faults(run: Path) -> list[str]:
     """Return what the tables of a run have that the schema lacks, and the other way round."""
-    said: list[str] = []
+    lines: list[str] = []
     for path, table in tables_of(run).items():
         known = table_of(path)
         if known is None:
-            said.append(f"{path}: not in the schema")
+            lines.append(f"{path}: not in the schema")
             continue
         for field in table.schema:
             column = column_of(known, field.name)
             if column is None:
-                said.append(f"{path}: {field.name}: not in the schema")
+                lines.append(f"{path}: {field.name}: not in the schema")
                 continue
             dtype = _NAMES.get(str(field.type), str(field.type))
             # the types of a table without rows, or of values all null, say nothing
             empty = table[field.name].null_count == len(table)
             if dtype != column.dtype and not empty:
-                said.append(f"{path}: {field.name}: {dtype}, not {column.dtype}")
+                lines.append(f"{path}: {field.name}: {dtype}, not {column.dtype}")
         for column in known.columns:
             pattern = re.sub(r"\\\{\w+\\\}", ".+", re.escape(column.name))
-            found = any(re.fullmatch(pattern, name) for name in table.column_names)
-            if not found and not column.when:
-                said.append(f"{path}: {column.name}: in the schema alone")
-    return said
+            described = any(re.fullmatch(pattern, name) for name in table.column_names)
+            if not described and not column.when:
+                lines.append(f"{path}: {column.name}: in the schema alone")
+    return lines
 
 
 def unmade(run: Path) -> list[str]:
     """Return tables that every complete run has and this one lacks."""
-    made = {known.path for path in tables_of(run) if (known := table_of(path))}
-    return [path for path, table in schema().items() if not table.when and path not in made]
+    tables = {known.path for path in tables_of(run) if (known := table_of(path))}
+    return [path for path, table in schema().items() if not table.when and path not in tables]
 
 
 def table_of(path: str) -> Table | None:

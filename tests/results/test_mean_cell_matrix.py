@@ -22,10 +22,10 @@ class Counted(MeanCell):
         return super().rows(quantity, first, stop)
 
 
-def parts_of(there: np.ndarray) -> list[Counted]:
+def parts_of(present: np.ndarray) -> list[Counted]:
     rng = np.random.default_rng(0)
     q, k = rng.normal(size=(2, 3, 2, N, 4)).astype(np.float32)
-    return [Counted(q[p], k[p], there, "mean", f"part {p}") for p in range(3)]
+    return [Counted(q[p], k[p], present, "mean", f"part {p}") for p in range(3)]
 
 
 def read(rows: ComputedRows, quantity: int) -> np.ndarray:
@@ -41,8 +41,8 @@ def read(rows: ComputedRows, quantity: int) -> np.ndarray:
 def test_what_is_kept_is_what_would_be_computed_and_within_its_bytes(
     most: int, all_there: bool
 ) -> None:
-    there = np.ones(N, bool) if all_there else np.arange(N) % 5 > 0
-    parts, plain = parts_of(there), ComputedRows(parts_of(there), 0)
+    present = np.ones(N, bool) if all_there else np.arange(N) % 5 > 0
+    parts, plain = parts_of(present), ComputedRows(parts_of(present), 0)
     rows = ComputedRows(parts, most)
     for quantity in (2, 2, 0, 0, 2):
         assert np.array_equal(read(rows, quantity), read(plain, quantity))
@@ -50,7 +50,7 @@ def test_what_is_kept_is_what_would_be_computed_and_within_its_bytes(
         assert held == rows._size <= most
         assert all(block.base is None for block in rows._kept.values())  # nothing hangs on it
         # of the quantity asked for last as much as fits
-        now = sum(block.nbytes for asked, block in rows._kept.items() if asked[1] == quantity)
+        now = sum(block.nbytes for view, block in rows._kept.items() if view[1] == quantity)
         assert now == min(most, 9 * BLOCK)
 
 

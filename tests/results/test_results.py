@@ -100,14 +100,14 @@ def test_a_table_is_read_once_and_callers_cannot_change_it(
 
 
 def test_summaries_that_a_run_lacks_are_those_that_it_would_have(finished_run: Path) -> None:
-    stored, made = Results.open(finished_run), Results.open(finished_run)
+    stored, computed = Results.open(finished_run), Results.open(finished_run)
     for path, (sources, make) in SUMMARIES.items():
         if path not in stored.tables or not all(s in stored.tables for s in sources):
             continue
-        found = make(lambda p: made.tables[p], made.plan, made.provenance)
+        table = make(lambda p: computed.tables[p], computed.plan, computed.provenance)
         want = stored.tables[path]
         if len(want):
-            pd.testing.assert_frame_equal(found, want, check_dtype=False)
+            pd.testing.assert_frame_equal(table, want, check_dtype=False)
 
 
 def test_sentinels_of_earlier_versions_are_nulls() -> None:

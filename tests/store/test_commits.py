@@ -31,10 +31,10 @@ def root(request: pytest.FixtureRequest, tmp_path: Path) -> RunRoot:
 
 
 def attempt(root: RunRoot, number: int) -> Record:
-    made = Attempt(root, "units/u")
-    tiles.write_array(made.zarr("sums.zarr"), "sums", SUMS + number, 4)
-    made.write("table.parquet", bytes([number]) * 1000)
-    return made.commit("plan", {"number": number})
+    one = Attempt(root, "units/u")
+    tiles.write_array(one.zarr("sums.zarr"), "sums", SUMS + number, 4)
+    one.write("table.parquet", bytes([number]) * 1000)
+    return one.commit("plan", {"number": number})
 
 
 def _attempt_at(url: str, number: int) -> str:
@@ -60,11 +60,11 @@ def test_sixteen_concurrent_attempts_leave_one_winner(root: RunRoot) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("place", ["path", "s3"])
+@pytest.mark.parametrize("folder", ["path", "s3"])
 def test_sixteen_processes_leave_one_winner(
-    place: str, tmp_path: Path, request: pytest.FixtureRequest
+    folder: str, tmp_path: Path, request: pytest.FixtureRequest
 ) -> None:
-    url = str(tmp_path) if place == "path" else request.getfixturevalue("bucket") + "/processes"
+    url = str(tmp_path) if folder == "path" else request.getfixturevalue("bucket") + "/processes"
     with multiprocessing.get_context("spawn").Pool(8) as pool:
         winners = pool.starmap(_attempt_at, [(url, n) for n in range(16)])
     check_one_winner(RunRoot(url), winners)

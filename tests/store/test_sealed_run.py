@@ -64,9 +64,9 @@ def test_every_part_of_a_run_is_compared(old_run: Path, name: str, damage: str) 
         file.unlink()
     else:  # a space at the end changes no value of JSON or YAML
         file.write_bytes(raw[:-1] + b" " if damage == "changed" else raw[:-9])
-    said = {"changed": "does not match its digest", "cut": "bytes, expected", "lost": "missing"}
+    message = {"changed": "does not match its digest", "cut": "bytes, expected", "lost": "missing"}
     results = Results.open(old_run)
-    with pytest.raises(DamagedRunError, match=f"{name}: .*{said[damage]}.*octoscope repair"):
+    with pytest.raises(DamagedRunError, match=f"{name}: .*{message[damage]}.*octoscope repair"):
         _ = (results.plan, results.config, results.provenance, results.tables["stats"])
 
 
@@ -91,9 +91,9 @@ def test_a_sealed_manifest_that_is_none_is_named(old_run: Path, objects: object)
     (old_run / "_SUCCESS").write_text(json.dumps(success))
     with pytest.raises(DamagedRunError, match=r"manifest\.json is not a manifest"):
         require_success(root)
-    found = here("verify", str(old_run))
-    assert found.returncode == 1
-    assert "manifest.json is not a manifest" in found.stderr
+    completed = here("verify", str(old_run))
+    assert completed.returncode == 1
+    assert "manifest.json is not a manifest" in completed.stderr
 
 
 def test_without_the_check_a_reader_says_so(old_run: Path) -> None:

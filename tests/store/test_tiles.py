@@ -53,9 +53,9 @@ def levels(parts: list[float]) -> float:
 
 @given(st.lists(st.floats(-1e20, 1e20), min_size=1, max_size=70))
 def test_one_by_one_gives_the_tree_to_the_bit(values: list[float]) -> None:
-    found = tree_sum(np.array([v]) for v in values)
-    assert found is not None
-    assert found[0] == levels(values)
+    total = tree_sum(np.array([v]) for v in values)
+    assert total is not None
+    assert total[0] == levels(values)
     assert tree_sum(iter(())) is None
 
 

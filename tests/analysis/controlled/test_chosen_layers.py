@@ -31,27 +31,27 @@ def chosen(*rows: HalfRow) -> pd.DataFrame:
 
 def test_the_strongest_of_one_half_is_tested_on_the_other() -> None:
     """Red: tested where it was chosen; the best of the tested half."""
-    found = chosen(
+    rows = chosen(
         row(0, 0, 0.9), row(1, 0, 0.1), row(0, 1, 0.2), row(1, 1, 0.8),
         row(0, 2, 0.5, "m.head01"), row(1, 2, 0.85, "m.head01"),
     )  # fmt: skip
-    assert found.loc[0, ["variant", "layer", "n_candidates"]].tolist() == ["m", 0, 3]
-    assert found.loc[0, ["or1_chosen", "or1"]].tolist() == pytest.approx(list(np.exp([0.9, 0.1])))
-    assert found.loc[1, ["variant", "layer"]].tolist() == ["m.head01", 2]
-    assert found.loc[1, ["or1_chosen", "or1"]].tolist() == pytest.approx(list(np.exp([0.85, 0.5])))
-    assert (found["q"] >= found["p"]).all()
-    assert "m layer 0 is the strongest among half 0" in found["sentence"][0]
-    assert f"{np.exp(0.1):.2f} (" in found["sentence"][0]
+    assert rows.loc[0, ["variant", "layer", "n_candidates"]].tolist() == ["m", 0, 3]
+    assert rows.loc[0, ["or1_chosen", "or1"]].tolist() == pytest.approx(list(np.exp([0.9, 0.1])))
+    assert rows.loc[1, ["variant", "layer"]].tolist() == ["m.head01", 2]
+    assert rows.loc[1, ["or1_chosen", "or1"]].tolist() == pytest.approx(list(np.exp([0.85, 0.5])))
+    assert (rows["q"] >= rows["p"]).all()
+    assert "m layer 0 is the strongest among half 0" in rows["sentence"][0]
+    assert f"{np.exp(0.1):.2f} (" in rows["sentence"][0]
 
 
 def test_categories_are_chosen_apart_and_undefined_layers_never() -> None:
     """Red: one choice for all categories; NaN taken for the largest."""
     nan = float("nan")
-    found = chosen_layers(
+    rows = chosen_layers(
         [row(h, y, v, category=c) for c, values in (("a", (nan, 0.1)), ("b", (0.3, nan)))
          for y, v in enumerate(values) for h in (0, 1)], COLUMNS,
     )  # fmt: skip
-    assert found.groupby("category")["layer"].unique().map(list).to_dict() == {"a": [1], "b": [0]}
+    assert rows.groupby("category")["layer"].unique().map(list).to_dict() == {"a": [1], "b": [0]}
     none = chosen_layers([row(0, 0, nan), row(1, 0, nan)], COLUMNS)
     assert len(none) == 0
     assert list(none.columns) == COLUMNS
@@ -59,8 +59,8 @@ def test_categories_are_chosen_apart_and_undefined_layers_never() -> None:
 
 def test_a_layer_that_cannot_be_tested_says_so() -> None:
     """Red: "nan (nan to nan)"."""
-    found = chosen(row(0, 0, 0.5), row(1, 0, float("nan")))
-    assert "too few edges to test it" in found["sentence"][0]
+    rows = chosen(row(0, 0, 0.5), row(1, 0, float("nan")))
+    assert "too few edges to test it" in rows["sentence"][0]
 
 
 def test_halves_are_equal_random_and_the_same_for_all() -> None:

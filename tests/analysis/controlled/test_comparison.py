@@ -64,10 +64,10 @@ def universe_of(
 
 @cache
 def comparisons(structure: str, odds_ratio: float) -> list[Comparison]:
-    made = (universe_of(structure, odds_ratio, seed) for seed in range(SEEDS))
+    universes = (universe_of(structure, odds_ratio, seed) for seed in range(SEEDS))
     return [
         compare(universe, *listed, fitted=fit_ladder(universe, reader_of(universe, block)))
-        for universe, listed, block in made
+        for universe, listed, block in universes
     ]
 
 
@@ -77,48 +77,48 @@ def reader_of(universe: Universe, block: np.ndarray) -> Blocks:
     return by_vertex(lambda: iter([(0, block)]), vertex_of, n)
 
 
-def mean_log(found: list[float]) -> float:
-    return float(np.mean(found))
+def mean_log(logs: list[float]) -> float:
+    return float(np.mean(logs))
 
 
 def test_pure_co_expression_is_explained_and_deciles_do_not_see_it() -> None:
     """The mistake that the bins avoid is shown. Red: `USED = "deciles"`."""
-    found = comparisons(PURE, 1.0)
-    assert sum(c.p <= 0.05 for c in found) <= 4  # nominal: 2 of 40; above 4 with chance 5 %
-    assert abs(mean_log([c.or1.log for c in found])) < 0.12
-    assert mean_log([c.refinement["deciles"][0] for c in found]) > 0.3
-    assert mean_log([c.or0.log for c in found]) > 0.5  # there is an enrichment to be explained
-    assert not any(judge(c, c.p, 1000).kind == BEYOND for c in found)
+    results = comparisons(PURE, 1.0)
+    assert sum(c.p <= 0.05 for c in results) <= 4  # nominal: 2 of 40; above 4 with chance 5 %
+    assert abs(mean_log([c.or1.log for c in results])) < 0.12
+    assert mean_log([c.refinement["deciles"][0] for c in results]) > 0.3
+    assert mean_log([c.or0.log for c in results]) > 0.5  # there is an enrichment to be explained
+    assert not any(judge(c, c.p, 1000).kind == BEYOND for c in results)
 
 
 def test_a_real_odds_ratio_is_found() -> None:
     """Red: co-expression of half 0 as the control of all cells' list; log OR halved."""
-    found = comparisons(PURE, 3.0)
-    assert np.exp(mean_log([c.or1.log for c in found])) == pytest.approx(3, rel=0.15)
-    covers = [c.or1.interval(c.degrees_of_freedom) for c in found]
+    results = comparisons(PURE, 3.0)
+    assert np.exp(mean_log([c.or1.log for c in results])) == pytest.approx(3, rel=0.15)
+    covers = [c.or1.interval(c.degrees_of_freedom) for c in results]
     assert sum(low <= 3 <= high for low, high in covers) >= 34
-    assert np.mean([judge(c, c.p, 1000).kind == BEYOND for c in found]) > 0.5
+    assert np.mean([judge(c, c.p, 1000).kind == BEYOND for c in results]) > 0.5
 
 
 def test_noise_is_not_enriched() -> None:
     """Red: a standard error that is half as large."""
-    found = comparisons("noise", 1.0)
-    assert sum(c.p <= 0.05 for c in found) <= 4
+    results = comparisons("noise", 1.0)
+    assert sum(c.p <= 0.05 for c in results) <= 4
     # of 17 edges a list; the mean's standard error is 0.07, and logarithms of few edges are low
-    assert abs(mean_log([c.or1.log for c in found])) < 0.25
-    assert abs(mean_log([c.or0.log for c in found])) < 0.12
-    assert not any(judge(c, c.p, 1000).kind == BEYOND for c in found)
+    assert abs(mean_log([c.or1.log for c in results])) < 0.25
+    assert abs(mean_log([c.or0.log for c in results])) < 0.12
+    assert not any(judge(c, c.p, 1000).kind == BEYOND for c in results)
 
 
 def test_sparse_cells_never_end_beyond_co_expression() -> None:
     """Its error leaves an odds ratio well above 1. Red: a bound of 1."""
-    found = comparisons(SPARSE, 1.0)
-    assert np.exp(mean_log([c.or1.log for c in found])) > 1.3
-    assert np.mean([c.reliability for c in found]) < 0.5
-    kinds = [judge(c, c.p, 600).kind for c in found]
+    results = comparisons(SPARSE, 1.0)
+    assert np.exp(mean_log([c.or1.log for c in results])) > 1.3
+    assert np.mean([c.reliability for c in results]) < 0.5
+    kinds = [judge(c, c.p, 600).kind for c in results]
     assert BEYOND not in kinds
     assert CANNOT_TELL in kinds
-    assert mean_log([c.or1_extrapolated - c.or1.log for c in found]) < 0
+    assert mean_log([c.or1_extrapolated - c.or1.log for c in results]) < 0
 
 
 def test_a_comparison_is_that_of_the_plain_reference() -> None:
@@ -157,16 +157,16 @@ def test_a_comparison_is_that_of_the_plain_reference() -> None:
 
 def test_the_ladder_climbs_from_all_pairs_to_like_ones() -> None:
     """A list that knows co-expression alone has the edges of like pairs. Red: `edge_rate`."""
-    found = comparisons(PURE, 1.0)
-    every, degree, expression, coexpression = np.mean([c.ladder for c in found], axis=0)
+    results = comparisons(PURE, 1.0)
+    every, degree, expression, coexpression = np.mean([c.ladder for c in results], axis=0)
     # pairs of the strongest co-expression have no like ones, and are left out of the last rung
-    rate = np.mean([c.comparable_rate for c in found])
-    assert np.mean([c.n_edges / c.n_pairs for c in found]) > 1.3 * rate
+    rate = np.mean([c.comparable_rate for c in results])
+    assert np.mean([c.n_edges / c.n_pairs for c in results]) > 1.3 * rate
     assert rate == pytest.approx(coexpression, rel=0.15)
 
 
-def mean_ratios(found: list[Comparison]) -> dict[str, float]:
-    of_rungs = zip(RUNGS, zip(*(c.ratios for c in found), strict=True), strict=True)
+def mean_ratios(comparisons: list[Comparison]) -> dict[str, float]:
+    of_rungs = zip(RUNGS, zip(*(c.ratios for c in comparisons), strict=True), strict=True)
     return {name: float(np.exp(np.mean(np.log([r.value for r in of])))) for name, of in of_rungs}
 
 
@@ -178,24 +178,24 @@ def test_observed_over_expected_falls_to_one_with_the_control_that_explains(
     structure: str, explained_by: str
 ) -> None:
     """40 lists of each. Red: a rung without its bins; the expectation of the rung before."""
-    found = comparisons(structure, 1.0)
-    mean = mean_ratios(found)
+    results = comparisons(structure, 1.0)
+    mean = mean_ratios(results)
     at = RUNGS.index(explained_by)
     assert mean["all"] > 1.3
     if explained_by == "coexpression":
         assert mean["expression"] > 1.3
     assert all(0.93 < mean[name] < 1.07 for name in RUNGS[at:])
-    assert sum(c.ratios[3].low > 1 for c in found) <= 4  # nominal: 1 of 40
-    assert sum(c.ratios[3].low <= 1 <= c.ratios[3].high for c in found) >= 34
+    assert sum(c.ratios[3].low > 1 for c in results) <= 4  # nominal: 1 of 40
+    assert sum(c.ratios[3].low <= 1 <= c.ratios[3].high for c in results) >= 34
 
 
 def test_observed_over_expected_finds_a_real_odds_ratio() -> None:
     """40 lists. The ratio lies below the odds ratio of 3, as listed edges raise the fit too."""
-    found = comparisons(PURE, 3.0)
-    mean = mean_ratios(found)
+    results = comparisons(PURE, 3.0)
+    mean = mean_ratios(results)
     assert mean["all"] > mean["expression"] > mean["coexpression"]
     assert 1.5 < mean["coexpression"] < 3
-    assert sum(c.ratios[3].low > 1 for c in found) >= 38
+    assert sum(c.ratios[3].low > 1 for c in results) >= 38
 
 
 def test_donors_widen_an_interval_as_much_as_lists_without_them_differ() -> None:
@@ -237,7 +237,7 @@ def test_an_empty_list_has_no_numbers_and_no_verdict() -> None:
 def test_held_out_co_expression_is_controlled_by_the_other_half() -> None:
     """Red: half 1, of which the list is."""
     universe, listed, _ = universe_of(PURE, 1.0, 0)
-    found, whole = held_out(universe, *listed), compare(universe, *listed)
-    assert found.or1.log == whole.or1_halves[0] != whole.or1_halves[1]
-    assert np.isnan(found.or1.se)
-    assert found.or0 == whole.or0
+    halved, whole = held_out(universe, *listed), compare(universe, *listed)
+    assert halved.or1.log == whole.or1_halves[0] != whole.or1_halves[1]
+    assert np.isnan(halved.or1.se)
+    assert halved.or0 == whole.or0

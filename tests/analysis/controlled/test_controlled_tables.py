@@ -21,8 +21,8 @@ LABEL = {
 
 
 def rows_of(**by_control: Any) -> dict[str, dict[str, Any]]:
-    found = [(LABEL | {"control": name}, c) for name, c in by_control.items()]
-    return {row["control"]: row for row in judged(found)}
+    labelled = [(LABEL | {"control": name}, c) for name, c in by_control.items()]
+    return {row["control"]: row for row in judged(labelled)}
 
 
 def test_beyond_needs_every_control() -> None:
@@ -52,7 +52,7 @@ def test_the_summary_shows_the_clearest_verdict(turned: bool) -> None:
     unclear = next(iter(rows_of(pearson=strong).values())) | {"layer": 1}
     verdicts = _verdicts([unclear, clear] if turned else [clear, unclear], ["logit"])
     assert [r["layer"] for r in verdicts] == [0, 1]
-    made = _summary(verdicts)
-    assert made["sentence"] == next(r["sentence"] for r in verdicts if r["verdict"] == BEYOND)
-    assert (made["n_layers"], made["n_beyond"], made["n_cannot_tell"]) == (2, 1, 1)
+    summary = _summary(verdicts)
+    assert summary["sentence"] == next(r["sentence"] for r in verdicts if r["verdict"] == BEYOND)
+    assert (summary["n_layers"], summary["n_beyond"], summary["n_cannot_tell"]) == (2, 1, 1)
     assert np.isfinite(clear["e_value"])

@@ -77,14 +77,14 @@ def test_a_pool_is_the_correlation_over_all_its_cells(
             half[:, genes[6]] = 0  # and a gene that is expressed nowhere
         cells.append(halves)
     read = pooled([category(halves, tile, genes) for halves in cells], genes)
-    found = np.concatenate([block for _, block in read()], axis=1)
+    values = np.concatenate([block for _, block in read()], axis=1)
     assert [first for first, _ in read()] == list(range(0, 7, tile))
-    for part, _ in enumerate(found):
+    for part, _ in enumerate(values):
         together = np.concatenate([parts_of(halves)[part] for halves in cells])[:, genes]
         # a constant gene's own deviation is rounding, so there is nothing to compare with
         varies = together.std(0) > 1e-12
         want = np.where(varies[:, None] & varies, corrcoef(together), 0)
-        np.testing.assert_allclose(found[part], want, atol=2e-6)
+        np.testing.assert_allclose(values[part], want, atol=2e-6)
 
 
 def test_a_pool_sees_co_expression_between_types() -> None:
@@ -108,21 +108,21 @@ def test_two_families_have_their_strongest_pair_of_genes(seed: int, tile: int, n
     rows, blocks = zip(*by_vertex(in_rows(values, tile), vertex, n)(), strict=True)
     order = np.concatenate(rows)
     np.testing.assert_array_equal(np.sort(order), np.arange(n))  # every vertex in one row
-    found = np.concatenate(blocks, axis=1)
+    strongest = np.concatenate(blocks, axis=1)
     for row, u in enumerate(order):
         for v in range(n):
             pairs = values[:, vertex == u][:, :, vertex == v].reshape(3, -1)
             want = pairs[np.arange(3), np.abs(pairs).argmax(1)]
-            np.testing.assert_array_equal(found[:, row, v], want)
+            np.testing.assert_array_equal(strongest[:, row, v], want)
 
 
 def test_without_families_the_matrix_is_reordered_alone() -> None:
     """Red: columns in the order of the genes."""
     rng = np.random.default_rng(1)
     vertex, values = rng.permutation(8), rng.normal(size=(3, 8, 8))
-    place = np.argsort(vertex)
+    inverse = np.argsort(vertex)
     for rows, block in by_vertex(in_rows(values, 3), vertex, 8)():
-        np.testing.assert_array_equal(block, values[:, place[rows]][:, :, place])
+        np.testing.assert_array_equal(block, values[:, inverse[rows]][:, :, inverse])
 
 
 def test_a_small_control_is_read_once_and_a_large_one_each_time(
@@ -164,6 +164,6 @@ def test_a_category_is_read_with_its_halves(genes: np.ndarray) -> None:
         for t in matrix.tiles()
     ]
     matrix = matrix.__class__(lambda: stored, N, (50, 50), 20)
-    found = np.concatenate([block for _, block in of_category(matrix, genes)()], axis=1)
-    np.testing.assert_allclose(found[:2], halves[:, genes][:, :, genes], atol=1e-6)
-    assert (found[2] == 0.25).all()
+    values = np.concatenate([block for _, block in of_category(matrix, genes)()], axis=1)
+    np.testing.assert_allclose(values[:2], halves[:, genes][:, :, genes], atol=1e-6)
+    assert (values[2] == 0.25).all()

@@ -50,14 +50,14 @@ def test_expected_edges_of_every_vertex_and_bin_are_the_observed_ones(
     every = np.array([p.edge.sum()])
     levels = every if rung == "degree" else p.edges_by(p.level, LEVELS)
     controls = p.edges_by(p.control, BINS) if rung == "coexpression" else every
-    found = fit(p.bins, p.degree, levels, controls)
-    assert found.converged
-    assert found.sweeps < 30
-    chance = found.probability(p.u, p.v, p.level, p.control)
+    fitted = fit(p.bins, p.degree, levels, controls)
+    assert fitted.converged
+    assert fitted.sweeps < 30
+    chance = fitted.probability(p.u, p.v, p.level, p.control)
     expected = np.bincount(p.u, chance, N) + np.bincount(p.v, chance, N)
     assert expected == pytest.approx(p.degree, abs=0.02)
     assert chance.sum() == pytest.approx(p.edge.sum(), rel=1e-3)
-    of_kinds = ((p.level, levels, found.phi), (p.control, controls, found.psi))
+    of_kinds = ((p.level, levels, fitted.phi), (p.control, controls, fitted.psi))
     for kind, observed, effects in of_kinds:
         if len(observed) > 1:
             of_bins = np.bincount(kind, chance, len(observed))
@@ -69,10 +69,10 @@ def test_a_later_rung_begins_with_the_one_before() -> None:
     every = np.array([p.edge.sum()])
     levels, controls = p.edges_by(p.level, LEVELS), p.edges_by(p.control, BINS)
     first = fit(p.bins, p.degree, levels, every)
-    found, anew = (fit(p.bins, p.degree, levels, controls, s) for s in (first, None))
-    chances = [f.probability(p.u, p.v, p.level, p.control) for f in (found, anew)]
+    continued, anew = (fit(p.bins, p.degree, levels, controls, s) for s in (first, None))
+    chances = [f.probability(p.u, p.v, p.level, p.control) for f in (continued, anew)]
     assert chances[0] == pytest.approx(chances[1], abs=5e-3)
-    assert found.psi[-1] - found.psi[0] == pytest.approx(3, abs=0.8)  # planted
+    assert continued.psi[-1] - continued.psi[0] == pytest.approx(3, abs=0.8)  # planted
 
 
 def test_a_vertex_or_bin_without_edges_expects_none() -> None:
@@ -80,10 +80,10 @@ def test_a_vertex_or_bin_without_edges_expects_none() -> None:
     p = Planted(2)
     p.edge &= (p.u != 5) & (p.v != 5) & (p.control != 1)
     controls = p.edges_by(p.control, BINS)
-    found = fit(p.bins, p.degree, np.array([p.edge.sum()]), controls)
-    assert found.converged
-    assert found.theta[5] == found.psi[1] == -np.inf
-    chance = found.probability(p.u, p.v, p.level, p.control)
+    effects = fit(p.bins, p.degree, np.array([p.edge.sum()]), controls)
+    assert effects.converged
+    assert effects.theta[5] == effects.psi[1] == -np.inf
+    chance = effects.probability(p.u, p.v, p.level, p.control)
     assert (chance[(p.u == 5) | (p.v == 5) | (p.control == 1)] == 0).all()
     assert chance.sum() == pytest.approx(p.edge.sum(), rel=1e-3)
 
@@ -92,10 +92,10 @@ def test_a_fit_that_does_not_end_is_not_known(monkeypatch: pytest.MonkeyPatch) -
     monkeypatch.setattr(gene_effects, "MOST_SWEEPS", 1)
     p = Planted(3)
     every = np.array([p.edge.sum()])
-    found = fit(p.bins, p.degree, every, every)
-    assert not found.converged
-    assert np.isnan(found.probability(p.u, p.v, p.level, p.control)).all()
-    known = ratio(p.edge, found.probability(p.u, p.v, p.level, p.control), p.u, p.v)
+    effects = fit(p.bins, p.degree, every, every)
+    assert not effects.converged
+    assert np.isnan(effects.probability(p.u, p.v, p.level, p.control)).all()
+    known = ratio(p.edge, effects.probability(p.u, p.v, p.level, p.control), p.u, p.v)
     assert np.isnan([known.expected, known.value, known.low, known.high]).all()
 
 
@@ -105,13 +105,13 @@ def test_the_interval_is_that_of_pairs_that_share_vertices() -> None:
     u, v = np.triu_indices(12, 1)
     chance = rng.uniform(0.1, 0.6, len(u))
     edge = (rng.random(len(u)) < chance) | (u == 0)
-    found = ratio(edge, chance, u, v)
-    rest = edge - found.value * chance
+    estimate = ratio(edge, chance, u, v)
+    rest = edge - estimate.value * chance
     shared = (u[:, None] == u) | (v[:, None] == v) | (u[:, None] == v) | (v[:, None] == u)
     variance = (rest[:, None] * rest * shared).sum()
     assert variance > (rest**2).sum()
-    half = np.log(found.high / found.value)
-    assert half == pytest.approx(np.log(found.value / found.low))
+    half = np.log(estimate.high / estimate.value)
+    assert half == pytest.approx(np.log(estimate.value / estimate.low))
     quantile = scipy.stats.t.ppf(0.975, edge.sum() - 1)
     assert half == pytest.approx(quantile * np.sqrt(variance) / edge.sum())
     none = ratio(np.zeros(3, bool), np.full(3, 0.5), u[:3], v[:3])

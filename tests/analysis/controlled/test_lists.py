@@ -13,7 +13,7 @@ from octoscope.analysis.controlled.lists import strongest_pairs, strongest_score
 from octoscope.analysis.donor_jackknife import Block
 from octoscope.analysis.vertex_pairs import VertexPairs
 
-from tests.analysis.controlled.made import vertex_pairs
+from tests.analysis.controlled.examples import vertex_pairs
 from tests.analysis.matrices import reader
 
 SEEDS = st.integers(0, 2**32 - 1)
@@ -75,8 +75,8 @@ def test_lists_without_donors_are_those_of_each_matrix(seed: int, per_vertex: in
             for at in (slice(0, 7), slice(7, 20)):
                 yield Block(at.start, values[:, at], known[:, at], known[:, at], eligible[at])
 
-    found = lists.strongest_without(Matrix(), np.arange(20), "logit", pairs, k)
-    for g, of_group in enumerate(found):
+    of_groups = lists.strongest_without(Matrix(), np.arange(20), "logit", pairs, k)
+    for g, of_group in enumerate(of_groups):
         want = strongest_pairs(reader(values[g], known[g] & eligible), pairs, k)
         np.testing.assert_array_equal(of_group, want)
 
@@ -163,6 +163,6 @@ def test_a_vertex_has_the_mean_of_its_genes(seed: int, per_vertex: int) -> None:
     rng = np.random.default_rng(seed)
     pairs = vertex_pairs(rng, 21, per_vertex)
     for values in (rng.normal(size=21), rng.normal(size=(21, 4))):
-        found = lists.by_vertex_mean(values, pairs)
-        for v, mean in enumerate(found):
+        means = lists.by_vertex_mean(values, pairs)
+        for v, mean in enumerate(means):
             np.testing.assert_allclose(mean, values[pairs.vertex_of == v].mean(0))

@@ -13,7 +13,7 @@ from octoscope.analysis.controlled import mantel_haenszel as mh
 from scipy import stats
 
 from tests.analysis import plain_mantel_haenszel as plain
-from tests.analysis.controlled.made import Table, table
+from tests.analysis.controlled.examples import Table, table
 
 SEEDS = st.integers(0, 2**32 - 1)
 
@@ -69,10 +69,10 @@ def test_an_empty_cell_leaves_it_undefined(cells: tuple[int, int, int, int]) -> 
         assert np.isnan(mh.pair_variance(*as_table))
         assert np.isnan(mh.deleted_pairs_variance(*as_table))
         one = np.zeros((1, 1), np.int32)
-        found = mh.with_error(
+        odds = mh.with_error(
             x, replace(counts, pairs_of=one, edges_of=one), np.zeros((2, len(x.row)), int),
         )  # fmt: skip
-    assert np.isnan([found.log, found.value, found.se, *found.interval(5)]).all()
+    assert np.isnan([odds.log, odds.value, odds.se, *odds.interval(5)]).all()
 
 
 def test_an_empty_list_is_undefined() -> None:
@@ -143,10 +143,10 @@ def test_the_error_adds_what_pairs_that_share_a_vertex_have_in_common(seed: int)
     t = table(seed, vertices=12, strata=3)
     jackknife = deleted(t, np.arange(12))
     assume(not np.isnan(jackknife).any())
-    found = mh.with_error(of_list(t), t.counts, groups_of(t, np.arange(12)))
+    odds = mh.with_error(of_list(t), t.counts, groups_of(t, np.arange(12)))
     shared = 11 * jackknife.var() - 2 * mh.deleted_pairs_variance(*t.cells)
-    assert found.se**2 == pytest.approx(mh.pair_variance(*t.cells) + max(shared, 0))
-    assert found.log == mh.odds_ratio(of_list(t), t.counts)
+    assert odds.se**2 == pytest.approx(mh.pair_variance(*t.cells) + max(shared, 0))
+    assert odds.log == mh.odds_ratio(of_list(t), t.counts)
 
 
 def test_independent_pairs_have_the_error_of_independent_pairs() -> None:
@@ -161,8 +161,8 @@ def test_independent_pairs_have_the_error_of_independent_pairs() -> None:
         )  # one stratum
         counts = replace(t.counts, edges=np.array([edge.sum()]), edges_of=edges_of)
         t = replace(t, edge=edge, listed=listed, counts=counts)
-        found = mh.with_error(of_list(t), counts, groups_of(t, np.arange(40)))
-        ratios.append(found.se / np.sqrt(mh.pair_variance(*t.cells)))
+        odds = mh.with_error(of_list(t), counts, groups_of(t, np.arange(40)))
+        ratios.append(odds.se / np.sqrt(mh.pair_variance(*t.cells)))
     assert np.mean(ratios) < 1.15
 
 
@@ -171,9 +171,9 @@ def test_independent_pairs_have_the_error_of_independent_pairs() -> None:
 def test_balance_is_that_of_the_reference(seed: int, strata: int) -> None:
     """Red: strata weigh as many pairs as they have others; `sums` not less the listed ones."""
     t = table(seed, vertices=10, strata=strata)
-    found = mh.balance(of_list(t), t.covariates[:, t.listed], t.counts, t.covariates.std(1))
+    smd = mh.balance(of_list(t), t.covariates[:, t.listed], t.counts, t.covariates.std(1))
     want = [plain.smd(x, t.listed, t.stratum) for x in t.covariates]
-    np.testing.assert_allclose(found, want, atol=1e-12)
+    np.testing.assert_allclose(smd, want, atol=1e-12)
 
 
 def test_a_control_that_does_not_vary_is_balanced() -> None:
@@ -187,8 +187,8 @@ def test_comparable_pairs_by_hand() -> None:
     """Stratum 0: 2 listed of 6, stratum 1: its one pair is listed. Red: `others >= 0`."""
     counts = replace(table(0, strata=2).counts, pairs=np.array([6, 1]), edges=np.array([3, 1]))
     stratum, edge = np.array([0, 0, 1]), np.array([True, False, True])
-    found = mh.comparable(mh.ListedStrata.of(stratum, edge), counts)
-    assert found == pytest.approx((2 / 3, 1 / 2, 2 / 4))  # of the 4 others 2 are edges
+    shares = mh.comparable(mh.ListedStrata.of(stratum, edge), counts)
+    assert shares == pytest.approx((2 / 3, 1 / 2, 2 / 4))  # of the 4 others 2 are edges
 
 
 @given(log=st.floats(-2, 2), se=st.floats(0.01, 1), freedom=st.integers(1, 200))
@@ -202,12 +202,12 @@ def test_the_interval_is_students(log: float, se: float, freedom: int) -> None:
 @given(se=st.floats(0.01, 1), of_donors=st.floats(0.01, 1), groups=st.integers(3, 20))
 def test_the_wider_of_vertices_and_donors_decides(se: float, of_donors: float, groups: int) -> None:
     """Red: `np.fmin`; the degrees of freedom of the edges for donors; p of vertices alone."""
-    found = mh.OddsRatio(0.5, se, of_donors, groups)
+    odds = mh.OddsRatio(0.5, se, of_donors, groups)
     halves = stats.t(30).isf(0.025) * se, stats.t(groups - 1).isf(0.025) * of_donors
-    assert np.log(found.interval(30)) == pytest.approx([0.5 - max(halves), 0.5 + max(halves)])
-    assert np.log(found.donor_interval()) == pytest.approx([0.5 - halves[1], 0.5 + halves[1]])
+    assert np.log(odds.interval(30)) == pytest.approx([0.5 - max(halves), 0.5 + max(halves)])
+    assert np.log(odds.donor_interval()) == pytest.approx([0.5 - halves[1], 0.5 + halves[1]])
     both = stats.t(30).sf(0.5 / se), stats.t(groups - 1).sf(0.5 / of_donors)
-    assert found.p(30) == pytest.approx(max(both))
+    assert odds.p(30) == pytest.approx(max(both))
     unknown = mh.OddsRatio(0.5, se)
     assert np.isnan(unknown.donor_interval()).all()
     assert unknown.p(30) == pytest.approx(both[0])

@@ -10,7 +10,9 @@ from octoscope.octopus.network import open_network
 V = 80
 
 
-def made(seed: int, hubs: float = 0.0) -> tuple[np.random.Generator, np.ndarray, VertexPairs]:
+def planted_edges(
+    seed: int, hubs: float = 0.0
+) -> tuple[np.random.Generator, np.ndarray, VertexPairs]:
     """Return one-way edges (a tenth of all pairs) and a universe where every pair is eligible."""
     rng = np.random.default_rng(seed)
     source = hubs * rng.normal(size=V)
@@ -30,7 +32,7 @@ def listed(rng: np.random.Generator, n: int) -> tuple[np.ndarray, np.ndarray]:
 
 def test_counts_are_those_of_a_loop() -> None:
     """Red: the key taken for the query; pairs without an edge counted."""
-    rng, leads, pairs = made(0)
+    rng, leads, pairs = planted_edges(0)
     query, key = listed(rng, 400)
     done = orientation_test(query, key, pairs, leads, permutations=20, seed=0)
     forth = sum(bool(leads[q, k]) for q, k in zip(query, key, strict=True))
@@ -45,7 +47,7 @@ def test_a_planted_direction_is_found_either_way_and_noise_is_not() -> None:
     """Red: a one-sided p."""
     small = 0
     for seed in range(40):
-        rng, leads, pairs = made(seed)
+        rng, leads, pairs = planted_edges(seed)
         query, key = listed(rng, 400)
         done = orientation_test(query, key, pairs, leads, permutations=99, seed=seed)
         small += done["p"] <= 0.05
@@ -59,7 +61,7 @@ def test_a_planted_direction_is_found_either_way_and_noise_is_not() -> None:
 
 
 def test_a_list_without_one_way_edges_is_undefined() -> None:
-    rng, leads, pairs = made(1)
+    rng, leads, pairs = planted_edges(1)
     done = orientation_test(*listed(rng, 50), pairs, np.zeros_like(leads), permutations=10, seed=0)
     assert done["n_one_way"] == 0
     assert np.isnan(done["share"])

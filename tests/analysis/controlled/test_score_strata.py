@@ -22,7 +22,7 @@ def symmetric(rng: np.random.Generator) -> np.ndarray:
     return np.triu(drawn, 1) + np.triu(drawn, 1).T
 
 
-def made(
+def planted(
     seed: int, of_edge: float, of_list: float
 ) -> tuple[Universe, Blocks, np.ndarray, VertexList]:
     """Scores that drive edges and a list, which is the strongest tenth of the pairs."""
@@ -48,7 +48,7 @@ def made(
 
 
 def strata_of(seed: int, of_edge: float, of_list: float) -> tuple[ScoreStrata, VertexList, Blocks]:
-    universe, blocks, scores, listed = made(seed, of_edge, of_list)
+    universe, blocks, scores, listed = planted(seed, of_edge, of_list)
     return ScoreStrata.of(universe, blocks, scores, [listed]), listed, blocks
 
 
@@ -60,7 +60,7 @@ def test_equal_to_plain_counts_over_all_pairs() -> None:
     """Red: a pair counted in one direction of its groups alone, or a stratum without the score."""
     strata, (u, v), blocks = strata_of(0, 1.0, 1.0)
     pairs = strata.universe.pairs
-    found = compared(strata, (u, v))
+    score = compared(strata, (u, v))
     i, j = np.nonzero(np.triu(pairs.eligible, 1))
     values = np.zeros((3, N, N), np.float32)
     for rows, block in blocks():
@@ -69,7 +69,7 @@ def test_equal_to_plain_counts_over_all_pairs() -> None:
     used = strata.universe.strata.of(USED, values[:, i, j], base)
     listed = np.isin(pair_codes(i, j, N), pair_codes(u, v, N))
     edge = pairs.adjacency[i, j]
-    for ratio, of, table in ((found.or0, base, "base"), (found.or1, used, "used")):
+    for ratio, of, table in ((score.or0, base, "base"), (score.or1, used, "used")):
         stratum = of * 1000 + strata.bins[i, j]
         assert ratio.value == pytest.approx(plain.odds_ratio(listed, edge, stratum))
         counts, codes = strata.counts[table], strata.codes[table]
@@ -78,22 +78,24 @@ def test_equal_to_plain_counts_over_all_pairs() -> None:
             of_vertex = mine[(i == vertex) | (j == vertex)]
             expected = [(of_vertex == code).sum() for code in codes]
             np.testing.assert_array_equal(counts.pairs_of[:, vertex], expected)
-    low, high = found.or1.interval(30)
-    assert low < found.or1.value < high
+    low, high = score.or1.interval(30)
+    assert low < score.or1.value < high
 
 
 def test_a_list_of_what_the_score_says_has_nothing_beyond_it() -> None:
     """Edges and list follow the score and nothing else."""
-    found = [compared(s, pairs) for s, pairs, _ in (strata_of(i, 1.5, 3.0) for i in range(8))]
-    without = np.mean([c.plain.or1.log for c in found])
-    within = np.mean([c.or0.log for c in found])
+    compared_lists = [
+        compared(s, pairs) for s, pairs, _ in (strata_of(i, 1.5, 3.0) for i in range(8))
+    ]
+    without = np.mean([c.plain.or1.log for c in compared_lists])
+    within = np.mean([c.or0.log for c in compared_lists])
     assert without > np.log(3)
     assert abs(within) < 0.35
-    assert np.mean([abs(c.smd_score) for c in found]) < 0.2
+    assert np.mean([abs(c.smd_score) for c in compared_lists]) < 0.2
 
 
 def test_the_order_of_the_rows_changes_nothing() -> None:
-    universe, blocks, scores, listed = made(3, 1.0, 1.0)
+    universe, blocks, scores, listed = planted(3, 1.0, 1.0)
     one = compared(ScoreStrata.of(universe, blocks, scores, [listed]), listed)
     other = ScoreStrata.of(universe, lambda: list(blocks())[::-1], scores, [listed])
     assert compared(other, listed).or1 == one.or1

@@ -12,7 +12,7 @@ from octoscope.analysis.controlled.universe import HALVES, Universe, count_unive
 from octoscope.analysis.vertex_pairs import VertexPairs
 from octoscope.octopus.pairs import pair_codes
 
-from tests.analysis.controlled.made import blocks_of, symmetric, vertex_pairs
+from tests.analysis.controlled.examples import blocks_of, symmetric, vertex_pairs
 
 SEEDS = st.integers(0, 2**32 - 1)
 
@@ -22,7 +22,7 @@ def cut(rng: np.random.Generator, n: int) -> list[np.ndarray]:
     return np.split(rng.permutation(n), np.sort(rng.integers(0, n + 1, 3)))
 
 
-def made(
+def planted(
     seed: int, genes: int = 24, per_vertex: int = 1, *, rarer: bool = False
 ) -> tuple[Universe, np.ndarray, np.ndarray, np.ndarray]:
     """Return a universe, the values it was counted from, and its listed pairs."""
@@ -32,11 +32,11 @@ def made(
     values, expression = symmetric(rng, n), rng.uniform(0, 3, n)
     u, v = np.nonzero(np.triu(pairs.eligible, 1))
     at = rng.permutation(len(u))[: len(u) // 4]
-    found = count_universe(
+    universe = count_universe(
         pairs, blocks_of(values, cut(rng, n)), expression,
         np.sort(pair_codes(u[at], v[at], n)), rarer=rarer,
     )  # fmt: skip
-    return found, values, u[at], v[at]
+    return universe, values, u[at], v[at]
 
 
 def every_pair(pairs: VertexPairs) -> list[tuple[int, int]]:
@@ -59,7 +59,7 @@ def stratum(x: Universe, name: str, values: np.ndarray, i: int, j: int) -> int:
 @given(seed=SEEDS, per_vertex=st.sampled_from([1, 3]), rarer=st.booleans())
 def test_counts_are_those_of_a_loop_over_pairs(seed: int, per_vertex: int, rarer: bool) -> None:
     """Red: pairs counted in both rows; edges of ineligible pairs; the mean level for the rarer."""
-    x, values, _, _ = made(seed, 24 * per_vertex, per_vertex, rarer=rarer)
+    x, values, _, _ = planted(seed, 24 * per_vertex, per_vertex, rarer=rarer)
     for name, counts in x.counts.items():
         pairs, edges = np.zeros((2, len(counts.pairs)), int)
         sums = np.zeros((3, len(pairs)))
@@ -102,7 +102,7 @@ def test_jackknife_groups_are_counted_like_a_loop(seed: int, limit: int) -> None
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(module, "MOST_VERTICES", limit)
         patch.setattr(module, "GROUPS", 4)
-        x, values, _, _ = made(seed)
+        x, values, _, _ = planted(seed)
     n = len(x.pairs)
     sizes = np.bincount(x.group)
     assert (len(sizes) == n) if limit > n else (len(sizes) == 4 and np.ptp(sizes) <= 1)
@@ -117,14 +117,14 @@ def test_jackknife_groups_are_counted_like_a_loop(seed: int, limit: int) -> None
 def test_groups_depend_on_the_seed_alone(monkeypatch: pytest.MonkeyPatch) -> None:
     """Red: an unseeded generator."""
     monkeypatch.setattr(module, "MOST_VERTICES", 5)
-    np.testing.assert_array_equal(made(3)[0].group, made(3)[0].group)
+    np.testing.assert_array_equal(planted(3)[0].group, planted(3)[0].group)
 
 
 @settings(deadline=None, max_examples=10)
 @given(seed=SEEDS)
 def test_order_and_size_of_blocks_do_not_matter(seed: int) -> None:
     """Rows of families come last. Red: values read at `codes // n` as if rows were in order."""
-    x, values, u, v = made(seed, 40, 2)
+    x, values, u, v = planted(seed, 40, 2)
     whole = count_universe(
         x.pairs, blocks_of(values, [np.arange(len(x.pairs))]), x.strata.level, x.codes, rarer=False
     )
@@ -141,7 +141,7 @@ def test_order_and_size_of_blocks_do_not_matter(seed: int) -> None:
 @given(seed=SEEDS, rarer=st.booleans())
 def test_reliability_and_deviations_are_numpys(seed: int, rarer: bool) -> None:
     """Red: r of the halves as it is; a variance that divides by pairs - 1."""
-    x, values, _, _ = made(seed, rarer=rarer)
+    x, values, _, _ = planted(seed, rarer=rarer)
     i, j = np.array(every_pair(x.pairs)).T
     r = np.corrcoef(values[0, i, j].astype(float), values[1, i, j].astype(float))[0, 1]
     assert x.reliability == pytest.approx(2 * r / (1 + r), rel=1e-6)
@@ -156,7 +156,7 @@ def test_reliability_and_deviations_are_numpys(seed: int, rarer: bool) -> None:
 @given(seed=SEEDS, per_vertex=st.sampled_from([1, 2]), rarer=st.booleans())
 def test_strata_of_listed_pairs_hold_them(seed: int, per_vertex: int, rarer: bool) -> None:
     """Two ways to a stratum agree. Red: half a step less; the commoner gene's level."""
-    x, values, u, v = made(seed, 24 * per_vertex, per_vertex, rarer=rarer)
+    x, values, u, v = planted(seed, 24 * per_vertex, per_vertex, rarer=rarer)
     base = x.strata.base(u, v)
     for name, counts in x.counts.items():
         of = x.strata.of(name, x.values_at(u, v), base)

@@ -74,13 +74,13 @@ class Runner:
     def check_call(self, command: list[str], **_: Any) -> int:
         if command[0] == "rsync":
             source, target = command[-2:]
-            machine, place = target.split("@")[1].split(":")
-            self.copied[machine][place] = source
-            if place.endswith("ray_bootstrap_config.yaml"):
+            machine, folder = target.split("@")[1].split(":")
+            self.copied[machine][folder] = source
+            if folder.endswith("ray_bootstrap_config.yaml"):
                 self.bootstrap = json.loads(Path(source).read_text())
             else:  # the head passes it on
-                Path(os.path.expanduser(place)).parent.mkdir(parents=True, exist_ok=True)
-                Path(os.path.expanduser(place)).touch()
+                Path(os.path.expanduser(folder)).parent.mkdir(parents=True, exist_ok=True)
+                Path(os.path.expanduser(folder)).touch()
         else:
             machine = next(w.split("@")[1] for w in command if "@" in w and "=" not in w)
             self.commands[machine].append(command[-1])
@@ -91,7 +91,9 @@ class Runner:
         return b""
 
 
-def wanted(config: AutoscalingConfig, monitor: CloudResourceMonitor, n: int) -> dict[str, int]:
+def nodes_wanted(
+    config: AutoscalingConfig, monitor: CloudResourceMonitor, n: int
+) -> dict[str, int]:
     """Return which node types Ray would start for ``n`` GPU actors."""
     request = ResourceRequestUtil.make({"CPU": 8, "GPU": 1})
     reply = ResourceDemandScheduler().schedule(
@@ -121,8 +123,8 @@ def main(path: str) -> dict[str, Any]:
     monitor = CloudResourceMonitor()
     most = prepared["available_node_types"]["gpu_spot"]["max_workers"]
     answers = {
-        "one": wanted(config, monitor, 1),
-        "one beyond max": wanted(config, monitor, most + 1),
+        "one": nodes_wanted(config, monitor, 1),
+        "one beyond max": nodes_wanted(config, monitor, most + 1),
     }
     spot = {"instance_id": "i", "instance_type": "gpu_spot"}
     for name, status in (
@@ -130,7 +132,7 @@ def main(path: str) -> dict[str, Any]:
         ("never up", Instance.ALLOCATION_TIMEOUT),
     ):
         monitor.notify([InstanceUpdateEvent(new_instance_status=status, **spot)])
-        answers[name] = wanted(config, monitor, 1)
+        answers[name] = nodes_wanted(config, monitor, 1)
     return {
         "types": prepared["available_node_types"],
         "commands": runner.commands,
@@ -141,5 +143,5 @@ def main(path: str) -> dict[str, Any]:
 
 if __name__ == "__main__":
     with contextlib.redirect_stdout(sys.stderr):
-        told = main(sys.argv[1])
-    print(json.dumps(told))
+        answer = main(sys.argv[1])
+    print(json.dumps(answer))
