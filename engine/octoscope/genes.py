@@ -252,7 +252,9 @@ def read_aliases(path: str | Path) -> dict[str, str]:
     for alias, identifier in zip(table["alias"], table["ensembl"], strict=True):
         current, key = strip_version(str(identifier)), str(alias).upper()
         if current is None:
-            raise InputError(f"{path}: {alias}", f"{identifier!r} is no Ensembl gene id", "mend it")
+            raise InputError(
+                f"{path}: {alias}", f"{identifier!r} is no Ensembl gene id", "correct it"
+            )
         if aliases.setdefault(key, current) != current:
             raise InputError(
                 f"{path}: {alias}", f"stands for {aliases[key]} and {current}", "keep one of them"

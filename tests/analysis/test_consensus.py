@@ -71,7 +71,7 @@ def test_lists_that_share_nothing_look_like_the_null() -> None:
     assert 0.35 < np.mean(p) < 0.65
 
 
-def test_shared_pairs_are_found_and_kin_count_once() -> None:
+def test_shared_pairs_are_found_and_a_model_group_counts_once() -> None:
     query, key, members = lists(0, 30)
     support = support_test(query, key, members, ["A", "B", "C"], 50, permutations=99, seed=0)
     assert support["n_pairs"].iloc[1] >= 30

@@ -82,7 +82,7 @@ def go(
     return fleet, result
 
 
-def test_failures_are_tried_again_and_poison_is_set_aside() -> None:
+def test_failures_are_tried_again_and_poison_is_quarantined() -> None:
     fleet, result = go({"b": ["fail", "fail"], "c": ["fail"] * 9, "d": ["hang"]}, list("abcd"))
     assert sorted(result.done) == ["a", "b", "d"]
     assert list(result.quarantined) == ["c"]

@@ -38,7 +38,7 @@ def test_a_failure_before_the_driver_is_noted_only_in_a_run_that_nobody_drives(
     root, cause = RunRoot(str(tmp_path)), OctoscopeError("no cluster")
     assert fail(cause) is None  # no run
     root.replace("plan.json", b"{}")
-    assert fail(InputError("--set", "is wrong", "mend it")) is None
+    assert fail(InputError("--set", "is wrong", "correct it")) is None
     failed = fail(cause)
     assert failed is not None
     assert (failed["status"], failed["error"]) == ("failed", "no cluster")

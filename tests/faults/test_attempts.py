@@ -27,7 +27,7 @@ SHORT = "units/tiny.c0001.h0.00000008"  # of memory, even for one cell
 
 
 @pytest.mark.slow
-def test_units_that_kill_hang_or_do_not_fit_are_set_aside_listed_and_tried_again_by_resume(
+def test_units_that_kill_hang_or_do_not_fit_are_quarantined_listed_and_tried_again_by_resume(
     finished_run: Path, small_config: Path, tmp_path: Path
 ) -> None:
     run = tmp_path / "run"

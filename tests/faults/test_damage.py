@@ -156,7 +156,7 @@ def test_a_run_of_a_version_with_fewer_tables_is_repaired_as_it_was(copy: Path) 
     assert not any((copy / name).exists() for name in later)
 
 
-def mended(run: Path, finished_run: Path) -> str:
+def repaired(run: Path, finished_run: Path) -> str:
     done = here("repair", str(run))
     assert done.returncode == 0, done.stdout + done.stderr
     assert tables_of(run) == tables_of(finished_run)
@@ -175,7 +175,7 @@ def test_repair_gives_the_bytes_back(copy: Path, finished_run: Path) -> None:
     dry = here("repair", str(copy), "--dry-run")
     assert "4 faults; to compute again: 0 units, 0 other pieces of work, 2 tables" in dry.stdout
     assert len(verify(RunRoot(copy))) == 4
-    text = mended(copy, finished_run)
+    text = repaired(copy, finished_run)
     assert "topk/tiny.parquet: content does not match its digest" in text
     assert (copy / "foreign/tables/mine.parquet").read_bytes() == b"x"
     assert all(p.read_bytes() == body for p, body in untouched.items())
@@ -187,7 +187,7 @@ def test_without_a_manifest_a_damaged_timeline_is_written_again(
 ) -> None:
     (copy / "manifest.json").write_text("{")
     (copy / "timeline.json").write_text("[")
-    mended(copy, finished_run)
+    repaired(copy, finished_run)
     assert json.loads((copy / "timeline.json").read_text())["stages"]
 
 
@@ -201,7 +201,7 @@ def test_repair_computes_units_again_for_a_lost_chunk(copy: Path, finished_run: 
     }
     flip(lost)
     others = {p: p.read_bytes() for p in copy.glob("units/*c0001*/record.json")}
-    assert "4 units, 1 other pieces of work, 0 tables" in mended(copy, finished_run)
+    assert "4 units, 1 other pieces of work, 0 tables" in repaired(copy, finished_run)
     again = copy / "matrices/tiny.c0000.l002"
     after = {
         p.relative_to(again).parts[1:]: p.read_bytes()
@@ -217,7 +217,7 @@ def test_repair_computes_units_again_for_a_lost_chunk(copy: Path, finished_run: 
 def test_a_lost_plan_and_vocabulary_are_made_again(copy: Path, finished_run: Path) -> None:
     flip(copy / "plan.json")
     cut(copy / "tables/vocabulary.parquet")
-    mended(copy, finished_run)
+    repaired(copy, finished_run)
     assert (copy / "plan.json").read_bytes() == (finished_run / "plan.json").read_bytes()
     config = copy / "config.yaml"
     config.write_text(config.read_text() + "\n")
@@ -291,7 +291,7 @@ def test_resume_refuses_changed_inputs(copy: Path, tmp_path: Path) -> None:
 def test_damaged_notes_of_a_run_are_named_or_made_again(copy: Path, finished_run: Path) -> None:
     cut(copy / "attention.json")
     (copy / "attention.json").write_text("{}")
-    mended(copy, finished_run)
+    repaired(copy, finished_run)
     assert json.loads((copy / "attention.json").read_text()) == {"quarantined": {}}
     (copy / "repair.json").write_text("{")
     for command in ("resume", "repair"):
@@ -306,9 +306,9 @@ def test_files_of_others_are_moved_never_deleted(copy: Path, finished_run: Path)
     for folder in ("units", "matrices/tiny.c0000.l000", "tables"):
         (copy / folder / "mine.txt").write_text(folder)
     (copy / "half.partial").write_text("mine too")
-    mended(copy, finished_run)
+    repaired(copy, finished_run)
     (copy / "units/mine.txt").write_text("again")
-    mended(copy, finished_run)
+    repaired(copy, finished_run)
     assert (copy / "foreign/units/mine.txt").read_text() == "units"
     assert (copy / "foreign/units/mine.txt.1").read_text() == "again"
     assert (copy / "foreign/tables/mine.txt").read_text() == "tables"

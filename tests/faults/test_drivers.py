@@ -1,4 +1,4 @@
-"""Drivers: two at once, leases, death, signals that drain."""
+"""Drivers: two at once, leases, death, signals that stop them."""
 
 from __future__ import annotations
 
@@ -182,9 +182,9 @@ ray.init(address="local", num_cpus=1, include_dashboard=False)
 def slow():
     time.sleep(100)
 
-with StopSignals(grace=60) as drain:
+with StopSignals(grace=60) as stop_signals:
     try:
-        with drain.promptly():
+        with stop_signals.promptly():
             wait = slow.remote()
             print("waiting", flush=True)
             ray.get(wait)

@@ -47,14 +47,14 @@ def test_a_run_on_s3_is_killed_resumed_and_repaired_to_the_same_bytes(
     damaged = here("verify", url)
     assert damaged.returncode == 1
     assert "topk/tiny.parquet: missing" in damaged.stderr
-    mended = here("repair", url)
-    assert mended.returncode == 0, mended.stdout + mended.stderr
+    repaired = here("repair", url)
+    assert repaired.returncode == 0, repaired.stdout + repaired.stderr
     again = fetched(url, tmp_path / "again")
     assert tables_of(again) == tables_of(finished_run)
     # secrets of the environment are in no object, and in no message
     for path in (*again.rglob("*"), *run.rglob("*")):
         assert path.is_dir() or SECRET.encode() not in path.read_bytes(), path
-    for completed in (resumed, damaged, mended):
+    for completed in (resumed, damaged, repaired):
         assert SECRET not in completed.stdout + completed.stderr
 
 

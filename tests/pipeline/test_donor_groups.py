@@ -177,8 +177,8 @@ def test_a_whole_run_with_donor_groups(donors_atlas: Path, tmp_path: Path) -> No
     lost = tmp_path / "run/tables/agreement.parquet"
     sealed = lost.read_bytes()
     lost.unlink()
-    mended = here("repair", str(tmp_path / "run"))
-    assert mended.returncode == 0, mended.stdout + mended.stderr
+    repaired = here("repair", str(tmp_path / "run"))
+    assert repaired.returncode == 0, repaired.stdout + repaired.stderr
     assert lost.read_bytes() == sealed
     again = here("resume", str(tmp_path / "run"))
     assert again.returncode == 0

@@ -128,7 +128,7 @@ def _unit(stream: np.ndarray) -> np.ndarray:
 
 
 def _cosines(unit: np.ndarray, i: np.ndarray, j: np.ndarray) -> np.ndarray:
-    """Return [pairs] cosine similarities, in stretches that stay small."""
+    """Return [pairs] cosine similarities, in blocks that stay small."""
     out, step = np.empty(len(i), np.float32), 1 << 16
     for first in range(0, len(i), step):
         here = slice(first, first + step)

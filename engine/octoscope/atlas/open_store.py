@@ -215,9 +215,9 @@ class SparseRows:
     def _runs(
         self, starts: np.ndarray, stops: np.ndarray
     ) -> Iterator[tuple[int, int, list[tuple[int, int]]]]:
-        """Yield chunks to be read together, first and last, and the stretches of values in them.
+        """Yield chunks to be read together, first and last, and the ranges of values in them.
 
-        Rows that lie one after the other are one stretch, cut where a run would become too long.
+        Rows that lie one after the other are one range, cut where a run would become too long.
         """
         some = stops > starts
         starts, stops = starts[some], stops[some]

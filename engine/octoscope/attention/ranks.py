@@ -19,8 +19,8 @@ RowTiles = Callable[[], Iterable[tuple[int, np.ndarray, np.ndarray | None]]]
 class RankTable:
     """Sorted values of queries, and an index that finds a value's place in a step or two.
 
-    The 16 high bits of a value's sort key choose a stretch of the index, which divides the low
-    bits into four times as many equal parts as the stretch has values (interpolation in integers,
+    The 16 high bits of a value's sort key choose a range of the index, which divides the low
+    bits into four times as many equal parts as the range has values (interpolation in integers,
     so order is kept exactly): most parts hold one value or none, and need no search.
 
     Parameters
@@ -199,7 +199,7 @@ def _count(
     keys
         Sorted distinct uint32.
     offset, entry
-        The index of :class:`RankTable`: where each stretch begins; of each part the next key in the
+        The index of :class:`RankTable`: where each range begins; of each part the next key in the
         high half, bit 31 if the part has several keys, and the position of the next key.
     above
         [keys + 1] uint32, added to.

@@ -8,7 +8,7 @@ import numpy as np
 
 from octoscope.jit import compiled
 
-_STRETCH = 64  # values of a row that are looked at together
+_BLOCK = 64  # values of a row that are looked at together
 _ROOM = 1 << 16  # pairs held before they are thinned out, at least
 EVERY = np.zeros((0, 0), bool)  # stands for "all pairs are eligible" in compiled loops
 
@@ -135,8 +135,8 @@ def _sift(
     for i in range(row, values.shape[0]):
         line = values[i]
         while column < columns:
-            # few values pass: most stretches are left after a count that vectorises
-            end = min(column + _STRETCH, columns)
+            # few values pass: most blocks are left after a count that vectorises
+            end = min(column + _BLOCK, columns)
             passing = np.int32(0)
             if absolute:
                 for j in range(column, end):

@@ -111,7 +111,7 @@ def dispatch(
         Work that was just found done, so that it is not asked one by one; None: ask ``is_done``.
     attempts
         Tries per piece before it is quarantined; those that a preempted node ended do not count.
-        Faults that a retry cannot mend (:class:`OctoscopeError`) are quarantined at once.
+        Faults that a retry cannot repair (:class:`OctoscopeError`) are quarantined at once.
     timeout
         Seconds after which a running piece counts as hung.
     stop

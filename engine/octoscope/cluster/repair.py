@@ -9,11 +9,11 @@ from rich.console import Console
 from octoscope.cluster.driver import execute
 from octoscope.errors import DamagedRunError
 from octoscope.pipeline.repair_plan import (
-    mend_frozen,
     note_repair,
     open_repair,
     plan_repair,
     read_repair,
+    rewrite_frozen,
     set_foreign_apart,
 )
 from octoscope.pipeline.seal import DONE
@@ -60,7 +60,7 @@ def repair_run(
         return DONE
     with Lease(root, config.execution.advanced.lease, steal=steal) if not dry else nullcontext():
         if not dry:
-            mend_frozen(root, config, faults)
+            rewrite_frozen(root, config, faults)
         plan = load_plan(root) if dry else replan(root)
         repair = plan_repair(root, plan, config, faults)
         units = sum(w.startswith("units/") for w in repair.works)

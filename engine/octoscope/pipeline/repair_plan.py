@@ -1,4 +1,4 @@
-"""Repair: finds the least work that mends the faults of a run, and notes it until it is done."""
+"""Repair: finds the least work that repairs the faults of a run, and notes it until it is done."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ def note_repair(root: RunRoot, repair: Repair) -> None:
 
 
 def plan_repair(root: RunRoot, plan: Plan, config: RunConfig, faults: list[Fault]) -> Repair:
-    """Find the least work that mends the faults.
+    """Find the least work that repairs the faults.
 
     A table needs its matrices, and a matrix its units. Those that are intact are used; those that
     were removed as scratch are computed again.
@@ -200,7 +200,7 @@ def open_repair(root: RunRoot, repair: Repair) -> Repair:
     return opened
 
 
-def mend_frozen(root: RunRoot, config: RunConfig, faults: list[Fault]) -> None:
+def rewrite_frozen(root: RunRoot, config: RunConfig, faults: list[Fault]) -> None:
     """Write a damaged plan, vocabulary or list of quarantined work again.
 
     Raises
