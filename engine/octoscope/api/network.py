@@ -292,7 +292,8 @@ def open_network(path: str | Path, *, check: bool = False) -> Network:
     Raises
     ------
     InputError
-        If it is none, a file or column is missing, or a file does not match its digest.
+        If it is no Octopus directory, a file or column is missing, or a file does not match its
+        digest.
 
     Examples
     --------

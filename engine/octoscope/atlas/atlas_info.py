@@ -63,7 +63,7 @@ def info(
     quick: bool = False,
     on_progress: Callable[[int, int], None] | None = None,
 ) -> AtlasInfo:
-    """Look at an atlas; what cannot be used is a finding, and the rest is looked at all the same.
+    """Inspect an atlas: a part that cannot be used becomes a finding, and the rest is inspected.
 
     Parameters
     ----------
@@ -105,7 +105,7 @@ def info(
 
 
 def _counts_location(root: Any, config: AtlasConfig, findings: Findings) -> str | None:
-    """Return where the counts are, or what stands in their place, and note why it is no good."""
+    """Return where the counts are, or the matrix in their place; note why it cannot be used."""
     present: str | None = None
     seen: list[tuple[str, str]] = []
     for name in candidates(config):

@@ -102,7 +102,7 @@ def check(config: AtlasConfig) -> AtlasCheck:
 
     A fault is a chunk that is missing or cannot be decoded, a gene's or a category's number out of
     range, row pointers that do not fit, and a value that is no count. Unsorted and repeated gene
-    numbers are none. Memory: one chunk, and the row pointers.
+    numbers are no faults. Memory: one chunk, and the row pointers.
 
     Raises
     ------

@@ -279,7 +279,8 @@ def read_rows(
 
     Whether a chunk is there is asked only where all values read from it are the same, so that a
     sound store costs no request. ``fill_missing``: missing chunks are zeros. ``through``: the array
-    opened to be read faster; what it refuses, or finds to be all the same, is read as usual.
+    opened by a faster reader. Rows that it refuses, or whose values are all equal, are read as
+    usual.
 
     Raises
     ------

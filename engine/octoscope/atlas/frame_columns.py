@@ -64,7 +64,7 @@ def attribute(node: Any, name: str, default: Any = None) -> Any:
 
 
 def refuse_unknown_frame(node: Any, path: str) -> None:
-    """Refuse what stands in the place of a data frame and is none that columns can be read from.
+    """Refuse an object in place of a data frame from which no column can be read.
 
     Raises
     ------

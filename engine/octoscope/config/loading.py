@@ -173,7 +173,7 @@ def _yaml(text: str, source: str) -> Any:
 def _anchor_paths(tree: dict[str, Any], base: Path) -> None:
     """Resolve relative paths in a file against that file, so a config can be run from anywhere.
 
-    ``~`` is the home of whoever runs it.
+    ``~`` is the home directory of the user who runs it.
     """
     models = tree.get("models")
     listed = models if isinstance(models, list) else []

@@ -1,4 +1,4 @@
-"""Memory that was freed and not given back, or given back too soon: the C heap of a process."""
+"""Trimming of the C heap: memory that is freed and kept, or returned to the system too soon."""
 
 from __future__ import annotations
 

@@ -48,7 +48,7 @@ def read_evaluation(folder: str | Path) -> Evaluation:
     Raises
     ------
     InputError
-        If it is none, or damaged.
+        If the folder holds no evaluation, or a damaged one.
     """
     about_file = Path(folder) / "evaluation.json"
     if not about_file.is_file():

@@ -69,7 +69,7 @@ def _only(folder: Path, files: list[Path]) -> Path | None:
 
 
 def weights_in(path: Path, names: tuple[str, ...]) -> Path | None:
-    """Return the weights file of a folder, or the index of its shards; a file stands for itself.
+    """Return the weights file of a folder, or the index of its shards; a file is returned as it is.
 
     Parameters
     ----------
@@ -200,7 +200,7 @@ def text_inside(path: Path) -> list[str]:
 
 
 def _strings(stream: BinaryIO) -> list[str]:
-    """Return the text constants of one pickle after the other, up to the first that is none."""
+    """Return the text constants of consecutive pickles, up to what is no pickle."""
     constants: list[str] = []
     try:
         while True:

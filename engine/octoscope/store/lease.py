@@ -145,7 +145,7 @@ def read_lease(root: RunRoot) -> dict[str, Any] | None:
 
 
 def _lease_of(body: Any) -> dict[str, Any]:
-    """Return the content of a lease; of a damaged one, one that nobody knows and that expired."""
+    """Return the content of a lease; an expired one of an unknown driver if it is damaged."""
     none: dict[str, Any] = {"id": "", "host": "?", "machine": "", "pid": -1, "started": 0.0,
                             "seen": 0.0, "seconds": 0.0}  # fmt: skip
     lease = none | body if isinstance(body, dict) else none

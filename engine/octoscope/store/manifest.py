@@ -82,7 +82,7 @@ def require_success(root: RunRoot) -> dict[str, Any]:
     Raises
     ------
     DamagedRunError
-        If the run is incomplete, or its manifest does not match ``_SUCCESS`` or is none.
+        If the run is incomplete, or its manifest is missing or does not match ``_SUCCESS``.
     """
     success = read_success(root)
     if success is None:

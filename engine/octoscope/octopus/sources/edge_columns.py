@@ -98,12 +98,12 @@ def read_signs(
 
 
 def read_flags(path: Path, frame: pd.DataFrame, column: str) -> np.ndarray:
-    """Return [rows] int8 of a column of truth values: 1 true, 0 false, -1 not told.
+    """Return [rows] int8 of a column of truth values: 1 true, 0 false, -1 not stated.
 
     Raises
     ------
     InputError
-        If a value is none.
+        If a value is no truth value.
     """
     text = frame[column].fillna("").astype(str).str.strip().str.lower()
     known = {**dict.fromkeys(_TRUE, 1), **dict.fromkeys(_FALSE, 0), "": -1}

@@ -209,7 +209,7 @@ class SourceRecord:
     defects: list[dict[str, Any]] = field(default_factory=list)
 
     def identified(self) -> np.ndarray:
-        """Return the sorted species that have an identifier; a symbol alone is none."""
+        """Return the sorted species that have an identifier; a symbol alone does not count."""
         ids = self.identifiers
         return np.unique(ids["species"][ids["ontology"] != "symbol"].to_numpy(int))
 
