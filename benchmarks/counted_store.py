@@ -35,7 +35,7 @@ class Counting:
         self.objects, self.counts, self._lock = objects, Counter[str](), threading.Lock()
         system = getattr(objects, "system", None)
         if hasattr(system, "_call_s3"):
-            system._call_s3 = partial(self._asked, system._call_s3)
+            system._call_s3 = partial(self._counted, system._call_s3)
 
     def __getattr__(self, name: str) -> Any:
         call, kind = getattr(self.objects, name), KINDS.get(name)
@@ -46,7 +46,7 @@ class Counting:
             self.counts[kind] += 1
         return call(*args)
 
-    async def _asked(self, call: Callable[..., Any], *args: Any, **more: Any) -> Any:
+    async def _counted(self, call: Callable[..., Any], *args: Any, **more: Any) -> Any:
         with self._lock:
             self.counts["requests"] += 1
         return await call(*args, **more)

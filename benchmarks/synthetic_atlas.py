@@ -130,11 +130,11 @@ class Cells:
         self._share = np.stack([t[1] for t in tables])
         width = rng.lognormal(-0.045, 0.3, n) * shape.expressed  # the mean is ``expressed``
         # so that no cell has to look for the rarest genes
-        self._wanted = np.clip(np.rint(width), 1, shape.genes * 0.4).astype(np.int64)
+        self._n_genes = np.clip(np.rint(width), 1, shape.genes * 0.4).astype(np.int64)
         position = np.arange(n)
         self.kind = position % shape.categories if shape.mixed else position * shape.categories // n
         self.donor = rng.integers(0, shape.donors, n)
-        self.indptr = np.concatenate([[0], np.cumsum(self._wanted)])
+        self.indptr = np.concatenate([[0], np.cumsum(self._n_genes)])
 
     @property
     def obs(self) -> pd.DataFrame:
@@ -166,7 +166,7 @@ class Cells:
             data, indices = np.empty(size, np.float32), np.empty(size, np.int32)
             part = slice(first, stop)
             tables = (self.kind[part], self._alias, self._share)
-            _fill(first, self._wanted[part], *tables, self.shape.seed, data, indices)
+            _fill(first, self._n_genes[part], *tables, self.shape.seed, data, indices)
             yield data, indices
             first = stop
 

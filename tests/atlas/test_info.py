@@ -290,10 +290,10 @@ def test_the_command(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None
     a.obs["cell_type"] = ["[bold]B[/bold]\x1b[31m" if i % 3 else "A" for i in range(60)]
     path = write(a, tmp_path / "[red]a.zarr", 3)
     assert call(path, "--donor", "donor") == 0
-    said_ = capsys.readouterr()
-    assert "cells of [bold]B[/bold]?[31m" in said_.out
-    assert "\x1b" not in said_.out
-    assert "small objects" in " ".join(said_.out.split())
+    printed = capsys.readouterr()
+    assert "cells of [bold]B[/bold]?[31m" in printed.out
+    assert "\x1b" not in printed.out
+    assert "small objects" in " ".join(printed.out.split())
     assert call(path, "--json", "--quick") == 0
     answer = json.loads(capsys.readouterr().out)
     assert answer["cells of A"] == 20
@@ -301,10 +301,10 @@ def test_the_command(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None
     assert {"severity", "where", "problem", "fix"} == set(answer["findings"][0])
     assert "X/data" in {x["array"] for x in answer["arrays"]}
     assert call(path, "--donor", "who", "--json") == 2
-    said_ = capsys.readouterr()
-    assert json.loads(said_.out)["cells"] == 60  # what can be told is told
-    assert "bad input:" in said_.err
-    assert "no column 'who'" in said_.err
+    printed = capsys.readouterr()
+    assert json.loads(printed.out)["cells"] == 60  # what can be told is told
+    assert "bad input:" in printed.err
+    assert "no column 'who'" in printed.err
     assert call(tmp_path / "none.zarr") == 2
     assert "none.zarr: does not exist" in capsys.readouterr().err
     assert call(path, "--duplicate-genes", "mean") == 2

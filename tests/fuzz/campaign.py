@@ -74,7 +74,7 @@ class Fixtures:
 
     def folder(self, name: str) -> Path:
         """Return the folder of a kind."""
-        folder = self._made(name)
+        folder = self._fixture(name)
         if name in self._unproven:
             for text in KINDS[name].commands:
                 ended = _on(folder, text)
@@ -83,7 +83,7 @@ class Fixtures:
             self._unproven.remove(name)
         return folder
 
-    def _made(self, name: str) -> Path:
+    def _fixture(self, name: str) -> Path:
         kind = KINDS[name]
         shared = next(n for n, k in KINDS.items() if k.make is kind.make)
         folder = self._top / shared / "files"

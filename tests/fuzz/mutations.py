@@ -18,7 +18,7 @@ from tests.fuzz.change_table import change_hdf5, change_parquet
 from tests.fuzz.change_text import change_json, change_text, change_xml, change_yaml
 
 
-def _place(path: Path, rng: Random) -> str:
+def _replaced(path: Path, rng: Random) -> str:
     """Put something else in the place of a file."""
     path.unlink()
     kind = rng.randrange(7)
@@ -55,7 +55,7 @@ def _place(path: Path, rng: Random) -> str:
 def mutate(path: Path, rng: Random) -> str:
     """Change a file in one way that fits its kind, and say which."""
     if rng.random() < 0.06:
-        return _place(path, rng)
+        return _replaced(path, rng)
     raw = path.read_bytes()
     if rng.random() < 0.5:
         try:
