@@ -168,14 +168,14 @@ def test_a_folder_in_which_ray_cannot_write_is_refused_with_its_variable(
 class Slow:
     """Answers as Ray does whose processes do not start in time: no test can order that."""
 
-    def __init__(self, failures: int, said: str) -> None:
-        self.failures, self.said, self.calls = failures, said, []
+    def __init__(self, failures: int, message: str) -> None:
+        self.failures, self.message, self.calls = failures, message, []
 
     def init(self, **options: Any) -> None:
         self.calls.append(("init", options))
         if self.failures:
             self.failures -= 1
-            raise Exception(self.said)
+            raise Exception(self.message)
 
     def shutdown(self) -> None:
         self.calls.append(("shutdown", {}))
@@ -185,7 +185,7 @@ TIMED_OUT = "The current node timed out during startup. This could happen becaus
 
 
 @pytest.mark.parametrize(
-    ("load", "failures", "said", "started"),
+    ("load", "failures", "message", "started"),
     [
         (1e6, 1, TIMED_OUT, True),
         (1e6, 2, TIMED_OUT, False),
@@ -194,14 +194,14 @@ TIMED_OUT = "The current node timed out during startup. This could happen becaus
     ],
 )
 def test_a_start_that_times_out_on_a_busy_machine_is_repeated_once(
-    load: float, failures: int, said: str, started: bool, monkeypatch: pytest.MonkeyPatch
+    load: float, failures: int, message: str, started: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("os.getloadavg", lambda: (load, load, load))
-    ray = Slow(failures, said)
-    repeats = bool(load) and said == TIMED_OUT
+    ray = Slow(failures, message)
+    repeats = bool(load) and message == TIMED_OUT
     with (
         pytest.warns(UserWarning, match="once more") if repeats else nullcontext(),
-        nullcontext() if started else pytest.raises(Exception, match=said[:20]),
+        nullcontext() if started else pytest.raises(Exception, match=message[:20]),
     ):
         connect.start_ray(ray, address="local")
     first = [("init", {"address": "local"})]
