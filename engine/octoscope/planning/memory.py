@@ -94,7 +94,7 @@ def project(
         groups = max((len(c.groups or []) for c in categories), default=0)  # of donors
         # a small matrix is cached
         cached = min(cache_bytes, n2 * (parts * q * 4 + 2 * 4 * (1 + second)))
-        finalise = cached + rows * (2 * q * 4 + 2 * 4 + 8 * q * 3 + 64) + n2 * (8 + 2)
+        finalise = cached + rows * (2 * q * 4 + 2 * 4 + 8 * q * 3 + 64)
         attends = 3 * n * m.d * 2 * 4.0  # q and k of the mean cells of a layer
         per_model = sum(u.model == m.name for u in units)
         finalise += rows * 8 * q * (math.log2(max(1, per_model)) + 2)  # the tree of their sums
