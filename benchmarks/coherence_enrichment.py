@@ -32,6 +32,7 @@ from octoscope.analysis.binned_quantiles import BinnedQuantiles
 from octoscope.analysis.coherence_enrichment import (
     JointPermutations,
     Measured,
+    Pairs,
     edge_rates,
     gene_groups,
     layers_test,
@@ -39,7 +40,9 @@ from octoscope.analysis.coherence_enrichment import (
     rank_correlations,
     vertex_strata,
 )
+from octoscope.analysis.coherence_scores import list_scores
 from octoscope.analysis.vertex_pairs import VertexPairs
+from octoscope.octopus.pair_triangle import triangle
 
 STRUCTURES = (
     "noise", "hubs", "others know the network", "coherent", "enriched", "unrelated", "planted",
@@ -88,12 +91,32 @@ def measured(
 ) -> tuple[Measured, Measured, Matrix]:
     """Return coherence and fold of the group's layers, and folds with the network permuted."""
     n = len(adjacency)
-    every = np.ones((n, n), bool)
-    pairs = VertexPairs.of_genes(np.arange(n), adjacency, every)
+    pairs = VertexPairs.of_genes(np.arange(n), adjacency, np.ones((n, n), bool))
+    joint = permuted(pairs, permutations, seed)
+    other = permuted(pairs, permutations, seed + 10**6)
+    of_vertex = gene_groups(pairs.vertex_of, n, seed)[1]
+    value, lists = looked_up(by_model, pairs, joint, k, seed)
+    fold = edge_rates(lists, pairs, joint, of_vertex, k).fold
+    return value, fold, edge_rates(lists, pairs, other, of_vertex, k).fold.drawn
+
+
+def permuted(pairs: VertexPairs, permutations: int, seed: int) -> JointPermutations:
+    n = len(pairs)
     strata = vertex_strata(pairs)
-    joint = JointPermutations.of(pairs, [strata], [np.full(n, n - 1)], permutations, seed)
-    other = JointPermutations.of(pairs, [strata], [np.full(n, n - 1)], permutations, seed + 10**6)
-    of_gene, of_vertex = gene_groups(pairs.vertex_of, len(pairs), seed)
+    return JointPermutations.of(pairs, [strata], [np.full(n, n - 1)], permutations, seed)
+
+
+def looked_up(
+    by_model: dict[str, list[Matrix]],
+    pairs: VertexPairs,
+    joint: JointPermutations,
+    k: int,
+    seed: int,
+) -> tuple[Measured, list[Pairs]]:
+    """Return coherence of the group's layers, and their lists."""
+    n, permutations = len(pairs), len(joint.genes) - 1
+    every = np.ones((n, n), bool)
+    of_gene = gene_groups(pairs.vertex_of, n, seed)[0]
     ends = [(m, x) for m in MODELS for x in by_model[m]]
     names, groups = [m for m, _ in ends], [GROUP_OF[m] for m, _ in ends]
     mine = [i for i, g in enumerate(groups) if g == "a"]
@@ -104,14 +127,27 @@ def measured(
     for e, (_, x) in enumerate(ends):
         if groups[e] == "a":
             continue
-        looked_up = medians_in(
+        medians = medians_in(
             BinnedQuantiles(lambda x=x: iter([(0, x, every)]), n), lists, joint, of_gene, [k]
         )  # type: ignore[misc]
-        drawn[:, mine, e], deleted[:, mine, e] = looked_up.drawn[:, 0], looked_up.deleted[:, 0]
+        drawn[:, mine, e], deleted[:, mine, e] = medians.drawn[:, 0], medians.deleted[:, 0]
     coherent = partial(coherence, models=names, groups=groups)
-    value = Measured(coherent(drawn)[:, mine], coherent(deleted)[:, mine])
-    fold = edge_rates(lists, pairs, joint, of_vertex, k).fold
-    return value, fold, edge_rates(lists, pairs, other, of_vertex, k).fold.drawn
+    return Measured(coherent(drawn)[:, mine], coherent(deleted)[:, mine]), lists
+
+
+def measured_scores(
+    structure: str, n: int, layers: int, k: int, permutations: int, seed: int
+) -> tuple[Measured, Measured]:
+    """Return coherence of the group's layers, and the excess of scores that know the network."""
+    rng = np.random.default_rng(seed)
+    by_model, adjacency = simulated(rng, n, layers, structure)
+    pairs = VertexPairs.of_genes(np.arange(n), adjacency, np.ones((n, n), bool))
+    joint = permuted(pairs, permutations, seed)
+    value, lists = looked_up(by_model, pairs, joint, k, seed)
+    scores = triangle((3 * adjacency + noise(rng, n)).astype(np.float32))[:, None]
+    of_vertex = gene_groups(pairs.vertex_of, n, seed)[1]
+    (of_lists,) = list_scores(lists, pairs, scores, joint, of_vertex, k)
+    return value, of_lists.excess
 
 
 def p_values(

@@ -19,30 +19,32 @@ from dask.delayed import delayed
 from octoscope.analysis.dask_graphs import compute
 from octoscope.analysis.median_tests import ALL, MedianTests
 from octoscope.analysis.vertex_pairs import VertexPairs
+from octoscope.octopus.pair_triangle import triangle
 
 SCORES = 6
+PARTS = (ALL, "with an edge", "without an edge", "activation", "inhibition")
+ROWS = 1 << 22  # pairs that are made at once
 
 
-def block(genes: int, seed: int) -> tuple[VertexPairs, np.ndarray, dict[str, np.ndarray]]:
-    """Return pairs of a random network, their scores, and the parts of a run."""
+def block(genes: int, seed: int) -> tuple[VertexPairs, np.ndarray, np.ndarray]:
+    """Return pairs of a random network, their scores, and which of them are in which part."""
     rng = np.random.default_rng(seed)
     weight = rng.lognormal(0, 1.2, genes)
     n_edges = genes * genes // 80
     src, dst = (rng.choice(genes, n_edges, p=weight / weight.sum()) for _ in range(2))
     edges = np.zeros((genes, genes), bool)
     edges[src, dst] = edges[dst, src] = True
-    values = np.empty((genes, genes, SCORES), np.float32)
-    for s in range(SCORES):
-        drawn = rng.random((genes, genes), np.float32)
-        values[..., s] = np.triu(drawn) + np.triu(drawn, 1).T
-    sign = rng.random((genes, genes)) < 0.8
-    sign = np.triu(sign) | np.triu(sign, 1).T
-    parts = {
-        ALL: np.ones_like(edges), "with an edge": edges, "without an edge": ~edges,
-        "activation": edges & sign, "inhibition": edges & ~sign,
-    }  # fmt: skip
-    eligible = ~np.eye(genes, dtype=bool)
-    return VertexPairs(np.arange(genes), eligible, edges), values, parts
+    joined = triangle(edges)
+    values = np.empty((len(joined), SCORES), np.float32)
+    members = np.empty(len(joined), np.uint8)
+    for lo in range(0, len(joined), ROWS):
+        part = slice(lo, lo + ROWS)
+        values[part] = rng.random(values[part].shape, np.float32)
+        activates = rng.random(len(values[part])) < 0.8
+        of_parts = (joined[part], ~joined[part], joined[part] & activates,
+                    joined[part] & ~activates)  # fmt: skip
+        members[part] = 1 + sum(np.uint8(2 << i) * inside for i, inside in enumerate(of_parts))
+    return VertexPairs(np.arange(genes), ~np.eye(genes, dtype=bool), edges), values, members
 
 
 def main() -> None:
@@ -53,11 +55,11 @@ def main() -> None:
     parser.add_argument("--pairs", type=int, default=10_000)
     parser.add_argument("--permutations", type=int, default=1000)
     options = parser.parse_args()
-    pairs, values, parts = block(options.genes, 0)
+    pairs, values, members = block(options.genes, 0)
     layers = np.array_split(np.arange(options.layers), options.models)
 
     def of_model(mine: np.ndarray) -> int:
-        tests = MedianTests(pairs, values, parts, options.permutations, 0)
+        tests = MedianTests(pairs, values, PARTS, members, options.permutations, 0)
         rows = 0
         for layer in mine:
             rng = np.random.default_rng([1, int(layer)])

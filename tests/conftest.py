@@ -220,6 +220,23 @@ def bucket(_s3: str) -> str:
 
 
 @pytest.fixture(scope="session")
+def scored_run(small_atlas: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A run of two model groups with a graph neural network, made once."""
+    tree = three_families(small_atlas)
+    tree["models"] = tree["models"][:2]
+    tree["models"][0]["layers"] = [0, 1, 2]
+    tree |= {"views": ["logit"], "compare": {"k": [50]}}
+    tree["network"]["gnn"] = {"demo": {"path": str(data("gnn-demo"))}}
+
+    def make(folder: Path) -> None:
+        (folder / "run.yaml").write_text(yaml.safe_dump(tree))
+        done = octoscope("run", str(folder / "run.yaml"), "--out", str(folder / "run"))
+        assert done.returncode == 0, done.stdout + done.stderr
+
+    return once(tmp_path_factory, "scored", make) / "run"
+
+
+@pytest.fixture(scope="session")
 def finished_run(small_config: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """One finished small run on Ray, made once; tests copy it before they change anything."""
 

@@ -27,36 +27,27 @@ def tree_of(atlas: Path, checkpoint: Path) -> dict[str, object]:
     return tree
 
 
-@pytest.fixture(scope="module")
-def scored(small_atlas: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("scored")
-    (folder / "run.yaml").write_text(yaml.safe_dump(tree_of(small_atlas, data("gnn-demo"))))
-    done = here("run", str(folder / "run.yaml"), "--out", str(folder / "run"))
-    assert done.returncode == 0, done.stderr
-    return folder / "run"
-
-
-def test_the_plan_holds_what_scores(scored: Path) -> None:
-    plan = json.loads((scored / "plan.json").read_text())
+def test_the_plan_holds_what_scores(scored_run: Path) -> None:
+    plan = json.loads((scored_run / "plan.json").read_text())
     (gnn,) = plan["network"]["gnn"].values()
     assert gnn["sha256"] == open_checkpoint(data("gnn-demo")).digest
     assert (gnn["encoder"], gnn["head"]) == ("graph_conv", "relation_gated_mlp")
 
 
-def test_tables_follow_their_schema(scored: Path) -> None:
-    assert faults(scored) == []
-    for name in ("gnn_scores", "gnn_self_evidence", "gnn_relations"):
-        table = pd.read_parquet(scored / f"tables/{name}.parquet")
+def test_tables_follow_their_schema(scored_run: Path) -> None:
+    assert faults(scored_run) == []
+    for name in ("gnn_scores", "gnn_self_evidence", "gnn_relations", "coherence_scores"):
+        table = pd.read_parquet(scored_run / f"tables/{name}.parquet")
         assert len(table)
 
 
-def test_every_list_is_scored_in_every_way(scored: Path) -> None:
-    scores = pd.read_parquet(scored / "tables/gnn_scores.parquet")
+def test_every_list_is_scored_in_every_way(scored_run: Path) -> None:
+    scores = pd.read_parquet(scored_run / "tables/gnn_scores.parquet")
     keys = ["model", "category", "layer", "gene_set", "view", "checkpoint", "message_passing",
             "quantity", "part"]  # fmt: skip
     assert not scores.duplicated(keys).any()
-    # categories x layers x views x passings x quantities x parts
-    assert len(scores) == 2 * 2 * 2 * 3 * 2 * 5
+    # categories x layers of both models x views x passings x quantities x parts
+    assert len(scores) == 2 * (3 + 2) * 1 * 3 * 2 * 5
     whole = scores[scores["part"] == "all pairs"]
     assert (whole["n_pairs"] == whole["n_listed"]).all()
     assert (whole["n_permutations"] == 100).all()
@@ -66,8 +57,47 @@ def test_every_list_is_scored_in_every_way(scored: Path) -> None:
     assert ((inside["low"] <= inside["median"]) & (inside["median"] <= inside["high"])).all()
 
 
-def test_python_and_report_show_them(scored: Path) -> None:
-    run = oc.open_run(scored)
+def test_scores_stand_beside_coherence_and_enrichment_of_the_same_lists(scored_run: Path) -> None:
+    """Red: the scores of another list or of another way of passing messages; a layer left out."""
+    scores = pd.read_parquet(scored_run / "tables/coherence_scores.parquet")
+    keys = ["category", "gene_set", "view", "model", "layer", "k"]
+    assert not scores.duplicated([*keys, "checkpoint", "quantity"]).any()
+    assert len(scores) == 2 * (3 + 2) * 2  # categories x layers x quantities
+    layers = pd.read_parquet(scored_run / "tables/coherence_enrichment.parquet")
+    both = scores.merge(layers, on=keys, suffixes=("", "_there"), validate="many_to_one")
+    for column in ("coherence", "coherence_low", "fold", "fold_high"):
+        assert both[column].equals(both[f"{column}_there"])
+    assert (both["n_pairs"] == both["n_pairs_there"]).all()  # every vertex has a score
+    # both models have the same genes, so the lists are those of the run
+    own = pd.read_parquet(scored_run / "tables/gnn_scores.parquet")
+    own = own[(own["message_passing"] == "leave-out") & (own["part"] == "all pairs")]
+    again = scores.merge(
+        own, on=[*keys, "checkpoint", "quantity"], suffixes=("", "_there"), validate="one_to_one"
+    )
+    assert len(again) == len(scores)
+    pd.testing.assert_series_equal(again["median"], again["median_there"], check_names=False)
+    assert (again["n_pairs"] == again["n_pairs_there"]).all()
+
+
+def test_each_group_has_a_rank_correlation_of_coherence_and_score(scored_run: Path) -> None:
+    groups = pd.read_parquet(scored_run / "tables/coherence_scores_groups.parquet")
+    assert len(groups) == 2 * 2 * 2  # categories x groups x quantities
+    layers = pd.read_parquet(scored_run / "tables/coherence_scores.parquet")
+    keys = ["category", "group", "checkpoint", "quantity"]
+    known = layers.dropna(subset=["coherence", "median"]).groupby(keys).size()
+    counted = groups.set_index(keys)["n_layers"]
+    assert counted.eq(known.reindex(counted.index, fill_value=0)).all()
+    three = groups["n_layers"] == 3
+    assert three.any()
+    assert groups[three][["spearman", "null_mean", "p", "q"]].notna().all(axis=None)
+    assert groups[~three][["spearman", "p", "q"]].isna().all(axis=None)
+    shown = here("compare", "show", str(scored_run), "coherence-scores-groups", "--json")
+    assert shown.returncode == 0, shown.stderr
+    assert len(json.loads(shown.stdout)) == len(groups)
+
+
+def test_python_and_report_show_them(scored_run: Path) -> None:
+    run = oc.open_run(scored_run)
     scores = run.gnn(checkpoint="demo", message_passing="leave-out")
     assert set(scores["message_passing"]) == {"leave-out"}
     with pytest.raises(InputError, match="leave-out"):

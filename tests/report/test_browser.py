@@ -14,6 +14,7 @@ import pytest
 import yaml
 from axe_playwright_python.sync_playwright import Axe
 from octoscope.demo.demo import PANEL
+from octoscope.report.rows import figure as figure_text
 from octoscope.results.model_findings import findings
 from octoscope.results.run_results import Results
 from octoscope.store.parquet import read_table
@@ -86,6 +87,34 @@ def test_figures_are_present_and_nothing_is_logged(page: Page, finished_run: Pat
     assert page.locator("#together table.pairs tbody tr").count() == 30
     notes = page.locator("details.network-notes").first
     assert "OmniPath: 135,458 read = 135,458 kept" in (notes.text_content() or "")
+
+
+def test_every_layer_is_a_point_of_coherence_against_enrichment_and_scores(
+    page: Page, scored_run: Path
+) -> None:
+    """Red: a panel without its points; a point that does not say what it is."""
+    assert opened(page, scored_run) == []
+    figure = page.locator("#together figure.coherence-scores")
+    assert figure.locator("svg").count() == 1
+    box: Any = figure.locator("svg").bounding_box()
+    assert box["width"] > 600
+    tips = figure.locator("use title").all_text_contents()
+    table = pd.read_parquet(scored_run / "tables/coherence_scores.parquet")
+    table = table.dropna(subset=["coherence"])
+    folds = table[table["quantity"] == "probability"]["fold"].notna()
+    assert folds.any()
+    assert len(tips) == folds.sum() + table["median"].notna().sum()
+    row = table[(table["quantity"] == "cosine") & table["fold"].notna()].iloc[0]
+    start = f"{row['model']}, layer {row['layer']}, {row['category']}: coherence "
+    mine = [tip for tip in tips if tip.startswith(start)]
+    assert len(mine) == 3
+    assert f"demo, median cosine {figure_text(row['median'])} (" in mine[2]
+    assert f"n = {row['n_pairs']} pairs" in mine[2]
+    method = figure.locator("figcaption a").get_attribute("href")
+    assert "Spearman" in page.locator(f"article{method}").inner_text()
+    for kind in ("SVG", "PNG"):
+        assert figure.locator(f"button:text-is('{kind}')").count() == 1
+    assert page.locator("#score-tests tbody tr").count() == 8
 
 
 def test_the_first_screen_says_what_was_asked_found_refused_and_not_shown(

@@ -4,18 +4,18 @@ from __future__ import annotations
 
 import numpy as np
 
-from octoscope.analysis.vertex_pairs import VertexPairs
-
 
 def edges_against_others(
-    scores: np.ndarray, edges: np.ndarray, pairs: VertexPairs
+    scores: np.ndarray, edges: np.ndarray, eligible: np.ndarray
 ) -> dict[str, float | int]:
     """Return how well scores tell eligible pairs with an edge from those without.
 
     Parameters
     ----------
     scores
-        [vertices, vertices] float32, symmetric, NaN where a pair has no score.
+        [pairs] float32, NaN where a pair has no score.
+    edges, eligible
+        [pairs] bool: an edge joins the two; some list could hold the pair.
 
     Returns
     -------
@@ -23,8 +23,8 @@ def edges_against_others(
         Numbers and medians of both, and ``auc``, the chance that a pair with an edge scores higher
         than one without (ties count half). No interval: all eligible pairs are counted.
     """
-    upper = np.triu(pairs.eligible, 1) & ~np.isnan(scores)
-    inside, outside = scores[upper & edges], scores[upper & ~edges]
+    known = eligible & ~np.isnan(scores)
+    inside, outside = scores[known & edges], scores[known & ~edges]
     return {
         "n_edges": len(inside), "n_others": len(outside),
         "median_edges": _median(inside), "median_others": _median(outside),

@@ -10,9 +10,10 @@ from octoscope.config.analysis_config import GnnConfig
 from octoscope.errors import InputError
 from octoscope.gnn.graph import PASSINGS, Passing
 from octoscope.octopus.network import Network
+from octoscope.octopus.pair_triangle import n_pairs, square
 from octoscope.run_plan.values import Plan
 
-QUANTITIES = ("probability", "cosine")
+QUANTITIES = ("probability", "cosine")  # as score_triangle writes them
 
 
 def compared_gene_sets(plan: Plan, model: str) -> dict[str, tuple[str, ...]]:
@@ -33,7 +34,8 @@ class ScoredGenes:
     kinds
         What each score is: way of passing messages, and quantity.
     values
-        [V, V, kinds] float32, symmetric; NaN for a vertex that the graph lacks.
+        [V (V - 1) / 2, kinds] float32 of :mod:`octoscope.octopus.pair_triangle`; NaN for a vertex
+        that the graph lacks.
     edges, seen
         [V, V] bool, symmetric: an edge of the graph joins the two; it was in training (None
         without a split).
@@ -46,8 +48,9 @@ class ScoredGenes:
     seen: np.ndarray | None
 
     def of(self, passing: Passing, quantity: str) -> np.ndarray:
-        """Return [V, V] float32 of one kind."""
-        return np.asarray(self.values[..., self.kinds.index((passing, quantity))])
+        """Return [V, V] float32 of one kind, symmetric; NaN on the diagonal."""
+        values = self.values[:, self.kinds.index((passing, quantity))]
+        return square(values, len(self.vertices), np.nan)
 
 
 def scored_genes(
@@ -74,7 +77,7 @@ def scored_genes(
     from octoscope.gnn.gnn_checkpoint import open_checkpoint
     from octoscope.gnn.leave_out import pair_edges
     from octoscope.gnn.open_graph import open_graph
-    from octoscope.gnn.score_matrix import graph_edges, score_matrix
+    from octoscope.gnn.score_matrix import graph_edges, score_triangle
 
     checkpoint = open_checkpoint(gnn.path)
     if checkpoint.digest != digest:
@@ -96,11 +99,10 @@ def scored_genes(
         seen[a, b] = pair_edges(graph, of_graph[a], of_graph[b]).split == "train"
     ways = [p for p in passings if p != "train" or graph.split is not None]
     kinds = tuple((p, q) for p in ways for q in QUANTITIES)
-    values = np.empty((*edges.shape, len(kinds)), np.float32)
+    values = np.empty((n_pairs(len(of_graph)), len(kinds)), np.float32)
     for i, passing in enumerate(ways):
-        matrix = score_matrix(checkpoint, graph, of_graph, passing)
-        for j, quantity in enumerate(QUANTITIES):
-            values[..., len(QUANTITIES) * i + j] = getattr(matrix, quantity)
+        of_way = values[:, len(QUANTITIES) * i : len(QUANTITIES) * (i + 1)]
+        score_triangle(checkpoint, graph, of_graph, passing, of_way)
     return ScoredGenes(distinct[keep], kinds, values, edges, seen)
 
 

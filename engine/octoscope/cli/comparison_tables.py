@@ -72,6 +72,20 @@ SHOWN = {
          "null_mean", "null_low", "null_high", "p", "n_permutations", "q"),
         "rank correlation of coherence and enrichment over the layers of a model group",
     ),
+    "coherence-scores": _Shown(
+        "coherence_scores",
+        ("model", "category", "layer", "k", "checkpoint", "quantity", "coherence", "coherence_low",
+         "coherence_high", "fold", "fold_low", "fold_high", "n_pairs", "median", "median_low",
+         "median_high", "null_mean"),
+        "coherence and enrichment of each layer beside the median GNN score of its list",
+    ),
+    "coherence-scores-groups": _Shown(
+        "coherence_scores_groups",
+        ("group", "model", "category", "k", "checkpoint", "quantity", "n_layers", "n_groups",
+         "spearman", "low", "high", "null_mean", "null_low", "null_high", "p", "n_permutations",
+         "q"),
+        "rank correlation of coherence and GNN score over the layers of a model group",
+    ),
     "heads": _Shown(
         "heads",
         ("query_model", "category", "layer", "k", "n", "n_pairs", "median_quantile", "smallest",

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -15,34 +14,20 @@ from octoscope.gnn.graph import GnnGraph, Passing
 from octoscope.gnn.leave_out import FOLDS, left_out_encodings
 from octoscope.gnn.pair_hash import pair_hash
 from octoscope.gnn.scoring import score_pairs
+from octoscope.octopus.pair_triangle import row_starts
 
 _PAIRS_AT_ONCE = 1 << 19
 
 
-@dataclass(frozen=True)
-class ScoreMatrix:
-    """Scores among V vertices, [V, V] float32, symmetric; NaN for a vertex that the graph lacks.
-
-    Attributes
-    ----------
-    probability
-        The larger one of both directions, for a head with relations over its relations.
-    cosine
-        Of the two embeddings.
-    """
-
-    probability: np.ndarray
-    cosine: np.ndarray
-
-
-def score_matrix(
+def score_triangle(
     checkpoint: Checkpoint,
     graph: GnnGraph,
     vertices: np.ndarray,
     passing: Passing,
+    out: np.ndarray,
     cache: Path | None = None,
-) -> ScoreMatrix:
-    """Score every unordered pair of vertices.
+) -> None:
+    """Score every unordered pair of V vertices, a probability and a cosine each.
 
     Parameters
     ----------
@@ -51,28 +36,30 @@ def score_matrix(
     passing
         With ``leave-out`` every pair among ``vertices`` counts as queried: a fold lacks the edges
         of its pairs among all of them.
+    out
+        [V (V - 1) / 2, 2] float32 to write into, in the order of
+        :mod:`octoscope.octopus.pair_triangle`: the larger probability of both directions, for a
+        head with relations over its relations; and the cosine. NaN for a vertex that the graph
+        lacks.
     """
-    n = len(vertices)
-    empty = np.full((n, n), np.nan, np.float32)
-    out = ScoreMatrix(empty, empty.copy())
+    out[:] = np.nan
+    starts = row_starts(len(vertices))
     mapped = np.flatnonzero(vertices >= 0)
     at = vertices[mapped]
     z, fold = _encodings(checkpoint, graph, at, passing, cache)
     for i, j in _blocks(len(mapped)):
         mine = fold(i, j)
         for k, z_k in enumerate(z):
-            here = mine == k
-            if not here.any():
+            here = np.flatnonzero(mine == k)
+            if not len(here):
                 continue
             a, b = i[here], j[here]
-            forward, backward = (
-                score_pairs(checkpoint.head, z_k, x, y) for x, y in ((a, b), (b, a))
-            )
-            chance = np.maximum(forward.probability, backward.probability)
-            for target, values in ((out.probability, chance), (out.cosine, forward.cosine)):
-                target[mapped[a], mapped[b]] = values
-                target[mapped[b], mapped[a]] = values
-    return out
+            forward = score_pairs(checkpoint.head, z_k, a, b)
+            chance = forward.probability
+            if not checkpoint.head.symmetric:
+                chance = np.maximum(chance, score_pairs(checkpoint.head, z_k, b, a).probability)
+            pair = starts[mapped[a]] + mapped[b]
+            out[pair, 0], out[pair, 1] = chance, forward.cosine
 
 
 def _encodings(

@@ -42,8 +42,8 @@ def task_bytes(config: RunConfig, models: Sequence[ModelPlan], imports: float) -
                 largest = max(largest, open_bytes + _controlled(config, m))
                 if config.donor_groups:  # lists without each group are made before the counts
                     largest = max(largest, _without_donors(config, m) + 8 * n2)
-            if config.network.gnn:  # two scores under three ways of passing, parts, and a copy
-                largest = max(largest, open_bytes + 48 * n2)
+            if config.network.gnn:  # of n2 / 2 pairs six scores, and copies of one; masks of n2
+                largest = max(largest, open_bytes + 28 * n2)
         if config.compare is not None and config.compare.consensus:
             room = float(CachedMatrix.room(len(m.axis)))
             layer_bytes = cache_bytes - room

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from itertools import cycle
+from typing import Any
 
 import matplotlib as mpl
 import numpy as np
@@ -11,7 +13,7 @@ from matplotlib.figure import Figure
 
 from octoscope.report.figures import GREY, STYLE, ends, legend_below, panel_grid, svg_text
 from octoscope.report.rows import figure as number
-from octoscope.report.rows import interval
+from octoscope.report.rows import interval, records
 
 _COLOURS = ("#1f5fa8", "#c8641b", "#3a8a5b", "#8a4fa3", "#9aa4ae", "#b8862b", "#c04a6b", "#2b8a9a")
 
@@ -163,6 +165,59 @@ def coherence_enrichment(table: pd.DataFrame, model: str, label: str) -> str:
             axis.set_ylabel("edge rate over its null")
         legend_below(figure, axes[0], columns=2)
         return svg_text(figure, label, titles)
+
+
+def coherence_scores(table: pd.DataFrame, label: str) -> str:
+    """Draw enrichment and median scores of every layer against its coherence.
+
+    ``table``: rows of ``tables/coherence_scores`` of one gene set, view and k. The first panel has
+    the enrichment, each further one a quantity of a checkpoint. A point is a layer of a model in a
+    category, with its 95 % intervals; models have colours.
+    """
+    scores = list(dict.fromkeys(zip(table["checkpoint"], table["quantity"], strict=True)))
+    panels = {"edge rate over its null": (("fold", "fold_low", "fold_high"), scores[0])}
+    for checkpoint, quantity in scores:
+        name = f"{checkpoint}: median {quantity}"
+        panels[name] = ("median", "median_low", "median_high"), (checkpoint, quantity)
+    titles: dict[str, list[str]] = {}
+    with mpl.rc_context(STYLE):
+        figure, axes = panel_grid(list(panels), 3.2, 3.0)
+        for axis, ((y, low, high), (checkpoint, quantity)) in zip(
+            axes, panels.values(), strict=False
+        ):
+            mine = (table["checkpoint"] == checkpoint) & (table["quantity"] == quantity)
+            known = table[mine].dropna(subset=["coherence", y])
+            for (model, part), colour in zip(
+                known.groupby("model", sort=False), cycle(_COLOURS), strict=False
+            ):
+                drawn = axis.errorbar(
+                    part["coherence"].to_numpy(float), part[y].to_numpy(float),
+                    xerr=ends(part, "coherence", "coherence_low", "coherence_high"),
+                    yerr=ends(part, y, low, high), fmt="o", markersize=3.5, elinewidth=0.5,
+                    color=colour, label=str(model),
+                )  # fmt: skip
+                gid = f"points-{len(titles)}"
+                drawn.lines[0].set_gid(gid)
+                titles[gid] = [_point(row, y, low, high) for row in records(part)]
+            axis.set_xlabel("coherence")
+        axes[0].axhline(1, color="#1c2530", linewidth=0.6)
+        legend_below(figure, axes[0], columns=4)
+        return svg_text(figure, label, titles)
+
+
+def _point(row: Mapping[str, Any], y: str, low: str, high: str) -> str:
+    """Return what a point says: layer, category, coherence, and the enrichment or the score."""
+    what = (
+        f"edge rate {number(row['fold'])} times its null ({interval(row, low, high)})"
+        if y == "fold"
+        else f"{row['checkpoint']}, median {row['quantity']} {number(row['median'])} "
+        f"({interval(row, low, high)}), null {number(row['null_mean'])}"
+    )
+    return (
+        f"{row['model']}, layer {row['layer']}, {row['category']}: coherence "
+        f"{number(row['coherence'])} ({interval(row, 'coherence_low', 'coherence_high')}), {what}; "
+        f"n = {row['n_pairs']:,} pairs"
+    )
 
 
 def network(table: pd.DataFrame, label: str) -> str:

@@ -73,6 +73,7 @@ def models_together(results: Results, gene_set: str, view: str) -> dict[str, Any
         "specific": _specific(of("specific"), of("contrasts")),
         "pools": pools,
         **_geometry(results),
+        **_scores(of("coherence_scores"), of("coherence_scores_groups"), k),
         "networks": networks,
         "how": plan.compare.layers,
     }
@@ -116,6 +117,18 @@ def _geometry(results: Results) -> dict[str, Any]:
     middle = results.tables["geometry_categories"]
     figure = comparison_figures.geometry_square(middle, "residual geometry")
     return {"geometry": figure, "geometry_rows": records(t)}
+
+
+def _scores(layers: pd.DataFrame, tests: pd.DataFrame, k: int) -> dict[str, Any]:
+    """Return the figure of coherence against enrichment and score, its rows, and the tests."""
+    if layers.empty:
+        return {"scores": "", "score_rows": [], "score_tests": []}
+    layers = chosen(layers, k=k)
+    return {
+        "scores": comparison_figures.coherence_scores(layers, "coherence and scores"),
+        "score_rows": records(layers),
+        "score_tests": records(chosen(tests, k=k)),
+    }
 
 
 def _specific(pairs: pd.DataFrame, contrasts: pd.DataFrame) -> list[dict[str, Any]]:

@@ -103,6 +103,19 @@ METHODS: dict[str, tuple[str, tuple[str, ...]]] = {
             "defined.",
         ),
     ),
+    "scores": (
+        "Coherence against the score of a graph neural network",
+        (
+            "Question: do the layers whose strongest pairs other model groups find hold pairs that "
+            "the network suggests? Statistic: the Spearman correlation, over the layers of a model "
+            "group, of coherence and of the median score less its null mean.",
+            "A pair is scored without the edges of its own. Null and interval are those of "
+            "coherence against enrichment: the genes of a group are permuted together, and its "
+            "lists are looked up anew in the other models and among the scores.",
+            "A score was learned from the network: it rises with enrichment, and pairs of strong "
+            "co-expression have both. With fewer than three layers it is not defined.",
+        ),
+    ),
     "consensus": (
         "Consensus networks",
         (

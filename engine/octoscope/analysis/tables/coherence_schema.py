@@ -93,4 +93,71 @@ GROUP_TABLE = Table(
     ),
     when=_WHEN,
 )
-COHERENCE_TABLES = (LAYER_TABLE, GROUP_TABLE)
+_SCORED = "network.gnn and compare; at least two model groups"
+_CHECKPOINT = Column("checkpoint", "string", "Name of the checkpoint in the configuration")
+_QUANTITY = Column(
+    "quantity",
+    "string",
+    "probability or cosine, as in tables/gnn_scores, with the edges of the pair itself left out of "
+    "message passing",
+)
+SCORE_TABLE = Table(
+    "tables/coherence_scores.parquet",
+    "layer of a model, category, gene set, view, k, checkpoint and quantity: coherence and "
+    "enrichment beside the median score of the same list",
+    (
+        CATEGORY,
+        GENE_SET,
+        VIEW,
+        Column("model", "string", "Checkpoint, by its first attention variant"),
+        LAYER,
+        _GROUP,
+        _K,
+        Column("n_groups", "int64", "Other model groups that evaluate"),
+        _CHECKPOINT,
+        _QUANTITY,
+        Column("coherence", "float64", "As in tables/coherence_enrichment"),
+        *interval("coherence", "coherence_low", "coherence_high", _DELETED),
+        Column("fold", "float64", "As in tables/coherence_enrichment"),
+        *interval("fold", "fold_low", "fold_high", _DELETED),
+        Column("n_pairs", "int64", "Distinct pairs of two network vertices with a score"),
+        Column("median", "float64", "Their median score; null: there are none"),
+        *interval("median", "median_low", "median_high", _DELETED),
+        Column("null_mean", "float64", f"Mean of the median under the null: {_NULL}"),
+        Column("difference", "float64", "median - null_mean"),
+    ),
+    when=_SCORED,
+)
+SCORE_GROUP_TABLE = Table(
+    "tables/coherence_scores_groups.parquet",
+    "model group, and each model of a group of several, by checkpoint and quantity: do scores rise "
+    "with coherence over layers?",
+    (
+        CATEGORY,
+        GENE_SET,
+        VIEW,
+        _K,
+        _GROUP,
+        Column("model", "string", "Model whose layers count; null: those of all of the group"),
+        _CHECKPOINT,
+        _QUANTITY,
+        Column("n_models", "int64", "Models whose layers count"),
+        Column("n_groups", "int64", "Other model groups that evaluate"),
+        Column("n_layers", "int64", "Layers of which coherence and score are known"),
+        Column(
+            "spearman",
+            "float64",
+            "Spearman correlation of coherence and of the median score less its null mean, over "
+            "these layers; null: fewer than three, or all alike",
+        ),
+        *interval("spearman", how=f"{_DELETED}; wider than it need be"),
+        Column("null_mean", "float64", f"Mean correlation under the null: {_NULL}"),
+        *null_range("spearman"),
+        test("spearman", "")[0],
+        Column("n_permutations", "int64", "Permutations under which it is defined"),
+        test("spearman", "all rows of one gene set, view, k, checkpoint and quantity")[1],
+    ),
+    when=_SCORED,
+)
+SCORE_TABLES = (SCORE_TABLE, SCORE_GROUP_TABLE)
+COHERENCE_TABLES = (LAYER_TABLE, GROUP_TABLE, *SCORE_TABLES)

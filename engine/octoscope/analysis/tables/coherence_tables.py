@@ -26,8 +26,10 @@ from octoscope.analysis.coherence_enrichment import (
     rank_correlations,
     vertex_strata,
 )
+from octoscope.analysis.coherence_scores import ListScores, list_scores
 from octoscope.analysis.dask_graphs import compute
 from octoscope.analysis.finished_matrices import FinishedMatrices
+from octoscope.analysis.gnn_scored import QUANTITIES, ScoredGenes
 from octoscope.analysis.intervals import jackknife_interval
 from octoscope.analysis.pairings import (
     Comparison,
@@ -40,8 +42,16 @@ from octoscope.analysis.pairings import (
 from octoscope.analysis.registry import Analysis, Context, Needs, open_network_of
 from octoscope.analysis.tables import shared_tables
 from octoscope.analysis.tables.agreement_tables import COHERENCE
-from octoscope.analysis.tables.coherence_schema import COHERENCE_TABLES, GROUP_TABLE, LAYER_TABLE
+from octoscope.analysis.tables.coherence_schema import (
+    COHERENCE_TABLES,
+    GROUP_TABLE,
+    LAYER_TABLE,
+    SCORE_GROUP_TABLE,
+    SCORE_TABLE,
+    SCORE_TABLES,
+)
 from octoscope.analysis.tables.columns import no_rows
+from octoscope.analysis.tables.gnn_scores_by_set import scores_of_genes
 from octoscope.analysis.tables.overlap_tables import OVERLAP
 from octoscope.analysis.tables.shared_tables import SHARED
 from octoscope.analysis.vertex_pairs import VertexPairs
@@ -66,12 +76,16 @@ class Prepared:
         [genes] group in which each is deleted.
     rates
         Of each k, edge rates of all matrices.
+    scores
+        Of each k, by name of a checkpoint and quantity: median scores of all matrices, with a
+        pair's own edges left out.
     """
 
     lists: list[Pairs]
     joint: dict[str, JointPermutations]
     group: np.ndarray
     rates: list[EdgeRates]
+    scores: list[dict[tuple[str, str], ListScores]]
 
 
 def _compared(plan: Plan, finished: Sequence[Block]) -> list[Comparison]:
@@ -88,8 +102,10 @@ def _compared(plan: Plan, finished: Sequence[Block]) -> list[Comparison]:
 
 
 def _outputs(plan: Plan, finished: Sequence[Block]) -> dict[str, Sequence[Block]]:
-    compared = _compared(plan, finished)
-    return {t.path: finished for t in COHERENCE_TABLES} if compared else {}
+    if not _compared(plan, finished):
+        return {}
+    scored = bool(plan.network and plan.network.get("gnn"))
+    return {t.path: finished for t in COHERENCE_TABLES if scored or t not in SCORE_TABLES}
 
 
 def _compute(context: Context) -> Iterable[tuple[str, pd.DataFrame]]:
@@ -97,20 +113,30 @@ def _compute(context: Context) -> Iterable[tuple[str, pd.DataFrame]]:
     assert context.network is not None  # needs.network
     run, plan = context.run, context.run.plan
     network = delayed(open_network_of)(context.network)
+    scores_wanted = context.network.gnn and context.wants(*(t.path for t in SCORE_TABLES))
+    scored = scores_of_genes(context, network, ("leave-out",))
     tasks = []
     for x in _compared(plan, context.finished):
         one = delayed(x, traverse=False)  # one object for all tasks
-        prepared = delayed(_prepare)(run, one, network)
+        prepared = delayed(_prepare)(run, one, network, scored(x.genes) if scores_wanted else {})
         looked_up = [delayed(_look_up)(run, one, prepared, e) for e in range(len(x.refs))]
         tasks.append(delayed(_rows)(run, one, prepared, looked_up))
     results = compute(tasks, context.scheduler)
-    layers = _typed(LAYER_TABLE, [row for of_layers, _ in results for row in of_layers])
-    layers = _joined(run, layers, SHARED in shared_tables.outputs(plan, context.finished))
-    groups = _typed(GROUP_TABLE, [row for _, of_groups in results for row in of_groups])
+    rows: list[Rows] = [[row for tables in results for row in tables[i]] for i in range(4)]
+    layers = _joined(
+        run, _typed(LAYER_TABLE, rows[0]), SHARED in shared_tables.outputs(plan, context.finished)
+    )
+    groups = _typed(GROUP_TABLE, rows[1])
     groups["spearman_or1"] = [_spearman_or1(row, layers) for row in groups.to_dict("records")]
     groups["q"] = statistics.adjust_by(groups, ["gene_set", "view", "k"])
     yield LAYER_TABLE.path, layers
     yield GROUP_TABLE.path, groups
+    if scores_wanted:
+        scores, tests = _typed(SCORE_TABLE, rows[2]), _typed(SCORE_GROUP_TABLE, rows[3])
+        tests["q"] = statistics.adjust_by(tests, ["gene_set", "view", "k", "checkpoint",
+                                                  "quantity"])  # fmt: skip
+        yield SCORE_TABLE.path, _beside(scores, layers)
+        yield SCORE_GROUP_TABLE.path, tests
 
 
 def _typed(schema: Any, rows: Rows) -> pd.DataFrame:
@@ -124,8 +150,20 @@ def _eligible(run: FinishedMatrices, x: Comparison, model: str) -> np.ndarray:
     return run.eligible_pairs(model, x.category)[np.ix_(at, at)]
 
 
-def _prepare(run: FinishedMatrices, x: Comparison, network: Network) -> Prepared:
-    """Return lists, permutations and edge rates; one model's pairs are in memory at a time."""
+def _beside(scores: pd.DataFrame, layers: pd.DataFrame) -> pd.DataFrame:
+    """Return the scores with the coherence and the enrichment of each layer."""
+    keys = [*_LAYER, "k"]
+    columns = [f"{what}{end}" for what in ("coherence", "fold") for end in ("", "_low", "_high")]
+    joined = scores.drop(columns=columns).merge(
+        layers[[*keys, *columns]], on=keys, how="left", validate="many_to_one"
+    )
+    return joined[[c.name for c in SCORE_TABLE.columns]]
+
+
+def _prepare(
+    run: FinishedMatrices, x: Comparison, network: Network, scored: dict[str, ScoredGenes]
+) -> Prepared:
+    """Return lists, permutations, edge rates and scores; one model's pairs are held at a time."""
     plan, groups = run.plan, run.plan.model_groups
     vertices = network.vertex_of(np.array(x.genes, dtype=object))
     adjacency = network.adjacency(vertices)
@@ -134,6 +172,8 @@ def _prepare(run: FinishedMatrices, x: Comparison, network: Network) -> Prepared
     for model in dict.fromkeys(r.model for r in x.refs):
         of_groups.setdefault(groups[model], []).append(model)
     joint, parts, group = {}, [], np.zeros(0, np.int64)
+    n_k = len(comparison_settings(plan).k)
+    of_scores: list[dict[tuple[str, str], Any]] = [{} for _ in range(n_k)]
     for name, models in of_groups.items():
         strata, partners = [], []
         for model in models:
@@ -150,9 +190,13 @@ def _prepare(run: FinishedMatrices, x: Comparison, network: Network) -> Prepared
             mine = [lists[i] for i in at]
             for j, k in enumerate(comparison_settings(plan).k):
                 parts.append((j, at, edge_rates(mine, pairs, joint[name], of_vertex, k)))
-    n_k = len(comparison_settings(plan).k)
+                for checkpoint, s in scored.items():
+                    of_model = list_scores(mine, pairs, s.values, joint[name], of_vertex, k)
+                    for quantity, scores in zip(QUANTITIES, of_model, strict=True):
+                        of_scores[j].setdefault((checkpoint, quantity), []).append((at, scores))
     rates = [EdgeRates.join([(at, r) for j, at, r in parts if j == which]) for which in range(n_k)]
-    return Prepared(lists, joint, group, rates)
+    joined = [{label: ListScores.join(of) for label, of in s.items()} for s in of_scores]
+    return Prepared(lists, joint, group, rates, joined)
 
 
 def _look_up(run: FinishedMatrices, x: Comparison, prepared: Prepared, e: int) -> Measured:
@@ -175,13 +219,13 @@ def _look_up(run: FinishedMatrices, x: Comparison, prepared: Prepared, e: int) -
 
 def _rows(
     run: FinishedMatrices, x: Comparison, prepared: Prepared, looked_up: list[Measured]
-) -> tuple[Rows, Rows]:
-    """Return the rows of both tables, without what other tables say."""
+) -> tuple[Rows, Rows, Rows, Rows]:
+    """Return the rows of the tables, without what other tables say."""
     plan = run.plan
     models = [r.model for r in x.refs]
     groups = [plan.model_groups[m] for m in models]
     label = {"category": plan.categories[x.category].name, "gene_set": x.gene_set, "view": x.view}
-    of_layers, of_groups = [], []
+    of_layers, of_groups, of_scores, of_tests = [], [], [], []
     for j, k in enumerate(comparison_settings(plan).k):
         medians = (np.stack([getattr(m, part)[:, j] for m in looked_up], -1)
                    for part in ("drawn", "deleted"))  # fmt: skip
@@ -191,15 +235,22 @@ def _rows(
         for i, ref in enumerate(x.refs):
             row = label | others[groups[i]] | {"model": ref.model, "layer": ref.layer}
             of_layers.append(row | _enrichment(rates, i))
+            for (checkpoint, quantity), scores in prepared.scores[j].items():
+                named = {"checkpoint": checkpoint, "quantity": quantity}
+                of_scores.append(row | named | scores.row(i))
         for name in dict.fromkeys(groups):
             members = list(dict.fromkeys(m for m, g in zip(models, groups, strict=True)
                                          if g == name))  # fmt: skip
             for chosen in (members, *([m] for m in members if len(members) > 1)):
                 at = [i for i, m in enumerate(models) if m in chosen]
                 row = label | others[name] | {"model": chosen[0] if chosen != members else None}
-                tested = layers_test(coherent.of(at), rates.fold.of(at))
-                of_groups.append(row | {"n_models": len(chosen)} | tested)
-    return of_layers, of_groups
+                row |= {"n_models": len(chosen)}
+                of_groups.append(row | layers_test(coherent.of(at), rates.fold.of(at)))
+                for (checkpoint, quantity), scores in prepared.scores[j].items():
+                    named = {"checkpoint": checkpoint, "quantity": quantity}
+                    tested = layers_test(coherent.of(at), scores.excess.of(at))
+                    of_tests.append(row | named | tested)
+    return of_layers, of_groups, of_scores, of_tests
 
 
 def _enrichment(rates: EdgeRates, i: int) -> dict[str, Any]:

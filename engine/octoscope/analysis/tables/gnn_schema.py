@@ -63,7 +63,12 @@ GNN_TABLES = (
             Column("lower_quartile", "float64", "Lower quartile of the listed pairs"),
             Column("upper_quartile", "float64", "Upper quartile of the listed pairs"),
             Column("n_background", "int64", "Eligible pairs of the part with a score"),
-            Column("background_median", "float64", "Their median"),
+            Column(
+                "background_median",
+                "float64",
+                "Their median; of more than 4,194,304 pairs, of so many that are drawn with the "
+                "seed of the run: its rank is then off by up to 0.05 % of the pairs (95 %)",
+            ),
             Column("difference", "float64", "median - background_median"),
             Column(
                 "null_mean",

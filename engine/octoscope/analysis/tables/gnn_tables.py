@@ -23,9 +23,12 @@ from octoscope.analysis.tables.gnn_scores_by_set import scores_by_set
 from octoscope.analysis.vertex_pairs import VertexPairs
 from octoscope.config.analysis_config import GnnConfig
 from octoscope.octopus.network import Network
+from octoscope.octopus.pair_triangle import triangle
 from octoscope.octopus.pairs import NEGATIVE, POSITIVE
 from octoscope.run_plan.values import Block, Plan
 
+# which pairs are looked at separately, in the order of the bits of `_members`
+PARTS = (ALL, "with an edge", "without an edge", "activation", "inhibition")
 PATHS = tuple(table.path for table in GNN_TABLES)
 
 Rows = list[dict[str, Any]]
@@ -98,7 +101,7 @@ def _of_block(
         for name, scored in checkpoints.items():
             evidence += [here | row | {"checkpoint": name} for row in _self_evidence(scored, pairs)]
         tests_of = {
-            name: MedianTests(pairs, s.values, _parts(network, s), permutations, plan.seed)
+            name: MedianTests(pairs, s.values, PARTS, _members(network, s), permutations, plan.seed)
             for name, s in checkpoints.items()
         }
         for layer in m.layers:
@@ -117,23 +120,23 @@ def _of_block(
 
 
 def _self_evidence(scored: ScoredGenes, pairs: VertexPairs) -> Iterator[dict[str, Any]]:
-    joined = scored.edges & pairs.eligible
+    edges, eligible = triangle(scored.edges), triangle(pairs.eligible)
     share = float("nan")
-    if scored.seen is not None and joined.any():
-        share = float(scored.seen[joined].mean())
-    for passing, quantity in scored.kinds:
-        values = scored.of(passing, quantity)
+    if scored.seen is not None and (joined := edges & eligible).any():
+        share = float(triangle(scored.seen)[joined].mean())
+    for i, (passing, quantity) in enumerate(scored.kinds):
         label = {"message_passing": passing, "quantity": quantity, "share_seen": share}
-        yield label | edges_against_others(values, scored.edges, pairs)
+        yield label | edges_against_others(scored.values[:, i], edges, eligible)
 
 
-def _parts(network: Network, scored: ScoredGenes) -> dict[str, np.ndarray]:
-    """Return name -> [V, V] bool of the pairs that are looked at separately."""
-    edges, sign = scored.edges, _signs(network, scored.vertices)
-    return {
-        ALL: np.ones_like(edges), "with an edge": edges, "without an edge": ~edges,
-        "activation": sign == POSITIVE, "inhibition": sign == NEGATIVE,
-    }  # fmt: skip
+def _members(network: Network, scored: ScoredGenes) -> np.ndarray:
+    """Return [triangle] uint8: bit i of a pair that belongs to part i."""
+    edges, sign = triangle(scored.edges), triangle(_signs(network, scored.vertices))
+    of_parts = (True, edges, ~edges, sign == POSITIVE, sign == NEGATIVE)
+    out = np.zeros(len(edges), np.uint8)
+    for i, inside in enumerate(of_parts):
+        out |= np.uint8(1 << i) * inside
+    return out
 
 
 def _signs(network: Network, vertices: np.ndarray) -> np.ndarray:
