@@ -6,9 +6,11 @@
 One run of less than ten minutes: what no longer fits into the time is named as left out. The share
 of the roofline is the least time that products, exponentials and accumulators take at the rates
 measured here in the same run (tensor-core products, exp2 in registers, a copy), over its time.
-Eager is softmax(q k^T) of every cell, averaged over heads and added up in float64. SDPA is torch's
-attention on the same queries and keys, which keeps no scores. The actor computes a unit of
-AIDO.Cell's shape (random weights), as a run does. Prints a table and one JSON line last.
+Eager is softmax(q k^T) of every cell, averaged over heads and added up in float64. Two further
+peers do the same under torch.compile and with FlexAttention (gpu_peers.py); --smoke traces them
+without generating code. SDPA is torch's attention on the same queries and keys, which keeps no
+scores. The actor computes a unit of AIDO.Cell's shape (random weights), as a run does. Prints a
+table and one JSON line last.
 """
 
 from __future__ import annotations
@@ -30,6 +32,7 @@ import torch
 import triton
 import triton.language as tl
 from gpu_model import PRODUCTS, Card, Model, times
+from gpu_peers import FLEX_NOTE, Averaged, add_averages, peers, written_out
 from octoscope.attention.accumulate import BatchLayout, Heads, LayerSums, QKBatch
 from octoscope.attention.reductions import Precision
 from octoscope.attention.triton_reduce import TritonTiles
@@ -118,22 +121,6 @@ def sums_of(
     )  # fmt: skip
 
 
-def eager(batch: QKBatch, genes: list[np.ndarray], total: torch.Tensor, dtype: torch.dtype) -> None:
-    """Add softmax(q k^T), averaged over heads; head by head where it is large."""
-    heads = batch.q.shape[1]
-    for c, held in enumerate(genes):
-        n = len(held)
-        at = torch.from_numpy(held).to(DEVICE)
-        step = heads if heads * n * n * 4 <= 8e9 else 1
-        for h in range(0, heads, step):
-            q, k = (x[c, h : h + step, :n].to(dtype) for x in (batch.q, batch.k))
-            p = torch.softmax(q @ k.transpose(1, 2) * batch.scale, -1).sum(0) / heads
-            if n == len(total):
-                total += p
-            else:
-                total[at[:, None], at] += p
-
-
 def parity() -> list[dict[str, Any]]:
     """Return the largest error of each precision, of the mean magnitude, against float64."""
     rows = []
@@ -141,7 +128,7 @@ def parity() -> list[dict[str, Any]]:
     for share in (1.0, 0.3):
         batch, genes = cells_of(tokens, heads, 64 if not SMOKE else 16, cells, share, 1)
         want = torch.zeros((tokens, tokens), dtype=torch.float64, device=DEVICE)
-        eager(batch, genes, want, torch.float64)
+        add_averages(written_out, batch, genes, want, torch.float64)
         for precision in PRODUCTS:
             both = [sums_of(tokens, precision) for _ in range(2)]  # type: ignore[arg-type]
             for sums in both:
@@ -174,7 +161,7 @@ def kernel(
     shape = Model("", 1, heads * width, heads, mean, tokens if share < 1 else mean, cells)
     least = cells * times(shape, card, precision)["roof"]
     total = torch.zeros((tokens, tokens), dtype=torch.float64, device=DEVICE)
-    other = timed(lambda: eager(batch, genes, total, torch.float32))
+    other = timed(lambda: add_averages(written_out, batch, genes, total, torch.float32))
     q, k = (x.bfloat16() for x in (batch.q, batch.k))
     forward = timed(lambda: torch.nn.functional.scaled_dot_product_attention(q, k, k))
     if SMOKE:
@@ -184,6 +171,38 @@ def kernel(
         "precision": precision, "ms": 1e3 * own, "roofline_share": least / own,
         "eager_ratio": other / own, "forward_ratio": own / forward, "peak_bytes": peak,
     }  # fmt: skip
+
+
+def peer(
+    name: str, averaged: Averaged, tokens: int, heads: int, cells: int, width: int, share: float
+) -> dict[str, Any]:
+    """Return a peer's time of a micro-batch against the reduction's, its error, or why it failed.
+
+    ``error``: the largest, of the mean magnitude, against eager attention in float64 (of one cell).
+    """
+    row = {
+        "peer": name, "tokens": tokens, "heads": heads, "cells": cells, "width": width,
+        "share": share,
+    }  # fmt: skip
+    batch, genes = cells_of(tokens, heads, width, cells, share)
+    total = torch.zeros((tokens, tokens), dtype=torch.float64, device=DEVICE)
+    started = settled()
+    try:
+        add_averages(averaged, batch, genes[:1], total, torch.float32)
+        first = settled() - started
+        want = torch.zeros_like(total)
+        add_averages(written_out, batch, genes[:1], want, torch.float64)
+        error = float((total - want).abs().max() / want[want > 0].mean())
+        del want
+        seconds = timed(lambda: add_averages(averaged, batch, genes, total, torch.float32))
+    except Exception as fault:  # noqa: BLE001  of a compiler: the figures of the others still count
+        return row | {"failed": f"{type(fault).__name__}: {str(fault).splitlines()[0][:200]}"}
+    sums = sums_of(tokens, "tf32x3")
+    own = timed(lambda: sums.add([batch]))
+    row["error"] = error
+    if SMOKE:  # the interpreter's times say nothing
+        return row
+    return row | {"ms": 1e3 * seconds, "ratio": seconds / own, "first_cell_seconds": first}
 
 
 def actor() -> dict[str, Any]:
@@ -231,6 +250,25 @@ def actor() -> dict[str, Any]:
     }  # fmt: skip
 
 
+def measure(summary: dict[str, Any], ends: float, cases: list[Any], card: Card) -> None:
+    """Measure and print the kernels of some cases, as long as there is time."""
+    for case in cases:
+        if time.monotonic() > ends:
+            summary["left_out"].append(case)
+            continue
+        row = kernel(*case, card)
+        summary["kernels"].append(row)
+        if SMOKE:  # the interpreter's times say nothing
+            print({name: row[name] for name in ("tokens", "width", "share", "precision")})
+            continue
+        print(
+            f"{row['tokens']} tokens, {row['heads']} x {row['width']}, share {row['share']}, "
+            f"{row['precision']}: {row['ms']:.3g} ms, {row['roofline_share']:.0%} of the "
+            f"roofline, eager {row['eager_ratio']:.1f} x, SDPA {row['forward_ratio']:.2f} x",
+            flush=True,
+        )
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
     parser.add_argument("--smoke", action="store_true", help="tiny sizes, without a GPU")
@@ -254,30 +292,22 @@ def main() -> None:
         summary["rates"] = {k: v for k, v in vars(card).items() if k != "name"}
         if not SMOKE:
             print(" ".join(f"{k} {v:.3g}" for k, v in summary["rates"].items()), flush=True)
-        summary["kernels"], summary["left_out"] = [], []
+        summary["kernels"], summary["peers"], summary["left_out"] = [], [], []
+        summary["flex_note"] = FLEX_NOTE
         summary["actor"] = actor()
-        cases = [
-            (*size, width, share, precision)
-            for precision in ("tf32x3", "bf16")
-            for size in SIZES
-            for width in WIDTHS
-            for share in (1.0, 0.4)
+        sizes = [
+            (*size, width, share) for size in SIZES for width in WIDTHS for share in (1.0, 0.4)
         ]
-        for case in cases:
-            if time.monotonic() > ends:
-                summary["left_out"].append(case)
-                continue
-            row = kernel(*case, card)
-            summary["kernels"].append(row)
-            if SMOKE:  # the interpreter's times say nothing
-                print({name: row[name] for name in ("tokens", "width", "share", "precision")})
-                continue
-            print(
-                f"{row['tokens']} tokens, {row['heads']} x {row['width']}, share {row['share']}, "
-                f"{row['precision']}: {row['ms']:.3g} ms, {row['roofline_share']:.0%} of the "
-                f"roofline, eager {row['eager_ratio']:.1f} x, SDPA {row['forward_ratio']:.2f} x",
-                flush=True,
-            )
+        measure(summary, ends, [(*size, "tf32x3") for size in sizes], card)
+        against = peers("eager" if SMOKE else "inductor", flex_compiled=not SMOKE)
+        for size in (size for size in sizes if size[3] == WIDTHS[-1]):
+            for name, averaged in against.items():
+                if time.monotonic() > ends:
+                    summary["left_out"].append((*size, name))
+                    continue
+                summary["peers"].append(row := peer(name, averaged, *size))
+                print(row, flush=True)
+        measure(summary, ends, [(*size, "bf16") for size in sizes], card)
     if SMOKE:
         del summary["rates"], summary["actor"]["cells_per_second"], summary["actor"]["wait_share"]
         summary["kernels"] = len(summary["kernels"])

@@ -1,0 +1,64 @@
+"""What every family gives PyTorch's attention: no mask where all keys are attended to."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from octoscope.models import blocks, load_model
+from octoscope.models.protocol import FoundationModel
+
+from tests.models.parity import DATA
+
+CHECKPOINTS = {
+    name: DATA / name / "checkpoint"
+    for name in ("aidocell", "geneformer", "nicheformer", "scfoundation", "scgpt", "scprint")
+} | {"scprint2": DATA / "scprint2" / "tokens" / "checkpoint"}
+OPTIONS: dict[str, dict[str, Any]] = {
+    "geneformer": {"dictionaries": str(DATA / "geneformer" / "dictionaries")},
+    "nicheformer": dict.fromkeys(("species", "assay", "modality"), "none")
+    | {"technology_mean": str(DATA / "nicheformer" / "technology_mean.npy")},
+}
+
+
+def masks_given(
+    model: FoundationModel, mask: torch.Tensor, monkeypatch: pytest.MonkeyPatch, *, always: bool
+) -> tuple[list[torch.Tensor | None], torch.Tensor]:
+    """Return the masks that a layer's attention was given, and the residual stream after it.
+
+    ``always``: PyTorch gets a mask of all True where the layer gives none.
+    """
+    given: list[torch.Tensor | None] = []
+    whole = torch.nn.functional.scaled_dot_product_attention
+
+    def attention(q: torch.Tensor, k: torch.Tensor, v: torch.Tensor, **kw: Any) -> torch.Tensor:
+        given.append(kw["attn_mask"])
+        if always and kw["attn_mask"] is None:
+            kw["attn_mask"] = torch.ones((len(q), 1, 1, k.shape[2]), dtype=torch.bool)
+        return whole(q, k, v, **kw)
+
+    residual = torch.randn((*mask.shape, model.d), generator=torch.Generator().manual_seed(0))
+    with monkeypatch.context() as patch, torch.inference_mode():
+        patch.setattr(blocks.F, "scaled_dot_product_attention", attention)
+        after = model.layer(0, residual, mask)[1]
+    return given, after
+
+
+@pytest.mark.parametrize("family", CHECKPOINTS)
+def test_cells_of_equal_length_need_no_mask(family: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Red: a mask is always given, which forbids the kernels that hold no scores."""
+    path: Path = CHECKPOINTS[family]
+    model = load_model(path, options=OPTIONS.get(family))
+    mask = torch.ones((3, 12), dtype=torch.bool)
+    given, after = masks_given(model, mask, monkeypatch, always=False)
+    assert given == [None]
+    _, masked = masks_given(model, mask, monkeypatch, always=True)
+    torch.testing.assert_close(after, masked, rtol=1e-5, atol=1e-6)
+    mask[1, 9:] = False  # a shorter cell
+    (keys,), ragged = masks_given(model, mask, monkeypatch, always=False)
+    assert keys is not None
+    assert torch.equal(keys[:, 0, 0], mask)
+    torch.testing.assert_close(ragged[::2], after[::2], rtol=1e-5, atol=1e-6)
+    assert not torch.allclose(ragged[1, :9], after[1, :9], rtol=1e-3)
