@@ -38,8 +38,8 @@ def row_totals(size: float) -> tuple[float, float, float]:
     shares = torch.exp(scores - top)
     apart = shares / shares.sum(-1, keepdim=True)
     joined = torch.exp(scores - lse[..., None])
-    gaps = [float((p.double().sum(-1) - 1).abs().max()) for p in (joined, apart)]
-    return float(scores.abs().max()), *gaps
+    by_one, by_two = (float((p.double().sum(-1) - 1).abs().max()) for p in (joined, apart))
+    return float(scores.abs().max()), by_one, by_two
 
 
 def test_one_number_a_row_is_enough_for_scores_of_order_one() -> None:
