@@ -68,17 +68,17 @@ def _click(app: typer.Typer) -> Any:
     return get_command(app)
 
 
+@cache
 def import_all() -> None:
-    """Import what the commands import, and make what each of them would make alike."""
+    """Import what the commands import, and make what each of them would make alike; once."""
     import importlib
     import pkgutil
 
     import octoscope
 
+    os.environ.setdefault("RAY_AUTH_MODE", "token")  # Ray is imported here: as connect.py does
     for module in pkgutil.walk_packages(octoscope.__path__, "octoscope."):
-        # this one imports Ray, which starts threads; nothing here reaches a cluster
-        if module.name != "octoscope.cluster.metrics":
-            importlib.import_module(module.name)
+        importlib.import_module(module.name)
     for name in _LATE:
         with contextlib.suppress(ImportError):  # zarrs is optional, names of others may change
             importlib.import_module(name)
@@ -86,10 +86,38 @@ def import_all() -> None:
     from octoscope.genes import ensembl_of_symbols
 
     _click(app)
+    _prepare_pages()
     ensembl_of_symbols(np.array([""]))  # reads the packaged table once
     gc.collect()
     gc.freeze()  # so that children do not copy what they only count
     atexit.register(gc.unfreeze)
+
+
+def _prepare_pages() -> None:
+    """Compile the report's templates, which each process makes anew (0.3 s), and load fonts."""
+    import jinja2
+    import matplotlib as mpl
+    from matplotlib.figure import Figure
+    from octoscope.report.figures import STYLE, svg_text
+    from octoscope.report.page_parts import templates
+
+    as_usual, made = jinja2.Environment.compile, {}
+
+    def compiled(pages: Any, source: Any, *names: Any, **options: Any) -> Any:
+        key = (pages.trim_blocks, source, *names, *options.items())
+        if key not in made:
+            made[key] = as_usual(pages, source, *names, **options)
+        return made[key]
+
+    mock.patch.object(jinja2.Environment, "compile", compiled).start()
+    pages = templates()
+    for name in pages.list_templates(["j2"]):
+        if name != "network.html.j2":  # of an environment of its own
+            pages.get_template(name)
+    with mpl.rc_context(STYLE):
+        figure = Figure(layout="constrained")
+        figure.subplots().set(title="a", xlabel="b")
+        svg_text(figure, "c")
 
 
 def _pages(field: int) -> int:

@@ -12,6 +12,7 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import resource
 import shutil
 import sys
 import tempfile
@@ -189,9 +190,10 @@ class History(RuleBasedStateMachine):
             self.run.rename(target)
         self.run = target
 
-    @rule(what=st.sampled_from(["report", "status", "compare layers"]))
+    @rule(what=st.sampled_from(["report", "status", "export"]))
     def read(self, what: str) -> None:
-        ended = self.ask(*what.split(), str(self.run))
+        out = ["--out", str(self.folder / "e.tsv"), "--force"] if what == "export" else []
+        ended = self.ask(what, str(self.run), *out)
         if what == "status" or (self.sealed and not self.damaged):
             assert ended.code == 0, ended.stderr
         elif not self.sealed:
@@ -215,6 +217,7 @@ def one_of_each() -> None:
     history.damage(0, "add")
     history.verify()
     history.read("report")
+    history.read("export")
     history.move(copied=True)
     history.repair("before-success")
     history.teardown()
@@ -254,7 +257,9 @@ def main(words: list[str] | None = None) -> int:
     given = parser.parse_args(words)
     started = time.monotonic()
     run_histories(given.n, given.seed, given.steps)
-    print(f"seed {given.seed}: {done()}; nothing lost; {time.monotonic() - started:.0f} s")
+    used = [resource.getrusage(of) for of in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
+    print(f"seed {given.seed}: {done()}; nothing lost; {time.monotonic() - started:.0f} s, of CPU "
+          f"{sum(u.ru_utime + u.ru_stime for u in used):.0f} s")  # fmt: skip
     return 0
 
 

@@ -94,7 +94,9 @@ def _config(folder: Path) -> None:
 
     _zarr(3)(folder)
     tree = small_tree(folder / "a.zarr")
-    tree["models"][0]["layers"] = [0, 1]  # so that there is something to compare
+    # two layers and two models, so that there is something to compare
+    tree["models"][0]["layers"] = [0, 1]
+    tree["models"].append(tree["models"][0] | {"name": "tiny2", "layers": [1]})
     tree["min_cells"] = 2
     (folder / "config.yaml").write_text(yaml.safe_dump(tree))
 
