@@ -12,6 +12,7 @@ from pathlib import Path
 import anndata as ad
 import pytest
 import yaml
+from octoscope import output_files
 from octoscope.config import load_config
 from octoscope.demo.demo import data
 from octoscope.errors import InputError, OctoscopeWarning
@@ -85,6 +86,19 @@ def test_inputs_that_are_named_are_not_written_to(tmp_path: Path) -> None:
         with pytest.raises(InputError, match="which is read"):
             require_outside(url, ["s3://b/atlas.zarr"])
     require_outside("s3://b/atlas.zarr2", ["s3://b/atlas.zarr", "/local"])
+
+
+def test_an_input_folder_under_another_name_is_not_written_to(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As on a file system without case: no name tells that two folders are one."""
+    (tmp_path / "raw/deeper").mkdir(parents=True)
+    (tmp_path / "RAW").symlink_to(tmp_path / "raw")
+    monkeypatch.setattr(output_files, "_real", Path)
+    for name in ("RAW", "RAW/new.tsv", "RAW/deeper/new.tsv"):
+        with pytest.raises(InputError, match="which is read"):
+            require_outside(tmp_path / name, [tmp_path / "raw"])
+    require_outside(tmp_path / "new.tsv", [tmp_path / "raw"])
 
 
 def test_a_file_is_replaced_only_where_that_is_asked_for(tmp_path: Path) -> None:

@@ -156,12 +156,18 @@ def _is_within(path: str, location: str) -> bool:
     """Tell whether a path or URL is a place, or inside it."""
     if "://" in location.removeprefix("file://") or "://" in path.removeprefix("file://"):
         return f"{path.rstrip('/')}/".startswith(f"{location.rstrip('/')}/")
-    return _real(path).is_relative_to(_real(location)) or _is_same(_real(path), _real(location))
+    inner, outer = _real(path), _real(location)
+    return inner.is_relative_to(outer) or _leads_into(inner, outer)
 
 
-def _is_same(path: Path, other: Path) -> bool:
-    """Tell whether two names are one file, by a hard link or on a file system without case."""
-    return os.path.exists(path) and os.path.exists(other) and path.samefile(other)
+def _leads_into(path: Path, location: Path) -> bool:
+    """Tell whether a path or a folder above it is a place under another name.
+
+    By a hard link, on a file system without case, or where a folder is mounted twice.
+    """
+    if not os.path.exists(location):
+        return False
+    return any(os.path.exists(p) and p.samefile(location) for p in (path, *path.parents))
 
 
 def _real(path: str) -> Path:

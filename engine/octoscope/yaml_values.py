@@ -12,7 +12,17 @@ _VALUES = 10**6  # in all, what aliases repeat counted each time
 
 
 class _Loader(yaml.SafeLoader):
-    """Loads plain values; a key that is there twice is refused, where YAML takes the last."""
+    """Loads plain values; a key that is there twice is refused, where YAML takes the last.
+
+    So is a text with the character 0, which no name of a file holds.
+    """
+
+    def construct_scalar(self, node: yaml.ScalarNode | yaml.MappingNode) -> Any:
+        if isinstance(node.value, str) and "\0" in node.value:
+            raise yaml.MarkedYAMLError(
+                problem="a text holds the character 0", problem_mark=node.start_mark
+            )
+        return super().construct_scalar(node)
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Hashable, Any]:
         seen: set[Any] = set()
@@ -32,8 +42,9 @@ def parse_yaml(text: str) -> Any:
     Raises
     ------
     ValueError
-        If it is no YAML, names a key twice, is nested more than 50 levels deep, holds more than a
-        million values, or one that cannot be read (a number of thousands of digits).
+        If it is no YAML, names a key twice, has the character 0 in a text, is nested more than 50
+        levels deep, holds more than a million values, or one that cannot be read (a number of
+        thousands of digits).
     """
     try:
         value = yaml.load(text, Loader=_Loader)

@@ -200,3 +200,22 @@ def test_explain_says_what_a_setting_is(capsys: pytest.CaptureFixture[str]) -> N
     assert len(explanation()) > 70
     with pytest.raises(InputError, match="try donor_groups"):
         app(["config", "explain", "donor_group"], standalone_mode=False)
+
+
+@pytest.mark.parametrize(
+    "name", ["title", "atlas.path", "atlas.gene_aliases", "models.0.path", "models.0.python"]
+)
+def test_the_character_0_is_in_no_text(name: str) -> None:
+    """Red: as a path it was a ValueError of the system, with a traceback."""
+    with pytest.raises(InputError, match="holds the character 0"):
+        apply_overrides(demo_tree(), [f'{name}="a\\0b"'])
+    tree: Any = demo_tree()
+    *parts, last = name.split(".")
+    node = tree
+    for part in parts:
+        node = node[int(part)] if isinstance(node, list) else node[part]
+    node[last] = "a\0b"
+    with pytest.raises(InputError, match=f"^c: {name}: holds the character 0"):
+        parse_config(tree, "c")
+    with pytest.raises(InputError, match="holds the character 0"):
+        parse_config(demo_tree() | {"a\0b": 1}, "c")

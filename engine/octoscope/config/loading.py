@@ -111,10 +111,26 @@ def validated(
     """
     if not isinstance(tree, dict):
         raise InputError(source, "not a mapping of fields", start)
+    _refuse_nul(tree, source)
     try:
         return kind.model_validate(tree)
     except ValidationError as error:
         raise input_error(kind, error, source, text, overridden) from None
+
+
+def _refuse_nul(tree: dict[Any, Any], source: str) -> None:
+    """Refuse texts with the character 0: as a path the system takes none, in no common way."""
+    left: list[tuple[str, Any]] = [("", tree)]
+    while left:
+        name, value = left.pop()
+        if isinstance(value, str) and "\0" in value:
+            where = f"{source}: {name}" if name else source
+            raise InputError(where, "holds the character 0, as no name does", "write it again")
+        if isinstance(value, dict):
+            left += [("", key) for key in value]
+            left += [(f"{name}.{key}".lstrip("."), inner) for key, inner in value.items()]
+        elif isinstance(value, list | tuple):
+            left += [(f"{name}.{nth}".lstrip("."), inner) for nth, inner in enumerate(value)]
 
 
 def read_yaml(path: Path) -> Any:
