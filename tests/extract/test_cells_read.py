@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 from pathlib import Path
 from typing import Any
@@ -14,7 +15,7 @@ import zarr
 from octoscope.atlas import Atlas
 from octoscope.atlas.cell_digests import CRC32C, XXH3
 from octoscope.config import parse_config
-from octoscope.errors import InputError
+from octoscope.errors import InputError, OctoscopeWarning
 from octoscope.extract.coexpression_work import CoexpressionRunner
 from octoscope.extract.unit_work import UnitRunner
 from octoscope.pipeline.repair_plan import Repair, open_repair
@@ -192,3 +193,46 @@ def test_every_count_can_change_and_is_noticed(
     root.replace("plan.json", json.dumps(body).encode())
     assert replan(root).units == plan.units
     assert np.all(group["X/data"][:] >= 0)
+
+
+def unsampled(root: RunRoot) -> None:
+    """Let the plan know nothing of the counts themselves, as of cells outside its sample."""
+    body = root.read_json("plan.json")
+    del body["atlas"]["sample"]
+    root.replace("plan.json", json.dumps(body).encode())
+
+
+def test_counts_that_nothing_has_read_yet_are_noticed_by_their_stored_checksums(
+    atlas: Path, tmp_path: Path
+) -> None:
+    """Red: outside the sample of planning, a run counted what was changed before a unit read it."""
+    guarded = tmp_path / "guarded.zarr"
+    made = here("atlas", "convert", str(atlas), str(guarded), "--category", "cell_type")
+    assert made.returncode == 0, made.stderr
+    root, plan = planned(guarded, tmp_path)
+    unsampled(root)
+    copy = shutil.copytree(guarded, tmp_path / "copy.zarr", copy_function=shutil.copyfile)
+    shutil.rmtree(guarded)
+    copy.rename(guarded)  # of other times
+    assert replan(root).count_files == plan.count_files
+    change(guarded, cell=3)
+    said = r"guarded\.zarr: X/data, X/data/c/0: holds other bytes than when the run was planned"
+    with pytest.raises(InputError, match=said):
+        replan(root)
+    with pytest.raises(InputError, match=said):
+        run(root, plan, "tiny")
+    assert done(root) == set()
+    change(guarded, cell=3, by=-1)
+    replan(root)
+    run(root, plan, "tiny")
+
+
+def test_a_resume_says_what_was_written_since_and_has_no_checksum(
+    atlas: Path, tmp_path: Path
+) -> None:
+    root, plan = planned(atlas, tmp_path)
+    os.utime(atlas / "X/indices/c/0", (1, 1))
+    said = "X/indices, X/indices/c/0: written after the run was planned"
+    with pytest.warns(OctoscopeWarning, match=said):
+        assert replan(root).hash == freeze.load_plan(root).hash
+    run(root, plan, "tiny", plan.units_of("tiny", 0, 0)[0])  # each unit does not say it again

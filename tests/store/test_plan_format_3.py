@@ -25,6 +25,7 @@ def as_format_3(plan: Plan) -> dict[str, Any]:
     body = plan.model_dump(mode="json")
     settings = body.pop("settings")
     body.pop("instruction_set")
+    body.pop("count_files")
     advanced = settings["execution"]["advanced"]
     for name in ("seed", "views", "top_k", "moments", "permutations", "edges"):
         body[name] = settings[name]

@@ -7,6 +7,7 @@ import threading
 from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -24,18 +25,21 @@ from octoscope.atlas.cell_digests import (
 )
 from octoscope.atlas.cell_index import CellIndex, build_index
 from octoscope.atlas.chunks import RESTORE
+from octoscope.atlas.count_files import CountFiles, local_files
 from octoscope.atlas.counts import Rows, canonical, check_counts, find_counts, sample_rows
 from octoscope.atlas.gene_columns import absent_id_column, where_ids_are
 from octoscope.atlas.open_root import open_root
 from octoscope.config import AtlasConfig
 from octoscope.config.run_settings import RunSettings
-from octoscope.errors import InputError, reading
+from octoscope.errors import InputError, reading, some
 from octoscope.genes import GeneTable, NoGeneIds, read_aliases, resolve_genes
 
 _AHEAD = 1 << 21  # values decoded at a time: 16 MB, and what is read of them again
 _PLACES = 4  # chunks that a message names
 _SAMPLE_CELLS = 8192  # that planning reads and digests: a third of a second
 _SAMPLE_BLOCK = 64  # cells of one digest there
+PLANNED = "when the run was planned"
+_AS_PLANNED = "restore the atlas as it was planned with, or run into a new directory"
 
 
 @dataclass(frozen=True)
@@ -251,6 +255,40 @@ class Atlas:
             first, stop, what = differences[0]
             raise self.other_counts(self._sampled()[first:stop], what, when)
 
+    @cached_property
+    def _files(self) -> dict[str, CountFiles]:
+        return local_files(self._rows.arrays)
+
+    def count_files(self) -> dict[str, Any]:
+        """Return what a plan notes of the files that hold counts; {}: they are behind a URL."""
+        return {name: files.as_json() for name, files in self._files.items()}
+
+    def require_count_files(
+        self, noted: dict[str, Any], when: str, rows: np.ndarray | None = None
+    ) -> list[str]:
+        """Refuse counts whose files have other stored checksums than when a plan noted them.
+
+        Returns the files that were written since and have none. ``rows``: of their files alone.
+
+        Raises
+        ------
+        InputError
+            Naming array and file; ``when`` says when they were noted.
+        """
+        indptr = self._rows.indptr if isinstance(self._rows, open_store.SparseRows) else None
+        later: list[str] = []
+        for name, files in self._files.items():
+            wanted = None if rows is None else files.holding(np.asarray(rows, np.int64), indptr)
+            places, sure = files.changed(noted.get(name), wanted)
+            if places and sure:
+                raise InputError(
+                    f"{self.config.path}: {some(places, _PLACES)}",
+                    f"holds other bytes than {when}",
+                    _AS_PLANNED,
+                )
+            later += places
+        return later
+
     def other_counts(self, rows: np.ndarray, what: str, when: str) -> InputError:
         """Return the error for cells whose counts have changed, with the chunks that hold them.
 
@@ -262,7 +300,7 @@ class Atlas:
         return InputError(
             f"{self.config.path}: {'; '.join(places[:_PLACES])}{more}",
             f"among the cells {first} to {last} one has other counts than {when}",
-            "restore the atlas as it was planned with, or run into a new directory",
+            _AS_PLANNED,
         )
 
     def read(self, rows: np.ndarray) -> CellBatch:

@@ -35,7 +35,7 @@ def quick(array: Any) -> Any | None:
     InputError
         If that pipeline is not installed.
     """
-    if _chosen == _OWN or not isinstance(array, zarr.Array) or not _is_guarded(array):
+    if _chosen == _OWN or not isinstance(array, zarr.Array) or not is_guarded(array):
         return None
     try:
         with zarr.config.set({_SETTING: _chosen}):
@@ -49,7 +49,7 @@ def quick(array: Any) -> Any | None:
         ) from None
 
 
-def _is_guarded(array: zarr.Array) -> bool:
+def is_guarded(array: zarr.Array) -> bool:
     """Tell whether CRC32C is the last codec of every chunk, and of its shard's index."""
     if array.metadata.zarr_format == 2 or not isinstance(array.store, LocalStore):
         return False

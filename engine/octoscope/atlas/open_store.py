@@ -112,6 +112,11 @@ class SparseRows:
         self._cache: dict[int, tuple[np.ndarray, np.ndarray]] = {}
         self.cost = ReadCost()
 
+    @property
+    def arrays(self) -> tuple[Any, ...]:
+        """The arrays of values and of their columns."""
+        return self._data, self._indices
+
     def chunk_of(self, row: int, nth: int, column: int) -> str:
         """Return the chunk that holds the ``nth`` stored value of a row."""
         at = int(self.indptr[row]) + nth
@@ -309,6 +314,7 @@ class DenseRows:
         self._array, self._path, self._may_lack = array, path, fill_missing
         self._chunk = int(array.chunks[0]) if array.chunks else 256
         self._held: tuple[int, np.ndarray] | None = None
+        self.arrays: tuple[Any, ...] = (array,)
         self.cost = ReadCost()
 
     def decoded(self, rows: np.ndarray) -> np.ndarray:

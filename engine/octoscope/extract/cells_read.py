@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from octoscope.atlas import Atlas
+from octoscope.atlas.atlas import PLANNED
 from octoscope.atlas.cell_digests import CellDigests, differing, is_reading, kind_of
 from octoscope.errors import DamagedRunError
 from octoscope.run_plan.values import Plan, Unit
@@ -22,7 +23,7 @@ def cells_read(
     """Return the metric of a unit's record that says which cells it read, once it is compared.
 
     With the records of other models of the same cells, and with the unit's own record from before a
-    repair.
+    repair. The files that hold the cells must have the checksums that the plan noted.
 
     Parameters
     ----------
@@ -34,8 +35,9 @@ def cells_read(
     Raises
     ------
     InputError
-        If a cell has other counts now, naming array, chunk and cells.
+        If a cell has other counts now, or a file other bytes, naming array, chunk and cells.
     """
+    atlas.require_count_files(plan.count_files, PLANNED, rows[unit.start : unit.stop])
     mine = read.as_json()
     for work, theirs in _others(root, plan, unit):
         differences = differing(mine, theirs)

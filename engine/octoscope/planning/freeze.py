@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from octoscope.atlas import Atlas
+from octoscope.atlas.atlas import PLANNED
 from octoscope.config import RunConfig, dump_config
-from octoscope.errors import InputError
+from octoscope.errors import InputError, some, warn
 from octoscope.output_files import require_outside
 from octoscope.planning.derive import result_fields
 from octoscope.planning.frozen_config import CONFIG, run_config
@@ -87,7 +88,15 @@ def replan(root: RunRoot) -> Plan:
         sample = plan.atlas.get("sample")
         same = again.atlas["fingerprint"] == plan.atlas["fingerprint"]
         if same and sample not in (None, again.atlas["sample"]):
-            Atlas(config.cells).require_sample(sample, "when the run was planned")
+            Atlas(config.cells).require_sample(sample, PLANNED)
+        if same and plan.count_files not in ({}, again.count_files):
+            later = Atlas(config.cells).require_count_files(plan.count_files, PLANNED)
+            if later:
+                warn(
+                    f"{config.cells.path}: {some(later, 3)}: written after the run was planned, "
+                    "without checksums to compare; cells that were read before are compared, "
+                    "others are counted as they are now"
+                )
     save_plan(root, again)
     if not root.exists(VOCABULARY):
         write_table(root, VOCABULARY, genes)

@@ -234,6 +234,7 @@ def plan_run(
         needs=project(config, models, categories, units, threads, row_blocks)
         | _read_cost(atlas, index, units),
         row_blocks=row_blocks,
+        count_files=atlas.count_files(),
     )
     if check_fit:
         refuse_what_cannot_fit(config, plan, run)

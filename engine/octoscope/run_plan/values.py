@@ -22,7 +22,7 @@ from octoscope.run_plan.work_names import matrix_work, pairs_work, residual_work
 
 SCHEMA = "octoscope-plan/4"
 # a run may continue on another machine; it says so
-NOT_HASHED = {"instruction_set", "row_blocks"}
+NOT_HASHED = {"instruction_set", "row_blocks", "count_files"}
 COEXPRESSION = "coexpression"  # family of the entries without a checkpoint
 
 
@@ -223,9 +223,12 @@ class Plan(HoldsSettings, _Value):
     row_blocks
         By checkpoint, where the sums of a layer do not fit at once. Not part of the hash, as it
         follows the memory at hand.
+    count_files
+        Sizes, times and stored checksums of the files that hold counts, as digests. Not part of the
+        hash: a copy has other times.
     """
 
-    ADDED = ("instruction_set", "row_blocks")
+    ADDED = ("instruction_set", "row_blocks", "count_files")
 
     schema_version: str = SCHEMA
     config_hash: str
@@ -240,6 +243,7 @@ class Plan(HoldsSettings, _Value):
     instruction_set: str | None = None
     needs: dict[str, float]
     row_blocks: dict[str, RowBlocks] = {}
+    count_files: dict[str, Any] = {}
 
     @cached_property
     def hash(self) -> str:
