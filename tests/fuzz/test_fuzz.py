@@ -96,9 +96,14 @@ def test_every_kind_of_a_short_campaign_is_answered_in_one_line(tmp_path: Path) 
 
 
 SHORT = """
-import sys
-from tests.fuzz import full_disk, histories
-assert histories.main(["--n", "1", "--seed", "3", "--steps", "3"]) == 0
+import sys, tempfile
+from pathlib import Path
+from tests.fuzz import campaign, forked, full_disk, histories
+forked.import_all()
+with tempfile.TemporaryDirectory() as top:  # what campaigns try must succeed on sound files
+    sound = campaign.Fixtures(Path(top))
+    assert all(sound.folder(name) for name in ("run", "config", "zarr", "network"))
+assert histories.main(["--n", "6", "--seed", "3"]) == 0
 sys.exit(full_disk.main(["--n", "2"]))
 """
 
