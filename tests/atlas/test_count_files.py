@@ -23,9 +23,9 @@ THEN = "when it was planned"
 @pytest.fixture
 def plain(tmp_path: Path) -> Path:
     """Without checksums."""
-    made = make_adata(60, 30)
-    made.write_zarr(tmp_path / "plain.zarr")
-    made.write_h5ad(tmp_path / "plain.h5ad")
+    adata = make_adata(60, 30)
+    adata.write_zarr(tmp_path / "plain.zarr")
+    adata.write_h5ad(tmp_path / "plain.h5ad")
     return tmp_path / "plain.zarr"
 
 
@@ -33,8 +33,8 @@ def plain(tmp_path: Path) -> Path:
 def guarded(plain: Path) -> Path:
     """As ``atlas convert`` writes it: CRC32C in every chunk, in shards."""
     target = plain.with_name("guarded.zarr")
-    made = here("atlas", "convert", str(plain), str(target), "--category", "cell_type")
-    assert made.returncode == 0, made.stderr
+    converted = here("atlas", "convert", str(plain), str(target), "--category", "cell_type")
+    assert converted.returncode == 0, converted.stderr
     return target
 
 

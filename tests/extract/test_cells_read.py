@@ -207,8 +207,8 @@ def test_counts_that_nothing_has_read_yet_are_noticed_by_their_stored_checksums(
 ) -> None:
     """Red: outside the sample of planning, a run counted what was changed before a unit read it."""
     guarded = tmp_path / "guarded.zarr"
-    made = here("atlas", "convert", str(atlas), str(guarded), "--category", "cell_type")
-    assert made.returncode == 0, made.stderr
+    converted = here("atlas", "convert", str(atlas), str(guarded), "--category", "cell_type")
+    assert converted.returncode == 0, converted.stderr
     root, plan = planned(guarded, tmp_path)
     unsampled(root)
     copy = shutil.copytree(guarded, tmp_path / "copy.zarr", copy_function=shutil.copyfile)
@@ -216,10 +216,10 @@ def test_counts_that_nothing_has_read_yet_are_noticed_by_their_stored_checksums(
     copy.rename(guarded)  # of other times
     assert replan(root).count_files == plan.count_files
     change(guarded, cell=3)
-    said = r"guarded\.zarr: X/data, X/data/c/0: holds other bytes than when the run was planned"
-    with pytest.raises(InputError, match=said):
+    message = r"guarded\.zarr: X/data, X/data/c/0: holds other bytes than when the run was planned"
+    with pytest.raises(InputError, match=message):
         replan(root)
-    with pytest.raises(InputError, match=said):
+    with pytest.raises(InputError, match=message):
         run(root, plan, "tiny")
     assert done(root) == set()
     change(guarded, cell=3, by=-1)
@@ -232,7 +232,7 @@ def test_a_resume_says_what_was_written_since_and_has_no_checksum(
 ) -> None:
     root, plan = planned(atlas, tmp_path)
     os.utime(atlas / "X/indices/c/0", (1, 1))
-    said = "X/indices, X/indices/c/0: written after the run was planned"
-    with pytest.warns(OctoscopeWarning, match=said):
+    message = "X/indices, X/indices/c/0: written after the run was planned"
+    with pytest.warns(OctoscopeWarning, match=message):
         assert replan(root).hash == freeze.load_plan(root).hash
     run(root, plan, "tiny", plan.units_of("tiny", 0, 0)[0])  # each unit does not say it again

@@ -101,13 +101,13 @@ def _prepare_pages() -> None:
     from octoscope.report.figures import STYLE, svg_text
     from octoscope.report.page_parts import templates
 
-    as_usual, made = jinja2.Environment.compile, {}
+    as_usual, codes = jinja2.Environment.compile, {}
 
     def compiled(pages: Any, source: Any, *names: Any, **options: Any) -> Any:
         key = (pages.trim_blocks, source, *names, *options.items())
-        if key not in made:
-            made[key] = as_usual(pages, source, *names, **options)
-        return made[key]
+        if key not in codes:
+            codes[key] = as_usual(pages, source, *names, **options)
+        return codes[key]
 
     mock.patch.object(jinja2.Environment, "compile", compiled).start()
     pages = templates()

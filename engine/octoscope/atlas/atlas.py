@@ -278,8 +278,8 @@ class Atlas:
         indptr = self._rows.indptr if isinstance(self._rows, open_store.SparseRows) else None
         later: list[str] = []
         for name, files in self._files.items():
-            wanted = None if rows is None else files.holding(np.asarray(rows, np.int64), indptr)
-            places, sure = files.changed(noted.get(name), wanted)
+            read = None if rows is None else files.holding(np.asarray(rows, np.int64), indptr)
+            places, sure = files.changed(noted.get(name), read)
             if places and sure:
                 raise InputError(
                     f"{self.config.path}: {some(places, _PLACES)}",

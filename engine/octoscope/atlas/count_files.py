@@ -52,9 +52,9 @@ class CountFiles:
         self._per = max(1, -(-self.total // _GROUPS))
         self._tails = self._chain()
 
-    def groups(self, wanted: Iterable[int] | None = None) -> list[int]:
+    def groups(self, chunks_read: Iterable[int] | None = None) -> list[int]:
         """Return the groups that hold files, by their numbers; None: all."""
-        every = range(0, self.total, self._per) if wanted is None else wanted
+        every = range(0, self.total, self._per) if chunks_read is None else chunks_read
         return sorted({at // self._per for at in every if at < self.total})
 
     def holding(self, rows: np.ndarray, indptr: np.ndarray | None) -> list[int]:
@@ -78,7 +78,9 @@ class CountFiles:
             "checksums": "".join(checks),
         }
 
-    def changed(self, noted: Any, wanted: Iterable[int] | None = None) -> tuple[list[str], bool]:
+    def changed(
+        self, noted: Any, chunks_read: Iterable[int] | None = None
+    ) -> tuple[list[str], bool]:
         """Return the files that were written since, and whether stored checksums say so.
 
         Without checksums a file may be a copy: it has another time only. ``noted``: what
@@ -87,7 +89,7 @@ class CountFiles:
         groups = self.groups()
         if not _is_noted(noted, len(groups)) or noted["layout"] != self._layout():
             return [], False
-        later = [g for g in self.groups(wanted) if self._times(g) != _of(noted["times"], g)]
+        later = [g for g in self.groups(chunks_read) if self._times(g) != _of(noted["times"], g)]
         if not self._tails or len(noted["checksums"]) != _DIGITS * len(groups):
             return self._places(later), False
         return self._places(
@@ -120,8 +122,8 @@ class CountFiles:
         digest = xxh3_64()
         for file in self._files(group):
             try:
-                found = os.stat(file)
-                digest.update(b"%d %d;" % (found.st_size, found.st_mtime_ns))
+                status = os.stat(file)
+                digest.update(b"%d %d;" % (status.st_size, status.st_mtime_ns))
             except FileNotFoundError:
                 digest.update(b"-;")
         return digest.hexdigest()
@@ -130,8 +132,13 @@ class CountFiles:
         array = self._array
         text = [array.shape, str(array.dtype), chunks.grid_of(array)]
         if isinstance(array, zarr.Array):
-            told = array.metadata.to_dict()
-            text += [array.shards, told.get("codecs"), told.get("compressor"), told.get("filters")]
+            stated = array.metadata.to_dict()
+            text += [
+                array.shards,
+                stated.get("codecs"),
+                stated.get("compressor"),
+                stated.get("filters"),
+            ]
         return xxh3_64(json.dumps(text, default=str).encode()).hexdigest()
 
     def _chain(self) -> bool:

@@ -120,17 +120,17 @@ def validated(
 
 def _refuse_nul(tree: dict[Any, Any], source: str) -> None:
     """Refuse texts with the character 0: as a path the system takes none, in no common way."""
-    left: list[tuple[str, Any]] = [("", tree)]
-    while left:
-        name, value = left.pop()
+    remaining: list[tuple[str, Any]] = [("", tree)]
+    while remaining:
+        name, value = remaining.pop()
         if isinstance(value, str) and "\0" in value:
             where = f"{source}: {name}" if name else source
             raise InputError(where, "holds the character 0, as no name does", "write it again")
         if isinstance(value, dict):
-            left += [("", key) for key in value]
-            left += [(f"{name}.{key}".lstrip("."), inner) for key, inner in value.items()]
+            remaining += [("", key) for key in value]
+            remaining += [(f"{name}.{key}".lstrip("."), inner) for key, inner in value.items()]
         elif isinstance(value, list | tuple):
-            left += [(f"{name}.{nth}".lstrip("."), inner) for nth, inner in enumerate(value)]
+            remaining += [(f"{name}.{nth}".lstrip("."), inner) for nth, inner in enumerate(value)]
 
 
 def read_yaml(path: Path) -> Any:
