@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from dataclasses import replace
 from pathlib import Path
 
@@ -12,7 +13,12 @@ from octoscope.errors import InputError, OctoscopeWarning
 from octoscope.gnn.embeddings import embeddings
 from octoscope.gnn.graph_folder import check_arrays, read_graph, write_graph
 from octoscope.gnn.network_graph import HASHED, read_network_graph
-from octoscope.gnn.open_graph import misfits, not_compared, open_with_identifiers
+from octoscope.gnn.open_graph import (
+    misfits,
+    not_compared,
+    open_with_identifiers,
+    warn_of_not_compared,
+)
 from octoscope.gnn.pair_table import read_pair_table
 from octoscope.gnn.score_table import score_table
 from octoscope.octopus.network import open_network
@@ -152,3 +158,14 @@ def test_what_a_checkpoint_does_not_say_of_its_graph() -> None:
     other = replace(graph, x=graph.x[::-1])
     assert misfits(model, other) == []
     assert misfits(stated, other) == ["other x (SHA-256 differs)"]
+
+
+def test_a_checkpoint_that_does_not_say_its_graph_is_warned_of() -> None:
+    model = checkpoint("mlp")
+    graph, _ = open_with_identifiers(STORE, model)
+    with pytest.warns(OctoscopeWarning, match="on which vertex names, .* it was trained"):
+        warn_of_not_compared(model, graph)
+    stated = replace(model, data={**model.data, "digests": graph.digests})
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        warn_of_not_compared(stated, graph)

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from octoscope.errors import InputError, reads
+from octoscope.errors import InputError, reads, warn
 from octoscope.gnn.gnn_checkpoint import Checkpoint
 from octoscope.gnn.graph import SPLITS, GnnGraph
 from octoscope.gnn.graph_folder import read_graph
@@ -14,6 +14,8 @@ from octoscope.gnn.network_graph import read_network_graph
 from octoscope.gnn.store_graph import read_store_graph
 
 _FIX = "give the graph that the checkpoint was trained on"
+
+_PARTS = {"names": "vertex names", "x": "vertex features", "edge_attr": "edge features"}
 
 
 def open_graph(
@@ -111,3 +113,14 @@ def not_compared(checkpoint: Checkpoint, graph: GnnGraph) -> list[str]:
     digests = checkpoint.data.get("digests")
     stated = digests if isinstance(digests, dict) else {}
     return [part for part in graph.digests if part not in stated and part != "genes"]
+
+
+def warn_of_not_compared(checkpoint: Checkpoint, graph: GnnGraph) -> None:
+    """Warn where another graph of the same size would pass for the checkpoint's."""
+    parts = [_PARTS.get(part, part) for part in not_compared(checkpoint, graph)]
+    if parts:
+        warn(
+            f"{checkpoint.path}: the checkpoint does not say on which {', '.join(parts)} it was "
+            "trained, so another graph of the same size would pass. `octoscope gnn convert "
+            "CHECKPOINT FOLDER --graph GRAPH` writes one that says it"
+        )

@@ -12,7 +12,7 @@ from octoscope.errors import InputError
 from octoscope.gnn.device import require_device
 from octoscope.gnn.gnn_checkpoint import Checkpoint, open_checkpoint
 from octoscope.gnn.graph import Passing
-from octoscope.gnn.open_graph import open_graph
+from octoscope.gnn.open_graph import open_graph, warn_of_not_compared
 from octoscope.gnn.pair_table import read_pair_table
 from octoscope.gnn.score_table import score_table
 from octoscope.gnn.scoring import Mode
@@ -56,6 +56,7 @@ def score_pairs(checkpoint: Checkpoint, settings: ScoreSettings) -> tuple[pd.Dat
     """
     require_device(settings.device)
     graph = open_graph(settings.graph, checkpoint, settings.data)
+    warn_of_not_compared(checkpoint, graph)
     table = read_pair_table(settings.pairs, graph, checkpoint.relations)
     opened = checkpoint.to(settings.device)
     scores = score_table(opened, graph, table, settings.mode, settings.passings, settings.cache)
