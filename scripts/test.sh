@@ -27,7 +27,7 @@ for kind in "slow and not alone" "slow and alone"; do
   n=3
   [ "$kind" = "slow and not alone" ] || n=0
   ended=0
-  python -m pytest "$@" -m "$kind" -n $n --dist loadfile || ended=$?
+  python -m pytest "$@" -m "$kind" -n $n --dist loadfile --no-loadscope-reorder || ended=$?
   case $ended in
     0) found=0 ;;
     5) ;;

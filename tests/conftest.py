@@ -59,6 +59,28 @@ def oracle() -> Path:
     return ORACLE
 
 
+# Files whose slow tests take minutes. They start first, so that none is left alone at the end.
+LONGEST = (
+    "jobs/test_submit.py",
+    "test_guide.py",
+    "faults/test_crashes.py",
+    "analysis/test_peer_compare.py",
+    "pipeline/test_run.py",
+    "faults/test_drivers.py",
+    "cluster/test_start.py",
+    "faults/test_attempts.py",
+    "faults/test_nodes.py",
+    "test_user_folder.py",
+)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Put the longest files first; pytest-xdist takes them in this order (scripts/test.sh)."""
+    tests = Path(__file__).parent
+    order = {tests / name: i for i, name in enumerate(LONGEST)}
+    items.sort(key=lambda item: order.get(item.path, len(order)))
+
+
 def octoscope(*arguments: str, env: dict[str, str] | None = None, timeout: float = 300) -> Any:
     """Run the command line in a process of its own."""
     return subprocess.run(

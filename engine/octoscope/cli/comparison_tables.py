@@ -26,6 +26,7 @@ class _Shown:
     columns: tuple[str, ...]
     what: str
     ends: str = "95 %"  # what lies between _low and _high
+    settings: str = "`compare`, `estimators` and `heads`"  # without which a run has no such table
 
 
 SHOWN = {
@@ -78,6 +79,7 @@ SHOWN = {
          "coherence_high", "fold", "fold_low", "fold_high", "n_pairs", "median", "median_low",
          "median_high", "null_mean"),
         "coherence and enrichment of each layer beside the median GNN score of its list",
+        settings="`compare` and `network.gnn`",
     ),
     "coherence-scores-groups": _Shown(
         "coherence_scores_groups",
@@ -85,6 +87,7 @@ SHOWN = {
          "spearman", "low", "high", "null_mean", "null_low", "null_high", "p", "n_permutations",
          "q"),
         "rank correlation of coherence and GNN score over the layers of a model group",
+        settings="`compare` and `network.gnn`",
     ),
     "heads": _Shown(
         "heads",
@@ -150,7 +153,7 @@ def show(
     if shown.file not in finished.tables:
         raise InputError(
             finished.at(file), "this run did not make it",
-            "see `compare`, `estimators` and `heads` of its configuration",
+            f"see {shown.settings} of its configuration",
         )  # fmt: skip
     table = finished.tables[shown.file]
     selection = {"gene_set": gene_set, "view": view, "k": k, "category": category}
