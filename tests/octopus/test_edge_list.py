@@ -63,6 +63,8 @@ def test_signs_of_words_and_what_is_no_sign(tmp_path: Path) -> None:
         f"source,target,sign\n{G[0]},{G[1]},+\n{G[2]},{G[3]},-\n{G[4]},{G[5]},Unknown\n"
     )
     assert list(signs(quietly(path)).values()) == [1, -1, 0]
+    path.write_text(f"source,target,sign\n{G[0]},{G[1]},\u2212\n{G[2]},{G[3]},\u22121\n")
+    assert list(signs(quietly(path)).values()) == [-1, -1]  # the minus of typesetting
     path.write_text(f"source,target,sign\n{G[0]},{G[1]},1\n{G[2]},{G[3]},maybe\n")
     with pytest.raises(InputError, match=r"net\.csv: sign, row 3: 'maybe' is no sign"):
         read(path)

@@ -105,6 +105,34 @@ def test_names_of_columns_with_spaces_and_columns_without_a_name(tmp_path: Path)
     assert counts.unread == ["more"]
 
 
+@pytest.mark.parametrize(
+    "text",
+    ['"Gene1"\t"Gene2"\t"Score"\n"1"\t"A"\t"B"\t1\n"2"\t"C"\t"D"\t0.5\n',
+     "Gene1 Gene2 Score\r\n1 A B 1\r\n2 C D 0.5\r\n", "Gene1,Gene2,Score\n0,A,B,1\n1,C,D,0.5\n"],
+)  # fmt: skip
+def test_row_numbers_without_a_name_are_no_column(text: str, tmp_path: Path) -> None:
+    """Red: R's write.table names no column of row numbers; every row was left out."""
+    path = tmp_path / "net.txt"
+    path.write_bytes(text.encode())
+    counts = SourceCounts()
+    frame = read_frame(path, COLUMNS, counts)
+    got = list(frame[["Gene1", "Gene2", "Score"]].itertuples(index=False, name=None))
+    assert got == [("A", "B", 1), ("C", "D", 0.5)]
+    assert (counts.read, counts.dropped, counts.unread) == (2, {}, [])
+    assert first_line(path)[1:] == ["Gene1", "Gene2", "Score"]
+
+
+@pytest.mark.parametrize(
+    "rows", ["A\tB\t1\t\nC\tD\t0.5\t\n", "7157\tA\tB\t1\n", "1\tA\tB\t1\n5\tC\tD\t1\n"]
+)
+def test_rows_that_never_fit_the_names_say_what_was_seen(rows: str, tmp_path: Path) -> None:
+    path = tmp_path / "net.tsv"
+    path.write_text("Gene1\tGene2\tScore\n" + rows)
+    with pytest.raises(InputError, match="names 3 columns.*another number of fields.*first 4.*"
+                                         "row.names = FALSE"):  # fmt: skip
+        read_frame(path, COLUMNS, SourceCounts())
+
+
 def test_a_quoted_name_may_hold_what_separates_fields(tmp_path: Path) -> None:
     """Red: the name was two, so that every row had another number of fields."""
     path = tmp_path / "net.csv"

@@ -131,7 +131,8 @@ def test_the_accounts_of_every_reader_add_up(
 FORMS: dict[str, list[Callable[[str], str]]] = {
     "uniprot": [str, lambda x: x + "-2", lambda x: x + ".3", lambda x: f" {x} ",
                 lambda x: f"uniprotkb:{x}", lambda x: x + "-PRO_0000012345", lambda x: f'"{x}"',
-                lambda x: x + "\u00a0", lambda x: f"sp|{x}|GNX_HUMAN"],
+                lambda x: x + "_PRO_0000012345", lambda x: x + "\u00a0",
+                lambda x: f"sp|{x}|GNX_HUMAN"],
     "ensembl_gene": [str, lambda x: x + ".17", lambda x: f"ensembl:{x}.2", lambda x: f" {x}"],
     "ensembl_protein": [str, lambda x: x + ".1", lambda x: "9606." + x, lambda x: f"9606.{x}.2",
                         lambda x: f"ensembl:{x}"],

@@ -66,7 +66,7 @@ _FORM = {
     ),
     # https://www.uniprot.org/help/accession_numbers
     "uniprot": _form("uniprot|uniprotkb|uniprot/swissprot", _ACCESSION,
-                     r"(?:[-.]\d+|[-:]PRO_\d+)?(?:\|\w+_\w+)?"),
+                     r"(?:[-.]\d+|[-:_]PRO_\d+)?(?:\|\w+_\w+)?"),
     "chebi": _form("chebi", r"\d+", r"(?:\.0+)?"),
     "pubchem": _form("cid|pubchem", r"\d+", r"(?:\.0+)?"),
 }  # fmt: skip

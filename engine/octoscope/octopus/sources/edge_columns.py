@@ -71,6 +71,7 @@ def read_signs(
         )
         return up.astype(np.int64) - down
     text = frame["sign"].fillna("").astype(str).str.strip().str.lower()
+    text = text.str.replace("\u2212", "-")  # the minus of typesetting
     value = pd.to_numeric(text, errors="coerce")
     sign = np.sign(value).where(value.notna(), text.map(_WORDS))
     if sign.isna().any():
@@ -78,8 +79,8 @@ def read_signs(
         raise InputError(
             f"{path}: {column}, row {int(frame['row'].iloc[at])}",
             f"{frame['sign'].iloc[at]!r} is no sign",
-            "write 1, -1 or 0, or say what it stands for: "
-            f"values: {{sign: {{{text.iloc[at]}: 1}}}}",
+            "write 1, -1 or 0, or say which of them it stands for: "
+            f"values: {{sign: {{{text.iloc[at]!r}: …}}}}",
         )
     out = sign.to_numpy().astype(np.int64)
     if column not in _STRENGTHS:
@@ -113,8 +114,8 @@ def read_flags(path: Path, frame: pd.DataFrame, column: str) -> np.ndarray:
         raise InputError(
             f"{path}: {column}, row {int(frame['row'].iloc[at])}",
             f"{frame[column].iloc[at]!r} is no truth value",
-            "write true or false, or say what it stands for: "
-            f"values: {{{column}: {{{text.iloc[at]}: true}}}}",
+            "write true or false, or say which of them it stands for: "
+            f"values: {{{column}: {{{text.iloc[at]!r}: …}}}}",
         )
     return flag.to_numpy().astype(np.int8)
 

@@ -168,6 +168,31 @@ def header_after_comments(handle: io.BufferedReader, where: str) -> tuple[str, i
     return line, n
 
 
+def named_columns(
+    handle: io.BufferedReader, where: str, delimiter: str | None = None
+) -> tuple[list[str], str, str, int]:
+    """Read the line that names the columns.
+
+    R names every column but that of its row numbers, and pandas does with ``index_label=False``:
+    such a column gets the name ''. It is one if the rows have one field more than the line, and
+    begin with consecutive numbers from 0 or 1.
+
+    Returns
+    -------
+    tuple
+        Names, the line, what separates its fields, how many comment lines stood before it.
+    """
+    line, before = header_after_comments(handle, where)
+    delimiter = delimiter or delimiter_of(line)
+    names = fields_of(line, delimiter)
+    below = handle.peek(_BUFFER)[:_BUFFER].decode("utf-8", "replace").split("\n")[:2]
+    rows = [fields_of(row, delimiter) for row in below if row.strip()]
+    numbers = [row[0] for row in rows if len(row) == len(names) + 1]
+    if len(numbers) == len(rows) and numbers in (["0"], ["1"], ["0", "1"], ["1", "2"]):
+        names.insert(0, "")
+    return names, line, delimiter, before
+
+
 def skip_comments(handle: io.BufferedReader) -> int:
     """Read over lines that begin with ``#``, of a table without a header; return their number."""
     n = 0

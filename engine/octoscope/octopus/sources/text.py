@@ -21,9 +21,9 @@ from octoscope.octopus.sources.open_text import (
     decoded,
     delimiter_of,
     fields_of,
-    header_after_comments,
     is_parquet,
     is_quoted,
+    named_columns,
     open_binary,
     placed_columns,
     skip_comments,
@@ -98,21 +98,23 @@ def stream_table(
         return
     skipped = [] if skipped is None else skipped
     comments = [] if comments is None else comments
+    fields: list[int] = []  # of the rows that are left out
 
     def bad(row: Any) -> str:
         skipped.append(row.number or 0)
+        fields.append(row.actual_columns)
         return "skip"
 
     with open_binary(path) as handle, _no_complaints():
         if header:
-            line, before = header_after_comments(handle, str(path))
+            names, line, delimiter, before = named_columns(handle, str(path), delimiter)
         else:
             before = skip_comments(handle)
             line = decoded(handle.peek(1 << 16).partition(b"\n")[0], str(path))
+            delimiter = delimiter or delimiter_of(line)
+            names = fields_of(line, delimiter)
         counts.note("comment line before the columns (#)", before)
         comments.append(before)
-        delimiter = delimiter or delimiter_of(line)
-        names = fields_of(line, delimiter)
         if not header and places is None:
             places = {c: i for i, c in enumerate(columns)}
             names += [""] * (len(columns) - len(names))
@@ -150,6 +152,13 @@ def stream_table(
             if "Empty CSV" in str(error) or "no more data" in str(error):
                 return
             raise _fault(path, str(error), names, header + before) from None
+    if header and skipped and not counts.read:
+        raise InputError(
+            f"{path}: line 1", f"names {len(names)} columns, and every row has another number of "
+            f"fields (the first {fields[0]})",
+            "write it again with a name for every column (R: write.table(…, row.names = FALSE); "
+            "pandas: to_csv(…, index=False))",
+        )  # fmt: skip
     counts.read += len(skipped)
     counts.drop("another number of fields", len(skipped), [f"row {n}" for n in skipped[:3]])
 
@@ -219,8 +228,7 @@ def first_line(path: Path) -> list[str]:
     if is_parquet(path):
         return _parquet_names(path)
     with open_binary(path) as handle:
-        line, _ = header_after_comments(handle, str(path))
-    return fields_of(line, delimiter_of(line))
+        return named_columns(handle, str(path))[0]
 
 
 def line_of(row: np.ndarray, skipped: list[int]) -> np.ndarray:
