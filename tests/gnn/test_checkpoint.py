@@ -92,6 +92,22 @@ def test_a_repository_folder_of_the_hub_cache(tmp_path: Path) -> None:
     assert open_checkpoint(repository).head.kind == "mlp"
 
 
+def test_names_of_relations_by_position(tmp_path: Path, graph: GnnGraph) -> None:
+    """Red: refused on its own graph as of other relations; not read again once converted."""
+
+    def by_position(whole: dict[str, Any]) -> None:
+        data = whole["hyper_parameters"]["data"]
+        data["relation_type_labels"] = dict(enumerate(data["relation_type_labels"]))
+        data["scale"] = torch.ones(1)  # JSON has no such value
+
+    model = open_checkpoint(changed(tmp_path, "rotate", by_position))
+    assert misfits(model, graph) == []
+    write_checkpoint(model, tmp_path / "own", graph.digests)
+    own = open_checkpoint(tmp_path / "own")
+    assert own.relations == model.relations == graph.relations
+    assert misfits(own, graph) == []
+
+
 class Poison:
     """Creates a file if a reader of pickles runs it."""
 
@@ -128,6 +144,11 @@ def wrong_shape(whole: dict[str, Any]) -> None:
     state["task.head.head.mlp.3.weight"] = torch.zeros(1, 17)
 
 
+def flags(whole: dict[str, Any]) -> None:
+    state = whole["state_dict"]
+    state["task.head.head.mlp.0.weight"] = state["task.head.head.mlp.0.weight"] > 0
+
+
 def extra(whole: dict[str, Any]) -> None:
     whole["state_dict"]["task.head.head.gate.weight"] = torch.zeros(1)
 
@@ -145,6 +166,7 @@ def quantised(whole: dict[str, Any]) -> None:
     ("change", "says"),
     [
         (quantised, r"mlp\.0\.weight: is of int8, not of floating-point numbers"),
+        (flags, r"mlp\.0\.weight: is of bool, not of floating-point numbers"),
         (rename, r"convs\.0\.weight.*no weight of a graph_conv encoder"),
         (not_finite, r"mlp\.0\.bias holds NaN"),
         (wrong_shape, r"mlp\.3\.weight.*\(1, 17\), expected \(1, 16\)"),
@@ -179,3 +201,29 @@ def test_another_graph_is_refused(tmp_path: Path) -> None:
     model = open_checkpoint(changed(tmp_path, "mlp", other_split))
     with pytest.raises(InputError, match="another train split"):
         open_graph(STORE, model)
+
+
+def test_every_difference_of_a_graph_is_named(graph: GnnGraph) -> None:
+    """Red: one of the comparisons left out."""
+    model = checkpoint("distmult_edgeenc")
+    data = {**model.data, "num_nodes": None, "num_edges": None, "digests": graph.digests}
+    assert graph.edge_attr is not None
+    assert graph.split is not None
+    cases: list[tuple[dict[str, Any], GnnGraph, str]] = [
+        ({"num_nodes": 7}, graph, "7 vertices expected, 260 found"),
+        ({"num_edges": 7}, graph, "7 edges expected, 2009 found"),
+        ({}, replace(graph, x=graph.x[:, :3]), "14 vertex features expected, 3 found"),
+        ({}, replace(graph, edge_attr=graph.edge_attr[:, :3]), "65 edge features expected, 3"),
+        ({}, replace(graph, edge_attr=graph.edge_attr[::-1]), "other edge_attr"),
+        ({}, replace(graph, relations=("a", "b")), "other relations (a)"),
+        ({"relation_type_labels": None}, replace(graph, relations=("a",)), "8 relations expected"),
+        ({"val_mask_hash": "0"}, graph, "another val split"),
+        ({"test_mask_hash": "0"}, graph, "another test split"),
+        ({"digests": {"split": "0"}}, graph, "other split (SHA-256 differs)"),
+        ({"digests": {"names": "0"}}, graph, "other names (SHA-256 differs)"),
+        ({"digests": {"genes": "0"}}, graph, "other genes (SHA-256 differs)"),
+    ]
+    assert misfits(replace(model, data=data), graph) == []
+    for change, other, line in cases:
+        lines = misfits(replace(model, data=data | change), replace(other, known={}))
+        assert any(problem.startswith(line) for problem in lines), (line, lines)

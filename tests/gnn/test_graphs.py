@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import warnings
 from dataclasses import replace
 from pathlib import Path
@@ -9,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+import torch
 from octoscope.errors import InputError, OctoscopeWarning
 from octoscope.gnn.embeddings import embeddings
 from octoscope.gnn.graph_folder import check_arrays, read_graph, write_graph
@@ -17,11 +19,14 @@ from octoscope.gnn.open_graph import (
     misfits,
     not_compared,
     open_with_identifiers,
+    warn_of_edges_in_features,
     warn_of_not_compared,
 )
 from octoscope.gnn.pair_table import read_pair_table
 from octoscope.gnn.score_table import score_table
+from octoscope.gnn_training.structural_features import with_structure
 from octoscope.octopus.network import open_network
+from safetensors.torch import save_file
 
 from tests.gnn.conftest import STORE, checkpoint
 
@@ -114,6 +119,19 @@ def test_a_graph_without_a_split_has_no_training_edges() -> None:
         embeddings(model, replace(graph, split=None), "train")
 
 
+@pytest.mark.parametrize("part", ["names", "edges", "edge_attr"])
+def test_a_folder_that_states_no_digest_of_a_part(tmp_path: Path, part: str) -> None:
+    graph, identifiers = open_with_identifiers(STORE, checkpoint("mlp"))
+    assert identifiers is not None
+    write_graph(graph, identifiers, tmp_path / "graph")
+    file = tmp_path / "graph/graph.json"
+    about = json.loads(file.read_text())
+    del about["digests"][part]
+    file.write_text(json.dumps(about))
+    with pytest.raises(InputError, match=f"digests: has no {part}"):
+        read_graph(tmp_path / "graph")
+
+
 @pytest.mark.parametrize("path", ["/nonexistent", "."])
 def test_a_place_without_a_graph(path: str) -> None:
     with pytest.raises(InputError, match=r"does not exist|holds no graph.json"):
@@ -169,3 +187,28 @@ def test_a_checkpoint_that_does_not_say_its_graph_is_warned_of() -> None:
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         warn_of_not_compared(stated, graph)
+
+
+def test_features_that_hold_edges_are_warned_of() -> None:
+    graph, _ = open_with_identifiers(STORE, checkpoint("mlp"))
+    with pytest.warns(OctoscopeWarning, match="still vouches for itself"):
+        warn_of_edges_in_features(with_structure(graph, dimensions=2))
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        warn_of_edges_in_features(graph)
+
+
+def test_a_cached_file_of_other_numbers_is_made_again(tmp_path: Path) -> None:
+    """Red: NaN, another shape, or other settings of the same weights taken from the cache."""
+    model = checkpoint("mlp")
+    graph, _ = open_with_identifiers(STORE, model)
+    first = embeddings(model, graph, "all", tmp_path)
+    (file,) = tmp_path.glob("*.safetensors")
+    for damaged in (torch.full_like(first, torch.nan), first[:-1], first[:, :-1]):
+        save_file({"z": damaged.contiguous()}, file)
+        assert torch.equal(embeddings(model, graph, "all", tmp_path), first)
+    summed = replace(
+        model, encoder=replace(model.encoder, aggregator="add"),
+        settings=model.settings | {"encoder": {"graph_conv_aggregator": "add"}},
+    )  # fmt: skip
+    assert not torch.equal(embeddings(summed, graph, "all", tmp_path), first)

@@ -155,6 +155,14 @@ def test_the_raw_score_decides_where_probabilities_are_one() -> None:
     assert best.relation[0] == np.argmax(each)
 
 
+def test_scores_that_are_not_finite_are_refused() -> None:
+    a, b, r = random_pairs()
+    table = torch.full((RELATIONS, WIDTH), 3e38)
+    head = head_of({"relation_emb.weight": table}, {"head": "distmult"}, WIDTH, "here")
+    with pytest.raises(InputError, match="distmult: gives scores that are not finite"):
+        score_pairs(head, 1e3 * z(), a, b, r)
+
+
 @pytest.mark.parametrize(
     ("weights", "settings", "says"),
     [
@@ -177,3 +185,12 @@ def test_the_raw_score_decides_where_probabilities_are_one() -> None:
 def test_a_head_that_does_not_fit_is_refused(weights: Any, settings: Any, says: str) -> None:
     with pytest.raises(InputError, match=says):
         head_of(weights, settings, WIDTH, "here")
+
+
+def test_transe_is_divided_by_the_largest_distance_that_its_relations_allow() -> None:
+    a, b, r = random_pairs()
+    table = torch.randn(RELATIONS, WIDTH)
+    head = head_of({"relation_emb.weight": table}, {"head": "transe"}, WIDTH, "here")
+    scores = score_pairs(head, z(), a, b, r)
+    want = 1 + scores.raw / (2 + np.linalg.norm(table.numpy(), axis=1).max())
+    np.testing.assert_allclose(scores.probability, want, atol=1e-6)

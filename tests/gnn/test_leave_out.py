@@ -221,3 +221,23 @@ def test_the_hash_of_a_pair_depends_on_its_two_names_only() -> None:
     assert (first == pair_hash(names[order], inverse[a], inverse[b])).all()
     counts = np.bincount((first % np.uint64(10)).astype(int))
     assert np.abs(counts / len(a) - 0.1).max() < 0.01
+
+
+def test_genes_that_share_a_vertex_pair_lack_the_edges_of_each_other(graph: GnnGraph) -> None:
+    """Red: folds by gene pair alone; the shared vertex pair then has two folds and one encoding."""
+    model = checkpoint("distmult")
+    folds = pair_hash(graph.vertex_names, graph.src, graph.dst) % np.uint64(FOLDS)
+    first = int(np.argmin(folds))
+    others = np.flatnonzero(folds > folds[first])[[0, 7]]
+    src, dst = (np.asarray(e)[[first, others[0], others[0], others[1]]]
+                for e in (graph.src, graph.dst))  # fmt: skip
+    zeros = np.zeros(4, np.int64)
+    scores = score_left_out(model, graph, src, dst, zeros, group=np.array([0, 0, 1, 1]))
+    gone = {frozenset(pair) for pair in zip(src.tolist(), dst.tolist(), strict=True)}
+    keep = np.array([
+        frozenset((int(a), int(b))) not in gone
+        for a, b in zip(graph.src, graph.dst, strict=True)
+    ])  # fmt: skip
+    less = replace(graph, src=graph.src[keep], dst=graph.dst[keep], edge_attr=None)
+    want = score_pairs(model.head, embeddings(model, less), src, dst, zeros)
+    np.testing.assert_allclose(scores.raw, want.raw, atol=1e-6)

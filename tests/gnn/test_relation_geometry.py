@@ -54,3 +54,20 @@ def test_a_relation_without_an_embedding_has_no_p() -> None:
     empty = (geometry["relation_a"] == "r2") | (geometry["relation_b"] == "r2")
     assert geometry.loc[empty, ["similarity", "p", "q"]].isna().all(axis=None)
     assert geometry.loc[~empty, ["similarity", "p", "q"]].notna().all(axis=None)
+
+
+def test_opposite_relations_are_as_far_from_the_null_as_alike_ones() -> None:
+    """Red: a one-sided p."""
+    table = np.random.default_rng(0).standard_normal((2, 64))
+    table[1] = -table[0]
+    assert relation_geometry(with_relations("distmult", table), permutations=199)["p"][0] <= 0.01
+
+
+def test_embeddings_of_symmetric_relations_are_never_read() -> None:
+    weights = {"relation_emb.weight": torch.randn(4, 8),
+               "is_symmetric": torch.tensor([False, True, False, False])}  # fmt: skip
+    head = head_of(weights, {"head": "conditional_rotate"}, 16, "here")
+    model = replace(checkpoint("distmult"), head=head, relations=("r0", "r1", "r2", "r3"))
+    geometry = relation_geometry(model, permutations=99)
+    assert len(geometry) == 3
+    assert "r1" not in set(geometry["relation_a"]) | set(geometry["relation_b"])

@@ -8,9 +8,12 @@ import numpy as np
 import pandas as pd
 import pytest
 from octoscope.errors import InputError, OctoscopeWarning
+from octoscope.gnn.embeddings import embeddings
 from octoscope.gnn.graph import GnnGraph
-from octoscope.gnn.pair_table import read_pair_table
+from octoscope.gnn.leave_out import pair_edges
+from octoscope.gnn.pair_table import PairTable, read_pair_table
 from octoscope.gnn.score_table import score_table
+from octoscope.gnn.scoring import score_pairs
 
 from tests.conftest import octoscope
 from tests.gnn.conftest import FIXTURE, MODELS, STORE, answers, checkpoint
@@ -76,10 +79,12 @@ def test_several_passings_stand_side_by_side(
         ({"src": [], "dst": []}, "holds no pair"),
         ({"a": [1], "b": [2]}, "has the columns a, b"),
         ({"src": [1, 260], "dst": [2, 3]}, r"src: row 1: .*260.* is no vertex"),
+        ({"src": [1], "dst": [-1]}, r"dst: row 0: .*-1.* is no vertex"),
         ({"src": [1], "dst": [2], "relation": ["binds"]}, "'binds' is no relation"),
         ({"src": [1], "dst": [2], "relation_type": [8]}, "8.* is no relation"),
         ({"src": [1], "dst": [2], "relation_type": [None]}, "is no relation"),
         ({"query": ["TP53"], "key": ["MDM2"]}, "knows 0 of 2 names"),
+        ({"query": [["TP53"]], "key": [["MDM2"]]}, "cannot be read: .*unhashable"),
     ],
 )  # fmt: skip
 def test_bad_tables_are_refused(
@@ -107,6 +112,19 @@ def test_other_identifiers_and_columns_of_the_user(graph: GnnGraph, tmp_path: Pa
     model = score_table(checkpoint("mlp"), graph, read_pair_table(table, graph, ()))
     assert model["probability"].notna().tolist() == [True, False]
     assert model["edge_given"].tolist() == ["mine", "yours"]
+
+
+def test_columns_of_the_user_stay_what_they_are(graph: GnnGraph, tmp_path: Path) -> None:
+    """Red: a score over the user's column; two columns of one name."""
+    frame = pd.DataFrame({
+        "src": [1], "dst": [2], "probability_all": [7.0], "raw": ["a"], "raw_given": ["b"],
+    })  # fmt: skip
+    table = read_pair_table(written(tmp_path, frame), graph, ())
+    scores = score_table(checkpoint("mlp"), graph, table, passings=("all", "train"))
+    assert scores.columns.is_unique
+    mine = scores[["probability_all_given", "raw_given_given", "raw_given"]]
+    assert mine.iloc[0].tolist() == [7.0, "a", "b"]
+    assert 0 <= scores["probability_all"].iloc[0] <= 1
 
 
 def test_few_known_genes_are_warned_of(graph: GnnGraph, tmp_path: Path) -> None:
@@ -141,3 +159,24 @@ def test_commands(tmp_path: Path, pairs: pd.DataFrame) -> None:
     refused = octoscope("gnn", "relations", str(MODELS / "mlp"))
     assert refused.returncode == 2
     assert "knows no relations" in refused.stderr
+
+
+def test_a_gene_of_several_vertices_gets_its_best_pair_and_any_edge(graph: GnnGraph) -> None:
+    """Red: the first, last or worst pair of vertices; the edge or the split of the last one."""
+    edge = int(np.flatnonzero(np.asarray(graph.split) == 1)[0])
+    a, b = int(graph.src[edge]), int(graph.dst[edge])
+    between = pair_edges(graph, np.full(graph.n_vertices, a), np.arange(graph.n_vertices))
+    others = np.flatnonzero(~(between.forward | between.backward))[:3]
+    src, dst = np.full(5, a), np.r_[b, others, b]
+    model = checkpoint("mlp")
+    table = PairTable(
+        pd.DataFrame({"query": ["x", "none", "y"]}), np.array([0, 0, 0, 0, 2]), src, dst, None, ""
+    )
+    scores = score_table(model, graph, table)
+    each = score_pairs(model.head, embeddings(model, graph), src, dst)
+    best = each.probability[:4].argmax()
+    assert scores["probability"].iloc[0] == each.probability[best]
+    assert scores["cosine"].iloc[0] == each.cosine[best]
+    assert scores["edge"].iloc[0] in ("forward", "both")
+    assert scores["split"].dropna().tolist() == ["train", "train"]
+    assert scores["probability"].isna().tolist() == [False, True, False]

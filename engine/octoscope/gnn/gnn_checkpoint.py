@@ -26,6 +26,7 @@ from octoscope.output_files import new_folder
 
 OWN_WEIGHTS, OWN_SETTINGS, OWN_FORMAT = "gnn.safetensors", "gnn.json", "octoscope-gnn/1"
 PEER_WEIGHTS, PEER_SETTINGS = "model.ckpt", "config.json"
+_LABELS = ("relation_type_labels", "relations")  # where names of relations stand
 
 
 @dataclass(frozen=True)
@@ -157,7 +158,8 @@ def _assembled(
     of_encoder = {k: v for k, v in weights.items() if k.startswith("encoder.")}
     of_head = {k: v for k, v in weights.items() if k.startswith("head.")}
     for name, tensor in weights.items():
-        if not tensor.dtype.is_floating_point and tensor.dtype != torch.bool:
+        flags = tensor.dtype == torch.bool and name.endswith(".is_symmetric")
+        if not tensor.dtype.is_floating_point and not flags:
             raise InputError(
                 f"{where}: {name}", f"is of {str(tensor.dtype).removeprefix('torch.')}, not of "
                 "floating-point numbers", "give the checkpoint before it was quantised",
@@ -169,6 +171,7 @@ def _assembled(
             f"is neither of the encoder nor of the head ({len(other)} such weights)",
             "give a checkpoint of an edge prediction task",
         )
+    data = data | {k: _listed(data[k]) for k in _LABELS if k in data}
     part = encoder_of(_without(of_encoder, "encoder."), encoder, str(where))
     top = head_of(_without(of_head, "head.head.", "head."), head, part.out_channels, str(where))
     return Checkpoint(
@@ -185,14 +188,19 @@ def _without(weights: Mapping[str, torch.Tensor], *prefixes: str) -> dict[str, t
     return out
 
 
+def _listed(names: object) -> object:
+    """Return names by position as a list, which JSON keeps; anything else as it is."""
+    if isinstance(names, Mapping) and set(names) == set(range(len(names))):
+        return [names[i] for i in range(len(names))]
+    return names
+
+
 def _relations(head: Head, data: Mapping[str, Any], where: str) -> tuple[str, ...]:
     if not head.n_relations:
         return ()
-    names = data.get("relation_type_labels") or data.get("relations")
+    names = next((data[k] for k in _LABELS if data.get(k)), None)
     if names is None:
         return tuple(f"relation {i}" for i in range(head.n_relations))
-    if isinstance(names, Mapping) and sorted(names) == list(range(len(names))):
-        names = [names[i] for i in range(len(names))]
     if not isinstance(names, list | tuple):
         raise InputError(f"{where}: relation_type_labels", f"is {names!r}, no list of names",
                          "get the checkpoint again")  # fmt: skip
@@ -231,7 +239,7 @@ def write_checkpoint(
             **checkpoint.settings,
             "data": checkpoint.data | ({"digests": dict(digests)} if digests else {}),
         }
-        (hidden / OWN_SETTINGS).write_text(json.dumps(about, indent=1) + "\n")
+        (hidden / OWN_SETTINGS).write_text(json.dumps(about, indent=1, default=str) + "\n")
 
 
 def _resolved(path: Path) -> Path:

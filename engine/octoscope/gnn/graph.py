@@ -19,7 +19,8 @@ import pandas as pd
 from octoscope.octopus.network import Network
 from octoscope.octopus.pairs import Edges
 
-_PARTS = ("names", "genes", "x", "edges", "edge_attr", "split")
+PARTS = ("names", "genes", "x", "edges", "edge_attr", "split")
+STRUCTURE = ("log out-degree", "log in-degree")  # columns of features that are made of edges
 SPLITS = ("none", "train", "val", "test")  # of an edge; codes are positions
 # Edges that pass messages when a pair is scored: all, those of training, all but the pair's own.
 Passing = Literal["all", "train", "leave-out"]
@@ -73,6 +74,11 @@ class GnnGraph:
         return len(self.names.vertices)
 
     @property
+    def edges_in_features(self) -> bool:
+        """Whether features of vertices are made of edges, which messages then need not carry."""
+        return set(STRUCTURE) <= set(self.vertex_features)
+
+    @property
     def vertex_names(self) -> pd.Index:
         """Names of the vertices in their order."""
         return pd.Index(self.names.vertices["name"].astype(str))
@@ -84,7 +90,7 @@ class GnnGraph:
         ``names`` is of the names in their order, ``genes`` of the genes and their vertices; the
         others are of the bytes of the arrays.
         """
-        digests = {part: self.digest_of(part) for part in _PARTS} if not self.known else self.known
+        digests = {part: self.digest_of(part) for part in PARTS} if not self.known else self.known
         return {part: digest for part, digest in digests.items() if digest is not None}
 
     def digest_of(self, part: str) -> str | None:

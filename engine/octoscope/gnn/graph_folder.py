@@ -15,7 +15,7 @@ import pyarrow.parquet as pq
 
 from octoscope.bounded_reads import read_bounded, require_regular
 from octoscope.errors import InputError
-from octoscope.gnn.graph import SPLITS, GnnGraph, no_edges
+from octoscope.gnn.graph import PARTS, SPLITS, GnnGraph, no_edges
 from octoscope.json_values import parse_json
 from octoscope.octopus.network import Network
 from octoscope.octopus.network_schema import GENES, IDENTIFIERS, VERTICES
@@ -88,6 +88,10 @@ def read_graph(folder: Path) -> GnnGraph:
     absent = [k for k in ("x", "src", "dst") if arrays[k] is None]
     if absent:
         raise InputError(f"{folder}/graph.json: arrays", f"has no {absent[0]}", _AGAIN)
+    present = {"names", "genes", "x", "edges"} | {k for k, v in arrays.items() if v is not None}
+    unstated = [part for part in PARTS if part in present and part not in about["digests"]]
+    if unstated:
+        raise InputError(f"{folder}/graph.json: digests", f"has no {unstated[0]}", _AGAIN)
     split = arrays["split"]
     if split is not None and not set(np.unique(split).tolist()) <= set(range(len(SPLITS))):
         raise InputError(f"{folder}/split.npy", f"holds other numbers than 0 to {len(SPLITS) - 1}",

@@ -115,6 +115,15 @@ def not_compared(checkpoint: Checkpoint, graph: GnnGraph) -> list[str]:
     return [part for part in graph.digests if part not in stated and part != "genes"]
 
 
+def warn_of_edges_in_features(graph: GnnGraph) -> None:
+    """Warn where leaving an edge out of the messages does not leave out all of it."""
+    if graph.edges_in_features:
+        warn(
+            f"{graph.made_from}: features of vertices are made of training edges (--structure), "
+            "so a training edge that is left out of the messages still vouches for itself"
+        )
+
+
 def warn_of_not_compared(checkpoint: Checkpoint, graph: GnnGraph) -> None:
     """Warn where another graph of the same size would pass for the checkpoint's."""
     parts = [_PARTS.get(part, part) for part in not_compared(checkpoint, graph)]

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from octoscope.errors import InputError
+from octoscope.errors import InputError, reads
 from octoscope.gnn.graph import GnnGraph
 from octoscope.octopus.lookups import vertex_pairs_of
 from octoscope.octopus.name_lookup import require_found, with_names
@@ -45,6 +45,7 @@ class PairTable:
     names_as: str
 
 
+@reads("give a table of pairs")
 def read_pair_table(path: Path, graph: GnnGraph, relations: Sequence[str]) -> PairTable:
     """Read a table (Parquet, TSV, CSV) of ordered pairs.
 

@@ -12,7 +12,7 @@ from octoscope.errors import InputError
 from octoscope.gnn.device import require_device
 from octoscope.gnn.gnn_checkpoint import Checkpoint, open_checkpoint
 from octoscope.gnn.graph import Passing
-from octoscope.gnn.open_graph import open_graph, warn_of_not_compared
+from octoscope.gnn.open_graph import open_graph, warn_of_edges_in_features, warn_of_not_compared
 from octoscope.gnn.pair_table import read_pair_table
 from octoscope.gnn.score_table import score_table
 from octoscope.gnn.scoring import Mode
@@ -56,8 +56,10 @@ def score_pairs(checkpoint: Checkpoint, settings: ScoreSettings) -> tuple[pd.Dat
     """
     require_device(settings.device)
     graph = open_graph(settings.graph, checkpoint, settings.data)
-    warn_of_not_compared(checkpoint, graph)
     table = read_pair_table(settings.pairs, graph, checkpoint.relations)
+    warn_of_not_compared(checkpoint, graph)  # what is refused ends in one line
+    if "leave-out" in settings.passings:
+        warn_of_edges_in_features(graph)
     opened = checkpoint.to(settings.device)
     scores = score_table(opened, graph, table, settings.mode, settings.passings, settings.cache)
     return scores, table.names_as

@@ -16,7 +16,8 @@ from octoscope.gnn.leave_out import pair_edges, score_left_out
 from octoscope.gnn.pair_table import PairTable
 from octoscope.gnn.scoring import Mode, Scores, score_pairs
 
-_ADDED = ("probability", "raw", "relation", "cosine", "edge", "split", "same_vertex")
+_SCORES = ("probability", "raw", "relation", "cosine")
+_ADDED = (*_SCORES, "edge", "split", "same_vertex")
 
 
 def score_table(
@@ -46,9 +47,10 @@ def score_table(
         If the edges of the graph are damaged.
     """
     check_arrays(graph, ("edges", "split"))
-    out = pairs.frame.rename(columns={c: f"{c}_given" for c in _ADDED if c in pairs.frame})
-    for passing in passings:
-        ending = f"_{passing.replace('leave-out', 'left_out')}" if len(passings) > 1 else ""
+    several = len(passings) > 1
+    endings = [f"_{p.replace('leave-out', 'left_out')}" if several else "" for p in passings]
+    out = _with_room(pairs.frame, {*_ADDED, *(name + e for name in _SCORES for e in endings)})
+    for passing, ending in zip(passings, endings, strict=True):
         scores = scored(checkpoint, graph, pairs, mode, passing, cache)
         best = _best(pairs.row, scores)
         row = pairs.row[best]
@@ -78,6 +80,19 @@ def scored(
         )
     z = embeddings(checkpoint, graph, passing, cache)
     return score_pairs(checkpoint.head, z, pairs.src, pairs.dst, pairs.relation, mode)
+
+
+def _with_room(frame: pd.DataFrame, added: set[str]) -> pd.DataFrame:
+    """Return the user's table, columns of names that are added with ``_given`` behind."""
+    names, taken = {}, added | set(frame.columns)
+    for name in frame.columns:
+        if name in added:
+            new = f"{name}_given"
+            while new in taken:
+                new += "_given"
+            names[name] = new
+            taken.add(new)
+    return frame.rename(columns=names)
 
 
 def _best(row: np.ndarray, scores: Scores) -> np.ndarray:

@@ -9,6 +9,7 @@ import numpy as np
 import torch
 from torch.nn import functional
 
+from octoscope.errors import InputError
 from octoscope.gnn.heads import Head
 from octoscope.gnn.pair_loops import dots, on_large_pages
 
@@ -64,6 +65,11 @@ def score_pairs(
         ``Head.corrections``.
     chunk
         Pairs at once; it bounds memory and changes no result beyond rounding.
+
+    Raises
+    ------
+    InputError
+        If a score is not finite.
     """
     corrected = mode == "corrected"
     head = head.for_mode(corrected)
@@ -97,4 +103,7 @@ def score_pairs(
                 (out.relation, number),
             ):
                 target[part] = np.where(better, new, target[part])
+    if not np.isfinite(out.raw).all():
+        raise InputError(f"head {head.kind}", "gives scores that are not finite",
+                         "check the weights of the checkpoint")  # fmt: skip
     return out

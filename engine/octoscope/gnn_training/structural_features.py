@@ -13,7 +13,7 @@ from dataclasses import replace
 import numpy as np
 
 from octoscope.errors import InputError
-from octoscope.gnn.graph import SPLITS, GnnGraph
+from octoscope.gnn.graph import SPLITS, STRUCTURE, GnnGraph
 from octoscope.gnn.pair_hash import pair_hash
 from octoscope.link_prediction.adjacency import train_adjacency
 from octoscope.link_prediction.links import links_of
@@ -60,7 +60,7 @@ def with_structure(graph: GnnGraph, dimensions: int = DIMENSIONS) -> GnnGraph:
                         np.bincount(adjacency.indices, minlength=links.n)], 1)  # fmt: skip
     k = coordinates.shape[1] // 2
     x = np.concatenate([np.asarray(graph.x), np.log1p(degrees), coordinates], 1)
-    names = ("log out-degree", "log in-degree", *(f"source coordinate {i}" for i in range(k)),
+    names = (*STRUCTURE, *(f"source coordinate {i}" for i in range(k)),
              *(f"target coordinate {i}" for i in range(k)))  # fmt: skip
     return replace(graph, x=x.astype(np.float32), known={},
                    vertex_features=(*graph.vertex_features, *names))  # fmt: skip

@@ -7,7 +7,7 @@ from typing import Any
 from octoscope.config.analysis_config import NetworkConfig
 from octoscope.errors import InputError
 from octoscope.gnn.gnn_checkpoint import open_checkpoint
-from octoscope.gnn.open_graph import open_graph, warn_of_not_compared
+from octoscope.gnn.open_graph import open_graph, warn_of_edges_in_features, warn_of_not_compared
 
 
 def gnn_facts(config: NetworkConfig) -> dict[str, dict[str, Any]]:
@@ -27,6 +27,7 @@ def gnn_facts(config: NetworkConfig) -> dict[str, dict[str, Any]]:
             where = f"network.gnn.{name}: {error.where}"
             raise InputError(where, error.problem, error.fix) from None
         warn_of_not_compared(checkpoint, graph)
+        warn_of_edges_in_features(graph)
         out[name] = {
             "encoder": checkpoint.encoder.kind,
             "head": checkpoint.head.kind,
