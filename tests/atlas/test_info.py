@@ -10,6 +10,7 @@ from typing import Any
 
 import anndata as ad
 import fsspec
+import h5py
 import numpy as np
 import pandas as pd
 import pytest
@@ -24,6 +25,7 @@ from scipy import sparse
 
 from tests.atlas.stores import cells, file_of, put, write
 from tests.conftest import make_adata
+from tests.here import here
 
 GIVEN = {"category_key": ["cell_type"], "replicate_key": "donor"}
 
@@ -279,6 +281,30 @@ def test_damage_is_a_finding_and_the_rest_is_looked_at(tmp_path: Path) -> None:
     )  # whatever else is wrong
     path = write(TWICE(), tmp_path / "b.zarr", 3)
     assert look(path).rows["genes"] == 39
+
+
+@pytest.mark.parametrize("values", [np.ones(24), np.ones((6, 4, 2)), np.float32(1)])
+@pytest.mark.parametrize("name", ["a.h5ad", "a.zarr"])
+def test_counts_that_are_no_matrix_are_named(tmp_path: Path, name: str, values: Any) -> None:
+    path = tmp_path / name
+    if name.endswith("h5ad"):
+        make_adata(6, 4).write_h5ad(path)
+        with h5py.File(path, "a") as file:
+            del file["X"]
+            file["X"] = values
+            file["X"].attrs.update({"encoding-type": "array", "encoding-version": "0.2.0"})
+    else:
+        with ad.settings.override(zarr_write_format=3, auto_shard_zarr_v3=False):
+            make_adata(6, 4).write_zarr(path)
+        store = zarr.open_group(path)
+        del store["X"]
+        array = store.create_array("X", data=np.asarray(values))
+        array.attrs.update({"encoding-type": "array", "encoding-version": "0.2.0"})
+        zarr.consolidate_metadata(path)
+    for command in (("info",), ("check",), ("convert", str(tmp_path / "out.zarr"))):
+        completed = here("atlas", command[0], str(path), *command[1:], "--category", "cell_type")
+        assert completed.returncode == 2
+        assert f"{np.ndim(values)} instead of 2 dimensions" in completed.stderr + completed.stdout
 
 
 def test_the_command(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

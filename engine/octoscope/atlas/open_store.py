@@ -384,6 +384,9 @@ def _opened(node: Any, path: str, where: str, fill_missing: bool) -> SparseRows 
     if encoding == "csr_matrix":
         return SparseRows(node, path, fill_missing=fill_missing)
     if encoding in ("array", "dense") and hasattr(node, "shape"):
+        if len(node.shape) != 2:
+            dimensions = f"{len(node.shape)} instead of 2 dimensions"
+            raise LayoutError(where, dimensions, "store counts as cells x genes")
         return DenseRows(node, path, fill_missing)
     if encoding == "csc_matrix":
         raise LayoutError(
