@@ -30,3 +30,29 @@ def test_a_run_ends_with_what_it_found(
     assert 1 <= len(lines) <= 3
     assert all(line.startswith("- ") and line.endswith(".") for line in lines)
     assert any("between the two halves of the cells" in line for line in lines)
+
+
+LEFT_BEHIND = """
+import asyncio
+from octoscope.cli.shared import guarded
+from octoscope.errors import InputError
+
+def fail():
+    loop = asyncio.new_event_loop()
+    event = asyncio.Event()
+    loop.create_task(event.wait())
+    loop.call_later(0.05, loop.stop)
+    loop.run_forever()
+    raise InputError("a.zarr/c/0", "is no regular file", "put one there")
+
+raise SystemExit(guarded(fail))
+"""
+
+
+def test_reads_that_were_begun_beside_the_one_that_failed_say_nothing() -> None:
+    """Zarr reads several chunks at once; asyncio reports what waits when a process ends."""
+    done = subprocess.run(
+        [sys.executable, "-c", LEFT_BEHIND], capture_output=True, text=True, check=False, timeout=60
+    )
+    assert done.returncode == 2
+    assert done.stderr == "bad input: a.zarr/c/0: is no regular file. Fix: put one there\n"

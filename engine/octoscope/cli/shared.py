@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import logging
 import signal
 import sys
 import warnings
@@ -164,6 +165,8 @@ def guarded(call: Callable[[], Any]) -> int:
         kind = "bad input" if isinstance(error, InputError) else "error"
         kind = "stopped" if error.exit_code > 128 else kind
         text = " ".join(str(error).split("\n"))  # those of libraries may have several lines
+        # reads that Zarr had begun beside the one that failed: no further error
+        logging.getLogger("asyncio").setLevel(logging.CRITICAL)
         err.print(f"[bold]{kind}:[/bold] {escape(text)}", soft_wrap=True)
         return error.exit_code
     except ModuleNotFoundError as error:
