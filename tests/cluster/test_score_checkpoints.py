@@ -31,6 +31,7 @@ def command(pairs: Path, target: Path, *models: Path) -> tuple[str, ...]:
 
 
 @pytest.mark.slow
+@pytest.mark.filterwarnings("default::octoscope.errors.OctoscopeWarning")  # of their graph
 def test_several_checkpoints_on_ray_are_those_scored_alone(pairs: Path, tmp_path: Path) -> None:
     """Red: tables in the order in which tasks end, or named after another checkpoint."""
     with ray_cluster():  # one for both commands
