@@ -103,7 +103,7 @@ def compare(a: argparse.Namespace, shape: dict[str, int], seed: int) -> dict[str
     figures: dict[str, Any] = {**shape, "by_absolute_value": not a.signed}
     with tempfile.TemporaryDirectory() as folder:
         inputs, out, peer_figures = (
-            Path(folder) / n for n in ("inputs.npz", "ours.npz", "told.json")
+            Path(folder) / n for n in ("inputs.npz", "ours.npz", "figures.json")
         )
         make_inputs(shape, not a.signed, seed, inputs)
         runs = []

@@ -138,18 +138,19 @@ def test_a_correlation_needs_three_layers_that_differ() -> None:
     assert all(np.isnan(row[c]) for c in ("spearman", "low", "high", "null_mean", "p"))
 
 
-@pytest.mark.parametrize(
+# Six of 30 runs of a test that keeps its 5 % have a probability of 0.3 %.
+size_and_power = pytest.mark.parametrize(
     ("structure", "fewest", "most"),
     [
         pytest.param("others know the network", 0, 5, id="size: others know the network"),
         pytest.param("planted", 28, 30, id="power: planted"),
     ],
 )
-def test_size_and_power_of_thirty_runs(structure: str, fewest: int, most: int) -> None:
-    """Red: the network permuted alone.
 
-    Six of 30 runs of a test that keeps its 5 % have a probability of 0.3 %.
-    """
+
+@size_and_power
+def test_size_and_power_of_thirty_runs(structure: str, fewest: int, most: int) -> None:
+    """Red: the network permuted alone."""
     p_of_runs = [p_values(structure, 80, 6, 160, 39, seed)[0] for seed in range(30)]
     hits = {null: sum(p[null] <= 0.05 for p in p_of_runs) for null in ("joint", "network")}
     assert fewest <= hits["joint"] <= most

@@ -11,13 +11,14 @@ from octoscope.analysis.coherence_enrichment import (
     GROUPS,
     JointPermutations,
     gene_groups,
+    join_lists,
     layers_test,
     vertex_strata,
 )
-from octoscope.analysis.coherence_scores import ListScores, list_scores
+from octoscope.analysis.coherence_scores import list_scores
 from octoscope.octopus.pair_triangle import triangle
 
-from tests.analysis.test_coherence_enrichment import N, universe
+from tests.analysis.test_coherence_enrichment import N, size_and_power, universe
 
 sys.path.insert(0, str(Path(__file__).parents[2] / "benchmarks"))
 from coherence_enrichment import measured_scores
@@ -74,24 +75,15 @@ def test_models_of_a_group_are_put_together_in_the_order_of_their_layers() -> No
     for places in ([2, 0], [1]):
         (one,) = list_scores([lists[i] for i in places], pairs, values, joint, group, 20)
         parts.append((places, one))
-    joined = ListScores.join(parts)
+    joined = join_lists(parts)
     assert joined.n_pairs.tolist() == whole.n_pairs.tolist()
     assert np.array_equal(joined.median.drawn, whole.median.drawn)
     assert np.array_equal(joined.median.deleted, whole.median.deleted, equal_nan=True)
 
 
-@pytest.mark.parametrize(
-    ("structure", "fewest", "most"),
-    [
-        pytest.param("others know the network", 0, 5, id="size: others know the network"),
-        pytest.param("planted", 28, 30, id="power: planted"),
-    ],
-)
+@size_and_power
 def test_size_and_power_of_thirty_runs(structure: str, fewest: int, most: int) -> None:
-    """Scores are the edges of the network and noise. Red: lists of the layers in another order.
-
-    Six of 30 runs of a test that keeps its 5 % have a probability of 0.3 %.
-    """
+    """Scores are the edges of the network and noise. Red: lists of the layers in another order."""
     runs = [measured_scores(structure, 80, 6, 160, 39, seed) for seed in range(30)]
     hits = sum(layers_test(*values)["p"] <= 0.05 for values in runs)
     assert fewest <= hits <= most

@@ -328,7 +328,7 @@ def test_the_command(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None
     assert "X/data" in {x["array"] for x in answer["arrays"]}
     assert call(path, "--donor", "who", "--json") == 2
     printed = capsys.readouterr()
-    assert json.loads(printed.out)["cells"] == 60  # what can be told is told
+    assert json.loads(printed.out)["cells"] == 60  # what is known is printed
     assert "bad input:" in printed.err
     assert "no column 'who'" in printed.err
     assert call(tmp_path / "none.zarr") == 2

@@ -266,7 +266,7 @@ def test_plain_lines_go_on_while_a_long_unit_changes_nothing(
         reporter.change("attention", done(work, "g.0", 1.0, 3, 0.0))
         text = out.getvalue()
         time.sleep(0.3)
-        assert out.getvalue() == text  # a stage that has ended is told once
+        assert out.getvalue() == text  # a stage that has ended is printed once
 
 
 def test_follow_ends_with_the_driver_and_says_each_change_once(

@@ -14,7 +14,8 @@ lists of noise pass. docs/explanation/calibration.md has the size of all three.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
+from typing import Any, TypeVar
 
 import numpy as np
 import scipy
@@ -27,6 +28,7 @@ from octoscope.analysis.partner_strata import partner_bins
 from octoscope.analysis.vertex_pairs import VertexPairs
 from octoscope.octopus.nulls import label_strata, permute_within
 
+Of = TypeVar("Of")
 Pairs = tuple[np.ndarray, np.ndarray]  # query and key, the strongest pair first
 GROUPS = 20  # of genes, deleted in turn for the interval
 _AT_ONCE = 1 << 22  # places that are looked up in one step
@@ -138,20 +140,21 @@ class EdgeRates:
     null_mean: np.ndarray
     fold: Measured
 
-    @classmethod
-    def join(cls, parts: Sequence[tuple[Sequence[int], EdgeRates]]) -> EdgeRates:
-        """Return the lists of several models as one; with each part the places of its lists."""
-        order = np.argsort(np.concatenate([at for at, _ in parts]))
-        rates = [r for _, r in parts]
-        return cls(
-            np.concatenate([r.n_pairs for r in rates])[order],
-            np.concatenate([r.n_edges for r in rates])[order],
-            np.concatenate([r.null_mean for r in rates])[order],
-            Measured(
-                np.concatenate([r.fold.drawn for r in rates], axis=-1)[..., order],
-                np.concatenate([r.fold.deleted for r in rates], axis=-1)[..., order],
-            ),
-        )
+
+def join_lists(parts: Sequence[tuple[Sequence[int], Of]]) -> Of:
+    """Return quantities of the lists of several models as one; with each part its lists' places.
+
+    The quantities are dataclasses of arrays whose last axis is lists, and of such dataclasses.
+    """
+    order = np.argsort(np.concatenate([at for at, _ in parts]))
+    return _in_order([quantities for _, quantities in parts], order)
+
+
+def _in_order(parts: Sequence[Any], order: np.ndarray) -> Any:
+    if isinstance(parts[0], np.ndarray):
+        return np.concatenate(parts, axis=-1)[..., order]
+    names = [field.name for field in fields(parts[0])]
+    return type(parts[0])(*(_in_order([getattr(p, n) for p in parts], order) for n in names))
 
 
 def edge_rates(

@@ -43,20 +43,6 @@ class ListScores:
     null_mean: np.ndarray
     median: Measured
 
-    @classmethod
-    def join(cls, parts: Sequence[tuple[Sequence[int], ListScores]]) -> ListScores:
-        """Return the lists of several models as one; with each part the places of its lists."""
-        order = np.argsort(np.concatenate([at for at, _ in parts]))
-        scores = [s for _, s in parts]
-        return cls(
-            np.concatenate([s.n_pairs for s in scores])[order],
-            np.concatenate([s.null_mean for s in scores])[order],
-            Measured(
-                np.concatenate([s.median.drawn for s in scores], axis=-1)[..., order],
-                np.concatenate([s.median.deleted for s in scores], axis=-1)[..., order],
-            ),
-        )
-
     @property
     def excess(self) -> Measured:
         """The medians less their mean under all permutations, the observed one among them.

@@ -50,12 +50,13 @@ class CountFiles:
             self._grid = tuple(-(-int(n) // int(size)) for n, size in sizes)
         self.total = math.prod(self._grid)
         self._per = max(1, -(-self.total // _GROUPS))
-        self._tails = self._chain()
+        self._codec = self._checked_codec()
 
     def groups(self, chunks_read: Iterable[int] | None = None) -> list[int]:
         """Return the groups that hold files, by their numbers; None: all."""
-        every = range(0, self.total, self._per) if chunks_read is None else chunks_read
-        return sorted({at // self._per for at in every if at < self.total})
+        if chunks_read is None:
+            return list(range(-(-self.total // self._per)))
+        return sorted({at // self._per for at in chunks_read if at < self.total})
 
     def holding(self, rows: np.ndarray, indptr: np.ndarray | None) -> list[int]:
         """Return the files that hold rows, by their numbers; ``indptr``: the array is of CSR."""
@@ -71,7 +72,7 @@ class CountFiles:
     def as_json(self) -> dict[str, Any]:
         """Return what a plan notes: digests of sizes and times, and of stored checksums."""
         groups = self.groups()
-        checks = map(self._checksums, groups) if self._tails else ()
+        checks = map(self._checksums, groups) if self._codec else ()
         return {
             "layout": self._layout(),
             "times": "".join(map(self._times, groups)),
@@ -90,7 +91,7 @@ class CountFiles:
         if not _is_noted(noted, len(groups)) or noted["layout"] != self._layout():
             return [], False
         later = [g for g in self.groups(chunks_read) if self._times(g) != _of(noted["times"], g)]
-        if not self._tails or len(noted["checksums"]) != _DIGITS * len(groups):
+        if not self._codec or len(noted["checksums"]) != _DIGITS * len(groups):
             return self._places(later), False
         return self._places(
             g for g in later if self._checksums(g) != _of(noted["checksums"], g)
@@ -141,12 +142,17 @@ class CountFiles:
             ]
         return xxh3_64(json.dumps(text, default=str).encode()).hexdigest()
 
-    def _chain(self) -> bool:
-        """Tell whether the last four bytes of each chunk are its checksum, where this can read."""
+    def _checked_codec(self) -> dict[str, Any] | None:
+        """Return the last codec, if the last bytes of each chunk are a checksum that is read here.
+
+        It is read once: each of thousands of files needs it.
+        """
         if not isinstance(self._array, zarr.Array) or not is_guarded(self._array):
-            return False
-        last = self._array.metadata.to_dict()["codecs"][-1]
-        return last["name"] == "crc32c" or list(last["configuration"]["index_codecs"]) == _INDEX
+            return None
+        last: dict[str, Any] = self._array.metadata.to_dict()["codecs"][-1]
+        if last["name"] != "crc32c" and list(last["configuration"]["index_codecs"]) != _INDEX:
+            return None
+        return last
 
     def _checksums(self, group: int) -> str:
         digest = xxh3_64()
@@ -166,11 +172,12 @@ class CountFiles:
         if not self._array.shards:
             yield os.pread(file, _CRC, max(0, size - _CRC))
             return
-        inside = self._array.metadata.to_dict()["codecs"][-1]["configuration"]
         sizes = zip(self._array.shards, self._array.chunks, strict=True)
         n = math.prod(shard // chunk for shard, chunk in sizes)
         length = 16 * n + _CRC
-        at = 0 if inside.get("index_location") == "start" else max(0, size - length)
+        assert self._codec is not None  # else no checksum is asked for
+        first = self._codec["configuration"].get("index_location") == "start"
+        at = 0 if first else max(0, size - length)
         index = os.pread(file, length, at)
         if len(index) < length:
             yield index

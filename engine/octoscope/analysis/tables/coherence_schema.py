@@ -18,28 +18,50 @@ _GROUP = Column("group", "string", "Model group")
 _K = Column("k", "int64", "Strongest pairs of a layer, over the genes that all models have")
 _NULL = "genes of the model group permuted, together in all of its models and layers"
 _DELETED = "20 random groups of genes deleted in turn"
+_N_GROUPS = Column("n_groups", "int64", "Other model groups that evaluate")
+_OF_LAYER = (
+    CATEGORY,
+    GENE_SET,
+    VIEW,
+    Column("model", "string", "Checkpoint, by its first attention variant"),
+    LAYER,
+    _GROUP,
+    _K,
+    _N_GROUPS,
+)
+_COHERENCE_ENDS = interval("coherence", "coherence_low", "coherence_high", _DELETED)
+_FOLD_ENDS = interval("fold", "fold_low", "fold_high", _DELETED)
+_OF_GROUP = (
+    CATEGORY,
+    GENE_SET,
+    VIEW,
+    _K,
+    _GROUP,
+    Column("model", "string", "Model whose layers count; null: those of all of the group"),
+)
+_COUNTED = (Column("n_models", "int64", "Models whose layers count"), _N_GROUPS)
+_NULL_OF_SPEARMAN = (
+    *interval("spearman", how=f"{_DELETED}; wider than it need be"),
+    Column("null_mean", "float64", f"Mean correlation under the null: {_NULL}"),
+    *null_range("spearman"),
+    test("spearman", "")[0],
+    Column("n_permutations", "int64", "Permutations under which it is defined"),
+)
 
 LAYER_TABLE = Table(
     "tables/coherence_enrichment.parquet",
     "layer of a model, category, gene set, view and k: coherence beside network enrichment",
     (
-        CATEGORY,
-        GENE_SET,
-        VIEW,
-        Column("model", "string", "Checkpoint, by its first attention variant"),
-        LAYER,
-        _GROUP,
-        _K,
-        Column("n_groups", "int64", "Other model groups that evaluate"),
+        *_OF_LAYER,
         Column("coherence", "float64", "As in tables/coherence, every model evaluates"),
-        *interval("coherence", "coherence_low", "coherence_high", _DELETED),
+        *_COHERENCE_ENDS,
         Column("coherence_q", "float64", "Its q"),
         Column("n_pairs", "int64", "Distinct pairs of two network vertices in the list"),
         Column("n_edges", "int64", "Of these, pairs that an edge joins"),
         Column("edge_rate", "float64", "n_edges / n_pairs; null: there are no pairs"),
         Column("null_mean", "float64", f"Mean edge rate under the null: {_NULL}"),
         Column("fold", "float64", "edge_rate / null_mean; null: undefined"),
-        *interval("fold", "fold_low", "fold_high", _DELETED),
+        *_FOLD_ENDS,
         Column(
             "overlap_fold",
             "float64",
@@ -64,14 +86,8 @@ GROUP_TABLE = Table(
     "model group, and each model of a group of several: does enrichment rise with coherence over "
     "layers?",
     (
-        CATEGORY,
-        GENE_SET,
-        VIEW,
-        _K,
-        _GROUP,
-        Column("model", "string", "Model whose layers count; null: those of all of the group"),
-        Column("n_models", "int64", "Models whose layers count"),
-        Column("n_groups", "int64", "Other model groups that evaluate"),
+        *_OF_GROUP,
+        *_COUNTED,
         Column("n_layers", "int64", "Layers of which coherence and fold are known"),
         Column(
             "spearman",
@@ -79,11 +95,7 @@ GROUP_TABLE = Table(
             "Spearman correlation of coherence and fold over these layers; null: fewer than three, "
             "or all alike",
         ),
-        *interval("spearman", how=f"{_DELETED}; wider than it need be"),
-        Column("null_mean", "float64", f"Mean correlation under the null: {_NULL}"),
-        *null_range("spearman"),
-        test("spearman", "")[0],
-        Column("n_permutations", "int64", "Permutations under which it is defined"),
+        *_NULL_OF_SPEARMAN,
         Column(
             "spearman_or1",
             "float64",
@@ -106,20 +118,13 @@ SCORE_TABLE = Table(
     "layer of a model, category, gene set, view, k, checkpoint and quantity: coherence and "
     "enrichment beside the median score of the same list",
     (
-        CATEGORY,
-        GENE_SET,
-        VIEW,
-        Column("model", "string", "Checkpoint, by its first attention variant"),
-        LAYER,
-        _GROUP,
-        _K,
-        Column("n_groups", "int64", "Other model groups that evaluate"),
+        *_OF_LAYER,
         _CHECKPOINT,
         _QUANTITY,
         Column("coherence", "float64", "As in tables/coherence_enrichment"),
-        *interval("coherence", "coherence_low", "coherence_high", _DELETED),
+        *_COHERENCE_ENDS,
         Column("fold", "float64", "As in tables/coherence_enrichment"),
-        *interval("fold", "fold_low", "fold_high", _DELETED),
+        *_FOLD_ENDS,
         Column("n_pairs", "int64", "Distinct pairs of two network vertices with a score"),
         Column("median", "float64", "Their median score; null: there are none"),
         *interval("median", "median_low", "median_high", _DELETED),
@@ -133,16 +138,10 @@ SCORE_GROUP_TABLE = Table(
     "model group, and each model of a group of several, by checkpoint and quantity: do scores rise "
     "with coherence over layers?",
     (
-        CATEGORY,
-        GENE_SET,
-        VIEW,
-        _K,
-        _GROUP,
-        Column("model", "string", "Model whose layers count; null: those of all of the group"),
+        *_OF_GROUP,
         _CHECKPOINT,
         _QUANTITY,
-        Column("n_models", "int64", "Models whose layers count"),
-        Column("n_groups", "int64", "Other model groups that evaluate"),
+        *_COUNTED,
         Column("n_layers", "int64", "Layers of which coherence and score are known"),
         Column(
             "spearman",
@@ -150,11 +149,7 @@ SCORE_GROUP_TABLE = Table(
             "Spearman correlation of coherence and of the median score less its null mean, over "
             "these layers; null: fewer than three, or all alike",
         ),
-        *interval("spearman", how=f"{_DELETED}; wider than it need be"),
-        Column("null_mean", "float64", f"Mean correlation under the null: {_NULL}"),
-        *null_range("spearman"),
-        test("spearman", "")[0],
-        Column("n_permutations", "int64", "Permutations under which it is defined"),
+        *_NULL_OF_SPEARMAN,
         test("spearman", "all rows of one gene set, view, k, checkpoint and quantity")[1],
     ),
     when=_SCORED,

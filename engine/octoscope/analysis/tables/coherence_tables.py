@@ -21,6 +21,7 @@ from octoscope.analysis.coherence_enrichment import (
     Pairs,
     edge_rates,
     gene_groups,
+    join_lists,
     layers_test,
     medians_in,
     rank_correlations,
@@ -194,8 +195,8 @@ def _prepare(
                     of_model = list_scores(mine, pairs, s.values, joint[name], of_vertex, k)
                     for quantity, scores in zip(QUANTITIES, of_model, strict=True):
                         of_scores[j].setdefault((checkpoint, quantity), []).append((at, scores))
-    rates = [EdgeRates.join([(at, r) for j, at, r in parts if j == which]) for which in range(n_k)]
-    joined = [{label: ListScores.join(of) for label, of in s.items()} for s in of_scores]
+    rates = [join_lists([(at, r) for j, at, r in parts if j == which]) for which in range(n_k)]
+    joined = [{label: join_lists(of) for label, of in s.items()} for s in of_scores]
     return Prepared(lists, joint, group, rates, joined)
 
 
