@@ -2,10 +2,11 @@
 
     python benchmarks/verdict_calibration.py [--runs 200] [--structure NAME ...] [--held-out]
 
-Each run is one simulation of ``verdict_structures.py``: 160 genes (one structure has 640), the
+Each run is one simulation of ``verdict_structures.py``: 160 genes (two structures have more), the
 strongest 3 % of the pairs.
-Columns: mean OR1 (geometric) and its ratio to the truth; coverage of the 95 % interval; share of
-runs with p <= 0.05 for OR1 > 1, for the overlap test and for the AUROC test; reliability of
+Columns: mean OR1 (geometric) and its ratio to the truth, and the same extrapolated to infinitely
+many cells; coverage of the 95 % interval, and with its lower end divided by B; share of runs with
+p <= 0.05 for OR1 > B, for OR1 > 1, for the overlap test and for the AUROC test; reliability of
 co-expression and the bound B; shares of the verdicts. ``deciles`` is the odds ratio with ten bins
 of co-expression, and ``old null`` the overlap test that permutes every mapped gene: both are shown
 because they fail. ``O/E`` is observed over expected edges without a control, by gene effects, with
@@ -39,7 +40,9 @@ from rich.table import Table
 from verdict_structures import LISTED, STRUCTURES, Simulated
 
 _PERMUTATIONS = 99
-_TESTS = ("p", "overlap", "old", "auroc")
+# true odds ratios of vertex pairs, by `verdict_structures.py --vertices --seeds 60`
+_TRUTH = {("families", 3.0): 2.62, ("families, 160 vertices", 3.0): 2.58}
+_TESTS = ("p", "p1", "overlap", "old", "auroc")
 
 
 def old_universe(pairs: VertexPairs) -> VertexPairs:
@@ -66,9 +69,12 @@ def one_run(structure: str, odds_ratio: float, seed: int, *, tests: bool) -> dic
     c = controlled(s, pairs, n_listed)
     cells = 200 if "200 cells" in structure else 600 if "600" in structure else 1000
     low, high = c.or1.interval(c.degrees_of_freedom)
+    truth = _TRUTH.get((structure, odds_ratio), odds_ratio)
     out: dict[str, float | str] = {
         "or0": c.or0.log, "or1": c.or1.log, "deciles": c.refinement["deciles"][0], "p": c.p,
-        "covers": low <= odds_ratio <= high, "reliability": c.reliability, "bound": c.bound,
+        "covers": low <= truth <= high, "p1": c.or1.p(c.degrees_of_freedom),
+        "covers_at_bound": c.or1_low_at_bound <= truth <= high,
+        "reliability": c.reliability, "bound": c.bound,
         "above_bound": low > c.bound, "edges": c.n_edges,
         "drift": abs(c.refinement["quarter"][0] - c.refinement["half"][0]) / c.or1.se,
         "positivity": c.positivity, "imbalance": np.abs(c.balance).max(),
@@ -103,8 +109,9 @@ def main() -> None:
     a = parser.parse_args()
     first = 1_000_000 if a.held_out else 0
     results: dict[str, dict[str, object]] = {}
-    columns = ["OR1", "deciles", "covers", "p OR1", "overlap", "old null", "AUROC", "rho", "B",
-               "SE/SD", *VERDICTS, "O/E", "p O/E", "O/E covers"]  # fmt: skip
+    columns = ["OR1", "extrapolated", "deciles", "covers", "covers / B", "p OR1 > B", "p OR1 > 1",
+               "overlap", "old null", "AUROC", "rho", "B", "SE/SD", *VERDICTS,
+               "O/E", "p O/E", "O/E covers"]  # fmt: skip
     table = Table("structure", "true OR", *columns)
     console = Console(width=260)
     for structure in a.structure:
@@ -119,9 +126,7 @@ def main() -> None:
                 k: float(np.nanmean(np.array(v, float)))
                 for k, v in of.items() if k not in ("verdict", "reason")
             }  # fmt: skip
-            result |= {
-                f"small_{k}": small(of[k]) for k in ("p", "overlap", "old", "auroc") if k in of
-            }
+            result |= {f"small_{k}": small(of[k]) for k in _TESTS if k in of}
             ends = np.array([of["ratio_low"], of["ratio_high"]], float)
             mean = np.exp(result["ratio_coexpression"])
             result["ratio_covers"] = float(((ends[0] <= mean) & (mean <= ends[1])).mean())
@@ -131,8 +136,9 @@ def main() -> None:
             result["drift_95"] = float(np.nanquantile(np.array(of["drift"], float), 0.95))
             results[f"{structure}, OR {truth:g}"] = result | verdicts
             table.add_row(
-                structure, f"{truth:g}", f"{np.exp(result['or1']):.2f}",
-                f"{np.exp(result['deciles']):.2f}", f"{result['covers']:.1%}",
+                structure, f"{truth:g}",
+                *(f"{np.exp(result[k]):.2f}" for k in ("or1", "extrapolated", "deciles")),
+                f"{result['covers']:.1%}", f"{result['covers_at_bound']:.1%}",
                 *(f"{result.get(f'small_{k}', np.nan):.1%}" for k in _TESTS),
                 f"{result['reliability']:.2f}", f"{result['bound']:.2f}",
                 f"{result['se'] / spread:.2f}", *(f"{verdicts[v]:.1%}" for v in VERDICTS),

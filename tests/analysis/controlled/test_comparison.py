@@ -16,6 +16,7 @@ import pytest
 from octoscope.analysis.controlled.comparison import (
     Comparison,
     WithoutDonors,
+    balanced,
     compare,
     held_out,
 )
@@ -153,6 +154,51 @@ def test_a_comparison_is_that_of_the_plain_reference() -> None:
     assert c.ladder[3] == pytest.approx(expected.sum() / (shared.a + shared.b).sum())
     r = np.corrcoef(every[0, inside], every[1, inside])[0, 1]
     assert c.reliability_list == pytest.approx(2 * r / (1 + r), rel=1e-5)
+
+
+def test_the_fewest_strata_that_balance_a_list_are_used() -> None:
+    """Red: always the coarsest strata (level 0.1 SD apart); always the narrowest ones."""
+    universe, listed, _ = universe_of("expression", 3.0, 0)
+    assert balanced(universe, *listed).strata.level_bins.max() == universe.strata.level_bins.max()
+    assert abs(compare(universe, *listed).balance[2]) < 0.06
+    universe, listed, _ = universe_of("noise", 3.0, 0)
+    coarse = balanced(universe, *listed)
+    assert coarse is universe.coarser[0]
+    narrow = compare(replace(universe, coarser=()), *listed)
+    c = compare(universe, *listed)
+    assert c.positivity > narrow.positivity
+    assert c.or1.se < narrow.or1.se
+
+
+def test_the_choice_of_strata_looks_at_no_edge() -> None:
+    """Otherwise the data would choose its own test. Red: a choice by the odds ratio."""
+    for seed in range(5):
+        universe, listed, _ = universe_of("hubs", 3.0, seed)
+        chosen = [
+            [way is balanced(u, *listed) for way in (u, *u.coarser)].index(True)
+            for u in (universe, without_listed_edges(universe, listed))
+        ]
+        assert chosen[0] == chosen[1]
+
+
+def without_listed_edges(universe: Universe, listed: np.ndarray) -> Universe:
+    """Return the universe with its counts as they are and no edge among listed pairs."""
+    adjacency = universe.pairs.adjacency.copy()
+    adjacency[listed[0], listed[1]] = adjacency[listed[1], listed[0]] = False
+    pairs = replace(universe.pairs, adjacency=adjacency)
+    coarser = tuple(replace(way, pairs=pairs) for way in universe.coarser)
+    return replace(universe, pairs=pairs, coarser=coarser)
+
+
+def test_significance_is_beyond_what_error_in_co_expression_can_leave() -> None:
+    """Red: p against an odds ratio of 1, which is small in half of these runs of no wiring."""
+    results = comparisons(SPARSE, 1.0)
+    assert sum(c.or1.p(c.degrees_of_freedom) <= 0.05 for c in results) > 10
+    assert sum(c.p <= 0.05 for c in results) <= 4  # nominal: 2 of 40; above 4 with chance 5 %
+    covers = [(c.or1_low_at_bound, c.or1.interval(c.degrees_of_freedom)[1]) for c in results]
+    assert sum(low <= 1 <= high for low, high in covers) >= 36
+    unknown = replace(results[0], reliability=float("nan"))
+    assert np.isnan(unknown.p)
 
 
 def test_the_ladder_climbs_from_all_pairs_to_like_ones() -> None:

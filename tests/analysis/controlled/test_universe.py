@@ -7,6 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from octoscope.analysis.controlled import universe as module
+from octoscope.analysis.controlled.bins import COARSER, tail_bins
 from octoscope.analysis.controlled.mantel_haenszel import StratumCounts
 from octoscope.analysis.controlled.universe import HALVES, Universe, count_universe
 from octoscope.analysis.vertex_pairs import VertexPairs
@@ -49,6 +50,7 @@ def stratum(x: Universe, name: str, values: np.ndarray, i: int, j: int) -> int:
     s = x.strata
     part = {"half 0": 0, "half 1": 1}.get(name, 2)
     degree = int(np.floor(2 * np.log2((x.pairs.degree[i] + 1) * (x.pairs.degree[j] + 1)) + 1e-9))
+    degree //= s.wider
     both = [s.level[i], s.level[j]]
     level = s.level_bins[int(min(both) if s.rarer else sum(both) / 2)]
     step = int((float(values[part, i, j]) + 1) * (1 << 17))
@@ -59,7 +61,12 @@ def stratum(x: Universe, name: str, values: np.ndarray, i: int, j: int) -> int:
 @given(seed=SEEDS, per_vertex=st.sampled_from([1, 3]), rarer=st.booleans())
 def test_counts_are_those_of_a_loop_over_pairs(seed: int, per_vertex: int, rarer: bool) -> None:
     """Red: pairs counted in both rows; edges of ineligible pairs; the mean level for the rarer."""
-    x, values, _, _ = planted(seed, 24 * per_vertex, per_vertex, rarer=rarer)
+    finest, values, _, _ = planted(seed, 24 * per_vertex, per_vertex, rarer=rarer)
+    for x in (finest, *finest.coarser):
+        check_counts(x, values, rarer)
+
+
+def check_counts(x: Universe, values: np.ndarray, rarer: bool) -> None:
     for name, counts in x.counts.items():
         pairs, edges = np.zeros((2, len(counts.pairs)), int)
         sums = np.zeros((3, len(pairs)))
@@ -106,12 +113,30 @@ def test_jackknife_groups_are_counted_like_a_loop(seed: int, limit: int) -> None
     n = len(x.pairs)
     sizes = np.bincount(x.group)
     assert (len(sizes) == n) if limit > n else (len(sizes) == 4 and np.ptp(sizes) <= 1)
-    strata = [stratum(x, "quarter", values, i, j) for i, j in every_pair(x.pairs)]
-    used = x.counts["quarter"]
-    np.testing.assert_array_equal([used.pairs_of, used.edges_of], by_group(x, used, strata))
-    n_base = x.strata.degree_bins * x.strata.n_levels
-    base = [s % n_base for s in strata]
-    np.testing.assert_array_equal([x.base.pairs_of, x.base.edges_of], by_group(x, x.base, base))
+    for way in (x, *x.coarser):
+        strata = [stratum(way, "quarter", values, i, j) for i, j in every_pair(x.pairs)]
+        used = way.counts["quarter"]
+        np.testing.assert_array_equal([used.pairs_of, used.edges_of], by_group(way, used, strata))
+        n_base = way.strata.degree_bins * way.strata.n_levels
+        base = [s % n_base for s in strata]
+        of_base = [way.base.pairs_of, way.base.edges_of]
+        np.testing.assert_array_equal(of_base, by_group(way, way.base, base))
+
+
+@settings(deadline=None, max_examples=10)
+@given(seed=SEEDS)
+def test_coarser_strata_are_made_of_whole_narrower_ones(seed: int) -> None:
+    """Fewest first, by their definition. Red: bins of the level that cut a narrower bin."""
+    x, _, _, _ = planted(seed)
+    i, j = np.array(every_pair(x.pairs)).T
+    steps = np.bincount(x.strata.levels(i, j).astype(int), minlength=len(x.strata.level_bins))
+    narrow = x.strata.base(i, j)
+    for way, (wider, share) in zip(x.coarser, COARSER, strict=True):
+        assert way.strata.wider == wider
+        least = max(40, int(share * len(i)))
+        np.testing.assert_array_equal(way.strata.level_bins, tail_bins(steps, 1, least))
+        of = way.strata.base(i, j)
+        assert all(len(set(of[narrow == stratum])) == 1 for stratum in np.unique(narrow))
 
 
 def test_groups_depend_on_the_seed_alone(monkeypatch: pytest.MonkeyPatch) -> None:

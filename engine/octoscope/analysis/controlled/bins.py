@@ -10,6 +10,9 @@ GRID = 1 << 18  # steps of a correlation over [-1, 1]: 7.6e-6 each, finer than a
 LEVELS = 1 << 12  # steps of the expression level
 PER_OCTAVE_OF_LEVEL = 1  # bins of the expression level per factor of two in rank, see tail_bins
 LEAST = 40  # pairs of an extreme bin
+# Coarser strata, the coarsest first: how many bins of degree are one, and the least share of all
+# pairs in an extreme bin of the level. A list is compared in the first that balance it.
+COARSER = ((2, 1 / 8), (2, 0.0), (1, 1 / 8))
 # bins per factor of two in rank; 0: ten bins of equal size
 REFINEMENTS = {"deciles": 0, "log2": 1, "half": 2, "quarter": 4, "eighth": 8}
 USED = "quarter"

@@ -108,7 +108,8 @@ def add_counts(
     half_totals
         [2, strata, 2] int64 pairs and edges by the bins of each half; added to.
     slot
-        [strata] row of ``slot_pairs``, -1: no list has a pair in the stratum.
+        [strata, ways] int32 rows of ``slot_pairs``, one for each way to merge strata; -1: no list
+        has a pair in the stratum.
     group
         [vertices] jackknife group.
     slot_pairs, slot_edges, base_pairs, base_edges
@@ -137,14 +138,16 @@ def add_counts(
             h1 = half_bins[1, int((values[1, r, v] + 1) * half)] * n_base + base
             half_totals[0, h0, 0] += 1
             half_totals[1, h1, 0] += 1
-            other, at = group[v], slot[s]
+            other = group[v]
             base_pairs[base, g] += 1
             if other != g:
                 base_pairs[base, other] += 1
-            if at >= 0:
-                slot_pairs[at, g] += 1
-                if other != g:
-                    slot_pairs[at, other] += 1
+            for way in range(slot.shape[1]):
+                at = slot[s, way]
+                if at >= 0:
+                    slot_pairs[at, g] += 1
+                    if other != g:
+                        slot_pairs[at, other] += 1
             if not edge:
                 continue
             totals[s, 1] += 1
@@ -153,10 +156,12 @@ def add_counts(
             base_edges[base, g] += 1
             if other != g:
                 base_edges[base, other] += 1
-            if at >= 0:
-                slot_edges[at, g] += 1
-                if other != g:
-                    slot_edges[at, other] += 1
+            for way in range(slot.shape[1]):
+                at = slot[s, way]
+                if at >= 0:
+                    slot_edges[at, g] += 1
+                    if other != g:
+                        slot_edges[at, other] += 1
 
 
 @compiled()

@@ -105,14 +105,18 @@ class OddsRatio:
         half = self._half_of_donors
         return float(np.exp(self.log - half)), float(np.exp(self.log + half))
 
-    def p(self, freedom: int) -> float:
-        """Return the one-sided p-value of an odds ratio above 1: the larger of both."""
-        if not self.se > 0:
+    def p(self, freedom: int, above: float = 1.0) -> float:
+        """Return the one-sided p-value of an odds ratio above ``above``: the larger of both.
+
+        NaN where the odds ratio, its error or ``above`` is unknown.
+        """
+        gap = self.log - float(np.log(above))
+        if not self.se > 0 or np.isnan(gap):
             return float("nan")
-        of_vertices = float(scipy.stats.t.sf(self.log / self.se, max(freedom, 1)))
+        of_vertices = float(scipy.stats.t.sf(gap / self.se, max(freedom, 1)))
         if not self.donor_se > 0:
             return of_vertices
-        of_donors = scipy.stats.t.sf(self.log / self.donor_se, max(self.donor_groups - 1, 1))
+        of_donors = scipy.stats.t.sf(gap / self.donor_se, max(self.donor_groups - 1, 1))
         return max(of_vertices, float(of_donors))
 
     @property

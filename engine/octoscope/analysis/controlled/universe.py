@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, replace
 
 import numpy as np
 
 from octoscope.analysis import statistics
 from octoscope.analysis.controlled.bins import (
+    COARSER,
     GRID,
+    LEAST,
     LEVELS,
     PER_OCTAVE_OF_LEVEL,
     REFINEMENTS,
@@ -48,6 +50,8 @@ class Strata:
         [LEVELS] bin of each step.
     rarer
         The level of a pair is that of its rarer gene; otherwise the mean of both.
+    wider
+        How many bins of degree are one, see :func:`log_degree`.
     """
 
     bins: dict[str, np.ndarray]
@@ -55,11 +59,12 @@ class Strata:
     level: np.ndarray
     level_bins: np.ndarray
     rarer: bool
+    wider: int = 1
 
     @property
     def degree_bins(self) -> int:
         """Bins of degree."""
-        return int(np.floor(4 * self.log_degree.max(initial=0) + 1e-9)) + 1
+        return int(np.floor(4 * self.log_degree.max(initial=0) + 1e-9)) // self.wider + 1
 
     @property
     def n_levels(self) -> int:
@@ -78,6 +83,7 @@ class Strata:
     def base(self, u: np.ndarray, v: np.ndarray) -> np.ndarray:
         """Return [pairs] stratum of degree and level."""
         degree = np.floor(2 * self.degrees(u, v) + 1e-9).astype(np.int64)
+        degree //= self.wider
         return degree * self.n_levels + self.level_bins[self.levels(u, v).astype(np.int64)]
 
     def of(self, table: str, values: np.ndarray, base: np.ndarray) -> np.ndarray:
@@ -118,6 +124,8 @@ class Universe:
         Spearman-Brown of the correlation of the control's halves over all pairs.
     deviations
         [3] standard deviation of control, log degree and level over all pairs.
+    coarser
+        The same pairs in fewer strata of degree and level, the fewest first.
     """
 
     pairs: VertexPairs
@@ -129,6 +137,7 @@ class Universe:
     base: StratumCounts
     reliability: float
     deviations: np.ndarray
+    coarser: tuple[Universe, ...] = ()
 
     def values_at(self, u: np.ndarray, v: np.ndarray) -> np.ndarray:
         """Return [3, pairs] the control's values of pairs that lists hold."""
@@ -175,39 +184,65 @@ def count_universe(
     bins = {name: tail_bins(steps[2], per) for name, per in REFINEMENTS.items()}
     bins |= {name: tail_bins(steps[h], REFINEMENTS[USED]) for h, name in enumerate(HALVES)}
     strata = Strata(bins, degrees, level, tail_bins(levels, PER_OCTAVE_OF_LEVEL), rarer)
-    listed = np.unique(strata.of(USED, values, strata.base(row_of, column_of)))
+    ways = [strata, *(_coarser(strata, levels, wider, share) for wider, share in COARSER)]
+    listed = [np.unique(w.of(USED, values, w.base(row_of, column_of))) for w in ways]
     group = np.arange(n)
-    if n > MOST_VERTICES or 8 * n * len(listed) > MOST_BYTES:
+    if n > MOST_VERTICES or 8 * n * sum(map(len, listed)) > MOST_BYTES:
         group = np.random.default_rng(seed).permutation(n) % GROUPS
-    counts, base = _count(pairs, blocks, strata, listed, group)
     of_halves = statistics.PairMoments(moments[:6], np.zeros((6, 0)))
     total = max(moments[0], 1)
     spread = moments[7::2] / total - (moments[6::2] / total) ** 2
-    return Universe(
-        pairs, strata, group, codes, values, counts, base,
-        statistics.spearman_brown(statistics.correlation(of_halves)[0]),
-        np.sqrt(np.maximum(spread, 0)),
-    )  # fmt: skip
+    reliability = statistics.spearman_brown(statistics.correlation(of_halves)[0])
+    deviations = np.sqrt(np.maximum(spread, 0))
+    first, *others = (
+        Universe(pairs, way, group, codes, values, *counted, reliability, deviations)
+        for way, counted in zip(ways, _count(pairs, blocks, ways, listed, group), strict=True)
+    )
+    return replace(first, coarser=tuple(others))
+
+
+def _coarser(strata: Strata, levels: np.ndarray, wider: int, share: float) -> Strata:
+    """Return fewer strata, each made of some of ``strata``; ``levels``: [LEVELS] pairs by step."""
+    least = max(LEAST, int(share * levels.sum()))
+    of_step = tail_bins(levels, PER_OCTAVE_OF_LEVEL, least)
+    return replace(strata, level_bins=of_step, wider=wider)
 
 
 def _count(
-    pairs: VertexPairs, blocks: Blocks, strata: Strata, listed: np.ndarray, group: np.ndarray
-) -> tuple[dict[str, StratumCounts], StratumCounts]:
-    """Return the tables of counts, and those by degree and level alone.
+    pairs: VertexPairs,
+    blocks: Blocks,
+    ways: list[Strata],
+    listed: list[np.ndarray],
+    group: np.ndarray,
+) -> Iterator[tuple[dict[str, StratumCounts], StratumCounts]]:
+    """Yield for each way the tables of counts, and those by degree and level alone.
 
-    ``listed``: strata of the table in use that lists have pairs in; only these are counted by
-    jackknife group.
+    Parameters
+    ----------
+    ways
+        The narrowest strata, and others that are made of these.
+    listed
+        For each way, the strata of the table in use that lists have pairs in; only these are
+        counted by jackknife group.
     """
+    strata = ways[0]
     joint, part_of = joint_bins({name: strata.bins[name] for name in REFINEMENTS})
     half_bins = np.stack([strata.bins[name] for name in HALVES])
     n_groups, n_base = int(group.max(initial=0)) + 1, strata.degree_bins * strata.n_levels
-    n_joint, inner = len(part_of[USED]), (-1, n_base)
-    row = np.full((int(part_of[USED].max()) + 1) * n_base, -1)
-    row[listed] = np.arange(len(listed))
-    slot = row.reshape(inner)[part_of[USED]].reshape(-1)
+    n_joint = len(part_of[USED])
+    merged = [_merged(strata, way) for way in ways]
+    rows_of, slot = [], np.empty((n_joint * n_base, len(ways)), np.int32)
+    starts = np.cumsum([0, *map(len, listed)])
+    for i, (way, of_way) in enumerate(zip(ways, listed, strict=True)):
+        n_of_way = way.degree_bins * way.n_levels
+        row = np.full((int(part_of[USED].max()) + 1) * n_of_way, -1)
+        row[of_way] = np.arange(len(of_way))
+        rows_of.append(row)
+        of_narrow = row.reshape(-1, n_of_way)[part_of[USED]][:, merged[i]].reshape(-1)
+        slot[:, i] = np.where(of_narrow >= 0, of_narrow + starts[i], -1)
     totals = np.zeros((n_joint * n_base, 5))
     of_halves = np.zeros((2, (int(half_bins.max()) + 1) * n_base, 2), np.int64)
-    by_slot = np.zeros((2, max(len(listed), 1), n_groups), np.int32)
+    by_slot = np.zeros((2, max(starts[-1], 1), n_groups), np.int32)
     by_base = np.zeros((2, n_base, n_groups), np.int32)
     for rows, block in blocks():
         add_counts(
@@ -215,23 +250,40 @@ def _count(
             strata.log_degree, strata.level, strata.level_bins, strata.n_levels, strata.rarer,
             totals, of_halves, slot, group, *by_slot, *by_base,
         )  # fmt: skip
-    tables = {}
+    summed = {}
     for name, part in part_of.items():
-        summed = np.zeros((int(part.max()) + 1, n_base, 5))
+        summed[name] = np.zeros((int(part.max()) + 1, n_base, 5))
         for of_bin, to in zip(totals.reshape(n_joint, n_base, 5), part, strict=True):
-            summed[to] += of_bin
-        columns = summed.reshape(-1, 5).T
-        n_pairs, n_edges = columns[:2].astype(np.int64)
-        tables[name] = StratumCounts(
-            n_pairs, n_edges, columns[2:].copy(), row, by_slot[0], by_slot[1]
-        )
+            summed[name][to] += of_bin
     for name, counted in zip(HALVES, of_halves, strict=True):
-        tables[name] = StratumCounts(
-            counted[:, 0], counted[:, 1], np.zeros((3, len(counted))), row, by_slot[0], by_slot[1]
-        )
-    first = tables[USED]
-    base = StratumCounts(
-        first.pairs.reshape(inner).sum(0), first.edges.reshape(inner).sum(0),
-        first.sums.reshape(3, *inner).sum(1), np.arange(n_base), *by_base,
-    )  # fmt: skip
-    return tables, base
+        summed[name] = np.pad(counted.reshape(-1, n_base, 2), ((0, 0), (0, 0), (0, 3)))
+    for i, (row, to) in enumerate(zip(rows_of, merged, strict=True)):
+        tables, of_slots = {}, by_slot[:, starts[i] : starts[i + 1]]
+        for name, cells in summed.items():
+            columns = _added(cells, to, 1).reshape(-1, 5).T
+            n_pairs, n_edges = columns[:2].astype(np.int64)
+            sums = columns[2:].astype(np.float64)
+            tables[name] = StratumCounts(n_pairs, n_edges, sums, row, *of_slots)
+        n_of_way = int(to.max()) + 1
+        used = tables[USED]
+        yield tables, StratumCounts(
+            used.pairs.reshape(-1, n_of_way).sum(0), used.edges.reshape(-1, n_of_way).sum(0),
+            used.sums.reshape(3, -1, n_of_way).sum(1), np.arange(n_of_way),
+            *(_added(cells, to, 0) for cells in by_base),
+        )  # fmt: skip
+
+
+def _merged(narrow: Strata, way: Strata) -> np.ndarray:
+    """Return [narrow strata of degree and level] the stratum of ``way`` that holds each."""
+    first = np.unique(narrow.level_bins, return_index=True)[1]
+    degree = np.arange(narrow.degree_bins) // way.wider
+    return np.asarray(degree[:, None] * way.n_levels + way.level_bins[first]).reshape(-1)
+
+
+def _added(counts: np.ndarray, to: np.ndarray, axis: int) -> np.ndarray:
+    """Return counts with the places along an axis added up to the places ``to``."""
+    if len(to) == int(to.max()) + 1:
+        return counts
+    order = np.argsort(to, kind="stable")
+    starts = np.flatnonzero(np.diff(to[order], prepend=-1))
+    return np.add.reduceat(counts.take(order, axis), starts, axis)

@@ -87,11 +87,12 @@ def judged(
             "or1_half": float(np.exp(c.or1_half)),
             "or1_extrapolated": float(np.exp(c.or1_extrapolated)),
             "rho": c.reliability, "rho_list": c.reliability_list, "bound": c.bound,
+            "or1_low_at_bound": c.or1_low_at_bound,
             "smd_coexpression": c.balance[0], "smd_degree": c.balance[1],
             "smd_expression": c.balance[2],
             "positivity": c.positivity, "positivity_edges": c.positivity_edges,
             "p": c.p, "q": float(q[i]),
-            "e_value": e_value(values["or1_low"] / c.bound), "headline": i in headlines,
+            "e_value": e_value(c.or1_low_at_bound), "headline": i in headlines,
             "verdict": verdict.kind, "reason": verdict.reason or None,
         }  # fmt: skip
 

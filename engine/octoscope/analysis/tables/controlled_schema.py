@@ -80,12 +80,17 @@ _CONTROLLED = (
     Column("rho", "float64", "Reliability of the control: Spearman-Brown of its halves, all pairs"),
     Column("rho_list", "float64", "The same over the listed pairs"),
     Column("bound", "float64", "max(1, or0)^(1 - rho): what error in the control can leave"),
+    Column(
+        "or1_low_at_bound",
+        "float64",
+        "or1_low / bound: lower limit of or1 if error in the control leaves as much as it can",
+    ),
     Column("smd_coexpression", "float64", "Difference of listed and other pairs within strata, SD"),
     Column("smd_degree", "float64", "The same of log degree"),
     Column("smd_expression", "float64", "The same of the expression level"),
     Column("positivity", "float64", "Share of listed pairs with another pair in their stratum"),
     Column("positivity_edges", "float64", "Share of listed edges with another pair there"),
-    Column("p", "float64", "One-sided p-value of or1 above 1; null: undefined"),
+    Column("p", "float64", "One-sided p-value of or1 above the bound; null: undefined"),
     Column(
         "q",
         "float64",
@@ -308,7 +313,12 @@ CONTROLLED_TABLES = (
             Column("n_pairs", "int64", "Listed pairs within the other half"),
             Column("n_edges", "int64", "Of these, pairs that an edge joins"),
             *_ODDS,
-            Column("p", "float64", "One-sided p-value of or1 above 1; null: undefined"),
+            Column(
+                "p",
+                "float64",
+                "One-sided p-value of or1 above what error in the control can leave; null: "
+                "undefined",
+            ),
             Column("q", "float64", "p adjusted by Benjamini and Hochberg over a gene set"),
             Column("sentence", "string", "The same in words"),
         ),

@@ -184,7 +184,7 @@ def _summary(verdicts: Rows) -> dict[str, Any]:
     kinds = [r["verdict"] for r in verdicts]
 
     def rank(r: dict[str, Any]) -> tuple[int, float]:
-        evidence = r["or1_low"] / r["bound"]
+        evidence = r["or1_low_at_bound"]
         return VERDICTS.index(r["verdict"]), np.inf if np.isnan(evidence) else -evidence
 
     return {
