@@ -8,8 +8,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from octoscope.analysis.controlled import universe as module
 from octoscope.analysis.controlled.bins import COARSER, tail_bins
+from octoscope.analysis.controlled.control_strata import HALVES
 from octoscope.analysis.controlled.mantel_haenszel import StratumCounts
-from octoscope.analysis.controlled.universe import HALVES, Universe, count_universe
+from octoscope.analysis.controlled.universe import Universe, count_universe
 from octoscope.analysis.vertex_pairs import VertexPairs
 from octoscope.octopus.pairs import pair_codes
 

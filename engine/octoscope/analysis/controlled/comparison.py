@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -10,8 +10,9 @@ import numpy as np
 from octoscope.analysis import donor_jackknife, statistics
 from octoscope.analysis.controlled import mantel_haenszel as mh
 from octoscope.analysis.controlled.bins import REFINEMENTS, USED
+from octoscope.analysis.controlled.control_strata import HALVES
 from octoscope.analysis.controlled.observed_expected import FittedLadder, Ratio
-from octoscope.analysis.controlled.universe import HALVES, Universe
+from octoscope.analysis.controlled.universe import Universe
 
 BALANCED = 0.03  # standard deviations; the verdict refuses 0.1
 
@@ -206,6 +207,13 @@ def balanced(universe: Universe, u: np.ndarray, v: np.ndarray) -> Universe:
         if (np.abs(differences[1:]) <= BALANCED).all():
             return coarse
     return universe
+
+
+def narrowest(universe: Universe, lists: Iterable[tuple[np.ndarray, np.ndarray]]) -> Universe:
+    """Return the universe in the coarsest strata that balance every list, see :func:`balanced`."""
+    chosen = {id(balanced(universe, u, v)) for u, v in lists}
+    ways = [way for way in (*universe.coarser, universe) if id(way) in chosen]
+    return ways[-1] if ways else universe
 
 
 def _over_donors(

@@ -16,7 +16,7 @@ import numpy as np
 
 from octoscope.analysis.controlled import mantel_haenszel as mh
 from octoscope.analysis.controlled.bins import GRID, USED, tail_bins
-from octoscope.analysis.controlled.comparison import Comparison, compare
+from octoscope.analysis.controlled.comparison import Comparison, compare, narrowest
 from octoscope.analysis.controlled.controlled_block import ControlledBlock, is_rarer
 from octoscope.analysis.controlled.lists import VertexList
 from octoscope.analysis.controlled.universe import GROUPS, MOST_BYTES, Blocks, Universe
@@ -76,6 +76,7 @@ def score_comparisons(
             every = list(lists.values())
             universe = block.genes.universe(blocks, every, is_rarer(view), pairs)
             plain = {layer: compare(universe, u, v) for layer, (u, v) in lists.items()}
+            universe = narrowest(universe, every)
             for quantity, matrix in matrices.items():
                 label = {"view": view, "control": control, "k": k, "checkpoint": name}
                 label["n_background"] = pairs.n_pairs

@@ -11,7 +11,6 @@ from octoscope.analysis import statistics
 from octoscope.analysis.controlled.bins import (
     COARSER,
     GRID,
-    LEAST,
     LEVELS,
     PER_OCTAVE_OF_LEVEL,
     REFINEMENTS,
@@ -21,6 +20,7 @@ from octoscope.analysis.controlled.bins import (
     log_degree,
     tail_bins,
 )
+from octoscope.analysis.controlled.control_strata import HALVES, Strata, added
 from octoscope.analysis.controlled.counting import add_counts, add_histograms
 from octoscope.analysis.controlled.mantel_haenszel import StratumCounts
 from octoscope.analysis.vertex_pairs import VertexPairs
@@ -28,77 +28,9 @@ from octoscope.octopus.pairs import pair_codes
 
 # (vertices of the rows, [half 0, half 1, all cells; rows; vertices] float32), in any order
 Blocks = Callable[[], Iterable[tuple[np.ndarray, np.ndarray]]]
-HALVES = ("half 0", "half 1")
 MOST_VERTICES = 2000  # with more, groups of vertices are deleted instead of single ones
 MOST_BYTES = 256 << 20  # of counts by stratum and vertex; with more, groups too
 GROUPS = 200
-
-
-@dataclass(frozen=True)
-class Strata:
-    """What stratum a pair is in.
-
-    Attributes
-    ----------
-    bins
-        By refinement and half, [GRID + 1] bin of each step of the control's range.
-    log_degree
-        [vertices] float64.
-    level
-        [vertices] float64 steps of the expression grid.
-    level_bins
-        [LEVELS] bin of each step.
-    rarer
-        The level of a pair is that of its rarer gene; otherwise the mean of both.
-    wider
-        How many bins of degree are one, see :func:`log_degree`.
-    """
-
-    bins: dict[str, np.ndarray]
-    log_degree: np.ndarray
-    level: np.ndarray
-    level_bins: np.ndarray
-    rarer: bool
-    wider: int = 1
-
-    @property
-    def degree_bins(self) -> int:
-        """Bins of degree."""
-        return int(np.floor(4 * self.log_degree.max(initial=0) + 1e-9)) // self.wider + 1
-
-    @property
-    def n_levels(self) -> int:
-        """Bins of the expression level."""
-        return int(self.level_bins.max(initial=0)) + 1
-
-    def levels(self, u: np.ndarray, v: np.ndarray) -> np.ndarray:
-        """Return [pairs] expression level."""
-        a, b = self.level[u], self.level[v]
-        return np.minimum(a, b) if self.rarer else (a + b) / 2
-
-    def degrees(self, u: np.ndarray, v: np.ndarray) -> np.ndarray:
-        """Return [pairs] log2 of the product of both degrees, each plus one."""
-        return np.asarray(self.log_degree[u] + self.log_degree[v])
-
-    def base(self, u: np.ndarray, v: np.ndarray) -> np.ndarray:
-        """Return [pairs] stratum of degree and level."""
-        degree = np.floor(2 * self.degrees(u, v) + 1e-9).astype(np.int64)
-        degree //= self.wider
-        return degree * self.n_levels + self.level_bins[self.levels(u, v).astype(np.int64)]
-
-    def of(self, table: str, values: np.ndarray, base: np.ndarray) -> np.ndarray:
-        """Return [pairs] stratum of control, degree and level in one of the tables.
-
-        Parameters
-        ----------
-        values
-            [3, pairs] float32 the control in half 0, in half 1 and in all cells.
-        base
-            [pairs] of :meth:`base`.
-        """
-        part = HALVES.index(table) if table in HALVES else 2
-        step = ((values[part].astype(np.float64) + 1) * (GRID / 2)).astype(np.int64)
-        return self.bins[table][step] * (self.degree_bins * self.n_levels) + base
 
 
 @dataclass(frozen=True)
@@ -184,7 +116,7 @@ def count_universe(
     bins = {name: tail_bins(steps[2], per) for name, per in REFINEMENTS.items()}
     bins |= {name: tail_bins(steps[h], REFINEMENTS[USED]) for h, name in enumerate(HALVES)}
     strata = Strata(bins, degrees, level, tail_bins(levels, PER_OCTAVE_OF_LEVEL), rarer)
-    ways = [strata, *(_coarser(strata, levels, wider, share) for wider, share in COARSER)]
+    ways = [strata, *(strata.coarser(levels, *way) for way in COARSER)]
     listed = [np.unique(w.of(USED, values, w.base(row_of, column_of))) for w in ways]
     group = np.arange(n)
     if n > MOST_VERTICES or 8 * n * sum(map(len, listed)) > MOST_BYTES:
@@ -199,13 +131,6 @@ def count_universe(
         for way, counted in zip(ways, _count(pairs, blocks, ways, listed, group), strict=True)
     )
     return replace(first, coarser=tuple(others))
-
-
-def _coarser(strata: Strata, levels: np.ndarray, wider: int, share: float) -> Strata:
-    """Return fewer strata, each made of some of ``strata``; ``levels``: [LEVELS] pairs by step."""
-    least = max(LEAST, int(share * levels.sum()))
-    of_step = tail_bins(levels, PER_OCTAVE_OF_LEVEL, least)
-    return replace(strata, level_bins=of_step, wider=wider)
 
 
 def _count(
@@ -230,7 +155,7 @@ def _count(
     half_bins = np.stack([strata.bins[name] for name in HALVES])
     n_groups, n_base = int(group.max(initial=0)) + 1, strata.degree_bins * strata.n_levels
     n_joint = len(part_of[USED])
-    merged = [_merged(strata, way) for way in ways]
+    merged = [strata.part_of(way) for way in ways]
     rows_of, slot = [], np.empty((n_joint * n_base, len(ways)), np.int32)
     starts = np.cumsum([0, *map(len, listed)])
     for i, (way, of_way) in enumerate(zip(ways, listed, strict=True)):
@@ -260,7 +185,7 @@ def _count(
     for i, (row, to) in enumerate(zip(rows_of, merged, strict=True)):
         tables, of_slots = {}, by_slot[:, starts[i] : starts[i + 1]]
         for name, cells in summed.items():
-            columns = _added(cells, to, 1).reshape(-1, 5).T
+            columns = added(cells, to, 1).reshape(-1, 5).T
             n_pairs, n_edges = columns[:2].astype(np.int64)
             sums = columns[2:].astype(np.float64)
             tables[name] = StratumCounts(n_pairs, n_edges, sums, row, *of_slots)
@@ -269,21 +194,5 @@ def _count(
         yield tables, StratumCounts(
             used.pairs.reshape(-1, n_of_way).sum(0), used.edges.reshape(-1, n_of_way).sum(0),
             used.sums.reshape(3, -1, n_of_way).sum(1), np.arange(n_of_way),
-            *(_added(cells, to, 0) for cells in by_base),
+            *(added(cells, to, 0) for cells in by_base),
         )  # fmt: skip
-
-
-def _merged(narrow: Strata, way: Strata) -> np.ndarray:
-    """Return [narrow strata of degree and level] the stratum of ``way`` that holds each."""
-    first = np.unique(narrow.level_bins, return_index=True)[1]
-    degree = np.arange(narrow.degree_bins) // way.wider
-    return np.asarray(degree[:, None] * way.n_levels + way.level_bins[first]).reshape(-1)
-
-
-def _added(counts: np.ndarray, to: np.ndarray, axis: int) -> np.ndarray:
-    """Return counts with the places along an axis added up to the places ``to``."""
-    if len(to) == int(to.max()) + 1:
-        return counts
-    order = np.argsort(to, kind="stable")
-    starts = np.flatnonzero(np.diff(to[order], prepend=-1))
-    return np.add.reduceat(counts.take(order, axis), starts, axis)
