@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+import multiprocessing
+import signal
+import time
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -45,8 +48,11 @@ def planted(blocks: int = 8, n: int = 640, seed: int = 1) -> GnnGraph:
         a, b = a[kept], b[kept]
     links = links_from(n, a, b, relation=rng.integers(0, 3, len(a)), relations=RELATIONS)
     features = rng.normal(size=(n, 8)).astype(np.float32)
-    names = tuple(f"by name {i}" for i in range(8))
-    return replace(links.graph, x=features, vertex_features=names, split=split_links(links).part)
+    of_edges = rng.random((len(a), 3)).astype(np.float32)
+    return replace(
+        links.graph, x=features, vertex_features=tuple(f"by name {i}" for i in range(8)),
+        edge_attr=of_edges, edge_features=("a", "b", "c"), split=split_links(links).part,
+    )  # fmt: skip
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -63,12 +69,20 @@ def graph() -> GnnGraph:
     return planted()
 
 
+ENCODERS: tuple[dict[str, Any], ...] = (
+    {"encoder": "graph_conv", "edge_encoder": 4, "directed": True},
+    {"encoder": "sage", "directed": True},
+    {"encoder": "gcn", "edge_encoder": 4},
+    {"encoder": "graph_conv"},
+)
+
+
 @pytest.mark.parametrize("head", HEADS)
 def test_every_head_trains_and_is_read_as_it_was_trained(
     tmp_path: Path, graph: GnnGraph, head: str
 ) -> None:
-    encoder = ("graph_conv", "sage", "gcn")[HEADS.index(head) % 3]
-    config = TrainConfig(encoder=encoder, head=head, learning_rate=0.02, **(SMALL | {"epochs": 8}))
+    kind = ENCODERS[HEADS.index(head) % len(ENCODERS)]
+    config = TrainConfig(head=head, learning_rate=0.02, **(SMALL | {"epochs": 8} | kind))
     folder = train(graph, config, tmp_path / "t")
     account = json.loads((tmp_path / "t/training.json").read_text())
     losses = [row["loss"] for row in account["history"]]
@@ -123,6 +137,34 @@ def test_a_stopped_training_goes_on_to_the_same_numbers(
         assert (part / name).read_bytes() == (whole / name).read_bytes()
 
 
+def test_a_killed_training_goes_on_to_the_same_losses(tmp_path: Path, graph: GnnGraph) -> None:
+    """SIGKILL while it trains: nothing of the process runs any more."""
+    config = TrainConfig(encoder="graph_conv", edge_encoder=4, head="mlp", dropout=0.3,
+                         **(SMALL | {"epochs": 16}))  # fmt: skip
+    process = multiprocessing.get_context("fork").Process(
+        target=train, args=(graph, config, tmp_path / "part")
+    )
+    process.start()
+    state, end = tmp_path / "part/state", time.monotonic() + 60
+    while not (state / "000004").exists() and process.is_alive() and time.monotonic() < end:
+        time.sleep(0.001)
+    process.kill()
+    process.join()
+    assert process.exitcode == -signal.SIGKILL
+    assert list(state.glob("[0-9]*"))
+    assert not (tmp_path / "part/checkpoint").exists()
+    lines: list[str] = []
+    part = train(graph, config, tmp_path / "part", lines.append)
+    assert lines[0].startswith("goes on after epoch ")
+    whole = train(graph, config, tmp_path / "whole")
+    losses = [json.loads((p.parent / "training.json").read_text())["history"]
+              for p in (part, whole)]  # fmt: skip
+    assert losses[0] == losses[1]
+    assert len(losses[0]) == 8
+    for name in ("gnn.safetensors", "gnn.json"):
+        assert (part / name).read_bytes() == (whole / name).read_bytes()
+
+
 def test_another_training_does_not_go_on_from_it(tmp_path: Path, graph: GnnGraph) -> None:
     config = TrainConfig(head="dot_product", **SMALL)
     train(graph, config, tmp_path / "t")
@@ -170,7 +212,7 @@ def test_a_step_passes_no_message_along_what_it_learns(
     real, n = module._step, graph.n_vertices
 
     def step(model: Any, x: Any, edges: Any, pairs: Any, *rest: Any) -> torch.Tensor:
-        for kept, (a, b) in ((passed, edges), (targets, (pairs.src, pairs.dst))):
+        for kept, (a, b) in ((passed, edges.index), (targets, (pairs.src, pairs.dst))):
             low, high = torch.minimum(a, b), torch.maximum(a, b)
             count = pairs.positives if kept is targets else len(low)
             kept.append(set((low * n + high)[:count].tolist()))
@@ -251,9 +293,14 @@ def test_settings_and_graphs_that_do_not_fit_are_named(tmp_path: Path, graph: Gn
         train(bare, TrainConfig(head="transe"), tmp_path / "t")
     with pytest.raises(InputError, match="states no split"):
         train(replace(graph, split=None), TrainConfig(), tmp_path / "t")
+    weighing = TrainConfig(encoder="gcn", edge_encoder=4)
+    with pytest.raises(InputError, match="needs features of edges"):
+        train(replace(graph, edge_attr=None), weighing, tmp_path / "t")
     file = tmp_path / "c.yaml"
     wrong = {"heads: mlp": "heads", "head: rotate\nwidth: 7": "even", "width: 0": "width",
-             "freeze_encoder: true": "needs initial"}  # fmt: skip
+             "freeze_encoder: true": "needs initial",
+             "encoder: gcn\ndirected: true": "no direction",
+             "encoder: sage\nedge_encoder: 4": "sage has no weights"}  # fmt: skip
     for text, message in wrong.items():
         file.write_text(text)
         with pytest.raises(InputError, match=message):

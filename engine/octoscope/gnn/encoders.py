@@ -24,7 +24,7 @@ from octoscope.gnn.messages import Messages
 
 _EDGE = "edge_weighting_value.net."
 _EDGES_AT_ONCE = 1 << 18
-_AGAIN = "check that weights and settings belong together"
+AGAIN = "check that weights and settings belong together"
 Weights = Mapping[str, torch.Tensor]
 
 
@@ -245,10 +245,10 @@ def _layers(weights: Weights, kind: type[Encoder], where: str) -> tuple[Weights,
         if match is None or key not in kind.keys:
             raise InputError(
                 f"{where}: encoder.{name}", f"is no weight of a {kind.kind} encoder",
-                _AGAIN,
+                AGAIN,
             )  # fmt: skip
         if tensor.ndim != {"att_src": 3, "att_dst": 3}.get(key, 1 if "bias" in key else 2):
-            raise InputError(f"{where}: encoder.{name}", f"has {tensor.ndim} dimensions", _AGAIN)
+            raise InputError(f"{where}: encoder.{name}", f"has {tensor.ndim} dimensions", AGAIN)
         by_number.setdefault(int(match.group(1)), {})[key] = tensor.to(torch.float32)
     missing = [
         f"convs.{i}.{key}"
@@ -259,7 +259,7 @@ def _layers(weights: Weights, kind: type[Encoder], where: str) -> tuple[Weights,
     if missing:
         raise InputError(
             f"{where}: encoder.{missing[0]}", f"is missing ({len(missing)} weights)",
-            _AGAIN,
+            AGAIN,
         )  # fmt: skip
     return tuple(by_number[i] for i in sorted(by_number))
 
@@ -272,7 +272,7 @@ def _check_edge(edge: Weights, where: str) -> None:
         raise InputError(f"{where}: encoder.{_EDGE}{odd}", what, "get the checkpoint again")
     if edge:
         if edge["0.weight"].ndim != 2:
-            raise InputError(f"{where}: encoder.{_EDGE}0.weight", "is no matrix", _AGAIN)
+            raise InputError(f"{where}: encoder.{_EDGE}0.weight", "is no matrix", AGAIN)
         width = edge["0.weight"].shape[0]
         _shape(f"{where}: encoder.{_EDGE}0.bias", edge["0.bias"], (width,))
         _shape(f"{where}: encoder.{_EDGE}3.weight", edge["3.weight"], (1, width))
@@ -304,5 +304,5 @@ def _shape(where: str, tensor: torch.Tensor, expected: tuple[int, ...]) -> None:
     if tuple(tensor.shape) != expected:
         raise InputError(
             where, f"has shape {tuple(tensor.shape)}, expected {expected}",
-            _AGAIN,
+            AGAIN,
         )  # fmt: skip

@@ -18,7 +18,8 @@ from safetensors.torch import save_file
 
 from octoscope.digests import file_digest
 from octoscope.errors import InputError, reads
-from octoscope.gnn.encoders import Encoder, encoder_of
+from octoscope.gnn.directed_encoder import any_encoder_of
+from octoscope.gnn.encoders import Encoder
 from octoscope.gnn.head_weights import head_of
 from octoscope.gnn.heads import Head
 from octoscope.models.weights import load_lightning, load_state, read_json
@@ -172,7 +173,7 @@ def _assembled(
             "give a checkpoint of an edge prediction task",
         )
     data = data | {k: _listed(data[k]) for k in _LABELS if k in data}
-    part = encoder_of(_without(of_encoder, "encoder."), encoder, str(where))
+    part = any_encoder_of(_without(of_encoder, "encoder."), encoder, str(where))
     top = head_of(_without(of_head, "head.head.", "head."), head, part.out_channels, str(where))
     return Checkpoint(
         part, top, _relations(top, data, str(where)), data, digest, where,

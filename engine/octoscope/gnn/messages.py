@@ -55,6 +55,11 @@ class Messages:
         """[vertices, vertices] sparse CSR float32 matrix of summed weights."""
         return _csr(self.src, self.dst, self._weights(), self.n)
 
+    @cached_property
+    def reverse(self) -> Messages:
+        """The messages the other way round."""
+        return Messages(self.dst, self.src, self.n, self.weight)
+
     def _weights(self) -> torch.Tensor:
         if self.weight is None:
             return torch.ones(len(self.src), dtype=torch.float32, device=self.src.device)

@@ -11,10 +11,9 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch_geometric import EdgeIndex
 
 from octoscope.errors import InputError
-from octoscope.gnn.encoders import encoder_of
+from octoscope.gnn.directed_encoder import any_encoder_of
 from octoscope.gnn.gnn_checkpoint import Checkpoint, open_checkpoint, write_checkpoint
 from octoscope.gnn.graph import SPLITS, GnnGraph
 from octoscope.gnn.head_weights import head_of
@@ -22,6 +21,7 @@ from octoscope.gnn_training.structural_features import LEARNED, message_edges
 from octoscope.gnn_training.train_config import TrainConfig
 from octoscope.gnn_training.train_state import TrainState, load_state, save_state
 from octoscope.gnn_training.trained_model import Model, loss_of
+from octoscope.gnn_training.training_edges import TrainingEdges, training_edges
 from octoscope.json_values import hash_json, to_json
 from octoscope.link_prediction.link_metrics import auc, relation_weighted
 from octoscope.link_prediction.links import Links, links_of
@@ -108,7 +108,8 @@ def train(
 
     torch.manual_seed(config.seed)
     x = torch.from_numpy(np.array(graph.x, np.float32))
-    model = Model(config, x.shape[1], graph.relations)
+    n_edge_features = 0 if graph.edge_attr is None else graph.edge_attr.shape[1]
+    model = Model(config, x.shape[1], graph.relations, n_edge_features)
     _start_from(model, config)
     learned = [p for p in model.parameters() if p.requires_grad]
     optimiser = torch.optim.Adam(learned, config.learning_rate, weight_decay=config.weight_decay)
@@ -120,7 +121,8 @@ def train(
         state = TrainState(0, [], {}, -1.0, 0)
     else:
         say(f"goes on after epoch {state.epoch}")
-    messages, everything = (_edges(links, rows) for rows in (passing, in_training))
+    messages, everything = (training_edges(links, rows, config)
+                            for rows in (passing, in_training))  # fmt: skip
     weight = _weights(positives, config.relation_weight)
     while not _ended(state, config):
         drawn = _pairs(links, learning, positives, config.negatives, config.seed + 1, state.epoch)
@@ -141,6 +143,9 @@ def _require_fit(graph: GnnGraph, config: TrainConfig) -> None:
     if knows and config.learned > LEARNED:
         raise InputError("learned", f"is {config.learned}, features know all but {LEARNED} of the "
                          "training pairs", f"give at most {LEARNED}")  # fmt: skip
+    if config.edge_encoder and graph.edge_attr is None:
+        raise InputError("edge_encoder", f"needs features of edges, {graph.made_from} has none",
+                         "set it to 0")  # fmt: skip
     relational = config.head not in ("dot_product", "attention", "mlp")
     if relational and not graph.relations:
         raise InputError(f"head {config.head}", f"needs relations, {graph.made_from} has none",
@@ -163,21 +168,16 @@ def _weights(positives: Positives, power: float) -> torch.Tensor:
     return torch.from_numpy((weight / weight.mean()).astype(np.float32))
 
 
-def _edges(links: Links, rows: np.ndarray) -> Any:
-    """Return the edges of [edges] bool, sorted by target: products of a sparse matrix."""
-    both = torch.from_numpy(np.stack([links.src[rows], links.dst[rows]]))
-    edges = EdgeIndex(both.contiguous(), sparse_size=(links.n, links.n))
-    return edges.sort_by("col").values.fill_cache_()
-
-
-def _raw(model: Model, x: torch.Tensor, edges: Any, pairs: _Pairs) -> tuple[Any, torch.Tensor]:
+def _raw(
+    model: Model, x: torch.Tensor, edges: TrainingEdges, pairs: _Pairs
+) -> tuple[Any, torch.Tensor]:
     head = model.scorer()
     of = head.vertices(model.encoder(x, edges))
     return head, head.raw(of, pairs.src, pairs.dst, pairs.relation)
 
 
 def _step(
-    model: Model, x: torch.Tensor, edges: Any, pairs: _Pairs, weight: torch.Tensor,
+    model: Model, x: torch.Tensor, edges: TrainingEdges, pairs: _Pairs, weight: torch.Tensor,
     config: TrainConfig,
 ) -> torch.Tensor:  # fmt: skip
     model.train()
@@ -191,8 +191,8 @@ def _step(
 
 @torch.no_grad()
 def _validate(
-    model: Model, x: torch.Tensor, edges: Any, pairs: _Pairs, state: TrainState, loss: float,
-    schedule: Any, say: Say,
+    model: Model, x: torch.Tensor, edges: TrainingEdges, pairs: _Pairs, state: TrainState,
+    loss: float, schedule: Any, say: Say,
 ) -> None:  # fmt: skip
     model.eval()
     _, raw = _raw(model, x, edges, pairs)
@@ -240,7 +240,7 @@ def _finish(
     settings = model.settings()
     parts = {p: {k.removeprefix(f"{p}.").removeprefix("head."): v for k, v in state.best.items()
                  if k.startswith(f"{p}.")} for p in ("encoder", "head")}  # fmt: skip
-    encoder = encoder_of(parts["encoder"], settings["encoder"], str(target))
+    encoder = any_encoder_of(parts["encoder"], settings["encoder"], str(target))
     head = head_of(parts["head"], settings["head"], config.width, str(target))
     data = {
         "name": graph.made_from, "num_nodes": graph.n_vertices, "num_edges": len(graph.src),

@@ -21,10 +21,16 @@ class TrainConfig(BaseModel):
         Of the encoder; the width is that of an embedding.
     aggregator
         ``mean`` or ``add``; ignored by ``gcn``.
+    directed
+        Messages along edges and against them pass through weights of their own; not of ``gcn``.
+    edge_encoder
+        Hidden units of the edge encoder, which weighs each edge by its features; 0: no edge
+        encoder. ``sage`` has none.
     hidden, relation_width, attention_heads
         Of heads that have them.
     dropout
-        Share of a layer's outputs that is dropped in training.
+        Share of the outputs of a layer, and of the edge encoder's hidden units, that is dropped in
+        training.
     epochs
         At most; each is one step on all edges to learn from.
     learning_rate
@@ -63,6 +69,8 @@ class TrainConfig(BaseModel):
     layers: int = Field(2, ge=1, le=20)
     width: int = Field(64, ge=2, le=4096)
     aggregator: Literal["mean", "add"] = "mean"
+    directed: bool = False
+    edge_encoder: int = Field(0, ge=0, le=4096)
     hidden: int = Field(64, ge=1, le=4096)
     relation_width: int = Field(16, ge=1, le=4096)
     attention_heads: int = Field(4, ge=1, le=64)
@@ -87,6 +95,10 @@ class TrainConfig(BaseModel):
             raise ValueError("width must be even: half of it is the imaginary part of RotatE")
         if self.hidden % self.attention_heads and self.head.startswith("relation_attention"):
             raise ValueError("attention_heads must divide hidden")
+        if self.directed and self.encoder == "gcn":
+            raise ValueError("directed needs encoder sage or graph_conv: gcn has no direction")
+        if self.edge_encoder and self.encoder == "sage":
+            raise ValueError("edge_encoder needs encoder graph_conv or gcn: sage has no weights")
         if self.freeze_encoder and self.initial is None:
             raise ValueError("freeze_encoder needs initial")
         return self

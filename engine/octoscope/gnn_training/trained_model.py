@@ -9,40 +9,13 @@ from typing import Any
 import torch
 from torch import nn
 from torch.nn import functional
-from torch_geometric.nn import GCNConv, GraphConv, SAGEConv
 
 from octoscope.gnn.head_weights import head_of
 from octoscope.gnn.heads import Head
 from octoscope.gnn_training.train_config import TrainConfig
+from octoscope.gnn_training.training_layers import Encoder
 
 DISTANCES = ("transe", "rotate", "conditional_rotate")
-
-
-class Encoder(nn.Module):
-    """Layers of message passing, with ReLU and dropout between them."""
-
-    def __init__(self, config: TrainConfig, features: int) -> None:
-        super().__init__()
-        sizes = [features, *[config.width] * config.layers]
-        self.convs = nn.ModuleList(
-            _layer(config, a, b) for a, b in zip(sizes, sizes[1:], strict=False)
-        )
-        self.dropout = config.dropout
-
-    def forward(self, x: torch.Tensor, edges: torch.Tensor) -> torch.Tensor:
-        """Return [vertices, width] from [vertices, features] and [2, edges]."""
-        for i, conv in enumerate(self.convs):
-            x = conv(x, edges)
-            if i < len(self.convs) - 1:
-                x = functional.dropout(x.relu(), self.dropout, self.training)
-        return x
-
-
-def _layer(config: TrainConfig, a: int, b: int) -> nn.Module:
-    if config.encoder == "gcn":
-        return GCNConv(a, b)
-    kind = GraphConv if config.encoder == "graph_conv" else SAGEConv
-    return kind(a, b, aggr=config.aggregator)
 
 
 class Model(nn.Module):
@@ -52,15 +25,18 @@ class Model(nn.Module):
     ----------
     config
         Kinds and sizes.
-    features
-        Number of features of a vertex.
+    features, edge_features
+        Numbers of features of a vertex and of an edge.
     relations
         Names of the relations.
     """
 
-    def __init__(self, config: TrainConfig, features: int, relations: tuple[str, ...]) -> None:
+    def __init__(
+        self, config: TrainConfig, features: int, relations: tuple[str, ...],
+        edge_features: int = 0,
+    ) -> None:  # fmt: skip
         super().__init__()
-        self.encoder = Encoder(config, features)
+        self.encoder = Encoder(config, features, edge_features)
         learned, fixed = _head_weights(config, relations)
         # parameters have no dots in their names
         self.head_names = {name.replace(".", "|"): name for name in learned}
@@ -90,7 +66,7 @@ class Model(nn.Module):
         config = self.config
         return {
             "encoder": {"encoder": config.encoder, "hidden_channels": config.width,
-                        "num_layers": config.layers,
+                        "num_layers": config.layers, "directed": config.directed,
                         f"{config.encoder}_aggregator": config.aggregator},
             "head": {"head": config.head, "relation_attention_heads": config.attention_heads},
         }  # fmt: skip
