@@ -2,47 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 import numpy as np
-import pandas as pd
 import pytest
-from octoscope.gnn.graph import GnnGraph, no_edges
 from octoscope.link_prediction.links import Links
-from octoscope.octopus.network import Network
-
-
-def links_from(
-    n: int,
-    src: np.ndarray,
-    dst: np.ndarray,
-    *,
-    relation: np.ndarray | None = None,
-    relations: Sequence[str] = (),
-    source: np.ndarray | None = None,
-    sources: Sequence[str] = (),
-    sign: np.ndarray | None = None,
-    kinds: Sequence[str] | None = None,
-    species: Sequence[str] | None = None,
-    split: np.ndarray | None = None,
-) -> Links:
-    names = [f"v{i}" for i in range(n)]
-    vertices = pd.DataFrame(
-        {
-            "vertex": np.arange(n, dtype=np.int32), "name": names, "label": names,
-            "node_type": "species", "species_type": list(kinds or ["protein"] * n),
-            "species": list(species or names), "compartment": None,
-        }
-    )  # fmt: skip
-    genes = pd.DataFrame({"gene": names, "vertex": np.arange(n), "how": "name"})
-    graph = GnnGraph(
-        x=np.ones((n, 1), np.float32), src=np.asarray(src, np.int64), dst=np.asarray(dst, np.int64),
-        edge_attr=None, relation=relation, relations=tuple(relations), split=split,
-        names=Network(vertices, genes, no_edges(), []), vertex_features=("one",), edge_features=(),
-        made_from="planted", known={},
-    )  # fmt: skip
-    signs = np.zeros(len(src), np.int8) if sign is None else np.asarray(sign, np.int8)
-    return Links(graph, source, tuple(sources), signs)
+from octoscope.link_prediction.planted import planted_links as links_from
 
 
 def pairs_by_degree(

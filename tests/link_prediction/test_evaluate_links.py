@@ -63,9 +63,35 @@ def test_the_command_prints_models_beside_floors(tmp_path: Path, demo_checkpoint
     assert about["checkpoints"][0]["test_edges_seen"] == 0
     assert {a["how"]: a["false"] for a in about["negatives"]} == {"degree": 0, "uniform": 0}
     assert about["split"]["digest"] == split_links(open_links("demo")).digest
+    held_out = pd.read_parquet(target / "calibration.parquet").set_index("relation")
+    assert held_out.loc["all", "slope"] == pytest.approx(1, abs=0.25)  # 1,000 edges to fit on
+    assert len(pd.read_parquet(target / "reliability.parquet").query("relation == 'all'")) == 10
+    assert_scores_are_calibrated(tmp_path, target, demo_checkpoint)
     again = CliRunner().invoke(app, ["gnn", "evaluate", "demo", "--out", str(target), *SMALL])
     assert isinstance(again.exception, InputError)
     assert "exists already" in str(again.exception)
+
+
+def assert_scores_are_calibrated(tmp_path: Path, links: Path, checkpoint: Path) -> None:
+    pairs, scored = tmp_path / "pairs.csv", tmp_path / "scored.parquet"
+    relation = "stimulator -> modified"
+    rows = "".join(f"{i},{i + 7},{relation},{i}\n" for i in range(50))
+    pairs.write_text(f"src,dst,relation,calibrated\n{rows}")
+    words = ["gnn", "score", str(checkpoint), "--graph", "demo", "--pairs", str(pairs),
+             "--calibration", str(links), "--no-cache", "--message-passing", "train"]  # fmt: skip
+    done = CliRunner().invoke(app, [*words, "--out", str(scored)])
+    assert done.exit_code == 0, (done.output, done.exception)
+    table = pd.read_parquet(scored)
+    fit = json.loads((links / "evaluation.json").read_text())["calibration"]["gnn-demo"]
+    slope, intercept, _ = fit["fits"][relation]
+    expected = 1 / (1 + np.exp(-(slope * table["raw"].astype(float) + intercept)))
+    np.testing.assert_allclose(table["calibrated"], expected, rtol=1e-9)
+    assert table["calibrated_given"].tolist() == list(range(50))
+    peer = CliRunner().invoke(app, [*words, "--mode", "peer", "--out", str(tmp_path / "p.csv")])
+    assert isinstance(peer.exception, InputError)
+    opened = oc.api.gnn.open_gnn(MODELS / "distmult_edgeenc")
+    with pytest.raises(InputError, match="did not evaluate"):
+        opened.score(pairs, STORE, calibration=links)
 
 
 def test_the_same_seed_gives_the_same_numbers() -> None:

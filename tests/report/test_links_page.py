@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -12,6 +13,7 @@ from octoscope.link_prediction.evaluate_links import Evaluation, Settings, evalu
 from octoscope.link_prediction.evaluation_files import read_evaluation, write_evaluation
 from octoscope.link_prediction.splits import split_links
 from octoscope.report.links_page import links_page
+from octoscope.report.rows import figure
 from playwright.sync_api import Page
 
 from tests.here import here
@@ -60,10 +62,10 @@ def test_a_model_as_good_as_a_rule_cannot_be_told_from_it(evaluation: Evaluation
     metrics = evaluation.metrics.copy()
     random = metrics["scorer"] == "random"
     metrics.loc[random, ["gain", "gain_low", "gain_high"]] = [0.01, -0.02, 0.04]
-    text = links_page([("a", Evaluation(metrics, evaluation.signs, evaluation.about))]).decode()
+    text = links_page([("a", replace(evaluation, metrics=metrics))]).decode()
     assert "it cannot be told from the best rule, " in text
     floors = metrics[metrics["kind"] == "floor"]
-    alone = links_page([("a", Evaluation(floors, evaluation.signs, evaluation.about))]).decode()
+    alone = links_page([("a", replace(evaluation, metrics=floors))]).decode()
     best = floors.query("metric == 'auc' and stratum == 'all' and negatives == 'degree'")
     best = best.sort_values("value").iloc[-1]["scorer"]
     assert f"No model was evaluated. The best rule without one is {best}" in alone
@@ -89,13 +91,20 @@ def test_the_page_in_a_browser(page: Page, evaluation: Evaluation, tmp_path: Pat
     row = rows[rows["scorer"] == "knows <b>"].iloc[0]
     assert model[1:4] == ["model", row["negatives"], row["metric"]]
     assert page.locator("#signs-1 tbody tr").count() == min(len(evaluation.signs), 25)
+    assert page.locator("figure.reliability svg").count() == 2
+    assert page.locator("#calibration-1 tbody tr").count() == len(evaluation.calibration) == 3
+    slope = evaluation.calibration.set_index("scorer").loc["knows <b>", "slope"]
+    shown = page.locator("#calibration-1 tbody tr", has_text="knows <b>").inner_text()
+    assert f"{figure(slope)} (" in shown
     assert page.evaluate("document.documentElement.scrollWidth <= window.innerWidth + 1")
 
 
 def test_what_is_no_evaluation_is_refused(evaluation: Evaluation, tmp_path: Path) -> None:
     write_evaluation(evaluation, tmp_path / "sound")
     again = read_evaluation(tmp_path / "sound")
-    pd.testing.assert_frame_equal(again.metrics, evaluation.metrics, check_dtype=False)
+    for name in ("metrics", "calibration", "reliability"):
+        one, two = getattr(again, name), getattr(evaluation, name)
+        pd.testing.assert_frame_equal(one, two, check_dtype=False)
     assert again.about["split"] == evaluation.about["split"]
     page = str(tmp_path / "page.html")
 
@@ -110,7 +119,7 @@ def test_what_is_no_evaluation_is_refused(evaluation: Evaluation, tmp_path: Path
     refused("none", "no evaluation.json")
     about = json.loads((tmp_path / "sound/evaluation.json").read_text())
     for name, changed, what in (
-        ("other", about | {"format": "x/1"}, "'x/1' is not octoscope-link-evaluation/1"),
+        ("other", about | {"format": "x/1"}, "'x/1' is not octoscope-link-evaluation/2"),
         ("less", {k: v for k, v in about.items() if k != "leak"}, "leak missing"),
     ):
         write_evaluation(evaluation, tmp_path / name)

@@ -180,6 +180,7 @@ class Gnn(Shown):
         message_passing: Sequence[Passing] = ("all",),
         cache: str | Path | bool = True,
         device: str = "cpu",
+        calibration: str | Path | None = None,
     ) -> PairScores:
         """Score the pairs of a table.
 
@@ -199,14 +200,20 @@ class Gnn(Shown):
             Folder for embeddings; True: the user's, False: none.
         device
             ``cpu`` or ``cuda``.
+        calibration
+            Folder of ``octoscope gnn evaluate`` with this checkpoint: its column ``calibrated`` is
+            the probability of an edge where half of the pairs are edges.
 
         Raises
         ------
         InputError
-            If the graph is another one, the table cannot be used, or there is no such device.
+            If the graph is another one, the table cannot be used, there is no such device, or the
+            evaluation is not of this checkpoint.
         """
         settings = _settings(pairs, graph, data, mode, message_passing, cache, device)
-        return PairScores(*score_pairs(self.checkpoint, settings))
+        calibrate = _calibrator([self.checkpoint], calibration, mode)
+        table, names_as = score_pairs(self.checkpoint, settings)
+        return PairScores(calibrate(0, table), names_as)
 
     def relations(self, *, permutations: int = 10_000, seed: int = 0) -> pd.DataFrame:
         """Compare the embeddings of the relations of its head, with a permutation null.
@@ -248,6 +255,7 @@ def score_gnns(
     cache: str | Path | bool = True,
     device: str = "cpu",
     address: str | None = None,
+    calibration: str | Path | None = None,
 ) -> PairScores:
     """Score the pairs of a table with several checkpoints, one task of Ray each.
 
@@ -257,7 +265,7 @@ def score_gnns(
     ----------
     checkpoints
         Each as for :func:`open_gnn`. They are opened before Ray starts.
-    pairs, graph, data, mode, message_passing, cache, device
+    pairs, graph, data, mode, message_passing, cache, device, calibration
         As for :meth:`Gnn.score`. On a cluster every node must see the paths.
     address
         Of a Ray cluster; None: ``RAY_ADDRESS``, else a Ray of this machine.
@@ -272,20 +280,37 @@ def score_gnns(
     ------
     InputError
         If a checkpoint is given twice or cannot be read, the graph is not that of all of them, the
-        table cannot be used, or there is no such device.
+        table cannot be used, there is no such device, or the evaluation lacks a checkpoint.
     OctoscopeError
         If Ray cannot be reached, or a task's process died again and again.
     """
     names = names_of([Path(path) for path in checkpoints])
     opened = [open_gnn(path) for path in checkpoints]
     settings = _settings(pairs, graph, data, mode, message_passing, cache, device)
+    calibrate = _calibrator([one.checkpoint for one in opened], calibration, mode)
     if len(opened) == 1 and address is None:
-        return PairScores(*score_pairs(opened[0].checkpoint, settings))
+        table, names_as = score_pairs(opened[0].checkpoint, settings)
+        return PairScores(calibrate(0, table), names_as)
     from octoscope.cluster.score_checkpoints import score_checkpoints
 
     results = list(score_checkpoints([Path(p) for p in checkpoints], settings, address))
-    scores = dict(zip(names, (table for table, _ in results), strict=True))
+    tables = [calibrate(i, table) for i, (table, _) in enumerate(results)]
+    scores = dict(zip(names, tables, strict=True))
     return PairScores(side_by_side(scores), results[0][1])
+
+
+def _calibrator(
+    checkpoints: Sequence[Checkpoint], evaluation: str | Path | None, mode: Mode
+) -> Callable[[int, pd.DataFrame], pd.DataFrame]:
+    """Return a function that adds calibrated probabilities to the table of the i-th checkpoint."""
+    if evaluation is None:
+        return lambda i, table: table
+    if mode != "corrected":
+        raise InputError("calibration", "is of corrected scores", "leave out peer mode")
+    from octoscope.link_prediction.calibrated_scores import calibration_of, with_calibrated
+
+    fits = [calibration_of(checkpoint, evaluation) for checkpoint in checkpoints]
+    return lambda i, table: with_calibrated(table, checkpoints[i], fits[i])
 
 
 def _settings(

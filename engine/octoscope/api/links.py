@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -11,6 +11,7 @@ from octoscope.link_prediction.evaluation_files import read_evaluation, write_ev
 from octoscope.output_files import new_file
 
 if TYPE_CHECKING:
+    from octoscope.gnn_training.planted_checks import Check
     from octoscope.link_prediction.evaluate_links import Evaluation, Scorer
     from octoscope.link_prediction.links import Links
 
@@ -95,6 +96,30 @@ def write_links_report(
     ]
     with new_file(Path(path), force=force, inputs=evaluations) as file:
         file.write_bytes(links_page(named_evaluations))
+
+
+def check_planted(
+    network: Network | str | Path = "demo",
+    *,
+    vertices: int = 3000,
+    seed: int = 0,
+    data: str | None = None,
+) -> Iterator[Check]:
+    """Evaluate graphs with a known truth; yield what each gave, and whether it is as it must be.
+
+    The graphs have the degrees of a network and otherwise a planted truth: mirrors, nothing but
+    degree, blocks, signs that targets decide. A model is trained on two of them.
+
+    Parameters
+    ----------
+    network, data
+        As for :func:`evaluate_links`.
+    vertices
+        Of a planted graph; 0: as many as the network has, and as many pairs.
+    """
+    from octoscope.gnn_training.planted_checks import planted_checks
+
+    return planted_checks(_links(network, data), vertices, seed)
 
 
 def _links(network: Network | str | Path, data: str | None = None) -> Links:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any
@@ -163,18 +164,26 @@ def score(
         str | None,
         typer.Option("--address", help="Ray cluster for the checkpoints; default: local"),
     ] = None,
+    calibration: Annotated[
+        Path | None,
+        typer.Option(
+            help="Folder of `gnn evaluate` with the checkpoints: adds calibrated probabilities",
+            readable=False,
+        ),
+    ] = None,
     force: Force = False,
 ) -> None:
     """Score pairs of genes or vertices."""
     from octoscope.api.gnn import score_gnns
     from octoscope.api.tables import require_table, write_table
 
-    inputs: list[str | Path] = [*checkpoints, graph, pairs]
+    inputs: list[str | Path] = [*checkpoints, graph, pairs, *([calibration] if calibration else [])]
     require_table(target, force=force, inputs=inputs)
     scored = score_gnns(
         checkpoints, pairs, graph, data=data, mode=mode.value,
         message_passing=[p.value for p in message_passing or [Passing.ALL]],
         cache=False if no_cache else cache or True, device=device.value, address=address,
+        calibration=calibration,
     )  # fmt: skip
     write_table(scored.table, target, force=force, inputs=inputs)
     several = len(checkpoints) > 1
@@ -320,3 +329,35 @@ def evaluate(
         out.print(sign_table(evaluation))
     if target is not None:
         out.print(escape(str(target)), soft_wrap=True)
+
+
+@app.command()
+def planted(
+    network: Annotated[
+        str, typer.Argument(help="As in `gnn evaluate`: its degrees are used")
+    ] = "demo",
+    vertices: Annotated[
+        int, typer.Option(min=0, help="Of a planted graph; 0: as many as the network has")
+    ] = 3000,
+    seed: Annotated[int, typer.Option(min=0)] = 0,
+    data: Data = None,
+    as_json: AsJson = False,
+) -> None:
+    """Check the evaluation on graphs with a known truth: leaks, degree alone, blocks, signs."""
+    from octoscope.api.links import check_planted
+
+    checks = list(check_planted(network, vertices=vertices, seed=seed, data=data))
+    rows = [{"graph": c.case, "figure": c.what, "value": c.value, "low": c.low, "high": c.high,
+             "n": c.n, "holds": c.holds} for c in checks]  # fmt: skip
+    if as_json:
+        typer.echo(json.dumps(rows, ensure_ascii=False))
+    else:
+        table = Table("graph", "figure", "value", "must be", "n", "", title="Planted graphs")
+        for c in checks:
+            table.add_row(c.case, c.what, f"{c.value:.3f}", f"{c.low:g} to {c.high:g}",
+                          f"{c.n:,}", "holds" if c.holds else "does not hold")  # fmt: skip
+        out.print(table)
+    if wrong := [c for c in checks if not c.holds]:
+        raise InputError(f"{network}: {wrong[0].case}", f"{wrong[0].what} is {wrong[0].value:.3f}, "
+                         f"not {wrong[0].low:g} to {wrong[0].high:g}",
+                         "try another --seed and more --vertices, then report it")  # fmt: skip

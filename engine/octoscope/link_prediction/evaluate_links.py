@@ -13,6 +13,14 @@ import pandas as pd
 
 from octoscope.errors import InputError
 from octoscope.link_prediction.adjacency import train_adjacency
+from octoscope.link_prediction.calibration import (
+    ALL,
+    CALIBRATION_COLUMNS,
+    LEAST,
+    RELIABILITY_COLUMNS,
+    calibration_rows,
+    fit_calibration,
+)
 from octoscope.link_prediction.checkpoint_scores import open_scorer
 from octoscope.link_prediction.floors import STACKED, features, fit_stacked, floors_of
 from octoscope.link_prediction.leaks import leak_of
@@ -72,12 +80,18 @@ class Evaluation:
     signs
         Rows of :func:`octoscope.link_prediction.sign_floors.sign_table`; empty without signs.
     about
-        Split with digest and leaks, accounts of negatives, checkpoints, settings, seconds.
+        Split with digest and leaks, accounts of negatives, checkpoints, settings, seconds; of each
+        model its calibration.
+    calibration, reliability
+        Rows of :func:`octoscope.link_prediction.calibration.calibration_rows`, of models on the
+        first kind of negatives; empty without models.
     """
 
     metrics: pd.DataFrame
     signs: pd.DataFrame
     about: dict[str, Any]
+    calibration: pd.DataFrame
+    reliability: pd.DataFrame
 
 
 @dataclass(frozen=True)
@@ -100,8 +114,8 @@ def evaluate_links(
 ) -> Evaluation:
     """Evaluate on the test edges of a split.
 
-    Floors read training edges only; stacked floors are fitted on validation edges. Checkpoints are
-    encoded along training edges only.
+    Floors read training edges only; stacked floors and the calibration of models are fitted on
+    validation edges. Checkpoints are encoded along training edges only.
 
     Parameters
     ----------
@@ -123,7 +137,7 @@ def evaluate_links(
     opened = [open_scorer(path, links, split) for path in checkpoints]
     scorers = _named([(c.name, c.score) for c in opened], models or {})
     topology = Topology(train_adjacency(links, split))
-    parts = ("val", "test") if STACKED in floor_names else ("test",)
+    parts = ("val", "test") if STACKED in floor_names or scorers else ("test",)
     positives = {p: positives_of(links, split, p, settings.positives, settings.seed) for p in parts}
     sets = {
         (how, part): _pair_set(links, split, positives[part], how, settings.seed + (part == "val"))
@@ -137,6 +151,7 @@ def evaluate_links(
     of_rules = _cut(topology.scores(a, b, rules), [len(pair[0]) for pair in everything])
     index_of = {key: i for i, key in enumerate(sets)}
     rows: list[dict[str, Any]] = []
+    calibrated = _Calibrated({}, [], [])
     for at, how in enumerate(settings.negatives):
         here = sets[how, "test"]
         scores, ranked = of_rules[index_of[how, "test"]], of_rules[-1]
@@ -153,6 +168,9 @@ def evaluate_links(
         of_models = {n: _checked(n, s(here.src, here.dst, here.relation))
                      for n, s in scorers.items()}  # fmt: skip
         rows += pair_rows(links, here.positives, here.negatives, floors, of_models, topology.degree)
+        if at == 0:
+            for name, scorer in scorers.items():
+                _calibrate(calibrated, links, name, scorer, sets[how, "val"], here, of_models[name])
         if at == 0 and len(queries.src):
             floors = {name: ranked[name] for name in floor_names}
             of_models = {n: _checked(n, s(queries.src, queries.dst, queries.relation))
@@ -175,12 +193,13 @@ def evaluate_links(
         if "personalised_pagerank" in rules else None,
         "checkpoints": [{"name": c.name, "sha256": c.digest, "test_edges_seen": c.seen.share,
                          "signs": c.knows_signs} for c in opened],
+        "calibration": calibrated.of,
         "conflicting_signs": conflicting,
         "settings": {"seed": settings.seed, "positives": settings.positives,
                      "queries": settings.queries, "candidates": settings.candidates},
         "seconds": round(time.monotonic() - start, 1),
     }  # fmt: skip
-    return Evaluation(pd.DataFrame(rows), signs, about)
+    return Evaluation(pd.DataFrame(rows), signs, about, *calibrated.frames())
 
 
 def _named(opened: list[tuple[str, Scorer]], models: Mapping[str, Scorer]) -> dict[str, Scorer]:
@@ -206,6 +225,40 @@ def _pair_set(links: Links, split: Split, positives: Positives, how: str, seed: 
         positives = positives.select(negatives.of)
         negatives = replace(negatives, of=np.arange(len(negatives.of)))
     return _PairSet(positives, negatives, *with_negatives(positives, negatives))
+
+
+@dataclass(frozen=True)
+class _Calibrated:
+    """Calibrations of models by name, and their rows."""
+
+    of: dict[str, Any]
+    rows: list[dict[str, Any]]
+    bins: list[dict[str, Any]]
+
+    def frames(self) -> tuple[pd.DataFrame, pd.DataFrame]:
+        return (pd.DataFrame(self.rows, columns=list(CALIBRATION_COLUMNS)),
+                pd.DataFrame(self.bins, columns=list(RELIABILITY_COLUMNS)))  # fmt: skip
+
+
+def _calibrate(
+    calibrated: _Calibrated, links: Links, name: str, scorer: Scorer, val: _PairSet,
+    test: _PairSet, score: np.ndarray,
+) -> None:  # fmt: skip
+    """Add the calibration of a model, fitted on validation pairs, and rows of the test pairs."""
+    sets = (val, test)
+    truths = [np.arange(len(s.src)) < len(s.positives.src) for s in sets]
+    if any(len(s.positives.src) < LEAST for s in sets):
+        return
+    names = np.array(links.graph.relations or (ALL,), object)
+    of_val = _checked(name, scorer(val.src, val.dst, val.relation))
+    fitted = fit_calibration(of_val, truths[0], names[val.relation], val.negatives.how)
+    relation = names[test.relation]
+    rows, bins = calibration_rows(
+        name, fitted, fitted.log_odds(score, relation), truths[1], relation, test.src, test.dst
+    )
+    calibrated.of[name] = fitted.as_dict()
+    calibrated.rows.extend(rows)
+    calibrated.bins.extend(bins)
 
 
 @dataclass(frozen=True)

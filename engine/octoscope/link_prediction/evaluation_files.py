@@ -1,4 +1,4 @@
-"""An evaluation as files: ``metrics.parquet``, ``signs.parquet``, ``evaluation.json``."""
+"""An evaluation as files: tables (``metrics.parquet`` and others) and ``evaluation.json``."""
 
 from __future__ import annotations
 
@@ -9,10 +9,11 @@ import pandas as pd
 from octoscope.bounded_reads import read_bounded, require_regular
 from octoscope.errors import InputError, reading, reads
 from octoscope.json_values import parse_json, to_json
+from octoscope.link_prediction.calibration import CALIBRATION_COLUMNS, RELIABILITY_COLUMNS
 from octoscope.link_prediction.evaluate_links import Evaluation
 from octoscope.output_files import new_folder
 
-FORMAT = "octoscope-link-evaluation/1"
+FORMAT = "octoscope-link-evaluation/2"
 
 
 def write_evaluation(evaluation: Evaluation, folder: str | Path) -> None:
@@ -24,20 +25,23 @@ def write_evaluation(evaluation: Evaluation, folder: str | Path) -> None:
         If the folder exists or lies in something that is read.
     """
     with new_folder(folder) as hidden:
-        evaluation.metrics.to_parquet(hidden / "metrics.parquet", index=False)
-        evaluation.signs.to_parquet(hidden / "signs.parquet", index=False)
+        for name in _COLUMNS:
+            getattr(evaluation, name).to_parquet(hidden / f"{name}.parquet", index=False)
         about = {"format": FORMAT, **evaluation.about}
         (hidden / "evaluation.json").write_bytes(to_json(about))
 
 
 _AGAIN = "evaluate again: `octoscope gnn evaluate ... --out FOLDER`"
-_ABOUT = ("network", "split", "leak", "negatives", "test_edges", "checkpoints", "settings")
+_ABOUT = ("network", "split", "leak", "negatives", "test_edges", "checkpoints", "settings",
+          "calibration")  # fmt: skip
 _COLUMNS = {
     "metrics": (
         "negatives", "stratum", "group", "scorer", "kind", "metric", "value", "low", "high",
         "best_floor", "gain", "gain_low", "gain_high", "n_positives", "n_negatives", "n_vertices",
     ),
     "signs": (),
+    "calibration": CALIBRATION_COLUMNS,
+    "reliability": RELIABILITY_COLUMNS,
 }  # fmt: skip
 
 
@@ -68,4 +72,4 @@ def read_evaluation(folder: str | Path) -> Evaluation:
             tables[name] = pd.read_parquet(file)
         if absent := [c for c in columns if c not in tables[name]]:
             raise InputError(str(file), f"no column {', '.join(absent)}", _AGAIN)
-    return Evaluation(tables["metrics"], tables["signs"], about)
+    return Evaluation(about=about, **tables)

@@ -14,7 +14,7 @@ from matplotlib.figure import Figure
 from octoscope import __version__
 from octoscope.report.data_tables import PageTables
 from octoscope.report.embedded import table_library
-from octoscope.report.figures import BLUE, STYLE, ends, svg_text
+from octoscope.report.figures import BLUE, STYLE, ends, panel_grid, svg_text
 from octoscope.report.page_parts import templates
 from octoscope.report.rows import figure, interval, percent, records
 
@@ -32,6 +32,10 @@ class Evaluated(Protocol):
     def signs(self) -> pd.DataFrame: ...  # noqa: D102
     @property
     def about(self) -> dict[str, Any]: ...  # noqa: D102
+    @property
+    def calibration(self) -> pd.DataFrame: ...  # noqa: D102
+    @property
+    def reliability(self) -> pd.DataFrame: ...  # noqa: D102
 
 
 def links_page(evaluations: Sequence[tuple[str, Evaluated]]) -> bytes:
@@ -71,6 +75,10 @@ def _shown(name: str, evaluated: Evaluated) -> Row:
         "rows": records(rows),
         "strata": records(metrics[metrics["stratum"] != "all"]),
         "signs": records(evaluated.signs),
+        "calibration": records(evaluated.calibration),
+        "diagram": Markup(reliability_lines(evaluated.reliability, f"Calibration {name}"))
+        if len(evaluated.reliability)
+        else None,
         "test_edges": about["test_edges"],
         "digest": about["split"]["digest"],
         "leak": leak,
@@ -157,4 +165,25 @@ def area_dots(areas: pd.DataFrame, kinds: list[str], label: str) -> str:
             axis.set_xlabel("AUC")
         axes[0].set_yticks(range(len(scorers)), scorers)
         axes[0].invert_yaxis()
+        return svg_text(drawn, label)
+
+
+def reliability_lines(bins: pd.DataFrame, label: str) -> str:
+    """Draw observed shares of edges against calibrated probabilities, one panel per model."""
+    scorers = list(dict.fromkeys(bins["scorer"]))
+    with mpl.rc_context(STYLE):
+        drawn, axes = panel_grid(scorers, 2.6, 2.6)
+        for axis, scorer in zip(axes, scorers, strict=False):
+            mine = bins[bins["scorer"] == scorer]
+            axis.plot([0, 1], [0, 1], color="#1c2530", linewidth=0.6)
+            for relation, part in mine.groupby("relation", sort=False):
+                every = relation == "all"
+                axis.errorbar(
+                    part["predicted"], part["observed"],
+                    yerr=ends(part, "observed", "low", "high") if every else None, marker="o",
+                    markersize=3, capsize=2 if every else 0, linewidth=1.2 if every else 0.7,
+                    color=BLUE if every else _FLOOR, zorder=3 if every else 2,
+                )  # fmt: skip
+            axis.set_xlabel("calibrated probability")
+        axes[0].set_ylabel("share that are edges")
         return svg_text(drawn, label)

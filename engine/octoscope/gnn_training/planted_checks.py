@@ -1,0 +1,158 @@
+"""Runs floors and a trained model on graphs with a known truth, and says what came of it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import numpy as np
+import pandas as pd
+
+from octoscope.gnn_training.structural_features import with_structure
+from octoscope.gnn_training.train import train
+from octoscope.gnn_training.train_config import TrainConfig
+from octoscope.link_prediction.evaluate_links import Evaluation, Settings, evaluate_links
+from octoscope.link_prediction.links import Links, links_of
+from octoscope.link_prediction.planted import (
+    Degrees,
+    by_blocks,
+    by_degree,
+    degrees_of,
+    planted_links,
+    signs_by_target,
+    with_mirrors,
+)
+from octoscope.link_prediction.sign_floors import sign_table, signed_pairs
+from octoscope.link_prediction.splits import split_links
+
+FEATURES = 8  # random numbers of each vertex
+_CONFIG = TrainConfig(head="mlp", epochs=40, width=32, hidden=32, learning_rate=0.01,
+                      validate_every=20)  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Check:
+    """What a planted graph gave.
+
+    Attributes
+    ----------
+    case, what
+        The graph, and the figure.
+    value
+        Of the figure.
+    low, high
+        Between which it must be.
+    n
+        Number of test edges, or of pairs.
+    """
+
+    case: str
+    what: str
+    value: float
+    low: float
+    high: float
+    n: int
+
+    @property
+    def holds(self) -> bool:
+        """Whether the value is within its bounds."""
+        return bool(self.low <= self.value <= self.high)
+
+
+def planted_checks(
+    links: Links, vertices: int = 3000, seed: int = 0, config: TrainConfig = _CONFIG
+) -> Iterator[Check]:
+    """Plant graphs on the degrees of a network, evaluate floors and a trained model; yield checks.
+
+    Parameters
+    ----------
+    vertices
+        Of a planted graph, with ten pairs each; 0: as many as the network has, and its pairs.
+    config
+        Of the model that is trained on the graph of degree alone and on that of blocks.
+    """
+    degrees = degrees_of(links, vertices, seed)
+    yield from _mirrors(degrees, seed)
+    with TemporaryDirectory() as folder:
+        yield from _degree_alone(degrees, seed, config, Path(folder) / "degree")
+        yield from _blocks(degrees, seed, config, Path(folder) / "blocks")
+    yield from _signs(degrees, seed)
+
+
+def _mirrors(degrees: Degrees, seed: int) -> Iterator[Check]:
+    rng = np.random.default_rng([seed, 5])
+    links = planted_links(degrees.n, *with_mirrors(*by_degree(degrees, rng), rng))
+    settings = Settings(("degree",), ("mirror",), seed, queries=0)
+    for by, low, high in (("edge", 0.8, 1.0), ("pair", 0.48, 0.52)):
+        split = split_links(links, by, seed=seed, peer=True)
+        areas = _areas(evaluate_links(links, split, settings=settings))
+        row = areas.loc["mirror"]
+        yield Check("mirrors", f"AUC of the mirror rule, split by {by}", row["value"], low, high,
+                    int(row["n_positives"]))  # fmt: skip
+
+
+def _degree_alone(
+    degrees: Degrees, seed: int, config: TrainConfig, folder: Path
+) -> Iterator[Check]:
+    rng = np.random.default_rng([seed, 6])
+    areas = _areas(_with_model(degrees, by_degree(degrees, rng), seed, config, folder, ()))
+    for scorer, row in areas.iterrows():
+        yield Check("degree alone", f"AUC of {scorer}", row["value"], 0.45, 0.55,
+                    int(row["n_positives"]))  # fmt: skip
+
+
+def _blocks(degrees: Degrees, seed: int, config: TrainConfig, folder: Path) -> Iterator[Check]:
+    rng = np.random.default_rng([seed, 7])
+    floors = ("preferential_attachment",)
+    evaluation = _with_model(degrees, by_blocks(degrees, rng), seed, config, folder, floors)
+    areas = _areas(evaluation)
+    gain = areas.loc["model", "value"] - areas.loc[floors[0], "value"]
+    yield Check("blocks", "AUC of the model above that of degrees", gain, 0.1, 1.0,
+                int(areas.loc["model", "n_positives"]))  # fmt: skip
+    row = evaluation.calibration.query("relation == 'all'").iloc[0]
+    yield Check("blocks", "calibration slope on held-out pairs", row["slope"], 0.9, 1.1,
+                int(row["n_positives"] + row["n_negatives"]))  # fmt: skip
+
+
+def _with_model(
+    degrees: Degrees, pairs: tuple[np.ndarray, np.ndarray], seed: int, config: TrainConfig,
+    folder: Path, floors: tuple[str, ...],
+) -> Evaluation:  # fmt: skip
+    """Train a model on pairs and return it beside floors, on the test edges of the same split."""
+    bare = planted_links(degrees.n, *pairs)
+    x = np.random.default_rng([seed, 8]).normal(size=(degrees.n, FEATURES)).astype(np.float32)
+    graph = with_structure(replace(
+        bare.graph, x=x, vertex_features=tuple(f"random {i}" for i in range(FEATURES)),
+        split=split_links(bare, seed=seed).part,
+    ))  # fmt: skip
+    links = links_of(graph)
+    checkpoint = train(graph, config, folder)
+    model = checkpoint.rename(checkpoint.with_name("model"))
+    settings = Settings(("degree",), floors, seed, queries=0)
+    return evaluate_links(links, split_links(links, "graph"), [model], settings)
+
+
+def _signs(degrees: Degrees, seed: int) -> Iterator[Check]:
+    """A model that knows how targets respond, from as many pairs as the floors, but others."""
+    rng = np.random.default_rng([seed, 9])
+    a, b = by_degree(degrees, rng)
+    links = planted_links(degrees.n, a, b, sign=signs_by_target(degrees.n, b, rng))
+    split = split_links(links, seed=seed)
+    pairs = signed_pairs(links, split)
+    drawn = rng.permutation(np.flatnonzero(pairs.part != 3))[: int((pairs.part == 1).sum())]
+    up = np.bincount(pairs.dst[drawn], pairs.activates[drawn], links.n)
+    of_target = np.bincount(pairs.dst[drawn], minlength=links.n)
+    known = np.log((up + 0.6) / (of_target - up + 0.4))
+    table, _ = sign_table(links, split, {"model": lambda _, target: known[target]}, seed)
+    row = table.query("scorer == 'model' and metric == 'auc'").iloc[0]
+    for end, low, high in (("gain_low", -0.1, 0.0), ("gain_high", 0.0, 0.1)):
+        side = end.partition("_")[2]
+        yield Check("signs by target", f"gain of knowing targets, {side} end of 95 %", row[end],
+                    low, high, int(row["n_pairs"]))  # fmt: skip
+
+
+def _areas(evaluation: Evaluation) -> pd.DataFrame:
+    rows = evaluation.metrics.query("metric == 'auc' and stratum == 'all'")
+    return rows.set_index("scorer")

@@ -1,0 +1,98 @@
+"""`octoscope gnn planted`: what must be seen is seen, and each mistake turns a line."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from octoscope.cli.app import app
+from octoscope.errors import InputError
+from octoscope.gnn_training import planted_checks as module
+from octoscope.gnn_training.planted_checks import Check
+from octoscope.link_prediction import evaluate_links, negatives, splits
+from octoscope.link_prediction.links import Links, open_links
+from octoscope.link_prediction.planted import Degrees, degrees_of
+from typer.testing import CliRunner
+
+BRIEF = module._CONFIG.model_copy(update={"epochs": 1})
+
+
+@pytest.fixture(scope="module")
+def degrees() -> Degrees:
+    return degrees_of(open_links("demo"), 800)
+
+
+def test_the_command_holds_on_the_embedded_network() -> None:
+    done = CliRunner().invoke(app, ["gnn", "planted", "--json"])
+    assert done.exit_code == 0, (done.output, done.exception)
+    rows = {(r["graph"], r["figure"]): r for r in json.loads(done.output)}
+    assert all(r["holds"] and r["low"] <= r["value"] <= r["high"] for r in rows.values())
+    assert {graph for graph, _ in rows} == {"mirrors", "degree alone", "blocks", "signs by target"}
+    assert len([w for g, w in rows if g == "degree alone"]) == 11  # ten floors and a model
+
+
+def failing(checks: list[Check]) -> list[str]:
+    return [c.what for c in checks if not c.holds]
+
+
+def test_a_split_that_leaks_mirrors_turns_a_line(
+    degrees: Degrees, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert failing(list(module._mirrors(degrees, 0))) == []
+    edge = lambda links, seed: np.random.default_rng(seed).random(len(links.src))  # noqa: E731
+    monkeypatch.setattr(splits, "_share", edge)
+    assert failing(list(module._mirrors(degrees, 0))) == ["AUC of the mirror rule, split by pair"]
+
+
+def test_positives_among_negatives_turn_a_line(
+    degrees: Degrees, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Half of the negatives are training edges: all that knows training ranks them first."""
+    real = negatives.draw_negatives
+
+    def leaking(links: Links, split: splits.Split, *rest: Any) -> negatives.Negatives:
+        drawn = real(links, split, *rest)
+        train = split.rows("train")
+        rows = np.random.default_rng(0).choice(train, len(drawn.src) // 2, replace=False)
+        drawn.src[: len(rows)], drawn.dst[: len(rows)] = links.src[rows], links.dst[rows]
+        return drawn
+
+    monkeypatch.setattr(evaluate_links, "draw_negatives", leaking)
+    checks = list(module._degree_alone(degrees, 0, BRIEF, tmp_path / "t"))
+    assert "AUC of personalised_pagerank" in failing(checks)
+
+
+def test_a_test_edge_in_message_passing_turns_a_line(
+    degrees: Degrees, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """All edges are in the adjacency of the rules. Of checkpoints: test_evaluate_links.py."""
+    real = evaluate_links.train_adjacency
+    monkeypatch.setattr(
+        evaluate_links, "train_adjacency",
+        lambda links, split: real(links, splits.Split("pair", np.ones_like(split.part), {}, "")),
+    )  # fmt: skip
+    checks = list(module._degree_alone(degrees, 0, BRIEF, tmp_path / "t"))
+    assert "AUC of personalised_pagerank" in failing(checks)
+    assert "AUC of stacked" in failing(checks)
+
+
+def test_a_line_that_does_not_hold_ends_the_command(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "planted_checks",
+                        lambda *_: iter([Check("blocks", "AUC", 0.5, 0.6, 1.0, 10)]))  # fmt: skip
+    done = CliRunner().invoke(app, ["gnn", "planted"])
+    assert isinstance(done.exception, InputError)
+    assert "does not hold" in done.output
+    assert "AUC is 0.500, not 0.6 to 1" in str(done.exception)
+
+
+def test_degrees_are_cut_where_chance_would_join_hubs(degrees: Degrees) -> None:
+    assert degrees.n == 800
+    assert degrees.weight.sum() == pytest.approx(1)
+    assert 2 * degrees.pairs * degrees.weight.max() ** 2 < 0.34
+    whole = degrees_of(open_links("demo"))
+    assert whole.n > 11_000
+    assert 2 * whole.pairs * whole.weight.max() ** 2 < 0.34
+    assert whole.weight.max() / np.median(whole.weight) > 10  # and hubs are still hubs
