@@ -8,7 +8,6 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 import numpy as np
-import pandas as pd
 
 from octoscope.gnn_training.structural_features import with_structure
 from octoscope.gnn_training.train import train
@@ -87,33 +86,30 @@ def _mirrors(degrees: Degrees, seed: int) -> Iterator[Check]:
     settings = Settings(("degree",), ("mirror",), seed, queries=0)
     for by, low, high in (("edge", 0.8, 1.0), ("pair", 0.48, 0.52)):
         split = split_links(links, by, seed=seed, peer=True)
-        areas = _areas(evaluate_links(links, split, settings=settings))
-        row = areas.loc["mirror"]
-        yield Check("mirrors", f"AUC of the mirror rule, split by {by}", row["value"], low, high,
-                    int(row["n_positives"]))  # fmt: skip
+        areas, n = _areas(evaluate_links(links, split, settings=settings))
+        yield Check("mirrors", f"AUC of the mirror rule, split by {by}", areas["mirror"], low, high,
+                    n)  # fmt: skip
 
 
 def _degree_alone(
     degrees: Degrees, seed: int, config: TrainConfig, folder: Path
 ) -> Iterator[Check]:
     rng = np.random.default_rng([seed, 6])
-    areas = _areas(_with_model(degrees, by_degree(degrees, rng), seed, config, folder, ()))
-    for scorer, row in areas.iterrows():
-        yield Check("degree alone", f"AUC of {scorer}", row["value"], 0.45, 0.55,
-                    int(row["n_positives"]))  # fmt: skip
+    areas, n = _areas(_with_model(degrees, by_degree(degrees, rng), seed, config, folder, ()))
+    for scorer, area in areas.items():
+        yield Check("degree alone", f"AUC of {scorer}", area, 0.45, 0.55, n)
 
 
 def _blocks(degrees: Degrees, seed: int, config: TrainConfig, folder: Path) -> Iterator[Check]:
     rng = np.random.default_rng([seed, 7])
     floors = ("preferential_attachment",)
     evaluation = _with_model(degrees, by_blocks(degrees, rng), seed, config, folder, floors)
-    areas = _areas(evaluation)
-    gain = areas.loc["model", "value"] - areas.loc[floors[0], "value"]
-    yield Check("blocks", "AUC of the model above that of degrees", gain, 0.1, 1.0,
-                int(areas.loc["model", "n_positives"]))  # fmt: skip
-    row = evaluation.calibration.query("relation == 'all'").iloc[0]
+    areas, n = _areas(evaluation)
+    gain = areas["model"] - areas[floors[0]]
+    yield Check("blocks", "AUC of the model above that of degrees", gain, 0.1, 1.0, n)
+    (row,) = evaluation.calibration.query("relation == 'all'").to_dict("records")
     yield Check("blocks", "calibration slope on held-out pairs", row["slope"], 0.9, 1.1,
-                int(row["n_positives"] + row["n_negatives"]))  # fmt: skip
+                row["n_positives"] + row["n_negatives"])  # fmt: skip
 
 
 def _with_model(
@@ -146,13 +142,15 @@ def _signs(degrees: Degrees, seed: int) -> Iterator[Check]:
     of_target = np.bincount(pairs.dst[drawn], minlength=links.n)
     known = np.log((up + 0.6) / (of_target - up + 0.4))
     table, _ = sign_table(links, split, {"model": lambda _, target: known[target]}, seed)
-    row = table.query("scorer == 'model' and metric == 'auc'").iloc[0]
+    (row,) = table.query("scorer == 'model' and metric == 'auc'").to_dict("records")
     for end, low, high in (("gain_low", -0.1, 0.0), ("gain_high", 0.0, 0.1)):
         side = end.partition("_")[2]
         yield Check("signs by target", f"gain of knowing targets, {side} end of 95 %", row[end],
-                    low, high, int(row["n_pairs"]))  # fmt: skip
+                    low, high, row["n_pairs"])  # fmt: skip
 
 
-def _areas(evaluation: Evaluation) -> pd.DataFrame:
+def _areas(evaluation: Evaluation) -> tuple[dict[str, float], int]:
+    """Return the AUC of each scorer, and the number of test edges."""
     rows = evaluation.metrics.query("metric == 'auc' and stratum == 'all'")
-    return rows.set_index("scorer")
+    areas = dict(zip(rows["scorer"], rows["value"].to_numpy(float), strict=True))
+    return areas, int(rows["n_positives"].max())

@@ -63,6 +63,6 @@ def with_calibrated(
         while given in table:
             given += "_given"
         table = table.rename(columns={new: given})
-        at = table.columns.get_loc(f"probability{ending}")
-        table.insert(int(at) + 1, new, expit(calibration.log_odds(score, relation)))
+        at = list(table.columns).index(f"probability{ending}")
+        table.insert(at + 1, new, expit(calibration.log_odds(score, relation)))
     return table
