@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import pickle
 import shutil
@@ -13,7 +14,7 @@ from typing import Any
 import pytest
 import torch
 from octoscope.errors import InputError, OctoscopeWarning
-from octoscope.models import load_model
+from octoscope.models import geneformer_belonging, load_model
 from octoscope.models.geneformer_belonging import (
     GeneformerOptions,
     check_buffers,
@@ -110,7 +111,8 @@ class _Config:
 
 def _numbered(n: int) -> Dictionaries:
     tokens = {"<pad>": 0} | {f"g{i:05d}": i for i in range(1, n)}
-    return Dictionaries(Path("d"), (Path("d/token_dictionary.pkl"),), tokens, {}, {})
+    medians = dict.fromkeys(list(tokens)[1:], 1.0)
+    return Dictionaries(Path("d"), (Path("d/token_dictionary.pkl"),), tokens, medians, {})
 
 
 @pytest.mark.parametrize("padded", [False, True])
@@ -207,15 +209,61 @@ def test_an_activation_that_no_published_model_has_is_said(config: dict[str, Any
 @pytest.mark.parametrize(
     ("names", "size", "message"),
     [
-        (("a_gc95M.pkl", "b_gc104M.pkl"), (3, 64), "dictionaries of several corpora"),
-        (("a_gc95M.pkl", "b_gc95M.pkl"), (12, 768), "12 layers, d 768 is published with .* gc104M"),
+        (("a_gc30M.pkl", "b_gc104M.pkl"), (3, 64), "dictionaries of several corpora"),
+        (("a_gc30M.pkl", "b_gc30M.pkl"), (12, 768), "12 layers, d 768 is published with .* gc104M"),
     ],
     ids=["mixed", "other corpus"],
 )
 def test_dictionaries_whose_names_tell_another_corpus_are_said(
     names: tuple[str, ...], size: tuple[int, int], message: str
 ) -> None:
-    """Red: gc95M and gc104M have the same sizes, and nothing was said."""
+    """Red: dictionaries of two corpora are read together, and nothing is said."""
     given = Dictionaries(Path("d"), tuple(Path("d", n) for n in names), {"<pad>": 0}, {}, {})
     with pytest.warns(OctoscopeWarning, match=message):
         settle(GeneformerOptions(), _Config(1, *size), given)
+
+
+def test_the_files_of_gc95m_are_those_of_gc104m() -> None:
+    """Red: the same bytes under their former name are said to be of another corpus."""
+    for names in (("a_gc95M.pkl", "b_gc104M.pkl"), ("a_gc95M.pkl", "b_gc95M.pkl")):
+        given = Dictionaries(Path("d"), tuple(Path("d", n) for n in names), {"<pad>": 0}, {}, {})
+        with warnings.catch_warnings():
+            warnings.simplefilter("error", OctoscopeWarning)
+            settle(GeneformerOptions(), _Config(1, 12, 768), given)
+
+
+def test_genes_without_a_median_are_said(tmp_path: Path) -> None:
+    """Red: medians of another corpus lack genes, which are left out in silence."""
+    folder = Path(shutil.copytree(V2_DICTIONARIES, tmp_path / "changed"))
+    file = next(folder.glob("gene_median*"))
+    medians = pickle.loads(file.read_bytes())
+    genes = [t for t in pickle.loads((folder / TOKENS).read_bytes()) if t.startswith("ENSG")]
+    for gene in genes[3:10]:
+        del medians[gene]
+    file.write_bytes(pickle.dumps(medians))
+    text = rf"{file.name}: 7 of {len(genes)} genes with a token have no median \({genes[3]}, "
+    with pytest.warns(OctoscopeWarning, match=text):
+        model = load_model(ORACLE / "checkpoint", options={"dictionaries": str(folder)})
+    assert not set(genes[3:10]) & set(model.genes.ensembl.tolist())
+
+
+def test_other_medians_than_were_published_with_the_tokens_are_said(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Red: the medians of published tokens are changed, and nothing is said."""
+    tokens, medians = {"<pad>": 0, "ENSG1": 1, "ENSG2": 2}, {"ENSG1": 1.5, "ENSG2": 2.0}
+    # sha256 of "<pad>\t0\nENSG1\t1\nENSG2\t2" and of "ENSG1\t1.5\nENSG2\t2.0"
+    known = ["\n".join(f"{k}\t{v}" for k, v in t.items()) for t in (tokens, medians)]
+    digests = [hashlib.sha256(text.encode()).hexdigest() for text in known]
+    monkeypatch.setitem(geneformer_belonging._PUBLISHED, digests[0], ("gc0M", digests[1]))
+    file = Path("d/gene_median_dictionary.json")
+
+    def settled(medians: dict[str, float]) -> None:
+        given = Dictionaries(Path("d"), (Path("d/token_dictionary.pkl"), file), tokens, medians, {})
+        settle(GeneformerOptions(), _Config(3), given)
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", OctoscopeWarning)
+        settled(medians | {"ENSG3": 4.0})  # of a gene without a token
+    with pytest.warns(OctoscopeWarning, match=r"median_dictionary.json: not the medians .*gc0M"):
+        settled(medians | {"ENSG2": 2.5})

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import re
 from collections.abc import Mapping, MutableMapping
 from typing import Any, Literal
@@ -9,13 +10,24 @@ from typing import Any, Literal
 import torch
 from pydantic import BaseModel, ConfigDict, Field
 
-from octoscope.errors import InputError, warn
+from octoscope.errors import InputError, some, warn
 from octoscope.models.geneformer_files import Dictionaries
 
 # Tokens of the published dictionaries, and rows of the published checkpoints.
 _SERIES = {25426: "V1", 20275: "V2"}
 # Layers and d of the sizes that were published with one corpus only -> that corpus.
 _CORPUS = {(12, 768): "gc104M", (18, 1152): "gc104M"}
+_SAME = {"gc95M": "gc104M"}  # the published files of both names hold the same bytes
+# Published token dictionaries -> corpus, and the medians of their genes; digests of the content,
+# which JSON and a new pickle leave as it is.
+_PUBLISHED = {
+    "7f1126deac76210ffa7c679f39ea4285557716e5bc9f100da31e256b62eb0c73": (
+        "gc30M", "e4d6f2282351b72491117bbf8cb19ddfde0a557af0c29eb5442418a3511c8bb2",
+    ),
+    "23cbceb98c49fefc3acb3cb99e02fdfca4e87299b2f78668d02f4336008ece45": (
+        "gc104M", "c53bf67dafca579f3e349ec7b4b8eae0be5e3830d3a8e5c3e7b533d1bb517c6b",
+    ),
+}  # fmt: skip
 # Settings that decide what attends to what, and their values in published configs.
 _USUAL: Mapping[str, Any] = {
     "position_embedding_type": "absolute",
@@ -102,6 +114,7 @@ def settle(given: GeneformerOptions, config: Any, dictionaries: Dictionaries) ->
     _check_rows(dictionaries, config.vocab_size, padded=given.padded_table)
     _warn_of_series(dictionaries, config)
     _warn_of_order(dictionaries)
+    _warn_of_medians(dictionaries)
     positions = config.max_position_embeddings
     max_input = positions if given.max_input is None else given.max_input
     if max_input > positions:
@@ -142,7 +155,7 @@ def _check_rows(dictionaries: Dictionaries, rows: int, *, padded: bool) -> None:
 def _warn_of_series(dictionaries: Dictionaries, config: Any) -> None:
     """Warn where names of files tell that they are of several corpora: sizes are the same."""
     matches = ((f.name, re.search(r"gc\d+M", f.name)) for f in dictionaries.files)
-    series = {name: match.group() for name, match in matches if match}
+    series = {n: _SAME.get(m.group(), m.group()) for n, m in matches if m}
     folder, size = dictionaries.folder, (config.num_hidden_layers, config.hidden_size)
     if len(set(series.values())) > 1:
         several = ", ".join(sorted(series))
@@ -168,6 +181,34 @@ def _warn_of_order(dictionaries: Dictionaries) -> None:
         warn(
             f"{dictionaries.files[0]}: rows are not in the order of gene ids, as in published "
             "dictionaries. Compare it with the file that the checkpoint was published with"
+        )
+
+
+def _digest(table: Mapping[str, float]) -> str:
+    """Return the digest of a dictionary's content, in the order of its keys."""
+    text = "\n".join(f"{key}\t{value!r}" for key, value in sorted(table.items()))
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def _warn_of_medians(dictionaries: Dictionaries) -> None:
+    """Warn where medians are of another corpus than tokens, as far as that can be known.
+
+    Every gene of a published token dictionary has a median in the dictionary of its own corpus.
+    """
+    tokens, medians = dictionaries.tokens, dictionaries.medians
+    genes = [t for t in tokens if not t.startswith("<")]
+    bare = [g for g in genes if g not in medians]
+    file = next((f for f in dictionaries.files if "median" in f.name), dictionaries.folder)
+    corpus, digest = _PUBLISHED.get(_digest(tokens), (None, None))
+    if bare:
+        warn(
+            f"{file}: {len(bare):,} of {len(genes):,} genes with a token have no median "
+            f"({some(bare, 3)}) and are left out; the medians are of another corpus than the tokens"
+        )
+    elif digest and _digest({g: medians[g] for g in genes}) != digest:
+        warn(
+            f"{file}: not the medians that were published with these tokens ({corpus}). Ranks "
+            "follow the medians: give the published file, unless the model was trained with these"
         )
 
 
