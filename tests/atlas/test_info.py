@@ -15,12 +15,13 @@ import numpy as np
 import pandas as pd
 import pytest
 import zarr
-from octoscope.atlas import AtlasInfo, convert, info
+from octoscope.atlas import AtlasInfo, check, convert, info
 from octoscope.atlas.findings import Finding, Findings
 from octoscope.atlas.layout import ArrayCost, check_layout
 from octoscope.cli.app import app
 from octoscope.cli.shared import guarded
 from octoscope.config import AtlasConfig
+from octoscope.errors import InputError, OctoscopeWarning
 from scipy import sparse
 
 from tests.atlas.stores import cells, file_of, put, write
@@ -281,6 +282,40 @@ def test_damage_is_a_finding_and_the_rest_is_looked_at(tmp_path: Path) -> None:
     )  # whatever else is wrong
     path = write(TWICE(), tmp_path / "b.zarr", 3)
     assert look(path).rows["genes"] == 39
+
+
+@pytest.mark.parametrize("kind", [np.zeros, sparse.csr_matrix, sparse.csc_matrix])
+@pytest.mark.parametrize("shape", [(0, 5), (5, 0)], ids=["no cell", "no gene"])
+def test_an_atlas_without_cells_or_genes_is_refused(
+    tmp_path: Path, shape: tuple[int, int], kind: Any
+) -> None:
+    """Red: nothing is read, checked and converted, with exit 0."""
+    n, genes = shape
+    obs = pd.DataFrame({"cell_type": pd.Categorical(["T"] * n)}, index=[f"c{i}" for i in range(n)])
+    var = pd.DataFrame(index=[f"ENSG{i:011d}" for i in range(genes)])
+    path = tmp_path / "a.h5ad"
+    ad.AnnData(kind(shape, dtype="f4"), obs, var).write_h5ad(path)
+    given = {"category_key": ["cell_type"], "replicate_key": None}
+    empty = rf"X:? is empty: {n} cells of {genes} genes"
+    by_column = kind is sparse.csc_matrix
+    one_finding(look(path, **given), "error", r"X: stored by column" if by_column else empty)
+    given_config = AtlasConfig(path=str(path), **given)
+    with pytest.raises(InputError, match=f"a.h5ad: .*{empty}"):
+        convert(given_config, str(tmp_path / "b.zarr"))
+    with pytest.raises(InputError, match="by column" if by_column else f"a.h5ad: .*{empty}"):
+        check(given_config)
+    assert not (tmp_path / "b.zarr").exists()
+
+
+def test_counts_that_are_all_zero_are_said(tmp_path: Path) -> None:
+    """Red: an atlas whose every count is 0 gives no finding, and converts without a word."""
+    a = cells()
+    a.X = sparse.csr_matrix(a.shape, dtype="f4")
+    path = tmp_path / "a.h5ad"
+    a.write_h5ad(path)
+    one_finding(look(path), "error", "X: no count above 0 in 60 cells")
+    with pytest.warns(OctoscopeWarning, match="a.h5ad: X: no count above 0 in 60 cells"):
+        convert(AtlasConfig(path=str(path), **GIVEN), str(tmp_path / "b.zarr"))
 
 
 @pytest.mark.parametrize("values", [np.ones(24), np.ones((6, 4, 2)), np.float32(1)])

@@ -164,6 +164,12 @@ def _describe(
         done += len(batch.rows)
         on_progress(done, len(looked_at))
     seconds = time.perf_counter() - started
+    if done and not total:
+        result.findings.error(
+            f"{config.path}: {atlas.counts_source}",
+            f"no count above 0 in {done:,} cells",
+            "name the place of the counts in atlas.counts (--counts)",
+        )
     if done >= _FEW and least > 0 and most <= _ALIKE * least:
         result.findings.warning(
             f"{config.path}: {atlas.counts_source}",

@@ -110,6 +110,9 @@ def convert(
         partial.begin(_identity(atlas, order, seed, layout))
         work = _Work(atlas, order, partial, batch_cells, limit, on_progress or (lambda *_: None))
         result = work.run(layout)
+        if not result["nonzero"]:
+            seen = f"no count above 0 in {result['cells']:,} cells"
+            warn(f"{config.path}: {atlas.counts_source}: {seen}")
         partial.finish()
     return result
 

@@ -50,6 +50,8 @@ def look_for_counts(root: Any, name: str, config: AtlasConfig) -> tuple[Rows | N
     if node is None:
         return None, "absent"
     rows = open_store.open_rows(node, config.path, fill_missing=config.fill_missing)
+    if 0 in rows.shape:
+        return None, empty_text(rows.shape)
     sample = sample_rows(rows.shape[0])
     data, indices, indptr = rows.rows(sample)
     fault = count_fault(data, whole=config.fractional_counts == "refuse")
@@ -59,6 +61,11 @@ def look_for_counts(root: Any, name: str, config: AtlasConfig) -> tuple[Rows | N
     row = row_of(indptr, at)
     where = rows.chunk_of(int(sample[row]), at - int(indptr[row]), int(indices[at]))
     return rows, f"holds {what} in {where}"
+
+
+def empty_text(shape: tuple[int, ...]) -> str:
+    """Return what is wrong with a matrix without cells or genes."""
+    return f"is empty: {shape[0]:,} cells of {shape[1]:,} genes"
 
 
 def find_counts(root: Any, config: AtlasConfig) -> tuple[str, Rows]:

@@ -16,7 +16,7 @@ import zarr
 from zarr.codecs import Crc32cCodec, ZstdCodec
 
 from octoscope.atlas import chunks, open_store
-from octoscope.atlas.counts import candidates, count_fault, look_for_counts
+from octoscope.atlas.counts import candidates, count_fault, empty_text, look_for_counts
 from octoscope.atlas.frame_columns import attribute
 from octoscope.config import AtlasConfig
 from octoscope.errors import InputError
@@ -101,6 +101,9 @@ class _Columns:
         assert group is not None
         self._path, self._fill = config.path, config.fill_missing
         self.shape = tuple(int(n) for n in group.attrs["shape"])
+        if 0 in self.shape:
+            where, problem = f"{config.path}: {name}", empty_text(self.shape)
+            raise InputError(where, problem, "name the place of the counts in atlas.counts")
         self._data, self._rows, pointers = (
             chunks.required(group, part, config.path) for part in ("data", "indices", "indptr")
         )
