@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+import warnings
 from pathlib import Path
 
 import pytest
@@ -56,3 +57,26 @@ def test_reads_that_were_begun_beside_the_one_that_failed_say_nothing() -> None:
     )
     assert done.returncode == 2
     assert done.stderr == "bad input: a.zarr/c/0: is no regular file. Fix: put one there\n"
+
+
+def test_a_warning_is_printed_once_per_command(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Red: a command that loads a checkpoint twice prints its warnings twice."""
+    from octoscope.cli.shared import guarded
+    from octoscope.errors import warn
+
+    monkeypatch.setattr(warnings, "showwarning", warnings.showwarning)  # put back afterwards
+
+    def loads_twice() -> None:
+        for text in ("c: hidden_act: gelu", "c: hidden_act: gelu", "d: other"):
+            with warnings.catch_warnings():  # as libraries do: Python then forgets what was shown
+                warnings.simplefilter("ignore", DeprecationWarning)
+            warn(text)
+
+    for _ in range(2):
+        with warnings.catch_warnings():
+            warnings.simplefilter("always")
+            assert guarded(loads_twice) == 0
+        printed = capsys.readouterr().err
+        assert printed.splitlines() == ["warning: c: hidden_act: gelu", "warning: d: other"]

@@ -251,6 +251,31 @@ def test_tab_and_xml_of_the_same_interactions_score_alike(tmp_path: Path) -> Non
     assert pairs(one) == pairs(two)
 
 
+def test_a_gene_behind_an_accession_of_intact_is_read(tmp_path: Path) -> None:
+    """Red: the accession of IntAct stands first, and the pair joins no gene."""
+    row = mitab("intact:EBI-9", "uniprotkb:P11111").split("\t")
+    row[2] = "intact:EBI-9|uniprotkb:P11110-2(identity)"
+    (tmp_path / "t.txt").write_text("\t".join(row) + "\n")
+    own = (
+        '<interactor id="0"><names><shortLabel>n0</shortLabel></names><xref>'
+        '<primaryRef db="intact" id="EBI-9"/><secondaryRef db="uniprotkb" id="P99999" '
+        'refType="component"/><secondaryRef db="uniprotkb" id="P11110" refType="identity"/></xref>'
+        '<organism ncbiTaxId="9606"/></interactor>'
+    )
+    text = document([interaction(1, [(0, "bait"), (1, "prey")])])
+    (tmp_path / "t.xml").write_text(text.replace(interactor(0, "P11110"), own))
+    for name in ("t.txt", "t.xml"):
+        record = read_intact(tmp_path / name, "x", "corrected")
+        account(record)
+        assert {k[0] for k in pairs(record)} == {frozenset(("P11110", "P11111"))}
+        ids = record.identifiers
+        of = ids["species"][ids["identifier"] == "P11110"].iloc[0]
+        assert set(ids["identifier"][ids["species"] == of]) == {"P11110", "EBI-9"}
+    (tmp_path / "t.txt").write_text(mitab("intact:EBI-7", "uniprotkb:P11112") + "\n")
+    alone = read_intact(tmp_path / "t.txt", "x", "corrected").identifiers
+    assert set(alone["identifier"]) == {"EBI-7", "P11112"}
+
+
 def test_what_is_no_psi_mi_is_refused(tmp_path: Path) -> None:
     for name, content in (("a.txt", "source\ttarget\nA\tB\n"), ("b.xml", "<a/>")):
         (tmp_path / name).write_text(content)

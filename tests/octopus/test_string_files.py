@@ -185,6 +185,25 @@ def test_aliases_up_to_v11_0_have_several_sources_in_a_cell(tmp_path: Path) -> N
             assert want is None or sorted(mine["identifier"]) == want
 
 
+def test_aliases_up_to_v10_name_the_taxon_beside_the_protein(tmp_path: Path) -> None:
+    """Red: "give links and aliases of one organism and release", which they are."""
+    frame = pd.read_csv(aliases(tmp_path / "a.txt", V11), sep="\t")
+    frame.insert(0, "taxon", "9606")
+    frame["#string_protein_id"] = frame["#string_protein_id"].str.removeprefix("9606.")
+    other = frame.assign(taxon="10090", alias="ENSMUSG1")
+    body = pd.concat([frame, other]).to_csv(sep="\t", index=False, header=False)
+    path = tmp_path / "protein.aliases.v9.1.txt"
+    links = links_of(tmp_path / "links.txt", "links")
+    for space in (" ", "\t"):
+        names = ("species_ncbi_taxon_id", "protein_id", "alias", "source")
+        heading = f"##{space}" + f"{space}##{space}".join(names) + f"{space}##\n"
+        path.write_text(heading + body)
+        ids = read_string(links, path, "9.1", "corrected").identifiers
+        mine = ids[ids["ontology"] == "uniprot"]
+        assert sorted(mine["identifier"]) == ACCESSION
+        assert "ENSMUSG1" not in set(ids["identifier"])
+
+
 def test_repeated_rows_are_merged_and_the_highest_score_counts(tmp_path: Path) -> None:
     """Red: they were counted as kept, and were no statements."""
     path = links_of(tmp_path / "links.txt", "links")

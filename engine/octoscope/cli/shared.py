@@ -11,6 +11,7 @@ import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from enum import StrEnum
+from functools import partial
 from types import FrameType
 from typing import TYPE_CHECKING, Annotated, Any, NoReturn, TextIO
 
@@ -126,6 +127,7 @@ def _stop(number: int, frame: FrameType | None) -> None:
 
 
 def _show_warning(
+    shown: set[str],
     message: Warning | str,
     category: type[Warning],
     filename: str,
@@ -134,7 +136,10 @@ def _show_warning(
     line: str | None = None,
 ) -> None:
     if issubclass(category, OctoscopeWarning):
-        err.print(f"[bold]warning:[/bold] {escape(str(message))}", soft_wrap=True)
+        text = str(message)
+        if text not in shown:  # a command may load a checkpoint more than once
+            err.print(f"[bold]warning:[/bold] {escape(text)}", soft_wrap=True)
+        shown.add(text)
     else:
         print(warnings.formatwarning(message, category, filename, lineno), file=sys.stderr, end="")
 
@@ -151,7 +156,7 @@ def _require_assertions() -> None:
 
 def guarded(call: Callable[[], Any]) -> int:
     """Call, print an error in one line, and return the exit code."""
-    warnings.showwarning = _show_warning
+    warnings.showwarning = partial(_show_warning, set())
     for stream in (sys.stdout, sys.stderr):  # names of files may be of any bytes, terminals old
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")

@@ -12,7 +12,7 @@ from octoscope.octopus.sources.psi_mi import (
     NEGATIVE,
     NO_PUBLICATION,
     Reading,
-    identifier_of,
+    first_identifier,
     record_of,
 )
 from octoscope.octopus.sources.record import SourceCounts, SourceRecord
@@ -114,8 +114,8 @@ def read_mitab(
 
 def _species(state: Reading, cells: dict[str, Items], end: str) -> int | None:
     """Return the species of an end; None if its id is of no known kind, or of another organism."""
-    identifier = next((x for d, v, _ in (*cells[end], *cells[f"other_{end}"])
-                  if (x := identifier_of(d, v, "corrected")) is not None), None)  # fmt: skip
+    references = [(d, v) for d, v, _ in (*cells[end], *cells[f"other_{end}"])]
+    identifier = first_identifier(references, "corrected")
     stated = next((v for d, v, _ in cells[f"taxon_{end}"] if d == "taxid"), None)
     if identifier is None or not state.ours(stated, identifier, ""):
         return None
@@ -123,6 +123,8 @@ def _species(state: Reading, cells: dict[str, Items], end: str) -> int | None:
     label = texts.get("gene name") or texts.get("display_short") or identifier[1]
     at = state.species_of(":".join(identifier), label)
     state.identifiers[(at, *identifier)] = None
+    if own := next((v for d, v in references if d == "intact"), None):
+        state.identifiers[(at, "intact", own)] = None
     return at
 
 

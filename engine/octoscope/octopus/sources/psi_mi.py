@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -79,6 +80,15 @@ def identifier_of(database: str, value: str, mode: str) -> tuple[str, str] | Non
         # an isoform or chain is a product of the same gene
         value = clean_identifier(ontology, value) or value.split("-")[0]
     return (ontology, value) if ontology and value else None
+
+
+def first_identifier(references: Iterable[tuple[str, str]], mode: str) -> tuple[str, str] | None:
+    """Return the first (ontology, id) of references (database, value) whose kind is known.
+
+    IntAct's own accession joins nothing, so that it is taken only where there is no other.
+    """
+    known = [x for d, v in references if (x := identifier_of(d, v, mode)) is not None]
+    return next((x for x in known if x[0] != "intact"), next(iter(known), None))
 
 
 def record_of(

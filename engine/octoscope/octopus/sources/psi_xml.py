@@ -9,7 +9,7 @@ from octoscope.octopus.sources.psi_mi import (
     NO_PAIR,
     NO_PUBLICATION,
     Reading,
-    identifier_of,
+    first_identifier,
 )
 from octoscope.octopus.sources.xml import local, stream_elements
 
@@ -93,7 +93,13 @@ class XmlReading:
         if not label or primary is None:
             state.counts.note("interactor without a name or primary reference", 1, [label])
             return None
-        identifier = identifier_of(primary.get("db") or "", primary.get("id") or "", state.mode)
+        references = [primary]
+        if state.mode == "corrected":  # a second name of the same thing, no part and no relative
+            seconds = element.iterfind(_path(element, "xref/secondaryRef"))
+            references += [x for x in seconds if x.get("refType") in (None, "identity")]
+        identifier = first_identifier(
+            ((x.get("db") or "", x.get("id") or "") for x in references), state.mode
+        )
         organism = _find(element, "organism")
         stated = organism.get("ncbiTaxId") if organism is not None else None
         if identifier is None or not state.ours(stated, identifier, label):
@@ -103,6 +109,8 @@ class XmlReading:
         for reference in element.iterfind(_path(element, "xref/secondaryRef")):
             if reference.get("db") == "intact" and reference.get("id"):
                 state.identifiers[(at, "intact", reference.get("id"))] = None
+        if primary.get("db") == "intact" and primary.get("id"):
+            state.identifiers[(at, "intact", primary.get("id"))] = None
         return at
 
     def _interaction(self, element: Any) -> None:

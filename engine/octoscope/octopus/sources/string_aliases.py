@@ -41,6 +41,7 @@ _KINDS: dict[str, tuple[str, tuple[str, ...]]] = {
         (r"Ensembl_HGNC_symbol", r"Ensembl_HGNC_Approved_Symbol", r"(?i).*hgnc.*symbol"),
     ),
 }  # fmt: skip
+_TAXON = "species_ncbi_taxon_id"
 _FORMS = {ontology: [re.compile(p) for p in groups] for ontology, (_, groups) in _KINDS.items()}
 
 
@@ -70,11 +71,16 @@ def read_string_aliases(path: Path, code: Mapping[str, int], counts: SourceCount
     met: dict[str, list[tuple[str, int]]] = {}  # source of the file -> ontology, group
     example, unread = "", SourceCounts()
     with open_binary(path) as handle:
-        released = handle.peek(2)[:2] == b"##"  # up to v11.0: a heading of its own form
+        heading = handle.peek(100)[:100].split(b"\n")[0]
+    released = heading.startswith(b"##")  # up to v11.0: a heading of its own form
+    if released and b"species" in heading:  # up to v10: the taxon stands in a column of its own
+        columns = {_TAXON: pa.string(), **columns}
     for batch in stream_table(
         path, columns, unread, delimiter="\t", header=not released,
         called={"#string_protein_id": ("string_protein_id",)},
     ):  # fmt: skip
+        if _TAXON in columns:
+            batch = _with_taxon(batch)
         for source in pac.unique(batch["source"]).to_pylist():
             if source is not None and source not in met:
                 met[source] = _groups(source)
@@ -97,6 +103,14 @@ def read_string_aliases(path: Path, code: Mapping[str, int], counts: SourceCount
     frame = identifier_frame([r[:4] for r in rows if r[4] == best[r[1]]])
     _judge(path, frame, code, counts, example, list(met))
     return frame
+
+
+def _with_taxon(batch: pa.RecordBatch) -> pa.RecordBatch:
+    """Return a batch whose proteins are called as in the links, behind the taxon and a dot."""
+    taxon, protein = batch[_TAXON], batch["#string_protein_id"]
+    joined = pac.binary_join_element_wise(taxon, protein, ".")
+    parts = [joined, batch["alias"], batch["source"]]
+    return pa.RecordBatch.from_arrays(parts, names=["#string_protein_id", "alias", "source"])
 
 
 def _groups(source: str) -> list[tuple[str, int]]:
