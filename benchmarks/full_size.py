@@ -2,14 +2,17 @@
 
     python benchmarks/full_size.py mean_residual [--genes 18000] [--categories 1]
         [--shapes 12x512x8,12x768x12,6x128x4,8x256x8,18x640x20,6x256x4,4x256x4] [--consensus]
+        [--network] [--no-comparisons]
     python benchmarks/full_size.py per_cell [--genes 6000] [--categories 2]
         [--shapes 4x128x4,4x64x4]
 
 Checkpoints have random weights in scGPT's format (a shape is layers x d x heads), so their
 attention says nothing; what is measured depends on sizes alone. Cells are made so that every gene
 is held alike: the genes of a category are dealt out, 1,125 to a cell, again and again. Files are
-made first and are not timed. The run is `octoscope run` in its own processes; once a second the
-largest of them and the size of the run directory are noted. Prints one JSON line last.
+made first and are not timed. With `--network` they include an Octopus of the published numbers of
+rows, and the run has co-expression, overlap and verdicts. The run is `octoscope run` in its own
+processes; once a second the largest of them and the size of the run directory are noted. Prints one
+JSON line last.
 """
 
 from __future__ import annotations
@@ -17,6 +20,7 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -27,6 +31,7 @@ from typing import Any
 
 import anndata
 import numpy as np
+import octopus_files
 import pandas as pd
 import psutil
 import synthetic_atlas
@@ -94,10 +99,29 @@ def write_atlas(
         anndata.AnnData(x, obs=obs, var=var).write_zarr(path)
 
 
+def build_network(folder: Path, names: octopus_files.Names) -> None:
+    """Build an Octopus of the published numbers of rows whose first genes have these names."""
+    sources = folder / "sources"
+    sources.mkdir()
+    config = octopus_files.write_all(sources, names=names)
+    command = "from octoscope.cli import main; main()"
+    subprocess.run(
+        [sys.executable, "-c", command, "octopus", "build", str(config), str(folder / "octopus")],
+        check=True,
+    )  # fmt: skip
+    shutil.rmtree(sources)
+
+
 def configuration(a: argparse.Namespace, folder: Path, models: list[str]) -> dict[str, Any]:
     """Return the run's configuration."""
     mean = a.kind == "mean_residual"
-    return {
+    network: dict[str, Any] = {}
+    if a.network:
+        network = {
+            "network": {"path": str(folder / "octopus")},
+            "coexpression": ["pearson", "spearman"],
+        }
+    return network | {
         "title": f"Full size: {a.kind}",
         "atlas": {"path": str(folder / "cells.zarr"), "category_key": ["cell_type"],
                   "replicate_key": "donor"},
@@ -105,7 +129,7 @@ def configuration(a: argparse.Namespace, folder: Path, models: list[str]) -> dic
         "estimators": [a.kind], "views": ["logit"] if mean else ["lift"],
         "top_k": a.k, "permutations": a.permutations,
         "min_cells": a.rounds // 2 if mean else None,
-        "compare": {"k": [a.k // 10, a.k], "consensus": a.consensus},
+        "compare": {"k": [a.k // 10, a.k], "consensus": a.consensus} if a.comparisons else None,
         "execution": {"device": "cpu", "memory": a.memory, "unit_timeout": 36000,
                       "advanced": {"cache": a.cache}},
     }  # fmt: skip
@@ -169,6 +193,8 @@ def main() -> None:
     p.add_argument("--k", type=int, default=10_000)
     p.add_argument("--permutations", type=int, default=200)
     p.add_argument("--consensus", action="store_true")
+    p.add_argument("--network", action="store_true", help="with co-expression and verdicts")
+    p.add_argument("--no-comparisons", dest="comparisons", action="store_false")
     p.add_argument("--cache", default="256MB")
     p.add_argument("--memory", default="20GB")
     p.add_argument("--folder", type=Path, help="Keep everything here; a run there is resumed")
@@ -182,6 +208,8 @@ def main() -> None:
         if not config.exists():
             ensembl, symbols = genes_of(a.genes)
             models = []
+            if a.network:
+                build_network(folder, list(zip(ensembl, symbols, strict=True)))
             for i, shape in enumerate(a.shapes.split(",")):
                 layers, d, heads = map(int, shape.split("x"))
                 models.append(f"m{i}-{shape}")
@@ -214,6 +242,7 @@ def main() -> None:
             "benchmark": "full_size", "kind": a.kind, "genes": a.genes, "shapes": a.shapes,
             "categories": a.categories, "cells": a.categories * a.rounds
             * -(-a.genes // GENES_OF_A_CELL), "k": a.k, "consensus": a.consensus, "cache": a.cache,
+            "network": a.network, "comparisons": a.comparisons,
             "exit": process.returncode, "seconds": round(seconds, 1),
             "peak_gb": round(watch.largest / 1e9, 2),
             "projected_gb": round(needs["actor_bytes"] / 1e9, 2),

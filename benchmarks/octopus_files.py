@@ -11,6 +11,7 @@ import gzip
 import io
 import tarfile
 import zipfile
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -48,18 +49,26 @@ def pairs(n: int, count: int, rng: np.random.Generator) -> tuple[np.ndarray, np.
     return key // n, key % n
 
 
-def write_all(folder: Path, scale: float = 1.0) -> Path:
-    """Write every file and the configuration of a build; returns the latter."""
+Names = Sequence[tuple[str, str]]  # Ensembl id and symbol of each gene
+
+
+def write_all(folder: Path, scale: float = 1.0, names: Names = ()) -> Path:
+    """Write every file and the configuration of a build; returns the latter.
+
+    ``names``: of the first genes; the others are numbered.
+    """
     rng = np.random.default_rng(0)
     rows = {k: max(int(v * scale), 50) for k, v in ROWS.items()}
     rows["genes"] = max(rows["genes"], int((4 * rows["string"]) ** 0.5) + 50)
     genes = rows["genes"]
-    _annotation(folder / "genes.tsv", genes)
-    _string(folder, genes, rows["string"], rng)
+    names = [*names[:genes], *((f"ENSG{i:011d}", f"GENE{i}") for i in range(len(names), genes))]
+    _annotation(folder / "genes.tsv", names)
+    _string(folder, names, rows["string"], rng)
     _intact(folder / "human.zip", genes, rows["intact"], rng)
     _omnipath(folder / "omnipath.tsv", genes, rows["omnipath"], rng)
-    _fi(folder / "FIsInGene.txt", genes, rows["fi"], rng)
-    _trrust(folder / "trrust.tsv", genes, rows["trrust"], rng)
+    symbols = [symbol for _, symbol in names]
+    _fi(folder / "FIsInGene.txt", symbols, rows["fi"], rng)
+    _trrust(folder / "trrust.tsv", symbols, rows["trrust"], rng)
     _reactome(folder, genes, rows["reactome"], rows["pathways"], rng)
     _recon3d(folder / "Recon3D.xml", rows["recon3d"], rng)
     tree = {
@@ -82,16 +91,17 @@ def write_all(folder: Path, scale: float = 1.0) -> Path:
     return config
 
 
-def _annotation(path: Path, genes: int) -> None:
+def _annotation(path: Path, names: Names) -> None:
     head = "ncbi_entrez_gene\tensembl_gene\tensembl_transcript\tensembl_protein\tuniprot\tsymbol\n"
     lines = (
-        f"{i + 1}\tENSG{i:011d}\tENST{i:011d}\t{ensp(i)}\t{uniprot(i)}\tGENE{i}\n"
-        for i in range(genes)
+        f"{i + 1}\t{ensembl}\tENST{i:011d}\t{ensp(i)}\t{uniprot(i)}\t{symbol}\n"
+        for i, (ensembl, symbol) in enumerate(names)
     )
     path.write_text(head + "".join(lines))
 
 
-def _string(folder: Path, genes: int, count: int, rng: np.random.Generator) -> None:
+def _string(folder: Path, names_of: Names, count: int, rng: np.random.Generator) -> None:
+    genes = len(names_of)
     a, b = pairs(genes, count, rng)
     names = pa.array([f"9606.{ensp(i)}" for i in range(genes)])
     channels = {}
@@ -113,16 +123,16 @@ def _string(folder: Path, genes: int, count: int, rng: np.random.Generator) -> N
     kinds = ("Ensembl_gene", "Ensembl_transcript", "Ensembl_translation", "Ensembl_UniProt_AC")
     with gzip.open(folder / "9606.protein.aliases.txt.gz", "wt", compresslevel=1) as text:
         text.write("#string_protein_id\talias\tsource\n")
-        for i in range(genes):
-            own = (f"ENSG{i:011d}", f"ENST{i:011d}", ensp(i), uniprot(i))
+        for i, (ensembl, _) in enumerate(names_of):
+            own = (ensembl, f"ENST{i:011d}", ensp(i), uniprot(i))
             lines = [f"9606.{ensp(i)}\t{x}\t{k}\n" for x, k in zip(own, kinds, strict=True)]
             lines += [f"9606.{ensp(i)}\tname {k} of {i}\tBLAST_{k}\n" for k in range(_ALIASES - 4)]
             text.write("".join(lines))
     with (folder / "subcellular_location.tsv").open("w") as text:
         text.write("Gene\tGene name\tReliability\tGO id\n")
-        for i in range(int(genes * 0.65)):
+        for ensembl, symbol in names_of[: int(genes * 0.65)]:
             where = {int(w) for w in 30 * rng.random(3) ** 2}
-            text.write(f"ENSG{i:011d}\tGENE{i}\tApproved\t"
+            text.write(f"{ensembl}\t{symbol}\tApproved\t"
                        + ";".join(f"Place {w} (GO:{w:07d})" for w in where) + "\n")  # fmt: skip
 
 
@@ -211,8 +221,8 @@ def _omnipath(path: Path, genes: int, count: int, rng: np.random.Generator) -> N
                                                  quoting_style="none"))  # fmt: skip
 
 
-def _fi(path: Path, genes: int, count: int, rng: np.random.Generator) -> None:
-    a, b = pairs(genes, count, rng)
+def _fi(path: Path, symbols: Sequence[str], count: int, rng: np.random.Generator) -> None:
+    a, b = pairs(len(symbols), count, rng)
     which = rng.integers(0, 10, count)
     ways = ("-", "-", "-", "-", "-", "->", "<-", "-|", "->", "<->")
     notes = ("predicted",) * 4 + ("complex", "activate", "activated by", "inhibit", "catalyze", "x")
@@ -220,15 +230,15 @@ def _fi(path: Path, genes: int, count: int, rng: np.random.Generator) -> None:
     with path.open("w") as out:
         out.write("Gene1\tGene2\tAnnotation\tDirection\tScore\n")
         for i, j, w, s in zip(a, b, which, score, strict=True):
-            out.write(f"GENE{i}\tGENE{j}\t{notes[w]}\t{ways[w]}\t{s:.2f}\n")
+            out.write(f"{symbols[i]}\t{symbols[j]}\t{notes[w]}\t{ways[w]}\t{s:.2f}\n")
 
 
-def _trrust(path: Path, genes: int, count: int, rng: np.random.Generator) -> None:
-    a, b = pairs(genes, count, rng)
+def _trrust(path: Path, symbols: Sequence[str], count: int, rng: np.random.Generator) -> None:
+    a, b = pairs(len(symbols), count, rng)
     kinds = rng.choice(["Activation", "Repression", "Unknown"], count)
     with path.open("w") as out:
         for i, j, kind in zip(a % 800, b, kinds, strict=True):
-            out.write(f"GENE{i}\tGENE{j}\t{kind}\t{i};{j}\n")
+            out.write(f"{symbols[i]}\t{symbols[j]}\t{kind}\t{i};{j}\n")
 
 
 _XMLNS = (
