@@ -170,7 +170,7 @@ WRITERS = {
     "atlas/transpose.py": "counts of a source by row, while an atlas is converted",
     "cluster/connect.py": "the folder that TMPDIR names, as Ray would make it",
     "cli/compare.py": "a table where the user wants it",
-    "extract/coexpression_work.py": "a temporary file in the folder that `Attempt.room` gives",
+    "extract/ranked_cells.py": "a temporary file in the folder that `Attempt.room` gives",
     "octopus/pair_files.py": "a table where the user wants it",
     "gnn/embeddings.py": "embeddings in a cache of the user",
     "gnn/gnn_checkpoint.py": "a checkpoint of a graph neural network",

@@ -14,8 +14,10 @@ from octoscope.atlas import Atlas
 from octoscope.config import parse_config
 from octoscope.demo.demo import data
 from octoscope.errors import InputError
+from octoscope.extract import ranked_cells
 from octoscope.extract.coexpression_work import CoexpressionRunner
 from octoscope.extract.matrix_work import MatrixRunner
+from octoscope.extract.ranked_cells import BLOCK_BYTES, rows_at_once
 from octoscope.planning.freeze import prepare
 from octoscope.planning.frozen_config import run_config
 from octoscope.results.open_matrix import correlations_within_donors
@@ -152,6 +154,20 @@ def test_units_do_not_matter(small_atlas: Path, tmp_path: Path) -> None:
     np.testing.assert_array_equal(
         runs[0]["coexpression.spearman"], runs[1]["coexpression.spearman"]
     )
+
+
+def test_row_blocks_of_ranks_do_not_matter(
+    small_atlas: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Blocks of one tile give the bits of a single block. Red: rows of the first block each time."""
+    runs = []
+    for name, most in (("one", BLOCK_BYTES), ("many", 1)):
+        monkeypatch.setattr(ranked_cells, "BLOCK_BYTES", most)
+        tree = small_tree(small_atlas) | {"coexpression": ["spearman", "pearson"]}
+        tree["execution"]["advanced"] = {"tile": 16}
+        runs.append(matrices(tree, tmp_path / name)[2]["coexpression.spearman"])
+        assert (rows_at_once(runs[0].shape[-1], 16) == 16) is (name == "many")
+    np.testing.assert_array_equal(*runs)
 
 
 @pytest.mark.slow

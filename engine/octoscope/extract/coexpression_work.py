@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import os
 import time
-from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -14,14 +12,13 @@ from zarr.abc.store import Store
 from octoscope.atlas import Atlas
 from octoscope.attention.comoments import (
     CoMoments,
-    RankProducts,
     correlation,
     log_normalise,
-    rise,
     varying,
 )
 from octoscope.config import RunConfig
 from octoscope.extract.cells_read import cells_read, digests_of
+from octoscope.extract.ranked_cells import RankedCells, cells_used, rows_at_once
 from octoscope.results.stored_sums import PARTS, unit_rows
 from octoscope.row_blocks import fold_tree, row_ranges
 from octoscope.run_plan.values import ModelPlan, Plan, Unit
@@ -30,7 +27,6 @@ from octoscope.store.commits import Attempt, Record
 from octoscope.store.run_dir import RunRoot
 
 _SPILL_TILE = 1 << 20  # values in a chunk of the spill
-_RANKED = 1 << 21  # values that are ranked at once: 64 MB with their order
 
 
 class CoexpressionRunner:
@@ -62,7 +58,7 @@ class CoexpressionRunner:
         store, n = attempt.zarr("sums.zarr"), len(self._m.axis)
         half = self._index.halves[unit.category][unit.half]
         read = digests_of(self._plan, unit)
-        moments = CoMoments(0, np.zeros(n), np.zeros((n, n) if self._pearson else (0, n)))
+        moments: CoMoments | None = None
         cells, used, waited = np.zeros((1, n), np.int64), 0, 0.0
         held: list[sparse.csr_matrix] = []
         refused: list[dict[str, str]] = []
@@ -76,13 +72,15 @@ class CoexpressionRunner:
             cells += values.getnnz(0)
             used += values.shape[0]
             if self._pearson:
-                moments = moments.merge(CoMoments.of(values))
+                part = CoMoments.of(values)
+                moments = part if moments is None else moments.merge(part)
             if self._spearman:
                 held.append(values)
             at = time.monotonic()
         tile = self._plan.tile
         tiles.write_array(store, "cells", cells, tile)
         if self._pearson:
+            moments = moments or CoMoments.of(sparse.csr_matrix((0, n)))
             tiles.write_array(store, "mean", moments.mean[None], tile)
             tiles.write_array(store, "products", moments.products, tile)
         if self._spearman:
@@ -114,7 +112,7 @@ def write_correlations(
     n, root = len(m.axis), attempt.root
     array = tiles.create_array(store, "sums", (PARTS, 1, n, n), "float32", tile)
     parts = [*halves, halves[0] + halves[1]]
-    cells = np.array([_cells_used(records) for records in parts])
+    cells = np.array([cells_used(records) for records in parts])
     mean, squares = np.zeros((2, PARTS, n))
     for p, records in enumerate(parts):
         if records and m.estimator == "pearson":
@@ -132,12 +130,12 @@ def write_correlations(
                     block[p, 0] = correlation(products, squares[p], first)
             tiles.write_rows(array, first, block)
         return
-    coefficients = np.zeros((PARTS, 1, n, n), np.float32)
-    for p, records in enumerate(parts):
-        with attempt.room() as room:
-            coefficients[p, 0] = _spearman(root, records, n, room / "rises")
-    for first, stop in row_ranges(n, tile):
-        tiles.write_rows(array, first, coefficients[:, :, first:stop])
+    with attempt.room() as room:
+        ranked = [RankedCells.of(root, records, n, room) for records in parts]
+        for first, stop in row_ranges(n, rows_at_once(n, tile)):
+            block = np.stack([cells.correlation(first, stop) for cells in ranked])[:, None]
+            for at, end in row_ranges(stop - first, tile):
+                tiles.write_rows(array, first + at, block[:, :, at:end])
 
 
 def _pearson_rows(root: RunRoot, records: list[Record], first: int, stop: int) -> CoMoments:
@@ -169,7 +167,7 @@ def _moments_of_values(
     root: RunRoot, records: list[Record], n: int
 ) -> tuple[np.ndarray, np.ndarray]:
     """Return [genes] means and sums of squared deviations, from the positive values by gene."""
-    n_cells, total, square = _cells_used(records), np.zeros(n), np.zeros(n)
+    n_cells, total, square = cells_used(records), np.zeros(n), np.zeros(n)
     for ends, record in zip(unit_rows(root, records, "ends", 0, 1), records, strict=True):
         values = next(unit_rows(root, [record], "values", 0, int(ends[0, -1])))[:, 0]
         gene = np.repeat(np.arange(n), np.diff(ends[0]))
@@ -177,61 +175,3 @@ def _moments_of_values(
         square += np.bincount(gene, values**2, n)
     mean = total / max(n_cells, 1)
     return mean, varying(square - n_cells * mean**2, mean, n_cells)
-
-
-def _cells_used(records: list[Record]) -> int:
-    return sum(int(r.metrics["cells_used"]) for r in records)
-
-
-def _spearman(root: RunRoot, records: list[Record], n: int, room: Path) -> np.ndarray:
-    """Rank each gene over the cells of all units, then correlate ranks unit by unit.
-
-    ``room`` holds the ranks of every value while they are made by gene and read by cell.
-    """
-    n_cells = _cells_used(records)
-    if not n_cells:
-        return np.zeros((n, n), np.float32)
-    ends = np.stack([e[0] for e in unit_rows(root, records, "ends", 0, 1)])  # [units, genes + 1]
-    positive = np.diff(ends, axis=1).sum(0)
-    begin = np.concatenate([[0], np.cumsum(ends[:, -1])])  # of each unit's values in the room
-    total = RankProducts(positive, n_cells)
-    if not begin[-1]:
-        return correlation(total.rows(0, n), total.squares())
-    with room.open("wb") as handle:  # a sparse file would end in SIGBUS on a full disk
-        if hasattr(os, "posix_fallocate"):  # not on macOS
-            os.posix_fallocate(handle.fileno(), 0, int(begin[-1]) * 8)
-        handle.truncate(int(begin[-1]) * 8)
-    rises = np.memmap(room, np.float64, "r+", shape=(int(begin[-1]),))
-    reads = [tiles.open_array(root.zarr(f"{r.folder}/sums.zarr"), "values") for r in records]
-    for genes in _gene_blocks(positive):
-        parts = [
-            tiles.read_rows(a, int(e[genes.start]), int(e[genes.stop]))[:, 0]
-            for a, e in zip(reads, ends, strict=True)
-        ]
-        for gene in genes:
-            lo, hi = ends[:, gene] - ends[:, genes.start], ends[:, gene + 1] - ends[:, genes.start]
-            ranked = rise(
-                np.concatenate([v[a:b] for v, a, b in zip(parts, lo, hi, strict=True)]), n_cells
-            )
-            pieces = np.split(ranked, np.cumsum(hi - lo)[:-1])
-            for u, piece in enumerate(pieces):
-                at = int(begin[u] + ends[u, gene])
-                rises[at : at + len(piece)] = piece
-    for u, record in enumerate(records):
-        cell = next(unit_rows(root, [record], "cell", 0, int(ends[u, -1])))[:, 0]
-        shape = (int(record.metrics["cells_used"]), n)
-        here = np.asarray(rises[begin[u] : begin[u + 1]])
-        total.add(sparse.csc_matrix((here, cell, ends[u]), shape).tocsr())
-    del rises
-    return correlation(total.rows(0, n), total.squares())
-
-
-def _gene_blocks(positive: np.ndarray) -> list[range]:
-    """Divide genes into ranges of at most ``_RANKED`` values, or one gene."""
-    blocks, first, held = [], 0, 0
-    for gene, values in enumerate(positive):
-        if held and held + values > _RANKED:
-            blocks.append(range(first, gene))
-            first, held = gene, 0
-        held += int(values)
-    return [*blocks, range(first, len(positive))]

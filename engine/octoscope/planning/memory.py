@@ -8,10 +8,12 @@ import shutil
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from octoscope.attention.comoments import CELLS_AT_ONCE
 from octoscope.attention.cpu_reduce import room_bytes
 from octoscope.attention.views import QUANTITIES
 from octoscope.config import RunConfig
 from octoscope.errors import InputError
+from octoscope.extract.ranked_cells import rows_at_once
 from octoscope.planning.analysis_memory import task_bytes
 from octoscope.planning.derive import sizes
 from octoscope.planning.unit_memory import (
@@ -75,7 +77,7 @@ def project(
             continue
         if m.family == COEXPRESSION:
             kinds = [r.estimator for r in models if r.base == m.name]
-            need = _coexpression_bytes(m, kinds, categories, units, cache_bytes)
+            need = _coexpression_bytes(m, kinds, categories, units, cache_bytes, tile)
             actor = max(actor, IMPORTS + need["actor"])
             scratch += need["scratch"]
             kept += need["dense"] if config.keep_dense == "fp32" else 0
@@ -156,18 +158,29 @@ def _coexpression_bytes(
     categories: list[CategoryPlan],
     units: list[Unit],
     cache_bytes: float,
+    tile: int,
 ) -> dict[str, float]:
     """Return bytes of an actor, of scratch, and of the dense matrices in the scratch."""
-    n2 = float(len(m.axis)) ** 2
+    n, n2, q = len(m.axis), float(len(m.axis)) ** 2, len(QUANTITIES)
+    pearson, spearman = "pearson" in kinds, "spearman" in kinds
     own = [u.stop - u.start for u in units if u.model == m.name]
+    longest = max(own, default=0)
     # a value and its place, by cell and by gene
-    expressed = min(len(m.axis), m.max_tokens) * 12.0 * ("spearman" in kinds)
-    spill = max(own, default=0) * expressed
-    compute = n2 * 8 * 3 * ("pearson" in kinds) + 2 * spill
-    finalise = n2 * (3 * 4 + 8 * 3) + min(cache_bytes, n2 * 24) + spill + n2 * 20
+    expressed = min(n, m.max_tokens) * 12.0 * spearman
+    spill = longest * expressed
+    # sums, those of one block of cells, and the block itself; what adds rows
+    products = (1 + (longest > CELLS_AT_ONCE)) * n2 * 8 + 3 * min(longest, CELLS_AT_ONCE) * n * 8
+    compute = (products + CELLS_AT_ONCE * n * 8) * pearson + 2 * spill
+    rows = min(tile, n) * n
+    tree = rows * 8 * (math.log2(max(1, len(own))) + 2)  # of the units' sums
+    finalise = min(cache_bytes, n2 * 24) + tree + rows * (2 * q * 4 + 2 * 4 + 8 * q * 3 + 64)
+    block = min(rows_at_once(n, tile), n) * n  # its sums, three steps beside, and three parts
+    ranks = (block * (4 * 8 + 3 * 4) + 2 * spill + CELLS_AT_ONCE * n * 8) * spearman
+    finalise = max(finalise, ranks)
     dense = len(categories) * len(kinds) * n2 * 3 * 4
-    sums = len(own) * n2 * 8 * ("pearson" in kinds)
-    values = sum(own) * expressed * (1 + 8 / 12)  # and the ranks of each, while they are used
+    sums = len(own) * n2 * 8 * pearson
+    # and the ranks of each in its half and among all, while they are used
+    values = sum(own) * expressed * (1 + 2 * 8 / 12)
     return {"actor": max(compute, finalise), "scratch": dense + sums + values, "dense": dense}
 
 
