@@ -159,7 +159,7 @@ def test_units_do_not_matter(small_atlas: Path, tmp_path: Path) -> None:
 def test_row_blocks_of_ranks_do_not_matter(
     small_atlas: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Blocks of one tile give the bits of a single block. Red: rows of the first block each time."""
+    """Blocks of one tile give the bits of one block. Red: rows of the first block each time."""
     runs = []
     for name, most in (("one", BLOCK_BYTES), ("many", 1)):
         monkeypatch.setattr(ranked_cells, "BLOCK_BYTES", most)
