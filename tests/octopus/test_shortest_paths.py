@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from octoscope.octopus.network import open_network
-from octoscope.octopus.shortest_paths import pair_distances, shared_pathways
+from octoscope.octopus.shortest_paths import pair_distances, shared_pathways, step_matrix
 
 from tests.octopus.conftest import network_of
 
@@ -36,6 +36,12 @@ def test_distances_equal_networkx(
     every = dict(nx.all_pairs_shortest_path_length(graph))
     want = [every[x].get(y, 99) for x, y in zip(a.tolist(), b.tolist(), strict=True)]
     assert steps.tolist() == [w if w <= limit else -1 for w in want] + [-1, -1]
+    if not directed:
+        some = np.array([7, 0, 11, 3, 4])
+        matrix = step_matrix(net, some, limit)
+        assert matrix.tolist() == [
+            [min(every[x].get(y, 99), limit + 1) for y in some] for x in some
+        ]
 
 
 def test_more_sources_than_one_pass_follows() -> None:
@@ -46,6 +52,16 @@ def test_more_sources_than_one_pass_follows() -> None:
     a, b = rng.integers(0, n, (2, 4000))
     apart = np.minimum((a - b) % n, (b - a) % n)
     assert pair_distances(net, a, b, 5).tolist() == np.where(apart <= 5, apart, -1).tolist()
+
+
+def test_a_matrix_of_more_vertices_than_one_pass_follows() -> None:
+    """Red: bits of the first pass for the second; the last, shorter pass left out."""
+    role, n = "interactor", 600
+    ring = [(i, (i + 1) % n, role, role, False, 0, 0, 0.5) for i in range(n)]
+    vertices = np.random.default_rng(0).permutation(n)
+    apart = np.abs(vertices[:, None] - vertices)
+    want = np.minimum(np.minimum(apart, n - apart), 4)
+    np.testing.assert_array_equal(step_matrix(network_of(n, ring), vertices), want)
 
 
 def test_shared_pathways_equal_sets(built: dict[str, Path]) -> None:

@@ -9,11 +9,9 @@ import numpy as np
 from octoscope.analysis import statistics
 from octoscope.analysis.vertex_pairs import VertexPairs
 from octoscope.octopus.network import Network
-from octoscope.octopus.shortest_paths import pair_distances, pathway_bits
-from octoscope.row_blocks import row_ranges
+from octoscope.octopus.shortest_paths import pathway_bits, step_matrix
 
 FARTHEST = 3  # steps that are looked for; pairs farther apart count as one more
-_PAIRS = 1 << 22  # pairs that are looked up at once
 
 
 @dataclass(frozen=True)
@@ -48,12 +46,7 @@ class Places:
         np.bitwise_or.at(pathways, position, bits)
         vertices = np.full(n, -1)
         vertices[position] = network.vertex_of(genes[known])
-        steps = np.empty((n, n), np.int8)
-        for first, stop in row_ranges(n, max(_PAIRS // max(n, 1), 1)):
-            a = np.repeat(vertices[first:stop], n)
-            distances = pair_distances(network, a, np.tile(vertices, stop - first), FARTHEST)
-            steps[first:stop] = np.where(distances < 0, FARTHEST + 1, distances).reshape(-1, n)
-        return cls(steps, pathways)
+        return cls(step_matrix(network, vertices, FARTHEST), pathways)
 
 
 def path_test(

