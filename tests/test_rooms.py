@@ -41,8 +41,8 @@ ALLOWED: dict[str, set[str]] = {
         "yaml_values", "zip_parts",
     },
     "octopus": {
-        "bounded_reads", "config", "digests", "errors", "genes", "json_values", "output_files",
-        "safe_pickle", "zip_parts",
+        "bounded_reads", "config", "digests", "errors", "genes", "jit", "json_values",
+        "output_files", "safe_pickle", "zip_parts",
     },
     "gnn": {
         "bounded_reads", "digests", "errors", "jit", "json_values", "models", "octopus",
