@@ -4,13 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from octoscope.api.network import Network
+from octoscope.errors import InputError
 from octoscope.link_prediction.evaluation_files import read_evaluation, write_evaluation
 from octoscope.output_files import new_file
 
 if TYPE_CHECKING:
+    import pandas as pd
+
     from octoscope.gnn_training.planted_checks import Check
     from octoscope.link_prediction.evaluate_links import Evaluation, Scorer
     from octoscope.link_prediction.links import Links
@@ -96,6 +99,54 @@ def write_links_report(
     ]
     with new_file(Path(path), force=force, inputs=evaluations) as file:
         file.write_bytes(links_page(named_evaluations))
+
+
+def check_perturbations(
+    network: Network | str | Path,
+    table: str | Path,
+    checkpoints: Sequence[str | Path] = (),
+    *,
+    kind: str = "KD",
+    shares: Sequence[float] = (1.0, 0.5, 0.1),
+    split: str = "pair",
+    seed: int = 0,
+    data: str | None = None,
+) -> tuple[pd.DataFrame, dict[str, Any]]:
+    """Compare signs that checkpoints predict with what perturbations did, beside floors.
+
+    Parameters
+    ----------
+    network, data, split
+        As for :func:`evaluate_links`.
+    table
+        Harmonizome's ``gene_attribute_edges.txt.gz``, or a table with columns perturbed, target and
+        effect.
+    kind
+        Of the perturbations of a table that does not say it: OE, CRISPRA, KD, KO, CRISPRI.
+    shares
+        Of the strongest effects of each perturbed gene.
+
+    Returns
+    -------
+    tuple
+        A row per share, group of pairs and scorer, and numbers of what was read and left out.
+
+    Raises
+    ------
+    InputError
+        If the table cannot be read, is of a drug screen, or no pair is of the network.
+    """
+    from octoscope.link_prediction.perturbation_check import check_perturbations as check
+    from octoscope.link_prediction.perturbation_tables import read_perturbations
+    from octoscope.link_prediction.splits import split_links
+
+    wrong = [s for s in shares if not 0 < s <= 1]
+    if wrong:
+        raise InputError("share", f"is {wrong[0]}", "give shares above 0, at most 1")
+    perturbations = read_perturbations(table, kind)
+    links = _links(network, data)
+    divided = split_links(links, split, seed=seed)
+    return check(links, divided, perturbations, checkpoints, tuple(shares), seed, str(table))
 
 
 def check_planted(

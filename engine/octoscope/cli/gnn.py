@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any
@@ -11,6 +10,7 @@ import typer
 from rich.markup import escape
 from rich.table import Table
 
+from octoscope.cli.gnn_checks import perturbations, planted
 from octoscope.cli.link_table import link_table, sign_table, summary
 from octoscope.cli.shared import AsJson, Force, out, read_here, rows_json, rows_table, show
 from octoscope.errors import InputError
@@ -331,33 +331,5 @@ def evaluate(
         out.print(escape(str(target)), soft_wrap=True)
 
 
-@app.command()
-def planted(
-    network: Annotated[
-        str, typer.Argument(help="As in `gnn evaluate`: its degrees are used")
-    ] = "demo",
-    vertices: Annotated[
-        int, typer.Option(min=0, help="Of a planted graph; 0: as many as the network has")
-    ] = 3000,
-    seed: Annotated[int, typer.Option(min=0)] = 0,
-    data: Data = None,
-    as_json: AsJson = False,
-) -> None:
-    """Check the evaluation on graphs with a known truth: leaks, degree alone, blocks, signs."""
-    from octoscope.api.links import check_planted
-
-    checks = list(check_planted(network, vertices=vertices, seed=seed, data=data))
-    rows = [{"graph": c.case, "figure": c.what, "value": c.value, "low": c.low, "high": c.high,
-             "n": c.n, "holds": c.holds} for c in checks]  # fmt: skip
-    if as_json:
-        typer.echo(json.dumps(rows, ensure_ascii=False))
-    else:
-        table = Table("graph", "figure", "value", "must be", "n", "", title="Planted graphs")
-        for c in checks:
-            table.add_row(c.case, c.what, f"{c.value:.3f}", f"{c.low:g} to {c.high:g}",
-                          f"{c.n:,}", "holds" if c.holds else "does not hold")  # fmt: skip
-        out.print(table)
-    if wrong := [c for c in checks if not c.holds]:
-        raise InputError(f"{network}: {wrong[0].case}", f"{wrong[0].what} is {wrong[0].value:.3f}, "
-                         f"not {wrong[0].low:g} to {wrong[0].high:g}",
-                         "try another --seed and more --vertices, then report it")  # fmt: skip
+app.command()(perturbations)
+app.command()(planted)

@@ -60,6 +60,25 @@ def sign_table(evaluation: Evaluation) -> Table:
     return table
 
 
+def perturbation_table(rows: pd.DataFrame) -> Table:
+    """Return a row per share, group of pairs and scorer of perturbations."""
+    table = Table("effects", "pairs", "scorer", "AUC within a gene", "gain over best floor", "p",
+                  "n pairs", "n genes", title="Predicted signs and perturbations",
+                  caption="intervals by bootstrap over perturbed genes")  # fmt: skip
+    for row in rows.to_dict("records"):
+        gain = p = ""
+        if row["kind"] == "model":
+            gain = (f"{row['gain']:.3f} ({row['gain_low']:.3f} to {row['gain_high']:.3f}, "
+                    f"{row['best_floor']})")  # fmt: skip
+            p = f"{row['p']:.3g}"
+        table.add_row(
+            f"strongest {row['share']:.0%}", row["pairs"], escape(row["scorer"]),
+            f"{row['auc']:.3f} ({row['low']:.3f} to {row['high']:.3f})", gain, p,
+            f"{row['n_pairs']:,}", f"{row['n_regulators']:,}",
+        )  # fmt: skip
+    return table
+
+
 def summary(evaluation: Evaluation) -> str:
     """Return account and rows of all pairs as one JSON value."""
     rows = evaluation.metrics[evaluation.metrics["stratum"] == "all"]
