@@ -6,8 +6,8 @@ function and cannot be changed, :class:`Opaque` keeps what it is given, :class:`
 :class:`DType` rebuild arrays of numbers, text and plain lists after checking them.
 
 A Lightning checkpoint holds callbacks, optimisers and settings of any class, which torch's
-``weights_only`` refuses. :func:`load_inert` reads its tensors: every class that is not needed to
-rebuild a tensor becomes :class:`Inert`, an empty dictionary that takes any argument and does
+``weights_only`` refuses. :func:`load_inert` reads its tensors. Every class that is not needed to
+rebuild a tensor becomes :class:`Inert`: an empty dictionary that takes any argument and does
 nothing.
 """
 

@@ -43,11 +43,27 @@ def follow(page: str, instead: Mapping[str, str] | None = None) -> str:
             with contextlib.redirect_stdout(output):
                 exec(compile(block, page, "exec"), names)
         elif all(line.startswith("octoscope ") for line in block.splitlines()):
-            for line in block.splitlines():
-                done = here(*shlex.split(line, comments=True)[1:])
-                code = re.search(r"# exit code (\d)$", line)
-                assert done.returncode == int(code[1] if code else 0), (line, done)
-                output.write(done.stdout + done.stderr)
+            output.write(run_commands(block.splitlines()))
         else:
             subprocess.run(["bash", "-euc", block], check=True)
     return output.getvalue()
+
+
+def run_commands(lines: list[str]) -> str:
+    """Run `octoscope` commands, one a line, in this process; returns what they printed.
+
+    A command ends with 0, or as its comment says; `> FILE` takes what it prints.
+    """
+    printed = ""
+    for line in lines:
+        words, file = shlex.split(line, comments=True)[1:], None
+        if ">" in words:
+            words, file = words[: words.index(">")], words[-1]
+        done = here(*words)
+        code = re.search(r"# exit code (\d)$", line)
+        assert done.returncode == int(code[1] if code else 0), (line, done)
+        if file is None:
+            printed += done.stdout + done.stderr
+        else:
+            Path(file).write_text(done.stdout)
+    return printed

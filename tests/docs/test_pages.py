@@ -4,17 +4,20 @@ from __future__ import annotations
 
 import os
 import re
+import shlex
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import igraph
 import pytest
 import yaml
+from octoscope.demo.demo import checkpoint, data
 from octoscope.octopus.network import open_network
 
-from tests.docs.follow import follow
-from tests.here import here
+from tests.docs.follow import DOCS, follow, run_commands
+from tests.here import here, without_ray
 
 pytestmark = pytest.mark.slow
 
@@ -72,6 +75,53 @@ def test_a_network_of_ones_own_is_built_and_used(followed: tuple[Path, str]) -> 
     follow("how-to/own-network.md")
     assert len(open_network(str(folder / "my_network")).edges) == 3
     assert (folder / "found.tsv").read_text().count("\n") == 4
+
+
+def test_the_readme_can_be_followed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its two commands are those of CI; every other command and line runs here, in their order."""
+    text = (DOCS.parent / "README.md").read_text()
+    blocks = re.findall(r"^```(\w+)\n(.*?)^```$", text, flags=re.M | re.S)
+    assert [kind for kind, _ in blocks] == ["bash", "bash", "bash", "python", "bash"]
+    scripts, install, commands, python, cluster = [block for _, block in blocks]
+    ci = (DOCS.parent / ".ci/run").read_text()
+    for line in scripts.splitlines():
+        assert line.partition("#")[0].strip() in ci
+    assert shlex.split(install)[:2] == ["pip", "install"]
+    installed = (DOCS.parent / "scripts/install.sh").read_text()
+    assert all(word in installed for word in ("-c constraints.txt", "-e", ".[run"))
+    submitted = (DOCS.parent / "tests/jobs/test_submit.py").read_text()
+    for word in ("--working-dir", "jobs/run.py"):
+        assert word in cluster
+        assert word in submitted
+    atlas, model = str(data("immune559.zarr")), str(checkpoint("scgpt-demo"))
+    instead = {
+        "my_atlas.zarr": atlas,
+        "checkpoints/scGPT_human": model,
+        "--config": "--config --small",
+    }
+    for old, new in instead.items():
+        assert old in commands
+        commands = commands.replace(old, new)
+    monkeypatch.chdir(tmp_path)
+    run_commands(commands.splitlines())
+    (tmp_path / "runs/first/_SUCCESS").stat()
+    instead = {
+        '"scgpt"': '"scgpt-demo"',
+        "T cell": "macrophage",
+        "layer=4": "layer=2",
+        "octopus/": "demo",
+    }
+    for old, new in instead.items():
+        assert old in python
+        python = python.replace(old, new)
+    names: dict[str, Any] = {}
+    with without_ray():
+        exec(compile(python, "README.md", "exec"), names)
+    assert len(names["top"]) == 500
+    assert list(names["values"]) == ["STAT1", "IRF1"]
+    assert set(names["pairs"]["direction"]) <= {"attends to", "attended to by"}
+    assert len(names["edges"])
+    assert (tmp_path / "runs/second/_SUCCESS").exists()
 
 
 def test_a_run_lives_in_a_bucket(small_config: Path, bucket: str, tmp_path: Path) -> None:

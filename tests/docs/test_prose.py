@@ -65,6 +65,42 @@ def test_code_tables_and_addresses_are_no_prose(tmp_path: Path) -> None:
     assert done.returncode == 0, done.stdout + done.stderr
 
 
+MODULE = f'''"""A module.
+
+The the first.
+"""
+
+def public(kin):
+    """Return it.
+
+    Who finds the name taken reads the record: {WORDS} {WORDS}.
+
+    Parameters
+    ----------
+    kin
+        {WORDS} {WORDS}
+
+    >>> the the example
+    """
+    raise ValueError(f"{{kin}}: its rivals {{kin}}")
+
+def _private():
+    """The the."""
+'''
+
+
+def test_docstrings_and_messages_are_prose(tmp_path: Path) -> None:
+    """Red: names of parameters, examples and lists of columns taken for sentences."""
+    module = tmp_path / "module.py"
+    module.write_text(MODULE)
+    done = check(module)
+    assert done.returncode == 1
+    lines = [line.removeprefix(f"{module}:") for line in done.stdout.splitlines()]
+    assert [line.partition(": ")[0] for line in lines] == ["3", "9", "9", "18"]
+    for line, part in zip(lines, ("The the", "Who finds", "48 words", "rivals"), strict=True):
+        assert part in line
+
+
 def test_ci_checks_the_documentation() -> None:
     lint = (TOP / ".ci/run").read_text().partition('"== lint"')[2].partition("echo")[0]
     assert "\n  python scripts/check_prose.py\n" in lint

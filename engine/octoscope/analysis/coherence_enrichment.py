@@ -6,9 +6,9 @@ with one permutation for all of its models and layers, and looks its lists up an
 
 Two other nulls are wrong. Permuting the pairing of layers takes layers for independent units, but
 neighbouring layers of a model list the same pairs. Permuting the labels of the network alone, or of
-the other models alone, breaks what these know of each other: where the other models know hubs or
-edges of the network, a list that happens to hold one of them is both coherent and enriched, and
-lists of noise pass. docs/explanation/calibration.md has the size of all three.
+the other models alone, breaks what these know of each other. Then lists of noise pass: where the
+other models know hubs or edges of the network, a list that happens to hold one of them is both
+coherent and enriched. docs/explanation/calibration.md has the size of all three.
 """
 
 from __future__ import annotations

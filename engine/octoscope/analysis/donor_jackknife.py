@@ -131,7 +131,7 @@ def standard_error(
     """Return the standard error of the delete-a-group jackknife for groups of unequal size.
 
     Busing, Meijer and van der Leeden, Statistics and Computing 9 (1999): with h = donors / donors
-    of a group, pseudo-values h whole - (h - 1) without; the variance is the mean of their squared
+    of a group, pseudo-values h whole - (h - 1) without. The variance is the mean of their squared
     distances from the jackknife estimate, each over h - 1.
 
     Parameters

@@ -1,4 +1,4 @@
-"""Refusing HDF5 files on which the library would loop for ever or crash."""
+"""Refusing HDF5 files on which the library would loop without end or crash."""
 
 from __future__ import annotations
 

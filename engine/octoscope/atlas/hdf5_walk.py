@@ -1,7 +1,7 @@
 """A process of its own that reads the metadata of HDF5 files, because the library may not return.
 
-On damaged files HDF5 can loop for ever or crash, inside calls that nothing in the same process can
-stop. This script gets paths and URLs on standard input, touches what a reader would touch, and
+On damaged files HDF5 can loop without end or crash, inside calls that nothing in the same process
+can stop. This script gets paths and URLs on standard input, touches what a reader would touch, and
 answers each with one line. The system ends it (SIGPROF) where one step computes for longer than its
 limit; waiting for a disk or a network does not count.
 

@@ -303,7 +303,7 @@ def indptr_fault(indptr: np.ndarray, n: int, size: int, *, of: str = "row") -> s
 class DenseRows:
     """Row access to a dense matrix on disk, in whole row chunks.
 
-    A missing chunk is refused, although writers leave out chunks of zeros: a lost one reads the
+    A missing chunk is refused, although writers leave out chunks of zeros. A lost one reads the
     same, and real counts hardly ever fill a chunk with zeros (many cells without any count, or a
     block of genes that none of many cells expresses). A chunk of zeros that is there is read, and
     with ``fill_missing`` a missing one too.

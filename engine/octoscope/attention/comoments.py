@@ -129,7 +129,7 @@ class RankProducts:
     """Sums of products of centred mid-ranks over cells, added block by block.
 
     With rank = base + rise (rise 0 where the value is 0, base the zeros' mid-rank) and the mean
-    rank (n + 1) / 2, the deviation of a zero is u = -(positive values) / 2, so the sum over cells
+    rank (n + 1) / 2, the deviation of a zero is u = -(positive values) / 2. So the sum over cells
     is rise_i . rise_j + u_i sum(rise_j) + u_j sum(rise_i) + n u_i u_j: sparse, and terms cancel
     by a small factor at most. All are multiples of 1/4, exact below 2^51 (some 190,000 cells).
 

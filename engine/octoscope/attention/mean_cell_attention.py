@@ -1,7 +1,8 @@
 """Attention of one cell, computed when rows of it are read: nothing [genes, genes] is held.
 
-A mean cell has one query and one key a gene, so its matrix is a function of [genes, d]: 2 % of what
-its three quantities take at published sizes, for more time a reading than a file would cost.
+A mean cell has one query and one key a gene, so its matrix is a function of [genes, d]. That is
+2 % of what its three quantities take at published sizes, for more time a reading than a file
+would cost.
 """
 
 from __future__ import annotations

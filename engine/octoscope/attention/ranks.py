@@ -19,9 +19,9 @@ RowTiles = Callable[[], Iterable[tuple[int, np.ndarray, np.ndarray | None]]]
 class RankTable:
     """Sorted values of queries, and an index that finds a value's place in a step or two.
 
-    The 16 high bits of a value's sort key choose a range of the index, which divides the low
+    The 16 high bits of a value's sort key choose a range of the index. It divides the low
     bits into four times as many equal parts as the range has values (interpolation in integers,
-    so order is kept exactly): most parts hold one value or none, and need no search.
+    so order is kept exactly). Most parts hold one value or none, and need no search.
 
     Parameters
     ----------

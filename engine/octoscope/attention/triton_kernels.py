@@ -1,7 +1,8 @@
 """Kernels of the reduction on GPUs. A program owns what it writes: nothing is added atomically.
 
-Scores are recomputed from q and k wherever they are used, never stored. exp(x) is 2 to the power of
-x / log 2, and the shift of a row is the same rounded number in every kernel, so that it cancels.
+Scores are recomputed from q and k wherever they are used, never stored. The power exp(x) is 2 to
+that of x / log 2, and the shift of a row is the same rounded number in every kernel, so that it
+cancels.
 What is multiplied and added in one rounding says so (fma): compilers differ in what they fuse.
 NaN and infinity spread to the row's sums. Tensors: ``q`` [queries, heads, D], ``k`` [keys, heads,
 D], row values [heads, queries]. ``factor`` is scale / log 2.

@@ -25,7 +25,7 @@ class StopSignals:
     """Takes the first signal as a request; use as a context manager.
 
     Inside :meth:`patience` it is only noted, and a wait for work calls :meth:`stop_requested`; a
-    second signal ends the grace. Elsewhere KeyboardInterrupt is raised on the spot, the one error
+    second signal ends the grace. Elsewhere KeyboardInterrupt is raised at once, the one error
     of a handler that ends a wait inside Ray (any other is kept until the wait is over);
     :meth:`promptly` makes :class:`Stopped` of it.
 

@@ -8,12 +8,15 @@ from typing import Annotated, Any, Literal, get_args
 from pydantic import (
     AfterValidator,
     BaseModel,
-    BeforeValidator,
     ConfigDict,
     Field,
+    GetCoreSchemaHandler,
+    GetJsonSchemaHandler,
     ValidationInfo,
     field_validator,
 )
+from pydantic_core import CoreSchema
+from pydantic_core.core_schema import no_info_before_validator_function
 
 from octoscope.config.byte_sizes import parse_bytes
 from octoscope.errors import InputError
@@ -116,6 +119,23 @@ def _unique(values: list[Any]) -> list[Any]:
     return values
 
 
+class _OneOrMore:
+    """Metadata of a list that may be written as one value; the JSON schema says so too."""
+
+    def __get_pydantic_core_schema__(
+        self, source: Any, handler: GetCoreSchemaHandler
+    ) -> CoreSchema:
+        return no_info_before_validator_function(
+            lambda value: value if isinstance(value, list) else [value], handler(source)
+        )
+
+    def __get_pydantic_json_schema__(
+        self, schema: CoreSchema, handler: GetJsonSchemaHandler
+    ) -> dict[str, Any]:
+        several = handler(schema)
+        return {"anyOf": [several, several["items"]]}
+
+
 Name = Annotated[str, AfterValidator(_safe_name)]
 Location = Annotated[str, AfterValidator(_without_credentials)]
 Size = Annotated[str, AfterValidator(_positive)]  # such as 8GB
@@ -126,7 +146,7 @@ Estimator = Literal["per_cell", "mean_residual"]
 Projection = Literal["full", "weights_only"]
 Conventions = Literal["corrected", "peer"]
 Count = Annotated[int, Field(ge=1, le=10**9)]
-ONE_OR_MORE = BeforeValidator(lambda value: value if isinstance(value, list) else [value])
+ONE_OR_MORE = _OneOrMore()
 SOME = Field(min_length=1)  # of a list
 UNIQUE = AfterValidator(_unique)
 

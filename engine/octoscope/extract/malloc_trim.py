@@ -16,7 +16,7 @@ class MallocTrim:
 
     The GNU C library gives back the top of its heap whenever that is free, and keeps every hole.
     A layer's temporaries therefore were mapped and cleared anew in each pass or not, by the chance
-    of what lay above them (three times the page faults in one process as in another), and left
+    of what lay above them (three times the page faults in one process as in another). They left
     holes between residual streams that stay (0.4 GB at 6,000 genes). Here blocks below 32 MB stay
     in the heap until :meth:`settle` finds that the process has grown. Where the C library has no
     such calls nothing happens.

@@ -136,7 +136,7 @@ def read_vocabulary(path: Path) -> dict[str, int]:
 def table_rows(
     state: Mapping[str, torch.Tensor], vocab: Mapping[str, int], *, padded: bool, files: ScGPTFiles
 ) -> int:
-    """Return the rows that the embedding must have: one per token, more only where allowed.
+    """Return the rows that the embedding must have: one per token, or more where that is allowed.
 
     Raises
     ------

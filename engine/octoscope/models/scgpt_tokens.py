@@ -61,7 +61,7 @@ def bin_cells(
     """Bin the expressed values of each cell into 1..n_bins-1.
 
     edges = quantiles at linspace(0, 1, n_bins-1); with l = digitize(x, edges) and
-    r = digitize(x, edges, right=True) the bin is ceil(u (r - l) + l), one uniform per value: a
+    r = digitize(x, edges, right=True) the bin is ceil(u (r - l) + l), one uniform per value. A
     value equal to repeated edges falls uniformly among their bins (scgpt 0.2.4,
     ``preprocess.binning``).
 

@@ -1,11 +1,11 @@
 """scPRINT-2 (Kalfon et al. 2025), native: genes of many organisms, scPRINT's layers.
 
-value s_g = log2(1 + x_g) (``log``), x_g / sum of x over the context (``sum``), or x_g (``raw``)
-metacell encoder: f(s) = W_shared [g(s); 0], g and W_shared stacks of linear, LayerNorm, ReLU; the
-0 stands for the sum over neighbouring cells, of which none are given
-continuous encoder: as scPRINT
-gene token: E[g] + f(s_g) + PE[g]; E through the fine-tuned layers where the file has them
-layers and output: as scPRINT, without a depth token
+Value s_g = log2(1 + x_g) (``log``), x_g / sum of x over the context (``sum``), or x_g (``raw``).
+Metacell encoder: f(s) = W_shared [g(s); 0], g and W_shared stacks of linear, LayerNorm, ReLU; the
+0 stands for the sum over neighbouring cells, of which none are given.
+Continuous encoder: as scPRINT.
+Gene token: E[g] + f(s_g) + PE[g]; E through the fine-tuned layers where the file has them.
+Layers and output: as scPRINT, without a depth token.
 
 Cell and class tokens are among the genes only in files without cell-specific blocks.
 """

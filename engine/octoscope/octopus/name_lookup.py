@@ -23,9 +23,9 @@ def with_names(network: Network, requested: Iterable[object]) -> tuple[Network, 
     """Return the network with further names of its vertices, so that look-ups answer to them.
 
     An Ensembl gene of the network stays what it is. Another name is looked for as a symbol, then
-    as an identifier that says what a vertex is (of the order of
-    :data:`octoscope.octopus.identifiers.ONTOLOGIES`; versions, isoforms and a taxon in front are
-    taken off), then as an alias, the name and the label of a vertex. All vertices of the first kind
+    as an identifier that says what a vertex is, then as an alias, the name and the label of a
+    vertex. Identifiers are tried in the order of :data:`octoscope.octopus.identifiers.ONTOLOGIES`;
+    versions, isoforms and a taxon in front are taken off. All vertices of the first kind
     that knows it count.
 
     Returns

@@ -16,7 +16,7 @@ _CACHE_BYTES = 64_000_000
 def degree_strata(degree: np.ndarray) -> np.ndarray:
     """Return [genes] stratum numbers: quarter-log2 bins of degree + 1, never merged.
 
-    Merging bins until they hold ten genes puts hubs of very different degree together: pairs
+    Merging bins until they hold ten genes puts hubs of quite different degree together: pairs
     that only prefer hubs then reach p < 0.05 in 45 % of simulated runs instead of 10 %
     (docs/science.md). The price is that a hub alone in its bin keeps its place.
     """

@@ -13,8 +13,8 @@ def gene_set_counts(plan: Plan) -> pd.DataFrame:
     """Return one row per gene set and model.
 
     Columns: ``gene_set``; ``model``; ``n_declared``; ``n_genes``, those that are summed;
-    ``absent``, the names of the others (list of str); ``n_pairs``, ordered pairs of distinct genes,
-    of which a category may have fewer that enough cells express; ``top_share``, how much of them
+    ``absent``, the names of the others (list of str); ``n_pairs``, ordered pairs of distinct genes.
+    A category may have fewer that enough cells express. Then ``top_share``, how much of them
     ``top_k`` is; ``saturated``, whether that is more than a tenth; ``top_k_sound``, the largest K
     that is at most a tenth of them.
     """

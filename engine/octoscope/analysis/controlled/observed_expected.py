@@ -36,9 +36,9 @@ class Ratio:
 def ratio(edge: np.ndarray, probability: np.ndarray, u: np.ndarray, v: np.ndarray) -> Ratio:
     """Return the ratio of observed and expected edges, with an interval on the log scale.
 
-    Two pairs that share a vertex depend on each other: with r = edge - ratio * probability, the
+    Two pairs that share a vertex depend on each other. With r = edge - ratio * probability, the
     variance of the sum of r is sum over vertices of (sum of r of its pairs)^2, less the sum of r^2
-    of all pairs, which are counted at both ends (Aronow, Samii, Assenova 2015), and at least the
+    of all pairs. These are counted at both ends (Aronow, Samii, Assenova 2015). It is at least the
     latter, the variance of independent pairs. The quantile is that of Student's t with one degree
     of freedom less than observed edges. Expected edges are taken as known.
 

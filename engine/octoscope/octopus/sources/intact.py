@@ -32,8 +32,8 @@ def read_intact(
 
     Interactions of one bait and some preys become one pair per prey (spoke); two participants
     alone are a pair, whatever their roles. ``peer`` takes the method and publication of an entry's
-    first experiment, knows an organism by its name's ending and counts an entry as a publication;
-    ``corrected`` takes the interaction's own experiment, the stated organism, distinct
+    first experiment, knows an organism by its name's ending and counts an entry as a publication.
+    Instead, ``corrected`` takes the interaction's own experiment, the stated organism, distinct
     publications, and leaves out negative interactions.
 
     Raises
