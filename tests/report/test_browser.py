@@ -23,6 +23,7 @@ from playwright.sync_api import Browser, Page
 
 from tests.conftest import small_tree
 from tests.here import here
+from tests.report.readable import FAULTS
 
 NASTY = ["<script>window.hacked=1</script>", '"onload="x $a_b$ & Ä' + "n" * 300, "../../etc/passwd"]
 
@@ -165,6 +166,15 @@ def test_a_gene_is_looked_up_over_all_top_pairs(page: Page, finished_run: Path) 
         line = page.locator(".gene-line").inner_text()
         assert f"LYZ ({ensembl}) stands in {to + by} of {len(top)} top pairs" in line
         assert f"it attends to a gene in {to}, and a gene attends to it in {by}" in line
+    lists = len(top.groupby(["category", "layer", "gene_set", "view"]))
+    for n, (own, other) in enumerate([("key", "query"), ("query", "key")]):
+        partners = top[top[f"{own}_symbol"] == gene].groupby(f"{other}_symbol").size()
+        said = page.locator(".partners dd").nth(n).inner_text()
+        best = re.match(r"(\S+) \(in (\d+) of (\d+) lists, of 1 attention variant\)", said)
+        assert best, said
+        assert partners[best[1]] == partners.max() == int(best[2])
+        assert int(best[3]) == lists
+        assert said.endswith(f"; {len(partners)} genes in all." if len(partners) > 5 else ".")
     info = page.locator("#gene-answer .dt-info").inner_text()
     assert f"of {to + by} rows" in info
     for direction in ("ascending", "descending"):
@@ -240,28 +250,11 @@ def test_figures_are_downloaded_as_svg_and_png(page: Page, finished_run: Path) -
         assert body.startswith(start)
         assert len(body) > 5000
         assert got.value.suggested_filename == f"tiny-overlap.{kind.lower()}"
-
-
-# what is wider than the page may scroll within itself; on paper nothing scrolls
-FAULTS = """([width, paper]) => {
-  const found = [];
-  for (const e of document.querySelectorAll("body *")) {
-    const box = e.getBoundingClientRect();
-    if (!box.width || !e.checkVisibility()) continue;
-    const within = !paper && e.closest(".scroll, .dt-layout-table") && !e.closest("table.wide");
-    if (box.right > width + 1 && !within && !e.closest("thead, datalist")) {
-      found.push(`${e.tagName} ${e.id} ${e.className} ends at ${box.right}`);
-    }
-    const text = [...e.childNodes].some(n => n.nodeType === 3 && n.textContent.trim());
-    const svg = e.ownerSVGElement;
-    const scale = svg ? svg.getBoundingClientRect().width / svg.viewBox.baseVal.width : 1;
-    const size = parseFloat(getComputedStyle(e).fontSize) * scale;
-    if (text && e.tagName !== "title" && size < 9) {
-      found.push(`${e.tagName} ${e.textContent.slice(0, 30)} of ${size} px`);
-    }
-  }
-  return found.slice(0, 10);
-}"""
+    with page.expect_download() as got:
+        page.click("figure.overlap button:text-is('CSV')")
+    rows = pd.read_csv(got.value.path())
+    assert {"edge_rate", "low", "high", "null_mean", "n_pairs"} <= set(rows)
+    assert len(rows) == page.locator("figure.overlap use title").count()
 
 
 @pytest.mark.parametrize(("media", "width"), [("screen", 390), ("print", 718)])

@@ -6,10 +6,8 @@ import base64
 import gzip
 import re
 
-import pytest
 from markupsafe import Markup
-from octoscope.report import data_tables
-from octoscope.report.data_tables import PageTables
+from octoscope.report.data_tables import MOST, PageTables
 
 
 def held(text: str, kind: str) -> str:
@@ -18,8 +16,10 @@ def held(text: str, kind: str) -> str:
     return gzip.decompress(base64.b64decode(match[1])).decode()
 
 
-def written(rows: list[dict[str, object]], columns: list[str] | None = None) -> tuple[str, str]:
-    tables = PageTables()
+def written(
+    rows: list[dict[str, object]], columns: list[str] | None = None, most: int = MOST
+) -> tuple[str, str]:
+    tables = PageTables(most)
     text = tables.table(
         rows, columns or ["name", "#n"], "A <b> caption", "tables/x",
         caller=lambda r: Markup("<td>{}</td><td>{}</td>").format(r["name"], r["n"]), id="x",
@@ -38,12 +38,9 @@ def test_a_long_table_shows_its_first_rows_and_holds_the_others() -> None:
     assert '<th scope="col" class="n">n</th>' in text
 
 
-def test_more_rows_than_the_page_holds_are_said_to_be_missing(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
+def test_more_rows_than_the_page_holds_are_said_to_be_missing() -> None:
     """Red: rows that are cut without a word."""
-    monkeypatch.setattr(data_tables, "MOST", 30)
-    text, _ = written([{"name": "a", "n": i} for i in range(1040)])
+    text, _ = written([{"name": "a", "n": i} for i in range(1040)], most=30)
     assert "The page holds 30 of 1,040 rows" in text
     assert held(text, "rows").count("<tr>") == 30
 

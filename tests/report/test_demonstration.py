@@ -118,6 +118,58 @@ def test_what_is_shown_is_what_the_tables_hold(page: Page, demonstration: Path) 
     assert page.locator("#cells tbody tr").count() == min(len(cells_used), 25)
 
 
+def test_a_newcomers_questions_are_answered(page: Page, demonstration: Path) -> None:
+    """Each in at most three steps of the hand: say, look up, hover, follow, download."""
+    opened(page, demonstration)
+    plan = load_plan(RunRoot(demonstration))
+    # what does the run say about each model? On the first screen, without a click
+    for m in plan.models:
+        finding = page.locator("article.finding", has=page.locator(f"a:text-is('{m.name}')"))
+        for words in ("Strongest layer", "Reliability", "95 % interval"):
+            assert words in finding.inner_text(), m.name
+    # is LYZ attended to, and by what? Co-expression is counted apart: it has no direction
+    names = [m.name for m in plan.models if m.family != COEXPRESSION]
+    held = pd.concat([pd.read_parquet(demonstration / f"topk/{n}.parquet") for n in names])
+    held = held[
+        (held["part"] == "total") & (held["gene_set"] == "common") & (held["view"] == "lift")
+    ]
+    mine = held[held["key_symbol"] == "LYZ"]
+    page.fill("#gene-name", "LYZ")
+    page.press("#gene-name", "Enter")
+    page.wait_for_selector("#gene-pairs tbody tr")
+    assert f"a gene attends to it in {len(mine):,}." in page.locator(".gene-line").inner_text()
+    best = re.match(r"(\S+) \(in (\d+) of", page.locator(".partners dd").first.inner_text())
+    assert best
+    counts = mine.groupby("query_symbol").size()
+    assert counts[best[1]] == counts.max() == int(best[2])
+    assert (
+        "Co-expression, for comparison: it stands in" in page.locator("#gene-answer").inner_text()
+    )
+    # a link to another model opens its fold
+    page.click("article.finding a[href='#model-2']")
+    figure = page.locator("#model-2 figure.overlap")
+    figure.scroll_into_view_if_needed()
+    # how sure is a figure? Each point says it
+    tip = figure.locator("use title").first.text_content() or ""
+    assert re.fullmatch(r"layer 0: [\d.]+ \(.+\); null [\d.]+ to [\d.]+; n = \d+", tip)
+    # the table behind it, as a file
+    with page.expect_download() as got:
+        figure.locator("button:text-is('CSV')").click()
+    rows = pd.read_csv(got.value.path())
+    whole = pd.read_parquet(demonstration / "tables/overlap.parquet")
+    whole = whole[(whole["model"] == plan.models[1].name) & (whole["gene_set"] == "common")]
+    whole = whole[whole["view"] == "lift"]
+    assert len(rows) == len(whole)
+    assert rows["edge_rate"].sum() == pytest.approx(whole["edge_rate"].sum(), rel=1e-5)
+    # where is the method explained?
+    figure.locator("figcaption a").click()
+    method = page.locator("#method-overlap")
+    box = method.bounding_box()
+    assert box
+    assert 0 <= box["y"] < 900
+    assert len(method.inner_text()) > 300
+
+
 def test_the_headline_numbers_are_not_saturated(demonstration: Path) -> None:
     """Red: the 37 B cells, of whose eligible pairs the top pairs are up to a half."""
     plan = load_plan(RunRoot(demonstration))

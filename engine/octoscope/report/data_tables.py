@@ -15,6 +15,7 @@ from octoscope.report.embedded import block
 
 READ = 25  # rows that stand in the page itself
 MOST = 2_000  # rows that the page holds of a table: sixty layers have thousands of pairs of layers
+MOST_OF_MANY = 500  # the same on a page of many models and categories: below 10 MB
 WIDE = 7  # columns from which a narrow page or paper shows each row as a block
 
 Row = Mapping[str, Any]
@@ -25,10 +26,11 @@ class PageTables:
 
     A table has a caption and a header of which a column starts with ``#`` if it holds numbers. The
     page's script makes it sortable and searchable and offers its rows as CSV, with the columns that
-    the table of the run has.
+    the table of the run has. ``most``: rows that the page holds of a table.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, most: int = MOST) -> None:
+        self._most = most
         self._labels: list[str] = []
         self._count = 0
 
@@ -74,7 +76,7 @@ class PageTables:
             Markup('<th scope="col"{}>{}</th>').format(_class("n" if n else ""), head)
             for head, n in zip(heads, numeric, strict=True)
         )
-        held = rows[:MOST]
+        held = rows[: self._most]
         cells = [Markup("<tr>{}</tr>").format(Markup(caller(row).strip())) for row in held]
         parts = [
             Markup(
@@ -86,21 +88,20 @@ class PageTables:
             )
         ]  # fmt: skip
         if len(rows) > READ:
-            inside = "" if len(rows) > MOST else "held"
+            inside = "" if len(rows) > self._most else "held"
             parts.append(
                 Markup('<p class="soft rest {}">The first {} of {} rows; all: <code>{}.parquet')
                 .format(inside, READ, f"{len(rows):,}", file) + Markup("</code>.</p>")
             )  # fmt: skip
             parts.append(block("\n".join(cells), class_="rows", data_for=name))
-        if len(rows) > MOST:
+        if len(rows) > self._most:
             parts.append(
                 Markup('<p class="soft">The page holds {} of {} rows; all: <code>{}.parquet')
-                .format(f"{MOST:,}", f"{len(rows):,}", file) + Markup("</code>.</p>")
+                .format(f"{self._most:,}", f"{len(rows):,}", file) + Markup("</code>.</p>")
             )  # fmt: skip
         if data or (held and data is None):
-            parts.append(
-                block(_csv(held if data is None else data[:MOST]), class_="csv", data_for=name)
-            )
+            rows_of_file = held if data is None else data[: self._most]
+            parts.append(block(_csv(rows_of_file), class_="csv", data_for=name))
         return Markup("").join(parts)
 
     def labels(self) -> Markup:

@@ -39,6 +39,7 @@ def gene_search(results: Results, gene_set: str, view: str) -> Markup:
     data: dict[str, Any] = {
         "genes": list(genes.items()),
         "models": {m.name: [int(i) for i in at.get_indexer(pd.Index(m.axis))] for m in models},
+        "correlations": [m.name for m in models if m.family == COEXPRESSION],
         "left_out": left_out,
         "top_k": plan.top_k,
     }

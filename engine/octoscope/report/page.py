@@ -11,11 +11,10 @@ from octoscope.errors import REPAIR, InputError, damaged_run, reading
 from octoscope.octopus.network_schema import NOT_KNOWN
 from octoscope.report import comparisons, figures, first_screen, verdict_section
 from octoscope.report.categories import categories
-from octoscope.report.data_tables import PageTables
 from octoscope.report.embedded import table_library
 from octoscope.report.gene_search import gene_search
 from octoscope.report.method_texts import METHODS, term
-from octoscope.report.page_parts import figures_of, folded, gene_link, templates
+from octoscope.report.page_parts import figures_of, folded, gene_link, tables_of, templates
 from octoscope.report.rows import chosen, edge_text, gigabytes, records
 from octoscope.report.timeline import timeline
 from octoscope.results.layer_profile import MEASURES, layer_profile
@@ -55,7 +54,7 @@ def page(results: Results, gene_set: str | None = None, view: str | None = None)
                 f"{cost:.0f} actor-seconds last time): a top-K list cannot be restricted later",
             )
     env = templates()
-    tables = PageTables()
+    tables = tables_of(results.plan)
     env.globals |= {
         "table": tables.table, "table_labels": tables.labels,
         "figure": figures_of(results.plan).figure, "folded": folded,

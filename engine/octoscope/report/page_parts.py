@@ -10,6 +10,7 @@ from urllib.parse import quote
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
+from octoscope.report.data_tables import MOST, MOST_OF_MANY, PageTables
 from octoscope.report.embedded import block
 from octoscope.report.limits import Line
 from octoscope.report.rows import FILTERS
@@ -70,8 +71,17 @@ class PageFigures:
 
 def figures_of(plan: Plan) -> PageFigures:
     """Return the writer of figures for the page of a run."""
-    many = len(plan.models) * len(plan.categories) > MANY
-    return PageFigures(LARGE_OF_MANY if many else LARGE)
+    return PageFigures(LARGE_OF_MANY if is_of_many(plan) else LARGE)
+
+
+def tables_of(plan: Plan) -> PageTables:
+    """Return the writer of tables for the page of a run."""
+    return PageTables(MOST_OF_MANY if is_of_many(plan) else MOST)
+
+
+def is_of_many(plan: Plan) -> bool:
+    """Tell whether a page shows so many models and categories that it holds less of each."""
+    return len(plan.models) * len(plan.categories) > MANY
 
 
 def folded(line: Line) -> Markup:

@@ -63,13 +63,19 @@ async function enhance(table) {
   }
 }
 
+function csvButton(csv, label) {
+  const table = byId(csv.dataset.for);
+  const name = `${table.dataset.file}-${table.id}.csv`.replace(/\//g, "-");
+  const button = make("button", {type: "button", textContent: "CSV", title: "Download the rows of the table with all columns"});
+  button.setAttribute("aria-label", label);
+  button.addEventListener("click", async () => save(await unpacked(csv), "text/csv", name));
+  return button;
+}
+
 function addTableTools() {
   for (const csv of document.querySelectorAll("script.csv")) {
     const table = byId(csv.dataset.for);
-    const name = `${table.dataset.file}-${table.id}.csv`.replace(/\//g, "-");
-    const button = make("button", {type: "button", textContent: "CSV", title: "Download these rows with all columns"});
-    button.setAttribute("aria-label", `Download CSV: ${table.caption.textContent}`);
-    button.addEventListener("click", async () => save(await unpacked(csv), "text/csv", name));
+    const button = csvButton(csv, `Download CSV: ${table.caption.textContent}`);
     table.closest(".scroll").before(make("div", {className: "tools"}, button));
   }
   const seen = new IntersectionObserver(entries => {
@@ -100,6 +106,15 @@ async function savePng(svg, name) {
   canvas.toBlob(blob => save(blob, "image/png", `${name}.png`));
 }
 
+// the first table below a figure, before the next figure or heading, has its numbers
+function numbersOf(figure) {
+  for (let e = figure.nextElementSibling; e && !/^(FIGURE|H2|H3)$/.test(e.tagName); e = e.nextElementSibling) {
+    const csv = e.matches("script.csv") ? e : e.querySelector("script.csv");
+    if (csv) return csv;
+  }
+  return null;
+}
+
 function addFigureTools() {
   for (const figure of document.querySelectorAll("figure[data-name]")) {
     const name = figure.dataset.name, drawn = () => figure.querySelector("svg");
@@ -109,7 +124,9 @@ function addFigureTools() {
     asPng.setAttribute("aria-label", `Download PNG: ${name}`);
     asSvg.addEventListener("click", () => save(svgText(drawn()), "image/svg+xml", `${name}.svg`));
     asPng.addEventListener("click", () => savePng(drawn(), name));
-    figure.append(make("div", {className: "tools"}, asSvg, asPng));
+    const tools = make("div", {className: "tools"}, asSvg, asPng), csv = numbersOf(figure);
+    if (csv && "DecompressionStream" in window) tools.append(csvButton(csv, `Download CSV of the figure: ${name}`));
+    figure.append(tools);
   }
 }
 
@@ -124,6 +141,7 @@ async function unpackFigures() {
 // --- gene search --------------------------------------------------------------------------------
 const HEADS = ["direction", "gene", "model", "category", "layer", "gene set", "view", "rank", "value", "cells", "edge in network", "co-expression quantile"];
 const NUMBERS = new Set([4, 7, 8, 9, 11]);
+const ATTENDS = "attends to", ATTENDED = "attended to by", CORRELATES = "correlates with";
 let genes = null;
 
 function shown(x) {
@@ -150,8 +168,11 @@ function pairsOf(data, wanted) {
   const rows = [];
   let i = 0;
   (data.matrices ?? []).forEach((matrix, m) => {
+    // co-expression has no direction: each pair stands there twice
+    const ends = data.correlations.includes(matrix[0]) ? [["query", "key", CORRELATES]]
+      : [["query", "key", ATTENDS], ["key", "query", ATTENDED]];
     for (const end = i + data.sizes[m]; i < end; i++) {
-      for (const [own, other, direction] of [["query", "key", "attends to"], ["key", "query", "attended to by"]]) {
+      for (const [own, other, direction] of ends) {
         if (wanted.includes(data[own][i])) {
           const [model, category, layer, set, view] = matrix;
           rows.push([direction, data[other][i], model, category, layer, set, view, data.rank[i], data.value[i],
@@ -168,6 +189,24 @@ function suggestions(data, name) {
   return near.slice(0, 5).map(([, symbol]) => symbol);
 }
 
+// who stands most often at the other end, in how many lists of how many models
+function partners(data, rows, direction, lists) {
+  const of = new Map();
+  for (const row of rows) if (row[0] === direction) {
+    const partner = of.get(row[1]) ?? {count: 0, models: new Set()};
+    partner.count++;
+    partner.models.add(row[2]);
+    of.set(row[1], partner);
+  }
+  const most = [...of].sort(([, a], [, b]) => b.count - a.count || b.models.size - a.models.size).slice(0, 5);
+  const parts = most.flatMap(([gene, {count, models}], n) => [
+    n ? ", " : "",
+    make("a", {href: `#gene=${encodeURIComponent(data.genes[gene][0])}`, textContent: data.genes[gene][1]}),
+    n ? ` (${shown(count)}; ${models.size})` : ` (in ${shown(count)} of ${shown(lists)} lists, of ${models.size} attention ${models.size === 1 ? "variant" : "variants"})`,
+  ]);
+  return parts.length ? parts.concat(of.size > 5 ? `; ${shown(of.size)} genes in all.` : ".") : ["none of its top pairs."];
+}
+
 async function lookUp(text) {
   const data = await geneData(), answer = byId("gene-answer");
   const name = text.trim().toUpperCase().replace(/^(ENS[A-Z]*G\d+)\.\d+$/, "$1");
@@ -180,14 +219,22 @@ async function lookUp(text) {
     answer.append(make("p", {textContent: `No model of this run ranks a gene ${text.trim()}.${near.length ? ` Near it: ${near.join(", ")}.` : ""}`}));
     return;
   }
-  const rows = pairsOf(data, wanted), total = (data.sizes ?? []).reduce((a, b) => a + b, 0);
+  const attends = (data.matrices ?? []).map(m => !data.correlations.includes(m[0]));
+  const rows = pairsOf(data, wanted), total = (data.sizes ?? []).reduce((a, b, i) => a + (attends[i] ? b : 0), 0);
   const title = wanted.map(i => data.genes[i][1] === data.genes[i][0] ? data.genes[i][0] : `${data.genes[i][1]} (${data.genes[i][0]})`).join(", ");
   const ranked = Object.entries(data.models).filter(([, axis]) => wanted.some(i => axis.includes(i))).map(([m]) => m);
-  const to = rows.filter(r => r[0] === "attends to").length;
-  const line = rows.length
-    ? `${title} stands in ${shown(rows.length)} of ${shown(total)} top pairs: it attends to a gene in ${shown(to)}, and a gene attends to it in ${shown(rows.length - to)}.`
+  const [to, by, correlated] = [ATTENDS, ATTENDED, CORRELATES].map(d => rows.filter(r => r[0] === d).length);
+  const lists = attends.filter(Boolean).length;
+  const line = to + by
+    ? `${title} stands in ${shown(to + by)} of ${shown(total)} top pairs: it attends to a gene in ${shown(to)}, and a gene attends to it in ${shown(by)}.`
     : `${title} stands in none of ${shown(total)} top pairs.`;
   answer.append(make("p", {className: "gene-line", textContent: `${line} Models that rank it: ${ranked.join(", ")}.`}));
+  if (to + by) {
+    answer.append(make("dl", {className: "partners"},
+      make("dt", {textContent: "Attended to, most often, by"}), make("dd", {}, ...partners(data, rows, ATTENDED, lists)),
+      make("dt", {textContent: "Attends most often to"}), make("dd", {}, ...partners(data, rows, ATTENDS, lists))));
+  }
+  if (correlated) answer.append(make("p", {textContent: `Co-expression, for comparison: it stands in ${shown(correlated)} of the top correlations.`}));
   const notes = [data.left_out, data.sources, data.coexpression_name ? `Co-expression quantile: ${data.coexpression_name}, of pairs in the consensus network; n/a elsewhere.` : "Co-expression of the pairs is not in the consensus networks of this run."];
   answer.append(make("p", {className: "soft", textContent: notes.filter(Boolean).join(" ")}));
   if (!rows.length) return;
@@ -248,6 +295,18 @@ function startGeneSearch() {
   addEventListener("hashchange", follow);
   follow();
 }
+
+// a link to what lies in a fold opens it
+function openTarget() {
+  const target = location.hash.startsWith("#gene=") ? null : byId(decodeURIComponent(location.hash.slice(1)));
+  if (!target) return;
+  for (let fold = target.querySelector(":scope > details.model-body") ?? target.closest("details"); fold; fold = fold.parentElement.closest("details")) fold.open = true;
+  target.scrollIntoView();
+}
+addEventListener("hashchange", openTarget);
+// the same link again, after the fold was closed
+addEventListener("click", event => { if (event.target.closest?.("a")?.hash === location.hash && location.hash) openTarget(); });
+openTarget();
 
 // folds are open on paper
 const folds = () => [...document.querySelectorAll("details:not([open])")];
