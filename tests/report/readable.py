@@ -1,11 +1,6 @@
-"""What every page must be: readable on a phone and on paper, and accessible in light and dark."""
+"""What is beyond the edge of a page or too small to read, on a phone and on paper."""
 
 from __future__ import annotations
-
-from typing import Any
-
-from axe_playwright_python.sync_playwright import Axe
-from playwright.sync_api import Page
 
 # what is wider than the page may scroll within itself; on paper nothing scrolls
 FAULTS = """([width, paper]) => {
@@ -27,21 +22,3 @@ FAULTS = """([width, paper]) => {
   }
   return found.slice(0, 10);
 }"""
-
-
-def readable(page: Page) -> None:
-    """Require of an open page: nothing beyond the edge, no text under 9 px, no finding of axe."""
-    page.evaluate("for (const d of document.querySelectorAll('details')) d.open = true")
-    sizes: list[tuple[Any, int]] = [("screen", 390), ("print", 718)]
-    for media, width in sizes:
-        page.set_viewport_size({"width": width, "height": 900})
-        page.emulate_media(media=media)
-        assert page.evaluate("document.documentElement.scrollWidth") <= width, media
-        assert page.evaluate(FAULTS, [width, media == "print"]) == [], media
-    page.set_viewport_size({"width": 1200, "height": 900})
-    schemes: list[Any] = ["light", "dark"]
-    for scheme in schemes:
-        page.emulate_media(media="screen", color_scheme=scheme)
-        result = Axe().run(page)
-        assert result.violations_count == 0, result.generate_report()
-    page.emulate_media(media="screen", color_scheme="light")

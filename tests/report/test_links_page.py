@@ -18,7 +18,6 @@ from playwright.sync_api import Page
 
 from tests.here import here
 from tests.link_prediction.conftest import links_from
-from tests.report.readable import readable
 
 N = 600
 
@@ -98,7 +97,6 @@ def test_the_page_in_a_browser(page: Page, evaluation: Evaluation, tmp_path: Pat
     shown = page.locator("#calibration-1 tbody tr", has_text="knows <b>").inner_text()
     assert f"{figure(slope)} (" in shown
     assert page.evaluate("document.documentElement.scrollWidth <= window.innerWidth + 1")
-    readable(page)
 
 
 def test_what_is_no_evaluation_is_refused(evaluation: Evaluation, tmp_path: Path) -> None:

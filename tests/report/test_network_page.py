@@ -16,7 +16,6 @@ from octoscope.store.run_dir import RunRoot
 from playwright.sync_api import Page
 
 from tests.octopus.conftest import BUNDLE
-from tests.report.readable import readable
 
 
 def test_sources_corrections_and_figures_are_shown(page: Page, tmp_path: Path) -> None:
@@ -42,7 +41,6 @@ def test_sources_corrections_and_figures_are_shown(page: Page, tmp_path: Path) -
     assert f"{n_pairs:,} of {len(network.pair_keys):,}" in page.locator("#limits").inner_text()
     assert page.locator("#peer").count() == 0
     assert not logged
-    readable(page)
 
 
 def test_what_is_not_known_of_the_independent_view_is_said() -> None:
