@@ -43,12 +43,12 @@ class LargerTables(Mapping[str, pd.DataFrame]):
 
     def __init__(self, run: LargerRun) -> None:
         self._run = run
-        self._made: dict[str, pd.DataFrame] = {}
+        self._tables: dict[str, pd.DataFrame] = {}
 
     def __getitem__(self, name: str) -> pd.DataFrame:
-        if name not in self._made:
-            self._made[name] = self._run.larger(self._run.stored_name(name), name)
-        return self._made[name]
+        if name not in self._tables:
+            self._tables[name] = self._run.larger(self._run.stored_name(name), name)
+        return self._tables[name]
 
     def __contains__(self, name: object) -> bool:
         return isinstance(name, str) and self._run.stored_name(name) in self._run.own.tables

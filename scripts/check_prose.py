@@ -159,9 +159,9 @@ def help_findings() -> Iterator[str]:
         name, command = commands.pop(0)
         texts = {name: command.help, f"{name} (end)": command.epilog}
         texts |= {f"{name} {p.opts[0]}": getattr(p, "help", None) for p in command.params}
-        for place, text in texts.items():
+        for label, text in texts.items():
             for _, what in findings(inspect.cleandoc(text or "")):
-                yield f"{place}: {what}"
+                yield f"{label}: {what}"
         commands += [(f"{name} {k}", c) for k, c in getattr(command, "commands", {}).items()]
 
 

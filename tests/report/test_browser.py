@@ -169,12 +169,12 @@ def test_a_gene_is_looked_up_over_all_top_pairs(page: Page, finished_run: Path) 
     lists = len(top.groupby(["category", "layer", "gene_set", "view"]))
     for n, (own, other) in enumerate([("key", "query"), ("query", "key")]):
         partners = top[top[f"{own}_symbol"] == gene].groupby(f"{other}_symbol").size()
-        said = page.locator(".partners dd").nth(n).inner_text()
-        best = re.match(r"(\S+) \(in (\d+) of (\d+) lists, of 1 attention variant\)", said)
-        assert best, said
+        sentence = page.locator(".partners dd").nth(n).inner_text()
+        best = re.match(r"(\S+) \(in (\d+) of (\d+) lists, of 1 attention variant\)", sentence)
+        assert best, sentence
         assert partners[best[1]] == partners.max() == int(best[2])
         assert int(best[3]) == lists
-        assert said.endswith(f"; {len(partners)} genes in all." if len(partners) > 5 else ".")
+        assert sentence.endswith(f"; {len(partners)} genes in all." if len(partners) > 5 else ".")
     info = page.locator("#gene-answer .dt-info").inner_text()
     assert f"of {to + by} rows" in info
     for direction in ("ascending", "descending"):
