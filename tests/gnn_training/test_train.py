@@ -298,7 +298,7 @@ def test_settings_and_graphs_that_do_not_fit_are_named(tmp_path: Path, graph: Gn
         train(replace(graph, edge_attr=None), weighing, tmp_path / "t")
     file = tmp_path / "c.yaml"
     wrong = {"heads: mlp": "heads", "head: rotate\nwidth: 7": "even", "width: 0": "width",
-             "freeze_encoder: true": "needs initial",
+             "freeze_encoder: true": "need initial",
              "encoder: gcn\ndirected: true": "no direction",
              "encoder: sage\nedge_encoder: 4": "sage has no weights"}  # fmt: skip
     for text, message in wrong.items():

@@ -17,10 +17,11 @@ from octoscope.gnn.directed_encoder import any_encoder_of
 from octoscope.gnn.gnn_checkpoint import Checkpoint, open_checkpoint, write_checkpoint
 from octoscope.gnn.graph import SPLITS, GnnGraph
 from octoscope.gnn.head_weights import head_of
+from octoscope.gnn_training.peer_losses import peer_loss, peer_weights
 from octoscope.gnn_training.structural_features import LEARNED, message_edges
 from octoscope.gnn_training.train_config import TrainConfig
 from octoscope.gnn_training.train_state import TrainState, load_state, save_state
-from octoscope.gnn_training.trained_model import Model, loss_of
+from octoscope.gnn_training.trained_model import DISTANCES, Model, loss_of
 from octoscope.gnn_training.training_edges import TrainingEdges, training_edges
 from octoscope.json_values import hash_json, to_json
 from octoscope.link_prediction.link_metrics import auc, relation_weighted
@@ -94,12 +95,16 @@ def train(
     _require_fit(graph, config)
     belongs = hash_json([config.model_dump(mode="json"), graph.digests])
     links = links_of(graph)
-    passing = message_edges(graph, config.learned)
     in_training = np.asarray(graph.split) == SPLITS.index("train")
-    divided = np.where(passing, 1, np.where(in_training, 2, 0)).astype(np.uint8)
-    learning = Split("learned", divided, {}, belongs)
-    positives = positives_of(links, learning, "val")
     stated = Split("graph", np.asarray(graph.split, np.uint8), {}, belongs)
+    if config.peer:
+        passing, learning = in_training, stated
+        positives = positives_of(links, stated, "train")
+    else:
+        passing = message_edges(graph, config.learned)
+        divided = np.where(passing, 1, np.where(in_training, 2, 0)).astype(np.uint8)
+        learning = Split("learned", divided, {}, belongs)
+        positives = positives_of(links, learning, "val")
     evaluated = positives_of(links, stated, "val", config.validation)
     for name, part in (("to learn from", positives), ("of validation", evaluated)):
         if not len(part.src):
@@ -113,9 +118,7 @@ def train(
     _start_from(model, config)
     learned = [p for p in model.parameters() if p.requires_grad]
     optimiser = torch.optim.Adam(learned, config.learning_rate, weight_decay=config.weight_decay)
-    schedule = torch.optim.lr_scheduler.OneCycleLR(
-        optimiser, config.learning_rate, total_steps=config.epochs
-    )
+    schedule = _schedule(optimiser, config)
     state = load_state(target, model, optimiser, schedule, belongs)
     if state is None:
         state = TrainState(0, [], {}, -1.0, 0)
@@ -124,6 +127,9 @@ def train(
     messages, everything = (training_edges(links, rows, config)
                             for rows in (passing, in_training))  # fmt: skip
     weight = _weights(positives, config.relation_weight)
+    if config.peer:
+        of_edges = links.relation[in_training]
+        weight = peer_weights(of_edges, len(graph.relations), config.relation_weight)
     while not _ended(state, config):
         drawn = _pairs(links, learning, positives, config.negatives, config.seed + 1, state.epoch)
         loss = _step(model, x, messages, drawn, weight, config)
@@ -138,8 +144,21 @@ def train(
     return _finish(target, graph, model, config, state)
 
 
+def _schedule(optimiser: torch.optim.Optimizer, config: TrainConfig) -> Any:
+    if config.schedule == "constant":
+        return torch.optim.lr_scheduler.ConstantLR(optimiser, 1.0)
+    return torch.optim.lr_scheduler.OneCycleLR(
+        optimiser, config.learning_rate, total_steps=config.epochs
+    )
+
+
 def _require_fit(graph: GnnGraph, config: TrainConfig) -> None:
+    if graph.split is None:
+        raise InputError(graph.made_from, "states no split", "give a graph that does")
     knows = any(name.startswith("source coordinate") for name in graph.vertex_features)
+    if knows and config.peer:
+        raise InputError("peer", "learns from edges that the features of vertices know",
+                         "give a graph without --structure")  # fmt: skip
     if knows and config.learned > LEARNED:
         raise InputError("learned", f"is {config.learned}, features know all but {LEARNED} of the "
                          "training pairs", f"give at most {LEARNED}")  # fmt: skip
@@ -182,7 +201,12 @@ def _step(
 ) -> torch.Tensor:  # fmt: skip
     model.train()
     head, raw = _raw(model, x, edges, pairs)
-    loss = loss_of(head, raw, pairs.of, weight, config.margin, pairs.relation)
+    if config.peer:
+        margin = config.margin if head.kind in DISTANCES else None
+        of_pairs = weight[pairs.relation] if config.relation_weight else None
+        loss = peer_loss(raw, pairs.of, of_pairs, margin)
+    else:
+        loss = loss_of(head, raw, pairs.of, weight, config.margin, pairs.relation)
     if not torch.isfinite(loss):
         raise InputError("learning_rate", f"of {config.learning_rate} gives a loss of "
                          f"{loss.item()}", "give a smaller one")  # fmt: skip
@@ -215,17 +239,15 @@ def _ended(state: TrainState, config: TrainConfig) -> bool:
 
 
 def _start_from(model: Model, config: TrainConfig) -> None:
-    """Copy the encoder of another checkpoint."""
+    """Copy the encoder, and with ``initial_head`` the head, of another checkpoint."""
     if config.initial is None:
         return
-    given = open_checkpoint(config.initial)
-    own = {k.removeprefix("encoder."): v for k, v in given.weights.items()
-           if k.startswith("encoder.")}  # fmt: skip
     try:
-        model.encoder.load_state_dict(own)
-    except RuntimeError as error:
-        problem = f"has another encoder ({' '.join(str(error).split())[:200]})"
-        raise InputError(str(config.initial), problem, "take its encoder, layers and width"
+        model.take(open_checkpoint(config.initial).weights, head=config.initial_head)
+    except (RuntimeError, KeyError) as error:
+        what = "encoder or head" if config.initial_head else "encoder"
+        problem = f"has another {what} ({' '.join(str(error).split())[:200]})"
+        raise InputError(str(config.initial), problem, "take its encoder, head and sizes"
                          ) from None  # fmt: skip
     if config.freeze_encoder:
         model.encoder.requires_grad_(requires_grad=False)

@@ -34,17 +34,23 @@ class TrainConfig(BaseModel):
     epochs
         At most; each is one step on all edges to learn from.
     learning_rate
-        The highest of a one-cycle schedule.
+        The highest of the schedule.
+    schedule
+        ``one-cycle``, or ``constant``.
     weight_decay
         Of Adam.
     negatives
-        ``degree``, ``stratified``, ``uniform``, ``two-hop``; drawn anew each epoch.
+        ``degree``, ``stratified``, ``uniform``, ``two-hop``, ``peer``; drawn anew each epoch.
     learned
         Share of the training pairs that are learned from and carry no messages.
     relation_weight
         An edge's loss is weighted by 1 / (edges of its relation) to this power.
     margin
-        Of the distances of TransE, RotatE and conditional RotatE, as a share of the largest.
+        Of the distances of TransE, RotatE and conditional RotatE, as a share of the largest; in
+        peer mode a distance.
+    peer
+        Losses of napistu-torch 0.4.0, and its training edges: each carries messages and is learned
+        from, so it vouches for itself; ``learned`` is not read.
     validate_every
         Epochs between two validations; the state is saved at each.
     patience
@@ -55,6 +61,8 @@ class TrainConfig(BaseModel):
         Of weights, dropout and negatives.
     initial
         Checkpoint whose encoder the training starts from.
+    initial_head
+        Start from its head, too.
     freeze_encoder
         Leave the encoder as it is; needs ``initial``.
     """
@@ -77,16 +85,19 @@ class TrainConfig(BaseModel):
     dropout: float = Field(0.1, ge=0, lt=1)
     epochs: int = Field(300, ge=1)
     learning_rate: float = Field(0.005, gt=0)
+    schedule: Literal["one-cycle", "constant"] = "one-cycle"
     weight_decay: float = Field(1e-5, ge=0)
-    negatives: Literal["degree", "stratified", "uniform", "two-hop"] = "degree"
+    negatives: Literal["degree", "stratified", "uniform", "two-hop", "peer"] = "degree"
     learned: float = Field(0.3, gt=0, lt=1)
     relation_weight: float = Field(0.5, ge=0, le=1)
     margin: float = Field(0.3, gt=0, le=1)
+    peer: bool = False
     validate_every: int = Field(10, ge=1)
     patience: int = Field(10, ge=1)
     validation: int = Field(20_000, ge=10)
     seed: int = Field(0, ge=0)
     initial: Path | None = None
+    initial_head: bool = False
     freeze_encoder: bool = False
 
     @model_validator(mode="after")
@@ -99,8 +110,8 @@ class TrainConfig(BaseModel):
             raise ValueError("directed needs encoder sage or graph_conv: gcn has no direction")
         if self.edge_encoder and self.encoder == "sage":
             raise ValueError("edge_encoder needs encoder graph_conv or gcn: sage has no weights")
-        if self.freeze_encoder and self.initial is None:
-            raise ValueError("freeze_encoder needs initial")
+        if (self.freeze_encoder or self.initial_head) and self.initial is None:
+            raise ValueError("freeze_encoder and initial_head need initial")
         return self
 
 

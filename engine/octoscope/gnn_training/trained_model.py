@@ -53,7 +53,24 @@ class Model(nn.Module):
         """Return the head with the present weights; gradients flow through it."""
         config = self.config
         settings = {"head": config.head, "relation_attention_heads": config.attention_heads}
-        return head_of(self.head_weights(), settings, config.width, "training").for_mode(True)
+        return head_of(self.head_weights(), settings, config.width, "training").for_mode(
+            not config.peer
+        )
+
+    def take(self, weights: Mapping[str, torch.Tensor], *, head: bool) -> None:
+        """Take over the encoder of a checkpoint with the same sizes, and its head.
+
+        Raises
+        ------
+        RuntimeError, KeyError
+            If a weight is missing or has another shape.
+        """
+        own = {k.removeprefix("encoder."): v for k, v in weights.items()
+               if k.startswith("encoder.")}  # fmt: skip
+        self.encoder.load_state_dict(own)
+        if head:
+            self.head.load_state_dict({key: weights[f"head.head.{name}"]
+                                       for key, name in self.head_names.items()})  # fmt: skip
 
     def checkpoint_weights(self) -> dict[str, torch.Tensor]:
         """Return copies of all weights by the names of a checkpoint."""
@@ -128,7 +145,7 @@ def _head_weights(
     near_zero = 0.1 * torch.randn(r, w)
     first: dict[str, Mapping[str, torch.Tensor]] = {
         "dot_product": {},
-        "attention": {f"{k}_proj.weight": _matrix(w, w) for k in ("query", "key")},
+        "attention": {f"{k}_proj.weight": _matrix(h, w) for k in ("query", "key")},
         "mlp": _linear("mlp.0", h, 2 * w) | _linear("mlp.3", 1, h),
         # as the identity at first: a relation tells nothing before it learns
         "distmult": {"relation_emb.weight": 1 + near_zero},
