@@ -21,6 +21,7 @@ ALLOWED: dict[str, set[str]] = {
     "errors": set(),
     "jit": set(),
     "row_blocks": set(),
+    "device_copies": set(),
     "digests": {"bounded_reads"},
     "safe_pickle": set(),
     "zip_parts": {"bounded_reads"},
@@ -31,14 +32,14 @@ ALLOWED: dict[str, set[str]] = {
     "yaml_values": set(),
     "config": {"bounded_reads", "errors", "yaml_values"},
     "run_plan": {"config", "json_values"},
-    "attention": {"config", "errors", "jit"},
+    "attention": {"config", "device_copies", "errors", "jit"},
     "store": {"row_blocks", "config", "digests", "errors", "json_values", "run_plan"},
     "atlas": {
         "bounded_reads", "config", "errors", "genes", "json_values", "output_files", "store",
     },
     "models": {
-        "bounded_reads", "digests", "errors", "genes", "jit", "json_values", "safe_pickle",
-        "yaml_values", "zip_parts",
+        "bounded_reads", "device_copies", "digests", "errors", "genes", "jit", "json_values",
+        "safe_pickle", "yaml_values", "zip_parts",
     },
     "octopus": {
         "bounded_reads", "config", "digests", "errors", "genes", "jit", "json_values",
@@ -58,8 +59,8 @@ ALLOWED: dict[str, set[str]] = {
     },
     "results": {"analysis", "attention", "row_blocks", "config", "errors", "run_plan", "store"},
     "extract": {
-        "analysis", "atlas", "attention", "row_blocks", "config", "errors", "models", "run_plan",
-        "results", "store",
+        "analysis", "atlas", "attention", "row_blocks", "config", "device_copies", "errors",
+        "models", "run_plan", "results", "store",
     },
     "probe": {"atlas", "config", "errors", "json_values", "models", "output_files", "zip_parts"},
     "planning": {

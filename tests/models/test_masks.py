@@ -5,11 +5,14 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
+from octoscope.device_copies import sent_mask
 from octoscope.models import blocks, load_model
 from octoscope.models.protocol import FoundationModel
 
+from tests.device_waits import DeviceWaits
 from tests.models.parity import DATA
 
 CHECKPOINTS = {
@@ -62,3 +65,22 @@ def test_cells_of_equal_length_need_no_mask(family: str, monkeypatch: pytest.Mon
     assert torch.equal(keys[:, 0, 0], mask)
     torch.testing.assert_close(ragged[::2], after[::2], rtol=1e-5, atol=1e-6)
     assert not torch.allclose(ragged[1, :9], after[1, :9], rtol=1e-3)
+
+
+@pytest.mark.parametrize("family", CHECKPOINTS)
+@pytest.mark.parametrize("longest", [9, 12])
+def test_a_layer_asks_the_device_for_nothing(family: str, longest: int) -> None:
+    """Red: the device is asked whether all keys are attended to, in each layer of each batch."""
+    model = load_model(CHECKPOINTS[family], options=OPTIONS.get(family))
+    mask = np.ones((3, 12), bool)
+    mask[1, longest:] = False
+    residual = torch.randn((3, 12, model.d))
+    with torch.inference_mode():
+        known = sent_mask(mask, torch.device("cpu"))
+        with DeviceWaits() as counted:
+            a, after = model.layer(0, residual, known)
+        assert not counted.waits, counted.waits
+        assert not counted.copies, counted.copies
+        assert a.mask is known  # of which the host knows what it says
+        unknown = model.layer(0, residual, torch.from_numpy(mask))[1]
+    assert torch.equal(after, unknown)

@@ -14,6 +14,7 @@ import torch
 from octoscope.attention.query_key_batch import BatchLayout, Heads, QKBatch
 from octoscope.attention.reductions import Accumulators, Reduction, reduction_on
 from octoscope.attention.views import QUANTITIES
+from octoscope.device_copies import sent
 from octoscope.errors import MassError
 
 __all__ = ["BatchLayout", "Heads", "LayerSums", "PairCounts", "QKBatch"]
@@ -99,8 +100,8 @@ class LayerSums:
     def add(self, parts: list[QKBatch]) -> None:
         """Add one logical micro-batch, given as the physical batches that it ran in."""
         for part in parts:
-            held = torch.from_numpy(gene_cells(part.layout, self.n_genes)[slice(*self.rows)])
-            self.cells += held.to(self.cells.device)
+            cells = gene_cells(part.layout, self.n_genes)[slice(*self.rows)]
+            self.cells += sent(cells, self.cells.device)
         self._reduction.add(parts, self._into)
 
     def check_mass(self, where: str, tolerance: float = 1e-5) -> None:

@@ -40,8 +40,7 @@ def require_finite(
     ActivationError
         Naming the heads and the cells at fault.
     """
-    total = q.sum(dtype=torch.float32) + k.sum(dtype=torch.float32)
-    if bool(torch.isfinite(total)):
+    if bool(torch.isfinite(_total(q, k))):
         return
     at_q, at_k = _faults(q, mask), _faults(k, mask)
     at_k = at_k.repeat_interleave(q.shape[1] // k.shape[1], dim=1)
@@ -56,6 +55,59 @@ def require_finite(
         f"{' and '.join(names)} not finite in {len(cells)} cell{'s' if len(cells) > 1 else ''}: "
         f"{some([cell_ids[int(i)] for i in cells], _NAMED)}"
     )
+
+
+class NotFiniteError(Exception):
+    """A sum of a layer's queries and keys is not finite; which cells are at fault is not known."""
+
+
+class FiniteChecks:
+    """Checks of what layers attend with: of each batch at once, or of a layer's batches together.
+
+    To check at once, the host waits for the device. The checks of a layer's batches together are
+    one wait, but by then the tensors are gone: a fault names no cell.
+
+    Parameters
+    ----------
+    at_once
+        Check each batch when it is added.
+    """
+
+    def __init__(self, at_once: bool) -> None:
+        self.at_once = at_once
+        self._totals: list[torch.Tensor] = []
+
+    def add(
+        self,
+        q: torch.Tensor,
+        k: torch.Tensor,
+        cell_ids: Sequence[str] | np.ndarray,
+        mask: torch.Tensor,
+        where: str,
+    ) -> None:
+        """Add a batch; parameters and errors as of :func:`require_finite`."""
+        if self.at_once:
+            require_finite(q, k, cell_ids, mask, where)
+        else:
+            self._totals.append(_total(q, k))
+
+    def settle(self) -> None:
+        """Check what was added since the last time.
+
+        Raises
+        ------
+        NotFiniteError
+            If a sum is not finite. Padding alone, or an overflow, may cause that too: check at
+            once to know.
+        """
+        totals, self._totals = self._totals, []
+        if totals and not bool(torch.isfinite(torch.stack(totals)).all()):
+            raise NotFiniteError
+
+
+def _total(q: torch.Tensor, k: torch.Tensor) -> torch.Tensor:
+    """Return the sum of queries and keys, which is not finite where one of them is not."""
+    return q.sum(dtype=torch.float32) + k.sum(dtype=torch.float32)
 
 
 def _faults(x: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:

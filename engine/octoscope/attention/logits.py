@@ -14,6 +14,7 @@ from octoscope.attention.cpu_kernels import scatter
 from octoscope.attention.gemm import Keys
 from octoscope.attention.map_threads import map_blocks
 from octoscope.attention.query_key_batch import Cell, Heads
+from octoscope.device_copies import sent
 
 _SCORES = 1 << 19  # of a block on a CPU: 2 MB of fp32, near the cache
 _BLOCKS = 8  # on a CPU, at least, so that threads share them evenly
@@ -71,7 +72,7 @@ def _add_product(
         _add_on_cpu(q, k, cell, sums.numpy(), first_row)
         return
     rows = max(1, _ON_DEVICE // cell.kept)
-    genes = torch.from_numpy(cell.genes).to(sums.device)
+    genes = sent(cell.genes, sums.device)
     for first in range(0, cell.kept, rows):
         part = slice(first, min(first + rows, cell.kept))
         inside = _inside(cell, part, first_row, len(sums))

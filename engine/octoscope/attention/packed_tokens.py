@@ -1,17 +1,20 @@
 """The cells of a micro-batch side by side: one index per batch, copied to the device once.
 
-A kernel then finds a cell by its offset. Nothing here loops over cells, and the device is waited
-for once (to compare the mask with the layout).
+A kernel then finds a cell by its offset. Nothing here loops over cells. The order of a batch's
+tokens is worked out and copied for the first layer and kept for the others. The host waits only
+where a mask is not one of the engine's own (to compare it with the layout).
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from weakref import WeakKeyDictionary
 
 import numpy as np
 import torch
 
-from octoscope.attention.query_key_batch import QKBatch
+from octoscope.attention.query_key_batch import BatchLayout, QKBatch
+from octoscope.device_copies import attended_tokens, sent
 
 _HALF = (torch.bfloat16, torch.float16)
 
@@ -60,9 +63,9 @@ class PackedTokens:
             If a mask attends to other keys than the layout places, or scales differ.
         """
         q, k, genes, kept, ends = [], [], [], [], []
-        attended = torch.cat([part.mask.sum(1) for part in parts]).cpu().numpy()
+        attended = attended_tokens([part.mask for part in parts])
         for part in parts:
-            placed = _Placed.of(part, columns)
+            placed = _placed(part.layout, columns, part.q.device)
             here, attended = attended[: len(placed.ends)], attended[len(placed.ends) :]
             if (here != placed.ends[:, -1]).any():
                 c = int(np.flatnonzero(here != placed.ends[:, -1])[0])
@@ -118,16 +121,19 @@ class PackedTokens:
 
 @dataclass(frozen=True)
 class _Placed:
-    """Flat indices [cells x tokens] of a batch's queries and keys in order; see PackedTokens."""
+    """Flat indices [cells x tokens] of a batch's queries and keys in order; see PackedTokens.
 
-    queries: np.ndarray
-    keys: np.ndarray
+    Indices that select are int32, on the device.
+    """
+
+    queries: torch.Tensor
+    keys: torch.Tensor
     genes: np.ndarray
     ends: np.ndarray
 
     @classmethod
-    def of(cls, part: QKBatch, columns: int) -> _Placed:
-        panel, special = part.layout.panel, part.layout.special
+    def of(cls, layout: BatchLayout, columns: int, device: torch.device) -> _Placed:
+        panel, special = layout.panel, layout.special
         last = np.iinfo(np.int64).max
         beyond = int(panel.max(initial=0)) + 1
         rank = np.where(panel >= 0, panel, np.where(special >= 0, beyond + special, last))
@@ -137,12 +143,25 @@ class _Placed:
         flat = order + np.arange(len(panel))[:, None] * panel.shape[1]
         position = np.arange(panel.shape[1])
         used = ends[:, :1] > 0  # a cell without a gene has no rows; its keys serve nobody
-        at_q = flat[position < ends[:, :1]]
-        return cls(at_q, flat[(position < ends[:, -1:]) & used], panel.ravel()[at_q], ends)
+        at_q, at_k = flat[position < ends[:, :1]], flat[(position < ends[:, -1:]) & used]
+        selecting = (sent(at.astype(np.int32), device) for at in (at_q, at_k))
+        return cls(*selecting, panel.ravel()[at_q], ends)
 
 
-def _gathered(x: torch.Tensor, at: np.ndarray) -> torch.Tensor:
+_PLACED: WeakKeyDictionary[BatchLayout, dict[tuple[int, torch.device], _Placed]]
+_PLACED = WeakKeyDictionary()
+
+
+def _placed(layout: BatchLayout, columns: int, device: torch.device) -> _Placed:
+    """Return where a batch's tokens go, worked out once for all layers."""
+    kept = _PLACED.setdefault(layout, {})
+    if (columns, device) not in kept:
+        kept[columns, device] = _Placed.of(layout, columns, device)
+    return kept[columns, device]
+
+
+def _gathered(x: torch.Tensor, at: torch.Tensor) -> torch.Tensor:
     """Return [len(at), heads, d] of [cells, heads, tokens, d]."""
     tokens = x.transpose(1, 2).flatten(0, 1)
-    gathered = tokens.index_select(0, torch.from_numpy(at).to(x.device))
+    gathered = tokens.index_select(0, at)
     return gathered if gathered.dtype in _HALF else gathered.float()

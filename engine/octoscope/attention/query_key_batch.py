@@ -8,13 +8,15 @@ from typing import Literal
 import numpy as np
 import torch
 
+from octoscope.device_copies import known_mask, sent
+
 # What becomes of a cell's heads: their mean, the largest of each value, or one head alone.
 Heads = Literal["mean", "max"] | int
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class BatchLayout:
-    """The cell and gene of each token of a batch.
+    """The cell and gene of each token of a batch; all layers share it.
 
     Attributes
     ----------
@@ -85,7 +87,8 @@ class Cell:
             order.append(np.flatnonzero(special == column))
             groups.append((int(column), sum(map(len, order))))
         keys = np.concatenate(order)
-        attended = int(batch.mask[c].sum())
+        known = known_mask(batch.mask)
+        attended = int(batch.mask[c].sum() if known is None else known.counts[c])
         if attended != len(keys):
             raise ValueError(f"{attended} keys are attended to, the layout places {len(keys)}")
         return cls(
@@ -111,4 +114,4 @@ def _tokens(x: torch.Tensor, index: np.ndarray) -> torch.Tensor:
     """Return x[:, index]; a view where the tokens are consecutive, so that no copy is held."""
     if len(index) and index[-1] - index[0] == len(index) - 1 and (np.diff(index) == 1).all():
         return x[:, int(index[0]) : int(index[-1]) + 1]
-    return x[:, torch.from_numpy(index).to(x.device)]
+    return x[:, sent(index, x.device)]

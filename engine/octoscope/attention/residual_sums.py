@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import torch
 
+from octoscope.device_copies import sent
 from octoscope.errors import MassError
 
 
@@ -30,11 +31,13 @@ class ResidualSums:
         panel
             [cells, tokens] index of the token's gene, -1 otherwise; a gene once per cell.
         """
-        for state, genes in zip(residual, panel, strict=True):
-            at = np.flatnonzero(genes >= 0)
-            index = torch.from_numpy(genes[at]).to(self.sums.device)
+        cell, at = np.nonzero(panel >= 0)
+        ends = np.searchsorted(cell, np.arange(1, len(panel))).tolist()
+        indices = sent(np.stack([panel[cell, at], at]), self.sums.device)
+        for state, index in zip(residual, indices.tensor_split(ends, dim=1), strict=True):
+            genes, tokens = index
             # genes are unique within a cell, so no two additions meet and the order is fixed
-            self.sums[index] += state[torch.from_numpy(at).to(state.device)].double()
+            self.sums[genes] += state[tokens].double()
 
     def check(self, where: str) -> None:
         """Refuse sums that are not finite.

@@ -10,6 +10,7 @@ from __future__ import annotations
 import torch
 
 from octoscope.attention.query_key_batch import Cell, Heads
+from octoscope.device_copies import sent
 
 _TILE_ELEMENTS = 1 << 20  # scores held at once: 4 MB of fp32, near the cache
 
@@ -42,7 +43,7 @@ def add_tiled(
     n, stop_row = sums.shape[3], first_row + sums.shape[2]
     ours = [cell.span(first_row, stop_row) for cell in cells]
     lse = [_row_lse(cell.q, cell.k, tile, own) for cell, own in zip(cells, ours, strict=True)]
-    at = [torch.from_numpy(cell.genes).to(sums.device) for cell in cells]
+    at = [sent(cell.genes, sums.device) for cell in cells]
     for r in range(first_row, stop_row, tile):
         for s in range(0, n, tile):
             edges = (r, min(r + tile, n)), (s, min(s + tile, n))

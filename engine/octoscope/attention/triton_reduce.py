@@ -17,6 +17,7 @@ from octoscope.attention import triton_kernels as kernels
 from octoscope.attention.packed_tokens import PackedTokens
 from octoscope.attention.query_key_batch import Heads, QKBatch
 from octoscope.attention.reductions import Accumulators, Precision
+from octoscope.device_copies import sent
 
 
 class Blocks(NamedTuple):
@@ -86,8 +87,8 @@ class _MicroBatch:
         starts = np.cumsum(rooms) - rooms
         for start, x in zip(starts, numbers, strict=True):
             joined[start : start + len(x)] = x
-        sent = torch.from_numpy(joined).to(self._q.device, non_blocking=True)
-        return [sent[at : at + len(x)] for at, x in zip(starts.tolist(), numbers, strict=True)]
+        copied = sent(joined, self._q.device)
+        return [copied[at : at + len(x)] for at, x in zip(starts.tolist(), numbers, strict=True)]
 
     def add(self) -> None:
         """Add it for each reduction over heads."""
@@ -171,9 +172,9 @@ class _MicroBatch:
 
         Each cell has places of its own, so nothing is added in an order that could vary.
         """
-        cell = torch.from_numpy(self._tokens.cell).to(values.device)
+        (cell,) = self._sent([self._tokens.cell])
         placed = values.new_zeros((len(values), self._tokens.cells, self._genes))
-        placed[:, cell, self._gene.long()] = values
+        placed[:, cell.long(), self._gene.long()] = values
         return placed.sum(1, dtype=torch.float64)
 
     def _add_whole(

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import torch
 
+from octoscope.device_copies import mask_of_cells
 from octoscope.errors import MemoryShortError
 from octoscope.extract.accelerator import Accelerator
 from octoscope.models.protocol import FoundationModel, LayerAttention
@@ -48,11 +51,17 @@ class OomRetry:
                 crash_point("mid-layer", where)
                 if step == len(residual):
                     return self._model.layer(i, residual, mask)
-                parts = [
-                    self._model.layer(i, residual[at : at + step], mask[at : at + step])
-                    for at in range(0, len(residual), step)
-                ]
-                return _joined([a for a, _ in parts]), torch.cat([r for _, r in parts])
+                masks, parts = [], []
+                for at in range(0, len(residual), step):
+                    cells = slice(at, at + step)
+                    masks.append(mask_of_cells(mask, cells))
+                    parts.append(self._model.layer(i, residual[cells], masks[-1]))
+                attentions = [a for a, _ in parts]
+                joined = _joined(attentions)
+                # the batch's own mask, of which the host knows what it says
+                if all(a.mask is m for a, m in zip(attentions, masks, strict=True)):
+                    joined = replace(joined, mask=mask)
+                return joined, torch.cat([r for _, r in parts])
             except (MemoryError, RuntimeError) as error:
                 if not is_out_of_memory(error):
                     raise

@@ -15,10 +15,11 @@ from zarr.abc.store import Store
 
 from octoscope.atlas import Atlas
 from octoscope.attention.accumulate import BatchLayout, LayerSums, PairCounts, QKBatch, gene_cells
-from octoscope.attention.finite_check import require_finite
+from octoscope.attention.finite_check import FiniteChecks, NotFiniteError
 from octoscope.attention.reductions import reduction_on
 from octoscope.attention.residual_sums import ResidualSums
 from octoscope.config import RunConfig
+from octoscope.device_copies import sent_mask
 from octoscope.errors import InputError
 from octoscope.extract.accelerator import accelerator_of
 from octoscope.extract.cells_read import cells_read, digests_of
@@ -101,6 +102,7 @@ class UnitRunner:
             seed=config.seed,
         )
         self._oom_retry = OomRetry(self._model, self._on)
+        self._checks = FiniteChecks(at_once=self._on.kind == "cpu")
         # Only a declared input panel enters the model, where one is declared.
         match = self._model.match(self._atlas.genes).named_by(self._atlas.genes)
         self._match = match.with_panel(self._m.input_genes)
@@ -168,6 +170,14 @@ class UnitRunner:
         InputError
             If a count is not a count, or not what another unit read of the same cell.
         """
+        try:
+            return self._run(unit, halvings, ahead)
+        except NotFiniteError:
+            # again, batch by batch: that names the cells, or shows that padding alone was at fault
+            self._checks = FiniteChecks(at_once=True)
+        return self._run(unit, halvings, ahead)
+
+    def _run(self, unit: Unit, halvings: int, ahead: Unit | None) -> Record:
         started = time.monotonic()
         attempt = Attempt(self._root, unit.work)
         store = attempt.zarr("sums.zarr")
@@ -299,12 +309,13 @@ class UnitRunner:
                 if pass_on:
                     batch.residual = after
                 del after
-                require_finite(a.q, a.k, batch.cell_ids, batch.mask, where)
+                self._checks.add(a.q, a.k, batch.cell_ids, batch.mask, where)
                 if layer is not None and layer.sums is not None:
                     parts.append(QKBatch(a.q, a.k, a.scale, a.mask, batch.layout))
                 self._malloc_trim.settle()
             if layer is not None:
                 yield parts
+        self._checks.settle()
 
     def _where(self, unit: Unit, i: int) -> str:
         return f"model {self._m.name}, unit {unit.id}, layer {i}"
@@ -358,7 +369,7 @@ class UnitRunner:
         for kind in self._model.special_kinds:
             column = self._m.mass_columns.index(kind)
             special[(tokens.kind == TOKEN_KINDS.index(kind)) & tokens.mask] = column
-        mask = torch.from_numpy(tokens.mask).to(self._device)
+        mask = sent_mask(tokens.mask, self._device)
         return _Batch(
             self._prefetcher.embed(tokens), mask, BatchLayout(panel, special), tokens.cell_ids
         )

@@ -7,6 +7,8 @@ from collections.abc import Callable, Mapping
 import torch
 import torch.nn.functional as F
 
+from octoscope.device_copies import attends_to_all
+
 
 def attend(q: torch.Tensor, k: torch.Tensor, v: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
     """Return [cells, tokens, heads x d_head] attention output, scale 1/sqrt(d_head).
@@ -14,7 +16,7 @@ def attend(q: torch.Tensor, k: torch.Tensor, v: torch.Tensor, mask: torch.Tensor
     ``mask`` [cells, tokens] is left out where every token is attended to: the kernels that hold
     no [tokens, tokens] matrix are then always available.
     """
-    keys = None if bool(mask.all()) else mask[:, None, None, :]
+    keys = None if attends_to_all(mask) else mask[:, None, None, :]
     out = F.scaled_dot_product_attention(q, k, v, attn_mask=keys)
     return out.transpose(1, 2).flatten(2)
 
@@ -23,8 +25,11 @@ def by_cell(activation: Callable[[torch.Tensor], torch.Tensor], x: torch.Tensor)
     """Apply an elementwise function to [cells, ...], one cell after the other.
 
     torch computes what is left beside whole vectors with another exponential, and where that is
-    depends on the size of the whole: a cell's values would depend on the cells beside it.
+    depends on the size of the whole: a cell's values would depend on the cells beside it. A GPU
+    computes every value alike, in one kernel.
     """
+    if x.device.type == "cuda":
+        return activation(x)
     return torch.stack([activation(cell) for cell in x])
 
 
