@@ -1,7 +1,7 @@
 """The reduction on a GPU: parity, kernels against the device's own rates and peers, an actor.
 
-    python benchmarks/gpu.py [--minutes 9]        on a machine with a GPU
-    python benchmarks/gpu.py --smoke              without one: tiny sizes in Triton's interpreter
+    python benchmarks/gpu.py [--minutes 9] [--trace FILE]    on a machine with a GPU
+    python benchmarks/gpu.py --smoke [--trace FILE]          without one: tiny, interpreted
 
 One run of less than ten minutes: what no longer fits into the time is named as left out. The share
 of the roofline is the least time that products, exponentials and accumulators take at the rates
@@ -9,8 +9,9 @@ measured here in the same run (tensor-core products, exp2 in registers, a copy),
 Eager is softmax(q k^T) of every cell, averaged over heads and added up in float64. Two further
 peers do the same under torch.compile and with FlexAttention (gpu_peers.py); --smoke traces them
 without generating code. SDPA is torch's attention on the same queries and keys, which keeps no
-scores. The actor computes a unit of AIDO.Cell's shape (random weights), as a run does. Prints a
-table and one JSON line last.
+scores. The actor computes a unit of AIDO.Cell's shape (random weights), as a run does; --trace
+computes one more under torch's profiler and keeps its trace (chrome://tracing, ui.perfetto.dev),
+and says in which share of the time the device ran a kernel. Prints a table and one JSON line last.
 """
 
 from __future__ import annotations
@@ -205,7 +206,30 @@ def peer(
     return row | {"ms": 1e3 * seconds, "ratio": seconds / own, "first_cell_seconds": first}
 
 
-def actor() -> dict[str, Any]:
+def busy_share(profile: torch.profiler.profile) -> float:
+    """Return the share of the time, from the first kernel to the last, in which one ran."""
+    cuda = torch.autograd.DeviceType.CUDA
+    spans = [e.time_range for e in profile.events() if e.device_type == cuda]
+    busy, stop = 0.0, -math.inf
+    for span in sorted(spans, key=lambda s: s.start):
+        busy += max(0.0, span.end - max(stop, span.start))
+        stop = max(stop, span.end)
+    return busy / (stop - min(s.start for s in spans)) if spans else math.nan
+
+
+def traced(call: Callable[[], Any], file: Path) -> dict[str, Any]:
+    """Write a trace of a call; on a GPU also return the share of the time that it was busy."""
+    on_gpu = DEVICE.type == "cuda"
+    kinds = [torch.profiler.ProfilerActivity.CPU]
+    kinds += [torch.profiler.ProfilerActivity.CUDA] if on_gpu else []
+    with torch.profiler.profile(activities=kinds) as profile:
+        call()
+        settled()
+    profile.export_chrome_trace(str(file))
+    return {"busy_share": busy_share(profile)} if on_gpu else {}
+
+
+def actor(trace: Path | None) -> dict[str, Any]:
     """Return cells per second of a unit, the share of it that waited for data, and memory."""
     from aidocell_full_length import panel, write_checkpoint
     from octoscope.config import dump_config, parse_config
@@ -242,11 +266,12 @@ def actor() -> dict[str, Any]:
             torch.cuda.reset_peak_memory_stats()
         metrics = runner.run(rest[0] if rest else first).metrics
         peak = torch.cuda.max_memory_allocated() if DEVICE.type == "cuda" else 0
+        more = {} if trace is None else traced(lambda: runner.run(first), trace)
     return {
         "cells": metrics["cells_used"], "layers": layers,
         "cells_per_second": metrics["cells_used"] / max(metrics["seconds"], 1e-9),
         "wait_share": metrics["wait_seconds"] / max(metrics["seconds"], 1e-9),
-        "peak_bytes": peak, "planned_bytes": plan.needs["device_bytes"],
+        "peak_bytes": peak, "planned_bytes": plan.needs["device_bytes"], **more,
     }  # fmt: skip
 
 
@@ -273,6 +298,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
     parser.add_argument("--smoke", action="store_true", help="tiny sizes, without a GPU")
     parser.add_argument("--minutes", type=float, default=9.0)
+    parser.add_argument("--trace", type=Path, help="file for a trace of one more unit")
     a = parser.parse_args()
     if SMOKE and os.environ.get("TRITON_INTERPRET") != "1":  # read when kernels are imported
         os.execve(
@@ -294,7 +320,7 @@ def main() -> None:
             print(" ".join(f"{k} {v:.3g}" for k, v in summary["rates"].items()), flush=True)
         summary["kernels"], summary["peers"], summary["left_out"] = [], [], []
         summary["flex_note"] = FLEX_NOTE
-        summary["actor"] = actor()
+        summary["actor"] = actor(a.trace)
         sizes = [
             (*size, width, share) for size in SIZES for width in WIDTHS for share in (1.0, 0.4)
         ]

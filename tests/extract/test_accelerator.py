@@ -64,10 +64,14 @@ def sums_of(atlas: Path, folder: Path, change: Callable[[UnitRunner], None] | No
     return runner, np.stack(list(unit_rows(root, [record], name, 0, n)))[0], record
 
 
+@pytest.mark.parametrize("kernels", ["triton", "torch"])
 def test_a_unit_on_a_gpu_takes_its_kernels_copies_and_memory(
-    small_atlas: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    kernels: str, small_atlas: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    pytest.importorskip("triton", reason="Triton is not installed (octoscope[triton])")
+    if kernels == "triton":
+        pytest.importorskip("triton", reason="Triton is not installed (octoscope[triton])")
+    else:  # where Triton is not installed
+        monkeypatch.setattr(reductions, "find_spec", lambda name: None)
     plain, expected, before = sums_of(small_atlas, tmp_path / "cpu")
     gpu = FakeGpu()
     monkeypatch.setattr(unit_work, "accelerator_of", lambda *_: gpu)
@@ -85,7 +89,7 @@ def test_a_unit_on_a_gpu_takes_its_kernels_copies_and_memory(
         monkeypatch.setattr(runner._model, "layer", layer)
 
     runner, sums, record = sums_of(small_atlas, tmp_path / "gpu", once)
-    assert runner._reduction.name == "triton"
+    assert runner._reduction.name == kernels
     assert runner.device == "a GPU that is not here"
     assert plain._reduction.name == "row blocks"
     assert plain.device == "cpu"

@@ -8,7 +8,10 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from octoscope.attention.accumulate import BatchLayout, LayerSums, QKBatch
+from octoscope.attention.residual_sums import ResidualSums
 from octoscope.config import parse_config
+from octoscope.device_copies import sent_mask
 from octoscope.errors import ActivationError
 from octoscope.extract import unit_work
 from octoscope.extract.unit_work import UnitRunner
@@ -21,6 +24,43 @@ from tests.device_waits import DeviceWaits
 from tests.extract.test_accelerator import FakeGpu
 
 pytest.importorskip("triton", reason="Triton is not installed (octoscope[triton])")
+from octoscope.attention import triton_reduce
+from octoscope.attention.triton_reduce import TritonTiles
+
+
+@pytest.mark.parametrize("whole", [True, False])
+def test_the_reduction_needs_no_number_of_the_device(
+    whole: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Tensors without values: whatever asks for one fails. Kernels are launched into the void."""
+    launched = []
+    for name in ("sum_rows", "peak_rows", "add_whole_cells", "add_part_cells"):
+        grid = {"__getitem__": lambda self, grid, name=name: lambda *a, **k: launched.append(name)}
+        monkeypatch.setattr(triton_reduce.kernels, name, type("Kernel", (), grid)())
+    meta, rng = torch.device("meta"), np.random.default_rng(0)
+    panel = np.stack([rng.permutation(12)[: 12 if whole else 9] for _ in range(3)])
+    panel = np.pad(panel, ((0, 0), (0, 2)), constant_values=-1)
+    special = np.where(np.arange(panel.shape[1]) == panel.shape[1] - 1, 1, -1) + 0 * panel
+    layout = BatchLayout(panel, special)
+    mask = sent_mask((panel >= 0) | (special > 0), meta)
+    sums = LayerSums(
+        12, ("kept", "outside"), tile=4, device=meta, heads=("mean", "max"), moments=2,
+        reduction=TritonTiles(),
+    )  # fmt: skip
+    residuals = ResidualSums(12, 4, device=meta)
+    ordered = []
+    argsort = np.argsort
+    monkeypatch.setattr(np, "argsort", lambda *a, **k: ordered.append(1) or argsort(*a, **k))
+    for _ in range(2):  # two layers: tokens are put into order once
+        q = torch.empty((3, 2, panel.shape[1], 16), device=meta)
+        sums.add([QKBatch(q, q, 0.25, mask, layout)])
+        residuals.add(torch.empty((3, panel.shape[1], 4), device=meta), panel)
+    add = "add_whole_cells" if whole else "add_part_cells"
+    assert launched == ["sum_rows", add, add, "peak_rows"] * 2
+    assert len(ordered) == 1
+    unknown = torch.ones(panel.shape, dtype=torch.bool, device=meta)
+    with pytest.raises((NotImplementedError, RuntimeError), match="meta"):
+        sums.add([QKBatch(q, q, 0.25, unknown, layout)])
 
 
 def runner_of(
