@@ -277,6 +277,7 @@ def test_api_and_cli_are_on_top() -> None:
             "torch",
             {
                 "attention",
+                "device_copies",
                 "gnn",
                 "gnn_training",
                 "models",

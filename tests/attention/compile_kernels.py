@@ -2,7 +2,7 @@
 
     python tests/attention/compile_kernels.py 90:tf32x3:64:all 80:bf16:32:whole,part
 
-(compute capability, precision, width of a head, kernels). In a process of its own: kernels of the
+(compute capability, precision, width of a head, kernels; `names` lists these). In a process of its own: kernels of the
 test session are interpreted. Prints one JSON list; per kernel ``name``, ``target``, ``precision``,
 ``shared`` bytes, ``registers``, ``spilled`` bytes, ``products`` (instructions on tensor cores) and
 ``atomics``.
@@ -116,6 +116,9 @@ def jobs_of(precision: str, width: int, target: int) -> dict[str, tuple[Any, Blo
 
 
 def main(request: list[str]) -> None:
+    if request == ["names"]:
+        print(json.dumps(list(jobs_of("tf32x3", 64, 90))))
+        return
     faults = []
     for one in request:  # target:precision:width:kernels
         target, precision, width, names = one.split(":")

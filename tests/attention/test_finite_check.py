@@ -6,7 +6,7 @@ import pickle
 
 import pytest
 import torch
-from octoscope.attention.finite_check import require_finite
+from octoscope.attention.finite_check import FiniteChecks, NotFiniteError, require_finite
 from octoscope.errors import ActivationError
 
 CELLS = [f"AAA{c}-1" for c in "CGTACGT"]
@@ -73,3 +73,20 @@ def test_five_cells_are_named_and_the_rest_counted() -> None:
     k[:, 0, 0, 0] = float("nan")
     with pytest.raises(ActivationError, match=r"in 7 cells: (AAA.-1, ){4}AAA.-1 and 2 more$"):
         require_finite(q, k, CELLS, mask, "layer 2")
+
+
+def test_checks_of_a_layer_together_are_one_and_begin_anew() -> None:
+    good = torch.ones(1, 1, 2, 4)
+    bad = good.clone()
+    bad[0, 0, 0, 0] = torch.nan
+    mask = torch.ones(1, 2, dtype=torch.bool)
+    checks = FiniteChecks(at_once=False)
+    checks.settle()
+    for q, k in ((good, bad), (good, good)):
+        checks.add(q, k, ["c"], mask, "here")
+    with pytest.raises(NotFiniteError):
+        checks.settle()
+    checks.add(good, good, ["c"], mask, "here")
+    checks.settle()  # what was refused is not asked again
+    with pytest.raises(ActivationError, match="keys not finite in 1 cell: c"):
+        FiniteChecks(at_once=True).add(good, bad, ["c"], mask, "here")

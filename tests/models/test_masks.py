@@ -84,3 +84,18 @@ def test_a_layer_asks_the_device_for_nothing(family: str, longest: int) -> None:
         assert a.mask is known  # of which the host knows what it says
         unknown = model.layer(0, residual, torch.from_numpy(mask))[1]
     assert torch.equal(after, unknown)
+
+
+@pytest.mark.parametrize(("kind", "calls"), [("cpu", 3), ("cuda", 1)])
+def test_cells_are_activated_one_by_one_on_cpus_alone(kind: str, calls: int) -> None:
+    sizes = []
+
+    class Values(list[torch.Tensor]):
+        device = torch.device(kind)
+
+    def activation(x: Any) -> torch.Tensor:
+        sizes.append(len(x))
+        return torch.zeros(2)
+
+    blocks.by_cell(activation, Values(torch.ones(3, 2)))  # type: ignore[arg-type]
+    assert len(sizes) == calls
