@@ -2,10 +2,10 @@
 
     python tests/attention/compile_kernels.py 90:tf32x3:64:all 80:bf16:32:whole,part
 
-(compute capability, precision, width of a head, kernels; `names` lists these). In a process of its own: kernels of the
-test session are interpreted. Prints one JSON list; per kernel ``name``, ``target``, ``precision``,
-``shared`` bytes, ``registers``, ``spilled`` bytes, ``products`` (instructions on tensor cores) and
-``atomics``.
+(compute capability, precision, width of a head, kernels; ``names`` alone lists these). In a process
+of its own: kernels of the test session are interpreted. Prints one JSON list; per kernel ``name``,
+``target``, ``precision``, ``shared`` bytes, ``registers``, ``spilled`` bytes, ``products``
+(instructions on tensor cores) and ``atomics``.
 """
 
 from __future__ import annotations
