@@ -144,8 +144,8 @@ class _Placed:
         position = np.arange(panel.shape[1])
         used = ends[:, :1] > 0  # a cell without a gene has no rows; its keys serve nobody
         at_q, at_k = flat[position < ends[:, :1]], flat[(position < ends[:, -1:]) & used]
-        selecting = (sent(at.astype(np.int32), device) for at in (at_q, at_k))
-        return cls(*selecting, panel.ravel()[at_q], ends)
+        queries, keys = (sent(at.astype(np.int32), device) for at in (at_q, at_k))
+        return cls(queries, keys, panel.ravel()[at_q], ends)
 
 
 _PLACED: WeakKeyDictionary[BatchLayout, dict[tuple[int, torch.device], _Placed]]
