@@ -202,6 +202,28 @@ def test_a_key_left_out_of_the_softmax_breaks_the_invariant(
         reduce(d, 10, [np.arange(2)]).check_mass("model m, layer 0")
 
 
+@pytest.mark.usefixtures("small")
+@pytest.mark.parametrize("whole", [True, False])
+@pytest.mark.parametrize("head", [0, 1])
+def test_one_head_that_is_not_a_number_spreads_to_the_largest(whole: bool, head: int) -> None:
+    """Red: a largest that passes over NaN keeps the other head, and its rows total one."""
+    d = every_gene(2, 2, 10, 3) if whole else make(2, 2, 12, 10, 3)
+    gene = 4
+    cell, token = np.argwhere(d["panel"] == gene)[0]
+    d["q"][cell, head, token] = np.nan
+    sums = reduce(d, 10, [np.arange(2)], ("max", "mean"))
+    own = d["panel"][cell][d["panel"][cell] >= 0]
+    for r, reduction in enumerate(("max", "mean")):
+        for i, name in enumerate(QUANTITIES):
+            at = sums.sums[r, i, gene, torch.from_numpy(own)]
+            assert bool(at.isnan().all()), (reduction, name)
+        assert bool(sums.mass[r, gene, 0].isnan()), reduction
+        others = np.delete(np.arange(10), gene)
+        assert bool(sums.sums[r, :, others].isfinite().all())
+    with pytest.raises(MassError, match=f"query gene {gene} is nan"):
+        sums.check_mass("model m, layer 0")
+
+
 def test_tiles_hold_about_a_block_of_each_cell() -> None:
     assert tile_genes(20_000, 2_000, Blocks(64, 32, 8, 2)) == 640
     assert tile_genes(500, 500, Blocks(64, 32, 8, 2)) == 64

@@ -174,6 +174,7 @@ def test_row_blocks_keep_a_unit_within_the_memory_that_is_given(tmp_path: Path) 
     assert peaks["device_bytes"] <= 1.6e9 - IMPORTS
     # less than the sums alone would take at once
     assert peaks["unit_peak"] <= min(peaks["device_bytes"] + 110e6, 2500**2 * 100), peaks
+    assert peaks["unit_peak"] >= 0.8 * peaks["device_bytes"], peaks  # projected within 20 %
 
 
 def measured(config: Path, run: Path, base: int, what: str = "all") -> dict[str, float]:
