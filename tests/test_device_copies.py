@@ -26,21 +26,21 @@ CPU = torch.device("cpu")
 def test_a_gpu_takes_a_copy_from_pinned_memory_without_waiting(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    asked: list[Any] = []
+    calls: list[Any] = []
 
     class Host:
         def pin_memory(self) -> Host:
-            asked.append("pinned")
+            calls.append("pinned")
             return self
 
         def to(self, device: Any, **options: Any) -> Host:
-            asked.append((device, options))
+            calls.append((device, options))
             return self
 
     monkeypatch.setattr(device_copies, "torch", SimpleNamespace(from_numpy=lambda array: Host()))
     gpu: Any = SimpleNamespace(type="cuda")
     sent(np.zeros(3), gpu)
-    assert asked == ["pinned", (gpu, {"non_blocking": True})]
+    assert calls == ["pinned", (gpu, {"non_blocking": True})]
 
 
 def test_a_cpu_shares_the_memory() -> None:

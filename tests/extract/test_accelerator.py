@@ -99,7 +99,9 @@ def test_a_unit_on_a_gpu_takes_its_kernels_copies_and_memory(
     assert runner._oom_retry.at_once == full[0] // 2
     assert record.metrics["cells_used"] == before.metrics["cells_used"]
     gap = np.abs(sums - expected).max()
-    assert gap <= 1e-5 * np.abs(expected[expected != 0]).mean()
+    # torch's way rounds the logits of each block to fp32
+    most = 1e-5 if kernels == "triton" else 4e-5
+    assert gap <= most * np.abs(expected[expected != 0]).mean()
 
 
 def test_the_reduction_follows_the_device(monkeypatch: pytest.MonkeyPatch) -> None:
