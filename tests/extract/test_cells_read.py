@@ -236,3 +236,26 @@ def test_a_resume_says_what_was_written_since_and_has_no_checksum(
     with pytest.warns(OctoscopeWarning, match=message):
         assert replan(root).hash == freeze.load_plan(root).hash
     run(root, plan, "tiny", plan.units_of("tiny", 0, 0)[0])  # each unit does not say it again
+
+
+def test_a_resume_reads_again_what_units_read_of_files_that_were_written_since(
+    atlas: Path, tmp_path: Path
+) -> None:
+    """Red: a count of a cell that was counted already changed, and no unit reads it again."""
+    root, _ = planned(atlas, tmp_path)
+    unsampled(root)
+    plan = freeze.load_plan(root)
+    (work,) = run(root, plan, "tiny", plan.units_of("tiny", 0, 0)[0])
+    os.utime(atlas / "X/data/c/0", (1, 1))
+    with pytest.warns(OctoscopeWarning, match=r"; 8 cells that units had read are the same, oth"):
+        replan(root)
+    change(atlas, cell=3)
+    with pytest.raises(InputError) as raised:
+        replan(root)
+    text = str(raised.value)
+    assert "X/data, chunk 0 (X/data/c/0)" in text
+    assert f"one has other counts than when {work} read them" in text
+    change(atlas, cell=3, by=-1)
+    change(atlas, cell=10)  # that no unit has read
+    with pytest.warns(OctoscopeWarning, match="others are counted as they are now"):
+        replan(root)

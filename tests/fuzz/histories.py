@@ -33,6 +33,7 @@ from hypothesis.stateful import (
 )
 
 from tests.conftest import tables_of
+from tests.fuzz.damages import damage
 from tests.fuzz.forked import Ended, command, forked, import_all
 
 POINTS = (
@@ -141,27 +142,11 @@ class History(RuleBasedStateMachine):
 
     @precondition(lambda self: self.sealed and len(self.damaged) < 3)
     @rule(nth=st.integers(0, 999), how=st.sampled_from(["flip", "cut", "remove", "add"]))
-    def damage(self, nth: int, how: str) -> None:
-        DONE[f"damage: {how}"] += 1
-        if how == "add":
-            name, what = f"tables/mine{nth}.parquet", "not part of the run"
-            (self.run / name).write_bytes(b"x")
-        else:
-            known = json.loads((self.run / "manifest.json").read_text())["objects"]
-            names = sorted(n for n in known if n not in ("config.yaml", "plan.json"))
-            name = names[nth % len(names)]
-            path = self.run / name
-            if name in self.damaged or path.stat().st_size == 0:
-                return
-            raw = bytearray(path.read_bytes())
-            raw[len(raw) // 2] ^= 1
-            what = {"flip": "content does not match its digest", "remove": "missing",
-                    "cut": f"has {len(raw) // 2} bytes, expected {len(raw)}"}[how]  # fmt: skip
-            if how == "remove":
-                path.unlink()
-            else:
-                path.write_bytes(raw if how == "flip" else raw[: len(raw) // 2])
-        self.damaged[name] = what
+    def damage_one(self, nth: int, how: str) -> None:
+        known = damage(self.run, nth, how, self.damaged)
+        if known is not None:
+            DONE[f"damage: {how}"] += 1
+            self.damaged |= known
 
     @rule()
     def verify(self) -> None:
@@ -212,9 +197,9 @@ def one_of_each() -> None:
     history.kill("before-success")
     history.verify()
     history.resume()
-    history.damage(3, "flip")
-    history.damage(40, "remove")
-    history.damage(0, "add")
+    history.damage_one(3, "flip")
+    history.damage_one(40, "remove")
+    history.damage_one(0, "add")
     history.verify()
     history.read("report")
     history.read("export")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 import sys
 import time
@@ -116,6 +117,19 @@ def test_a_short_history_of_a_run_loses_nothing_and_a_full_disk_neither(tmp_path
     )  # fmt: skip
     assert done.returncode in (0, NO_MOUNTS), done.stdout + done.stderr
     assert done.stdout.count("nothing lost") == (2 if done.returncode == 0 else 1)
+
+
+@pytest.mark.slow
+def test_two_hundred_histories_of_the_store_lose_nothing(tmp_path: Path) -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "tests.fuzz.store_histories", "--n", "200", "--seed", "1"],
+        capture_output=True, text=True, cwd=ROOT, check=False,
+        env={**os.environ, "TMPDIR": str(tmp_path), "OMP_NUM_THREADS": "1"},
+    )  # fmt: skip
+    assert done.returncode == 0, done.stdout + done.stderr
+    seen = dict(re.findall(r"([a-z ]+) (\d+)[,;]", done.stdout))
+    assert int(seen[" sequences"]) >= 200
+    assert all(int(seen[f" {x}"]) >= 10 for x in ("killed", "power cut", "chunk torn", "repair"))
 
 
 def test_an_answer_is_told_from_its_parts() -> None:

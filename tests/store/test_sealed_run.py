@@ -171,6 +171,17 @@ def test_chunks_of_matrices_are_compared_as_they_are_read(copy: Path, lost: bool
     assert "/sums/c/" in compared.stderr
 
 
+@pytest.mark.parametrize("what", ["record.json", "*/pairs.zarr"])
+def test_a_lost_record_is_not_taken_for_matrices_that_were_not_kept(copy: Path, what: str) -> None:
+    """Red: `compare runs` says keep_dense: none, and asks for a new run."""
+    lost = next(copy.glob(f"pairs/tiny.c0000/{what}"))
+    shutil.rmtree(lost) if lost.is_dir() else lost.unlink()
+    done = here("compare", "runs", str(copy), str(copy))
+    assert done.returncode == 1, done.stderr
+    assert "missing; use `octoscope repair`" in done.stderr
+    assert "pairs/tiny.c0000/" in done.stderr
+
+
 def test_a_part_of_an_object_is_compared_whole(copy: Path) -> None:
     root = SealedRun(RunRoot(copy))
     name = next(n for n in root.files() if "dense.zarr/sums/c/" in n)

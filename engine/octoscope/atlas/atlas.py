@@ -25,7 +25,7 @@ from octoscope.atlas.cell_digests import (
 )
 from octoscope.atlas.cell_index import CellIndex, build_index
 from octoscope.atlas.chunks import RESTORE
-from octoscope.atlas.count_files import CountFiles, local_files
+from octoscope.atlas.count_files import CountFiles, files_of
 from octoscope.atlas.counts import Rows, canonical, check_counts, find_counts, sample_rows
 from octoscope.atlas.gene_columns import absent_id_column, where_ids_are
 from octoscope.atlas.open_root import open_root
@@ -257,10 +257,10 @@ class Atlas:
 
     @cached_property
     def _files(self) -> dict[str, CountFiles]:
-        return local_files(self._rows.arrays)
+        return files_of(self._rows.arrays, self.config.path)
 
     def count_files(self) -> dict[str, Any]:
-        """Return what a plan notes of the files that hold counts; {}: they are behind a URL."""
+        """Return what a plan notes of the files that hold counts; {}: nothing is known of them."""
         return {name: files.as_json() for name, files in self._files.items()}
 
     def require_count_files(

@@ -1,8 +1,9 @@
 """The files that hold counts: were they written after planning, and with other bytes?
 
-A plan notes size and time of each file of counts of a local atlas. Where CRC32C is the last codec
-of every chunk, as ``atlas convert`` writes, it notes the checksums that are stored: four bytes a
-chunk, so that no count is read. A file of another time is compared by them, so a copy is the same.
+A plan notes size and time of each file of counts, or what its object store says of it. Where
+CRC32C is the last codec of every chunk of a local store, as ``atlas convert`` writes, it notes the
+checksums that are stored: four bytes a chunk, so that no count is read. A file of another time is
+compared by them, so a copy is the same.
 """
 
 from __future__ import annotations
@@ -10,8 +11,10 @@ from __future__ import annotations
 import json
 import math
 import os
+import re
 import struct
 from collections.abc import Iterable, Iterator
+from functools import cached_property
 from pathlib import Path
 from typing import Any, TypeGuard
 
@@ -23,12 +26,14 @@ from zarr.storage import LocalStore
 
 from octoscope.atlas import chunks
 from octoscope.atlas.codec_pipeline import is_guarded
+from octoscope.atlas.file_stamps import MOST_BEHIND_URLS, Stamp, local_stamp, stamps_behind
 
 _GROUPS = 4096  # of files, at most: what a plan holds of an array stays small
 _MOST = 1 << 16  # files of an array: of more, each plan and unit would ask the system for long
 _DIGITS = 16  # of a digest
 _CRC = 4  # bytes
 _ONE: tuple[int, ...] = (1,)  # the grid of a file
+_HDF5_FILE = re.compile(r"(\.(?:h5ad|h5mu|h5|hdf5|loom))(?:/|$)", re.IGNORECASE)
 _ABSENT = (1 << 64) - 1  # offset of a chunk that a shard lacks
 _INDEX = [{"name": "bytes", "configuration": {"endian": "little"}}, {"name": "crc32c"}]
 
@@ -39,18 +44,34 @@ class CountFiles:
     Parameters
     ----------
     array
-        A Zarr array of a local store, or a dataset of a local HDF5 file, which is one file.
+        A Zarr array, or a dataset of an HDF5 file, which is one file.
+    url
+        Of the file or store, where it is not local.
     """
 
-    def __init__(self, array: Any) -> None:
-        self._array, self._grid = array, _ONE
+    def __init__(self, array: Any, url: str = "") -> None:
+        self._array, self._grid, self._url = array, _ONE, url
         if isinstance(array, zarr.Array):
-            self._folder = os.path.join(array.store.root, array.path)
+            top = getattr(array.store, "path", "") if url else array.store.root
+            self._folder = f"{top}/{array.path}"
             sizes = zip(array.shape, array.shards or array.chunks, strict=True)
             self._grid = tuple(-(-int(n) // int(size)) for n, size in sizes)
         self.total = math.prod(self._grid)
         self._per = max(1, -(-self.total // _GROUPS))
-        self._codec = self._checked_codec()
+        self._codec = None if url else self._checked_codec()
+
+    @cached_property
+    def stamp(self) -> Stamp | None:
+        """What tells each file from one that was written since; None: nothing does.
+
+        Files behind a URL are listed once for each time that an atlas is opened.
+        """
+        if not self._url:
+            return local_stamp
+        if self.total > MOST_BEHIND_URLS:
+            return None
+        names = (file for group in self.groups() for file in self._files(group))
+        return stamps_behind(self._array, self._url, names)
 
     def groups(self, chunks_read: Iterable[int] | None = None) -> list[int]:
         """Return the groups that hold files, by their numbers; None: all."""
@@ -114,7 +135,7 @@ class CountFiles:
 
     def _files(self, group: int) -> Iterator[str]:
         if isinstance(self._array, h5py.Dataset):
-            yield self._array.file.filename
+            yield self._url or os.fsdecode(self._array.file.filename)
             return
         for at in self._grids(group):
             yield f"{self._folder}/{self._key(at)}"
@@ -122,11 +143,8 @@ class CountFiles:
     def _times(self, group: int) -> str:
         digest = xxh3_64()
         for file in self._files(group):
-            try:
-                status = os.stat(file)
-                digest.update(b"%d %d;" % (status.st_size, status.st_mtime_ns))
-            except FileNotFoundError:
-                digest.update(b"-;")
+            stamp = None if self.stamp is None else self.stamp(file)
+            digest.update((b"-" if stamp is None else stamp) + b";")
         return digest.hexdigest()
 
     def _layout(self) -> str:
@@ -192,18 +210,36 @@ class CountFiles:
                 yield os.pread(file, _CRC, offset + held - _CRC)
 
 
-def local_files(arrays: Iterable[Any]) -> dict[str, CountFiles]:
+def files_of(arrays: Iterable[Any], path: str) -> dict[str, CountFiles]:
     """Return the files of each array by its name.
 
-    Not of arrays behind URLs, or in more files than can be looked at soon.
+    Not of arrays in more files than can be looked at soon, or of which nothing is known.
+
+    Parameters
+    ----------
+    path
+        Of the atlas: a place inside a file or store is cut off.
     """
-    local = {chunks.name_of(a): CountFiles(a) for a in arrays if _is_local(a)}
-    return {name: files for name, files in local.items() if files.total <= _MOST}
+    by_name = {}
+    for array in arrays:
+        if not math.prod(array.shape) > 0:
+            continue
+        files = CountFiles(array, "" if _is_local(array) else _file_of(path))
+        if files.total <= _MOST and files.stamp is not None:
+            by_name[chunks.name_of(array)] = files
+    return by_name
+
+
+def _file_of(url: str) -> str:
+    """Return the URL of an HDF5 file without a place inside it."""
+    bare, query, rest = url.partition("?")
+    inside = _HDF5_FILE.search(bare)
+    return (bare[: inside.end(1)] if inside else bare) + query + rest
 
 
 def _is_local(array: Any) -> bool:
     if isinstance(array, zarr.Array):
-        return isinstance(array.store, LocalStore) and 0 not in array.shape
+        return isinstance(array.store, LocalStore)
     return Path(os.fsdecode(array.file.filename)).is_file()
 
 

@@ -16,6 +16,8 @@ from octoscope.run_plan.values import Plan, Unit
 from octoscope.store.commits import CELLS_READ, read_before, read_record
 from octoscope.store.run_dir import RunRoot
 
+_BATCH = 256  # cells at a time
+
 
 def cells_read(
     root: RunRoot, plan: Plan, atlas: Atlas, rows: np.ndarray, unit: Unit, read: CellDigests
@@ -47,6 +49,45 @@ def cells_read(
     return {CELLS_READ: mine}
 
 
+def require_read_again(
+    root: RunRoot, plan: Plan, atlas: Atlas, halves: list[tuple[np.ndarray, np.ndarray]]
+) -> int:
+    """Read again what units on record read of files that were written since; returns the cells.
+
+    Of cells that several models read, one reading is compared: the others were when they were
+    committed. A unit whose record is damaged, or of an earlier version, says nothing.
+
+    Parameters
+    ----------
+    halves
+        Rows of the atlas by category and half.
+
+    Raises
+    ------
+    InputError
+        If a cell has other counts now, naming array, chunk and cells.
+    """
+    again = [[np.zeros(len(rows), bool) for rows in of] for of in halves]
+    for unit in plan.units:
+        rows = halves[unit.category][unit.half][unit.start : unit.stop]
+        compared = again[unit.category][unit.half][unit.start : unit.stop]
+        if compared.all() or not atlas.require_count_files(plan.count_files, PLANNED, rows):
+            continue
+        read = _reading(root, plan, unit)
+        if read is None:
+            continue
+        now = CellDigests(read["first"], read["ends"], kind=kind_of(read))
+        for batch in atlas.stream(rows, _BATCH):
+            now.add(batch.counts)
+        differences = differing(now.as_json(), read)
+        if differences:
+            first, stop, what = differences[0]
+            rows = halves[unit.category][unit.half][first:stop]
+            raise atlas.other_counts(rows, what, f"when {unit.work} read them")
+        compared[:] = True
+    return sum(int(cells.sum()) for of in again for cells in of)
+
+
 def digests_of(plan: Plan, unit: Unit) -> CellDigests:
     """Return digests for a unit to fill: of the plan's kind, cut so that all models' compare."""
     cuts = [
@@ -71,8 +112,15 @@ def _others(root: RunRoot, plan: Plan, unit: Unit) -> Iterator[tuple[str, dict[s
         for other in plan.units_of(m.name, unit.category, unit.half):
             if m.name == unit.model or other.stop <= unit.start or other.start >= unit.stop:
                 continue
-            with suppress(DamagedRunError):
-                record = read_record(root, other.work, plan.hash)
-                read = None if record is None else record.metrics.get(CELLS_READ)
-                if is_reading(read):
-                    yield other.work, read
+            read = _reading(root, plan, other)
+            if read is not None:
+                yield other.work, read
+
+
+def _reading(root: RunRoot, plan: Plan, unit: Unit) -> dict[str, Any] | None:
+    """Return what a unit read, by its record; None: no record, or none that says it."""
+    with suppress(DamagedRunError):
+        record = read_record(root, unit.work, plan.hash)
+        read = None if record is None else record.metrics.get(CELLS_READ)
+        return read if is_reading(read) else None
+    return None

@@ -67,6 +67,12 @@ def plan_repair(root: RunRoot, plan: Plan, config: RunConfig, faults: list[Fault
     if "manifest.json" in bad:  # without digests no table can be trusted
         again = list(tables)
     needed = _Needed(root, plan, bad, finished)
+    if finished and quarantined:  # its scratch is there: what was quarantined is tried again
+        tables = outputs(plan, plan.finished_blocks({}), config.network is not None)
+        again = list(tables)
+        for work in plan.works():
+            if not root.exists(record_path(work)):
+                needed.add(work)
     counted = set(plan.pairs_work())
     touched = {"/".join(name.split("/")[:2]) for name in bad}
     for work in plan.works():

@@ -6,6 +6,7 @@ from octoscope.atlas import Atlas
 from octoscope.atlas.atlas import PLANNED
 from octoscope.config import RunConfig, dump_config
 from octoscope.errors import InputError, some, warn
+from octoscope.extract.cells_read import require_read_again
 from octoscope.output_files import require_outside
 from octoscope.planning.derive import result_fields
 from octoscope.planning.frozen_config import CONFIG, run_config
@@ -90,14 +91,32 @@ def replan(root: RunRoot) -> Plan:
         if same and sample not in (None, again.atlas["sample"]):
             Atlas(config.cells).require_sample(sample, PLANNED)
         if same and plan.count_files not in ({}, again.count_files):
-            later = Atlas(config.cells).require_count_files(plan.count_files, PLANNED)
-            if later:
-                warn(
-                    f"{config.cells.path}: {some(later, 3)}: written after the run was planned, "
-                    "without checksums to compare; cells that were read before are compared, "
-                    "others are counted as they are now"
-                )
+            uncertain = _require_same_counts(root, plan, config)
+            if uncertain:
+                warn(uncertain)
     save_plan(root, again)
     if not root.exists(VOCABULARY):
         write_table(root, VOCABULARY, genes)
     return plan
+
+
+def _require_same_counts(root: RunRoot, plan: Plan, config: RunConfig) -> str:
+    """Compare counts whose files were written since: by stored checksums, else as units read them.
+
+    Returns what could not be compared; '' for nothing.
+
+    Raises
+    ------
+    InputError
+        Naming array, and file or chunk.
+    """
+    atlas = Atlas(config.cells)
+    later = atlas.require_count_files(plan.count_files, PLANNED)
+    if not later:
+        return ""
+    cells = require_read_again(root, plan, atlas, atlas.index_of(config).halves)
+    return (
+        f"{config.cells.path}: {some(later, 3)}: written after the run was planned, without "
+        f"checksums to compare; {cells:,} cells that units had read are the same, others are "
+        "counted as they are now"
+    )

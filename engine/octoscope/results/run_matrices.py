@@ -217,9 +217,9 @@ def require_dense(run: str, *, check: bool = True) -> RunMatrices:
     DamagedRunError
         If it is unfinished, or its manifest does not match.
     """
-    root = RunRoot(run)
-    require_success(root)
+    require_success(RunRoot(run))
     matrices = RunMatrices(run, check)
+    root = matrices._root  # where it is checked, what is lost is damage
     # every matrix needs these; they are kept with the matrices
     works = matrices.plan.pairs_work() or matrices.plan.residual_work()
     record = read_record(root, works[0], matrices.plan.hash) if works else None
