@@ -82,6 +82,12 @@ def counts_aside() -> ad.AnnData:
     return a
 
 
+def seen_or_not() -> ad.AnnData:
+    a = cells()
+    a.X = (a.X > 0).astype("f4")
+    return a
+
+
 def by_column() -> ad.AnnData:
     a = cells()
     a.X = a.X.tocsc()
@@ -125,7 +131,7 @@ TWO_DONORS = with_obs("donor", ["d0", "d1"] * 30)
             LOOKALIKES,
             {},
             "warning",
-            r"differ by spaces, hyphens or case only: ' T cell' and 'T cell' and 't_c",
+            r"differ by spaces, hyphens, case or the form of letters only: ' T cell' and 'T cell' and",
         ),
         (LOOKALIKES, {}, "warning", r"cell_type\]: names that have spaces around: ' B', ' T cell'"),
         (LOOKALIKES, {}, "warning", r"text in place of a missing value: '', 'nan'"),
@@ -134,6 +140,13 @@ TWO_DONORS = with_obs("donor", ["d0", "d1"] * 30)
         (ONE_DONOR, {}, "warning", r"obs\[donor\]: one donor only in A, B"),
         (TWO_DONORS, {}, "warning", r"fewer than two donors in a half of A \(1 and 1\)"),
         (cells, {}, "note", r"obs\[is_primary_data\]: no such column"),
+        (
+            with_obs("cell_type", ["Caf\u00e9", "Cafe\u0301"] * 30),
+            {},
+            "warning",
+            "form of letters only: 'Cafe\u0301' and 'Caf\u00e9'",
+        ),
+        (seen_or_not, {}, "warning", r"X: none of [0-9,]+ values is above 1: they may say"),
         (with_obs("is_primary_data", PRIMARY), {}, "note", "13 of 60 cells are not primary data"),
         (with_obs("is_primary_data", ["?"] * 60), {}, "error", r"is_primary_data\]: holds '\?'"),
         (cells, {}, "warning", "no checksum in obs/_index, .* and 2 more"),

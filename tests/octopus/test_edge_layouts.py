@@ -89,6 +89,43 @@ def test_dorothea_and_decoupler_nets(head: tuple[str, ...], tmp_path: Path) -> N
     assert edges(net) == {(0, 1): (1, True), (2, 3): (-1, True)}
 
 
+@pytest.mark.filterwarnings("error::octoscope.errors.OctoscopeWarning")
+@pytest.mark.parametrize(
+    ("head", "row"),
+    [
+        (("#node1", "node2", "node1_string_id", "combined_score"), (S[0], S[1], "9606.x", 0.7)),
+        (("stringId_A", "preferredName_A", "preferredName_B", "ncbiTaxonId", "score", "nscore"),
+         ("9606.x", S[0], S[1], 9606, 0.7, 0)),
+        (("GeneA", "GeneB", "UniprotA", "UniprotB", "SymbolA", "pW", "pNI", "pInt"),
+         (E[0], E[1], "x", "y", "z", 1e-9, 0.3, 0.7)),
+    ],
+    ids=["STRING's web site", "STRING's web service", "BioPlex"],
+)  # fmt: skip
+def test_tables_of_strings_web_and_bioplex(
+    tmp_path: Path, head: tuple[str, ...], row: tuple[Any, ...]
+) -> None:
+    """Red: their columns had to be named."""
+    net = built(tmp_path, lines(head, row))
+    assert edges(net) == {(0, 1): (0, False)}
+    assert net.edges.score.tolist() == pytest.approx([0.7])
+
+
+@pytest.mark.filterwarnings("error::octoscope.errors.OctoscopeWarning")
+def test_nichenet_calls_its_ends_from_and_to(tmp_path: Path) -> None:
+    """Red: its column source, the database of a pair, was read as an end."""
+    head = ("from", "to", "source", "database")
+    net = built(tmp_path, lines(head, (S[0], S[1], "kegg", "kegg"), (S[2], S[3], "x", "y")))
+    assert edges(net) == {(0, 1): (0, True), (2, 3): (0, True)}
+
+
+@pytest.mark.parametrize(("column", "value"), [("weight", "-0,5"), ("score", "0,75")])
+def test_a_decimal_comma_is_named(tmp_path: Path, column: str, value: str) -> None:
+    """Red: "outside 0..1: give score_max", or "no sign"."""
+    text = lines(("source", "target", column), (S[0], S[1], value), by=";")
+    with pytest.raises(InputError, match=rf"{column}, row 2: '{value}' has a decimal comma"):
+        built(tmp_path, text)
+
+
 BIOGRID = (
     "#BioGRID Interaction ID", "Entrez Gene Interactor A", "Entrez Gene Interactor B",
     "Official Symbol Interactor A", "Official Symbol Interactor B", "Experimental System",

@@ -155,9 +155,11 @@ def _describe(
         rows["read over needed by units"] = ratio
     looked_at = sample_rows(n) if quick else np.arange(n)
     started, values, total, done = time.perf_counter(), 0, 0.0, 0
+    largest = 0.0
     least, most = np.inf, 0.0
     for batch in atlas.stream(looked_at, _BATCH):
         values += batch.counts.nnz
+        largest = max(largest, float(batch.counts.data.max(initial=0)))
         totals = np.asarray(batch.counts.sum(axis=1, dtype=np.float64)).ravel()
         total += float(totals.sum())
         least, most = min(least, totals.min(initial=np.inf)), max(most, totals.max(initial=0.0))
@@ -169,6 +171,12 @@ def _describe(
             f"{config.path}: {atlas.counts_source}",
             f"no count above 0 in {done:,} cells",
             "name the place of the counts in atlas.counts (--counts)",
+        )
+    if largest == 1 and values > _FEW:
+        result.findings.warning(
+            f"{config.path}: {atlas.counts_source}",
+            f"none of {values:,} values is above 1: they may say whether a gene was seen",
+            "models take raw counts: name their place in atlas.counts (--counts)",
         )
     if done >= _FEW and least > 0 and most <= _ALIKE * least:
         result.findings.warning(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import unicodedata
 from typing import Any
 
 import numpy as np
@@ -93,12 +94,13 @@ def _lookalikes(names: np.ndarray, kind: str, where: str, findings: Findings) ->
         )
     alike: dict[str, list[str]] = {}
     for name in sorted(set(names) - set(_NOTHING)):
-        plain = re.sub(r"(?<=\w)[-_](?=[^\W_])", " ", name)  # the sign of CD4+ and CD4- stays
+        plain = unicodedata.normalize("NFKC", name)  # an accent as a sign of its own, too
+        plain = re.sub(r"(?<=\w)[-_](?=[^\W_])", " ", plain)  # the sign of CD4+ and CD4- stays
         alike.setdefault(" ".join(plain.split()).casefold(), []).append(name)
     groups = [" and ".join(map(repr, same)) for same in alike.values() if len(same) > 1]
     padded = [repr(n) for n in sorted(names) if n.strip() and n != n.strip()]
     for what, some in (
-        ("differ by spaces, hyphens or case only", groups),
+        ("differ by spaces, hyphens, case or the form of letters only", groups),
         ("have spaces around", padded),
     ):
         if some:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -76,8 +77,10 @@ def read_signs(
     sign = np.sign(value).where(value.notna(), text.map(_WORDS))
     if sign.isna().any():
         at = int(sign.isna().to_numpy().argmax())
+        where = f"{path}: {column}, row {int(frame['row'].iloc[at])}"
+        _refuse_decimal_comma(where, text.iloc[at])
         raise InputError(
-            f"{path}: {column}, row {int(frame['row'].iloc[at])}",
+            where,
             f"{frame['sign'].iloc[at]!r} is no sign",
             "write 1, -1 or 0, or say which of them it stands for: "
             f"values: {{sign: {{{text.iloc[at]!r}: …}}}}",
@@ -96,6 +99,19 @@ def read_signs(
     if "directed" in frame:
         out[read_flags(path, frame, "directed") == 0] = 0
     return out
+
+
+def _refuse_decimal_comma(where: str, text: str) -> None:
+    """Refuse a number with a decimal comma, and say what it is.
+
+    Raises
+    ------
+    InputError
+        If it is one.
+    """
+    if re.fullmatch(r"[-+]?\d*,\d+(?:e[-+]?\d+)?", text):
+        raise InputError(where, f"{text!r} has a decimal comma",
+                         "write numbers with a point (R: write.csv, not write.csv2)")  # fmt: skip
 
 
 def read_flags(path: Path, frame: pd.DataFrame, column: str) -> np.ndarray:
@@ -141,8 +157,10 @@ def read_scores(path: Path, frame: pd.DataFrame, largest: float) -> np.ndarray |
     wrong = (given & ~value.between(0, 1)).to_numpy()
     if wrong.any():
         at = int(wrong.argmax())
+        where = f"{path}: score, row {int(frame['row'].iloc[at])}"
+        _refuse_decimal_comma(where, text.iloc[at].lower())
         raise InputError(
-            f"{path}: score, row {int(frame['row'].iloc[at])}",
+            where,
             f"{text.iloc[at]!r} is outside 0..{largest:g}",
             "give its largest value as score_max, or rename the column so that it is not read",
         )

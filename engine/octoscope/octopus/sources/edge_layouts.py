@@ -109,12 +109,35 @@ _SIGNOR = Layout(
     },
     ids="uniprot", directed=True, known="SIGNOR",
 )  # fmt: skip
+_STRING_WEB = Layout(
+    columns={"source": ("#node1", "node1"), "target": ("node2",), "score": ("combined_score",)},
+    ids="symbol", directed=False, known="an export of STRING's web site",
+)  # fmt: skip
+_STRING_API = Layout(
+    columns={"source": ("preferredName_A",), "target": ("preferredName_B",), "score": ("score",),
+             "taxon": ("ncbiTaxonId",)},
+    ids="symbol", directed=False, known="STRING's web service",
+)  # fmt: skip
+_BIOPLEX = Layout(
+    columns={"source": ("GeneA",), "target": ("GeneB",), "score": ("pInt", "p(Interaction)")},
+    ids="ncbi_entrez_gene", directed=False, known="BioPlex",
+)  # fmt: skip
+# NicheNet: its `source` is the database of the pair
+_NICHENET = replace(
+    _PLAIN, known="NicheNet", ids="symbol", directed=True,
+    columns={**_PLAIN.columns, "source": ("from",), "target": ("to",)},
+)  # fmt: skip
 _SIGNOR_ID = re.compile(r"SIGNOR-\d+$")
 _OMNIPATH = replace(_PLAIN, known="OmniPath, or our own export of that form")
 _EXPORT = replace(_PLAIN, known="our own export")
 # Columns that tell a layout -> the layout.
 _KNOWN: tuple[tuple[frozenset[str], Layout], ...] = (
     (frozenset({"entrez gene interactor a", "entrez gene interactor b"}), _BIOGRID),
+    (frozenset({"#node1", "node2", "combined_score"}), _STRING_WEB),
+    (frozenset({"node1", "node2", "combined_score"}), _STRING_WEB),
+    (frozenset({"preferredname_a", "preferredname_b", "score"}), _STRING_API),
+    (frozenset({"genea", "geneb", "uniprota", "uniprotb"}), _BIOPLEX),
+    (frozenset({"from", "to", "source", "database"}), _NICHENET),
     (frozenset({"ida", "idb", "databasea", "databaseb", "effect"}), _SIGNOR),
     (frozenset({"source", "target", "is_directed", "is_stimulation"}), _OMNIPATH),
     (frozenset({"source", "target", "role_source", "role_target"}), _EXPORT),

@@ -26,6 +26,16 @@ _REFUSED = (  # first bytes -> what that is, what to do
     (b"\xd0\xcf\x11\xe0", _WORKBOOK),
     ((b"\xff\xfe", b"\xfe\xff"), ("is UTF-16 text", "save it as UTF-8 text")),
 )
+_ROWS = "write it as a table with one row per pair"
+_NO_TABLE = (  # what a line of names never begins with -> what that is, what to do
+    ((b"<?xml", b"<graphml"), "is XML, not a table", f"{_ROWS} (networkx: to_pandas_edgelist)"),
+    ((b"{", b"["), "is JSON, not a table", _ROWS),
+    ((b"ARROW1", b"FEA1"), "is a feather file", "write it as Parquet, or as tab-delimited text"),
+    ((b"RDX2\n", b"RDX3\n", b"X\n"), "is an object of R", f"{_ROWS} (write.table)"),
+    ((b"\x93NUMPY", b"\x80\x02", b"\x80\x03", b"\x80\x04", b"\x80\x05"),
+     "is an object of Python (pickle, numpy)", f"{_ROWS} (to_csv)"),
+    ((b"\x89HDF",), "is an HDF5 file", _ROWS),
+)  # fmt: skip
 _WEB_PAGE = (b"<!doctype html", b"<html")
 
 
@@ -135,8 +145,11 @@ def decoded(line: bytes, where: str) -> str:
     Raises
     ------
     InputError
-        If it is not UTF-8, or holds several lines that end as on old Macs.
+        If it begins what is no table, is not UTF-8, or holds several lines that end as on old Macs.
     """
+    for start, problem, fix in _NO_TABLE:
+        if line.removeprefix(_MARK).startswith(start):
+            raise InputError(where, problem, fix)
     try:
         text = line.decode("utf-8-sig").rstrip("\r\n")
     except UnicodeDecodeError:

@@ -111,7 +111,8 @@ def _stream(
 ) -> Iterator[pa.RecordBatch]:
     return stream_table(
         path, columns, counts, optional=CHANNELS, called=_CALLED, skipped=skipped,
-        fix="give protein.links, links.detailed or links.full of STRING as published",
+        fix="give protein.links, links.detailed or links.full of STRING as published; a table of "
+            "its web site is an edge list (edge_lists)",
     )  # fmt: skip
 
 
