@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from octoscope.errors import InputError
-from octoscope.genes import GeneTable, read_aliases, resolve_genes
+from octoscope.genes import GeneTable, NoGeneIds, read_aliases, resolve_genes
 from octoscope.models import GeneMatch
 
 
@@ -73,3 +73,10 @@ def test_models_of_one_run_call_a_gene_alike() -> None:
     assert match.genes.ensembl.tolist() == ["OLD", "B", "", "E"]
     assert match.genes.symbol.tolist() == ["x", "b", "", "e"]
     assert match.with_panel(["OLD"]).allowed.tolist() == [0]
+
+
+def test_numbers_are_called_entrez_ids() -> None:
+    """Red: "set atlas.gene_id_key to the var column that holds Ensembl ids", of which none does."""
+    for ids, fix in ((["7157", "672"], "may be Entrez ids"), (["7157", "x!"], "set atlas.gene_id")):
+        with pytest.raises(NoGeneIds, match=rf"a: var: no Ensembl gene id .*{fix}"):
+            resolve_genes(np.array(ids, dtype=object), None, where="a: var")

@@ -178,11 +178,15 @@ def resolve_genes(
             symbols = np.where(missing, names, symbols_of_ensembl(stripped))
         missing = stripped == ""
         if missing.all():
+            fix = "set atlas.gene_id_key to the var column that holds Ensembl ids"
+            if len(raw) and all(str(name).strip().isdigit() for name in raw):
+                fix = ("numbers may be Entrez ids: add a var column of Ensembl ids (mygene, "
+                       "org.Hs.eg.db), and name it in atlas.gene_id_key")  # fmt: skip
             raise NoGeneIds(
                 where,
                 f"no Ensembl gene id and no GENCODE symbol among {len(raw)} ids "
                 f"(first: {raw[0] if len(raw) else 'none'})",
-                "set atlas.gene_id_key to the var column that holds Ensembl ids",
+                fix,
             )
     for name, other in zip(raw[missing], foreign[missing], strict=True):
         why = f"a symbol of {species_of(str(name))}" if other else "no Ensembl id, no unique symbol"

@@ -131,7 +131,7 @@ TWO_DONORS = with_obs("donor", ["d0", "d1"] * 30)
             LOOKALIKES,
             {},
             "warning",
-            r"differ by spaces, hyphens, case or the form of letters only: ' T cell' and 'T cell' and",
+            "spaces, hyphens, case or the form of letters only: ' T cell' and 'T cell' and 't_c",
         ),
         (LOOKALIKES, {}, "warning", r"cell_type\]: names that have spaces around: ' B', ' T cell'"),
         (LOOKALIKES, {}, "warning", r"text in place of a missing value: '', 'nan'"),
