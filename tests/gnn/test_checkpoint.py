@@ -108,6 +108,27 @@ def test_names_of_relations_by_position(tmp_path: Path, graph: GnnGraph) -> None
     assert misfits(own, graph) == []
 
 
+@pytest.mark.parametrize(
+    ("names", "says"),
+    [
+        (["a", "b"], "names 2 relations, its head has 8"),
+        (list("abcdefgg"), "names 7 relations, its head has 8"),
+        ("abcdefgh", "is 'abcdefgh', no list of names"),
+        ({0: "a", 2: "b"}, "no list of names"),
+    ],
+)
+def test_names_of_relations_are_as_many_as_the_head_has(
+    tmp_path: Path, names: object, says: str
+) -> None:
+    """Red: names that are fewer, or the same twice: scores would carry another relation's name."""
+
+    def renamed(whole: dict[str, Any]) -> None:
+        whole["hyper_parameters"]["data"]["relation_type_labels"] = names
+
+    with pytest.raises(InputError, match=says):
+        open_checkpoint(changed(tmp_path, "rotate", renamed))
+
+
 class Poison:
     """Creates a file if a reader of pickles runs it."""
 
@@ -218,12 +239,25 @@ def test_every_difference_of_a_graph_is_named(graph: GnnGraph) -> None:
         ({}, replace(graph, relations=("a", "b")), "other relations (a)"),
         ({"relation_type_labels": None}, replace(graph, relations=("a",)), "8 relations expected"),
         ({"val_mask_hash": "0"}, graph, "another val split"),
+        ({"num_test_edges": 7}, graph, "7 test edges expected, 301 found"),
+        (
+            {"vertex_feature_names": ["a", *graph.vertex_features[1:]]},
+            graph,
+            "other vertex features (a)",
+        ),
+        (
+            {"vertex_feature_names": list(graph.vertex_features[::-1])},
+            graph,
+            "other vertex features (in another order)",
+        ),
+        ({"edge_feature_names": ["a", *graph.edge_features[1:]]}, graph, "other edge features (a)"),
         ({"test_mask_hash": "0"}, graph, "another test split"),
         ({"digests": {"split": "0"}}, graph, "other split (SHA-256 differs)"),
         ({"digests": {"names": "0"}}, graph, "other names (SHA-256 differs)"),
         ({"digests": {"genes": "0"}}, graph, "other genes (SHA-256 differs)"),
     ]
-    assert misfits(replace(model, data=data), graph) == []
+    named = {"vertex_feature_names": list(graph.vertex_features), "edge_feature_names": []}
+    assert misfits(replace(model, data=data | named), graph) == []
     for change, other, line in cases:
         lines = misfits(replace(model, data=data | change), replace(other, known={}))
         assert any(problem.startswith(line) for problem in lines), (line, lines)

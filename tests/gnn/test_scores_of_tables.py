@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -57,6 +58,30 @@ def test_names_of_vertices_and_of_relations(
     scores = score_table(model, graph, pair_table, mode="peer")
     np.testing.assert_allclose(scores["raw"], answers("rotate")["raw"], atol=1e-5)
     assert (scores["relation"] == table["relation"]).all()
+
+
+def test_a_relation_stays_with_its_row(graph: GnnGraph, tmp_path: Path) -> None:
+    """Genes of no vertex and of two. Red: relations by pair of vertices, not by row."""
+    known = graph.names.genes
+    genes = known["gene"].astype(str).tolist()[:4]
+    also = pd.DataFrame({"gene": [genes[1]], "vertex": np.array([200], known["vertex"].dtype),
+                         "how": [known["how"].iloc[0]]})  # fmt: skip
+    two = replace(graph, names=replace(graph.names, genes=pd.concat([known, also])))
+    model = checkpoint("relation_gated_mlp")
+    table = pd.DataFrame({
+        "query": ["nothing", genes[1], genes[0], genes[2]],
+        "key": [genes[0], genes[2], genes[3], genes[1]], "relation_type": [7, 3, 5, 6],
+    })  # fmt: skip
+    pairs = read_pair_table(written(tmp_path, table), two, model.relations)
+    assert pairs.row.tolist() == [1, 1, 2, 3, 3]
+    assert pairs.relation is not None
+    assert pairs.relation.tolist() == [3, 3, 5, 6, 6]
+    scores = score_table(model, two, pairs)
+    assert scores["relation"].tolist() == [None, *(model.relations[r] for r in (3, 5, 6))]
+    z = embeddings(model, two)
+    each = score_pairs(model.head, z, pairs.src, pairs.dst, np.array([3, 3, 5, 6, 6])).probability
+    want = [each[:2].max(), each[2], each[3:].max()]
+    np.testing.assert_allclose(scores["probability"][1:], want, atol=1e-6)
 
 
 def test_several_passings_stand_side_by_side(

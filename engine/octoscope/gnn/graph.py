@@ -116,12 +116,16 @@ class GnnGraph:
         mask = np.asarray(self.split) == SPLITS.index(split)
         return hashlib.sha256(mask.tobytes()).hexdigest()
 
+    @property
+    def split_sizes(self) -> dict[str, int]:
+        """Number of edges of each split; empty where no split is known."""
+        if self.split is None:
+            return {}
+        sizes = np.bincount(self.split, minlength=len(SPLITS))
+        return dict(zip(SPLITS, sizes.tolist(), strict=True))
+
     def summary(self) -> dict[str, Any]:
         """Return numbers of vertices, edges, features, relations and edges per split."""
-        counts = {}
-        if self.split is not None:
-            sizes = np.bincount(self.split, minlength=len(SPLITS))
-            counts = dict(zip(SPLITS, sizes.tolist(), strict=True))
         return {
             "made_from": self.made_from,
             "vertices": self.n_vertices,
@@ -130,7 +134,7 @@ class GnnGraph:
             "edge_features": 0 if self.edge_attr is None else int(self.edge_attr.shape[1]),
             "relations": list(self.relations),
             "genes": int(self.names.genes["gene"].nunique()),
-            "splits": counts,
+            "splits": self.split_sizes,
             "digests": self.digests,
         }
 

@@ -72,8 +72,9 @@ def open_with_identifiers(
 def misfits(checkpoint: Checkpoint, graph: GnnGraph) -> list[str]:
     """Return why a graph is not the one of a checkpoint, one line each; empty if nothing differs.
 
-    Compared are the numbers of vertices, edges and features, the names of relations, the masks of
-    the splits (SHA-256), and, where the checkpoint has them, digests of names and features.
+    Compared is what the checkpoint states: numbers of vertices, edges, features and edges of each
+    split, names of features and relations, the masks of the splits (SHA-256), and digests of names,
+    features and edges.
     """
     about, out = checkpoint.data, []
     edge_features = 0 if graph.edge_attr is None else int(graph.edge_attr.shape[1])
@@ -90,7 +91,12 @@ def misfits(checkpoint: Checkpoint, graph: GnnGraph) -> list[str]:
     if named is not None and graph.relations and tuple(named) != graph.relations:
         odd = sorted(set(map(str, named)) ^ set(graph.relations))
         out.append(f"other relations ({odd[0] if odd else 'in another order'})")
+    out += _other_columns(checkpoint, graph)
+    sizes = graph.split_sizes
     for split in SPLITS[1:]:
+        size, n_edges = about.get(f"num_{split}_edges"), sizes.get(split)
+        if size is not None and n_edges is not None and str(size) != str(n_edges):
+            out.append(f"{size} {split} edges expected, {n_edges} found")
         expected, actual = about.get(f"{split}_mask_hash"), graph.mask_digest(split)
         if expected and actual and expected != actual:
             out.append(f"another {split} split (SHA-256 of the mask differs)")
@@ -104,11 +110,27 @@ def misfits(checkpoint: Checkpoint, graph: GnnGraph) -> list[str]:
     return out
 
 
+def _other_columns(checkpoint: Checkpoint, graph: GnnGraph) -> list[str]:
+    """Return a line for features of vertices or edges that have other names, or another order."""
+    ends = [("vertex", graph.vertex_features)]
+    if checkpoint.encoder.edge:  # others never read the features of edges
+        ends.append(("edge", graph.edge_features))
+    out = []
+    for what, actual in ends:
+        stated = checkpoint.data.get(f"{what}_feature_names")
+        expected = tuple(map(str, stated)) if isinstance(stated, list | tuple) else ()
+        if expected and actual and expected != actual:
+            odd = sorted(set(expected) ^ set(actual))
+            out.append(f"other {what} features ({odd[0] if odd else 'in another order'})")
+    return out
+
+
 def not_compared(checkpoint: Checkpoint, graph: GnnGraph) -> list[str]:
     """Return parts of a graph of which the checkpoint does not say what they were.
 
-    napistu-torch states no digest of names, features or edges, and the hash of its masks depends on
-    the number of edges and a seed alone: another graph of the same size passes.
+    napistu-torch states no digest of vertex names, features or edges, and the hash of its masks
+    depends on the number of edges and a seed alone: another graph of the same size, features and
+    relations passes.
     """
     digests = checkpoint.data.get("digests")
     stated = digests if isinstance(digests, dict) else {}

@@ -1,0 +1,122 @@
+"""What cannot be scored ends the command in one clear line, and nothing is written."""
+
+from __future__ import annotations
+
+import pickle
+import shutil
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pytest
+import torch
+from octoscope.gnn.graph_folder import write_graph
+from octoscope.gnn.open_graph import open_with_identifiers
+
+from tests.gnn.conftest import MODELS, STORE
+from tests.gnn.test_checkpoint import Poison
+from tests.here import here
+
+MLP = str(MODELS / "mlp")
+
+
+def refused(tmp_path: Path, checkpoint: str, pairs: pd.DataFrame, graph: str = str(STORE)) -> str:
+    """Return the only line of a command that scores nothing."""
+    table, target = tmp_path / "pairs.parquet", tmp_path / "scores.parquet"
+    pairs.to_parquet(table)
+    completed = here(
+        "gnn", "score", checkpoint, "--graph", graph, "--pairs", str(table), "--out", str(target),
+        "--cache", str(tmp_path / "cache"), "--message-passing", "all", "--message-passing",
+        "leave-out",
+    )  # fmt: skip
+    assert completed.returncode == 2, completed.stderr
+    assert completed.stdout == ""
+    assert not target.exists()
+    (line,) = completed.stderr.strip().splitlines()
+    return line
+
+
+def changed(tmp_path: Path, change: Any) -> str:
+    folder = Path(shutil.copytree(MLP, tmp_path / "changed"))
+    whole = torch.load(folder / "model.ckpt", weights_only=True)
+    change(whole)
+    torch.save(whole, folder / "model.ckpt")
+    return str(folder)
+
+
+@pytest.fixture
+def vertices() -> pd.DataFrame:
+    return pd.DataFrame({"src": [1, 2], "dst": [3, 4]})
+
+
+def test_a_checkpoint_of_another_graph(tmp_path: Path, vertices: pd.DataFrame) -> None:
+    line = refused(tmp_path, MLP, vertices, "demo")
+    assert "demo: is not the graph of the checkpoint: 260 vertices expected" in line
+
+
+def test_a_checkpoint_that_names_other_features_of_a_graph_of_the_same_size(
+    tmp_path: Path, vertices: pd.DataFrame
+) -> None:
+    def named(whole: dict[str, Any]) -> None:
+        whole["hyper_parameters"]["data"]["vertex_feature_names"] = [f"f{i}" for i in range(14)]
+
+    line = refused(tmp_path, changed(tmp_path, named), vertices)
+    assert "is not the graph of the checkpoint: other vertex features (" in line
+
+
+def test_a_converted_checkpoint_on_another_graph_of_the_same_size(
+    tmp_path: Path, vertices: pd.DataFrame
+) -> None:
+    """The digests decide where the numbers do not: one edge leads elsewhere."""
+    folder, own = tmp_path / "graph", tmp_path / "own"
+    for command in (("graph", str(STORE), str(folder)),
+                    ("convert", MLP, str(own), "--graph", str(folder))):  # fmt: skip
+        completed = here("gnn", *command)
+        assert completed.returncode == 0, completed.stderr
+    graph, identifiers = open_with_identifiers(STORE)
+    assert identifiers is not None
+    dst = graph.dst.copy()
+    dst[0] = (dst[0] + 1) % graph.n_vertices
+    write_graph(replace(graph, dst=dst), identifiers, tmp_path / "moved")
+    line = refused(tmp_path, str(own), vertices, str(tmp_path / "moved"))
+    assert "is not the graph of the checkpoint: other edges (SHA-256 differs)" in line
+
+
+@pytest.mark.parametrize("whole", [True, False])
+def test_a_pickle_with_code(tmp_path: Path, vertices: pd.DataFrame, whole: bool) -> None:
+    folder = Path(shutil.copytree(MLP, tmp_path / "code"))
+    flag = tmp_path / "ran"
+    if whole:
+        (folder / "model.ckpt").write_bytes(pickle.dumps(Poison(flag)))
+    else:
+        state = {"state_dict": {"a": Poison(flag)}, "hyper_parameters": {}}
+        torch.save(state, folder / "model.ckpt")
+    assert "model.ckpt" in refused(tmp_path, str(folder), vertices)
+    assert not flag.exists()
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf")])
+@pytest.mark.parametrize(
+    "name", ["task.head.head.mlp.0.bias", "task.encoder.convs.1.lin_root.weight"]
+)
+def test_weights_that_are_not_finite(
+    tmp_path: Path, vertices: pd.DataFrame, name: str, value: float
+) -> None:
+    def spoiled(whole: dict[str, Any]) -> None:
+        whole["state_dict"][name].view(-1)[3] = value
+
+    line = refused(tmp_path, changed(tmp_path, spoiled), vertices)
+    assert f"{name} holds NaN or infinity" in line
+
+
+def test_genes_that_the_graph_does_not_know(tmp_path: Path) -> None:
+    pairs = pd.DataFrame({"query": ["TP53", "MYC"], "key": ["MDM2", "MAX"]})
+    assert "the network knows 0 of 4 names" in refused(tmp_path, MLP, pairs)
+
+
+@pytest.mark.parametrize("ends", [("src", "dst"), ("query", "key")])
+def test_an_empty_list(tmp_path: Path, ends: tuple[str, str]) -> None:
+    assert "pairs.parquet: holds no pair" in refused(
+        tmp_path, MLP, pd.DataFrame({ends[0]: [], ends[1]: []})
+    )
