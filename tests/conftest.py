@@ -247,7 +247,7 @@ def scored_run(small_atlas: Path, tmp_path_factory: pytest.TempPathFactory) -> P
     tree = three_families(small_atlas)
     tree["models"] = tree["models"][:2]
     tree["models"][0]["layers"] = [0, 1, 2]
-    tree |= {"views": ["logit"], "compare": {"k": [50]}}
+    tree |= {"views": ["logit"], "compare": {"k": [20, 50]}}
     tree["network"]["gnn"] = {"demo": {"path": str(data("gnn-demo"))}}
 
     def make(folder: Path) -> None:

@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import pytest
 from octoscope.analysis import median_tests
 from octoscope.analysis.gnn_pairs import edges_against_others
-from octoscope.analysis.median_tests import ALL, MedianTests
+from octoscope.analysis.median_tests import MedianTests
+from octoscope.analysis.pair_parts import ALL, WITH, WITHOUT, PairParts, network_pairs
 from octoscope.analysis.vertex_pairs import VertexPairs
+from octoscope.gnn.graph import no_edges
+from octoscope.octopus.network import Network
+from octoscope.octopus.network_schema import ROLES
 from octoscope.octopus.pair_triangle import triangle
 
 
@@ -53,8 +59,8 @@ def row_of(
     pairs: VertexPairs, scores: np.ndarray, seed: int, u: np.ndarray, v: np.ndarray
 ) -> dict[str, Any]:
     values = triangle(scores)[:, None]
-    every = np.ones(len(values), np.uint8)
-    ((_, row),) = MedianTests(pairs, values, [ALL], every, 199, seed).of(u, v)
+    every = PairParts.of_masks({ALL: np.ones(len(values), bool)})
+    ((_, row),) = MedianTests(pairs, values, every, 199, seed).of(u, v)
     return row
 
 
@@ -94,12 +100,15 @@ def test_parts_unknown_scores_and_backgrounds() -> None:
     scores = np.add.outer(np.arange(n), np.arange(n)).astype(np.float32)
     scores[5] = scores[:, 5] = np.nan
     u, v = np.array([0, 2, 0, 4]), np.array([1, 3, 2, 5])
-    members = 1 + 2 * triangle(adjacency).astype(np.uint8)
-    parts = [ALL, "with an edge", "none"]
-    tests = MedianTests(pairs, triangle(scores)[:, None], parts, members, 50, 0)
+    joined = triangle(adjacency)
+    parts = PairParts.of_masks(
+        {ALL: np.ones(len(joined), bool), WITH: joined, ("edge", "none"): joined & ~joined}
+    )
+    tests = MedianTests(pairs, triangle(scores)[:, None], parts, 50, 0)
     rows = {row["part"]: row for _, row in tests.of(u, v)}
-    assert (rows[ALL]["n_listed"], rows[ALL]["n_pairs"], rows[ALL]["median"]) == (4, 3, 2.0)
-    assert (rows[ALL]["n_background"], rows[ALL]["background_median"]) == (10, 4.0)
+    every = rows["all pairs"]
+    assert (every["n_listed"], every["n_pairs"], every["median"]) == (4, 3, 2.0)
+    assert (every["n_background"], every["background_median"]) == (10, 4.0)
     assert (rows["with an edge"]["n_listed"], rows["with an edge"]["median"]) == (2, 3.0)
     assert rows["none"]["n_pairs"] == rows["none"]["n_permutations"] == 0
     assert np.isnan([rows["none"]["median"], rows["none"]["p"], rows["none"]["low"]]).all()
@@ -114,15 +123,101 @@ def test_the_median_of_a_large_background_is_drawn_from_all_of_it(
     n = 300
     pairs = VertexPairs(np.arange(n), ~np.eye(n, dtype=bool), np.zeros((n, n), bool))
     scores = np.arange(n * (n - 1) // 2, dtype=np.float32)[:, None]
-    members = 1 + 2 * (scores[:, 0] % 7 < scores[:, 0] / len(scores) * 7).astype(np.uint8)
-    tests = MedianTests(pairs, scores, [ALL, "few at first"], members, 3, 0)
+    few = scores[:, 0] % 7 < scores[:, 0] / len(scores) * 7
+    masks = {ALL: np.ones(len(few), bool), ("edge", "few at first"): few}
+    tests = MedianTests(pairs, scores, PairParts.of_masks(masks), 3, 0)
     rows = [row for _, row in tests.of(np.array([0]), np.array([1]))]
-    for i, row in enumerate(rows):
-        whole = scores[members >> i & 1 == 1]
+    for inside, row in zip(masks.values(), rows, strict=True):
+        whole = scores[inside]
         assert row["n_background"] == len(whole)
         assert row["background_median"] != np.median(whole)
         rank = (whole < row["background_median"]).mean()
         assert abs(rank - 0.5) < 3 * 0.5 / 4000**0.5
+
+
+@pytest.mark.parametrize("n_parts", [1, 5, 9, 70])
+def test_medians_of_parts_are_those_of_their_masks(n_parts: int) -> None:
+    """Parts of a few pairs, of many and of none, against NumPy over masks.
+
+    Red: a pair counted in one of its parts alone; the last pair of a part lost; parts beyond 8.
+    """
+    rng = np.random.default_rng(n_parts)
+    n = 60
+    eligible = rng.random((n, n)) < 0.7
+    eligible &= eligible.T & ~np.eye(n, dtype=bool)
+    pairs = VertexPairs(np.arange(n), eligible, np.zeros((n, n), bool))
+    values = rng.standard_normal((n * (n - 1) // 2, 3)).astype(np.float32)
+    values[rng.random(len(values)) < 0.1] = np.nan
+    shares = rng.random(n_parts) ** 4
+    shares[-1] = 1
+    masks = {("part", str(i)): rng.random(len(values)) < share for i, share in enumerate(shares)}
+    tests = MedianTests(pairs, values, PairParts.of_masks(masks), 30, 0)
+    u, v = np.nonzero(np.triu(eligible, 1))
+    keep = rng.random(len(u)) < 0.6
+    u, v = u[keep], v[keep]
+    rows = {(s, row["part"]): row for s, row in tests.of(u, v)}
+    assert len(rows) == 3 * n_parts
+    known = triangle(eligible) & ~np.isnan(values[:, 0])
+    square = np.zeros((n, n), int)
+    square[np.triu_indices(n, 1)] = np.arange(len(values))
+    square += square.T
+    at = square[u, v]
+    drawn = [square[relabel[u], relabel[v]] for relabel in tests._relabels]
+    for (s, name), row in rows.items():
+        inside = masks["part", name]
+        mine = values[at[inside[at] & known[at]], s]
+        assert row["n_listed"] == inside[at].sum()
+        assert row["n_background"] == (inside & known).sum()
+        if len(mine):
+            assert row["median"] == np.median(mine.astype(float))
+        null = [values[where[inside[where] & known[where]], s].astype(float) for where in drawn]
+        null = [np.median(part) for part in null if len(part)]
+        assert row["n_permutations"] == len(null)
+        if null:
+            assert row["null_mean"] == pytest.approx(np.mean(null), abs=1e-12)
+
+
+def test_parts_of_a_network() -> None:
+    """Signs that contradict each other, several relations of a pair, loops, vertices outside.
+
+    Red: a sign of one direction alone; a pair of both signs as activation; a relation left out.
+    """
+    rows = [  # from, to, role of each end, sign
+        (1, 3, "stimulator", "modified", 1), (3, 1, "interactor", "interactor", 0),
+        (5, 3, "inhibitor", "modified", -1), (3, 5, "stimulator", "modified", 1),
+        (5, 1, "inhibitor", "modified", -1), (7, 5, "interactor", "interactor", 0),
+        (3, 3, "interactor", "interactor", 1), (2, 3, "catalyst", "product", 1),
+    ]  # fmt: skip
+    src, dst, up, down, sign = zip(*rows, strict=True)
+    edges = replace(
+        no_edges(), src=np.array(src), dst=np.array(dst), sign=np.array(sign, np.int8),
+        role_src=np.array([ROLES.index(r) for r in up], np.uint8),
+        role_dst=np.array([ROLES.index(r) for r in down], np.uint8),
+    )  # fmt: skip
+    vertices = pd.DataFrame({"vertex": np.arange(8), "name": list("abcdefgh")})
+    genes = pd.DataFrame({"gene": [], "vertex": [], "how": []})
+    network = Network(vertices, genes, edges, [])
+    parts = network_pairs(network, np.array([7, 5, 3, 1]))  # in another order than the vertices
+    names = {frozenset(pair): at for at, pair in enumerate(
+        [(7, 5), (7, 3), (7, 1), (5, 3), (5, 1), (3, 1)])}  # fmt: skip
+    pairs_of = {name: {k for k, at in names.items() if at in part} for name, part in parts.items()}
+    of = {key: {frozenset(p) for p in pairs} for key, pairs in {
+        ("sign", "activation"): [(1, 3)], ("sign", "inhibition"): [(5, 1)],
+        ("sign", "both signs"): [(5, 3)], ("sign", "no sign"): [(7, 5)],
+        ("relation", "stimulator -> modified"): [(1, 3), (3, 5)],
+        ("relation", "inhibitor -> modified"): [(5, 3), (5, 1)],
+        ("relation", "interactor -> interactor"): [(1, 3), (7, 5)],
+    }.items()}  # fmt: skip
+    assert pairs_of == of
+    joined = np.array([names[frozenset(p)] for p in ((7, 3), (3, 1))])  # of the GNN's own graph
+    whole = PairParts.of_pairs(6, joined, parts)
+    inside = {name: set(np.flatnonzero(whole.members(i, whole.code)))
+              for i, name in enumerate(whole.names)}  # fmt: skip
+    assert inside[ALL] == set(range(6))
+    assert inside[WITH] == set(joined.tolist())
+    assert inside[WITHOUT] == set(range(6)) - set(joined.tolist())
+    assert all(inside[name] == set(part.tolist()) for name, part in parts.items())
+    assert whole.sizes(whole.code).tolist() == [len(inside[name]) for name in whole.names]
 
 
 def test_edges_against_others() -> None:

@@ -43,15 +43,25 @@ def test_tables_follow_their_schema(scored_run: Path) -> None:
 
 def test_every_list_is_scored_in_every_way(scored_run: Path) -> None:
     scores = pd.read_parquet(scored_run / "tables/gnn_scores.parquet")
-    keys = ["model", "category", "layer", "gene_set", "view", "checkpoint", "message_passing",
-            "quantity", "part"]  # fmt: skip
+    keys = ["model", "category", "layer", "gene_set", "view", "k", "checkpoint",
+            "message_passing", "quantity", "part_kind", "part"]  # fmt: skip
     assert not scores.duplicated(keys).any()
-    # categories x layers of both models x views x passings x quantities x parts
-    assert len(scores) == 2 * (3 + 2) * 1 * 3 * 2 * 5
+    named = scores.groupby("part_kind")["part"].unique().map(set)
+    assert named["edge"] == {"with an edge", "without an edge"}
+    assert {"activation", "inhibition"} <= named["sign"]
+    assert "stimulator -> modified" in named["relation"]
+    n_parts = sum(map(len, named))
+    # K x categories x layers of both models x views x passings x quantities x parts
+    assert len(scores) == 2 * 2 * (3 + 2) * 1 * 3 * 2 * n_parts
+    assert set(scores["k"]) == {20, 50}
     whole = scores[scores["part"] == "all pairs"]
     assert (whole["n_pairs"] == whole["n_listed"]).all()
     assert (whole["n_permutations"] == 100).all()
-    parts = scores.pivot(index=keys[:-1], columns="part", values="n_pairs")
+    shorter, longer = (whole[whole["k"] == k]["n_listed"].to_numpy() for k in (20, 50))
+    assert (shorter < longer).all()
+    parts = scores[scores["part_kind"].isin(["all", "edge"])].pivot(
+        index=keys[:-2], columns="part", values="n_pairs"
+    )
     assert (parts["with an edge"] + parts["without an edge"] == parts["all pairs"]).all()
     inside = whole.dropna(subset=["low"])
     assert ((inside["low"] <= inside["median"]) & (inside["median"] <= inside["high"])).all()
@@ -62,7 +72,7 @@ def test_scores_stand_beside_coherence_and_enrichment_of_the_same_lists(scored_r
     scores = pd.read_parquet(scored_run / "tables/coherence_scores.parquet")
     keys = ["category", "gene_set", "view", "model", "layer", "k"]
     assert not scores.duplicated([*keys, "checkpoint", "quantity"]).any()
-    assert len(scores) == 2 * (3 + 2) * 2  # categories x layers x quantities
+    assert len(scores) == 2 * 2 * (3 + 2) * 2  # K x categories x layers x quantities
     layers = pd.read_parquet(scored_run / "tables/coherence_enrichment.parquet")
     both = scores.merge(layers, on=keys, suffixes=("", "_there"), validate="many_to_one")
     for column in ("coherence", "coherence_low", "fold", "fold_high"):
@@ -81,9 +91,9 @@ def test_scores_stand_beside_coherence_and_enrichment_of_the_same_lists(scored_r
 
 def test_each_group_has_a_rank_correlation_of_coherence_and_score(scored_run: Path) -> None:
     groups = pd.read_parquet(scored_run / "tables/coherence_scores_groups.parquet")
-    assert len(groups) == 2 * 2 * 2  # categories x groups x quantities
+    assert len(groups) == 2 * 2 * 2 * 2  # K x categories x groups x quantities
     layers = pd.read_parquet(scored_run / "tables/coherence_scores.parquet")
-    keys = ["category", "group", "checkpoint", "quantity"]
+    keys = ["category", "k", "group", "checkpoint", "quantity"]
     known = layers.dropna(subset=["coherence", "median"]).groupby(keys).size()
     counted = groups.set_index(keys)["n_layers"]
     assert counted.eq(known.reindex(counted.index, fill_value=0)).all()

@@ -89,13 +89,14 @@ def list_scores(
         [vertices] group in which each is deleted.
     """
     n_scores = values.shape[1]
-    bits = (triangle(pairs.eligible) & ~np.isnan(values[:, 0])).astype(np.uint8)
+    code = (triangle(pairs.eligible) & ~np.isnan(values[:, 0])).astype(np.uint8)
+    one = np.array([0, 0, 1]), np.array([0]), 1  # class 1 is the only part
     drawn = np.full((n_scores, len(joint.vertices), len(lists)), np.nan)
     deleted = np.full((n_scores, GROUPS, len(lists)), np.nan)
     counts = np.zeros(len(lists), np.int64)
     for i, (query, key) in enumerate(lists):
         u, v = pairs.listed(query[:k], key[:k])
-        drawn[:, :, i] = permuted_medians(values, bits, 1, u, v, joint.vertices)[:, 0].T
+        drawn[:, :, i] = permuted_medians(values, code, one, u, v, joint.vertices)[:, 0].T
         own = values[places(u, v, len(pairs))]
         known = ~np.isnan(own).any(1)
         counts[i] = known.sum()

@@ -7,7 +7,7 @@ partners and as many genes (:class:`octoscope.analysis.vertex_pairs.VertexPairs`
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -16,6 +16,7 @@ import numpy as np
 
 from octoscope.analysis import statistics
 from octoscope.analysis.pair_medians import median, permuted_medians
+from octoscope.analysis.pair_parts import PairParts
 from octoscope.analysis.vertex_pairs import VertexPairs
 from octoscope.jit import compiled
 from octoscope.octopus.pair_triangle import places, triangle
@@ -23,7 +24,6 @@ from octoscope.octopus.pair_triangle import places, triangle
 _BOOTSTRAPS = 200
 _AT_ONCE = 1 << 22  # pairs that are looked at at once
 DRAWN = 1 << 22  # pairs of a background that has more
-ALL = "all pairs"
 
 
 @dataclass(frozen=True)
@@ -38,17 +38,14 @@ class MedianTests:
         [triangle, scores] float32 of :mod:`octoscope.octopus.pair_triangle`; NaN in every score
         where a pair has none.
     parts
-        Names, at most 8.
-    members
-        [triangle] uint8: bit i of a pair that belongs to part i.
+        Which parts each pair belongs to.
     permutations, seed
         Permuted lists, the same ones for every list.
     """
 
     pairs: VertexPairs
     values: np.ndarray
-    parts: Sequence[str]
-    members: np.ndarray
+    parts: PairParts
     permutations: int
     seed: int
 
@@ -63,21 +60,26 @@ class MedianTests:
         Yields
         ------
         tuple
-            Which score, and per part: ``part``, ``n_listed``, ``n_pairs`` (those with a score),
-            ``median`` with the interval ``low``, ``high`` (vertices drawn with replacement),
-            quartiles, ``n_background`` and ``background_median`` over all eligible pairs of the
-            part (:data:`DRAWN` of them, where there are more), ``difference`` of the two medians,
+            Which score, and per part: ``part_kind``, ``part``, ``n_listed``, ``n_pairs`` (those
+            with a score), ``median`` with the interval ``low``, ``high`` (vertices drawn with
+            replacement), quartiles, ``n_background`` and ``background_median`` over all eligible
+            pairs of the part (:data:`DRAWN` of them, where there are more), ``difference`` of the
+            two medians,
             mean and range of the null, one-sided ``p`` of large medians, ``n_permutations``.
         """
-        null = permuted_medians(self.values, self._bits, len(self.parts), u, v, self._relabels)
+        parts = self.parts
+        null = permuted_medians(
+            self.values, self._code, (parts.starts, parts.held, len(parts)), u, v, self._relabels
+        )
         at = places(u, v, len(self.pairs))
         of_parts = []
-        for i in range(len(self.parts)):
-            inside = np.flatnonzero(self.members[at] >> np.uint8(i) & 1)
+        for i in range(len(parts)):
+            inside = np.flatnonzero(parts.members(i, parts.code[at]))
             of_parts.append((u[inside], v[inside], self.values[at[inside]]))
         for s in range(self.values.shape[1]):
-            for i, name in enumerate(self.parts):
-                yield s, {"part": name} | self._row(*of_parts[i], s, i, null[:, i, s])
+            for i, (kind, name) in enumerate(parts.names):
+                label = {"part_kind": kind, "part": name}
+                yield s, label | self._row(*of_parts[i], s, i, null[:, i, s])
 
     def _row(
         self, u: np.ndarray, v: np.ndarray, scores: np.ndarray, s: int, i: int, null: np.ndarray
@@ -103,9 +105,9 @@ class MedianTests:
         }  # fmt: skip
 
     @cached_property
-    def _bits(self) -> np.ndarray:
-        """[triangle] uint8: the members that are eligible and have scores."""
-        out = self.members * triangle(self.pairs.eligible)
+    def _code(self) -> np.ndarray:
+        """[triangle] classes of the pairs that are eligible and have scores; 0 of the others."""
+        out = self.parts.code * triangle(self.pairs.eligible)
         for part in _blocks(len(out)):
             out[part][np.isnan(self.values[part, 0])] = 0
         return out
@@ -120,12 +122,12 @@ class MedianTests:
         """
         out = []
         rng = np.random.default_rng([self.seed, 2])
+        sizes = self.parts.sizes(self._code)
         for i in range(len(self.parts)):
-            of_part = self._bits >> np.uint8(i) & 1
-            n = int(np.count_nonzero(of_part))
+            n = int(sizes[i])
             taken = [self.values[:0]]
-            for part in _blocks(len(of_part)) if n else ():
-                at = np.flatnonzero(of_part[part])
+            for part in _blocks(len(self._code)) if n else ():
+                at = np.flatnonzero(self.parts.members(i, self._code[part]))
                 if n > DRAWN and len(at):
                     at = at[rng.integers(len(at), size=-(-len(at) * DRAWN // n))]
                 taken.append(self.values[part][at])

@@ -11,9 +11,11 @@ import numpy as np
 from octoscope.jit import compiled
 from octoscope.octopus.pair_triangle import row_starts
 
+_SMALL = 256  # pairs up to which a compiled sort is faster than a call of a partition
+
 
 def permuted_medians(
-    values: np.ndarray, bits: np.ndarray, n_parts: int,
+    values: np.ndarray, code: np.ndarray, parts: tuple[np.ndarray, np.ndarray, int],
     u: np.ndarray, v: np.ndarray, relabels: np.ndarray,
 ) -> np.ndarray:  # fmt: skip
     """Return [permutations, parts, scores] float64 medians of permuted lists; NaN: no pair left.
@@ -22,27 +24,31 @@ def permuted_medians(
     ----------
     values
         [triangle, scores] float32.
-    bits
-        [triangle] uint8: bit i of a pair that counts in part i.
-    n_parts
-        Number of parts, at most 8.
+    code
+        [triangle] unsigned class of each pair; what does not count is of a class without parts.
+    parts
+        Starts and parts of the classes, as :class:`octoscope.analysis.pair_parts.PairParts` has
+        them, and the number of parts.
     u, v
         [pairs] int64 vertices of distinct unordered pairs.
     relabels
         [permutations, vertices] int32 where each vertex goes.
     """
+    starts_of, held, n_parts = parts
     n_scores, starts = values.shape[1], row_starts(relabels.shape[1])
     out = np.full((len(relabels), n_parts, n_scores), np.nan)
-    drawn, held = np.empty((len(u), n_scores), np.float32), np.empty((n_scores, len(u)), np.float32)
+    drawn = np.empty((len(u), n_scores), np.float32)
+    by_part = np.empty((n_parts, n_scores, len(u)), np.float32)
+    counts = np.empty(n_parts, np.int64)
     for medians, relabel in zip(out, relabels, strict=True):
         a, b = relabel[u], relabel[v]
         at = starts[np.minimum(a, b)] + np.maximum(a, b)
-        within = bits.take(at)
         values.take(at, axis=0, out=drawn, mode="clip")  # with an output, other modes copy first
-        for i in range(n_parts):
-            count = _pick(drawn, within, i, held)
-            for s in range(n_scores if count else 0):
-                medians[i, s] = _middle(held[s, :count])
+        _deal(drawn, code.take(at), starts_of, held, by_part, counts)
+        _small_medians(by_part, counts, medians)
+        for i in np.flatnonzero(counts > _SMALL):
+            for s in range(n_scores):
+                medians[i, s] = _middle(by_part[i, s, : counts[i]])
     return out
 
 
@@ -63,12 +69,29 @@ def _middle(values: np.ndarray) -> float:
 
 
 @compiled()
-def _pick(drawn: np.ndarray, within: np.ndarray, part: int, held: np.ndarray) -> int:
-    """Write the scores of the pairs of a part into ``held``, [scores, pairs]; return how many."""
-    count = 0
+def _deal(
+    drawn: np.ndarray, within: np.ndarray, starts: np.ndarray, held: np.ndarray,
+    out: np.ndarray, counts: np.ndarray,
+) -> None:  # fmt: skip
+    """Write the scores of each part's pairs into ``out``, [parts, scores, pairs], and how many."""
+    counts[:] = 0
     for k in range(len(within)):
-        if within[k] >> part & 1:
+        for j in range(starts[within[k]], starts[within[k] + 1]):
+            part = held[j]
             for s in range(drawn.shape[1]):
-                held[s, count] = drawn[k, s]
-            count += 1
-    return count
+                out[part, s, counts[part]] = drawn[k, s]
+            counts[part] += 1
+
+
+@compiled()
+def _small_medians(by_part: np.ndarray, counts: np.ndarray, out: np.ndarray) -> None:
+    """Write the medians of parts of at most ``_SMALL`` pairs; their scores are sorted."""
+    for i in range(len(counts)):
+        n = counts[i]
+        if n == 0 or n > _SMALL:
+            continue
+        for s in range(by_part.shape[1]):
+            values = by_part[i, s, :n]
+            values.sort()
+            upper = np.float64(values[n // 2])
+            out[i, s] = upper if n % 2 else (upper + np.float64(values[n // 2 - 1])) / 2

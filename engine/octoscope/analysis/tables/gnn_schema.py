@@ -27,7 +27,7 @@ _PASSING = Column(
     "pair itself)",
 )
 _WHEN = "network.gnn"
-_FAMILY = "all tests of one gene set, checkpoint, way of passing messages, quantity and part"
+_FAMILY = "all tests of one gene set, k, checkpoint, way of passing messages, quantity and part"
 
 GNN_TABLES = (
     Table(
@@ -40,7 +40,12 @@ GNN_TABLES = (
             LAYER,
             GENE_SET,
             VIEW,
-            Column("k", "int64", "Ordered pairs of the list"),
+            Column(
+                "k",
+                "int64",
+                "Ordered pairs of the list, strongest first: each K of compare.k, and top_k; fewer "
+                "where the list is shorter",
+            ),
             _CHECKPOINT,
             _PASSING,
             Column(
@@ -49,12 +54,15 @@ GNN_TABLES = (
                 "probability (the larger one of both directions and over relations; not "
                 "calibrated) or cosine of the two embeddings",
             ),
+            Column("part_kind", "string", "all, edge, sign or relation"),
             Column(
                 "part",
                 "string",
                 "Which pairs count: all pairs; with or without an edge of the graph that the "
-                "network was trained on; activation or inhibition (edges of the molecular network "
-                "with that sign alone)",
+                "neural network was trained on. Of the edges of the molecular network, signs: "
+                "activation or inhibition (that sign alone), both signs, no sign; relations: roles "
+                "of both ends, and a pair may have several. Signs and relations that no pair of "
+                "the gene set has are left out",
             ),
             Column("n_listed", "int64", "Distinct unordered pairs of two vertices in the list"),
             Column("n_pairs", "int64", "Of these, pairs with a score"),
@@ -149,9 +157,9 @@ SECTIONS = (
         "among those of like degree. A score is not calibrated. It was learned from the network, "
         "so it is no evidence independent of it: compare pairs without an edge, left out.",
         SCORES,
-        ("model", "category", "layer", "checkpoint", "message_passing", "quantity", "part",
-         "n_pairs", "median", "low", "high", "background_median", "null_mean", "null_low",
-         "null_high", "p", "q", "n_permutations"),
+        ("model", "category", "layer", "k", "checkpoint", "message_passing", "quantity",
+         "part_kind", "part", "n_pairs", "median", "low", "high", "background_median",
+         "null_mean", "null_low", "null_high", "p", "q", "n_permutations"),
         ("q", True),
     ),
 )  # fmt: skip

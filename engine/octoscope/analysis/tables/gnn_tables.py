@@ -15,7 +15,8 @@ from octoscope.analysis.finished_matrices import FinishedMatrices
 from octoscope.analysis.gnn_pairs import edges_against_others
 from octoscope.analysis.gnn_scored import ScoredGenes
 from octoscope.analysis.label_tables import of_all_cells
-from octoscope.analysis.median_tests import ALL, MedianTests
+from octoscope.analysis.median_tests import MedianTests
+from octoscope.analysis.pair_parts import PairParts, network_pairs
 from octoscope.analysis.registry import Analysis, Context, Needs, open_network_of
 from octoscope.analysis.tables.columns import no_rows
 from octoscope.analysis.tables.gnn_schema import GNN_TABLES, RELATIONS, SCORES, SECTIONS
@@ -24,11 +25,8 @@ from octoscope.analysis.vertex_pairs import VertexPairs
 from octoscope.config.analysis_config import GnnConfig
 from octoscope.octopus.network import Network
 from octoscope.octopus.pair_triangle import triangle
-from octoscope.octopus.pairs import NEGATIVE, POSITIVE
 from octoscope.run_plan.values import Block, Plan
 
-# which pairs are looked at separately, in the order of the bits of `_members`
-PARTS = (ALL, "with an edge", "without an edge", "activation", "inhibition")
 PATHS = tuple(table.path for table in GNN_TABLES)
 
 Rows = list[dict[str, Any]]
@@ -55,7 +53,8 @@ def _compute(context: Context) -> Iterable[tuple[str, pd.DataFrame]]:
         columns = [c.name for c in schema.columns]
         table = pd.DataFrame(rows, columns=columns) if rows else no_rows(schema)
         if schema.path == SCORES:
-            family = ["gene_set", "checkpoint", "message_passing", "quantity", "part"]
+            family = ["gene_set", "k", "checkpoint", "message_passing", "quantity", "part_kind",
+                      "part"]  # fmt: skip
             table["q"] = statistics.adjust_by(table, family)
         yield schema.path, table.astype({c.name: c.dtype for c in schema.columns})
     yield RELATIONS, _relations(config.gnn)
@@ -101,7 +100,7 @@ def _of_block(
         for name, scored in checkpoints.items():
             evidence += [here | row | {"checkpoint": name} for row in _self_evidence(scored, pairs)]
         tests_of = {
-            name: MedianTests(pairs, s.values, PARTS, _members(network, s), permutations, plan.seed)
+            name: MedianTests(pairs, s.values, _parts(network, s), permutations, plan.seed)
             for name, s in checkpoints.items()
         }
         for layer in m.layers:
@@ -109,13 +108,14 @@ def _of_block(
             for view in views:
                 top = of_all_cells(table, gene_set, view)
                 query, key = (np.searchsorted(genes, top[c].to_numpy()) for c in ("query", "key"))
-                u, v = pairs.listed(query, key)
-                of_list = here | {"layer": layer, "view": view, "k": len(top)}
-                for name, scored in checkpoints.items():
-                    for kind, row in tests_of[name].of(u, v):
-                        passing, quantity = scored.kinds[kind]
-                        label = {"checkpoint": name, "message_passing": passing}
-                        tests.append(of_list | label | {"quantity": quantity} | row)
+                for k in lengths(plan):
+                    u, v = pairs.listed(query[:k], key[:k])
+                    of_list = here | {"layer": layer, "view": view, "k": k}
+                    for name, scored in checkpoints.items():
+                        for kind, row in tests_of[name].of(u, v):
+                            passing, quantity = scored.kinds[kind]
+                            label = {"checkpoint": name, "message_passing": passing}
+                            tests.append(of_list | label | {"quantity": quantity} | row)
     return tests, evidence
 
 
@@ -129,27 +129,18 @@ def _self_evidence(scored: ScoredGenes, pairs: VertexPairs) -> Iterator[dict[str
         yield label | edges_against_others(scored.values[:, i], edges, eligible)
 
 
-def _members(network: Network, scored: ScoredGenes) -> np.ndarray:
-    """Return [triangle] uint8: bit i of a pair that belongs to part i."""
-    edges, sign = triangle(scored.edges), triangle(_signs(network, scored.vertices))
-    of_parts = (True, edges, ~edges, sign == POSITIVE, sign == NEGATIVE)
-    out = np.zeros(len(edges), np.uint8)
-    for i, inside in enumerate(of_parts):
-        out |= np.uint8(1 << i) * inside
-    return out
+def _parts(network: Network, scored: ScoredGenes) -> PairParts:
+    """Return all pairs, those with an edge of the graph, and those of each sign and relation."""
+    edges = triangle(scored.edges)
+    return PairParts.of_pairs(
+        len(edges), np.flatnonzero(edges), network_pairs(network, scored.vertices)
+    )
 
 
-def _signs(network: Network, vertices: np.ndarray) -> np.ndarray:
-    """Return [vertices, vertices] uint8: union of the signs asserted of a pair, either way."""
-    position = np.full(len(network.vertices), -1)
-    position[vertices] = np.arange(len(vertices))
-    edges = network.edges
-    src, dst = position[edges.src], position[edges.dst]
-    inside = (src >= 0) & (dst >= 0) & (edges.sign != 0)
-    out = np.zeros((len(vertices), len(vertices)), np.uint8)
-    code = np.where(edges.sign[inside] > 0, POSITIVE, NEGATIVE).astype(np.uint8)
-    np.bitwise_or.at(out, (src[inside], dst[inside]), code)
-    return out | out.T
+def lengths(plan: Plan) -> list[int]:
+    """Return how many of a list's pairs are looked at: each K of the run, and the whole list."""
+    return sorted({*(k for k in (plan.compare.k if plan.compare else ()) if k < plan.top_k),
+                   plan.top_k})  # fmt: skip
 
 
 GNN_ANALYSIS = Analysis(
