@@ -19,12 +19,10 @@ from octoscope.gnn.open_graph import (
     misfits,
     not_compared,
     open_with_identifiers,
-    warn_of_edges_in_features,
     warn_of_not_compared,
 )
 from octoscope.gnn.pair_table import read_pair_table
 from octoscope.gnn.score_table import score_table
-from octoscope.gnn_training.structural_features import with_structure
 from octoscope.octopus.network import open_network
 from safetensors.torch import save_file
 
@@ -187,15 +185,6 @@ def test_a_checkpoint_that_does_not_say_its_graph_is_warned_of() -> None:
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         warn_of_not_compared(stated, graph)
-
-
-def test_features_that_hold_edges_are_warned_of() -> None:
-    graph, _ = open_with_identifiers(STORE, checkpoint("mlp"))
-    with pytest.warns(OctoscopeWarning, match="still vouches for itself"):
-        warn_of_edges_in_features(with_structure(graph, dimensions=2))
-    with warnings.catch_warnings():
-        warnings.simplefilter("error")
-        warn_of_edges_in_features(graph)
 
 
 def test_a_cached_file_of_other_numbers_is_made_again(tmp_path: Path) -> None:

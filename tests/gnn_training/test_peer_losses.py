@@ -11,7 +11,7 @@ import torch
 from octoscope.errors import InputError
 from octoscope.gnn.graph import GnnGraph
 from octoscope.gnn.open_graph import open_graph
-from octoscope.gnn_training.structural_features import with_structure
+from octoscope.gnn.structural_features import with_structure
 from octoscope.gnn_training.train import train
 from octoscope.gnn_training.train_config import TrainConfig
 

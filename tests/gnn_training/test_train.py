@@ -20,8 +20,8 @@ from octoscope.errors import InputError
 from octoscope.gnn.gnn_checkpoint import open_checkpoint
 from octoscope.gnn.graph import GnnGraph
 from octoscope.gnn.graph_folder import write_graph
+from octoscope.gnn.structural_features import message_edges, with_structure
 from octoscope.gnn_training import train as module
-from octoscope.gnn_training.structural_features import message_edges, with_structure
 from octoscope.gnn_training.train import train
 from octoscope.gnn_training.train_config import TrainConfig, load_train_config
 from octoscope.link_prediction.checkpoint_scores import open_scorer

@@ -53,7 +53,7 @@ class Graph(Shown):
 
     def with_structure(self) -> Graph:
         """Return it with degrees and spectral coordinates of training edges as features."""
-        from octoscope.gnn_training.structural_features import with_structure
+        from octoscope.gnn.structural_features import with_structure
 
         return Graph(with_structure(self.graph), self.path, self.identifiers)
 

@@ -10,7 +10,7 @@ have seen an edge in training: :func:`pair_edges` says which.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -22,6 +22,7 @@ from octoscope.gnn.gnn_checkpoint import Checkpoint
 from octoscope.gnn.graph import SPLITS, GnnGraph
 from octoscope.gnn.pair_hash import pair_hash
 from octoscope.gnn.scoring import Mode, Scores, score_pairs
+from octoscope.gnn.structural_features import is_known, without_edges
 from octoscope.octopus.pairs import pair_codes
 
 FOLDS = 10
@@ -110,13 +111,17 @@ def left_out_encodings(
 ) -> Iterator[tuple[int, torch.Tensor]]:
     """Yield each fold with the [vertices, width] embeddings that lack its edges.
 
+    Features that are made of edges are made without them, where the graph says how.
+
     ``edge_fold``: [edges] int64 fold of each edge, -1: in every encoding.
     """
     messages, whole = messages_of(checkpoint, graph), None
+    structure = is_known(graph)
     for k in folds:
         gone = edge_fold == k
         if gone.any():
-            yield k, encode(checkpoint, graph, messages.without(gone))
+            less = replace(graph, x=without_edges(graph, gone)) if structure else graph
+            yield k, encode(checkpoint, less, messages.without(gone))
         else:  # folds without an edge share an encoding
             whole = encode(checkpoint, graph, messages) if whole is None else whole
             yield k, whole

@@ -12,6 +12,7 @@ from octoscope.gnn.graph import SPLITS, GnnGraph
 from octoscope.gnn.graph_folder import read_graph
 from octoscope.gnn.network_graph import read_network_graph
 from octoscope.gnn.store_graph import read_store_graph
+from octoscope.gnn.structural_features import is_known
 
 _FIX = "give the graph that the checkpoint was trained on"
 
@@ -139,10 +140,11 @@ def not_compared(checkpoint: Checkpoint, graph: GnnGraph) -> list[str]:
 
 def warn_of_edges_in_features(graph: GnnGraph) -> None:
     """Warn where leaving an edge out of the messages does not leave out all of it."""
-    if graph.edges_in_features:
+    if graph.edges_in_features and not is_known(graph):
         warn(
-            f"{graph.made_from}: features of vertices are made of training edges (--structure), "
-            "so a training edge that is left out of the messages still vouches for itself"
+            f"{graph.made_from}: features of vertices are made of edges, but not of those that "
+            "`octoscope gnn graph --structure` takes now, so they cannot be made without an edge: "
+            "an edge that is left out of the messages still vouches for itself"
         )
 
 

@@ -9,7 +9,7 @@ from tempfile import TemporaryDirectory
 
 import numpy as np
 
-from octoscope.gnn_training.structural_features import with_structure
+from octoscope.gnn.structural_features import with_structure
 from octoscope.gnn_training.train import train
 from octoscope.gnn_training.train_config import TrainConfig
 from octoscope.link_prediction.evaluate_links import Evaluation, Settings, evaluate_links

@@ -17,8 +17,8 @@ from octoscope.gnn.directed_encoder import any_encoder_of
 from octoscope.gnn.gnn_checkpoint import Checkpoint, open_checkpoint, write_checkpoint
 from octoscope.gnn.graph import SPLITS, GnnGraph
 from octoscope.gnn.head_weights import head_of
+from octoscope.gnn.structural_features import LEARNED, message_edges
 from octoscope.gnn_training.peer_losses import peer_loss, peer_weights
-from octoscope.gnn_training.structural_features import LEARNED, message_edges
 from octoscope.gnn_training.train_config import TrainConfig
 from octoscope.gnn_training.train_state import TrainState, load_state, save_state
 from octoscope.gnn_training.trained_model import DISTANCES, Model, loss_of
@@ -73,7 +73,7 @@ def train(
     Parameters
     ----------
     graph
-        With a split; see :func:`octoscope.gnn_training.structural_features.with_structure`.
+        With a split; see :func:`octoscope.gnn.structural_features.with_structure`.
     folder
         New, or of a training with the same settings and graph.
     say

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import numpy as np
 from scipy import sparse
 
+from octoscope.gnn.directed_spectrum import adjacency_of
 from octoscope.link_prediction.links import Links
 from octoscope.link_prediction.splits import Split
 
@@ -15,11 +15,7 @@ def train_adjacency(links: Links, split: Split) -> sparse.csr_array:
     Parallel edges count once; self pairs are left out.
     """
     rows = split.rows("train")
-    rows = rows[links.src[rows] != links.dst[rows]]
-    keys = np.unique(links.ordered[rows])
-    a, b = (keys // links.n).astype(np.int32), (keys % links.n).astype(np.int32)
-    ones = np.ones(len(keys), np.float32)
-    return sparse.coo_array((ones, (a, b)), shape=(links.n, links.n)).tocsr()
+    return adjacency_of(links.src[rows], links.dst[rows], links.n)
 
 
 def train_neighbours(links: Links, split: Split) -> sparse.csr_array:

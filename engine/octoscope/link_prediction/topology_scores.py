@@ -27,11 +27,11 @@ from functools import cached_property
 import numpy as np
 from scipy import sparse
 
+from octoscope.gnn.directed_spectrum import directed_spectrum
 from octoscope.link_prediction.adjacency import neighbours
 from octoscope.link_prediction.spectral import (
     DIMENSIONS,
     Spectrum,
-    directed_spectrum,
     products,
     spectrum,
 )

@@ -1,0 +1,62 @@
+"""Spectral coordinates of vertices as starts and as ends of directed edges."""
+
+from __future__ import annotations
+
+import numpy as np
+from scipy import sparse
+from scipy.sparse.linalg import svds
+from threadpoolctl import threadpool_limits
+
+DENSE = 600  # up to so many vertices a dense decomposition is as fast, and exact
+TOLERANCE = 1e-4
+
+
+def adjacency_of(src: np.ndarray, dst: np.ndarray, n: int) -> sparse.csr_array:
+    """Return [n, n] float32 CSR: 1 where an edge leads from row to column.
+
+    Parallel edges count once; self pairs are left out. ``src``, ``dst``: [edges] int64.
+    """
+    apart = src != dst
+    keys = np.unique(src[apart] * n + dst[apart])
+    a, b = (keys // n).astype(np.int32), (keys % n).astype(np.int32)
+    ones = np.ones(len(keys), np.float32)
+    return sparse.coo_array((ones, (a, b)), shape=(n, n)).tocsr()
+
+
+def scaled(matrix: sparse.csr_array) -> sparse.csr_array:
+    """Return ``D_row^-1/2 A D_column^-1/2``; empty rows and columns stay empty."""
+    rows, columns = (np.asarray(matrix.sum(axis), float).ravel() for axis in (1, 0))
+    left, right = (_root(d) for d in (rows, columns))
+    out = matrix.copy()
+    out.data = matrix.data * np.repeat(left, np.diff(matrix.indptr)) * right[matrix.indices]
+    out.data = out.data.astype(np.float32)
+    return out
+
+
+def _root(degree: np.ndarray) -> np.ndarray:
+    return np.where(degree > 0, 1 / np.sqrt(np.maximum(degree, 1e-30)), 0.0)
+
+
+def directed_spectrum(
+    adjacency: sparse.csr_array, dimensions: int
+) -> tuple[np.ndarray, np.ndarray]:
+    """Return [vertices, dimensions] float32 of the starts and of the ends of edges.
+
+    Their product is the best approximation of rank ``dimensions`` of
+    ``D_out^-1/2 A D_in^-1/2``.
+    """
+    matrix, n = scaled(adjacency), adjacency.shape[0]
+    k = min(dimensions, n)
+    if n <= DENSE:
+        u, s, vt = np.linalg.svd(matrix.toarray().astype(float))
+    else:
+        with threadpool_limits(1):  # its vectors are narrow: threads wait for one another
+            u, s, vt = svds(matrix, k=k, v0=start_vector(n), tol=TOLERANCE)
+    order = np.argsort(-s, kind="stable")[:k]
+    root = np.sqrt(np.maximum(s[order], 0))
+    return (u[:, order] * root).astype(np.float32), (vt[order].T * root).astype(np.float32)
+
+
+def start_vector(n: int) -> np.ndarray:
+    """Return the [n] float32 vector that an iteration starts from: the same in each run."""
+    return np.random.default_rng(0).standard_normal(n).astype(np.float32)
