@@ -1,6 +1,11 @@
-"""What is beyond the edge of a page or too small to read, on a phone and on paper."""
+"""Whether a page can be read on a phone, on paper, and by those who do not see it."""
 
 from __future__ import annotations
+
+from typing import Any
+
+from axe_playwright_python.sync_playwright import Axe
+from playwright.sync_api import Page
 
 # what is wider than the page may scroll within itself; on paper nothing scrolls
 FAULTS = """([width, paper]) => {
@@ -22,3 +27,24 @@ FAULTS = """([width, paper]) => {
   }
   return found.slice(0, 10);
 }"""
+
+
+def check_readable(page: Page) -> None:
+    """Assert that the page loses nothing on a phone or on paper, and that axe finds nothing."""
+    media: Any
+    try:
+        for media, width in (("screen", 390), ("print", 718)):
+            page.set_viewport_size({"width": width, "height": 900})
+            page.emulate_media(media=media)
+            page.evaluate("dispatchEvent(new Event('beforeprint'))")
+            assert page.evaluate(FAULTS, [width, media == "print"]) == []
+            assert page.evaluate("document.documentElement.scrollWidth") <= width
+        scheme: Any
+        page.set_viewport_size({"width": 1200, "height": 900})
+        for scheme in ("dark", "light"):
+            page.emulate_media(media="screen", color_scheme=scheme)
+            result = Axe().run(page)
+            assert result.violations_count == 0, result.generate_report()
+    finally:
+        page.emulate_media(media="screen", color_scheme="light")
+        page.set_viewport_size({"width": 1200, "height": 900})

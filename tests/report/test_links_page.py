@@ -18,6 +18,7 @@ from playwright.sync_api import Page
 
 from tests.here import here
 from tests.link_prediction.conftest import links_from
+from tests.report.readable import check_readable
 
 N = 600
 
@@ -96,7 +97,7 @@ def test_the_page_in_a_browser(page: Page, evaluation: Evaluation, tmp_path: Pat
     slope = evaluation.calibration.set_index("scorer").loc["knows <b>", "slope"]
     shown = page.locator("#calibration-1 tbody tr", has_text="knows <b>").inner_text()
     assert f"{figure(slope)} (" in shown
-    assert page.evaluate("document.documentElement.scrollWidth <= window.innerWidth + 1")
+    check_readable(page)
 
 
 def test_what_is_no_evaluation_is_refused(evaluation: Evaluation, tmp_path: Path) -> None:

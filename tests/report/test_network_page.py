@@ -16,6 +16,7 @@ from octoscope.store.run_dir import RunRoot
 from playwright.sync_api import Page
 
 from tests.octopus.conftest import BUNDLE
+from tests.report.readable import check_readable
 
 
 def test_sources_corrections_and_figures_are_shown(page: Page, tmp_path: Path) -> None:
@@ -34,6 +35,8 @@ def test_sources_corrections_and_figures_are_shown(page: Page, tmp_path: Path) -
     rows = page.locator("#sources tbody tr")
     assert rows.count() == len(network.sources) == 6
     assert page.locator("figure svg").count() == 3
+    ticks = page.locator("figure svg").first.locator("text").all_text_contents()
+    assert {"0", "10", "100"} <= set(ticks)  # red: marks of mathematics, which is switched off
     corrected = page.locator("#corrections").inner_text()
     assert "333" in corrected
     assert "200" in corrected
@@ -41,6 +44,7 @@ def test_sources_corrections_and_figures_are_shown(page: Page, tmp_path: Path) -
     assert f"{n_pairs:,} of {len(network.pair_keys):,}" in page.locator("#limits").inner_text()
     assert page.locator("#peer").count() == 0
     assert not logged
+    check_readable(page)
 
 
 def test_what_is_not_known_of_the_independent_view_is_said() -> None:

@@ -326,6 +326,7 @@ def source_bars(table: pd.DataFrame, columns: dict[str, str], label: str) -> str
         axis.set_yticks(positions + height * (len(columns) - 1) / 2, table["source"])
         axis.invert_yaxis()
         axis.set_xscale("symlog", linthresh=1)
+        axis.xaxis.set_major_formatter(mpl.ticker.StrMethodFormatter("{x:,.0f}"))
         axis.set_xlabel(label)
         axis.legend(fontsize=8, frameon=False)
         return svg_text(figure, label)
