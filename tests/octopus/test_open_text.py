@@ -62,7 +62,7 @@ def test_archives_of_macos_have_one_member(tmp_path: Path) -> None:
         (b'<?xml version="1.0"?><graphml/>', "is XML, not a table. Fix: write it as a table with"),
         (b'[{"Gene1": "A"}]', "is JSON, not a table"),
         (b"ARROW1\0\0", "is a feather file. Fix: write it as Parquet"),
-        (gzip.compress(b"X\n\0\0\0\3"), "is an object of R"),
+        (gzip.compress(b"X\n\0\0\0\3", mtime=0), "is an object of R"),
         (b"\x80\x04\x95", "is an object of Python"),
         (b"\x89HDF\r\n", "is an HDF5 file"),
         (b"", "is empty"),
