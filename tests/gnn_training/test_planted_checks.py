@@ -30,7 +30,9 @@ def test_the_command_holds_on_the_embedded_network() -> None:
     assert done.exit_code == 0, (done.output, done.exception)
     rows = {(r["graph"], r["figure"]): r for r in json.loads(done.output)}
     assert all(r["holds"] and r["low"] <= r["value"] <= r["high"] for r in rows.values())
-    assert {graph for graph, _ in rows} == {"mirrors", "degree alone", "blocks", "signs by target"}
+    assert {graph for graph, _ in rows} == {
+        "mirrors", "degree alone", "blocks", "signs by target", "parallel edges",
+    }  # fmt: skip
     assert len([w for g, w in rows if g == "degree alone"]) == 11  # ten floors and a model
 
 

@@ -8,10 +8,12 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 import numpy as np
+import torch
 
 from octoscope.gnn.structural_features import with_structure
 from octoscope.gnn_training.train import train
 from octoscope.gnn_training.train_config import TrainConfig
+from octoscope.gnn_training.weighted_edges import weighted_edges
 from octoscope.link_prediction.evaluate_links import Evaluation, Settings, evaluate_links
 from octoscope.link_prediction.links import Links, links_of
 from octoscope.link_prediction.planted import (
@@ -78,6 +80,7 @@ def planted_checks(
         yield from _degree_alone(degrees, seed, config, Path(folder) / "degree")
         yield from _blocks(degrees, seed, config, Path(folder) / "blocks")
     yield from _signs(degrees, seed)
+    yield from _gradients(seed)
 
 
 def _mirrors(degrees: Degrees, seed: int) -> Iterator[Check]:
@@ -147,6 +150,32 @@ def _signs(degrees: Degrees, seed: int) -> Iterator[Check]:
         side = end.partition("_")[2]
         yield Check("signs by target", f"gain of knowing targets, {side} end of 95 %", row[end],
                     low, high, row["n_pairs"])  # fmt: skip
+
+
+def _gradients(seed: int) -> Iterator[Check]:
+    """Compare sums over weighted edges with dense products: parallel edges, vertices without."""
+    rng = np.random.default_rng([seed, 10])
+    n, count = 40, 200
+    src, dst = rng.integers(0, n, count), rng.integers(0, n - 5, count)
+    src[:20], dst[:20] = src[20:40], dst[20:40]
+    tensors = [torch.from_numpy(v).requires_grad_()
+               for v in (rng.normal(size=(n, 6)), rng.random(count))]  # fmt: skip
+    both = []
+    for dense in (False, True):
+        x, weight = tensors
+        if dense:
+            ends = torch.from_numpy(dst), torch.from_numpy(src)
+            empty = torch.zeros(n, n, dtype=torch.float64)
+            out = empty.index_put(ends, weight, accumulate=True) @ x
+            degree = torch.bincount(ends[0], minlength=n).clamp(min=1)
+            out = out / degree[:, None]
+        else:
+            out = weighted_edges(src, dst, n).weighted(weight).mean(x)
+        both.append(torch.autograd.grad((out**3).sum(), tensors))
+    for what, one, two in zip(("features", "edge weights"), *both, strict=True):
+        difference = float((one - two).abs().max() / two.abs().max())
+        yield Check("parallel edges", f"gradient of {what} less a dense one, relative", difference,
+                    0.0, 1e-10, count)  # fmt: skip
 
 
 def _areas(evaluation: Evaluation) -> tuple[dict[str, float], int]:
