@@ -184,6 +184,7 @@ WRITERS = {
     "output_files.py": "a file where the user wants it, first under a temporary name",
     "probe/dump.py": "a dump of attention",
     "report/export.py": "a run for another program",
+    "report/pages_by_model.py": "the pages of a report, in a new folder outside the run",
 }
 _WRITES = {
     "copy2", "copyfile", "copytree", "makedirs", "mkdir", "rmdir", "rmtree", "to_csv", "to_hdf",

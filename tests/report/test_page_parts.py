@@ -7,7 +7,14 @@ import gzip
 import re
 from pathlib import Path
 
-from octoscope.report.page_parts import LARGE, LARGE_OF_MANY, PageFigures, figures_of, gene_link
+from octoscope.report.page_parts import (
+    LARGE,
+    LARGE_OF_MANY,
+    PageFigures,
+    figures_of,
+    gene_link,
+    is_of_many,
+)
 from octoscope.store.plan_file import load_plan
 from octoscope.store.run_dir import RunRoot
 
@@ -29,9 +36,9 @@ def test_a_large_figure_stands_compressed() -> None:
 
 def test_a_page_of_many_figures_holds_them_compressed() -> None:
     plan = load_plan(RunRoot(Path(__file__).parents[1] / "data/stores/plan-3b"))
-    assert figures_of(plan).large == LARGE
+    assert figures_of(is_of_many(plan)).large == LARGE
     many = plan.model_copy(update={"categories": plan.categories * 101})
-    assert figures_of(many).large == LARGE_OF_MANY
+    assert figures_of(is_of_many(many)).large == LARGE_OF_MANY
 
 
 def test_a_gene_links_to_its_search() -> None:

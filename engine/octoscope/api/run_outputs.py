@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from octoscope.api.opened_run import OpenedRun
-from octoscope.output_files import new_file, require_new
+from octoscope.output_files import new_file, new_folder, require_new, require_outside
 
 
 class RunOutputs(OpenedRun):
@@ -37,24 +37,35 @@ class RunOutputs(OpenedRun):
         *,
         gene_set: str | None = None,
         view: str | None = None,
+        by_model: bool = False,
         force: bool = False,
     ) -> None:
-        """Write a report that shows another gene set or view.
+        """Write a report that shows another gene set or view, or has a page per model.
 
         Parameters
         ----------
         path
-            HTML file to write.
+            HTML file to write; with ``by_model`` a new folder.
         gene_set, view
             As declared in the configuration; None: the first.
+        by_model
+            Write ``index.html`` and a page with all rows of each model. The page of a large run
+            holds fewer rows of each table.
         force
             Replace a file that is there.
 
         Raises
         ------
         InputError
-            If the file may not be written, or the gene set or view was not declared.
+            If the file or folder may not be written, or the gene set or view was not declared.
         """
+        if by_model:
+            from octoscope.report.pages_by_model import write_pages
+
+            require_outside(Path(path), inputs=self.inputs)
+            with new_folder(path) as folder:
+                write_pages(self.results, folder, gene_set, view)
+            return
         with new_file(Path(path), force=force, inputs=self.inputs) as file:
             from octoscope.report.page import page  # matplotlib
 

@@ -227,17 +227,21 @@ def report(
     gene_set: Annotated[str | None, typer.Option(help="Declared gene set to show")] = None,
     view: Annotated[str | None, typer.Option(help="View to show")] = None,
     out_: Annotated[Path | None, typer.Option("--out", help="HTML file to write")] = None,
+    by_model: Annotated[
+        bool, typer.Option("--by-model", help="Write a folder: the run, and a page per model")
+    ] = False,
     force: Force = False,
     unchecked: Unchecked = False,
 ) -> None:
     """Say where the report of a finished run is, or write one to a place of your own."""
     finished = opened(run, unchecked)
-    if gene_set is None and view is None and out_ is None:
+    if gene_set is None and view is None and out_ is None and not by_model:
         typer.echo(finished.report)
         return
     if out_ is None:
-        raise InputError("--out", "is missing", "name a file outside the run, which is sealed")
-    finished.write_report(out_, gene_set=gene_set, view=view, force=force)
+        what = "folder" if by_model else "file"
+        raise InputError("--out", "is missing", f"name a {what} outside the run, which is sealed")
+    finished.write_report(out_, gene_set=gene_set, view=view, by_model=by_model, force=force)
     typer.echo(str(out_))
 
 

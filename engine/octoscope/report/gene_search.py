@@ -24,14 +24,17 @@ _MATRIX = ["model", "category", "layer", "gene_set", "view"]
 _COEXPRESSION = "quantile_" + COEXPRESSION  # start of the columns of the consensus networks
 
 
-def gene_search(results: Results, gene_set: str, view: str) -> Markup:
-    """Return the element that holds the top pairs of a run for the search of a gene.
+def gene_search(results: Results, gene_set: str, view: str, model: str | None = None) -> Markup:
+    """Return the element that holds the top pairs of a run, or a model, for the search of a gene.
 
     All gene sets and views are held if they are at most ``MOST`` pairs, else those that the page
     shows, else the best-ranked pairs of each matrix of these; ``left_out`` says so.
     """
     plan = results.plan
-    models = [m for m in plan.models if f"topk/{m.name}" in results.tables]
+    models = [
+        m for m in plan.models
+        if f"topk/{m.name}" in results.tables and model in (None, m.name)
+    ]  # fmt: skip
     parts, left_out = _within(results, models, gene_set, view)
     genes = _genes(models)
     at = pd.Index(list(genes))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import pandas as pd
@@ -14,7 +15,14 @@ from octoscope.report.categories import categories
 from octoscope.report.embedded import table_library
 from octoscope.report.gene_search import gene_search
 from octoscope.report.method_texts import METHODS, term
-from octoscope.report.page_parts import figures_of, folded, gene_link, tables_of, templates
+from octoscope.report.page_parts import (
+    figures_of,
+    folded,
+    gene_link,
+    is_of_many,
+    tables_of,
+    templates,
+)
 from octoscope.report.rows import chosen, edge_text, gigabytes, records
 from octoscope.report.timeline import timeline
 from octoscope.results.layer_profile import MEASURES, layer_profile
@@ -33,8 +41,21 @@ _VIEW_TEXT = {
 }
 
 
-def page(results: Results, gene_set: str | None = None, view: str | None = None) -> bytes:
+def page(
+    results: Results,
+    gene_set: str | None = None,
+    view: str | None = None,
+    model: str | None = None,
+    pages: Mapping[str, str] | None = None,
+) -> bytes:
     """Return the page as UTF-8; None stands for the first declared gene set and view.
+
+    Parameters
+    ----------
+    model
+        Show this model alone, with all of its rows; None: the whole run.
+    pages
+        Files of the pages of single models, by model, that this page links to.
 
     Raises
     ------
@@ -54,23 +75,38 @@ def page(results: Results, gene_set: str | None = None, view: str | None = None)
                 f"{cost:.0f} actor-seconds last time): a top-K list cannot be restricted later",
             )
     env = templates()
-    tables = tables_of(results.plan)
+    of_many = model is None and is_of_many(plan)
+    tables = tables_of(of_many)
     env.globals |= {
         "table": tables.table, "table_labels": tables.labels,
-        "figure": figures_of(results.plan).figure, "folded": folded,
+        "figure": figures_of(of_many).figure, "folded": folded,
         "gigabytes": gigabytes, "gene": gene_link, "term": term,
     }  # fmt: skip
     template = env.get_template("report.html.j2")
     with reading(f"{results.url}: what the report shows", REPAIR, damaged_run):
-        content = _content(results, gene_set or sets[0], view or plan.views[0])
-        return template.render(**content).encode()
+        content = _content(results, gene_set or sets[0], view or plan.views[0], model)
+        return template.render(**content, only=model, pages=pages or {}).encode()
 
 
-def _content(results: Results, gene_set: str, view: str) -> dict[str, Any]:
+def models_shown(results: Results, gene_set: str, view: str) -> list[str]:
+    """Return the models that have a section of their own."""
+    if "stats" not in results.tables:
+        return []
+    stats = results.tables["stats"]
+    return [
+        m.name
+        for m in results.plan.models
+        if len(chosen(stats, model=m.name, **dict(zip(
+            ("gene_set", "view"), shown_as(m, gene_set, view), strict=True))))
+    ]  # fmt: skip
+
+
+def _content(results: Results, gene_set: str, view: str, model: str | None) -> dict[str, Any]:
     plan, config, run, tables = results.plan, results.config, results.provenance, results.tables
     done = "stats" in tables
     with_network = config.network is not None
-    models = [_model(results, m, gene_set, view, with_network) for m in plan.models] if done else []
+    chosen_models = [m for m in plan.models if model in (None, m.name)]
+    models = [_model(results, m, gene_set, view, with_network) for m in chosen_models if done]
     genes, cells = tables["vocabulary_counts"], tables["cells"]
     in_atlas = genes[genes["model"].isna()]
     sections, absent = _sections(results)
@@ -84,7 +120,7 @@ def _content(results: Results, gene_set: str, view: str) -> dict[str, Any]:
         "first": first_screen.content(
             results, gene_set, view, _view_text(view), _network_text(plan)
         ),
-        "gene_data": gene_search(results, gene_set, view),
+        "gene_data": gene_search(results, gene_set, view, model),
         "library": table_library(),
         "methods": [(name, *text) for name, text in METHODS.items()],
         "measures": records(chosen(tables["models"], gene_set=gene_set)) if done else [],
@@ -98,11 +134,13 @@ def _content(results: Results, gene_set: str, view: str) -> dict[str, Any]:
         "cells": records(cells),
         "network": _network_text(plan),
         "network_notes": (plan.network or {}).get("notes", []),
-        "categories": categories(results, gene_set, view) if done else [],
+        "categories": categories(results, gene_set, view) if done and model is None else [],
         "timeline": timeline(results),
         "verdict": verdict_section.verdict(results),
-        "together": comparisons.models_together(results, gene_set, view) if done else None,
-        "sections": sections,
+        "together": comparisons.models_together(results, gene_set, view)
+        if done and model is None
+        else None,
+        "sections": sections if model is None else [],
         "absent_analyses": absent,
     }
 

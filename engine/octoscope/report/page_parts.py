@@ -69,14 +69,14 @@ class PageFigures:
         ).format(class_, name, held, Markup(caller().strip()), method)
 
 
-def figures_of(plan: Plan) -> PageFigures:
-    """Return the writer of figures for the page of a run."""
-    return PageFigures(LARGE_OF_MANY if is_of_many(plan) else LARGE)
+def figures_of(of_many: bool) -> PageFigures:
+    """Return the writer of figures for a page; ``of_many``: see :func:`is_of_many`."""
+    return PageFigures(LARGE_OF_MANY if of_many else LARGE)
 
 
-def tables_of(plan: Plan) -> PageTables:
-    """Return the writer of tables for the page of a run."""
-    return PageTables(MOST_OF_MANY if is_of_many(plan) else MOST)
+def tables_of(of_many: bool) -> PageTables:
+    """Return the writer of tables for a page; ``of_many``: see :func:`is_of_many`."""
+    return PageTables(MOST_OF_MANY if of_many else MOST)
 
 
 def is_of_many(plan: Plan) -> bool:
