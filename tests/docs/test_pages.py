@@ -81,8 +81,8 @@ def test_the_readme_can_be_followed(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     """Its two commands are those of CI; every other command and line runs here, in their order."""
     text = (DOCS.parent / "README.md").read_text()
     blocks = re.findall(r"^```(\w+)\n(.*?)^```$", text, flags=re.M | re.S)
-    assert [kind for kind, _ in blocks] == ["bash", "bash", "bash", "python", "bash"]
-    scripts, install, commands, python, cluster = [block for _, block in blocks]
+    assert [kind for kind, _ in blocks] == ["bash", "bash", "bash", "python", "bash", "bash"]
+    scripts, install, commands, python, networks, cluster = [block for _, block in blocks]
     ci = (DOCS.parent / ".ci/run").read_text()
     for line in scripts.splitlines():
         assert line.partition("#")[0].strip() in ci
@@ -122,6 +122,7 @@ def test_the_readme_can_be_followed(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     assert set(names["pairs"]["direction"]) <= {"attends to", "attended to by"}
     assert len(names["edges"])
     assert (tmp_path / "runs/second/_SUCCESS").exists()
+    run_commands(networks.splitlines())
 
 
 def test_a_run_lives_in_a_bucket(small_config: Path, bucket: str, tmp_path: Path) -> None:
