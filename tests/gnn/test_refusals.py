@@ -120,3 +120,25 @@ def test_an_empty_list(tmp_path: Path, ends: tuple[str, str]) -> None:
     assert "pairs.parquet: holds no pair" in refused(
         tmp_path, MLP, pd.DataFrame({ends[0]: [], ends[1]: []})
     )
+
+
+def test_few_known_genes_and_no_pair_of_two(tmp_path: Path) -> None:
+    """Red: a warning that few names are known, beside the error."""
+    gene = str(open_with_identifiers(STORE)[0].names.genes["gene"].iloc[0])
+    pairs = pd.DataFrame({"query": [gene] * 30, "key": [f"X{i}" for i in range(30)]})
+    line = refused(tmp_path, MLP, pairs)
+    assert "no row has both genes in the graph, which knows 1 of 31 names" in line
+
+
+def test_a_name_that_cannot_be_called_is_said_to_be_code(
+    tmp_path: Path, vertices: pd.DataFrame
+) -> None:
+    """Red: the name of what stands for it in the reader."""
+    flag = tmp_path / "flag"
+
+    def poisoned(whole: Any) -> None:
+        whole["state_dict"]["a"] = Poison(flag)
+
+    line = refused(tmp_path, changed(tmp_path, poisoned), vertices)
+    assert "it names code, which is not run" in line
+    assert not flag.exists()

@@ -145,3 +145,21 @@ def test_structure_of_unknown_make_is_warned_of() -> None:
         assert not is_known(graph)
         with pytest.warns(OctoscopeWarning, match="still vouches for itself"):
             warn_of_edges_in_features(graph)
+
+
+@pytest.mark.parametrize("edges", [1000, 300])
+def test_numbers_of_vertices_change_no_score_that_is_left_out(edges: int) -> None:
+    """300 edges have equal singular values. Red: a decomposition in the order of the numbers."""
+    graph = random_graph(0)
+    graph = replace(graph, src=graph.src[:edges], dst=graph.dst[:edges],
+                    split=np.ones(edges, np.uint8))  # fmt: skip
+    whole = with_structure(graph, K)
+    new = np.random.default_rng(1).permutation(N)
+    order = np.argsort(new)
+    vertices = whole.names.vertices.iloc[order].reset_index(drop=True)
+    vertices["vertex"] = np.arange(N)
+    other = replace(whole, x=whole.x[order], src=new[whole.src], dst=new[whole.dst],
+                    names=replace(whole.names, vertices=vertices))  # fmt: skip
+    a, b, model = whole.src[:100], whole.dst[:100], reader_of_coordinates()
+    scores = score_left_out(model, whole, a, b), score_left_out(model, other, new[a], new[b])
+    np.testing.assert_allclose(scores[0].probability, scores[1].probability, atol=1e-5)

@@ -74,13 +74,18 @@ def read_pair_table(path: Path, graph: GnnGraph, relations: Sequence[str]) -> Pa
     else:
         names = pd.unique(pd.concat([frame[c] for c in ends], ignore_index=True))
         named, counts = with_names(graph.names, names)
-        summary = require_found(where, named, counts, str(names[0]))
         pairs = vertex_pairs_of(named, *(frame[c].to_numpy(object) for c in ends))
         known = pairs[0] >= 0
+        n_known = sum(n for kind, n in counts.items() if kind)
+        if n_known and not known.any():  # before the warning that few names are known
+            raise InputError(
+                where,
+                f"no row has both genes in the graph, which knows {n_known:,} of "
+                f"{len(names):,} names",
+                "give pairs of genes that it knows",
+            )
+        summary = require_found(where, named, counts, str(names[0]))
         a, b, row = (part[known] for part in pairs[:3])
-        if not len(row):
-            raise InputError(where, "no row has both genes in the graph",
-                             "give pairs of genes that it knows")  # fmt: skip
     relation = _relation(frame, relations, str(path))
     return PairTable(frame, row, a, b, None if relation is None else relation[row], summary)
 

@@ -122,8 +122,11 @@ def _degrees(graph: GnnGraph, kept: np.ndarray) -> np.ndarray:
 
 def _structure(graph: GnnGraph, kept: np.ndarray, dimensions: int) -> tuple[np.ndarray, np.ndarray]:
     """Return [vertices, 2] degrees and [vertices, 2 x dimensions] coordinates of some edges."""
-    src, dst = (np.asarray(e, np.int64)[kept] for e in (graph.src, graph.dst))
+    # in the order of names: where singular values are equal, any vectors of their space are right,
+    # and those that are found would depend on how vertices are numbered
+    rank = np.argsort(np.argsort(graph.vertex_names.to_numpy(str), kind="stable"))
+    src, dst = (rank[np.asarray(e, np.int64)[kept]] for e in (graph.src, graph.dst))
     adjacency = adjacency_of(src, dst, graph.n_vertices)
-    coordinates = np.concatenate(directed_spectrum(adjacency, dimensions), axis=1)
+    coordinates = np.concatenate(directed_spectrum(adjacency, dimensions), axis=1)[rank]
     size = np.sqrt((coordinates.astype(float) ** 2).mean(0))
     return _degrees(graph, kept), coordinates / np.maximum(size, 1e-12)

@@ -66,7 +66,8 @@ def _unreadable(path: Path, error: Exception) -> InputError:
         problem = "cannot be read as weights: a TorchScript program"
         return InputError(str(path), problem, _STATE_DICT)
     first = text.splitlines()[0] if text else type(error).__name__
-    if "weights_only" in first:  # torch's advice is to run what the file names
+    # torch's advice is to run what the file names; Inert stands for it where it is not run
+    if "weights_only" in first or "'Inert' object" in first:
         first = "it names code, which is not run"
     return InputError(
         str(path),
