@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 
 import pytest
@@ -33,12 +34,21 @@ def test_a_run_here_that_asks_for_gpus_fails_before_it_plans(
 
 
 @needs_none
-def test_a_model_with_an_environment_of_its_own_looks_for_itself(small_atlas: Path) -> None:
+def test_the_python_of_a_model_with_an_environment_of_its_own_is_asked(
+    small_atlas: Path, tmp_path: Path
+) -> None:
+    """Red: a run that waits for an actor with a GPU until its time is over."""
     tree = small_tree(small_atlas)
     tree["execution"]["device"] = "cuda"
     with pytest.raises(InputError, match="built without CUDA|torch for CUDA"):
         require_gpu(parse_config(tree, "c"))
-    tree["models"][0]["python"] = "/usr/bin/python3"
+    tree["models"][0]["python"] = sys.executable
+    with pytest.raises(InputError, match=r"execution\.device: cuda, but no GPU is visible"):
+        require_gpu(parse_config(tree, "c"))
+    sees_one = tmp_path / "python"  # answers like a Python whose torch sees a GPU
+    sees_one.write_text("#!/bin/sh\necho True\n")
+    sees_one.chmod(0o755)
+    tree["models"][0]["python"] = str(sees_one)
     require_gpu(parse_config(tree, "c"))
 
 

@@ -166,7 +166,7 @@ def test_a_newcomers_questions_are_answered(page: Page, demonstration: Path) -> 
     method = page.locator("#method-overlap")
     box = method.bounding_box()
     assert box
-    assert 0 <= box["y"] < 900
+    assert -1 <= box["y"] < 900  # a part of a pixel above the window is no fault
     assert len(method.inner_text()) > 300
 
 

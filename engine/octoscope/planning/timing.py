@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import subprocess
 import tempfile
 import time
 from collections.abc import Callable
@@ -60,11 +61,12 @@ def require_gpu(config: RunConfig) -> None:
     Raises
     ------
     InputError
-        If ``execution.device`` is cuda and there is none. A model with an environment of its own
-        (``python``) looks for itself.
+        If ``execution.device`` is cuda and there is none. The Python of a model that has one of its
+        own (``python``) is asked.
     """
-    needs_gpu = config.execution.device == "cuda" and any(m.python is None for m in config.models)
-    if needs_gpu and not torch.cuda.is_available():
+    if config.execution.device != "cuda" or torch.cuda.is_available():
+        return
+    if not all(m.python is not None and _sees_gpu(m.python) for m in config.models):
         build = torch.version.cuda
         what = "torch is built without CUDA" if build is None else f"torch for CUDA {build}"
         raise InputError(
@@ -73,6 +75,16 @@ def require_gpu(config: RunConfig) -> None:
             "say auto or cpu, install a driver and torch for CUDA, or name a cluster that has GPUs "
             "(--address, RAY_ADDRESS)",
         )
+
+
+def _sees_gpu(python: str) -> bool:
+    """Ask the Python of a model; one that cannot answer is left to the start of its actor."""
+    command = [python, "-c", "import torch; print(torch.cuda.is_available())"]
+    try:
+        answer = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+    except (OSError, subprocess.TimeoutExpired):
+        return True
+    return answer.stdout.strip() != "False"
 
 
 def _of_model(plan: Plan, config: RunConfig, m: ModelPlan, folder: Path) -> dict[str, float]:

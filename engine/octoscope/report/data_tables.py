@@ -15,6 +15,7 @@ from octoscope.report.embedded import block
 
 READ = 25  # rows that stand in the page itself
 MOST = 2_000  # rows that the page holds of a table: sixty layers have thousands of pairs of layers
+MOST_OF_ONE = 50_000  # the same on the page of one model: pairs of sixty layers in 20 categories
 MOST_OF_MANY = 500  # the same on a page of many models and categories: below 10 MB
 WIDE = 7  # columns from which a narrow page or paper shows each row as a block
 

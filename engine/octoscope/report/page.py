@@ -12,6 +12,7 @@ from octoscope.errors import REPAIR, InputError, damaged_run, reading
 from octoscope.octopus.network_schema import NOT_KNOWN
 from octoscope.report import comparisons, figures, first_screen, verdict_section
 from octoscope.report.categories import categories
+from octoscope.report.data_tables import MOST_OF_ONE, PageTables
 from octoscope.report.embedded import table_library
 from octoscope.report.gene_search import gene_search
 from octoscope.report.method_texts import METHODS, term
@@ -76,7 +77,7 @@ def page(
             )
     env = templates()
     of_many = model is None and is_of_many(plan)
-    tables = tables_of(of_many)
+    tables = tables_of(of_many) if model is None else PageTables(MOST_OF_ONE)
     env.globals |= {
         "table": tables.table, "table_labels": tables.labels,
         "figure": figures_of(of_many).figure, "folded": folded,

@@ -1,6 +1,7 @@
 "use strict";
 // The page can be read without this script. It adds sorting, search, downloads and the gene search.
 const byId = id => document.getElementById(id);
+const plainText = part => { try { return decodeURIComponent(part); } catch { return part; } };  // of an address
 
 async function unpacked(element) {
   const bytes = Uint8Array.from(atob(element.textContent), c => c.charCodeAt(0));
@@ -289,7 +290,7 @@ function startGeneSearch() {
   });
   const follow = async () => {
     if (!location.hash.startsWith("#gene=")) return;
-    await lookUp(decodeURIComponent(location.hash.slice(6)));
+    await lookUp(plainText(location.hash.slice(6)));
     byId("gene").scrollIntoView();
   };
   addEventListener("hashchange", follow);
@@ -298,7 +299,7 @@ function startGeneSearch() {
 
 // a link to what lies in a fold opens it
 function openTarget() {
-  const target = location.hash.startsWith("#gene=") ? null : byId(decodeURIComponent(location.hash.slice(1)));
+  const target = location.hash.startsWith("#gene=") ? null : byId(plainText(location.hash.slice(1)));
   if (!target) return;
   for (let fold = target.querySelector(":scope > details.model-body") ?? target.closest("details"); fold; fold = fold.parentElement.closest("details")) fold.open = true;
   target.scrollIntoView();
