@@ -270,8 +270,22 @@ class Inert(dict[Any, Any]):
         """Ignore set items."""
 
 
+# what runs commands or code, or opens files: no checkpoint needs these, so a file that names one
+# was made to be run
+_RUNS = {
+    "os", "posix", "nt", "subprocess", "pty", "sys", "importlib", "runpy", "socket", "shutil",
+    "ctypes", "webbrowser",
+}  # fmt: skip
+_RUNS_OF_BUILTINS = {
+    "eval", "exec", "compile", "__import__", "open", "getattr", "breakpoint", "input",
+}  # fmt: skip
+
+
 class _InertUnpickler(pickle.Unpickler):
     def find_class(self, module: str, name: str) -> Any:
+        builtin = module in ("builtins", "__builtin__") and name in _RUNS_OF_BUILTINS
+        if builtin or module.partition(".")[0] in _RUNS:
+            raise pickle.UnpicklingError(f"it names code, which is not run: {module}.{name}")
         if (module, name) == ("collections", "OrderedDict"):
             return collections.OrderedDict
         return numpy_names().get((module, name)) or torch_names().get((module, name), Inert)
@@ -283,6 +297,7 @@ def load_inert(path: Path) -> Any:
     Raises
     ------
     pickle.UnpicklingError
-        If it is not a zip file (torch's format before 1.6 cannot be restricted), or TorchScript.
+        If it names what runs commands or code; if it is not a zip file (torch's format before 1.6
+        cannot be restricted), or TorchScript.
     """
     return load_torch_zip(str(path), _InertUnpickler)

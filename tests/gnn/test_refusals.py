@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import pickle
 import shutil
 from dataclasses import replace
@@ -141,4 +142,27 @@ def test_a_name_that_cannot_be_called_is_said_to_be_code(
 
     line = refused(tmp_path, changed(tmp_path, poisoned), vertices)
     assert "it names code, which is not run" in line
+    assert not flag.exists()
+
+
+class Command:
+    """Runs a command of the system if a reader of pickles calls what the file names."""
+
+    def __init__(self, flag: Path) -> None:
+        self.flag = flag
+
+    def __reduce__(self) -> Any:
+        return os.system, (f"touch {self.flag}",)
+
+
+@pytest.mark.parametrize("part", ["hyper_parameters", "optimizer_states", "callbacks"])
+def test_code_beside_the_weights(tmp_path: Path, vertices: pd.DataFrame, part: str) -> None:
+    """Red: a file that names a command, scored without a word."""
+    flag = tmp_path / "flag"
+
+    def poisoned(whole: Any) -> None:
+        whole[part] = {"a": Command(flag)}
+
+    line = refused(tmp_path, changed(tmp_path, poisoned), vertices)
+    assert f"it names code, which is not run: {os.system.__module__}.system" in line
     assert not flag.exists()

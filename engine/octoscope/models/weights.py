@@ -69,6 +69,8 @@ def _unreadable(path: Path, error: Exception) -> InputError:
     # torch's advice is to run what the file names; Inert stands for it where it is not run
     if "weights_only" in first or "'Inert' object" in first:
         first = "it names code, which is not run"
+    if first.startswith("it names code"):
+        return InputError(str(path), f"cannot be read as weights: {first[:160]}", _STATE_DICT)
     return InputError(
         str(path),
         f"cannot be read as weights (truncated, or holds more than tensors): {first[:160]}",
