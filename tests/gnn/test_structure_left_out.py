@@ -10,6 +10,7 @@ import pandas as pd
 import pytest
 import torch
 from octoscope.errors import OctoscopeWarning
+from octoscope.gnn.directed_spectrum import adjacency_of, directed_spectrum
 from octoscope.gnn.embeddings import embeddings
 from octoscope.gnn.encoders import encoder_of
 from octoscope.gnn.gnn_checkpoint import Checkpoint
@@ -163,3 +164,13 @@ def test_numbers_of_vertices_change_no_score_that_is_left_out(edges: int) -> Non
     a, b, model = whole.src[:100], whole.dst[:100], reader_of_coordinates()
     scores = score_left_out(model, whole, a, b), score_left_out(model, other, new[a], new[b])
     np.testing.assert_allclose(scores[0].probability, scores[1].probability, atol=1e-5)
+
+
+def test_coordinates_are_the_same_in_each_call() -> None:
+    """Many small components, so many singular values are 1. Red: `svds`, which starts at random."""
+    n = 1400
+    src, dst = np.random.default_rng(0).integers(0, n, (2, 800))
+    adjacency = adjacency_of(src, dst, n)
+    first, second = directed_spectrum(adjacency, 8), directed_spectrum(adjacency, 8)
+    np.testing.assert_array_equal(first, second)
+    assert np.isfinite(first).all()

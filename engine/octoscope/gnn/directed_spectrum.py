@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import inspect
+from typing import Any
+
 import numpy as np
 from scipy import sparse
-from scipy.sparse.linalg import svds
+from scipy.sparse.linalg import LinearOperator, eigsh
 from threadpoolctl import threadpool_limits
 
 DENSE = 600  # up to so many vertices a dense decomposition is as fast, and exact
@@ -51,10 +54,34 @@ def directed_spectrum(
         u, s, vt = np.linalg.svd(matrix.toarray().astype(float))
     else:
         with threadpool_limits(1):  # its vectors are narrow: threads wait for one another
-            u, s, vt = svds(matrix, k=k, v0=start_vector(n), tol=TOLERANCE)
+            u, s, vt = largest_singular(matrix, k)
     order = np.argsort(-s, kind="stable")[:k]
     root = np.sqrt(np.maximum(s[order], 0))
     return (u[:, order] * root).astype(np.float32), (vt[order].T * root).astype(np.float32)
+
+
+def largest_singular(matrix: sparse.csr_array, k: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Return ``u`` [rows, k], ``s`` [k] and ``vt`` [k, columns], the same in each call.
+
+    As :func:`scipy.sparse.linalg.svds` does it, from the product of the matrix with its transpose.
+    That one starts again from other random numbers in each call where singular values are equal.
+    """
+    transposed, n = matrix.T.tocsr(), matrix.shape[1]
+    product = LinearOperator(
+        (n, n), matvec=lambda v: transposed @ (matrix @ v), dtype=matrix.dtype
+    )  # fmt: skip
+    values, v = eigsh(product, k=k, v0=start_vector(n), tol=TOLERANCE**2, **seed_of_restarts())
+    s = np.sqrt(np.maximum(values, 0))
+    return (matrix @ v) / np.maximum(s, 1e-12), s, v.T
+
+
+def seed_of_restarts() -> dict[str, Any]:
+    """Return the argument that makes ``eigsh`` start again from the same numbers in each call.
+
+    Before SciPy 1.17 there is none, and its seed is fixed.
+    """
+    known = "rng" in inspect.signature(eigsh).parameters
+    return {"rng": np.random.default_rng(0)} if known else {}
 
 
 def start_vector(n: int) -> np.ndarray:

@@ -9,7 +9,7 @@ from scipy import sparse
 from scipy.sparse.linalg import eigsh
 from threadpoolctl import threadpool_limits
 
-from octoscope.gnn.directed_spectrum import DENSE, TOLERANCE, scaled, start_vector
+from octoscope.gnn.directed_spectrum import DENSE, TOLERANCE, scaled, seed_of_restarts, start_vector
 
 DIMENSIONS = 64
 
@@ -49,7 +49,9 @@ def spectrum(near: sparse.csr_array, dimensions: int = DIMENSIONS) -> Spectrum:
         values, vectors = np.linalg.eigh(matrix.toarray().astype(float))
     else:
         with threadpool_limits(1):  # its vectors are narrow: threads wait for one another
-            values, vectors = eigsh(matrix, k=k, which="LM", v0=start_vector(n), tol=TOLERANCE)
+            values, vectors = eigsh(
+                matrix, k=k, which="LM", v0=start_vector(n), tol=TOLERANCE, **seed_of_restarts()
+            )
     order = np.argsort(-np.abs(values), kind="stable")
     omitted = np.abs(values[order[k:]]).max(initial=0.0) if n <= DENSE else abs(values[order[-1]])
     values, vectors = values[order[:k]], vectors[:, order[:k]]
