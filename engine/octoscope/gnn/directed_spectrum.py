@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 from scipy import sparse
-from scipy.sparse.linalg import LinearOperator, eigsh
+from scipy.sparse.linalg import ArpackError, LinearOperator, eigsh
 from threadpoolctl import threadpool_limits
 
 DENSE = 600  # up to so many vertices a dense decomposition is as fast, and exact
@@ -54,7 +54,10 @@ def directed_spectrum(
         u, s, vt = np.linalg.svd(matrix.toarray().astype(float))
     else:
         with threadpool_limits(1):  # its vectors are narrow: threads wait for one another
-            u, s, vt = largest_singular(matrix, k)
+            try:
+                u, s, vt = largest_singular(matrix, k)
+            except ArpackError:  # few edges, most of them apart from all others
+                u, s, vt = _of_vertices_with_edges(matrix)
     order = np.argsort(-s, kind="stable")[:k]
     root = np.sqrt(np.maximum(s[order], 0))
     return (u[:, order] * root).astype(np.float32), (vt[order].T * root).astype(np.float32)
@@ -73,6 +76,17 @@ def largest_singular(matrix: sparse.csr_array, k: int) -> tuple[np.ndarray, np.n
     values, v = eigsh(product, k=k, v0=start_vector(n), tol=TOLERANCE**2, **seed_of_restarts())
     s = np.sqrt(np.maximum(values, 0))
     return (matrix @ v) / np.maximum(s, 1e-12), s, v.T
+
+
+def _of_vertices_with_edges(
+    matrix: sparse.csr_array,
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Return the dense decomposition of the rows and columns that are not empty, 0 elsewhere."""
+    rows, columns = (np.flatnonzero(np.diff(m.indptr)) for m in (matrix, matrix.T.tocsr()))
+    left, s, right = np.linalg.svd(matrix[rows][:, columns].toarray().astype(float), False)
+    u, vt = np.zeros((matrix.shape[0], len(s))), np.zeros((len(s), matrix.shape[1]))
+    u[rows], vt[:, columns] = left, right
+    return u, s, vt
 
 
 def seed_of_restarts() -> dict[str, Any]:
