@@ -26,7 +26,7 @@ class DeviceWaits(TorchFunctionMode):
     waits
         Numbers, arrays and shapes that a device would have to be asked for.
     copies
-        Copies to another device that are not told to go on beside the host.
+        Copies to another device without ``non_blocking``, for which the host waits.
     """
 
     def __init__(self) -> None:

@@ -13,7 +13,6 @@ import argparse
 import json
 import os
 import resource
-import shutil
 import sys
 import tempfile
 import time
@@ -25,7 +24,6 @@ import yaml
 from hypothesis import HealthCheck, Phase, seed, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import (
-    RuleBasedStateMachine,
     initialize,
     precondition,
     rule,
@@ -33,8 +31,8 @@ from hypothesis.stateful import (
 )
 
 from tests.conftest import tables_of
-from tests.fuzz.damages import damage
 from tests.fuzz.forked import Ended, command, forked, import_all
+from tests.fuzz.run_history import RunHistory
 
 POINTS = (
     "before-write@c0000.h0.00000004", "mid-layer@c0000.h1.00000000",
@@ -74,24 +72,19 @@ def octoscope(*arguments: str, crash: str = "") -> Ended:
     return forked(call, cpu=120, wall=600)
 
 
-class History(RuleBasedStateMachine):
+class History(RunHistory):
     """One run, what is known of it, and what may happen to it."""
 
     top: Path  # configuration and the run to which nothing happened
     reference: dict[str, str]
+    done = DONE
 
     def __init__(self) -> None:
-        super().__init__()
-        DONE["sequences"] += 1
-        self.folder = Path(tempfile.mkdtemp(dir=self.top))
-        self.run = self.folder / "run"
-        self.moves = 0
+        super().__init__(self.top)
         self.sealed = False
-        self.damaged: dict[str, str] = {}
-        self.records: dict[str, bytes] = {}
 
     def teardown(self) -> None:
-        shutil.rmtree(self.folder)
+        super().teardown()
         if DONE["sequences"] % 10 == 0:  # what was done before a campaign is stopped
             print(done(), file=sys.stderr, flush=True)
 
@@ -107,14 +100,6 @@ class History(RuleBasedStateMachine):
         """Compare a finished run with the one to which nothing happened."""
         assert tables_of(self.run) == self.reference
         self.sealed, self.damaged = True, {}
-
-    def keep_records(self) -> None:
-        """Check that what was committed stays as it is, and note what is new."""
-        records = {
-            str(p.relative_to(self.run)): p.read_bytes() for p in self.run.rglob("record.json")
-        }
-        assert all(records.get(name) == raw for name, raw in self.records.items())
-        self.records = records
 
     @initialize()
     def plan(self) -> None:
@@ -140,14 +125,6 @@ class History(RuleBasedStateMachine):
             self.keep_records()
             self.require_sound()
 
-    @precondition(lambda self: self.sealed and len(self.damaged) < 3)
-    @rule(nth=st.integers(0, 999), how=st.sampled_from(["flip", "cut", "remove", "add"]))
-    def damage_one(self, nth: int, how: str) -> None:
-        known = damage(self.run, nth, how, self.damaged)
-        if known is not None:
-            DONE[f"damage: {how}"] += 1
-            self.damaged |= known
-
     @rule()
     def verify(self) -> None:
         ended = self.ask("verify", str(self.run), "--json")
@@ -163,17 +140,6 @@ class History(RuleBasedStateMachine):
             ended = self.ask("repair", str(self.run))
         assert ended.code == 0, ended.stderr
         self.require_sound()
-
-    @rule(copied=st.booleans())
-    def move(self, copied: bool) -> None:
-        DONE["copy" if copied else "move"] += 1
-        self.moves += 1
-        target = self.folder / f"run{self.moves}"
-        if copied:
-            shutil.copytree(self.run, target)
-        else:
-            self.run.rename(target)
-        self.run = target
 
     @rule(what=st.sampled_from(["report", "status", "export"]))
     def read(self, what: str) -> None:

@@ -28,7 +28,6 @@ import pytest
 from hypothesis import HealthCheck, Phase, seed, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import (
-    RuleBasedStateMachine,
     initialize,
     precondition,
     rule,
@@ -44,35 +43,29 @@ from octoscope.store.run_dir import RunRoot
 
 from tests.conftest import tables_of
 from tests.fuzz import tiny_work
-from tests.fuzz.damages import damage, fault_of, faults
+from tests.fuzz.damages import fault_of, faults
 from tests.fuzz.file_deaths import cut_power, die_at, stamps_of
+from tests.fuzz.run_history import RunHistory
 from tests.here import here
 
 DONE: Counter[str] = Counter()  # what was done, for the line at the end
 
 
-class StoreHistory(RuleBasedStateMachine):
+class StoreHistory(RunHistory):
     """One run, what is known of it, and what may happen to it."""
 
     plans: dict[str, Path]  # planned runs, and finished ones, by what they keep
     reference: dict[str, str]  # tables of a run to which nothing happened
     changes: int  # of files, in such a run
+    done = DONE
 
     def __init__(self) -> None:
-        super().__init__()
-        DONE["sequences"] += 1
-        self.top = Path(tempfile.mkdtemp(dir=next(iter(self.plans.values())).parent))
-        self.run = self.top / "run"
-        self.moves = 0
+        super().__init__(next(iter(self.plans.values())).parent)
         self.code: int | None = None  # of a finished run
-        self.damaged: dict[str, str] = {}
-        self.records: dict[str, bytes] = {}
         self.sleepers: list[tuple[str, Attempt]] = []  # attempts whose workers were stopped
 
-    def teardown(self) -> None:
-        shutil.rmtree(self.top)
-
     root = property(lambda self: RunRoot(self.run))
+    sealed = property(lambda self: self.code == 0)
 
     @initialize(begin=st.sampled_from(["none", "fp32", "none, finished", "fp32, finished"]))
     def plan(self, begin: str) -> None:
@@ -103,16 +96,6 @@ class StoreHistory(RuleBasedStateMachine):
             assert tables_of(self.run) == self.reference
             known = json.loads((self.run / "manifest.json").read_text())["objects"]
             self.damaged = {n: what for n, what in self.damaged.items() if n in known}
-
-    def keep_records(self) -> None:
-        """Check that what was committed stays as it is, and note what is new."""
-        records = {
-            str(p.relative_to(self.run)): p.read_bytes() for p in self.run.rglob("record.json")
-        }
-        assert all(records.get(name) == raw for name, raw in self.records.items())
-        for raw in records.values():
-            json.loads(raw)
-        self.records = records
 
     @precondition(lambda self: self.code != 0 and not self.damaged)
     @rule(shares=st.lists(st.floats(0, 1), min_size=1, max_size=3))
@@ -256,14 +239,6 @@ class StoreHistory(RuleBasedStateMachine):
         assert record.read_bytes() == raw
         assert not (Path(run) / attempt.folder).exists()
 
-    @precondition(lambda self: self.code == 0 and len(self.damaged) < 3)
-    @rule(nth=st.integers(0, 999), how=st.sampled_from(["flip", "cut", "remove", "add"]))
-    def damage_one(self, nth: int, how: str) -> None:
-        known = damage(self.run, nth, how, self.damaged)
-        if known is not None:
-            DONE[f"damage: {how}"] += 1
-            self.damaged |= known
-
     @rule(what=st.sampled_from(["verify", "read", "status", "second driver", "finished"]))
     def look(self, what: str) -> None:
         DONE[what] += 1
@@ -277,17 +252,6 @@ class StoreHistory(RuleBasedStateMachine):
             assert tiny_work.COMPUTED == []
         else:
             self.read() if what == "read" else self.second_driver()
-
-    @rule(copied=st.booleans())
-    def move(self, copied: bool) -> None:
-        DONE["copy" if copied else "move"] += 1
-        self.moves += 1
-        target = self.top / f"run{self.moves}"
-        if copied:
-            shutil.copytree(self.run, target)
-        else:
-            self.run.rename(target)
-        self.run = target
 
     def read(self) -> None:
         """Each part is as it was written, or the reader names what is wrong."""
@@ -327,7 +291,7 @@ def one_of_each() -> None:
         history.look("second driver")
         history.fail(7)
         history.look("read")
-        if keep == "none":  # damage, and a piece that was quarantined: one repair mends both
+        if keep == "none":  # damage, and a piece that was quarantined: one repair does both
             history.damage_one(5, "flip")
             history.repair(0.0)
         else:
