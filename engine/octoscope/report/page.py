@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import partial
 from typing import Any
 
 import pandas as pd
@@ -85,7 +86,9 @@ def page(
     }  # fmt: skip
     template = env.get_template("report.html.j2")
     with reading(f"{results.url}: what the report shows", REPAIR, damaged_run):
-        content = _content(results, gene_set or sets[0], view or plan.views[0], model)
+        content = _of_models(results, gene_set or sets[0], view or plan.views[0], model)
+        if model is None:
+            content |= _of_run(results, gene_set or sets[0], view or plan.views[0])
         return template.render(**content, only=model, pages=pages or {}).encode()
 
 
@@ -93,55 +96,63 @@ def models_shown(results: Results, gene_set: str, view: str) -> list[str]:
     """Return the models that have a section of their own."""
     if "stats" not in results.tables:
         return []
-    stats = results.tables["stats"]
-    return [
-        m.name
-        for m in results.plan.models
-        if len(chosen(stats, model=m.name, **dict(zip(
-            ("gene_set", "view"), shown_as(m, gene_set, view), strict=True))))
-    ]  # fmt: skip
+    models = results.plan.models
+    return [m.name for m in models if len(_shown(results, "stats", m, gene_set, view))]
 
 
-def _content(results: Results, gene_set: str, view: str, model: str | None) -> dict[str, Any]:
-    plan, config, run, tables = results.plan, results.config, results.provenance, results.tables
-    done = "stats" in tables
+def _shown(results: Results, table: str, m: ModelPlan, gene_set: str, view: str) -> pd.DataFrame:
+    """Return the rows of a model, of the gene set and view that the page shows of it."""
+    gene_set, view = shown_as(m, gene_set, view)
+    return chosen(results.tables[table], model=m.name, gene_set=gene_set, view=view)
+
+
+def _of_models(results: Results, gene_set: str, view: str, model: str | None) -> dict[str, Any]:
+    """Return what the page of a run and that of one of its models show."""
+    plan, config = results.plan, results.config
     with_network = config.network is not None
     chosen_models = [m for m in plan.models if model in (None, m.name)]
+    done = "stats" in results.tables
     models = [_model(results, m, gene_set, view, with_network) for m in chosen_models if done]
-    genes, cells = tables["vocabulary_counts"], tables["cells"]
+    return {
+        "gene_data": gene_search(results, gene_set, view, model),
+        "library": table_library(),
+        "methods": [(name, *text) for name, text in METHODS.items()],
+        "config": config,
+        "plan": plan,
+        "run": results.provenance,
+        "models": [m for m in models if m],
+        "view": view,
+        "gene_set": gene_set,
+        "network": _network_text(plan),
+        "network_notes": (plan.network or {}).get("notes", []),
+    }
+
+
+def _of_run(results: Results, gene_set: str, view: str) -> dict[str, Any]:
+    """Return what the page of a run shows beside its models."""
+    plan, tables = results.plan, results.tables
+    done = "stats" in tables
+    genes = tables["vocabulary_counts"]
     in_atlas = genes[genes["model"].isna()]
     sections, absent = _sections(results)
     return {
         "vocabulary": [_vocabulary(m, genes) for m in plan.checkpoints],
         "checkpoints": [
             {"model": model, "file": file, "sha256": digest}
-            for model, files in run["checkpoints"].items()
+            for model, files in results.provenance["checkpoints"].items()
             for file, digest in files.items()
         ],
         "first": first_screen.content(
             results, gene_set, view, _view_text(view), _network_text(plan)
         ),
-        "gene_data": gene_search(results, gene_set, view, model),
-        "library": table_library(),
-        "methods": [(name, *text) for name, text in METHODS.items()],
         "measures": records(chosen(tables["models"], gene_set=gene_set)) if done else [],
         "atlas_genes_changed": [f"{r['n_genes']:,} {r['what']}" for r in records(in_atlas)],
-        "config": config,
-        "plan": plan,
-        "run": run,
-        "models": [m for m in models if m],
-        "view": view,
-        "gene_set": gene_set,
-        "cells": records(cells),
-        "network": _network_text(plan),
-        "network_notes": (plan.network or {}).get("notes", []),
-        "categories": categories(results, gene_set, view) if done and model is None else [],
+        "cells": records(tables["cells"]),
+        "categories": categories(results, gene_set, view) if done else [],
         "timeline": timeline(results),
         "verdict": verdict_section.verdict(results),
-        "together": comparisons.models_together(results, gene_set, view)
-        if done and model is None
-        else None,
-        "sections": sections if model is None else [],
+        "together": comparisons.models_together(results, gene_set, view) if done else None,
+        "sections": sections,
         "absent_analyses": absent,
     }
 
@@ -201,10 +212,7 @@ def _model(
 ) -> dict[str, Any] | None:
     plan = results.plan
     gene_set, view = shown_as(m, gene_set, view)
-
-    def primary(table: str) -> pd.DataFrame:
-        return chosen(results.tables[table], model=m.name, gene_set=gene_set, view=view)
-
+    primary = partial(_shown, results, m=m, gene_set=gene_set, view=view)
     stats = primary("stats")
     if stats.empty:
         return None
