@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 from scipy import sparse
-from scipy.sparse.linalg import ArpackError, LinearOperator, eigsh
+from scipy.sparse.linalg import ArpackError, ArpackNoConvergence, LinearOperator, eigsh
 from threadpoolctl import threadpool_limits
 
 DENSE = 600  # up to so many vertices a dense decomposition is as fast, and exact
@@ -56,6 +56,8 @@ def directed_spectrum(
         with threadpool_limits(1):  # its vectors are narrow: threads wait for one another
             try:
                 u, s, vt = largest_singular(matrix, k)
+            except ArpackNoConvergence:
+                raise
             except ArpackError:  # few edges, most of them apart from all others
                 u, s, vt = _of_vertices_with_edges(matrix)
     order = np.argsort(-s, kind="stable")[:k]
