@@ -12,7 +12,17 @@ from rich.table import Table
 
 from octoscope.cli.gnn_checks import perturbations, planted
 from octoscope.cli.link_table import link_table, sign_table, summary
-from octoscope.cli.shared import AsJson, Force, out, read_here, rows_json, rows_table, show
+from octoscope.cli.shared import (
+    AsJson,
+    Force,
+    StoreData,
+    TableOut,
+    out,
+    read_here,
+    rows_json,
+    rows_table,
+    show,
+)
 from octoscope.errors import InputError
 
 app = typer.Typer(
@@ -52,12 +62,11 @@ Graph = Annotated[
         "--graph", help="Folder of `gnn graph`, napistu-torch store, Octopus directory, or 'demo'"
     ),
 ]
-Data = Annotated[str | None, typer.Option("--data", help="Name of the data of a store")]
 
 
 @app.command()
 def inspect(
-    checkpoint: Checkpoint, graph: Graph = None, data: Data = None, as_json: AsJson = False
+    checkpoint: Checkpoint, graph: Graph = None, data: StoreData = None, as_json: AsJson = False
 ) -> None:
     """Say what a checkpoint holds, and whether a graph is the one that it was trained on."""
     from octoscope.api.gnn import open_gnn
@@ -92,7 +101,7 @@ def graph_(
         str, typer.Argument(help="napistu-torch store, Octopus directory, or 'demo'")
     ],
     target: Annotated[Path, typer.Argument(help="Folder to make")],
-    data: Data = None,
+    data: StoreData = None,
     structure: Annotated[
         bool,
         typer.Option(
@@ -122,7 +131,7 @@ def convert(
     checkpoint: Checkpoint,
     target: Annotated[Path, typer.Argument(help="Folder to make")],
     graph: Graph = None,
-    data: Data = None,
+    data: StoreData = None,
 ) -> None:
     """Write a checkpoint as safetensors and JSON; with --graph it states the graph's digests."""
     from octoscope.api.gnn import open_gnn
@@ -154,7 +163,7 @@ def score(
             "Repeat for several, side by side.  [default: all]"
         ),
     ] = None,
-    data: Data = None,
+    data: StoreData = None,
     cache: Annotated[
         Path | None, typer.Option(help="Folder for embeddings [default: ~/.cache/octoscope/gnn]")
     ] = None,
@@ -207,9 +216,7 @@ def relations(
     checkpoint: Checkpoint,
     permutations: Annotated[int, typer.Option(min=99, max=1_000_000)] = 10_000,
     seed: Annotated[int, typer.Option(min=0)] = 0,
-    target: Annotated[
-        Path | None, typer.Option("--out", help="File to write: .parquet, .tsv or .csv")
-    ] = None,
+    target: TableOut = None,
     force: Force = False,
     as_json: AsJson = False,
 ) -> None:
@@ -240,7 +247,7 @@ def train(
     config: Annotated[Path, read_here("YAML of settings; see docs/gnn.md")],
     graph: Annotated[str, typer.Option("--graph", help="As in `gnn inspect`")],
     target: Annotated[Path, typer.Option("--out", help="New, or of a training to go on with")],
-    data: Data = None,
+    data: StoreData = None,
 ) -> None:
     """Train a graph neural network on the links of a graph; goes on where it was stopped."""
     from octoscope.api.gnn import train_gnn
@@ -301,7 +308,7 @@ def evaluate(
     ] = 20_000,
     queries: Annotated[int, typer.Option(min=0, help="Test edges to rank")] = 500,
     candidates: Annotated[int, typer.Option(min=1, help="Targets to rank each among")] = 200,
-    data: Data = None,
+    data: StoreData = None,
     peer: Annotated[
         bool, typer.Option("--peer", help="Allow the split by directed edge, which leaks")
     ] = False,

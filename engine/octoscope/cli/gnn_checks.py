@@ -11,10 +11,8 @@ from rich.markup import escape
 from rich.table import Table
 
 from octoscope.cli.link_table import perturbation_table
-from octoscope.cli.shared import AsJson, Force, out, read_here
+from octoscope.cli.shared import AsJson, Force, StoreData, TableOut, out, read_here
 from octoscope.errors import InputError
-
-_Data = Annotated[str | None, typer.Option("--data", help="Name of the data of a store")]
 
 
 def perturbations(
@@ -35,10 +33,8 @@ def perturbations(
     ] = None,
     split: Annotated[str, typer.Option(help="As in `gnn evaluate`: pair, vertex, graph")] = "pair",
     seed: Annotated[int, typer.Option(min=0)] = 0,
-    target: Annotated[
-        Path | None, typer.Option("--out", help="File to write: .parquet, .tsv or .csv")
-    ] = None,
-    data: _Data = None,
+    target: TableOut = None,
+    data: StoreData = None,
     force: Force = False,
 ) -> None:
     """Compare predicted signs with what perturbed genes did, within each gene, beside floors."""
@@ -66,7 +62,7 @@ def planted(
         int, typer.Option(min=0, help="Of a planted graph; 0: as many as the network has")
     ] = 3000,
     seed: Annotated[int, typer.Option(min=0)] = 0,
-    data: _Data = None,
+    data: StoreData = None,
     as_json: AsJson = False,
 ) -> None:
     """Check the evaluation on graphs with a known truth: leaks, degree alone, blocks, signs."""

@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from enum import StrEnum
 from functools import partial
+from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING, Annotated, Any, NoReturn, TextIO
 
@@ -51,6 +52,10 @@ Unchecked = Annotated[
     bool, typer.Option("--unchecked", help="Do not compare what is read with the run's digests")
 ]
 Force = Annotated[bool, typer.Option("--force", help="Replace a file that is there")]
+TableOut = Annotated[
+    Path | None, typer.Option("--out", help="File to write: .parquet, .tsv or .csv")
+]
+StoreData = Annotated[str | None, typer.Option("--data", help="Name of the data of a store")]
 DType = Annotated[str, typer.Option("--dtype", help="float32, bfloat16 or float16")]
 
 

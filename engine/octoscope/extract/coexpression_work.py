@@ -131,7 +131,9 @@ def write_correlations(
             tiles.write_rows(array, first, block)
         return
     with attempt.room() as room:
-        ranked = [RankedCells.of(root, records, n, room) for records in parts]
+        ranked = [
+            RankedCells.of(root, records, n, room / f"rises{p}") for p, records in enumerate(parts)
+        ]
         for first, stop in row_ranges(n, rows_at_once(n, tile)):
             block = np.stack([cells.correlation(first, stop) for cells in ranked])[:, None]
             for at, end in row_ranges(stop - first, tile):

@@ -56,13 +56,13 @@ class RankedCells:
     rises: np.ndarray
 
     @classmethod
-    def of(cls, root: RunRoot, records: list[Record], n: int, room: Path) -> RankedCells:
+    def of(cls, root: RunRoot, records: list[Record], n: int, file: Path) -> RankedCells:
         """Rank each gene over the cells of all units.
 
         Parameters
         ----------
-        room
-            Folder for the ranks, which are made by gene and read by cell.
+        file
+            Where the ranks are kept, which are made by gene and read by cell.
         """
         n_cells = cells_used(records)
         rows = [e[0] for e in unit_rows(root, records, "ends", 0, 1)]
@@ -71,7 +71,7 @@ class RankedCells:
         begin = np.concatenate([[0], np.cumsum(ends[:, -1])])  # of each unit's values
         if not begin[-1]:
             return cls(root, records, positive, ends, begin, np.zeros(0))
-        rises = _on_disk(room / f"rises{len(os.listdir(room))}", int(begin[-1]))
+        rises = _on_disk(file, int(begin[-1]))
         reads = [tiles.open_array(root.zarr(f"{r.folder}/sums.zarr"), "values") for r in records]
         for genes in _gene_blocks(positive):
             parts = [
