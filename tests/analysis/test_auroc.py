@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import numpy as np
+import pytest
 from octoscope.analysis.auroc import auroc_test
+from octoscope.analysis.kernels import _count_relabelled
 from octoscope.analysis.vertex_pairs import VertexPairs
 from octoscope.attention.histograms import bins_of
 
@@ -46,6 +48,36 @@ def test_equals_brute_force_over_usable_ordered_pairs() -> None:
     assert done["n_edges"] == len(pos)
     assert done["n_pairs"] == len(pos) + len(neg)
     assert done["low"] < done["auroc"] < done["high"]
+
+
+def test_each_permutation_equals_brute_force_with_and_without_the_compiled_loop(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    rng = np.random.default_rng(3)
+    n = 40
+    values = rng.normal(size=(n, n)).astype(np.float32)
+    eligible = rng.random((n, n)) < 0.7
+    vertices = np.r_[np.arange(36), 3, 3, -1, -1]
+    adjacency = network(rng, n)[np.ix_(vertices, vertices)]
+    pairs = VertexPairs.of_genes(vertices, adjacency, eligible)
+    bins = bins_of(values).astype(int)
+    usable = eligible & (vertices >= 0)[:, None] & (vertices >= 0)
+    usable &= vertices[:, None] != vertices
+    areas = []
+    for relabel in pairs.permutations(37, 5):  # more than are counted at once, not a multiple
+        gene = pairs.of_gene_labels(relabel)
+        edges = np.zeros((n, n), bool)
+        edges[gene[:, None], gene] = adjacency  # the edge of i and j goes to where i and j go
+        pos, neg = bins[usable & edges], bins[usable & ~edges]
+        larger = (pos[:, None] > neg).mean() + (pos[:, None] == neg).mean() / 2
+        areas.append(larger)
+    expected = float(np.mean(areas))
+    compiled = run_test(bins_of(values), eligible, vertices, adjacency, 37, 5)
+    monkeypatch.setattr("octoscope.analysis.auroc.count_relabelled", _count_relabelled)
+    plain = run_test(bins_of(values), eligible, vertices, adjacency, 37, 5)
+    assert compiled["n_permutations"] == 37
+    assert compiled["null_mean"] == pytest.approx(expected, abs=1e-12)
+    assert compiled == plain
 
 
 def test_planted_edges_are_found_and_hubs_alone_are_not() -> None:

@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+from itertools import islice
+
 import numpy as np
 
 from octoscope.analysis import statistics
+from octoscope.analysis.kernels import count_relabelled
 from octoscope.analysis.vertex_pairs import VertexPairs
 from octoscope.attention.histograms import BINS, auroc, average_precision, percentiles
+
+ROWS = 256  # of a matrix at once
+AT_ONCE = 16  # permutations: a row is read once for all of them
 
 
 def auroc_test(
@@ -41,31 +47,28 @@ def auroc_test(
         range of its null and its chance level, number of permutations.
     """
     vertex = pairs.vertex_of
-    usable = eligible & (vertex >= 0)[:, None] & (vertex >= 0) & (vertex[:, None] != vertex)
-    a, b = _gene_edges(pairs)
-    inside = usable[a, b]
-    i, j = a[inside], b[inside]
-    # keep only the bins that hold a value: every permutation looks through all of them
-    held = np.flatnonzero(np.bincount(bins[usable], minlength=BINS))
-    new_bin = np.zeros(BINS, np.uint16)
-    new_bin[held] = np.arange(len(held))
-    bins, n_bins = new_bin[bins], len(held)
-    every = np.bincount(bins[usable], minlength=n_bins)
-    edges = np.bincount(bins[i, j], minlength=n_bins)
+    bins, every = _usable_bins(bins, eligible, vertex)
+    starts, keys = _gene_edges(pairs)
+    i, j = np.repeat(np.arange(len(vertex)), np.diff(starts)), keys
+    inside = bins[i, j] > 0
+    i, j = i[inside], j[inside]
+    of_edges = bins[i, j] - 1
+    edges = np.bincount(of_edges, minlength=len(every))
     area, error = auroc(edges, every - edges)
-    share = percentiles(every - edges)[bins[i, j]]
+    share = percentiles(every - edges)[of_edges]
 
     def permute(permutations: int, seed: int) -> np.ndarray:
         null = np.full((permutations, 2), np.nan)
-        for d, relabel in enumerate(pairs.permutations(permutations, seed)):
-            gene = pairs.of_gene_labels(relabel)
-            x, y = gene[a], gene[b]
-            inside = usable[x, y]
-            permuted_edges = np.bincount(bins[x[inside], y[inside]], minlength=n_bins)
-            null[d] = (
-                auroc(permuted_edges, every - permuted_edges)[0],
-                average_precision(permuted_edges, every - permuted_edges),
-            )
+        relabelled = map(pairs.of_gene_labels, pairs.permutations(permutations, seed))
+        for first in range(0, permutations, AT_ONCE):
+            genes = np.stack(list(islice(relabelled, AT_ONCE)))
+            counts = np.zeros((len(genes), len(every) + 1), np.int64)
+            count_relabelled(bins, starts, keys, genes, np.argsort(genes, 1), counts)
+            for d, permuted_edges in enumerate(counts[:, 1:], first):
+                null[d] = (
+                    auroc(permuted_edges, every - permuted_edges)[0],
+                    average_precision(permuted_edges, every - permuted_edges),
+                )
         return null
 
     precision = average_precision(edges, every - edges)
@@ -97,9 +100,44 @@ def auroc_test(
     }
 
 
+def _usable_bins(
+    bins: np.ndarray, eligible: np.ndarray, vertex: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    """Return [genes, genes] uint16 bins from 1, 0: not used; and [bins] how many pairs hold each.
+
+    Only bins that hold a value get a number: every permutation looks through all of them. Values
+    are finite, so fewer than 65,536 bins hold one.
+    """
+    mapped = vertex >= 0
+
+    def used(rows: slice) -> np.ndarray:
+        pairs = eligible[rows] & mapped[rows, None] & mapped
+        return pairs & (vertex[rows, None] != vertex)
+
+    blocks = [slice(first, first + ROWS) for first in range(0, len(bins), ROWS)]
+    counts = np.zeros(BINS, np.int64)
+    for rows in blocks:
+        counts += np.bincount(bins[rows][used(rows)], minlength=BINS)
+    held = np.flatnonzero(counts)
+    number = np.zeros(BINS, np.uint16)
+    number[held] = np.arange(1, len(held) + 1)
+    out = np.zeros_like(bins)
+    for rows in blocks:
+        np.multiply(number[bins[rows]], used(rows), out=out[rows])
+    return out, counts[held]
+
+
 def _gene_edges(pairs: VertexPairs) -> tuple[np.ndarray, np.ndarray]:
-    """Return the ordered gene pairs whose vertices an edge joins."""
-    mapped = np.flatnonzero(pairs.vertex_of >= 0)
+    """Return the ordered gene pairs whose vertices an edge joins, by query.
+
+    Returns
+    -------
+    tuple of ndarray
+        [genes + 1] int64 where the keys of each gene start, and [pairs] int32 keys.
+    """
+    mapped = np.flatnonzero(pairs.vertex_of >= 0).astype(np.int32)
     position = pairs.vertex_of[mapped]
-    a, b = np.nonzero(pairs.adjacency[np.ix_(position, position)])
-    return mapped[a], mapped[b]
+    keys = [mapped[pairs.adjacency[vertex, position]] for vertex in position]
+    lengths = np.zeros(len(pairs.vertex_of) + 1, np.int64)
+    lengths[mapped + 1] = [len(of_gene) for of_gene in keys]
+    return np.cumsum(lengths), np.concatenate([np.empty(0, np.int32), *keys])

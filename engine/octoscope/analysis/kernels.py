@@ -192,3 +192,47 @@ def add_by_column(use: np.ndarray, values: np.ndarray, sums: np.ndarray) -> None
         value, used = values[i], use[i]
         for j in range(use.shape[1]):
             sums[j] += value if used[j] else 0.0
+
+
+def _count_relabelled(
+    bins: np.ndarray,
+    starts: np.ndarray,
+    keys: np.ndarray,
+    goes_to: np.ndarray,
+    comes_from: np.ndarray,
+    counts: np.ndarray,
+) -> None:
+    for gene, of_permutation in zip(goes_to, counts, strict=True):
+        queries = np.repeat(gene, np.diff(starts))
+        of_permutation += np.bincount(bins[queries, gene[keys]], minlength=len(of_permutation))
+
+
+@compiled(fallback=_count_relabelled)
+def count_relabelled(
+    bins: np.ndarray,
+    starts: np.ndarray,
+    keys: np.ndarray,
+    goes_to: np.ndarray,
+    comes_from: np.ndarray,
+    counts: np.ndarray,
+) -> None:
+    """Add pairs of relabelled genes to the counts of their bins, in place.
+
+    Parameters
+    ----------
+    bins
+        [genes, genes] uint16.
+    starts, keys
+        [genes + 1] int64 and [pairs] int32: the keys of each query, one query after the other.
+    goes_to, comes_from
+        [permutations, genes] int64: where each gene goes, and which gene comes to each position.
+    counts
+        [permutations, bins] int64.
+    """
+    for row in range(len(bins)):
+        line = bins[row]  # stays in cache: a permutation by itself reads the whole matrix
+        for permutation in range(len(goes_to)):
+            gene, of_permutation = goes_to[permutation], counts[permutation]
+            query = comes_from[permutation, row]
+            for pair in range(starts[query], starts[query + 1]):
+                of_permutation[line[gene[keys[pair]]]] += 1

@@ -37,7 +37,8 @@ def task_bytes(config: RunConfig, models: Sequence[ModelPlan], imports: float) -
         if config.compare is not None and config.compare.pools:
             largest = max(largest, cache_bytes + 2 * _rows(config, m) + 5 * n2)
         if config.network is not None:
-            largest = max(largest, open_bytes + 8 * n2)
+            # masks of genes and vertices, edges; bins as read and as numbered; pairs with an edge
+            largest = max(largest, open_bytes + 12 * n2)
             if config.coexpression:
                 largest = max(largest, open_bytes + _controlled(config, m))
                 if config.donor_groups:  # lists without each group are made before the counts

@@ -14,6 +14,7 @@ from octoscope.analysis.auroc import auroc_test
 from octoscope.analysis.dask_graphs import compute
 from octoscope.analysis.finished_matrices import FinishedMatrices
 from octoscope.analysis.label_tables import of_all_cells
+from octoscope.analysis.matrix import PairMatrix
 from octoscope.analysis.overlap import overlap_test
 from octoscope.analysis.registry import Analysis, Context, Needs, open_network_of
 from octoscope.analysis.tables.columns import no_rows
@@ -84,9 +85,8 @@ def _overlap_of(
                 )
                 label = block | {"layer": layer, "gene_set": name, "view": view}
                 overlaps.append(label | of_list)
-                tiles = matrix.values(genes, view)
                 of_matrix = auroc_test(
-                    np.concatenate([bins_of(values) for _, values, _ in tiles]),
+                    _bins(matrix, genes, view),
                     can_be_listed,
                     pairs,
                     permutations=plan.permutations,
@@ -95,6 +95,14 @@ def _overlap_of(
                 )
                 areas.append(label | of_matrix)
     return overlaps, areas
+
+
+def _bins(matrix: PairMatrix, genes: np.ndarray, view: str) -> np.ndarray:
+    """Return [genes, genes] uint16 bins of a matrix, tile by tile."""
+    bins = np.empty((len(genes), len(genes)), np.uint16)
+    for first, values, _ in matrix.values(genes, view):
+        bins[first : first + len(values)] = bins_of(values)
+    return bins
 
 
 OVERLAP_ANALYSIS = Analysis(
