@@ -1,7 +1,11 @@
-"""Write the generated pages of docs/reference: python scripts/build_reference.py."""
+"""Write the generated pages of docs: the reference, and the first tutorial as a Jupyter notebook.
+
+python scripts/build_reference.py
+"""
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Callable
 from pathlib import Path
@@ -98,10 +102,41 @@ def _table(table: Table) -> str:
     return "\n".join([*lines, ""])
 
 
+def notebook() -> str:
+    """Return the first tutorial as a notebook without outputs: each block of its page is a cell."""
+    page = (FOLDER / "../tutorials/first_run.md").read_text()
+    parts = re.split(r"^```(python|bash)\n(.*?)^```$", page, flags=re.M | re.S)
+    cells = [("markdown", parts[0])]
+    for kind, block, text in zip(parts[1::3], parts[2::3], parts[3::3], strict=True):
+        cells.append(("code", block if kind == "python" else f"%%bash\n{block}"))
+        cells.append(("markdown", text))
+    code = {"execution_count": None, "outputs": []}
+    body = {
+        "cells": [
+            {
+                "cell_type": kind,
+                "id": f"cell-{n}",
+                "metadata": {},
+                **(code if kind == "code" else {}),
+                "source": text.strip().splitlines(keepends=True),
+            }
+            for n, (kind, text) in enumerate(cells)
+        ],
+        "metadata": {
+            "kernelspec": {"display_name": "Python 3", "language": "python", "name": "python3"},
+            "language_info": {"name": "python"},
+        },
+        "nbformat": 4,
+        "nbformat_minor": 5,
+    }
+    return json.dumps(body, indent=1, ensure_ascii=False) + "\n"
+
+
 PAGES: dict[str, Callable[[], str]] = {
     "tables.md": tables_page,
     "commands.md": commands_page,
     "settings.md": settings_page,
+    "../tutorials/first_run.ipynb": notebook,
 }
 
 if __name__ == "__main__":

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import re
 from pathlib import Path
 
@@ -15,7 +14,6 @@ from octoscope.store.plan_file import load_plan
 from octoscope.store.run_dir import RunRoot
 from playwright.sync_api import Page
 
-from tests.conftest import octoscope
 from tests.report.test_browser import opened
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(1200)]
@@ -49,17 +47,6 @@ HEADS_AND_ROWS = """tables => tables.map(t => [
   t.tHead.textContent, t.tHead.querySelectorAll("th").length, t.tBodies[0].rows.length,
   t.tBodies[0].rows[0]?.cells.length,
 ])"""
-
-
-@pytest.fixture(scope="module")
-def demonstration(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A run of the demonstration: that of ``OCTOSCOPE_DEMO_RUN``, as CI has one, or a new one."""
-    if earlier := os.environ.get("OCTOSCOPE_DEMO_RUN"):
-        return Path(earlier)
-    run = tmp_path_factory.mktemp("demonstration") / "run"
-    done = octoscope("demo", "--out", str(run), timeout=1000)
-    assert done.returncode == 0, done.stdout + done.stderr
-    return run
 
 
 def test_the_report_is_complete_and_says_what_it_does_not_show(
@@ -116,58 +103,6 @@ def test_what_is_shown_is_what_the_tables_hold(page: Page, demonstration: Path) 
     )
     cells_used = pd.read_parquet(demonstration / "tables/cells.parquet")
     assert page.locator("#cells tbody tr").count() == min(len(cells_used), 25)
-
-
-def test_a_newcomers_questions_are_answered(page: Page, demonstration: Path) -> None:
-    """Each in at most three steps of the hand: say, look up, hover, follow, download."""
-    opened(page, demonstration)
-    plan = load_plan(RunRoot(demonstration))
-    # what does the run say about each model? On the first screen, without a click
-    for m in plan.models:
-        finding = page.locator("article.finding", has=page.locator(f"a:text-is('{m.name}')"))
-        for words in ("Strongest layer", "Reliability", "95 % interval"):
-            assert words in finding.inner_text(), m.name
-    # is LYZ attended to, and by what? Co-expression is counted apart: it has no direction
-    names = [m.name for m in plan.models if m.family != COEXPRESSION]
-    held = pd.concat([pd.read_parquet(demonstration / f"topk/{n}.parquet") for n in names])
-    held = held[
-        (held["part"] == "total") & (held["gene_set"] == "common") & (held["view"] == "lift")
-    ]
-    mine = held[held["key_symbol"] == "LYZ"]
-    page.fill("#gene-name", "LYZ")
-    page.press("#gene-name", "Enter")
-    page.wait_for_selector("#gene-pairs tbody tr")
-    assert f"a gene attends to it in {len(mine):,}." in page.locator(".gene-line").inner_text()
-    best = re.match(r"(\S+) \(in (\d+) of", page.locator(".partners dd").first.inner_text())
-    assert best
-    counts = mine.groupby("query_symbol").size()
-    assert counts[best[1]] == counts.max() == int(best[2])
-    assert (
-        "Co-expression, for comparison: it stands in" in page.locator("#gene-answer").inner_text()
-    )
-    # a link to another model opens its fold
-    page.click("article.finding a[href='#model-2']")
-    figure = page.locator("#model-2 figure.overlap")
-    figure.scroll_into_view_if_needed()
-    # how sure is a figure? Each point says it
-    tip = figure.locator("use title").first.text_content() or ""
-    assert re.fullmatch(r"layer 0: [\d.]+ \(.+\); null [\d.]+ to [\d.]+; n = \d+", tip)
-    # the table behind it, as a file
-    with page.expect_download() as got:
-        figure.locator("button:text-is('CSV')").click()
-    rows = pd.read_csv(got.value.path())
-    whole = pd.read_parquet(demonstration / "tables/overlap.parquet")
-    whole = whole[(whole["model"] == plan.models[1].name) & (whole["gene_set"] == "common")]
-    whole = whole[whole["view"] == "lift"]
-    assert len(rows) == len(whole)
-    assert rows["edge_rate"].sum() == pytest.approx(whole["edge_rate"].sum(), rel=1e-5)
-    # where is the method explained?
-    figure.locator("figcaption a").click()
-    method = page.locator("#method-overlap")
-    box = method.bounding_box()
-    assert box
-    assert -1 <= box["y"] < 900  # a part of a pixel above the window is no fault
-    assert len(method.inner_text()) > 300
 
 
 def test_the_headline_numbers_are_not_saturated(demonstration: Path) -> None:

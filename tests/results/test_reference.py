@@ -1,4 +1,4 @@
-"""The reference of tables: made from the schema, and complete in itself."""
+"""Generated pages: the reference, made from the code and complete in itself, and a notebook."""
 
 from __future__ import annotations
 
@@ -27,8 +27,10 @@ def _script() -> ModuleType:
     return module
 
 
-@pytest.mark.parametrize("name", ["tables.md", "commands.md", "settings.md"])
-def test_a_page_is_what_the_code_says(name: str) -> None:
+@pytest.mark.parametrize(
+    "name", ["tables.md", "commands.md", "settings.md", "../tutorials/first_run.ipynb"]
+)
+def test_a_page_is_what_it_is_made_from(name: str) -> None:
     script = _script()
     page = (script.FOLDER / name).read_text()
     assert page == script.PAGES[name](), "run: python scripts/build_reference.py"
