@@ -50,6 +50,13 @@ def test_the_python_of_a_model_with_an_environment_of_its_own_is_asked(
     sees_one.chmod(0o755)
     tree["models"][0]["python"] = str(sees_one)
     require_gpu(parse_config(tree, "c"))
+    (tmp_path / "sitecustomize.py").write_text("import sys; sys.modules['torch'] = None")
+    no_torch = tmp_path / "no_torch"
+    no_torch.write_text(f'#!/bin/sh\nPYTHONPATH={tmp_path} exec {sys.executable} "$@"\n')
+    no_torch.chmod(0o755)
+    tree["models"][0]["python"] = str(no_torch)
+    with pytest.raises(InputError, match=r"cannot say whether there is a GPU \(Module.*torch"):
+        require_gpu(parse_config(tree, "c"))
 
 
 def test_nothing_timed_is_not_no_time(capsys: pytest.CaptureFixture[str]) -> None:

@@ -62,11 +62,12 @@ def require_gpu(config: RunConfig) -> None:
     ------
     InputError
         If ``execution.device`` is cuda and there is none. The Python of a model that has one of its
-        own (``python``) is asked.
+        own (``python``) is asked; one that cannot import torch is refused.
     """
     if config.execution.device != "cuda" or torch.cuda.is_available():
         return
-    if not all(m.python is not None and _sees_gpu(m.python) for m in config.models):
+    models = [m for m in config.models if m.family != COEXPRESSION]  # it needs none
+    if not all(m.python is not None and _sees_gpu(m.name, m.python) for m in models):
         build = torch.version.cuda
         what = "torch is built without CUDA" if build is None else f"torch for CUDA {build}"
         raise InputError(
@@ -77,13 +78,22 @@ def require_gpu(config: RunConfig) -> None:
         )
 
 
-def _sees_gpu(python: str) -> bool:
-    """Ask the Python of a model; one that cannot answer is left to the start of its actor."""
+def _sees_gpu(name: str, python: str) -> bool:
+    """Ask the Python of a model; a slow one is left to the start of its actor."""
     command = [python, "-c", "import torch; print(torch.cuda.is_available())"]
     try:
         answer = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
-    except (OSError, subprocess.TimeoutExpired):
+        problem = answer.stderr.strip().splitlines()[-1:] if answer.returncode else []
+    except subprocess.TimeoutExpired:
         return True
+    except OSError as e:
+        problem = [str(e)]
+    if problem:
+        raise InputError(
+            f"models.{name}.python",
+            f"{python} cannot say whether there is a GPU ({problem[0]})",
+            "name a Python in which `import torch` works",
+        )
     return answer.stdout.strip() != "False"
 
 
