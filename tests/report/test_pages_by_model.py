@@ -9,6 +9,8 @@ from octoscope.report import page_parts
 from octoscope.report.page import page as page_of
 from octoscope.report.pages_by_model import write_pages
 from octoscope.results.run_results import Results
+from octoscope.store.plan_file import load_plan
+from octoscope.store.run_dir import RunRoot
 from playwright.sync_api import Page
 
 from tests.here import here
@@ -60,6 +62,15 @@ def test_a_model_has_all_rows_that_the_page_of_many_cuts(
     assert "The page holds 2 of" in (tmp_path / "index.html").read_text()
     assert "The page holds" not in (tmp_path / "model-1.html").read_text()
     assert page_of(results) != (tmp_path / "index.html").read_bytes()  # that one has no links
+
+
+def test_a_page_of_many_layers_holds_less_of_each() -> None:
+    """Red: counting models alone. 66 layers in 6 categories made a page of 11 MB."""
+    plan = load_plan(RunRoot(Path(__file__).parents[1] / "data/stores/plan-3b"))
+    models = [plan.models[0].model_copy(update={"layers": list(range(66))})]
+    many = plan.model_copy(update={"models": models, "categories": plan.categories[:1] * 6})
+    assert page_parts.is_of_many(many)
+    assert not page_parts.is_of_many(plan)
 
 
 def test_names_of_models_are_no_names_of_files(folder: Path, finished_run: Path) -> None:

@@ -18,7 +18,8 @@ from octoscope.run_plan.values import Plan
 
 LARGE = 200_000  # characters of a figure that stands compressed: some twenty panels
 LARGE_OF_MANY = 20_000  # the same on a page of many figures
-MANY = 100  # models times categories
+MANY = 100  # models times categories: panels of a kind of figure
+MANY_MATRICES = 200  # layers of all models times categories: points in these panels
 
 
 def templates() -> Environment:
@@ -80,8 +81,9 @@ def tables_of(of_many: bool) -> PageTables:
 
 
 def is_of_many(plan: Plan) -> bool:
-    """Tell whether a page shows so many models and categories that it holds less of each."""
-    return len(plan.models) * len(plan.categories) > MANY
+    """Tell whether a page shows so many layers and categories that it holds less of each."""
+    categories, layers = len(plan.categories), sum(len(m.layers) for m in plan.models)
+    return len(plan.models) * categories > MANY or layers * categories > MANY_MATRICES
 
 
 def folded(line: Line) -> Markup:
