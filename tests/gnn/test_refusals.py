@@ -116,6 +116,13 @@ def test_genes_that_the_graph_does_not_know(tmp_path: Path) -> None:
     assert "the network knows 0 of 4 names" in refused(tmp_path, MLP, pairs)
 
 
+def test_a_list_of_rows_without_genes(tmp_path: Path) -> None:
+    pairs = pd.DataFrame({"query": [None, "TP53"], "key": ["MDM2", None]}, dtype="string")
+    nothing = pd.DataFrame({"query": [None], "key": [None]}, dtype="string")
+    assert "the network knows 0 of" in refused(tmp_path, MLP, pairs)
+    assert "no row names two genes" in refused(tmp_path, MLP, nothing)
+
+
 @pytest.mark.parametrize("ends", [("src", "dst"), ("query", "key")])
 def test_an_empty_list(tmp_path: Path, ends: tuple[str, str]) -> None:
     assert "pairs.parquet: holds no pair" in refused(

@@ -44,9 +44,14 @@ def reader_of_coordinates() -> Checkpoint:
     Its dot product holds source x target, which is the rank-K form of the edges themselves.
     """
     eye = torch.eye(K)
-    root = torch.cat([torch.zeros(K, 4), eye, eye], 1)
+    return reader_of_features(torch.cat([torch.zeros(K, 4), eye, eye], 1))
+
+
+def reader_of_features(root: torch.Tensor) -> Checkpoint:
+    """A network of one linear layer of a vertex's own features, and their dot product."""
     state = {"convs.0.lin_rel.weight": torch.zeros_like(root),
-             "convs.0.lin_rel.bias": torch.zeros(K), "convs.0.lin_root.weight": root}  # fmt: skip
+             "convs.0.lin_rel.bias": torch.zeros(len(root)),
+             "convs.0.lin_root.weight": root}  # fmt: skip
     encoder = encoder_of(state, {"encoder": "graph_conv", "graph_conv_aggregator": "add"}, "here")
     return replace(checkpoint("dot_product"), encoder=encoder)
 
@@ -148,22 +153,58 @@ def test_structure_of_unknown_make_is_warned_of() -> None:
             warn_of_edges_in_features(graph)
 
 
-@pytest.mark.parametrize("edges", [1000, 300])
-def test_numbers_of_vertices_change_no_score_that_is_left_out(edges: int) -> None:
-    """300 edges have equal singular values. Red: a decomposition in the order of the numbers."""
+def cliques() -> tuple[np.ndarray, np.ndarray]:
+    """Sixteen cliques of ten, an edge a pair: singular values are equal sixteen at a time."""
+    src, dst = np.nonzero(np.kron(np.eye(16), np.triu(np.ones((10, 10)), 1)))
+    return src, dst
+
+
+def random_edges(n: int) -> tuple[np.ndarray, np.ndarray]:
     graph = random_graph(0)
-    graph = replace(graph, src=graph.src[:edges], dst=graph.dst[:edges],
-                    split=np.ones(edges, np.uint8))  # fmt: skip
-    whole = with_structure(graph, K)
+    return graph.src[:n], graph.dst[:n]
+
+
+@pytest.mark.parametrize(
+    ("edges", "k"),
+    [(random_edges(1000), K), (random_edges(300), 32), (random_edges(80), 32), (cliques(), 32)],
+    ids=["1000", "300", "80", "cliques"],
+)
+def test_numbers_of_vertices_change_no_score_that_is_left_out(
+    edges: tuple[np.ndarray, np.ndarray], k: int
+) -> None:
+    """Weights are random, as a rotation of coordinates changes no product of them alone.
+
+    Red: a decomposition, or a product of coordinates, in the order of the numbers.
+    """
+    graph = random_graph(0)
+    graph = replace(graph, src=edges[0], dst=edges[1], split=np.ones(len(edges[0]), np.uint8))
+    whole = with_structure(graph, k)
     new = np.random.default_rng(1).permutation(N)
     order = np.argsort(new)
     vertices = whole.names.vertices.iloc[order].reset_index(drop=True)
     vertices["vertex"] = np.arange(N)
     other = replace(whole, x=whole.x[order], src=new[whole.src], dst=new[whole.dst],
                     names=replace(whole.names, vertices=vertices))  # fmt: skip
-    a, b, model = whole.src[:100], whole.dst[:100], reader_of_coordinates()
+    a, b = whole.src[:60], whole.dst[:60]
+    root = torch.zeros(k, whole.x.shape[1])
+    root[:, 4:] = torch.randn(k, 2 * k, generator=torch.Generator().manual_seed(0)) / k
+    model = reader_of_features(root)
     scores = score_left_out(model, whole, a, b), score_left_out(model, other, new[a], new[b])
+    np.testing.assert_allclose(scores[0].raw, scores[1].raw, atol=1e-5)
     np.testing.assert_allclose(scores[0].probability, scores[1].probability, atol=1e-5)
+    np.testing.assert_allclose(scores[0].cosine, scores[1].cosine, atol=1e-5)
+
+
+def test_directions_without_a_counterpart_become_nothing() -> None:
+    """The edges left of two components are one component. Red: coordinates turned at random."""
+    src = np.r_[np.zeros(30, int), np.full(30, 80)]
+    dst = np.r_[np.arange(1, 31), np.arange(81, 111)]
+    graph = replace(random_graph(0), src=src, dst=dst, split=np.ones(60, np.uint8))
+    whole = with_structure(graph, 1)
+    first = np.abs(whole.x[:80, 4:]).sum() > np.abs(whole.x[80:, 4:]).sum()
+    gone = (src < 80) == first  # those of the component that has the only coordinate
+    x = without_edges(whole, gone)
+    np.testing.assert_array_equal(x[:, 4:], 0)
 
 
 @pytest.mark.parametrize("edges", [800, 300])

@@ -85,6 +85,8 @@ def read_pair_table(path: Path, graph: GnnGraph, relations: Sequence[str]) -> Pa
                 "give pairs of genes that it knows",
             )
         summary = require_found(where, named, counts, str(names[0]))
+        if not known.any():
+            raise InputError(where, "no row names two genes", "give pairs of genes")
         a, b, row = (part[known] for part in pairs[:3])
     relation = _relation(frame, relations, str(path))
     return PairTable(frame, row, a, b, None if relation is None else relation[row], summary)

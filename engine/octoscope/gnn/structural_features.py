@@ -22,6 +22,7 @@ from octoscope.gnn.pair_hash import pair_hash
 LEARNED = 0.3  # share of the training pairs that features do not know
 DIMENSIONS = 32  # of the coordinates as a source, and as a target
 _SOURCE, _TARGET = "source coordinate ", "target coordinate "
+_NO_MATCH = 1e-8  # of the largest singular value
 _MIX = np.uint64(0x9E3779B97F4A7C15)
 
 
@@ -80,7 +81,8 @@ def without_edges(graph: GnnGraph, gone: np.ndarray) -> np.ndarray:
 
     Degrees and coordinates are made again of the other edges. Coordinates are known up to a
     rotation, which is chosen so that they lie as near to the graph's own as they can (orthogonal
-    Procrustes problem; Schoenemann 1966): one rotation for all vertices.
+    Procrustes problem; Schoenemann 1966): one rotation for all vertices. Directions at right angles
+    to all of the graph's own (their singular value is below 1e-8 of the largest) become 0.
 
     Parameters
     ----------
@@ -97,7 +99,12 @@ def without_edges(graph: GnnGraph, gone: np.ndarray) -> np.ndarray:
     k = own.shape[1] // 2
     degrees, coordinates = _structure(graph, kept & ~gone, k)
     new, old = (np.concatenate(np.split(c, 2, 1)) for c in (coordinates, own))
-    left, _, right = np.linalg.svd(new.T @ old)
+    # summed in the order of names: a product that is nearly singular turns far by its rounding
+    order = np.argsort(_rank(graph), kind="stable")
+    order = np.concatenate([order, order + graph.n_vertices])
+    left, sizes, right = np.linalg.svd(new[order].T @ old[order])
+    # what no direction of the graph's own corresponds to can lie anywhere: it says nothing
+    left = left * (sizes > _NO_MATCH * sizes.max(initial=0))
     turned = np.concatenate(np.split(new @ (left @ right), 2), 1)
     x[:, columns] = np.concatenate([degrees, turned], 1)
     return x
@@ -124,9 +131,14 @@ def _structure(graph: GnnGraph, kept: np.ndarray, dimensions: int) -> tuple[np.n
     """Return [vertices, 2] degrees and [vertices, 2 x dimensions] coordinates of some edges."""
     # in the order of names: where singular values are equal, any vectors of their space are right,
     # and those that are found would depend on how vertices are numbered
-    rank = np.argsort(np.argsort(graph.vertex_names.to_numpy(str), kind="stable"))
+    rank = _rank(graph)
     src, dst = (rank[np.asarray(e, np.int64)[kept]] for e in (graph.src, graph.dst))
     adjacency = adjacency_of(src, dst, graph.n_vertices)
-    coordinates = np.concatenate(directed_spectrum(adjacency, dimensions), axis=1)[rank]
+    coordinates = np.concatenate(directed_spectrum(adjacency, dimensions), axis=1)
     size = np.sqrt((coordinates.astype(float) ** 2).mean(0))
-    return _degrees(graph, kept), coordinates / np.maximum(size, 1e-12)
+    return _degrees(graph, kept), (coordinates / np.maximum(size, 1e-12))[rank]
+
+
+def _rank(graph: GnnGraph) -> np.ndarray:
+    """Return [vertices] the position of each vertex in the order of names."""
+    return np.argsort(np.argsort(graph.vertex_names.to_numpy(str), kind="stable"))
