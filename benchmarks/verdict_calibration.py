@@ -3,7 +3,7 @@
     python benchmarks/verdict_calibration.py [--runs 200] [--structure NAME ...] [--held-out]
 
 Each run is one simulation of ``verdict_structures.py``: 160 genes (two structures have more), the
-strongest 3 % of the pairs.
+strongest 3 % of the pairs, or another ``--share``.
 Columns: mean OR1 (geometric) and its ratio to the truth, and the same extrapolated to infinitely
 many cells; coverage of the 95 % interval, and with its lower end divided by B; share of runs with
 p <= 0.05 for OR1 > B, for OR1 > 1, for the overlap test and for the AUROC test; reliability of
@@ -61,11 +61,13 @@ def controlled(s: Simulated, pairs: VertexPairs, n_listed: int) -> Comparison:
     return compare(universe, u, v, fitted=fit_ladder(universe, blocks))
 
 
-def one_run(structure: str, odds_ratio: float, seed: int, *, tests: bool) -> dict[str, float | str]:
+def one_run(
+    structure: str, odds_ratio: float, seed: int, share: float, *, tests: bool
+) -> dict[str, float | str]:
     s = STRUCTURES[structure](np.random.default_rng([seed, 22]), odds_ratio)
     adjacency = s.adjacency[np.ix_(s.vertices, s.vertices)]
     pairs = VertexPairs.of_genes(s.vertices, adjacency, s.eligible)
-    n_listed = int(LISTED * pairs.n_pairs)
+    n_listed = int(share * pairs.n_pairs)
     c = controlled(s, pairs, n_listed)
     cells = 200 if "200 cells" in structure else 600 if "600" in structure else 1000
     low, high = c.or1.interval(c.degrees_of_freedom)
@@ -88,7 +90,7 @@ def one_run(structure: str, odds_ratio: float, seed: int, *, tests: bool) -> dic
     out["reason"] = judge(c, c.p, cells).reason
     if tests:
         query, key = np.nonzero(np.triu(s.eligible, 1))
-        best = np.argsort(-s.values[query, key], kind="stable")[: int(LISTED * len(query))]
+        best = np.argsort(-s.values[query, key], kind="stable")[: int(share * len(query))]
         draws = {"permutations": _PERMUTATIONS, "seed": seed, "max_permutation_factor": 1}
         for name, universe in (("overlap", pairs), ("old", old_universe(pairs))):
             out[name] = overlap_test(query[best], key[best], universe, **draws)["p"]
@@ -104,10 +106,12 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--runs", type=int, default=200)
     parser.add_argument("--structure", nargs="*", default=list(STRUCTURES))
-    parser.add_argument("--held-out", action="store_true")
+    parser.add_argument("--held-out", action="store_true", help="seeds that no rule was chosen on")
+    parser.add_argument("--first-seed", type=int, help="of the runs; default: 0, or 1,000,000")
+    parser.add_argument("--share", type=float, default=LISTED, help="of all pairs that are listed")
     parser.add_argument("--no-tests", action="store_true", help="leave out overlap and AUROC")
     a = parser.parse_args()
-    first = 1_000_000 if a.held_out else 0
+    first = a.first_seed if a.first_seed is not None else 1_000_000 if a.held_out else 0
     results: dict[str, dict[str, object]] = {}
     columns = ["OR1", "extrapolated", "deciles", "covers", "covers / B", "p OR1 > B", "p OR1 > 1",
                "overlap", "old null", "AUROC", "rho", "B", "SE/SD", *VERDICTS,
@@ -117,7 +121,7 @@ def main() -> None:
     for structure in a.structure:
         for truth in (1.0, 3.0):
             rows = [
-                one_run(structure, truth, first + seed, tests=not a.no_tests)
+                one_run(structure, truth, first + seed, a.share, tests=not a.no_tests)
                 for seed in range(a.runs)
             ]
             of = {k: [r[k] for r in rows] for k in rows[0]}
@@ -147,7 +151,7 @@ def main() -> None:
             )  # fmt: skip
             console.print(f"{structure}, {truth:g}: done", style="dim")
     console.print(table)
-    print(json.dumps({"runs": a.runs, "held_out": a.held_out, "found": results}))
+    print(json.dumps({"runs": a.runs, "first_seed": first, "share": a.share, "found": results}))
 
 
 if __name__ == "__main__":

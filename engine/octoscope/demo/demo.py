@@ -95,8 +95,9 @@ def demo_tree(*, small: bool = False) -> dict[str, Any]:
             "made from marker genes. Natural killer cells sit among the T cells. The 37 B cells "
             "are not read: most pairs of genes stand together in too few of them.",
             "The network is OmniPath alone, restricted to genes of these cells: not the 8-source "
-            "Octopus network. It has few edges among the genes of one cell type, and co-expression "
-            "of sparse counts is measured poorly: most verdicts cannot tell.",
+            "Octopus network. It has few edges among the genes of one cell type: half of the "
+            "verdicts cannot tell, the others find no enrichment. Planted examples of the other "
+            "two: docs/explanation/verdict.md, Examples of each verdict.",
         ],
     }
     if small:

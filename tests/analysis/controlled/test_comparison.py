@@ -25,7 +25,7 @@ from octoscope.analysis.controlled.lists import by_vertex_mean, strongest_pairs
 from octoscope.analysis.controlled.mantel_haenszel import ListedStrata, odds_ratio
 from octoscope.analysis.controlled.observed_expected import RUNGS, fit_ladder
 from octoscope.analysis.controlled.universe import Blocks, Universe, count_universe
-from octoscope.analysis.controlled.verdict_names import BEYOND, CANNOT_TELL
+from octoscope.analysis.controlled.verdict_names import BEYOND, CANNOT_TELL, NO_MORE
 from octoscope.analysis.controlled.verdicts import judge
 from octoscope.analysis.vertex_pairs import VertexPairs
 from octoscope.octopus.pairs import pair_codes
@@ -83,13 +83,15 @@ def mean_log(logs: list[float]) -> float:
 
 
 def test_pure_co_expression_is_explained_and_deciles_do_not_see_it() -> None:
-    """The mistake that the bins avoid is shown. Red: `USED = "deciles"`."""
+    """The mistake that the bins avoid is shown. Red: `USED = "deciles"`; a rule never met."""
     results = comparisons(PURE, 1.0)
     assert sum(c.p <= 0.05 for c in results) <= 4  # nominal: 2 of 40; above 4 with chance 5 %
     assert abs(mean_log([c.or1.log for c in results])) < 0.12
     assert mean_log([c.refinement["deciles"][0] for c in results]) > 0.3
     assert mean_log([c.or0.log for c in results]) > 0.5  # there is an enrichment to be explained
-    assert not any(judge(c, c.p, 1000).kind == BEYOND for c in results)
+    kinds = [judge(c, c.p, 1000).kind for c in results]
+    assert BEYOND not in kinds
+    assert NO_MORE in kinds
 
 
 def test_a_real_odds_ratio_is_found() -> None:
