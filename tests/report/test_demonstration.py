@@ -105,6 +105,26 @@ def test_what_is_shown_is_what_the_tables_hold(page: Page, demonstration: Path) 
     assert page.locator("#cells tbody tr").count() == min(len(cells_used), 25)
 
 
+def test_the_search_of_a_gene_holds_all_top_pairs(page: Page, demonstration: Path) -> None:
+    """Red: the pairs of one gene set and view, because all 300,000 were more than a page held."""
+    opened(page, demonstration)
+    models = load_plan(RunRoot(demonstration)).models
+    tables = {m.name: pd.read_parquet(demonstration / f"topk/{m.name}.parquet") for m in models}
+    totals = {name: table[table["part"] == "total"] for name, table in tables.items()}
+    n_all = sum(map(len, totals.values()))
+    assert f"Here are all {n_all:,} top pairs" in page.locator("#genes-held").inner_text()
+    top = pd.concat([totals[m.name] for m in models if m.family != COEXPRESSION])
+    to, by = (int((top[f"{end}_symbol"] == "LYZ").sum()) for end in ("query", "key"))
+    page.fill("#gene-name", "LYZ")
+    page.press("#gene-name", "Enter")
+    page.wait_for_selector("#gene-pairs tbody tr")
+    line = page.locator(".gene-line").inner_text()
+    assert f"stands in {to + by:,} of {len(top):,} top pairs: it attends to a gene in {to:,}," in line
+    assert f"a gene attends to it in {by:,}." in line
+    assert page.locator("#gene-answer .part").count() == 0
+    assert (demonstration / "report/index.html").stat().st_size < 10e6
+
+
 def test_the_headline_numbers_are_not_saturated(demonstration: Path) -> None:
     """Red: the 37 B cells, of whose eligible pairs the top pairs are up to a half."""
     plan = load_plan(RunRoot(demonstration))

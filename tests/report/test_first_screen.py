@@ -9,6 +9,7 @@ from octoscope.report.first_screen import finding, headline
 from octoscope.report.limits import Line
 from octoscope.report.page_parts import folded
 
+ONE = "(one for each layer, category and attention variant)"
 COUNTS = {"n_beyond": 0, "n_no_more": 0, "n_not_enriched": 0, "n_cannot_tell": 0}
 ROW: dict[str, Any] = {
     "model": "m", "attends": True, "gene_set": "g", "view": "lift", "n_matrices": 4,
@@ -43,10 +44,10 @@ def test_a_run_that_shows_nothing_says_so() -> None:
     assert "0 of 4 matrices repeat between the two halves" in " ".join(lines)
     lines = headline([ROW | {"n_reliable": 4, "n_no_more": 3, "n_cannot_tell": 1}], None, True)
     start = "This run shows no molecular wiring beyond co-expression"
-    assert lines[0] == f"{start} in the 3 layers of which it can tell."
+    assert lines[0] == f"{start} in the 3 matrices of which it can tell."
     lines = headline([ROW | {"n_reliable": 4, "n_no_more": 4}], None, True)
     assert lines[0] == f"{start}."
-    assert lines[1].startswith("0 of 4 layers hold more network edges")
+    assert lines[1].startswith(f"0 of 4 matrices {ONE} hold more network edges")
     assert headline([], None, network=True)[0].startswith("This run has no finished matrices")
 
 
@@ -62,7 +63,7 @@ def test_what_cannot_be_told_is_not_denied() -> None:
 
 def test_what_is_found_is_counted() -> None:
     lines = headline([ROW | {"n_beyond": 2, "n_no_more": 1, "n_reliable": 4}], None, network=True)
-    assert lines[0].startswith("2 of 3 layers hold more network edges")
+    assert lines[0].startswith(f"2 of 3 matrices {ONE} hold more network edges")
     unknown = headline([ROW | {"n_enriched": 1}], "nothing was measured; do", network=True)
     assert "1 of 4 tested matrices has more network edges" in unknown[0]
     assert "cannot be told: nothing was measured." in unknown[0]  # the fix stands below

@@ -17,7 +17,7 @@ from octoscope.results.run_results import Results
 
 
 def data_of(results: Results) -> dict[str, Any]:
-    match = re.search(r'id="gene-data">([^<]+)<', gene_search(results, "panel", "marginal"))
+    match = re.search(r'id="gene-data">([^<]+)<', gene_search(results, "panel", "marginal")[0])
     assert match
     body: dict[str, Any] = json.loads(gzip.decompress(base64.b64decode(match[1])))
     return body
@@ -50,14 +50,19 @@ def test_what_the_page_cannot_hold_is_said(
     results = Results.open(finished_run)
     monkeypatch.setattr(module, "MOST", 300)
     data = data_of(results)
+    n_all = int((results.topk("tiny")["part"] == "total").sum())
     assert data["left_out"] == (
-        "Held here: gene set panel and view marginal. All pairs of the run: topk/."
+        f"This page holds {sum(data['sizes'])} of {n_all} top pairs: those of gene set panel and "
+        "view marginal. All of them are in the files topk/ of the run."
     )
     assert {matrix[4] for matrix in data["matrices"]} == {"marginal"}
     monkeypatch.setattr(module, "MOST", 40)
     data = data_of(results)
-    assert "of each matrix the pairs of rank 10 or better" in data["left_out"]
+    assert f"holds {sum(data['sizes'])} of {n_all} top pairs" in data["left_out"]
+    assert "and view marginal, of rank 10 or better in each list." in data["left_out"]
     assert max(data["rank"]) <= 10
+    monkeypatch.setattr(module, "is_of_many", lambda _: True)
+    assert data_of(results)["left_out"] == ""  # that page has a limit of its own
 
 
 def test_a_network_that_cannot_be_read_leaves_edges_without_sources(

@@ -10,6 +10,7 @@ from octoscope.report import comparison_figures, figures
 from octoscope.report.rows import chosen, edge_text, records
 from octoscope.results.run_results import Results
 from octoscope.results.selections import layers_of_model
+from octoscope.results.squares import agreement_squares, geometry_squares
 from octoscope.run_plan.values import COEXPRESSION, ModelPlan
 
 _ROWS = 15
@@ -41,7 +42,7 @@ def models_together(results: Results, gene_set: str, view: str) -> dict[str, Any
         for m in plan.checkpoints
         if m.name in compared or (not compared and gene_set in m.gene_sets)
     ]
-    median = chosen(of("agreement_categories"), comparison="models", k=k)
+    squares = agreement_squares(results, gene_set, view, k)
     by_k = of("by_k")
     of_models = [{m.axis[i] for i in m.gene_sets[gene_set]} for m in map(plan.model, names)]
     return {
@@ -58,12 +59,12 @@ def models_together(results: Results, gene_set: str, view: str) -> dict[str, Any
             {"group": g, "models": [m for m in names if plan.model_groups[m] == g]}
             for g in dict.fromkeys(plan.model_groups[m] for m in names)
         ],
-        "square": comparison_figures.agreement_square(median, "agreement of models")
-        if len(median)
-        else "",
+        "square": comparison_figures.agreement_square(squares, "agreement of models")
+        if squares["median_quantile"].notna().any()
+        else None,
         "by_k": comparison_figures.by_k(by_k, "agreement by K")
         if len(plan.compare.k) > 1 and len(by_k)
-        else "",
+        else None,
         "by_k_rows": records(by_k),
         "combined_layers": combined_layers,
         "pairs": records(chosen(of("model_pairs"), k=k)),
@@ -103,7 +104,7 @@ def _networks(
                 "drawn": min(len(t), _DRAWN),
                 "figure": comparison_figures.network(t.head(_DRAWN), f"network {category.name}")
                 if len(t)
-                else "",
+                else None,
             }
         )
     return shown
@@ -113,16 +114,15 @@ def _geometry(results: Results) -> dict[str, Any]:
     """Return the figure of residual geometry (medians over categories) and its rows."""
     t = results.tables["geometry"] if "geometry" in results.tables else pd.DataFrame()
     if "spearman" not in t or t.empty:
-        return {"geometry": "", "geometry_rows": []}
-    middle = results.tables["geometry_categories"]
-    figure = comparison_figures.geometry_square(middle, "residual geometry")
+        return {"geometry": None, "geometry_rows": []}
+    figure = comparison_figures.geometry_square(geometry_squares(results), "residual geometry")
     return {"geometry": figure, "geometry_rows": records(t)}
 
 
 def _scores(layers: pd.DataFrame, tests: pd.DataFrame, k: int) -> dict[str, Any]:
     """Return the figure of coherence against enrichment and score, its rows, and the tests."""
     if layers.empty:
-        return {"scores": "", "score_rows": [], "score_tests": []}
+        return {"scores": None, "score_rows": [], "score_tests": []}
     layers = chosen(layers, k=k)
     return {
         "scores": comparison_figures.coherence_scores(layers, "coherence and scores"),
@@ -153,8 +153,8 @@ def _specific(pairs: pd.DataFrame, contrasts: pd.DataFrame) -> list[dict[str, An
 def of_model(results: Results, m: ModelPlan, gene_set: str, view: str) -> dict[str, Any]:
     """Return the comparisons of one model: coherence, enrichment, estimators, heads."""
     section: dict[str, Any] = {
-        "coherence": "", "coherence_rows": [], "enrichment": "", "estimators": "", "heads": [],
-        "layers": [],
+        "coherence": None, "coherence_rows": [], "enrichment": None, "estimators": None,
+        "heads": [], "layers": [],
     }  # fmt: skip
     plan, tables = results.plan, results.tables
     if plan.compare is None or "agreement" not in tables:
@@ -183,11 +183,12 @@ def of_model(results: Results, m: ModelPlan, gene_set: str, view: str) -> dict[s
         several = estimators["eval_model"].nunique() > 1
         panel = estimators["category"] + (", " + estimators["eval_model"] if several else "")
         section["estimators"] = figures.by_layer(
-            estimators.assign(category=panel),
+            estimators,
             f"{m.name} estimators",
             value="median_quantile",
             ylabel="median quantile",
             n="n_pairs",
+            panels=panel,
         )
         section["estimator_rows"] = records(estimators)
     section["heads"] = records(chosen(tables["heads"], k=k, query_model=m.name, **selection))

@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import csv
-import io
-import json
 import re
-from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from collections.abc import Callable, Sequence
 
 from markupsafe import Markup
 
+from octoscope.report.csv_files import CsvFiles, Row
 from octoscope.report.embedded import block
 
 READ = 25  # rows that stand in the page itself
@@ -19,19 +16,19 @@ MOST_OF_ONE = 50_000  # the same on the page of one model: pairs of sixty layers
 MOST_OF_MANY = 500  # the same on a page of many models and categories: below 10 MB
 WIDE = 7  # columns from which a narrow page or paper shows each row as a block
 
-Row = Mapping[str, Any]
-
 
 class PageTables:
     """Writes the tables of one page, in order.
 
     A table has a caption and a header of which a column starts with ``#`` if it holds numbers. The
     page's script makes it sortable and searchable and offers its rows as CSV, with the columns that
-    the table of the run has. ``most``: rows that the page holds of a table.
+    the table of the run has. ``most``: rows that the page holds of a table; ``files``: the CSV
+    files of the page.
     """
 
-    def __init__(self, most: int = MOST) -> None:
+    def __init__(self, most: int = MOST, files: CsvFiles | None = None) -> None:
         self._most = most
+        self._files = files or CsvFiles()
         self._labels: list[str] = []
         self._count = 0
 
@@ -79,12 +76,16 @@ class PageTables:
         )
         held = rows[: self._most]
         cells = [Markup("<tr>{}</tr>").format(Markup(caller(row).strip())) for row in held]
+        csv, csv_file = "", Markup("")
+        if data or (held and data is None):
+            csv, csv_file = self._files.file(held if data is None else data[: self._most])
         parts = [
             Markup(
-                '<div class="scroll" tabindex="0"><table id="{}"{} data-file="{}">'
+                '<div class="scroll" tabindex="0"><table id="{}"{} data-file="{}"{}>'
                 "<caption>{}</caption><thead><tr>{}</tr></thead><tbody>\n{}\n</tbody></table></div>"
             ).format(
-                name, _class(f"data {'wide ' if wide else ''}{class_}".strip()), file, caption,
+                name, _class(f"data {'wide ' if wide else ''}{class_}".strip()), file,
+                Markup(' data-csv="{}"').format(csv) if csv else "", caption,
                 header, Markup("\n").join(cells[:READ]),
             )
         ]  # fmt: skip
@@ -100,9 +101,7 @@ class PageTables:
                 Markup('<p class="soft">The page holds {} of {} rows; all: <code>{}.parquet')
                 .format(f"{self._most:,}", f"{len(rows):,}", file) + Markup("</code>.</p>")
             )  # fmt: skip
-        if data or (held and data is None):
-            rows_of_file = held if data is None else data[: self._most]
-            parts.append(block(_csv(rows_of_file), class_="csv", data_for=name))
+        parts.append(csv_file)
         return Markup("").join(parts)
 
     def labels(self) -> Markup:
@@ -118,22 +117,3 @@ def _class(names: str) -> Markup:
 def _css_text(text: str) -> str:
     """Return a CSS string of any text: what is not plain is written as a number."""
     return '"' + re.sub(r"[^\w ,.()/%=-]", lambda m: f"\\{ord(m[0]):x} ", text, flags=re.A) + '"'
-
-
-def _csv(rows: Sequence[Row]) -> str:
-    """Return rows as CSV: numbers as the table has them, to six digits; null is empty."""
-    out = io.StringIO()
-    columns = [c for c, v in rows[0].items() if not isinstance(v, dict)]
-    writer = csv.writer(out, lineterminator="\n")
-    writer.writerow(columns)
-    for row in rows:
-        writer.writerow([_plain(row.get(c)) for c in columns])
-    return out.getvalue()
-
-
-def _plain(value: Any) -> Any:
-    if value is None or value != value:
-        return ""
-    if isinstance(value, float):
-        return f"{value:.6g}"
-    return json.dumps(list(value)) if isinstance(value, list | tuple) else value

@@ -12,6 +12,7 @@ from octoscope.results.run_results import Results
 from octoscope.results.verdict_tables import why_no_verdict
 
 Row = dict[str, Any]
+MATRIX = ("matrix", "matrices")
 
 
 @dataclass(frozen=True)
@@ -89,11 +90,12 @@ def headline(rows: list[Row], why: str | None, network: bool) -> list[str]:
     agree, compared = totals(rows, "agreement_n_significant", "agreement_n")
     lines = []
     if network and why is None:
-        layers = beyond + no_more + not_enriched + undecided
-        start = f"{beyond:,} of {number(layers, 'layer')}" if layers else "No layer"
+        judged = beyond + no_more + not_enriched + undecided
+        start = f"{beyond:,} of {number(judged, *MATRIX)}" if judged else "No matrix"
         lines.append(
-            f"{start} {'holds' if beyond == 1 else 'hold'} more network edges among the strongest "
-            f"pairs than degree, expression and co-expression explain. {no_more:,} of them "
+            f"{start} (one for each layer, category and attention variant) "
+            f"{'holds' if beyond == 1 else 'hold'} more network edges among the strongest "
+            f"pairs than degree, expression and co-expression explain. {no_more:,} "
             f"{'is' if no_more == 1 else 'are'} explained by co-expression, {not_enriched:,} "
             f"{'is' if not_enriched == 1 else 'are'} not enriched at all, and of {undecided:,} it "
             "cannot be told."
@@ -111,7 +113,7 @@ def headline(rows: list[Row], why: str | None, network: bool) -> list[str]:
             f"{'agrees' if agree == 1 else 'agree'} more than by chance (q < 0.05)."
         )
     lines.append(
-        f"{reliable:,} of {number(halves, 'matrix', 'matrices')} "
+        f"{reliable:,} of {number(halves, *MATRIX)} "
         f"{'repeats' if reliable == 1 else 'repeat'} between the two halves of the cells more than "
         "with permuted gene labels (q < 0.05)."
     )
@@ -122,13 +124,13 @@ def headline(rows: list[Row], why: str | None, network: bool) -> list[str]:
     elif network and why is None and not beyond:
         decided = no_more + not_enriched
         start = "This run shows no molecular wiring beyond co-expression"
-        of = f" in the {number(decided, 'layer')} of which it can tell" if undecided else ""
+        of = f" in the {number(decided, *MATRIX)} of which it can tell" if undecided else ""
         cannot = "This run cannot tell molecular wiring from co-expression."
         lines.insert(0, f"{start}{of}." if decided else cannot)
     saturated = totals(rows, "n_saturated")[0]
     if saturated:
         lines.append(
-            f"{saturated:,} of {number(matrices, 'matrix', 'matrices')} "
+            f"{saturated:,} of {number(matrices, *MATRIX)} "
             f"{'is' if saturated == 1 else 'are'} saturated: there, overlap and agreement say "
             "little."
         )
@@ -144,7 +146,7 @@ def _numbers(rows: list[Row], why: str | None, network: bool) -> list[tuple[str,
     out = []
     if network and why is None:
         beyond, *others = totals(rows, "n_beyond", "n_no_more", "n_not_enriched", "n_cannot_tell")
-        out.append((f"{beyond:,} of {beyond + sum(others):,}", "layers beyond co-expression"))
+        out.append((f"{beyond:,} of {beyond + sum(others):,}", "matrices beyond co-expression"))
     elif network:
         enriched, tested = totals(rows, "n_enriched", "n_tested")
         out.append(
@@ -177,7 +179,7 @@ def _strongest(row: Row) -> str:
     if row["strongest_by"] != OVERLAP:
         return (
             f"{start}, by the largest reliability of "
-            f"{number(row['n_matrices'], 'matrix', 'matrices')}: it has no overlap with a network "
+            f"{number(row['n_matrices'], *MATRIX)}: it has no overlap with a network "
             "to choose by."
         )
     if not row["n_edges"]:
@@ -195,7 +197,7 @@ def _strongest(row: Row) -> str:
     return (
         f"{start}: {edges}. {null}, so it is {figure(row['fold_over_null'])} times the null, "
         f"q {p_text(row['q'])}. It is the strongest of "
-        f"{number(row['n_tested'], 'matrix', 'matrices')} by q, then by this ratio; "
+        f"{number(row['n_tested'], *MATRIX)} by q, then by this ratio; "
         f"q is below 0.05 in {count(row['n_enriched'])}."
     )
 
@@ -203,10 +205,10 @@ def _strongest(row: Row) -> str:
 def _controlled(row: Row, why: str | None) -> str:
     if why is not None:
         return f"Cannot tell: {why}."
-    layers = sum(totals([row], "n_beyond", "n_no_more", "n_not_enriched", "n_cannot_tell"))
+    judged = sum(totals([row], "n_beyond", "n_no_more", "n_not_enriched", "n_cannot_tell"))
     counts = (
-        f"Of {number(layers, 'layer')} {row['n_beyond']:,} beyond co-expression, "
-        f"{row['n_no_more']:,} no more than it, "
+        f"Of {number(judged, *MATRIX)} (one for each layer and category) "
+        f"{row['n_beyond']:,} beyond co-expression, {row['n_no_more']:,} no more than it, "
         f"{row['n_not_enriched']:,} not enriched, {row['n_cannot_tell']:,} cannot be told."
     )
     return f"{counts} Clearest: {row['verdict']}" if row["verdict"] else counts
@@ -236,7 +238,7 @@ def _reliability(row: Row) -> str:
         f"(95 % interval {interval(row, 'half_centred_low', 'half_centred_high')}; null "
         f"{figure(row['half_null_low'])} to {figure(row['half_null_high'])}; q "
         f"{p_text(row['half_q'])}; {count(row['half_pairs'])} pairs). Over "
-        f"{number(row['n_halves'], 'matrix', 'matrices')} the median is "
+        f"{number(row['n_halves'], *MATRIX)} the median is "
         f"{figure(row['halves_median'])} ({figure(row['halves_smallest'])} to "
         f"{figure(row['halves_largest'])})."
     )

@@ -14,28 +14,34 @@ from octoscope.octopus.lookups import describe_genes
 from octoscope.octopus.network import Network
 from octoscope.octopus.network_views import open_view
 from octoscope.report.embedded import block
+from octoscope.report.page_parts import is_of_many
 from octoscope.report.rows import chosen
 from octoscope.results.model_findings import shown_as
 from octoscope.results.run_results import Results
 from octoscope.run_plan.values import COEXPRESSION, ModelPlan
 
-MOST = 250_000  # pairs that a page holds: about 2.5 MB
+MOST = 400_000  # pairs that a page holds: about 2.5 MB
+MOST_OF_MANY = 250_000  # the same on a page of many models and categories
 _MATRIX = ["model", "category", "layer", "gene_set", "view"]
 _COEXPRESSION = "quantile_" + COEXPRESSION  # start of the columns of the consensus networks
 
 
-def gene_search(results: Results, gene_set: str, view: str, model: str | None = None) -> Markup:
-    """Return the element that holds the top pairs of a run, or a model, for the search of a gene.
+def gene_search(
+    results: Results, gene_set: str, view: str, model: str | None = None
+) -> tuple[Markup, str]:
+    """Return the element that holds top pairs for the search of a gene, and which pairs it holds.
 
-    All gene sets and views are held if they are at most ``MOST`` pairs, else those that the page
-    shows, else the best-ranked pairs of each matrix of these; ``left_out`` says so.
+    It holds those of a run, or of a model. All gene sets and views are held if they are at most
+    ``MOST`` pairs, else those that the page shows, else the best-ranked pairs of each matrix of
+    these. A page of a run of many models and categories holds ``MOST_OF_MANY``.
     """
     plan = results.plan
     models = [
         m for m in plan.models
         if f"topk/{m.name}" in results.tables and model in (None, m.name)
     ]  # fmt: skip
-    parts, left_out = _within(results, models, gene_set, view)
+    most = MOST_OF_MANY if model is None and is_of_many(plan) else MOST
+    parts, n_all, left_out = _within(results, models, gene_set, view, most)
     genes = _genes(models)
     at = pd.Index(list(genes))
     pairs = pd.concat(parts, ignore_index=True) if parts else pd.DataFrame(columns=_MATRIX)
@@ -65,13 +71,16 @@ def gene_search(results: Results, gene_set: str, view: str, model: str | None = 
             "coexpression_name": name,
         }
     text = json.dumps(data, separators=(",", ":"), allow_nan=False)
-    return block(text, id="gene-data")
+    whole = f"The page holds all {n_all:,} top pairs of this {'model' if model else 'run'}"
+    compared = int(pairs["model"].isin(data["correlations"]).sum())
+    whole += f", of which {compared:,} are of co-expression." if compared else "."
+    return block(text, id="gene-data"), left_out or whole
 
 
 def _within(
-    results: Results, models: list[ModelPlan], gene_set: str, view: str
-) -> tuple[list[pd.DataFrame], str]:
-    """Return the pairs that the page can hold, by model, and what it had to leave out."""
+    results: Results, models: list[ModelPlan], gene_set: str, view: str, limit: int
+) -> tuple[list[pd.DataFrame], int, str]:
+    """Return the pairs that the page can hold, by model, how many there are, and what it lacks."""
     columns = [*_MATRIX, "query", "key", "rank", "value", "cells", "in_network"]
 
     def read(**shown: str) -> list[pd.DataFrame]:
@@ -85,17 +94,18 @@ def _within(
         return parts
 
     parts = read()
-    if sum(map(len, parts)) <= MOST:
-        return parts, ""
-    scope = f"Held here: gene set {gene_set} and view {view}"
+    n_all = sum(map(len, parts))
+    if n_all <= limit:
+        return parts, n_all, ""
     parts = read(gene_set=gene_set, view=view)
+    which = f"those of gene set {gene_set} and view {view}"
+    if sum(map(len, parts)) > limit:
+        best = limit // sum(len(p.drop_duplicates(_MATRIX)) for p in parts)
+        parts = [p[p["rank"] <= best] for p in parts]
+        which += f", of rank {best:,} or better in each list"
     held = sum(map(len, parts))
-    if held > MOST:
-        matrices = sum(len(p.drop_duplicates(_MATRIX)) for p in parts)
-        most = MOST // matrices
-        parts = [p[p["rank"] <= most] for p in parts]
-        scope += f", and of each matrix the pairs of rank {most:,} or better"
-    return parts, f"{scope}. All pairs of the run: topk/."
+    left_out = f"This page holds {held:,} of {n_all:,} top pairs: {which}. All of them are in the "
+    return parts, n_all, left_out + "files topk/ of the run."
 
 
 def _genes(models: list[ModelPlan]) -> dict[str, str]:

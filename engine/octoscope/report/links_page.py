@@ -8,15 +8,14 @@ from typing import Any, Protocol
 import matplotlib as mpl
 import numpy as np
 import pandas as pd
-from markupsafe import Markup
 from matplotlib.figure import Figure
 
 from octoscope import __version__
-from octoscope.report.data_tables import PageTables
 from octoscope.report.embedded import table_library
-from octoscope.report.figures import BLUE, STYLE, ends, panel_grid, svg_text
-from octoscope.report.page_parts import templates
-from octoscope.report.rows import figure, interval, percent, records
+from octoscope.report.figures import BLUE, STYLE, ends, panel_grid
+from octoscope.report.page_parts import page_parts, templates
+from octoscope.report.rows import count, figure, interval, percent, records
+from octoscope.report.svg import Drawn, Tips, svg_text
 
 Row = dict[str, Any]
 _FLOOR = "#9aa4ae"
@@ -47,8 +46,7 @@ def links_page(evaluations: Sequence[tuple[str, Evaluated]]) -> bytes:
         Name and content of each, shown one after the other.
     """
     environment = templates()
-    tables = PageTables()
-    environment.globals |= {"table": tables.table, "table_labels": tables.labels}
+    environment.globals |= page_parts()
     return (
         environment.get_template("links.html.j2")
         .render(
@@ -71,12 +69,12 @@ def _shown(name: str, evaluated: Evaluated) -> Row:
         "split": about["split"]["by"],
         "headline": headline(rows, kinds),
         "cautions": _cautions(about, kinds),
-        "figure": Markup(area_dots(rows[rows["metric"] == "auc"], kinds, f"AUC {name}")),
+        "figure": area_dots(rows[rows["metric"] == "auc"], kinds, f"AUC {name}"),
         "rows": records(rows),
         "strata": records(metrics[metrics["stratum"] != "all"]),
         "signs": records(evaluated.signs),
         "calibration": records(evaluated.calibration),
-        "diagram": Markup(reliability_lines(evaluated.reliability, f"Calibration {name}"))
+        "diagram": reliability_lines(evaluated.reliability, f"Calibration {name}")
         if len(evaluated.reliability)
         else None,
         "test_edges": about["test_edges"],
@@ -144,33 +142,43 @@ def _cautions(about: Row, kinds: list[str]) -> list[str]:
     return lines
 
 
-def area_dots(areas: pd.DataFrame, kinds: list[str], label: str) -> str:
+def area_dots(areas: pd.DataFrame, kinds: list[str], label: str) -> Drawn:
     """Draw the AUC of each scorer with its 95 % interval, one panel per kind of negatives."""
+    areas = areas[areas["negatives"].isin(kinds)].dropna(subset=["value"])
     scorers = list(dict.fromkeys(areas["scorer"]))
+    tips = Tips()
     with mpl.rc_context(STYLE):
         drawn = Figure(figsize=(2.4 + 2.4 * len(kinds), 0.9 + 0.24 * len(scorers)),
                        layout="constrained")  # fmt: skip
         axes = np.atleast_1d(drawn.subplots(1, len(kinds), sharey=True, squeeze=False).ravel())
         for axis, kind in zip(axes, kinds, strict=True):
-            part = areas[areas["negatives"] == kind].set_index("scorer").reindex(scorers)
+            part = areas[areas["negatives"] == kind]
             for what, colour in (("floor", _FLOOR), ("model", BLUE)):
                 of = part[part["kind"] == what]
-                axis.errorbar(
-                    of["value"].to_numpy(float), [scorers.index(s) for s in of.index],
+                dots = axis.errorbar(
+                    of["value"].to_numpy(float), [scorers.index(s) for s in of["scorer"]],
                     xerr=ends(of, "value", "low", "high"), fmt="o", color=colour, markersize=4,
                     capsize=2, label=what,
                 )  # fmt: skip
+                texts = [
+                    f"{row['scorer']}, {kind} negatives: AUC {figure(row['value'])} "
+                    f"({interval(row, 'low', 'high')}); n = {count(row['n_positives'])} edges, "
+                    f"{count(row['n_negatives'])} negatives"
+                    for row in records(of)
+                ]
+                tips.points(dots.lines[0], texts)
             axis.axvline(0.5, color="#1c2530", linewidth=0.6)
             axis.set_title(f"{kind} negatives", fontsize=9)
             axis.set_xlabel("AUC")
         axes[0].set_yticks(range(len(scorers)), scorers)
         axes[0].invert_yaxis()
-        return svg_text(drawn, label)
+        return Drawn(svg_text(drawn, label, tips), records(areas))
 
 
-def reliability_lines(bins: pd.DataFrame, label: str) -> str:
+def reliability_lines(bins: pd.DataFrame, label: str) -> Drawn:
     """Draw observed shares of edges against calibrated probabilities, one panel per model."""
     scorers = list(dict.fromkeys(bins["scorer"]))
+    tips = Tips()
     with mpl.rc_context(STYLE):
         drawn, axes = panel_grid(scorers, 2.6, 2.6)
         for axis, scorer in zip(axes, scorers, strict=False):
@@ -178,12 +186,19 @@ def reliability_lines(bins: pd.DataFrame, label: str) -> str:
             axis.plot([0, 1], [0, 1], color="#1c2530", linewidth=0.6)
             for relation, part in mine.groupby("relation", sort=False):
                 every = relation == "all"
-                axis.errorbar(
+                dots = axis.errorbar(
                     part["predicted"], part["observed"],
                     yerr=ends(part, "observed", "low", "high") if every else None, marker="o",
                     markersize=3, capsize=2 if every else 0, linewidth=1.2 if every else 0.7,
                     color=BLUE if every else _FLOOR, zorder=3 if every else 2,
                 )  # fmt: skip
+                texts = [
+                    f"{scorer}, {relation}: {figure(row['observed'])} of the pairs at "
+                    f"{figure(row['predicted'])} ({interval(row, 'low', 'high')}); n = "
+                    f"{count(row['n'])} pairs"
+                    for row in records(part)
+                ]
+                tips.points(dots.lines[0], texts)
             axis.set_xlabel("calibrated probability")
         axes[0].set_ylabel("share that are edges")
-        return svg_text(drawn, label)
+        return Drawn(svg_text(drawn, label, tips), records(bins))

@@ -14,7 +14,7 @@ from octoscope.octopus.network_info import source_overlap, source_table, summary
 from octoscope.octopus.network_schema import NOT_KNOWN, UNNAMED
 from octoscope.octopus.network_views import INDEPENDENT, view
 from octoscope.octopus.reading_notes import reading_notes
-from octoscope.report import figures
+from octoscope.report import source_figures
 
 
 def network_page(network: Network) -> bytes:
@@ -25,17 +25,11 @@ def network_page(network: Network) -> bytes:
     sources, overlap = source_table(network), source_overlap(network)
     several = len(network.sources) > 1
     bars = {"pairs": "pairs", "private_pairs": "pairs that no other source states"}
-    drawn = {
-        "bars": Markup(figures.source_bars(sources, bars, "unordered pairs")),
-        "pairs": Markup(figures.source_heatmap(overlap, "pairs_jaccard", "Jaccard index of pairs"))
-        if several
-        else None,
-        "vertices": Markup(
-            figures.source_heatmap(overlap, "vertices_jaccard", "Jaccard index of vertices")
+    drawn = {"bars": Markup(source_figures.source_bars(sources, bars, "unordered pairs"))}
+    for name in ("pairs", "vertices") if several else ():
+        drawn[name] = Markup(
+            source_figures.source_heatmap(overlap, f"{name}_jaccard", f"Jaccard index of {name}")
         )
-        if several
-        else None,
-    }
     return (
         environment.get_template("network.html.j2")
         .render(

@@ -13,16 +13,14 @@ from octoscope.errors import REPAIR, InputError, damaged_run, reading
 from octoscope.octopus.network_schema import NOT_KNOWN
 from octoscope.report import comparisons, figures, first_screen, verdict_section
 from octoscope.report.categories import categories
-from octoscope.report.data_tables import MOST_OF_ONE, PageTables
 from octoscope.report.embedded import table_library
 from octoscope.report.gene_search import gene_search
 from octoscope.report.method_texts import METHODS, term
 from octoscope.report.page_parts import (
-    figures_of,
     folded,
     gene_link,
     is_of_many,
-    tables_of,
+    page_parts,
     templates,
 )
 from octoscope.report.rows import chosen, edge_text, gigabytes, records
@@ -78,10 +76,9 @@ def page(
             )
     env = templates()
     of_many = model is None and is_of_many(plan)
-    tables = tables_of(of_many) if model is None else PageTables(MOST_OF_ONE)
+    env.globals |= page_parts(of_many, of_one=model is not None)
     env.globals |= {
-        "table": tables.table, "table_labels": tables.labels,
-        "figure": figures_of(of_many).figure, "folded": folded,
+        "folded": folded,
         "gigabytes": gigabytes, "gene": gene_link, "term": term,
     }  # fmt: skip
     template = env.get_template("report.html.j2")
@@ -113,8 +110,10 @@ def _of_models(results: Results, gene_set: str, view: str, model: str | None) ->
     chosen_models = [m for m in plan.models if model in (None, m.name)]
     done = "stats" in results.tables
     models = [_model(results, m, gene_set, view, with_network) for m in chosen_models if done]
+    gene_data, genes_held = gene_search(results, gene_set, view, model)
     return {
-        "gene_data": gene_search(results, gene_set, view, model),
+        "gene_data": gene_data,
+        "genes_held": genes_held,
         "library": table_library(),
         "methods": [(name, *text) for name, text in METHODS.items()],
         "config": config,
@@ -217,6 +216,7 @@ def _model(
     if stats.empty:
         return None
     layers = primary("layers")
+    layers = layers[layers["layer_a"] != layers["layer_b"]]
     shares = chosen(results.tables["mass_by_layer"], model=m.name)
     shares = shares[shares["to"].isin(m.mass_columns)]
     tag = m.name
@@ -232,12 +232,12 @@ def _model(
         "variant_text": _variant_text(m),
         "stats": records(stats),
         **_donors(stats),
-        "layers": records(layers[layers["layer_a"] != layers["layer_b"]]),
+        "layers": records(layers),
         "profile": figures.layer_profile(profile, MEASURES, f"{tag} by layer")
         if len(m.layers) > 1
-        else "",
+        else None,
         "profile_rows": records(profile),
-        "heatmap": figures.layer_heatmaps(layers, f"{tag} layers") if len(m.layers) > 1 else "",
+        "heatmap": figures.layer_heatmaps(layers, f"{tag} layers") if len(layers) else None,
         "reliability": figures.by_layer(
             stats,
             f"{tag} reliability",
@@ -249,13 +249,13 @@ def _model(
             n="half_pairs",
             ylabel="centred r of halves",
         ),
-        "mass": figures.mass_bars(shares, f"{tag} mass") if len(shares) else "",
+        "mass": figures.mass_bars(shares, f"{tag} mass") if len(shares) else None,
         "mass_rows": records(shares),
         "top": _top_pairs(results, m, gene_set, view, with_network),
         "saturated": list(dict.fromkeys(stats.loc[stats["top_share"] > SATURATED, "category"])),
         "overlap": [],
         "auroc": [],
-        "overlap_figure": "",
+        "overlap_figure": None,
         **verdict_section.NOTHING,
         "compared": comparisons.of_model(results, m, gene_set, view),
     }

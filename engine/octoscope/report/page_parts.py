@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import quote
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
-from octoscope.report.data_tables import MOST, MOST_OF_MANY, PageTables
+from octoscope.report.csv_files import CsvFiles
+from octoscope.report.data_tables import MOST, MOST_OF_MANY, MOST_OF_ONE, PageTables
 from octoscope.report.embedded import block
 from octoscope.report.limits import Line
 from octoscope.report.rows import FILTERS
+from octoscope.report.svg import Drawn
 from octoscope.run_plan.values import Plan
 
 LARGE = 200_000  # characters of a figure that stands compressed: some twenty panels
@@ -37,12 +39,16 @@ def templates() -> Environment:
 
 @dataclass(frozen=True)
 class PageFigures:
-    """Writes the figures of one page; ``large``: characters from which one stands compressed."""
+    """Writes the figures of one page, each with the rows that it draws as CSV.
+
+    ``large``: characters from which one stands compressed; ``files``: the CSV files of the page.
+    """
 
     large: int = LARGE
+    files: CsvFiles = field(default_factory=CsvFiles)
 
     def figure(
-        self, svg: str, class_: str, method: str, name: str, caller: Callable[[], str]
+        self, drawn: Drawn, class_: str, method: str, name: str, caller: Callable[[], str]
     ) -> Markup:
         """Return a figure with its caption and a link to how it is made.
 
@@ -50,7 +56,7 @@ class PageFigures:
 
         Parameters
         ----------
-        svg
+        drawn
             The figure, as the functions of the report draw it.
         method
             Its key among the methods of the page.
@@ -59,25 +65,27 @@ class PageFigures:
         caller
             The caption: the content of a Jinja ``call`` block.
         """
-        held: Markup = Markup(svg)
-        if len(svg) > self.large:
-            held = block(svg, class_="svg") + Markup(
+        held: Markup = Markup(drawn.svg)
+        if len(drawn.svg) > self.large:
+            held = block(drawn.svg, class_="svg") + Markup(
                 "<noscript>This figure needs JavaScript; its numbers are in the tables.</noscript>"
             )
+        csv, csv_file = self.files.file(drawn.rows) if drawn.rows else ("", Markup(""))
         return Markup(
-            '<figure class="{}" data-name="{}"><div class="scroll" tabindex="0">{}</div>'
-            '<figcaption>{} <a href="#method-{}">How it is made</a>.</figcaption></figure>'
-        ).format(class_, name, held, Markup(caller().strip()), method)
+            '<figure class="{}" data-name="{}" data-csv="{}"><div class="scroll" tabindex="0">{}'
+            '</div><figcaption>{} <a href="#method-{}">How it is made</a>.</figcaption>{}</figure>'
+        ).format(class_, name, csv, held, Markup(caller().strip()), method, csv_file)
 
 
-def figures_of(of_many: bool) -> PageFigures:
-    """Return the writer of figures for a page; ``of_many``: see :func:`is_of_many`."""
-    return PageFigures(LARGE_OF_MANY if of_many else LARGE)
+def page_parts(of_many: bool = False, of_one: bool = False) -> dict[str, Callable[..., Markup]]:
+    """Return what the templates of one page call for tables and figures, by name.
 
-
-def tables_of(of_many: bool) -> PageTables:
-    """Return the writer of tables for a page; ``of_many``: see :func:`is_of_many`."""
-    return PageTables(MOST_OF_MANY if of_many else MOST)
+    ``of_many``: see :func:`is_of_many`; ``of_one``: the page shows one model of a run.
+    """
+    files = CsvFiles()
+    tables = PageTables(MOST_OF_ONE if of_one else MOST_OF_MANY if of_many else MOST, files)
+    figures = PageFigures(LARGE_OF_MANY if of_many else LARGE, files)
+    return {"table": tables.table, "table_labels": tables.labels, "figure": figures.figure}
 
 
 def is_of_many(plan: Plan) -> bool:

@@ -9,8 +9,9 @@ import matplotlib as mpl
 from matplotlib.figure import Figure
 
 from octoscope.errors import REPAIR, damaged_run, reading
-from octoscope.report.figures import BLUE, STYLE, svg_text
-from octoscope.report.rows import figure
+from octoscope.report.figures import BLUE, STYLE
+from octoscope.report.rows import count, figure
+from octoscope.report.svg import Drawn, Tips, svg_text
 from octoscope.results.run_results import TIMELINE, Results
 
 Row = dict[str, Any]
@@ -62,20 +63,26 @@ def duration(seconds: float) -> str:
     return f"{minutes // 60:,} h {minutes % 60} min"
 
 
-def stage_bars(stages: list[Row], label: str) -> str:
+def stage_bars(stages: list[Row], label: str) -> Drawn:
     """Draw one bar per stage from its begin to its end, on an axis in seconds or hours."""
     unit, per = ("hours", 3600.0) if stages[-1]["began"] > 7200 else ("seconds", 1.0)
     with mpl.rc_context(STYLE):
         drawn = Figure(figsize=(6.6, 0.7 + 0.24 * len(stages)), layout="constrained")
         axis = drawn.subplots()
+        tips = Tips()
         end = max(s["began"] + s["seconds"] for s in stages) / per
         for i, s in enumerate(stages):
             width = max(s["seconds"] / per, 0.003 * end)  # the shortest is still seen
-            axis.barh(i, width, left=s["began"] / per, height=0.6, color=BLUE)
+            (bar,) = axis.barh(i, width, left=s["began"] / per, height=0.6, color=BLUE)
+            tips.shape(
+                bar,
+                f"{s['stage']}: began after {duration(s['began'])}, took {duration(s['seconds'])}; "
+                f"n = {count(s['pieces'])} pieces, {count(s['cells'])} cells",
+            )
             axis.text(s["began"] / per + width, i, f" {duration(s['seconds'])}", va="center",
                       fontsize=8)  # fmt: skip
         axis.set_yticks(range(len(stages)), [s["stage"] for s in stages])
         axis.invert_yaxis()
         axis.set_xlim(0, 1.12 * end)
         axis.set_xlabel(f"{unit} since the start")
-        return svg_text(drawn, label)
+        return Drawn(svg_text(drawn, label, tips), stages)

@@ -10,7 +10,7 @@ from octoscope.results.run_results import Results
 from octoscope.results.verdict_tables import summary, totals, why_no_verdict
 
 NOTHING: dict[str, Any] = {
-    "controlled": [], "controlled_figure": "", "comparators": [], "ladder": [],
+    "controlled": [], "controlled_figure": None, "comparators": [], "ladder": [],
 }  # fmt: skip
 _LIST = ["category", "layer", "control", "k"]  # columns that name a list of a model and view
 

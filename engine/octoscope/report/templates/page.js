@@ -64,19 +64,17 @@ async function enhance(table) {
   }
 }
 
-function csvButton(csv, label) {
-  const table = byId(csv.dataset.for);
-  const name = `${table.dataset.file}-${table.id}.csv`.replace(/\//g, "-");
-  const button = make("button", {type: "button", textContent: "CSV", title: "Download the rows of the table with all columns"});
+function csvButton(csv, name, label, title) {
+  const button = make("button", {type: "button", textContent: "CSV", title});
   button.setAttribute("aria-label", label);
-  button.addEventListener("click", async () => save(await unpacked(csv), "text/csv", name));
+  button.addEventListener("click", async () => save(await unpacked(csv), "text/csv", `${name}.csv`));
   return button;
 }
 
 function addTableTools() {
-  for (const csv of document.querySelectorAll("script.csv")) {
-    const table = byId(csv.dataset.for);
-    const button = csvButton(csv, `Download CSV: ${table.caption.textContent}`);
+  for (const table of document.querySelectorAll("table[data-csv]")) {
+    const name = `${table.dataset.file}-${table.id}`.replace(/\//g, "-");
+    const button = csvButton(byId(table.dataset.csv), name, `Download CSV: ${table.caption.textContent}`, "Download the rows of the table with all columns");
     table.closest(".scroll").before(make("div", {className: "tools"}, button));
   }
   const seen = new IntersectionObserver(entries => {
@@ -107,13 +105,33 @@ async function savePng(svg, name) {
   canvas.toBlob(blob => save(blob, "image/png", `${name}.png`));
 }
 
-// the first table below a figure, before the next figure or heading, has its numbers
-function numbersOf(figure) {
-  for (let e = figure.nextElementSibling; e && !/^(FIGURE|H2|H3)$/.test(e.tagName); e = e.nextElementSibling) {
-    const csv = e.matches("script.csv") ? e : e.querySelector("script.csv");
-    if (csv) return csv;
-  }
-  return null;
+// marks say their value as a tooltip; buttons go through them, for keyboards and fingers
+function markButtons(figure, name) {
+  const says = make("p", {className: "soft mark"});
+  says.setAttribute("aria-live", "polite");
+  let at = -1;
+  const show = mark => {
+    figure.querySelector("svg .current")?.classList.remove("current");
+    mark.classList.add("current");
+    says.textContent = mark.querySelector("title").textContent;
+  };
+  const marks = () => [...figure.querySelectorAll("svg title")].map(title => title.parentElement);
+  const button = (text, step, label) => {
+    const element = make("button", {type: "button", textContent: text, title: label});
+    element.setAttribute("aria-label", `${label}: ${name}`);
+    element.addEventListener("click", () => {
+      const all = marks();
+      if (!all.length) return;
+      at = (at + step + all.length) % all.length;
+      show(all[at]);
+    });
+    return element;
+  };
+  figure.querySelector(".scroll").addEventListener("click", event => {
+    const mark = event.target.closest("svg :has(> title)");
+    if (mark) { at = marks().indexOf(mark); show(mark); }
+  });
+  return [button("\u2039", -1, "Previous value"), button("\u203a", 1, "Next value"), says];
 }
 
 function addFigureTools() {
@@ -125,8 +143,9 @@ function addFigureTools() {
     asPng.setAttribute("aria-label", `Download PNG: ${name}`);
     asSvg.addEventListener("click", () => save(svgText(drawn()), "image/svg+xml", `${name}.svg`));
     asPng.addEventListener("click", () => savePng(drawn(), name));
-    const tools = make("div", {className: "tools"}, asSvg, asPng), csv = numbersOf(figure);
-    if (csv && "DecompressionStream" in window) tools.append(csvButton(csv, `Download CSV of the figure: ${name}`));
+    const tools = make("div", {className: "tools"}, asSvg, asPng), csv = byId(figure.dataset.csv);
+    if (csv && "DecompressionStream" in window) tools.append(csvButton(csv, name, `Download CSV of the figure: ${name}`, "Download the rows that the figure draws"));
+    tools.append(...markButtons(figure, name));
     figure.append(tools);
   }
 }
@@ -226,9 +245,10 @@ async function lookUp(text) {
   const ranked = Object.entries(data.models).filter(([, axis]) => wanted.some(i => axis.includes(i))).map(([m]) => m);
   const [to, by, correlated] = [ATTENDS, ATTENDED, CORRELATES].map(d => rows.filter(r => r[0] === d).length);
   const lists = attends.filter(Boolean).length;
+  const of = data.left_out ? " that this page holds" : "";
   const line = to + by
-    ? `${title} stands in ${shown(to + by)} of ${shown(total)} top pairs: it attends to a gene in ${shown(to)}, and a gene attends to it in ${shown(by)}.`
-    : `${title} stands in none of ${shown(total)} top pairs.`;
+    ? `${title} stands in ${shown(to + by)} of ${shown(total)} top pairs${of}: it attends to a gene in ${shown(to)}, and a gene attends to it in ${shown(by)}.`
+    : `${title} stands in none of ${shown(total)} top pairs${of}.`;
   answer.append(make("p", {className: "gene-line", textContent: `${line} Models that rank it: ${ranked.join(", ")}.`}));
   if (to + by) {
     answer.append(make("dl", {className: "partners"},
@@ -236,7 +256,8 @@ async function lookUp(text) {
       make("dt", {textContent: "Attends most often to"}), make("dd", {}, ...partners(data, rows, ATTENDS, lists))));
   }
   if (correlated) answer.append(make("p", {textContent: `Co-expression, for comparison: it stands in ${shown(correlated)} of the top correlations.`}));
-  const notes = [data.left_out, data.sources, data.coexpression_name ? `Co-expression quantile: ${data.coexpression_name}, of pairs in the consensus network; n/a elsewhere.` : "Co-expression of the pairs is not in the consensus networks of this run."];
+  if (data.left_out) answer.append(make("p", {className: "part", textContent: data.left_out}));
+  const notes = [data.sources, data.coexpression_name ? `Co-expression quantile: ${data.coexpression_name}, of pairs in the consensus network; n/a elsewhere.` : "Co-expression of the pairs is not in the consensus networks of this run."];
   answer.append(make("p", {className: "soft", textContent: notes.filter(Boolean).join(" ")}));
   if (!rows.length) return;
   await showPairs(data, rows, answer, wanted.map(i => data.genes[i][1]).join("-"));
