@@ -98,8 +98,9 @@ def _prepare_pages() -> None:
     import jinja2
     import matplotlib as mpl
     from matplotlib.figure import Figure
-    from octoscope.report.figures import STYLE, svg_text
+    from octoscope.report.figures import STYLE
     from octoscope.report.page_parts import templates
+    from octoscope.report.svg import svg_text
 
     as_usual, codes = jinja2.Environment.compile, {}
 

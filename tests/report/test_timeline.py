@@ -34,7 +34,7 @@ def test_stages_follow_each_other_and_the_page_shows_them(finished_run: Path) ->
     assert sum(s["cells"] for s in body["stages"]) == cells
     shown = timeline(results)
     assert shown is not None
-    assert all(f">{name}</text>" in shown["figure"] for name in names)
+    assert all(f">{name}</text>" in shown["figure"].svg for name in names)
     text = page(results).decode()
     assert '<section id="timeline">' in text
     assert all(f"<td>{name}</td>" in text for name in names)

@@ -21,7 +21,7 @@ from octoscope.results.run_results import Results
 from octoscope.run_plan.values import COEXPRESSION, ModelPlan
 
 MOST = 400_000  # pairs that a page holds: about 2.5 MB
-MOST_OF_MANY = 250_000  # the same on a page of many models and categories
+MOST_OF_MANY = 100_000  # the same on a page of many models and categories: below 10 MB
 _MATRIX = ["model", "category", "layer", "gene_set", "view"]
 _COEXPRESSION = "quantile_" + COEXPRESSION  # start of the columns of the consensus networks
 
@@ -71,7 +71,7 @@ def gene_search(
             "coexpression_name": name,
         }
     text = json.dumps(data, separators=(",", ":"), allow_nan=False)
-    whole = f"The page holds all {n_all:,} top pairs of this {'model' if model else 'run'}"
+    whole = f"Here are all {n_all:,} top pairs of this {'model' if model else 'run'}"
     compared = int(pairs["model"].isin(data["correlations"]).sum())
     whole += f", of which {compared:,} are of co-expression." if compared else "."
     return block(text, id="gene-data"), left_out or whole
