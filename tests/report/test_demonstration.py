@@ -119,7 +119,9 @@ def test_the_search_of_a_gene_holds_all_top_pairs(page: Page, demonstration: Pat
     page.press("#gene-name", "Enter")
     page.wait_for_selector("#gene-pairs tbody tr")
     line = page.locator(".gene-line").inner_text()
-    assert f"stands in {to + by:,} of {len(top):,} top pairs: it attends to a gene in {to:,}," in line
+    assert (
+        f"stands in {to + by:,} of {len(top):,} top pairs: it attends to a gene in {to:,}," in line
+    )
     assert f"a gene attends to it in {by:,}." in line
     assert page.locator("#gene-answer .part").count() == 0
     assert (demonstration / "report/index.html").stat().st_size < 10e6
