@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -75,18 +75,38 @@ def planted_checks(
         Of the model that is trained on the graph of degree alone and on that of blocks.
     """
     degrees = degrees_of(links, vertices, seed)
-    yield from _mirrors(degrees, seed)
+    for case in CASES:
+        yield from case_checks(case, degrees, seed, config)
+
+
+def case_checks(
+    case: str, degrees: Degrees, seed: int = 0, config: TrainConfig = _CONFIG,
+    positives: int = 20_000,
+) -> Iterator[Check]:  # fmt: skip
+    """Yield the checks of one of :data:`CASES`.
+
+    Parameters
+    ----------
+    degrees
+        Of the planted graph. It has an edge per pair; ``mirrors`` adds the mirrors of 91 %.
+    positives
+        At most so many edges of validation and of test; of signs, all.
+
+    Raises
+    ------
+    KeyError
+        If there is no such case.
+    """
     with TemporaryDirectory() as folder:
-        yield from _degree_alone(degrees, seed, config, Path(folder) / "degree")
-        yield from _blocks(degrees, seed, config, Path(folder) / "blocks")
-    yield from _signs(degrees, seed)
-    yield from _gradients(seed)
+        yield from CASES[case](degrees, seed, config, Path(folder) / "training", positives)
 
 
-def _mirrors(degrees: Degrees, seed: int) -> Iterator[Check]:
+def _mirrors(
+    degrees: Degrees, seed: int, _: object = None, __: object = None, positives: int = 20_000
+) -> Iterator[Check]:
     rng = np.random.default_rng([seed, 5])
     links = planted_links(degrees.n, *with_mirrors(*by_degree(degrees, rng), rng))
-    settings = Settings(("degree",), ("mirror",), seed, queries=0)
+    settings = Settings(("degree",), ("mirror",), seed, positives, queries=0)
     for by, low, high in (("edge", 0.8, 1.0), ("pair", 0.48, 0.52)):
         split = split_links(links, by, seed=seed, peer=True)
         areas, n = _areas(evaluate_links(links, split, settings=settings))
@@ -95,18 +115,21 @@ def _mirrors(degrees: Degrees, seed: int) -> Iterator[Check]:
 
 
 def _degree_alone(
-    degrees: Degrees, seed: int, config: TrainConfig, folder: Path
+    degrees: Degrees, seed: int, config: TrainConfig, folder: Path, positives: int = 20_000
 ) -> Iterator[Check]:
     rng = np.random.default_rng([seed, 6])
-    areas, n = _areas(_with_model(degrees, by_degree(degrees, rng), seed, config, folder, ()))
+    pairs, floors = by_degree(degrees, rng), ()
+    areas, n = _areas(_with_model(degrees, pairs, seed, config, folder, floors, positives))
     for scorer, area in areas.items():
         yield Check("degree alone", f"AUC of {scorer}", area, 0.45, 0.55, n)
 
 
-def _blocks(degrees: Degrees, seed: int, config: TrainConfig, folder: Path) -> Iterator[Check]:
+def _blocks(
+    degrees: Degrees, seed: int, config: TrainConfig, folder: Path, positives: int = 20_000
+) -> Iterator[Check]:
     rng = np.random.default_rng([seed, 7])
-    floors = ("preferential_attachment",)
-    evaluation = _with_model(degrees, by_blocks(degrees, rng), seed, config, folder, floors)
+    pairs, floors = by_blocks(degrees, rng), ("preferential_attachment",)
+    evaluation = _with_model(degrees, pairs, seed, config, folder, floors, positives)
     areas, n = _areas(evaluation)
     gain = areas["model"] - areas[floors[0]]
     yield Check("blocks", "AUC of the model above that of degrees", gain, 0.1, 1.0, n)
@@ -117,7 +140,7 @@ def _blocks(degrees: Degrees, seed: int, config: TrainConfig, folder: Path) -> I
 
 def _with_model(
     degrees: Degrees, pairs: tuple[np.ndarray, np.ndarray], seed: int, config: TrainConfig,
-    folder: Path, floors: tuple[str, ...],
+    folder: Path, floors: tuple[str, ...], positives: int,
 ) -> Evaluation:  # fmt: skip
     """Train a model on pairs and return it beside floors, on the test edges of the same split."""
     bare = planted_links(degrees.n, *pairs)
@@ -129,11 +152,11 @@ def _with_model(
     links = links_of(graph)
     checkpoint = train(graph, config, folder)
     model = checkpoint.rename(checkpoint.with_name("model"))
-    settings = Settings(("degree",), floors, seed, queries=0)
+    settings = Settings(("degree",), floors, seed, positives, queries=0)
     return evaluate_links(links, split_links(links, "graph"), [model], settings)
 
 
-def _signs(degrees: Degrees, seed: int) -> Iterator[Check]:
+def _signs(degrees: Degrees, seed: int, *_rest: object) -> Iterator[Check]:
     """A model that knows how targets respond, from as many pairs as the floors, but others."""
     rng = np.random.default_rng([seed, 9])
     a, b = by_degree(degrees, rng)
@@ -152,7 +175,7 @@ def _signs(degrees: Degrees, seed: int) -> Iterator[Check]:
                     low, high, row["n_pairs"])  # fmt: skip
 
 
-def _gradients(seed: int) -> Iterator[Check]:
+def _gradients(_: Degrees, seed: int, *_rest: object) -> Iterator[Check]:
     """Compare sums over weighted edges with dense products: parallel edges, vertices without."""
     rng = np.random.default_rng([seed, 10])
     n, count = 40, 200
@@ -183,3 +206,9 @@ def _areas(evaluation: Evaluation) -> tuple[dict[str, float], int]:
     rows = evaluation.metrics.query("metric == 'auc' and stratum == 'all'")
     areas = dict(zip(rows["scorer"], rows["value"].to_numpy(float), strict=True))
     return areas, int(rows["n_positives"].max())
+
+
+CASES: dict[str, Callable[[Degrees, int, TrainConfig, Path, int], Iterator[Check]]] = {
+    "mirrors": _mirrors, "degree alone": _degree_alone, "blocks": _blocks,
+    "signs by target": _signs, "parallel edges": _gradients,
+}  # fmt: skip

@@ -101,16 +101,24 @@ def degrees_of(links: Links, vertices: int = 0, seed: int = 0) -> Degrees:
     if 0 < vertices < len(degree):
         degree = np.random.default_rng([seed, 4]).choice(degree, vertices, replace=False)
         pairs = 10 * vertices
-    return Degrees(_cut(degree / degree.sum(), pairs), pairs)
+    return cut_degrees(degree, pairs)
 
 
-def _cut(weight: np.ndarray, pairs: int) -> np.ndarray:
-    """Cut weights so that the two largest are joined by less than a third of a pair on average."""
-    most = 1 / np.sqrt(6 * pairs)
+def cut_degrees(degree: np.ndarray, pairs: int) -> Degrees:
+    """Return degrees, cut so that the two largest are joined by less than a third of a pair.
+
+    Parameters
+    ----------
+    degree
+        [vertices] positive numbers; only their ratios count.
+    pairs
+        Number of pairs to draw.
+    """
+    weight, most = degree / degree.sum(), 1 / np.sqrt(6 * pairs)
     for _ in range(50):
         weight = np.minimum(weight, most)
         weight = weight / weight.sum()
-    return weight
+    return Degrees(weight, pairs)
 
 
 def by_degree(degrees: Degrees, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
