@@ -11,7 +11,7 @@ from octoscope.link_prediction.adjacency import train_adjacency
 from octoscope.link_prediction.links import Links
 from octoscope.link_prediction.spectral import spectrum
 from octoscope.link_prediction.splits import Split, split_links
-from octoscope.link_prediction.topology_scores import RULES, Topology
+from octoscope.link_prediction.topology_scores import DIRECTED_PATHS, RULES, Topology
 from scipy import sparse
 
 from tests.link_prediction.conftest import links_from
@@ -118,6 +118,50 @@ def test_spectral_rules_are_the_best_approximation_of_their_rank(
     assert np.corrcoef(scores, best[a, b])[0, 1] > 0.999
     again = Topology(matrix, 6).scores(a, b, ("directed_spectral",))["directed_spectral"]
     np.testing.assert_array_equal(scores, again)  # the iteration starts from the same vector
+
+
+def test_directed_paths_are_products_of_steps_and_keep_direction(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Red: steps against an edge where the name says along it, or along either."""
+    monkeypatch.setattr(topology_scores, "_SOURCES", 7)
+    monkeypatch.setattr(topology_scores, "_ENTRIES", 50)
+    matrix = random_adjacency(60, 240)
+    dense = matrix.toarray().astype(float)
+    left, right = (np.maximum(dense.sum(i), 1) ** -0.5 for i in (1, 0))
+    step = {"out": left[:, None] * dense * right}
+    step["in"] = step["out"].T
+    a, b = pairs_of(60)
+    scores = Topology(matrix).scores(a, b, DIRECTED_PATHS)
+    assert len(scores) == 5
+    for rule, values in scores.items():
+        product = np.linalg.multi_dot([step[way] for way in rule.split("_")[1:]])
+        np.testing.assert_allclose(values, product[a, b], rtol=1e-4, atol=1e-7, err_msg=rule)
+        back = Topology(matrix).scores(b, a, (rule,))[rule]
+        assert np.abs(back - values).max() > 0.01, rule  # another direction, another score
+
+
+def test_directed_paths_do_not_pass_a_test_edge(mirrored: Links) -> None:
+    """Red: paths of all edges, of the mirrors of training edges, or with the pair's own edge."""
+    links = links_from(6, np.array([0, 1, 2, 3, 0]), np.array([1, 2, 3, 4, 5]))
+    part = np.array([1, 3, 1, 1, 1], np.uint8)  # 1 -> 2 is a test edge
+    topology = Topology(train_adjacency(links, Split("pair", part, {}, "")))
+    a, b = pairs_of(6)
+    of_paths = topology.scores(a, b, ("path_out_out", "path_out_out_out"))
+    assert [(x, y) for x, y, v in zip(a, b, of_paths["path_out_out"], strict=True) if v] == [
+        (2, 4)
+    ]  # not 0 -> 1 -> 2, 1 -> 2 -> 3, nor 5 <- 0 -> 1
+    assert not of_paths["path_out_out_out"].any()
+    split = split_links(mirrored)
+    train = split.part == 1
+    alone = links_from(mirrored.n, mirrored.src[train], mirrored.dst[train])
+    whole = Split("pair", np.ones(train.sum(), np.uint8), {}, "")
+    rows = split.rows("test")[:500]
+    ends = mirrored.src[rows], mirrored.dst[rows], DIRECTED_PATHS
+    scores = Topology(train_adjacency(mirrored, split)).scores(*ends)
+    expected = Topology(train_adjacency(alone, whole)).scores(*ends)
+    for rule in DIRECTED_PATHS:
+        np.testing.assert_array_equal(scores[rule], expected[rule])
 
 
 def test_blocks_change_nothing(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,6 +1,6 @@
 """Rules that score a pair of vertices from the training edges alone: floors of link prediction.
 
-U is the symmetric adjacency, k its degrees, N(x) the neighbours of x.
+A is the adjacency, U its symmetric form, k the degrees of U, N(x) the neighbours of x in U.
 
 ============================ ==================================================================
 ``mirror``                    1 where the edge from target to source is in training
@@ -9,6 +9,11 @@ U is the symmetric adjacency, k its degrees, N(x) the neighbours of x.
 ``adamic_adar``               sum over common neighbours of 1 / log k (Adamic and Adar 2003)
 ``resource_allocation``       sum over common neighbours of 1 / k (Zhou et al. 2009)
 ``l3``                        sum over paths x-u-v-y of 1 / sqrt(k_u k_v) (Kovacs et al. 2019)
+``path_out_out``              sum over x -> u -> y of steps S = D_out^-1/2 A D_in^-1/2
+``path_out_in_out``           the same over x -> u <- v -> y: v shares a target with x
+``path_out_out_out``          over x -> u -> v -> y
+``path_out_out_in``           over x -> u -> v <- y: a target of x leads where y leads
+``path_out_in_in``            over x -> u <- v <- y
 ``personalised_pagerank``     of y by a walk on U that restarts at x with probability 0.15
 ``spectral``                  product of leading eigenvectors of D^-1/2 U D^-1/2
 ``directed_spectral``         product of leading singular vectors of D_out^-1/2 A D_in^-1/2
@@ -27,7 +32,7 @@ from functools import cached_property
 import numpy as np
 from scipy import sparse
 
-from octoscope.gnn.directed_spectrum import directed_spectrum
+from octoscope.gnn.directed_spectrum import directed_spectrum, scaled
 from octoscope.link_prediction.adjacency import neighbours
 from octoscope.link_prediction.spectral import (
     DIMENSIONS,
@@ -38,9 +43,11 @@ from octoscope.link_prediction.spectral import (
 
 RULES = (
     "mirror", "preferential_attachment", "common_neighbours", "adamic_adar", "resource_allocation",
-    "l3", "personalised_pagerank", "spectral", "directed_spectral",
+    "l3", "path_out_out", "path_out_in_out", "path_out_out_out", "path_out_out_in",
+    "path_out_in_in", "personalised_pagerank", "spectral", "directed_spectral",
 )  # fmt: skip
-_PATHS = RULES[2:7]
+DIRECTED_PATHS = RULES[6:11]
+_PATHS = (*RULES[2:6], "personalised_pagerank")
 STAY = 0.85  # probability that the walk of PageRank goes on
 # Of PageRank: beyond each of these, steps are summed over eigenvectors.
 _ERROR = 1e-3
@@ -141,6 +148,9 @@ class Topology:
         path_rules = [r for r in rules if r in _PATHS]
         if path_rules:
             scores |= self._paths(a, b, path_rules)
+        directed = [r for r in rules if r in DIRECTED_PATHS]
+        if directed:
+            scores |= self._directed_paths(a, b, directed)
         return {rule: scores[rule][inverse] for rule in rules}
 
     def _paths(self, a: np.ndarray, b: np.ndarray, rules: list[str]) -> dict[str, np.ndarray]:
@@ -164,7 +174,7 @@ class Topology:
             row, target = np.searchsorted(mine, a[pairs]), b[pairs]
             ends = self.near[mine]
             if shared:
-                of_rules = self._reach(ends.toarray(), row, target, list(shared.values()))
+                of_rules = _reach(self.near, ends.toarray(), row, target, list(shared.values()))
                 for rule, values in zip(shared, of_rules, strict=True):
                     out[rule][pairs] = values
             if "personalised_pagerank" in out:
@@ -173,31 +183,36 @@ class Topology:
                 )
             if "l3" in out:
                 block = (ends @ by_root).toarray()
-                (out["l3"][pairs],) = self._reach(block, row, target, [root])
+                (out["l3"][pairs],) = _reach(self.near, block, row, target, [root])
         return out
 
-    def _reach(
-        self, block: np.ndarray, row: np.ndarray, target: np.ndarray, weights: list[np.ndarray]
-    ) -> list[np.ndarray]:
-        """Return [pairs] sums over neighbours v of the target of ``block[row, v] * weight[v]``.
+    def _directed_paths(
+        self, a: np.ndarray, b: np.ndarray, rules: list[str]
+    ) -> dict[str, np.ndarray]:
+        """Return sums over paths whose steps have a direction each; ``a`` ascends.
 
-        One answer for each of ``weights`` ([vertices] each).
+        The last step of a path is along an edge into ``b``, or against an edge out of it.
         """
-        out = [np.zeros(len(row)) for _ in weights]
-        size = self.degree[target].astype(np.int64)
-        total = np.cumsum(size)
-        lo = 0
-        while lo < len(row):
-            before = total[lo] - size[lo]
-            hi = max(lo + 1, int(np.searchsorted(total, before + _ENTRIES, side="right")))
-            count = size[lo:hi]
-            pair = np.repeat(np.arange(hi - lo), count)
-            within = np.arange(len(pair)) - np.repeat(np.cumsum(count) - count, count)
-            via = self.near.indices[self.near.indptr[target[lo:hi]][pair] + within]
-            value = block[row[lo:hi][pair], via]
-            for one, weight in zip(out, weights, strict=True):
-                one[lo:hi] = np.bincount(pair, value * weight[via], hi - lo)
-            lo = hi
+        step = scaled(self.adjacency)
+        sources = step.T.tocsr()  # rows: a vertex, and where its edges come from
+        out = {rule: np.zeros(len(a)) for rule in rules}
+        starts, first = np.unique(a, return_index=True)
+        bounds = np.append(first, len(a))
+        for lo in range(0, len(starts), _SOURCES):
+            mine = starts[lo : lo + _SOURCES]
+            pairs = slice(bounds[lo], bounds[min(lo + _SOURCES, len(starts))])
+            row, target = np.searchsorted(mine, a[pairs]), b[pairs]
+            once = step[mine]
+            for second, twice in (("out", step), ("in", sources)):
+                names = [f"path_out_{second}_{third}" for third in ("out", "in")]
+                if not {*names, f"path_out_{second}"} & {*rules}:
+                    continue
+                block = (once @ twice).toarray()
+                if f"path_out_{second}" in out:
+                    out[f"path_out_{second}"][pairs] = block[row, target]
+                for name, last in zip(names, (sources, step), strict=True):
+                    if name in out:
+                        (out[name][pairs],) = _reach(last, block, row, target, None)
         return out
 
     def _pagerank(
@@ -226,7 +241,7 @@ class Topology:
         for t in range(3, steps):
             two = (self.near @ (two * inverse.astype(np.float32)).T).T
             walk += STAY**t * two[row, b]
-        (last,) = self._reach(two, row, b, [inverse])
+        (last,) = _reach(self.near, two, row, b, [inverse])
         walk += STAY**steps * last
         vectors = self.spectrum.vectors
         rest = products(vectors * _tail(self.spectrum.values, steps), vectors, a, b)
@@ -250,3 +265,31 @@ def _entries(matrix: sparse.csr_array, row: np.ndarray, column: np.ndarray) -> n
         return np.zeros(0)
     entries = sparse.csr_matrix(matrix)[row, column]  # an array of either kind of sparse class
     return np.asarray(entries, float).ravel()
+
+
+def _reach(
+    near: sparse.csr_array, block: np.ndarray, row: np.ndarray, target: np.ndarray,
+    weights: list[np.ndarray] | None,
+) -> list[np.ndarray]:  # fmt: skip
+    """Return [pairs] sums over entries v of the target's row of ``block[row, v] * weight[v]``.
+
+    One answer for each of ``weights`` ([vertices] each); None: one, weighted by the entries.
+    """
+    out = [np.zeros(len(row)) for _ in range(1 if weights is None else len(weights))]
+    size = np.diff(near.indptr)[target].astype(np.int64)
+    total = np.cumsum(size)
+    lo = 0
+    while lo < len(row):
+        before = total[lo] - size[lo]
+        hi = max(lo + 1, int(np.searchsorted(total, before + _ENTRIES, side="right")))
+        count = size[lo:hi]
+        pair = np.repeat(np.arange(hi - lo), count)
+        within = np.arange(len(pair)) - np.repeat(np.cumsum(count) - count, count)
+        entry = near.indptr[target[lo:hi]][pair] + within
+        via = near.indices[entry]
+        value = block[row[lo:hi][pair], via]
+        of_entries = [near.data[entry]] if weights is None else [w[via] for w in weights]
+        for one, weight in zip(out, of_entries, strict=True):
+            one[lo:hi] = np.bincount(pair, value * weight, hi - lo)
+        lo = hi
+    return out
