@@ -108,6 +108,8 @@ def check_perturbations(
     *,
     kind: str = "KD",
     shares: Sequence[float] = (1.0, 0.5, 0.1),
+    max_p: float | None = None,
+    p_values: str | Path | None = None,
     split: str = "pair",
     seed: int = 0,
     data: str | None = None,
@@ -119,12 +121,14 @@ def check_perturbations(
     network, data, split
         As for :func:`evaluate_links`.
     table
-        Harmonizome's ``gene_attribute_edges.txt.gz``, or a table with columns perturbed, target and
-        effect.
+        Harmonizome's ``gene_attribute_edges.txt.gz``, a table with columns perturbed, target and
+        effect, or an h5ad file of pseudobulks with effects or of cells with a control.
     kind
         Of the perturbations of a table that does not say it: OE, CRISPRA, KD, KO, CRISPRI.
     shares
         Of the strongest effects of each perturbed gene.
+    max_p, p_values
+        Keep pairs with a p value of at most this; a table of p values, targets x perturbed genes.
 
     Returns
     -------
@@ -143,7 +147,7 @@ def check_perturbations(
     wrong = [s for s in shares if not 0 < s <= 1]
     if wrong:
         raise InputError("share", f"is {wrong[0]}", "give shares above 0, at most 1")
-    perturbations = read_perturbations(table, kind)
+    perturbations = read_perturbations(table, kind, max_p, p_values)
     links = _links(network, data)
     divided = split_links(links, split, seed=seed)
     return check(links, divided, perturbations, checkpoints, tuple(shares), seed, str(table))

@@ -18,7 +18,7 @@ from octoscope.errors import InputError
 def perturbations(
     table: Annotated[
         Path,
-        read_here("Harmonizome's gene_attribute_edges.txt.gz, or perturbed, target, effect"),
+        read_here("Harmonizome's gene_attribute_edges.txt.gz; perturbed, target, effect; or h5ad"),
     ],
     checkpoints: Annotated[
         list[Path] | None, read_here("Checkpoints with relations of stimulators and inhibitors")
@@ -31,6 +31,13 @@ def perturbations(
         list[float] | None,
         typer.Option(help="Of the strongest effects; repeat for several.  [default: 1, 0.5, 0.1]"),
     ] = None,
+    max_p: Annotated[
+        float | None, typer.Option(min=0, max=1, help="Only pairs with a p value of at most this")
+    ] = None,
+    p_values: Annotated[
+        Path | None,
+        typer.Option(help="Table of p values, targets x perturbed genes; with --max-p"),
+    ] = None,
     split: Annotated[str, typer.Option(help="As in `gnn evaluate`: pair, vertex, graph")] = "pair",
     seed: Annotated[int, typer.Option(min=0)] = 0,
     target: TableOut = None,
@@ -41,12 +48,12 @@ def perturbations(
     from octoscope.api.links import check_perturbations
     from octoscope.api.tables import require_table, write_table
 
-    inputs: list[str | Path] = [table, *(checkpoints or ())]
+    inputs: list[str | Path] = [table, *(checkpoints or ()), *([p_values] if p_values else [])]
     if target is not None:
         require_table(target, force=force, inputs=inputs)
     rows, about = check_perturbations(
         network, table, checkpoints or (), kind=kind, shares=share or (1.0, 0.5, 0.1),
-        split=split, seed=seed, data=data,
+        max_p=max_p, p_values=p_values, split=split, seed=seed, data=data,
     )  # fmt: skip
     if target is not None:
         write_table(rows, target, force=force, inputs=inputs)

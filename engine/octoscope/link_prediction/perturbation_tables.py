@@ -1,8 +1,9 @@
-"""Reads what a perturbed gene does to others: Harmonizome's edge lists, and long tables.
+"""Reads what a perturbed gene does to others: Harmonizome's edge lists, long tables and h5ad.
 
 Written for ``gene_attribute_edges.txt.gz`` of Harmonizome, as its Replogle sets (``Gene
 Perturbation ID`` ends in an Ensembl id; knock-down) and PerturbAtlas (``Perturbation`` is
-``prefix_id_type_symbol_study``) have it, and for tables with a row per perturbed gene and target.
+``prefix_id_type_symbol_study``) have it, for tables with a row per perturbed gene and target, and
+for h5ad (:mod:`octoscope.link_prediction.perturbation_h5ad`).
 An effect becomes that of more of the regulator: knock-downs and knock-outs are turned.
 """
 
@@ -15,6 +16,8 @@ import numpy as np
 import pandas as pd
 
 from octoscope.errors import InputError, reads
+from octoscope.link_prediction.p_value_tables import p_values_of
+from octoscope.link_prediction.perturbation_h5ad import read_h5ad
 from octoscope.octopus.pair_files import read_pairs
 
 TURNED = {"OE": 1, "CRISPRA": 1, "KD": -1, "KO": -1, "CRISPRI": -1}
@@ -49,24 +52,32 @@ class Perturbations:
 
 
 @reads(_FIX)
-def read_perturbations(path: str | Path, kind: str = "KD") -> Perturbations:
-    """Read a table of perturbations.
+def read_perturbations(
+    path: str | Path, kind: str = "KD", max_p: float | None = None,
+    p_values: str | Path | None = None,
+) -> Perturbations:  # fmt: skip
+    """Read a table of perturbations, or an h5ad file.
 
     Parameters
     ----------
     kind
         Of the perturbations of a table that does not say it: one of OE, CRISPRA, KD, KO, CRISPRI.
+    max_p
+        Only pairs with a p value of at most this are kept.
+    p_values
+        Table of p values of targets x perturbed genes, which count instead of the file's own.
 
     Raises
     ------
     InputError
-        If the file cannot be read, is of a drug screen, lacks a column, or no row is left.
+        If the file cannot be read, is of a drug screen, lacks a column, has no p values where
+        ``max_p`` asks for them, or no row is left.
     """
     if kind.upper() not in TURNED:
         raise InputError("type", f"is {kind!r}", f"it is one of {', '.join(TURNED)}")
-    raw = read_pairs(Path(path), ())
-    _refuse_drugs(raw, str(path))
-    rows = _harmonizome(raw, str(path)) if "Standardized Value" in raw else _long(raw, str(path))
+    if p_values is not None and max_p is None:
+        raise InputError("p values", "are of no use alone", "say the largest p that counts")
+    rows = _rows(Path(path))
     rows = rows.assign(type=rows["type"].fillna(kind).astype(str).str.upper())
     drugs = rows["type"].isin(["DRUG", "COMPOUND", "CHEMICAL"])
     if drugs.any():
@@ -92,9 +103,27 @@ def read_perturbations(path: str | Path, kind: str = "KD") -> Perturbations:
         effect=("effect", "mean"), p=("p", "min"), studies=("study", "size")
     )
     frame = frame[frame["effect"] != 0].reset_index(drop=True)
+    if max_p is not None:
+        if p_values is not None:
+            frame["p"] = p_values_of(p_values, frame)
+        if not frame["p"].notna().any():
+            raise InputError(str(path), "has no p values", "name the column padj, or give p values")
+        above = ~(frame["p"] <= max_p)
+        account["p above, or none"] = int(above.sum())
+        frame = frame[~above].reset_index(drop=True)
     if not len(frame):
         raise InputError(str(path), f"no row is left of {account['read']:,}", _FIX)
     return Perturbations(frame, account | {"pairs": len(frame)})
+
+
+def _rows(path: Path) -> pd.DataFrame:
+    """Return perturbed, target, effect, p, type, study as the file has them."""
+    if path.suffix.lower() == ".h5ad":
+        _refuse_drugs(pd.DataFrame(), str(path))
+        return read_h5ad(path)
+    raw = read_pairs(path, ())
+    _refuse_drugs(raw, str(path))
+    return _harmonizome(raw, str(path)) if "Standardized Value" in raw else _long(raw, str(path))
 
 
 def _no_regulator(path: str, what: str) -> InputError:
