@@ -116,21 +116,32 @@ def new_file(
         temporary.unlink(missing_ok=True)
 
 
+def require_new_folder(path: str | Path, inputs: Iterable[str | Path] = ()) -> None:
+    """Refuse a folder that may not be made: it is there, or it would lie in something that is read.
+
+    Raises
+    ------
+    InputError
+        Saying which.
+    """
+    require_outside(path, inputs)
+    if os.path.lexists(path):
+        raise InputError(str(path), "exists already", "name a directory that does not exist")
+
+
 @contextmanager
-def new_folder(path: str | Path) -> Iterator[Path]:
+def new_folder(path: str | Path, inputs: Iterable[str | Path] = ()) -> Iterator[Path]:
     """Give a hidden folder beside ``path`` to fill; it gets the name once it is complete.
 
-    Folders above it are made.
+    Folders above it are made. ``inputs``: as for :func:`require_outside`.
 
     Raises
     ------
     InputError
         If something is there already, or it would lie in a run or an input.
     """
+    require_new_folder(path, inputs)
     target = Path(path).absolute()
-    require_outside(target)
-    if os.path.lexists(target):
-        raise InputError(str(target), "exists already", "name a directory that does not exist")
     target.parent.mkdir(parents=True, exist_ok=True)
     hidden = target.with_name(f".{target.name}.{uuid.uuid4().hex}.partial")
     hidden.mkdir()

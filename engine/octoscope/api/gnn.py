@@ -324,6 +324,8 @@ def _settings(
 ) -> ScoreSettings:
     passings = tuple(p for p in PASSINGS if p in message_passing)
     folder = None if cache is False else cache_folder() if cache is True else Path(cache)
+    if folder is not None:
+        require_outside(folder / "embeddings", [pairs, *([] if str(graph) == "demo" else [graph])])
     return ScoreSettings(str(graph), Path(pairs), data, mode, passings, folder, device)
 
 
@@ -360,9 +362,11 @@ def train_gnn(
     """
     from octoscope.gnn_training.train import train
     from octoscope.gnn_training.train_config import load_train_config
+    from octoscope.gnn_training.train_state import CHECKPOINT, require_own
 
     target = Path(out)
-    require_outside(target, [config, *([] if str(graph) == "demo" else [graph])])
+    require_outside(target / CHECKPOINT, [config, *([] if str(graph) == "demo" else [graph])])
+    require_own(target)
     opened = graph_of(graph, None, data)
     return train(opened, load_train_config(config), target, say or _nothing)
 

@@ -20,7 +20,14 @@ from octoscope.gnn.head_weights import head_of
 from octoscope.gnn.structural_features import LEARNED, message_edges
 from octoscope.gnn_training.peer_losses import peer_loss, peer_weights
 from octoscope.gnn_training.train_config import TrainConfig
-from octoscope.gnn_training.train_state import TrainState, load_state, save_state
+from octoscope.gnn_training.train_state import (
+    CHECKPOINT,
+    HISTORY,
+    TrainState,
+    load_state,
+    require_own,
+    save_state,
+)
 from octoscope.gnn_training.trained_model import DISTANCES, Model, loss_of
 from octoscope.gnn_training.training_edges import TrainingEdges, training_edges
 from octoscope.json_values import hash_json, to_json
@@ -35,7 +42,6 @@ from octoscope.link_prediction.negatives import (
 from octoscope.link_prediction.splits import Split
 from octoscope.output_files import new_file
 
-CHECKPOINT = "checkpoint"
 Say = Callable[[str], None]
 
 
@@ -88,10 +94,11 @@ def train(
     ------
     InputError
         If the graph has no split or no relations for a head that needs them, its features know the
-        edges that would be learned from, the folder is of another training, or a loss is not
-        finite.
+        edges that would be learned from, the folder is of another training or no folder, or a loss
+        is not finite.
     """
     target = Path(folder)
+    require_own(target)
     _require_fit(graph, config)
     belongs = hash_json([config.model_dump(mode="json"), graph.digests])
     links = links_of(graph)
@@ -270,7 +277,7 @@ def _finish(
         **{f"{s}_mask_hash": graph.mask_digest(s) for s in SPLITS[1:]},
     }  # fmt: skip
     checkpoint = Checkpoint(encoder, head, graph.relations, data, "", target, settings, state.best)
-    with new_file(folder / "training.json", force=True) as file:
+    with new_file(folder / HISTORY, force=True) as file:
         file.write_bytes(to_json({
             "settings": config.model_dump(mode="json"), "epochs": state.epoch,
             "best_epoch": state.best_epoch, "relation_weighted_auc": state.best_value,

@@ -7,6 +7,7 @@ once it is complete. An older state is deleted after that, so at any moment a wh
 from __future__ import annotations
 
 import json
+import os
 import shutil
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,6 +24,7 @@ from octoscope.json_values import parse_json, to_json
 from octoscope.output_files import new_folder
 
 FORMAT = "octoscope-gnn-training/1"
+CHECKPOINT, HISTORY = "checkpoint", "training.json"
 _TENSORS, _ABOUT = "state.safetensors", "state.json"
 
 
@@ -83,6 +85,22 @@ def save_state(
     for old in states(folder):
         if old != target:
             shutil.rmtree(old, ignore_errors=True)
+
+
+def require_own(folder: Path) -> None:
+    """Refuse a folder that is neither new nor of a training that can go on.
+
+    Raises
+    ------
+    InputError
+        If it is a file, or has the files of a training without a saved state.
+    """
+    if os.path.lexists(folder) and not folder.is_dir():
+        raise InputError(str(folder), "exists already and is no folder", "train into a new folder")
+    for name in (CHECKPOINT, HISTORY):
+        if os.path.lexists(folder / name) and not states(folder):
+            problem = "exists already, without the state of its training"
+            raise InputError(str(folder / name), problem, "train into a new folder")
 
 
 def states(folder: Path) -> list[Path]:

@@ -66,8 +66,7 @@ def build_octopus(
         Naming the file and what is wrong with it, before anything is written under the target;
         also if no vertex of the network is a gene.
     """
-    _require_files(config)
-    with new_directory(target) as writer:
+    with new_directory(target, _existing_files(config)) as writer:
         records, annotation = read_sources(config, say)
         digests = {str(f): _digest(f) for r in records for f in r.files}
         consensus = join_sources(records, config.mode, config.cofactors == "drop")
@@ -85,16 +84,22 @@ def _digest(path: Path) -> dict[str, Any]:
     return {"name": path.name, "files": digests}
 
 
-def _require_files(config: OctopusConfig) -> None:
+def _existing_files(config: OctopusConfig) -> list[Path]:
+    """Return the files and folders that a configuration names; refuse one that does not exist."""
+    files = []
     sections = [config.annotation, *config.sources.edge_lists]
     sections += [getattr(config.sources, n) for n in type(config.sources).model_fields
                  if n != "edge_lists"]  # fmt: skip
     for section in sections:
         for name in type(section).model_fields if section is not None else ():
             value = getattr(section, name)
-            if isinstance(value, Path) and not value.exists():
+            if not isinstance(value, Path):
+                continue
+            if not value.exists():
                 raise InputError(f"{type(section).__name__}.{name}: {value}", "does not exist",
                                  "correct the path")  # fmt: skip
+            files.append(value)
+    return files
 
 
 def read_sources(

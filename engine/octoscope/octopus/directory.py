@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import operator
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -76,8 +76,10 @@ def inside(folder: Path, name: str) -> Path:
 
 
 @contextmanager
-def new_directory(path: str | Path) -> Iterator[DirectoryWriter]:
+def new_directory(path: str | Path, inputs: Iterable[str | Path] = ()) -> Iterator[DirectoryWriter]:
     """Write into a hidden folder beside ``path`` and give it the name at the end.
+
+    ``inputs``: files and folders that are read, into which nothing is written.
 
     Raises
     ------
@@ -85,7 +87,7 @@ def new_directory(path: str | Path) -> Iterator[DirectoryWriter]:
         If something is there already (a directory is never overwritten), or it would lie in a run
         or an input.
     """
-    with new_folder(path) as hidden:
+    with new_folder(path, inputs) as hidden:
         yield DirectoryWriter(hidden)
         if not (hidden / "octopus.json").exists():
             raise RuntimeError("the directory was not closed")
