@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+import inspect
 import subprocess
 import sys
 import warnings
+from collections.abc import Callable, Iterator
+from itertools import chain
 from pathlib import Path
+from typing import Any, get_args
 
 import pytest
+import typer
+from typer.models import OptionInfo
 
 HEAVY = {"numpy", "pandas", "pyarrow", "torch", "zarr", "ray", "dask", "scipy", "anndata"}
 
@@ -31,6 +37,32 @@ def test_a_run_ends_with_what_it_found(
     assert 1 <= len(lines) <= 3
     assert all(line.startswith("- ") and line.endswith(".") for line in lines)
     assert any("between the two halves of the cells" in line for line in lines)
+
+
+def commands(app: typer.Typer) -> Iterator[Callable[..., Any]]:
+    for command in app.registered_commands:
+        assert command.callback is not None
+        yield command.callback
+    for group in app.registered_groups:
+        assert group.typer_instance is not None
+        yield from commands(group.typer_instance)
+
+
+def test_every_number_has_bounds() -> None:
+    """Red: `octopus rate --seed -1` ended with a traceback, 10^15 permutations did not end."""
+    from octoscope.cli.app import app
+
+    unbounded = []
+    for command in commands(app):
+        for name, parameter in inspect.signature(command, eval_str=True).parameters.items():
+            kind, options = parameter.annotation, getattr(parameter.annotation, "__metadata__", ())
+            if options:
+                kind = kind.__origin__
+            if {int, float} & {kind, *get_args(kind), *chain(*map(get_args, get_args(kind)))}:
+                bounds = [(o.min, o.max) for o in options if isinstance(o, OptionInfo)]
+                if not bounds or None in bounds[0]:
+                    unbounded.append(f"{command.__name__} {name}")
+    assert unbounded == []
 
 
 LEFT_BEHIND = """

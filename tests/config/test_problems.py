@@ -12,6 +12,8 @@ from octoscope.config import apply_overrides, load_config, parse_config
 from octoscope.config.run_config import RunConfig
 from octoscope.demo.demo import demo_tree
 from octoscope.errors import InputError
+from octoscope.gnn_training.train_config import TrainConfig
+from octoscope.octopus.build_config import OctopusConfig
 
 TEXT = """\
 title: lines
@@ -132,8 +134,10 @@ def test_impossible_values_are_refused(change: str, message: str) -> None:
 
 def test_every_number_has_bounds() -> None:
     """Also those that are declared later: nobody means 10^15 of anything."""
-    schema = RunConfig.model_json_schema()
-    sections = [("RunConfig", schema), *schema["$defs"].items()]
+    sections = []
+    for config in (RunConfig, TrainConfig, OctopusConfig):
+        schema = config.model_json_schema()
+        sections += [(config.__name__, schema), *schema.get("$defs", {}).items()]
     unbounded = {
         f"{section}.{name}"
         for section, body in sections
@@ -145,7 +149,10 @@ def test_every_number_has_bounds() -> None:
     assert unbounded == set(NO_BOUNDS)
 
 
-NO_BOUNDS = {"EdgesConfig.threshold": "a value of a view: any finite number"}
+NO_BOUNDS = {
+    "EdgesConfig.threshold": "a value of a view: any finite number",
+    "EdgeList.values": "what is written in a file",
+}
 
 
 def numbers(schema: Any) -> Iterator[dict[str, Any]]:

@@ -11,7 +11,7 @@ from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
-from octoscope.cli.shared import AsJson, err, out, rows_table, show
+from octoscope.cli.shared import LAST_SEED, AsJson, err, out, rows_table, show
 
 if TYPE_CHECKING:
     from octoscope.api.atlas import AtlasInfo
@@ -33,7 +33,7 @@ Aliases = Annotated[
 Missing = Annotated[str, typer.Option(help="Chunks that are not in the store: refuse, or fill")]
 Fractional = Annotated[str, typer.Option(help="Counts that are not whole: refuse, or round")]
 AllData = Annotated[bool, typer.Option("--all-data", help="Cells that are no primary data, too")]
-Seed = Annotated[int, typer.Option(help="The seed of the runs to come")]
+Seed = Annotated[int, typer.Option(min=0, max=LAST_SEED, help="The seed of the runs to come")]
 
 
 class _Progress:

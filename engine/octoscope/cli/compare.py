@@ -10,7 +10,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from octoscope.cli.comparison_tables import show
-from octoscope.cli.shared import AsJson, Force, Unchecked, as_options, opened, out, rows_json
+from octoscope.cli.shared import MOST, AsJson, Force, Unchecked, as_options, opened, out, rows_json
 
 app = typer.Typer(help="Compare layers, models or whole runs.", no_args_is_help=True)
 app.command()(show)
@@ -18,7 +18,10 @@ app.command()(show)
 Run = Annotated[str, typer.Argument(help="Run directory")]
 GeneSet = Annotated[str | None, typer.Option(help="Declared gene set; default: the first")]
 View = Annotated[str | None, typer.Option(help="View; default: the first")]
-TopK = Annotated[int | None, typer.Option("--k", help="One of compare.k; default: the largest")]
+TopK = Annotated[
+    int | None,
+    typer.Option("--k", min=1, max=MOST, help="One of compare.k; default: the largest"),
+]
 Category = Annotated[str | None, typer.Option(help="One category; default: the median over all")]
 
 
@@ -100,7 +103,7 @@ def pool(
     out_: Annotated[Path, typer.Option("--out", help="Folder to make")],
     name: Annotated[str, typer.Option(help="Name of the pool in the tables")] = "pool",
     min_cells: Annotated[
-        int | None, typer.Option(min=1, help="Cells a pair needs; default: as in the run")
+        int | None, typer.Option(min=1, max=MOST, help="Cells a pair needs; default: as in the run")
     ] = None,
     force: Annotated[bool, typer.Option("--force", help="Replace files in the folder")] = False,
     unchecked: Unchecked = False,
@@ -172,8 +175,12 @@ def export(
     model: Annotated[
         str | None, typer.Option(help="One model's combined layers; default: all models")
     ] = None,
-    min_groups: Annotated[int, typer.Option(min=1, help="Model groups that must share a pair")] = 1,
-    top: Annotated[int | None, typer.Option(min=1, help="Pairs per category, at most")] = None,
+    min_groups: Annotated[
+        int, typer.Option(min=1, max=MOST, help="Model groups that must share a pair")
+    ] = 1,
+    top: Annotated[
+        int | None, typer.Option(min=1, max=MOST, help="Pairs per category, at most")
+    ] = None,
     force: Force = False,
     unchecked: Unchecked = False,
 ) -> None:

@@ -11,7 +11,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from octoscope.cli.shared import AsJson, Unchecked, opened, out, rows_json
+from octoscope.cli.shared import MOST, AsJson, Unchecked, opened, out, rows_json
 from octoscope.errors import InputError
 
 _WIDTH = 250  # of what is not a terminal
@@ -138,10 +138,12 @@ def show(
     name: Annotated[str, typer.Argument(help=f"One of {', '.join(SHOWN)}")],
     gene_set: Annotated[str | None, typer.Option(help="Declared gene set; default: all")] = None,
     view: Annotated[str | None, typer.Option(help="View; default: all")] = None,
-    k: Annotated[int | None, typer.Option("--k", help="One of compare.k; default: all")] = None,
+    k: Annotated[
+        int | None, typer.Option("--k", min=1, max=MOST, help="One of compare.k; default: all")
+    ] = None,
     category: Annotated[str | None, typer.Option(help="One category; default: all")] = None,
     model: Annotated[str | None, typer.Option(help="One model; default: all")] = None,
-    rows: Annotated[int, typer.Option(min=1, help="Rows to print")] = _ROWS,
+    rows: Annotated[int, typer.Option(min=1, max=MOST, help="Rows to print")] = _ROWS,
     as_json: AsJson = False,
     unchecked: Unchecked = False,
 ) -> None:

@@ -13,6 +13,8 @@ from rich.table import Table
 from octoscope.cli.gnn_checks import perturbations, planted
 from octoscope.cli.link_table import link_table, sign_table, summary
 from octoscope.cli.shared import (
+    LAST_SEED,
+    MOST,
     AsJson,
     Force,
     StoreData,
@@ -112,7 +114,9 @@ def graph_(
 ) -> None:
     """Write a graph as arrays that open at once: features, edges, splits, names, digests."""
     from octoscope.api.gnn import open_graph
+    from octoscope.output_files import require_new_folder
 
+    require_new_folder(target, [] if source == "demo" else [source])
     graph = open_graph(source, data=data)
     if structure and graph.identifiers is not None:
         graph = graph.with_structure()
@@ -135,7 +139,9 @@ def convert(
 ) -> None:
     """Write a checkpoint as safetensors and JSON; with --graph it states the graph's digests."""
     from octoscope.api.gnn import open_gnn
+    from octoscope.output_files import require_new_folder
 
+    require_new_folder(target, [checkpoint])
     open_gnn(checkpoint).save(target, graph=graph, data=data)
     out.print(escape(str(target)), soft_wrap=True)
 
@@ -215,7 +221,7 @@ def score(
 def relations(
     checkpoint: Checkpoint,
     permutations: Annotated[int, typer.Option(min=99, max=1_000_000)] = 10_000,
-    seed: Annotated[int, typer.Option(min=0)] = 0,
+    seed: Annotated[int, typer.Option(min=0, max=LAST_SEED)] = 0,
     target: TableOut = None,
     force: Force = False,
     as_json: AsJson = False,
@@ -266,7 +272,9 @@ def report(
 ) -> None:
     """Write a page that shows models beside rules without a model."""
     from octoscope.api.links import write_links_report
+    from octoscope.output_files import require_new
 
+    require_new(target, force=force, inputs=evaluations)
     write_links_report(evaluations, target, force=force)
     typer.echo(str(target))
 
@@ -302,12 +310,14 @@ def evaluate(
     floors: Annotated[
         list[str] | None, typer.Option(help="Repeat for several.  [default: all]")
     ] = None,
-    seed: Annotated[int, typer.Option(min=0)] = 0,
+    seed: Annotated[int, typer.Option(min=0, max=LAST_SEED)] = 0,
     positives: Annotated[
-        int, typer.Option(min=100, help="At most so many edges of val and of test")
+        int, typer.Option(min=100, max=MOST, help="At most so many edges of val and of test")
     ] = 20_000,
-    queries: Annotated[int, typer.Option(min=0, help="Test edges to rank")] = 500,
-    candidates: Annotated[int, typer.Option(min=1, help="Targets to rank each among")] = 200,
+    queries: Annotated[int, typer.Option(min=0, max=MOST, help="Test edges to rank")] = 500,
+    candidates: Annotated[
+        int, typer.Option(min=1, max=MOST, help="Targets to rank each among")
+    ] = 200,
     data: StoreData = None,
     peer: Annotated[
         bool, typer.Option("--peer", help="Allow the split by directed edge, which leaks")
@@ -316,11 +326,12 @@ def evaluate(
 ) -> None:
     """Measure how well edges are predicted: rules without a model, and checkpoints beside them."""
     from octoscope.api.links import evaluate_links, save_evaluation
-    from octoscope.output_files import require_new
+    from octoscope.output_files import require_new_folder
 
     if target is not None:
-        inputs = [*(checkpoints or ()), *([] if network == "demo" else [network])]
-        require_new(target, inputs=inputs, what="folder")
+        require_new_folder(
+            target, [*(checkpoints or ()), *([] if network == "demo" else [network])]
+        )
     evaluation = evaluate_links(
         network, checkpoints or (), split=split, source=source, older=older,
         negatives=negatives or ("degree", "uniform"), floors=floors or (), seed=seed,

@@ -11,7 +11,16 @@ from rich.markup import escape
 from rich.table import Table
 
 from octoscope.cli.link_table import perturbation_table
-from octoscope.cli.shared import AsJson, Force, StoreData, TableOut, out, read_here
+from octoscope.cli.shared import (
+    LAST_SEED,
+    MOST,
+    AsJson,
+    Force,
+    StoreData,
+    TableOut,
+    out,
+    read_here,
+)
 from octoscope.errors import InputError
 
 
@@ -29,7 +38,11 @@ def perturbations(
     ] = "KD",
     share: Annotated[
         list[float] | None,
-        typer.Option(help="Of the strongest effects; repeat for several.  [default: 1, 0.5, 0.1]"),
+        typer.Option(
+            min=0,
+            max=1,
+            help="Of the strongest effects; repeat for several.  [default: 1, 0.5, 0.1]",
+        ),
     ] = None,
     max_p: Annotated[
         float | None, typer.Option(min=0, max=1, help="Only pairs with a p value of at most this")
@@ -39,7 +52,7 @@ def perturbations(
         typer.Option(help="Table of p values, targets x perturbed genes; with --max-p"),
     ] = None,
     split: Annotated[str, typer.Option(help="As in `gnn evaluate`: pair, vertex, graph")] = "pair",
-    seed: Annotated[int, typer.Option(min=0)] = 0,
+    seed: Annotated[int, typer.Option(min=0, max=LAST_SEED)] = 0,
     target: TableOut = None,
     data: StoreData = None,
     force: Force = False,
@@ -66,9 +79,9 @@ def planted(
         str, typer.Argument(help="As in `gnn evaluate`: its degrees are used")
     ] = "demo",
     vertices: Annotated[
-        int, typer.Option(min=0, help="Of a planted graph; 0: as many as the network has")
+        int, typer.Option(min=0, max=MOST, help="Of a planted graph; 0: as many as the network has")
     ] = 3000,
-    seed: Annotated[int, typer.Option(min=0)] = 0,
+    seed: Annotated[int, typer.Option(min=0, max=LAST_SEED)] = 0,
     data: StoreData = None,
     as_json: AsJson = False,
 ) -> None:

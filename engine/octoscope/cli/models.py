@@ -11,6 +11,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from octoscope.cli.shared import (
+    LAST_SEED,
     AsJson,
     DType,
     Force,
@@ -90,7 +91,9 @@ def attention_dump(
     option: Options = None,
     dtype: DType = "float32",
     rng: Annotated[str, typer.Option(help="cell (counter-based) or upstream")] = "cell",
-    seed: Annotated[int, typer.Option(help="Seed of the counter-based stream")] = 0,
+    seed: Annotated[
+        int, typer.Option(min=0, max=LAST_SEED, help="Seed of the counter-based stream")
+    ] = 0,
     force: Force = False,
 ) -> None:
     """Write hidden states and attention of cells in the common schema."""

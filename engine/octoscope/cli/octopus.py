@@ -13,7 +13,17 @@ import typer
 from rich.markup import escape
 from rich.table import Table
 
-from octoscope.cli.shared import AsJson, Force, as_options, out, read_here, rows_table, show
+from octoscope.cli.shared import (
+    LAST_SEED,
+    MOST,
+    AsJson,
+    Force,
+    as_options,
+    out,
+    read_here,
+    rows_table,
+    show,
+)
 from octoscope.errors import InputError
 
 if TYPE_CHECKING:
@@ -41,7 +51,8 @@ Channels = Annotated[
 Directed = Annotated[bool, typer.Option("--directed", help="Only statements with an order")]
 Signed = Annotated[bool, typer.Option("--signed", help="Only statements with a sign")]
 MinScore = Annotated[
-    float | None, typer.Option(help="Smallest score (0..1); statements without one stay")
+    float | None,
+    typer.Option(min=0, max=1, help="Smallest score (0..1); statements without one stay"),
 ]
 
 
@@ -201,7 +212,8 @@ def lookup(
     target: Annotated[Path, typer.Argument(help="File to write: .parquet, .tsv or .csv")],
     columns: Annotated[str, typer.Option(help="The two columns of genes")] = "query,key",
     distance: Annotated[
-        int, typer.Option(help="Also the shortest path up to this many edges; 0: no")
+        int,
+        typer.Option(min=0, max=MOST, help="Also the shortest path up to this many edges; 0: no"),
     ] = 0,
     force: Force = False,
 ) -> None:
@@ -242,8 +254,10 @@ def rate(
             help="Genes that could have been listed, one per line; default: those of the list",
         ),
     ] = None,
-    permutations: Annotated[int, typer.Option(min=1, help="Permutations of the null")] = 1000,
-    seed: Annotated[int, typer.Option(help="Seed of the permutations")] = 0,
+    permutations: Annotated[
+        int, typer.Option(min=1, max=10**7, help="Permutations of the null")
+    ] = 1000,
+    seed: Annotated[int, typer.Option(min=0, max=LAST_SEED, help="Seed of the permutations")] = 0,
     as_json: AsJson = False,
 ) -> None:
     """Say how many pairs of a list are edges, against genes of like degree and as published.
@@ -313,7 +327,9 @@ def export(
         str,
         typer.Option("--format", help="parquet (assertions), graphml, decoupler, omnipath"),
     ],
-    limit: Annotated[int, typer.Option(help="Most edges of a GraphML file")] = 200_000,
+    limit: Annotated[
+        int, typer.Option(min=0, max=MOST, help="Most edges of a GraphML file")
+    ] = 200_000,
     names: Annotated[
         str | None,
         typer.Option(

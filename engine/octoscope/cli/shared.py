@@ -55,6 +55,8 @@ Force = Annotated[bool, typer.Option("--force", help="Replace a file that is the
 TableOut = Annotated[
     Path | None, typer.Option("--out", help="File to write: .parquet, .tsv or .csv")
 ]
+LAST_SEED = 2**63 - 1
+MOST = 10**9  # of anything that a command counts
 StoreData = Annotated[str | None, typer.Option("--data", help="Name of the data of a store")]
 DType = Annotated[str, typer.Option("--dtype", help="float32, bfloat16 or float16")]
 

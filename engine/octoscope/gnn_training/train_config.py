@@ -5,12 +5,13 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import Field, model_validator
 
 from octoscope.config import read_yaml, validated
+from octoscope.config.types import Section
 
 
-class TrainConfig(BaseModel):
+class TrainConfig(Section, frozen=True):
     """What to train, and how long.
 
     Attributes
@@ -67,8 +68,6 @@ class TrainConfig(BaseModel):
         Leave the encoder as it is; needs ``initial``.
     """
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
     encoder: Literal["graph_conv", "sage", "gcn"] = "sage"
     head: Literal[
         "dot_product", "attention", "mlp", "distmult", "transe", "rotate", "conditional_rotate",
@@ -83,19 +82,19 @@ class TrainConfig(BaseModel):
     relation_width: int = Field(16, ge=1, le=4096)
     attention_heads: int = Field(4, ge=1, le=64)
     dropout: float = Field(0.1, ge=0, lt=1)
-    epochs: int = Field(300, ge=1)
-    learning_rate: float = Field(0.005, gt=0)
+    epochs: int = Field(300, ge=1, le=10**7)
+    learning_rate: float = Field(0.005, gt=0, le=1000)
     schedule: Literal["one-cycle", "constant"] = "one-cycle"
-    weight_decay: float = Field(1e-5, ge=0)
+    weight_decay: float = Field(1e-5, ge=0, le=1000)
     negatives: Literal["degree", "stratified", "uniform", "two-hop", "peer"] = "degree"
     learned: float = Field(0.3, gt=0, lt=1)
     relation_weight: float = Field(0.5, ge=0, le=1)
     margin: float = Field(0.3, gt=0, le=1)
     peer: bool = False
-    validate_every: int = Field(10, ge=1)
-    patience: int = Field(10, ge=1)
-    validation: int = Field(20_000, ge=10)
-    seed: int = Field(0, ge=0)
+    validate_every: int = Field(10, ge=1, le=10**7)
+    patience: int = Field(10, ge=1, le=10**7)
+    validation: int = Field(20_000, ge=10, le=10**9)
+    seed: int = Field(0, ge=0, lt=2**63)
     initial: Path | None = None
     initial_head: bool = False
     freeze_encoder: bool = False

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, Field
 
@@ -72,7 +72,7 @@ class EdgeList(OneFile):
     ids: Name | None = Field(
         None, description="Ontology of both ends; null: that of a known layout, else symbol"
     )
-    columns: dict[Role, str | int] = Field(
+    columns: dict[Role, str | Annotated[int, Field(ge=1, le=10**5)]] = Field(
         default_factory=dict,
         description="What a column holds: role -> its name, or its number from 1",
     )
@@ -91,7 +91,7 @@ class EdgeList(OneFile):
     header: bool | None = Field(
         None, description="Whether the first line names the columns; null: decided by the line"
     )
-    score_max: float = Field(1.0, gt=0, description="What scores are divided by")
+    score_max: float = Field(1.0, gt=0, le=1e18, description="What scores are divided by")
 
     def layout(self) -> Layout:
         """Return what is said of the columns."""
@@ -123,7 +123,9 @@ class OctopusConfig(Section):
     mode: Literal["peer", "corrected"] = Field(
         "corrected", description="peer: with the data defects of napistu 0.11; corrected: without"
     )
-    taxon: int = Field(9606, gt=0, description="Organism, as its number in NCBI's taxonomy")
+    taxon: int = Field(
+        9606, gt=0, le=10**9, description="Organism, as its number in NCBI's taxonomy"
+    )
     annotation: AnnotationFiles | None = None
     sources: Sources
     cofactors: Literal["drop", "keep"] = Field(
