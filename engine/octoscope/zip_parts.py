@@ -89,6 +89,25 @@ def read_npz(file: Path) -> dict[str, np.ndarray]:
         raise ValueError(f"no sound npz file: {error}") from None
 
 
+def read_array(file: Path, name: str) -> np.ndarray:
+    """Return one array of an ``.npz`` file; the size that it states is compared with its part.
+
+    Raises
+    ------
+    ValueError
+        If it states another size than it has, or holds Python objects.
+    KeyError
+        If it is not in the file.
+    """
+    with zipfile.ZipFile(file) as archive:
+        part = archive.getinfo(f"{name}.npy")
+        with archive.open(part) as handle:
+            _require_stated(part, handle)
+    with np.load(file, allow_pickle=False) as arrays:
+        array: np.ndarray = arrays[name]
+        return array
+
+
 def _require_stated(part: zipfile.ZipInfo, handle: IO[bytes]) -> None:
     version = np.lib.format.read_magic(handle)
     read = {

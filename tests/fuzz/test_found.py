@@ -28,6 +28,7 @@ from octoscope.digests import file_digest
 from octoscope.errors import DamagedRunError, InputError, damaged_run, reading
 from octoscope.genes import read_aliases
 from octoscope.gnn.graph_folder import _about
+from octoscope.models.foundation_store import FoundationStore, StreamFile
 from octoscope.models.geneformer_files import _read
 from octoscope.models.weight_files import refuse_stand_in, text_inside
 from octoscope.octopus.directory import read_table
@@ -44,6 +45,7 @@ from tests.conftest import make_adata
 from tests.fuzz.forked import forked
 from tests.here import here
 
+DATA = Path(__file__).parents[1] / "data"
 MEMORY = 100 << 20  # bytes more than before
 
 
@@ -139,13 +141,13 @@ def test_a_zarr_array_that_states_a_trillion_rows_takes_no_memory(tmp_path: Path
         file.write_text(sound)
 
 
-def npz(path: Path, head: bytes) -> None:
+def npz(path: Path, head: bytes, name: str = "x") -> None:
     buffer = io.BytesIO()
     np.save(buffer, np.zeros(3))
     raw = buffer.getvalue().replace(b"(3,), }".ljust(len(head)), head)
     assert raw != buffer.getvalue()
     with zipfile.ZipFile(path, "w") as archive:
-        archive.writestr("x.npy", raw)
+        archive.writestr(f"{name}.npy", raw)
 
 
 def test_an_npz_that_states_a_trillion_values_takes_no_memory(tmp_path: Path) -> None:
@@ -176,13 +178,37 @@ def test_an_npz_that_inflates_is_not_inflated(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("family", "name"), [("scgpt", "nlayers"), ("aidocell", "num_hidden_layers"),
-                         ("geneformer", "num_hidden_layers")],
+                         ("geneformer", "num_hidden_layers"), ("nicheformer", "nlayers"),
+                         ("nicheformer", "context_length")],
 )  # fmt: skip
 def test_a_billion_layers_are_refused_at_once(tmp_path: Path, family: str, name: str) -> None:
-    folder = Path(shutil.copytree(data(f"checkpoints/{family}-demo"), tmp_path / "model"))
+    source = data(f"checkpoints/{family}-demo")
+    if family == "nicheformer":
+        source = DATA / "nicheformer/checkpoint"
+    folder = Path(shutil.copytree(source, tmp_path / "model"))
     file = folder / ("args.json" if family == "scgpt" else "config.json")
     file.write_text(json.dumps(json.loads(file.read_text()) | {name: 10**9}))
-    assert str(file) in refusal("models", "inspect", str(folder))
+    options = ["--option", "technology_mean=none"] if family == "nicheformer" else []
+    assert str(folder) in refusal("models", "inspect", str(folder), *options)
+
+
+@pytest.mark.parametrize("what", ["layers", "rows"])
+def test_a_store_that_states_a_billion_is_refused_at_once(
+    napistu_stores: Path, tmp_path: Path, what: str
+) -> None:
+    """Red: names of 10^9 layers, or room for as many rows, before anything is compared."""
+    store = Path(shutil.copytree(napistu_stores / "scGPT", tmp_path / "store"))
+    if what == "layers":
+        file = store / "metadata.json"
+        tree = json.loads(file.read_text())
+        tree["model_metadata"]["n_layers"] = 10**9
+        file.write_text(json.dumps(tree))
+        with pytest.raises(InputError, match="1000000000 is more than any model has"):
+            FoundationStore(store)
+        return
+    npz(tmp_path / "a.npz", b"(1000000000000,), }", "layer_0")
+    with pytest.raises(InputError, match=r"layer_0.*states shape \(1000000000000,\)"):
+        StreamFile(tmp_path / "a.npz", 1, 4).layer(0, 3)
 
 
 def test_a_device_for_weights_is_not_searched_for_its_end(tmp_path: Path) -> None:

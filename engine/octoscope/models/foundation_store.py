@@ -28,10 +28,10 @@ from octoscope.bounded_reads import read_bounded
 from octoscope.errors import InputError
 from octoscope.genes import strip_version
 from octoscope.json_values import parse_json
-from octoscope.models.weights import read_json
+from octoscope.models.weights import MOST_LAYERS, read_json
 from octoscope.safe_pickle import Array, numpy_names
 from octoscope.yaml_values import parse_yaml
-from octoscope.zip_parts import archive_fault
+from octoscope.zip_parts import archive_fault, read_array
 
 METADATA, WEIGHTS, INDEX = "metadata.json", "weights.npz", "residuals_index.yaml"
 _LARGEST_JSON = 1 << 30  # bytes: the genes of every layer are written out
@@ -112,6 +112,9 @@ class FoundationStore:
         self.n_layers, self.n_heads, self.d = (
             _positive(metadata, name, file) for name in ("n_layers", "n_heads", "embed_dim")
         )
+        if self.n_layers > MOST_LAYERS:
+            problem = f"{self.n_layers} is more than any model has"
+            raise InputError(f"{file}: model_metadata.n_layers", problem, _REWRITE)
         if self.d % self.n_heads:
             raise InputError(
                 f"{file}: model_metadata.n_heads",
@@ -308,8 +311,7 @@ class StreamFile:
         """
         where = f"{self._file}: layer_{layer}"
         try:
-            with np.load(self._file, allow_pickle=False) as held:
-                values = held[f"layer_{layer}"]
+            values = read_array(self._file, f"layer_{layer}")
         except _BROKEN as error:
             raise InputError(where, f"cannot be read: {error}", _REWRITE) from None
         if values.dtype.kind != "f" or values.shape != (rows, self._d):

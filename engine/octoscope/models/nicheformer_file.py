@@ -15,7 +15,13 @@ from pydantic import BaseModel, ConfigDict, Field
 from octoscope.errors import InputError
 from octoscope.models.key_prefixes import renamed, unwrapped
 from octoscope.models.weight_files import folder_of, weights_in
-from octoscope.models.weights import load_lightning, load_state, read_json, take_strict
+from octoscope.models.weights import (
+    MOST_LAYERS,
+    load_lightning,
+    load_state,
+    read_json,
+    take_strict,
+)
 
 ANCHOR = "embeddings.weight"
 WEIGHTS = ("model.safetensors", "pytorch_model.bin", "nicheformer.ckpt")
@@ -150,6 +156,9 @@ def read_file(path: Path, options: NicheformerOptions) -> NicheformerFile:
     rows, d = state[ANCHOR].shape
     if d % n_heads:
         raise InputError(f"{where}: nheads", f"{n_heads} do not divide d {d}", "check the file")
+    if n_layers > MOST_LAYERS:
+        raise InputError(f"{where}: nlayers", f"{n_layers} is more than any model has",
+                         "give Nicheformer's own settings")  # fmt: skip
     if rows != n_tokens + _EXTRA_ROWS:
         raise InputError(
             f"{where}: n_tokens",
@@ -157,7 +166,9 @@ def read_file(path: Path, options: NicheformerOptions) -> NicheformerFile:
             "give the config of the same checkpoint",
         )
     positions = state.get("pos")
-    if positions is not None and not torch.equal(positions, torch.arange(length)):
+    if positions is not None and (
+        positions.shape != (length,) or not torch.equal(positions, torch.arange(length))
+    ):
         raise InputError(
             f"{file}: pos", f"is not 0 to {length - 1}", "give the published weights file"
         )
