@@ -7,10 +7,12 @@ import socket
 import threading
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
+import grpc
 import pytest
 from octoscope.cluster import connect
 from octoscope.cluster.connect import ray_cluster, require_start
@@ -42,6 +44,42 @@ def deaf() -> Iterator[str]:
 
         threading.Thread(target=answer, daemon=True).start()
         yield f"127.0.0.1:{server.getsockname()[1]}"
+
+
+@pytest.mark.parametrize("scheme", ["", "ray://"])
+def test_another_program_that_speaks_grpc_is_refused_at_once(scheme: str) -> None:
+    """Red: Ray asked it for a quarter of an hour, with a line on stderr every few seconds."""
+    server = grpc.server(ThreadPoolExecutor(1))
+    port = server.add_insecure_port("127.0.0.1:0")
+    server.start()
+    begun = time.monotonic()
+    try:
+        with pytest.raises(OctoscopeError, match="what answers there is not Ray"):
+            require_start(f"{scheme}127.0.0.1:{port}")
+    finally:
+        server.stop(None)
+    assert time.monotonic() - begun < 10
+
+
+@pytest.mark.parametrize(
+    ("scheme", "method"), [("", connect._OF_HEAD), ("ray://", connect._OF_CLIENTS)]
+)
+def test_a_head_that_wants_a_token_is_left_to_ray(scheme: str, method: str) -> None:
+    """As a head does, which answers before it looks at what is asked."""
+
+    def answer(request: bytes, context: grpc.ServicerContext) -> bytes:
+        context.abort(grpc.StatusCode.UNAUTHENTICATED, "no token")
+
+    _, service, name = method.split("/")
+    server = grpc.server(ThreadPoolExecutor(1))
+    handlers = {name: grpc.unary_unary_rpc_method_handler(answer)}
+    server.add_generic_rpc_handlers([grpc.method_handlers_generic_handler(service, handlers)])
+    port = server.add_insecure_port("127.0.0.1:0")
+    server.start()
+    try:
+        require_start(f"{scheme}127.0.0.1:{port}")
+    finally:
+        server.stop(None)
 
 
 def test_a_cluster_that_does_not_answer_is_refused_at_once(

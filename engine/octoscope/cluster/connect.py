@@ -28,6 +28,8 @@ _OBJECT_STORE = 256 * 1024 * 1024  # only plans and small tables travel
 _IN_JOB = "RAY_JOB_CONFIG_JSON_ENV_VAR"  # set in what `ray job submit` starts
 _ANSWER = 5.0  # seconds in which a head must answer
 _FILES = 256  # of a process: with two actors Ray opened 61, and each CPU adds some
+_OF_HEAD = "/ray.rpc.NodeInfoGcsService/CheckAlive"
+_OF_CLIENTS = "/ray.rpc.RayletDriver/ClusterInfo"
 _HELLO = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + bytes((0, 0, 0, 4, 0, 0, 0, 0, 0))  # gRPC's own
 
 
@@ -134,8 +136,28 @@ def _require_answer(address: str) -> None:
             answer = connection.recv(4)
     except OSError as error:
         raise OctoscopeError(_unreachable(address, error.strerror or str(error))) from None
-    if os.environ.get("RAY_USE_TLS", "0") in ("", "0") and answer[3:] != b"\x04":
+    if os.environ.get("RAY_USE_TLS", "0") not in ("", "0"):
+        return
+    method = _OF_CLIENTS if parts.scheme == "ray" else _OF_HEAD
+    if answer[3:] != b"\x04" or not _may_serve(f"{host}:{port}", method):
         raise OctoscopeError(_unreachable(address, "what answers there is not Ray"))
+
+
+def _may_serve(target: str, method: str) -> bool:
+    """Tell whether a gRPC server may have a method: False where it says that it has none.
+
+    Ray asks another program, or a port of its own processes that is not the head's, for a quarter
+    of an hour. Any other answer, or none, is left to Ray.
+    """
+    import grpc
+
+    options = [("grpc.enable_http_proxy", 0)]  # as Ray sets it
+    with grpc.insecure_channel(target, options) as channel:
+        try:
+            channel.unary_unary(method)(b"", timeout=_ANSWER)
+        except grpc.RpcError as error:
+            return bool(error.code() != grpc.StatusCode.UNIMPLEMENTED)
+    return True
 
 
 def _require_own_package() -> None:
