@@ -3,9 +3,9 @@
 On real Ray. A small run is started and resumed until it is done. Each time, after random whiles,
 up to two of its actors are killed, and often its driver. Checked are: what the driver had started
 is gone within 10 s of its death; what was committed stays byte by byte; a run that is done has the
-tables of a run to which nothing happened, and is verified. With ``--stop`` an actor is stopped
-instead (SIGSTOP), beyond the deadline of its piece of work, and continued later: the piece is done
-by another.
+tables of a run to which nothing happened, and is verified. With ``--stop 5`` an actor is stopped
+instead (SIGSTOP), beyond the deadline of its piece of work, here 5 s, and continued later: the
+piece is done by another. On a machine that others use too, give a longer deadline.
 """
 
 from __future__ import annotations
@@ -48,8 +48,9 @@ def make_config(folder: Path) -> None:
 class Campaign:
     """One run after the other, killed until it is done."""
 
-    def __init__(self, folder: Path, rng: Random) -> None:
+    def __init__(self, folder: Path, rng: Random, stop: float | None = None) -> None:
         self.folder, self.rng, self.count = folder, rng, Counter[str]()
+        self.stop_after = stop  # seconds that a piece may take; None: actors are killed
         self.config = folder / "config.yaml"
         make_config(folder)
         plain = octoscope(
@@ -59,14 +60,14 @@ class Campaign:
         self.reference = tables_of(folder / "plain")
         self.slowest = 0.0
 
-    def runs(self, n: int, stop: bool) -> None:
+    def runs(self, n: int) -> None:
         """Kill (or stop) ``n`` times."""
         while self.count["driver"] + self.count["actor"] + self.count["stopped"] < n:
             run = self.folder / f"run{self.count['runs']}"
             self.count["runs"] += 1
             records: dict[Path, bytes] = {}
             while not (run / "_SUCCESS").exists():
-                self.once(run, stop)
+                self.once(run)
                 bodies = {p: p.read_bytes() for p in run.rglob("record.json")}
                 lost = [p for p, raw in records.items() if bodies.get(p) != raw]
                 assert not lost or (run / "_SUCCESS").exists(), lost
@@ -77,12 +78,13 @@ class Campaign:
             assert verified.returncode == 0, verified.stderr
             print(f"run {run.name} done: {dict(self.count)}", flush=True)
 
-    def once(self, run: Path, stop: bool) -> None:
+    def once(self, run: Path) -> None:
         """Start or resume the run, and kill parts of it after random whiles.
 
         A driver whose Ray does not start in time is followed by another one.
         """
-        deadline = ("--set", "execution.unit_timeout=5") if stop else ()
+        stop = self.stop_after is not None
+        deadline = ("--set", f"execution.unit_timeout={self.stop_after}") if stop else ()
         driver = start("run", str(self.config), "--out", str(run), *deadline)
         try:
             while driver.poll() is None and not workers(driver.pid):
@@ -140,7 +142,7 @@ class Campaign:
         with suppress(psutil.Error):
             victim.suspend()
             self.count["stopped"] += 1
-            time.sleep(8)
+            time.sleep((self.stop_after or 0) + 3)
             victim.resume()
 
 
@@ -154,12 +156,14 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m tests.fuzz.kills")
     parser.add_argument("--n", type=int, default=50, help="kills, at least")
     parser.add_argument("--seed", type=int, default=1)
-    parser.add_argument("--stop", action="store_true", help="SIGSTOP and SIGCONT of actors instead")
+    parser.add_argument(
+        "--stop", type=float, help="SIGSTOP of actors instead, beyond a deadline of so many seconds"
+    )
     given = parser.parse_args()
     started = time.monotonic()
     with tempfile.TemporaryDirectory(prefix="kills-") as folder:
-        campaign = Campaign(Path(folder), Random(given.seed))
-        campaign.runs(given.n, given.stop)
+        campaign = Campaign(Path(folder), Random(given.seed), given.stop)
+        campaign.runs(given.n)
         print(f"seed {given.seed}: {dict(campaign.count)}; all runs have the same tables; what a "
               f"driver had started was gone after at most {campaign.slowest:.1f} s; "
               f"{time.monotonic() - started:.0f} s")  # fmt: skip

@@ -118,6 +118,35 @@ def _safetensors(folder: Path) -> None:
     old.unlink()
 
 
+def _other_family(family: str) -> Callable[[Path], None]:
+    """Return what copies a checkpoint of a family that the demonstration lacks."""
+    return lambda folder: shutil.copytree(DATA / family / "checkpoint", folder / "model")
+
+
+def _lists(folder: Path) -> None:
+    """Write a configuration that names genes, aliases and atlas as files."""
+    from octoscope.demo.demo import PANEL
+
+    _config(folder)
+    tree = yaml.safe_load((folder / "config.yaml").read_text())
+    (folder / "panel.txt").write_text("\n".join(PANEL) + "\n")
+    (folder / "aliases.tsv").write_text("alias\tensembl\nX1\tENSG00000090382\n")
+    tree["atlas"]["gene_aliases"] = str(folder / "aliases.tsv")
+    panel = next(s for s in tree["gene_sets"] if s["kind"] == "panel")
+    panel["genes"] = {"file": str(folder / "panel.txt")}
+    (folder / "config.yaml").write_text(yaml.safe_dump(tree))
+
+
+def _peer_stores(folder: Path) -> None:
+    """Unpack stores of napistu-torch, and write the configuration that imports one."""
+    from octoscope.api.plan import import_config
+
+    with tarfile.open(DATA / "napistu/stores.tar.xz") as archive:
+        archive.extractall(folder, filter="data")
+    tree = import_config([str(folder / "scGPT")])
+    (folder / "config.yaml").write_text(yaml.safe_dump(tree))
+
+
 def _gnn(folder: Path) -> None:
     _demo("gnn-demo", folder / "demo")
     shutil.copytree(DATA / "octopus/models/relation_attention_mlp", folder / "model")
@@ -133,6 +162,22 @@ def _gnn_folder(folder: Path) -> None:
     completed = here("gnn", "convert", str(DATA / "octopus/models/distmult"), str(folder / "model"))
     assert completed.returncode == 0, completed.stderr
     _pairs(folder, [f"ENSG900000110{i:02d}" for i in (9, 10, 11, 12, 13, 14)])
+
+
+def _training(folder: Path) -> None:
+    """Train for two epochs, and evaluate."""
+    from tests.here import here
+
+    _gnn_folder(folder)
+    (folder / "train.yaml").write_text("head: mlp\nepochs: 2\nwidth: 8\n")
+    graph = str(folder / "graph")
+    for words in (
+        ["train", str(folder / "train.yaml"), "--graph", graph, "--out", str(folder / "training")],
+        ["evaluate", graph, "--split", "graph", "--floors", "mirror", "--queries", "0",
+         "--positives", "100", "--out", str(folder / "evaluation")],
+    ):  # fmt: skip
+        completed = here("gnn", *words)
+        assert completed.returncode == 0, completed.stderr
 
 
 def _pairs(folder: Path, names: list[str]) -> None:
@@ -277,6 +322,17 @@ KINDS: dict[str, Kind] = {
                   "atlas convert {}/a.h5ad {out}/b.zarr"), 4),
     **{family: Kind(_checkpoint(family), ("model/*",), _INSPECT, 2)
        for family in ("scgpt", "scprint", "aidocell", "geneformer", "scfoundation")},
+    "scprint2": Kind(_other_family("scprint2"), ("model/*",), _INSPECT),
+    "nicheformer": Kind(_other_family("nicheformer"), ("model/*",),
+                        tuple(f"{c} --option technology_mean=none" for c in _INSPECT)),
+    "peer_store": Kind(_peer_stores, ("scGPT/*", "scGPT/*/*"),
+                       ("plan {}/config.yaml --out {out}/run --no-calibrate",)),
+    "lists": Kind(_lists, ("panel.txt", "aliases.tsv"),
+                  ("plan {}/config.yaml --out {out}/run --no-calibrate",)),
+    "training": Kind(_training, ("training/*", "training/*/*", "training/*/*/*", "train.yaml"),
+                     ("gnn train {}/train.yaml --graph {}/graph --out {}/training",)),
+    "evaluation": Kind(_training, ("evaluation/*",),
+                       ("gnn report {}/evaluation --out {out}/r.html",)),
     "safetensors": Kind(_safetensors, ("model/*",), _INSPECT, 1),
     "network": Kind(_network, ("net/*", "net/*/*", "pairs.*", "genes.txt"),
                     ("octopus info {}/net", "octopus info {}/net --check",
