@@ -21,19 +21,17 @@ from octoscope.octopus.sources.edge_columns import (
     read_scores,
     read_signs,
 )
-from octoscope.octopus.sources.edge_layouts import (
-    Layout,
-    layout_of,
-    names_without_header,
-    places_of,
-)
+from octoscope.octopus.sources.edge_layouts import Layout, places_of
 from octoscope.octopus.sources.mitab import is_mitab, read_mitab
 from octoscope.octopus.sources.open_text import is_parquet
+from octoscope.octopus.sources.published_layouts import layout_of, names_without_header
 from octoscope.octopus.sources.record import SourceCounts, SourceRecord, identifier_frame, pairs_of
 from octoscope.octopus.sources.symbols import note_aliases
 from octoscope.octopus.sources.text import first_line, read_frame
 
 ASSUMED = "row whose direction is assumed, as nothing tells it (column directed)"
+_MAY_TELL_SIGNS = ("action", "direction", "effect", "interaction", "mode", "mode of regulation",
+                   "regulation", "relation", "subtype", "type")  # fmt: skip
 _NO_TAXON = ("", "-", "-1", "-2", "-3", "0")  # of chemicals, in vitro, unknown
 
 
@@ -48,7 +46,7 @@ def read_edge_list(
 ) -> SourceRecord:
     """Read a table (TSV, CSV, Parquet) of pairs.
 
-    The layouts of :mod:`~octoscope.octopus.sources.edge_layouts` are known by their column names,
+    The layouts of :mod:`~octoscope.octopus.sources.published_layouts` are known by their columns,
     and PSI-MI TAB by its form. Rows with neither a sign nor an order are taken as directed, with a
     warning, unless the layout tells. Rows that state the same of one pair are joined: distinct
     publications count, and the highest score. Other columns are named in a warning.
@@ -184,11 +182,16 @@ def _ends(
     if len(known) and not known.any():
         symbols = annotation.of_symbols(("ensembl_gene",)) if annotation is not None else {}
         seen = _ontology_of(texts) or ("symbol" if any(t in symbols for t in texts) else None)
+        capitals = next((t for t in texts if t.upper() in symbols and ids == "symbol"), None)
+        organism = "or give the annotation of their organism" if capitals is None else (
+            f"as {capitals.upper()!r} is known: symbols of mouse need its annotation, others the "
+            "case that they have in the annotation"
+        )  # fmt: skip
         raise InputError(
             f"{path}: source, target",
             f"none of its {len(known):,} ids is a known {ids}, for example not {unknown[0]!r}",
             f"set ids: {seen} for {name}" if seen and seen != ids
-            else f"set ids of {name} to their ontology, or give the annotation of their organism",
+            else f"set ids of {name} to their ontology, {organism}",
         )  # fmt: skip
     if 0 < known.sum() < FEW * len(known):
         warn(f"{path}: only {int(known.sum()):,} of {len(known):,} ids are a known {ids}, for "
@@ -271,7 +274,13 @@ def _require_ontology(name: str, ids: str, annotation: Annotation | None) -> Non
 
 def _warn(path: Path, unread: list[str], counts: SourceCounts) -> None:
     if unread:
-        warn(f"{path}: columns that are not read: {', '.join(unread)[:300]}")
+        signs = next((f'. If {c!r} tells signs, write columns: {{sign: "{c}"}}' for c in unread
+                      if c.casefold() in _MAY_TELL_SIGNS), "")  # fmt: skip
+        warn(f"{path}: columns that are not read: {', '.join(unread)[:300]}{signs}")
+    short = counts.dropped.get("another number of fields")
+    if short:
+        warn(f"{path}: {short:,} rows have another number of fields and are left out (SIF: give "
+             "each target a row of its own)")  # fmt: skip
     assumed = counts.noted.get(ASSUMED)
     if assumed:
         warn(f"{path}: no column tells the direction of {assumed:,} rows; they are taken as "

@@ -28,7 +28,9 @@ _NEGATIVE = 35
 _CAUSAL = 45  # of version 2.8: psi-mi:"MI:2235"(up-regulates)
 CAUSAL = "row whose causal statement (PSI-MI TAB 2.8) is not read: neither its order nor its sign"
 _FIELDS = 15  # of version 2.5
-_HEADINGS = ("id(s) interactor a", "unique identifier for interactor a", "unique id a")
+# of IntAct, BioGRID and HIPPIE, iRefIndex
+_HEADINGS = ("id(s) interactor a", "unique identifier for interactor a", "unique id a",
+             "id interactor a", "uida")  # fmt: skip
 # database:value(text), joined by bars; value and text may be quoted.
 _ITEM = re.compile(r'([^:|"]+):("(?:[^"\\]|\\.)*"|[^|(]*)(?:\(("(?:[^"\\]|\\.)*"|[^)]*)\))?')
 Items = tuple[tuple[str, str, str], ...]

@@ -35,6 +35,9 @@ _NO_TABLE = (  # what a line of names never begins with -> what that is, what to
     ((b"\x93NUMPY", b"\x80\x02", b"\x80\x03", b"\x80\x04", b"\x80\x05"),
      "is an object of Python (pickle, numpy)", f"{_ROWS} (to_csv)"),
     ((b"\x89HDF",), "is an HDF5 file", _ROWS),
+    ((b"graph [", b"graph\n", b"graph\r\n", b'Creator "'), "is a graph in GML", _ROWS),
+    ((b"digraph ", b"strict ", b"graph {", b'graph "'), "is a graph in DOT (Graphviz)", _ROWS),
+    ((b"*Vertices", b"*vertices", b"*Network"), "is a network of Pajek", _ROWS),
 )  # fmt: skip
 _WEB_PAGE = (b"<!doctype html", b"<html")
 

@@ -20,7 +20,7 @@ _KIND = {"G": "ensembl_gene", "T": "ensembl_transcript", "P": "ensembl_protein"}
 _DATABASE = {
     "uniprotkb": "uniprot", "rnacentral": "rnacentral", "intact": "intact", "mirbase": "mirbase",
     "entrez gene/locuslink": "ncbi_entrez_gene", "entrezgene/locuslink": "ncbi_entrez_gene",
-    "ncbigene": "ncbi_entrez_gene",
+    "ncbigene": "ncbi_entrez_gene", "entrez gene": "ncbi_entrez_gene",
 }  # fmt: skip
 NO_PAIR = "not one bait with some preys of the organism"
 NO_PUBLICATION = "no publication"

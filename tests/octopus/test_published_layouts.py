@@ -1,0 +1,153 @@
+"""Published edge lists without a line of names or with names of their own, and what is no list."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+from octoscope.errors import InputError, OctoscopeWarning
+
+from tests.octopus.test_edge_layouts import E, G, S, U, built, edges, lines, rows
+
+MIMAT = "MIMAT0000416"
+
+
+@pytest.mark.filterwarnings("error::octoscope.errors.OctoscopeWarning")
+@pytest.mark.parametrize("by", ["\t", " "])
+def test_sif(tmp_path: Path, by: str) -> None:
+    """Red: "no column 'source'; found GNX0, controls-expression-of, GNX1"."""
+    text = lines(
+        (S[0], "controls-expression-of", S[1]), (S[2], "in-complex-with", S[3]),
+        (S[4], "-1", S[5]), (S[6], "1", S[7]), ("CHEBI:15377", "used-to-produce", S[8]),
+        by=by,
+    )  # fmt: skip
+    net = built(tmp_path, text, "PathwayCommons12.sif")
+    assert edges(net) == {
+        (0, 1): (0, True), (2, 3): (0, False), (4, 5): (-1, True), (6, 7): (1, True)
+    }  # fmt: skip
+    assert rows(net)["dropped"] == {"an end is no known symbol": 1}
+
+
+def test_what_sif_says_in_other_words_is_not_guessed(tmp_path: Path) -> None:
+    text = lines((S[0], "pp", S[1]), (S[2], "pp", S[3], S[4]))
+    with pytest.warns(OctoscopeWarning, match="1 rows have another number of fields.*SIF"):
+        assert edges(built(tmp_path, text)) == {(0, 1): (0, False)}
+    (tmp_path / "odd").mkdir()
+    text = lines((S[0], "pp", S[1]), (S[2], "odd", S[3]))
+    with pytest.raises(InputError, match=r"row 2: 'odd' is no sign.*values: \{sign: \{'odd'"):
+        built(tmp_path / "odd", text)
+
+
+EXTENDED = ("PARTICIPANT_A", "INTERACTION_TYPE", "PARTICIPANT_B", "INTERACTION_DATA_SOURCE",
+            "INTERACTION_PUBMED_ID", "PATHWAY_NAMES", "MEDIATOR_IDS")  # fmt: skip
+TFLINK = ("UniprotID.TF", "UniprotID.Target", "NCBI.GeneID.TF", "NCBI.GeneID.Target", "Name.TF",
+          "Name.Target", "Detection.method", "PubmedID", "Organism")  # fmt: skip
+REGNETWORK = ("regulator_symbol", "regulator_id", "target_symbol", "target_id", "database")
+REACTOME = ("# Interactor 1 uniprot id", "Interactor 1 Entrez Gene id", "Interactor 2 uniprot id",
+            "Interactor 2 Entrez Gene id", "Pubmed references")  # fmt: skip
+BIOGRID_MITAB = (
+    "#ID Interactor A", "ID Interactor B", "Alt IDs Interactor A", "Alt IDs Interactor B",
+    "Aliases Interactor A", "Aliases Interactor B", "Interaction Detection Method",
+    "Publication 1st Author", "Publication Identifiers", "Taxid Interactor A",
+    "Taxid Interactor B", "Interaction Types", "Source Database", "Interaction Identifiers",
+    "Confidence Values",
+)  # fmt: skip
+
+
+def mitab(a: str, b: str) -> tuple[str, ...]:
+    return (a, b, "-", "-", "-", "-", 'psi-mi:"MI:0018"(two hybrid)', "x", "pubmed:1",
+            "taxid:9606", "taxid:9606", 'psi-mi:"MI:0407"(direct interaction)', "-", "-",
+            "-")  # fmt: skip
+
+
+PUBLISHED: dict[str, tuple[list[tuple[Any, ...]], dict[tuple[int, int], tuple[int, bool]]]] = {
+    "extended SIF": (
+        [EXTENDED, (S[0], "controls-state-change-of", S[1], "reactome", "1;2", "", ""),
+         (S[2], "interacts-with", S[3], "bind", "", "", "")],
+        {(0, 1): (0, True), (2, 3): (0, False)},
+    ),
+    "HIPPIE": (
+        [("A_HUMAN", E[0], "B_HUMAN", E[1], 0.76, "pmids:1"),
+         ("C_HUMAN", E[2], "D_HUMAN", E[3], 0, "")],
+        {(0, 1): (0, False), (2, 3): (0, False)},
+    ),
+    "TFLink": (
+        [TFLINK, (U[0], U[1], E[0], E[1], S[0], S[1], "ChIP", "1;2", "Homo sapiens")],
+        {(0, 1): (0, True)},
+    ),
+    "RegNetwork, search": (
+        [REGNETWORK, (S[0], E[0], S[1], E[1], "tred"), ("mir", MIMAT, S[2], E[2], "x")],
+        {(0, 1): (0, True)},
+    ),
+    "RegNetwork, human.source": (
+        [(S[0], E[0], S[1], E[1]), ("hsa-miR-21", MIMAT, S[2], E[2])], {(0, 1): (0, True)},
+    ),
+    "RegNetwork, directions": (
+        [(S[0], E[0], S[1], E[1], "-->"), (S[2], E[2], S[3], E[3], "--|")],
+        {(0, 1): (1, True), (2, 3): (-1, True)},
+    ),
+    "Reactome, interactions": (
+        [REACTOME, ("uniprotkb:" + U[0], "x", "uniprotkb:" + U[1], "y", "1|2")],
+        {(0, 1): (0, False)},
+    ),
+    "BioGRID, MITAB": (
+        [BIOGRID_MITAB, mitab("entrez gene/locuslink:" + E[0], "entrez gene/locuslink:" + E[1])],
+        {(0, 1): (0, False)},
+    ),
+    "HIPPIE, MITAB": (
+        [("ID Interactor A", *BIOGRID_MITAB[1:]),
+         mitab("entrez gene:" + E[0], "entrez gene:" + E[1])],
+        {(0, 1): (0, False)},
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.filterwarnings("error::octoscope.errors.OctoscopeWarning")
+@pytest.mark.parametrize("name", list(PUBLISHED))
+def test_published_lists_are_known_by_their_columns(tmp_path: Path, name: str) -> None:
+    """Red: each was refused for want of a column 'source'."""
+    table, expected = PUBLISHED[name]
+    net = built(tmp_path, lines(*table), f"{name}.txt")
+    assert edges(net) == expected
+    if name == "HIPPIE":
+        assert sorted(net.edges.score.tolist()) == pytest.approx([0, 0.76])
+
+
+NO_PAIRS = {
+    "GMT": (lines(("HALLMARK_A", "https://www.gsea-msigdb.org/a", *S[:4]), ("B", "na", S[0])),
+            r"line 1: is a gene set and its genes \(GMT\).*gene_sets"),
+    "GMX": (lines(("A", "B"), ("na", "na"), S[:2]), r"line 2: .*\(GMX\).*gene_sets"),
+    "matrix": (lines(("", *S[:3]), (S[0], 0, 1, 0), (S[1], 0, 0, 1)),
+               r"names 3 genes, and line 2 has a number for each: a matrix.*stack"),
+    "Entrez ids": (lines((E[0], E[1], 4.5)), "names no columns.*ids: ncbi_entrez_gene"),
+    "STRING": (lines(("protein1", "protein2", "combined_score"), by=" "),
+               r"is a table of STRING's links.*sources: \{STRING"),
+    "Reactome-FI": (lines(("Gene1", "Gene2", "Annotation", "Direction", "Score")),
+                    r"is the table of Reactome-FI.*sources: \{Reactome-FI"),
+    "pathways": (lines((U[0], "R-HSA-109582", "https://reactome.org", "x", "TAS", "Homo sapiens")),
+                 "a gene and a pathway of Reactome, not a pair.*sbml"),
+    "GML": ('graph [\n  node [\n    label "a"\n  ]\n]\n', "is a graph in GML.*one row per pair"),
+    "DOT": ("digraph G {\n  a -> b;\n}\n", "is a graph in DOT"),
+    "Pajek": ('*Vertices 2\n1 "a"\n2 "b"\n*Arcs\n1 2\n', "is a network of Pajek"),
+    "mouse": (lines(("source", "target", "directed"), ("Gnx0", "Gnx1", "true")),
+              "'Gnx0'.*'GNX0' is known: symbols of mouse"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", list(NO_PAIRS))
+def test_what_names_no_pairs_is_named(tmp_path: Path, name: str) -> None:
+    """Red: "no column 'source'; name the columns of the ends", of tables that have no ends."""
+    text, message = NO_PAIRS[name]
+    with pytest.raises(InputError, match=message):
+        built(tmp_path, text, "file.txt")
+
+
+def test_a_column_that_may_tell_signs_is_named(tmp_path: Path) -> None:
+    text = lines(("source", "target", "directed", "effect"), (S[0], S[1], "true", "inhibits"))
+    with pytest.warns(OctoscopeWarning, match=r'If \'effect\' tells signs.*\{sign: "effect"\}'):
+        built(tmp_path, text)
+    (tmp_path / "own").mkdir()
+    net = built(tmp_path / "own", text, columns={"sign": "effect"})
+    assert edges(net) == {(0, 1): (-1, True)}
+    assert net.vertex_of([G[0]])[0] >= 0
