@@ -5,12 +5,14 @@ from __future__ import annotations
 import hashlib
 import json
 import pickle
+import re
 import shutil
 import warnings
 from collections import Counter, OrderedDict, defaultdict
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from octoscope.errors import InputError, OctoscopeWarning
@@ -22,7 +24,8 @@ from octoscope.models.geneformer_belonging import (
     settle,
     warn_of_activation,
 )
-from octoscope.models.geneformer_files import Dictionaries
+from octoscope.models.geneformer_files import Dictionaries, find_dictionaries
+from octoscope.models.geneformer_medians import foreign_medians
 from safetensors.torch import load_file, save_file
 
 from tests.models.parity import DATA, differences
@@ -267,3 +270,50 @@ def test_other_medians_than_were_published_with_the_tokens_are_said(
         settled(medians | {"ENSG3": 4.0})  # of a gene without a token
     with pytest.warns(OctoscopeWarning, match=r"median_dictionary.json: not the medians .*gc0M"):
         settled(medians | {"ENSG2": 2.5})
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        (
+            "_gc104M",
+            r"dictionary_gc104M.pkl: at least [89] of 272 medians .* published for gc104M \(ENSG",
+        ),
+        (
+            "",
+            r"gene_median_dictionary.pkl: at least [89] of 272 medians are not those published for gc104M",
+        ),
+        ("_gc30M", r"named gc30M, and holds the medians of gc104M"),
+        ("_ours", None),
+    ],
+)
+def test_other_medians_of_a_part_of_the_published_tokens_are_said(
+    tmp_path: Path, name: str, message: str | None
+) -> None:
+    """Red: a part of the published tokens with other medians passes as it is written."""
+    folder = Path(shutil.copytree(V2_DICTIONARIES, tmp_path / "changed"))
+    old = next(folder.glob("gene_median*"))
+    medians = pickle.loads(old.read_bytes())
+    old.unlink()
+    if name != "_gc30M":
+        tokens = pickle.loads((folder / TOKENS).read_bytes())
+        for gene in [t for t in tokens if t.startswith("ENSG")][:9]:
+            medians[gene] *= 1.25
+    (folder / f"gene_median_dictionary{name}.pkl").write_bytes(pickle.dumps(medians))
+    given = find_dictionaries(folder, None, mapped=False)
+    with warnings.catch_warnings(record=True) as seen:
+        warnings.simplefilter("always", OctoscopeWarning)
+        geneformer_belonging._warn_of_medians(given)
+    texts = [str(w.message) for w in seen]
+    assert len(texts) == (message is not None)
+    assert message is None or re.search(message, texts[0])
+
+
+def test_published_medians_are_known_and_others_are_not() -> None:
+    given = find_dictionaries(Path(V2_DICTIONARIES), None, mapped=False)
+    medians = given.medians
+    tokens = [g for g in given.tokens if g in medians]
+    corpus, foreign = foreign_medians([(g, medians[g]) for g in tokens])
+    assert (corpus, foreign) == ("gc104M", [])
+    _, foreign = foreign_medians([(g, float(np.nextafter(medians[g], 9e9))) for g in tokens])
+    assert len(foreign) >= 0.95 * len(tokens)

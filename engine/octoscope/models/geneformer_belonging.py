@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import re
 from collections.abc import Mapping, MutableMapping
+from pathlib import Path
 from typing import Any, Literal
 
 import torch
@@ -12,6 +13,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from octoscope.errors import InputError, some, warn
 from octoscope.models.geneformer_files import Dictionaries
+from octoscope.models.geneformer_medians import foreign_medians
 
 # Tokens of the published dictionaries, and rows of the published checkpoints.
 _SERIES = {25426: "V1", 20275: "V2"}
@@ -210,6 +212,30 @@ def _warn_of_medians(dictionaries: Dictionaries) -> None:
             f"{file}: not the medians that were published with these tokens ({corpus}). Ranks "
             "follow the medians: give the published file, unless the model was trained with these"
         )
+    elif not digest and genes:
+        _warn_of_foreign(file, {g: medians[g] for g in genes})
+
+
+def _warn_of_foreign(file: Path, medians: Mapping[str, float]) -> None:
+    """Warn of medians of a part of the published genes that no published corpus has.
+
+    A file that is named after another corpus says itself that it is of its own.
+    """
+    named = re.sub(r"^gene_median_dictionary_?", "", file.stem)
+    claim = _SAME.get(named, named)
+    if claim and not re.fullmatch(r"gc\d+M", claim):
+        return
+    corpus, foreign = foreign_medians(medians.items())
+    if foreign:
+        warn(
+            f"{file}: at least {len(foreign):,} of {len(medians):,} medians are not those published "
+            f"for {claim or corpus} ({some(foreign, 3)}). Ranks follow the medians: give the published "
+            "file; if the model was trained with these, name the file after its own corpus "
+            "(gene_median_dictionary_CORPUS)"
+        )
+    elif claim and claim != corpus:
+        warn(f"{file}: named {named}, and holds the medians of {corpus}; give those of the "
+             "checkpoint's own corpus")  # fmt: skip
 
 
 def check_buffers(state: MutableMapping[str, torch.Tensor], where: str) -> None:
