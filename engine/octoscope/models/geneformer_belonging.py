@@ -228,10 +228,10 @@ def _warn_of_foreign(file: Path, medians: Mapping[str, float]) -> None:
     corpus, foreign = foreign_medians(medians.items())
     if foreign:
         warn(
-            f"{file}: at least {len(foreign):,} of {len(medians):,} medians are not those published "
-            f"for {claim or corpus} ({some(foreign, 3)}). Ranks follow the medians: give the published "
-            "file; if the model was trained with these, name the file after its own corpus "
-            "(gene_median_dictionary_CORPUS)"
+            f"{file}: at least {len(foreign):,} of {len(medians):,} medians are not those "
+            f"published for {claim or corpus} ({some(foreign, 3)}). Ranks follow the medians: give "
+            "the published file; if the model was trained with these, name the file after its own "
+            "corpus (gene_median_dictionary_CORPUS)"
         )
     elif claim and claim != corpus:
         warn(f"{file}: named {named}, and holds the medians of {corpus}; give those of the "
