@@ -21,7 +21,7 @@ from octoscope.results.run_results import Results
 from octoscope.run_plan.values import COEXPRESSION, ModelPlan
 
 MOST = 400_000  # pairs that a page holds: about 2.5 MB
-MOST_OF_MANY = 100_000  # the same on a page of many models and categories: below 10 MB
+MOST_OF_MANY = 50_000  # the same on a page of many models and categories: below 10 MB
 _MATRIX = ["model", "category", "layer", "gene_set", "view"]
 _COEXPRESSION = "quantile_" + COEXPRESSION  # start of the columns of the consensus networks
 
