@@ -145,6 +145,8 @@ def writers(run: Path, atlas: Path, stores: Path, folder: Path) -> dict[str, lis
     build, training = folder / "build.yaml", folder / "training.yaml"
     build.write_text(f"name: n\nsources: {{edge_lists: [{{name: own, path: {pairs}}}]}}\n")
     training.write_text("epochs: 1\n")
+    evaluations = folder / "evaluations"
+    evaluations.mkdir(exist_ok=True)
     config = folder / "run.yaml"
     config.write_text(yaml.safe_dump(small_tree(atlas)))
     both = ["--category", "T cell", "--category", "macrophage"]
@@ -177,7 +179,7 @@ def writers(run: Path, atlas: Path, stores: Path, folder: Path) -> dict[str, lis
         "gnn relations": ["gnn", "relations", str(GNN), "--out", "TARGET"],
         "gnn perturbations": ["gnn", "perturbations", str(pairs), "--out", "TARGET"],
         "gnn train": ["gnn", "train", str(training), "--graph", "demo", "--out", "TARGET"],
-        "gnn report": ["gnn", "report", str(folder), "--out", "TARGET"],
+        "gnn report": ["gnn", "report", str(evaluations), "--out", "TARGET"],
         "gnn evaluate": ["gnn", "evaluate", "demo", "--out", "TARGET"],
     }  # fmt: skip
 

@@ -158,7 +158,7 @@ def test_command_python_and_report_give_the_same_verdicts(judged: Path) -> None:
     )
     cells = page[page.index('id="verdict"') : page.index('id="refused"')]
     of = summary[["n_beyond", "n_no_more", "n_not_enriched", "n_cannot_tell"]].sum()
-    assert f"<b>{of['n_beyond']} of 8</b> layers beyond co-expression" in cells
+    assert f"<b>{of['n_beyond']} of 8</b> matrices beyond co-expression" in cells
     assert all(m["model"] in cells for m in rows)
     assert "(co-expression, for comparison)" in cells
     refused = page[page.index('id="refused"') : page.index('id="limits"')]
