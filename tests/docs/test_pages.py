@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 import re
 import shlex
+import subprocess
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -77,6 +79,18 @@ def test_a_network_of_ones_own_is_built_and_used(followed: tuple[Path, str]) -> 
     assert (folder / "found.tsv").read_text().count("\n") == 4
 
 
+def require_installable(line: str) -> None:
+    """Ask pip what it would install."""
+    words = shlex.split(line)
+    assert words[:2] == ["pip", "install"]
+    done = subprocess.run(
+        [sys.executable, "-m", *words, "--dry-run"],
+        cwd=DOCS.parent, capture_output=True, text=True, timeout=300, check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    assert "does not provide the extra" not in done.stdout + done.stderr
+
+
 def test_the_readme_can_be_followed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Its two commands are those of CI; every other command and line runs here, in their order."""
     text = (DOCS.parent / "README.md").read_text()
@@ -86,13 +100,9 @@ def test_the_readme_can_be_followed(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     ci = (DOCS.parent / ".ci/run").read_text()
     for line in scripts.splitlines():
         assert line.partition("#")[0].strip() in ci
-    assert shlex.split(install)[:2] == ["pip", "install"]
-    installed = (DOCS.parent / "scripts/install.sh").read_text()
-    assert all(word in installed for word in ("-c constraints.txt", "-e", ".[run"))
-    submitted = (DOCS.parent / "tests/jobs/test_submit.py").read_text()
-    for word in ("--working-dir", "jobs/run.py"):
-        assert word in cluster
-        assert word in submitted
+    require_installable(install)
+    (job,) = cluster.splitlines()
+    assert job.startswith("ray job submit ")  # tests/jobs/test_submit.py submits this line
     atlas, model = str(data("immune559.zarr")), str(checkpoint("scgpt-demo"))
     instead = {
         "my_atlas.zarr": atlas,

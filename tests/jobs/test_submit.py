@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shlex
 import subprocess
 import time
 import urllib.error
@@ -175,7 +176,13 @@ def test_quarantined_units_give_3_a_second_submission_resumes_and_stages_can_be_
     assert progress["progress"]["gpu_hours"] > 0
 
     whole = [x.replace("gpus=0.5", "gpus=1") for x in attention[2:]]
-    again, job = submit(head, "second", "python", "jobs/run.py", *whole)
+    # the line of the README, with the settings of the job before
+    readme = (ROOT / "README.md").read_text().splitlines()
+    (line,) = [line for line in readme if line.startswith("ray job submit ")]
+    instead = {"run.yaml": str(small_config), "s3://bucket/run": str(run)}
+    words = [instead.get(word, word) for word in shlex.split(line)]
+    assert words[:6] == ["ray", "job", "submit", "--working-dir", ".", "--"]  # from the project
+    again, job = submit(head, "second", *words[6:], *whole[3:])
     assert (again.returncode, job["status"], job["driver_exit_code"]) == (0, "SUCCEEDED", 0)
     events = events_of(again.stdout)
     units = [e["unit"] for e in events if e.get("what") == "done" and e["stage"] == "attention"]

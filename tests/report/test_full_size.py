@@ -22,7 +22,7 @@ from report_size import FULL_SIZE, LargerRun, opening  # noqa: E402
 
 CATEGORIES = 4
 SECONDS = 2.0
-BUSY = 2.0  # on the clock twice as long is allowed: other tests take the processors
+BUSY = 2.0  # a gene looked up: twice as long on the clock, as other tests take the processors
 MOST_BYTES = 10_000_000
 
 
@@ -41,7 +41,8 @@ def test_a_full_size_report_opens_within_two_seconds(browser: Browser, report: P
     least = {name: min(t[name] for t in times) for name in times[0]}
     assert least["elements"] > 10_000  # no small page
     assert least["cpu_s"] < SECONDS
-    assert least["first_s"] <= least["answer_s"] < SECONDS * BUSY
+    assert least["first_s"] < SECONDS
+    assert least["answer_s"] < SECONDS * BUSY
 
 
 def test_a_full_size_report_can_be_sent(report: Path) -> None:
