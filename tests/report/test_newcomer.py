@@ -128,6 +128,11 @@ def test_where_the_method_is_explained(hand: Hand) -> None:
         assert words in text
     assert hand.clicks == 2
     assert hand.takes() < MINUTE
+    for name, text in hand.page.evaluate(
+        "() => [...document.querySelectorAll('[id^=method-]')].map(e => [e.id, e.textContent])"
+    ):
+        for words in ("Question:", "Statistic:", "Null:", "Interval:", "It fails"):
+            assert words in text or name == "method-timeline", (name, words)
     # and from the first screen, without a figure
     hand.page.evaluate("scrollTo(0, 0)")
     again = Hand(hand.page)

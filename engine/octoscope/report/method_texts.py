@@ -26,22 +26,25 @@ METHODS: dict[str, tuple[str, tuple[str, ...]]] = {
             "Question: is the overlap more than co-expression explains? Statistic: the odds ratio "
             "of being an edge, of listed against other pairs (Mantel-Haenszel), among pairs of "
             "like degree and expression level (OR0), and of like co-expression too (OR1).",
-            "Interval: vertices are left out in turn. The grey band is what measurement error in "
-            "co-expression can leave. A layer is beyond co-expression if OR1 exceeds that band "
-            "under every control and the listed pairs have comparable ones.",
-            "A verdict is relative to these controls: no test can show that an unmeasured one does "
-            "not explain it. The list is the longest of at most a tenth of all pairs, and the "
-            "control is the one that explains most.",
+            "Null: OR1 is at most the upper end of the grey band, which measurement error in "
+            "co-expression can leave. Interval: vertices are left out in turn. A layer is beyond "
+            "co-expression if OR1 exceeds that band under every control and the listed pairs have "
+            "comparable ones.",
+            "It fails where a cause was not measured: a verdict is relative to these controls, and "
+            "no test can show that another one does not explain it. The list is the longest of at "
+            "most a tenth of all pairs, and the control is the one that explains most.",
         ),
     ),
     "profile": (
         "Layers on one axis",
         (
-            "Reliability, coherence with other model groups, the edge rate over its null, and the "
-            "share of attention on special tokens, each as the median over the categories of a "
-            "layer with the smallest and largest. The grey band is the median of the nulls of the "
-            "categories. Intervals of each category are with the figures below.",
-            "It describes. The number of categories is small, and they share a model, so the "
+            "Question: how do the layers of a model differ? Statistic: reliability, coherence with "
+            "other model groups, the edge rate over its null, and the share of attention on "
+            "special tokens, each as the median over the categories of a layer with the smallest "
+            "and largest.",
+            "Null: the grey band is the median of the nulls of the categories. Interval: there is "
+            "none here; those of each category are with the figures below.",
+            "It fails as a test. The number of categories is small, and they share a model, so the "
             "spread over them is no interval.",
         ),
     ),
@@ -53,17 +56,20 @@ METHODS: dict[str, tuple[str, tuple[str, ...]]] = {
             "(least squares). The raw correlation is high from these effects alone.",
             "Null: gene labels of one half are permuted, over at most 256 genes. Interval: one "
             "gene is left out at a time.",
-            "Without a donor column the halves are random cells. Then it says nothing about new "
-            "donors.",
+            "It fails to speak of new donors where there is no donor column: the halves are then "
+            "random cells.",
         ),
     ),
     "layers": (
         "Layers against each other",
         (
-            "Spearman correlation of two layers of a model over the union of the top pairs of all "
-            "of its layers. These layers chose the pairs, so the size is descriptive.",
-            "The test takes the 1,000 strongest pairs of the two layers and chooses them again in "
-            "every permutation of gene labels. Interval: one gene is left out at a time.",
+            "Question: do two layers of a model rank gene pairs alike? Statistic: the Spearman "
+            "correlation over the union of the top pairs of all of its layers.",
+            "Null: gene labels of one layer are permuted. The test takes the 1,000 strongest pairs "
+            "of the two layers and chooses them again in every permutation. Interval: one gene is "
+            "left out at a time.",
+            "It fails as a measure of how alike whole layers are: these layers chose the pairs, so "
+            "the size of the correlation is descriptive.",
         ),
     ),
     "agreement": (
@@ -85,6 +91,8 @@ METHODS: dict[str, tuple[str, tuple[str, ...]]] = {
             "models of a group, then the other groups. 0 is chance or worse.",
             "Null: gene labels of the evaluated matrices are permuted. Interval: 20 groups of "
             "genes are left out in turn.",
+            "It fails as evidence of wiring: models that saw like cells share co-expression. Where "
+            "K is a large share of all eligible pairs, every list is found.",
         ),
     ),
     "enrichment": (
@@ -97,9 +105,10 @@ METHODS: dict[str, tuple[str, tuple[str, ...]]] = {
             "of eligible partners, together in all of its models and layers, and their lists are "
             "looked up anew in the other models and in the network. Interval: 20 groups of genes "
             "are left out in turn; it is wider than it need be.",
-            "Neighbouring layers list the same pairs, so the number of layers says little about "
-            "how sure it is. Pairs of strong co-expression are found by other models and are edges "
-            "too: a correlation is no evidence of wiring. With fewer than three layers it is not "
+            "It fails where layers are few or alike: neighbouring layers list the same pairs, so "
+            "the number of layers says little about how sure it is. Pairs of strong co-expression "
+            "are found by other models and are edges too: a correlation is no evidence of wiring. "
+            "With fewer than three layers it is not "
             "defined.",
         ),
     ),
@@ -109,35 +118,48 @@ METHODS: dict[str, tuple[str, tuple[str, ...]]] = {
             "Question: do the layers whose strongest pairs other model groups find hold pairs that "
             "the network suggests? Statistic: the Spearman correlation, over the layers of a model "
             "group, of coherence and of the median score less its null mean.",
-            "A pair is scored without the edges of its own. Null and interval are those of "
-            "coherence against enrichment: the genes of a group are permuted together, and its "
-            "lists are looked up anew in the other models and among the scores.",
-            "A score was learned from the network: it rises with enrichment, and pairs of strong "
-            "co-expression have both. With fewer than three layers it is not defined.",
+            "A pair is scored without the edges of its own. Null: the genes of a group are "
+            "permuted together, as for coherence against enrichment, and its lists are looked up "
+            "anew in the other models and among the scores. Interval: 20 groups of genes are left "
+            "out in turn.",
+            "It fails as evidence of wiring: a score was learned from the network. It rises with "
+            "enrichment, and pairs of strong co-expression have both. With fewer than three layers "
+            "it is not defined.",
         ),
     ),
     "consensus": (
         "Consensus networks",
         (
-            "The layers of a model are combined. The score of a pair is the mean over model groups "
-            "of -log10 of its quantile. A group that cannot rank a pair counts as chance.",
-            "Whether more pairs are shared than by unrelated lists is tested with each group's "
-            "genes relabelled. Single pairs have the scores of both halves and no null.",
+            "Question: which pairs are strong in several model groups? Statistic: the layers of a "
+            "model are combined; the score of a pair is the mean over model groups of -log10 of "
+            "its quantile. A group that cannot rank a pair counts as chance.",
+            "Null: each group's genes are relabelled; this tests whether more pairs are shared "
+            "than by unrelated lists. Single pairs have no null. Interval: there is none; single "
+            "pairs have the scores of both halves of the cells.",
+            "It fails as evidence of wiring: groups that saw like cells share co-expression.",
         ),
     ),
     "estimators": (
         "Mean of the attention, attention of the mean cell",
         (
-            "The strongest pairs of the mean of each cell's attention are looked up in the "
-            "attention of the mean cell. Statistic, null and interval are those of agreement.",
+            "Question: does the attention of the mean cell find what the mean of each cell's "
+            "attention finds? Statistic: the median quantile that the strongest pairs of the one "
+            "have in the other. 0 is perfect agreement, 0.5 is chance.",
+            "Null: gene labels of the evaluated matrix are permuted. Interval: 20 random groups of "
+            "genes are left out in turn.",
+            "It fails where K is a large share of all eligible pairs: every list then agrees.",
         ),
     ),
     "geometry": (
         "Residual geometry",
         (
-            "Spearman correlation between the cosine similarities of genes in the residual streams "
-            "of two mean cells. Null: gene labels permuted over at most 256 genes. Interval: one "
-            "gene is left out at a time.",
+            "Question: are the same genes alike in two residual streams? Statistic: the Spearman "
+            "correlation between the cosine similarities of genes in the streams of two mean "
+            "cells.",
+            "Null: gene labels are permuted, over at most 256 genes. Interval: one gene is left "
+            "out at a time.",
+            "It fails as a statement on attention, which it does not read. Hubs that both streams "
+            "share are enough for a small p.",
         ),
     ),
     "timeline": (
@@ -152,10 +174,14 @@ METHODS: dict[str, tuple[str, tuple[str, ...]]] = {
     "mass": (
         "Attention mass",
         (
-            "Share of the attention of a query gene on accumulated genes (kept), on other genes "
+            "Question: how much attention do the matrices hold? Statistic: the share of the "
+            "attention of a query gene on accumulated genes (kept), on other genes "
             "(outside) and on special tokens: the mean over query genes, cells as weights. Shares "
-            "add up to one. Interval: one query gene is left out at a time. Nothing is compared, "
-            "so there is no null.",
+            "add up to one.",
+            "Null: there is none, as nothing is compared. Interval: one query gene is left out at "
+            "a time.",
+            "It fails as a measure of importance: attention to a token need not change what a "
+            "model says.",
         ),
     ),
 }  # fmt: skip
