@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -11,7 +10,7 @@ import pytest
 from octoscope.cli.app import app
 from octoscope.errors import InputError
 from octoscope.gnn_training import planted_checks as module
-from octoscope.gnn_training.planted_checks import Check
+from octoscope.gnn_training.planted_checks import Check, case_checks
 from octoscope.link_prediction import evaluate_links, negatives, splits
 from octoscope.link_prediction.links import Links, open_links
 from octoscope.link_prediction.planted import Degrees, degrees_of
@@ -43,14 +42,16 @@ def failing(checks: list[Check]) -> list[str]:
 def test_a_split_that_leaks_mirrors_turns_a_line(
     degrees: Degrees, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    assert failing(list(module._mirrors(degrees, 0))) == []
+    assert failing(list(case_checks("mirrors", degrees))) == []
     edge = lambda links, seed: np.random.default_rng(seed).random(len(links.src))  # noqa: E731
     monkeypatch.setattr(splits, "_share", edge)
-    assert failing(list(module._mirrors(degrees, 0))) == ["AUC of the mirror rule, split by pair"]
+    assert failing(list(case_checks("mirrors", degrees))) == [
+        "AUC of the mirror rule, split by pair"
+    ]
 
 
 def test_positives_among_negatives_turn_a_line(
-    degrees: Degrees, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    degrees: Degrees, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Half of the negatives are training edges: all that knows training ranks them first."""
     real = negatives.draw_negatives
@@ -63,12 +64,12 @@ def test_positives_among_negatives_turn_a_line(
         return drawn
 
     monkeypatch.setattr(evaluate_links, "draw_negatives", leaking)
-    checks = list(module._degree_alone(degrees, 0, BRIEF, tmp_path / "t"))
+    checks = list(case_checks("degree alone", degrees, 0, BRIEF))
     assert "AUC of personalised_pagerank" in failing(checks)
 
 
 def test_a_test_edge_in_message_passing_turns_a_line(
-    degrees: Degrees, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    degrees: Degrees, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """All edges are in the adjacency of the rules. Of checkpoints: test_evaluate_links.py."""
     real = evaluate_links.train_adjacency
@@ -76,7 +77,7 @@ def test_a_test_edge_in_message_passing_turns_a_line(
         evaluate_links, "train_adjacency",
         lambda links, split: real(links, splits.Split("pair", np.ones_like(split.part), {}, "")),
     )  # fmt: skip
-    checks = list(module._degree_alone(degrees, 0, BRIEF, tmp_path / "t"))
+    checks = list(case_checks("degree alone", degrees, 0, BRIEF))
     assert "AUC of personalised_pagerank" in failing(checks)
     assert "AUC of stacked" in failing(checks)
 

@@ -100,7 +100,7 @@ def without_edges(graph: GnnGraph, gone: np.ndarray) -> np.ndarray:
     degrees, coordinates = _structure(graph, kept & ~gone, k)
     new, old = (np.concatenate(np.split(c, 2, 1)) for c in (coordinates, own))
     # summed in the order of names: a product that is nearly singular turns far by its rounding
-    order = np.argsort(_rank(graph), kind="stable")
+    order = _by_name(graph)
     order = np.concatenate([order, order + graph.n_vertices])
     left, sizes, right = np.linalg.svd(new[order].T @ old[order])
     # what no direction of the graph's own corresponds to can lie anywhere: it says nothing
@@ -131,7 +131,7 @@ def _structure(graph: GnnGraph, kept: np.ndarray, dimensions: int) -> tuple[np.n
     """Return [vertices, 2] degrees and [vertices, 2 x dimensions] coordinates of some edges."""
     # in the order of names: where singular values are equal, any vectors of their space are right,
     # and those that are found would depend on how vertices are numbered
-    rank = _rank(graph)
+    rank = np.argsort(_by_name(graph))
     src, dst = (rank[np.asarray(e, np.int64)[kept]] for e in (graph.src, graph.dst))
     adjacency = adjacency_of(src, dst, graph.n_vertices)
     coordinates = np.concatenate(directed_spectrum(adjacency, dimensions), axis=1)
@@ -139,6 +139,6 @@ def _structure(graph: GnnGraph, kept: np.ndarray, dimensions: int) -> tuple[np.n
     return _degrees(graph, kept), (coordinates / np.maximum(size, 1e-12))[rank]
 
 
-def _rank(graph: GnnGraph) -> np.ndarray:
-    """Return [vertices] the position of each vertex in the order of names."""
-    return np.argsort(np.argsort(graph.vertex_names.to_numpy(str), kind="stable"))
+def _by_name(graph: GnnGraph) -> np.ndarray:
+    """Return [vertices] the vertices in the order of their names."""
+    return np.argsort(graph.vertex_names.to_numpy(str), kind="stable")

@@ -102,7 +102,7 @@ def case_checks(
 
 
 def _mirrors(
-    degrees: Degrees, seed: int, _: object = None, __: object = None, positives: int = 20_000
+    degrees: Degrees, seed: int, _: TrainConfig, __: Path, positives: int
 ) -> Iterator[Check]:
     rng = np.random.default_rng([seed, 5])
     links = planted_links(degrees.n, *with_mirrors(*by_degree(degrees, rng), rng))
@@ -115,7 +115,7 @@ def _mirrors(
 
 
 def _degree_alone(
-    degrees: Degrees, seed: int, config: TrainConfig, folder: Path, positives: int = 20_000
+    degrees: Degrees, seed: int, config: TrainConfig, folder: Path, positives: int
 ) -> Iterator[Check]:
     rng = np.random.default_rng([seed, 6])
     pairs, floors = by_degree(degrees, rng), ()
@@ -125,7 +125,7 @@ def _degree_alone(
 
 
 def _blocks(
-    degrees: Degrees, seed: int, config: TrainConfig, folder: Path, positives: int = 20_000
+    degrees: Degrees, seed: int, config: TrainConfig, folder: Path, positives: int
 ) -> Iterator[Check]:
     rng = np.random.default_rng([seed, 7])
     pairs, floors = by_blocks(degrees, rng), ("preferential_attachment",)

@@ -26,6 +26,7 @@ of pairs are taken in blocks, so memory grows with the block and not with the pa
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -164,14 +165,10 @@ class Topology:
         }  # fmt: skip
         shared = {rule: weight for rule, weight in shared.items() if rule in rules}
         out = {rule: np.zeros(len(a)) for rule in rules}
-        starts, first = np.unique(a, return_index=True)
-        steps = self.steps(len(starts)) if "personalised_pagerank" in rules else 0
-        bounds = np.append(first, len(a))
+        steps = self.steps(len(np.unique(a))) if "personalised_pagerank" in rules else 0
         by_inverse, by_root = (_by_rows(self.near, w) for w in (inverse, root))
-        for lo in range(0, len(starts), _SOURCES):
-            mine = starts[lo : lo + _SOURCES]
-            pairs = slice(bounds[lo], bounds[min(lo + _SOURCES, len(starts))])
-            row, target = np.searchsorted(mine, a[pairs]), b[pairs]
+        for mine, pairs, row in _by_source(a):
+            target = b[pairs]
             ends = self.near[mine]
             if shared:
                 of_rules = _reach(self.near, ends.toarray(), row, target, list(shared.values()))
@@ -196,12 +193,8 @@ class Topology:
         step = scaled(self.adjacency)
         sources = step.T.tocsr()  # rows: a vertex, and where its edges come from
         out = {rule: np.zeros(len(a)) for rule in rules}
-        starts, first = np.unique(a, return_index=True)
-        bounds = np.append(first, len(a))
-        for lo in range(0, len(starts), _SOURCES):
-            mine = starts[lo : lo + _SOURCES]
-            pairs = slice(bounds[lo], bounds[min(lo + _SOURCES, len(starts))])
-            row, target = np.searchsorted(mine, a[pairs]), b[pairs]
+        for mine, pairs, row in _by_source(a):
+            target = b[pairs]
             once = step[mine]
             for second, twice in (("out", step), ("in", sources)):
                 names = [f"path_out_{second}_{third}" for third in ("out", "in")]
@@ -265,6 +258,16 @@ def _entries(matrix: sparse.csr_array, row: np.ndarray, column: np.ndarray) -> n
         return np.zeros(0)
     entries = sparse.csr_matrix(matrix)[row, column]  # an array of either kind of sparse class
     return np.asarray(entries, float).ravel()
+
+
+def _by_source(a: np.ndarray) -> Iterator[tuple[np.ndarray, slice, np.ndarray]]:
+    """Yield [sources] vertices, a block of ``a`` (ascending), and [pairs] which source each has."""
+    starts, first = np.unique(a, return_index=True)
+    bounds = np.append(first, len(a))
+    for lo in range(0, len(starts), _SOURCES):
+        mine = starts[lo : lo + _SOURCES]
+        pairs = slice(bounds[lo], bounds[min(lo + _SOURCES, len(starts))])
+        yield mine, pairs, np.searchsorted(mine, a[pairs])
 
 
 def _reach(

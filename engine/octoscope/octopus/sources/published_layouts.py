@@ -1,4 +1,4 @@
-"""Layouts of published edge lists, told by the names of their columns or by their first row."""
+"""Layouts of published edge lists, recognised by the names of their columns or a first row."""
 
 from __future__ import annotations
 
