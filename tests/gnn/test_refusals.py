@@ -12,6 +12,8 @@ from typing import Any
 import pandas as pd
 import pytest
 import torch
+from octoscope.api.gnn import open_gnn, open_graph
+from octoscope.errors import InputError
 from octoscope.gnn.graph_folder import write_graph
 from octoscope.gnn.open_graph import open_with_identifiers
 
@@ -173,3 +175,19 @@ def test_code_beside_the_weights(tmp_path: Path, vertices: pd.DataFrame, part: s
     line = refused(tmp_path, changed(tmp_path, poisoned), vertices)
     assert f"it names code, which is not run: {os.system.__module__}.system" in line
     assert not flag.exists()
+
+
+def test_neither_graph_nor_checkpoint_is_written_into_what_is_read(tmp_path: Path) -> None:
+    store, model = tmp_path / "store", tmp_path / "model"
+    shutil.copytree(STORE, store)
+    shutil.copytree(MLP, model)
+    graph, checkpoint = open_graph(store), open_gnn(model)
+    before = sorted(tmp_path.rglob("*"))
+    with pytest.raises(InputError, match="is in "):
+        graph.save(store / "copy")
+    with pytest.raises(InputError, match="is in "):
+        checkpoint.save(model / "copy")
+    with pytest.raises(InputError, match="is in "):
+        checkpoint.save(store / "copy", graph=store)
+    assert sorted(tmp_path.rglob("*")) == before
+    graph.save(tmp_path / "copy")
