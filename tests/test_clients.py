@@ -56,7 +56,7 @@ def test_the_command_line_is_a_client_of_the_python_api() -> None:
 
 def test_jobs_call_the_command_line_alone() -> None:
     jobs = sorted((PACKAGE.parents[1] / "jobs").glob("*.py"))
-    assert len(jobs) == 3
+    assert len(jobs) == 4
     taken = {name for path in jobs for name, _ in imports(path) if name.startswith("octoscope")}
     assert taken == {"octoscope.cli"}
 

@@ -13,8 +13,13 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+import pandas as pd
+import psutil
 import pytest
 import yaml
+from octoscope.api.gnn import open_gnn
+from octoscope.demo.demo import data
 from octoscope.store.run_dir import RunRoot
 
 from tests.conftest import octoscope, small_tree, tables_of
@@ -119,6 +124,55 @@ def test_a_run_directory_that_goes_with_the_job_is_refused(head: Head, small_con
     done, job = submit(head, "gone", "python", "jobs/run.py", str(small_config), "--out", "run")
     assert job["driver_exit_code"] == 2
     assert "deleted with the job" in done.stdout
+
+
+def test_a_killed_training_goes_on_as_a_job_and_a_job_scores_as_the_command_does(
+    head: Head, tmp_path: Path
+) -> None:
+    config, out = tmp_path / "gnn.yaml", tmp_path / "training"
+    config.write_text("head: mlp\nwidth: 8\nhidden: 8\nepochs: 12\nvalidate_every: 2\n")
+    train = ("python", "jobs/gnn.py", "train", str(config), "--graph", "demo", "--out")
+    done, job = submit(head, "gnn-gone", *train, "training")
+    assert job["driver_exit_code"] == 2
+    assert "deleted with the job" in done.stdout
+
+    begun = head.ray(
+        "job", "submit", "--address", head.dashboard, "--working-dir", str(ROOT),
+        "--submission-id", "gnn-killed", "--no-wait", "--", *train, str(out),
+    )  # fmt: skip
+    assert begun.returncode == 0, begun.stderr
+    deadline = time.monotonic() + 180
+    while not list(out.glob("state/[0-9]*")):
+        assert time.monotonic() < deadline
+        time.sleep(0.005)
+    for process in psutil.process_iter(["cmdline"]):
+        if str(out) in (process.info["cmdline"] or ()):
+            process.kill()
+    assert not (out / "checkpoint").exists()
+    done, job = submit(head, "gnn-again", *train, str(out))
+    assert job["driver_exit_code"] == 0, done.stdout
+    assert "goes on after epoch" in done.stdout
+    alone = tmp_path / "alone"
+    trained = here("gnn", *train[2:], str(alone))
+    assert trained.returncode == 0, trained.stderr
+    parts, whole = (json.loads((f / "training.json").read_text())["history"] for f in (out, alone))
+    assert [row["epoch"] for row in parts] == [2, 4, 6, 8, 10, 12]
+    np.testing.assert_allclose(  # on several threads the order of sums is not fixed
+        [row["loss"] for row in parts], [row["loss"] for row in whole], rtol=1e-4
+    )
+
+    pairs, table = tmp_path / "pairs.csv", tmp_path / "job.csv"
+    pairs.write_text("query,key\nSTAT1,IRF1\nLYZ,CD3G\n")
+    checkpoints = [str(out / "checkpoint"), str(data("gnn-demo"))]
+    done, job = submit(  # a task of this cluster for each checkpoint
+        head, "gnn-score", "python", "jobs/gnn.py", "score", *checkpoints, "--graph", "demo",
+        "--pairs", str(pairs), "--no-cache", "--out", str(table),
+    )  # fmt: skip
+    assert job["driver_exit_code"] == 0, done.stdout
+    scores = pd.read_csv(table)
+    assert scores["checkpoint"].tolist() == ["checkpoint"] * 2 + ["gnn-demo"] * 2
+    own = [open_gnn(c).score(pairs, "demo", cache=False).table["raw"] for c in checkpoints]
+    np.testing.assert_allclose(scores["raw"], np.concatenate(own), rtol=1e-4)
 
 
 def test_quarantined_units_give_3_a_second_submission_resumes_and_stages_can_be_jobs(

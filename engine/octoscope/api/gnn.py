@@ -22,6 +22,7 @@ from octoscope.gnn.relation_geometry import relation_geometry
 from octoscope.gnn.score_file import ScoreSettings, names_of, score_pairs, side_by_side
 from octoscope.gnn.scoring import Mode
 from octoscope.output_files import require_outside
+from octoscope.store.run_dir import require_lasting
 
 
 @dataclass(frozen=True, repr=False)
@@ -358,13 +359,15 @@ def train_gnn(
     Raises
     ------
     InputError
-        If a setting or the graph cannot be used, or the folder holds another training.
+        If a setting or the graph cannot be used, the folder holds another training, or it is a
+        relative path in a submitted job, whose folder Ray deletes.
     """
     from octoscope.gnn_training.train import train
     from octoscope.gnn_training.train_config import load_train_config
     from octoscope.gnn_training.train_state import CHECKPOINT, require_own
 
     target = Path(out)
+    require_lasting(str(out))
     require_outside(target / CHECKPOINT, [config, *([] if str(graph) == "demo" else [graph])])
     require_own(target)
     opened = graph_of(graph, None, data)

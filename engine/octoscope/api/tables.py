@@ -9,6 +9,7 @@ import pandas as pd
 
 from octoscope.octopus import pair_files
 from octoscope.output_files import new_file, require_new
+from octoscope.store.run_dir import require_lasting
 
 
 def read_pairs(path: str | Path, columns: Sequence[str] = ("query", "key")) -> pd.DataFrame:
@@ -43,6 +44,7 @@ def require_table(
     InputError
         As :func:`write_table` does.
     """
+    require_lasting(str(path))
     require_new(Path(path), force=force, inputs=inputs)
     pair_files.require_table(Path(path))
 
@@ -66,7 +68,9 @@ def write_table(
     Raises
     ------
     InputError
-        If the ending is of no table, or the file may not be written.
+        If the ending is of no table, the file may not be written, or it is a relative path in a
+        submitted job, whose folder Ray deletes.
     """
+    require_lasting(str(path))
     with new_file(Path(path), force=force, inputs=inputs) as file:
         pair_files.write_table(table, file, Path(path))

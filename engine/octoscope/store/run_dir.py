@@ -115,7 +115,7 @@ class RunRoot:
 
 
 def require_lasting(location: str) -> None:
-    """Refuse a run directory that goes with the job.
+    """Refuse a run directory, or another output, that goes with the job.
 
     The working directory of a submitted job is a copy that Ray deletes.
 
@@ -128,5 +128,5 @@ def require_lasting(location: str) -> None:
         raise InputError(
             f"--out {location}",
             "is inside the job's working directory, which is deleted with the job",
-            "give an absolute path that all nodes see, or a URL such as s3://bucket/run",
+            "give an absolute path that all nodes see, or for a run a URL such as s3://bucket/run",
         )
