@@ -6,11 +6,13 @@ import json
 import shutil
 from pathlib import Path
 
+import numpy as np
 import octoscope as oc
 import pandas as pd
 import pytest
 import torch
 import yaml
+from octoscope.api.gnn import train_gnn
 from octoscope.demo.demo import data
 from octoscope.errors import InputError
 from octoscope.gnn.gnn_checkpoint import open_checkpoint
@@ -115,6 +117,37 @@ def test_python_and_report_show_them(scored_run: Path) -> None:
     page = Path(run.report).read_text()
     assert "is an edge its own evidence?" in page
     assert "scores of top pairs" in page
+
+
+@pytest.mark.slow
+def test_models_trained_here_with_direction_and_edge_weights_score_the_pairs_of_a_run(
+    small_atlas: Path, tmp_path: Path
+) -> None:
+    """Red: a run that refuses such a checkpoint, or scores with the weights of another one."""
+    tree, medians = small_tree(small_atlas), {}
+    tree["network"]["gnn"] = {}
+    for name, more in {"both-ways": "encoder: sage\ndirected: true",
+                       "weighted": "encoder: graph_conv\nedge_encoder: 4"}.items():  # fmt: skip
+        config = tmp_path / f"{name}.yaml"
+        config.write_text(f"{more}\nwidth: 8\nhidden: 8\nepochs: 3\nvalidate_every: 3\n")
+        trained = train_gnn(config, "demo", tmp_path / name)
+        tree["network"]["gnn"][name] = {"path": str(trained)}
+    config = tmp_path / "run.yaml"
+    config.write_text(yaml.safe_dump(tree))
+    completed = here("run", str(config), "--out", str(tmp_path / "run"))
+    assert completed.returncode == 0, completed.stderr
+    run = oc.open_run(tmp_path / "run")
+    plan = json.loads((tmp_path / "run/plan.json").read_text())["network"]["gnn"]
+    for name in tree["network"]["gnn"]:
+        digest = open_checkpoint(tmp_path / name / "checkpoint").digest
+        assert digest in {gnn["sha256"] for gnn in plan.values()}
+        scores = run.gnn(checkpoint=name)
+        assert set(scores["message_passing"]) == {"all", "train", "leave-out"}
+        whole = scores[(scores["part"] == "all pairs") & (scores["quantity"] == "probability")]
+        assert whole["median"].between(0, 1, inclusive="neither").all()
+        assert (whole["n_pairs"] == whole["n_listed"]).all()
+        medians[name] = whole["median"].to_numpy()
+    assert np.abs(medians["both-ways"] - medians["weighted"]).max() > 1e-3
 
 
 def test_another_checkpoint_after_the_plan_is_refused(small_atlas: Path, tmp_path: Path) -> None:
