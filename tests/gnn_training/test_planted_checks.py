@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from typing import Any
+from typing import Any, get_args
 
 import numpy as np
 import pytest
@@ -11,12 +11,12 @@ from octoscope.cli.app import app
 from octoscope.errors import InputError
 from octoscope.gnn_training import planted_checks as module
 from octoscope.gnn_training.planted_checks import Check, case_checks
+from octoscope.gnn_training.train_config import TrainConfig
 from octoscope.link_prediction import evaluate_links, negatives, splits
+from octoscope.link_prediction.floors import FLOORS
 from octoscope.link_prediction.links import Links, open_links
 from octoscope.link_prediction.planted import Degrees, degrees_of
 from typer.testing import CliRunner
-
-BRIEF = module._CONFIG.model_copy(update={"epochs": 1})
 
 
 @pytest.fixture(scope="module")
@@ -30,9 +30,20 @@ def test_the_command_holds_on_the_embedded_network() -> None:
     rows = {(r["graph"], r["figure"]): r for r in json.loads(done.output)}
     assert all(r["holds"] and r["low"] <= r["value"] <= r["high"] for r in rows.values())
     assert {graph for graph, _ in rows} == {
-        "mirrors", "degree alone", "blocks", "signs by target", "parallel edges",
+        "mirrors", "degree alone", "degree alone, models", "blocks", "signs by target",
+        "parallel edges",
     }  # fmt: skip
-    assert len([w for g, w in rows if g == "degree alone"]) == 16  # fifteen floors and a model
+    for graph, scorers in (("degree alone", FLOORS), ("degree alone, models", module.models_of())):
+        assert {w for g, w in rows if g == graph} == {f"AUC of {scorer}" for scorer in scorers}
+
+
+def test_every_encoder_and_every_head_stands_on_degree_alone() -> None:
+    models = module.models_of().values()
+    for setting in ("encoder", "head", "directed"):
+        kind = TrainConfig.model_fields[setting].annotation
+        kinds = {True, False} if kind is bool else set(get_args(kind))
+        assert {getattr(m, setting) for m in models} == kinds
+    assert {m.encoder for m in models if m.edge_encoder} == {"gcn", "graph_conv"}
 
 
 def failing(checks: list[Check]) -> list[str]:
@@ -64,7 +75,7 @@ def test_positives_among_negatives_turn_a_line(
         return drawn
 
     monkeypatch.setattr(evaluate_links, "draw_negatives", leaking)
-    checks = list(case_checks("degree alone", degrees, 0, BRIEF))
+    checks = list(case_checks("degree alone", degrees))
     assert "AUC of personalised_pagerank" in failing(checks)
 
 
@@ -77,7 +88,7 @@ def test_a_test_edge_in_message_passing_turns_a_line(
         evaluate_links, "train_adjacency",
         lambda links, split: real(links, splits.Split("pair", np.ones_like(split.part), {}, "")),
     )  # fmt: skip
-    checks = list(case_checks("degree alone", degrees, 0, BRIEF))
+    checks = list(case_checks("degree alone", degrees))
     assert "AUC of personalised_pagerank" in failing(checks)
     assert "AUC of stacked" in failing(checks)
 

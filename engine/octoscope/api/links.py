@@ -163,7 +163,7 @@ def check_planted(
     """Evaluate graphs with a known truth; yield what each gave, and whether it is as it must be.
 
     The graphs have the degrees of a network and otherwise a planted truth: mirrors, nothing but
-    degree, blocks, signs that targets decide. A model is trained on two of them.
+    degree, blocks, signs that targets decide. Models are trained on two of them.
 
     Parameters
     ----------

@@ -1,11 +1,12 @@
-"""Runs floors and a trained model on graphs with a known truth, and says what came of it."""
+"""Runs floors and trained models on graphs with a known truth, and says what came of it."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import Any
 
 import numpy as np
 import torch
@@ -29,8 +30,32 @@ from octoscope.link_prediction.sign_floors import sign_table, signed_pairs
 from octoscope.link_prediction.splits import split_links
 
 FEATURES = 8  # random numbers of each vertex
+OF_EDGES = 3  # random numbers of each edge
+RELATIONS = ("one", "two", "three")  # each edge has one at random
+LEARNER = "sage, mlp"  # the model that must learn blocks
+_HUBS = "preferential_attachment"
+_KINDS: Mapping[str, Mapping[str, Any]] = {
+    LEARNER: {},
+    "gcn, dot product": {"encoder": "gcn", "head": "dot_product"},
+    "graph_conv, attention": {"encoder": "graph_conv", "head": "attention"},
+    "directed sage, distmult": {"directed": True, "head": "distmult"},
+    "directed graph_conv, transe": {"encoder": "graph_conv", "directed": True, "head": "transe"},
+    "weighted gcn, rotate": {"encoder": "gcn", "edge_encoder": 8, "head": "rotate"},
+    "weighted graph_conv, conditional rotate":
+        {"encoder": "graph_conv", "edge_encoder": 8, "head": "conditional_rotate"},
+    "sage, relation attention": {"head": "relation_attention"},
+    "weighted directed graph_conv, relation attention mlp":
+        {"encoder": "graph_conv", "directed": True, "edge_encoder": 8,
+         "head": "relation_attention_mlp"},
+    "sage, relation gated mlp": {"head": "relation_gated_mlp"},
+}  # fmt: skip
 _CONFIG = TrainConfig(head="mlp", epochs=40, width=32, hidden=32, learning_rate=0.01,
                       validate_every=20)  # fmt: skip
+
+
+def models_of(config: TrainConfig = _CONFIG) -> dict[str, TrainConfig]:
+    """Return settings of every encoder and every head, each head once, by name."""
+    return {name: TrainConfig(**{**config.model_dump(), **kind}) for name, kind in _KINDS.items()}
 
 
 @dataclass(frozen=True)
@@ -65,22 +90,22 @@ class Check:
 def planted_checks(
     links: Links, vertices: int = 3000, seed: int = 0, config: TrainConfig = _CONFIG
 ) -> Iterator[Check]:
-    """Plant graphs on the degrees of a network, evaluate floors and a trained model; yield checks.
+    """Plant graphs on the degrees of a network, evaluate floors and trained models; yield checks.
 
     Parameters
     ----------
     vertices
         Of a planted graph, with ten pairs each; 0: as many as the network has, and its pairs.
     config
-        Of the model that is trained on the graph of degree alone and on that of blocks.
+        Of the models: all of :func:`models_of` on the graph of degree alone, the first on blocks.
     """
     degrees = degrees_of(links, vertices, seed)
     for case in CASES:
-        yield from case_checks(case, degrees, seed, config)
+        yield from case_checks(case, degrees, seed, models_of(config))
 
 
 def case_checks(
-    case: str, degrees: Degrees, seed: int = 0, config: TrainConfig = _CONFIG,
+    case: str, degrees: Degrees, seed: int = 0, models: Mapping[str, TrainConfig] | None = None,
     positives: int = 20_000,
 ) -> Iterator[Check]:  # fmt: skip
     """Yield the checks of one of :data:`CASES`.
@@ -89,6 +114,9 @@ def case_checks(
     ----------
     degrees
         Of the planted graph. It has an edge per pair; ``mirrors`` adds the mirrors of 91 %.
+    models
+        Settings by name, trained on the graph of degree alone; on that of blocks, the first.
+        Without: those of :func:`models_of`.
     positives
         At most so many edges of validation and of test; of signs, all.
 
@@ -98,15 +126,23 @@ def case_checks(
         If there is no such case.
     """
     with TemporaryDirectory() as folder:
-        yield from CASES[case](degrees, seed, config, Path(folder) / "training", positives)
+        trained = _Trained(models or models_of(), Path(folder), positives)
+        yield from CASES[case](degrees, seed, trained)
 
 
-def _mirrors(
-    degrees: Degrees, seed: int, _: TrainConfig, __: Path, positives: int
-) -> Iterator[Check]:
+@dataclass(frozen=True)
+class _Trained:
+    """Settings of models by name, a folder to train in, and how many test edges are scored."""
+
+    models: Mapping[str, TrainConfig]
+    folder: Path
+    positives: int
+
+
+def _mirrors(degrees: Degrees, seed: int, trained: _Trained) -> Iterator[Check]:
     rng = np.random.default_rng([seed, 5])
     links = planted_links(degrees.n, *with_mirrors(*by_degree(degrees, rng), rng))
-    settings = Settings(("degree",), ("mirror",), seed, positives, queries=0)
+    settings = Settings(("degree",), ("mirror",), seed, trained.positives, queries=0)
     for by, low, high in (("edge", 0.8, 1.0), ("pair", 0.48, 0.52)):
         split = split_links(links, by, seed=seed, peer=True)
         areas, n = _areas(evaluate_links(links, split, settings=settings))
@@ -114,49 +150,58 @@ def _mirrors(
                     n)  # fmt: skip
 
 
-def _degree_alone(
-    degrees: Degrees, seed: int, config: TrainConfig, folder: Path, positives: int
-) -> Iterator[Check]:
-    rng = np.random.default_rng([seed, 6])
-    pairs, floors = by_degree(degrees, rng), ()
-    areas, n = _areas(_with_model(degrees, pairs, seed, config, folder, floors, positives))
+def _degree_alone(degrees: Degrees, seed: int, trained: _Trained) -> Iterator[Check]:
+    links = planted_links(degrees.n, *by_degree(degrees, np.random.default_rng([seed, 6])))
+    settings = Settings(("degree",), (), seed, trained.positives, queries=0)
+    areas, n = _areas(evaluate_links(links, split_links(links, seed=seed), settings=settings))
     for scorer, area in areas.items():
         yield Check("degree alone", f"AUC of {scorer}", area, 0.45, 0.55, n)
 
 
-def _blocks(
-    degrees: Degrees, seed: int, config: TrainConfig, folder: Path, positives: int
-) -> Iterator[Check]:
-    rng = np.random.default_rng([seed, 7])
-    pairs, floors = by_blocks(degrees, rng), ("preferential_attachment",)
-    evaluation = _with_model(degrees, pairs, seed, config, folder, floors, positives)
+def _models_of_degree(degrees: Degrees, seed: int, trained: _Trained) -> Iterator[Check]:
+    pairs = by_degree(degrees, np.random.default_rng([seed, 6]))
+    areas, n = _areas(_with_models(degrees, pairs, seed, trained))
+    for name in trained.models:
+        yield Check("degree alone, models", f"AUC of {name}", areas[name], 0.45, 0.55, n)
+
+
+def _blocks(degrees: Degrees, seed: int, trained: _Trained) -> Iterator[Check]:
+    pairs = by_blocks(degrees, np.random.default_rng([seed, 7]))
+    (name, config), *_ = trained.models.items()
+    evaluation = _with_models(degrees, pairs, seed, replace(trained, models={name: config}))
     areas, n = _areas(evaluation)
-    gain = areas["model"] - areas[floors[0]]
+    gain = areas[name] - areas[_HUBS]
     yield Check("blocks", "AUC of the model above that of degrees", gain, 0.1, 1.0, n)
     (row,) = evaluation.calibration.query("relation == 'all'").to_dict("records")
     yield Check("blocks", "calibration slope on held-out pairs", row["slope"], 0.9, 1.1,
                 row["n_positives"] + row["n_negatives"])  # fmt: skip
 
 
-def _with_model(
-    degrees: Degrees, pairs: tuple[np.ndarray, np.ndarray], seed: int, config: TrainConfig,
-    folder: Path, floors: tuple[str, ...], positives: int,
-) -> Evaluation:  # fmt: skip
-    """Train a model on pairs and return it beside floors, on the test edges of the same split."""
-    bare = planted_links(degrees.n, *pairs)
-    x = np.random.default_rng([seed, 8]).normal(size=(degrees.n, FEATURES)).astype(np.float32)
+def _with_models(
+    degrees: Degrees, pairs: tuple[np.ndarray, np.ndarray], seed: int, trained: _Trained
+) -> Evaluation:
+    """Train models on pairs and return them beside a floor, on test edges of the same split."""
+    rng, count = np.random.default_rng([seed, 8]), len(pairs[0])
+    x = rng.normal(size=(degrees.n, FEATURES)).astype(np.float32)
+    bare = planted_links(
+        degrees.n, *pairs, relations=RELATIONS,
+        relation=rng.integers(len(RELATIONS), size=count).astype(np.int32),
+    )  # fmt: skip
     graph = with_structure(replace(
         bare.graph, x=x, vertex_features=tuple(f"random {i}" for i in range(FEATURES)),
+        edge_attr=rng.random((count, OF_EDGES), np.float32),
+        edge_features=tuple(f"random {i}" for i in range(OF_EDGES)),
         split=split_links(bare, seed=seed).part,
     ))  # fmt: skip
-    links = links_of(graph)
-    checkpoint = train(graph, config, folder)
-    model = checkpoint.rename(checkpoint.with_name("model"))
-    settings = Settings(("degree",), floors, seed, positives, queries=0)
-    return evaluate_links(links, split_links(links, "graph"), [model], settings)
+    links, checkpoints = links_of(graph), []
+    for name, config in trained.models.items():
+        checkpoint = train(graph, config, trained.folder / f"training {name}")
+        checkpoints.append(checkpoint.rename(trained.folder / name))
+    settings = Settings(("degree",), (_HUBS,), seed, trained.positives, queries=0)
+    return evaluate_links(links, split_links(links, "graph"), checkpoints, settings)
 
 
-def _signs(degrees: Degrees, seed: int, *_rest: object) -> Iterator[Check]:
+def _signs(degrees: Degrees, seed: int, _: _Trained) -> Iterator[Check]:
     """A model that knows how targets respond, from as many pairs as the floors, but others."""
     rng = np.random.default_rng([seed, 9])
     a, b = by_degree(degrees, rng)
@@ -175,7 +220,7 @@ def _signs(degrees: Degrees, seed: int, *_rest: object) -> Iterator[Check]:
                     low, high, row["n_pairs"])  # fmt: skip
 
 
-def _gradients(_: Degrees, seed: int, *_rest: object) -> Iterator[Check]:
+def _gradients(_degrees: Degrees, seed: int, _trained: _Trained) -> Iterator[Check]:
     """Compare sums over weighted edges with dense products: parallel edges, vertices without."""
     rng = np.random.default_rng([seed, 10])
     n, count = 40, 200
@@ -208,7 +253,7 @@ def _areas(evaluation: Evaluation) -> tuple[dict[str, float], int]:
     return areas, int(rows["n_positives"].max())
 
 
-CASES: dict[str, Callable[[Degrees, int, TrainConfig, Path, int], Iterator[Check]]] = {
-    "mirrors": _mirrors, "degree alone": _degree_alone, "blocks": _blocks,
-    "signs by target": _signs, "parallel edges": _gradients,
+CASES: dict[str, Callable[[Degrees, int, _Trained], Iterator[Check]]] = {
+    "mirrors": _mirrors, "degree alone": _degree_alone, "degree alone, models": _models_of_degree,
+    "blocks": _blocks, "signs by target": _signs, "parallel edges": _gradients,
 }  # fmt: skip
