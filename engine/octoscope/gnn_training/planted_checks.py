@@ -212,7 +212,7 @@ def _signs(degrees: Degrees, seed: int, _: _Trained) -> Iterator[Check]:
     up = np.bincount(pairs.dst[drawn], pairs.activates[drawn], links.n)
     of_target = np.bincount(pairs.dst[drawn], minlength=links.n)
     known = np.log((up + 0.6) / (of_target - up + 0.4))
-    table, _ = sign_table(links, split, {"model": lambda _, target: known[target]}, seed)
+    table = sign_table(links, split, {"model": lambda _, target: known[target]}, seed)[0]
     (row,) = table.query("scorer == 'model' and metric == 'auc'").to_dict("records")
     for end, low, high in (("gain_low", -0.1, 0.0), ("gain_high", 0.0, 0.1)):
         side = end.partition("_")[2]
