@@ -43,11 +43,6 @@ class Leak:
     compartment: float
     new_end: float
 
-    @property
-    def leaks(self) -> bool:
-        """Whether training holds any of the pairs."""
-        return self.either > 0
-
     def as_dict(self) -> dict[str, Any]:
         """Return the fields."""
         return asdict(self)
