@@ -6,6 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import anndata as ad
 import numpy as np
 import pandas as pd
 import pytest
@@ -89,6 +90,23 @@ def test_the_column_of_ids_is_suggested(tmp_path: Path) -> None:
     assert Atlas(config(path, gene_id_key="ensembl_id")).genes.ensembl.tolist() == IDS
     path = named(tmp_path / "b", SYMBOLS, ensembl_id=IDS)
     assert "--gene-id ensembl_id" in one_finding(path, "are no Ensembl gene ids")
+
+
+@pytest.mark.parametrize("names", [IDS, SYMBOLS], ids=["ids", "symbols"])
+def test_a_transposed_matrix_is_named(tmp_path: Path, names: list[str]) -> None:
+    """Red: "set atlas.gene_id_key to the var column that holds Ensembl ids", which none holds."""
+    a = cells()
+    b = ad.AnnData(a.X.T.tocsr(), pd.DataFrame(index=names), pd.DataFrame(index=a.obs_names))
+    b.obs["cell_type"] = pd.Categorical(["T cell"] * b.n_obs)
+    write(b, tmp_path / "t.zarr", 3)
+    with pytest.raises(InputError, match=r"the names of the cells are genes.*write adata\.T"):
+        Atlas(config(tmp_path / "t.zarr"))
+    found = info(config(tmp_path / "t.zarr")).findings.entries
+    assert any("adata.T" in f.fix for f in found)
+    b.obs_names = [f"AC-{i}" for i in range(b.n_obs)]
+    write(b, tmp_path / "u.zarr", 3)
+    with pytest.raises(InputError, match="set atlas.gene_id_key"):
+        Atlas(config(tmp_path / "u.zarr"))
 
 
 def test_the_column_of_symbols_is_suggested(tmp_path: Path) -> None:

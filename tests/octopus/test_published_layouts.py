@@ -6,7 +6,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 from octoscope.errors import InputError, OctoscopeWarning
+from octoscope.octopus.sources.no_pairs import suggested_ends
 
 from tests.octopus.test_edge_layouts import E, G, S, U, built, edges, lines, rows
 
@@ -130,6 +132,14 @@ NO_PAIRS = {
     "GML": ('graph [\n  node [\n    label "a"\n  ]\n]\n', "is a graph in GML.*one row per pair"),
     "DOT": ("digraph G {\n  a -> b;\n}\n", "is a graph in DOT"),
     "Pajek": ('*Vertices 2\n1 "a"\n2 "b"\n*Arcs\n1 2\n', "is a network of Pajek"),
+    "complexes": (lines(("ComplexID", "subunits(UniProt IDs)"), (1, f"{U[0]};{U[1]};{U[2]}")),
+                  r"line 2: column 'subunits\(UniProt IDs\)' has several genes in a cell"),
+    "networkx, attributes": (lines((S[0], S[1], "{'weight':", "0.5}"), by=" "),
+                             "an edge list of networkx.*to_pandas_edgelist"),
+    "networkx, weights": (lines((S[0], S[1], 12.5), by=" "),
+                          r"is a row \(GNX0, GNX1, 12.5\).*header: false.*source: 1, target: 2"),
+    "Matrix Market": ("%%MatrixMarket matrix coordinate real general\n3 3 1\n1 2 0.5\n",
+                      "is a matrix in Matrix Market form"),
     "mouse": (lines(("source", "target", "directed"), ("Gnx0", "Gnx1", "true")),
               "'Gnx0'.*'GNX0' is known: symbols of mouse"),
 }  # fmt: skip
@@ -151,3 +161,54 @@ def test_a_column_that_may_tell_signs_is_named(tmp_path: Path) -> None:
     net = built(tmp_path / "own", text, columns={"sign": "effect"})
     assert edges(net) == {(0, 1): (-1, True)}
     assert net.vertex_of([G[0]])[0] >= 0
+
+
+LIKELY = {
+    "CellTalkDB": (("lr_pair", "ligand_gene_symbol", "receptor_gene_symbol",
+                    "ligand_ensembl_gene_id", "receptor_ensembl_gene_id"),
+                   (f"{S[0]}_{S[1]}", S[0], S[1], G[0], G[1])),
+    "GeneMANIA": (("Gene_A", "Gene_B", "Weight"), (G[0], G[1], 0.01)),
+    "CellPhoneDB": (("id", "partner_a", "partner_b", "source"), ("C1", U[0], U[1], "PMID: 1")),
+    "HINT": (("Uniprot_A", "Uniprot_B", "Gene_A", "Gene_B"), (U[0], U[1], S[0], S[1])),
+    "FunCoup": (("#0:PFC", "1:FBS_max", "2:Gene1", "3:Gene2"), (0.9, 5, G[0], G[1])),
+    "LIANA": (("ligand", "receptor"), (S[0], S[1])),
+    "WGCNA": (("fromNode", "toNode", "weight", "fromAltName", "toAltName"),
+              (S[0], S[1], 0.3, "NA", "NA")),
+    "GENIE3": (("regulatoryGene", "targetGene", "weight"), (S[0], S[1], 0.3)),
+    "SignaLink": (("source_name", "source_uniprot", "target_name", "target_uniprot"),
+                  (S[0], U[0], S[1], U[1])),
+    "Entrez": (("gene_id_1", "gene_id_2", "pmid"), (E[0], E[1], 5)),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", list(LIKELY))
+def test_what_is_suggested_for_the_ends_reads_the_list(tmp_path: Path, name: str) -> None:
+    """Red: the advice of every such list was to name the columns, whatever they were called."""
+    text = lines(*LIKELY[name])
+    with pytest.raises(InputError, match="these look like the ends: ") as refused:
+        built(tmp_path, text)
+    columns, _, ids = refused.value.fix.split("ends: ")[1].split(";")[0].partition(" and ids: ")
+    (tmp_path / "as_said").mkdir()
+    with pytest.warns(OctoscopeWarning, match=r"taken as directed|columns that are not read"):
+        net = built(tmp_path / "as_said", text, ids=ids, **yaml.safe_load("{" + columns + "}"))
+    assert set(edges(net)) == {(0, 1)}
+
+
+def test_columns_that_are_no_ends_are_not_suggested() -> None:
+    """Red: any two names that begin alike."""
+    for names in (["gene", "description"], ["p_1", "p_val"], ["chemical", "protein"], ["x", "x"]):
+        assert suggested_ends(names, ["", ""]) is None
+    assert suggested_ends(["Gene_B", "Gene_A"], []) == (
+        'columns: {source: "Gene_A", target: "Gene_B"} and ids: symbol'
+    )
+
+
+@pytest.mark.parametrize(
+    ("value", "message"),
+    [("95%", "'95%' is no number.*without a unit"), ("-0.9", "outside 0..1.*tells signs as"),
+     ("900", "outside 0..1.*as score_max")],
+)  # fmt: skip
+def test_a_score_that_cannot_be_read_says_why(tmp_path: Path, value: str, message: str) -> None:
+    """Red: each of them was told to set score_max, which helps one."""
+    with pytest.raises(InputError, match=message):
+        built(tmp_path, lines(("source", "target", "score"), (S[0], S[1], value)))

@@ -95,7 +95,7 @@ class Atlas:
                 aliases=read_aliases(config.gene_aliases) if config.gene_aliases else None,
             )
         except NoGeneIds as error:
-            fix = where_ids_are(var, config.path) or error.fix
+            fix = where_ids_are(var, config.path, self.cell_ids) or error.fix
             raise NoGeneIds(error.where, error.problem, fix) from None
         self._column_ids = ids
         # where a stored column goes; None: it stays where it is

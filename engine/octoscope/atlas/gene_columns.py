@@ -10,7 +10,13 @@ import numpy as np
 from octoscope.atlas import frames
 from octoscope.atlas.chunks import name_of
 from octoscope.errors import InputError
-from octoscope.genes import reference_genes, species_of, strip_version, without_genome
+from octoscope.genes import (
+    identifier_in,
+    reference_genes,
+    species_of,
+    strip_version,
+    without_genome,
+)
 
 _MOST = 0.5  # of a column's values that must be ids, or symbols
 _SAMPLE = 2000
@@ -32,11 +38,31 @@ def columns_like(var: Any, path: str, what: str) -> list[str]:
     return columns
 
 
-def where_ids_are(var: Any, path: str) -> str | None:
-    """Return which setting leads to Ensembl ids in another column, or None."""
+_TRANSPOSE = (
+    "the names of the cells are genes, so rows and columns are exchanged: write adata.T (cells are "
+    "rows in AnnData)"
+)
+
+
+def _are_genes(names: np.ndarray) -> bool:
+    """Return whether most names are Ensembl gene ids or symbols of GENCODE."""
+    some = names[np.linspace(0, len(names) - 1, min(len(names), _SAMPLE)).astype(int)]
+    known = set(reference_genes()["symbol"])
+    hits = [str(n) in known or identifier_in(without_genome(str(n))[1]) is not None for n in some]
+    return bool(hits) and float(np.mean(hits)) > _MOST
+
+
+def where_ids_are(var: Any, path: str, cells: np.ndarray | None = None) -> str | None:
+    """Return which setting leads to Ensembl ids in another column, or None.
+
+    Parameters
+    ----------
+    cells
+        [n] str, names of the cells. If most are genes, the advice is to transpose the matrix.
+    """
     columns = columns_like(var, path, "ids")
     if not columns:
-        return None
+        return _TRANSPOSE if cells is not None and _are_genes(cells) else None
     ways = " or ".join(f"atlas.gene_id_key: {name} (--gene-id {name})" for name in columns)
     return f"var[{columns[0]}] holds Ensembl ids: set {ways}"
 

@@ -47,7 +47,8 @@ def inspect_genes(root: Any, config: AtlasConfig, counts: str | None, findings: 
                 ids, symbols, where=where, duplicates="sum", aliases=aliases
             )
         except NoGeneIds as error:
-            fix = where_ids_are(var, path) or error.fix
+            cells = frames.read_index(root["obs"], path)
+            fix = where_ids_are(var, path, cells) or error.fix
             raise InputError(error.where, error.problem, fix) from None
         many = Counter(row["what"] for row in report)
         first = {row["what"]: row["id"] for row in reversed(report)}

@@ -159,11 +159,15 @@ def read_scores(path: Path, frame: pd.DataFrame, largest: float) -> np.ndarray |
         at = int(wrong.argmax())
         where = f"{path}: score, row {int(frame['row'].iloc[at])}"
         _refuse_decimal_comma(where, text.iloc[at].lower())
-        raise InputError(
-            where,
-            f"{text.iloc[at]!r} is outside 0..{largest:g}",
-            "give its largest value as score_max, or rename the column so that it is not read",
-        )
+        unread = "rename the column so that it is not read"
+        if np.isnan(value.iloc[at]):
+            fix = f"write a number from 0 to {largest:g} without a unit, or {unread}"
+            raise InputError(where, f"{text.iloc[at]!r} is no number", fix)
+        if value.iloc[at] < 0:
+            fix = f"write what tells signs as columns: {{sign: …}}, or {unread}"
+        else:
+            fix = f"give its largest value as score_max, or {unread}"
+        raise InputError(where, f"{text.iloc[at]!r} is outside 0..{largest:g}", fix)
     return value.to_numpy(np.float32)
 
 

@@ -8,7 +8,11 @@ from pathlib import Path
 from typing import Literal
 
 from octoscope.errors import InputError
-from octoscope.octopus.sources.no_pairs import refuse_what_names_no_pairs
+from octoscope.octopus.sources.no_pairs import (
+    refuse_what_names_no_pairs,
+    second_line,
+    suggested_ends,
+)
 
 # What a column may hold: the ends, and what else is read of a row.
 Role = Literal[
@@ -100,10 +104,12 @@ def places_of(
     for role in ("source", "target"):
         if role not in out:
             refuse_what_names_no_pairs(path, names)
+            ends = suggested_ends(names, second_line(path))
             raise InputError(
                 where, f"no column {role!r}; found {', '.join(names)[:200]}",
-                "name the columns of the ends under columns: {source: …, target: …}; without a "
-                "line of names set header: false and give numbers",
+                f"these look like the ends: {ends}; directed: false if a pair has no order" if ends
+                else "name the columns of the ends under columns: {source: …, target: …}; without "
+                "a line of names set header: false and give numbers",
             )  # fmt: skip
     for column in (*layout.keep, *(layout.remark or ())[:1]):
         at = find(column)

@@ -1,4 +1,4 @@
-"""Tables that name no pairs, or belong under another source: what they are, and what to do."""
+"""Tables without columns of ends: what they are, which columns may be ends, and what to do."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import re
 from pathlib import Path
 
 from octoscope.errors import InputError
+from octoscope.octopus.identifiers import has_form
 from octoscope.octopus.sources.open_text import fields_of, is_parquet, named_columns, open_binary
 
 _DESCRIPTION = re.compile(r"(?:https?://|>|na$|n/a$)", re.IGNORECASE)  # of a set, in GMT
@@ -15,6 +16,16 @@ _GENE_SETS = (
     "gene sets go into the configuration of a run (gene_sets: [{name: …, genes: {file: PATH}}], a "
     "gene on each line); give a list of pairs here"
 )
+_ROW_EACH = "write a row for each pair"
+_SEVERAL = re.compile(r"[A-Za-z][\w.-]*(?:\s*[,;|]\s*[A-Za-z][\w.-]*)+$")  # genes in one cell
+# What tells the names of two columns of ends apart: `Gene_A` and `Gene_B`, `ligand` and `receptor`.
+_ENDS = {
+    ("a", "b"), ("1", "2"), ("ligand", "receptor"), ("from", "to"), ("source", "target"),
+    ("regulator", "target"), ("regulatory", "target"), ("tf", "target"), ("tf", "gene"),
+    ("kinase", "substrate"), ("enzyme", "substrate"), ("bait", "prey"), ("gene", "target"),
+    ("regulator", "gene"),
+}  # fmt: skip
+_WORD = re.compile(r"[A-Z]?[a-z]+|[A-Z]+(?![a-z])|\d+")
 # Columns that tell a table -> what it is, what to do.
 _ELSEWHERE = (
     ({"protein1", "protein2"}, "is a table of STRING's links",
@@ -37,14 +48,15 @@ def refuse_what_names_no_pairs(path: Path, names: list[str]) -> None:
     Raises
     ------
     InputError
-        For gene sets (GMT, GMX), a matrix of genes by genes, pathways of genes (Reactome), a list
-        that begins with numbers, and tables that belong under another source.
+        For gene sets (GMT, GMX), a matrix of genes by genes, pathways of genes (Reactome), edge
+        lists of networkx with attributes, Matrix Market, complexes (a cell of several genes), a
+        list that begins with a row, and tables that belong under another source.
     """
     where, present = f"{path}: line 1", {n.casefold() for n in names}
     for required, problem, fix in _ELSEWHERE:
         if required <= present:
             raise InputError(where, problem, fix)
-    below = [] if is_parquet(path) else _second_line(path)
+    below = second_line(path)
     if len(names) > 2 and (_DESCRIPTION.match(names[1]) or path.suffix.casefold() == ".gmt"):
         raise InputError(where, "is a gene set and its genes (GMT), not a pair", _GENE_SETS)
     if below and all(_DESCRIPTION.match(f) for f in below):
@@ -58,13 +70,87 @@ def refuse_what_names_no_pairs(path: Path, names: list[str]) -> None:
     if len(values) > 1 and below[0] in names and all(_NUMBER.match(v) for v in values):
         raise InputError(
             where, f"names {len(values)} genes, and line 2 has a number for each: a matrix",
-            "write a row for each pair (pandas: stack(); igraph: as_data_frame; R: which(arr.ind))",
+            f"{_ROW_EACH} (pandas: stack(); igraph: as_data_frame; R: which(arr.ind))",
         )  # fmt: skip
     if len(names) > 1 and all(_NUMBER.match(n) for n in names[:2]):
         raise InputError(
             where, f"begins with the numbers {names[0]} and {names[1]}, and names no columns",
             "set ids: ncbi_entrez_gene if they are Entrez ids of the two ends",
         )  # fmt: skip
+
+    if names[0].startswith("%%MatrixMarket"):
+        raise InputError(
+            where, "is a matrix in Matrix Market form, which names no genes",
+            f"{_ROW_EACH}, with the names of its rows and columns",
+        )  # fmt: skip
+    if len(names) > 2 and names[2].startswith("{"):
+        raise InputError(
+            where, "is an edge list of networkx with attributes",
+            "write it with to_pandas_edgelist(graph).to_csv(PATH, index=False)",
+        )  # fmt: skip
+    if any(_NUMBER.match(n) for n in names):
+        raise InputError(
+            where, f"is a row ({', '.join(names)[:60]}), and names no columns",
+            "set header: false and give numbers: columns: {source: 1, target: 2}; score: 3 too, if "
+            "the third is a score",
+        )  # fmt: skip
+    several = [n for n, value in zip(names, below, strict=False) if _SEVERAL.match(value)]
+    if several and not suggested_ends(names, below):
+        raise InputError(
+            f"{path}: line 2", f"column {several[0]!r} has several genes in a cell (complexes)",
+            f"{_ROW_EACH} of them",
+        )  # fmt: skip
+
+
+def suggested_ends(names: list[str], row: list[str]) -> str | None:
+    """Return what to write in the configuration for the two columns that look like ends.
+
+    Parameters
+    ----------
+    names
+        Names of the columns. Two of them are ends if one word tells them apart, as in ``Gene_A``
+        and ``Gene_B`` or ``ligand`` and ``receptor``.
+    row
+        Values of the first row: their form tells the ontology. Ids come before symbols.
+
+    Returns
+    -------
+    str or None
+        ``columns: {…} and ids: …``; None if no two columns look like ends.
+    """
+    words = [[w.casefold() for w in _WORD.findall(re.sub(r"^#?\d+:", "", n))] for n in names]
+    found = []
+    for i, first in enumerate(words):
+        for j, second in enumerate(words):
+            differ = [p for p in zip(first, second, strict=False) if p[0] != p[1]]
+            if len(first) == len(second) and len(differ) == 1 and differ[0] in _ENDS:
+                kind = _ontology(names[i], row[i] if i < len(row) else "")
+                found.append((_ORDER.index(kind), i, j))
+    if not found:
+        return None
+    rank, i, j = min(found)
+    return f'columns: {{source: "{names[i]}", target: "{names[j]}"}} and ids: {_ORDER[rank]}'
+
+
+_ORDER = ("ensembl_gene", "uniprot", "ncbi_entrez_gene", "ensembl_protein", "symbol")
+
+
+def _ontology(name: str, value: str) -> str:
+    """Return the ontology of a value; a number is an Entrez id where the column says gene."""
+    return next(
+        (
+            kind
+            for kind in _ORDER[:-1]
+            if has_form(kind, value)
+            and (kind != "ncbi_entrez_gene" or re.search("gene|entrez", name, re.IGNORECASE))
+        ),
+        "symbol",
+    )
+
+
+def second_line(path: Path) -> list[str]:
+    """Return the fields of the line below the names; empty for Parquet."""
+    return [] if is_parquet(path) else _second_line(path)
 
 
 def _second_line(path: Path) -> list[str]:
