@@ -101,8 +101,8 @@ def test_a_transposed_matrix_is_named(tmp_path: Path, names: list[str]) -> None:
     write(b, tmp_path / "t.zarr", 3)
     with pytest.raises(InputError, match=r"the names of the cells are genes.*write adata\.T"):
         Atlas(config(tmp_path / "t.zarr"))
-    found = info(config(tmp_path / "t.zarr")).findings.entries
-    assert any("adata.T" in f.fix for f in found)
+    noted = info(config(tmp_path / "t.zarr")).findings.entries
+    assert any("adata.T" in f.fix for f in noted)
     b.obs_names = [f"AC-{i}" for i in range(b.n_obs)]
     write(b, tmp_path / "u.zarr", 3)
     with pytest.raises(InputError, match="set atlas.gene_id_key"):

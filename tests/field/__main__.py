@@ -54,25 +54,25 @@ def refusal(call: Call) -> str:
 
 def faults_of(case: Case) -> list[str]:
     """Return what breaks the promise in a case."""
-    found = []
+    faults = []
     for call in case.calls:
         if call.code == 99 or "Traceback" in call.err:
-            found.append(f"{call.command} crashed: {call.err[-300:]}")
+            faults.append(f"{call.command} crashed: {call.err[-300:]}")
         elif call.code not in (0, 1) or (call.code == 1 and call.command != "diff"):
             message = refusal(call)
             if ": " not in message or " Fix: " not in message:
-                found.append(f"{call.command} does not say what to do: {message}")
+                faults.append(f"{call.command} does not say what to do: {message}")
         elif call.code == 1 and case.name.split(":")[0] not in _DIFFERENT:
-            found.append("differs from the reference")
+            faults.append("differs from the reference")
     for line in case.lines:
         differs = [m[1] for m in _VERIFIED.finditer(line) if float(m[1]) != 0]
         differs += [m[1] for m in _CHECKED.finditer(line) if m[2] == "False"]
         differs += [m[0] for m in _SIGNS.finditer(line) if m[1] != "0"]
         if differs:
-            found.append(f"a value differs ({', '.join(differs)}): {line.strip()}")
+            faults.append(f"a value differs ({', '.join(differs)}): {line.strip()}")
     if case.name == "stopped":
-        found.append(f"the script stopped: {case.lines[-1].strip().splitlines()[-1]}")
-    return found
+        faults.append(f"the script stopped: {case.lines[-1].strip().splitlines()[-1]}")
+    return faults
 
 
 def result_of(case: Case) -> str:

@@ -188,6 +188,12 @@ def test_every_table_comes_back_through_every_reader(
     assert (net.index.order & STATED).any() == any(d for _, _, d, _ in truth)
 
 
+def test_every_table_that_is_written_is_in_the_round_trip(net: Network, tmp_path: Path) -> None:
+    """Red: a kind of export is added, and nothing reads it back. GraphML is read by other tools."""
+    with pytest.raises(InputError, match="choose of parquet, decoupler, omnipath, graphml$"):
+        export(net, tmp_path / "x", "another")
+
+
 def test_symbols_come_back_with_the_annotation(net: Network, tmp_path: Path) -> None:
     GENES.to_csv(tmp_path / "ids.tsv", sep="\t", index=False)
     export(net, tmp_path / "d.tsv", "decoupler")

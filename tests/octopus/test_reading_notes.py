@@ -12,6 +12,7 @@ import pytest
 import yaml
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from octoscope.octopus.identifiers import ONTOLOGIES, clean_identifier
 from octoscope.octopus.network import open_network
 from octoscope.octopus.network_views import network_summary
 from octoscope.octopus.reading_notes import reading_notes
@@ -163,3 +164,17 @@ def test_an_id_is_cleaned_alike_in_every_reader(ontology: str, at: int, tmp_path
         ends.assign(**flags).to_csv(tmp_path / "o.csv", index=False)
         identifiers = read_omnipath(tmp_path / "o.csv", None, "x", "corrected").identifiers
         assert set(identifiers["identifier"]) == want
+
+
+FURTHER = {
+    "ensembl_transcript": ("ENST00000269305", ["ENST00000269305.9", "ensembl:ENST00000269305"]),
+    "chebi": ("15377", ["CHEBI:15377", " 15377.0"]),
+    "pubchem": ("962", ["CID:962", "pubchem:962", "962.0 "]),
+}
+
+
+def test_every_ontology_whose_ids_have_a_form_is_here() -> None:
+    """Red: an ontology is given a form, and no test writes its ids in other ones."""
+    assert {*FORMS, *FURTHER} == {o for o in ONTOLOGIES if clean_identifier(o, "no id") is None}
+    for ontology, (plain, forms) in FURTHER.items():
+        assert {clean_identifier(ontology, f) for f in forms} == {plain}, ontology

@@ -119,16 +119,16 @@ def suggested_ends(names: list[str], row: list[str]) -> str | None:
         ``columns: {…} and ids: …``; None if no two columns look like ends.
     """
     words = [[w.casefold() for w in _WORD.findall(re.sub(r"^#?\d+:", "", n))] for n in names]
-    found = []
+    likely = []
     for i, first in enumerate(words):
         for j, second in enumerate(words):
             differ = [p for p in zip(first, second, strict=False) if p[0] != p[1]]
             if len(first) == len(second) and len(differ) == 1 and differ[0] in _ENDS:
                 kind = _ontology(names[i], row[i] if i < len(row) else "")
-                found.append((_ORDER.index(kind), i, j))
-    if not found:
+                likely.append((_ORDER.index(kind), i, j))
+    if not likely:
         return None
-    rank, i, j = min(found)
+    rank, i, j = min(likely)
     return f'columns: {{source: "{names[i]}", target: "{names[j]}"}} and ids: {_ORDER[rank]}'
 
 
