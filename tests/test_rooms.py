@@ -109,6 +109,18 @@ def room_of(path: Path) -> str:
 ROOMS = {room_of(path) for path in modules()}
 
 
+def test_every_room_is_listed_and_every_import_names_its_room() -> None:
+    """A room that is not listed, or a relative import, would pass the tests below unread."""
+    assert set(ALLOWED) == ROOMS - {"__init__"}
+    relative = [
+        f"{path.relative_to(PACKAGE)}:{node.lineno}"
+        for path in modules()
+        for node in ast.walk(ast.parse(path.read_text()))
+        if isinstance(node, ast.ImportFrom) and node.level
+    ]
+    assert relative == []
+
+
 @pytest.mark.parametrize("room", sorted(ALLOWED))
 def test_a_room_imports_only_the_rooms_below_it(room: str) -> None:
     wrong = [
