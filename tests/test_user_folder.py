@@ -58,6 +58,24 @@ def test_the_demonstration_and_every_command_run_beside_packages_of_the_same_nam
     octoscope("octopus", "--help")
 
 
+@pytest.mark.slow
+def test_no_module_of_the_package_is_taken_from_the_working_directory(tmp_path: Path) -> None:
+    """The folder is first on the path, as for ``python -m`` and for workers of Ray.
+
+    Every module of the package is imported, so this holds for every command and option.
+    """
+    script = (
+        "import importlib, pkgutil, sys, octoscope\n"
+        "assert sys.path[0] == ''\n"
+        "names = [m.name for m in pkgutil.walk_packages(octoscope.__path__, 'octoscope.')]\n"
+        "for name in names:\n"
+        "    importlib.import_module(name)\n"
+        "print(len(names))"
+    )
+    done = call(hostile_folder(tmp_path / "mine"), sys.executable, "-c", script)
+    assert int(done.stdout) > 400
+
+
 def test_a_script_of_jobs_says_what_to_install(tmp_path: Path) -> None:
     done = subprocess.run(
         [sys.executable, "-S", "-E", str(ROOT / "jobs" / "attention.py")],  # no installed packages
