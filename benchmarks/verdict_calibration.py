@@ -2,8 +2,8 @@
 
     python benchmarks/verdict_calibration.py [--runs 200] [--structure NAME ...] [--held-out]
 
-Each run is one simulation of ``verdict_structures.py``: 160 genes (two structures have more), the
-strongest 3 % of the pairs, or another ``--share``.
+Each run is one simulation of ``verdict_structures.py``: 160 genes (two structures have more) or
+``--genes``, the strongest 3 % of the pairs or another ``--share``, for each ``--odds-ratio``.
 Columns: mean OR1 (geometric) and its ratio to the truth, and the same extrapolated to infinitely
 many cells; coverage of the 95 % interval, and with its lower end divided by B; share of runs with
 p <= 0.05 for OR1 > B, for OR1 > 1, for the overlap test and for the AUROC test; reliability of
@@ -21,6 +21,7 @@ from __future__ import annotations
 
 import argparse
 import json
+from dataclasses import replace
 
 import numpy as np
 from octoscope.analysis.auroc import auroc_test
@@ -62,9 +63,12 @@ def controlled(s: Simulated, pairs: VertexPairs, n_listed: int) -> Comparison:
 
 
 def one_run(
-    structure: str, odds_ratio: float, seed: int, share: float, *, tests: bool
+    structure: str, odds_ratio: float, seed: int, share: float, *, genes: int | None, tests: bool
 ) -> dict[str, float | str]:
-    s = STRUCTURES[structure](np.random.default_rng([seed, 22]), odds_ratio)
+    simulate = STRUCTURES[structure]
+    s = replace(simulate, genes=genes or simulate.genes)(
+        np.random.default_rng([seed, 22]), odds_ratio
+    )
     adjacency = s.adjacency[np.ix_(s.vertices, s.vertices)]
     pairs = VertexPairs.of_genes(s.vertices, adjacency, s.eligible)
     n_listed = int(share * pairs.n_pairs)
@@ -109,6 +113,8 @@ def main() -> None:
     parser.add_argument("--held-out", action="store_true", help="seeds that no rule was chosen on")
     parser.add_argument("--first-seed", type=int, help="of the runs; default: 0, or 1,000,000")
     parser.add_argument("--share", type=float, default=LISTED, help="of all pairs that are listed")
+    parser.add_argument("--genes", type=int, help="instead of the number of each structure")
+    parser.add_argument("--odds-ratio", type=float, nargs="*", default=[1.0, 3.0], help="true ones")
     parser.add_argument("--no-tests", action="store_true", help="leave out overlap and AUROC")
     a = parser.parse_args()
     first = a.first_seed if a.first_seed is not None else 1_000_000 if a.held_out else 0
@@ -119,9 +125,11 @@ def main() -> None:
     table = Table("structure", "true OR", *columns)
     console = Console(width=260)
     for structure in a.structure:
-        for truth in (1.0, 3.0):
+        for truth in a.odds_ratio:
             rows = [
-                one_run(structure, truth, first + seed, a.share, tests=not a.no_tests)
+                one_run(
+                    structure, truth, first + seed, a.share, genes=a.genes, tests=not a.no_tests
+                )
                 for seed in range(a.runs)
             ]
             of = {k: [r[k] for r in rows] for k in rows[0]}

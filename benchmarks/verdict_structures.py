@@ -28,7 +28,6 @@ from __future__ import annotations
 
 import argparse
 import time
-from collections.abc import Callable
 from dataclasses import dataclass
 from functools import lru_cache
 
@@ -255,7 +254,7 @@ ALL = {
     "network_expression": 0.4,
 }  # fmt: skip
 SPARSE = {"cells": 600, "counts": True}
-STRUCTURES: dict[str, Callable[[np.random.Generator, float], Simulated]] = {
+STRUCTURES: dict[str, Structure] = {
     "noise": Structure(),
     "half ineligible": Structure(half_ineligible=True),
     "half ineligible, 320 genes": Structure(half_ineligible=True, genes=320),

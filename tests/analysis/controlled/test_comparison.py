@@ -39,9 +39,12 @@ PURE, SPARSE = "co-expression, 1,000 cells", "co-expression, 600 sparse cells"
 
 @cache
 def universe_of(
-    structure: str, odds_ratio: float, seed: int, genes: int = 160
+    structure: str, odds_ratio: float, seed: int, genes: int = 160, share: float | None = None
 ) -> tuple[Universe, np.ndarray, np.ndarray]:
-    """Return one simulation's universe, its list [2, pairs] and its co-expression [3, ...]."""
+    """Return one simulation's universe, its list [2, pairs] and its co-expression [3, ...].
+
+    ``share`` of all pairs is listed; by default as many as of 160 genes.
+    """
     sys.path.insert(0, str(BENCHMARKS))
     try:
         from verdict_structures import LISTED, STRUCTURES, Structure
@@ -53,7 +56,7 @@ def universe_of(
     pairs = VertexPairs.of_genes(
         s.vertices, s.adjacency[np.ix_(s.vertices, s.vertices)], s.eligible
     )
-    k = int(LISTED * 160 / genes * pairs.n_pairs)
+    k = int((share or LISTED * 160 / genes) * pairs.n_pairs)
     listed = np.stack(strongest_pairs(lambda: [(0, s.values, s.eligible)], pairs, k))
     block = np.stack([*s.halves, s.coexpression]).astype(np.float32)
     universe = count_universe(
@@ -111,6 +114,21 @@ def test_noise_is_not_enriched() -> None:
     assert abs(mean_log([c.or1.log for c in results])) < 0.25
     assert abs(mean_log([c.or0.log for c in results])) < 0.12
     assert not any(judge(c, c.p, 1000).kind == BEYOND for c in results)
+
+
+@pytest.mark.parametrize("seed", [50_000_004, 50_000_008])
+def test_many_genes_do_not_turn_measurement_error_into_wiring(seed: int) -> None:
+    """Sharp co-expression leaves an odds ratio above the bound, and 960 genes a narrow interval.
+
+    Red: the limit is compared with the bound as it is, not as with ever more cells.
+    """
+    universe, listed, _ = universe_of("sharp co-expression", 1.0, seed, genes=960, share=0.03)
+    c = compare(universe, *listed)
+    low, _ = c.or1.interval(c.degrees_of_freedom)
+    assert low > c.bound
+    verdict = judge(c, c.p, 1000)
+    assert verdict.kind == CANNOT_TELL
+    assert "measurement error may explain it" in verdict.reason
 
 
 def test_sparse_cells_never_end_beyond_co_expression() -> None:

@@ -46,7 +46,22 @@ def test_the_lower_95_percent_limit_must_exceed_the_bound() -> None:
     """Red: the odds ratio itself; a bound of 1."""
     bound, t = np.log(BASE.bound), 0.1 * 1.972  # Student's t, 199 degrees, 2.5 % above
     for over, want in ((0.005, BEYOND), (-0.005, CANNOT_TELL)):
-        assert kind(replace(BASE, or1=OddsRatio(bound + t + over, 0.1))) == want
+        log = bound + t + over
+        assert kind(replace(BASE, or1=OddsRatio(log, 0.1), or1_halves=(log, log))) == want
+
+
+def test_the_limit_with_ever_more_cells_must_exceed_the_bound_too() -> None:
+    """Halves say how far more cells move the odds ratio. Red: no such guard; it alone."""
+    bound, t = np.log(BASE.bound), 0.1 * 1.972
+    falls = LOG3 - t - bound  # so far that the limit meets the bound
+    for over, want in ((-0.005, BEYOND), (0.005, CANNOT_TELL)):
+        half = LOG3 + falls + over
+        c = replace(BASE, or1_halves=(half, half))
+        assert kind(c) == want
+        if want != BEYOND:
+            assert "measurement error may explain it" in reason(c)
+    rises = replace(BASE, or1=OddsRatio(bound + t - 0.005, 0.1), or1_halves=(0.01, 0.01))
+    assert kind(rises) != BEYOND  # more cells do not lift a limit that is too low
 
 
 def test_few_edges() -> None:

@@ -70,6 +70,13 @@ def judge(c: Comparison, q: float, n_cells: int) -> Verdict:
             return Verdict(CANNOT_TELL, "the odds ratio changes with the width of the bins")
         if not same_sign:
             return Verdict(CANNOT_TELL, "halves of the cells disagree")
+        falls = np.exp(c.or1_extrapolated - c.or1.log)  # from these cells to ever more
+        if not low1 * falls > c.bound:
+            return Verdict(
+                CANNOT_TELL,
+                f"measurement error may explain it: with ever more cells the odds ratio would be "
+                f"{np.exp(c.or1_extrapolated):.2f}, and its interval begins below {c.bound:.2f}",
+            )
         return Verdict(BEYOND)
     if high1 < np.sqrt(c.or0.value) and (low1 <= 1 or high1 < c.bound):
         return Verdict(NO_MORE)
