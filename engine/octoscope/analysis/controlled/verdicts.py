@@ -74,8 +74,9 @@ def judge(c: Comparison, q: float, n_cells: int) -> Verdict:
         if not low1 * falls > c.bound:
             return Verdict(
                 CANNOT_TELL,
-                f"measurement error may explain it: with ever more cells the odds ratio would be "
-                f"{np.exp(c.or1_extrapolated):.2f}, and its interval begins below {c.bound:.2f}",
+                "measurement error may explain it: with ever more cells the odds ratio would be "
+                f"{np.exp(c.or1_extrapolated):.2f}, and its interval would begin below "
+                f"{c.bound:.2f}",
             )
         return Verdict(BEYOND)
     if high1 < np.sqrt(c.or0.value) and (low1 <= 1 or high1 < c.bound):
