@@ -9,6 +9,7 @@ import yaml
 
 _DEPTH = 50  # levels
 _VALUES = 10**6  # in all, what aliases repeat counted each time
+_MERGED = 10_000  # keys of a mapping that merges others (<<), before repeated ones are dropped
 
 
 class _Loader(yaml.SafeLoader):
@@ -23,6 +24,13 @@ class _Loader(yaml.SafeLoader):
                 problem="a text holds the character 0", problem_mark=node.start_mark
             )
         return super().construct_scalar(node)
+
+    def flatten_mapping(self, node: yaml.MappingNode) -> None:
+        super().flatten_mapping(node)
+        if len(node.value) > _MERGED:  # merges of merges grow tenfold with every line
+            raise yaml.MarkedYAMLError(
+                problem=f"merges more than {_MERGED:,} keys", problem_mark=node.start_mark
+            )
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Hashable, Any]:
         seen: set[Any] = set()
@@ -43,8 +51,8 @@ def parse_yaml(text: str) -> Any:
     ------
     ValueError
         If it is no YAML, names a key twice, has the character 0 in a text, is nested more than 50
-        levels deep, holds more than a million values, or one that cannot be read (a number of
-        thousands of digits).
+        levels deep, holds more than a million values, merges more than 10,000 keys, or holds a
+        value that cannot be read (a number of thousands of digits).
     """
     try:
         value = yaml.load(text, Loader=_Loader)

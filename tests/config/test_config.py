@@ -19,6 +19,10 @@ from tests.conftest import octoscope
 from tests.here import here
 
 STORES = Path(__file__).parents[1] / "data/stores"
+# every line merges the line before ten times: 10 to the 8 keys
+MERGES = "x0: &x0 {a: 1}\n" + "".join(
+    f"x{i}: &x{i} {{<<: [{', '.join([f'*x{i - 1}'] * 10)}]}}\n" for i in range(1, 9)
+)
 
 
 def test_the_saved_file_reads_back_equal(tmp_path: Path) -> None:
@@ -149,6 +153,7 @@ def test_a_configuration_from_before_comparisons_has_none(tmp_path: Path) -> Non
             f"{chr(99 + i)}: &{chr(99 + i)} [{', '.join(['*' + chr(98 + i)] * 9)}]\n"
             for i in range(9)), "more than 1,000,000 values"),
         ("a: &a [*a]", "more than 50 levels"),
+        (MERGES, "merges more than 10,000 keys"),
         ("a: 2001-99-99", "month must be"),
         ("? [1, 2]\n: 3", "unhashable"),
         ("a: !!binary x", "not YAML"),
