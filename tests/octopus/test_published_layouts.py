@@ -209,6 +209,6 @@ def test_columns_that_are_no_ends_are_not_suggested() -> None:
      ("900", "outside 0..1.*as score_max")],
 )  # fmt: skip
 def test_a_score_that_cannot_be_read_says_why(tmp_path: Path, value: str, message: str) -> None:
-    """Red: each of them was told to set score_max, which helps one."""
+    """Red: the advice for each of them was score_max, which helps one."""
     with pytest.raises(InputError, match=message):
         built(tmp_path, lines(("source", "target", "score"), (S[0], S[1], value)))

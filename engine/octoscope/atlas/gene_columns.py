@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -31,11 +32,15 @@ def columns_like(var: Any, path: str, what: str) -> list[str]:
             values = frames.as_text(frames.read_column(var, name, path, fill_missing=True))
         except InputError:
             continue
-        some = values[np.linspace(0, len(values) - 1, min(len(values), _SAMPLE)).astype(int)]
-        hits = [v in known if known else strip_version(v) is not None for v in some]
-        if len(hits) and np.mean(hits) > _MOST:
+        if _mostly(values, lambda v: v in known if known else strip_version(v) is not None):
             columns.append(name)
     return columns
+
+
+def _mostly(values: np.ndarray, fits: Callable[[str], bool]) -> bool:
+    """Return whether most of a sample of the values fit."""
+    some = values[np.linspace(0, len(values) - 1, min(len(values), _SAMPLE)).astype(int)]
+    return len(some) > 0 and float(np.mean([fits(str(v)) for v in some])) > _MOST
 
 
 _TRANSPOSE = (
@@ -46,10 +51,8 @@ _TRANSPOSE = (
 
 def _are_genes(names: np.ndarray) -> bool:
     """Return whether most names are Ensembl gene ids or symbols of GENCODE."""
-    some = names[np.linspace(0, len(names) - 1, min(len(names), _SAMPLE)).astype(int)]
     known = set(reference_genes()["symbol"])
-    hits = [str(n) in known or identifier_in(without_genome(str(n))[1]) is not None for n in some]
-    return bool(hits) and float(np.mean(hits)) > _MOST
+    return _mostly(names, lambda n: n in known or identifier_in(without_genome(n)[1]) is not None)
 
 
 def where_ids_are(var: Any, path: str, cells: np.ndarray | None = None) -> str | None:

@@ -150,10 +150,8 @@ def _ontology(name: str, value: str) -> str:
 
 def second_line(path: Path) -> list[str]:
     """Return the fields of the line below the names; empty for Parquet."""
-    return [] if is_parquet(path) else _second_line(path)
-
-
-def _second_line(path: Path) -> list[str]:
+    if is_parquet(path):
+        return []
     with open_binary(path) as handle:
         _, _, delimiter, _ = named_columns(handle, str(path))
         line = handle.readline(_LONGEST_LINE).decode("utf-8", "replace").rstrip("\r\n")
