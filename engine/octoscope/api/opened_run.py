@@ -87,7 +87,7 @@ class OpenedRun(Shown):
     @property
     def inputs(self) -> list[str]:
         """Paths and URLs that the run read; nothing is written into them."""
-        return self.results.config.places()
+        return self.results.config.input_paths()
 
     @cached_property
     def network(self) -> Network | None:

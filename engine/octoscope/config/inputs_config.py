@@ -138,7 +138,7 @@ class InputsConfig(Section):
             )  # fmt: skip
         return self.atlas
 
-    def places(self) -> list[str]:
+    def input_paths(self) -> list[str]:
         """Return the paths and URLs that a run reads: nothing may be written into them."""
         paths = [m.path for m in self.models]
         if self.atlas is not None:

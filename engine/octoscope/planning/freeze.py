@@ -44,7 +44,7 @@ def prepare(config: RunConfig, run: str) -> tuple[RunRoot, Plan]:
 
 
 def _prepare(root: RunRoot, config: RunConfig) -> tuple[RunRoot, Plan]:
-    require_outside(root.url, config.places())
+    require_outside(root.url, config.input_paths())
     if root.exists(CONFIG):
         present = run_config(root)
         changed = differences(result_fields(present), result_fields(config))
