@@ -9,10 +9,11 @@ many cells; coverage of the 95 % interval, and with its lower end divided by B; 
 p <= 0.05 for OR1 > B, for OR1 > 1, for the overlap test and for the AUROC test; reliability of
 co-expression and the bound B; shares of the verdicts. ``deciles`` is the odds ratio with ten bins
 of co-expression, and ``old null`` the overlap test that permutes every mapped gene: both are shown
-because they fail. ``O/E`` is observed over expected edges without a control, by gene effects, with
-expression and with co-expression too; ``p O/E`` how often the last one's interval begins above 1,
-and ``O/E covers`` how often it holds the mean ratio of all runs. ``--held-out`` uses
-seeds that no rule was chosen on.
+because they fail. ``splines`` is the odds ratio of a logistic regression on splines of the
+controls, and ``p splines`` how often it is called above 1. ``O/E`` is observed over expected edges
+without a control, by gene effects, with expression and with co-expression too; ``p O/E`` how often
+the last one's interval begins above 1, and ``O/E covers`` how often it holds the mean ratio of all
+runs. ``--held-out`` uses seeds that no rule was chosen on.
 
 Prints a table, and one JSON line last; failures are shown, not hidden.
 """
@@ -29,6 +30,7 @@ from octoscope.analysis.controlled.comparison import Comparison, compare
 from octoscope.analysis.controlled.controls import by_vertex
 from octoscope.analysis.controlled.lists import by_vertex_mean, strongest_pairs
 from octoscope.analysis.controlled.observed_expected import RUNGS, fit_ladder
+from octoscope.analysis.controlled.spline_logistic import SampledPairs
 from octoscope.analysis.controlled.universe import count_universe
 from octoscope.analysis.controlled.verdict_names import VERDICTS
 from octoscope.analysis.controlled.verdicts import judge
@@ -43,7 +45,7 @@ from verdict_structures import LISTED, STRUCTURES, Simulated
 _PERMUTATIONS = 99
 # true odds ratios of vertex pairs, by `verdict_structures.py --vertices --seeds 60`
 _TRUTH = {("families", 3.0): 2.62, ("families, 160 vertices", 3.0): 2.58}
-_TESTS = ("p", "p1", "overlap", "old", "auroc")
+_TESTS = ("p", "p1", "overlap", "old", "auroc", "p_spline")
 
 
 def old_universe(pairs: VertexPairs) -> VertexPairs:
@@ -55,11 +57,13 @@ def controlled(s: Simulated, pairs: VertexPairs, n_listed: int) -> Comparison:
     u, v = strongest_pairs(lambda: [(0, s.values, s.eligible)], pairs, n_listed)
     block = np.stack([*s.halves, s.coexpression]).astype(np.float32)
     blocks = by_vertex(lambda: iter([(0, block)]), pairs.vertex_of, len(pairs))
+    sampled = SampledPairs.of(pairs, 0)
     universe = count_universe(
         pairs, blocks, by_vertex_mean(s.expression, pairs),
         np.sort(pair_codes(u, v, len(pairs))), rarer=False,
+        sampled=pair_codes(sampled.u, sampled.v, len(pairs)),
     )  # fmt: skip
-    return compare(universe, u, v, fitted=fit_ladder(universe, blocks))
+    return compare(universe, u, v, fitted=fit_ladder(universe, blocks), sampled=sampled)
 
 
 def one_run(
@@ -86,6 +90,8 @@ def one_run(
         "positivity": c.positivity, "imbalance": np.abs(c.balance).max(),
         "se": c.or1.se, "extrapolated": c.or1_extrapolated,
     }  # fmt: skip
+    assert c.spline is not None
+    out["spline"], out["p_spline"] = c.spline.log, c.spline.p(c.degrees_of_freedom)
     for name, r in zip(RUNGS, c.ratios, strict=True):
         out[f"ratio_{name}"] = np.log(r.value) if r.value > 0 else np.nan
     out["ratio_low"], out["ratio_high"] = c.ratios[3].low, c.ratios[3].high
@@ -119,9 +125,9 @@ def main() -> None:
     a = parser.parse_args()
     first = a.first_seed if a.first_seed is not None else 1_000_000 if a.held_out else 0
     results: dict[str, dict[str, object]] = {}
-    columns = ["OR1", "extrapolated", "deciles", "covers", "covers / B", "p OR1 > B", "p OR1 > 1",
-               "overlap", "old null", "AUROC", "rho", "B", "SE/SD", *VERDICTS,
-               "O/E", "p O/E", "O/E covers"]  # fmt: skip
+    columns = ["OR1", "extrapolated", "deciles", "splines", "covers", "covers / B", "p OR1 > B",
+               "p OR1 > 1", "overlap", "old null", "AUROC", "p splines", "rho", "B", "SE/SD",
+               *VERDICTS, "O/E", "p O/E", "O/E covers"]  # fmt: skip
     table = Table("structure", "true OR", *columns)
     console = Console(width=260)
     for structure in a.structure:
@@ -149,7 +155,7 @@ def main() -> None:
             results[f"{structure}, OR {truth:g}"] = result | verdicts
             table.add_row(
                 structure, f"{truth:g}",
-                *(f"{np.exp(result[k]):.2f}" for k in ("or1", "extrapolated", "deciles")),
+                *(f"{np.exp(result[k]):.2f}" for k in ("or1", "extrapolated", "deciles", "spline")),
                 f"{result['covers']:.1%}", f"{result['covers_at_bound']:.1%}",
                 *(f"{result.get(f'small_{k}', np.nan):.1%}" for k in _TESTS),
                 f"{result['reliability']:.2f}", f"{result['bound']:.2f}",

@@ -115,9 +115,9 @@ def main() -> None:
     first = fit_ladder(universe, control.blocks)
     every_rung = time.thread_time() - started
     started = time.thread_time()
-    models = first.degree, first.expression, first.coexpression
+    fitted = fit_ladder(universe, control.blocks, first)
+    models = fitted.degree, fitted.expression, fitted.coexpression
     del first
-    fitted = fit_ladder(universe, control.blocks, models[:2])
     one_rung = time.thread_time() - started
     started = time.thread_time()
     for u, v in lists:

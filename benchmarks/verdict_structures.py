@@ -261,6 +261,7 @@ STRUCTURES: dict[str, Structure] = {
     "expression": Structure(attention_expression=0.8, network_expression=0.6),
     "hubs": Structure(attention_hubs=1.0, network_hubs=0.8),
     "key hubs": Structure(attention_hubs=1.5, network_hubs=0.8, attention_form="key hubs"),
+    "strong key hubs": Structure(attention_hubs=2.0, network_hubs=1.2, attention_form="key hubs"),
     "one key gene": Structure(attention_form="one key gene"),
     "families": Structure(per_vertex=4, family_noise=0.7),
     "families, 160 vertices": Structure(genes=640, per_vertex=4, family_noise=0.7),

@@ -82,7 +82,7 @@ def test_each_permutation_equals_brute_force_with_and_without_the_compiled_loop(
 
 def test_planted_edges_are_found_and_hubs_alone_are_not() -> None:
     rng = np.random.default_rng(1)
-    n, small, n_found_edges, inside = 120, [], 0, []
+    n, small, n_found_edges, inside, early = 120, [], 0, [], []
     everything = np.ones((n, n), bool)
     for _ in range(30):
         adjacency = network(rng, n)
@@ -93,8 +93,11 @@ def test_planted_edges_are_found_and_hubs_alone_are_not() -> None:
         )
         assert blind["auroc"] > 0.55  # the curve alone would call this wiring
         assert blind["precision_null_low"] > blind["edge_share"]  # hubs alone lift it as well
+        assert blind["early_null_low"] > blind["edge_share"]
         inside.append(blind["precision_null_low"] <= blind["average_precision"]
                       <= blind["precision_null_high"])  # fmt: skip
+        early.append(blind["early_null_low"] <= blind["early_precision"]
+                     <= blind["early_null_high"])  # fmt: skip
         small.append(blind["p"] < 0.05)
         planted = by_hubs + np.float32(0.7) * adjacency
         n_found_edges += (
@@ -104,6 +107,7 @@ def test_planted_edges_are_found_and_hubs_alone_are_not() -> None:
             < 0.05
         )
     assert np.mean(inside) > 0.75  # 95 % and its sampling error
+    assert np.mean(early) > 0.75
     assert np.mean(small) < 0.2  # 5 % and its sampling error over 30 runs
     assert n_found_edges >= 28
 

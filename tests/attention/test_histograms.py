@@ -12,6 +12,7 @@ from octoscope.attention.histograms import (
     average_precision,
     bins_of,
     count,
+    early_precision,
     quantiles,
 )
 from octoscope.attention.views import sortable
@@ -76,6 +77,11 @@ def test_auroc_and_precision_equal_brute_force(pos: np.ndarray, neg: np.ndarray)
         precision = (pos >= v).sum() / ((pos >= v).sum() + (neg >= v).sum())
         total += (pos == v).mean() * precision
     assert abs(average_precision(histogram(pos), histogram(neg)) - total) < 1e-12
+    last = np.sort(np.r_[pos, neg])[-len(pos)]  # ties with it come in any order
+    ties = (pos == last).sum() + (neg == last).sum()
+    missing = len(pos) - (pos > last).sum() - (neg > last).sum()
+    hits = (pos > last).sum() + missing * (pos == last).sum() / ties
+    assert abs(early_precision(histogram(pos), histogram(neg)) - hits / len(pos)) < 1e-12
 
 
 @settings(max_examples=100, deadline=None)
@@ -93,3 +99,4 @@ def test_nothing_to_rank_is_undefined() -> None:
     some, none = histogram(np.ones(3, np.float32)), np.zeros(1 << 16, np.int64)
     assert all(np.isnan(x) for x in (*auroc(none, some), *auroc(some, none)))
     assert np.isnan(average_precision(none, some))
+    assert np.isnan(early_precision(none, some))

@@ -9,7 +9,13 @@ import numpy as np
 from octoscope.analysis import statistics
 from octoscope.analysis.kernels import count_relabelled
 from octoscope.analysis.vertex_pairs import VertexPairs
-from octoscope.attention.histograms import BINS, auroc, average_precision, percentiles
+from octoscope.attention.histograms import (
+    BINS,
+    auroc,
+    average_precision,
+    early_precision,
+    percentiles,
+)
 
 ROWS = 256  # of a matrix at once
 AT_ONCE = 16  # permutations: a row is read once for all of them
@@ -43,8 +49,9 @@ def auroc_test(
     -------
     dict
         n_pairs, n_edges (ordered, of genes on different vertices), auroc with interval, the error
-        of binning, null mean and 95 % range, p (of large values), average_precision with the 95 %
-        range of its null and its chance level, number of permutations.
+        of binning, null mean and 95 % range, p (of large values), average_precision and
+        early_precision with the 95 % ranges of their nulls and their chance level, number of
+        permutations.
     """
     vertex = pairs.vertex_of
     bins, every = _usable_bins(bins, eligible, vertex)
@@ -57,27 +64,29 @@ def auroc_test(
     area, error = auroc(edges, every - edges)
     share = percentiles(every - edges)[of_edges]
 
+    def measured(edges: np.ndarray) -> tuple[float, float, float]:
+        rest = every - edges
+        return auroc(edges, rest)[0], average_precision(edges, rest), early_precision(edges, rest)
+
     def permute(permutations: int, seed: int) -> np.ndarray:
-        null = np.full((permutations, 2), np.nan)
+        null = np.full((permutations, 3), np.nan)
         relabelled = map(pairs.of_gene_labels, pairs.permutations(permutations, seed))
         for first in range(0, permutations, AT_ONCE):
             genes = np.stack(list(islice(relabelled, AT_ONCE)))
             counts = np.zeros((len(genes), len(every) + 1), np.int64)
             count_relabelled(bins, starts, keys, genes, np.argsort(genes, 1), counts)
             for d, permuted_edges in enumerate(counts[:, 1:], first):
-                null[d] = (
-                    auroc(permuted_edges, every - permuted_edges)[0],
-                    average_precision(permuted_edges, every - permuted_edges),
-                )
+                null[d] = measured(permuted_edges)
         return null
 
-    precision = average_precision(edges, every - edges)
+    _, precision, early = measured(edges)
     # only the area, which has a p-value, may ask for more permutations
-    observed = np.array([area, np.nan])
-    null, of_precision = statistics.permute_until_reached(
+    observed = np.array([area, np.nan, np.nan])
+    null, of_precision, of_early = statistics.permute_until_reached(
         permute, observed, permutations, max_permutation_factor, seed
     ).T
     precision_low, precision_high = statistics.null_range(of_precision)
+    early_low, early_high = statistics.null_range(of_early)
     low, high = statistics.pair_rate_interval(vertex[i], vertex[j], share, len(pairs))
     null_low, null_high = statistics.null_range(null)
     known = null[~np.isnan(null)]
@@ -96,6 +105,9 @@ def auroc_test(
         "average_precision": precision,
         "precision_null_low": precision_low,
         "precision_null_high": precision_high,
+        "early_precision": early,
+        "early_null_low": early_low,
+        "early_null_high": early_high,
         "edge_share": len(i) / max(int(every.sum()), 1),
     }
 

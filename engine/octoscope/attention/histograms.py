@@ -100,3 +100,20 @@ def average_precision(positives: np.ndarray, negatives: np.ndarray) -> float:
     called = hits + np.cumsum(negatives[::-1])
     gained = np.flatnonzero(positives[::-1])
     return float((positives[::-1][gained] * (hits[gained] / called[gained])).sum() / p)
+
+
+def early_precision(positives: np.ndarray, negatives: np.ndarray) -> float:
+    """Return the share of positives among as many of the largest values as there are positives.
+
+    Pratapa et al. (2020). The last bin that is reached counts with the share of positives in it.
+    """
+    p = int(positives.sum())
+    if not p:
+        return float("nan")
+    hits = np.cumsum(positives[::-1])
+    called = hits + np.cumsum(negatives[::-1])
+    last = int(np.searchsorted(called, p))
+    in_last = int(called[last] - (called[last - 1] if last else 0))
+    before = int(hits[last - 1]) if last else 0
+    missing = p - (int(called[last - 1]) if last else 0)
+    return (before + missing * int(positives[::-1][last]) / in_last) / p

@@ -28,8 +28,9 @@ METHODS: dict[str, tuple[str, tuple[str, ...]]] = {
             "like degree and expression level (OR0), and of like co-expression too (OR1).",
             "Null: OR1 is at most the upper end of the grey band, which measurement error in "
             "co-expression can leave. Interval: vertices are left out in turn. A layer is beyond "
-            "co-expression if OR1 exceeds that band under every control and the listed pairs have "
-            "comparable ones.",
+            "co-expression if, under every control, the lower limit of OR1 exceeds that band by a "
+            "tenth, OR1 would still exceed it with ever more cells, observed edges exceed those "
+            "that each gene's own degree expects, and the listed pairs have comparable ones.",
             "It fails where a cause was not measured: a verdict is relative to these controls, and "
             "no test can show that another one does not explain it. The list is the longest of at "
             "most a tenth of all pairs, and the control is the one that explains most.",

@@ -120,7 +120,7 @@ def test_noise_is_not_enriched() -> None:
 def test_many_genes_do_not_turn_measurement_error_into_wiring(seed: int) -> None:
     """Sharp co-expression leaves an odds ratio above the bound, and 960 genes a narrow interval.
 
-    Red: the limit is compared with the bound as it is, not as with ever more cells.
+    Red: any excess over the bound is enough, and how OR1 moves with more cells is not asked.
     """
     universe, listed, _ = universe_of("sharp co-expression", 1.0, seed, genes=960, share=0.03)
     c = compare(universe, *listed)
@@ -128,7 +128,20 @@ def test_many_genes_do_not_turn_measurement_error_into_wiring(seed: int) -> None
     assert low > c.bound
     verdict = judge(c, c.p, 1000)
     assert verdict.kind == CANNOT_TELL
-    assert "measurement error may explain it" in verdict.reason
+    assert "the excess is small" in verdict.reason
+
+
+def test_hubs_do_not_pass_for_wiring_where_the_larger_degree_decides() -> None:
+    """A list of the pairs of hubs: strata of the sum of degrees leave an odds ratio of 1.3.
+
+    Red: observed over expected edges by each gene's own degree are not asked.
+    """
+    universe, listed, block = universe_of("strong key hubs", 1.0, 7_000_005, genes=960, share=0.03)
+    c = compare(universe, *listed, fitted=fit_ladder(universe, reader_of(universe, block)))
+    assert judge(replace(c, ratios=()), c.p, 1000).kind == BEYOND
+    verdict = judge(c, c.p, 1000)
+    assert verdict.kind == CANNOT_TELL
+    assert "degrees of single genes" in verdict.reason
 
 
 def test_sparse_cells_never_end_beyond_co_expression() -> None:

@@ -10,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from octoscope.analysis.controlled.comparison import Comparison
 from octoscope.analysis.controlled.mantel_haenszel import OddsRatio
+from octoscope.analysis.controlled.observed_expected import Ratio
 from octoscope.analysis.controlled.verdict_names import BEYOND, CANNOT_TELL, NO_MORE, NOT_ENRICHED
 from octoscope.analysis.controlled.verdicts import cells_needed, e_value, judge
 
@@ -42,26 +43,47 @@ def test_the_base_is_beyond_co_expression() -> None:
     assert kind(replace(BASE, or1=OddsRatio(0.0, 0.1))) != BEYOND
 
 
-def test_the_lower_95_percent_limit_must_exceed_the_bound() -> None:
-    """Red: the odds ratio itself; a bound of 1."""
-    bound, t = np.log(BASE.bound), 0.1 * 1.972  # Student's t, 199 degrees, 2.5 % above
+def test_the_lower_95_percent_limit_must_exceed_the_bound_by_a_tenth() -> None:
+    """Red: the odds ratio itself; a bound of 1; no smallest excess."""
+    least, t = np.log(1.1 * BASE.bound), 0.1 * 1.972  # Student's t, 199 degrees, 2.5 % above
     for over, want in ((0.005, BEYOND), (-0.005, CANNOT_TELL)):
-        log = bound + t + over
-        assert kind(replace(BASE, or1=OddsRatio(log, 0.1), or1_halves=(log, log))) == want
+        log = least + t + over
+        c = replace(BASE, or1=OddsRatio(log, 0.1), or1_halves=(log, log))
+        assert kind(c) == want
+        if want != BEYOND:
+            assert reason(c) == (
+                "the excess is small: the interval begins at 1.26, less than 10% above the 1.15 "
+                "that error can leave; with ever more cells the odds ratio would be 1.53"
+            )
 
 
-def test_the_limit_with_ever_more_cells_must_exceed_the_bound_too() -> None:
-    """Halves say how far more cells move the odds ratio. Red: no such guard; it alone."""
-    bound, t = np.log(BASE.bound), 0.1 * 1.972
-    falls = LOG3 - t - bound  # so far that the limit meets the bound
+def test_the_odds_ratio_of_ever_more_cells_must_exceed_the_bound_too() -> None:
+    """Halves say how far more cells move it. Red: no such guard; it alone; no standard error."""
+    least, t = np.log(1.1 * BASE.bound), 0.1 * 1.972
     for over, want in ((-0.005, BEYOND), (0.005, CANNOT_TELL)):
-        half = LOG3 + falls + over
+        half = 2 * LOG3 - least - 0.1 + over  # one standard error above, and less
         c = replace(BASE, or1_halves=(half, half))
         assert kind(c) == want
         if want != BEYOND:
             assert "measurement error may explain it" in reason(c)
-    rises = replace(BASE, or1=OddsRatio(bound + t - 0.005, 0.1), or1_halves=(0.01, 0.01))
+        of_donors = replace(BASE, or1=OddsRatio(LOG3, 0.1, 0.11, 1000), or1_halves=(half, half))
+        assert kind(of_donors) == CANNOT_TELL  # the larger error
+    rises = replace(BASE, or1=OddsRatio(least + t - 0.005, 0.1), or1_halves=(0.01, 0.01))
     assert kind(rises) != BEYOND  # more cells do not lift a limit that is too low
+
+
+def test_observed_edges_must_exceed_those_that_the_degree_of_each_gene_expects() -> None:
+    """Red: no such guard; a fit that failed passes."""
+    for low, want in ((1.01, BEYOND), (0.99, CANNOT_TELL)):
+        c = replace(BASE, ratios=(Ratio(0.06, 1.2, low, 1.4),))
+        assert kind(c) == want
+        if want != BEYOND:
+            assert "degrees of single genes may explain it" in reason(c)
+            assert "1.20 (0.99 to 1.40)" in reason(c)
+    unknown = replace(BASE, ratios=(Ratio(*[float("nan")] * 4),))
+    assert reason(unknown) == (
+        "observed over expected edges given the degree of each gene are not known"
+    )
 
 
 def test_few_edges() -> None:

@@ -6,12 +6,14 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
+import scipy
 
 from octoscope.analysis import donor_jackknife, statistics
 from octoscope.analysis.controlled import mantel_haenszel as mh
 from octoscope.analysis.controlled.bins import REFINEMENTS, USED
 from octoscope.analysis.controlled.control_strata import HALVES
 from octoscope.analysis.controlled.observed_expected import FittedLadder, Ratio
+from octoscope.analysis.controlled.spline_logistic import SampledPairs, spline_odds_ratio
 from octoscope.analysis.controlled.universe import Universe
 
 BALANCED = 0.03  # standard deviations; the verdict refuses 0.1
@@ -45,6 +47,11 @@ class Comparison:
     ratios
         Observed over expected edges by models with gene effects, in the order of ``RUNGS``; empty:
         none were fitted.
+    spline
+        Odds ratio by logistic regression on splines of the controls; None: no pairs were sampled.
+    p_hypergeometric
+        Chance of as many edges among as many random pairs. It describes: pairs that share a vertex
+        depend on each other, and nothing is controlled.
     """
 
     n_pairs: int
@@ -60,6 +67,8 @@ class Comparison:
     positivity_edges: float
     ladder: tuple[float, float, float, float]
     ratios: tuple[Ratio, ...] = ()
+    spline: mh.OddsRatio | None = None
+    p_hypergeometric: float = float("nan")
 
     @property
     def degrees_of_freedom(self) -> int:
@@ -140,6 +149,7 @@ def compare(
     v: np.ndarray,
     without: WithoutDonors | None = None,
     fitted: FittedLadder | None = None,
+    sampled: SampledPairs | None = None,
 ) -> Comparison:
     """Compare listed pairs with the network under a control.
 
@@ -150,6 +160,10 @@ def compare(
     without
         The lists without each group of donors, for the second standard error; the control stays
         that of all donors.
+    fitted
+        Models with gene effects, for ``ratios``.
+    sampled
+        Other pairs that the universe knows, for ``spline``.
     """
     universe = balanced(universe, u, v)
     strata, counts = universe.strata, universe.counts
@@ -182,6 +196,10 @@ def compare(
         positivity, of_edges,
         (*_ladder(universe, of_base, base), expected),
         () if fitted is None else fitted.ratios(u, v),
+        None if sampled is None else spline_odds_ratio(universe, u, v, sampled),
+        float(scipy.stats.hypergeom.sf(
+            edge.sum() - 1, universe.pairs.n_pairs, universe.pairs.n_edges, len(u)
+        )),
     )  # fmt: skip
 
 

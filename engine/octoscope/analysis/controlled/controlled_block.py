@@ -16,10 +16,10 @@ from octoscope.analysis.controlled.comparison import (
     held_out,
 )
 from octoscope.analysis.controlled.controlled_genes import ControlledGenes
-from octoscope.analysis.controlled.gene_effects import GeneEffects
 from octoscope.analysis.controlled.lists import VertexList
 from octoscope.analysis.controlled.observed_expected import FittedLadder, fit_ladder
 from octoscope.analysis.controlled.orientation import leads_to, orientation_test
+from octoscope.analysis.controlled.spline_logistic import SampledPairs
 from octoscope.analysis.controlled.universe import Blocks, Universe
 from octoscope.analysis.derived_views import DerivedViews, parts_of
 from octoscope.analysis.finished_matrices import FinishedMatrices
@@ -165,7 +165,8 @@ class ControlledBlock:
                 continue
             # one set of comparators, with the expression level of the first view
             others = self._comparators() if rarer == of_first else {}
-            models: tuple[GeneEffects, GeneEffects] | None = None  # the same under every control
+            fitted: FittedLadder | None = None
+            sampled = SampledPairs.of(self.pairs, self._seed)
             for control, blocks in self.genes.readers():
                 every_list = [*here.values(), *others.values()]
                 for key in here.keys() & self._without_donors.keys():
@@ -173,10 +174,9 @@ class ControlledBlock:
                 if rarer == of_first:
                     half = lists.strongest_scores(_half(blocks, 1), self.pairs, self._k[-1])
                     every_list.append(half)
-                universe = self.genes.universe(blocks, every_list, rarer)
-                fitted = fit_ladder(universe, blocks, models)
-                models = fitted.degree, fitted.expression
-                yield from self._compared(universe, control, here, fitted)
+                universe = self.genes.universe(blocks, every_list, rarer, sampled=sampled)
+                fitted = fit_ladder(universe, blocks, fitted)
+                yield from self._compared(universe, control, here, fitted, sampled)
                 yield from self._compared(universe, control, others)
                 if rarer == of_first:
                     yield from self._held_out(universe, control, half)
@@ -187,6 +187,7 @@ class ControlledBlock:
         control: str,
         vertex_lists: dict[tuple[Any, ...], VertexList],
         fitted: FittedLadder | None = None,
+        sampled: SampledPairs | None = None,
     ) -> Iterator[Labelled]:
         for (layer, view, *comparator), (u, v) in vertex_lists.items():
             label = {"layer": layer, "view": view, "control": control}
@@ -195,7 +196,11 @@ class ControlledBlock:
             without = None if comparator else self._without_donors.get((layer, view))
             for k in self._k:
                 of_donors = None if without is None else without.shortened(k)
-                yield label | {"k": k}, compare(universe, u[:k], v[:k], of_donors, fitted)
+                others = sampled if k == self.headline_k else None
+                yield (
+                    label | {"k": k},
+                    compare(universe, u[:k], v[:k], of_donors, fitted, others),
+                )
 
     def _held_out(self, universe: Universe, control: str, listed: VertexList) -> Iterator[Labelled]:
         u, v = listed

@@ -11,6 +11,7 @@ import pandas as pd
 from octoscope.analysis.controlled import lists
 from octoscope.analysis.controlled.controls import GeneBlocks, by_vertex, of_category, pooled
 from octoscope.analysis.controlled.lists import VertexList
+from octoscope.analysis.controlled.spline_logistic import SampledPairs
 from octoscope.analysis.controlled.universe import Blocks, Universe, count_universe
 from octoscope.analysis.finished_matrices import FinishedMatrices
 from octoscope.analysis.vertex_pairs import VertexPairs
@@ -107,6 +108,7 @@ class ControlledGenes:
         every_list: Sequence[VertexList],
         rarer: bool,
         pairs: VertexPairs | None = None,
+        sampled: SampledPairs | None = None,
     ) -> Universe:
         """Count all pairs under a control.
 
@@ -118,6 +120,8 @@ class ControlledGenes:
             Bin pairs by the level of their rarer gene.
         pairs
             Some of the pairs, or other edges; None: those of the genes.
+        sampled
+            Further pairs whose co-expression will be asked for.
         """
         n = len(self.pairs)
         codes = [pair_codes(u, v, n) for u, v in every_list]
@@ -126,4 +130,5 @@ class ControlledGenes:
             pairs or self.pairs, blocks, self.expression,
             np.unique(np.concatenate(codes)) if codes else np.zeros(0, np.int64),
             rarer=rarer, seed=self._run.plan.seed,
+            sampled=None if sampled is None else pair_codes(sampled.u, sampled.v, n),
         )  # fmt: skip

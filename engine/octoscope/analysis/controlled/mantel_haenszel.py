@@ -88,6 +88,11 @@ class OddsRatio:
         """The odds ratio."""
         return float(np.exp(self.log))
 
+    @property
+    def largest_se(self) -> float:
+        """The larger of both standard errors."""
+        return float(np.fmax(self.se, self.donor_se))
+
     def interval(self, freedom: int) -> tuple[float, float]:
         """Return the ends of the 95 % interval: that of vertices or of donors, the wider one.
 

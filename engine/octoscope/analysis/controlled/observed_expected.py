@@ -98,7 +98,7 @@ class FittedLadder:
 
 
 def fit_ladder(
-    universe: Universe, blocks: Blocks, earlier: tuple[GeneEffects, GeneEffects] | None = None
+    universe: Universe, blocks: Blocks, earlier: FittedLadder | None = None
 ) -> FittedLadder:
     """Fit the models of the edges of all pairs.
 
@@ -107,8 +107,7 @@ def fit_ladder(
     blocks
         Reads the control, as it was read for the universe.
     earlier
-        Models without co-expression (``degree``, ``expression``) of another control of the same
-        pairs; None: they are fitted.
+        Models under another control of the same pairs: those without co-expression are the same.
     """
     pairs, strata = universe.pairs, universe.strata
     bins = PairBins(_bins_of_pairs(universe, blocks), strata.level, strata.level_bins, strata.rarer)
@@ -119,7 +118,7 @@ def fit_ladder(
         degree = fit(bins, pairs.degree, every, every)
         expression = fit(bins, pairs.degree, by_level, every, degree)
     else:
-        degree, expression = earlier
+        degree, expression = earlier.degree, earlier.expression
     coexpression = fit(bins, pairs.degree, by_level, by_control, expression)
     return FittedLadder(universe, bins, degree, expression, coexpression)
 

@@ -8,6 +8,7 @@ from dataclasses import replace
 from octoscope.analysis.controlled.comparison import compare
 from octoscope.analysis.controlled.controlled_block import ControlledBlock, Labelled, is_rarer
 from octoscope.analysis.controlled.network_parts import network_parts
+from octoscope.analysis.controlled.observed_expected import FittedLadder, fit_ladder
 from octoscope.analysis.controlled.verdicts import LEAST_EDGES
 from octoscope.octopus.network import Network
 
@@ -26,10 +27,12 @@ def part_comparisons(block: ControlledBlock, network: Network) -> Iterator[Label
         pairs = replace(block.pairs, adjacency=part.adjacency(block.vertices))
         if not LEAST_EDGES <= pairs.n_edges < block.pairs.n_edges:
             continue
+        fitted: FittedLadder | None = None
         for control, blocks in block.genes.readers():
             lists = [(u[:k], v[:k]) for u, v in by_layer.values()]
             universe = block.genes.universe(blocks, lists, is_rarer(view), pairs)
+            fitted = fit_ladder(universe, blocks, fitted)
             for layer, (u, v) in zip(by_layer, lists, strict=True):
                 label = {"layer": layer, "view": view, "control": control, "k": k}
                 named = {"part_kind": kind, "part": name, "part_edges": pairs.n_edges}
-                yield label | named, compare(universe, u, v)
+                yield label | named, compare(universe, u, v, fitted=fitted)

@@ -13,6 +13,7 @@ from octoscope.analysis.controlled.comparison import compare
 from octoscope.analysis.controlled.controlled_block import Labelled, is_rarer
 from octoscope.analysis.controlled.controlled_genes import ControlledGenes
 from octoscope.analysis.controlled.lists import VertexList, strongest_pairs
+from octoscope.analysis.controlled.observed_expected import FittedLadder, fit_ladder
 from octoscope.analysis.finished_matrices import FinishedMatrices
 from octoscope.analysis.pairings import axis_positions, combined_layers
 from octoscope.octopus.network import Network
@@ -67,13 +68,15 @@ class SharedLists:
         if not self.genes.controlled:
             return
         vertex_lists = dict(self._lists(view, consensus))
+        fitted: FittedLadder | None = None
         for control, blocks in self.genes.readers():
             universe = self.genes.universe(blocks, list(vertex_lists.values()), is_rarer(view))
+            fitted = fit_ladder(universe, blocks, fitted)
             for (what, model, layer), (u, v) in vertex_lists.items():
                 label: dict[str, Any] = {"list": what, "model": model, "layer": layer}
                 for k in self._k:
                     row = label | {"view": view, "control": control, "k": k}
-                    yield row, compare(universe, u[:k], v[:k])
+                    yield row, compare(universe, u[:k], v[:k], fitted=fitted)
 
     def _lists(
         self, view: str, consensus: pd.DataFrame | None

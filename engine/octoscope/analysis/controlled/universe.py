@@ -46,8 +46,8 @@ class Universe:
     group
         [vertices] jackknife group.
     codes, values
-        [pairs] sorted codes of the pairs that lists hold, and [3, pairs] float32 the control's
-        values of them in half 0, in half 1 and in all cells.
+        [pairs] sorted codes of the pairs that lists hold and of those that were sampled, and
+        [3, pairs] float32 the control's values of them in half 0, in half 1 and in all cells.
     counts
         By refinement (``quarter`` is the one in use), and for ``half 0`` and ``half 1``.
     base
@@ -72,7 +72,7 @@ class Universe:
     coarser: tuple[Universe, ...] = ()
 
     def values_at(self, u: np.ndarray, v: np.ndarray) -> np.ndarray:
-        """Return [3, pairs] the control's values of pairs that lists hold."""
+        """Return [3, pairs] the control's values of pairs that lists hold, or of sampled ones."""
         return self.values[:, np.searchsorted(self.codes, pair_codes(u, v, len(self.pairs)))]
 
 
@@ -84,6 +84,7 @@ def count_universe(
     *,
     rarer: bool,
     seed: int = 0,
+    sampled: np.ndarray | None = None,
 ) -> Universe:
     """Count all pairs by stratum, in two passes over the control.
 
@@ -101,8 +102,12 @@ def count_universe(
         Bin pairs by the level of their rarer gene instead of the mean of both.
     seed
         Of the jackknife groups where there are too many vertices to delete one at a time.
+    sampled
+        Codes of further pairs whose values will be asked for.
     """
-    n = len(pairs)
+    n, of_lists = len(pairs), codes
+    if sampled is not None:
+        codes = np.union1d(codes, sampled)
     degrees, level = log_degree(pairs.degree), level_steps(expression)
     steps, levels = np.zeros((3, GRID + 1), np.int64), np.zeros(LEVELS, np.int64)
     moments, values = np.zeros(12), np.zeros((3, len(codes)), np.float32)
@@ -117,7 +122,8 @@ def count_universe(
     bins |= {name: tail_bins(steps[h], REFINEMENTS[USED]) for h, name in enumerate(HALVES)}
     strata = Strata(bins, degrees, level, tail_bins(levels, PER_OCTAVE_OF_LEVEL), rarer)
     ways = [strata, *(strata.coarser(levels, *way) for way in COARSER)]
-    listed = [np.unique(w.of(USED, values, w.base(row_of, column_of))) for w in ways]
+    at = np.flatnonzero(np.isin(codes, of_lists))
+    listed = [np.unique(w.of(USED, values[:, at], w.base(row_of[at], column_of[at]))) for w in ways]
     group = np.arange(n)
     if n > MOST_VERTICES or 8 * n * sum(map(len, listed)) > MOST_BYTES:
         group = np.random.default_rng(seed).permutation(n) % GROUPS

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from octoscope.analysis.controlled.comparison import Comparison
+from octoscope.analysis.controlled.observed_expected import Ratio
 from octoscope.analysis.controlled.verdict_names import BEYOND, CANNOT_TELL, NO_MORE, NOT_ENRICHED
 
 LEAST_EDGES = 20
@@ -19,6 +20,7 @@ LEAST_POSITIVITY = 0.5  # share of listed pairs with another pair in their strat
 LARGEST_DRIFT = 1.5  # standard errors between half and quarter octaves
 WIDEST = 2.0  # upper limit of OR0 above which "not enriched" is not known
 LARGEST_Q = 0.05
+SMALLEST_EXCESS = 1.1  # of OR1 over the bound: strata of finite width leave some per cent
 
 
 @dataclass(frozen=True)
@@ -65,21 +67,23 @@ def judge(c: Comparison, q: float, n_cells: int) -> Verdict:
     drift = abs(c.refinement["quarter"][0] - c.refinement["half"][0])
     stable = drift < LARGEST_DRIFT * c.or1.se
     same_sign = all(half > 0 for half in c.or1_halves)
-    if low1 > c.bound and q < LARGEST_Q:
+    least = SMALLEST_EXCESS * c.bound
+    if low1 > least and q < LARGEST_Q:
         if not stable:
             return Verdict(CANNOT_TELL, "the odds ratio changes with the width of the bins")
         if not same_sign:
             return Verdict(CANNOT_TELL, "halves of the cells disagree")
-        falls = np.exp(c.or1_extrapolated - c.or1.log)  # from these cells to ever more
-        if not low1 * falls > c.bound:
+        if not np.exp(c.or1_extrapolated - c.or1.largest_se) > least:
             return Verdict(
                 CANNOT_TELL,
                 "measurement error may explain it: with ever more cells the odds ratio would be "
-                f"{np.exp(c.or1_extrapolated):.2f}, and its interval would begin below "
-                f"{c.bound:.2f}",
+                f"{np.exp(c.or1_extrapolated):.2f}, and less one standard error it is not above "
+                f"{least:.2f}",
             )
+        if c.ratios and not c.ratios[-1].low > 1:
+            return Verdict(CANNOT_TELL, _of_genes(c.ratios[-1]))
         return Verdict(BEYOND)
-    if high1 < np.sqrt(c.or0.value) and (low1 <= 1 or high1 < c.bound):
+    if high1 < np.sqrt(c.or0.value) and (low1 <= 1 or high1 < least):
         return Verdict(NO_MORE)
     return Verdict(CANNOT_TELL, _unclear(c, q, low1, n_cells))
 
@@ -88,16 +92,32 @@ def _unclear(c: Comparison, q: float, limit: float, n_cells: int) -> str:
     """Say why an enrichment is neither explained nor beyond co-expression."""
     if np.isnan(c.bound):
         return "the reliability of co-expression is not known"
-    if limit > c.bound:
+    if limit > SMALLEST_EXCESS * c.bound:
         return f"not significant among all layers, views and controls (q = {q:.2g})"
     if limit <= 1:
         return "too few edges: the interval holds both 1 and half of the enrichment"
+    if limit > c.bound:
+        return (
+            f"the excess is small: the interval begins at {limit:.2f}, less than "
+            f"{SMALLEST_EXCESS - 1:.0%} above the {c.bound:.2f} that error can leave; with ever "
+            f"more cells the odds ratio would be {np.exp(c.or1_extrapolated):.2f}"
+        )
     text = (
         f"co-expression is measured too poorly (reliability {c.reliability:.2f}): its error can "
         f"leave an odds ratio of {c.bound:.2f}"
     )
-    needed = cells_needed(c.or0.log, float(np.log(limit)), c.reliability, n_cells)
+    needed = cells_needed(c.or0.log, float(np.log(limit / SMALLEST_EXCESS)), c.reliability, n_cells)
     return f"{text}; about {needed:,} cells would do" if needed else text
+
+
+def _of_genes(ratio: Ratio) -> str:
+    """Say why single genes may explain an enrichment among pairs of like sums of degrees."""
+    if np.isnan(ratio.low):
+        return "observed over expected edges given the degree of each gene are not known"
+    return (
+        "degrees of single genes may explain it: observed over expected edges are "
+        f"{ratio.value:.2f} ({ratio.low:.2f} to {ratio.high:.2f})"
+    )
 
 
 def cells_needed(log_or0: float, log_limit: float, reliability: float, n_cells: int) -> int | None:

@@ -106,6 +106,7 @@ def ladder(c: Comparison) -> dict[str, Any]:
     return {
         "n_pairs": c.n_pairs, "n_edges": c.n_edges,
         "edge_rate": c.n_edges / c.n_pairs if c.n_pairs else float("nan"),
+        "p_hypergeometric": c.p_hypergeometric,
         "expected_all": every, "expected_degree": degree, "expected_expression": expression,
         "expected_coexpression": coexpression, "edge_rate_comparable": c.comparable_rate,
     } | {
@@ -118,9 +119,12 @@ def ladder(c: Comparison) -> dict[str, Any]:
 
 
 def refinement(c: Comparison) -> Iterator[dict[str, Any]]:
-    """Yield the odds ratio by each width of the co-expression bins."""
+    """Yield the odds ratio by each width of the co-expression bins, and by splines."""
     for name, (log, difference, positivity) in c.refinement.items():
         yield {
             "bins": name, "or1": float(np.exp(log)), "smd_coexpression": difference,
             "positivity": positivity,
         }  # fmt: skip
+    if c.spline is not None:
+        low, high = c.spline.interval(c.degrees_of_freedom)
+        yield {"bins": "splines", "or1": c.spline.value, "or1_low": low, "or1_high": high}

@@ -171,6 +171,12 @@ CONTROLLED_TABLES = (
             *_LABEL,
             *_COUNTS,
             Column("edge_rate", "float64", "n_edges / n_pairs"),
+            Column(
+                "p_hypergeometric",
+                "float64",
+                "Chance of as many edges among random pairs; a description: nothing is controlled, "
+                "and pairs that share a vertex depend on each other",
+            ),
             Column("expected_all", "float64", "Edge rate of all pairs that could be listed"),
             Column("expected_degree", "float64", "Of other pairs of like degree"),
             Column("expected_expression", "float64", "Of other pairs of like expression too"),
@@ -193,9 +199,11 @@ CONTROLLED_TABLES = (
             Column(
                 "bins",
                 "string",
-                "deciles, or bins per factor of two in rank: log2 1, half 2, quarter 4, eighth 8",
+                "deciles, or bins per factor of two in rank: log2 1, half 2, quarter 4, eighth 8; "
+                "splines: logistic regression on splines of all controls, for the longest list",
             ),
             Column("or1", "float64", "Odds ratio with these bins; null: undefined"),
+            *interval("or1", "or1_low", "or1_high", "splines alone; pairs of a vertex depend"),
             Column("smd_coexpression", "float64", "Difference within strata, SD"),
             Column("positivity", "float64", "Share of listed pairs with another in their stratum"),
         ),

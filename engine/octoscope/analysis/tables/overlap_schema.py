@@ -74,8 +74,12 @@ OVERLAP_TABLES = (
             Column("average_precision", "float64", "Average precision of the ranking"),
             *null_range("average_precision", "precision_null_low", "precision_null_high"),
             Column(
-                "edge_share", "float64", "n_edges / n_pairs: average precision of a random ranking"
+                "early_precision",
+                "float64",
+                "Share of edges among the n_edges strongest pairs",
             ),
+            *null_range("early_precision", "early_null_low", "early_null_high"),
+            Column("edge_share", "float64", "n_edges / n_pairs: both precisions of a random order"),
             test("auroc", _FAMILY)[1],
         ),
         when="network",
