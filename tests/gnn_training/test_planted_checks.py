@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 from typing import Any, get_args
 
 import numpy as np
@@ -18,16 +19,18 @@ from octoscope.link_prediction.links import Links, open_links
 from octoscope.link_prediction.planted import Degrees, degrees_of
 from typer.testing import CliRunner
 
+from tests.test_user_folder import COMMAND, call, hostile_folder
+
 
 @pytest.fixture(scope="module")
 def degrees() -> Degrees:
     return degrees_of(open_links("demo"), 800)
 
 
-def test_the_command_holds_on_the_embedded_network() -> None:
-    done = CliRunner().invoke(app, ["gnn", "planted", "--json"])
-    assert done.exit_code == 0, (done.output, done.exception)
-    rows = {(r["graph"], r["figure"]): r for r in json.loads(done.output)}
+def test_the_command_holds_on_the_embedded_network(tmp_path: Path) -> None:
+    """It runs beside packages of the user's own, as the commands of test_user_folder.py do."""
+    done = call(hostile_folder(tmp_path / "mine"), COMMAND, "gnn", "planted", "--json")
+    rows = {(r["graph"], r["figure"]): r for r in json.loads(done.stdout)}
     assert all(r["holds"] and r["low"] <= r["value"] <= r["high"] for r in rows.values())
     assert {graph for graph, _ in rows} == {
         "mirrors", "degree alone", "degree alone, models", "blocks", "signs by target",
