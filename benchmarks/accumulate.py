@@ -126,9 +126,9 @@ def roofline(a: argparse.Namespace) -> tuple[float, np.ndarray, int]:
             h, r = at
             x = q[h, r : r + rows]
             mine = threading.get_ident()
-            if mine not in held:
-                held[mine] = torch.zeros(rows * tokens)
-            out = held[mine]
+            if mine not in buffers:
+                buffers[mine] = torch.zeros(rows * tokens)
+            out = buffers[mine]
             s = out[: len(x) * tokens].view(len(x), tokens)
             with torch.inference_mode():  # a mode of the thread
                 if kind == "product":
@@ -140,11 +140,11 @@ def roofline(a: argparse.Namespace) -> tuple[float, np.ndarray, int]:
 
         import threading
 
-        held: dict[int, torch.Tensor] = {}
+        buffers: dict[int, torch.Tensor] = {}
         scores = -5 * torch.rand(rows * tokens)
         with ThreadPoolExecutor(a.threads, initializer=torch.set_num_threads, initargs=(1,)) as p:
             list(p.map(block, blocks))
-            held = {i: torch.zeros_like(x) for i, x in held.items()}
+            buffers = {i: torch.zeros_like(x) for i, x in buffers.items()}
             started = time.perf_counter()
             list(p.map(block, blocks))
             return time.perf_counter() - started

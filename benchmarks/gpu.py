@@ -104,8 +104,8 @@ def cells_of(
     genes = [np.sort(rng.permutation(tokens)[:n]) for n in sizes]
     longest = max(sizes)
     panel = np.full((cells, longest), -1)
-    for row, held in zip(panel, genes, strict=True):
-        row[: len(held)] = held
+    for row, of_cell in zip(panel, genes, strict=True):
+        row[: len(of_cell)] = of_cell
     g = torch.Generator(DEVICE).manual_seed(seed)
     q, k = torch.randn(2, cells, longest, heads, width, generator=g, device=DEVICE).transpose(2, 3)
     layout = BatchLayout(panel, np.full(panel.shape, -1))
@@ -158,7 +158,7 @@ def kernel(
         before = torch.cuda.memory_allocated()
     own = timed(lambda: sums.add([batch]))
     peak = torch.cuda.max_memory_allocated() - before if DEVICE.type == "cuda" else 0
-    mean = int(np.mean([len(held) for held in genes]))
+    mean = int(np.mean([len(of_cell) for of_cell in genes]))
     shape = Model("", 1, heads * width, heads, mean, tokens if share < 1 else mean, cells)
     least = cells * times(shape, card, precision)["roof"]
     total = torch.zeros((tokens, tokens), dtype=torch.float64, device=DEVICE)

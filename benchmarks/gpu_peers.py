@@ -88,9 +88,9 @@ def add_averages(
 ) -> None:
     """Add each cell's probabilities, averaged over heads, to [genes, genes] float64 in place."""
     heads = batch.q.shape[1]
-    for c, held in enumerate(genes):
-        n = len(held)
-        at = torch.from_numpy(held).to(total.device)
+    for c, of_cell in enumerate(genes):
+        n = len(of_cell)
+        at = torch.from_numpy(of_cell).to(total.device)
         step = heads if heads * n * n * 4 <= MOST else 1
         for h in range(0, heads, step):
             q, k = (x[c, h : h + step, :n].to(dtype) for x in (batch.q, batch.k))

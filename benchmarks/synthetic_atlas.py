@@ -80,7 +80,7 @@ def _fill(
 ) -> None:  # fmt: skip
     """Draw the cells from number ``first`` on, each from its own SplitMix64 stream."""
     n = alias.shape[1]
-    held = np.zeros(n, np.int32)
+    counts = np.zeros(n, np.int32)
     at = 0
     for c in range(len(widths)):
         # mixed twice: starts one step apart would give neighbours the same stream, shifted
@@ -92,13 +92,13 @@ def _fill(
             gene = np.int64(((z >> np.uint64(32)) * np.uint64(n)) >> np.uint64(32))
             if np.float32(z & np.uint64(0xFFFFFF)) >= share[kind[c], gene]:
                 gene = alias[kind[c], gene]
-            if held[gene] == 0:
+            if counts[gene] == 0:
                 n_genes += 1
-            held[gene] += 1
+            counts[gene] += 1
         for gene in range(n):
-            if held[gene]:
-                data[at], indices[at] = held[gene], gene
-                held[gene] = 0
+            if counts[gene]:
+                data[at], indices[at] = counts[gene], gene
+                counts[gene] = 0
                 at += 1
 
 

@@ -97,21 +97,21 @@ def paragraphs(docstring: str) -> Iterator[tuple[int, str, bool]]:
     Names of parameters, headings, examples and tables are none.
     """
     lines = inspect.cleandoc(docstring).splitlines()
-    first, held, depth, example = 0, [], 0, False
+    first, paragraph, depth, example = 0, [], 0, False
     for n, line in enumerate([*lines, ""]):
         indent = len(line) - len(line.lstrip())
         example = line.lstrip().startswith(">>>") or (example and bool(line.strip()))
         rule = bool(line.strip()) and set(line.strip()) <= set("-= ")
         ends = not line.strip() or example or indent != depth or rule
-        if ends and held:
+        if ends and paragraph:
             # what stands above a deeper line or a rule is a name or a heading
             if indent <= depth and not rule:
-                yield first, "\n".join(held), depth > 0
-            held = []
+                yield first, "\n".join(paragraph), depth > 0
+            paragraph = []
         if line.strip() and not example and not rule and "   " not in line.strip():
-            if not held:
+            if not paragraph:
                 first, depth = n, indent
-            held.append(line.strip())
+            paragraph.append(line.strip())
 
 
 def literal(node: ast.AST) -> str:

@@ -35,7 +35,7 @@ SCGPT = Path(__file__).parent / "data/scgpt"
 
 
 @pytest.fixture
-def places(tmp_path: Path) -> dict[str, Path]:
+def inputs(tmp_path: Path) -> dict[str, Path]:
     """A run, an atlas, a checkpoint and a network that nobody named to the guard."""
     paths = {
         "a run directory": STORES / "plan-3b",
@@ -63,9 +63,9 @@ def contents(folder: Path) -> dict[str, str]:
     }
 
 
-def test_places_that_are_read_are_recognised(places: dict[str, Path], tmp_path: Path) -> None:
+def test_places_that_are_read_are_recognised(inputs: dict[str, Path], tmp_path: Path) -> None:
     link = tmp_path / "link"
-    for what, path in places.items():
+    for what, path in inputs.items():
         link.unlink(missing_ok=True)
         link.symlink_to(path)
         (path / "deeper").mkdir()
@@ -211,12 +211,12 @@ def test_no_command_writes_into_what_is_read(
     finished_run: Path,
     small_atlas: Path,
     napistu_stores: Path,
-    places: dict[str, Path],
+    inputs: dict[str, Path],
     tmp_path: Path,
 ) -> None:
     commands = writers(finished_run, small_atlas, napistu_stores, tmp_path)
     assert set(commands) == set(NAMES)
-    for path in places.values():
+    for path in inputs.values():
         before = contents(path)
         for target in (path / "new.parquet", next(p for p in path.rglob("*") if p.is_file())):
             words = [str(target) if x == "TARGET" else x for x in commands[name]]
@@ -282,8 +282,8 @@ def test_inputs_of_a_run_are_not_replaced_by_force(
     assert atlas.read_bytes() == before
 
 
-def test_no_network_is_made_in_what_is_read(places: dict[str, Path]) -> None:
-    for path in places.values():
+def test_no_network_is_made_in_what_is_read(inputs: dict[str, Path]) -> None:
+    for path in inputs.values():
         with pytest.raises(InputError, match=f"is in {path}"), new_directory(path / "net"):
             raise AssertionError
         assert not (path / "net").exists()

@@ -24,18 +24,18 @@ def fold_tree(parts: Iterable[Part], merge: Callable[[Part, Part], Part]) -> Par
     The order is by unit index, so the result does not depend on which unit finished first. Parts
     are taken one by one: beside the one at hand at most log2(parts) + 1 merged ones are held.
     """
-    held: list[tuple[int, Part]] = []  # (parts merged, value), sizes falling
+    merged: list[tuple[int, Part]] = []  # (parts merged, value), sizes falling
     for part in parts:
         size = 1
-        while held and held[-1][0] == size:
-            before, value = held.pop()
+        while merged and merged[-1][0] == size:
+            before, value = merged.pop()
             part, size = merge(value, part), size + before
-        held.append((size, part))
-    if not held:
+        merged.append((size, part))
+    if not merged:
         return None
-    total = held.pop()[1]
-    while held:
-        total = merge(held.pop()[1], total)
+    total = merged.pop()[1]
+    while merged:
+        total = merge(merged.pop()[1], total)
     return total
 
 

@@ -72,9 +72,9 @@ def test_models_of_a_group_are_put_together_in_the_order_of_their_layers() -> No
     group = gene_groups(pairs.vertex_of, n, 0)[1]
     (whole,) = list_scores(lists, pairs, values, joint, group, 20)
     parts = []
-    for places in ([2, 0], [1]):
-        (one,) = list_scores([lists[i] for i in places], pairs, values, joint, group, 20)
-        parts.append((places, one))
+    for index in ([2, 0], [1]):
+        (one,) = list_scores([lists[i] for i in index], pairs, values, joint, group, 20)
+        parts.append((index, one))
     joined = join_lists(parts)
     assert joined.n_pairs.tolist() == whole.n_pairs.tolist()
     assert np.array_equal(joined.median.drawn, whole.median.drawn)

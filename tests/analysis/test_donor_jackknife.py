@@ -96,25 +96,25 @@ def test_too_few_groups_and_what_is_not_known_have_no_interval() -> None:
 def sums(seed: int = 0) -> tuple[SumsLeaveOneOut, np.ndarray, np.ndarray]:
     """Return a matrix of donor groups, and their [groups, genes, genes] sums and counts."""
     rng = np.random.default_rng(seed)
-    held = rng.integers(0, 9, (G, N, N))
-    values = rng.gamma(2, 1, (G, N, N)) * held
+    n_cells = rng.integers(0, 9, (G, N, N))
+    values = rng.gamma(2, 1, (G, N, N)) * n_cells
 
     def reader(g: int):  # type: ignore[no-untyped-def]
         return lambda first, stop, quantity: (
-            (1, 3, 0)[quantity] * values[g, first:stop], held[g, first:stop]
+            (1, 3, 0)[quantity] * values[g, first:stop], n_cells[g, first:stop]
         )  # fmt: skip
 
     matrix = SumsLeaveOneOut([2, 1, 1, 3, 1], [10, 9, 9, 12, 9], [reader(g) for g in range(G)],
                              N, 20, 8)  # fmt: skip
-    return matrix, values, held
+    return matrix, values, n_cells
 
 
 @pytest.mark.parametrize("view", ["marginal", "conditional", "lift"])
 @pytest.mark.parametrize("genes", [GENES, GENES[3::4]])
 def test_every_group_is_left_out_of_sums_and_counts(view: str, genes: np.ndarray) -> None:
-    matrix, values, held = sums()
-    held[:, 0, :5] = [[0] * 5, [0, 9, 9, 9, 9], [0] * 5, [0, 0, 9, 9, 30], [0] * 5]
-    values[:, 0, :5] *= held[:, 0, :5] > 0
+    matrix, values, n_cells = sums()
+    n_cells[:, 0, :5] = [[0] * 5, [0, 9, 9, 9, 9], [0] * 5, [0, 0, 9, 9, 30], [0] * 5]
+    values[:, 0, :5] *= n_cells[:, 0, :5] > 0
     grid = np.ix_(genes, genes)
     blocks = list(matrix.blocks(genes, view))
     assert [b.first for b in blocks] == [0, *np.cumsum([len(b.eligible) for b in blocks])[:-1]]
@@ -122,15 +122,15 @@ def test_every_group_is_left_out_of_sums_and_counts(view: str, genes: np.ndarray
         np.concatenate([getattr(b, x) for b in blocks], 1) for x in ("values", "known", "holds")
     )
     eligible = np.concatenate([b.eligible for b in blocks])
-    assert np.array_equal(eligible, held.sum(0)[grid] >= 20)
+    assert np.array_equal(eligible, n_cells.sum(0)[grid] >= 20)
     for g in range(G):
         rest = [x for x in range(G) if x != g]
-        n = held[rest].sum(0)[grid]
+        n = n_cells[rest].sum(0)[grid]
         by = np.full(n.shape, 49 - matrix.cells[g]) if view == "marginal" else n
         mean = values[rest].sum(0)[grid] * (3 if view == "lift" else 1) / np.maximum(by, 1)
         assert np.allclose(without[g], np.where(n > 0, mean, 0), atol=1e-6)
         assert np.array_equal(known[g], n > 0)
-        assert np.array_equal(holds[g], (held[g][grid] > 0) | (view == "marginal"))
+        assert np.array_equal(holds[g], (n_cells[g][grid] > 0) | (view == "marginal"))
 
 
 class Dense:

@@ -9,7 +9,7 @@ import networkx as nx
 import numpy as np
 import pandas as pd
 import pytest
-from octoscope.analysis.network_paths import FARTHEST, Places, path_test
+from octoscope.analysis.network_paths import FARTHEST, StepsAndPathways, path_test
 from octoscope.analysis.vertex_pairs import VertexPairs
 from octoscope.octopus.network import Network, open_network
 
@@ -36,9 +36,9 @@ def pairs(network: Network, genes: np.ndarray) -> VertexPairs:
 
 
 @pytest.fixture(scope="module")
-def places(network: Network, genes: np.ndarray, pairs: VertexPairs) -> Places:
+def graph(network: Network, genes: np.ndarray, pairs: VertexPairs) -> StepsAndPathways:
     """Steps of the network; pathways are made, as the embedded network has none."""
-    computed = Places.of(network, genes, pairs)
+    computed = StepsAndPathways.of(network, genes, pairs)
     assert not computed.pathways.any()
     member = np.random.default_rng(2).random((len(pairs), 5)) < 0.15
     bits = (member * (1 << np.arange(5))).sum(1, dtype=np.uint64)[:, None]
@@ -46,32 +46,32 @@ def places(network: Network, genes: np.ndarray, pairs: VertexPairs) -> Places:
 
 
 def test_steps_are_those_of_networkx(
-    network: Network, genes: np.ndarray, pairs: VertexPairs, places: Places
+    network: Network, genes: np.ndarray, pairs: VertexPairs, graph: StepsAndPathways
 ) -> None:
     """Through the whole network, not its part. Red: vertices in the order of genes."""
     n = len(network.vertices)
-    graph = nx.Graph(zip(network.pair_keys // n, network.pair_keys % n, strict=True))
+    whole = nx.Graph(zip(network.pair_keys // n, network.pair_keys % n, strict=True))
     vertex = dict(zip(pairs.vertex_of, network.vertex_of(genes), strict=True))
     for i in range(0, len(pairs), 7):
-        near = nx.single_source_shortest_path_length(graph, vertex[i], cutoff=FARTHEST)
+        near = nx.single_source_shortest_path_length(whole, vertex[i], cutoff=FARTHEST)
         want = [near.get(vertex[j], FARTHEST + 1) for j in range(len(pairs))]
-        assert places.steps[i].tolist() == want
+        assert graph.steps[i].tolist() == want
     inside = nx.Graph(np.argwhere(pairs.adjacency).tolist())
     assert any(  # paths lead through genes that are not in the set
-        places.steps[i, j] == 2 and not (inside.has_node(i) and inside.has_node(j)
+        graph.steps[i, j] == 2 and not (inside.has_node(i) and inside.has_node(j)
                                          and nx.has_path(inside, i, j))
         for i in range(len(pairs)) for j in range(i)
     )  # fmt: skip
 
 
-def test_shares_and_means_are_those_of_a_loop(pairs: VertexPairs, places: Places) -> None:
+def test_shares_and_means_are_those_of_a_loop(pairs: VertexPairs, graph: StepsAndPathways) -> None:
     """Red: shared pathways over all pairs; farther ones counted as 0."""
     u, v = (x[::5] for x in np.nonzero(np.triu(pairs.eligible, 1)))
-    measured = path_test(u, v, pairs, places, permutations=20, seed=0)
+    measured = path_test(u, v, pairs, graph, permutations=20, seed=0)
     steps, common = [], []
     for a, b in zip(u, v, strict=True):
-        steps.append(int(places.steps[a, b]))
-        x, y = int(places.pathways[a, 0]), int(places.pathways[b, 0])
+        steps.append(int(graph.steps[a, b]))
+        x, y = int(graph.pathways[a, 0]), int(graph.pathways[b, 0])
         if x and y:
             common.append(bool(x & y))
     assert measured["n_pairs"] == len(u)
@@ -84,18 +84,18 @@ def test_shares_and_means_are_those_of_a_loop(pairs: VertexPairs, places: Places
 
 
 def test_planted_lists_differ_from_the_null_and_random_ones_do_not(
-    pairs: VertexPairs, places: Places
+    pairs: VertexPairs, graph: StepsAndPathways
 ) -> None:
     """Red: a null of all vertices alike, in which lists of hubs are near; a one-sided p."""
     every = np.stack(np.nonzero(np.triu(pairs.eligible, 1)))
-    steps = places.steps[*every]
-    x, y = places.pathways[every, 0]
+    steps = graph.steps[*every]
+    x, y = graph.pathways[every, 0]
     known = (x > 0) & (y > 0)
     rng = np.random.default_rng(3)
 
     def tested(at: np.ndarray) -> dict[str, float | int]:
         u, v = every[:, rng.permutation(at)[:200]]
-        return path_test(u, v, pairs, places, permutations=99, seed=1)
+        return path_test(u, v, pairs, graph, permutations=99, seed=1)
 
     across = tested(np.flatnonzero(known & (x & y == 0)))
     assert across["shared"] == 0 < across["shared_null_low"]
@@ -108,10 +108,10 @@ def test_planted_lists_differ_from_the_null_and_random_ones_do_not(
         assert np.mean([p[name] <= 0.05 for p in drawn]) <= 0.15  # nominal 0.05; 0.15: 1 in 1,000
 
 
-def test_an_empty_list_has_no_numbers(pairs: VertexPairs, places: Places) -> None:
+def test_an_empty_list_has_no_numbers(pairs: VertexPairs, graph: StepsAndPathways) -> None:
     """Red: a mean of nothing."""
     none = np.zeros(0, int)
-    measured = path_test(none, none, pairs, places, permutations=5, seed=0)
+    measured = path_test(none, none, pairs, graph, permutations=5, seed=0)
     assert (measured["n_pairs"], measured["n_in_pathways"]) == (0, 0)
     assert np.isnan([measured[x] for x in ("steps", "shared", "share_1", "steps_p")]).all()
 

@@ -119,13 +119,13 @@ def test_agreement_relabels_a_list_among_the_genes_that_it_can_hold() -> None:
     agreed = agreement(ranked, {1: readers[1]}, [200], permutations=9, seed=3)
     off = masks[1] & ~np.eye(N, dtype=bool)
     strength = np.where(off, matrices[1].astype(np.float32), np.nan)
-    places = (strength[off][:, None] >= strength.ravel()).sum(0).reshape(N, N) / off.sum()
+    shares = (strength[off][:, None] >= strength.ravel()).sum(0).reshape(N, N) / off.sum()
     chosen = ranked.in_top_k(200)[0]
     for draw in range(9):
         p = PartnerStrata(ranked.partners[0]).permutation(np.random.default_rng([3, draw]))
         q, j = p[ranked.query[chosen]], p[ranked.key[chosen]]
         assert (OWN[q] & OWN[j]).all()
-        want = np.median(places[q, j][off[q, j]])
+        want = np.median(shares[q, j][off[q, j]])
         assert agreed.null[draw, 0, 0, 0] == pytest.approx(want, abs=4e-3)  # bins of value
 
 

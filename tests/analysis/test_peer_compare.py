@@ -51,17 +51,17 @@ Matrices = dict[str, list[np.ndarray]]
 
 def random_arrays() -> dict[str, np.ndarray]:
     rng = np.random.default_rng(0)
-    held: dict[str, np.ndarray] = {"k": np.array(K)}
+    arrays: dict[str, np.ndarray] = {"k": np.array(K)}
     shared = rng.normal(size=(GENES, DIM))
     for model, n in LAYERS.items():
-        held[f"heads_{model}"] = np.array(HEADS)
+        arrays[f"heads_{model}"] = np.array(HEADS)
         for what in ("w_q", "w_k"):
-            held[f"{what}_{model}"] = rng.normal(size=(n, DIM, DIM)).astype(np.float32)
+            arrays[f"{what}_{model}"] = rng.normal(size=(n, DIM, DIM)).astype(np.float32)
         for category in CATEGORIES:
             own = rng.normal(size=(n, GENES, DIM))
-            held[f"residual_{model}_{category}"] = (shared + own).astype(np.float32)
-    held["models"], held["categories"] = np.array(list(LAYERS)), np.array(CATEGORIES)
-    return held
+            arrays[f"residual_{model}_{category}"] = (shared + own).astype(np.float32)
+    arrays["models"], arrays["categories"] = np.array(list(LAYERS)), np.array(CATEGORIES)
+    return arrays
 
 
 def demo_arrays(atlas: Path, folder: Path) -> tuple[dict[str, np.ndarray], dict[str, Matrices]]:
@@ -85,12 +85,14 @@ def demo_arrays(atlas: Path, folder: Path) -> tuple[dict[str, np.ndarray], dict[
             for layer in m.layers:
                 matrices.matrix(m.name, c, layer)
     # genes that enough cells of both types hold, in both models
-    held: set[str] = set.intersection(*(set(m.axis) for m in plan.models))
+    shared_genes: set[str] = set.intersection(*(set(m.axis) for m in plan.models))
     for m in plan.models:
         for c in range(2):
             for cell in mean_cells_of(root, plan, m.name, c, m.layers[0]):
-                held &= {g for g, present in zip(m.axis, cell.present, strict=True) if present}
-    genes = sorted(held)
+                shared_genes &= {
+                    g for g, present in zip(m.axis, cell.present, strict=True) if present
+                }
+    genes = sorted(shared_genes)
     assert len(genes) > 30
     data: dict[str, np.ndarray] = {"k": np.array(len(genes) ** 2 // 20)}
     names = [c.name for c in plan.categories]
@@ -220,7 +222,7 @@ def ours(
     return ranked, readers
 
 
-def places(frame: pd.DataFrame) -> tuple[np.ndarray, np.ndarray]:
+def positions(frame: pd.DataFrame) -> tuple[np.ndarray, np.ndarray]:
     at = [
         frame[c].str.removeprefix("ENSG").astype(int).to_numpy() for c in ("from_gene", "to_gene")
     ]
@@ -327,7 +329,7 @@ def test_every_comparison_equals_the_peers(
         table = theirs("cross_model_x_layer_top_attentions")
         for at, (model, layer) in enumerate(members):
             part = table[(table["model"] == model) & (table["layer"] == layer)]
-            q, k = places(part)
+            q, k = positions(part)
             rounded.check_union(most, (q, k), (ranked.query, ranked.key))
             assert np.array_equal(part["attention"], peers[model][layer][q, k])
             rounded.check_ranks(at, q, k, part["attention_rank"].to_numpy())
@@ -346,7 +348,7 @@ def test_every_comparison_equals_the_peers(
         table = theirs("cross_model_consensus_top_attentions")
         for at, model in enumerate(combined):
             part = table[table["model"] == model]
-            q, k = places(part)
+            q, k = positions(part)
             rounded.check_union(most, (q, k), (ranked.query, ranked.key))
             rounded.check_ranks(at, q, k, part["attention_rank"].to_numpy())
         rows = agreement(ranked, dict(enumerate(readers)), [most], permutations=2, seed=0).rows
@@ -364,7 +366,7 @@ def test_every_comparison_equals_the_peers(
             best = top.result()
             part = table[table["model"] == model]
             Rounded([matrix], [stated], absolute).check_union(
-                most, places(part), (best.query, best.key)
+                most, positions(part), (best.query, best.key)
             )
     # the posts' aggregation over categories, by the code that runs use
     medians = over_categories("agreement", pd.DataFrame(agreed))

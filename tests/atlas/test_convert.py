@@ -202,7 +202,7 @@ def test_killed_before_its_rows_were_counted_it_starts_again(
 
 
 def test_what_was_begun_otherwise_is_refused(mixed: Path, target: Path, tmp_path: Path) -> None:
-    held = bytes_of(partial_of(target))
+    content = bytes_of(partial_of(target))
     shutil.copytree(mixed, tmp_path / "b.zarr")
     other = settings(tmp_path / "b.zarr")
     for differs, given, options in (
@@ -214,7 +214,7 @@ def test_what_was_begun_otherwise_is_refused(mixed: Path, target: Path, tmp_path
     ):
         with pytest.raises(InputError, match=f"begun with another {differs}\\. .*delete it"):
             convert(given, str(target), **{"layout": LAYOUT, **options})
-    assert bytes_of(partial_of(target)) == held  # a refusal changes nothing
+    assert bytes_of(partial_of(target)) == content  # a refusal changes nothing
     state = json.loads((partial_of(target) / STATE).read_text())
     for what in ("cells or counts", "genes", "versions", "format"):
         state["of"][what], kept = "other", state["of"][what]
@@ -262,12 +262,12 @@ def test_bad_input_leaves_nothing_behind(tmp_path: Path) -> None:
     path, target = write(a, tmp_path / "a.zarr", 3), tmp_path / "out.zarr"
     for array in ("obs/donor/codes", "X/data", "obs/note"):  # the last is read when it has begun
         file = file_of(path, array, 1)
-        held = file.read_bytes()
-        file.write_bytes(held[:5])
+        content = file.read_bytes()
+        file.write_bytes(content[:5])
         with pytest.raises(InputError, match=f"{array}, chunk 1"):
             convert(config(path), str(target))
         assert [p.name for p in tmp_path.iterdir()] == ["a.zarr"]
-        file.write_bytes(held)
+        file.write_bytes(content)
 
 
 def test_a_source_that_changes_under_way_is_seen(mixed: Path, tmp_path: Path) -> None:

@@ -40,12 +40,12 @@ def test_a_missing_chunk_of_a_dense_matrix_is_named(zarr_format: int, tmp_path: 
     assert check(config(path)).faults == []
     for row, column in ((0, 0), (3, 3)):
         file = file_of(path, "X", row, column)
-        held = file.read_bytes()
+        content = file.read_bytes()
         file.unlink()
         refused(path, "X", f"{row}.{column}", "missing chunk")
-        file.write_bytes(held[:-3])
+        file.write_bytes(content[:-3])
         refused(path, "X", f"{row}.{column}", "cannot be decoded")
-        file.write_bytes(held)
+        file.write_bytes(content)
     put(path, "X", (20, 12), 0.5)
     with pytest.raises(InputError, match=r"X, chunk 1.1 \(X/.*\), cell cell20, gene ENSG0+12"):
         read_all(path, counts="X")
@@ -126,13 +126,13 @@ def test_a_missing_shard_is_named_by_its_file(tmp_path: Path) -> None:
     assert read_all(path).any()
     for name in ("data", "indices"):
         file = path / "X" / name / "c/1"
-        held = file.read_bytes()
+        content = file.read_bytes()
         file.unlink()
         with pytest.raises(DamageError, match=rf"X/{name}, chunk 4 \(X/{name}/c/1\): a missing"):
             read_all(path)
         faults = check(config(path)).faults
         assert [f.chunk for f in faults] == ["4", "5", "6", "7"]
-        file.write_bytes(held)
+        file.write_bytes(content)
 
 
 @pytest.mark.parametrize("compression", ["gzip", "lzf", None])
@@ -197,12 +197,12 @@ def test_convert_stops_at_damage_and_writes_every_chunk(tmp_path: Path) -> None:
         ("X/indices", "missing chunk"),
     ):
         file = file_of(path, array, 1)
-        held = file.read_bytes()
-        file.unlink() if what == "missing chunk" else file.write_bytes(held[:5])
+        content = file.read_bytes()
+        file.unlink() if what == "missing chunk" else file.write_bytes(content[:5])
         with pytest.raises(DamageError, match=rf"{array}, chunk 1 .*{what}"):
             convert(config(path), str(target))
         assert not target.exists()
-        file.write_bytes(held)
+        file.write_bytes(content)
     convert(config(path), str(target))
     assert file_of(target, "obs/score", 0).exists()
     assert check(config(target)).faults == []

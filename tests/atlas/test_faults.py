@@ -53,10 +53,10 @@ def test_a_missing_chunk_is_named(zarr_format: int, array: str, tmp_path: Path) 
     path = write(cells(), tmp_path / "a.zarr", zarr_format)
     for chunk in {0, last_chunk(path, array)}:
         file = file_of(path, array, chunk)
-        held = file.read_bytes()
+        content = file.read_bytes()
         file.unlink()
         refused(path, array, str(chunk), "missing chunk")
-        file.write_bytes(held)
+        file.write_bytes(content)
 
 
 @pytest.mark.parametrize("array", [*SPARSE, *FRAMES])
@@ -210,8 +210,8 @@ def test_arrays_and_metadata_that_are_gone_are_named(tmp_path: Path) -> None:
     path = write(cells(), tmp_path / "a.zarr", 3)
     for array in ("X/indices", "obs/_index", "obs/cell_type"):
         file = path / array / "zarr.json"
-        held = file.read_bytes()
-        file.write_bytes(held[: len(held) // 2])
+        content = file.read_bytes()
+        file.write_bytes(content[: len(content) // 2])
         with pytest.raises(DamageError, match=rf"{array}: its metadata cannot be decoded"):
             read_all(path)
         assert [f.array for f in check(config(path)).faults] == [array]
@@ -219,7 +219,7 @@ def test_arrays_and_metadata_that_are_gone_are_named(tmp_path: Path) -> None:
         with pytest.raises(DamageError, match=rf"{array}: is not in the store"):
             read_all(path)
         assert [f.array for f in check(config(path)).faults] == [array]
-        file.write_bytes(held)
+        file.write_bytes(content)
 
 
 def test_a_fault_of_the_network_is_not_called_damage(

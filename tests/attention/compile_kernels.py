@@ -31,7 +31,7 @@ _POINTERS = {
     "*fp64": {"probability", "lift", "logit", "spread"},
     "*fp32": {"top", "total", "shift", "inverse", "mass"},
     "*i32": {
-        "block_cell", "block_row", "first_query", "first_key", "ends", "held", "gene", "edges",
+        "block_cell", "block_row", "first_query", "first_key", "ends", "n_cells", "gene", "edges",
         "cell_at", "cell_list", "n_tokens",
     },
 }  # fmt: skip

@@ -341,8 +341,8 @@ def two_pass(d: dict[str, np.ndarray], genes: int, heads: Heads) -> np.ndarray:
         p, _ = reference.cell_attention(d["q"][c], d["k"][c], 0.4, d["mask"][c], heads)
         at = np.flatnonzero(d["mask"][c] & (d["panel"][c] >= 0))
         seen[c][np.ix_(d["panel"][c][at], d["panel"][c][at])] = p[np.ix_(at, at)]
-    held = np.maximum((~np.isnan(seen)).sum(0), 1)
-    mean = np.nansum(seen, 0) / held
+    n_cells = np.maximum((~np.isnan(seen)).sum(0), 1)
+    mean = np.nansum(seen, 0) / n_cells
     return np.nansum((seen - mean) ** 2, 0)
 
 

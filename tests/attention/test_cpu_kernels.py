@@ -14,7 +14,9 @@ _C.malloc.argtypes = [ctypes.c_size_t]
 _C.free.argtypes = [ctypes.c_void_p]
 
 
-def peaks_beside(values: np.ndarray, size: int, held: list[int], *, at_the_end: bool) -> np.ndarray:
+def peaks_beside(
+    values: np.ndarray, size: int, allocated: list[int], *, at_the_end: bool
+) -> np.ndarray:
     """Return peaks of one row of scores, in a chunk before one of ``size`` bytes that is free.
 
     The room that the loop itself takes lies there, if it has about this size. ``held``: gains what
@@ -22,8 +24,8 @@ def peaks_beside(values: np.ndarray, size: int, held: list[int], *, at_the_end: 
     """
     peaks = np.zeros((2, 1, KEYS), np.float32)
     peaks[1] = -np.inf
-    held += [_C.malloc(size) for _ in range(12)]
-    held.append(chunk := _C.malloc(CHUNK))
+    allocated += [_C.malloc(size) for _ in range(12)]
+    allocated.append(chunk := _C.malloc(CHUNK))
     after = _C.malloc(size)
     at = chunk + (CHUNK - values.nbytes if at_the_end else 0)
     scores = np.frombuffer((ctypes.c_float * KEYS).from_address(at), np.float32)
@@ -35,13 +37,15 @@ def peaks_beside(values: np.ndarray, size: int, held: list[int], *, at_the_end: 
 
 
 def test_peaks_do_not_depend_on_what_memory_was_free() -> None:
-    held: list[int] = []
+    allocated: list[int] = []
     try:
         for size in range(16, 600, 16):
             for seed in range(30):
                 values = (np.random.default_rng(seed).normal(size=KEYS) * 3).astype(np.float32)
-                far, near = (peaks_beside(values, size, held, at_the_end=x) for x in (False, True))
+                far, near = (
+                    peaks_beside(values, size, allocated, at_the_end=x) for x in (False, True)
+                )
                 np.testing.assert_array_equal(far, near, err_msg=f"seed {seed}, {size} bytes")
     finally:
-        for address in held:
+        for address in allocated:
             _C.free(address)

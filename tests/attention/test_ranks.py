@@ -20,8 +20,8 @@ def test_ranks_count_strictly_greater_eligible_pairs(
 ) -> None:
     values = draw.draw(arrays(np.float32, (n, n), elements=st.sampled_from(VALUES)))
     eligible = draw.draw(arrays(bool, (n, n)))
-    places = np.array([(i, j) for i in range(n) for j in range(n) if i != j or keep_self])
-    query, key = places[:, 0], places[:, 1]
+    pairs = np.array([(i, j) for i in range(n) for j in range(n) if i != j or keep_self])
+    query, key = pairs[:, 0], pairs[:, 1]
 
     def tiles() -> list[tuple[int, np.ndarray, np.ndarray]]:
         return [(f, values[f : f + tile], eligible[f : f + tile]) for f in range(0, n, tile)]
@@ -30,9 +30,9 @@ def test_ranks_count_strictly_greater_eligible_pairs(
         tiles, query, key, by_absolute_value=absolute, keep_self=keep_self
     )
     size = np.abs(values) if absolute else values
-    pool = [size[i, j] for i, j in places if eligible[i, j]]
+    pool = [size[i, j] for i, j in pairs if eligible[i, j]]
     assert n_eligible == len(pool)
-    for (i, j), value, rank in zip(places, got, ranks, strict=True):
+    for (i, j), value, rank in zip(pairs, got, ranks, strict=True):
         if eligible[i, j]:
             assert value == values[i, j]
             assert rank == 1 + sum(v > size[i, j] for v in pool)

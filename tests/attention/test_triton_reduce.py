@@ -110,10 +110,10 @@ def test_logits_alone_are_one_product(whole: bool) -> None:
     assert not sums.mass.any()
 
 
-@pytest.mark.parametrize("held", [torch.bfloat16, torch.float16])
-def test_half_precision_of_a_model_is_multiplied_exactly(held: torch.dtype) -> None:
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
+def test_half_precision_of_a_model_is_multiplied_exactly(dtype: torch.dtype) -> None:
     d = make(2, 2, 9, 8, 1)
-    exact = {name: torch.from_numpy(d[name]).to(held) for name in "qk"}
+    exact = {name: torch.from_numpy(d[name]).to(dtype) for name in "qk"}
     rounded = d | {name: x.float().numpy() for name, x in exact.items()}
     sums = LayerSums(8, MASS, tile=16, device=CPU, reduction=TritonTiles())
     layout = BatchLayout(d["panel"], d["special"])
@@ -243,12 +243,12 @@ def test_packed_tokens_are_in_gene_order_then_by_column() -> None:
     assert packed is not None
     for c in range(5):
         mine = slice(packed.first_query[c], packed.first_query[c + 1])
-        held = np.flatnonzero(d["panel"][c] >= 0)
-        order = held[np.argsort(d["panel"][c][held])]
+        positions = np.flatnonzero(d["panel"][c] >= 0)
+        order = positions[np.argsort(d["panel"][c][positions])]
         assert (packed.genes[mine] == d["panel"][c][order]).all()
         assert np.array_equal(packed.q[mine].numpy(), d["q"][c][:, order].transpose(1, 0, 2))
         keys = packed.k[packed.first_key[c] : packed.first_key[c + 1]].numpy()
         rest = [np.flatnonzero(d["special"][c] == s) for s in (1, 2)]
         at = np.concatenate([order, *rest])
         assert np.array_equal(keys, d["k"][c][:, at].transpose(1, 0, 2))
-        assert packed.ends[c].tolist() == np.cumsum([len(x) for x in (held, *rest)]).tolist()
+        assert packed.ends[c].tolist() == np.cumsum([len(x) for x in (positions, *rest)]).tolist()

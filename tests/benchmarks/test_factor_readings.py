@@ -64,8 +64,8 @@ def test_ranks_count_strictly_greater_pairs(f: Factors, absolute: bool, keep_sel
     assert (of_pairs == matrix.ravel()).all()
     size = shown(matrix, absolute)
     pool = size.ravel() if keep_self else size[~np.eye(n, dtype=bool)]
-    places = ranks(f, of_pairs, by_absolute_value=absolute, keep_self=keep_self)
-    assert (places == [1 + (pool > v).sum() for v in size.ravel()]).all()
+    own_ranks = ranks(f, of_pairs, by_absolute_value=absolute, keep_self=keep_self)
+    assert (own_ranks == [1 + (pool > v).sum() for v in size.ravel()]).all()
 
 
 def test_threads_change_no_bit() -> None:

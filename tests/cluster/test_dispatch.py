@@ -19,8 +19,8 @@ class TableFleet:
     hang: never answers; mass, input: errors of the engine.
     """
 
-    def __init__(self, table: dict[str, list[str]], places: int = 2) -> None:
-        self.table, self.places = table, places
+    def __init__(self, table: dict[str, list[str]], actors: int = 2) -> None:
+        self.table, self.actors = table, actors
         self.store: dict[str, int] = {}
         self.calls: dict[str, int] = {}
         self.running: list[Work] = []
@@ -29,7 +29,7 @@ class TableFleet:
         self.now = 0.0
 
     def idle(self, group: str) -> list[str]:
-        return [f"g.{i}" for i in range(self.places) if f"g.{i}" not in self.at.values()]
+        return [f"g.{i}" for i in range(self.actors) if f"g.{i}" not in self.at.values()]
 
     def submit(self, work: Work, actor: str, ahead: Work | None = None) -> None:
         assert actor in self.idle(work.group)
@@ -136,7 +136,7 @@ def test_every_piece_ends_once_whatever_happens(table: dict[str, list[str]]) -> 
 
 
 def test_a_request_to_stop_starts_nothing_new_and_waits_for_what_runs() -> None:
-    fleet = TableFleet({}, places=2)
+    fleet = TableFleet({}, actors=2)
     result = dispatch(
         [Work(n, "g") for n in "abcdef"],
         fleet,
@@ -161,8 +161,8 @@ def test_a_full_store_ends_the_run() -> None:
 
 
 @pytest.mark.parametrize(("places", "ahead"), [(1, "bcdef"), (2, "cdef"), (3, "def")])
-def test_an_actor_is_told_what_it_will_get_next(places: int, ahead: str) -> None:
-    fleet = TableFleet({}, places)  # ends pieces in the order in which they began
+def test_an_actor_is_told_what_it_will_get_next(actors: int, ahead: str) -> None:
+    fleet = TableFleet({}, actors)  # ends pieces in the order in which they began
     dispatch(
         [Work(n, "g") for n in "abcdef"],
         fleet,
@@ -172,7 +172,7 @@ def test_an_actor_is_told_what_it_will_get_next(places: int, ahead: str) -> None
         clock=lambda: fleet.now,
     )
     next_work = [fleet.ahead[n] for n in "abcdef"]
-    assert next_work == [*ahead, *[None] * places]
+    assert next_work == [*ahead, *[None] * actors]
 
 
 def test_an_actor_gets_what_it_has_read_for_in_whatever_order_actors_end() -> None:

@@ -161,8 +161,8 @@ def grown(call: Callable[[], Any], units: int = UNITS) -> tuple[float, float]:
             del kept
         finally:
             tracemalloc.stop()
-    held, peak = (min(column) for column in zip(*sizes, strict=True))
-    return held / units, peak / units
+    retained, peak = (min(column) for column in zip(*sizes, strict=True))
+    return retained / units, peak / units
 
 
 def test_memory_per_unit_is_that_of_names_whatever_a_record_holds(
@@ -174,8 +174,8 @@ def test_memory_per_unit_is_that_of_names_whatever_a_record_holds(
     with_objects(root, plan, works, 10)
     whole, _ = grown(lambda: list(each_record(root, works, plan.hash)), n)
     assert whole > 4000  # what it is about
-    held, peak = grown(lambda: done_among(root, works, plan.hash), n)
-    assert held < 200
+    retained, peak = grown(lambda: done_among(root, works, plan.hash), n)
+    assert retained < 200
     assert peak < 2000  # with what is in flight
     _, peak = grown(lambda: sum(1 for _ in each_record(root, works, plan.hash)), n)
     assert peak < 2000
@@ -184,8 +184,8 @@ def test_memory_per_unit_is_that_of_names_whatever_a_record_holds(
 def test_a_loaded_plan_takes_a_few_hundred_bytes_per_unit(
     stored_plan: tuple[RunRoot, Counter[str]], plan: Plan
 ) -> None:
-    held, _ = grown(lambda: load_plan(stored_plan[0]))
-    assert held < 500
+    retained, _ = grown(lambda: load_plan(stored_plan[0]))
+    assert retained < 500
     assert (stored_plan[0].size("plan.json") or 0) / UNITS < 200
 
 
@@ -196,10 +196,10 @@ def test_the_dispatcher_holds_little_beside_the_names(plan: Plan) -> None:
 
     works = [Work(u.work, "g") for u in plan.units]
     fleet = Nothing(RunRoot("memory://nothing"), "")
-    held, peak = grown(
+    retained, peak = grown(
         lambda: dispatch(works, fleet, lambda _: False, known=set(), attempts=3, timeout=9)
     )
-    assert held < 100
+    assert retained < 100
     assert peak < 400
 
 

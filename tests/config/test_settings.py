@@ -28,7 +28,7 @@ from octoscope.run_plan.values import CategoryPlan, Plan
 from pydantic import TypeAdapter
 
 EVERY = list(settings_of(RunConfig))
-HELD = [s for s in settings_of(RunSettings) if s.decides_results]
+DECIDING = [s for s in settings_of(RunSettings) if s.decides_results]
 # where another value of the type alone would not do
 OTHERS: dict[str, Any] = {
     "network.gnn": {"other": {"path": "checkpoint"}},
@@ -49,7 +49,7 @@ OTHERS: dict[str, Any] = {
     "execution.device_memory": "1GB",
 }
 NAMED: Any = pytest.mark.parametrize("declared", EVERY, ids=[s.name for s in EVERY])
-PLANNED: Any = pytest.mark.parametrize("declared", HELD, ids=[s.name for s in HELD])
+PLANNED: Any = pytest.mark.parametrize("declared", DECIDING, ids=[s.name for s in DECIDING])
 
 
 class Unchecked(RunSettings, InputsConfig):
@@ -159,10 +159,10 @@ def test_a_setting_reaches_the_plan_and_its_hash(
     before = plan_of(resolved(parse_config(full, "c")))
     after = plan_of(resolved(parse_config(changed(full, declared), "c")))
     assert before.hash != after.hash
-    held: list[Any] = [before.settings, after.settings]
+    values: list[Any] = [before.settings, after.settings]
     for part in declared.name.split("."):
-        held = [getattr(node, part) for node in held]
-    assert held[0] != held[1]
+        values = [getattr(node, part) for node in values]
+    assert values[0] != values[1]
     assert Plan.model_validate(after.model_dump(mode="json")) == after
 
 

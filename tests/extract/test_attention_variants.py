@@ -166,9 +166,9 @@ def check_mean_cell(
     parts = [(sums[0], cells[0], -(-floor // 2)), (sums[1], cells[1], -(-floor // 2))]
     parts.append((sums.sum(0), cells.sum(0), floor))
     net = load_model(m.path, options=m.options)
-    for part, (total, held, need) in enumerate(parts):
-        at = np.flatnonzero(held >= need)
-        mean = torch.from_numpy((total[at] / held[at][:, None]).astype(np.float32))[None]
+    for part, (total, n_cells, need) in enumerate(parts):
+        at = np.flatnonzero(n_cells >= need)
+        mean = torch.from_numpy((total[at] / n_cells[at][:, None]).astype(np.float32))[None]
         mask = torch.ones((1, len(at)), dtype=torch.bool)
         with torch.inference_mode():
             a, _ = net.layer(layer, mean, mask)

@@ -122,14 +122,14 @@ def test_correlations_within_donors_are_those_about_their_means(
     index = Atlas(run_config(root).atlas).index_of(run_config(root)).halves[1]
     groups, genes = plan.categories[1].groups, np.arange(0, len(plan.models[-1].axis), 3)
     assert groups is not None
-    held = [values[index[g.half][g.start : g.stop]] for g in groups]
+    blocks = [values[index[g.half][g.start : g.stop]] for g in groups]
     read = correlations_within_donors(root, plan, "coexpression.pearson", 1, genes)
     assert read is not None
     rows = list(read())
     assert [first for first, _ in rows] == list(np.cumsum([0, *(b.shape[1] for _, b in rows)])[:-1])
     correlations = np.concatenate([block for _, block in rows], axis=1)
     for part in range(3):
-        own = [x - x.mean(0) for x, g in zip(held, groups, strict=True) if part in (2, g.half)]
+        own = [x - x.mean(0) for x, g in zip(blocks, groups, strict=True) if part in (2, g.half)]
         together = np.concatenate(own)[:, genes]
         with np.errstate(invalid="ignore", divide="ignore"):
             want = np.nan_to_num(np.corrcoef(together.T))

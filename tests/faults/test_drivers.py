@@ -31,10 +31,10 @@ def lease_of(root: RunRoot, **changes: object) -> None:
 
 def test_a_lease_keeps_others_out_until_it_is_given_back(tmp_path: Path) -> None:
     root = RunRoot(tmp_path)
-    with Lease(root, 60) as held:
+    with Lease(root, 60) as lease:
         with pytest.raises(InputError, match=r"works on this run, last seen \d+ s ago"):
             Lease(root, 60, steal=True).__enter__()
-        assert not held.lost
+        assert not lease.lost
     assert not root.exists(LEASE)
     with Lease(root, 0):
         assert not root.exists(LEASE)  # switched off
@@ -70,12 +70,12 @@ def test_an_expired_lease_of_another_machine_is_taken_only_when_asked(tmp_path: 
 
 def test_a_driver_notices_that_its_lease_was_taken_and_keeps_it_alive(tmp_path: Path) -> None:
     root = RunRoot(tmp_path)
-    with Lease(root, 0.4) as held:
+    with Lease(root, 0.4) as lease:
         first = root.read_json(LEASE)["seen"]
         until(lambda: root.read_json(LEASE)["seen"] > first, 5)
-        assert not held.lost
+        assert not lease.lost
         lease_of(root, id="another")
-        until(lambda: held.lost, 5)
+        until(lambda: lease.lost, 5)
     assert root.read_json(LEASE)["id"] == "another"  # not ours to give back
 
 
@@ -86,15 +86,15 @@ def test_a_second_driver_is_told_who_holds_the_run_and_a_dead_one_leaves_nothing
     run = tmp_path / "run"
     first = start("run", str(small_config), "--out", str(run), *KEEP)
     until(lambda: workers(first.pid))
-    held = workers(first.pid)
-    for worker in held:
+    running = workers(first.pid)
+    for worker in running:
         worker.suspend()  # the run must outlast the two that ask, on a busy machine too
     for more in ((), ("--steal",)):
         second = here("resume", str(run), *more)
         assert second.returncode == 2, second.stdout + second.stderr
         assert f"process {first.pid}" in second.stderr.replace("\n", " ")
     assert workers(first.pid)
-    for worker in held:
+    for worker in running:
         worker.resume()
     first.kill()
     first.communicate()

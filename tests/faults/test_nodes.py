@@ -87,11 +87,11 @@ def test_a_node_that_is_lost_takes_nothing_with_it(
 def test_a_node_that_joins_gets_the_actors_that_had_no_place(cluster: Any, tmp_path: Path) -> None:
     config, run = tmp_path / "config.yaml", tmp_path / "run"
     tree = small_tree(data("immune559.zarr"))
-    places = 2 * len(cluster.list_all_nodes())
+    n_actors = 2 * len(cluster.list_all_nodes())
     tree["models"][0]["layers"] = [0, 1, 2]
     tree["atlas"]["categories"] = ["T cell", "macrophage"]
     tree |= {"compare": None, "network": None, "edges": None}  # the units are what is asked about
-    tree["execution"] |= {"unit_cells": 1, "actors": places + 2, "log": "json"}
+    tree["execution"] |= {"unit_cells": 1, "actors": n_actors + 2, "log": "json"}
     config.write_text(yaml.safe_dump(tree))
     process = start("run", str(config), "--out", str(run), *KEEP, "--address", cluster.address)
 
@@ -103,7 +103,7 @@ def test_a_node_that_joins_gets_the_actors_that_had_no_place(cluster: Any, tmp_p
         body = RunRoot(run).read_json("progress.json") if run.exists() else None
         return (
             body is not None
-            and sum(a["state"] in ("idle", "running") for a in body["actors"]) == places
+            and sum(a["state"] in ("idle", "running") for a in body["actors"]) == n_actors
         )
 
     until(at_work)

@@ -31,13 +31,13 @@ class Killed(Exception):
 class Fleet:
     """Actors that run real attempts; what happens to each is drawn."""
 
-    def __init__(self, machine: Schedules, draw: Any, places: int, lives: int) -> None:
-        self.machine, self.draw, self.places, self.lives = machine, draw, places, lives
+    def __init__(self, machine: Schedules, draw: Any, actors: int, lives: int) -> None:
+        self.machine, self.draw, self.actors, self.lives = machine, draw, actors, lives
         self.running: list[tuple[Work, Attempt]] = []
         self.now = 0.0
 
     def idle(self, group: str) -> list[str]:
-        return [f"{group}.{i}" for i in range(self.places - len(self.running))]
+        return [f"{group}.{i}" for i in range(self.actors - len(self.running))]
 
     def submit(self, work: Work, actor: str, ahead: Work | None = None) -> None:
         attempt = Attempt(self.machine.root, work.id)
@@ -99,11 +99,11 @@ class Schedules(RuleBasedStateMachine):
     @rule(
         data=st.data(),
         order=st.permutations(UNITS),
-        places=st.integers(1, 8),
+        actors=st.integers(1, 8),
         lives=st.integers(1, 40),
     )
-    def drive(self, data: st.DataObject, order: list[str], places: int, lives: int) -> None:
-        fleet = Fleet(self, data.draw, places, lives)
+    def drive(self, data: st.DataObject, order: list[str], actors: int, lives: int) -> None:
+        fleet = Fleet(self, data.draw, actors, lives)
         try:
             result = self.run(fleet, order)
         except (Killed, StoreFullError):

@@ -156,7 +156,7 @@ def forked(call: Callable[[], Any], *, cpu: int = CPU, wall: float = WALL) -> En
                 os._exit(code)
         os.close(put)
         with os.fdopen(get, "rb") as pipe:
-            held = int(pipe.readline())
+            before = int(pipe.readline())
         hung = _wait(pid, wall)
         _, status, used = os.wait4(pid, 0)
         code = os.waitstatus_to_exitcode(status)
@@ -165,7 +165,7 @@ def forked(call: Callable[[], Any], *, cpu: int = CPU, wall: float = WALL) -> En
         for stream in (out, err):
             stream.seek(0)
             texts.append(stream.read(1 << 20).decode(errors="replace"))
-        memory = max(0, (used.ru_maxrss << 10) - held)
+        memory = max(0, (used.ru_maxrss << 10) - before)
         computed = used.ru_utime + used.ru_stime
         return Ended(code, *texts, time.monotonic() - started, computed, memory, hung)
 

@@ -36,8 +36,8 @@ def says_nothing() -> None:
 
 
 def takes_memory() -> None:
-    held = bytearray(MEMORY + (64 << 20))
-    held[::4096] = bytes(len(held[::4096]))
+    allocated = bytearray(MEMORY + (64 << 20))
+    allocated[::4096] = bytes(len(allocated[::4096]))
 
 
 def computes() -> None:

@@ -15,7 +15,7 @@ from octoscope.gnn.leave_out import pair_edges, score_left_out
 from octoscope.gnn.pair_hash import pair_hash
 from octoscope.gnn.score_matrix import score_triangle
 from octoscope.gnn.scoring import score_pairs
-from octoscope.octopus.pair_triangle import n_pairs, places
+from octoscope.octopus.pair_triangle import n_pairs, pair_index
 
 from tests.gnn.conftest import checkpoint
 
@@ -97,10 +97,10 @@ def test_scores_of_all_pairs_are_those_of_a_table(name: str, graph: GnnGraph) ->
     i, j = np.triu_indices(40, 1)
     both = [score_left_out(model, looped, x, y) for x, y in ((i, j), (j, i))]
     want = np.maximum(both[0].probability, both[1].probability)
-    at = places(i, j, 41)
+    at = pair_index(i, j, 41)
     np.testing.assert_allclose(scores[at, 0], want, atol=1e-6)
     np.testing.assert_allclose(scores[at, 1], both[0].cosine, atol=1e-6)
-    assert np.isnan(scores[places(np.arange(40), np.full(40, 40), 41)]).all()
+    assert np.isnan(scores[pair_index(np.arange(40), np.full(40, 40), 41)]).all()
 
 
 def test_left_out_differs_where_pairs_are_edges(graph: GnnGraph, pairs: pd.DataFrame) -> None:

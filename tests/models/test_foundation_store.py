@@ -27,30 +27,30 @@ def store(napistu_stores: Path, tmp_path: Path) -> Path:
 
 def weights_of(path: Path) -> Any:
     """Return the weights as numpy unpickles them: an independent reader of our own file."""
-    with np.load(path / "weights.npz", allow_pickle=True) as held:
-        return held["attention_weights"].item()
+    with np.load(path / "weights.npz", allow_pickle=True) as archive:
+        return archive["attention_weights"].item()
 
 
 @pytest.mark.parametrize("name", ["AIDOCell_aido_cell_3m", "scGPT"])
 def test_a_store_is_read_as_numpy_reads_it(napistu_stores: Path, name: str) -> None:
     path = napistu_stores / name
-    held, weights = FoundationStore(path), weights_of(path)
-    assert held.label == name
-    assert list(held.datasets) == ["immune"]
-    assert list(held.datasets["immune"]) == ["T cell", "macrophage (2)"]
-    assert held.n_layers == len(weights)
-    genes, streams = held.genes("immune", "T cell"), held.streams("immune", "T cell")
+    opened, weights = FoundationStore(path), weights_of(path)
+    assert opened.label == name
+    assert list(opened.datasets) == ["immune"]
+    assert list(opened.datasets["immune"]) == ["T cell", "macrophage (2)"]
+    assert opened.n_layers == len(weights)
+    genes, streams = opened.genes("immune", "T cell"), opened.streams("immune", "T cell")
     raw = json.loads((path / f"{T_CELL}_metadata.json").read_text())
     assert genes.names == raw[0]["ordered_genes"]
     assert genes.ensembl == [row["ensembl_gene"] for row in raw[0]["gene_annotations"]]
     assert genes.symbol == [row["symbol"] for row in raw[0]["gene_annotations"]]
     assert genes.dataset_uri == "immune.h5ad"
     with np.load(path / f"{T_CELL}.npz") as arrays:
-        for layer in range(held.n_layers):
-            for projection, what in zip(held.projections(layer), ("W_q", "W_k"), strict=True):
-                assert projection.shape == (held.n_heads, held.d // held.n_heads, held.d)
+        for layer in range(opened.n_layers):
+            for projection, what in zip(opened.projections(layer), ("W_q", "W_k"), strict=True):
+                assert projection.shape == (opened.n_heads, opened.d // opened.n_heads, opened.d)
                 assert np.array_equal(
-                    projection.reshape(held.d, held.d), weights[f"layer_{layer}"][what]
+                    projection.reshape(opened.d, opened.d), weights[f"layer_{layer}"][what]
                 )
             projection = streams.layer(layer, len(genes.names))
             assert np.array_equal(projection, arrays[f"layer_{layer}"])
@@ -59,9 +59,9 @@ def test_a_store_is_read_as_numpy_reads_it(napistu_stores: Path, name: str) -> N
 def test_layers_have_their_own_weights_or_those_that_the_peer_gives_them(
     napistu_stores: Path,
 ) -> None:
-    held = FoundationStore(napistu_stores / "AIDOCell_aido_cell_3m")
-    own = [held.projections(i)[0] for i in range(11)]
-    peers = [held.projections(i, "text")[0] for i in range(11)]
+    opened = FoundationStore(napistu_stores / "AIDOCell_aido_cell_3m")
+    own = [opened.projections(i)[0] for i in range(11)]
+    peers = [opened.projections(i, "text")[0] for i in range(11)]
     # layer_0, layer_1, layer_10, layer_2, ...
     for position, layer in enumerate([0, 1, 10, *range(2, 10)]):
         assert np.array_equal(peers[position], own[layer])
@@ -101,8 +101,8 @@ def edited(file: Path, change: Callable[[Any], Any]) -> None:
 
 
 def with_array(file: Path, name: str, change: Callable[[np.ndarray], np.ndarray | None]) -> None:
-    with np.load(file) as held:
-        arrays = {key: held[key] for key in held.files}
+    with np.load(file) as archive:
+        arrays = {key: archive[key] for key in archive.files}
     changed = change(arrays[name])
     arrays = {k: v for k, v in arrays.items() if k != name}
     if changed is not None:
@@ -125,11 +125,11 @@ def truncated(file: Path) -> None:
 
 
 def read_whole(path: Path) -> None:
-    held = FoundationStore(path)
-    genes = held.genes("immune", "T cell")
-    for layer in range(held.n_layers):
-        held.streams("immune", "T cell").layer(layer, len(genes.names))
-        held.projections(layer)
+    opened = FoundationStore(path)
+    genes = opened.genes("immune", "T cell")
+    for layer in range(opened.n_layers):
+        opened.streams("immune", "T cell").layer(layer, len(genes.names))
+        opened.projections(layer)
 
 
 FAULTS: dict[str, tuple[Callable[[Path], Any], str]] = {
@@ -270,8 +270,8 @@ def test_genes_without_ids_and_rows_without_means_are_kept_apart(store: Path) ->
         return values
 
     with_array(store / f"{T_CELL}.npz", "layer_0", nothing)
-    held = FoundationStore(store)
-    genes = held.genes("immune", "T cell")
+    opened = FoundationStore(store)
+    genes = opened.genes("immune", "T cell")
     assert genes.ensembl == [*plain[:3], None, *plain[4:]]
-    stream = held.streams("immune", "T cell").layer(0, 30)
+    stream = opened.streams("immune", "T cell").layer(0, 30)
     assert np.flatnonzero(np.isnan(stream).all(1)).tolist() == [5]

@@ -41,17 +41,17 @@ from tests.models.parity import (
 
 ORACLE = DATA / "scprint2"
 CELLS = DATA / "scprint/cells.h5ad"
-PLACES = {"published": ORACLE, "tokens": ORACLE / "tokens"}
+FOLDERS = {"published": ORACLE, "tokens": ORACLE / "tokens"}
 GENES = [str(g) for g in np.load(ORACLE / "dump.npz")["token_gene"][0]]
 SOME: dict[str, Any] = {"context": "some", "context_genes": GENES}
 
 
-@pytest.mark.parametrize("layout", PLACES)
+@pytest.mark.parametrize("layout", FOLDERS)
 def test_dump_equals_the_authors_code(tmp_path: Path, layout: str) -> None:
-    places = PLACES[layout]
-    given = ["--option", f"context_genes={places / 'dump.npz'}", "--option", "context=some"]
+    folder = FOLDERS[layout]
+    given = ["--option", f"context_genes={folder / 'dump.npz'}", "--option", "context=some"]
     judge_by_command(
-        places / "checkpoint", CELLS, places / "dump.npz", tmp_path / "ours.npz", *given
+        folder / "checkpoint", CELLS, folder / "dump.npz", tmp_path / "ours.npz", *given
     )
 
 
@@ -99,8 +99,8 @@ def test_parity_turns_red_on(
     layout: str, mistake: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     change_weights(monkeypatch, ScPRINT2, mistake)
-    places = PLACES[layout]
-    assert not all(r.ok for r in differences(places / "checkpoint", places / "dump.npz", tmp_path))
+    folder = FOLDERS[layout]
+    assert not all(r.ok for r in differences(folder / "checkpoint", folder / "dump.npz", tmp_path))
 
 
 @pytest.mark.parametrize("other", ["sum", "raw"])
@@ -113,7 +113,7 @@ def test_parity_from_cells_turns_red_on_another_scale(tmp_path: Path, other: str
 
 
 def changed_file(tmp_path: Path, change: Any, layout: str = "published") -> Path:
-    whole = torch.load(PLACES[layout] / "checkpoint/model.ckpt", weights_only=True)
+    whole = torch.load(FOLDERS[layout] / "checkpoint/model.ckpt", weights_only=True)
     change(whole["state_dict"], whole["hyper_parameters"])
     torch.save(whole, tmp_path / "changed.ckpt")
     return tmp_path / "changed.ckpt"
@@ -136,9 +136,9 @@ def test_rows_follow_the_organisms_not_the_mapping(tmp_path: Path) -> None:
 
 def test_values_of_both_are_shares_as_in_the_authors_code(tmp_path: Path) -> None:
     """``both`` takes their first branch: the logarithm in the second is never reached."""
-    places = PLACES["tokens"]
+    folder = FOLDERS["tokens"]
     path = changed_file(tmp_path, lambda _, s: s.update(normalization="both"), "tokens")
-    assert all(r.ok for r in differences(path, places / "dump.npz", tmp_path, CELLS, options=SOME))
+    assert all(r.ok for r in differences(path, folder / "dump.npz", tmp_path, CELLS, options=SOME))
     other = changed_file(tmp_path, lambda _, s: s.update(normalization="tpm"), "tokens")
     with pytest.raises(InputError, match=r"normalization: 'tpm'; this version knows sum, log"):
         load_model(other)
@@ -173,13 +173,13 @@ def test_one_linear_layer_encodes_as_published(tmp_path: Path) -> None:
 def test_cells_without_counts_are_padding_where_values_are_shares() -> None:
     counts, genes, ids = read_cells(CELLS)
     nothing = sparse.csr_matrix(counts.shape, dtype=counts.dtype)
-    model = load_model(PLACES["tokens"] / "checkpoint", options=SOME)
+    model = load_model(FOLDERS["tokens"] / "checkpoint", options=SOME)
     match = model.match(genes)
     assert (model.tokenize(nothing, match, ids).kind == PAD).all()
-    held = model.tokenize(counts, match, ids)
+    padded = model.tokenize(counts, match, ids)
     kinds = ["cell", "class", "class", "context", *["gene"] * 24]
-    assert [TOKEN_KINDS[k] for k in held.kind[0]] == kinds
-    assert model.max_tokens(match, 5) == held.kind.shape[1] == 28
+    assert [TOKEN_KINDS[k] for k in padded.kind[0]] == kinds
+    assert model.max_tokens(match, 5) == padded.kind.shape[1] == 28
     assert model.special_kinds == ("cell", "class", "context")
     genes_only = load_model(ORACLE / "checkpoint", options={"context": "most_expr", "max_len": 9})
     assert genes_only.special_kinds == ()
@@ -190,7 +190,7 @@ def test_cells_without_counts_are_padding_where_values_are_shares() -> None:
 
 def test_the_two_scprints_are_told_apart() -> None:
     assert family_of(ORACLE / "checkpoint") == "scprint2"
-    assert family_of(PLACES["tokens"] / "checkpoint/model.ckpt") == "scprint2"
+    assert family_of(FOLDERS["tokens"] / "checkpoint/model.ckpt") == "scprint2"
     assert family_of(DATA / "scprint/checkpoint") == "scprint"
     with pytest.raises(InputError, match=r"depth_encoder: present: scPRINT v1.*family scprint"):
         load_model(DATA / "scprint/checkpoint", family="scprint2")
@@ -300,8 +300,8 @@ def test_a_run_adds_up_what_the_model_attends_with(tmp_path: Path) -> None:
     attn = (
         torch.softmax(attended.q @ attended.k.transpose(2, 3) * attended.scale, -1).mean(1).sum(0)
     )
-    held = [str(match.genes.ensembl[g]) for g in tokens.gene[0]]
-    at = [genes.index(g) for g in held]
+    seen_genes = [str(match.genes.ensembl[g]) for g in tokens.gene[0]]
+    at = [genes.index(g) for g in seen_genes]
     total = dense[:, QUANTITIES.index("probability")].sum(0)
     assert len(at) == 24
     np.testing.assert_allclose(total[np.ix_(at, at)], attn.numpy(), atol=1e-5)

@@ -34,8 +34,10 @@ def sharded(path: Path, kind: str) -> Path:
     names, where = sorted(state), {}
     for i, part in enumerate((names[: len(names) // 2], names[len(names) // 2 :]), start=1):
         file = f"{stem}-{i:05d}-of-00002.{suffix}"
-        held = {n: state[n].clone() for n in part}
-        save_file(held, path / file) if kind == "safetensors" else torch.save(held, path / file)
+        weights_of = {n: state[n].clone() for n in part}
+        save_file(weights_of, path / file) if kind == "safetensors" else torch.save(
+            weights_of, path / file
+        )
         where |= dict.fromkeys(part, file)
     index = path / f"{stem}.{suffix}.index.json"
     index.write_text(json.dumps({"metadata": {"total_size": 1}, "weight_map": where}))

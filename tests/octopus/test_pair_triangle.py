@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from octoscope.octopus.pair_triangle import n_pairs, places, square, triangle
+from octoscope.octopus.pair_triangle import n_pairs, pair_index, square, triangle
 
 
 @pytest.mark.parametrize("n", [0, 1, 2, 7, 700])
@@ -18,4 +18,4 @@ def test_a_square_and_its_triangle(n: int) -> None:
     np.testing.assert_array_equal(values, whole[i, j])
     np.testing.assert_array_equal(square(values, n, np.nan), whole)
     for a, b in ((i, j), (j, i)):
-        np.testing.assert_array_equal(places(a, b, n), np.arange(len(i)))
+        np.testing.assert_array_equal(pair_index(a, b, n), np.arange(len(i)))

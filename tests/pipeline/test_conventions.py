@@ -52,14 +52,14 @@ def test_ranks_of_a_run_count_what_its_conventions_say(
     for values, eligible in of:
         kth = np.sort(values[eligible & off])[-plan.top_k]
         chosen |= (values >= kth) & eligible & off
-    places = []
+    of_halves = []
     for values, eligible in of:
         counted = eligible if conventions == "peer" else eligible & off
         ranks = np.array([1 + (values[counted] > v).sum() for v in values[chosen]])
-        places.append((ranks, counted.sum()))
-    strongest = places[0][0] <= K
+        of_halves.append((ranks, counted.sum()))
+    strongest = of_halves[0][0] <= K
     assert row["n_pairs"] == strongest.sum()
-    expected = np.median(places[1][0][strongest] / places[1][1])
+    expected = np.median(of_halves[1][0][strongest] / of_halves[1][1])
     assert row["median_quantile"] == pytest.approx(expected, rel=1e-12)
     if conventions == "peer":
         assert strongest.sum() != K  # pairs of a gene with itself take places among the K

@@ -225,8 +225,8 @@ def test_values_are_those_of_the_layers_own_weights(napistu_stores: Path, tmp_pa
         root, plan = prepare(small([path], "models.0.layers=[2,10]"), str(tmp_path / "run"))
     worker, matrices = Worker(root.url, None, "cpu.0"), MatrixRunner(root, plan)
     worker.run(f"residuals/{AIDO}.c0000")
-    with np.load(path / "weights.npz", allow_pickle=True) as held:  # written by ourselves
-        weights = held["attention_weights"].item()
+    with np.load(path / "weights.npz", allow_pickle=True) as archive:  # written by ourselves
+        weights = archive["attention_weights"].item()
     record = json.loads((path / "residuals/immune_T_cell_metadata.json").read_text())[0]
     genes = [row["ensembl_gene"] for row in record["gene_annotations"]]
     order = np.argsort(genes)
@@ -244,8 +244,8 @@ def test_values_are_those_of_the_layers_own_weights(napistu_stores: Path, tmp_pa
 
 
 def changed(store: Path, file: str, name: str, row: int, value: float) -> None:
-    with np.load(store / file) as held:
-        arrays = {key: held[key] for key in held.files}
+    with np.load(store / file) as archive:
+        arrays = {key: archive[key] for key in archive.files}
     arrays[name][row] = value
     np.savez(store / file, **arrays)  # type: ignore[arg-type]
 

@@ -21,7 +21,7 @@ from octoscope.store.run_dir import RunRoot
 from tests.conftest import small_tree
 
 # of 1,000 genes: 10 bytes a row and beside them 1,000, or 1,500 where queries and keys are kept
-UNIT = UnitMemory(genes=1000, turns=1, held=600, per_row=10, work=400, queries=500)
+UNIT = UnitMemory(genes=1000, turns=1, fixed=600, per_row=10, work=400, queries=500)
 
 
 @pytest.mark.parametrize(
@@ -48,7 +48,7 @@ def test_chosen_blocks_fit_and_fewer_would_not() -> None:
         rng.integers(0, 12_000, 500), rng.integers(1, 300, 500), rng.integers(0, 3000, 500),
         strict=True,
     ):  # fmt: skip
-        unit = UnitMemory(1000, turns=1, held=600, per_row=10, work=400, queries=int(queries))
+        unit = UnitMemory(1000, turns=1, fixed=600, per_row=10, work=400, queries=int(queries))
         blocks = unit.blocks(int(limit), int(tile))
         if blocks is None:
             least = RowBlocks(rows=int(tile), keep_queries=False)
@@ -64,7 +64,7 @@ def test_chosen_blocks_fit_and_fewer_would_not() -> None:
 
 
 def test_sums_that_are_held_between_turns_are_not_divided() -> None:
-    assert UnitMemory(1000, turns=2, held=0, per_row=10, work=0, queries=0).blocks(100, 16) is None
+    assert UnitMemory(1000, turns=2, fixed=0, per_row=10, work=0, queries=0).blocks(100, 16) is None
 
 
 @pytest.fixture

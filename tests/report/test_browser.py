@@ -236,9 +236,9 @@ def test_tables_sort_search_page_and_download(page: Page, finished_run: Path) ->
             f"button[aria-label='Download CSV: {page.locator(f'#{name} caption').inner_text()}']"
         )
     assert got.value.suggested_filename == f"topk-tiny-{name}.csv"
-    held = pd.read_csv(got.value.path())
-    assert len(held) == 15
-    assert {"query", "query_symbol", "value_half0", "in_network"} <= set(held)
+    downloaded = pd.read_csv(got.value.path())
+    assert len(downloaded) == 15
+    assert {"query", "query_symbol", "value_half0", "in_network"} <= set(downloaded)
 
 
 def test_figures_are_downloaded_as_svg_and_png(page: Page, finished_run: Path) -> None:

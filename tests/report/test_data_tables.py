@@ -10,7 +10,7 @@ from markupsafe import Markup
 from octoscope.report.data_tables import MOST, PageTables
 
 
-def held(text: str, kind: str) -> str:
+def element_text(text: str, kind: str) -> str:
     match = re.search(rf'<script type="text/plain" class="{kind}"[^>]*>([^<]*)</script>', text)
     assert match, kind
     return gzip.decompress(base64.b64decode(match[1])).decode()
@@ -32,8 +32,8 @@ def test_a_long_table_shows_its_first_rows_and_holds_the_others() -> None:
     assert text.count("<tr><td>") == 25
     assert "<td>&lt;24&gt;</td>" in text
     assert "The first 25 of 40 rows; all: <code>tables/x.parquet</code>" in text
-    assert held(text, "rows").count("<tr>") == 40
-    assert "<td>&lt;39&gt;</td>" in held(text, "rows")
+    assert element_text(text, "rows").count("<tr>") == 40
+    assert "<td>&lt;39&gt;</td>" in element_text(text, "rows")
     assert "<caption>A &lt;b&gt; caption</caption>" in text
     assert '<th scope="col" class="n">n</th>' in text
 
@@ -42,12 +42,12 @@ def test_more_rows_than_the_page_holds_are_said_to_be_missing() -> None:
     """Red: rows that are cut without a word."""
     text, _ = written([{"name": "a", "n": i} for i in range(1040)], most=30)
     assert "The page holds 30 of 1,040 rows" in text
-    assert held(text, "rows").count("<tr>") == 30
+    assert element_text(text, "rows").count("<tr>") == 30
 
 
 def test_the_csv_has_every_column_unrounded_and_null_is_empty() -> None:
     text, _ = written([{"name": 'a "b", c', "n": 0.123456, "low": float("nan"), "why": None}])
-    assert held(text, "csv") == 'name,n,low,why\n"a ""b"", c",0.123456,,\n'
+    assert element_text(text, "csv") == 'name,n,low,why\n"a ""b"", c",0.123456,,\n'
 
 
 def test_no_rows_have_no_csv() -> None:

@@ -78,10 +78,10 @@ def check_every_figure(page: Page, run: Path) -> set[str]:
 
 def check_csv(kind: Kind, drawn: Any, rows: pd.DataFrame) -> None:
     """Assert that the CSV of a figure has the rows that it draws, with n, null and interval."""
-    held = pd.read_csv(io.StringIO(drawn["csv"]), keep_default_na=False, na_values=[""])
+    downloaded = pd.read_csv(io.StringIO(drawn["csv"]), keep_default_na=False, na_values=[""])
     keys = list(kind.keys)
-    assert len(held) == len(rows) > 0, drawn["name"]
-    both = rows.merge(held, on=keys, suffixes=("", "_csv"))
+    assert len(downloaded) == len(rows) > 0, drawn["name"]
+    both = rows.merge(downloaded, on=keys, suffixes=("", "_csv"))
     assert len(both) == len(rows), drawn["name"]
     numbers = [c for c in rows.columns if c not in ("at", *keys) and f"{c}_csv" in both
                and pd.api.types.is_numeric_dtype(rows[c])]  # fmt: skip
@@ -89,7 +89,7 @@ def check_csv(kind: Kind, drawn: Any, rows: pd.DataFrame) -> None:
     for column in numbers:
         a, b = both[column].to_numpy(float), both[f"{column}_csv"].astype(float).to_numpy()
         assert np.allclose(a, b, rtol=1e-5, atol=1e-9, equal_nan=True), (drawn["name"], column)
-    missing = {c for c in rows.columns if rows[c].notna().any()} - set(held) - {"at"}
+    missing = {c for c in rows.columns if rows[c].notna().any()} - set(downloaded) - {"at"}
     assert not missing, (drawn["name"], missing)
 
 
@@ -149,10 +149,10 @@ def test_the_buttons_of_a_figure(page: Page, finished_run: Path) -> None:
     with page.expect_download() as got:
         figure.locator("button:text-is('CSV')").click()
     assert got.value.suggested_filename == "agreement.csv"
-    held = page.evaluate(
+    downloaded = page.evaluate(
         "async () => unpacked(byId(document.querySelector('figure.agreement').dataset.csv))"
     )
-    assert Path(got.value.path()).read_text() == held
+    assert Path(got.value.path()).read_text() == downloaded
     tips = figure.locator("title").all_text_contents()
     says = figure.locator(".mark")
     figure.locator("button[aria-label='Next value: agreement']").press("Enter")

@@ -30,9 +30,9 @@ def test_a_large_figure_stands_compressed() -> None:
     text = PageFigures().figure(large, "x", "overlap", "n", caller=lambda: "A caption.")
     assert len(text) < 2000
     assert "<noscript>" in text
-    held = re.search(r'class="svg">([^<]+)<', text)
-    assert held
-    assert gzip.decompress(base64.b64decode(held[1])).decode() == large.svg
+    match = re.search(r'class="svg">([^<]+)<', text)
+    assert match
+    assert gzip.decompress(base64.b64decode(match[1])).decode() == large.svg
 
 
 def test_a_page_of_many_figures_holds_them_compressed() -> None:

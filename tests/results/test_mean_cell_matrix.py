@@ -46,8 +46,8 @@ def test_what_is_kept_is_what_would_be_computed_and_within_its_bytes(
     rows = ComputedRows(parts, most)
     for quantity in (2, 2, 0, 0, 2):
         assert np.array_equal(read(rows, quantity), read(plain, quantity))
-        held = sum(block.nbytes for block in rows._kept.values())
-        assert held == rows._size <= most
+        cached = sum(block.nbytes for block in rows._kept.values())
+        assert cached == rows._size <= most
         assert all(block.base is None for block in rows._kept.values())  # nothing hangs on it
         # of the quantity asked for last as much as fits
         now = sum(block.nbytes for view, block in rows._kept.items() if view[1] == quantity)

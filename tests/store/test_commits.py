@@ -26,8 +26,8 @@ def root(request: pytest.FixtureRequest, tmp_path: Path) -> RunRoot:
     if request.param == "s3":
         return RunRoot(request.getfixturevalue("bucket") + "/run")
     name = tmp_path.name
-    places = {"path": str(tmp_path), "file": f"file://{tmp_path}", "memory": f"memory://{name}/r"}
-    return RunRoot(places[request.param])
+    urls = {"path": str(tmp_path), "file": f"file://{tmp_path}", "memory": f"memory://{name}/r"}
+    return RunRoot(urls[request.param])
 
 
 def attempt(root: RunRoot, number: int) -> Record:

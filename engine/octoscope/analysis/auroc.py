@@ -130,13 +130,13 @@ def _usable_bins(
     counts = np.zeros(BINS, np.int64)
     for rows in blocks:
         counts += np.bincount(bins[rows][used(rows)], minlength=BINS)
-    held = np.flatnonzero(counts)
+    filled = np.flatnonzero(counts)
     number = np.zeros(BINS, np.uint16)
-    number[held] = np.arange(1, len(held) + 1)
+    number[filled] = np.arange(1, len(filled) + 1)
     out = np.zeros_like(bins)
     for rows in blocks:
         np.multiply(number[bins[rows]], used(rows), out=out[rows])
-    return out, counts[held]
+    return out, counts[filled]
 
 
 def _gene_edges(pairs: VertexPairs) -> tuple[np.ndarray, np.ndarray]:

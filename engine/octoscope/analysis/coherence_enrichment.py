@@ -236,15 +236,15 @@ def medians_in(
     for first in range(0, n_draws, step):
         relabel = joint.genes[first : first + step]
         quantiles = matrix.at(relabel[:, query], relabel[:, key])
-        for i, places in enumerate(at):
+        for i, index in enumerate(at):
             for j, k in enumerate(ks):
-                part = quantiles[:, places[:k]]
+                part = quantiles[:, index[:k]]
                 drawn[first : first + step, j, i] = medians_of(part, matrix.every)
         if first:
             continue
-        for i, places in enumerate(at):
+        for i, index in enumerate(at):
             for j, k in enumerate(ks):
-                here = places[:k]
+                here = index[:k]
                 rest = without(group, query[here], key[here])
                 deleted[:, j, i] = medians_of(np.where(rest, quantiles[0, here], np.nan))
     return Measured(drawn, deleted)

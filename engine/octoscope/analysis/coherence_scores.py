@@ -22,7 +22,7 @@ from octoscope.analysis.coherence_enrichment import (
 from octoscope.analysis.intervals import jackknife_interval
 from octoscope.analysis.pair_medians import median, permuted_medians
 from octoscope.analysis.vertex_pairs import VertexPairs
-from octoscope.octopus.pair_triangle import places, triangle
+from octoscope.octopus.pair_triangle import pair_index, triangle
 
 
 @dataclass(frozen=True)
@@ -97,7 +97,7 @@ def list_scores(
     for i, (query, key) in enumerate(lists):
         u, v = pairs.listed(query[:k], key[:k])
         drawn[:, :, i] = permuted_medians(values, code, one, u, v, joint.vertices)[:, 0].T
-        own = values[places(u, v, len(pairs))]
+        own = values[pair_index(u, v, len(pairs))]
         known = ~np.isnan(own).any(1)
         counts[i] = known.sum()
         for g, rest in enumerate(without(group, u, v) & known):

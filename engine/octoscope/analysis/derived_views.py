@@ -153,7 +153,7 @@ def pooled(sources: Sequence[MatrixSource], min_cells: int) -> MatrixSource:
     def tiles(rows: np.ndarray | None = None) -> Iterator[HalfTile]:
         for parts in zip(*(s.tiles(rows) for s in sources), strict=True):
             sums = np.stack([_sums(p) for p in parts]).sum(0, dtype=np.float64).astype(np.float32)
-            pairs = np.stack([_held(p) for p in parts]).sum(0, dtype=np.int32)
+            pairs = np.stack([_n_cells(p) for p in parts]).sum(0, dtype=np.int32)
             yield HalfTile(parts[0].first, sums, pairs, m2=_spread(parts) if followed else None)
 
     cells = tuple(sum(s.cells[h] for s in sources if s.cells) for h in (0, 1))
@@ -167,15 +167,15 @@ def _sums(tile: Tile) -> np.ndarray:
     return np.stack([[tile.half(h, q) for q in range(len(QUANTITIES))] for h in (0, 1)])
 
 
-def _held(tile: Tile) -> np.ndarray:
-    return np.stack([tile.held(h) for h in (0, 1)])
+def _n_cells(tile: Tile) -> np.ndarray:
+    return np.stack([tile.n_cells(h) for h in (0, 1)])
 
 
 def _spread(parts: Sequence[Tile]) -> np.ndarray:
     """Merge squared deviations of categories by Chan's rule."""
 
     def of(p: Tile) -> Spread:
-        return Spread(_held(p), np.stack([p.half(h, 0) for h in (0, 1)]).astype(float), _m2(p))
+        return Spread(_n_cells(p), np.stack([p.half(h, 0) for h in (0, 1)]).astype(float), _m2(p))
 
     merged = of(parts[0])
     for p in parts[1:]:

@@ -137,8 +137,8 @@ class _Test:
         self, genes: np.ndarray, tops: list[pd.DataFrame], permutations: int, more: int, seed: int
     ) -> None:
         n = self._n = len(genes)
-        places = [[np.searchsorted(genes, t[side]) for side in ("query", "key")] for t in tops]
-        codes = [query.astype(np.int64) * n + key for query, key in places]
+        positions = [[np.searchsorted(genes, t[side]) for side in ("query", "key")] for t in tops]
+        codes = [query.astype(np.int64) * n + key for query, key in positions]
         self._codes = np.unique(np.concatenate(codes))
         self._among = np.stack([np.isin(self._codes, c) for c in codes])  # [layers, pairs]
         self._first = permutations

@@ -106,11 +106,11 @@ class Tile(Protocol):
         """Return one quantity of both halves together, [rows, genes]."""
         ...
 
-    def held(self, h: int) -> np.ndarray:
+    def n_cells(self, h: int) -> np.ndarray:
         """Return the cells of half ``h`` that hold each pair, [rows, genes] int32."""
         ...
 
-    def held_by_both(self) -> np.ndarray:
+    def n_cells_of_both(self) -> np.ndarray:
         """Return the cells of both halves together that hold each pair."""
         ...
 
@@ -156,11 +156,11 @@ class HalfTile:
             return self.total[quantity]
         return self.sums[:, quantity].astype(np.float64).sum(0)
 
-    def held(self, h: int) -> np.ndarray:
+    def n_cells(self, h: int) -> np.ndarray:
         """Return the cells of half ``h`` that hold each pair, [rows, genes] int32."""
         return self.pairs[h]
 
-    def held_by_both(self) -> np.ndarray:
+    def n_cells_of_both(self) -> np.ndarray:
         """Return the cells of both halves together that hold each pair."""
         return self.pairs.sum(0) if self.total_pairs is None else self.total_pairs
 
@@ -232,7 +232,7 @@ class MatrixSource:
         positions in ``genes``; only the blocks that hold one of them are read, and yielded whole.
         """
         for first, tile, rows in self._rows(genes, positions):
-            pairs = _cut(tile.held_by_both(), rows, genes)
+            pairs = _cut(tile.n_cells_of_both(), rows, genes)
             sums = _cut(tile.both(quantity_of(view)), rows, genes)
             del tile  # whoever reads many matrices in step holds their values, not their tiles
             values = self._view(sums, pairs, sum(self.cells or ()), view)
@@ -254,8 +254,8 @@ class MatrixSource:
             return
         need = -(-self.min_cells // 2)
         for first, tile, rows in self._rows(genes):
-            pairs = [_cut(tile.held(h), rows, genes) for h in (0, 1)]
-            use = _cut(tile.held_by_both(), rows, genes) >= self.min_cells
+            pairs = [_cut(tile.n_cells(h), rows, genes) for h in (0, 1)]
+            use = _cut(tile.n_cells_of_both(), rows, genes) >= self.min_cells
             use &= (pairs[0] >= need) & (pairs[1] >= need)
             at = np.arange(len(rows))
             use[at, at + first] = False
@@ -288,12 +288,12 @@ class MatrixSource:
             i, j = rows[query[here] - first], genes[key[here]]
             if not len(here):
                 continue
-            cells[here] = tile.held_by_both()[i, j]
+            cells[here] = tile.n_cells_of_both()[i, j]
             for h in (0, 1):
-                sums, held = tile.half(h, quantity_of(view))[i, j], tile.held(h)[i, j]
-                selected = self._view(sums, held, self.cells[h], view)
+                sums, n_cells = tile.half(h, quantity_of(view))[i, j], tile.n_cells(h)[i, j]
+                selected = self._view(sums, n_cells, self.cells[h], view)
                 least = 2 if view == CORRELATION else 1  # one cell has no correlation
-                known = held >= least
+                known = n_cells >= least
                 values[h, here] = np.where(known, selected, np.float32(np.nan))
         return cells, values
 
@@ -309,7 +309,7 @@ class MatrixSource:
             here = np.flatnonzero((query >= first) & (query < first + len(rows)))
             i, j = rows[query[here] - first], genes[key[here]]
             x, y = (
-                Spread(tile.held(h)[i, j], tile.half(h, 0)[i, j].astype(float), tile.m2[h, i, j])
+                Spread(tile.n_cells(h)[i, j], tile.half(h, 0)[i, j].astype(float), tile.m2[h, i, j])
                 for h in (0, 1)
             )
             deviation[here] = x.merge(y).deviation()

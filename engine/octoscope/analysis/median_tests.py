@@ -19,7 +19,7 @@ from octoscope.analysis.pair_medians import median, permuted_medians
 from octoscope.analysis.pair_parts import PairParts
 from octoscope.analysis.vertex_pairs import VertexPairs
 from octoscope.jit import compiled
-from octoscope.octopus.pair_triangle import places, triangle
+from octoscope.octopus.pair_triangle import pair_index, triangle
 
 _BOOTSTRAPS = 200
 _AT_ONCE = 1 << 22  # pairs that are looked at at once
@@ -69,9 +69,9 @@ class MedianTests:
         """
         parts = self.parts
         null = permuted_medians(
-            self.values, self._code, (parts.starts, parts.held, len(parts)), u, v, self._relabels
+            self.values, self._code, (parts.starts, parts.indices, len(parts)), u, v, self._relabels
         )
-        at = places(u, v, len(self.pairs))
+        at = pair_index(u, v, len(self.pairs))
         of_parts = []
         for i in range(len(parts)):
             inside = np.flatnonzero(parts.members(i, parts.code[at]))
@@ -190,11 +190,11 @@ def _weighted_medians(
         for i in range(len(u)):
             total += of[u[i]] * of[v[i]]
         out[d] = np.nan
-        held = 0
+        cumulative = 0
         for i in range(len(u)):
             if total == 0:
                 break
-            held += of[u[i]] * of[v[i]]
-            if 2 * held >= total:
+            cumulative += of[u[i]] * of[v[i]]
+            if 2 * cumulative >= total:
                 out[d] = ranked[i]
                 break

@@ -15,7 +15,7 @@ FARTHEST = 3  # steps that are looked for; pairs farther apart count as one more
 
 
 @dataclass(frozen=True)
-class Places:
+class StepsAndPathways:
     """Where vertices are in the network.
 
     Attributes
@@ -31,7 +31,7 @@ class Places:
     pathways: np.ndarray
 
     @classmethod
-    def of(cls, network: Network, genes: np.ndarray, pairs: VertexPairs) -> Places:
+    def of(cls, network: Network, genes: np.ndarray, pairs: VertexPairs) -> StepsAndPathways:
         """Look up the vertices of ``pairs``.
 
         Parameters
@@ -53,7 +53,7 @@ def path_test(
     u: np.ndarray,
     v: np.ndarray,
     pairs: VertexPairs,
-    places: Places,
+    graph: StepsAndPathways,
     *,
     permutations: int,
     seed: int,
@@ -76,13 +76,13 @@ def path_test(
         ``FARTHEST + 1``) with null mean, range and p; n_in_pathways (pairs of two vertices that
         are in any pathway); shared (share of these in a common one) with null mean, range and p.
     """
-    annotated = np.asarray(places.pathways.any(1))
+    annotated = np.asarray(graph.pathways.any(1))
 
     def measured(x: np.ndarray, y: np.ndarray) -> tuple[float, float]:
         known = annotated[x] & annotated[y]
-        common = (places.pathways[x[known]] & places.pathways[y[known]]).any(1)
+        common = (graph.pathways[x[known]] & graph.pathways[y[known]]).any(1)
         return (
-            float(places.steps[x, y].mean()) if len(x) else float("nan"),
+            float(graph.steps[x, y].mean()) if len(x) else float("nan"),
             float(common.mean()) if len(common) else float("nan"),
         )
 
@@ -91,7 +91,7 @@ def path_test(
         x, y = relabel[u], relabel[v]
         inside = pairs.eligible[x, y]
         null[d] = measured(x[inside], y[inside])
-    steps = places.steps[u, v]
+    steps = graph.steps[u, v]
     out: dict[str, float | int] = {"n_pairs": len(u)}
     for at in range(1, FARTHEST + 2):
         name = f"share_{at}" if at <= FARTHEST else "share_farther"

@@ -34,7 +34,7 @@ def permuted_medians(
     relabels
         [permutations, vertices] int32 where each vertex goes.
     """
-    starts_of, held, n_parts = parts
+    starts_of, indices, n_parts = parts
     n_scores, starts = values.shape[1], row_starts(relabels.shape[1])
     out = np.full((len(relabels), n_parts, n_scores), np.nan)
     drawn = np.empty((len(u), n_scores), np.float32)
@@ -44,7 +44,7 @@ def permuted_medians(
         a, b = relabel[u], relabel[v]
         at = starts[np.minimum(a, b)] + np.maximum(a, b)
         values.take(at, axis=0, out=drawn, mode="clip")  # with an output, other modes copy first
-        _deal(drawn, code.take(at), starts_of, held, by_part, counts)
+        _deal(drawn, code.take(at), starts_of, indices, by_part, counts)
         _small_medians(by_part, counts, medians)
         for i in np.flatnonzero(counts > _SMALL):
             for s in range(n_scores):
@@ -70,14 +70,14 @@ def _middle(values: np.ndarray) -> float:
 
 @compiled()
 def _deal(
-    drawn: np.ndarray, within: np.ndarray, starts: np.ndarray, held: np.ndarray,
+    drawn: np.ndarray, within: np.ndarray, starts: np.ndarray, indices: np.ndarray,
     out: np.ndarray, counts: np.ndarray,
 ) -> None:  # fmt: skip
     """Write the scores of each part's pairs into ``out``, [parts, scores, pairs], and how many."""
     counts[:] = 0
     for k in range(len(within)):
         for j in range(starts[within[k]], starts[within[k] + 1]):
-            part = held[j]
+            part = indices[j]
             for s in range(drawn.shape[1]):
                 out[part, s, counts[part]] = drawn[k, s]
             counts[part] += 1

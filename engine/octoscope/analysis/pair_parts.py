@@ -12,7 +12,7 @@ import numpy as np
 
 from octoscope.octopus.network import Network
 from octoscope.octopus.network_schema import ROLES, relation_name
-from octoscope.octopus.pair_triangle import places
+from octoscope.octopus.pair_triangle import pair_index
 
 ALL = ("all", "all pairs")
 WITH, WITHOUT = ("edge", "with an edge"), ("edge", "without an edge")
@@ -28,14 +28,14 @@ class PairParts:
         Kind and name of each part.
     code
         [triangle] unsigned class of each pair; class 0 is of no part.
-    starts, held
-        int64: the parts of class c are ``held[starts[c]:starts[c + 1]]``.
+    starts, indices
+        int64: the parts of class c are ``indices[starts[c]:starts[c + 1]]``.
     """
 
     names: tuple[tuple[str, str], ...]
     code: np.ndarray
     starts: np.ndarray
-    held: np.ndarray
+    indices: np.ndarray
 
     def __len__(self) -> int:
         return len(self.names)
@@ -43,8 +43,8 @@ class PairParts:
     @classmethod
     def of_masks(cls, masks: dict[tuple[str, str], np.ndarray]) -> PairParts:
         """Make parts of [triangle] bool masks by kind and name."""
-        code, starts, held = _classes(np.stack(list(masks.values()), 1))
-        return cls(tuple(masks), code.astype(np.min_scalar_type(len(starts))), starts, held)
+        code, starts, indices = _classes(np.stack(list(masks.values()), 1))
+        return cls(tuple(masks), code.astype(np.min_scalar_type(len(starts))), starts, indices)
 
     @classmethod
     def of_pairs(
@@ -67,23 +67,23 @@ class PairParts:
         inside[:, 0], inside[:, 2] = True, ~inside[:, 1]
         for i, part in enumerate(parts.values(), start=3):
             inside[np.searchsorted(at, part), i] = True
-        of_row, starts, held = _classes(inside)
+        of_row, starts, indices = _classes(inside)
         code = np.full(n, of_row[-1], np.min_scalar_type(len(starts)))
         code[at] = of_row[:-1]
-        return cls((ALL, WITH, WITHOUT, *parts), code, starts, held)
+        return cls((ALL, WITH, WITHOUT, *parts), code, starts, indices)
 
     def sizes(self, code: np.ndarray) -> np.ndarray:
         """Return [parts] int64 numbers of pairs, of those with these classes."""
         n_classes = len(self.starts) - 1
         count = np.bincount(code, minlength=n_classes)[np.repeat(np.arange(n_classes),
                                                                  np.diff(self.starts))]  # fmt: skip
-        return np.bincount(self.held, count, len(self)).astype(np.int64)
+        return np.bincount(self.indices, count, len(self)).astype(np.int64)
 
     def members(self, part: int, code: np.ndarray) -> np.ndarray:
         """Return whether pairs of these classes belong to a part, as bool of the same shape."""
         of_class = np.repeat(np.arange(len(self.starts) - 1), np.diff(self.starts))
         inside = np.zeros(len(self.starts) - 1, bool)
-        inside[of_class[self.held == part]] = True
+        inside[of_class[self.indices == part]] = True
         return inside[code]
 
 
@@ -122,7 +122,7 @@ def network_pairs(network: Network, vertices: np.ndarray) -> dict[tuple[str, str
     edges = network.edges
     src, dst = position[edges.src], position[edges.dst]
     rows = np.flatnonzero((src >= 0) & (dst >= 0) & (src != dst))
-    at = places(src[rows], dst[rows], len(vertices))
+    at = pair_index(src[rows], dst[rows], len(vertices))
     sign = edges.sign[rows]
     up, down = np.unique(at[sign > 0]), np.unique(at[sign < 0])
     parts = {

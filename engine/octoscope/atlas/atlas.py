@@ -35,7 +35,7 @@ from octoscope.errors import InputError, reading, some
 from octoscope.genes import GeneTable, NoGeneIds, read_aliases, resolve_genes
 
 _AHEAD = 1 << 21  # values decoded at a time: 16 MB, and what is read of them again
-_PLACES = 4  # chunks that a message names
+_MOST_NAMED = 4  # chunks that a message names
 _SAMPLE_CELLS = 8192  # that planning reads and digests: a third of a second
 _SAMPLE_BLOCK = 64  # cells of one digest there
 PLANNED = "when the run was planned"
@@ -279,14 +279,14 @@ class Atlas:
         later: list[str] = []
         for name, files in self._files.items():
             read = None if rows is None else files.holding(np.asarray(rows, np.int64), indptr)
-            places, sure = files.changed(noted.get(name), read)
-            if places and sure:
+            changed, sure = files.changed(noted.get(name), read)
+            if changed and sure:
                 raise InputError(
-                    f"{self.config.path}: {some(places, _PLACES)}",
+                    f"{self.config.path}: {some(changed, _MOST_NAMED)}",
                     f"holds other bytes than {when}",
                     _AS_PLANNED,
                 )
-            later += places
+            later += changed
         return later
 
     def other_counts(self, rows: np.ndarray, what: str, when: str) -> InputError:
@@ -294,11 +294,15 @@ class Atlas:
 
         ``what`` as :func:`~octoscope.atlas.cell_digests.differing` says it.
         """
-        places = self._rows.places(np.asarray(rows, np.int64), genes=what == GENES)
-        more = f" and {len(places) - _PLACES} more chunks" if len(places) > _PLACES else ""
+        chunk_names = self._rows.chunk_names(np.asarray(rows, np.int64), genes=what == GENES)
+        more = (
+            f" and {len(chunk_names) - _MOST_NAMED} more chunks"
+            if len(chunk_names) > _MOST_NAMED
+            else ""
+        )
         first, last = self.cell_ids[rows[0]], self.cell_ids[rows[-1]]
         return InputError(
-            f"{self.config.path}: {'; '.join(places[:_PLACES])}{more}",
+            f"{self.config.path}: {'; '.join(chunk_names[:_MOST_NAMED])}{more}",
             f"among the cells {first} to {last} one has other counts than {when}",
             _AS_PLANNED,
         )

@@ -89,8 +89,8 @@ class AtlasCheck:
                 problem = look(values, chunk[0] * chunks.grid_of(array)[0])
             if problem is not None:
                 key = chunks.key_of(array, chunk)
-                held = None if key is None else f"{name}/{key}"
-                self.faults.append(Fault(name, chunks.number_of(array, chunk), held, problem))
+                file_key = None if key is None else f"{name}/{key}"
+                self.faults.append(Fault(name, chunks.number_of(array, chunk), file_key, problem))
 
     def add(self, array: str, what: str) -> None:
         """Note a fault of a whole array."""

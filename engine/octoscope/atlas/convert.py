@@ -240,10 +240,10 @@ class _Work:
         top = int(np.searchsorted(indptr, low, side="right")) - 1
         end = int(np.searchsorted(indptr, high, side="left"))
         data, indices = np.empty(high - low, np.float32), np.empty(high - low, np.int32)
-        places = top + np.argsort(self._order[top:end])  # places in the target, as the source lies
+        targets = top + np.argsort(self._order[top:end])  # places in the target, as the source lies
         done = 0
-        for batch in self._atlas.stream(self._order[places], self._batch):
-            counts, some = batch.counts, places[done : done + len(batch.rows)]
+        for batch in self._atlas.stream(self._order[targets], self._batch):
+            counts, some = batch.counts, targets[done : done + len(batch.rows)]
             lengths = np.diff(counts.indptr)
             if not np.array_equal(lengths, indptr[some + 1] - indptr[some]):
                 raise InputError(

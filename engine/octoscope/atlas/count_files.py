@@ -113,12 +113,12 @@ class CountFiles:
             return [], False
         later = [g for g in self.groups(chunks_read) if self._times(g) != _of(noted["times"], g)]
         if not self._codec or len(noted["checksums"]) != _DIGITS * len(groups):
-            return self._places(later), False
-        return self._places(
+            return self._names(later), False
+        return self._names(
             g for g in later if self._checksums(g) != _of(noted["checksums"], g)
         ), True
 
-    def _places(self, groups: Iterable[int]) -> list[str]:
+    def _names(self, groups: Iterable[int]) -> list[str]:
         """Return the name of the array and of the first file of each group."""
         name = chunks.name_of(self._array)
         if isinstance(self._array, h5py.Dataset):
@@ -201,13 +201,13 @@ class CountFiles:
             yield index
             return
         numbers = struct.unpack(f"<{2 * n}Q", index[:-_CRC])
-        for offset, held in zip(numbers[::2], numbers[1::2], strict=True):
+        for offset, n_bytes in zip(numbers[::2], numbers[1::2], strict=True):
             if offset == _ABSENT:
                 yield b"-"
-            elif held < _CRC or offset + held > size:
+            elif n_bytes < _CRC or offset + n_bytes > size:
                 yield b"!"  # reading it names what is wrong
             else:
-                yield os.pread(file, _CRC, offset + held - _CRC)
+                yield os.pread(file, _CRC, offset + n_bytes - _CRC)
 
 
 def files_of(arrays: Iterable[Any], path: str) -> dict[str, CountFiles]:

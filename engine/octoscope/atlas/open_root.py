@@ -194,9 +194,9 @@ def _no_anndata(group: Any, path: str, missing: list[str]) -> InputError:
     if inside:
         kind = "MuData" if "mod" in group else "SpatialData" if "tables" in group else "a store"
         given = path.rstrip("/")
-        places = " or ".join(f"{given}/{name}" for name in inside)
+        paths = " or ".join(f"{given}/{name}" for name in inside)
         what = f"{kind} with AnnData tables inside ({', '.join(inside)})"
-        return InputError(path, what, f"name one of them: atlas.path: {places}")
+        return InputError(path, what, f"name one of them: atlas.path: {paths}")
     if "row_attrs" in group and "matrix" in group:
         fix = "anndata.io.read_loom(path).write_h5ad(...), then give the h5ad file"
         return InputError(path, "a loom file, not AnnData", fix)

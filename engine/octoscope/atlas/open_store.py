@@ -122,13 +122,13 @@ class SparseRows:
         at = int(self.indptr[row]) + nth
         return chunks.chunk_name(self._data, (at // chunks.grid_of(self._data)[0],))
 
-    def places(self, rows: np.ndarray, *, genes: bool = False) -> list[str]:
+    def chunk_names(self, rows: np.ndarray, *, genes: bool = False) -> list[str]:
         """Return the chunks that hold the values of rows, or with ``genes`` the genes of them."""
         array = self._indices if genes else self._data
         size = chunks.grid_of(array)[0]
         spans = zip(self.indptr[rows].tolist(), self.indptr[rows + 1].tolist(), strict=True)
-        held = {c for lo, hi in spans for c in range(lo // size, max(hi - 1, lo) // size + 1)}
-        return [chunks.chunk_name(array, (c,)) for c in sorted(held)]
+        numbers = {c for lo, hi in spans for c in range(lo // size, max(hi - 1, lo) // size + 1)}
+        return [chunks.chunk_name(array, (c,)) for c in sorted(numbers)]
 
     def _load(self, first: int, last: int) -> None:
         """Decode chunks ``first`` to ``last`` with one read per array, unless all are there."""
@@ -313,7 +313,7 @@ class DenseRows:
         self.shape = tuple(int(n) for n in array.shape)
         self._array, self._path, self._may_lack = array, path, fill_missing
         self._chunk = int(array.chunks[0]) if array.chunks else 256
-        self._held: tuple[int, np.ndarray] | None = None
+        self._decoded: tuple[int, np.ndarray] | None = None
         self.arrays: tuple[Any, ...] = (array,)
         self.cost = ReadCost()
 
@@ -328,12 +328,12 @@ class DenseRows:
         grid = chunks.grid_of(self._array)
         return chunks.chunk_name(self._array, (row // grid[0], column // grid[1]))
 
-    def places(self, rows: np.ndarray, *, genes: bool = False) -> list[str]:
+    def chunk_names(self, rows: np.ndarray, *, genes: bool = False) -> list[str]:
         """Return the chunks that hold rows."""
         grid = chunks.grid_of(self._array)
         across = range(-(-self.shape[1] // grid[1]))
-        held = np.unique(rows // grid[0]).tolist()
-        return [chunks.chunk_name(self._array, (c, k)) for c in held for k in across]
+        numbers = np.unique(rows // grid[0]).tolist()
+        return [chunks.chunk_name(self._array, (c, k)) for c in numbers for k in across]
 
     def cost_of(self, rows: np.ndarray) -> ReadCost:
         """Return the bytes that reading ascending rows once decodes and uses; reads nothing."""
@@ -346,16 +346,16 @@ class DenseRows:
         """Return ``data, indices, indptr`` of the given ascending rows (zeros left out)."""
         block = np.empty((len(rows), self.shape[1]), self._array.dtype)
         for chunk in np.unique(rows // self._chunk):
-            if self._held is None or self._held[0] != chunk:
+            if self._decoded is None or self._decoded[0] != chunk:
                 lo = int(chunk) * self._chunk
                 hi = min(lo + self._chunk, self.shape[0])
                 values = chunks.read_rows(
                     self._path, self._array, lo, hi, fill_missing=self._may_lack
                 )
-                self._held = (int(chunk), values)
+                self._decoded = (int(chunk), values)
                 self.cost.read += values.size
             here = rows // self._chunk == chunk
-            block[here] = self._held[1][rows[here] - int(chunk) * self._chunk]
+            block[here] = self._decoded[1][rows[here] - int(chunk) * self._chunk]
         self.cost.needed += block.size
         row, column = np.nonzero(block)  # NaN counts as non-zero, so validation sees it
         counts = np.bincount(row, minlength=len(rows))

@@ -88,13 +88,13 @@ class LayerSums:
         self.mass = torch.zeros(shape, dtype=torch.float64, device=device)
         self.cells = torch.zeros(stop - first, dtype=torch.int64, device=device)
         self.spread: torch.Tensor | None = None
-        held: torch.Tensor | None = None
+        n_cells: torch.Tensor | None = None
         if moments == 2:
             size_of_spread = (len(heads), stop - first, n_genes)
             self.spread = torch.zeros(size_of_spread, dtype=torch.float64, device=device)
-            held = torch.zeros((stop - first, n_genes), dtype=torch.int32, device=device)
+            n_cells = torch.zeros((stop - first, n_genes), dtype=torch.int32, device=device)
         self._into = Accumulators(
-            heads, self.sums, self.mass, self.spread, held, logits_alone, first
+            heads, self.sums, self.mass, self.spread, n_cells, logits_alone, first
         )
 
     def add(self, parts: list[QKBatch]) -> None:
@@ -163,9 +163,9 @@ class PairCounts:
         present = np.zeros((len(layout.panel), n), np.float32)
         cell, token = np.nonzero(layout.panel >= 0)
         present[cell, layout.panel[cell, token]] = 1
-        held = torch.from_numpy(present)
+        presence = torch.from_numpy(present)
         for r in range(self._first, self._stop, self._tile):
             rows = slice(r, min(r + self._tile, self._stop))
             # float32 counts of a batch are exact far below 2**24 cells
-            counts = (held[:, rows].T @ held).to(torch.int32)
+            counts = (presence[:, rows].T @ presence).to(torch.int32)
             self.counts[rows.start - self._first : rows.stop - self._first] += counts

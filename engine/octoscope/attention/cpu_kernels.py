@@ -199,7 +199,7 @@ def follow_spread(
     values: np.ndarray,
     rows: np.ndarray,
     genes: np.ndarray,
-    held: np.ndarray,
+    n_cells: np.ndarray,
     mean: np.ndarray,
     spread: np.ndarray,
 ) -> None:
@@ -211,13 +211,13 @@ def follow_spread(
         [rows, kept] float32.
     rows, genes
         Where they belong in the other arrays [genes, genes].
-    held
+    n_cells
         Cells so far, this one included, float32.
     mean, spread
         float32 mean and sum of squared deviations.
     """
     for i in range(len(rows)):
-        n, m, s, row = held[rows[i]], mean[rows[i]], spread[rows[i]], values[i]
+        n, m, s, row = n_cells[rows[i]], mean[rows[i]], spread[rows[i]], values[i]
         for t in range(len(genes)):
             g = genes[t]
             gap = row[t] - m[g]
@@ -227,7 +227,7 @@ def follow_spread(
 
 @compiled()
 def merge_spread(
-    held: np.ndarray,
+    n_cells: np.ndarray,
     total: np.ndarray,
     spread: np.ndarray,
     more: np.ndarray,
@@ -238,22 +238,22 @@ def merge_spread(
 
     Parameters
     ----------
-    held, total, spread
+    n_cells, total, spread
         [rows, genes] int32 cells, float64 sums and squared deviations of the first set; the sums
         are read only.
     more, more_total, more_spread
         The same of the second set, float32.
     """
-    for i in range(held.shape[0]):
-        for j in range(held.shape[1]):
-            a, b = np.float64(held[i, j]), np.float64(more[i, j])
+    for i in range(n_cells.shape[0]):
+        for j in range(n_cells.shape[1]):
+            a, b = np.float64(n_cells[i, j]), np.float64(more[i, j])
             if b == 0:
                 continue
             spread[i, j] += np.float64(more_spread[i, j])
             if a > 0:
                 gap = np.float64(more_total[i, j]) / b - total[i, j] / a
                 spread[i, j] += gap * gap * (a * b / (a + b))
-            held[i, j] += np.int32(b)
+            n_cells[i, j] += np.int32(b)
 
 
 @compiled({"contract", "nsz"})

@@ -27,7 +27,7 @@ from octoscope.attention.query_key_batch import Cell, Heads
 
 _SCORES = 1 << 19  # scores of one head in a block: 2 MB of fp32, near the cache
 _CELLS = 8  # in a micro-batch from which on small cells are computed whole, in parallel
-_HELD = 64 << 20  # the most bytes that their rows take
+_MOST_ROW_BYTES = 64 << 20  # the most bytes that their rows take
 _EVEN = 4  # blocks come in multiples of this, so that a few threads share them evenly
 _ROWS = (32, 1024)  # rows in a block: fewer starve the matrix product, more spill the cache
 _FEW_ROWS = 32  # below, heads are multiplied together: each call has its own cost
@@ -61,7 +61,9 @@ def block_bytes(
     sums = min(height * row, max(_SUMS, row) + cells * own)
     if moments == 2:  # the ones that are added to counts of cells, and counts once more
         sums += own + height * genes * 4
-    whole = min(_HELD, 8 * heads * cells * kept**2)  # rows of cells that are attended whole
+    whole = min(
+        _MOST_ROW_BYTES, 8 * heads * cells * kept**2
+    )  # rows of cells that are attended whole
     return threads * (sums + own + room_bytes(tokens)) + whole
 
 
@@ -102,7 +104,7 @@ def add_row_blocks(
     height = -(-n // (-(-count // _EVEN) * _EVEN))
     edges = [(first, min(first + height, n)) for first in range(0, n, height)]
     batch = _Batch(cells, pack(cells, n, len(edges)), n, heads, mass.shape[2], rows)
-    in_turn = len(cells) >= _CELLS and batch.bytes <= _HELD
+    in_turn = len(cells) >= _CELLS and batch.bytes <= _MOST_ROW_BYTES
     if in_turn and min(cell.kept for cell in cells) < n:
         batch.attend_all(first_row, stop_row)
 
@@ -304,23 +306,25 @@ class _Spread:
     """Mean and squared deviations of a block's pairs over the cells of one micro-batch, fp32."""
 
     def __init__(self, reductions: int, rows: int, genes: int) -> None:
-        self._held = np.zeros((rows, genes), np.float32)
+        self._n_cells = np.zeros((rows, genes), np.float32)
         self._mean, self._m2 = np.zeros((2, reductions, rows, genes), np.float32)
 
     def add(self, values: np.ndarray, rows: np.ndarray, genes: np.ndarray) -> None:
         """Add a cell: [reductions, rows, kept] probabilities that belong at (rows, genes)."""
         one = np.ones((len(rows), len(genes)), np.float32)
-        scatter(one, rows, genes, np.float32(1), self._held)
+        scatter(one, rows, genes, np.float32(1), self._n_cells)
         for r, value in enumerate(values):
-            follow_spread(value, rows, genes, self._held, self._mean[r], self._m2[r])
+            follow_spread(value, rows, genes, self._n_cells, self._mean[r], self._m2[r])
 
     def merge(
-        self, sums: np.ndarray, more: np.ndarray, spread: np.ndarray, held: np.ndarray
+        self, sums: np.ndarray, more: np.ndarray, spread: np.ndarray, n_cells: np.ndarray
     ) -> None:
         """Merge into what earlier micro-batches left; ``sums`` do not hold this one's yet."""
         for r in range(len(sums)):
-            into = held if r + 1 == len(sums) else held.copy()  # counts are shared, added once
-            merge_spread(into, sums[r], spread[r], self._held, more[r], self._m2[r])
+            into = (
+                n_cells if r + 1 == len(sums) else n_cells.copy()
+            )  # counts are shared, added once
+            merge_spread(into, sums[r], spread[r], self._n_cells, more[r], self._m2[r])
 
 
 def attend_rows(

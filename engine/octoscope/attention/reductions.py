@@ -37,7 +37,7 @@ class Accumulators:
         [reductions, rows, mass columns] float64; column 0 is the kept keys.
     spread
         With two moments: squared deviations [reductions, rows, genes] float64 of the probability.
-    held
+    n_cells
         With two moments: cells so far that hold each pair [rows, genes] int32.
     logits_alone
         Nothing but the logit is added.
@@ -49,16 +49,16 @@ class Accumulators:
     sums: torch.Tensor
     mass: torch.Tensor
     spread: torch.Tensor | None = None
-    held: torch.Tensor | None = None
+    n_cells: torch.Tensor | None = None
     logits_alone: bool = False
     first: int = 0
 
     @property
     def second(self) -> tuple[torch.Tensor, torch.Tensor] | None:
         """Squared deviations and cells, or None."""
-        if self.spread is None or self.held is None:
+        if self.spread is None or self.n_cells is None:
             return None
-        return self.spread, self.held
+        return self.spread, self.n_cells
 
 
 class Reduction(Protocol):
@@ -138,8 +138,8 @@ def _add_logits(cells: list[Cell], into: Accumulators) -> None:
 
 
 def _cells(parts: list[QKBatch]) -> list[Cell]:
-    places = [(part, c) for part in parts for c in range(len(part.q))]
-    return [cell for cell in map_blocks(_cell_of, places) if cell.kept]
+    batch_cells = [(part, c) for part in parts for c in range(len(part.q))]
+    return [cell for cell in map_blocks(_cell_of, batch_cells) if cell.kept]
 
 
 def _cell_of(batch_and_cell: tuple[QKBatch, int]) -> Cell:

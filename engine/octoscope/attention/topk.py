@@ -53,7 +53,7 @@ class TopK:
             raise ValueError("k must be at least 1")
         self._k, self._cap = k, max(k, 2 * k if cap is None else cap)
         self._absolute = by_absolute_value
-        self._held: list[tuple[np.ndarray, np.ndarray, np.ndarray]] = []
+        self._collected: list[tuple[np.ndarray, np.ndarray, np.ndarray]] = []
         self._n = 0
         self._threshold = -np.inf  # no further pair below it can be among the K largest
         self._dropped_at: float | None = None  # value whose ties were cut at the cap
@@ -72,13 +72,15 @@ class TopK:
                 query, key, value,
             )  # fmt: skip
             # copies: a view would keep all of the room alive
-            self._held.append((query[:n_kept].copy(), key[:n_kept].copy(), value[:n_kept].copy()))
+            self._collected.append(
+                (query[:n_kept].copy(), key[:n_kept].copy(), value[:n_kept].copy())
+            )
             self._n += n_kept
             if row < len(values) or self._n > 2 * self._cap:
                 self._compact()
 
     def _compact(self) -> None:
-        query, key, value = (np.concatenate(parts) for parts in zip(*self._held, strict=True))
+        query, key, value = (np.concatenate(parts) for parts in zip(*self._collected, strict=True))
         if len(value) > self._k:
             size = np.abs(value) if self._absolute else value
             kth = np.partition(size, len(size) - self._k)[len(size) - self._k]
@@ -93,15 +95,15 @@ class TopK:
             keep[ties] = True
             query, key, value = query[keep], key[keep], value[keep]
             self._threshold = float(kth)
-        self._held, self._n = [(query, key, value)], len(value)
+        self._collected, self._n = [(query, key, value)], len(value)
 
     def result(self) -> TopPairs:
         """Return the pairs collected so far."""
-        if not self._held:
+        if not self._collected:
             empty = np.zeros(0, np.int32)
             return TopPairs(empty, empty, np.zeros(0, np.float32), False)
         self._compact()
-        query, key, value = self._held[0]
+        query, key, value = self._collected[0]
         order = np.lexsort((key, query, -np.abs(value) if self._absolute else -value))
         truncated = self._dropped_at is not None and self._dropped_at == self._threshold
         return TopPairs(query[order], key[order], value[order], truncated)

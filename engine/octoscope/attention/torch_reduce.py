@@ -109,12 +109,12 @@ def _follow(
 ) -> None:
     """Add a cell's values [reductions, rows, columns] to cells, mean, M2 of a tile (Welford)."""
     grid = (slice(None), rows[:, None], columns[None])
-    held, mean, m2 = (x[grid] for x in spread)
-    held = held + 1
+    n_cells, mean, m2 = (x[grid] for x in spread)
+    n_cells = n_cells + 1
     gap = values - mean
-    mean = mean + gap / held
+    mean = mean + gap / n_cells
     m2 = m2 + gap * (values - mean)
-    for x, new in zip(spread, (held, mean, m2), strict=True):
+    for x, new in zip(spread, (n_cells, mean, m2), strict=True):
         x[grid] = new
 
 
@@ -123,14 +123,14 @@ def _merge(
     more_total: torch.Tensor,
     spread: torch.Tensor,
     m2: torch.Tensor,
-    held: torch.Tensor,
+    n_cells: torch.Tensor,
 ) -> None:
     """Merge a micro-batch's cells and squared deviations into those before it (Chan), in place."""
-    a, b = held.double(), spread[0].double()
+    a, b = n_cells.double(), spread[0].double()
     gap = more_total.double() / b.clamp(min=1) - total / a.clamp(min=1)
     both = (a > 0) & (b > 0)
     m2 += spread[2].double() + torch.where(both, gap**2 * a * b / (a + b).clamp(min=1), 0)
-    held += spread[0, 0].int()
+    n_cells += spread[0, 0].int()
 
 
 def _over_heads(

@@ -127,7 +127,7 @@ def raise_tile(sums, into, inside, values):
     do_not_specialize=["queries", "tokens", "cells", "head", "stop", "first_gene", "stop_gene"]
 )
 def add_whole_cells(
-    q, k, shift, inverse, probability, lift, logit, spread, held, mass, genes, first_gene,
+    q, k, shift, inverse, probability, lift, logit, spread, n_cells, mass, genes, first_gene,
     stop_gene, queries, tokens, cells, heads, head, stop, factor, per_logit, per_share,
     D: tl.constexpr, DC: tl.constexpr, BM: tl.constexpr, BN: tl.constexpr, LARGEST: tl.constexpr,
     MOMENTS: tl.constexpr, SOFTMAX: tl.constexpr, PRECISION: tl.constexpr,
@@ -143,7 +143,7 @@ def add_whole_cells(
         [heads, queries]: shift of a row, 1 / sum.
     probability, lift, logit, spread
         [rows, genes] float64. ``spread`` is of MOMENTS only.
-    held
+    n_cells
         [rows, genes] int32, cells before these; raised by them.
     mass
         [column tiles, genes] float32: a tile's share of the rows' probability.
@@ -221,8 +221,8 @@ def add_whole_cells(
         here = tl.sum(tl.where(in_columns[None, :], p_sum, 0.0), 1)
         tl.store(mass + j.to(tl.int64) * genes + rows, here, mask=in_rows)
         if MOMENTS:  # Chan: what earlier micro-batches left, and this one
-            a = tl.load(held + first + into, mask=inside, other=0)
-            tl.store(held + first + into, a + cells, mask=inside)
+            a = tl.load(n_cells + first + into, mask=inside, other=0)
+            tl.store(n_cells + first + into, a + cells, mask=inside)
             a = a.to(tl.float64)
             before = tl.load(probability + first + into, mask=inside, other=0.0)
             apart = p_sum.to(tl.float64) / cells - before / tl.maximum(a, 1.0)
@@ -239,7 +239,7 @@ def add_whole_cells(
     ]
 )  # fmt: skip
 def add_part_cells(
-    q, k, shift, inverse, probability, lift, logit, spread, held, mass, gene, edges, cell_at,
+    q, k, shift, inverse, probability, lift, logit, spread, n_cells, mass, gene, edges, cell_at,
     cell_list, first_query, first_key, n_tokens, genes, first_gene, stop_gene, first_tile, queries,
     tiles, heads, head, stop, factor, per_logit, per_share, D: tl.constexpr, DC: tl.constexpr,
     BM: tl.constexpr, BN: tl.constexpr, LARGEST: tl.constexpr, MOMENTS: tl.constexpr,
@@ -313,8 +313,8 @@ def add_part_cells(
                     p *= per_share
                     before = tl.load(probability + into, mask=inside, other=0.0)
                     if MOMENTS:  # one more cell, in fp64
-                        a = tl.load(held + into, mask=inside, other=0)
-                        tl.store(held + into, a + 1, mask=inside)
+                        a = tl.load(n_cells + into, mask=inside, other=0)
+                        tl.store(n_cells + into, a + 1, mask=inside)
                         # with the mean before / a: (p - mean)^2 a / (a + 1), in one division
                         a = a.to(tl.float64)
                         apart = p.to(tl.float64) * a - before

@@ -102,16 +102,16 @@ class _MicroBatch:
             shift, inverse, shares = self._row_sums()
         for r, heads in enumerate(into.heads):
             first, stop, per_share = _averaged(heads, self._heads)
-            spread, held = into.sums[r, 0], self._gene  # not read where there is one moment
-            if into.spread is not None and into.held is not None:
+            spread, n_cells = into.sums[r, 0], self._gene  # not read where there is one moment
+            if into.spread is not None and into.n_cells is not None:
                 last = r + 1 == len(into.heads)  # counts are shared, raised once
-                spread, held = into.spread[r], into.held if last else into.held.clone()
+                spread, n_cells = into.spread[r], into.n_cells if last else into.n_cells.clone()
             flags = self._shape | {
                 "LARGEST": heads == "max", "MOMENTS": into.spread is not None,
                 "SOFTMAX": not into.logits_alone, **_options(blocks),
             }  # fmt: skip
             factors = (first, stop, self._factor, self._tokens.scale * per_share, per_share)
-            of_rows = (self._q, self._k, shift, inverse, *into.sums[r], spread, held)
+            of_rows = (self._q, self._k, shift, inverse, *into.sums[r], spread, n_cells)
             kept = add(of_rows, factors, flags, blocks)
             if not into.logits_alone:
                 into.mass[r, :, 0] += kept[self._rows]

@@ -181,14 +181,14 @@ class RunStats:
             now = self._clock()
             for actor in self.actors.values():
                 self._count_held(actor, now)
-            held = list(self.actors.values())
+            actors = list(self.actors.values())
             return {
                 "started": self.started,
                 "updated": now,
                 "stages": {name: self._stage(s, now) for name, s in self.stages.items()},
-                "actors": [asdict(a) | _rates(a, a.seconds) for a in held],
-                "actor_hours": self._hours("actor_hours", sum(a.held for a in held)),
-                "gpu_hours": self._hours("gpu_hours", sum(a.held * a.gpus for a in held)),
+                "actors": [asdict(a) | _rates(a, a.seconds) for a in actors],
+                "actor_hours": self._hours("actor_hours", sum(a.held for a in actors)),
+                "gpu_hours": self._hours("gpu_hours", sum(a.held * a.gpus for a in actors)),
             }
 
     def timeline(self) -> dict[str, Any]:

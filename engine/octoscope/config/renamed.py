@@ -46,13 +46,13 @@ def with_current_names(tree: Any) -> tuple[Any, list[tuple[str, str]]]:
     tree = _copied(tree)
     renamed: list[tuple[str, str]] = []
     for old, new in _MOVED.items():
-        (section, field), (target, name) = _held(tree, old), _held(tree, new, make=True)
+        (section, field), (target, name) = _section_of(tree, old), _section_of(tree, new, make=True)
         if section is None or target is None or field not in section or name in target:
             continue
         target[name] = section.pop(field)
         renamed.append((old, new))
     for path, values in _VALUES.items():
-        section, field = _held(tree, path)
+        section, field = _section_of(tree, path)
         if section is None or field not in section:
             continue
         given = section[field]
@@ -70,7 +70,7 @@ def _copied(tree: dict[str, Any]) -> dict[str, Any]:
     return {k: _copied(v) if isinstance(v, dict) else v for k, v in tree.items()}
 
 
-def _held(tree: dict[str, Any], name: str, *, make: bool = False) -> tuple[Any, str]:
+def _section_of(tree: dict[str, Any], name: str, *, make: bool = False) -> tuple[Any, str]:
     """Return the section that holds a setting and the field in it; None: there is no section."""
     *parents, field = name.split(".")
     section: Any = tree

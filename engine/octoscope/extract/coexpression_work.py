@@ -60,7 +60,7 @@ class CoexpressionRunner:
         read = digests_of(self._plan, unit)
         moments: CoMoments | None = None
         cells, used, waited = np.zeros((1, n), np.int64), 0, 0.0
-        held: list[sparse.csr_matrix] = []
+        parts: list[sparse.csr_matrix] = []
         refused: list[dict[str, str]] = []
         at = time.monotonic()
         for batch in self._atlas.stream(half[unit.start : unit.stop], self._m.micro_batch):
@@ -75,7 +75,7 @@ class CoexpressionRunner:
                 part = CoMoments.of(values)
                 moments = part if moments is None else moments.merge(part)
             if self._spearman:
-                held.append(values)
+                parts.append(values)
             at = time.monotonic()
         tile = self._plan.tile
         tiles.write_array(store, "cells", cells, tile)
@@ -84,7 +84,7 @@ class CoexpressionRunner:
             tiles.write_array(store, "mean", moments.mean[None], tile)
             tiles.write_array(store, "products", moments.products, tile)
         if self._spearman:
-            by_gene = sparse.vstack([*held, sparse.csr_matrix((0, n))]).tocsc()
+            by_gene = sparse.vstack([*parts, sparse.csr_matrix((0, n))]).tocsc()
             tiles.write_array(store, "ends", by_gene.indptr[None].astype(np.int64), tile)
             tiles.write_array(store, "values", by_gene.data[:, None], _SPILL_TILE)
             cell = by_gene.indices[:, None].astype(np.int32)

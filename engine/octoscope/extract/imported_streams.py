@@ -32,7 +32,7 @@ def attend_imported_streams(root: RunRoot, plan: Plan, model: str, category: int
     genes, file = store.genes(dataset, name), store.streams(dataset, name)
     position = {gene: i for i, gene in enumerate(m.axis)}
     rows = [i for i, gene in enumerate(genes.ensembl) if gene in position]
-    places = np.array([position[str(genes.ensembl[i])] for i in rows], np.int64)
+    positions = np.array([position[str(genes.ensembl[i])] for i in rows], np.int64)
     attempt = Attempt(root, residual_work(m.name, category))
     out = attempt.zarr("attends.zarr")
 
@@ -44,7 +44,7 @@ def attend_imported_streams(root: RunRoot, plan: Plan, model: str, category: int
         stream = file.layer(layer, len(genes.names))[rows]
         known = np.isfinite(stream).all(1)
         present = np.zeros(len(m.axis), bool)
-        present[places[known]] = True
+        present[positions[known]] = True
         if first is None:
             first = present
             write("present", present[None])
@@ -55,7 +55,7 @@ def attend_imported_streams(root: RunRoot, plan: Plan, model: str, category: int
                 "write the store again with napistu-torch 0.4.0",
             )
         mean = np.zeros((len(m.axis), m.d), np.float32)
-        mean[places[known]] = stream[known]
+        mean[positions[known]] = stream[known]
         w_q, w_k = store.projections(layer, m.options["layer_order"])
         scale = np.float32(1 / np.sqrt(m.d // m.n_heads))
         named = projected(plan, m)

@@ -59,11 +59,11 @@ class MatrixRunner:
         m, tile = self._plan.model(model), self._plan.tile
         n, store = len(m.axis), attempt.zarr("pairs.zarr")
         halves = [self._records(model, category, h) for h in (0, 1)]
-        held = np.zeros((2, 1, n), np.int32)  # cells that hold each gene
+        n_cells = np.zeros((2, 1, n), np.int32)  # cells that hold each gene
         if not self._plan.attention_variants(model, "per_cell"):
             name = "cells" if m.family == COEXPRESSION else layer_name(m.layers[0], "cells")
             for h, records in enumerate(halves):
-                held[h] = tile_of(self._arrays(records, name), 0, 1, held[h])
+                n_cells[h] = tile_of(self._arrays(records, name), 0, 1, n_cells[h])
         else:
             array = tiles.create_array(store, "pairs", (2, n, n), "int32", tile)
             counts = [self._arrays(records, "pairs") for records in halves]
@@ -72,8 +72,8 @@ class MatrixRunner:
                 block = np.stack([tile_of(arrays, first, stop, empty) for arrays in counts])
                 tiles.write_rows(array, first, block)
                 at = np.arange(stop - first)
-                held[:, 0, first:stop] = block[:, at, at + first]
-        tiles.write_array(store, "cells", held, tile)
+                n_cells[:, 0, first:stop] = block[:, at, at + first]
+        tiles.write_array(store, "cells", n_cells, tile)
         metrics = {
             "cells_used": [sum(r.metrics["cells_used"] for r in records) for records in halves],
             "cells_refused": [
@@ -170,8 +170,8 @@ class MatrixRunner:
         records, columns = halves[0] + halves[1], len(m.mass_columns)
         masses = self._arrays(records, sums_name(layer, m.heads, "mass"))
         mass = tile_of(masses, 0, n, np.zeros((n, columns)))
-        held = self._arrays(records, layer_name(layer, "cells"))
-        cells = tile_of(held, 0, 1, np.zeros((1, n), np.int64))
+        of_cells = self._arrays(records, layer_name(layer, "cells"))
+        cells = tile_of(of_cells, 0, 1, np.zeros((1, n), np.int64))
         return _mass_table(m, mass, cells[0])
 
     def _mean_cell_mass(self, m: ModelPlan, category: int, layer: int) -> pd.DataFrame:

@@ -8,7 +8,7 @@ import torch
 from octoscope.attention.residual_sums import divided, mean_cells, present
 from octoscope.errors import InputError
 from octoscope.models.protocol import FoundationModel, WeightsOnlyProjections
-from octoscope.results.mean_cell_matrix import HELD, RESIDUAL, WITHOUT, projected
+from octoscope.results.mean_cell_matrix import GROUP_GENES, RESIDUAL, WITHOUT, projected
 from octoscope.results.stored_sums import read_finished_record, unit_rows
 from octoscope.row_blocks import tree_sum
 from octoscope.run_plan.values import ModelPlan, Plan
@@ -91,12 +91,14 @@ def attend_mean_cells(
         write(layer_name(layer, "mean"), mean[2].astype(np.float32))  # of all cells
         if groups:
             of_groups = totals(groups, layer_name(layer, "cells"), (1, n))[:, 0]
-            held = cells.sum(0) - of_groups
+            n_cells = cells.sum(0) - of_groups
             remaining = sums.sum(0) - totals(groups, layer_name(layer, "residual"), (n, base.d))
             # the tokens of the whole that another cell holds
-            write_attended(layer, divided(remaining, held), is_present[2] & (held > 0), WITHOUT)
+            write_attended(
+                layer, divided(remaining, n_cells), is_present[2] & (n_cells > 0), WITHOUT
+            )
             if layer == base.layers[0]:
-                write(HELD, of_groups > 0)
+                write(GROUP_GENES, of_groups > 0)
     return attempt.commit(plan.hash, {})
 
 

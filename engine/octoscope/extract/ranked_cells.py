@@ -115,10 +115,10 @@ def _on_disk(path: Path, values: int) -> np.ndarray:
 
 def _gene_blocks(positive: np.ndarray) -> list[range]:
     """Divide genes into ranges of at most ``_RANKED`` values, or one gene."""
-    blocks, first, held = [], 0, 0
+    blocks, first, n_values = [], 0, 0
     for gene, values in enumerate(positive):
-        if held and held + values > _RANKED:
+        if n_values and n_values + values > _RANKED:
             blocks.append(range(first, gene))
-            first, held = gene, 0
-        held += int(values)
+            first, n_values = gene, 0
+        n_values += int(values)
     return [*blocks, range(first, len(positive))]

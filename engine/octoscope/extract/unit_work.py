@@ -186,7 +186,7 @@ class UnitRunner:
         cells = np.zeros(n, np.int64)
         metrics, read = _UnitMetrics(), {}
         # between macro-batches, by layer and first row; one at a time where there is one
-        held: dict[tuple[int, int], _Layer] = {}
+        waiting: dict[tuple[int, int], _Layer] = {}
         micro = self._m.micro_batch
         n_remaining = -(-(unit.stop - unit.start) // micro)
         # pairs of genes are counted for sums over cells alone: a mean cell needs each gene's cells
@@ -215,9 +215,9 @@ class UnitRunner:
                 self._count_pairs(store, groups)
             for i in range(max(self._m.layers) + 1):
                 if i in self._m.layers:
-                    for layer in self._summed(i, groups, unit, held):
+                    for layer in self._summed(i, groups, unit, waiting):
                         if n_remaining > 0:
-                            held[i, layer.rows[0]] = layer
+                            waiting[i, layer.rows[0]] = layer
                         else:
                             self._write_layer(store, layer, cells)
                         del layer  # its sums go before the next are made
@@ -262,7 +262,7 @@ class UnitRunner:
         i: int,
         groups: list[list[_Batch]],
         unit: Unit,
-        held: dict[tuple[int, int], _Layer],
+        waiting: dict[tuple[int, int], _Layer],
     ) -> Iterator[_Layer]:
         """Yield the sums of layer ``i`` with a macro-batch added, block of rows by block of rows.
 
@@ -271,7 +271,7 @@ class UnitRunner:
         where = self._where(unit, i)
         kept: list[list[QKBatch]] | None = None
         for rows in self._rows:
-            layer = held.pop((i, rows[0]), None) or self._layer(i, where, rows)
+            layer = waiting.pop((i, rows[0]), None) or self._layer(i, where, rows)
             passing: Iterable[list[QKBatch]] = kept or ()
             if kept is None:
                 on = self._keeps or rows is self._rows[-1]

@@ -120,21 +120,21 @@ def _layers(
     """Return the shapes of the layers of an MLP, the last of which gives one number."""
     name = "mlp" if kind is Mlp else "output_mlp"
     matches = [m for m in map(_MORE.fullmatch, weights) if m and m.group(1) == name]
-    places = sorted({int(m.group(2)) for m in matches})
-    if not places:
+    numbers = sorted({int(m.group(2)) for m in matches})
+    if not numbers:
         return {}
-    for at in range(0, places[-1] + 1, 3):
+    for at in range(0, numbers[-1] + 1, 3):
         for what in ("weight", "bias"):
             if f"{name}.{at}.{what}" not in weights:
                 raise InputError(f"{where}: head.{name}.{at}.{what}", "is missing", _BELONG)
     shape: dict[str, tuple[int, ...]] = {}
     before = hidden
-    for at in places:
-        if kind is Mlp and at == 0 and len(places) > 1:
+    for at in numbers:
+        if kind is Mlp and at == 0 and len(numbers) > 1:
             continue
         if kind is Mlp and at == 0:
             before = int(weights["mlp.0.weight"].shape[1])
-        out = 1 if at == places[-1] else int(weights[f"{name}.{at}.weight"].shape[0])
+        out = 1 if at == numbers[-1] else int(weights[f"{name}.{at}.weight"].shape[0])
         shape |= {f"{name}.{at}.weight": (out, before), f"{name}.{at}.bias": (out,)}
         before = out
     return shape

@@ -78,11 +78,11 @@ def names_of(checkpoints: Sequence[Path]) -> list[str]:
     InputError
         If a checkpoint is given twice.
     """
-    places = [path.expanduser().resolve() for path in checkpoints]
-    twice = next((p for i, p in enumerate(places) if p in places[:i]), None)
+    paths = [path.expanduser().resolve() for path in checkpoints]
+    twice = next((p for i, p in enumerate(paths) if p in paths[:i]), None)
     if twice is not None:
         raise InputError(str(twice), "is given twice", "name each checkpoint once")
-    names = [p.parent.name if p.suffix == ".ckpt" else p.name for p in places]
+    names = [p.parent.name if p.suffix == ".ckpt" else p.name for p in paths]
     return names if len(set(names)) == len(names) else [str(p) for p in checkpoints]
 
 

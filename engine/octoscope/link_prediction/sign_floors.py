@@ -78,8 +78,8 @@ def divided(links: Links, pairs: SignedPairs, how: str, seed: int) -> tuple[np.n
         return np.flatnonzero(pairs.part == 1), np.flatnonzero(pairs.part == 3)
     number = pair_hash(links.graph.vertex_names, np.arange(links.n), np.arange(links.n))
     number = number ^ np.random.default_rng([seed, 3]).integers(2**63, dtype=np.uint64)
-    held = (number % np.uint64(10_000)) < np.uint64(10_000 * _TEST)
-    a, b = held[pairs.src], held[pairs.dst]
+    held_out = (number % np.uint64(10_000)) < np.uint64(10_000 * _TEST)
+    a, b = held_out[pairs.src], held_out[pairs.dst]
     test = {"new regulators": a, "new targets": b, "both new": a & b}[how]
     train = ~(a | b) if how == "both new" else ~test
     return np.flatnonzero(train), np.flatnonzero(test)

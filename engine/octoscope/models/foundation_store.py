@@ -273,8 +273,8 @@ class FoundationStore:
         matrices = []
         for what in ("W_q", "W_k"):
             where = f"{self.path / WEIGHTS}: attention_weights.{name}.{what}"
-            held = self._weights[name]
-            matrix = held.get(what) if isinstance(held, Mapping) else None
+            layer_weights = self._weights[name]
+            matrix = layer_weights.get(what) if isinstance(layer_weights, Mapping) else None
             try:
                 values = matrix.value if isinstance(matrix, Array) else None
             except pickle.UnpicklingError as error:
@@ -352,8 +352,8 @@ def _object(part: IO[bytes]) -> Any:
     shape, _, dtype = header(part)
     if shape != () or not dtype.hasobject:
         raise ValueError(f"expected one dictionary, found {dtype} {list(shape)}")
-    held = _Unpickler(part).load()
-    return held.value[()] if isinstance(held, Array) else held
+    loaded = _Unpickler(part).load()
+    return loaded.value[()] if isinstance(loaded, Array) else loaded
 
 
 def _genes(record: Mapping[str, Any], file: Path) -> StoredGenes:

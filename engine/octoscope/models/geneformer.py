@@ -45,7 +45,7 @@ from octoscope.models.protocol import (
     Tokens,
     Variant,
 )
-from octoscope.models.ragged import held, kept, ranked
+from octoscope.models.ragged import kept, ranked, token_mask
 from octoscope.models.weight_files import folder_of, holds_weight, outside, weights_in
 from octoscope.models.weights import MOST_LAYERS, load_state, read_json, take_strict
 
@@ -230,11 +230,11 @@ class Geneformer:
         first, n = int(special > 0), np.minimum(np.diff(indptr), room)
         lengths = np.where(n > 0, n + special, 0)  # nothing of the model: padding only
         shape = (len(cell_ids), int(lengths.max(initial=1)))
-        places = held(n, shape[1], first)
+        is_token = token_mask(n, shape[1], first)
         gene = np.full(shape, -1, np.int32)
-        gene[places] = genes[ranked(values, indptr, room)]
+        gene[is_token] = genes[ranked(values, indptr, room)]
         tokens = self._dictionaries.tokens
-        kind = np.where(places, np.int8(GENE), np.int8(PAD))
+        kind = np.where(is_token, np.int8(GENE), np.int8(PAD))
         row = np.append(self._rows, tokens["<pad>"])[gene]
         if special:
             cells = np.flatnonzero(n)

@@ -79,10 +79,10 @@ def find_dictionaries(checkpoint: Path, given: str | None, *, mapped: bool) -> D
     checkpoint = checkpoint.resolve()  # "." has no parent of its own
     near = [checkpoint, checkpoint.parent, checkpoint.parent.parent]
     if given is None:
-        places = [p for base in near[:2] for p in (base, base / "dictionaries")]
+        folders = [p for base in near[:2] for p in (base, base / "dictionaries")]
     else:
-        places = [base / given for base in (*near, Path.cwd())]
-    folder = next((p for p in places if _files(p, _KINDS["tokens"])), None)
+        folders = [base / given for base in (*near, Path.cwd())]
+    folder = next((p for p in folders if _files(p, _KINDS["tokens"])), None)
     if folder is None:
         file = f"{_KINDS['tokens']}.pkl or .json"
         what = f"no {file} in {given}" if given else f"no {file} beside it"

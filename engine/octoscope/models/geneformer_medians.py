@@ -13,7 +13,7 @@ _FILE = Path(__file__).with_name("geneformer_medians.npz")
 _BITS_PER_GENE, _HASHES = 10, 7  # one in 120 other medians passes for a known one
 
 
-def _places(gene: str, median: float, size: int) -> np.ndarray:
+def _bits_of(gene: str, median: float, size: int) -> np.ndarray:
     """Return [hashes] int64 bits of a filter of ``size`` bits."""
     digest = hashlib.blake2b(f"{gene}\t{median!r}".encode(), digest_size=16).digest()
     first, step = (int.from_bytes(digest[i : i + 8], "little") % size for i in (0, 8))
@@ -25,7 +25,7 @@ def filter_of(medians: Mapping[str, float]) -> np.ndarray:
     size = -(-len(medians) * _BITS_PER_GENE // 8) * 8
     bits = np.zeros(size, bool)
     for gene, median in medians.items():
-        bits[_places(gene, median, size)] = True
+        bits[_bits_of(gene, median, size)] = True
     return np.packbits(bits)
 
 
@@ -43,7 +43,7 @@ def foreign_medians(medians: Iterable[tuple[str, float]]) -> tuple[str, list[str
     """
     pairs = list(medians)
     foreign = {
-        corpus: [g for g, m in pairs if not bits[_places(g, m, len(bits))].all()]
+        corpus: [g for g, m in pairs if not bits[_bits_of(g, m, len(bits))].all()]
         for corpus, bits in _filters().items()
     }
     best = min(foreign, key=lambda corpus: len(foreign[corpus]))

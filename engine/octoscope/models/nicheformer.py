@@ -44,7 +44,7 @@ from octoscope.models.protocol import (
     Tokens,
     Variant,
 )
-from octoscope.models.ragged import held, kept, ranked
+from octoscope.models.ragged import kept, ranked, token_mask
 from octoscope.models.weight_files import holds_weight, outside
 
 _CONTEXT = TOKEN_KINDS.index("context")
@@ -187,10 +187,10 @@ class Nicheformer:
         n = np.minimum(np.diff(indptr), room)
         lengths = np.where(n > 0, n + first, 0)  # nothing of the model: padding only
         shape = (len(cell_ids), int(lengths.max(initial=1)))
-        places = held(n, shape[1], first)
+        is_token = token_mask(n, shape[1], first)
         gene = np.full(shape, -1, np.int32)
-        gene[places] = genes[ranked(values, indptr, room)]
-        kind = np.where(places, np.int8(GENE), np.int8(PAD))
+        gene[is_token] = genes[ranked(values, indptr, room)]
+        kind = np.where(is_token, np.int8(GENE), np.int8(PAD))
         row = np.append(self._rows, _PAD_ROW)[gene]
         cells = np.flatnonzero(n)
         for position, token in enumerate(self._context if len(cells) else ()):

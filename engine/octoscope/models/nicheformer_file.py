@@ -190,13 +190,13 @@ def _count(settings: Mapping[str, Any], name: str, where: str) -> int:
 
 
 def _vocabulary_file(folder: Path, given: str | None) -> Path:
-    places = [folder / "vocab.json"]
+    files = [folder / "vocab.json"]
     if given is not None:
-        places = [folder / given, Path(given).expanduser()]
-    file = next((p for p in places if p.is_file()), None)
+        files = [folder / given, Path(given).expanduser()]
+    file = next((p for p in files if p.is_file()), None)
     if file is None:
         raise InputError(
-            str(places[-1]), "does not exist",
+            str(files[-1]), "does not exist",
             "name the vocab.json of huggingface.co/theislab/Nicheformer in "
             "models.*.options.vocabulary",
         )  # fmt: skip

@@ -33,7 +33,7 @@ def padded(
     return out
 
 
-def held(lengths: np.ndarray, width: int, first: int = 0) -> np.ndarray:
+def token_mask(lengths: np.ndarray, width: int, first: int = 0) -> np.ndarray:
     """Return [cells, tokens] bool: the places that :func:`padded` fills."""
     position = np.arange(width) - first
     return (position >= 0) & (position < lengths[:, None])
@@ -60,13 +60,13 @@ def ranked(values: np.ndarray, indptr: np.ndarray, room: int) -> np.ndarray:
     # padding is above all of them
     ordered = padded(keys.view(np.float64), indptr, (len(lengths), width), 1.0, np.float64)
     ordered.sort(axis=1)
-    mine = held(lengths, width)
+    mine = token_mask(lengths, width)
     ranks = low - (ordered.view(np.int64) & low) + np.asarray(indptr[:-1], np.int64)[:, None]
     shown = np.where(mine, values[np.where(mine, ranks, 0)], 0.0) if len(values) else ordered
     for c in np.flatnonzero((shown[:, 1:] > shown[:, :-1]).any(1)):
         part = slice(indptr[c], indptr[c + 1])
         ranks[c, : lengths[c]] = indptr[c] + np.argsort(-values[part], kind="stable")
-    return ranks[held(np.minimum(lengths, room), width)]
+    return ranks[token_mask(np.minimum(lengths, room), width)]
 
 
 @compiled()

@@ -39,7 +39,7 @@ from octoscope.models.protocol import (
     Tokens,
     Variant,
 )
-from octoscope.models.ragged import held, kept, padded
+from octoscope.models.ragged import kept, padded, token_mask
 from octoscope.models.scfoundation_file import SECTIONS, ScFoundationFile, read_section
 from octoscope.models.weight_files import checkpoint_in, require_checkpoint_in, text_inside
 
@@ -211,7 +211,7 @@ class ScFoundation:
         width = max((n + len(d) for n, d in zip(lengths.tolist(), depth, strict=True)), default=0)
         shape = (len(depth), max(width, 1))
         gene = padded(genes, indptr, shape, -1, np.int32)
-        kind = np.where(held(lengths, shape[1]), np.int8(GENE), np.int8(PAD))
+        kind = np.where(token_mask(lengths, shape[1]), np.int8(GENE), np.int8(PAD))
         value = padded(values, indptr, shape, np.nan, np.float32)
         row = gene.astype(np.int64)
         for c, levels in enumerate(depth):

@@ -36,7 +36,7 @@ from octoscope.models.protocol import (
     Tokens,
     Variant,
 )
-from octoscope.models.ragged import held, kept, padded
+from octoscope.models.ragged import kept, padded, token_mask
 from octoscope.models.scgpt_args import read_args
 from octoscope.models.scgpt_batch_norm import OPTION, BatchNorm, split_batch_norm
 from octoscope.models.scgpt_file import (
@@ -263,10 +263,10 @@ class ScGPT:
             indptr = np.arange(len(cell_ids) + 1) * len(order)
         if cut:
             ends = list(pairwise(indptr.tolist()))
-            places = [a + cut[c] if c in cut else np.arange(a, b) for c, (a, b) in enumerate(ends)]
-            at = np.concatenate(places)
+            chosen = [a + cut[c] if c in cut else np.arange(a, b) for c, (a, b) in enumerate(ends)]
+            at = np.concatenate(chosen)
             columns, bins = columns[at], bins[at]
-            indptr = np.concatenate([[0], np.cumsum([len(p) for p in places])])
+            indptr = np.concatenate([[0], np.cumsum([len(p) for p in chosen])])
         return self._assemble(match.model_gene[columns], bins, indptr, cell_ids)
 
     def _context(self, counts: sparse.csr_matrix, match: GeneMatch) -> tuple[Any, np.ndarray]:
@@ -312,7 +312,7 @@ class ScGPT:
         shape = (len(lengths), 1 + int(lengths.max(initial=0)))
         gene = padded(genes, indptr, shape, -1, np.int32, first=1)
         value = padded(bins, indptr, shape, s.pad_value, np.float32, first=1)
-        kind = np.where(held(lengths, shape[1], first=1), np.int8(GENE), np.int8(PAD))
+        kind = np.where(token_mask(lengths, shape[1], first=1), np.int8(GENE), np.int8(PAD))
         row = np.append(self._rows, self._vocab["<pad>"])[gene]
         kind[:, 0], row[:, 0] = _CLS, self._vocab["<cls>"]
         if s.recipe == "preprocessor":

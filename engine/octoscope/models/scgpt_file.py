@@ -63,26 +63,26 @@ def find_files(path: Path, base: str | None) -> ScGPTFiles:
     if weights is None:
         problem = f"holds no weights ({_WEIGHTS[0]} or another .pt, .bin, .safetensors)"
         raise InputError(str(path), problem, "complete the folder in models.*.path")
-    places = [folder_of(path)]
+    folders = [folder_of(path)]
     if base is not None:
         near = (folder, folder.parent, folder.parent.parent, Path.cwd())
-        places += [p / base for p in near if (p / base).is_dir()][:1]
-        if len(places) == 1:
+        folders += [p / base for p in near if (p / base).is_dir()][:1]
+        if len(folders) == 1:
             raise InputError("models.*.options.base", f"{base}: no such folder", "check the path")
     return ScGPTFiles(
-        args=_beside(places, "args.json", "config.json"),
-        vocabulary=_beside(places, "vocab.json", "default_census_vocab.json"),
+        args=_beside(folders, "args.json", "config.json"),
+        vocabulary=_beside(folders, "vocab.json", "default_census_vocab.json"),
         weights=weights,
-        base=str(places[1].resolve()) if len(places) > 1 else None,
+        base=str(folders[1].resolve()) if len(folders) > 1 else None,
     )
 
 
-def _beside(places: list[Path], *names: str) -> Path:
+def _beside(folders: list[Path], *names: str) -> Path:
     """Return the first file there, by the published name before those of ports."""
-    file = next((p / n for p in places for n in names if (p / n).exists()), None)
+    file = next((p / n for p in folders for n in names if (p / n).exists()), None)
     if file is None:
         raise InputError(
-            ", ".join(str(p / names[0]) for p in places),
+            ", ".join(str(p / names[0]) for p in folders),
             "does not exist (fine-tuning scripts save the weights alone)",
             "copy it from the checkpoint that was fine-tuned, or name that checkpoint's folder in "
             "models.*.options.base (octoscope models and attention: --option base=FOLDER)",

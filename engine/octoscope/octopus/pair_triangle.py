@@ -1,6 +1,6 @@
 """Values of unordered pairs of vertices: the upper triangle of a square, row after row.
 
-It takes half of the room of the square. The place of a pair (a, b), a < b, is
+It takes half of the room of the square. The index of a pair (a, b), a < b, is
 ``row_starts(n)[a] + b``.
 """
 
@@ -17,13 +17,13 @@ def n_pairs(n: int) -> int:
 
 
 def row_starts(n: int) -> np.ndarray:
-    """Return [n] int64 numbers that give a pair's place when its larger vertex is added."""
+    """Return [n] int64 numbers that give a pair's index when its larger vertex is added."""
     a = np.arange(n, dtype=np.int64)
     return a * (2 * n - a - 1) // 2 - a - 1
 
 
-def places(u: np.ndarray, v: np.ndarray, n: int) -> np.ndarray:
-    """Return [pairs] int64 places of pairs of distinct vertices, in either order."""
+def pair_index(u: np.ndarray, v: np.ndarray, n: int) -> np.ndarray:
+    """Return [pairs] int64 indices of pairs of distinct vertices, in either order."""
     return row_starts(n)[np.minimum(u, v)] + np.maximum(u, v)
 
 

@@ -147,11 +147,11 @@ def pathway_bits(network: Network, genes: Sequence[str] | np.ndarray) -> np.ndar
     A gene outside the network is in none.
     """
     sets = pathway_sets(network).merge(network.genes[["gene", "vertex"]], on="vertex")
-    held = pd.Index(sets["gene"].unique())
+    in_pathways = pd.Index(sets["gene"].unique())
     names = pd.Index(sets["pathway"].unique())
     words = (len(names) + 63) // 64
-    bits = np.zeros((len(held) + 1, max(words, 1)), np.uint64)  # the last row: no pathway
-    row, column = held.get_indexer(sets["gene"]), names.get_indexer(sets["pathway"])
+    bits = np.zeros((len(in_pathways) + 1, max(words, 1)), np.uint64)  # the last row: no pathway
+    row, column = in_pathways.get_indexer(sets["gene"]), names.get_indexer(sets["pathway"])
     np.bitwise_or.at(bits, (row, column // 64), np.uint64(1) << (column % 64).astype(np.uint64))
-    row_of = np.append(held.get_indexer(network.gene_index), -1)
+    row_of = np.append(in_pathways.get_indexer(network.gene_index), -1)
     return bits[row_of[network.gene_codes(genes)]]

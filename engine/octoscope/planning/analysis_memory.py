@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from octoscope.analysis.controlled.controls import MOST_HELD, held_bytes
+from octoscope.analysis.controlled.controls import MOST_CACHED, control_bytes
 from octoscope.analysis.controlled.universe import GROUPS, MOST_BYTES
 from octoscope.analysis.layer_consensus import CachedMatrix
 from octoscope.analysis.layers import MAX_NULL_BYTES, TESTED, null_bytes
@@ -85,8 +85,8 @@ def _controlled(config: RunConfig, m: ModelPlan) -> float:
     masks = 9 * n * n  # eligible pairs by gene and by vertex, of matrix and control; edges; bins
     masks += 3 * 8 * n * _MOST_BINS  # of the models with gene effects
     rows = min(config.execution.advanced.tile, n) * n * 12 * 12
-    held = held_bytes(len(m.axis))
-    rows += held if held <= MOST_HELD else 0
+    cached = control_bytes(len(m.axis))
+    rows += cached if cached <= MOST_CACHED else 0
     return masks + rows + max(2 * 4 * GROUPS * _MOST_STRATA, float(MOST_BYTES)) * min(n / 2000, 1)
 
 

@@ -26,7 +26,7 @@ class UnitMemory:
         Rows of the sums.
     turns
         Working sets of the unit; sums of all layers are held between several.
-    held
+    fixed
         Weights and the cells' residuals and tokens.
     per_row
         Of sums, squared deviations and their counts: a gene's row, of all layers held at once.
@@ -38,7 +38,7 @@ class UnitMemory:
 
     genes: int
     turns: int
-    held: float
+    fixed: float
     per_row: float
     work: float
     queries: float
@@ -70,7 +70,7 @@ class UnitMemory:
         # a tile of each quantity is copied and compressed when it is written
         writing = 2.0 * q * min(config.execution.advanced.tile, n) * n * 8 * (sums > 0)
         layers = len(m.layers) if turns > 1 else 1  # with sums at once
-        held = (
+        fixed = (
             longest * m.max_tokens * (m.d * 4 + 30)  # residual stream and tokens of a unit
             + longest * m.max_tokens * 36  # tokens not embedded yet, and those of the next unit
             + 1.5 * m.checkpoint_bytes  # as read, and converted
@@ -81,7 +81,7 @@ class UnitMemory:
         return cls(
             genes=n,
             turns=turns,
-            held=held,
+            fixed=fixed,
             per_row=counts + layers * n * (8.0 * q * sums + (8 * sums + 4) * second),
             work=max(work, writing),
             # as given, and where a family projects q, k and v together, v beside them
@@ -91,9 +91,9 @@ class UnitMemory:
     def bytes(self, blocks: RowBlocks | None) -> float:
         """Return the bytes of a unit, with all rows of a layer at once (None) or by blocks."""
         if blocks is None:
-            return self.held + self.per_row * self.genes + self.work
+            return self.fixed + self.per_row * self.genes + self.work
         rows = min(blocks.rows, self.genes)
-        return self.held + self.per_row * rows + self.work + self.queries * blocks.keep_queries
+        return self.fixed + self.per_row * rows + self.work + self.queries * blocks.keep_queries
 
     def blocks(self, limit: float, tile: int) -> RowBlocks | None:
         """Return the blocks with which a unit takes at most ``limit`` bytes; None: none, or all.

@@ -92,11 +92,11 @@ def write_dump(
         _, _, stored = tokens_of_dump(positions)
     width = given.mask.shape[1]
     if stored is None:
-        held = 2 * len(given.mask) * model.n_heads * width**2 * 4
-        if held > _LARGEST:
+        n_bytes = 2 * len(given.mask) * model.n_heads * width**2 * 4
+        if n_bytes > _LARGEST:
             raise InputError(
                 str(cells),
-                f"attention between all {width} tokens takes {held / 1e9:.0f} GB per layer",
+                f"attention between all {width} tokens takes {n_bytes / 1e9:.0f} GB per layer",
                 "name the tokens to store: --positions DUMP",
             )
     elif (

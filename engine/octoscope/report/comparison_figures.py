@@ -282,7 +282,7 @@ def network(table: pd.DataFrame, label: str) -> Drawn:
         hub = max(sorted(part), key=graph.degree)
         order += nx.bfs_tree(graph.to_undirected(), hub, sort_neighbors=sorted).nodes
     angles = 2 * np.pi * np.arange(len(order)) / max(len(order), 1)
-    places = {gene: (np.cos(a), np.sin(a)) for gene, a in zip(order, angles, strict=True)}
+    positions = {gene: (np.cos(a), np.sin(a)) for gene, a in zip(order, angles, strict=True)}
     with mpl.rc_context(STYLE):
         tips = Tips()
         figure = Figure(figsize=(6.6, 6.0), layout="constrained")
@@ -290,22 +290,22 @@ def network(table: pd.DataFrame, label: str) -> Drawn:
         for row in rows:
             known = edge_text(row.get("in_network"))
             arrow = axis.annotate(
-                "", places[row["key"]], places[row["query"]], zorder=1,
+                "", positions[row["key"]], positions[row["query"]], zorder=1,
                 arrowprops={"arrowstyle": "-|>", "color": _COLOURS[0] if known == "yes" else GREY,
                             "lw": 0.6 + 0.7 * row["n_groups"], "shrinkA": 3, "shrinkB": 3,
                             "connectionstyle": "arc3,rad=0.08"},
             )  # fmt: skip
             assert arrow.arrow_patch is not None  # arrowprops were given
             tips.shape(arrow.arrow_patch, _arrow(row, names, known))
-        for gene, (x, y) in places.items():
+        for gene, (x, y) in positions.items():
             x, y = 1.08 * x, 1.08 * y
             # names are text, whatever they hold
             axis.text(
                 x, y, names[gene], ha="center", va="center", fontsize=8, parse_math=False,
                 bbox={"boxstyle": "round,pad=0.2", "fc": "white", "ec": "#c8ced4", "lw": 0.6},
             )  # fmt: skip
-        axis.set_xlim(*_around([x for x, _ in places.values()]))
-        axis.set_ylim(*_around([y for _, y in places.values()]))
+        axis.set_xlim(*_around([x for x, _ in positions.values()]))
+        axis.set_ylim(*_around([y for _, y in positions.values()]))
         axis.axis("off")
         return Drawn(svg_text(figure, label, tips), rows)
 

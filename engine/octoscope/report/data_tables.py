@@ -74,11 +74,11 @@ class PageTables:
             Markup('<th scope="col"{}>{}</th>').format(_class("n" if n else ""), head)
             for head, n in zip(heads, numeric, strict=True)
         )
-        held = rows[: self._most]
-        cells = [Markup("<tr>{}</tr>").format(Markup(caller(row).strip())) for row in held]
+        shown = rows[: self._most]
+        cells = [Markup("<tr>{}</tr>").format(Markup(caller(row).strip())) for row in shown]
         csv, csv_file = "", Markup("")
-        if data or (held and data is None):
-            csv, csv_file = self._files.file(held if data is None else data[: self._most])
+        if data or (shown and data is None):
+            csv, csv_file = self._files.file(shown if data is None else data[: self._most])
         parts = [
             Markup(
                 '<div class="scroll" tabindex="0"><table id="{}"{} data-file="{}"{}>'

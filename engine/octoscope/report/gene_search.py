@@ -103,8 +103,10 @@ def _within(
         best = limit // sum(len(p.drop_duplicates(_MATRIX)) for p in parts)
         parts = [p[p["rank"] <= best] for p in parts]
         which += f", of rank {best:,} or better in each list"
-    held = sum(map(len, parts))
-    left_out = f"This page holds {held:,} of {n_all:,} top pairs: {which}. All of them are in the "
+    n_shown = sum(map(len, parts))
+    left_out = (
+        f"This page holds {n_shown:,} of {n_all:,} top pairs: {which}. All of them are in the "
+    )
     return parts, n_all, left_out + "files topk/ of the run."
 
 

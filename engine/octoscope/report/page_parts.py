@@ -65,16 +65,16 @@ class PageFigures:
         caller
             The caption: the content of a Jinja ``call`` block.
         """
-        held: Markup = Markup(drawn.svg)
+        image: Markup = Markup(drawn.svg)
         if len(drawn.svg) > self.large:
-            held = block(drawn.svg, class_="svg") + Markup(
+            image = block(drawn.svg, class_="svg") + Markup(
                 "<noscript>This figure needs JavaScript; its numbers are in the tables.</noscript>"
             )
         csv, csv_file = self.files.file(drawn.rows) if drawn.rows else ("", Markup(""))
         return Markup(
             '<figure class="{}" data-name="{}" data-csv="{}"><div class="scroll" tabindex="0">{}'
             '</div><figcaption>{} <a href="#method-{}">How it is made</a>.</figcaption>{}</figure>'
-        ).format(class_, name, csv, held, Markup(caller().strip()), method, csv_file)
+        ).format(class_, name, csv, image, Markup(caller().strip()), method, csv_file)
 
 
 def page_parts(of_many: bool = False, of_one: bool = False) -> dict[str, Callable[..., Markup]]:

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 Read = Callable[[str], np.ndarray]
 RESIDUAL: Literal["mean_residual"] = "mean_residual"
-HELD = "held"  # by cells of each donor group
+GROUP_GENES = "held"  # by cells of each donor group
 WITHOUT = "_without"  # of what is stored of all cells but each donor group
 _NAMES = ("half 0", "half 1", "all cells")  # of the parts
 _ALONE = _NAMES[2:]  # of streams that were imported: no half is known
@@ -95,14 +95,14 @@ class MeanTile:
         """Compute one quantity of all cells, [rows, genes] float32."""
         return self.half(-1, quantity)
 
-    def held(self, h: int) -> np.ndarray:
+    def n_cells(self, h: int) -> np.ndarray:
         """Return the cells of half ``h`` that hold each pair, [rows, genes] integers."""
         own = self.cells[h, self.first : self.first + self.rows]
         return np.minimum(own[:, None], self.cells[h])
 
-    def held_by_both(self) -> np.ndarray:
+    def n_cells_of_both(self) -> np.ndarray:
         """Return the cells of both halves together that hold each pair."""
-        return self.held(-1)
+        return self.n_cells(-1)
 
 
 def projected(plan: Plan, m: ModelPlan) -> str:
@@ -139,7 +139,7 @@ def mean_cells_without_donors(
     names = [f"all but donor group {g}" for g in range(len(groups))]
     read = _attends(root, plan, model, category)
     parts = _open(read, plan, model, category, layer, names, WITHOUT)
-    return parts, read(HELD), read("present")[2]
+    return parts, read(GROUP_GENES), read("present")[2]
 
 
 def _attends(root: RunRoot, plan: Plan, model: str, category: int) -> Read:
@@ -191,11 +191,11 @@ def mean_cell_source(
         pairs = read_finished_record(root, plan, pairs_work(m.base, category))
         used, cells = tuple(pairs.metrics["cells_used"]), gene_cells(root, pairs)
         cells = cells.astype(np.min_scalar_type(cells.max(initial=0)))  # read for every pair
-    held = ComputedRows(mean_cells_of(root, plan, model, category, layer), cache_bytes)
+    on_demand = ComputedRows(mean_cells_of(root, plan, model, category, layer), cache_bytes)
 
     def computed(rows: np.ndarray | None = None) -> Iterator[MeanTile]:
         for first, stop in row_ranges(n, plan.tile, rows):
-            yield MeanTile(first, stop - first, held, cells)
+            yield MeanTile(first, stop - first, on_demand, cells)
 
     return MatrixSource(
         computed,

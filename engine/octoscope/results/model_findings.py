@@ -157,9 +157,9 @@ def genes_not_ranked(results: Results) -> pd.DataFrame:
         ones, joined by a comma).
     """
     rows = [
-        (m.name, name, len(places), len(absent), ", ".join(absent))
+        (m.name, name, len(positions), len(absent), ", ".join(absent))
         for m in results.plan.checkpoints
-        for name, places in m.gene_sets.items()
+        for name, positions in m.gene_sets.items()
         if (absent := m.gene_sets_absent.get(name, []))
     ]
     return pd.DataFrame(rows, columns=["model", "gene_set", "n_ranked", "n_absent", "genes"])

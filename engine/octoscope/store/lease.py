@@ -67,7 +67,7 @@ class Lease:
         self._ended.set()
         self._thread.join()
         with suppress(OSError):  # it expires by itself
-            if self._held():
+            if self._is_own():
                 self._root.remove([LEASE])
 
     def _body(self) -> bytes:
@@ -120,14 +120,14 @@ class Lease:
             fix = f"wait for it; if it is dead, give --steal in {max(remaining, 1):.0f} s"
         raise InputError(self._root.at(LEASE), problem, fix)
 
-    def _held(self) -> bool:
+    def _is_own(self) -> bool:
         present = read_lease(self._root)
         return present is not None and present["id"] == self._id
 
     def _beat(self) -> None:
         while not self._ended.wait(self._seconds / 4):
             try:
-                if not self._held():
+                if not self._is_own():
                     self.lost = True
                     return
                 self._root.replace(LEASE, self._body())

@@ -57,8 +57,8 @@ def test_the_extreme_bin_of_each_tail_holds_enough_pairs(
         0: counts[from_bottom <= (total + 1) / 2].sum(),
         int(bins.max()): counts[from_bottom > (total + 1) / 2].sum(),
     }
-    for extreme, held in tails.items():
-        assert pairs[extreme] >= min(least, held)
+    for extreme, n_tail in tails.items():
+        assert pairs[extreme] >= min(least, n_tail)
 
 
 @settings(deadline=None)
@@ -77,12 +77,12 @@ def test_bins_ascend_without_a_gap(counts: np.ndarray, per_octave: int) -> None:
 @given(counts=GRIDS.filter(lambda c: c.any()), per_octave=OCTAVES)
 def test_both_tails_have_the_same_bins(counts: np.ndarray, per_octave: int) -> None:
     """Repression is the lower tail, as fine as the upper. Red: `rank = from_top` for both."""
-    held = counts > 0
+    filled = counts > 0
     rising, falling = tail_bins(counts, per_octave, 5), tail_bins(counts[::-1], per_octave, 5)
     middle = np.cumsum(counts) - (counts - 1) / 2 == (counts.sum() + 1) / 2
     if middle.any():  # a step in the middle belongs to the lower tail in both
         return
-    np.testing.assert_array_equal(rising[held], (rising[held].max() - falling[::-1])[held])
+    np.testing.assert_array_equal(rising[filled], (rising[filled].max() - falling[::-1])[filled])
 
 
 def test_bins_are_narrow_at_the_extremes() -> None:

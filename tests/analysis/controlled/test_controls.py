@@ -12,7 +12,7 @@ from octoscope.analysis.controlled import controls
 from octoscope.analysis.controlled.controls import (
     GeneBlocks,
     by_vertex,
-    held_bytes,
+    control_bytes,
     of_category,
     pooled,
 )
@@ -137,10 +137,10 @@ def test_a_small_control_is_read_once_and_a_large_one_each_time(
         n_reads += 1
         yield from in_rows(values, 3)()
 
-    held = by_vertex(read, vertex, 6)
-    first, again = list(held()), list(held())
+    blocks = by_vertex(read, vertex, 6)
+    first, again = list(blocks()), list(blocks())
     assert n_reads == 1
-    monkeypatch.setattr(controls, "MOST_HELD", held_bytes(6) - 1)
+    monkeypatch.setattr(controls, "MOST_CACHED", control_bytes(6) - 1)
     streamed = by_vertex(read, vertex, 6)
     other, _ = list(streamed()), list(streamed())
     assert n_reads == 3
@@ -154,8 +154,8 @@ def test_a_small_control_is_read_once_and_a_large_one_each_time(
 def test_a_category_is_read_with_its_halves(genes: np.ndarray) -> None:
     """Red: halves in the other order; the mean of the halves for all cells."""
     rng = np.random.default_rng(2)
-    halves, held = rng.uniform(-1, 1, (2, N, N)), np.full((2, N, N), 40)
-    matrix = source(halves, held)
+    halves, n_cells = rng.uniform(-1, 1, (2, N, N)), np.full((2, N, N), 40)
+    matrix = source(halves, n_cells)
     total = np.full((len(QUANTITIES), N, N), 0.25, np.float32)
     stored = [
         t.__class__(

@@ -146,11 +146,11 @@ def test_comparators_are_those_of_numpy_and_the_same_each_time(
 
 def test_random_pairs_are_spread_evenly() -> None:
     """Red: only the scores of the first rows are random."""
-    held = np.zeros((12, 12))
+    times = np.zeros((12, 12))
     for seed in range(400):
         u, v = strongest_scores(lists.random_scores(12, seed), all_pairs(12), 11)
-        held[u, v] += 1
-    of_pairs = held[np.triu_indices(12, 1)]  # each in a sixth of the lists: 67, SD 7.5
+        times[u, v] += 1
+    of_pairs = times[np.triu_indices(12, 1)]  # each in a sixth of the lists: 67, SD 7.5
     assert of_pairs.sum() == 400 * 11
     assert of_pairs.min() > 30
     assert of_pairs.max() < 105

@@ -11,7 +11,7 @@ from octoscope.analysis.matrix import PairMatrix
 from octoscope.config.view_names import CORRELATION
 
 _ROWS = 512  # vertices with several genes that are yielded at once
-MOST_HELD = 64 << 20  # bytes of a control that is held, and read once instead of a dozen times
+MOST_CACHED = 64 << 20  # bytes of a control that is held, and read once instead of a dozen times
 # (first row, [half 0, half 1, all cells; rows; genes])
 GeneBlocks = Callable[[], Iterator[tuple[int, np.ndarray]]]
 
@@ -102,17 +102,17 @@ def by_vertex(
             some = [waiting.popitem() for _ in range(min(len(waiting), _ROWS))]
             yield np.array([at for at, _ in some]), np.stack([row for _, row in some], axis=1)
 
-    held: list[tuple[np.ndarray, np.ndarray]] = []
+    cached: list[tuple[np.ndarray, np.ndarray]] = []
 
-    def held_blocks() -> Iterator[tuple[np.ndarray, np.ndarray]]:
-        if not held:
-            held.extend(blocks())
-        return iter(held)
+    def cached_blocks() -> Iterator[tuple[np.ndarray, np.ndarray]]:
+        if not cached:
+            cached.extend(blocks())
+        return iter(cached)
 
-    return held_blocks if held_bytes(n) <= MOST_HELD else blocks
+    return cached_blocks if control_bytes(n) <= MOST_CACHED else blocks
 
 
-def held_bytes(n: int) -> int:
+def control_bytes(n: int) -> int:
     """Return the bytes of a control of ``n`` vertices: two halves and all cells."""
     return 3 * 4 * n * n
 

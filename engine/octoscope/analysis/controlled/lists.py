@@ -93,16 +93,16 @@ def strongest_of_each(
 
 def strongest_scores(blocks: ScoreBlocks, pairs: VertexPairs, k: int) -> VertexList:
     """Return the K pairs with the largest score, fewer where others have none (NaN)."""
-    held = np.zeros(0), np.zeros(0, np.int64)
+    strongest = np.zeros(0), np.zeros(0, np.int64)
     n = len(pairs)
     for rows, scores in blocks():
         use = pairs.eligible[rows] & (np.arange(n) > rows[:, None]) & ~np.isnan(scores)
         row, v = np.nonzero(use)
-        score = np.concatenate([held[0], scores[row, v]])
-        code = np.concatenate([held[1], rows[row].astype(np.int64) * n + v])
+        score = np.concatenate([strongest[0], scores[row, v]])
+        code = np.concatenate([strongest[1], rows[row].astype(np.int64) * n + v])
         order = np.lexsort((code, -score))[:k] if len(score) <= 4 * k else _largest(score, code, k)
-        held = score[order], code[order]
-    return held[1] // max(n, 1), held[1] % max(n, 1)
+        strongest = score[order], code[order]
+    return strongest[1] // max(n, 1), strongest[1] % max(n, 1)
 
 
 def _largest(score: np.ndarray, code: np.ndarray, k: int) -> np.ndarray:

@@ -211,9 +211,9 @@ def deleted_pairs_variance(
         rest = cells.copy()
         rest[i] -= 1
         a, b = _terms(rest) - own
-        held = (n > 0) & (above + a > 0) & (below + b > 0)
-        change = np.log1p(a[held] / above) - np.log1p(b[held] / below)
-        total += float((n[held] * change**2).sum())
+        defined = (n > 0) & (above + a > 0) & (below + b > 0)
+        change = np.log1p(a[defined] / above) - np.log1p(b[defined] / below)
+        total += float((n[defined] * change**2).sum())
     return total
 
 

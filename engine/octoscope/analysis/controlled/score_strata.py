@@ -204,9 +204,16 @@ def _count(
         edge = pairs.adjacency[u, v]
         for table, code in _codes(universe, bins, u, v, values).items():
             at = np.minimum(np.searchsorted(codes[table], code), max(len(codes[table]) - 1, 0))
-            held = codes[table][at] == code if len(codes[table]) else np.zeros(len(at), bool)
-            covariates = scores[u[held], v[held]], values[2, held]
-            _add(out[table], at[held], edge[held], group[u[held]], group[v[held]], covariates)
+            matched = codes[table][at] == code if len(codes[table]) else np.zeros(len(at), bool)
+            covariates = scores[u[matched], v[matched]], values[2, matched]
+            _add(
+                out[table],
+                at[matched],
+                edge[matched],
+                group[u[matched]],
+                group[v[matched]],
+                covariates,
+            )
     return out
 
 

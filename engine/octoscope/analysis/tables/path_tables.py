@@ -13,7 +13,7 @@ from octoscope.analysis import statistics
 from octoscope.analysis.dask_graphs import compute
 from octoscope.analysis.finished_matrices import FinishedMatrices
 from octoscope.analysis.label_tables import of_all_cells
-from octoscope.analysis.network_paths import Places, path_test
+from octoscope.analysis.network_paths import StepsAndPathways, path_test
 from octoscope.analysis.registry import Analysis, Column, Context, Needs, Table, open_network_of
 from octoscope.analysis.tables.columns import GENE_SET, VIEW, no_rows, null_range
 from octoscope.analysis.tables.matrix_schema import NAMES
@@ -84,7 +84,7 @@ def _of_block(run: FinishedMatrices, model: str, category: int, network: Network
         genes = np.array(positions)
         adjacency = network.adjacency(vertices[genes])
         pairs = VertexPairs.of_genes(vertices[genes], adjacency, eligible[np.ix_(genes, genes)])
-        places = Places.of(network, axis[genes], pairs)
+        graph = StepsAndPathways.of(network, axis[genes], pairs)
         for layer in m.layers:
             top = of_all_cells(run.matrix_table("topk", model, category, layer), gene_set, view)
             ends = (np.searchsorted(genes, top[end].to_numpy()) for end in ("query", "key"))
@@ -95,7 +95,7 @@ def _of_block(run: FinishedMatrices, model: str, category: int, network: Network
             }  # fmt: skip
             rows.append(
                 label
-                | path_test(u, v, pairs, places, permutations=plan.permutations, seed=plan.seed)
+                | path_test(u, v, pairs, graph, permutations=plan.permutations, seed=plan.seed)
             )
     return rows
 

@@ -98,8 +98,8 @@ class Frame(Opaque):
         columns, rows = (plain(a) for a in axes)
         data: dict[int, Any] = {}
         for block in blocks:
-            values, places = plain(block.args[0]), plain(block.args[1])
-            at = np.arange(len(columns))[places]
+            values, positions = plain(block.args[0]), plain(block.args[1])
+            at = np.arange(len(columns))[positions]
             values = values if values.ndim == 2 else values[None]
             if len(at) != len(values):
                 raise Refused("a table whose columns do not fit")

@@ -61,7 +61,7 @@ class Layout:
     known: str = ""
 
 
-def places_of(
+def column_numbers_of(
     path: Path, names: list[str], layout: Layout, given: Layout, named: bool
 ) -> dict[str, int]:
     """Return role -> position of its column; ``keep <column>`` for columns that choose rows.

@@ -21,7 +21,7 @@ from octoscope.octopus.sources.edge_columns import (
     read_scores,
     read_signs,
 )
-from octoscope.octopus.sources.edge_layouts import Layout, places_of
+from octoscope.octopus.sources.edge_layouts import Layout, column_numbers_of
 from octoscope.octopus.sources.mitab import is_mitab, read_mitab
 from octoscope.octopus.sources.open_text import is_parquet
 from octoscope.octopus.sources.published_layouts import layout_of, names_without_header
@@ -81,11 +81,11 @@ def read_edge_list(
     header = False if known else layout.header
     if header is None:
         header = not (len(names) > 1 and all(has_form(ids, n) for n in names[:2]))
-    places = places_of(path, names, layout, given, header or known is not None)
+    column_numbers = column_numbers_of(path, names, layout, given, header or known is not None)
     if not header:
         how = f"those of {layout.known}" if known else "known by their number"
         counts.note(f"file without a line of names: its columns are {how}", 1)
-    frame = _read(path, places, header, counts)
+    frame = _read(path, column_numbers, header, counts)
     for role in frame.columns.intersection(list(layout.values)):
         frame[role] = mapped_values(frame[role], layout.values[role])
     frame = _rows_of(frame, layout, taxon, counts)
@@ -93,8 +93,8 @@ def read_edge_list(
     frame = frame[(a >= 0) & (b >= 0)]
     a, b = a[(a >= 0) & (b >= 0)], b[(a >= 0) & (b >= 0)]
     sign_name = "sign"
-    if "sign" in places and "sign" not in given.columns:
-        sign_name = names[places["sign"]].casefold()
+    if "sign" in column_numbers and "sign" not in given.columns:
+        sign_name = names[column_numbers["sign"]].casefold()
     unread = counts.unread.copy()
     score = read_scores(path, frame, layout.score_max)
     sign, directed = _signs_and_orders(path, frame, layout, sign_name, counts)
@@ -127,12 +127,14 @@ def _signs_and_orders(
     return sign, (stated == 1) | (sign != 0) | both | (not_stated & (layout.directed is not False))
 
 
-def _read(path: Path, places: dict[str, int], header: bool, counts: SourceCounts) -> pd.DataFrame:
+def _read(
+    path: Path, column_numbers: dict[str, int], header: bool, counts: SourceCounts
+) -> pd.DataFrame:
     """Return a column per role; two roles may be told by one column of the file."""
-    at = {f"column {i}": i for i in sorted(set(places.values()))}
+    at = {f"column {i}": i for i in sorted(set(column_numbers.values()))}
     columns = dict.fromkeys(at, pa.string())
-    frame = read_frame(path, columns, counts, header=header, places=at)
-    roles = {role: frame[f"column {i}"] for role, i in places.items()}
+    frame = read_frame(path, columns, counts, header=header, column_numbers=at)
+    roles = {role: frame[f"column {i}"] for role, i in column_numbers.items()}
     return pd.DataFrame(roles | {"row": frame["row"]})
 
 

@@ -19,7 +19,7 @@ from octoscope.octopus.sources.record import SourceCounts, SourceRecord
 from octoscope.octopus.sources.text import first_line, stream_table
 
 # Columns by their places in the format; the last is of version 2.6 and later.
-_PLACES = {
+_COLUMN_NUMBERS = {
     "a": 0, "b": 1, "other_a": 2, "other_b": 3, "alias_a": 4, "alias_b": 5, "method": 6,
     "publication": 8, "taxon_a": 9, "taxon_b": 10, "type": 11,
 }  # fmt: skip
@@ -68,7 +68,7 @@ def read_mitab(
     state = Reading("corrected", taxon, counts)
     fields = first_line(path)
     later = {"negative": _NEGATIVE, "causal": _CAUSAL}
-    places = _PLACES | {c: i for c, i in later.items() if i < len(fields)}
+    column_numbers = _COLUMN_NUMBERS | {c: i for c, i in later.items() if i < len(fields)}
     skipped: list[int] = []
     known: dict[str, Items] = {}
 
@@ -84,9 +84,9 @@ def read_mitab(
 
     row = 0
     header = not any(f.startswith("taxid:") for f in fields)
-    columns = dict.fromkeys(places, pa.string())
-    for batch in stream_table(path, columns, counts, header=header, delimiter="\t", places=places,
-                              skipped=skipped):  # fmt: skip
+    columns = dict.fromkeys(column_numbers, pa.string())
+    for batch in stream_table(path, columns, counts, header=header, delimiter="\t",
+                              column_numbers=column_numbers, skipped=skipped):  # fmt: skip
         for cells in batch.to_pylist():
             row += 1
             counts.note(CAUSAL, int((cells.get("causal") or "-") != "-"))

@@ -50,7 +50,7 @@ def stream_table(
     header: bool = True,
     optional: Collection[str] = (),
     called: Mapping[str, Collection[str]] | None = None,
-    places: Mapping[str, int] | None = None,
+    column_numbers: Mapping[str, int] | None = None,
     skipped: list[int] | None = None,
     comments: list[int] | None = None,
     fix: str = _PUBLISHED,
@@ -71,7 +71,7 @@ def stream_table(
         Columns that may be missing; they are then missing from the batches.
     called
         Column -> further names that it may have in the file.
-    places
+    column_numbers
         Column -> its position, where that is known already; then ``optional`` and ``called`` do not
         count. Without a header and this: the file's columns in order.
     skipped
@@ -89,7 +89,7 @@ def stream_table(
     """
     if is_parquet(path):
         names = _parquet_names(path)
-        at = dict(places) if places is not None else (
+        at = dict(column_numbers) if column_numbers is not None else (
             placed_columns(names, columns, optional, called or {}, str(path), fix)
         )  # fmt: skip
         counts.leave_unread(n for i, n in enumerate(names) if i not in at.values())
@@ -115,13 +115,13 @@ def stream_table(
             names = fields_of(line, delimiter)
         counts.note("comment line before the columns (#)", before)
         comments.append(before)
-        if not header and places is None:
-            places = {c: i for i, c in enumerate(columns)}
+        if not header and column_numbers is None:
+            column_numbers = {c: i for i, c in enumerate(columns)}
             names += [""] * (len(columns) - len(names))
-        if places is None:
+        if column_numbers is None:
             at = placed_columns(names, columns, optional, called or {}, str(path), fix)
         else:
-            at = dict(places)
+            at = dict(column_numbers)
         if header:
             counts.leave_unread(n for i, n in enumerate(names) if i not in at.values())
         read = [f"_{i}" for i in range(len(names))]
@@ -185,7 +185,7 @@ def read_frame(
     header: bool = True,
     optional: Collection[str] = (),
     called: Mapping[str, Collection[str]] | None = None,
-    places: Mapping[str, int] | None = None,
+    column_numbers: Mapping[str, int] | None = None,
     fix: str = _PUBLISHED,
 ) -> pd.DataFrame:
     """Return a whole table of moderate size, with ``row``: its row in the file, from 1.
@@ -201,8 +201,8 @@ def read_frame(
     comments: list[int] = []
     batches = list(
         stream_table(
-            path, columns, counts, header=header, optional=optional, called=called, places=places,
-            skipped=skipped, comments=comments, fix=fix,
+            path, columns, counts, header=header, optional=optional, called=called,
+            column_numbers=column_numbers, skipped=skipped, comments=comments, fix=fix,
         )
     )  # fmt: skip
     if batches:
