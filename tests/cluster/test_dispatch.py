@@ -160,7 +160,7 @@ def test_a_full_store_ends_the_run() -> None:
         dispatch([Work("a", "g")], Full({}), lambda _: False, attempts=3, timeout=5)
 
 
-@pytest.mark.parametrize(("places", "ahead"), [(1, "bcdef"), (2, "cdef"), (3, "def")])
+@pytest.mark.parametrize(("actors", "ahead"), [(1, "bcdef"), (2, "cdef"), (3, "def")])
 def test_an_actor_is_told_what_it_will_get_next(actors: int, ahead: str) -> None:
     fleet = TableFleet({}, actors)  # ends pieces in the order in which they began
     dispatch(

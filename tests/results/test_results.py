@@ -14,7 +14,13 @@ from octoscope.analysis.registry import Analysis, Needs, Section
 from octoscope.errors import DamagedRunError, InputError, OctoscopeWarning
 from octoscope.report.page import page
 from octoscope.results import run_tables
-from octoscope.results.earlier_versions import SUMMARIES, upgraded, with_former_names
+from octoscope.results.earlier_versions import (
+    RENAMED_COLUMNS,
+    RENAMED_TABLES,
+    SUMMARIES,
+    upgraded,
+    with_former_names,
+)
 from octoscope.results.run_results import Results
 from octoscope.store.parquet import read_table, write_table
 from octoscope.store.run_dir import RunRoot
@@ -190,6 +196,7 @@ def test_the_report_shows_what_an_analysis_of_another_package_says(
 
 def test_a_former_table_name_answers_with_a_warning(old_run: RunRoot, finished_run: Path) -> None:
     """Red: a run of an earlier version without its AUROC, or an alias left out."""
+    assert RENAMED_TABLES == {"tables/separation.parquet": "tables/auroc.parquet"}
     for run in (Path(old_run.url), finished_run):
         tables = Results.open(run).tables
         assert "auroc" in list(tables)
@@ -201,7 +208,8 @@ def test_a_former_table_name_answers_with_a_warning(old_run: RunRoot, finished_r
 
 
 def test_former_column_names_answer_with_a_warning() -> None:
-    """Red: the alias left out, or silent."""
+    """Red: the alias left out, or silent, or one added without a case here."""
+    assert RENAMED_COLUMNS == {"rival": "closest_category"}
     table = with_former_names(pd.DataFrame({"closest_category": ["a"], "score": [1.0]}))
     with pytest.warns(OctoscopeWarning, match="rival is now called closest_category"):
         assert table["rival"].tolist() == ["a"]
