@@ -22,7 +22,7 @@ import numpy as np
 from measure import measured
 
 HERE = Path(__file__).parent
-VERTICES, GENES, RUNS = 50_000, 20_000, 3
+VERTICES, RUNS = 50_000, 3
 
 
 def graph(edges: int, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
@@ -44,7 +44,7 @@ def graph(edges: int, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]
 
 def ours(graph_file: str, query_file: str, answers: str) -> None:
     import pandas as pd
-    from octoscope.octopus.lookups import GeneBitmap, describe_vertices
+    from octoscope.octopus.lookups import describe_vertices
     from octoscope.octopus.network import Network
     from octoscope.octopus.pairs import Edges
 
@@ -64,10 +64,7 @@ def ours(graph_file: str, query_file: str, answers: str) -> None:
     np.save(answers, has_edge)
     _ = net.degree
     _, everything = measured(lambda: describe_vertices(net, a, b))
-    bitmap, built = measured(lambda: GeneBitmap(net, np.arange(GENES)))
-    i, j = a % GENES, b % GENES
-    _, bits = measured(lambda: bitmap.connected(i, j))
-    shown = {"index": index, "everything": everything, "bitmap_build": built, "bitmap": bits}
+    shown = {"index": index, "everything": everything}
     print(json.dumps(looked_up | {f"{k}_seconds": v["seconds"] for k, v in shown.items()}
                      | {"index_peak": index["peak"]}))  # fmt: skip
 
@@ -109,7 +106,6 @@ def main() -> None:
             line |= {
                 "speed_ratio": peer["seconds"] / figures["seconds"],
                 "speed_ratio_with_index": peer["seconds"] / once,
-                "bitmap_ratio": peer["seconds"] / figures["bitmap_seconds"],
                 "memory_ratio": figures["resident"] / peer["resident"],
                 "parity": bool((np.load(files[2]) == np.load(peer_answers)).all()),
             }

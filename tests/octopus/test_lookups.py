@@ -5,10 +5,9 @@ from __future__ import annotations
 import dask.dataframe as dd
 import numpy as np
 import pandas as pd
-import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from octoscope.octopus.lookups import GeneBitmap, annotate, describe_genes, describe_vertices
+from octoscope.octopus.lookups import annotate, describe_genes, describe_vertices
 from octoscope.octopus.network import Network
 from octoscope.octopus.network_schema import SIGN_OF_ROLE
 
@@ -116,26 +115,6 @@ def test_annotate_takes_the_nearest_vertices_and_keeps_other_columns() -> None:
     assert annotated["score"].tolist() == [7.0] * 3
     assert annotated["network_score"].tolist()[0] == 0.5
     assert annotate(pairs.iloc[:0], net, "query", "key", distance=2).empty
-
-
-@settings(max_examples=60, deadline=None)
-@given(rows(), st.lists(st.integers(-1, N - 1), min_size=1, max_size=19))
-def test_the_bitmap_equals_adjacency(rows: list[Row], vertices: list[int]) -> None:
-    net, at = network_of(N, rows), np.array(vertices)
-    bitmap = GeneBitmap(net, at)
-    square = net.adjacency(at)
-    assert (bitmap.dense() == square).all()
-    i, j = np.divmod(np.arange(len(at) ** 2), len(at))
-    assert (bitmap.connected(i, j) == square.ravel()).all()
-
-
-def test_the_bitmap_knows_nothing_of_a_gene_that_is_not_there() -> None:
-    net = network_of(2, [(0, 1, "interactor", "interactor", False, 0, 0, 0.5)])
-    bitmap = GeneBitmap(net, np.array([0, 1]))  # -1 must not be the last gene
-    assert bitmap.connected(np.array([0, 0, -1]), np.array([1, -1, 0])).tolist() == [1, 0, 0]
-    for outside in (2, -2):
-        with pytest.raises(IndexError):
-            bitmap.connected(np.array([0]), np.array([outside]))
 
 
 def test_dask_partitions_give_the_same_answers(peer: Network) -> None:

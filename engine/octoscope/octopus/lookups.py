@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 
 from octoscope.octopus.network import Network
-from octoscope.octopus.pairs import NEGATIVE, POSITIVE, STATED, Groups
+from octoscope.octopus.pairs import NEGATIVE, POSITIVE, STATED
 from octoscope.octopus.shortest_paths import pair_distances, shared_pathways
 
 
@@ -187,55 +187,3 @@ def _null_if_unknown(described: pd.DataFrame) -> pd.DataFrame:
         described[name] = described[name].where(mapped)
     described["sign"] = pd.arrays.IntegerArray(sign, sign == 0)
     return described
-
-
-class GeneBitmap:
-    """One bit per ordered pair of a list of genes: for looking up permuted pairs by the million.
-
-    Parameters
-    ----------
-    network
-        The network; an edge in either direction sets both bits.
-    vertices
-        [genes] vertex of each gene, -1 for none; genes of one vertex are not connected.
-    """
-
-    def __init__(self, network: Network, vertices: np.ndarray) -> None:
-        vertices = np.asarray(vertices, np.int64)
-        n, genes = max(len(network.vertices), 1), len(vertices)
-        self.bits = np.zeros((genes, (genes + 7) // 8), np.uint8)
-        by_vertex = np.argsort(vertices, kind="stable")
-        start = np.searchsorted(vertices[by_vertex], np.arange(n + 1))
-        low, high = network.pair_keys // n, network.pair_keys % n
-        count_low, count_high = np.diff(start)[low], np.diff(start)[high]
-        both = (count_low > 0) & (count_high > 0)
-        low, high = low[both], high[both]
-        many = count_low[both] * count_high[both]
-        within = np.arange(many.sum()) - np.repeat(np.cumsum(many) - many, many)
-        per = np.repeat(count_high[both], many)
-        i = by_vertex[np.repeat(start[low], many) + within // per]
-        j = by_vertex[np.repeat(start[high], many) + within % per]
-        for x, y in ((i, j), (j, i)):
-            flat = x * self.bits.shape[1] + (y >> 3)
-            groups = Groups(flat, self.bits.size)
-            mask = np.uint8(1) << (y & 7).astype(np.uint8)
-            self.bits.ravel()[groups.keys] |= groups.reduce(mask, np.bitwise_or)
-
-    def connected(self, i: np.ndarray, j: np.ndarray) -> np.ndarray:
-        """Return [pairs] bool for gene positions i, j; False where one is -1 (no such gene).
-
-        Raises
-        ------
-        IndexError
-            If a position is below -1 or not below the number of genes.
-        """
-        i, j = np.asarray(i, np.int64), np.asarray(j, np.int64)
-        for at in (i, j):
-            if at.size and (at.min() < -1 or at.max() >= len(self.bits)):
-                raise IndexError(f"positions are not all within -1..{len(self.bits) - 1}")
-        byte = self.bits[i, j >> 3]
-        return (byte >> (j & 7).astype(np.uint8) & 1 > 0) & (i >= 0) & (j >= 0)
-
-    def dense(self) -> np.ndarray:
-        """Return the bits as [genes, genes] bool."""
-        return np.unpackbits(self.bits, axis=1, bitorder="little")[:, : len(self.bits)] > 0
