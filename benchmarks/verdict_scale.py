@@ -7,7 +7,8 @@ block, so that the figure is that of the counting. Prints CPU seconds of one thr
 passes (bins; counts by stratum, refinement, half and jackknife group), seconds per list with its
 intervals, the peak of resident memory, and the ratio to plain pandas on a twentieth of the genes.
 Then CPU seconds and sweeps of the models with gene effects (the ladder): all of a first control,
-and what a further control adds; seconds per list of their ratios, and the peak with them.
+and what a further control adds; seconds per list of their ratios, and the peak with them. Last the
+verdicts of all lists: CPU minutes of passes, models, every list, its ratios and its verdict.
 """
 
 from __future__ import annotations
@@ -23,6 +24,7 @@ import pandas as pd
 from octoscope.analysis.controlled.comparison import compare
 from octoscope.analysis.controlled.observed_expected import fit_ladder
 from octoscope.analysis.controlled.universe import count_universe
+from octoscope.analysis.controlled.verdicts import judge
 from octoscope.analysis.vertex_pairs import VertexPairs
 from octoscope.octopus.pairs import pair_codes
 
@@ -123,6 +125,11 @@ def main() -> None:
     for u, v in lists:
         fitted.ratios(u, v)
     per_ratio = (time.thread_time() - started) / a.lists
+    started = time.thread_time()
+    for u, v in lists:
+        c = compare(universe, u, v, fitted=fitted)
+        judge(c, c.p, 1000)
+    verdicts = counting + 2 * reading + every_rung + time.thread_time() - started
     n_pairs = n * (n - 1) / 2
     small_pairs = (n // 20) * (n // 20 - 1) / 2
     figures = {
@@ -134,6 +141,7 @@ def main() -> None:
         "ladder_seconds": round(every_rung, 1), "ladder_seconds_of_another": round(one_rung, 1),
         "ladder_sweeps": [m.sweeps for m in models],
         "ladder_converged": all(m.converged for m in models),
+        "lists": a.lists, "minutes_of_all_verdicts": round(verdicts / 60, 1),
         "ladder_seconds_per_list": round(per_ratio, 4),
         "peak_gb_with_ladder": round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e6, 2),
         "pandas_over_this": round((plain / small_pairs) / (counting / n_pairs), 1),
