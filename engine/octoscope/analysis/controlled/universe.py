@@ -122,8 +122,11 @@ def count_universe(
     bins |= {name: tail_bins(steps[h], REFINEMENTS[USED]) for h, name in enumerate(HALVES)}
     strata = Strata(bins, degrees, level, tail_bins(levels, PER_OCTAVE_OF_LEVEL), rarer)
     ways = [strata, *(strata.coarser(levels, *way) for way in COARSER)]
-    at = slice(None) if sampled is None else np.flatnonzero(np.isin(codes, of_lists))
-    listed = [np.unique(w.of(USED, values[:, at], w.base(row_of[at], column_of[at]))) for w in ways]
+    known = values, row_of, column_of
+    if sampled is not None:
+        keep = np.isin(codes, of_lists)
+        known = values[:, keep], row_of[keep], column_of[keep]
+    listed = [np.unique(w.of(USED, known[0], w.base(*known[1:]))) for w in ways]
     group = np.arange(n)
     if n > MOST_VERTICES or 8 * n * sum(map(len, listed)) > MOST_BYTES:
         group = np.random.default_rng(seed).permutation(n) % GROUPS
