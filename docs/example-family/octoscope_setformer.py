@@ -135,6 +135,10 @@ class SetFormer:
         out = F.linear(attend(q, k, v, mask), self._w[f"{i}.out.weight"], self._w[f"{i}.out.bias"])
         return LayerAttention(q, k, 1 / math.sqrt(q.shape[-1]), mask), residual + out
 
+    def gene_embeddings(self, genes: np.ndarray) -> torch.Tensor:
+        """Return [genes, d]: rows of the table. Leave the method out where there is no table."""
+        return F.embedding(torch.from_numpy(genes), self._w["gene.weight"])
+
     def output(self, residual: torch.Tensor) -> torch.Tensor:
         """Return the normalised residual stream."""
         return F.layer_norm(residual, residual.shape[-1:], eps=1e-5)

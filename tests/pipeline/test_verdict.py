@@ -10,10 +10,14 @@ import octoscope as oc
 import pandas as pd
 import pytest
 import yaml
-from octoscope.demo.demo import data
+from octoscope.demo.demo import PANEL, data
+from octoscope.models import load_model
+from octoscope.models.protocol import GeneEmbeddings
+from octoscope.results.run_matrices import RunMatrices
 
 from tests.conftest import small_tree
 from tests.here import here
+from tests.pipeline.planted_embeddings import WRONG, plant_network
 from tests.results.columns import faults
 
 TABLES = ("overlap_controlled", "overlap_ladder", "overlap_refinement", "overlap_comparators",
@@ -88,9 +92,45 @@ def test_no_comparator_stands_twice(judged: Path) -> None:
     assert not table.duplicated(keys).any()
     assert set(table["comparator"]) == {
         "random pairs", "expression", "layers combined", "co-expression", "gene effects",
-        "hidden states",
+        "hidden states", "token embeddings",
         "GNN probability, left out (demo)", "GNN cosine, left out (demo)",
     }  # fmt: skip
+
+
+@pytest.mark.slow
+def test_embeddings_that_copy_the_network_are_enriched(small_atlas: Path, tmp_path: Path) -> None:
+    """Red: vectors of other genes (tried: of the gene before), or of another table."""
+    tree = small_tree(small_atlas)
+    planted = plant_network(Path(data("checkpoints/scgpt-demo")), tmp_path / "planted", PANEL)
+    tree["models"][0] |= {"path": str(planted), "layers": [0]}
+    tree["atlas"]["categories"] = ["macrophage"]
+    tree |= {"views": ["marginal"], "coexpression": ["pearson"], "edges": None}
+    tree["network"] |= {"k": [60]}
+    (tmp_path / "run.yaml").write_text(yaml.safe_dump(tree))
+    done = here("run", str(tmp_path / "run.yaml"), "--out", str(tmp_path / "run"))
+    assert done.returncode == 0, done.stderr
+    table = pd.read_parquet(tmp_path / "run/tables/overlap_comparators.parquet")
+    of = table.set_index("comparator").loc[["token embeddings", "random pairs"]]
+    assert of["layer"].isna().all()
+    copied, random = of.iloc[0], of.iloc[1]
+    assert copied["n_edges"] / copied["n_pairs"] > 0.8 * (1 - WRONG)
+    assert copied["or0"] > 8
+    assert copied["or0_low"] > 3
+    assert random["or0"] < 3
+
+
+def test_embeddings_of_genes_are_kept_beside_the_pair_counts(finished_run: Path) -> None:
+    """Red: only with mean cells; of the first category alone; rows in the model's order."""
+    run = RunMatrices(str(finished_run))
+    m = run.plan.checkpoints[0]
+    model = load_model(m.path)
+    at = {gene: i for i, gene in enumerate(model.genes.ensembl)}
+    assert isinstance(model, GeneEmbeddings)
+    rows = model.gene_embeddings(np.array([at[gene] for gene in m.axis]))
+    assert rows is not None
+    for category in range(len(run.plan.categories)):
+        stored = run.gene_embeddings(m.name, category)
+        np.testing.assert_allclose(stored, rows.numpy(), rtol=1e-6)
 
 
 def test_parts_have_fewer_edges_and_the_same_lists(judged: Path) -> None:

@@ -93,6 +93,13 @@ class FinishedMatrices(Protocol):
         """Return [genes, d] float32: the mean residual stream before a layer."""
         ...
 
+    def gene_embeddings(self, model: str, category: int) -> np.ndarray | None:
+        """Return [genes, width] float32: the checkpoint's own embedding of each gene.
+
+        None: the family gives none, or the run is imported or of a version that kept none.
+        """
+        ...
+
     def gene_moments(self, model: str, category: int) -> GeneMoments | None:
         """Return the moments of each gene's log expression, from a co-expression entry.
 

@@ -17,6 +17,8 @@ from octoscope.extract.coexpression_work import write_correlations
 from octoscope.results.mean_cell_matrix import mean_cell_source, mean_cells_of
 from octoscope.results.open_matrix import leave_donors_out
 from octoscope.results.stored_sums import (
+    GENE_EMBEDDINGS,
+    gene_embeddings,
     matrix_source,
     read_finished_record,
     rows_of,
@@ -54,7 +56,10 @@ class MatrixRunner:
         return unit_arrays(self._root, records, name)
 
     def pairs(self, model: str, category: int) -> Record:
-        """Add up pair counts and used cells of both halves; commit."""
+        """Add up pair counts and used cells of both halves; commit.
+
+        The embeddings of genes are kept beside them, as a run keeps no units.
+        """
         attempt = Attempt(self._root, pairs_work(model, category))
         m, tile = self._plan.model(model), self._plan.tile
         n, store = len(m.axis), attempt.zarr("pairs.zarr")
@@ -74,6 +79,10 @@ class MatrixRunner:
                 at = np.arange(stop - first)
                 n_cells[:, 0, first:stop] = block[:, at, at + first]
         tiles.write_array(store, "cells", n_cells, tile)
+        for record in (halves[0] + halves[1])[:1]:
+            embedded = gene_embeddings(self._root, record, "sums.zarr")
+            if embedded is not None:
+                tiles.write_array(store, GENE_EMBEDDINGS, embedded, tile)
         metrics = {
             "cells_used": [sum(r.metrics["cells_used"] for r in records) for records in halves],
             "cells_refused": [

@@ -23,6 +23,7 @@ from octoscope.device_copies import sent_mask
 from octoscope.errors import InputError
 from octoscope.extract.accelerator import accelerator_of
 from octoscope.extract.cells_read import cells_read, digests_of
+from octoscope.extract.gene_embeddings import embeddings_of_axis
 from octoscope.extract.malloc_trim import MallocTrim
 from octoscope.extract.mean_cell_work import attend_mean_cells
 from octoscope.extract.oom_retry import OomRetry
@@ -30,6 +31,7 @@ from octoscope.extract.prefetch import Prefetcher, TokenBatch
 from octoscope.models import TOKEN_KINDS, Tokens, load_model
 from octoscope.models.cell_groups import group_digest
 from octoscope.models.protocol import GENE
+from octoscope.results.stored_sums import GENE_EMBEDDINGS
 from octoscope.row_blocks import row_ranges
 from octoscope.run_plan.values import Plan, Unit
 from octoscope.run_plan.work_names import layer_name, sums_name
@@ -226,6 +228,10 @@ class UnitRunner:
                         pass
         if pairs is not None:
             self._write(store, "pairs", pairs.counts.numpy())
+        if unit == self._plan.first_unit(unit.model, unit.category):
+            embedded = embeddings_of_axis(self._model, self._m, self._panel[:-1])
+            if embedded is not None:
+                self._write(store, GENE_EMBEDDINGS, embedded)
         metrics.seconds = time.monotonic() - started
         return attempt.commit(self._plan.hash, metrics.as_json() | read)
 

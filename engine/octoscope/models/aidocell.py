@@ -305,6 +305,11 @@ class AIDOCell:
         q, k = (self._w[f"{name}.{n}.weight"] for n in ("query", "key"))
         return head_weights(q, self.n_heads), head_weights(k, self.n_heads)
 
+    def gene_embeddings(self, genes: np.ndarray) -> torch.Tensor:
+        """Return [genes, d]: P[place in the list], which alone tells genes apart."""
+        row = torch.from_numpy(genes).to(self._device)
+        return F.embedding(row, self._w["position_embedding.weight"])
+
     def output(self, residual: torch.Tensor) -> torch.Tensor:
         """Return the final LayerNorm of the residual stream."""
         return self._norm(residual, "encoder.ln")

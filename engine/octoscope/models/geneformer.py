@@ -17,6 +17,7 @@ from typing import Any
 
 import numpy as np
 import torch
+import torch.nn.functional as F
 from scipy import sparse
 
 from octoscope.bounded_reads import read_bounded
@@ -268,6 +269,11 @@ class Geneformer:
         part = self._bert.encoder.layer[i].attention.self
         q, k = part.query.weight, part.key.weight
         return head_weights(q, self.n_heads), head_weights(k, self.n_heads)
+
+    def gene_embeddings(self, genes: np.ndarray) -> torch.Tensor:
+        """Return [genes, d]: rows of the word table, without rank, type and LayerNorm."""
+        table = self._bert.embeddings.word_embeddings.weight
+        return F.embedding(torch.from_numpy(self._rows[genes]).to(table.device), table)
 
     def output(self, residual: torch.Tensor) -> torch.Tensor:
         """Return the residual itself: the last operation is the layer's own LayerNorm."""

@@ -225,6 +225,11 @@ class Nicheformer:
         q, k, _ = self._w[f"encoder.layers.{i}.self_attn.in_proj_weight"].chunk(3)
         return head_weights(q, self.n_heads), head_weights(k, self.n_heads)
 
+    def gene_embeddings(self, genes: np.ndarray) -> torch.Tensor:
+        """Return [genes, d]: rows of the token table, without place."""
+        table = self._w[ANCHOR]
+        return F.embedding(torch.from_numpy(self._rows[genes]).to(table.device), table)
+
     def output(self, residual: torch.Tensor) -> torch.Tensor:
         """Return the residual itself: the last operation is the layer's own LayerNorm."""
         return residual

@@ -278,3 +278,19 @@ class WeightsOnlyProjections(Protocol):
     def projections(self, i: int) -> tuple[torch.Tensor, torch.Tensor]:
         """Return W_q and W_k of layer ``i``, each [heads, d_head, d]; k repeated if grouped."""
         ...
+
+
+@runtime_checkable
+class GeneEmbeddings(Protocol):
+    """A family that gives the checkpoint's own embedding of each gene, before any cell.
+
+    A family without this method has no list "token embeddings" in ``tables/overlap_comparators``.
+    """
+
+    def gene_embeddings(self, genes: np.ndarray) -> torch.Tensor | None:
+        """Return [genes, d] what stands for the identity of genes in the input of layer 0.
+
+        Neither value nor rank nor place in the genome is in it. ``genes``: integers, indices into
+        the model's ``genes``. None: this checkpoint has none.
+        """
+        ...

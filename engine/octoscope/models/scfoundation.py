@@ -255,6 +255,11 @@ class ScFoundation:
         q, k, _ = self._w[f"encoder.transformer_encoder.{i}.self_attn.in_proj_weight"].chunk(3)
         return head_weights(q, self.n_heads), head_weights(k, self.n_heads)
 
+    def gene_embeddings(self, genes: np.ndarray) -> torch.Tensor:
+        """Return [genes, d]: P[place in the list], which alone tells genes apart."""
+        row = torch.from_numpy(genes).to(self._device)
+        return F.embedding(row, self._w["pos_emb.weight"])
+
     def output(self, residual: torch.Tensor) -> torch.Tensor:
         """Return the encoder's final LayerNorm, which follows the last layer's own."""
         return self._norm(residual, "encoder.norm")

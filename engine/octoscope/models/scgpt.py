@@ -325,11 +325,15 @@ class ScGPT:
         row = torch.from_numpy(tokens.row).to(self._device)
         dtype = w["encoder.embedding.weight"].dtype
         value = torch.from_numpy(tokens.value).to(self._device, dtype).unsqueeze(-1)
-        g = self._norm(F.embedding(row, w["encoder.embedding.weight"]), "encoder.enc_norm")
+        g = self._gene_tokens(row)
         v = F.relu(self._linear(value.clamp(max=_MAX_VALUE), "value_encoder.linear1"))
         v = self._norm(self._linear(v, "value_encoder.linear2"), "value_encoder.norm")
         h = g + v if self._flag is None else g + v + self._flag
         return h if self._batch_norm is None else self._batch_norm(h, tokens.group)
+
+    def _gene_tokens(self, row: torch.Tensor) -> torch.Tensor:
+        rows = F.embedding(row, self._w["encoder.embedding.weight"])
+        return self._norm(rows, "encoder.enc_norm")
 
     def layer(
         self, i: int, residual: torch.Tensor, mask: torch.Tensor
@@ -350,6 +354,11 @@ class ScGPT:
         weight = self._w[f"transformer_encoder.layers.{i}.self_attn.Wqkv.weight"]
         q, k, _ = weight.chunk(3)
         return head_weights(q, self.n_heads), head_weights(k, self.n_heads)
+
+    def gene_embeddings(self, genes: np.ndarray) -> torch.Tensor:
+        """Return [genes, d]: LN(E[token]), as layer 0 and the authors' gene networks use it."""
+        row = torch.from_numpy(self._rows[genes]).to(self._device)
+        return self._gene_tokens(row)
 
     def output(self, residual: torch.Tensor) -> torch.Tensor:
         """Return the residual itself: there is no final norm."""

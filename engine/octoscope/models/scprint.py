@@ -349,6 +349,11 @@ class ScPRINT:
         k = head_weights(k, self._kv_heads).repeat_interleave(self.n_heads // self._kv_heads, 0)
         return head_weights(q, self.n_heads), k
 
+    def gene_embeddings(self, genes: np.ndarray) -> torch.Tensor:
+        """Return [genes, d]: E[g], through fine-tuned layers where the file has them; no place."""
+        row = torch.from_numpy(genes).to(self._device)
+        return F.embedding(row, self._w["gene_encoder.weight"])
+
     def output(self, residual: torch.Tensor) -> torch.Tensor:
         """Return the final LayerNorm of the residual stream."""
         return self._norm(residual, "transformer.norm")

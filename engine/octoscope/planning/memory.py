@@ -109,7 +109,8 @@ def project(
             finalise += n2 * 24  # the set's matrix, its transpose in fp64
         actor = max(actor, IMPORTS + max(compute, finalise))
         layers = len(m.layers)
-        dense = len(categories) * n2 * 2 * 4 * (sums > 0)
+        embeddings = len(categories) * n * m.d * 4.0  # of genes: of a unit, and of pair counts
+        dense = embeddings + len(categories) * n2 * 2 * 4 * (sums > 0)
         dense += len(categories) * n2 * layers * 4 * q * 2 * sums
         # and the mean cell; without each group
         ways = len({r.projection for r in attention_variants if r.projection})
@@ -119,7 +120,7 @@ def project(
         scratch += per_model * n2 * (layers * q * 8 * sums + 4 * (sums > 0))
         scratch += per_model * layers * n * m.d * 8 * means
         scratch += per_model * n2 * layers * 8 * sums * second
-        scratch += dense
+        scratch += dense + embeddings
         kept += dense if config.keep_dense == "fp32" else 0
         top = 3 * 2 * config.top_k * 24.0 * len(config.gene_sets) * len(config.all_views)
         tables += len(categories) * layers * len(attention_variants) * top + 5e6

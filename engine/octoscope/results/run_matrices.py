@@ -142,6 +142,14 @@ class RunMatrices:
         record = read_finished_record(self._root, self.plan, residual_work(model, category))
         return tiles.open_array(self._root.zarr(f"{record.folder}/attends.zarr"), name)
 
+    def gene_embeddings(self, model: str, category: int) -> np.ndarray | None:
+        """Return [genes, width] float32, the checkpoint's own embeddings; None: there are none."""
+        m = self.plan.model(model)
+        if m.imported:
+            return None
+        record = read_finished_record(self._root, self.plan, pairs_work(m.base, category))
+        return stored_sums.gene_embeddings(self._root, record, "pairs.zarr")
+
     def gene_moments(self, model: str, category: int) -> GeneMoments | None:
         """Return the moments of each gene's log expression; None: the entry has none."""
         record = read_finished_record(self._root, self.plan, matrix_work(model, category, 0))

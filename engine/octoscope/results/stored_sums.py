@@ -18,6 +18,7 @@ from octoscope.store.commits import Record, read_record
 from octoscope.store.manifest import require_objects
 from octoscope.store.run_dir import RunRoot
 
+GENE_EMBEDDINGS = "gene_embeddings"  # array of a category's first unit, and of its pair counts
 PARTS = 3  # half 0, half 1, all cells: of matrices whose total is not the sum of the halves
 
 
@@ -108,6 +109,17 @@ def gene_cells(root: RunRoot, pairs: Record) -> np.ndarray:
     array = tiles.open_array(root.zarr(f"{pairs.folder}/pairs.zarr"), "cells")
     halves = tiles.read_rows(array, 0, 1)[:, 0]
     return np.concatenate([halves, halves.sum(0, keepdims=True, dtype=halves.dtype)])
+
+
+def gene_embeddings(root: RunRoot, record: Record, store: str) -> np.ndarray | None:
+    """Return [genes, width] float32, the checkpoint's own embeddings; None: there are none.
+
+    ``store``: ``sums.zarr`` of a category's first unit, or ``pairs.zarr`` of its pair counts.
+    """
+    if not any(f"/{store}/{GENE_EMBEDDINGS}/" in name for name in record.objects):
+        return None
+    array = tiles.open_array(root.zarr(f"{record.folder}/{store}"), GENE_EMBEDDINGS)
+    return tiles.read_rows(array, 0, array.shape[0])
 
 
 def _pairs_reader(root: RunRoot, pairs: Record, m: ModelPlan) -> Callable[[int, int], np.ndarray]:

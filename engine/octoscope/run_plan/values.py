@@ -309,6 +309,11 @@ class Plan(HoldsSettings, _Value):
         """Return the units of one half, by index."""
         return list(self.halves.get((self.model(model).base, category, half), []))
 
+    def first_unit(self, model: str, category: int) -> Unit | None:
+        """Return the unit that also writes what a model has once; None: there is no cell."""
+        units = (u for half in (0, 1) for u in self.units_of(model, category, half))
+        return next(units, None)
+
     def units_by_group(self, model: str, category: int) -> list[list[Unit]]:
         """Return the units of each donor group of a category; none where it has no groups."""
         return [

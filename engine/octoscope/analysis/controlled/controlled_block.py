@@ -232,6 +232,9 @@ class ControlledBlock:
                 )
         vertex_lists |= self._combined()
         plan, base = self._run.plan, self._m.base
+        embedded = self._run.gene_embeddings(base, self._category)
+        if embedded is not None:
+            vertex_lists[None, None, "token embeddings"] = self._most_alike(embedded)
         work = residual_work(base, self._category)  # one that was quarantined has no streams
         streams = bool(plan.attention_variants(base, "mean_residual")) and self._run.has(work)
         for layer in self._m.layers:
@@ -243,12 +246,14 @@ class ControlledBlock:
                 scores = lists.sums_of_genes(lists.by_vertex_mean(effect, pairs))
                 vertex_lists[layer, view, "gene effects"] = lists.strongest_scores(scores, pairs, k)
             if streams:
-                stream = self._run.mean_residuals(base, self._category, layer)[self.positions]
-                scores = lists.cosines(lists.by_vertex_mean(stream, pairs))
-                vertex_lists[layer, None, "hidden states"] = lists.strongest_scores(
-                    scores, pairs, k
-                )
+                stream = self._run.mean_residuals(base, self._category, layer)
+                vertex_lists[layer, None, "hidden states"] = self._most_alike(stream)
         return {name: pair for name, pair in vertex_lists.items() if len(pair[0])}
+
+    def _most_alike(self, vectors: np.ndarray) -> VertexList:
+        """Return the pairs with the largest cosine of [axis genes, d] vectors."""
+        of_vertices = lists.by_vertex_mean(vectors[self.positions], self.pairs)
+        return lists.strongest_scores(lists.cosines(of_vertices), self.pairs, self._k[-1])
 
     def _combined(self) -> dict[tuple[Any, ...], VertexList]:
         """Return the lists of a checkpoint's layers as one matrix, where the run combines them."""

@@ -219,7 +219,8 @@ CONTROLLED_TABLES = (
                 "string",
                 "random pairs; expression: sum of both levels; co-expression: of half of the "
                 "cells, controlled by the other half; gene effects: sum of both genes' effects on "
-                "the matrix; hidden states: cosine of the residual stream before the layer; GNN "
+                "the matrix; hidden states: cosine of the residual stream before the layer; token "
+                "embeddings: cosine of the checkpoint's own embeddings of genes; GNN "
                 "probability and GNN cosine: of each `network.gnn`, with a pair's own edges left "
                 "out of message passing; layers combined: of the checkpoint's layers as one matrix",
             ),
