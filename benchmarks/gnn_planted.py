@@ -7,9 +7,9 @@
 
 Each graph has lognormal degrees and 8 million edges; that of mirrors has 91 % of its pairs both
 ways. Floors and models read all training edges. A model learns from 3 % of the training pairs a
-step, for 20 steps. 5,000 test edges are scored, and all signs. A line per check, then seconds of
-wall and of processor time of the case, and the peak memory of the process so far. Ends with an
-error if a check does not hold.
+step, for 20 steps (--epochs). 5,000 test edges are scored, and all signs. A line per check, then
+seconds of wall and of processor time of the case, and the peak memory of the process so far. Ends
+with an error if a check does not hold.
 """
 
 from __future__ import annotations
@@ -40,8 +40,10 @@ def main() -> None:
     parser.add_argument("--models", nargs="+", type=int, choices=range(len(models_of())),
                         help="numbers of the models of degree alone; the first of them learns "
                         "blocks")  # fmt: skip
+    parser.add_argument("--epochs", type=int, default=CONFIG.epochs, help="steps of a model")
     options = parser.parse_args()
-    models = list(models_of(CONFIG).items())
+    config = CONFIG.model_copy(update={"epochs": options.epochs})
+    models = list(models_of(config).items())
     if options.models:
         models = [models[i] for i in options.models]
     torch.set_num_threads(1)

@@ -3,12 +3,14 @@
     octoscope gnn graph demo graph --structure
     octoscope gnn train config.yaml --graph graph --out training
     python benchmarks/link_ensembles.py graph training/checkpoint
+    python benchmarks/link_ensembles.py graph --without COMPLEX:
 
 All trees are fitted on validation edges and their degree-matched negatives, with what training
 edges say, and scored on test edges. ``stacked`` is the floor of ``octoscope gnn evaluate``.
 ``without directed paths`` leaves those rules out. Gains are over it, and over the line before;
 ``checkpoint`` adds the scores of the checkpoints. A line is the AUC with half of its 95 % interval
-over vertices, and the gain with its own interval.
+over vertices, and the gain with its own interval. With --without, edges of complexes are in no
+part: OmniPath has complexes that share members, and so edges.
 """
 
 from __future__ import annotations
@@ -34,9 +36,14 @@ def main() -> None:
     parser.add_argument("graph")
     parser.add_argument("checkpoints", nargs="*")
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--without", help="leave edges out of which an end's label starts so")
     options = parser.parse_args()
     links = open_links(options.graph)
     split = split_links(links, "graph")
+    if options.without:
+        labels = links.graph.names.vertices["label"].astype(str)
+        out = labels.str.startswith(options.without).to_numpy()
+        split = replace(split, part=np.where(out[links.src] | out[links.dst], 0, split.part))
     topology = Topology(train_adjacency(links, split))
     scorers = [open_scorer(path, links, split) for path in options.checkpoints]
     tables, truths, ends = {}, {}, {}

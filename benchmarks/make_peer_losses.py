@@ -1,11 +1,13 @@
-"""Ten losses of napistu-torch 0.4.0 on its fixture, for tests.
+"""Ten losses and validation AUCs of napistu-torch 0.4.0 on its fixture, for tests.
 
     python benchmarks/make_peer_losses.py
 
 Draws pairs as ``octoscope gnn train`` does in peer mode, then calls itself with ``--peer`` in the
 peer's own environment (``peer_environment.py``). There the peer's encoder, head and loss train from
 the weights of each checkpoint of the fixture with Adam, without dropout, all training edges in one
-batch. Written to ``tests/data/octopus/peer_losses.json``.
+batch. After each step the peer scores the validation edges and their negatives, and scikit-learn
+computes the AUC, as the peer does. Written to ``peer_losses.json`` and ``peer_areas.json`` in
+``tests/data/octopus``.
 """
 
 from __future__ import annotations
@@ -41,6 +43,12 @@ def draw(file: Path) -> None:
         negatives = draw_negatives(links, split, positives, "peer", 1, epoch)
         a, b, relation = with_negatives(positives, negatives)
         out |= {f"pairs_{epoch}": np.stack([a, b]), f"relation_{epoch}": relation}
+    evaluated = positives_of(links, split, "val")
+    a, b, relation = with_negatives(
+        evaluated, draw_negatives(links, split, evaluated, "peer", 0, 0)
+    )
+    out |= {"evaluated": np.stack([a, b]), "evaluated_relation": relation,
+            "evaluated_positives": np.array(len(evaluated.src))}  # fmt: skip
     np.savez(file, positives=np.array(len(positives.src)), **out)
 
 
@@ -51,11 +59,14 @@ def peer(file: Path) -> None:
     from napistu_torch.models.heads import Decoder
     from napistu_torch.models.message_passing_encoder import MessagePassingEncoder
     from napistu_torch.tasks.edge_prediction import EdgePredictionTask, get_relation_weights
+    from sklearn.metrics import roc_auc_score
 
     torch.set_num_threads(1)
     given = {k: torch.from_numpy(np.asarray(v)) for k, v in np.load(file).items()}
     counts = torch.bincount(given["of_train"], minlength=int(given["relations"]))
+    truth = np.arange(given["evaluated"].shape[1]) < int(given["evaluated_positives"])
     losses: dict[str, list[float]] = {}
+    areas: dict[str, list[float]] = {}
     for folder in sorted((FIXTURE / "models").iterdir()):
         model = json.loads((folder / "config.json").read_text())["model"]
         state = torch.load(folder / "model.ckpt", weights_only=True, map_location="cpu")
@@ -97,7 +108,15 @@ def peer(file: Path) -> None:
                 optimiser.zero_grad()
                 loss.backward()
                 optimiser.step()
-    (FIXTURE / "peer_losses.json").write_text(json.dumps(losses, indent=1) + "\n")
+                with torch.no_grad():
+                    z = task.encoder.encode(
+                        given["x"], given["index"], given["of_edges"] if by is not None else None
+                    )
+                    scores = task._score_edges(z, given["evaluated"], given["evaluated_relation"],
+                                               return_probs=True)  # fmt: skip
+                areas.setdefault(key, []).append(float(roc_auc_score(truth, scores.numpy())))
+    for name, figures in (("losses", losses), ("areas", areas)):
+        (FIXTURE / f"peer_{name}.json").write_text(json.dumps(figures, indent=1) + "\n")
 
 
 def main() -> None:

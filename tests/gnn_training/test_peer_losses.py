@@ -1,4 +1,7 @@
-"""Peer mode trains to the losses of napistu-torch 0.4.0 (``benchmarks/make_peer_losses.py``)."""
+"""Peer mode trains to the losses and validation AUCs of napistu-torch 0.4.0.
+
+``benchmarks/make_peer_losses.py`` made the peer's.
+"""
 
 from __future__ import annotations
 
@@ -18,6 +21,7 @@ from octoscope.gnn_training.train_config import TrainConfig
 from tests.gnn.conftest import FIXTURE, MODELS, STORE, checkpoint
 
 LOSSES = json.loads((FIXTURE / "peer_losses.json").read_text())
+AREAS = json.loads((FIXTURE / "peer_areas.json").read_text())
 
 
 @pytest.fixture(scope="module")
@@ -40,7 +44,7 @@ def config_of(name: str, *, weighted: bool) -> TrainConfig:
 
 
 @pytest.mark.parametrize("key", LOSSES)
-def test_ten_losses_are_the_peers(tmp_path: Path, graph: GnnGraph, key: str) -> None:
+def test_ten_losses_and_areas_are_the_peers(tmp_path: Path, graph: GnnGraph, key: str) -> None:
     name, _, weighted = key.partition(", ")
     torch.set_num_threads(1)
     train(graph, config_of(name, weighted=bool(weighted)), tmp_path / "t")
@@ -48,6 +52,13 @@ def test_ten_losses_are_the_peers(tmp_path: Path, graph: GnnGraph, key: str) -> 
     mine = np.array([row["loss"] for row in history])
     np.testing.assert_allclose(mine, LOSSES[key], rtol=0, atol=1e-5)
     assert np.ptp(mine) > 1e-3
+    areas = np.array([row["auc"] for row in history])
+    np.testing.assert_allclose(areas, AREAS[key], rtol=0, atol=1e-3)
+
+
+def test_areas_move_by_more_than_they_may_differ() -> None:
+    assert AREAS.keys() == LOSSES.keys()
+    assert np.median([np.ptp(areas) for areas in AREAS.values()]) > 0.01
 
 
 def test_weights_of_relations_change_losses() -> None:

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, get_args
 
 import numpy as np
 import pytest
+import torch
 from octoscope.cli.app import app
 from octoscope.errors import InputError
 from octoscope.gnn_training import planted_checks as module
@@ -17,6 +19,7 @@ from octoscope.link_prediction import evaluate_links, negatives, splits
 from octoscope.link_prediction.floors import FLOORS
 from octoscope.link_prediction.links import Links, open_links
 from octoscope.link_prediction.planted import Degrees, degrees_of
+from threadpoolctl import threadpool_info
 from typer.testing import CliRunner
 
 from tests.test_user_folder import COMMAND, call, hostile_folder
@@ -103,6 +106,22 @@ def test_a_line_that_does_not_hold_ends_the_command(monkeypatch: pytest.MonkeyPa
     assert isinstance(done.exception, InputError)
     assert "does not hold" in done.output
     assert "AUC is 0.500, not 0.6 to 1" in str(done.exception)
+
+
+def test_checks_run_on_one_thread(degrees: Degrees, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Two threads of a busy machine took ten times the processor time of one."""
+    seen: list[set[int]] = []
+
+    def case(*_: Any) -> Iterator[Check]:
+        pools = {pool["num_threads"] for pool in threadpool_info()}
+        seen.append(pools | {torch.get_num_threads()})
+        yield Check("threads", "", 0, 0, 0, 0)
+
+    monkeypatch.setitem(module.CASES, "threads", case)
+    torch.set_num_threads(2)
+    for _ in case_checks("threads", degrees):
+        assert torch.get_num_threads() == 2
+    assert seen == [{1}]
 
 
 def test_degrees_are_cut_where_chance_would_join_hubs(degrees: Degrees) -> None:

@@ -141,15 +141,26 @@ def test_the_edge_encoder_works_in_blocks(monkeypatch: pytest.MonkeyPatch) -> No
     assert 0.4 < direct.mean() < 0.6
 
 
-def test_dropout_of_a_block_is_the_same_when_it_is_computed_again() -> None:
-    """Else the gradient would be of other hidden units than the weight."""
-    encoder = EdgeEncoder(2, 40, 0.5)
+def test_a_dropped_unit_has_no_gradient_and_others_are_scaled() -> None:
+    """Red: a gradient of other hidden units than the weight has, or one that is not scaled."""
+    encoder = EdgeEncoder(2, 40, 0.6).double()
     torch.nn.init.ones_(encoder.net[0].bias)
-    features = np.abs(np.random.default_rng(0).random((3, 2))).astype(np.float32)
-    encoder(features, np.array([1])).sum().backward()
-    dropped = (encoder.net[3].weight.grad == 0)[0]
-    assert 5 < dropped.sum() < 35
-    assert ((encoder.net[0].bias.grad == 0) == dropped).all()
+    features = np.abs(np.random.default_rng(0).random((3, 2)))
+    weight = encoder(features, np.array([1]))
+    weight.sum().backward()
+    mine = [p.grad.clone() for p in encoder.parameters()]
+    kept = (encoder.net[3].weight.grad != 0)[0]
+    assert 5 < kept.sum() < 35
+    units = encoder.net[0](torch.from_numpy(features[1:2])).relu() * kept / 0.4
+    direct = torch.sigmoid(encoder.net[3](units)[:, 0])
+    encoder.zero_grad()
+    direct.sum().backward()
+    torch.testing.assert_close(weight, direct)
+    for a, p in zip(mine, encoder.parameters(), strict=True):
+        torch.testing.assert_close(a, p.grad)
+    encoder.eval()
+    direct = encoder.net(torch.from_numpy(features[1:2]))[:, 0].sigmoid()
+    torch.testing.assert_close(encoder(features, np.array([1])), direct)
 
 
 def test_flip_twice_is_the_same() -> None:

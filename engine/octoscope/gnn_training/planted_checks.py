@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -10,6 +11,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from threadpoolctl import threadpool_limits
 
 from octoscope.gnn.structural_features import with_structure
 from octoscope.gnn_training.train import train
@@ -125,9 +127,22 @@ def case_checks(
     KeyError
         If there is no such case.
     """
-    with TemporaryDirectory() as folder:
+    with TemporaryDirectory() as folder, _one_thread():
         trained = _Trained(models or models_of(), Path(folder), positives)
-        yield from CASES[case](degrees, seed, trained)
+        checks = list(CASES[case](degrees, seed, trained))
+    yield from checks
+
+
+@contextmanager
+def _one_thread() -> Iterator[None]:
+    """Small products wait for threads: on a busy machine two took ten times as long as one."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        with threadpool_limits(1):
+            yield
+    finally:
+        torch.set_num_threads(threads)
 
 
 @dataclass(frozen=True)
