@@ -33,6 +33,10 @@ class Call:
     code: int
     out: str
     err: str
+    # name of a value -> whether it equals that of an independent reader
+    values: dict[str, bool] = field(default_factory=dict)
+    # how far it is from the unchanged checkpoint, where it should be
+    note: str = ""
 
     @property
     def command(self) -> str:
@@ -57,6 +61,7 @@ class Listener(io.StringIO):
         super().__init__()
         self.script = script
         self.cases = [Case(script, "start")]
+        self.compare: Callable[[Call, Case], None] = lambda call, case: None
         self._part = ""
 
     def begin(self, name: str) -> None:
@@ -78,21 +83,35 @@ class Listener(io.StringIO):
         return len(text)
 
     def call(self, arguments: tuple[Any, ...]) -> Call:
-        """Run a command; what it raises is its exit code 99."""
+        """Run a command and compare what it read; what it raises is its exit code 99."""
         from tests.here import here
 
-        words = [str(word) for word in arguments]
+        words, case = [str(word) for word in arguments], self.cases[-1]
         try:
             done = here(*words)
             call = Call(words, done.returncode, done.stdout, done.stderr)
         except BaseException:  # noqa: BLE001  a crash is a result
             call = Call(words, 99, "", traceback.format_exc())
-        self.cases[-1].calls.append(call)
+        if call.code == 0:
+            try:
+                self.compare(call, case)
+            except Exception:  # noqa: BLE001  a value that cannot be compared is a fault
+                call.values["what an independent reader says"] = False
+                call.note = traceback.format_exc()
+        case.calls.append(call)
         return call
 
 
 def _atlas(heard: Listener, helper: ModuleType) -> None:
+    from tests.field import atlas_values
+
     folder = helper.W
+
+    def compare(call: Call, case: Case) -> None:
+        if call.command in ("info", "convert") and "--help" not in call.arguments:
+            call.values = atlas_values.compared(call.arguments, call.out)
+
+    heard.compare = compare
 
     def oc(*arguments: str, timeout: float = 0) -> tuple[int, str, str, float]:
         with contextlib.chdir(folder):
@@ -103,6 +122,17 @@ def _atlas(heard: Listener, helper: ModuleType) -> None:
 
 
 def _models(heard: Listener, helper: ModuleType) -> None:
+    from tests.field import model_values
+
+    def compare(call: Call, case: Case) -> None:
+        name = case.name.split(":")[0]
+        if call.command == "dump" and name in model_values.DIFFERENT:
+            reference = helper.FAM["scgpt" if name[0] == "s" else "geneformer"][1]
+            call.values, difference = model_values.compared(call.arguments, reference)
+            call.note = f"output up to {difference:.2g} from the unchanged checkpoint's"
+
+    heard.compare = compare
+
     def octo(*arguments: Any) -> tuple[int, str, str]:
         call = heard.call(arguments)
         return call.code, call.out, call.err
@@ -118,6 +148,14 @@ class _Done:
 
 
 def _network(heard: Listener, helper: ModuleType) -> None:
+    from tests.field import network_values
+    from tests.here import here
+
+    def compare(call: Call, case: Case) -> None:
+        if call.command == "build":
+            call.values = network_values.compared(call.arguments, here)
+
+    heard.compare = compare
     ask: Callable[..., Any] = helper.ask
     build: Callable[..., Any] = helper.build
 

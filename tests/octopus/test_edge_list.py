@@ -174,11 +174,12 @@ def test_an_ontology_that_does_not_exist(tmp_path: Path) -> None:
     """Red: any name was taken, and nothing met anything."""
     path = tmp_path / "net.tsv"
     path.write_text("source\ttarget\nA\tB\n")
-    with pytest.raises(InputError, match="no ontology 'hgnc_symbol' is known.*write symbol"):
+    unknown = r"net.tsv: .*no ontology 'hgnc_symbol' is known.*write symbol"
+    with pytest.raises(InputError, match=unknown):
         read(path, "hgnc_symbol")
     with pytest.raises(InputError, match="'ensembl_genes'.*write ensembl_gene"):
         read(path, "ensembl_genes")
-    with pytest.raises(InputError, match="symbols need an annotation"):
+    with pytest.raises(InputError, match=r"net.tsv: .*symbols need an annotation"):
         read(path, "symbol")
 
 

@@ -19,7 +19,7 @@ from typing import Any, Literal
 import numpy as np
 import torch
 import torch.nn.functional as F
-from pydantic import BaseModel, ConfigDict, field_validator
+from pydantic import BaseModel, ConfigDict, Field, field_validator
 from scipy import sparse
 
 from octoscope.errors import InputError
@@ -35,6 +35,7 @@ from octoscope.models.blocks import (
 from octoscope.models.family_options import read_options
 from octoscope.models.gene_list import gene_list_19264
 from octoscope.models.gene_matching import by_gene_list
+from octoscope.models.head_counts import heads_of
 from octoscope.models.key_prefixes import renamed, unwrapped
 from octoscope.models.protocol import (
     GENE,
@@ -77,6 +78,7 @@ class AIDOCellOptions(BaseModel):
 
     ``context``: ``full``, the published input, or ``shared``: only list genes that the atlas has
     (values as in the full input). A shorter input changes every hidden state.
+    ``n_heads``: heads of attention, where ``config.json`` is wrong or cannot be confirmed.
     ``ignored_weights``: beginnings of weights that are heads on the encoder's output.
     """
 
@@ -84,6 +86,7 @@ class AIDOCellOptions(BaseModel):
 
     context: Literal["full", "shared"] = "full"
     depth_tokens: Literal[0, 2] = 2
+    n_heads: int | None = Field(None, ge=1)
     ignored_weights: list[str] = []
 
     @field_validator("context", mode="before")
@@ -191,6 +194,11 @@ class AIDOCell:
                 "give a published AIDO.Cell folder",
             )
         settings = read_options(AIDOCellOptions, options)
+        config["num_attention_heads"] = heads_of(
+            cls.family, int(config["num_hidden_layers"]), int(config["hidden_size"]),
+            int(config["num_attention_heads"]), settings.n_heads,
+            where=f"{where}: num_attention_heads",
+        )  # fmt: skip
         file = weights_in(path, _WEIGHTS) or path / _WEIGHTS[-1]
         # the published file holds the masked-language-model class, its encoder under `bert.`
         state = unwrapped(

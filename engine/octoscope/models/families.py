@@ -123,7 +123,18 @@ def load_model(
         raise InputError(
             "models.*.family", f"{name!r} is not installed", f"choose one of {sorted(known)}"
         )
-    with plugin_errors(name, path):
+    with plugin_errors(name, path), _naming(path):
         return _imported(known[name]).load(
             path, device=torch.device(device), dtype=dtype, options=options, seed=seed
         )
+
+
+@contextmanager
+def _naming(path: Path) -> Iterator[None]:
+    """Name the checkpoint in a refusal that names an option alone: a run has several."""
+    try:
+        yield
+    except InputError as error:
+        if path.name in str(error) or not error.where.startswith("models.*."):
+            raise
+        raise InputError(f"{path}: {error.where}", error.problem, error.fix) from error

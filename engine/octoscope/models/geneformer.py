@@ -35,6 +35,7 @@ from octoscope.models.geneformer_belonging import (
     warn_of_activation,
 )
 from octoscope.models.geneformer_files import Dictionaries, find_dictionaries
+from octoscope.models.head_counts import heads_of
 from octoscope.models.key_prefixes import renamed, unwrapped
 from octoscope.models.protocol import (
     GENE,
@@ -161,7 +162,7 @@ class Geneformer:
         """
         given = read_options(GeneformerOptions, options)
         folder = folder_of(path)
-        bert = _skeleton(folder / "config.json")
+        bert = _skeleton(folder / "config.json", given.n_heads)
         dictionaries = find_dictionaries(folder, given.dictionaries, mapped=given.collapse_ensembl)
         settings = settle(given, bert.config, dictionaries)
         file = weights_in(path, _WEIGHTS) or path / _WEIGHTS[-1]
@@ -302,8 +303,8 @@ def _attention(
     return out.unflatten(-1, (query.shape[1], -1)), None
 
 
-def _skeleton(path: Path) -> Any:
-    """Return the model without weights.
+def _skeleton(path: Path, n_heads: int | None) -> Any:
+    """Return the model without weights; ``n_heads`` is declared, or None.
 
     Raises
     ------
@@ -322,6 +323,10 @@ def _skeleton(path: Path) -> Any:
         config.pop(name, None)
     try:
         settings = BertConfig(**config)
+        settings.num_attention_heads = heads_of(
+            Geneformer.family, settings.num_hidden_layers, settings.hidden_size,
+            settings.num_attention_heads, n_heads, where=f"{path}: num_attention_heads",
+        )  # fmt: skip
         if settings.num_hidden_layers > MOST_LAYERS:
             raise ValueError(f"num_hidden_layers {settings.num_hidden_layers}")
         settings._attn_implementation = _ATTENTION

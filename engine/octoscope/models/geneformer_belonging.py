@@ -52,6 +52,7 @@ class GeneformerOptions(BaseModel):
     ``collapse_ensembl``: resolve retired ids and add up duplicates, as the authors do.
     ``special_tokens``: null stands for what the convention says.
     ``padded_table``: the embedding has more rows than the dictionary, and they are padding.
+    ``n_heads``: heads of attention, where ``config.json`` is wrong or cannot be confirmed.
     ``ignored_weights``: beginnings of weights that are heads on the encoder's output.
     """
 
@@ -63,6 +64,7 @@ class GeneformerOptions(BaseModel):
     collapse_ensembl: bool = True
     special_tokens: bool | None = None
     padded_table: bool = False
+    n_heads: int | None = Field(None, ge=1)
     ignored_weights: list[str] = []
 
 

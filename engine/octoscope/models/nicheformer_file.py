@@ -13,6 +13,7 @@ import torch
 from pydantic import BaseModel, ConfigDict, Field
 
 from octoscope.errors import InputError
+from octoscope.models.head_counts import heads_of
 from octoscope.models.key_prefixes import renamed, unwrapped
 from octoscope.models.weight_files import folder_of, weights_in
 from octoscope.models.weights import (
@@ -65,6 +66,8 @@ class NicheformerOptions(BaseModel):
         the authors' data set class.
     vocabulary
         vocab.json of the published folder; None: beside the weights.
+    n_heads
+        Heads of attention, where ``config.json`` is wrong or cannot be confirmed.
     """
 
     model_config = ConfigDict(extra="forbid")
@@ -74,6 +77,7 @@ class NicheformerOptions(BaseModel):
     technology_mean: str | None = None
     recipe: Literal["notebooks", "tokenizer", "dataset"] = "notebooks"
     vocabulary: str | None = None
+    n_heads: int | None = Field(None, ge=1)
     ignored_weights: list[str] = Field(default_factory=list)
 
 
@@ -156,6 +160,9 @@ def read_file(path: Path, options: NicheformerOptions) -> NicheformerFile:
     rows, d = state[ANCHOR].shape
     if d % n_heads:
         raise InputError(f"{where}: nheads", f"{n_heads} do not divide d {d}", "check the file")
+    if not where.endswith("hyper_parameters"):  # what the weights' own file holds belongs to them
+        n_heads = heads_of("nicheformer", n_layers, d, n_heads, options.n_heads,
+                           where=f"{where}: nheads")  # fmt: skip
     if n_layers > MOST_LAYERS:
         raise InputError(f"{where}: nlayers", f"{n_layers} is more than any model has",
                          "give Nicheformer's own settings")  # fmt: skip

@@ -25,6 +25,7 @@ from octoscope.models.blocks import attend, head_weights
 from octoscope.models.cell_groups import CellGroups
 from octoscope.models.family_options import read_options
 from octoscope.models.gene_matching import by_symbol
+from octoscope.models.head_counts import heads_of
 from octoscope.models.key_prefixes import renamed, unwrapped
 from octoscope.models.protocol import (
     GENE,
@@ -37,7 +38,7 @@ from octoscope.models.protocol import (
     Variant,
 )
 from octoscope.models.ragged import kept, padded, token_mask
-from octoscope.models.scgpt_args import read_args
+from octoscope.models.scgpt_args import read_args, warn_of_padding
 from octoscope.models.scgpt_batch_norm import OPTION, BatchNorm, split_batch_norm
 from octoscope.models.scgpt_file import (
     ANCHOR,
@@ -148,10 +149,17 @@ class ScGPT:
             If a file is absent or damaged, an option unknown, or a weight missing, unexpected or
             of the wrong shape.
         """
-        files = find_files(path, read_options(ScGPTOptions, options).base)
+        given = read_options(ScGPTOptions, options)
+        files = find_files(path, given.base)
         args = read_args(files.args)
         vocab = read_vocabulary(files.vocabulary)
         where = str(files.weights)
+        stated = f"{files.args}: {args.heads_field}"
+        n_heads = heads_of(
+            cls.family, args.n_layers, args.d, args.n_heads, given.n_heads, where=stated
+        )
+        if "pad_value" not in (options or {}):
+            warn_of_padding(args, str(files.args))
         defaults: dict[str, Any] = {"pad_value": args.pad_value}
         if (options or {}).get("recipe") == "preprocessor":
             defaults["n_bins"] = args.n_bins  # embed_data fixes 51
@@ -180,7 +188,7 @@ class ScGPT:
             vocab,
             settings,
             n_layers=args.n_layers,
-            n_heads=args.n_heads,
+            n_heads=n_heads,
             seed=seed,
             batch_norm=batch_norm,
             flag=flag,

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from octoscope.errors import InputError
+from octoscope.errors import InputError, warn
 from octoscope.models.weights import MOST_LAYERS, read_json
 
 # Names in args.json of published folders, then in the settings of the authors' tutorials.
@@ -23,12 +23,13 @@ _USUAL: Mapping[str, Any] = {
     "input_style": "binned",
     "pre_norm": False,
 }
+_PADDING = -2.0
 _FIX = "give scGPT's own args.json"
 
 
 @dataclass(frozen=True)
 class ScGPTArgs:
-    """Sizes of the encoder, the value of padding and the number of bins."""
+    """Sizes of the encoder, the value of padding, the number of bins, the field of the heads."""
 
     n_layers: int
     n_heads: int
@@ -36,6 +37,7 @@ class ScGPTArgs:
     ff: int
     pad_value: float
     n_bins: int
+    heads_field: str
 
 
 def read_args(path: Path) -> ScGPTArgs:
@@ -55,8 +57,9 @@ def read_args(path: Path) -> ScGPTArgs:
             n_heads=sizes["nheads"],
             d=sizes["embsize"],
             ff=sizes["d_hid"],
-            pad_value=float(args.get("pad_value", -2)),
+            pad_value=float(args.get("pad_value", _PADDING)),
             n_bins=int(args.get("n_bins", 51)),
+            heads_field=next(n for n in _NAMES["nheads"] if n in args),
         )
         fits = read.d % read.n_heads == 0 and 0 < read.n_layers <= MOST_LAYERS
     except (KeyError, TypeError, ValueError, ZeroDivisionError) as error:
@@ -80,6 +83,14 @@ def read_args(path: Path) -> ScGPTArgs:
                 "give a checkpoint of the published kind",
             )
     return read
+
+
+def warn_of_padding(args: ScGPTArgs, where: str) -> None:
+    """Warn of another ``pad_value`` than that of published models: ``<cls>`` carries it, too."""
+    if args.pad_value != _PADDING:
+        warn(f"{where}: pad_value: {args.pad_value:g}; published models have {_PADDING:g}. <cls> "
+             "carries it into every cell: compare it with the settings of the training, and set "
+             "models.*.options.pad_value to confirm it")  # fmt: skip
 
 
 def _first(args: Mapping[str, Any], names: tuple[str, ...]) -> Any:

@@ -31,6 +31,7 @@ class ScGPTOptions(BaseModel):
     ``base``: folder with the ``args.json`` or ``vocab.json`` that a fine-tuned checkpoint lacks.
     ``pert_encoder``: of a perturbation model; ``unperturbed`` adds the flag 0 to every token, as
     the model does (null stands for it), ``unread`` leaves it out, as the authors' tutorial does.
+    ``n_heads``: heads of attention, where ``args.json`` is wrong or cannot be confirmed.
     ``ignored_weights``: beginnings of weights that are heads on the encoder's output.
     """
 
@@ -46,6 +47,7 @@ class ScGPTOptions(BaseModel):
     padded_table: bool = False
     base: str | None = None
     pert_encoder: Literal["unperturbed", "unread"] | None = None
+    n_heads: int | None = Field(None, ge=1)
     ignored_weights: list[str] = []
     # Recipe "preprocessor" only:
     filter_gene_by_counts: int = 3

@@ -77,7 +77,7 @@ def read_edge_list(
     names = known or names
     layout = layout_of(names, given)
     ids = ids or layout.ids or _ontology_of(names[:2]) or "symbol"
-    _require_ontology(name, ids, annotation)
+    _require_ontology(path, name, ids, annotation)
     header = False if known else layout.header
     if header is None:
         header = not (len(names) > 1 and all(has_form(ids, n) for n in names[:2]))
@@ -260,8 +260,8 @@ def _record(
     )  # fmt: skip
 
 
-def _require_ontology(name: str, ids: str, annotation: Annotation | None) -> None:
-    where = f"sources.edge_lists: {name}: ids"
+def _require_ontology(path: Path, name: str, ids: str, annotation: Annotation | None) -> None:
+    where = f"{path}: sources.edge_lists: {name}: ids"
     if ids not in ONTOLOGIES:
         near = difflib.get_close_matches(ids, ONTOLOGIES, 1, 0.4)
         near = ["symbol"] if "symbol" in ids.lower() else near
