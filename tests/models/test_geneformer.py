@@ -240,7 +240,7 @@ def test_settings_of_training_and_old_names_change_nothing(tmp_path: Path) -> No
 
 
 @pytest.mark.parametrize(
-    "change", [{"hidden_size": "64"}, {"num_attention_heads": 5}, {"vocab_size": -1},
+    "change", [{"hidden_size": "64"}, {"hidden_size": 65}, {"vocab_size": -1},
                {"pad_token_id": 999}, {"hidden_act": "nosuch"}],
 )  # fmt: skip
 def test_configs_that_cannot_be_used_are_named(tmp_path: Path, change: dict[str, Any]) -> None:

@@ -140,6 +140,20 @@ NO_PAIRS = {
                           r"is a row \(GNX0, GNX1, 12.5\).*header: false.*source: 1, target: 2"),
     "Matrix Market": ("%%MatrixMarket matrix coordinate real general\n3 3 1\n1 2 0.5\n",
                       "is a matrix in Matrix Market form"),
+    "adjacency list of networkx": (lines(S[:3], S[3:5], S[1:2], by=" "),
+                                   "rows have 1 to 3 fields.*adjacency list.*read_adjlist"),
+    "adjacency list of ids": (lines(G[:3], G[1:2], G[3:5], by=" "),
+                              "line 1: has 3 fields, and 2 of 3 rows have another.*adjacency"),
+    "ARACNe": (lines((">  Input file", "x.exp"), (S[0], S[1], 0.31, S[2], 0.2), (S[3], S[4], 0.5)),
+               r"line 1: is an adjacency list of ARACNe \(.adj\).*a row for each pair"),
+    "ARACNe without its heading": (lines((S[3], S[4], 0.5), (S[0], S[1], 0.31, S[2], 0.2)),
+                                   r"is an adjacency list of ARACNe"),
+    "STITCH": (lines(("chemical", "protein", "score"), ("CIDm91758680", "9606.ENSP1", 279)),
+               r"pairs chemicals with proteins \(STITCH\)"),
+    "Cytoscape": (lines(("interaction", "name", "shared name"), ("pp", f"{S[0]} (pp) {S[1]}", "x")),
+                  "is Cytoscape's table of edges.*SIF"),
+    "one column": (lines(S[:1], S[1:2]), r"has one field \(GNX0\), not a pair"),
+    "vertex numbers": (lines((0, 1), (0, 2), by=" "), r"vertices \(igraph\) name no genes"),
     "mouse": (lines(("source", "target", "directed"), ("Gnx0", "Gnx1", "true")),
               "'Gnx0'.*'GNX0' is known: symbols of mouse"),
 }  # fmt: skip
@@ -151,6 +165,32 @@ def test_what_names_no_pairs_is_named(tmp_path: Path, name: str) -> None:
     text, message = NO_PAIRS[name]
     with pytest.raises(InputError, match=message):
         built(tmp_path, text, "file.txt")
+
+
+@pytest.mark.filterwarnings("ignore::octoscope.errors.OctoscopeWarning")
+def test_strings_actions_are_read_as_the_refusal_says(tmp_path: Path) -> None:
+    """Each row stands twice, the second time with the ends swapped and ``a_is_acting`` f."""
+    text = lines(
+        ("item_id_a", "item_id_b", "mode", "action", "is_directional", "a_is_acting", "score"),
+        (U[0], U[1], "activation", "activation", "t", "t", 900),
+        (U[1], U[0], "activation", "", "t", "f", 900),
+        (U[1], U[2], "inhibition", "inhibition", "t", "t", 400),
+        (U[2], U[1], "inhibition", "", "t", "f", 400),
+    )
+    with pytest.raises(InputError, match="is STRING's table of actions") as refused:
+        built(tmp_path, text)
+    advice = refused.value.fix.removeprefix("set ").replace(" and score_max", ", score_max")
+    settings = yaml.safe_load(f"{{{advice}}}")
+    assert settings["ids"] == "ensembl_protein"
+    net = built(tmp_path, text, **settings | {"ids": "uniprot"})
+    assert edges(net) == {(0, 1): (1, True), (1, 2): (-1, True)}
+    assert sorted(net.edges.score.tolist()) == pytest.approx([0.4, 0.9])
+
+
+def test_ids_of_kegg_are_entrez_ids(tmp_path: Path) -> None:
+    """Red: "no column 'source'", or "none of its ids is a known symbol" without a word of KEGG."""
+    rows = lines((f"hsa:{E[0]}", f"hsa:{E[1]}", "activation"), (f"hsa:{E[2]}", f"hsa:{E[3]}", "x"))
+    assert set(edges(built(tmp_path, rows, directed=True))) == {(0, 1), (2, 3)}
 
 
 def test_a_column_that_may_tell_signs_is_named(tmp_path: Path) -> None:

@@ -23,11 +23,12 @@ from octoscope.octopus.sources.edge_columns import (
 )
 from octoscope.octopus.sources.edge_layouts import Layout, column_numbers_of
 from octoscope.octopus.sources.mitab import is_mitab, read_mitab
+from octoscope.octopus.sources.no_pairs import ADJACENCY, MANY
 from octoscope.octopus.sources.open_text import is_parquet
 from octoscope.octopus.sources.published_layouts import layout_of, names_without_header
 from octoscope.octopus.sources.record import SourceCounts, SourceRecord, identifier_frame, pairs_of
 from octoscope.octopus.sources.symbols import note_aliases
-from octoscope.octopus.sources.text import first_line, read_frame
+from octoscope.octopus.sources.text import SHORT, first_line, read_frame
 
 ASSUMED = "row whose direction is assumed, as nothing tells it (column directed)"
 _MAY_TELL_SIGNS = ("action", "direction", "effect", "interaction", "mode", "mode of regulation",
@@ -86,6 +87,10 @@ def read_edge_list(
         how = f"those of {layout.known}" if known else "known by their number"
         counts.note(f"file without a line of names: its columns are {how}", 1)
     frame = _read(path, column_numbers, header, counts)
+    short = counts.dropped.get(SHORT, 0)
+    if not header and not known and short > MANY * counts.read:
+        seen = f"has {len(names)} fields, and {short:,} of {counts.read:,} rows have another number"
+        raise InputError(f"{path}: line 1", seen, ADJACENCY)
     for role in frame.columns.intersection(list(layout.values)):
         frame[role] = mapped_values(frame[role], layout.values[role])
     frame = _rows_of(frame, layout, taxon, counts)
@@ -205,9 +210,11 @@ def _ends(
 
 
 def _ontology_of(texts: list[str]) -> str | None:
-    """Return the ontology whose form most of some ids have; numbers have none of their own."""
-    kinds = ("ensembl_gene", "ensembl_protein", "ensembl_transcript", "uniprot")
-    likely = (k for k in kinds if 2 * sum(has_form(k, t) for t in texts) > len(texts))
+    """Return the ontology whose form most of some ids have; bare numbers have none."""
+    named = [t for t in texts if ":" in t]  # a number that its database stands before
+    kinds = ("ensembl_gene", "ensembl_protein", "ensembl_transcript", "uniprot", "ncbi_entrez_gene")
+    of = {k: named if k == "ncbi_entrez_gene" else texts for k in kinds}
+    likely = (k for k in kinds if 2 * sum(has_form(k, t) for t in of[k]) > len(texts))
     return next(likely, None) if len(texts) > 1 else None
 
 
@@ -279,7 +286,7 @@ def _warn(path: Path, unread: list[str], counts: SourceCounts) -> None:
         signs = next((f'. If {c!r} tells signs, write columns: {{sign: "{c}"}}' for c in unread
                       if c.casefold() in _MAY_TELL_SIGNS), "")  # fmt: skip
         warn(f"{path}: columns that are not read: {', '.join(unread)[:300]}{signs}")
-    short = counts.dropped.get("another number of fields")
+    short = counts.dropped.get(SHORT)
     if short:
         warn(f"{path}: {short:,} rows have another number of fields and are left out (SIF: give "
              "each target a row of its own)")  # fmt: skip

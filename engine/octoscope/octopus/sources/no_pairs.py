@@ -17,6 +17,14 @@ _GENE_SETS = (
     "gene on each line); give a list of pairs here"
 )
 _ROW_EACH = "write a row for each pair"
+ADJACENCY = (
+    "if a row is a gene and all its targets (an adjacency list), write a row for each pair "
+    "(networkx: to_pandas_edgelist(read_adjlist(PATH)).to_csv(PATH, index=False)); else repair the "
+    "rows"
+)
+_CHEMICAL = re.compile(r"(?:\d+\.)?CID[ms]?\d+$")  # of STITCH
+_ROWS_LOOKED_AT = 50
+MANY = 0.1  # share of rows of another number of fields in what is no table
 _SEVERAL = re.compile(r"[A-Za-z][\w.-]*(?:\s*[,;|]\s*[A-Za-z][\w.-]*)+$")  # genes in one cell
 # What tells the names of two columns of ends apart: `Gene_A` and `Gene_B`, `ligand` and `receptor`.
 _ENDS = {
@@ -34,6 +42,12 @@ _ELSEWHERE = (
      "name it under sources: {Reactome-FI: {path: …}}"),
     ({"#string_protein_id", "alias"}, "is STRING's table of aliases, which names no pairs",
      "name it under sources: {STRING: {links: …, aliases: …}}"),
+    ({"item_id_a", "item_id_b", "a_is_acting"}, "is STRING's table of actions",
+     "set ids: ensembl_protein, columns: {source: item_id_a, target: item_id_b, sign: mode}, "
+     'values: {sign: {activation: 1, inhibition: -1, "*": 0}}, keep: {a_is_acting: [t]} and '
+     "score_max: 1000"),
+    ({"shared name", "name", "interaction"}, "is Cytoscape's table of edges, whose column name "
+     "holds both ends", "export the network as SIF (File, Export, Network to File)"),
 )  # fmt: skip
 
 
@@ -49,10 +63,16 @@ def refuse_what_names_no_pairs(path: Path, names: list[str]) -> None:
     ------
     InputError
         For gene sets (GMT, GMX), a matrix of genes by genes, pathways of genes (Reactome), edge
-        lists of networkx with attributes, Matrix Market, complexes (a cell of several genes), a
-        list that begins with a row, and tables that belong under another source.
+        lists of networkx with attributes, adjacency lists (networkx, ARACNe), chemicals (STITCH),
+        Matrix Market, complexes (a cell of several genes), a list that begins with a row, and
+        tables that belong under another source.
     """
     where, present = f"{path}: line 1", {n.casefold() for n in names}
+    if any(_CHEMICAL.match(f) for f in [*names, *second_line(path)]):
+        raise InputError(
+            where, "pairs chemicals with proteins (STITCH)",
+            "chemicals are no genes: give a list of pairs of genes",
+        )  # fmt: skip
     for required, problem, fix in _ELSEWHERE:
         if required <= present:
             raise InputError(where, problem, fix)
@@ -75,9 +95,9 @@ def refuse_what_names_no_pairs(path: Path, names: list[str]) -> None:
     if len(names) > 1 and all(_NUMBER.match(n) for n in names[:2]):
         raise InputError(
             where, f"begins with the numbers {names[0]} and {names[1]}, and names no columns",
-            "set ids: ncbi_entrez_gene if they are Entrez ids of the two ends",
+            "set ids: ncbi_entrez_gene if they are Entrez ids of the two ends; numbers of vertices "
+            "(igraph) name no genes: write their names (as_data_frame)",
         )  # fmt: skip
-
     if names[0].startswith("%%MatrixMarket"):
         raise InputError(
             where, "is a matrix in Matrix Market form, which names no genes",
@@ -88,6 +108,7 @@ def refuse_what_names_no_pairs(path: Path, names: list[str]) -> None:
             where, "is an edge list of networkx with attributes",
             "write it with to_pandas_edgelist(graph).to_csv(PATH, index=False)",
         )  # fmt: skip
+    _refuse_adjacency(path, names)
     if any(_NUMBER.match(n) for n in names):
         raise InputError(
             where, f"is a row ({', '.join(names)[:60]}), and names no columns",
@@ -100,6 +121,36 @@ def refuse_what_names_no_pairs(path: Path, names: list[str]) -> None:
             f"{path}: line 2", f"column {several[0]!r} has several genes in a cell (complexes)",
             f"{_ROW_EACH} of them",
         )  # fmt: skip
+
+
+def _refuse_adjacency(path: Path, names: list[str]) -> None:
+    """Refuse rows that hold a gene and all its targets, with numbers between (ARACNe) or not."""
+    where, rows = f"{path}: line 1", [names, *_rows_below(path)]
+    if names[0].startswith(">") or any(_is_aracne(row) for row in rows):
+        raise InputError(
+            where, "is an adjacency list of ARACNe (.adj): a gene, then its targets, each with a "
+            "number", f"{_ROW_EACH}: regulator, target, mi; or give the network.txt of ARACNe-AP",
+        )  # fmt: skip
+    lengths = [len(row) for row in rows if row != [""]]
+    uneven = sum(n != len(names) for n in lengths)
+    if len(names) == 1 and not uneven:
+        raise InputError(
+            where, f"has one field ({names[0][:60]}), not a pair",
+            "give two genes in each row, between tabs, commas, semicolons or spaces",
+        )  # fmt: skip
+    if uneven > MANY * len(lengths):
+        seen = f"rows have {min(lengths)} to {max(lengths)} fields, and no columns of ends"
+        raise InputError(where, seen, ADJACENCY)
+
+
+def _is_aracne(row: list[str]) -> bool:
+    """Tell whether a row is a name, then at least two names with a number each."""
+    return (
+        len(row) >= 5
+        and len(row) % 2 == 1
+        and all(_NUMBER.match(f) for f in row[2::2])
+        and not any(_NUMBER.match(f) for f in (row[0], *row[1::2]))
+    )
 
 
 def suggested_ends(names: list[str], row: list[str]) -> str | None:
@@ -150,9 +201,15 @@ def _ontology(name: str, value: str) -> str:
 
 def second_line(path: Path) -> list[str]:
     """Return the fields of the line below the names; empty for Parquet."""
+    return next(iter(_rows_below(path, 1)), [])
+
+
+def _rows_below(path: Path, most: int = _ROWS_LOOKED_AT) -> list[list[str]]:
+    """Return the fields of the first lines below the names; none for Parquet."""
     if is_parquet(path):
         return []
     with open_binary(path) as handle:
         _, _, delimiter, _ = named_columns(handle, str(path))
-        line = handle.readline(_LONGEST_LINE).decode("utf-8", "replace").rstrip("\r\n")
-    return fields_of(line, delimiter)
+        lines = [handle.readline(_LONGEST_LINE) for _ in range(most)]
+    texts = [line.decode("utf-8", "replace").rstrip("\r\n") for line in lines if line]
+    return [fields_of(text, delimiter) for text in texts]

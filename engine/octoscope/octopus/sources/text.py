@@ -32,6 +32,7 @@ from octoscope.octopus.sources.record import SourceCounts
 
 _BLOCK = 16 << 20  # bytes of text parsed at once; no line may be longer
 _PUBLISHED = "give the file in its published format"
+SHORT = "another number of fields"  # why a row is left out
 _NOTHING = ("", "NA", "N/A", "#N/A", "nan", "NaN", "NULL", "null", "None")
 _CONVERSION = re.compile(
     r"In CSV column #(\d+): (?:Row #(\d+): )?CSV conversion error to (\w+): (.*)"
@@ -160,7 +161,7 @@ def stream_table(
             "pandas: to_csv(…, index=False))",
         )  # fmt: skip
     counts.read += len(skipped)
-    counts.drop("another number of fields", len(skipped), [f"row {n}" for n in skipped[:3]])
+    counts.drop(SHORT, len(skipped), [f"row {n}" for n in skipped[:3]])
 
 
 @contextmanager
