@@ -23,6 +23,11 @@ from tests.field.model_values import DIFFERENT
 from tests.field.replay import Call, Case
 
 _SHOWN = "always::octoscope.errors.OctoscopeWarning"  # every command's, and no library's
+# What a refusal advises, and what a warning says after its first sentence.
+_ADVICE = re.compile(
+    r"\. Fix: .*?(?=; (?:refused|counts equal|says|read|equal|warns)|$)"
+    r"|(?<=; warns: )([^;]{20,}?)\. [A-Z].*?(?=; warns|$)"
+)
 _VERIFIED = re.compile(r"VERIFY .*\|diff\| = ([\d.e+-]+)")
 _CHECKED = re.compile(
     r"\b(edges\+scores equal:|degrees|edges|signs|deg|scores|stated) (True|False)"
@@ -82,7 +87,8 @@ def faults_of(case: Case) -> list[str]:
         differs += [m[0] for m in _SIGNS.finditer(line) if m[1] != "0"]
         if differs:
             faults.append(f"a value differs ({', '.join(differs)}): {line.strip()}")
-    if not is_compared(case) and any(not call.code for call in case.calls):
+    read = any(not call.code and "--help" not in call.arguments for call in case.calls)
+    if read and not is_compared(case):
         faults.append("read, and nothing compares its values")
     if case.name == "stopped":
         faults.append(f"the script stopped: {case.lines[-1].strip().splitlines()[-1]}")
@@ -105,6 +111,8 @@ def result_of(case: Case) -> str:
             parts.append("equals the reference")
         elif call.note and own:
             parts = [f"equals plain torch on these weights ({own}); {call.note}"]
+        elif "--help" in call.arguments:
+            continue
         elif call.code == 0 and call.command in ("info", "build", "inspect", "check"):
             parts.append("read")
         elif call.code and not (own and call.command == "diff"):
@@ -179,9 +187,7 @@ def main() -> int:
                 count += 1
                 result = result_of(case)
                 if given.brief:
-                    result = re.sub(
-                        r"\. Fix: .*?(?=; (?:refused|counts equal|says|read)|$)", "", result
-                    )
+                    result = _ADVICE.sub(lambda m: m[1] or "", result)
                 row = [f"{script.stem}: {case.name}", result]
                 print("| " + " | ".join(c.replace("|", "\\|") for c in row) + " |", flush=True)
                 faults += [f"{script.name}: {case.name}: {f}" for f in faults_of(case)]

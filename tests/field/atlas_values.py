@@ -102,8 +102,9 @@ def _of_info(
 
 def _of_convert(path: str, target: str, keys: list[str]) -> dict[str, bool]:
     before, after = frame_of(path), frame_of(target)
-    if not before.index.is_unique:
-        return {}
+    if not before.index.is_unique:  # names lead nowhere: the rows as a whole are compared
+        keys = [key for key in keys if key in before]
+        return {"rows": _counted(before[keys]) == _counted(after[keys])}
     before = before.loc[after.index]
     return {
         f"column {key}": after[key.replace("/", "_")].astype(str).tolist()
@@ -111,3 +112,8 @@ def _of_convert(path: str, target: str, keys: list[str]) -> dict[str, bool]:
         for key in keys
         if key in before
     }
+
+
+def _counted(frame: pd.DataFrame) -> list[tuple[str, ...]]:
+    """Return every row with its name, in an order of its own."""
+    return sorted(frame.astype(str).reset_index().itertuples(index=False, name=None))
