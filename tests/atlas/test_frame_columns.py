@@ -363,3 +363,25 @@ def test_primary_data_that_says_neither_names_the_way_out(tmp_path: Path) -> Non
     with pytest.raises(InputError, match=r"holds '2', expected true and false") as caught:
         Atlas(config(tmp_path / "a.h5ad")).index(0)
     assert "lets copies" in caught.value.fix
+
+
+# Encodings of AnnData that are no column of a frame, or that a frame refuses.
+_NO_COLUMNS = {
+    "anndata", "awkward-array", "bytes", "csc_matrix", "csr_matrix", "dataframe", "dict", "null",
+    "numeric-scalar", "raw", "rec-array", "string",
+}  # fmt: skip
+
+
+def test_every_encoding_that_anndata_knows_of_a_column_is_in_these_layouts(tmp_path: Path) -> None:
+    """Red: another AnnData writes a column in a way that no file here has."""
+    from anndata._io.specs.registry import _REGISTRY
+
+    known = {spec.encoding_type for _, spec, *_ in _REGISTRY.read} - {""}
+    found = set()
+    for layout in LAYOUTS:
+        folder = tmp_path / layout
+        folder.mkdir()
+        root: Any = open_to_change(written(layout, folder))
+        for frame in (root["obs"], root["var"]):
+            found |= {str(frame[name].attrs.get("encoding-type")) for name in frame}
+    assert known - _NO_COLUMNS <= found

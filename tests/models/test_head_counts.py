@@ -48,6 +48,19 @@ def test_heads_of_a_size_that_is_not_published_are_warned_of(family: str, tmp_pa
         assert load_model(checkpoint, family=family, options=options).n_heads == 2
 
 
+@pytest.mark.filterwarnings("error::octoscope.errors.OctoscopeWarning")
+def test_workers_of_a_run_get_what_was_warned_of_as_options(tmp_path: Path) -> None:
+    checkpoint = changed("scgpt", tmp_path, nheads=2, pad_value=0)
+    with pytest.warns(OctoscopeWarning):
+        model = load_model(checkpoint)
+    settled = model.dataset_options(None, model.match(model.genes))
+    assert settled == {"n_heads": 2, "pad_value": 0}
+    assert load_model(checkpoint, options=settled).n_heads == 2
+    geneformer = load_model(DATA / "geneformer/checkpoint", options=FILES["geneformer"][2])
+    settled = geneformer.dataset_options(None, geneformer.match(geneformer.genes))
+    assert settled == {"dictionaries": FILES["geneformer"][2]["dictionaries"]}  # a known size
+
+
 @pytest.mark.parametrize("family", ["geneformer", "aidocell"])
 def test_other_heads_than_a_known_size_has_are_refused(family: str, tmp_path: Path) -> None:
     name, field, options = FILES[family]

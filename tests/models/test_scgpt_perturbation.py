@@ -55,7 +55,7 @@ def test_it_is_read_as_the_model_does_unless_asked_and_says_so(tmp_path: Path) -
     assert model.variant == "embed_data, perturbation model (unperturbed)"
     counts, genes, _ = read_cells(DATA / "scgpt/cells.h5ad")
     settled = model.dataset_options(None, model.match(genes))
-    assert settled == {"pert_encoder": "unperturbed"}
+    assert settled == {"pert_encoder": "unperturbed", "n_heads": 4}
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         load_model(path, options=settled)

@@ -35,7 +35,7 @@ from octoscope.models.blocks import (
 from octoscope.models.family_options import read_options
 from octoscope.models.gene_list import gene_list_19264
 from octoscope.models.gene_matching import by_gene_list
-from octoscope.models.head_counts import heads_of
+from octoscope.models.head_counts import heads_of, settled_heads
 from octoscope.models.key_prefixes import renamed, unwrapped
 from octoscope.models.protocol import (
     GENE,
@@ -233,8 +233,8 @@ class AIDOCell:
     def dataset_options(
         self, statistics: GeneStatistics | None, match: GeneMatch
     ) -> dict[str, Any] | None:
-        """Nothing depends on other cells."""
-        return {}
+        """Fix the heads; nothing depends on other cells."""
+        return dict(settled_heads(self))
 
     def _context(self, match: GeneMatch) -> np.ndarray:
         if match.panel is not None:

@@ -35,7 +35,7 @@ from octoscope.models.geneformer_belonging import (
     warn_of_activation,
 )
 from octoscope.models.geneformer_files import Dictionaries, find_dictionaries
-from octoscope.models.head_counts import heads_of
+from octoscope.models.head_counts import heads_of, settled_heads
 from octoscope.models.key_prefixes import renamed, unwrapped
 from octoscope.models.protocol import (
     GENE,
@@ -212,8 +212,8 @@ class Geneformer:
     def dataset_options(
         self, statistics: GeneStatistics | None, match: GeneMatch
     ) -> dict[str, Any] | None:
-        """Fix where the dictionaries are, so that every worker reads the same ones."""
-        return {"dictionaries": str(self._dictionaries.folder)}
+        """Fix the heads, and where the dictionaries are: every worker reads the same ones."""
+        return {"dictionaries": str(self._dictionaries.folder)} | settled_heads(self)
 
     def tokenize(self, counts: sparse.csr_matrix, match: GeneMatch, cell_ids: np.ndarray) -> Tokens:
         """Return expressed genes by falling count / median, cut at ``max_input``.

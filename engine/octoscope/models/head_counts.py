@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from octoscope.errors import InputError, warn
+from octoscope.models.protocol import FoundationModel
 
 _OPTION = "models.*.options.n_heads"
 Size = tuple[int, int]  # layers, d
@@ -67,3 +68,9 @@ def heads_of(
             f"give the settings file of this checkpoint, or {confirm}",
         )
     return stated
+
+
+def settled_heads(model: FoundationModel) -> dict[str, int]:
+    """Return the option that fixes the heads of a size that is not known, warned of once."""
+    known = _KNOWN[model.family].get((model.n_layers, model.d))
+    return {} if known == model.n_heads else {"n_heads": model.n_heads}

@@ -25,6 +25,7 @@ from octoscope.genes import GeneTable, strip_version, symbols_of_ensembl
 from octoscope.models.blocks import attend, head_weights, split_heads
 from octoscope.models.family_options import read_options
 from octoscope.models.gene_matching import by_ensembl
+from octoscope.models.head_counts import settled_heads
 from octoscope.models.nicheformer_file import (
     ANCHOR,
     POSITIONS,
@@ -167,9 +168,10 @@ class Nicheformer:
     def dataset_options(
         self, statistics: GeneStatistics | None, match: GeneMatch
     ) -> dict[str, Any] | None:
-        """Fix where vocabulary and means are, so that every worker reads the same ones."""
+        """Fix the heads, and where vocabulary and means are: every worker reads the same ones."""
         s = self._settings
-        return {"vocabulary": s.vocabulary, "technology_mean": s.technology_mean}
+        files = {"vocabulary": s.vocabulary, "technology_mean": s.technology_mean}
+        return files | settled_heads(self)
 
     def tokenize(self, counts: sparse.csr_matrix, match: GeneMatch, cell_ids: np.ndarray) -> Tokens:
         """Return the context and the expressed genes by falling count / mean, cut at the length.

@@ -25,7 +25,7 @@ from octoscope.models.blocks import attend, head_weights
 from octoscope.models.cell_groups import CellGroups
 from octoscope.models.family_options import read_options
 from octoscope.models.gene_matching import by_symbol
-from octoscope.models.head_counts import heads_of
+from octoscope.models.head_counts import heads_of, settled_heads
 from octoscope.models.key_prefixes import renamed, unwrapped
 from octoscope.models.protocol import (
     GENE,
@@ -38,7 +38,7 @@ from octoscope.models.protocol import (
     Variant,
 )
 from octoscope.models.ragged import kept, padded, token_mask
-from octoscope.models.scgpt_args import read_args, warn_of_padding
+from octoscope.models.scgpt_args import PADDING, read_args, warn_of_padding
 from octoscope.models.scgpt_batch_norm import OPTION, BatchNorm, split_batch_norm
 from octoscope.models.scgpt_file import (
     ANCHOR,
@@ -213,10 +213,14 @@ class ScGPT:
     ) -> dict[str, Any] | None:
         """Fix the gene filter of recipe ``preprocessor``, which runs over the whole data set.
 
-        And what loading settled: where the base is, and how ``pert_encoder`` is read.
+        And what loading settled: where the base is, how ``pert_encoder`` is read, the heads and
+        the value of padding where they were warned of.
         """
         s = self._settings
         settled = {n: v for n in ("base", "pert_encoder") if (v := getattr(s, n)) is not None}
+        settled |= settled_heads(self)
+        if s.pad_value != PADDING:
+            settled["pad_value"] = s.pad_value
         filtered = s.recipe == "preprocessor" and s.filter_gene_by_counts
         if not filtered or s.context_genes is not None:
             return settled

@@ -23,7 +23,7 @@ _USUAL: Mapping[str, Any] = {
     "input_style": "binned",
     "pre_norm": False,
 }
-_PADDING = -2.0
+PADDING = -2.0
 _FIX = "give scGPT's own args.json"
 
 
@@ -57,7 +57,7 @@ def read_args(path: Path) -> ScGPTArgs:
             n_heads=sizes["nheads"],
             d=sizes["embsize"],
             ff=sizes["d_hid"],
-            pad_value=float(args.get("pad_value", _PADDING)),
+            pad_value=float(args.get("pad_value", PADDING)),
             n_bins=int(args.get("n_bins", 51)),
             heads_field=next(n for n in _NAMES["nheads"] if n in args),
         )
@@ -87,8 +87,8 @@ def read_args(path: Path) -> ScGPTArgs:
 
 def warn_of_padding(args: ScGPTArgs, where: str) -> None:
     """Warn of another ``pad_value`` than that of published models: ``<cls>`` carries it, too."""
-    if args.pad_value != _PADDING:
-        warn(f"{where}: pad_value: {args.pad_value:g}; published models have {_PADDING:g}. <cls> "
+    if args.pad_value != PADDING:
+        warn(f"{where}: pad_value: {args.pad_value:g}; published models have {PADDING:g}. <cls> "
              "carries it into every cell: compare it with the settings of the training, and set "
              "models.*.options.pad_value to confirm it")  # fmt: skip
 

@@ -103,7 +103,7 @@ def read_edge_list(
     unread = counts.unread.copy()
     score = read_scores(path, frame, layout.score_max)
     sign, directed = _signs_and_orders(path, frame, layout, sign_name, counts)
-    _warn(path, [] if layout.known else unread, counts)
+    _warn(path, [] if layout.known else unread, counts, signed="sign" in column_numbers)
     edges = (a, b, sign, directed)
     return _record(path, name, release, frame, edges, score, texts, identifiers, counts)
 
@@ -281,10 +281,10 @@ def _require_ontology(path: Path, name: str, ids: str, annotation: Annotation | 
                          "add annotation: {path: …}, a table of symbols and gene ids")  # fmt: skip
 
 
-def _warn(path: Path, unread: list[str], counts: SourceCounts) -> None:
+def _warn(path: Path, unread: list[str], counts: SourceCounts, *, signed: bool) -> None:
     if unread:
         signs = next((f'. If {c!r} tells signs, write columns: {{sign: "{c}"}}' for c in unread
-                      if c.casefold() in _MAY_TELL_SIGNS), "")  # fmt: skip
+                      if c.casefold() in _MAY_TELL_SIGNS and not signed), "")  # fmt: skip
         warn(f"{path}: columns that are not read: {', '.join(unread)[:300]}{signs}")
     short = counts.dropped.get(SHORT)
     if short:
