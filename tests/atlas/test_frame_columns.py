@@ -377,11 +377,11 @@ def test_every_encoding_that_anndata_knows_of_a_column_is_in_these_layouts(tmp_p
     from anndata._io.specs.registry import _REGISTRY
 
     known = {spec.encoding_type for _, spec, *_ in _REGISTRY.read} - {""}
-    found = set()
+    written_here = set()
     for layout in LAYOUTS:
         folder = tmp_path / layout
         folder.mkdir()
         root: Any = open_to_change(written(layout, folder))
         for frame in (root["obs"], root["var"]):
-            found |= {str(frame[name].attrs.get("encoding-type")) for name in frame}
-    assert known - _NO_COLUMNS <= found
+            written_here |= {str(frame[name].attrs.get("encoding-type")) for name in frame}
+    assert known - _NO_COLUMNS <= written_here

@@ -43,10 +43,10 @@ def compared(arguments: Sequence[str], out: str) -> dict[str, bool]:
 
 def _opened(path: str) -> Any:
     """Open a file, or the table inside one that a path names."""
-    place, inside = Path(path), []
-    while not place.exists():
-        place, inside = place.parent, [place.name, *inside]
-    root: Any = h5py.File(place) if place.is_file() else zarr.open_group(place, mode="r")
+    file, inside = Path(path), []
+    while not file.exists():
+        file, inside = file.parent, [file.name, *inside]
+    root: Any = h5py.File(file) if file.is_file() else zarr.open_group(file, mode="r")
     return root["/".join(inside)] if inside else root
 
 
@@ -61,13 +61,13 @@ def frame_of(path: str, name: str = "obs") -> pd.DataFrame:
         return pd.DataFrame(columns, index=index)
 
 
-def counts_of(path: str, place: str) -> sparse.csr_matrix:
+def counts_of(path: str, matrix: str) -> sparse.csr_matrix:
     """Return the counts at a place of the file (``X``, ``raw.X``, ``layers/counts``)."""
-    matrix = read_elem(_opened(path)[place.replace(".", "/")])
-    matrix = sparse.csr_matrix(matrix).astype(np.float64)
-    matrix.sum_duplicates()
-    matrix.eliminate_zeros()
-    return matrix
+    counts = read_elem(_opened(path)[matrix.replace(".", "/")])
+    counts = sparse.csr_matrix(counts).astype(np.float64)
+    counts.sum_duplicates()
+    counts.eliminate_zeros()
+    return counts
 
 
 def _of_info(

@@ -70,8 +70,8 @@ def compared(arguments: Sequence[str], unchanged: Path) -> tuple[dict[str, bool]
         same[f"input of layer {i}"] = _near(arrays[f"hidden_{i}"][mask], values[mask])
     same["output"] = _near(arrays["output"][mask], hidden[-1][mask])
     with np.load(unchanged) as dump:
-        before, held = dump["output"], dump["mask"]
-    return same, float(np.abs(hidden[-1] - before)[mask & held].max())
+        before, theirs = dump["output"], dump["mask"]
+    return same, float(np.abs(hidden[-1] - before)[mask & theirs].max())
 
 
 def _near(ours: np.ndarray, reference: np.ndarray) -> bool:

@@ -187,7 +187,9 @@ def test_every_table_comes_back_through_every_reader(
     assert (net.index.order & STATED).any() == any(d for _, _, d, _ in truth)
 
 
-@pytest.mark.filterwarnings("ignore:.*columns that are not read. sources, relation$")
+@pytest.mark.filterwarnings(
+    "ignore:.*columns that are not read:octoscope.errors.OctoscopeWarning"
+)
 @settings(max_examples=25, deadline=None)
 @given(ROWS)
 def test_graphml_comes_back_through_networkx(
@@ -251,9 +253,9 @@ def test_every_export_and_every_reader_has_its_test(net: Network, tmp_path: Path
     assert refused.value.fix.removeprefix("choose of ").split(", ") == list(WRITERS)
     readers = {name for name in vars(build) if name.startswith("read_")} - {"read_sources"}
     assert readers == set(READERS)
-    for place in READERS.values():
-        file, _, name = place.partition(": ")
-        assert f"def test_{name}(" in (Path(__file__).parent / file).read_text(), place
+    for reader in READERS.values():
+        file, _, name = reader.partition(": ")
+        assert f"def test_{name}(" in (Path(__file__).parent / file).read_text(), reader
 
 
 def test_symbols_come_back_with_the_annotation(net: Network, tmp_path: Path) -> None:
