@@ -187,9 +187,7 @@ def test_every_table_comes_back_through_every_reader(
     assert (net.index.order & STATED).any() == any(d for _, _, d, _ in truth)
 
 
-@pytest.mark.filterwarnings(
-    "ignore:.*columns that are not read:octoscope.errors.OctoscopeWarning"
-)
+@pytest.mark.filterwarnings("ignore:.*columns that are not read:octoscope.errors.OctoscopeWarning")
 @settings(max_examples=25, deadline=None)
 @given(ROWS)
 def test_graphml_comes_back_through_networkx(

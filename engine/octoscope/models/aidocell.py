@@ -234,7 +234,7 @@ class AIDOCell:
         self, statistics: GeneStatistics | None, match: GeneMatch
     ) -> dict[str, Any] | None:
         """Fix the heads; nothing depends on other cells."""
-        return dict(settled_heads(self))
+        return dict(settled_heads(self.family, self.n_layers, self.d, self.n_heads))
 
     def _context(self, match: GeneMatch) -> np.ndarray:
         if match.panel is not None:

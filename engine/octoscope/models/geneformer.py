@@ -213,7 +213,9 @@ class Geneformer:
         self, statistics: GeneStatistics | None, match: GeneMatch
     ) -> dict[str, Any] | None:
         """Fix the heads, and where the dictionaries are: every worker reads the same ones."""
-        return {"dictionaries": str(self._dictionaries.folder)} | settled_heads(self)
+        return {"dictionaries": str(self._dictionaries.folder)} | settled_heads(
+            self.family, self.n_layers, self.d, self.n_heads
+        )
 
     def tokenize(self, counts: sparse.csr_matrix, match: GeneMatch, cell_ids: np.ndarray) -> Tokens:
         """Return expressed genes by falling count / median, cut at ``max_input``.

@@ -9,7 +9,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from octoscope.errors import InputError, warn
-from octoscope.models.protocol import FoundationModel
 
 _OPTION = "models.*.options.n_heads"
 Size = tuple[int, int]  # layers, d
@@ -70,7 +69,7 @@ def heads_of(
     return stated
 
 
-def settled_heads(model: FoundationModel) -> dict[str, int]:
+def settled_heads(family: str, n_layers: int, d: int, n_heads: int) -> dict[str, int]:
     """Return the option that fixes the heads of a size that is not known, warned of once."""
-    known = _KNOWN[model.family].get((model.n_layers, model.d))
-    return {} if known == model.n_heads else {"n_heads": model.n_heads}
+    known = _KNOWN[family].get((n_layers, d))
+    return {} if known == n_heads else {"n_heads": n_heads}

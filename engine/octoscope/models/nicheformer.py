@@ -171,7 +171,7 @@ class Nicheformer:
         """Fix the heads, and where vocabulary and means are: every worker reads the same ones."""
         s = self._settings
         files = {"vocabulary": s.vocabulary, "technology_mean": s.technology_mean}
-        return files | settled_heads(self)
+        return files | settled_heads(self.family, self.n_layers, self.d, self.n_heads)
 
     def tokenize(self, counts: sparse.csr_matrix, match: GeneMatch, cell_ids: np.ndarray) -> Tokens:
         """Return the context and the expressed genes by falling count / mean, cut at the length.

@@ -218,7 +218,7 @@ class ScGPT:
         """
         s = self._settings
         settled = {n: v for n in ("base", "pert_encoder") if (v := getattr(s, n)) is not None}
-        settled |= settled_heads(self)
+        settled |= settled_heads(self.family, self.n_layers, self.d, self.n_heads)
         if s.pad_value != PADDING:
             settled["pad_value"] = s.pad_value
         filtered = s.recipe == "preprocessor" and s.filter_gene_by_counts
