@@ -98,8 +98,8 @@ def faults_of(case: Case) -> list[str]:
 def is_compared(case: Case) -> bool:
     """Tell whether some value of a case was compared with an independent reader's."""
     text = "\n".join(case.lines)
-    said = _VERIFIED.search(text) or _CHECKED.search(text)
-    return bool(said) or any(c.values or c.command == "diff" for c in case.calls)
+    checked = _VERIFIED.search(text) or _CHECKED.search(text)
+    return bool(checked) or any(c.values or c.command == "diff" for c in case.calls)
 
 
 def result_of(case: Case) -> str:

@@ -55,8 +55,8 @@ def test_a_file_that_only_the_configuration_names_counts_as_named(tmp_path: Path
 
 
 def test_warnings_stand_in_the_table() -> None:
-    told = case(values={"cells": True}, err="warning: /d/x.h5ad: 3 names are unknown\n")
-    assert result_of(told) == "equal: cells; warns: x.h5ad: 3 names are unknown"
+    warned = case(values={"cells": True}, err="warning: /d/x.h5ad: 3 names are unknown\n")
+    assert result_of(warned) == "equal: cells; warns: x.h5ad: 3 names are unknown"
 
 
 def test_another_answer_of_an_atlas_is_seen(tmp_path: Path) -> None:

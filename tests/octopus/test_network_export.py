@@ -202,8 +202,8 @@ def test_graphml_comes_back_through_networkx(
         for pair in [(x, y)] if directed else [(x, y), (y, x)]:
             of_pair.setdefault(pair, []).append((directed, sign))
     expected = {
-        pair: (any(d for d, _ in said), sign_of({s for _, s in said}))
-        for pair, said in of_pair.items()
+        pair: (any(d for d, _ in statements), sign_of({s for _, s in statements}))
+        for pair, statements in of_pair.items()
     }
     export(net, folder / "n.graphml", "graphml")
     graph = nx.read_graphml(folder / "n.graphml")
