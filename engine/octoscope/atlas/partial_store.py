@@ -13,7 +13,6 @@ import shutil
 from collections.abc import Iterable
 from contextlib import suppress
 from pathlib import Path
-from types import TracebackType
 from typing import Any, TextIO
 
 from octoscope.bounded_reads import read_bounded
@@ -83,12 +82,7 @@ class PartialStore:
             raise
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         shutil.rmtree(self.by_row, ignore_errors=True)
         begun = bool(self._of)
         if begun and self.nonzero is None:

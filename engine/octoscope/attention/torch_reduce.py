@@ -28,15 +28,8 @@ def add_tiled(
 
     Parameters
     ----------
-    sums
-        [reductions, 3, rows, genes] float64: probability, lift, logit.
-    mass
-        [reductions, rows, mass columns] float64; column 0 is the kept keys.
-    heads
-        How each reduction treats heads.
-    second
-        For two moments: squared deviations [reductions, rows, genes] float64 of the probability,
-        and the cells so far that hold each pair [rows, genes] int32.
+    sums, mass, heads, second
+        As in :class:`~octoscope.attention.reductions.Accumulators`.
     first_row
         The gene of the first row, at which a tile begins.
     """

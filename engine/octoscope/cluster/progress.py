@@ -11,7 +11,6 @@ import time
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, nullcontext, suppress
-from types import TracebackType
 from typing import Any
 
 from rich.console import Console
@@ -75,10 +74,7 @@ class Reporter:
         return self
 
     def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: Any
     ) -> None:
         if self._live is not None:
             self._live.stop()

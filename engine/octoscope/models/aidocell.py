@@ -23,7 +23,6 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator
 from scipy import sparse
 
 from octoscope.errors import InputError
-from octoscope.genes import GeneTable
 from octoscope.models.blocks import (
     attend,
     by_cell,
@@ -34,7 +33,7 @@ from octoscope.models.blocks import (
 )
 from octoscope.models.family_options import read_options
 from octoscope.models.gene_list import gene_list_19264
-from octoscope.models.gene_matching import by_gene_list
+from octoscope.models.gene_matching import OnGeneList
 from octoscope.models.head_counts import heads_of, settled_heads
 from octoscope.models.key_prefixes import renamed, unwrapped
 from octoscope.models.protocol import (
@@ -95,7 +94,7 @@ class AIDOCellOptions(BaseModel):
         return "shared" if str(value).startswith("genes shared by") else value
 
 
-class AIDOCell:
+class AIDOCell(OnGeneList):
     """AIDO.Cell: a folder with ``config.json`` and ``pytorch_model.bin`` or safetensors."""
 
     family = "aidocell"
@@ -210,21 +209,6 @@ class AIDOCell:
             declared=settings.ignored_weights,
         )  # fmt: skip
         return cls(weights, config, settings, files=outside(path, where, file))
-
-    @property
-    def genes(self) -> GeneTable:
-        """The 19,264 genes of the published list, in its order."""
-        return gene_list_19264()
-
-    def match(self, genes: GeneTable) -> GeneMatch:
-        """Match symbols with the list; a list gene that the atlas lacks is named by its symbol.
-
-        Raises
-        ------
-        InputError
-            If no gene of the atlas is in the list.
-        """
-        return by_gene_list(genes)
 
     def max_tokens(self, match: GeneMatch, expressed: int) -> int:
         """Return the length of every cell's input."""

@@ -8,13 +8,14 @@ in :mod:`octoscope.genes`.
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
+from typing import Any
 
 import numpy as np
 
 from octoscope.errors import InputError
 from octoscope.genes import GeneTable
 from octoscope.models.gene_list import gene_list_19264
-from octoscope.models.protocol import GeneMatch
+from octoscope.models.protocol import GeneMatch, GeneStatistics
 
 
 def by_symbol(vocabulary: GeneTable, genes: GeneTable, where: str) -> GeneMatch:
@@ -32,21 +33,6 @@ def by_symbol(vocabulary: GeneTable, genes: GeneTable, where: str) -> GeneMatch:
         return by_ensembl(vocabulary, genes, where)
     rows = {str(s): i for i, s in enumerate(vocabulary.symbol)}
     return _match(vocabulary, genes, where, rows, genes.symbol)
-
-
-def by_gene_list(genes: GeneTable) -> GeneMatch:
-    """Match symbols with the list of 19,264; genes that the atlas lacks are named by symbol.
-
-    Raises
-    ------
-    InputError
-        If no gene of the atlas is in the list.
-    """
-    listed = gene_list_19264()
-    match = by_symbol(listed, genes, "models.*.path: gene list")
-    ids = listed.symbol.copy()
-    ids[match.matched] = match.genes.ensembl[match.matched]
-    return GeneMatch(GeneTable(ids, listed.symbol), match.model_gene, match.report)
 
 
 def by_ensembl(vocabulary: GeneTable, genes: GeneTable, where: str) -> GeneMatch:
@@ -141,3 +127,31 @@ def _match(
         if i not in taken and e in matched:
             ensembl[i] = ""
     return GeneMatch(GeneTable(ensembl, vocabulary.symbol), model_gene, report)
+
+
+class OnGeneList:
+    """What families that index their tokens by the list of 19,264 genes have in common."""
+
+    @property
+    def genes(self) -> GeneTable:
+        """The 19,264 genes of the published list, in its order."""
+        return gene_list_19264()
+
+    def match(self, genes: GeneTable) -> GeneMatch:
+        """Match symbols with the list; a list gene that the atlas lacks is named by its symbol.
+
+        Raises
+        ------
+        InputError
+            If no gene of the atlas is in the list.
+        """
+        match = by_symbol(self.genes, genes, "models.*.path: gene list")
+        ids = self.genes.symbol.copy()
+        ids[match.matched] = match.genes.ensembl[match.matched]
+        return GeneMatch(GeneTable(ids, self.genes.symbol), match.model_gene, match.report)
+
+    def dataset_options(
+        self, statistics: GeneStatistics | None, match: GeneMatch
+    ) -> dict[str, Any] | None:
+        """Nothing depends on other cells."""
+        return {}

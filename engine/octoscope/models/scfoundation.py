@@ -24,17 +24,14 @@ import torch.nn.functional as F
 from pydantic import BaseModel, ConfigDict, field_validator
 from scipy import sparse
 
-from octoscope.genes import GeneTable
 from octoscope.models.blocks import attend, embed_values, head_weights, split_heads
 from octoscope.models.family_options import read_options
-from octoscope.models.gene_list import gene_list_19264
-from octoscope.models.gene_matching import by_gene_list
+from octoscope.models.gene_matching import OnGeneList
 from octoscope.models.protocol import (
     GENE,
     PAD,
     TOKEN_KINDS,
     GeneMatch,
-    GeneStatistics,
     LayerAttention,
     Tokens,
     Variant,
@@ -77,7 +74,7 @@ class ScFoundationOptions(BaseModel):
         return value
 
 
-class ScFoundation:
+class ScFoundation(OnGeneList):
     """scFoundation: the published file ``models.ckpt``, or a folder that holds it."""
 
     family = "scfoundation"
@@ -144,30 +141,9 @@ class ScFoundation:
         file = read_section(checkpoint, settings.section)
         return cls(file.take(dtype, device, settings.ignored_weights), file, settings)
 
-    @property
-    def genes(self) -> GeneTable:
-        """The 19,264 genes of the published list, in its order."""
-        return gene_list_19264()
-
-    def match(self, genes: GeneTable) -> GeneMatch:
-        """Match symbols with the list; a list gene that the atlas lacks is named by its symbol.
-
-        Raises
-        ------
-        InputError
-            If no gene of the atlas is in the list.
-        """
-        return by_gene_list(genes)
-
     def max_tokens(self, match: GeneMatch, expressed: int) -> int:
         """Return the genes that one cell can express among those allowed, and T and S."""
         return min(len(match.allowed), expressed) + 2
-
-    def dataset_options(
-        self, statistics: GeneStatistics | None, match: GeneMatch
-    ) -> dict[str, Any] | None:
-        """Nothing depends on other cells."""
-        return {}
 
     def tokenize(self, counts: sparse.csr_matrix, match: GeneMatch, cell_ids: np.ndarray) -> Tokens:
         """Return expressed list genes in list order, then T and S; those at or below 0 vanish.

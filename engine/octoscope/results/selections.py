@@ -35,21 +35,7 @@ def agreement_rows(
 ) -> pd.DataFrame:
     """Return agreement of the layers of each model, or of models with each other.
 
-    Parameters
-    ----------
-    model
-        With ``layers``: one model; None: all.
-    gene_set, view
-        None: the first that was compared.
-    k
-        One of ``compare.k``; None: the largest.
-    category
-        None: the medians over all categories.
-
-    Raises
-    ------
-    InputError
-        If the run compared nothing, or not this.
+    Parameters and errors are those of ``Run.agreement`` of the Python API.
     """
     plan = results.plan
     if plan.compare is None:

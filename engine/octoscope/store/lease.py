@@ -13,7 +13,6 @@ import threading
 import time
 import uuid
 from contextlib import suppress
-from types import TracebackType
 from typing import Any
 
 import psutil
@@ -56,12 +55,7 @@ class Lease:
             self._thread.start()
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         if self._thread is None:
             return
         self._ended.set()
