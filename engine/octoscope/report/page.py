@@ -234,7 +234,7 @@ def _model(
         **_donors(stats),
         "layers": records(layers),
         "profile": figures.layer_profile(profile, MEASURES, f"{tag} by layer")
-        if len(m.layers) > 1
+        if len(m.layers) > 1 and len(profile)
         else None,
         "profile_rows": records(profile),
         "heatmap": figures.layer_heatmaps(layers, f"{tag} layers") if len(layers) else None,

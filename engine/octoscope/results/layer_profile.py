@@ -24,7 +24,8 @@ def layer_profile(results: Results, model: str, gene_set: str, view: str) -> pd.
         ``largest``, ``null_low`` and ``null_high`` (medians of the ends of the nulls, central 95 %;
         null: the measure has none). Measures: reliability (``half_centred``), coherence (at the
         largest K), overlap (``fold_over_null``), special (share of attention on tokens that are no
-        genes). A measure that the run does not have has no rows.
+        genes). A measure that the run does not have has no rows; without any
+        there are no columns either.
     """
 
     def of(name: str) -> pd.DataFrame:
@@ -52,7 +53,8 @@ def layer_profile(results: Results, model: str, gene_set: str, view: str) -> pd.
         )
         parts.append(_spread("overlap", scaled, "fold_over_null", "low", "high"))
     parts.append(_special(results, model))
-    return pd.concat([p for p in parts if len(p)], ignore_index=True)
+    known = [p for p in parts if len(p)]
+    return pd.concat(known, ignore_index=True) if known else pd.DataFrame()
 
 
 def _special(results: Results, model: str) -> pd.DataFrame:
