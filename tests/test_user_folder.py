@@ -128,7 +128,7 @@ def inputs(folder: Path) -> None:
 def words_of(cases: str, **paths: Path) -> list[list[str]]:
     """Return the words of each case; T_cell stands for a name with a space."""
     lines = cases.format(data=DATA, demo=data(""), **paths).strip().splitlines()
-    return [line.replace("T_cell", "T cell").split(" ") for line in lines]
+    return [[w.replace("T_cell", "T cell") for w in line.split(" ")] for line in lines]
 
 
 def commands_of(group: Any, *names: str) -> Iterator[str]:
