@@ -79,6 +79,14 @@ def test_places_that_are_read_are_recognised(inputs: dict[str, Path], tmp_path: 
     require_outside("s3://bucket/new.html")
 
 
+@pytest.mark.parametrize("name", ["models.ckpt", "medium-v1.5.ckpt", "small-v2.ckpt"])
+def test_published_checkpoints_without_settings_are_recognised(name: str, tmp_path: Path) -> None:
+    require_outside(tmp_path / "new.html")
+    (tmp_path / name).write_bytes(b"weights")
+    with pytest.raises(InputError, match=f"is in {tmp_path}, a checkpoint"):
+        require_outside(tmp_path / "new.html")
+
+
 def test_inputs_that_are_named_are_not_written_to(tmp_path: Path) -> None:
     weights = tmp_path / "model.ckpt"
     weights.write_bytes(b"weights")
@@ -274,6 +282,15 @@ def test_inputs_of_a_run_are_not_replaced_by_force(
             refused = here(*words, "--out", str(atlas), "--force", "--unchecked")
         assert refused.returncode == 2, refused.stdout
         assert "which is read" in refused.stderr
+    panel = tmp_path / "panel.txt"  # the plan keeps its genes, and its name
+    panel.write_text("LYZ\n")
+    tree = yaml.safe_load((run / "config.yaml").read_text())
+    tree["gene_sets"][0]["genes_file"] = str(panel)
+    (run / "config.yaml").write_text(yaml.safe_dump(tree))
+    refused = here("report", str(run), "--view", "logit", "--out", str(panel), "--force",
+                   "--unchecked")  # fmt: skip
+    assert refused.returncode == 2
+    assert f"is in {panel}, which is read" in refused.stderr
     pairs = tmp_path / "pairs.csv"
     pairs.write_text("query,key\nLYZ,CD74\n")
     refused = here("octopus", "lookup", "demo", str(pairs), str(pairs), "--force")

@@ -28,14 +28,19 @@ ALLOWED: dict[str, set[str]] = {
     "json_values": {"digests"},
     "output_files": {"errors"},
     "genes": {"bounded_reads", "errors"},
-    "bounded_reads": set(),
+    "bounded_reads": {"errors"},
+    "hdf5_walk": set(),
+    "hdf5_guard": {"errors", "hdf5_walk"},
     "yaml_values": set(),
     "config": {"bounded_reads", "errors", "yaml_values"},
     "run_plan": {"config", "json_values"},
     "attention": {"config", "device_copies", "errors", "jit"},
-    "store": {"row_blocks", "config", "digests", "errors", "json_values", "run_plan"},
+    "store": {
+        "bounded_reads", "row_blocks", "config", "digests", "errors", "json_values", "run_plan",
+    },
     "atlas": {
-        "bounded_reads", "config", "errors", "genes", "json_values", "output_files", "store",
+        "bounded_reads", "config", "errors", "genes", "hdf5_guard", "json_values", "output_files",
+        "store",
     },
     "models": {
         "bounded_reads", "device_copies", "digests", "errors", "genes", "jit", "json_values",
@@ -49,7 +54,9 @@ ALLOWED: dict[str, set[str]] = {
         "bounded_reads", "digests", "errors", "jit", "json_values", "models", "octopus",
         "output_files", "safe_pickle",
     },
-    "link_prediction": {"bounded_reads", "errors", "gnn", "json_values", "octopus", "output_files"},
+    "link_prediction": {
+        "bounded_reads", "errors", "gnn", "hdf5_guard", "json_values", "octopus", "output_files",
+    },
     "gnn_training": {
         "bounded_reads", "config", "digests", "errors", "gnn", "json_values", "link_prediction",
         "output_files",

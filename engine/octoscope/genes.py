@@ -16,7 +16,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from octoscope.bounded_reads import require_regular
+from octoscope.bounded_reads import TEXT_TABLE, open_bounded, read_parquet
 from octoscope.errors import InputError, some
 
 _ENSEMBL = re.compile(r"^(ENS[A-Z]*G\d{11})(?:\.\d+)?$")
@@ -239,12 +239,12 @@ def read_aliases(path: str | Path) -> dict[str, str]:
     """
     path = Path(path)
     try:
-        require_regular(path)
         if path.suffix == ".parquet":
-            table = pd.read_parquet(path)
+            table = read_parquet(path)
         else:
             separator = "," if path.suffix == ".csv" else "\t"
-            table = pd.read_csv(path, sep=separator, dtype=str, keep_default_na=False)
+            with open_bounded(path, TEXT_TABLE) as handle:
+                table = pd.read_csv(handle, sep=separator, dtype=str, keep_default_na=False)
     except (OSError, ValueError) as error:
         text = f"cannot be read ({error})"
         raise InputError(str(path), text, "check atlas.gene_aliases") from None

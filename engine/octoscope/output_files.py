@@ -15,6 +15,11 @@ _WEIGHTS = (
     "model.safetensors", "pytorch_model.bin", "model.safetensors.index.json",
     "pytorch_model.bin.index.json",
 )  # fmt: skip
+# published files that stand without settings beside them: scFoundation, scPRINT, Nicheformer
+_PUBLISHED = (
+    "models.ckpt", "small-v1.ckpt", "medium-v1.ckpt", "medium-v1.5.ckpt", "large-v1.ckpt",
+    "small-v2.ckpt", "nicheformer.ckpt",
+)  # fmt: skip
 # what a folder is that holds one of these groups of files
 _MARKS: tuple[tuple[str, tuple[tuple[str, ...], ...]], ...] = (
     ("a run directory", (("plan.json", "config.yaml"), ("manifest.json", "_SUCCESS"))),
@@ -22,7 +27,14 @@ _MARKS: tuple[tuple[str, tuple[tuple[str, ...], ...]], ...] = (
     ("an unfinished conversion", (("convert.json", "convert.lock"),)),
     ("a FoundationModelStore", (("weights.npz", "metadata.json"),)),
     ("a network directory", (("octopus.json",), ("registry.json", "napistu_data"))),
-    ("a checkpoint", (("args.json", "vocab.json"), *(("config.json", w) for w in _WEIGHTS))),
+    (
+        "a checkpoint",
+        (
+            ("args.json", "vocab.json"),
+            *(("config.json", weights) for weights in _WEIGHTS),
+            *((name,) for name in _PUBLISHED),
+        ),
+    ),
     (
         "a graph or checkpoint of `octoscope gnn`",
         (("graph.json", "src.npy"), ("gnn.json",), ("model.ckpt", "config.json")),

@@ -9,6 +9,8 @@ import yaml
 
 _DEPTH = 50  # levels
 _VALUES = 10**6  # in all, what aliases repeat counted each time
+_CHARACTERS = 1 << 22  # of a text: a second of computing each million
+_NODES = 150_000  # values and keys that are written out: 30 microseconds each
 _MERGED = 10_000  # keys of a mapping that merges others (<<), before repeated ones are dropped
 
 
@@ -17,6 +19,14 @@ class _Loader(yaml.SafeLoader):
 
     So is a text with the character 0, which no name of a file holds.
     """
+
+    _nodes = 0
+
+    def compose_node(self, parent: yaml.Node | None, index: int) -> yaml.Node | None:
+        self._nodes += 1
+        if self._nodes > _NODES:
+            raise yaml.MarkedYAMLError(problem=f"has more than {_NODES:,} values and keys")
+        return super().compose_node(parent, index)
 
     def construct_scalar(self, node: yaml.ScalarNode | yaml.MappingNode) -> Any:
         if isinstance(node.value, str) and "\0" in node.value:
@@ -51,9 +61,12 @@ def parse_yaml(text: str) -> Any:
     ------
     ValueError
         If it is no YAML, names a key twice, has the character 0 in a text, is nested more than 50
-        levels deep, holds more than a million values, merges more than 10,000 keys, or holds a
-        value that cannot be read (a number of thousands of digits).
+        levels deep, has more than 4 million characters or 150,000 values and keys (a million with
+        what aliases repeat), merges more than 10,000 keys, or holds a value that cannot be read (a
+        number of thousands of digits).
     """
+    if len(text) > _CHARACTERS:
+        raise ValueError(f"has more than {_CHARACTERS:,} characters")
     try:
         value = yaml.load(text, Loader=_Loader)
         _require_bounded(value)

@@ -7,6 +7,8 @@ import shutil
 from pathlib import Path
 
 import pytest
+from octoscope.atlas.open_root import open_root
+from octoscope.errors import InputError
 
 from tests.conftest import octoscope
 
@@ -30,3 +32,13 @@ def test_a_pipe_in_place_of_an_object_is_named(
     assert len(done.stderr.strip().splitlines()) == 1
     assert "no regular file" in done.stderr
     assert str(atlas) in done.stderr
+
+
+def test_metadata_that_names_a_key_twice_is_refused(small_atlas: Path, tmp_path: Path) -> None:
+    """Red: Zarr takes the last of two shapes, and says nothing."""
+    atlas = tmp_path / "a.zarr"
+    shutil.copytree(small_atlas, atlas)
+    metadata = atlas / "zarr.json"
+    metadata.write_text(metadata.read_text().rstrip()[:-1] + ', "node_type": "group"}')
+    with pytest.raises(InputError, match=rf"{metadata}: .*the key 'node_type' is there twice"):
+        open_root(str(atlas))

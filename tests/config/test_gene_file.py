@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 from octoscope.config import parse_config
 from octoscope.errors import InputError
+from octoscope.planning.resolve import result_fields
 
 TREE: dict[str, Any] = {
     "atlas": {"path": "a.zarr", "category_key": ["cell_type"]},
@@ -45,3 +46,27 @@ def test_what_is_no_list_is_refused(tmp_path: Path, content: bytes | None, messa
         genes_of(file)
     assert "gene_sets.0.genes" in str(refused.value)
     assert str(file) in str(refused.value)
+
+
+def test_the_file_is_noted_and_is_a_place_that_is_read(tmp_path: Path) -> None:
+    """Red: the plan keeps the genes alone, and `--force` may write over the list."""
+    file = tmp_path / "panel.txt"
+    file.write_text("LYZ\n")
+    sets = [{"name": "panel", "kind": "panel", "genes": {"file": str(file)}}]
+    config = parse_config(TREE | {"gene_sets": sets, "accumulate": "panel"}, "c")
+    assert str(file) in config.places()
+    stored = parse_config(config.model_dump(mode="json"), "run/config.yaml", stored=True)
+    assert stored == config
+    assert str(file) in stored.places()
+    listed = parse_config(
+        TREE | {"gene_sets": [sets[0] | {"genes": ["LYZ"]}], "accumulate": "panel"}, "c"
+    )
+    assert listed.gene_sets[0].genes_file is None
+    assert result_fields(listed) == result_fields(config)
+
+
+def test_more_genes_than_a_configuration_holds_are_refused(tmp_path: Path) -> None:
+    file = tmp_path / "panel.txt"
+    file.write_text("".join(f"G{i}\n" for i in range(100_001)))
+    with pytest.raises(InputError, match="gene_sets: 100,001 genes in all"):
+        genes_of(file)

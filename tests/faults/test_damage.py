@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -64,6 +65,47 @@ def test_verify_finds_missing_truncated_and_foreign_objects(copy: Path) -> None:
     assert "100 bytes" in faults["topk/tiny.parquet"]
     assert faults["tables/mine.parquet"] == "not part of the run"
     assert len(faults) == 4
+
+
+def as_pipe(path: Path) -> None:
+    path.unlink()
+    os.mkfifo(path)
+
+
+def test_verify_names_a_lost_success_and_what_is_no_regular_file(
+    copy: Path, finished_run: Path
+) -> None:
+    """Red: the run counts as unfinished, or verify ends at the first pipe."""
+    success = (copy / "_SUCCESS").read_bytes()
+    (copy / "_SUCCESS").unlink()
+    root = RunRoot(copy)
+    assert [(f.object, f.what) for f in verify(root)] == [("_SUCCESS", "missing")]
+    os.mkfifo(copy / "_SUCCESS")
+    assert [(f.object, f.what) for f in verify(root)] == [("_SUCCESS", "is no regular file")]
+    (copy / "_SUCCESS").unlink()
+    (copy / "_SUCCESS").write_bytes(success)
+    odd = [dense_chunk(copy), copy / "tables/stats.parquet", copy / "plan.json"]
+    for victim in odd:
+        as_pipe(victim)
+    done = here("verify", str(copy), "--json")
+    assert {(f["object"], f["what"]) for f in json.loads(done.stdout)} == {
+        (str(victim.relative_to(copy)), "is no regular file") for victim in odd
+    }
+    as_pipe(copy / "manifest.json")
+    odd[2].unlink()
+    shutil.copy(finished_run / "plan.json", copy)  # records are checked by it
+    faults = {f.object: f.what for f in verify(root)}
+    assert "manifest.json: is no regular file" in faults["manifest.json"]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("pipe", [False, True], ids=["missing", "pipe"])
+def test_a_lost_success_and_pipes_are_repaired(copy: Path, finished_run: Path, pipe: bool) -> None:
+    (copy / "_SUCCESS").unlink()
+    if pipe:
+        os.mkfifo(copy / "_SUCCESS")
+        as_pipe(copy / "tables/stats.parquet")
+    assert "_SUCCESS" in repaired(copy, finished_run)
 
 
 def needed(run: Path) -> tuple[list[str], list[str]]:

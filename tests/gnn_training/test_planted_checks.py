@@ -132,3 +132,10 @@ def test_degrees_are_cut_where_chance_would_join_hubs(degrees: Degrees) -> None:
     assert whole.n > 11_000
     assert 2 * whole.pairs * whole.weight.max() ** 2 < 0.34
     assert whole.weight.max() / np.median(whole.weight) > 10  # and hubs are still hubs
+
+
+def test_more_vertices_than_the_network_has_are_refused() -> None:
+    """Red: 10^9 are taken as all."""
+    with pytest.raises(InputError, match=r"vertices: 1,000,000,000; .* have a link"):
+        degrees_of(open_links("demo"), 10**9)
+    assert degrees_of(open_links("demo"), 3000).pairs  # the default, also of a smaller network

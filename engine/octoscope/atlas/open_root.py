@@ -19,10 +19,10 @@ from zarr.storage import LocalStore
 
 from octoscope.atlas import chunks
 from octoscope.atlas.frame_columns import attribute, refuse_unknown_frame
-from octoscope.atlas.hdf5_guard import require_walkable
 from octoscope.atlas.other_files import ADVICE, named_folder, not_hdf5
 from octoscope.atlas.regular_files import RegularFiles
 from octoscope.errors import InputError, reads
+from octoscope.hdf5_guard import require_walkable
 
 _HDF5 = b"\x89HDF\r\n\x1a\n"
 _HDF5_NAMES = (".h5ad", ".h5mu", ".h5", ".hdf5", ".loom")

@@ -9,6 +9,7 @@ from rich.console import Console
 from octoscope.cluster.driver import execute
 from octoscope.errors import DamagedRunError
 from octoscope.pipeline.repair_plan import (
+    is_sealed,
     note_repair,
     open_repair,
     plan_repair,
@@ -72,7 +73,9 @@ def repair_run(
             return DONE
         for name in set_foreign_apart(root, faults):
             console.print(f"moved to {name}", markup=False, soft_wrap=True)
-        if not root.exists("_SUCCESS"):
+        if root.is_irregular("_SUCCESS"):
+            root.remove(["_SUCCESS"])
+        if not root.exists("_SUCCESS") and not is_sealed(root, bad):
             open_repair(root, repair)
             console.print(f"{root.url}: an unfinished run; `octoscope resume` computes the rest")
             return DONE

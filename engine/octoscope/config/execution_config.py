@@ -5,6 +5,8 @@ from __future__ import annotations
 from functools import partial
 from typing import Literal
 
+from pydantic import field_validator
+
 from octoscope.config.types import YEARS, Section, Size, SizeOrNone, setting
 
 CACHE = "256MB"  # where no memory is given
@@ -49,11 +51,18 @@ class AdvancedConfig(Section):
     )
     lease: float = _free(
         60,
-        "Seconds without a sign of life until another driver may take over; "
+        "Seconds without a sign of life until another driver may take over, 1 at least; "
         "0: no lease, several drivers may work on one run",
         ge=0,
         le=YEARS,
     )
+
+    @field_validator("lease")
+    @classmethod
+    def _no_lease_or_a_second(cls, value: float) -> float:
+        if 0 < value < 1:
+            raise ValueError(f"{value} is between 0 (no lease) and 1 second")
+        return value
 
 
 class ExecutionConfig(Section):
@@ -70,8 +79,8 @@ class ExecutionConfig(Section):
     gpus: float = _free(
         1,
         "GPU of each replica, where there are GPUs: a whole one, or the fraction that "
-        "it shares (and may use of its memory); a replica computes on one",
-        gt=0,
+        "it shares (and may use of its memory), 0.01 at least; a replica computes on one",
+        ge=0.01,
         le=1024,
     )
     memory: Size | None = _free(
@@ -90,8 +99,8 @@ class ExecutionConfig(Section):
         "event with run, stage, unit and actor",
     )
     attempts: int = _free(3, "Tries per unit before it is quarantined", ge=1, le=1000)
-    unit_timeout: float = _free(3600, "Seconds before a unit counts as hung", gt=0, le=YEARS)
-    start_timeout: float = _free(300, "Seconds for the fleet to start", gt=0, le=YEARS)
+    unit_timeout: float = _free(3600, "Seconds before a unit counts as hung", ge=1, le=YEARS)
+    start_timeout: float = _free(300, "Seconds for the fleet to start", ge=1, le=YEARS)
     advanced: AdvancedConfig = setting(
         factory=AdvancedConfig, description="Sizes and times that nobody should need to set"
     )

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from typing import Annotated, Any, Literal, get_args
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from octoscope.config.analysis_config import NetworkConfig
 from octoscope.config.gene_file import GENE_FILE
@@ -31,7 +31,7 @@ class AtlasConfig(Section):
     replicate_key: str | None = setting(None, "obs column of the donor; null: none")
     gene_id_key: str | None = setting(None, "var column of Ensembl ids; null: the index")
     symbol_key: str = setting("feature_name", "var column of gene symbols")
-    gene_aliases: str | None = setting(
+    gene_aliases: Location | None = setting(
         None,
         "Table (tsv, csv, parquet) with columns alias and ensembl: symbols and retired "
         "ids that stand for a current Ensembl id; null: none",
@@ -102,6 +102,23 @@ class GeneSetConfig(Section):
         "For panel: Ensembl ids or symbols; or `{file: PATH}`, a text file with one on each line "
         "(`#` begins a comment), which is read when the run is planned",
     )
+    genes_file: Location | None = setting(
+        None,
+        "The file that the genes were read from, noted when the run is planned: nothing is "
+        "written over it; null: they were listed",
+        decides_results=False,
+        absent=None,
+    )
+
+    @model_validator(mode="before")
+    @classmethod
+    def _note_file(cls, value: Any) -> Any:
+        """Keep the name of a list's file beside its genes."""
+        genes = value.get("genes") if isinstance(value, dict) else None
+        file = genes.get("file") if isinstance(genes, dict) else None
+        if isinstance(file, str) and file:
+            return value | {"genes_file": file if "://" in file else os.path.abspath(file)}
+        return value
 
 
 class InputsConfig(Section):
@@ -143,6 +160,7 @@ class InputsConfig(Section):
         paths = [m.path for m in self.models]
         if self.atlas is not None:
             paths += [p for p in (self.atlas.path, self.atlas.gene_aliases) if p is not None]
+        paths += [g.genes_file for g in self.gene_sets if g.genes_file is not None]
         options = (v for m in self.models for v in m.options.values() if isinstance(v, str))
         paths += [v for v in options if "/" in v or os.path.isfile(v)]  # others are no paths
         if self.network is not None and self.network.path != "demo":

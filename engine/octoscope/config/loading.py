@@ -197,7 +197,7 @@ def _anchor_paths(tree: dict[str, Any], base: Path) -> None:
     for section in sections:
         for name in ("path", "gene_aliases"):
             value = section.get(name) if isinstance(section, dict) else None
-            if isinstance(value, str) and "://" not in value and value != "demo":
+            if isinstance(value, str) and value.strip() and "://" not in value and value != "demo":
                 section[name] = str((base / os.path.expanduser(value)).resolve())
 
 

@@ -10,6 +10,8 @@ from octoscope.config.inputs_config import STORED, InputsConfig
 from octoscope.config.run_settings import RunSettings
 from octoscope.config.view_names import CENTRED
 
+_MOST_GENES, _MOST_CHARACTERS = 100_000, 2_000_000  # listed in all gene sets of a configuration
+
 
 class RunConfig(RunSettings, InputsConfig):
     """Everything that decides the content of a run directory."""
@@ -40,6 +42,12 @@ class RunConfig(RunSettings, InputsConfig):
                 raise ValueError(f"models: a category's files are called {name!r} too; rename it")
         if self.accumulate != "all" and self.accumulate not in sets:
             raise ValueError(f"accumulate: gene set {self.accumulate!r} is not declared in {sets}")
+        listed = [gene for g in self.gene_sets for gene in g.genes or ()]
+        if len(listed) > _MOST_GENES or sum(map(len, listed)) > _MOST_CHARACTERS:
+            raise ValueError(
+                f"gene_sets: {len(listed):,} genes in all, of {sum(map(len, listed)):,} characters;"
+                f" at most {_MOST_GENES:,} of {_MOST_CHARACTERS:,} can be listed"
+            )
         for g in self.gene_sets:
             if (g.kind == "panel") != (g.genes is not None):
                 raise ValueError(f"gene_sets.{g.name}: set genes exactly when kind is 'panel'")

@@ -85,6 +85,8 @@ def _safe_name(value: str) -> str:
 
 
 def _without_credentials(value: str) -> str:
+    if not value.strip():
+        raise ValueError("is empty; name a file, a folder or a URL, or leave the field out")
     if holds_credentials(value):
         raise ValueError("holds credentials; give them by the environment (AWS_..., ...)")
     return value

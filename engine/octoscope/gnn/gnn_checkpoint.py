@@ -16,6 +16,7 @@ from typing import Any
 import torch
 from safetensors.torch import save_file
 
+from octoscope.bounded_reads import read_bounded
 from octoscope.digests import file_digest
 from octoscope.errors import InputError, reads
 from octoscope.gnn.directed_encoder import any_encoder_of
@@ -252,8 +253,15 @@ def _resolved(path: Path) -> Path:
     if not (path.is_dir() and snapshots.is_dir()):
         return path
     main = path / "refs" / "main"
-    if main.is_file() and (named := snapshots / main.read_text().strip()).is_dir():
-        return named
+    if main.is_file():
+        try:
+            name = read_bounded(main, 1 << 10).decode().strip()
+        except (OSError, UnicodeDecodeError) as error:
+            raise InputError(
+                str(main), f"names no snapshot ({error})", "download it again"
+            ) from None
+        if name and Path(name).name == name and (named := snapshots / name).is_dir():
+            return named
     folders = sorted(p for p in snapshots.iterdir() if p.is_dir())
     if len(folders) != 1:
         raise InputError(

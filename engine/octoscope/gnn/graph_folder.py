@@ -13,7 +13,7 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from octoscope.bounded_reads import read_bounded, require_regular
+from octoscope.bounded_reads import read_bounded, read_npy, read_parquet
 from octoscope.errors import InputError
 from octoscope.gnn.graph import PARTS, SPLITS, GnnGraph, no_edges
 from octoscope.json_values import parse_json
@@ -77,8 +77,7 @@ def read_graph(folder: Path) -> GnnGraph:
     for name, expected in about["arrays"].items():
         file = folder / f"{name}.npy"
         try:
-            require_regular(file)
-            values = np.load(file, mmap_mode="r", allow_pickle=False)
+            values = read_npy(file)
         except (OSError, ValueError) as error:
             raise InputError(str(file), f"cannot be read ({error})", _AGAIN) from None
         actual = {"dtype": values.dtype.str, "shape": list(values.shape)}
@@ -99,8 +98,7 @@ def read_graph(folder: Path) -> GnnGraph:
     frames = {}
     for name in ("vertices", "genes"):
         try:
-            require_regular(folder / f"{name}.parquet")
-            frames[name] = pd.read_parquet(folder / f"{name}.parquet")
+            frames[name] = read_parquet(folder / f"{name}.parquet")
         except (OSError, ValueError) as error:
             raise InputError(
                 f"{folder}/{name}.parquet", f"cannot be read ({error})", _AGAIN

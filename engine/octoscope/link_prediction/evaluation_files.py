@@ -4,9 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import pandas as pd
-
-from octoscope.bounded_reads import read_bounded, require_regular
+from octoscope.bounded_reads import read_bounded, read_parquet
 from octoscope.errors import InputError, reading, reads
 from octoscope.json_values import parse_json, to_json
 from octoscope.link_prediction.calibration import CALIBRATION_COLUMNS, RELIABILITY_COLUMNS
@@ -68,8 +66,7 @@ def read_evaluation(folder: str | Path) -> Evaluation:
     for name, columns in _COLUMNS.items():
         file = Path(folder) / f"{name}.parquet"
         with reading(file, _AGAIN):
-            require_regular(file)
-            tables[name] = pd.read_parquet(file)
+            tables[name] = read_parquet(file)
         if absent := [c for c in columns if c not in tables[name]]:
             raise InputError(str(file), f"no column {', '.join(absent)}", _AGAIN)
     return Evaluation(about=about, **tables)

@@ -12,8 +12,8 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from octoscope.bounded_reads import require_regular
 from octoscope.errors import InputError, reads
+from octoscope.octopus.sources.open_text import open_binary
 
 _ROWS = 256
 _ENDS = r"(ENS[A-Z]*G\d+)$"
@@ -38,12 +38,12 @@ def p_values_of(path: str | Path, frame: pd.DataFrame) -> np.ndarray:
         If it cannot be read, no column ends in an Ensembl id or has the name of a perturbed gene, a
         value is no p value, or no pair has one.
     """
-    require_regular(Path(path))
     out = np.full(len(frame), np.nan)
     of_target = frame.reset_index(drop=True).groupby("target").indices
     known = set(frame["perturbed"])
     separator = "," if str(path).removesuffix(".gz").endswith(".csv") else "\t"
-    head = pd.read_csv(path, sep=separator, index_col=0, nrows=0)
+    with open_binary(Path(path)) as handle:
+        head = pd.read_csv(handle, sep=separator, index_col=0, nrows=0)
     names = pd.Series(head.columns.astype(str))
     genes = names.str.extract(_ENDS, expand=False).fillna(names)
     columns = {g: at for g, at in genes.groupby(genes).indices.items() if g in known}
@@ -51,19 +51,20 @@ def p_values_of(path: str | Path, frame: pd.DataFrame) -> np.ndarray:
         raise InputError(str(path), "no column is of a perturbed gene; found "
                          f"{', '.join(names[:5])}", "name columns by Ensembl id")  # fmt: skip
     perturbed = frame["perturbed"].to_numpy(object)
-    for chunk in pd.read_csv(path, sep=separator, index_col=0, chunksize=_ROWS):
-        try:
-            values = chunk.to_numpy(float)
-        except ValueError as error:
-            raise InputError(str(path), f"holds a value that is no number ({error})",
-                             "give p values") from None  # fmt: skip
-        if np.nanmin(values, initial=0) < 0 or np.nanmax(values, initial=0) > 1:
-            raise InputError(str(path), "holds values outside of 0 to 1", "give p values")
-        for i, target in enumerate(chunk.index.astype(str)):
-            for row in of_target.get(target, ()):
-                at = columns.get(perturbed[row])
-                if at is not None:
-                    out[row] = np.fmin(out[row], np.fmin.reduce(values[i, at]))
+    with open_binary(Path(path)) as handle:
+        for chunk in pd.read_csv(handle, sep=separator, index_col=0, chunksize=_ROWS):
+            try:
+                values = chunk.to_numpy(float)
+            except ValueError as error:
+                raise InputError(str(path), f"holds a value that is no number ({error})",
+                                 "give p values") from None  # fmt: skip
+            if np.nanmin(values, initial=0) < 0 or np.nanmax(values, initial=0) > 1:
+                raise InputError(str(path), "holds values outside of 0 to 1", "give p values")
+            for i, target in enumerate(chunk.index.astype(str)):
+                for row in of_target.get(target, ()):
+                    at = columns.get(perturbed[row])
+                    if at is not None:
+                        out[row] = np.fmin(out[row], np.fmin.reduce(values[i, at]))
     if not np.isfinite(out).any():
         raise InputError(str(path), "has a p value of no pair", "name targets as the effects do")
     return out

@@ -19,6 +19,7 @@ from scipy.special import ndtr
 
 from octoscope.bounded_reads import require_regular
 from octoscope.errors import InputError
+from octoscope.hdf5_guard import require_stored, require_walkable
 
 STRONGEST = 500  # effects of a perturbed gene
 _CONTROL = r"^(?:control|ctrl|non-?targeting|nt|safe-?harbor|unperturbed)$"
@@ -40,12 +41,15 @@ def read_h5ad(path: Path) -> pd.DataFrame:
     Raises
     ------
     InputError
-        If it is no h5ad file of one of the two kinds.
+        If it is no h5ad file of one of the two kinds, HDF5 loops or crashes on it, or its arrays
+        state sizes that they have not.
     """
     import anndata
 
     require_regular(path)
+    require_walkable(path, str(path))
     try:
+        require_stored(path, str(path), ("obs", "var", "X"))
         data = anndata.read_h5ad(path, backed="r")
     except (OSError, KeyError, ValueError) as error:
         raise InputError(str(path), f"is no h5ad file ({error})", "give another file") from None

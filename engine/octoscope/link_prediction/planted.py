@@ -13,10 +13,12 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
+from octoscope.errors import InputError
 from octoscope.gnn.graph import GnnGraph, no_edges
 from octoscope.link_prediction.links import Links
 from octoscope.octopus.network import Network
 
+_ALWAYS = 3000  # vertices that may be given for any network
 _BOTH_WAYS = 0.91  # share of pairs that an Octopus network states both ways
 _WITHIN = 0.85  # of the pairs of a graph with blocks
 
@@ -92,12 +94,21 @@ def degrees_of(links: Links, vertices: int = 0, seed: int = 0) -> Degrees:
     Parameters
     ----------
     vertices
-        How many to draw at random; 0: all, and as many pairs as the network has.
+        How many to draw at random; 0, or 3,000 of a smaller network: all, and as many pairs as it
+        has.
+
+    Raises
+    ------
+    InputError
+        If there are more than 3,000, and the network has fewer with a link.
     """
     a, b = np.divmod(links.known, links.n)
     degree = np.bincount(np.append(a, b), minlength=links.n).astype(float)
     degree = degree[degree > 0]
     pairs = len(links.known)
+    if vertices > max(len(degree), _ALWAYS):
+        problem = f"{vertices:,}; {len(degree):,} of the network have a link"
+        raise InputError("vertices", problem, "give at most so many; 0: all")
     if 0 < vertices < len(degree):
         degree = np.random.default_rng([seed, 4]).choice(degree, vertices, replace=False)
         pairs = 10 * vertices

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, Literal
 
@@ -22,6 +23,7 @@ import torch.nn.functional as F
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 from scipy import sparse
 
+from octoscope.bounded_reads import read_bounded
 from octoscope.errors import InputError
 from octoscope.models.blocks import (
     attend,
@@ -48,6 +50,7 @@ from octoscope.models.protocol import (
 )
 from octoscope.models.weight_files import folder_of, holds_weight, outside, weights_in
 from octoscope.models.weights import MOST_LAYERS, load_state, read_json, take_strict
+from octoscope.models.whole_numbers import whole
 
 _DEPTH = TOKEN_KINDS.index("depth")
 _TARGET, _LOG10_FLOOR, _CAP = 1e4, 5.0, 20.0
@@ -60,6 +63,10 @@ HEADS = (
     "classifier.",
 )
 _WEIGHTS = ("model.safetensors", "pytorch_model.bin")
+_SIZES = (
+    "num_hidden_layers", "num_attention_heads", "hidden_size", "intermediate_size", "bin_num",
+    "max_position_embeddings",
+)  # fmt: skip
 _ANCHOR = "gene_embedding.lookup_table.weight"
 _FILES = "config.json, pytorch_model.bin"
 _LICENCE = "GenBio AI community licence"
@@ -144,8 +151,9 @@ class AIDOCell(OnGeneList):
     def recognises(cls, path: Path) -> bool:
         """Tell whether ``config.json`` names AIDO.Cell's model type, or the weights are its own."""
         config = folder_of(path) / "config.json"
-        if config.is_file() and '"cellfoundation"' in config.read_text(errors="replace"):
-            return True
+        with suppress(OSError):
+            if b'"cellfoundation"' in read_bounded(config):
+                return True
         return holds_weight(path, _WEIGHTS, _ANCHOR)
 
     @classmethod
@@ -176,6 +184,8 @@ class AIDOCell(OnGeneList):
                     "give a published AIDO.Cell folder",
                 )
         try:
+            for name in _SIZES:
+                whole(config.get(name, 0), name, str(where), "give AIDO.Cell's own config.json")
             shapes = expected_shapes(config)
             float(config["bin_alpha"])
             float(config.get("mask_token_id", -1)), float(config.get("pad_token_id", -2))

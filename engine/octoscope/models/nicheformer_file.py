@@ -12,6 +12,7 @@ import numpy as np
 import torch
 from pydantic import BaseModel, ConfigDict, Field
 
+from octoscope.bounded_reads import read_npy
 from octoscope.errors import InputError
 from octoscope.models.head_counts import heads_of
 from octoscope.models.key_prefixes import renamed, unwrapped
@@ -299,8 +300,8 @@ def gene_means(
     if mean_file is None:
         raise InputError(field, f"{given}: does not exist", "check the path")
     try:
-        mean = np.load(mean_file, allow_pickle=False)
-    except (OSError, ValueError, EOFError) as error:
+        mean = read_npy(mean_file)
+    except (OSError, ValueError) as error:
         raise InputError(str(mean_file), f"cannot be read: {error}", "download it again") from None
     if mean.shape != (n,) or mean.dtype.kind not in "fiu":
         raise InputError(

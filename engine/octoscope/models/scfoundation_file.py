@@ -113,9 +113,12 @@ def read_section(path: Path, section: str) -> ScFoundationFile:
     settings = _flat(part["config"])
     try:
         encoder = settings["encoder"]
-        d, n_layers, n_heads = (int(encoder[k]) for k in ("hidden_dim", "depth", "heads"))
+        d, n_layers, n_heads = (
+            whole(encoder[k], k, f"{where}: config.encoder", _FIX)
+            for k in ("hidden_dim", "depth", "heads")
+        )
         kind = str(encoder.get("module_type", "transformer"))
-        seq_len = int(settings["seq_len"])
+        seq_len = whole(settings["seq_len"], "seq_len", f"{where}: config", _FIX)
         file = ScFoundationFile(
             where=where,
             # the loader keeps what follows the first `model.`
@@ -126,7 +129,7 @@ def read_section(path: Path, section: str) -> ScFoundationFile:
             n_layers=n_layers,
             n_heads=n_heads,
             d=d,
-            bins=int(settings["bin_num"]),
+            bins=whole(settings["bin_num"], "bin_num", f"{where}: config", _FIX),
             bin_alpha=float(settings["bin_alpha"]),
             mask_value=float(settings.get("mask_token_id", 102)),
             pad_value=float(settings.get("pad_token_id", 103)),

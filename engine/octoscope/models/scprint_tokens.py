@@ -13,6 +13,7 @@ from typing import Any, Literal
 import numpy as np
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
+from octoscope.bounded_reads import read_bounded
 from octoscope.models.protocol import GeneMatch, GeneStatistics
 from octoscope.models.randomness import cell_generator
 from octoscope.zip_parts import read_npz
@@ -67,7 +68,11 @@ class ContextOptions(BaseModel):
             except (OSError, KeyError, ValueError, IndexError) as error:
                 raise ValueError(f"{path} is not a dump ({error})") from None
             return [str(n) for n in dict.fromkeys(names.tolist())]
-        return (path.read_text() if is_file else value).replace(",", " ").split()
+        try:
+            text = read_bounded(path).decode() if is_file else value
+        except (OSError, UnicodeDecodeError) as error:
+            raise ValueError(f"{path} is no list of genes ({error})") from None
+        return text.replace(",", " ").split()
 
 
 class ScPRINTOptions(ContextOptions):

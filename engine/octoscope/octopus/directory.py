@@ -13,7 +13,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from octoscope.bounded_reads import read_bounded, require_regular
+from octoscope.bounded_reads import parquet_table, read_bounded, require_regular
 from octoscope.digests import file_digest
 from octoscope.errors import InputError, reading
 from octoscope.json_values import parse_json
@@ -136,7 +136,7 @@ def read_table(folder: Path, name: str, columns: list[str] | None = None) -> pa.
                 if kind is not None and not _is_like(have.field(column).type, kind):
                     problem = f"holds {have.field(column).type}, expected {kind}"
                     raise InputError(f"{path}: {column}", problem, _AGAIN)
-            table = file.read(columns=chosen)
+            table = parquet_table(path, str(path), chosen)
             for column in {"vertex", "src", "dst"} & set(table.column_names):
                 if absent := table[column].null_count:
                     raise InputError(f"{path}: {column}", f"{absent} rows have none", _AGAIN)

@@ -7,7 +7,7 @@ from typing import Literal
 
 import pandas as pd
 
-from octoscope.bounded_reads import require_regular
+from octoscope.bounded_reads import TEXT_TABLE, read_bounded, read_parquet
 from octoscope.errors import InputError, reads
 from octoscope.octopus.sources.open_text import (
     decoded,
@@ -79,9 +79,9 @@ def read_pairs(path: Path, columns: tuple[str, ...]) -> pd.DataFrame:
     """
     try:
         if is_parquet(path):
-            table = pd.read_parquet(path)
+            table = read_parquet(path)
         else:
-            with open_binary(path) as handle:
+            with open_binary(path, TEXT_TABLE) as handle:
                 line = decoded(handle.peek(1 << 16).partition(b"\n")[0], str(path))
                 separator = delimiter_of(line)
                 table = pd.read_csv(handle, sep=separator, dtype=dict.fromkeys(columns, str))
@@ -106,8 +106,7 @@ def read_genes(path: Path) -> list[str]:
         If it cannot be read or is empty.
     """
     try:
-        require_regular(path)
-        lines = path.read_text(encoding="utf-8-sig").split()
+        lines = read_bounded(path).decode("utf-8-sig").split()
     except (OSError, UnicodeDecodeError) as error:
         raise InputError(str(path), f"cannot be read ({error})", "give a text file") from None
     if not lines:

@@ -54,13 +54,19 @@ def note_repair(root: RunRoot, repair: Repair) -> None:
     root.replace(JOURNAL, to_json(asdict(repair)))
 
 
+def is_sealed(root: RunRoot, bad: set[str]) -> bool:
+    """Tell whether a run was finished whose ``_SUCCESS`` is lost."""
+    return "_SUCCESS" in bad and root.exists("manifest.json")
+
+
 def plan_repair(root: RunRoot, plan: Plan, config: RunConfig, faults: list[Fault]) -> Repair:
     """Find the least work that repairs the faults.
 
     A table needs its matrices, and a matrix its units. Those that are intact are used; those that
     were removed as scratch are computed again.
     """
-    bad, finished = damaged(faults), root.exists("_SUCCESS")
+    bad = damaged(faults)
+    finished = root.exists("_SUCCESS") or is_sealed(root, bad)
     quarantined = set(read_quarantined(root) or {})
     tables = outputs(plan, plan.finished_blocks(quarantined), config.network is not None)
     again = [name for name in tables if name in bad] if finished else []
@@ -253,7 +259,7 @@ def set_foreign_apart(root: RunRoot, faults: list[Fault]) -> list[str]:
             continue
         try:
             data = root.read(fault.object)
-        except OSError:  # a link to a folder is not followed
+        except (OSError, DamagedRunError):  # a link to a folder is not followed
             continue
         if data is None:
             continue

@@ -126,7 +126,7 @@ def _keep_timeline(
 def _is_object(root: RunRoot, name: str) -> bool:
     try:
         return isinstance(root.read_json(name), dict)
-    except ValueError:
+    except (ValueError, DamagedRunError):
         return False
 
 
@@ -134,7 +134,7 @@ def _sealed(root: RunRoot) -> dict[str, dict[str, Any]]:
     """Return the digests of an earlier manifest, if it can be read."""
     try:
         body = root.read_json("manifest.json")
-    except ValueError:
+    except (ValueError, DamagedRunError):
         return {}
     return dict(body["objects"]) if isinstance(body, dict) and "objects" in body else {}
 

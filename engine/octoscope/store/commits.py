@@ -190,7 +190,7 @@ def keep_cells_read(root: RunRoot, work: str) -> None:
     """Keep what a unit read beside its record, which is about to be removed for a repair."""
     try:
         read = parse_json(root.read(record_path(work)) or b"{}")["facts"][CELLS_READ]
-    except (ValueError, KeyError, TypeError):  # no record, a damaged one, or of an earlier version
+    except (ValueError, KeyError, TypeError, DamagedRunError):  # none, damaged, or of before
         return
     root.replace(f"{work}/{_BEFORE}", to_json(read))
 

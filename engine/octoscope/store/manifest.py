@@ -11,7 +11,7 @@ from octoscope.json_values import parse_json, to_json
 from octoscope.run_plan.values import Plan
 from octoscope.store.commits import Record, at_once, left_by, read_record, record_path
 from octoscope.store.plan_file import load_plan
-from octoscope.store.run_dir import RunRoot
+from octoscope.store.run_dir import NO_FILE, RunRoot
 
 JOURNAL = "repair.json"  # a repair that is under way
 
@@ -112,8 +112,11 @@ def check_objects(root: RunRoot, objects: dict[str, dict[str, Any]]) -> list[Fau
     for name, expected in objects.items():
         try:
             actual = root.digest(name)
-        except (FileNotFoundError, IsADirectoryError):
+        except FileNotFoundError:
             faults.append(Fault(name, MISSING))
+            continue
+        except DamagedRunError:  # a folder, a pipe or a device
+            faults.append(Fault(name, NO_FILE))
             continue
         fault = digest_fault(actual, expected)
         if fault is not None:
@@ -158,7 +161,7 @@ def verify(root: RunRoot) -> list[Fault]:
         Empty if the run is sound.
     """
     if not root.exists("_SUCCESS"):
-        return _verify_unfinished(root)
+        return _verify_without_success(root)
     try:
         known = dict(require_success(root)["objects"])
     except DamagedRunError as error:
@@ -170,8 +173,15 @@ def verify(root: RunRoot) -> list[Fault]:
 
 
 def _verify_unfinished(root: RunRoot) -> list[Fault]:
+    faults, objects = _recorded(root)
+    return faults + check_objects(root, objects)
+
+
+def _recorded(root: RunRoot) -> tuple[list[Fault], dict[str, dict[str, Any]]]:
+    """Return the records that cannot be read, and the objects that the others name."""
     plan = load_plan(root)
     faults: list[Fault] = []
+    objects: dict[str, dict[str, Any]] = {}
     for work in plan.works():
         try:
             record = read_record(root, work, plan.hash)
@@ -179,5 +189,28 @@ def _verify_unfinished(root: RunRoot) -> list[Fault]:
             faults.append(Fault(record_path(work), str(error)))
             continue
         if record is not None:
-            faults += check_objects(root, record.objects)
-    return faults
+            objects |= record.objects
+    return faults, objects
+
+
+def _verify_without_success(root: RunRoot) -> list[Fault]:
+    """Check a run that is not finished, or has lost its ``_SUCCESS``: then its scratch is gone."""
+    faults, objects = _recorded(root)
+    odd = [Fault("_SUCCESS", NO_FILE)] if root.is_irregular("_SUCCESS") else []
+    known = {} if root.exists(JOURNAL) else _listed(root)
+    scratch = [name for name in objects if name not in known]
+    if not known or not scratch or any(root.exists(name) for name in scratch):
+        return odd + faults + check_objects(root, objects)
+    foreign = [Fault(f, FOREIGN) for f in root.files() if tracked(f) and f not in known]
+    lost = odd or [Fault("_SUCCESS", MISSING)]
+    return lost + check_objects(root, known) + foreign
+
+
+def _listed(root: RunRoot) -> dict[str, dict[str, Any]]:
+    """Return the objects of a manifest without its ``_SUCCESS``; none if it cannot be read."""
+    try:
+        objects = root.read_json("manifest.json")["objects"]
+        sizes = {name: digest["bytes"] for name, digest in objects.items() if digest["sha256"]}
+        return {name: objects[name] for name in sizes if root.at(name)}
+    except (DamagedRunError, ValueError, KeyError, TypeError, AttributeError):
+        return {}

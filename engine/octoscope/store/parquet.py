@@ -9,6 +9,7 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from octoscope.bounded_reads import parquet_table
 from octoscope.digests import digest_of
 from octoscope.errors import REPAIR, DamagedRunError, damaged_run, reading
 from octoscope.store.run_dir import RunRoot
@@ -47,7 +48,7 @@ def read_table(root: RunRoot, relative: str) -> pd.DataFrame:
     """
     try:
         with reading(root.at(relative), REPAIR, damaged_run), root.open(relative) as handle:
-            return _frame(pq.ParquetFile(handle).read())
+            return _frame(parquet_table(handle, root.at(relative)))
     except OSError as error:
         raise DamagedRunError(f"{root.at(relative)}: cannot be read ({error})") from None
 

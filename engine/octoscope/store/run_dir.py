@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+import errno
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path, PurePosixPath
 from typing import Any, BinaryIO
 
 from zarr.abc.store import Store
 
 from octoscope.digests import stream_digest
-from octoscope.errors import InputError
+from octoscope.errors import DamagedRunError, InputError
 from octoscope.json_values import parse_json
 from octoscope.store.backends import LocalObjects, Objects, objects_at
 
+_LARGEST_JSON = 1 << 30  # bytes; a manifest of a million objects has 0.2 GB
+NO_FILE = "is no regular file"
 # Set by Ray for the entrypoint of a submitted job.
 _IN_JOB = "RAY_JOB_CONFIG_JSON_ENV_VAR"
 
@@ -73,15 +77,43 @@ class RunRoot:
         return self.objects.size(self._inside(relative))
 
     def read(self, relative: str) -> bytes | None:
-        """Return an object's content; None if it is absent."""
-        return self.objects.read(self._inside(relative))
+        """Return an object's content; None if it is absent.
+
+        Raises
+        ------
+        DamagedRunError
+            If a folder, a pipe or a device stands in its place.
+        """
+        with self._regular(relative):
+            return self.objects.read(self._inside(relative))
 
     def open(self, relative: str) -> BinaryIO:
-        """Open an object for reading; raises FileNotFoundError."""
-        return self.objects.open(self._inside(relative))
+        """Open an object for reading; raises FileNotFoundError, else as :meth:`read`."""
+        with self._regular(relative):
+            return self.objects.open(self._inside(relative))
+
+    @contextmanager
+    def _regular(self, relative: str) -> Iterator[None]:
+        try:
+            yield
+        except IsADirectoryError:
+            raise DamagedRunError(f"{self.at(relative)}: {NO_FILE} but a folder") from None
+        except OSError as error:
+            if error.errno != errno.EINVAL:
+                raise
+            raise DamagedRunError(f"{self.at(relative)}: {NO_FILE}") from None
+
+    def is_irregular(self, relative: str) -> bool:
+        """Tell whether a folder, a pipe or a device stands where an object should be."""
+        if self.folder is None:
+            return False
+        path = self.folder / self._inside(relative)
+        return os.path.lexists(path) and not path.is_file()
 
     def read_json(self, relative: str) -> Any:
         """Read JSON; None if the object is absent. Raises ValueError if it is no JSON."""
+        if self.folder is not None and (self.size(relative) or 0) > _LARGEST_JSON:
+            raise ValueError(f"has more than {_LARGEST_JSON:,} bytes")
         raw = self.read(relative)
         body = None if raw is None else parse_json(raw)
         if isinstance(body, dict) and "set_aside" in body:  # the name in runs of version 0.1

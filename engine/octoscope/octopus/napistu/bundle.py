@@ -12,7 +12,7 @@ import numpy as np
 import pandas as pd
 import psutil
 
-from octoscope.bounded_reads import require_regular
+from octoscope.bounded_reads import read_parquet, read_whole, require_regular
 from octoscope.errors import InputError, in_one_line
 from octoscope.octopus.napistu.peer_tables import PeerGraph, roles_of
 from octoscope.octopus.napistu.unpickle import load_pickle, plain
@@ -64,7 +64,10 @@ def read_bundle(path: Path, trust: str | None = None) -> PeerGraph:
 def _members(path: Path) -> dict[str, bytes]:
     if path.is_dir():
         files = {n: path / n for n in _MEMBERS if (path / n).is_file()}
-        return {name: file.read_bytes() for name, file in files.items()}
+        try:
+            return {name: read_whole(file) for name, file in files.items()}
+        except OSError as error:
+            raise InputError(str(path), str(error), "use a machine with more memory") from None
     out: dict[str, bytes] = {}
     try:
         require_regular(path)
@@ -258,7 +261,9 @@ def _mounted(peer: PeerGraph, reactions: pd.Index) -> None:
 def _identifiers(files: dict[str, bytes], where: str) -> pd.DataFrame:
     try:
         if "species_identifiers.parquet" in files:
-            table = pd.read_parquet(io.BytesIO(files["species_identifiers.parquet"]))
+            table = read_parquet(
+                files["species_identifiers.parquet"], f"{where}: species_identifiers"
+            )
         elif "species_identifiers.tsv" in files:
             table = pd.read_csv(
                 io.BytesIO(files["species_identifiers.tsv"]), sep="\t", dtype=str, na_values=[""],

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from octoscope.bounded_reads import read_bounded, require_regular
+from octoscope.bounded_reads import read_bounded, read_parquet, read_whole
 from octoscope.errors import InputError
 from octoscope.json_values import parse_json
 from octoscope.octopus.napistu.bundle import identifier_table
@@ -176,8 +176,7 @@ def _registry(path: Path) -> dict[str, Any]:
 
 def _bytes(file: Path) -> bytes:
     try:
-        require_regular(file)
-        return file.read_bytes()
+        return read_whole(file)
     except OSError as error:
         raise InputError(str(file), str(error), "get the store again") from None
 
@@ -185,8 +184,7 @@ def _bytes(file: Path) -> bytes:
 def _frame(path: Path, name: str) -> pd.DataFrame:
     file = path / "pandas_dfs" / f"{name}.parquet"
     try:
-        require_regular(file)
-        return pd.read_parquet(file)
+        return read_parquet(file)
     except (OSError, ValueError) as error:
         raise InputError(str(file), str(error), "get the store again") from None
 

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import IO, Literal
 
+from octoscope.bounded_reads import bounded
 from octoscope.errors import InputError
 from octoscope.octopus.sources.mitab import is_mitab, read_mitab
 from octoscope.octopus.sources.open_text import begins_with, open_binary
@@ -99,7 +100,7 @@ def _files(path: Path) -> Iterator[tuple[str, IO[bytes]]]:
         with _archive(path) as archive:
             for name in _members(archive):
                 with archive.open(name) as handle:
-                    yield Path(name).name, handle
+                    yield Path(name).name, bounded(handle, f"{path}: {name}", path.stat().st_size)
         return
     files = sorted(p for p in path.glob("*") if p.name.endswith(_XML)) if path.is_dir() else [path]
     for file in files:

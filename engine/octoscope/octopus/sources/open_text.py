@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import bz2
 import csv
-import gzip
 import io
 import lzma
 import zipfile
@@ -12,9 +10,8 @@ import zlib
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
-from typing import Any
 
-from octoscope.bounded_reads import require_regular
+from octoscope.bounded_reads import bounded, open_bounded, require_regular
 from octoscope.errors import InputError
 
 _BUFFER = 1 << 20
@@ -43,33 +40,31 @@ _WEB_PAGE = (b"<!doctype html", b"<html")
 
 
 @contextmanager
-def open_binary(path: Path) -> Iterator[io.BufferedReader]:
+def open_binary(path: Path, most: int | None = None) -> Iterator[io.BufferedReader]:
     """Open a file, or what is packed in it: gzip, bzip2, xz, or the only member of a zip.
 
     The first bytes tell what it is, not the name. Hidden files that macOS adds to archives do not
-    count as members.
+    count as members. What is packed is bounded, see :mod:`octoscope.bounded_reads`.
+
+    Parameters
+    ----------
+    most
+        Bytes of text that it may hold; None: any number, where it is not packed.
 
     Raises
     ------
     InputError
-        If it does not exist, is damaged or empty, or is a workbook, UTF-16 text or a web page.
+        If it does not exist, is damaged or empty, has more bytes than it may, or is a workbook,
+        UTF-16 text or a web page.
     """
     try:
         with ExitStack() as stack:
-            require_regular(path)
-            plain: Any = stack.enter_context(path.open("rb"))
-            start = plain.read(16)
-            plain.seek(0)
-            if start.startswith(b"\x1f\x8b"):
-                plain = stack.enter_context(gzip.open(plain, "rb"))
-            elif start.startswith(b"BZh"):
-                plain = stack.enter_context(bz2.open(plain, "rb"))
-            elif start.startswith(b"\xfd7zXZ\x00"):
-                plain = stack.enter_context(lzma.open(plain, "rb"))
-            elif start.startswith(b"PK\x03\x04"):
+            if begins_with(path, b"PK\x03\x04"):
                 archive = stack.enter_context(zipfile.ZipFile(path))
-                plain = stack.enter_context(archive.open(_only_member(path, archive)))
-            handle = io.BufferedReader(plain, _BUFFER)
+                member = stack.enter_context(archive.open(_only_member(path, archive)))
+                handle = bounded(member, str(path), path.stat().st_size, most)
+            else:
+                handle = stack.enter_context(open_bounded(path, most))
             _refuse(path, handle.peek(64)[:64])
             yield handle
     except _DAMAGED as error:

@@ -15,6 +15,7 @@ from typing import IO
 import pandas as pd
 import pyarrow as pa
 
+from octoscope.bounded_reads import bounded
 from octoscope.errors import InputError
 from octoscope.octopus.sources.open_text import begins_with, open_binary
 from octoscope.octopus.sources.record import SourceCounts, SourceRecord
@@ -170,12 +171,13 @@ def _members(path: Path) -> Iterator[Iterator[tuple[str, Opener]]]:
     try:
         if begins_with(path, b"PK"):
             with zipfile.ZipFile(path) as archive:
-                yield ((Path(n).name, partial(archive.open, n)) for n in archive.namelist()
+                yield ((Path(n).name, partial(_member, archive, n, path))
+                       for n in archive.namelist()
                        if n.endswith(_SBML[:2]) and not n.startswith("__MACOSX/"))  # fmt: skip
         elif tarfile.is_tarfile(path):
             with tarfile.open(path, "r:*") as tar:
                 yield (
-                    (Path(m.name).name, partial(_extract, tar, m))
+                    (Path(m.name).name, partial(_extract, tar, m, path))
                     for m in tar.getmembers()
                     if m.isfile() and m.name.endswith(_SBML[:2])
                 )
@@ -185,8 +187,12 @@ def _members(path: Path) -> Iterator[Iterator[tuple[str, Opener]]]:
         raise InputError(str(path), f"cannot be read ({error})", "download it again") from None
 
 
-def _extract(archive: tarfile.TarFile, member: tarfile.TarInfo) -> IO[bytes]:
+def _member(archive: zipfile.ZipFile, name: str, path: Path) -> IO[bytes]:
+    return bounded(archive.open(name), f"{path}: {name}", path.stat().st_size)
+
+
+def _extract(archive: tarfile.TarFile, member: tarfile.TarInfo, path: Path) -> IO[bytes]:
     handle = archive.extractfile(member)
     if handle is None:
         raise InputError(member.name, "is not a file", "download the archive again")
-    return handle
+    return bounded(handle, f"{path}: {member.name}", path.stat().st_size)

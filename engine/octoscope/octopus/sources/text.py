@@ -16,6 +16,7 @@ import pyarrow.compute as pac
 import pyarrow.csv as pc
 import pyarrow.parquet as pq
 
+from octoscope.bounded_reads import coded_text, require_inflated, require_parquet, text_bytes
 from octoscope.errors import InputError
 from octoscope.octopus.sources.open_text import (
     decoded,
@@ -250,8 +251,15 @@ def _parquet(
 ) -> Iterator[pa.RecordBatch]:
     """Yield columns of the file under other names: name in the file -> name, type."""
     try:
-        for batch in pq.ParquetFile(path).iter_batches(columns=list(chosen)):
+        file, packed, text = pq.ParquetFile(path), path.stat().st_size, 0
+        require_parquet(file, packed, str(path), list(chosen))
+        file = pq.ParquetFile(path, read_dictionary=coded_text(file.schema_arrow))
+        for batch in file.iter_batches(columns=list(chosen)):
             counts.read += batch.num_rows
+            for column in batch.columns:
+                if pa.types.is_dictionary(column.type):
+                    text += text_bytes(column)
+            require_inflated(text, packed, str(path), counts.read)
             cast = [_cast(batch.column(n), t) for n, (_, t) in chosen.items()]
             yield pa.RecordBatch.from_arrays(cast, names=[c for c, _ in chosen.values()])
     except (OSError, pa.ArrowException) as error:

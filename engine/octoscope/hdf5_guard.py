@@ -7,10 +7,14 @@ import signal
 import subprocess
 import sys
 import threading
+from collections.abc import Sequence
 from pathlib import Path
 
-from octoscope.atlas import hdf5_walk
+from octoscope import hdf5_walk
 from octoscope.errors import InputError
+
+_BLANK = 1 << 26  # bytes of values that arrays may state without storing them
+_PACKED = 2000  # times that compression makes an array smaller; deflate reaches 1,032
 
 STEP = 5.0  # seconds of processor time for one object, where milliseconds are usual
 
@@ -51,6 +55,49 @@ def require_walkable(file: Path | str, path: str) -> None:
     else:  # ended by somebody, or it cannot start: nothing is known of the file
         return
     raise InputError(path, what, "copy or download it again, whole")
+
+
+def require_stored(file: Path, path: str, groups: Sequence[str]) -> None:
+    """Compare the sizes that arrays state with what is stored of them, before anything is read.
+
+    Call :func:`require_walkable` before.
+
+    Parameters
+    ----------
+    groups
+        Names of arrays, or of groups whose arrays count.
+
+    Raises
+    ------
+    InputError
+        If they state more than 64 MB of values that are not stored.
+    OSError
+        If it is no HDF5 file.
+    """
+    import h5py
+
+    blank = 0
+
+    def count(name: str, node: object) -> None:
+        nonlocal blank
+        if not isinstance(node, h5py.Dataset):
+            return
+        size, stored = int(node.size or 0) * node.dtype.itemsize, node.id.get_storage_size()
+        if size > _PACKED * stored:
+            blank += size
+        if blank > _BLANK:
+            raise InputError(
+                f"{path}: {name}", f"states {size:,} bytes of values and stores {stored:,}",
+                "copy or download it again, whole",
+            )  # fmt: skip
+
+    with h5py.File(file, "r") as opened:
+        for group in groups:
+            node = opened.get(group)
+            if isinstance(node, h5py.Group):
+                node.visititems(lambda name, inner, group=group: count(f"{group}/{name}", inner))
+            else:
+                count(group, node)
 
 
 def _answer(helper: subprocess.Popen[bytes], path: bytes) -> int | None:
