@@ -281,7 +281,7 @@ def read_npy(path: Path) -> np.ndarray:
         values = np.load(path, mmap_mode="r", allow_pickle=False)
     except (OSError, ValueError):
         raise
-    except Exception as error:  # a damaged header is parsed as Python, which fails in many ways
+    except Exception as error:  # noqa: BLE001  a damaged header, parsed as Python, fails in many ways
         raise ValueError(f"no sound npy file: {error}") from None
     if not isinstance(values, np.ndarray):
         raise ValueError("is an archive of arrays, not one")

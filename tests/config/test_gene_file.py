@@ -54,10 +54,10 @@ def test_the_file_is_noted_and_is_a_place_that_is_read(tmp_path: Path) -> None:
     file.write_text("LYZ\n")
     sets = [{"name": "panel", "kind": "panel", "genes": {"file": str(file)}}]
     config = parse_config(TREE | {"gene_sets": sets, "accumulate": "panel"}, "c")
-    assert str(file) in config.places()
+    assert str(file) in config.input_paths()
     stored = parse_config(config.model_dump(mode="json"), "run/config.yaml", stored=True)
     assert stored == config
-    assert str(file) in stored.places()
+    assert str(file) in stored.input_paths()
     listed = parse_config(
         TREE | {"gene_sets": [sets[0] | {"genes": ["LYZ"]}], "accumulate": "panel"}, "c"
     )

@@ -118,7 +118,7 @@ def cases(seed: int, kinds: list[str], fixtures: Fixtures, ids: Iterator[int]) -
     """Yield what became of each numbered case."""
     for number in ids:
         rng = Random(f"{seed}/{number}")
-        name = drawn(rng, kinds)
+        name = drawn(rng, kinds, number)
         yield _case(f"{seed}/{number}", name, KINDS[name], fixtures.folder(name), rng)
 
 

@@ -123,6 +123,37 @@ def _other_family(family: str) -> Callable[[Path], None]:
     return lambda folder: shutil.copytree(DATA / family / "checkpoint", folder / "model")
 
 
+def _nicheformer(folder: Path) -> None:
+    """Copy a checkpoint, and write the means by which it divides counts."""
+    import numpy as np
+
+    _other_family("nicheformer")(folder)
+    genes = len(json.loads((folder / "model/vocab.json").read_text()))
+    np.save(folder / "mean.npy", np.ones(genes))
+
+
+def _perturbations(folder: Path) -> None:
+    """Write effects of perturbed genes of the demonstration's network, as table and as h5ad."""
+    import anndata as ad
+    import numpy as np
+    import pandas as pd
+    from octoscope.demo.demo import data
+    from octoscope.octopus.network import open_network
+
+    rng = np.random.default_rng(28)
+    genes = open_network(data("octopus")).genes["gene"].dropna().unique()[:40]
+    table = pd.DataFrame({"perturbed": np.repeat(genes[:8], 8), "target": np.tile(genes[8:16], 8)})
+    table["effect"], table["padj"] = rng.normal(size=64), rng.uniform(size=64)
+    table.to_csv(folder / "effects.tsv.gz", sep="\t", index=False)
+    table.to_parquet(folder / "effects.parquet")
+    p = pd.DataFrame(rng.uniform(size=(8, 8)), index=genes[8:16], columns=genes[:8])
+    p.to_csv(folder / "p.csv")
+    names = [f"{i}_G{i}_P1_{gene}" for i, gene in enumerate(genes[:8])]
+    cells = ad.AnnData(rng.normal(size=(8, 8)).astype("f4"), obs=pd.DataFrame(index=names),
+                       var=pd.DataFrame(index=genes[8:16]))  # fmt: skip
+    cells.write_h5ad(folder / "effects.h5ad")
+
+
 def _lists(folder: Path) -> None:
     """Write a configuration that names genes, aliases and atlas as files."""
     from octoscope.demo.demo import PANEL
@@ -323,8 +354,12 @@ KINDS: dict[str, Kind] = {
     **{family: Kind(_checkpoint(family), ("model/*",), _INSPECT, 2)
        for family in ("scgpt", "scprint", "aidocell", "geneformer", "scfoundation")},
     "scprint2": Kind(_other_family("scprint2"), ("model/*",), _INSPECT),
-    "nicheformer": Kind(_other_family("nicheformer"), ("model/*",),
-                        tuple(f"{c} --option technology_mean=none" for c in _INSPECT)),
+    "nicheformer": Kind(_nicheformer, ("model/*", "mean.npy"),
+                        tuple(f"{c} --option technology_mean={{}}/mean.npy" for c in _INSPECT)),
+    "perturbations": Kind(_perturbations, ("effects.*", "p.csv"),
+                          ("gnn perturbations {}/effects.tsv.gz --max-p 0.9 --p-values {}/p.csv",
+                           "gnn perturbations {}/effects.parquet --max-p 0.9",
+                           "gnn perturbations {}/effects.h5ad")),
     "peer_store": Kind(_peer_stores, ("scGPT/*", "scGPT/*/*"),
                        ("plan {}/config.yaml --out {out}/run --no-calibrate",)),
     "lists": Kind(_lists, ("panel.txt", "aliases.tsv"),
@@ -366,6 +401,8 @@ KINDS: dict[str, Kind] = {
 }  # fmt: skip
 
 
-def drawn(rng: Random, kinds: list[str]) -> str:
-    """Return one of the kinds, by their weights."""
+def drawn(rng: Random, kinds: list[str], number: int) -> str:
+    """Return one of the kinds, by their weights; the first cases are one of each, in order."""
+    if number < len(kinds):
+        return kinds[number]
     return rng.choices(kinds, [KINDS[k].weight for k in kinds])[0]

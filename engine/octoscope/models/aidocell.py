@@ -50,7 +50,7 @@ from octoscope.models.protocol import (
 )
 from octoscope.models.weight_files import folder_of, holds_weight, outside, weights_in
 from octoscope.models.weights import MOST_LAYERS, load_state, read_json, take_strict
-from octoscope.models.whole_numbers import whole
+from octoscope.models.whole_numbers import as_whole
 
 _DEPTH = TOKEN_KINDS.index("depth")
 _TARGET, _LOG10_FLOOR, _CAP = 1e4, 5.0, 20.0
@@ -185,7 +185,7 @@ class AIDOCell(OnGeneList):
                 )
         try:
             for name in _SIZES:
-                whole(config.get(name, 0), name, str(where), "give AIDO.Cell's own config.json")
+                as_whole(config.get(name, 0), name, str(where), "give AIDO.Cell's own config.json")
             shapes = expected_shapes(config)
             float(config["bin_alpha"])
             float(config.get("mask_token_id", -1)), float(config.get("pad_token_id", -2))

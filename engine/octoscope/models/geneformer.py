@@ -50,7 +50,7 @@ from octoscope.models.protocol import (
 from octoscope.models.ragged import kept, ranked, token_mask
 from octoscope.models.weight_files import folder_of, holds_weight, outside, weights_in
 from octoscope.models.weights import MOST_LAYERS, load_state, read_json, take_strict
-from octoscope.models.whole_numbers import whole
+from octoscope.models.whole_numbers import as_whole
 
 _CLS, _EOS = TOKEN_KINDS.index("cls"), TOKEN_KINDS.index("eos")
 # Heads that do not enter the encoder, one by one; proof: tests/models/test_ignored_weights.py.
@@ -68,7 +68,7 @@ HEADS = (
 )
 _WEIGHTS = ("model.safetensors", "pytorch_model.bin")
 _ANCHOR = "embeddings.word_embeddings.weight"
-_SIZES = ("num_hidden_layers", "num_attention_heads", "hidden_size", "intermediate_size")
+_COUNTS = ("num_hidden_layers", "num_attention_heads", "hidden_size", "intermediate_size")
 _ATTENTION = "octoscope"
 _SOURCE, _LICENCE = "huggingface.co/ctheodoris/Geneformer", "Apache-2.0"
 _FILES = "config.json, model.safetensors; dictionaries: {} of the geneformer package"
@@ -321,8 +321,8 @@ def _skeleton(path: Path, n_heads: int | None) -> Any:
 
     config = read_json(path, "models.*.path")
     check_config(config, str(path))
-    for name in _SIZES:
-        whole(config.get(name, 0), name, str(path), "download it again")
+    for name in _COUNTS:
+        as_whole(config.get(name, 0), name, str(path), "download it again")
     AttentionInterface.register(_ATTENTION, _attention)
     # ways of training and of saving memory that would wrap the layers called here
     for name in ("gradient_checkpointing", "chunk_size_feed_forward"):

@@ -13,6 +13,7 @@ from octoscope.errors import InputError
 from octoscope.models.gene_list import gene_list_19264
 from octoscope.models.weight_files import look, weight_names
 from octoscope.models.weights import MOST_LAYERS, load_whole, take_strict, tensors_of
+from octoscope.models.whole_numbers import as_whole
 
 SECTIONS = ("gene", "cell", "rde")
 # The decoder, part by part: a Performer, which has no attention probabilities;
@@ -114,11 +115,11 @@ def read_section(path: Path, section: str) -> ScFoundationFile:
     try:
         encoder = settings["encoder"]
         d, n_layers, n_heads = (
-            whole(encoder[k], k, f"{where}: config.encoder", _FIX)
+            as_whole(encoder[k], k, f"{where}: config.encoder", _FIX)
             for k in ("hidden_dim", "depth", "heads")
         )
         kind = str(encoder.get("module_type", "transformer"))
-        seq_len = whole(settings["seq_len"], "seq_len", f"{where}: config", _FIX)
+        seq_len = as_whole(settings["seq_len"], "seq_len", f"{where}: config", _FIX)
         file = ScFoundationFile(
             where=where,
             # the loader keeps what follows the first `model.`
@@ -129,7 +130,7 @@ def read_section(path: Path, section: str) -> ScFoundationFile:
             n_layers=n_layers,
             n_heads=n_heads,
             d=d,
-            bins=whole(settings["bin_num"], "bin_num", f"{where}: config", _FIX),
+            bins=as_whole(settings["bin_num"], "bin_num", f"{where}: config", _FIX),
             bin_alpha=float(settings["bin_alpha"]),
             mask_value=float(settings.get("mask_token_id", 102)),
             pad_value=float(settings.get("pad_token_id", 103)),

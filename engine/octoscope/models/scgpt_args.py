@@ -9,7 +9,7 @@ from typing import Any
 
 from octoscope.errors import InputError, warn
 from octoscope.models.weights import MOST_LAYERS, read_json
-from octoscope.models.whole_numbers import whole
+from octoscope.models.whole_numbers import as_whole
 
 # Names in args.json of published folders, then in the settings of the authors' tutorials.
 _NAMES: Mapping[str, tuple[str, ...]] = {
@@ -53,7 +53,7 @@ def read_args(path: Path) -> ScGPTArgs:
     args = read_json(path, "models.*.path")
     try:
         sizes = {
-            name: whole(_first(args, names), name, str(path), _FIX)
+            name: as_whole(_first(args, names), name, str(path), _FIX)
             for name, names in _NAMES.items()
         }
         read = ScGPTArgs(
@@ -62,7 +62,7 @@ def read_args(path: Path) -> ScGPTArgs:
             d=sizes["embsize"],
             ff=sizes["d_hid"],
             pad_value=float(args.get("pad_value", PADDING)),
-            n_bins=whole(args.get("n_bins", 51), "n_bins", str(path), _FIX),
+            n_bins=as_whole(args.get("n_bins", 51), "n_bins", str(path), _FIX),
             heads_field=next(n for n in _NAMES["nheads"] if n in args),
         )
         fits = read.d % read.n_heads == 0 and 0 < read.n_layers <= MOST_LAYERS

@@ -15,7 +15,7 @@ from octoscope.errors import InputError
 from octoscope.models.key_prefixes import unwrapped
 from octoscope.models.weight_files import look
 from octoscope.models.weights import MOST_LAYERS, load_lightning, narrowed, take_strict
-from octoscope.models.whole_numbers import whole
+from octoscope.models.whole_numbers import as_whole
 
 # Heads that do not enter the encoder, one by one; proof: tests/models/test_ignored_weights.py.
 HEADS = (
@@ -228,10 +228,10 @@ def described(
         genes = [str(g) for g in listed]
         where = f"{path}: hyper_parameters"
         d, n_layers, n_heads = (
-            whole(settings[k], k, where, fix) for k in ("d_model", "nlayers", "nhead")
+            as_whole(settings[k], k, where, fix) for k in ("d_model", "nlayers", "nhead")
         )
         kv = settings.get("num_heads_kv")
-        n_kv_heads = n_heads if kv is None else whole(kv, "num_heads_kv", where, fix)
+        n_kv_heads = n_heads if kv is None else as_whole(kv, "num_heads_kv", where, fix)
         # 1.x: class -> count; files saved by 2.x: a list, with the counts beside it
         named = settings.get("classes")
         classes = [str(c) for c in (settings["label_counts"] if named is None else named)]

@@ -8,7 +8,7 @@ from typing import Any
 from octoscope.errors import InputError
 
 
-def whole(value: Any, name: str, where: str, fix: str) -> int:
+def as_whole(value: Any, name: str, where: str, fix: str) -> int:
     """Return a setting as a whole number.
 
     Raises
