@@ -287,8 +287,10 @@ def test_inputs_of_a_run_are_not_replaced_by_force(
     tree = yaml.safe_load((run / "config.yaml").read_text())
     tree["gene_sets"][0]["genes_file"] = str(panel)
     (run / "config.yaml").write_text(yaml.safe_dump(tree))
-    refused = here("report", str(run), "--view", "logit", "--out", str(panel), "--force",
-                   "--unchecked")  # fmt: skip
+    with warnings.catch_warnings():
+        warnings.simplefilter("always", OctoscopeWarning)
+        refused = here("report", str(run), "--view", "logit", "--out", str(panel), "--force",
+                       "--unchecked")  # fmt: skip
     assert refused.returncode == 2
     assert f"is in {panel}, which is read" in refused.stderr
     pairs = tmp_path / "pairs.csv"

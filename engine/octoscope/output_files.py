@@ -15,10 +15,10 @@ _WEIGHTS = (
     "model.safetensors", "pytorch_model.bin", "model.safetensors.index.json",
     "pytorch_model.bin.index.json",
 )  # fmt: skip
-# published files that stand without settings beside them: scFoundation, scPRINT, Nicheformer
+# published files that stand without settings beside them: scFoundation and scPRINT
 _PUBLISHED = (
     "models.ckpt", "small-v1.ckpt", "medium-v1.ckpt", "medium-v1.5.ckpt", "large-v1.ckpt",
-    "small-v2.ckpt", "nicheformer.ckpt",
+    "small-v2.ckpt",
 )  # fmt: skip
 # what a folder is that holds one of these groups of files
 _MARKS: tuple[tuple[str, tuple[tuple[str, ...], ...]], ...] = (
