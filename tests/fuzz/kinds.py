@@ -128,8 +128,8 @@ def _nicheformer(folder: Path) -> None:
     import numpy as np
 
     _other_family("nicheformer")(folder)
-    genes = len(json.loads((folder / "model/vocab.json").read_text()))
-    np.save(folder / "mean.npy", np.ones(genes))
+    names = json.loads((folder / "model/vocab.json").read_text())
+    np.save(folder / "mean.npy", np.ones(sum(n.startswith("ENSG") for n in names)))
 
 
 def _perturbations(folder: Path) -> None:
@@ -324,6 +324,10 @@ def reseal_run(folder: Path, changed: Path) -> None:
 
 
 _INSPECT = ("models inspect {}/model", "models inspect {}/model --json")
+_NICHEFORMER = "".join(
+    f" --option {x}"
+    for x in ("technology_mean={}/mean.npy", "species=human", "assay=none", "modality=none")
+)
 _RUN = (
     "status {}/run", "status {}/run --json", "verify {}/run", "verify {}/run --json",
     "compare layers {}/run --unchecked", "compare models {}/run",
@@ -355,7 +359,7 @@ KINDS: dict[str, Kind] = {
        for family in ("scgpt", "scprint", "aidocell", "geneformer", "scfoundation")},
     "scprint2": Kind(_other_family("scprint2"), ("model/*",), _INSPECT),
     "nicheformer": Kind(_nicheformer, ("model/*", "mean.npy"),
-                        tuple(f"{c} --option technology_mean={{}}/mean.npy" for c in _INSPECT)),
+                        tuple(c + _NICHEFORMER for c in _INSPECT)),
     "perturbations": Kind(_perturbations, ("effects.*", "p.csv"),
                           ("gnn perturbations {}/effects.tsv.gz --max-p 0.9 --p-values {}/p.csv",
                            "gnn perturbations {}/effects.parquet --max-p 0.9",
