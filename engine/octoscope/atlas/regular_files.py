@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import json
 from collections.abc import Iterable
 from typing import Any
 
@@ -30,11 +31,14 @@ class RegularFiles(LocalStore):
     def _sound(self, key: str, value: Any) -> Any:
         """Return an object; metadata that names a key twice is refused, where Zarr takes the last.
 
-        So is metadata that is nested too deeply or holds too many values.
+        So is metadata that is nested too deeply or holds too many values. What is no JSON at all is
+        left to Zarr: its readers name the array.
         """
         if value is not None and key.rpartition("/")[2] in _METADATA:
             try:
                 parse_json(value.to_bytes())
+            except (json.JSONDecodeError, UnicodeDecodeError):
+                return value
             except ValueError as error:
                 raise InputError(
                     str(self.root / key), f"cannot be read ({error})", "copy the atlas again"
