@@ -97,7 +97,7 @@ def test_waits_grow_with_layers_and_not_with_micro_batches(
     assert many.waits == few.waits
     waits = dict(many.waits)
     assert waits.pop("FiniteChecks.settle") == 3  # layers 0 to 2
-    assert waits.pop("embeddings_of_axis") == 1  # in the first unit of a category
+    assert waits.pop("embeddings_of_axis") == 3  # once, in the first unit of a category
     # when the sums of a layer are whole, and pairs that are counted on the host
     of_layer = {"LayerSums.check_mass", "ResidualSums.check", "UnitRunner._write_layer"}
     assert set(waits) == of_layer | {"UnitRunner._count_pairs"}
