@@ -101,7 +101,8 @@ def test_waits_grow_with_layers_and_not_with_micro_batches(
     # when the sums of a layer are whole, and pairs that are counted on the host
     of_layer = {"LayerSums.check_mass", "ResidualSums.check", "UnitRunner._write_layer"}
     assert set(waits) == of_layer | {"UnitRunner._count_pairs"}
-    # tokens are embedded once, on a stream of their own
+    # tokens are embedded once, on a stream of their own; genes once in the first unit
+    assert many.copies.pop("ScGPT.gene_embeddings") == 1
     assert set(many.copies) <= {"ScGPT.embed"}, many.copies
 
 
