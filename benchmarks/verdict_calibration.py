@@ -40,7 +40,7 @@ from octoscope.attention.histograms import bins_of
 from octoscope.octopus.pairs import pair_codes
 from rich.console import Console
 from rich.table import Table
-from verdict_structures import LISTED, STRUCTURES, Simulated
+from verdict_structures import LISTED, NOT_COVERED, STRUCTURES, Simulated
 
 _PERMUTATIONS = 99
 # true odds ratios of vertex pairs, by `verdict_structures.py --vertices --seeds 60`
@@ -69,7 +69,7 @@ def controlled(s: Simulated, pairs: VertexPairs, n_listed: int) -> Comparison:
 def one_run(
     structure: str, odds_ratio: float, seed: int, share: float, *, genes: int | None, tests: bool
 ) -> dict[str, float | str]:
-    simulate = STRUCTURES[structure]
+    simulate = (STRUCTURES | NOT_COVERED)[structure]
     s = replace(simulate, genes=genes or simulate.genes)(
         np.random.default_rng([seed, 22]), odds_ratio
     )
