@@ -23,7 +23,7 @@ from octoscope.link_prediction.adjacency import train_adjacency
 from octoscope.link_prediction.checkpoint_scores import open_scorer
 from octoscope.link_prediction.floors import features, fit_stacked
 from octoscope.link_prediction.link_metrics import Estimate, auc, interval
-from octoscope.link_prediction.links import open_links
+from octoscope.link_prediction.links import Links, open_links
 from octoscope.link_prediction.negatives import draw_negatives, positives_of, with_negatives
 from octoscope.link_prediction.splits import split_links
 from octoscope.link_prediction.topology_scores import DIRECTED_PATHS, RULES, Topology
@@ -31,19 +31,29 @@ from octoscope.link_prediction.topology_scores import DIRECTED_PATHS, RULES, Top
 POSITIVES = 20_000
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+def arguments(description: str) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=description)
     parser.add_argument("graph")
     parser.add_argument("checkpoints", nargs="*")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--without", help="leave edges out of which an end's label starts so")
-    options = parser.parse_args()
+    return parser.parse_args()
+
+
+def with_label(links: Links, src: np.ndarray, dst: np.ndarray, start: str) -> np.ndarray:
+    """Return [pairs] bool: the label of an end starts so."""
+    labels = links.graph.names.vertices["label"].astype(str)
+    of_vertex = labels.str.startswith(start).to_numpy()
+    return np.asarray(of_vertex[src] | of_vertex[dst])
+
+
+def main() -> None:
+    options = arguments(__doc__.splitlines()[0])
     links = open_links(options.graph)
     split = split_links(links, "graph")
     if options.without:
-        labels = links.graph.names.vertices["label"].astype(str)
-        out = labels.str.startswith(options.without).to_numpy()
-        split = replace(split, part=np.where(out[links.src] | out[links.dst], 0, split.part))
+        out = with_label(links, links.src, links.dst, options.without)
+        split = replace(split, part=np.where(out, 0, split.part))
     topology = Topology(train_adjacency(links, split))
     scorers = [open_scorer(path, links, split) for path in options.checkpoints]
     tables, truths, ends = {}, {}, {}

@@ -17,10 +17,9 @@ regulator.
 
 from __future__ import annotations
 
-import argparse
-
 import numpy as np
 import pandas as pd
+from link_ensembles import arguments, with_label
 from octoscope.gnn.directed_spectrum import largest_singular
 from octoscope.link_prediction.checkpoint_scores import CheckpointScorer, open_scorer
 from octoscope.link_prediction.floors import fit_stacked
@@ -44,19 +43,12 @@ BLOCK = 256  # sources at once
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("graph")
-    parser.add_argument("checkpoints", nargs="*")
-    parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--without", help="leave pairs out of which an end's label starts so")
-    options = parser.parse_args()
+    options = arguments(__doc__.splitlines()[0])
     links = open_links(options.graph)
     split = split_links(links, "graph")
     pairs = signed_pairs(links, split)
     if options.without:
-        labels = links.graph.names.vertices["label"].astype(str)
-        out = labels.str.startswith(options.without).to_numpy()
-        kept = ~(out[pairs.src] | out[pairs.dst])
+        kept = ~with_label(links, pairs.src, pairs.dst, options.without)
         pairs = SignedPairs(*(v[kept] for v in (pairs.src, pairs.dst, pairs.activates, pairs.part)),
                             pairs.conflicting)  # fmt: skip
     scorers = [open_scorer(path, links, split) for path in options.checkpoints]

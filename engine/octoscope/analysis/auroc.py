@@ -61,12 +61,9 @@ def auroc_test(
     i, j = i[inside], j[inside]
     of_edges = bins[i, j] - 1
     edges = np.bincount(of_edges, minlength=len(every))
-    area, error = auroc(edges, every - edges)
-    share = percentiles(every - edges)[of_edges]
-
-    def measured(edges: np.ndarray) -> tuple[float, float, float]:
-        rest = every - edges
-        return auroc(edges, rest)[0], average_precision(edges, rest), early_precision(edges, rest)
+    rest = every - edges
+    area, error = auroc(edges, rest)
+    share = percentiles(rest)[of_edges]
 
     def permute(permutations: int, seed: int) -> np.ndarray:
         null = np.full((permutations, 3), np.nan)
@@ -76,10 +73,15 @@ def auroc_test(
             counts = np.zeros((len(genes), len(every) + 1), np.int64)
             count_relabelled(bins, starts, keys, genes, np.argsort(genes, 1), counts)
             for d, permuted_edges in enumerate(counts[:, 1:], first):
-                null[d] = measured(permuted_edges)
+                others = every - permuted_edges
+                null[d] = (
+                    auroc(permuted_edges, others)[0],
+                    average_precision(permuted_edges, others),
+                    early_precision(permuted_edges, others),
+                )
         return null
 
-    _, precision, early = measured(edges)
+    precision, early = average_precision(edges, rest), early_precision(edges, rest)
     # only the area, which has a p-value, may ask for more permutations
     observed = np.array([area, np.nan, np.nan])
     null, of_precision, of_early = statistics.permute_until_reached(

@@ -159,6 +159,24 @@ def pair_rate_interval(
     return rate_interval(total, len(i), (total - scores[used], len(i) - pairs[used]))
 
 
+def dyadic_variance(influence: np.ndarray, u: np.ndarray, v: np.ndarray) -> float:
+    """Return the variance of a sum over pairs where two pairs that share a vertex depend.
+
+    Sum over vertices of (sum of their pairs)^2, less the squares of all pairs, which are counted at
+    both ends (Aronow, Samii, Assenova 2015); at least that of independent pairs.
+
+    Parameters
+    ----------
+    influence
+        [pairs] what each adds.
+    u, v
+        [pairs] vertices of distinct pairs.
+    """
+    by_vertex = np.bincount(np.concatenate([u, v]), np.concatenate([influence, influence]))
+    alone = float((influence**2).sum())
+    return max(float((by_vertex**2).sum()) - alone, alone)
+
+
 def additive_fit(
     use: np.ndarray, row_sums: np.ndarray, col_sums: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray]:

@@ -56,10 +56,8 @@ def tail_bins(counts: np.ndarray, per_octave: int, least: int = LEAST) -> np.nda
     rank = np.where(upper, from_top, from_bottom)
     octave = np.floor(per_octave * np.log2(total / rank) + 1e-9).astype(np.int64)
     for side in (upper, ~upper):
-        cumulative = np.cumsum(np.bincount(octave[side], counts[side])[::-1])[
-            ::-1
-        ]  # or further out
-        last = int(np.flatnonzero(cumulative >= least)[-1]) if (cumulative >= least).any() else 0
+        further = np.cumsum(np.bincount(octave[side], counts[side])[::-1])[::-1]  # or in it
+        last = int(np.flatnonzero(further >= least)[-1]) if (further >= least).any() else 0
         octave[side] = np.minimum(octave[side], last)
     signed = np.where(upper, octave + 1, -octave)
     out[at] = np.unique(signed, return_inverse=True)[1].reshape(-1)

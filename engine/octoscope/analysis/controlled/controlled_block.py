@@ -159,6 +159,7 @@ class ControlledBlock:
             return
         of_matrices = self.of_matrices
         of_first = is_rarer(self.views[0])
+        sampled = SampledPairs.of(self.pairs, self._seed)
         for rarer in (of_first, not of_first):
             here = {key: v for key, v in of_matrices.items() if is_rarer(key[1]) == rarer}
             if not here:
@@ -166,7 +167,6 @@ class ControlledBlock:
             # one set of comparators, with the expression level of the first view
             others = self._comparators() if rarer == of_first else {}
             fitted: FittedLadder | None = None
-            sampled = SampledPairs.of(self.pairs, self._seed)
             for control, blocks in self.genes.readers():
                 every_list = [*here.values(), *others.values()]
                 for key in here.keys() & self._without_donors.keys():

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 import scipy
 
+from octoscope.analysis import statistics
 from octoscope.analysis.controlled.bins import GRID, USED
 from octoscope.analysis.controlled.gene_effects import NOT_ELIGIBLE, GeneEffects, PairBins, fit
 from octoscope.analysis.controlled.universe import Blocks, Universe
@@ -36,11 +37,10 @@ class Ratio:
 def ratio(edge: np.ndarray, probability: np.ndarray, u: np.ndarray, v: np.ndarray) -> Ratio:
     """Return the ratio of observed and expected edges, with an interval on the log scale.
 
-    Two pairs that share a vertex depend on each other. With r = edge - ratio * probability, the
-    variance of the sum of r is sum over vertices of (sum of r of its pairs)^2, less the sum of r^2
-    of all pairs. These are counted at both ends (Aronow, Samii, Assenova 2015). It is at least the
-    latter, the variance of independent pairs. The quantile is that of Student's t with one degree
-    of freedom less than observed edges. Expected edges are taken as known.
+    Two pairs that share a vertex depend on each other: the variance is that of the sum of edge -
+    ratio * probability by :func:`~octoscope.analysis.statistics.dyadic_variance`. The quantile is
+    that of Student's t with one degree of freedom less than observed edges. Expected edges are
+    taken as known.
 
     Parameters
     ----------
@@ -57,10 +57,7 @@ def ratio(edge: np.ndarray, probability: np.ndarray, u: np.ndarray, v: np.ndarra
         value = observed / expected if expected > 0 else float("nan")
         return Ratio(rate, value, float("nan"), float("nan"))
     value = observed / expected
-    rest = edge - value * probability
-    by_vertex = np.bincount(np.concatenate([u, v]), np.concatenate([rest, rest]))
-    alone = float((rest**2).sum())
-    variance = max(float((by_vertex**2).sum()) - alone, alone)
+    variance = statistics.dyadic_variance(edge - value * probability, u, v)
     half = scipy.stats.t.ppf(0.975, max(observed - 1, 1)) * np.sqrt(variance) / observed
     return Ratio(rate, value, float(value * np.exp(-half)), float(value * np.exp(half)))
 

@@ -204,16 +204,9 @@ def _count(
         edge = pairs.adjacency[u, v]
         for table, code in _codes(universe, bins, u, v, values).items():
             at = np.minimum(np.searchsorted(codes[table], code), max(len(codes[table]) - 1, 0))
-            matched = codes[table][at] == code if len(codes[table]) else np.zeros(len(at), bool)
-            covariates = scores[u[matched], v[matched]], values[2, matched]
-            _add(
-                out[table],
-                at[matched],
-                edge[matched],
-                group[u[matched]],
-                group[v[matched]],
-                covariates,
-            )
+            known = codes[table][at] == code if len(codes[table]) else np.zeros(len(at), bool)
+            covariates = scores[u[known], v[known]], values[2, known]
+            _add(out[table], at[known], edge[known], group[u[known]], group[v[known]], covariates)
     return out
 
 

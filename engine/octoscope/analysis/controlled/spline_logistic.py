@@ -13,6 +13,7 @@ import numpy as np
 import scipy
 from scipy.interpolate import BSpline
 
+from octoscope.analysis import statistics
 from octoscope.analysis.controlled.mantel_haenszel import OddsRatio
 from octoscope.analysis.controlled.universe import Universe
 from octoscope.analysis.vertex_pairs import VertexPairs
@@ -59,13 +60,12 @@ def _drawn(
     """Return [2, pairs] distinct pairs; every pair stands in the rows of both of its vertices."""
     ends = np.cumsum(of_vertex)
     total = int(ends[-1]) if len(ends) else 0
-    few = total <= 2 * most
-    at = np.arange(total) if few else np.unique(rng.integers(0, total, most))
-    row = np.searchsorted(ends, at, side="right")
+    at = np.arange(total) if total <= 2 * most else np.unique(rng.integers(0, total, most))
+    row = np.searchsorted(ends, at, side="right")  # ascending
     position = at - (ends - of_vertex)[row]
     column = np.empty_like(row)
     for i in np.unique(row):
-        here = row == i if few else slice(*np.searchsorted(row, [i, i + 1]))
+        here = slice(*np.searchsorted(row, [i, i + 1]))
         column[here] = np.flatnonzero(partners(int(i)))[position[here]]
     return np.unique(np.sort(np.stack([row, column]), 0), axis=1)
 
@@ -152,7 +152,5 @@ def _fit(
     rest = weight * (y - scipy.special.expit(x @ best.x))
     # the sandwich of one coefficient: each pair's influence on it, added up by vertex
     influence = (x @ np.linalg.solve(curvature(best.x), np.eye(len(best.x))[0])) * rest
-    by_vertex = np.bincount(np.concatenate([u, v]), np.concatenate([influence, influence]))
-    alone = float((influence**2).sum())
-    variance = max(float((by_vertex**2).sum()) - alone, alone)
+    variance = statistics.dyadic_variance(influence, u, v)
     return OddsRatio(float(best.x[0]), float(np.sqrt(variance)))
