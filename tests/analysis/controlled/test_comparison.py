@@ -234,6 +234,17 @@ def test_significance_is_beyond_what_error_in_co_expression_can_leave() -> None:
     assert np.isnan(unknown.p)
 
 
+def test_the_corrected_odds_ratio_is_the_true_one_where_cells_are_sparse() -> None:
+    """Error of co-expression raises OR1 to 4 there. Red: OR1 itself; its own standard error."""
+    results = comparisons(SPARSE, 3.0)
+    assert np.exp(mean_log([c.or1.log for c in results])) > 3.6
+    assert 2.5 < np.exp(mean_log([c.or1_corrected.log for c in results])) < 3.6
+    limits = [c.or1_corrected.interval(c.degrees_of_freedom) for c in results]
+    assert 36 <= sum(low <= 3 <= high for low, high in limits) <= 40
+    spread = np.std([c.or1_corrected.log for c in results])
+    assert 0.7 < np.mean([c.or1_corrected.se for c in results]) / spread < 1.4
+
+
 def test_the_ladder_climbs_from_all_pairs_to_like_ones() -> None:
     """A list that knows co-expression alone has the edges of like pairs. Red: `edge_rate`."""
     results = comparisons(PURE, 1.0)

@@ -86,6 +86,20 @@ def test_observed_edges_must_exceed_those_that_the_degree_of_each_gene_expects()
     )
 
 
+def test_co_expression_that_is_mostly_error_cannot_tell() -> None:
+    """However large the excess is. Red: no such guard; it before the rules that need OR0 alone."""
+    large = replace(BASE, or1=OddsRatio(float(np.log(20)), 0.1), or0=OddsRatio(LOG4, 0.1))
+    large = replace(large, or1_halves=(large.or1.log, large.or1.log))
+    assert kind(replace(large, reliability=0.34)) == BEYOND
+    assert reason(replace(large, reliability=0.25)) == (
+        "co-expression is measured too poorly (reliability 0.25, 0.33 is needed); about 1,500 "
+        "cells would do"
+    )
+    assert reason(replace(large, reliability=0.0)).endswith("0.33 is needed)")
+    assert kind(replace(EXPLAINED, reliability=0.25)) == NO_MORE
+    assert kind(replace(BASE, or0=OddsRatio(0.0, 0.1), reliability=0.25)) == NOT_ENRICHED
+
+
 def test_few_edges() -> None:
     """Red: `n_edges <= LEAST_EDGES`, and no such guard."""
     assert kind(replace(BASE, n_edges=20)) == BEYOND
@@ -242,3 +256,19 @@ def test_numbers_of_a_comparison() -> None:
     assert c.p == pytest.approx(0.2701, abs=2e-4)  # t = 2 - 0.1 log 4 / 0.1
     assert c.or1_low_at_bound == pytest.approx(np.exp(0.2 - 0.1972) / 4**0.1, rel=1e-3)
     assert np.isnan(replace(c, or1=OddsRatio(0.2)).p)
+
+
+def test_the_odds_ratio_corrected_for_error_in_co_expression() -> None:
+    """Red: the bound without the power 1 / rho; the error of OR1 alone; reliability above 1."""
+    c = replace(
+        BASE, reliability=0.5, or0=OddsRatio(LOG4, 0.1, 0.2, 8), or1=OddsRatio(LOG3, 0.2, 0.1, 8)
+    )
+    corrected = c.or1_corrected
+    assert corrected.value == pytest.approx(9 / 4)  # 3^2 / 4
+    assert corrected.se == pytest.approx(np.sqrt(0.1**2 + (0.2**2 - 0.1**2) / 0.25))
+    assert corrected.donor_se == pytest.approx(0.2)  # OR1 is never taken as sharper than OR0
+    assert corrected.donor_groups == 8
+    for perfect in (1.0, 1.2):
+        assert replace(c, reliability=perfect).or1_corrected.value == pytest.approx(3)
+    for unknown in (0.0, -0.1, float("nan")):
+        assert np.isnan(replace(c, reliability=unknown).or1_corrected.interval(100)).all()

@@ -98,6 +98,26 @@ class Comparison:
         return 2 * self.or1.log - self.or1_half
 
     @property
+    def or1_corrected(self) -> mh.OddsRatio:
+        """Odds ratio after control, corrected for measurement error of co-expression.
+
+        Let attention and edges follow co-expression in a linear normal model. Then log OR1 falls
+        from log OR0 (reliability 0) to the true value (reliability 1) in proportion to the
+        reliability rho. So the true value is (log OR1 - (1 - rho) log OR0) / rho. OR0 and OR1 are
+        of the same list, and OR0 is the sharper one. So their covariance is taken as the variance
+        of log OR0 (Hausman 1978). NaN where the reliability is not known or not above 0.
+        """
+        rho = min(self.reliability, 1.0)
+        if not rho > 0:
+            return mh.OddsRatio(float("nan"))
+        return mh.OddsRatio(
+            (self.or1.log - (1 - rho) * self.or0.log) / rho,
+            _corrected_se(self.or0.se, self.or1.se, rho),
+            _corrected_se(self.or0.donor_se, self.or1.donor_se, rho),
+            self.or1.donor_groups,
+        )
+
+    @property
     def bound(self) -> float:
         """What measurement error of co-expression can leave: max(1, OR0)^(1 - reliability).
 
@@ -254,6 +274,11 @@ def _over_donors(
         replace(or0, donor_se=float(error[0]), donor_groups=n),
         replace(or1, donor_se=float(error[1]), donor_groups=n),
     )
+
+
+def _corrected_se(se0: float, se1: float, rho: float) -> float:
+    """Return the standard error of (log OR1 - (1 - rho) log OR0) / rho."""
+    return float(np.sqrt(se0**2 + max(se1**2 - se0**2, 0.0) / rho**2))
 
 
 def held_out(universe: Universe, u: np.ndarray, v: np.ndarray) -> Comparison:

@@ -26,8 +26,9 @@ def sentence(row: Mapping[str, Any]) -> str:
     assert row["verdict"] == BEYOND
     return (
         f"{start}. {n}: {before}, {after}; error in co-expression can leave "
-        f"{row['bound']:.2f}. A missing control could explain it only with odds ratios of "
-        f"{row['e_value']:.2f} with both the list and the edges."
+        f"{row['bound']:.2f}, and corrected for it the odds ratio is "
+        f"{_range(row, 'or1_corrected')}. A missing control could explain it only with odds ratios "
+        f"of {row['e_value']:.2f} with both the list and the edges."
     )
 
 

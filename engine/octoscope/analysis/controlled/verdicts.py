@@ -20,6 +20,7 @@ LEAST_POSITIVITY = 0.5  # share of listed pairs with another pair in their strat
 LARGEST_DRIFT = 1.5  # standard errors between half and quarter octaves
 WIDEST = 2.0  # upper limit of OR0 above which "not enriched" is not known
 LARGEST_Q = 0.05
+LEAST_RELIABILITY = 1 / 3  # of co-expression: below it, two thirds of its variance are error
 SMALLEST_EXCESS = 1.1  # of OR1 over the bound: strata of finite width leave some per cent
 
 
@@ -69,6 +70,8 @@ def judge(c: Comparison, q: float, n_cells: int) -> Verdict:
     same_sign = all(half > 0 for half in c.or1_halves)
     least = SMALLEST_EXCESS * c.bound
     if low1 > least and q < LARGEST_Q:
+        if c.reliability < LEAST_RELIABILITY:
+            return Verdict(CANNOT_TELL, _unreliable(c.reliability, n_cells))
         if not stable:
             return Verdict(CANNOT_TELL, "the odds ratio changes with the width of the bins")
         if not same_sign:
@@ -110,6 +113,17 @@ def _unclear(c: Comparison, q: float, limit: float, n_cells: int) -> str:
     return f"{text}; about {needed:,} cells would do" if needed else text
 
 
+def _unreliable(reliability: float, n_cells: int) -> str:
+    """Say that co-expression is too much error for any bound, and how many cells would do."""
+    text = (
+        f"co-expression is measured too poorly (reliability {reliability:.2f}, "
+        f"{LEAST_RELIABILITY:.2f} is needed)"
+    )
+    if not reliability > 0:
+        return text
+    return f"{text}; about {cells_for(LEAST_RELIABILITY, reliability, n_cells):,} cells would do"
+
+
 def _of_genes(ratio: Ratio) -> str:
     """Say why single genes may explain an enrichment among pairs of like sums of degrees."""
     if np.isnan(ratio.low):
@@ -130,8 +144,14 @@ def cells_needed(log_or0: float, log_limit: float, reliability: float, n_cells: 
     target = 1 - log_limit / log_or0
     if not 0 < target < 1:
         return None
+    needed = cells_for(target, reliability, n_cells)
+    return needed if needed > n_cells else None
+
+
+def cells_for(target: float, reliability: float, n_cells: int) -> int:
+    """Return how many cells would give a reliability, by Spearman-Brown; both between 0 and 1."""
     factor = target * (1 - reliability) / (reliability * (1 - target))
-    return int(np.ceil(factor * n_cells)) if factor > 1 else None
+    return int(np.ceil(factor * n_cells))
 
 
 def e_value(odds_ratio: float) -> float:

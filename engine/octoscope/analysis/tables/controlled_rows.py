@@ -80,12 +80,15 @@ def judged(
         values = odds(c)
         low0, high0 = c.or0.donor_interval()
         low1, high1 = c.or1.donor_interval()
+        corrected_low, corrected_high = c.or1_corrected.interval(c.degrees_of_freedom)
         yield label | values | {
             "donor_groups": c.or1.donor_groups,
             "or0_donors_low": low0, "or0_donors_high": high0,
             "or1_donors_low": low1, "or1_donors_high": high1,
             "or1_half": float(np.exp(c.or1_half)),
             "or1_extrapolated": float(np.exp(c.or1_extrapolated)),
+            "or1_corrected": c.or1_corrected.value,
+            "or1_corrected_low": corrected_low, "or1_corrected_high": corrected_high,
             "rho": c.reliability, "rho_list": c.reliability_list, "bound": c.bound,
             "or1_low_at_bound": c.or1_low_at_bound,
             "smd_coexpression": c.balance[0], "smd_degree": c.balance[1],

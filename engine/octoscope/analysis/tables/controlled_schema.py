@@ -77,6 +77,13 @@ _CONTROLLED = (
         "float64",
         "or1 for infinitely many cells, if its error falls as one over their number",
     ),
+    Column(
+        "or1_corrected",
+        "float64",
+        "or1 corrected for error in the control: or1 / or0^(1 - rho), to the power 1 / rho",
+    ),
+    Column("or1_corrected_low", "float64", "Lower limit of its 95 % interval"),
+    Column("or1_corrected_high", "float64", "Upper limit of its 95 % interval"),
     Column("rho", "float64", "Reliability of the control: Spearman-Brown of its halves, all pairs"),
     Column("rho_list", "float64", "The same over the listed pairs"),
     Column("bound", "float64", "max(1, or0)^(1 - rho): what error in the control can leave"),
