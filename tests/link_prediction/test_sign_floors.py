@@ -7,14 +7,18 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 import pytest
+from octoscope.link_prediction import path_sums
 from octoscope.link_prediction.links import Links
 from octoscope.link_prediction.sign_floors import (
     BOTH,
     REGULATOR,
+    STACKED,
     TARGET,
+    rates,
     sign_table,
     signed_pairs,
 )
+from octoscope.link_prediction.signed_paths import SignedTraining, path_features
 from octoscope.link_prediction.splits import Split, split_links
 
 from tests.link_prediction.conftest import links_from, pairs_by_degree
@@ -71,11 +75,96 @@ def test_a_model_that_knows_targets_gains_nothing_where_targets_decide() -> None
     up = np.bincount(pairs.dst[drawn], pairs.activates[drawn], links.n)
     total = np.bincount(pairs.dst[drawn], minlength=links.n)
     known = np.log((up + 0.6) / (total - up + 0.4))
-    table, _ = sign_table(links, split, {"model": lambda a, b: known[b]})
-    row = table.query("scorer == 'model' and metric == 'auc'").iloc[0]
-    assert row["best_floor"] in (TARGET, BOTH)
-    assert row["gain_low"] < 0 < row["gain_high"]
-    assert row["gain_high"] - row["gain_low"] < 0.05  # and not for want of pairs
+    for stacked in (False, True):
+        table, _ = sign_table(links, split, {"model": lambda a, b: known[b]}, stacked=stacked)
+        row = table.query("scorer == 'model' and metric == 'auc'").iloc[0]
+        assert row["best_floor"] in (TARGET, BOTH, STACKED)
+        assert row["gain_low"] < 0 < row["gain_high"]
+        assert row["gain_high"] - row["gain_low"] < 0.05  # and not for want of pairs
+    assert STACKED in set(table["scorer"])
+
+
+def by_class() -> Links:
+    """20,000 pairs; a sign is decided by the classes of both ends, and no end leans to one."""
+    rng = np.random.default_rng(3)
+    n = 800
+    src, dst = pairs_by_degree(rng, n, 20_000)
+    kind = rng.integers(0, 2, n)
+    activates = (kind[src] == kind[dst]) ^ (rng.random(len(src)) < 0.05)
+    return links_from(n, src, dst, sign=np.where(activates, 1, -1))
+
+
+def test_trees_know_what_paths_say_and_rates_do_not() -> None:
+    links = by_class()
+    rows = sign_table(links, split_links(links), {"blind": lambda a, b: a * 0.0}, stacked=True)[0]
+    areas = values(rows, "as asked")
+    assert areas[STACKED] > 0.85
+    assert max(areas[REGULATOR], areas[TARGET], areas[BOTH]) < 0.7
+    blind = rows.query("scorer == 'blind' and metric == 'auc'").iloc[0]
+    assert blind["best_floor"] == STACKED
+    assert blind["gain_high"] < -0.3
+    floor = rows.query("scorer == @STACKED and metric == 'auc'").iloc[0]
+    assert floor["kind"] == "floor"
+    assert floor["n_regulators"] <= len(np.unique(links.src))
+
+
+def test_trees_do_not_know_the_signs_of_test_pairs() -> None:
+    """Every sign of test is turned: nothing that trees read may change, so their AUC is 1 less it.
+
+    Red: test pairs among those of training, or of fitting.
+    """
+    links = by_class()
+    split = split_links(links)
+    turned = np.where(split.part == 3, -1, 1).astype(np.int8)
+    other = links_from(links.n, links.src, links.dst, sign=links.sign * turned)
+    areas = [values(sign_table(x, split, stacked=True)[0], "as asked")[STACKED]
+             for x in (links, other)]  # fmt: skip
+    assert areas[1] == pytest.approx(1 - areas[0], abs=1e-12)
+
+
+def test_signed_paths_are_products_of_steps(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Red: a step against its direction, a sum of signs for one of what rates leave over."""
+    monkeypatch.setattr(path_sums, "SOURCES", 7)
+    monkeypatch.setattr(path_sums, "ENTRIES", 50)
+    rng = np.random.default_rng(0)
+    n = 40
+    src, dst = np.divmod(np.sort(rng.choice(n * n, 200, replace=False)), n)
+    up = rng.random(200) < 0.6
+    train = SignedTraining(n, src, dst, up)
+    both = rates(n, src, dst, up)[BOTH]
+    a, b = np.divmod(rng.permutation(n * n), n)
+    out, into = (np.maximum(np.bincount(e, minlength=n), 1) ** -0.5 for e in (src, dst))
+
+    def step(value: np.ndarray) -> np.ndarray:
+        matrix = np.zeros((n, n))
+        matrix[src, dst] = value * out[src] * into[dst]
+        return matrix
+
+    odds = np.exp(both(src, dst)) / (up.mean() / (1 - up.mean()))
+    joined = step(np.ones(200))
+    total = joined @ joined.T @ joined
+    expected = [total]
+    for value in (np.where(up, 1, -1), up - odds / (1 + odds)):
+        s = step(value)
+        likeness = joined @ joined.T @ s
+        expected += [s @ s.T @ s, likeness, likeness / np.maximum(total, 1e-9), s.T @ s, s @ s @ s,
+                     s @ s.T, s @ s, s.T]  # fmt: skip
+    u, values_of, vt = np.linalg.svd(s)
+    expected += [(u[:, :k] * values_of[:k]) @ vt[:k] for k in (8, 32)]
+    table = path_features(train, both, a, b)
+    assert table.shape == (n * n, len(expected))
+    for i, matrix in enumerate(expected):
+        np.testing.assert_allclose(table[:, i], matrix[a, b], rtol=1e-3, atol=1e-5, err_msg=str(i))
+
+
+def test_few_pairs_or_one_sign_have_no_trees() -> None:
+    links = signed(0, 2).links
+    few = np.flatnonzero(split_links(links).part != 2)
+    few = np.append(few, np.flatnonzero(split_links(links).part == 2)[:90])
+    small = links_from(links.n, links.src[few], links.dst[few], sign=links.sign[few])
+    assert STACKED not in set(sign_table(small, split_links(small), stacked=True)[0]["scorer"])
+    table = sign_table(links, split_links(links))[0]
+    assert STACKED not in set(table["scorer"])  # they are asked for
 
 
 def test_a_model_that_knows_pairs_gains() -> None:

@@ -6,7 +6,7 @@ import networkx as nx
 import numpy as np
 import pytest
 from octoscope.gnn import directed_spectrum as gnn_spectrum
-from octoscope.link_prediction import spectral, topology_scores
+from octoscope.link_prediction import path_sums, spectral, topology_scores
 from octoscope.link_prediction.adjacency import train_adjacency
 from octoscope.link_prediction.links import Links
 from octoscope.link_prediction.spectral import spectrum
@@ -31,8 +31,8 @@ def pairs_of(n: int) -> tuple[np.ndarray, np.ndarray]:
 
 
 def test_neighbourhood_rules_are_those_of_networkx(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(topology_scores, "_SOURCES", 7)  # several blocks
-    monkeypatch.setattr(topology_scores, "_ENTRIES", 50)
+    monkeypatch.setattr(path_sums, "SOURCES", 7)  # several blocks
+    monkeypatch.setattr(path_sums, "ENTRIES", 50)
     n = 60
     matrix = random_adjacency(n, 240)
     directed = nx.DiGraph(matrix)
@@ -124,8 +124,8 @@ def test_directed_paths_are_products_of_steps_and_keep_direction(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """Red: steps against an edge where the name says along it, or along either."""
-    monkeypatch.setattr(topology_scores, "_SOURCES", 7)
-    monkeypatch.setattr(topology_scores, "_ENTRIES", 50)
+    monkeypatch.setattr(path_sums, "SOURCES", 7)
+    monkeypatch.setattr(path_sums, "ENTRIES", 50)
     matrix = random_adjacency(60, 240)
     dense = matrix.toarray().astype(float)
     left, right = (np.maximum(dense.sum(i), 1) ** -0.5 for i in (1, 0))
@@ -168,8 +168,8 @@ def test_blocks_change_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     topology = Topology(random_adjacency(200, 1500))
     a, b = pairs_of(200)
     whole = topology.scores(a, b)
-    monkeypatch.setattr(topology_scores, "_SOURCES", 3)
-    monkeypatch.setattr(topology_scores, "_ENTRIES", 11)
+    monkeypatch.setattr(path_sums, "SOURCES", 3)
+    monkeypatch.setattr(path_sums, "ENTRIES", 11)
     order = np.random.default_rng(0).permutation(len(a))[:2000]
     for rule, values in topology.scores(a[order], b[order]).items():
         np.testing.assert_allclose(values, whole[rule][order], rtol=1e-5, atol=1e-7)

@@ -48,9 +48,18 @@ def directed_spectrum(
     Their product is the best approximation of rank ``dimensions`` of
     ``D_out^-1/2 A D_in^-1/2``.
     """
-    matrix, n = scaled(adjacency), adjacency.shape[0]
-    k = min(dimensions, n)
-    if n <= DENSE:
+    matrix = scaled(adjacency)
+    u, s, vt = leading_singular(matrix, min(dimensions, matrix.shape[0]))
+    root = np.sqrt(np.maximum(s, 0))
+    return (u * root).astype(np.float32), (vt.T * root).astype(np.float32)
+
+
+def leading_singular(matrix: sparse.csr_array, k: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Return ``u`` [n, k], ``s`` [k] and ``vt`` [k, n] of a square matrix, largest first.
+
+    Fewer than ``k`` where so few rows or columns have entries.
+    """
+    if matrix.shape[0] <= DENSE:
         u, s, vt = np.linalg.svd(matrix.toarray().astype(float))
     else:
         with threadpool_limits(1):  # its vectors are narrow: threads wait for one another
@@ -61,8 +70,7 @@ def directed_spectrum(
             except ArpackError:  # few edges, most of them apart from all others
                 u, s, vt = _of_vertices_with_edges(matrix)
     order = np.argsort(-s, kind="stable")[:k]
-    root = np.sqrt(np.maximum(s[order], 0))
-    return (u[:, order] * root).astype(np.float32), (vt[order].T * root).astype(np.float32)
+    return u[:, order], s[order], vt[order]
 
 
 def largest_singular(matrix: sparse.csr_array, k: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

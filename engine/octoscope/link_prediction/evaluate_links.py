@@ -179,7 +179,9 @@ def evaluate_links(
                 links, queries.positives, queries.blank, floors, of_models, topology.degree
             )
     knowing = {c.name: c.sign for c in opened if c.knows_signs}
-    signs, conflicting = sign_table(links, split, knowing, settings.seed)
+    signs, conflicting = sign_table(
+        links, split, knowing, settings.seed, stacked=STACKED in floor_names
+    )
     about = {
         "network": links.graph.made_from,
         "split": {"by": split.by, **split.settings, "digest": split.digest,

@@ -1,5 +1,6 @@
-"""Signs (activation or inhibition) and what the rates of regulators and targets say of them.
+"""Signs (activation or inhibition) and what rules without a network say of them.
 
+The rules are the rates of regulators and targets, and boosted trees on these and on signed paths.
 Most regulators have one sign and most signs are activation, so accuracy says nothing and the rates
 alone reach a high AUC. A model that does not beat them knows which vertices activate, not which
 pairs do.
@@ -14,13 +15,17 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from octoscope.gnn.graph import SPLITS as PARTS
 from octoscope.gnn.pair_hash import pair_hash
+from octoscope.link_prediction.floors import fit_stacked
 from octoscope.link_prediction.link_metrics import Estimate, auc, interval, mean_of
 from octoscope.link_prediction.links import Links
+from octoscope.link_prediction.signed_paths import SignedTraining, path_features
 from octoscope.link_prediction.splits import Split
 
 REGULATOR, TARGET, BOTH = "regulator_rate", "target_rate", "regulator_and_target"
-FLOORS = (REGULATOR, TARGET, BOTH)
+STACKED = "stacked_signs"
+FLOORS = (REGULATOR, TARGET, BOTH, STACKED)
 SPLITS = ("as asked", "new regulators", "new targets", "both new")
 COLUMNS = [
     "split", "scorer", "kind", "metric", "value", "low", "high", "best_floor", "gain", "gain_low",
@@ -28,6 +33,7 @@ COLUMNS = [
 ]  # fmt: skip
 _TEST = 0.2  # share of regulators, of targets, that is held out
 _LEAST = 5  # targets of a regulator within which targets are ordered
+_FITTED = (100, 20_000)  # least and most validation pairs that trees are fitted on
 Scorer = Callable[[np.ndarray, np.ndarray], np.ndarray]
 
 
@@ -106,6 +112,42 @@ def rates(n: int, src: np.ndarray, dst: np.ndarray, activates: np.ndarray) -> di
     }
 
 
+def fit_stacked_signs(
+    n: int, pairs: SignedPairs, train: np.ndarray, fitted: np.ndarray, seed: int = 0
+) -> Scorer | None:
+    """Fit boosted trees on rates and signed paths, with what training pairs say of both.
+
+    Parameters
+    ----------
+    n
+        Number of vertices.
+    train, fitted
+        Positions in ``pairs``: of those that the features know, and of those that trees are fitted
+        on, at most 20,000 of them.
+
+    Returns
+    -------
+    Scorer or None
+        Log-odds of activation; None if there are fewer than 100 pairs to fit on, or one sign alone
+        in either part.
+    """
+    parts = [pairs.activates[rows] for rows in (train, fitted)]
+    if len(fitted) < _FITTED[0] or any(up.all() or not up.any() for up in parts):
+        return None
+    if len(fitted) > _FITTED[1]:
+        fitted = np.sort(np.random.default_rng([seed, 4]).choice(fitted, _FITTED[1], replace=False))
+    known = SignedTraining(n, *(v[train] for v in (pairs.src, pairs.dst, pairs.activates)))
+    of_rates = rates(n, known.src, known.dst, known.activates)
+
+    def features(a: np.ndarray, b: np.ndarray) -> np.ndarray:
+        columns = [np.column_stack([of(a, b) for of in of_rates.values()]), known.counts(a, b)]
+        return np.hstack([*columns, path_features(known, of_rates[BOTH], a, b)])
+
+    table = features(pairs.src[fitted], pairs.dst[fitted])
+    trees = fit_stacked(table, pairs.activates[fitted], seed)
+    return lambda a, b: trees.score(features(a, b))
+
+
 def within_regulators(
     score: np.ndarray, activates: np.ndarray, src: np.ndarray
 ) -> tuple[Estimate, np.ndarray]:
@@ -123,8 +165,9 @@ def within_regulators(
 
 
 def sign_table(
-    links: Links, split: Split, models: Mapping[str, Scorer] | None = None, seed: int = 0
-) -> tuple[pd.DataFrame, int]:
+    links: Links, split: Split, models: Mapping[str, Scorer] | None = None, seed: int = 0,
+    *, stacked: bool = False,
+) -> tuple[pd.DataFrame, int]:  # fmt: skip
     """Evaluate floors, and models beside them, on the signs of a network.
 
     Parameters
@@ -133,6 +176,9 @@ def sign_table(
         Name -> a function from regulators and targets ([pairs] int64) to scores that grow with
         activation. They are asked about the test pairs of ``split`` only, on which they were not
         trained.
+    stacked
+        Add boosted trees on rates and signed paths to the floors (scikit-learn). They are fitted on
+        the validation pairs of ``split`` and asked about its test pairs.
 
     Returns
     -------
@@ -151,6 +197,10 @@ def sign_table(
         a, b = pairs.src[test], pairs.dst[test]
         floors = rates(links.n, pairs.src[train], pairs.dst[train], pairs.activates[train])
         trained = dict(models or {}) if how == "as asked" else {}
+        if stacked and how == "as asked":
+            val = np.flatnonzero(pairs.part == PARTS.index("val"))
+            trees = fit_stacked_signs(links.n, pairs, train, val, seed)
+            floors |= {} if trees is None else {STACKED: trees}
         scores = {name: of(a, b) for name, of in (floors | trained).items()}
         estimates = {("auc", name): (auc(s, up), a) for name, s in scores.items()}
         estimates |= {
@@ -164,7 +214,7 @@ def sign_table(
 def _rows(
     how: str, estimates: dict[tuple[str, str], tuple[Estimate, np.ndarray]], up: np.ndarray
 ) -> list[dict[str, Any]]:
-    out = []
+    out, floors = [], [f for f in FLOORS if ("auc", f) in estimates]
     for (metric, name), (estimate, regulator) in estimates.items():
         if not len(regulator):
             continue
@@ -173,7 +223,7 @@ def _rows(
             "split": how, "scorer": name, "kind": "floor" if name in FLOORS else "model",
             "metric": metric, "value": estimate.value, "low": low, "high": high,
         }  # fmt: skip
-        best = max(FLOORS, key=lambda f: estimates[metric, f][0].value)
+        best = max(floors, key=lambda f: estimates[metric, f][0].value)
         if name not in FLOORS:
             gain = estimate - estimates[metric, best][0]
             low, high, _ = interval(gain, regulator)

@@ -26,7 +26,6 @@ of pairs are taken in blocks, so memory grows with the block and not with the pa
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -35,6 +34,7 @@ from scipy import sparse
 
 from octoscope.gnn.directed_spectrum import directed_spectrum, scaled
 from octoscope.link_prediction.adjacency import neighbours
+from octoscope.link_prediction.path_sums import by_source, entries, reach
 from octoscope.link_prediction.spectral import (
     DIMENSIONS,
     Spectrum,
@@ -54,8 +54,6 @@ STAY = 0.85  # probability that the walk of PageRank goes on
 _ERROR = 1e-3
 _MOST_STEPS = 20
 _WORK = 2e11  # multiplications
-_SOURCES = 256  # at once: rows of a dense block
-_ENTRIES = 1 << 22  # neighbours of targets at once
 
 
 @dataclass(frozen=True)
@@ -138,7 +136,7 @@ class Topology:
         a, b = distinct // n, distinct % n
         scores = {}
         if "mirror" in rules:
-            scores["mirror"] = _entries(self.adjacency, b, a)
+            scores["mirror"] = entries(self.adjacency, b, a)
         if "preferential_attachment" in rules:
             scores["preferential_attachment"] = self.out_degree[a] * self.in_degree[b]
         if "spectral" in rules:
@@ -167,11 +165,11 @@ class Topology:
         out = {rule: np.zeros(len(a)) for rule in rules}
         steps = self.steps(len(np.unique(a))) if "personalised_pagerank" in rules else 0
         by_inverse, by_root = (_by_rows(self.near, w) for w in (inverse, root))
-        for mine, pairs, row in _by_source(a):
+        for mine, pairs, row in by_source(a):
             target = b[pairs]
             ends = self.near[mine]
             if shared:
-                of_rules = _reach(self.near, ends.toarray(), row, target, list(shared.values()))
+                of_rules = reach(self.near, ends.toarray(), row, target, list(shared.values()))
                 for rule, values in zip(shared, of_rules, strict=True):
                     out[rule][pairs] = values
             if "personalised_pagerank" in out:
@@ -180,7 +178,7 @@ class Topology:
                 )
             if "l3" in out:
                 block = (ends @ by_root).toarray()
-                (out["l3"][pairs],) = _reach(self.near, block, row, target, [root])
+                (out["l3"][pairs],) = reach(self.near, block, row, target, [root])
         return out
 
     def _directed_paths(
@@ -193,7 +191,7 @@ class Topology:
         step = scaled(self.adjacency)
         sources = step.T.tocsr()  # rows: a vertex, and where its edges come from
         out = {rule: np.zeros(len(a)) for rule in rules}
-        for mine, pairs, row in _by_source(a):
+        for mine, pairs, row in by_source(a):
             target = b[pairs]
             once = step[mine]
             for second, twice in (("out", step), ("in", sources)):
@@ -205,7 +203,7 @@ class Topology:
                     out[f"path_out_{second}"][pairs] = block[row, target]
                 for name, last in zip(names, (sources, step), strict=True):
                     if name in out:
-                        (out[name][pairs],) = _reach(last, block, row, target, None)
+                        (out[name][pairs],) = reach(last, block, row, target, None)
         return out
 
     def _pagerank(
@@ -230,11 +228,11 @@ class Topology:
             Number that is summed exactly.
         """
         inverse = 1 / np.maximum(self.degree, 1)
-        walk = STAY * _entries(ends, row, b) + STAY**2 * two[row, b]
+        walk = STAY * entries(ends, row, b) + STAY**2 * two[row, b]
         for t in range(3, steps):
             two = (self.near @ (two * inverse.astype(np.float32)).T).T
             walk += STAY**t * two[row, b]
-        (last,) = _reach(self.near, two, row, b, [inverse])
+        (last,) = reach(self.near, two, row, b, [inverse])
         walk += STAY**steps * last
         vectors = self.spectrum.vectors
         rest = products(vectors * _tail(self.spectrum.values, steps), vectors, a, b)
@@ -249,50 +247,4 @@ def _tail(values: np.ndarray, steps: int) -> np.ndarray:
 def _by_rows(matrix: sparse.csr_array, weight: np.ndarray) -> sparse.csr_array:
     out = matrix.copy()
     out.data = np.repeat(weight, np.diff(matrix.indptr)).astype(np.float32)
-    return out
-
-
-def _entries(matrix: sparse.csr_array, row: np.ndarray, column: np.ndarray) -> np.ndarray:
-    """Return [pairs] float64 of single entries."""
-    if not len(row):
-        return np.zeros(0)
-    entries = sparse.csr_matrix(matrix)[row, column]  # an array of either kind of sparse class
-    return np.asarray(entries, float).ravel()
-
-
-def _by_source(a: np.ndarray) -> Iterator[tuple[np.ndarray, slice, np.ndarray]]:
-    """Yield [sources] vertices, a block of ``a`` (ascending), and [pairs] which source each has."""
-    starts, first = np.unique(a, return_index=True)
-    bounds = np.append(first, len(a))
-    for lo in range(0, len(starts), _SOURCES):
-        mine = starts[lo : lo + _SOURCES]
-        pairs = slice(bounds[lo], bounds[min(lo + _SOURCES, len(starts))])
-        yield mine, pairs, np.searchsorted(mine, a[pairs])
-
-
-def _reach(
-    near: sparse.csr_array, block: np.ndarray, row: np.ndarray, target: np.ndarray,
-    weights: list[np.ndarray] | None,
-) -> list[np.ndarray]:  # fmt: skip
-    """Return [pairs] sums over entries v of the target's row of ``block[row, v] * weight[v]``.
-
-    One answer for each of ``weights`` ([vertices] each); None: one, weighted by the entries.
-    """
-    out = [np.zeros(len(row)) for _ in range(1 if weights is None else len(weights))]
-    size = np.diff(near.indptr)[target].astype(np.int64)
-    total = np.cumsum(size)
-    lo = 0
-    while lo < len(row):
-        before = total[lo] - size[lo]
-        hi = max(lo + 1, int(np.searchsorted(total, before + _ENTRIES, side="right")))
-        count = size[lo:hi]
-        pair = np.repeat(np.arange(hi - lo), count)
-        within = np.arange(len(pair)) - np.repeat(np.cumsum(count) - count, count)
-        entry = near.indptr[target[lo:hi]][pair] + within
-        via = near.indices[entry]
-        value = block[row[lo:hi][pair], via]
-        of_entries = [near.data[entry]] if weights is None else [w[via] for w in weights]
-        for one, weight in zip(out, of_entries, strict=True):
-            one[lo:hi] = np.bincount(pair, value * weight, hi - lo)
-        lo = hi
     return out
