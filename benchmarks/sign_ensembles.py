@@ -6,13 +6,11 @@
     python benchmarks/sign_ensembles.py graph --without COMPLEX:
 
 Trees are fitted on the signed pairs of validation, with what training pairs say, and scored on
-those of test. ``rates`` are the log-odds and counts of regulator and target. ``paths`` are sums of
-signs over paths between the two along signed training pairs: how regulators with like signs act on
-the target (``a -> u <- v -> b``), products of signs (``a -> u -> b``), the sign of the mirror, the
-same of what the rates leave over, and a singular value decomposition of it. ``types`` are those of
-the two vertices. ``checkpoint`` is its sign. A line is the AUC with half of its 95 % interval over
-regulators, the gain over ``regulator_and_target`` with its own interval, and the mean AUC within a
-regulator.
+those of test. ``rates`` are the log-odds and counts of regulator and target. With ``paths`` they
+are the floor ``stacked_signs`` of ``octoscope gnn evaluate``, which fits on 20,000 pairs at most.
+``types`` are those of the two vertices. ``checkpoint`` is its sign. A line is the AUC with half of
+its 95 % interval over regulators, the gain over ``regulator_and_target`` with its own interval, and
+the mean AUC within a regulator.
 """
 
 from __future__ import annotations
@@ -20,7 +18,6 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 from link_ensembles import arguments, with_label
-from octoscope.gnn.directed_spectrum import largest_singular
 from octoscope.link_prediction.checkpoint_scores import CheckpointScorer, open_scorer
 from octoscope.link_prediction.floors import fit_stacked
 from octoscope.link_prediction.link_metrics import Estimate, auc, interval
@@ -34,12 +31,9 @@ from octoscope.link_prediction.sign_floors import (
     signed_pairs,
     within_regulators,
 )
+from octoscope.link_prediction.signed_paths import SignedTraining, path_features
 from octoscope.link_prediction.splits import split_links
-from scipy import sparse
 from threadpoolctl import threadpool_limits
-
-RANK = 32
-BLOCK = 256  # sources at once
 
 
 def main() -> None:
@@ -85,61 +79,17 @@ def tables(
     links: Links, pairs: SignedPairs, rows: np.ndarray, scorers: list[CheckpointScorer]
 ) -> dict[str, np.ndarray]:
     """Return [pairs, columns] by group of the signed pairs ``rows``, from training pairs."""
-    n, train = links.n, np.flatnonzero(pairs.part == 1)
-    src, dst, activates = pairs.src[train], pairs.dst[train], pairs.activates[train]
+    train = pairs.part == 1
+    known = SignedTraining(links.n, *(v[train] for v in (pairs.src, pairs.dst, pairs.activates)))
     a, b = pairs.src[rows], pairs.dst[rows]
-    floors = rates(n, src, dst, activates)
-    counts = [np.bincount(end[kind], minlength=n)
-              for end in (src, dst) for kind in (activates, ~activates)]  # fmt: skip
-    of_rates = [floors[REGULATOR](a, b), floors[TARGET](a, b), floors[BOTH](a, b)]
-    of_rates += [count[end] for count, end in zip(counts, (a, a, b, b), strict=True)]
-    sign = np.where(activates, 1.0, -1.0)
-    rate = 1 / (
-        1 + np.exp(-floors[BOTH](src, dst) + np.log(activates.mean() / (~activates).mean()))
-    )
-    residual = activates - rate
-    any_ = matrix(np.ones(len(src)), src, dst, n)
-    walks: list[tuple[sparse.csr_array, ...]] = []
-    for value in (sign, residual):
-        one = matrix(value, src, dst, n)
-        back = one.T.tocsr()
-        walks += [(one, back, one), (any_, any_.T.tocsr(), one), (one, one), (one, back),
-                  (back, one), (back,), (one, one, one)]  # fmt: skip
-    walks.append((any_, any_.T.tocsr(), any_))
-    sums_of = sums(walks, a, b)
-    sums_of += [sums_of[7 * i + 1] / np.maximum(sums_of[-1], 1e-9) for i in range(2)]
-    u, s, vt = largest_singular(matrix(residual, src, dst, n).tocsr(), RANK)
-    for rank in (RANK // 4, RANK):
-        top = np.argsort(-s)[:rank]
-        sums_of.append(((u[:, top] * s[top])[a] * vt[top].T[b]).sum(1))
+    floors = rates(links.n, known.src, known.dst, known.activates)
+    of_rates = np.column_stack([floors[name](a, b) for name in (REGULATOR, TARGET, BOTH)])
     types = pd.factorize(links.graph.names.vertices["species_type"])[0]
-    out = {"rates": np.column_stack(of_rates), "paths": np.column_stack(sums_of),
+    out = {"rates": np.hstack([of_rates, known.counts(a, b)]),
+           "paths": path_features(known, floors[BOTH], a, b),
            "types": np.column_stack([types[a], types[b]]).astype(float)}  # fmt: skip
     if scorers:
         out["checkpoint"] = np.column_stack([s.sign(a, b) for s in scorers])
-    return out
-
-
-def matrix(value: np.ndarray, src: np.ndarray, dst: np.ndarray, n: int) -> sparse.csr_array:
-    """Return signs as a matrix whose steps are scaled by the degrees of their ends."""
-    out, into = (np.maximum(np.bincount(end, minlength=n), 1) for end in (src, dst))
-    scale = 1 / np.sqrt(out[src] * into[dst])
-    return sparse.csr_array((value * scale, (src, dst)), shape=(n, n))
-
-
-def sums(
-    walks: list[tuple[sparse.csr_array, ...]], a: np.ndarray, b: np.ndarray
-) -> list[np.ndarray]:
-    """Return [pairs] entries of the product of each walk's steps, a block of rows at a time."""
-    sources, row = np.unique(a, return_inverse=True)
-    out = [np.zeros(len(a)) for _ in walks]
-    for lo in range(0, len(sources), BLOCK):
-        mine = np.flatnonzero((row >= lo) & (row < lo + BLOCK))
-        for values, walk in zip(out, walks, strict=True):
-            block = walk[0][sources[lo : lo + BLOCK]]
-            for step in walk[1:]:
-                block = block @ step
-            values[mine] = block.toarray()[row[mine] - lo, b[mine]]
     return out
 
 
