@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from dask.delayed import delayed
 from octoscope.analysis import dask_graphs
-from octoscope.cluster import dask_scheduler
+from octoscope.cluster import connect
 from octoscope.cluster.connect import ray_cluster
 
 
@@ -28,7 +28,7 @@ def test_order_is_kept_in_slices(monkeypatch: pytest.MonkeyPatch, limit: int) ->
 
 def test_ray_gives_what_threads_give() -> None:
     with ray_cluster():
-        assert dask_graphs.compute(tasks(8), dask_scheduler.ray_scheduler()) == dask_graphs.compute(
+        assert dask_graphs.compute(tasks(8), connect.ray_scheduler()) == dask_graphs.compute(
             tasks(8)
         )
 
@@ -38,10 +38,10 @@ def test_a_ray_imported_before_keeps_its_own_mode() -> None:
     script = """
 import ray
 from octoscope.analysis import dask_graphs
-from octoscope.cluster import connect, dask_scheduler
+from octoscope.cluster import connect
 from dask.delayed import delayed
 with connect.ray_cluster():
-    print(dask_graphs.compute([delayed(int)('7')], dask_scheduler.ray_scheduler()))
+    print(dask_graphs.compute([delayed(int)('7')], connect.ray_scheduler()))
 """
     env = {k: v for k, v in os.environ.items() if k != "RAY_AUTH_MODE"}
     command = [sys.executable, "-c", script]

@@ -13,7 +13,9 @@ import pandas as pd
 import pytest
 import yaml
 from octoscope.analysis.registry import analyses
-from octoscope.errors import InputError
+from octoscope.config import parse_config
+from octoscope.errors import InputError, OctoscopeError
+from octoscope.planning.resolve import make_plan
 
 from tests.conftest import octoscope, small_tree
 
@@ -64,6 +66,62 @@ def test_an_installed_analysis_adds_its_table(
     assert repaired.returncode == 0, repaired.stdout + repaired.stderr
     again = pd.read_parquet(run / "tables/hubs.parquet").set_index(keys)
     pd.testing.assert_frame_equal(again, stored)
+
+
+# An analysis whose entry point has a name of its own; what it does wrong is written beside it.
+BROKEN = """
+from pathlib import Path
+from octoscope.analysis.registry import Analysis, Needs
+
+def fail(where):
+    if Path(__file__).with_name("fails").read_text() == where:
+        raise {"exit": SystemExit}.get(where, ValueError)("no such column\\nin it")
+
+fail("import")
+fail("exit")
+
+def outputs(plan, finished):
+    fail("outputs")
+    return {"tables/own.parquet": finished}
+
+def compute(context):
+    fail("compute")
+    yield from ()
+
+OWN = Analysis(name="own table", needs=Needs(), outputs=outputs, compute=compute)
+"""
+
+
+@pytest.mark.parametrize("where", ["import", "exit", "outputs", "compute", ""])
+def test_an_analysis_that_raises_is_named_in_one_line(
+    where: str, small_atlas: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    module = f"broken_{where}"
+    (tmp_path / f"{module}.py").write_text(BROKEN)
+    (tmp_path / "fails").write_text(where)
+    info = tmp_path / "own-0.1.dist-info"
+    info.mkdir()
+    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: own\nVersion: 0.1\n")
+    (info / "entry_points.txt").write_text(f"[octoscope.analyses]\nown = {module}:OWN\n")
+    monkeypatch.syspath_prepend(tmp_path)
+
+    def call() -> None:
+        own = analyses(["own"])[-1]
+        own.outputs(None, [])  # type: ignore[arg-type]
+        list(own.compute(None))  # type: ignore[arg-type]
+
+    if where:
+        with pytest.raises(
+            OctoscopeError, match=r"analysis own failed: .*no such column"
+        ) as caught:
+            call()
+        assert "\n" not in str(caught.value)
+    else:
+        call()
+        tree = small_tree(small_atlas) | {"analyses": ["own"]}
+        plan = make_plan(parse_config(tree, "c"), None)
+        assert plan.analyses == ["own"]  # the name by which it is found again
+        assert analyses(plan.analyses)[-1].name == "own table"
 
 
 def test_an_analysis_that_is_not_installed_is_refused(small_atlas: Path, tmp_path: Path) -> None:

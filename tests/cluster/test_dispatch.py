@@ -9,14 +9,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from octoscope.cluster.dispatch import Change, Outcome, Result, Work, dispatch
 from octoscope.cluster.fleet import Group, together
-from octoscope.errors import InputError, MassError, StoreFullError
+from octoscope.errors import InputError, MassError, OctoscopeError, StoreFullError
 
 
 class TableFleet:
     """Runs work in process. Each piece has a list of outcomes, one per attempt.
 
     ok: done; lost: effect happened, an error came back; fail: no effect, an error;
-    hang: never answers; mass, input: errors of the engine.
+    hang: never answers; raise: the work's code raises; mass, input: errors of the engine.
     """
 
     def __init__(self, table: dict[str, list[str]], actors: int = 2) -> None:
@@ -57,8 +57,11 @@ class TableFleet:
                 "preempted": ConnectionError("its node was taken away"),
                 "mass": MassError("sums to 2"),
                 "input": InputError("atlas", "bad", "fix"),
+                "raise": TypeError("no such layer\nin it"),
             }
-            return [Outcome(work, error[what], preempted=what == "preempted")]
+            raised = what in ("mass", "input", "raise")
+            preempted = what == "preempted"
+            return [Outcome(work, error[what], preempted=preempted, raised=raised)]
         return []
 
     def abandon(self, work: Work) -> None:
@@ -103,6 +106,25 @@ def test_an_effect_that_came_back_as_an_error_is_not_repeated() -> None:
     fleet, result = go({"a": ["lost"]}, ["a"])
     assert fleet.calls == {"a": 1}
     assert result.done == ["a"]
+
+
+@pytest.mark.parametrize("n", [1, 40])
+def test_code_that_raises_in_every_try_ends_the_run_after_three(n: int) -> None:
+    names = [f"u{i}" for i in range(n)]
+    fleet = TableFleet({name: ["raise"] * 3 for name in names})
+    with pytest.raises(OctoscopeError, match="g: the first 3 tries failed.*: no such layer in it"):
+        dispatch([Work(x, "g") for x in names], fleet, lambda _: False, attempts=3, timeout=5)
+    assert sum(fleet.calls.values()) <= 4  # one more was running
+
+
+def test_code_that_raises_for_some_pieces_alone_ends_nothing() -> None:
+    works = {"a": ["raise"] * 3, "b": [], "c": ["raise", "raise"]}
+    assert set(go(works, list(works))[1].quarantined) == {"a"}
+    # nor where earlier drivers have done a piece, or the engine or the system is at fault
+    bad = {"a": ["raise"] * 3, "b": ["raise"] * 3}
+    assert set(go(bad, ["a", "b", "c"], ("c",))[1].quarantined) == {"a", "b"}
+    assert set(go({x: ["mass"] for x in "abcd"}, list("abcd"))[1].quarantined) == set("abcd")
+    assert set(go({x: ["fail"] * 3 for x in "abcd"}, list("abcd"))[1].quarantined) == set("abcd")
 
 
 def test_what_is_done_is_not_run() -> None:

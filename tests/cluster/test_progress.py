@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 from octoscope.cluster.progress import Reporter, noted
-from octoscope.cluster.progress_file import PROGRESS
 from octoscope.errors import InputError, OctoscopeError
+from octoscope.store.progress_file import PROGRESS
 from octoscope.store.run_dir import RunRoot
 from rich.console import Console
 

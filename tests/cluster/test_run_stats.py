@@ -13,9 +13,9 @@ import pytest
 from octoscope.cluster import live_view, progress
 from octoscope.cluster.dispatch import Change, Outcome, Work, dispatch
 from octoscope.cluster.progress import Reporter
-from octoscope.cluster.progress_file import PROGRESS
 from octoscope.cluster.run_stats import RunStats
 from octoscope.json_values import to_json
+from octoscope.store.progress_file import PROGRESS
 from octoscope.store.run_dir import RunRoot
 from rich.console import Console
 

@@ -44,6 +44,11 @@ class Broken(ScGPT):
                    "own": Own}[how]("no such layer\\nin this file")
         return super().load(*given, **named)
 
+    def layer(self, *given, **named):
+        if Path(__file__).with_name("fails").read_text() == "in layers":
+            raise Own("no such layer\\nin this model")
+        return super().layer(*given, **named)
+
 class Own(Exception):  # the driver cannot read it
     def __init__(self, text):
         super().__init__(text, 1)
@@ -257,6 +262,12 @@ def test_the_command_line_ends_with_1_and_status_shows_why(
     (plugin / "fails").write_text("worker ValueError")
     raised = octoscope(*given, env={"PYTHONPATH": path})
     assert "the plug-in broken failed: ValueError: no such layer" in failed(raised, run)
+    (plugin / "fails").write_text("in layers")
+    raised = octoscope("resume", str(run), env={"PYTHONPATH": path})
+    assert "tiny: the first 3 tries failed, the last at units/tiny.c0" in (
+        line := failed(raised, run)
+    )
+    assert "no such layer" in line
     (plugin / "fails").write_text("everywhere ValueError")
     planning = octoscope("resume", str(run), env={"PYTHONPATH": path})
     assert "the plug-in broken failed: ValueError: no such layer" in failed(planning, run)

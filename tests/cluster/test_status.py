@@ -11,11 +11,11 @@ from typing import Any
 
 import pytest
 from octoscope.cluster.progress import Reporter
-from octoscope.cluster.progress_file import last_seen
 from octoscope.errors import DamagedRunError, InputError
 from octoscope.json_values import parse_json
 from octoscope.store.lease import Lease, read_lease
 from octoscope.store.plan_file import load_plan
+from octoscope.store.progress_file import last_seen
 from octoscope.store.run_dir import RunRoot
 from rich.console import Console
 

@@ -9,8 +9,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 import yaml
-from octoscope.cluster.connect import ray_cluster
-from octoscope.cluster.dask_scheduler import ray_scheduler
+from octoscope.cluster.connect import ray_cluster, ray_scheduler
 from octoscope.pipeline.repair_plan import plan_repair
 from octoscope.pipeline.run_analyses import run_analysis, steps
 from octoscope.planning.frozen_config import run_config

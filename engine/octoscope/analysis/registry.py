@@ -7,8 +7,9 @@ point group ``octoscope.analyses`` and named in the configuration (``analyses``)
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
 from importlib.metadata import entry_points
 from typing import Any
 
@@ -16,7 +17,7 @@ import pandas as pd
 
 from octoscope.analysis.finished_matrices import FinishedMatrices
 from octoscope.config.analysis_config import NetworkConfig
-from octoscope.errors import InputError
+from octoscope.errors import InputError, OctoscopeError, in_one_line
 from octoscope.octopus.network import Network
 from octoscope.octopus.network_views import open_view
 from octoscope.run_plan.values import Block, Plan
@@ -157,6 +158,9 @@ def open_network_of(config: NetworkConfig) -> Network:
     return open_view(config.path, config.sources, config.independent)
 
 
+Compute = Callable[[Context], Iterable[tuple[str, pd.DataFrame]]]
+
+
 @dataclass(frozen=True)
 class Analysis:
     """An analysis.
@@ -180,7 +184,7 @@ class Analysis:
     name: str
     needs: Needs
     outputs: Callable[[Plan, Sequence[Block]], Mapping[str, Sequence[Block]]]
-    compute: Callable[[Context], Iterable[tuple[str, pd.DataFrame]]]
+    compute: Compute
     tables: tuple[Table, ...] = ()
     sections: tuple[Section, ...] = field(default=())
 
@@ -192,6 +196,8 @@ def analyses(names: Sequence[str] = ()) -> list[Analysis]:
     ------
     InputError
         If no installed package has an analysis of a name, or its entry point is something else.
+    OctoscopeError
+        If the code of such a package raises, here or when its analysis runs.
     """
     from octoscope.analysis.tables import BUILT_IN  # the modules import this one
 
@@ -205,12 +211,36 @@ def analyses(names: Sequence[str] = ()) -> list[Analysis]:
                 f"{', '.join(sorted(installed)) or 'none'})",
                 f"install the package that declares it under the entry point group {GROUP}",
             )
-        value = installed[name].load()
+        with _naming(name):
+            value = installed[name].load()
         if not isinstance(value, Analysis) or value.name in {a.name for a in all_analyses}:
             raise InputError(
                 f"analyses: {name}",
                 f"{installed[name].value} is not an octoscope Analysis with a name of its own",
                 "correct the entry point of that package",
             )
-        all_analyses.append(value)
+        outputs, compute = _naming(name)(value.outputs), _named_steps(name, value.compute)
+        all_analyses.append(replace(value, outputs=outputs, compute=compute))
     return all_analyses
+
+
+@contextmanager
+def _naming(name: str) -> Iterator[None]:
+    """Name the analysis of another package in whatever its code raises."""
+    try:
+        yield
+    except (OctoscopeError, OSError):  # the second: of the run's store
+        raise
+    except (Exception, SystemExit) as error:
+        raise OctoscopeError(
+            f"the analysis {name} failed: {in_one_line(error)}. Repair its package, or leave it "
+            "out of analyses in a new run; `octoscope resume` goes on"
+        ) from error
+
+
+def _named_steps(name: str, compute: Compute) -> Compute:
+    def named(context: Context) -> Iterator[tuple[str, pd.DataFrame]]:
+        with _naming(name):
+            yield from compute(context)
+
+    return named

@@ -95,7 +95,7 @@ class RunDirectory(Shown):
     def status(self) -> RunStatus:
         """Return how far the run is: stages, actors, rates, time left."""
         from octoscope.cluster.progress import summary
-        from octoscope.cluster.progress_file import last_seen
+        from octoscope.store.progress_file import last_seen
 
         return RunStatus(summary(self._root), last_seen(self._root))
 

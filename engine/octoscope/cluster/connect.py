@@ -12,7 +12,7 @@ import sys
 import tempfile
 import threading
 import uuid
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import Any
@@ -318,3 +318,10 @@ def _own_logging() -> Iterator[None]:
         of_ray = logging.getLogger("ray")
         of_ray.handlers.clear()
         of_ray.setLevel(logging.ERROR)
+
+
+def ray_scheduler() -> Callable[..., Any]:
+    """Return Dask's scheduler on the connected Ray cluster; nothing global is changed."""
+    from ray.util.dask import ray_dask_get
+
+    return ray_dask_get

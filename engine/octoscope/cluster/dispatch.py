@@ -7,15 +7,18 @@ an in-process fleet.
 from __future__ import annotations
 
 import errno
+import math
 import time
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Callable, Container, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
-from octoscope.errors import InputError, OctoscopeError, StoreFullError
+from octoscope.errors import InputError, OctoscopeError, StoreFullError, in_one_line
 
 _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+_HOPELESS = 3  # tries that raised an error, where nothing of a group is done, at least
+_OTHERS = (OctoscopeError, OSError, MemoryError)  # not of the code that the work runs
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,13 +34,14 @@ class Outcome:
     """The outcome of a submitted piece of work; ``error`` is None on success.
 
     ``metrics``: what the worker measured (seconds, cells). ``preempted``: its node was taken away,
-    so the failure is not due to the work.
+    so the failure is not due to the work. ``raised``: by the work itself; its actor lives on.
     """
 
     work: Work
     error: BaseException | None = None
     metrics: Mapping[str, Any] = field(default_factory=dict)
     preempted: bool = False
+    raised: bool = False
 
 
 @dataclass(frozen=True)
@@ -123,15 +127,23 @@ def dispatch(
         When a worker finds bad input: all other work would fail too.
     StoreFullError
         When the store is full: all other work would fail too.
+    OctoscopeError
+        When the first tries of a group all raised an error, so that its code is at fault: a plug-in
+        with a mistake, for instance.
     """
     result = Result()
+    raised: Counter[str] = Counter()  # by group: tries in which the work raised an error
+    most: dict[str, float] = {}  # of them, before the group is given up; no bound with any done
     waiting: dict[str, deque[Work]] = {}
     for work in works:
         if is_done(work.id) if known is None else work.id in known:
             result.existing.append(work.id)
+            most[work.group] = math.inf
             on_change(Change(work, "found"))
         else:
             waiting.setdefault(work.group, deque()).append(work)
+    for group, queue in waiting.items():
+        most.setdefault(group, min(max(attempts, _HOPELESS), attempts * len(queue)))
     tries: dict[str, int] = {}
     running: dict[Work, tuple[float, str]] = {}  # since when, and where
     # by group and actor: the piece it reads ahead for, taken out of the queue
@@ -166,14 +178,22 @@ def dispatch(
                 continue  # abandoned before
             _, actor = running.pop(work)
             tries[work.id] -= outcome.preempted
+            raised[work.group] += outcome.raised and not isinstance(error, _OTHERS)
             if error is None or is_done(work.id):
                 result.done.append(work.id)
+                most[work.group] = math.inf
                 on_change(Change(work, "done", actor, outcome.metrics))
             elif isinstance(error, InputError):
                 raise error
             elif isinstance(error, OSError) and error.errno in _FULL:
                 raise StoreFullError(
                     f"{work.id}: {error.strerror}; free some space, then `octoscope resume`"
+                ) from error
+            elif (n := raised[work.group]) >= most[work.group]:
+                raise OctoscopeError(
+                    f"{work.group}: the first {n} tries failed, the last at {work.id}: "
+                    f"{in_one_line(error)}. Repair that; what is committed stays, and "
+                    "`octoscope resume` goes on"
                 ) from error
             elif isinstance(error, OctoscopeError) or tries[work.id] >= attempts:
                 result.quarantined[work.id] = f"{type(error).__name__}: {error}"
@@ -193,6 +213,5 @@ def _take(queue: deque[Work], kept: dict[str, Work], actor: str) -> Work:
     own = kept.pop(actor, None)
     if own is not None:
         return own
-    return (
-        queue.popleft() if queue else kept.popitem()[1]
-    )  # from the actor that began last: the busiest
+    # else from the actor that began last: the busiest
+    return queue.popleft() if queue else kept.popitem()[1]

@@ -11,8 +11,7 @@ from typing import Any
 import pandas as pd
 from rich.console import Console
 
-from octoscope.cluster.connect import address_of, is_local, ray_cluster
-from octoscope.cluster.dask_scheduler import ray_scheduler
+from octoscope.cluster.connect import address_of, is_local, ray_cluster, ray_scheduler
 from octoscope.cluster.dispatch import Change, Work, dispatch
 from octoscope.cluster.fleet import Group, RayFleet, together
 from octoscope.cluster.progress import Reporter
@@ -214,9 +213,8 @@ class _Run:
                 todo.append((f"mean cells{of}", [Work(w, block_of(w)[0]) for w in means]))
             quarantined |= self._dispatch(ray, reporter, todo, spec)
         attention_variants = set(plan.finished_blocks(quarantined))
-        bases = {
-            (plan.model(m).base, c) for m, c in attention_variants
-        }  # whose pair counts they share
+        # whose pair counts they share
+        bases = {(plan.model(m).base, c) for m, c in attention_variants}
         imported = {m.name for m in plan.bases if m.imported}
         streams = self._works(w for w in plan.residual_work() if block_of(w)[0] in imported)
         pairs = self._works(w for w in plan.pairs_work() if block_of(w) in bases)
@@ -265,7 +263,6 @@ class _Run:
         """Run stages one after the other on one fleet; returns what was quarantined and why."""
         root, plan, e = self._root, self._plan, self._config.execution
         have = done_among(root, (w.id for _, works in stages for w in works), plan.hash)
-
         needed = {w.group for _, works in stages for w in works if w.id not in have}
         fleet = RayFleet(
             ray,

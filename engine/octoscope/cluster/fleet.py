@@ -209,7 +209,8 @@ class RayFleet:
                     self._short[work.id] = self._short.get(work.id, 0) + (not preempted)
                     self._tell(actor, "lost")
                     self._recover(actor, time.monotonic())
-                outcomes.append(Outcome(work, _cause(error), preempted=preempted))
+                raised = isinstance(error, self._ray.exceptions.RayTaskError)
+                outcomes.append(Outcome(work, _cause(error), preempted=preempted, raised=raised))
         return outcomes
 
     def _died(self, error: BaseException) -> bool:

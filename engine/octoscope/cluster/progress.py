@@ -18,7 +18,6 @@ from rich.live import Live
 
 from octoscope.cluster import live_view
 from octoscope.cluster.dispatch import Change, Work
-from octoscope.cluster.progress_file import DAMAGED, PROGRESS, last_seen
 from octoscope.cluster.run_stats import RunStats
 from octoscope.cluster.signals import Stopped
 from octoscope.errors import InputError, OctoscopeError, in_one_line
@@ -27,6 +26,7 @@ from octoscope.store.commits import done_among
 from octoscope.store.lease import read_lease
 from octoscope.store.manifest import JOURNAL, read_success
 from octoscope.store.plan_file import load_plan
+from octoscope.store.progress_file import DAMAGED, PROGRESS, last_seen
 from octoscope.store.run_dir import RunRoot
 
 _WRITE_EVERY = 5.0  # seconds between rewrites of progress.json

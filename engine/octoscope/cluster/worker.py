@@ -39,6 +39,11 @@ def import_failure(python: str, timeout: float) -> str | None:
     return (done.stderr.strip().splitlines() or [f"exit code {done.returncode}"])[-1]
 
 
+def _known(error: BaseException) -> bool:
+    """Tell whether every process can unpickle an error: a library's own may lack its arguments."""
+    return type(error).__module__ in ("builtins", "octoscope.errors")
+
+
 class Worker:
     """Reads the plan, the atlas and the checkpoint itself.
 
@@ -65,7 +70,7 @@ class Worker:
 
     def _readable(self, error: BaseException, model: str | None) -> OctoscopeError:
         """Return an error that the driver can unpickle, even if it lacks modules."""
-        if isinstance(error, OctoscopeError) and type(error).__module__ == "octoscope.errors":
+        if isinstance(error, OctoscopeError) and _known(error):
             return error
         return OctoscopeError(
             f"a worker of {model or 'matrices'} on {socket.gethostname()} cannot start: "
@@ -158,8 +163,9 @@ class Worker:
                 self._matrices.matrix(model, category, int(work.rsplit(".l", 1)[1]))
         except (Exception, SystemExit) as error:
             self._log("failed", logging.ERROR, work=work, error=f"{type(error).__name__}: {error}")
-            if isinstance(error, SystemExit):  # Ray would end this process and not start it again
-                raise RuntimeError(f"SystemExit: {error}") from None
+            # Ray would end this process and not start it again; or the driver lacks the class
+            if isinstance(error, SystemExit) or not (isinstance(error, OSError) or _known(error)):
+                raise RuntimeError(in_one_line(error)) from None
             raise
         metrics["seconds"] = round(time.monotonic() - started, 3)
         self._metrics.done(kind, metrics)

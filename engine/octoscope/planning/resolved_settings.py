@@ -34,7 +34,7 @@ def resolved_settings(
     """
     names = ResolvedSettings.model_fields
     tree = {k: v for k, v in result_fields(config).items() if k in names}
-    tree["analyses"] = [a.name for a in analyses(config.analyses)[len(analyses()) :]]
+    analyses(config.analyses)  # refuses what is not installed
     if config.edges is not None:
         tree["edges"] |= {
             "gene_set": config.edges.gene_set or config.gene_sets[0].name,

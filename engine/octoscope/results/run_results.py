@@ -9,7 +9,15 @@ from typing import TYPE_CHECKING, Any
 import pandas as pd
 
 from octoscope.config import RunConfig, config_of_text
-from octoscope.errors import REPAIR, DamagedRunError, InputError, damaged_run, reading, warn
+from octoscope.errors import (
+    REPAIR,
+    DamagedRunError,
+    InputError,
+    OctoscopeError,
+    damaged_run,
+    reading,
+    warn,
+)
 from octoscope.results.run_tables import RunTables
 from octoscope.run_plan.values import Plan
 from octoscope.store.manifest import require_success
@@ -137,7 +145,7 @@ class Results:
         for name in self.plan.analyses:
             try:
                 sections += analyses([name])[-1].sections
-            except InputError:
+            except OctoscopeError:
                 absent.append(name)
         return sections, absent
 
