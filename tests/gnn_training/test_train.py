@@ -250,6 +250,42 @@ def test_blocks_are_learned_and_degree_alone_is_not(tmp_path: Path) -> None:
             assert 0.45 <= area["checkpoint"] <= 0.55
 
 
+def test_signs_are_learned_where_they_are_asked_for(tmp_path: Path) -> None:
+    """The relation of an edge is by the class of its target. Red: a sign turned, no loss of signs.
+
+    Which edges there are is by degree alone, and negatives are within a relation: that an edge is
+    there says nothing of the class.
+    """
+    rng = np.random.default_rng(2)
+    graph = planted(0)
+    kind = rng.integers(0, 2, graph.n_vertices)
+    same = kind[graph.dst] == 1
+    graph = replace(
+        graph, relation=np.where(same, RELATIONS.index("stimulator -> modified"), 0),
+        x=np.column_stack([graph.x, kind]).astype(np.float32),
+        vertex_features=(*graph.vertex_features, "class"),
+    )  # fmt: skip
+    links = links_of(graph)
+    split = split_links(links, "graph")
+    rows = split.rows("test")
+    areas = []
+    for signs in (0.0, 1.0):
+        config = TrainConfig(head="relation_gated_mlp", signs=signs, negatives="stratified",
+                             **(SMALL | {"epochs": 30, "validate_every": 15, "learning_rate": 0.05})
+                             )  # fmt: skip
+        folder = train(graph, config, tmp_path / str(signs))
+        score = open_scorer(folder, links, split).sign(links.src[rows], links.dst[rows])
+        areas.append(auc(score, same[rows]).value)
+        account = json.loads((tmp_path / str(signs) / "training.json").read_text())
+        assert ("sign_auc" in account) == bool(signs)
+    assert areas[0] < 0.75
+    assert areas[1] > 0.9
+    assert account["sign_auc"] > 0.9
+    for settings in ({"head": "mlp"}, {"head": "conditional_rotate"}, {"peer": True}):
+        with pytest.raises((InputError, ValueError), match="signs"):
+            train(graph, TrainConfig(signs=1, **settings), tmp_path / "never")
+
+
 def test_the_command_trains_a_checkpoint_that_other_commands_read(
     tmp_path: Path, graph: GnnGraph
 ) -> None:

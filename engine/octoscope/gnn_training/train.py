@@ -19,6 +19,7 @@ from octoscope.gnn.graph import SPLITS, GnnGraph
 from octoscope.gnn.head_weights import head_of
 from octoscope.gnn.structural_features import LEARNED, message_edges
 from octoscope.gnn_training.peer_losses import peer_loss, peer_weights
+from octoscope.gnn_training.sign_loss import sign_logits, sign_loss
 from octoscope.gnn_training.train_config import TrainConfig
 from octoscope.gnn_training.train_state import (
     CHECKPOINT,
@@ -31,10 +32,12 @@ from octoscope.gnn_training.train_state import (
 from octoscope.gnn_training.trained_model import DISTANCES, Model, loss_of
 from octoscope.gnn_training.training_edges import TrainingEdges, training_edges
 from octoscope.json_values import hash_json, to_json
+from octoscope.link_prediction.checkpoint_scores import knows_signs, of_role
 from octoscope.link_prediction.link_metrics import auc, relation_weighted
 from octoscope.link_prediction.links import Links, links_of
 from octoscope.link_prediction.negatives import (
     Positives,
+    Trained,
     draw_negatives,
     positives_of,
     with_negatives,
@@ -54,6 +57,11 @@ class _Pairs:
     relation: torch.Tensor
     of: torch.Tensor
     positives: int
+
+    def edges(self) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+        """Return [positives] source, target and relation of the edges."""
+        n = self.positives
+        return self.src[:n], self.dst[:n], self.relation[:n]
 
 
 @contextmanager
@@ -137,8 +145,10 @@ def train(
     if config.peer:
         of_edges = links.relation[in_training]
         weight = peer_weights(of_edges, len(graph.relations), config.relation_weight)
+    trained = Trained.of(links, learning)
     while not _ended(state, config):
-        drawn = _pairs(links, learning, positives, config.negatives, config.seed + 1, state.epoch)
+        drawn = _pairs(links, learning, positives, config.negatives, config.seed + 1, state.epoch,
+                       trained)  # fmt: skip
         loss = _step(model, x, messages, drawn, weight, config)
         optimiser.zero_grad()
         loss.backward()
@@ -146,7 +156,7 @@ def train(
         schedule.step()
         state.epoch += 1
         if state.epoch % config.validate_every == 0 or state.epoch == config.epochs:
-            _validate(model, x, everything, validation, state, loss.item(), schedule, say)
+            _validate(model, x, everything, validation, state, loss.item(), schedule, say, config)
             save_state(target, state, model, optimiser, schedule, belongs)
     return _finish(target, graph, model, config, state)
 
@@ -176,12 +186,16 @@ def _require_fit(graph: GnnGraph, config: TrainConfig) -> None:
     if relational and not graph.relations:
         raise InputError(f"head {config.head}", f"needs relations, {graph.made_from} has none",
                          "take dot_product, attention or mlp")  # fmt: skip
+    if config.signs and not (relational and knows_signs(graph.relations)):
+        raise InputError("signs", "need a head with relations, and relations of stimulators and of "
+                         "inhibitors", "set signs to 0")  # fmt: skip
 
 
 def _pairs(
-    links: Links, split: Split, positives: Positives, how: str, seed: int, epoch: int
-) -> _Pairs:
-    negatives = draw_negatives(links, split, positives, how, seed, epoch)
+    links: Links, split: Split, positives: Positives, how: str, seed: int, epoch: int,
+    trained: Trained | None = None,
+) -> _Pairs:  # fmt: skip
+    negatives = draw_negatives(links, split, positives, how, seed, epoch, trained)
     pairs = with_negatives(positives, negatives)
     a, b, r, of = (torch.from_numpy(v) for v in (*pairs, negatives.of))
     return _Pairs(a, b, r, of, len(positives.src))
@@ -196,10 +210,10 @@ def _weights(positives: Positives, power: float) -> torch.Tensor:
 
 def _raw(
     model: Model, x: torch.Tensor, edges: TrainingEdges, pairs: _Pairs
-) -> tuple[Any, torch.Tensor]:
+) -> tuple[Any, Any, torch.Tensor]:
     head = model.scorer()
     of = head.vertices(model.encoder(x, edges))
-    return head, head.raw(of, pairs.src, pairs.dst, pairs.relation)
+    return head, of, head.raw(of, pairs.src, pairs.dst, pairs.relation)
 
 
 def _step(
@@ -207,13 +221,16 @@ def _step(
     config: TrainConfig,
 ) -> torch.Tensor:  # fmt: skip
     model.train()
-    head, raw = _raw(model, x, edges, pairs)
+    head, of, raw = _raw(model, x, edges, pairs)
     if config.peer:
         margin = config.margin if head.kind in DISTANCES else None
         of_pairs = weight[pairs.relation] if config.relation_weight else None
         loss = peer_loss(raw, pairs.of, of_pairs, margin)
     else:
         loss = loss_of(head, raw, pairs.of, weight, config.margin, pairs.relation)
+    if config.signs:
+        a, b, r = pairs.edges()
+        loss = loss + config.signs * sign_loss(head, of, a, b, r, model.relations)
     if not torch.isfinite(loss):
         raise InputError("learning_rate", f"of {config.learning_rate} gives a loss of "
                          f"{loss.item()}", "give a smaller one")  # fmt: skip
@@ -223,21 +240,39 @@ def _step(
 @torch.no_grad()
 def _validate(
     model: Model, x: torch.Tensor, edges: TrainingEdges, pairs: _Pairs, state: TrainState,
-    loss: float, schedule: Any, say: Say,
+    loss: float, schedule: Any, say: Say, config: TrainConfig,
 ) -> None:  # fmt: skip
     model.eval()
-    _, raw = _raw(model, x, edges, pairs)
+    head, of, raw = _raw(model, x, edges, pairs)
     score = raw.numpy().astype(float)
     truth = np.arange(len(score)) < pairs.positives
     area = auc(score, truth).value
     weighted = relation_weighted(score, truth, pairs.relation.numpy()).value
-    if weighted > state.best_value:
-        state.best, state.best_value = model.checkpoint_weights(), weighted
-        state.best_epoch = state.epoch
     row = {"epoch": state.epoch, "loss": loss, "learning_rate": schedule.get_last_lr()[0],
            "auc": area, "relation_weighted_auc": weighted}  # fmt: skip
+    text = f"epoch {state.epoch}: loss {loss:.4f}, AUC {area:.4f}, by relation {weighted:.4f}"
+    value = weighted
+    if config.signs:
+        row["sign_auc"] = _sign_area(model, head, of, pairs)
+        value = (weighted + config.signs * row["sign_auc"]) / (1 + config.signs)
+        text += f", of signs {row['sign_auc']:.4f}"
+    if value > state.best_value:
+        state.best, state.best_value = model.checkpoint_weights(), value
+        state.best_epoch = state.epoch
     state.history.append(row)
-    say(f"epoch {state.epoch}: loss {loss:.4f}, AUC {area:.4f}, by relation {weighted:.4f}")
+    say(text)
+
+
+def _sign_area(model: Model, head: Any, of: Any, pairs: _Pairs) -> float:
+    """Return the AUC of the signs of edges, 0.5 where one of the two signs is missing."""
+    src, dst, relation = pairs.edges()
+    up, down = (np.isin(relation.numpy(), of_role(model.relations, role))
+                for role in ("stimulator", "inhibitor"))  # fmt: skip
+    if not up.any() or not down.any():
+        return 0.5
+    rows = torch.from_numpy(np.flatnonzero(up | down))
+    score = sign_logits(head, of, src[rows], dst[rows], model.relations).numpy().astype(float)
+    return auc(score, up[up | down]).value
 
 
 def _ended(state: TrainState, config: TrainConfig) -> bool:
@@ -260,6 +295,11 @@ def _start_from(model: Model, config: TrainConfig) -> None:
         model.encoder.requires_grad_(requires_grad=False)
 
 
+def _best(state: TrainState) -> dict[str, float]:
+    rows = (row for row in state.history if row["epoch"] == state.best_epoch)
+    return {k: v for row in rows for k, v in row.items() if k.endswith("auc") and k != "auc"}
+
+
 def _finish(
     folder: Path, graph: GnnGraph, model: Model, config: TrainConfig, state: TrainState
 ) -> Path:
@@ -280,7 +320,7 @@ def _finish(
     with new_file(folder / HISTORY, force=True) as file:
         file.write_bytes(to_json({
             "settings": config.model_dump(mode="json"), "epochs": state.epoch,
-            "best_epoch": state.best_epoch, "relation_weighted_auc": state.best_value,
+            "best_epoch": state.best_epoch, **_best(state),
             "history": state.history,
         }))  # fmt: skip
     write_checkpoint(checkpoint, target, graph.digests)

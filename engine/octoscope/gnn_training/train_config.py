@@ -46,6 +46,10 @@ class TrainConfig(Section, frozen=True):
         Share of the training pairs that are learned from and carry no messages.
     relation_weight
         An edge's loss is weighted by 1 / (edges of its relation) to this power.
+    signs
+        Weight of the loss of signs: the best score as a stimulator against the best as an
+        inhibitor; 0: signs are not learned. Not in peer mode. The AUC of signs is then part of what
+        early stopping reads.
     margin
         Of the distances of TransE, RotatE and conditional RotatE, as a share of the largest; in
         peer mode a distance.
@@ -89,6 +93,7 @@ class TrainConfig(Section, frozen=True):
     negatives: Literal["degree", "stratified", "uniform", "two-hop", "peer"] = "degree"
     learned: float = Field(0.3, gt=0, lt=1)
     relation_weight: float = Field(0.5, ge=0, le=1)
+    signs: float = Field(0.0, ge=0, le=1000)
     margin: float = Field(0.3, gt=0, le=1)
     peer: bool = False
     validate_every: int = Field(10, ge=1, le=10**7)
@@ -109,6 +114,8 @@ class TrainConfig(Section, frozen=True):
             raise ValueError("directed needs encoder sage or graph_conv: gcn has no direction")
         if self.edge_encoder and self.encoder == "sage":
             raise ValueError("edge_encoder needs encoder graph_conv or gcn: sage has no weights")
+        if self.signs and (self.peer or self.head == "conditional_rotate"):
+            raise ValueError("signs are learned neither in peer mode nor by conditional_rotate")
         if (self.freeze_encoder or self.initial_head) and self.initial is None:
             raise ValueError("freeze_encoder and initial_head need initial")
         return self

@@ -36,6 +36,7 @@ class Model(nn.Module):
         edge_features: int = 0,
     ) -> None:  # fmt: skip
         super().__init__()
+        self.relations = relations
         self.encoder = Encoder(config, features, edge_features)
         learned, fixed = _head_weights(config, relations)
         # parameters have no dots in their names

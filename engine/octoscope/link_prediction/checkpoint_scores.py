@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -79,7 +80,7 @@ class CheckpointScorer:
         """Return [pairs] float64: best score as a stimulator less best score as an inhibitor."""
         best = []
         for role in ("stimulator", "inhibitor"):
-            mine = self._of_role(role)
+            mine = of_role(self.relations, role)
             scores = [self.score(src, dst, np.full(len(src), r)) for r in mine]
             best.append(np.max(scores, axis=0))
         return np.asarray(best[0] - best[1], float)
@@ -87,10 +88,17 @@ class CheckpointScorer:
     @property
     def knows_signs(self) -> bool:
         """Whether the head has relations of stimulators and of inhibitors."""
-        return all(self._of_role(role) for role in ("stimulator", "inhibitor"))
+        return knows_signs(self.relations)
 
-    def _of_role(self, role: str) -> list[int]:
-        return [i for i, r in enumerate(self.relations) if r.startswith(f"{role} ->")]
+
+def of_role(relations: Sequence[str], role: str) -> list[int]:
+    """Return the positions of the relations whose source is a ``stimulator`` or ``inhibitor``."""
+    return [i for i, r in enumerate(relations) if r.startswith(f"{role} ->")]
+
+
+def knows_signs(relations: Sequence[str]) -> bool:
+    """Return whether there are relations of stimulators and of inhibitors."""
+    return all(of_role(relations, role) for role in ("stimulator", "inhibitor"))
 
 
 def open_scorer(path: str | Path, links: Links, split: Split) -> CheckpointScorer:

@@ -137,14 +137,41 @@ def positives_of(
     return Positives(pair // links.n, pair % links.n, relation, sources, total)
 
 
+@dataclass(frozen=True)
+class Trained:
+    """What drawing reads of the training edges of a split, kept where it draws many times.
+
+    Attributes
+    ----------
+    ordered
+        Sorted distinct int64 codes ``src * n + dst``.
+    seen
+        [vertices] int64: 1 where a vertex has a training edge.
+    """
+
+    ordered: np.ndarray
+    seen: np.ndarray
+
+    @classmethod
+    def of(cls, links: Links, split: Split) -> Trained:
+        """Read them once."""
+        train = split.rows("train")
+        return cls(np.unique(links.ordered[train]), _seen(links, train))
+
+
 def draw_negatives(
     links: Links, split: Split, positives: Positives, how: str = "degree", seed: int = 0,
-    epoch: int = 0,
+    epoch: int = 0, trained: Trained | None = None,
 ) -> Negatives:  # fmt: skip
     """Draw a negative for each positive.
 
     No negative is an edge of train, val or test or the mirror of one (but for ``peer``), nor a self
     pair. The same seed and epoch give the same negatives.
+
+    Parameters
+    ----------
+    trained
+        Of this split, read before; None: read now.
 
     Raises
     ------
@@ -154,8 +181,8 @@ def draw_negatives(
     if how not in KINDS:
         raise InputError("negatives", f"is {how!r}", f"it is one of {', '.join(KINDS)}")
     rng = np.random.default_rng([seed, epoch, KINDS.index(how)])
-    train = split.rows("train")
-    ordered = np.unique(links.ordered[train])
+    trained = trained or Trained.of(links, split)
+    ordered = trained.ordered
 
     def real(a: np.ndarray, b: np.ndarray) -> np.ndarray:
         return find_keys(links.known, pair_codes(a, b, links.n)) >= 0
@@ -167,7 +194,7 @@ def draw_negatives(
 
     a = positives.src.copy()
     if how in ("degree", "stratified"):
-        group = _strata(links, split, positives, by_kind=how == "stratified")
+        group = _strata(links, trained.seen, positives, by_kind=how == "stratified")
         b = _shuffled(positives.dst, group, rng)
         first = (a.copy(), b.copy())
         bad = _swapped(a, b, group, refused, rng)
@@ -197,15 +224,19 @@ def draw_negatives(
 
 def new_ends(links: Links, split: Split, src: np.ndarray, dst: np.ndarray) -> np.ndarray:
     """Return [pairs] int64 in 0..3: which ends have a training edge (2: source, 1: target)."""
-    train = split.rows("train")
-    seen = np.zeros(links.n, np.int64)
-    seen[links.src[train]] = seen[links.dst[train]] = 1
+    seen = _seen(links, split.rows("train"))
     return 2 * seen[src] + seen[dst]
 
 
-def _strata(links: Links, split: Split, positives: Positives, *, by_kind: bool) -> np.ndarray:
+def _seen(links: Links, train: np.ndarray) -> np.ndarray:
+    seen = np.zeros(links.n, np.int64)
+    seen[links.src[train]] = seen[links.dst[train]] = 1
+    return seen
+
+
+def _strata(links: Links, seen: np.ndarray, positives: Positives, *, by_kind: bool) -> np.ndarray:
     """Return [positives] groups: which ends are new; also the types of both and the relation."""
-    group = new_ends(links, split, positives.src, positives.dst)
+    group = 2 * seen[positives.src] + seen[positives.dst]
     if by_kind:
         group = group * len(links.kinds) + links.kind[positives.src]
         group = group * len(links.kinds) + links.kind[positives.dst]
