@@ -232,3 +232,24 @@ def test_what_stands_for_a_file_that_was_not_fetched(
     next(given.glob("token_dictionary*")).write_text(content)
     with pytest.raises(InputError, match=message):
         load_model(path, options={"dictionaries": str(given)})
+
+
+@pytest.mark.parametrize(
+    ("part", "advice"),
+    [
+        ("global_step10/mp_rank_00_model_states.pt", "zero_to_fp32.py"),
+        ("pytorch_model_fsdp_0/__0_0.distcp", "dcp_to_torch"),
+        (None, "the folder holds config.json"),
+    ],
+)
+def test_parts_of_a_distributed_training_are_named(
+    tmp_path: Path, part: str | None, advice: str
+) -> None:
+    """Red: "pytorch_model.bin: does not exist" alone, for a folder that holds parts of weights."""
+    (tmp_path / "config.json").write_text("{}")
+    if part is not None:
+        (tmp_path / part).parent.mkdir()
+        (tmp_path / part).write_bytes(b"x")
+    with pytest.raises(InputError, match=rf"does not exist; .*{part or ''}.*") as raised:
+        load_state(tmp_path / "pytorch_model.bin")
+    assert advice in str(raised.value)

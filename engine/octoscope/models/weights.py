@@ -90,6 +90,15 @@ _MERGE = (
     "merged folder"
 )
 
+# pattern in the folder of a checkpoint, what saves such parts, and how they are joined
+_PARTS = (
+    ("**/*mp_rank_*.pt", "DeepSpeed", "python zero_to_fp32.py FOLDER OUT, of its own"),
+    (
+        "**/*.distcp", "torch.distributed",
+        "python -m torch.distributed.checkpoint.format_utils dcp_to_torch FOLDER weights.pt",
+    ),
+)  # fmt: skip
+
 
 def refuse_adapter(folder: Path) -> None:
     """Refuse a folder in which a PEFT adapter stands beside the weights it would change.
@@ -109,11 +118,25 @@ def refuse_adapter(folder: Path) -> None:
         )
 
 
+def _absent(path: Path) -> InputError:
+    """Say what is in the folder instead; parts that a distributed training saved must be joined."""
+    names = sorted(p.name for p in path.parent.glob("*"))
+    for pattern, saved_by, fix in _PARTS:
+        parts = sorted(p.relative_to(path.parent) for p in path.parent.glob(pattern))
+        if parts:
+            problem = f"does not exist; {parts[0]} is a part that {saved_by} saved"
+            return InputError(str(path), problem, f"join the parts first ({fix})")
+    inside = (
+        f"the folder holds {', '.join(names[:8])}" if names else "the folder is empty or absent"
+    )
+    return InputError(str(path), f"does not exist; {inside}", "check models.*.path")
+
+
 def _require_sound(path: Path) -> None:
     """Refuse a file that is absent, or a torch archive whose parts do not match their checksums."""
     refuse_adapter(path.parent)
     if not path.exists():
-        raise InputError(str(path), "does not exist", "check models.*.path")
+        raise _absent(path)
     refuse_stand_in(path)
     fault = archive_fault(path)
     if fault is not None:
