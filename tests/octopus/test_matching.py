@@ -127,6 +127,34 @@ def test_columns_of_the_annotation_that_are_not_read_are_named(tmp_path: Path) -
     ]
 
 
+@pytest.mark.parametrize("columns", [("ensembl_gene", "ncbi_entrez_gene"), ("ensembl_gene",)])
+def test_an_annotation_without_proteins_gives_genes(
+    tmp_path: Path, columns: tuple[str, ...]
+) -> None:
+    """Red: symbols become Entrez ids, to which no Ensembl gene is joined."""
+    rows = [(f"GNX{i}", f"GNX{i + 1}", "1") for i in range(N - 1)]
+    config = tree(tmp_path, edge_lists=[edge_list(tmp_path / "e.tsv", "source target sign", rows,
+                                                  "symbol")])  # fmt: skip
+    TABLE[["symbol", *columns]].to_csv(tmp_path / "ids.tsv", sep="\t", index=False)
+    net = open_network(build_from(config, tmp_path / "out", loud=True))
+    assert sorted(net.genes["gene"]) == TABLE["ensembl_gene"].tolist()
+    genes = TABLE.set_index("symbol")["ensembl_gene"]
+    pairs = pd.DataFrame([(genes[a], genes[b]) for a, b, _ in rows], columns=["query", "key"])
+    assert annotate(pairs, net, "query", "key")["sign"].eq(1).all()
+
+
+def test_a_gene_without_a_protein_is_a_gene_beside_those_with_one(tmp_path: Path) -> None:
+    """As a long non-coding RNA is. Red: left out, as in the peer, so its edges are of no gene."""
+    table = TABLE.assign(uniprot=["", *TABLE["uniprot"][1:]], ensembl_protein="")
+    rows = [("GNX1", "GNX0", "1"), ("GNX2", "GNX3", "1")]
+    mine = edge_list(tmp_path / "e.tsv", "source target sign", rows, "symbol")
+    for mode, known in (("corrected", True), ("peer", False)):
+        config = tree(tmp_path, edge_lists=[mine]) | {"mode": mode}
+        table.to_csv(tmp_path / "ids.tsv", sep="\t", index=False)
+        net = open_network(build_from(config, tmp_path / mode, loud=True))
+        assert ("ENSG00000990000" in set(net.genes["gene"])) == known
+
+
 def test_a_source_without_genes_beside_one_with_genes_warns(tmp_path: Path) -> None:
     mine = edge_list(tmp_path / "e.tsv", "source target sign", [("77", "78", "1")],
                      "ncbi_entrez_gene")  # fmt: skip

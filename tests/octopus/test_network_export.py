@@ -265,3 +265,18 @@ def test_symbols_come_back_with_the_annotation(net: Network, tmp_path: Path) -> 
     assert record.pairs is not None
     assert sorted(record.pairs.sign.tolist()) == [-1, 1]
     assert np.isnan(record.pairs.score).all()
+
+
+def test_two_genes_of_one_symbol_keep_it(tmp_path: Path) -> None:
+    """GENCODE has such symbols. Red: `ensembl_gene:…`, which no other tool knows."""
+    (tmp_path / "e.tsv").write_text("source\ttarget\tsign\nGA\tGB\t1\nGC\tGA\t-1\n")
+    (tmp_path / "ids.tsv").write_text(
+        "ensembl_gene\tsymbol\n"
+        + "".join(f"ENSG0000099900{i}\t{s}\n" for i, s in enumerate(("GA", "GA", "GB", "GC")))
+    )
+    mine = {"name": "mine", "path": str(tmp_path / "e.tsv"), "ids": "symbol"}
+    tree = {"annotation": {"path": str(tmp_path / "ids.tsv")}, "sources": {"edge_lists": [mine]}}
+    net = open_network(build_from(tree, tmp_path / "net", loud=True))
+    export(net, tmp_path / "d.csv", "decoupler")
+    rows = pd.read_csv(tmp_path / "d.csv")[["source", "target", "weight"]]
+    assert sorted(rows.itertuples(index=False, name=None)) == [("GA", "GB", 1), ("GC", "GA", -1)]

@@ -171,11 +171,11 @@ def read_sources(
             add(read_edge_list(e.path, e.name, e.ids, annotation, e.release, e.layout(), taxon),
                 stop=True)  # fmt: skip
     if annotation is not None and config.annotation is not None and config.annotation.as_source:
-        joined = dogma(annotation, config.annotation.release)
+        joined = dogma(annotation, config.annotation.release, proteins_only=mode == "peer")
         if joined.counts.kept:
             add(joined)
         else:
-            say("the annotation names no protein: it looks symbols up, and joins nothing")
+            say("the annotation has one id of each gene: it looks symbols up, and joins nothing")
     return records, annotation
 
 

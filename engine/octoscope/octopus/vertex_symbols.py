@@ -19,16 +19,18 @@ def gene_names(network: Network) -> np.ndarray:
 
 
 def symbol_names(network: Network) -> np.ndarray:
-    """Return [vertices] the symbol of the only gene of each vertex, else as :func:`gene_names`.
+    """Return [vertices] the only symbol of each vertex, else as :func:`gene_names`.
 
-    Symbols are those of the network's annotation, else of GENCODE 44. One that several vertices
-    have names none of them.
+    Symbols are those of the network's annotation, else of GENCODE 44 for the only gene of a vertex.
+    A vertex of several genes that share one symbol has it too. A symbol that several vertices have
+    names none of them.
     """
     names, single = gene_names(network), _only_gene(network)
     at = single.index.to_numpy(int)
     symbols = pd.Series(symbols_of_ensembl(single.to_numpy(object)), at, dtype=object)
     own = _own_symbols(network)
-    symbols.update(own[own.index.isin(at)])
+    own = own[own.index.isin(network.genes["vertex"])]
+    symbols = own.combine_first(symbols)
     symbols = symbols[(symbols != "") & ~symbols.duplicated(keep=False)]
     names[symbols.index.to_numpy(int)] = symbols.to_numpy()
     return names

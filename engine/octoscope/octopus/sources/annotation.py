@@ -103,22 +103,32 @@ def require_organism(record: SourceRecord, annotation: Annotation, ontology: str
         )
 
 
-def dogma(annotation: Annotation, release: str) -> SourceRecord:
+def dogma(annotation: Annotation, release: str, *, proteins_only: bool = False) -> SourceRecord:
     """Return the annotation as a source that states species but no reaction.
 
-    A species is a connected set of Entrez genes and proteins, as in the peer; genes without a
-    protein id are left out of it.
+    A species is a gene with all of its ids. Of a gene without a protein, its gene ids of two kinds
+    are joined: lists name a long non-coding RNA by its symbol, and an annotation knows it by an
+    Entrez id and an Ensembl id.
+
+    Parameters
+    ----------
+    proteins_only
+        Leave out genes without a protein id, as the peer does.
     """
     table = annotation.table[annotation.table["ontology"] != "alias"]
-    protein = table[table["ontology"].isin(["uniprot", "ensembl_protein"])]
-    coding = np.sort(protein["gene"].unique())
-    counts = SourceCounts(read=table["gene"].nunique(), kept=len(coding))
-    counts.drop("gene without a protein id", counts.read - counts.kept)
-    kept = table[table["gene"].isin(coding)]
-    position = np.searchsorted(coding, kept["gene"].to_numpy())
+    ids = table[table["ontology"] != "symbol"]
+    protein = ids[ids["ontology"].isin(["uniprot", "ensembl_protein"])]
+    n_kinds = ids.groupby("gene")["ontology"].nunique()
+    joining = set(protein["gene"]) | (set() if proteins_only else set(n_kinds.index[n_kinds > 1]))
+    genes = np.array(sorted(joining), np.int64)
+    counts = SourceCounts(read=table["gene"].nunique(), kept=len(genes))
+    why = "gene without a protein id" if proteins_only else "gene with ids of one kind"
+    counts.drop(why, counts.read - counts.kept)
+    kept = table[table["gene"].isin(genes)]
+    position = np.searchsorted(genes, kept["gene"].to_numpy())
     symbol = kept["ontology"] == "symbol"
-    first = protein.drop_duplicates("gene").set_index("gene")["identifier"]
-    names = [str(x) for x in first.reindex(coding)]  # for genes without a symbol
+    every = pd.concat([protein, ids]).drop_duplicates("gene")
+    names = [str(x) for x in every.set_index("gene")["identifier"].reindex(genes)]  # if no symbol
     for at, name in zip(position[symbol][::-1], kept["identifier"][symbol][::-1], strict=True):
         names[at] = name
     rows = kept[~symbol]
