@@ -227,3 +227,27 @@ def look(names: Iterable[str]) -> str:
 def weight_names(path: Path) -> list[str]:
     """Return what looks like a name of weights in a file (``a.b.weight``), not read."""
     return [n for n in text_inside(path) if _NAME.fullmatch(n)]
+
+
+# pattern in the folder of a checkpoint, what saves such parts, and how they are joined
+_PARTS = (
+    ("**/*mp_rank_*.pt", "DeepSpeed", "python zero_to_fp32.py FOLDER OUT, of its own"),
+    (
+        "**/*.distcp", "torch.distributed",
+        "python -m torch.distributed.checkpoint.format_utils dcp_to_torch FOLDER weights.pt",
+    ),
+)  # fmt: skip
+
+
+def absent_weights(path: Path) -> InputError:
+    """Say what is in the folder instead; parts that a distributed training saved must be joined."""
+    names = sorted(p.name for p in path.parent.glob("*"))
+    for pattern, saved_by, fix in _PARTS:
+        parts = sorted(p.relative_to(path.parent) for p in path.parent.glob(pattern))
+        if parts:
+            problem = f"does not exist; {parts[0]} is a part that {saved_by} saved"
+            return InputError(str(path), problem, f"join the parts first ({fix})")
+    inside = (
+        f"the folder holds {', '.join(names[:8])}" if names else "the folder is empty or absent"
+    )
+    return InputError(str(path), f"does not exist; {inside}", "check models.*.path")

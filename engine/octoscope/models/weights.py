@@ -18,7 +18,14 @@ from octoscope.digests import file_digest
 from octoscope.errors import InputError, warn
 from octoscope.json_values import parse_json
 from octoscope.models.key_prefixes import renamed
-from octoscope.models.weight_files import beginnings, look, refuse_stand_in, shards_of, text_inside
+from octoscope.models.weight_files import (
+    absent_weights,
+    beginnings,
+    look,
+    refuse_stand_in,
+    shards_of,
+    text_inside,
+)
 from octoscope.safe_pickle import Inert, load_inert
 from octoscope.zip_parts import archive_fault
 
@@ -90,15 +97,6 @@ _MERGE = (
     "merged folder"
 )
 
-# pattern in the folder of a checkpoint, what saves such parts, and how they are joined
-_PARTS = (
-    ("**/*mp_rank_*.pt", "DeepSpeed", "python zero_to_fp32.py FOLDER OUT, of its own"),
-    (
-        "**/*.distcp", "torch.distributed",
-        "python -m torch.distributed.checkpoint.format_utils dcp_to_torch FOLDER weights.pt",
-    ),
-)  # fmt: skip
-
 
 def refuse_adapter(folder: Path) -> None:
     """Refuse a folder in which a PEFT adapter stands beside the weights it would change.
@@ -118,25 +116,11 @@ def refuse_adapter(folder: Path) -> None:
         )
 
 
-def _absent(path: Path) -> InputError:
-    """Say what is in the folder instead; parts that a distributed training saved must be joined."""
-    names = sorted(p.name for p in path.parent.glob("*"))
-    for pattern, saved_by, fix in _PARTS:
-        parts = sorted(p.relative_to(path.parent) for p in path.parent.glob(pattern))
-        if parts:
-            problem = f"does not exist; {parts[0]} is a part that {saved_by} saved"
-            return InputError(str(path), problem, f"join the parts first ({fix})")
-    inside = (
-        f"the folder holds {', '.join(names[:8])}" if names else "the folder is empty or absent"
-    )
-    return InputError(str(path), f"does not exist; {inside}", "check models.*.path")
-
-
 def _require_sound(path: Path) -> None:
     """Refuse a file that is absent, or a torch archive whose parts do not match their checksums."""
     refuse_adapter(path.parent)
     if not path.exists():
-        raise _absent(path)
+        raise absent_weights(path)
     refuse_stand_in(path)
     fault = archive_fault(path)
     if fault is not None:
