@@ -239,15 +239,23 @@ _PARTS = (
 )  # fmt: skip
 
 
-def absent_weights(path: Path) -> InputError:
-    """Say what is in the folder instead; parts that a distributed training saved must be joined."""
-    names = sorted(p.name for p in path.parent.glob("*"))
+def require_file(path: Path) -> None:
+    """Refuse a stand-in, or a file that is absent; say what is in its folder instead.
+
+    Raises
+    ------
+    InputError
+        Parts that a distributed training saved are named, with how to join them.
+    """
+    if path.exists():
+        return refuse_stand_in(path)
     for pattern, saved_by, fix in _PARTS:
         parts = sorted(p.relative_to(path.parent) for p in path.parent.glob(pattern))
         if parts:
             problem = f"does not exist; {parts[0]} is a part that {saved_by} saved"
-            return InputError(str(path), problem, f"join the parts first ({fix})")
+            raise InputError(str(path), problem, f"join the parts first ({fix})")
+    names = sorted(p.name for p in path.parent.glob("*"))
     inside = (
         f"the folder holds {', '.join(names[:8])}" if names else "the folder is empty or absent"
     )
-    return InputError(str(path), f"does not exist; {inside}", "check models.*.path")
+    raise InputError(str(path), f"does not exist; {inside}", "check models.*.path")

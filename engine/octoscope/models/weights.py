@@ -18,14 +18,7 @@ from octoscope.digests import file_digest
 from octoscope.errors import InputError, warn
 from octoscope.json_values import parse_json
 from octoscope.models.key_prefixes import renamed
-from octoscope.models.weight_files import (
-    absent_weights,
-    beginnings,
-    look,
-    refuse_stand_in,
-    shards_of,
-    text_inside,
-)
+from octoscope.models.weight_files import beginnings, look, require_file, shards_of, text_inside
 from octoscope.safe_pickle import Inert, load_inert
 from octoscope.zip_parts import archive_fault
 
@@ -119,9 +112,7 @@ def refuse_adapter(folder: Path) -> None:
 def _require_sound(path: Path) -> None:
     """Refuse a file that is absent, or a torch archive whose parts do not match their checksums."""
     refuse_adapter(path.parent)
-    if not path.exists():
-        raise absent_weights(path)
-    refuse_stand_in(path)
+    require_file(path)
     fault = archive_fault(path)
     if fault is not None:
         raise InputError(str(path), f"damaged: {fault}", "download it again from its authors")
