@@ -103,6 +103,26 @@ def test_ids_that_lead_to_no_gene_stop(tmp_path: Path) -> None:
         build_from(tree(tmp_path, True, edge_lists=[wrong]), tmp_path / "c")
 
 
+def test_ids_of_hgnc_are_named(tmp_path: Path) -> None:
+    """Red: "set ids to their ontology", which is none that can be set."""
+    rows = [("HGNC:11998", "HGNC:6973", "1")]
+    mine = edge_list(tmp_path / "e.tsv", "source target sign", rows, "symbol")
+    with pytest.raises(InputError, match="ids of HGNC are not read: give symbols or Ensembl ids"):
+        build_from(tree(tmp_path, edge_lists=[mine]), tmp_path / "a")
+
+
+def test_pairs_without_a_publication_say_what_to_give(tmp_path: Path) -> None:
+    """Red: "check that it is that source's file", for a PSI-MI TAB file that is."""
+    of_human = ["-"] * 7 + ["taxid:9606(human)"] * 2 + ["-"] * 4
+    row = "\t".join(
+        [f"uniprotkb:{TABLE['uniprot'][0]}", f"uniprotkb:{TABLE['uniprot'][1]}", *of_human]
+    )
+    (tmp_path / "pairs.mitab").write_text(row + "\n")
+    mine = {"name": "mine", "path": str(tmp_path / "pairs.mitab")}
+    with pytest.raises(InputError, match="1 no publication.*scores count publications: .*column 9"):
+        build_from(tree(tmp_path, edge_lists=[mine]), tmp_path / "a")
+
+
 def test_another_organism_stops(tmp_path: Path) -> None:
     mice = [("ENSMUSG00000000001", "ENSMUSG00000000002", "1")]
     mine = edge_list(tmp_path / "e.tsv", "source target sign", mice, "ensembl_gene")

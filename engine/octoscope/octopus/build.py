@@ -30,6 +30,7 @@ from octoscope.octopus.sources.edge_list import read_edge_list
 from octoscope.octopus.sources.intact import read_intact
 from octoscope.octopus.sources.locations import without_shared_location
 from octoscope.octopus.sources.omnipath import read_omnipath
+from octoscope.octopus.sources.psi_mi import NO_PUBLICATION
 from octoscope.octopus.sources.reactome import read_reactome, read_recon3d
 from octoscope.octopus.sources.reactome_fi import read_reactome_fi
 from octoscope.octopus.sources.record import SourceRecord
@@ -125,10 +126,13 @@ def read_sources(
         t = record.counts
         if not t.kept:
             why = "; ".join(f"{n} {reason}" for reason, n in t.dropped.items()) or "no rows"
+            fix = "check that it is that source's file, and that the annotation knows its ids"
+            if t.dropped.get(NO_PUBLICATION) == sum(t.dropped.values()):
+                fix = ("scores count publications: give the file with them (column 9), or "
+                       "its pairs as a table with columns source and target")  # fmt: skip
             raise InputError(
-                str(record.files[0]), f"nothing of {record.name} can be used: {why}",
-                "check that it is that source's file, and that the annotation knows its ids",
-            )  # fmt: skip
+                str(record.files[0]), f"nothing of {record.name} can be used: {why}", fix
+            )
         require_identified(record, annotation)
         if annotation is not None and record.name != "Dogma" and checked is None:
             require_known(record, annotation, stop)

@@ -194,11 +194,14 @@ def _ends(
             f"as {capitals.upper()!r} is known: symbols of mouse need its annotation, others the "
             "case that they have in the annotation"
         )  # fmt: skip
+        fix = f"set ids of {name} to their ontology, {organism}"
+        if seen and seen != ids:
+            fix = f"set ids: {seen} for {name}"
+        elif unknown[0].upper().startswith("HGNC:"):
+            fix = "ids of HGNC are not read: give symbols or Ensembl ids, which HGNC's table has"
         raise InputError(
             f"{path}: source, target",
-            f"none of its {len(known):,} ids is a known {ids}, for example not {unknown[0]!r}",
-            f"set ids: {seen} for {name}" if seen and seen != ids
-            else f"set ids of {name} to their ontology, {organism}",
+            f"none of its {len(known):,} ids is a known {ids}, for example not {unknown[0]!r}", fix,
         )  # fmt: skip
     if 0 < known.sum() < FEW * len(known):
         warn(f"{path}: only {int(known.sum()):,} of {len(known):,} ids are a known {ids}, for "
